@@ -25,12 +25,16 @@ use std::io::{BufReader, BufWriter, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::image::{Archive, Entry, Image, Layer, write_archive};
+use crate::containerd;
+use crate::image::{Archive, Entry, Image, Layer, to_hex, write_archive};
+use crate::layout::Layout;
+use crate::net::NODES;
 
 /// A date before every package of the suite, so that two runs of `mmdebstrap` write the same times.
 const SOURCE_DATE_EPOCH: &str = "1700000000";
@@ -136,7 +140,7 @@ pub fn build(inputs: &Inputs) -> Result<Archive> {
     }
     hash_file(&mut hash, &inputs.program)?;
     hash_tree(&mut hash, &inputs.images, &inputs.images)?;
-    let key = hex(&hash.finalize());
+    let key = to_hex(&hash.finalize());
     let archive = store.join(format!("images-{}.tar", &key[..16]));
     if archive.exists() {
         return Archive::open(archive);
@@ -195,6 +199,27 @@ pub fn build(inputs: &Inputs) -> Result<Archive> {
     Ok(written)
 }
 
+/// Puts the images on both nodes of a running test cluster. A node that has them already is left alone.
+pub fn import(layout: &Layout, archive: &Archive) -> Result<()> {
+    let imports: Vec<_> = NODES
+        .into_iter()
+        .map(|node| {
+            let socket = layout.node_run(node).join("containerd.sock");
+            let archive = archive.clone();
+            thread::spawn(move || {
+                containerd::import(&socket, &archive)
+                    .with_context(|| format!("cannot give node {node} the stand-in images"))
+            })
+        })
+        .collect();
+    for import in imports {
+        import
+            .join()
+            .map_err(|_| anyhow::anyhow!("the import of images panicked"))??;
+    }
+    Ok(())
+}
+
 struct Layers<'a> {
     images: &'a Path,
     store: PathBuf,
@@ -247,14 +272,6 @@ fn files_below(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 fn hash_file(hash: &mut Sha256, path: &Path) -> Result<()> {
     let mut file = File::open(path).with_context(|| {
         format!(
@@ -292,7 +309,7 @@ fn debian(store: &Path, name: &str, suite: &str, packages: &[String]) -> Result<
     let mut sorted: Vec<_> = packages.iter().map(String::as_str).collect();
     sorted.sort_unstable();
     let include = sorted.join(",");
-    let key = hex(&Sha256::digest(format!("{suite} {include} 1")));
+    let key = to_hex(&Sha256::digest(format!("{suite} {include} 1")));
     let tar = store.join(format!("{name}-{}.tar", &key[..16]));
     if tar.exists() {
         return Ok(tar);
