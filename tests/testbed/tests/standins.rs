@@ -315,11 +315,11 @@ fn a_new_etcd_is_found_again_only_by_name_and_remembers_only_on_a_volume() -> Re
     place.await_text("astaire", STATE, &normal, half_minute)?;
 
     // By name, without a volume: found again, empty. The member does not come back by itself.
-    patch_etcd(&place, "etcd", r#""emptyDir":{}"#)?;
+    patch_etcd(&place, "etcd", r#""persistentVolumeClaim":null,"emptyDir":{}"#)?;
     place.await_text("astaire", STATE, "None unstable cluster(s)", half_minute)?;
 
     // By address: a proxy that has met the old server never finds the new one.
-    patch_etcd(&place, "$(MY_POD_IP)", r#""emptyDir":{}"#)?;
+    patch_etcd(&place, "$(MY_POD_IP)", r#""persistentVolumeClaim":null,"emptyDir":{}"#)?;
     place.delete_pod("astaire", &["--force", "--grace-period=0"])?;
     place.rollout(&["astaire"], "60s")?;
     place.delete_pod("etcd", &[])?;
