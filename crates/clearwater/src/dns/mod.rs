@@ -1,0 +1,7 @@
+//! The names a deployment needs, the records that satisfy them, and what each backend stores.
+
+mod name;
+mod names;
+
+pub use name::{InvalidName, Name};
+pub use names::{Cscf, Names};

@@ -1,0 +1,1 @@
+//! The ordering graph: what starting and what working needs, as data.
