@@ -66,7 +66,8 @@ impl FromStr for Identity {
             None => (bare, None),
         };
         let user = user.split(':').next().unwrap_or(user).trim_start_matches('+');
-        if user.is_empty() || user.contains(char::is_whitespace) || domain == Some("") {
+        let foreign = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | '"' | ',');
+        if user.is_empty() || domain == Some("") || bare.contains(foreign) {
             return Err(fail());
         }
         Ok(Self { user: user.to_owned(), domain: domain.map(str::to_owned) })
@@ -107,7 +108,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "sip:", "sip:@a", "a@", "a b"] {
+        for text in ["", "sip:", "sip:@a", "a@", "a b", "tel\0>>:t", "a<b"] {
             assert!(text.parse::<Identity>().is_err(), "{text}");
         }
     }
