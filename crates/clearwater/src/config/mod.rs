@@ -5,6 +5,10 @@
 
 mod deployment;
 mod file;
+pub mod generator;
+mod script;
+pub mod shared;
+pub mod shell;
 
 pub use deployment::{Deployment, Keys};
 pub use file::{
@@ -12,3 +16,4 @@ pub use file::{
     EllisExposure, Email, EtcdStorage, Hss, Images, Ingress, KeyPolicy, PullPolicy, Resources, SecretKey, ServiceKind,
     Tailer, Toleration,
 };
+pub use script::ORIGINAL_AUTO_CONFIG;
