@@ -3,10 +3,13 @@
 //! Every fact carries a [`Source`]: the upstream file it was read in, so that a reader can check it.
 
 mod catalogue;
+mod classic;
+mod common;
+mod hunter;
 mod id;
 mod types;
 
-pub use catalogue::{catalogue, entry};
+pub use catalogue::{catalogue, entry, playing};
 pub use id::{Component, Release, UnknownName};
 pub use types::{
     AskedBy, Asks, Clustering, Data, Entry, EnvVar, HealthQuestion, Lifetime, LogFile, LogGrammar, PortUse, PreStop,
