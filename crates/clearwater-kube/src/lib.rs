@@ -3,6 +3,7 @@
 //! Every operation takes a [`kube::Client`], yields a stream of [`clearwater::event::Event`]s and prints nothing.
 #![forbid(unsafe_code)]
 
+pub mod doomed;
 pub mod members;
 pub mod pod;
 pub mod rollout;
