@@ -3,8 +3,13 @@
 //! [`DeploymentFile`] is what a person writes. [`DeploymentFile::deploy`] puts it on a namespace and checks it as a
 //! whole; the [`Deployment`] that comes out is what every renderer of this crate takes.
 
+mod check;
 mod deployment;
 mod file;
+mod problem;
+mod read;
+mod schema;
+mod set;
 
 pub use deployment::{Deployment, Keys};
 pub use file::{
@@ -12,3 +17,6 @@ pub use file::{
     EllisExposure, Email, EtcdStorage, Hss, Images, Ingress, KeyPolicy, PullPolicy, Resources, SecretKey, ServiceKind,
     Tailer, Toleration,
 };
+pub use problem::{ConfigErrors, KeyPath, Place, Places, Problem, ProblemKind, Step};
+pub use schema::schema;
+pub use set::{InvalidSet, Set};
