@@ -69,9 +69,6 @@ impl StoreClient {
 
 /// Keys hold no blanks or control characters and at most 250 bytes.
 fn clean(key: &str) -> String {
-    let encoded: String = key
-        .chars()
-        .map(|c| if c.is_ascii_graphic() { c } else { '_' })
-        .collect();
+    let encoded: String = key.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).collect();
     encoded.chars().take(240).collect()
 }

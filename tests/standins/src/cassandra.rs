@@ -56,10 +56,7 @@ impl Rows {
     }
 
     fn dump(&self) -> Vec<Cell> {
-        self.cells
-            .iter()
-            .map(|(key, (at, value))| Cell { key: key.clone(), at: *at, value: value.clone() })
-            .collect()
+        self.cells.iter().map(|(key, (at, value))| Cell { key: key.clone(), at: *at, value: value.clone() }).collect()
     }
 }
 
@@ -106,7 +103,11 @@ pub(crate) async fn run() -> Result<()> {
     tokio::spawn(node.clone().catch_up());
     let rpc = place::any_bind();
     if place::fault("no-ipv6") && rpc.is_ipv6() {
-        log!(Error, "CassandraDaemon.java:258", "java.lang.RuntimeException: Unable to create thrift socket to /0:0:0:0:0:0:0:0:9160");
+        log!(
+            Error,
+            "CassandraDaemon.java:258",
+            "java.lang.RuntimeException: Unable to create thrift socket to /0:0:0:0:0:0:0:0:9160"
+        );
         std::future::pending::<()>().await;
     }
     let native = http::listen(SocketAddr::new(rpc, 9042)).await?;
@@ -154,9 +155,7 @@ impl Node {
     }
 
     fn peers(&self) -> Vec<IpAddr> {
-        read_members(Store::Cassandra)
-            .map(|m| m.into_keys().filter(|ip| *ip != self.me).collect())
-            .unwrap_or_default()
+        read_members(Store::Cassandra).map(|m| m.into_keys().filter(|ip| *ip != self.me).collect()).unwrap_or_default()
     }
 
     /// Port 7000: what members say to each other.
@@ -342,7 +341,13 @@ pub(crate) async fn nodetool_status() -> Result<(String, u8)> {
             _ => 'N',
         };
         let id = format!("00000000-0000-4000-8000-{:012x}", id_of(*ip));
-        let _ = writeln!(out, "{status}{state}  {:<15} {:<10} {:<7} {owns:<17} {id}  RAC1", ip.to_string(), "102.4 KB", 256);
+        let _ = writeln!(
+            out,
+            "{status}{state}  {:<15} {:<10} {:<7} {owns:<17} {id}  RAC1",
+            ip.to_string(),
+            "102.4 KB",
+            256
+        );
     }
     Ok((out, 0))
 }
