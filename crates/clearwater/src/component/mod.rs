@@ -10,6 +10,7 @@ mod id;
 mod types;
 
 pub use catalogue::{catalogue, entry, playing};
+pub(crate) use id::nearest;
 pub use id::{Component, Release, UnknownName};
 pub use types::{
     AskedBy, Asks, Clustering, Data, Entry, EnvVar, HealthQuestion, Lifetime, LogFile, LogGrammar, PortUse, PreStop,
