@@ -6,6 +6,8 @@ mod catalogue;
 mod id;
 mod types;
 
+pub(crate) use id::nearest;
+
 pub use catalogue::{catalogue, entry};
 pub use id::{Component, Release, UnknownName};
 pub use types::{

@@ -1,0 +1,118 @@
+//! shared_config, mail, keys and storage.
+
+use super::{Check, form, path};
+use crate::config::KeyPolicy;
+use crate::config::read::quoted;
+
+/// Settings that name other components. They come from the name model, as the DNS records do.
+const NAMES: [&str; 14] = [
+    "bgcf_uri",
+    "cassandra_hostname",
+    "chronos_hostname",
+    "homestead_impu_store",
+    "hs_hostname",
+    "hs_provisioning_hostname",
+    "icscf_uri",
+    "ralf_hostname",
+    "ralf_session_store",
+    "scscf_uri",
+    "sprout_hostname",
+    "sprout_registration_store",
+    "upstream_hostname",
+    "xdms_hostname",
+];
+
+pub(super) fn check(check: &mut Check<'_>) {
+    shared_config(check);
+    email(check);
+    if let KeyPolicy::Secret(name) = &check.file.keys {
+        check.form(&path("keys.secret"), name, form::object_name);
+    }
+    if check.file.keys == KeyPolicy::Upstream {
+        check.warn(
+            &[path("keys")],
+            "the sign-up key and Ellis' keys are upstream's public ones: whoever reaches Ellis can create accounts; \
+             leave this out where that matters",
+        );
+    }
+    let storage = &check.file.etcd_storage;
+    if storage.persistent == Some(false) {
+        for (key, given) in [("storageClass", storage.storage_class.is_some()), ("size", storage.size.is_some())] {
+            if given {
+                check.refuse(
+                    &[path("etcdStorage").key(key), path("etcdStorage.persistent")],
+                    "not used with `persistent: false`: remove it, or remove that",
+                );
+            }
+        }
+    }
+    if let Some(class) = &storage.storage_class {
+        check.form(&path("etcdStorage.storageClass"), class, form::object_name);
+    }
+    if let Some(size) = &storage.size
+        && let Err(why) = form::quantity(size)
+    {
+        check.wrong(&path("etcdStorage.size"), format!("{} {why}", quoted(size)));
+    }
+}
+
+fn shared_config(check: &mut Check<'_>) {
+    for (name, value) in &check.file.shared_config {
+        let key = path("sharedConfig").key(name);
+        check.form(&key, name, form::shell_name);
+        let instead = match name.as_str() {
+            "home_domain" => "write homeDomain",
+            "signup_key" | "turn_workaround" | "ellis_api_key" | "ellis_cookie_key" => {
+                "write keys, so that it stands in a Secret"
+            }
+            "smtp_smarthost" | "smtp_username" | "email_recovery_sender" => "write email",
+            "smtp_password" => "write email.password, so that it stands in a Secret",
+            "hss_hostname" | "hss_realm" => "write hss",
+            "log_level" => "write logLevel",
+            "signaling_dns_server" => {
+                "remove it: the containers write the pod's name servers after every other line, so this has no effect"
+            }
+            "local_ip" | "public_ip" | "public_hostname" | "etcd_proxy" | "etcd_cluster" => {
+                "remove it: local_config is read later and wins, so this has no effect"
+            }
+            other if NAMES.contains(&other) => {
+                "remove it: names follow from zone, homeDomain and dns, so that configuration and DNS agree"
+            }
+            _ => "",
+        };
+        if !instead.is_empty() {
+            check
+                .refuse(std::slice::from_ref(&key), format!("{name} is written by other keys of this file: {instead}"));
+            continue;
+        }
+        check.form(&key, value, form::one_line);
+    }
+}
+
+fn email(check: &mut Check<'_>) {
+    let Some(email) = &check.file.email else { return };
+    check.form(&path("email.smarthost"), &email.smarthost, form::host_port);
+    if let Some(username) = &email.username {
+        check.form(&path("email.username"), username, form::one_line);
+    }
+    if let Some(sender) = &email.sender {
+        let key = path("email.sender");
+        check.form(&key, sender, form::one_line);
+        let (user, domain) = sender.rsplit_once('@').unwrap_or_default();
+        if user.is_empty() || domain.is_empty() || sender.contains(char::is_whitespace) {
+            check.wrong(&key, format!("{} is not a mail address; write USER@DOMAIN", quoted(sender)));
+        }
+    }
+    if let Some(password) = &email.password {
+        check.form(&path("email.password.secret"), &password.secret, form::object_name);
+        check.form(&path("email.password.key"), &password.key, form::secret_key);
+    }
+    if email.username.is_some() != email.password.is_some() {
+        let (given, missing) =
+            if email.username.is_some() { ("username", "password") } else { ("password", "username") };
+        check.refuse(
+            &[path("email").key(given), path("email").key(missing)],
+            format!("given without email.{missing}: a mail server asks for both; write the other, or remove this"),
+        );
+    }
+}
