@@ -100,6 +100,8 @@ pub enum AskedBy {
     Peers,
     /// Subscribers' devices and browsers.
     Clients,
+    /// Functions of other networks, such as a charging data function (3GPP TS 32.299).
+    Network,
     /// Only processes in the same container.
     Local,
 }
@@ -176,6 +178,9 @@ pub struct Program {
 }
 
 impl Program {
+    /// The name of the group whose members the boot chain starts.
+    pub const GROUP: &'static str = "clearwater-group";
+
     /// The name as `supervisorctl status` prints it.
     pub fn full_name(&self) -> String {
         self.group.map_or_else(|| self.name.to_owned(), |g| format!("{g}:{}", self.name))
@@ -237,9 +242,11 @@ pub enum Asks {
     },
     /// SIP OPTIONS on each of these ports answers 200.
     SipOptions(&'static [u16]),
-    /// A memcached `version` command is answered on the port.
+    /// A memcached `version` request of the *binary* protocol (opcode 0x0b) is answered on the port. The text protocol
+    /// will not do: astaire's proxy does not speak it.
     MemcachedVersion(u16),
-    /// etcd's `/health` answers `{"health":"true"}` on the port.
+    /// `GET /health` on the port answers a JSON object whose `health` is `"true"` (a string; white space varies with
+    /// etcd's version).
     EtcdHealth(u16),
     /// A STUN binding request over UDP is answered on the port.
     Stun(u16),
@@ -254,6 +261,18 @@ pub struct HealthQuestion {
     pub proves: &'static str,
     /// Where this was read.
     pub source: Source,
+}
+
+impl Asks {
+    /// The ports that the question goes to, in the order in which they are asked.
+    pub fn ports(&self) -> Vec<u16> {
+        match *self {
+            Self::Tcp(ports) | Self::SipOptions(ports) => ports.to_vec(),
+            Self::Http { port, .. } | Self::MemcachedVersion(port) | Self::EtcdHealth(port) | Self::Stun(port) => {
+                vec![port]
+            }
+        }
+    }
 }
 
 /// How long data lives.
@@ -291,6 +310,26 @@ pub enum Store {
     Chronos,
     /// Cassandra.
     Cassandra,
+}
+
+impl Store {
+    /// Every store, in the order of the variants.
+    pub const ALL: [Self; 3] = [Self::Memcached, Self::Chronos, Self::Cassandra];
+
+    /// The store's name as `cw-mark_node_failed` takes it (clearwater-etcd `mark_node_failed.py`).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Memcached => "memcached",
+            Self::Chronos => "chronos",
+            Self::Cassandra => "cassandra",
+        }
+    }
+}
+
+impl std::fmt::Display for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
 }
 
 /// How a component forms a cluster.
@@ -350,6 +389,28 @@ pub struct PreStop {
     pub grace_seconds: u32,
     /// Where this was read.
     pub source: Source,
+}
+
+impl Entry {
+    /// Whether the component plays the role.
+    pub fn plays(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+
+    /// The port of that name.
+    pub fn port(&self, name: &str) -> Option<&'static PortUse> {
+        self.ports.iter().find(|p| p.name == name)
+    }
+
+    /// The ports that the component's Service publishes, in ascending order.
+    pub fn service_ports(&self) -> impl Iterator<Item = &'static PortUse> + use<> {
+        self.ports.iter().filter(|p| p.in_service)
+    }
+
+    /// The program of that name, without its group.
+    pub fn program(&self, name: &str) -> Option<&'static Program> {
+        self.programs.iter().find(|p| p.name == name)
+    }
 }
 
 /// Everything the catalogue knows of one component in one release.
