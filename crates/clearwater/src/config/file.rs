@@ -26,7 +26,7 @@ pub struct DeploymentFile {
     /// The format: `clearwater/v1`.
     pub api_version: ApiVersion,
     /// The release of Clearwater.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_usual")]
     pub release: Release,
     /// The namespace to deploy to. A namespace given on the command line wins; without either, the context's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,6 +124,10 @@ impl DeploymentFile {
     pub fn to_yaml(&self) -> Result<String, yaml::YamlError> {
         yaml::write_one(self)
     }
+}
+
+fn is_usual(release: &Release) -> bool {
+    *release == Release::default()
 }
 
 macro_rules! is_default {

@@ -10,6 +10,7 @@ mod problem;
 mod read;
 mod schema;
 mod set;
+mod starter;
 
 pub use deployment::{Deployment, Keys};
 pub use file::{
@@ -20,3 +21,4 @@ pub use file::{
 pub use problem::{ConfigErrors, KeyPath, Place, Places, Problem, ProblemKind, Step};
 pub use schema::schema;
 pub use set::{InvalidSet, Set};
+pub use starter::starter;
