@@ -1,1 +1,10 @@
-//! Placeholder.
+//! What happens on a cluster: bring a Clearwater deployment up, judge it and take it down.
+//!
+//! Every operation takes a [`kube::Client`], yields a stream of [`clearwater::event::Event`]s and prints nothing.
+#![forbid(unsafe_code)]
+
+pub mod doomed;
+pub mod members;
+pub mod pod;
+pub mod rollout;
+pub mod supervisor;

@@ -1,20 +1,18 @@
-//! The commands of those who build kubectl-clearwater.
+//! The commands of those who build kubectl-clearwater: `cargo xtask --help`.
 
 mod check;
+mod cluster;
 mod prove;
 mod steps;
 mod tools;
 
-use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
-#[derive(Parser)]
-#[command(name = "cargo xtask", about, disable_help_subcommand = true)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
+use clap::Parser;
 
-#[derive(Subcommand)]
+/// The commands of those who build kubectl-clearwater.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Command {
     /// Format, clippy, docs, licences, unit, golden and property tests; no cluster.
     Check,
@@ -26,11 +24,16 @@ enum Command {
         #[arg(long, default_value_t = 10)]
         minutes: u64,
     },
+    /// Start, stop and look at the test cluster.
+    #[command(subcommand)]
+    Cluster(cluster::Command),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+fn main() -> anyhow::Result<ExitCode> {
+    match Command::parse() {
         Command::Check => check::run(),
         Command::Prove { name, minutes } => prove::run(name, minutes),
-    }
+        Command::Cluster(command) => return command.run(),
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -3,13 +3,14 @@
 
 use clearwater::component::LogGrammar;
 use clearwater::dns::Name;
+use clearwater::dns::corefile::{Corefile, Owner};
 use clearwater::log::{Assembler, Identity, Line, SipMessage};
 
 /// A target: its name, which is also its corpus directory, and what it does with an input.
-pub type Target = (&'static str, fn(&[u8]));
+pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: &[Target] = &[("identity", identity), ("log", log), ("name", name)];
+pub(crate) const TARGETS: &[Target] = &[("corefile", corefile), ("identity", identity), ("log", log), ("name", name)];
 
 const GRAMMARS: [LogGrammar; 8] = [
     LogGrammar::Cpp,
@@ -57,5 +58,21 @@ fn name(data: &[u8]) {
     if let Ok(name) = text.parse::<Name>() {
         assert_eq!(name.to_string().parse::<Name>().as_ref(), Ok(&name));
         assert!(name.is_within(&name));
+    }
+}
+
+/// A Corefile keeps its bytes; lines put in come out again without a trace.
+fn corefile(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(file) = Corefile::parse(text) else { return };
+    assert_eq!(file.as_str(), text);
+    let (Ok(domain), owner) = ("cluster.local".parse::<Name>(), Owner::namespace("ims")) else { return };
+    if !file.lines_of(&owner).is_empty() {
+        return;
+    }
+    let lines = ["rewrite name exact a.cluster.local b.cluster.local".to_owned()];
+    if let Ok(edited) = file.with_lines(&owner, &domain, &lines) {
+        assert_eq!(edited.without_lines(&owner), text);
+        assert_eq!(edited.with_lines(&owner, &domain, &lines).as_ref(), Ok(&edited));
     }
 }
