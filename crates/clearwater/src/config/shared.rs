@@ -110,38 +110,6 @@ pub struct Pod {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SettingsError {
-    /// A key that is no name of a setting.
-    #[error(
-        "sharedConfig: {key:?} is not the name of a setting: names are lower-case letters, digits and underscores and \
-         begin with a letter"
-    )]
-    Key {
-        /// The key.
-        key: String,
-    },
-    /// A key that has a place of its own.
-    #[error("sharedConfig.{key}: {why}; {fix}")]
-    Reserved {
-        /// The key.
-        key: String,
-        /// Why it cannot be set here.
-        why: &'static str,
-        /// What to do.
-        fix: &'static str,
-    },
-    /// A character that a line of `shared_config` cannot carry.
-    #[error(
-        "{place}: the value has the control character {character:?} at position {position}; a setting is one line of \
-         text: take it out"
-    )]
-    Character {
-        /// The key in the deployment file.
-        place: String,
-        /// The character.
-        character: char,
-        /// Its place, counted from 1.
-        position: usize,
-    },
     /// Together the settings are longer than one environment variable may be.
     #[error("sharedConfig: all settings together take {length} bytes, {limit} fit into one environment variable")]
     TooLong {
@@ -276,32 +244,9 @@ pub fn settings(
         wanted.set("local_alias_list", list.join(","));
     }
     for (key, value) in &file.shared_config {
-        check_key(key, deployment.release())?;
         wanted.set(key, value.as_str());
     }
-    for (key, setting) in &wanted.0 {
-        if let Setting::Text(text) = setting
-            && let Some((i, character)) = text.chars().enumerate().find(|(_, c)| c.is_control())
-        {
-            let place = place_of(key, deployment);
-            return Err(SettingsError::Character { place, character, position: i + 1 });
-        }
-    }
     Ok(wanted.0)
-}
-
-/// Everything that is wrong with a deployment's settings, as far as it can be told without a cluster.
-///
-/// A missing virtual address is not reported: only a renderer needs it.
-pub fn check(deployment: &Deployment) -> Vec<SettingsError> {
-    let mut errors: Vec<_> =
-        deployment.file().shared_config.keys().filter_map(|key| check_key(key, deployment.release()).err()).collect();
-    match environment(deployment, &BTreeMap::new()) {
-        Ok(_) | Err(SettingsError::MissingClusterIp { .. }) => {}
-        Err(error) if errors.contains(&error) => {}
-        Err(error) => errors.push(error),
-    }
-    errors
 }
 
 struct Wanted(Vec<(String, Setting)>);
@@ -321,45 +266,6 @@ impl Wanted {
     fn secret(&mut self, key: &str, secret: &str, data_key: &str) {
         let variable = key.to_uppercase();
         self.put(key, Setting::Secret { variable, secret: secret.to_owned(), key: data_key.to_owned() });
-    }
-}
-
-fn check_key(key: &str, release: Release) -> Result<(), SettingsError> {
-    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    if !key.starts_with(|c: char| c.is_ascii_lowercase()) || !key.chars().all(legal) {
-        return Err(SettingsError::Key { key: key.to_owned() });
-    }
-    let named = "host names come from the same model as the DNS records, and one set here would contradict them";
-    let (why, fix) = match key {
-        "home_domain" => (named, "use homeDomain"),
-        "sprout_hostname" | "upstream_hostname" | "scscf_uri" | "icscf_uri" | "bgcf_uri" => {
-            (named, "use zone and dns.backend")
-        }
-        "signup_key" | "turn_workaround" | "ellis_api_key" | "ellis_cookie_key" => {
-            ("it is a secret, and this file and the ConfigMap are readable", "use keys")
-        }
-        "smtp_password" => ("it is a secret, and this file and the ConfigMap are readable", "use email.password"),
-        "local_ip" | "public_ip" | "public_hostname" | "etcd_proxy" | "etcd_cluster" => {
-            ("local_config is read after shared_config and its own value would win", "take it out")
-        }
-        "signaling_dns_server" if release != Release::Classic => (
-            "the images' generator deletes it and writes the pod's own name servers in its place",
-            "take it out; to use other servers set dnsPolicy and dnsConfig of the pods",
-        ),
-        _ => return Ok(()),
-    };
-    Err(SettingsError::Reserved { key: key.to_owned(), why, fix })
-}
-
-fn place_of(key: &str, deployment: &Deployment) -> String {
-    if deployment.file().shared_config.contains_key(key) {
-        return format!("sharedConfig.{key}");
-    }
-    match key {
-        "smtp_smarthost" => "email.smarthost".to_owned(),
-        "smtp_username" => "email.username".to_owned(),
-        "email_recovery_sender" => "email.sender".to_owned(),
-        other => other.to_owned(),
     }
 }
 
