@@ -198,7 +198,7 @@ impl Node {
         match (&ask.method, inner) {
             (&Method::PUT, []) => {
                 if !there {
-                    self.write(Cell { key, at: place::now_us(), value: Some(Value::Null) }).await;
+                    self.write(Cell { key, at: place::now_us(), value: Some(Value::Bool(true)) }).await;
                 }
                 Answer::code(200)
             }
