@@ -16,6 +16,7 @@ pub mod pki;
 mod plan;
 mod process;
 mod programs;
+pub mod sip;
 pub mod standins;
 
 pub use cluster::{Local, Status};
