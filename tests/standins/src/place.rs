@@ -145,8 +145,9 @@ impl Settings {
             "" => std::env::var("MY_POD_IP").unwrap_or_default(),
             set => set.to_owned(),
         };
-        text.parse()
-            .with_context(|| format!("local_ip is {text:?}, not an address; set it in local_config"))
+        text.parse().with_context(|| {
+            format!("local_ip is {text:?}, not an address; set it in local_config")
+        })
     }
 
     /// Servers asked by the parts that do not use the system resolver; at most three
