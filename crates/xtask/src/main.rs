@@ -2,8 +2,11 @@
 
 mod check;
 mod cluster;
+mod demo;
 mod prove;
+mod standins;
 mod steps;
+mod test;
 mod tools;
 
 use std::process::ExitCode;
@@ -16,6 +19,10 @@ use clap::Parser;
 enum Command {
     /// Format, clippy, docs, licences, unit, golden and property tests; no cluster.
     Check,
+    /// The checks, then everything end to end on a cluster. What CI runs. Needs root.
+    Test(test::Options),
+    /// A cluster with Clearwater up on it, ready to play with. Needs root.
+    Demo(demo::Options),
     /// A long or lifelike run, by hand; writes its figures to docs/proof.
     Prove {
         /// The proof.
@@ -27,13 +34,19 @@ enum Command {
     /// Start, stop and look at the test cluster.
     #[command(subcommand)]
     Cluster(cluster::Command),
+    /// Build and import the images that play Clearwater in tests.
+    #[command(subcommand)]
+    Standins(standins::Command),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     match Command::parse() {
         Command::Check => check::run(),
+        Command::Test(options) => test::run(&options),
+        Command::Demo(options) => demo::run(&options),
         Command::Prove { name, minutes } => prove::run(name, minutes),
         Command::Cluster(command) => return command.run(),
+        Command::Standins(command) => return command.run(),
     }?;
     Ok(ExitCode::SUCCESS)
 }

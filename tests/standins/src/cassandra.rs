@@ -197,7 +197,7 @@ impl Node {
         match (&ask.method, inner) {
             (&Method::PUT, []) => {
                 if !there {
-                    self.write(Cell { key, at: place::now_us(), value: Some(Value::Null) }).await;
+                    self.write(Cell { key, at: place::now_us(), value: Some(Value::Bool(true)) }).await;
                 }
                 Answer::code(200)
             }
@@ -385,8 +385,10 @@ impl std::fmt::Display for Trouble {
 pub(crate) enum Found {
     /// By c-ares, afresh for each request (homestead).
     Name(Ares, String),
-    /// One address, chosen once (homestead-prov, homer).
+    /// One address, chosen once (homestead-prov).
     Address(SocketAddr),
+    /// By the system's resolver, afresh for each request (homer).
+    System(String),
 }
 
 /// A client of the stand-in's 9160.
@@ -405,6 +407,10 @@ impl Client {
         let addresses = match &self.found {
             Found::Name(ares, name) => ares.targets(name, 9160).await.map_err(Trouble::Unreachable)?,
             Found::Address(address) => vec![*address],
+            Found::System(name) => tokio::net::lookup_host((name.as_str(), 9160))
+                .await
+                .map_err(|err| Trouble::Unreachable(err.into()))?
+                .collect(),
         };
         let mut last = None;
         for address in addresses.into_iter().take(2) {

@@ -154,8 +154,11 @@ impl Log {
                 .with_context(|| format!("cannot open {file_name}"))?;
             if self.grammar == Grammar::Cpp {
                 let link = self.folder.join(format!("{}_current.txt", self.name));
-                let _ = std::fs::remove_file(&link);
-                std::os::unix::fs::symlink(&file_name, &link)
+                // Two programs may share a log, so the link is replaced in one step.
+                let fresh = self.folder.join(format!(".{}_{}", self.name, std::process::id()));
+                let _ = std::fs::remove_file(&fresh);
+                std::os::unix::fs::symlink(&file_name, &fresh)
+                    .and_then(|()| std::fs::rename(&fresh, &link))
                     .with_context(|| format!("cannot link {}", link.display()))?;
             }
             *open = Some((start, file));

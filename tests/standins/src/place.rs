@@ -77,20 +77,25 @@ pub(crate) fn uuid() -> String {
 }
 
 /// The settings every daemon's init script sources: shared, then local, then user
-/// (clearwater-infrastructure, `/etc/clearwater/config`).
+/// (clearwater-infrastructure, `/etc/clearwater/config`), over `/run/standin/defaults`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {
     values: BTreeMap<String, String>,
 }
 
 impl Settings {
-    /// Sources the three files with a shell, as the real init scripts do, so that quoting and
+    /// Sources the files with a shell, as the real init scripts do, so that quoting and
     /// later assignments mean the same.
     pub(crate) fn load() -> Result<Self> {
-        let files: Vec<PathBuf> = ["shared_config", "local_config", "user_settings"]
-            .iter()
-            .map(|f| path("/etc/clearwater").join(f))
-            .collect();
+        // Inside an image one file sources the rest and adds the node type.
+        let whole = Path::new("/etc/clearwater/config");
+        let mut files = vec![path("/run/standin/defaults")];
+        if std::env::var_os("STANDIN_ROOT").is_none() && whole.exists() {
+            files.push(whole.to_owned());
+        } else {
+            let parts = ["shared_config", "local_config", "user_settings"];
+            files.extend(parts.iter().map(|f| path("/etc/clearwater").join(f)));
+        }
         let out = Command::new("/bin/sh")
             .arg("-c")
             .arg("set -a; for f; do [ -f \"$f\" ] && . \"$f\"; done; exec env -0")

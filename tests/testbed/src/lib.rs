@@ -16,6 +16,8 @@ pub mod pki;
 mod plan;
 mod process;
 mod programs;
+pub mod sip;
+pub mod standins;
 
 pub use cluster::{Local, Status};
 pub use host::{Attempt, wait_for};

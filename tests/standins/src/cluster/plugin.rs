@@ -195,9 +195,12 @@ async fn join_cassandra(members: &Members, me: IpAddr) -> Result<()> {
         std::fs::create_dir_all(&data)?;
         place::write_whole(&in_progress, "")?;
     }
-    let _ = std::fs::remove_file(&booted);
+    let yaml = folder.join("cassandra.yaml");
+    if !yaml.exists() {
+        let _ = std::fs::remove_file(&booted);
+    }
     place::write_whole(&folder.join("cassandra-rackdc.properties"), "dc=site1\nrack=RAC1\n")?;
-    place::write_whole(&folder.join("cassandra.yaml"), &cassandra_yaml(members, me))?;
+    place::write_whole(&yaml, &cassandra_yaml(members, me))?;
     log!(Status, "cassandra_plugin.py:163", "Wrote cassandra.yaml; waiting for Cassandra to start");
     while !booted.exists() {
         tokio::time::sleep(place::poll_interval()).await;
