@@ -111,6 +111,7 @@ impl DeploymentFile {
         let deployment = Deployment::new_unchecked(self.clone(), namespace.to_owned());
         let findings = check::file(self).into_iter().chain(check::deployment(&deployment));
         ConfigErrors::unless_empty(findings.map(|f| f.problem).filter(Problem::is_error).collect())?;
+        ConfigErrors::unless_empty(check::environment(&deployment).into_iter().map(|f| f.problem).collect())?;
         Ok(deployment)
     }
 
@@ -126,6 +127,7 @@ impl DeploymentFile {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
 fn is_usual(release: &Release) -> bool {
     *release == Release::default()
 }
