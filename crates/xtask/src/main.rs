@@ -2,6 +2,7 @@
 
 mod cluster;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -15,8 +16,16 @@ enum Command {
     Cluster(cluster::Command),
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    match Command::parse() {
+fn main() -> ExitCode {
+    let result = match Command::parse() {
         Command::Cluster(command) => command.run(),
-    }
+    };
+    result.unwrap_or_else(|error| {
+        let gone = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
+        if error.downcast_ref().is_some_and(gone) {
+            return ExitCode::SUCCESS;
+        }
+        let _ = writeln!(io::stderr(), "error: {error:#}");
+        ExitCode::FAILURE
+    })
 }
