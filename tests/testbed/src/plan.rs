@@ -23,12 +23,12 @@ pub(crate) const PAUSE_IMAGE: &str = "localhost/clearwater-testbed/pause:1";
 pub struct Options {
     /// Kubernetes' own times instead of quick ones.
     ///
-    /// Quick: the kubelet looks at ConfigMaps every 2 s (else 60 s), CoreDNS at its Corefile every 2 s (else 30 s) and
+    /// Quick: the kubelet looks at a ConfigMap every 2 s (else 60 s), CoreDNS at its Corefile every 2 s (else 30 s) and
     /// keeps answers 5 s (else 30 s), an HPA acts every 2 s and scales down after 10 s (else 15 s and 300 s), container
-    /// logs rotate at 1 MiB (else 10 MiB), a silent node is NotReady after 20 s (else 50 s) and its pods are evicted
+    /// logs rotate at 1 MiB (else 10 MiB), a silent node is `NotReady` after 20 s (else 50 s) and its pods are evicted
     /// 30 s later (else 300 s).
     pub lifelike: bool,
-    /// NodePorts from 3000 (else from 30000), so that 5060 can be one.
+    /// Node ports from 3000 (else from 30000), so that 5060 can be one.
     pub wide_node_ports: bool,
 }
 
@@ -37,6 +37,7 @@ pub struct Options {
 pub(crate) struct Programs {
     pub(crate) kube: PathBuf,
     pub(crate) helper: PathBuf,
+    pub(crate) probe: PathBuf,
 }
 
 /// One cluster, ready to be written and started.
@@ -267,11 +268,6 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
             // The parameters may be read-only, and are the whole machine's.
             "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
         })
-    }
-
-    /// Every process, in the order in which they start.
-    pub(crate) fn processes(&self) -> Vec<Process> {
-        Part::ALL.iter().map(|part| self.process(*part)).collect()
     }
 
     /// One process.

@@ -29,6 +29,8 @@ pub enum Program {
     Pause,
     /// The test bed's own controllers, proxy and registry.
     Helper,
+    /// A client and a server to look at networks with.
+    Probe,
 }
 
 impl Program {
@@ -38,6 +40,7 @@ impl Program {
             Self::CoreDns => "coredns",
             Self::Pause => "pause",
             Self::Helper => "helper",
+            Self::Probe => "probe",
         }
     }
 
