@@ -211,7 +211,8 @@ impl Phone {
 
     /// Registers `caller` and `callee` through `bono` (a host name or address), sends a message and makes a call.
     ///
-    /// Steps after one that failed are tried all the same: what they answer is part of the picture.
+    /// Steps after one that failed are tried all the same: what they answer is part of the picture. Both users are
+    /// deregistered at the end, or the next call would ring the phones that are gone as well.
     pub fn exercise(
         &self,
         bono: &str,
@@ -226,23 +227,28 @@ impl Phone {
              own=$(hostname -I | cut -d ' ' -f 1)\n\
              target=$(getent ahostsv4 '{bono}' | sed -n '1s/ .*//p')\n\
              ring() {{\n\
-               timeout 20 sipp \"$target:5060\" -i \"$own\" -t {transport} -m 1 -nostdin -recv_timeout 8000 \\\n\
-                 -key domain '{domain}' -key expires 300 -trace_err -error_file \"$1.err\" \"${{@:2}}\" > \"$1.out\" 2>&1\n\
+               local name=$1 expires=$2; shift 2\n\
+               exec timeout 20 sipp \"$target:5060\" -i \"$own\" -t {transport} -m 1 -nostdin -recv_timeout 8000 \\\n\
+                 -key domain '{domain}' -key expires \"$expires\" -trace_err -error_file \"$name.err\" \"$@\" > \"$name.out\" 2>&1\n\
              }}\n\
              show() {{\n\
                echo \"STEP $1 $2\"\n\
                cat \"$1.err\" 2> /dev/null; [ -s \"$1.err\" ] || tail -n 3 \"$1.out\"\n\
              }}\n\
-             ring callee -p 5080 -inf callee.csv -sf {SCENARIOS}/callee.xml -oocsf {SCENARIOS}/answer.xml -d 30000 \\\n\
-               -trace_logs -log_file callee.log &\n\
+             S={SCENARIOS}\n\
+             ring callee 300 -p 5080 -inf callee.csv -sf $S/callee.xml -oocsf $S/answer.xml -d 30000 -trace_logs -log_file callee.log &\n\
+             callee=$!\n\
+             registered() {{ grep -qs registered callee.log; }}\n\
              waited=0\n\
-             until grep -qs registered callee.log || ! kill -0 $! 2> /dev/null || [ $waited -ge 100 ]; do sleep 0.1; waited=$((waited + 1)); done\n\
-             grep -qs registered callee.log && show callee 0\n\
+             until registered || ! kill -0 $callee 2> /dev/null || [ $waited -ge 100 ]; do sleep 0.1; waited=$((waited + 1)); done\n\
+             if registered; then show callee 0; fi\n\
              for step in register message call; do\n\
-               ring $step -p 5070 -inf caller.csv -sf {SCENARIOS}/$step.xml; show $step $?\n\
+               (ring $step 300 -p 5070 -inf caller.csv -sf $S/$step.xml); show $step $?\n\
              done\n\
-             if ! grep -qs registered callee.log; then wait $!; show callee $?; fi\n\
-             kill $(jobs -p) 2> /dev/null; wait\n",
+             if registered; then kill $callee; wait $callee; else wait $callee; show callee $?; fi 2> /dev/null\n\
+             (ring away-callee 0 -p 5080 -inf callee.csv -sf $S/register.xml)\n\
+             (ring away-caller 0 -p 5070 -inf caller.csv -sf $S/register.xml)\n\
+             exit 0\n",
             caller_line = caller.line(callee),
             callee_line = callee.line(caller),
             transport = transport.option(),
