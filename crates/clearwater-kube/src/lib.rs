@@ -4,12 +4,18 @@
 #![forbid(unsafe_code)]
 
 pub mod apply;
+mod ask_members;
 mod cluster;
 pub mod doomed;
+mod emit;
+pub mod judge;
 pub mod members;
 pub mod pod;
+mod preflight;
+pub mod probe;
 pub mod rollout;
 pub mod snapshot;
 pub mod supervisor;
+pub mod up;
 
 pub use cluster::{Cluster, FIELD_MANAGER};
