@@ -56,10 +56,7 @@ impl Rows {
     }
 
     fn dump(&self) -> Vec<Cell> {
-        self.cells
-            .iter()
-            .map(|(key, (at, value))| Cell { key: key.clone(), at: *at, value: value.clone() })
-            .collect()
+        self.cells.iter().map(|(key, (at, value))| Cell { key: key.clone(), at: *at, value: value.clone() }).collect()
     }
 }
 
@@ -106,7 +103,11 @@ pub(crate) async fn run() -> Result<()> {
     tokio::spawn(node.clone().catch_up());
     let rpc = place::any_bind();
     if place::fault("no-ipv6") && rpc.is_ipv6() {
-        log!(Error, "CassandraDaemon.java:258", "java.lang.RuntimeException: Unable to create thrift socket to /0:0:0:0:0:0:0:0:9160");
+        log!(
+            Error,
+            "CassandraDaemon.java:258",
+            "java.lang.RuntimeException: Unable to create thrift socket to /0:0:0:0:0:0:0:0:9160"
+        );
         std::future::pending::<()>().await;
     }
     let native = http::listen(SocketAddr::new(rpc, 9042)).await?;
@@ -154,9 +155,7 @@ impl Node {
     }
 
     fn peers(&self) -> Vec<IpAddr> {
-        read_members(Store::Cassandra)
-            .map(|m| m.into_keys().filter(|ip| *ip != self.me).collect())
-            .unwrap_or_default()
+        read_members(Store::Cassandra).map(|m| m.into_keys().filter(|ip| *ip != self.me).collect()).unwrap_or_default()
     }
 
     /// Port 7000: what members say to each other.
@@ -198,7 +197,7 @@ impl Node {
         match (&ask.method, inner) {
             (&Method::PUT, []) => {
                 if !there {
-                    self.write(Cell { key, at: place::now_us(), value: Some(Value::Null) }).await;
+                    self.write(Cell { key, at: place::now_us(), value: Some(Value::Bool(true)) }).await;
                 }
                 Answer::code(200)
             }
@@ -342,7 +341,13 @@ pub(crate) async fn nodetool_status() -> Result<(String, u8)> {
             _ => 'N',
         };
         let id = format!("00000000-0000-4000-8000-{:012x}", id_of(*ip));
-        let _ = writeln!(out, "{status}{state}  {:<15} {:<10} {:<7} {owns:<17} {id}  RAC1", ip.to_string(), "102.4 KB", 256);
+        let _ = writeln!(
+            out,
+            "{status}{state}  {:<15} {:<10} {:<7} {owns:<17} {id}  RAC1",
+            ip.to_string(),
+            "102.4 KB",
+            256
+        );
     }
     Ok((out, 0))
 }
@@ -380,8 +385,10 @@ impl std::fmt::Display for Trouble {
 pub(crate) enum Found {
     /// By c-ares, afresh for each request (homestead).
     Name(Ares, String),
-    /// One address, chosen once (homestead-prov, homer).
+    /// One address, chosen once (homestead-prov).
     Address(SocketAddr),
+    /// By the system's resolver, afresh for each request (homer).
+    System(String),
 }
 
 /// A client of the stand-in's 9160.
@@ -400,6 +407,10 @@ impl Client {
         let addresses = match &self.found {
             Found::Name(ares, name) => ares.targets(name, 9160).await.map_err(Trouble::Unreachable)?,
             Found::Address(address) => vec![*address],
+            Found::System(name) => tokio::net::lookup_host((name.as_str(), 9160))
+                .await
+                .map_err(|err| Trouble::Unreachable(err.into()))?
+                .collect(),
         };
         let mut last = None;
         for address in addresses.into_iter().take(2) {

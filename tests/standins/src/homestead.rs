@@ -65,9 +65,7 @@ pub(crate) async fn run() -> Result<Exit> {
         cache,
         impu_store: StoreClient::new(Arc::new(Ares::new(&settings)), settings.get("homestead_impu_store")),
         realm: settings.get_or("home_domain", "example.com").to_owned(),
-        server_name: settings
-            .get_or("scscf_uri", &format!("sip:scscf.{sprout};transport=TCP"))
-            .to_owned(),
+        server_name: settings.get_or("scscf_uri", &format!("sip:scscf.{sprout};transport=TCP")).to_owned(),
         access: Log::new("homestead", "access", Grammar::Cpp, 5),
     });
     let listener = match http::listen(SocketAddr::new(settings.local_ip()?, 8888)).await {
@@ -132,9 +130,7 @@ impl Homestead {
             (true, ["impi", _, "av", "aka" | "akav2"]) => Ok(Answer::code(404)),
             (true, ["impi", impi, "registration-status"]) => self.registration_status(impi, ask).await,
             (true, ["impu", impu, "location"]) => self.location(impu).await,
-            (_, ["impu", impu, "reg-data"]) if get || ask.method == Method::PUT => {
-                self.reg_data(impu, ask).await
-            }
+            (_, ["impu", impu, "reg-data"]) if get || ask.method == Method::PUT => self.reg_data(impu, ask).await,
             (_, ["ping" | "impi" | "impu", ..]) => Ok(Answer::code(405)),
             _ => Ok(Answer::code(404)),
         };
@@ -149,9 +145,7 @@ impl Homestead {
 
     /// Cassandra, or the answer there is without a Diameter peer.
     fn cache(&self) -> Result<&Client, Trouble> {
-        self.cache
-            .as_ref()
-            .ok_or_else(|| Trouble::Refused("no Diameter peer answers".to_owned()))
+        self.cache.as_ref().ok_or_else(|| Trouble::Refused("no Diameter peer answers".to_owned()))
     }
 
     async fn user(&self, impi: &str) -> Result<Option<Value>, Trouble> {
@@ -159,10 +153,10 @@ impl Homestead {
     }
 
     async fn digest(&self, impi: &str) -> Result<Answer, Trouble> {
-        Ok(self.user(impi).await?.map_or_else(
-            || Answer::code(404),
-            |user| Answer::json(200, &json!({"digest_ha1": user["digest_ha1"]})),
-        ))
+        Ok(self
+            .user(impi)
+            .await?
+            .map_or_else(|| Answer::code(404), |user| Answer::json(200, &json!({"digest_ha1": user["digest_ha1"]}))))
     }
 
     async fn vector(&self, impi: &str, ask: &Ask) -> Result<Answer, Trouble> {
@@ -173,10 +167,7 @@ impl Homestead {
             return Ok(Answer::code(404));
         }
         let realm = user["digest_realm"].as_str().unwrap_or(&self.realm);
-        Ok(Answer::json(
-            200,
-            &json!({"digest": {"ha1": user["digest_ha1"], "realm": realm, "qop": "auth"}}),
-        ))
+        Ok(Answer::json(200, &json!({"digest": {"ha1": user["digest_ha1"], "realm": realm, "qop": "auth"}})))
     }
 
     async fn registration_status(&self, impi: &str, ask: &Ask) -> Result<Answer, Trouble> {
@@ -213,10 +204,8 @@ impl Homestead {
                 return Ok(Answer::code(503));
             }
         };
-        let mut state = stored.map_or_else(
-            || "NOT_REGISTERED".to_owned(),
-            |item| String::from_utf8_lossy(&item.data).into_owned(),
-        );
+        let mut state =
+            stored.map_or_else(|| "NOT_REGISTERED".to_owned(), |item| String::from_utf8_lossy(&item.data).into_owned());
         if ask.method == Method::PUT {
             let body: Value = serde_json::from_slice(&ask.body).unwrap_or_default();
             let wanted = match body["reqtype"].as_str() {
@@ -240,13 +229,13 @@ impl Homestead {
         let subscription = row["ims_subscription_xml"].as_str().unwrap_or("<IMSSubscription/>");
         Ok(Answer::xml(
             200,
-            format!("<ClearwaterRegData><RegistrationState>{state}</RegistrationState>{subscription}</ClearwaterRegData>"),
+            format!(
+                "<ClearwaterRegData><RegistrationState>{state}</RegistrationState>{subscription}</ClearwaterRegData>"
+            ),
         ))
     }
 }
 
 fn owns(user: &Value, impu: &str) -> bool {
-    user["public_ids"]
-        .as_array()
-        .is_some_and(|all| all.iter().any(|id| id.as_str() == Some(impu)))
+    user["public_ids"].as_array().is_some_and(|all| all.iter().any(|id| id.as_str() == Some(impu)))
 }

@@ -114,11 +114,10 @@ mod tests {
             read(" 0(9) ERROR: tm [t_fwd.c:1]: no"),
             Some(Entry { level: Level::Error, at: None, text: "tm [t_fwd.c:1]: no" })
         );
-        assert_eq!(
-            read("Error bono.cpp:3: x").map(|e| e.level),
-            Some(Level::Error)
-        );
-        for continued in ["REGISTER sip:a SIP/2.0", "Via: SIP/2.0/TCP 1.2.3.4", "", "--end msg--", "Error in Contact: <sip:a>"] {
+        assert_eq!(read("Error bono.cpp:3: x").map(|e| e.level), Some(Level::Error));
+        for continued in
+            ["REGISTER sip:a SIP/2.0", "Via: SIP/2.0/TCP 1.2.3.4", "", "--end msg--", "Error in Contact: <sip:a>"]
+        {
             assert_eq!(read(continued), None, "{continued}");
         }
     }

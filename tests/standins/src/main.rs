@@ -3,16 +3,25 @@
 //! They keep the outside of the real programs (ports, codes, names, files, states, failures)
 //! and nothing of their inside. `README.md` beside this crate lists each of them.
 
+mod astaire;
 mod astaire_client;
 mod cassandra;
+mod chronos;
 mod cluster;
 mod digest;
+mod ellis;
+mod front;
 mod homestead;
 mod log;
 mod logpipe;
 mod net;
 mod place;
 mod poll;
+mod prov;
+mod ralf;
+mod ring;
+mod rogers;
+mod sprout_http;
 mod stamp;
 
 use std::io::Write as _;
@@ -54,8 +63,29 @@ enum Program {
     ClusterAgent(Daemon),
     /// Cassandra: 7000, 9042, 9160.
     Cassandra(Daemon),
+    /// astaire: copies data when the member list changes.
+    Astaire(Daemon),
+    /// rogers: the store's proxy on 11311.
+    Rogers(Daemon),
+    /// chronos: timers on 7253.
+    Chronos(Daemon),
     /// homestead: 8888.
     Homestead(Daemon),
+    /// homestead-prov, behind its front.
+    HomesteadProv(Daemon),
+    /// homer, behind its front.
+    Homer(Daemon),
+    /// ralf: 10888.
+    Ralf(Daemon),
+    /// Ellis, behind its front.
+    Ellis(Daemon),
+    /// sprout's HTTP side: 9888.
+    SproutHttp(Daemon),
+    /// nginx before homestead-prov (8889), homer (7888) or ellis (80).
+    NginxFront {
+        /// homestead-prov, homer or ellis.
+        site: String,
+    },
     /// Cassandra's tool; only `status`.
     Nodetool {
         /// What to show.
@@ -131,7 +161,16 @@ fn start(program: Program) -> Result<Exit> {
             let d = if there { d } else { Daemon { detach: false, pid_file: None } };
             daemon(&d, async { cassandra::run().await.map(|()| Exit(0)) })
         }
+        Program::Astaire(d) => daemon(&d, astaire::run()),
+        Program::Rogers(d) => daemon(&d, rogers::run()),
+        Program::Chronos(d) => daemon(&d, chronos::run()),
         Program::Homestead(d) => daemon(&d, homestead::run()),
+        Program::HomesteadProv(d) => daemon(&d, prov::run()),
+        Program::Homer(d) => daemon(&d, prov::run_homer()),
+        Program::Ralf(d) => daemon(&d, ralf::run()),
+        Program::Ellis(d) => daemon(&d, ellis::run()),
+        Program::SproutHttp(d) => daemon(&d, sprout_http::run()),
+        Program::NginxFront { site } => tool(async move { front::run(&site).await.map(|()| Exit(0)) }),
         Program::Nodetool { what: _ } => tool(async {
             let (text, code) = cassandra::nodetool_status().await?;
             print(&text)?;

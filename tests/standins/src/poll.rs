@@ -108,9 +108,7 @@ async fn sip_udp(to: SocketAddr) -> Result<()> {
         _ => UdpSocket::bind("0.0.0.0:0").await?,
     };
     socket.connect(to).await?;
-    socket
-        .send(options_request(socket.local_addr()?, to, "UDP").as_bytes())
-        .await?;
+    socket.send(options_request(socket.local_addr()?, to, "UDP").as_bytes()).await?;
     let mut reply = [0u8; 2048];
     let length = socket.recv(&mut reply).await?;
     judge(&reply[..length])

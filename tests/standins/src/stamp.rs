@@ -65,10 +65,7 @@ pub(crate) async fn run(options: Options) -> Result<Exit> {
         Err(_) => (pid1_start_us()?, "proc"),
     };
     let normal = place::path("/run/standin/normal_us");
-    let is_store = matches!(
-        options.component.as_str(),
-        "astaire" | "memcached" | "chronos" | "cassandra"
-    );
+    let is_store = matches!(options.component.as_str(), "astaire" | "memcached" | "chronos" | "cassandra");
     let mut stamps = json!({
         "standin_stamp": options.component,
         "pid1_start_us": pid1,
@@ -125,11 +122,7 @@ fn questions(component: &str, ip: IpAddr) -> Result<Vec<Question>> {
 fn pid1_start_us() -> Result<u64> {
     let stat = std::fs::read_to_string("/proc/1/stat").context("cannot read /proc/1/stat")?;
     let after_name = stat.rsplit_once(')').context("/proc/1/stat has no name")?.1;
-    let ticks: u64 = after_name
-        .split_whitespace()
-        .nth(19)
-        .context("/proc/1/stat has no start time")?
-        .parse()?;
+    let ticks: u64 = after_name.split_whitespace().nth(19).context("/proc/1/stat has no start time")?.parse()?;
     let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let up_us = u64::try_from(boot.tv_sec)? * 1_000_000 + u64::try_from(boot.tv_nsec)? / 1000;
     let start_us = ticks * 1_000_000 / rustix::param::clock_ticks_per_second();

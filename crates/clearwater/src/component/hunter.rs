@@ -191,7 +191,7 @@ pub(super) const CASSANDRA: Entry = Entry {
             9042,
             "CQL, for the schema scripts and for tools",
             AskedBy::Components,
-            "clearwater-cassandra cassandra_schemas/run_cassandra_schemas",
+            "clearwater-cassandra scripts/cassandra_schemas/run_cassandra_schemas",
         )),
         served(tcp(
             "thrift",
@@ -459,7 +459,7 @@ pub(super) const RALF: Entry = Entry {
     summary: "Turns charging messages of sprout and bono into Diameter Rf.",
     image: "ralf",
     ports: &[
-        tcp("diameter", 3869, "Diameter Rf", AskedBy::Network, "ralf ralf.root/usr/share/clearwater/conf/ralf.conf"),
+        tcp("diameter", 3869, "Diameter Rf", AskedBy::Network, "ralf debian/ralf.init.d"),
         served(tcp("http", 10888, "HTTP: charging messages; /ping", AskedBy::Components, "ralf src/main.cpp")),
     ],
     env: HUNTER_ENV,
@@ -537,7 +537,7 @@ pub(super) const SPROUT: Entry = Entry {
         HealthQuestion {
             asks: Asks::SipOptions(&[5052, 5053, 5054]),
             proves: "I-CSCF, BGCF and S-CSCF answer SIP",
-            source: Source("sprout src/options.cpp, sprout-base.root/usr/share/clearwater/bin/poll_sprout_sip"),
+            source: Source("sprout src/options.cpp, sprout-base.root/usr/share/clearwater/bin/poll_sprout_sip.sh"),
         },
     ],
     data: &[],
@@ -592,12 +592,12 @@ pub(super) const BONO: Entry = Entry {
         HealthQuestion {
             asks: Asks::SipOptions(&[5058, 5060]),
             proves: "it answers SIP from devices and from sprout",
-            source: Source("sprout src/options.cpp, bono.root/usr/share/clearwater/bin/poll_bono"),
+            source: Source("sprout src/options.cpp, bono.root/usr/share/clearwater/bin/poll_bono.sh"),
         },
         HealthQuestion {
             asks: Asks::Stun(3478),
             proves: "devices can learn their public address",
-            source: Source("sprout restund.root/usr/share/clearwater/bin/poll_restund"),
+            source: Source("sprout restund.root/usr/share/clearwater/bin/poll_restund.sh"),
         },
     ],
     data: &[Data {

@@ -26,7 +26,7 @@ pub struct DeploymentFile {
     /// The format: `clearwater/v1`.
     pub api_version: ApiVersion,
     /// The release of Clearwater.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_usual")]
     pub release: Release,
     /// The namespace to deploy to. A namespace given on the command line wins; without either, the context's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -126,6 +126,10 @@ impl DeploymentFile {
     }
 }
 
+fn is_usual(release: &Release) -> bool {
+    *release == Release::default()
+}
+
 macro_rules! is_default {
     ($($t:ty),*) => {$(
         impl $t {
@@ -197,7 +201,8 @@ pub struct Bono {
     /// For `loadBalancer`: one Service for both protocols, or one for TCP and one for UDP.
     #[serde(default, skip_serializing_if = "BonoService::is_default")]
     pub service: BonoService,
-    /// For `nodePort`: the API server's `--service-node-port-range`, where it is not 30000-32767.
+    /// For `nodePort`, Bono's or Ellis': the API server's `--service-node-port-range`, such as 3000-32767. Without it
+    /// the range is not known; the usual one is 30000-32767.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_port_range: Option<String>,
 }

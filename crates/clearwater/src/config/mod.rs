@@ -14,6 +14,7 @@ mod script;
 mod set;
 pub mod shared;
 pub mod shell;
+mod starter;
 
 pub use deployment::{Deployment, Keys};
 pub use file::{
@@ -25,3 +26,4 @@ pub use problem::{ConfigErrors, KeyPath, Place, Places, Problem, ProblemKind, St
 pub use schema::schema;
 pub use script::ORIGINAL_AUTO_CONFIG;
 pub use set::{InvalidSet, Set};
+pub use starter::starter;

@@ -133,9 +133,14 @@ impl Places {
         self.0.insert(path, place);
     }
 
+    /// Where the value at `path` was written.
+    pub fn at(&self, path: &KeyPath) -> Option<&Place> {
+        self.0.get(path)
+    }
+
     /// Where the value at `path` was written, or the nearest one above it that was.
     pub fn of(&self, path: &KeyPath) -> Option<&Place> {
-        self.0.get(path).or_else(|| self.of(&path.parent()?))
+        self.at(path).or_else(|| self.of(&path.parent()?))
     }
 }
 

@@ -77,6 +77,9 @@ pub enum EditError {
     /// The file with the edit would not be read as it must be.
     #[error("the edited Corefile would not be accepted: {0}")]
     Broken(#[from] CorefileError),
+    /// Taking the lines out again would not give the file back.
+    #[error("the lines could not be taken out of this Corefile again without a trace; nothing was changed")]
+    Unrestorable,
 }
 
 /// The owner of lines in a Corefile: one namespace's deployment.
@@ -204,7 +207,8 @@ impl Corefile {
             }
             text.insert_str(at, &section);
         }
-        Ok(Self::parse(&text)?)
+        let edited = Self::parse(&text)?;
+        if edited.without_lines(owner) == bare.text { Ok(edited) } else { Err(EditError::Unrestorable) }
     }
 
     /// The text without the owner's lines: byte for byte what it was before they were put in.
@@ -405,11 +409,17 @@ impl Parser<'_> {
                 block.directives.push(directive);
                 return Ok(block);
             }
+            if token.text == "}" {
+                return self.fail("`}` closes nothing");
+            }
             let key = token.text.strip_suffix(',');
             another = key.is_some();
             block.keys.push(key.unwrap_or(&token.text).to_owned());
             block.contents = token.span.end;
             self.at += 1;
+        }
+        if block.keys.is_empty() {
+            return self.fail("`{` opens a block that has no address");
         }
         if another {
             return self.fail("the file ends after a comma where another address is expected");
@@ -450,6 +460,9 @@ impl Parser<'_> {
 
     fn directive(&mut self) -> Result<Directive, CorefileError> {
         let name = &self.tokens[self.at];
+        if name.text == "{" {
+            return self.fail("`{` stands where a directive is expected");
+        }
         let mut directive = Directive {
             name: name.text.clone(),
             args: Vec::new(),
@@ -590,6 +603,9 @@ mod tests {
             (".:53 {\n  errors\n", 2),
             (".:53 {\n  kubernetes cluster.local {\n  }\n", 3),
             (".:53\nerrors\n}\n", 3),
+            ("{\n}\n", 1),
+            (".:53 {\n}\n}\n", 3),
+            (".:53 {\n  {\n}\n", 2),
             ("a, {\n}\n", 1),
             ("a,", 1),
         ] {

@@ -88,6 +88,8 @@ impl Agent {
         let mut trouble = Duration::from_millis(100);
         let mut pause: Option<(State, Instant)> = None;
         let mut settled: Option<Members> = None;
+        // A hook whose result could not be written yet, because others wrote first.
+        let mut ran: Option<Step> = None;
         loop {
             if !self.proxy && place::fault("agent.hold") {
                 tokio::time::sleep(place::poll_interval()).await;
@@ -120,6 +122,7 @@ impl Agent {
             if !matches!(step, Step::PauseThenMoveAll(..)) {
                 pause = None;
             }
+            ran = ran.filter(|before| *before == step);
             match step {
                 Step::Wait => self.changed(&key, &seen, None).await,
                 Step::Settle(hook) => {
@@ -129,12 +132,14 @@ impl Agent {
                     self.changed(&key, &seen, None).await;
                 }
                 Step::Become(hook, state) => {
-                    if let Some(hook) = hook
+                    if ran.is_none()
+                        && let Some(hook) = hook
                         && !self.hook(hook, &members).await
                     {
                         self.changed(&key, &seen, Some(Duration::from_secs(1))).await;
                         continue;
                     }
+                    ran = Some(step);
                     self.write(&key, |m| {
                         if m.get(&self.me) == members.get(&self.me) {
                             m.insert(self.me, state);

@@ -83,8 +83,7 @@ pub(crate) fn parse_members(text: Option<&str>) -> Result<Members> {
     raw.into_iter()
         .map(|(ip, words)| {
             let ip = ip.parse().with_context(|| format!("{ip:?} in the cluster map"))?;
-            let state = State::from_words(&words)
-                .with_context(|| format!("{ip} is in unknown state {words:?}"))?;
+            let state = State::from_words(&words).with_context(|| format!("{ip} is in unknown state {words:?}"))?;
             Ok((ip, state))
         })
         .collect()
@@ -92,8 +91,7 @@ pub(crate) fn parse_members(text: Option<&str>) -> Result<Members> {
 
 /// The JSON object kept in etcd.
 pub(crate) fn format_members(members: &Members) -> String {
-    let map: BTreeMap<String, &str> =
-        members.iter().map(|(ip, s)| (ip.to_string(), s.words())).collect();
+    let map: BTreeMap<String, &str> = members.iter().map(|(ip, s)| (ip.to_string(), s.words())).collect();
     serde_json::to_string(&map).unwrap_or_default()
 }
 

@@ -134,7 +134,11 @@ fn instance(members: &Members, me: IpAddr) -> usize {
 async fn tell(program: &str, what: &str, members: &Members, me: IpAddr) {
     let socket = place::path("/run/standin").join(format!("{program}.sock"));
     if let Err(err) = Request::new(Method::POST, what).to_unix(&socket).await {
-        let level = if is_leaving(members, me) { "as it should be when leaving" } else { "it will read its files when it starts" };
+        let level = if is_leaving(members, me) {
+            "as it should be when leaving"
+        } else {
+            "it will read its files when it starts"
+        };
         log!(Info, "etcd_synchronizer.py:310", "{program} is not running ({err:#}); {level}");
     }
 }
@@ -156,7 +160,8 @@ async fn resync(program: &str, members: &Members, me: IpAddr) -> Result<()> {
             Ok(answer) => bail!("{program} could not resynchronise: {}", answer.body_text()),
             Err(_) if is_leaving(members, me) => return Ok(()),
             Err(err) if started.elapsed() > limit => {
-                return Err(err).with_context(|| format!("{program} did not resynchronise in {limit:?}: is it running?"));
+                return Err(err)
+                    .with_context(|| format!("{program} did not resynchronise in {limit:?}: is it running?"));
             }
             Err(_) => tokio::time::sleep(pause).await,
         }
@@ -190,9 +195,12 @@ async fn join_cassandra(members: &Members, me: IpAddr) -> Result<()> {
         std::fs::create_dir_all(&data)?;
         place::write_whole(&in_progress, "")?;
     }
-    let _ = std::fs::remove_file(&booted);
+    let yaml = folder.join("cassandra.yaml");
+    if !yaml.exists() {
+        let _ = std::fs::remove_file(&booted);
+    }
     place::write_whole(&folder.join("cassandra-rackdc.properties"), "dc=site1\nrack=RAC1\n")?;
-    place::write_whole(&folder.join("cassandra.yaml"), &cassandra_yaml(members, me))?;
+    place::write_whole(&yaml, &cassandra_yaml(members, me))?;
     log!(Status, "cassandra_plugin.py:163", "Wrote cassandra.yaml; waiting for Cassandra to start");
     while !booted.exists() {
         tokio::time::sleep(place::poll_interval()).await;
@@ -206,13 +214,9 @@ fn cassandra_yaml(members: &Members, me: IpAddr) -> String {
     let of = |wanted: fn(State) -> bool| {
         members.iter().filter(|(_, s)| wanted(**s)).map(|(ip, _)| ip.to_string()).collect::<Vec<_>>()
     };
-    let mut seeds = of(|s| {
-        matches!(s, State::Normal | State::NormalAcknowledged | State::NormalConfigChanged)
-    });
+    let mut seeds = of(|s| matches!(s, State::Normal | State::NormalAcknowledged | State::NormalConfigChanged));
     if seeds.is_empty() {
-        seeds = of(|s| {
-            matches!(s, State::Joining | State::JoiningAcknowledged | State::JoiningConfigChanged)
-        });
+        seeds = of(|s| matches!(s, State::Joining | State::JoiningAcknowledged | State::JoiningConfigChanged));
     }
     format!(
         "cluster_name: \"ClearwaterCluster\"\n\
@@ -257,10 +261,7 @@ mod tests {
     fn cluster_settings_show_old_and_new_servers_only_while_they_differ() {
         use State as S;
         assert_eq!(cluster_settings(&members(&[(1, S::Normal)])), "servers=10.0.0.1:11211\n");
-        assert_eq!(
-            cluster_settings(&members(&[(1, S::JoiningAcknowledged)])),
-            "servers=10.0.0.1:11211\n"
-        );
+        assert_eq!(cluster_settings(&members(&[(1, S::JoiningAcknowledged)])), "servers=10.0.0.1:11211\n");
         assert_eq!(
             cluster_settings(&members(&[(1, S::NormalAcknowledged), (2, S::JoiningAcknowledged), (3, S::Error)])),
             "servers=10.0.0.1:11211\nnew_servers=10.0.0.1:11211,10.0.0.2:11211\n"

@@ -48,13 +48,7 @@ pub(crate) fn cluster(members: &Members) -> Cluster {
     if all(&[S::Normal]) {
         return if live.len() == members.len() { Cluster::Stable } else { Cluster::StableWithErrors };
     }
-    if some(&[
-        S::WaitingToLeave,
-        S::Leaving,
-        S::LeavingAcknowledged,
-        S::LeavingConfigChanged,
-        S::Finished,
-    ]) {
+    if some(&[S::WaitingToLeave, S::Leaving, S::LeavingAcknowledged, S::LeavingConfigChanged, S::Finished]) {
         return if all(&[S::Normal, S::WaitingToLeave]) {
             Cluster::LeavePending
         } else if all(&[S::NormalAcknowledged, S::LeavingAcknowledged, S::NormalConfigChanged, S::LeavingConfigChanged])
@@ -135,9 +129,7 @@ pub(crate) fn step(members: &Members, me: IpAddr, leaving: bool) -> Step {
         (C::Stable | C::StableWithErrors, S::Normal) => Step::Settle(Hook::StableCluster),
         (C::JoinPending, S::WaitingToJoin) => Step::PauseThenMoveAll(S::WaitingToJoin, S::Joining),
         (C::StartedJoining, S::Joining) => Step::Become(None, S::JoiningAcknowledged),
-        (C::StartedJoining | C::StartedLeaving, S::Normal) => {
-            Step::Become(None, S::NormalAcknowledged)
-        }
+        (C::StartedJoining | C::StartedLeaving, S::Normal) => Step::Become(None, S::NormalAcknowledged),
         (C::JoiningConfigChanging, S::JoiningAcknowledged) => {
             Step::Become(Some(Hook::JoiningCluster), S::JoiningConfigChanged)
         }
@@ -148,16 +140,12 @@ pub(crate) fn step(members: &Members, me: IpAddr, leaving: bool) -> Step {
         | (C::JoiningResyncing | C::LeavingResyncing, S::NormalConfigChanged) => {
             Step::Become(Some(Hook::NewConfigReady), S::Normal)
         }
-        (C::LeavePending, S::WaitingToLeave) => {
-            Step::PauseThenMoveAll(S::WaitingToLeave, S::Leaving)
-        }
+        (C::LeavePending, S::WaitingToLeave) => Step::PauseThenMoveAll(S::WaitingToLeave, S::Leaving),
         (C::StartedLeaving, S::Leaving) => Step::Become(None, S::LeavingAcknowledged),
         (C::LeavingConfigChanging, S::LeavingAcknowledged) => {
             Step::Become(Some(Hook::ClusterChanging), S::LeavingConfigChanged)
         }
-        (C::LeavingResyncing, S::LeavingConfigChanged) => {
-            Step::Become(Some(Hook::NewConfigReady), S::Finished)
-        }
+        (C::LeavingResyncing, S::LeavingConfigChanged) => Step::Become(Some(Hook::NewConfigReady), S::Finished),
         (C::FinishedLeaving, S::Finished) => Step::Remove(Hook::LeavingCluster),
         _ => Step::Wait,
     }
@@ -168,11 +156,7 @@ mod tests {
     use super::*;
 
     fn map(states: &[State]) -> Members {
-        states
-            .iter()
-            .enumerate()
-            .map(|(i, s)| (IpAddr::from([10, 0, 0, u8::try_from(i).unwrap()]), *s))
-            .collect()
+        states.iter().enumerate().map(|(i, s)| (IpAddr::from([10, 0, 0, u8::try_from(i).unwrap()]), *s)).collect()
     }
 
     fn ip(i: u8) -> IpAddr {

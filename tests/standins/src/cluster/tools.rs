@@ -121,12 +121,12 @@ mod tests {
     #[test]
     fn the_report_has_the_real_ones_words() {
         let me = IpAddr::from([10, 0, 0, 1]);
-        let members: Members =
-            [(me, State::Normal), (IpAddr::from([10, 0, 0, 2]), State::JoiningAcknowledged)].into();
-        let outcome = describe(me, Some(Store::Memcached), vec![
-            (Store::Memcached, members),
-            (Store::Cassandra, [(me, State::Normal)].into()),
-        ]);
+        let members: Members = [(me, State::Normal), (IpAddr::from([10, 0, 0, 2]), State::JoiningAcknowledged)].into();
+        let outcome = describe(
+            me,
+            Some(Store::Memcached),
+            vec![(Store::Memcached, members), (Store::Cassandra, [(me, State::Normal)].into())],
+        );
         assert_eq!(
             outcome.out,
             "This script prints the status of the data store clusters.\n\n\

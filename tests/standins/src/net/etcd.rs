@@ -73,12 +73,7 @@ impl Etcd {
             return Ok(Seen { value: None, modified: 0, index });
         }
         let Some(modified) = body["node"]["modifiedIndex"].as_u64() else {
-            bail!(
-                "etcd at {} answered {} for key {key}: {}",
-                self.address,
-                answer.status,
-                answer.body_text().trim()
-            );
+            bail!("etcd at {} answered {} for key {key}: {}", self.address, answer.status, answer.body_text().trim());
         };
         let value = body["node"]["value"].as_str().map(str::to_owned);
         Ok(Seen { value, modified, index: index.max(modified) })
@@ -118,9 +113,12 @@ impl Etcd {
             return Ok(Vec::new());
         }
         let mut out = Vec::new();
-        collect(body.get("node").with_context(|| {
-            format!("etcd at {} answered {}: {}", self.address, answer.status, answer.body_text())
-        })?, &mut out);
+        collect(
+            body.get("node").with_context(|| {
+                format!("etcd at {} answered {}: {}", self.address, answer.status, answer.body_text())
+            })?,
+            &mut out,
+        );
         Ok(out)
     }
 }

@@ -66,11 +66,7 @@ pub(crate) fn form(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-const KEEP: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~');
+const KEEP: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Percent-encodes one path segment.
 pub(crate) fn encode(text: &str) -> String {
@@ -111,9 +107,7 @@ impl Answer {
 
     /// A JSON body.
     pub(crate) fn json(status: u16, body: &serde_json::Value) -> Self {
-        Self::code(status)
-            .with("content-type", "application/json")
-            .filled(body.to_string())
+        Self::code(status).with("content-type", "application/json").filled(body.to_string())
     }
 
     /// Adds a header; `name` in lower case.
@@ -149,11 +143,10 @@ impl Answer {
 
     fn into_hyper(self) -> hyper::Response<Full<Bytes>> {
         let mut out = hyper::Response::new(Full::new(self.body));
-        *out.status_mut() = hyper::StatusCode::from_u16(self.status)
-            .unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
+        *out.status_mut() =
+            hyper::StatusCode::from_u16(self.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
         for (name, value) in &self.headers {
-            if let (Ok(name), Ok(value)) =
-                (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str()))
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str()))
             {
                 out.headers_mut().append(name, value);
             }
@@ -164,9 +157,7 @@ impl Answer {
 
 /// Listens on TCP, retrying an address that is not the machine's yet for one second.
 pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}: is another program there?"))
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}: is another program there?"))
 }
 
 /// Listens on a unix socket, replacing a dead one.
@@ -225,16 +216,8 @@ where
             let path = head.uri.path();
             let ask = Ask {
                 method: head.method,
-                path: path
-                    .trim_start_matches('/')
-                    .trim_end_matches('/')
-                    .split('/')
-                    .map(decode)
-                    .collect(),
-                raw: head
-                    .uri
-                    .path_and_query()
-                    .map_or_else(|| path.to_owned(), ToString::to_string),
+                path: path.trim_start_matches('/').trim_end_matches('/').split('/').map(decode).collect(),
+                raw: head.uri.path_and_query().map_or_else(|| path.to_owned(), ToString::to_string),
                 query: head.uri.query().unwrap_or("").to_owned(),
                 headers: head.headers,
                 body,
@@ -324,20 +307,17 @@ impl Request {
     /// Sends over a unix socket.
     pub(crate) async fn to_unix(self, path: &Path) -> Result<Answer> {
         let limit = self.timeout;
-        tokio::time::timeout(limit, async {
-            self.over(UnixStream::connect(path).await?).await
-        })
-        .await
-        .with_context(|| format!("{}: no answer in {limit:?}", path.display()))?
-        .with_context(|| format!("asking {}", path.display()))
+        tokio::time::timeout(limit, async { self.over(UnixStream::connect(path).await?).await })
+            .await
+            .with_context(|| format!("{}: no answer in {limit:?}", path.display()))?
+            .with_context(|| format!("asking {}", path.display()))
     }
 
     async fn over<IO>(self, stream: IO) -> Result<Answer>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let driver = tokio::spawn(connection);
         let mut request = hyper::Request::builder()
             .method(self.method)

@@ -143,14 +143,9 @@ impl Memcached {
                 if line.starts_with("BUSY") || line.contains("ERROR") {
                     bail!("memcached's crawler answered {line:?}");
                 }
-                let field = |name: &str| {
-                    line.split(' ').find_map(|f| f.strip_prefix(name)).unwrap_or_default()
-                };
+                let field = |name: &str| line.split(' ').find_map(|f| f.strip_prefix(name)).unwrap_or_default();
                 let expires: i64 = field("exp=").parse().unwrap_or(-1);
-                out.push((
-                    super::http::decode(field("key=")),
-                    u64::try_from(expires).unwrap_or(0),
-                ));
+                out.push((super::http::decode(field("key=")), u64::try_from(expires).unwrap_or(0)));
             }
         })
         .await

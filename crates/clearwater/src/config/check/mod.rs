@@ -58,7 +58,9 @@ impl Check<'_> {
 
     fn find(&mut self, kind: ProblemKind, about: &[KeyPath], message: String) {
         let key = about.first().cloned().unwrap_or_default();
-        let place = self.file.places.of(&key).cloned();
+        // What is missing stands nowhere: what it is missing for does.
+        let places = &self.file.places;
+        let place = about.iter().find_map(|path| places.at(path)).or_else(|| places.of(&key)).cloned();
         self.found.push(Finding { problem: Problem { kind, place, key, message }, about: about.to_vec() });
     }
 

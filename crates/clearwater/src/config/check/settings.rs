@@ -60,29 +60,37 @@ fn shared_config(check: &mut Check<'_>) {
     for (name, value) in &check.file.shared_config {
         let key = path("sharedConfig").key(name);
         check.form(&key, name, form::shell_name);
-        let instead = match name.as_str() {
-            "home_domain" => "write homeDomain",
-            "signup_key" | "turn_workaround" | "ellis_api_key" | "ellis_cookie_key" => {
-                "write keys, so that it stands in a Secret"
-            }
-            "smtp_smarthost" | "smtp_username" | "email_recovery_sender" => "write email",
-            "smtp_password" => "write email.password, so that it stands in a Secret",
-            "hss_hostname" | "hss_realm" => "write hss",
-            "log_level" => "write logLevel",
-            "signaling_dns_server" => {
-                "remove it: the containers write the pod's name servers after every other line, so this has no effect"
-            }
-            "local_ip" | "public_ip" | "public_hostname" | "etcd_proxy" | "etcd_cluster" => {
-                "remove it: local_config is read later and wins, so this has no effect"
-            }
-            other if NAMES.contains(&other) => {
-                "remove it: names follow from zone, homeDomain and dns, so that configuration and DNS agree"
-            }
-            _ => "",
+        let elsewhere = match name.as_str() {
+            "home_domain" => Some("homeDomain"),
+            "signup_key" | "turn_workaround" | "ellis_api_key" | "ellis_cookie_key" => Some("keys"),
+            "smtp_smarthost" | "smtp_username" | "email_recovery_sender" => Some("email"),
+            "smtp_password" => Some("email.password"),
+            "hss_hostname" | "hss_realm" => Some("hss"),
+            "log_level" => Some("logLevel"),
+            _ => None,
         };
-        if !instead.is_empty() {
-            check
-                .refuse(std::slice::from_ref(&key), format!("{name} is written by other keys of this file: {instead}"));
+        let message = match (elsewhere, name.as_str()) {
+            (Some("keys" | "email.password"), _) => format!(
+                "a secret never stands in this file: put it into a Secret of the namespace and name that under {}",
+                elsewhere.unwrap_or_default()
+            ),
+            (Some(other), _) => format!("written from another key: write {other} instead"),
+            (None, "signaling_dns_server") => {
+                "has no effect: the containers write the pod's name servers after every other line; remove it"
+                    .to_owned()
+            }
+            (None, "local_ip" | "public_ip" | "public_hostname" | "etcd_proxy" | "etcd_cluster") => {
+                "has no effect: local_config is read after shared_config and wins; remove it".to_owned()
+            }
+            (None, name) if NAMES.contains(&name) => {
+                "follows from zone, homeDomain and dns, so that configuration and DNS agree: change those, and remove \
+                 this"
+                    .to_owned()
+            }
+            _ => String::new(),
+        };
+        if !message.is_empty() {
+            check.refuse(std::slice::from_ref(&key), message);
             continue;
         }
         check.form(&key, value, form::one_line);
