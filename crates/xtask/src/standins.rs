@@ -44,9 +44,8 @@ impl Command {
                 show(&archive.path.display().to_string())?;
             }
             Self::Import { source, name } => {
-                let archive = source.build()?;
-                standins::import(&Layout::new(&name)?, &archive)?;
-                show(&format!("{} images are on both nodes", archive.images.len()))?;
+                let images = source.import(&name)?;
+                show(&format!("{images} images are on both nodes"))?;
             }
             Self::List => {
                 for reference in standins::references(&images())? {
@@ -66,7 +65,18 @@ fn images() -> PathBuf {
     root().join("tests/standins/images")
 }
 
+/// Builds the images and imports them into both nodes of the cluster `name`.
+pub(crate) fn import(name: &str) -> Result<()> {
+    Source { program: None }.import(name).map(drop)
+}
+
 impl Source {
+    fn import(&self, name: &str) -> Result<usize> {
+        let archive = self.build()?;
+        standins::import(&Layout::new(name)?, &archive)?;
+        Ok(archive.images.len())
+    }
+
     fn build(&self) -> Result<Archive> {
         let program = match &self.program {
             Some(program) => program.clone(),

@@ -1,5 +1,5 @@
-//! Ellis' stand-in: accounts, numbers and a page (ellis `docs/api.md`). A JSON file beside
-//! MySQL's stands for its tables; it can be used only while MySQL's socket is there.
+//! Ellis' stand-in: accounts, numbers and a page (ellis `docs/api.md`). A JSON file in
+//! the database's folder stands for its tables; it can be used only while `mysqld.sock` is there.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -39,7 +39,7 @@ struct User {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Number {
     owner: String,
-    number_id: String,
+    id: String,
     private_id: String,
     gab_listed: bool,
 }
@@ -58,7 +58,12 @@ struct Ellis {
 /// Runs the daemon.
 pub(crate) async fn run() -> Result<Exit> {
     let settings = Settings::load()?;
-    crate::log::init(Log::new("ellis", "ellis", Grammar::Python, settings.log_level()));
+    crate::log::init(Log::new(
+        "ellis",
+        "ellis",
+        Grammar::Python,
+        settings.log_level(),
+    ));
     tokio::time::sleep(place::boot_delay("ellis")).await;
     let ellis = Arc::new(Ellis {
         domain: settings.get_or("home_domain", "example.com").to_owned(),
@@ -75,7 +80,12 @@ pub(crate) async fn run() -> Result<Exit> {
     tokio::spawn(async move {
         let ping = Request::get("/ping").within(Duration::from_secs(5));
         if pinger.back_end(&pinger.prov, ping).await.is_err() {
-            log!(Error, "homestead.py:62", "Failed to ping Homestead at http://{}/ping. Have you configured your HOMESTEAD_URL?", pinger.prov);
+            log!(
+                Error,
+                "homestead.py:62",
+                "Failed to ping Homestead at http://{}/ping. Have you configured your HOMESTEAD_URL?",
+                pinger.prov
+            );
         }
     });
     http::serve_unix(listener, move |ask| {
@@ -88,7 +98,14 @@ pub(crate) async fn run() -> Result<Exit> {
                     Answer::code(500)
                 }
             };
-            log!(Info, "_base.py:60", "{} {} {}", answer.status, ask.method, ask.raw);
+            log!(
+                Info,
+                "_base.py:60",
+                "{} {} {}",
+                answer.status,
+                ask.method,
+                ask.raw
+            );
             answer
         }
     })
@@ -106,7 +123,7 @@ fn tables_file() -> PathBuf {
     place::path("/var/lib/mysql/ellis/tables.json")
 }
 
-/// Reads the tables; fails while MySQL is down, as every query of the real one does.
+/// Reads the tables; fails while `mysqld` is down, as every query of the real one does.
 fn load() -> Result<Tables> {
     if !place::path("/var/run/mysqld/mysqld.sock").exists() {
         bail!("Can't connect to local MySQL server through socket '/var/run/mysqld/mysqld.sock'");
@@ -137,9 +154,15 @@ impl Ellis {
     async fn answer(&self, ask: &Ask) -> Result<Answer> {
         match (&ask.method, ask.segments().as_slice()) {
             (&Method::GET, ["ping"]) => Ok(Answer::text(200, "OK")),
-            (&Method::GET, [""] | ["index.html" | "login.html" | "signup.html"]) => {
+            (&Method::GET, ["" | "index.html" | "login.html" | "signup.html"]) => {
                 let page = Answer::text(200, include_str!("ellis.html"));
-                Ok(Answer { headers: vec![("content-type".to_owned(), "text/html; charset=utf-8".to_owned())], ..page })
+                Ok(Answer {
+                    headers: vec![(
+                        "content-type".to_owned(),
+                        "text/html; charset=utf-8".to_owned(),
+                    )],
+                    ..page
+                })
             }
             (&Method::POST, ["accounts"]) => self.sign_up(ask).await,
             (&Method::POST, ["session"]) => self.log_in(ask).await,
@@ -157,7 +180,11 @@ impl Ellis {
     }
 
     fn cookie(&self, email: &str) -> String {
-        format!("{}|{}", http::encode(email), digest::md5_hex(&format!("{}:{email}", self.cookie_key)))
+        format!(
+            "{}|{}",
+            http::encode(email),
+            digest::md5_hex(&format!("{}:{email}", self.cookie_key))
+        )
     }
 
     fn has_api_key(&self, ask: &Ask) -> bool {
@@ -168,7 +195,11 @@ impl Ellis {
     fn allowed(&self, ask: &Ask, email: &str) -> Option<Answer> {
         let wanted = format!("username={}", self.cookie(email));
         let given = ask.header("cookie").unwrap_or_default();
-        if self.has_api_key(ask) || given.split(';').any(|c| c.trim().trim_matches('"') == wanted) {
+        if self.has_api_key(ask)
+            || given
+                .split(';')
+                .any(|c| c.trim().trim_matches('"') == wanted)
+        {
             return None;
         }
         Some(error(403, "Forbidden"))
@@ -176,13 +207,17 @@ impl Ellis {
 
     async fn sign_up(&self, ask: &Ask) -> Result<Answer> {
         let given = parameters(ask);
-        let code = ask.header("ngv-signup-code").or(given.get("signup_code").map(String::as_str));
+        let code = ask
+            .header("ngv-signup-code")
+            .or(given.get("signup_code").map(String::as_str));
         if code != Some(self.signup_key.as_str()) {
             return Ok(error(400, "Invalid signup code"));
         }
-        let (Some(email), Some(password), Some(full_name)) =
-            (given.get("email"), given.get("password"), given.get("full_name"))
-        else {
+        let (Some(email), Some(password), Some(full_name)) = (
+            given.get("email"),
+            given.get("password"),
+            given.get("full_name"),
+        ) else {
             return Ok(error(400, "email, password and full_name are needed"));
         };
         let _turn = self.turn.lock().await;
@@ -191,16 +226,26 @@ impl Ellis {
             return Ok(error(409, "Email already exists"));
         }
         let password_hash = digest::md5_hex(&format!("{email}:{password}"));
-        let user = User { password_hash, full_name: full_name.clone() };
+        let user = User {
+            password_hash,
+            full_name: full_name.clone(),
+        };
         tables.users.insert(email.clone(), user);
         save(&tables)?;
-        Ok(Answer::json(201, &json!({"email": email, "full_name": full_name})))
+        Ok(Answer::json(
+            201,
+            &json!({"email": email, "full_name": full_name}),
+        ))
     }
 
     async fn log_in(&self, ask: &Ask) -> Result<Answer> {
         let given = parameters(ask);
         let get = |name: &str| given.get(name).map_or("", String::as_str);
-        let email = if get("username").is_empty() { get("email") } else { get("username") };
+        let email = if get("username").is_empty() {
+            get("email")
+        } else {
+            get("username")
+        };
         let _turn = self.turn.lock().await;
         let hash = digest::md5_hex(&format!("{email}:{}", get("password")));
         match load()?.users.get(email) {
@@ -219,7 +264,12 @@ impl Ellis {
         if tables.users.remove(email).is_none() {
             return Ok(error(404, "No such account"));
         }
-        let own: Vec<String> = tables.numbers.iter().filter(|(_, n)| n.owner == email).map(|(uri, _)| uri.clone()).collect();
+        let own: Vec<String> = tables
+            .numbers
+            .iter()
+            .filter(|(_, n)| n.owner == email)
+            .map(|(uri, _)| uri.clone())
+            .collect();
         for uri in own {
             if let Some(number) = tables.numbers.remove(&uri) {
                 self.unprovision(&uri, &number.private_id).await?;
@@ -276,10 +326,16 @@ impl Ellis {
                 if tables.numbers.contains_key(*uri) {
                     return Ok(error(409, "Number is taken"));
                 }
-                self.create(&mut tables, email, (*uri).to_owned(), ask).await
+                self.create(&mut tables, email, (*uri).to_owned(), ask)
+                    .await
             }
             (_, [uri, inner @ ..]) => {
-                let Some(number) = tables.numbers.get(*uri).filter(|n| n.owner == email).cloned() else {
+                let Some(number) = tables
+                    .numbers
+                    .get(*uri)
+                    .filter(|n| n.owner == email)
+                    .cloned()
+                else {
                     return Ok(error(404, "No such number"));
                 };
                 self.number(ask, &mut tables, uri, &number, inner).await
@@ -298,7 +354,14 @@ impl Ellis {
             .find(|uri| !tables.numbers.contains_key(uri))
     }
 
-    async fn number(&self, ask: &Ask, tables: &mut Tables, uri: &str, number: &Number, inner: &[&str]) -> Result<Answer> {
+    async fn number(
+        &self,
+        ask: &Ask,
+        tables: &mut Tables,
+        uri: &str,
+        number: &Number,
+        inner: &[&str],
+    ) -> Result<Answer> {
         match (&ask.method, inner) {
             (&Method::DELETE, []) => {
                 if self.unprovision(uri, &number.private_id).await.is_err() {
@@ -310,8 +373,11 @@ impl Ellis {
             }
             (&Method::POST, ["password"]) => {
                 let password = new_password();
-                let request = Request::new(Method::PUT, format!("/private/{}", http::encode(&number.private_id)))
-                    .json(&json!({"plaintext_password": password, "realm": self.domain}));
+                let request = Request::new(
+                    Method::PUT,
+                    format!("/private/{}", http::encode(&number.private_id)),
+                )
+                .json(&json!({"plaintext_password": password, "realm": self.domain}));
                 Ok(match self.back_end(&self.prov, request).await {
                     Ok(_) => Answer::json(200, &json!({"sip_password": password})),
                     Err(err) => forward(&err),
@@ -343,7 +409,13 @@ impl Ellis {
         }
     }
 
-    async fn create(&self, tables: &mut Tables, email: &str, uri: String, ask: &Ask) -> Result<Answer> {
+    async fn create(
+        &self,
+        tables: &mut Tables,
+        email: &str,
+        uri: String,
+        ask: &Ask,
+    ) -> Result<Answer> {
         let given = parameters(ask);
         let user_part = uri.trim_start_matches("sip:").to_owned();
         let wanted = given.get("private_id").filter(|id| !id.is_empty());
@@ -351,12 +423,25 @@ impl Ellis {
         let private_id = wanted.cloned().unwrap_or(user_part);
         let password = fresh.then(new_password);
         if let Err(err) = self.provision(&uri, &private_id, password.as_deref()).await {
-            log!(Error, "numbers.py:180", "Failed to update all the backends: {err:#}");
-            log!(Warning, "numbers.py:190", "Backing out changes due to failure creating number {uri}");
+            log!(
+                Error,
+                "numbers.py:180",
+                "Failed to update all the backends: {err:#}"
+            );
+            log!(
+                Warning,
+                "numbers.py:190",
+                "Backing out changes due to failure creating number {uri}"
+            );
             let _ = self.unprovision(&uri, &private_id).await;
             return Ok(forward(&err));
         }
-        let number = Number { owner: email.to_owned(), number_id: place::uuid(), private_id, gab_listed: true };
+        let number = Number {
+            owner: email.to_owned(),
+            id: place::uuid(),
+            private_id,
+            gab_listed: true,
+        };
         let mut body = describe(&uri, &number);
         if let Some(password) = password {
             body["sip_password"] = json!(password);
@@ -371,41 +456,75 @@ impl Ellis {
         let private = format!("/private/{}", http::encode(private_id));
         if let Some(password) = password {
             let body = json!({"plaintext_password": password, "realm": self.domain});
-            self.back_end(&self.prov, Request::new(Method::PUT, &private).json(&body)).await?;
+            self.back_end(&self.prov, Request::new(Method::PUT, &private).json(&body))
+                .await?;
         }
         let set = self.location(Request::new(Method::POST, "/irs")).await?;
         let id = set.trim_start_matches("/irs/");
         let associate = format!("{private}/associated_implicit_registration_sets/{id}");
-        self.back_end(&self.prov, Request::new(Method::PUT, associate)).await?;
-        let profile = self.location(Request::new(Method::POST, format!("{set}/service_profiles"))).await?;
+        self.back_end(&self.prov, Request::new(Method::PUT, associate))
+            .await?;
+        let profile = self
+            .location(Request::new(
+                Method::POST,
+                format!("{set}/service_profiles"),
+            ))
+            .await?;
         let public = format!("<PublicIdentity><Identity>{uri}</Identity></PublicIdentity>");
         let path = format!("{profile}/public_ids/{}", http::encode(uri));
-        self.back_end(&self.prov, Request::new(Method::PUT, path).body(public)).await?;
+        self.back_end(&self.prov, Request::new(Method::PUT, path).body(public))
+            .await?;
         let path = format!("{profile}/filter_criteria");
-        self.back_end(&self.prov, Request::new(Method::PUT, path).body(self.default_ifcs())).await?;
-        self.back_end(&self.homer, Request::new(Method::PUT, simservs_path(uri)).body(SIMSERVS)).await?;
+        self.back_end(
+            &self.prov,
+            Request::new(Method::PUT, path).body(self.default_ifcs()),
+        )
+        .await?;
+        self.back_end(
+            &self.homer,
+            Request::new(Method::PUT, simservs_path(uri)).body(SIMSERVS),
+        )
+        .await?;
         Ok(())
     }
 
     /// Takes a number back from both back ends; what is not there is as good as gone.
     async fn unprovision(&self, uri: &str, private_id: &str) -> Result<()> {
-        let _ = self.back_end(&self.homer, Request::new(Method::DELETE, simservs_path(uri))).await;
+        let _ = self
+            .back_end(
+                &self.homer,
+                Request::new(Method::DELETE, simservs_path(uri)),
+            )
+            .await;
         if let Ok(profile) = self.profile_path(uri).await {
-            let set = profile.split("/service_profiles").next().unwrap_or_default().to_owned();
-            self.back_end(&self.prov, Request::new(Method::DELETE, set)).await?;
+            let set = profile
+                .split("/service_profiles")
+                .next()
+                .unwrap_or_default()
+                .to_owned();
+            self.back_end(&self.prov, Request::new(Method::DELETE, set))
+                .await?;
         }
         let private = format!("/private/{}", http::encode(private_id));
-        self.back_end(&self.prov, Request::new(Method::DELETE, private)).await?;
+        self.back_end(&self.prov, Request::new(Method::DELETE, private))
+            .await?;
         Ok(())
     }
 
     async fn profile_path(&self, uri: &str) -> Result<String> {
-        self.location(Request::get(format!("/public/{}/service_profile", http::encode(uri)))).await
+        self.location(Request::get(format!(
+            "/public/{}/service_profile",
+            http::encode(uri)
+        )))
+        .await
     }
 
     async fn location(&self, request: Request) -> Result<String> {
         let answer = self.back_end(&self.prov, request).await?;
-        answer.header("location").map(str::to_owned).context("homestead-prov named no location")
+        answer
+            .header("location")
+            .map(str::to_owned)
+            .context("homestead-prov named no location")
     }
 
     /// Asks a back end by the system's resolver; anything but success or 303 is an error.
@@ -448,7 +567,10 @@ fn forward(err: &anyhow::Error) -> Answer {
 }
 
 fn simservs_path(uri: &str) -> String {
-    format!("/org.etsi.ngn.simservs/users/{}/simservs.xml", http::encode(uri))
+    format!(
+        "/org.etsi.ngn.simservs/users/{}/simservs.xml",
+        http::encode(uri)
+    )
 }
 
 fn new_password() -> String {
@@ -456,7 +578,11 @@ fn new_password() -> String {
 }
 
 fn describe(uri: &str, number: &Number) -> Value {
-    let user = uri.trim_start_matches("sip:").split('@').next().unwrap_or_default();
+    let user = uri
+        .trim_start_matches("sip:")
+        .split('@')
+        .next()
+        .unwrap_or_default();
     let formatted = match (user.len(), user.get(..3), user.get(3..6), user.get(6..)) {
         (10, Some(area), Some(first), Some(last)) => format!("({area}) {first}-{last}"),
         _ => user.to_owned(),
@@ -467,7 +593,7 @@ fn describe(uri: &str, number: &Number) -> Value {
         "number": user,
         "formatted_number": formatted,
         "pstn": false,
-        "number_id": number.number_id,
+        "number_id": number.id,
         "private_id": number.private_id,
         "gab_listed": u8::from(number.gab_listed),
     })

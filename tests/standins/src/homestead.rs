@@ -1,6 +1,11 @@
 //! homestead's stand-in: Cx answers over HTTP from Cassandra, start failures included
 //! (homestead `src/main.cpp`, `src/http_handlers.cpp`).
 
+#![allow(
+    clippy::similar_names,
+    reason = "IMPI and IMPU are the domain's own names"
+)]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +36,11 @@ pub(crate) async fn run() -> Result<Exit> {
     let level = settings.log_level();
     crate::log::init(Log::new("homestead", "homestead", Grammar::Cpp, level));
     log!(Status, "main.cpp:736", "Log level set to {level}");
-    log!(Error, "static_dns_cache.cpp:50", "DNS config file /etc/clearwater/dns.json missing");
+    log!(
+        Error,
+        "static_dns_cache.cpp:50",
+        "DNS config file /etc/clearwater/dns.json missing"
+    );
     if place::fault("homestead.exit") {
         log!(Status, "main.cpp:1062", "Homestead is shutting down");
         return Ok(Exit(2));
@@ -43,15 +52,25 @@ pub(crate) async fn run() -> Result<Exit> {
     tokio::time::sleep(place::boot_delay("homestead")).await;
     let hss = settings.get_or("hss_hostname", "0.0.0.0").to_owned();
     let cache = if hss == "0.0.0.0" {
-        let name = settings.get_or("cassandra_hostname", "localhost").to_owned();
+        let name = settings
+            .get_or("cassandra_hostname", "localhost")
+            .to_owned();
         let client = Client::new(Found::Name(Ares::new(&settings), name), "homestead_cache");
         if let Err(trouble) = client.connection_test().await {
             let code = match &trouble {
                 Trouble::Unreachable(_) => 3,
                 Trouble::Refused(_) => 2,
             };
-            log!(Error, "cassandra_store.cpp:207", "Cache caught TTransportException: {trouble}");
-            log!(Error, "main.cpp:1003", "Failed to initialize the Cassandra store with error code {code}.");
+            log!(
+                Error,
+                "cassandra_store.cpp:207",
+                "Cache caught TTransportException: {trouble}"
+            );
+            log!(
+                Error,
+                "main.cpp:1003",
+                "Failed to initialize the Cassandra store with error code {code}."
+            );
             log!(Status, "main.cpp:1004", "Homestead is shutting down");
             return Ok(Exit(2));
         }
@@ -63,7 +82,10 @@ pub(crate) async fn run() -> Result<Exit> {
     let sprout = settings.get("sprout_hostname").to_owned();
     let homestead = Arc::new(Homestead {
         cache,
-        impu_store: StoreClient::new(Arc::new(Ares::new(&settings)), settings.get("homestead_impu_store")),
+        impu_store: StoreClient::new(
+            Arc::new(Ares::new(&settings)),
+            settings.get("homestead_impu_store"),
+        ),
         realm: settings.get_or("home_domain", "example.com").to_owned(),
         server_name: settings
             .get_or("scscf_uri", &format!("sip:scscf.{sprout};transport=TCP"))
@@ -73,11 +95,19 @@ pub(crate) async fn run() -> Result<Exit> {
     let listener = match http::listen(SocketAddr::new(settings.local_ip()?, 8888)).await {
         Ok(listener) => listener,
         Err(err) => {
-            log!(Error, "main.cpp:1040", "Failed to initialize HttpStack stack: {err:#}");
+            log!(
+                Error,
+                "main.cpp:1040",
+                "Failed to initialize HttpStack stack: {err:#}"
+            );
             return Ok(Exit(2));
         }
     };
-    log!(Status, "main.cpp:1052", "Start-up complete - wait for termination signal");
+    log!(
+        Status,
+        "main.cpp:1052",
+        "Start-up complete - wait for termination signal"
+    );
     http::serve(listener, move |ask| {
         let homestead = homestead.clone();
         async move {
@@ -104,7 +134,11 @@ async fn seek_hss(ares: Ares, name: String) {
             Err(_) => false,
         };
         if !reached {
-            log!(Error, "diameterstack.cpp:320", "Failed to connect to any Diameter peer for {name}");
+            log!(
+                Error,
+                "diameterstack.cpp:320",
+                "Failed to connect to any Diameter peer for {name}"
+            );
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(30));
@@ -130,7 +164,9 @@ impl Homestead {
             (true, ["impi", impi, "digest"]) => self.digest(impi).await,
             (true, ["impi", impi, "av"]) => self.vector(impi, ask).await,
             (true, ["impi", _, "av", "aka" | "akav2"]) => Ok(Answer::code(404)),
-            (true, ["impi", impi, "registration-status"]) => self.registration_status(impi, ask).await,
+            (true, ["impi", impi, "registration-status"]) => {
+                self.registration_status(impi, ask).await
+            }
             (true, ["impu", impu, "location"]) => self.location(impu).await,
             (_, ["impu", impu, "reg-data"]) if get || ask.method == Method::PUT => {
                 self.reg_data(impu, ask).await
@@ -141,7 +177,11 @@ impl Homestead {
         match asked {
             Ok(answer) => answer,
             Err(trouble) => {
-                log!(Warning, "homestead_handlers.cpp:410", "Cache query failed: {trouble}");
+                log!(
+                    Warning,
+                    "homestead_handlers.cpp:410",
+                    "Cache query failed: {trouble}"
+                );
                 Answer::code(504)
             }
         }
@@ -190,7 +230,10 @@ impl Homestead {
     }
 
     fn server(&self) -> Answer {
-        Answer::json(200, &json!({"result-code": 2001, "scscf": self.server_name}))
+        Answer::json(
+            200,
+            &json!({"result-code": 2001, "scscf": self.server_name}),
+        )
     }
 
     async fn location(&self, impu: &str) -> Result<Answer, Trouble> {
@@ -237,10 +280,14 @@ impl Homestead {
             }
             wanted.clone_into(&mut state);
         }
-        let subscription = row["ims_subscription_xml"].as_str().unwrap_or("<IMSSubscription/>");
+        let subscription = row["ims_subscription_xml"]
+            .as_str()
+            .unwrap_or("<IMSSubscription/>");
         Ok(Answer::xml(
             200,
-            format!("<ClearwaterRegData><RegistrationState>{state}</RegistrationState>{subscription}</ClearwaterRegData>"),
+            format!(
+                "<ClearwaterRegData><RegistrationState>{state}</RegistrationState>{subscription}</ClearwaterRegData>"
+            ),
         ))
     }
 }

@@ -175,7 +175,9 @@ impl Log {
             if self.grammar == Grammar::Cpp {
                 let link = self.folder.join(format!("{}_current.txt", self.name));
                 // Two programs may share a log, so the link is replaced in one step.
-                let fresh = self.folder.join(format!(".{}_{}", self.name, std::process::id()));
+                let fresh = self
+                    .folder
+                    .join(format!(".{}_{}", self.name, std::process::id()));
                 let _ = std::fs::remove_file(&fresh);
                 std::os::unix::fs::symlink(&file_name, &fresh)
                     .and_then(|()| std::fs::rename(&fresh, &link))

@@ -29,22 +29,38 @@ struct Proxy {
 /// Runs the daemon; status 3 without valid cluster settings.
 pub(crate) async fn run() -> Result<Exit> {
     let settings = Settings::load()?;
-    crate::log::init(Log::new("rogers", "rogers", Grammar::Cpp, settings.log_level()));
+    crate::log::init(Log::new(
+        "rogers",
+        "rogers",
+        Grammar::Cpp,
+        settings.log_level(),
+    ));
     let ring = match Ring::load() {
         Ok(ring) => ring,
         Err(err) => {
-            log!(Error, "proxy_main.cpp:260", "Invalid cluster settings: {err:#}");
+            log!(
+                Error,
+                "proxy_main.cpp:260",
+                "Invalid cluster settings: {err:#}"
+            );
             return Ok(Exit(3));
         }
     };
     tokio::time::sleep(place::boot_delay("rogers")).await;
     let bind = place::any_bind();
     if place::fault("no-ipv6") && bind.is_ipv6() {
-        log!(Error, "proxy_server.cpp:90", "Could not bind [::]:11311: Address family not supported by protocol");
+        log!(
+            Error,
+            "proxy_server.cpp:90",
+            "Could not bind [::]:11311: Address family not supported by protocol"
+        );
         return Ok(Exit(3));
     }
     let listener = http::listen(SocketAddr::new(bind, 11311)).await?;
-    let proxy = Arc::new(Proxy { ring: RwLock::new(ring), shunned: RwLock::default() });
+    let proxy = Arc::new(Proxy {
+        ring: RwLock::new(ring),
+        shunned: RwLock::default(),
+    });
     let control = http::listen_unix(&place::path("/run/standin/rogers.sock"))?;
     let of_control = proxy.clone();
     tokio::spawn(http::serve_unix(control, move |_| {
@@ -85,14 +101,24 @@ impl Proxy {
         if let Ok(new) = Ring::load() {
             let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
             if *ring != new {
-                log!(Status, "memcachedstoreview.cpp:120", "Servers {:?}, new servers {:?}", new.old, new.new);
+                log!(
+                    Status,
+                    "memcachedstoreview.cpp:120",
+                    "Servers {:?}, new servers {:?}",
+                    new.old,
+                    new.new
+                );
                 *ring = new;
             }
         }
     }
 
     fn servers(&self, key: &str) -> Vec<SocketAddr> {
-        let all = self.ring.read().unwrap_or_else(PoisonError::into_inner).servers(key);
+        let all = self
+            .ring
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .servers(key);
         let shunned = self.shunned.read().unwrap_or_else(PoisonError::into_inner);
         let live: Vec<SocketAddr> = all
             .iter()
@@ -135,20 +161,37 @@ impl Client {
             }
             let words: Vec<&str> = line.split_ascii_whitespace().collect();
             let quiet = words.last() == Some(&"noreply");
-            let words = if quiet { &words[..words.len() - 1] } else { &words[..] };
+            let words = if quiet {
+                &words[..words.len() - 1]
+            } else {
+                &words[..]
+            };
             let reply = match words {
                 ["version"] => "VERSION 1.6.18\r\n".to_owned().into_bytes(),
                 ["quit"] => return Ok(()),
-                ["get" | "gets", keys @ ..] if !keys.is_empty() => self.get(keys, words[0] == "gets").await,
-                [verb @ ("set" | "add" | "replace" | "append" | "prepend"), key, flags, expires, length] => {
-                    self.read_and_store(verb, key, flags, expires, length, None).await?
+                ["get" | "gets", keys @ ..] if !keys.is_empty() => {
+                    self.get(keys, words[0] == "gets").await
+                }
+                [
+                    verb @ ("set" | "add" | "replace" | "append" | "prepend"),
+                    key,
+                    flags,
+                    expires,
+                    length,
+                ] => {
+                    self.read_and_store(verb, key, flags, expires, length, None)
+                        .await?
                 }
                 ["cas", key, flags, expires, length, token] => {
-                    self.read_and_store("cas", key, flags, expires, length, Some(token)).await?
+                    self.read_and_store("cas", key, flags, expires, length, Some(token))
+                        .await?
                 }
-                ["delete", key] | ["delete", key, "0"] => self.everywhere(key, &format!("delete {key}")).await,
+                ["delete", key] | ["delete", key, "0"] => {
+                    self.everywhere(key, &format!("delete {key}")).await
+                }
                 [verb @ ("incr" | "decr" | "touch"), key, number] => {
-                    self.everywhere(key, &format!("{verb} {key} {number}")).await
+                    self.everywhere(key, &format!("{verb} {key} {number}"))
+                        .await
                 }
                 _ => b"ERROR\r\n".to_vec(),
             };
@@ -182,7 +225,16 @@ impl Client {
             return Ok(b"CLIENT_ERROR bad command line format\r\n".to_vec());
         };
         let data = &data[..length];
-        Ok(self.store(&Store { verb, key, flags, expires, cas, data }).await)
+        Ok(self
+            .store(&Store {
+                verb,
+                key,
+                flags,
+                expires,
+                cas,
+                data,
+            })
+            .await)
     }
 
     async fn server(&mut self, server: SocketAddr) -> Result<&mut Memcached> {
@@ -198,7 +250,9 @@ impl Client {
             };
             self.servers.insert(server, connection);
         }
-        self.servers.get_mut(&server).ok_or_else(|| anyhow::anyhow!("no connection to {server}"))
+        self.servers
+            .get_mut(&server)
+            .ok_or_else(|| anyhow::anyhow!("no connection to {server}"))
     }
 
     /// A broken connection is not used again; the request is tried once more on a new one,
@@ -218,7 +272,12 @@ impl Client {
         }
     }
 
-    async fn command(&mut self, server: SocketAddr, line: &str, data: Option<&[u8]>) -> Result<String> {
+    async fn command(
+        &mut self,
+        server: SocketAddr,
+        line: &str,
+        data: Option<&[u8]>,
+    ) -> Result<String> {
         let reused = self.servers.contains_key(&server);
         match self.server(server).await?.command(line, data).await {
             Ok(reply) => Ok(reply),
@@ -239,15 +298,24 @@ impl Client {
             match self.read(key).await {
                 Ok(None) => {}
                 Ok(Some(item)) => {
-                    let token = if with_token { format!(" {}", item.cas) } else { String::new() };
+                    let token = if with_token {
+                        format!(" {}", item.cas)
+                    } else {
+                        String::new()
+                    };
                     out.extend_from_slice(
-                        format!("VALUE {key} {} {}{token}\r\n", item.flags, item.data.len()).as_bytes(),
+                        format!("VALUE {key} {} {}{token}\r\n", item.flags, item.data.len())
+                            .as_bytes(),
                     );
                     out.extend_from_slice(&item.data);
                     out.extend_from_slice(b"\r\n");
                 }
                 Err(err) => {
-                    log!(Warning, "memcachedbackend.cpp:180", "No server answers for {key}: {err:#}");
+                    log!(
+                        Warning,
+                        "memcachedbackend.cpp:180",
+                        "No server answers for {key}: {err:#}"
+                    );
                     return b"SERVER_ERROR no server answers\r\n".to_vec();
                 }
             }
@@ -265,9 +333,17 @@ impl Client {
         for server in self.proxy.servers(key) {
             match self.gets(server, key).await {
                 Ok(Some(item)) => {
-                    let Some(first) = first else { return Ok(Some(item)) };
-                    let ttl = self.command(server, &format!("mg {key} t"), None).await.unwrap_or_default();
-                    let ttl: u64 = ttl.strip_prefix("HD t").and_then(|t| t.parse().ok()).unwrap_or(0);
+                    let Some(first) = first else {
+                        return Ok(Some(item));
+                    };
+                    let ttl = self
+                        .command(server, &format!("mg {key} t"), None)
+                        .await
+                        .unwrap_or_default();
+                    let ttl: u64 = ttl
+                        .strip_prefix("HD t")
+                        .and_then(|t| t.parse().ok())
+                        .unwrap_or(0);
                     let add = format!("add {key} {} {ttl} {}", item.flags, item.data.len());
                     self.command(first, &add, Some(&item.data)).await?;
                     return self.gets(first, key).await;
@@ -287,7 +363,13 @@ impl Client {
 
     /// The first server that answers decides; the others get the same value.
     async fn store(&mut self, store: &Store<'_>) -> Vec<u8> {
-        let tail = format!("{} {} {} {}", store.key, store.flags, store.expires, store.data.len());
+        let tail = format!(
+            "{} {} {} {}",
+            store.key,
+            store.flags,
+            store.expires,
+            store.data.len()
+        );
         let first = match store.cas {
             Some(token) => format!("cas {tail} {token}"),
             None => format!("{} {tail}", store.verb),
@@ -308,7 +390,12 @@ impl Client {
                     }
                 }
                 Ok(_) => {}
-                Err(err) => log!(Info, "memcachedbackend.cpp:260", "Copy of {} not written to {server}: {err:#}", store.key),
+                Err(err) => log!(
+                    Info,
+                    "memcachedbackend.cpp:260",
+                    "Copy of {} not written to {server}: {err:#}",
+                    store.key
+                ),
             }
         }
         let reply = decided.unwrap_or_else(|| "SERVER_ERROR no server answers".to_owned());

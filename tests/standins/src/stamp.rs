@@ -52,7 +52,10 @@ pub(crate) async fn run(options: Options) -> Result<Exit> {
     let mut left = questions.as_slice();
     while let Some(((kind, address, path), rest)) = left.split_first() {
         // Each question is repeated until answered, then all are asked once more in a row.
-        if ask(*kind, *address, path, Duration::from_secs(2)).await.is_ok() {
+        if ask(*kind, *address, path, Duration::from_secs(2))
+            .await
+            .is_ok()
+        {
             left = rest;
         } else {
             left = &questions;
@@ -105,14 +108,22 @@ fn questions(component: &str, ip: IpAddr) -> Result<Vec<Question>> {
     let front = place::knob("STANDIN_BIND", IpAddr::V4(Ipv4Addr::LOCALHOST));
     let fronted = |port| vec![(Kind::Http, SocketAddr::new(front, port), "/ping")];
     Ok(match component {
-        "etcd" => vec![at(Kind::Tcp, 4001), at(Kind::Tcp, 2379)],
+        "etcd" => vec![at(Kind::Etcd, 4001), at(Kind::Etcd, 2379)],
         "astaire" => vec![at(Kind::Memcached, 11311)],
         "memcached" => vec![at(Kind::Memcached, 11211)],
-        "cassandra" => vec![at(Kind::Tcp, 7000), at(Kind::Tcp, 9042), at(Kind::Tcp, 9160)],
+        "cassandra" => vec![
+            at(Kind::Tcp, 7000),
+            at(Kind::Tcp, 9042),
+            at(Kind::Tcp, 9160),
+        ],
         "chronos" => vec![at(Kind::Http, 7253)],
         "homestead" => vec![at(Kind::Http, 8888)],
         "ralf" => vec![at(Kind::Http, 10888)],
-        "sprout" => vec![at(Kind::Http, 9888), at(Kind::Sip, 5052), at(Kind::Sip, 5054)],
+        "sprout" => vec![
+            at(Kind::Http, 9888),
+            at(Kind::Sip, 5052),
+            at(Kind::Sip, 5054),
+        ],
         "bono" => vec![at(Kind::Sip, 5060), at(Kind::Stun, 3478)],
         "homestead-prov" => fronted(8889),
         "homer" => fronted(7888),

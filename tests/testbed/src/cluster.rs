@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -94,6 +95,7 @@ impl Local {
         let programs = Programs {
             kube: Program::Kube.get(say)?,
             helper: Program::Helper.get(say)?,
+            probe: Program::Probe.get(say)?,
         };
         let groups = Groups::of(&layout.cgroup())?;
         let supervisor = Supervisor {
@@ -148,6 +150,7 @@ impl Local {
         let pause = Program::Pause.get(say)?;
         Program::Kube.get(say)?;
         Program::Helper.get(say)?;
+        Program::Probe.get(say)?;
         let archive = own_images(&coredns, &pause)?;
 
         let began = Instant::now();
@@ -417,10 +420,8 @@ impl Local {
         })?;
         for server in pods.iter().map(String::as_str).chain([net::DNS_ADDRESS]) {
             for node in NODES {
-                let mut command = net::inside(
-                    &self.plan.layout.namespace(&node_namespace(node)),
-                    &self.helper(),
-                );
+                let mut command =
+                    self.on_node(node, &self.plan.programs.probe.display().to_string());
                 command.args(["resolve", "--limit", "60s", "--server", server, "--name"]);
                 output(command.arg(format!("kubernetes.default.svc.{CLUSTER_DOMAIN}")))
                     .with_context(|| {
@@ -434,8 +435,9 @@ impl Local {
         Ok(())
     }
 
-    fn helper(&self) -> String {
-        self.plan.programs.helper.display().to_string()
+    /// A command of this machine that runs in a node's network.
+    pub fn on_node(&self, node: u8, program: &str) -> Command {
+        net::inside(&self.plan.layout.namespace(&node_namespace(node)), program)
     }
 
     fn check_alive(&self, parts: &[Part]) -> Result<()> {
@@ -685,27 +687,39 @@ fn restore_kernel_parameters(layout: &Layout) -> Result<()> {
 
 /// The pause image and CoreDNS in one archive.
 fn own_images(coredns: &Path, pause: &Path) -> Result<image::Archive> {
-    let paths = [coredns.display().to_string(), pause.display().to_string()];
-    let directory = cached("system-images", &[paths[0].as_bytes(), paths[1].as_bytes()])?;
+    program_images(
+        "system-images",
+        &[(&coredns_image(), coredns), (PAUSE_IMAGE, pause)],
+    )
+}
+
+/// Images that hold one static program each, in one archive in the cache.
+pub(crate) fn program_images(name: &str, programs: &[(&str, &Path)]) -> Result<image::Archive> {
+    // A program's path in the cache names its content.
+    let inputs: Vec<String> = programs
+        .iter()
+        .map(|(reference, path)| format!("{reference} {}", path.display()))
+        .collect();
+    let inputs: Vec<&[u8]> = inputs.iter().map(String::as_bytes).collect();
+    let directory = cached(name, &inputs)?;
     let file = directory.join("images.tar");
     if let Ok(archive) = image::Archive::open(&file) {
         return Ok(archive);
     }
-    let image = |reference: &str, name: &str, binary: &Path| -> Result<Image> {
-        let layer = Layer::from_entries(&directory, &[Entry::file(name, 0o755, binary)])?;
-        let mut image = Image::new(reference, vec![layer]);
-        image.entrypoint = vec![format!("/{name}")];
-        Ok(image)
-    };
-    let images = [
-        image(&coredns_image(), "coredns", coredns)?,
-        image(PAUSE_IMAGE, "pause", pause)?,
-    ];
+    let mut images = Vec::new();
+    for (reference, path) in programs {
+        let program = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .context("a program has no name")?;
+        let layer = Layer::from_entries(&directory, &[Entry::file(program, 0o755, *path)])?;
+        let mut image = Image::new(*reference, vec![layer]);
+        image.entrypoint = vec![format!("/{program}")];
+        images.push(image);
+    }
     let archive = write_archive(&images, &file)?;
-    for image in &images {
-        for layer in &image.layers {
-            let _ = fs::remove_file(layer.path());
-        }
+    for layer in images.iter().flat_map(|image| &image.layers) {
+        let _ = fs::remove_file(layer.path());
     }
     Ok(archive)
 }

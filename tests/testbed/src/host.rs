@@ -14,7 +14,7 @@ use rustix::mount::UnmountFlags;
 const PACKAGES: &str = include_str!("../packages.txt");
 
 /// Runs a command to its end; its standard output, or an error that shows what it wrote to standard error.
-pub fn run<S: AsRef<OsStr>>(
+pub(crate) fn run<S: AsRef<OsStr>>(
     program: &str,
     arguments: impl IntoIterator<Item = S>,
 ) -> Result<String> {
@@ -24,7 +24,7 @@ pub fn run<S: AsRef<OsStr>>(
 }
 
 /// [`run`] for a prepared command.
-pub fn output(command: &mut Command) -> Result<String> {
+pub(crate) fn output(command: &mut Command) -> Result<String> {
     let shown = shown(command);
     let output = command
         .stdin(Stdio::null())

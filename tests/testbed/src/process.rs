@@ -100,8 +100,8 @@ impl Record {
         };
         let mut fields = rest.split_whitespace();
         let state = fields.next().unwrap_or("X");
-        let start = fields.nth(18).and_then(|field| field.parse::<u64>().ok());
-        !matches!(state, "Z" | "X") && start == Some(self.start)
+        let began = fields.nth(18).and_then(|field| field.parse::<u64>().ok());
+        !matches!(state, "Z" | "X") && began == Some(self.start)
     }
 }
 
@@ -174,31 +174,23 @@ impl Supervisor {
     /// The shell writes its own id down before it becomes the part: whoever is killed in between leaves no process
     /// that nobody knows of, and the group is entered before anything can fork.
     fn script(&self, process: &Process) -> String {
-        let mut script = String::from("set -e\n");
-        for group in &self.groups {
-            script.push_str(&format!(
-                "echo $$ > {}\n",
-                quote(&group.display().to_string())
-            ));
-        }
         let pid_file = self.pid_file(process.part).display().to_string();
         let temporary = quote(&format!("{pid_file}.new"));
-        script.push_str("read -r stat < /proc/$$/stat\nset -- $stat\nshift 21\n");
-        script.push_str(&format!(
-            "echo \"$$ $1\" > {temporary}\nmv {temporary} {}\nexec",
-            quote(&pid_file)
-        ));
+        let mut lines = vec!["set -e".to_owned()];
+        for group in &self.groups {
+            lines.push(format!("echo $$ > {}", quote(&group.display().to_string())));
+        }
+        lines.push("read -r stat < /proc/$$/stat\nset -- $stat\nshift 21".to_owned());
+        lines.push(format!("echo \"$$ $1\" > {temporary}"));
+        lines.push(format!("mv {temporary} {}", quote(&pid_file)));
+        let mut last = vec!["exec".to_owned()];
         if let Some(namespace) = &process.namespace {
-            script.push_str(&format!(
-                " nsenter --net={}",
-                quote(&namespace.display().to_string())
-            ));
+            last.push("nsenter".to_owned());
+            last.push(quote(&format!("--net={}", namespace.display())));
         }
-        for argument in &process.command {
-            script.push(' ');
-            script.push_str(&quote(argument));
-        }
-        script
+        last.extend(process.command.iter().map(|argument| quote(argument)));
+        lines.push(last.join(" "));
+        lines.join("\n")
     }
 
     /// Sends a signal to a part; whether it was running.

@@ -33,16 +33,14 @@ pub(crate) async fn run() -> Result<()> {
     let mut term = signal(SignalKind::terminate())?;
     let mut hup = signal(SignalKind::hangup())?;
     let work = async {
-        match Store::of_node_type(&key) {
-            Some(store) => Agent::new(store, me, leaving.clone(), false).work().await,
-            None => {
-                // A node of an unclustered type keeps a manager without plugins.
-                log!(Status, "main.py:170", "No cluster for node type {key}");
-                let mut leaving = leaving.clone();
-                let _ = leaving.wait_for(|l| *l).await;
-                Ok(())
-            }
+        if let Some(store) = Store::of_node_type(&key) {
+            return Agent::new(store, me, leaving.clone(), false).work().await;
         }
+        // A node of an unclustered type keeps a manager without plugins.
+        log!(Status, "main.py:170", "No cluster for node type {key}");
+        let mut leaving = leaving.clone();
+        let _ = leaving.wait_for(|l| *l).await;
+        Ok(())
     };
     tokio::pin!(work);
     loop {
@@ -71,7 +69,12 @@ pub(crate) struct Agent {
 
 impl Agent {
     /// An agent for node `me`; as `proxy` it only moves states, for a node that is dead.
-    pub(crate) fn new(store: Store, me: IpAddr, leaving: watch::Receiver<bool>, proxy: bool) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        me: IpAddr,
+        leaving: watch::Receiver<bool>,
+        proxy: bool,
+    ) -> Self {
         Self {
             store,
             me,
@@ -88,28 +91,15 @@ impl Agent {
         let mut trouble = Duration::from_millis(100);
         let mut pause: Option<(State, Instant)> = None;
         let mut settled: Option<Members> = None;
+        // A hook whose result could not be written yet, because others wrote first.
+        let mut ran: Option<Step> = None;
         loop {
             if !self.proxy && place::fault("agent.hold") {
                 tokio::time::sleep(place::poll_interval()).await;
                 continue;
             }
-            let seen = match self.etcd.get(&key).await {
-                Ok(seen) => seen,
-                Err(err) => {
-                    log!(Warning, "etcd_synchronizer.py:258", "{err:#}; trying again in {trouble:?}");
-                    tokio::time::sleep(trouble).await;
-                    trouble = (trouble * 2).min(Duration::from_secs(5));
-                    continue;
-                }
-            };
-            trouble = Duration::from_millis(100);
-            let members = match parse_members(seen.value.as_deref()) {
-                Ok(members) => members,
-                Err(err) => {
-                    log!(Error, "etcd_synchronizer.py:271", "{err:#}");
-                    self.changed(&key, &seen, None).await;
-                    continue;
-                }
+            let Some((seen, members)) = self.look(&key, &mut trouble).await else {
+                continue;
             };
             self.publish(&members);
             let leaving = *self.leaving.borrow_and_update();
@@ -120,6 +110,7 @@ impl Agent {
             if !matches!(step, Step::PauseThenMoveAll(..)) {
                 pause = None;
             }
+            ran = ran.filter(|before| *before == step);
             match step {
                 Step::Wait => self.changed(&key, &seen, None).await,
                 Step::Settle(hook) => {
@@ -129,17 +120,26 @@ impl Agent {
                     self.changed(&key, &seen, None).await;
                 }
                 Step::Become(hook, state) => {
-                    if let Some(hook) = hook
+                    if ran.is_none()
+                        && let Some(hook) = hook
                         && !self.hook(hook, &members).await
                     {
-                        self.changed(&key, &seen, Some(Duration::from_secs(1))).await;
+                        self.changed(&key, &seen, Some(Duration::from_secs(1)))
+                            .await;
                         continue;
                     }
-                    self.write(&key, |m| {
-                        if m.get(&self.me) == members.get(&self.me) {
-                            m.insert(self.me, state);
-                        }
-                    }, &seen, members.clone()).await;
+                    ran = Some(step);
+                    self.write(
+                        &key,
+                        |m| {
+                            if m.get(&self.me) == members.get(&self.me) {
+                                m.insert(self.me, state);
+                            }
+                        },
+                        &seen,
+                        members.clone(),
+                    )
+                    .await;
                 }
                 Step::PauseThenMoveAll(from, to) => {
                     let until = match pause {
@@ -149,21 +149,57 @@ impl Agent {
                     pause = Some((from, until));
                     let left = until.saturating_duration_since(Instant::now());
                     if left.is_zero() {
-                        self.write(&key, |m| {
-                            for state in m.values_mut().filter(|s| **s == from) {
-                                *state = to;
-                            }
-                        }, &seen, members).await;
+                        self.write(
+                            &key,
+                            |m| {
+                                for state in m.values_mut().filter(|s| **s == from) {
+                                    *state = to;
+                                }
+                            },
+                            &seen,
+                            members,
+                        )
+                        .await;
                     } else {
                         self.changed(&key, &seen, Some(left)).await;
                     }
                 }
                 Step::Remove(hook) => {
                     self.hook(hook, &members).await;
-                    self.write(&key, |m| {
-                        m.remove(&self.me);
-                    }, &seen, members.clone()).await;
+                    self.write(
+                        &key,
+                        |m| {
+                            m.remove(&self.me);
+                        },
+                        &seen,
+                        members.clone(),
+                    )
+                    .await;
                 }
+            }
+        }
+    }
+
+    /// Reads the map; `None` after waiting because that failed.
+    async fn look(&mut self, key: &str, trouble: &mut Duration) -> Option<(Seen, Members)> {
+        let read = match self.etcd.get(key).await {
+            Ok(seen) => parse_members(seen.value.as_deref()).map(|members| (seen, members)),
+            Err(err) => Err(err),
+        };
+        match read {
+            Ok(found) => {
+                *trouble = Duration::from_millis(100);
+                Some(found)
+            }
+            Err(err) => {
+                log!(
+                    Warning,
+                    "etcd_synchronizer.py:258",
+                    "{err:#}; trying again in {trouble:?}"
+                );
+                tokio::time::sleep(*trouble).await;
+                *trouble = (*trouble * 2).min(Duration::from_secs(5));
+                None
             }
         }
     }
@@ -196,25 +232,48 @@ impl Agent {
         match plugin::run(self.store, hook, members, self.me).await {
             Ok(()) => true,
             Err(err) => {
-                log!(Error, "synchronization_fsm.py:230", "Plugin of {} stays where it is: {hook:?}: {err:#}", self.store.title());
+                log!(
+                    Error,
+                    "synchronization_fsm.py:230",
+                    "Plugin of {} stays where it is: {hook:?}: {err:#}",
+                    self.store.title()
+                );
                 false
             }
         }
     }
 
     /// Applies a change to the map if nobody else wrote since; else the next round decides anew.
-    async fn write(&self, key: &str, change: impl FnOnce(&mut Members), seen: &Seen, mut members: Members) {
+    async fn write(
+        &self,
+        key: &str,
+        change: impl FnOnce(&mut Members),
+        seen: &Seen,
+        mut members: Members,
+    ) {
         let before = members.get(&self.me).copied();
         change(&mut members);
         let text = format_members(&members);
         match self.etcd.swap(key, seen, &text).await {
             Ok(Swapped::Yes) => {
                 let words = |s: Option<State>| s.map_or("absent", State::words);
-                log!(Status, "etcd_synchronizer.py:196", "{} {} was {}, is {}", self.store.title(), self.me, words(before), words(members.get(&self.me).copied()));
+                log!(
+                    Status,
+                    "etcd_synchronizer.py:196",
+                    "{} {} was {}, is {}",
+                    self.store.title(),
+                    self.me,
+                    words(before),
+                    words(members.get(&self.me).copied())
+                );
             }
             Ok(Swapped::Raced) => log!(Debug, "etcd_synchronizer.py:201", "Raced; reading again"),
             Err(err) => {
-                log!(Warning, "etcd_synchronizer.py:205", "Cannot write {key}: {err:#}");
+                log!(
+                    Warning,
+                    "etcd_synchronizer.py:205",
+                    "Cannot write {key}: {err:#}"
+                );
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }

@@ -27,7 +27,12 @@ pub(crate) async fn run(store: Store, hook: Hook, members: &Members, me: IpAddr)
 fn is_leaving(members: &Members, me: IpAddr) -> bool {
     matches!(
         members.get(&me),
-        Some(State::Leaving | State::LeavingAcknowledged | State::LeavingConfigChanged | State::Finished)
+        Some(
+            State::Leaving
+                | State::LeavingAcknowledged
+                | State::LeavingConfigChanged
+                | State::Finished
+        )
     )
 }
 
@@ -38,7 +43,12 @@ async fn memcached(hook: Hook, members: &Members, me: IpAddr) -> Result<()> {
             let text = cluster_settings(members);
             if std::fs::read_to_string(&file).ok().as_deref() != Some(text.as_str()) {
                 place::write_whole(&file, &text)?;
-                log!(Status, "memcached_utils.py:75", "Wrote cluster_settings: {}", text.trim().replace('\n', " "));
+                log!(
+                    Status,
+                    "memcached_utils.py:75",
+                    "Wrote cluster_settings: {}",
+                    text.trim().replace('\n', " ")
+                );
                 tell("astaire", "/reload", members, me).await;
                 tell("rogers", "/reload", members, me).await;
             }
@@ -112,7 +122,10 @@ async fn chronos(hook: Hook, members: &Members, me: IpAddr) -> Result<()> {
 /// The text of `/etc/chronos/chronos_cluster.conf`.
 fn chronos_cluster(members: &Members, me: IpAddr) -> String {
     use State as S;
-    let mut out = format!("[identity]\ninstance_id = {}\n\n[cluster]\nlocalhost = {me}\n", instance(members, me));
+    let mut out = format!(
+        "[identity]\ninstance_id = {}\n\n[cluster]\nlocalhost = {me}\n",
+        instance(members, me)
+    );
     for (ip, state) in members {
         let word = match state {
             S::Joining | S::JoiningAcknowledged | S::JoiningConfigChanged => "joining",
@@ -133,9 +146,17 @@ fn instance(members: &Members, me: IpAddr) -> usize {
 /// reads its files when it starts.
 async fn tell(program: &str, what: &str, members: &Members, me: IpAddr) {
     let socket = place::path("/run/standin").join(format!("{program}.sock"));
-    if let Err(err) = Request::new(Method::POST, what).to_unix(&socket).await {
-        let level = if is_leaving(members, me) { "as it should be when leaving" } else { "it will read its files when it starts" };
-        log!(Info, "etcd_synchronizer.py:310", "{program} is not running ({err:#}); {level}");
+    if let Err(err) = Request::new(Method::POST, what).over_unix(&socket).await {
+        let level = if is_leaving(members, me) {
+            "as it should be when leaving"
+        } else {
+            "it will read its files when it starts"
+        };
+        log!(
+            Info,
+            "etcd_synchronizer.py:310",
+            "{program} is not running ({err:#}); {level}"
+        );
     }
 }
 
@@ -147,16 +168,26 @@ async fn resync(program: &str, members: &Members, me: IpAddr) -> Result<()> {
     let started = Instant::now();
     let mut pause = Duration::from_millis(50);
     loop {
-        let asked = Request::new(Method::POST, "/resync").within(limit).to_unix(&socket).await;
+        let asked = Request::new(Method::POST, "/resync")
+            .within(limit)
+            .over_unix(&socket)
+            .await;
         match asked {
             Ok(answer) if answer.good() => {
-                log!(Status, "etcd_synchronizer.py:322", "{program} resynchronised: {}", answer.body_text());
+                log!(
+                    Status,
+                    "etcd_synchronizer.py:322",
+                    "{program} resynchronised: {}",
+                    answer.body_text()
+                );
                 return Ok(());
             }
             Ok(answer) => bail!("{program} could not resynchronise: {}", answer.body_text()),
             Err(_) if is_leaving(members, me) => return Ok(()),
             Err(err) if started.elapsed() > limit => {
-                return Err(err).with_context(|| format!("{program} did not resynchronise in {limit:?}: is it running?"));
+                return Err(err).with_context(|| {
+                    format!("{program} did not resynchronise in {limit:?}: is it running?")
+                });
             }
             Err(_) => tokio::time::sleep(pause).await,
         }
@@ -190,10 +221,20 @@ async fn join_cassandra(members: &Members, me: IpAddr) -> Result<()> {
         std::fs::create_dir_all(&data)?;
         place::write_whole(&in_progress, "")?;
     }
-    let _ = std::fs::remove_file(&booted);
-    place::write_whole(&folder.join("cassandra-rackdc.properties"), "dc=site1\nrack=RAC1\n")?;
-    place::write_whole(&folder.join("cassandra.yaml"), &cassandra_yaml(members, me))?;
-    log!(Status, "cassandra_plugin.py:163", "Wrote cassandra.yaml; waiting for Cassandra to start");
+    let yaml = folder.join("cassandra.yaml");
+    if !yaml.exists() {
+        let _ = std::fs::remove_file(&booted);
+    }
+    place::write_whole(
+        &folder.join("cassandra-rackdc.properties"),
+        "dc=site1\nrack=RAC1\n",
+    )?;
+    place::write_whole(&yaml, &cassandra_yaml(members, me))?;
+    log!(
+        Status,
+        "cassandra_plugin.py:163",
+        "Wrote cassandra.yaml; waiting for Cassandra to start"
+    );
     while !booted.exists() {
         tokio::time::sleep(place::poll_interval()).await;
     }
@@ -204,14 +245,24 @@ async fn join_cassandra(members: &Members, me: IpAddr) -> Result<()> {
 
 fn cassandra_yaml(members: &Members, me: IpAddr) -> String {
     let of = |wanted: fn(State) -> bool| {
-        members.iter().filter(|(_, s)| wanted(**s)).map(|(ip, _)| ip.to_string()).collect::<Vec<_>>()
+        members
+            .iter()
+            .filter(|(_, s)| wanted(**s))
+            .map(|(ip, _)| ip.to_string())
+            .collect::<Vec<_>>()
     };
     let mut seeds = of(|s| {
-        matches!(s, State::Normal | State::NormalAcknowledged | State::NormalConfigChanged)
+        matches!(
+            s,
+            State::Normal | State::NormalAcknowledged | State::NormalConfigChanged
+        )
     });
     if seeds.is_empty() {
         seeds = of(|s| {
-            matches!(s, State::Joining | State::JoiningAcknowledged | State::JoiningConfigChanged)
+            matches!(
+                s,
+                State::Joining | State::JoiningAcknowledged | State::JoiningConfigChanged
+            )
         });
     }
     format!(
@@ -234,9 +285,15 @@ async fn make_schemas(me: IpAddr) {
     let mut pause = Duration::from_millis(50);
     for keyspace in KEYSPACES {
         while Instant::now() < deadline {
-            let made = Request::new(Method::PUT, format!("/ks/{keyspace}")).to(address).await;
+            let made = Request::new(Method::PUT, format!("/ks/{keyspace}"))
+                .to(address)
+                .await;
             if made.is_ok_and(|a| a.good()) {
-                log!(Status, "run_cassandra_schemas:1", "Keyspace {keyspace} is there");
+                log!(
+                    Status,
+                    "run_cassandra_schemas:1",
+                    "Keyspace {keyspace} is there"
+                );
                 break;
             }
             tokio::time::sleep(pause).await;
@@ -250,23 +307,35 @@ mod tests {
     use super::*;
 
     fn members(all: &[(u8, State)]) -> Members {
-        all.iter().map(|(i, s)| (IpAddr::from([10, 0, 0, *i]), *s)).collect()
+        all.iter()
+            .map(|(i, s)| (IpAddr::from([10, 0, 0, *i]), *s))
+            .collect()
     }
 
     #[test]
     fn cluster_settings_show_old_and_new_servers_only_while_they_differ() {
         use State as S;
-        assert_eq!(cluster_settings(&members(&[(1, S::Normal)])), "servers=10.0.0.1:11211\n");
+        assert_eq!(
+            cluster_settings(&members(&[(1, S::Normal)])),
+            "servers=10.0.0.1:11211\n"
+        );
         assert_eq!(
             cluster_settings(&members(&[(1, S::JoiningAcknowledged)])),
             "servers=10.0.0.1:11211\n"
         );
         assert_eq!(
-            cluster_settings(&members(&[(1, S::NormalAcknowledged), (2, S::JoiningAcknowledged), (3, S::Error)])),
+            cluster_settings(&members(&[
+                (1, S::NormalAcknowledged),
+                (2, S::JoiningAcknowledged),
+                (3, S::Error)
+            ])),
             "servers=10.0.0.1:11211\nnew_servers=10.0.0.1:11211,10.0.0.2:11211\n"
         );
         assert_eq!(
-            cluster_settings(&members(&[(1, S::NormalAcknowledged), (2, S::LeavingAcknowledged)])),
+            cluster_settings(&members(&[
+                (1, S::NormalAcknowledged),
+                (2, S::LeavingAcknowledged)
+            ])),
             "servers=10.0.0.1:11211,10.0.0.2:11211\nnew_servers=10.0.0.1:11211\n"
         );
     }
@@ -278,6 +347,9 @@ mod tests {
             &members(&[(1, S::NormalAcknowledged), (2, S::JoiningAcknowledged)]),
             IpAddr::from([10, 0, 0, 1]),
         );
-        assert!(text.ends_with("localhost = 10.0.0.1\nnode = 10.0.0.1\njoining = 10.0.0.2\n"), "{text}");
+        assert!(
+            text.ends_with("localhost = 10.0.0.1\nnode = 10.0.0.1\njoining = 10.0.0.2\n"),
+            "{text}"
+        );
     }
 }

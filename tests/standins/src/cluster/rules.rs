@@ -42,11 +42,19 @@ pub(crate) fn cluster(members: &Members) -> Cluster {
     if members.is_empty() {
         return Cluster::Empty;
     }
-    let live: Vec<State> = members.values().copied().filter(|s| *s != S::Error).collect();
+    let live: Vec<State> = members
+        .values()
+        .copied()
+        .filter(|s| *s != S::Error)
+        .collect();
     let all = |allowed: &[State]| live.iter().all(|s| allowed.contains(s));
     let some = |wanted: &[State]| live.iter().any(|s| wanted.contains(s));
     if all(&[S::Normal]) {
-        return if live.len() == members.len() { Cluster::Stable } else { Cluster::StableWithErrors };
+        return if live.len() == members.len() {
+            Cluster::Stable
+        } else {
+            Cluster::StableWithErrors
+        };
     }
     if some(&[
         S::WaitingToLeave,
@@ -57,15 +65,29 @@ pub(crate) fn cluster(members: &Members) -> Cluster {
     ]) {
         return if all(&[S::Normal, S::WaitingToLeave]) {
             Cluster::LeavePending
-        } else if all(&[S::NormalAcknowledged, S::LeavingAcknowledged, S::NormalConfigChanged, S::LeavingConfigChanged])
-            && some(&[S::NormalAcknowledged, S::LeavingAcknowledged])
+        } else if all(&[
+            S::NormalAcknowledged,
+            S::LeavingAcknowledged,
+            S::NormalConfigChanged,
+            S::LeavingConfigChanged,
+        ]) && some(&[S::NormalAcknowledged, S::LeavingAcknowledged])
         {
             Cluster::LeavingConfigChanging
-        } else if all(&[S::Normal, S::NormalAcknowledged, S::Leaving, S::LeavingAcknowledged]) {
+        } else if all(&[
+            S::Normal,
+            S::NormalAcknowledged,
+            S::Leaving,
+            S::LeavingAcknowledged,
+        ]) {
             Cluster::StartedLeaving
         } else if all(&[S::Normal, S::Finished]) {
             Cluster::FinishedLeaving
-        } else if all(&[S::Normal, S::NormalConfigChanged, S::LeavingConfigChanged, S::Finished]) {
+        } else if all(&[
+            S::Normal,
+            S::NormalConfigChanged,
+            S::LeavingConfigChanged,
+            S::Finished,
+        ]) {
             Cluster::LeavingResyncing
         } else {
             Cluster::Invalid
@@ -73,11 +95,20 @@ pub(crate) fn cluster(members: &Members) -> Cluster {
     }
     if all(&[S::Normal, S::WaitingToJoin]) {
         Cluster::JoinPending
-    } else if all(&[S::NormalAcknowledged, S::JoiningAcknowledged, S::NormalConfigChanged, S::JoiningConfigChanged])
-        && some(&[S::NormalAcknowledged, S::JoiningAcknowledged])
+    } else if all(&[
+        S::NormalAcknowledged,
+        S::JoiningAcknowledged,
+        S::NormalConfigChanged,
+        S::JoiningConfigChanged,
+    ]) && some(&[S::NormalAcknowledged, S::JoiningAcknowledged])
     {
         Cluster::JoiningConfigChanging
-    } else if all(&[S::Normal, S::NormalAcknowledged, S::Joining, S::JoiningAcknowledged]) {
+    } else if all(&[
+        S::Normal,
+        S::NormalAcknowledged,
+        S::Joining,
+        S::JoiningAcknowledged,
+    ]) {
         Cluster::StartedJoining
     } else if all(&[S::Normal, S::NormalConfigChanged, S::JoiningConfigChanged]) {
         Cluster::JoiningResyncing
@@ -123,7 +154,9 @@ pub(crate) fn step(members: &Members, me: IpAddr, leaving: bool) -> Step {
     let cluster = cluster(members);
     let Some(own) = members.get(&me).copied() else {
         return match cluster {
-            C::Empty | C::Stable | C::JoinPending if !leaving => Step::Become(None, S::WaitingToJoin),
+            C::Empty | C::Stable | C::JoinPending if !leaving => {
+                Step::Become(None, S::WaitingToJoin)
+            }
             _ => Step::Wait,
         };
     };
@@ -248,7 +281,10 @@ mod tests {
             assert_eq!(step(&map(&states), ip(9), false), Step::Wait, "{states:?}");
         }
         let pending = map(&[State::WaitingToJoin, State::Normal]);
-        assert_eq!(step(&pending, ip(9), false), Step::Become(None, State::WaitingToJoin));
+        assert_eq!(
+            step(&pending, ip(9), false),
+            Step::Become(None, State::WaitingToJoin)
+        );
     }
 
     #[test]

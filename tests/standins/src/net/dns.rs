@@ -73,8 +73,10 @@ impl Ares {
     pub(crate) async fn targets(&self, name: &str, default_port: u16) -> Result<Vec<SocketAddr>> {
         let (host, port) = split_port(name, default_port);
         let addresses = self.resolve(&host).await?;
-        let mut all: Vec<SocketAddr> =
-            addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
+        let mut all: Vec<SocketAddr> = addresses
+            .iter()
+            .map(|ip| SocketAddr::new(*ip, port))
+            .collect();
         let first = self.turn.fetch_add(1, Ordering::Relaxed) % all.len().max(1);
         all.rotate_left(first);
         let bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
@@ -102,20 +104,30 @@ impl Ares {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let (addresses, reason, ttl) = match outcome {
             Outcome::Found(addresses, ttl) => (addresses, "", Duration::from_secs(ttl.into())),
-            Outcome::Absent(ttl) => {
-                (Vec::new(), "Domain name not found", Duration::from_secs(ttl.into()))
-            }
+            Outcome::Absent(ttl) => (
+                Vec::new(),
+                "Domain name not found",
+                Duration::from_secs(ttl.into()),
+            ),
             Outcome::Failed(reason) => {
                 let old = cache.remove(host).map(|e| e.addresses).unwrap_or_default();
                 // A failure without old records is not kept: the next question asks again.
-                let keep = if old.is_empty() { Duration::ZERO } else { GRACE };
+                let keep = if old.is_empty() {
+                    Duration::ZERO
+                } else {
+                    GRACE
+                };
                 (old, reason, keep)
             }
         };
         if !ttl.is_zero() {
             cache.insert(
                 host.to_owned(),
-                Entry { addresses: addresses.clone(), until: Instant::now() + ttl, reason },
+                Entry {
+                    addresses: addresses.clone(),
+                    until: Instant::now() + ttl,
+                    reason,
+                },
             );
         }
         answer(host, addresses, reason)
@@ -158,7 +170,11 @@ impl Ares {
 
 fn answer(host: &str, addresses: Vec<IpAddr>, reason: &str) -> Result<Vec<IpAddr>> {
     if addresses.is_empty() {
-        log!(Warning, "dnscachedresolver.cpp:838", "Failed to retrieve record for {host}: {reason}");
+        log!(
+            Warning,
+            "dnscachedresolver.cpp:838",
+            "Failed to retrieve record for {host}: {reason}"
+        );
         bail!("Failed to retrieve record for {host}: {reason}");
     }
     Ok(addresses)
@@ -248,8 +264,14 @@ mod tests {
     #[test]
     fn ports_are_split_from_names_and_addresses() {
         assert_eq!(split_port("hs.zone:8888", 80), ("hs.zone".to_owned(), 8888));
-        assert_eq!(split_port("astaire.zone", 11311), ("astaire.zone".to_owned(), 11311));
-        assert_eq!(split_port("127.0.0.3", 9160), ("127.0.0.3".to_owned(), 9160));
+        assert_eq!(
+            split_port("astaire.zone", 11311),
+            ("astaire.zone".to_owned(), 11311)
+        );
+        assert_eq!(
+            split_port("127.0.0.3", 9160),
+            ("127.0.0.3".to_owned(), 9160)
+        );
         assert_eq!(split_port("[::1]:80", 1), ("::1".to_owned(), 80));
         assert_eq!(split_port("::1", 7), ("::1".to_owned(), 7));
     }
@@ -261,19 +283,29 @@ mod tests {
         tokio::spawn(async move {
             let mut buffer = [0u8; 512];
             while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
-                let Ok(mut message) = Message::from_vec(&buffer[..length]) else { continue };
+                let Ok(mut message) = Message::from_vec(&buffer[..length]) else {
+                    continue;
+                };
                 assert!(message.queries[0].name().to_ascii() == "sprout.");
                 message = message.into_response();
                 message.metadata.response_code = ResponseCode::NXDomain;
-                let _ = socket.send_to(&message.to_vec().unwrap_or_default(), from).await;
+                let _ = socket
+                    .send_to(&message.to_vec().unwrap_or_default(), from)
+                    .await;
             }
         });
         let ares = Ares::with_servers(vec![server], RecordType::A);
         let err = ares.resolve("sprout").await.unwrap_err().to_string();
-        assert_eq!(err, "Failed to retrieve record for sprout: Domain name not found");
+        assert_eq!(
+            err,
+            "Failed to retrieve record for sprout: Domain name not found"
+        );
         let nobody = Ares::with_servers(vec!["127.0.0.1:1".parse()?], RecordType::A);
         let err = nobody.resolve("sprout").await.unwrap_err().to_string();
-        assert_eq!(err, "Failed to retrieve record for sprout: Could not contact DNS servers");
+        assert_eq!(
+            err,
+            "Failed to retrieve record for sprout: Could not contact DNS servers"
+        );
         Ok(())
     }
 }

@@ -41,7 +41,9 @@ impl Ask {
 
     /// A query parameter, decoded; an empty string when it has no value.
     pub(crate) fn param(&self, name: &str) -> Option<String> {
-        form(&self.query).into_iter().find_map(|(k, v)| (k == name).then_some(v))
+        form(&self.query)
+            .into_iter()
+            .find_map(|(k, v)| (k == name).then_some(v))
     }
 
     /// A header's value.
@@ -96,17 +98,24 @@ pub(crate) struct Answer {
 impl Answer {
     /// A bare status code.
     pub(crate) fn code(status: u16) -> Self {
-        Self { status, ..Self::default() }
+        Self {
+            status,
+            ..Self::default()
+        }
     }
 
     /// A text body.
     pub(crate) fn text(status: u16, body: impl Into<String>) -> Self {
-        Self::code(status).with("content-type", "text/plain").filled(body)
+        Self::code(status)
+            .with("content-type", "text/plain")
+            .filled(body)
     }
 
     /// An XML body.
     pub(crate) fn xml(status: u16, body: impl Into<String>) -> Self {
-        Self::code(status).with("content-type", "application/xml").filled(body)
+        Self::code(status)
+            .with("content-type", "application/xml")
+            .filled(body)
     }
 
     /// A JSON body.
@@ -129,7 +138,9 @@ impl Answer {
 
     /// The first header of that name (lower case).
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find_map(|(k, v)| (k == name).then_some(v.as_str()))
+        self.headers
+            .iter()
+            .find_map(|(k, v)| (k == name).then_some(v.as_str()))
     }
 
     /// The body as JSON; null when it is not.
@@ -152,9 +163,10 @@ impl Answer {
         *out.status_mut() = hyper::StatusCode::from_u16(self.status)
             .unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
         for (name, value) in &self.headers {
-            if let (Ok(name), Ok(value)) =
-                (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str()))
-            {
+            if let (Ok(name), Ok(value)) = (
+                HeaderName::try_from(name.as_str()),
+                HeaderValue::try_from(value.as_str()),
+            ) {
                 out.headers_mut().append(name, value);
             }
         }
@@ -286,7 +298,8 @@ impl Request {
 
     /// Sets a JSON body.
     pub(crate) fn json(self, body: &serde_json::Value) -> Self {
-        self.header("content-type", "application/json").body(body.to_string())
+        self.header("content-type", "application/json")
+            .body(body.to_string())
     }
 
     /// Adds a header.
@@ -322,7 +335,7 @@ impl Request {
     }
 
     /// Sends over a unix socket.
-    pub(crate) async fn to_unix(self, path: &Path) -> Result<Answer> {
+    pub(crate) async fn over_unix(self, path: &Path) -> Result<Answer> {
         let limit = self.timeout;
         tokio::time::timeout(limit, async {
             self.over(UnixStream::connect(path).await?).await
@@ -347,7 +360,9 @@ impl Request {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        let answer = sender.send_request(request.body(Full::new(self.body))?).await;
+        let answer = sender
+            .send_request(request.body(Full::new(self.body))?)
+            .await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(err) => {
@@ -363,7 +378,12 @@ impl Request {
             headers: head
                 .headers
                 .iter()
-                .map(|(k, v)| (k.as_str().to_owned(), String::from_utf8_lossy(v.as_bytes()).into_owned()))
+                .map(|(k, v)| {
+                    (
+                        k.as_str().to_owned(),
+                        String::from_utf8_lossy(v.as_bytes()).into_owned(),
+                    )
+                })
                 .collect(),
             body: body?.to_bytes(),
         })

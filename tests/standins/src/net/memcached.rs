@@ -48,7 +48,10 @@ impl Memcached {
             .with_context(|| format!("memcached at {address}: no connection in {limit:?}"))?
             .with_context(|| format!("memcached at {address}"))?;
         let _ = stream.set_nodelay(true);
-        Ok(Self { stream: BufStream::with_capacity(4096, 4096, stream), limit })
+        Ok(Self {
+            stream: BufStream::with_capacity(4096, 4096, stream),
+            limit,
+        })
     }
 
     /// Sends a command with an optional data block and returns the first line of the answer.
@@ -102,7 +105,11 @@ impl Memcached {
                 let mut data = vec![0; length + 2];
                 self.stream.read_exact(&mut data).await?;
                 data.truncate(length);
-                found = Some(Item { flags: flags.parse()?, cas: cas.parse()?, data });
+                found = Some(Item {
+                    flags: flags.parse()?,
+                    cas: cas.parse()?,
+                    data,
+                });
             }
         })
         .await
@@ -144,7 +151,9 @@ impl Memcached {
                     bail!("memcached's crawler answered {line:?}");
                 }
                 let field = |name: &str| {
-                    line.split(' ').find_map(|f| f.strip_prefix(name)).unwrap_or_default()
+                    line.split(' ')
+                        .find_map(|f| f.strip_prefix(name))
+                        .unwrap_or_default()
                 };
                 let expires: i64 = field("exp=").parse().unwrap_or(-1);
                 out.push((
