@@ -117,6 +117,7 @@ fn a_map_survives_etcd_and_a_held_member_stalls_a_join() -> Result<()> {
     let mut bed = Bed::new()?;
     bed.start_etcd()?;
     let mut one = bed.node(1, "node_type_cassandra")?;
+    one.etcd_proxy(&bed)?;
     one.start(&["cluster-agent"])?;
     let missing = one.run(&["cassandra"])?;
     ensure!(missing.status.code() == Some(0));

@@ -252,6 +252,26 @@ impl Node {
         })
     }
 
+    /// An etcd proxy of this node's own, as each container has.
+    pub(crate) fn etcd_proxy(&mut self, bed: &Bed) -> Result<()> {
+        let data = self.root.join("etcd");
+        let child = Command::new("etcd")
+            .args(["--proxy", "on", "--log-level", "error"])
+            .args(["--data-dir", &data.to_string_lossy()])
+            .args(["--listen-client-urls", &format!("http://{}", self.at(4000))])
+            .args([
+                "--initial-cluster",
+                &format!("etcd0=http://{}:2380", bed.ip(250)),
+            ])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("etcd proxy")?;
+        self.running.insert("etcd".to_owned(), child);
+        self.set("STANDIN_ETCD", &self.at(4000).to_string());
+        Ok(())
+    }
+
     pub(crate) fn memcached(&mut self) -> Result<()> {
         let child = Command::new("memcached")
             .args([
