@@ -1,0 +1,1 @@
+//! Scaling rules and step plans.
