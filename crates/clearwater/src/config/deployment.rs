@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
-use super::DeploymentFile;
+use super::{DeploymentFile, Problem, check, read};
 use crate::component::{Component, Entry, Release, catalogue, entry};
 use crate::dns::Names;
 
@@ -53,6 +53,11 @@ impl fmt::Debug for Keys {
 impl Deployment {
     pub(crate) fn new_unchecked(file: DeploymentFile, namespace: String) -> Self {
         Self { file, namespace }
+    }
+
+    /// What works and is likely not meant, or needs something of the cluster.
+    pub fn warnings(&self) -> Vec<Problem> {
+        read::warnings(check::file(&self.file).into_iter().chain(check::deployment(self)).collect())
     }
 
     /// The file it was made from.

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{ConfigErrors, Deployment, Places, Problem, check, read, schema};
 use crate::component::{Component, Release};
+use crate::yaml;
 
 /// The version of the deployment file's format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -24,7 +26,7 @@ pub struct DeploymentFile {
     /// The format: `clearwater/v1`.
     pub api_version: ApiVersion,
     /// The release of Clearwater.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_usual")]
     pub release: Release,
     /// The namespace to deploy to. A namespace given on the command line wins; without either, the context's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,19 +57,23 @@ pub struct DeploymentFile {
     pub services: ServiceKind,
     /// The virtual addresses of Services that exist already, by component; only with `services: clusterIP`.
     #[serde(default, rename = "clusterIPs", skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::by_component::<Vec<IpAddr>>")]
     pub cluster_ips: BTreeMap<Component, Vec<IpAddr>>,
     /// How names that Kubernetes cannot give are put into DNS.
     #[serde(default, skip_serializing_if = "Dns::is_default")]
     pub dns: Dns,
     /// Settings by component.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::by_component::<ComponentOverrides>")]
     pub components: BTreeMap<Component, ComponentOverrides>,
     /// The daemons' log level, 0 (errors only) to 5 (debug). SIP messages are logged from 4. Upstream's default: 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 5))]
     pub log_level: Option<u8>,
-    /// Further `shared_config` settings, appended in key order after the generated ones, which they override.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    /// Further `shared_config` settings, appended in key order after the generated ones, which they override. Those
+    /// that other keys of this file write are refused.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "schema::text_of_scalars")]
+    #[schemars(schema_with = "schema::scalars")]
     pub shared_config: BTreeMap<String, String>,
     /// The mail server that Ellis sends password recovery mails through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,6 +93,43 @@ pub struct DeploymentFile {
     /// Annotations for every object.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// Where the values were written. Empty for a file that was built in code.
+    #[serde(skip)]
+    pub places: Places,
+}
+
+impl DeploymentFile {
+    /// Puts the file on a namespace and checks it as a whole.
+    ///
+    /// ```
+    /// use clearwater::config::DeploymentFile;
+    ///
+    /// let deployment = DeploymentFile::default().deploy("ims").unwrap();
+    /// assert_eq!(deployment.zone(), "ims.svc.cluster.local");
+    /// ```
+    pub fn deploy(&self, namespace: &str) -> Result<Deployment, ConfigErrors> {
+        let deployment = Deployment::new_unchecked(self.clone(), namespace.to_owned());
+        let findings = check::file(self).into_iter().chain(check::deployment(&deployment));
+        ConfigErrors::unless_empty(findings.map(|f| f.problem).filter(Problem::is_error).collect())?;
+        ConfigErrors::unless_empty(check::environment(&deployment).into_iter().map(|f| f.problem).collect())?;
+        Ok(deployment)
+    }
+
+    /// What works and is likely not meant, or needs something of the cluster.
+    /// [`Deployment::warnings`] says what depends on the namespace as well.
+    pub fn warnings(&self) -> Vec<Problem> {
+        read::warnings(check::file(self))
+    }
+
+    /// The file as YAML, keys with their defaults left out. Reading it again gives the same file.
+    pub fn to_yaml(&self) -> Result<String, yaml::YamlError> {
+        yaml::write_one(self)
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_usual(release: &Release) -> bool {
+    *release == Release::default()
 }
 
 macro_rules! is_default {
@@ -160,7 +203,8 @@ pub struct Bono {
     /// For `loadBalancer`: one Service for both protocols, or one for TCP and one for UDP.
     #[serde(default, skip_serializing_if = "BonoService::is_default")]
     pub service: BonoService,
-    /// For `nodePort`: the API server's `--service-node-port-range`, where it is not 30000-32767.
+    /// For `nodePort`, Bono's or Ellis': the API server's `--service-node-port-range`, such as 3000-32767. Without it
+    /// the range is not known; the usual one is 30000-32767.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_port_range: Option<String>,
 }
@@ -283,6 +327,7 @@ pub enum DnsBackend {
 pub struct ComponentOverrides {
     /// How many pods it is created with. Afterwards the count belongs to `scale` or to an autoscaler.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
     pub replicas: Option<u32>,
     /// The whole image reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -303,7 +348,8 @@ pub struct ComponentOverrides {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// Further environment variables of the component's container.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "schema::text_of_scalars")]
+    #[schemars(schema_with = "schema::scalars")]
     pub env: BTreeMap<String, String>,
 }
 
@@ -312,10 +358,12 @@ pub struct ComponentOverrides {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Resources {
     /// What the scheduler reserves.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "schema::text_of_scalars")]
+    #[schemars(schema_with = "schema::quantities")]
     pub requests: BTreeMap<String, String>,
     /// What the container may not exceed.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "schema::text_of_scalars")]
+    #[schemars(schema_with = "schema::quantities")]
     pub limits: BTreeMap<String, String>,
 }
 
@@ -328,12 +376,14 @@ pub struct Toleration {
     pub key: Option<String>,
     /// `Exists` or `Equal`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["Exists", "Equal", null]))]
     pub operator: Option<String>,
     /// The taint's value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// The taint's effect.
+    /// The taint's effect. Without it every effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["NoSchedule", "PreferNoSchedule", "NoExecute", null]))]
     pub effect: Option<String>,
     /// How long a `NoExecute` taint is tolerated, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -351,6 +401,7 @@ pub struct Email {
     pub username: Option<String>,
     /// `smtp_password`, by reference: a password never stands in this file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-secret" = true))]
     pub password: Option<SecretKey>,
     /// `email_recovery_sender`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

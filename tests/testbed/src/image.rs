@@ -1,0 +1,508 @@
+//! Container images without Docker: layers, and OCI archives of several images that share layers.
+//!
+//! Layers are tar files; an archive is what `ctr images import` and `podman load` read. Everything written is
+//! reproducible: the same input gives the same digests, so an image that a node has already is recognised.
+//!
+//! ```no_run
+//! use clearwater_testbed::image::{Entry, Image, Layer, write_archive};
+//! # fn main() -> anyhow::Result<()> {
+//! let base = Layer::from_tar("base.tar")?;
+//! let own = Layer::from_entries("layers", &[Entry::file("usr/bin/run", 0o755, "target/run")])?;
+//! let mut image = Image::new("localhost/example:1", vec![base, own]);
+//! image.entrypoint = vec!["/usr/bin/run".into()];
+//! let archive = write_archive(&[image], "images.tar")?;
+//! # Ok(()) }
+//! ```
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tar::{Builder, EntryType, Header};
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+
+/// The search path containers get when an image names none.
+pub const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// One layer: an uncompressed tar file and its digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    path: PathBuf,
+    digest: String,
+    size: u64,
+}
+
+impl Layer {
+    /// Takes a tar file as it stands, for example one that `mmdebstrap` wrote.
+    ///
+    /// Reads the file once to hash it. The file must stay in place until the archive is written.
+    pub fn from_tar(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        let file = File::open(&path).with_context(|| format!("cannot open the layer {}", path.display()))?;
+        let mut hashing = Hashing::new(io::sink());
+        io::copy(&mut BufReader::with_capacity(1 << 20, file), &mut hashing)
+            .with_context(|| format!("cannot read the layer {}", path.display()))?;
+        let (digest, size) = hashing.finish();
+        Ok(Self { path, digest, size })
+    }
+
+    /// Writes a layer of `entries` into the directory `store`, as `<digest>.tar`.
+    ///
+    /// Owner is root and the modification time is 0, so equal entries give an equal digest. Missing parent directories
+    /// are added with mode 0755.
+    pub fn from_entries(store: impl AsRef<Path>, entries: &[Entry]) -> Result<Self> {
+        let store = store.as_ref();
+        fs::create_dir_all(store).with_context(|| format!("cannot create {}", store.display()))?;
+        let temporary = store.join(format!(".layer-{}", std::process::id()));
+        let file = File::create(&temporary).with_context(|| format!("cannot create {}", temporary.display()))?;
+        let mut builder = Builder::new(Hashing::new(BufWriter::with_capacity(1 << 20, file)));
+        let mut known = BTreeSet::new();
+        for entry in entries {
+            append(&mut builder, entry, &mut known)
+                .with_context(|| format!("cannot put {} into a layer", entry.path))?;
+        }
+        let mut hashing = builder.into_inner()?;
+        hashing.flush()?;
+        let (digest, size) = hashing.finish();
+        let path = store.join(format!("{digest}.tar"));
+        fs::rename(&temporary, &path).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self { path, digest, size })
+    }
+
+    /// SHA-256 of the tar file, in hex. Layers are not compressed, so it is the blob's digest and the diff id at once.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Size of the tar file in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Where the tar file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// One file, directory or symbolic link of a layer.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    path: String,
+    mode: u32,
+    what: What,
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    Bytes(Vec<u8>),
+    File(PathBuf),
+    Symlink(String),
+    Directory,
+}
+
+impl Entry {
+    /// A file with the content of `source` on this machine.
+    pub fn file(path: impl Into<String>, mode: u32, source: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), mode, what: What::File(source.into()) }
+    }
+
+    /// A file with the given content.
+    pub fn bytes(path: impl Into<String>, mode: u32, content: impl Into<Vec<u8>>) -> Self {
+        Self { path: path.into(), mode, what: What::Bytes(content.into()) }
+    }
+
+    /// A symbolic link at `path` that points at `target`.
+    pub fn symlink(path: impl Into<String>, target: impl Into<String>) -> Self {
+        Self { path: path.into(), mode: 0o777, what: What::Symlink(target.into()) }
+    }
+
+    /// An empty directory.
+    pub fn directory(path: impl Into<String>, mode: u32) -> Self {
+        Self { path: path.into(), mode, what: What::Directory }
+    }
+}
+
+/// An image: layers from the lowest to the highest, and how its containers start.
+#[derive(Clone, Debug, Default)]
+pub struct Image {
+    /// Full name with registry and tag, for example `localhost/clearwater-bono:hunter`.
+    pub reference: String,
+    /// Lowest first.
+    pub layers: Vec<Layer>,
+    /// Program and first arguments; what a pod's `command` replaces.
+    pub entrypoint: Vec<String>,
+    /// Further arguments; what a pod's `args` replaces.
+    pub cmd: Vec<String>,
+    /// `NAME=value` lines. [`DEFAULT_PATH`] is added when none sets `PATH`.
+    pub env: Vec<String>,
+    /// User name or number; empty means root.
+    pub user: String,
+    /// Directory the program starts in; empty means `/`.
+    pub working_dir: String,
+}
+
+impl Image {
+    /// An image that starts nothing by itself yet: set [`Self::entrypoint`].
+    pub fn new(reference: impl Into<String>, layers: Vec<Layer>) -> Self {
+        Self { reference: reference.into(), layers, ..Self::default() }
+    }
+
+    fn config(&self) -> Vec<u8> {
+        let mut env = self.env.clone();
+        if !env.iter().any(|line| line.starts_with("PATH=")) {
+            env.insert(0, DEFAULT_PATH.to_owned());
+        }
+        let mut config = json!({"Env": env});
+        let mut set = |name: &str, value: Value| config[name] = value;
+        if !self.entrypoint.is_empty() {
+            set("Entrypoint", json!(self.entrypoint));
+        }
+        if !self.cmd.is_empty() {
+            set("Cmd", json!(self.cmd));
+        }
+        if !self.user.is_empty() {
+            set("User", json!(self.user));
+        }
+        if !self.working_dir.is_empty() {
+            set("WorkingDir", json!(self.working_dir));
+        }
+        let diff_ids: Vec<_> = self.layers.iter().map(|layer| sha256(&layer.digest)).collect();
+        json!({
+            "architecture": architecture(),
+            "os": "linux",
+            "config": config,
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        })
+        .to_string()
+        .into_bytes()
+    }
+
+    fn manifest(&self, config: &[u8]) -> Vec<u8> {
+        let layers: Vec<_> = self
+            .layers
+            .iter()
+            .map(|layer| json!({"mediaType": LAYER, "digest": sha256(&layer.digest), "size": layer.size}))
+            .collect();
+        json!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": {"mediaType": CONFIG, "digest": sha256(&hex_digest(config)), "size": config.len()},
+            "layers": layers,
+        })
+        .to_string()
+        .into_bytes()
+    }
+}
+
+/// An OCI archive on disk and what it holds.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    /// The tar file.
+    pub path: PathBuf,
+    /// Image names with the digests (`sha256:…`) of their manifests.
+    pub images: Vec<(String, String)>,
+}
+
+impl Archive {
+    /// Reads what an archive that [`write_archive`] wrote, perhaps in an earlier run, holds.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        let file = File::open(&path).with_context(|| format!("cannot open the archive {}", path.display()))?;
+        let mut archive = tar::Archive::new(BufReader::new(file));
+        for entry in archive.entries()? {
+            let mut entry = entry.with_context(|| format!("cannot read the archive {}", path.display()))?;
+            if entry.path()?.as_os_str() != "index.json" {
+                continue;
+            }
+            let mut text = String::new();
+            entry.read_to_string(&mut text)?;
+            let index: Value = serde_json::from_str(&text)?;
+            let images = index["manifests"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|manifest| {
+                    let name = manifest["annotations"]["io.containerd.image.name"].as_str()?;
+                    Some((name.to_owned(), manifest["digest"].as_str()?.to_owned()))
+                })
+                .collect();
+            return Ok(Self { path, images });
+        }
+        anyhow::bail!("{} has no index.json: not an OCI archive", path.display())
+    }
+}
+
+/// Writes `images` into one OCI archive at `to`; a layer that several images have is written once.
+///
+/// The file appears under its name only when it is complete.
+pub fn write_archive(images: &[Image], to: impl Into<PathBuf>) -> Result<Archive> {
+    let path = to.into();
+    ensure!(!images.is_empty(), "no images given for the archive {}", path.display());
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+    }
+    let temporary = path.with_extension(format!("part-{}", std::process::id()));
+    let file = File::create(&temporary).with_context(|| format!("cannot create {}", temporary.display()))?;
+    let mut builder = Builder::new(BufWriter::with_capacity(1 << 20, file));
+
+    let mut manifests = Vec::new();
+    let mut entries = Vec::new();
+    let mut blobs: Vec<(String, Vec<u8>)> = Vec::new();
+    for image in images {
+        let config = image.config();
+        let manifest = image.manifest(&config);
+        let digest = sha256(&hex_digest(&manifest));
+        entries.push(json!({
+            "mediaType": MANIFEST,
+            "digest": digest,
+            "size": manifest.len(),
+            "platform": {"architecture": architecture(), "os": "linux"},
+            "annotations": {
+                "io.containerd.image.name": image.reference,
+                "org.opencontainers.image.ref.name": image.reference,
+            },
+        }));
+        manifests.push((image.reference.clone(), digest));
+        blobs.push((hex_digest(&config), config));
+        blobs.push((hex_digest(&manifest), manifest));
+    }
+    let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
+    put(&mut builder, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+    put(&mut builder, "index.json", index.as_bytes())?;
+
+    let mut written = BTreeSet::new();
+    for (digest, content) in &blobs {
+        if written.insert(digest.clone()) {
+            put(&mut builder, &format!("blobs/sha256/{digest}"), content)?;
+        }
+    }
+    for layer in images.iter().flat_map(|image| &image.layers) {
+        if !written.insert(layer.digest.clone()) {
+            continue;
+        }
+        let file = File::open(&layer.path)
+            .with_context(|| format!("the layer {} is gone: make it again", layer.path.display()))?;
+        let size = file.metadata()?.len();
+        ensure!(size == layer.size, "the layer {} changed since it was hashed", layer.path.display());
+        let mut header = header(EntryType::Regular, 0o644, size);
+        let name = format!("blobs/sha256/{}", layer.digest);
+        builder.append_data(&mut header, name, BufReader::with_capacity(1 << 20, file))?;
+    }
+    builder.into_inner()?.flush()?;
+    fs::rename(&temporary, &path).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(Archive { path, images: manifests })
+}
+
+/// The name OCI gives this machine's processor.
+pub fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn sha256(hex: &str) -> String {
+    format!("sha256:{hex}")
+}
+
+pub(crate) fn hex_digest(bytes: &[u8]) -> String {
+    to_hex(&Sha256::digest(bytes))
+}
+
+pub(crate) fn to_hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn header(kind: EntryType, mode: u32, size: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(size);
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header
+}
+
+fn put(builder: &mut Builder<impl Write>, name: &str, content: &[u8]) -> Result<()> {
+    let mut header = header(EntryType::Regular, 0o644, content.len() as u64);
+    builder.append_data(&mut header, name, content).with_context(|| format!("cannot write {name} into an archive"))
+}
+
+fn append(builder: &mut Builder<impl Write>, entry: &Entry, known: &mut BTreeSet<String>) -> Result<()> {
+    let path = entry.path.trim_matches('/');
+    ensure!(!path.is_empty() && !path.split('/').any(|part| part == ".."), "not a path inside a layer");
+    for (at, _) in path.match_indices('/') {
+        let parent = &path[..at];
+        if known.insert(parent.to_owned()) {
+            builder.append_data(&mut header(EntryType::Directory, 0o755, 0), format!("{parent}/"), io::empty())?;
+        }
+    }
+    match &entry.what {
+        What::Bytes(content) => {
+            let mut header = header(EntryType::Regular, entry.mode, content.len() as u64);
+            builder.append_data(&mut header, path, content.as_slice())?;
+        }
+        What::File(source) => {
+            let file = File::open(source).with_context(|| format!("cannot open {}", source.display()))?;
+            let mut header = header(EntryType::Regular, entry.mode, file.metadata()?.len());
+            builder.append_data(&mut header, path, BufReader::with_capacity(1 << 20, file))?;
+        }
+        What::Symlink(target) => {
+            builder.append_link(&mut header(EntryType::Symlink, entry.mode, 0), path, target)?;
+        }
+        What::Directory => {
+            if known.insert(path.to_owned()) {
+                let mut header = header(EntryType::Directory, entry.mode, 0);
+                builder.append_data(&mut header, format!("{path}/"), io::empty())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Hashes and counts what passes through.
+struct Hashing<W> {
+    inner: W,
+    hash: Sha256,
+    size: u64,
+}
+
+impl<W: Write> Hashing<W> {
+    fn new(inner: W) -> Self {
+        Self { inner, hash: Sha256::new(), size: 0 }
+    }
+
+    fn finish(self) -> (String, u64) {
+        (to_hex(&self.hash.finalize()), self.size)
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries() -> Vec<Entry> {
+        vec![
+            Entry::bytes("etc/app/config", 0o644, "a = 1\n"),
+            Entry::directory("var/log/app", 0o755),
+            Entry::symlink("etc/app/current", "config"),
+        ]
+    }
+
+    #[test]
+    fn equal_entries_give_equal_layers_and_the_digest_is_that_of_the_file() {
+        let store = tempfile::tempdir().unwrap();
+        let one = Layer::from_entries(store.path(), &entries()).unwrap();
+        let two = Layer::from_entries(store.path(), &entries()).unwrap();
+        assert_eq!(one, two);
+        assert_eq!(Layer::from_tar(one.path()).unwrap(), one);
+        assert_eq!(hex_digest(&fs::read(one.path()).unwrap()), one.digest());
+    }
+
+    #[test]
+    fn a_layer_names_parents_once_and_keeps_modes() {
+        let store = tempfile::tempdir().unwrap();
+        let layer = Layer::from_entries(store.path(), &entries()).unwrap();
+        let mut archive = tar::Archive::new(File::open(layer.path()).unwrap());
+        let names: Vec<_> = archive
+            .entries()
+            .unwrap()
+            .map(|entry| {
+                let entry = entry.unwrap();
+                format!("{} {:o}", entry.path().unwrap().display(), entry.header().mode().unwrap())
+            })
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "etc/ 755",
+                "etc/app/ 755",
+                "etc/app/config 644",
+                "var/ 755",
+                "var/log/ 755",
+                "var/log/app/ 755",
+                "etc/app/current 777"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_path_that_leaves_the_layer_is_refused() {
+        let store = tempfile::tempdir().unwrap();
+        let error = Layer::from_entries(store.path(), &[Entry::bytes("../x", 0o644, "")]).unwrap_err();
+        assert!(format!("{error:#}").contains("not a path inside a layer"), "{error:#}");
+    }
+
+    #[test]
+    fn an_archive_holds_a_shared_layer_once_and_every_digest_is_true() {
+        let store = tempfile::tempdir().unwrap();
+        let shared = Layer::from_entries(store.path(), &entries()).unwrap();
+        let own = Layer::from_entries(store.path(), &[Entry::bytes("own", 0o644, "x")]).unwrap();
+        let mut one = Image::new("localhost/one:1", vec![shared.clone()]);
+        one.entrypoint = vec!["/one".into()];
+        let two = Image::new("localhost/two:1", vec![shared, own]);
+        let archive = write_archive(&[one, two], store.path().join("a.tar")).unwrap();
+
+        let mut layers = 0;
+        let mut names = BTreeSet::new();
+        for entry in tar::Archive::new(File::open(&archive.path).unwrap()).entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let name = entry.path().unwrap().display().to_string();
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            if let Some(digest) = name.strip_prefix("blobs/sha256/") {
+                assert_eq!(hex_digest(&content), digest);
+                layers += usize::from(!content.starts_with(b"{"));
+            }
+            assert!(names.insert(name), "written twice");
+        }
+        assert_eq!(layers, 2);
+        assert_eq!(archive.images[0].0, "localhost/one:1");
+        for (_, digest) in &archive.images {
+            assert!(names.contains(&format!("blobs/sha256/{}", digest.trim_start_matches("sha256:"))));
+        }
+        assert_eq!(Archive::open(&archive.path).unwrap().images, archive.images);
+    }
+
+    #[test]
+    fn the_manifest_of_a_known_image_never_changes() {
+        let layer = Layer { path: "x".into(), digest: "00".repeat(32), size: 10 };
+        let mut image = Image::new("localhost/known:1", vec![layer]);
+        image.entrypoint = vec!["/run".into()];
+        image.env = vec!["ZONE=example.com".into()];
+        let config = String::from_utf8(image.config()).unwrap();
+        let expected = format!(
+            r#"{{"architecture":"{}","config":{{"Entrypoint":["/run"],"Env":["{DEFAULT_PATH}","ZONE=example.com"]}},"os":"linux","rootfs":{{"diff_ids":["sha256:{}"],"type":"layers"}}}}"#,
+            architecture(),
+            "00".repeat(32),
+        );
+        assert_eq!(config, expected);
+    }
+}
