@@ -82,9 +82,12 @@ impl ApplyError {
                 "set the field to that value in the deployment file, or take it over with --force-conflicts".to_owned()
             }
             Self::Refused { forbidden: true, .. } => {
-                "ask for the right that the message names (kubectl clearwater up --dry-run lists all that are needed)".to_owned()
+                "ask for the right that the message names (kubectl clearwater up --dry-run lists all that are needed)"
+                    .to_owned()
             }
-            Self::Refused { message, .. } if message.contains("immutable") || message.contains("Forbidden: updates to") => {
+            Self::Refused { message, .. }
+                if message.contains("immutable") || message.contains("Forbidden: updates to") =>
+            {
                 "this field cannot be changed on a workload that stands: put the old value back, or take the component \
                  down first"
                     .to_owned()
@@ -213,14 +216,13 @@ fn difference(name: &str, live: &DynamicObject, wanted: &DynamicObject) -> Strin
 
 fn hide(old: &mut Value, new: &mut Value) {
     for field in ["data", "stringData"] {
-        let keys: Vec<String> = [&*old, &*new]
-            .iter()
-            .filter_map(|v| v.get(field)?.as_object())
-            .flat_map(|m| m.keys().cloned())
-            .collect();
+        let keys: Vec<String> =
+            [&*old, &*new].iter().filter_map(|v| v.get(field)?.as_object()).flat_map(|m| m.keys().cloned()).collect();
         for key in keys {
             let same = old.get(field).and_then(|m| m.get(&key)) == new.get(field).and_then(|m| m.get(&key));
-            for (value, text) in [(&mut *old, "(hidden)"), (&mut *new, if same { "(hidden)" } else { "(hidden, differs)" })] {
+            for (value, text) in
+                [(&mut *old, "(hidden)"), (&mut *new, if same { "(hidden)" } else { "(hidden, differs)" })]
+            {
                 if let Some(slot) = value.get_mut(field).and_then(|m| m.get_mut(&key)) {
                     *slot = text.into();
                 }
@@ -295,7 +297,10 @@ async fn attempt(
         Ok(Ok(_)) => Ok(()),
         Ok(Err(kube::Error::Api(status)))
             if status.code == 409
-                && !status.details.as_ref().is_some_and(|d| d.causes.iter().any(|c| c.reason == "FieldManagerConflict")) =>
+                && !status
+                    .details
+                    .as_ref()
+                    .is_some_and(|d| d.causes.iter().any(|c| c.reason == "FieldManagerConflict")) =>
         {
             Err(Attempt::Moved)
         }
@@ -337,7 +342,9 @@ mod tests {
     #[test]
     fn a_difference_is_shown_as_yaml_and_secrets_are_hidden() {
         let of = |kind: &str, value: &str| {
-            object(json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "c"}, "data": {"a": value, "b": "same"}}))
+            object(
+                json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "c"}, "data": {"a": value, "b": "same"}}),
+            )
         };
         let shown = difference("configmap/c", &of("ConfigMap", "old-value"), &of("ConfigMap", "new-value"));
         assert!(shown.contains("-  a: old-value\n+  a: new-value"), "{shown}");

@@ -75,7 +75,12 @@ pub(crate) async fn run() -> Result<Exit> {
     tokio::spawn(async move {
         let ping = Request::get("/ping").within(Duration::from_secs(5));
         if pinger.back_end(&pinger.prov, ping).await.is_err() {
-            log!(Error, "homestead.py:62", "Failed to ping Homestead at http://{}/ping. Have you configured your HOMESTEAD_URL?", pinger.prov);
+            log!(
+                Error,
+                "homestead.py:62",
+                "Failed to ping Homestead at http://{}/ping. Have you configured your HOMESTEAD_URL?",
+                pinger.prov
+            );
         }
     });
     http::serve_unix(listener, move |ask| {
@@ -125,10 +130,9 @@ fn save(tables: &Tables) -> Result<()> {
 /// The parameters of a request, from a JSON or a form body.
 fn parameters(ask: &Ask) -> BTreeMap<String, String> {
     match serde_json::from_slice::<Value>(&ask.body) {
-        Ok(Value::Object(map)) => map
-            .into_iter()
-            .map(|(k, v)| (k, v.as_str().map_or_else(|| v.to_string(), str::to_owned)))
-            .collect(),
+        Ok(Value::Object(map)) => {
+            map.into_iter().map(|(k, v)| (k, v.as_str().map_or_else(|| v.to_string(), str::to_owned))).collect()
+        }
         _ => http::form(&ask.text()).into_iter().collect(),
     }
 }
@@ -219,7 +223,8 @@ impl Ellis {
         if tables.users.remove(email).is_none() {
             return Ok(error(404, "No such account"));
         }
-        let own: Vec<String> = tables.numbers.iter().filter(|(_, n)| n.owner == email).map(|(uri, _)| uri.clone()).collect();
+        let own: Vec<String> =
+            tables.numbers.iter().filter(|(_, n)| n.owner == email).map(|(uri, _)| uri.clone()).collect();
         for uri in own {
             if let Some(number) = tables.numbers.remove(&uri) {
                 self.unprovision(&uri, &number.private_id).await?;
@@ -255,12 +260,8 @@ impl Ellis {
         }
         match (&ask.method, rest) {
             (&Method::GET, []) => {
-                let own: Vec<Value> = tables
-                    .numbers
-                    .iter()
-                    .filter(|(_, n)| n.owner == email)
-                    .map(|(uri, n)| describe(uri, n))
-                    .collect();
+                let own: Vec<Value> =
+                    tables.numbers.iter().filter(|(_, n)| n.owner == email).map(|(uri, n)| describe(uri, n)).collect();
                 Ok(Answer::json(200, &json!({"numbers": own})))
             }
             (&Method::POST, []) => {
@@ -298,7 +299,14 @@ impl Ellis {
             .find(|uri| !tables.numbers.contains_key(uri))
     }
 
-    async fn number(&self, ask: &Ask, tables: &mut Tables, uri: &str, number: &Number, inner: &[&str]) -> Result<Answer> {
+    async fn number(
+        &self,
+        ask: &Ask,
+        tables: &mut Tables,
+        uri: &str,
+        number: &Number,
+        inner: &[&str],
+    ) -> Result<Answer> {
         match (&ask.method, inner) {
             (&Method::DELETE, []) => {
                 if self.unprovision(uri, &number.private_id).await.is_err() {

@@ -258,7 +258,10 @@ impl Prov {
                 return Ok(Answer::json(200, &json!({"public_ids": ids})));
             }
             (&Method::GET, ["public_ids", impu]) => {
-                return Ok(found.public_ids.get(*impu).map_or_else(|| Answer::code(404), |xml| Answer::xml(200, xml.clone())));
+                return Ok(found
+                    .public_ids
+                    .get(*impu)
+                    .map_or_else(|| Answer::code(404), |xml| Answer::xml(200, xml.clone())));
             }
             (&Method::PUT, ["public_ids", impu]) => {
                 let xml = ask.text();
@@ -278,7 +281,10 @@ impl Prov {
                 self.forget_public(impu).await?;
             }
             (&Method::GET, ["filter_criteria"]) => {
-                return Ok(found.filter_criteria.as_ref().map_or_else(|| Answer::code(404), |xml| Answer::xml(200, xml.clone())));
+                return Ok(found
+                    .filter_criteria
+                    .as_ref()
+                    .map_or_else(|| Answer::code(404), |xml| Answer::xml(200, xml.clone())));
             }
             (&Method::PUT, ["filter_criteria"]) => {
                 let xml = ask.text();
@@ -472,7 +478,10 @@ mod tests {
 
     #[test]
     fn elements_are_found() {
-        assert_eq!(element("<PublicIdentity><Identity>sip:a@b</Identity></PublicIdentity>", "Identity"), Some("sip:a@b"));
+        assert_eq!(
+            element("<PublicIdentity><Identity>sip:a@b</Identity></PublicIdentity>", "Identity"),
+            Some("sip:a@b")
+        );
         assert_eq!(element("<a/>", "Identity"), None);
         assert_eq!(inside("<?xml?><ServiceProfile x='1'><I/></ServiceProfile>", "ServiceProfile"), "<I/>");
     }

@@ -65,9 +65,7 @@ pub(crate) async fn run() -> Result<Exit> {
         homestead: settings.get("hs_hostname").to_owned(),
         chronos: settings.get("chronos_hostname").to_owned(),
         ralf: settings.get("ralf_hostname").to_owned(),
-        server_name: settings
-            .get_or("scscf_uri", &format!("sip:scscf.{own_name};transport=TCP"))
-            .to_owned(),
+        server_name: settings.get_or("scscf_uri", &format!("sip:scscf.{own_name};transport=TCP")).to_owned(),
         own_name,
         max_expires: settings.get("reg_max_expires").parse().unwrap_or(300),
     });
@@ -175,8 +173,7 @@ impl Sprout {
     async fn bindings(&self, impu: &str) -> Answer {
         match self.load(impu).await {
             Ok((aor, _)) => {
-                let list: Vec<Value> =
-                    aor.bindings.iter().map(|b| json!({"uri": b.uri, "path": b.path})).collect();
+                let list: Vec<Value> = aor.bindings.iter().map(|b| json!({"uri": b.uri, "path": b.path})).collect();
                 Answer::json(200, &json!({"n": list.len(), "b": list}))
             }
             Err(err) => {

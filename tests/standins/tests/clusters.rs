@@ -70,7 +70,8 @@ fn members_join_leave_and_a_dead_one_blocks_until_marked() -> Result<()> {
 
     let (dead, starts) = (three.ip.to_string(), Instant::now());
     let marker = bed.node(1, "node_type_memcached")?;
-    let marking = std::thread::spawn(move || marker.run(&["mark-node-failed", "node_type_memcached", "memcached", &dead]));
+    let marking =
+        std::thread::spawn(move || marker.run(&["mark-node-failed", "node_type_memcached", "memcached", &dead]));
     serve(&mut four)?;
     let marked = marking.join().map_err(|_| anyhow::anyhow!("panicked"))??;
     let text = String::from_utf8(marked.stdout)?;
@@ -121,9 +122,13 @@ fn a_map_survives_etcd_and_a_held_member_stalls_a_join() -> Result<()> {
     two.start(&["cluster-agent"])?;
     bed.until_map(key, "1=normal,2=joining, acknowledged change")?;
     std::fs::remove_file(one.path("/run/standin/fault/agent.hold"))?;
-    two.start_until(&["cassandra"], two.at(9160)).with_context(|| format!("{:?} {} {}", bed.map(key), two.log("cassandra"), two.log("clearwater-cluster-manager")))?;
+    two.start_until(&["cassandra"], two.at(9160)).with_context(|| {
+        format!("{:?} {} {}", bed.map(key), two.log("cassandra"), two.log("clearwater-cluster-manager"))
+    })?;
     bed.until_map(key, "1=normal,2=normal")?;
-    until("the row is on the new member", || Ok(http("GET", two.at(9160), "/ks/homer/simservs/a%20b", "")?.body == "\"kept\""))?;
+    until("the row is on the new member", || {
+        Ok(http("GET", two.at(9160), "/ks/homer/simservs/a%20b", "")?.body == "\"kept\"")
+    })?;
     ensure!(http("PUT", two.at(9160), "/ks/homer/simservs/c", "1")?.status == 200);
     ensure!(http("GET", one.at(9160), "/ks/homer/simservs/c", "")?.body == "1");
     let status = String::from_utf8(two.run(&["nodetool", "status"])?.stdout)?;
@@ -264,7 +269,9 @@ fn timers_are_handed_over_and_each_pops_once() -> Result<()> {
     three.kill("chronos")?;
     ensure!(begun.elapsed() < Duration::from_secs(5), "too slow to show anything");
     let mut got = Vec::new();
-    while let Ok(name) = pops.recv_timeout(Duration::from_secs(6).saturating_sub(begun.elapsed()) + Duration::from_secs(2)) {
+    while let Ok(name) =
+        pops.recv_timeout(Duration::from_secs(6).saturating_sub(begun.elapsed()) + Duration::from_secs(2))
+    {
         got.push(name);
         if got.len() == 19 {
             break;

@@ -17,12 +17,7 @@ use crate::place::{self, Settings};
 /// Runs until SIGTERM, or until it has left after SIGQUIT.
 pub(crate) async fn run() -> Result<()> {
     let settings = Settings::load()?;
-    crate::log::init(Log::new(
-        "clearwater-cluster-manager",
-        "cluster-manager",
-        Grammar::Python,
-        settings.log_level(),
-    ));
+    crate::log::init(Log::new("clearwater-cluster-manager", "cluster-manager", Grammar::Python, settings.log_level()));
     let key = settings.cluster_key();
     if key.is_empty() {
         bail!("etcd_cluster_key is empty: nothing says which cluster this node is for");
@@ -140,11 +135,17 @@ impl Agent {
                         continue;
                     }
                     ran = Some(step);
-                    self.write(&key, |m| {
-                        if m.get(&self.me) == members.get(&self.me) {
-                            m.insert(self.me, state);
-                        }
-                    }, &seen, members.clone()).await;
+                    self.write(
+                        &key,
+                        |m| {
+                            if m.get(&self.me) == members.get(&self.me) {
+                                m.insert(self.me, state);
+                            }
+                        },
+                        &seen,
+                        members.clone(),
+                    )
+                    .await;
                 }
                 Step::PauseThenMoveAll(from, to) => {
                     let until = match pause {
@@ -154,20 +155,32 @@ impl Agent {
                     pause = Some((from, until));
                     let left = until.saturating_duration_since(Instant::now());
                     if left.is_zero() {
-                        self.write(&key, |m| {
-                            for state in m.values_mut().filter(|s| **s == from) {
-                                *state = to;
-                            }
-                        }, &seen, members).await;
+                        self.write(
+                            &key,
+                            |m| {
+                                for state in m.values_mut().filter(|s| **s == from) {
+                                    *state = to;
+                                }
+                            },
+                            &seen,
+                            members,
+                        )
+                        .await;
                     } else {
                         self.changed(&key, &seen, Some(left)).await;
                     }
                 }
                 Step::Remove(hook) => {
                     self.hook(hook, &members).await;
-                    self.write(&key, |m| {
-                        m.remove(&self.me);
-                    }, &seen, members.clone()).await;
+                    self.write(
+                        &key,
+                        |m| {
+                            m.remove(&self.me);
+                        },
+                        &seen,
+                        members.clone(),
+                    )
+                    .await;
                 }
             }
         }
@@ -201,7 +214,12 @@ impl Agent {
         match plugin::run(self.store, hook, members, self.me).await {
             Ok(()) => true,
             Err(err) => {
-                log!(Error, "synchronization_fsm.py:230", "Plugin of {} stays where it is: {hook:?}: {err:#}", self.store.title());
+                log!(
+                    Error,
+                    "synchronization_fsm.py:230",
+                    "Plugin of {} stays where it is: {hook:?}: {err:#}",
+                    self.store.title()
+                );
                 false
             }
         }
@@ -215,7 +233,15 @@ impl Agent {
         match self.etcd.swap(key, seen, &text).await {
             Ok(Swapped::Yes) => {
                 let words = |s: Option<State>| s.map_or("absent", State::words);
-                log!(Status, "etcd_synchronizer.py:196", "{} {} was {}, is {}", self.store.title(), self.me, words(before), words(members.get(&self.me).copied()));
+                log!(
+                    Status,
+                    "etcd_synchronizer.py:196",
+                    "{} {} was {}, is {}",
+                    self.store.title(),
+                    self.me,
+                    words(before),
+                    words(members.get(&self.me).copied())
+                );
             }
             Ok(Swapped::Raced) => log!(Debug, "etcd_synchronizer.py:201", "Raced; reading again"),
             Err(err) => {
@@ -252,7 +278,7 @@ pub(crate) fn members_file(store: Store) -> PathBuf {
 /// Reads the map the agent saw last.
 pub(crate) fn read_members(store: Store) -> Result<Members> {
     let file = members_file(store);
-    let text = std::fs::read_to_string(&file)
-        .with_context(|| format!("{}: has the cluster manager run?", file.display()))?;
+    let text =
+        std::fs::read_to_string(&file).with_context(|| format!("{}: has the cluster manager run?", file.display()))?;
     parse_members(Some(&text))
 }

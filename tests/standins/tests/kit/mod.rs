@@ -44,7 +44,10 @@ impl Bed {
     pub fn new() -> Result<Self> {
         // Several test programs may run at once, each with several tests.
         let pid = std::process::id();
-        let net = [u8::try_from(2 + pid % 250)?, NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(u8::try_from(pid / 250 % 100)?)];
+        let net = [
+            u8::try_from(2 + pid % 250)?,
+            NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(u8::try_from(pid / 250 % 100)?),
+        ];
         let dns = Dns::start()?;
         let mut bed = Self { net, folder: tempfile::tempdir()?, etcd: None, dns, shared: BTreeMap::new() };
         for (key, value) in [
@@ -131,10 +134,8 @@ impl Bed {
         let answer = http("GET", self.etcd_address(), &format!("/v2/keys/clearwater/{key}"), "")?;
         let text = answer.json()["node"]["value"].as_str().unwrap_or("{}").to_owned();
         let map: BTreeMap<String, String> = serde_json::from_str(&text)?;
-        let all: Vec<String> = map
-            .iter()
-            .map(|(ip, s)| format!("{}={s}", ip.rsplit('.').next().unwrap_or(ip)))
-            .collect();
+        let all: Vec<String> =
+            map.iter().map(|(ip, s)| format!("{}={s}", ip.rsplit('.').next().unwrap_or(ip))).collect();
         Ok(all.join(","))
     }
 
@@ -327,10 +328,20 @@ pub fn http(method: &str, address: SocketAddr, path: &str, body: &str) -> Result
     http_with(method, address, path, body, &[], Duration::from_secs(10))
 }
 
-pub fn http_with(method: &str, address: SocketAddr, path: &str, body: &str, headers: &[(&str, &str)], limit: Duration) -> Result<Reply> {
+pub fn http_with(
+    method: &str,
+    address: SocketAddr,
+    path: &str,
+    body: &str,
+    headers: &[(&str, &str)],
+    limit: Duration,
+) -> Result<Reply> {
     let mut stream = TcpStream::connect_timeout(&address, limit)?;
     stream.set_read_timeout(Some(limit))?;
-    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+    let mut request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n",
+        body.len()
+    );
     for (name, value) in headers {
         write!(request, "{name}: {value}\r\n")?;
     }
