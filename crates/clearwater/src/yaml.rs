@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
@@ -15,6 +16,9 @@ use thiserror::Error;
 pub const MAX_BYTES: usize = 3 * 1024 * 1024;
 /// How deep mappings and lists may be nested.
 pub const MAX_DEPTH: usize = 64;
+/// The same for a text that is read with places: no deployment file is half as deep, and each level takes some 30 kB of
+/// stack in a debug build, where threads have 2 MB.
+const MAX_TREE_DEPTH: usize = 24;
 /// How many values one text may hold, those repeated by aliases included.
 pub const MAX_NODES: usize = 200_000;
 
@@ -29,7 +33,7 @@ pub struct YamlError {
 }
 
 /// A position in a text. Both figures count from 1, columns in characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 pub struct Position {
     /// The line.
     pub line: u32,
@@ -45,11 +49,25 @@ impl YamlError {
 
 impl From<serde_saphyr::Error> for YamlError {
     fn from(e: serde_saphyr::Error) -> Self {
+        use serde_saphyr::Error;
         let place = e.location().and_then(position);
-        let shown = serde_saphyr::UserMessageFormatter;
-        let options = serde_saphyr::RenderOptions::new(&shown);
-        let message = e.without_snippet().render_with_options(options);
-        Self { message: without_place(&message), place }
+        let message = match e.without_snippet() {
+            Error::MultipleDocuments { .. } => {
+                "a second document begins here; one is wanted: remove the `---`".to_owned()
+            }
+            Error::UnknownAnchor { .. } => {
+                "this alias names no anchor: write `&NAME` before the value meant".to_owned()
+            }
+            Error::Budget { .. }
+            | Error::AliasReplayLimitExceeded { .. }
+            | Error::AliasExpansionLimitExceeded { .. }
+            | Error::AliasReplayStackDepthExceeded { .. } => format!(
+                "it is larger than what is read: {MAX_TREE_DEPTH} levels, {MAX_NODES} values and {MAX_BYTES} bytes are \
+                 allowed, repetitions by aliases included"
+            ),
+            other => without_place(&other.render_with_formatter(&serde_saphyr::UserMessageFormatter)),
+        };
+        Self { message, place }
     }
 }
 
@@ -64,14 +82,14 @@ fn position(location: serde_saphyr::Location) -> Option<Position> {
     Some(Position { line, column: u32::try_from(location.column()).unwrap_or(u32::MAX) })
 }
 
-fn options() -> Options {
+fn options(max_depth: usize) -> Options {
     serde_saphyr::options! {
         emit_comments: false,
         legacy_octal_numbers: true,
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
         with_snippet: false,
         budget: serde_saphyr::budget! {
-            max_depth: MAX_DEPTH,
+            max_depth: max_depth,
             max_nodes: MAX_NODES,
             max_events: 4 * MAX_NODES,
             max_total_scalar_bytes: MAX_BYTES,
@@ -92,13 +110,13 @@ fn within_size(text: &str) -> Result<(), YamlError> {
 /// Reads a text of one document.
 pub fn read_one<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
     within_size(text)?;
-    Ok(serde_saphyr::from_str_with_options(text, options())?)
+    Ok(serde_saphyr::from_str_with_options(text, options(MAX_DEPTH))?)
 }
 
 /// Reads a text of any number of documents; those without content are left out, as kubectl does.
 pub fn read_many<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, YamlError> {
     within_size(text)?;
-    Ok(serde_saphyr::from_multiple_with_options(text, options())?)
+    Ok(serde_saphyr::from_multiple_with_options(text, options(MAX_DEPTH))?)
 }
 
 /// Writes one document, with a newline at its end and without a document marker.
@@ -176,7 +194,7 @@ impl Node {
 /// Reads a text of one document as values with their places, repeated keys included.
 pub(crate) fn read_tree(text: &str) -> Result<Node, YamlError> {
     within_size(text)?;
-    let mut options = options();
+    let mut options = options(MAX_TREE_DEPTH);
     options.duplicate_keys = DuplicateKeyPolicy::PassThrough;
     let tree: Spanned<Tree> = serde_saphyr::from_str_with_options(text, options)?;
     Ok(node(tree))

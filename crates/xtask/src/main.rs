@@ -1,23 +1,28 @@
-//! The commands of those who build kubectl-clearwater.
+//! The commands of those who build kubectl-clearwater: `cargo xtask --help`.
 
 mod check;
+mod cluster;
+mod demo;
 mod prove;
+mod standins;
 mod steps;
+mod test;
 mod tools;
 
-use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
-#[derive(Parser)]
-#[command(name = "cargo xtask", about, disable_help_subcommand = true)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
+use clap::Parser;
 
-#[derive(Subcommand)]
+/// The commands of those who build kubectl-clearwater.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Command {
     /// Format, clippy, docs, licences, unit, golden and property tests; no cluster.
     Check,
+    /// The checks, then everything end to end on a cluster. What CI runs. Needs root.
+    Test(test::Options),
+    /// A cluster with Clearwater up on it, ready to play with. Needs root.
+    Demo(demo::Options),
     /// A long or lifelike run, by hand; writes its figures to docs/proof.
     Prove {
         /// The proof.
@@ -26,11 +31,22 @@ enum Command {
         #[arg(long, default_value_t = 10)]
         minutes: u64,
     },
+    /// Start, stop and look at the test cluster.
+    #[command(subcommand)]
+    Cluster(cluster::Command),
+    /// Build and import the images that play Clearwater in tests.
+    #[command(subcommand)]
+    Standins(standins::Command),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+fn main() -> anyhow::Result<ExitCode> {
+    match Command::parse() {
         Command::Check => check::run(),
+        Command::Test(options) => test::run(&options),
+        Command::Demo(options) => demo::run(&options),
         Command::Prove { name, minutes } => prove::run(name, minutes),
-    }
+        Command::Cluster(command) => return command.run(),
+        Command::Standins(command) => return command.run(),
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

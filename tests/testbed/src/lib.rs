@@ -1,3 +1,28 @@
 //! A real Kubernetes cluster on one machine, and what tests do to it.
+//!
+//! Two nodes and a control plane live in three network namespaces, joined to the host by one wire: the API server is
+//! reached from the host, and nothing gets beyond it. Kubernetes, etcd and CoreDNS are built from their Go modules,
+//! containerd and runc come from Debian. `cargo xtask cluster up` starts it.
 
+mod cgroup;
+mod cluster;
+mod containerd;
+mod host;
 pub mod image;
+mod kubectl;
+pub mod layout;
+mod net;
+pub mod pki;
+mod plan;
+mod process;
+mod programs;
+pub mod sip;
+pub mod standins;
+
+pub use cluster::{Local, Status};
+pub use host::{Attempt, wait_for};
+pub use kubectl::Kubectl;
+pub use net::{Addresses, DNS_ADDRESS, NODES, POD_RANGE, SERVICE_RANGE};
+pub use plan::{CLUSTER_DOMAIN, COREDNS_VERSION, KUBERNETES_VERSION, Options};
+pub use process::Part;
+pub use programs::Program;

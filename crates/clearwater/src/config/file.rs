@@ -26,7 +26,7 @@ pub struct DeploymentFile {
     /// The format: `clearwater/v1`.
     pub api_version: ApiVersion,
     /// The release of Clearwater.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_usual")]
     pub release: Release,
     /// The namespace to deploy to. A namespace given on the command line wins; without either, the context's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,6 +111,7 @@ impl DeploymentFile {
         let deployment = Deployment::new_unchecked(self.clone(), namespace.to_owned());
         let findings = check::file(self).into_iter().chain(check::deployment(&deployment));
         ConfigErrors::unless_empty(findings.map(|f| f.problem).filter(Problem::is_error).collect())?;
+        ConfigErrors::unless_empty(check::environment(&deployment).into_iter().map(|f| f.problem).collect())?;
         Ok(deployment)
     }
 
@@ -124,6 +125,11 @@ impl DeploymentFile {
     pub fn to_yaml(&self) -> Result<String, yaml::YamlError> {
         yaml::write_one(self)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_usual(release: &Release) -> bool {
+    *release == Release::default()
 }
 
 macro_rules! is_default {
@@ -197,7 +203,8 @@ pub struct Bono {
     /// For `loadBalancer`: one Service for both protocols, or one for TCP and one for UDP.
     #[serde(default, skip_serializing_if = "BonoService::is_default")]
     pub service: BonoService,
-    /// For `nodePort`: the API server's `--service-node-port-range`, where it is not 30000-32767.
+    /// For `nodePort`, Bono's or Ellis': the API server's `--service-node-port-range`, such as 3000-32767. Without it
+    /// the range is not known; the usual one is 30000-32767.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_port_range: Option<String>,
 }

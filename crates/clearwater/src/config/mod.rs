@@ -6,10 +6,15 @@
 mod check;
 mod deployment;
 mod file;
+pub mod generator;
 mod problem;
 mod read;
 mod schema;
+mod script;
 mod set;
+pub mod shared;
+pub mod shell;
+mod starter;
 
 pub use deployment::{Deployment, Keys};
 pub use file::{
@@ -19,4 +24,6 @@ pub use file::{
 };
 pub use problem::{ConfigErrors, KeyPath, Place, Places, Problem, ProblemKind, Step};
 pub use schema::schema;
+pub use script::ORIGINAL_AUTO_CONFIG;
 pub use set::{InvalidSet, Set};
+pub use starter::starter;

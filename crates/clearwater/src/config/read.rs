@@ -255,7 +255,9 @@ impl Reader {
             return Some(Value::Null);
         }
         // An alternative that is itself a choice: an optional enumeration.
-        if let [only] = real[..] {
+        if let [only] = real[..]
+            && only.get("const").is_none()
+        {
             return self.value(only, item, path);
         }
         if matches!(item.what, What::Map(_))
@@ -314,6 +316,10 @@ impl Reader {
             What::Null if takes("null") => Some(Value::Null),
             What::Bool(b) if takes("boolean") && !takes("string") => Some(json!(b)),
             What::Integer(i) if takes("integer") => self.integer(schema, *i, item, path),
+            What::Float if takes("integer") && digits(&written()) => {
+                self.out_of_range(schema, item, path);
+                None
+            }
             What::Text(s) if takes("string") => self.text(schema, s, item, path),
             // A flag's value has no quotes of its own: the shell has taken them.
             _ if scalar && takes("string") && (flag || (takes("number") && !matches!(item.what, What::Bool(_)))) => {
@@ -331,14 +337,18 @@ impl Reader {
     }
 
     fn integer(&mut self, schema: &Value, value: i128, item: &Item, path: &KeyPath) -> Option<Value> {
-        let bound = |key: &str| schema.get(key).and_then(Value::as_i64).map(i128::from);
-        let (low, high) = (bound("minimum").unwrap_or(i64::MIN.into()), bound("maximum").unwrap_or(i64::MAX.into()));
-        if (low..=high).contains(&value) {
-            return i64::try_from(value).ok().map(|v| json!(v));
+        let (low, high) = bounds(schema);
+        let fits = i64::try_from(value).ok().filter(|v| (low..=high).contains(v));
+        if fits.is_none() {
+            self.out_of_range(schema, item, path);
         }
+        fits.map(|v| json!(v))
+    }
+
+    fn out_of_range(&mut self, schema: &Value, item: &Item, path: &KeyPath) {
+        let (low, high) = bounds(schema);
         let message = format!("{} is out of range; allowed: {low} to {high}", item.written.as_deref().unwrap_or("it"));
         self.report(ProblemKind::WrongValue, item.place.clone(), path, message);
-        None
     }
 
     fn text(&mut self, schema: &Value, text: &str, item: &Item, path: &KeyPath) -> Option<Value> {
@@ -379,10 +389,12 @@ impl Reader {
         }
         let missing: Vec<&str> = required.iter().copied().filter(|r| !seen.iter().any(|e| e.key == *r)).collect();
         for key in &missing {
-            let about = properties(schema).find(|(k, _)| k == key).and_then(|(_, s)| s.get("description")?.as_str());
-            let message = format!("missing; it says: {}", about.unwrap_or_default());
-            let below = path.key(key);
-            self.report(ProblemKind::Missing, item.place.clone(), &below, message);
+            let about = properties(schema).find(|(k, _)| k == key).map_or(&Value::Null, |(_, s)| s);
+            let message = match choices(resolve(about))[..] {
+                [only] => format!("missing: write {key}: {only}"),
+                _ => format!("missing: add {key}, {}", clause(about)),
+            };
+            self.report(ProblemKind::Missing, item.place.clone(), &path.key(key), message);
         }
         if path.is_root() {
             // The rest of the file is worth reading whatever its version.
@@ -412,7 +424,7 @@ impl Reader {
         let near = nearest(&entry.key, known.iter().copied());
         let elsewhere = if near.is_none() && path.is_root() { elsewhere(&entry.key) } else { None };
         let message = match (near, elsewhere) {
-            (Some(near), _) => format!("unknown key, did you mean {near:?}? known here: {}", known.join(", ")),
+            (Some(near), _) => format!("unknown key, did you mean {near:?}?"),
             (None, Some(place)) => format!("unknown key here; it belongs to {place:?}"),
             (None, None) => format!("unknown key; known here: {}", known.join(", ")),
         };
@@ -447,6 +459,22 @@ fn elsewhere(key: &str) -> Option<&'static str> {
     })
 }
 
+fn bounds(schema: &Value) -> (i64, i64) {
+    let bound = |key: &str| schema.get(key).and_then(Value::as_i64);
+    (bound("minimum").unwrap_or(i64::MIN), bound("maximum").unwrap_or(i64::MAX))
+}
+
+fn digits(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_digit() || matches!(c, '-' | '+' | '_'))
+}
+
+/// A schema's description as the end of a sentence.
+fn clause(schema: &Value) -> String {
+    let text = schema.get("description").and_then(Value::as_str).unwrap_or_default().trim_end_matches('.');
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}
+
 fn wanted(schema: &Value, kinds: &[&str]) -> String {
     let wants = match kinds.iter().find(|k| **k != "null") {
         Some(&"string") => "a text".to_owned(),
@@ -470,6 +498,9 @@ fn fix(kinds: &[&str], item: &Item) -> String {
             format!("; put it in quotes: {written:?}")
         }
         What::Text(s) if kinds.contains(&"integer") && s.parse::<i64>().is_ok() => {
+            format!("; take the quotes off: {s}")
+        }
+        What::Text(s) if kinds.contains(&"boolean") && matches!(s.as_str(), "true" | "false" | "yes" | "no") => {
             format!("; take the quotes off: {s}")
         }
         What::Text(s) if kinds.contains(&"array") => format!("; write it as a list of one: [{s}]"),

@@ -36,8 +36,12 @@ impl Set {
         &self.value
     }
 
-    /// How it was written on the command line.
+    /// How it was written on the command line, without the value where that may be a password.
     pub fn flag(&self) -> String {
+        let secret = |step: &Step| matches!(step, Step::Key(key) if key.to_lowercase().contains("password"));
+        if self.path.steps().iter().any(secret) {
+            return format!("--set {}=…", self.path);
+        }
         format!("--set {}", self.text)
     }
 }

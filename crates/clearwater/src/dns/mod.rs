@@ -1,5 +1,6 @@
 //! The names a deployment needs, the records that satisfy them, and what each backend stores.
 
+pub mod corefile;
 mod name;
 mod names;
 

@@ -93,11 +93,26 @@ impl Names {
     }
 
     /// The host name of one of sprout's functions: sprout's own in hunter, a sub-domain of it in classic.
+    ///
+    /// Where the sub-domains come from pods' host names there are pods for the I-CSCF and the S-CSCF only, and the
+    /// BGCF keeps sprout's own name.
     pub fn cscf(&self, cscf: Cscf) -> String {
-        match self.release {
-            Release::Classic => format!("{}.{}", cscf.label(), self.sprout()),
+        match (self.release, self.backend, cscf) {
+            (Release::Classic, DnsBackend::Pods, Cscf::Bgcf) => self.sprout(),
+            (Release::Classic, ..) => format!("{}.{}", cscf.label(), self.sprout()),
             _ => self.sprout(),
         }
+    }
+
+    /// The host name that Bono sends requests to: sprout's own in hunter, the S-CSCF's in classic
+    /// (clearwater-infrastructure `debian/clearwater-auto-config-docker.init.d` and its history).
+    pub fn upstream(&self) -> String {
+        self.cscf(Cscf::Scscf)
+    }
+
+    /// How names that Kubernetes cannot give get into DNS; `Auto` where the release needs no such name.
+    pub fn backend(&self) -> DnsBackend {
+        self.backend
     }
 
     /// The SIP URI of one of sprout's functions. It carries a port, because no cluster DNS publishes SRV records below

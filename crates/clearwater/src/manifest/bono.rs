@@ -3,8 +3,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{
-    Affinity, ConfigMapVolumeSource, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
-    ServicePort, ServiceSpec, Volume, VolumeMount,
+    Affinity, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, ServicePort, ServiceSpec,
 };
 
 use super::meta::selector;
@@ -109,24 +108,20 @@ fn check_node_ports(
     let mut wanted: Vec<u16> = ports.iter().map(|p| node_port(p)).collect();
     wanted.sort_unstable();
     wanted.dedup();
-    match node_port_range(d, inputs)? {
-        Some(range) => {
-            let outside: Vec<_> = wanted.into_iter().filter(|p| !range.contains(*p)).collect();
-            if outside.is_empty() { Ok(()) } else { Err(ManifestError::NodePorts { outside, range }) }
-        }
-        None => {
-            notes.push(Note {
-                about: format!("Service/{}", pod_name(0)),
-                text: format!(
-                    "the API server takes it only where --service-node-port-range holds the ports {}; the default, {}, \
-                     does not",
-                    list(&wanted),
-                    PortRange::DEFAULT
-                ),
-            });
-            Ok(())
-        }
-    }
+    let Some(range) = node_port_range(d, inputs)? else {
+        notes.push(Note {
+            about: format!("Service/{}", pod_name(0)),
+            text: format!(
+                "the API server takes it only where --service-node-port-range holds the ports {}; the default, {}, does \
+                 not",
+                list(&wanted),
+                PortRange::DEFAULT
+            ),
+        });
+        return Ok(());
+    };
+    let outside: Vec<_> = wanted.into_iter().filter(|p| !range.contains(*p)).collect();
+    if outside.is_empty() { Ok(()) } else { Err(ManifestError::NodePorts { outside, range }) }
 }
 
 pub(super) fn list(ports: &[u16]) -> String {
@@ -205,28 +200,22 @@ fn of_pod(d: &Deployment, ordinal: u32, name: &str, spec: ServiceSpec) -> Item {
 }
 
 /// What Bono's pods have beyond what all have, and the ConfigMap that they mount.
-pub(super) fn extras(d: &Deployment, inputs: &Inputs) -> Result<(Extras, Option<Item>), ManifestError> {
+pub(super) fn extras(d: &Deployment, inputs: &Inputs) -> (Extras, Option<Item>) {
     let bono = &d.file().bono;
     let public_ip = |path| vec![from_field("PUBLIC_IP", path)];
     match bono.exposure {
-        BonoExposure::Headless => Ok((Extras { env: public_ip("status.podIP"), ..Extras::default() }, None)),
+        BonoExposure::Headless => (Extras { env: public_ip("status.podIP"), ..Extras::default() }, None),
         BonoExposure::HostPort if bono.node_addresses.is_empty() => {
-            Ok((Extras { env: public_ip("status.hostIP"), host_ports: true, ..Extras::default() }, None))
+            (Extras { env: public_ip("status.hostIP"), host_ports: true, ..Extras::default() }, None)
         }
         BonoExposure::NodePort if addresses(d, inputs).is_empty() => {
-            Ok((Extras { env: public_ip("status.hostIP"), ..Extras::default() }, None))
+            (Extras { env: public_ip("status.hostIP"), ..Extras::default() }, None)
         }
         BonoExposure::HostPort => {
-            if let Some(node) = bono.node_addresses.keys().find(|n| !is_node_name(n)) {
-                return Err(ManifestError::NodeName { found: node.clone() });
-            }
             let table: Vec<_> = bono.node_addresses.iter().map(|(node, ip)| (node.clone(), *ip)).collect();
             let script = start_script("NODE_NAME", &table, "bono.nodeAddresses");
-            let (extras, item) = started(d, ("NODE_NAME", "spec.nodeName"), script.clone(), vec![script]);
-            Ok((
-                Extras { host_ports: true, affinity: Some(on_nodes(bono.node_addresses.keys())), ..extras },
-                Some(item),
-            ))
+            let (extras, item) = started(d, "NODE_NAME", "spec.nodeName", script.clone(), vec![script]);
+            (Extras { host_ports: true, affinity: Some(on_nodes(bono.node_addresses.keys())), ..extras }, Some(item))
         }
         BonoExposure::NodePort | BonoExposure::LoadBalancer => {
             let table: Vec<_> = (0..).map(pod_name).zip(addresses(d, inputs).iter().copied()).collect();
@@ -234,37 +223,29 @@ pub(super) fn extras(d: &Deployment, inputs: &Inputs) -> Result<(Extras, Option<
             // Only the first address: with all of them a further Bono would restart those that stand, and drop their
             // subscribers' connections.
             let config = table.first().map(|(pod, ip)| format!("{pod}={ip}")).into_iter().collect();
-            let (extras, item) = started(d, ("POD_NAME", "metadata.name"), script, config);
-            Ok((extras, Some(item)))
+            let (extras, item) = started(d, "POD_NAME", "metadata.name", script, config);
+            (extras, Some(item))
         }
     }
 }
 
 /// A pod whose container first runs the script, and the ConfigMap with it.
-fn started(d: &Deployment, key: (&str, &str), script: String, config: Vec<String>) -> (Extras, Item) {
-    let source = ConfigMapVolumeSource { name: START.to_owned(), ..ConfigMapVolumeSource::default() };
-    let extras = Extras {
-        command: Some(vec!["/bin/sh".to_owned(), format!("{START_PATH}/{START_SCRIPT}")]),
-        env: vec![from_field(key.0, key.1)],
-        volumes: vec![Volume { name: START.to_owned(), config_map: Some(source), ..Volume::default() }],
-        mounts: vec![VolumeMount {
-            name: START.to_owned(),
-            mount_path: START_PATH.to_owned(),
-            read_only: Some(true),
-            ..VolumeMount::default()
-        }],
+fn started(d: &Deployment, variable: &str, path: &str, script: String, config: Vec<String>) -> (Extras, Item) {
+    let mut extras = Extras {
+        env: vec![from_field(variable, path)],
+        starters: vec![format!("{START_PATH}/{START_SCRIPT}")],
         config,
         ..Extras::default()
     };
-    let item = config_map(d, OWNER, START, BTreeMap::from([(START_SCRIPT.to_owned(), script)]));
-    (extras, item)
+    extras.mount(START, START_PATH);
+    (extras, config_map(d, OWNER, START, BTreeMap::from([(START_SCRIPT.to_owned(), script)])))
 }
 
 /// The keys are names of pods or nodes and the values addresses, so none of them can mean anything to a shell.
 fn start_script(variable: &str, table: &[(String, IpAddr)], setting: &str) -> String {
     let mut script = format!(
         "#!/bin/sh\n\
-         # Tells this Bono the address that leads to it and to no other, then starts what the image starts.\n\
+         # Tells this Bono the address that leads to it and to no other, then starts what follows.\n\
          case \"${variable}\" in\n"
     );
     for (name, address) in table {
@@ -275,13 +256,9 @@ fn start_script(variable: &str, table: &[(String, IpAddr)], setting: &str) -> St
         "  *) echo \"${variable} has no address: add one to {setting} and run up again\" >&2; exit 1 ;;\n\
          esac\n\
          export PUBLIC_IP\n\
-         exec /usr/bin/supervisord -c /etc/supervisor/supervisord.conf\n"
+         exec \"$@\"\n"
     );
     script
-}
-
-fn is_node_name(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.'))
 }
 
 /// Keeps pods to nodes whose address is known. Each name is a term of its own, because a match on a node's own name may

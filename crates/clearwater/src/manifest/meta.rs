@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
-use super::{Deployment, ManifestError, Owner};
+use super::{Deployment, Owner};
 use crate::component::Component;
 
 /// Upstream's label: the component's name, on every object and pod (clearwater-docker `kubernetes/templates`).
@@ -20,9 +20,6 @@ pub const MANAGED_BY: &str = "kubectl-clearwater";
 /// The label that says of which release an object is; pods do not carry it.
 pub const VERSION_LABEL: &str = "app.kubernetes.io/version";
 const NAME_LABEL: &str = "app.kubernetes.io/name";
-
-const RESERVED: [&str; 6] =
-    [SERVICE_LABEL, NAME_LABEL, COMPONENT_LABEL, PART_OF_LABEL, MANAGED_BY_LABEL, VERSION_LABEL];
 
 pub(super) type Labels = BTreeMap<String, String>;
 
@@ -74,19 +71,5 @@ pub(super) fn metadata(d: &Deployment, owner: Owner, part: Option<&str>, name: &
         labels: Some(labels),
         annotations: (!annotations.is_empty()).then(|| annotations.clone()),
         ..ObjectMeta::default()
-    }
-}
-
-/// Refuses labels of the file that would take the place of those by which objects are found again.
-pub(super) fn check_labels(d: &Deployment) -> Result<(), ManifestError> {
-    let of_file = d.file().labels.keys().map(|label| ("labels".to_owned(), label));
-    let of_components = d
-        .file()
-        .components
-        .iter()
-        .flat_map(|(c, o)| o.labels.keys().map(move |label| (format!("components.{c}.labels"), label)));
-    match of_file.chain(of_components).find(|(_, label)| RESERVED.contains(&label.as_str())) {
-        Some((at, label)) => Err(ManifestError::ReservedLabel { at, label: label.clone() }),
-        None => Ok(()),
     }
 }

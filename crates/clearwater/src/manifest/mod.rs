@@ -13,6 +13,7 @@ mod ellis;
 mod etcd;
 mod image;
 mod inputs;
+mod layout;
 mod meta;
 mod object;
 mod pod;
@@ -24,11 +25,14 @@ mod workload;
 
 pub use image::image;
 pub use inputs::{Inputs, PortRange};
+pub use layout::{NamespaceObject, kustomize};
 pub use meta::{COMPONENT_LABEL, MANAGED_BY, MANAGED_BY_LABEL, PART_OF, PART_OF_LABEL, SERVICE_LABEL, VERSION_LABEL};
 pub use object::{Item, Lifecycle, Manifest, Note, Object, Owner};
 pub use pod::CONFIG_HASH_ANNOTATION;
 pub use render::{ManifestError, render, services};
-pub use shared::{AUTO_CONFIG, ENV_VARS, KEYS_SECRET};
+pub use shared::{AUTO_CONFIG, ENV_VARS};
+
+pub use crate::config::shared::KEYS_SECRET;
 pub use workload::{WorkloadKind, WorkloadRef, workloads};
 
 use crate::config::Deployment;

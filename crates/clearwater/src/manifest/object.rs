@@ -18,16 +18,6 @@ pub enum Owner {
     Component(Component),
 }
 
-impl Owner {
-    /// The component's name, or `shared`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Shared => "shared",
-            Self::Component(component) => component.name(),
-        }
-    }
-}
-
 /// When an object is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifecycle {

@@ -1,5 +1,4 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 use k8s_openapi::api::core::v1::{
     Affinity, ConfigMapEnvSource, Container, ContainerPort, EmptyDirVolumeSource, EnvFromSource, EnvVar, ExecAction,
@@ -11,9 +10,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::meta::pod_labels;
 use super::probe::probes;
-use super::shared::{ENV_VARS, env_vars, from_field, secret_env};
+use super::shared::{ENV_VARS, auto_config, from_field, variable};
 use super::{Deployment, ManifestError, image};
 use crate::component::{AskedBy, Component, Entry, LogFile};
+use crate::config::shared::ContainerEnvironment;
 use crate::config::{PullPolicy, Tailer};
 
 /// The annotation of a pod template with a hash of the configuration that its containers read when they start: a changed
@@ -32,6 +32,8 @@ pub(super) struct Extras {
     pub(super) part: Option<&'static str>,
     pub(super) command: Option<Vec<String>>,
     pub(super) args: Option<Vec<String>>,
+    /// Shell scripts that run before what the image runs, each of which ends by starting what follows it.
+    pub(super) starters: Vec<String>,
     pub(super) env: Vec<EnvVar>,
     pub(super) volumes: Vec<Volume>,
     pub(super) mounts: Vec<VolumeMount>,
@@ -45,8 +47,18 @@ pub(super) struct Extras {
     pub(super) host_aliases: Option<Vec<HostAlias>>,
 }
 
-pub(super) fn template(d: &Deployment, entry: &Entry, extras: Extras) -> Result<PodTemplateSpec, ManifestError> {
+/// What the images run (clearwater-docker `base/Dockerfile`): written out where something is to run before it.
+const ENTRY_POINT: [&str; 3] = ["/usr/bin/supervisord", "-c", "/etc/supervisor/supervisord.conf"];
+
+pub(super) fn template(
+    d: &Deployment,
+    entry: &Entry,
+    environment: &ContainerEnvironment,
+    extras: Extras,
+) -> Result<PodTemplateSpec, ManifestError> {
     let component = entry.component;
+    let reads_env_vars = !entry.env.is_empty();
+    let extras = if reads_env_vars { auto_config(environment, extras) } else { extras };
     let image = image(d, component)?;
     let overrides = d.file().components.get(&component);
     let images = &d.file().images;
@@ -62,15 +74,20 @@ pub(super) fn template(d: &Deployment, entry: &Entry, extras: Extras) -> Result<
     mounts.extend(logs);
 
     let probes = probes(entry);
-    let reads_env_vars = !entry.env.is_empty();
+    let (command, args) = if extras.starters.is_empty() {
+        (extras.command, extras.args)
+    } else {
+        let scripts = extras.starters.into_iter().flat_map(|script| ["/bin/sh".to_owned(), script]);
+        (Some(scripts.collect()), Some(ENTRY_POINT.map(ToOwned::to_owned).to_vec()))
+    };
     let container = Container {
         name: component.name().to_owned(),
         image: Some(image.clone()),
         image_pull_policy: pull_policy(images.pull_policy),
-        command: extras.command,
-        args: extras.args,
+        command,
+        args,
         env_from: reads_env_vars.then(env_from),
-        env: some(environment(d, entry, extras.env)),
+        env: some(variables(d, entry, environment, extras.env)),
         ports: some(container_ports(entry, extras.host_ports)),
         resources: Some(resources(d, component)),
         startup_probe: Some(probes.startup),
@@ -85,7 +102,7 @@ pub(super) fn template(d: &Deployment, entry: &Entry, extras: Extras) -> Result<
 
     let mut annotations = overrides.map(|o| o.annotations.clone()).unwrap_or_default();
     if reads_env_vars {
-        annotations.insert(CONFIG_HASH_ANNOTATION.to_owned(), config_hash(d, &extras.config));
+        annotations.insert(CONFIG_HASH_ANNOTATION.to_owned(), config_hash(environment, &extras.config));
     }
     let spec = PodSpec {
         containers,
@@ -133,11 +150,11 @@ fn env_from() -> Vec<EnvFromSource> {
     vec![EnvFromSource { config_map_ref: Some(source), ..EnvFromSource::default() }]
 }
 
-fn environment(d: &Deployment, entry: &Entry, extras: Vec<EnvVar>) -> Vec<EnvVar> {
+fn variables(d: &Deployment, entry: &Entry, environment: &ContainerEnvironment, extras: Vec<EnvVar>) -> Vec<EnvVar> {
     let mut env = Vec::new();
     if !entry.env.is_empty() {
         env.push(from_field("MY_POD_IP", "status.podIP"));
-        env.extend(secret_env(d));
+        env.extend(environment.variables.iter().map(variable));
     }
     env.extend(extras);
     for (name, value) in d.file().components.get(&entry.component).map(|o| &o.env).into_iter().flatten() {
@@ -277,19 +294,19 @@ fn tolerations(d: &Deployment, component: Component) -> Vec<Toleration> {
 }
 
 /// FNV-1a over the texts, each ended by a zero byte: it tells versions apart and keeps nothing secret.
-fn config_hash(d: &Deployment, texts: &[String]) -> String {
+fn config_hash(environment: &ContainerEnvironment, texts: &[String]) -> String {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut add = |text: &str| {
         for byte in text.bytes().chain([0]) {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
     };
-    for (name, value) in env_vars(d) {
-        add(&name);
-        add(&value);
+    for (name, value) in &environment.config_map {
+        add(name);
+        add(value);
     }
-    texts.iter().for_each(|text| add(text));
-    let mut hex = String::new();
-    let _ = write!(hex, "{hash:016x}");
-    hex
+    for text in texts {
+        add(text);
+    }
+    format!("{hash:016x}")
 }

@@ -3,8 +3,9 @@ use thiserror::Error;
 use super::object::Manifest;
 use super::pod::{Extras, template};
 use super::workload::{WorkloadRef, budget, workload, workloads};
-use super::{Deployment, Inputs, Item, Note, Owner, PortRange, bono, ellis, etcd, meta, service, shared};
+use super::{Deployment, Inputs, Item, Note, PortRange, bono, ellis, etcd, service, shared};
 use crate::component::{Component, Entry, Release};
+use crate::config::shared::{ContainerEnvironment, KEYS_SECRET, SettingsError, environment};
 use crate::config::{BonoExposure, DnsBackend, KeyPolicy};
 
 /// Why a deployment cannot be rendered.
@@ -21,14 +22,6 @@ pub enum ManifestError {
         release: Release,
         /// The component.
         component: Component,
-    },
-    /// A label that objects are found by would be overwritten.
-    #[error("{at} has {label:?}, which every object carries already and is found by: choose another label")]
-    ReservedLabel {
-        /// The place in the file.
-        at: String,
-        /// The label.
-        label: String,
     },
     /// A range of ports that is none.
     #[error("{found:?} is not a port range: write FIRST-LAST, as in 3000-32767")]
@@ -64,25 +57,12 @@ pub enum ManifestError {
         /// The pods.
         missing: Vec<String>,
     },
-    /// A node name that Kubernetes would not give.
-    #[error("bono.nodeAddresses: {found:?} is not a node's name: lower-case letters, digits, '-' and '.' are allowed")]
-    NodeName {
-        /// The name.
-        found: String,
-    },
     /// An Ingress without a host name.
     #[error("ellis.exposure is ingress, so ellis.ingress.host must be set")]
     NoIngress,
-    /// Virtual addresses that are part of the configuration and are not known.
-    #[error(
-        "the virtual addresses of the Services {} are not known: `up` reads them from the cluster; offline, set \
-         clusterIPs (kubectl get services shows them)",
-        .missing.iter().map(|c| c.name()).collect::<Vec<_>>().join(", ")
-    )]
-    VirtualAddresses {
-        /// The components.
-        missing: Vec<Component>,
-    },
+    /// The containers' configuration cannot be written.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// Pods cannot carry sub-domains of a Service with a virtual address.
     #[error(
         "dns.backend is pods, which takes headless Services, and services is clusterIP: set dns.backend to coredns, etcd, \
@@ -94,12 +74,12 @@ pub enum ManifestError {
 /// Renders the objects of a deployment.
 pub fn render(d: &Deployment, inputs: &Inputs) -> Result<Manifest, ManifestError> {
     check(d)?;
-    check_virtual_addresses(d, inputs)?;
+    let environment = environment(d, &inputs.cluster_ips)?;
     let mut notes = Vec::new();
-    let mut items = shared::items(d, inputs);
+    let mut items = shared::items(d, inputs, &environment);
     if d.file().keys == KeyPolicy::Random && inputs.keys.is_none() {
         notes.push(Note {
-            about: format!("Secret/{}", shared::KEYS_SECRET),
+            about: format!("Secret/{KEYS_SECRET}"),
             text: "its keys are made at random when the deployment is created, so it is referred to and not rendered; \
                    set keys to a Secret of your own to apply the objects without it"
                 .to_owned(),
@@ -107,7 +87,7 @@ pub fn render(d: &Deployment, inputs: &Inputs) -> Result<Manifest, ManifestError
     }
     for entry in d.components() {
         items.extend(component_services(d, entry, inputs, &mut notes)?);
-        items.extend(component_workloads(d, entry, inputs, &mut notes)?);
+        items.extend(component_workloads(d, entry, inputs, &environment, &mut notes)?);
     }
     Ok(Manifest { items, notes })
 }
@@ -125,26 +105,10 @@ pub fn services(d: &Deployment, inputs: &Inputs) -> Result<Manifest, ManifestErr
 }
 
 fn check(d: &Deployment) -> Result<(), ManifestError> {
-    meta::check_labels(d)?;
     if d.file().dns.backend == DnsBackend::Pods && d.release() == Release::Classic && service::virtual_addresses(d) {
         return Err(ManifestError::PodsBehindVirtualAddress);
     }
     Ok(())
-}
-
-/// A virtual address that reaches sprout in a Route header is not known to it as its own unless the configuration says
-/// so: it would send the request to itself until it has made too many hops.
-fn check_virtual_addresses(d: &Deployment, inputs: &Inputs) -> Result<(), ManifestError> {
-    let needed: &[Component] = if service::virtual_addresses(d) {
-        &[Component::Sprout, Component::Bono]
-    } else if d.file().dns.backend == DnsBackend::Etcd {
-        &[Component::Sprout]
-    } else {
-        &[]
-    };
-    let known = |c: &Component| inputs.cluster_ips.contains_key(c) || !d.cluster_ips(*c).is_empty();
-    let missing: Vec<_> = needed.iter().copied().filter(|c| !known(c)).collect();
-    if missing.is_empty() { Ok(()) } else { Err(ManifestError::VirtualAddresses { missing }) }
 }
 
 fn component_services(
@@ -169,6 +133,7 @@ fn component_workloads(
     d: &Deployment,
     entry: &Entry,
     inputs: &Inputs,
+    environment: &ContainerEnvironment,
     notes: &mut Vec<Note>,
 ) -> Result<Vec<Item>, ManifestError> {
     let mut items = Vec::new();
@@ -176,7 +141,7 @@ fn component_workloads(
         let replicas = reference.replicas(d, inputs);
         let extras = extras(d, inputs, &reference, replicas, &mut items, notes)?;
         let claims = if entry.component == Component::Etcd { etcd::claims(d, inputs) } else { None };
-        items.push(workload(d, &reference, replicas, template(d, entry, extras)?, claims));
+        items.push(workload(d, &reference, replicas, template(d, entry, environment, extras)?, claims));
         items.extend(budget(d, &reference, replicas));
     }
     Ok(items)
@@ -204,7 +169,7 @@ fn extras(
         }
         Component::Bono => {
             bono::check_addresses(d, inputs, replicas)?;
-            let (extras, config_map) = bono::extras(d, inputs)?;
+            let (extras, config_map) = bono::extras(d, inputs);
             items.extend(config_map);
             extras
         }

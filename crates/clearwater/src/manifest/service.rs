@@ -30,7 +30,7 @@ pub(super) fn internal(d: &Deployment, entry: &Entry) -> Vec<Item> {
     if component == Component::Homestead {
         services.push(service(d, component, HOMESTEAD_ALIAS, spec(d, ports())));
     }
-    if component == Component::Sprout && d.file().dns.backend == DnsBackend::Etcd && !virtual_addresses(d) {
+    if component == Component::Sprout && d.names().backend() == DnsBackend::Etcd && !virtual_addresses(d) {
         services.push(service(d, component, SPROUT_ADDRESS, ServiceSpec { cluster_ip: None, ..spec(d, ports()) }));
     }
     services

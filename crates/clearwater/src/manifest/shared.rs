@@ -2,39 +2,35 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, ConfigMapKeySelector, EnvVar, EnvVarSource, ObjectFieldSelector, Secret, SecretKeySelector,
+    ConfigMap, ConfigMapKeySelector, ConfigMapVolumeSource, EnvVar, EnvVarSource, ObjectFieldSelector, Secret,
+    SecretKeySelector, Volume, VolumeMount,
 };
 
 use super::meta::metadata;
+use super::pod::Extras;
 use super::{Deployment, Inputs, Item, Lifecycle, Owner};
-use crate::config::{KeyPolicy, Keys};
+use crate::config::shared::{ContainerEnvironment, KEYS_SECRET, Variable, VariableValue};
+use crate::config::{KeyPolicy, Keys, ORIGINAL_AUTO_CONFIG};
 
 /// The ConfigMap that every Clearwater container takes its environment from, under upstream's name
 /// (clearwater-docker `README.md`).
 pub const ENV_VARS: &str = "env-vars";
-/// The Secret with the keys that protect sign-up and Ellis.
-pub const KEYS_SECRET: &str = "clearwater-keys";
 /// The ConfigMap with the configuration generator of the classic release.
 pub const AUTO_CONFIG: &str = "clearwater-auto-config";
 
-const ADDITIONAL: &str = "ADDITIONAL_SHARED_CONFIG";
+const AUTO_CONFIG_PATH: &str = "/opt/clearwater/auto-config";
+const GENERATOR: &str = "/etc/init.d/clearwater-auto-config-docker";
+const GENERATOR_KEY: &str = "clearwater-auto-config-docker";
+const STARTER: &str = "start.sh";
 
-/// The data of the ConfigMap `env-vars`.
-pub(super) fn env_vars(d: &Deployment) -> BTreeMap<String, String> {
-    let mut data =
-        BTreeMap::from([(ADDITIONAL.to_owned(), additional_shared_config(d)), ("ZONE".to_owned(), d.zone())]);
-    if let Some(hss) = &d.file().hss {
-        data.insert("HSS".to_owned(), hss.hostname.clone());
+/// The objects that all components share.
+pub(super) fn items(d: &Deployment, inputs: &Inputs, environment: &ContainerEnvironment) -> Vec<Item> {
+    let mut items = vec![config_map(d, Owner::Shared, ENV_VARS, environment.config_map.clone())];
+    if let Some(script) = &environment.auto_config {
+        let data =
+            BTreeMap::from([(GENERATOR_KEY.to_owned(), script.clone()), (STARTER.to_owned(), auto_config_starter())]);
+        items.push(config_map(d, Owner::Shared, AUTO_CONFIG, data));
     }
-    data
-}
-
-fn additional_shared_config(d: &Deployment) -> String {
-    d.file().shared_config.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join("\\n")
-}
-
-pub(super) fn items(d: &Deployment, inputs: &Inputs) -> Vec<Item> {
-    let mut items = vec![config_map(d, Owner::Shared, ENV_VARS, env_vars(d))];
     if d.file().keys == KeyPolicy::Random
         && let Some(keys) = &inputs.keys
     {
@@ -59,58 +55,66 @@ fn secret(d: &Deployment, keys: &Keys) -> Item {
     Item { owner: Owner::Shared, lifecycle: Lifecycle::CreatedOnce, object: object.into() }
 }
 
-/// The Secret that the keys are read from, or `None` where the images' own defaults stand.
-pub(super) fn keys_secret(d: &Deployment) -> Option<&str> {
-    match &d.file().keys {
-        KeyPolicy::Random => Some(KEYS_SECRET),
-        KeyPolicy::Secret(name) => Some(name),
-        KeyPolicy::Upstream => None,
+/// Puts the generator in the place of the image's own, which it calls: a mount there would hide that one.
+fn auto_config_starter() -> String {
+    format!(
+        "#!/bin/sh\n\
+         # Puts the deployment's configuration generator before the image's own, then starts what follows.\n\
+         set -e\n\
+         if [ -e {GENERATOR} ] && [ ! -e {ORIGINAL_AUTO_CONFIG} ]; then\n  \
+           mv {GENERATOR} {ORIGINAL_AUTO_CONFIG}\n\
+         fi\n\
+         cp {AUTO_CONFIG_PATH}/{GENERATOR_KEY} {GENERATOR}\n\
+         chmod 755 {GENERATOR}\n\
+         exec \"$@\"\n"
+    )
+}
+
+/// What a pod needs to run the generator that `environment` brings along, if it does.
+pub(super) fn auto_config(environment: &ContainerEnvironment, mut extras: Extras) -> Extras {
+    let Some(script) = &environment.auto_config else { return extras };
+    extras.mount(AUTO_CONFIG, AUTO_CONFIG_PATH);
+    extras.starters.push(format!("{AUTO_CONFIG_PATH}/{STARTER}"));
+    extras.config.push(script.clone());
+    extras
+}
+
+impl Extras {
+    /// Mounts a ConfigMap.
+    pub(super) fn mount(&mut self, config_map: &str, path: &str) {
+        let source = ConfigMapVolumeSource { name: config_map.to_owned(), ..ConfigMapVolumeSource::default() };
+        let volume = Volume { name: config_map.to_owned(), config_map: Some(source), ..Volume::default() };
+        self.volumes.push(volume);
+        self.mounts.push(VolumeMount {
+            name: config_map.to_owned(),
+            mount_path: path.to_owned(),
+            read_only: Some(true),
+            ..VolumeMount::default()
+        });
     }
 }
 
-/// The variables by which secrets reach the containers: each from its Secret, then `ADDITIONAL_SHARED_CONFIG` put
-/// together from them and from the ConfigMap's value, which comes last and therefore wins.
-pub(super) fn secret_env(d: &Deployment) -> Vec<EnvVar> {
-    let mut env = Vec::new();
-    let mut lines = Vec::new();
-    let mut add = |setting: &str, secret: &str, key: &str| {
-        let variable = setting.to_uppercase();
-        lines.push(format!("{setting}=$({variable})"));
-        env.push(from_secret(&variable, secret, key));
-    };
-    if let Some(secret) = keys_secret(d) {
-        for setting in Keys::upstream().settings().keys() {
-            add(setting, secret, setting);
+pub(super) fn variable(variable: &Variable) -> EnvVar {
+    let name = variable.name.clone();
+    let (value, source) = match &variable.value {
+        VariableValue::Text(text) => (Some(text.clone()), None),
+        VariableValue::ConfigMap { key } => {
+            let selector = ConfigMapKeySelector { name: ENV_VARS.to_owned(), key: key.clone(), optional: None };
+            (None, Some(EnvVarSource { config_map_key_ref: Some(selector), ..EnvVarSource::default() }))
         }
-    }
-    if let Some(password) = d.file().email.as_ref().and_then(|e| e.password.as_ref()) {
-        add("smtp_password", &password.secret, &password.key);
-    }
-    if !env.is_empty() {
-        const BASE: &str = "CLEARWATER_SHARED_CONFIG";
-        env.push(from_config_map(BASE, ENV_VARS, ADDITIONAL));
-        lines.push(format!("$({BASE})"));
-        env.push(EnvVar { name: ADDITIONAL.to_owned(), value: Some(lines.join("\\n")), ..EnvVar::default() });
-    }
-    env
+        VariableValue::Secret { secret, key } => {
+            let selector = SecretKeySelector { name: secret.clone(), key: key.clone(), optional: None };
+            (None, Some(EnvVarSource { secret_key_ref: Some(selector), ..EnvVarSource::default() }))
+        }
+    };
+    EnvVar { name, value, value_from: source }
 }
 
+/// A variable that takes its value from the pod itself.
 pub(super) fn from_field(name: &str, path: &str) -> EnvVar {
     let source = EnvVarSource {
         field_ref: Some(ObjectFieldSelector { field_path: path.to_owned(), ..ObjectFieldSelector::default() }),
         ..EnvVarSource::default()
     };
-    EnvVar { name: name.to_owned(), value_from: Some(source), ..EnvVar::default() }
-}
-
-fn from_secret(name: &str, secret: &str, key: &str) -> EnvVar {
-    let selector = SecretKeySelector { name: secret.to_owned(), key: key.to_owned(), optional: None };
-    let source = EnvVarSource { secret_key_ref: Some(selector), ..EnvVarSource::default() };
-    EnvVar { name: name.to_owned(), value_from: Some(source), ..EnvVar::default() }
-}
-
-fn from_config_map(name: &str, config_map: &str, key: &str) -> EnvVar {
-    let selector = ConfigMapKeySelector { name: config_map.to_owned(), key: key.to_owned(), optional: None };
-    let source = EnvVarSource { config_map_key_ref: Some(selector), ..EnvVarSource::default() };
     EnvVar { name: name.to_owned(), value_from: Some(source), ..EnvVar::default() }
 }

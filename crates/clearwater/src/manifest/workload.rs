@@ -73,9 +73,7 @@ pub fn workloads(d: &Deployment, component: Component) -> Vec<WorkloadRef> {
 /// Whether sprout's pods carry the sub-domains of its name: cluster DNS then answers them by itself. It takes a headless
 /// Service.
 fn names_pods(d: &Deployment) -> bool {
-    d.release() == Release::Classic
-        && !service::virtual_addresses(d)
-        && matches!(d.file().dns.backend, DnsBackend::Auto | DnsBackend::Pods)
+    d.release() == Release::Classic && !service::virtual_addresses(d) && d.names().backend() == DnsBackend::Pods
 }
 
 pub(super) fn workload(

@@ -128,10 +128,10 @@ fn requests_and_limits(check: &mut Check<'_>, component: Component, resources: &
             let key = key.key(kind).key(name);
             let known = KNOWN.contains(&name.as_str()) || name.starts_with("hugepages-") || name.contains('/');
             if !known {
-                let near = nearest(name, KNOWN).map_or_else(String::new, |n| format!(", did you mean {n:?}?"));
+                let near = nearest(name, KNOWN).map_or_else(|| ";".to_owned(), |n| format!(", did you mean {n:?}?"));
                 let message = format!(
-                    "unknown resource{near}; known: cpu, memory, ephemeral-storage, hugepages-SIZE \
-                                       and those with a domain, such as example.com/gpu"
+                    "unknown resource{near} known: cpu, memory, ephemeral-storage, hugepages-SIZE \
+                     and those with a domain, such as example.com/gpu"
                 );
                 check.find(ProblemKind::UnknownKey, std::slice::from_ref(&key), message);
             }
@@ -223,19 +223,16 @@ fn annotations(check: &mut Check<'_>, key: &KeyPath, annotations: &BTreeMap<Stri
 
 fn env(check: &mut Check<'_>, component: Component, name: &str, value: &str, key: &KeyPath) {
     let instead = match name {
-        "ZONE" => "write zone",
-        "HSS" => "write hss",
-        "PUBLIC_IP" => "write bono.addresses or bono.nodeAddresses",
-        "ADDITIONAL_SHARED_CONFIG" => "write sharedConfig",
-        "MY_POD_IP" => "remove it",
-        "ETCD_PROXY" => "remove it: with it the containers delete their shared_config",
+        "ZONE" => "set from another key, so that configuration and DNS agree: write zone instead",
+        "HSS" => "set from another key: write hss instead",
+        "PUBLIC_IP" => "set from another key: write bono.addresses or bono.nodeAddresses instead",
+        "ADDITIONAL_SHARED_CONFIG" => "set from another key: write sharedConfig instead",
+        "MY_POD_IP" => "set already, to the pod's address: remove it",
+        "ETCD_PROXY" => "makes the containers delete their shared_config: remove it",
         _ => "",
     };
     if !instead.is_empty() {
-        check.refuse(
-            std::slice::from_ref(key),
-            format!("{name} is set from other keys of this file, so that configuration and DNS agree: {instead}"),
-        );
+        check.refuse(std::slice::from_ref(key), instead);
     }
     check.form(key, name, form::shell_name);
     if value.contains('\0') {

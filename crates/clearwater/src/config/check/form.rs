@@ -142,7 +142,7 @@ pub(super) fn quantity(text: &str) -> Result<f64, String> {
 /// The name and path of an image, without tag and digest.
 pub(super) fn image_path(text: &str) -> Result<(), String> {
     if let Some(rest) = text.split_once("://") {
-        return Err(format!("has a scheme, which images do not: write {:?}", rest.1));
+        return Err(format!("has a scheme, which images do not: write {:?}", rest.1.trim_end_matches('/')));
     }
     if text.ends_with('/') {
         return Err(format!("ends with a slash, which is put in anyway: write {:?}", text.trim_end_matches('/')));

@@ -36,6 +36,13 @@ pub(super) fn deployment(deployment: &Deployment) -> Vec<Finding> {
     check.found
 }
 
+/// What the containers' own scripts would make of a deployment that is sound otherwise.
+pub(super) fn environment(deployment: &Deployment) -> Vec<Finding> {
+    let mut check = Check { file: deployment.file(), found: Vec::new() };
+    settings::check_environment(&mut check, deployment);
+    check.found
+}
+
 struct Check<'a> {
     file: &'a DeploymentFile,
     found: Vec<Finding>,
@@ -58,7 +65,9 @@ impl Check<'_> {
 
     fn find(&mut self, kind: ProblemKind, about: &[KeyPath], message: String) {
         let key = about.first().cloned().unwrap_or_default();
-        let place = self.file.places.of(&key).cloned();
+        // What is missing stands nowhere: what it is missing for does.
+        let places = &self.file.places;
+        let place = about.iter().find_map(|path| places.at(path)).or_else(|| places.of(&key)).cloned();
         self.found.push(Finding { problem: Problem { kind, place, key, message }, about: about.to_vec() });
     }
 

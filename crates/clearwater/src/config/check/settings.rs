@@ -1,8 +1,12 @@
 //! shared_config, mail, keys and storage.
 
+use std::collections::BTreeMap;
+
 use super::{Check, form, path};
-use crate::config::KeyPolicy;
+use crate::config::generator::GeneratorError;
 use crate::config::read::quoted;
+use crate::config::shared::{SettingsError, environment};
+use crate::config::{Deployment, KeyPolicy};
 
 /// Settings that name other components. They come from the name model, as the DNS records do.
 const NAMES: [&str; 14] = [
@@ -60,29 +64,37 @@ fn shared_config(check: &mut Check<'_>) {
     for (name, value) in &check.file.shared_config {
         let key = path("sharedConfig").key(name);
         check.form(&key, name, form::shell_name);
-        let instead = match name.as_str() {
-            "home_domain" => "write homeDomain",
-            "signup_key" | "turn_workaround" | "ellis_api_key" | "ellis_cookie_key" => {
-                "write keys, so that it stands in a Secret"
-            }
-            "smtp_smarthost" | "smtp_username" | "email_recovery_sender" => "write email",
-            "smtp_password" => "write email.password, so that it stands in a Secret",
-            "hss_hostname" | "hss_realm" => "write hss",
-            "log_level" => "write logLevel",
-            "signaling_dns_server" => {
-                "remove it: the containers write the pod's name servers after every other line, so this has no effect"
-            }
-            "local_ip" | "public_ip" | "public_hostname" | "etcd_proxy" | "etcd_cluster" => {
-                "remove it: local_config is read later and wins, so this has no effect"
-            }
-            other if NAMES.contains(&other) => {
-                "remove it: names follow from zone, homeDomain and dns, so that configuration and DNS agree"
-            }
-            _ => "",
+        let elsewhere = match name.as_str() {
+            "home_domain" => Some("homeDomain"),
+            "signup_key" | "turn_workaround" | "ellis_api_key" | "ellis_cookie_key" => Some("keys"),
+            "smtp_smarthost" | "smtp_username" | "email_recovery_sender" => Some("email"),
+            "smtp_password" => Some("email.password"),
+            "hss_hostname" | "hss_realm" => Some("hss"),
+            "log_level" => Some("logLevel"),
+            _ => None,
         };
-        if !instead.is_empty() {
-            check
-                .refuse(std::slice::from_ref(&key), format!("{name} is written by other keys of this file: {instead}"));
+        let message = match (elsewhere, name.as_str()) {
+            (Some("keys" | "email.password"), _) => format!(
+                "a secret never stands in this file: put it into a Secret of the namespace and name that under {}",
+                elsewhere.unwrap_or_default()
+            ),
+            (Some(other), _) => format!("written from another key: write {other} instead"),
+            (None, "signaling_dns_server") => {
+                "has no effect: the containers write the pod's name servers after every other line; remove it"
+                    .to_owned()
+            }
+            (None, "local_ip" | "public_ip" | "public_hostname" | "etcd_proxy" | "etcd_cluster") => {
+                "has no effect: local_config is read after shared_config and wins; remove it".to_owned()
+            }
+            (None, name) if NAMES.contains(&name) => {
+                "follows from zone, homeDomain and dns, so that configuration and DNS agree: change those, and remove \
+                 this"
+                    .to_owned()
+            }
+            _ => String::new(),
+        };
+        if !message.is_empty() {
+            check.refuse(std::slice::from_ref(&key), message);
             continue;
         }
         check.form(&key, value, form::one_line);
@@ -115,4 +127,24 @@ fn email(check: &mut Check<'_>) {
             format!("given without email.{missing}: a mail server asks for both; write the other, or remove this"),
         );
     }
+}
+
+/// What the images' own scripts would not carry into the containers unchanged. Asked last, of a deployment that is
+/// sound otherwise.
+pub(super) fn check_environment(check: &mut Check<'_>, deployment: &Deployment) {
+    let message = match environment(deployment, &BTreeMap::new()) {
+        // Virtual addresses are known on the cluster; whoever renders without one says so.
+        Ok(_) | Err(SettingsError::MissingClusterIp { .. }) => return,
+        Err(e) => e,
+    };
+    let key = match &message {
+        SettingsError::Generator(GeneratorError::Unsafe { variable: "ZONE", .. }) => path("zone"),
+        SettingsError::Generator(GeneratorError::Unsafe { variable: "HSS", .. }) => path("hss.hostname"),
+        SettingsError::Generator(GeneratorError::Unsafe { variable: "PUBLIC_IP", .. }) => path("bono.addresses"),
+        SettingsError::Lost { key, .. } if check.file.shared_config.contains_key(key) => path("sharedConfig").key(key),
+        _ => path("sharedConfig"),
+    };
+    let message = message.to_string();
+    let message = message.strip_prefix(&format!("{key}: ")).unwrap_or(&message).to_owned();
+    check.refuse(&[key], message);
 }
