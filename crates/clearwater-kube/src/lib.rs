@@ -1,1 +1,21 @@
-//! Placeholder.
+//! What happens on a cluster: bring a Clearwater deployment up, judge it and take it down.
+//!
+//! Every operation takes a [`kube::Client`], yields a stream of [`clearwater::event::Event`]s and prints nothing.
+#![forbid(unsafe_code)]
+
+pub mod apply;
+mod ask_members;
+mod cluster;
+pub mod doomed;
+mod emit;
+pub mod judge;
+pub mod members;
+pub mod pod;
+mod preflight;
+pub mod probe;
+pub mod rollout;
+pub mod snapshot;
+pub mod supervisor;
+pub mod up;
+
+pub use cluster::{Cluster, FIELD_MANAGER};

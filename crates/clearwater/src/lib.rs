@@ -1,1 +1,26 @@
-//! Placeholder.
+//! The Clearwater IMS as a model that other programs can embed.
+//!
+//! Clearwater is a telephone exchange made of a dozen containers that must be started in the right order, configured
+//! with names their own resolver can look up, and scaled one careful step at a time. This crate holds what is known
+//! about them as data and pure functions: nothing here opens a socket or a file, reads a clock or the environment, or
+//! prints.
+//!
+//! * [`component`]: the catalogue of both releases: roles, images, ports, programs, logs, health, scaling rules.
+//! * [`order`]: the ordering graph, its policies, plans, critical path and drawings.
+//! * [`config`]: the deployment file and the `shared_config` and `local_config` that containers will hold.
+//! * [`dns`]: the names a deployment needs, who asks for them, and what each DNS backend stores.
+//! * [`manifest`]: the Kubernetes objects of a deployment.
+//! * [`scale`]: scaling rules and step plans.
+//! * [`log`]: the grammar of Clearwater's log lines.
+//! * [`event`]: what happens during a run, as types that a program can read without a cluster client.
+#![forbid(unsafe_code)]
+
+pub mod component;
+pub mod config;
+pub mod dns;
+pub mod event;
+pub mod log;
+pub mod manifest;
+pub mod order;
+pub mod scale;
+pub mod yaml;

@@ -1,6 +1,13 @@
 //! The commands of those who build kubectl-clearwater: `cargo xtask --help`.
 
+mod check;
 mod cluster;
+mod demo;
+mod prove;
+mod standins;
+mod steps;
+mod test;
+mod tools;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -11,14 +18,36 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Command {
+    /// Format, clippy, docs, licences, unit, golden and property tests; no cluster.
+    Check,
+    /// The checks, then everything end to end on a cluster. What CI runs. Needs root.
+    Test(test::Options),
+    /// A cluster with Clearwater up on it, ready to play with. Needs root.
+    Demo(demo::Options),
+    /// A long or lifelike run, by hand; writes its figures to docs/proof.
+    Prove {
+        /// The proof.
+        name: prove::Proof,
+        /// How many minutes it may take, for proofs that have no end of their own.
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+    },
     /// Start, stop and look at the test cluster.
     #[command(subcommand)]
     Cluster(cluster::Command),
+    /// Build and import the images that play Clearwater in tests.
+    #[command(subcommand)]
+    Standins(standins::Command),
 }
 
 fn main() -> ExitCode {
     let result = match Command::parse() {
+        Command::Check => check::run(),
+        Command::Test(options) => test::run(&options),
+        Command::Demo(options) => demo::run(&options),
+        Command::Prove { name, minutes } => prove::run(name, minutes),
         Command::Cluster(command) => command.run(),
+        Command::Standins(command) => command.run(),
     };
     result.unwrap_or_else(|error| {
         let gone = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;

@@ -29,12 +29,8 @@ struct Hierarchy {
 
 impl Groups {
     pub(crate) fn of(name: &str) -> Result<Self> {
-        let text = fs::read_to_string("/proc/self/mountinfo")
-            .context("cannot read /proc/self/mountinfo")?;
-        Ok(Self {
-            name: name.to_owned(),
-            hierarchies: hierarchies(&text),
-        })
+        let text = fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
+        Ok(Self { name: name.to_owned(), hierarchies: hierarchies(&text) })
     }
 
     /// Makes the group of the daemons and one for each node.
@@ -54,13 +50,7 @@ impl Groups {
     pub(crate) fn system_entries(&self) -> Vec<PathBuf> {
         self.hierarchies
             .iter()
-            .map(|hierarchy| {
-                hierarchy
-                    .mount
-                    .join(&self.name)
-                    .join(SYSTEM)
-                    .join("cgroup.procs")
-            })
+            .map(|hierarchy| hierarchy.mount.join(&self.name).join(SYSTEM).join("cgroup.procs"))
             .collect()
     }
 
@@ -70,11 +60,7 @@ impl Groups {
         for hierarchy in &self.hierarchies {
             for group in tree(&hierarchy.mount.join(&self.name)) {
                 let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-                found.extend(
-                    text.lines()
-                        .filter_map(|line| line.parse::<i32>().ok())
-                        .filter(|pid| *pid > 1),
-                );
+                found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 1));
             }
         }
         found
@@ -82,22 +68,18 @@ impl Groups {
 
     /// Ends every process of the cluster and waits until they are gone.
     pub(crate) fn kill_all(&self) -> Result<()> {
-        wait_for(
-            "the cluster's processes to end",
-            Duration::from_secs(30),
-            || {
-                let processes = self.processes();
-                for pid in &processes {
-                    if let Some(pid) = Pid::from_raw(*pid) {
-                        let _ = kill_process(pid, Signal::KILL);
-                    }
+        wait_for("the cluster's processes to end", Duration::from_secs(30), || {
+            let processes = self.processes();
+            for pid in &processes {
+                if let Some(pid) = Pid::from_raw(*pid) {
+                    let _ = kill_process(pid, Signal::KILL);
                 }
-                Ok(match processes.len() {
-                    0 => Attempt::Done(()),
-                    left => Attempt::not_yet(format!("{left} of them are alive: {processes:?}")),
-                })
-            },
-        )
+            }
+            Ok(match processes.len() {
+                0 => Attempt::Done(()),
+                left => Attempt::not_yet(format!("{left} of them are alive: {processes:?}")),
+            })
+        })
     }
 
     /// Removes the groups; they must be empty.
@@ -124,26 +106,17 @@ impl Hierarchy {
         if group.exists() {
             return Ok(());
         }
-        fs::create_dir(group)
-            .with_context(|| format!("cannot create the control group {}", group.display()))?;
+        fs::create_dir(group).with_context(|| format!("cannot create the control group {}", group.display()))?;
         let Some(parent) = group.parent() else {
             return Ok(());
         };
         if self.unified {
             // Children get only the controllers that their parent hands down.
-            let available =
-                fs::read_to_string(parent.join("cgroup.controllers")).unwrap_or_default();
+            let available = fs::read_to_string(parent.join("cgroup.controllers")).unwrap_or_default();
             for controller in available.split_whitespace() {
-                let _ = fs::write(
-                    parent.join("cgroup.subtree_control"),
-                    format!("+{controller}"),
-                );
+                let _ = fs::write(parent.join("cgroup.subtree_control"), format!("+{controller}"));
             }
-        } else if self
-            .controllers
-            .split(',')
-            .any(|controller| controller == "cpuset")
-        {
+        } else if self.controllers.split(',').any(|controller| controller == "cpuset") {
             // A new cpuset has no processor and no memory, and no process may enter it.
             for file in ["cpuset.mems", "cpuset.cpus"] {
                 let value = fs::read_to_string(parent.join(file))
@@ -165,10 +138,7 @@ fn tree(top: &Path) -> Vec<PathBuf> {
             continue;
         };
         open.extend(
-            entries
-                .flatten()
-                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-                .map(|e| e.path()),
+            entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()),
         );
         found.push(group);
     }
@@ -192,11 +162,7 @@ fn hierarchies(mountinfo: &str) -> Vec<Hierarchy> {
         if kind != "cgroup" && kind != "cgroup2" {
             continue;
         }
-        found.push(Hierarchy {
-            mount: mount.into(),
-            unified: kind == "cgroup2",
-            controllers: options.to_owned(),
-        });
+        found.push(Hierarchy { mount: mount.into(), unified: kind == "cgroup2", controllers: options.to_owned() });
     }
     found
 }

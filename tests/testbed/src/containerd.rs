@@ -19,10 +19,7 @@ const WORTH_SKIPPING: u64 = 1 << 20;
 /// `ctr` in the name space that the kubelet's images are in.
 pub(crate) fn ctr(socket: &Path) -> Command {
     let mut command = Command::new("ctr");
-    command
-        .arg("--address")
-        .arg(socket)
-        .args(["--namespace", "k8s.io"]);
+    command.arg("--address").arg(socket).args(["--namespace", "k8s.io"]);
     command
 }
 
@@ -30,17 +27,12 @@ pub(crate) fn await_answer(socket: &Path, limit: Duration) -> Result<()> {
     wait_for("containerd to answer", limit, || {
         // Without this look ctr itself waits ten seconds for a socket that is not there yet.
         if !socket.exists() {
-            return Ok(Attempt::not_yet(format!(
-                "there is no socket {}",
-                socket.display()
-            )));
+            return Ok(Attempt::not_yet(format!("there is no socket {}", socket.display())));
         }
-        Ok(
-            match output(ctr(socket).args(["--connect-timeout", "2s", "version"])) {
-                Ok(_) => Attempt::Done(()),
-                Err(error) => Attempt::not_yet(format!("{error:#}")),
-            },
-        )
+        Ok(match output(ctr(socket).args(["--connect-timeout", "2s", "version"])) {
+            Ok(_) => Attempt::Done(()),
+            Err(error) => Attempt::not_yet(format!("{error:#}")),
+        })
     })
 }
 
@@ -53,21 +45,13 @@ pub(crate) fn import(socket: &Path, archive: &Archive) -> Result<()> {
             words.next() == Some(name) && words.any(|word| word == digest)
         })
     };
-    if archive
-        .images
-        .iter()
-        .all(|(name, digest)| present(name, digest))
-    {
+    if archive.images.iter().all(|(name, digest)| present(name, digest)) {
         return Ok(());
     }
     let blobs = output(ctr(socket).args(["content", "list", "--quiet"]))?;
-    let blobs: BTreeSet<&str> = blobs
-        .lines()
-        .filter_map(|line| line.strip_prefix("sha256:"))
-        .collect();
+    let blobs: BTreeSet<&str> = blobs.lines().filter_map(|line| line.strip_prefix("sha256:")).collect();
     if blobs.is_empty() || send(socket, archive, &blobs).is_err() {
-        send(socket, archive, &BTreeSet::new())
-            .with_context(|| format!("cannot import {}", archive.path.display()))?;
+        send(socket, archive, &BTreeSet::new()).with_context(|| format!("cannot import {}", archive.path.display()))?;
     }
     Ok(())
 }
@@ -80,29 +64,22 @@ fn send(socket: &Path, archive: &Archive, skip: &BTreeSet<&str>) -> Result<()> {
         .stderr(Stdio::piped())
         .spawn()
         .context("cannot run ctr")?;
-    let file = File::open(&archive.path)
-        .with_context(|| format!("cannot open {}", archive.path.display()))?;
-    let copied = child
-        .stdin
-        .take()
-        .context("ctr has no standard input")
-        .and_then(|input| {
-            let mut builder = tar::Builder::new(BufWriter::with_capacity(1 << 20, input));
-            for entry in tar::Archive::new(BufReader::with_capacity(1 << 20, file)).entries()? {
-                let entry = entry?;
-                let name = entry.path()?.display().to_string();
-                let known = name
-                    .strip_prefix("blobs/sha256/")
-                    .is_some_and(|digest| skip.contains(digest));
-                if known && entry.size() > WORTH_SKIPPING {
-                    continue;
-                }
-                let mut header = entry.header().clone();
-                builder.append_data(&mut header, &name, entry)?;
+    let file = File::open(&archive.path).with_context(|| format!("cannot open {}", archive.path.display()))?;
+    let copied = child.stdin.take().context("ctr has no standard input").and_then(|input| {
+        let mut builder = tar::Builder::new(BufWriter::with_capacity(1 << 20, input));
+        for entry in tar::Archive::new(BufReader::with_capacity(1 << 20, file)).entries()? {
+            let entry = entry?;
+            let name = entry.path()?.display().to_string();
+            let known = name.strip_prefix("blobs/sha256/").is_some_and(|digest| skip.contains(digest));
+            if known && entry.size() > WORTH_SKIPPING {
+                continue;
             }
-            builder.into_inner()?.flush()?;
-            Ok(())
-        });
+            let mut header = entry.header().clone();
+            builder.append_data(&mut header, &name, entry)?;
+        }
+        builder.into_inner()?.flush()?;
+        Ok(())
+    });
     let ended = child.wait_with_output().context("cannot wait for ctr")?;
     ensure!(
         ended.status.success(),
@@ -117,9 +94,7 @@ fn send(socket: &Path, archive: &Archive, skip: &BTreeSet<&str>) -> Result<()> {
 pub(crate) fn shim_sockets(layout: &Layout) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for node in crate::net::NODES {
-        let tasks = layout
-            .node_run(node)
-            .join("containerd/io.containerd.runtime.v2.task/k8s.io");
+        let tasks = layout.node_run(node).join("containerd/io.containerd.runtime.v2.task/k8s.io");
         let Ok(entries) = fs::read_dir(&tasks) else {
             continue;
         };
@@ -145,8 +120,7 @@ pub(crate) fn remove_shim_sockets(sockets: &[PathBuf]) {
 /// A containerd without the kubelet's interface does it, so that none of them is looked after meanwhile.
 pub(crate) fn sweep(layout: &Layout, node: u8) -> Result<()> {
     let directory = layout.node_run(node).join("sweep");
-    fs::create_dir_all(&directory)
-        .with_context(|| format!("cannot create {}", directory.display()))?;
+    fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
     let socket = directory.join("containerd.sock");
     let config = directory.join("config.toml");
     let quoted = |path: &Path| serde_json::Value::from(path.display().to_string()).to_string();
@@ -168,8 +142,7 @@ pub(crate) fn sweep(layout: &Layout, node: u8) -> Result<()> {
         .stderr(log)
         .spawn()
         .context("cannot run containerd")?;
-    let swept =
-        await_answer(&socket, Duration::from_secs(20)).and_then(|()| remove_containers(&socket));
+    let swept = await_answer(&socket, Duration::from_secs(20)).and_then(|()| remove_containers(&socket));
     let _ = child.kill();
     child.wait().context("cannot wait for containerd")?;
     swept

@@ -45,8 +45,7 @@ impl Layer {
     /// Reads the file once to hash it. The file must stay in place until the archive is written.
     pub fn from_tar(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
-        let file = File::open(&path)
-            .with_context(|| format!("cannot open the layer {}", path.display()))?;
+        let file = File::open(&path).with_context(|| format!("cannot open the layer {}", path.display()))?;
         let mut hashing = Hashing::new(io::sink());
         io::copy(&mut BufReader::with_capacity(1 << 20, file), &mut hashing)
             .with_context(|| format!("cannot read the layer {}", path.display()))?;
@@ -62,8 +61,7 @@ impl Layer {
         let store = store.as_ref();
         fs::create_dir_all(store).with_context(|| format!("cannot create {}", store.display()))?;
         let temporary = store.join(format!(".layer-{}", std::process::id()));
-        let file = File::create(&temporary)
-            .with_context(|| format!("cannot create {}", temporary.display()))?;
+        let file = File::create(&temporary).with_context(|| format!("cannot create {}", temporary.display()))?;
         let mut builder = Builder::new(Hashing::new(BufWriter::with_capacity(1 << 20, file)));
         let mut known = BTreeSet::new();
         for entry in entries {
@@ -74,8 +72,7 @@ impl Layer {
         hashing.flush()?;
         let (digest, size) = hashing.finish();
         let path = store.join(format!("{digest}.tar"));
-        fs::rename(&temporary, &path)
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        fs::rename(&temporary, &path).with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Self { path, digest, size })
     }
 
@@ -114,38 +111,22 @@ enum What {
 impl Entry {
     /// A file with the content of `source` on this machine.
     pub fn file(path: impl Into<String>, mode: u32, source: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            mode,
-            what: What::File(source.into()),
-        }
+        Self { path: path.into(), mode, what: What::File(source.into()) }
     }
 
     /// A file with the given content.
     pub fn bytes(path: impl Into<String>, mode: u32, content: impl Into<Vec<u8>>) -> Self {
-        Self {
-            path: path.into(),
-            mode,
-            what: What::Bytes(content.into()),
-        }
+        Self { path: path.into(), mode, what: What::Bytes(content.into()) }
     }
 
     /// A symbolic link at `path` that points at `target`.
     pub fn symlink(path: impl Into<String>, target: impl Into<String>) -> Self {
-        Self {
-            path: path.into(),
-            mode: 0o777,
-            what: What::Symlink(target.into()),
-        }
+        Self { path: path.into(), mode: 0o777, what: What::Symlink(target.into()) }
     }
 
     /// An empty directory.
     pub fn directory(path: impl Into<String>, mode: u32) -> Self {
-        Self {
-            path: path.into(),
-            mode,
-            what: What::Directory,
-        }
+        Self { path: path.into(), mode, what: What::Directory }
     }
 }
 
@@ -171,11 +152,7 @@ pub struct Image {
 impl Image {
     /// An image that starts nothing by itself yet: set [`Self::entrypoint`].
     pub fn new(reference: impl Into<String>, layers: Vec<Layer>) -> Self {
-        Self {
-            reference: reference.into(),
-            layers,
-            ..Self::default()
-        }
+        Self { reference: reference.into(), layers, ..Self::default() }
     }
 
     fn config(&self) -> Vec<u8> {
@@ -197,11 +174,7 @@ impl Image {
         if !self.working_dir.is_empty() {
             set("WorkingDir", json!(self.working_dir));
         }
-        let diff_ids: Vec<_> = self
-            .layers
-            .iter()
-            .map(|layer| sha256(&layer.digest))
-            .collect();
+        let diff_ids: Vec<_> = self.layers.iter().map(|layer| sha256(&layer.digest)).collect();
         json!({
             "architecture": architecture(),
             "os": "linux",
@@ -242,12 +215,10 @@ impl Archive {
     /// Reads what an archive that [`write_archive`] wrote, perhaps in an earlier run, holds.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
-        let file = File::open(&path)
-            .with_context(|| format!("cannot open the archive {}", path.display()))?;
+        let file = File::open(&path).with_context(|| format!("cannot open the archive {}", path.display()))?;
         let mut archive = tar::Archive::new(BufReader::new(file));
         for entry in archive.entries()? {
-            let mut entry =
-                entry.with_context(|| format!("cannot read the archive {}", path.display()))?;
+            let mut entry = entry.with_context(|| format!("cannot read the archive {}", path.display()))?;
             if entry.path()?.as_os_str() != "index.json" {
                 continue;
             }
@@ -274,18 +245,12 @@ impl Archive {
 /// The file appears under its name only when it is complete.
 pub fn write_archive(images: &[Image], to: impl Into<PathBuf>) -> Result<Archive> {
     let path = to.into();
-    ensure!(
-        !images.is_empty(),
-        "no images given for the archive {}",
-        path.display()
-    );
+    ensure!(!images.is_empty(), "no images given for the archive {}", path.display());
     if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)
-            .with_context(|| format!("cannot create {}", parent.display()))?;
+        fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
     }
     let temporary = path.with_extension(format!("part-{}", std::process::id()));
-    let file = File::create(&temporary)
-        .with_context(|| format!("cannot create {}", temporary.display()))?;
+    let file = File::create(&temporary).with_context(|| format!("cannot create {}", temporary.display()))?;
     let mut builder = Builder::new(BufWriter::with_capacity(1 << 20, file));
 
     let mut manifests = Vec::new();
@@ -310,11 +275,7 @@ pub fn write_archive(images: &[Image], to: impl Into<PathBuf>) -> Result<Archive
         blobs.push((hex_digest(&manifest), manifest));
     }
     let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
-    put(
-        &mut builder,
-        "oci-layout",
-        br#"{"imageLayoutVersion":"1.0.0"}"#,
-    )?;
+    put(&mut builder, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
     put(&mut builder, "index.json", index.as_bytes())?;
 
     let mut written = BTreeSet::new();
@@ -327,25 +288,17 @@ pub fn write_archive(images: &[Image], to: impl Into<PathBuf>) -> Result<Archive
         if !written.insert(layer.digest.clone()) {
             continue;
         }
-        let file = File::open(&layer.path).with_context(|| {
-            format!("the layer {} is gone: make it again", layer.path.display())
-        })?;
+        let file = File::open(&layer.path)
+            .with_context(|| format!("the layer {} is gone: make it again", layer.path.display()))?;
         let size = file.metadata()?.len();
-        ensure!(
-            size == layer.size,
-            "the layer {} changed since it was hashed",
-            layer.path.display()
-        );
+        ensure!(size == layer.size, "the layer {} changed since it was hashed", layer.path.display());
         let mut header = header(EntryType::Regular, 0o644, size);
         let name = format!("blobs/sha256/{}", layer.digest);
         builder.append_data(&mut header, name, BufReader::with_capacity(1 << 20, file))?;
     }
     builder.into_inner()?.flush()?;
     fs::rename(&temporary, &path).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(Archive {
-        path,
-        images: manifests,
-    })
+    Ok(Archive { path, images: manifests })
 }
 
 /// The name OCI gives this machine's processor.
@@ -367,12 +320,10 @@ pub(crate) fn hex_digest(bytes: &[u8]) -> String {
 
 pub(crate) fn to_hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn header(kind: EntryType, mode: u32, size: u64) -> Header {
@@ -388,29 +339,16 @@ fn header(kind: EntryType, mode: u32, size: u64) -> Header {
 
 fn put(builder: &mut Builder<impl Write>, name: &str, content: &[u8]) -> Result<()> {
     let mut header = header(EntryType::Regular, 0o644, content.len() as u64);
-    builder
-        .append_data(&mut header, name, content)
-        .with_context(|| format!("cannot write {name} into an archive"))
+    builder.append_data(&mut header, name, content).with_context(|| format!("cannot write {name} into an archive"))
 }
 
-fn append(
-    builder: &mut Builder<impl Write>,
-    entry: &Entry,
-    known: &mut BTreeSet<String>,
-) -> Result<()> {
+fn append(builder: &mut Builder<impl Write>, entry: &Entry, known: &mut BTreeSet<String>) -> Result<()> {
     let path = entry.path.trim_matches('/');
-    ensure!(
-        !path.is_empty() && !path.split('/').any(|part| part == ".."),
-        "not a path inside a layer"
-    );
+    ensure!(!path.is_empty() && !path.split('/').any(|part| part == ".."), "not a path inside a layer");
     for (at, _) in path.match_indices('/') {
         let parent = &path[..at];
         if known.insert(parent.to_owned()) {
-            builder.append_data(
-                &mut header(EntryType::Directory, 0o755, 0),
-                format!("{parent}/"),
-                io::empty(),
-            )?;
+            builder.append_data(&mut header(EntryType::Directory, 0o755, 0), format!("{parent}/"), io::empty())?;
         }
     }
     match &entry.what {
@@ -419,8 +357,7 @@ fn append(
             builder.append_data(&mut header, path, content.as_slice())?;
         }
         What::File(source) => {
-            let file =
-                File::open(source).with_context(|| format!("cannot open {}", source.display()))?;
+            let file = File::open(source).with_context(|| format!("cannot open {}", source.display()))?;
             let mut header = header(EntryType::Regular, entry.mode, file.metadata()?.len());
             builder.append_data(&mut header, path, BufReader::with_capacity(1 << 20, file))?;
         }
@@ -446,11 +383,7 @@ struct Hashing<W> {
 
 impl<W: Write> Hashing<W> {
     fn new(inner: W) -> Self {
-        Self {
-            inner,
-            hash: Sha256::new(),
-            size: 0,
-        }
+        Self { inner, hash: Sha256::new(), size: 0 }
     }
 
     fn finish(self) -> (String, u64) {
@@ -503,11 +436,7 @@ mod tests {
             .unwrap()
             .map(|entry| {
                 let entry = entry.unwrap();
-                format!(
-                    "{} {:o}",
-                    entry.path().unwrap().display(),
-                    entry.header().mode().unwrap()
-                )
+                format!("{} {:o}", entry.path().unwrap().display(), entry.header().mode().unwrap())
             })
             .collect();
         assert_eq!(
@@ -527,12 +456,8 @@ mod tests {
     #[test]
     fn a_path_that_leaves_the_layer_is_refused() {
         let store = tempfile::tempdir().unwrap();
-        let error =
-            Layer::from_entries(store.path(), &[Entry::bytes("../x", 0o644, "")]).unwrap_err();
-        assert!(
-            format!("{error:#}").contains("not a path inside a layer"),
-            "{error:#}"
-        );
+        let error = Layer::from_entries(store.path(), &[Entry::bytes("../x", 0o644, "")]).unwrap_err();
+        assert!(format!("{error:#}").contains("not a path inside a layer"), "{error:#}");
     }
 
     #[test]
@@ -547,10 +472,7 @@ mod tests {
 
         let mut layers = 0;
         let mut names = BTreeSet::new();
-        for entry in tar::Archive::new(File::open(&archive.path).unwrap())
-            .entries()
-            .unwrap()
-        {
+        for entry in tar::Archive::new(File::open(&archive.path).unwrap()).entries().unwrap() {
             let mut entry = entry.unwrap();
             let name = entry.path().unwrap().display().to_string();
             let mut content = Vec::new();
@@ -564,21 +486,14 @@ mod tests {
         assert_eq!(layers, 2);
         assert_eq!(archive.images[0].0, "localhost/one:1");
         for (_, digest) in &archive.images {
-            assert!(names.contains(&format!(
-                "blobs/sha256/{}",
-                digest.trim_start_matches("sha256:")
-            )));
+            assert!(names.contains(&format!("blobs/sha256/{}", digest.trim_start_matches("sha256:"))));
         }
         assert_eq!(Archive::open(&archive.path).unwrap().images, archive.images);
     }
 
     #[test]
     fn the_manifest_of_a_known_image_never_changes() {
-        let layer = Layer {
-            path: "x".into(),
-            digest: "00".repeat(32),
-            size: 10,
-        };
+        let layer = Layer { path: "x".into(), digest: "00".repeat(32), size: 10 };
         let mut image = Image::new("localhost/known:1", vec![layer]);
         image.entrypoint = vec!["/run".into()];
         image.env = vec!["ZONE=example.com".into()];

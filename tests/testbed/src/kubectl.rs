@@ -20,36 +20,20 @@ pub struct Kubectl {
 }
 
 impl Kubectl {
-    pub(crate) fn new(
-        program: PathBuf,
-        kubeconfig: Option<PathBuf>,
-        context: Option<String>,
-    ) -> Self {
-        Self {
-            program,
-            kubeconfig,
-            context,
-            namespace: None,
-        }
+    pub(crate) fn new(program: PathBuf, kubeconfig: Option<PathBuf>, context: Option<String>) -> Self {
+        Self { program, kubeconfig, context, namespace: None }
     }
 
     /// The same in a namespace.
     #[must_use]
     pub fn in_namespace(&self, namespace: &str) -> Self {
-        Self {
-            namespace: Some(namespace.to_owned()),
-            ..self.clone()
-        }
+        Self { namespace: Some(namespace.to_owned()), ..self.clone() }
     }
 
     /// The same as another user, in the context that the file names as current.
     #[must_use]
     pub fn with_kubeconfig(&self, kubeconfig: &Path) -> Self {
-        Self {
-            kubeconfig: Some(kubeconfig.to_owned()),
-            context: None,
-            ..self.clone()
-        }
+        Self { kubeconfig: Some(kubeconfig.to_owned()), context: None, ..self.clone() }
     }
 
     /// Where the program is.
@@ -83,22 +67,12 @@ impl Kubectl {
         let mut command = self.command(arguments);
         command.args(["--output", "json"]);
         let text = output(&mut command)?;
-        serde_json::from_str(&text)
-            .with_context(|| format!("`{}` did not write JSON", shown(&command)))
+        serde_json::from_str(&text).with_context(|| format!("`{}` did not write JSON", shown(&command)))
     }
 
     /// Server-side apply of YAML or JSON text.
     pub fn apply(&self, objects: &str) -> Result<String> {
-        self.run_with_input(
-            [
-                "apply",
-                "--server-side",
-                "--force-conflicts",
-                "--filename",
-                "-",
-            ],
-            objects,
-        )
+        self.run_with_input(["apply", "--server-side", "--force-conflicts", "--filename", "-"], objects)
     }
 
     /// Runs it with `input` on its standard input.
@@ -115,22 +89,13 @@ impl Kubectl {
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot run `{shown}`"))?;
-        let mut pipe = child
-            .stdin
-            .take()
-            .context("kubectl has no standard input")?;
+        let mut pipe = child.stdin.take().context("kubectl has no standard input")?;
         let text = input.to_owned();
         let writer = std::thread::spawn(move || pipe.write_all(text.as_bytes()));
-        let ended = child
-            .wait_with_output()
-            .with_context(|| format!("cannot wait for `{shown}`"))?;
+        let ended = child.wait_with_output().with_context(|| format!("cannot wait for `{shown}`"))?;
         let _ = writer.join();
         if !ended.status.success() {
-            bail!(
-                "`{shown}` ended with {}: {}",
-                ended.status,
-                String::from_utf8_lossy(&ended.stderr).trim()
-            );
+            bail!("`{shown}` ended with {}: {}", ended.status, String::from_utf8_lossy(&ended.stderr).trim());
         }
         Ok(String::from_utf8_lossy(&ended.stdout).into_owned())
     }

@@ -30,34 +30,22 @@ impl Layout {
 
     /// The name from [`NAME_VARIABLE`], or [`DEFAULT_NAME`].
     pub fn name_from_environment() -> String {
-        env::var(NAME_VARIABLE)
-            .ok()
-            .filter(|name| !name.is_empty())
-            .unwrap_or_else(|| DEFAULT_NAME.to_owned())
+        env::var(NAME_VARIABLE).ok().filter(|name| !name.is_empty()).unwrap_or_else(|| DEFAULT_NAME.to_owned())
     }
 
     pub(crate) fn below(name: &str, cache: PathBuf, run: PathBuf) -> Result<Self> {
         let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         let valid = name.len() <= LONGEST_NAME
             && name.bytes().all(|byte| lower(byte) || byte == b'-')
-            && name
-                .bytes()
-                .next()
-                .is_some_and(|byte| byte.is_ascii_lowercase())
+            && name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase())
             && name.bytes().last().is_some_and(lower);
         ensure!(
             valid,
             "the cluster name {name:?} cannot be used: take up to {LONGEST_NAME} of a-z, 0-9 and '-', beginning with a letter"
         );
-        let layout = Self {
-            name: name.to_owned(),
-            cache,
-            run,
-        };
+        let layout = Self { name: name.to_owned(), cache, run };
         // A unix socket's path has at most 107 bytes; the longest below is the kubelet's for devices.
-        let longest = layout
-            .node_data(1)
-            .join("kubelet/device-plugins/kubelet.sock");
+        let longest = layout.node_data(1).join("kubelet/device-plugins/kubelet.sock");
         ensure!(
             longest.as_os_str().len() <= 107,
             "the cache directory {} is too deep for unix sockets: set XDG_CACHE_HOME to a shorter path",
@@ -124,10 +112,7 @@ impl Layout {
 
     /// containerd's root; outlives the cluster, so that images are imported once.
     pub(crate) fn node_images(&self, node: u8) -> PathBuf {
-        self.cache
-            .join("containerd")
-            .join(&self.name)
-            .join(format!("n{node}"))
+        self.cache.join("containerd").join(&self.name).join(format!("n{node}"))
     }
 
     /// Name of a node in the cluster and its host name there.
@@ -171,11 +156,7 @@ pub fn cached(name: &str, inputs: &[&[u8]]) -> Result<PathBuf> {
     use sha2::{Digest, Sha256};
     let mut hash = Sha256::new();
     for input in inputs {
-        hash.update(
-            u64::try_from(input.len())
-                .context("an input of a cache key is too long")?
-                .to_le_bytes(),
-        );
+        hash.update(u64::try_from(input.len()).context("an input of a cache key is too long")?.to_le_bytes());
         hash.update(input);
     }
     let hex = crate::image::to_hex(&hash.finalize());
@@ -189,10 +170,7 @@ mod tests {
     #[test]
     fn names_that_do_not_fit_an_interface_or_a_dns_label_are_refused() {
         let layout = |name| Layout::below(name, "/cache".into(), "/run/x".into());
-        assert_eq!(
-            layout("a-cluster-01").unwrap().host_link(),
-            "a-cluster-01-h"
-        );
+        assert_eq!(layout("a-cluster-01").unwrap().host_link(), "a-cluster-01-h");
         for name in ["", "-a", "a-", "1a", "A", "a_b", "a/b", "longer-than-12"] {
             assert!(layout(name).is_err(), "{name:?} accepted");
         }
@@ -200,8 +178,7 @@ mod tests {
 
     #[test]
     fn a_cache_too_deep_for_sockets_is_named() {
-        let error = Layout::below("cw", format!("/{}", "d".repeat(90)).into(), "/run/x".into())
-            .unwrap_err();
+        let error = Layout::below("cw", format!("/{}", "d".repeat(90)).into(), "/run/x".into()).unwrap_err();
         assert!(error.to_string().contains("XDG_CACHE_HOME"), "{error}");
     }
 }

@@ -29,6 +29,8 @@ pub mod pki;
 mod plan;
 mod process;
 mod programs;
+pub mod sip;
+pub mod standins;
 mod testing;
 
 pub use audit::{AuditEvent, AuditMark, AuditObject, AuditStatus, AuditUser, verbs};

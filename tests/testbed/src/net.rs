@@ -77,9 +77,7 @@ pub(crate) fn node_namespace(node: u8) -> String {
 /// nsenter, because `ip netns exec` mounts a fresh /sys and the control groups' mounts vanish with the old one.
 pub(crate) fn inside(namespace: &Path, program: &str) -> Command {
     let mut command = Command::new("nsenter");
-    command
-        .arg(format!("--net={}", namespace.display()))
-        .arg(program);
+    command.arg(format!("--net={}", namespace.display())).arg(program);
     command
 }
 
@@ -92,57 +90,35 @@ fn marker(layout: &Layout) -> PathBuf {
 pub(crate) fn is_up(layout: &Layout) -> Result<bool> {
     let mounted = host::mounts_below(&[layout.run().join("net")])?;
     Ok(marker(layout).exists()
-        && places()
-            .iter()
-            .all(|place| mounted.contains(&layout.namespace(place)))
-        && Path::new("/sys/class/net")
-            .join(layout.host_link())
-            .exists())
+        && places().iter().all(|place| mounted.contains(&layout.namespace(place)))
+        && Path::new("/sys/class/net").join(layout.host_link()).exists())
 }
 
 fn places() -> Vec<String> {
-    std::iter::once(CONTROL_PLANE.to_owned())
-        .chain(NODES.map(node_namespace))
-        .collect()
+    std::iter::once(CONTROL_PLANE.to_owned()).chain(NODES.map(node_namespace)).collect()
 }
 
 /// Builds namespaces, wires, addresses and routes from nothing.
 pub(crate) fn up(layout: &Layout, addresses: Addresses) -> Result<()> {
     let directory = layout.run().join("net");
-    fs::create_dir_all(&directory)
-        .with_context(|| format!("cannot create {}", directory.display()))?;
+    fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
     for place in places() {
         let file = layout.namespace(&place);
         fs::write(&file, "").with_context(|| format!("cannot create {}", file.display()))?;
-        run(
-            "unshare",
-            [format!("--net={}", file.display()), "true".to_owned()],
-        )
-        .context("cannot make a network namespace")?;
+        run("unshare", [format!("--net={}", file.display()), "true".to_owned()])
+            .context("cannot make a network namespace")?;
     }
     let control_plane = layout.namespace(CONTROL_PLANE);
     batch(None, &host_lines(layout, addresses))?;
     batch(Some(&control_plane), &control_plane_lines(addresses))?;
-    set_kernel_parameters(
-        &control_plane,
-        &[("ipv4/ip_forward", 0), ("ipv6/conf/all/forwarding", 0)],
-    )?;
+    set_kernel_parameters(&control_plane, &[("ipv4/ip_forward", 0), ("ipv6/conf/all/forwarding", 0)])?;
     need_bridge_netfilter()?;
     for node in NODES {
         let file = layout.namespace(&node_namespace(node));
         batch(Some(&file), &node_lines(&control_plane, addresses, node))?;
-        batch(
-            Some(&control_plane),
-            &[format!("link set {} master lan up", node_namespace(node))],
-        )?;
+        batch(Some(&control_plane), &[format!("link set {} master lan up", node_namespace(node))])?;
         batch(Some(&file), &node_routes(addresses, node))?;
-        set_kernel_parameters(
-            &file,
-            &[
-                ("ipv4/ip_forward", 1),
-                ("bridge/bridge-nf-call-iptables", 1),
-            ],
-        )?;
+        set_kernel_parameters(&file, &[("ipv4/ip_forward", 1), ("bridge/bridge-nf-call-iptables", 1)])?;
         // What leaves the pods' range gets the node's address, as on any cluster; pods see each other's own.
         output(inside(&file, "iptables").args([
             "--wait",
@@ -167,10 +143,7 @@ pub(crate) fn up(layout: &Layout, addresses: Addresses) -> Result<()> {
 /// Takes all of it away, whatever part of it there is. The processes inside must have ended.
 pub(crate) fn down(layout: &Layout) -> Result<()> {
     let _ = fs::remove_file(marker(layout));
-    if Path::new("/sys/class/net")
-        .join(layout.host_link())
-        .exists()
-    {
+    if Path::new("/sys/class/net").join(layout.host_link()).exists() {
         run("ip", ["link", "delete", &layout.host_link()])?;
     }
     host::unmount_below(&[layout.run().join("net")])?;
@@ -181,10 +154,7 @@ fn host_lines(layout: &Layout, addresses: Addresses) -> Vec<String> {
     let link = layout.host_link();
     let control_plane = layout.namespace(CONTROL_PLANE);
     vec![
-        format!(
-            "link add {link} type veth peer name host netns {}",
-            control_plane.display()
-        ),
+        format!("link add {link} type veth peer name host netns {}", control_plane.display()),
         format!("address add {}/24 dev {link}", addresses.host()),
         format!("link set {link} up"),
     ]
@@ -200,23 +170,14 @@ fn control_plane_lines(addresses: Addresses) -> Vec<String> {
         format!("route add {SERVICE_RANGE} via {}", addresses.node(1)),
         REFUSE_THE_REST.to_owned(),
     ];
-    lines.extend(NODES.map(|node| {
-        format!(
-            "route add 10.244.{node}.0/24 via {} onlink dev lan",
-            addresses.node(node)
-        )
-    }));
+    lines.extend(NODES.map(|node| format!("route add 10.244.{node}.0/24 via {} onlink dev lan", addresses.node(node))));
     lines
 }
 
 fn node_lines(control_plane: &Path, addresses: Addresses, node: u8) -> Vec<String> {
     vec![
         "link set lo up".to_owned(),
-        format!(
-            "link add eth0 type veth peer name {} netns {}",
-            node_namespace(node),
-            control_plane.display()
-        ),
+        format!("link add eth0 type veth peer name {} netns {}", node_namespace(node), control_plane.display()),
         format!("address add {}/24 dev eth0", addresses.node(node)),
         "link set eth0 up".to_owned(),
     ]
@@ -229,12 +190,7 @@ fn node_routes(addresses: Addresses, node: u8) -> Vec<String> {
         REFUSE_THE_REST.to_owned(),
     ];
     let others = NODES.into_iter().filter(|other| *other != node);
-    lines.extend(others.map(|other| {
-        format!(
-            "route add 10.244.{other}.0/24 via {}",
-            addresses.node(other)
-        )
-    }));
+    lines.extend(others.map(|other| format!("route add 10.244.{other}.0/24 via {}", addresses.node(other))));
     lines
 }
 
@@ -264,9 +220,7 @@ fn need_bridge_netfilter() -> Result<()> {
 
 /// What is below /proc/sys/net is that of the namespace of who asks.
 fn set_kernel_parameters(namespace: &Path, parameters: &[(&str, u8)]) -> Result<()> {
-    let script: Vec<_> = parameters
-        .iter()
-        .map(|(name, value)| format!("echo {value} > /proc/sys/net/{name}"))
-        .collect();
+    let script: Vec<_> =
+        parameters.iter().map(|(name, value)| format!("echo {value} > /proc/sys/net/{name}")).collect();
     output(inside(namespace, "sh").args(["-c", &script.join(" && ")])).map(drop)
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
 };
 
 /// A certificate authority whose files lie in one directory as `<name>.crt` and `<name>.key`.
@@ -30,22 +30,16 @@ pub struct Identity {
 impl Authority {
     /// Opens the authority `name` in `directory`, which is made when it is not there.
     pub fn open_or_create(directory: &Path, name: &str) -> Result<Self> {
-        fs::create_dir_all(directory)
-            .with_context(|| format!("cannot create {}", directory.display()))?;
+        fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let certificate_file = directory.join(format!("{name}.crt"));
         let key_file = directory.join(format!("{name}.key"));
         if !(certificate_file.exists() && key_file.exists()) {
             let key = KeyPair::generate()?;
             let mut params = CertificateParams::default();
-            params
-                .distinguished_name
-                .push(DnType::CommonName, format!("clearwater-testbed-{name}"));
+            params.distinguished_name.push(DnType::CommonName, format!("clearwater-testbed-{name}"));
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            params.key_usages = vec![
-                KeyUsagePurpose::KeyCertSign,
-                KeyUsagePurpose::CrlSign,
-                KeyUsagePurpose::DigitalSignature,
-            ];
+            params.key_usages =
+                vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
             let certificate = params.self_signed(&key)?;
             write_private(&key_file, &key.serialize_pem())?;
             write(&certificate_file, &certificate.pem())?;
@@ -53,17 +47,9 @@ impl Authority {
         let certificate = read(&certificate_file)?;
         let key = KeyPair::from_pem(&read(&key_file)?)
             .with_context(|| format!("{} is not a private key", key_file.display()))?;
-        let issuer = Issuer::from_ca_cert_pem(&certificate, key).with_context(|| {
-            format!(
-                "{} is not an authority's certificate",
-                certificate_file.display()
-            )
-        })?;
-        Ok(Self {
-            directory: directory.to_owned(),
-            certificate,
-            issuer,
-        })
+        let issuer = Issuer::from_ca_cert_pem(&certificate, key)
+            .with_context(|| format!("{} is not an authority's certificate", certificate_file.display()))?;
+        Ok(Self { directory: directory.to_owned(), certificate, issuer })
     }
 
     /// The authority's certificate, PEM.
@@ -80,38 +66,23 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, user);
         if let Some(group) = group {
-            params
-                .distinguished_name
-                .push(DnType::OrganizationName, group);
+            params.distinguished_name.push(DnType::OrganizationName, group);
         }
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ClientAuth,
-            ExtendedKeyUsagePurpose::ServerAuth,
-        ];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
         for address in addresses {
             params.subject_alt_names.push(match address.parse() {
                 Ok(ip) => SanType::IpAddress(ip),
                 Err(_) => SanType::DnsName((*address).try_into()?),
             });
         }
-        let certificate = params
-            .signed_by(&key, &self.issuer)
-            .with_context(|| format!("cannot issue a certificate for {user}"))?;
-        Ok(Identity {
-            certificate: certificate.pem(),
-            key: key.serialize_pem(),
-        })
+        let certificate =
+            params.signed_by(&key, &self.issuer).with_context(|| format!("cannot issue a certificate for {user}"))?;
+        Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem() })
     }
 
     /// [`Self::issue`], kept as `<name>.crt` and `<name>.key` and not issued again while these exist.
-    pub fn keep(
-        &self,
-        name: &str,
-        user: &str,
-        group: Option<&str>,
-        addresses: &[&str],
-    ) -> Result<Identity> {
+    pub fn keep(&self, name: &str, user: &str, group: Option<&str>, addresses: &[&str]) -> Result<Identity> {
         let certificate_file = self.directory.join(format!("{name}.crt"));
         let key_file = self.directory.join(format!("{name}.key"));
         if !(certificate_file.exists() && key_file.exists()) {
@@ -119,10 +90,7 @@ impl Authority {
             write_private(&key_file, &identity.key)?;
             write(&certificate_file, &identity.certificate)?;
         }
-        Ok(Identity {
-            certificate: read(&certificate_file)?,
-            key: read(&key_file)?,
-        })
+        Ok(Identity { certificate: read(&certificate_file)?, key: read(&key_file)? })
     }
 }
 
@@ -159,24 +127,11 @@ mod tests {
     fn an_authority_is_found_again_and_identities_are_kept() {
         let directory = tempfile::tempdir().unwrap();
         let first = Authority::open_or_create(directory.path(), "ca").unwrap();
-        let identity = first
-            .keep(
-                "admin",
-                "admin",
-                Some("system:masters"),
-                &["127.0.0.1", "localhost"],
-            )
-            .unwrap();
+        let identity = first.keep("admin", "admin", Some("system:masters"), &["127.0.0.1", "localhost"]).unwrap();
         let again = Authority::open_or_create(directory.path(), "ca").unwrap();
         assert_eq!(first.certificate(), again.certificate());
-        assert_eq!(
-            again.keep("admin", "other", None, &[]).unwrap().certificate,
-            identity.certificate
-        );
-        let mode = fs::metadata(directory.path().join("admin.key"))
-            .unwrap()
-            .permissions()
-            .mode();
+        assert_eq!(again.keep("admin", "other", None, &[]).unwrap().certificate, identity.certificate);
+        let mode = fs::metadata(directory.path().join("admin.key")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 }

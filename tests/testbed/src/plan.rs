@@ -6,9 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::layout::Layout;
-use crate::net::{
-    Addresses, CONTROL_PLANE, DNS_ADDRESS, NODES, POD_RANGE, SERVICE_RANGE, node_namespace,
-};
+use crate::net::{Addresses, CONTROL_PLANE, DNS_ADDRESS, NODES, POD_RANGE, SERVICE_RANGE, node_namespace};
 use crate::process::{Part, Process};
 
 /// Kubernetes' version, as in `go/go.mod`.
@@ -79,11 +77,7 @@ impl Plan {
 
     /// Where a part's kubeconfig is.
     pub(crate) fn kubeconfig(&self, user: &str) -> PathBuf {
-        if user == "admin" {
-            self.layout.kubeconfig()
-        } else {
-            self.layout.etc().join(format!("{user}.kubeconfig"))
-        }
+        if user == "admin" { self.layout.kubeconfig() } else { self.layout.etc().join(format!("{user}.kubeconfig")) }
     }
 
     pub(crate) fn containerd_socket(&self, node: u8) -> PathBuf {
@@ -117,31 +111,16 @@ impl Plan {
     pub(crate) fn files(&self) -> Vec<(PathBuf, String)> {
         let etc = self.layout.etc();
         let mut all = vec![
-            (
-                etc.join("audit-policy.yaml"),
-                include_str!("audit-policy.yaml").to_owned(),
-            ),
+            (etc.join("audit-policy.yaml"), include_str!("audit-policy.yaml").to_owned()),
             // No name server: what the cluster does not know does not exist.
             (etc.join("resolv.conf"), "options ndots:1\n".to_owned()),
             (etc.join("objects.yaml"), self.objects()),
         ];
         for node in NODES {
-            all.push((
-                etc.join(format!("containerd-{node}.toml")),
-                self.containerd(node),
-            ));
-            all.push((
-                etc.join(format!("kubelet-{node}.yaml")),
-                pretty(&self.kubelet(node)),
-            ));
-            all.push((
-                etc.join(format!("proxy-{node}.yaml")),
-                pretty(&self.proxy(node)),
-            ));
-            all.push((
-                self.layout.node_data(node).join("cni/10-bridge.conflist"),
-                pretty(&self.cni(node)),
-            ));
+            all.push((etc.join(format!("containerd-{node}.toml")), self.containerd(node)));
+            all.push((etc.join(format!("kubelet-{node}.yaml")), pretty(&self.kubelet(node))));
+            all.push((etc.join(format!("proxy-{node}.yaml")), pretty(&self.proxy(node))));
+            all.push((self.layout.node_data(node).join("cni/10-bridge.conflist"), pretty(&self.cni(node))));
         }
         all
     }
@@ -157,19 +136,12 @@ impl Plan {
         let fixed = include_str!("objects.yaml")
             .replace("DNS_ADDRESS", DNS_ADDRESS)
             .replace("COREDNS_IMAGE", &coredns_image())
-            .replace(
-                "READY_PERIOD",
-                if self.options.lifelike { "10" } else { "1" },
-            );
+            .replace("READY_PERIOD", if self.options.lifelike { "10" } else { "1" });
         format!("{fixed}---\n{}\n", pretty(&corefile))
     }
 
     fn corefile(&self) -> String {
-        let (ttl, cache, reload) = if self.options.lifelike {
-            (30, 30, "reload")
-        } else {
-            (5, 5, "reload 2s 1s")
-        };
+        let (ttl, cache, reload) = if self.options.lifelike { (30, 30, "reload") } else { (5, 5, "reload 2s 1s") };
         format!(
             ".:53 {{\n    errors\n    health {{\n       lameduck 5s\n    }}\n    ready\n    \
              kubernetes {CLUSTER_DOMAIN} in-addr.arpa ip6.arpa {{\n       pods insecure\n       \
@@ -305,16 +277,10 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
         let on_node = |node: u8| Some(self.layout.namespace(&node_namespace(node)));
         let (namespace, mut command, flags): (_, _, Vec<(&str, String)>) = match part {
             Part::Etcd => (control_plane, program("etcd"), self.etcd_flags()),
-            Part::ApiServer => (
-                control_plane,
-                program("kube-apiserver"),
-                self.apiserver_flags(),
-            ),
-            Part::ControllerManager => (
-                control_plane,
-                program("kube-controller-manager"),
-                self.controller_manager_flags(),
-            ),
+            Part::ApiServer => (control_plane, program("kube-apiserver"), self.apiserver_flags()),
+            Part::ControllerManager => {
+                (control_plane, program("kube-controller-manager"), self.controller_manager_flags())
+            }
             Part::Scheduler => {
                 let kubeconfig = text(self.kubeconfig("scheduler"));
                 let flags = vec![("kubeconfig", kubeconfig), ("leader-elect", "false".into())];
@@ -330,40 +296,20 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
                     ("namespaces", text(self.layout.run().join("net"))),
                     ("cluster", self.layout.name().to_owned()),
                 ];
-                (
-                    None,
-                    vec![text(&self.programs.helper), "controllers".to_owned()],
-                    flags,
-                )
+                (None, vec![text(&self.programs.helper), "controllers".to_owned()], flags)
             }
             Part::Containerd(node) => {
                 let config = self.etc(&format!("containerd-{node}.toml"));
-                (
-                    on_node(node),
-                    vec!["containerd".to_owned()],
-                    vec![("config", config), ("log-level", "warn".into())],
-                )
+                (on_node(node), vec!["containerd".to_owned()], vec![("config", config), ("log-level", "warn".into())])
             }
             Part::Kubelet(node) => (on_node(node), program("kubelet"), self.kubelet_flags(node)),
             Part::Proxy(node) => {
                 let config = self.etc(&format!("proxy-{node}.yaml"));
-                (
-                    on_node(node),
-                    program("kube-proxy"),
-                    vec![("config", config)],
-                )
+                (on_node(node), program("kube-proxy"), vec![("config", config)])
             }
         };
-        command.extend(
-            flags
-                .into_iter()
-                .map(|(name, value)| format!("--{name}={value}")),
-        );
-        Process {
-            part,
-            namespace,
-            command,
-        }
+        command.extend(flags.into_iter().map(|(name, value)| format!("--{name}={value}")));
+        Process { part, namespace, command }
     }
 
     fn etcd_flags(&self) -> Vec<(&'static str, String)> {
@@ -372,10 +318,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
             ("listen-client-urls", "http://127.0.0.1:2379".into()),
             ("advertise-client-urls", "http://127.0.0.1:2379".into()),
             ("listen-peer-urls", "http://127.0.0.1:2380".into()),
-            (
-                "initial-advertise-peer-urls",
-                "http://127.0.0.1:2380".into(),
-            ),
+            ("initial-advertise-peer-urls", "http://127.0.0.1:2380".into()),
             ("initial-cluster", "default=http://127.0.0.1:2380".into()),
             ("log-level", "warn".into()),
             // The data of a test cluster need not outlive the machine, and waiting for the disk costs seconds.
@@ -398,10 +341,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
             ("enable-aggregator-routing", "true".into()),
             ("etcd-servers", "http://127.0.0.1:2379".into()),
             ("kubelet-certificate-authority", self.pki("ca.crt")),
-            (
-                "kubelet-client-certificate",
-                self.pki("apiserver-kubelet.crt"),
-            ),
+            ("kubelet-client-certificate", self.pki("apiserver-kubelet.crt")),
             ("kubelet-client-key", self.pki("apiserver-kubelet.key")),
             // A node's name resolves nowhere.
             ("kubelet-preferred-address-types", "InternalIP".into()),
@@ -409,26 +349,14 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
             ("proxy-client-cert-file", self.pki("front-proxy.crt")),
             ("proxy-client-key-file", self.pki("front-proxy.key")),
             ("requestheader-allowed-names", "front-proxy-client".into()),
-            (
-                "requestheader-client-ca-file",
-                self.pki("front-proxy-ca.crt"),
-            ),
-            (
-                "requestheader-extra-headers-prefix",
-                "X-Remote-Extra-".into(),
-            ),
+            ("requestheader-client-ca-file", self.pki("front-proxy-ca.crt")),
+            ("requestheader-extra-headers-prefix", "X-Remote-Extra-".into()),
             ("requestheader-group-headers", "X-Remote-Group".into()),
             ("requestheader-username-headers", "X-Remote-User".into()),
             ("secure-port", "6443".into()),
-            (
-                "service-account-issuer",
-                format!("https://kubernetes.default.svc.{CLUSTER_DOMAIN}"),
-            ),
+            ("service-account-issuer", format!("https://kubernetes.default.svc.{CLUSTER_DOMAIN}")),
             ("service-account-key-file", self.pki("service-accounts.pub")),
-            (
-                "service-account-signing-key-file",
-                self.pki("service-accounts.key"),
-            ),
+            ("service-account-signing-key-file", self.pki("service-accounts.key")),
             ("service-cluster-ip-range", SERVICE_RANGE.into()),
             ("tls-cert-file", self.pki("apiserver.crt")),
             ("tls-private-key-file", self.pki("apiserver.key")),
@@ -452,18 +380,12 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
             ("kubeconfig", kubeconfig),
             ("leader-elect", "false".into()),
             ("root-ca-file", self.pki("ca.crt")),
-            (
-                "service-account-private-key-file",
-                self.pki("service-accounts.key"),
-            ),
+            ("service-account-private-key-file", self.pki("service-accounts.key")),
             ("service-cluster-ip-range", SERVICE_RANGE.into()),
             ("use-service-account-credentials", "true".into()),
         ];
         if !self.options.lifelike {
-            flags.push((
-                "horizontal-pod-autoscaler-downscale-stabilization",
-                "10s".into(),
-            ));
+            flags.push(("horizontal-pod-autoscaler-downscale-stabilization", "10s".into()));
             flags.push(("horizontal-pod-autoscaler-sync-period", "2s".into()));
             flags.push(("node-monitor-grace-period", "20s".into()));
             flags.push(("node-monitor-period", "2s".into()));
@@ -477,31 +399,15 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
             ("cert-dir", text(data.join("pki"))),
             ("config", self.etc(&format!("kubelet-{node}.yaml"))),
             ("hostname-override", self.layout.node_name(node)),
-            (
-                "kubeconfig",
-                text(self.kubeconfig(&format!("kubelet-{node}"))),
-            ),
+            ("kubeconfig", text(self.kubeconfig(&format!("kubelet-{node}")))),
             ("node-ip", self.addresses.node(node)),
             ("root-dir", text(data.join("kubelet"))),
         ]
     }
 
     /// A kubeconfig for an identity.
-    pub(crate) fn render_kubeconfig(
-        &self,
-        authority: &str,
-        user: &str,
-        identity: &crate::pki::Identity,
-    ) -> String {
-        kubeconfig(
-            self.layout.name(),
-            &self.server(),
-            authority,
-            user,
-            &identity.certificate,
-            &identity.key,
-            None,
-        )
+    pub(crate) fn render_kubeconfig(&self, authority: &str, user: &str, identity: &crate::pki::Identity) -> String {
+        kubeconfig(self.layout.name(), &self.server(), authority, user, &identity.certificate, &identity.key, None)
     }
 }
 
@@ -517,9 +423,7 @@ pub(crate) fn kubeconfig(
 ) -> String {
     use base64::Engine as _;
     let encode = |pem: &str| base64::engine::general_purpose::STANDARD.encode(pem);
-    let namespace = namespace
-        .map(|name| format!("\n    namespace: {name}"))
-        .unwrap_or_default();
+    let namespace = namespace.map(|name| format!("\n    namespace: {name}")).unwrap_or_default();
     format!(
         "apiVersion: v1
 kind: Config

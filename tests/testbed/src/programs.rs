@@ -15,15 +15,8 @@ use crate::plan::KUBERNETES_VERSION;
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/go");
 
 /// The names under which the one binary acts as another program.
-const KUBE_NAMES: [&str; 7] = [
-    "kubectl",
-    "etcd",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "kubelet",
-    "kube-proxy",
-];
+const KUBE_NAMES: [&str; 7] =
+    ["kubectl", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"];
 
 /// A Go program of the test bed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,10 +48,7 @@ impl Program {
         match self {
             Self::Kube => {
                 let mut parts = KUBERNETES_VERSION.split('.');
-                let (major, minor) = (
-                    parts.next().unwrap_or_default(),
-                    parts.next().unwrap_or_default(),
-                );
+                let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
                 let package = "k8s.io/component-base/version";
                 format!(
                     "-s -w -X {package}.gitVersion=v{KUBERNETES_VERSION} -X {package}.gitMajor={major} \
@@ -79,8 +69,7 @@ impl Program {
             return Ok(binary);
         }
         fs::create_dir_all(cache_directory()?)?;
-        let lock = File::create(directory.with_extension("lock"))
-            .context("cannot create a lock file in the cache")?;
+        let lock = File::create(directory.with_extension("lock")).context("cannot create a lock file in the cache")?;
         lock.lock().context("cannot lock the cache")?;
         if !binary.exists() {
             self.build(&directory, say)?;
@@ -97,10 +86,7 @@ impl Program {
     /// Where the built program is or will be.
     fn directory(self) -> Result<PathBuf> {
         let sources = Path::new(SOURCES);
-        let mut inputs = vec![
-            go(&["env", "GOVERSION", "GOARCH"])?.into_bytes(),
-            self.link_flags().into_bytes(),
-        ];
+        let mut inputs = vec![go(&["env", "GOVERSION", "GOARCH"])?.into_bytes(), self.link_flags().into_bytes()];
         let mut files = vec![sources.join("go.mod"), sources.join("go.sum")];
         let own = sources.join(self.name());
         for entry in fs::read_dir(&own).with_context(|| format!("cannot read {}", own.display()))? {
@@ -108,15 +94,8 @@ impl Program {
         }
         files.sort();
         for file in files {
-            inputs.push(
-                file.display()
-                    .to_string()
-                    .trim_start_matches(SOURCES)
-                    .as_bytes()
-                    .to_vec(),
-            );
-            inputs
-                .push(fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?);
+            inputs.push(file.display().to_string().trim_start_matches(SOURCES).as_bytes().to_vec());
+            inputs.push(fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?);
         }
         let inputs: Vec<&[u8]> = inputs.iter().map(Vec::as_slice).collect();
         cached(self.name(), &inputs)
@@ -124,22 +103,12 @@ impl Program {
 
     fn build(self, directory: &Path, say: &dyn Fn(&str)) -> Result<()> {
         let name = self.name();
-        say(&format!(
-            "building {name}; minutes the first time, seconds when Go's build cache is warm"
-        ));
+        say(&format!("building {name}; minutes the first time, seconds when Go's build cache is warm"));
         let temporary = directory.with_extension(format!("part-{}", std::process::id()));
-        fs::create_dir_all(&temporary)
-            .with_context(|| format!("cannot create {}", temporary.display()))?;
+        fs::create_dir_all(&temporary).with_context(|| format!("cannot create {}", temporary.display()))?;
         let mut command = Command::new("nice");
         command
-            .args([
-                "go",
-                "build",
-                "-trimpath",
-                "-buildvcs=false",
-                "-mod=readonly",
-                "-ldflags",
-            ])
+            .args(["go", "build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags"])
             .arg(self.link_flags())
             .arg("-o")
             .arg(temporary.join(name))
@@ -149,12 +118,10 @@ impl Program {
         output(&mut command).with_context(|| format!("cannot build {name}"))?;
         if self == Self::Kube {
             for link in KUBE_NAMES {
-                symlink(name, temporary.join(link))
-                    .with_context(|| format!("cannot link {link}"))?;
+                symlink(name, temporary.join(link)).with_context(|| format!("cannot link {link}"))?;
             }
         }
-        fs::rename(&temporary, directory)
-            .with_context(|| format!("cannot put {name} into the cache"))
+        fs::rename(&temporary, directory).with_context(|| format!("cannot put {name} into the cache"))
     }
 }
 
@@ -174,9 +141,6 @@ mod tests {
     fn the_versions_named_here_are_those_of_the_go_module() {
         let module = fs::read_to_string(Path::new(SOURCES).join("go.mod")).unwrap();
         assert!(module.contains(&format!("k8s.io/kubernetes v{KUBERNETES_VERSION}\n")));
-        assert!(module.contains(&format!(
-            "github.com/coredns/coredns v{}\n",
-            crate::plan::COREDNS_VERSION
-        )));
+        assert!(module.contains(&format!("github.com/coredns/coredns v{}\n", crate::plan::COREDNS_VERSION)));
     }
 }

@@ -1,0 +1,359 @@
+//! What applying a deployment would do to each object, and doing it: server-side apply with one field manager.
+
+use std::time::Duration;
+
+use clearwater::event::Operation;
+use clearwater::manifest::{Item, Lifecycle, Object};
+use futures::{StreamExt, stream};
+use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use serde_json::Value;
+use thiserror::Error;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::cluster::{Cluster, FIELD_MANAGER, is_passing, say};
+
+/// How many objects are asked about at the same time.
+const AT_ONCE: usize = 8;
+/// The longest that one request may take.
+const REQUEST: Duration = Duration::from_secs(15);
+
+/// An object of a deployment beside what stands on the cluster.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The object.
+    pub item: Item,
+    /// What applying it would do.
+    pub operation: Operation,
+    /// The difference as a unified diff of YAML; empty where there is none.
+    pub diff: String,
+    /// The version at which its live count was read, for a workload that stands.
+    version: Option<String>,
+}
+
+impl Planned {
+    /// The object as kubectl names it.
+    pub fn name(&self) -> String {
+        name(&self.item.object)
+    }
+}
+
+/// An object as kubectl names it: `kind/name` in lower case.
+pub fn name(object: &Object) -> String {
+    format!("{}/{}", object.kind().to_lowercase(), object.name())
+}
+
+/// Why an object could not be planned or applied.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ApplyError {
+    /// Somebody else owns a field and gave it another value.
+    #[error("{object}: {fields}: set by somebody else to another value")]
+    Conflict {
+        /// The object.
+        object: String,
+        /// The fields with their owners, in the API server's words.
+        fields: String,
+    },
+    /// The API server refuses the object.
+    #[error("{object}: the API server refuses it: {message}")]
+    Refused {
+        /// The object.
+        object: String,
+        /// The API server's words.
+        message: String,
+        /// Whether the user lacks the right.
+        forbidden: bool,
+    },
+    /// The API server could not be asked.
+    #[error("{object}: {message}")]
+    Unreachable {
+        /// The object.
+        object: String,
+        /// What was seen.
+        message: String,
+    },
+}
+
+impl ApplyError {
+    /// What to do about it.
+    pub fn fix(&self) -> String {
+        match self {
+            Self::Conflict { .. } => {
+                "set the field to that value in the deployment file, or take it over with --force-conflicts".to_owned()
+            }
+            Self::Refused { forbidden: true, .. } => {
+                "ask for the right that the message names (kubectl clearwater up --dry-run lists all that are needed)"
+                    .to_owned()
+            }
+            Self::Refused { message, .. }
+                if message.contains("immutable") || message.contains("Forbidden: updates to") =>
+            {
+                "this field cannot be changed on a workload that stands: put the old value back, or take the component \
+                 down first"
+                    .to_owned()
+            }
+            Self::Refused { .. } => "change what the message names in the deployment file".to_owned(),
+            Self::Unreachable { .. } => "check the connection to the API server and try again".to_owned(),
+        }
+    }
+}
+
+fn refusal(object: &str, error: &kube::Error) -> ApplyError {
+    match error {
+        kube::Error::Api(status) if status.code == 409 => ApplyError::Conflict {
+            object: object.to_owned(),
+            fields: status.details.as_ref().map_or_else(
+                || status.message.clone(),
+                |d| {
+                    let causes: Vec<_> = d.causes.iter().map(|c| format!("{} ({})", c.field, c.message)).collect();
+                    if causes.is_empty() { status.message.clone() } else { causes.join(", ") }
+                },
+            ),
+        },
+        kube::Error::Api(status) if !is_passing(error) => ApplyError::Refused {
+            object: object.to_owned(),
+            message: status.message.clone(),
+            forbidden: status.is_forbidden() && !status.message.contains("exceeded quota"),
+        },
+        other => ApplyError::Unreachable { object: object.to_owned(), message: say(other) },
+    }
+}
+
+fn params(force: bool, dry: bool) -> PatchParams {
+    let params = PatchParams { dry_run: dry, ..PatchParams::apply(FIELD_MANAGER).validation_strict() };
+    if force { params.force() } else { params }
+}
+
+/// Compares every object with what stands. `namespace_exists` tells whether dry runs have somewhere to run.
+pub async fn plan(
+    cluster: &Cluster,
+    items: &[Item],
+    namespace_exists: bool,
+    force: bool,
+) -> Vec<Result<Planned, ApplyError>> {
+    stream::iter(items.iter().cloned())
+        .map(|item| async move {
+            if namespace_exists {
+                plan_one(cluster, item, force).await
+            } else {
+                Ok(Planned { item, operation: Operation::Create, diff: String::new(), version: None })
+            }
+        })
+        .buffered(AT_ONCE)
+        .collect()
+        .await
+}
+
+async fn plan_one(cluster: &Cluster, item: Item, force: bool) -> Result<Planned, ApplyError> {
+    let object = &item.object;
+    let name = name(object);
+    let api = cluster.dynamic(object.api_version(), object.kind());
+    let late = || ApplyError::Unreachable {
+        object: name.clone(),
+        message: format!("no answer from the API server within {} s", REQUEST.as_secs()),
+    };
+    let live = timeout(REQUEST, api.get_opt(object.name())).await.map_err(|_| late())?;
+    let live = live.map_err(|e| refusal(&name, &e))?;
+    let planned = |operation, diff, version| Planned { item: item.clone(), operation, diff, version };
+    if live.is_some() && item.lifecycle == Lifecycle::CreatedOnce {
+        return Ok(planned(Operation::Keep, String::new(), None));
+    }
+    let body = body(object, None, None);
+    let dry = timeout(REQUEST, api.patch(object.name(), &params(force, true), &Patch::Apply(&body))).await;
+    let dry = dry.map_err(|_| late())?.map_err(|e| refusal(&name, &e))?;
+    let Some(live) = live else {
+        return Ok(planned(Operation::Create, String::new(), None));
+    };
+    let version = live.metadata.resource_version.clone();
+    let diff = difference(&name, &live, &dry);
+    let operation = if diff.is_empty() { Operation::Keep } else { Operation::Change };
+    Ok(planned(operation, diff, version))
+}
+
+fn body(object: &Object, version: Option<&str>, replicas: Option<i64>) -> Value {
+    let mut body = serde_json::to_value(object).unwrap_or_default();
+    if let Some(version) = version {
+        body["metadata"]["resourceVersion"] = version.into();
+    }
+    if let Some(replicas) = replicas {
+        body["spec"]["replicas"] = replicas.into();
+    }
+    body
+}
+
+/// The object without what only the API server writes.
+fn bare(object: &DynamicObject) -> Value {
+    let mut value = serde_json::to_value(object).unwrap_or_default();
+    if let Some(map) = value.as_object_mut() {
+        map.remove("status");
+    }
+    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+        for field in ["managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink"] {
+            metadata.remove(field);
+        }
+    }
+    value
+}
+
+/// The difference between two states of an object, as a unified diff of YAML. A Secret's values are hidden: only that
+/// they differ is shown.
+fn difference(name: &str, live: &DynamicObject, wanted: &DynamicObject) -> String {
+    let (mut old, mut new) = (bare(live), bare(wanted));
+    if old == new {
+        return String::new();
+    }
+    if name.starts_with("secret/") {
+        hide(&mut old, &mut new);
+    }
+    let text = |v: &Value| clearwater::yaml::write_one(v).unwrap_or_else(|_| v.to_string());
+    let (old, new) = (text(&old), text(&new));
+    similar::TextDiff::from_lines(&old, &new)
+        .unified_diff()
+        .context_radius(2)
+        .header(&format!("{name} (live)"), &format!("{name} (after)"))
+        .to_string()
+}
+
+fn hide(old: &mut Value, new: &mut Value) {
+    for field in ["data", "stringData"] {
+        let keys: Vec<String> =
+            [&*old, &*new].iter().filter_map(|v| v.get(field)?.as_object()).flat_map(|m| m.keys().cloned()).collect();
+        for key in keys {
+            let same = old.get(field).and_then(|m| m.get(&key)) == new.get(field).and_then(|m| m.get(&key));
+            for (value, text) in
+                [(&mut *old, "(hidden)"), (&mut *new, if same { "(hidden)" } else { "(hidden, differs)" })]
+            {
+                if let Some(slot) = value.get_mut(field).and_then(|m| m.get_mut(&key)) {
+                    *slot = text.into();
+                }
+            }
+        }
+    }
+}
+
+/// Carries a plan for one object out, and yields the object as it was written, or `None` where there was nothing to
+/// write. Trouble that may pass is borne until the deadline.
+pub async fn apply(
+    cluster: &Cluster,
+    planned: &Planned,
+    force: bool,
+    until: Instant,
+) -> Result<Option<DynamicObject>, ApplyError> {
+    if planned.operation == Operation::Keep {
+        return Ok(None);
+    }
+    let mut pause = Duration::from_millis(100);
+    let mut at = planned.version.clone();
+    let mut replicas = None;
+    loop {
+        let error = match attempt(cluster, planned, force, at.as_deref(), replicas).await {
+            Ok(written) => return Ok(written),
+            Err(Attempt::Moved) => {
+                // The count may have been changed by an autoscaler or by hand: read it again, never set it back.
+                match read_again(cluster, &planned.item.object).await {
+                    Ok((version, count)) => {
+                        (at, replicas) = (version, count);
+                        ApplyError::Unreachable { object: planned.name(), message: "it keeps changing".to_owned() }
+                    }
+                    Err(error) => error,
+                }
+            }
+            Err(Attempt::Failed(error)) => error,
+        };
+        if !matches!(error, ApplyError::Unreachable { .. }) || Instant::now() + pause >= until {
+            return Err(error);
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}
+
+enum Attempt {
+    Moved,
+    Failed(ApplyError),
+}
+
+async fn attempt(
+    cluster: &Cluster,
+    planned: &Planned,
+    force: bool,
+    version: Option<&str>,
+    replicas: Option<i64>,
+) -> Result<Option<DynamicObject>, Attempt> {
+    let object = &planned.item.object;
+    let name = planned.name();
+    let api = cluster.dynamic(object.api_version(), object.kind());
+    let counted = object.replicas().is_some();
+    let body = body(object, version.filter(|_| counted), replicas.filter(|_| counted));
+    let outcome = if planned.item.lifecycle == Lifecycle::CreatedOnce {
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let body: DynamicObject = serde_json::from_value(body).map_err(|e| {
+            Attempt::Failed(ApplyError::Refused { object: name.clone(), message: e.to_string(), forbidden: false })
+        })?;
+        match timeout(REQUEST, api.create(&params, &body)).await {
+            // Somebody else made it in the meantime; what is in it is theirs and in use.
+            Ok(Err(kube::Error::Api(status))) if status.is_already_exists() => return Ok(None),
+            outcome => outcome,
+        }
+    } else {
+        timeout(REQUEST, api.patch(object.name(), &params(force, false), &Patch::Apply(&body))).await
+    };
+    match outcome {
+        Ok(Ok(written)) => Ok(Some(written)),
+        Ok(Err(kube::Error::Api(status)))
+            if status.code == 409
+                && !status
+                    .details
+                    .as_ref()
+                    .is_some_and(|d| d.causes.iter().any(|c| c.reason == "FieldManagerConflict")) =>
+        {
+            Err(Attempt::Moved)
+        }
+        Ok(Err(error)) => Err(Attempt::Failed(refusal(&name, &error))),
+        Err(_) => Err(Attempt::Failed(ApplyError::Unreachable {
+            object: name,
+            message: format!("no answer from the API server within {} s", REQUEST.as_secs()),
+        })),
+    }
+}
+
+async fn read_again(cluster: &Cluster, object: &Object) -> Result<(Option<String>, Option<i64>), ApplyError> {
+    let api = cluster.dynamic(object.api_version(), object.kind());
+    let live = api.get_opt(object.name()).await.map_err(|e| refusal(&name(object), &e))?;
+    Ok(live.map_or((None, None), |live| {
+        let count = live.data.pointer("/spec/replicas").and_then(Value::as_i64);
+        (live.metadata.resource_version, count)
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn object(value: Value) -> DynamicObject {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn what_the_server_writes_is_no_difference() {
+        let live = object(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "uid": "1",
+            "resourceVersion": "5", "managedFields": [{"manager": "x"}]}, "data": {"a": "1"}}));
+        let dry = object(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "uid": "1",
+            "resourceVersion": "6", "managedFields": [{"manager": "y"}]}, "data": {"a": "1"}}));
+        assert_eq!(difference("configmap/c", &live, &dry), "");
+    }
+
+    #[test]
+    fn a_difference_is_shown_as_yaml_and_secrets_are_hidden() {
+        let of = |kind: &str, value: &str| {
+            object(
+                json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "c"}, "data": {"a": value, "b": "same"}}),
+            )
+        };
+        let shown = difference("configmap/c", &of("ConfigMap", "old-value"), &of("ConfigMap", "new-value"));
+        assert!(shown.contains("-  a: old-value\n+  a: new-value"), "{shown}");
+        let shown = difference("secret/c", &of("Secret", "b2xk"), &of("Secret", "bmV3"));
+        assert!(shown.contains("differs") && !shown.contains("b2xk") && !shown.contains("bmV3"), "{shown}");
+    }
+}

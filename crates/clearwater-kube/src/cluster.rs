@@ -1,0 +1,97 @@
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::Client;
+use kube::api::ApiResource;
+use kube::core::GroupVersionKind;
+
+/// The field manager of every write (server-side apply).
+pub const FIELD_MANAGER: &str = "kubectl-clearwater";
+
+/// A namespace of a cluster, and how it is reached.
+#[derive(Clone)]
+pub struct Cluster {
+    /// The client.
+    pub client: Client,
+    /// The namespace.
+    pub namespace: String,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("namespace", &self.namespace).finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// A namespace as this client reaches it.
+    pub fn new(client: Client, namespace: impl Into<String>) -> Self {
+        Self { client, namespace: namespace.into() }
+    }
+
+    /// An interface to the namespace's objects of a type.
+    pub fn api<K>(&self) -> kube::Api<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        kube::Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// An interface to the namespace's objects of a kind that is known by name only.
+    pub fn dynamic(&self, api_version: &str, kind: &str) -> kube::Api<kube::api::DynamicObject> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        kube::Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
+    }
+
+    /// How far the API server's clock is ahead of this machine's. Zero where it does not say.
+    pub async fn clock_skew(&self) -> SignedDuration {
+        let Ok(request) = http::Request::get("/version").body(kube::client::Body::empty()) else {
+            return SignedDuration::ZERO;
+        };
+        let answer = tokio::time::timeout(Duration::from_secs(5), self.client.send(request)).await;
+        let Ok(Ok(response)) = answer else { return SignedDuration::ZERO };
+        let date = response.headers().get(http::header::DATE).and_then(|d| d.to_str().ok());
+        let Some(date) = date.and_then(|d| jiff::fmt::rfc2822::parse(d).ok()) else { return SignedDuration::ZERO };
+        let skew = date.timestamp().duration_since(Timestamp::now());
+        // The header is cut to whole seconds: less than two are no skew.
+        if skew.abs() < SignedDuration::from_secs(2) { SignedDuration::ZERO } else { skew }
+    }
+}
+
+/// What an error of the API means, in one line, without the client's own nesting.
+pub fn say(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => {
+            if status.message.is_empty() {
+                format!("the API server answered {} {}", status.code, status.reason)
+            } else {
+                status.message.clone()
+            }
+        }
+        other => {
+            let mut text = other.to_string();
+            let mut source = std::error::Error::source(other);
+            while let Some(cause) = source {
+                let words = cause.to_string();
+                if !text.contains(&words) {
+                    text = format!("{text}: {words}");
+                }
+                source = cause.source();
+            }
+            text
+        }
+    }
+}
+
+/// Whether asking again may help: the connection broke, or the server is busy or restarting.
+pub fn is_passing(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => {
+            matches!(status.code, 408 | 429 | 500 | 502 | 503 | 504) || status.reason == "ServerTimeout"
+        }
+        kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_) => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,595 @@
+//! Rollouts that cannot succeed, told apart from those that only need time: pure rules over pods, events and exits.
+//!
+//! A rule speaks only where waiting cannot help. `ImagePullBackOff` alone is not such a place, because a registry may be
+//! down or may limit its rate; "manifest unknown" is. Everything else has the deadline of the run.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clearwater::event::FailureKind;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+
+/// How long conditions that may pass are borne.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grace {
+    /// A pod that no node takes.
+    pub unschedulable: Duration,
+    /// The same, where the reason is a node that is not ready or not reachable and may come back.
+    pub flapping: Duration,
+    /// A volume that cannot be mounted because what it names does not exist.
+    pub mount: Duration,
+    /// The window in which three equal exits are a crash loop.
+    pub crash_window: Duration,
+}
+
+impl Default for Grace {
+    fn default() -> Self {
+        Self {
+            unschedulable: Duration::from_secs(30),
+            flapping: Duration::from_secs(150),
+            mount: Duration::from_secs(10),
+            crash_window: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A rollout that cannot succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doom {
+    /// Which rule was met.
+    pub kind: FailureKind,
+    /// The object that shows it, as `kind/name`.
+    pub object: String,
+    /// The container that shows it, where one does.
+    pub container: Option<String>,
+    /// The reason in the API's own words.
+    pub reason: String,
+    /// The causes, outermost first.
+    pub causes: Vec<String>,
+    /// What to do.
+    pub fix: String,
+}
+
+/// What is known of a component's pods.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene<'a> {
+    /// Its pods, those on their way out left out.
+    pub pods: &'a [&'a Pod],
+    /// Events about its pods and its workloads, in any order.
+    pub events: &'a [&'a Event],
+    /// The exits seen so far.
+    pub exits: &'a Exits,
+    /// Since when everything it needs serves; `None` while something does not.
+    pub needs_served_since: Option<Timestamp>,
+    /// Events that last happened before this are history.
+    pub since: Timestamp,
+    /// Now, on the API server's clock as far as it is known.
+    pub now: Timestamp,
+    /// How long what may pass is borne.
+    pub grace: Grace,
+}
+
+/// Exits of containers, gathered from the pods as they change: the API keeps only the last one of each container.
+#[derive(Clone, Debug, Default)]
+pub struct Exits(BTreeMap<(String, String), Vec<Exit>>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Exit {
+    code: i32,
+    reason: String,
+    finished: Timestamp,
+}
+
+impl Exits {
+    /// Takes note of the exits that a pod's status tells.
+    pub fn observe(&mut self, pod: &Pod) {
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        for (status, _) in containers(pod) {
+            let states = [status.last_state.as_ref(), status.state.as_ref()];
+            for ended in states.into_iter().flatten().filter_map(|s| s.terminated.as_ref()) {
+                let Some(finished) = ended.finished_at.as_ref().map(|t| t.0) else { continue };
+                let exit = Exit { code: ended.exit_code, reason: ended.reason.clone().unwrap_or_default(), finished };
+                let known = self.0.entry((uid.clone(), status.name.clone())).or_default();
+                if !known.contains(&exit) {
+                    known.push(exit);
+                    known.sort_by_key(|e| e.finished);
+                }
+            }
+        }
+    }
+
+    /// Forgets a pod that is gone.
+    pub fn forget(&mut self, uid: &str) {
+        self.0.retain(|(pod, _), _| pod != uid);
+    }
+
+    fn of(&self, uid: &str, container: &str) -> &[Exit] {
+        self.0.get(&(uid.to_owned(), container.to_owned())).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Every container of a pod, init containers first, with whether it is one.
+fn containers(pod: &Pod) -> impl Iterator<Item = (&ContainerStatus, bool)> {
+    let status = pod.status.as_ref();
+    let init = status.and_then(|s| s.init_container_statuses.as_ref()).into_iter().flatten().map(|c| (c, true));
+    let main = status.and_then(|s| s.container_statuses.as_ref()).into_iter().flatten().map(|c| (c, false));
+    init.chain(main)
+}
+
+/// The object as kubectl names it.
+pub fn pod_name(pod: &Pod) -> String {
+    format!("pod/{}", pod.metadata.name.as_deref().unwrap_or("?"))
+}
+
+/// When an event last happened.
+pub fn event_time(event: &Event) -> Option<Timestamp> {
+    let series = event.series.as_ref().and_then(|s| s.last_observed_time.as_ref()).map(|t| t.0);
+    series
+        .or_else(|| event.last_timestamp.as_ref().map(|t| t.0))
+        .or_else(|| event.event_time.as_ref().map(|t| t.0))
+        .or_else(|| event.metadata.creation_timestamp.as_ref().map(|t| t.0))
+}
+
+fn event_count(event: &Event) -> i32 {
+    event.series.as_ref().and_then(|s| s.count).or(event.count).unwrap_or(1)
+}
+
+fn about(event: &Event) -> String {
+    let object = &event.involved_object;
+    format!("{}/{}", object.kind.as_deref().unwrap_or("?").to_lowercase(), object.name.as_deref().unwrap_or("?"))
+}
+
+/// What a failed pull means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pull {
+    /// The image or its tag does not exist.
+    NotFound,
+    /// The registry wants to know who asks, or does not let them.
+    Denied,
+    /// It exists, for other processors.
+    WrongArchitecture,
+    /// It exists in a format that the container runtime does not read any more.
+    OldFormat,
+    /// Anything else: it may succeed later.
+    Transient,
+}
+
+/// Reads the text of a failed pull, as container runtimes word it.
+pub fn pull(message: &str) -> Pull {
+    let text = message.to_lowercase();
+    let any = |needles: &[&str]| needles.iter().any(|n| text.contains(n));
+    // What a busy or broken registry says comes first: such answers may carry any of the other words too.
+    if any(&[
+        "toomanyrequests",
+        "too many requests",
+        "429",
+        "timeout",
+        "timed out",
+        "no such host",
+        "connection refused",
+        "connection reset",
+        "unexpected eof",
+        "server misbehaving",
+        "tls handshake",
+        "service unavailable",
+        "502 bad",
+        "503 ",
+        "504 ",
+        "500 internal",
+        "deadline exceeded",
+        "no route to host",
+        "i/o error",
+        "network is unreachable",
+    ]) {
+        return Pull::Transient;
+    }
+    if any(&["no match for platform", "no matching manifest for"]) {
+        return Pull::WrongArchitecture;
+    }
+    if any(&["manifest.v1+prettyjws", "schema 1", "schema version 1"]) {
+        return Pull::OldFormat;
+    }
+    if any(&["pull access denied", "authorization failed", "unauthorized", "403 forbidden", "denied:", "401 "]) {
+        return Pull::Denied;
+    }
+    if any(&[
+        "manifest unknown",
+        "not found",
+        "repository does not exist",
+        "name unknown",
+        "name_unknown",
+        "manifest_unknown",
+        "does not exist",
+    ]) {
+        return Pull::NotFound;
+    }
+    Pull::Transient
+}
+
+/// The first rule that is met, or `None` where waiting may help.
+pub fn judge(scene: &Scene<'_>) -> Option<Doom> {
+    scene.pods.iter().find_map(|pod| pod_doom(scene, pod)).or_else(|| create_doom(scene))
+}
+
+fn pod_doom(scene: &Scene<'_>, pod: &Pod) -> Option<Doom> {
+    let object = pod_name(pod);
+    let doom = |kind, container: Option<&str>, reason: &str, causes: Vec<String>, fix: String| Doom {
+        kind,
+        object: object.clone(),
+        container: container.map(str::to_owned),
+        reason: reason.to_owned(),
+        causes,
+        fix,
+    };
+    for (status, _) in containers(pod) {
+        if let Some(waiting) = status.state.as_ref().and_then(|s| s.waiting.as_ref()) {
+            let reason = waiting.reason.as_deref().unwrap_or_default();
+            let message = waiting.message.as_deref().unwrap_or_default();
+            let found = container_doom(scene, pod, status, reason, message);
+            if let Some((kind, text, fix)) = found {
+                let head = format!("{object}, container {}: {reason}", status.name);
+                return Some(doom(kind, Some(&status.name), reason, vec![head, text], fix));
+            }
+        }
+        let ended = status.last_state.as_ref().and_then(|s| s.terminated.as_ref());
+        let ended = status.state.as_ref().and_then(|s| s.terminated.as_ref()).or(ended);
+        if let Some(ended) = ended {
+            let message = ended.message.as_deref().unwrap_or_default();
+            if message.contains("exec format error") {
+                let head = format!("{object}, container {}: exec format error", status.name);
+                return Some(doom(
+                    FailureKind::WrongArchitecture,
+                    Some(&status.name),
+                    "exec format error",
+                    vec![head, message.trim().to_owned()],
+                    architecture_fix(),
+                ));
+            }
+        }
+        if let Some(found) = crash_doom(scene, pod, status) {
+            return Some(found);
+        }
+    }
+    unschedulable(scene, pod).or_else(|| mount_doom(scene, pod))
+}
+
+pub(crate) fn architecture_fix() -> String {
+    "the images are built for amd64: run them on amd64 nodes (components.NAME.nodeSelector: kubernetes.io/arch: amd64) or \
+     name images for the nodes' own architecture"
+        .to_owned()
+}
+
+fn container_doom(
+    scene: &Scene<'_>,
+    pod: &Pod,
+    status: &ContainerStatus,
+    reason: &str,
+    message: &str,
+) -> Option<(FailureKind, String, String)> {
+    let image = &status.image;
+    match reason {
+        "InvalidImageName" => Some((
+            FailureKind::ImageNotFound,
+            format!("{image:?} is not an image reference: {message}"),
+            "correct images.registry, images.tag or components.NAME.image in the deployment file".to_owned(),
+        )),
+        "ErrImageNeverPull" => Some((
+            FailureKind::ImageNotFound,
+            format!("{message} (pull policy Never)"),
+            "load the image on the node, or set images.pullPolicy: IfNotPresent".to_owned(),
+        )),
+        "ErrImagePull" | "ImagePullBackOff" => {
+            // Kubelets before 1.30 keep the pull's own words out of ImagePullBackOff; the event has them.
+            let mut words = message.to_owned();
+            let name = pod.metadata.name.as_deref();
+            if pull(&words) == Pull::Transient
+                && let Some(event) = newest(scene, |e| {
+                    e.involved_object.name.as_deref() == name
+                        && e.reason.as_deref() == Some("Failed")
+                        && e.message
+                            .as_deref()
+                            .is_some_and(|m| m.contains("Failed to pull image") && m.contains(image.as_str()))
+                })
+            {
+                words = event.message.clone().unwrap_or_default();
+            }
+            let words = words.trim().to_owned();
+            match pull(&words) {
+                Pull::NotFound => Some((
+                    FailureKind::ImageNotFound,
+                    words,
+                    format!(
+                        "{image} does not exist: correct images.registry, images.tag or components.NAME.image in the \
+                             deployment file, or push the image"
+                    ),
+                )),
+                Pull::Denied => Some((
+                    FailureKind::ImageNotFound,
+                    words,
+                    format!(
+                        "the registry of {image} wants to know who asks, or there is no such image: check its name, or \
+                             name a Secret of type kubernetes.io/dockerconfigjson in images.pullSecrets"
+                    ),
+                )),
+                Pull::WrongArchitecture => Some((FailureKind::WrongArchitecture, words, architecture_fix())),
+                Pull::OldFormat => Some((
+                    FailureKind::ImageNotFound,
+                    words,
+                    format!(
+                        "{image} is stored in manifest schema 1, which container runtimes refuse today: pull it with an \
+                             old docker and push it again"
+                    ),
+                )),
+                Pull::Transient => None,
+            }
+        }
+        "CreateContainerConfigError" if !message.contains("timed out waiting for the condition") => Some((
+            FailureKind::Config,
+            message.to_owned(),
+            "make the object or key that the message names, or take the reference to it out of the deployment file"
+                .to_owned(),
+        )),
+        "RunContainerError" | "CreateContainerError" | "StartError" if message.contains("exec format error") => {
+            Some((FailureKind::WrongArchitecture, message.to_owned(), architecture_fix()))
+        }
+        "RunContainerError" | "CreateContainerError" | "StartError"
+            if message.contains("executable file not found") || message.contains("no command specified") =>
+        {
+            Some((
+                FailureKind::Config,
+                message.to_owned(),
+                format!("{image} does not hold the program that is to be started: is it an image of this component?"),
+            ))
+        }
+        _ => None,
+    }
+}
+
+fn crash_doom(scene: &Scene<'_>, pod: &Pod, status: &ContainerStatus) -> Option<Doom> {
+    let since = scene.needs_served_since?;
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    let exits = scene.exits.of(uid, &status.name);
+    let seen: Vec<&Exit> = exits.iter().filter(|e| e.finished >= since).collect();
+    let window = scene.grace.crash_window;
+    let triple = seen.windows(3).any(|w| {
+        w[0].code == w[1].code
+            && w[1].code == w[2].code
+            && w[2].code == seen.last().map_or(w[2].code, |l| l.code)
+            && Duration::try_from(w[2].finished.duration_since(w[0].finished)).is_ok_and(|d| d <= window)
+    });
+    // A loop that began before this run: its pod never ran without what it needs, and it has ended three times at least.
+    let waiting = status.state.as_ref().and_then(|s| s.waiting.as_ref()).and_then(|w| w.reason.as_deref());
+    let started = pod.status.as_ref().and_then(|s| s.start_time.as_ref()).map(|t| t.0);
+    let older = waiting == Some("CrashLoopBackOff") && status.restart_count >= 3 && started.is_some_and(|s| s >= since);
+    if !triple && !older {
+        return None;
+    }
+    let last = exits.last()?;
+    let why = match last.reason.as_str() {
+        "OOMKilled" => "it was killed because it used more memory than its limit".to_owned(),
+        "" | "Error" | "Completed" => format!("exit code {}", last.code),
+        reason => format!("{reason}, exit code {}", last.code),
+    };
+    let fix = if last.reason == "OOMKilled" {
+        "raise components.NAME.resources.limits.memory in the deployment file".to_owned()
+    } else {
+        "see the last lines of its log".to_owned()
+    };
+    let count = exits.len().max(usize::try_from(status.restart_count).unwrap_or(0));
+    Some(Doom {
+        kind: FailureKind::CrashLoop,
+        object: pod_name(pod),
+        container: Some(status.name.clone()),
+        reason: "CrashLoopBackOff".to_owned(),
+        causes: vec![format!("{}, container {}: ended {count} times in the same way", pod_name(pod), status.name), why],
+        fix,
+    })
+}
+
+fn unschedulable(scene: &Scene<'_>, pod: &Pod) -> Option<Doom> {
+    let condition =
+        pod.status.as_ref()?.conditions.as_ref()?.iter().find(|c| {
+            c.type_ == "PodScheduled" && c.status == "False" && c.reason.as_deref() == Some("Unschedulable")
+        })?;
+    let message = condition.message.clone().unwrap_or_default();
+    let since = condition.last_transition_time.as_ref().map(|t| t.0).or(pod
+        .metadata
+        .creation_timestamp
+        .as_ref()
+        .map(|t| t.0))?;
+    let flapping = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "no nodes available"];
+    let grace =
+        if flapping.iter().any(|f| message.contains(f)) { scene.grace.flapping } else { scene.grace.unschedulable };
+    // Bounded by the run's own begin, so that a node that has just come back gets its chance.
+    let waited = Duration::try_from(scene.now.duration_since(since.max(scene.since))).unwrap_or_default();
+    let name = pod.metadata.name.as_deref();
+    let scaling_up = scene
+        .events
+        .iter()
+        .any(|e| e.involved_object.name.as_deref() == name && e.reason.as_deref() == Some("TriggeredScaleUp"));
+    if waited < grace || scaling_up {
+        return None;
+    }
+    Some(Doom {
+        kind: FailureKind::Unschedulable,
+        object: pod_name(pod),
+        container: None,
+        reason: "Unschedulable".to_owned(),
+        causes: vec![format!("{}: no node has taken it for {} s", pod_name(pod), waited.as_secs()), message],
+        fix:
+            "add a node, free what the message names, or change components.NAME.resources, nodeSelector or tolerations"
+                .to_owned(),
+    })
+}
+
+fn mount_doom(scene: &Scene<'_>, pod: &Pod) -> Option<Doom> {
+    let name = pod.metadata.name.as_deref();
+    let event = newest(scene, |e| {
+        e.involved_object.name.as_deref() == name
+            && e.reason.as_deref() == Some("FailedMount")
+            && e.message.as_deref().is_some_and(|m| m.contains("not found") || m.contains("non-existent"))
+    })?;
+    let created = pod.metadata.creation_timestamp.as_ref().map(|t| t.0)?;
+    let waited = Duration::try_from(scene.now.duration_since(created.max(scene.since))).unwrap_or_default();
+    if event_count(event) < 2 || waited < scene.grace.mount {
+        return None;
+    }
+    Some(Doom {
+        kind: FailureKind::Config,
+        object: pod_name(pod),
+        container: None,
+        reason: "FailedMount".to_owned(),
+        causes: vec![
+            format!("{}: a volume cannot be mounted", pod_name(pod)),
+            event.message.clone().unwrap_or_default(),
+        ],
+        fix: "make the object that the message names".to_owned(),
+    })
+}
+
+/// A controller that may not create pods says so in events only.
+fn create_doom(scene: &Scene<'_>) -> Option<Doom> {
+    let event = newest(scene, |e| e.reason.as_deref() == Some("FailedCreate"))?;
+    // A pod made after the failure shows that it has passed.
+    let made = scene.pods.iter().filter_map(|p| p.metadata.creation_timestamp.as_ref()).map(|t| t.0).max();
+    if made > event_time(event) {
+        return None;
+    }
+    let message = event.message.clone().unwrap_or_default();
+    let text = message.to_lowercase();
+    let lasting = [
+        "exceeded quota",
+        "violates podsecurity",
+        "denied the request",
+        "is invalid",
+        "invalid value",
+        "must specify",
+        "maximum",
+        "minimum",
+        "forbidden: unable to validate",
+    ];
+    let passing = [
+        "error looking up service account",
+        "timeout",
+        "connection refused",
+        "etcdserver",
+        "try again",
+        "failed calling webhook",
+        "object has been modified",
+        "status unknown for quota",
+    ];
+    if passing.iter().any(|p| text.contains(p)) || !lasting.iter().any(|l| text.contains(l)) {
+        return None;
+    }
+    let fix = if text.contains("exceeded quota") {
+        "raise the quota, or lower components.NAME.resources and replicas in the deployment file".to_owned()
+    } else if text.contains("violates podsecurity") {
+        "put the namespace on a policy that allows these pods (label pod-security.kubernetes.io/enforce), or take out of \
+         the deployment file what the message names"
+            .to_owned()
+    } else {
+        "change what the message names, in the deployment file or in the policy".to_owned()
+    };
+    Some(Doom {
+        kind: FailureKind::CannotCreate,
+        object: about(event),
+        container: None,
+        reason: "FailedCreate".to_owned(),
+        causes: vec![format!("{}: its pods are refused", about(event)), message],
+        fix,
+    })
+}
+
+fn newest<'a>(scene: &Scene<'a>, wanted: impl Fn(&Event) -> bool) -> Option<&'a Event> {
+    scene
+        .events
+        .iter()
+        .copied()
+        .filter(|e| event_time(e).is_none_or(|t| t.as_second() >= scene.since.as_second()) && wanted(e))
+        .max_by_key(|e| event_time(e))
+}
+
+/// What a component that is not ready is doing, or what keeps it, in one line: the live cause of every wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// The pod it is about, where it is about one.
+    pub pod: Option<String>,
+    /// The line.
+    pub text: String,
+    /// Whether an image is being pulled.
+    pub pulling: bool,
+}
+
+/// The most telling thing about pods that are not ready.
+pub fn cause(scene: &Scene<'_>) -> Option<Cause> {
+    let mut unready: Vec<&&Pod> = scene.pods.iter().filter(|p| !crate::rollout::pod_is_ready(p)).collect();
+    unready.sort_by_key(|p| p.metadata.name.as_deref());
+    for pod in unready {
+        let name = pod.metadata.name.clone();
+        let cause = |text: String, pulling: bool| Some(Cause { pod: name.clone(), text, pulling });
+        let status = pod.status.as_ref();
+        let mine = |e: &Event| e.involved_object.name == pod.metadata.name;
+        for (container, init) in containers(pod) {
+            let kind = if init { "init container" } else { "container" };
+            let Some(waiting) = container.state.as_ref().and_then(|s| s.waiting.as_ref()) else { continue };
+            let reason = waiting.reason.as_deref().unwrap_or_default();
+            let message = waiting.message.as_deref().unwrap_or_default().trim();
+            match reason {
+                "ContainerCreating" | "PodInitializing" | "" => {}
+                "ErrImagePull" | "ImagePullBackOff" => {
+                    let event = newest(scene, |e| {
+                        mine(e) && e.message.as_deref().is_some_and(|m| m.contains("Failed to pull image"))
+                    });
+                    let words = event.and_then(|e| e.message.as_deref()).unwrap_or(message);
+                    return cause(format!("{reason}: {}", shorten(words)), true);
+                }
+                "CrashLoopBackOff" => {
+                    let last = container.last_state.as_ref().and_then(|s| s.terminated.as_ref());
+                    let code = last.map_or_else(String::new, |t| format!(", last exit code {}", t.exit_code));
+                    return cause(
+                        format!("{kind} {} crashed {} times{code}", container.name, container.restart_count),
+                        false,
+                    );
+                }
+                _ => return cause(shorten(&format!("{kind} {}: {reason} {message}", container.name)), false),
+            }
+        }
+        let scheduled = status.iter().flat_map(|s| s.conditions.iter().flatten()).find(|c| c.type_ == "PodScheduled");
+        if let Some(c) = scheduled.filter(|c| c.status == "False") {
+            return cause(shorten(&format!("not scheduled: {}", c.message.as_deref().unwrap_or("no node yet"))), false);
+        }
+        let last = newest(scene, |e| {
+            mine(e)
+                && matches!(
+                    e.reason.as_deref(),
+                    Some("Unhealthy" | "FailedMount" | "FailedCreatePodSandBox" | "Pulling" | "Pulled" | "BackOff")
+                )
+        });
+        if let Some(event) = last {
+            let words = event.message.as_deref().unwrap_or_default();
+            match event.reason.as_deref() {
+                Some("Pulling") => return cause(shorten(words), true),
+                Some("Pulled") => {}
+                _ => return cause(shorten(words), false),
+            }
+        }
+        let running = containers(pod).any(|(c, _)| c.state.as_ref().is_some_and(|s| s.running.is_some()));
+        let text = if running { "running, not ready yet" } else { "creating its container" };
+        return cause(text.to_owned(), false);
+    }
+    let refused = newest(scene, |e| e.reason.as_deref() == Some("FailedCreate"))?;
+    Some(Cause { pod: None, text: shorten(refused.message.as_deref().unwrap_or_default()), pulling: false })
+}
+
+/// One line of at most 200 characters.
+fn shorten(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(200) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests;

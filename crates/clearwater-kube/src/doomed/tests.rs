@@ -1,0 +1,217 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + second).unwrap()
+}
+
+fn pod(status: &Value) -> Pod {
+    serde_json::from_value(json!({"metadata": {"name": "sprout-1", "uid": "u1",
+        "creationTimestamp": at(0).to_string()}, "status": status}))
+    .unwrap()
+}
+
+fn waiting(reason: &str, message: &str) -> Pod {
+    pod(&json!({"containerStatuses": [{"name": "sprout", "image": "r.example/x:1", "imageID": "", "ready": false,
+        "restartCount": 0, "state": {"waiting": {"reason": reason, "message": message}}}]}))
+}
+
+fn event(kind: &str, name: &str, reason: &str, message: &str, second: i64, count: i32) -> Event {
+    serde_json::from_value(json!({"metadata": {}, "involvedObject": {"kind": kind, "name": name}, "reason": reason,
+        "message": message, "count": count, "lastTimestamp": at(second).to_string()}))
+    .unwrap()
+}
+
+fn judge_at(second: i64, pods: &[&Pod], events: &[&Event], exits: &Exits) -> Option<Doom> {
+    judge(&Scene {
+        pods,
+        events,
+        exits,
+        needs_served_since: Some(at(0)),
+        since: at(0),
+        now: at(second),
+        grace: Grace::default(),
+    })
+}
+
+#[test]
+fn waiting_containers() {
+    use FailureKind::{Config, ImageNotFound, WrongArchitecture};
+    let table: [(&str, &str, Option<FailureKind>); 18] = [
+        ("ContainerCreating", "", None),
+        (
+            "ErrImagePull",
+            r#"rpc error: code = NotFound desc = failed to pull and unpack image "r.example/x:1": failed to resolve reference "r.example/x:1": r.example/x:1: not found"#,
+            Some(ImageNotFound),
+        ),
+        (
+            "ImagePullBackOff",
+            r#"Back-off pulling image "r.example/x:1": ErrImagePull: manifest unknown"#,
+            Some(ImageNotFound),
+        ),
+        ("ImagePullBackOff", r#"Back-off pulling image "r.example/x:1""#, None),
+        ("ErrImagePull", "toomanyrequests: You have reached your pull rate limit: not found", None),
+        ("ErrImagePull", "dial tcp: lookup r.example: no such host", None),
+        ("ErrImagePull", "unexpected status from HEAD request: 503 Service Unavailable", None),
+        ("ErrImagePull", "read: connection reset by peer", None),
+        (
+            "ErrImagePull",
+            "pull access denied, repository does not exist or may require authorization",
+            Some(ImageNotFound),
+        ),
+        ("ErrImagePull", "no match for platform in manifest: not found", Some(WrongArchitecture)),
+        (
+            "ErrImagePull",
+            "media type application/vnd.docker.distribution.manifest.v1+prettyjws is no longer supported",
+            Some(ImageNotFound),
+        ),
+        ("InvalidImageName", "couldn't parse image name", Some(ImageNotFound)),
+        ("ErrImageNeverPull", "Container image is not present with pull policy of Never", Some(ImageNotFound)),
+        ("CreateContainerConfigError", r#"secret "k" not found"#, Some(Config)),
+        ("CreateContainerConfigError", "failed to sync secret cache: timed out waiting for the condition", None),
+        ("RunContainerError", r#"exec: "/usr/bin/supervisord": executable file not found in $PATH"#, Some(Config)),
+        ("RunContainerError", "exec /usr/bin/supervisord: exec format error", Some(WrongArchitecture)),
+        ("CreateContainerError", "context deadline exceeded", None),
+    ];
+    for (reason, message, expected) in table {
+        let pod = waiting(reason, message);
+        let doom = judge_at(5, &[&pod], &[], &Exits::default());
+        assert_eq!(doom.as_ref().map(|d| d.kind), expected, "{reason} {message}: {doom:?}");
+        if let Some(doom) = doom {
+            assert!(!doom.fix.is_empty() && doom.object == "pod/sprout-1" && doom.causes.len() == 2, "{doom:?}");
+        }
+    }
+}
+
+#[test]
+fn an_older_kubelet_tells_the_pull_error_in_an_event() {
+    let pod = waiting("ImagePullBackOff", r#"Back-off pulling image "r.example/x:1""#);
+    let failed = event("Pod", "sprout-1", "Failed", r#"Failed to pull image "r.example/x:1": manifest unknown"#, 3, 1);
+    assert_eq!(judge_at(5, &[&pod], &[&failed], &Exits::default()).map(|d| d.kind), Some(FailureKind::ImageNotFound));
+    let other = event("Pod", "sprout-2", "Failed", r#"Failed to pull image "r.example/x:1": manifest unknown"#, 3, 1);
+    assert_eq!(judge_at(5, &[&pod], &[&other], &Exits::default()), None);
+    let old = event("Pod", "sprout-1", "Failed", r#"Failed to pull image "r.example/x:1": manifest unknown"#, -30, 1);
+    assert_eq!(judge_at(5, &[&pod], &[&old], &Exits::default()), None);
+}
+
+fn crashed(container: &str, init: bool, restarts: i32, code: i32, second: i64) -> Pod {
+    let status = json!([{"name": container, "image": "i", "imageID": "", "ready": false, "restartCount": restarts,
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": {"exitCode": code, "reason": "Error", "finishedAt": at(second).to_string()}}}]);
+    let field = if init { "initContainerStatuses" } else { "containerStatuses" };
+    pod(&json!({field: status, "startTime": at(-100).to_string()}))
+}
+
+#[test]
+fn the_third_equal_exit_within_a_minute_is_a_crash_loop() {
+    for init in [false, true] {
+        let mut exits = Exits::default();
+        for (n, second) in [(0, 1), (1, 3), (2, 14)] {
+            let pod = crashed("sprout", init, n, 2, second);
+            exits.observe(&pod);
+            exits.observe(&pod);
+            let doom = judge_at(second, &[&pod], &[], &exits);
+            assert_eq!(doom.map(|d| d.kind), (n == 2).then_some(FailureKind::CrashLoop), "exit {n}, init {init}");
+        }
+    }
+}
+
+#[test]
+fn exits_that_differ_or_lie_apart_or_before_its_needs_served_are_no_loop() {
+    let cases = [[(1, 2), (3, 2), (14, 3)], [(1, 2), (40, 2), (90, 2)], [(-9, 2), (3, 2), (14, 2)]];
+    for case in cases {
+        let mut exits = Exits::default();
+        let mut last = None;
+        for (n, (second, code)) in case.into_iter().enumerate() {
+            let pod = crashed("sprout", false, i32::try_from(n).unwrap(), code, second);
+            exits.observe(&pod);
+            last = Some(pod);
+        }
+        assert_eq!(judge_at(91, &[&last.unwrap()], &[], &exits), None, "{case:?}");
+    }
+}
+
+#[test]
+fn a_loop_that_began_before_the_run_is_told_at_once() {
+    let mut pod = crashed("sprout", false, 7, 2, 1);
+    pod.status.as_mut().unwrap().start_time = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(0)));
+    let mut exits = Exits::default();
+    exits.observe(&pod);
+    assert_eq!(judge_at(2, &[&pod], &[], &exits).map(|d| d.kind), Some(FailureKind::CrashLoop));
+}
+
+#[test]
+fn unschedulable_pods_have_their_grace() {
+    let with = |message: &str| {
+        pod(&json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "message": message, "lastTransitionTime": at(-500).to_string()}]}))
+    };
+    let full = with("0/2 nodes are available: 2 Insufficient memory.");
+    assert_eq!(judge_at(29, &[&full], &[], &Exits::default()), None);
+    assert_eq!(judge_at(30, &[&full], &[], &Exits::default()).map(|d| d.kind), Some(FailureKind::Unschedulable));
+    let scaling = event("Pod", "sprout-1", "TriggeredScaleUp", "pod triggered scale-up", 2, 1);
+    assert_eq!(judge_at(60, &[&full], &[&scaling], &Exits::default()), None);
+    let flapping = with("0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }.");
+    assert_eq!(judge_at(60, &[&flapping], &[], &Exits::default()), None);
+}
+
+#[test]
+fn a_controller_that_may_not_create_is_told_by_its_events() {
+    let table = [
+        ("pods \"x\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=5, limited: pods=5", true),
+        ("pods \"x\" is forbidden: violates PodSecurity \"restricted:latest\": runAsNonRoot != true", true),
+        ("admission webhook \"v.example\" denied the request: no", true),
+        (
+            "pods \"x\" is forbidden: error looking up service account n/default: serviceaccount \"default\" not found",
+            false,
+        ),
+        ("Internal error occurred: failed calling webhook \"v.example\": connection refused", false),
+    ];
+    for (message, doomed) in table {
+        let event = event("ReplicaSet", "sprout-77", "FailedCreate", message, 2, 1);
+        let doom = judge_at(3, &[], &[&event], &Exits::default());
+        assert_eq!(doom.is_some(), doomed, "{message}: {doom:?}");
+        // The same after a pod was made is history.
+        let mut later = pod(&json!({}));
+        later.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(3)));
+        assert_eq!(judge_at(4, &[&later], &[&event], &Exits::default()), None);
+    }
+}
+
+#[test]
+fn a_volume_of_something_missing() {
+    let pod = pod(&json!({}));
+    let once = event("Pod", "sprout-1", "FailedMount", "MountVolume.SetUp failed: configmap \"c\" not found", 2, 1);
+    assert_eq!(judge_at(20, &[&pod], &[&once], &Exits::default()), None);
+    let often = event("Pod", "sprout-1", "FailedMount", "MountVolume.SetUp failed: configmap \"c\" not found", 9, 5);
+    assert_eq!(judge_at(20, &[&pod], &[&often], &Exits::default()).map(|d| d.kind), Some(FailureKind::Config));
+}
+
+#[test]
+fn every_wait_has_a_cause() {
+    let scene = |pods: &[&Pod], events: &[&Event]| {
+        cause(&Scene {
+            pods,
+            events,
+            exits: &Exits::default(),
+            needs_served_since: None,
+            since: at(0),
+            now: at(9),
+            grace: Grace::default(),
+        })
+        .map(|c| c.text)
+        .unwrap_or_default()
+    };
+    assert_eq!(scene(&[&crashed("sprout", false, 4, 2, 1)], &[]), "container sprout crashed 4 times, last exit code 2");
+    let fresh = pod(&json!({"containerStatuses": [{"name": "s", "image": "i", "imageID": "", "ready": false,
+        "restartCount": 0, "state": {"running": {}}}]}));
+    assert_eq!(scene(&[&fresh], &[]), "running, not ready yet");
+    let probe =
+        event("Pod", "sprout-1", "Unhealthy", "Startup probe failed: dial tcp 10.0.0.9:5054: connection refused", 2, 3);
+    assert_eq!(scene(&[&fresh], &[&probe]), "Startup probe failed: dial tcp 10.0.0.9:5054: connection refused");
+    let pulling = event("Pod", "sprout-1", "Pulling", "Pulling image \"i\"", 3, 1);
+    assert_eq!(scene(&[&fresh], &[&probe, &pulling]), "Pulling image \"i\"");
+    let quota = event("ReplicaSet", "sprout-77", "FailedCreate", "exceeded quota", 2, 1);
+    assert_eq!(scene(&[], &[&quota]), "exceeded quota");
+}

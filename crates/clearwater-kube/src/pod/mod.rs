@@ -1,0 +1,77 @@
+//! Questions asked inside pods: over one kept shell a pod, or over forwarded ports.
+//!
+//! Most Clearwater daemons listen on the pod's own address only, which a forwarded port, ending at the loopback
+//! address, does not reach (clearwater-docker `base/liveness.sh` probes the pod address for the same reason). They are
+//! asked by a `bash` in the container, which opens the connections itself (`/dev/tcp`), so that a question costs no
+//! process. etcd's image has no bash; it listens on every address and is asked through a forwarded port.
+
+mod forward;
+mod question;
+mod shell;
+
+pub use forward::Forward;
+pub use question::{Verdict, judge, script};
+pub use shell::{Output, Shell};
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// Why a question could not be asked.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AskError {
+    /// The user may not do this.
+    #[error("needs {right}")]
+    Forbidden {
+        /// The right that is missing, as `create pods/exec`.
+        right: &'static str,
+    },
+    /// The container has no program to ask with.
+    #[error("pod {pod}, container {container}: it has no bash to ask with: {message}")]
+    NoShell {
+        /// The pod.
+        pod: String,
+        /// The container.
+        container: String,
+        /// What the container runtime said.
+        message: String,
+    },
+    /// No answer in time.
+    #[error("pod {pod}: no answer within {} ms", .within.as_millis())]
+    Deadline {
+        /// The pod.
+        pod: String,
+        /// The time that was given.
+        within: Duration,
+    },
+    /// The connection to the pod was refused or broke.
+    #[error("pod {pod}: {message}")]
+    Broken {
+        /// The pod.
+        pod: String,
+        /// What was seen.
+        message: String,
+    },
+}
+
+impl AskError {
+    /// Whether asking again later cannot help.
+    pub const fn is_lasting(&self) -> bool {
+        matches!(self, Self::Forbidden { .. } | Self::NoShell { .. })
+    }
+
+    fn from_kube(pod: &str, right: &'static str, error: &kube::Error) -> Self {
+        use kube::client::UpgradeConnectionError;
+        let forbidden = match error {
+            kube::Error::Api(status) => status.is_forbidden(),
+            kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(code)) => code.as_u16() == 403,
+            _ => false,
+        };
+        if forbidden {
+            Self::Forbidden { right }
+        } else {
+            Self::Broken { pod: pod.to_owned(), message: error.to_string() }
+        }
+    }
+}

@@ -1,0 +1,263 @@
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use clearwater::component::Asks;
+
+/// What an answer means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It serves.
+    Good,
+    /// It does not, and this one line says what was seen.
+    Bad(String),
+}
+
+/// Seconds that bash waits for the next line of an answer.
+const PATIENCE: u32 = 3;
+
+/// The bash line that asks a question of a pod at its own address, or `None` for what is asked through a forwarded
+/// port. `nonce` tells this question from others in SIP dialogs.
+///
+/// The SIP question is the one of upstream's own poll (clearwater-infrastructure `usr/share/clearwater/bin/poll-sip`):
+/// OPTIONS for the node itself with `Max-Forwards: 2`.
+pub fn script(asks: &Asks, address: IpAddr, nonce: u64) -> Option<String> {
+    let tcp = |port: u16, inner: &str| format!("{{ {inner}; }} 3<>/dev/tcp/{address}/{port}");
+    let line = format!("IFS= read -r -t {PATIENCE} l <&3; printf '%s\\n' \"$l\"");
+    Some(match asks {
+        Asks::Tcp(ports) => {
+            let mut script = String::new();
+            for port in *ports {
+                let _ = write!(script, "{} && echo open {port}; ", tcp(*port, ":"));
+            }
+            script
+        }
+        Asks::Http { port, path, .. } => {
+            let all = format!(
+                "printf 'GET {path} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3; while IFS= read -r -t {PATIENCE} l \
+                 <&3; do printf '%s\\n' \"$l\"; done; printf '%s\\n' \"$l\""
+            );
+            tcp(*port, &all)
+        }
+        Asks::SipOptions(ports) => {
+            let host = match address {
+                IpAddr::V4(v4) => v4.to_string(),
+                IpAddr::V6(v6) => format!("[{v6}]"),
+            };
+            let mut script = String::new();
+            for port in *ports {
+                let message = format!(
+                    "OPTIONS sip:poll@{host}:{port} SIP/2.0\\r\\nVia: SIP/2.0/TCP {host};rport;branch=z9hG4bK-{nonce}-{port}\
+                     \\r\\nMax-Forwards: 2\\r\\nTo: <sip:poll@{host}:{port}>\\r\\nFrom: <sip:poll@{host}>;tag={nonce}\\r\\n\
+                     Call-ID: clearwater-{nonce}-{port}\\r\\nCSeq: 1 OPTIONS\\r\\nContact: <sip:poll@{host}>\\r\\n\
+                     Accept: application/sdp\\r\\nContent-Length: 0\\r\\n\\r\\n"
+                );
+                let _ =
+                    write!(script, "{}; ", tcp(*port, &format!("printf '{message}' >&3; printf '{port} '; {line}")));
+            }
+            script
+        }
+        Asks::MemcachedVersion(port) => tcp(*port, &format!("printf 'version\\r\\n' >&3; {line}")),
+        Asks::EtcdHealth(_) => return None,
+        Asks::Stun(port) => {
+            // A binding request without attributes (RFC 5389 §6); one byte of the answer tells that it is one.
+            let request = "\\x00\\x01\\x00\\x00\\x21\\x12\\xa4\\x42clearwater--";
+            let inner = format!("printf '{request}' >&3; IFS= read -r -t {PATIENCE} -N 1 l <&3; printf '%q\\n' \"$l\"");
+            format!("{{ {inner}; }} 3<>/dev/udp/{address}/{port}")
+        }
+    })
+}
+
+/// Judges what the [`script`] printed.
+pub fn judge(asks: &Asks, answer: &str) -> Verdict {
+    let first = answer.lines().map(str::trim).find(|l| !l.is_empty()).unwrap_or("");
+    let refused = || answer.lines().find(|l| l.contains("/dev/tcp/") || l.contains("/dev/udp/")).map(plain);
+    match asks {
+        Asks::Tcp(ports) => {
+            let closed: Vec<String> = ports
+                .iter()
+                .filter(|port| !answer.lines().any(|l| l.trim() == format!("open {port}")))
+                .map(u16::to_string)
+                .collect();
+            if closed.is_empty() { Verdict::Good } else { Verdict::Bad(format!("closed: port {}", closed.join(", "))) }
+        }
+        Asks::Http { port, path, body } => {
+            let bad = |text: String| Verdict::Bad(format!("GET {path} on port {port}: {text}"));
+            if let Some(refused) = refused() {
+                return bad(refused);
+            }
+            let mut words = first.split_whitespace();
+            let (Some(version), Some(status)) = (words.next(), words.next()) else {
+                return bad(format!("no answer within {PATIENCE} s"));
+            };
+            if !version.starts_with("HTTP/") || status != "200" {
+                return bad(format!("it answered {first:?}"));
+            }
+            let Some(wanted) = body else { return Verdict::Good };
+            let mut rest = answer.lines().skip_while(|l| !l.trim().is_empty()).skip(1);
+            match rest.next().map(str::trim) {
+                Some(seen) if seen == *wanted => Verdict::Good,
+                Some("") | None => bad(format!("no body within {PATIENCE} s, {wanted:?} is expected")),
+                Some(seen) => bad(format!("its body begins {seen:?}, {wanted:?} is expected")),
+            }
+        }
+        Asks::SipOptions(ports) => {
+            for port in *ports {
+                let prefix = format!("{port} ");
+                let status = answer.lines().find_map(|l| l.strip_prefix(&prefix)).map(str::trim);
+                let seen = match status {
+                    Some(s) if s.starts_with("SIP/2.0 200") => continue,
+                    Some("") => format!("no answer within {PATIENCE} s"),
+                    Some(s) => format!("it answered {s:?}"),
+                    None => {
+                        let ours = |l: &&str| l.contains(&format!("/{port}:"));
+                        answer.lines().find(ours).map_or_else(|| "it was not asked".to_owned(), plain)
+                    }
+                };
+                return Verdict::Bad(format!("SIP OPTIONS on port {port}: {seen}"));
+            }
+            Verdict::Good
+        }
+        Asks::MemcachedVersion(port) => {
+            if first.starts_with("VERSION ") {
+                return Verdict::Good;
+            }
+            let seen = refused().unwrap_or_else(|| {
+                if first.is_empty() {
+                    format!("no answer within {PATIENCE} s")
+                } else {
+                    format!("it answered {first:?}")
+                }
+            });
+            Verdict::Bad(format!("memcached version on port {port}: {seen}"))
+        }
+        Asks::EtcdHealth(port) => {
+            // etcd 2 and 3 write the value as a string, later ones may not.
+            let compact: String = answer.chars().filter(|c| !c.is_whitespace()).collect();
+            if compact.contains(r#""health":"true""#) || compact.contains(r#""health":true"#) {
+                Verdict::Good
+            } else {
+                Verdict::Bad(format!("/health on port {port}: it answered {first:?}"))
+            }
+        }
+        Asks::Stun(port) => {
+            if first.contains("\\001") {
+                Verdict::Good
+            } else {
+                Verdict::Bad(format!("STUN binding on UDP port {port}: no answer within {PATIENCE} s"))
+            }
+        }
+    }
+}
+
+/// bash's complaint without its own place: `connect: Connection refused`.
+fn plain(line: &str) -> String {
+    line.rsplit(": ").next().unwrap_or(line).trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::{TcpListener, UdpSocket};
+
+    /// Runs a question on this machine's bash against a listener that answers the same bytes to everybody.
+    fn ask(asks: impl Fn(u16) -> Asks, answer: &'static [u8]) -> Verdict {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            let head = !line.starts_with("version");
+            while head && !line.ends_with("\r\n\r\n") && reader.read_line(&mut line).unwrap() > 0 {}
+            stream.write_all(answer).unwrap();
+            // A SIP server keeps its connections.
+            if line.starts_with("GET") {
+                stream.shutdown(std::net::Shutdown::Both).ok();
+            } else {
+                stream.read_to_end(&mut Vec::new()).ok();
+            }
+            line
+        });
+        let asks = asks(port);
+        let verdict = run(&asks);
+        assert!(!server.join().unwrap().is_empty());
+        verdict
+    }
+
+    fn run(asks: &Asks) -> Verdict {
+        let script = script(asks, "127.0.0.1".parse().unwrap(), 7).unwrap();
+        let output = std::process::Command::new("bash").args(["-c", &format!("exec 2>&1; {script}")]).output().unwrap();
+        judge(asks, &String::from_utf8_lossy(&output.stdout))
+    }
+
+    fn leak(port: u16) -> &'static [u16] {
+        Box::leak(Box::new([port]))
+    }
+
+    #[test]
+    fn http() {
+        let ping = |port| Asks::Http { port, path: "/ping", body: Some("OK") };
+        assert_eq!(ask(ping, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK"), Verdict::Good);
+        let bad = ask(ping, b"HTTP/1.1 502 Bad Gateway\r\n\r\nno");
+        assert!(matches!(&bad, Verdict::Bad(t) if t.contains("502 Bad Gateway")), "{bad:?}");
+        let bad = ask(ping, b"HTTP/1.1 200 OK\r\n\r\nKO");
+        assert!(matches!(&bad, Verdict::Bad(t) if t.contains("begins \"KO\"")), "{bad:?}");
+    }
+
+    #[test]
+    fn sip() {
+        let options = |port| Asks::SipOptions(leak(port));
+        assert_eq!(ask(options, b"SIP/2.0 200 OK\r\nVia: x\r\n\r\n"), Verdict::Good);
+        let bad = ask(options, b"SIP/2.0 503 Service Unavailable\r\n\r\n");
+        assert!(matches!(&bad, Verdict::Bad(t) if t.contains("503")), "{bad:?}");
+    }
+
+    #[test]
+    fn memcached() {
+        assert_eq!(ask(Asks::MemcachedVersion, b"VERSION 1.4.14\r\n"), Verdict::Good);
+        assert!(matches!(ask(Asks::MemcachedVersion, b"ERROR\r\n"), Verdict::Bad(_)));
+    }
+
+    #[test]
+    fn a_closed_port_is_named() {
+        for asks in [
+            Asks::Tcp(&[1]),
+            Asks::Http { port: 1, path: "/ping", body: None },
+            Asks::SipOptions(&[1]),
+            Asks::MemcachedVersion(1),
+        ] {
+            let Verdict::Bad(text) = run(&asks) else { panic!("{asks:?}") };
+            assert!(text.contains("port 1") && (text.contains("refused") || text.contains("closed")), "{text}");
+        }
+    }
+
+    #[test]
+    fn open_ports() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert_eq!(run(&Asks::Tcp(leak(port))), Verdict::Good);
+    }
+
+    #[test]
+    fn stun() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let mut request = [0; 64];
+            let (n, from) = socket.recv_from(&mut request).unwrap();
+            assert_eq!((n, &request[..2]), (20, &[0u8, 1][..]));
+            socket.send_to(&[1, 1, 0, 0], from).unwrap();
+        });
+        assert_eq!(run(&Asks::Stun(port)), Verdict::Good);
+    }
+
+    #[test]
+    fn etcd() {
+        for good in [r#"{"health": "true"}"#, r#"{"health":"true","reason":""}"#, r#"{"health":true}"#] {
+            assert_eq!(judge(&Asks::EtcdHealth(2379), good), Verdict::Good);
+        }
+        assert!(matches!(judge(&Asks::EtcdHealth(2379), r#"{"health":"false"}"#), Verdict::Bad(_)));
+    }
+}

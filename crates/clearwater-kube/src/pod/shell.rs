@@ -1,0 +1,168 @@
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::{AttachParams, AttachedProcess};
+use tokio::io::{AsyncBufReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::time::timeout;
+
+use super::AskError;
+
+/// A bash in a container, kept open for one question after the other.
+///
+/// It ends by itself a minute and a half after the last question, because a process started by `exec` outlives a
+/// connection that is cut (kubernetes/kubernetes#89031).
+pub struct Shell {
+    pod: String,
+    stdin: Box<dyn AsyncWrite + Send + Unpin>,
+    stdout: BufReader<Box<dyn tokio::io::AsyncRead + Send + Unpin>>,
+    asked: u64,
+    _process: Option<AttachedProcess>,
+}
+
+/// What a command printed, and its exit status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Standard output and standard error together.
+    pub text: String,
+    /// The exit status.
+    pub status: i32,
+}
+
+/// Begins the line that ends an answer. What a daemon answers never begins a line with it.
+const MARK: &str = "@clearwater-answered";
+
+/// The loop that the container's bash runs: a command a line, closed by a marked line with its number and status.
+///
+/// Standard error is redirected for each command and never for the shell as a whole: when a process closes its standard
+/// error, containerd 1.6 closes its standard input soon after.
+const LOOP: &str = r#"export LC_ALL=C; n=0; while IFS= read -r -t 90 line; do { eval "$line"; } </dev/null 2>&1; s=$?; printf '\n%s %s %s\n' @clearwater-answered "$n" "$s"; n=$((n+1)); done"#;
+
+impl Shell {
+    /// Opens a shell in a container, within the deadline.
+    pub async fn open(pods: &Api<Pod>, pod: &str, container: &str, within: Duration) -> Result<Self, AskError> {
+        let params = AttachParams::default().container(container).stdin(true).stdout(true).stderr(false);
+        let late = || AskError::Deadline { pod: pod.to_owned(), within };
+        let opened = timeout(within, pods.exec(pod, ["bash", "-c", LOOP], &params)).await.map_err(|_| late())?;
+        let mut process = opened.map_err(|e| AskError::from_kube(pod, "create pods/exec", &e))?;
+        let status = process.take_status();
+        let (Some(stdin), Some(stdout)) = (process.stdin(), process.stdout()) else {
+            return Err(AskError::Broken {
+                pod: pod.to_owned(),
+                message: "the exec connection has no streams".to_owned(),
+            });
+        };
+        let mut shell = Self::over(pod, Box::new(stdin), Box::new(stdout));
+        shell._process = Some(process);
+        match shell.run(":", within).await {
+            Ok(_) => Ok(shell),
+            Err(error @ (AskError::Deadline { .. } | AskError::Forbidden { .. })) => Err(error),
+            Err(error) => {
+                let said = match status {
+                    Some(status) => timeout(Duration::from_secs(1), status).await.ok().flatten(),
+                    None => None,
+                };
+                let Some(message) = said.and_then(|s| s.message).filter(|m| !m.is_empty()) else { return Err(error) };
+                let missing = message.contains("executable file not found") || message.contains("no such file");
+                Err(if missing {
+                    AskError::NoShell { pod: pod.to_owned(), container: container.to_owned(), message }
+                } else {
+                    AskError::Broken { pod: pod.to_owned(), message }
+                })
+            }
+        }
+    }
+
+    fn over(
+        pod: &str,
+        stdin: Box<dyn AsyncWrite + Send + Unpin>,
+        stdout: Box<dyn tokio::io::AsyncRead + Send + Unpin>,
+    ) -> Self {
+        Self { pod: pod.to_owned(), stdin, stdout: BufReader::new(stdout), asked: 0, _process: None }
+    }
+
+    /// Runs one command, which must be one line. After an error the shell is of no more use and must be dropped.
+    pub async fn run(&mut self, command: &str, within: Duration) -> Result<Output, AskError> {
+        let pod = self.pod.clone();
+        match timeout(within, self.exchange(command)).await {
+            Err(_) => Err(AskError::Deadline { pod, within }),
+            Ok(Err(error)) => {
+                Err(AskError::Broken { pod, message: format!("the shell in the container ended: {error}") })
+            }
+            Ok(Ok(output)) => Ok(output),
+        }
+    }
+
+    async fn exchange(&mut self, command: &str) -> std::io::Result<Output> {
+        let number = self.asked;
+        self.asked += 1;
+        self.stdin.write_all(format!("{}\n", command.replace('\n', " ")).as_bytes()).await?;
+        self.stdin.flush().await?;
+        let mut text = String::new();
+        loop {
+            let mut line = Vec::new();
+            if self.stdout.read_until(b'\n', &mut line).await? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            let line = String::from_utf8_lossy(&line);
+            if let Some(status) = answered(&line, number) {
+                // The loop prints a newline before its mark, so that a last line without one is kept apart from it.
+                let text = text.strip_suffix('\n').unwrap_or(&text).to_owned();
+                return Ok(Output { text, status });
+            }
+            text.push_str(&line);
+        }
+    }
+}
+
+fn answered(line: &str, number: u64) -> Option<i32> {
+    let mut words = line.strip_prefix(MARK)?.split_whitespace();
+    (words.next()?.parse() == Ok(number)).then(|| words.next()?.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Stdio;
+
+    /// The loop on this machine's own bash.
+    fn local() -> (Shell, tokio::process::Child) {
+        let mut child = tokio::process::Command::new("bash")
+            .args(["-c", LOOP])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        (Shell::over("here", Box::new(stdin), Box::new(stdout)), child)
+    }
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    #[tokio::test]
+    async fn one_shell_answers_again_and_again() {
+        let (mut shell, _child) = local();
+        assert_eq!(
+            shell.run("echo one; echo two", SOON).await.unwrap(),
+            Output { text: "one\ntwo\n".into(), status: 0 }
+        );
+        assert_eq!(shell.run("printf three; false", SOON).await.unwrap(), Output { text: "three".into(), status: 1 });
+        assert_eq!(shell.run("cat; echo lost >&2", SOON).await.unwrap(), Output { text: "lost\n".into(), status: 0 });
+        let refused = shell.run("{ :; } 3<>/dev/tcp/127.0.0.1/1", SOON).await.unwrap();
+        assert!(refused.status != 0 && refused.text.contains("refused"), "{refused:?}");
+        assert_eq!(shell.run("echo still here", SOON).await.unwrap().text, "still here\n");
+    }
+
+    #[tokio::test]
+    async fn a_shell_that_ends_is_named() {
+        let (mut shell, _child) = local();
+        assert!(matches!(shell.run("exit 3", SOON).await, Err(AskError::Broken { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_question_that_hangs_is_cut() {
+        let (mut shell, _child) = local();
+        assert!(matches!(shell.run("sleep 20", Duration::from_millis(50)).await, Err(AskError::Deadline { .. })));
+    }
+}

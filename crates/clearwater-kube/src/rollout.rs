@@ -1,0 +1,309 @@
+//! Whether a workload has reached what its specification asks for, as pure predicates over what the API server says.
+//!
+//! The rules are kstatus' (`sigs.k8s.io/cli-utils`, `pkg/kstatus/status/core.go`), with two differences. kstatus calls
+//! a StatefulSet with `updateStrategy: OnDelete` always current; here its counts are checked, and a pod on an older
+//! revision is *pending*, not unready. And a status written for an older generation is never believed.
+
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+
+/// How far a workload is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rollout {
+    /// There is no such object.
+    Absent,
+    /// It is on its way.
+    Progressing {
+        /// Pods that are ready.
+        ready: u32,
+        /// Pods that are wanted.
+        wanted: u32,
+        /// What is missing, in one line.
+        cause: String,
+    },
+    /// It has what it asks for.
+    Complete {
+        /// Pods that are ready, which is as many as are wanted.
+        ready: u32,
+        /// Pods of an older revision that only their replacement will renew.
+        pending: u32,
+    },
+    /// The controller has given up.
+    Stalled {
+        /// Its own words.
+        cause: String,
+    },
+}
+
+impl Rollout {
+    /// Whether it has what it asks for.
+    pub const fn is_complete(&self) -> bool {
+        matches!(self, Self::Complete { .. })
+    }
+}
+
+fn count(n: Option<i32>) -> u32 {
+    n.and_then(|n| u32::try_from(n).ok()).unwrap_or(0)
+}
+
+fn wanted(replicas: Option<i32>) -> u32 {
+    replicas.map_or(1, |n| u32::try_from(n).unwrap_or(0))
+}
+
+fn pods(n: u32) -> String {
+    if n == 1 { "1 pod".to_owned() } else { format!("{n} pods") }
+}
+
+/// Judges a Deployment.
+pub fn deployment(object: Option<&Deployment>) -> Rollout {
+    let Some(object) = object else { return Rollout::Absent };
+    let spec = object.spec.as_ref();
+    let wanted = wanted(spec.and_then(|s| s.replicas));
+    let Some(status) = object.status.as_ref() else {
+        return Rollout::Progressing { ready: 0, wanted, cause: "its controller has not seen it yet".to_owned() };
+    };
+    let ready = count(status.ready_replicas);
+    let going = |cause: String| Rollout::Progressing { ready, wanted, cause };
+    if object.metadata.deletion_timestamp.is_some() {
+        return going("it is being deleted".to_owned());
+    }
+    if status.observed_generation < object.metadata.generation {
+        return going("its controller has not seen the last change yet".to_owned());
+    }
+    let condition = |kind: &str| status.conditions.iter().flatten().find(|c| c.type_ == kind);
+    if let Some(c) = condition("Progressing").filter(|c| c.reason.as_deref() == Some("ProgressDeadlineExceeded")) {
+        return Rollout::Stalled {
+            cause: c.message.clone().unwrap_or_else(|| "progress deadline exceeded".to_owned()),
+        };
+    }
+    let (total, updated, available) =
+        (count(status.replicas), count(status.updated_replicas), count(status.available_replicas));
+    if updated < wanted {
+        return going(format!("{} of {} of the new revision", pods(updated), wanted));
+    }
+    if total > updated {
+        return going(format!("{} of the old revision still there", pods(total - updated)));
+    }
+    if total > wanted {
+        return going(format!("{} too many", pods(total - wanted)));
+    }
+    if ready < wanted {
+        return going(format!("{ready} of {} ready", pods(wanted)));
+    }
+    if available < wanted {
+        return going(format!("{available} of {} available", pods(wanted)));
+    }
+    if wanted > 0 && condition("Available").is_some_and(|c| c.status != "True") {
+        return going("not available yet".to_owned());
+    }
+    Rollout::Complete { ready, pending: 0 }
+}
+
+/// Judges a StatefulSet. A revision that only `OnDelete` holds back is counted as pending.
+pub fn stateful_set(object: Option<&StatefulSet>) -> Rollout {
+    let Some(object) = object else { return Rollout::Absent };
+    let spec = object.spec.as_ref();
+    let wanted = wanted(spec.and_then(|s| s.replicas));
+    let strategy = spec.and_then(|s| s.update_strategy.as_ref());
+    let on_delete = strategy.and_then(|u| u.type_.as_deref()) == Some("OnDelete");
+    let partition =
+        strategy.and_then(|u| u.rolling_update.as_ref()).and_then(|r| r.partition).map_or(0, |p| count(Some(p)));
+    let Some(status) = object.status.as_ref() else {
+        return Rollout::Progressing { ready: 0, wanted, cause: "its controller has not seen it yet".to_owned() };
+    };
+    let ready = count(status.ready_replicas);
+    let going = |cause: String| Rollout::Progressing { ready, wanted, cause };
+    if object.metadata.deletion_timestamp.is_some() {
+        return going("it is being deleted".to_owned());
+    }
+    if status.observed_generation < object.metadata.generation {
+        return going("its controller has not seen the last change yet".to_owned());
+    }
+    let total = count(Some(status.replicas));
+    if total > wanted {
+        return going(format!("{} too many", pods(total - wanted)));
+    }
+    if total < wanted || ready < wanted {
+        return going(format!("{ready} of {} ready", pods(wanted)));
+    }
+    let updated = count(status.updated_replicas);
+    if on_delete {
+        // A new StatefulSet has no updateRevision for a moment; then nothing is pending yet.
+        let differs = status.update_revision.is_some() && status.current_revision != status.update_revision;
+        return Rollout::Complete { ready, pending: if differs { total.saturating_sub(updated) } else { 0 } };
+    }
+    if updated < wanted.saturating_sub(partition) {
+        return going(format!("{} of {} of the new revision", pods(updated), wanted));
+    }
+    if partition == 0 && status.current_revision != status.update_revision {
+        return going("waiting for the revision to become current".to_owned());
+    }
+    Rollout::Complete { ready, pending: 0 }
+}
+
+/// How many endpoints of a Service's slices are ready. One address in several slices (dual stack, several ports) counts
+/// once.
+pub fn ready_endpoints<'a>(slices: impl IntoIterator<Item = &'a EndpointSlice>) -> u32 {
+    let mut targets: Vec<&str> = slices
+        .into_iter()
+        .flat_map(|s| &s.endpoints)
+        .filter(|e| {
+            // `ready` absent means "unknown", which consumers read as ready (EndpointConditions in
+            // k8s.io/api/discovery/v1/types.go).
+            e.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true)
+        })
+        .filter_map(|e| {
+            let by_target = e.target_ref.as_ref().and_then(|t| t.uid.as_deref().or(t.name.as_deref()));
+            by_target.or_else(|| e.addresses.first().map(String::as_str))
+        })
+        .collect();
+    targets.sort_unstable();
+    targets.dedup();
+    u32::try_from(targets.len()).unwrap_or(u32::MAX)
+}
+
+/// Whether the pod's own readiness condition is true and it is not on its way out.
+pub fn pod_is_ready(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_none()
+        && pod
+            .status
+            .iter()
+            .flat_map(|s| s.conditions.iter().flatten())
+            .any(|c| c.type_ == "Ready" && c.status == "True")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn dep(value: Value) -> Deployment {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn sts(value: Value) -> StatefulSet {
+        serde_json::from_value(value).unwrap()
+    }
+
+    /// (what it shows, spec, metadata.generation, status, expected)
+    #[test]
+    fn deployments() {
+        let available = json!([{"type": "Available", "status": "True"},
+            {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}]);
+        let table = [
+            (
+                "stale status",
+                1,
+                json!({"observedGeneration": 6, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1,
+                "availableReplicas": 1}),
+                "last change",
+            ),
+            ("nothing yet", 1, json!({"observedGeneration": 7}), "0 pods of 1 of the new revision"),
+            (
+                "old pod left",
+                1,
+                json!({"observedGeneration": 7, "replicas": 2, "updatedReplicas": 1, "readyReplicas": 2,
+                "availableReplicas": 2}),
+                "1 pod of the old revision",
+            ),
+            (
+                "not ready",
+                2,
+                json!({"observedGeneration": 7, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 1,
+                "availableReplicas": 1}),
+                "1 of 2 pods ready",
+            ),
+            (
+                "not available",
+                1,
+                json!({"observedGeneration": 7, "replicas": 1, "updatedReplicas": 1,
+                "readyReplicas": 1}),
+                "0 of 1 pod available",
+            ),
+            (
+                "deadline",
+                1,
+                json!({"observedGeneration": 7, "replicas": 1, "updatedReplicas": 1, "conditions": [
+                {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "timed out"}]}),
+                "stalled: timed out",
+            ),
+            (
+                "complete",
+                1,
+                json!({"observedGeneration": 7, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1,
+                "availableReplicas": 1, "conditions": available}),
+                "complete",
+            ),
+            ("none wanted", 0, json!({"observedGeneration": 7, "conditions": available}), "complete"),
+        ];
+        for (name, replicas, status, expected) in table {
+            let seen = deployment(Some(&dep(json!({"metadata": {"generation": 7},
+                "spec": {"replicas": replicas, "selector": {}, "template": {}}, "status": status}))));
+            let text = match &seen {
+                Rollout::Progressing { cause, .. } => cause.clone(),
+                Rollout::Stalled { cause } => format!("stalled: {cause}"),
+                Rollout::Complete { .. } => "complete".to_owned(),
+                Rollout::Absent => "absent".to_owned(),
+            };
+            assert!(text.contains(expected), "{name}: {seen:?}");
+        }
+        assert_eq!(deployment(None), Rollout::Absent);
+        assert!(
+            !deployment(Some(&dep(json!({"metadata": {}, "spec": {"selector": {}, "template": {}}})))).is_complete()
+        );
+    }
+
+    fn store(strategy: &str, replicas: i32, status: &Value) -> Rollout {
+        stateful_set(Some(&sts(json!({"metadata": {"generation": 2}, "spec": {"replicas": replicas, "selector": {},
+            "serviceName": "x", "template": {}, "updateStrategy": {"type": strategy}}, "status": status}))))
+    }
+
+    #[test]
+    fn on_delete_is_judged_by_its_counts() {
+        let two_of_three = json!({"observedGeneration": 2, "replicas": 3, "readyReplicas": 2});
+        assert!(!store("OnDelete", 3, &two_of_three).is_complete());
+        let stale = json!({"observedGeneration": 1, "replicas": 3, "readyReplicas": 3});
+        assert!(!store("OnDelete", 3, &stale).is_complete());
+        let more = json!({"observedGeneration": 2, "replicas": 3, "readyReplicas": 3});
+        assert!(!store("OnDelete", 1, &more).is_complete());
+    }
+
+    #[test]
+    fn a_pod_of_an_older_revision_is_pending() {
+        let status = json!({"observedGeneration": 2, "replicas": 3, "readyReplicas": 3, "updatedReplicas": 1,
+            "currentRevision": "a", "updateRevision": "b"});
+        assert_eq!(store("OnDelete", 3, &status), Rollout::Complete { ready: 3, pending: 2 });
+        assert!(!store("RollingUpdate", 3, &status).is_complete());
+    }
+
+    #[test]
+    fn a_rolling_set_needs_its_revision() {
+        let status = json!({"observedGeneration": 2, "replicas": 1, "readyReplicas": 1, "updatedReplicas": 1,
+            "currentRevision": "b", "updateRevision": "b"});
+        assert_eq!(store("RollingUpdate", 1, &status), Rollout::Complete { ready: 1, pending: 0 });
+    }
+
+    #[test]
+    fn endpoints_are_counted_once() {
+        let slice = |ready: Value| -> EndpointSlice {
+            serde_json::from_value(json!({"addressType": "IPv4", "endpoints": [
+                {"addresses": ["10.0.0.1"], "conditions": {"ready": ready}, "targetRef": {"uid": "u"}}]}))
+            .unwrap()
+        };
+        assert_eq!(ready_endpoints([&slice(json!(true)), &slice(json!(true))]), 1);
+        assert_eq!(ready_endpoints([&slice(json!(false))]), 0);
+        assert_eq!(ready_endpoints([&slice(Value::Null)]), 1);
+        assert_eq!(ready_endpoints([]), 0);
+    }
+
+    #[test]
+    fn a_leaving_pod_is_not_ready() {
+        let conditions = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+        let pod = |metadata: Value| -> Pod {
+            serde_json::from_value(json!({"metadata": metadata, "status": conditions})).unwrap()
+        };
+        assert!(pod_is_ready(&pod(json!({}))));
+        assert!(!pod_is_ready(&pod(json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}))));
+    }
+}

@@ -1,0 +1,343 @@
+//! What the cluster says about a namespace, kept up to date by one watch a kind.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::time::Duration;
+
+use clearwater::component::Component;
+use clearwater::manifest::SERVICE_LABEL;
+use futures::StreamExt;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{Event, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// The label by which EndpointSlices name their Service (k8s.io/api `discovery/v1/well_known_labels.go`).
+const SLICE_SERVICE_LABEL: &str = "kubernetes.io/service-name";
+/// The label that upstream's manifests give to etcd's pods alone (clearwater-docker
+/// `kubernetes/templates/etcd-depl.tmpl`).
+const ETCD_LABEL: &str = "instance-type";
+
+/// A kind that is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Pods.
+    Pod,
+    /// Deployments.
+    Deployment,
+    /// StatefulSets.
+    StatefulSet,
+    /// EndpointSlices.
+    EndpointSlice,
+    /// Services.
+    Service,
+    /// Events.
+    Event,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 6] =
+        [Self::Pod, Self::Deployment, Self::StatefulSet, Self::EndpointSlice, Self::Service, Self::Event];
+
+    /// The resource as rights name it.
+    pub const fn resource(self) -> &'static str {
+        match self {
+            Self::Pod => "pods",
+            Self::Deployment => "deployments.apps",
+            Self::StatefulSet => "statefulsets.apps",
+            Self::EndpointSlice => "endpointslices.discovery.k8s.io",
+            Self::Service => "services",
+            Self::Event => "events",
+        }
+    }
+}
+
+/// The objects of a namespace as last heard of.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Pods by uid.
+    pub pods: BTreeMap<String, Pod>,
+    /// Deployments by name.
+    pub deployments: BTreeMap<String, Deployment>,
+    /// StatefulSets by name.
+    pub stateful_sets: BTreeMap<String, StatefulSet>,
+    /// EndpointSlices by name.
+    pub slices: BTreeMap<String, EndpointSlice>,
+    /// Services by name.
+    pub services: BTreeMap<String, Service>,
+    /// Events by name.
+    pub events: BTreeMap<String, Event>,
+    /// Kinds whose first list has come.
+    pub known: BTreeSet<Kind>,
+    /// Kinds that the user may not watch.
+    pub denied: BTreeSet<Kind>,
+}
+
+/// News of one kind.
+#[derive(Debug)]
+pub enum Update<K> {
+    /// The whole of it.
+    All(Vec<K>),
+    /// One object is there, new or changed.
+    Set(Box<K>),
+    /// One object is gone.
+    Gone(Box<K>),
+}
+
+/// News from a watch.
+#[derive(Debug)]
+pub enum News {
+    /// Of pods.
+    Pod(Update<Pod>),
+    /// Of Deployments.
+    Deployment(Update<Deployment>),
+    /// Of StatefulSets.
+    StatefulSet(Update<StatefulSet>),
+    /// Of EndpointSlices.
+    EndpointSlice(Update<EndpointSlice>),
+    /// Of Services.
+    Service(Update<Service>),
+    /// Of events.
+    Event(Update<Event>),
+    /// The user may not watch this kind.
+    Denied(Kind),
+    /// The watch broke and is being renewed.
+    Trouble(Kind, String),
+}
+
+fn take<K: Resource>(objects: &mut BTreeMap<String, K>, update: Update<K>, key: impl Fn(&K) -> String) {
+    match update {
+        Update::All(all) => *objects = all.into_iter().map(|o| (key(&o), o)).collect(),
+        Update::Set(object) => {
+            objects.insert(key(&object), *object);
+        }
+        Update::Gone(object) => {
+            objects.remove(&key(&object));
+        }
+    }
+}
+
+impl Snapshot {
+    /// Takes news in.
+    pub fn absorb(&mut self, news: News) {
+        let kind = match &news {
+            News::Pod(_) => Kind::Pod,
+            News::Deployment(_) => Kind::Deployment,
+            News::StatefulSet(_) => Kind::StatefulSet,
+            News::EndpointSlice(_) => Kind::EndpointSlice,
+            News::Service(_) => Kind::Service,
+            News::Event(_) => Kind::Event,
+            News::Denied(kind) => {
+                self.denied.insert(*kind);
+                return;
+            }
+            News::Trouble(..) => return,
+        };
+        match news {
+            News::Pod(u) => take(&mut self.pods, u, |o| o.uid().unwrap_or_else(|| o.name_any())),
+            News::Deployment(u) => take(&mut self.deployments, u, ResourceExt::name_any),
+            News::StatefulSet(u) => take(&mut self.stateful_sets, u, ResourceExt::name_any),
+            News::EndpointSlice(u) => take(&mut self.slices, u, ResourceExt::name_any),
+            News::Service(u) => take(&mut self.services, u, ResourceExt::name_any),
+            News::Event(u) => take(&mut self.events, u, ResourceExt::name_any),
+            News::Denied(_) | News::Trouble(..) => {}
+        }
+        self.known.insert(kind);
+    }
+
+    /// Whether every kind is known or denied.
+    pub fn is_complete(&self) -> bool {
+        Kind::ALL.iter().all(|k| self.known.contains(k) || self.denied.contains(k))
+    }
+
+    /// A component's pods, in the order of their names, those on their way out left out.
+    pub fn pods_of(&self, component: Component) -> Vec<&Pod> {
+        let mut pods: Vec<&Pod> = self
+            .pods
+            .values()
+            .filter(|p| p.metadata.deletion_timestamp.is_none() && component_of(*p) == Some(component))
+            .collect();
+        pods.sort_by_key(|p| p.metadata.name.as_deref());
+        pods
+    }
+
+    /// A component's pods that are on their way out.
+    pub fn leaving_of(&self, component: Component) -> Vec<&Pod> {
+        self.pods
+            .values()
+            .filter(|p| p.metadata.deletion_timestamp.is_some() && component_of(*p) == Some(component))
+            .collect()
+    }
+
+    /// The slices of a Service.
+    pub fn slices_of<'a>(&'a self, service: &'a str) -> impl Iterator<Item = &'a EndpointSlice> {
+        self.slices.values().filter(move |s| s.labels().get(SLICE_SERVICE_LABEL).is_some_and(|l| l == service))
+    }
+
+    /// Events about these pods and about objects whose name is one of these or begins with one of these and a hyphen,
+    /// as the ReplicaSets of a Deployment do.
+    pub fn events_of(&self, pods: &[&Pod], workloads: &[String]) -> Vec<&Event> {
+        self.events
+            .values()
+            .filter(|e| {
+                let object = &e.involved_object;
+                let name = object.name.as_deref().unwrap_or_default();
+                match object.kind.as_deref() {
+                    Some("Pod") => match object.uid.as_deref() {
+                        Some(uid) => pods.iter().any(|p| p.metadata.uid.as_deref() == Some(uid)),
+                        None => pods.iter().any(|p| p.metadata.name.as_deref() == Some(name)),
+                    },
+                    Some("Deployment" | "StatefulSet") => workloads.iter().any(|w| w == name),
+                    Some("ReplicaSet") => {
+                        workloads.iter().any(|w| name.rsplit_once('-').is_some_and(|(owner, _)| owner == w))
+                    }
+                    _ => false,
+                }
+            })
+            .collect()
+    }
+}
+
+/// The component that an object belongs to, by upstream's labels.
+pub fn component_of<K: Resource>(object: &K) -> Option<Component> {
+    let labels = object.meta().labels.as_ref()?;
+    if let Some(service) = labels.get(SERVICE_LABEL) {
+        return service.parse().ok();
+    }
+    (labels.get(ETCD_LABEL).map(String::as_str) == Some("etcd-pod")).then_some(Component::Etcd)
+}
+
+/// How long a broken watch is left alone: 50 ms at first, 2 s at most. An API server that restarts is back in a few
+/// seconds, and a run must not sleep on.
+#[derive(Clone, Debug)]
+struct Patience(Duration);
+
+impl Patience {
+    const FIRST: Duration = Duration::from_millis(50);
+    const LONGEST: Duration = Duration::from_secs(2);
+}
+
+impl Iterator for Patience {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let now = self.0;
+        self.0 = (now * 2).min(Self::LONGEST);
+        Some(now)
+    }
+}
+
+impl kube::runtime::utils::Backoff for Patience {
+    fn reset(&mut self) {
+        self.0 = Self::FIRST;
+    }
+}
+
+async fn follow<K>(api: Api<K>, kind: Kind, wrap: fn(Update<K>) -> News, out: mpsc::Sender<News>)
+where
+    K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let mut stream = watcher(api, watcher::Config::default()).backoff(Patience(Patience::FIRST)).boxed();
+    let mut listed: Option<Vec<K>> = None;
+    while let Some(event) = stream.next().await {
+        let news = match event {
+            Ok(watcher::Event::Init) => {
+                listed = Some(Vec::new());
+                continue;
+            }
+            Ok(watcher::Event::InitApply(object)) => {
+                listed.get_or_insert_default().push(slim(object));
+                continue;
+            }
+            Ok(watcher::Event::InitDone) => wrap(Update::All(listed.take().unwrap_or_default())),
+            Ok(watcher::Event::Apply(object)) => wrap(Update::Set(Box::new(slim(object)))),
+            Ok(watcher::Event::Delete(object)) => wrap(Update::Gone(Box::new(slim(object)))),
+            Err(error) if is_forbidden(&error) => {
+                let _ = out.send(News::Denied(kind)).await;
+                return;
+            }
+            Err(error) => News::Trouble(kind, error.to_string()),
+        };
+        if out.send(news).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// An object without what nobody here reads.
+fn slim<K: Resource>(mut object: K) -> K {
+    object.meta_mut().managed_fields = None;
+    object
+}
+
+fn is_forbidden(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.is_forbidden(),
+        watcher::Error::WatchError(status) => status.is_forbidden(),
+        _ => false,
+    }
+}
+
+/// Watches every kind of a namespace. The watches end when the tasks are dropped.
+pub fn watch(client: &Client, namespace: &str) -> (mpsc::Receiver<News>, JoinSet<()>) {
+    let (out, news) = mpsc::channel(256);
+    let mut tasks = JoinSet::new();
+    macro_rules! follow {
+        ($($kind:ident),*) => {$(
+            tasks.spawn(follow(Api::namespaced(client.clone(), namespace), Kind::$kind, News::$kind, out.clone()));
+        )*};
+    }
+    follow!(Pod, Deployment, StatefulSet, EndpointSlice, Service, Event);
+    (news, tasks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn pod(name: &str, labels: Value) -> Pod {
+        serde_json::from_value(json!({"metadata": {"name": name, "uid": name, "labels": labels}})).unwrap()
+    }
+
+    #[test]
+    fn a_new_list_replaces_what_was_known() {
+        let mut snapshot = Snapshot::default();
+        snapshot.absorb(News::Pod(Update::All(vec![pod("a", json!({"service": "sprout"})), pod("b", json!({}))])));
+        snapshot.absorb(News::Pod(Update::Set(Box::new(pod("c", json!({"service": "sprout"}))))));
+        assert_eq!(snapshot.pods_of(Component::Sprout).len(), 2);
+        snapshot.absorb(News::Pod(Update::Gone(Box::new(pod("a", json!({}))))));
+        snapshot.absorb(News::Pod(Update::All(vec![pod("d", json!({"instance-type": "etcd-pod"}))])));
+        assert_eq!(snapshot.pods_of(Component::Sprout).len(), 0);
+        assert_eq!(snapshot.pods_of(Component::Etcd).len(), 1);
+        assert!(!snapshot.is_complete());
+    }
+
+    #[test]
+    fn events_of_a_workload_are_those_of_its_pods_and_replica_sets() {
+        let mut snapshot = Snapshot::default();
+        let event = |n: usize, kind: &str, name: &str| -> Event {
+            serde_json::from_value(json!({"metadata": {"name": n.to_string()},
+                "involvedObject": {"kind": kind, "name": name}}))
+            .unwrap()
+        };
+        snapshot.absorb(News::Event(Update::All(vec![
+            event(0, "Pod", "homestead-7d9-x"),
+            event(1, "ReplicaSet", "homestead-7d9"),
+            event(2, "ReplicaSet", "homestead-prov-7d9"),
+            event(3, "Deployment", "homestead"),
+            event(4, "Deployment", "homestead-prov"),
+        ])));
+        let pod = pod("homestead-7d9-x", json!({}));
+        let names: Vec<_> =
+            snapshot.events_of(&[&pod], &["homestead".to_owned()]).iter().map(|e| e.name_any()).collect();
+        assert_eq!(names, ["0", "1", "3"]);
+    }
+}

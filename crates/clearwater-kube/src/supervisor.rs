@@ -1,0 +1,301 @@
+//! What supervisord says about its programs, read from its XML-RPC answers or from `supervisorctl status`.
+
+use clearwater::component::{Program, ProgramHealth};
+use thiserror::Error;
+
+/// A program's state, as supervisord names it (supervisor `supervisor/states.py`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names are supervisord's own")]
+pub enum State {
+    Stopped,
+    Starting,
+    Running,
+    Backoff,
+    Stopping,
+    Exited,
+    Fatal,
+    Unknown,
+}
+
+impl State {
+    /// The state by the name that supervisord prints.
+    pub fn from_name(name: &str) -> Self {
+        match name {
+            "STOPPED" => Self::Stopped,
+            "STARTING" => Self::Starting,
+            "RUNNING" => Self::Running,
+            "BACKOFF" => Self::Backoff,
+            "STOPPING" => Self::Stopping,
+            "EXITED" => Self::Exited,
+            "FATAL" => Self::Fatal,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The name that supervisord prints.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stopped => "STOPPED",
+            Self::Starting => "STARTING",
+            Self::Running => "RUNNING",
+            Self::Backoff => "BACKOFF",
+            Self::Stopping => "STOPPING",
+            Self::Exited => "EXITED",
+            Self::Fatal => "FATAL",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+}
+
+/// One program as supervisord sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramState {
+    /// The program's name, without its group.
+    pub name: String,
+    /// Its group; the program's own name where it has none.
+    pub group: String,
+    /// Its state.
+    pub state: State,
+    /// supervisord's own words: uptime, or why it does not run.
+    pub description: String,
+    /// The last exit status, where the source tells it.
+    pub exit_status: Option<i32>,
+    /// When it last stopped, in seconds since 1970, where it has and the source tells it.
+    pub stopped_at: Option<i64>,
+    /// The container's clock when this was said, in seconds since 1970, where the source tells it.
+    pub now: Option<i64>,
+}
+
+impl ProgramState {
+    /// The name as `supervisorctl` prints and takes it.
+    pub fn full_name(&self) -> String {
+        if self.group == self.name || self.group.is_empty() {
+            self.name.clone()
+        } else {
+            format!("{}:{}", self.group, self.name)
+        }
+    }
+}
+
+/// An answer that is not what supervisord says.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Unreadable {
+    /// It is not XML, or not HTTP with XML in it.
+    #[error("supervisord's answer is not XML: {0}")]
+    NotXml(String),
+    /// supervisord refused the question.
+    #[error("supervisord answered with a fault: {0}")]
+    Fault(String),
+}
+
+/// The HTTP request that asks supervisord for the state of every program. HTTP/1.0, so that supervisord closes the
+/// connection after its answer.
+pub fn request() -> String {
+    let body = "<?xml version='1.0'?><methodCall><methodName>supervisor.getAllProcessInfo</methodName>\
+                <params></params></methodCall>";
+    format!(
+        "POST /RPC2 HTTP/1.0\r\nHost: localhost\r\nContent-Type: text/xml\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// Reads the answer to [`request`], with or without its HTTP head.
+pub fn parse_answer(answer: &str) -> Result<Vec<ProgramState>, Unreadable> {
+    let not_xml = |why: &str| Unreadable::NotXml(why.to_owned());
+    let xml = answer.find("<?xml").or_else(|| answer.find("<methodResponse")).map(|at| &answer[at..]);
+    let xml = xml.ok_or_else(|| not_xml(answer.lines().next().unwrap_or("it is empty")))?;
+    let end = xml.rfind("</methodResponse>").ok_or_else(|| not_xml("it is cut off"))? + "</methodResponse>".len();
+    let document = roxmltree::Document::parse(&xml[..end]).map_err(|e| Unreadable::NotXml(e.to_string()))?;
+    if let Some(fault) = document.descendants().find(|n| n.has_tag_name("fault")) {
+        let text: Vec<_> =
+            fault.descendants().filter_map(|n| n.text()).map(str::trim).filter(|t| !t.is_empty()).collect();
+        return Err(Unreadable::Fault(text.join(" ")));
+    }
+    Ok(document.descendants().filter(|n| n.has_tag_name("struct")).filter_map(program).collect())
+}
+
+fn program(structure: roxmltree::Node<'_, '_>) -> Option<ProgramState> {
+    let member = |wanted: &str| {
+        structure.children().filter(|n| n.has_tag_name("member")).find_map(|member| {
+            let name = member.children().find(|n| n.has_tag_name("name"))?.text()?;
+            if name.trim() != wanted {
+                return None;
+            }
+            let value = member.children().find(|n| n.has_tag_name("value"))?;
+            let inner = value.first_element_child().unwrap_or(value);
+            Some(inner.text().unwrap_or("").to_owned())
+        })
+    };
+    let number = |name: &str| member(name).and_then(|v| v.trim().parse::<i64>().ok());
+    let name = member("name")?;
+    Some(ProgramState {
+        group: member("group").unwrap_or_else(|| name.clone()),
+        state: member("statename").map_or(State::Unknown, |s| State::from_name(s.trim())),
+        description: member("description").unwrap_or_default(),
+        exit_status: number("exitstatus").and_then(|n| i32::try_from(n).ok()),
+        stopped_at: number("stop").filter(|n| *n > 0),
+        now: number("now"),
+        name,
+    })
+}
+
+/// Reads what `supervisorctl status` prints. Lines that are not a program's are passed over.
+pub fn parse_supervisorctl(text: &str) -> Vec<ProgramState> {
+    text.lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let full = words.next()?;
+            let state = State::from_name(words.next()?);
+            if state == State::Unknown {
+                return None;
+            }
+            let (group, name) = full.split_once(':').unwrap_or((full, full));
+            Some(ProgramState {
+                name: name.to_owned(),
+                group: group.to_owned(),
+                state,
+                description: words.collect::<Vec<_>>().join(" "),
+                exit_status: None,
+                stopped_at: None,
+                now: None,
+            })
+        })
+        .collect()
+}
+
+/// A program that is not in the state that health means for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// The program's full name.
+    pub program: String,
+    /// The state it is in; none where supervisord does not know the program.
+    pub state: Option<State>,
+    /// One line that says it.
+    pub text: String,
+    /// When it last stopped, in seconds since 1970.
+    pub stopped_at: Option<i64>,
+}
+
+impl Trouble {
+    /// Whether supervisord has given up.
+    pub fn is_fatal(&self) -> bool {
+        self.state == Some(State::Fatal)
+    }
+}
+
+/// Compares what supervisord says with what the catalogue calls healthy.
+pub fn judge(expected: &[Program], seen: &[ProgramState]) -> Vec<Trouble> {
+    let mut troubles = Vec::new();
+    for program in expected {
+        let found = seen.iter().find(|s| s.name == program.name && program.group.is_none_or(|g| g == s.group));
+        let found = found.or_else(|| seen.iter().find(|s| s.name == program.name));
+        let healthy = match (program.health, found.map(|f| f.state)) {
+            (ProgramHealth::Any, _)
+            | (ProgramHealth::Running, Some(State::Running))
+            | (ProgramHealth::Exited, Some(State::Exited)) => true,
+            (ProgramHealth::Running | ProgramHealth::Exited, _) => false,
+        };
+        if healthy {
+            continue;
+        }
+        let name = program.full_name();
+        let text = match found {
+            None => format!("program {name} is not known to supervisord"),
+            Some(f) if f.description.trim().is_empty() => format!("program {name} is {}", f.state.name()),
+            Some(f) => format!("program {name} is {}: {}", f.state.name(), f.description.trim()),
+        };
+        troubles.push(Trouble {
+            program: name,
+            state: found.map(|f| f.state),
+            text,
+            stopped_at: found.and_then(|f| f.stopped_at),
+        });
+    }
+    troubles
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clearwater::component::{Source, StartsWith};
+
+    const ANSWER: &str = "HTTP/1.0 200 OK\r\nContent-Type: text/xml\r\n\r\n<?xml version='1.0'?>\n<methodResponse>\n<params>\n\
+        <param>\n<value><array><data>\n<value><struct>\n<member>\n<name>now</name>\n<value><int>1700000010</int></value>\n\
+        </member>\n<member>\n<name>group</name>\n<value><string>clearwater-group</string></value>\n</member>\n<member>\n\
+        <name>description</name>\n<value><string>Exited too quickly (process log may have details)</string></value>\n\
+        </member>\n<member>\n<name>statename</name>\n<value><string>BACKOFF</string></value>\n</member>\n<member>\n\
+        <name>name</name>\n<value><string>homestead</string></value>\n</member>\n<member>\n<name>exitstatus</name>\n\
+        <value><int>0</int></value>\n</member>\n<member>\n<name>stop</name>\n<value><int>1700000009</int></value>\n</member>\n\
+        </struct></value>\n<value><struct>\n<member>\n<name>name</name>\n<value><string>snmpd</string></value>\n</member>\n\
+        <member>\n<name>group</name>\n<value><string>snmpd</string></value>\n</member>\n<member>\n<name>statename</name>\n\
+        <value><string>EXITED</string></value>\n</member>\n<member>\n<name>stop</name>\n<value><int>0</int></value>\n\
+        </member>\n</struct></value>\n</data></array></value>\n</param>\n</params>\n</methodResponse>\n";
+
+    fn expected(name: &'static str, group: Option<&'static str>, health: ProgramHealth) -> Program {
+        Program { name, group, starts: StartsWith::BootChain, start_retries: 3, health, source: Source("test") }
+    }
+
+    #[test]
+    fn an_answer_is_read() {
+        let programs = parse_answer(ANSWER).unwrap();
+        assert_eq!(programs.len(), 2);
+        assert_eq!(programs[0].full_name(), "clearwater-group:homestead");
+        assert_eq!(programs[0].state, State::Backoff);
+        assert_eq!(programs[0].stopped_at, Some(1_700_000_009));
+        assert_eq!(programs[1].full_name(), "snmpd");
+        assert_eq!(programs[1].stopped_at, None);
+    }
+
+    #[test]
+    fn what_is_not_an_answer_is_named() {
+        assert!(matches!(parse_answer(""), Err(Unreadable::NotXml(_))));
+        assert!(
+            matches!(parse_answer("nc: unix connect failed"), Err(Unreadable::NotXml(t)) if t.contains("unix connect"))
+        );
+        assert!(matches!(parse_answer(&ANSWER[..400]), Err(Unreadable::NotXml(t)) if t.contains("cut off")));
+        let fault = "<?xml version='1.0'?><methodResponse><fault><value><struct><member><name>faultString</name>\
+            <value><string>UNKNOWN_METHOD</string></value></member></struct></value></fault></methodResponse>";
+        assert!(matches!(parse_answer(fault), Err(Unreadable::Fault(t)) if t.contains("UNKNOWN_METHOD")));
+    }
+
+    #[test]
+    fn supervisorctl_is_the_fallback() {
+        let text = "clearwater-group:homestead       BACKOFF   Exited too quickly (process log may have details)\n\
+            clearwater-infrastructure        EXITED    Nov 22 10:00 AM\n\
+            unix:///var/run/supervisor.sock refused connection\n";
+        let programs = parse_supervisorctl(text);
+        assert_eq!(programs.len(), 2);
+        assert_eq!(programs[0].description, "Exited too quickly (process log may have details)");
+        assert_eq!(programs[1].full_name(), "clearwater-infrastructure");
+    }
+
+    #[test]
+    fn health_is_what_the_catalogue_says() {
+        let seen = parse_answer(ANSWER).unwrap();
+        let ok = [expected("snmpd", None, ProgramHealth::Exited), expected("homestead", None, ProgramHealth::Any)];
+        assert_eq!(judge(&ok, &seen), []);
+        let bad = [
+            expected("homestead", Some("clearwater-group"), ProgramHealth::Running),
+            expected("nginx", Some("clearwater-group"), ProgramHealth::Running),
+        ];
+        let texts: Vec<_> = judge(&bad, &seen).into_iter().map(|t| t.text).collect();
+        assert_eq!(
+            texts,
+            [
+                "program clearwater-group:homestead is BACKOFF: Exited too quickly (process log may have details)",
+                "program clearwater-group:nginx is not known to supervisord",
+            ]
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_makes_the_readers_panic(text in ".{0,300}", cut in 0usize..ANSWER.len()) {
+            let _ = parse_answer(&text);
+            let _ = parse_supervisorctl(&text);
+            if ANSWER.is_char_boundary(cut) {
+                let _ = parse_answer(&ANSWER[..cut]);
+            }
+        }
+    }
+}

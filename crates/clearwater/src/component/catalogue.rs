@@ -1,0 +1,34 @@
+use super::{Component, Entry, Release, Role, classic, hunter};
+
+/// The entries of a release, in listing order.
+///
+/// ```
+/// use clearwater::component::{Component, Release, catalogue};
+///
+/// assert_eq!(catalogue(Release::Hunter).len(), 11);
+/// assert_eq!(catalogue(Release::Classic).len(), 10);
+/// assert!(catalogue(Release::Classic).iter().all(|e| e.component != Component::Astaire));
+/// ```
+pub const fn catalogue(release: Release) -> &'static [Entry] {
+    match release {
+        Release::Hunter => hunter::ENTRIES,
+        Release::Classic => classic::ENTRIES,
+    }
+}
+
+/// The entry of a component, or `None` where the release does not have it.
+pub fn entry(release: Release, component: Component) -> Option<&'static Entry> {
+    catalogue(release).iter().find(|e| e.component == component)
+}
+
+/// The component that plays a role, or `None` where none of the release does.
+///
+/// ```
+/// use clearwater::component::{Component, Release, Role, playing};
+///
+/// assert_eq!(playing(Release::Hunter, Role::Provisioning), Some(Component::HomesteadProv));
+/// assert_eq!(playing(Release::Classic, Role::Provisioning), Some(Component::Homestead));
+/// ```
+pub fn playing(release: Release, role: Role) -> Option<Component> {
+    catalogue(release).iter().find(|e| e.plays(role)).map(|e| e.component)
+}

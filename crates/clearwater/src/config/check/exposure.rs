@@ -1,0 +1,246 @@
+//! Ways in, addresses and ports.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::{Check, form, path};
+use crate::component::{Component, Release, entry};
+use crate::config::{BonoExposure, BonoService, DnsBackend, EllisExposure, ServiceKind};
+
+/// The node ports that Bono takes: the layout of the article "Clearwater On Kubernetes".
+const BONO_NODE_PORTS: [u16; 4] = [3478, 5060, 5062, 30002];
+/// The API server's default for `--service-node-port-range`.
+const DEFAULT_RANGE: (u16, u16) = (30000, 32767);
+
+pub(super) fn check(check: &mut Check<'_>) {
+    bono(check);
+    node_ports(check);
+    ellis(check);
+    cluster_ips(check);
+}
+
+fn replicas(check: &Check<'_>, component: Component) -> usize {
+    let count = check.file.components.get(&component).and_then(|c| c.replicas).unwrap_or(1);
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+fn bono(check: &mut Check<'_>) {
+    let bono = &check.file.bono;
+    let (exposure, addresses) = (path("bono.exposure"), path("bono.addresses"));
+    let by_address = matches!(bono.exposure, BonoExposure::NodePort | BonoExposure::LoadBalancer);
+    let count = replicas(check, Component::Bono);
+    if !bono.addresses.is_empty() && bono.exposure == BonoExposure::HostPort {
+        check.refuse(
+            &[addresses.clone(), exposure.clone()],
+            "not used with `exposure: hostPort`, where the address follows the node: write bono.nodeAddresses, one \
+             address for each node's name",
+        );
+    } else if !bono.addresses.is_empty() && !by_address {
+        check.refuse(
+            &[addresses.clone(), exposure.clone()],
+            "not used with `exposure: headless`, where Bono's address is its pod's: remove it, or write `exposure: \
+             nodePort` or `exposure: loadBalancer`",
+        );
+    }
+    let needed = match bono.exposure {
+        // One Bono alone can take the address of its node.
+        BonoExposure::NodePort if bono.addresses.is_empty() && count <= 1 => 0,
+        // Balancers that give addresses by themselves are waited for.
+        BonoExposure::LoadBalancer if bono.addresses.is_empty() => 0,
+        BonoExposure::NodePort | BonoExposure::LoadBalancer => count,
+        BonoExposure::Headless | BonoExposure::HostPort => 0,
+    };
+    if bono.addresses.len() < needed {
+        check.refuse(
+            &[addresses.clone(), exposure.clone(), path("components.bono.replicas")],
+            format!(
+                "{} for {count} pods: Bono writes its own address into every SIP route, so each pod needs one of its \
+                 own; add {} more, or lower components.bono.replicas",
+                count_of(bono.addresses.len()),
+                needed - bono.addresses.len()
+            ),
+        );
+    }
+    if !bono.node_addresses.is_empty() && bono.exposure != BonoExposure::HostPort {
+        check.refuse(
+            &[path("bono.nodeAddresses"), exposure.clone()],
+            "only used with `exposure: hostPort`: remove it, or change the exposure",
+        );
+    }
+    if bono.service == BonoService::PerProtocol && bono.exposure != BonoExposure::LoadBalancer {
+        check.refuse(
+            &[path("bono.service"), exposure.clone()],
+            "only used with `exposure: loadBalancer`: remove it, or change the exposure",
+        );
+    }
+    let mut seen = BTreeMap::new();
+    for (n, address) in bono.addresses.iter().enumerate() {
+        let key = addresses.index(n);
+        usable(check, &key, *address);
+        if let Some(first) = seen.insert(*address, n) {
+            check.wrong(
+                &key,
+                format!("{address} is also element [{first}], and an address must reach exactly one Bono; remove one"),
+            );
+        }
+    }
+    for (node, address) in &bono.node_addresses {
+        let key = path("bono.nodeAddresses").key(node);
+        check.form(&key, node, form::object_name);
+        usable(check, &key, *address);
+    }
+}
+
+fn count_of(addresses: usize) -> String {
+    if addresses == 1 { "1 address".to_owned() } else { format!("{addresses} addresses") }
+}
+
+fn usable(check: &mut Check<'_>, key: &crate::config::KeyPath, address: IpAddr) {
+    let what = if address.is_loopback() {
+        "a loopback address"
+    } else if address.is_unspecified() {
+        "no address of a host"
+    } else if address.is_multicast() {
+        "a multicast address"
+    } else {
+        return;
+    };
+    check.wrong(key, format!("{address} is {what}; write the address that subscribers reach this Bono on"));
+}
+
+fn node_ports(check: &mut Check<'_>) {
+    let (bono, ellis) = (&check.file.bono, &check.file.ellis);
+    let range_key = path("bono.nodePortRange");
+    let (by_bono, by_ellis) = (bono.exposure == BonoExposure::NodePort, ellis.exposure == EllisExposure::NodePort);
+    let range = match bono.node_port_range.as_deref().map(form::port_range) {
+        Some(Err(why)) => {
+            let text = bono.node_port_range.clone().unwrap_or_default();
+            return check.wrong(&range_key, format!("{text:?} {why}"));
+        }
+        Some(Ok(range)) => Some(range),
+        None => None,
+    };
+    if range.is_some() && !by_bono && !by_ellis {
+        check.refuse(
+            &[range_key.clone(), path("bono.exposure"), path("ellis.exposure")],
+            "only used with `exposure: nodePort` of Bono or Ellis: remove it, or change the exposure",
+        );
+    }
+    if by_bono {
+        let outside = |(low, high): &(u16, u16)| BONO_NODE_PORTS.iter().any(|p| !(low..=high).contains(&p));
+        if let Some((low, high)) = range.filter(outside) {
+            let outside: Vec<String> =
+                BONO_NODE_PORTS.iter().filter(|p| !(low..=high).contains(*p)).map(u16::to_string).collect();
+            check.refuse(
+                &[range_key.clone(), path("bono.exposure")],
+                format!(
+                    "{low}-{high} does not hold the node ports {}. Bono must be reached on 5060, the port it writes \
+                     into SIP routes: start the API server with --service-node-port-range=3000-32767 and write that \
+                     range here, or choose `exposure: loadBalancer`, `hostPort` or `headless`",
+                    outside.join(", ")
+                ),
+            );
+        }
+    }
+    let Some(port) = ellis.node_port.filter(|_| by_ellis) else { return };
+    let (low, high) = range.unwrap_or(DEFAULT_RANGE);
+    let key = path("ellis.nodePort");
+    if !(low..=high).contains(&port) {
+        let known = if range.is_some() { "" } else { ", the usual range" };
+        check.refuse(
+            &[key, range_key],
+            format!(
+                "{port} is outside {low}-{high}{known}: choose a port inside it, or write the API server's \
+                 --service-node-port-range as bono.nodePortRange if it is another"
+            ),
+        );
+    } else if by_bono && BONO_NODE_PORTS.contains(&port) {
+        check.refuse(
+            &[key, path("bono.exposure")],
+            format!("{port} is taken by Bono, which has the node ports 3478, 5060, 5062 and 30002: choose another"),
+        );
+    }
+}
+
+fn ellis(check: &mut Check<'_>) {
+    let ellis = &check.file.ellis;
+    let exposure = path("ellis.exposure");
+    if ellis.node_port.is_some() && ellis.exposure != EllisExposure::NodePort {
+        check.refuse(
+            &[path("ellis.nodePort"), exposure.clone()],
+            "only used with `exposure: nodePort`: remove it, or change the exposure",
+        );
+    }
+    match (&ellis.ingress, ellis.exposure) {
+        (None, EllisExposure::Ingress) => check.refuse(
+            &[path("ellis.ingress"), exposure],
+            "missing: with `exposure: ingress` the host name that browsers use must be known; write ingress: {host: \
+             ellis.example.com}",
+        ),
+        (Some(_), other) if other != EllisExposure::Ingress => check.refuse(
+            &[path("ellis.ingress"), exposure],
+            "only used with `exposure: ingress`: remove it, or change the exposure",
+        ),
+        _ => {}
+    }
+    let Some(ingress) = &ellis.ingress else { return };
+    check.form(&path("ellis.ingress.host"), &ingress.host, form::domain);
+    if let Some(class) = &ingress.class_name {
+        check.form(&path("ellis.ingress.className"), class, form::object_name);
+    }
+    if let Some(secret) = &ingress.tls_secret {
+        check.form(&path("ellis.ingress.tlsSecret"), secret, form::object_name);
+    }
+}
+
+fn cluster_ips(check: &mut Check<'_>) {
+    let file = check.file;
+    let (services, ips, release) = (path("services"), path("clusterIPs"), path("release"));
+    if file.services == ServiceKind::ClusterIp && file.release != Release::Classic {
+        check.refuse(
+            &[services.clone(), release],
+            "clusterIP works with `release: classic` only: hunter's names resolve to pods, and a virtual address in \
+             a SIP route sends the request round until it ends in 483; remove it, so that Services are headless",
+        );
+    }
+    if file.services == ServiceKind::ClusterIp && file.dns.backend == DnsBackend::Pods {
+        check.refuse(
+            &[path("dns.backend"), services.clone()],
+            "pods get names of their own below a headless Service only: write `backend: coredns`, `etcd`, `endpoints` \
+             or `print`, or `services: headless`",
+        );
+    }
+    if file.cluster_ips.is_empty() {
+        return;
+    }
+    if file.services != ServiceKind::ClusterIp {
+        check.refuse(
+            &[ips.clone(), services],
+            "only used with `services: clusterIP` of the classic release: remove it, or write that",
+        );
+    }
+    let mut seen: BTreeMap<IpAddr, Component> = BTreeMap::new();
+    for (component, addresses) in &file.cluster_ips {
+        let key = ips.key(component.name());
+        if entry(file.release, *component).is_none() {
+            continue;
+        }
+        if addresses.is_empty() || addresses.len() > 2 {
+            check.wrong(&key, format!("{} addresses; a Service has one, or one of each family", addresses.len()));
+        }
+        if let [a, b] = addresses[..]
+            && a.is_ipv4() == b.is_ipv4()
+        {
+            check.wrong(&key, format!("{a} and {b} are of one family; a Service has one of each at most"));
+        }
+        for (n, address) in addresses.iter().enumerate() {
+            usable(check, &key.index(n), *address);
+            if let Some(other) = seen.insert(*address, *component) {
+                check.wrong(
+                    &key.index(n),
+                    format!("{address} is also the address of {other}; each Service has its own"),
+                );
+            }
+        }
+    }
+}

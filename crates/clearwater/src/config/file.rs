@@ -1,0 +1,458 @@
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigErrors, Deployment, Places, Problem, check, read, schema};
+use crate::component::{Component, Release};
+use crate::yaml;
+
+/// The version of the deployment file's format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ApiVersion {
+    /// The first format.
+    #[default]
+    #[serde(rename = "clearwater/v1")]
+    V1,
+}
+
+/// The deployment file `clearwater.yaml`.
+///
+/// Every key but `apiVersion` has a default, so the smallest file is that one line.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeploymentFile {
+    /// The format: `clearwater/v1`.
+    pub api_version: ApiVersion,
+    /// The release of Clearwater.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub release: Release,
+    /// The namespace to deploy to. A namespace given on the command line wins; without either, the context's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The cluster's DNS domain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_domain: Option<String>,
+    /// The DNS zone below which the components' names are looked up: `ZONE`. Default: NAMESPACE.svc.CLUSTERDOMAIN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// The SIP home domain, where it is not the zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home_domain: Option<String>,
+    /// Where images come from.
+    #[serde(default, skip_serializing_if = "Images::is_default")]
+    pub images: Images,
+    /// An external home subscriber server. Without it the built-in provisioning is deployed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hss: Option<Hss>,
+    /// How Bono is reached by subscribers.
+    #[serde(default, skip_serializing_if = "Bono::is_default")]
+    pub bono: Bono,
+    /// How Ellis is reached by browsers.
+    #[serde(default, skip_serializing_if = "Ellis::is_default")]
+    pub ellis: Ellis,
+    /// How Services answer: with the pods' addresses (`headless`) or with one virtual address (`clusterIP`, classic).
+    #[serde(default, skip_serializing_if = "ServiceKind::is_default")]
+    pub services: ServiceKind,
+    /// The virtual addresses of Services that exist already, by component; only with `services: clusterIP`.
+    #[serde(default, rename = "clusterIPs", skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::by_component::<Vec<IpAddr>>")]
+    pub cluster_ips: BTreeMap<Component, Vec<IpAddr>>,
+    /// How names that Kubernetes cannot give are put into DNS.
+    #[serde(default, skip_serializing_if = "Dns::is_default")]
+    pub dns: Dns,
+    /// Settings by component.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::by_component::<ComponentOverrides>")]
+    pub components: BTreeMap<Component, ComponentOverrides>,
+    /// The daemons' log level, 0 (errors only) to 5 (debug). SIP messages are logged from 4. Upstream's default: 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 5))]
+    pub log_level: Option<u8>,
+    /// Further `shared_config` settings, appended in key order after the generated ones, which they override. Those
+    /// that other keys of this file write are refused.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "schema::text_of_scalars")]
+    #[schemars(schema_with = "schema::scalars")]
+    pub shared_config: BTreeMap<String, String>,
+    /// The mail server that Ellis sends password recovery mails through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<Email>,
+    /// The keys that protect sign-up and Ellis.
+    #[serde(default, skip_serializing_if = "KeyPolicy::is_default")]
+    pub keys: KeyPolicy,
+    /// A sidecar that prints the current log file, as upstream's manifests have.
+    #[serde(default, skip_serializing_if = "Tailer::is_default")]
+    pub tailer: Tailer,
+    /// Where etcd keeps its data.
+    #[serde(default, skip_serializing_if = "EtcdStorage::is_default")]
+    pub etcd_storage: EtcdStorage,
+    /// Labels for every object.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations for every object.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Where the values were written. Empty for a file that was built in code.
+    #[serde(skip)]
+    pub places: Places,
+}
+
+impl DeploymentFile {
+    /// Puts the file on a namespace and checks it as a whole.
+    ///
+    /// ```
+    /// use clearwater::config::DeploymentFile;
+    ///
+    /// let deployment = DeploymentFile::default().deploy("ims").unwrap();
+    /// assert_eq!(deployment.zone(), "ims.svc.cluster.local");
+    /// ```
+    pub fn deploy(&self, namespace: &str) -> Result<Deployment, ConfigErrors> {
+        let deployment = Deployment::new_unchecked(self.clone(), namespace.to_owned());
+        let findings = check::file(self).into_iter().chain(check::deployment(&deployment));
+        ConfigErrors::unless_empty(findings.map(|f| f.problem).filter(Problem::is_error).collect())?;
+        ConfigErrors::unless_empty(check::environment(&deployment).into_iter().map(|f| f.problem).collect())?;
+        Ok(deployment)
+    }
+
+    /// What works and is likely not meant, or needs something of the cluster.
+    /// [`Deployment::warnings`] says what depends on the namespace as well.
+    pub fn warnings(&self) -> Vec<Problem> {
+        read::warnings(check::file(self))
+    }
+
+    /// The file as YAML, keys with their defaults left out. Reading it again gives the same file.
+    pub fn to_yaml(&self) -> Result<String, yaml::YamlError> {
+        yaml::write_one(self)
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_usual(release: &Release) -> bool {
+    *release == Release::default()
+}
+
+macro_rules! is_default {
+    ($($t:ty),*) => {$(
+        impl $t {
+            pub(crate) fn is_default(&self) -> bool {
+                *self == Self::default()
+            }
+        }
+    )*};
+}
+is_default!(Images, Bono, Ellis, ServiceKind, Dns, KeyPolicy, Tailer, EtcdStorage);
+
+/// Where images come from: `REGISTRY/PREFIXcomponent:TAG`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Images {
+    /// The registry and path. Default for hunter: `docker.io/ollivier`. There is none for classic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<String>,
+    /// What precedes the component's name. Default: `clearwater-`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// The tag. Default for hunter: `hunter`. There is none for classic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// A registry that mirrors all others: it replaces the registry host of every image, etcd's too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<String>,
+    /// When the kubelet pulls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_policy: Option<PullPolicy>,
+    /// Names of Secrets of type `kubernetes.io/dockerconfigjson` in the namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pull_secrets: Vec<String>,
+}
+
+/// When the kubelet pulls an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PullPolicy {
+    /// At every start.
+    Always,
+    /// When the node does not have it.
+    IfNotPresent,
+    /// Never.
+    Never,
+}
+
+/// An external home subscriber server, reached over Diameter Cx.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Hss {
+    /// Its host name without the zone: the generator appends `.ZONE`.
+    pub hostname: String,
+}
+
+/// How Bono is reached by subscribers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Bono {
+    /// The way in.
+    #[serde(default)]
+    pub exposure: BonoExposure,
+    /// Addresses that reach exactly one Bono each on port 5060: pod N takes address N. For `nodePort` and
+    /// `loadBalancer`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<IpAddr>,
+    /// For `hostPort`: the public address of each node, by node name. Without it the node's own address is used.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_addresses: BTreeMap<String, IpAddr>,
+    /// For `loadBalancer`: one Service for both protocols, or one for TCP and one for UDP.
+    #[serde(default, skip_serializing_if = "BonoService::is_default")]
+    pub service: BonoService,
+    /// For `nodePort`, Bono's or Ellis': the API server's `--service-node-port-range`, such as 3000-32767. Without it
+    /// the range is not known; the usual one is 30000-32767.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_port_range: Option<String>,
+}
+
+/// The way in to Bono.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum BonoExposure {
+    /// The pod's own address, through a headless Service.
+    #[default]
+    Headless,
+    /// The node's address, by host ports; one Bono a node.
+    HostPort,
+    /// A node port a pod.
+    NodePort,
+    /// A load balancer a pod.
+    LoadBalancer,
+}
+
+/// How many Services a load-balanced Bono gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum BonoService {
+    /// One for TCP and UDP.
+    #[default]
+    Combined,
+    /// One for TCP and one for UDP, for load balancers that cannot mix protocols.
+    PerProtocol,
+}
+is_default!(BonoService);
+
+/// How Ellis is reached by browsers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Ellis {
+    /// The way in.
+    #[serde(default)]
+    pub exposure: EllisExposure,
+    /// For `nodePort`: the port. Default: chosen by Kubernetes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_port: Option<u16>,
+    /// For `ingress`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingress: Option<Ingress>,
+}
+
+/// The way in to Ellis.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum EllisExposure {
+    /// None beyond the headless Service: `kubectl port-forward`.
+    #[default]
+    None,
+    /// A node port.
+    NodePort,
+    /// A load balancer.
+    LoadBalancer,
+    /// An Ingress.
+    Ingress,
+}
+
+/// The Ingress in front of Ellis.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Ingress {
+    /// The host name that browsers use.
+    pub host: String,
+    /// The ingress class. Default: the cluster's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class_name: Option<String>,
+    /// The name of the Secret with the certificate; without it there is no TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_secret: Option<String>,
+}
+
+/// How Services answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ServiceKind {
+    /// DNS answers with the pods' addresses.
+    #[default]
+    #[serde(rename = "headless")]
+    Headless,
+    /// DNS answers with one virtual address.
+    #[serde(rename = "clusterIP")]
+    ClusterIp,
+}
+
+/// How names that Kubernetes cannot give are put into DNS.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Dns {
+    /// The backend. `auto` is `pods` for classic, and nothing for hunter, which needs none.
+    #[serde(default)]
+    pub backend: DnsBackend,
+}
+
+/// A way of putting names into DNS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum DnsBackend {
+    /// The best that the release and the cluster allow.
+    #[default]
+    Auto,
+    /// Host name and subdomain of sprout's own pods.
+    Pods,
+    /// Rewrites and templates in the cluster's Corefile.
+    Coredns,
+    /// SkyDNS keys for CoreDNS' etcd plugin.
+    Etcd,
+    /// EndpointSlices with host names.
+    Endpoints,
+    /// Nothing is written: the records are printed for DNS elsewhere.
+    Print,
+}
+
+/// Settings of one component.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ComponentOverrides {
+    /// How many pods it is created with. Afterwards the count belongs to `scale` or to an autoscaler.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub replicas: Option<u32>,
+    /// The whole image reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Requests and limits of the component's own container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// Labels that a node must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that are tolerated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tolerations: Vec<Toleration>,
+    /// Labels for the component's objects and pods.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations for the component's pods.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Further environment variables of the component's container.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "schema::text_of_scalars")]
+    #[schemars(schema_with = "schema::scalars")]
+    pub env: BTreeMap<String, String>,
+}
+
+/// Requests and limits, as Kubernetes quantities ("250m", "512Mi").
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Resources {
+    /// What the scheduler reserves.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "schema::text_of_scalars")]
+    #[schemars(schema_with = "schema::quantities")]
+    pub requests: BTreeMap<String, String>,
+    /// What the container may not exceed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "schema::text_of_scalars")]
+    #[schemars(schema_with = "schema::quantities")]
+    pub limits: BTreeMap<String, String>,
+}
+
+/// A toleration, as in a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Toleration {
+    /// The taint's key; without it every key, with operator `Exists`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// `Exists` or `Equal`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["Exists", "Equal", null]))]
+    pub operator: Option<String>,
+    /// The taint's value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// The taint's effect. Without it every effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["NoSchedule", "PreferNoSchedule", "NoExecute", null]))]
+    pub effect: Option<String>,
+    /// How long a `NoExecute` taint is tolerated, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub toleration_seconds: Option<i64>,
+}
+
+/// The mail server that Ellis sends through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Email {
+    /// `smtp_smarthost`.
+    pub smarthost: String,
+    /// `smtp_username`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// `smtp_password`, by reference: a password never stands in this file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-secret" = true))]
+    pub password: Option<SecretKey>,
+    /// `email_recovery_sender`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<String>,
+}
+
+/// One key of a Secret in the deployment's namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretKey {
+    /// The Secret's name.
+    pub secret: String,
+    /// The key in its data.
+    pub key: String,
+}
+
+/// The keys that protect sign-up and Ellis: `signup_key`, `turn_workaround`, `ellis_api_key`, `ellis_cookie_key`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum KeyPolicy {
+    /// Made at random when the deployment is created, kept in a Secret.
+    #[default]
+    Random,
+    /// Upstream's public default, `secret`, which the live tests expect.
+    Upstream,
+    /// Taken from a Secret that exists, under the setting's own names.
+    Secret(String),
+}
+
+/// Whether a sidecar prints the current log file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Tailer {
+    /// No sidecar.
+    #[default]
+    None,
+    /// A sidecar from the component's own image.
+    Sidecar,
+}
+
+/// Where etcd keeps its data.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EtcdStorage {
+    /// Whether a PersistentVolumeClaim is made. Default: where the cluster has a default StorageClass; offline: no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistent: Option<bool>,
+    /// The StorageClass. Default: the cluster's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_class: Option<String>,
+    /// The size, as a Kubernetes quantity. Default: 1Gi.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<String>,
+}

@@ -1,0 +1,29 @@
+//! The deployment file, and the configuration files that the containers will hold.
+//!
+//! [`DeploymentFile`] is what a person writes. [`DeploymentFile::deploy`] puts it on a namespace and checks it as a
+//! whole; the [`Deployment`] that comes out is what every renderer of this crate takes.
+
+mod check;
+mod deployment;
+mod file;
+pub mod generator;
+mod problem;
+mod read;
+mod schema;
+mod script;
+mod set;
+pub mod shared;
+pub mod shell;
+mod starter;
+
+pub use deployment::{Deployment, Keys};
+pub use file::{
+    ApiVersion, Bono, BonoExposure, BonoService, ComponentOverrides, DeploymentFile, Dns, DnsBackend, Ellis,
+    EllisExposure, Email, EtcdStorage, Hss, Images, Ingress, KeyPolicy, PullPolicy, Resources, SecretKey, ServiceKind,
+    Tailer, Toleration,
+};
+pub use problem::{ConfigErrors, KeyPath, Place, Places, Problem, ProblemKind, Step};
+pub use schema::schema;
+pub use script::ORIGINAL_AUTO_CONFIG;
+pub use set::{InvalidSet, Set};
+pub use starter::starter;

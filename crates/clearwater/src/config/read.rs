@@ -1,0 +1,522 @@
+//! Reads a deployment file and finds everything that is wrong with its single values, by walking it beside the JSON
+//! Schema. Derived deserializers stop at the first fault and do not know where a value was written.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use serde_json::{Map, Value, json};
+
+use super::DeploymentFile;
+use super::problem::{ConfigErrors, KeyPath, Place, Places, Problem, ProblemKind, Step, sort};
+use super::schema::schema;
+use super::{check, set::Set};
+use crate::component::nearest;
+use crate::yaml::{self, Kind, Node, Position};
+
+/// A value of the file or of a flag, and where it was written.
+#[derive(Clone)]
+struct Item {
+    what: What,
+    place: Place,
+    /// A scalar as it was written, where that stands on one line.
+    written: Option<String>,
+}
+
+#[derive(Clone)]
+enum What {
+    Null,
+    Bool(bool),
+    Integer(i128),
+    Float,
+    Text(String),
+    List(Vec<Item>),
+    Map(Vec<Entry>),
+}
+
+#[derive(Clone)]
+struct Entry {
+    key: String,
+    place: Place,
+    value: Item,
+}
+
+impl Item {
+    fn of(node: Node, text: &str, place: &dyn Fn(Option<Position>) -> Place) -> Self {
+        let at = place(node.at);
+        let written = node.written(text).map(str::to_owned);
+        let what = match node.kind {
+            Kind::Null => What::Null,
+            Kind::Bool(b) => What::Bool(b),
+            Kind::Integer(i) => What::Integer(i),
+            Kind::Float(_) => What::Float,
+            Kind::Text(s) => What::Text(s),
+            Kind::List(items) => What::List(items.into_iter().map(|n| Self::of(n, text, place)).collect()),
+            Kind::Map(entries) => What::Map(
+                entries
+                    .into_iter()
+                    .map(|(key, value)| Entry {
+                        place: place(key.at),
+                        key: match (&key.kind, key.written(text)) {
+                            (Kind::Text(s), _) => s.clone(),
+                            (_, Some(written)) => written.to_owned(),
+                            _ => String::new(),
+                        },
+                        value: Self::of(value, text, place),
+                    })
+                    .collect(),
+            ),
+        };
+        Self { what, place: at, written }
+    }
+
+    /// The value in words, for "found …".
+    fn seen(&self) -> String {
+        let written = || self.written.clone().unwrap_or_default();
+        match &self.what {
+            What::Null => "nothing".to_owned(),
+            What::Bool(_) => format!("the truth value {}", written()),
+            What::Integer(_) | What::Float => format!("the number {}", written()),
+            What::Text(s) => format!("the text {}", quoted(s)),
+            What::List(_) => "a list".to_owned(),
+            What::Map(_) => "a mapping".to_owned(),
+        }
+    }
+}
+
+/// The text in quotes, cut where it is long.
+pub(super) fn quoted(text: &str) -> String {
+    const SHOWN: usize = 60;
+    if text.chars().count() > SHOWN {
+        format!("{:?}…", text.chars().take(SHOWN).collect::<String>())
+    } else {
+        format!("{text:?}")
+    }
+}
+
+impl DeploymentFile {
+    /// Reads and checks a deployment file. `name` stands in front of what is wrong: `clearwater.yaml:3:10: …`.
+    ///
+    /// What needs the namespace is checked by [`DeploymentFile::deploy`].
+    ///
+    /// ```
+    /// use clearwater::config::DeploymentFile;
+    ///
+    /// let errors = DeploymentFile::parse("apiVersion: clearwater/v1\nbono: {exposure: nodeport}\n", "clearwater.yaml");
+    /// assert_eq!(
+    ///     errors.unwrap_err().to_string(),
+    ///     "clearwater.yaml:2:18: bono.exposure: unknown value \"nodeport\", did you mean \"nodePort\"? \
+    ///      known: headless, hostPort, nodePort, loadBalancer"
+    /// );
+    /// ```
+    pub fn parse(text: &str, name: &str) -> Result<Self, ConfigErrors> {
+        Self::parse_with(text, name, &[])
+    }
+
+    /// Reads and checks a deployment file with values from the command line put over it, in their order.
+    pub fn parse_with(text: &str, name: &str, sets: &[Set]) -> Result<Self, ConfigErrors> {
+        let mut reader = Reader::default();
+        let file = reader.read(text, name, sets);
+        if let Some(file) = &file {
+            let found = check::file(file);
+            let damaged = &reader.damaged;
+            let sound = |p: &check::Finding| !p.about.iter().any(|path| damaged.iter().any(|d| d.touches(path)));
+            reader.problems.extend(found.into_iter().filter(sound).map(|f| f.problem).filter(Problem::is_error));
+        }
+        match (ConfigErrors::unless_empty(reader.problems), file) {
+            (Ok(()), Some(file)) => Ok(file),
+            (Err(errors), _) => Err(errors),
+            // A file that cannot be built has left a problem behind.
+            (Ok(()), None) => Ok(Self::default()),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Reader {
+    problems: Vec<Problem>,
+    /// Values that were left out because something is wrong with them: nothing more is said about these.
+    damaged: Vec<KeyPath>,
+    places: Places,
+}
+
+impl Reader {
+    fn read(&mut self, text: &str, name: &str, sets: &[Set]) -> Option<DeploymentFile> {
+        let place = |at: Option<Position>| Place::File {
+            name: name.to_owned(),
+            position: at.unwrap_or(Position { line: 1, column: 1 }),
+        };
+        let mut root = match yaml::read_tree(text) {
+            Ok(node) => Item::of(node, text, &place),
+            Err(e) => {
+                self.report(ProblemKind::Syntax, place(e.place), &KeyPath::default(), e.message);
+                Item { what: What::Null, place: place(None), written: None }
+            }
+        };
+        let unread = !self.problems.is_empty();
+        for set in sets {
+            self.put(&mut root, set);
+        }
+        if unread {
+            return None;
+        }
+        if matches!(root.what, What::Null) {
+            root.what = What::Map(Vec::new());
+        }
+        let value = self.value(schema(), &root, &KeyPath::default())?;
+        match serde_json::from_value::<DeploymentFile>(value) {
+            Ok(mut file) => {
+                file.places = std::mem::take(&mut self.places);
+                Some(file)
+            }
+            Err(e) => {
+                self.report(ProblemKind::WrongValue, root.place, &KeyPath::default(), e.to_string());
+                None
+            }
+        }
+    }
+
+    fn report(&mut self, kind: ProblemKind, place: Place, key: &KeyPath, message: String) {
+        self.problems.push(Problem { kind, place: Some(place), key: key.clone(), message });
+        self.damaged.push(key.clone());
+    }
+
+    /// Puts a flag's value into the tree.
+    fn put(&mut self, root: &mut Item, set: &Set) {
+        let place = Place::Flag(set.flag());
+        let node = match yaml::read_tree(set.value()) {
+            Ok(node) => node,
+            Err(e) => {
+                let message = format!("the value is not YAML: {}", e.message);
+                return self.report(ProblemKind::Syntax, place, set.path(), message);
+            }
+        };
+        let mut value = Item::of(node, set.value(), &|_| place.clone());
+        if !matches!(value.what, What::List(_) | What::Map(_)) {
+            value.written = Some(set.value().to_owned());
+        }
+        let mut at = root;
+        for step in set.path().steps() {
+            at = match step {
+                Step::Key(key) => {
+                    if !matches!(at.what, What::Map(_)) {
+                        *at = Item { what: What::Map(Vec::new()), place: place.clone(), written: None };
+                    }
+                    let What::Map(entries) = &mut at.what else { return };
+                    let found = entries.iter().position(|e| e.key == *key).unwrap_or(entries.len());
+                    if found == entries.len() {
+                        let value = Item { what: What::Null, place: place.clone(), written: None };
+                        entries.push(Entry { key: key.clone(), place: place.clone(), value });
+                    }
+                    &mut entries[found].value
+                }
+                Step::Index(index) => {
+                    if matches!(at.what, What::Null) {
+                        *at = Item { what: What::List(Vec::new()), place: place.clone(), written: None };
+                    }
+                    let seen = at.seen();
+                    let What::List(items) = &mut at.what else {
+                        let message = format!("wants a list to put element {index} into, found {seen}");
+                        return self.report(ProblemKind::WrongType, place, set.path(), message);
+                    };
+                    if *index > items.len() {
+                        let message = format!("the list has {} elements; the next is [{}]", items.len(), items.len());
+                        return self.report(ProblemKind::WrongValue, place, set.path(), message);
+                    }
+                    if *index == items.len() {
+                        items.push(Item { what: What::Null, place: place.clone(), written: None });
+                    }
+                    &mut items[*index]
+                }
+            };
+        }
+        *at = value;
+    }
+
+    /// The value as the types want it, or `None` where it had to be left out.
+    fn value(&mut self, schema: &Value, item: &Item, path: &KeyPath) -> Option<Value> {
+        self.places.insert(path.clone(), item.place.clone());
+        let schema = resolve(schema);
+        if schema.get("x-secret").is_some() && !matches!(item.what, What::Map(_)) {
+            let message = "wants a reference to a Secret, so that it never stands in this file: put it into a Secret \
+                           of the namespace and write {secret: NAME, key: KEY}";
+            self.report(ProblemKind::WrongType, item.place.clone(), path, message.to_owned());
+            return None;
+        }
+        let alternatives: Vec<&Value> =
+            ["oneOf", "anyOf"].iter().filter_map(|k| schema.get(*k)?.as_array()).flatten().map(resolve).collect();
+        if alternatives.is_empty() { self.typed(schema, item, path) } else { self.one_of(&alternatives, item, path) }
+    }
+
+    fn one_of(&mut self, alternatives: &[&Value], item: &Item, path: &KeyPath) -> Option<Value> {
+        let structured = |s: &Value| s.get("properties").is_some();
+        let real: Vec<&Value> =
+            alternatives.iter().copied().filter(|s| s.get("type") != Some(&json!("null"))).collect();
+        if matches!(item.what, What::Null) && real.len() < alternatives.len() {
+            return Some(Value::Null);
+        }
+        // An alternative that is itself a choice: an optional enumeration.
+        if let [only] = real[..]
+            && only.get("const").is_none()
+        {
+            return self.value(only, item, path);
+        }
+        if matches!(item.what, What::Map(_))
+            && let Some(mapping) = real.iter().find(|s| structured(s))
+        {
+            return self.typed(mapping, item, path);
+        }
+        let known: Vec<&str> = real.iter().filter_map(|s| s.get("const")?.as_str()).collect();
+        let mut forms: Vec<String> = known.iter().map(|k| (*k).to_owned()).collect();
+        for mapping in real.iter().filter(|s| structured(s)) {
+            let keys: Vec<String> = properties(mapping).map(|(k, _)| format!("{k}: …")).collect();
+            forms.push(format!("{{{}}}", keys.join(", ")));
+        }
+        self.choice(&known, &forms, item, path)
+    }
+
+    fn choice(&mut self, known: &[&str], forms: &[String], item: &Item, path: &KeyPath) -> Option<Value> {
+        let place = item.place.clone();
+        let forms = forms.join(", ");
+        match &item.what {
+            What::Text(s) if known.contains(&s.as_str()) => Some(json!(s)),
+            What::Text(s) => {
+                let message = match nearest(s, known.iter().copied()) {
+                    Some(near) => format!("unknown value {}, did you mean {near:?}? known: {forms}", quoted(s)),
+                    None => format!("unknown value {}; known: {forms}", quoted(s)),
+                };
+                self.report(ProblemKind::WrongValue, place, path, message);
+                None
+            }
+            _ => {
+                let message = format!("wants one of {forms}; found {}", item.seen());
+                self.report(ProblemKind::WrongType, place, path, message);
+                None
+            }
+        }
+    }
+
+    fn typed(&mut self, schema: &Value, item: &Item, path: &KeyPath) -> Option<Value> {
+        if let Some(known) = schema.get("enum").and_then(Value::as_array) {
+            let known: Vec<&str> = known.iter().filter_map(Value::as_str).collect();
+            if !matches!(item.what, What::Null) {
+                let forms: Vec<String> = known.iter().map(|k| (*k).to_owned()).collect();
+                return self.choice(&known, &forms, item, path);
+            }
+        }
+        let kinds: Vec<&str> = match schema.get("type") {
+            Some(Value::String(kind)) => vec![kind],
+            Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        };
+        let takes = |kind: &str| kinds.contains(&kind);
+        let written = || item.written.clone().unwrap_or_default();
+        let flag = matches!(item.place, Place::Flag(_));
+        let scalar = !matches!(item.what, What::List(_) | What::Map(_) | What::Null);
+        match &item.what {
+            What::Null if takes("null") => Some(Value::Null),
+            What::Bool(b) if takes("boolean") && !takes("string") => Some(json!(b)),
+            What::Integer(i) if takes("integer") => self.integer(schema, *i, item, path),
+            What::Float if takes("integer") && digits(&written()) => {
+                self.out_of_range(schema, item, path);
+                None
+            }
+            What::Text(s) if takes("string") => self.text(schema, s, item, path),
+            // A flag's value has no quotes of its own: the shell has taken them.
+            _ if scalar && takes("string") && (flag || (takes("number") && !matches!(item.what, What::Bool(_)))) => {
+                self.text(schema, &written(), item, path)
+            }
+            What::Bool(_) if takes("string") && takes("boolean") => Some(json!(written())),
+            What::List(items) if takes("array") => Some(self.list(schema, items, path)),
+            What::Map(entries) if takes("object") => self.mapping(schema, entries, item, path),
+            _ => {
+                let message = format!("{}; found {}{}", wanted(schema, &kinds), item.seen(), fix(&kinds, item));
+                self.report(ProblemKind::WrongType, item.place.clone(), path, message);
+                None
+            }
+        }
+    }
+
+    fn integer(&mut self, schema: &Value, value: i128, item: &Item, path: &KeyPath) -> Option<Value> {
+        let (low, high) = bounds(schema);
+        let fits = i64::try_from(value).ok().filter(|v| (low..=high).contains(v));
+        if fits.is_none() {
+            self.out_of_range(schema, item, path);
+        }
+        fits.map(|v| json!(v))
+    }
+
+    fn out_of_range(&mut self, schema: &Value, item: &Item, path: &KeyPath) {
+        let (low, high) = bounds(schema);
+        let message = format!("{} is out of range; allowed: {low} to {high}", item.written.as_deref().unwrap_or("it"));
+        self.report(ProblemKind::WrongValue, item.place.clone(), path, message);
+    }
+
+    fn text(&mut self, schema: &Value, text: &str, item: &Item, path: &KeyPath) -> Option<Value> {
+        if schema.get("format").and_then(Value::as_str) == Some("ip") && IpAddr::from_str(text).is_err() {
+            let message = format!("{} is not an IP address; write one like 192.0.2.10 or 2001:db8::10", quoted(text));
+            self.report(ProblemKind::WrongValue, item.place.clone(), path, message);
+            return None;
+        }
+        Some(json!(text))
+    }
+
+    fn list(&mut self, schema: &Value, items: &[Item], path: &KeyPath) -> Value {
+        let each = schema.get("items").unwrap_or(&Value::Null);
+        let values = items.iter().enumerate().filter_map(|(n, item)| self.value(each, item, &path.index(n)));
+        Value::Array(values.collect())
+    }
+
+    fn mapping(&mut self, schema: &Value, entries: &[Entry], item: &Item, path: &KeyPath) -> Option<Value> {
+        let mut seen: Vec<&Entry> = Vec::new();
+        let mut map = Map::new();
+        let required: Vec<&str> =
+            schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        for entry in entries {
+            let below = path.key(&entry.key);
+            if let Some(first) = seen.iter().find(|e| e.key == entry.key) {
+                let message = format!("given twice, first at {}; remove one of them", first.place);
+                self.report(ProblemKind::Duplicate, entry.place.clone(), &below, message);
+                continue;
+            }
+            seen.push(entry);
+            let Some(schema) = self.entry_schema(schema, entry, path) else { continue };
+            if matches!(entry.value.what, What::Null) && !required.contains(&entry.key.as_str()) {
+                continue;
+            }
+            if let Some(value) = self.value(schema, &entry.value, &below) {
+                map.insert(entry.key.clone(), value);
+            }
+        }
+        let missing: Vec<&str> = required.iter().copied().filter(|r| !seen.iter().any(|e| e.key == *r)).collect();
+        for key in &missing {
+            let about = properties(schema).find(|(k, _)| k == key).map_or(&Value::Null, |(_, s)| s);
+            let message = match choices(resolve(about))[..] {
+                [only] => format!("missing: write {key}: {only}"),
+                _ => format!("missing: add {key}, {}", clause(about)),
+            };
+            self.report(ProblemKind::Missing, item.place.clone(), &path.key(key), message);
+        }
+        if path.is_root() {
+            // The rest of the file is worth reading whatever its version.
+            map.insert("apiVersion".to_owned(), json!("clearwater/v1"));
+        } else if required.iter().any(|r| !map.contains_key(*r)) {
+            self.damaged.push(path.clone());
+            return None;
+        }
+        Some(Value::Object(map))
+    }
+
+    /// The schema of an entry's value, or `None` where its key is not known.
+    fn entry_schema<'s>(&mut self, schema: &'s Value, entry: &Entry, path: &KeyPath) -> Option<&'s Value> {
+        let known: Vec<&str> = match schema.get("propertyNames").map(resolve) {
+            Some(names) => choices(names),
+            None => properties(schema).map(|(k, _)| k).collect(),
+        };
+        let additional = schema.get("additionalProperties").filter(|s| s.is_object());
+        if let Some((_, found)) = properties(schema).find(|(k, _)| *k == entry.key) {
+            return Some(found);
+        }
+        if let Some(additional) = additional
+            && (known.is_empty() || known.contains(&entry.key.as_str()))
+        {
+            return Some(additional);
+        }
+        let near = nearest(&entry.key, known.iter().copied());
+        let elsewhere = if near.is_none() && path.is_root() { elsewhere(&entry.key) } else { None };
+        let message = match (near, elsewhere) {
+            (Some(near), _) => format!("unknown key, did you mean {near:?}?"),
+            (None, Some(place)) => format!("unknown key here; it belongs to {place:?}"),
+            (None, None) => format!("unknown key; known here: {}", known.join(", ")),
+        };
+        self.report(ProblemKind::UnknownKey, entry.place.clone(), &path.key(&entry.key), message);
+        // What was meant is not known either.
+        self.damaged.extend(near.map(|near| path.key(near)));
+        None
+    }
+}
+
+fn resolve(schema: &Value) -> &Value {
+    let target = schema.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix('#'));
+    target.and_then(|pointer| self::schema().pointer(pointer)).unwrap_or(schema)
+}
+
+fn properties(schema: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    schema.get("properties").and_then(Value::as_object).into_iter().flatten().map(|(k, v)| (k.as_str(), v))
+}
+
+/// The values of an enumeration.
+fn choices(schema: &Value) -> Vec<&str> {
+    let alternatives = schema.get("oneOf").and_then(Value::as_array);
+    alternatives.into_iter().flatten().filter_map(|s| s.get("const")?.as_str()).collect()
+}
+
+/// The section of the file that knows a key which was written at its top.
+fn elsewhere(key: &str) -> Option<&'static str> {
+    properties(schema()).find_map(|(section, found)| {
+        let alternatives = found.get("anyOf").and_then(Value::as_array);
+        let targets = alternatives.into_iter().flatten().chain([found]);
+        targets.map(resolve).any(|t| properties(t).any(|(k, _)| k == key)).then_some(section)
+    })
+}
+
+fn bounds(schema: &Value) -> (i64, i64) {
+    let bound = |key: &str| schema.get(key).and_then(Value::as_i64);
+    (bound("minimum").unwrap_or(i64::MIN), bound("maximum").unwrap_or(i64::MAX))
+}
+
+fn digits(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_digit() || matches!(c, '-' | '+' | '_'))
+}
+
+/// A schema's description as the end of a sentence.
+fn clause(schema: &Value) -> String {
+    let text = schema.get("description").and_then(Value::as_str).unwrap_or_default().trim_end_matches('.');
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}
+
+fn wanted(schema: &Value, kinds: &[&str]) -> String {
+    let wants = match kinds.iter().find(|k| **k != "null") {
+        Some(&"string") => "a text".to_owned(),
+        Some(&"integer") => "a whole number".to_owned(),
+        Some(&"number") => "a number".to_owned(),
+        Some(&"boolean") => "true or false".to_owned(),
+        Some(&"array") => "a list".to_owned(),
+        Some(&"object") => {
+            let keys: Vec<&str> = properties(schema).map(|(k, _)| k).collect();
+            if keys.is_empty() { "a mapping".to_owned() } else { format!("a mapping of {}", keys.join(", ")) }
+        }
+        _ => "something else".to_owned(),
+    };
+    format!("wants {wants}")
+}
+
+fn fix(kinds: &[&str], item: &Item) -> String {
+    let written = item.written.as_deref().unwrap_or_default();
+    match &item.what {
+        What::Bool(_) | What::Integer(_) | What::Float if kinds.contains(&"string") => {
+            format!("; put it in quotes: {written:?}")
+        }
+        What::Text(s) if kinds.contains(&"integer") && s.parse::<i64>().is_ok() => {
+            format!("; take the quotes off: {s}")
+        }
+        What::Text(s) if kinds.contains(&"boolean") && matches!(s.as_str(), "true" | "false" | "yes" | "no") => {
+            format!("; take the quotes off: {s}")
+        }
+        What::Text(s) if kinds.contains(&"array") => format!("; write it as a list of one: [{s}]"),
+        _ => String::new(),
+    }
+}
+
+impl Problem {
+    pub(super) fn is_error(&self) -> bool {
+        self.kind != ProblemKind::Warning
+    }
+}
+
+/// The warnings among the findings, in the order of the file.
+pub(super) fn warnings(findings: Vec<check::Finding>) -> Vec<Problem> {
+    let mut warnings: Vec<Problem> = findings.into_iter().map(|f| f.problem).filter(|p| !p.is_error()).collect();
+    sort(&mut warnings);
+    warnings
+}

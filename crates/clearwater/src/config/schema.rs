@@ -1,0 +1,93 @@
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
+
+use super::DeploymentFile;
+use crate::component::Component;
+
+/// Where the schema is published.
+const ID: &str = "https://kubectl-clearwater.github.io/schema/clearwater.v1.json";
+
+static SCHEMA: LazyLock<Value> = LazyLock::new(generate);
+
+/// The JSON Schema (draft 2020-12) of the deployment file, generated from [`DeploymentFile`].
+///
+/// What a single value may be is said here and nowhere else: the reader checks files against this same schema.
+pub fn schema() -> &'static Value {
+    &SCHEMA
+}
+
+fn generate() -> Value {
+    let schema = SchemaSettings::draft2020_12()
+        .with_transform(RecursiveTransform(prose))
+        .with_transform(RecursiveTransform(nullable))
+        .into_generator()
+        .into_root_schema_for::<DeploymentFile>();
+    let mut schema = schema.to_value();
+    if let Some(root) = schema.as_object_mut() {
+        root.insert("$id".to_owned(), json!(ID));
+        root.insert("title".to_owned(), json!("clearwater.yaml"));
+    }
+    schema
+}
+
+/// Takes the source's line breaks out of descriptions.
+fn prose(schema: &mut Schema) {
+    if let Some(Value::String(text)) = schema.get_mut("description") {
+        let paragraphs: Vec<_> = text.split("\n\n").map(|p| p.replace('\n', " ")).collect();
+        *text = paragraphs.join("\n\n");
+    }
+}
+
+/// Allows null for every key that may be left out: a key whose value is commented out says nothing.
+fn nullable(schema: &mut Schema) {
+    let required = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+    let Some(Value::Object(properties)) = schema.get_mut("properties") else { return };
+    for (name, property) in properties {
+        let Some(property) = property.as_object_mut().filter(|_| !required.contains(&json!(name))) else { continue };
+        if let Some(Value::String(kind)) = property.get("type") {
+            property.insert("type".to_owned(), json!([kind, "null"]));
+        } else if let Some(Value::Array(kinds)) = property.get_mut("type") {
+            if !kinds.contains(&json!("null")) {
+                kinds.push(json!("null"));
+            }
+        } else if let Some(target) = property.remove("$ref") {
+            property.insert("anyOf".to_owned(), json!([{ "$ref": target }, { "type": "null" }]));
+        }
+    }
+}
+
+/// A mapping whose keys are components.
+pub(super) fn by_component<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    let value = generator.subschema_for::<T>();
+    let key = generator.subschema_for::<Component>();
+    json_schema!({ "type": "object", "propertyNames": key, "additionalProperties": value })
+}
+
+/// A mapping whose values are text, where numbers and truth values are taken as they are written.
+pub(super) fn scalars(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "additionalProperties": { "type": ["string", "number", "boolean"] } })
+}
+
+/// A mapping of resource names to quantities, which may be written as numbers.
+pub(super) fn quantities(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "additionalProperties": { "type": ["string", "number"] } })
+}
+
+/// Reads a mapping whose values are text, numbers or truth values as text.
+pub(super) fn text_of_scalars<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    let values = BTreeMap::<String, Value>::deserialize(deserializer)?;
+    let text = |value: Value| match value {
+        Value::String(s) => Ok(s),
+        Value::Number(_) | Value::Bool(_) => Ok(value.to_string()),
+        other => Err(serde::de::Error::custom(format_args!("wants a text, found {other}"))),
+    };
+    values.into_iter().map(|(key, value)| Ok((key, text(value)?))).collect()
+}

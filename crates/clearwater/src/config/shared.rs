@@ -1,0 +1,484 @@
+//! From a deployment to the environment of its containers, and to the configuration files they will hold.
+//!
+//! [`settings`] says what the containers' configuration must come to, with every host name taken from
+//! [`dns::Names`](crate::dns::Names). [`environment`] turns that into what a pod is given, so that the images'
+//! generator arrives at just these settings: a ConfigMap, references to Secrets and, for the classic release, a script.
+//! What would not arrive as it was meant is refused. [`rendered`] is the round trip: the text of both files in a given
+//! pod.
+//!
+//! ```
+//! # use clearwater::config::{Deployment, DeploymentFile};
+//! # fn doc(deployment: &Deployment) -> Result<(), Box<dyn std::error::Error>> {
+//! use clearwater::config::shared::{Pod, environment, rendered, secret_values};
+//! use clearwater::config::Keys;
+//!
+//! let given = environment(deployment, &Default::default())?;
+//! assert!(given.config_map.contains_key("ZONE"));
+//!
+//! let pod = Pod { ip: "10.1.2.3".to_owned(), ..Pod::default() };
+//! let files = rendered(deployment, &Default::default(), &pod, &secret_values(&Keys::upstream(), None))?;
+//! assert_eq!(files.settings()?.get("local_ip"), Some("10.1.2.3"));
+//! # Ok(())
+//! # }
+//! ```
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use thiserror::Error;
+
+use super::generator::{Environment, File, Generated, GeneratorError, generate};
+use super::script::auto_config;
+use super::shell::{self, NotPlain};
+use super::{Deployment, KeyPolicy, Keys, ServiceKind};
+use crate::component::{Component, Release};
+use crate::dns::Cscf;
+
+/// The Secret that holds the keys where they are made at random. Its data keys are the settings' names.
+pub const KEYS_SECRET: &str = "clearwater-keys";
+
+const ADDITIONAL: &str = "ADDITIONAL_SHARED_CONFIG";
+const FROM_CONFIG_MAP: &str = "CLEARWATER_SHARED_CONFIG";
+
+/// What the containers of a deployment are given. The same for every component except etcd, which reads none of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerEnvironment {
+    /// The data of the ConfigMap that containers take their environment from.
+    pub config_map: BTreeMap<String, String>,
+    /// Further variables, in an order in which each is defined before it is referred to.
+    pub variables: Vec<Variable>,
+    /// For the classic release: the auto-config script. Meant for a ConfigMap; it holds no secret.
+    pub auto_config: Option<String>,
+}
+
+/// A variable of a container's environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Where its value comes from.
+    pub value: VariableValue,
+}
+
+/// Where a variable's value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VariableValue {
+    /// A text, in which Kubernetes replaces `$(NAME)` by the variable of that name.
+    Text(String),
+    /// A key of the deployment's own ConfigMap.
+    ConfigMap {
+        /// The key.
+        key: String,
+    },
+    /// A key of a Secret.
+    Secret {
+        /// The Secret's name.
+        secret: String,
+        /// The key in its data.
+        key: String,
+    },
+}
+
+/// The value of a setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// A text.
+    Text(String),
+    /// What a Secret holds; containers have it in this environment variable.
+    Secret {
+        /// The variable.
+        variable: String,
+        /// The Secret's name.
+        secret: String,
+        /// The key in its data.
+        key: String,
+    },
+}
+
+/// What a renderer knows of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pod {
+    /// Its address.
+    pub ip: String,
+    /// The text of its `/etc/resolv.conf`.
+    pub resolv_conf: String,
+    /// `PUBLIC_IP`, where it is given one.
+    pub public_ip: Option<String>,
+}
+
+/// A deployment whose settings would not arrive in the containers as they were meant.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// Together the settings are longer than one environment variable may be.
+    #[error("sharedConfig: all settings together take {length} bytes, {limit} fit into one environment variable")]
+    TooLong {
+        /// Their length in bytes.
+        length: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// A virtual address that must be known.
+    #[error(
+        "clusterIPs.{component}: the Service's virtual address is needed, because SIP messages that carry it end in \
+         483 Too Many Hops unless sprout knows it as its own; apply the Services first and put their addresses under \
+         clusterIPs, or use services: headless"
+    )]
+    MissingClusterIp {
+        /// The component.
+        component: Component,
+    },
+    /// The images' generator cannot take the value.
+    #[error(transparent)]
+    Generator(#[from] GeneratorError),
+    /// The file that comes out would be run by a shell rather than read.
+    #[error("the rendered configuration is not plain assignments: {0}")]
+    NotPlain(#[from] NotPlain),
+    /// A setting comes out otherwise than asked for.
+    #[error("{key}: asked for {asked:?}, but the containers would hold {found:?}; report this as a defect")]
+    Lost {
+        /// The setting.
+        key: String,
+        /// What was asked for.
+        asked: String,
+        /// What would come out.
+        found: Option<String>,
+    },
+    /// A secret's value that does not survive the way into the file.
+    #[error(
+        "Secret {secret}, key {key}: the value has {character:?} at position {position}; allowed are the printable \
+         ASCII characters except blank ' \\ * ? [ (, because the images' generator passes the value through a shell; \
+         change the value"
+    )]
+    SecretValue {
+        /// The Secret.
+        secret: String,
+        /// The key in its data.
+        key: String,
+        /// The character.
+        character: char,
+        /// Its place, counted from 1.
+        position: usize,
+    },
+    /// A secret's value that was not handed in.
+    #[error("the value of {variable} is needed to render the file; hand it in")]
+    MissingSecret {
+        /// The environment variable.
+        variable: String,
+    },
+}
+
+/// The longest environment string that Linux passes to a program (`MAX_ARG_STRLEN`), less room for the secrets.
+const LONGEST: usize = 100_000;
+
+/// What the configuration of every container must come to, in the order in which it is written.
+///
+/// `cluster_ips` are the virtual addresses of Services that stand; they win over those in the deployment file.
+pub fn settings(
+    deployment: &Deployment,
+    cluster_ips: &BTreeMap<Component, Vec<IpAddr>>,
+) -> Result<Vec<(String, Setting)>, SettingsError> {
+    let names = deployment.names();
+    let file = deployment.file();
+    let hunter = deployment.release() != Release::Classic;
+    let mut wanted = Wanted(Vec::new());
+
+    wanted.set("home_domain", names.home_domain());
+    wanted.set("sprout_hostname", names.sprout());
+    wanted.set("hs_hostname", format!("{}:8888", names.host(Component::Homestead)));
+    match &file.hss {
+        None => {
+            wanted.set("hs_provisioning_hostname", format!("{}:8889", names.host(Component::HomesteadProv)));
+        }
+        Some(hss) => {
+            wanted.set("hss_hostname", names.in_zone(&hss.hostname));
+            wanted.set("hss_realm", names.zone());
+        }
+    }
+    wanted.set("xdms_hostname", format!("{}:7888", names.host(Component::Homer)));
+    wanted.set("ralf_hostname", format!("{}:10888", names.host(Component::Ralf)));
+    wanted.set("chronos_hostname", names.host(Component::Chronos));
+    wanted.set("cassandra_hostname", names.host(Component::Cassandra));
+    if hunter {
+        for key in ["sprout_registration_store", "homestead_impu_store", "ralf_session_store"] {
+            wanted.set(key, names.host(Component::Astaire));
+        }
+    }
+    wanted.set("upstream_hostname", names.upstream());
+    for cscf in Cscf::ALL {
+        wanted.set(&format!("{}_uri", cscf.label()), names.cscf_uri(cscf));
+    }
+    let mut sender = None;
+    if let Some(email) = &file.email {
+        wanted.set("smtp_smarthost", email.smarthost.as_str());
+        wanted.set("smtp_username", email.username.as_deref().unwrap_or_default());
+        match &email.password {
+            Some(password) => wanted.secret("smtp_password", &password.secret, &password.key),
+            None => wanted.set("smtp_password", ""),
+        }
+        sender.clone_from(&email.sender);
+    }
+    wanted.set("email_recovery_sender", sender.unwrap_or_else(|| format!("clearwater@{}", names.home_domain())));
+    let secret = match &file.keys {
+        KeyPolicy::Random => Some(KEYS_SECRET),
+        KeyPolicy::Secret(name) => Some(name.as_str()),
+        KeyPolicy::Upstream => None,
+    };
+    if let Some(secret) = secret {
+        for key in Keys::upstream().settings().keys() {
+            wanted.secret(key, secret, key);
+        }
+    }
+    if let Some(level) = file.log_level {
+        wanted.set("log_level", level.to_string());
+    }
+    let addresses = match cluster_ips.get(&Component::Sprout) {
+        Some(addresses) => addresses.as_slice(),
+        None => deployment.cluster_ips(Component::Sprout),
+    };
+    if file.services == ServiceKind::ClusterIp {
+        if addresses.is_empty() {
+            return Err(SettingsError::MissingClusterIp { component: Component::Sprout });
+        }
+        let list: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+        wanted.set("local_alias_list", list.join(","));
+    }
+    for (key, value) in &file.shared_config {
+        wanted.set(key, value.as_str());
+    }
+    Ok(wanted.0)
+}
+
+struct Wanted(Vec<(String, Setting)>);
+
+impl Wanted {
+    fn put(&mut self, key: &str, setting: Setting) {
+        match self.0.iter_mut().find(|(k, _)| k == key) {
+            Some((_, old)) => *old = setting,
+            None => self.0.push((key.to_owned(), setting)),
+        }
+    }
+
+    fn set(&mut self, key: &str, value: impl Into<String>) {
+        self.put(key, Setting::Text(value.into()));
+    }
+
+    fn secret(&mut self, key: &str, secret: &str, data_key: &str) {
+        let variable = key.to_uppercase();
+        self.put(key, Setting::Secret { variable, secret: secret.to_owned(), key: data_key.to_owned() });
+    }
+}
+
+/// What the containers are given, so that their configuration comes to [`settings`].
+///
+/// The result is put through [`generate`] before it is returned: what the generator would lose or change is an error,
+/// never a surprise.
+pub fn environment(
+    deployment: &Deployment,
+    cluster_ips: &BTreeMap<Component, Vec<IpAddr>>,
+) -> Result<ContainerEnvironment, SettingsError> {
+    let wanted = settings(deployment, cluster_ips)?;
+    let mut config_map = BTreeMap::from([("ZONE".to_owned(), deployment.zone())]);
+    let mut variables = Vec::new();
+    for (_, setting) in &wanted {
+        if let Setting::Secret { variable, secret, key } = setting {
+            let value = VariableValue::Secret { secret: secret.clone(), key: key.clone() };
+            variables.push(Variable { name: variable.clone(), value });
+        }
+    }
+    if deployment.release() == Release::Classic {
+        let environment =
+            ContainerEnvironment { config_map, variables, auto_config: Some(auto_config(deployment, &wanted)) };
+        verify(deployment, &environment, &wanted)?;
+        return Ok(environment);
+    }
+
+    if let Some(hss) = &deployment.file().hss {
+        config_map.insert("HSS".to_owned(), hss.hostname.clone());
+    }
+    let base = Environment {
+        zone: Some(deployment.zone()),
+        hss: config_map.get("HSS").cloned(),
+        ip: "192.0.2.1".to_owned(),
+        ..Environment::default()
+    };
+    let by_itself = generate(deployment.release(), &base)?.settings()?;
+    let mut plain = String::new();
+    let mut secret = String::new();
+    for (key, setting) in &wanted {
+        match setting {
+            Setting::Text(text) if by_itself.get(key) == Some(text) => {}
+            Setting::Text(text) => {
+                if !plain.is_empty() {
+                    plain.push_str("\\n");
+                }
+                shell::encode_for_echo(&format!("{key}={}", shell::quote_if_needed(text)), &mut plain);
+            }
+            Setting::Secret { variable, .. } => secret.push_str(&format!("{key}='$({variable})'\\n")),
+        }
+    }
+    if plain.len() > LONGEST {
+        return Err(SettingsError::TooLong { length: plain.len(), limit: LONGEST });
+    }
+    config_map.insert(ADDITIONAL.to_owned(), plain);
+    if !secret.is_empty() {
+        // Kubernetes replaces $(NAME) in a value of the pod's own, but not in one that comes from a ConfigMap.
+        let key = ADDITIONAL.to_owned();
+        variables.push(Variable { name: FROM_CONFIG_MAP.to_owned(), value: VariableValue::ConfigMap { key } });
+        let text = VariableValue::Text(format!("{secret}$({FROM_CONFIG_MAP})"));
+        variables.push(Variable { name: ADDITIONAL.to_owned(), value: text });
+    }
+    let environment = ContainerEnvironment { config_map, variables, auto_config: None };
+    verify(deployment, &environment, &wanted)?;
+    Ok(environment)
+}
+
+/// Checks that the generator arrives at the settings, whatever the secrets are.
+fn verify(
+    deployment: &Deployment,
+    environment: &ContainerEnvironment,
+    wanted: &[(String, Setting)],
+) -> Result<(), SettingsError> {
+    let stand_in = "secret-value".to_owned();
+    let secrets: BTreeMap<String, String> = wanted
+        .iter()
+        .filter_map(|(_, setting)| match setting {
+            Setting::Secret { variable, .. } => Some((variable.clone(), stand_in.clone())),
+            Setting::Text(_) => None,
+        })
+        .collect();
+    let pod = Pod { ip: "192.0.2.1".to_owned(), ..Pod::default() };
+    let found = run(deployment, environment, wanted, &pod, &secrets)?.settings()?;
+    for (key, setting) in wanted {
+        let asked = match setting {
+            Setting::Text(text) => text,
+            Setting::Secret { .. } => &stand_in,
+        };
+        if found.get(key) != Some(asked) {
+            let found = found.get(key).map(ToOwned::to_owned);
+            return Err(SettingsError::Lost { key: key.clone(), asked: asked.clone(), found });
+        }
+    }
+    Ok(())
+}
+
+/// The text of both files in a pod of the deployment.
+///
+/// `secrets` holds the values of the variables that come from Secrets, as [`secret_values`] makes them.
+pub fn rendered(
+    deployment: &Deployment,
+    cluster_ips: &BTreeMap<Component, Vec<IpAddr>>,
+    pod: &Pod,
+    secrets: &BTreeMap<String, String>,
+) -> Result<Generated, SettingsError> {
+    let environment = environment(deployment, cluster_ips)?;
+    let wanted = settings(deployment, cluster_ips)?;
+    run(deployment, &environment, &wanted, pod, secrets)
+}
+
+/// The values of the variables that come from Secrets, by variable.
+pub fn secret_values(keys: &Keys, smtp_password: Option<&str>) -> BTreeMap<String, String> {
+    let mut values: BTreeMap<_, _> =
+        keys.settings().into_iter().map(|(key, value)| (key.to_uppercase(), value.to_owned())).collect();
+    if let Some(password) = smtp_password {
+        values.insert("SMTP_PASSWORD".to_owned(), password.to_owned());
+    }
+    values
+}
+
+/// Whether a Secret's value survives the way into the containers' files. The classic release takes any one line of
+/// text; for hunter the error says which characters are allowed.
+pub fn check_secret_value(release: Release, secret: &str, key: &str, value: &str) -> Result<(), SettingsError> {
+    let bad = |c: char| match release {
+        Release::Classic => c.is_control(),
+        _ => !c.is_ascii_graphic() || r"'\*?[(".contains(c),
+    };
+    match value.chars().enumerate().find(|(_, c)| bad(*c)) {
+        None => Ok(()),
+        Some((i, character)) => Err(SettingsError::SecretValue {
+            secret: secret.to_owned(),
+            key: key.to_owned(),
+            character,
+            position: i + 1,
+        }),
+    }
+}
+
+/// What Kubernetes, the generator and, for classic, the auto-config script make of the environment.
+fn run(
+    deployment: &Deployment,
+    environment: &ContainerEnvironment,
+    wanted: &[(String, Setting)],
+    pod: &Pod,
+    secrets: &BTreeMap<String, String>,
+) -> Result<Generated, SettingsError> {
+    let release = deployment.release();
+    let secret_of = |variable: &str| {
+        secrets.get(variable).ok_or_else(|| SettingsError::MissingSecret { variable: variable.to_owned() })
+    };
+    for (_, setting) in wanted {
+        if let Setting::Secret { variable, secret, key } = setting {
+            check_secret_value(release, secret, key, secret_of(variable)?)?;
+        }
+    }
+    let mut values = environment.config_map.clone();
+    for variable in &environment.variables {
+        let value = match &variable.value {
+            VariableValue::Text(text) => expand(text, &values),
+            VariableValue::ConfigMap { key } => environment.config_map.get(key).cloned().unwrap_or_default(),
+            VariableValue::Secret { .. } => secret_of(&variable.name)?.clone(),
+        };
+        values.insert(variable.name.clone(), value);
+    }
+    let env = Environment {
+        ip: pod.ip.clone(),
+        resolv_conf: pod.resolv_conf.clone(),
+        public_ip: pod.public_ip.clone(),
+        zone: values.remove("ZONE"),
+        hss: values.remove("HSS"),
+        additional_shared_config: values.remove(ADDITIONAL),
+        ..Environment::default()
+    };
+    let mut generated = generate(release, &env)?;
+    if release == Release::Classic
+        && let Some(shared) = &mut generated.shared_config
+    {
+        let mut file = File(std::mem::take(shared));
+        if deployment.file().hss.is_some() {
+            file.delete(|line| line.contains("hs_provisioning"));
+        }
+        for (key, setting) in wanted {
+            let value = match setting {
+                Setting::Text(text) => text,
+                Setting::Secret { variable, .. } => secret_of(variable)?,
+            };
+            file.put(key, &shell::quote(value));
+        }
+        *shared = file.0;
+    }
+    Ok(generated)
+}
+
+/// Replaces `$(NAME)` by variables, as the kubelet does (kubernetes `third_party/forked/golang/expansion/expand.go`).
+fn expand(text: &str, values: &BTreeMap<String, String>) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        rest = after;
+        if let Some(tail) = after.strip_prefix('$') {
+            out.push('$');
+            rest = tail;
+        } else if let Some((name, tail)) = after.strip_prefix('(').and_then(|a| a.split_once(')')) {
+            match values.get(name) {
+                Some(value) => out.push_str(value),
+                None => out.push_str(&format!("$({name})")),
+            }
+            rest = tail;
+        } else {
+            out.push('$');
+        }
+    }
+    out.push_str(rest);
+    out
+}

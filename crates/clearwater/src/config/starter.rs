@@ -1,0 +1,21 @@
+use crate::component::Release;
+
+/// A deployment file that says what can be chosen: what `init` writes.
+///
+/// It deploys the release with every default. For classic it has example images, which must be replaced.
+pub fn starter(release: Release) -> String {
+    let text = include_str!("starter.yaml");
+    if release != Release::Classic {
+        return text.to_owned();
+    }
+    text.replace("\nrelease: hunter\n", "\nrelease: classic\n")
+        .replace("etcd, astaire, cassandra, chronos, homestead, homestead-prov, homer", "etcd, memcached, cassandra, chronos, homestead, homer")
+        .replace(
+            "\n#images:\n#  registry: docker.io/ollivier\n#  prefix: clearwater-\n#  tag: hunter\n",
+            "\n# Nobody publishes these images: name the registry that holds yours.\nimages:\n  registry: registry.example.com/clearwater\n#  prefix: clearwater-\n  tag: latest\n",
+        )
+        .replace(
+            "\n# How telephones reach Bono.",
+            "\n# How the names below sprout (icscf.sprout, scscf.sprout) come into DNS: auto (pods), pods, coredns, etcd, endpoints\n# or print.\n#dns:\n#  backend: coredns\n\n# How Services answer: headless, or clusterIP with one virtual address each, as in the article.\n#services: clusterIP\n#clusterIPs: {sprout: [10.96.0.10]}\n\n# How telephones reach Bono.",
+        )
+}

@@ -1,0 +1,638 @@
+//! CoreDNS' configuration file: read without losing a byte, edited only where it must be.
+//!
+//! [`Corefile::parse`] follows CoreDNS' own reader (coredns/caddy `caddyfile/lexer.go`, `parse.go`): tokens are divided
+//! by white space, `"` begins a quoted token in which only `\"` is an escape, `#` outside quotes hides the rest of its
+//! line, `{` and `}` count only as tokens of their own, and the braces of a lone server block may be left out.
+//!
+//! An edit never prints the file anew. It puts whole lines into the text, each ending in a comment that names their
+//! owner, so that taking them out again gives the bytes that were there before, whatever else was changed in between.
+
+use std::fmt;
+use std::ops::Range;
+
+use thiserror::Error;
+
+use super::Name;
+
+/// A Corefile: its text, and where its server blocks and directives stand in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Corefile {
+    text: String,
+    blocks: Vec<Block>,
+}
+
+/// A server block or a snippet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// The addresses it serves, or the snippet's name in parentheses, as they are written.
+    pub keys: Vec<String>,
+    /// Its directives, `import` among them.
+    pub directives: Vec<Directive>,
+    /// The line it begins on, from 1.
+    pub line: usize,
+    /// Where its contents begin: after the opening brace, or after the keys where there is none.
+    contents: usize,
+}
+
+/// A directive: a plugin's name with what follows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directive {
+    /// The plugin's name.
+    pub name: String,
+    /// The tokens after the name, those of its own block included.
+    pub args: Vec<String>,
+    /// How many of the tokens stand on the name's own line.
+    pub on_line: usize,
+    /// The line it begins on, from 1.
+    pub line: usize,
+    /// The bytes it takes, from its name to its last token.
+    pub span: Range<usize>,
+}
+
+/// Why a text is not a Corefile that CoreDNS would accept.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("line {line}: {what}")]
+pub struct CorefileError {
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// Why a Corefile cannot be edited.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum EditError {
+    /// No server block answers for the domain with the `kubernetes` plugin.
+    #[error(
+        "no server block serves {domain} with the kubernetes plugin{}; name the block's owner, or choose another backend",
+        .imports.first().map_or_else(String::new, |i| format!(" (`import {i}` may, but its file is not in this ConfigMap)"))
+    )]
+    NoBlock {
+        /// The domain that was looked for.
+        domain: String,
+        /// Imported files that could not be looked into.
+        imports: Vec<String>,
+    },
+    /// The file with the edit would not be read as it must be.
+    #[error("the edited Corefile would not be accepted: {0}")]
+    Broken(#[from] CorefileError),
+    /// Taking the lines out again would not give the file back.
+    #[error("the lines could not be taken out of this Corefile again without a trace; nothing was changed")]
+    Unrestorable,
+}
+
+/// The owner of lines in a Corefile: one namespace's deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    namespace: String,
+}
+
+impl Owner {
+    /// The deployment in a namespace.
+    pub fn namespace(namespace: impl Into<String>) -> Self {
+        Self { namespace: namespace.into() }
+    }
+
+    fn owns(&self, line: &str) -> bool {
+        line.trim_end_matches(['\n', '\r'])
+            .strip_suffix(&self.to_string())
+            .is_some_and(|head| head.ends_with([' ', '\t']))
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "# kubectl-clearwater {}", self.namespace)
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Token {
+    text: String,
+    line: usize,
+    /// The line its last character stands on: a quoted token may hold line breaks.
+    last_line: usize,
+    span: Range<usize>,
+}
+
+impl Corefile {
+    /// Reads a Corefile. Only the shape is judged, not whether CoreDNS knows the plugins.
+    ///
+    /// # Errors
+    /// The line and what is wrong with it, for whatever CoreDNS' own reader refuses.
+    pub fn parse(text: &str) -> Result<Self, CorefileError> {
+        let tokens = tokens(text);
+        let blocks = Parser { tokens: &tokens, at: 0 }.blocks()?;
+        Ok(Self { text: text.to_owned(), blocks })
+    }
+
+    /// The text, byte for byte as it was read.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Server blocks and snippets, in order.
+    pub fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
+    /// The server blocks that answer for `domain` with the `kubernetes` plugin, directly or through a snippet.
+    pub fn serving_kubernetes(&self, domain: &Name) -> Vec<&Block> {
+        self.blocks
+            .iter()
+            .filter(|b| b.snippet().is_none())
+            .filter(|b| {
+                self.directives_of(b).any(|d| {
+                    d.name == "kubernetes"
+                        && (d.zones().peekable().peek().is_some_and(|_| d.zones().any(|z| covers(z, domain)))
+                            || (d.zones().next().is_none() && b.keys.iter().any(|k| covers(host(k), domain))))
+                })
+            })
+            .collect()
+    }
+
+    /// Whether a plugin stands in any server block that serves `domain` with the `kubernetes` plugin.
+    pub fn has_plugin(&self, domain: &Name, plugin: &str) -> bool {
+        self.serving_kubernetes(domain).into_iter().any(|b| self.directives_of(b).any(|d| d.name == plugin))
+    }
+
+    /// A block's directives, those of imported snippets in the place of their import.
+    fn directives_of<'a>(&'a self, block: &'a Block) -> impl Iterator<Item = &'a Directive> {
+        block.directives.iter().flat_map(move |d| {
+            let snippet = (d.name == "import").then(|| self.snippet(d.args.first()?)).flatten();
+            let inner: Box<dyn Iterator<Item = &Directive>> = match snippet {
+                Some(snippet) => Box::new(snippet.directives.iter()),
+                None => Box::new(std::iter::once(d)),
+            };
+            inner
+        })
+    }
+
+    fn snippet(&self, name: &str) -> Option<&Block> {
+        self.blocks.iter().find(|b| b.snippet() == Some(name))
+    }
+
+    /// The text with `lines` as the owner's, at the head of every block that serves `domain`; lines that the owner had
+    /// before are replaced. Putting the same lines in again changes nothing.
+    ///
+    /// # Errors
+    /// [`EditError::NoBlock`] where no block serves the domain; [`EditError::Broken`] where the result would not be a
+    /// Corefile.
+    pub fn with_lines(&self, owner: &Owner, domain: &Name, lines: &[String]) -> Result<Self, EditError> {
+        let bare = Self::parse(&self.without_lines(owner))?;
+        let blocks = bare.serving_kubernetes(domain);
+        if blocks.is_empty() {
+            let imports = bare.blocks.iter().flat_map(|b| &b.directives).filter(|d| d.name == "import");
+            return Err(EditError::NoBlock {
+                domain: domain.to_string(),
+                imports: imports
+                    .filter_map(|d| d.args.first().cloned())
+                    .filter(|i| bare.snippet(i).is_none())
+                    .collect(),
+            });
+        }
+        let mut text = bare.text.clone();
+        for block in blocks.into_iter().rev() {
+            let (at, broken_line) = bare.line_after(block.contents);
+            let indent = bare.indent_of(block);
+            let end = if bare.text.contains("\r\n") { "\r\n" } else { "\n" };
+            let mut section = String::new();
+            // A line break that the insertion itself needs carries the mark too, so that it goes again with it.
+            if broken_line {
+                section.push_str(&format!(" {owner}{end}"));
+            }
+            for line in lines {
+                section.push_str(&format!("{indent}{line} {owner}{end}"));
+            }
+            text.insert_str(at, &section);
+        }
+        let edited = Self::parse(&text)?;
+        if edited.without_lines(owner) == bare.text { Ok(edited) } else { Err(EditError::Unrestorable) }
+    }
+
+    /// The text without the owner's lines: byte for byte what it was before they were put in.
+    pub fn without_lines(&self, owner: &Owner) -> String {
+        let mut out = String::with_capacity(self.text.len());
+        for line in self.text.split_inclusive('\n') {
+            if !owner.owns(line) {
+                out.push_str(line);
+            } else if let Some(kept) = self.shared_line(owner, line) {
+                out.push_str(kept);
+            }
+        }
+        out
+    }
+
+    /// The owner's lines as they stand, without indentation and mark.
+    pub fn lines_of(&self, owner: &Owner) -> Vec<String> {
+        let mark = owner.to_string();
+        self.text
+            .lines()
+            .filter(|l| owner.owns(l))
+            .filter_map(|l| l.trim().strip_suffix(&mark))
+            .map(|l| l.trim_end().to_owned())
+            .collect()
+    }
+
+    /// The part of a marked line that was there before the mark: a block's opening that shared its line with a
+    /// directive. Such a line ends in exactly one blank and the mark, after an opening brace.
+    fn shared_line<'a>(&self, owner: &Owner, line: &'a str) -> Option<&'a str> {
+        let head = line.trim_end_matches(['\n', '\r']).strip_suffix(&format!(" {owner}"))?;
+        let start = line.as_ptr() as usize - self.text.as_ptr() as usize;
+        self.blocks.iter().any(|b| b.contents == start + head.len()).then_some(head)
+    }
+
+    /// Where new lines may be put after `at`, and whether a line must be broken for it.
+    fn line_after(&self, at: usize) -> (usize, bool) {
+        let rest = &self.text[at..];
+        let end = rest.find('\n').map(|n| n + 1);
+        let line = &rest[..end.unwrap_or(rest.len())];
+        let blank = line.trim().is_empty() || line.trim_start().starts_with('#');
+        match end {
+            Some(end) if blank => (at + end, false),
+            _ => (at, true),
+        }
+    }
+
+    fn indent_of(&self, block: &Block) -> &str {
+        let Some(first) = block.directives.first() else { return "    " };
+        let line_start = self.text[..first.span.start].rfind('\n').map_or(0, |n| n + 1);
+        let lead = &self.text[line_start..first.span.start];
+        if lead.chars().all(|c| c == ' ' || c == '\t') { lead } else { "    " }
+    }
+}
+
+impl fmt::Display for Corefile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Block {
+    /// The snippet's name, where this is one.
+    pub fn snippet(&self) -> Option<&str> {
+        match self.keys.as_slice() {
+            [key] => key.strip_prefix('(')?.strip_suffix(')'),
+            _ => None,
+        }
+    }
+}
+
+impl Directive {
+    /// The zones a plugin is given on its own line.
+    fn zones(&self) -> impl Iterator<Item = &str> {
+        self.args[..self.on_line].iter().map(String::as_str).filter(|a| *a != "{" && *a != "}")
+    }
+}
+
+/// The host of a server block's key: `dns://.:53` serves `.`.
+fn host(key: &str) -> &str {
+    let bare = key.split_once("://").map_or(key, |(_, rest)| rest);
+    bare.rsplit_once(':').map_or(bare, |(host, _)| if host.is_empty() { "." } else { host })
+}
+
+/// Whether a zone, as a Corefile writes it, covers a name.
+fn covers(zone: &str, name: &Name) -> bool {
+    zone == "." || zone.parse::<Name>().is_ok_and(|zone| name.is_within(&zone))
+}
+
+fn tokens(text: &str) -> Vec<Token> {
+    let mut out = Vec::new();
+    let mut line = 1;
+    let mut open: Option<Token> = None;
+    let (mut comment, mut quoted, mut escaped) = (false, false, false);
+    for (at, c) in text.char_indices() {
+        if at == 0 && c == '\u{feff}' {
+            continue;
+        }
+        let end = at + c.len_utf8();
+        if quoted {
+            let Some(token) = &mut open else { continue };
+            token.span.end = end;
+            if !escaped && c == '\\' {
+                escaped = true;
+                continue;
+            }
+            if !escaped && c == '"' {
+                quoted = false;
+                token.last_line = line;
+                out.extend(open.take());
+                continue;
+            }
+            if c == '\n' {
+                line += 1;
+            }
+            if escaped && c != '"' {
+                token.text.push('\\');
+            }
+            token.text.push(c);
+            escaped = false;
+        } else if c.is_whitespace() {
+            if c == '\r' {
+                continue;
+            }
+            if let Some(token) = open.take() {
+                out.push(token);
+            }
+            if c == '\n' {
+                line += 1;
+                comment = false;
+            }
+        } else {
+            comment |= c == '#';
+            if comment {
+                continue;
+            }
+            let token = open.get_or_insert_with(|| Token { text: String::new(), line, last_line: line, span: at..end });
+            token.span.end = end;
+            if token.text.is_empty() && c == '"' {
+                quoted = true;
+            } else {
+                token.text.push(c);
+            }
+        }
+    }
+    if let Some(mut token) = open
+        && !token.text.is_empty()
+    {
+        token.last_line = line;
+        out.push(token);
+    }
+    out
+}
+
+struct Parser<'a> {
+    tokens: &'a [Token],
+    at: usize,
+}
+
+impl Parser<'_> {
+    fn blocks(mut self) -> Result<Vec<Block>, CorefileError> {
+        let mut blocks = Vec::new();
+        while self.at < self.tokens.len() {
+            blocks.push(self.block()?);
+        }
+        Ok(blocks)
+    }
+
+    fn starts_line(&self) -> bool {
+        match (self.at.checked_sub(1).and_then(|b| self.tokens.get(b)), self.tokens.get(self.at)) {
+            (Some(before), Some(token)) => before.last_line < token.line,
+            _ => true,
+        }
+    }
+
+    fn fail<T>(&self, what: impl Into<String>) -> Result<T, CorefileError> {
+        let line = self.tokens.get(self.at).or(self.tokens.last()).map_or(1, |t| t.line);
+        Err(CorefileError { line, what: what.into() })
+    }
+
+    fn block(&mut self) -> Result<Block, CorefileError> {
+        let mut block =
+            Block { keys: Vec::new(), directives: Vec::new(), line: self.tokens[self.at].line, contents: 0 };
+        let mut another = false;
+        while let Some(token) = self.tokens.get(self.at) {
+            if token.text == "{" {
+                if another {
+                    return self.fail("another address is expected after the comma, not `{`");
+                }
+                break;
+            }
+            if !block.keys.is_empty() && !another && self.starts_line() {
+                break;
+            }
+            if token.text == "import" && self.starts_line() {
+                // What a file brings in cannot be known here: the import stands as a block of its own.
+                let directive = self.directive()?;
+                block.contents = directive.span.end;
+                block.directives.push(directive);
+                return Ok(block);
+            }
+            if token.text == "}" {
+                return self.fail("`}` closes nothing");
+            }
+            let key = token.text.strip_suffix(',');
+            another = key.is_some();
+            block.keys.push(key.unwrap_or(&token.text).to_owned());
+            block.contents = token.span.end;
+            self.at += 1;
+        }
+        if block.keys.is_empty() {
+            return self.fail("`{` opens a block that has no address");
+        }
+        if another {
+            return self.fail("the file ends after a comma where another address is expected");
+        }
+        let Some(brace) = self.tokens.get(self.at).filter(|t| t.text == "{") else {
+            return self.without_braces(block);
+        };
+        block.contents = brace.span.end;
+        self.at += 1;
+        loop {
+            match self.tokens.get(self.at) {
+                None => return self.fail(format!("the block opened on line {} is not closed", brace.line)),
+                Some(t) if t.text == "}" => break,
+                Some(_) => {
+                    let directive = self.directive()?;
+                    block.directives.push(directive);
+                }
+            }
+        }
+        self.at += 1;
+        Ok(block)
+    }
+
+    /// The contents of a lone server block whose braces are left out: everything to the end.
+    fn without_braces(&mut self, mut block: Block) -> Result<Block, CorefileError> {
+        if block.snippet().is_some() {
+            return self.fail("a snippet needs braces");
+        }
+        while let Some(token) = self.tokens.get(self.at) {
+            if token.text == "}" {
+                return self.fail("`}` closes nothing");
+            }
+            let directive = self.directive()?;
+            block.directives.push(directive);
+        }
+        Ok(block)
+    }
+
+    fn directive(&mut self) -> Result<Directive, CorefileError> {
+        let name = &self.tokens[self.at];
+        if name.text == "{" {
+            return self.fail("`{` stands where a directive is expected");
+        }
+        let mut directive = Directive {
+            name: name.text.clone(),
+            args: Vec::new(),
+            on_line: 0,
+            line: name.line,
+            span: name.span.clone(),
+        };
+        let mut nesting = 0_usize;
+        let mut first_line = true;
+        self.at += 1;
+        while let Some(token) = self.tokens.get(self.at) {
+            first_line &= !self.starts_line();
+            match token.text.as_str() {
+                "{" => nesting += 1,
+                _ if self.starts_line() && nesting == 0 => return Ok(directive),
+                "}" if nesting > 0 => nesting -= 1,
+                "}" => return self.fail("`}` closes nothing that was opened before it on its line"),
+                _ => {}
+            }
+            directive.args.push(token.text.clone());
+            directive.on_line += usize::from(first_line);
+            directive.span.end = token.span.end;
+            self.at += 1;
+        }
+        if nesting > 0 {
+            return self
+                .fail(format!("the block of `{}` opened on line {} is not closed", directive.name, directive.line));
+        }
+        Ok(directive)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KUBEADM: &str = ".:53 {\n    errors\n    health {\n       lameduck 5s\n    }\n    ready\n    kubernetes \
+        cluster.local in-addr.arpa ip6.arpa {\n       pods insecure\n       fallthrough in-addr.arpa ip6.arpa\n       \
+        ttl 30\n    }\n    cache 30\n    loop\n    reload\n}\n";
+
+    fn domain() -> Name {
+        "cluster.local".parse().unwrap()
+    }
+
+    fn lines() -> Vec<String> {
+        vec![
+            "rewrite name exact a.cluster.local b.cluster.local".to_owned(),
+            "template IN SRV a {".to_owned(),
+            "}".to_owned(),
+        ]
+    }
+
+    /// Shapes that CoreDNS accepts and that a careless editor would break.
+    fn odd_files() -> Vec<(&'static str, String)> {
+        let body = "errors\n  kubernetes cluster.local {\n    ttl 5\n  }\n";
+        vec![
+            ("kubeadm", KUBEADM.to_owned()),
+            ("CRLF", KUBEADM.replace('\n', "\r\n")),
+            ("tabs", KUBEADM.replace("    ", "\t")),
+            ("no end of line at the end", KUBEADM.trim_end().to_owned()),
+            ("byte order mark", format!("\u{feff}{KUBEADM}")),
+            ("a comment after the brace", KUBEADM.replacen('{', "{ # the root", 1)),
+            ("a directive after the brace", KUBEADM.replacen("{\n    errors", "{ errors", 1)),
+            ("no braces", format!(".:53\n{body}")),
+            ("no braces and comments", format!("# first\n.:53 # the root\n{body}# last")),
+            ("brace on the next line", format!(".:53\n{{\n  {body}}}\n")),
+            ("a comma and two lines of keys", format!("cluster.local:53,\n.:1053 {{\n  {body}}}\n")),
+            ("a scheme", format!("dns://.:53 {{\n  {body}}}\n")),
+            (
+                "a quoted brace",
+                format!(".:53 {{\n  template IN A x \"{{ not a block\" {{\n    answer \"a }} b\"\n  }}\n  {body}}}\n"),
+            ),
+            ("a quoted line break", format!(".:53 {{\n  log \"two\nlines\"\n  {body}}}\n")),
+            ("an escaped quote", format!(".:53 {{\n  log \"a \\\" b\"\n  {body}}}\n")),
+            ("a snippet", format!("(k8s) {{\n  {body}}}\n.:53 {{\n  import k8s\n  cache\n}}\n")),
+            (
+                "an import beside it",
+                format!("import ../custom/*.server\n.:53 {{\n  {body}  import ../custom/*.override\n}}\n"),
+            ),
+            (
+                "several blocks",
+                format!("example.org {{\n  file db\n}}\n.:53 {{\n  {body}}}\nother.org:5300 {{\n  whoami\n}}\n"),
+            ),
+            ("two blocks that serve the domain", format!(".:53 {{\n  {body}}}\n.:5353 {{\n  {body}}}\n")),
+            (
+                "a rewrite of its own",
+                KUBEADM.replacen("errors", "rewrite name exact foo.cluster.local bar.cluster.local\n    errors", 1),
+            ),
+            ("an empty line with blanks", KUBEADM.replacen("    errors", "  \n\n    errors", 1)),
+            ("a comment that holds a brace", KUBEADM.replacen("    errors", "    # } not the end {\n    errors", 1)),
+            ("a hash inside a word", KUBEADM.replacen("errors", "errors#comment", 1)),
+            ("an environment variable", KUBEADM.replacen(".:53", ".:{$DNS_PORT}", 1)),
+        ]
+    }
+
+    #[test]
+    fn odd_files_are_edited_and_restored() {
+        let owner = Owner::namespace("ims");
+        for (what, text) in odd_files() {
+            let before = Corefile::parse(&text).unwrap_or_else(|e| panic!("{what}: {e}"));
+            assert_eq!(before.to_string(), text, "{what}");
+            let after = before.with_lines(&owner, &domain(), &lines()).unwrap_or_else(|e| panic!("{what}: {e}"));
+            let blocks = after.serving_kubernetes(&domain());
+            assert!(blocks.iter().all(|b| b.directives[0].name == "rewrite"), "{what}:\n{after}");
+            assert!(blocks.iter().all(|b| b.directives[1].name == "template"), "{what}:\n{after}");
+            assert_eq!(after.with_lines(&owner, &domain(), &lines()).as_ref(), Ok(&after), "{what}: twice");
+            assert_eq!(after.without_lines(&owner), text, "{what}: restored");
+        }
+    }
+
+    #[test]
+    fn two_owners_live_side_by_side() {
+        let [a, b] = ["a", "b"].map(Owner::namespace);
+        let start = Corefile::parse(KUBEADM).unwrap();
+        let one = start.with_lines(&a, &domain(), &lines()).unwrap();
+        let both = one.with_lines(&b, &domain(), &lines()).unwrap();
+        assert_eq!(both.lines_of(&a), lines());
+        assert_eq!(both.without_lines(&b), one.to_string());
+        let only_b = Corefile::parse(&both.without_lines(&a)).unwrap();
+        assert_eq!(only_b.without_lines(&b), KUBEADM);
+    }
+
+    #[test]
+    fn a_half_deleted_section_is_made_whole_and_goes_away() {
+        let owner = Owner::namespace("ims");
+        let whole = Corefile::parse(KUBEADM).unwrap().with_lines(&owner, &domain(), &lines()).unwrap();
+        let first = whole.as_str().lines().find(|l| l.contains("rewrite")).unwrap();
+        let half = Corefile::parse(&whole.as_str().replace(&format!("{first}\n"), "")).unwrap();
+        assert_eq!(half.with_lines(&owner, &domain(), &lines()).unwrap(), whole);
+        assert_eq!(half.without_lines(&owner), KUBEADM);
+    }
+
+    #[test]
+    fn what_coredns_refuses_is_refused_with_its_line() {
+        for (text, line) in [
+            (".:53 {\n  errors\n", 2),
+            (".:53 {\n  kubernetes cluster.local {\n  }\n", 3),
+            (".:53\nerrors\n}\n", 3),
+            ("{\n}\n", 1),
+            (".:53 {\n}\n}\n", 3),
+            (".:53 {\n  {\n}\n", 2),
+            ("a, {\n}\n", 1),
+            ("a,", 1),
+        ] {
+            let error = Corefile::parse(text).expect_err(text);
+            assert_eq!(error.line, line, "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_our_domain_is_not_touched() {
+        let file =
+            Corefile::parse("import /etc/coredns/zones/*\nexample.org {\n  kubernetes example.org\n}\n").unwrap();
+        let error = file.with_lines(&Owner::namespace("ims"), &domain(), &lines()).expect_err("no block");
+        insta::assert_snapshot!(error, @"no server block serves cluster.local with the kubernetes plugin (`import /etc/coredns/zones/*` may, but its file is not in this ConfigMap); name the block's owner, or choose another backend");
+    }
+
+    proptest! {
+        #[test]
+        fn anything_that_parses_is_restored(text in "[.:a-z0-9{}()\" \\\\#,\t\r\n]{0,200}", serve in any::<bool>()) {
+            let text = if serve { format!("{text}\n{KUBEADM}") } else { text };
+            if let Ok(file) = Corefile::parse(&text) {
+                prop_assert_eq!(file.as_str(), text.as_str());
+                let owner = Owner::namespace("ims");
+                if let Ok(edited) = file.with_lines(&owner, &domain(), &lines()) {
+                    prop_assert_eq!(edited.without_lines(&owner), text);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+use crate::component::{Component, Release};
+use crate::config::{Deployment, DnsBackend};
+
+/// A call session control function that sprout answers for under a name or port of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cscf {
+    /// I-CSCF.
+    Icscf,
+    /// S-CSCF.
+    Scscf,
+    /// BGCF.
+    Bgcf,
+}
+
+impl Cscf {
+    /// All of them, in the order in which the generator writes them.
+    pub const ALL: [Self; 3] = [Self::Scscf, Self::Icscf, Self::Bgcf];
+
+    /// The sub-domain of sprout's name that upstream's code falls back to
+    /// (sprout `include/sproutlet_options.h`).
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Icscf => "icscf",
+            Self::Scscf => "scscf",
+            Self::Bgcf => "bgcf",
+        }
+    }
+
+    /// The SIP port (clearwater-docker sprout/Dockerfile; sprout `sprout-base.root/etc/init.d/sprout`).
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::Icscf => 5052,
+            Self::Bgcf => 5053,
+            Self::Scscf => 5054,
+        }
+    }
+}
+
+/// The host names of a deployment: the one source from which both configuration and DNS records take them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    release: Release,
+    namespace: String,
+    cluster_domain: String,
+    zone: String,
+    home_domain: String,
+    backend: DnsBackend,
+}
+
+/// The second name of homestead's Service: what restund asks for, and the 2016 generator's name for homestead.
+pub(crate) const HOMESTEAD_ALIAS: &str = "hs";
+
+fn effective(backend: DnsBackend, release: Release) -> DnsBackend {
+    match (backend, release) {
+        (DnsBackend::Auto, Release::Classic) => DnsBackend::Pods,
+        (backend, _) => backend,
+    }
+}
+
+impl Names {
+    pub(crate) fn of(deployment: &Deployment) -> Self {
+        Self {
+            release: deployment.release(),
+            namespace: deployment.namespace().to_owned(),
+            cluster_domain: deployment.cluster_domain().to_owned(),
+            zone: deployment.zone(),
+            home_domain: deployment.home_domain(),
+            backend: effective(deployment.file().dns.backend, deployment.release()),
+        }
+    }
+
+    /// The zone: what the generator calls ZONE.
+    pub fn zone(&self) -> &str {
+        &self.zone
+    }
+
+    /// The SIP home domain.
+    pub fn home_domain(&self) -> &str {
+        &self.home_domain
+    }
+
+    /// The component's host name, fully qualified. etcd alone is asked by its bare name, through the search list
+    /// (clearwater-infrastructure clearwater-auto-config-docker.init.d).
+    pub fn host(&self, component: Component) -> String {
+        match component {
+            Component::Etcd => "etcd".to_owned(),
+            Component::Sprout => self.sprout(),
+            Component::Homestead | Component::HomesteadProv if self.release == Release::Classic => {
+                self.in_zone(HOMESTEAD_ALIAS)
+            }
+            other => self.in_zone(other.name()),
+        }
+    }
+
+    /// Sprout's host name: below the zone, or below `clearwater.DOMAIN` where the etcd backend gives it.
+    pub fn sprout(&self) -> String {
+        if self.backend == DnsBackend::Etcd {
+            format!("sprout.{}.clearwater.{}", self.namespace, self.cluster_domain)
+        } else {
+            self.in_zone("sprout")
+        }
+    }
+
+    /// The host name of one of sprout's functions: sprout's own in hunter, a sub-domain of it in classic.
+    ///
+    /// Where the sub-domains come from pods' host names there are pods for the I-CSCF and the S-CSCF only, and the
+    /// BGCF keeps sprout's own name.
+    pub fn cscf(&self, cscf: Cscf) -> String {
+        match (self.release, self.backend, cscf) {
+            (Release::Classic, DnsBackend::Pods, Cscf::Bgcf) => self.sprout(),
+            (Release::Classic, ..) => format!("{}.{}", cscf.label(), self.sprout()),
+            _ => self.sprout(),
+        }
+    }
+
+    /// The host name that Bono sends requests to: sprout's own in hunter, the S-CSCF's in classic
+    /// (clearwater-infrastructure `debian/clearwater-auto-config-docker.init.d` and its history).
+    pub fn upstream(&self) -> String {
+        self.cscf(Cscf::Scscf)
+    }
+
+    /// How names that Kubernetes cannot give get into DNS; `Auto` where the release needs no such name.
+    pub fn backend(&self) -> DnsBackend {
+        self.backend
+    }
+
+    /// The names of the same deployment with another backend. Its configuration must be rendered with the same one.
+    #[must_use]
+    pub fn for_backend(&self, backend: DnsBackend) -> Self {
+        Self { backend: effective(backend, self.release), ..self.clone() }
+    }
+
+    /// The domain that Kubernetes answers for: `NAMESPACE.svc.CLUSTERDOMAIN`.
+    pub fn service_domain(&self) -> String {
+        format!("{}.svc.{}", self.namespace, self.cluster_domain)
+    }
+
+    /// The name that Kubernetes gives a Service of the deployment.
+    pub fn service(&self, service: &str) -> String {
+        format!("{service}.{}", self.service_domain())
+    }
+
+    /// Whether Kubernetes answers names below the zone by itself.
+    pub fn zone_is_kubernetes(&self) -> bool {
+        self.zone == self.service_domain()
+    }
+
+    /// The name that restund asks for when a client wants a TURN relay: below the home domain, whatever the zone is
+    /// (sprout `restund.root/usr/share/clearwater/infrastructure/scripts/restund`).
+    pub fn turn_credentials(&self) -> String {
+        format!("{HOMESTEAD_ALIAS}.{}", self.home_domain)
+    }
+
+    /// The SIP URI of one of sprout's functions. It carries a port, because no cluster DNS publishes SRV records below
+    /// a sub-domain by itself.
+    pub fn cscf_uri(&self, cscf: Cscf) -> String {
+        format!("sip:{}:{};transport=tcp", self.cscf(cscf), cscf.port())
+    }
+
+    /// `LABEL.ZONE`.
+    pub fn in_zone(&self, label: &str) -> String {
+        if self.zone.is_empty() { label.to_owned() } else { format!("{label}.{}", self.zone) }
+    }
+}

@@ -1,0 +1,66 @@
+//! What happens during a run, as types that a program can read without a cluster client.
+//!
+//! A run is a stream of [`Event`]s. Each is an envelope (format version, number, time, time since the run began) around
+//! a [`What`]. The rules a reader may rely on:
+//!
+//! * The first event is [`What::RunStarted`], with everything that is planned. The last is [`What::RunFinished`], with
+//!   the totals; nothing follows it. A stream that ends without it was cut off.
+//! * `seq` begins at 0 and grows by one with every event that is sent. A gap means that a [droppable](What::droppable)
+//!   event was dropped because the reader was slow; no other event is ever dropped.
+//! * A component goes through [`What::Waiting`], [`What::Applying`], [`What::Applied`], [`What::Pulling`] or
+//!   [`What::Starting`], [`What::Settling`] and [`What::Serving`]. Steps may be left out where there was nothing to wait
+//!   for, and [`What::Failed`] or [`What::Skipped`] may come in the place of any of them. `Waiting`, `Starting` and
+//!   `Settling` come again when their cause changes.
+//! * Kinds may be added to the format without a new version: an old reader sees them as [`What::Unknown`].
+//!
+//! In JSON an event is one object on one line; `what.kind` names the kind:
+//!
+//! ```
+//! use clearwater::event::{Event, What};
+//!
+//! let line = r#"{"v":1,"seq":7,"at":"2026-11-22T10:00:00Z","elapsed":1250,
+//!                "what":{"kind":"skipped","component":"ellis","because":"an HSS provides the subscribers"}}"#;
+//! let event: Event = serde_json::from_str(line)?;
+//! assert!(matches!(event.what, What::Skipped { ref component, .. } if component == "ellis"));
+//! # Ok::<(), serde_json::Error>(())
+//! ```
+
+mod stats;
+mod what;
+
+pub use stats::{Durations, Hop, RunStats};
+pub use what::{
+    Awaited, CancelReason, Change, CheckLine, CheckStatus, Command, Cost, Evidence, FailureKind, LogExcerpt, Mending,
+    Operation, Outcome, Pending, PlannedComponent, PlannedGate, What,
+};
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The version of the event format that this crate writes.
+pub const VERSION: u32 = 1;
+
+/// One event of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Event {
+    /// The version of the format: [`VERSION`].
+    pub v: u32,
+    /// The event's number within the run, from 0.
+    pub seq: u64,
+    /// When it happened, on the clock of the machine that runs the command.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub at: Timestamp,
+    /// Milliseconds since the run began.
+    pub elapsed: u64,
+    /// What happened.
+    pub what: What,
+}
+
+/// The JSON schema of [`Event`], as the `-o json` output of the commands is published.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Event).to_value()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Where the time of one component went. All in milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Durations {
+    /// From the begin of the run until its gates were open.
+    pub waiting: u64,
+    /// Applying its objects.
+    pub applying: u64,
+    /// From the applied objects until the last of its images was there. Zero where no pull was seen.
+    pub pulling: u64,
+    /// Until every pod's readiness probe passed.
+    pub starting: u64,
+    /// Until it answered for itself: programs, health questions, store members, names.
+    pub settling: u64,
+}
+
+impl Durations {
+    /// From the begin of the run until the component served.
+    pub fn total(&self) -> u64 {
+        self.waiting + self.own()
+    }
+
+    /// What the component itself took: everything but waiting.
+    pub fn own(&self) -> u64 {
+        self.applying + self.pulling + self.starting + self.settling
+    }
+}
+
+/// One component on the critical path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Hop {
+    /// The component.
+    pub component: String,
+    /// Milliseconds from its open gate until it served.
+    pub took: u64,
+}
+
+/// The totals of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RunStats {
+    /// Components that serve.
+    pub serving: u32,
+    /// Components that failed.
+    pub failed: u32,
+    /// Components that were left out or never reached.
+    pub skipped: u32,
+    /// Components that were still on their way when the run ended.
+    pub unfinished: u32,
+    /// Objects created, changed or deleted. Zero means that nothing was written.
+    pub writes: u32,
+    /// Connections into pods that were opened to ask something.
+    pub pod_connections: u32,
+}

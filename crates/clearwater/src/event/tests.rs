@@ -1,0 +1,81 @@
+use super::*;
+
+fn event(what: What) -> Event {
+    Event { v: VERSION, seq: 3, at: "2026-11-22T10:00:00.5Z".parse().unwrap(), elapsed: 42, what }
+}
+
+#[test]
+fn an_event_survives_json() {
+    let all = [
+        What::RunStarted {
+            command: Command::Up,
+            namespace: "ims".into(),
+            order: "dependency".into(),
+            components: vec![PlannedComponent {
+                component: "cassandra".into(),
+                gates: vec![PlannedGate { on: "etcd".into(), because: "no cassandra.yaml without it".into() }],
+            }],
+        },
+        What::Waiting {
+            component: "cassandra".into(),
+            awaited: vec![Awaited { component: "etcd".into(), state: "starting".into() }],
+            cause: "etcd: 0 of 1 pods ready".into(),
+        },
+        What::Failed {
+            component: "sprout".into(),
+            failure: FailureKind::ImageNotFound,
+            causes: vec!["image x:y: not found".into()],
+            fix: "correct images.tag".into(),
+            evidence: vec![Evidence { object: "pod/sprout-1".into(), ..Evidence::default() }],
+        },
+        What::RunFinished {
+            outcome: Outcome::Done,
+            summary: "11 of 11 components serve".into(),
+            stats: RunStats::default(),
+            critical_path: vec![Hop { component: "etcd".into(), took: 900 }],
+            pending: vec![],
+        },
+    ];
+    for what in all {
+        let event = event(what);
+        let text = serde_json::to_string(&event).unwrap();
+        assert!(!text.contains('\n'));
+        assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event, "{text}");
+    }
+}
+
+#[test]
+fn json_names_are_camel_case_and_the_kind_is_a_tag() {
+    let text = serde_json::to_string(&event(What::RunFinished {
+        outcome: Outcome::ChangesPending,
+        summary: String::new(),
+        stats: RunStats { pod_connections: 2, ..RunStats::default() },
+        critical_path: vec![],
+        pending: vec![],
+    }))
+    .unwrap();
+    insta::assert_snapshot!(text, @r#"{"v":1,"seq":3,"at":"2026-11-22T10:00:00.5Z","elapsed":42,"what":{"kind":"runFinished","outcome":"changesPending","summary":"","stats":{"serving":0,"failed":0,"skipped":0,"unfinished":0,"writes":0,"podConnections":2},"criticalPath":[],"pending":[]}}"#);
+}
+
+#[test]
+fn an_old_reader_survives_a_new_writer() {
+    let line = r#"{"v":1,"seq":9,"at":"2026-11-22T10:00:00Z","elapsed":1,"later":true,
+        "what":{"kind":"somethingNew","component":"sprout","more":{"a":[1]}}}"#;
+    assert_eq!(serde_json::from_str::<Event>(line).unwrap().what, What::Unknown);
+    assert_eq!(serde_json::from_str::<FailureKind>(r#""somethingNew""#).unwrap(), FailureKind::Unknown);
+    assert_eq!(serde_json::from_str::<Outcome>(r#""somethingNew""#).unwrap(), Outcome::Unknown);
+}
+
+#[test]
+fn cancel_reasons_are_ordered() {
+    assert!(CancelReason::Failure < CancelReason::Deadline);
+    assert!(CancelReason::Terminated < CancelReason::Interrupted);
+}
+
+#[test]
+fn the_schema_names_every_kind() {
+    let schema = schema().to_string();
+    for kind in ["runStarted", "checked", "planned", "waiting", "serving", "failed", "progress", "runFinished"] {
+        assert!(schema.contains(&format!("\"const\":\"{kind}\"")), "{kind} is missing: {schema}");
+    }
+}

@@ -1,0 +1,467 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Durations, Hop, RunStats};
+
+/// A command that yields events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum Command {
+    /// `up`.
+    Up,
+    /// `down`.
+    Down,
+    /// A command that this version of the format does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A component that a run is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedComponent {
+    /// The component's name.
+    pub component: String,
+    /// What must serve (or, for `down`, be gone) before it is touched.
+    pub gates: Vec<PlannedGate>,
+}
+
+/// One gate of a planned component.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedGate {
+    /// The component that must serve first.
+    pub on: String,
+    /// Why.
+    pub because: String,
+}
+
+/// How a check of the preflight ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum CheckStatus {
+    /// Looked, and it is well.
+    Ok,
+    /// Could not look; the run goes on without knowing.
+    Skipped,
+    /// Looked, and it may cause trouble; the run goes on.
+    Warning,
+    /// Looked, and nothing will be written before it is mended.
+    Failed,
+    /// Looked, and nothing will be written, because it would harm what is there.
+    Refused,
+}
+
+/// One line of the preflight.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckLine {
+    /// A name that stays the same between versions, as `rights` or `quota`.
+    pub id: String,
+    /// What was looked at.
+    pub title: String,
+    /// How it ended.
+    pub status: CheckStatus,
+    /// What was seen.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+}
+
+/// What is done to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Operation {
+    /// It is not there and will be made.
+    Create,
+    /// It is there and differs.
+    Change,
+    /// It is there and equal.
+    Keep,
+    /// It is removed.
+    Delete,
+}
+
+/// One object of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Change {
+    /// The object, as `kind/name`, lower case, as kubectl writes it.
+    pub object: String,
+    /// The component it belongs to; none where it belongs to the whole deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<String>,
+    /// What is done to it.
+    pub operation: Operation,
+    /// The difference as a unified diff of YAML, values of Secrets hidden. Empty where there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub diff: String,
+}
+
+/// A change that was accepted and waits, because carrying it out would replace a store's pods.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Pending {
+    /// The component.
+    pub component: String,
+    /// What waits, and for what.
+    pub what: String,
+    /// The command that carries it out.
+    pub command: String,
+}
+
+/// What a component waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Awaited {
+    /// The component that does not serve yet.
+    pub component: String,
+    /// The state it is in, as a person would say it.
+    pub state: String,
+}
+
+/// Why a component failed before the deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// The registry says that the image does not exist, or its name is not one.
+    ImageNotFound,
+    /// The image is for another processor.
+    WrongArchitecture,
+    /// The container cannot be made from its configuration: a missing ConfigMap, Secret or key, a bad command.
+    Config,
+    /// The controller may not create pods: quota, policy or admission.
+    CannotCreate,
+    /// No node takes the pod.
+    Unschedulable,
+    /// A container ends again and again in the same way.
+    CrashLoop,
+    /// A program that must run was given up by supervisord although what it needs was there.
+    ProgramFatal,
+    /// The API server refused an object.
+    Refused,
+    /// It was still not serving when the time was up.
+    Deadline,
+    /// A kind that this version of the format does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// The last lines of a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogExcerpt {
+    /// Where they were read: `pod POD, container CONTAINER (previous)` or `pod POD, FILE`.
+    pub from: String,
+    /// The lines, oldest first.
+    pub lines: Vec<String>,
+}
+
+/// What was seen of a failure. Nothing of it is touched by the run that reports it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Evidence {
+    /// The object that shows it, as `kind/name`.
+    pub object: String,
+    /// The reason in the API's or supervisord's own words.
+    pub reason: String,
+    /// Events about the object, newest last.
+    pub events: Vec<String>,
+    /// Log excerpts, previous container before the current one.
+    pub logs: Vec<LogExcerpt>,
+}
+
+/// What a repair costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Cost {
+    /// Nothing that anybody stored is lost.
+    Nothing,
+    /// Data is lost; it is done only when the user agreed.
+    Data,
+}
+
+/// A repair.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Mending {
+    /// The component.
+    pub component: String,
+    /// The object or program that is restarted or removed.
+    pub object: String,
+    /// What is done.
+    pub action: String,
+    /// Why it is needed.
+    pub because: String,
+    /// What it costs.
+    pub cost: Cost,
+}
+
+/// Why a run is cancelled. Later variants outrank earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum CancelReason {
+    /// A component failed; what does not depend on it is left to finish.
+    Failure,
+    /// The time was up.
+    Deadline,
+    /// Nobody reads the events any more.
+    Reader,
+    /// SIGTERM or SIGHUP.
+    Terminated,
+    /// SIGINT.
+    Interrupted,
+    /// A reason that this version of the format does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Everything serves, or is gone, as asked.
+    Done,
+    /// Everything serves, and nothing had to be written.
+    NothingToDo,
+    /// Only looked, as asked: nothing was written.
+    DryRun,
+    /// Everything serves, and changes wait that would replace a store's pods.
+    ChangesPending,
+    /// Not ready before the deadline.
+    NotReady,
+    /// At least one component failed early.
+    Failed,
+    /// A line of the preflight failed; nothing was written.
+    PreflightFailed,
+    /// Refused for safety or by the user; nothing was written, or no more than the events say.
+    Refused,
+    /// Interrupted.
+    Cancelled,
+    /// The cluster could not be asked.
+    CouldNotLook,
+    /// An outcome that this version of the format does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[non_exhaustive]
+pub enum What {
+    /// The run begins. The first event of every run, sent once.
+    RunStarted {
+        /// The command.
+        command: Command,
+        /// The namespace.
+        namespace: String,
+        /// The policy whose gates are kept, as `--order` names it.
+        order: String,
+        /// Every component of the run, in listing order.
+        components: Vec<PlannedComponent>,
+    },
+    /// A line of the preflight is known.
+    Checked {
+        /// The line.
+        line: CheckLine,
+    },
+    /// What will be done to which object. Sent once, before the first write.
+    Planned {
+        /// Every object of the deployment, in the order of application.
+        changes: Vec<Change>,
+        /// Changes that will not be carried out by this run.
+        pending: Vec<Pending>,
+    },
+    /// A component may not be started yet.
+    Waiting {
+        /// The component.
+        component: String,
+        /// What it waits for; empty where it waits only for its turn.
+        #[serde(rename = "for")]
+        awaited: Vec<Awaited>,
+        /// The live cause, in one line.
+        cause: String,
+    },
+    /// A component's gates are open and its objects are being applied.
+    Applying {
+        /// The component.
+        component: String,
+        /// How many objects.
+        objects: u32,
+    },
+    /// A component's objects are applied.
+    Applied {
+        /// The component.
+        component: String,
+        /// How many objects were created.
+        created: u32,
+        /// How many objects were changed.
+        changed: u32,
+        /// How many objects were left as they are.
+        kept: u32,
+    },
+    /// An image is on its way to a node.
+    Pulling {
+        /// The component.
+        component: String,
+        /// The pod.
+        pod: String,
+        /// The image, and what is slow about it, in one line.
+        cause: String,
+    },
+    /// Pods are there and not ready.
+    Starting {
+        /// The component.
+        component: String,
+        /// Pods that are ready.
+        ready: u32,
+        /// Pods that are wanted.
+        wanted: u32,
+        /// The live cause, in one line.
+        cause: String,
+    },
+    /// Pods are ready and the component does not answer for itself yet.
+    Settling {
+        /// The component.
+        component: String,
+        /// The live cause, in one line.
+        cause: String,
+    },
+    /// The component serves, judged in depth.
+    Serving {
+        /// The component.
+        component: String,
+        /// Where its time went.
+        durations: Durations,
+        /// Checks that could not be made, each with what it needs.
+        unchecked: Vec<String>,
+    },
+    /// A component that served does not any more.
+    Unsteady {
+        /// The component.
+        component: String,
+        /// The live cause, in one line.
+        cause: String,
+    },
+    /// A component failed and will not be waited for.
+    Failed {
+        /// The component.
+        component: String,
+        /// Which rule was met.
+        failure: FailureKind,
+        /// The causes, outermost first.
+        causes: Vec<String>,
+        /// What to do.
+        fix: String,
+        /// What was seen.
+        evidence: Vec<Evidence>,
+    },
+    /// A component is not part of this run, or was never reached.
+    Skipped {
+        /// The component.
+        component: String,
+        /// Why.
+        because: String,
+    },
+    /// Something broken is mended.
+    Mended {
+        /// What is done.
+        mending: Mending,
+    },
+    /// A component's objects are being removed.
+    Removing {
+        /// The component.
+        component: String,
+        /// The live cause for waiting, in one line.
+        cause: String,
+    },
+    /// A component's objects and pods are gone.
+    Removed {
+        /// The component.
+        component: String,
+        /// How many objects were removed.
+        objects: u32,
+        /// Milliseconds from the first deletion until the last pod was gone.
+        took: u64,
+    },
+    /// Trouble or news that concerns the whole run and does not end it.
+    Notice {
+        /// The text, one line.
+        text: String,
+    },
+    /// How far a component is. May be dropped.
+    Progress {
+        /// The component.
+        component: String,
+        /// Milliseconds since its gates opened.
+        took: u64,
+        /// The live cause, in one line.
+        cause: String,
+    },
+    /// The run is asked to stop: nothing new is begun.
+    CancelRequested {
+        /// Why.
+        reason: CancelReason,
+    },
+    /// The run is over. The last event of every run, sent once.
+    RunFinished {
+        /// How it ended.
+        outcome: Outcome,
+        /// One line that says it to a person.
+        summary: String,
+        /// The totals.
+        stats: RunStats,
+        /// The longest chain of components, each of which opened the next one's gate; empty where nothing was started.
+        critical_path: Vec<Hop>,
+        /// Changes that wait.
+        pending: Vec<Pending>,
+    },
+    /// A kind that this version of the format does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+impl What {
+    /// Whether a slow reader may miss this kind: only [`What::Progress`].
+    pub const fn droppable(&self) -> bool {
+        matches!(self, Self::Progress { .. })
+    }
+
+    /// Whether a run begins with this kind.
+    pub const fn is_first(&self) -> bool {
+        matches!(self, Self::RunStarted { .. })
+    }
+
+    /// Whether a run ends with this kind.
+    pub const fn is_last(&self) -> bool {
+        matches!(self, Self::RunFinished { .. })
+    }
+
+    /// The component this is about, where it is about one.
+    pub fn component(&self) -> Option<&str> {
+        match self {
+            Self::Waiting { component, .. }
+            | Self::Applying { component, .. }
+            | Self::Applied { component, .. }
+            | Self::Pulling { component, .. }
+            | Self::Starting { component, .. }
+            | Self::Settling { component, .. }
+            | Self::Serving { component, .. }
+            | Self::Unsteady { component, .. }
+            | Self::Failed { component, .. }
+            | Self::Skipped { component, .. }
+            | Self::Removing { component, .. }
+            | Self::Removed { component, .. }
+            | Self::Progress { component, .. } => Some(component),
+            Self::Mended { mending } => Some(&mending.component),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,198 @@
+use super::line::{Line, trim_end};
+use super::{LogGrammar, SipMessage};
+
+/// A record longer than this, in bytes, is closed where it stands, so that a stream without heads cannot grow without
+/// bound. It is above the largest SIP message that Clearwater accepts (pjsip `PJSIP_MAX_PKT_LEN`, 65,535).
+const LONGEST_RECORD: usize = 256 * 1024;
+
+/// One or more lines that belong together, with their line ends, as they were read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    grammar: LogGrammar,
+    bytes: Vec<u8>,
+    head_len: usize,
+}
+
+impl Record {
+    /// The grammar it was read in.
+    pub fn grammar(&self) -> LogGrammar {
+        self.grammar
+    }
+
+    /// Every byte of it, line ends included.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Its first line, taken apart.
+    pub fn head(&self) -> Line<'_> {
+        Line::parse(self.grammar, &self.bytes[..self.head_len])
+    }
+
+    /// What follows the first line: the rest of a message or of a trace. Empty for a record of one line.
+    pub fn tail(&self) -> &[u8] {
+        &self.bytes[self.head_len..]
+    }
+}
+
+/// Puts lines together into records: a line that begins a record closes the one before it.
+///
+/// Feeding it every line of a stream and then calling [`finish`](Self::finish) yields every byte exactly once, in
+/// order. A SIP message closes its record with its last line; inside it a line that looks like the head of another
+/// record is taken for part of the message as long as the announced number of bytes has not been seen.
+#[derive(Clone, Debug)]
+pub struct Assembler {
+    grammar: LogGrammar,
+    open: Option<Open>,
+}
+
+#[derive(Clone, Debug)]
+struct Open {
+    bytes: Vec<u8>,
+    head_len: usize,
+    message: Message,
+}
+
+/// How far the SIP message of an open record has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Message {
+    None,
+    Announced { bytes: usize },
+    Body { left: usize },
+}
+
+impl Assembler {
+    /// An assembler for one stream of lines.
+    pub fn new(grammar: LogGrammar) -> Self {
+        Self { grammar, open: None }
+    }
+
+    /// Takes a line, with its line end where it has one; gives the record that it completes.
+    pub fn push(&mut self, line: &[u8]) -> Option<Record> {
+        if self.grammar == LogGrammar::Plain {
+            return Some(Record { grammar: self.grammar, bytes: line.to_vec(), head_len: line.len() });
+        }
+        let text = trim_end(line);
+        let inside = matches!(self.open, Some(Open { message: Message::Body { left: 1.. }, .. }));
+        if !inside && Line::begins_record(self.grammar, line) {
+            let done = self.finish();
+            self.open = Some(Open { bytes: line.to_vec(), head_len: line.len(), message: announced(text) });
+            return done;
+        }
+        let Some(open) = &mut self.open else {
+            // Lines before the first head (a file read from its middle) stand for themselves.
+            return Some(Record { grammar: self.grammar, bytes: line.to_vec(), head_len: line.len() });
+        };
+        open.bytes.extend_from_slice(line);
+        let ends = match open.message {
+            Message::None => false,
+            Message::Announced { bytes } => {
+                if text == b"--start msg--" {
+                    // The blank line after the mark is counted with the message.
+                    open.message = Message::Body { left: bytes.saturating_add(1) };
+                }
+                false
+            }
+            Message::Body { left } => {
+                open.message = Message::Body { left: left.saturating_sub(line.len()) };
+                left == 0 && text == b"--end msg--"
+            }
+        };
+        if ends || open.bytes.len() > LONGEST_RECORD { self.finish() } else { None }
+    }
+
+    /// Gives the record that is still open, at the end of a stream or when nothing more is expected soon.
+    pub fn finish(&mut self) -> Option<Record> {
+        let Open { bytes, head_len, .. } = self.open.take()?;
+        Some(Record { grammar: self.grammar, bytes, head_len })
+    }
+
+    /// Whether a record is open whose last line has not come yet.
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+}
+
+fn announced(head: &[u8]) -> Message {
+    SipMessage::announced_bytes(head).map_or(Message::None, |bytes| Message::Announced { bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn records(grammar: LogGrammar, text: &[u8]) -> Vec<Vec<u8>> {
+        let mut assembler = Assembler::new(grammar);
+        let mut all: Vec<_> = text.split_inclusive(|b| *b == b'\n').filter_map(|l| assembler.push(l)).collect();
+        all.extend(assembler.finish());
+        all.into_iter().map(|r| r.bytes).collect()
+    }
+
+    fn message(body: &str) -> String {
+        format!(
+            "23-11-2026 10:00:00.123 UTC Verbose common_sip_processing.cpp:87: RX {} bytes Request msg MESSAGE/cseq=1 \
+             (rdata0x1) from TCP 10.0.0.1:5:\n--start msg--\n\n{body}\n--end msg--\n",
+            body.len()
+        )
+    }
+
+    #[test]
+    fn a_message_stays_whole_even_when_its_body_looks_like_a_log() {
+        let head = "23-11-2026 10:00:01.000 UTC Status main.cpp:1: next\n";
+        let body = format!("MESSAGE sip:a@b SIP/2.0\r\nCall-ID: x\r\n\r\n{head}--end msg--\nand on");
+        let text = format!("{}{head}{}", message(&body), message("OPTIONS sip:a SIP/2.0\r\n\r\n"));
+        let got = records(LogGrammar::Cpp, text.as_bytes());
+        assert_eq!(got.len(), 3);
+        assert_eq!(got[0], message(&body).as_bytes());
+    }
+
+    #[test]
+    fn a_traceback_stays_with_its_line() {
+        let text = b"17-10-2016 17:35:11.121 UTC ERROR main.py:1: boom\nTraceback (most recent call last):\n  File x\n\
+            17-10-2016 17:35:12.121 UTC INFO main.py:1: ok\n";
+        assert_eq!(records(LogGrammar::Python, text).len(), 2);
+    }
+
+    #[test]
+    fn a_stream_without_heads_is_cut_at_the_bound() {
+        let mut text = b"17-10-2016 17:35:11.121 UTC ERROR main.py:1: boom\n".to_vec();
+        for _ in 0..9000 {
+            text.extend_from_slice(b"a line of forty bytes without any head..\n");
+        }
+        assert!(records(LogGrammar::Python, &text).iter().all(|r| r.len() <= LONGEST_RECORD + 64));
+    }
+
+    fn any_grammar() -> impl Strategy<Value = LogGrammar> {
+        prop_oneof![
+            Just(LogGrammar::Cpp),
+            Just(LogGrammar::Python),
+            Just(LogGrammar::CppAccess),
+            Just(LogGrammar::Supervisord),
+            Just(LogGrammar::NginxAccess),
+            Just(LogGrammar::NginxError),
+            Just(LogGrammar::Cassandra),
+            Just(LogGrammar::Plain),
+        ]
+    }
+
+    fn any_log() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..60),
+            Just(b"23-11-2026 10:00:00.123 UTC Verbose a.cpp:87: RX 40 bytes x\n".to_vec()),
+            Just(b"--start msg--\n".to_vec()),
+            Just(b"--end msg--\n".to_vec()),
+            Just(b"INFO  [main] 2016-10-17 17:35:11,121 C.java:155 - t\n".to_vec()),
+            Just(b"\r\n".to_vec()),
+        ];
+        proptest::collection::vec(piece, 0..30).prop_map(|p| p.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn every_byte_comes_out_once_and_in_order(grammar in any_grammar(), text in any_log()) {
+            prop_assert_eq!(records(grammar, &text).concat(), text);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// A subscriber's identity, however it is written: `6505550001`, `6505550001@example.com`, `sip:6505550001@example.com`
+/// or `tel:+16505550001`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    user: String,
+    domain: Option<String>,
+}
+
+/// A text that names no subscriber.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0:?} names no subscriber; write a number, user@domain, a sip: or a tel: URI")]
+pub struct InvalidIdentity(pub String);
+
+impl Identity {
+    /// The user part, or the number without its leading `+`.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The domain, where it was given.
+    pub fn domain(&self) -> Option<&str> {
+        self.domain.as_deref()
+    }
+
+    /// Whether the text mentions the subscriber: the user part as a word of its own and, where a domain was given, no
+    /// other domain after it.
+    pub fn is_mentioned_in(&self, text: &[u8]) -> bool {
+        let user = self.user.as_bytes();
+        let of_word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        text.windows(user.len()).enumerate().filter(|(_, w)| w.eq_ignore_ascii_case(user)).any(|(at, _)| {
+            let before = at.checked_sub(1).map(|i| text[i]);
+            let after = &text[at + user.len()..];
+            let whole = !before.is_some_and(of_word) && !after.first().copied().is_some_and(of_word);
+            let domain_agrees = match (&self.domain, after.strip_prefix(b"@").or_else(|| after.strip_prefix(b"%40"))) {
+                (Some(domain), Some(rest)) => {
+                    rest.get(..domain.len()).is_some_and(|d| d.eq_ignore_ascii_case(domain.as_bytes()))
+                        && !rest.get(domain.len()).copied().is_some_and(of_word)
+                }
+                _ => true,
+            };
+            whole && domain_agrees
+        })
+    }
+}
+
+impl FromStr for Identity {
+    type Err = InvalidIdentity;
+
+    fn from_str(s: &str) -> Result<Self, InvalidIdentity> {
+        let fail = || InvalidIdentity(s.to_owned());
+        let text = s.trim().trim_start_matches('<').trim_end_matches('>');
+        let bare = ["sips:", "sip:", "tel:"]
+            .iter()
+            .find_map(|scheme| {
+                text.get(..scheme.len()).filter(|t| t.eq_ignore_ascii_case(scheme)).map(|_| &text[scheme.len()..])
+            })
+            .unwrap_or(text);
+        let bare = bare.split([';', '?']).next().unwrap_or(bare);
+        let (user, domain) = match bare.split_once('@') {
+            Some((user, domain)) => (user, Some(domain.split(':').next().unwrap_or(domain))),
+            None => (bare, None),
+        };
+        let user = user.split(':').next().unwrap_or(user).trim_start_matches('+');
+        let foreign = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | '"' | ',');
+        if user.is_empty() || domain == Some("") || bare.contains(foreign) {
+            return Err(fail());
+        }
+        Ok(Self { user: user.to_owned(), domain: domain.map(str::to_owned) })
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.domain {
+            Some(domain) => write!(f, "{}@{domain}", self.user),
+            None => f.write_str(&self.user),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_means_the_same_subscriber() {
+        for form in [
+            "6505550001",
+            "6505550001@ims.example",
+            "sip:6505550001@ims.example:5060;transport=tcp",
+            "tel:+6505550001",
+            "<sip:6505550001@ims.example>",
+        ] {
+            let id: Identity = form.parse().expect(form);
+            assert!(id.is_mentioned_in(b"To: <sip:6505550001@ims.example>"), "{form}");
+            assert!(id.is_mentioned_in(b"GET /impi/6505550001%40ims.example/digest"), "{form}");
+            assert!(!id.is_mentioned_in(b"sip:16505550001@ims.example"), "{form}");
+        }
+        let with_domain: Identity = "1@a.example".parse().expect("an identity");
+        assert!(!with_domain.is_mentioned_in(b"sip:1@b.example"));
+        assert!(!with_domain.is_mentioned_in(b"sip:1@a.example.org"));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in ["", "sip:", "sip:@a", "a@", "a b", "tel\0>>:t", "a<b"] {
+            assert!(text.parse::<Identity>().is_err(), "{text}");
+        }
+    }
+}

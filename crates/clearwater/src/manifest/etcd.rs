@@ -1,0 +1,86 @@
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    EmptyDirVolumeSource, EnvVar, HostAlias, PersistentVolumeClaim, PersistentVolumeClaimSpec, Volume, VolumeMount,
+    VolumeResourceRequirements,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::pod::Extras;
+use super::{Deployment, Inputs};
+use crate::component::{Component, Release};
+
+const DATA: &str = "data";
+const DATA_PATH: &str = "/var/lib/etcd";
+/// The member's name: the one that every proxy knows it by (clearwater-infrastructure
+/// `debian/clearwater-auto-config-docker.init.d`).
+const MEMBER: &str = "etcd0";
+
+/// Whether etcd's data outlives its pod.
+pub(super) fn persistent(d: &Deployment, inputs: &Inputs) -> bool {
+    let storage = &d.file().etcd_storage;
+    storage.persistent.unwrap_or(storage.storage_class.is_some() || inputs.default_storage_class == Some(true))
+}
+
+pub(super) fn extras(d: &Deployment, inputs: &Inputs) -> Extras {
+    let host = d.names().host(Component::Etcd);
+    let volumes = if persistent(d, inputs) {
+        Vec::new()
+    } else {
+        let source = EmptyDirVolumeSource::default();
+        vec![Volume { name: DATA.to_owned(), empty_dir: Some(source), ..Volume::default() }]
+    };
+    let args = args(&host);
+    // The images of 2016 have the binary elsewhere, and as their entry point.
+    let command = (d.release() != Release::Classic).then(|| vec!["/usr/local/bin/etcd".to_owned()]);
+    Extras {
+        command,
+        args: Some(args),
+        // Clearwater speaks the v2 API: on by default in these images, off since 3.4, and no harm where it is unknown.
+        env: vec![EnvVar { name: "ETCD_ENABLE_V2".to_owned(), value: Some("true".to_owned()), ..EnvVar::default() }],
+        volumes,
+        mounts: vec![VolumeMount { name: DATA.to_owned(), mount_path: DATA_PATH.to_owned(), ..VolumeMount::default() }],
+        // It compares its two peer URLs by address when it starts. Asked of the cluster's DNS that early, its own name
+        // would be remembered as missing, to the loss of every proxy that asks next.
+        host_aliases: Some(vec![HostAlias { ip: "127.0.0.1".to_owned(), hostnames: Some(vec![host]) }]),
+        ..Extras::default()
+    }
+}
+
+/// Advertises names: a proxy remembers what a member advertises, and the address of a replaced pod would be a dead one
+/// (etcd `etcdmain/etcd.go`, startProxy).
+fn args(host: &str) -> Vec<String> {
+    let peer = format!("http://{host}:2380");
+    vec![
+        format!("--name={MEMBER}"),
+        // Below the mount point: a new volume can hold a lost+found, which etcd would stumble over.
+        format!("--data-dir={DATA_PATH}/{MEMBER}"),
+        format!("--advertise-client-urls=http://{host}:2379"),
+        "--listen-client-urls=http://0.0.0.0:2379,http://0.0.0.0:4001".to_owned(),
+        format!("--initial-advertise-peer-urls={peer}"),
+        "--listen-peer-urls=http://0.0.0.0:2380".to_owned(),
+        format!("--initial-cluster={MEMBER}={peer}"),
+        "--initial-cluster-state=new".to_owned(),
+    ]
+}
+
+/// The claim that etcd's data is put on, where it outlives the pod.
+pub(super) fn claims(d: &Deployment, inputs: &Inputs) -> Option<Vec<PersistentVolumeClaim>> {
+    if !persistent(d, inputs) {
+        return None;
+    }
+    let storage = &d.file().etcd_storage;
+    let size = Quantity(storage.size.clone().unwrap_or_else(|| "1Gi".to_owned()));
+    let spec = PersistentVolumeClaimSpec {
+        access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
+        storage_class_name: storage.storage_class.clone(),
+        resources: Some(VolumeResourceRequirements {
+            requests: Some(BTreeMap::from([("storage".to_owned(), size)])),
+            ..VolumeResourceRequirements::default()
+        }),
+        ..PersistentVolumeClaimSpec::default()
+    };
+    let metadata = ObjectMeta { name: Some(DATA.to_owned()), ..ObjectMeta::default() };
+    Some(vec![PersistentVolumeClaim { metadata, spec: Some(spec), ..PersistentVolumeClaim::default() }])
+}

@@ -1,0 +1,67 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use super::ManifestError;
+use crate::component::Component;
+use crate::config::Keys;
+
+/// What a rendering needs beyond the deployment file: secrets that were made, and what was seen on the cluster.
+///
+/// The default knows nothing, which is what an offline rendering has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// The keys to put into the Secret, where it is to be created. Without them the Secret is referred to only.
+    pub keys: Option<Keys>,
+    /// The virtual addresses of the components' Services. They win over those in the file.
+    pub cluster_ips: BTreeMap<Component, Vec<IpAddr>>,
+    /// For Bono behind load balancers: the address that each pod's Service was given, by ordinal. They win over those
+    /// in the file.
+    pub bono_addresses: Vec<IpAddr>,
+    /// Whether the cluster has a default StorageClass; `None` where it was not asked.
+    pub default_storage_class: Option<bool>,
+    /// The counts of workloads that stand already, by workload name. Where a workload has one it is rendered with it,
+    /// not with the file's.
+    pub live_replicas: BTreeMap<String, u32>,
+    /// The range of node ports, as the API server names it when it refuses a port. It wins over the file's.
+    pub node_port_range: Option<PortRange>,
+}
+
+/// A range of port numbers, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    /// The lowest port.
+    pub first: u16,
+    /// The highest port.
+    pub last: u16,
+}
+
+impl PortRange {
+    /// Kubernetes' default `--service-node-port-range`.
+    pub const DEFAULT: Self = Self { first: 30000, last: 32767 };
+
+    /// Whether the port lies in the range.
+    pub const fn contains(self, port: u16) -> bool {
+        self.first <= port && port <= self.last
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+impl FromStr for PortRange {
+    type Err = ManifestError;
+
+    /// Reads `FIRST-LAST`, as the API server's flag and its error messages write it.
+    fn from_str(s: &str) -> Result<Self, ManifestError> {
+        let range = s.split_once('-').and_then(|(first, last)| {
+            let range = Self { first: first.trim().parse().ok()?, last: last.trim().parse().ok()? };
+            (range.first <= range.last && range.first > 0).then_some(range)
+        });
+        range.ok_or_else(|| ManifestError::PortRange { found: s.to_owned() })
+    }
+}

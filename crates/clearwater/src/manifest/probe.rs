@@ -1,0 +1,84 @@
+use k8s_openapi::api::core::v1::{HTTPGetAction, Probe, TCPSocketAction};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use crate::component::{Component, Entry};
+
+/// What a probe asks. Nothing is ever run in the container: starting a process there costs more than the answer.
+#[derive(Clone, Copy)]
+enum Ask {
+    Tcp(u16),
+    Http(u16, &'static str),
+}
+
+pub(super) struct Probes {
+    pub(super) startup: Probe,
+    pub(super) readiness: Probe,
+    pub(super) liveness: Option<Probe>,
+}
+
+/// The probes of a component.
+///
+/// * Startup and readiness ask the last port to open. The kubelet asks for readiness the moment startup succeeds, so a
+///   startup period of one second finds the container within a second and costs nothing afterwards.
+/// * Liveness is a connection, never `/ping`: under load the daemons' HTTP stack answers 503 to it, which upstream's own
+///   poll takes for life (clearwater-infrastructure `poll-http`) and the kubelet would take for death.
+/// * homestead-prov is ready when its `/ping` has read from Cassandra (crest `api/ping.py`), and alive when nginx
+///   accepts connections: restarting it does not bring Cassandra back.
+pub(super) fn probes(entry: &Entry) -> Probes {
+    let (ready, alive) = match entry.component {
+        Component::Etcd => (Ask::Http(2379, "/health"), Some(Ask::Tcp(2379))),
+        Component::Astaire => tcp(11311),
+        Component::Memcached => tcp(11211),
+        // Thrift opens last. A container restarted in place never gets its cassandra.yaml back, because etcd still calls
+        // the member normal (clearwater-etcd-plugins cassandra_plugin.py): a restart would be the end of the member.
+        Component::Cassandra => (Ask::Tcp(9160), None),
+        Component::Chronos => tcp(7253),
+        Component::Homestead => tcp(8888),
+        Component::HomesteadProv => (Ask::Http(8889, "/ping"), Some(Ask::Tcp(8889))),
+        Component::Homer => tcp(7888),
+        Component::Ralf => tcp(10888),
+        // The HTTP stack is started after the SIP stack (sprout src/main.cpp).
+        Component::Sprout => tcp(9888),
+        // WebSockets are set up after the SIP listeners (sprout src/main.cpp).
+        Component::Bono => (Ask::Tcp(5062), Some(Ask::Tcp(5060))),
+        Component::Ellis => tcp(80),
+    };
+    let budget = match entry.component {
+        Component::Cassandra => CASSANDRA_BUDGET_SECONDS,
+        _ => (3 * entry.slowest_start_seconds).max(LEAST_BUDGET_SECONDS),
+    };
+    Probes {
+        startup: probe(ready, 1, i32::try_from(budget).unwrap_or(i32::MAX)),
+        readiness: probe(ready, 10, 3),
+        liveness: alive.map(|ask| probe(ask, 10, 3)),
+    }
+}
+
+/// An hour: a restart would not help a Cassandra that is late, and the first start on a slow disk takes minutes.
+const CASSANDRA_BUDGET_SECONDS: u32 = 3600;
+/// No component is given up sooner, however quick it usually is: nodes can be busy.
+const LEAST_BUDGET_SECONDS: u32 = 60;
+
+const fn tcp(port: u16) -> (Ask, Option<Ask>) {
+    (Ask::Tcp(port), Some(Ask::Tcp(port)))
+}
+
+fn probe(ask: Ask, period: i32, failures: i32) -> Probe {
+    let port = |port: u16| IntOrString::Int(port.into());
+    let mut probe = Probe {
+        period_seconds: Some(period),
+        failure_threshold: Some(failures),
+        timeout_seconds: Some(5),
+        ..Probe::default()
+    };
+    match ask {
+        Ask::Tcp(number) => {
+            probe.tcp_socket = Some(TCPSocketAction { port: port(number), ..TCPSocketAction::default() });
+        }
+        Ask::Http(number, path) => {
+            probe.http_get =
+                Some(HTTPGetAction { port: port(number), path: Some(path.to_owned()), ..HTTPGetAction::default() });
+        }
+    }
+    probe
+}

@@ -1,0 +1,146 @@
+mod dot;
+mod mermaid;
+mod svg;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use super::error::OrderError;
+use super::graph::{Edge, Graph};
+use super::plan::Plan;
+use super::policy::Policy;
+use crate::component::UnknownName;
+
+/// A format of drawings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Drawing {
+    /// Text, for a terminal.
+    #[default]
+    Tree,
+    /// Graphviz.
+    Dot,
+    /// Mermaid, as Markdown viewers draw it.
+    Mermaid,
+    /// A picture that suits light and dark pages.
+    Svg,
+}
+
+impl Drawing {
+    /// Every format.
+    pub const ALL: [Self; 4] = [Self::Tree, Self::Dot, Self::Mermaid, Self::Svg];
+
+    /// The name used on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tree => "tree",
+            Self::Dot => "dot",
+            Self::Mermaid => "mermaid",
+            Self::Svg => "svg",
+        }
+    }
+}
+
+impl fmt::Display for Drawing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Drawing {
+    type Err = UnknownName;
+
+    fn from_str(s: &str) -> Result<Self, UnknownName> {
+        Self::ALL
+            .into_iter()
+            .find(|d| d.name() == s)
+            .ok_or_else(|| UnknownName::new("drawing", s, Self::ALL.iter().map(|d| d.name()).collect()))
+    }
+}
+
+/// Which edges a drawing shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Detail {
+    /// Those that gate under the policy.
+    #[default]
+    Gating,
+    /// Those and, dashed, the needs that do not gate.
+    All,
+}
+
+/// What is drawn: the plan, and pairs of nodes (dependency, dependent) with what their edges say.
+struct Picture<'g> {
+    graph: &'g Graph,
+    plan: Plan,
+    policy: Policy,
+    gating: Pairs,
+    loose: Pairs,
+}
+
+type Pairs = BTreeMap<(u32, u32), Vec<String>>;
+
+impl Graph {
+    /// Draws the graph as a policy sees it. Arrows lead from what is started first to what waits for it.
+    ///
+    /// ```
+    /// use clearwater::component::Release;
+    /// use clearwater::order::{Detail, Drawing, Graph, Policy, Subscribers};
+    ///
+    /// let graph = Graph::clearwater(Release::Hunter, Subscribers::BuiltIn).only(["homer"])?.graph;
+    /// assert_eq!(
+    ///     graph.draw(Drawing::Tree, Policy::Dependency, Detail::Gating)?,
+    ///     "\
+    /// etcd
+    /// └─ cassandra
+    ///    └─ homer
+    /// "
+    /// );
+    /// # Ok::<(), clearwater::order::OrderError>(())
+    /// ```
+    pub fn draw(&self, drawing: Drawing, policy: Policy, detail: Detail) -> Result<String, OrderError> {
+        let plan = self.plan(policy)?;
+        let (mut gating, mut loose) = (Pairs::new(), Pairs::new());
+        for data in &self.edges {
+            let edge = self.edge(data);
+            let pair = (data.to, data.from);
+            let pairs = if policy.gates(&edge) {
+                &mut gating
+            } else if detail == Detail::All && is_need(&edge) {
+                &mut loose
+            } else {
+                continue;
+            };
+            pairs.entry(pair).or_default().push(self.explain(&edge));
+        }
+        loose.retain(|pair, _| !gating.contains_key(pair));
+        let picture = Picture { graph: self, plan, policy, gating, loose };
+        Ok(match drawing {
+            Drawing::Tree => tree::draw(&picture),
+            Drawing::Dot => dot::draw(&picture),
+            Drawing::Mermaid => mermaid::draw(&picture),
+            Drawing::Svg => svg::draw(&picture),
+        })
+    }
+}
+
+/// The article's edges say nothing of need: where they do not gate they are noise.
+fn is_need(edge: &Edge<'_>) -> bool {
+    use super::graph::Need;
+    edge.start != Need::None || edge.run != Need::None
+}
+
+impl Picture<'_> {
+    fn name(&self, node: u32) -> &str {
+        self.graph.nodes.get(node as usize).map_or("", |n| &n.name)
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = u32> + use<> {
+        0..u32::try_from(self.graph.nodes.len()).unwrap_or(u32::MAX)
+    }
+
+    fn wave(&self, node: u32) -> usize {
+        self.plan.wave(self.name(node)).unwrap_or_default()
+    }
+}

@@ -1,0 +1,426 @@
+//! The ordering graph: its orders, its parts, its drawings.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are outside test functions")]
+
+use std::collections::BTreeSet;
+
+use clearwater::component::{Component, Release, catalogue};
+use clearwater::order::{Detail, Drawing, Graph, Link, Need, OrderError, Origin, Plan, Policy, Subscribers};
+use proptest::prelude::*;
+
+fn graphs() -> impl Iterator<Item = (String, Graph)> {
+    Release::ALL.into_iter().flat_map(|release| {
+        [(Subscribers::BuiltIn, ""), (Subscribers::Hss, "-hss")]
+            .map(|(s, suffix)| (format!("{release}{suffix}"), Graph::clearwater(release, s)))
+    })
+}
+
+fn waves(plan: &Plan) -> Vec<String> {
+    plan.waves().map(|w| w.join(" ")).collect()
+}
+
+/// Every gate is passed before what it gates, in the order and in the waves.
+fn assert_ordered(plan: &Plan) {
+    let order: Vec<_> = plan.order().collect();
+    assert_eq!(order.len(), plan.len());
+    assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), plan.len());
+    for (i, node) in order.iter().enumerate() {
+        for gate in plan.gates(node) {
+            assert!(order[..i].contains(&gate), "{node} stands before its gate {gate}");
+            assert!(plan.wave(gate) < plan.wave(node));
+        }
+        let wave = plan.wave(node).unwrap();
+        let deepest = plan.gates(node).filter_map(|g| plan.wave(g)).max();
+        assert_eq!(deepest.map_or(0, |d| d + 1), wave, "{node} waits longer than its gates ask");
+    }
+}
+
+#[test]
+fn nodes_are_the_release_s_components() {
+    for release in Release::ALL {
+        let graph = Graph::clearwater(release, Subscribers::BuiltIn);
+        let expected: Vec<_> = catalogue(release).iter().map(|e| e.component).collect();
+        let nodes: Vec<_> = graph.nodes().filter_map(|n| graph.component(n)).collect();
+        assert_eq!(nodes, expected);
+    }
+}
+
+#[test]
+fn every_edge_has_evidence_and_what_is_seen() {
+    for (name, graph) in graphs() {
+        for edge in graph.edges() {
+            assert!(!edge.evidence.is_empty(), "{name}: {} on {}", edge.from, edge.to);
+            assert_ne!(edge.from, edge.to);
+            if edge.origin == Origin::Article {
+                assert_eq!((edge.start, edge.run), (Need::None, Need::None));
+            } else {
+                assert_ne!((edge.start, edge.run), (Need::None, Need::None), "{name}: {} on {}", edge.from, edge.to);
+                assert!(!edge.seen_when_missing.is_empty(), "{name}: {} on {}", edge.from, edge.to);
+            }
+        }
+        let reached = graph.nodes().all(|n| graph.edges().any(|e| e.from == n || e.to == n));
+        assert!(reached, "{name}: a node without edges");
+    }
+}
+
+#[test]
+fn soft_needs_go_round_in_circles_and_gates_do_not() {
+    for (name, graph) in graphs() {
+        let soft = |e: &clearwater::order::Edge<'_>| e.start != Need::None || e.run != Need::None;
+        let Err(OrderError::Cycle(cycle)) = graph.plan_where(soft) else { panic!("{name}: no cycle") };
+        for (edge, next) in cycle.edges.iter().zip(cycle.edges.iter().cycle().skip(1)) {
+            assert_eq!(edge.to, next.from);
+            assert!(graph.between(&edge.from, &edge.to).any(|e| e.evidence == edge.evidence));
+        }
+        for policy in Policy::ALL {
+            assert_ordered(&graph.plan(policy).unwrap());
+            assert_ordered(&graph.plan(policy).unwrap().reversed());
+        }
+    }
+    let graph = Graph::clearwater(Release::Hunter, Subscribers::BuiltIn);
+    let error = graph.plan_where(|e| e.run != Need::None).unwrap_err();
+    insta::assert_snapshot!(error, @"the ordering graph has a cycle: chronos waits for ralf waits for chronos; take out or soften one of: chronos on ralf (ralf src/main.cpp), ralf on chronos (ralf src/main.cpp)");
+}
+
+#[test]
+fn the_policies_of_each_release() {
+    let plan = |release, policy| Graph::clearwater(release, Subscribers::BuiltIn).plan(policy).unwrap();
+    assert_eq!(
+        waves(&plan(Release::Hunter, Policy::Earliest)),
+        ["etcd chronos homer ralf sprout bono ellis", "astaire cassandra", "homestead homestead-prov"]
+    );
+    assert_eq!(
+        waves(&plan(Release::Hunter, Policy::Article)),
+        ["etcd", "astaire", "cassandra", "chronos homer ralf", "homestead homestead-prov", "sprout", "bono ellis"]
+    );
+    assert_eq!(
+        waves(&plan(Release::Classic, Policy::Dependency)),
+        ["etcd memcached chronos", "cassandra ralf", "homestead homer", "sprout ellis", "bono"]
+    );
+}
+
+#[test]
+fn backwards_what_was_last_goes_first() {
+    for (_, graph) in graphs() {
+        for policy in Policy::ALL {
+            let up = graph.plan(policy).unwrap();
+            let down = up.reversed();
+            for node in graph.nodes() {
+                assert_eq!(up.gates(node).collect::<Vec<_>>(), down.dependents(node).collect::<Vec<_>>());
+            }
+            assert!(down.is_reversed() && !down.reversed().is_reversed());
+        }
+    }
+}
+
+/// The order in which OPNFV's functest brings Clearwater up: its init containers wait for other Services' names
+/// (opnfv/functest-kubernetes functest_kubernetes/ims/*-depl.yaml).
+const FUNCTEST: &[(&str, &[&str])] = &[
+    ("etcd", &[]),
+    ("cassandra", &["etcd"]),
+    ("astaire", &["cassandra"]),
+    ("chronos", &["cassandra"]),
+    ("homer", &["cassandra"]),
+    ("ralf", &["cassandra"]),
+    ("homestead", &["cassandra", "astaire"]),
+    ("homestead-prov", &["homestead"]),
+    ("sprout", &["ralf", "chronos", "homestead"]),
+    ("bono", &["sprout"]),
+    ("ellis", &["homestead-prov", "sprout"]),
+];
+
+fn functest() -> Graph {
+    let mut graph = Graph::new();
+    for (node, _) in FUNCTEST {
+        graph.add(*node);
+    }
+    for (node, waits_for) in FUNCTEST {
+        for gate in *waits_for {
+            graph.depend(node, gate, Link::new(Need::Hard, Need::None).evidence("functest")).unwrap();
+        }
+    }
+    graph
+}
+
+#[test]
+fn functest_s_order() {
+    let theirs = functest().plan(Policy::Dependency).unwrap();
+    assert_eq!(
+        waves(&theirs),
+        ["etcd", "cassandra", "astaire chronos homer ralf", "homestead", "homestead-prov sprout", "bono ellis"]
+    );
+    // What Clearwater needs to start is kept by it; of what it needs to work, two gates are left to retries.
+    let position = |plan: &Plan, node: &str| plan.wave(node).unwrap();
+    let ours = Graph::clearwater(Release::Hunter, Subscribers::BuiltIn);
+    let mut left: Vec<_> = ours
+        .edges()
+        .filter(|e| e.is_hard() && position(&theirs, e.from) <= position(&theirs, e.to))
+        .map(|e| (e.from, e.to, e.start))
+        .collect();
+    left.dedup();
+    assert_eq!(left, [("ralf", "astaire", Need::Soft), ("ralf", "chronos", Need::Soft)]);
+}
+
+#[test]
+fn an_hss_takes_provisioning_with_it() {
+    for release in Release::ALL {
+        let hss = Graph::clearwater(release, Subscribers::Hss);
+        assert!(!hss.contains("homestead-prov") && !hss.contains("ellis"));
+        assert!(hss.between("homestead", "cassandra").all(|e| !e.is_hard()));
+    }
+    let skipped = Graph::clearwater(Release::Hunter, Subscribers::BuiltIn).skip(["homestead-prov"]).unwrap();
+    assert_eq!(skipped.along.len(), 1);
+    assert_eq!(
+        skipped.along[0].to_string(),
+        "ellis goes too: ellis needs homestead-prov (without it: one \"Failed to ping Homestead\" at start; 502 when a \
+         number is created)"
+    );
+}
+
+#[test]
+fn parts_say_what_came_along() {
+    let graph = Graph::clearwater(Release::Hunter, Subscribers::BuiltIn);
+    let only = graph.only(["sprout", "astaire"]).unwrap();
+    assert_eq!(only.graph.nodes().collect::<Vec<_>>(), ["etcd", "astaire", "cassandra", "homestead", "sprout"]);
+    let along: Vec<_> = only.along.iter().map(|a| (a.node.as_str(), a.with.as_str())).collect();
+    assert_eq!(along, [("etcd", "astaire"), ("cassandra", "homestead"), ("homestead", "sprout")]);
+    // The article's sequence closes over what is left out.
+    assert_eq!(
+        waves(&only.graph.plan(Policy::Article).unwrap()),
+        ["etcd", "astaire", "cassandra", "homestead", "sprout"]
+    );
+    assert_eq!(graph.skip(["etcd"]).unwrap().graph.nodes().collect::<Vec<_>>(), ["chronos"]);
+    assert_eq!(
+        graph.only(["sprowt"]).unwrap_err().to_string(),
+        "the ordering graph has no node \"sprowt\", did you mean \"sprout\"?"
+    );
+    assert_eq!(graph.only(["memcached"]).unwrap_err().to_string(), "the ordering graph has no node \"memcached\"");
+}
+
+#[test]
+fn edges_explain_themselves() {
+    let graph = Graph::clearwater(Release::Hunter, Subscribers::BuiltIn);
+    let mut text = String::new();
+    for edge in graph.edges().filter(|e| e.origin != Origin::Article) {
+        text.push_str(&graph.explain(&edge));
+        text.push('\n');
+    }
+    let article = graph.edges().find(|e| e.origin == Origin::Article).unwrap();
+    text.push_str(&graph.explain(&article));
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn drawings_of_each_policy_and_release() {
+    for (name, graph) in graphs() {
+        for policy in Policy::ALL {
+            for drawing in Drawing::ALL {
+                let detail = if drawing == Drawing::Tree { Detail::All } else { Detail::Gating };
+                let drawn = graph.draw(drawing, policy, detail).unwrap();
+                assert_eq!(drawn, graph.clone().draw(drawing, policy, detail).unwrap());
+                insta::assert_snapshot!(format!("{drawing}-{name}-{policy}"), drawn);
+            }
+        }
+    }
+    let graph = Graph::clearwater(Release::Hunter, Subscribers::BuiltIn);
+    for drawing in [Drawing::Dot, Drawing::Mermaid, Drawing::Svg] {
+        let drawn = graph.draw(drawing, Policy::Dependency, Detail::All).unwrap();
+        insta::assert_snapshot!(format!("{drawing}-hunter-dependency-all"), drawn);
+    }
+}
+
+#[test]
+fn names_that_mean_something_to_a_format_are_quoted() {
+    let mut graph = Graph::new();
+    graph.add("a\"b<&>\\#;").add("\u{7}ü");
+    graph.depend("a\"b<&>\\#;", "\u{7}ü", Link::new(Need::Hard, Need::None).seen("\"]]>\n--")).unwrap();
+    let drawn: Vec<_> =
+        Drawing::ALL.map(|d| graph.draw(d, Policy::Dependency, Detail::All).unwrap()).into_iter().collect();
+    insta::assert_snapshot!(drawn.join("\n"));
+}
+
+#[test]
+fn an_empty_graph_is_ordered_and_drawn() {
+    let graph = Graph::new();
+    let plan = graph.plan(Policy::Dependency).unwrap();
+    assert!(plan.is_empty() && plan.schedule().is_finished());
+    assert_eq!(plan.critical_path(|_| std::time::Duration::MAX).steps, []);
+    for drawing in Drawing::ALL {
+        graph.draw(drawing, Policy::Dependency, Detail::All).unwrap();
+    }
+}
+
+#[test]
+fn a_failure_loses_what_waits_for_it_and_nothing_else() {
+    let plan = Graph::clearwater(Release::Hunter, Subscribers::BuiltIn).plan(Policy::Dependency).unwrap();
+    let mut run = plan.schedule();
+    run.complete("etcd");
+    let lost = run.fail("cassandra");
+    assert_eq!(lost, ["homestead", "homestead-prov", "homer", "sprout", "bono", "ellis"].map(Into::into));
+    assert_eq!(run.fail("cassandra"), []);
+    assert_eq!(run.complete("homestead"), []);
+    assert_eq!(run.complete("astaire"), []);
+    assert_eq!(run.complete("chronos"), ["ralf"].map(Into::into));
+    assert!(!run.is_finished());
+    run.complete("ralf");
+    assert!(run.is_finished() && run.ready().is_empty());
+}
+
+#[test]
+fn what_runs_already_opens_gates_too() {
+    let plan = Graph::clearwater(Release::Hunter, Subscribers::BuiltIn).plan(Policy::Dependency).unwrap();
+    let mut run = plan.schedule();
+    assert_eq!(run.complete("sprout"), ["bono"].map(Into::into));
+    assert_eq!(run.waiting_for("sprout"), ["astaire", "homestead"].map(Into::into));
+    assert!(!run.complete("etcd").contains(&"sprout".into()));
+    for node in ["astaire", "cassandra", "homestead"] {
+        assert!(!run.complete(node).contains(&"sprout".into()), "sprout is started twice");
+    }
+}
+
+#[test]
+fn plans_and_graphs_serialise() {
+    let graph = Graph::clearwater(Release::Hunter, Subscribers::BuiltIn).only(["homer"]).unwrap().graph;
+    insta::assert_snapshot!(serde_json::to_string_pretty(&graph).unwrap());
+    insta::assert_snapshot!(serde_json::to_string(&graph.plan(Policy::Dependency).unwrap()).unwrap(), @r#"{"policy":"dependency","reversed":false,"nodes":[{"name":"etcd","wave":0,"waitsFor":[]},{"name":"cassandra","wave":1,"waitsFor":["etcd"]},{"name":"homer","wave":2,"waitsFor":["cassandra"]}]}"#);
+}
+
+fn need() -> impl Strategy<Value = Need> {
+    prop_oneof![Just(Need::None), Just(Need::Soft), Just(Need::Hard)]
+}
+
+/// An acyclic graph whose names are in no helpful order: edges lead from later to earlier in a shuffled order.
+fn acyclic() -> impl Strategy<Value = Graph> {
+    (2_usize..40)
+        .prop_flat_map(|n| {
+            let order = Just((0..n).collect::<Vec<_>>()).prop_shuffle();
+            let edges = prop::collection::vec((0..n, 0..n, need(), need(), any::<bool>()), 0..n * 4);
+            (Just(n), order, edges)
+        })
+        .prop_map(|(n, order, edges)| {
+            let mut graph = Graph::new();
+            for i in 0..n {
+                graph.add(format!("n{i}"));
+            }
+            for (a, b, start, run, article) in edges {
+                if a == b {
+                    continue;
+                }
+                let (from, to) = (a.max(b), a.min(b));
+                let mut link = Link::new(start, run).evidence(format!("e{from}-{to}"));
+                if article {
+                    link.origin = Origin::Article;
+                }
+                graph.depend(&format!("n{}", order[from]), &format!("n{}", order[to]), link).unwrap();
+            }
+            graph
+        })
+}
+
+proptest! {
+    #[test]
+    fn any_acyclic_graph_is_ordered_under_every_policy_and_backwards(graph in acyclic()) {
+        for policy in Policy::ALL {
+            let plan = graph.plan(policy).unwrap();
+            assert_ordered(&plan);
+            assert_ordered(&plan.reversed());
+            for edge in graph.edges() {
+                let gates = plan.gates(edge.from).any(|g| g == edge.to);
+                prop_assert!(gates || !policy.gates(&edge));
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_starts_each_node_once_when_its_gates_are_open(graph in acyclic(), picks in prop::collection::vec(any::<prop::sample::Index>(), 40)) {
+        let plan = graph.plan(Policy::Dependency).unwrap();
+        let mut run = plan.schedule();
+        let mut ready = run.ready();
+        let mut done: Vec<std::sync::Arc<str>> = Vec::new();
+        for pick in picks {
+            if ready.is_empty() {
+                break;
+            }
+            let node = ready.swap_remove(pick.index(ready.len()));
+            prop_assert!(plan.gates(&node).all(|g| done.iter().any(|d| **d == *g)));
+            let opened = run.complete(&node);
+            done.push(node);
+            for o in &opened {
+                prop_assert!(!ready.contains(o) && !done.contains(o));
+            }
+            ready.extend(opened);
+            let after: BTreeSet<_> = plan.ready_after(done.iter().map(|d| &**d)).into_iter().collect();
+            prop_assert_eq!(after, ready.iter().map(|r| &**r).collect());
+        }
+        prop_assert_eq!(run.is_finished(), done.len() == plan.len());
+        prop_assert_eq!(ready.is_empty(), done.len() == plan.len());
+    }
+
+    #[test]
+    fn parts_hold_all_that_is_needed(graph in acyclic(), pick in any::<prop::sample::Index>()) {
+        let names: Vec<_> = graph.nodes().map(str::to_owned).collect();
+        let name = names[pick.index(names.len())].as_str();
+        let only = graph.only([name]).unwrap();
+        prop_assert!(only.graph.contains(name));
+        for edge in graph.edges().filter(clearwater::order::Edge::is_hard) {
+            prop_assert!(!only.graph.contains(edge.from) || only.graph.contains(edge.to));
+        }
+        let skip = graph.skip([name]).unwrap();
+        prop_assert!(!skip.graph.contains(name));
+        for edge in graph.edges().filter(clearwater::order::Edge::is_hard) {
+            prop_assert!(!skip.graph.contains(edge.from) || skip.graph.contains(edge.to));
+        }
+        for part in [only, skip] {
+            for policy in Policy::ALL {
+                assert_ordered(&part.graph.plan(policy).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn the_critical_path_is_the_longest_chain(graph in acyclic(), seconds in prop::collection::vec(0_u64..100, 40)) {
+        let plan = graph.plan(Policy::Dependency).unwrap();
+        let number = |node: &str| node[1..].parse::<usize>().unwrap();
+        let duration = |node: &str| std::time::Duration::from_secs(seconds[number(node)]);
+        let path = plan.critical_path(duration);
+        let sum: std::time::Duration = path.steps.iter().map(clearwater::order::PathStep::took).sum();
+        prop_assert_eq!(sum, path.total);
+        for pair in path.steps.windows(2) {
+            prop_assert!(plan.gates(&pair[1].node).any(|g| g == pair[0].node));
+        }
+        let mut longest = std::collections::HashMap::<&str, std::time::Duration>::new();
+        for node in plan.order() {
+            let before = plan.gates(node).map(|g| longest[g]).max().unwrap_or_default();
+            longest.insert(node, before + duration(node));
+        }
+        prop_assert_eq!(longest.values().max().copied().unwrap_or_default(), path.total);
+    }
+
+    #[test]
+    fn a_cycle_is_found_and_is_one(graph in acyclic(), extra in prop::collection::vec((0_usize..40, 0_usize..40), 1..20)) {
+        let mut graph = graph;
+        let n = graph.len();
+        for (a, b) in extra {
+            graph.depend(&format!("n{}", a % n), &format!("n{}", b % n), Link::new(Need::Hard, Need::None)).unwrap();
+        }
+        match graph.plan(Policy::Dependency) {
+            Ok(plan) => assert_ordered(&plan),
+            Err(OrderError::Cycle(cycle)) => {
+                prop_assert!(!cycle.edges.is_empty());
+                for (edge, next) in cycle.edges.iter().zip(cycle.edges.iter().cycle().skip(1)) {
+                    prop_assert_eq!(&edge.to, &next.from);
+                    prop_assert!(graph.between(&edge.from, &edge.to).any(|e| e.is_hard()));
+                }
+                let nodes: BTreeSet<_> = cycle.edges.iter().map(|e| &e.from).collect();
+                prop_assert_eq!(nodes.len(), cycle.edges.len());
+            }
+            Err(other) => prop_assert!(false, "{}", other),
+        }
+    }
+}
+
+#[test]
+fn components_parse_from_the_names_that_nodes_have() {
+    for component in Component::ALL {
+        assert_eq!(component.name().parse(), Ok(component));
+    }
+}

@@ -1,0 +1,32 @@
+//! `cargo xtask check`: everything that needs no cluster.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::steps::{Step, Steps};
+use crate::tools::CARGO_DENY;
+
+/// The crates whose documentation is a product.
+const DOCUMENTED: [&str; 6] = ["-p", "clearwater", "-p", "clearwater-kube", "-p", "kubectl-clearwater"];
+
+/// Runs the checks.
+pub(crate) fn run() -> anyhow::Result<ExitCode> {
+    let mut steps = Steps::within(Duration::from_secs(30 * 60));
+    all(&mut steps)?;
+    steps.summary();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The checks as part of a longer run.
+pub(crate) fn all(steps: &mut Steps) -> anyhow::Result<()> {
+    let cargo = |group, args: &[&str]| Step::new(group, "cargo", args);
+    let doc: Vec<&str> = ["doc", "--no-deps", "--quiet"].into_iter().chain(DOCUMENTED).collect();
+    steps.run([
+        cargo("lint", &["fmt", "--all", "--check"]),
+        cargo("lint", &["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+        cargo("lint", &doc).env("RUSTDOCFLAGS", "-D warnings"),
+        cargo("test", &["test", "--quiet", "--workspace"]),
+    ])?;
+    let deny = CARGO_DENY.program()?;
+    steps.run([Step::new("lint", deny, &["--log-level", "error", "check", "bans", "licenses", "sources"])])
+}

@@ -1,0 +1,66 @@
+//! `cargo xtask prove NAME`: long and lifelike runs, by hand; each writes its figures to docs/proof/NAME.md.
+
+mod fuzz;
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::{env, fs};
+
+use anyhow::Context;
+use clap::ValueEnum;
+
+/// A proof.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Proof {
+    /// Fuzzes every parser, ten minutes in all unless told otherwise.
+    Fuzz,
+}
+
+/// Runs a proof and writes its page.
+pub(crate) fn run(proof: Proof, minutes: u64) -> anyhow::Result<ExitCode> {
+    match proof {
+        Proof::Fuzz => write_page("fuzz", &fuzz::run(minutes)?),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The top of the work tree.
+pub(crate) fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// Writes docs/proof/NAME.md: the figures, with the machine and the commit they were taken on.
+fn write_page(name: &str, body: &str) -> anyhow::Result<()> {
+    let path = root().join("docs/proof").join(format!("{name}.md"));
+    let mut page = format!("# Proof: {name}\n\n`cargo xtask prove {name}`\n\n");
+    writeln!(page, "- commit: {}", commit()?)?;
+    writeln!(page, "- machine: {}\n", machine()?)?;
+    page.push_str(body);
+    fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn commit() -> anyhow::Result<String> {
+    let git = |args: &[&str]| -> anyhow::Result<String> {
+        let out = Command::new("git").args(args).current_dir(root()).output().context("cannot start git")?;
+        Ok(String::from_utf8_lossy(&out.stdout).trim().to_owned())
+    };
+    let dirty = if git(&["status", "--porcelain"])?.is_empty() { "" } else { ", with uncommitted changes" };
+    Ok(format!("{}{dirty}", git(&["rev-parse", "--short=12", "HEAD"])?))
+}
+
+fn machine() -> anyhow::Result<String> {
+    let field = |file: &str, key: &str| -> anyhow::Result<String> {
+        let text = fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?;
+        let line = text.lines().find(|l| l.starts_with(key)).unwrap_or_default();
+        Ok(line.split_once([':', '=']).map_or("", |(_, v)| v).trim().trim_matches('"').to_owned())
+    };
+    let cores = std::thread::available_parallelism()?;
+    Ok(format!(
+        "{cores} cores ({}), {} of memory, Linux {}, {}",
+        field("/proc/cpuinfo", "model name")?,
+        field("/proc/meminfo", "MemTotal")?,
+        fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
+        field("/etc/os-release", "PRETTY_NAME")?,
+    ))
+}

@@ -1,0 +1,106 @@
+//! Runs commands one after another, says how long each took, and stops at a deadline naming what was left.
+
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+/// A command of a run.
+pub(crate) struct Step {
+    group: &'static str,
+    name: String,
+    command: Command,
+}
+
+impl Step {
+    /// A step that runs `program` with `args` in the workspace.
+    pub(crate) fn new(group: &'static str, program: impl AsRef<Path>, args: &[&str]) -> Self {
+        let mut command = Command::new(program.as_ref());
+        command.args(args);
+        let file = program.as_ref().file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        Self { group, name: format!("{file} {}", args.join(" ")), command }
+    }
+
+    /// The same, with an environment variable.
+    pub(crate) fn env(mut self, key: &str, value: &str) -> Self {
+        self.command.env(key, value);
+        self
+    }
+}
+
+/// What a run has spent so far.
+pub(crate) struct Steps {
+    started: Instant,
+    deadline: Duration,
+    spent: Vec<(&'static str, Duration)>,
+}
+
+impl Steps {
+    /// A run that may take `deadline` in all.
+    pub(crate) fn within(deadline: Duration) -> Self {
+        Self { started: Instant::now(), deadline, spent: Vec::new() }
+    }
+
+    /// Runs the steps in order.
+    ///
+    /// # Errors
+    /// The first step that fails, or the steps that were left when the deadline came.
+    pub(crate) fn run(&mut self, steps: impl IntoIterator<Item = Step>) -> anyhow::Result<()> {
+        let mut steps = steps.into_iter();
+        while let Some(mut step) = steps.next() {
+            say(&format!("==> {}", step.name));
+            let began = Instant::now();
+            let mut child = step.command.spawn().with_context(|| format!("cannot start `{}`", step.name))?;
+            let status = self.wait(&mut child)?;
+            self.note(step.group, began.elapsed());
+            match status {
+                Some(true) => {}
+                Some(false) => bail!("`{}` failed", step.name),
+                None => {
+                    let left: Vec<_> = std::iter::once(step.name).chain(steps.map(|s| s.name)).collect();
+                    bail!("stopped after {} minutes; left undone: {}", self.deadline.as_secs() / 60, left.join("; "));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds time spent in a group by other means than a step.
+    pub(crate) fn note(&mut self, group: &'static str, spent: Duration) {
+        match self.spent.iter_mut().find(|(g, _)| *g == group) {
+            Some((_, sum)) => *sum += spent,
+            None => self.spent.push((group, spent)),
+        }
+    }
+
+    /// Prints what each group has taken.
+    pub(crate) fn summary(&self) {
+        let total = self.started.elapsed().as_secs();
+        for (group, spent) in &self.spent {
+            say(&format!("{group:<12} {:>5} s", spent.as_secs()));
+        }
+        say(&format!("{:<12} {total:>5} s of {} s", "in all", self.deadline.as_secs()));
+    }
+
+    /// Whether the process ended well; `None` when the deadline came first and it was stopped.
+    fn wait(&self, child: &mut Child) -> anyhow::Result<Option<bool>> {
+        // std has no wait with a timeout; asking twice a second costs nothing beside what is waited for.
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Ok(Some(status.success()));
+            }
+            if self.started.elapsed() > self.deadline {
+                child.kill()?;
+                child.wait()?;
+                return Ok(None);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "xtask talks to the developer")]
+pub(crate) fn say(text: &str) {
+    eprintln!("{text}");
+}

@@ -1,0 +1,6 @@
+//! The wire: HTTP both ways, DNS as c-ares asks it, memcached's text protocol, etcd's v2 API.
+
+pub(crate) mod dns;
+pub(crate) mod etcd;
+pub(crate) mod http;
+pub(crate) mod memcached;

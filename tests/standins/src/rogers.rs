@@ -1,0 +1,326 @@
+//! rogers' stand-in: a memcached text proxy on 11311 over the members' memcacheds, two copies
+//! of everything (astaire `src/proxy_main.cpp`, `src/proxy_server.cpp`).
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
+use tokio::net::TcpStream;
+
+use crate::Exit;
+use crate::log::{Grammar, Log, log};
+use crate::net::http::{self, Answer};
+use crate::net::memcached::{Item, Memcached};
+use crate::place::{self, Settings};
+use crate::ring::Ring;
+
+const LIMIT: Duration = Duration::from_millis(300);
+/// How long a server that let a request time out is left alone.
+const SHUN: Duration = Duration::from_secs(1);
+
+struct Proxy {
+    ring: RwLock<Ring>,
+    shunned: RwLock<HashMap<SocketAddr, Instant>>,
+}
+
+/// Runs the daemon; status 3 without valid cluster settings.
+pub(crate) async fn run() -> Result<Exit> {
+    let settings = Settings::load()?;
+    crate::log::init(Log::new("rogers", "rogers", Grammar::Cpp, settings.log_level()));
+    let ring = match Ring::load() {
+        Ok(ring) => ring,
+        Err(err) => {
+            log!(Error, "proxy_main.cpp:260", "Invalid cluster settings: {err:#}");
+            return Ok(Exit(3));
+        }
+    };
+    tokio::time::sleep(place::boot_delay("rogers")).await;
+    let bind = place::any_bind();
+    if place::fault("no-ipv6") && bind.is_ipv6() {
+        log!(Error, "proxy_server.cpp:90", "Could not bind [::]:11311: Address family not supported by protocol");
+        return Ok(Exit(3));
+    }
+    let listener = http::listen(SocketAddr::new(bind, 11311)).await?;
+    let proxy = Arc::new(Proxy { ring: RwLock::new(ring), shunned: RwLock::default() });
+    let control = http::listen_unix(&place::path("/run/standin/rogers.sock"))?;
+    let of_control = proxy.clone();
+    tokio::spawn(http::serve_unix(control, move |_| {
+        let proxy = of_control.clone();
+        async move {
+            proxy.reload();
+            Answer::code(200)
+        }
+    }));
+    tokio::spawn(watch_settings(proxy.clone()));
+    log!(Status, "proxy_main.cpp:330", "Rogers started");
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let _ = stream.set_nodelay(true);
+        let proxy = proxy.clone();
+        tokio::spawn(async move {
+            let mut client =
+                Client { proxy, stream: BufStream::with_capacity(2048, 2048, stream), servers: HashMap::new() };
+            let _ = client.serve().await;
+        });
+    }
+}
+
+/// Takes in changes of the file that no one told of.
+async fn watch_settings(proxy: Arc<Proxy>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        proxy.reload();
+    }
+}
+
+impl Proxy {
+    fn reload(&self) {
+        // An unreadable file leaves the servers as they were, as in the real one.
+        if let Ok(new) = Ring::load() {
+            let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+            if *ring != new {
+                log!(Status, "memcachedstoreview.cpp:120", "Servers {:?}, new servers {:?}", new.old, new.new);
+                *ring = new;
+            }
+        }
+    }
+
+    fn servers(&self, key: &str) -> Vec<SocketAddr> {
+        let all = self.ring.read().unwrap_or_else(PoisonError::into_inner).servers(key);
+        let shunned = self.shunned.read().unwrap_or_else(PoisonError::into_inner);
+        let live: Vec<SocketAddr> =
+            all.iter().copied().filter(|s| shunned.get(s).is_none_or(|since| since.elapsed() > SHUN)).collect();
+        if live.is_empty() { all } else { live }
+    }
+
+    fn shun(&self, server: SocketAddr) {
+        self.shunned.write().unwrap_or_else(PoisonError::into_inner).insert(server, Instant::now());
+    }
+}
+
+struct Client {
+    proxy: Arc<Proxy>,
+    stream: BufStream<TcpStream>,
+    servers: HashMap<SocketAddr, Memcached>,
+}
+
+/// A storage command as it came.
+struct Store<'a> {
+    verb: &'a str,
+    key: &'a str,
+    flags: u32,
+    expires: u64,
+    cas: Option<u64>,
+    data: &'a [u8],
+}
+
+impl Client {
+    async fn serve(&mut self) -> Result<()> {
+        loop {
+            let mut line = String::new();
+            if self.stream.read_line(&mut line).await? == 0 {
+                return Ok(());
+            }
+            let words: Vec<&str> = line.split_ascii_whitespace().collect();
+            let quiet = words.last() == Some(&"noreply");
+            let words = if quiet { &words[..words.len() - 1] } else { &words[..] };
+            let reply = match words {
+                ["version"] => "VERSION 1.6.18\r\n".to_owned().into_bytes(),
+                ["quit"] => return Ok(()),
+                ["get" | "gets", keys @ ..] if !keys.is_empty() => self.get(keys, words[0] == "gets").await,
+                [verb @ ("set" | "add" | "replace" | "append" | "prepend"), key, flags, expires, length] => {
+                    self.read_and_store(verb, key, flags, expires, length, None).await?
+                }
+                ["cas", key, flags, expires, length, token] => {
+                    self.read_and_store("cas", key, flags, expires, length, Some(token)).await?
+                }
+                ["delete", key] | ["delete", key, "0"] => self.everywhere(key, &format!("delete {key}")).await,
+                [verb @ ("incr" | "decr" | "touch"), key, number] => {
+                    self.everywhere(key, &format!("{verb} {key} {number}")).await
+                }
+                _ => b"ERROR\r\n".to_vec(),
+            };
+            if !quiet {
+                self.stream.write_all(&reply).await?;
+                self.stream.flush().await?;
+            }
+        }
+    }
+
+    async fn read_and_store(
+        &mut self,
+        verb: &str,
+        key: &str,
+        flags: &str,
+        expires: &str,
+        length: &str,
+        token: Option<&str>,
+    ) -> Result<Vec<u8>> {
+        let length: usize = length.parse()?;
+        if length > 1 << 20 {
+            bail!("{length} bytes are too many");
+        }
+        let mut data = vec![0; length + 2];
+        self.stream.read_exact(&mut data).await?;
+        if !data.ends_with(b"\r\n") {
+            return Ok(b"CLIENT_ERROR bad data chunk\r\n".to_vec());
+        }
+        let cas = token.map(str::parse).transpose();
+        let (Ok(flags), Ok(expires), Ok(cas)) = (flags.parse(), expires.parse(), cas) else {
+            return Ok(b"CLIENT_ERROR bad command line format\r\n".to_vec());
+        };
+        let data = &data[..length];
+        Ok(self.store(&Store { verb, key, flags, expires, cas, data }).await)
+    }
+
+    async fn server(&mut self, server: SocketAddr) -> Result<&mut Memcached> {
+        if !self.servers.contains_key(&server) {
+            let connection = match Memcached::connect(server, LIMIT).await {
+                Ok(connection) => connection,
+                Err(err) => {
+                    if err.downcast_ref::<std::io::Error>().is_none() {
+                        self.proxy.shun(server);
+                    }
+                    return Err(err);
+                }
+            };
+            self.servers.insert(server, connection);
+        }
+        self.servers.get_mut(&server).ok_or_else(|| anyhow::anyhow!("no connection to {server}"))
+    }
+
+    /// A broken connection is not used again; the request is tried once more on a new one,
+    /// because a server that restarted closes idle connections.
+    async fn gets(&mut self, server: SocketAddr, key: &str) -> Result<Option<Item>> {
+        let reused = self.servers.contains_key(&server);
+        match self.server(server).await?.gets(key).await {
+            Ok(found) => Ok(found),
+            Err(_) if reused => {
+                self.servers.remove(&server);
+                self.server(server).await?.gets(key).await
+            }
+            Err(err) => {
+                self.servers.remove(&server);
+                Err(err)
+            }
+        }
+    }
+
+    async fn command(&mut self, server: SocketAddr, line: &str, data: Option<&[u8]>) -> Result<String> {
+        let reused = self.servers.contains_key(&server);
+        match self.server(server).await?.command(line, data).await {
+            Ok(reply) => Ok(reply),
+            Err(_) if reused => {
+                self.servers.remove(&server);
+                self.server(server).await?.command(line, data).await
+            }
+            Err(err) => {
+                self.servers.remove(&server);
+                Err(err)
+            }
+        }
+    }
+
+    async fn get(&mut self, keys: &[&str], with_token: bool) -> Vec<u8> {
+        let mut out = Vec::new();
+        for key in keys {
+            match self.read(key).await {
+                Ok(None) => {}
+                Ok(Some(item)) => {
+                    let token = if with_token { format!(" {}", item.cas) } else { String::new() };
+                    out.extend_from_slice(
+                        format!("VALUE {key} {} {}{token}\r\n", item.flags, item.data.len()).as_bytes(),
+                    );
+                    out.extend_from_slice(&item.data);
+                    out.extend_from_slice(b"\r\n");
+                }
+                Err(err) => {
+                    log!(Warning, "memcachedbackend.cpp:180", "No server answers for {key}: {err:#}");
+                    return b"SERVER_ERROR no server answers\r\n".to_vec();
+                }
+            }
+        }
+        out.extend_from_slice(b"END\r\n");
+        out
+    }
+
+    /// Reads the first copy there is. A copy missing at the first server that answers is put
+    /// back there, so that the token a client gets is that server's.
+    async fn read(&mut self, key: &str) -> Result<Option<Item>> {
+        let mut first = None;
+        let mut answered = false;
+        let mut last = None;
+        for server in self.proxy.servers(key) {
+            match self.gets(server, key).await {
+                Ok(Some(item)) => {
+                    let Some(first) = first else {
+                        return Ok(Some(item));
+                    };
+                    let ttl = self.command(server, &format!("mg {key} t"), None).await.unwrap_or_default();
+                    let ttl: u64 = ttl.strip_prefix("HD t").and_then(|t| t.parse().ok()).unwrap_or(0);
+                    let add = format!("add {key} {} {ttl} {}", item.flags, item.data.len());
+                    self.command(first, &add, Some(&item.data)).await?;
+                    return self.gets(first, key).await;
+                }
+                Ok(None) => {
+                    answered = true;
+                    first = first.or(Some(server));
+                }
+                Err(err) => last = Some(err),
+            }
+        }
+        match last {
+            Some(err) if !answered => Err(err),
+            _ => Ok(None),
+        }
+    }
+
+    /// The first server that answers decides; the others get the same value.
+    async fn store(&mut self, store: &Store<'_>) -> Vec<u8> {
+        let tail = format!("{} {} {} {}", store.key, store.flags, store.expires, store.data.len());
+        let first = match store.cas {
+            Some(token) => format!("cas {tail} {token}"),
+            None => format!("{} {tail}", store.verb),
+        };
+        let again = match store.verb {
+            "append" | "prepend" => first.clone(),
+            _ => format!("set {tail}"),
+        };
+        let mut decided: Option<String> = None;
+        for server in self.proxy.servers(store.key) {
+            let line = if decided.is_none() { &first } else { &again };
+            match self.command(server, line, Some(store.data)).await {
+                Ok(reply) if decided.is_none() => {
+                    let stored = reply == "STORED";
+                    decided = Some(reply);
+                    if !stored {
+                        break;
+                    }
+                }
+                Ok(_) => {}
+                Err(err) => {
+                    log!(Info, "memcachedbackend.cpp:260", "Copy of {} not written to {server}: {err:#}", store.key);
+                }
+            }
+        }
+        let reply = decided.unwrap_or_else(|| "SERVER_ERROR no server answers".to_owned());
+        format!("{reply}\r\n").into_bytes()
+    }
+
+    /// Sends one line to every copy; the best answer counts.
+    async fn everywhere(&mut self, key: &str, line: &str) -> Vec<u8> {
+        let mut best: Option<String> = None;
+        for server in self.proxy.servers(key) {
+            if let Ok(reply) = self.command(server, line, None).await
+                && best.as_ref().is_none_or(|b| b == "NOT_FOUND")
+            {
+                best = Some(reply);
+            }
+        }
+        let reply = best.unwrap_or_else(|| "SERVER_ERROR no server answers".to_owned());
+        format!("{reply}\r\n").into_bytes()
+    }
+}

@@ -1,0 +1,428 @@
+//! sprout's HTTP side: 9888 for chronos and homestead, and under `/standin` what Kamailio's
+//! I-CSCF and S-CSCF ask: homestead by c-ares, challenges and bindings in the store, so that
+//! any sprout answers any request of any user.
+
+#![allow(clippy::similar_names, reason = "IMPI and IMPU are the domain's own names")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::Exit;
+use crate::astaire_client::StoreClient;
+use crate::digest;
+use crate::log::{Grammar, Log, log};
+use crate::net::dns::Ares;
+use crate::net::http::{self, Answer, Ask, Method, Request};
+use crate::net::memcached::Wrote;
+use crate::place::{self, Settings};
+use crate::ralf::send;
+
+/// Seconds a challenge may be answered in.
+const CHALLENGE_S: u64 = 40;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Binding {
+    uri: String,
+    path: String,
+    /// Milliseconds since 1970.
+    expires_at: u64,
+    call_id: String,
+    cseq: String,
+    impi: String,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Aor {
+    bindings: Vec<Binding>,
+    /// chronos' name of the expiry timer.
+    timer: Option<String>,
+}
+
+struct Sprout {
+    ares: Arc<Ares>,
+    store: StoreClient,
+    homestead: String,
+    chronos: String,
+    ralf: String,
+    own_name: String,
+    server_name: String,
+    max_expires: u64,
+}
+
+/// Runs the daemon.
+pub(crate) async fn run() -> Result<Exit> {
+    let settings = Settings::load()?;
+    crate::log::init(Log::new("sprout", "sprout", Grammar::Cpp, settings.log_level()));
+    let ares = Arc::new(Ares::new(&settings));
+    let own_name = settings.get("sprout_hostname").to_owned();
+    let sprout = Arc::new(Sprout {
+        store: StoreClient::new(ares.clone(), settings.get("sprout_registration_store")),
+        ares,
+        homestead: settings.get("hs_hostname").to_owned(),
+        chronos: settings.get("chronos_hostname").to_owned(),
+        ralf: settings.get("ralf_hostname").to_owned(),
+        server_name: settings.get_or("scscf_uri", &format!("sip:scscf.{own_name};transport=TCP")).to_owned(),
+        own_name,
+        max_expires: settings.get("reg_max_expires").parse().unwrap_or(300),
+    });
+    let management = http::listen_unix(&place::path("/tmp/sprout-http-mgmt-socket"))?;
+    let of_management = sprout.clone();
+    tokio::spawn(http::serve_unix(management, move |ask| {
+        let sprout = of_management.clone();
+        async move { sprout.managed(&ask).await }
+    }));
+    let listener = http::listen(SocketAddr::new(settings.local_ip()?, 9888)).await?;
+    log!(Status, "main.cpp:2480", "HTTP stack started");
+    http::serve(listener, move |ask| {
+        let sprout = sprout.clone();
+        async move { sprout.answer(&ask).await }
+    })
+    .await;
+    Ok(Exit(0))
+}
+
+fn key_of(impu: &str) -> String {
+    format!("reg\\\\{impu}")
+}
+
+fn nonce_key(impi: &str, nonce: &str) -> String {
+    format!("av\\\\{impi}\\{nonce}")
+}
+
+/// A SIP status and reason with extra header lines, for Kamailio to send.
+fn reply(status: u16, reason: &str, headers: &str) -> Answer {
+    Answer::json(200, &json!({"status": status, "reason": reason, "headers": headers}))
+}
+
+impl Sprout {
+    async fn answer(&self, ask: &Ask) -> Answer {
+        match (&ask.method, ask.segments().as_slice()) {
+            (&Method::GET, ["ping"]) => Answer::text(200, "OK"),
+            (&Method::POST, ["timers"]) => self.timer_pop(&ask.body).await,
+            (&Method::POST, ["authentication-timeout"]) => self.challenge_timeout(&ask.body).await,
+            (&Method::DELETE, ["registrations", ..]) => self.deregister(&ask.body).await,
+            (_, ["standin", "hs", ..]) => self.homestead_for_kamailio(ask).await,
+            (&Method::GET, ["standin", "bindings", impu]) => self.bindings(impu).await,
+            (&Method::POST, ["standin", "register"]) => self.register(&ask.text()).await,
+            (_, ["ping" | "timers" | "authentication-timeout" | "registrations" | "standin", ..]) => Answer::code(405),
+            _ => Answer::code(404),
+        }
+    }
+
+    /// The management socket: `/impu/<impu>/bindings`.
+    async fn managed(&self, ask: &Ask) -> Answer {
+        match (&ask.method, ask.segments().as_slice()) {
+            (&Method::GET, ["impu", impu, "bindings"]) => match self.load(impu).await {
+                Ok((aor, _)) if !aor.bindings.is_empty() => Answer::json(200, &json!({"bindings": aor.bindings})),
+                Ok(_) => Answer::code(404),
+                Err(_) => Answer::code(500),
+            },
+            (&Method::DELETE, ["impu", impu]) => self.remove(impu, "dereg-admin").await,
+            _ => Answer::code(404),
+        }
+    }
+
+    /// homestead's answer, or what the C++ HTTP client makes of none: 404 without a usable
+    /// target (cpp-common `httpclient.cpp`), 503 when the target is silent.
+    async fn homestead(&self, request: Request) -> Answer {
+        match send(&self.ares, &self.homestead, 8888, request).await {
+            Ok(answer) => answer,
+            Err(err) => {
+                let silent = format!("{err:#}").contains("no answer in");
+                log!(Error, "httpclient.cpp:640", "homestead at {}: {err:#}", self.homestead);
+                Answer::code(if silent { 503 } else { 404 })
+            }
+        }
+    }
+
+    async fn homestead_for_kamailio(&self, ask: &Ask) -> Answer {
+        let path = ask.raw.trim_start_matches("/standin/hs").to_owned();
+        self.homestead(Request::new(ask.method.clone(), path).body(ask.body.clone())).await
+    }
+
+    /// Reads a user's bindings with the store's token; those past their time are left out.
+    async fn load(&self, impu: &str) -> Result<(Aor, Option<u64>)> {
+        let Some(item) = self.store.get(&key_of(impu)).await? else {
+            return Ok((Aor::default(), None));
+        };
+        let mut aor: Aor = serde_json::from_slice(&item.data).context("bindings in the store")?;
+        let now = place::now_ms();
+        aor.bindings.retain(|b| b.expires_at > now);
+        Ok((aor, Some(item.cas)))
+    }
+
+    /// Changes a user's bindings; others may change them at the same time.
+    async fn change(&self, impu: &str, change: impl Fn(&mut Aor)) -> Result<Aor> {
+        for _ in 0..10 {
+            let (mut aor, token) = self.load(impu).await?;
+            change(&mut aor);
+            let data = serde_json::to_vec(&aor)?;
+            let last = aor.bindings.iter().map(|b| b.expires_at).max().unwrap_or(0);
+            let life = last.saturating_sub(place::now_ms()) / 1000 + 10;
+            if self.store.put(&key_of(impu), &data, life, token).await? == Wrote::Done {
+                return Ok(aor);
+            }
+        }
+        bail!("bindings of {impu} changed ten times while being written")
+    }
+
+    async fn bindings(&self, impu: &str) -> Answer {
+        match self.load(impu).await {
+            Ok((aor, _)) => {
+                let list: Vec<Value> = aor.bindings.iter().map(|b| json!({"uri": b.uri, "path": b.path})).collect();
+                Answer::json(200, &json!({"n": list.len(), "b": list}))
+            }
+            Err(err) => {
+                log!(Error, "astaire_aor_store.cpp:140", "Reading bindings of {impu}: {err:#}");
+                Answer::code(500)
+            }
+        }
+    }
+
+    /// A whole REGISTER, as lines `name: value`: authentication first, then the bindings.
+    async fn register(&self, text: &str) -> Answer {
+        let given: BTreeMap<&str, &str> = text
+            .lines()
+            .filter_map(|l| l.split_once(':'))
+            .map(|(k, v)| (k.trim(), v.trim()))
+            .filter(|(_, v)| *v != "<null>")
+            .collect();
+        let get = |name: &str| given.get(name).copied().unwrap_or_default();
+        let (impi, impu, realm) = (get("impi"), get("impu"), get("realm"));
+        let credentials = digest::parameters(get("authorization"));
+        let part = |name: &str| credentials.get(name).map_or("", String::as_str);
+        if part("nonce").is_empty() || part("response").is_empty() {
+            return self.challenge(impi, impu, realm, false).await;
+        }
+        let stored = match self.store.get(&nonce_key(impi, part("nonce"))).await {
+            Ok(stored) => stored,
+            Err(err) => {
+                log!(Error, "impistore.cpp:300", "Reading the challenge of {impi}: {err:#}");
+                return reply(500, "Server Internal Error", "");
+            }
+        };
+        let Some(stored) = stored else {
+            return self.challenge(impi, impu, realm, true).await;
+        };
+        let ha1 = String::from_utf8_lossy(&stored.data).into_owned();
+        if digest::response(&ha1, "REGISTER", &credentials) != part("response") {
+            log!(Info, "authenticationsproutlet.cpp:980", "Wrong response of {impi}");
+            return reply(403, "Forbidden", "");
+        }
+        self.authorised(impi, impu, &given).await
+    }
+
+    async fn challenge(&self, impi: &str, impu: &str, realm: &str, stale: bool) -> Answer {
+        let path = format!("/impi/{}/av?impu={}", http::encode(impi), http::encode(impu));
+        let vector = self.homestead(Request::get(path)).await;
+        match vector.status {
+            200 => {}
+            503 | 504 => return reply(504, "Server Timeout", ""),
+            _ => return reply(403, "Forbidden", ""),
+        }
+        let vector = vector.parsed();
+        let ha1 = vector["digest"]["ha1"].as_str().unwrap_or_default();
+        let nonce: String = place::uuid().replace('-', "").chars().take(16).collect();
+        if let Err(err) = self.store.set(&nonce_key(impi, &nonce), ha1.as_bytes(), CHALLENGE_S).await {
+            log!(Error, "impistore.cpp:250", "Writing the challenge of {impi}: {err:#}");
+            return reply(500, "Server Internal Error", "");
+        }
+        let opaque = json!({"impi": impi, "nonce": nonce}).to_string();
+        self.start_timer(None, 30, "authentication-timeout", &opaque).await;
+        let stale = if stale { ",stale=true" } else { "" };
+        reply(
+            401,
+            "Unauthorized",
+            &format!(
+                "WWW-Authenticate: Digest realm=\"{realm}\",nonce=\"{nonce}\",opaque=\"{}\"{stale},algorithm=MD5,qop=\"auth\"\r\n",
+                &digest::md5_hex(&nonce)[..16]
+            ),
+        )
+    }
+
+    async fn authorised(&self, impi: &str, impu: &str, given: &BTreeMap<&str, &str>) -> Answer {
+        let get = |name: &str| given.get(name).copied().unwrap_or_default();
+        let data = self.reg_data(impu, "reg").await;
+        match data.status {
+            200 => {}
+            503 | 504 => return reply(504, "Server Timeout", ""),
+            _ => return reply(403, "Forbidden", ""),
+        }
+        let seconds = get("expires").parse().unwrap_or(self.max_expires).min(self.max_expires);
+        let contact = get("contact");
+        let fresh = Binding {
+            uri: contact.to_owned(),
+            path: get("path").to_owned(),
+            expires_at: place::now_ms() + seconds * 1000,
+            call_id: get("call_id").to_owned(),
+            cseq: get("cseq").to_owned(),
+            impi: impi.to_owned(),
+        };
+        let changed = self
+            .change(impu, |aor| match contact {
+                "" => {}
+                "*" => aor.bindings.clear(),
+                _ => {
+                    aor.bindings.retain(|b| b.uri != contact);
+                    if seconds > 0 {
+                        aor.bindings.push(fresh.clone());
+                    }
+                }
+            })
+            .await;
+        let aor = match changed {
+            Ok(aor) => aor,
+            Err(err) => {
+                log!(Error, "registrarsproutlet.cpp:650", "Writing bindings of {impu}: {err:#}");
+                return reply(500, "Server Internal Error", "");
+            }
+        };
+        self.keep_timer(impu, &aor).await;
+        if aor.bindings.is_empty() {
+            self.reg_data(impu, "dereg-user").await;
+        }
+        self.bill(get("call_id"));
+        reply(200, "OK", &headers(&aor, &data.body_text(), impu))
+    }
+
+    async fn reg_data(&self, impu: &str, kind: &str) -> Answer {
+        let body = json!({"reqtype": kind, "server_name": self.server_name});
+        let path = format!("/impu/{}/reg-data", http::encode(impu));
+        self.homestead(Request::new(Method::PUT, path).json(&body)).await
+    }
+
+    /// Has chronos wake some sprout when the first binding expires.
+    async fn keep_timer(&self, impu: &str, aor: &Aor) {
+        let Some(first) = aor.bindings.iter().map(|b| b.expires_at).min() else {
+            return;
+        };
+        let seconds = first.saturating_sub(place::now_ms()) / 1000 + 1;
+        let opaque = json!({"aor_id": impu}).to_string();
+        let made = self.start_timer(aor.timer.as_deref(), seconds, "timers", &opaque).await;
+        if made.is_some() && made != aor.timer {
+            let stored = self.change(impu, |aor| aor.timer.clone_from(&made)).await;
+            if let Err(err) = stored {
+                log!(Warning, "registrarsproutlet.cpp:700", "Timer of {impu} not kept: {err:#}");
+            }
+        }
+    }
+
+    /// Makes or moves a timer; failing is logged and hurts nobody at once.
+    async fn start_timer(&self, id: Option<&str>, seconds: u64, callback: &str, opaque: &str) -> Option<String> {
+        let timer = json!({
+            "timing": {"interval": seconds, "repeat-for": seconds},
+            "callback": {"http": {"uri": format!("http://{}:9888/{callback}", self.own_name), "opaque": opaque}},
+            "reliability": {"replication-factor": 2},
+        });
+        let request = match id {
+            Some(id) => Request::new(Method::PUT, format!("/timers/{id}")),
+            None => Request::new(Method::POST, "/timers"),
+        };
+        match send(&self.ares, &self.chronos, 7253, request.json(&timer)).await {
+            Ok(answer) if answer.good() => {
+                answer.header("location").and_then(|l| l.rsplit('/').next()).map(str::to_owned)
+            }
+            Ok(answer) => {
+                log!(Error, "chronosconnection.cpp:160", "Chronos answered {}", answer.status);
+                None
+            }
+            Err(err) => {
+                log!(Error, "chronosconnection.cpp:165", "Chronos: {err:#}");
+                None
+            }
+        }
+    }
+
+    /// Tells ralf, without waiting: lost billing stops nobody.
+    fn bill(&self, call_id: &str) {
+        if self.ralf.is_empty() {
+            return;
+        }
+        let (ares, ralf) = (self.ares.clone(), self.ralf.clone());
+        let path = format!("/call-id/{}", http::encode(call_id));
+        tokio::spawn(async move {
+            let event = json!({"event": {"Accounting-Record-Type": 1}});
+            let _ = send(&ares, &ralf, 10888, Request::new(Method::POST, path).json(&event)).await;
+        });
+    }
+
+    async fn timer_pop(&self, body: &[u8]) -> Answer {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let Some(impu) = body["aor_id"].as_str() else {
+            return Answer::code(400);
+        };
+        match self.change(impu, |_| {}).await {
+            Ok(aor) if aor.bindings.is_empty() => self.remove(impu, "dereg-timeout").await,
+            Ok(aor) => {
+                self.keep_timer(impu, &Aor { timer: None, ..aor }).await;
+                Answer::code(200)
+            }
+            Err(err) => {
+                log!(Error, "handlers.cpp:120", "Timer of {impu}: {err:#}");
+                Answer::code(500)
+            }
+        }
+    }
+
+    async fn challenge_timeout(&self, body: &[u8]) -> Answer {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let (Some(impi), Some(nonce)) = (body["impi"].as_str(), body["nonce"].as_str()) else {
+            return Answer::code(400);
+        };
+        match self.store.delete(&nonce_key(impi, nonce)).await {
+            Ok(()) => Answer::code(200),
+            Err(_) => Answer::code(500),
+        }
+    }
+
+    /// homestead's push: `{"registrations":[{"primary-impu":…}]}`.
+    async fn deregister(&self, body: &[u8]) -> Answer {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let Some(all) = body["registrations"].as_array() else {
+            return Answer::code(400);
+        };
+        for impu in all.iter().filter_map(|r| r["primary-impu"].as_str()) {
+            let done = self.remove(impu, "dereg-admin").await;
+            if done.status != 200 {
+                return done;
+            }
+        }
+        Answer::code(200)
+    }
+
+    async fn remove(&self, impu: &str, why: &str) -> Answer {
+        if let Err(err) = self.store.delete(&key_of(impu)).await {
+            log!(Error, "handlers.cpp:180", "Removing {impu}: {err:#}");
+            return Answer::code(500);
+        }
+        self.reg_data(impu, why).await;
+        Answer::code(200)
+    }
+}
+
+/// Contact and P-Associated-URI lines of a 200.
+fn headers(aor: &Aor, reg_data: &str, impu: &str) -> String {
+    let now = place::now_ms();
+    let mut out = String::new();
+    for binding in &aor.bindings {
+        let left = binding.expires_at.saturating_sub(now).div_ceil(1000);
+        let _ = write!(out, "Contact: <{}>;expires={left}\r\n", binding.uri);
+    }
+    let mut associated: Vec<String> = reg_data
+        .split("<Identity>")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("</Identity>"))
+        .map(|(uri, _)| format!("<{}>", uri.trim()))
+        .collect();
+    if associated.is_empty() {
+        associated.push(format!("<{impu}>"));
+    }
+    let _ = write!(out, "P-Associated-URI: {}\r\n", associated.join(", "));
+    out
+}
