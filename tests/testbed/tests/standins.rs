@@ -5,25 +5,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use clearwater_testbed::layout::Layout;
 use clearwater_testbed::sip::{Outcome, Phone, Subscriber, Transport};
-use clearwater_testbed::{Attempt, Kubectl, Local, wait_for};
+use clearwater_testbed::{Attempt, Cluster, Kubectl, Namespace, wait_for};
 
-/// A namespace of its own, removed at the end.
-struct Place {
+/// A namespace of its own.
+struct Place<'a> {
     kubectl: Kubectl,
-    name: String,
+    _namespace: Namespace<'a>,
 }
 
-impl Place {
-    fn new(test: &str) -> Result<Self> {
-        let cluster = Local::open(&Layout::name_from_environment())?;
-        let name = format!("t2-{test}-{}", std::process::id());
-        cluster.kubectl().run(["create", "namespace", &name])?;
-        Ok(Self {
-            kubectl: cluster.kubectl().in_namespace(&name),
-            name,
-        })
+impl<'a> Place<'a> {
+    fn new(cluster: &'a Cluster, test: &str) -> Result<Self> {
+        let namespace = cluster.namespace(&format!("t2-{test}"))?;
+        Ok(Self { kubectl: namespace.kubectl().clone(), _namespace: namespace })
     }
 
     fn apply(&self, folder: &str) -> Result<()> {
@@ -103,29 +97,36 @@ fn objects(path: &str) -> String {
 
 const STATE: &str = "cw-check_cluster_state";
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        if std::thread::panicking() && std::env::var_os("KEEP_FAILED").is_some() {
-            return;
-        }
-        let _ = self.kubectl.run(["delete", "namespace", "--wait=false", &self.name]);
-    }
-}
-
 const HUNTER: [&str; 11] = [
-    "etcd", "cassandra", "astaire", "chronos", "homer", "ralf", "homestead", "homestead-prov", "sprout", "bono", "ellis",
+    "etcd",
+    "cassandra",
+    "astaire",
+    "chronos",
+    "homer",
+    "ralf",
+    "homestead",
+    "homestead-prov",
+    "sprout",
+    "bono",
+    "ellis",
 ];
 const CLASSIC: [&str; 11] = [
-    "etcd", "cassandra", "memcached", "chronos", "homer", "ralf", "homestead", "sprout-icscf", "sprout-scscf", "bono",
+    "etcd",
+    "cassandra",
+    "memcached",
+    "chronos",
+    "homer",
+    "ralf",
+    "homestead",
+    "sprout-icscf",
+    "sprout-scscf",
+    "bono",
     "ellis",
 ];
 
 fn through(phone: &Phone, users: &[Subscriber]) -> Result<()> {
     for transport in [Transport::Tcp, Transport::Udp] {
-        phone
-            .exercise("bono", &users[0], &users[1], transport)?
-            .check()
-            .with_context(|| format!("{transport:?}"))?;
+        phone.exercise("bono", &users[0], &users[1], transport)?.check().with_context(|| format!("{transport:?}"))?;
     }
     Ok(())
 }
@@ -133,7 +134,8 @@ fn through(phone: &Phone, users: &[Subscriber]) -> Result<()> {
 #[test]
 #[ignore = "needs a test cluster"]
 fn hunter_carries_calls_with_one_sprout_and_with_three() -> Result<()> {
-    let place = Place::new("calls")?;
+    let cluster = Cluster::get()?;
+    let place = Place::new(&cluster, "calls")?;
     place.apply("hunter")?;
     place.rollout(&HUNTER, "180s")?;
     let phone = Phone::start(&place.kubectl)?;
@@ -150,7 +152,8 @@ fn hunter_carries_calls_with_one_sprout_and_with_three() -> Result<()> {
 #[test]
 #[ignore = "needs a test cluster"]
 fn classic_needs_the_names_of_sprouts_roles() -> Result<()> {
-    let place = Place::new("classic")?;
+    let cluster = Cluster::get()?;
+    let place = Place::new(&cluster, "classic")?;
     place.apply("classic")?;
     place.rollout(&CLASSIC, "180s")?;
     let phone = Phone::start(&place.kubectl)?;
@@ -181,7 +184,8 @@ fn classic_needs_the_names_of_sprouts_roles() -> Result<()> {
 #[test]
 #[ignore = "needs a test cluster"]
 fn classic_loops_when_both_names_mean_one_virtual_address() -> Result<()> {
-    let place = Place::new("loop")?;
+    let cluster = Cluster::get()?;
+    let place = Place::new(&cluster, "loop")?;
     place.apply("classic")?;
     // One ClusterIP Service under both names, as the article's DNS records had it.
     for role in ["icscf", "scscf"] {
@@ -189,7 +193,12 @@ fn classic_loops_when_both_names_mean_one_virtual_address() -> Result<()> {
         place.kubectl.run(["patch", &format!("deployment/sprout-{role}"), "--patch", nameless])?;
     }
     place.kubectl.run(["create", "service", "clusterip", "vip", "--tcp=5052", "--tcp=5054"])?;
-    place.kubectl.run(["patch", "service/vip", "--patch", r#"{"spec":{"selector":{"app":null,"service":"sprout"}}}"#])?;
+    place.kubectl.run([
+        "patch",
+        "service/vip",
+        "--patch",
+        r#"{"spec":{"selector":{"app":null,"service":"sprout"}}}"#,
+    ])?;
     let settings = r#"{"data":{"user_settings":"upstream_hostname=vip.${home_domain}\nscscf_uri=\"sip:vip.${home_domain}:5054;transport=TCP\"\nicscf_uri=\"sip:vip.${home_domain}:5052;transport=TCP\"\n"}}"#;
     place.kubectl.run(["patch", "configmap/user-settings", "--patch", settings])?;
     let mount = r#"{"spec":{"template":{"spec":{"containers":[{"name":"bono","volumeMounts":[{"name":"user-settings","mountPath":"/etc/clearwater/user_settings","subPath":"user_settings"}]}],"volumes":[{"name":"user-settings","configMap":{"name":"user-settings"}}]}}}}"#;
@@ -210,7 +219,8 @@ fn classic_loops_when_both_names_mean_one_virtual_address() -> Result<()> {
 #[test]
 #[ignore = "needs a test cluster"]
 fn started_at_once_the_hard_dependencies_show() -> Result<()> {
-    let place = Place::new("at-once")?;
+    let cluster = Cluster::get()?;
+    let place = Place::new(&cluster, "at-once")?;
     place.apply("hunter-at-once")?;
     let soon = Duration::from_secs(60);
     place.await_text(
@@ -247,7 +257,8 @@ fn started_at_once_the_hard_dependencies_show() -> Result<()> {
 #[test]
 #[ignore = "needs a test cluster"]
 fn a_store_that_is_killed_blocks_the_next_join_and_one_that_leaves_does_not() -> Result<()> {
-    let place = Place::new("stale")?;
+    let cluster = Cluster::get()?;
+    let place = Place::new(&cluster, "stale")?;
     place.apply_only("hunter-at-once", "etcd, astaire")?;
     place.rollout(&["etcd", "astaire"], "60s")?;
     let first = place.pod_ip("astaire")?;
@@ -263,20 +274,14 @@ fn a_store_that_is_killed_blocks_the_next_join_and_one_that_leaves_does_not() ->
     place.delete_pod("astaire", &["--force", "--grace-period=0"])?;
     let stuck = "is in state joining, acknowledged change.";
     let text = place.await_text("astaire", STATE, stuck, limit)?;
-    ensure!(
-        text.contains(&format!("{second} is in state normal.")),
-        "the killed member should stay normal:\n{text}"
-    );
-    place.exec(
-        "astaire",
-        &format!("cw-mark_node_failed node_type_memcached memcached {second}"),
-    )?;
+    ensure!(text.contains(&format!("{second} is in state normal.")), "the killed member should stay normal:\n{text}");
+    place.exec("astaire", &format!("cw-mark_node_failed node_type_memcached memcached {second}"))?;
     place.rollout(&["astaire"], "60s")?;
     Ok(())
 }
 
 /// Gives etcd's Deployment these arguments and volume.
-fn patch_etcd(place: &Place, advertise: &str, volume: &str) -> Result<()> {
+fn patch_etcd(place: &Place<'_>, advertise: &str, volume: &str) -> Result<()> {
     let patch = format!(
         r#"{{"spec":{{"strategy":{{"type":"Recreate","rollingUpdate":null}},"template":{{"spec":{{"containers":[{{"name":"etcd","args":[
         "--name=etcd0","--data-dir=/data/etcd",
@@ -287,16 +292,15 @@ fn patch_etcd(place: &Place, advertise: &str, volume: &str) -> Result<()> {
         "volumeMounts":[{{"name":"data","mountPath":"/data"}}]}}],"volumes":[{{"name":"data",{volume}}}]}}}}}}}}"#
     );
     place.kubectl.run(["patch", "deployment/etcd", "--patch", &patch])?;
-    place
-        .kubectl
-        .run(["patch", "service/etcd", "--patch", r#"{"spec":{"publishNotReadyAddresses":true}}"#])?;
+    place.kubectl.run(["patch", "service/etcd", "--patch", r#"{"spec":{"publishNotReadyAddresses":true}}"#])?;
     place.rollout(&["etcd"], "60s")
 }
 
 #[test]
 #[ignore = "needs a test cluster"]
 fn a_new_etcd_is_found_again_only_by_name_and_remembers_only_on_a_volume() -> Result<()> {
-    let place = Place::new("etcd")?;
+    let cluster = Cluster::get()?;
+    let place = Place::new(&cluster, "etcd")?;
     place.apply_only("hunter-at-once", "etcd")?;
     let claim = r#"{"apiVersion":"v1","kind":"PersistentVolumeClaim","metadata":{"name":"etcd"},
         "spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"100Mi"}}}}"#;
@@ -326,7 +330,8 @@ fn a_new_etcd_is_found_again_only_by_name_and_remembers_only_on_a_volume() -> Re
     place.rollout(&["etcd"], "60s")?;
     let deadline = std::time::Instant::now() + Duration::from_secs(45);
     while std::time::Instant::now() < deadline {
-        let text = place.exec("astaire", "curl -s -m 5 -o /dev/null -w '%{http_code}' http://127.0.0.1:4000/v2/keys")?;
+        let text =
+            place.exec("astaire", "curl -s -m 5 -o /dev/null -w '%{http_code}' http://127.0.0.1:4000/v2/keys")?;
         ensure!(!text.contains("200"), "the proxy reached the new etcd although it was advertised by address");
         std::thread::sleep(Duration::from_secs(5));
     }
