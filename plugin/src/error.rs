@@ -25,7 +25,7 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Order(#[from] OrderError),
     /// A file that cannot be read.
-    #[error("{}: cannot be read: {source}; name another file with -f", .path.display())]
+    #[error("{}: cannot be read: {source}; name another file", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -33,7 +33,7 @@ pub(crate) enum CliError {
         source: io::Error,
     },
     /// A file that cannot be written.
-    #[error("{}: cannot be written: {source}", .path.display())]
+    #[error("{}: cannot be written: {source}; make its directory, or choose another place", .path.display())]
     Write {
         /// The file.
         path: PathBuf,

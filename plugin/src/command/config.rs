@@ -23,7 +23,9 @@ pub(crate) enum Config {
     Check(Check),
     Show(Show),
     Schema(Schema),
+    /// Show shared_config as a component's containers will hold it
     SharedConfig(Files),
+    /// Show local_config as a component's containers will hold it
     LocalConfig(Files),
 }
 
@@ -141,9 +143,7 @@ impl Schema {
     }
 }
 
-/// Show the file as a component's containers will hold it
-///
-/// What comes from Secrets is shown by reference.
+/// A file in the containers. What comes from Secrets is shown by reference.
 #[derive(Debug, Args)]
 pub(crate) struct Files {
     #[command(flatten)]
