@@ -133,7 +133,7 @@ impl Connection {
     pub(crate) async fn config(&self) -> Result<Config, CliError> {
         let mut config = match (self.read_kubeconfig()?, &self.server) {
             (Some(kubeconfig), _) if !kubeconfig.contexts.is_empty() || !kubeconfig.clusters.is_empty() => {
-                self.from_kubeconfig(kubeconfig).await?
+                self.config_of(kubeconfig).await?
             }
             (_, Some(server)) => Config::new(uri(server)?),
             (_, None) => Config::incluster().map_err(|e| {
@@ -172,7 +172,7 @@ impl Connection {
         Ok(config)
     }
 
-    async fn from_kubeconfig(&self, kubeconfig: Kubeconfig) -> Result<Config, CliError> {
+    async fn config_of(&self, kubeconfig: Kubeconfig) -> Result<Config, CliError> {
         let named = |what, name: &Option<String>, known: Vec<&str>| match name {
             Some(name) if !known.contains(&name.as_str()) => Err(unknown(what, name, known.into_iter())),
             _ => Ok(()),
