@@ -231,18 +231,23 @@ fn hide(old: &mut Value, new: &mut Value) {
     }
 }
 
-/// Carries a plan for one object out, and tells whether something was written. Trouble that may pass is borne until
-/// the deadline.
-pub async fn apply(cluster: &Cluster, planned: &Planned, force: bool, until: Instant) -> Result<bool, ApplyError> {
+/// Carries a plan for one object out, and yields the object as it was written, or `None` where there was nothing to
+/// write. Trouble that may pass is borne until the deadline.
+pub async fn apply(
+    cluster: &Cluster,
+    planned: &Planned,
+    force: bool,
+    until: Instant,
+) -> Result<Option<DynamicObject>, ApplyError> {
     if planned.operation == Operation::Keep {
-        return Ok(false);
+        return Ok(None);
     }
     let mut pause = Duration::from_millis(100);
     let mut at = planned.version.clone();
     let mut replicas = None;
     loop {
         let error = match attempt(cluster, planned, force, at.as_deref(), replicas).await {
-            Ok(()) => return Ok(true),
+            Ok(written) => return Ok(written),
             Err(Attempt::Moved) => {
                 // The count may have been changed by an autoscaler or by hand: read it again, never set it back.
                 match read_again(cluster, &planned.item.object).await {
@@ -274,7 +279,7 @@ async fn attempt(
     force: bool,
     version: Option<&str>,
     replicas: Option<i64>,
-) -> Result<(), Attempt> {
+) -> Result<Option<DynamicObject>, Attempt> {
     let object = &planned.item.object;
     let name = planned.name();
     let api = cluster.dynamic(object.api_version(), object.kind());
@@ -287,14 +292,14 @@ async fn attempt(
         })?;
         match timeout(REQUEST, api.create(&params, &body)).await {
             // Somebody else made it in the meantime; what is in it is theirs and in use.
-            Ok(Err(kube::Error::Api(status))) if status.is_already_exists() => return Ok(()),
+            Ok(Err(kube::Error::Api(status))) if status.is_already_exists() => return Ok(None),
             outcome => outcome,
         }
     } else {
         timeout(REQUEST, api.patch(object.name(), &params(force, false), &Patch::Apply(&body))).await
     };
     match outcome {
-        Ok(Ok(_)) => Ok(()),
+        Ok(Ok(written)) => Ok(Some(written)),
         Ok(Err(kube::Error::Api(status)))
             if status.code == 409
                 && !status

@@ -1,5 +1,5 @@
 //! chronos' stand-in: timers with two copies, handed over when the cluster changes, fired by
-//! POSTing the callback (chronos `doc/api.md`).
+//! a POST to the callback (chronos `doc/api.md`).
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -187,7 +187,9 @@ impl Chronos {
             (&Method::GET, ["timers"]) => self.of_node(ask),
             (&Method::PUT, ["replicas"]) => match serde_json::from_slice::<Vec<Timer>>(&ask.body) {
                 Ok(timers) => {
-                    timers.into_iter().for_each(|t| self.take(t));
+                    for timer in timers {
+                        self.take(timer);
+                    }
                     Answer::code(200)
                 }
                 Err(err) => Answer::text(400, err.to_string()),
@@ -297,7 +299,9 @@ impl Chronos {
             if let Ok(answer) = asked
                 && let Ok(timers) = serde_json::from_value::<Vec<Timer>>(answer.parsed()["Timers"].clone())
             {
-                timers.into_iter().for_each(|t| self.take(t));
+                for timer in timers {
+                    self.take(timer);
+                }
             }
         }
     }
@@ -346,7 +350,7 @@ impl Chronos {
                     return;
                 }
                 Err(err) => {
-                    log!(Warning, "http_callback.cpp:140", "Callback {} of timer {}: {err:#}", timer.uri, timer.id)
+                    log!(Warning, "http_callback.cpp:140", "Callback {} of timer {}: {err:#}", timer.uri, timer.id);
                 }
             }
         }

@@ -1,5 +1,5 @@
-//! Ellis' stand-in: accounts, numbers and a page (ellis `docs/api.md`). A JSON file beside
-//! MySQL's stands for its tables; it can be used only while MySQL's socket is there.
+//! Ellis' stand-in: accounts, numbers and a page (ellis `docs/api.md`). A JSON file in
+//! the database's folder stands for its tables; it can be used only while `mysqld.sock` is there.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -39,7 +39,7 @@ struct User {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Number {
     owner: String,
-    number_id: String,
+    id: String,
     private_id: String,
     gab_listed: bool,
 }
@@ -111,7 +111,7 @@ fn tables_file() -> PathBuf {
     place::path("/var/lib/mysql/ellis/tables.json")
 }
 
-/// Reads the tables; fails while MySQL is down, as every query of the real one does.
+/// Reads the tables; fails while `mysqld` is down, as every query of the real one does.
 fn load() -> Result<Tables> {
     if !place::path("/var/run/mysqld/mysqld.sock").exists() {
         bail!("Can't connect to local MySQL server through socket '/var/run/mysqld/mysqld.sock'");
@@ -141,7 +141,7 @@ impl Ellis {
     async fn answer(&self, ask: &Ask) -> Result<Answer> {
         match (&ask.method, ask.segments().as_slice()) {
             (&Method::GET, ["ping"]) => Ok(Answer::text(200, "OK")),
-            (&Method::GET, [""] | ["index.html" | "login.html" | "signup.html"]) => {
+            (&Method::GET, ["" | "index.html" | "login.html" | "signup.html"]) => {
                 let page = Answer::text(200, include_str!("ellis.html"));
                 Ok(Answer { headers: vec![("content-type".to_owned(), "text/html; charset=utf-8".to_owned())], ..page })
             }
@@ -364,7 +364,7 @@ impl Ellis {
             let _ = self.unprovision(&uri, &private_id).await;
             return Ok(forward(&err));
         }
-        let number = Number { owner: email.to_owned(), number_id: place::uuid(), private_id, gab_listed: true };
+        let number = Number { owner: email.to_owned(), id: place::uuid(), private_id, gab_listed: true };
         let mut body = describe(&uri, &number);
         if let Some(password) = password {
             body["sip_password"] = json!(password);
@@ -475,7 +475,7 @@ fn describe(uri: &str, number: &Number) -> Value {
         "number": user,
         "formatted_number": formatted,
         "pstn": false,
-        "number_id": number.number_id,
+        "number_id": number.id,
         "private_id": number.private_id,
         "gab_listed": u8::from(number.gab_listed),
     })

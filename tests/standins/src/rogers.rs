@@ -256,7 +256,9 @@ impl Client {
         for server in self.proxy.servers(key) {
             match self.gets(server, key).await {
                 Ok(Some(item)) => {
-                    let Some(first) = first else { return Ok(Some(item)) };
+                    let Some(first) = first else {
+                        return Ok(Some(item));
+                    };
                     let ttl = self.command(server, &format!("mg {key} t"), None).await.unwrap_or_default();
                     let ttl: u64 = ttl.strip_prefix("HD t").and_then(|t| t.parse().ok()).unwrap_or(0);
                     let add = format!("add {key} {} {ttl} {}", item.flags, item.data.len());
@@ -300,7 +302,7 @@ impl Client {
                 }
                 Ok(_) => {}
                 Err(err) => {
-                    log!(Info, "memcachedbackend.cpp:260", "Copy of {} not written to {server}: {err:#}", store.key)
+                    log!(Info, "memcachedbackend.cpp:260", "Copy of {} not written to {server}: {err:#}", store.key);
                 }
             }
         }

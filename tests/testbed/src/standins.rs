@@ -72,6 +72,8 @@ struct Base {
 #[serde(deny_unknown_fields)]
 struct Tools {
     packages: Vec<String>,
+    /// Folder of the sipp scenarios, from the recipe's.
+    scenarios: String,
     references: Vec<String>,
 }
 
@@ -136,6 +138,8 @@ pub fn build(inputs: &Inputs) -> Result<Archive> {
     }
     hash_file(&mut hash, &inputs.program)?;
     hash_tree(&mut hash, &inputs.images, &inputs.images)?;
+    let scenarios = inputs.images.join(&recipe.tools.scenarios);
+    hash_tree(&mut hash, &scenarios, &scenarios)?;
     let key = to_hex(&hash.finalize());
     let archive = store.join(format!("images-{}.tar", &key[..16]));
     if archive.exists() {
@@ -171,7 +175,11 @@ pub fn build(inputs: &Inputs) -> Result<Archive> {
     if !difference.exists() {
         write_difference(&base, &tools, &difference)?;
     }
-    let tools_layers = vec![base_layer, Layer::from_tar(&difference)?];
+    let tools_layers = vec![
+        base_layer,
+        Layer::from_tar(&difference)?,
+        layers.of_tree_at(&recipe.tools.scenarios, "usr/share/clearwater-sip/")?,
+    ];
     for reference in &recipe.tools.references {
         let mut image = Image::new(reference, tools_layers.clone());
         image.entrypoint = vec!["/usr/bin/busybox".into(), "sleep".into(), "2147483647".into()];
@@ -209,10 +217,14 @@ struct Layers<'a> {
 impl Layers<'_> {
     /// A layer of a folder's files, with 0755 for what is executable and 0644 for the rest.
     fn of_tree(&self, folder: &str) -> Result<Layer> {
+        self.of_tree_at(folder, "")
+    }
+
+    fn of_tree_at(&self, folder: &str, prefix: &str) -> Result<Layer> {
         let root = self.images.join(folder);
         let mut entries = Vec::new();
         for path in files_below(&root)? {
-            let inside = path.strip_prefix(&root)?.to_string_lossy().into_owned();
+            let inside = format!("{prefix}{}", path.strip_prefix(&root)?.to_string_lossy());
             let metadata = fs::symlink_metadata(&path)?;
             entries.push(if metadata.is_symlink() {
                 Entry::symlink(inside, fs::read_link(&path)?.to_string_lossy())

@@ -27,7 +27,7 @@ pub use image::image;
 pub use inputs::{Inputs, PortRange};
 pub use layout::{NamespaceObject, kustomize};
 pub use meta::{COMPONENT_LABEL, MANAGED_BY, MANAGED_BY_LABEL, PART_OF, PART_OF_LABEL, SERVICE_LABEL, VERSION_LABEL};
-pub use object::{Item, Lifecycle, Manifest, Note, Object, Owner};
+pub use object::{Item, Lifecycle, Manifest, Note, Object, Owner, Replicas};
 pub use pod::CONFIG_HASH_ANNOTATION;
 pub use render::{ManifestError, render, services};
 pub use shared::{AUTO_CONFIG, ENV_VARS};

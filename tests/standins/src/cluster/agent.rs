@@ -28,16 +28,14 @@ pub(crate) async fn run() -> Result<()> {
     let mut term = signal(SignalKind::terminate())?;
     let mut hup = signal(SignalKind::hangup())?;
     let work = async {
-        match Store::of_node_type(&key) {
-            Some(store) => Agent::new(store, me, leaving.clone(), false).work().await,
-            None => {
-                // A node of an unclustered type keeps a manager without plugins.
-                log!(Status, "main.py:170", "No cluster for node type {key}");
-                let mut leaving = leaving.clone();
-                let _ = leaving.wait_for(|l| *l).await;
-                Ok(())
-            }
+        if let Some(store) = Store::of_node_type(&key) {
+            return Agent::new(store, me, leaving.clone(), false).work().await;
         }
+        // A node of an unclustered type keeps a manager without plugins.
+        log!(Status, "main.py:170", "No cluster for node type {key}");
+        let mut leaving = leaving.clone();
+        let _ = leaving.wait_for(|l| *l).await;
+        Ok(())
     };
     tokio::pin!(work);
     loop {
@@ -90,23 +88,8 @@ impl Agent {
                 tokio::time::sleep(place::poll_interval()).await;
                 continue;
             }
-            let seen = match self.etcd.get(&key).await {
-                Ok(seen) => seen,
-                Err(err) => {
-                    log!(Warning, "etcd_synchronizer.py:258", "{err:#}; trying again in {trouble:?}");
-                    tokio::time::sleep(trouble).await;
-                    trouble = (trouble * 2).min(Duration::from_secs(5));
-                    continue;
-                }
-            };
-            trouble = Duration::from_millis(100);
-            let members = match parse_members(seen.value.as_deref()) {
-                Ok(members) => members,
-                Err(err) => {
-                    log!(Error, "etcd_synchronizer.py:271", "{err:#}");
-                    self.changed(&key, &seen, None).await;
-                    continue;
-                }
+            let Some((seen, members)) = self.look(&key, &mut trouble).await else {
+                continue;
             };
             self.publish(&members);
             let leaving = *self.leaving.borrow_and_update();
@@ -182,6 +165,26 @@ impl Agent {
                     )
                     .await;
                 }
+            }
+        }
+    }
+
+    /// Reads the map; `None` after waiting because that failed.
+    async fn look(&mut self, key: &str, trouble: &mut Duration) -> Option<(Seen, Members)> {
+        let read = match self.etcd.get(key).await {
+            Ok(seen) => parse_members(seen.value.as_deref()).map(|members| (seen, members)),
+            Err(err) => Err(err),
+        };
+        match read {
+            Ok(found) => {
+                *trouble = Duration::from_millis(100);
+                Some(found)
+            }
+            Err(err) => {
+                log!(Warning, "etcd_synchronizer.py:258", "{err:#}; trying again in {trouble:?}");
+                tokio::time::sleep(*trouble).await;
+                *trouble = (*trouble * 2).min(Duration::from_secs(5));
+                None
             }
         }
     }
