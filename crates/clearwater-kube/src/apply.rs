@@ -82,9 +82,12 @@ impl ApplyError {
                 "set the field to that value in the deployment file, or take it over with --force-conflicts".to_owned()
             }
             Self::Refused { forbidden: true, .. } => {
-                "ask for the right that the message names (kubectl clearwater up --dry-run lists all that are needed)".to_owned()
+                "ask for the right that the message names (kubectl clearwater up --dry-run lists all that are needed)"
+                    .to_owned()
             }
-            Self::Refused { message, .. } if message.contains("immutable") || message.contains("Forbidden: updates to") => {
+            Self::Refused { message, .. }
+                if message.contains("immutable") || message.contains("Forbidden: updates to") =>
+            {
                 "this field cannot be changed on a workload that stands: put the old value back, or take the component \
                  down first"
                     .to_owned()
@@ -213,14 +216,13 @@ fn difference(name: &str, live: &DynamicObject, wanted: &DynamicObject) -> Strin
 
 fn hide(old: &mut Value, new: &mut Value) {
     for field in ["data", "stringData"] {
-        let keys: Vec<String> = [&*old, &*new]
-            .iter()
-            .filter_map(|v| v.get(field)?.as_object())
-            .flat_map(|m| m.keys().cloned())
-            .collect();
+        let keys: Vec<String> =
+            [&*old, &*new].iter().filter_map(|v| v.get(field)?.as_object()).flat_map(|m| m.keys().cloned()).collect();
         for key in keys {
             let same = old.get(field).and_then(|m| m.get(&key)) == new.get(field).and_then(|m| m.get(&key));
-            for (value, text) in [(&mut *old, "(hidden)"), (&mut *new, if same { "(hidden)" } else { "(hidden, differs)" })] {
+            for (value, text) in
+                [(&mut *old, "(hidden)"), (&mut *new, if same { "(hidden)" } else { "(hidden, differs)" })]
+            {
                 if let Some(slot) = value.get_mut(field).and_then(|m| m.get_mut(&key)) {
                     *slot = text.into();
                 }
@@ -229,18 +231,23 @@ fn hide(old: &mut Value, new: &mut Value) {
     }
 }
 
-/// Carries a plan for one object out, and tells whether something was written. Trouble that may pass is borne until
-/// the deadline.
-pub async fn apply(cluster: &Cluster, planned: &Planned, force: bool, until: Instant) -> Result<bool, ApplyError> {
+/// Carries a plan for one object out, and yields the object as it was written, or `None` where there was nothing to
+/// write. Trouble that may pass is borne until the deadline.
+pub async fn apply(
+    cluster: &Cluster,
+    planned: &Planned,
+    force: bool,
+    until: Instant,
+) -> Result<Option<DynamicObject>, ApplyError> {
     if planned.operation == Operation::Keep {
-        return Ok(false);
+        return Ok(None);
     }
     let mut pause = Duration::from_millis(100);
     let mut at = planned.version.clone();
     let mut replicas = None;
     loop {
         let error = match attempt(cluster, planned, force, at.as_deref(), replicas).await {
-            Ok(()) => return Ok(true),
+            Ok(written) => return Ok(written),
             Err(Attempt::Moved) => {
                 // The count may have been changed by an autoscaler or by hand: read it again, never set it back.
                 match read_again(cluster, &planned.item.object).await {
@@ -272,7 +279,7 @@ async fn attempt(
     force: bool,
     version: Option<&str>,
     replicas: Option<i64>,
-) -> Result<(), Attempt> {
+) -> Result<Option<DynamicObject>, Attempt> {
     let object = &planned.item.object;
     let name = planned.name();
     let api = cluster.dynamic(object.api_version(), object.kind());
@@ -285,17 +292,20 @@ async fn attempt(
         })?;
         match timeout(REQUEST, api.create(&params, &body)).await {
             // Somebody else made it in the meantime; what is in it is theirs and in use.
-            Ok(Err(kube::Error::Api(status))) if status.is_already_exists() => return Ok(()),
+            Ok(Err(kube::Error::Api(status))) if status.is_already_exists() => return Ok(None),
             outcome => outcome,
         }
     } else {
         timeout(REQUEST, api.patch(object.name(), &params(force, false), &Patch::Apply(&body))).await
     };
     match outcome {
-        Ok(Ok(_)) => Ok(()),
+        Ok(Ok(written)) => Ok(Some(written)),
         Ok(Err(kube::Error::Api(status)))
             if status.code == 409
-                && !status.details.as_ref().is_some_and(|d| d.causes.iter().any(|c| c.reason == "FieldManagerConflict")) =>
+                && !status
+                    .details
+                    .as_ref()
+                    .is_some_and(|d| d.causes.iter().any(|c| c.reason == "FieldManagerConflict")) =>
         {
             Err(Attempt::Moved)
         }
@@ -337,7 +347,9 @@ mod tests {
     #[test]
     fn a_difference_is_shown_as_yaml_and_secrets_are_hidden() {
         let of = |kind: &str, value: &str| {
-            object(json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "c"}, "data": {"a": value, "b": "same"}}))
+            object(
+                json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "c"}, "data": {"a": value, "b": "same"}}),
+            )
         };
         let shown = difference("configmap/c", &of("ConfigMap", "old-value"), &of("ConfigMap", "new-value"));
         assert!(shown.contains("-  a: old-value\n+  a: new-value"), "{shown}");

@@ -254,7 +254,7 @@ fn pod_doom(scene: &Scene<'_>, pod: &Pod) -> Option<Doom> {
     unschedulable(scene, pod).or_else(|| mount_doom(scene, pod))
 }
 
-fn architecture_fix() -> String {
+pub(crate) fn architecture_fix() -> String {
     "the images are built for amd64: run them on amd64 nodes (components.NAME.nodeSelector: kubernetes.io/arch: amd64) or \
      name images for the nodes' own architecture"
         .to_owned()

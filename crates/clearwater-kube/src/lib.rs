@@ -4,12 +4,20 @@
 #![forbid(unsafe_code)]
 
 pub mod apply;
+mod ask_members;
 mod cluster;
 pub mod doomed;
+pub mod down;
+mod emit;
+pub mod judge;
 pub mod members;
 pub mod pod;
+mod preflight;
+pub mod probe;
 pub mod rollout;
 pub mod snapshot;
+pub mod status;
 pub mod supervisor;
+pub mod up;
 
 pub use cluster::{Cluster, FIELD_MANAGER};

@@ -1,13 +1,14 @@
 //! The deployment file: its schema, starter, overlays, limits and round trips.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use clearwater::component::{Component, Release};
 use clearwater::config::{
-    BonoExposure, BonoService, ComponentOverrides, DeploymentFile, DnsBackend, EllisExposure, Email, EtcdStorage, Hss,
-    Ingress, KeyPolicy, ProblemKind, PullPolicy, Resources, SecretKey, ServiceKind, Set, Tailer, Toleration, schema,
-    starter,
+    BonoExposure, BonoService, ComponentOverrides, ConfigErrors, DeploymentFile, DnsBackend, EllisExposure, Email,
+    EtcdStorage, Hss, Ingress, KeyPolicy, ProblemKind, PullPolicy, Resources, SecretKey, ServiceKind, Set, Tailer,
+    Toleration, schema, starter,
 };
 use clearwater::yaml;
 use proptest::prelude::*;
@@ -70,7 +71,7 @@ fn what_starters_show_can_be_written() {
         let errors = DeploymentFile::parse(&shown, "starter").err();
         let wrong: Vec<String> = errors
             .iter()
-            .flat_map(|e| e.problems())
+            .flat_map(ConfigErrors::problems)
             .filter(|p| p.kind != ProblemKind::Combination)
             .map(ToString::to_string)
             .collect();
@@ -151,7 +152,7 @@ fn wrong_flags() {
     for flags in cases {
         let said = parse_with(SMALLEST, flags).err().unwrap_or_else(|| "NOTHING WRONG".to_owned());
         let shown: Vec<String> = flags.iter().map(|f| format!("--set {f:?}")).collect();
-        table += &format!("{}\n  {}\n", shown.join(" "), said.replace('\n', "\n  "));
+        writeln!(table, "{}\n  {}", shown.join(" "), said.replace('\n', "\n  ")).unwrap();
     }
     insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
         insta::assert_snapshot!("wrong_flags", table);
@@ -164,8 +165,6 @@ fn warnings() {
     let cases = [
         "zone: ims.example.com\n".to_owned(),
         format!("{classic}zone: ims.example.com\n"),
-        "bono: {exposure: hostPort}\n".to_owned(),
-        "bono: {exposure: nodePort, addresses: [192.0.2.1]}\n".to_owned(),
         "keys: upstream\n".to_owned(),
         "components: {astaire: {resources: {limits: {memory: 512Mi}}}}\n".to_owned(),
         "components: {sprout: {nodeSelector: {kubernetes.io/arch: arm64}}}\n".to_owned(),
@@ -176,7 +175,7 @@ fn warnings() {
         let file = parse(&format!("{SMALLEST}{case}"));
         let deployment = file.deploy("ims").unwrap_or_else(|e| panic!("{e}"));
         let said: Vec<String> = deployment.warnings().iter().map(|w| format!("  {w}\n")).collect();
-        table += &format!("{case}{}\n", said.concat());
+        writeln!(table, "{case}{}", said.concat()).unwrap();
     }
     insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
         insta::assert_snapshot!("warnings", table);
@@ -212,7 +211,7 @@ fn what_is_too_large_is_refused() {
     let bomb = "a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\n\
                 d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e,*e]\n";
     let deep = format!("labels: {}{}", "[".repeat(20_000), "]".repeat(20_000));
-    let deep_block: String = (0..2_000).map(|n| format!("{}a:\n", " ".repeat(n))).collect();
+    let deep_block = (0..2_000).fold(String::new(), |text, n| text + &" ".repeat(n) + "a:\n");
     let long = format!("# {}\n", "x".repeat(4 * 1024 * 1024));
     for text in [bomb, &deep, &deep_block, &long] {
         let errors = DeploymentFile::parse(text, "f").unwrap_err();
@@ -301,8 +300,8 @@ prop_compose! {
         pull_secrets in prop::collection::vec(text(), 0..3),
     ) -> DeploymentFile {
         let pick = |n: usize| choice % n;
-        let mut file = DeploymentFile::default();
-        file.release = if classic { Release::Classic } else { Release::Hunter };
+        let release = if classic { Release::Classic } else { Release::Hunter };
+        let mut file = DeploymentFile { release, ..DeploymentFile::default() };
         file.hss = zone.clone().filter(|_| pick(2) == 0).map(|hostname| Hss { hostname });
         file.zone = zone;
         file.home_domain = home_domain;

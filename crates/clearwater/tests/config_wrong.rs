@@ -14,7 +14,9 @@ fn cases() -> impl Iterator<Item = (&'static str, &'static str)> {
 fn wrong_files() {
     let mut table = String::new();
     for (title, text) in cases() {
-        let found = DeploymentFile::parse(text, "clearwater.yaml").and_then(|file| file.deploy("ims").map(|_| ()));
+        // One case needs a longer text than belongs into a table.
+        let long = text.replace("LONG", &"x".repeat(110_000));
+        let found = DeploymentFile::parse(&long, "clearwater.yaml").and_then(|file| file.deploy("ims").map(|_| ()));
         let said = found.err().map_or_else(|| "NOTHING WRONG".to_owned(), |e| e.to_string());
         writeln!(table, "=== {title}\n{text}---\n{said}\n").unwrap();
     }

@@ -46,7 +46,7 @@ pub(crate) async fn run() -> Result<Exit> {
     Ok(Exit(0))
 }
 
-const LIMIT: Duration = Duration::from_millis(1000);
+const LIMIT: Duration = Duration::from_secs(1);
 
 /// Drops what was left here by an earlier membership, then copies what this node must hold and
 /// does not, and returns how many items were copied.

@@ -42,7 +42,7 @@ impl StoreClient {
     }
 
     async fn connect(&self, address: SocketAddr) -> Result<Memcached> {
-        let made = Memcached::connect(address, Duration::from_millis(1000)).await;
+        let made = Memcached::connect(address, Duration::from_secs(1)).await;
         if made.is_err() {
             self.ares.blacklist(address);
         }

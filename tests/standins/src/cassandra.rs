@@ -191,7 +191,9 @@ impl Node {
             return Answer::code(404);
         };
         let joined = |parts: &[&str]| parts.iter().map(|p| http::encode(p)).collect::<Vec<_>>().join("/");
-        let [keyspace, inner @ ..] = rest else { return Answer::code(404) };
+        let [keyspace, inner @ ..] = rest else {
+            return Answer::code(404);
+        };
         let there = self.rows().cells.get(&joined(&[keyspace])).is_some_and(|c| c.1.is_some());
         let key = joined(rest);
         match (&ask.method, inner) {

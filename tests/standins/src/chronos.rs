@@ -1,5 +1,5 @@
 //! chronos' stand-in: timers with two copies, handed over when the cluster changes, fired by
-//! POSTing the callback (chronos `doc/api.md`).
+//! a POST to the callback (chronos `doc/api.md`).
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -157,7 +157,14 @@ impl Chronos {
         let new = load_view(self.me);
         let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
         if *view != new {
-            log!(Status, "globals.cpp:300", "Cluster: nodes {:?}, joining {:?}, leaving {:?}", new.nodes, new.joining, new.leaving);
+            log!(
+                Status,
+                "globals.cpp:300",
+                "Cluster: nodes {:?}, joining {:?}, leaving {:?}",
+                new.nodes,
+                new.joining,
+                new.leaving
+            );
             *view = new;
             self.changed.notify_one();
         }
@@ -180,7 +187,9 @@ impl Chronos {
             (&Method::GET, ["timers"]) => self.of_node(ask),
             (&Method::PUT, ["replicas"]) => match serde_json::from_slice::<Vec<Timer>>(&ask.body) {
                 Ok(timers) => {
-                    timers.into_iter().for_each(|t| self.take(t));
+                    for timer in timers {
+                        self.take(timer);
+                    }
                     Answer::code(200)
                 }
                 Err(err) => Answer::text(400, err.to_string()),
@@ -192,18 +201,13 @@ impl Chronos {
 
     /// `GET /timers?node-for-replicas=<ip>`: the timers which that node must keep.
     fn of_node(&self, ask: &Ask) -> Answer {
-        let Some(node) = ask
-            .param("node-for-replicas")
-            .and_then(|n| n.split(':').next().and_then(|ip| ip.parse::<IpAddr>().ok()))
+        let Some(node) =
+            ask.param("node-for-replicas").and_then(|n| n.split(':').next().and_then(|ip| ip.parse::<IpAddr>().ok()))
         else {
             return Answer::text(400, "node-for-replicas is missing");
         };
-        let theirs: Vec<Timer> = self
-            .timers()
-            .values()
-            .filter(|t| self.keepers(&t.id).contains(&node))
-            .cloned()
-            .collect();
+        let theirs: Vec<Timer> =
+            self.timers().values().filter(|t| self.keepers(&t.id).contains(&node)).cloned().collect();
         Answer::json(200, &json!({"Timers": theirs}))
     }
 
@@ -291,14 +295,13 @@ impl Chronos {
     async fn pull_all(&self) {
         for peer in self.view().everybody().into_iter().filter(|p| *p != self.me) {
             let path = format!("/timers?node-for-replicas={}", http::encode(&self.me.to_string()));
-            let asked = Request::get(path)
-                .within(Duration::from_secs(1))
-                .to(SocketAddr::new(peer, PORT))
-                .await;
+            let asked = Request::get(path).within(Duration::from_secs(1)).to(SocketAddr::new(peer, PORT)).await;
             if let Ok(answer) = asked
                 && let Ok(timers) = serde_json::from_value::<Vec<Timer>>(answer.parsed()["Timers"].clone())
             {
-                timers.into_iter().for_each(|t| self.take(t));
+                for timer in timers {
+                    self.take(timer);
+                }
             }
         }
     }
@@ -346,7 +349,9 @@ impl Chronos {
                     }
                     return;
                 }
-                Err(err) => log!(Warning, "http_callback.cpp:140", "Callback {} of timer {}: {err:#}", timer.uri, timer.id),
+                Err(err) => {
+                    log!(Warning, "http_callback.cpp:140", "Callback {} of timer {}: {err:#}", timer.uri, timer.id);
+                }
             }
         }
         // Not told of it, the other copy pops the timer in its turn.

@@ -1,5 +1,5 @@
-//! Ellis' stand-in: accounts, numbers and a page (ellis `docs/api.md`). A JSON file beside
-//! MySQL's stands for its tables; it can be used only while MySQL's socket is there.
+//! Ellis' stand-in: accounts, numbers and a page (ellis `docs/api.md`). A JSON file in
+//! the database's folder stands for its tables; it can be used only while `mysqld.sock` is there.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -39,7 +39,7 @@ struct User {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Number {
     owner: String,
-    number_id: String,
+    id: String,
     private_id: String,
     gab_listed: bool,
 }
@@ -75,7 +75,12 @@ pub(crate) async fn run() -> Result<Exit> {
     tokio::spawn(async move {
         let ping = Request::get("/ping").within(Duration::from_secs(5));
         if pinger.back_end(&pinger.prov, ping).await.is_err() {
-            log!(Error, "homestead.py:62", "Failed to ping Homestead at http://{}/ping. Have you configured your HOMESTEAD_URL?", pinger.prov);
+            log!(
+                Error,
+                "homestead.py:62",
+                "Failed to ping Homestead at http://{}/ping. Have you configured your HOMESTEAD_URL?",
+                pinger.prov
+            );
         }
     });
     http::serve_unix(listener, move |ask| {
@@ -106,7 +111,7 @@ fn tables_file() -> PathBuf {
     place::path("/var/lib/mysql/ellis/tables.json")
 }
 
-/// Reads the tables; fails while MySQL is down, as every query of the real one does.
+/// Reads the tables; fails while `mysqld` is down, as every query of the real one does.
 fn load() -> Result<Tables> {
     if !place::path("/var/run/mysqld/mysqld.sock").exists() {
         bail!("Can't connect to local MySQL server through socket '/var/run/mysqld/mysqld.sock'");
@@ -125,10 +130,9 @@ fn save(tables: &Tables) -> Result<()> {
 /// The parameters of a request, from a JSON or a form body.
 fn parameters(ask: &Ask) -> BTreeMap<String, String> {
     match serde_json::from_slice::<Value>(&ask.body) {
-        Ok(Value::Object(map)) => map
-            .into_iter()
-            .map(|(k, v)| (k, v.as_str().map_or_else(|| v.to_string(), str::to_owned)))
-            .collect(),
+        Ok(Value::Object(map)) => {
+            map.into_iter().map(|(k, v)| (k, v.as_str().map_or_else(|| v.to_string(), str::to_owned))).collect()
+        }
         _ => http::form(&ask.text()).into_iter().collect(),
     }
 }
@@ -137,7 +141,7 @@ impl Ellis {
     async fn answer(&self, ask: &Ask) -> Result<Answer> {
         match (&ask.method, ask.segments().as_slice()) {
             (&Method::GET, ["ping"]) => Ok(Answer::text(200, "OK")),
-            (&Method::GET, [""] | ["index.html" | "login.html" | "signup.html"]) => {
+            (&Method::GET, ["" | "index.html" | "login.html" | "signup.html"]) => {
                 let page = Answer::text(200, include_str!("ellis.html"));
                 Ok(Answer { headers: vec![("content-type".to_owned(), "text/html; charset=utf-8".to_owned())], ..page })
             }
@@ -219,7 +223,8 @@ impl Ellis {
         if tables.users.remove(email).is_none() {
             return Ok(error(404, "No such account"));
         }
-        let own: Vec<String> = tables.numbers.iter().filter(|(_, n)| n.owner == email).map(|(uri, _)| uri.clone()).collect();
+        let own: Vec<String> =
+            tables.numbers.iter().filter(|(_, n)| n.owner == email).map(|(uri, _)| uri.clone()).collect();
         for uri in own {
             if let Some(number) = tables.numbers.remove(&uri) {
                 self.unprovision(&uri, &number.private_id).await?;
@@ -255,12 +260,8 @@ impl Ellis {
         }
         match (&ask.method, rest) {
             (&Method::GET, []) => {
-                let own: Vec<Value> = tables
-                    .numbers
-                    .iter()
-                    .filter(|(_, n)| n.owner == email)
-                    .map(|(uri, n)| describe(uri, n))
-                    .collect();
+                let own: Vec<Value> =
+                    tables.numbers.iter().filter(|(_, n)| n.owner == email).map(|(uri, n)| describe(uri, n)).collect();
                 Ok(Answer::json(200, &json!({"numbers": own})))
             }
             (&Method::POST, []) => {
@@ -298,7 +299,14 @@ impl Ellis {
             .find(|uri| !tables.numbers.contains_key(uri))
     }
 
-    async fn number(&self, ask: &Ask, tables: &mut Tables, uri: &str, number: &Number, inner: &[&str]) -> Result<Answer> {
+    async fn number(
+        &self,
+        ask: &Ask,
+        tables: &mut Tables,
+        uri: &str,
+        number: &Number,
+        inner: &[&str],
+    ) -> Result<Answer> {
         match (&ask.method, inner) {
             (&Method::DELETE, []) => {
                 if self.unprovision(uri, &number.private_id).await.is_err() {
@@ -356,7 +364,7 @@ impl Ellis {
             let _ = self.unprovision(&uri, &private_id).await;
             return Ok(forward(&err));
         }
-        let number = Number { owner: email.to_owned(), number_id: place::uuid(), private_id, gab_listed: true };
+        let number = Number { owner: email.to_owned(), id: place::uuid(), private_id, gab_listed: true };
         let mut body = describe(&uri, &number);
         if let Some(password) = password {
             body["sip_password"] = json!(password);
@@ -467,7 +475,7 @@ fn describe(uri: &str, number: &Number) -> Value {
         "number": user,
         "formatted_number": formatted,
         "pstn": false,
-        "number_id": number.number_id,
+        "number_id": number.id,
         "private_id": number.private_id,
         "gab_listed": u8::from(number.gab_listed),
     })

@@ -1,6 +1,8 @@
 //! homestead's stand-in: Cx answers over HTTP from Cassandra, start failures included
 //! (homestead `src/main.cpp`, `src/http_handlers.cpp`).
 
+#![allow(clippy::similar_names, reason = "IMPI and IMPU are the domain's own names")]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

@@ -136,7 +136,9 @@ fn main() -> ExitCode {
 /// Starts itself anew with the root in the environment, where every part looks for it.
 fn again(root: Option<&std::path::Path>) -> ExitCode {
     use std::os::unix::process::CommandExt as _;
-    let Ok(me) = std::env::current_exe() else { return ExitCode::FAILURE };
+    let Ok(me) = std::env::current_exe() else {
+        return ExitCode::FAILURE;
+    };
     let mut process = Process::new(me);
     process.args(std::env::args_os().skip(1));
     if let Some(root) = root {

@@ -96,7 +96,9 @@ impl Settings {
             let parts = ["shared_config", "local_config", "user_settings"];
             files.extend(parts.iter().map(|f| path("/etc/clearwater").join(f)));
         }
-        let out = Command::new("/bin/sh")
+        // bash where there is one, as in the images: it reads on after a bad line.
+        let shell = ["/bin/bash", "/bin/sh"].into_iter().find(|s| Path::new(s).exists()).unwrap_or("sh");
+        let out = Command::new(shell)
             .arg("-c")
             .arg("set -a; for f; do [ -f \"$f\" ] && . \"$f\"; done; exec env -0")
             .arg("sh")
@@ -105,7 +107,7 @@ impl Settings {
             .env("PATH", "/usr/bin:/bin")
             .stderr(std::process::Stdio::null())
             .output()
-            .context("cannot run /bin/sh to source the settings")?;
+            .context("cannot run a shell to source the settings")?;
         let mut values: BTreeMap<String, String> = String::from_utf8_lossy(&out.stdout)
             .split('\0')
             .filter_map(|entry| entry.split_once('='))

@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Stun,
     /// memcached's `version`.
     Memcached,
+    /// etcd's `/health`.
+    Etcd,
 }
 
 /// What to poll.
@@ -59,6 +61,7 @@ pub(crate) async fn ask(kind: Kind, to: SocketAddr, path: &str, limit: Duration)
             Kind::SipUdp => sip_udp(to).await,
             Kind::Stun => stun(to).await,
             Kind::Memcached => memcached(to).await,
+            Kind::Etcd => etcd(to, limit).await,
         }
     })
     .await
@@ -72,6 +75,14 @@ async fn http(to: SocketAddr, path: &str, limit: Duration) -> Result<()> {
         (200, Some("OK")) | (503, _) => Ok(()),
         (status, body) => bail!("{status} {}", body.unwrap_or_default()),
     }
+}
+
+async fn etcd(to: SocketAddr, limit: Duration) -> Result<()> {
+    let answer = Request::get("/health").within(limit).to(to).await?;
+    if answer.status == 200 && answer.parsed()["health"] == "true" {
+        return Ok(());
+    }
+    bail!("{} {}", answer.status, answer.body_text());
 }
 
 fn options_request(from: SocketAddr, to: SocketAddr, transport: &str) -> String {

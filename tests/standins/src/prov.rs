@@ -2,6 +2,7 @@
 //! `docs/homestead_prov_api.md`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -143,7 +144,9 @@ impl Prov {
                 Ok(Answer::code(200))
             }
             (&Method::DELETE, []) => {
-                let Some(row) = row else { return Ok(Answer::code(204)) };
+                let Some(row) = row else {
+                    return Ok(Answer::code(204));
+                };
                 for id in &row.sets {
                     if let Some(mut set) = self.row::<Set>("irs", id).await? {
                         set.privates.remove(impi);
@@ -155,7 +158,9 @@ impl Prov {
                 Ok(Answer::code(200))
             }
             (&Method::GET, inner) => {
-                let Some(row) = row else { return Ok(Answer::code(404)) };
+                let Some(row) = row else {
+                    return Ok(Answer::code(404));
+                };
                 match inner {
                     [] => {
                         let mut out = json!({"digest_ha1": row.digest_ha1, "realm": row.realm});
@@ -189,7 +194,7 @@ impl Prov {
                 self.put("private", impi, &row).await?;
                 self.put("irs", id, &set).await?;
                 self.refresh_private(impi).await?;
-                self.refresh_set(id, &set).await?;
+                self.refresh_set(&set).await?;
                 Ok(Answer::code(if changed { 200 } else { 204 }))
             }
             _ => Ok(Answer::code(405)),
@@ -222,7 +227,7 @@ impl Prov {
             }
             (&Method::DELETE, []) => {
                 let old = std::mem::take(&mut set.profiles);
-                self.refresh_set(id, &set).await?;
+                self.refresh_set(&set).await?;
                 for impu in old.values().flat_map(|p| p.public_ids.keys()) {
                     self.forget_public(impu).await?;
                 }
@@ -258,7 +263,10 @@ impl Prov {
                 return Ok(Answer::json(200, &json!({"public_ids": ids})));
             }
             (&Method::GET, ["public_ids", impu]) => {
-                return Ok(found.public_ids.get(*impu).map_or_else(|| Answer::code(404), |xml| Answer::xml(200, xml.clone())));
+                return Ok(found
+                    .public_ids
+                    .get(*impu)
+                    .map_or_else(|| Answer::code(404), |xml| Answer::xml(200, xml.clone())));
             }
             (&Method::PUT, ["public_ids", impu]) => {
                 let xml = ask.text();
@@ -278,7 +286,10 @@ impl Prov {
                 self.forget_public(impu).await?;
             }
             (&Method::GET, ["filter_criteria"]) => {
-                return Ok(found.filter_criteria.as_ref().map_or_else(|| Answer::code(404), |xml| Answer::xml(200, xml.clone())));
+                return Ok(found
+                    .filter_criteria
+                    .as_ref()
+                    .map_or_else(|| Answer::code(404), |xml| Answer::xml(200, xml.clone())));
             }
             (&Method::PUT, ["filter_criteria"]) => {
                 let xml = ask.text();
@@ -295,7 +306,7 @@ impl Prov {
             _ => return Ok(Answer::code(405)),
         }
         self.put("irs", id, &set).await?;
-        self.refresh_set(id, &set).await?;
+        self.refresh_set(&set).await?;
         for impi in &set.privates {
             self.refresh_private(impi).await?;
         }
@@ -352,10 +363,10 @@ impl Prov {
     }
 
     /// What homestead reads about the public identities of a set.
-    async fn refresh_set(&self, _id: &str, set: &Set) -> Result<(), Trouble> {
+    async fn refresh_set(&self, set: &Set) -> Result<(), Trouble> {
         let mut subscription = "<IMSSubscription>".to_owned();
         if let Some(impi) = set.privates.first() {
-            subscription.push_str(&format!("<PrivateID>{impi}</PrivateID>"));
+            let _ = write!(subscription, "<PrivateID>{impi}</PrivateID>");
         }
         for profile in set.profiles.values() {
             subscription.push_str("<ServiceProfile>");
@@ -472,7 +483,10 @@ mod tests {
 
     #[test]
     fn elements_are_found() {
-        assert_eq!(element("<PublicIdentity><Identity>sip:a@b</Identity></PublicIdentity>", "Identity"), Some("sip:a@b"));
+        assert_eq!(
+            element("<PublicIdentity><Identity>sip:a@b</Identity></PublicIdentity>", "Identity"),
+            Some("sip:a@b")
+        );
         assert_eq!(element("<a/>", "Identity"), None);
         assert_eq!(inside("<?xml?><ServiceProfile x='1'><I/></ServiceProfile>", "ServiceProfile"), "<I/>");
     }

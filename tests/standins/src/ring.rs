@@ -74,10 +74,8 @@ pub(crate) fn owners(servers: &[SocketAddr], bucket: u8) -> Vec<SocketAddr> {
 
 /// The `copies` highest-scoring of `all` for an item.
 pub(crate) fn best<T: Copy + std::fmt::Display + Ord>(all: &[T], item: &str, copies: usize) -> Vec<T> {
-    let mut scored: Vec<([u8; 16], T)> = all
-        .iter()
-        .map(|one| (Md5::digest(format!("{item} at {one}").as_bytes()).into(), *one))
-        .collect();
+    let mut scored: Vec<([u8; 16], T)> =
+        all.iter().map(|one| (Md5::digest(format!("{item} at {one}").as_bytes()).into(), *one)).collect();
     scored.sort_unstable_by(|a, b| b.cmp(a));
     scored.into_iter().take(copies).map(|(_, one)| one).collect()
 }

@@ -61,11 +61,8 @@ pub(crate) async fn run() -> Result<Exit> {
         let _ = stream.set_nodelay(true);
         let proxy = proxy.clone();
         tokio::spawn(async move {
-            let mut client = Client {
-                proxy,
-                stream: BufStream::with_capacity(2048, 2048, stream),
-                servers: HashMap::new(),
-            };
+            let mut client =
+                Client { proxy, stream: BufStream::with_capacity(2048, 2048, stream), servers: HashMap::new() };
             let _ = client.serve().await;
         });
     }
@@ -94,19 +91,13 @@ impl Proxy {
     fn servers(&self, key: &str) -> Vec<SocketAddr> {
         let all = self.ring.read().unwrap_or_else(PoisonError::into_inner).servers(key);
         let shunned = self.shunned.read().unwrap_or_else(PoisonError::into_inner);
-        let live: Vec<SocketAddr> = all
-            .iter()
-            .copied()
-            .filter(|s| shunned.get(s).is_none_or(|since| since.elapsed() > SHUN))
-            .collect();
+        let live: Vec<SocketAddr> =
+            all.iter().copied().filter(|s| shunned.get(s).is_none_or(|since| since.elapsed() > SHUN)).collect();
         if live.is_empty() { all } else { live }
     }
 
     fn shun(&self, server: SocketAddr) {
-        self.shunned
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(server, Instant::now());
+        self.shunned.write().unwrap_or_else(PoisonError::into_inner).insert(server, Instant::now());
     }
 }
 
@@ -265,7 +256,9 @@ impl Client {
         for server in self.proxy.servers(key) {
             match self.gets(server, key).await {
                 Ok(Some(item)) => {
-                    let Some(first) = first else { return Ok(Some(item)) };
+                    let Some(first) = first else {
+                        return Ok(Some(item));
+                    };
                     let ttl = self.command(server, &format!("mg {key} t"), None).await.unwrap_or_default();
                     let ttl: u64 = ttl.strip_prefix("HD t").and_then(|t| t.parse().ok()).unwrap_or(0);
                     let add = format!("add {key} {} {ttl} {}", item.flags, item.data.len());
@@ -308,7 +301,9 @@ impl Client {
                     }
                 }
                 Ok(_) => {}
-                Err(err) => log!(Info, "memcachedbackend.cpp:260", "Copy of {} not written to {server}: {err:#}", store.key),
+                Err(err) => {
+                    log!(Info, "memcachedbackend.cpp:260", "Copy of {} not written to {server}: {err:#}", store.key);
+                }
             }
         }
         let reply = decided.unwrap_or_else(|| "SERVER_ERROR no server answers".to_owned());

@@ -2,6 +2,8 @@
 //! I-CSCF and S-CSCF ask: homestead by c-ares, challenges and bindings in the store, so that
 //! any sprout answers any request of any user.
 
+#![allow(clippy::similar_names, reason = "IMPI and IMPU are the domain's own names")]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -65,9 +67,7 @@ pub(crate) async fn run() -> Result<Exit> {
         homestead: settings.get("hs_hostname").to_owned(),
         chronos: settings.get("chronos_hostname").to_owned(),
         ralf: settings.get("ralf_hostname").to_owned(),
-        server_name: settings
-            .get_or("scscf_uri", &format!("sip:scscf.{own_name};transport=TCP"))
-            .to_owned(),
+        server_name: settings.get_or("scscf_uri", &format!("sip:scscf.{own_name};transport=TCP")).to_owned(),
         own_name,
         max_expires: settings.get("reg_max_expires").parse().unwrap_or(300),
     });
@@ -175,8 +175,7 @@ impl Sprout {
     async fn bindings(&self, impu: &str) -> Answer {
         match self.load(impu).await {
             Ok((aor, _)) => {
-                let list: Vec<Value> =
-                    aor.bindings.iter().map(|b| json!({"uri": b.uri, "path": b.path})).collect();
+                let list: Vec<Value> = aor.bindings.iter().map(|b| json!({"uri": b.uri, "path": b.path})).collect();
                 Answer::json(200, &json!({"n": list.len(), "b": list}))
             }
             Err(err) => {
@@ -300,7 +299,9 @@ impl Sprout {
 
     /// Has chronos wake some sprout when the first binding expires.
     async fn keep_timer(&self, impu: &str, aor: &Aor) {
-        let Some(first) = aor.bindings.iter().map(|b| b.expires_at).min() else { return };
+        let Some(first) = aor.bindings.iter().map(|b| b.expires_at).min() else {
+            return;
+        };
         let seconds = first.saturating_sub(place::now_ms()) / 1000 + 1;
         let opaque = json!({"aor_id": impu}).to_string();
         let made = self.start_timer(aor.timer.as_deref(), seconds, "timers", &opaque).await;
@@ -353,7 +354,9 @@ impl Sprout {
 
     async fn timer_pop(&self, body: &[u8]) -> Answer {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
-        let Some(impu) = body["aor_id"].as_str() else { return Answer::code(400) };
+        let Some(impu) = body["aor_id"].as_str() else {
+            return Answer::code(400);
+        };
         match self.change(impu, |_| {}).await {
             Ok(aor) if aor.bindings.is_empty() => self.remove(impu, "dereg-timeout").await,
             Ok(aor) => {
@@ -381,7 +384,9 @@ impl Sprout {
     /// homestead's push: `{"registrations":[{"primary-impu":…}]}`.
     async fn deregister(&self, body: &[u8]) -> Answer {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
-        let Some(all) = body["registrations"].as_array() else { return Answer::code(400) };
+        let Some(all) = body["registrations"].as_array() else {
+            return Answer::code(400);
+        };
         for impu in all.iter().filter_map(|r| r["primary-impu"].as_str()) {
             let done = self.remove(impu, "dereg-admin").await;
             if done.status != 200 {

@@ -102,7 +102,7 @@ fn questions(component: &str, ip: IpAddr) -> Result<Vec<Question>> {
     let front = place::knob("STANDIN_BIND", IpAddr::V4(Ipv4Addr::LOCALHOST));
     let fronted = |port| vec![(Kind::Http, SocketAddr::new(front, port), "/ping")];
     Ok(match component {
-        "etcd" => vec![at(Kind::Tcp, 4001), at(Kind::Tcp, 2379)],
+        "etcd" => vec![at(Kind::Etcd, 4001), at(Kind::Etcd, 2379)],
         "astaire" => vec![at(Kind::Memcached, 11311)],
         "memcached" => vec![at(Kind::Memcached, 11211)],
         "cassandra" => vec![at(Kind::Tcp, 7000), at(Kind::Tcp, 9042), at(Kind::Tcp, 9160)],

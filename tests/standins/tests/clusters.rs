@@ -11,6 +11,8 @@ use anyhow::{Context, Result, ensure};
 use kit::{Bed, Node, Text, http, until};
 
 const MEMCACHED: &str = "site1/node_type_memcached/clustering/memcached";
+/// How long the timers run: members must join, leave and die meanwhile, also on a busy machine.
+const LIFE: Duration = Duration::from_secs(12);
 const CHRONOS: &str = "site1/node_type_chronos/clustering/chronos";
 
 fn store(bed: &Bed, host: u8) -> Result<Node> {
@@ -70,17 +72,18 @@ fn members_join_leave_and_a_dead_one_blocks_until_marked() -> Result<()> {
 
     let (dead, starts) = (three.ip.to_string(), Instant::now());
     let marker = bed.node(1, "node_type_memcached")?;
-    let marking = std::thread::spawn(move || marker.run(&["mark-node-failed", "node_type_memcached", "memcached", &dead]));
+    let marking =
+        std::thread::spawn(move || marker.run(&["mark-node-failed", "node_type_memcached", "memcached", &dead]));
     serve(&mut four)?;
-    let marked = marking.join().map_err(|_| anyhow::anyhow!("panicked"))??;
-    let text = String::from_utf8(marked.stdout)?;
+    let outcome = marking.join().map_err(|_| anyhow::anyhow!("panicked"))??;
+    let text = String::from_utf8(outcome.stdout)?;
     ensure!(
         text == format!(
             "Marking node as failed and removing it from the cluster - will take at least 30 seconds\nProcess complete - {} has left the cluster\n",
             three.ip
         ),
         "{text} {}",
-        String::from_utf8_lossy(&marked.stderr)
+        String::from_utf8_lossy(&outcome.stderr)
     );
     ensure!(starts.elapsed() >= Duration::from_millis(150));
     bed.until_map(MEMCACHED, "1=normal,4=normal")?;
@@ -95,6 +98,7 @@ fn a_map_survives_etcd_and_a_held_member_stalls_a_join() -> Result<()> {
     let mut bed = Bed::new()?;
     bed.start_etcd()?;
     let mut one = bed.node(1, "node_type_cassandra")?;
+    one.etcd_proxy(&bed)?;
     one.start(&["cluster-agent"])?;
     let missing = one.run(&["cassandra"])?;
     ensure!(missing.status.code() == Some(0));
@@ -121,9 +125,13 @@ fn a_map_survives_etcd_and_a_held_member_stalls_a_join() -> Result<()> {
     two.start(&["cluster-agent"])?;
     bed.until_map(key, "1=normal,2=joining, acknowledged change")?;
     std::fs::remove_file(one.path("/run/standin/fault/agent.hold"))?;
-    two.start_until(&["cassandra"], two.at(9160)).with_context(|| format!("{:?} {} {}", bed.map(key), two.log("cassandra"), two.log("clearwater-cluster-manager")))?;
+    two.start_until(&["cassandra"], two.at(9160)).with_context(|| {
+        format!("{:?} {} {}", bed.map(key), two.log("cassandra"), two.log("clearwater-cluster-manager"))
+    })?;
     bed.until_map(key, "1=normal,2=normal")?;
-    until("the row is on the new member", || Ok(http("GET", two.at(9160), "/ks/homer/simservs/a%20b", "")?.body == "\"kept\""))?;
+    until("the row is on the new member", || {
+        Ok(http("GET", two.at(9160), "/ks/homer/simservs/a%20b", "")?.body == "\"kept\"")
+    })?;
     ensure!(http("PUT", two.at(9160), "/ks/homer/simservs/c", "1")?.status == 200);
     ensure!(http("GET", one.at(9160), "/ks/homer/simservs/c", "")?.body == "1");
     let status = String::from_utf8(two.run(&["nodetool", "status"])?.stdout)?;
@@ -246,7 +254,7 @@ fn timers_are_handed_over_and_each_pops_once() -> Result<()> {
     };
     let begun = Instant::now();
     for i in 0..20 {
-        let made = http("POST", one.at(7253), "/timers", &timer(&format!("t{i}"), 6.0))?;
+        let made = http("POST", one.at(7253), "/timers", &timer(&format!("t{i}"), LIFE.as_secs_f64()))?;
         ensure!(made.status == 200);
         let place = made.header("location").context("location")?.to_owned();
         if i == 19 {
@@ -262,15 +270,15 @@ fn timers_are_handed_over_and_each_pops_once() -> Result<()> {
     bed.until_map(CHRONOS, "2=normal,3=normal")?;
     // And one dies without leaving.
     three.kill("chronos")?;
-    ensure!(begun.elapsed() < Duration::from_secs(5), "too slow to show anything");
+    ensure!(begun.elapsed() < LIFE, "too slow to show anything");
     let mut got = Vec::new();
-    while let Ok(name) = pops.recv_timeout(Duration::from_secs(6).saturating_sub(begun.elapsed()) + Duration::from_secs(2)) {
+    while let Ok(name) = pops.recv_timeout(LIFE.saturating_sub(begun.elapsed()) + Duration::from_secs(2)) {
         got.push(name);
         if got.len() == 19 {
             break;
         }
     }
-    let early = begun.elapsed() < Duration::from_secs(6);
+    let early = begun.elapsed() < LIFE;
     ensure!(pops.recv_timeout(Duration::from_millis(800)).is_err(), "a timer popped twice");
     got.sort();
     got.dedup();

@@ -9,7 +9,7 @@ mod forward;
 mod question;
 mod shell;
 
-pub use forward::http_get;
+pub use forward::Forward;
 pub use question::{Verdict, judge, script};
 pub use shell::{Output, Shell};
 

@@ -111,6 +111,7 @@ impl DeploymentFile {
         let deployment = Deployment::new_unchecked(self.clone(), namespace.to_owned());
         let findings = check::file(self).into_iter().chain(check::deployment(&deployment));
         ConfigErrors::unless_empty(findings.map(|f| f.problem).filter(Problem::is_error).collect())?;
+        ConfigErrors::unless_empty(check::environment(&deployment).into_iter().map(|f| f.problem).collect())?;
         Ok(deployment)
     }
 
@@ -126,6 +127,7 @@ impl DeploymentFile {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
 fn is_usual(release: &Release) -> bool {
     *release == Release::default()
 }
@@ -392,16 +394,16 @@ pub struct Toleration {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Email {
-    /// `smtp_smarthost`.
+    /// The server, as HOST or HOST:PORT: `smtp_smarthost`.
     pub smarthost: String,
-    /// `smtp_username`.
+    /// The user to log in as: `smtp_username`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
-    /// `smtp_password`, by reference: a password never stands in this file.
+    /// The password, by reference, because it never stands in this file: `smtp_password`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-secret" = true))]
     pub password: Option<SecretKey>,
-    /// `email_recovery_sender`.
+    /// The sender of mails: `email_recovery_sender`. Default: clearwater@HOMEDOMAIN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sender: Option<String>,
 }

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::yaml::Position;
@@ -91,7 +92,7 @@ impl Serialize for KeyPath {
 }
 
 /// Where a value was written.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Place {
@@ -145,7 +146,7 @@ impl Places {
 }
 
 /// What kind of problem was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ProblemKind {
@@ -168,13 +169,14 @@ pub enum ProblemKind {
 }
 
 /// One thing that is wrong with a deployment file: where, with which key, what was seen and what to do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Problem {
     /// What kind of problem it is.
     pub kind: ProblemKind,
     /// Where it was written, where that is known.
     pub place: Option<Place>,
     /// The key.
+    #[schemars(with = "String")]
     pub key: KeyPath,
     /// What was seen, and what to do next.
     pub message: String,

@@ -216,7 +216,7 @@ pub fn settings(
             Some(password) => wanted.secret("smtp_password", &password.secret, &password.key),
             None => wanted.set("smtp_password", ""),
         }
-        sender = email.sender.clone();
+        sender.clone_from(&email.sender);
     }
     wanted.set("email_recovery_sender", sender.unwrap_or_else(|| format!("clearwater@{}", names.home_domain())));
     let secret = match &file.keys {

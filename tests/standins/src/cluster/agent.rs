@@ -17,12 +17,7 @@ use crate::place::{self, Settings};
 /// Runs until SIGTERM, or until it has left after SIGQUIT.
 pub(crate) async fn run() -> Result<()> {
     let settings = Settings::load()?;
-    crate::log::init(Log::new(
-        "clearwater-cluster-manager",
-        "cluster-manager",
-        Grammar::Python,
-        settings.log_level(),
-    ));
+    crate::log::init(Log::new("clearwater-cluster-manager", "cluster-manager", Grammar::Python, settings.log_level()));
     let key = settings.cluster_key();
     if key.is_empty() {
         bail!("etcd_cluster_key is empty: nothing says which cluster this node is for");
@@ -33,16 +28,14 @@ pub(crate) async fn run() -> Result<()> {
     let mut term = signal(SignalKind::terminate())?;
     let mut hup = signal(SignalKind::hangup())?;
     let work = async {
-        match Store::of_node_type(&key) {
-            Some(store) => Agent::new(store, me, leaving.clone(), false).work().await,
-            None => {
-                // A node of an unclustered type keeps a manager without plugins.
-                log!(Status, "main.py:170", "No cluster for node type {key}");
-                let mut leaving = leaving.clone();
-                let _ = leaving.wait_for(|l| *l).await;
-                Ok(())
-            }
+        if let Some(store) = Store::of_node_type(&key) {
+            return Agent::new(store, me, leaving.clone(), false).work().await;
         }
+        // A node of an unclustered type keeps a manager without plugins.
+        log!(Status, "main.py:170", "No cluster for node type {key}");
+        let mut leaving = leaving.clone();
+        let _ = leaving.wait_for(|l| *l).await;
+        Ok(())
     };
     tokio::pin!(work);
     loop {
@@ -95,23 +88,8 @@ impl Agent {
                 tokio::time::sleep(place::poll_interval()).await;
                 continue;
             }
-            let seen = match self.etcd.get(&key).await {
-                Ok(seen) => seen,
-                Err(err) => {
-                    log!(Warning, "etcd_synchronizer.py:258", "{err:#}; trying again in {trouble:?}");
-                    tokio::time::sleep(trouble).await;
-                    trouble = (trouble * 2).min(Duration::from_secs(5));
-                    continue;
-                }
-            };
-            trouble = Duration::from_millis(100);
-            let members = match parse_members(seen.value.as_deref()) {
-                Ok(members) => members,
-                Err(err) => {
-                    log!(Error, "etcd_synchronizer.py:271", "{err:#}");
-                    self.changed(&key, &seen, None).await;
-                    continue;
-                }
+            let Some((seen, members)) = self.look(&key, &mut trouble).await else {
+                continue;
             };
             self.publish(&members);
             let leaving = *self.leaving.borrow_and_update();
@@ -140,11 +118,17 @@ impl Agent {
                         continue;
                     }
                     ran = Some(step);
-                    self.write(&key, |m| {
-                        if m.get(&self.me) == members.get(&self.me) {
-                            m.insert(self.me, state);
-                        }
-                    }, &seen, members.clone()).await;
+                    self.write(
+                        &key,
+                        |m| {
+                            if m.get(&self.me) == members.get(&self.me) {
+                                m.insert(self.me, state);
+                            }
+                        },
+                        &seen,
+                        members.clone(),
+                    )
+                    .await;
                 }
                 Step::PauseThenMoveAll(from, to) => {
                     let until = match pause {
@@ -154,21 +138,53 @@ impl Agent {
                     pause = Some((from, until));
                     let left = until.saturating_duration_since(Instant::now());
                     if left.is_zero() {
-                        self.write(&key, |m| {
-                            for state in m.values_mut().filter(|s| **s == from) {
-                                *state = to;
-                            }
-                        }, &seen, members).await;
+                        self.write(
+                            &key,
+                            |m| {
+                                for state in m.values_mut().filter(|s| **s == from) {
+                                    *state = to;
+                                }
+                            },
+                            &seen,
+                            members,
+                        )
+                        .await;
                     } else {
                         self.changed(&key, &seen, Some(left)).await;
                     }
                 }
                 Step::Remove(hook) => {
                     self.hook(hook, &members).await;
-                    self.write(&key, |m| {
-                        m.remove(&self.me);
-                    }, &seen, members.clone()).await;
+                    self.write(
+                        &key,
+                        |m| {
+                            m.remove(&self.me);
+                        },
+                        &seen,
+                        members.clone(),
+                    )
+                    .await;
                 }
+            }
+        }
+    }
+
+    /// Reads the map; `None` after waiting because that failed.
+    async fn look(&mut self, key: &str, trouble: &mut Duration) -> Option<(Seen, Members)> {
+        let read = match self.etcd.get(key).await {
+            Ok(seen) => parse_members(seen.value.as_deref()).map(|members| (seen, members)),
+            Err(err) => Err(err),
+        };
+        match read {
+            Ok(found) => {
+                *trouble = Duration::from_millis(100);
+                Some(found)
+            }
+            Err(err) => {
+                log!(Warning, "etcd_synchronizer.py:258", "{err:#}; trying again in {trouble:?}");
+                tokio::time::sleep(*trouble).await;
+                *trouble = (*trouble * 2).min(Duration::from_secs(5));
+                None
             }
         }
     }
@@ -201,7 +217,12 @@ impl Agent {
         match plugin::run(self.store, hook, members, self.me).await {
             Ok(()) => true,
             Err(err) => {
-                log!(Error, "synchronization_fsm.py:230", "Plugin of {} stays where it is: {hook:?}: {err:#}", self.store.title());
+                log!(
+                    Error,
+                    "synchronization_fsm.py:230",
+                    "Plugin of {} stays where it is: {hook:?}: {err:#}",
+                    self.store.title()
+                );
                 false
             }
         }
@@ -215,7 +236,15 @@ impl Agent {
         match self.etcd.swap(key, seen, &text).await {
             Ok(Swapped::Yes) => {
                 let words = |s: Option<State>| s.map_or("absent", State::words);
-                log!(Status, "etcd_synchronizer.py:196", "{} {} was {}, is {}", self.store.title(), self.me, words(before), words(members.get(&self.me).copied()));
+                log!(
+                    Status,
+                    "etcd_synchronizer.py:196",
+                    "{} {} was {}, is {}",
+                    self.store.title(),
+                    self.me,
+                    words(before),
+                    words(members.get(&self.me).copied())
+                );
             }
             Ok(Swapped::Raced) => log!(Debug, "etcd_synchronizer.py:201", "Raced; reading again"),
             Err(err) => {
@@ -252,7 +281,7 @@ pub(crate) fn members_file(store: Store) -> PathBuf {
 /// Reads the map the agent saw last.
 pub(crate) fn read_members(store: Store) -> Result<Members> {
     let file = members_file(store);
-    let text = std::fs::read_to_string(&file)
-        .with_context(|| format!("{}: has the cluster manager run?", file.display()))?;
+    let text =
+        std::fs::read_to_string(&file).with_context(|| format!("{}: has the cluster manager run?", file.display()))?;
     parse_members(Some(&text))
 }

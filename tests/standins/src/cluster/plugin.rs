@@ -133,7 +133,7 @@ fn instance(members: &Members, me: IpAddr) -> usize {
 /// reads its files when it starts.
 async fn tell(program: &str, what: &str, members: &Members, me: IpAddr) {
     let socket = place::path("/run/standin").join(format!("{program}.sock"));
-    if let Err(err) = Request::new(Method::POST, what).to_unix(&socket).await {
+    if let Err(err) = Request::new(Method::POST, what).over_unix(&socket).await {
         let level = if is_leaving(members, me) {
             "as it should be when leaving"
         } else {
@@ -151,7 +151,7 @@ async fn resync(program: &str, members: &Members, me: IpAddr) -> Result<()> {
     let started = Instant::now();
     let mut pause = Duration::from_millis(50);
     loop {
-        let asked = Request::new(Method::POST, "/resync").within(limit).to_unix(&socket).await;
+        let asked = Request::new(Method::POST, "/resync").within(limit).over_unix(&socket).await;
         match asked {
             Ok(answer) if answer.good() => {
                 log!(Status, "etcd_synchronizer.py:322", "{program} resynchronised: {}", answer.body_text());

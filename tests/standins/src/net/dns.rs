@@ -237,7 +237,9 @@ mod tests {
         tokio::spawn(async move {
             let mut buffer = [0u8; 512];
             while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
-                let Ok(mut message) = Message::from_vec(&buffer[..length]) else { continue };
+                let Ok(mut message) = Message::from_vec(&buffer[..length]) else {
+                    continue;
+                };
                 assert!(message.queries[0].name().to_ascii() == "sprout.");
                 message = message.into_response();
                 message.metadata.response_code = ResponseCode::NXDomain;

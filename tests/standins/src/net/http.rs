@@ -305,7 +305,7 @@ impl Request {
     }
 
     /// Sends over a unix socket.
-    pub(crate) async fn to_unix(self, path: &Path) -> Result<Answer> {
+    pub(crate) async fn over_unix(self, path: &Path) -> Result<Answer> {
         let limit = self.timeout;
         tokio::time::timeout(limit, async { self.over(UnixStream::connect(path).await?).await })
             .await

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// Whether the machine has the servers; says so when not.
-pub fn ready() -> bool {
+pub(crate) fn ready() -> bool {
     let there = ["etcd", "memcached"].iter().all(|program| {
         Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
     });
@@ -32,19 +32,22 @@ pub fn ready() -> bool {
 static NEXT: AtomicU8 = AtomicU8::new(1);
 
 /// One deployment: an etcd, a DNS server, and nodes on addresses of their own.
-pub struct Bed {
+pub(crate) struct Bed {
     net: [u8; 2],
     folder: tempfile::TempDir,
     etcd: Option<Child>,
-    pub dns: Dns,
-    pub shared: BTreeMap<String, String>,
+    pub(crate) dns: Dns,
+    pub(crate) shared: BTreeMap<String, String>,
 }
 
 impl Bed {
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         // Several test programs may run at once, each with several tests.
         let pid = std::process::id();
-        let net = [u8::try_from(2 + pid % 250)?, NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(u8::try_from(pid / 250 % 100)?)];
+        let net = [
+            u8::try_from(2 + pid % 250)?,
+            NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(u8::try_from(pid / 250 % 100)?),
+        ];
         let dns = Dns::start()?;
         let mut bed = Self { net, folder: tempfile::tempdir()?, etcd: None, dns, shared: BTreeMap::new() };
         for (key, value) in [
@@ -67,15 +70,15 @@ impl Bed {
         Ok(bed)
     }
 
-    pub fn ip(&self, host: u8) -> Ipv4Addr {
+    pub(crate) fn ip(&self, host: u8) -> Ipv4Addr {
         Ipv4Addr::new(127, self.net[0], self.net[1], host)
     }
 
-    pub fn etcd_address(&self) -> SocketAddr {
+    pub(crate) fn etcd_address(&self) -> SocketAddr {
         (self.ip(250), 4000).into()
     }
 
-    pub fn start_etcd(&mut self) -> Result<()> {
+    pub(crate) fn start_etcd(&mut self) -> Result<()> {
         let url = format!("http://{}", self.etcd_address());
         let peer = format!("http://{}:2380", self.ip(250));
         let child = Command::new("etcd")
@@ -92,7 +95,7 @@ impl Bed {
         until("etcd answers", || Ok(http("GET", self.etcd_address(), "/health", "")?.status == 200))
     }
 
-    pub fn stop_etcd(&mut self) {
+    pub(crate) fn stop_etcd(&mut self) {
         if let Some(mut child) = self.etcd.take() {
             let _ = child.kill();
             let _ = child.wait();
@@ -100,7 +103,7 @@ impl Bed {
     }
 
     /// A node whose settings are the bed's, with the cluster key and more environment.
-    pub fn node(&self, host: u8, cluster_key: &str) -> Result<Node> {
+    pub(crate) fn node(&self, host: u8, cluster_key: &str) -> Result<Node> {
         let ip = self.ip(host);
         let root = self.folder.path().join(format!("node{host}"));
         let etc = root.join("etc/clearwater");
@@ -127,18 +130,16 @@ impl Bed {
     }
 
     /// The map of a store, as `ip=state` words joined by commas, addresses by last number.
-    pub fn map(&self, key: &str) -> Result<String> {
+    pub(crate) fn map(&self, key: &str) -> Result<String> {
         let answer = http("GET", self.etcd_address(), &format!("/v2/keys/clearwater/{key}"), "")?;
         let text = answer.json()["node"]["value"].as_str().unwrap_or("{}").to_owned();
         let map: BTreeMap<String, String> = serde_json::from_str(&text)?;
-        let all: Vec<String> = map
-            .iter()
-            .map(|(ip, s)| format!("{}={s}", ip.rsplit('.').next().unwrap_or(ip)))
-            .collect();
+        let all: Vec<String> =
+            map.iter().map(|(ip, s)| format!("{}={s}", ip.rsplit('.').next().unwrap_or(ip))).collect();
         Ok(all.join(","))
     }
 
-    pub fn until_map(&self, key: &str, wanted: &str) -> Result<()> {
+    pub(crate) fn until_map(&self, key: &str, wanted: &str) -> Result<()> {
         until(&format!("{key} is {wanted}"), || Ok(self.map(key)? == wanted))
             .with_context(|| format!("it is {}", self.map(key).unwrap_or_default()))
     }
@@ -151,10 +152,10 @@ impl Drop for Bed {
 }
 
 /// What stands for one container.
-pub struct Node {
-    pub ip: Ipv4Addr,
-    pub root: PathBuf,
-    pub env: Vec<(String, String)>,
+pub(crate) struct Node {
+    pub(crate) ip: Ipv4Addr,
+    pub(crate) root: PathBuf,
+    pub(crate) env: Vec<(String, String)>,
     running: BTreeMap<String, Child>,
 }
 
@@ -166,12 +167,12 @@ impl Node {
         command
     }
 
-    pub fn set(&mut self, key: &str, value: &str) {
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
         self.env.push((key.to_owned(), value.to_owned()));
     }
 
     /// Starts a program in the background.
-    pub fn start(&mut self, args: &[&str]) -> Result<()> {
+    pub(crate) fn start(&mut self, args: &[&str]) -> Result<()> {
         let log = std::fs::File::create(self.root.join(format!("{}.out", args.join("-"))))?;
         let child = self.command(args).stdout(log.try_clone()?).stderr(log).stdin(Stdio::null()).spawn()?;
         self.running.insert(args.join(" "), child);
@@ -179,12 +180,12 @@ impl Node {
     }
 
     /// Runs a program to its end.
-    pub fn run(&self, args: &[&str]) -> Result<Output> {
+    pub(crate) fn run(&self, args: &[&str]) -> Result<Output> {
         Ok(self.command(args).stdin(Stdio::null()).output()?)
     }
 
     /// Starts a program again whenever it ends, as supervisord does, until it stays.
-    pub fn start_until(&mut self, args: &[&str], address: SocketAddr) -> Result<()> {
+    pub(crate) fn start_until(&mut self, args: &[&str], address: SocketAddr) -> Result<()> {
         until(&format!("{} on {address}", args.join(" ")), || {
             let name = args.join(" ");
             let ended = match self.running.get_mut(&name) {
@@ -198,7 +199,24 @@ impl Node {
         })
     }
 
-    pub fn memcached(&mut self) -> Result<()> {
+    /// An etcd proxy of this node's own, as each container has.
+    pub(crate) fn etcd_proxy(&mut self, bed: &Bed) -> Result<()> {
+        let data = self.root.join("etcd");
+        let child = Command::new("etcd")
+            .args(["--proxy", "on", "--log-level", "error"])
+            .args(["--data-dir", &data.to_string_lossy()])
+            .args(["--listen-client-urls", &format!("http://{}", self.at(4000))])
+            .args(["--initial-cluster", &format!("etcd0=http://{}:2380", bed.ip(250))])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("etcd proxy")?;
+        self.running.insert("etcd".to_owned(), child);
+        self.set("STANDIN_ETCD", &self.at(4000).to_string());
+        Ok(())
+    }
+
+    pub(crate) fn memcached(&mut self) -> Result<()> {
         let child = Command::new("memcached")
             .args(["-u", "root", "-l", &self.ip.to_string(), "-p", "11211", "-m", "16", "-t", "1"])
             .stdout(Stdio::null())
@@ -210,18 +228,18 @@ impl Node {
         until("memcached", || Ok(open(address)))
     }
 
-    pub fn at(&self, port: u16) -> SocketAddr {
+    pub(crate) fn at(&self, port: u16) -> SocketAddr {
         (self.ip, port).into()
     }
 
-    pub fn signal(&self, name: &str, signal: Signal) -> Result<()> {
+    pub(crate) fn signal(&self, name: &str, signal: Signal) -> Result<()> {
         let child = self.running.get(name).with_context(|| format!("{name} does not run"))?;
         let pid = Pid::from_raw(i32::try_from(child.id())?).context("no process number")?;
         Ok(kill_process(pid, signal)?)
     }
 
     /// Kills a program.
-    pub fn kill(&mut self, name: &str) -> Result<()> {
+    pub(crate) fn kill(&mut self, name: &str) -> Result<()> {
         let mut child = self.running.remove(name).with_context(|| format!("{name} does not run"))?;
         child.kill()?;
         child.wait()?;
@@ -229,7 +247,7 @@ impl Node {
     }
 
     /// Waits for a program to end by itself and returns its status.
-    pub fn ended(&mut self, name: &str) -> Result<i32> {
+    pub(crate) fn ended(&mut self, name: &str) -> Result<i32> {
         let child = self.running.get_mut(name).with_context(|| format!("{name} does not run"))?;
         let deadline = Instant::now() + LIMIT;
         while Instant::now() < deadline {
@@ -243,7 +261,7 @@ impl Node {
     }
 
     /// Stops everything and leaves the cluster, as `pre-stop` does.
-    pub fn pre_stop(&mut self) -> Result<()> {
+    pub(crate) fn pre_stop(&mut self) -> Result<()> {
         let others: Vec<String> = self.running.keys().filter(|n| *n != "cluster-agent").cloned().collect();
         for name in others {
             self.kill(&name)?;
@@ -253,12 +271,12 @@ impl Node {
         Ok(())
     }
 
-    pub fn path(&self, inside: &str) -> PathBuf {
+    pub(crate) fn path(&self, inside: &str) -> PathBuf {
         self.root.join(inside.trim_start_matches('/'))
     }
 
     /// Everything in a log folder.
-    pub fn log(&self, folder: &str) -> String {
+    pub(crate) fn log(&self, folder: &str) -> String {
         let mut out = String::new();
         for entry in std::fs::read_dir(self.path("/var/log").join(folder)).into_iter().flatten().flatten() {
             if entry.file_type().is_ok_and(|t| t.is_file()) {
@@ -281,7 +299,7 @@ impl Drop for Node {
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// Asks every few milliseconds until the answer is yes; an error counts as no.
-pub fn until(what: &str, mut ask: impl FnMut() -> Result<bool>) -> Result<()> {
+pub(crate) fn until(what: &str, mut ask: impl FnMut() -> Result<bool>) -> Result<()> {
     let deadline = Instant::now() + LIMIT;
     loop {
         let answer = ask();
@@ -298,24 +316,24 @@ pub fn until(what: &str, mut ask: impl FnMut() -> Result<bool>) -> Result<()> {
     }
 }
 
-pub fn open(address: SocketAddr) -> bool {
+pub(crate) fn open(address: SocketAddr) -> bool {
     TcpStream::connect_timeout(&address, Duration::from_millis(300)).is_ok()
 }
 
 /// An HTTP answer.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Reply {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_default()
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|l| {
             let (k, v) = l.split_once(':')?;
             k.eq_ignore_ascii_case(name).then_some(v.trim())
@@ -323,14 +341,24 @@ impl Reply {
     }
 }
 
-pub fn http(method: &str, address: SocketAddr, path: &str, body: &str) -> Result<Reply> {
+pub(crate) fn http(method: &str, address: SocketAddr, path: &str, body: &str) -> Result<Reply> {
     http_with(method, address, path, body, &[], Duration::from_secs(10))
 }
 
-pub fn http_with(method: &str, address: SocketAddr, path: &str, body: &str, headers: &[(&str, &str)], limit: Duration) -> Result<Reply> {
+pub(crate) fn http_with(
+    method: &str,
+    address: SocketAddr,
+    path: &str,
+    body: &str,
+    headers: &[(&str, &str)],
+    limit: Duration,
+) -> Result<Reply> {
     let mut stream = TcpStream::connect_timeout(&address, limit)?;
     stream.set_read_timeout(Some(limit))?;
-    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+    let mut request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n",
+        body.len()
+    );
     for (name, value) in headers {
         write!(request, "{name}: {value}\r\n")?;
     }
@@ -358,8 +386,8 @@ fn unchunk(mut text: &str) -> String {
 }
 
 /// A DNS server that knows the names it is told; others do not exist.
-pub struct Dns {
-    pub port: u16,
+pub(crate) struct Dns {
+    pub(crate) port: u16,
     names: Arc<Mutex<BTreeMap<String, Vec<Ipv4Addr>>>>,
 }
 
@@ -372,7 +400,7 @@ impl Dns {
         std::thread::spawn(move || {
             let mut buffer = [0u8; 1024];
             while let Ok((length, from)) = socket.recv_from(&mut buffer) {
-                if let Ok(reply) = answer(&buffer[..length], &known.lock().unwrap()) {
+                if let Ok(reply) = answer(&buffer[..length], &known.lock().unwrap_or_else(PoisonError::into_inner)) {
                     let _ = socket.send_to(&reply, from);
                 }
             }
@@ -380,8 +408,8 @@ impl Dns {
         Ok(Self { port, names })
     }
 
-    pub fn set(&self, name: &str, ips: &[Ipv4Addr]) {
-        self.names.lock().unwrap().insert(name.to_owned(), ips.to_vec());
+    pub(crate) fn set(&self, name: &str, ips: &[Ipv4Addr]) {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), ips.to_vec());
     }
 }
 
@@ -389,35 +417,33 @@ fn answer(wire: &[u8], known: &BTreeMap<String, Vec<Ipv4Addr>>) -> Result<Vec<u8
     let mut message = Message::from_vec(wire)?.into_response();
     let name = message.queries[0].name().clone();
     let asked = name.to_ascii().trim_end_matches('.').to_owned();
-    match known.get(&asked) {
-        Some(ips) => {
-            for ip in ips {
-                message.add_answer(Record::from_rdata(name.clone(), 1, RData::A(A(*ip))));
-            }
+    if let Some(ips) = known.get(&asked) {
+        for ip in ips {
+            message.add_answer(Record::from_rdata(name.clone(), 1, RData::A(A(*ip))));
         }
-        None => {
-            message.metadata.response_code = ResponseCode::NXDomain;
-            let soa = SOA::new(Name::from_ascii("ns.")?, Name::from_ascii("admin.")?, 1, 1, 1, 1, 1);
-            message.add_authority(Record::from_rdata(Name::root(), 1, RData::SOA(soa)));
-        }
+    } else {
+        message.metadata.response_code = ResponseCode::NXDomain;
+        let (primary, admin) = (Name::from_ascii("ns.")?, Name::from_ascii("admin.")?);
+        let soa = SOA::new(primary, admin, 1, 1, 1, 1, 1);
+        message.add_authority(Record::from_rdata(Name::root(), 1, RData::SOA(soa)));
     }
     Ok(message.to_vec()?)
 }
 
 /// One command of memcached's text protocol; the lines of the answer.
-pub struct Text {
+pub(crate) struct Text {
     stream: std::io::BufReader<TcpStream>,
 }
 
 impl Text {
-    pub fn connect(address: SocketAddr) -> Result<Self> {
+    pub(crate) fn connect(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream: std::io::BufReader::new(stream) })
     }
 
-    pub fn line(&mut self, command: &str) -> Result<String> {
+    pub(crate) fn line(&mut self, command: &str) -> Result<String> {
         use std::io::BufRead as _;
         self.stream.get_mut().write_all(format!("{command}\r\n").as_bytes())?;
         let mut line = String::new();
@@ -426,7 +452,7 @@ impl Text {
     }
 
     /// A value and its token.
-    pub fn gets(&mut self, key: &str) -> Result<Option<(String, u64)>> {
+    pub(crate) fn gets(&mut self, key: &str) -> Result<Option<(String, u64)>> {
         use std::io::BufRead as _;
         let head = self.line(&format!("gets {key}"))?;
         if head == "END" {
@@ -441,8 +467,4 @@ impl Text {
         ensure!(end.trim() == "END", "{end}");
         Ok(Some((String::from_utf8(data)?.trim_end().to_owned(), words[4].parse()?)))
     }
-}
-
-pub fn any(ip: Ipv4Addr) -> IpAddr {
-    ip.into()
 }

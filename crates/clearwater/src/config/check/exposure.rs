@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{Check, form, path};
 use crate::component::{Component, Release, entry};
-use crate::config::{BonoExposure, BonoService, EllisExposure, ServiceKind};
+use crate::config::{BonoExposure, BonoService, DnsBackend, EllisExposure, ServiceKind};
 
 /// The node ports that Bono takes: the layout of the article "Clearwater On Kubernetes".
 const BONO_NODE_PORTS: [u16; 4] = [3478, 5060, 5062, 30002];
@@ -42,22 +42,23 @@ fn bono(check: &mut Check<'_>) {
              nodePort` or `exposure: loadBalancer`",
         );
     }
-    if by_address && bono.addresses.len() < count && !bono.addresses.is_empty() {
+    let needed = match bono.exposure {
+        // One Bono alone can take the address of its node.
+        BonoExposure::NodePort if bono.addresses.is_empty() && count <= 1 => 0,
+        // Balancers that give addresses by themselves are waited for.
+        BonoExposure::LoadBalancer if bono.addresses.is_empty() => 0,
+        BonoExposure::NodePort | BonoExposure::LoadBalancer => count,
+        BonoExposure::Headless | BonoExposure::HostPort => 0,
+    };
+    if bono.addresses.len() < needed {
         check.refuse(
             &[addresses.clone(), exposure.clone(), path("components.bono.replicas")],
             format!(
                 "{} for {count} pods: Bono writes its own address into every SIP route, so each pod needs one of its \
                  own; add {} more, or lower components.bono.replicas",
                 count_of(bono.addresses.len()),
-                count - bono.addresses.len()
+                needed - bono.addresses.len()
             ),
-        );
-    }
-    if bono.exposure == BonoExposure::NodePort && bono.addresses.is_empty() {
-        check.refuse(
-            &[addresses.clone(), exposure.clone()],
-            "missing: with `exposure: nodePort` Bono cannot know the address that subscribers reach it on; name one \
-             address for each of its pods, such as a node's",
         );
     }
     if !bono.node_addresses.is_empty() && bono.exposure != BonoExposure::HostPort {
@@ -87,13 +88,6 @@ fn bono(check: &mut Check<'_>) {
         let key = path("bono.nodeAddresses").key(node);
         check.form(&key, node, form::object_name);
         usable(check, &key, *address);
-    }
-    if bono.exposure == BonoExposure::HostPort {
-        check.warn(
-            &[exposure],
-            "host ports are refused where the namespace enforces the Pod Security Standard `baseline` or \
-             `restricted`: label it pod-security.kubernetes.io/enforce=privileged, or choose another exposure",
-        );
     }
 }
 
@@ -133,23 +127,16 @@ fn node_ports(check: &mut Check<'_>) {
         );
     }
     if by_bono {
-        let (low, high) = range.unwrap_or(DEFAULT_RANGE);
-        let outside: Vec<String> =
-            BONO_NODE_PORTS.iter().filter(|p| !(low..=high).contains(*p)).map(u16::to_string).collect();
-        let fix = "Bono must be reached on 5060, the port it writes into SIP routes: start the API server with \
-                   --service-node-port-range=3000-32767 (and write that range here), or choose `exposure: \
-                   loadBalancer`, `hostPort` or `headless`";
-        if !outside.is_empty() && range.is_some() {
+        let outside = |(low, high): &(u16, u16)| BONO_NODE_PORTS.iter().any(|p| !(low..=high).contains(&p));
+        if let Some((low, high)) = range.filter(outside) {
+            let outside: Vec<String> =
+                BONO_NODE_PORTS.iter().filter(|p| !(low..=high).contains(*p)).map(u16::to_string).collect();
             check.refuse(
                 &[range_key.clone(), path("bono.exposure")],
-                format!("{low}-{high} does not hold the node ports {}. {fix}", outside.join(", ")),
-            );
-        } else if range.is_none() {
-            check.warn(
-                &[path("bono.exposure"), range_key.clone()],
                 format!(
-                    "the API server's node port range is not known; the usual one, {low}-{high}, does not hold {}. \
-                     {fix}",
+                    "{low}-{high} does not hold the node ports {}. Bono must be reached on 5060, the port it writes \
+                     into SIP routes: start the API server with --service-node-port-range=3000-32767 and write that \
+                     range here, or choose `exposure: loadBalancer`, `hostPort` or `headless`",
                     outside.join(", ")
                 ),
             );
@@ -214,6 +201,13 @@ fn cluster_ips(check: &mut Check<'_>) {
             &[services.clone(), release],
             "clusterIP works with `release: classic` only: hunter's names resolve to pods, and a virtual address in \
              a SIP route sends the request round until it ends in 483; remove it, so that Services are headless",
+        );
+    }
+    if file.services == ServiceKind::ClusterIp && file.dns.backend == DnsBackend::Pods {
+        check.refuse(
+            &[path("dns.backend"), services.clone()],
+            "pods get names of their own below a headless Service only: write `backend: coredns`, `etcd`, `endpoints` \
+             or `print`, or `services: headless`",
         );
     }
     if file.cluster_ips.is_empty() {

@@ -36,6 +36,13 @@ pub(super) fn deployment(deployment: &Deployment) -> Vec<Finding> {
     check.found
 }
 
+/// What the containers' own scripts would make of a deployment that is sound otherwise.
+pub(super) fn environment(deployment: &Deployment) -> Vec<Finding> {
+    let mut check = Check { file: deployment.file(), found: Vec::new() };
+    settings::check_environment(&mut check, deployment);
+    check.found
+}
+
 struct Check<'a> {
     file: &'a DeploymentFile,
     found: Vec<Finding>,

@@ -1,8 +1,12 @@
 //! shared_config, mail, keys and storage.
 
+use std::collections::BTreeMap;
+
 use super::{Check, form, path};
-use crate::config::KeyPolicy;
+use crate::config::generator::GeneratorError;
 use crate::config::read::quoted;
+use crate::config::shared::{SettingsError, environment};
+use crate::config::{Deployment, KeyPolicy};
 
 /// Settings that name other components. They come from the name model, as the DNS records do.
 const NAMES: [&str; 14] = [
@@ -123,4 +127,24 @@ fn email(check: &mut Check<'_>) {
             format!("given without email.{missing}: a mail server asks for both; write the other, or remove this"),
         );
     }
+}
+
+/// What the images' own scripts would not carry into the containers unchanged. Asked last, of a deployment that is
+/// sound otherwise.
+pub(super) fn check_environment(check: &mut Check<'_>, deployment: &Deployment) {
+    let message = match environment(deployment, &BTreeMap::new()) {
+        // Virtual addresses are known on the cluster; whoever renders without one says so.
+        Ok(_) | Err(SettingsError::MissingClusterIp { .. }) => return,
+        Err(e) => e,
+    };
+    let key = match &message {
+        SettingsError::Generator(GeneratorError::Unsafe { variable: "ZONE", .. }) => path("zone"),
+        SettingsError::Generator(GeneratorError::Unsafe { variable: "HSS", .. }) => path("hss.hostname"),
+        SettingsError::Generator(GeneratorError::Unsafe { variable: "PUBLIC_IP", .. }) => path("bono.addresses"),
+        SettingsError::Lost { key, .. } if check.file.shared_config.contains_key(key) => path("sharedConfig").key(key),
+        _ => path("sharedConfig"),
+    };
+    let message = message.to_string();
+    let message = message.strip_prefix(&format!("{key}: ")).unwrap_or(&message).to_owned();
+    check.refuse(&[key], message);
 }

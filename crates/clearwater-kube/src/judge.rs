@@ -1,0 +1,230 @@
+//! Whether a component serves: the watch, the pods' own answers and the stores' members put together. Pure.
+
+use std::collections::BTreeMap;
+
+use clearwater::component::{Component, Entry};
+use clearwater::manifest::{WorkloadKind, WorkloadRef};
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::members::Members;
+use crate::probe::Report;
+use crate::rollout::{self, Rollout};
+use crate::snapshot::{Kind, Snapshot};
+
+/// What a store's members are known to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MembersSeen {
+    /// etcd said so.
+    Read(Members),
+    /// etcd could not be asked for now.
+    Failed(String),
+    /// etcd cannot be asked at all, for want of what is named.
+    Unchecked(String),
+}
+
+/// A workload, by kind and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Workload {
+    /// Its kind.
+    pub kind: WorkloadKind,
+    /// Its name.
+    pub name: String,
+}
+
+impl From<&WorkloadRef> for Workload {
+    fn from(workload: &WorkloadRef) -> Self {
+        Self { kind: workload.kind, name: workload.name.to_owned() }
+    }
+}
+
+/// What is known of one component.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// What the catalogue knows of it.
+    pub entry: &'static Entry,
+    /// Its workloads.
+    pub workloads: &'a [Workload],
+    /// The Service whose endpoints must be ready; none where there is no Service.
+    pub service: Option<&'a str>,
+    /// What the watches say.
+    pub snapshot: &'a Snapshot,
+    /// What the pods say, by uid.
+    pub reports: &'a BTreeMap<String, Report>,
+    /// What etcd says of its members.
+    pub members: Option<&'a MembersSeen>,
+    /// The generation that a workload must have at least, because this run gave it to it, by name.
+    pub generations: &'a BTreeMap<String, i64>,
+}
+
+/// How far a component is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// There is nothing of it.
+    Absent,
+    /// Its controller has given up.
+    Stalled,
+    /// Its pods are not all ready.
+    Starting,
+    /// Its pods are ready, and it does not answer for itself yet.
+    Settling,
+    /// It serves.
+    Serving,
+}
+
+/// The judgement of a component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// How far it is.
+    pub stage: Stage,
+    /// Pods that are ready.
+    pub ready: u32,
+    /// Pods that are wanted.
+    pub wanted: u32,
+    /// Why it is no further, in one line; empty where it serves.
+    pub cause: String,
+    /// Everything that is wrong, most telling first.
+    pub problems: Vec<String>,
+    /// Checks that could not be made, each with what it needs.
+    pub unchecked: Vec<String>,
+    /// Pods of an older revision that only their replacement will renew.
+    pub pending: u32,
+}
+
+/// Judges one component.
+pub fn component(view: &View<'_>) -> Judged {
+    let mut judged = Judged {
+        stage: Stage::Serving,
+        ready: 0,
+        wanted: 0,
+        cause: String::new(),
+        problems: Vec::new(),
+        unchecked: Vec::new(),
+        pending: 0,
+    };
+    for workload in view.workloads {
+        let (stage, cause) = workload_stage(view, workload, &mut judged);
+        if stage < judged.stage {
+            judged.stage = stage;
+        }
+        judged.problems.extend(cause);
+    }
+    if judged.stage == Stage::Serving {
+        let (stage, problems) = answers(view, &mut judged);
+        judged.stage = stage;
+        judged.problems.extend(problems);
+    } else if judged.stage == Stage::Starting {
+        // What the programs of a pod that is not ready say is more telling than a count.
+        let mut said: Vec<String> = pods(view)
+            .iter()
+            .filter_map(|p| view.reports.get(p.metadata.uid.as_deref()?))
+            .flat_map(|r| r.problems.iter().cloned())
+            .collect();
+        said.append(&mut judged.problems);
+        judged.problems = said;
+    }
+    judged.cause = judged.problems.first().cloned().unwrap_or_default();
+    judged
+}
+
+fn workload_stage(view: &View<'_>, workload: &Workload, judged: &mut Judged) -> (Stage, Option<String>) {
+    let (rollout, generation) = match workload.kind {
+        WorkloadKind::Deployment => {
+            let object = view.snapshot.deployments.get(&workload.name);
+            (rollout::deployment(object), object.and_then(|o| o.metadata.generation))
+        }
+        WorkloadKind::StatefulSet => {
+            let object = view.snapshot.stateful_sets.get(&workload.name);
+            (rollout::stateful_set(object), object.and_then(|o| o.metadata.generation))
+        }
+    };
+    let least = view.generations.get(&workload.name);
+    if let Some(least) = least
+        && generation.is_none_or(|g| g < *least)
+    {
+        // The watch has not told of this run's own change yet.
+        judged.wanted += 1;
+        return (Stage::Starting, Some("its controller has not seen the last change yet".to_owned()));
+    }
+    match rollout {
+        Rollout::Absent => {
+            (Stage::Absent, Some(format!("there is no {}/{}", workload.kind.name().to_lowercase(), workload.name)))
+        }
+        Rollout::Progressing { ready, wanted, cause } => {
+            judged.ready += ready;
+            judged.wanted += wanted;
+            (Stage::Starting, Some(cause))
+        }
+        Rollout::Stalled { cause } => (Stage::Stalled, Some(cause)),
+        Rollout::Complete { ready, pending } => {
+            judged.ready += ready;
+            judged.wanted += ready;
+            judged.pending += pending;
+            (Stage::Serving, None)
+        }
+    }
+}
+
+/// The component's pods.
+pub fn pods<'a>(view: &View<'a>) -> Vec<&'a Pod> {
+    view.snapshot.pods_of(view.entry.component)
+}
+
+fn address(pod: &Pod) -> Option<&str> {
+    pod.status.as_ref()?.pod_ip.as_deref()
+}
+
+fn answers(view: &View<'_>, judged: &mut Judged) -> (Stage, Vec<String>) {
+    let pods = pods(view);
+    let mut problems = Vec::new();
+    if let Some(service) = view.service {
+        if view.snapshot.denied.contains(&Kind::EndpointSlice) {
+            judged.unchecked.push("endpoints: needs list and watch endpointslices.discovery.k8s.io".to_owned());
+        } else {
+            let ready = rollout::ready_endpoints(view.snapshot.slices_of(service));
+            if ready < judged.wanted {
+                problems.push(format!("{ready} of {} endpoints of Service {service} are ready", judged.wanted));
+            }
+        }
+    }
+    for pod in &pods {
+        let name = pod.metadata.name.as_deref().unwrap_or("?");
+        match pod.metadata.uid.as_deref().and_then(|uid| view.reports.get(uid)) {
+            Some(report) if report.full => {
+                let several = pods.len() > 1;
+                problems
+                    .extend(report.problems.iter().map(|p| if several { format!("{name}: {p}") } else { p.clone() }));
+                judged.unchecked.extend(report.unchecked.iter().cloned());
+            }
+            _ => problems.push(format!("pod {name} has not been asked yet")),
+        }
+    }
+    if let Some(clustering) = &view.entry.clustering {
+        let addresses: Vec<(&str, &str)> =
+            pods.iter().filter_map(|p| Some((p.metadata.name.as_deref()?, address(p)?))).collect();
+        match view.members {
+            Some(MembersSeen::Read(members)) => problems.extend(members.judge(clustering.title, &addresses)),
+            Some(MembersSeen::Failed(text)) => problems.push(format!("{} members: {text}", clustering.title)),
+            Some(MembersSeen::Unchecked(text)) => judged.unchecked.push(format!("members: {text}")),
+            None => problems.push(format!("the members of {} have not been asked for yet", clustering.title)),
+        }
+    }
+    judged.unchecked.sort();
+    judged.unchecked.dedup();
+    (if problems.is_empty() { Stage::Serving } else { Stage::Settling }, problems)
+}
+
+/// Whether a pod may be asked everything: it is ready, and its Service publishes it, so that no name is asked for too
+/// early.
+pub fn may_be_asked(snapshot: &Snapshot, component: Component, service: Option<&str>, pod: &Pod) -> bool {
+    if !rollout::pod_is_ready(pod) {
+        return false;
+    }
+    let Some(service) = service.filter(|_| component != Component::Etcd) else { return true };
+    if snapshot.denied.contains(&Kind::EndpointSlice) {
+        return true;
+    }
+    snapshot.slices_of(service).flat_map(|s| &s.endpoints).any(|e| {
+        let ready = e.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true);
+        ready && e.target_ref.as_ref().is_some_and(|t| t.name == pod.metadata.name)
+    })
+}

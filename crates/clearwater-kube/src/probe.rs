@@ -1,0 +1,344 @@
+//! One pod asked again and again whether it serves, and what its programs do while it does not.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clearwater::component::{Asks, Component, Entry, LogFile};
+use clearwater::event::LogExcerpt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use crate::cluster::Cluster;
+use crate::pod::{AskError, Forward, Output, Shell, Verdict, judge, script};
+use crate::supervisor::{self, Trouble};
+
+/// The longest that opening a connection into a pod may take.
+const OPEN: Duration = Duration::from_secs(8);
+/// The longest that one question may take. The questions in the pod give up after three seconds by themselves.
+const ANSWER: Duration = Duration::from_secs(8);
+/// A pod that is not ready is left alone for so long before its programs are looked at.
+const UNREADY_FIRST: Duration = Duration::from_secs(3);
+/// And is looked at this often from then on.
+const UNREADY_EVERY: Duration = Duration::from_secs(2);
+/// A pod that serves is looked at this often.
+const STEADY_EVERY: Duration = Duration::from_secs(5);
+/// The first pause after a bad answer; each next one is twice as long.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// The longest pause after a bad answer.
+const PAUSE_LONGEST: Duration = Duration::from_secs(1);
+/// How many last lines of a log are shown.
+const TAIL: usize = 12;
+
+/// A pod that is asked.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The pod's uid.
+    pub uid: String,
+    /// The pod's name.
+    pub pod: String,
+    /// The container to ask in.
+    pub container: String,
+    /// The pod's address.
+    pub address: IpAddr,
+    /// What the catalogue knows of the component.
+    pub entry: &'static Entry,
+    /// Names that must be found from inside the pod: those by which others know the component.
+    pub names: Vec<String>,
+}
+
+/// How deep a pod is looked into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Programs only: the pod is not ready, and asking for a name now could plant a negative answer.
+    Programs,
+    /// Programs, health questions and names.
+    Full,
+}
+
+/// What was seen of a pod.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The pod's uid.
+    pub uid: String,
+    /// How deep it was looked into.
+    pub full: bool,
+    /// What is wrong, most telling first.
+    pub problems: Vec<String>,
+    /// Programs that are not as they should be.
+    pub troubles: Vec<Trouble>,
+    /// The last lines of the log of the first such program.
+    pub log: Option<LogExcerpt>,
+    /// Checks that could not be made, each with what it needs.
+    pub unchecked: Vec<String>,
+    /// The programs that are as they should be.
+    pub programs_well: usize,
+}
+
+impl Report {
+    /// Whether the pod serves, as far as could be asked.
+    pub fn is_good(&self) -> bool {
+        self.full && self.problems.is_empty()
+    }
+}
+
+/// Connections into one pod, opened when they are needed.
+pub struct Prober {
+    pods: Api<Pod>,
+    target: Target,
+    shell: Option<Shell>,
+    forward: Option<Forward>,
+    asked: u64,
+    /// Connections opened so far.
+    pub connections: u32,
+    /// Why no shell can be had, once that is known.
+    no_shell: Option<String>,
+    no_forward: Option<String>,
+}
+
+impl Prober {
+    /// A prober of a pod. Nothing is opened yet.
+    pub fn new(cluster: &Cluster, target: Target) -> Self {
+        Self {
+            pods: cluster.api(),
+            target,
+            shell: None,
+            forward: None,
+            asked: 0,
+            connections: 0,
+            no_shell: None,
+            no_forward: None,
+        }
+    }
+
+    /// Runs one line in the pod's shell, which is opened where it is not.
+    pub async fn run(&mut self, line: &str) -> Result<Output, AskError> {
+        let mut shell = if let Some(shell) = self.shell.take() {
+            shell
+        } else {
+            self.connections += 1;
+            Shell::open(&self.pods, &self.target.pod, &self.target.container, OPEN).await?
+        };
+        let output = shell.run(line, ANSWER).await?;
+        self.shell = Some(shell);
+        Ok(output)
+    }
+
+    async fn get(&mut self, port: u16, path: &str) -> Result<(u16, String), AskError> {
+        let mut forward = match self.forward.take() {
+            Some(forward) if forward.port() == port => forward,
+            _ => {
+                self.connections += 1;
+                Forward::open(&self.pods, &self.target.pod, port, OPEN).await?
+            }
+        };
+        let answer = forward.get(path, ANSWER).await?;
+        self.forward = Some(forward);
+        Ok(answer)
+    }
+
+    /// Looks once.
+    pub async fn look(&mut self, depth: Depth) -> Report {
+        let mut report = Report { uid: self.target.uid.clone(), full: depth == Depth::Full, ..Report::default() };
+        self.programs(&mut report).await;
+        if depth == Depth::Full {
+            for question in self.target.entry.health {
+                self.question(&question.asks, &mut report).await;
+            }
+            for name in self.target.names.clone() {
+                self.name(&name, &mut report).await;
+            }
+        }
+        if let Some(first) = report.troubles.first() {
+            let program = first.program.clone();
+            report.log = self.log_of(&program).await;
+        }
+        report.unchecked.dedup();
+        report
+    }
+
+    async fn programs(&mut self, report: &mut Report) {
+        let expected = self.target.entry.programs;
+        if expected.is_empty() {
+            return;
+        }
+        if let Some(why) = &self.no_shell {
+            report.unchecked.push(format!("programs: {why}"));
+            return;
+        }
+        let seen = match self.ask_supervisord().await {
+            Ok(Ok(seen)) => seen,
+            Ok(Err(text)) => {
+                report.problems.push(text);
+                return;
+            }
+            Err(error) if error.is_lasting() => {
+                self.no_shell = Some(error.to_string());
+                report.unchecked.push(format!("programs: {error}"));
+                return;
+            }
+            Err(error) => {
+                report.problems.push(error.to_string());
+                return;
+            }
+        };
+        report.troubles = supervisor::judge(expected, &seen);
+        report.programs_well = expected.len() - report.troubles.len();
+        // What will not mend itself first: it is the cause of the rest.
+        report.troubles.sort_by_key(|t| (!t.is_fatal(), t.state != Some(supervisor::State::Backoff)));
+        report.problems.extend(report.troubles.iter().map(|t| t.text.clone()));
+    }
+
+    async fn ask_supervisord(&mut self) -> Result<Result<Vec<supervisor::ProgramState>, String>, AskError> {
+        let request = supervisor::request()
+            .replace('\\', "\\\\")
+            .replace('%', "%%")
+            .replace('\r', "\\r")
+            .replace('\n', "\\n")
+            .replace('\'', "'\\''");
+        let over_socket = self.run(&format!("printf '{request}' | nc -w 5 -U /var/run/supervisor.sock")).await?;
+        let unreadable = match supervisor::parse_answer(&over_socket.text) {
+            Ok(seen) => return Ok(Ok(seen)),
+            Err(error) => error,
+        };
+        let by_ctl = self.run("supervisorctl status").await?;
+        let seen = supervisor::parse_supervisorctl(&by_ctl.text);
+        if !seen.is_empty() {
+            return Ok(Ok(seen));
+        }
+        let said = by_ctl.text.lines().next().unwrap_or("nothing").trim().to_owned();
+        Ok(Err(format!("supervisord does not answer: {unreadable}; supervisorctl says {said:?}")))
+    }
+
+    async fn question(&mut self, asks: &Asks, report: &mut Report) {
+        self.asked += 1;
+        let nonce = u64::from(std::process::id()) * 100_000 + self.asked;
+        let has_bash = !self.target.entry.programs.is_empty();
+        let script = script(asks, self.target.address, nonce).filter(|_| has_bash);
+        let Some(script) = script else {
+            self.forwarded_question(asks, report).await;
+            return;
+        };
+        if let Some(why) = &self.no_shell {
+            report.unchecked.push(format!("health: {why}"));
+            return;
+        }
+        match self.run(&script).await {
+            Ok(output) => {
+                if let Verdict::Bad(text) = judge(asks, &output.text) {
+                    report.problems.push(text);
+                }
+            }
+            Err(error) if error.is_lasting() => {
+                self.no_shell = Some(error.to_string());
+                report.unchecked.push(format!("health: {error}"));
+            }
+            Err(error) => report.problems.push(error.to_string()),
+        }
+    }
+
+    async fn forwarded_question(&mut self, asks: &Asks, report: &mut Report) {
+        let Asks::EtcdHealth(port) = asks else {
+            // Its readiness probe asks the same of the same ports.
+            return;
+        };
+        if let Some(why) = &self.no_forward {
+            report.unchecked.push(format!("health: {why}"));
+            return;
+        }
+        match self.get(*port, "/health").await {
+            Ok((_, body)) => {
+                if let Verdict::Bad(text) = judge(asks, &body) {
+                    report.problems.push(text);
+                }
+            }
+            Err(error) if error.is_lasting() => {
+                self.no_forward = Some(error.to_string());
+                report.unchecked.push(format!("health: {error}"));
+            }
+            Err(error) => report.problems.push(error.to_string()),
+        }
+    }
+
+    async fn name(&mut self, name: &str, report: &mut Report) {
+        if self.no_shell.is_some() {
+            report.unchecked.push(format!("name {name}: needs create pods/exec"));
+            return;
+        }
+        match self.run(&format!("getent ahosts {name}.")).await {
+            Ok(output) if output.status == 0 && !output.text.trim().is_empty() => {}
+            Ok(_) => report.problems.push(format!("name {name} is not found from inside pod {}", self.target.pod)),
+            Err(error) if error.is_lasting() => self.no_shell = Some(error.to_string()),
+            Err(error) => report.problems.push(error.to_string()),
+        }
+    }
+
+    /// The last lines of the log of a program: its own log file where the catalogue knows one, else what supervisord
+    /// kept of its output.
+    pub async fn log_of(&mut self, program: &str) -> Option<LogExcerpt> {
+        let short = program.rsplit(':').next().unwrap_or(program);
+        let known = self.target.entry.logs.iter().filter(|l| l.directory.ends_with(&format!("/{short}")));
+        let mut places: Vec<String> = known.map(place).collect();
+        places.push(format!("/var/log/supervisor/{short}-std*---supervisor-*.log"));
+        let list = places.join(" ");
+        let line = format!(
+            "for f in $(ls -t {list} 2>/dev/null); do if [ -s \"$f\" ]; then echo \"$f\"; tail -n {TAIL} \"$f\"; break; fi; done"
+        );
+        let output = timeout(ANSWER, self.run(&line)).await.ok()?.ok()?;
+        let mut lines = output.text.lines().map(str::to_owned);
+        let file = lines.next().filter(|f| f.starts_with('/'))?;
+        Some(LogExcerpt { from: format!("pod {}, {file}", self.target.pod), lines: lines.collect() })
+    }
+}
+
+fn place(log: &LogFile) -> String {
+    format!("{}/{}", log.directory, log.current.unwrap_or(log.pattern))
+}
+
+/// News from a prober.
+#[derive(Debug)]
+pub struct Look {
+    /// The component.
+    pub component: Component,
+    /// What was seen.
+    pub report: Report,
+    /// Connections into the pod that were opened for it.
+    pub connections: u32,
+}
+
+/// Asks a pod until nobody listens any more: its programs while it is not ready, everything from the moment it is, with
+/// pauses of 100 ms doubling to 1 s until all is well, and now and then from then on.
+pub async fn watch_pod(cluster: Cluster, target: Target, mut ready: watch::Receiver<bool>, out: mpsc::Sender<Look>) {
+    let component = target.entry.component;
+    let mut prober = Prober::new(&cluster, target);
+    let mut pause = PAUSE_FIRST;
+    let mut unready_for = UNREADY_FIRST;
+    loop {
+        let is_ready = *ready.borrow_and_update();
+        if !is_ready {
+            tokio::select! {
+                changed = ready.changed() => if changed.is_err() { return } else { continue },
+                () = tokio::time::sleep(unready_for) => {}
+            }
+            unready_for = UNREADY_EVERY;
+            pause = PAUSE_FIRST;
+        }
+        let before = prober.connections;
+        let report = prober.look(if is_ready { Depth::Full } else { Depth::Programs }).await;
+        let good = report.is_good();
+        let look = Look { component, report, connections: prober.connections - before };
+        if out.send(look).await.is_err() {
+            return;
+        }
+        if !is_ready {
+            continue;
+        }
+        let wait = if good { STEADY_EVERY } else { pause };
+        pause = if good { PAUSE_FIRST } else { (pause * 2).min(PAUSE_LONGEST) };
+        tokio::select! {
+            changed = ready.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What is shown of a failure: the object, its events and the last lines of its logs. Only reads.
+
+use std::time::Duration;
+
+use clearwater::event::{Evidence, FailureKind, LogExcerpt};
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::api::LogParams;
+use tokio::time::timeout;
+
+use crate::cluster::Cluster;
+use crate::doomed::{Doom, event_time};
+
+/// The longest that reading one log may take.
+const READ: Duration = Duration::from_secs(3);
+/// How many last lines are shown.
+const TAIL: i64 = 15;
+/// How many events are shown.
+const EVENTS: usize = 6;
+
+/// The events, oldest first, the last few of them, as `kubectl describe` words them.
+pub(super) fn events(mut events: Vec<&Event>) -> Vec<String> {
+    events.retain(|e| e.type_.as_deref() == Some("Warning") || e.reason.as_deref() == Some("Pulling"));
+    events.sort_by_key(|e| event_time(e));
+    let skip = events.len().saturating_sub(EVENTS);
+    events
+        .into_iter()
+        .skip(skip)
+        .map(|e| {
+            let object = &e.involved_object;
+            let count = e.count.filter(|n| *n > 1).map_or_else(String::new, |n| format!(" (×{n})"));
+            format!(
+                "{}{count} {}/{}: {}",
+                e.reason.as_deref().unwrap_or("?"),
+                object.kind.as_deref().unwrap_or("?").to_lowercase(),
+                object.name.as_deref().unwrap_or("?"),
+                e.message.as_deref().unwrap_or_default().trim()
+            )
+        })
+        .collect()
+}
+
+/// Reads the last lines of a container's output, previous and current.
+async fn logs(cluster: &Cluster, pod: &str, container: &str) -> Vec<LogExcerpt> {
+    let pods = cluster.api::<Pod>();
+    let mut excerpts = Vec::new();
+    for previous in [true, false] {
+        let params = LogParams {
+            container: Some(container.to_owned()),
+            previous,
+            tail_lines: Some(TAIL),
+            ..LogParams::default()
+        };
+        if let Ok(Ok(text)) = timeout(READ, pods.logs(pod, &params)).await {
+            let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            if !lines.is_empty() {
+                let which = if previous { " (previous)" } else { "" };
+                excerpts.push(LogExcerpt { from: format!("pod {pod}, container {container}{which}"), lines });
+            }
+        }
+    }
+    excerpts
+}
+
+/// Gathers what is to be shown of a doomed rollout. A log may tell more than the status did; then the doom is worded
+/// anew.
+pub(super) async fn gather(
+    cluster: Cluster,
+    mut doom: Doom,
+    events: Vec<String>,
+    program_log: Option<LogExcerpt>,
+) -> (Doom, Vec<Evidence>) {
+    let mut evidence =
+        Evidence { object: doom.object.clone(), reason: doom.reason.clone(), events, ..Evidence::default() };
+    if let (Some(pod), Some(container)) = (doom.object.strip_prefix("pod/"), &doom.container)
+        && matches!(doom.kind, FailureKind::CrashLoop | FailureKind::WrongArchitecture | FailureKind::Config)
+    {
+        evidence.logs = logs(&cluster, pod, container).await;
+    }
+    evidence.logs.extend(program_log);
+    let telling = evidence.logs.iter().flat_map(|l| &l.lines).find(|l| l.contains("exec format error"));
+    if doom.kind == FailureKind::CrashLoop
+        && let Some(line) = telling
+    {
+        doom.kind = FailureKind::WrongArchitecture;
+        doom.causes.push(line.trim().to_owned());
+        doom.fix = crate::doomed::architecture_fix();
+    }
+    (doom, vec![evidence])
+}

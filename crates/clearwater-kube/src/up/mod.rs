@@ -1,0 +1,116 @@
+//! Bringing a deployment up, again and again: what stands is kept, what is missing is made, in dependency order, and
+//! every component is judged in depth before what needs it is started.
+
+mod dispatcher;
+mod evidence;
+mod prepare;
+
+pub(crate) use dispatcher::pod_target;
+pub(crate) use prepare::{Scope, Standing, Work};
+
+use std::time::Duration;
+
+use clearwater::component::Component;
+use clearwater::config::Deployment;
+use clearwater::event::{CancelReason, Event};
+use clearwater::order::Policy;
+use tokio::sync::{mpsc, watch};
+
+use crate::cluster::Cluster;
+use crate::emit::Emitter;
+
+/// How many events are kept for a slow reader before the run waits for it.
+const EVENTS: usize = 256;
+
+/// What `up` is to do.
+#[derive(Clone, Debug)]
+pub struct UpOptions {
+    /// The deployment.
+    pub deployment: Deployment,
+    /// Which edges of the ordering graph gate.
+    pub policy: Policy,
+    /// Only these components and what they need; all where it is empty.
+    pub only: Vec<Component>,
+    /// Not these components, nor what needs them.
+    pub skip: Vec<Component>,
+    /// How long the whole may take.
+    pub timeout: Duration,
+    /// Whether a missing namespace is made.
+    pub create_namespace: bool,
+    /// Whether to stop before the first write.
+    pub dry_run: bool,
+    /// Whether fields that somebody else set are taken over.
+    pub force_conflicts: bool,
+    /// Whether stores' pods of an older revision are replaced, member by member.
+    pub replace_stores: bool,
+    /// Whether the run waits after [`Planned`](clearwater::event::What::Planned) until it is told to go on, where
+    /// something would be written.
+    pub ask: bool,
+}
+
+impl UpOptions {
+    /// Everything of a deployment, by the default policy, within 15 minutes.
+    pub fn new(deployment: Deployment) -> Self {
+        Self {
+            deployment,
+            policy: Policy::default(),
+            only: Vec::new(),
+            skip: Vec::new(),
+            timeout: Duration::from_secs(15 * 60),
+            create_namespace: false,
+            dry_run: false,
+            force_conflicts: false,
+            replace_stores: false,
+            ask: false,
+        }
+    }
+}
+
+/// A run that is under way: its events, and the handle that steers it.
+#[derive(Debug)]
+pub struct Run {
+    /// The events, from `RunStarted` to `RunFinished`. Dropping this cancels the run.
+    pub events: mpsc::Receiver<Event>,
+    /// Steers the run.
+    pub handle: Handle,
+}
+
+/// Steers a run.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    cancel: watch::Sender<Option<CancelReason>>,
+    answer: watch::Sender<Option<bool>>,
+}
+
+impl Handle {
+    /// Asks the run to stop: nothing new is begun, and it ends when the writes under way have ended.
+    pub fn cancel(&self, reason: CancelReason) {
+        self.cancel.send_modify(|r| *r = (*r).max(Some(reason)));
+    }
+
+    /// Answers a run that was started with [`UpOptions::ask`] or its like: whether the plan is to be carried out.
+    pub fn answer(&self, go_on: bool) {
+        self.answer.send_replace(Some(go_on));
+    }
+}
+
+pub(crate) struct Steering {
+    pub(crate) cancel: watch::Receiver<Option<CancelReason>>,
+    pub(crate) answer: watch::Receiver<Option<bool>>,
+}
+
+pub(crate) fn start<F>(run: impl FnOnce(Emitter, Steering) -> F) -> Run
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (out, events) = mpsc::channel(EVENTS);
+    let (cancel, cancelled) = watch::channel(None);
+    let (answer, answered) = watch::channel(None);
+    tokio::spawn(run(Emitter::new(out), Steering { cancel: cancelled, answer: answered }));
+    Run { events, handle: Handle { cancel, answer } }
+}
+
+/// Brings a deployment up.
+pub fn up(cluster: Cluster, options: UpOptions) -> Run {
+    start(move |emitter, steering| dispatcher::run(cluster, options, emitter, steering))
+}

@@ -1,0 +1,302 @@
+//! What stands, what is wanted, and what would have to be done: everything before the first write.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use clearwater::component::{Component, Entry};
+use clearwater::config::{Deployment, KeyPolicy, Keys};
+use clearwater::event::{Change, CheckLine, CheckStatus, PlannedComponent, PlannedGate};
+use clearwater::manifest::{self, Inputs, Item, KEYS_SECRET, ManifestError, Owner, workloads};
+use clearwater::order::{Graph, OrderError, Plan, Policy};
+use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, StatefulSet};
+use k8s_openapi::api::core::v1::{Namespace, Secret, Service};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use thiserror::Error;
+
+use crate::apply::{self, Planned};
+use crate::cluster::{Cluster, say};
+use crate::judge::Workload;
+
+/// The annotation of the StorageClass that claims without one get
+/// (k8s.io/component-helpers `storage/volume/helpers.go`).
+const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
+
+/// Why nothing could be planned.
+#[derive(Debug, Error)]
+pub(crate) enum PrepareError {
+    #[error(transparent)]
+    Order(#[from] OrderError),
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error("{what}: {message}")]
+    Look { what: String, message: String },
+    #[error("no random numbers for the keys: {0}")]
+    Random(String),
+}
+
+/// What stands in the namespace, as far as planning needs it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Standing {
+    pub(crate) namespace: Option<bool>,
+    pub(crate) deployments: BTreeMap<String, DeploymentObject>,
+    pub(crate) stateful_sets: BTreeMap<String, StatefulSet>,
+    pub(crate) services: BTreeMap<String, Service>,
+    pub(crate) keys: bool,
+    pub(crate) default_storage_class: Option<bool>,
+}
+
+impl Standing {
+    pub(crate) async fn look(cluster: &Cluster) -> Result<Self, PrepareError> {
+        let fail = |what: &str| {
+            let what = what.to_owned();
+            move |e: kube::Error| PrepareError::Look { what, message: say(&e) }
+        };
+        let all = ListParams::default();
+        let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
+        let (namespace, deployments, stateful_sets, services, keys, classes) = futures::join!(
+            async { namespaces.get_opt(&cluster.namespace).await },
+            async { cluster.api::<DeploymentObject>().list(&all).await.map_err(fail("listing deployments")) },
+            async { cluster.api::<StatefulSet>().list(&all).await.map_err(fail("listing statefulsets")) },
+            async { cluster.api::<Service>().list(&all).await.map_err(fail("listing services")) },
+            async { cluster.api::<Secret>().get_opt(KEYS_SECRET).await.map_err(fail("reading the keys' secret")) },
+            async { Api::<StorageClass>::all(cluster.client.clone()).list(&all).await },
+        );
+        let namespace = match namespace {
+            Ok(found) => Some(found.is_some()),
+            // Who may not read the namespace itself may still work in it.
+            Err(kube::Error::Api(status)) if status.is_forbidden() => None,
+            Err(error) => return Err(fail("reading the namespace")(error)),
+        };
+        let classes = classes
+            .ok()
+            .map(|list| list.items.iter().any(|c| c.annotations().get(DEFAULT_CLASS).is_some_and(|v| v == "true")));
+        Ok(Self {
+            namespace,
+            deployments: deployments?.items.into_iter().map(|o| (o.name_any(), o)).collect(),
+            stateful_sets: stateful_sets?.items.into_iter().map(|o| (o.name_any(), o)).collect(),
+            services: services?.items.into_iter().map(|o| (o.name_any(), o)).collect(),
+            keys: keys?.is_some(),
+            default_storage_class: classes,
+        })
+    }
+
+    /// The count that a workload of this name has.
+    fn replicas(&self, name: &str) -> Option<u32> {
+        let of = |replicas: Option<i32>| u32::try_from(replicas.unwrap_or(1)).unwrap_or(0);
+        let deployment = self.deployments.get(name).and_then(|d| d.spec.as_ref()).map(|s| of(s.replicas));
+        deployment.or_else(|| self.stateful_sets.get(name).and_then(|d| d.spec.as_ref()).map(|s| of(s.replicas)))
+    }
+
+    /// What rendering needs to know of the cluster.
+    pub(crate) fn inputs(&self, deployment: &Deployment) -> Result<Inputs, PrepareError> {
+        let etcd = self.stateful_sets.get(Component::Etcd.name()).and_then(|s| s.spec.as_ref());
+        let mut inputs = Inputs {
+            // The claims of a StatefulSet that stands cannot be changed any more.
+            default_storage_class: etcd
+                .map(|s| s.volume_claim_templates.as_ref().is_some_and(|t| !t.is_empty()))
+                .or(self.default_storage_class),
+            ..Inputs::default()
+        };
+        for entry in deployment.components() {
+            for workload in workloads(deployment, entry.component) {
+                if let Some(count) = self.replicas(workload.name) {
+                    inputs.live_replicas.insert(workload.name.to_owned(), count);
+                }
+            }
+            let spec = self.services.get(entry.component.name()).and_then(|s| s.spec.as_ref());
+            let addresses: Vec<IpAddr> =
+                spec.iter().flat_map(|s| s.cluster_ips.iter().flatten()).filter_map(|ip| ip.parse().ok()).collect();
+            if !addresses.is_empty() {
+                inputs.cluster_ips.insert(entry.component, addresses);
+            }
+        }
+        if deployment.file().keys == KeyPolicy::Random && !self.keys {
+            inputs.keys = Some(random_keys()?);
+        }
+        Ok(inputs)
+    }
+}
+
+fn random_keys() -> Result<Keys, PrepareError> {
+    let key = || {
+        let mut bytes = [0u8; 16];
+        getrandom::fill(&mut bytes).map_err(|e| PrepareError::Random(e.to_string()))?;
+        Ok::<_, PrepareError>(bytes.iter().fold(String::new(), |mut text, b| {
+            let _ = std::fmt::Write::write_fmt(&mut text, format_args!("{b:02x}"));
+            text
+        }))
+    };
+    Ok(Keys { signup_key: key()?, turn_workaround: key()?, ellis_api_key: key()?, ellis_cookie_key: key()? })
+}
+
+/// One component of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(crate) entry: &'static Entry,
+    pub(crate) workloads: Vec<Workload>,
+    /// The Service by whose endpoints it is found.
+    pub(crate) service: Option<String>,
+    /// What starting and working need, whatever the policy gates by.
+    pub(crate) needs: Vec<Component>,
+}
+
+/// The components of a run and their order.
+#[derive(Clone, Debug)]
+pub(crate) struct Scope {
+    pub(crate) plan: Plan,
+    pub(crate) parts: Vec<Part>,
+    /// Components of the release that are left out, each with why.
+    pub(crate) left_out: Vec<(Component, String)>,
+    graph: Graph,
+}
+
+impl Scope {
+    pub(crate) fn of(
+        deployment: &Deployment,
+        policy: Policy,
+        only: &[Component],
+        skip: &[Component],
+    ) -> Result<Self, OrderError> {
+        let whole = Graph::of(deployment);
+        let mut graph = whole.clone();
+        let mut reasons: BTreeMap<String, String> = BTreeMap::new();
+        if !only.is_empty() {
+            graph = graph.only(only.iter().map(|c| c.name()))?.graph;
+        }
+        if !skip.is_empty() {
+            let selection = graph.skip(skip.iter().map(|c| c.name()))?;
+            for along in selection.along {
+                reasons.insert(along.node.clone(), format!("{} is skipped, and it needs it", along.with));
+            }
+            graph = selection.graph;
+        }
+        let mut left_out: Vec<(Component, String)> = whole
+            .nodes()
+            .filter(|n| !graph.contains(n))
+            .filter_map(|n| {
+                let component = whole.component(n)?;
+                let by_name = if skip.contains(&component) { "left out by --skip" } else { "not named by --only" };
+                Some((component, reasons.get(n).cloned().unwrap_or_else(|| by_name.to_owned())))
+            })
+            .collect();
+        for entry in clearwater::component::catalogue(deployment.release()) {
+            if !deployment.has(entry.component) {
+                left_out.push((entry.component, "an HSS provides the subscribers".to_owned()));
+            }
+        }
+        let plan = graph.plan(policy)?;
+        let parts = deployment
+            .components()
+            .filter(|e| graph.contains(e.component.name()))
+            .map(|entry| Part {
+                entry,
+                workloads: workloads(deployment, entry.component).iter().map(Workload::from).collect(),
+                service: Some(entry.component.name().to_owned()),
+                needs: graph
+                    .edges()
+                    .filter(|e| e.from == entry.component.name() && e.is_hard())
+                    .filter_map(|e| graph.component(e.to))
+                    .collect::<BTreeSet<_>>()
+                    .into_iter()
+                    .collect(),
+            })
+            .collect();
+        Ok(Self { plan, parts, left_out, graph })
+    }
+
+    /// The components as the first event tells them.
+    pub(crate) fn planned(&self) -> Vec<PlannedComponent> {
+        self.parts
+            .iter()
+            .map(|part| {
+                let name = part.entry.component.name();
+                let gates = self.plan.gates(name).map(|on| PlannedGate {
+                    on: on.to_owned(),
+                    because: self
+                        .graph
+                        .between(name, on)
+                        .map(|e| if e.seen_when_missing.is_empty() { e.evidence } else { e.seen_when_missing })
+                        .next()
+                        .unwrap_or_default()
+                        .to_owned(),
+                });
+                PlannedComponent { component: name.to_owned(), gates: gates.collect() }
+            })
+            .collect()
+    }
+
+    pub(crate) fn has(&self, component: Component) -> bool {
+        self.parts.iter().any(|p| p.entry.component == component)
+    }
+}
+
+/// What will be done, object by object.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Work {
+    /// Objects of the deployment as a whole.
+    pub(crate) shared: Vec<Planned>,
+    /// Objects of each component.
+    pub(crate) of: BTreeMap<Component, Vec<Planned>>,
+}
+
+impl Work {
+    /// Plans the objects of a scope. The second part are lines for objects that cannot be planned.
+    pub(crate) async fn plan(
+        cluster: &Cluster,
+        deployment: &Deployment,
+        scope: &Scope,
+        standing: &Standing,
+        force: bool,
+    ) -> Result<(Self, Vec<CheckLine>), PrepareError> {
+        let inputs = standing.inputs(deployment)?;
+        let manifest = manifest::render(deployment, &inputs)?;
+        let items: Vec<Item> = manifest
+            .items()
+            .iter()
+            .filter(|i| match i.owner {
+                Owner::Shared => true,
+                Owner::Component(c) => scope.has(c),
+            })
+            .cloned()
+            .collect();
+        let mut work = Self::default();
+        let mut lines = Vec::new();
+        for planned in apply::plan(cluster, &items, standing.namespace != Some(false), force).await {
+            match planned {
+                Ok(planned) => match planned.item.owner {
+                    Owner::Shared => work.shared.push(planned),
+                    Owner::Component(c) => work.of.entry(c).or_default().push(planned),
+                },
+                Err(error) => lines.push(CheckLine {
+                    id: "objects".to_owned(),
+                    title: "objects as the API server takes them".to_owned(),
+                    status: CheckStatus::Failed,
+                    detail: error.to_string(),
+                    fix: Some(error.fix()),
+                }),
+            }
+        }
+        Ok((work, lines))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Planned> {
+        self.shared.iter().chain(self.of.values().flatten())
+    }
+
+    /// Every object with what will be done to it.
+    pub(crate) fn changes(&self) -> Vec<Change> {
+        self.all()
+            .map(|planned| Change {
+                object: planned.name(),
+                component: match planned.item.owner {
+                    Owner::Shared => None,
+                    Owner::Component(c) => Some(c.name().to_owned()),
+                },
+                operation: planned.operation,
+                diff: planned.diff.clone(),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,55 @@
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clearwater::component::Release;
+use clearwater::config::starter;
+
+use crate::cli::USUAL;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit;
+
+/// Write a deployment file that says what can be chosen
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The file to write; - writes to standard output
+    #[arg(short, long, value_name = "FILE", default_value = USUAL)]
+    filename: PathBuf,
+    /// The release of Clearwater: hunter or classic
+    #[arg(long, value_name = "RELEASE", default_value_t)]
+    release: Release,
+    /// Write over a file that exists
+    #[arg(long)]
+    force: bool,
+}
+
+impl Init {
+    pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
+        let text = starter(self.release);
+        let path = self.filename;
+        if path == Path::new("-") {
+            context.results().text(&text)?;
+            return Ok(exit::OK);
+        }
+        let shown = path.display();
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        if !self.force {
+            options.create_new(true);
+        }
+        let written = options.open(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+        match written {
+            Ok(()) => {}
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+                return Err(CliError::Refused(format!(
+                    "{shown} exists and is left as it is: name another file with -f, or write over it with --force"
+                )));
+            }
+            Err(source) => return Err(CliError::Write { path, source }),
+        }
+        context.talk().note(format!("{shown} is written; change it, then: kubectl clearwater config check -f {shown}"));
+        Ok(exit::OK)
+    }
+}

@@ -1,0 +1,80 @@
+use std::io;
+use std::path::PathBuf;
+
+use clearwater::config::ConfigErrors;
+use clearwater::manifest::ManifestError;
+use clearwater::order::OrderError;
+use clearwater::yaml::YamlError;
+use thiserror::Error;
+
+use crate::exit;
+
+/// Why a command ended without its result. Each kind has one exit code.
+#[derive(Debug, Error)]
+pub(crate) enum CliError {
+    /// A command line that parses and makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// A deployment file with everything that is wrong with it.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// A deployment that cannot be rendered from what is known offline.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// A component that is not part of the deployment's graph.
+    #[error(transparent)]
+    Order(#[from] OrderError),
+    /// A file that cannot be read.
+    #[error("{}: cannot be read: {source}; name another file", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file that cannot be written.
+    #[error("{}: cannot be written: {source}; make its directory, or choose another place", .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Standard output that cannot be written to.
+    #[error("standard output: {0}")]
+    Output(#[from] io::Error),
+    /// A result that cannot be written as YAML.
+    #[error(transparent)]
+    Yaml(#[from] YamlError),
+    /// A result that cannot be written as JSON.
+    #[error("the result cannot be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A cluster that cannot be reached with the flags and the kubeconfig given.
+    #[error("{0}")]
+    Connection(String),
+    /// Something that is not done because it could do harm.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl CliError {
+    /// The code that the process ends with.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) | Self::Config(_) | Self::Manifest(_) | Self::Order(_) => exit::USAGE,
+            Self::Read { .. }
+            | Self::Write { .. }
+            | Self::Output(_)
+            | Self::Yaml(_)
+            | Self::Json(_)
+            | Self::Connection(_) => exit::FAILURE,
+            Self::Refused(_) => exit::REFUSED,
+        }
+    }
+
+    /// Whether the reader of the output went away.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        let Self::Output(e) = self else { return false };
+        e.kind() == io::ErrorKind::BrokenPipe
+    }
+}

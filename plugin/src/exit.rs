@@ -1,0 +1,24 @@
+//! Exit codes. They are part of the interface: scripts branch on them.
+
+/// It worked. Also where a reader of the output went away: a broken pipe is success.
+pub const OK: u8 = 0;
+/// It failed, or could not look.
+pub const FAILURE: u8 = 1;
+/// The command line or the deployment file is wrong; nothing was done.
+pub const USAGE: u8 = 2;
+/// Not ready before the deadline.
+pub const NOT_READY: u8 = 3;
+/// Failed early: waiting longer could not help.
+pub const FAILED_EARLY: u8 = 4;
+/// Looked, and it is unhealthy.
+pub const UNHEALTHY: u8 = 5;
+/// Refused: for safety, by the user's "no", or because there is no terminal to ask on and no `--yes`.
+pub const REFUSED: u8 = 6;
+/// Changes are pending.
+pub const PENDING: u8 = 7;
+/// Tests failed. Reserved.
+pub const TESTS_FAILED: u8 = 8;
+/// Ended by SIGINT.
+pub const INTERRUPTED: u8 = 130;
+/// Ended by SIGTERM.
+pub const TERMINATED: u8 = 143;

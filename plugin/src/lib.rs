@@ -1,0 +1,61 @@
+//! kubectl-clearwater: command line, reporters and exit codes around the crates `clearwater` and `clearwater-kube`.
+//!
+//! Results go to standard output, everything else to standard error. Parsing a command line never touches a file or a
+//! cluster, and an asynchronous runtime is built by the commands that need one only, so that `--help` and `version`
+//! answer at once.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod command;
+mod connection;
+mod context;
+mod error;
+pub mod exit;
+mod output;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::Cli;
+use context::Context;
+
+/// Runs a command line, the program's name first, and says how it ended: see [`exit`].
+pub fn main_impl(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(e) => return said_by_the_parser(&e),
+    };
+    let Cli { command, connection } = cli;
+    let mut context = Context::new(connection);
+    let code = match command.run(&mut context) {
+        Ok(code) => code,
+        Err(e) if e.is_broken_pipe() => exit::OK,
+        Err(e) => {
+            context.talk().error(&e);
+            e.exit_code()
+        }
+    };
+    match context.finish() {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe && code == exit::OK => {
+            context.talk().error(&e);
+            exit::FAILURE.into()
+        }
+        _ => code.into(),
+    }
+}
+
+/// Help and version, asked for, are results; everything else the parser says is about a wrong command line.
+fn said_by_the_parser(e: &clap::Error) -> ExitCode {
+    let text = e.render();
+    if e.use_stderr() {
+        let _ = write!(anstream::stderr(), "{}", text.ansi());
+        return exit::USAGE.into();
+    }
+    match write!(anstream::stdout(), "{}", text.ansi()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => exit::FAILURE.into(),
+        _ => exit::OK.into(),
+    }
+}

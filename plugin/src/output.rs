@@ -1,0 +1,87 @@
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use anstream::{AutoStream, StripStream};
+use anstyle::{AnsiColor, Style};
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::error::CliError;
+
+/// A format that programs read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    // Documented variants would take six lines of each help page to say nothing.
+    Yaml,
+    Json,
+}
+
+/// Standard output: results, and nothing else. What is written is kept until [`Results::flush`] or a large amount.
+#[derive(Debug)]
+pub(crate) struct Results(io::BufWriter<io::Stdout>);
+
+impl Results {
+    pub(crate) fn new() -> Self {
+        Self(io::BufWriter::new(io::stdout()))
+    }
+
+    /// Writes text as it is.
+    pub(crate) fn text(&mut self, text: &str) -> Result<(), CliError> {
+        Ok(self.0.write_all(text.as_bytes())?)
+    }
+
+    /// Writes a value in a format that programs read.
+    pub(crate) fn value<T: Serialize>(&mut self, format: Format, value: &T) -> Result<(), CliError> {
+        let text = match format {
+            Format::Yaml => clearwater::yaml::write_one(value)?,
+            Format::Json => serde_json::to_string_pretty(value)? + "\n",
+        };
+        self.text(&text)
+    }
+
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Standard error: what is said beside the result. Nobody has to listen, so failures to write are let go.
+#[derive(Debug)]
+pub(crate) struct Talk(AutoStream<io::Stderr>);
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+const NOTE: Style = AnsiColor::Cyan.on_default().bold();
+
+impl Talk {
+    pub(crate) fn new() -> Self {
+        Self(anstream::stderr())
+    }
+
+    /// Says why there is no result.
+    pub(crate) fn error(&mut self, text: impl Display) {
+        self.line(ERROR, "error", text);
+    }
+
+    /// Says what is likely not meant.
+    pub(crate) fn warning(&mut self, text: impl Display) {
+        self.line(WARNING, "warning", text);
+    }
+
+    /// Says what is worth knowing.
+    pub(crate) fn note(&mut self, text: impl Display) {
+        self.line(NOTE, "note", text);
+    }
+
+    fn line(&mut self, style: Style, word: &str, text: impl Display) {
+        for line in text.to_string().lines() {
+            let _ = writeln!(self.0, "{style}{word}:{style:#} {}", plain(line));
+        }
+    }
+}
+
+/// The text without escape sequences and control characters: it may quote what others wrote.
+fn plain(text: &str) -> String {
+    let mut stripped = StripStream::new(Vec::new());
+    let _ = stripped.write_all(text.as_bytes());
+    String::from_utf8_lossy(&stripped.into_inner()).chars().filter(|c| !c.is_control()).collect()
+}
