@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 use clearwater::config::DeploymentFile;
-use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::{Client, Config};
 use secrecy::SecretString;
 
 use crate::error::CliError;
@@ -77,7 +77,7 @@ pub(crate) struct Connection {
 }
 
 /// A duration as kubectl takes it: a number of seconds, or numbers with units.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Duration::from_secs(seconds));
     }
@@ -128,9 +128,16 @@ impl Connection {
         })
     }
 
-    /// How to reach the cluster, as kube wants it. Used by every command that talks to one.
-    #[expect(dead_code, reason = "the commands that talk to a cluster use it")]
-    pub(crate) async fn config(&self) -> Result<Config, CliError> {
+    /// A client of the cluster.
+    pub(crate) async fn client(&self) -> Result<Client, CliError> {
+        let config = self.config().await?;
+        Client::try_from(config).map_err(|e| {
+            CliError::Connection(format!("no connection can be made: {}; check the kubeconfig", causes(&e)))
+        })
+    }
+
+    /// How to reach the cluster, as kube wants it.
+    async fn config(&self) -> Result<Config, CliError> {
         let mut config = match (self.read_kubeconfig()?, &self.server) {
             (Some(kubeconfig), _) if !kubeconfig.contexts.is_empty() || !kubeconfig.clusters.is_empty() => {
                 self.from_kubeconfig(kubeconfig).await?
