@@ -11,9 +11,8 @@ use crate::error::CliError;
 /// A format that programs read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// YAML.
+    // Documented variants would take six lines of each help page to say nothing.
     Yaml,
-    /// JSON, indented.
     Json,
 }
 
@@ -29,6 +28,14 @@ impl Results {
     /// Writes text as it is.
     pub(crate) fn text(&mut self, text: &str) -> Result<(), CliError> {
         Ok(self.0.write_all(text.as_bytes())?)
+    }
+
+    /// Writes text with colours, which only a terminal gets to see.
+    pub(crate) fn styled(&mut self, text: &str) -> Result<(), CliError> {
+        if AutoStream::choice(self.0.get_ref()) == anstream::ColorChoice::Never {
+            return self.text(&anstream::adapter::strip_str(text).to_string());
+        }
+        self.text(text)
     }
 
     /// Writes a value in a format that programs read.

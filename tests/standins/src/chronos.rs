@@ -350,7 +350,7 @@ impl Chronos {
                     return;
                 }
                 Err(err) => {
-                    log!(Warning, "http_callback.cpp:140", "Callback {} of timer {}: {err:#}", timer.uri, timer.id)
+                    log!(Warning, "http_callback.cpp:140", "Callback {} of timer {}: {err:#}", timer.uri, timer.id);
                 }
             }
         }

@@ -302,7 +302,7 @@ impl Client {
                 }
                 Ok(_) => {}
                 Err(err) => {
-                    log!(Info, "memcachedbackend.cpp:260", "Copy of {} not written to {server}: {err:#}", store.key)
+                    log!(Info, "memcachedbackend.cpp:260", "Copy of {} not written to {server}: {err:#}", store.key);
                 }
             }
         }

@@ -481,3 +481,24 @@ fn the_audit_log_counts_what_a_program_did() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+#[ignore = "needs cluster (root)"]
+fn a_cluster_that_exists_can_be_used_instead() -> Result<()> {
+    let layout = cluster().local()?.layout();
+    let attached = Cluster::attach(Some(&layout.kubeconfig()), Some(layout.name()))?;
+    ensure!(
+        attached.local().is_err(),
+        "the machine below a foreign cluster is not ours to change"
+    );
+    let namespace = attached.namespace("attached")?;
+    let viewer = namespace
+        .kubectl()
+        .with_kubeconfig(&namespace.user("viewer", &Rights::View)?);
+    viewer.run(["get", "pods"])?;
+    ensure!(
+        viewer.run(["create", "configmap", "a"]).is_err(),
+        "a viewer wrote"
+    );
+    Ok(())
+}
