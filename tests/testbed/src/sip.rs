@@ -211,41 +211,73 @@ impl Phone {
     /// Steps after one that failed are tried all the same: what they answer is part of the picture. Both users are
     /// deregistered at the end, or the next call would ring the phones that are gone as well.
     pub fn exercise(&self, bono: &str, from: &Subscriber, to: &Subscriber, transport: Transport) -> Result<Report> {
-        let script = format!(
-            "cd \"$(mktemp -d)\"\n\
-             printf '%s' '{caller_line}' > caller.csv\n\
-             printf '%s' '{callee_line}' > callee.csv\n\
-             own=$(hostname -I | cut -d ' ' -f 1)\n\
-             target=$(getent ahostsv4 '{bono}' | sed -n '1s/ .*//p')\n\
-             ring() {{\n\
-               local name=$1 expires=$2; shift 2\n\
-               exec timeout 20 sipp \"$target:5060\" -i \"$own\" -t {transport} -m 1 -nostdin -recv_timeout 8000 \\\n\
-                 -key domain '{domain}' -key expires \"$expires\" -trace_err -error_file \"$name.err\" \"$@\" > \"$name.out\" 2>&1\n\
-             }}\n\
-             show() {{\n\
-               echo \"STEP $1 $2\"\n\
-               cat \"$1.err\" 2> /dev/null; [ -s \"$1.err\" ] || tail -n 3 \"$1.out\"\n\
-             }}\n\
-             S={SCENARIOS}\n\
-             ring callee 300 -p 5080 -inf callee.csv -sf $S/callee.xml -oocsf $S/answer.xml -d 30000 -trace_logs -log_file callee.log &\n\
-             callee=$!\n\
-             registered() {{ grep -qs registered callee.log; }}\n\
-             waited=0\n\
-             until registered || ! kill -0 $callee 2> /dev/null || [ $waited -ge 100 ]; do sleep 0.1; waited=$((waited + 1)); done\n\
-             if registered; then show callee 0; fi\n\
-             for step in register message call; do\n\
-               (ring $step 300 -p 5070 -inf caller.csv -sf $S/$step.xml); show $step $?\n\
-             done\n\
-             if registered; then kill $callee; wait $callee; else wait $callee; show callee $?; fi 2> /dev/null\n\
+        let mut script = prologue(bono, from, to, transport);
+        script.push_str(
+            "answer\n\
+             for step in register message call; do caller $step; done\n\
+             hang_up\n\
              (ring away-callee 0 -p 5080 -inf callee.csv -sf $S/register.xml)\n\
              (ring away-caller 0 -p 5070 -inf caller.csv -sf $S/register.xml)\n\
              exit 0\n",
-            caller_line = from.line(to),
-            callee_line = to.line(from),
-            transport = transport.option(),
-            domain = from.domain(),
         );
-        let output = self.script(&script)?;
+        Report::read(&self.script(&script)?)
+    }
+
+    /// Registers both users and leaves the called one's phone answering for two minutes, so that something can be done
+    /// to the deployment before [`Self::talk`].
+    pub fn register(&self, bono: &str, from: &Subscriber, to: &Subscriber, transport: Transport) -> Result<Report> {
+        let mut script = prologue(bono, from, to, transport);
+        script.push_str("answer\ncaller register\nexit 0\n");
+        Report::read(&self.script(&script)?)
+    }
+
+    /// A message and a call between users that [`Self::register`] has registered.
+    pub fn talk(&self, bono: &str, from: &Subscriber, to: &Subscriber, transport: Transport) -> Result<Report> {
+        let mut script = prologue(bono, from, to, transport);
+        script.push_str("for step in message call; do caller $step; done\nexit 0\n");
+        Report::read(&self.script(&script)?)
+    }
+}
+
+/// Bash functions for the steps: `answer` starts the called side, `caller STEP` runs one of the calling side, `hang_up`
+/// ends the called side.
+fn prologue(bono: &str, from: &Subscriber, to: &Subscriber, transport: Transport) -> String {
+    format!(
+        "cd \"$(mktemp -d)\"\n\
+         printf '%s' '{caller_line}' > caller.csv\n\
+         printf '%s' '{callee_line}' > callee.csv\n\
+         own=$(hostname -I | cut -d ' ' -f 1)\n\
+         target=$(getent ahostsv4 '{bono}' | sed -n '1s/ .*//p')\n\
+         S={SCENARIOS}\n\
+         ring() {{\n\
+           local name=$1 expires=$2; shift 2\n\
+           exec timeout 120 sipp \"$target:5060\" -i \"$own\" -t {transport} -m 1 -nostdin -recv_timeout 8000 \\\n\
+             -key domain '{domain}' -key expires \"$expires\" -trace_err -error_file \"$name.err\" \"$@\" > \"$name.out\" 2>&1\n\
+         }}\n\
+         show() {{\n\
+           echo \"STEP $1 $2\"\n\
+           cat \"$1.err\" 2> /dev/null; [ -s \"$1.err\" ] || tail -n 3 \"$1.out\"\n\
+         }}\n\
+         registered() {{ grep -qs registered callee.log; }}\n\
+         answer() {{\n\
+           ring callee 300 -p 5080 -inf callee.csv -sf $S/callee.xml -oocsf $S/answer.xml -d 100000 \\\n\
+             -trace_logs -log_file callee.log < /dev/null &\n\
+           callee=$!\n\
+           local waited=0\n\
+           until registered || ! kill -0 $callee 2> /dev/null || [ $waited -ge 100 ]; do sleep 0.1; waited=$((waited + 1)); done\n\
+           if registered; then show callee 0; else kill $callee; wait $callee; show callee $?; fi 2> /dev/null\n\
+         }}\n\
+         caller() {{ (ring $1 300 -p 5070 -inf caller.csv -sf $S/$1.xml); show $1 $?; }}\n\
+         hang_up() {{ kill $callee; wait $callee; }} 2> /dev/null\n",
+        caller_line = from.line(to),
+        callee_line = to.line(from),
+        transport = transport.option(),
+        domain = from.domain(),
+    )
+}
+
+impl Report {
+    fn read(output: &str) -> Result<Self> {
         let mut steps: Vec<(String, i32, String)> = Vec::new();
         for line in output.lines() {
             if let Some((name, code)) = line.strip_prefix("STEP ").and_then(|rest| rest.split_once(' ')) {
@@ -256,9 +288,8 @@ impl Phone {
             }
         }
         ensure!(!steps.is_empty(), "the phone's pod ran no step:\n{output}");
-        Ok(Report {
-            steps: steps.into_iter().map(|(name, code, errors)| (name, Outcome::read(code, &errors))).collect(),
-        })
+        let read = |(name, code, errors): (String, i32, String)| (name, Outcome::read(code, &errors));
+        Ok(Self { steps: steps.into_iter().map(read).collect() })
     }
 }
 

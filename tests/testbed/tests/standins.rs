@@ -147,6 +147,15 @@ fn hunter_carries_calls_with_one_sprout_and_with_three() -> Result<()> {
     for _ in 0..3 {
         through(&phone, &users)?;
     }
+
+    // Every sprout replaced between registration and call: nobody is lost.
+    phone.register("bono", &users[0], &users[1], Transport::Udp)?.check()?;
+    place.kubectl.run(["rollout", "restart", "deployment/sprout"])?;
+    place.rollout(&["sprout"], "120s")?;
+    wait_for("the old sprouts to leave the DNS caches", Duration::from_secs(30), || {
+        let report = phone.talk("bono", &users[0], &users[1], Transport::Udp)?;
+        Ok(report.check().map_or_else(|error| Attempt::not_yet(format!("{error:#}")), Attempt::Done))
+    })?;
     Ok(())
 }
 
