@@ -21,6 +21,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -251,13 +252,28 @@ fn components(site: &Site) -> Vec<&'static str> {
 pub fn healthy(site: &Site) -> Vec<Finding> {
     let mut book = Book::default();
     etcd(&mut book, site);
-    for component in components(site) {
-        supervisor(&mut book, site, component);
-        helpers(&mut book, site, component);
-        configuration(&mut book, site, component);
-        ports(&mut book, site, component);
-        logs(&mut book, site, component);
-    }
+    let of_components = thread::scope(|scope| {
+        let asked: Vec<_> = components(site)
+            .into_iter()
+            .map(|component| {
+                scope.spawn(move || {
+                    let mut book = Book::default();
+                    proxy(&mut book, site, component);
+                    supervisor(&mut book, site, component);
+                    helpers(&mut book, site, component);
+                    configuration(&mut book, site, component);
+                    ports(&mut book, site, component);
+                    logs(&mut book, site, component);
+                    book.0
+                })
+            })
+            .collect();
+        asked
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect::<Vec<_>>()
+    });
+    book.0.extend(of_components);
     clusters(&mut book, site);
     sip(&mut book, site);
     provisioning(&mut book, site);
@@ -279,14 +295,6 @@ fn etcd(book: &mut Book, site: &Site) {
     book.claim("etcd", "answers /health on 2379", SERVER, || ask("2379/health", "\"health\""));
     book.claim("etcd", "serves the v2 keys on 4001", SERVER, || ask("4001/v2/keys", "\"node\""));
     book.claim("etcd", "lists its members on 2380, where proxies look", SERVER, || ask("2380/members", "clientURLs"));
-    for component in components(site) {
-        book.claim(
-            component,
-            "has an etcd proxy on 4000 that reaches the server",
-            "clearwater-etcd debian/clearwater-etcd.init.d",
-            || site.holds(component, "curl -s -m 5 http://127.0.0.1:4000/v2/keys | grep '\"node\"'"),
-        );
-    }
     for (key, component) in [
         ("site1/node_type_memcached/clustering/memcached", site.store()),
         ("site1/node_type_chronos/clustering/chronos", "chronos"),
@@ -306,6 +314,15 @@ fn etcd(book: &mut Book, site: &Site) {
             },
         );
     }
+}
+
+fn proxy(book: &mut Book, site: &Site, component: &'static str) {
+    book.claim(
+        component,
+        "has an etcd proxy on 4000 that reaches the server",
+        "clearwater-etcd debian/clearwater-etcd.init.d",
+        || site.holds(component, "curl -s -m 5 http://127.0.0.1:4000/v2/keys | grep '\"node\"'"),
+    );
 }
 
 fn supervisor(book: &mut Book, site: &Site, component: &'static str) {
