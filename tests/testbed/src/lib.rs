@@ -18,6 +18,7 @@ mod audit;
 mod cgroup;
 mod cluster;
 mod containerd;
+pub mod contract;
 mod disturb;
 mod faulty;
 mod host;
@@ -44,6 +45,6 @@ pub use plan::{CLUSTER_DOMAIN, COREDNS_VERSION, KUBERNETES_VERSION, Options};
 pub use process::Part;
 pub use programs::Program;
 pub use testing::{
-    CONTEXT_VARIABLE, Cluster, KEEP_VARIABLE, KUBECONFIG_VARIABLE, LOAD_BALANCER_ANNOTATION,
-    Namespace, NamespaceOptions, PROBE_IMAGE, Rights, probe_archive,
+    CONTEXT_VARIABLE, Cluster, KEEP_VARIABLE, KUBECONFIG_VARIABLE, LOAD_BALANCER_ANNOTATION, Namespace,
+    NamespaceOptions, PROBE_IMAGE, Rights, probe_archive,
 };
