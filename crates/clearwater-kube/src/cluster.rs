@@ -61,7 +61,7 @@ impl Cluster {
 }
 
 /// What an error of the API means, in one line, without the client's own nesting.
-pub fn say(error: &kube::Error) -> String {
+pub(crate) fn say(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => {
             if status.message.is_empty() {
@@ -86,7 +86,7 @@ pub fn say(error: &kube::Error) -> String {
 }
 
 /// Whether asking again may help: the connection broke, or the server is busy or restarting.
-pub fn is_passing(error: &kube::Error) -> bool {
+pub(crate) fn is_passing(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => {
             matches!(status.code, 408 | 429 | 500 | 502 | 503 | 504) || status.reason == "ServerTimeout"

@@ -22,13 +22,28 @@ pub enum MembersSeen {
     Unchecked(String),
 }
 
+/// A workload, by kind and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Workload {
+    /// Its kind.
+    pub kind: WorkloadKind,
+    /// Its name.
+    pub name: String,
+}
+
+impl From<&WorkloadRef> for Workload {
+    fn from(workload: &WorkloadRef) -> Self {
+        Self { kind: workload.kind, name: workload.name.to_owned() }
+    }
+}
+
 /// What is known of one component.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     /// What the catalogue knows of it.
     pub entry: &'static Entry,
     /// Its workloads.
-    pub workloads: &'a [WorkloadRef],
+    pub workloads: &'a [Workload],
     /// The Service whose endpoints must be ready; none where there is no Service.
     pub service: Option<&'a str>,
     /// What the watches say.
@@ -111,18 +126,18 @@ pub fn component(view: &View<'_>) -> Judged {
     judged
 }
 
-fn workload_stage(view: &View<'_>, workload: &WorkloadRef, judged: &mut Judged) -> (Stage, Option<String>) {
+fn workload_stage(view: &View<'_>, workload: &Workload, judged: &mut Judged) -> (Stage, Option<String>) {
     let (rollout, generation) = match workload.kind {
         WorkloadKind::Deployment => {
-            let object = view.snapshot.deployments.get(workload.name);
+            let object = view.snapshot.deployments.get(&workload.name);
             (rollout::deployment(object), object.and_then(|o| o.metadata.generation))
         }
         WorkloadKind::StatefulSet => {
-            let object = view.snapshot.stateful_sets.get(workload.name);
+            let object = view.snapshot.stateful_sets.get(&workload.name);
             (rollout::stateful_set(object), object.and_then(|o| o.metadata.generation))
         }
     };
-    let least = view.generations.get(workload.name);
+    let least = view.generations.get(&workload.name);
     if let Some(least) = least
         && generation.is_none_or(|g| g < *least)
     {

@@ -7,6 +7,7 @@ pub mod apply;
 mod ask_members;
 mod cluster;
 pub mod doomed;
+pub mod down;
 mod emit;
 pub mod judge;
 pub mod members;
@@ -15,6 +16,7 @@ mod preflight;
 pub mod probe;
 pub mod rollout;
 pub mod snapshot;
+pub mod status;
 pub mod supervisor;
 pub mod up;
 

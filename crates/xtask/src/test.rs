@@ -53,11 +53,7 @@ fn on_cluster(options: &Options, steps: &mut Steps) -> anyhow::Result<()> {
     steps.run([Step::new("end to end", "cargo", &args).env(NAME_VARIABLE, &options.name)])
 }
 
-fn timed<T>(
-    steps: &mut Steps,
-    group: &'static str,
-    work: impl FnOnce() -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
+fn timed<T>(steps: &mut Steps, group: &'static str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let began = Instant::now();
     let done = work();
     steps.note(group, began.elapsed());

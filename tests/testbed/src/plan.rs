@@ -463,3 +463,85 @@ fn merge(into: &mut Value, from: Value) {
         into.extend(from);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(options: Options) -> Plan {
+        Plan {
+            layout: Layout::below("cw", "/cache".into(), "/run/testbed".into()).unwrap(),
+            addresses: Addresses { slot: 0 },
+            options,
+            programs: Programs {
+                kube: "/kube".into(),
+                helper: "/helper".into(),
+                probe: "/probe".into(),
+            },
+        }
+    }
+
+    /// Files and command lines as one text.
+    fn shown(plan: &Plan) -> String {
+        let files = plan
+            .files()
+            .into_iter()
+            .map(|(path, content)| format!("### {}\n{content}", path.display()));
+        let processes = Part::ALL.into_iter().map(|part| {
+            let process = plan.process(part);
+            let place = process
+                .namespace
+                .map_or("the host".to_owned(), |file| file.display().to_string());
+            format!(
+                "### {part} in {place}\n{}\n",
+                process.command.join("\n    ")
+            )
+        });
+        files.chain(processes).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_quick_cluster() {
+        insta::assert_snapshot!(shown(&plan(Options::default())));
+    }
+
+    /// What a lifelike cluster with wide node ports has differently; everything else is as in the quick one.
+    #[test]
+    fn a_lifelike_cluster() {
+        let quick = shown(&plan(Options::default()));
+        let lifelike = shown(&plan(Options {
+            lifelike: true,
+            wide_node_ports: true,
+        }));
+        let only = |these: &str, others: &str, sign: &str| {
+            let others: Vec<&str> = others.lines().collect();
+            let lines: Vec<String> = these
+                .lines()
+                .filter(|line| !others.contains(line))
+                .map(|line| format!("{sign} {}", line.trim()))
+                .collect();
+            lines.join("\n")
+        };
+        insta::assert_snapshot!(format!(
+            "{}\n{}",
+            only(&quick, &lifelike, "-"),
+            only(&lifelike, &quick, "+")
+        ));
+    }
+
+    #[test]
+    fn two_clusters_share_no_path_and_no_address() {
+        let one = shown(&plan(Options::default()));
+        let other = Plan {
+            layout: Layout::below("t1", "/cache".into(), "/run/testbed".into()).unwrap(),
+            addresses: Addresses { slot: 1 },
+            ..plan(Options::default())
+        };
+        let other = shown(&other);
+        for (text, own, foreign) in [(&one, "cw", "t1"), (&other, "t1", "cw")] {
+            assert!(text.contains(&format!("/clusters/{own}/")));
+            assert!(!text.contains(&format!("/{foreign}/")));
+        }
+        assert!(!other.contains("198.18.0."));
+    }
+}

@@ -77,6 +77,12 @@ impl Program {
         Ok(binary)
     }
 
+    /// The built program, if the cache has it.
+    pub fn cached(self) -> Option<PathBuf> {
+        let binary = self.directory().ok()?.join(self.name());
+        binary.exists().then_some(binary)
+    }
+
     /// Where the built program is or will be.
     fn directory(self) -> Result<PathBuf> {
         let sources = Path::new(SOURCES);

@@ -33,7 +33,10 @@ pub struct Output {
 const MARK: &str = "@clearwater-answered";
 
 /// The loop that the container's bash runs: a command a line, closed by a marked line with its number and status.
-const LOOP: &str = r#"exec 2>&1; export LC_ALL=C; n=0; while IFS= read -r -t 90 line; do eval "$line" </dev/null; s=$?; printf '\n%s %s %s\n' @clearwater-answered "$n" "$s"; n=$((n+1)); done"#;
+///
+/// Standard error is redirected for each command and never for the shell as a whole: when a process closes its standard
+/// error, containerd 1.6 closes its standard input soon after.
+const LOOP: &str = r#"export LC_ALL=C; n=0; while IFS= read -r -t 90 line; do { eval "$line"; } </dev/null 2>&1; s=$?; printf '\n%s %s %s\n' @clearwater-answered "$n" "$s"; n=$((n+1)); done"#;
 
 impl Shell {
     /// Opens a shell in a container, within the deadline.

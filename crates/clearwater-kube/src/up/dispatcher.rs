@@ -692,7 +692,7 @@ impl Dispatcher {
     }
 
     fn workload_names(&self, i: usize) -> Vec<String> {
-        self.units[i].part.workloads.iter().map(|w| w.name.to_owned()).collect()
+        self.units[i].part.workloads.iter().map(|w| w.name.clone()).collect()
     }
 
     async fn tell_stage(&mut self, i: usize, judged: &Judged) {

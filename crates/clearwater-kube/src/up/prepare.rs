@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use clearwater::component::{Component, Entry};
 use clearwater::config::{Deployment, KeyPolicy, Keys};
 use clearwater::event::{Change, CheckLine, CheckStatus, PlannedComponent, PlannedGate};
-use clearwater::manifest::{self, Inputs, Item, KEYS_SECRET, ManifestError, Owner, WorkloadRef, workloads};
+use clearwater::manifest::{self, Inputs, Item, KEYS_SECRET, ManifestError, Owner, workloads};
 use clearwater::order::{Graph, OrderError, Plan, Policy};
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, Secret, Service};
@@ -17,6 +17,7 @@ use thiserror::Error;
 
 use crate::apply::{self, Planned};
 use crate::cluster::{Cluster, say};
+use crate::judge::Workload;
 
 /// The annotation of the StorageClass that claims without one get
 /// (k8s.io/component-helpers `storage/volume/helpers.go`).
@@ -134,7 +135,7 @@ fn random_keys() -> Result<Keys, PrepareError> {
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
     pub(crate) entry: &'static Entry,
-    pub(crate) workloads: Vec<WorkloadRef>,
+    pub(crate) workloads: Vec<Workload>,
     /// The Service by whose endpoints it is found.
     pub(crate) service: Option<String>,
     /// What starting and working need, whatever the policy gates by.
@@ -191,7 +192,7 @@ impl Scope {
             .filter(|e| graph.contains(e.component.name()))
             .map(|entry| Part {
                 entry,
-                workloads: workloads(deployment, entry.component),
+                workloads: workloads(deployment, entry.component).iter().map(Workload::from).collect(),
                 service: Some(entry.component.name().to_owned()),
                 needs: graph
                     .edges()

@@ -1,0 +1,373 @@
+//! Taking a deployment down: what others need goes last, and stores leave their cluster before they go.
+//!
+//! Only objects that carry this project's labels are removed. What other manifests made is left alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use clearwater::component::{Component, Data, Release, entry};
+use clearwater::event::{CancelReason, Change, Command, Operation, Outcome, PlannedComponent, PlannedGate, RunStats, What};
+use clearwater::manifest::{ENV_VARS, KEYS_SECRET, MANAGED_BY, MANAGED_BY_LABEL, PART_OF, PART_OF_LABEL};
+use clearwater::order::{Graph, Policy, Subscribers};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::api::{DeleteParams, DynamicObject, ListParams, PropagationPolicy};
+use kube::{Api, ResourceExt};
+use thiserror::Error;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::cluster::{Cluster, say};
+use crate::emit::Emitter;
+use crate::snapshot::component_of;
+use crate::up::{Run, Steering, start};
+
+/// What `down` is to do.
+#[derive(Clone, Debug)]
+pub struct DownOptions {
+    /// Only these components; all where it is empty.
+    pub only: Vec<Component>,
+    /// Whether pods are removed at once, without their pre-stop hooks.
+    pub now: bool,
+    /// Whether the configuration and the keys are kept.
+    pub keep_config: bool,
+    /// Whether the namespace is removed too.
+    pub delete_namespace: bool,
+    /// How long the whole may take.
+    pub timeout: Duration,
+    /// Whether the run waits after [`Planned`](What::Planned) until it is told to go on.
+    pub ask: bool,
+}
+
+/// The kinds of which a deployment has objects, those first that others hang on.
+const KINDS: [(&str, &str); 8] = [
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "StatefulSet"),
+    ("networking.k8s.io/v1", "Ingress"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("v1", "Service"),
+    ("v1", "PersistentVolumeClaim"),
+    ("v1", "ConfigMap"),
+    ("v1", "Secret"),
+];
+
+/// How long a pod without a pre-stop hook may take to go, beyond its own grace.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+#[derive(Debug, Error)]
+enum DownError {
+    #[error("{what}: {message}")]
+    Failed { what: String, message: String },
+    #[error("the time was up while {0}")]
+    Late(String),
+    #[error("interrupted")]
+    Cancelled(CancelReason),
+}
+
+#[derive(Clone, Debug)]
+struct Doomed {
+    api_version: &'static str,
+    kind: &'static str,
+    name: String,
+    component: Option<Component>,
+}
+
+impl Doomed {
+    fn object(&self) -> String {
+        format!("{}/{}", self.kind.to_lowercase(), self.name)
+    }
+}
+
+/// What dies with the pods of a component, in plain words; empty where nothing does.
+pub fn losses(release: Release, component: Component) -> Vec<&'static str> {
+    entry(release, component).map(|e| e.data.iter().map(|d: &Data| d.what).collect()).unwrap_or_default()
+}
+
+/// Takes a deployment down.
+pub fn down(cluster: Cluster, options: DownOptions) -> Run {
+    start(move |emitter, steering| run(cluster, options, emitter, steering))
+}
+
+async fn find(cluster: &Cluster, options: &DownOptions) -> Result<Vec<Doomed>, DownError> {
+    let selector = format!("{PART_OF_LABEL}={PART_OF},{MANAGED_BY_LABEL}={MANAGED_BY}");
+    let params = ListParams::default().labels(&selector);
+    let mut found = Vec::new();
+    for (api_version, kind) in KINDS {
+        let listed = match cluster.dynamic(api_version, kind).list(&params).await {
+            Ok(listed) => listed,
+            // What may not even be listed was not made by this user.
+            Err(kube::Error::Api(status)) if status.is_forbidden() && kind != "Deployment" => continue,
+            Err(error) => {
+                return Err(DownError::Failed { what: format!("listing {kind} objects"), message: say(&error) });
+            }
+        };
+        for object in listed.items {
+            let component = component_of(&object);
+            if !options.only.is_empty() && !component.is_some_and(|c| options.only.contains(&c)) {
+                continue;
+            }
+            let name = object.name_any();
+            if options.keep_config && (name == ENV_VARS || name == KEYS_SECRET || component.is_none()) {
+                continue;
+            }
+            found.push(Doomed { api_version, kind, name, component });
+        }
+    }
+    Ok(found)
+}
+
+async fn run(cluster: Cluster, options: DownOptions, mut emitter: Emitter, mut steering: Steering) {
+    let until = Instant::now() + options.timeout;
+    let mut stats = RunStats::default();
+    let outcome = work(&cluster, &options, &mut emitter, &mut steering, until, &mut stats).await;
+    let (outcome, summary) = match outcome {
+        Ok(end) => end,
+        Err(error @ DownError::Failed { .. }) if stats.writes == 0 => (Outcome::CouldNotLook, error.to_string()),
+        Err(error @ DownError::Failed { .. }) => (Outcome::Failed, error.to_string()),
+        Err(error @ DownError::Late(_)) => (Outcome::NotReady, error.to_string()),
+        Err(DownError::Cancelled(reason)) => {
+            emitter.emit(What::CancelRequested { reason }).await;
+            (Outcome::Cancelled, "stopped; run down again to go on".to_owned())
+        }
+    };
+    emitter
+        .emit(What::RunFinished { outcome, summary, stats, critical_path: Vec::new(), pending: Vec::new() })
+        .await;
+}
+
+async fn work(
+    cluster: &Cluster,
+    options: &DownOptions,
+    emitter: &mut Emitter,
+    steering: &mut Steering,
+    until: Instant,
+    stats: &mut RunStats,
+) -> Result<(Outcome, String), DownError> {
+    let found = find(cluster, options).await?;
+    let components: BTreeSet<Component> = found.iter().filter_map(|d| d.component).collect();
+    let release = if components.contains(&Component::Memcached) { Release::Classic } else { Release::Hunter };
+    let graph = Graph::clearwater(release, Subscribers::default());
+    let graph = graph.plan(Policy::Dependency).map_err(|e| DownError::Failed {
+        what: "ordering the components".to_owned(),
+        message: e.to_string(),
+    })?;
+    let plan = graph.reversed();
+    let order: Vec<Component> = plan.order().filter_map(|n| n.parse().ok()).filter(|c| components.contains(c)).collect();
+    emitter
+        .emit(What::RunStarted {
+            command: Command::Down,
+            namespace: cluster.namespace.clone(),
+            order: "reverse".to_owned(),
+            components: order
+                .iter()
+                .map(|c| PlannedComponent {
+                    component: c.name().to_owned(),
+                    gates: plan
+                        .gates(c.name())
+                        .filter(|g| order.iter().any(|o| o.name() == *g))
+                        .map(|g| PlannedGate { on: g.to_owned(), because: format!("{g} needs {c}") })
+                        .collect(),
+                })
+                .collect(),
+        })
+        .await;
+    let changes: Vec<Change> = found
+        .iter()
+        .map(|d| Change {
+            object: d.object(),
+            component: d.component.map(|c| c.name().to_owned()),
+            operation: Operation::Delete,
+            diff: String::new(),
+        })
+        .collect();
+    let nothing = changes.is_empty() && !options.delete_namespace;
+    emitter.emit(What::Planned { changes, pending: Vec::new() }).await;
+    if nothing {
+        let text = format!("nothing to remove in namespace {}", cluster.namespace);
+        return Ok((Outcome::NothingToDo, text));
+    }
+    if options.ask && !confirmed(steering).await? {
+        return Ok((Outcome::Refused, "not confirmed, nothing was removed".to_owned()));
+    }
+
+    let mut of: BTreeMap<Component, Vec<Doomed>> = BTreeMap::new();
+    let mut shared = Vec::new();
+    for doomed in found {
+        match doomed.component {
+            Some(component) => of.entry(component).or_default().push(doomed),
+            None => shared.push(doomed),
+        }
+    }
+    let mut schedule = plan.schedule();
+    // Components that are not there keep nobody waiting.
+    for name in plan.order().map(str::to_owned).collect::<Vec<_>>() {
+        if !order.iter().any(|c| c.name() == name) {
+            schedule.complete(&name);
+        }
+    }
+    let mut begun: BTreeSet<String> = BTreeSet::new();
+    let mut removals: JoinSet<(Component, Result<(u32, u64), DownError>)> = JoinSet::new();
+    loop {
+        for name in schedule.ready() {
+            if !begun.insert(name.to_string()) {
+                continue;
+            }
+            let Ok(component) = name.parse::<Component>() else { continue };
+            let objects = of.remove(&component).unwrap_or_default();
+            let cause = if options.now { "its pods are killed" } else { "its pods are given their time to leave" };
+            emitter.emit(What::Removing { component: component.name().to_owned(), cause: cause.to_owned() }).await;
+            let (cluster, now) = (cluster.clone(), options.now);
+            removals.spawn(async move { (component, remove(&cluster, component, objects, now, until).await) });
+        }
+        if removals.is_empty() {
+            break;
+        }
+        tokio::select! {
+            Some(done) = removals.join_next() => {
+                let Ok((component, done)) = done else { continue };
+                let (objects, took) = done?;
+                stats.writes += objects;
+                schedule.complete(component.name());
+                emitter.emit(What::Removed { component: component.name().to_owned(), objects, took }).await;
+            }
+            changed = steering.cancel.changed() => {
+                let reason = *steering.cancel.borrow();
+                if changed.is_ok() && let Some(reason) = reason {
+                    return Err(DownError::Cancelled(reason));
+                }
+                if changed.is_err() {
+                    return Err(DownError::Cancelled(CancelReason::Reader));
+                }
+            }
+        }
+    }
+    for doomed in &shared {
+        delete(cluster, doomed, false).await?;
+        stats.writes += 1;
+    }
+    if options.delete_namespace {
+        delete_namespace(cluster, emitter, until).await?;
+        stats.writes += 1;
+    }
+    Ok((Outcome::Done, format!("{} objects removed from namespace {}", stats.writes, cluster.namespace)))
+}
+
+async fn confirmed(steering: &mut Steering) -> Result<bool, DownError> {
+    loop {
+        if let Some(reason) = *steering.cancel.borrow() {
+            return Err(DownError::Cancelled(reason));
+        }
+        if let Some(answer) = *steering.answer.borrow() {
+            return Ok(answer);
+        }
+        let gone = tokio::select! {
+            changed = steering.cancel.changed() => changed.is_err(),
+            changed = steering.answer.changed() => changed.is_err(),
+        };
+        if gone {
+            return Err(DownError::Cancelled(CancelReason::Reader));
+        }
+    }
+}
+
+async fn delete(cluster: &Cluster, doomed: &Doomed, at_once: bool) -> Result<(), DownError> {
+    let api: Api<DynamicObject> = cluster.dynamic(doomed.api_version, doomed.kind);
+    let params = DeleteParams {
+        grace_period_seconds: at_once.then_some(0),
+        propagation_policy: Some(PropagationPolicy::Background),
+        ..DeleteParams::default()
+    };
+    match api.delete(&doomed.name, &params).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(DownError::Failed { what: format!("removing {}", doomed.object()), message: say(&error) }),
+    }
+}
+
+/// Removes a component's workloads, waits until its pods are gone, and removes the rest of its objects: a pod that
+/// leaves its cluster needs its name until then.
+async fn remove(
+    cluster: &Cluster,
+    component: Component,
+    objects: Vec<Doomed>,
+    now: bool,
+    until: Instant,
+) -> Result<(u32, u64), DownError> {
+    let began = Instant::now();
+    let is_workload = |d: &Doomed| matches!(d.kind, "Deployment" | "StatefulSet");
+    let mut count = 0;
+    for doomed in objects.iter().filter(|d| is_workload(d)) {
+        delete(cluster, doomed, false).await?;
+        count += 1;
+    }
+    let pods: Api<Pod> = cluster.api();
+    let selector = format!("service={component},{MANAGED_BY_LABEL}={MANAGED_BY}");
+    let params = ListParams::default().labels(&selector);
+    let mut killed = BTreeSet::new();
+    loop {
+        let left = pods.list(&params).await.map_err(|e| DownError::Failed {
+            what: format!("listing the pods of {component}"),
+            message: say(&e),
+        })?;
+        if left.items.is_empty() {
+            break;
+        }
+        if now {
+            for pod in &left.items {
+                let name = pod.name_any();
+                if killed.insert(name.clone()) {
+                    let doomed = Doomed { api_version: "v1", kind: "Pod", name, component: Some(component) };
+                    delete(cluster, &doomed, true).await?;
+                }
+            }
+        }
+        if Instant::now() >= until {
+            let names: Vec<String> = left.items.iter().map(ResourceExt::name_any).collect();
+            return Err(DownError::Late(format!("waiting for the pods of {component} to go: {}", names.join(", "))));
+        }
+        sleep(PATIENCE).await;
+    }
+    for doomed in objects.iter().filter(|d| !is_workload(d)) {
+        delete(cluster, doomed, false).await?;
+        count += 1;
+    }
+    Ok((count, u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)))
+}
+
+async fn delete_namespace(cluster: &Cluster, emitter: &mut Emitter, until: Instant) -> Result<(), DownError> {
+    let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
+    let failed = |e: &kube::Error| DownError::Failed {
+        what: format!("removing namespace {}", cluster.namespace),
+        message: say(e),
+    };
+    match namespaces.delete(&cluster.namespace, &DeleteParams::default()).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
+        Err(error) => return Err(failed(&error)),
+        Ok(_) => {}
+    }
+    let mut told = String::new();
+    loop {
+        let Some(namespace) = namespaces.get_opt(&cluster.namespace).await.map_err(|e| failed(&e))? else {
+            return Ok(());
+        };
+        let holds = holders(&namespace);
+        if !holds.is_empty() && holds != told {
+            emitter.emit(What::Notice { text: format!("what still holds the namespace: {holds}") }).await;
+            told.clone_from(&holds);
+        }
+        if Instant::now() >= until {
+            let holds = if told.is_empty() { "nothing that it names".to_owned() } else { told };
+            return Err(DownError::Late(format!("waiting for namespace {} to go; it is held by {holds}", cluster.namespace)));
+        }
+        sleep(PATIENCE).await;
+    }
+}
+
+/// What keeps a namespace from going, in the namespace controller's words.
+fn holders(namespace: &Namespace) -> String {
+    let conditions = namespace.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    let said: Vec<String> = conditions
+        .filter(|c| c.status == "True")
+        .filter_map(|c| c.message.clone().filter(|m| !m.is_empty()))
+        .collect();
+    said.join("; ")
+}
