@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 use clearwater::config::DeploymentFile;
-use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::Config;
 use secrecy::SecretString;
 
 use crate::error::CliError;
@@ -77,7 +77,7 @@ pub(crate) struct Connection {
 }
 
 /// A duration as kubectl takes it: a number of seconds, or numbers with units.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Duration::from_secs(seconds));
     }
@@ -128,8 +128,8 @@ impl Connection {
         })
     }
 
-    /// How to reach the cluster, as kube wants it. Used by every command that talks to one.
-    pub(crate) async fn config(&self) -> Result<Config, CliError> {
+    /// How to reach the cluster, as kube wants it.
+    async fn config(&self) -> Result<Config, CliError> {
         let mut config = match (self.read_kubeconfig()?, &self.server) {
             (Some(kubeconfig), _) if !kubeconfig.contexts.is_empty() || !kubeconfig.clusters.is_empty() => {
                 self.config_of(kubeconfig).await?
@@ -172,7 +172,6 @@ impl Connection {
     }
 
     /// A client for the cluster.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the commands that talk to a cluster use it"))]
     pub(crate) async fn client(&self) -> Result<kube::Client, CliError> {
         let config = self.config().await?;
         let server = config.cluster_url.clone();
@@ -264,7 +263,7 @@ mod tests {
 
     use super::*;
     use crate::cli::Cli;
-    use crate::runtime;
+    use crate::drive::runtime;
 
     const KUBECONFIG: &str = "\
 apiVersion: v1
@@ -287,8 +286,8 @@ contexts:
         let path = dir.path().join("config");
         std::fs::write(&path, KUBECONFIG).unwrap();
         let connection = Connection { kubeconfig: Some(path), ..Connection::default() };
-        let made = runtime::block_on(async { connection.client().await.map(|c| c.default_namespace().to_owned()) });
-        assert_eq!(made.unwrap().unwrap(), "ims");
+        let made = runtime().unwrap().block_on(async { connection.client().await.map(|c| c.default_namespace().to_owned()) });
+        assert_eq!(made.unwrap(), "ims");
     }
 
     fn connect(flags: &str) -> Result<Config, String> {
@@ -297,7 +296,7 @@ contexts:
         std::fs::write(&path, KUBECONFIG).unwrap();
         let line = format!("kubectl-clearwater version --kubeconfig {} {flags}", path.display());
         let cli = Cli::try_parse_from(line.split_whitespace()).map_err(|e| e.to_string())?;
-        runtime::block_on(cli.connection.config()).unwrap().map_err(|e| e.to_string())
+        runtime().unwrap().block_on(cli.connection.config()).map_err(|e| e.to_string())
     }
 
     #[test]

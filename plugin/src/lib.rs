@@ -9,10 +9,13 @@ mod cli;
 mod command;
 mod connection;
 mod context;
+mod drive;
 mod error;
 pub mod exit;
 mod output;
-mod runtime;
+mod reporter;
+mod signal;
+mod timeline;
 
 use std::ffi::OsString;
 use std::io::Write;
