@@ -12,6 +12,7 @@ mod context;
 mod error;
 pub mod exit;
 mod output;
+mod runtime;
 
 use std::ffi::OsString;
 use std::io::Write;
