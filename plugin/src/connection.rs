@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 use clearwater::config::DeploymentFile;
+use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
-use kube::{Client, Config};
 use secrecy::SecretString;
 
 use crate::error::CliError;
@@ -128,19 +128,11 @@ impl Connection {
         })
     }
 
-    /// A client of the cluster.
-    pub(crate) async fn client(&self) -> Result<Client, CliError> {
-        let config = self.config().await?;
-        Client::try_from(config).map_err(|e| {
-            CliError::Connection(format!("no connection can be made: {}; check the kubeconfig", causes(&e)))
-        })
-    }
-
     /// How to reach the cluster, as kube wants it.
-    async fn config(&self) -> Result<Config, CliError> {
+    pub(crate) async fn config(&self) -> Result<Config, CliError> {
         let mut config = match (self.read_kubeconfig()?, &self.server) {
             (Some(kubeconfig), _) if !kubeconfig.contexts.is_empty() || !kubeconfig.clusters.is_empty() => {
-                self.from_kubeconfig(kubeconfig).await?
+                self.config_of(kubeconfig).await?
             }
             (_, Some(server)) => Config::new(uri(server)?),
             (_, None) => Config::incluster().map_err(|e| {
@@ -179,7 +171,19 @@ impl Connection {
         Ok(config)
     }
 
-    async fn from_kubeconfig(&self, kubeconfig: Kubeconfig) -> Result<Config, CliError> {
+    /// A client for the cluster.
+    pub(crate) async fn client(&self) -> Result<kube::Client, CliError> {
+        let config = self.config().await?;
+        let server = config.cluster_url.clone();
+        kube::Client::try_from(config).map_err(|e| {
+            CliError::Connection(format!(
+                "no client can be made for {server}: {}; check the kubeconfig's user",
+                causes(&e)
+            ))
+        })
+    }
+
+    async fn config_of(&self, kubeconfig: Kubeconfig) -> Result<Config, CliError> {
         let named = |what, name: &Option<String>, known: Vec<&str>| match name {
             Some(name) if !known.contains(&name.as_str()) => Err(unknown(what, name, known.into_iter())),
             _ => Ok(()),
@@ -238,10 +242,12 @@ fn uri(server: &str) -> Result<http::Uri, CliError> {
 
 /// An error with its causes, each said once.
 fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+    // Some draw the place below their first line.
+    let first = |e: &dyn std::error::Error| e.to_string().lines().next().unwrap_or_default().to_owned();
+    let mut text = first(error);
     let mut source = error.source();
     while let Some(cause) = source {
-        let said = cause.to_string();
+        let said = first(cause);
         if !text.contains(&said) {
             text = format!("{text}: {said}");
         }
@@ -252,7 +258,94 @@ fn causes(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+    use secrecy::ExposeSecret;
+
     use super::*;
+    use crate::cli::Cli;
+    use crate::runtime;
+
+    const KUBECONFIG: &str = "\
+apiVersion: v1
+kind: Config
+current-context: lab
+clusters:
+- {name: lab, cluster: {server: 'https://192.0.2.1:6443'}}
+- {name: live, cluster: {server: 'https://192.0.2.2:6443', tls-server-name: api}}
+users:
+- {name: lab, user: {token: of-lab}}
+- {name: live, user: {username: u, password: p}}
+contexts:
+- {name: lab, context: {cluster: lab, user: lab, namespace: ims}}
+- {name: live, context: {cluster: live, user: live}}
+";
+
+    #[test]
+    fn a_client_can_be_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config");
+        std::fs::write(&path, KUBECONFIG).unwrap();
+        let connection = Connection { kubeconfig: Some(path), ..Connection::default() };
+        let made = runtime::block_on(async { connection.client().await.map(|c| c.default_namespace().to_owned()) });
+        assert_eq!(made.unwrap().unwrap(), "ims");
+    }
+
+    fn connect(flags: &str) -> Result<Config, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config");
+        std::fs::write(&path, KUBECONFIG).unwrap();
+        let line = format!("kubectl-clearwater version --kubeconfig {} {flags}", path.display());
+        let cli = Cli::try_parse_from(line.split_whitespace()).map_err(|e| e.to_string())?;
+        runtime::block_on(cli.connection.config()).unwrap().map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_context_says_how_to_connect() {
+        let config = connect("").unwrap();
+        assert_eq!(config.cluster_url.to_string(), "https://192.0.2.1:6443/");
+        assert_eq!(config.default_namespace, "ims");
+        assert_eq!(config.auth_info.token.unwrap().expose_secret(), "of-lab");
+        let config = connect("--context live").unwrap();
+        assert_eq!(config.tls_server_name.as_deref(), Some("api"));
+        let config = connect("--cluster live --user live -n other").unwrap();
+        assert_eq!(config.cluster_url.to_string(), "https://192.0.2.2:6443/");
+        assert_eq!(config.auth_info.username.as_deref(), Some("u"));
+        assert_eq!(config.default_namespace, "other");
+    }
+
+    #[test]
+    fn flags_win_over_the_context() {
+        let config = connect(
+            "-s 192.0.2.3 --token t --as jane --as-group a --as-group b --as-uid 7 --tls-server-name x \
+             --insecure-skip-tls-verify --disable-compression --request-timeout 1m --certificate-authority ca.crt \
+             --client-certificate c.crt --client-key c.key --username u --password p",
+        )
+        .unwrap();
+        assert_eq!(config.cluster_url.to_string(), "https://192.0.2.3/");
+        assert_eq!(config.tls_server_name.as_deref(), Some("x"));
+        assert!(config.accept_invalid_certs && config.disable_compression);
+        assert_eq!(config.read_timeout, Some(Duration::from_secs(60)));
+        assert_eq!(config.root_cert_file.as_deref(), Some(std::path::Path::new("ca.crt")));
+        let auth = config.auth_info;
+        assert_eq!(auth.token.unwrap().expose_secret(), "t");
+        assert_eq!(auth.impersonate.as_deref(), Some("jane"));
+        assert_eq!(auth.impersonate_groups, Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(auth.impersonate_uid.as_deref(), Some("7"));
+        assert_eq!((auth.client_certificate.as_deref(), auth.client_key.as_deref()), (Some("c.crt"), Some("c.key")));
+        assert_eq!((auth.username.as_deref(), auth.password.unwrap().expose_secret()), (Some("u"), "p"));
+    }
+
+    #[test]
+    fn names_that_the_kubeconfig_does_not_have() {
+        for (flags, said) in [
+            ("--context x", "the kubeconfig has no context \"x\"; it has: lab, live"),
+            ("--cluster x", "the kubeconfig has no cluster \"x\"; it has: lab, live"),
+            ("--user x", "the kubeconfig has no user \"x\"; it has: lab, live"),
+        ] {
+            assert_eq!(connect(flags).unwrap_err(), said);
+        }
+        assert!(connect("--server ://").unwrap_err().starts_with("--server \"://\" is not a URL"));
+    }
 
     #[test]
     fn durations_are_kubectls() {

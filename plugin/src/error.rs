@@ -25,7 +25,7 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Order(#[from] OrderError),
     /// A file that cannot be read.
-    #[error("{}: cannot be read: {source}; name another file with -f", .path.display())]
+    #[error("{}: cannot be read: {source}; name another file", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -33,7 +33,7 @@ pub(crate) enum CliError {
         source: io::Error,
     },
     /// A file that cannot be written.
-    #[error("{}: cannot be written: {source}", .path.display())]
+    #[error("{}: cannot be written: {source}; make its directory, or choose another place", .path.display())]
     Write {
         /// The file.
         path: PathBuf,
@@ -52,6 +52,9 @@ pub(crate) enum CliError {
     /// A cluster that cannot be reached with the flags and the kubeconfig given.
     #[error("{0}")]
     Connection(String),
+    /// No runtime for asynchronous work.
+    #[error("the threads that the command needs cannot be started: {0}; raise the limit on processes")]
+    Runtime(io::Error),
     /// Something that is not done because it could do harm.
     #[error("{0}")]
     Refused(String),
@@ -67,7 +70,8 @@ impl CliError {
             | Self::Output(_)
             | Self::Yaml(_)
             | Self::Json(_)
-            | Self::Connection(_) => exit::FAILURE,
+            | Self::Connection(_)
+            | Self::Runtime(_) => exit::FAILURE,
             Self::Refused(_) => exit::REFUSED,
         }
     }

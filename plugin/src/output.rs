@@ -11,9 +11,8 @@ use crate::error::CliError;
 /// A format that programs read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// YAML.
+    // Documented variants would take six lines of each help page to say nothing.
     Yaml,
-    /// JSON, indented.
     Json,
 }
 

@@ -1,10 +1,12 @@
 //! `cargo xtask cluster`: a real Kubernetes with two nodes on this machine.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use clearwater_testbed::image::Archive;
 use clearwater_testbed::layout::{DEFAULT_NAME, Layout, NAME_VARIABLE};
 use clearwater_testbed::{Local, Options};
 
@@ -18,7 +20,7 @@ pub(crate) enum Command {
         /// Kubernetes' own times for syncing, caching and scaling instead of quick ones.
         #[arg(long)]
         lifelike: bool,
-        /// Allow NodePorts from 3000 on instead of from 30000.
+        /// Allow node ports from 3000 on instead of from 30000.
         #[arg(long)]
         wide_node_ports: bool,
     },
@@ -30,12 +32,20 @@ pub(crate) enum Command {
         #[arg(long)]
         purge: bool,
     },
+    /// Give both nodes the images of OCI archives.
+    Load {
+        #[command(flatten)]
+        cluster: Which,
+        /// The archives.
+        #[arg(required = true)]
+        archives: Vec<PathBuf>,
+    },
     /// Show which parts run; exit code 1 when not everything is well.
     Status {
         #[command(flatten)]
         cluster: Which,
     },
-    /// Print the path of the administrator's kubeconfig; kubectl is beside the path that --kubectl prints.
+    /// Print the path of the administrator's kubeconfig.
     Kubeconfig {
         #[command(flatten)]
         cluster: Which,
@@ -56,17 +66,43 @@ pub(crate) struct Which {
 impl Command {
     pub(crate) fn run(self) -> Result<ExitCode> {
         match self {
-            Self::Up { cluster, lifelike, wide_node_ports } => {
-                let local = Local::up(&cluster.name, Options { lifelike, wide_node_ports }, &say)?;
-                show(&format!("export KUBECONFIG={}", local.layout().kubeconfig().display()))?;
+            Self::Up {
+                cluster,
+                lifelike,
+                wide_node_ports,
+            } => {
+                let local = Local::up(
+                    &cluster.name,
+                    Options {
+                        lifelike,
+                        wide_node_ports,
+                    },
+                    &say,
+                )?;
+                show(&format!(
+                    "export KUBECONFIG={}",
+                    local.layout().kubeconfig().display()
+                ))?;
             }
             Self::Down { cluster, purge } => Local::down(&cluster.name, purge, &say)?,
+            Self::Load { cluster, archives } => {
+                let local = Local::open(&cluster.name)?;
+                for path in archives {
+                    local.import(&Archive::open(path)?)?;
+                }
+            }
             Self::Status { cluster } => return status(&cluster.name),
-            Self::Kubeconfig { cluster, kubectl: false } => {
+            Self::Kubeconfig {
+                cluster,
+                kubectl: false,
+            } => {
                 let local = Local::open(&cluster.name)?;
                 show(&local.layout().kubeconfig().display().to_string())?;
             }
-            Self::Kubeconfig { cluster, kubectl: true } => {
+            Self::Kubeconfig {
+                cluster,
+                kubectl: true,
+            } => {
                 let local = Local::open(&cluster.name)?;
                 show(&local.kubectl().program().display().to_string())?;
             }
@@ -78,19 +114,39 @@ impl Command {
 fn status(name: &str) -> Result<ExitCode> {
     Layout::new(name)?;
     let status = Local::open(name)?.status();
-    let mut text = String::new();
-    let mut line = |name: &str, state: &str| text.push_str(&format!("{name:<20} {state}\n"));
+    let mut lines = Vec::new();
     for (part, pid) in &status.parts {
-        let state = pid.map_or("not running".to_owned(), |pid| format!("running, process {pid}"));
-        line(&part.to_string(), &state);
+        let state = pid.map_or("not running".to_owned(), |pid| {
+            format!("running, process {pid}")
+        });
+        lines.push((part.to_string(), state));
     }
-    line("API", status.api.as_ref().map_or_else(String::as_str, |()| "ready"));
+    lines.push((
+        "API".to_owned(),
+        status
+            .api
+            .clone()
+            .err()
+            .unwrap_or_else(|| "ready".to_owned()),
+    ));
     for (node, ready) in &status.nodes {
-        line(&format!("node {node}"), if *ready { "Ready" } else { "not Ready" });
+        lines.push((
+            format!("node {node}"),
+            if *ready { "Ready" } else { "not Ready" }.to_owned(),
+        ));
     }
-    line("cluster DNS", &format!("{} pods ready", status.dns_pods));
-    show(text.trim_end())?;
-    Ok(if status.is_healthy() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    lines.push((
+        "cluster DNS".to_owned(),
+        format!("{} pods ready", status.dns_pods),
+    ));
+    for (name, state) in lines {
+        show(&format!("{name:<20} {state}"))?;
+    }
+    Ok(if status.is_healthy() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Progress goes to standard error; a reader who left does not stop the work.

@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: the embedded default for newcomers.
 
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, ensure};
 use clap::Args;
@@ -21,7 +21,7 @@ pub(crate) struct Options {
     namespace: String,
 }
 
-pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let built = Command::new("cargo")
         .args(["build", "--quiet", "--release", "-p", "kubectl-clearwater"])
         .current_dir(root())
@@ -48,5 +48,5 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         path(&kubectl),
         ns = options.namespace,
     ));
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

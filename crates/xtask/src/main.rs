@@ -9,6 +9,7 @@ mod steps;
 mod test;
 mod tools;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -39,14 +40,21 @@ enum Command {
     Standins(standins::Command),
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    match Command::parse() {
+fn main() -> ExitCode {
+    let result = match Command::parse() {
         Command::Check => check::run(),
         Command::Test(options) => test::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Prove { name, minutes } => prove::run(name, minutes),
-        Command::Cluster(command) => return command.run(),
-        Command::Standins(command) => return command.run(),
-    }?;
-    Ok(ExitCode::SUCCESS)
+        Command::Cluster(command) => command.run(),
+        Command::Standins(command) => command.run(),
+    };
+    result.unwrap_or_else(|error| {
+        let gone = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
+        if error.downcast_ref().is_some_and(gone) {
+            return ExitCode::SUCCESS;
+        }
+        let _ = writeln!(io::stderr(), "error: {error:#}");
+        ExitCode::FAILURE
+    })
 }

@@ -82,11 +82,7 @@ impl Source {
             Some(program) => program.clone(),
             None => build_program()?,
         };
-        standins::build(&Inputs {
-            images: images(),
-            program,
-            cache: cache_directory()?,
-        })
+        standins::build(&Inputs { images: images(), program, cache: cache_directory()? })
     }
 }
 
@@ -97,10 +93,7 @@ fn build_program() -> Result<PathBuf> {
         .current_dir(root())
         .status()
         .context("cannot run cargo")?;
-    ensure!(
-        status.success(),
-        "cargo build --release --package clearwater-standins failed ({status})"
-    );
+    ensure!(status.success(), "cargo build --release --package clearwater-standins failed ({status})");
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     Ok(target.join("release/standin"))
 }

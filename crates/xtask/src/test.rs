@@ -1,5 +1,6 @@
 //! `cargo xtask test`: what CI runs.
 
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -28,7 +29,7 @@ pub(crate) struct Options {
     filter: Option<String>,
 }
 
-pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let mut steps = Steps::within(DEADLINE);
     if !options.no_check {
         check::all(&mut steps)?;
@@ -39,7 +40,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         timed(&mut steps, "cluster", || Local::down(&options.name, false, &say))?;
     }
     steps.summary();
-    done
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn on_cluster(options: &Options, steps: &mut Steps) -> anyhow::Result<()> {
@@ -52,11 +53,7 @@ fn on_cluster(options: &Options, steps: &mut Steps) -> anyhow::Result<()> {
     steps.run([Step::new("end to end", "cargo", &args).env(NAME_VARIABLE, &options.name)])
 }
 
-fn timed<T>(
-    steps: &mut Steps,
-    group: &'static str,
-    work: impl FnOnce() -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
+fn timed<T>(steps: &mut Steps, group: &'static str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let began = Instant::now();
     let done = work();
     steps.note(group, began.elapsed());

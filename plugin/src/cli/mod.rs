@@ -14,7 +14,7 @@ const ABOUT: &str = "Run the Clearwater IMS on Kubernetes";
 const LONG_ABOUT: &str = "\
 Run the Clearwater IMS on Kubernetes.
 
-Clearwater is a telephone exchange of a dozen containers. This plugin deploys them in the right order, with names that
+Clearwater is a telephone exchange of a dozen containers. This plugin deploys them in the right order, with names that \
 their own resolver can look up, and says what is wrong when one does not work.
 
 Results are written to standard output, everything else to standard error.";

@@ -1,6 +1,7 @@
 use clap::Args;
 use clearwater::component::Component;
 use clearwater::order::{self, Detail, Drawing, Plan, Policy};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cli::FileArgs;
@@ -36,28 +37,117 @@ pub(crate) struct Graph {
 }
 
 /// What `graph -o json` writes.
-#[derive(Debug, Serialize)]
-struct View<'g> {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Graph")]
+pub(crate) struct View<'g> {
     /// The version of this format.
     v: u32,
     /// Nodes and edges.
+    #[schemars(with = "shape::Graph")]
     graph: &'g order::Graph,
     /// The order that follows.
+    #[schemars(with = "shape::Plan")]
     plan: Plan,
+}
+
+/// How the model writes graphs and plans, for the schema. A test reads what is written back into these.
+#[expect(dead_code, reason = "the schema is taken from them, and a test reads into them")]
+pub(crate) mod shape {
+    use schemars::JsonSchema;
+    use serde::Deserialize;
+
+    /// Nodes and edges.
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    #[schemars(rename = "Edges")]
+    pub(crate) struct Graph {
+        /// The nodes, in listing order.
+        nodes: Vec<Node>,
+        /// The edges.
+        edges: Vec<Edge>,
+    }
+
+    /// A node.
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    pub(crate) struct Node {
+        /// Its name.
+        name: String,
+        /// The component of Clearwater that it is, where it is one.
+        component: Option<String>,
+    }
+
+    /// An edge: `from` depends on `to`.
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields, rename_all = "camelCase")]
+    pub(crate) struct Edge {
+        /// The node that depends.
+        from: String,
+        /// The node it depends on.
+        to: String,
+        /// What starting needs: hard, soft or none.
+        start: String,
+        /// What working needs: hard, soft or none.
+        run: String,
+        /// Where that was read or seen.
+        evidence: String,
+        /// What is seen when the dependency is missing.
+        seen_when_missing: String,
+        /// Where the edge comes from.
+        origin: String,
+    }
+
+    /// An order.
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    pub(crate) struct Plan {
+        /// The policy that it follows.
+        policy: String,
+        /// Whether it is for stopping.
+        reversed: bool,
+        /// The nodes, in an order in which they can be started.
+        nodes: Vec<Planned>,
+    }
+
+    /// A node of an order.
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields, rename_all = "camelCase")]
+    #[schemars(rename = "PlannedNode")]
+    pub(crate) struct Planned {
+        /// Its name.
+        name: String,
+        /// Its wave, counted from 0: it starts after those before it, where all take the same time.
+        wave: u32,
+        /// What it waits for.
+        waits_for: Vec<String>,
+    }
 }
 
 impl Graph {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
         let deployment = self.file.deployment(context)?;
         let mut graph = order::Graph::of(&deployment);
+        for (flag, named) in [("--only", &self.only), ("--skip", &self.skip)] {
+            if let Some(component) = named.iter().find(|c| !graph.contains(c.name())) {
+                let known: Vec<&str> = graph.nodes().collect();
+                return Err(CliError::Usage(format!(
+                    "{flag} {component}: this deployment has no {component}; it has: {}",
+                    known.join(", ")
+                )));
+            }
+        }
         if !self.only.is_empty() {
             let selection = graph.only(self.only.iter().map(|c| c.name()))?;
-            selection.along.iter().for_each(|a| context.talk().note(a));
+            for along in &selection.along {
+                context.talk().note(along);
+            }
             graph = selection.graph;
         }
         if !self.skip.is_empty() {
             let selection = graph.skip(self.skip.iter().map(|c| c.name()))?;
-            selection.along.iter().for_each(|a| context.talk().note(a));
+            for along in &selection.along {
+                context.talk().note(along);
+            }
             graph = selection.graph;
         }
         if let Some(format) = self.output {

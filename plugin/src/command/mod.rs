@@ -15,6 +15,9 @@ use clap::Subcommand;
 use crate::context::Context;
 use crate::error::CliError;
 
+#[cfg(test)]
+mod schema;
+
 /// What is to be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -42,9 +42,14 @@ impl Render {
         }
         match (&self.dir, self.output) {
             (Some(dir), _) => {
-                for (name, text) in kustomize(&deployment, &manifest, NamespaceObject::LeftOut)? {
-                    write(dir, &name, &text)?;
+                let files = kustomize(&deployment, &manifest, NamespaceObject::LeftOut)?;
+                for (name, text) in &files {
+                    write(dir, name, text)?;
                 }
+                let dir = dir.display();
+                context
+                    .talk()
+                    .note(format!("{} files are written; to apply them: kubectl apply -k {dir}", files.len()));
             }
             (None, Format::Yaml) => context.results().text(&manifest.to_yaml()?)?,
             (None, format @ Format::Json) => context.results().value(format, &manifest.to_json()?)?,

@@ -17,18 +17,9 @@ use crate::ring::{self, Ring};
 /// Runs the daemon; status 3 without valid cluster settings.
 pub(crate) async fn run() -> Result<Exit> {
     let settings = Settings::load()?;
-    crate::log::init(Log::new(
-        "astaire",
-        "astaire",
-        Grammar::Cpp,
-        settings.log_level(),
-    ));
+    crate::log::init(Log::new("astaire", "astaire", Grammar::Cpp, settings.log_level()));
     if let Err(err) = Ring::load() {
-        log!(
-            Error,
-            "resync_main.cpp:270",
-            "Invalid cluster settings: {err:#}"
-        );
+        log!(Error, "resync_main.cpp:270", "Invalid cluster settings: {err:#}");
         return Ok(Exit(3));
     }
     tokio::time::sleep(place::boot_delay("astaire")).await;
@@ -81,11 +72,7 @@ async fn resync(me: IpAddr) -> Result<usize> {
             Err(err) => log!(Warning, "astaire.cpp:210", "No data from {server}: {err:#}"),
         }
     }
-    log!(
-        Status,
-        "astaire.cpp:230",
-        "Resync complete: {copied} items copied"
-    );
+    log!(Status, "astaire.cpp:230", "Resync complete: {copied} items copied");
     Ok(copied)
 }
 
@@ -108,11 +95,7 @@ async fn copy(
         }
         if let Some(item) = there.gets(&key).await? {
             // Never over a newer write, which goes to old and new owners alike.
-            if here
-                .store("add", &key, item.flags, expires, &item.data, None)
-                .await?
-                == Wrote::Done
-            {
+            if here.store("add", &key, item.flags, expires, &item.data, None).await? == Wrote::Done {
                 copied += 1;
             }
             held.insert(key);

@@ -24,10 +24,7 @@ pub(crate) struct StoreClient {
 impl StoreClient {
     /// A client of the store with this name.
     pub(crate) fn new(ares: Arc<Ares>, name: &str) -> Self {
-        Self {
-            ares,
-            name: name.to_owned(),
-        }
+        Self { ares, name: name.to_owned() }
     }
 
     /// The servers to use for a key: one proxy of many, or, where the setting names memcached's
@@ -37,11 +34,7 @@ impl StoreClient {
             bail!("no store is configured");
         }
         let all = self.ares.targets(&self.name, PORT).await?;
-        Ok(if self.direct() {
-            ring::best(&all, key, 2)
-        } else {
-            all.into_iter().take(2).collect()
-        })
+        Ok(if self.direct() { ring::best(&all, key, 2) } else { all.into_iter().take(2).collect() })
     }
 
     fn direct(&self) -> bool {
@@ -74,22 +67,11 @@ impl StoreClient {
         last.unwrap_or(Ok(None))
     }
 
-    async fn write(
-        &self,
-        key: &str,
-        verb: &str,
-        data: &[u8],
-        expires_s: u64,
-        cas: Option<u64>,
-    ) -> Result<Wrote> {
+    async fn write(&self, key: &str, verb: &str, data: &[u8], expires_s: u64, cas: Option<u64>) -> Result<Wrote> {
         let mut decided: Option<Wrote> = None;
         let mut last = None;
         for address in self.servers(key).await? {
-            let (verb, cas) = if decided.is_some() {
-                ("set", None)
-            } else {
-                (verb, cas)
-            };
+            let (verb, cas) = if decided.is_some() { ("set", None) } else { (verb, cas) };
             let wrote = match self.connect(address).await {
                 Ok(mut connection) => connection.store(verb, key, 0, expires_s, data, cas).await,
                 Err(err) => Err(err),
@@ -113,23 +95,14 @@ impl StoreClient {
     }
 
     /// Writes an item: with the token it was read with, or as a new one.
-    pub(crate) async fn put(
-        &self,
-        key: &str,
-        data: &[u8],
-        expires_s: u64,
-        cas: Option<u64>,
-    ) -> Result<Wrote> {
+    pub(crate) async fn put(&self, key: &str, data: &[u8], expires_s: u64, cas: Option<u64>) -> Result<Wrote> {
         let verb = if cas.is_some() { "cas" } else { "add" };
         self.write(&clean(key), verb, data, expires_s, cas).await
     }
 
     /// Writes an item whatever was there.
     pub(crate) async fn set(&self, key: &str, data: &[u8], expires_s: u64) -> Result<()> {
-        match self
-            .write(&clean(key), "set", data, expires_s, None)
-            .await?
-        {
+        match self.write(&clean(key), "set", data, expires_s, None).await? {
             Wrote::Done => Ok(()),
             other => bail!("the store answered {other:?} to a set"),
         }
@@ -156,9 +129,6 @@ impl StoreClient {
 
 /// Keys hold no blanks or control characters and at most 250 bytes.
 fn clean(key: &str) -> String {
-    let encoded: String = key
-        .chars()
-        .map(|c| if c.is_ascii_graphic() { c } else { '_' })
-        .collect();
+    let encoded: String = key.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).collect();
     encoded.chars().take(240).collect()
 }

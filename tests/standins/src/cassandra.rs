@@ -43,15 +43,10 @@ struct Rows {
 impl Rows {
     /// Takes a cell in if it is newer than the one held.
     fn take(&mut self, cell: &Cell) -> Result<()> {
-        if self
-            .cells
-            .get(&cell.key)
-            .is_some_and(|(at, _)| *at >= cell.at)
-        {
+        if self.cells.get(&cell.key).is_some_and(|(at, _)| *at >= cell.at) {
             return Ok(());
         }
-        self.cells
-            .insert(cell.key.clone(), (cell.at, cell.value.clone()));
+        self.cells.insert(cell.key.clone(), (cell.at, cell.value.clone()));
         if let Some(file) = &mut self.file {
             let mut line = serde_json::to_string(cell)?;
             line.push('\n');
@@ -61,14 +56,7 @@ impl Rows {
     }
 
     fn dump(&self) -> Vec<Cell> {
-        self.cells
-            .iter()
-            .map(|(key, (at, value))| Cell {
-                key: key.clone(),
-                at: *at,
-                value: value.clone(),
-            })
-            .collect()
+        self.cells.iter().map(|(key, (at, value))| Cell { key: key.clone(), at: *at, value: value.clone() }).collect()
     }
 }
 
@@ -95,18 +83,9 @@ pub(crate) async fn run() -> Result<()> {
         .context("cassandra.yaml has no listen_address")?
         .parse()
         .context("listen_address in cassandra.yaml")?;
-    log!(
-        Status,
-        "CassandraDaemon.java:155",
-        "Loading settings from file:{}",
-        yaml.display()
-    );
+    log!(Status, "CassandraDaemon.java:155", "Loading settings from file:{}", yaml.display());
     tokio::time::sleep(place::boot_delay("cassandra")).await;
-    let node = Arc::new(Node {
-        me,
-        rows: Mutex::new(load()?),
-        behind: Mutex::default(),
-    });
+    let node = Arc::new(Node { me, rows: Mutex::new(load()?), behind: Mutex::default() });
     place::write_whole(&place::path("/run/standin/cassandra.booted"), "")?;
     // Its own key must be `normal` before it serves.
     while !read_members(Store::Cassandra).is_ok_and(|m| m.get(&me).is_some_and(|s| is_in(*s))) {
@@ -120,11 +99,7 @@ pub(crate) async fn run() -> Result<()> {
         let node = of_gossip.clone();
         async move { node.gossip(&ask) }
     }));
-    log!(
-        Status,
-        "MessagingService.java:540",
-        "Starting Messaging Service on /{me}:7000"
-    );
+    log!(Status, "MessagingService.java:540", "Starting Messaging Service on /{me}:7000");
     tokio::spawn(node.clone().catch_up());
     let rpc = place::any_bind();
     if place::fault("no-ipv6") && rpc.is_ipv6() {
@@ -137,17 +112,9 @@ pub(crate) async fn run() -> Result<()> {
     }
     let native = http::listen(SocketAddr::new(rpc, 9042)).await?;
     tokio::spawn(http::serve(native, |_| async { Answer::code(400) }));
-    log!(
-        Status,
-        "Server.java:182",
-        "Starting listening for CQL clients on /{rpc}:9042..."
-    );
+    log!(Status, "Server.java:182", "Starting listening for CQL clients on /{rpc}:9042...");
     let thrift = http::listen(SocketAddr::new(rpc, 9160)).await?;
-    log!(
-        Status,
-        "ThriftServer.java:136",
-        "Listening for thrift clients..."
-    );
+    log!(Status, "ThriftServer.java:136", "Listening for thrift clients...");
     http::serve(thrift, move |ask| {
         let node = node.clone();
         async move { node.query(&ask).await }
@@ -157,10 +124,7 @@ pub(crate) async fn run() -> Result<()> {
 }
 
 fn is_in(state: State) -> bool {
-    matches!(
-        state,
-        State::Normal | State::NormalAcknowledged | State::NormalConfigChanged
-    )
+    matches!(state, State::Normal | State::NormalAcknowledged | State::NormalConfigChanged)
 }
 
 fn load() -> Result<Rows> {
@@ -191,9 +155,7 @@ impl Node {
     }
 
     fn peers(&self) -> Vec<IpAddr> {
-        read_members(Store::Cassandra)
-            .map(|m| m.into_keys().filter(|ip| *ip != self.me).collect())
-            .unwrap_or_default()
+        read_members(Store::Cassandra).map(|m| m.into_keys().filter(|ip| *ip != self.me).collect()).unwrap_or_default()
     }
 
     /// Port 7000: what members say to each other.
@@ -228,38 +190,20 @@ impl Node {
         let Some(("ks", rest)) = segments.split_first().map(|(a, b)| (*a, b)) else {
             return Answer::code(404);
         };
-        let joined = |parts: &[&str]| {
-            parts
-                .iter()
-                .map(|p| http::encode(p))
-                .collect::<Vec<_>>()
-                .join("/")
-        };
+        let joined = |parts: &[&str]| parts.iter().map(|p| http::encode(p)).collect::<Vec<_>>().join("/");
         let [keyspace, inner @ ..] = rest else {
             return Answer::code(404);
         };
-        let there = self
-            .rows()
-            .cells
-            .get(&joined(&[keyspace]))
-            .is_some_and(|c| c.1.is_some());
+        let there = self.rows().cells.get(&joined(&[keyspace])).is_some_and(|c| c.1.is_some());
         let key = joined(rest);
         match (&ask.method, inner) {
             (&Method::PUT, []) => {
                 if !there {
-                    self.write(Cell {
-                        key,
-                        at: place::now_us(),
-                        value: Some(Value::Bool(true)),
-                    })
-                    .await;
+                    self.write(Cell { key, at: place::now_us(), value: Some(Value::Bool(true)) }).await;
                 }
                 Answer::code(200)
             }
-            _ if !there => Answer::text(
-                400,
-                format!("InvalidRequestException: Keyspace {keyspace} does not exist"),
-            ),
+            _ if !there => Answer::text(400, format!("InvalidRequestException: Keyspace {keyspace} does not exist")),
             (&Method::GET, []) => Answer::code(200),
             (&Method::GET, [_]) => {
                 let prefix = format!("{key}/");
@@ -278,23 +222,13 @@ impl Node {
             },
             (&Method::PUT, [_, _]) => match serde_json::from_slice(&ask.body) {
                 Ok(value) => {
-                    self.write(Cell {
-                        key,
-                        at: place::now_us(),
-                        value: Some(value),
-                    })
-                    .await;
+                    self.write(Cell { key, at: place::now_us(), value: Some(value) }).await;
                     Answer::code(200)
                 }
                 Err(err) => Answer::text(400, format!("InvalidRequestException: {err}")),
             },
             (&Method::DELETE, [_, _]) => {
-                self.write(Cell {
-                    key,
-                    at: place::now_us(),
-                    value: None,
-                })
-                .await;
+                self.write(Cell { key, at: place::now_us(), value: None }).await;
                 Answer::code(200)
             }
             _ => Answer::code(404),
@@ -308,17 +242,10 @@ impl Node {
         }
         let body = serde_json::to_string(&[cell]).unwrap_or_default();
         for peer in self.peers() {
-            let known = self
-                .behind
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .contains(&peer);
+            let known = self.behind.lock().unwrap_or_else(PoisonError::into_inner).contains(&peer);
             if !known && self.push(peer, body.clone()).await.is_err() {
                 log!(Info, "Gossiper.java:992", "InetAddress /{peer} is now DOWN");
-                self.behind
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(peer);
+                self.behind.lock().unwrap_or_else(PoisonError::into_inner).insert(peer);
             }
         }
     }
@@ -336,9 +263,7 @@ impl Node {
     }
 
     async fn pull(&self, peer: IpAddr) -> Result<()> {
-        let answer = Request::get("/cells")
-            .to(SocketAddr::new(peer, 7000))
-            .await?;
+        let answer = Request::get("/cells").to(SocketAddr::new(peer, 7000)).await?;
         let cells: Vec<Cell> = serde_json::from_slice(&answer.body)?;
         let mut rows = self.rows();
         for cell in &cells {
@@ -351,16 +276,8 @@ impl Node {
     async fn pull_all(&self) {
         for peer in self.peers() {
             match self.pull(peer).await {
-                Ok(()) => log!(
-                    Status,
-                    "StreamResultFuture.java:180",
-                    "Session with /{peer} is complete"
-                ),
-                Err(err) => log!(
-                    Info,
-                    "Gossiper.java:992",
-                    "InetAddress /{peer} is now DOWN: {err:#}"
-                ),
+                Ok(()) => log!(Status, "StreamResultFuture.java:180", "Session with /{peer} is complete"),
+                Err(err) => log!(Info, "Gossiper.java:992", "InetAddress /{peer} is now DOWN: {err:#}"),
             }
         }
     }
@@ -374,10 +291,7 @@ impl Node {
             let mut all = true;
             let peers = self.peers();
             met.retain(|peer| peers.contains(peer));
-            self.behind
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .retain(|peer| peers.contains(peer));
+            self.behind.lock().unwrap_or_else(PoisonError::into_inner).retain(|peer| peers.contains(peer));
             for peer in peers {
                 if !met.contains(&peer) {
                     if self.pull(peer).await.is_ok() {
@@ -386,30 +300,19 @@ impl Node {
                         all = false;
                     }
                 }
-                let behind = self
-                    .behind
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .contains(&peer);
+                let behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner).contains(&peer);
                 if behind {
                     let cells = self.rows().dump();
                     let body = serde_json::to_string(&cells).unwrap_or_default();
                     if self.push(peer, body).await.is_ok() {
                         log!(Info, "Gossiper.java:978", "InetAddress /{peer} is now UP");
-                        self.behind
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .remove(&peer);
+                        self.behind.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
                     } else {
                         all = false;
                     }
                 }
             }
-            pause = if all {
-                Duration::from_secs(1)
-            } else {
-                (pause * 2).min(Duration::from_secs(8))
-            };
+            pause = if all { Duration::from_secs(1) } else { (pause * 2).min(Duration::from_secs(8)) };
             tokio::time::sleep(pause).await;
         }
     }
@@ -421,10 +324,7 @@ pub(crate) async fn nodetool_status() -> Result<(String, u8)> {
     let me = settings.local_ip()?;
     let up = |ip: IpAddr| async move {
         let dial = tokio::net::TcpStream::connect(SocketAddr::new(ip, 7000));
-        matches!(
-            tokio::time::timeout(Duration::from_millis(500), dial).await,
-            Ok(Ok(_))
-        )
+        matches!(tokio::time::timeout(Duration::from_millis(500), dial).await, Ok(Ok(_)))
     };
     if !up(me).await {
         return Ok((
@@ -434,21 +334,12 @@ pub(crate) async fn nodetool_status() -> Result<(String, u8)> {
     }
     let mut out = "Datacenter: site1\n=================\nStatus=Up/Down\n|/ State=Normal/Leaving/Joining/Moving\n--  Address         Load       Tokens  Owns (effective)  Host ID                               Rack\n".to_owned();
     let members = read_members(Store::Cassandra)?;
-    let owns = format!(
-        "{:.1}%",
-        100.0 * 2.0_f64.min(count(members.len())) / count(members.len())
-    );
+    let owns = format!("{:.1}%", 100.0 * 2.0_f64.min(count(members.len())) / count(members.len()));
     for (ip, state) in &members {
         let status = if up(*ip).await { 'U' } else { 'D' };
         let state = match state {
-            State::WaitingToJoin
-            | State::Joining
-            | State::JoiningAcknowledged
-            | State::JoiningConfigChanged => 'J',
-            State::Leaving
-            | State::LeavingAcknowledged
-            | State::LeavingConfigChanged
-            | State::Finished => 'L',
+            State::WaitingToJoin | State::Joining | State::JoiningAcknowledged | State::JoiningConfigChanged => 'J',
+            State::Leaving | State::LeavingAcknowledged | State::LeavingConfigChanged | State::Finished => 'L',
             _ => 'N',
         };
         let id = format!("00000000-0000-4000-8000-{:012x}", id_of(*ip));
@@ -514,17 +405,9 @@ impl Client {
         Self { found, keyspace }
     }
 
-    async fn send(
-        &self,
-        method: Method,
-        rest: &str,
-        body: Option<&Value>,
-    ) -> Result<Answer, Trouble> {
+    async fn send(&self, method: Method, rest: &str, body: Option<&Value>) -> Result<Answer, Trouble> {
         let addresses = match &self.found {
-            Found::Name(ares, name) => ares
-                .targets(name, 9160)
-                .await
-                .map_err(Trouble::Unreachable)?,
+            Found::Name(ares, name) => ares.targets(name, 9160).await.map_err(Trouble::Unreachable)?,
             Found::Address(address) => vec![*address],
             Found::System(name) => tokio::net::lookup_host((name.as_str(), 9160))
                 .await
@@ -547,30 +430,18 @@ impl Client {
                 }
             }
         }
-        Err(Trouble::Unreachable(last.unwrap_or_else(|| {
-            anyhow::anyhow!("no address of Cassandra")
-        })))
+        Err(Trouble::Unreachable(last.unwrap_or_else(|| anyhow::anyhow!("no address of Cassandra"))))
     }
 
     /// Connects and sets the keyspace.
     pub(crate) async fn connection_test(&self) -> Result<(), Trouble> {
         let answer = self.send(Method::GET, "", None).await?;
-        if answer.good() {
-            Ok(())
-        } else {
-            Err(Trouble::Refused(answer.body_text()))
-        }
+        if answer.good() { Ok(()) } else { Err(Trouble::Refused(answer.body_text())) }
     }
 
     /// One row.
     pub(crate) async fn get(&self, table: &str, key: &str) -> Result<Option<Value>, Trouble> {
-        let answer = self
-            .send(
-                Method::GET,
-                &format!("/{table}/{}", http::encode(key)),
-                None,
-            )
-            .await?;
+        let answer = self.send(Method::GET, &format!("/{table}/{}", http::encode(key)), None).await?;
         match answer.status {
             200 => Ok(Some(answer.parsed())),
             404 => Ok(None),
@@ -584,34 +455,20 @@ impl Client {
         if !answer.good() {
             return Err(Trouble::Refused(answer.body_text()));
         }
-        Ok(answer
-            .parsed()
-            .as_object()
-            .cloned()
-            .unwrap_or_default()
-            .into_iter()
-            .collect())
+        Ok(answer.parsed().as_object().cloned().unwrap_or_default().into_iter().collect())
     }
 
     /// Writes a row.
     pub(crate) async fn put(&self, table: &str, key: &str, value: &Value) -> Result<(), Trouble> {
         let path = format!("/{table}/{}", http::encode(key));
         let answer = self.send(Method::PUT, &path, Some(value)).await?;
-        if answer.good() {
-            Ok(())
-        } else {
-            Err(Trouble::Refused(answer.body_text()))
-        }
+        if answer.good() { Ok(()) } else { Err(Trouble::Refused(answer.body_text())) }
     }
 
     /// Deletes a row.
     pub(crate) async fn delete(&self, table: &str, key: &str) -> Result<(), Trouble> {
         let path = format!("/{table}/{}", http::encode(key));
         let answer = self.send(Method::DELETE, &path, None).await?;
-        if answer.good() {
-            Ok(())
-        } else {
-            Err(Trouble::Refused(answer.body_text()))
-        }
+        if answer.good() { Ok(()) } else { Err(Trouble::Refused(answer.body_text())) }
     }
 }

@@ -76,12 +76,7 @@ struct Chronos {
 /// Runs the daemon.
 pub(crate) async fn run() -> Result<Exit> {
     let settings = Settings::load()?;
-    crate::log::init(Log::new(
-        "chronos",
-        "chronos",
-        Grammar::Cpp,
-        settings.log_level(),
-    ));
+    crate::log::init(Log::new("chronos", "chronos", Grammar::Cpp, settings.log_level()));
     let me = settings.local_ip()?;
     tokio::time::sleep(place::boot_delay("chronos")).await;
     let chronos = Arc::new(Chronos {
@@ -134,8 +129,7 @@ pub(crate) async fn run() -> Result<Exit> {
 
 /// The cluster of the file, or one of this node alone (chronos `src/globals.cpp`).
 fn load_view(me: IpAddr) -> View {
-    let text = std::fs::read_to_string(place::path("/etc/chronos/chronos_cluster.conf"))
-        .unwrap_or_default();
+    let text = std::fs::read_to_string(place::path("/etc/chronos/chronos_cluster.conf")).unwrap_or_default();
     let list = |name: &str| -> Vec<IpAddr> {
         text.lines()
             .filter_map(|l| l.split_once('='))
@@ -143,11 +137,7 @@ fn load_view(me: IpAddr) -> View {
             .filter_map(|(_, v)| v.trim().parse().ok())
             .collect()
     };
-    let mut view = View {
-        nodes: list("node"),
-        joining: list("joining"),
-        leaving: list("leaving"),
-    };
+    let mut view = View { nodes: list("node"), joining: list("joining"), leaving: list("leaving") };
     if view.everybody().is_empty() {
         view.nodes.push(me);
     }
@@ -160,10 +150,7 @@ impl Chronos {
     }
 
     fn view(&self) -> View {
-        self.view
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn reload(&self) {
@@ -214,18 +201,13 @@ impl Chronos {
 
     /// `GET /timers?node-for-replicas=<ip>`: the timers which that node must keep.
     fn of_node(&self, ask: &Ask) -> Answer {
-        let Some(node) = ask
-            .param("node-for-replicas")
-            .and_then(|n| n.split(':').next().and_then(|ip| ip.parse::<IpAddr>().ok()))
+        let Some(node) =
+            ask.param("node-for-replicas").and_then(|n| n.split(':').next().and_then(|ip| ip.parse::<IpAddr>().ok()))
         else {
             return Answer::text(400, "node-for-replicas is missing");
         };
-        let theirs: Vec<Timer> = self
-            .timers()
-            .values()
-            .filter(|t| self.keepers(&t.id).contains(&node))
-            .cloned()
-            .collect();
+        let theirs: Vec<Timer> =
+            self.timers().values().filter(|t| self.keepers(&t.id).contains(&node)).cloned().collect();
         Answer::json(200, &json!({"Timers": theirs}))
     }
 
@@ -253,11 +235,7 @@ impl Chronos {
             dead: true,
         };
         // A copy somewhere else may be newer than the one here, so the grave is from now.
-        self.spread(Timer {
-            version: timer.version.max(now + 1),
-            ..timer
-        })
-        .await;
+        self.spread(Timer { version: timer.version.max(now + 1), ..timer }).await;
         Answer::code(200)
     }
 
@@ -276,10 +254,7 @@ impl Chronos {
 
     fn take(&self, timer: Timer) {
         let mut timers = self.timers();
-        if timers
-            .get(&timer.id)
-            .is_none_or(|old| old.version < timer.version)
-        {
+        if timers.get(&timer.id).is_none_or(|old| old.version < timer.version) {
             timers.insert(timer.id.clone(), timer);
             self.changed.notify_one();
         }
@@ -303,11 +278,7 @@ impl Chronos {
             match push(keeper, &timers).await {
                 Ok(()) => moved += timers.len(),
                 Err(err) => {
-                    log!(
-                        Warning,
-                        "chronos_internal_connection.cpp:120",
-                        "Resync with {keeper}: {err:#}"
-                    );
+                    log!(Warning, "chronos_internal_connection.cpp:120", "Resync with {keeper}: {err:#}");
                     failed.push(keeper);
                 }
             }
@@ -322,23 +293,11 @@ impl Chronos {
 
     /// Asks every other member for the timers this one must keep.
     async fn pull_all(&self) {
-        for peer in self
-            .view()
-            .everybody()
-            .into_iter()
-            .filter(|p| *p != self.me)
-        {
-            let path = format!(
-                "/timers?node-for-replicas={}",
-                http::encode(&self.me.to_string())
-            );
-            let asked = Request::get(path)
-                .within(Duration::from_secs(1))
-                .to(SocketAddr::new(peer, PORT))
-                .await;
+        for peer in self.view().everybody().into_iter().filter(|p| *p != self.me) {
+            let path = format!("/timers?node-for-replicas={}", http::encode(&self.me.to_string()));
+            let asked = Request::get(path).within(Duration::from_secs(1)).to(SocketAddr::new(peer, PORT)).await;
             if let Ok(answer) = asked
-                && let Ok(timers) =
-                    serde_json::from_value::<Vec<Timer>>(answer.parsed()["Timers"].clone())
+                && let Ok(timers) = serde_json::from_value::<Vec<Timer>>(answer.parsed()["Timers"].clone())
             {
                 for timer in timers {
                     self.take(timer);
@@ -354,20 +313,10 @@ impl Chronos {
             let now = place::now_ms();
             let mut next = u64::MAX;
             let mut due = Vec::new();
-            self.timers()
-                .retain(|_, t| !(t.dead && now > t.end + 60_000));
-            let all: Vec<Timer> = self
-                .timers()
-                .values()
-                .filter(|t| !t.dead)
-                .cloned()
-                .collect();
+            self.timers().retain(|_, t| !(t.dead && now > t.end + 60_000));
+            let all: Vec<Timer> = self.timers().values().filter(|t| !t.dead).cloned().collect();
             for timer in all {
-                let rank = self
-                    .keepers(&timer.id)
-                    .iter()
-                    .position(|k| *k == self.me)
-                    .unwrap_or(COPIES);
+                let rank = self.keepers(&timer.id).iter().position(|k| *k == self.me).unwrap_or(COPIES);
                 let at = timer.due + self.lag * u64::try_from(rank).unwrap_or(0);
                 if at <= now {
                     due.push(timer);
@@ -379,11 +328,7 @@ impl Chronos {
                 // Moved on at once here, so that a slow callback cannot pop it twice.
                 let after = advance(&timer);
                 self.take(after.clone());
-                next = next.min(if after.dead {
-                    u64::MAX
-                } else {
-                    after.due.saturating_sub(now)
-                });
+                next = next.min(if after.dead { u64::MAX } else { after.due.saturating_sub(now) });
                 let chronos = self.clone();
                 tokio::spawn(async move { chronos.pop(timer, after).await });
             }
@@ -399,39 +344,22 @@ impl Chronos {
             tokio::time::sleep(Duration::from_millis(wait)).await;
             match self.call(&timer).await {
                 Ok(()) => {
-                    for keeper in self
-                        .keepers(&timer.id)
-                        .into_iter()
-                        .filter(|k| *k != self.me)
-                    {
+                    for keeper in self.keepers(&timer.id).into_iter().filter(|k| *k != self.me) {
                         let _ = push(keeper, std::slice::from_ref(&after)).await;
                     }
                     return;
                 }
-                Err(err) => log!(
-                    Warning,
-                    "http_callback.cpp:140",
-                    "Callback {} of timer {}: {err:#}",
-                    timer.uri,
-                    timer.id
-                ),
+                Err(err) => {
+                    log!(Warning, "http_callback.cpp:140", "Callback {} of timer {}: {err:#}", timer.uri, timer.id);
+                }
             }
         }
         // Not told of it, the other copy pops the timer in its turn.
-        log!(
-            Error,
-            "http_callback.cpp:150",
-            "Gave up callback {} of timer {}",
-            timer.uri,
-            timer.id
-        );
+        log!(Error, "http_callback.cpp:150", "Gave up callback {} of timer {}", timer.uri, timer.id);
     }
 
     async fn call(&self, timer: &Timer) -> Result<()> {
-        let rest = timer
-            .uri
-            .strip_prefix("http://")
-            .context("the callback is no http URI")?;
+        let rest = timer.uri.strip_prefix("http://").context("the callback is no http URI")?;
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let mut last = None;
         for address in self.ares.targets(authority, 80).await?.into_iter().take(2) {
@@ -484,14 +412,9 @@ fn read_timer(id: &str, body: &[u8], old: Option<&Timer>) -> Result<Timer> {
     let interval = seconds("interval").context("timing.interval is missing")?;
     let repeat = seconds("repeat-for").unwrap_or(interval);
     let http = &body["callback"]["http"];
-    let uri = http["uri"]
-        .as_str()
-        .context("callback.http.uri is missing")?;
-    let opaque = http["opaque"]
-        .as_str()
-        .context("callback.http.opaque is missing")?;
-    let ms =
-        |s: f64| u64::try_from(Duration::from_secs_f64(s.clamp(0.0, 1e9)).as_millis()).unwrap_or(0);
+    let uri = http["uri"].as_str().context("callback.http.uri is missing")?;
+    let opaque = http["opaque"].as_str().context("callback.http.opaque is missing")?;
+    let ms = |s: f64| u64::try_from(Duration::from_secs_f64(s.clamp(0.0, 1e9)).as_millis()).unwrap_or(0);
     let now = place::now_ms();
     Ok(Timer {
         id: id.to_owned(),

@@ -7,12 +7,10 @@ use md5::{Digest as _, Md5};
 
 /// Lower-case hexadecimal MD5.
 pub(crate) fn md5_hex(text: &str) -> String {
-    Md5::digest(text.as_bytes())
-        .iter()
-        .fold(String::with_capacity(32), |mut out, byte| {
-            let _ = write!(out, "{byte:02x}");
-            out
-        })
+    Md5::digest(text.as_bytes()).iter().fold(String::with_capacity(32), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
 }
 
 /// HA1 of a user.
@@ -37,10 +35,7 @@ pub(crate) fn parameters(header: &str) -> BTreeMap<String, String> {
             let end = after.find(',').unwrap_or(after.len());
             (after[..end].trim(), &after[end..])
         };
-        out.insert(
-            name.trim_matches([',', ' ', '\t']).to_lowercase(),
-            value.to_owned(),
-        );
+        out.insert(name.trim_matches([',', ' ', '\t']).to_lowercase(), value.to_owned());
         rest = tail;
     }
     out
@@ -54,12 +49,7 @@ pub(crate) fn response(ha1: &str, method: &str, given: &BTreeMap<String, String>
     if get("qop").is_empty() {
         md5_hex(&format!("{ha1}:{nonce}:{ha2}"))
     } else {
-        md5_hex(&format!(
-            "{ha1}:{nonce}:{}:{}:{}:{ha2}",
-            get("nc"),
-            get("cnonce"),
-            get("qop")
-        ))
+        md5_hex(&format!("{ha1}:{nonce}:{}:{}:{}:{ha2}", get("nc"), get("cnonce"), get("qop")))
     }
 }
 

@@ -58,12 +58,7 @@ struct Ellis {
 /// Runs the daemon.
 pub(crate) async fn run() -> Result<Exit> {
     let settings = Settings::load()?;
-    crate::log::init(Log::new(
-        "ellis",
-        "ellis",
-        Grammar::Python,
-        settings.log_level(),
-    ));
+    crate::log::init(Log::new("ellis", "ellis", Grammar::Python, settings.log_level()));
     tokio::time::sleep(place::boot_delay("ellis")).await;
     let ellis = Arc::new(Ellis {
         domain: settings.get_or("home_domain", "example.com").to_owned(),
@@ -98,14 +93,7 @@ pub(crate) async fn run() -> Result<Exit> {
                     Answer::code(500)
                 }
             };
-            log!(
-                Info,
-                "_base.py:60",
-                "{} {} {}",
-                answer.status,
-                ask.method,
-                ask.raw
-            );
+            log!(Info, "_base.py:60", "{} {} {}", answer.status, ask.method, ask.raw);
             answer
         }
     })
@@ -142,10 +130,9 @@ fn save(tables: &Tables) -> Result<()> {
 /// The parameters of a request, from a JSON or a form body.
 fn parameters(ask: &Ask) -> BTreeMap<String, String> {
     match serde_json::from_slice::<Value>(&ask.body) {
-        Ok(Value::Object(map)) => map
-            .into_iter()
-            .map(|(k, v)| (k, v.as_str().map_or_else(|| v.to_string(), str::to_owned)))
-            .collect(),
+        Ok(Value::Object(map)) => {
+            map.into_iter().map(|(k, v)| (k, v.as_str().map_or_else(|| v.to_string(), str::to_owned))).collect()
+        }
         _ => http::form(&ask.text()).into_iter().collect(),
     }
 }
@@ -156,13 +143,7 @@ impl Ellis {
             (&Method::GET, ["ping"]) => Ok(Answer::text(200, "OK")),
             (&Method::GET, ["" | "index.html" | "login.html" | "signup.html"]) => {
                 let page = Answer::text(200, include_str!("ellis.html"));
-                Ok(Answer {
-                    headers: vec![(
-                        "content-type".to_owned(),
-                        "text/html; charset=utf-8".to_owned(),
-                    )],
-                    ..page
-                })
+                Ok(Answer { headers: vec![("content-type".to_owned(), "text/html; charset=utf-8".to_owned())], ..page })
             }
             (&Method::POST, ["accounts"]) => self.sign_up(ask).await,
             (&Method::POST, ["session"]) => self.log_in(ask).await,
@@ -180,11 +161,7 @@ impl Ellis {
     }
 
     fn cookie(&self, email: &str) -> String {
-        format!(
-            "{}|{}",
-            http::encode(email),
-            digest::md5_hex(&format!("{}:{email}", self.cookie_key))
-        )
+        format!("{}|{}", http::encode(email), digest::md5_hex(&format!("{}:{email}", self.cookie_key)))
     }
 
     fn has_api_key(&self, ask: &Ask) -> bool {
@@ -195,11 +172,7 @@ impl Ellis {
     fn allowed(&self, ask: &Ask, email: &str) -> Option<Answer> {
         let wanted = format!("username={}", self.cookie(email));
         let given = ask.header("cookie").unwrap_or_default();
-        if self.has_api_key(ask)
-            || given
-                .split(';')
-                .any(|c| c.trim().trim_matches('"') == wanted)
-        {
+        if self.has_api_key(ask) || given.split(';').any(|c| c.trim().trim_matches('"') == wanted) {
             return None;
         }
         Some(error(403, "Forbidden"))
@@ -207,17 +180,13 @@ impl Ellis {
 
     async fn sign_up(&self, ask: &Ask) -> Result<Answer> {
         let given = parameters(ask);
-        let code = ask
-            .header("ngv-signup-code")
-            .or(given.get("signup_code").map(String::as_str));
+        let code = ask.header("ngv-signup-code").or(given.get("signup_code").map(String::as_str));
         if code != Some(self.signup_key.as_str()) {
             return Ok(error(400, "Invalid signup code"));
         }
-        let (Some(email), Some(password), Some(full_name)) = (
-            given.get("email"),
-            given.get("password"),
-            given.get("full_name"),
-        ) else {
+        let (Some(email), Some(password), Some(full_name)) =
+            (given.get("email"), given.get("password"), given.get("full_name"))
+        else {
             return Ok(error(400, "email, password and full_name are needed"));
         };
         let _turn = self.turn.lock().await;
@@ -226,26 +195,16 @@ impl Ellis {
             return Ok(error(409, "Email already exists"));
         }
         let password_hash = digest::md5_hex(&format!("{email}:{password}"));
-        let user = User {
-            password_hash,
-            full_name: full_name.clone(),
-        };
+        let user = User { password_hash, full_name: full_name.clone() };
         tables.users.insert(email.clone(), user);
         save(&tables)?;
-        Ok(Answer::json(
-            201,
-            &json!({"email": email, "full_name": full_name}),
-        ))
+        Ok(Answer::json(201, &json!({"email": email, "full_name": full_name})))
     }
 
     async fn log_in(&self, ask: &Ask) -> Result<Answer> {
         let given = parameters(ask);
         let get = |name: &str| given.get(name).map_or("", String::as_str);
-        let email = if get("username").is_empty() {
-            get("email")
-        } else {
-            get("username")
-        };
+        let email = if get("username").is_empty() { get("email") } else { get("username") };
         let _turn = self.turn.lock().await;
         let hash = digest::md5_hex(&format!("{email}:{}", get("password")));
         match load()?.users.get(email) {
@@ -264,12 +223,8 @@ impl Ellis {
         if tables.users.remove(email).is_none() {
             return Ok(error(404, "No such account"));
         }
-        let own: Vec<String> = tables
-            .numbers
-            .iter()
-            .filter(|(_, n)| n.owner == email)
-            .map(|(uri, _)| uri.clone())
-            .collect();
+        let own: Vec<String> =
+            tables.numbers.iter().filter(|(_, n)| n.owner == email).map(|(uri, _)| uri.clone()).collect();
         for uri in own {
             if let Some(number) = tables.numbers.remove(&uri) {
                 self.unprovision(&uri, &number.private_id).await?;
@@ -305,12 +260,8 @@ impl Ellis {
         }
         match (&ask.method, rest) {
             (&Method::GET, []) => {
-                let own: Vec<Value> = tables
-                    .numbers
-                    .iter()
-                    .filter(|(_, n)| n.owner == email)
-                    .map(|(uri, n)| describe(uri, n))
-                    .collect();
+                let own: Vec<Value> =
+                    tables.numbers.iter().filter(|(_, n)| n.owner == email).map(|(uri, n)| describe(uri, n)).collect();
                 Ok(Answer::json(200, &json!({"numbers": own})))
             }
             (&Method::POST, []) => {
@@ -326,16 +277,10 @@ impl Ellis {
                 if tables.numbers.contains_key(*uri) {
                     return Ok(error(409, "Number is taken"));
                 }
-                self.create(&mut tables, email, (*uri).to_owned(), ask)
-                    .await
+                self.create(&mut tables, email, (*uri).to_owned(), ask).await
             }
             (_, [uri, inner @ ..]) => {
-                let Some(number) = tables
-                    .numbers
-                    .get(*uri)
-                    .filter(|n| n.owner == email)
-                    .cloned()
-                else {
+                let Some(number) = tables.numbers.get(*uri).filter(|n| n.owner == email).cloned() else {
                     return Ok(error(404, "No such number"));
                 };
                 self.number(ask, &mut tables, uri, &number, inner).await
@@ -373,11 +318,8 @@ impl Ellis {
             }
             (&Method::POST, ["password"]) => {
                 let password = new_password();
-                let request = Request::new(
-                    Method::PUT,
-                    format!("/private/{}", http::encode(&number.private_id)),
-                )
-                .json(&json!({"plaintext_password": password, "realm": self.domain}));
+                let request = Request::new(Method::PUT, format!("/private/{}", http::encode(&number.private_id)))
+                    .json(&json!({"plaintext_password": password, "realm": self.domain}));
                 Ok(match self.back_end(&self.prov, request).await {
                     Ok(_) => Answer::json(200, &json!({"sip_password": password})),
                     Err(err) => forward(&err),
@@ -409,13 +351,7 @@ impl Ellis {
         }
     }
 
-    async fn create(
-        &self,
-        tables: &mut Tables,
-        email: &str,
-        uri: String,
-        ask: &Ask,
-    ) -> Result<Answer> {
+    async fn create(&self, tables: &mut Tables, email: &str, uri: String, ask: &Ask) -> Result<Answer> {
         let given = parameters(ask);
         let user_part = uri.trim_start_matches("sip:").to_owned();
         let wanted = given.get("private_id").filter(|id| !id.is_empty());
@@ -423,25 +359,12 @@ impl Ellis {
         let private_id = wanted.cloned().unwrap_or(user_part);
         let password = fresh.then(new_password);
         if let Err(err) = self.provision(&uri, &private_id, password.as_deref()).await {
-            log!(
-                Error,
-                "numbers.py:180",
-                "Failed to update all the backends: {err:#}"
-            );
-            log!(
-                Warning,
-                "numbers.py:190",
-                "Backing out changes due to failure creating number {uri}"
-            );
+            log!(Error, "numbers.py:180", "Failed to update all the backends: {err:#}");
+            log!(Warning, "numbers.py:190", "Backing out changes due to failure creating number {uri}");
             let _ = self.unprovision(&uri, &private_id).await;
             return Ok(forward(&err));
         }
-        let number = Number {
-            owner: email.to_owned(),
-            id: place::uuid(),
-            private_id,
-            gab_listed: true,
-        };
+        let number = Number { owner: email.to_owned(), id: place::uuid(), private_id, gab_listed: true };
         let mut body = describe(&uri, &number);
         if let Some(password) = password {
             body["sip_password"] = json!(password);
@@ -456,75 +379,41 @@ impl Ellis {
         let private = format!("/private/{}", http::encode(private_id));
         if let Some(password) = password {
             let body = json!({"plaintext_password": password, "realm": self.domain});
-            self.back_end(&self.prov, Request::new(Method::PUT, &private).json(&body))
-                .await?;
+            self.back_end(&self.prov, Request::new(Method::PUT, &private).json(&body)).await?;
         }
         let set = self.location(Request::new(Method::POST, "/irs")).await?;
         let id = set.trim_start_matches("/irs/");
         let associate = format!("{private}/associated_implicit_registration_sets/{id}");
-        self.back_end(&self.prov, Request::new(Method::PUT, associate))
-            .await?;
-        let profile = self
-            .location(Request::new(
-                Method::POST,
-                format!("{set}/service_profiles"),
-            ))
-            .await?;
+        self.back_end(&self.prov, Request::new(Method::PUT, associate)).await?;
+        let profile = self.location(Request::new(Method::POST, format!("{set}/service_profiles"))).await?;
         let public = format!("<PublicIdentity><Identity>{uri}</Identity></PublicIdentity>");
         let path = format!("{profile}/public_ids/{}", http::encode(uri));
-        self.back_end(&self.prov, Request::new(Method::PUT, path).body(public))
-            .await?;
+        self.back_end(&self.prov, Request::new(Method::PUT, path).body(public)).await?;
         let path = format!("{profile}/filter_criteria");
-        self.back_end(
-            &self.prov,
-            Request::new(Method::PUT, path).body(self.default_ifcs()),
-        )
-        .await?;
-        self.back_end(
-            &self.homer,
-            Request::new(Method::PUT, simservs_path(uri)).body(SIMSERVS),
-        )
-        .await?;
+        self.back_end(&self.prov, Request::new(Method::PUT, path).body(self.default_ifcs())).await?;
+        self.back_end(&self.homer, Request::new(Method::PUT, simservs_path(uri)).body(SIMSERVS)).await?;
         Ok(())
     }
 
     /// Takes a number back from both back ends; what is not there is as good as gone.
     async fn unprovision(&self, uri: &str, private_id: &str) -> Result<()> {
-        let _ = self
-            .back_end(
-                &self.homer,
-                Request::new(Method::DELETE, simservs_path(uri)),
-            )
-            .await;
+        let _ = self.back_end(&self.homer, Request::new(Method::DELETE, simservs_path(uri))).await;
         if let Ok(profile) = self.profile_path(uri).await {
-            let set = profile
-                .split("/service_profiles")
-                .next()
-                .unwrap_or_default()
-                .to_owned();
-            self.back_end(&self.prov, Request::new(Method::DELETE, set))
-                .await?;
+            let set = profile.split("/service_profiles").next().unwrap_or_default().to_owned();
+            self.back_end(&self.prov, Request::new(Method::DELETE, set)).await?;
         }
         let private = format!("/private/{}", http::encode(private_id));
-        self.back_end(&self.prov, Request::new(Method::DELETE, private))
-            .await?;
+        self.back_end(&self.prov, Request::new(Method::DELETE, private)).await?;
         Ok(())
     }
 
     async fn profile_path(&self, uri: &str) -> Result<String> {
-        self.location(Request::get(format!(
-            "/public/{}/service_profile",
-            http::encode(uri)
-        )))
-        .await
+        self.location(Request::get(format!("/public/{}/service_profile", http::encode(uri)))).await
     }
 
     async fn location(&self, request: Request) -> Result<String> {
         let answer = self.back_end(&self.prov, request).await?;
-        answer
-            .header("location")
-            .map(str::to_owned)
-            .context("homestead-prov named no location")
+        answer.header("location").map(str::to_owned).context("homestead-prov named no location")
     }
 
     /// Asks a back end by the system's resolver; anything but success or 303 is an error.
@@ -567,10 +456,7 @@ fn forward(err: &anyhow::Error) -> Answer {
 }
 
 fn simservs_path(uri: &str) -> String {
-    format!(
-        "/org.etsi.ngn.simservs/users/{}/simservs.xml",
-        http::encode(uri)
-    )
+    format!("/org.etsi.ngn.simservs/users/{}/simservs.xml", http::encode(uri))
 }
 
 fn new_password() -> String {
@@ -578,11 +464,7 @@ fn new_password() -> String {
 }
 
 fn describe(uri: &str, number: &Number) -> Value {
-    let user = uri
-        .trim_start_matches("sip:")
-        .split('@')
-        .next()
-        .unwrap_or_default();
+    let user = uri.trim_start_matches("sip:").split('@').next().unwrap_or_default();
     let formatted = match (user.len(), user.get(..3), user.get(3..6), user.get(6..)) {
         (10, Some(area), Some(first), Some(last)) => format!("({area}) {first}-{last}"),
         _ => user.to_owned(),

@@ -45,11 +45,7 @@ async fn pass(mut client: TcpStream, behind: &Path) -> Result<()> {
         return Ok(());
     }
     let Ok(mut program) = UnixStream::connect(behind).await else {
-        return refuse(
-            client,
-            first[..length].starts_with(b"POST") || first[..length].starts_with(b"PUT"),
-        )
-        .await;
+        return refuse(client, first[..length].starts_with(b"POST") || first[..length].starts_with(b"PUT")).await;
     };
     program.write_all(&first[..length]).await?;
     // A program that dies before it answers is a bad gateway too.

@@ -1,10 +1,7 @@
 //! homestead's stand-in: Cx answers over HTTP from Cassandra, start failures included
 //! (homestead `src/main.cpp`, `src/http_handlers.cpp`).
 
-#![allow(
-    clippy::similar_names,
-    reason = "IMPI and IMPU are the domain's own names"
-)]
+#![allow(clippy::similar_names, reason = "IMPI and IMPU are the domain's own names")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -36,11 +33,7 @@ pub(crate) async fn run() -> Result<Exit> {
     let level = settings.log_level();
     crate::log::init(Log::new("homestead", "homestead", Grammar::Cpp, level));
     log!(Status, "main.cpp:736", "Log level set to {level}");
-    log!(
-        Error,
-        "static_dns_cache.cpp:50",
-        "DNS config file /etc/clearwater/dns.json missing"
-    );
+    log!(Error, "static_dns_cache.cpp:50", "DNS config file /etc/clearwater/dns.json missing");
     if place::fault("homestead.exit") {
         log!(Status, "main.cpp:1062", "Homestead is shutting down");
         return Ok(Exit(2));
@@ -52,25 +45,15 @@ pub(crate) async fn run() -> Result<Exit> {
     tokio::time::sleep(place::boot_delay("homestead")).await;
     let hss = settings.get_or("hss_hostname", "0.0.0.0").to_owned();
     let cache = if hss == "0.0.0.0" {
-        let name = settings
-            .get_or("cassandra_hostname", "localhost")
-            .to_owned();
+        let name = settings.get_or("cassandra_hostname", "localhost").to_owned();
         let client = Client::new(Found::Name(Ares::new(&settings), name), "homestead_cache");
         if let Err(trouble) = client.connection_test().await {
             let code = match &trouble {
                 Trouble::Unreachable(_) => 3,
                 Trouble::Refused(_) => 2,
             };
-            log!(
-                Error,
-                "cassandra_store.cpp:207",
-                "Cache caught TTransportException: {trouble}"
-            );
-            log!(
-                Error,
-                "main.cpp:1003",
-                "Failed to initialize the Cassandra store with error code {code}."
-            );
+            log!(Error, "cassandra_store.cpp:207", "Cache caught TTransportException: {trouble}");
+            log!(Error, "main.cpp:1003", "Failed to initialize the Cassandra store with error code {code}.");
             log!(Status, "main.cpp:1004", "Homestead is shutting down");
             return Ok(Exit(2));
         }
@@ -82,32 +65,19 @@ pub(crate) async fn run() -> Result<Exit> {
     let sprout = settings.get("sprout_hostname").to_owned();
     let homestead = Arc::new(Homestead {
         cache,
-        impu_store: StoreClient::new(
-            Arc::new(Ares::new(&settings)),
-            settings.get("homestead_impu_store"),
-        ),
+        impu_store: StoreClient::new(Arc::new(Ares::new(&settings)), settings.get("homestead_impu_store")),
         realm: settings.get_or("home_domain", "example.com").to_owned(),
-        server_name: settings
-            .get_or("scscf_uri", &format!("sip:scscf.{sprout};transport=TCP"))
-            .to_owned(),
+        server_name: settings.get_or("scscf_uri", &format!("sip:scscf.{sprout};transport=TCP")).to_owned(),
         access: Log::new("homestead", "access", Grammar::Cpp, 5),
     });
     let listener = match http::listen(SocketAddr::new(settings.local_ip()?, 8888)).await {
         Ok(listener) => listener,
         Err(err) => {
-            log!(
-                Error,
-                "main.cpp:1040",
-                "Failed to initialize HttpStack stack: {err:#}"
-            );
+            log!(Error, "main.cpp:1040", "Failed to initialize HttpStack stack: {err:#}");
             return Ok(Exit(2));
         }
     };
-    log!(
-        Status,
-        "main.cpp:1052",
-        "Start-up complete - wait for termination signal"
-    );
+    log!(Status, "main.cpp:1052", "Start-up complete - wait for termination signal");
     http::serve(listener, move |ask| {
         let homestead = homestead.clone();
         async move {
@@ -134,11 +104,7 @@ async fn seek_hss(ares: Ares, name: String) {
             Err(_) => false,
         };
         if !reached {
-            log!(
-                Error,
-                "diameterstack.cpp:320",
-                "Failed to connect to any Diameter peer for {name}"
-            );
+            log!(Error, "diameterstack.cpp:320", "Failed to connect to any Diameter peer for {name}");
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(30));
@@ -164,24 +130,16 @@ impl Homestead {
             (true, ["impi", impi, "digest"]) => self.digest(impi).await,
             (true, ["impi", impi, "av"]) => self.vector(impi, ask).await,
             (true, ["impi", _, "av", "aka" | "akav2"]) => Ok(Answer::code(404)),
-            (true, ["impi", impi, "registration-status"]) => {
-                self.registration_status(impi, ask).await
-            }
+            (true, ["impi", impi, "registration-status"]) => self.registration_status(impi, ask).await,
             (true, ["impu", impu, "location"]) => self.location(impu).await,
-            (_, ["impu", impu, "reg-data"]) if get || ask.method == Method::PUT => {
-                self.reg_data(impu, ask).await
-            }
+            (_, ["impu", impu, "reg-data"]) if get || ask.method == Method::PUT => self.reg_data(impu, ask).await,
             (_, ["ping" | "impi" | "impu", ..]) => Ok(Answer::code(405)),
             _ => Ok(Answer::code(404)),
         };
         match asked {
             Ok(answer) => answer,
             Err(trouble) => {
-                log!(
-                    Warning,
-                    "homestead_handlers.cpp:410",
-                    "Cache query failed: {trouble}"
-                );
+                log!(Warning, "homestead_handlers.cpp:410", "Cache query failed: {trouble}");
                 Answer::code(504)
             }
         }
@@ -189,9 +147,7 @@ impl Homestead {
 
     /// Cassandra, or the answer there is without a Diameter peer.
     fn cache(&self) -> Result<&Client, Trouble> {
-        self.cache
-            .as_ref()
-            .ok_or_else(|| Trouble::Refused("no Diameter peer answers".to_owned()))
+        self.cache.as_ref().ok_or_else(|| Trouble::Refused("no Diameter peer answers".to_owned()))
     }
 
     async fn user(&self, impi: &str) -> Result<Option<Value>, Trouble> {
@@ -199,10 +155,10 @@ impl Homestead {
     }
 
     async fn digest(&self, impi: &str) -> Result<Answer, Trouble> {
-        Ok(self.user(impi).await?.map_or_else(
-            || Answer::code(404),
-            |user| Answer::json(200, &json!({"digest_ha1": user["digest_ha1"]})),
-        ))
+        Ok(self
+            .user(impi)
+            .await?
+            .map_or_else(|| Answer::code(404), |user| Answer::json(200, &json!({"digest_ha1": user["digest_ha1"]}))))
     }
 
     async fn vector(&self, impi: &str, ask: &Ask) -> Result<Answer, Trouble> {
@@ -213,10 +169,7 @@ impl Homestead {
             return Ok(Answer::code(404));
         }
         let realm = user["digest_realm"].as_str().unwrap_or(&self.realm);
-        Ok(Answer::json(
-            200,
-            &json!({"digest": {"ha1": user["digest_ha1"], "realm": realm, "qop": "auth"}}),
-        ))
+        Ok(Answer::json(200, &json!({"digest": {"ha1": user["digest_ha1"], "realm": realm, "qop": "auth"}})))
     }
 
     async fn registration_status(&self, impi: &str, ask: &Ask) -> Result<Answer, Trouble> {
@@ -230,10 +183,7 @@ impl Homestead {
     }
 
     fn server(&self) -> Answer {
-        Answer::json(
-            200,
-            &json!({"result-code": 2001, "scscf": self.server_name}),
-        )
+        Answer::json(200, &json!({"result-code": 2001, "scscf": self.server_name}))
     }
 
     async fn location(&self, impu: &str) -> Result<Answer, Trouble> {
@@ -256,10 +206,8 @@ impl Homestead {
                 return Ok(Answer::code(503));
             }
         };
-        let mut state = stored.map_or_else(
-            || "NOT_REGISTERED".to_owned(),
-            |item| String::from_utf8_lossy(&item.data).into_owned(),
-        );
+        let mut state =
+            stored.map_or_else(|| "NOT_REGISTERED".to_owned(), |item| String::from_utf8_lossy(&item.data).into_owned());
         if ask.method == Method::PUT {
             let body: Value = serde_json::from_slice(&ask.body).unwrap_or_default();
             let wanted = match body["reqtype"].as_str() {
@@ -280,9 +228,7 @@ impl Homestead {
             }
             wanted.clone_into(&mut state);
         }
-        let subscription = row["ims_subscription_xml"]
-            .as_str()
-            .unwrap_or("<IMSSubscription/>");
+        let subscription = row["ims_subscription_xml"].as_str().unwrap_or("<IMSSubscription/>");
         Ok(Answer::xml(
             200,
             format!(
@@ -293,7 +239,5 @@ impl Homestead {
 }
 
 fn owns(user: &Value, impu: &str) -> bool {
-    user["public_ids"]
-        .as_array()
-        .is_some_and(|all| all.iter().any(|id| id.as_str() == Some(impu)))
+    user["public_ids"].as_array().is_some_and(|all| all.iter().any(|id| id.as_str() == Some(impu)))
 }

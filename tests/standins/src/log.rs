@@ -34,14 +34,8 @@ pub(crate) enum Level {
 
 impl Level {
     /// Every level, by number.
-    pub(crate) const ALL: [Level; 6] = [
-        Level::Error,
-        Level::Warning,
-        Level::Status,
-        Level::Info,
-        Level::Verbose,
-        Level::Debug,
-    ];
+    pub(crate) const ALL: [Level; 6] =
+        [Level::Error, Level::Warning, Level::Status, Level::Info, Level::Verbose, Level::Debug];
 
     /// The word of the C++ grammar.
     pub(crate) fn word(self) -> &'static str {
@@ -111,16 +105,10 @@ impl Log {
         }
         let now = Timestamp::now();
         let line = match self.grammar {
-            Grammar::Cpp => format!(
-                "{} UTC {} {at}: {text}\n",
-                now.strftime("%d-%m-%Y %H:%M:%S%.3f"),
-                level.word()
-            ),
-            Grammar::Python => format!(
-                "{} UTC {} {at}: {text}\n",
-                now.strftime("%d-%m-%Y %H:%M:%S%.3f"),
-                level.python_word()
-            ),
+            Grammar::Cpp => format!("{} UTC {} {at}: {text}\n", now.strftime("%d-%m-%Y %H:%M:%S%.3f"), level.word()),
+            Grammar::Python => {
+                format!("{} UTC {} {at}: {text}\n", now.strftime("%d-%m-%Y %H:%M:%S%.3f"), level.python_word())
+            }
             Grammar::Java => format!(
                 "{:<5} [main] {},{:03} {at} - {text}\n",
                 match level {
@@ -139,16 +127,9 @@ impl Log {
     /// written must not stop a daemon, so failures go to stderr, which supervisord keeps.
     pub(crate) fn raw(&self, text: &str) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = self
-            .current(&mut open)
-            .and_then(|file| file.write_all(text.as_bytes()).context("cannot write"));
+        let result = self.current(&mut open).and_then(|file| file.write_all(text.as_bytes()).context("cannot write"));
         if let Err(err) = result {
-            let _ = writeln!(
-                std::io::stderr(),
-                "log {} in {}: {err:#}",
-                self.name,
-                self.folder.display()
-            );
+            let _ = writeln!(std::io::stderr(), "log {} in {}: {err:#}", self.name, self.folder.display());
         }
     }
 
@@ -159,8 +140,7 @@ impl Log {
             _ => Timestamp::now().as_second().div_euclid(period) * period,
         };
         if open.as_ref().is_none_or(|(of, _)| *of != start) {
-            std::fs::create_dir_all(&self.folder)
-                .with_context(|| format!("cannot make {}", self.folder.display()))?;
+            std::fs::create_dir_all(&self.folder).with_context(|| format!("cannot make {}", self.folder.display()))?;
             let file_name = if self.grammar == Grammar::Java {
                 format!("{}.log", self.name)
             } else {
@@ -175,9 +155,7 @@ impl Log {
             if self.grammar == Grammar::Cpp {
                 let link = self.folder.join(format!("{}_current.txt", self.name));
                 // Two programs may share a log, so the link is replaced in one step.
-                let fresh = self
-                    .folder
-                    .join(format!(".{}_{}", self.name, std::process::id()));
+                let fresh = self.folder.join(format!(".{}_{}", self.name, std::process::id()));
                 let _ = std::fs::remove_file(&fresh);
                 std::os::unix::fs::symlink(&file_name, &fresh)
                     .and_then(|()| std::fs::rename(&fresh, &link))
@@ -185,9 +163,7 @@ impl Log {
             }
             *open = Some((start, file));
         }
-        open.as_mut()
-            .map(|(_, file)| file)
-            .context("no log file is open")
+        open.as_mut().map(|(_, file)| file).context("no log file is open")
     }
 }
 

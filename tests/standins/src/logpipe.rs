@@ -29,11 +29,7 @@ pub(crate) struct Options {
 /// whole and obeys one level.
 pub(crate) fn run(options: &Options) -> Result<Exit> {
     let level = Settings::load()?.log_level();
-    let grammar = if options.python {
-        Grammar::Python
-    } else {
-        Grammar::Cpp
-    };
+    let grammar = if options.python { Grammar::Python } else { Grammar::Cpp };
     let log = Log::new(&options.component, &options.component, grammar, level);
     let mut shown = false;
     let mut input = std::io::stdin().lock();
@@ -89,11 +85,7 @@ fn read(line: &str) -> Option<Entry<'_>> {
         _ => return None,
     };
     let text = rest.strip_prefix("<script>: ").unwrap_or(rest);
-    levelled(text).or(Some(Entry {
-        level,
-        at: None,
-        text,
-    }))
+    levelled(text).or(Some(Entry { level, at: None, text }))
 }
 
 /// `Level file.cpp:12: text`
@@ -105,11 +97,7 @@ fn levelled(line: &str) -> Option<Entry<'_>> {
     if file.contains(' ') || number.parse::<u32>().is_err() {
         return None;
     }
-    Some(Entry {
-        level,
-        at: Some(at),
-        text,
-    })
+    Some(Entry { level, at: Some(at), text })
 }
 
 #[cfg(test)]
@@ -120,31 +108,16 @@ mod tests {
     fn heads_are_told_from_continuations() {
         assert_eq!(
             read(" 7(1234) NOTICE: <script>: Verbose common_sip_processing.cpp:77: RX 300 bytes"),
-            Some(Entry {
-                level: Level::Verbose,
-                at: Some("common_sip_processing.cpp:77"),
-                text: "RX 300 bytes"
-            })
+            Some(Entry { level: Level::Verbose, at: Some("common_sip_processing.cpp:77"), text: "RX 300 bytes" })
         );
         assert_eq!(
             read(" 0(9) ERROR: tm [t_fwd.c:1]: no"),
-            Some(Entry {
-                level: Level::Error,
-                at: None,
-                text: "tm [t_fwd.c:1]: no"
-            })
+            Some(Entry { level: Level::Error, at: None, text: "tm [t_fwd.c:1]: no" })
         );
-        assert_eq!(
-            read("Error bono.cpp:3: x").map(|e| e.level),
-            Some(Level::Error)
-        );
-        for continued in [
-            "REGISTER sip:a SIP/2.0",
-            "Via: SIP/2.0/TCP 1.2.3.4",
-            "",
-            "--end msg--",
-            "Error in Contact: <sip:a>",
-        ] {
+        assert_eq!(read("Error bono.cpp:3: x").map(|e| e.level), Some(Level::Error));
+        for continued in
+            ["REGISTER sip:a SIP/2.0", "Via: SIP/2.0/TCP 1.2.3.4", "", "--end msg--", "Error in Contact: <sip:a>"]
+        {
             assert_eq!(read(continued), None, "{continued}");
         }
     }

@@ -37,10 +37,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) struct Exit(pub(crate) u8);
 
 #[derive(Parser)]
-#[command(
-    name = "standin",
-    about = "Stand-ins for the programs inside the Clearwater images"
-)]
+#[command(name = "standin", about = "Stand-ins for the programs inside the Clearwater images")]
 struct Cli {
     /// Folder that stands for the container's `/`.
     #[arg(long, env = "STANDIN_ROOT", global = true)]
@@ -156,23 +153,14 @@ fn start(program: Program) -> Result<Exit> {
     match program {
         Program::ClusterAgent(d) => {
             if Settings::load()?.cluster_key().is_empty() {
-                anyhow::bail!(
-                    "etcd_cluster_key is empty: nothing says which cluster this node is for"
-                );
+                anyhow::bail!("etcd_cluster_key is empty: nothing says which cluster this node is for");
             }
             daemon(&d, async { cluster::agent::run().await.map(|()| Exit(0)) })
         }
         Program::Cassandra(d) => {
             // Said in the foreground: the caller sees the line and the status.
             let there = place::path("/etc/cassandra/cassandra.yaml").exists();
-            let d = if there {
-                d
-            } else {
-                Daemon {
-                    detach: false,
-                    pid_file: None,
-                }
-            };
+            let d = if there { d } else { Daemon { detach: false, pid_file: None } };
             daemon(&d, async { cassandra::run().await.map(|()| Exit(0)) })
         }
         Program::Astaire(d) => daemon(&d, astaire::run()),
@@ -184,9 +172,7 @@ fn start(program: Program) -> Result<Exit> {
         Program::Ralf(d) => daemon(&d, ralf::run()),
         Program::Ellis(d) => daemon(&d, ellis::run()),
         Program::SproutHttp(d) => daemon(&d, sprout_http::run()),
-        Program::NginxFront { site } => {
-            tool(async move { front::run(&site).await.map(|()| Exit(0)) })
-        }
+        Program::NginxFront { site } => tool(async move { front::run(&site).await.map(|()| Exit(0)) }),
         Program::Nodetool { what: _ } => tool(async {
             let (text, code) = cassandra::nodetool_status().await?;
             print(&text)?;
@@ -200,14 +186,8 @@ fn start(program: Program) -> Result<Exit> {
             }
             Ok(Exit(outcome.code))
         }),
-        Program::MarkNodeFailed {
-            node_type,
-            store,
-            ip,
-        } => tool(async move {
-            print(
-                "Marking node as failed and removing it from the cluster - will take at least 30 seconds\n",
-            )?;
+        Program::MarkNodeFailed { node_type, store, ip } => tool(async move {
+            print("Marking node as failed and removing it from the cluster - will take at least 30 seconds\n")?;
             cluster::tools::mark_node_failed(&node_type, &store, ip).await?;
             print(&format!("Process complete - {ip} has left the cluster\n"))?;
             Ok(Exit(0))

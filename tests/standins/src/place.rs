@@ -23,8 +23,7 @@ pub(crate) fn path(inside: &str) -> PathBuf {
 /// Writes a file by renaming, so that a reader sees the old text or the new one.
 pub(crate) fn write_whole(file: &Path, text: &str) -> Result<()> {
     if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make folder {}", folder.display()))?;
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make folder {}", folder.display()))?;
     }
     let mut name = file.as_os_str().to_owned();
     name.push(".new");
@@ -34,10 +33,7 @@ pub(crate) fn write_whole(file: &Path, text: &str) -> Result<()> {
 
 /// A value from the environment, or `default` when it is unset or cannot be read as a `T`.
 pub(crate) fn knob<T: FromStr>(name: &str, default: T) -> T {
-    std::env::var(name)
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .unwrap_or(default)
+    std::env::var(name).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(default)
 }
 
 /// A time knob in milliseconds.
@@ -48,10 +44,7 @@ pub(crate) fn knob_ms(name: &str, default: u64) -> Duration {
 /// How long program `what` takes to boot: `STANDIN_BOOT_DELAY_MS_<WHAT>`, else
 /// `STANDIN_BOOT_DELAY_MS`, else nothing.
 pub(crate) fn boot_delay(what: &str) -> Duration {
-    let own = format!(
-        "STANDIN_BOOT_DELAY_MS_{}",
-        what.to_uppercase().replace('-', "_")
-    );
+    let own = format!("STANDIN_BOOT_DELAY_MS_{}", what.to_uppercase().replace('-', "_"));
     knob_ms(&own, knob("STANDIN_BOOT_DELAY_MS", 0))
 }
 
@@ -69,9 +62,7 @@ pub(crate) fn fault(what: &str) -> bool {
 
 /// Microseconds since 1970.
 pub(crate) fn now_us() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX))
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// Milliseconds since 1970.
@@ -105,7 +96,9 @@ impl Settings {
             let parts = ["shared_config", "local_config", "user_settings"];
             files.extend(parts.iter().map(|f| path("/etc/clearwater").join(f)));
         }
-        let out = Command::new("/bin/sh")
+        // bash where there is one, as in the images: it reads on after a bad line.
+        let shell = ["/bin/bash", "/bin/sh"].into_iter().find(|s| Path::new(s).exists()).unwrap_or("sh");
+        let out = Command::new(shell)
             .arg("-c")
             .arg("set -a; for f; do [ -f \"$f\" ] && . \"$f\"; done; exec env -0")
             .arg("sh")
@@ -114,7 +107,7 @@ impl Settings {
             .env("PATH", "/usr/bin:/bin")
             .stderr(std::process::Stdio::null())
             .output()
-            .context("cannot run /bin/sh to source the settings")?;
+            .context("cannot run a shell to source the settings")?;
         let mut values: BTreeMap<String, String> = String::from_utf8_lossy(&out.stdout)
             .split('\0')
             .filter_map(|entry| entry.split_once('='))
@@ -145,9 +138,7 @@ impl Settings {
             "" => std::env::var("MY_POD_IP").unwrap_or_default(),
             set => set.to_owned(),
         };
-        text.parse().with_context(|| {
-            format!("local_ip is {text:?}, not an address; set it in local_config")
-        })
+        text.parse().with_context(|| format!("local_ip is {text:?}, not an address; set it in local_config"))
     }
 
     /// Servers asked by the parts that do not use the system resolver; at most three
@@ -183,8 +174,5 @@ pub(crate) fn any_bind() -> IpAddr {
 
 /// The container's etcd proxy: `STANDIN_ETCD` (ip:port), else 127.0.0.1:4000.
 pub(crate) fn etcd_address() -> SocketAddr {
-    knob(
-        "STANDIN_ETCD",
-        SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 4000),
-    )
+    knob("STANDIN_ETCD", SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 4000))
 }

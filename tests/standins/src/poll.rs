@@ -56,10 +56,7 @@ pub(crate) async fn ask(kind: Kind, to: SocketAddr, path: &str, limit: Duration)
     tokio::time::timeout(limit, async {
         match kind {
             Kind::Http => http(to, path, limit).await,
-            Kind::Tcp => TcpStream::connect(to)
-                .await
-                .map(drop)
-                .context("no connection"),
+            Kind::Tcp => TcpStream::connect(to).await.map(drop).context("no connection"),
             Kind::Sip => sip_tcp(to).await,
             Kind::SipUdp => sip_udp(to).await,
             Kind::Stun => stun(to).await,
@@ -122,9 +119,7 @@ async fn sip_udp(to: SocketAddr) -> Result<()> {
         _ => UdpSocket::bind("0.0.0.0:0").await?,
     };
     socket.connect(to).await?;
-    socket
-        .send(options_request(socket.local_addr()?, to, "UDP").as_bytes())
-        .await?;
+    socket.send(options_request(socket.local_addr()?, to, "UDP").as_bytes()).await?;
     let mut reply = [0u8; 2048];
     let length = socket.recv(&mut reply).await?;
     judge(&reply[..length])

@@ -56,29 +56,15 @@ struct Prov {
 /// Runs the daemon; ends with an error when Cassandra's name is not known at start.
 pub(crate) async fn run() -> Result<Exit> {
     let settings = Settings::load()?;
-    crate::log::init(Log::new(
-        "homestead-prov",
-        "homestead-prov",
-        Grammar::Python,
-        settings.log_level(),
-    ));
+    crate::log::init(Log::new("homestead-prov", "homestead-prov", Grammar::Python, settings.log_level()));
     tokio::time::sleep(place::boot_delay("homestead-prov")).await;
     let name = settings.get_or("cassandra_hostname", "localhost");
     // Once, at start: the connection keeps to this address for the life of the process.
-    let address = match tokio::net::lookup_host((name, 9160))
-        .await
-        .map(|mut all| all.next())
-    {
+    let address = match tokio::net::lookup_host((name, 9160)).await.map(|mut all| all.next()) {
         Ok(Some(address)) => address,
         failed => {
-            let reason = failed
-                .err()
-                .map_or_else(|| "no address".to_owned(), |err| err.to_string());
-            log!(
-                Error,
-                "main.py:113",
-                "socket.gaierror: cannot resolve {name}: {reason}"
-            );
+            let reason = failed.err().map_or_else(|| "no address".to_owned(), |err| err.to_string());
+            log!(Error, "main.py:113", "socket.gaierror: cannot resolve {name}: {reason}");
             return Ok(Exit(1));
         }
     };
@@ -89,11 +75,7 @@ pub(crate) async fn run() -> Result<Exit> {
         turn: Mutex::new(()),
     });
     let listener = http::listen_unix(&front::socket("homestead-prov"))?;
-    log!(
-        Status,
-        "main.py:150",
-        "Homestead-prov is listening; Cassandra at {address}"
-    );
+    log!(Status, "main.py:150", "Homestead-prov is listening; Cassandra at {address}");
     http::serve_unix(listener, move |ask| {
         let prov = prov.clone();
         async move { prov.answer(&ask).await }
@@ -106,11 +88,7 @@ pub(crate) async fn run() -> Result<Exit> {
 /// Cassandra cannot be reached (crest `api/ping.py`).
 pub(crate) async fn ping(client: &Client, table: &str) -> Answer {
     if let Err(trouble @ Trouble::Unreachable(_)) = client.get(table, "ping").await {
-        log!(
-            Warning,
-            "ping.py:60",
-            "Cassandra does not answer: {trouble}"
-        );
+        log!(Warning, "ping.py:60", "Cassandra does not answer: {trouble}");
         std::future::pending::<()>().await;
     }
     Answer::text(200, "OK")
@@ -139,27 +117,12 @@ impl Prov {
             log!(Error, "base.py:170", "Cassandra: {trouble}");
             Answer::code(503)
         });
-        log!(
-            Info,
-            "base.py:60",
-            "{} {} {}",
-            answer.status,
-            ask.method,
-            ask.raw
-        );
+        log!(Info, "base.py:60", "{} {} {}", answer.status, ask.method, ask.raw);
         answer
     }
 
-    async fn row<T: for<'a> Deserialize<'a>>(
-        &self,
-        table: &str,
-        key: &str,
-    ) -> Result<Option<T>, Trouble> {
-        Ok(self
-            .tables
-            .get(table, key)
-            .await?
-            .and_then(|v| serde_json::from_value(v).ok()))
+    async fn row<T: for<'a> Deserialize<'a>>(&self, table: &str, key: &str) -> Result<Option<T>, Trouble> {
+        Ok(self.tables.get(table, key).await?.and_then(|v| serde_json::from_value(v).ok()))
     }
 
     async fn put<T: Serialize>(&self, table: &str, key: &str, row: &T) -> Result<(), Trouble> {
@@ -210,19 +173,14 @@ impl Prov {
                         let ids = self.public_ids(&row.sets).await?;
                         Ok(Answer::json(200, &json!({"public_ids": ids})))
                     }
-                    ["associated_implicit_registration_sets"] => Ok(Answer::json(
-                        200,
-                        &json!({"associated_implicit_registration_sets": row.sets}),
-                    )),
+                    ["associated_implicit_registration_sets"] => {
+                        Ok(Answer::json(200, &json!({"associated_implicit_registration_sets": row.sets})))
+                    }
                     _ => Ok(Answer::code(404)),
                 }
             }
-            (
-                method @ (&Method::PUT | &Method::DELETE),
-                ["associated_implicit_registration_sets", id],
-            ) => {
-                let (Some(mut row), Some(mut set)) = (row, self.row::<Set>("irs", id).await?)
-                else {
+            (method @ (&Method::PUT | &Method::DELETE), ["associated_implicit_registration_sets", id]) => {
+                let (Some(mut row), Some(mut set)) = (row, self.row::<Set>("irs", id).await?) else {
                     return Ok(Answer::code(404));
                 };
                 let changed = if *method == Method::PUT {
@@ -253,23 +211,14 @@ impl Prov {
             return Ok(created(&format!("/irs/{id}")));
         };
         let Some(mut set) = self.row::<Set>("irs", id).await? else {
-            return Ok(Answer::code(if ask.method == Method::DELETE {
-                204
-            } else {
-                404
-            }));
+            return Ok(Answer::code(if ask.method == Method::DELETE { 204 } else { 404 }));
         };
         match (&ask.method, inner) {
             (&Method::GET, ["public_ids"]) => {
                 let only = BTreeSet::from([(*id).to_owned()]);
-                Ok(Answer::json(
-                    200,
-                    &json!({"public_ids": self.public_ids(&only).await?}),
-                ))
+                Ok(Answer::json(200, &json!({"public_ids": self.public_ids(&only).await?})))
             }
-            (&Method::GET, ["private_ids"]) => {
-                Ok(Answer::json(200, &json!({"private_ids": set.privates})))
-            }
+            (&Method::GET, ["private_ids"]) => Ok(Answer::json(200, &json!({"private_ids": set.privates}))),
             (&Method::POST, ["service_profiles"]) => {
                 let profile = place::uuid();
                 set.profiles.insert(profile.clone(), Profile::default());
@@ -292,27 +241,14 @@ impl Prov {
                 self.tables.delete("irs", id).await?;
                 Ok(Answer::code(200))
             }
-            (_, ["service_profiles", profile, inner @ ..]) => {
-                self.profile(ask, id, set, profile, inner).await
-            }
+            (_, ["service_profiles", profile, inner @ ..]) => self.profile(ask, id, set, profile, inner).await,
             _ => Ok(Answer::code(405)),
         }
     }
 
-    async fn profile(
-        &self,
-        ask: &Ask,
-        id: &str,
-        mut set: Set,
-        profile: &str,
-        inner: &[&str],
-    ) -> Asked {
+    async fn profile(&self, ask: &Ask, id: &str, mut set: Set, profile: &str, inner: &[&str]) -> Asked {
         let Some(found) = set.profiles.get_mut(profile) else {
-            return Ok(Answer::code(if ask.method == Method::DELETE {
-                204
-            } else {
-                404
-            }));
+            return Ok(Answer::code(if ask.method == Method::DELETE { 204 } else { 404 }));
         };
         match (&ask.method, inner) {
             (&Method::DELETE, []) => {
@@ -340,10 +276,7 @@ impl Prov {
                     Some(_) => {}
                 }
                 found.public_ids.insert((*impu).to_owned(), xml);
-                let public = Public {
-                    set: id.to_owned(),
-                    profile: profile.to_owned(),
-                };
+                let public = Public { set: id.to_owned(), profile: profile.to_owned() };
                 self.put("public", impu, &public).await?;
             }
             (&Method::DELETE, ["public_ids", impu]) => {
@@ -392,17 +325,13 @@ impl Prov {
             return Ok(Answer::code(404));
         };
         match inner {
-            ["service_profile"] => Ok(Answer::code(303).with(
-                "location",
-                &format!("/irs/{}/service_profiles/{}", row.set, row.profile),
-            )),
+            ["service_profile"] => {
+                Ok(Answer::code(303).with("location", &format!("/irs/{}/service_profiles/{}", row.set, row.profile)))
+            }
             ["irs"] => Ok(Answer::code(303).with("location", &format!("/irs/{}", row.set))),
             ["associated_private_ids"] => {
                 let set: Option<Set> = self.row("irs", &row.set).await?;
-                Ok(Answer::json(
-                    200,
-                    &json!({"private_ids": set.map(|s| s.privates).unwrap_or_default()}),
-                ))
+                Ok(Answer::json(200, &json!({"private_ids": set.map(|s| s.privates).unwrap_or_default()})))
             }
             _ => Ok(Answer::code(404)),
         }
@@ -412,11 +341,7 @@ impl Prov {
         let mut all = Vec::new();
         for id in sets {
             if let Some(set) = self.row::<Set>("irs", id).await? {
-                all.extend(
-                    set.profiles
-                        .into_values()
-                        .flat_map(|p| p.public_ids.into_keys()),
-                );
+                all.extend(set.profiles.into_values().flat_map(|p| p.public_ids.into_keys()));
             }
         }
         Ok(all)
@@ -431,8 +356,7 @@ impl Prov {
     async fn refresh_private(&self, impi: &str) -> Result<(), Trouble> {
         if let Some(row) = self.row::<Private>("private", impi).await? {
             let ids = self.public_ids(&row.sets).await?;
-            let cached =
-                json!({"digest_ha1": row.digest_ha1, "digest_realm": row.realm, "public_ids": ids});
+            let cached = json!({"digest_ha1": row.digest_ha1, "digest_realm": row.realm, "public_ids": ids});
             self.cache.put("impi", impi, &cached).await?;
         }
         Ok(())
@@ -447,8 +371,7 @@ impl Prov {
         for profile in set.profiles.values() {
             subscription.push_str("<ServiceProfile>");
             for xml in profile.public_ids.values() {
-                subscription
-                    .push_str(xml.trim_start_matches("<?xml version=\"1.0\" encoding=\"UTF-8\"?>"));
+                subscription.push_str(xml.trim_start_matches("<?xml version=\"1.0\" encoding=\"UTF-8\"?>"));
             }
             if let Some(criteria) = profile.filter_criteria.as_ref() {
                 subscription.push_str(inside(criteria, "ServiceProfile"));
@@ -457,9 +380,7 @@ impl Prov {
         }
         subscription.push_str("</IMSSubscription>");
         for impu in set.profiles.values().flat_map(|p| p.public_ids.keys()) {
-            self.cache
-                .put("impu", impu, &json!({"ims_subscription_xml": subscription}))
-                .await?;
+            self.cache.put("impu", impu, &json!({"ims_subscription_xml": subscription})).await?;
         }
         Ok(())
     }
@@ -472,23 +393,12 @@ fn created(location: &str) -> Answer {
 fn read_private(impi: &str, body: &[u8], default_realm: &str) -> Option<Private> {
     let body: Value = serde_json::from_slice(body).ok()?;
     let realm = body["realm"].as_str().unwrap_or(default_realm).to_owned();
-    let (digest_ha1, plaintext_password) = match (
-        body["digest_ha1"].as_str(),
-        body["plaintext_password"].as_str(),
-    ) {
+    let (digest_ha1, plaintext_password) = match (body["digest_ha1"].as_str(), body["plaintext_password"].as_str()) {
         (Some(ha1), None) => (ha1.to_owned(), None),
-        (None, Some(password)) => (
-            digest::ha1(impi, &realm, password),
-            Some(password.to_owned()),
-        ),
+        (None, Some(password)) => (digest::ha1(impi, &realm, password), Some(password.to_owned())),
         _ => return None,
     };
-    Some(Private {
-        digest_ha1,
-        realm,
-        plaintext_password,
-        sets: BTreeSet::new(),
-    })
+    Some(Private { digest_ha1, realm, plaintext_password, sets: BTreeSet::new() })
 }
 
 /// The text of the first element of that name.
@@ -512,16 +422,9 @@ fn inside<'a>(xml: &'a str, name: &str) -> &'a str {
 /// homer's stand-in: simservs documents over Cassandra (crest `docs/homer_api.md`).
 pub(crate) async fn run_homer() -> Result<Exit> {
     let settings = Settings::load()?;
-    crate::log::init(Log::new(
-        "homer",
-        "homer",
-        Grammar::Python,
-        settings.log_level(),
-    ));
+    crate::log::init(Log::new("homer", "homer", Grammar::Python, settings.log_level()));
     tokio::time::sleep(place::boot_delay("homer")).await;
-    let name = settings
-        .get_or("cassandra_hostname", "localhost")
-        .to_owned();
+    let name = settings.get_or("cassandra_hostname", "localhost").to_owned();
     let tables = Arc::new(Client::new(Found::System(name), "homer"));
     let listener = http::listen_unix(&front::socket("homer")).context("homer")?;
     log!(Status, "main.py:150", "Homer is listening");
@@ -581,20 +484,11 @@ mod tests {
     #[test]
     fn elements_are_found() {
         assert_eq!(
-            element(
-                "<PublicIdentity><Identity>sip:a@b</Identity></PublicIdentity>",
-                "Identity"
-            ),
+            element("<PublicIdentity><Identity>sip:a@b</Identity></PublicIdentity>", "Identity"),
             Some("sip:a@b")
         );
         assert_eq!(element("<a/>", "Identity"), None);
-        assert_eq!(
-            inside(
-                "<?xml?><ServiceProfile x='1'><I/></ServiceProfile>",
-                "ServiceProfile"
-            ),
-            "<I/>"
-        );
+        assert_eq!(inside("<?xml?><ServiceProfile x='1'><I/></ServiceProfile>", "ServiceProfile"), "<I/>");
     }
 
     #[test]

@@ -42,11 +42,7 @@ pub(crate) async fn run() -> Result<Exit> {
         access: Log::new("ralf", "access", Grammar::Cpp, 5),
     });
     let listener = http::listen(SocketAddr::new(settings.local_ip()?, 10888)).await?;
-    log!(
-        Status,
-        "main.cpp:720",
-        "Start-up complete - wait for termination signal"
-    );
+    log!(Status, "main.cpp:720", "Start-up complete - wait for termination signal");
     http::serve(listener, move |ask| {
         let ralf = ralf.clone();
         async move {
@@ -81,11 +77,7 @@ impl Ralf {
         let done = match kind {
             1 => Ok(()),
             4 => self.sessions.delete(&key).await,
-            2 | 3 => {
-                self.sessions
-                    .set(&key, body.to_string().as_bytes(), 3600)
-                    .await
-            }
+            2 | 3 => self.sessions.set(&key, body.to_string().as_bytes(), 3600).await,
             _ => return Answer::code(400),
         };
         if let Err(err) = done {
@@ -111,9 +103,7 @@ impl Ralf {
             "reliability": {"replication-factor": 2},
         });
         let request = Request::new(Method::POST, "/timers").json(&timer);
-        send(&self.ares, &self.chronos, 7253, request)
-            .await
-            .map(|_| ())
+        send(&self.ares, &self.chronos, 7253, request).await.map(|_| ())
     }
 }
 
@@ -122,13 +112,7 @@ impl Ralf {
 pub(crate) async fn send(ares: &Ares, name: &str, port: u16, request: Request) -> Result<Answer> {
     let mut last = None;
     for address in ares.targets(name, port).await?.into_iter().take(2) {
-        match request
-            .clone()
-            .host(name)
-            .within(Duration::from_millis(1200))
-            .to(address)
-            .await
-        {
+        match request.clone().host(name).within(Duration::from_millis(1200)).to(address).await {
             Ok(answer) => return Ok(answer),
             Err(err) => {
                 ares.blacklist(address);

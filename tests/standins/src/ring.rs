@@ -25,12 +25,8 @@ impl Ring {
     /// Reads the file the cluster manager writes.
     pub(crate) fn load() -> Result<Self> {
         let file = place::path("/etc/clearwater/cluster_settings");
-        let text = std::fs::read_to_string(&file).with_context(|| {
-            format!(
-                "{}: the cluster manager writes it after joining",
-                file.display()
-            )
-        })?;
+        let text = std::fs::read_to_string(&file)
+            .with_context(|| format!("{}: the cluster manager writes it after joining", file.display()))?;
         Self::parse(&text).with_context(|| format!("in {}", file.display()))
     }
 
@@ -45,9 +41,7 @@ impl Ring {
                 .collect::<Result<Vec<_>>>()
                 .map(Some)
         };
-        let Some(old) = list("servers=")? else {
-            bail!("there is no line servers=")
-        };
+        let Some(old) = list("servers=")? else { bail!("there is no line servers=") };
         let new = list("new_servers=")?.unwrap_or_else(|| old.clone());
         Ok(Self { old, new })
     }
@@ -79,26 +73,11 @@ pub(crate) fn owners(servers: &[SocketAddr], bucket: u8) -> Vec<SocketAddr> {
 }
 
 /// The `copies` highest-scoring of `all` for an item.
-pub(crate) fn best<T: Copy + std::fmt::Display + Ord>(
-    all: &[T],
-    item: &str,
-    copies: usize,
-) -> Vec<T> {
-    let mut scored: Vec<([u8; 16], T)> = all
-        .iter()
-        .map(|one| {
-            (
-                Md5::digest(format!("{item} at {one}").as_bytes()).into(),
-                *one,
-            )
-        })
-        .collect();
+pub(crate) fn best<T: Copy + std::fmt::Display + Ord>(all: &[T], item: &str, copies: usize) -> Vec<T> {
+    let mut scored: Vec<([u8; 16], T)> =
+        all.iter().map(|one| (Md5::digest(format!("{item} at {one}").as_bytes()).into(), *one)).collect();
     scored.sort_unstable_by(|a, b| b.cmp(a));
-    scored
-        .into_iter()
-        .take(copies)
-        .map(|(_, one)| one)
-        .collect()
+    scored.into_iter().take(copies).map(|(_, one)| one).collect()
 }
 
 /// The memcached beside this program.
@@ -112,9 +91,7 @@ mod tests {
 
     #[test]
     fn settings_are_read_or_refused() {
-        let ring =
-            Ring::parse("servers=10.0.0.1:11211\nnew_servers=10.0.0.1:11211,10.0.0.2:11211\n")
-                .unwrap();
+        let ring = Ring::parse("servers=10.0.0.1:11211\nnew_servers=10.0.0.1:11211,10.0.0.2:11211\n").unwrap();
         assert_eq!((ring.old.len(), ring.new.len()), (1, 2));
         assert_eq!(ring.servers("a").len(), 2);
         assert!(Ring::parse("").is_err());
@@ -123,9 +100,7 @@ mod tests {
 
     #[test]
     fn every_bucket_has_two_owners_and_few_move() {
-        let three: Vec<SocketAddr> = (1..=3)
-            .map(|i| SocketAddr::new(IpAddr::from([10, 0, 0, i]), 11211))
-            .collect();
+        let three: Vec<SocketAddr> = (1..=3).map(|i| SocketAddr::new(IpAddr::from([10, 0, 0, i]), 11211)).collect();
         let two = &three[..2];
         let mut kept = 0;
         for bucket in 0..BUCKETS {

@@ -29,38 +29,22 @@ struct Proxy {
 /// Runs the daemon; status 3 without valid cluster settings.
 pub(crate) async fn run() -> Result<Exit> {
     let settings = Settings::load()?;
-    crate::log::init(Log::new(
-        "rogers",
-        "rogers",
-        Grammar::Cpp,
-        settings.log_level(),
-    ));
+    crate::log::init(Log::new("rogers", "rogers", Grammar::Cpp, settings.log_level()));
     let ring = match Ring::load() {
         Ok(ring) => ring,
         Err(err) => {
-            log!(
-                Error,
-                "proxy_main.cpp:260",
-                "Invalid cluster settings: {err:#}"
-            );
+            log!(Error, "proxy_main.cpp:260", "Invalid cluster settings: {err:#}");
             return Ok(Exit(3));
         }
     };
     tokio::time::sleep(place::boot_delay("rogers")).await;
     let bind = place::any_bind();
     if place::fault("no-ipv6") && bind.is_ipv6() {
-        log!(
-            Error,
-            "proxy_server.cpp:90",
-            "Could not bind [::]:11311: Address family not supported by protocol"
-        );
+        log!(Error, "proxy_server.cpp:90", "Could not bind [::]:11311: Address family not supported by protocol");
         return Ok(Exit(3));
     }
     let listener = http::listen(SocketAddr::new(bind, 11311)).await?;
-    let proxy = Arc::new(Proxy {
-        ring: RwLock::new(ring),
-        shunned: RwLock::default(),
-    });
+    let proxy = Arc::new(Proxy { ring: RwLock::new(ring), shunned: RwLock::default() });
     let control = http::listen_unix(&place::path("/run/standin/rogers.sock"))?;
     let of_control = proxy.clone();
     tokio::spawn(http::serve_unix(control, move |_| {
@@ -77,11 +61,8 @@ pub(crate) async fn run() -> Result<Exit> {
         let _ = stream.set_nodelay(true);
         let proxy = proxy.clone();
         tokio::spawn(async move {
-            let mut client = Client {
-                proxy,
-                stream: BufStream::with_capacity(2048, 2048, stream),
-                servers: HashMap::new(),
-            };
+            let mut client =
+                Client { proxy, stream: BufStream::with_capacity(2048, 2048, stream), servers: HashMap::new() };
             let _ = client.serve().await;
         });
     }
@@ -101,38 +82,22 @@ impl Proxy {
         if let Ok(new) = Ring::load() {
             let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
             if *ring != new {
-                log!(
-                    Status,
-                    "memcachedstoreview.cpp:120",
-                    "Servers {:?}, new servers {:?}",
-                    new.old,
-                    new.new
-                );
+                log!(Status, "memcachedstoreview.cpp:120", "Servers {:?}, new servers {:?}", new.old, new.new);
                 *ring = new;
             }
         }
     }
 
     fn servers(&self, key: &str) -> Vec<SocketAddr> {
-        let all = self
-            .ring
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .servers(key);
+        let all = self.ring.read().unwrap_or_else(PoisonError::into_inner).servers(key);
         let shunned = self.shunned.read().unwrap_or_else(PoisonError::into_inner);
-        let live: Vec<SocketAddr> = all
-            .iter()
-            .copied()
-            .filter(|s| shunned.get(s).is_none_or(|since| since.elapsed() > SHUN))
-            .collect();
+        let live: Vec<SocketAddr> =
+            all.iter().copied().filter(|s| shunned.get(s).is_none_or(|since| since.elapsed() > SHUN)).collect();
         if live.is_empty() { all } else { live }
     }
 
     fn shun(&self, server: SocketAddr) {
-        self.shunned
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(server, Instant::now());
+        self.shunned.write().unwrap_or_else(PoisonError::into_inner).insert(server, Instant::now());
     }
 }
 
@@ -161,37 +126,20 @@ impl Client {
             }
             let words: Vec<&str> = line.split_ascii_whitespace().collect();
             let quiet = words.last() == Some(&"noreply");
-            let words = if quiet {
-                &words[..words.len() - 1]
-            } else {
-                &words[..]
-            };
+            let words = if quiet { &words[..words.len() - 1] } else { &words[..] };
             let reply = match words {
                 ["version"] => "VERSION 1.6.18\r\n".to_owned().into_bytes(),
                 ["quit"] => return Ok(()),
-                ["get" | "gets", keys @ ..] if !keys.is_empty() => {
-                    self.get(keys, words[0] == "gets").await
-                }
-                [
-                    verb @ ("set" | "add" | "replace" | "append" | "prepend"),
-                    key,
-                    flags,
-                    expires,
-                    length,
-                ] => {
-                    self.read_and_store(verb, key, flags, expires, length, None)
-                        .await?
+                ["get" | "gets", keys @ ..] if !keys.is_empty() => self.get(keys, words[0] == "gets").await,
+                [verb @ ("set" | "add" | "replace" | "append" | "prepend"), key, flags, expires, length] => {
+                    self.read_and_store(verb, key, flags, expires, length, None).await?
                 }
                 ["cas", key, flags, expires, length, token] => {
-                    self.read_and_store("cas", key, flags, expires, length, Some(token))
-                        .await?
+                    self.read_and_store("cas", key, flags, expires, length, Some(token)).await?
                 }
-                ["delete", key] | ["delete", key, "0"] => {
-                    self.everywhere(key, &format!("delete {key}")).await
-                }
+                ["delete", key] | ["delete", key, "0"] => self.everywhere(key, &format!("delete {key}")).await,
                 [verb @ ("incr" | "decr" | "touch"), key, number] => {
-                    self.everywhere(key, &format!("{verb} {key} {number}"))
-                        .await
+                    self.everywhere(key, &format!("{verb} {key} {number}")).await
                 }
                 _ => b"ERROR\r\n".to_vec(),
             };
@@ -225,16 +173,7 @@ impl Client {
             return Ok(b"CLIENT_ERROR bad command line format\r\n".to_vec());
         };
         let data = &data[..length];
-        Ok(self
-            .store(&Store {
-                verb,
-                key,
-                flags,
-                expires,
-                cas,
-                data,
-            })
-            .await)
+        Ok(self.store(&Store { verb, key, flags, expires, cas, data }).await)
     }
 
     async fn server(&mut self, server: SocketAddr) -> Result<&mut Memcached> {
@@ -250,9 +189,7 @@ impl Client {
             };
             self.servers.insert(server, connection);
         }
-        self.servers
-            .get_mut(&server)
-            .ok_or_else(|| anyhow::anyhow!("no connection to {server}"))
+        self.servers.get_mut(&server).ok_or_else(|| anyhow::anyhow!("no connection to {server}"))
     }
 
     /// A broken connection is not used again; the request is tried once more on a new one,
@@ -272,12 +209,7 @@ impl Client {
         }
     }
 
-    async fn command(
-        &mut self,
-        server: SocketAddr,
-        line: &str,
-        data: Option<&[u8]>,
-    ) -> Result<String> {
+    async fn command(&mut self, server: SocketAddr, line: &str, data: Option<&[u8]>) -> Result<String> {
         let reused = self.servers.contains_key(&server);
         match self.server(server).await?.command(line, data).await {
             Ok(reply) => Ok(reply),
@@ -298,24 +230,15 @@ impl Client {
             match self.read(key).await {
                 Ok(None) => {}
                 Ok(Some(item)) => {
-                    let token = if with_token {
-                        format!(" {}", item.cas)
-                    } else {
-                        String::new()
-                    };
+                    let token = if with_token { format!(" {}", item.cas) } else { String::new() };
                     out.extend_from_slice(
-                        format!("VALUE {key} {} {}{token}\r\n", item.flags, item.data.len())
-                            .as_bytes(),
+                        format!("VALUE {key} {} {}{token}\r\n", item.flags, item.data.len()).as_bytes(),
                     );
                     out.extend_from_slice(&item.data);
                     out.extend_from_slice(b"\r\n");
                 }
                 Err(err) => {
-                    log!(
-                        Warning,
-                        "memcachedbackend.cpp:180",
-                        "No server answers for {key}: {err:#}"
-                    );
+                    log!(Warning, "memcachedbackend.cpp:180", "No server answers for {key}: {err:#}");
                     return b"SERVER_ERROR no server answers\r\n".to_vec();
                 }
             }
@@ -336,14 +259,8 @@ impl Client {
                     let Some(first) = first else {
                         return Ok(Some(item));
                     };
-                    let ttl = self
-                        .command(server, &format!("mg {key} t"), None)
-                        .await
-                        .unwrap_or_default();
-                    let ttl: u64 = ttl
-                        .strip_prefix("HD t")
-                        .and_then(|t| t.parse().ok())
-                        .unwrap_or(0);
+                    let ttl = self.command(server, &format!("mg {key} t"), None).await.unwrap_or_default();
+                    let ttl: u64 = ttl.strip_prefix("HD t").and_then(|t| t.parse().ok()).unwrap_or(0);
                     let add = format!("add {key} {} {ttl} {}", item.flags, item.data.len());
                     self.command(first, &add, Some(&item.data)).await?;
                     return self.gets(first, key).await;
@@ -363,13 +280,7 @@ impl Client {
 
     /// The first server that answers decides; the others get the same value.
     async fn store(&mut self, store: &Store<'_>) -> Vec<u8> {
-        let tail = format!(
-            "{} {} {} {}",
-            store.key,
-            store.flags,
-            store.expires,
-            store.data.len()
-        );
+        let tail = format!("{} {} {} {}", store.key, store.flags, store.expires, store.data.len());
         let first = match store.cas {
             Some(token) => format!("cas {tail} {token}"),
             None => format!("{} {tail}", store.verb),
@@ -390,12 +301,9 @@ impl Client {
                     }
                 }
                 Ok(_) => {}
-                Err(err) => log!(
-                    Info,
-                    "memcachedbackend.cpp:260",
-                    "Copy of {} not written to {server}: {err:#}",
-                    store.key
-                ),
+                Err(err) => {
+                    log!(Info, "memcachedbackend.cpp:260", "Copy of {} not written to {server}: {err:#}", store.key);
+                }
             }
         }
         let reply = decided.unwrap_or_else(|| "SERVER_ERROR no server answers".to_owned());

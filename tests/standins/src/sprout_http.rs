@@ -2,10 +2,7 @@
 //! I-CSCF and S-CSCF ask: homestead by c-ares, challenges and bindings in the store, so that
 //! any sprout answers any request of any user.
 
-#![allow(
-    clippy::similar_names,
-    reason = "IMPI and IMPU are the domain's own names"
-)]
+#![allow(clippy::similar_names, reason = "IMPI and IMPU are the domain's own names")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -61,12 +58,7 @@ struct Sprout {
 /// Runs the daemon.
 pub(crate) async fn run() -> Result<Exit> {
     let settings = Settings::load()?;
-    crate::log::init(Log::new(
-        "sprout",
-        "sprout",
-        Grammar::Cpp,
-        settings.log_level(),
-    ));
+    crate::log::init(Log::new("sprout", "sprout", Grammar::Cpp, settings.log_level()));
     let ares = Arc::new(Ares::new(&settings));
     let own_name = settings.get("sprout_hostname").to_owned();
     let sprout = Arc::new(Sprout {
@@ -75,9 +67,7 @@ pub(crate) async fn run() -> Result<Exit> {
         homestead: settings.get("hs_hostname").to_owned(),
         chronos: settings.get("chronos_hostname").to_owned(),
         ralf: settings.get("ralf_hostname").to_owned(),
-        server_name: settings
-            .get_or("scscf_uri", &format!("sip:scscf.{own_name};transport=TCP"))
-            .to_owned(),
+        server_name: settings.get_or("scscf_uri", &format!("sip:scscf.{own_name};transport=TCP")).to_owned(),
         own_name,
         max_expires: settings.get("reg_max_expires").parse().unwrap_or(300),
     });
@@ -107,10 +97,7 @@ fn nonce_key(impi: &str, nonce: &str) -> String {
 
 /// A SIP status and reason with extra header lines, for Kamailio to send.
 fn reply(status: u16, reason: &str, headers: &str) -> Answer {
-    Answer::json(
-        200,
-        &json!({"status": status, "reason": reason, "headers": headers}),
-    )
+    Answer::json(200, &json!({"status": status, "reason": reason, "headers": headers}))
 }
 
 impl Sprout {
@@ -123,13 +110,7 @@ impl Sprout {
             (_, ["standin", "hs", ..]) => self.homestead_for_kamailio(ask).await,
             (&Method::GET, ["standin", "bindings", impu]) => self.bindings(impu).await,
             (&Method::POST, ["standin", "register"]) => self.register(&ask.text()).await,
-            (
-                _,
-                [
-                    "ping" | "timers" | "authentication-timeout" | "registrations" | "standin",
-                    ..,
-                ],
-            ) => Answer::code(405),
+            (_, ["ping" | "timers" | "authentication-timeout" | "registrations" | "standin", ..]) => Answer::code(405),
             _ => Answer::code(404),
         }
     }
@@ -138,9 +119,7 @@ impl Sprout {
     async fn managed(&self, ask: &Ask) -> Answer {
         match (&ask.method, ask.segments().as_slice()) {
             (&Method::GET, ["impu", impu, "bindings"]) => match self.load(impu).await {
-                Ok((aor, _)) if !aor.bindings.is_empty() => {
-                    Answer::json(200, &json!({"bindings": aor.bindings}))
-                }
+                Ok((aor, _)) if !aor.bindings.is_empty() => Answer::json(200, &json!({"bindings": aor.bindings})),
                 Ok(_) => Answer::code(404),
                 Err(_) => Answer::code(500),
             },
@@ -156,12 +135,7 @@ impl Sprout {
             Ok(answer) => answer,
             Err(err) => {
                 let silent = format!("{err:#}").contains("no answer in");
-                log!(
-                    Error,
-                    "httpclient.cpp:640",
-                    "homestead at {}: {err:#}",
-                    self.homestead
-                );
+                log!(Error, "httpclient.cpp:640", "homestead at {}: {err:#}", self.homestead);
                 Answer::code(if silent { 503 } else { 404 })
             }
         }
@@ -169,8 +143,7 @@ impl Sprout {
 
     async fn homestead_for_kamailio(&self, ask: &Ask) -> Answer {
         let path = ask.raw.trim_start_matches("/standin/hs").to_owned();
-        self.homestead(Request::new(ask.method.clone(), path).body(ask.body.clone()))
-            .await
+        self.homestead(Request::new(ask.method.clone(), path).body(ask.body.clone())).await
     }
 
     /// Reads a user's bindings with the store's token; those past their time are left out.
@@ -202,19 +175,11 @@ impl Sprout {
     async fn bindings(&self, impu: &str) -> Answer {
         match self.load(impu).await {
             Ok((aor, _)) => {
-                let list: Vec<Value> = aor
-                    .bindings
-                    .iter()
-                    .map(|b| json!({"uri": b.uri, "path": b.path}))
-                    .collect();
+                let list: Vec<Value> = aor.bindings.iter().map(|b| json!({"uri": b.uri, "path": b.path})).collect();
                 Answer::json(200, &json!({"n": list.len(), "b": list}))
             }
             Err(err) => {
-                log!(
-                    Error,
-                    "astaire_aor_store.cpp:140",
-                    "Reading bindings of {impu}: {err:#}"
-                );
+                log!(Error, "astaire_aor_store.cpp:140", "Reading bindings of {impu}: {err:#}");
                 Answer::code(500)
             }
         }
@@ -238,11 +203,7 @@ impl Sprout {
         let stored = match self.store.get(&nonce_key(impi, part("nonce"))).await {
             Ok(stored) => stored,
             Err(err) => {
-                log!(
-                    Error,
-                    "impistore.cpp:300",
-                    "Reading the challenge of {impi}: {err:#}"
-                );
+                log!(Error, "impistore.cpp:300", "Reading the challenge of {impi}: {err:#}");
                 return reply(500, "Server Internal Error", "");
             }
         };
@@ -251,22 +212,14 @@ impl Sprout {
         };
         let ha1 = String::from_utf8_lossy(&stored.data).into_owned();
         if digest::response(&ha1, "REGISTER", &credentials) != part("response") {
-            log!(
-                Info,
-                "authenticationsproutlet.cpp:980",
-                "Wrong response of {impi}"
-            );
+            log!(Info, "authenticationsproutlet.cpp:980", "Wrong response of {impi}");
             return reply(403, "Forbidden", "");
         }
         self.authorised(impi, impu, &given).await
     }
 
     async fn challenge(&self, impi: &str, impu: &str, realm: &str, stale: bool) -> Answer {
-        let path = format!(
-            "/impi/{}/av?impu={}",
-            http::encode(impi),
-            http::encode(impu)
-        );
+        let path = format!("/impi/{}/av?impu={}", http::encode(impi), http::encode(impu));
         let vector = self.homestead(Request::get(path)).await;
         match vector.status {
             200 => {}
@@ -276,21 +229,12 @@ impl Sprout {
         let vector = vector.parsed();
         let ha1 = vector["digest"]["ha1"].as_str().unwrap_or_default();
         let nonce: String = place::uuid().replace('-', "").chars().take(16).collect();
-        if let Err(err) = self
-            .store
-            .set(&nonce_key(impi, &nonce), ha1.as_bytes(), CHALLENGE_S)
-            .await
-        {
-            log!(
-                Error,
-                "impistore.cpp:250",
-                "Writing the challenge of {impi}: {err:#}"
-            );
+        if let Err(err) = self.store.set(&nonce_key(impi, &nonce), ha1.as_bytes(), CHALLENGE_S).await {
+            log!(Error, "impistore.cpp:250", "Writing the challenge of {impi}: {err:#}");
             return reply(500, "Server Internal Error", "");
         }
         let opaque = json!({"impi": impi, "nonce": nonce}).to_string();
-        self.start_timer(None, 30, "authentication-timeout", &opaque)
-            .await;
+        self.start_timer(None, 30, "authentication-timeout", &opaque).await;
         let stale = if stale { ",stale=true" } else { "" };
         reply(
             401,
@@ -310,10 +254,7 @@ impl Sprout {
             503 | 504 => return reply(504, "Server Timeout", ""),
             _ => return reply(403, "Forbidden", ""),
         }
-        let seconds = get("expires")
-            .parse()
-            .unwrap_or(self.max_expires)
-            .min(self.max_expires);
+        let seconds = get("expires").parse().unwrap_or(self.max_expires).min(self.max_expires);
         let contact = get("contact");
         let fresh = Binding {
             uri: contact.to_owned(),
@@ -338,11 +279,7 @@ impl Sprout {
         let aor = match changed {
             Ok(aor) => aor,
             Err(err) => {
-                log!(
-                    Error,
-                    "registrarsproutlet.cpp:650",
-                    "Writing bindings of {impu}: {err:#}"
-                );
+                log!(Error, "registrarsproutlet.cpp:650", "Writing bindings of {impu}: {err:#}");
                 return reply(500, "Server Internal Error", "");
             }
         };
@@ -357,8 +294,7 @@ impl Sprout {
     async fn reg_data(&self, impu: &str, kind: &str) -> Answer {
         let body = json!({"reqtype": kind, "server_name": self.server_name});
         let path = format!("/impu/{}/reg-data", http::encode(impu));
-        self.homestead(Request::new(Method::PUT, path).json(&body))
-            .await
+        self.homestead(Request::new(Method::PUT, path).json(&body)).await
     }
 
     /// Has chronos wake some sprout when the first binding expires.
@@ -368,29 +304,17 @@ impl Sprout {
         };
         let seconds = first.saturating_sub(place::now_ms()) / 1000 + 1;
         let opaque = json!({"aor_id": impu}).to_string();
-        let made = self
-            .start_timer(aor.timer.as_deref(), seconds, "timers", &opaque)
-            .await;
+        let made = self.start_timer(aor.timer.as_deref(), seconds, "timers", &opaque).await;
         if made.is_some() && made != aor.timer {
             let stored = self.change(impu, |aor| aor.timer.clone_from(&made)).await;
             if let Err(err) = stored {
-                log!(
-                    Warning,
-                    "registrarsproutlet.cpp:700",
-                    "Timer of {impu} not kept: {err:#}"
-                );
+                log!(Warning, "registrarsproutlet.cpp:700", "Timer of {impu} not kept: {err:#}");
             }
         }
     }
 
     /// Makes or moves a timer; failing is logged and hurts nobody at once.
-    async fn start_timer(
-        &self,
-        id: Option<&str>,
-        seconds: u64,
-        callback: &str,
-        opaque: &str,
-    ) -> Option<String> {
+    async fn start_timer(&self, id: Option<&str>, seconds: u64, callback: &str, opaque: &str) -> Option<String> {
         let timer = json!({
             "timing": {"interval": seconds, "repeat-for": seconds},
             "callback": {"http": {"uri": format!("http://{}:9888/{callback}", self.own_name), "opaque": opaque}},
@@ -401,17 +325,11 @@ impl Sprout {
             None => Request::new(Method::POST, "/timers"),
         };
         match send(&self.ares, &self.chronos, 7253, request.json(&timer)).await {
-            Ok(answer) if answer.good() => answer
-                .header("location")
-                .and_then(|l| l.rsplit('/').next())
-                .map(str::to_owned),
+            Ok(answer) if answer.good() => {
+                answer.header("location").and_then(|l| l.rsplit('/').next()).map(str::to_owned)
+            }
             Ok(answer) => {
-                log!(
-                    Error,
-                    "chronosconnection.cpp:160",
-                    "Chronos answered {}",
-                    answer.status
-                );
+                log!(Error, "chronosconnection.cpp:160", "Chronos answered {}", answer.status);
                 None
             }
             Err(err) => {
@@ -430,13 +348,7 @@ impl Sprout {
         let path = format!("/call-id/{}", http::encode(call_id));
         tokio::spawn(async move {
             let event = json!({"event": {"Accounting-Record-Type": 1}});
-            let _ = send(
-                &ares,
-                &ralf,
-                10888,
-                Request::new(Method::POST, path).json(&event),
-            )
-            .await;
+            let _ = send(&ares, &ralf, 10888, Request::new(Method::POST, path).json(&event)).await;
         });
     }
 

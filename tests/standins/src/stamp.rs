@@ -52,10 +52,7 @@ pub(crate) async fn run(options: Options) -> Result<Exit> {
     let mut left = questions.as_slice();
     while let Some(((kind, address, path), rest)) = left.split_first() {
         // Each question is repeated until answered, then all are asked once more in a row.
-        if ask(*kind, *address, path, Duration::from_secs(2))
-            .await
-            .is_ok()
-        {
+        if ask(*kind, *address, path, Duration::from_secs(2)).await.is_ok() {
             left = rest;
         } else {
             left = &questions;
@@ -68,10 +65,7 @@ pub(crate) async fn run(options: Options) -> Result<Exit> {
         Err(_) => (pid1_start_us()?, "proc"),
     };
     let normal = place::path("/run/standin/normal_us");
-    let is_store = matches!(
-        options.component.as_str(),
-        "astaire" | "memcached" | "chronos" | "cassandra"
-    );
+    let is_store = matches!(options.component.as_str(), "astaire" | "memcached" | "chronos" | "cassandra");
     let mut stamps = json!({
         "standin_stamp": options.component,
         "pid1_start_us": pid1,
@@ -111,19 +105,11 @@ fn questions(component: &str, ip: IpAddr) -> Result<Vec<Question>> {
         "etcd" => vec![at(Kind::Etcd, 4001), at(Kind::Etcd, 2379)],
         "astaire" => vec![at(Kind::Memcached, 11311)],
         "memcached" => vec![at(Kind::Memcached, 11211)],
-        "cassandra" => vec![
-            at(Kind::Tcp, 7000),
-            at(Kind::Tcp, 9042),
-            at(Kind::Tcp, 9160),
-        ],
+        "cassandra" => vec![at(Kind::Tcp, 7000), at(Kind::Tcp, 9042), at(Kind::Tcp, 9160)],
         "chronos" => vec![at(Kind::Http, 7253)],
         "homestead" => vec![at(Kind::Http, 8888)],
         "ralf" => vec![at(Kind::Http, 10888)],
-        "sprout" => vec![
-            at(Kind::Http, 9888),
-            at(Kind::Sip, 5052),
-            at(Kind::Sip, 5054),
-        ],
+        "sprout" => vec![at(Kind::Http, 9888), at(Kind::Sip, 5052), at(Kind::Sip, 5054)],
         "bono" => vec![at(Kind::Sip, 5060), at(Kind::Stun, 3478)],
         "homestead-prov" => fronted(8889),
         "homer" => fronted(7888),
@@ -136,11 +122,7 @@ fn questions(component: &str, ip: IpAddr) -> Result<Vec<Question>> {
 fn pid1_start_us() -> Result<u64> {
     let stat = std::fs::read_to_string("/proc/1/stat").context("cannot read /proc/1/stat")?;
     let after_name = stat.rsplit_once(')').context("/proc/1/stat has no name")?.1;
-    let ticks: u64 = after_name
-        .split_whitespace()
-        .nth(19)
-        .context("/proc/1/stat has no start time")?
-        .parse()?;
+    let ticks: u64 = after_name.split_whitespace().nth(19).context("/proc/1/stat has no start time")?.parse()?;
     let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let up_us = u64::try_from(boot.tv_sec)? * 1_000_000 + u64::try_from(boot.tv_nsec)? / 1000;
     let start_us = ticks * 1_000_000 / rustix::param::clock_ticks_per_second();

@@ -17,9 +17,7 @@ fn cassandra(bed: &Bed, host: u8) -> Result<Node> {
     let mut node = bed.node(host, "node_type_cassandra")?;
     node.start(&["cluster-agent"])?;
     node.start_until(&["cassandra"], node.at(9160))?;
-    until("schema", || {
-        Ok(http("GET", node.at(9160), "/ks/homer", "")?.status == 200)
-    })?;
+    until("schema", || Ok(http("GET", node.at(9160), "/ks/homer", "")?.status == 200))?;
     Ok(node)
 }
 
@@ -36,9 +34,7 @@ fn astaire(bed: &Bed, host: u8) -> Result<Node> {
 
 /// The lines of a log from the third word on: without its time.
 fn texts(log: &str) -> Vec<&str> {
-    log.lines()
-        .filter_map(|l| l.split_once(" UTC ").map(|(_, t)| t))
-        .collect()
+    log.lines().filter_map(|l| l.split_once(" UTC ").map(|(_, t)| t)).collect()
 }
 
 #[test]
@@ -62,10 +58,7 @@ fn homestead_starts_only_with_store_name_and_keyspace() -> Result<()> {
     }
     let current = std::fs::read_link(node.path("/var/log/homestead/homestead_current.txt"))?;
     let name = current.to_string_lossy().into_owned();
-    ensure!(
-        name.starts_with("homestead_20") && name.ends_with("0000Z.txt"),
-        "{name}"
-    );
+    ensure!(name.starts_with("homestead_20") && name.ends_with("0000Z.txt"), "{name}");
     // A name whose port is closed.
     bed.dns.set("cassandra.zone", &[bed.ip(20)]);
     ensure!(node.run(&["homestead"])?.status.code() == Some(2));
@@ -76,19 +69,10 @@ fn homestead_starts_only_with_store_name_and_keyspace() -> Result<()> {
     store.start_until(&["cassandra"], store.at(9160))?;
     ensure!(node.run(&["homestead"])?.status.code() == Some(2));
     let log = node.log("homestead");
-    ensure!(
-        log.contains("Failed to initialize the Cassandra store with error code 2."),
-        "{log}"
-    );
-    ensure!(
-        log.contains("Keyspace homestead_cache does not exist"),
-        "{log}"
-    );
+    ensure!(log.contains("Failed to initialize the Cassandra store with error code 2."), "{log}");
+    ensure!(log.contains("Keyspace homestead_cache does not exist"), "{log}");
     // No name of the store for registrations.
-    std::fs::write(
-        node.path("/etc/clearwater/user_settings"),
-        "homestead_impu_store=\nlog_level=5\n",
-    )?;
+    std::fs::write(node.path("/etc/clearwater/user_settings"), "homestead_impu_store=\nlog_level=5\n")?;
     ensure!(node.run(&["homestead"])?.status.code() == Some(2));
     ensure!(node.log("homestead").contains("No IMPU store specified"));
     std::fs::write(node.path("/etc/clearwater/user_settings"), "log_level=5\n")?;
@@ -97,10 +81,7 @@ fn homestead_starts_only_with_store_name_and_keyspace() -> Result<()> {
     node.start_until(&["homestead"], node.at(8888))?;
     ensure!(http("GET", node.at(8888), "/ping", "")?.body == "OK");
     ensure!(http("GET", node.at(8888), "/impi/nobody/digest", "")?.status == 404);
-    ensure!(
-        !kit::open(([127, 0, 0, 1], 8888).into()),
-        "it listens on more than its own address"
-    );
+    ensure!(!kit::open(([127, 0, 0, 1], 8888).into()), "it listens on more than its own address");
     // With an HSS there is no Cassandra to wait for, and no Diameter peer to ask.
     let mut with_hss = bed.node(11, "homestead")?;
     std::fs::write(
@@ -130,228 +111,85 @@ fn a_subscriber_is_provisioned_through_ellis_and_registers() -> Result<()> {
     bed.start_etcd()?;
     let (one, two) = (bed.ip(20).to_string(), bed.ip(40));
     bed.shared.insert("cassandra_hostname".to_owned(), one);
-    bed.shared.insert(
-        "hs_provisioning_hostname".to_owned(),
-        format!("{}:8889", bed.ip(30)),
-    );
-    bed.shared
-        .insert("xdms_hostname".to_owned(), format!("{}:7888", bed.ip(31)));
+    bed.shared.insert("hs_provisioning_hostname".to_owned(), format!("{}:8889", bed.ip(30)));
+    bed.shared.insert("xdms_hostname".to_owned(), format!("{}:7888", bed.ip(31)));
     bed.dns.set("homestead.zone", &[bed.ip(10)]);
     bed.dns.set("astaire.zone", &[two]);
 
     let mut ellis = bed.node(32, "ellis")?;
     ellis.start(&["ellis"])?;
     ellis.start_until(&["nginx-front", "ellis"], ellis.at(80))?;
-    until("Ellis", || {
-        Ok(http("GET", ellis.at(80), "/ping", "")?.body == "OK")
-    })?;
-    until("the one ping", || {
-        Ok(ellis
-            .log("ellis")
-            .contains("Failed to ping Homestead at http://"))
-    })?;
-    ensure!(
-        http("GET", ellis.at(80), "/", "")?
-            .body
-            .contains("<title>Ellis")
-    );
+    until("Ellis", || Ok(http("GET", ellis.at(80), "/ping", "")?.body == "OK"))?;
+    until("the one ping", || Ok(ellis.log("ellis").contains("Failed to ping Homestead at http://")))?;
+    ensure!(http("GET", ellis.at(80), "/", "")?.body.contains("<title>Ellis"));
     let account = "email=a%40b.c&password=pw&full_name=A+B&signup_code=secret";
-    ensure!(
-        http("POST", ellis.at(80), "/accounts/", account)?.status == 500,
-        "there is no MySQL"
-    );
+    ensure!(http("POST", ellis.at(80), "/accounts/", account)?.status == 500, "there is no MySQL");
     std::fs::create_dir_all(ellis.path("/var/run/mysqld"))?;
     std::fs::write(ellis.path("/var/run/mysqld/mysqld.sock"), "")?;
-    ensure!(
-        http(
-            "POST",
-            ellis.at(80),
-            "/accounts/",
-            &account.replace("secret", "no")
-        )?
-        .status
-            == 400
-    );
+    ensure!(http("POST", ellis.at(80), "/accounts/", &account.replace("secret", "no"))?.status == 400);
     ensure!(http("POST", ellis.at(80), "/accounts/", account)?.status == 201);
     ensure!(http("POST", ellis.at(80), "/accounts/", account)?.status == 409);
-    ensure!(
-        http(
-            "POST",
-            ellis.at(80),
-            "/session/",
-            "username=a%40b.c&password=no"
-        )?
-        .status
-            == 403
-    );
-    let session = http(
-        "POST",
-        ellis.at(80),
-        "/session/",
-        "username=a%40b.c&password=pw",
-    )?;
+    ensure!(http("POST", ellis.at(80), "/session/", "username=a%40b.c&password=no")?.status == 403);
+    let session = http("POST", ellis.at(80), "/session/", "username=a%40b.c&password=pw")?;
     ensure!(session.status == 201);
-    let cookie = session
-        .header("set-cookie")
-        .context("cookie")?
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .to_owned();
+    let cookie = session.header("set-cookie").context("cookie")?.split(';').next().unwrap_or_default().to_owned();
     let numbers = "/accounts/a%40b.c/numbers/";
     let mine = |method: &str, path: &str, body: &str| {
-        http_with(
-            method,
-            ellis.at(80),
-            path,
-            body,
-            &[("Cookie", &cookie)],
-            Duration::from_secs(10),
-        )
+        http_with(method, ellis.at(80), path, body, &[("Cookie", &cookie)], Duration::from_secs(10))
     };
     ensure!(http("GET", ellis.at(80), numbers, "")?.status == 403);
     let none = mine("POST", numbers, "")?;
-    ensure!(
-        none.status == 503 && none.body.contains("No available numbers"),
-        "{}",
-        none.body
-    );
+    ensure!(none.status == 503 && none.body.contains("No available numbers"), "{}", none.body);
     std::fs::create_dir_all(ellis.path("/var/lib/mysql/ellis"))?;
     std::fs::write(ellis.path("/var/lib/mysql/ellis/numbers"), "")?;
     // Nobody behind it.
     ensure!(mine("POST", numbers, "")?.status == 502);
-    ensure!(
-        ellis
-            .log("ellis")
-            .contains("Failed to update all the backends")
-    );
+    ensure!(ellis.log("ellis").contains("Failed to update all the backends"));
 
     let mut prov = bed.node(30, "homestead-prov")?;
     prov.start_until(&["nginx-front", "homestead-prov"], prov.at(8889))?;
-    ensure!(
-        http("GET", prov.at(8889), "/ping", "")?.status == 502,
-        "the front answers alone"
-    );
+    ensure!(http("GET", prov.at(8889), "/ping", "")?.status == 502, "the front answers alone");
     let mut no_name = bed.node(33, "homestead-prov")?;
-    std::fs::write(
-        no_name.path("/etc/clearwater/user_settings"),
-        "cassandra_hostname=no-such-name.invalid\n",
-    )?;
+    std::fs::write(no_name.path("/etc/clearwater/user_settings"), "cassandra_hostname=no-such-name.invalid\n")?;
     no_name.start(&["homestead-prov"])?;
     ensure!(no_name.ended("homestead-prov")? == 1);
     prov.start(&["homestead-prov"])?;
-    until("the program behind the front", || {
-        Ok(prov.path("/tmp/.homestead-prov-sock-0").exists())
-    })?;
-    let hung = http_with(
-        "GET",
-        prov.at(8889),
-        "/ping",
-        "",
-        &[],
-        Duration::from_millis(700),
-    );
+    until("the program behind the front", || Ok(prov.path("/tmp/.homestead-prov-sock-0").exists()))?;
+    let hung = http_with("GET", prov.at(8889), "/ping", "", &[], Duration::from_millis(700));
     ensure!(hung.is_err(), "ping must hang without Cassandra: {hung:?}");
     ensure!(mine("POST", numbers, "")?.status == 502);
 
     let _cassandra = cassandra(&bed, 20)?;
     let _astaire = astaire(&bed, 40)?;
-    until("ping", || {
-        Ok(http("GET", prov.at(8889), "/ping", "")?.body == "OK")
-    })?;
+    until("ping", || Ok(http("GET", prov.at(8889), "/ping", "")?.body == "OK"))?;
     let mut homer = bed.node(31, "homer")?;
     homer.start(&["homer"])?;
     homer.start_until(&["nginx-front", "homer"], homer.at(7888))?;
-    until("homer", || {
-        Ok(http("GET", homer.at(7888), "/ping", "")?.body == "OK")
-    })?;
+    until("homer", || Ok(http("GET", homer.at(7888), "/ping", "")?.body == "OK"))?;
 
     let made = mine("POST", numbers, "")?;
     ensure!(made.status == 201, "{} {}", made.status, made.body);
     let line = made.json();
-    ensure!(
-        line["sip_uri"] == "sip:6505550000@zone" && line["formatted_number"] == "(650) 555-0000",
-        "{line}"
-    );
-    let password = line["sip_password"]
-        .as_str()
-        .context("password")?
-        .to_owned();
+    ensure!(line["sip_uri"] == "sip:6505550000@zone" && line["formatted_number"] == "(650) 555-0000", "{line}");
+    let password = line["sip_password"].as_str().context("password")?.to_owned();
     ensure!(mine("POST", numbers, "")?.json()["number"] == "6505550001");
-    ensure!(
-        mine("GET", numbers, "")?.json()["numbers"]
-            .as_array()
-            .is_some_and(|n| n.len() == 2)
-    );
-    let ifcs = mine(
-        "GET",
-        "/accounts/a%40b.c/numbers/sip%3A6505550000%40zone/ifcs",
-        "",
-    )?;
-    ensure!(
-        ifcs.body.contains("sip:mmtel.zone"),
-        "{} {}",
-        ifcs.status,
-        ifcs.body
-    );
-    ensure!(
-        mine(
-            "GET",
-            "/accounts/a%40b.c/numbers/sip%3A6505550000%40zone/simservs",
-            ""
-        )?
-        .body
-        .contains("<simservs")
-    );
-    let bad = http(
-        "PUT",
-        homer.at(7888),
-        "/org.etsi.ngn.simservs/users/sip%3Aa/simservs.xml",
-        "nonsense",
-    )?;
+    ensure!(mine("GET", numbers, "")?.json()["numbers"].as_array().is_some_and(|n| n.len() == 2));
+    let ifcs = mine("GET", "/accounts/a%40b.c/numbers/sip%3A6505550000%40zone/ifcs", "")?;
+    ensure!(ifcs.body.contains("sip:mmtel.zone"), "{} {}", ifcs.status, ifcs.body);
+    ensure!(mine("GET", "/accounts/a%40b.c/numbers/sip%3A6505550000%40zone/simservs", "")?.body.contains("<simservs"));
+    let bad = http("PUT", homer.at(7888), "/org.etsi.ngn.simservs/users/sip%3Aa/simservs.xml", "nonsense")?;
     ensure!(bad.status == 400);
-    let found = http(
-        "GET",
-        prov.at(8889),
-        "/public/sip%3A6505550000%40zone/service_profile",
-        "",
-    )?;
-    ensure!(
-        found.status == 303
-            && found
-                .header("location")
-                .is_some_and(|l| l.starts_with("/irs/"))
-    );
+    let found = http("GET", prov.at(8889), "/public/sip%3A6505550000%40zone/service_profile", "")?;
+    ensure!(found.status == 303 && found.header("location").is_some_and(|l| l.starts_with("/irs/")));
 
     let mut homestead = bed.node(10, "homestead")?;
     homestead.start_until(&["homestead"], homestead.at(8888))?;
-    let digest = http(
-        "GET",
-        homestead.at(8888),
-        "/impi/6505550000%40zone/digest",
-        "",
-    )?;
+    let digest = http("GET", homestead.at(8888), "/impi/6505550000%40zone/digest", "")?;
     let ha1 = md5_hex(&format!("6505550000@zone:zone:{password}"));
-    ensure!(
-        digest.json()["digest_ha1"] == ha1.as_str(),
-        "{}",
-        digest.body
-    );
+    ensure!(digest.json()["digest_ha1"] == ha1.as_str(), "{}", digest.body);
     let status = "/impi/6505550000%40zone/registration-status?impu=sip%3A6505550000%40zone";
-    ensure!(
-        http("GET", homestead.at(8888), status, "")?.json()["scscf"]
-            == "sip:sprout.zone:5054;transport=tcp"
-    );
-    ensure!(
-        http(
-            "GET",
-            homestead.at(8888),
-            "/impu/sip%3Anobody%40zone/location",
-            ""
-        )?
-        .status
-            == 404
-    );
+    ensure!(http("GET", homestead.at(8888), status, "")?.json()["scscf"] == "sip:sprout.zone:5054;transport=tcp");
+    ensure!(http("GET", homestead.at(8888), "/impu/sip%3Anobody%40zone/location", "")?.status == 404);
 
     // Two sprouts: one challenges, the other takes the answer.
     let mut sprouts = Vec::new();
@@ -360,17 +198,9 @@ fn a_subscriber_is_provisioned_through_ellis_and_registers() -> Result<()> {
         sprout.start_until(&["sprout-http"], sprout.at(9888))?;
         sprouts.push(sprout);
     }
-    let through = http(
-        "GET",
-        sprouts[0].at(9888),
-        &format!("/standin/hs{status}"),
-        "",
-    )?;
+    let through = http("GET", sprouts[0].at(9888), &format!("/standin/hs{status}"), "")?;
     ensure!(through.status == 200, "{}", through.body);
-    let register = |sprout: &Node,
-                    authorization: &str,
-                    expires: &str|
-     -> Result<serde_json::Value> {
+    let register = |sprout: &Node, authorization: &str, expires: &str| -> Result<serde_json::Value> {
         let body = format!(
             "impi: 6505550000@zone\nimpu: sip:6505550000@zone\nmethod: REGISTER\nrealm: zone\nauthorization: {authorization}\n\
              contact: sip:6505550000@1.2.3.4:5060;transport=tcp\nexpires: {expires}\npath: <sip:1.1.1.1:5058;lr>\ncall_id: x\ncseq: 1\n"
@@ -382,12 +212,7 @@ fn a_subscriber_is_provisioned_through_ellis_and_registers() -> Result<()> {
     let challenge = register(&sprouts[0], "<null>", "300")?;
     ensure!(challenge["status"] == 401, "{challenge}");
     let header = challenge["headers"].as_str().unwrap_or_default();
-    let nonce = header
-        .split("nonce=\"")
-        .nth(1)
-        .and_then(|r| r.split('"').next())
-        .context("nonce")?
-        .to_owned();
+    let nonce = header.split("nonce=\"").nth(1).and_then(|r| r.split('"').next()).context("nonce")?.to_owned();
     let answer = |nonce: &str, ha1: &str| {
         let ha2 = md5_hex("REGISTER:sip:zone");
         let response = md5_hex(&format!("{ha1}:{nonce}:00000001:c:auth:{ha2}"));
@@ -399,91 +224,30 @@ fn a_subscriber_is_provisioned_through_ellis_and_registers() -> Result<()> {
     let good = register(&sprouts[1], &answer(&nonce, &ha1), "300")?;
     ensure!(good["status"] == 200, "{good}");
     let lines = good["headers"].as_str().unwrap_or_default();
-    ensure!(
-        lines.contains("Contact: <sip:6505550000@1.2.3.4:5060;transport=tcp>;expires=300"),
-        "{lines}"
-    );
-    ensure!(
-        lines.contains("P-Associated-URI: <sip:6505550000@zone>"),
-        "{lines}"
-    );
+    ensure!(lines.contains("Contact: <sip:6505550000@1.2.3.4:5060;transport=tcp>;expires=300"), "{lines}");
+    ensure!(lines.contains("P-Associated-URI: <sip:6505550000@zone>"), "{lines}");
     let stale = register(&sprouts[0], &answer("gone", &ha1), "300")?;
-    ensure!(
-        stale["status"] == 401
-            && stale["headers"]
-                .as_str()
-                .is_some_and(|h| h.contains("stale=true")),
-        "{stale}"
-    );
-    let bindings = http(
-        "GET",
-        sprouts[0].at(9888),
-        "/standin/bindings/sip%3A6505550000%40zone",
-        "",
-    )?
-    .json();
-    ensure!(
-        bindings["n"] == 1 && bindings["b"][0]["path"] == "<sip:1.1.1.1:5058;lr>",
-        "{bindings}"
-    );
-    let data = http(
-        "GET",
-        homestead.at(8888),
-        "/impu/sip%3A6505550000%40zone/reg-data",
-        "",
-    )?;
-    ensure!(
-        data.body.contains("<RegistrationState>REGISTERED<"),
-        "{}",
-        data.body
-    );
+    ensure!(stale["status"] == 401 && stale["headers"].as_str().is_some_and(|h| h.contains("stale=true")), "{stale}");
+    let bindings = http("GET", sprouts[0].at(9888), "/standin/bindings/sip%3A6505550000%40zone", "")?.json();
+    ensure!(bindings["n"] == 1 && bindings["b"][0]["path"] == "<sip:1.1.1.1:5058;lr>", "{bindings}");
+    let data = http("GET", homestead.at(8888), "/impu/sip%3A6505550000%40zone/reg-data", "")?;
+    ensure!(data.body.contains("<RegistrationState>REGISTERED<"), "{}", data.body);
     ensure!(register(&sprouts[0], &answer(&nonce, &ha1), "0")?["status"] == 200);
-    let bindings = http(
-        "GET",
-        sprouts[1].at(9888),
-        "/standin/bindings/sip%3A6505550000%40zone",
-        "",
-    )?
-    .json();
+    let bindings = http("GET", sprouts[1].at(9888), "/standin/bindings/sip%3A6505550000%40zone", "")?.json();
     ensure!(bindings["n"] == 0, "{bindings}");
-    ensure!(
-        http(
-            "POST",
-            sprouts[0].at(9888),
-            "/timers",
-            "{\"aor_id\":\"sip:6505550000@zone\"}"
-        )?
-        .status
-            == 200
-    );
+    ensure!(http("POST", sprouts[0].at(9888), "/timers", "{\"aor_id\":\"sip:6505550000@zone\"}")?.status == 200);
     // homestead gone: what the C++ client makes of it.
     homestead.kill("homestead")?;
-    ensure!(
-        http(
-            "GET",
-            sprouts[1].at(9888),
-            &format!("/standin/hs{status}"),
-            ""
-        )?
-        .status
-            == 404
-    );
+    ensure!(http("GET", sprouts[1].at(9888), &format!("/standin/hs{status}"), "")?.status == 404);
     ensure!(register(&sprouts[1], "", "300")?["status"] == 403);
 
-    let gone = mine(
-        "DELETE",
-        "/accounts/a%40b.c/numbers/sip%3A6505550000%40zone/",
-        "",
-    )?;
+    let gone = mine("DELETE", "/accounts/a%40b.c/numbers/sip%3A6505550000%40zone/", "")?;
     ensure!(gone.status == 200, "{}", gone.body);
     ensure!(http("GET", prov.at(8889), "/private/6505550000%40zone", "")?.status == 404);
     homer.kill("homer")?;
     let failed = mine("POST", numbers, "")?;
     ensure!(failed.status == 502, "{}", failed.body);
-    ensure!(
-        http("GET", prov.at(8889), "/private/6505550000%40zone", "")?.status == 404,
-        "backed out"
-    );
+    ensure!(http("GET", prov.at(8889), "/private/6505550000%40zone", "")?.status == 404, "backed out");
     Ok(())
 }
 
@@ -501,10 +265,7 @@ fn ralf_needs_store_and_chronos_only_when_asked() -> Result<()> {
     ensure!(http("POST", ralf.at(10888), "/call-id/x", start)?.status == 500);
     ensure!(http("POST", ralf.at(10888), "/call-id/x", "{}")?.status == 400);
     let mut bad = bed.node(11, "ralf")?;
-    std::fs::write(
-        bad.path("/etc/clearwater/user_settings"),
-        "ralf_hostname=\n",
-    )?;
+    std::fs::write(bad.path("/etc/clearwater/user_settings"), "ralf_hostname=\n")?;
     bad.start(&["ralf"])?;
     ensure!(bad.ended("ralf")? == 1);
     bed.dns.set("astaire.zone", &[bed.ip(40)]);
@@ -513,9 +274,7 @@ fn ralf_needs_store_and_chronos_only_when_asked() -> Result<()> {
     let mut chronos = bed.node(41, "node_type_chronos")?;
     chronos.start_until(&["chronos"], chronos.at(7253))?;
     // The absent names are remembered for as long as the zone says, a second here.
-    until("a session", || {
-        Ok(http("POST", ralf.at(10888), "/call-id/x", start)?.status == 200)
-    })?;
+    until("a session", || Ok(http("POST", ralf.at(10888), "/call-id/x", start)?.status == 200))?;
     Ok(())
 }
 
@@ -541,19 +300,11 @@ fn logs_roll_obey_the_level_and_keep_messages_whole() -> Result<()> {
     drop(input);
     ensure!(pipe.wait()?.success());
     let folder = node.path("/var/log/bono");
-    let mut names: Vec<String> = std::fs::read_dir(&folder)?
-        .flatten()
-        .map(|e| e.file_name().to_string_lossy().into_owned())
-        .collect();
+    let mut names: Vec<String> =
+        std::fs::read_dir(&folder)?.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
-    ensure!(
-        names.len() >= 3 && names.last().is_some_and(|n| n == "bono_current.txt"),
-        "{names:?}"
-    );
-    ensure!(
-        std::fs::read_to_string(folder.join("bono_current.txt"))?
-            .contains(" UTC Status main.cpp:9: later\n")
-    );
+    ensure!(names.len() >= 3 && names.last().is_some_and(|n| n == "bono_current.txt"), "{names:?}");
+    ensure!(std::fs::read_to_string(folder.join("bono_current.txt"))?.contains(" UTC Status main.cpp:9: later\n"));
     let mut first = String::new();
     for name in &names[..names.len() - 2] {
         first.push_str(&std::fs::read_to_string(folder.join(name))?);
@@ -577,31 +328,17 @@ fn stamps_tell_when_a_store_served_and_was_normal() -> Result<()> {
     bed.start_etcd()?;
     let mut node = bed.node(20, "node_type_cassandra")?;
     std::fs::write(node.root.join("pid1.out"), "")?;
-    ensure!(
-        node.run(&["stamp", "--component", "cassandra", "--pid1"])?
-            .status
-            .success()
-    );
+    ensure!(node.run(&["stamp", "--component", "cassandra", "--pid1"])?.status.success());
     node.start(&["stamp", "--component", "cassandra"])?;
     node.start(&["cluster-agent"])?;
     node.start_until(&["cassandra"], node.at(9160))?;
     ensure!(node.ended("stamp --component cassandra")? == 0);
-    let stamps: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(
-        node.path("/var/run/standin/stamps"),
-    )?)?;
+    let stamps: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(node.path("/var/run/standin/stamps"))?)?;
     let at = |name: &str| stamps[name].as_u64().unwrap_or_default();
     ensure!(at("pid1_start_us") > 1_000_000_000_000_000, "{stamps}");
-    ensure!(
-        at("pid1_start_us") < at("normal_us") && at("normal_us") < at("first_serve_us"),
-        "{stamps}"
-    );
+    ensure!(at("pid1_start_us") < at("normal_us") && at("normal_us") < at("first_serve_us"), "{stamps}");
     let printed = std::fs::read_to_string(node.root.join("pid1.out"))?;
-    ensure!(
-        printed
-            .lines()
-            .last()
-            .is_some_and(|l| l.contains("\"normal_us\"")),
-        "{printed}"
-    );
+    ensure!(printed.lines().last().is_some_and(|l| l.contains("\"normal_us\"")), "{printed}");
     Ok(())
 }

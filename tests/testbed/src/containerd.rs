@@ -110,6 +110,9 @@ pub(crate) fn remove_shim_sockets(sockets: &[PathBuf]) {
     for socket in sockets {
         let _ = fs::remove_file(socket);
     }
+    // Only where they are empty: another containerd may use them.
+    let _ = fs::remove_dir("/run/containerd/s");
+    let _ = fs::remove_dir("/run/containerd");
 }
 
 /// Forgets the containers of a node that is no more and keeps its images.

@@ -31,6 +31,9 @@ pub const NODES: [u8; 2] = [1, 2];
 /// The namespace of the control plane.
 pub(crate) const CONTROL_PLANE: &str = "cp";
 
+/// `prohibit`, not `unreachable`: a client on Linux gives up a connection for the one and retries for the other.
+const REFUSE_THE_REST: &str = "route add prohibit default";
+
 /// Addresses of one cluster on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
@@ -165,7 +168,7 @@ fn control_plane_lines(addresses: Addresses) -> Vec<String> {
         format!("address add {}/24 dev lan", addresses.control_plane()),
         "link set lan up".to_owned(),
         format!("route add {SERVICE_RANGE} via {}", addresses.node(1)),
-        "route add unreachable default".to_owned(),
+        REFUSE_THE_REST.to_owned(),
     ];
     lines.extend(NODES.map(|node| format!("route add 10.244.{node}.0/24 via {} onlink dev lan", addresses.node(node))));
     lines
@@ -184,7 +187,7 @@ fn node_routes(addresses: Addresses, node: u8) -> Vec<String> {
     let mut lines = vec![
         // Never followed: kube-proxy rewrites the address. Without a route the kernel refuses before it is asked.
         format!("route add {SERVICE_RANGE} dev eth0"),
-        "route add unreachable default".to_owned(),
+        REFUSE_THE_REST.to_owned(),
     ];
     let others = NODES.into_iter().filter(|other| *other != node);
     lines.extend(others.map(|other| format!("route add 10.244.{other}.0/24 via {}", addresses.node(other))));

@@ -23,12 +23,12 @@ pub(crate) const PAUSE_IMAGE: &str = "localhost/clearwater-testbed/pause:1";
 pub struct Options {
     /// Kubernetes' own times instead of quick ones.
     ///
-    /// Quick: the kubelet looks at ConfigMaps every 2 s (else 60 s), CoreDNS at its Corefile every 2 s (else 30 s) and
+    /// Quick: the kubelet looks at a ConfigMap every 2 s (else 60 s), CoreDNS at its Corefile every 2 s (else 30 s) and
     /// keeps answers 5 s (else 30 s), an HPA acts every 2 s and scales down after 10 s (else 15 s and 300 s), container
-    /// logs rotate at 1 MiB (else 10 MiB), a silent node is NotReady after 20 s (else 50 s) and its pods are evicted
+    /// logs rotate at 1 MiB (else 10 MiB), a silent node is `NotReady` after 20 s (else 50 s) and its pods are evicted
     /// 30 s later (else 300 s).
     pub lifelike: bool,
-    /// NodePorts from 3000 (else from 30000), so that 5060 can be one.
+    /// Node ports from 3000 (else from 30000), so that 5060 can be one.
     pub wide_node_ports: bool,
 }
 
@@ -37,6 +37,7 @@ pub struct Options {
 pub(crate) struct Programs {
     pub(crate) kube: PathBuf,
     pub(crate) helper: PathBuf,
+    pub(crate) probe: PathBuf,
 }
 
 /// One cluster, ready to be written and started.
@@ -269,11 +270,6 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
         })
     }
 
-    /// Every process, in the order in which they start.
-    pub(crate) fn processes(&self) -> Vec<Process> {
-        Part::ALL.iter().map(|part| self.process(*part)).collect()
-    }
-
     /// One process.
     pub(crate) fn process(&self, part: Part) -> Process {
         let program = |name: &str| vec![text(&self.programs.kube), name.to_owned()];
@@ -465,5 +461,87 @@ fn pretty(value: &Value) -> String {
 fn merge(into: &mut Value, from: Value) {
     if let (Some(into), Value::Object(from)) = (into.as_object_mut(), from) {
         into.extend(from);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(options: Options) -> Plan {
+        Plan {
+            layout: Layout::below("cw", "/cache".into(), "/run/testbed".into()).unwrap(),
+            addresses: Addresses { slot: 0 },
+            options,
+            programs: Programs {
+                kube: "/kube".into(),
+                helper: "/helper".into(),
+                probe: "/probe".into(),
+            },
+        }
+    }
+
+    /// Files and command lines as one text.
+    fn shown(plan: &Plan) -> String {
+        let files = plan
+            .files()
+            .into_iter()
+            .map(|(path, content)| format!("### {}\n{content}", path.display()));
+        let processes = Part::ALL.into_iter().map(|part| {
+            let process = plan.process(part);
+            let place = process
+                .namespace
+                .map_or("the host".to_owned(), |file| file.display().to_string());
+            format!(
+                "### {part} in {place}\n{}\n",
+                process.command.join("\n    ")
+            )
+        });
+        files.chain(processes).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_quick_cluster() {
+        insta::assert_snapshot!(shown(&plan(Options::default())));
+    }
+
+    /// What a lifelike cluster with wide node ports has differently; everything else is as in the quick one.
+    #[test]
+    fn a_lifelike_cluster() {
+        let quick = shown(&plan(Options::default()));
+        let lifelike = shown(&plan(Options {
+            lifelike: true,
+            wide_node_ports: true,
+        }));
+        let only = |these: &str, others: &str, sign: &str| {
+            let others: Vec<&str> = others.lines().collect();
+            let lines: Vec<String> = these
+                .lines()
+                .filter(|line| !others.contains(line))
+                .map(|line| format!("{sign} {}", line.trim()))
+                .collect();
+            lines.join("\n")
+        };
+        insta::assert_snapshot!(format!(
+            "{}\n{}",
+            only(&quick, &lifelike, "-"),
+            only(&lifelike, &quick, "+")
+        ));
+    }
+
+    #[test]
+    fn two_clusters_share_no_path_and_no_address() {
+        let one = shown(&plan(Options::default()));
+        let other = Plan {
+            layout: Layout::below("t1", "/cache".into(), "/run/testbed".into()).unwrap(),
+            addresses: Addresses { slot: 1 },
+            ..plan(Options::default())
+        };
+        let other = shown(&other);
+        for (text, own, foreign) in [(&one, "cw", "t1"), (&other, "t1", "cw")] {
+            assert!(text.contains(&format!("/clusters/{own}/")));
+            assert!(!text.contains(&format!("/{foreign}/")));
+        }
+        assert!(!other.contains("198.18.0."));
     }
 }

@@ -84,7 +84,10 @@ pub(crate) struct Record {
 impl Record {
     fn parse(text: &str) -> Option<Self> {
         let (pid, start) = text.trim().split_once(' ')?;
-        Some(Self { pid: pid.parse().ok()?, start: start.parse().ok()? })
+        Some(Self {
+            pid: pid.parse().ok()?,
+            start: start.parse().ok()?,
+        })
     }
 
     fn is_alive(self) -> bool {
@@ -97,8 +100,8 @@ impl Record {
         };
         let mut fields = rest.split_whitespace();
         let state = fields.next().unwrap_or("X");
-        let start = fields.nth(18).and_then(|field| field.parse::<u64>().ok());
-        !matches!(state, "Z" | "X") && start == Some(self.start)
+        let began = fields.nth(18).and_then(|field| field.parse::<u64>().ok());
+        !matches!(state, "Z" | "X") && began == Some(self.start)
     }
 }
 
@@ -133,8 +136,10 @@ impl Supervisor {
         }
         let pid_file = self.pid_file(part);
         let _ = fs::remove_file(&pid_file);
-        fs::create_dir_all(&self.pids).with_context(|| format!("cannot create {}", self.pids.display()))?;
-        fs::create_dir_all(&self.logs).with_context(|| format!("cannot create {}", self.logs.display()))?;
+        fs::create_dir_all(&self.pids)
+            .with_context(|| format!("cannot create {}", self.pids.display()))?;
+        fs::create_dir_all(&self.logs)
+            .with_context(|| format!("cannot create {}", self.logs.display()))?;
         let log = File::options()
             .create(true)
             .append(true)
@@ -152,10 +157,16 @@ impl Supervisor {
             bail!("cannot start {part}: setsid ended with {status}");
         }
         wait_for(&format!("{part} to start"), Duration::from_secs(20), || {
-            Ok(match fs::read_to_string(&pid_file).ok().as_deref().and_then(Record::parse) {
-                Some(_) => Attempt::Done(()),
-                None => Attempt::not_yet(format!("nothing in {}", pid_file.display())),
-            })
+            Ok(
+                match fs::read_to_string(&pid_file)
+                    .ok()
+                    .as_deref()
+                    .and_then(Record::parse)
+                {
+                    Some(_) => Attempt::Done(()),
+                    None => Attempt::not_yet(format!("nothing in {}", pid_file.display())),
+                },
+            )
         })?;
         Ok(true)
     }
@@ -163,22 +174,23 @@ impl Supervisor {
     /// The shell writes its own id down before it becomes the part: whoever is killed in between leaves no process
     /// that nobody knows of, and the group is entered before anything can fork.
     fn script(&self, process: &Process) -> String {
-        let mut script = String::from("set -e\n");
-        for group in &self.groups {
-            script.push_str(&format!("echo $$ > {}\n", quote(&group.display().to_string())));
-        }
         let pid_file = self.pid_file(process.part).display().to_string();
         let temporary = quote(&format!("{pid_file}.new"));
-        script.push_str("read -r stat < /proc/$$/stat\nset -- $stat\nshift 21\n");
-        script.push_str(&format!("echo \"$$ $1\" > {temporary}\nmv {temporary} {}\nexec", quote(&pid_file)));
+        let mut lines = vec!["set -e".to_owned()];
+        for group in &self.groups {
+            lines.push(format!("echo $$ > {}", quote(&group.display().to_string())));
+        }
+        lines.push("read -r stat < /proc/$$/stat\nset -- $stat\nshift 21".to_owned());
+        lines.push(format!("echo \"$$ $1\" > {temporary}"));
+        lines.push(format!("mv {temporary} {}", quote(&pid_file)));
+        let mut last = vec!["exec".to_owned()];
         if let Some(namespace) = &process.namespace {
-            script.push_str(&format!(" nsenter --net={}", quote(&namespace.display().to_string())));
+            last.push("nsenter".to_owned());
+            last.push(quote(&format!("--net={}", namespace.display())));
         }
-        for argument in &process.command {
-            script.push(' ');
-            script.push_str(&quote(argument));
-        }
-        script
+        last.extend(process.command.iter().map(|argument| quote(argument)));
+        lines.push(last.join(" "));
+        lines.join("\n")
     }
 
     /// Sends a signal to a part; whether it was running.
@@ -253,11 +265,19 @@ mod tests {
     use super::*;
 
     fn supervisor(directory: &Path) -> Supervisor {
-        Supervisor { pids: directory.join("pids"), logs: directory.join("logs"), groups: Vec::new() }
+        Supervisor {
+            pids: directory.join("pids"),
+            logs: directory.join("logs"),
+            groups: Vec::new(),
+        }
     }
 
     fn sleeper(script: &str) -> Process {
-        Process { part: Part::Etcd, namespace: None, command: ["sh", "-c", script].map(str::to_owned).to_vec() }
+        Process {
+            part: Part::Etcd,
+            namespace: None,
+            command: ["sh", "-c", script].map(str::to_owned).to_vec(),
+        }
     }
 
     #[test]
@@ -276,7 +296,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let supervisor = supervisor(directory.path());
         fs::create_dir_all(&supervisor.pids).unwrap();
-        fs::write(supervisor.pid_file(Part::Etcd), format!("{} 1", std::process::id())).unwrap();
+        fs::write(
+            supervisor.pid_file(Part::Etcd),
+            format!("{} 1", std::process::id()),
+        )
+        .unwrap();
         assert_eq!(supervisor.running(Part::Etcd), None);
     }
 

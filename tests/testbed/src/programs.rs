@@ -29,6 +29,8 @@ pub enum Program {
     Pause,
     /// The test bed's own controllers, proxy and registry.
     Helper,
+    /// A client and a server to look at networks with.
+    Probe,
 }
 
 impl Program {
@@ -38,6 +40,7 @@ impl Program {
             Self::CoreDns => "coredns",
             Self::Pause => "pause",
             Self::Helper => "helper",
+            Self::Probe => "probe",
         }
     }
 
@@ -72,6 +75,12 @@ impl Program {
             self.build(&directory, say)?;
         }
         Ok(binary)
+    }
+
+    /// The built program, if the cache has it.
+    pub fn cached(self) -> Option<PathBuf> {
+        let binary = self.directory().ok()?.join(self.name());
+        binary.exists().then_some(binary)
     }
 
     /// Where the built program is or will be.

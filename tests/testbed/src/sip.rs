@@ -92,14 +92,11 @@ impl Outcome {
         if code == 0 {
             return Self::Done;
         }
-        let refused = errors
-            .lines()
-            .filter(|line| line.contains("unexpected message"))
-            .find_map(|line| {
-                let (_, reply) = line.split_once("received 'SIP/2.0 ")?;
-                let (status, reason) = reply.split_once(' ')?;
-                Some((status.parse().ok()?, reason.trim_end_matches('\'').to_owned()))
-            });
+        let refused = errors.lines().filter(|line| line.contains("unexpected message")).find_map(|line| {
+            let (_, reply) = line.split_once("received 'SIP/2.0 ")?;
+            let (status, reason) = reply.split_once(' ')?;
+            Some((status.parse().ok()?, reason.trim_end_matches('\'').to_owned()))
+        });
         match refused {
             Some((status, reason)) => Self::Refused { status, reason },
             None if code == 124 => Self::Failed("no answer in time".to_owned()),
@@ -167,16 +164,12 @@ impl Phone {
         });
         kubectl.apply(&object.to_string())?;
         kubectl.run(["wait", "--for=condition=Ready", "--timeout=60s", "pod", &pod])?;
-        Ok(Self {
-            kubectl: kubectl.clone(),
-            pod,
-        })
+        Ok(Self { kubectl: kubectl.clone(), pod })
     }
 
     /// Runs a bash script in the pod; its standard output.
     pub fn script(&self, text: &str) -> Result<String> {
-        self.kubectl
-            .run_with_input(["exec", "--stdin", &self.pod, "--", "bash", "-s"], text)
+        self.kubectl.run_with_input(["exec", "--stdin", &self.pod, "--", "bash", "-s"], text)
     }
 
     /// Creates an account and `count` numbers at the Ellis with this host name, as a browser does.
@@ -190,7 +183,10 @@ impl Phone {
         );
         let mut script = ask;
         for _ in 0..count {
-            let _ = writeln!(script, "ask --request POST --data 'pstn=false&private_id=' http://{ellis}/accounts/{account}/numbers/");
+            let _ = writeln!(
+                script,
+                "ask --request POST --data 'pstn=false&private_id=' http://{ellis}/accounts/{account}/numbers/"
+            );
         }
         let output = self.script(&script)?;
         let mut found = Vec::new();
@@ -209,16 +205,12 @@ impl Phone {
         Ok(found)
     }
 
-    /// Registers `caller` and `callee` through `bono` (a host name or address), sends a message and makes a call.
+    /// Registers both users through `bono` (a host name or address), sends a message and makes a call
+    /// from one to the other.
     ///
-    /// Steps after one that failed are tried all the same: what they answer is part of the picture.
-    pub fn exercise(
-        &self,
-        bono: &str,
-        caller: &Subscriber,
-        callee: &Subscriber,
-        transport: Transport,
-    ) -> Result<Report> {
+    /// Steps after one that failed are tried all the same: what they answer is part of the picture. Both users are
+    /// deregistered at the end, or the next call would ring the phones that are gone as well.
+    pub fn exercise(&self, bono: &str, from: &Subscriber, to: &Subscriber, transport: Transport) -> Result<Report> {
         let script = format!(
             "cd \"$(mktemp -d)\"\n\
              printf '%s' '{caller_line}' > caller.csv\n\
@@ -226,27 +218,32 @@ impl Phone {
              own=$(hostname -I | cut -d ' ' -f 1)\n\
              target=$(getent ahostsv4 '{bono}' | sed -n '1s/ .*//p')\n\
              ring() {{\n\
-               timeout 20 sipp \"$target:5060\" -i \"$own\" -t {transport} -m 1 -nostdin -recv_timeout 8000 \\\n\
-                 -key domain '{domain}' -key expires 300 -trace_err -error_file \"$1.err\" \"${{@:2}}\" > \"$1.out\" 2>&1\n\
+               local name=$1 expires=$2; shift 2\n\
+               exec timeout 20 sipp \"$target:5060\" -i \"$own\" -t {transport} -m 1 -nostdin -recv_timeout 8000 \\\n\
+                 -key domain '{domain}' -key expires \"$expires\" -trace_err -error_file \"$name.err\" \"$@\" > \"$name.out\" 2>&1\n\
              }}\n\
              show() {{\n\
                echo \"STEP $1 $2\"\n\
                cat \"$1.err\" 2> /dev/null; [ -s \"$1.err\" ] || tail -n 3 \"$1.out\"\n\
              }}\n\
-             ring callee -p 5080 -inf callee.csv -sf {SCENARIOS}/callee.xml -oocsf {SCENARIOS}/answer.xml -d 30000 \\\n\
-               -trace_logs -log_file callee.log &\n\
+             S={SCENARIOS}\n\
+             ring callee 300 -p 5080 -inf callee.csv -sf $S/callee.xml -oocsf $S/answer.xml -d 30000 -trace_logs -log_file callee.log &\n\
+             callee=$!\n\
+             registered() {{ grep -qs registered callee.log; }}\n\
              waited=0\n\
-             until grep -qs registered callee.log || ! kill -0 $! 2> /dev/null || [ $waited -ge 100 ]; do sleep 0.1; waited=$((waited + 1)); done\n\
-             grep -qs registered callee.log && show callee 0\n\
+             until registered || ! kill -0 $callee 2> /dev/null || [ $waited -ge 100 ]; do sleep 0.1; waited=$((waited + 1)); done\n\
+             if registered; then show callee 0; fi\n\
              for step in register message call; do\n\
-               ring $step -p 5070 -inf caller.csv -sf {SCENARIOS}/$step.xml; show $step $?\n\
+               (ring $step 300 -p 5070 -inf caller.csv -sf $S/$step.xml); show $step $?\n\
              done\n\
-             if ! grep -qs registered callee.log; then wait $!; show callee $?; fi\n\
-             kill $(jobs -p) 2> /dev/null; wait\n",
-            caller_line = caller.line(callee),
-            callee_line = callee.line(caller),
+             if registered; then kill $callee; wait $callee; else wait $callee; show callee $?; fi 2> /dev/null\n\
+             (ring away-callee 0 -p 5080 -inf callee.csv -sf $S/register.xml)\n\
+             (ring away-caller 0 -p 5070 -inf caller.csv -sf $S/register.xml)\n\
+             exit 0\n",
+            caller_line = from.line(to),
+            callee_line = to.line(from),
             transport = transport.option(),
-            domain = caller.domain(),
+            domain = from.domain(),
         );
         let output = self.script(&script)?;
         let mut steps: Vec<(String, i32, String)> = Vec::new();
@@ -260,10 +257,7 @@ impl Phone {
         }
         ensure!(!steps.is_empty(), "the phone's pod ran no step:\n{output}");
         Ok(Report {
-            steps: steps
-                .into_iter()
-                .map(|(name, code, errors)| (name, Outcome::read(code, &errors)))
-                .collect(),
+            steps: steps.into_iter().map(|(name, code, errors)| (name, Outcome::read(code, &errors))).collect(),
         })
     }
 }
@@ -277,10 +271,7 @@ mod tests {
         let errors = "The following events occurred:\n2026-11-23\t01:30:27.683952\t1795397427.683952: Aborting call on \
                       unexpected message for Call-Id '1-30201@10.9.0.4': while expecting '100' (index 4), received \
                       'SIP/2.0 403 Forbidden\nVia: SIP/2.0/TCP 10.9.0.4:5070\n";
-        assert_eq!(
-            Outcome::read(1, errors),
-            Outcome::Refused { status: 403, reason: "Forbidden".into() }
-        );
+        assert_eq!(Outcome::read(1, errors), Outcome::Refused { status: 403, reason: "Forbidden".into() });
         assert_eq!(Outcome::read(0, errors), Outcome::Done);
         assert_eq!(Outcome::read(124, ""), Outcome::Failed("no answer in time".into()));
     }

@@ -95,8 +95,7 @@ struct Component {
 impl Recipe {
     fn read(images: &Path) -> Result<Self> {
         let path = images.join("recipe.json");
-        let text =
-            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("{} is not a recipe", path.display()))
     }
 }
@@ -118,10 +117,7 @@ pub fn references(images: &Path) -> Result<Vec<String>> {
 
 impl Release {
     fn reference_of(&self, name: &str, component: &Component) -> String {
-        component
-            .reference
-            .clone()
-            .unwrap_or_else(|| self.reference.replace("{component}", name))
+        component.reference.clone().unwrap_or_else(|| self.reference.replace("{component}", name))
     }
 }
 
@@ -150,17 +146,11 @@ pub fn build(inputs: &Inputs) -> Result<Archive> {
         return Archive::open(archive);
     }
 
-    let layers = Layers {
-        images: &inputs.images,
-        store: store.join("layers"),
-    };
+    let layers = Layers { images: &inputs.images, store: store.join("layers") };
     let base_layer = Layer::from_tar(&base)?;
     let shared = vec![
         base_layer.clone(),
-        Layer::from_entries(
-            &layers.store,
-            &[Entry::file("usr/bin/standin", 0o755, &inputs.program)],
-        )?,
+        Layer::from_entries(&layers.store, &[Entry::file("usr/bin/standin", 0o755, &inputs.program)])?,
         layers.of_tree("common")?,
     ];
     let mut images = Vec::new();
@@ -174,10 +164,7 @@ pub fn build(inputs: &Inputs) -> Result<Archive> {
             }
             let reference = release.reference_of(name, component);
             let mut image = Image::new(format!("{reference}{}", recipe.lifelike_suffix), own);
-            image.entrypoint = component
-                .entrypoint
-                .clone()
-                .unwrap_or_else(|| recipe.entrypoint.clone());
+            image.entrypoint = component.entrypoint.clone().unwrap_or_else(|| recipe.entrypoint.clone());
             let mut quick = image.clone();
             quick.reference = reference;
             quick.env.clone_from(&recipe.quick);
@@ -195,15 +182,11 @@ pub fn build(inputs: &Inputs) -> Result<Archive> {
     ];
     for reference in &recipe.tools.references {
         let mut image = Image::new(reference, tools_layers.clone());
-        image.entrypoint = vec![
-            "/usr/bin/busybox".into(),
-            "sleep".into(),
-            "2147483647".into(),
-        ];
+        image.entrypoint = vec!["/usr/bin/busybox".into(), "sleep".into(), "2147483647".into()];
         images.push(image);
     }
     let written = write_archive(&images, &archive)?;
-    remove_older(&store, &archive)?;
+    remove_older(&store, &archive, &images)?;
     Ok(written)
 }
 
@@ -221,9 +204,7 @@ pub fn import(layout: &Layout, archive: &Archive) -> Result<()> {
         })
         .collect();
     for import in imports {
-        import
-            .join()
-            .map_err(|_| anyhow::anyhow!("the import of images panicked"))??;
+        import.join().map_err(|_| anyhow::anyhow!("the import of images panicked"))??;
     }
     Ok(())
 }
@@ -248,18 +229,10 @@ impl Layers<'_> {
             entries.push(if metadata.is_symlink() {
                 Entry::symlink(inside, fs::read_link(&path)?.to_string_lossy())
             } else {
-                Entry::file(
-                    inside,
-                    0o644 | (metadata.permissions().mode() & 0o111),
-                    &path,
-                )
+                Entry::file(inside, 0o644 | (metadata.permissions().mode() & 0o111), &path)
             });
         }
-        ensure!(
-            !entries.is_empty(),
-            "{} holds no file, but recipe.json names it as a layer",
-            root.display()
-        );
+        ensure!(!entries.is_empty(), "{} holds no file, but recipe.json names it as a layer", root.display());
         Layer::from_entries(&self.store, &entries)
     }
 }
@@ -269,8 +242,7 @@ fn files_below(root: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
-        let entries = fs::read_dir(&folder)
-            .with_context(|| format!("cannot read the folder {}", folder.display()))?;
+        let entries = fs::read_dir(&folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
         for entry in entries {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
@@ -286,10 +258,7 @@ fn files_below(root: &Path) -> Result<Vec<PathBuf>> {
 
 fn hash_file(hash: &mut Sha256, path: &Path) -> Result<()> {
     let mut file = File::open(path).with_context(|| {
-        format!(
-            "cannot open {}: build it with cargo build --release -p clearwater-standins",
-            path.display()
-        )
+        format!("cannot open {}: build it with cargo build --release -p clearwater-standins", path.display())
     })?;
     let mut buffer = vec![0; 1 << 16];
     loop {
@@ -329,9 +298,7 @@ fn debian(store: &Path, name: &str, suite: &str, packages: &[String]) -> Result<
     install_if_missing("mmdebstrap")?;
     let part = tar.with_extension(format!("part-{}.tar", std::process::id()));
     let mut command = Command::new("mmdebstrap");
-    command
-        .args(["--quiet", "--variant=minbase", "--mode=auto"])
-        .arg(format!("--include={include}"));
+    command.args(["--quiet", "--variant=minbase", "--mode=auto"]).arg(format!("--include={include}"));
     for excluded in ["doc", "man", "locale", "info", "lintian", "bash-completion"] {
         command.arg(format!("--dpkgopt=path-exclude=/usr/share/{excluded}/*"));
     }
@@ -359,13 +326,7 @@ fn install_if_missing(package: &str) -> Result<()> {
         return Ok(());
     }
     let status = Command::new("apt-get")
-        .args([
-            "install",
-            "--yes",
-            "--quiet",
-            "--no-install-recommends",
-            package,
-        ])
+        .args(["install", "--yes", "--quiet", "--no-install-recommends", package])
         .env("DEBIAN_FRONTEND", "noninteractive")
         .status()
         .with_context(|| format!("{package} is missing, and there is no apt-get to install it"))?;
@@ -434,17 +395,15 @@ fn write_difference(lower: &Path, upper: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Keeps the archive just written and two before it: each is as large as the base.
-fn remove_older(store: &Path, newest: &Path) -> Result<()> {
+/// Keeps the archive just written and two before it, since each is as large as the base, and the layers it is made of.
+fn remove_older(store: &Path, newest: &Path, images: &[Image]) -> Result<()> {
     let mut archives = Vec::new();
     for entry in fs::read_dir(store)? {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let is_archive = name.starts_with("images-")
-            && Path::new(name.as_ref())
-                .extension()
-                .is_some_and(|e| e == "tar");
+        let is_archive =
+            name.starts_with("images-") && Path::new(name.as_ref()).extension().is_some_and(|e| e == "tar");
         if is_archive && entry.path() != newest {
             archives.push((entry.metadata()?.modified()?, entry.path()));
         }
@@ -452,6 +411,13 @@ fn remove_older(store: &Path, newest: &Path) -> Result<()> {
     archives.sort();
     for (_, path) in archives.iter().rev().skip(2) {
         fs::remove_file(path)?;
+    }
+    let used: BTreeSet<&Path> = images.iter().flat_map(|image| &image.layers).map(Layer::path).collect();
+    for entry in fs::read_dir(store.join("layers"))? {
+        let path = entry?.path();
+        if !used.contains(path.as_path()) {
+            fs::remove_file(path)?;
+        }
     }
     Ok(())
 }
@@ -475,20 +441,14 @@ mod tests {
             "localhost/clearwater-classic/memcached:2016",
             "localhost/clearwater-tools:1",
         ] {
-            assert!(
-                references.iter().any(|r| r == wanted),
-                "{wanted} is missing"
-            );
+            assert!(references.iter().any(|r| r == wanted), "{wanted} is missing");
         }
     }
 
     #[test]
     fn every_layer_of_the_recipe_has_files() {
         let recipe = Recipe::read(&images()).unwrap();
-        let layers = Layers {
-            images: &images(),
-            store: tempfile::tempdir().unwrap().path().join("layers"),
-        };
+        let layers = Layers { images: &images(), store: tempfile::tempdir().unwrap().path().join("layers") };
         for release in recipe.releases.values() {
             for component in release.components.values() {
                 for folder in &component.layers {
@@ -520,18 +480,13 @@ mod tests {
                 let mut header = tar::Header::new_gnu();
                 header.set_mode(0o644);
                 header.set_size(content.len() as u64);
-                builder
-                    .append_data(&mut header, file, content.as_bytes())
-                    .unwrap();
+                builder.append_data(&mut header, file, content.as_bytes()).unwrap();
             }
             builder.finish().unwrap();
             path
         };
         let lower = write("lower.tar", &[("same", "1"), ("changed", "1")]);
-        let upper = write(
-            "upper.tar",
-            &[("same", "1"), ("changed", "2"), ("new", "3")],
-        );
+        let upper = write("upper.tar", &[("same", "1"), ("changed", "2"), ("new", "3")]);
         let to = folder.path().join("difference.tar");
         write_difference(&lower, &upper, &to).unwrap();
         let names: Vec<String> = tar::Archive::new(File::open(&to).unwrap())

@@ -89,12 +89,17 @@ const MEMCACHED: Entry = Entry {
         },
     ],
     clustering: Some(hunter::MEMCACHED_CLUSTERING),
+    // The later images' astaire would copy data to new members and from leaving ones; these do not have it
+    // (clearwater-docker memcached/clearwater-group.supervisord.conf).
     scaling: Scaling {
-        up: Rule::OneBatch,
+        up: Rule::OneByOne,
         down: Rule::OneByOne,
-        reason: "each datum has two copies: a second member that leaves before the first one's data are written again \
-                 takes the last copy with it",
-        source: Source("clearwater-readthedocs docs/Clearwater_Elastic_Scaling.md"),
+        reason: "each datum has two copies and these images copy nothing when members change: two members that come or \
+                 go together take both out of reach",
+        source: Source(
+            "clearwater-readthedocs docs/Clearwater_Elastic_Scaling.md; clearwater-docker \
+             memcached/clearwater-group.supervisord.conf (2016)",
+        ),
     },
     pre_stop: Some(PRE_STOP),
     slowest_start_seconds: 90,

@@ -87,7 +87,7 @@ impl fmt::Display for Component {
 
 /// A name that is not known, with the nearest one that is.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("unknown {what} {found:?}{}; known: {}", .nearest.map_or_else(String::new, |n| format!(", did you mean {n:?}?")), .known.join(", "))]
+#[error("unknown {what} {found:?}{} known: {}", .nearest.map_or_else(|| ";".to_owned(), |n| format!(", did you mean {n:?}?")), .known.join(", "))]
 pub struct UnknownName {
     /// What kind of name was looked for.
     pub what: &'static str,

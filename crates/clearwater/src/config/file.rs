@@ -394,16 +394,16 @@ pub struct Toleration {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Email {
-    /// `smtp_smarthost`.
+    /// The server, as HOST or HOST:PORT: `smtp_smarthost`.
     pub smarthost: String,
-    /// `smtp_username`.
+    /// The user to log in as: `smtp_username`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
-    /// `smtp_password`, by reference: a password never stands in this file.
+    /// The password, by reference, because it never stands in this file: `smtp_password`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-secret" = true))]
     pub password: Option<SecretKey>,
-    /// `email_recovery_sender`.
+    /// The sender of mails: `email_recovery_sender`. Default: clearwater@HOMEDOMAIN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sender: Option<String>,
 }

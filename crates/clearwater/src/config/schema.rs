@@ -11,7 +11,8 @@ use super::DeploymentFile;
 use crate::component::Component;
 
 /// Where the schema is published.
-const ID: &str = "https://kubectl-clearwater.github.io/schema/clearwater.v1.json";
+const ID: &str =
+    "https://github.com/kubectl-clearwater/kubectl-clearwater/raw/main/crates/clearwater/schema/clearwater.v1.json";
 
 static SCHEMA: LazyLock<Value> = LazyLock::new(generate);
 

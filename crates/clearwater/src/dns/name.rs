@@ -1,6 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Serialize, Serializer};
 use thiserror::Error;
 
 /// An absolute DNS name in lower case, kept without its trailing dot (RFC 1035 §2.3.1; labels may begin with `_`, as
@@ -42,6 +43,12 @@ impl Name {
     /// Whether the name lies below `other` or is `other`.
     pub fn is_within(&self, other: &Self) -> bool {
         self == other || self.0.strip_suffix(&other.0).is_some_and(|head| head.ends_with('.'))
+    }
+}
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

@@ -47,6 +47,16 @@ pub struct Names {
     backend: DnsBackend,
 }
 
+/// The second name of homestead's Service: what restund asks for, and the 2016 generator's name for homestead.
+pub(crate) const HOMESTEAD_ALIAS: &str = "hs";
+
+fn effective(backend: DnsBackend, release: Release) -> DnsBackend {
+    match (backend, release) {
+        (DnsBackend::Auto, Release::Classic) => DnsBackend::Pods,
+        (backend, _) => backend,
+    }
+}
+
 impl Names {
     pub(crate) fn of(deployment: &Deployment) -> Self {
         Self {
@@ -55,10 +65,7 @@ impl Names {
             cluster_domain: deployment.cluster_domain().to_owned(),
             zone: deployment.zone(),
             home_domain: deployment.home_domain(),
-            backend: match (deployment.file().dns.backend, deployment.release()) {
-                (DnsBackend::Auto, Release::Classic) => DnsBackend::Pods,
-                (backend, _) => backend,
-            },
+            backend: effective(deployment.file().dns.backend, deployment.release()),
         }
     }
 
@@ -78,7 +85,9 @@ impl Names {
         match component {
             Component::Etcd => "etcd".to_owned(),
             Component::Sprout => self.sprout(),
-            Component::Homestead | Component::HomesteadProv if self.release == Release::Classic => self.in_zone("hs"),
+            Component::Homestead | Component::HomesteadProv if self.release == Release::Classic => {
+                self.in_zone(HOMESTEAD_ALIAS)
+            }
             other => self.in_zone(other.name()),
         }
     }
@@ -113,6 +122,33 @@ impl Names {
     /// How names that Kubernetes cannot give get into DNS; `Auto` where the release needs no such name.
     pub fn backend(&self) -> DnsBackend {
         self.backend
+    }
+
+    /// The names of the same deployment with another backend. Its configuration must be rendered with the same one.
+    #[must_use]
+    pub fn for_backend(&self, backend: DnsBackend) -> Self {
+        Self { backend: effective(backend, self.release), ..self.clone() }
+    }
+
+    /// The domain that Kubernetes answers for: `NAMESPACE.svc.CLUSTERDOMAIN`.
+    pub fn service_domain(&self) -> String {
+        format!("{}.svc.{}", self.namespace, self.cluster_domain)
+    }
+
+    /// The name that Kubernetes gives a Service of the deployment.
+    pub fn service(&self, service: &str) -> String {
+        format!("{service}.{}", self.service_domain())
+    }
+
+    /// Whether Kubernetes answers names below the zone by itself.
+    pub fn zone_is_kubernetes(&self) -> bool {
+        self.zone == self.service_domain()
+    }
+
+    /// The name that restund asks for when a client wants a TURN relay: below the home domain, whatever the zone is
+    /// (sprout `restund.root/usr/share/clearwater/infrastructure/scripts/restund`).
+    pub fn turn_credentials(&self) -> String {
+        format!("{HOMESTEAD_ALIAS}.{}", self.home_domain)
     }
 
     /// The SIP URI of one of sprout's functions. It carries a port, because no cluster DNS publishes SRV records below

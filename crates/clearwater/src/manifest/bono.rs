@@ -10,7 +10,7 @@ use super::meta::selector;
 use super::pod::Extras;
 use super::service::{service, service_port};
 use super::shared::{config_map, from_field};
-use super::{Deployment, Inputs, Item, ManifestError, Note, Owner, PortRange};
+use super::{Deployment, Inputs, Item, ManifestError, Note, Object, Owner, PortRange};
 use crate::component::{AskedBy, Component, Entry, PortUse, Protocol};
 use crate::config::{BonoExposure, BonoService};
 
@@ -33,14 +33,10 @@ fn addresses<'a>(d: &'a Deployment, inputs: &'a Inputs) -> &'a [IpAddr] {
 
 /// Refuses a Bono that nobody could reach because it has no address of its own.
 pub(super) fn check_addresses(d: &Deployment, inputs: &Inputs, count: u32) -> Result<(), ManifestError> {
-    let known = addresses(d, inputs).len();
-    let enough = match d.file().bono.exposure {
-        BonoExposure::Headless | BonoExposure::HostPort => return Ok(()),
-        // The node that the pod is on answers, as long as there is one pod: node ports exist once in a cluster.
-        BonoExposure::NodePort if known == 0 => 1,
-        BonoExposure::NodePort | BonoExposure::LoadBalancer => known,
-    };
-    let missing: Vec<_> = (0..count).skip(enough).map(pod_name).collect();
+    if !has_identity(d) {
+        return Ok(());
+    }
+    let missing: Vec<_> = (0..count).skip(addresses(d, inputs).len()).map(pod_name).collect();
     if missing.is_empty() {
         Ok(())
     } else {
@@ -81,8 +77,7 @@ pub(super) fn services(
 }
 
 /// The node port of one of the first Bono's ports, as the article "Clearwater On Kubernetes" lays them out: Bono writes
-/// itself into the route with port 5060, so that one must be the same outside; one number cannot be a WebSocket and UDP
-/// port of two Services, so TCP 5062 goes elsewhere.
+/// itself into routes with port 5060, so that one at least must be the same outside.
 const fn node_port(port: &PortUse) -> u16 {
     match (port.number, port.protocol) {
         (5062, Protocol::Tcp) => 30002,
@@ -121,7 +116,7 @@ fn check_node_ports(
         return Ok(());
     };
     let outside: Vec<_> = wanted.into_iter().filter(|p| !range.contains(*p)).collect();
-    if outside.is_empty() { Ok(()) } else { Err(ManifestError::NodePorts { outside, range }) }
+    if outside.is_empty() { Ok(()) } else { Err(ManifestError::NodePorts { outside, range, fixed: true }) }
 }
 
 pub(super) fn list(ports: &[u16]) -> String {
@@ -181,9 +176,19 @@ fn load_balancers(d: &Deployment, ports: &[&PortUse], ordinal: u32) -> Vec<Item>
     match d.file().bono.service {
         BonoService::Combined => vec![make(&name, None)],
         BonoService::PerProtocol => {
-            vec![make(&format!("{name}-tcp"), Some(Protocol::Tcp)), make(&format!("{name}-udp"), Some(Protocol::Udp))]
+            let of = |protocol, suffix| sharing(make(&format!("{name}-{suffix}"), Some(protocol)), &name);
+            vec![of(Protocol::Tcp, "tcp"), of(Protocol::Udp, "udp")]
         }
     }
+}
+
+/// Lets Services have one address together. `MetalLB` asks for it to be said; others take no notice.
+fn sharing(mut item: Item, key: &str) -> Item {
+    if let Object::Service(service) = &mut item.object {
+        let annotations = service.metadata.annotations.get_or_insert_default();
+        annotations.insert("metallb.io/allow-shared-ip".to_owned(), key.to_owned());
+    }
+    item
 }
 
 /// A Service for exactly one pod. Traffic stays on the node it arrived at, so that Bono sees the subscriber's own
@@ -207,9 +212,6 @@ pub(super) fn extras(d: &Deployment, inputs: &Inputs) -> (Extras, Option<Item>) 
         BonoExposure::Headless => (Extras { env: public_ip("status.podIP"), ..Extras::default() }, None),
         BonoExposure::HostPort if bono.node_addresses.is_empty() => {
             (Extras { env: public_ip("status.hostIP"), host_ports: true, ..Extras::default() }, None)
-        }
-        BonoExposure::NodePort if addresses(d, inputs).is_empty() => {
-            (Extras { env: public_ip("status.hostIP"), ..Extras::default() }, None)
         }
         BonoExposure::HostPort => {
             let table: Vec<_> = bono.node_addresses.iter().map(|(node, ip)| (node.clone(), *ip)).collect();

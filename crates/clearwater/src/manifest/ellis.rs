@@ -7,7 +7,7 @@ use k8s_openapi::api::networking::v1::{
 use super::bono::node_port_range;
 use super::meta::metadata;
 use super::service::{service, service_port};
-use super::{Deployment, Inputs, Item, Lifecycle, ManifestError, Owner};
+use super::{Deployment, Inputs, Item, ManifestError, Owner};
 use crate::component::{AskedBy, Component, Entry};
 use crate::config::EllisExposure;
 
@@ -35,7 +35,7 @@ pub(super) fn exposure(d: &Deployment, entry: &Entry, inputs: &Inputs) -> Result
             if let (Some(range), Some(port)) = (node_port_range(d, inputs)?, ellis.node_port)
                 && !range.contains(port)
             {
-                return Err(ManifestError::NodePorts { outside: vec![port], range });
+                return Err(ManifestError::NodePorts { outside: vec![port], range, fixed: false });
             }
             Ok(vec![public("NodePort", ellis.node_port)])
         }
@@ -68,5 +68,5 @@ fn ingress(d: &Deployment, port: u16) -> Result<Item, ManifestError> {
     };
     let object =
         Ingress { metadata: metadata(d, owner, None, Component::Ellis.name()), spec: Some(spec), ..Ingress::default() };
-    Ok(Item { owner, lifecycle: Lifecycle::Applied, object: object.into() })
+    Ok(Item::applied(Component::Ellis, object))
 }

@@ -27,6 +27,25 @@ pub enum Lifecycle {
     CreatedOnce,
 }
 
+/// Where the count of a rendered workload comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replicas {
+    /// From the file: right only where the workload does not stand yet.
+    ForCreation(u32),
+    /// From the workload that stands ([`Inputs::live_replicas`](super::Inputs::live_replicas)). It must be applied with
+    /// the resourceVersion that it was read at, or it could undo a scaling that happened in between.
+    Live(u32),
+}
+
+impl Replicas {
+    /// The count.
+    pub const fn count(self) -> u32 {
+        match self {
+            Self::ForCreation(count) | Self::Live(count) => count,
+        }
+    }
+}
+
 /// A Kubernetes object.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -158,8 +177,21 @@ pub struct Item {
     pub owner: Owner,
     /// When it is written.
     pub lifecycle: Lifecycle,
+    /// For a workload: how many pods it has, and who says so.
+    pub replicas: Option<Replicas>,
     /// The object.
     pub object: Object,
+}
+
+impl Item {
+    pub(super) fn applied(component: Component, object: impl Into<Object>) -> Self {
+        let owner = Owner::Component(component);
+        Self { owner, lifecycle: Lifecycle::Applied, replicas: None, object: object.into() }
+    }
+
+    pub(super) fn shared(lifecycle: Lifecycle, object: impl Into<Object>) -> Self {
+        Self { owner: Owner::Shared, lifecycle, replicas: None, object: object.into() }
+    }
 }
 
 /// Something the reader of a manifest should know: not an error, and nothing that the objects themselves say.

@@ -3,12 +3,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::{
     Affinity, ConfigMapEnvSource, Container, ContainerPort, EmptyDirVolumeSource, EnvFromSource, EnvVar, ExecAction,
     HostAlias, Lifecycle, LifecycleHandler, LocalObjectReference, PodSpec, PodTemplateSpec, ResourceRequirements,
-    Toleration, Volume, VolumeMount,
+    Toleration, TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::meta::pod_labels;
+use super::meta::{label_selector, pod_labels, selector};
 use super::probe::probes;
 use super::shared::{ENV_VARS, auto_config, from_field, variable};
 use super::{Deployment, ManifestError, image};
@@ -118,6 +118,7 @@ pub(super) fn template(
         ),
         node_selector: Some(node_selector(d, component)),
         tolerations: some(tolerations(d, component)),
+        topology_spread_constraints: entry.clustering.map(|_| vec![spread(component)]),
         termination_grace_period_seconds: entry.pre_stop.map(|hook| hook.grace_seconds.into()),
         ..PodSpec::default()
     };
@@ -284,13 +285,23 @@ fn tolerations(d: &Deployment, component: Component) -> Vec<Toleration> {
         .iter()
         .map(|t| Toleration {
             key: t.key.clone(),
-            // Without a key the only operator there is; the API server asks for it to be named.
-            operator: t.operator.clone().or_else(|| t.key.is_none().then(|| "Exists".to_owned())),
+            operator: t.operator.clone(),
             value: t.value.clone(),
             effect: t.effect.clone(),
             toleration_seconds: t.toleration_seconds,
         })
         .collect()
+}
+
+/// Asks for a store's members on different nodes: each datum has two copies, and one node should not hold both.
+fn spread(component: Component) -> TopologySpreadConstraint {
+    TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: "kubernetes.io/hostname".to_owned(),
+        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+        label_selector: Some(label_selector(selector(component, None))),
+        ..TopologySpreadConstraint::default()
+    }
 }
 
 /// FNV-1a over the texts, each ended by a zero byte: it tells versions apart and keeps nothing secret.

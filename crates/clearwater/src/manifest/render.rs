@@ -31,15 +31,21 @@ pub enum ManifestError {
     },
     /// Node ports that the cluster does not give.
     #[error(
-        "the node ports {} lie outside the cluster's range {range}: start the API server with \
-         --service-node-port-range=3000-32767, or choose another exposure",
-        bono::list(.outside)
+        "the node ports {} lie outside the cluster's range {range}: {}",
+        bono::list(.outside),
+        if *.fixed {
+            "start the API server with --service-node-port-range=3000-32767, or choose another exposure"
+        } else {
+            "choose ports inside it, or another exposure"
+        }
     )]
     NodePorts {
         /// The ports.
         outside: Vec<u16>,
         /// The cluster's range.
         range: PortRange,
+        /// Whether no other ports would do.
+        fixed: bool,
     },
     /// Bonos without an address that leads to them.
     #[error(
@@ -120,7 +126,7 @@ fn component_services(
     let mut items = service::internal(d, entry);
     match entry.component {
         Component::Bono => {
-            let count = workloads(d, Component::Bono).iter().map(|w| w.replicas(d, inputs)).sum();
+            let count = workloads(d, Component::Bono).iter().map(|w| w.replicas(d, inputs).count()).sum();
             items.extend(bono::services(d, entry, inputs, count, notes)?);
         }
         Component::Ellis => items.extend(ellis::exposure(d, entry, inputs)?),
@@ -139,7 +145,7 @@ fn component_workloads(
     let mut items = Vec::new();
     for reference in workloads(d, entry.component) {
         let replicas = reference.replicas(d, inputs);
-        let extras = extras(d, inputs, &reference, replicas, &mut items, notes)?;
+        let extras = extras(d, inputs, &reference, replicas.count(), &mut items, notes)?;
         let claims = if entry.component == Component::Etcd { etcd::claims(d, inputs) } else { None };
         items.push(workload(d, &reference, replicas, template(d, entry, environment, extras)?, claims));
         items.extend(budget(d, &reference, replicas));

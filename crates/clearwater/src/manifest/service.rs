@@ -2,7 +2,7 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::meta::{metadata, selector};
-use super::{Deployment, Item, Lifecycle, Owner};
+use super::{Deployment, Item, Owner};
 use crate::component::{Component, Entry, PortUse};
 use crate::config::{DnsBackend, ServiceKind};
 
@@ -51,10 +51,13 @@ fn spec(d: &Deployment, ports: Vec<ServicePort>) -> ServiceSpec {
 
 /// A Service over all pods of a component, unless `spec` has a selector of its own.
 pub(super) fn service(d: &Deployment, component: Component, name: &str, spec: ServiceSpec) -> Item {
-    let owner = Owner::Component(component);
     let spec = ServiceSpec { selector: spec.selector.or_else(|| Some(selector(component, None))), ..spec };
-    let object = Service { metadata: metadata(d, owner, None, name), spec: Some(spec), ..Service::default() };
-    Item { owner, lifecycle: Lifecycle::Applied, object: object.into() }
+    let object = Service {
+        metadata: metadata(d, Owner::Component(component), None, name),
+        spec: Some(spec),
+        ..Service::default()
+    };
+    Item::applied(component, object)
 }
 
 pub(super) fn service_port(port: &PortUse) -> ServicePort {

@@ -41,7 +41,10 @@ pub(super) fn items(d: &Deployment, inputs: &Inputs, environment: &ContainerEnvi
 
 pub(super) fn config_map(d: &Deployment, owner: Owner, name: &str, data: BTreeMap<String, String>) -> Item {
     let object = ConfigMap { metadata: metadata(d, owner, None, name), data: Some(data), ..ConfigMap::default() };
-    Item { owner, lifecycle: Lifecycle::Applied, object: object.into() }
+    match owner {
+        Owner::Shared => Item::shared(Lifecycle::Applied, object),
+        Owner::Component(component) => Item::applied(component, object),
+    }
 }
 
 fn secret(d: &Deployment, keys: &Keys) -> Item {
@@ -52,7 +55,7 @@ fn secret(d: &Deployment, keys: &Keys) -> Item {
         data: Some(data.collect()),
         ..Secret::default()
     };
-    Item { owner: Owner::Shared, lifecycle: Lifecycle::CreatedOnce, object: object.into() }
+    Item::shared(Lifecycle::CreatedOnce, object)
 }
 
 /// Puts the generator in the place of the image's own, which it calls: a mount there would hide that one.

@@ -7,7 +7,7 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec}
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::meta::{label_selector, metadata, selector};
-use super::{Deployment, Inputs, Item, Lifecycle, Owner, bono, service};
+use super::{Deployment, Inputs, Item, Object, Owner, Replicas, bono, service};
 use crate::component::{Component, Release};
 use crate::config::{BonoExposure, DnsBackend};
 use crate::dns::Cscf;
@@ -46,8 +46,11 @@ pub struct WorkloadRef {
 
 impl WorkloadRef {
     /// How many pods it is rendered with: the count that stands, else the file's.
-    pub fn replicas(&self, d: &Deployment, inputs: &Inputs) -> u32 {
-        inputs.live_replicas.get(self.name).copied().unwrap_or_else(|| d.replicas(self.component))
+    pub fn replicas(&self, d: &Deployment, inputs: &Inputs) -> Replicas {
+        match inputs.live_replicas.get(self.name) {
+            Some(&count) => Replicas::Live(count),
+            None => Replicas::ForCreation(d.replicas(self.component)),
+        }
     }
 
     /// The part that its pods play, where the component has several workloads.
@@ -79,7 +82,7 @@ fn names_pods(d: &Deployment) -> bool {
 pub(super) fn workload(
     d: &Deployment,
     workload: &WorkloadRef,
-    replicas: u32,
+    replicas: Replicas,
     template: PodTemplateSpec,
     claims: Option<Vec<PersistentVolumeClaim>>,
 ) -> Item {
@@ -87,12 +90,12 @@ pub(super) fn workload(
     let owner = Owner::Component(component);
     let metadata = metadata(d, owner, workload.part(), workload.name);
     let selector = label_selector(selector(component, workload.part()));
-    let replicas = Some(i32::try_from(replicas).unwrap_or(i32::MAX));
-    let object = match workload.kind {
+    let count = Some(i32::try_from(replicas.count()).unwrap_or(i32::MAX));
+    let object: Object = match workload.kind {
         WorkloadKind::Deployment => DeploymentObject {
             metadata,
             spec: Some(DeploymentSpec {
-                replicas,
+                replicas: count,
                 selector,
                 template,
                 strategy: strategy(d, component),
@@ -110,7 +113,7 @@ pub(super) fn workload(
             StatefulSet {
                 metadata,
                 spec: Some(StatefulSetSpec {
-                    replicas,
+                    replicas: count,
                     selector,
                     template,
                     service_name: Some(component.name().to_owned()),
@@ -127,7 +130,7 @@ pub(super) fn workload(
             .into()
         }
     };
-    Item { owner, lifecycle: Lifecycle::Applied, object }
+    Item { replicas: Some(replicas), ..Item::applied(component, object) }
 }
 
 /// A pod that holds ports of its node must go before the next one finds them free.
@@ -143,7 +146,7 @@ fn strategy(d: &Deployment, component: Component) -> Option<DeploymentStrategy> 
 }
 
 /// A budget that lets drains take one pod at a time. With a single pod it would only block them, so there is none.
-pub(super) fn budget(d: &Deployment, workload: &WorkloadRef, replicas: u32) -> Option<Item> {
+pub(super) fn budget(d: &Deployment, workload: &WorkloadRef, replicas: Replicas) -> Option<Item> {
     let component = workload.component;
     let owner = Owner::Component(component);
     let object = PodDisruptionBudget {
@@ -155,5 +158,5 @@ pub(super) fn budget(d: &Deployment, workload: &WorkloadRef, replicas: u32) -> O
         }),
         ..PodDisruptionBudget::default()
     };
-    (replicas >= 2).then(|| Item { owner, lifecycle: Lifecycle::Applied, object: object.into() })
+    (replicas.count() >= 2).then(|| Item::applied(component, object))
 }

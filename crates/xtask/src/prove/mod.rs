@@ -4,7 +4,7 @@ mod fuzz;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::{env, fs};
 
 use anyhow::Context;
@@ -18,10 +18,11 @@ pub(crate) enum Proof {
 }
 
 /// Runs a proof and writes its page.
-pub(crate) fn run(proof: Proof, minutes: u64) -> anyhow::Result<()> {
+pub(crate) fn run(proof: Proof, minutes: u64) -> anyhow::Result<ExitCode> {
     match proof {
         Proof::Fuzz => write_page("fuzz", &fuzz::run(minutes)?),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The top of the work tree.

@@ -17,12 +17,7 @@ use crate::place::{self, Settings};
 /// Runs until SIGTERM, or until it has left after SIGQUIT.
 pub(crate) async fn run() -> Result<()> {
     let settings = Settings::load()?;
-    crate::log::init(Log::new(
-        "clearwater-cluster-manager",
-        "cluster-manager",
-        Grammar::Python,
-        settings.log_level(),
-    ));
+    crate::log::init(Log::new("clearwater-cluster-manager", "cluster-manager", Grammar::Python, settings.log_level()));
     let key = settings.cluster_key();
     if key.is_empty() {
         bail!("etcd_cluster_key is empty: nothing says which cluster this node is for");
@@ -69,12 +64,7 @@ pub(crate) struct Agent {
 
 impl Agent {
     /// An agent for node `me`; as `proxy` it only moves states, for a node that is dead.
-    pub(crate) fn new(
-        store: Store,
-        me: IpAddr,
-        leaving: watch::Receiver<bool>,
-        proxy: bool,
-    ) -> Self {
+    pub(crate) fn new(store: Store, me: IpAddr, leaving: watch::Receiver<bool>, proxy: bool) -> Self {
         Self {
             store,
             me,
@@ -124,8 +114,7 @@ impl Agent {
                         && let Some(hook) = hook
                         && !self.hook(hook, &members).await
                     {
-                        self.changed(&key, &seen, Some(Duration::from_secs(1)))
-                            .await;
+                        self.changed(&key, &seen, Some(Duration::from_secs(1))).await;
                         continue;
                     }
                     ran = Some(step);
@@ -192,11 +181,7 @@ impl Agent {
                 Some(found)
             }
             Err(err) => {
-                log!(
-                    Warning,
-                    "etcd_synchronizer.py:258",
-                    "{err:#}; trying again in {trouble:?}"
-                );
+                log!(Warning, "etcd_synchronizer.py:258", "{err:#}; trying again in {trouble:?}");
                 tokio::time::sleep(*trouble).await;
                 *trouble = (*trouble * 2).min(Duration::from_secs(5));
                 None
@@ -244,13 +229,7 @@ impl Agent {
     }
 
     /// Applies a change to the map if nobody else wrote since; else the next round decides anew.
-    async fn write(
-        &self,
-        key: &str,
-        change: impl FnOnce(&mut Members),
-        seen: &Seen,
-        mut members: Members,
-    ) {
+    async fn write(&self, key: &str, change: impl FnOnce(&mut Members), seen: &Seen, mut members: Members) {
         let before = members.get(&self.me).copied();
         change(&mut members);
         let text = format_members(&members);
@@ -269,11 +248,7 @@ impl Agent {
             }
             Ok(Swapped::Raced) => log!(Debug, "etcd_synchronizer.py:201", "Raced; reading again"),
             Err(err) => {
-                log!(
-                    Warning,
-                    "etcd_synchronizer.py:205",
-                    "Cannot write {key}: {err:#}"
-                );
+                log!(Warning, "etcd_synchronizer.py:205", "Cannot write {key}: {err:#}");
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }
@@ -306,7 +281,7 @@ pub(crate) fn members_file(store: Store) -> PathBuf {
 /// Reads the map the agent saw last.
 pub(crate) fn read_members(store: Store) -> Result<Members> {
     let file = members_file(store);
-    let text = std::fs::read_to_string(&file)
-        .with_context(|| format!("{}: has the cluster manager run?", file.display()))?;
+    let text =
+        std::fs::read_to_string(&file).with_context(|| format!("{}: has the cluster manager run?", file.display()))?;
     parse_members(Some(&text))
 }

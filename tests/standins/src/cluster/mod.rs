@@ -60,17 +60,12 @@ impl State {
 
     /// The words in etcd.
     pub(crate) fn words(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find_map(|(s, w)| (*s == self).then_some(*w))
-            .unwrap_or("error")
+        Self::ALL.iter().find_map(|(s, w)| (*s == self).then_some(*w)).unwrap_or("error")
     }
 
     /// The state these words name.
     pub(crate) fn from_words(words: &str) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .find_map(|(s, w)| (*w == words).then_some(*s))
+        Self::ALL.iter().find_map(|(s, w)| (*w == words).then_some(*s))
     }
 }
 
@@ -87,11 +82,8 @@ pub(crate) fn parse_members(text: Option<&str>) -> Result<Members> {
         .with_context(|| format!("the cluster map in etcd is not an object of strings: {text}"))?;
     raw.into_iter()
         .map(|(ip, words)| {
-            let ip = ip
-                .parse()
-                .with_context(|| format!("{ip:?} in the cluster map"))?;
-            let state = State::from_words(&words)
-                .with_context(|| format!("{ip} is in unknown state {words:?}"))?;
+            let ip = ip.parse().with_context(|| format!("{ip:?} in the cluster map"))?;
+            let state = State::from_words(&words).with_context(|| format!("{ip} is in unknown state {words:?}"))?;
             Ok((ip, state))
         })
         .collect()
@@ -99,10 +91,7 @@ pub(crate) fn parse_members(text: Option<&str>) -> Result<Members> {
 
 /// The JSON object kept in etcd.
 pub(crate) fn format_members(members: &Members) -> String {
-    let map: BTreeMap<String, &str> = members
-        .iter()
-        .map(|(ip, s)| (ip.to_string(), s.words()))
-        .collect();
+    let map: BTreeMap<String, &str> = members.iter().map(|(ip, s)| (ip.to_string(), s.words())).collect();
     serde_json::to_string(&map).unwrap_or_default()
 }
 
@@ -155,22 +144,12 @@ impl Store {
 
     /// Its key in etcd; Cassandra's has no site.
     pub(crate) fn key(self) -> String {
-        let site = if self == Store::Cassandra {
-            ""
-        } else {
-            "site1/"
-        };
-        format!(
-            "clearwater/{site}{}/clustering/{}",
-            self.node_type(),
-            self.short()
-        )
+        let site = if self == Store::Cassandra { "" } else { "site1/" };
+        format!("clearwater/{site}{}/clustering/{}", self.node_type(), self.short())
     }
 
     /// The store whose key ends so.
     pub(crate) fn of_key(key: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|s| key.ends_with(&format!("/clustering/{}", s.short())))
+        Self::ALL.into_iter().find(|s| key.ends_with(&format!("/clustering/{}", s.short())))
     }
 }

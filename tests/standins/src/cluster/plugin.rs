@@ -27,12 +27,7 @@ pub(crate) async fn run(store: Store, hook: Hook, members: &Members, me: IpAddr)
 fn is_leaving(members: &Members, me: IpAddr) -> bool {
     matches!(
         members.get(&me),
-        Some(
-            State::Leaving
-                | State::LeavingAcknowledged
-                | State::LeavingConfigChanged
-                | State::Finished
-        )
+        Some(State::Leaving | State::LeavingAcknowledged | State::LeavingConfigChanged | State::Finished)
     )
 }
 
@@ -43,12 +38,7 @@ async fn memcached(hook: Hook, members: &Members, me: IpAddr) -> Result<()> {
             let text = cluster_settings(members);
             if std::fs::read_to_string(&file).ok().as_deref() != Some(text.as_str()) {
                 place::write_whole(&file, &text)?;
-                log!(
-                    Status,
-                    "memcached_utils.py:75",
-                    "Wrote cluster_settings: {}",
-                    text.trim().replace('\n', " ")
-                );
+                log!(Status, "memcached_utils.py:75", "Wrote cluster_settings: {}", text.trim().replace('\n', " "));
                 tell("astaire", "/reload", members, me).await;
                 tell("rogers", "/reload", members, me).await;
             }
@@ -122,10 +112,7 @@ async fn chronos(hook: Hook, members: &Members, me: IpAddr) -> Result<()> {
 /// The text of `/etc/chronos/chronos_cluster.conf`.
 fn chronos_cluster(members: &Members, me: IpAddr) -> String {
     use State as S;
-    let mut out = format!(
-        "[identity]\ninstance_id = {}\n\n[cluster]\nlocalhost = {me}\n",
-        instance(members, me)
-    );
+    let mut out = format!("[identity]\ninstance_id = {}\n\n[cluster]\nlocalhost = {me}\n", instance(members, me));
     for (ip, state) in members {
         let word = match state {
             S::Joining | S::JoiningAcknowledged | S::JoiningConfigChanged => "joining",
@@ -152,11 +139,7 @@ async fn tell(program: &str, what: &str, members: &Members, me: IpAddr) {
         } else {
             "it will read its files when it starts"
         };
-        log!(
-            Info,
-            "etcd_synchronizer.py:310",
-            "{program} is not running ({err:#}); {level}"
-        );
+        log!(Info, "etcd_synchronizer.py:310", "{program} is not running ({err:#}); {level}");
     }
 }
 
@@ -168,26 +151,17 @@ async fn resync(program: &str, members: &Members, me: IpAddr) -> Result<()> {
     let started = Instant::now();
     let mut pause = Duration::from_millis(50);
     loop {
-        let asked = Request::new(Method::POST, "/resync")
-            .within(limit)
-            .over_unix(&socket)
-            .await;
+        let asked = Request::new(Method::POST, "/resync").within(limit).over_unix(&socket).await;
         match asked {
             Ok(answer) if answer.good() => {
-                log!(
-                    Status,
-                    "etcd_synchronizer.py:322",
-                    "{program} resynchronised: {}",
-                    answer.body_text()
-                );
+                log!(Status, "etcd_synchronizer.py:322", "{program} resynchronised: {}", answer.body_text());
                 return Ok(());
             }
             Ok(answer) => bail!("{program} could not resynchronise: {}", answer.body_text()),
             Err(_) if is_leaving(members, me) => return Ok(()),
             Err(err) if started.elapsed() > limit => {
-                return Err(err).with_context(|| {
-                    format!("{program} did not resynchronise in {limit:?}: is it running?")
-                });
+                return Err(err)
+                    .with_context(|| format!("{program} did not resynchronise in {limit:?}: is it running?"));
             }
             Err(_) => tokio::time::sleep(pause).await,
         }
@@ -225,16 +199,9 @@ async fn join_cassandra(members: &Members, me: IpAddr) -> Result<()> {
     if !yaml.exists() {
         let _ = std::fs::remove_file(&booted);
     }
-    place::write_whole(
-        &folder.join("cassandra-rackdc.properties"),
-        "dc=site1\nrack=RAC1\n",
-    )?;
+    place::write_whole(&folder.join("cassandra-rackdc.properties"), "dc=site1\nrack=RAC1\n")?;
     place::write_whole(&yaml, &cassandra_yaml(members, me))?;
-    log!(
-        Status,
-        "cassandra_plugin.py:163",
-        "Wrote cassandra.yaml; waiting for Cassandra to start"
-    );
+    log!(Status, "cassandra_plugin.py:163", "Wrote cassandra.yaml; waiting for Cassandra to start");
     while !booted.exists() {
         tokio::time::sleep(place::poll_interval()).await;
     }
@@ -245,25 +212,11 @@ async fn join_cassandra(members: &Members, me: IpAddr) -> Result<()> {
 
 fn cassandra_yaml(members: &Members, me: IpAddr) -> String {
     let of = |wanted: fn(State) -> bool| {
-        members
-            .iter()
-            .filter(|(_, s)| wanted(**s))
-            .map(|(ip, _)| ip.to_string())
-            .collect::<Vec<_>>()
+        members.iter().filter(|(_, s)| wanted(**s)).map(|(ip, _)| ip.to_string()).collect::<Vec<_>>()
     };
-    let mut seeds = of(|s| {
-        matches!(
-            s,
-            State::Normal | State::NormalAcknowledged | State::NormalConfigChanged
-        )
-    });
+    let mut seeds = of(|s| matches!(s, State::Normal | State::NormalAcknowledged | State::NormalConfigChanged));
     if seeds.is_empty() {
-        seeds = of(|s| {
-            matches!(
-                s,
-                State::Joining | State::JoiningAcknowledged | State::JoiningConfigChanged
-            )
-        });
+        seeds = of(|s| matches!(s, State::Joining | State::JoiningAcknowledged | State::JoiningConfigChanged));
     }
     format!(
         "cluster_name: \"ClearwaterCluster\"\n\
@@ -285,15 +238,9 @@ async fn make_schemas(me: IpAddr) {
     let mut pause = Duration::from_millis(50);
     for keyspace in KEYSPACES {
         while Instant::now() < deadline {
-            let made = Request::new(Method::PUT, format!("/ks/{keyspace}"))
-                .to(address)
-                .await;
+            let made = Request::new(Method::PUT, format!("/ks/{keyspace}")).to(address).await;
             if made.is_ok_and(|a| a.good()) {
-                log!(
-                    Status,
-                    "run_cassandra_schemas:1",
-                    "Keyspace {keyspace} is there"
-                );
+                log!(Status, "run_cassandra_schemas:1", "Keyspace {keyspace} is there");
                 break;
             }
             tokio::time::sleep(pause).await;
@@ -307,35 +254,20 @@ mod tests {
     use super::*;
 
     fn members(all: &[(u8, State)]) -> Members {
-        all.iter()
-            .map(|(i, s)| (IpAddr::from([10, 0, 0, *i]), *s))
-            .collect()
+        all.iter().map(|(i, s)| (IpAddr::from([10, 0, 0, *i]), *s)).collect()
     }
 
     #[test]
     fn cluster_settings_show_old_and_new_servers_only_while_they_differ() {
         use State as S;
+        assert_eq!(cluster_settings(&members(&[(1, S::Normal)])), "servers=10.0.0.1:11211\n");
+        assert_eq!(cluster_settings(&members(&[(1, S::JoiningAcknowledged)])), "servers=10.0.0.1:11211\n");
         assert_eq!(
-            cluster_settings(&members(&[(1, S::Normal)])),
-            "servers=10.0.0.1:11211\n"
-        );
-        assert_eq!(
-            cluster_settings(&members(&[(1, S::JoiningAcknowledged)])),
-            "servers=10.0.0.1:11211\n"
-        );
-        assert_eq!(
-            cluster_settings(&members(&[
-                (1, S::NormalAcknowledged),
-                (2, S::JoiningAcknowledged),
-                (3, S::Error)
-            ])),
+            cluster_settings(&members(&[(1, S::NormalAcknowledged), (2, S::JoiningAcknowledged), (3, S::Error)])),
             "servers=10.0.0.1:11211\nnew_servers=10.0.0.1:11211,10.0.0.2:11211\n"
         );
         assert_eq!(
-            cluster_settings(&members(&[
-                (1, S::NormalAcknowledged),
-                (2, S::LeavingAcknowledged)
-            ])),
+            cluster_settings(&members(&[(1, S::NormalAcknowledged), (2, S::LeavingAcknowledged)])),
             "servers=10.0.0.1:11211,10.0.0.2:11211\nnew_servers=10.0.0.1:11211\n"
         );
     }
@@ -347,9 +279,6 @@ mod tests {
             &members(&[(1, S::NormalAcknowledged), (2, S::JoiningAcknowledged)]),
             IpAddr::from([10, 0, 0, 1]),
         );
-        assert!(
-            text.ends_with("localhost = 10.0.0.1\nnode = 10.0.0.1\njoining = 10.0.0.2\n"),
-            "{text}"
-        );
+        assert!(text.ends_with("localhost = 10.0.0.1\nnode = 10.0.0.1\njoining = 10.0.0.2\n"), "{text}");
     }
 }

@@ -42,52 +42,24 @@ pub(crate) fn cluster(members: &Members) -> Cluster {
     if members.is_empty() {
         return Cluster::Empty;
     }
-    let live: Vec<State> = members
-        .values()
-        .copied()
-        .filter(|s| *s != S::Error)
-        .collect();
+    let live: Vec<State> = members.values().copied().filter(|s| *s != S::Error).collect();
     let all = |allowed: &[State]| live.iter().all(|s| allowed.contains(s));
     let some = |wanted: &[State]| live.iter().any(|s| wanted.contains(s));
     if all(&[S::Normal]) {
-        return if live.len() == members.len() {
-            Cluster::Stable
-        } else {
-            Cluster::StableWithErrors
-        };
+        return if live.len() == members.len() { Cluster::Stable } else { Cluster::StableWithErrors };
     }
-    if some(&[
-        S::WaitingToLeave,
-        S::Leaving,
-        S::LeavingAcknowledged,
-        S::LeavingConfigChanged,
-        S::Finished,
-    ]) {
+    if some(&[S::WaitingToLeave, S::Leaving, S::LeavingAcknowledged, S::LeavingConfigChanged, S::Finished]) {
         return if all(&[S::Normal, S::WaitingToLeave]) {
             Cluster::LeavePending
-        } else if all(&[
-            S::NormalAcknowledged,
-            S::LeavingAcknowledged,
-            S::NormalConfigChanged,
-            S::LeavingConfigChanged,
-        ]) && some(&[S::NormalAcknowledged, S::LeavingAcknowledged])
+        } else if all(&[S::NormalAcknowledged, S::LeavingAcknowledged, S::NormalConfigChanged, S::LeavingConfigChanged])
+            && some(&[S::NormalAcknowledged, S::LeavingAcknowledged])
         {
             Cluster::LeavingConfigChanging
-        } else if all(&[
-            S::Normal,
-            S::NormalAcknowledged,
-            S::Leaving,
-            S::LeavingAcknowledged,
-        ]) {
+        } else if all(&[S::Normal, S::NormalAcknowledged, S::Leaving, S::LeavingAcknowledged]) {
             Cluster::StartedLeaving
         } else if all(&[S::Normal, S::Finished]) {
             Cluster::FinishedLeaving
-        } else if all(&[
-            S::Normal,
-            S::NormalConfigChanged,
-            S::LeavingConfigChanged,
-            S::Finished,
-        ]) {
+        } else if all(&[S::Normal, S::NormalConfigChanged, S::LeavingConfigChanged, S::Finished]) {
             Cluster::LeavingResyncing
         } else {
             Cluster::Invalid
@@ -95,20 +67,11 @@ pub(crate) fn cluster(members: &Members) -> Cluster {
     }
     if all(&[S::Normal, S::WaitingToJoin]) {
         Cluster::JoinPending
-    } else if all(&[
-        S::NormalAcknowledged,
-        S::JoiningAcknowledged,
-        S::NormalConfigChanged,
-        S::JoiningConfigChanged,
-    ]) && some(&[S::NormalAcknowledged, S::JoiningAcknowledged])
+    } else if all(&[S::NormalAcknowledged, S::JoiningAcknowledged, S::NormalConfigChanged, S::JoiningConfigChanged])
+        && some(&[S::NormalAcknowledged, S::JoiningAcknowledged])
     {
         Cluster::JoiningConfigChanging
-    } else if all(&[
-        S::Normal,
-        S::NormalAcknowledged,
-        S::Joining,
-        S::JoiningAcknowledged,
-    ]) {
+    } else if all(&[S::Normal, S::NormalAcknowledged, S::Joining, S::JoiningAcknowledged]) {
         Cluster::StartedJoining
     } else if all(&[S::Normal, S::NormalConfigChanged, S::JoiningConfigChanged]) {
         Cluster::JoiningResyncing
@@ -154,9 +117,7 @@ pub(crate) fn step(members: &Members, me: IpAddr, leaving: bool) -> Step {
     let cluster = cluster(members);
     let Some(own) = members.get(&me).copied() else {
         return match cluster {
-            C::Empty | C::Stable | C::JoinPending if !leaving => {
-                Step::Become(None, S::WaitingToJoin)
-            }
+            C::Empty | C::Stable | C::JoinPending if !leaving => Step::Become(None, S::WaitingToJoin),
             _ => Step::Wait,
         };
     };
@@ -168,9 +129,7 @@ pub(crate) fn step(members: &Members, me: IpAddr, leaving: bool) -> Step {
         (C::Stable | C::StableWithErrors, S::Normal) => Step::Settle(Hook::StableCluster),
         (C::JoinPending, S::WaitingToJoin) => Step::PauseThenMoveAll(S::WaitingToJoin, S::Joining),
         (C::StartedJoining, S::Joining) => Step::Become(None, S::JoiningAcknowledged),
-        (C::StartedJoining | C::StartedLeaving, S::Normal) => {
-            Step::Become(None, S::NormalAcknowledged)
-        }
+        (C::StartedJoining | C::StartedLeaving, S::Normal) => Step::Become(None, S::NormalAcknowledged),
         (C::JoiningConfigChanging, S::JoiningAcknowledged) => {
             Step::Become(Some(Hook::JoiningCluster), S::JoiningConfigChanged)
         }
@@ -181,16 +140,12 @@ pub(crate) fn step(members: &Members, me: IpAddr, leaving: bool) -> Step {
         | (C::JoiningResyncing | C::LeavingResyncing, S::NormalConfigChanged) => {
             Step::Become(Some(Hook::NewConfigReady), S::Normal)
         }
-        (C::LeavePending, S::WaitingToLeave) => {
-            Step::PauseThenMoveAll(S::WaitingToLeave, S::Leaving)
-        }
+        (C::LeavePending, S::WaitingToLeave) => Step::PauseThenMoveAll(S::WaitingToLeave, S::Leaving),
         (C::StartedLeaving, S::Leaving) => Step::Become(None, S::LeavingAcknowledged),
         (C::LeavingConfigChanging, S::LeavingAcknowledged) => {
             Step::Become(Some(Hook::ClusterChanging), S::LeavingConfigChanged)
         }
-        (C::LeavingResyncing, S::LeavingConfigChanged) => {
-            Step::Become(Some(Hook::NewConfigReady), S::Finished)
-        }
+        (C::LeavingResyncing, S::LeavingConfigChanged) => Step::Become(Some(Hook::NewConfigReady), S::Finished),
         (C::FinishedLeaving, S::Finished) => Step::Remove(Hook::LeavingCluster),
         _ => Step::Wait,
     }
@@ -201,11 +156,7 @@ mod tests {
     use super::*;
 
     fn map(states: &[State]) -> Members {
-        states
-            .iter()
-            .enumerate()
-            .map(|(i, s)| (IpAddr::from([10, 0, 0, u8::try_from(i).unwrap()]), *s))
-            .collect()
+        states.iter().enumerate().map(|(i, s)| (IpAddr::from([10, 0, 0, u8::try_from(i).unwrap()]), *s)).collect()
     }
 
     fn ip(i: u8) -> IpAddr {
@@ -281,10 +232,7 @@ mod tests {
             assert_eq!(step(&map(&states), ip(9), false), Step::Wait, "{states:?}");
         }
         let pending = map(&[State::WaitingToJoin, State::Normal]);
-        assert_eq!(
-            step(&pending, ip(9), false),
-            Step::Become(None, State::WaitingToJoin)
-        );
+        assert_eq!(step(&pending, ip(9), false), Step::Become(None, State::WaitingToJoin));
     }
 
     #[test]

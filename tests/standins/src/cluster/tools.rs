@@ -34,21 +34,13 @@ pub(crate) async fn check_cluster_state() -> Result<Outcome> {
             stores.push((store, parse_members(Some(&value))?));
         }
     }
-    Ok(describe(
-        me,
-        Store::of_node_type(&settings.cluster_key()),
-        stores,
-    ))
+    Ok(describe(me, Store::of_node_type(&settings.cluster_key()), stores))
 }
 
 fn describe(me: IpAddr, own: Option<Store>, mut stores: Vec<(Store, Members)>) -> Outcome {
     let mut out = "This script prints the status of the data store clusters.\n\n".to_owned();
     let _ = match own {
-        Some(store) => writeln!(
-            out,
-            "This node ({me}) should be in the {} cluster.",
-            store.title()
-        ),
+        Some(store) => writeln!(out, "This node ({me}) should be in the {} cluster.", store.title()),
         None => writeln!(out, "This node ({me}) should not be in any cluster."),
     };
     stores.sort_by_key(|(store, _)| store.title());
@@ -57,11 +49,7 @@ fn describe(me: IpAddr, own: Option<Store>, mut stores: Vec<(Store, Members)>) -
         let stable = members.values().all(|s| *s == State::Normal);
         let not = if stable { "" } else { "*not* " };
         unstable += u32::from(!stable);
-        let _ = writeln!(
-            out,
-            "Describing the {} cluster:\n  The cluster is {not}stable.",
-            store.title()
-        );
+        let _ = writeln!(out, "Describing the {} cluster:\n  The cluster is {not}stable.", store.title());
         for (ip, state) in members {
             let _ = writeln!(out, "    {ip} is in state {}.", state.words());
         }
@@ -120,11 +108,7 @@ pub(crate) async fn stale_member(store: &str, ip: IpAddr) -> Result<()> {
         let seen = etcd.get(&store.key()).await?;
         let mut members = parse_members(seen.value.as_deref())?;
         members.insert(ip, State::Normal);
-        if etcd
-            .swap(&store.key(), &seen, &format_members(&members))
-            .await?
-            == Swapped::Yes
-        {
+        if etcd.swap(&store.key(), &seen, &format_members(&members)).await? == Swapped::Yes {
             return Ok(());
         }
     }
@@ -137,18 +121,11 @@ mod tests {
     #[test]
     fn the_report_has_the_real_ones_words() {
         let me = IpAddr::from([10, 0, 0, 1]);
-        let members: Members = [
-            (me, State::Normal),
-            (IpAddr::from([10, 0, 0, 2]), State::JoiningAcknowledged),
-        ]
-        .into();
+        let members: Members = [(me, State::Normal), (IpAddr::from([10, 0, 0, 2]), State::JoiningAcknowledged)].into();
         let outcome = describe(
             me,
             Some(Store::Memcached),
-            vec![
-                (Store::Memcached, members),
-                (Store::Cassandra, [(me, State::Normal)].into()),
-            ],
+            vec![(Store::Memcached, members), (Store::Cassandra, [(me, State::Normal)].into())],
         );
         assert_eq!(
             outcome.out,
@@ -157,18 +134,9 @@ mod tests {
              Describing the Cassandra cluster:\n  The cluster is stable.\n    10.0.0.1 is in state normal.\n\n\
              Describing the Memcached cluster:\n  The cluster is *not* stable.\n    10.0.0.1 is in state normal.\n    10.0.0.2 is in state joining, acknowledged change.\n\n"
         );
-        assert_eq!(
-            (outcome.err.as_str(), outcome.code),
-            ("1 unstable cluster(s)", 1)
-        );
+        assert_eq!((outcome.err.as_str(), outcome.code), ("1 unstable cluster(s)", 1));
         let none = describe(me, None, vec![]);
-        assert!(
-            none.out
-                .ends_with("This node (10.0.0.1) should not be in any cluster.\n")
-        );
-        assert_eq!(
-            (none.err.as_str(), none.code),
-            ("None unstable cluster(s)", 1)
-        );
+        assert!(none.out.ends_with("This node (10.0.0.1) should not be in any cluster.\n"));
+        assert_eq!((none.err.as_str(), none.code), ("None unstable cluster(s)", 1));
     }
 }

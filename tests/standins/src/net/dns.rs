@@ -59,13 +59,7 @@ impl Ares {
 
     /// Asks these servers for this kind of record.
     pub(crate) fn with_servers(servers: Vec<SocketAddr>, kind: RecordType) -> Self {
-        Self {
-            servers,
-            kind,
-            cache: Mutex::default(),
-            bad: Mutex::default(),
-            turn: AtomicUsize::new(0),
-        }
+        Self { servers, kind, cache: Mutex::default(), bad: Mutex::default(), turn: AtomicUsize::new(0) }
     }
 
     /// The addresses of a `host` or `host:port`, load shared, those that failed lately last.
@@ -73,10 +67,7 @@ impl Ares {
     pub(crate) async fn targets(&self, name: &str, default_port: u16) -> Result<Vec<SocketAddr>> {
         let (host, port) = split_port(name, default_port);
         let addresses = self.resolve(&host).await?;
-        let mut all: Vec<SocketAddr> = addresses
-            .iter()
-            .map(|ip| SocketAddr::new(*ip, port))
-            .collect();
+        let mut all: Vec<SocketAddr> = addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
         let first = self.turn.fetch_add(1, Ordering::Relaxed) % all.len().max(1);
         all.rotate_left(first);
         let bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,10 +77,7 @@ impl Ares {
 
     /// Remembers that an address did not answer.
     pub(crate) fn blacklist(&self, address: SocketAddr) {
-        self.bad
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(address, Instant::now());
+        self.bad.lock().unwrap_or_else(PoisonError::into_inner).insert(address, Instant::now());
     }
 
     /// The addresses of a name, or of an address written out.
@@ -104,41 +92,23 @@ impl Ares {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let (addresses, reason, ttl) = match outcome {
             Outcome::Found(addresses, ttl) => (addresses, "", Duration::from_secs(ttl.into())),
-            Outcome::Absent(ttl) => (
-                Vec::new(),
-                "Domain name not found",
-                Duration::from_secs(ttl.into()),
-            ),
+            Outcome::Absent(ttl) => (Vec::new(), "Domain name not found", Duration::from_secs(ttl.into())),
             Outcome::Failed(reason) => {
                 let old = cache.remove(host).map(|e| e.addresses).unwrap_or_default();
                 // A failure without old records is not kept: the next question asks again.
-                let keep = if old.is_empty() {
-                    Duration::ZERO
-                } else {
-                    GRACE
-                };
+                let keep = if old.is_empty() { Duration::ZERO } else { GRACE };
                 (old, reason, keep)
             }
         };
         if !ttl.is_zero() {
-            cache.insert(
-                host.to_owned(),
-                Entry {
-                    addresses: addresses.clone(),
-                    until: Instant::now() + ttl,
-                    reason,
-                },
-            );
+            cache.insert(host.to_owned(), Entry { addresses: addresses.clone(), until: Instant::now() + ttl, reason });
         }
         answer(host, addresses, reason)
     }
 
     fn cached(&self, host: &str) -> Option<(Vec<IpAddr>, &'static str)> {
         let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        cache
-            .get(host)
-            .filter(|e| e.until > Instant::now())
-            .map(|e| (e.addresses.clone(), e.reason))
+        cache.get(host).filter(|e| e.until > Instant::now()).map(|e| (e.addresses.clone(), e.reason))
     }
 
     async fn ask(&self, host: &str) -> Outcome {
@@ -170,11 +140,7 @@ impl Ares {
 
 fn answer(host: &str, addresses: Vec<IpAddr>, reason: &str) -> Result<Vec<IpAddr>> {
     if addresses.is_empty() {
-        log!(
-            Warning,
-            "dnscachedresolver.cpp:838",
-            "Failed to retrieve record for {host}: {reason}"
-        );
+        log!(Warning, "dnscachedresolver.cpp:838", "Failed to retrieve record for {host}: {reason}");
         bail!("Failed to retrieve record for {host}: {reason}");
     }
     Ok(addresses)
@@ -186,19 +152,13 @@ pub(crate) fn split_port(name: &str, default_port: u16) -> (String, u16) {
         return (address.ip().to_string(), address.port());
     }
     match name.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') => {
-            (host.to_owned(), port.parse().unwrap_or(default_port))
-        }
+        Some((host, port)) if !host.contains(':') => (host.to_owned(), port.parse().unwrap_or(default_port)),
         _ => (name.to_owned(), default_port),
     }
 }
 
 async fn exchange(server: SocketAddr, wire: &[u8], id: u16) -> Result<Message> {
-    let any: IpAddr = if server.is_ipv4() {
-        Ipv4Addr::UNSPECIFIED.into()
-    } else {
-        Ipv6Addr::UNSPECIFIED.into()
-    };
+    let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0)).await?;
     socket.connect(server).await?;
     socket.send(wire).await?;
@@ -264,14 +224,8 @@ mod tests {
     #[test]
     fn ports_are_split_from_names_and_addresses() {
         assert_eq!(split_port("hs.zone:8888", 80), ("hs.zone".to_owned(), 8888));
-        assert_eq!(
-            split_port("astaire.zone", 11311),
-            ("astaire.zone".to_owned(), 11311)
-        );
-        assert_eq!(
-            split_port("127.0.0.3", 9160),
-            ("127.0.0.3".to_owned(), 9160)
-        );
+        assert_eq!(split_port("astaire.zone", 11311), ("astaire.zone".to_owned(), 11311));
+        assert_eq!(split_port("127.0.0.3", 9160), ("127.0.0.3".to_owned(), 9160));
         assert_eq!(split_port("[::1]:80", 1), ("::1".to_owned(), 80));
         assert_eq!(split_port("::1", 7), ("::1".to_owned(), 7));
     }
@@ -289,23 +243,15 @@ mod tests {
                 assert!(message.queries[0].name().to_ascii() == "sprout.");
                 message = message.into_response();
                 message.metadata.response_code = ResponseCode::NXDomain;
-                let _ = socket
-                    .send_to(&message.to_vec().unwrap_or_default(), from)
-                    .await;
+                let _ = socket.send_to(&message.to_vec().unwrap_or_default(), from).await;
             }
         });
         let ares = Ares::with_servers(vec![server], RecordType::A);
         let err = ares.resolve("sprout").await.unwrap_err().to_string();
-        assert_eq!(
-            err,
-            "Failed to retrieve record for sprout: Domain name not found"
-        );
+        assert_eq!(err, "Failed to retrieve record for sprout: Domain name not found");
         let nobody = Ares::with_servers(vec!["127.0.0.1:1".parse()?], RecordType::A);
         let err = nobody.resolve("sprout").await.unwrap_err().to_string();
-        assert_eq!(
-            err,
-            "Failed to retrieve record for sprout: Could not contact DNS servers"
-        );
+        assert_eq!(err, "Failed to retrieve record for sprout: Could not contact DNS servers");
         Ok(())
     }
 }

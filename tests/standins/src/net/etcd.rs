@@ -47,23 +47,14 @@ impl Etcd {
 
     /// Reads a key such as `clearwater/site1/…`.
     pub(crate) async fn get(&self, key: &str) -> Result<Seen> {
-        let answer = Request::get(format!("/v2/keys/{key}?quorum=true"))
-            .to(self.address)
-            .await?;
+        let answer = Request::get(format!("/v2/keys/{key}?quorum=true")).to(self.address).await?;
         self.seen(key, &answer)
     }
 
     /// Waits up to `limit` for the key to change after `index`; `None` when it did not.
-    pub(crate) async fn wait(
-        &self,
-        key: &str,
-        index: u64,
-        limit: Duration,
-    ) -> Result<Option<Seen>> {
+    pub(crate) async fn wait(&self, key: &str, index: u64, limit: Duration) -> Result<Option<Seen>> {
         let path = format!("/v2/keys/{key}?wait=true&waitIndex={}", index + 1);
-        let asked = Request::get(path)
-            .within(Duration::from_secs(86_400))
-            .to(self.address);
+        let asked = Request::get(path).within(Duration::from_secs(86_400)).to(self.address);
         let Ok(answer) = tokio::time::timeout(limit, asked).await else {
             return Ok(None);
         };
@@ -76,32 +67,16 @@ impl Etcd {
 
     fn seen(&self, key: &str, answer: &Answer) -> Result<Seen> {
         let body = answer.parsed();
-        let index = answer
-            .header("x-etcd-index")
-            .and_then(|v| v.parse().ok())
-            .unwrap_or(0);
+        let index = answer.header("x-etcd-index").and_then(|v| v.parse().ok()).unwrap_or(0);
         if body["errorCode"] == KEY_ABSENT {
             let index = body["index"].as_u64().unwrap_or(index);
-            return Ok(Seen {
-                value: None,
-                modified: 0,
-                index,
-            });
+            return Ok(Seen { value: None, modified: 0, index });
         }
         let Some(modified) = body["node"]["modifiedIndex"].as_u64() else {
-            bail!(
-                "etcd at {} answered {} for key {key}: {}",
-                self.address,
-                answer.status,
-                answer.body_text().trim()
-            );
+            bail!("etcd at {} answered {} for key {key}: {}", self.address, answer.status, answer.body_text().trim());
         };
         let value = body["node"]["value"].as_str().map(str::to_owned);
-        Ok(Seen {
-            value,
-            modified,
-            index: index.max(modified),
-        })
+        Ok(Seen { value, modified, index: index.max(modified) })
     }
 
     /// Writes the key if it is still as `before` saw it.
@@ -132,9 +107,7 @@ impl Etcd {
 
     /// Every key below a folder with its value; empty when the folder is absent.
     pub(crate) async fn list(&self, folder: &str) -> Result<Vec<(String, String)>> {
-        let answer = Request::get(format!("/v2/keys/{folder}?recursive=true"))
-            .to(self.address)
-            .await?;
+        let answer = Request::get(format!("/v2/keys/{folder}?recursive=true")).to(self.address).await?;
         let body = answer.parsed();
         if body["errorCode"] == KEY_ABSENT {
             return Ok(Vec::new());
@@ -142,12 +115,7 @@ impl Etcd {
         let mut out = Vec::new();
         collect(
             body.get("node").with_context(|| {
-                format!(
-                    "etcd at {} answered {}: {}",
-                    self.address,
-                    answer.status,
-                    answer.body_text()
-                )
+                format!("etcd at {} answered {}: {}", self.address, answer.status, answer.body_text())
             })?,
             &mut out,
         );

@@ -41,9 +41,7 @@ impl Ask {
 
     /// A query parameter, decoded; an empty string when it has no value.
     pub(crate) fn param(&self, name: &str) -> Option<String> {
-        form(&self.query)
-            .into_iter()
-            .find_map(|(k, v)| (k == name).then_some(v))
+        form(&self.query).into_iter().find_map(|(k, v)| (k == name).then_some(v))
     }
 
     /// A header's value.
@@ -68,11 +66,7 @@ pub(crate) fn form(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-const KEEP: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~');
+const KEEP: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Percent-encodes one path segment.
 pub(crate) fn encode(text: &str) -> String {
@@ -98,31 +92,22 @@ pub(crate) struct Answer {
 impl Answer {
     /// A bare status code.
     pub(crate) fn code(status: u16) -> Self {
-        Self {
-            status,
-            ..Self::default()
-        }
+        Self { status, ..Self::default() }
     }
 
     /// A text body.
     pub(crate) fn text(status: u16, body: impl Into<String>) -> Self {
-        Self::code(status)
-            .with("content-type", "text/plain")
-            .filled(body)
+        Self::code(status).with("content-type", "text/plain").filled(body)
     }
 
     /// An XML body.
     pub(crate) fn xml(status: u16, body: impl Into<String>) -> Self {
-        Self::code(status)
-            .with("content-type", "application/xml")
-            .filled(body)
+        Self::code(status).with("content-type", "application/xml").filled(body)
     }
 
     /// A JSON body.
     pub(crate) fn json(status: u16, body: &serde_json::Value) -> Self {
-        Self::code(status)
-            .with("content-type", "application/json")
-            .filled(body.to_string())
+        Self::code(status).with("content-type", "application/json").filled(body.to_string())
     }
 
     /// Adds a header; `name` in lower case.
@@ -138,9 +123,7 @@ impl Answer {
 
     /// The first header of that name (lower case).
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find_map(|(k, v)| (k == name).then_some(v.as_str()))
+        self.headers.iter().find_map(|(k, v)| (k == name).then_some(v.as_str()))
     }
 
     /// The body as JSON; null when it is not.
@@ -160,13 +143,11 @@ impl Answer {
 
     fn into_hyper(self) -> hyper::Response<Full<Bytes>> {
         let mut out = hyper::Response::new(Full::new(self.body));
-        *out.status_mut() = hyper::StatusCode::from_u16(self.status)
-            .unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
+        *out.status_mut() =
+            hyper::StatusCode::from_u16(self.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
         for (name, value) in &self.headers {
-            if let (Ok(name), Ok(value)) = (
-                HeaderName::try_from(name.as_str()),
-                HeaderValue::try_from(value.as_str()),
-            ) {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str()))
+            {
                 out.headers_mut().append(name, value);
             }
         }
@@ -176,9 +157,7 @@ impl Answer {
 
 /// Listens on TCP, retrying an address that is not the machine's yet for one second.
 pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}: is another program there?"))
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}: is another program there?"))
 }
 
 /// Listens on a unix socket, replacing a dead one.
@@ -237,16 +216,8 @@ where
             let path = head.uri.path();
             let ask = Ask {
                 method: head.method,
-                path: path
-                    .trim_start_matches('/')
-                    .trim_end_matches('/')
-                    .split('/')
-                    .map(decode)
-                    .collect(),
-                raw: head
-                    .uri
-                    .path_and_query()
-                    .map_or_else(|| path.to_owned(), ToString::to_string),
+                path: path.trim_start_matches('/').trim_end_matches('/').split('/').map(decode).collect(),
+                raw: head.uri.path_and_query().map_or_else(|| path.to_owned(), ToString::to_string),
                 query: head.uri.query().unwrap_or("").to_owned(),
                 headers: head.headers,
                 body,
@@ -298,8 +269,7 @@ impl Request {
 
     /// Sets a JSON body.
     pub(crate) fn json(self, body: &serde_json::Value) -> Self {
-        self.header("content-type", "application/json")
-            .body(body.to_string())
+        self.header("content-type", "application/json").body(body.to_string())
     }
 
     /// Adds a header.
@@ -337,20 +307,17 @@ impl Request {
     /// Sends over a unix socket.
     pub(crate) async fn over_unix(self, path: &Path) -> Result<Answer> {
         let limit = self.timeout;
-        tokio::time::timeout(limit, async {
-            self.over(UnixStream::connect(path).await?).await
-        })
-        .await
-        .with_context(|| format!("{}: no answer in {limit:?}", path.display()))?
-        .with_context(|| format!("asking {}", path.display()))
+        tokio::time::timeout(limit, async { self.over(UnixStream::connect(path).await?).await })
+            .await
+            .with_context(|| format!("{}: no answer in {limit:?}", path.display()))?
+            .with_context(|| format!("asking {}", path.display()))
     }
 
     async fn over<IO>(self, stream: IO) -> Result<Answer>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let driver = tokio::spawn(connection);
         let mut request = hyper::Request::builder()
             .method(self.method)
@@ -360,9 +327,7 @@ impl Request {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        let answer = sender
-            .send_request(request.body(Full::new(self.body))?)
-            .await;
+        let answer = sender.send_request(request.body(Full::new(self.body))?).await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(err) => {
@@ -378,12 +343,7 @@ impl Request {
             headers: head
                 .headers
                 .iter()
-                .map(|(k, v)| {
-                    (
-                        k.as_str().to_owned(),
-                        String::from_utf8_lossy(v.as_bytes()).into_owned(),
-                    )
-                })
+                .map(|(k, v)| (k.as_str().to_owned(), String::from_utf8_lossy(v.as_bytes()).into_owned()))
                 .collect(),
             body: body?.to_bytes(),
         })

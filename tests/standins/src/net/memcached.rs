@@ -48,10 +48,7 @@ impl Memcached {
             .with_context(|| format!("memcached at {address}: no connection in {limit:?}"))?
             .with_context(|| format!("memcached at {address}"))?;
         let _ = stream.set_nodelay(true);
-        Ok(Self {
-            stream: BufStream::with_capacity(4096, 4096, stream),
-            limit,
-        })
+        Ok(Self { stream: BufStream::with_capacity(4096, 4096, stream), limit })
     }
 
     /// Sends a command with an optional data block and returns the first line of the answer.
@@ -105,11 +102,7 @@ impl Memcached {
                 let mut data = vec![0; length + 2];
                 self.stream.read_exact(&mut data).await?;
                 data.truncate(length);
-                found = Some(Item {
-                    flags: flags.parse()?,
-                    cas: cas.parse()?,
-                    data,
-                });
+                found = Some(Item { flags: flags.parse()?, cas: cas.parse()?, data });
             }
         })
         .await
@@ -150,16 +143,9 @@ impl Memcached {
                 if line.starts_with("BUSY") || line.contains("ERROR") {
                     bail!("memcached's crawler answered {line:?}");
                 }
-                let field = |name: &str| {
-                    line.split(' ')
-                        .find_map(|f| f.strip_prefix(name))
-                        .unwrap_or_default()
-                };
+                let field = |name: &str| line.split(' ').find_map(|f| f.strip_prefix(name)).unwrap_or_default();
                 let expires: i64 = field("exp=").parse().unwrap_or(-1);
-                out.push((
-                    super::http::decode(field("key=")),
-                    u64::try_from(expires).unwrap_or(0),
-                ));
+                out.push((super::http::decode(field("key=")), u64::try_from(expires).unwrap_or(0)));
             }
         })
         .await

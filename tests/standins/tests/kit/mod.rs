@@ -21,18 +21,10 @@ use serde_json::Value;
 /// Whether the machine has the servers; says so when not.
 pub(crate) fn ready() -> bool {
     let there = ["etcd", "memcached"].iter().all(|program| {
-        Command::new(program)
-            .arg("--version")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok()
+        Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
     });
     if !there {
-        let _ = writeln!(
-            std::io::stderr(),
-            "SKIPPED: etcd and memcached are needed (packages etcd-server, memcached)"
-        );
+        let _ = writeln!(std::io::stderr(), "SKIPPED: etcd and memcached are needed (packages etcd-server, memcached)");
     }
     there
 }
@@ -54,17 +46,10 @@ impl Bed {
         let pid = std::process::id();
         let net = [
             u8::try_from(2 + pid % 250)?,
-            NEXT.fetch_add(1, Ordering::Relaxed)
-                .wrapping_add(u8::try_from(pid / 250 % 100)?),
+            NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(u8::try_from(pid / 250 % 100)?),
         ];
         let dns = Dns::start()?;
-        let mut bed = Self {
-            net,
-            folder: tempfile::tempdir()?,
-            etcd: None,
-            dns,
-            shared: BTreeMap::new(),
-        };
+        let mut bed = Self { net, folder: tempfile::tempdir()?, etcd: None, dns, shared: BTreeMap::new() };
         for (key, value) in [
             ("home_domain", "zone"),
             ("sprout_hostname", "sprout.zone"),
@@ -98,31 +83,16 @@ impl Bed {
         let peer = format!("http://{}:2380", self.ip(250));
         let child = Command::new("etcd")
             .args(["--name", "etcd0", "--enable-v2", "--log-level", "error"])
-            .args([
-                "--data-dir",
-                &self.folder.path().join("etcd").to_string_lossy(),
-            ])
-            .args([
-                "--listen-client-urls",
-                &url,
-                "--advertise-client-urls",
-                &url,
-            ])
-            .args([
-                "--listen-peer-urls",
-                &peer,
-                "--initial-advertise-peer-urls",
-                &peer,
-            ])
+            .args(["--data-dir", &self.folder.path().join("etcd").to_string_lossy()])
+            .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
+            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &format!("etcd0={peer}")])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .context("etcd")?;
         self.etcd = Some(child);
-        until("etcd answers", || {
-            Ok(http("GET", self.etcd_address(), "/health", "")?.status == 200)
-        })
+        until("etcd answers", || Ok(http("GET", self.etcd_address(), "/health", "")?.status == 200))
     }
 
     pub(crate) fn stop_etcd(&mut self) {
@@ -143,10 +113,7 @@ impl Bed {
             writeln!(text, "{key}={value}")?;
         }
         std::fs::write(etc.join("shared_config"), text)?;
-        std::fs::write(
-            etc.join("local_config"),
-            format!("local_ip={ip}\netcd_cluster_key={cluster_key}\n"),
-        )?;
+        std::fs::write(etc.join("local_config"), format!("local_ip={ip}\netcd_cluster_key={cluster_key}\n"))?;
         Ok(Node {
             ip,
             root,
@@ -164,29 +131,17 @@ impl Bed {
 
     /// The map of a store, as `ip=state` words joined by commas, addresses by last number.
     pub(crate) fn map(&self, key: &str) -> Result<String> {
-        let answer = http(
-            "GET",
-            self.etcd_address(),
-            &format!("/v2/keys/clearwater/{key}"),
-            "",
-        )?;
-        let text = answer.json()["node"]["value"]
-            .as_str()
-            .unwrap_or("{}")
-            .to_owned();
+        let answer = http("GET", self.etcd_address(), &format!("/v2/keys/clearwater/{key}"), "")?;
+        let text = answer.json()["node"]["value"].as_str().unwrap_or("{}").to_owned();
         let map: BTreeMap<String, String> = serde_json::from_str(&text)?;
-        let all: Vec<String> = map
-            .iter()
-            .map(|(ip, s)| format!("{}={s}", ip.rsplit('.').next().unwrap_or(ip)))
-            .collect();
+        let all: Vec<String> =
+            map.iter().map(|(ip, s)| format!("{}={s}", ip.rsplit('.').next().unwrap_or(ip))).collect();
         Ok(all.join(","))
     }
 
     pub(crate) fn until_map(&self, key: &str, wanted: &str) -> Result<()> {
-        until(&format!("{key} is {wanted}"), || {
-            Ok(self.map(key)? == wanted)
-        })
-        .with_context(|| format!("it is {}", self.map(key).unwrap_or_default()))
+        until(&format!("{key} is {wanted}"), || Ok(self.map(key)? == wanted))
+            .with_context(|| format!("it is {}", self.map(key).unwrap_or_default()))
     }
 }
 
@@ -207,10 +162,7 @@ pub(crate) struct Node {
 impl Node {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_standin"));
-        command
-            .args(args)
-            .env("STANDIN_ROOT", &self.root)
-            .envs(self.env.iter().cloned());
+        command.args(args).env("STANDIN_ROOT", &self.root).envs(self.env.iter().cloned());
         command.env("STANDIN_STAMP_OUT", self.root.join("pid1.out"));
         command
     }
@@ -222,12 +174,7 @@ impl Node {
     /// Starts a program in the background.
     pub(crate) fn start(&mut self, args: &[&str]) -> Result<()> {
         let log = std::fs::File::create(self.root.join(format!("{}.out", args.join("-"))))?;
-        let child = self
-            .command(args)
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .stdin(Stdio::null())
-            .spawn()?;
+        let child = self.command(args).stdout(log.try_clone()?).stderr(log).stdin(Stdio::null()).spawn()?;
         self.running.insert(args.join(" "), child);
         Ok(())
     }
@@ -252,20 +199,26 @@ impl Node {
         })
     }
 
+    /// An etcd proxy of this node's own, as each container has.
+    pub(crate) fn etcd_proxy(&mut self, bed: &Bed) -> Result<()> {
+        let data = self.root.join("etcd");
+        let child = Command::new("etcd")
+            .args(["--proxy", "on", "--log-level", "error"])
+            .args(["--data-dir", &data.to_string_lossy()])
+            .args(["--listen-client-urls", &format!("http://{}", self.at(4000))])
+            .args(["--initial-cluster", &format!("etcd0=http://{}:2380", bed.ip(250))])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("etcd proxy")?;
+        self.running.insert("etcd".to_owned(), child);
+        self.set("STANDIN_ETCD", &self.at(4000).to_string());
+        Ok(())
+    }
+
     pub(crate) fn memcached(&mut self) -> Result<()> {
         let child = Command::new("memcached")
-            .args([
-                "-u",
-                "root",
-                "-l",
-                &self.ip.to_string(),
-                "-p",
-                "11211",
-                "-m",
-                "16",
-                "-t",
-                "1",
-            ])
+            .args(["-u", "root", "-l", &self.ip.to_string(), "-p", "11211", "-m", "16", "-t", "1"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -280,20 +233,14 @@ impl Node {
     }
 
     pub(crate) fn signal(&self, name: &str, signal: Signal) -> Result<()> {
-        let child = self
-            .running
-            .get(name)
-            .with_context(|| format!("{name} does not run"))?;
+        let child = self.running.get(name).with_context(|| format!("{name} does not run"))?;
         let pid = Pid::from_raw(i32::try_from(child.id())?).context("no process number")?;
         Ok(kill_process(pid, signal)?)
     }
 
     /// Kills a program.
     pub(crate) fn kill(&mut self, name: &str) -> Result<()> {
-        let mut child = self
-            .running
-            .remove(name)
-            .with_context(|| format!("{name} does not run"))?;
+        let mut child = self.running.remove(name).with_context(|| format!("{name} does not run"))?;
         child.kill()?;
         child.wait()?;
         Ok(())
@@ -301,10 +248,7 @@ impl Node {
 
     /// Waits for a program to end by itself and returns its status.
     pub(crate) fn ended(&mut self, name: &str) -> Result<i32> {
-        let child = self
-            .running
-            .get_mut(name)
-            .with_context(|| format!("{name} does not run"))?;
+        let child = self.running.get_mut(name).with_context(|| format!("{name} does not run"))?;
         let deadline = Instant::now() + LIMIT;
         while Instant::now() < deadline {
             if let Some(status) = child.try_wait()? {
@@ -318,12 +262,7 @@ impl Node {
 
     /// Stops everything and leaves the cluster, as `pre-stop` does.
     pub(crate) fn pre_stop(&mut self) -> Result<()> {
-        let others: Vec<String> = self
-            .running
-            .keys()
-            .filter(|n| *n != "cluster-agent")
-            .cloned()
-            .collect();
+        let others: Vec<String> = self.running.keys().filter(|n| *n != "cluster-agent").cloned().collect();
         for name in others {
             self.kill(&name)?;
         }
@@ -339,11 +278,7 @@ impl Node {
     /// Everything in a log folder.
     pub(crate) fn log(&self, folder: &str) -> String {
         let mut out = String::new();
-        for entry in std::fs::read_dir(self.path("/var/log").join(folder))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
+        for entry in std::fs::read_dir(self.path("/var/log").join(folder)).into_iter().flatten().flatten() {
             if entry.file_type().is_ok_and(|t| t.is_file()) {
                 out.push_str(&std::fs::read_to_string(entry.path()).unwrap_or_default());
             }
@@ -430,21 +365,11 @@ pub(crate) fn http_with(
     write!(request, "\r\n{body}")?;
     stream.write_all(request.as_bytes())?;
     let mut text = String::new();
-    stream
-        .read_to_string(&mut text)
-        .with_context(|| format!("{method} http://{address}{path}"))?;
+    stream.read_to_string(&mut text).with_context(|| format!("{method} http://{address}{path}"))?;
     let (head, body) = text.split_once("\r\n\r\n").context("no end of head")?;
     let status = head.split(' ').nth(1).context("no status")?.parse()?;
-    let body = if head.to_lowercase().contains("transfer-encoding: chunked") {
-        unchunk(body)
-    } else {
-        body.to_owned()
-    };
-    Ok(Reply {
-        status,
-        head: head.to_owned(),
-        body,
-    })
+    let body = if head.to_lowercase().contains("transfer-encoding: chunked") { unchunk(body) } else { body.to_owned() };
+    Ok(Reply { status, head: head.to_owned(), body })
 }
 
 fn unchunk(mut text: &str) -> String {
@@ -475,10 +400,7 @@ impl Dns {
         std::thread::spawn(move || {
             let mut buffer = [0u8; 1024];
             while let Ok((length, from)) = socket.recv_from(&mut buffer) {
-                if let Ok(reply) = answer(
-                    &buffer[..length],
-                    &known.lock().unwrap_or_else(PoisonError::into_inner),
-                ) {
+                if let Ok(reply) = answer(&buffer[..length], &known.lock().unwrap_or_else(PoisonError::into_inner)) {
                     let _ = socket.send_to(&reply, from);
                 }
             }
@@ -487,10 +409,7 @@ impl Dns {
     }
 
     pub(crate) fn set(&self, name: &str, ips: &[Ipv4Addr]) {
-        self.names
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name.to_owned(), ips.to_vec());
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), ips.to_vec());
     }
 }
 
@@ -521,16 +440,12 @@ impl Text {
         let stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         stream.set_nodelay(true)?;
-        Ok(Self {
-            stream: std::io::BufReader::new(stream),
-        })
+        Ok(Self { stream: std::io::BufReader::new(stream) })
     }
 
     pub(crate) fn line(&mut self, command: &str) -> Result<String> {
         use std::io::BufRead as _;
-        self.stream
-            .get_mut()
-            .write_all(format!("{command}\r\n").as_bytes())?;
+        self.stream.get_mut().write_all(format!("{command}\r\n").as_bytes())?;
         let mut line = String::new();
         self.stream.read_line(&mut line)?;
         Ok(line.trim_end().to_owned())
@@ -550,9 +465,6 @@ impl Text {
         let mut end = String::new();
         self.stream.read_line(&mut end)?;
         ensure!(end.trim() == "END", "{end}");
-        Ok(Some((
-            String::from_utf8(data)?.trim_end().to_owned(),
-            words[4].parse()?,
-        )))
+        Ok(Some((String::from_utf8(data)?.trim_end().to_owned(), words[4].parse()?)))
     }
 }

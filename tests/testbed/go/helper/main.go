@@ -10,10 +10,11 @@ import (
 func main() {
 	commands := map[string]func(arguments []string) error{
 		"controllers": controllers,
-		"resolve":     resolve,
+		"proxy":       proxy,
+		"registry":    registry,
 	}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "helper: the first argument names the command: controllers, resolve")
+		fmt.Fprintln(os.Stderr, "helper: the first argument names the command: controllers, proxy, registry")
 		os.Exit(2)
 	}
 	if err := commands[os.Args[1]](os.Args[2:]); err != nil {

@@ -2,9 +2,9 @@
 
 use std::str::FromStr;
 
-use super::{Check, form, path};
+use super::{Check, Finding, form, path};
 use crate::component::{Component, Release};
-use crate::config::problem::KeyPath;
+use crate::config::problem::{KeyPath, Problem, ProblemKind};
 use crate::config::{Deployment, DnsBackend};
 use crate::dns::{Cscf, Name};
 
@@ -52,7 +52,10 @@ pub(super) fn check_namespace(check: &mut Check<'_>, deployment: &Deployment) {
     if file.namespace.as_deref() != Some(deployment.namespace())
         && let Err(why) = form::label(deployment.namespace())
     {
-        check.wrong(&KeyPath::default(), format!("the namespace {:?} {why}", deployment.namespace()));
+        let message = format!("the namespace {:?} {why}", deployment.namespace());
+        // It was written elsewhere: on the command line, in a kubeconfig, or in a program.
+        let problem = Problem { kind: ProblemKind::WrongValue, place: None, key: KeyPath::default(), message };
+        check.found.push(Finding { problem, about: Vec::new() });
         return;
     }
     let (zone, domain) = (deployment.zone(), deployment.cluster_domain().to_owned());

@@ -1,0 +1,632 @@
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::member::{ClusterState, Members, MembersError};
+use super::refusal::{Refusal, Unsound};
+use crate::component::{Clustering, Component, Entry, Release, Rule, Store, catalogue, entry};
+use crate::config::{BonoExposure, Deployment};
+
+/// A pod of the component that is scaled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// Its addresses: none before it has a network, one of each family on a dual-stack cluster.
+    pub addresses: Vec<IpAddr>,
+    /// For how long it has been ready, or `None` while it is not.
+    pub ready_for: Option<Duration>,
+    /// Whether it was told to stop.
+    pub terminating: bool,
+}
+
+/// The list of members of the component's store, as far as it could be had.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum MemberList {
+    /// The component is no clustered store, or nobody looked.
+    #[default]
+    None,
+    /// It was read.
+    Read(Members),
+    /// It was read and not understood.
+    Unreadable(MembersError),
+}
+
+/// How subscribers' devices reach bonos, and for how many that suffices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// The exposure.
+    pub exposure: BonoExposure,
+    /// How many addresses the deployment file gives; 0 where it leaves that to Kubernetes.
+    pub addresses: u32,
+    /// On how many nodes a bono can run, where that is known. Counts for `hostPort` only.
+    pub nodes: Option<u32>,
+}
+
+impl Reach {
+    /// What the deployment file says, with nothing known about nodes.
+    pub fn of(deployment: &Deployment) -> Self {
+        let bono = &deployment.file().bono;
+        let addresses = match bono.exposure {
+            BonoExposure::HostPort => bono.node_addresses.len(),
+            _ => bono.addresses.len(),
+        };
+        Self { exposure: bono.exposure, addresses: u32::try_from(addresses).unwrap_or(u32::MAX), nodes: None }
+    }
+}
+
+/// A HorizontalPodAutoscaler that owns a component's number of members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Autoscaler {
+    /// Its name.
+    pub name: String,
+    /// Its lower bound.
+    pub min: u32,
+    /// Its upper bound.
+    pub max: u32,
+}
+
+/// What is known about a component when it is to be scaled: what was asked for, and what was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Situation {
+    /// The release.
+    pub release: Release,
+    /// The component.
+    pub component: Component,
+    /// How many members the workload is set to now.
+    pub from: u32,
+    /// How many are wanted.
+    pub to: u32,
+    /// Its pods that have not ended, terminating ones included.
+    pub pods: Vec<Pod>,
+    /// The members of its store.
+    pub members: MemberList,
+    /// How bonos are reached. Counts for bono only.
+    pub reach: Reach,
+    /// The autoscaler that owns the workload, where there is one.
+    pub autoscaler: Option<Autoscaler>,
+}
+
+impl Situation {
+    /// A component with nothing seen yet.
+    pub fn new(release: Release, component: Component, from: u32, to: u32) -> Self {
+        Self {
+            release,
+            component,
+            from,
+            to,
+            pods: Vec::new(),
+            members: MemberList::None,
+            reach: Reach::default(),
+            autoscaler: None,
+        }
+    }
+
+    /// Plans the steps that lead from what was seen to what is wanted, or says why there are none.
+    ///
+    /// The plan begins with what an interrupted run left behind, so that running it again goes on from there; where
+    /// everything is as it should be it has no step.
+    pub fn plan(&self) -> Result<Plan, Refusal> {
+        let entry = entry(self.release, self.component).ok_or_else(|| Refusal::NotInRelease {
+            component: self.component,
+            release: self.release,
+            known: catalogue(self.release).iter().map(|e| e.component).collect(),
+        })?;
+        self.check_rule(entry)?;
+        self.check_autoscaler()?;
+        let mut plan =
+            Plan { component: self.component, from: self.from, to: self.to, steps: Vec::new(), notices: Vec::new() };
+        match &entry.clustering {
+            Some(clustering) => self.plan_store(entry, clustering, &mut plan)?,
+            None => self.plan_stateless(entry, &mut plan),
+        }
+        Ok(plan)
+    }
+
+    fn check_rule(&self, entry: &Entry) -> Result<(), Refusal> {
+        let &Self { component, from, to, .. } = self;
+        if from == to {
+            return Ok(());
+        }
+        let rule = if to > from { entry.scaling.up } else { entry.scaling.down };
+        let reason = entry.scaling.reason;
+        let holds_data = entry.clustering.is_some() || entry.scaling.up == Rule::Never;
+        match rule {
+            _ if to == 0 && holds_data => {
+                Err(Refusal::LastMember { component, data: entry.data.iter().map(|d| d.what).collect() })
+            }
+            // Somebody had taken away the only one.
+            Rule::Never if to == 1 && from == 0 => Ok(()),
+            Rule::Never if entry.scaling.up == Rule::Never => Err(Refusal::OneMember { component, to, reason }),
+            Rule::Never => Err(Refusal::NeverDown { component, from, to, reason }),
+            Rule::NeedsAddresses if to > from => self.check_addresses(),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_addresses(&self) -> Result<(), Refusal> {
+        let Self { to, reach, .. } = *self;
+        let have = match reach.exposure {
+            BonoExposure::Headless => return Ok(()),
+            // Where the file gives none, each node has one of its own, and each pod's balancer is asked for one.
+            BonoExposure::HostPort | BonoExposure::LoadBalancer if reach.addresses == 0 => u32::MAX,
+            // Without addresses any node's will do, which can lead to one bono only.
+            BonoExposure::NodePort => reach.addresses.max(1),
+            _ => reach.addresses,
+        };
+        if to > have {
+            return Err(Refusal::TooFewAddresses { to, have: reach.addresses, by: reach.exposure });
+        }
+        match reach.nodes {
+            Some(nodes) if reach.exposure == BonoExposure::HostPort && to > nodes => {
+                Err(Refusal::TooFewNodes { to, nodes })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_autoscaler(&self) -> Result<(), Refusal> {
+        match &self.autoscaler {
+            Some(a) if self.from != self.to => Err(Refusal::Autoscaled {
+                component: self.component,
+                to: self.to,
+                autoscaler: a.name.clone(),
+                min: a.min,
+                max: a.max,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn plan_stateless(&self, entry: &Entry, plan: &mut Plan) {
+        let &Self { component, from, to, .. } = self;
+        if from == to {
+            return;
+        }
+        let own_services = component == Component::Bono
+            && matches!(self.reach.exposure, BonoExposure::NodePort | BonoExposure::LoadBalancer);
+        if own_services && to > from {
+            plan.push(Action::Publish { from, to }, 1, 30);
+            if self.reach.exposure == BonoExposure::LoadBalancer && self.reach.addresses == 0 {
+                plan.push(Action::AwaitAddresses { from, to }, 30, 300);
+            }
+        }
+        plan.push(Action::Resize { from, to }, 1, 30);
+        if to > from {
+            plan.push(Action::AwaitServing { members: to }, 30, 3 * u64::from(entry.slowest_start_seconds));
+        } else {
+            plan.push(Action::AwaitGone { members: to }, 30, 120);
+        }
+        if own_services && to < from {
+            plan.push(Action::Withdraw { from, to }, 1, 30);
+        }
+        plan.push(Action::AwaitDns { members: to }, 30, 120);
+        if to < from && component == Component::Bono {
+            plan.notices.push(
+                "devices that are connected to a bono that leaves must register again; their calls go on, media flowing \
+                 from device to device, but cannot be changed or ended properly until then"
+                    .to_owned(),
+            );
+        }
+        if to == 0 {
+            plan.notices.push(format!("without any {component}, nothing that needs it works"));
+        }
+    }
+
+    fn plan_store(&self, entry: &Entry, clustering: &Clustering, plan: &mut Plan) -> Result<(), Refusal> {
+        let &Self { component, from, to, .. } = self;
+        let members = match &self.members {
+            MemberList::Read(members) => members,
+            MemberList::None => return Err(Refusal::MembersUnknown { component }),
+            MemberList::Unreadable(error) => {
+                let key = clustering.etcd_key;
+                return Err(Refusal::MembersUnreadable { component, error: error.clone(), key });
+            }
+        };
+        let times = Times::of(entry, clustering);
+        self.check_absent(members)?;
+        let addresses: Vec<_> = self.pods.iter().flat_map(|p| p.addresses.iter().copied()).collect();
+        let stale: Vec<_> = members.stale(&addresses).into_iter().map(|(a, _)| a).collect();
+        let unsound = |why| Refusal::Unsound { component, why, members: members.clone() };
+        members.check(&stale).map_err(|violation| unsound(violation.into()))?;
+        if members.cluster_state() == ClusterState::Invalid && stale.is_empty() {
+            return Err(unsound(Unsound::Invalid));
+        }
+
+        // What an interrupted run, a lost node or a heavy hand left behind comes first.
+        let mut dead = stale;
+        for pod in self.pods.iter().filter(|p| p.terminating) {
+            let Some(member) = pod.addresses.iter().copied().find(|&a| members.state(a).is_some()) else { continue };
+            let pod = pod.name.clone();
+            if entry.pre_stop.is_some() {
+                plan.push(Action::AwaitLeft { pod, member: Some(member) }, times.leave, times.leave_deadline);
+            } else {
+                // Nothing makes it leave: once it has ended it is one of the dead.
+                plan.push(Action::AwaitEnded { pod }, 30, 120);
+                dead.push(member);
+            }
+        }
+        if !dead.is_empty() {
+            let store = clustering.store;
+            let via = self.marker(members, store);
+            let via = via.ok_or_else(|| Refusal::NobodyToMark { component, store, stale: dead.clone() })?;
+            // In front: a leaving member waits for the dead ones to acknowledge.
+            let at = plan.steps.iter().position(|s| matches!(s.action, Action::AwaitLeft { .. }));
+            let step = Step::new(Action::MarkFailed { members: dead, store, via }, times.mark, 300);
+            plan.steps.insert(at.unwrap_or(plan.steps.len()), step);
+        }
+        if !plan.steps.is_empty() || !members.all_normal(from as usize) {
+            plan.push(Action::AwaitNormal { members: from }, times.join, times.join_deadline);
+        }
+
+        if to > from {
+            let batch = if entry.scaling.up == Rule::OneBatch { to - from } else { 1 };
+            let mut at = from;
+            while at < to {
+                let next = at.saturating_add(batch).min(to);
+                plan.push(Action::Join { from: at, to: next }, 1, 30);
+                plan.push(Action::AwaitNormal { members: next }, times.join, times.join_deadline);
+                at = next;
+            }
+        }
+        for ordinal in (to..from).rev() {
+            let pod = format!("{component}-{ordinal}");
+            plan.push(Action::Leave { pod: pod.clone(), members: ordinal }, 1, 30);
+            plan.push(Action::AwaitLeft { pod, member: None }, times.leave, times.leave_deadline);
+            plan.push(Action::AwaitNormal { members: ordinal }, 5, times.join_deadline);
+        }
+        if to < clustering.replication_factor && to < from {
+            let data: Vec<_> = entry.data.iter().map(|d| d.what).collect();
+            plan.notices
+                .push(format!("one member keeps one copy of {}: if its pod is lost, so are they", data.join(", ")));
+        }
+        if component == Component::Memcached && from != to {
+            plan.notices.push(
+                "these images copy no data when members change: leave devices the time to register again (300 s by \
+                 default) before the next change"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Refuses where pods that have long been ready are not on the list.
+    fn check_absent(&self, members: &Members) -> Result<(), Refusal> {
+        let listed = |p: &Pod| p.addresses.iter().any(|&a| members.state(a).is_some());
+        let absent: Vec<_> = self
+            .pods
+            .iter()
+            .filter(|p| !p.terminating && p.ready_for.is_some_and(|r| r >= ABSENT_AFTER) && !listed(p))
+            .map(|p| p.name.clone())
+            .collect();
+        // Behind a dead member that blocks the store, a new one waits off the list for as long as it takes.
+        let blocked = members.iter().any(|(a, _)| !self.pods.iter().any(|p| p.addresses.contains(&a)));
+        if absent.is_empty() || blocked {
+            return Ok(());
+        }
+        Err(Refusal::Absent { component: self.component, absent })
+    }
+
+    /// The pod in which `cw-mark_node_failed` is run: for Cassandra one that can tell the ring, for the others any
+    /// whose etcd proxy runs.
+    fn marker(&self, members: &Members, store: Store) -> Option<String> {
+        let stays =
+            |p: &&Pod| p.addresses.iter().any(|&a| members.state(a).is_some_and(super::MemberState::is_staying));
+        let living = || self.pods.iter().filter(|p| !p.terminating && !p.addresses.is_empty());
+        let pod = living().find(stays).or_else(|| living().find(|_| store != Store::Cassandra));
+        pod.map(|p| p.name.clone())
+    }
+}
+
+/// Whether the component may have a HorizontalPodAutoscaler: only what can shrink at any moment without loss.
+///
+/// ```
+/// use clearwater::component::{Component, Release};
+/// use clearwater::scale::check_autoscale;
+///
+/// assert!(check_autoscale(Release::Hunter, Component::Sprout).is_ok());
+/// assert!(check_autoscale(Release::Hunter, Component::Chronos).is_err());
+/// ```
+pub fn check_autoscale(release: Release, component: Component) -> Result<(), Refusal> {
+    let entry = entry(release, component).ok_or_else(|| Refusal::NotInRelease {
+        component,
+        release,
+        known: catalogue(release).iter().map(|e| e.component).collect(),
+    })?;
+    let reason = match (entry.scaling.up, entry.scaling.down) {
+        (Rule::Free, Rule::Free) => return Ok(()),
+        (Rule::Never, _) => return Err(Refusal::NotElasticAtAll { component, reason: entry.scaling.reason }),
+        (Rule::NeedsAddresses, _) => {
+            "its pods hold the connections of subscribers' devices, and each time it shrinks some of those are cut"
+        }
+        _ => entry.scaling.reason,
+    };
+    let way = if entry.scaling.down == Rule::Never { "upwards, one by one" } else { "step by step" };
+    Err(Refusal::NotElastic { component, reason, way })
+}
+
+/// How long a ready pod may be missing from the list of members: 60 s for its etcd proxy, 30 s of the cluster
+/// manager's delay, and as much again (clearwater-etcd `debian/clearwater-etcd.init.d`, `synchronization_fsm.py`).
+const ABSENT_AFTER: Duration = Duration::from_secs(180);
+
+/// Expected times and deadlines of a store's changes, in seconds.
+struct Times {
+    join: u64,
+    join_deadline: u64,
+    leave: u64,
+    leave_deadline: u64,
+    mark: u64,
+}
+
+impl Times {
+    fn of(entry: &Entry, clustering: &Clustering) -> Self {
+        Self {
+            // 30 s of delay, the start before and the acknowledgements after; Cassandra streams data besides.
+            join: if clustering.store == Store::Cassandra { 180 } else { 60 },
+            join_deadline: 3 * u64::from(entry.slowest_start_seconds),
+            leave: 50,
+            leave_deadline: entry.pre_stop.map_or(300, |p| u64::from(p.grace_seconds)) + 30,
+            mark: 45,
+        }
+    }
+}
+
+/// What is done or awaited in one step of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "action", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+#[non_exhaustive]
+pub enum Action {
+    /// Run `cw-mark_node_failed` for each of these dead members, all at the same time: each run ends only when every
+    /// dead member was marked (clearwater-readthedocs `docs/Handling_Failed_Nodes.md`).
+    ///
+    /// Needs a person's consent.
+    MarkFailed {
+        /// The dead members.
+        members: Vec<IpAddr>,
+        /// The store.
+        store: Store,
+        /// The pod to run it in.
+        via: String,
+    },
+    /// Wait until as many members as this are on the list and all are normal.
+    AwaitNormal {
+        /// How many.
+        members: u32,
+    },
+    /// Set the workload's replicas to `to`; the new pods join together.
+    Join {
+        /// How many there are.
+        from: u32,
+        /// How many there will be.
+        to: u32,
+    },
+    /// Set the workload's replicas so that its last pod leaves.
+    Leave {
+        /// The pod that leaves.
+        pod: String,
+        /// How many remain: what the replicas are set to.
+        members: u32,
+    },
+    /// Wait until the pod's member is off the list.
+    AwaitLeft {
+        /// The pod.
+        pod: String,
+        /// Its address on the list; `None` where it is not known before its turn comes.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        member: Option<IpAddr>,
+    },
+    /// Wait until the pod, which was told to stop and does not leave by itself, has ended.
+    AwaitEnded {
+        /// The pod.
+        pod: String,
+    },
+    /// Make a Service for each new pod of bono, by ordinal from `from` up to and without `to`.
+    Publish {
+        /// The first ordinal.
+        from: u32,
+        /// One past the last ordinal.
+        to: u32,
+    },
+    /// Wait until a load balancer gave each of these Services its address.
+    AwaitAddresses {
+        /// The first ordinal.
+        from: u32,
+        /// One past the last ordinal.
+        to: u32,
+    },
+    /// Set the workload's replicas.
+    Resize {
+        /// How many there are.
+        from: u32,
+        /// How many there will be.
+        to: u32,
+    },
+    /// Wait until as many pods as this are serving.
+    AwaitServing {
+        /// How many.
+        members: u32,
+    },
+    /// Wait until no more pods than this are left.
+    AwaitGone {
+        /// How many.
+        members: u32,
+    },
+    /// Remove the Services of bono's pods that are gone, by ordinal from `to` up to and without `from`.
+    Withdraw {
+        /// One past the last ordinal.
+        from: u32,
+        /// The first ordinal.
+        to: u32,
+    },
+    /// Wait until every DNS pod answers with exactly these pods. Worth telling, not worth failing for.
+    AwaitDns {
+        /// How many.
+        members: u32,
+    },
+}
+
+impl Action {
+    /// What the workload's replicas are set to, where the step sets them.
+    pub const fn replicas(&self) -> Option<u32> {
+        match *self {
+            Self::Join { to, .. } | Self::Resize { to, .. } => Some(to),
+            Self::Leave { members, .. } => Some(members),
+            _ => None,
+        }
+    }
+
+    /// Whether the step only waits and changes nothing.
+    pub const fn only_waits(&self) -> bool {
+        matches!(
+            self,
+            Self::AwaitNormal { .. }
+                | Self::AwaitLeft { .. }
+                | Self::AwaitEnded { .. }
+                | Self::AwaitAddresses { .. }
+                | Self::AwaitServing { .. }
+                | Self::AwaitGone { .. }
+                | Self::AwaitDns { .. }
+        )
+    }
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// What is done or awaited.
+    #[serde(flatten)]
+    pub action: Action,
+    /// How long that usually takes, in seconds.
+    pub expected_seconds: u64,
+    /// After how many seconds something must be wrong.
+    pub deadline_seconds: u64,
+}
+
+impl Step {
+    const fn new(action: Action, expected_seconds: u64, deadline_seconds: u64) -> Self {
+        Self { action, expected_seconds, deadline_seconds }
+    }
+}
+
+/// The steps that scale a component.
+///
+/// `Display` prints it as a dry run shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// The component.
+    pub component: Component,
+    /// How many members the workload is set to now.
+    pub from: u32,
+    /// How many it will be set to.
+    pub to: u32,
+    /// The steps, each begun when the one before is complete.
+    pub steps: Vec<Step>,
+    /// What a person should know before agreeing.
+    pub notices: Vec<String>,
+}
+
+impl Plan {
+    fn push(&mut self, action: Action, expected_seconds: u64, deadline_seconds: u64) {
+        self.steps.push(Step::new(action, expected_seconds, deadline_seconds));
+    }
+
+    /// Whether nothing is to be done.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// How long the whole usually takes, in seconds.
+    pub fn expected_seconds(&self) -> u64 {
+        self.steps.iter().map(|s| s.expected_seconds).sum()
+    }
+
+    /// The dead members that the plan would mark as failed: what a person must agree to.
+    pub fn marks_failed(&self) -> &[IpAddr] {
+        let marked = self.steps.iter().find_map(|s| match &s.action {
+            Action::MarkFailed { members, .. } => Some(members.as_slice()),
+            _ => None,
+        });
+        marked.unwrap_or_default()
+    }
+
+    /// What to say when nobody agreed, or `None` where the plan needs no consent.
+    pub fn without_consent(&self) -> Option<Refusal> {
+        self.steps.iter().find_map(|s| match &s.action {
+            Action::MarkFailed { members, store, .. } => {
+                Some(Refusal::Stale { component: self.component, store: *store, stale: members.clone() })
+            }
+            _ => None,
+        })
+    }
+
+    fn write_action(&self, f: &mut fmt::Formatter<'_>, action: &Action) -> fmt::Result {
+        let c = self.component;
+        let members = |n: u32| if n == 1 { "1 member".to_owned() } else { format!("{n} members") };
+        let pods = |from: u32, to: u32| {
+            let (first, last) = (from.min(to), from.max(to).saturating_sub(1));
+            match last.saturating_sub(first) {
+                0 => format!("{c}-{first}"),
+                1 => format!("{c}-{first} and {c}-{last}"),
+                _ => format!("{c}-{first} to {c}-{last}"),
+            }
+        };
+        let one = |from: u32, to: u32| from.abs_diff(to) == 1;
+        match action {
+            Action::MarkFailed { members, via, .. } => {
+                let list: Vec<_> = members.iter().map(ToString::to_string).collect();
+                write!(f, "mark {} as failed, from {via}", list.join(", "))
+            }
+            Action::AwaitNormal { members: 1 } => f.write_str("wait until there is 1 member and it is normal"),
+            Action::AwaitNormal { members: n } => {
+                write!(f, "wait until there are {} and all are normal", members(*n))
+            }
+            Action::Join { from, to } if one(*from, *to) => write!(f, "start {}, which joins", pods(*from, *to)),
+            Action::Join { from, to } => write!(f, "start {}, which join together", pods(*from, *to)),
+            Action::Leave { pod, .. } => write!(f, "stop {pod}, which leaves first"),
+            Action::AwaitLeft { pod, member: Some(member) } => {
+                write!(f, "wait until {pod} ({member}) is off the list of members")
+            }
+            Action::AwaitLeft { pod, member: None } => write!(f, "wait until {pod} is off the list of members"),
+            Action::AwaitEnded { pod } => write!(f, "wait until {pod} has ended"),
+            Action::Publish { from, to } => write!(f, "make a Service for {}", pods(*from, *to)),
+            Action::AwaitAddresses { from, to } => write!(f, "wait for an address for {}", pods(*from, *to)),
+            Action::Resize { from, to } => write!(f, "set the replicas from {from} to {to}"),
+            Action::AwaitServing { members: 1 } => f.write_str("wait until it serves"),
+            Action::AwaitServing { members: n } => write!(f, "wait until all {n} serve"),
+            Action::AwaitGone { members: 0 } => f.write_str("wait until none is left"),
+            Action::AwaitGone { members: 1 } => f.write_str("wait until one is left"),
+            Action::AwaitGone { members: n } => write!(f, "wait until {n} are left"),
+            Action::Withdraw { from, to } => write!(f, "remove the Service of {}", pods(*from, *to)),
+            Action::AwaitDns { members: 0 } => f.write_str("see every DNS pod answer with none"),
+            Action::AwaitDns { members: 1 } => f.write_str("see every DNS pod answer with that one"),
+            Action::AwaitDns { members: n } => write!(f, "see every DNS pod answer with those {n}"),
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return write!(f, "{}: nothing to do, there are {}", self.component, self.to);
+        }
+        if self.from == self.to {
+            writeln!(f, "{}: {} stay, after", self.component, self.to)?;
+        } else {
+            writeln!(f, "{}: from {} to {}", self.component, self.from, self.to)?;
+        }
+        for (i, step) in self.steps.iter().enumerate() {
+            write!(f, "  {}. ", i + 1)?;
+            self.write_action(f, &step.action)?;
+            writeln!(f, " (about {} s)", step.expected_seconds)?;
+        }
+        write!(f, "  about {} s in all", self.expected_seconds())?;
+        for notice in &self.notices {
+            write!(f, "\n  note: {notice}")?;
+        }
+        Ok(())
+    }
+}

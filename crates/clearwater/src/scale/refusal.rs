@@ -1,0 +1,257 @@
+use std::net::IpAddr;
+
+use thiserror::Error;
+
+use super::member::{Members, MembersError, Violation, list};
+use crate::component::{Component, Release, Store};
+use crate::config::BonoExposure;
+
+/// Why a component is not scaled. Each text names the reason and the way that works.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The release does not have the component.
+    #[error("release {release} has no {component}; it has {}", list(.known))]
+    NotInRelease {
+        /// The component.
+        component: Component,
+        /// The release.
+        release: Release,
+        /// What the release has.
+        known: Vec<Component>,
+    },
+    /// The component always has one member.
+    #[error("{component} cannot be scaled to {to} members: {reason}. What works: {}", one_member(*.component))]
+    OneMember {
+        /// The component.
+        component: Component,
+        /// How many members were wanted.
+        to: u32,
+        /// Why, as a clause.
+        reason: &'static str,
+    },
+    /// The store never shrinks.
+    #[error(
+        "{component} cannot be scaled down from {from} to {to} members: {reason}. What works: leave it at {from}; or \
+         take the deployment down, bring it up again with components.{component}.replicas: {to}, and provision the \
+         subscribers anew"
+    )]
+    NeverDown {
+        /// The component.
+        component: Component,
+        /// How many members there are.
+        from: u32,
+        /// How many were wanted.
+        to: u32,
+        /// Why, as a clause.
+        reason: &'static str,
+    },
+    /// The last member of a store would go.
+    #[error(
+        "{component} cannot be scaled to 0 members: the last one holds all {}. What works: leave one; or \
+         kubectl clearwater down, which takes the whole deployment down", .data.join(", ")
+    )]
+    LastMember {
+        /// The component.
+        component: Component,
+        /// What it holds.
+        data: Vec<&'static str>,
+    },
+    /// There are not enough addresses for as many bonos.
+    #[error(
+        "bono cannot have {to} members: each needs an address of its own that leads to it on port 5060, and for \
+         exposure {} the deployment file gives {}. What works: {}", exposure(*.by), given(*.have), more_addresses(*.by)
+    )]
+    TooFewAddresses {
+        /// How many members were wanted.
+        to: u32,
+        /// How many addresses the deployment file gives.
+        have: u32,
+        /// The exposure.
+        by: BonoExposure,
+    },
+    /// There are not enough nodes for as many bonos.
+    #[error(
+        "bono cannot have {to} members: with exposure hostPort each needs a node of its own, and {nodes} can take one. \
+         What works: add nodes; or exposure headless, nodePort or loadBalancer"
+    )]
+    TooFewNodes {
+        /// How many members were wanted.
+        to: u32,
+        /// How many nodes can take one.
+        nodes: u32,
+    },
+    /// An autoscaler would set the number back.
+    #[error(
+        "{component} cannot be scaled to {to} members by hand: the HorizontalPodAutoscaler {autoscaler} keeps it \
+         between {min} and {max} and would set it back. What works: change its bounds with kubectl clearwater autoscale \
+         {component} --min N --max M; or remove it with kubectl clearwater autoscale {component} --remove and scale \
+         again"
+    )]
+    Autoscaled {
+        /// The component.
+        component: Component,
+        /// How many members were wanted.
+        to: u32,
+        /// The autoscaler's name.
+        autoscaler: String,
+        /// Its lower bound.
+        min: u32,
+        /// Its upper bound.
+        max: u32,
+    },
+    /// An autoscaler would lose data or calls.
+    #[error("{component} cannot be autoscaled: {reason}. What works: kubectl clearwater scale {component}, {way}")]
+    NotElastic {
+        /// The component.
+        component: Component,
+        /// Why, as a clause.
+        reason: &'static str,
+        /// How it can be scaled by hand.
+        way: &'static str,
+    },
+    /// An autoscaler would have nothing to change.
+    #[error("{component} cannot be autoscaled: {reason}. What works: {}", one_member(*.component))]
+    NotElasticAtAll {
+        /// The component.
+        component: Component,
+        /// Why, as a clause.
+        reason: &'static str,
+    },
+    /// The members' states could not be read.
+    #[error(
+        "{component} is not scaled: its members' states could not be read from etcd, so no step could be seen to be \
+         complete. What works: see to etcd (kubectl clearwater status), then scale again"
+    )]
+    MembersUnknown {
+        /// The component.
+        component: Component,
+    },
+    /// The members' states could be read but not understood.
+    #[error("{component} is not scaled: {error}. What works: look at {key} in etcd, then scale again")]
+    MembersUnreadable {
+        /// The component.
+        component: Component,
+        /// What is wrong with them.
+        error: MembersError,
+        /// The key in etcd.
+        key: &'static str,
+    },
+    /// Members that have long been serving are not on the list.
+    #[error(
+        "{component} is not scaled: etcd's list of members does not have {}, which {} long been serving; etcd has lost \
+         its data, and whoever joined now would form a second cluster. What works: kubectl clearwater up \
+         --replace-stores, which recreates the stores with etcd, and loses what they hold", list(.absent), has(.absent)
+    )]
+    Absent {
+        /// The component.
+        component: Component,
+        /// The pods, by name.
+        absent: Vec<String>,
+    },
+    /// Dead members block every change, and there was no consent to mark them as failed.
+    #[error(
+        "{component} is not scaled: {} no pod any more, and the others wait for {} for ever. What works: agree to marking \
+         {} as failed, when asked or with --mark-failed", dead(.stale),
+        them(.stale), them(.stale)
+    )]
+    Stale {
+        /// The component.
+        component: Component,
+        /// The store.
+        store: Store,
+        /// The dead members.
+        stale: Vec<IpAddr>,
+    },
+    /// Dead members block every change, and no living one can mark them as failed.
+    #[error(
+        "{component} is not scaled: {} no pod any more, and no living member of {store} can mark {} as failed. What \
+         works: kubectl clearwater up --replace-stores, which recreates the stores with etcd, and loses what they hold",
+         dead(.stale), them(.stale)
+    )]
+    NobodyToMark {
+        /// The component.
+        component: Component,
+        /// The store.
+        store: Store,
+        /// The dead members.
+        stale: Vec<IpAddr>,
+    },
+    /// Living members are in a state that endangers data, or that no way leads out of.
+    #[error(
+        "{component} is not scaled: {why} ({members}). What works: look at the cluster manager's log in {} pods; once \
+         all members are normal, scale again", .component
+    )]
+    Unsound {
+        /// The component.
+        component: Component,
+        /// What is wrong.
+        why: Unsound,
+        /// The members.
+        members: Members,
+    },
+}
+
+/// What is wrong with living members.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Unsound {
+    /// Their states endanger data.
+    #[error(transparent)]
+    Violation(#[from] Violation),
+    /// Their states fit together in no way that the cluster manager knows.
+    #[error("its members' states fit together in no way that the cluster manager knows")]
+    Invalid,
+}
+
+fn one_member(component: Component) -> &'static str {
+    match component {
+        Component::Etcd => "one etcd whose data outlives its pod (etcdStorage.persistent: true in the deployment file)",
+        Component::Ellis => {
+            "one Ellis for people; subscribers in bulk through the provisioning interface, which scales freely"
+        }
+        _ => "one member",
+    }
+}
+
+fn exposure(by: BonoExposure) -> &'static str {
+    match by {
+        BonoExposure::Headless => "headless",
+        BonoExposure::HostPort => "hostPort",
+        BonoExposure::NodePort => "nodePort",
+        BonoExposure::LoadBalancer => "loadBalancer",
+    }
+}
+
+fn given(addresses: u32) -> String {
+    if addresses == 0 { "none, which does for one".to_owned() } else { addresses.to_string() }
+}
+
+fn more_addresses(by: BonoExposure) -> &'static str {
+    match by {
+        BonoExposure::HostPort => {
+            "add nodes to bono.nodeAddresses, or leave it out where the nodes' own addresses are public; or exposure \
+             headless, where pods' own addresses can be reached"
+        }
+        BonoExposure::LoadBalancer => {
+            "add addresses to bono.addresses, or leave it out to have the balancer give each its own; or exposure \
+             headless, where pods' own addresses can be reached"
+        }
+        _ => {
+            "add addresses to bono.addresses; or exposure loadBalancer, which gives each its own; or headless, where \
+             pods' own addresses can be reached"
+        }
+    }
+}
+
+fn has(pods: &[String]) -> &'static str {
+    if pods.len() == 1 { "has" } else { "have" }
+}
+
+fn them(members: &[IpAddr]) -> &'static str {
+    if members.len() == 1 { "it" } else { "them" }
+}
+
+fn dead(members: &[IpAddr]) -> String {
+    let (noun, verb) = if members.len() == 1 { ("member", "has") } else { ("members", "have") };
+    format!("its {noun} {} {verb}", list(members))
+}

@@ -1,0 +1,695 @@
+//! Scaling: the whole table of what is accepted and refused, and the planner against a model of the cluster manager.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are outside test functions")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use clearwater::component::{Component, Release, Rule, Store, catalogue, entry};
+use clearwater::config::BonoExposure;
+use clearwater::scale::{
+    Action, Autoscaler, ClusterState, InvalidTarget, MemberList, MemberState, Members, MembersError, Plan, Pod, Reach,
+    Refusal, Situation, Target, UnknownState, Violation, check_autoscale, parse_report,
+};
+use proptest::prelude::*;
+
+fn address(n: u32) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::from(0x0a01_0000 + n))
+}
+
+fn pod(component: Component, ordinal: u32) -> Pod {
+    Pod {
+        name: format!("{component}-{ordinal}"),
+        addresses: vec![address(ordinal)],
+        ready_for: Some(Duration::from_secs(600)),
+        terminating: false,
+    }
+}
+
+/// A plan in short.
+fn short(plan: &Plan) -> String {
+    if plan.is_empty() {
+        return "nothing to do".to_owned();
+    }
+    let steps = plan.steps.iter().map(|step| match &step.action {
+        Action::MarkFailed { members, via, .. } => {
+            format!("mark {} from {via}", members.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        }
+        Action::AwaitNormal { members } => format!("normal {members}"),
+        Action::Join { from, to } => format!("JOIN {from}→{to}"),
+        Action::Leave { pod, members } => format!("LEAVE {pod} →{members}"),
+        Action::AwaitLeft { pod, member } => {
+            format!("left {pod}{}", member.map_or_else(String::new, |m| format!(" ({m})")))
+        }
+        Action::AwaitEnded { pod } => format!("ended {pod}"),
+        Action::Publish { from, to } => format!("PUBLISH {from}..{to}"),
+        Action::AwaitAddresses { from, to } => format!("addresses {from}..{to}"),
+        Action::Resize { from, to } => format!("RESIZE {from}→{to}"),
+        Action::AwaitServing { members } => format!("serving {members}"),
+        Action::AwaitGone { members } => format!("gone {members}"),
+        Action::Withdraw { from, to } => format!("WITHDRAW {to}..{from}"),
+        Action::AwaitDns { members } => format!("dns {members}"),
+        other => format!("{other:?}"),
+    });
+    let steps: Vec<_> = steps.collect();
+    format!("{}  [{} s]", steps.join(", "), plan.expected_seconds())
+}
+
+fn outcome(situation: &Situation) -> String {
+    match situation.plan() {
+        Ok(plan) => short(&plan),
+        Err(refusal) => format!("REFUSED {refusal}"),
+    }
+}
+
+/// What the members of a store may look like when one scales it.
+fn seen(situation: &Situation) -> Vec<(&'static str, Situation)> {
+    use MemberState::{Error, JoiningAcknowledgedChange, Leaving, Normal, NormalAcknowledgedChange};
+    let &Situation { component, from, .. } = situation;
+    let pods: Vec<_> = (0..from).map(|o| pod(component, o)).collect();
+    let with = |pods: &[Pod], members: MemberList| Situation { pods: pods.to_vec(), members, ..situation.clone() };
+    let normal = |n: u32| (0..n).map(|o| (address(o), Normal)).collect::<Vec<_>>();
+    let read = |m: Vec<(IpAddr, MemberState)>| MemberList::Read(m.into_iter().collect());
+    let mut all = vec![
+        ("stable", with(&pods, read(normal(from)))),
+        ("unknown", with(&pods, MemberList::None)),
+        ("unreadable", with(&pods, MemberList::Unreadable(MembersError::Address("etcd".to_owned())))),
+    ];
+    let mut leaving: Vec<_> = normal(from).into_iter().map(|(a, _)| (a, NormalAcknowledgedChange)).collect();
+    leaving.push((address(from), Leaving));
+    let mut and_last = pods.clone();
+    and_last.push(Pod { terminating: true, ..pod(component, from) });
+    all.push(("one leaving", with(&and_last, read(leaving))));
+    if let Some(last) = from.checked_sub(1) {
+        let mut joining: Vec<_> = normal(last).into_iter().map(|(a, _)| (a, NormalAcknowledgedChange)).collect();
+        joining.push((address(last), JoiningAcknowledgedChange));
+        all.push(("one joining", with(&pods, read(joining))));
+        let mut stale = normal(from);
+        stale.push((address(99), Normal));
+        all.push(("one dead", with(&pods, read(stale))));
+        let mut error = normal(from);
+        error[0].1 = Error;
+        all.push(("one in error", with(&pods, read(error))));
+        all.push(("list lost", with(&pods, read(Vec::new()))));
+        let mut ending = pods.clone();
+        ending[last as usize].terminating = true;
+        all.push(("one told to stop", with(&ending, read(normal(from)))));
+    }
+    all
+}
+
+#[test]
+fn the_whole_table() {
+    for release in Release::ALL {
+        for e in catalogue(release) {
+            let component = e.component;
+            // Where the older release's rules are the same, so is its table.
+            if release == Release::Classic && entry(Release::Hunter, component).is_some() {
+                assert_eq!(entry(Release::Hunter, component).unwrap().scaling.up, e.scaling.up);
+                continue;
+            }
+            let mut table = String::new();
+            for from in 0..=3 {
+                for to in 0..=3 {
+                    let situation = Situation::new(release, component, from, to);
+                    let rows: Vec<(String, Situation)> = if e.clustering.is_some() {
+                        seen(&situation).into_iter().map(|(name, s)| (name.to_owned(), s)).collect()
+                    } else if component == Component::Bono {
+                        reaches().into_iter().map(|(n, reach)| (n, Situation { reach, ..situation.clone() })).collect()
+                    } else {
+                        let owner = Autoscaler { name: component.to_string(), min: 1, max: 6 };
+                        let with_one = Situation { autoscaler: Some(owner), ..situation.clone() };
+                        vec![(String::new(), situation), ("autoscaled".to_owned(), with_one)]
+                    };
+                    for (name, situation) in rows {
+                        let _ = writeln!(table, "{from}→{to} {name}: {}", outcome(&situation));
+                    }
+                }
+            }
+            insta::assert_snapshot!(format!("table-{component}"), table);
+        }
+    }
+}
+
+fn reaches() -> Vec<(String, Reach)> {
+    let mut all = vec![("headless".to_owned(), Reach::default())];
+    for (name, exposure) in [
+        ("hostPort", BonoExposure::HostPort),
+        ("nodePort", BonoExposure::NodePort),
+        ("loadBalancer", BonoExposure::LoadBalancer),
+    ] {
+        for addresses in [0, 2] {
+            all.push((format!("{name} {addresses} addresses"), Reach { exposure, addresses, nodes: None }));
+        }
+    }
+    let two_nodes = Reach { exposure: BonoExposure::HostPort, addresses: 0, nodes: Some(2) };
+    all.push(("hostPort on 2 nodes".to_owned(), two_nodes));
+    all
+}
+
+#[test]
+fn plans_as_a_dry_run_shows_them() {
+    let mut text = String::new();
+    let mut show = |situation: &Situation| {
+        let _ = match situation.plan() {
+            Ok(plan) => writeln!(text, "{plan}\n"),
+            Err(refusal) => writeln!(text, "{refusal}\n"),
+        };
+    };
+    for (component, from, to) in [
+        (Component::Astaire, 1, 3),
+        (Component::Astaire, 3, 1),
+        (Component::Cassandra, 1, 3),
+        (Component::Sprout, 1, 3),
+        (Component::Sprout, 3, 3),
+        (Component::Sprout, 1, 0),
+    ] {
+        let situation = Situation::new(Release::Hunter, component, from, to);
+        if entry(Release::Hunter, component).unwrap().clustering.is_some() {
+            show(&seen(&situation)[0].1);
+        } else {
+            show(&situation);
+        }
+    }
+    for (component, from, to, what) in [
+        (Component::Chronos, 2, 3, "one dead"),
+        (Component::Chronos, 2, 1, "one leaving"),
+        (Component::Chronos, 2, 2, "one joining"),
+        (Component::Cassandra, 3, 3, "one told to stop"),
+    ] {
+        let situation = Situation::new(Release::Hunter, component, from, to);
+        show(&seen(&situation).into_iter().find(|(name, _)| *name == what).unwrap().1);
+    }
+    let bono = |from, to, exposure, addresses| {
+        let reach = Reach { exposure, addresses, nodes: None };
+        Situation { reach, ..Situation::new(Release::Hunter, Component::Bono, from, to) }
+    };
+    show(&bono(1, 2, BonoExposure::Headless, 0));
+    show(&bono(1, 3, BonoExposure::LoadBalancer, 0));
+    show(&bono(2, 1, BonoExposure::NodePort, 2));
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn plans_serialise() {
+    let situation = Situation::new(Release::Hunter, Component::Chronos, 1, 2);
+    let plan = seen(&situation)[0].1.plan().unwrap();
+    insta::assert_snapshot!(serde_json::to_string(&plan).unwrap(), @r#"{"component":"chronos","from":1,"to":2,"steps":[{"action":"join","from":1,"to":2,"expectedSeconds":1,"deadlineSeconds":30},{"action":"await-normal","members":2,"expectedSeconds":60,"deadlineSeconds":270}],"notices":[]}"#);
+}
+
+#[test]
+fn who_may_be_autoscaled() {
+    let mut text = String::new();
+    for release in Release::ALL {
+        for e in catalogue(release) {
+            let verdict = check_autoscale(release, e.component).map_or_else(|r| r.to_string(), |()| "yes".to_owned());
+            let _ = writeln!(text, "{release} {}: {verdict}", e.component);
+        }
+    }
+    let _ = writeln!(text, "{}", check_autoscale(Release::Hunter, Component::Memcached).unwrap_err());
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn dead_members_are_marked_only_with_consent() {
+    let situation = Situation::new(Release::Hunter, Component::Chronos, 2, 3);
+    let plan = seen(&situation).into_iter().find(|(n, _)| *n == "one dead").unwrap().1.plan().unwrap();
+    assert_eq!(plan.marks_failed(), [address(99)]);
+    insta::assert_snapshot!(plan.without_consent().unwrap(), @"chronos is not scaled: its member 10.1.0.99 has no pod any more, and the others wait for it for ever. What works: agree to marking it as failed, when asked or with --mark-failed");
+    let stable = seen(&situation)[0].1.plan().unwrap();
+    assert_eq!((stable.marks_failed(), stable.without_consent()), (&[][..], None));
+}
+
+#[test]
+fn states_have_upstream_s_words() {
+    for state in MemberState::ALL {
+        assert_eq!(state.name().parse(), Ok(state));
+        assert_eq!(serde_json::to_string(&state).unwrap(), format!("{:?}", state.name()));
+        let groups = [state.is_joining(), state.is_leaving(), state.is_staying(), state == MemberState::Error];
+        assert_eq!(groups.iter().filter(|&&g| g).count(), 1, "{state}");
+    }
+    assert_eq!("Normal".parse::<MemberState>(), Err(UnknownState("Normal".to_owned())));
+}
+
+#[test]
+fn lists_of_members_are_read_or_refused() {
+    assert_eq!(Members::parse(" \n").unwrap(), Members::default());
+    assert_eq!(Members::parse("{}").unwrap().cluster_state(), ClusterState::Empty);
+    let error = |text: &str| Members::parse(text).unwrap_err().to_string();
+    assert!(error("[]").starts_with("the list of members is not a JSON object of addresses and states: "));
+    assert_eq!(error(r#"{"etcd": "normal"}"#), "the list of members names \"etcd\", which is not an IP address");
+    assert_eq!(
+        error(r#"{"10.1.0.4": "asleep"}"#),
+        "the member 10.1.0.4 is in a state that is not known: \"asleep\" is not a state that a member of a Clearwater \
+         cluster can be in"
+    );
+    let both = Members::parse(r#"{"fd00::4": "normal", "10.1.0.4": "finished"}"#).unwrap();
+    assert_eq!(both.to_string(), "10.1.0.4 finished; fd00::4 normal");
+}
+
+#[test]
+fn cluster_states_are_computed_as_upstream_does() {
+    use MemberState as M;
+    let state = |states: &[M]| {
+        let members: Members =
+            states.iter().enumerate().map(|(i, &s)| (address(u32::try_from(i).unwrap()), s)).collect();
+        members.cluster_state()
+    };
+    assert_eq!(state(&[M::Normal, M::Normal]), ClusterState::Stable);
+    assert_eq!(state(&[M::Normal, M::Error]), ClusterState::StableWithErrors);
+    assert_eq!(state(&[M::Error]), ClusterState::StableWithErrors);
+    assert_eq!(state(&[M::Normal, M::WaitingToJoin, M::Error]), ClusterState::JoinPending);
+    assert_eq!(state(&[M::NormalAcknowledgedChange, M::Joining]), ClusterState::StartedJoining);
+    assert_eq!(state(&[M::Normal, M::JoiningAcknowledgedChange]), ClusterState::StartedJoining);
+    assert_eq!(state(&[M::NormalAcknowledgedChange, M::JoiningConfigChanged]), ClusterState::JoiningConfigChanging);
+    assert_eq!(state(&[M::Normal, M::JoiningConfigChanged]), ClusterState::JoiningResyncing);
+    assert_eq!(state(&[M::Normal, M::WaitingToLeave]), ClusterState::LeavePending);
+    assert_eq!(state(&[M::Normal, M::LeavingAcknowledgedChange]), ClusterState::StartedLeaving);
+    assert_eq!(state(&[M::NormalConfigChanged, M::LeavingAcknowledgedChange]), ClusterState::LeavingConfigChanging);
+    assert_eq!(state(&[M::NormalConfigChanged, M::Finished]), ClusterState::LeavingResyncing);
+    assert_eq!(state(&[M::Normal, M::Finished]), ClusterState::FinishedLeaving);
+    assert_eq!(state(&[M::WaitingToLeave, M::WaitingToJoin]), ClusterState::Invalid);
+}
+
+#[test]
+fn reports_of_check_cluster_state_are_read() {
+    let report = "\
+This script prints the status of the data store clusters.
+
+This node (10.1.0.0) should be in the Memcached cluster.
+
+Describing the Cassandra cluster:
+  The cluster is *not* stable.
+    10.1.0.7 is in state normal, acknowledged change.
+    10.1.0.8 is in state joining.
+
+Describing the Memcached cluster in site site1:
+  The cluster is stable.
+    10.1.0.0 is in state normal.
+
+";
+    let stores = parse_report(report).unwrap();
+    assert_eq!(stores[&Store::Cassandra].to_string(), "10.1.0.7 normal, acknowledged change; 10.1.0.8 joining");
+    assert!(stores[&Store::Memcached].all_normal(1));
+    assert!(!stores.contains_key(&Store::Chronos));
+}
+
+#[test]
+fn targets_are_numbers_with_or_without_sign() {
+    assert_eq!("+0".parse::<Target>().unwrap().resolve(2).unwrap(), 2);
+    for wrong in ["", "+", "-", "two", "1.5", "+-1", "--1", "+ 1", "99999999999", "１"] {
+        assert_eq!(wrong.parse::<Target>(), Err(InvalidTarget::NotANumber(wrong.to_owned())), "{wrong}");
+    }
+    assert_eq!(
+        "+2147483647".parse::<Target>().unwrap().resolve(1).unwrap_err().to_string(),
+        "+2147483647 on top of 1 members is more than Kubernetes can count"
+    );
+}
+
+// A model of Kubernetes and of the cluster manager: pods of a StatefulSet, each with a cluster manager that plays
+// upstream's state machine on a shared list (clearwater-etcd synchronization_fsm.py, cluster_state.py), and somebody
+// who carries plans out. The test's random choices say who acts next, which pod dies, and when the plan's executor is
+// killed and plans again.
+
+struct Node {
+    name: String,
+    terminating: bool,
+    was_listed: bool,
+}
+
+struct World {
+    component: Component,
+    store: Store,
+    leaves: bool,
+    replicas: u32,
+    nodes: BTreeMap<IpAddr, Node>,
+    list: BTreeMap<IpAddr, MemberState>,
+    /// Dead members that a run of `cw-mark_node_failed` acts for.
+    marking: Vec<IpAddr>,
+    next_address: u32,
+    history: Vec<String>,
+}
+
+impl World {
+    fn new(component: Component) -> Self {
+        let e = entry(Release::Hunter, component).or_else(|| entry(Release::Classic, component)).unwrap();
+        Self {
+            component,
+            store: e.clustering.unwrap().store,
+            leaves: e.pre_stop.is_some(),
+            replicas: 1,
+            nodes: BTreeMap::new(),
+            list: BTreeMap::new(),
+            marking: Vec::new(),
+            next_address: 0,
+            history: Vec::new(),
+        }
+    }
+
+    fn members(&self) -> Members {
+        self.list.iter().map(|(&a, &s)| (a, s)).collect()
+    }
+
+    fn dead(&self) -> Vec<IpAddr> {
+        self.list.keys().copied().filter(|a| !self.nodes.contains_key(a)).collect()
+    }
+
+    fn write(&mut self, member: IpAddr, state: Option<MemberState>) {
+        match state {
+            Some(state) => {
+                self.list.insert(member, state);
+                if let Some(node) = self.nodes.get_mut(&member) {
+                    node.was_listed = true;
+                }
+            }
+            None => {
+                self.list.remove(&member);
+            }
+        }
+        self.note();
+    }
+
+    fn note(&mut self) {
+        let members = self.members();
+        self.history.push(members.to_string());
+        let checked = members.check(&self.dead());
+        assert_eq!(checked, Ok(()), "{} {}", self.component, self.history.join("\n"));
+    }
+
+    /// One turn of the member's state machine. `forced` for a dead one that is being marked as failed.
+    fn turn(&mut self, me: IpAddr, forced: bool) {
+        use MemberState as M;
+        let cluster = self.members().cluster_state();
+        let mine = self.list.get(&me).copied();
+        let wants_out = forced || self.nodes.get(&me).is_some_and(|n| n.terminating && self.leaves);
+        let may_leave = cluster.lets_leave() || (forced && cluster == ClusterState::StableWithErrors);
+        if wants_out && may_leave && matches!(mine, Some(M::Normal | M::Error)) {
+            return self.write(me, Some(M::WaitingToLeave));
+        }
+        let next = match (cluster, mine) {
+            (_, None) if cluster.lets_join() && !wants_out => Some(M::WaitingToJoin),
+            (ClusterState::JoinPending, Some(M::WaitingToJoin)) => {
+                return self.switch(M::WaitingToJoin, M::Joining);
+            }
+            (ClusterState::LeavePending, Some(M::WaitingToLeave)) => {
+                return self.switch(M::WaitingToLeave, M::Leaving);
+            }
+            (ClusterState::StartedJoining | ClusterState::StartedLeaving, Some(M::Normal)) => {
+                Some(M::NormalAcknowledgedChange)
+            }
+            (ClusterState::StartedJoining, Some(M::Joining)) => Some(M::JoiningAcknowledgedChange),
+            (ClusterState::StartedLeaving, Some(M::Leaving)) => Some(M::LeavingAcknowledgedChange),
+            (
+                ClusterState::JoiningConfigChanging | ClusterState::LeavingConfigChanging,
+                Some(M::NormalAcknowledgedChange),
+            ) => Some(M::NormalConfigChanged),
+            (ClusterState::JoiningConfigChanging, Some(M::JoiningAcknowledgedChange)) => Some(M::JoiningConfigChanged),
+            (ClusterState::LeavingConfigChanging, Some(M::LeavingAcknowledgedChange)) => Some(M::LeavingConfigChanged),
+            (
+                ClusterState::JoiningResyncing | ClusterState::LeavingResyncing,
+                Some(M::NormalConfigChanged | M::JoiningConfigChanged),
+            ) => Some(M::Normal),
+            (ClusterState::LeavingResyncing, Some(M::LeavingConfigChanged)) => Some(M::Finished),
+            (ClusterState::FinishedLeaving, Some(M::Finished)) => return self.write(me, None),
+            _ => None,
+        };
+        if next.is_some() {
+            self.write(me, next);
+        }
+    }
+
+    fn switch(&mut self, from: MemberState, to: MemberState) {
+        for state in self.list.values_mut().filter(|s| **s == from) {
+            *state = to;
+        }
+        self.note();
+    }
+
+    /// The StatefulSet's controller and the kubelet.
+    fn control(&mut self) {
+        for ordinal in 0..self.replicas {
+            let name = format!("{}-{ordinal}", self.component);
+            if !self.nodes.values().any(|n| n.name == name) {
+                let ordered = self.store == Store::Cassandra;
+                self.nodes.insert(address(self.next_address), Node { name, terminating: false, was_listed: false });
+                self.next_address += 1;
+                if ordered {
+                    break;
+                }
+            }
+        }
+        let replicas = self.replicas;
+        let component = self.component;
+        let ordinal = |n: &Node| n.name[component.name().len() + 1..].parse::<u32>().unwrap();
+        for node in self.nodes.values_mut().filter(|n| ordinal(n) >= replicas) {
+            node.terminating = true;
+        }
+        let listed = &self.list;
+        let leaves = self.leaves;
+        self.nodes.retain(|a, n| !n.terminating || (leaves && listed.contains_key(a)));
+    }
+
+    fn situation(&self, to: u32) -> Situation {
+        let mut situation = Situation::new(
+            if self.component == Component::Memcached { Release::Classic } else { Release::Hunter },
+            self.component,
+            self.replicas,
+            to,
+        );
+        situation.members = MemberList::Read(self.members());
+        situation.pods = self
+            .nodes
+            .iter()
+            .map(|(&a, n)| Pod {
+                name: n.name.clone(),
+                addresses: vec![a],
+                ready_for: n.was_listed.then_some(Duration::from_secs(600)),
+                terminating: n.terminating,
+            })
+            .collect();
+        situation
+    }
+
+    /// Carries a step out as far as it goes now; whether it is complete.
+    fn carry_out(&mut self, action: &Action) -> bool {
+        if let Some(replicas) = action.replicas() {
+            self.replicas = replicas;
+            return true;
+        }
+        match action {
+            Action::MarkFailed { members, .. } => {
+                for &m in members {
+                    let dead = !self.nodes.contains_key(&m);
+                    if dead && self.list.contains_key(&m) && !self.marking.contains(&m) {
+                        self.marking.push(m);
+                        self.write(m, Some(MemberState::Error));
+                    }
+                }
+                members.iter().all(|m| !self.list.contains_key(m))
+            }
+            Action::AwaitNormal { members } => self.members().all_normal(*members as usize),
+            Action::AwaitLeft { pod, member: Some(m) } => {
+                !self.list.contains_key(m) && !self.nodes.iter().any(|(a, n)| a == m && n.name == *pod)
+            }
+            Action::AwaitLeft { pod, member: None } | Action::AwaitEnded { pod } => {
+                !self.nodes.values().any(|n| n.name == *pod)
+            }
+            other => panic!("a store's plan has the step {other:?}"),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Turn(prop::sample::Index),
+    Mark(prop::sample::Index),
+    Control,
+    CarryOut,
+    KillExecutor,
+    KillPod(prop::sample::Index),
+    Delete(prop::sample::Index),
+    Want(u32),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        20 => any::<prop::sample::Index>().prop_map(Act::Turn),
+        6 => any::<prop::sample::Index>().prop_map(Act::Mark),
+        8 => Just(Act::Control),
+        10 => Just(Act::CarryOut),
+        1 => Just(Act::KillExecutor),
+        1 => any::<prop::sample::Index>().prop_map(Act::KillPod),
+        1 => any::<prop::sample::Index>().prop_map(Act::Delete),
+        1 => (1_u32..5).prop_map(Act::Want),
+    ]
+}
+
+/// Somebody who wants a number of members, and plans anew whenever a plan is through, has become void, or was
+/// forgotten.
+struct Executor {
+    wanted: u32,
+    plan: Option<(Plan, usize)>,
+}
+
+impl Executor {
+    fn carry_out(&mut self, world: &mut World) {
+        let planned = self.plan.as_ref().map(|(p, _)| p.marks_failed().to_vec()).unwrap_or_default();
+        if world.dead().iter().any(|d| !planned.contains(d)) {
+            self.forget(world);
+        }
+        let (plan, at) = match self.plan.take() {
+            Some(plan) => plan,
+            None => match world.situation(self.wanted).plan() {
+                Ok(plan) => (plan, 0),
+                // Everybody is dead, or a member that the test deleted is not back yet.
+                Err(Refusal::NobodyToMark { .. }) => return,
+                Err(refusal) => panic!("{refusal}\n{}", world.history.join("\n")),
+            },
+        };
+        let Some(step) = plan.steps.get(at) else { return };
+        let at = if world.carry_out(&step.action) { at + 1 } else { at };
+        self.plan = (at < plan.steps.len()).then_some((plan, at));
+    }
+
+    fn forget(&mut self, world: &mut World) {
+        self.plan = None;
+        // The command that it ran in the pod dies with it.
+        world.marking.clear();
+    }
+}
+
+fn play(component: Component, acts: &[Act], seed: &[prop::sample::Index]) {
+    let mut world = World::new(component);
+    let mut executor = Executor { wanted: 1, plan: None };
+    let never_down = entry(Release::Hunter, component).is_some_and(|e| e.scaling.down == Rule::Never);
+    let mut deaths = 0;
+    for act in acts {
+        let staying = world.list.iter().filter(|(a, s)| s.is_staying() && world.nodes.contains_key(a)).count();
+        match act {
+            Act::Turn(i) if !world.nodes.is_empty() => {
+                let me = *world.nodes.keys().nth(i.index(world.nodes.len())).unwrap();
+                world.turn(me, false);
+            }
+            Act::Mark(i) if !world.marking.is_empty() => {
+                let me = world.marking[i.index(world.marking.len())];
+                if world.list.contains_key(&me) {
+                    world.turn(me, true);
+                }
+            }
+            Act::Control => world.control(),
+            Act::CarryOut => executor.carry_out(&mut world),
+            Act::KillExecutor => executor.forget(&mut world),
+            // Cassandra's ring is lost with its last member, and nothing mends that.
+            Act::KillPod(i) if deaths < 4 && (world.store != Store::Cassandra || staying > 1) => {
+                if let Some(&victim) = world.nodes.keys().nth(i.index(world.nodes.len().max(1))) {
+                    world.nodes.remove(&victim);
+                    deaths += 1;
+                }
+            }
+            // Somebody else's `kubectl delete pod`; two at once is what the plans are there to avoid.
+            Act::Delete(i) if world.leaves && world.members().all_normal(world.nodes.len()) => {
+                let another =
+                    world.nodes.len() > world.replicas as usize || world.nodes.values().any(|n| n.terminating);
+                if !another
+                    && executor.plan.is_none()
+                    && let Some(node) = world.nodes.values_mut().nth(i.index(world.replicas.max(1) as usize))
+                    && !world.list.is_empty()
+                {
+                    node.terminating = true;
+                }
+            }
+            Act::Want(n) if !never_down || *n >= world.replicas.max(executor.wanted) => {
+                executor.wanted = *n;
+                executor.forget(&mut world);
+            }
+            _ => {}
+        }
+    }
+    // No more failures: it converges.
+    for round in 0..400 {
+        world.control();
+        for i in seed {
+            if !world.nodes.is_empty() {
+                let me = *world.nodes.keys().nth((i.index(world.nodes.len()) + round) % world.nodes.len()).unwrap();
+                world.turn(me, false);
+            }
+            for m in world.marking.clone() {
+                if world.list.contains_key(&m) {
+                    world.turn(m, true);
+                }
+            }
+        }
+        executor.carry_out(&mut world);
+        let done = world.replicas == executor.wanted && world.members().all_normal(executor.wanted as usize);
+        if done && executor.plan.is_none() && world.situation(executor.wanted).plan().is_ok_and(|p| p.is_empty()) {
+            return;
+        }
+    }
+    panic!("{component} does not converge to {}: {}", executor.wanted, world.history.join("\n"));
+}
+
+proptest! {
+    #[test]
+    fn the_invariant_holds_whatever_dies(
+        acts in prop::collection::vec(act(), 0..400),
+        seed in prop::collection::vec(any::<prop::sample::Index>(), 16),
+    ) {
+        for component in [Component::Astaire, Component::Chronos, Component::Cassandra, Component::Memcached] {
+            play(component, &acts, &seed);
+        }
+    }
+
+    #[test]
+    fn any_situation_gives_a_plan_or_a_refusal(
+        from in 0_u32..6, to in 0_u32..6,
+        states in prop::collection::vec((0_u32..8, 0_usize..13), 0..6),
+        pods in prop::collection::vec((0_u32..8, any::<bool>(), prop::option::of(0_u64..400)), 0..6),
+        which in 0_usize..10,
+    ) {
+        let component = catalogue(Release::Classic)[which].component;
+        let release = if entry(Release::Hunter, component).is_some() { Release::Hunter } else { Release::Classic };
+        let mut situation = Situation::new(release, component, from, to);
+        situation.members = MemberList::Read(states.iter().map(|&(a, s)| (address(a), MemberState::ALL[s])).collect());
+        situation.pods = pods
+            .iter()
+            .map(|&(o, terminating, ready)| Pod { terminating, ready_for: ready.map(Duration::from_secs), ..pod(component, o) })
+            .collect();
+        match situation.plan() {
+            Ok(plan) => {
+                let mut replicas = from;
+                for step in &plan.steps {
+                    prop_assert!(step.expected_seconds <= step.deadline_seconds);
+                    prop_assert!(!(step.action.only_waits() && step.action.replicas().is_some()));
+                    if let Some(next) = step.action.replicas() {
+                        // A store never loses two at once, and goes only one way.
+                        prop_assert!(!component.is_store() || next + 1 >= replicas);
+                        replicas = next;
+                    }
+                }
+                prop_assert_eq!(replicas, to);
+                prop_assert!(!plan.to_string().is_empty());
+            }
+            Err(refusal) => prop_assert!(refusal.to_string().contains("What works: "), "{}", refusal),
+        }
+    }
+
+    #[test]
+    fn no_text_makes_the_readers_panic(text in any::<String>(), lines in "(Describing the (Chronos|Cassandra) cluster:|    [0-9.]{1,12} is in state [a-z, ]{0,20}\\.?|\\PC{0,20}|\n){0,20}") {
+        let _ = Members::parse(&text);
+        let _ = parse_report(&lines);
+        let _ = text.parse::<Target>();
+        let _ = text.parse::<MemberState>();
+    }
+}
+
+#[test]
+fn violations_say_who() {
+    use MemberState as M;
+    let members: Members = [(address(1), M::Joining), (address(2), M::Finished)].into_iter().collect();
+    let violation = members.check(&[]).unwrap_err();
+    assert_eq!(violation.to_string(), "one joins while another leaves: joining 10.1.0.1; leaving 10.1.0.2");
+    let members: Members = [(address(1), M::Error)].into_iter().collect();
+    assert_eq!(members.check(&[]), Err(Violation::LivingInError(vec![address(1)])));
+    assert_eq!(members.check(&[address(1)]), Ok(()));
+}

@@ -1,0 +1,261 @@
+//! What tests do to the cluster of the test bed: parts that stop, wires that are cut, nodes that fall silent.
+//!
+//! Everything here gives back a guard that mends it when it is dropped, so that a test that fails leaves the cluster as
+//! it was.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::cluster::Local;
+use crate::containerd;
+use crate::host::{Attempt, output, wait_for};
+use crate::image::Archive;
+use crate::net::{self, CONTROL_PLANE, NODES, node_namespace};
+use crate::process::Part;
+use crate::{ApiProxy, AuditEvent, AuditMark, Registry, audit};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A path through the cluster's network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// Between a node, its pods included, and the API server.
+    ToApi(u8),
+    /// Between the two nodes and their pods.
+    BetweenNodes,
+    /// Between a node and everything else.
+    Of(u8),
+    /// Between one address, for example a pod's, and everything beyond its node's bridge; also pods of its own node.
+    Address(String),
+}
+
+/// Mends something when it is dropped, or when it is told to.
+#[must_use = "what was broken is mended as soon as this is dropped"]
+pub struct Broken<'a> {
+    what: String,
+    mend: Option<Box<dyn FnOnce() -> Result<()> + 'a>>,
+}
+
+impl std::fmt::Debug for Broken<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Broken({})", self.what)
+    }
+}
+
+impl<'a> Broken<'a> {
+    fn new(what: impl Into<String>, mend: impl FnOnce() -> Result<()> + 'a) -> Self {
+        Self {
+            what: what.into(),
+            mend: Some(Box::new(mend)),
+        }
+    }
+
+    /// Mends it now and waits until it works again.
+    pub fn mend(mut self) -> Result<()> {
+        let mend = self.mend.take();
+        mend.map_or(Ok(()), |mend| mend())
+            .with_context(|| format!("cannot mend {}", self.what))
+    }
+}
+
+impl Drop for Broken<'_> {
+    fn drop(&mut self) {
+        if let Some(mend) = self.mend.take() {
+            // A test that fails is about to say why; the next `up` mends what could not be mended here.
+            let _ = mend();
+        }
+    }
+}
+
+impl Local {
+    /// Stops a part in order, as a service manager would; it is started again when the guard is dropped.
+    pub fn stop(&self, part: Part) -> Result<Broken<'_>> {
+        self.supervisor.stop(part)?;
+        Ok(Broken::new(part.to_string(), move || self.begin(part)))
+    }
+
+    /// Kills a part with SIGKILL; it is started again when the guard is dropped.
+    pub fn kill(&self, part: Part) -> Result<Broken<'_>> {
+        self.supervisor.kill(part)?;
+        Ok(Broken::new(part.to_string(), move || self.begin(part)))
+    }
+
+    /// Stops a part, starts it again and waits until it answers.
+    pub fn restart(&self, part: Part) -> Result<()> {
+        self.stop(part)?.mend()
+    }
+
+    fn begin(&self, part: Part) -> Result<()> {
+        self.supervisor.start(&self.plan.process(part))?;
+        match part {
+            Part::Etcd | Part::ApiServer => self.await_api(),
+            Part::Containerd(node) => {
+                containerd::await_answer(&self.plan.containerd_socket(node), PATIENCE)
+            }
+            Part::Kubelet(node) => self.await_ready(node, true),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until the API says that a node is Ready, or is not.
+    pub fn await_ready(&self, node: u8, ready: bool) -> Result<()> {
+        let name = self.layout().node_name(node);
+        let kubectl = self.kubectl();
+        let wanted = if ready { "True" } else { "False Unknown" };
+        wait_for(
+            &format!(
+                "the node {name} to be {}",
+                if ready { "Ready" } else { "not Ready" }
+            ),
+            PATIENCE,
+            || {
+                let path = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
+                let seen = kubectl
+                    .run(["get", "node", &name, "--output", path])
+                    .unwrap_or_default();
+                Ok(
+                    if !seen.is_empty() && wanted.split(' ').any(|each| each == seen) {
+                        Attempt::Done(())
+                    } else {
+                        Attempt::not_yet(format!("its condition Ready is {seen:?}"))
+                    },
+                )
+            },
+        )
+    }
+
+    /// Stops a node's kubelet and waits until the API says that the node is not Ready.
+    ///
+    /// Takes 20 s on a quick cluster, 50 s on a lifelike one. Its pods go on running.
+    pub fn node_not_ready(&self, node: u8) -> Result<Broken<'_>> {
+        let broken = self.stop(Part::Kubelet(node))?;
+        self.await_ready(node, false)?;
+        Ok(broken)
+    }
+
+    /// Drains a node; it takes pods again when the guard is dropped.
+    pub fn drain(&self, node: u8) -> Result<Broken<'_>> {
+        let name = self.layout().node_name(node);
+        let kubectl = self.kubectl();
+        let broken = {
+            let (name, kubectl) = (name.clone(), kubectl.clone());
+            Broken::new(format!("the drained node {name}"), move || {
+                kubectl.run(["uncordon", &name]).map(drop)
+            })
+        };
+        kubectl.run([
+            "drain",
+            &name,
+            "--ignore-daemonsets",
+            "--delete-emptydir-data",
+            "--force",
+            "--timeout=180s",
+        ])?;
+        Ok(broken)
+    }
+
+    /// Cuts a path until the guard is dropped. Packets vanish; nobody is told.
+    pub fn cut(&self, path: &Path) -> Result<Broken<'_>> {
+        if let Path::Of(node) = *path {
+            self.wire(node, "down")?;
+            return Ok(Broken::new(format!("the wire of node {node}"), move || {
+                self.wire(node, "up")
+            }));
+        }
+        let rules = self.drop_rules(path);
+        for (node, rule) in &rules {
+            self.filter(*node, "-I", rule)?;
+        }
+        Ok(Broken::new(format!("{path:?}"), move || {
+            rules
+                .iter()
+                .try_for_each(|(node, rule)| self.filter(*node, "-D", rule))
+        }))
+    }
+
+    fn wire(&self, node: u8, state: &str) -> Result<()> {
+        let control_plane = self.layout().namespace(CONTROL_PLANE);
+        let mut command = net::inside(&control_plane, "ip");
+        output(command.args(["link", "set", &node_namespace(node), state])).map(drop)
+    }
+
+    /// In the table mangle: before addresses are rewritten on the way in, after it on the way out.
+    fn drop_rules(&self, path: &Path) -> Vec<(u8, Vec<String>)> {
+        let of = |node: u8, peer: &str| {
+            let rule = |chain: &str, flag: &str| {
+                (
+                    node,
+                    vec![chain.to_owned(), flag.to_owned(), peer.to_owned()],
+                )
+            };
+            [
+                rule("PREROUTING", "--source"),
+                rule("POSTROUTING", "--destination"),
+            ]
+        };
+        match path {
+            Path::ToApi(node) => of(*node, &self.addresses().control_plane()).to_vec(),
+            Path::BetweenNodes => {
+                [of(1, &self.addresses().node(2)), of(1, "10.244.2.0/24")].concat()
+            }
+            Path::Address(address) => NODES.iter().flat_map(|node| of(*node, address)).collect(),
+            Path::Of(_) => Vec::new(),
+        }
+    }
+
+    fn filter(&self, node: u8, verb: &str, rule: &[String]) -> Result<()> {
+        let mut command = self.on_node(node, "iptables");
+        command
+            .args(["--wait", "--table", "mangle", verb])
+            .args(rule)
+            .args(["--jump", "DROP"]);
+        output(&mut command).map(drop)
+    }
+
+    /// Gives every node the images of an archive; what a node has already is not sent again.
+    pub fn import(&self, archive: &Archive) -> Result<()> {
+        std::thread::scope(|scope| {
+            let imports = NODES.map(|node| {
+                let socket = self.plan.containerd_socket(node);
+                scope.spawn(move || containerd::import(&socket, archive))
+            });
+            imports.into_iter().try_for_each(|import| {
+                import
+                    .join()
+                    .map_err(|_| anyhow::anyhow!("the import of images panicked"))?
+            })
+        })
+    }
+
+    /// Starts a proxy before the API server.
+    pub fn api_proxy(&self) -> Result<ApiProxy> {
+        ApiProxy::start(self)
+    }
+
+    /// Starts a registry with the images of these archives.
+    pub fn registry(&self, archives: &[Archive]) -> Result<Registry> {
+        Registry::start(self, archives)
+    }
+
+    /// The end of the audit log as it is now.
+    pub fn audit_mark(&self) -> Result<AuditMark> {
+        audit::mark(&self.layout().audit_log())
+    }
+
+    /// The requests since a mark whose user agent begins with `user_agent`; an empty one means all.
+    pub fn audit_since(&self, mark: &AuditMark, user_agent: &str) -> Result<Vec<AuditEvent>> {
+        let mut events = audit::since(&self.layout().audit_log(), mark)?;
+        events.retain(|event| event.user_agent.starts_with(user_agent));
+        Ok(events)
+    }
+
+    /// Replaces the pods of CoreDNS and waits for the new ones.
+    pub fn restart_dns(&self) -> Result<()> {
+        let kubectl = self.kubectl().in_namespace("kube-system");
+        kubectl.run(["rollout", "restart", "deployment/coredns"])?;
+        kubectl
+            .run(["rollout", "status", "deployment/coredns", "--timeout=120s"])
+            .map(drop)
+    }
+}
