@@ -9,7 +9,9 @@ use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL, Object, SERVICE_LABEL};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, PodSpec, PodTemplateSpec, ResourceQuota};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, EmptyDirVolumeSource, Namespace, Node, Pod, PodSpec, PodTemplateSpec, ResourceQuota, Volume,
+};
 use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use tokio::time::timeout;
@@ -59,6 +61,10 @@ pub(crate) async fn check(
     let mut lines = vec![version, namespace(cluster, options, standing)];
     lines.extend(rights);
     lines.extend(foreign);
+    if lines.iter().any(|l| l.status == CheckStatus::Refused) {
+        // Whatever else there is to say would be about somebody else's objects.
+        return lines;
+    }
     lines.extend(pods);
     lines.extend(quotas);
     lines.extend(nodes);
@@ -218,13 +224,29 @@ async fn rights(cluster: &Cluster, standing: &Standing, work: &Work) -> Vec<Chec
     lines
 }
 
+/// One pod of a workload, with an empty volume for each claim that a StatefulSet would make.
+fn sample(object: &Object) -> Option<Pod> {
+    let mut pod = object.sample_pod()?;
+    if let Object::StatefulSet(set) = object
+        && let Some(spec) = pod.spec.as_mut()
+    {
+        let claims = set.spec.iter().flat_map(|s| s.volume_claim_templates.iter().flatten());
+        spec.volumes.get_or_insert_default().extend(claims.map(|claim| Volume {
+            name: claim.name_any(),
+            empty_dir: Some(EmptyDirVolumeSource::default()),
+            ..Volume::default()
+        }));
+    }
+    Some(pod)
+}
+
 /// Asks admission about one pod a workload, so that it speaks now and not in a controller's events.
 async fn dry_run_pods(cluster: &Cluster, standing: &Standing, work: &Work) -> Vec<CheckLine> {
     let title = "pods as admission takes them";
     let samples: Vec<(String, Pod)> = work
         .all()
         .filter(|p| p.operation != Operation::Keep)
-        .filter_map(|p| Some((p.item.owner.name().to_owned(), p.item.object.sample_pod()?)))
+        .filter_map(|p| Some((p.item.owner.name().to_owned(), sample(&p.item.object)?)))
         .collect();
     if samples.is_empty() {
         return Vec::new();
@@ -243,7 +265,8 @@ async fn dry_run_pods(cluster: &Cluster, standing: &Standing, work: &Work) -> Ve
         .collect();
     let answers: Vec<(String, Result<Pod, kube::Error>)> = stream::iter(questions).buffered(AT_ONCE).collect().await;
     let count = answers.len();
-    let mut lines = Vec::new();
+    // One line for each thing that must be done about it: a policy refuses all pods alike.
+    let mut refused: BTreeMap<String, (Vec<String>, String)> = BTreeMap::new();
     for (name, answer) in answers {
         let Err(kube::Error::Api(status)) = answer else { continue };
         if status.is_forbidden() && status.message.contains("cannot create resource \"pods\"") {
@@ -265,9 +288,15 @@ async fn dry_run_pods(cluster: &Cluster, standing: &Standing, work: &Work) -> Ve
         } else {
             format!("set what the message names in components.{name} of the deployment file, or change the policy")
         };
-        let seen = line("admission", format!("{title}: {name}"), CheckStatus::Failed, status.message.clone());
-        lines.push(with_fix(seen, fix));
+        refused.entry(fix).or_insert_with(|| (Vec::new(), status.message.clone())).0.push(name);
     }
+    let mut lines: Vec<CheckLine> = refused
+        .into_iter()
+        .map(|(fix, (names, message))| {
+            let seen = line("admission", format!("{title}: {}", names.join(", ")), CheckStatus::Failed, message);
+            with_fix(seen, fix)
+        })
+        .collect();
     if lines.is_empty() {
         lines.push(line("admission", title, CheckStatus::Ok, format!("{count} dry runs")));
     }
