@@ -66,6 +66,26 @@ impl Following {
         bail!("it ended before what was waited for\n--- stdout\n{out}\n--- stderr\n{err}")
     }
 
+    /// Reads on for so long, or to the end where that comes first; whether it is still under way.
+    pub fn for_a_while(&mut self, span: Duration) -> Result<bool> {
+        let end = Instant::now() + span;
+        loop {
+            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    self.out.push_str(&line);
+                    self.out.push('\n');
+                }
+                Err(RecvTimeoutError::Timeout) => return Ok(self.child.try_wait()?.is_none()),
+                Err(RecvTimeoutError::Disconnected) => return Ok(false),
+            }
+        }
+    }
+
+    /// What it wrote so far, as JSON lines.
+    pub fn seen(&self) -> &str {
+        &self.out
+    }
+
     /// Kills it with SIGKILL.
     pub fn kill(mut self) -> Result<()> {
         self.child.kill()?;
