@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 use clearwater::config::DeploymentFile;
-use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::Config;
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use secrecy::SecretString;
 
 use crate::error::CliError;
@@ -286,7 +286,8 @@ contexts:
         let path = dir.path().join("config");
         std::fs::write(&path, KUBECONFIG).unwrap();
         let connection = Connection { kubeconfig: Some(path), ..Connection::default() };
-        let made = runtime().unwrap().block_on(async { connection.client().await.map(|c| c.default_namespace().to_owned()) });
+        let made =
+            runtime().unwrap().block_on(async { connection.client().await.map(|c| c.default_namespace().to_owned()) });
         assert_eq!(made.unwrap(), "ims");
     }
 
