@@ -44,12 +44,19 @@ async fn memcached(hook: Hook, members: &Members, me: IpAddr) -> Result<()> {
             }
             Ok(())
         }
-        Hook::NewConfigReady => resync("astaire", members, me).await,
+        Hook::NewConfigReady if has_astaire() => resync("astaire", members, me).await,
+        Hook::NewConfigReady => Ok(()),
         Hook::LeavingCluster => {
             let _ = std::fs::remove_file(&file);
             Ok(())
         }
     }
+}
+
+/// The 2016 image holds memcached alone: nothing in it copies data.
+fn has_astaire() -> bool {
+    let component = std::fs::read_to_string(place::path("/usr/share/clearwater/standin/component"));
+    !component.is_ok_and(|name| name.trim() == "memcached")
 }
 
 fn address(ip: IpAddr, port: u16) -> String {
