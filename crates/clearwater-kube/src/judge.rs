@@ -22,6 +22,9 @@ pub enum MembersSeen {
     Unchecked(String),
 }
 
+/// What is said of a pod that has not been asked yet.
+pub(crate) const NOT_ASKED: &str = "has not been asked yet";
+
 /// A workload, by kind and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Workload {
@@ -186,6 +189,10 @@ fn answers(view: &View<'_>, judged: &mut Judged) -> (Stage, Vec<String>) {
             }
         }
     }
+    // The controller's own count may lag behind a pod that has just gone.
+    if u32::try_from(pods.len()).is_ok_and(|n| n < judged.wanted) {
+        problems.push(format!("{} of {} pods are there", pods.len(), judged.wanted));
+    }
     for pod in &pods {
         let name = pod.metadata.name.as_deref().unwrap_or("?");
         match pod.metadata.uid.as_deref().and_then(|uid| view.reports.get(uid)) {
@@ -195,7 +202,7 @@ fn answers(view: &View<'_>, judged: &mut Judged) -> (Stage, Vec<String>) {
                     .extend(report.problems.iter().map(|p| if several { format!("{name}: {p}") } else { p.clone() }));
                 judged.unchecked.extend(report.unchecked.iter().cloned());
             }
-            _ => problems.push(format!("pod {name} has not been asked yet")),
+            _ => problems.push(format!("pod {name} {NOT_ASKED}")),
         }
     }
     if let Some(clustering) = &view.entry.clustering {

@@ -28,6 +28,11 @@ const STEADY_EVERY: Duration = Duration::from_secs(5);
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// The longest pause after a bad answer.
 const PAUSE_LONGEST: Duration = Duration::from_secs(1);
+/// Some services hang on a question that they cannot answer yet. The first question is given up after a second, later
+/// ones are given more, so that a slow machine is not taken for a broken service.
+const PATIENCE_FIRST: u32 = 1;
+/// The most that a question is given, in seconds.
+const PATIENCE_LONGEST: u32 = 4;
 /// How many last lines of a log are shown.
 const TAIL: usize = 12;
 
@@ -92,6 +97,8 @@ pub struct Prober {
     asked: u64,
     /// Connections opened so far.
     pub connections: u32,
+    /// Seconds that a question in the pod waits for the next line of its answer.
+    pub patience: u32,
     /// Why no shell can be had, once that is known.
     no_shell: Option<String>,
     no_forward: Option<String>,
@@ -107,6 +114,7 @@ impl Prober {
             forward: None,
             asked: 0,
             connections: 0,
+            patience: PATIENCE_LONGEST,
             no_shell: None,
             no_forward: None,
         }
@@ -114,13 +122,18 @@ impl Prober {
 
     /// Runs one line in the pod's shell, which is opened where it is not.
     pub async fn run(&mut self, line: &str) -> Result<Output, AskError> {
+        self.run_for(line, ANSWER).await
+    }
+
+    /// The same, for a line that may take longer.
+    pub async fn run_for(&mut self, line: &str, within: Duration) -> Result<Output, AskError> {
         let mut shell = if let Some(shell) = self.shell.take() {
             shell
         } else {
             self.connections += 1;
             Shell::open(&self.pods, &self.target.pod, &self.target.container, OPEN).await?
         };
-        let output = shell.run(line, ANSWER).await?;
+        let output = shell.run(line, within).await?;
         self.shell = Some(shell);
         Ok(output)
     }
@@ -215,7 +228,7 @@ impl Prober {
         self.asked += 1;
         let nonce = u64::from(std::process::id()) * 100_000 + self.asked;
         let has_bash = !self.target.entry.programs.is_empty();
-        let script = script(asks, self.target.address, nonce).filter(|_| has_bash);
+        let script = script(asks, self.target.address, nonce, self.patience).filter(|_| has_bash);
         let Some(script) = script else {
             self.forwarded_question(asks, report).await;
             return;
@@ -312,6 +325,7 @@ pub struct Look {
 pub async fn watch_pod(cluster: Cluster, target: Target, mut ready: watch::Receiver<bool>, out: mpsc::Sender<Look>) {
     let component = target.entry.component;
     let mut prober = Prober::new(&cluster, target);
+    prober.patience = PATIENCE_FIRST;
     let mut pause = PAUSE_FIRST;
     let mut unready_for = UNREADY_FIRST;
     loop {
@@ -334,6 +348,7 @@ pub async fn watch_pod(cluster: Cluster, target: Target, mut ready: watch::Recei
         if !is_ready {
             continue;
         }
+        prober.patience = (prober.patience + 1).min(PATIENCE_LONGEST);
         let wait = if good { STEADY_EVERY } else { pause };
         pause = if good { PAUSE_FIRST } else { (pause * 2).min(PAUSE_LONGEST) };
         tokio::select! {

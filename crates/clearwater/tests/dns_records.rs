@@ -1,4 +1,5 @@
 //! Names, records and what each backend makes of them.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are outside test functions")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -625,11 +625,6 @@ fn errors_say_what_to_do() {
         error("ellis: {exposure: nodePort, nodePort: 30080}\n", &narrow),
         "the node ports 30080 lie outside the cluster's range 31000-31999: choose ports inside it, or another exposure"
     );
-    assert_eq!(
-        error(&format!("{CLASSIC}services: clusterIP\ndns: {{backend: pods}}\n"), &nothing),
-        "dns.backend is pods, which takes headless Services, and services is clusterIP: set dns.backend to coredns, \
-         etcd, endpoints or print, or services to headless"
-    );
     let missing = error(&format!("{CLASSIC}services: clusterIP\ndns: {{backend: coredns}}\n"), &nothing);
     assert!(missing.starts_with("clusterIPs.sprout: the Service's virtual address is needed"), "{missing}");
     assert_eq!(

@@ -40,7 +40,7 @@ fn the_base_is_what_is_rendered() {
     for entry in std::fs::read_dir(directory()).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
-        if name.ends_with(".yaml") && !ours.contains(name.as_str()) {
+        if entry.path().extension().is_some_and(|e| e == "yaml") && !ours.contains(name.as_str()) {
             stale.push(format!("{name} (no longer rendered)"));
             if update {
                 std::fs::remove_file(entry.path()).unwrap();

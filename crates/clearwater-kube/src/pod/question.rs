@@ -12,17 +12,15 @@ pub enum Verdict {
     Bad(String),
 }
 
-/// Seconds that bash waits for the next line of an answer.
-const PATIENCE: u32 = 3;
-
 /// The bash line that asks a question of a pod at its own address, or `None` for what is asked through a forwarded
-/// port. `nonce` tells this question from others in SIP dialogs.
+/// port. `nonce` tells this question from others in SIP dialogs; `patience`
+/// is how many seconds bash waits for the next line of an answer.
 ///
 /// The SIP question is the one of upstream's own poll (clearwater-infrastructure `usr/share/clearwater/bin/poll-sip`):
 /// OPTIONS for the node itself with `Max-Forwards: 2`.
-pub fn script(asks: &Asks, address: IpAddr, nonce: u64) -> Option<String> {
+pub fn script(asks: &Asks, address: IpAddr, nonce: u64, patience: u32) -> Option<String> {
     let tcp = |port: u16, inner: &str| format!("{{ {inner}; }} 3<>/dev/tcp/{address}/{port}");
-    let line = format!("IFS= read -r -t {PATIENCE} l <&3; printf '%s\\n' \"$l\"");
+    let line = format!("IFS= read -r -t {patience} l <&3; printf '%s\\n' \"$l\"");
     Some(match asks {
         Asks::Tcp(ports) => {
             let mut script = String::new();
@@ -33,7 +31,7 @@ pub fn script(asks: &Asks, address: IpAddr, nonce: u64) -> Option<String> {
         }
         Asks::Http { port, path, .. } => {
             let all = format!(
-                "printf 'GET {path} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3; while IFS= read -r -t {PATIENCE} l \
+                "printf 'GET {path} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3; while IFS= read -r -t {patience} l \
                  <&3; do printf '%s\\n' \"$l\"; done; printf '%s\\n' \"$l\""
             );
             tcp(*port, &all)
@@ -61,7 +59,7 @@ pub fn script(asks: &Asks, address: IpAddr, nonce: u64) -> Option<String> {
         Asks::Stun(port) => {
             // A binding request without attributes (RFC 5389 §6); one byte of the answer tells that it is one.
             let request = "\\x00\\x01\\x00\\x00\\x21\\x12\\xa4\\x42clearwater--";
-            let inner = format!("printf '{request}' >&3; IFS= read -r -t {PATIENCE} -N 1 l <&3; printf '%q\\n' \"$l\"");
+            let inner = format!("printf '{request}' >&3; IFS= read -r -t {patience} -N 1 l <&3; printf '%q\\n' \"$l\"");
             format!("{{ {inner}; }} 3<>/dev/udp/{address}/{port}")
         }
     })
@@ -87,7 +85,7 @@ pub fn judge(asks: &Asks, answer: &str) -> Verdict {
             }
             let mut words = first.split_whitespace();
             let (Some(version), Some(status)) = (words.next(), words.next()) else {
-                return bad(format!("no answer within {PATIENCE} s"));
+                return bad("no answer in time".to_owned());
             };
             if !version.starts_with("HTTP/") || status != "200" {
                 return bad(format!("it answered {first:?}"));
@@ -96,7 +94,7 @@ pub fn judge(asks: &Asks, answer: &str) -> Verdict {
             let mut rest = answer.lines().skip_while(|l| !l.trim().is_empty()).skip(1);
             match rest.next().map(str::trim) {
                 Some(seen) if seen == *wanted => Verdict::Good,
-                Some("") | None => bad(format!("no body within {PATIENCE} s, {wanted:?} is expected")),
+                Some("") | None => bad(format!("no body in time, {wanted:?} is expected")),
                 Some(seen) => bad(format!("its body begins {seen:?}, {wanted:?} is expected")),
             }
         }
@@ -106,7 +104,7 @@ pub fn judge(asks: &Asks, answer: &str) -> Verdict {
                 let status = answer.lines().find_map(|l| l.strip_prefix(&prefix)).map(str::trim);
                 let seen = match status {
                     Some(s) if s.starts_with("SIP/2.0 200") => continue,
-                    Some("") => format!("no answer within {PATIENCE} s"),
+                    Some("") => "no answer in time".to_owned(),
                     Some(s) => format!("it answered {s:?}"),
                     None => {
                         let ours = |l: &&str| l.contains(&format!("/{port}:"));
@@ -122,11 +120,7 @@ pub fn judge(asks: &Asks, answer: &str) -> Verdict {
                 return Verdict::Good;
             }
             let seen = refused().unwrap_or_else(|| {
-                if first.is_empty() {
-                    format!("no answer within {PATIENCE} s")
-                } else {
-                    format!("it answered {first:?}")
-                }
+                if first.is_empty() { "no answer in time".to_owned() } else { format!("it answered {first:?}") }
             });
             Verdict::Bad(format!("memcached version on port {port}: {seen}"))
         }
@@ -143,7 +137,7 @@ pub fn judge(asks: &Asks, answer: &str) -> Verdict {
             if first.contains("\\001") {
                 Verdict::Good
             } else {
-                Verdict::Bad(format!("STUN binding on UDP port {port}: no answer within {PATIENCE} s"))
+                Verdict::Bad(format!("STUN binding on UDP port {port}: no answer in time"))
             }
         }
     }
@@ -187,7 +181,7 @@ mod tests {
     }
 
     fn run(asks: &Asks) -> Verdict {
-        let script = script(asks, "127.0.0.1".parse().unwrap(), 7).unwrap();
+        let script = script(asks, "127.0.0.1".parse().unwrap(), 7, 3).unwrap();
         let output = std::process::Command::new("bash").args(["-c", &format!("exec 2>&1; {script}")]).output().unwrap();
         judge(asks, &String::from_utf8_lossy(&output.stdout))
     }

@@ -1,7 +1,7 @@
 //! The one loop of a run. Watches, probers, appliers and the user all send it news; it alone holds state, decides and
 //! emits events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clearwater::component::{Component, Entry};
@@ -24,7 +24,7 @@ use crate::ask_members::{MembersNews, Wish, ask_members};
 use crate::cluster::Cluster;
 use crate::doomed::{self, Doom, Exits, Grace, Scene};
 use crate::emit::Emitter;
-use crate::judge::{self, Judged, MembersSeen, Stage, View};
+use crate::judge::{self, Judged, MembersSeen, NOT_ASKED, Stage, View};
 use crate::preflight;
 use crate::probe::{Look, Prober, Report, Target, watch_pod};
 use crate::snapshot::{News, Snapshot, watch as watch_namespace};
@@ -37,6 +37,10 @@ const SAY_EVERY: Duration = Duration::from_secs(1);
 const TROUBLE_AFTER: Duration = Duration::from_secs(2);
 /// After the first failure, others have so long to show too.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// A member without a pod is left alone for so long.
+const STALE_AFTER: Duration = Duration::from_secs(20);
+/// The longest that `cw-mark_node_failed` may take: it waits for the others' consent.
+const MARK_FAILED: Duration = Duration::from_secs(180);
 /// The margin within which a program that was given up is held to have failed before what it needs was there.
 const FATAL_MARGIN: i64 = 3;
 
@@ -138,6 +142,12 @@ struct Dispatcher {
     menders: JoinSet<()>,
     /// Programs that were restarted by this run, by pod uid and program, with when on the API server's clock.
     mended: BTreeMap<(String, String), Timestamp>,
+    /// Members of stores that no pod stands behind, with since when.
+    stale: BTreeMap<(Component, String), Instant>,
+    /// Pods of stores that were removed to be made anew, by uid.
+    replaced: BTreeSet<String>,
+    /// Why stores' pods were not replaced although that was asked for.
+    refusals: BTreeMap<Component, String>,
     /// The begin of the run on the API server's clock.
     since: Timestamp,
     skew: jiff::SignedDuration,
@@ -186,7 +196,9 @@ pub(super) async fn run(cluster: Cluster, options: UpOptions, mut emitter: Emitt
         }
     };
     let mut lines = preflight::check(&cluster, &options, &scope, &standing, &work).await;
-    lines.extend(unplanned);
+    if !lines.iter().any(|l| l.status == CheckStatus::Refused) {
+        lines.extend(unplanned);
+    }
     let worst = lines.iter().map(|l| l.status).max().unwrap_or(CheckStatus::Ok);
     let bad = lines.iter().find(|l| l.status == worst).map(|l| l.title.clone()).unwrap_or_default();
     for line in lines {
@@ -303,6 +315,9 @@ pub(super) async fn run(cluster: Cluster, options: UpOptions, mut emitter: Emitt
         gatherers: JoinSet::new(),
         menders: JoinSet::new(),
         mended: BTreeMap::new(),
+        stale: BTreeMap::new(),
+        replaced: BTreeSet::new(),
+        refusals: BTreeMap::new(),
         since: Timestamp::now().saturating_add(skew).unwrap_or_else(|_| Timestamp::now()),
         skew,
         writes,
@@ -377,7 +392,9 @@ impl Dispatcher {
         let outcome = loop {
             self.evaluate().await;
             if let Some(outcome) = self.ended() {
-                break outcome;
+                if !self.replace_next().await {
+                    break if self.refusals.is_empty() { outcome } else { Outcome::Refused };
+                }
             }
             let until = self.until;
             tokio::select! {
@@ -727,6 +744,10 @@ impl Dispatcher {
             ("starting", cause, what)
         };
         unit.cause.clone_from(&cause);
+        if cause.ends_with(NOT_ASKED) {
+            // The answer follows at once.
+            return;
+        }
         let same_stage = unit.said.0 == stage;
         if same_stage && (unit.said.1 == cause || unit.said.2.elapsed() < SAY_EVERY) {
             return;
@@ -775,6 +796,7 @@ impl Dispatcher {
         let doom = doomed::judge(&scene).map(|d| (d, None));
         let doom = doom.or_else(|| self.fatal(component, &pods, needs_served_since));
         let Some((doom, log)) = doom else {
+            self.mend_members(i).await;
             self.mend(component, needs_served_since).await;
             return;
         };
@@ -858,6 +880,100 @@ impl Dispatcher {
                 });
             }
         }
+    }
+
+    /// Removes members of stores that no pod stands behind: they were killed without leaving, and the next join would
+    /// wait for their consent for ever.
+    async fn mend_members(&mut self, i: usize) {
+        let unit = &self.units[i];
+        let component = unit.part.entry.component;
+        let Some(clustering) = &unit.part.entry.clustering else { return };
+        let Some(MembersSeen::Read(members)) = self.members.get(&component) else { return };
+        let addresses: Vec<String> =
+            self.snapshot.pods.values().filter_map(|p| p.status.as_ref()?.pod_ip.clone()).collect();
+        let stale: Vec<String> =
+            members.stale(addresses.iter().map(String::as_str)).into_iter().map(str::to_owned).collect();
+        self.stale.retain(|(c, address), _| *c != component || stale.contains(address));
+        let pod = self.snapshot.pods_of(component).into_iter().find(|p| pod_target(unit.part.entry, &[], p).is_some());
+        let Some(target) = pod.and_then(|p| pod_target(unit.part.entry, &[], p)) else { return };
+        for address in stale {
+            let since = *self.stale.entry((component, address.clone())).or_insert_with(Instant::now);
+            let key = (component.name().to_owned(), address.clone());
+            // A member that is just leaving is gone by itself in a moment.
+            if since.elapsed() < STALE_AFTER || self.mended.contains_key(&key) || self.cancelled.is_some() {
+                continue;
+            }
+            self.mended.insert(key, self.now());
+            let command = format!("cw-mark_node_failed {} {} {address}", clustering.node_type, clustering.datastore);
+            let mending = Mending {
+                component: component.name().to_owned(),
+                object: format!("{} member {address}", clustering.title),
+                action: format!("{command}, in pod {}", target.pod),
+                because: "no pod has that address: it went without leaving, and others wait for it".to_owned(),
+                cost: Cost::Nothing,
+            };
+            self.emitter.emit(What::Mended { mending }).await;
+            let (cluster, target) = (self.cluster.clone(), target.clone());
+            self.menders.spawn(async move {
+                let mut prober = Prober::new(&cluster, target);
+                // Whether it helped is seen in etcd.
+                let _ = prober.run_for(&command, MARK_FAILED).await;
+            });
+        }
+    }
+
+    /// Where it was asked for, replaces the next pod of a store that runs an older revision. Yields whether there is
+    /// still something to wait for.
+    async fn replace_next(&mut self) -> bool {
+        if !self.options.replace_stores || self.cancelled.is_some() || self.failed_at.is_some() {
+            return false;
+        }
+        if self.replaced.iter().any(|uid| self.snapshot.pods.contains_key(uid)) {
+            return true;
+        }
+        for i in 0..self.units.len() {
+            let unit = &self.units[i];
+            let component = unit.part.entry.component;
+            if unit.pending == 0 || self.refusals.contains_key(&component) {
+                continue;
+            }
+            let pods = self.snapshot.pods_of(component);
+            if let Some(loss) = loss_of_replacing(unit.part.entry, &pods) {
+                self.refusals.insert(component, loss);
+                continue;
+            }
+            let current = |p: &Pod| {
+                unit.part.workloads.iter().any(|w| {
+                    let set = self.snapshot.stateful_sets.get(&w.name).and_then(|s| s.status.as_ref());
+                    let revision = set.and_then(|s| s.update_revision.as_ref());
+                    revision.is_some() && revision == p.labels().get("controller-revision-hash")
+                })
+            };
+            // The last one first, as a StatefulSet rolls.
+            let Some(old) = pods.into_iter().rev().find(|p| !current(p)).cloned() else { continue };
+            let mending = Mending {
+                component: component.name().to_owned(),
+                object: doomed::pod_name(&old),
+                action: "replaced by one of the new revision".to_owned(),
+                because: "it runs an older revision and --replace-stores was given".to_owned(),
+                cost: Cost::Nothing,
+            };
+            self.emitter.emit(What::Mended { mending }).await;
+            let pods: kube::Api<Pod> = self.cluster.api();
+            match pods.delete(&old.name_any(), &kube::api::DeleteParams::default()).await {
+                Ok(_) => {
+                    self.replaced.insert(old.uid().unwrap_or_default());
+                    self.writes += 1;
+                }
+                Err(error) => {
+                    self.refusals
+                        .insert(component, format!("{}: {}", doomed::pod_name(&old), crate::cluster::say(&error)));
+                    continue;
+                }
+            }
+            return true;
+        }
+        false
     }
 
     async fn tell_progress(&mut self) {
@@ -1032,10 +1148,17 @@ impl Dispatcher {
             .units
             .iter()
             .filter(|u| u.pending > 0)
-            .map(|u| Pending {
-                component: u.name().to_owned(),
-                what: format!("{} of its pods still run the old revision", u.pending),
-                command: "kubectl clearwater up --replace-stores".to_owned(),
+            .map(|u| {
+                let component = u.part.entry.component;
+                let refused = self.refusals.get(&component);
+                let why = refused.map_or_else(String::new, |r| format!(" ({r})"));
+                let command = if refused.is_some() {
+                    format!("kubectl clearwater down --only {component}, then up")
+                } else {
+                    "kubectl clearwater up --replace-stores".to_owned()
+                };
+                let what = format!("{} of its pods still run the old revision{why}", u.pending);
+                Pending { component: u.name().to_owned(), what, command }
             })
             .collect();
         let all = self.units.len();
@@ -1049,6 +1172,7 @@ impl Dispatcher {
             Outcome::NotReady => {
                 format!("not ready after {seconds:.0} s: {} of {all} components serve", stats.serving)
             }
+            Outcome::Refused => "refused: stores' pods were not replaced, because data would be lost".to_owned(),
             Outcome::Failed => format!("failed: {} of {all} components serve, {} cannot", stats.serving, stats.failed),
             _ => format!(
                 "stopped: {} of {all} components serve, what was begun stands; run up again to go on",
@@ -1073,6 +1197,22 @@ impl Unit {
             Phase::Skipped => "is left out".to_owned(),
         }
     }
+}
+
+/// What would be lost by replacing the members of a store one by one; `None` where nothing would.
+fn loss_of_replacing(entry: &Entry, pods: &[&Pod]) -> Option<String> {
+    let claims = pods.iter().all(|p| {
+        let volumes = p.spec.iter().flat_map(|s| s.volumes.iter().flatten());
+        volumes.into_iter().any(|v| v.persistent_volume_claim.is_some())
+    });
+    let data: Vec<&str> = entry.data.iter().map(|d| d.what).collect();
+    let why = match entry.component {
+        Component::Etcd if claims => return None,
+        Component::Cassandra => "a member that goes stays in the ring, and the new one cannot join".to_owned(),
+        _ if entry.pre_stop.is_some() && pods.len() >= 2 => return None,
+        _ => format!("there is no second member that holds {}", data.join(", ")),
+    };
+    Some(format!("replacing its pods would lose {}: {why}", data.join(", ")))
 }
 
 /// How a pod is asked, or `None` while it has no address yet.

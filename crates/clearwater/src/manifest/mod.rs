@@ -61,6 +61,7 @@ mod service;
 mod shared;
 mod workload;
 
+pub(crate) use bono::node_port as bono_node_port;
 pub use image::image;
 pub use inputs::{Inputs, PortRange};
 pub use layout::{NamespaceObject, kustomize};
