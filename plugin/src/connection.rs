@@ -129,7 +129,7 @@ impl Connection {
     }
 
     /// How to reach the cluster, as kube wants it.
-    async fn config(&self) -> Result<Config, CliError> {
+    pub(crate) async fn config(&self) -> Result<Config, CliError> {
         let mut config = match (self.read_kubeconfig()?, &self.server) {
             (Some(kubeconfig), _) if !kubeconfig.contexts.is_empty() || !kubeconfig.clusters.is_empty() => {
                 self.config_of(kubeconfig).await?
@@ -263,7 +263,7 @@ mod tests {
 
     use super::*;
     use crate::cli::Cli;
-    use crate::drive::runtime;
+    use crate::runtime;
 
     const KUBECONFIG: &str = "\
 apiVersion: v1
@@ -286,9 +286,8 @@ contexts:
         let path = dir.path().join("config");
         std::fs::write(&path, KUBECONFIG).unwrap();
         let connection = Connection { kubeconfig: Some(path), ..Connection::default() };
-        let made =
-            runtime().unwrap().block_on(async { connection.client().await.map(|c| c.default_namespace().to_owned()) });
-        assert_eq!(made.unwrap(), "ims");
+        let made = runtime::block_on(async { connection.client().await.map(|c| c.default_namespace().to_owned()) });
+        assert_eq!(made.unwrap().unwrap(), "ims");
     }
 
     fn connect(flags: &str) -> Result<Config, String> {
@@ -297,7 +296,7 @@ contexts:
         std::fs::write(&path, KUBECONFIG).unwrap();
         let line = format!("kubectl-clearwater version --kubeconfig {} {flags}", path.display());
         let cli = Cli::try_parse_from(line.split_whitespace()).map_err(|e| e.to_string())?;
-        runtime().unwrap().block_on(cli.connection.config()).map_err(|e| e.to_string())
+        runtime::block_on(cli.connection.config()).unwrap().map_err(|e| e.to_string())
     }
 
     #[test]

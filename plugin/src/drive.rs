@@ -107,8 +107,3 @@ fn confirm(question: &Question<'_>, changes: &[Change]) -> bool {
     }
     answer.trim().eq_ignore_ascii_case(question.yes)
 }
-
-/// The runtime for commands that talk to a cluster.
-pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(CliError::Runtime)
-}

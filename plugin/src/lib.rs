@@ -14,6 +14,7 @@ mod error;
 pub mod exit;
 mod output;
 mod reporter;
+mod runtime;
 mod signal;
 mod timeline;
 

@@ -6,10 +6,11 @@ use clearwater_kube::up::{UpOptions, up};
 use super::up::Scope;
 use crate::cli::FileArgs;
 use crate::context::Context;
-use crate::drive::{drive, runtime};
+use crate::drive::drive;
 use crate::error::CliError;
 use crate::exit;
 use crate::reporter::{EventFormat, changes, choose};
+use crate::runtime::block_on;
 
 /// Show what `up` would write
 ///
@@ -38,10 +39,10 @@ impl Diff {
             ..UpOptions::new(deployment)
         };
         let mut reporter = choose(self.output);
-        let ended = runtime()?.block_on(async {
+        let ended = block_on(async {
             let client = context.connection().client().await?;
             drive(up(Cluster::new(client, namespace), options), reporter.as_mut(), None).await
-        })?;
+        })??;
         let code = ended.code();
         let planned = ended.events.iter().find_map(|e| match &e.what {
             What::Planned { changes, .. } => Some(changes),

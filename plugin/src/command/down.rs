@@ -9,9 +9,10 @@ use clearwater_kube::down::{DownOptions, down, losses};
 
 use crate::connection::duration;
 use crate::context::Context;
-use crate::drive::{Question, drive, runtime};
+use crate::drive::{Question, drive};
 use crate::error::CliError;
 use crate::reporter::{EventFormat, changes, choose};
+use crate::runtime::block_on;
 
 /// Take a deployment down, what others need last
 ///
@@ -56,10 +57,10 @@ impl Down {
         let mut reporter = choose(self.output);
         let ask = |all: &[Change]| warning(all, &namespace, self.now);
         let question = options.ask.then_some(Question { ask: &ask, yes: &namespace });
-        let ended = runtime()?.block_on(async {
+        let ended = block_on(async {
             let client = context.connection().client().await?;
             drive(down(Cluster::new(client, namespace.clone()), options), reporter.as_mut(), question).await
-        })?;
+        })??;
         Ok(ended.code())
     }
 }

@@ -12,11 +12,11 @@ use jiff::Timestamp;
 use crate::cli::{FileArgs, USUAL};
 use crate::connection::duration;
 use crate::context::Context;
-use crate::drive::runtime;
 use crate::error::CliError;
 use crate::exit;
 use crate::output::Format;
 use crate::reporter::{BAD, DIM, GOOD, WARN, plain};
+use crate::runtime::block_on;
 use crate::signal::Signals;
 
 /// Look at a deployment in depth: pods, programs, answers, store members, names, and the cause of whatever is wrong
@@ -50,7 +50,7 @@ impl Status {
             None => context.connection().namespace_for(&clearwater::config::DeploymentFile::default())?,
         };
         let options = StatusOptions { deployment, timeout: self.timeout };
-        runtime()?.block_on(async {
+        block_on(async {
             let client = context.connection().client().await?;
             let cluster = Cluster::new(client, namespace);
             let mut signals = Signals::new();
@@ -75,7 +75,7 @@ impl Status {
                     () = tokio::time::sleep(Duration::from_secs(2)) => {}
                 }
             }
-        })
+        })?
     }
 }
 

@@ -13,10 +13,11 @@ use clearwater_kube::up::{UpOptions, up};
 use crate::cli::FileArgs;
 use crate::connection::duration;
 use crate::context::Context;
-use crate::drive::{Question, drive, runtime};
+use crate::drive::{Question, drive};
 use crate::error::CliError;
 use crate::exit;
 use crate::reporter::{EventFormat, changes, choose};
+use crate::runtime::block_on;
 use crate::timeline;
 
 /// Which components are meant, and in which order.
@@ -116,12 +117,11 @@ impl Up {
             format!("{shown}Go on? [y/N] ")
         };
         let question = options.ask.then_some(Question { ask: &ask, yes: "y" });
-        let runtime = runtime()?;
-        let ended = runtime.block_on(async {
+        let ended = block_on(async {
             let client = context.connection().client().await?;
             let run = up(Cluster::new(client, deployment.namespace()), options);
             drive(run, reporter.as_mut(), question).await
-        })?;
+        })??;
         if let Some(path) = &self.timeline {
             let svg = timeline::draw(&ended.events);
             std::fs::write(path, svg).map_err(|source| CliError::Write { path: path.clone(), source })?;

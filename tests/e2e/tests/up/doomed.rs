@@ -133,7 +133,7 @@ fn images() -> Result<Archive> {
 fn a_busy_registry_is_waited_for() -> Result<()> {
     let cluster = cluster();
     let mut registry = cluster.local()?.registry(&[images()?])?;
-    registry.set(&[Rule::new(Fault::Status(429, 0)).path("/manifests/").times(3)])?;
+    registry.set(&[Rule::new(Fault::Status(429, 0)).path("/manifests/").times(8)])?;
     let namespace = cluster.namespace("e2e-busy")?;
     let mirror = format!("images.mirror={}", registry.address());
     let args = ["--only", "etcd", "--set", &mirror, "--set", "images.pullPolicy=Always"];
