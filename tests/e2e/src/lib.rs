@@ -10,9 +10,9 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use clearwater_testbed::{Cluster, Kubectl};
 pub use follow::Following;
 pub use order::kept_order;
-use clearwater_testbed::{Cluster, Kubectl};
 use serde_json::Value;
 
 /// Where the binary under test is, when it is not the workspace's own debug build.
@@ -48,7 +48,13 @@ pub struct Ran {
 impl Ran {
     /// The run, or an error with all of its output when it ended otherwise than with `code`.
     pub fn expect(self, code: i32) -> Result<Self> {
-        ensure!(self.code == code, "exit {}, not {code}\n--- stdout\n{}\n--- stderr\n{}", self.code, self.out, self.err);
+        ensure!(
+            self.code == code,
+            "exit {}, not {code}\n--- stdout\n{}\n--- stderr\n{}",
+            self.code,
+            self.out,
+            self.err
+        );
         Ok(self)
     }
 
