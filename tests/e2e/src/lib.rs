@@ -19,6 +19,9 @@ use serde_json::Value;
 pub const PLUGIN_VARIABLE: &str = "CLEARWATER_PLUGIN";
 
 /// The cluster that all tests of a program share.
+///
+/// # Panics
+/// Where there is none and none can be started.
 pub fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER.get_or_init(|| Cluster::get().expect("the test bed's cluster"))
@@ -85,6 +88,14 @@ impl Plugin {
             format!("no plugin at {}: build it with `cargo build -p kubectl-clearwater`", program.display())
         })?;
         Ok(Self { program, kubeconfig: kubeconfig.to_owned(), namespace: namespace.to_owned() })
+    }
+
+    /// The same with another build of the plugin, unless the environment names one.
+    pub fn with_program(self, program: &Path) -> Self {
+        if std::env::var_os(PLUGIN_VARIABLE).is_some() {
+            return self;
+        }
+        Self { program: program.to_owned(), ..self }
     }
 
     fn command(&self, args: &[&str]) -> Command {

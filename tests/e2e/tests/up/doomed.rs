@@ -92,11 +92,13 @@ fn a_required_program_given_up() -> Result<()> {
     doomed(ran, "programFatal", "homer", &["nginx", "FATAL"], Duration::from_secs(90))
 }
 
+type Case = fn() -> Result<()>;
+
 /// Side by side: each of them mostly waits.
 #[test]
 #[ignore = "needs cluster (creates namespaces)"]
 fn doomed_rollouts_end_early_and_say_why() -> Result<()> {
-    let cases: [(&str, fn() -> Result<()>); 6] = [
+    let cases: [(&str, Case); 6] = [
         ("an image that does not exist", an_image_that_does_not_exist),
         ("a key that is missing", a_key_that_is_missing),
         ("a quota that comes later", a_quota_that_comes_later),
