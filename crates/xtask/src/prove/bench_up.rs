@@ -14,8 +14,8 @@ use clearwater_testbed::{ApiProxy, Fault, Namespace, Rule};
 
 use super::competitors;
 use super::floor::{self, Floor};
-use super::root;
 use super::register::{First, error_lines, now};
+use super::root;
 use crate::steps::say;
 
 const LIMIT: Duration = Duration::from_secs(600);
@@ -160,7 +160,7 @@ pub(super) fn run(short: bool) -> Result<String> {
          the endpoint (mean of {pods} pods that open a port after 0 to 2 s, under the same probes). *Allowed* is 1.10 × \
          path + 1 s. *REGISTER* is the time to the first registered telephone, which asks Ellis for its number \
          first. *Errors* are the ERROR lines in the components' logs, round by round. *Second `up`* is the time to \
-         "nothing to change" and to its end, with the judgement in depth. Images are on the nodes.\n\n",
+         knowing that nothing is to be changed, and to its end, with the judgement in depth. Images are on the nodes.\n\n",
         Duration::from_micros(floor.start).as_secs_f64(),
         Duration::from_micros(floor.seen).as_secs_f64(),
     );
