@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 use clearwater::config::DeploymentFile;
+use http::HeaderValue;
+use http::header::USER_AGENT;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use secrecy::SecretString;
@@ -167,6 +169,9 @@ impl Connection {
             config.read_timeout = Some(timeout);
             config.write_timeout = Some(timeout);
         }
+        // Without a name of its own nobody can tell this program's requests in the API server's audit log.
+        let name = HeaderValue::from_static(concat!("kubectl-clearwater/", env!("CARGO_PKG_VERSION")));
+        config.headers.push((USER_AGENT, name));
         self.authenticate(&mut config);
         Ok(config)
     }

@@ -542,7 +542,7 @@ pub fn cause(scene: &Scene<'_>) -> Option<Cause> {
                         mine(e) && e.message.as_deref().is_some_and(|m| m.contains("Failed to pull image"))
                     });
                     let words = event.and_then(|e| e.message.as_deref()).unwrap_or(message);
-                    return cause(format!("{reason}: {}", shorten(words)), true);
+                    return cause(shorten(&format!("{reason} {}: {}", container.image, last_words(words))), true);
                 }
                 "CrashLoopBackOff" => {
                     let last = container.last_state.as_ref().and_then(|s| s.terminated.as_ref());
@@ -580,6 +580,11 @@ pub fn cause(scene: &Scene<'_>) -> Option<Cause> {
     }
     let refused = newest(scene, |e| e.reason.as_deref() == Some("FailedCreate"))?;
     Some(Cause { pod: None, text: shorten(refused.message.as_deref().unwrap_or_default()), pulling: false })
+}
+
+/// What a failed pull comes down to. Runtimes say the image's name once for each layer of their own, and why at the end.
+fn last_words(text: &str) -> &str {
+    text.rsplit_once("\": ").map_or(text, |(_, last)| last)
 }
 
 /// One line of at most 200 characters.

@@ -10,15 +10,18 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use clearwater_testbed::{Cluster, Kubectl};
 pub use follow::Following;
 pub use order::kept_order;
-use clearwater_testbed::{Cluster, Kubectl};
 use serde_json::Value;
 
 /// Where the binary under test is, when it is not the workspace's own debug build.
 pub const PLUGIN_VARIABLE: &str = "CLEARWATER_PLUGIN";
 
 /// The cluster that all tests of a program share.
+///
+/// # Panics
+/// Where there is none and none can be started.
 pub fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER.get_or_init(|| Cluster::get().expect("the test bed's cluster"))
@@ -48,7 +51,13 @@ pub struct Ran {
 impl Ran {
     /// The run, or an error with all of its output when it ended otherwise than with `code`.
     pub fn expect(self, code: i32) -> Result<Self> {
-        ensure!(self.code == code, "exit {}, not {code}\n--- stdout\n{}\n--- stderr\n{}", self.code, self.out, self.err);
+        ensure!(
+            self.code == code,
+            "exit {}, not {code}\n--- stdout\n{}\n--- stderr\n{}",
+            self.code,
+            self.out,
+            self.err
+        );
         Ok(self)
     }
 
@@ -79,6 +88,14 @@ impl Plugin {
             format!("no plugin at {}: build it with `cargo build -p kubectl-clearwater`", program.display())
         })?;
         Ok(Self { program, kubeconfig: kubeconfig.to_owned(), namespace: namespace.to_owned() })
+    }
+
+    /// The same with another build of the plugin, unless the environment names one.
+    pub fn with_program(self, program: &Path) -> Self {
+        if std::env::var_os(PLUGIN_VARIABLE).is_some() {
+            return self;
+        }
+        Self { program: program.to_owned(), ..self }
     }
 
     fn command(&self, args: &[&str]) -> Command {

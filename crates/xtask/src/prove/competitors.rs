@@ -1,5 +1,6 @@
 //! The other ways to deploy the same images on the same cluster.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -57,7 +58,7 @@ impl Way {
         let register = Duration::from_micros(phone.registered()?.saturating_sub(began));
         let errors = error_lines(&kubectl)?;
         gone(namespace)?;
-        Ok(Round { wall, path: None, register, errors })
+        Ok(Round { wall, path: None, register, errors, again: None })
     }
 }
 
@@ -102,10 +103,12 @@ impl Drop for Folder {
 
 fn overlay(tag: &str) -> Result<Folder> {
     let folder = Folder::new("overlay")?;
-    let images: String = ["astaire", "cassandra", "chronos", "homestead", "homestead-prov", "homer", "ralf", "sprout", "bono", "ellis"]
-        .iter()
-        .map(|c| format!("  - {{name: docker.io/ollivier/clearwater-{c}, newTag: {tag}}}\n"))
-        .collect();
+    let mut images = String::new();
+    for name in
+        ["astaire", "cassandra", "chronos", "homestead", "homestead-prov", "homer", "ralf", "sprout", "bono", "ellis"]
+    {
+        writeln!(images, "  - {{name: docker.io/ollivier/clearwater-{name}, newTag: {tag}}}")?;
+    }
     let text = format!(
         "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n  - \
          ../../../tests/standins/apply/hunter\nimages:\n{images}"
