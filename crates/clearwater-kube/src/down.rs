@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clearwater::component::{Component, Data, Release, entry};
-use clearwater::event::{CancelReason, Change, Command, Operation, Outcome, PlannedComponent, PlannedGate, RunStats, What};
+use clearwater::event::{
+    CancelReason, Change, Command, Operation, Outcome, PlannedComponent, PlannedGate, RunStats, What,
+};
 use clearwater::manifest::{ENV_VARS, KEYS_SECRET, MANAGED_BY, MANAGED_BY_LABEL, PART_OF, PART_OF_LABEL};
 use clearwater::order::{Graph, Policy, Subscribers};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
@@ -129,9 +131,7 @@ async fn run(cluster: Cluster, options: DownOptions, mut emitter: Emitter, mut s
             (Outcome::Cancelled, "stopped; run down again to go on".to_owned())
         }
     };
-    emitter
-        .emit(What::RunFinished { outcome, summary, stats, critical_path: Vec::new(), pending: Vec::new() })
-        .await;
+    emitter.emit(What::RunFinished { outcome, summary, stats, critical_path: Vec::new(), pending: Vec::new() }).await;
 }
 
 async fn work(
@@ -146,12 +146,12 @@ async fn work(
     let components: BTreeSet<Component> = found.iter().filter_map(|d| d.component).collect();
     let release = if components.contains(&Component::Memcached) { Release::Classic } else { Release::Hunter };
     let graph = Graph::clearwater(release, Subscribers::default());
-    let graph = graph.plan(Policy::Dependency).map_err(|e| DownError::Failed {
-        what: "ordering the components".to_owned(),
-        message: e.to_string(),
-    })?;
+    let graph = graph
+        .plan(Policy::Dependency)
+        .map_err(|e| DownError::Failed { what: "ordering the components".to_owned(), message: e.to_string() })?;
     let plan = graph.reversed();
-    let order: Vec<Component> = plan.order().filter_map(|n| n.parse().ok()).filter(|c| components.contains(c)).collect();
+    let order: Vec<Component> =
+        plan.order().filter_map(|n| n.parse().ok()).filter(|c| components.contains(c)).collect();
     emitter
         .emit(What::RunStarted {
             command: Command::Down,
@@ -304,10 +304,10 @@ async fn remove(
     let params = ListParams::default().labels(&selector);
     let mut killed = BTreeSet::new();
     loop {
-        let left = pods.list(&params).await.map_err(|e| DownError::Failed {
-            what: format!("listing the pods of {component}"),
-            message: say(&e),
-        })?;
+        let left = pods
+            .list(&params)
+            .await
+            .map_err(|e| DownError::Failed { what: format!("listing the pods of {component}"), message: say(&e) })?;
         if left.items.is_empty() {
             break;
         }
@@ -356,7 +356,10 @@ async fn delete_namespace(cluster: &Cluster, emitter: &mut Emitter, until: Insta
         }
         if Instant::now() >= until {
             let holds = if told.is_empty() { "nothing that it names".to_owned() } else { told };
-            return Err(DownError::Late(format!("waiting for namespace {} to go; it is held by {holds}", cluster.namespace)));
+            return Err(DownError::Late(format!(
+                "waiting for namespace {} to go; it is held by {holds}",
+                cluster.namespace
+            )));
         }
         sleep(PATIENCE).await;
     }
@@ -365,9 +368,7 @@ async fn delete_namespace(cluster: &Cluster, emitter: &mut Emitter, until: Insta
 /// What keeps a namespace from going, in the namespace controller's words.
 fn holders(namespace: &Namespace) -> String {
     let conditions = namespace.status.iter().flat_map(|s| s.conditions.iter().flatten());
-    let said: Vec<String> = conditions
-        .filter(|c| c.status == "True")
-        .filter_map(|c| c.message.clone().filter(|m| !m.is_empty()))
-        .collect();
+    let said: Vec<String> =
+        conditions.filter(|c| c.status == "True").filter_map(|c| c.message.clone().filter(|m| !m.is_empty())).collect();
     said.join("; ")
 }

@@ -489,6 +489,7 @@ fn etcd_note(snapshot: &Snapshot) -> Option<String> {
     Some(if claimed {
         "etcd keeps the stores' membership on a persistent volume".to_owned()
     } else {
-        "etcd keeps the stores' membership in its pod: when the pod goes, the stores must be made anew with it".to_owned()
+        "etcd keeps the stores' membership in its pod: when the pod goes, the stores must be made anew with it"
+            .to_owned()
     })
 }

@@ -66,23 +66,9 @@ pub(crate) struct Which {
 impl Command {
     pub(crate) fn run(self) -> Result<ExitCode> {
         match self {
-            Self::Up {
-                cluster,
-                lifelike,
-                wide_node_ports,
-            } => {
-                let local = Local::up(
-                    &cluster.name,
-                    Options {
-                        lifelike,
-                        wide_node_ports,
-                    },
-                    &say,
-                )?;
-                show(&format!(
-                    "export KUBECONFIG={}",
-                    local.layout().kubeconfig().display()
-                ))?;
+            Self::Up { cluster, lifelike, wide_node_ports } => {
+                let local = Local::up(&cluster.name, Options { lifelike, wide_node_ports }, &say)?;
+                show(&format!("export KUBECONFIG={}", local.layout().kubeconfig().display()))?;
             }
             Self::Down { cluster, purge } => Local::down(&cluster.name, purge, &say)?,
             Self::Load { cluster, archives } => {
@@ -92,17 +78,11 @@ impl Command {
                 }
             }
             Self::Status { cluster } => return status(&cluster.name),
-            Self::Kubeconfig {
-                cluster,
-                kubectl: false,
-            } => {
+            Self::Kubeconfig { cluster, kubectl: false } => {
                 let local = Local::open(&cluster.name)?;
                 show(&local.layout().kubeconfig().display().to_string())?;
             }
-            Self::Kubeconfig {
-                cluster,
-                kubectl: true,
-            } => {
+            Self::Kubeconfig { cluster, kubectl: true } => {
                 let local = Local::open(&cluster.name)?;
                 show(&local.kubectl().program().display().to_string())?;
             }
@@ -116,37 +96,18 @@ fn status(name: &str) -> Result<ExitCode> {
     let status = Local::open(name)?.status();
     let mut lines = Vec::new();
     for (part, pid) in &status.parts {
-        let state = pid.map_or("not running".to_owned(), |pid| {
-            format!("running, process {pid}")
-        });
+        let state = pid.map_or("not running".to_owned(), |pid| format!("running, process {pid}"));
         lines.push((part.to_string(), state));
     }
-    lines.push((
-        "API".to_owned(),
-        status
-            .api
-            .clone()
-            .err()
-            .unwrap_or_else(|| "ready".to_owned()),
-    ));
+    lines.push(("API".to_owned(), status.api.clone().err().unwrap_or_else(|| "ready".to_owned())));
     for (node, ready) in &status.nodes {
-        lines.push((
-            format!("node {node}"),
-            if *ready { "Ready" } else { "not Ready" }.to_owned(),
-        ));
+        lines.push((format!("node {node}"), if *ready { "Ready" } else { "not Ready" }.to_owned()));
     }
-    lines.push((
-        "cluster DNS".to_owned(),
-        format!("{} pods ready", status.dns_pods),
-    ));
+    lines.push(("cluster DNS".to_owned(), format!("{} pods ready", status.dns_pods)));
     for (name, state) in lines {
         show(&format!("{name:<20} {state}"))?;
     }
-    Ok(if status.is_healthy() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if status.is_healthy() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Progress goes to standard error; a reader who left does not stop the work.

@@ -43,7 +43,13 @@ pub struct Ran {
 impl Ran {
     /// The run, or an error with all of its output when it ended otherwise than with `code`.
     pub fn expect(self, code: i32) -> Result<Self> {
-        ensure!(self.code == code, "exit {}, not {code}\n--- stdout\n{}\n--- stderr\n{}", self.code, self.out, self.err);
+        ensure!(
+            self.code == code,
+            "exit {}, not {code}\n--- stdout\n{}\n--- stderr\n{}",
+            self.code,
+            self.out,
+            self.err
+        );
         Ok(self)
     }
 

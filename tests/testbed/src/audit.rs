@@ -78,39 +78,27 @@ impl AuditEvent {
     /// verb is `create` or `patch`.
     pub fn is_write(&self) -> bool {
         const CONNECTIONS: [&str; 4] = ["exec", "attach", "portforward", "proxy"];
-        let (resource, subresource) = (
-            self.object_ref.resource.as_str(),
-            self.object_ref.subresource.as_str(),
-        );
+        let (resource, subresource) = (self.object_ref.resource.as_str(), self.object_ref.subresource.as_str());
         let asks_only = self.request_uri.contains("dryRun=All")
             || resource.ends_with("reviews")
             || CONNECTIONS.contains(&subresource)
             || (resource, subresource) == ("serviceaccounts", "token");
-        !asks_only
-            && matches!(
-                self.verb.as_str(),
-                "create" | "update" | "patch" | "delete" | "deletecollection"
-            )
+        !asks_only && matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
     }
 }
 
 /// Counts by verb.
 pub fn verbs<'a>(events: impl IntoIterator<Item = &'a AuditEvent>) -> BTreeMap<String, usize> {
-    events
-        .into_iter()
-        .fold(BTreeMap::new(), |mut counts, event| {
-            *counts.entry(event.verb.clone()).or_default() += 1;
-            counts
-        })
+    events.into_iter().fold(BTreeMap::new(), |mut counts, event| {
+        *counts.entry(event.verb.clone()).or_default() += 1;
+        counts
+    })
 }
 
 /// The log's end as it is now.
 pub(crate) fn mark(log: &Path) -> Result<AuditMark> {
     let meta = std::fs::metadata(log).with_context(|| format!("cannot read {}", log.display()))?;
-    Ok(AuditMark {
-        inode: meta.ino(),
-        offset: meta.len(),
-    })
+    Ok(AuditMark { inode: meta.ino(), offset: meta.len() })
 }
 
 /// What was logged since `mark`. A request is in it once: where it was complete, or where a watch began.
@@ -135,20 +123,13 @@ pub(crate) fn since(log: &Path, mark: &AuditMark) -> Result<Vec<AuditEvent>> {
 
 fn once(events: Vec<AuditEvent>) -> Vec<AuditEvent> {
     let long = |event: &AuditEvent| {
-        event.verb == "watch"
-            || matches!(
-                event.object_ref.subresource.as_str(),
-                "exec" | "attach" | "portforward"
-            )
+        event.verb == "watch" || matches!(event.object_ref.subresource.as_str(), "exec" | "attach" | "portforward")
     };
     events
         .into_iter()
         .filter(|event| {
-            let wanted = if long(event) && event.response_status.code < 400 {
-                "ResponseStarted"
-            } else {
-                "ResponseComplete"
-            };
+            let wanted =
+                if long(event) && event.response_status.code < 400 { "ResponseStarted" } else { "ResponseComplete" };
             event.stage == wanted
         })
         .collect()

@@ -98,22 +98,10 @@ impl Local {
             probe: Program::Probe.get(say)?,
         };
         let groups = Groups::of(&layout.cgroup())?;
-        let supervisor = Supervisor {
-            pids: layout.run().join("pids"),
-            logs: layout.logs(),
-            groups: groups.system_entries(),
-        };
-        let plan = Plan {
-            layout,
-            addresses: Addresses { slot: state.slot },
-            options: state.options,
-            programs,
-        };
-        Ok(Self {
-            plan,
-            supervisor,
-            groups,
-        })
+        let supervisor =
+            Supervisor { pids: layout.run().join("pids"), logs: layout.logs(), groups: groups.system_entries() };
+        let plan = Plan { layout, addresses: Addresses { slot: state.slot }, options: state.options, programs };
+        Ok(Self { plan, supervisor, groups })
     }
 
     /// Where the cluster's files are.
@@ -140,10 +128,7 @@ impl Local {
     /// Does what is missing and nothing else: a cluster that stands is only looked at, one whose parts were killed gets
     /// them back, one that was cut short in the middle of starting is completed. `say` is told what happens.
     pub fn up(name: &str, options: Options, say: &dyn Fn(&str)) -> Result<Self> {
-        ensure!(
-            host::is_root(),
-            "network namespaces, mounts and control groups need root: run this command with sudo"
-        );
+        ensure!(host::is_root(), "network namespaces, mounts and control groups need root: run this command with sudo");
         let layout = Layout::new(name)?;
         host::install_packages(say)?;
         let coredns = Program::CoreDns.get(say)?;
@@ -176,10 +161,7 @@ impl Local {
         let local = Self::assemble(layout, &state, say)?;
         local.prepare()?;
         local.start(&archive, state, say)?;
-        say(&format!(
-            "the cluster {name} is ready after {:.1} s",
-            began.elapsed().as_secs_f64()
-        ));
+        say(&format!("the cluster {name} is ready after {:.1} s", began.elapsed().as_secs_f64()));
         Ok(local)
     }
 
@@ -187,8 +169,7 @@ impl Local {
     fn prepare(&self) -> Result<()> {
         let plan = &self.plan;
         for directory in plan.directories() {
-            fs::create_dir_all(&directory)
-                .with_context(|| format!("cannot create {}", directory.display()))?;
+            fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
         }
         self.write_identities()?;
         for (path, content) in plan.files() {
@@ -227,12 +208,7 @@ impl Local {
                 &format!("kubernetes.default.svc.{CLUSTER_DOMAIN}"),
             ],
         )?;
-        authority.keep(
-            "apiserver-kubelet",
-            "kube-apiserver-kubelet-client",
-            None,
-            &[],
-        )?;
+        authority.keep("apiserver-kubelet", "kube-apiserver-kubelet-client", None, &[])?;
         keep_signing_key(&directory, "service-accounts")?;
         let write = |file: &str, user: &str, identity: &crate::pki::Identity| {
             let text = plan.render_kubeconfig(authority.certificate(), user, identity);
@@ -245,21 +221,14 @@ impl Local {
             let file = format!("kubelet-{node}");
             let name = plan.layout.node_name(node);
             let user = format!("system:node:{name}");
-            let identity = authority.keep(
-                &file,
-                &user,
-                Some("system:nodes"),
-                &[&plan.addresses.node(node), &name],
-            )?;
+            let identity = authority.keep(&file, &user, Some("system:nodes"), &[&plan.addresses.node(node), &name])?;
             write(&file, &user, &identity)?;
         }
         Ok(())
     }
 
     fn start(&self, archive: &image::Archive, mut state: State, say: &dyn Fn(&str)) -> Result<()> {
-        let started_at = jiff::Timestamp::now()
-            .strftime("%Y-%m-%dT%H:%M:%SZ")
-            .to_string();
+        let started_at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let mut started = Vec::new();
         let mut start = |part: Part| -> Result<()> {
             if self.supervisor.start(&self.plan.process(part))? {
@@ -267,12 +236,7 @@ impl Local {
             }
             Ok(())
         };
-        for part in [
-            Part::Etcd,
-            Part::ApiServer,
-            Part::Containerd(1),
-            Part::Containerd(2),
-        ] {
+        for part in [Part::Etcd, Part::ApiServer, Part::Containerd(1), Part::Containerd(2)] {
             start(part)?;
         }
         let imports: Vec<_> = NODES
@@ -324,24 +288,14 @@ impl Local {
         let file = self.plan.layout.etc().join("objects.yaml");
         let kubectl = self.kubectl();
         // The namespaces and priority classes of the system appear a moment after the API server is ready.
-        wait_for(
-            "the API server to take the objects of kube-system",
-            PATIENCE,
-            || {
-                let arguments = [
-                    "apply",
-                    "--server-side",
-                    "--force-conflicts",
-                    "--validate=false",
-                    "--filename",
-                ];
-                let mut command = kubectl.command(arguments);
-                Ok(match output(command.arg(&file)) {
-                    Ok(_) => Attempt::Done(()),
-                    Err(error) => Attempt::not_yet(format!("{error:#}")),
-                })
-            },
-        )
+        wait_for("the API server to take the objects of kube-system", PATIENCE, || {
+            let arguments = ["apply", "--server-side", "--force-conflicts", "--validate=false", "--filename"];
+            let mut command = kubectl.command(arguments);
+            Ok(match output(command.arg(&file)) {
+                Ok(_) => Attempt::Done(()),
+                Err(error) => Attempt::not_yet(format!("{error:#}")),
+            })
+        })
     }
 
     /// A node whose kubelet was killed stays Ready in the API for a while: its word must be newer than this start.
@@ -352,12 +306,7 @@ impl Local {
             let name = self.plan.layout.node_name(node);
             let fresh = started.contains(&part);
             wait_for(&format!("the node {name} to be Ready"), PATIENCE, || {
-                self.check_alive(&[
-                    part,
-                    Part::Containerd(node),
-                    Part::Proxy(node),
-                    Part::ControllerManager,
-                ])?;
+                self.check_alive(&[part, Part::Containerd(node), Part::Proxy(node), Part::ControllerManager])?;
                 let found = match kubectl.json(["get", "node", &name]) {
                     Ok(found) => found,
                     Err(error) => return Ok(Attempt::not_yet(last_line(&error))),
@@ -366,18 +315,10 @@ impl Local {
                     return Ok(Attempt::not_yet("it has said nothing yet"));
                 };
                 if ready["status"] != "True" {
-                    return Ok(Attempt::not_yet(
-                        ready["message"].as_str().unwrap_or("not Ready"),
-                    ));
+                    return Ok(Attempt::not_yet(ready["message"].as_str().unwrap_or("not Ready")));
                 }
-                if fresh
-                    && ready["lastHeartbeatTime"]
-                        .as_str()
-                        .is_none_or(|time| time < since)
-                {
-                    return Ok(Attempt::not_yet(
-                        "Ready, but that was before its kubelet was started",
-                    ));
+                if fresh && ready["lastHeartbeatTime"].as_str().is_none_or(|time| time < since) {
+                    return Ok(Attempt::not_yet("Ready, but that was before its kubelet was started"));
                 }
                 Ok(Attempt::Done(()))
             })
@@ -390,14 +331,7 @@ impl Local {
     fn await_dns(&self) -> Result<()> {
         let kubectl = self.kubectl();
         let pods = wait_for("the pods of CoreDNS to be ready", PATIENCE, || {
-            let found = kubectl.json([
-                "get",
-                "pods,deployments",
-                "-n",
-                "kube-system",
-                "-l",
-                "k8s-app=kube-dns",
-            ])?;
+            let found = kubectl.json(["get", "pods,deployments", "-n", "kube-system", "-l", "k8s-app=kube-dns"])?;
             let items = found["items"].as_array().cloned().unwrap_or_default();
             let wanted = items
                 .iter()
@@ -406,9 +340,7 @@ impl Local {
                 .unwrap_or(1);
             let ready: Vec<String> = items
                 .iter()
-                .filter(|item| {
-                    condition(item, "Ready").is_some_and(|ready| ready["status"] == "True")
-                })
+                .filter(|item| condition(item, "Ready").is_some_and(|ready| ready["status"] == "True"))
                 .filter(|item| item["metadata"]["deletionTimestamp"].is_null())
                 .filter_map(|pod| Some(pod["status"]["podIP"].as_str()?.to_owned()))
                 .collect();
@@ -420,16 +352,11 @@ impl Local {
         })?;
         for server in pods.iter().map(String::as_str).chain([net::DNS_ADDRESS]) {
             for node in NODES {
-                let mut command =
-                    self.on_node(node, &self.plan.programs.probe.display().to_string());
+                let mut command = self.on_node(node, &self.plan.programs.probe.display().to_string());
                 command.args(["resolve", "--limit", "60s", "--server", server, "--name"]);
-                output(command.arg(format!("kubernetes.default.svc.{CLUSTER_DOMAIN}")))
-                    .with_context(|| {
-                        format!(
-                            "cluster DNS does not answer on the node {}",
-                            self.plan.layout.node_name(node)
-                        )
-                    })?;
+                output(command.arg(format!("kubernetes.default.svc.{CLUSTER_DOMAIN}"))).with_context(|| {
+                    format!("cluster DNS does not answer on the node {}", self.plan.layout.node_name(node))
+                })?;
             }
         }
         Ok(())
@@ -442,11 +369,7 @@ impl Local {
 
     fn check_alive(&self, parts: &[Part]) -> Result<()> {
         for part in parts {
-            ensure!(
-                self.supervisor.running(*part).is_some(),
-                "{part} ended by itself{}",
-                self.shown_log(*part)
-            );
+            ensure!(self.supervisor.running(*part).is_some(), "{part} ended by itself{}", self.shown_log(*part));
         }
         Ok(())
     }
@@ -461,24 +384,15 @@ impl Local {
 
     fn explain(&self, part: Part, error: &anyhow::Error) -> anyhow::Error {
         let text = format!("{error:#}");
-        if text.contains("--- the end of") {
-            anyhow!(text)
-        } else {
-            anyhow!("{text}{}", self.shown_log(part))
-        }
+        if text.contains("--- the end of") { anyhow!(text) } else { anyhow!("{text}{}", self.shown_log(part)) }
     }
 
     /// Looks at every part, the API server, the nodes and CoreDNS.
     pub fn status(&self) -> Status {
         let kubectl = self.kubectl();
-        let parts = Part::ALL
-            .iter()
-            .map(|part| (*part, self.supervisor.running(*part)))
-            .collect();
-        let api = kubectl
-            .run(["get", "--raw=/readyz", "--request-timeout=5s"])
-            .map(drop)
-            .map_err(|error| last_line(&error));
+        let parts = Part::ALL.iter().map(|part| (*part, self.supervisor.running(*part))).collect();
+        let api =
+            kubectl.run(["get", "--raw=/readyz", "--request-timeout=5s"]).map(drop).map_err(|error| last_line(&error));
         let mut nodes = BTreeMap::new();
         let mut dns_pods = 0;
         if api.is_ok() {
@@ -487,38 +401,21 @@ impl Local {
                 found["items"].as_array().cloned().unwrap_or_default()
             };
             for node in items(&["get", "nodes"]) {
-                let ready =
-                    condition(&node, "Ready").is_some_and(|ready| ready["status"] == "True");
-                nodes.insert(
-                    node["metadata"]["name"]
-                        .as_str()
-                        .unwrap_or_default()
-                        .to_owned(),
-                    ready,
-                );
+                let ready = condition(&node, "Ready").is_some_and(|ready| ready["status"] == "True");
+                nodes.insert(node["metadata"]["name"].as_str().unwrap_or_default().to_owned(), ready);
             }
             let pods = items(&["get", "pods", "-n", "kube-system", "-l", "k8s-app=kube-dns"]);
-            let ready = |pod: &&Value| {
-                condition(pod, "Ready").is_some_and(|ready| ready["status"] == "True")
-            };
+            let ready = |pod: &&Value| condition(pod, "Ready").is_some_and(|ready| ready["status"] == "True");
             dns_pods = pods.iter().filter(ready).count() as u64;
         }
-        Status {
-            parts,
-            api,
-            nodes,
-            dns_pods,
-        }
+        Status { parts, api, nodes, dns_pods }
     }
 
     /// Takes the cluster `name` down, whatever is left of it: processes, mounts, networks, control groups and data.
     ///
     /// Imported images stay in the cache unless `purge` is set. Logs of the last run stay beside the data.
     pub fn down(name: &str, purge: bool, say: &dyn Fn(&str)) -> Result<()> {
-        ensure!(
-            host::is_root(),
-            "taking a cluster down needs root: run this command with sudo"
-        );
+        ensure!(host::is_root(), "taking a cluster down needs root: run this command with sudo");
         let layout = Layout::new(name)?;
         let _lock = lock(&layout)?;
         take_down(&layout, say)?;
@@ -552,10 +449,7 @@ fn take_down(layout: &Layout, say: &dyn Fn(&str)) -> Result<()> {
         for node in NODES {
             let root = layout.node_images(node);
             if root.exists() && containerd::sweep(layout, node).is_err() {
-                say(&format!(
-                    "the image store {} was damaged and is removed",
-                    root.display()
-                ));
+                say(&format!("the image store {} was damaged and is removed", root.display()));
                 host::remove_tree(&root)?;
             }
         }
@@ -585,12 +479,10 @@ fn remove_log_links(layout: &Layout) {
 }
 
 fn lock(layout: &Layout) -> Result<File> {
-    fs::create_dir_all(layout.all_runs())
-        .with_context(|| format!("cannot create {}", layout.all_runs().display()))?;
+    fs::create_dir_all(layout.all_runs()).with_context(|| format!("cannot create {}", layout.all_runs().display()))?;
     let path = layout.run().with_extension("lock");
     let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-    file.lock()
-        .with_context(|| format!("cannot lock {}", path.display()))?;
+    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
     Ok(file)
 }
 
@@ -602,9 +494,7 @@ fn read_state(layout: &Layout) -> Result<Option<State>> {
     match fs::read_to_string(state_file(layout)) {
         Ok(text) => Ok(serde_json::from_str(&text).ok()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => {
-            Err(error).with_context(|| format!("cannot read {}", state_file(layout).display()))
-        }
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", state_file(layout).display())),
     }
 }
 
@@ -619,36 +509,25 @@ fn write_state(layout: &Layout, state: &State) -> Result<()> {
 
 /// Takes a network number that no other cluster on this machine has.
 fn new_state(layout: &Layout, options: Options) -> Result<State> {
-    let all = File::create(layout.all_runs().join("lock"))
-        .context("cannot create the lock of all clusters")?;
+    let all = File::create(layout.all_runs().join("lock")).context("cannot create the lock of all clusters")?;
     all.lock().context("cannot lock the list of clusters")?;
     let mut taken = Vec::new();
     for entry in fs::read_dir(layout.all_runs())?.flatten() {
         let state = fs::read_to_string(entry.path().join("state.json")).unwrap_or_default();
-        taken.extend(
-            serde_json::from_str::<State>(&state)
-                .ok()
-                .map(|state| state.slot),
-        );
+        taken.extend(serde_json::from_str::<State>(&state).ok().map(|state| state.slot));
     }
     // The default cluster always has the same addresses.
     let first = u8::from(layout.name() != crate::layout::DEFAULT_NAME);
     let slot = (first..=u8::MAX)
         .find(|slot| !taken.contains(slot))
         .context("256 clusters are on this machine: take one down")?;
-    let state = State {
-        slot,
-        options,
-        boot: boot_id()?,
-        furnished: false,
-    };
+    let state = State { slot, options, boot: boot_id()?, furnished: false };
     write_state(layout, &state)?;
     Ok(state)
 }
 
 fn boot_id() -> Result<String> {
-    let text =
-        fs::read_to_string("/proc/sys/kernel/random/boot_id").context("cannot read the boot id")?;
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("cannot read the boot id")?;
     Ok(text.trim().to_owned())
 }
 
@@ -661,15 +540,12 @@ fn remember_kernel_parameters(layout: &Layout) -> Result<()> {
         .into_iter()
         .filter_map(|name| Some((name, fs::read_to_string(format!("/proc/sys/{name}")).ok()?)))
         .collect();
-    fs::write(&file, serde_json::to_string(&values)?)
-        .with_context(|| format!("cannot write {}", file.display()))
+    fs::write(&file, serde_json::to_string(&values)?).with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Puts back what the kubelets changed, once no cluster is left.
 fn restore_kernel_parameters(layout: &Layout) -> Result<()> {
-    let others = fs::read_dir(layout.all_runs())?
-        .flatten()
-        .any(|entry| entry.path().is_dir());
+    let others = fs::read_dir(layout.all_runs())?.flatten().any(|entry| entry.path().is_dir());
     let file = layout.all_runs().join("kernel-parameters.json");
     let Ok(text) = fs::read_to_string(&file) else {
         return Ok(());
@@ -687,19 +563,14 @@ fn restore_kernel_parameters(layout: &Layout) -> Result<()> {
 
 /// The pause image and CoreDNS in one archive.
 fn own_images(coredns: &Path, pause: &Path) -> Result<image::Archive> {
-    program_images(
-        "system-images",
-        &[(&coredns_image(), coredns), (PAUSE_IMAGE, pause)],
-    )
+    program_images("system-images", &[(&coredns_image(), coredns), (PAUSE_IMAGE, pause)])
 }
 
 /// Images that hold one static program each, in one archive in the cache.
 pub(crate) fn program_images(name: &str, programs: &[(&str, &Path)]) -> Result<image::Archive> {
     // A program's path in the cache names its content.
-    let inputs: Vec<String> = programs
-        .iter()
-        .map(|(reference, path)| format!("{reference} {}", path.display()))
-        .collect();
+    let inputs: Vec<String> =
+        programs.iter().map(|(reference, path)| format!("{reference} {}", path.display())).collect();
     let inputs: Vec<&[u8]> = inputs.iter().map(String::as_bytes).collect();
     let directory = cached(name, &inputs)?;
     let file = directory.join("images.tar");
@@ -708,10 +579,7 @@ pub(crate) fn program_images(name: &str, programs: &[(&str, &Path)]) -> Result<i
     }
     let mut images = Vec::new();
     for (reference, path) in programs {
-        let program = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .context("a program has no name")?;
+        let program = path.file_name().and_then(|name| name.to_str()).context("a program has no name")?;
         let layer = Layer::from_entries(&directory, &[Entry::file(program, 0o755, *path)])?;
         let mut image = Image::new(*reference, vec![layer]);
         image.entrypoint = vec![format!("/{program}")];
@@ -725,33 +593,18 @@ pub(crate) fn program_images(name: &str, programs: &[(&str, &Path)]) -> Result<i
 }
 
 fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
-    object["status"]["conditions"]
-        .as_array()?
-        .iter()
-        .find(|condition| condition["type"] == kind)
+    object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
 }
 
 fn last_line(error: &anyhow::Error) -> String {
-    format!("{error:#}")
-        .lines()
-        .last()
-        .unwrap_or_default()
-        .to_owned()
+    format!("{error:#}").lines().last().unwrap_or_default().to_owned()
 }
 
 fn list(parts: &[Part]) -> String {
-    parts
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
+    parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn describe(options: Options) -> String {
     let yes = |set: bool| if set { "yes" } else { "no" };
-    format!(
-        "lifelike: {}, wide node ports: {}",
-        yes(options.lifelike),
-        yes(options.wide_node_ports)
-    )
+    format!("lifelike: {}, wide node ports: {}", yes(options.lifelike), yes(options.wide_node_ports))
 }

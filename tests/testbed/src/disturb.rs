@@ -45,17 +45,13 @@ impl std::fmt::Debug for Broken<'_> {
 
 impl<'a> Broken<'a> {
     fn new(what: impl Into<String>, mend: impl FnOnce() -> Result<()> + 'a) -> Self {
-        Self {
-            what: what.into(),
-            mend: Some(Box::new(mend)),
-        }
+        Self { what: what.into(), mend: Some(Box::new(mend)) }
     }
 
     /// Mends it now and waits until it works again.
     pub fn mend(mut self) -> Result<()> {
         let mend = self.mend.take();
-        mend.map_or(Ok(()), |mend| mend())
-            .with_context(|| format!("cannot mend {}", self.what))
+        mend.map_or(Ok(()), |mend| mend()).with_context(|| format!("cannot mend {}", self.what))
     }
 }
 
@@ -90,9 +86,7 @@ impl Local {
         self.supervisor.start(&self.plan.process(part))?;
         match part {
             Part::Etcd | Part::ApiServer => self.await_api(),
-            Part::Containerd(node) => {
-                containerd::await_answer(&self.plan.containerd_socket(node), PATIENCE)
-            }
+            Part::Containerd(node) => containerd::await_answer(&self.plan.containerd_socket(node), PATIENCE),
             Part::Kubelet(node) => self.await_ready(node, true),
             _ => Ok(()),
         }
@@ -103,26 +97,15 @@ impl Local {
         let name = self.layout().node_name(node);
         let kubectl = self.kubectl();
         let wanted = if ready { "True" } else { "False Unknown" };
-        wait_for(
-            &format!(
-                "the node {name} to be {}",
-                if ready { "Ready" } else { "not Ready" }
-            ),
-            PATIENCE,
-            || {
-                let path = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
-                let seen = kubectl
-                    .run(["get", "node", &name, "--output", path])
-                    .unwrap_or_default();
-                Ok(
-                    if !seen.is_empty() && wanted.split(' ').any(|each| each == seen) {
-                        Attempt::Done(())
-                    } else {
-                        Attempt::not_yet(format!("its condition Ready is {seen:?}"))
-                    },
-                )
-            },
-        )
+        wait_for(&format!("the node {name} to be {}", if ready { "Ready" } else { "not Ready" }), PATIENCE, || {
+            let path = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
+            let seen = kubectl.run(["get", "node", &name, "--output", path]).unwrap_or_default();
+            Ok(if !seen.is_empty() && wanted.split(' ').any(|each| each == seen) {
+                Attempt::Done(())
+            } else {
+                Attempt::not_yet(format!("its condition Ready is {seen:?}"))
+            })
+        })
     }
 
     /// Stops a node's kubelet and waits until the API says that the node is not Ready.
@@ -140,18 +123,9 @@ impl Local {
         let kubectl = self.kubectl();
         let broken = {
             let (name, kubectl) = (name.clone(), kubectl.clone());
-            Broken::new(format!("the drained node {name}"), move || {
-                kubectl.run(["uncordon", &name]).map(drop)
-            })
+            Broken::new(format!("the drained node {name}"), move || kubectl.run(["uncordon", &name]).map(drop))
         };
-        kubectl.run([
-            "drain",
-            &name,
-            "--ignore-daemonsets",
-            "--delete-emptydir-data",
-            "--force",
-            "--timeout=180s",
-        ])?;
+        kubectl.run(["drain", &name, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=180s"])?;
         Ok(broken)
     }
 
@@ -159,18 +133,14 @@ impl Local {
     pub fn cut(&self, path: &Path) -> Result<Broken<'_>> {
         if let Path::Of(node) = *path {
             self.wire(node, "down")?;
-            return Ok(Broken::new(format!("the wire of node {node}"), move || {
-                self.wire(node, "up")
-            }));
+            return Ok(Broken::new(format!("the wire of node {node}"), move || self.wire(node, "up")));
         }
         let rules = self.drop_rules(path);
         for (node, rule) in &rules {
             self.filter(*node, "-I", rule)?;
         }
         Ok(Broken::new(format!("{path:?}"), move || {
-            rules
-                .iter()
-                .try_for_each(|(node, rule)| self.filter(*node, "-D", rule))
+            rules.iter().try_for_each(|(node, rule)| self.filter(*node, "-D", rule))
         }))
     }
 
@@ -183,22 +153,12 @@ impl Local {
     /// In the table mangle: before addresses are rewritten on the way in, after it on the way out.
     fn drop_rules(&self, path: &Path) -> Vec<(u8, Vec<String>)> {
         let of = |node: u8, peer: &str| {
-            let rule = |chain: &str, flag: &str| {
-                (
-                    node,
-                    vec![chain.to_owned(), flag.to_owned(), peer.to_owned()],
-                )
-            };
-            [
-                rule("PREROUTING", "--source"),
-                rule("POSTROUTING", "--destination"),
-            ]
+            let rule = |chain: &str, flag: &str| (node, vec![chain.to_owned(), flag.to_owned(), peer.to_owned()]);
+            [rule("PREROUTING", "--source"), rule("POSTROUTING", "--destination")]
         };
         match path {
             Path::ToApi(node) => of(*node, &self.addresses().control_plane()).to_vec(),
-            Path::BetweenNodes => {
-                [of(1, &self.addresses().node(2)), of(1, "10.244.2.0/24")].concat()
-            }
+            Path::BetweenNodes => [of(1, &self.addresses().node(2)), of(1, "10.244.2.0/24")].concat(),
             Path::Address(address) => NODES.iter().flat_map(|node| of(*node, address)).collect(),
             Path::Of(_) => Vec::new(),
         }
@@ -206,10 +166,7 @@ impl Local {
 
     fn filter(&self, node: u8, verb: &str, rule: &[String]) -> Result<()> {
         let mut command = self.on_node(node, "iptables");
-        command
-            .args(["--wait", "--table", "mangle", verb])
-            .args(rule)
-            .args(["--jump", "DROP"]);
+        command.args(["--wait", "--table", "mangle", verb]).args(rule).args(["--jump", "DROP"]);
         output(&mut command).map(drop)
     }
 
@@ -220,11 +177,9 @@ impl Local {
                 let socket = self.plan.containerd_socket(node);
                 scope.spawn(move || containerd::import(&socket, archive))
             });
-            imports.into_iter().try_for_each(|import| {
-                import
-                    .join()
-                    .map_err(|_| anyhow::anyhow!("the import of images panicked"))?
-            })
+            imports
+                .into_iter()
+                .try_for_each(|import| import.join().map_err(|_| anyhow::anyhow!("the import of images panicked"))?)
         })
     }
 
@@ -254,8 +209,6 @@ impl Local {
     pub fn restart_dns(&self) -> Result<()> {
         let kubectl = self.kubectl().in_namespace("kube-system");
         kubectl.run(["rollout", "restart", "deployment/coredns"])?;
-        kubectl
-            .run(["rollout", "status", "deployment/coredns", "--timeout=120s"])
-            .map(drop)
+        kubectl.run(["rollout", "status", "deployment/coredns", "--timeout=120s"]).map(drop)
     }
 }

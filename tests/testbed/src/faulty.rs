@@ -69,55 +69,37 @@ impl Rule {
     /// Only requests whose path and query fit the pattern.
     #[must_use]
     pub fn path(self, pattern: &str) -> Self {
-        Self {
-            path: pattern.to_owned(),
-            ..self
-        }
+        Self { path: pattern.to_owned(), ..self }
     }
 
     /// Only requests of this HTTP method.
     #[must_use]
     pub fn method(self, method: &str) -> Self {
-        Self {
-            method: method.to_owned(),
-            ..self
-        }
+        Self { method: method.to_owned(), ..self }
     }
 
     /// Only requests of programs whose name fits the pattern.
     #[must_use]
     pub fn user_agent(self, pattern: &str) -> Self {
-        Self {
-            user_agent: pattern.to_owned(),
-            ..self
-        }
+        Self { user_agent: pattern.to_owned(), ..self }
     }
 
     /// Only watches, or with `false` only what is none.
     #[must_use]
     pub fn watch(self, watch: bool) -> Self {
-        Self {
-            watch: Some(watch),
-            ..self
-        }
+        Self { watch: Some(watch), ..self }
     }
 
     /// The first so many requests that fit pass.
     #[must_use]
     pub fn skip(self, count: u32) -> Self {
-        Self {
-            skip: count,
-            ..self
-        }
+        Self { skip: count, ..self }
     }
 
     /// Only so many requests go wrong.
     #[must_use]
     pub fn times(self, count: u32) -> Self {
-        Self {
-            times: count,
-            ..self
-        }
+        Self { times: count, ..self }
     }
 }
 
@@ -220,28 +202,16 @@ struct Server {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Server")
-            .field("address", &self.address)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
 impl Server {
     fn start(mut command: Command) -> Result<Self> {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot run the test bed's helper")?;
-        let input = child
-            .stdin
-            .take()
-            .context("the helper has no standard input")?;
-        let output = child
-            .stdout
-            .take()
-            .context("the helper has no standard output")?;
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot run the test bed's helper")?;
+        let input = child.stdin.take().context("the helper has no standard input")?;
+        let output = child.stdout.take().context("the helper has no standard output")?;
         let seen = Arc::new((Mutex::new(Seen::default()), Condvar::new()));
         let reader = Arc::clone(&seen);
         thread::spawn(move || {
@@ -260,19 +230,10 @@ impl Server {
                 }
                 reader.1.notify_all();
             }
-            reader
-                .0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .ended = true;
+            reader.0.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
             reader.1.notify_all();
         });
-        let mut server = Self {
-            child,
-            input,
-            seen,
-            address: String::new(),
-        };
+        let mut server = Self { child, input, seen, address: String::new() };
         server.address = server.await_report(|seen| seen.address.clone())?;
         Ok(server)
     }
@@ -286,16 +247,9 @@ impl Server {
             }
             let left = end.saturating_duration_since(Instant::now());
             if seen.ended || left.is_zero() {
-                bail!(
-                    "the test bed's helper gave no answer; what it said is above, on standard error"
-                );
+                bail!("the test bed's helper gave no answer; what it said is above, on standard error");
             }
-            seen = self
-                .seen
-                .1
-                .wait_timeout(seen, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            seen = self.seen.1.wait_timeout(seen, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -303,26 +257,14 @@ impl Server {
         let before = self.await_report(|seen| Some(seen.answers))?;
         let mut line = serde_json::to_string(&rules.iter().map(Wire::new).collect::<Vec<_>>())?;
         line.push('\n');
-        self.input
-            .write_all(line.as_bytes())
-            .context("the test bed's helper has ended")?;
-        let error =
-            self.await_report(|seen| (seen.answers > before).then(|| seen.error.clone()))?;
-        ensure!(
-            error.is_none(),
-            "the rules were refused: {}",
-            error.unwrap_or_default()
-        );
+        self.input.write_all(line.as_bytes()).context("the test bed's helper has ended")?;
+        let error = self.await_report(|seen| (seen.answers > before).then(|| seen.error.clone()))?;
+        ensure!(error.is_none(), "the rules were refused: {}", error.unwrap_or_default());
         Ok(())
     }
 
     fn requests(&self) -> Vec<Request> {
-        self.seen
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .requests
-            .clone()
+        self.seen.0.lock().unwrap_or_else(PoisonError::into_inner).requests.clone()
     }
 }
 
@@ -345,27 +287,19 @@ impl ApiProxy {
     pub(crate) fn start(local: &Local) -> Result<Self> {
         let plan = &local.plan;
         let mut command = Command::new(&plan.programs.helper);
-        command
-            .arg("proxy")
-            .arg(format!("--target={}", plan.server()));
+        command.arg("proxy").arg(format!("--target={}", plan.server()));
         let server = Server::start({
             command.arg(format!("--pki={}", plan.layout.pki().display()));
             command
         })?;
         let read = |name: &str| {
             let path = plan.layout.pki().join(name);
-            std::fs::read_to_string(&path)
-                .with_context(|| format!("cannot read {}", path.display()))
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
         };
         let template = (read("ca.crt")?, read("admin.crt")?, read("admin.key")?);
         let directory = plan.layout.run().join("proxies");
-        std::fs::create_dir_all(&directory)
-            .with_context(|| format!("cannot create {}", directory.display()))?;
-        Ok(Self {
-            server,
-            directory,
-            template,
-        })
+        std::fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        Ok(Self { server, directory, template })
     }
 
     /// `https://…`, to be put into a kubeconfig in place of the API server's address.
@@ -376,15 +310,7 @@ impl ApiProxy {
     /// The administrator's kubeconfig by way of this proxy.
     pub fn kubeconfig(&self) -> Result<PathBuf> {
         let (authority, certificate, key) = &self.template;
-        let text = kubeconfig(
-            "proxied",
-            &self.url(),
-            authority,
-            "kubernetes-admin",
-            certificate,
-            key,
-            None,
-        );
+        let text = kubeconfig("proxied", &self.url(), authority, "kubernetes-admin", certificate, key, None);
         let path = self.directory.join(self.server.address.replace(':', "-"));
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         Ok(path)
@@ -414,16 +340,10 @@ pub struct Registry {
 impl Registry {
     pub(crate) fn start(local: &Local, archives: &[Archive]) -> Result<Self> {
         let mut command = Command::new(&local.plan.programs.helper);
-        command
-            .arg("registry")
-            .arg(format!("--listen={}:0", local.addresses().host()));
+        command.arg("registry").arg(format!("--listen={}:0", local.addresses().host()));
         command.args(archives.iter().map(|archive| &archive.path));
         let server = Server::start(command)?;
-        let mut registry = Self {
-            server,
-            registries: local.plan.registries(),
-            configured: Vec::new(),
-        };
+        let mut registry = Self { server, registries: local.plan.registries(), configured: Vec::new() };
         let own = registry.address().to_owned();
         registry.stand_in_for(&own)?;
         Ok(registry)
@@ -437,12 +357,9 @@ impl Registry {
     /// The nodes ask this registry for images of `host`, for example `docker.io`.
     pub fn stand_in_for(&mut self, host: &str) -> Result<()> {
         let directory = self.registries.join(host);
-        std::fs::create_dir_all(&directory)
-            .with_context(|| format!("cannot create {}", directory.display()))?;
+        std::fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let url = format!("http://{}", self.address());
-        let text = format!(
-            "server = \"{url}\"\n\n[host.\"{url}\"]\n  capabilities = [\"pull\", \"resolve\"]\n"
-        );
+        let text = format!("server = \"{url}\"\n\n[host.\"{url}\"]\n  capabilities = [\"pull\", \"resolve\"]\n");
         std::fs::write(directory.join("hosts.toml"), text)
             .with_context(|| format!("cannot write into {}", directory.display()))?;
         self.configured.push(directory);

@@ -14,10 +14,7 @@ use rustix::mount::UnmountFlags;
 const PACKAGES: &str = include_str!("../packages.txt");
 
 /// Runs a command to its end; its standard output, or an error that shows what it wrote to standard error.
-pub(crate) fn run<S: AsRef<OsStr>>(
-    program: &str,
-    arguments: impl IntoIterator<Item = S>,
-) -> Result<String> {
+pub(crate) fn run<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = S>) -> Result<String> {
     let mut command = Command::new(program);
     command.args(arguments);
     output(&mut command)
@@ -32,15 +29,10 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         .with_context(|| format!("cannot run `{shown}`: is the program installed?"))?;
     if !output.status.success() {
         let error = String::from_utf8_lossy(&output.stderr);
-        let said = if error.trim().is_empty() {
-            String::from_utf8_lossy(&output.stdout)
-        } else {
-            error
-        };
+        let said = if error.trim().is_empty() { String::from_utf8_lossy(&output.stdout) } else { error };
         bail!("`{shown}` ended with {}: {}", output.status, said.trim());
     }
-    String::from_utf8(output.stdout)
-        .with_context(|| format!("`{shown}` wrote something that is not text"))
+    String::from_utf8(output.stdout).with_context(|| format!("`{shown}` wrote something that is not text"))
 }
 
 /// A command as one would type it, shortened.
@@ -51,10 +43,7 @@ pub(crate) fn shown(command: &Command) -> String {
         text.push_str(&argument.to_string_lossy());
     }
     if text.len() > 300 {
-        let end = (0..=300)
-            .rev()
-            .find(|at| text.is_char_boundary(*at))
-            .unwrap_or(0);
+        let end = (0..=300).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         text.truncate(end);
         text.push('…');
     }
@@ -64,11 +53,7 @@ pub(crate) fn shown(command: &Command) -> String {
 /// Asks `done` again and again, at first after 20 ms, later twice a second, until it gives a value.
 ///
 /// `what` names the awaited thing in the error of a deadline that passed, with the last thing `done` said was missing.
-pub fn wait_for<T>(
-    what: &str,
-    limit: Duration,
-    mut done: impl FnMut() -> Result<Attempt<T>>,
-) -> Result<T> {
+pub fn wait_for<T>(what: &str, limit: Duration, mut done: impl FnMut() -> Result<Attempt<T>>) -> Result<T> {
     let end = Instant::now() + limit;
     let mut pause = Duration::from_millis(20);
     loop {
@@ -77,11 +62,7 @@ pub fn wait_for<T>(
             Attempt::NotYet(missing) => missing,
         };
         let now = Instant::now();
-        ensure!(
-            now < end,
-            "waited {} s for {what}; last seen: {missing}",
-            limit.as_secs()
-        );
+        ensure!(now < end, "waited {} s for {what}; last seen: {missing}", limit.as_secs());
         thread::sleep(pause.min(end - now));
         pause = (pause * 3 / 2).min(Duration::from_millis(500));
     }
@@ -128,9 +109,7 @@ pub(crate) fn install_packages(say: &dyn Fn(&str)) -> Result<()> {
     say(&format!("installing {}", missing.join(" ")));
     let install = || {
         let mut command = Command::new("apt-get");
-        command
-            .args(["install", "--yes", "--no-install-recommends"])
-            .args(&missing);
+        command.args(["install", "--yes", "--no-install-recommends"]).args(&missing);
         command.env("DEBIAN_FRONTEND", "noninteractive");
         output(&mut command)
     };
@@ -155,8 +134,7 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
 
 /// Mount points at or below any of `roots`, the newest first.
 pub(crate) fn mounts_below(roots: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let text =
-        fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
+    let text = fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
     let mut found: Vec<PathBuf> = text
         .lines()
         .filter_map(|line| line.split(' ').nth(4))
@@ -174,8 +152,7 @@ pub(crate) fn unmount_below(roots: &[PathBuf]) -> Result<()> {
         for mount in &mounts {
             if rustix::mount::unmount(mount, UnmountFlags::NOFOLLOW).is_err() {
                 // Whoever still holds it ends on their own; nothing new can enter it.
-                let _ =
-                    rustix::mount::unmount(mount, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
+                let _ = rustix::mount::unmount(mount, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
             }
         }
         Ok(match mounts_below(roots)?.first() {
@@ -209,8 +186,7 @@ pub(crate) fn write_if_changed(path: &Path, content: &str) -> Result<()> {
         return Ok(());
     }
     if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)
-            .with_context(|| format!("cannot create {}", parent.display()))?;
+        fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
     }
     fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
 }
@@ -221,25 +197,15 @@ mod tests {
 
     #[test]
     fn a_failed_command_shows_what_it_said() {
-        let error = run("sh", ["-c", "echo out; echo wrong >&2; exit 3"])
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("exit status: 3") && error.ends_with("wrong"),
-            "{error}"
-        );
+        let error = run("sh", ["-c", "echo out; echo wrong >&2; exit 3"]).unwrap_err().to_string();
+        assert!(error.contains("exit status: 3") && error.ends_with("wrong"), "{error}");
     }
 
     #[test]
     fn a_deadline_names_what_was_awaited_and_what_was_seen() {
-        let result: Result<()> = wait_for("the moon", Duration::from_millis(30), || {
-            Ok(Attempt::not_yet("a cloud"))
-        });
+        let result: Result<()> = wait_for("the moon", Duration::from_millis(30), || Ok(Attempt::not_yet("a cloud")));
         let error = result.unwrap_err().to_string();
-        assert!(
-            error.contains("the moon") && error.contains("a cloud"),
-            "{error}"
-        );
+        assert!(error.contains("the moon") && error.contains("a cloud"), "{error}");
     }
 
     #[test]

@@ -473,29 +473,17 @@ mod tests {
             layout: Layout::below("cw", "/cache".into(), "/run/testbed".into()).unwrap(),
             addresses: Addresses { slot: 0 },
             options,
-            programs: Programs {
-                kube: "/kube".into(),
-                helper: "/helper".into(),
-                probe: "/probe".into(),
-            },
+            programs: Programs { kube: "/kube".into(), helper: "/helper".into(), probe: "/probe".into() },
         }
     }
 
     /// Files and command lines as one text.
     fn shown(plan: &Plan) -> String {
-        let files = plan
-            .files()
-            .into_iter()
-            .map(|(path, content)| format!("### {}\n{content}", path.display()));
+        let files = plan.files().into_iter().map(|(path, content)| format!("### {}\n{content}", path.display()));
         let processes = Part::ALL.into_iter().map(|part| {
             let process = plan.process(part);
-            let place = process
-                .namespace
-                .map_or("the host".to_owned(), |file| file.display().to_string());
-            format!(
-                "### {part} in {place}\n{}\n",
-                process.command.join("\n    ")
-            )
+            let place = process.namespace.map_or("the host".to_owned(), |file| file.display().to_string());
+            format!("### {part} in {place}\n{}\n", process.command.join("\n    "))
         });
         files.chain(processes).collect::<Vec<_>>().join("\n")
     }
@@ -509,10 +497,7 @@ mod tests {
     #[test]
     fn a_lifelike_cluster() {
         let quick = shown(&plan(Options::default()));
-        let lifelike = shown(&plan(Options {
-            lifelike: true,
-            wide_node_ports: true,
-        }));
+        let lifelike = shown(&plan(Options { lifelike: true, wide_node_ports: true }));
         let only = |these: &str, others: &str, sign: &str| {
             let others: Vec<&str> = others.lines().collect();
             let lines: Vec<String> = these
@@ -522,11 +507,7 @@ mod tests {
                 .collect();
             lines.join("\n")
         };
-        insta::assert_snapshot!(format!(
-            "{}\n{}",
-            only(&quick, &lifelike, "-"),
-            only(&lifelike, &quick, "+")
-        ));
+        insta::assert_snapshot!(format!("{}\n{}", only(&quick, &lifelike, "-"), only(&lifelike, &quick, "+")));
     }
 
     #[test]

@@ -84,10 +84,7 @@ pub(crate) struct Record {
 impl Record {
     fn parse(text: &str) -> Option<Self> {
         let (pid, start) = text.trim().split_once(' ')?;
-        Some(Self {
-            pid: pid.parse().ok()?,
-            start: start.parse().ok()?,
-        })
+        Some(Self { pid: pid.parse().ok()?, start: start.parse().ok()? })
     }
 
     fn is_alive(self) -> bool {
@@ -136,10 +133,8 @@ impl Supervisor {
         }
         let pid_file = self.pid_file(part);
         let _ = fs::remove_file(&pid_file);
-        fs::create_dir_all(&self.pids)
-            .with_context(|| format!("cannot create {}", self.pids.display()))?;
-        fs::create_dir_all(&self.logs)
-            .with_context(|| format!("cannot create {}", self.logs.display()))?;
+        fs::create_dir_all(&self.pids).with_context(|| format!("cannot create {}", self.pids.display()))?;
+        fs::create_dir_all(&self.logs).with_context(|| format!("cannot create {}", self.logs.display()))?;
         let log = File::options()
             .create(true)
             .append(true)
@@ -157,16 +152,10 @@ impl Supervisor {
             bail!("cannot start {part}: setsid ended with {status}");
         }
         wait_for(&format!("{part} to start"), Duration::from_secs(20), || {
-            Ok(
-                match fs::read_to_string(&pid_file)
-                    .ok()
-                    .as_deref()
-                    .and_then(Record::parse)
-                {
-                    Some(_) => Attempt::Done(()),
-                    None => Attempt::not_yet(format!("nothing in {}", pid_file.display())),
-                },
-            )
+            Ok(match fs::read_to_string(&pid_file).ok().as_deref().and_then(Record::parse) {
+                Some(_) => Attempt::Done(()),
+                None => Attempt::not_yet(format!("nothing in {}", pid_file.display())),
+            })
         })?;
         Ok(true)
     }
@@ -265,19 +254,11 @@ mod tests {
     use super::*;
 
     fn supervisor(directory: &Path) -> Supervisor {
-        Supervisor {
-            pids: directory.join("pids"),
-            logs: directory.join("logs"),
-            groups: Vec::new(),
-        }
+        Supervisor { pids: directory.join("pids"), logs: directory.join("logs"), groups: Vec::new() }
     }
 
     fn sleeper(script: &str) -> Process {
-        Process {
-            part: Part::Etcd,
-            namespace: None,
-            command: ["sh", "-c", script].map(str::to_owned).to_vec(),
-        }
+        Process { part: Part::Etcd, namespace: None, command: ["sh", "-c", script].map(str::to_owned).to_vec() }
     }
 
     #[test]
@@ -296,11 +277,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let supervisor = supervisor(directory.path());
         fs::create_dir_all(&supervisor.pids).unwrap();
-        fs::write(
-            supervisor.pid_file(Part::Etcd),
-            format!("{} 1", std::process::id()),
-        )
-        .unwrap();
+        fs::write(supervisor.pid_file(Part::Etcd), format!("{} 1", std::process::id())).unwrap();
         assert_eq!(supervisor.running(Part::Etcd), None);
     }
 

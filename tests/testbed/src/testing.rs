@@ -40,31 +40,19 @@ impl Cluster {
             return Self::attach(file.as_deref().map(Path::new), context.as_deref());
         }
         let name = Layout::name_from_environment();
-        let options =
-            Local::open(&name).map_or_else(|_| Options::default(), |local| local.plan.options);
+        let options = Local::open(&name).map_or_else(|_| Options::default(), |local| local.plan.options);
         Ok(Local::up(&name, options, &|_| ())?.into())
     }
 
     /// A cluster that exists, by kubeconfig and context; without them, the ones kubectl would use.
     pub fn attach(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Self> {
-        let own = Program::Kube
-            .cached()
-            .map(|kube| kube.with_file_name("kubectl"));
+        let own = Program::Kube.cached().map(|kube| kube.with_file_name("kubectl"));
         let program = own
             .or_else(|| find_program("kubectl"))
             .context("the program kubectl is not in PATH, and none was built yet")?;
-        let kubectl = Kubectl::new(
-            program,
-            kubeconfig.map(Path::to_owned),
-            context.map(str::to_owned),
-        );
-        kubectl
-            .run(["get", "--raw=/version"])
-            .context("the cluster does not answer")?;
-        Ok(Self {
-            local: None,
-            kubectl,
-        })
+        let kubectl = Kubectl::new(program, kubeconfig.map(Path::to_owned), context.map(str::to_owned));
+        kubectl.run(["get", "--raw=/version"]).context("the cluster does not answer")?;
+        Ok(Self { local: None, kubectl })
     }
 
     /// The cluster of the test bed, to do things to that need the machine below it.
@@ -85,11 +73,7 @@ impl Cluster {
     }
 
     /// A namespace with a quota, or with a Pod Security level.
-    pub fn namespace_with(
-        &self,
-        prefix: &str,
-        options: &NamespaceOptions,
-    ) -> Result<Namespace<'_>> {
+    pub fn namespace_with(&self, prefix: &str, options: &NamespaceOptions) -> Result<Namespace<'_>> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let time = jiff::Timestamp::now().as_millisecond() % 100_000_000;
@@ -103,13 +87,8 @@ impl Cluster {
             "kind": "Namespace",
             "metadata": {"name": name, "labels": labels, "annotations": options.annotations},
         });
-        self.kubectl
-            .run_with_input(["create", "--filename", "-"], &namespace.to_string())?;
-        let namespace = Namespace {
-            kubectl: self.kubectl.in_namespace(&name),
-            name,
-            cluster: self,
-        };
+        self.kubectl.run_with_input(["create", "--filename", "-"], &namespace.to_string())?;
+        let namespace = Namespace { kubectl: self.kubectl.in_namespace(&name), name, cluster: self };
         if let Some(hard) = &options.quota {
             let quota = json!({
                 "apiVersion": "v1",
@@ -117,9 +96,7 @@ impl Cluster {
                 "metadata": {"name": "quota"},
                 "spec": {"hard": hard},
             });
-            namespace
-                .kubectl
-                .run_with_input(["create", "--filename", "-"], &quota.to_string())?;
+            namespace.kubectl.run_with_input(["create", "--filename", "-"], &quota.to_string())?;
         }
         Ok(namespace)
     }
@@ -127,10 +104,7 @@ impl Cluster {
 
 impl From<Local> for Cluster {
     fn from(local: Local) -> Self {
-        Self {
-            kubectl: local.kubectl(),
-            local: Some(local),
-        }
+        Self { kubectl: local.kubectl(), local: Some(local) }
     }
 }
 
@@ -201,8 +175,7 @@ impl Namespace<'_> {
     pub fn user(&self, name: &str, rights: &Rights) -> Result<PathBuf> {
         let user = format!("{name}.{}", self.name);
         let (subject, file) = if let Some(local) = &self.cluster.local {
-            let subject =
-                json!({"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": user});
+            let subject = json!({"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": user});
             (subject, self.with_certificate(local, &user)?)
         } else {
             self.kubectl.run(["create", "serviceaccount", name])?;
@@ -224,8 +197,7 @@ impl Namespace<'_> {
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
             "subjects": [subject],
         });
-        self.kubectl
-            .run_with_input(["create", "--filename", "-"], &binding.to_string())?;
+        self.kubectl.run_with_input(["create", "--filename", "-"], &binding.to_string())?;
         Ok(file)
     }
 
@@ -236,33 +208,20 @@ impl Namespace<'_> {
             "metadata": {"name": name},
             "rules": rules,
         });
-        self.kubectl
-            .run_with_input(["create", "--filename", "-"], &role.to_string())?;
+        self.kubectl.run_with_input(["create", "--filename", "-"], &role.to_string())?;
         Ok(("Role", name.to_owned()))
     }
 
     fn edit_without_exec(&self) -> Result<Value> {
-        const CONNECTIONS: [&str; 4] =
-            ["pods/exec", "pods/attach", "pods/portforward", "pods/proxy"];
+        const CONNECTIONS: [&str; 4] = ["pods/exec", "pods/attach", "pods/portforward", "pods/proxy"];
         let mut edit = self.kubectl.json(["get", "clusterrole", "edit"])?;
         for rule in edit["rules"].as_array_mut().into_iter().flatten() {
             if let Some(resources) = rule["resources"].as_array_mut() {
-                resources.retain(|resource| {
-                    resource
-                        .as_str()
-                        .is_none_or(|name| !CONNECTIONS.contains(&name))
-                });
+                resources.retain(|resource| resource.as_str().is_none_or(|name| !CONNECTIONS.contains(&name)));
             }
         }
         let rules = edit["rules"].as_array().into_iter().flatten();
-        Ok(rules
-            .filter(|rule| {
-                rule["resources"]
-                    .as_array()
-                    .is_some_and(|all| !all.is_empty())
-            })
-            .cloned()
-            .collect())
+        Ok(rules.filter(|rule| rule["resources"].as_array().is_some_and(|all| !all.is_empty())).cloned().collect())
     }
 
     fn with_certificate(&self, local: &Local, user: &str) -> Result<PathBuf> {
@@ -281,18 +240,11 @@ impl Namespace<'_> {
     }
 
     fn with_token(&self, account: &str, user: &str) -> Result<PathBuf> {
-        let token = self
-            .kubectl
-            .run(["create", "token", account, "--duration=4h"])?;
-        let mut config = self
-            .kubectl
-            .json(["config", "view", "--raw", "--minify", "--flatten"])?;
+        let token = self.kubectl.run(["create", "token", account, "--duration=4h"])?;
+        let mut config = self.kubectl.json(["config", "view", "--raw", "--minify", "--flatten"])?;
         config["users"] = json!([{"name": user, "user": {"token": token.trim()}}]);
         let context = &mut config["contexts"][0]["context"];
-        ensure!(
-            context.is_object(),
-            "kubectl has no current context: name one with {CONTEXT_VARIABLE}"
-        );
+        ensure!(context.is_object(), "kubectl has no current context: name one with {CONTEXT_VARIABLE}");
         context["user"] = user.into();
         context["namespace"] = self.name.clone().into();
         keep_user(user, &config.to_string())
@@ -303,11 +255,7 @@ impl Namespace<'_> {
             return;
         };
         let suffix = format!(".{}.kubeconfig", self.name);
-        for entry in fs::read_dir(directory.join("users"))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
+        for entry in fs::read_dir(directory.join("users")).into_iter().flatten().flatten() {
             if entry.file_name().to_string_lossy().ends_with(&suffix) {
                 let _ = fs::remove_file(entry.path());
             }
@@ -321,20 +269,13 @@ impl Drop for Namespace<'_> {
             return;
         }
         self.remove_users();
-        let _ = self.cluster.kubectl.run([
-            "delete",
-            "namespace",
-            &self.name,
-            "--wait=false",
-            "--ignore-not-found",
-        ]);
+        let _ = self.cluster.kubectl.run(["delete", "namespace", &self.name, "--wait=false", "--ignore-not-found"]);
     }
 }
 
 fn keep_user(user: &str, text: &str) -> Result<PathBuf> {
     let directory = crate::layout::cache_directory()?.join("users");
-    fs::create_dir_all(&directory)
-        .with_context(|| format!("cannot create {}", directory.display()))?;
+    fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
     let path = directory.join(format!("{user}.kubeconfig"));
     fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clearwater_testbed::{
-    Attempt, Cluster, Fault, Local, NODES, Options, PROBE_IMAGE, Part, Path, Rule, probe_archive,
-    wait_for,
+    Attempt, Cluster, Fault, Local, NODES, Options, PROBE_IMAGE, Part, Path, Rule, probe_archive, wait_for,
 };
 
 /// Warm: programs built, images imported.
@@ -31,75 +30,26 @@ impl Drop for Taken<'_> {
 fn traces(name: &str) -> Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     let mut add = |kind: &str, text: &str, only: &[&str]| {
-        for line in text
-            .lines()
-            .filter(|line| only.is_empty() || only.iter().any(|word| line.contains(word)))
-        {
+        for line in text.lines().filter(|line| only.is_empty() || only.iter().any(|word| line.contains(word))) {
             found.insert(format!("{kind}: {line}"));
         }
     };
     let run = |program: &str, arguments: &[&str]| -> Result<String> {
-        let output = Command::new(program)
-            .args(arguments)
-            .output()
-            .with_context(|| program.to_owned())?;
+        let output = Command::new(program).args(arguments).output().with_context(|| program.to_owned())?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     };
-    let paths = [
-        format!("/clusters/{name}/"),
-        format!("/clearwater-testbed/{name}/"),
-        format!("clearwater-{name}/"),
-    ];
+    let paths = [format!("/clusters/{name}/"), format!("/clearwater-testbed/{name}/"), format!("clearwater-{name}/")];
     let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
-    add(
-        "mount",
-        &fs::read_to_string("/proc/self/mountinfo")?,
-        &paths,
-    );
-    add(
-        "link",
-        &run("ip", &["-oneline", "link"])?,
-        &[&format!("{name}-h")],
-    );
+    add("mount", &fs::read_to_string("/proc/self/mountinfo")?, &paths);
+    add("link", &run("ip", &["-oneline", "link"])?, &[&format!("{name}-h")]);
     add("route", &run("ip", &["route"])?, &[&format!("{name}-h")]);
     add("namespace", &run("ip", &["netns", "list"])?, &[name]);
-    add(
-        "iptables",
-        &run("iptables-save", &[])?,
-        &["KUBE", "CNI", name],
-    );
-    add(
-        "cgroup",
-        &run(
-            "find",
-            &["/sys/fs/cgroup", "-name", &format!("clearwater-{name}")],
-        )?,
-        &[],
-    );
-    add(
-        "run",
-        &run(
-            "find",
-            &["/run/clearwater-testbed", "-mindepth", "1", "-name", name],
-        )?,
-        &[],
-    );
-    add(
-        "log",
-        &run(
-            "find",
-            &[
-                "/var/log/containers",
-                "-lname",
-                &format!("*/clusters/{name}/*"),
-            ],
-        )?,
-        &[],
-    );
+    add("iptables", &run("iptables-save", &[])?, &["KUBE", "CNI", name]);
+    add("cgroup", &run("find", &["/sys/fs/cgroup", "-name", &format!("clearwater-{name}")])?, &[]);
+    add("run", &run("find", &["/run/clearwater-testbed", "-mindepth", "1", "-name", name])?, &[]);
+    add("log", &run("find", &["/var/log/containers", "-lname", &format!("*/clusters/{name}/*")])?, &[]);
     for entry in fs::read_dir("/proc")?.flatten() {
-        let command = fs::read_to_string(entry.path().join("cmdline"))
-            .unwrap_or_default()
-            .replace('\0', " ");
+        let command = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default().replace('\0', " ");
         add("process", &command, &paths);
     }
     Ok(found)
@@ -120,27 +70,17 @@ fn a_cluster_survives_kills_and_leaves_nothing_behind() -> Result<()> {
         ensure!(left.is_empty(), "left behind in round {round}: {left:#?}");
         let began = Instant::now();
         let local = up(NAME)?;
-        ensure!(
-            began.elapsed() < WARM_START,
-            "round {round} took {:?}",
-            began.elapsed()
-        );
+        ensure!(began.elapsed() < WARM_START, "round {round} took {:?}", began.elapsed());
         ensure!(local.status().is_healthy(), "{:?}", local.status());
     }
 
     for (part, pid) in Local::open(NAME)?.status().parts {
         let pid = pid.with_context(|| format!("{part} does not run"))?;
-        Command::new("kill")
-            .args(["-KILL", &pid.to_string()])
-            .status()?;
+        Command::new("kill").args(["-KILL", &pid.to_string()]).status()?;
     }
     let began = Instant::now();
     let local = up(NAME)?;
-    ensure!(
-        began.elapsed() < WARM_START,
-        "after the parts were killed it took {:?}",
-        began.elapsed()
-    );
+    ensure!(began.elapsed() < WARM_START, "after the parts were killed it took {:?}", began.elapsed());
     ensure!(local.status().is_healthy(), "{:?}", local.status());
 
     // Everything at once, pods and their shims too.
@@ -149,11 +89,7 @@ fn a_cluster_survives_kills_and_leaves_nothing_behind() -> Result<()> {
     }
     let began = Instant::now();
     let local = up(NAME)?;
-    ensure!(
-        began.elapsed() < WARM_START,
-        "after all was killed it took {:?}",
-        began.elapsed()
-    );
+    ensure!(began.elapsed() < WARM_START, "after all was killed it took {:?}", began.elapsed());
     ensure!(local.status().is_healthy(), "{:?}", local.status());
 
     for pid in every_process(NAME)? {
@@ -161,22 +97,14 @@ fn a_cluster_survives_kills_and_leaves_nothing_behind() -> Result<()> {
     }
     Local::down(NAME, false, &|_| ())?;
     let left: Vec<_> = traces(NAME)?.difference(&before).cloned().collect();
-    ensure!(
-        left.is_empty(),
-        "left behind after all was killed: {left:#?}"
-    );
+    ensure!(left.is_empty(), "left behind after all was killed: {left:#?}");
     Ok(())
 }
 
 fn every_process(name: &str) -> Result<BTreeSet<String>> {
-    let script = format!(
-        "find /sys/fs/cgroup -path '*clearwater-{name}/*' -name cgroup.procs -exec cat {{}} +"
-    );
+    let script = format!("find /sys/fs/cgroup -path '*clearwater-{name}/*' -name cgroup.procs -exec cat {{}} +");
     let output = Command::new("sh").args(["-c", &script]).output()?;
-    Ok(String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .map(str::to_owned)
-        .collect())
+    Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
 }
 
 #[test]
@@ -187,59 +115,26 @@ fn parts_restart_paths_are_cut_nodes_fall_silent_and_all_is_mended() -> Result<(
     let cluster = Cluster::from(up(NAME)?);
     let local = cluster.local()?;
     local.import(&probe_archive()?)?;
-    for part in [
-        Part::ApiServer,
-        Part::Kubelet(1),
-        Part::Containerd(2),
-        Part::Etcd,
-    ] {
-        local
-            .restart(part)
-            .with_context(|| format!("restarting {part}"))?;
+    for part in [Part::ApiServer, Part::Kubelet(1), Part::Containerd(2), Part::Etcd] {
+        local.restart(part).with_context(|| format!("restarting {part}"))?;
     }
     local.restart_dns()?;
 
     let namespace = cluster.namespace("cut")?;
     for node in NODES {
         let name = format!("pod-{node}");
-        let overrides = format!(
-            r#"{{"spec":{{"nodeName":"{}"}}}}"#,
-            local.layout().node_name(node)
-        );
+        let overrides = format!(r#"{{"spec":{{"nodeName":"{}"}}}}"#, local.layout().node_name(node));
         let image = format!("--image={PROBE_IMAGE}");
-        namespace.kubectl().run([
-            "run",
-            &name,
-            &image,
-            "--overrides",
-            &overrides,
-            "--",
-            "serve",
-        ])?;
-        namespace.kubectl().run([
-            "wait",
-            "--for=condition=Ready",
-            &format!("pod/{name}"),
-            "--timeout=60s",
-        ])?;
+        namespace.kubectl().run(["run", &name, &image, "--overrides", &overrides, "--", "serve"])?;
+        namespace.kubectl().run(["wait", "--for=condition=Ready", &format!("pod/{name}"), "--timeout=60s"])?;
     }
-    let address =
-        namespace
-            .kubectl()
-            .run(["get", "pod/pod-2", "--output=jsonpath={.status.podIP}"])?;
+    let address = namespace.kubectl().run(["get", "pod/pod-2", "--output=jsonpath={.status.podIP}"])?;
     let url = format!("http://{address}:8080");
-    let reach = || {
-        namespace
-            .kubectl()
-            .run(["exec", "pod-1", "--", "/probe", "get", "--limit=1ms", &url])
-    };
+    let reach = || namespace.kubectl().run(["exec", "pod-1", "--", "/probe", "get", "--limit=1ms", &url]);
     reach()?;
     for path in [Path::BetweenNodes, Path::Address(address.clone())] {
         let broken = local.cut(&path)?;
-        ensure!(
-            reach().is_err(),
-            "{path:?} is cut and pods reach each other"
-        );
+        ensure!(reach().is_err(), "{path:?} is cut and pods reach each other");
         broken.mend()?;
         reach()?;
     }
@@ -289,41 +184,19 @@ fn the_proxy_delays_refuses_resets_and_expires() -> Result<()> {
 
     proxy.set(&[Rule::new(Fault::Gone).watch(true)])?;
     let error = kubectl
-        .run([
-            "get",
-            "--raw",
-            "/api/v1/namespaces?watch=true&timeoutSeconds=5",
-        ])
+        .run(["get", "--raw", "/api/v1/namespaces?watch=true&timeoutSeconds=5"])
         .unwrap_or_else(|error| error.to_string());
     ensure!(error.contains("\"code\":410"), "{error}");
 
     proxy.set(&[Rule::new(Fault::Cut(Duration::from_millis(500))).watch(true)])?;
     let began = Instant::now();
-    let _ = kubectl.run([
-        "get",
-        "--raw",
-        "/api/v1/namespaces?watch=true&timeoutSeconds=20",
-    ]);
-    ensure!(
-        began.elapsed() < Duration::from_secs(10),
-        "the watch was not cut"
-    );
+    let _ = kubectl.run(["get", "--raw", "/api/v1/namespaces?watch=true&timeoutSeconds=20"]);
+    ensure!(began.elapsed() < Duration::from_secs(10), "the watch was not cut");
 
     // Who asks is who asked: the user's own rights hold behind the proxy.
     proxy.set(&[])?;
-    ensure!(
-        kubectl
-            .run(["auth", "whoami"])?
-            .contains("kubernetes-admin"),
-        "another user"
-    );
-    ensure!(
-        proxy
-            .requests()
-            .iter()
-            .any(|request| request.action == "reset"),
-        "nothing was noted"
-    );
+    ensure!(kubectl.run(["auth", "whoami"])?.contains("kubernetes-admin"), "another user");
+    ensure!(proxy.requests().iter().any(|request| request.action == "reset"), "nothing was noted");
     Ok(())
 }
 
@@ -334,9 +207,7 @@ fn the_registry_serves_refuses_and_throttles() -> Result<()> {
     let local = cluster.local()?;
     let mut registry = local.registry(&[probe_archive()?])?;
     let namespace = cluster.namespace("pull")?;
-    let (_, image) = PROBE_IMAGE
-        .split_once('/')
-        .context("no registry in the name")?;
+    let (_, image) = PROBE_IMAGE.split_once('/').context("no registry in the name")?;
     let image = format!("{}/{image}", registry.address());
     let message = |pod: &str| {
         let path = "--output=jsonpath={.status.containerStatuses[0].state.waiting}";
@@ -344,26 +215,12 @@ fn the_registry_serves_refuses_and_throttles() -> Result<()> {
     };
     let run = |pod: &str| {
         let image = format!("--image={image}");
-        namespace
-            .kubectl()
-            .run([
-                "run",
-                pod,
-                &image,
-                "--image-pull-policy=Always",
-                "--",
-                "serve",
-            ])
-            .map(drop)
+        namespace.kubectl().run(["run", pod, &image, "--image-pull-policy=Always", "--", "serve"]).map(drop)
     };
     let fails_with = |pod: &str, words: &[&str]| {
         wait_for("the pull to fail", Duration::from_secs(60), || {
             let said = message(pod)?;
-            Ok(if words.iter().any(|word| said.contains(word)) {
-                Attempt::Done(())
-            } else {
-                Attempt::not_yet(said)
-            })
+            Ok(if words.iter().any(|word| said.contains(word)) { Attempt::Done(()) } else { Attempt::not_yet(said) })
         })
     };
     registry.set(&[Rule::new(Fault::Status(429, 0)).path("/manifests/")])?;
@@ -377,13 +234,5 @@ fn the_registry_serves_refuses_and_throttles() -> Result<()> {
     fails_with("refused", &["reset by peer", "EOF"])?;
     registry.set(&[])?;
     run("served")?;
-    namespace
-        .kubectl()
-        .run([
-            "wait",
-            "--for=condition=Ready",
-            "pod/served",
-            "--timeout=60s",
-        ])
-        .map(drop)
+    namespace.kubectl().run(["wait", "--for=condition=Ready", "pod/served", "--timeout=60s"]).map(drop)
 }
