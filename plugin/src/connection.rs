@@ -77,7 +77,7 @@ pub(crate) struct Connection {
 }
 
 /// A duration as kubectl takes it: a number of seconds, or numbers with units.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Duration::from_secs(seconds));
     }
@@ -128,12 +128,11 @@ impl Connection {
         })
     }
 
-    /// How to reach the cluster, as kube wants it. Used by every command that talks to one.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the commands that talk to a cluster use it"))]
+    /// How to reach the cluster, as kube wants it.
     pub(crate) async fn config(&self) -> Result<Config, CliError> {
         let mut config = match (self.read_kubeconfig()?, &self.server) {
             (Some(kubeconfig), _) if !kubeconfig.contexts.is_empty() || !kubeconfig.clusters.is_empty() => {
-                self.from_kubeconfig(kubeconfig).await?
+                self.config_of(kubeconfig).await?
             }
             (_, Some(server)) => Config::new(uri(server)?),
             (_, None) => Config::incluster().map_err(|e| {
@@ -172,7 +171,19 @@ impl Connection {
         Ok(config)
     }
 
-    async fn from_kubeconfig(&self, kubeconfig: Kubeconfig) -> Result<Config, CliError> {
+    /// A client for the cluster.
+    pub(crate) async fn client(&self) -> Result<kube::Client, CliError> {
+        let config = self.config().await?;
+        let server = config.cluster_url.clone();
+        kube::Client::try_from(config).map_err(|e| {
+            CliError::Connection(format!(
+                "no client can be made for {server}: {}; check the kubeconfig's user",
+                causes(&e)
+            ))
+        })
+    }
+
+    async fn config_of(&self, kubeconfig: Kubeconfig) -> Result<Config, CliError> {
         let named = |what, name: &Option<String>, known: Vec<&str>| match name {
             Some(name) if !known.contains(&name.as_str()) => Err(unknown(what, name, known.into_iter())),
             _ => Ok(()),
@@ -252,6 +263,7 @@ mod tests {
 
     use super::*;
     use crate::cli::Cli;
+    use crate::runtime;
 
     const KUBECONFIG: &str = "\
 apiVersion: v1
@@ -268,14 +280,23 @@ contexts:
 - {name: live, context: {cluster: live, user: live}}
 ";
 
+    #[test]
+    fn a_client_can_be_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config");
+        std::fs::write(&path, KUBECONFIG).unwrap();
+        let connection = Connection { kubeconfig: Some(path), ..Connection::default() };
+        let made = runtime::block_on(async { connection.client().await.map(|c| c.default_namespace().to_owned()) });
+        assert_eq!(made.unwrap().unwrap(), "ims");
+    }
+
     fn connect(flags: &str) -> Result<Config, String> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config");
         std::fs::write(&path, KUBECONFIG).unwrap();
         let line = format!("kubectl-clearwater version --kubeconfig {} {flags}", path.display());
         let cli = Cli::try_parse_from(line.split_whitespace()).map_err(|e| e.to_string())?;
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(cli.connection.config()).map_err(|e| e.to_string())
+        runtime::block_on(cli.connection.config()).unwrap().map_err(|e| e.to_string())
     }
 
     #[test]

@@ -52,6 +52,9 @@ pub(crate) enum CliError {
     /// A cluster that cannot be reached with the flags and the kubeconfig given.
     #[error("{0}")]
     Connection(String),
+    /// No runtime for asynchronous work.
+    #[error("the threads that the command needs cannot be started: {0}; raise the limit on processes")]
+    Runtime(io::Error),
     /// Something that is not done because it could do harm.
     #[error("{0}")]
     Refused(String),
@@ -67,7 +70,8 @@ impl CliError {
             | Self::Output(_)
             | Self::Yaml(_)
             | Self::Json(_)
-            | Self::Connection(_) => exit::FAILURE,
+            | Self::Connection(_)
+            | Self::Runtime(_) => exit::FAILURE,
             Self::Refused(_) => exit::REFUSED,
         }
     }

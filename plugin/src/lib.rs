@@ -9,9 +9,14 @@ mod cli;
 mod command;
 mod connection;
 mod context;
+mod drive;
 mod error;
 pub mod exit;
 mod output;
+mod reporter;
+mod runtime;
+mod signal;
+mod timeline;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -30,6 +30,14 @@ impl Results {
         Ok(self.0.write_all(text.as_bytes())?)
     }
 
+    /// Writes text with colours, which only a terminal gets to see.
+    pub(crate) fn styled(&mut self, text: &str) -> Result<(), CliError> {
+        if AutoStream::choice(self.0.get_ref()) == anstream::ColorChoice::Never {
+            return self.text(&anstream::adapter::strip_str(text).to_string());
+        }
+        self.text(text)
+    }
+
     /// Writes a value in a format that programs read.
     pub(crate) fn value<T: Serialize>(&mut self, format: Format, value: &T) -> Result<(), CliError> {
         let text = match format {

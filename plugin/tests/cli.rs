@@ -1,4 +1,5 @@
 //! Command lines, with everything that is seen of them: exit code, standard output, standard error.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::fmt::Write as _;
 use std::io::Write as _;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use clearwater::event::Operation;
 use clearwater::manifest::{Item, Lifecycle, Object};
-use futures::{StreamExt, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::Value;
 use thiserror::Error;
@@ -92,6 +93,11 @@ impl ApplyError {
                  down first"
                     .to_owned()
             }
+            Self::Refused { message, .. } if message.contains("not in the valid range") => {
+                "these node ports lie outside the cluster's range: start the API server with \
+                 --service-node-port-range=3000-32767, or choose another bono.exposure"
+                    .to_owned()
+            }
             Self::Refused { .. } => "change what the message names in the deployment file".to_owned(),
             Self::Unreachable { .. } => "check the connection to the API server and try again".to_owned(),
         }
@@ -131,17 +137,21 @@ pub async fn plan(
     namespace_exists: bool,
     force: bool,
 ) -> Vec<Result<Planned, ApplyError>> {
-    stream::iter(items.iter().cloned())
-        .map(|item| async move {
-            if namespace_exists {
-                plan_one(cluster, item, force).await
-            } else {
-                Ok(Planned { item, operation: Operation::Create, diff: String::new(), version: None })
+    let planning: Vec<BoxFuture<'_, _>> = items
+        .iter()
+        .cloned()
+        .map(|item| {
+            async move {
+                if namespace_exists {
+                    plan_one(cluster, item, force).await
+                } else {
+                    Ok(Planned { item, operation: Operation::Create, diff: String::new(), version: None })
+                }
             }
+            .boxed()
         })
-        .buffered(AT_ONCE)
-        .collect()
-        .await
+        .collect();
+    stream::iter(planning).buffered(AT_ONCE).collect().await
 }
 
 async fn plan_one(cluster: &Cluster, item: Item, force: bool) -> Result<Planned, ApplyError> {

@@ -114,7 +114,35 @@ async fn find(cluster: &Cluster, options: &DownOptions) -> Result<Vec<Doomed>, D
             found.push(Doomed { api_version, kind, name, component });
         }
     }
+    found.extend(claims(cluster, options, &found).await?);
     Ok(found)
+}
+
+/// The claims that StatefulSets made for their pods: they carry only the labels of the set's selector. Kept, they would
+/// give the next deployment the members of this one.
+async fn claims(cluster: &Cluster, options: &DownOptions, found: &[Doomed]) -> Result<Vec<Doomed>, DownError> {
+    let listed = match cluster.dynamic("v1", "PersistentVolumeClaim").list(&ListParams::default()).await {
+        Ok(listed) => listed,
+        Err(kube::Error::Api(status)) if status.is_forbidden() => return Ok(Vec::new()),
+        Err(error) => return Err(DownError::Failed { what: "listing claims".to_owned(), message: say(&error) }),
+    };
+    let known: BTreeSet<&str> =
+        found.iter().filter(|d| d.kind == "PersistentVolumeClaim").map(|d| d.name.as_str()).collect();
+    Ok(listed
+        .items
+        .iter()
+        .filter_map(|claim| {
+            let (name, component) = (claim.name_any(), component_of(claim)?);
+            let ours = name.strip_prefix(&format!("data-{component}-")).is_some_and(|n| n.parse::<u32>().is_ok());
+            let meant = options.only.is_empty() || options.only.contains(&component);
+            (ours && meant && !known.contains(name.as_str())).then_some(Doomed {
+                api_version: "v1",
+                kind: "PersistentVolumeClaim",
+                name,
+                component: Some(component),
+            })
+        })
+        .collect())
 }
 
 async fn run(cluster: Cluster, options: DownOptions, mut emitter: Emitter, mut steering: Steering) {

@@ -15,6 +15,7 @@ pub mod members;
 pub mod pod;
 mod preflight;
 pub mod probe;
+mod quantity;
 pub mod rollout;
 pub mod snapshot;
 pub mod status;

@@ -1,51 +1,631 @@
-//! What is looked at before the first write.
+//! What is looked at before the first write: one line each, with its fix. What cannot be asked is skipped, not failed.
 
-use clearwater::event::{CheckLine, CheckStatus};
-use k8s_openapi::api::core::v1::Namespace;
-use kube::Api;
-use kube::api::{ObjectMeta, Patch, PatchParams};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use crate::apply::ApplyError;
+use clearwater::component::Component;
+use clearwater::event::{CheckLine, CheckStatus, Operation};
+use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL, Object, SERVICE_LABEL};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, EmptyDirVolumeSource, Namespace, Node, Pod, PodSpec, PodTemplateSpec, ResourceQuota, Volume,
+};
+use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use tokio::time::timeout;
+
+use crate::apply::{ApplyError, Planned};
 use crate::cluster::{Cluster, FIELD_MANAGER, say};
+use crate::members::Members;
+use crate::pod::Forward;
+use crate::quantity;
+use crate::snapshot::component_of;
 use crate::up::{Scope, Standing, UpOptions, Work};
 
-fn line(
-    id: &str,
-    title: impl Into<String>,
-    status: CheckStatus,
-    detail: impl Into<String>,
-    fix: Option<String>,
-) -> CheckLine {
-    CheckLine { id: id.to_owned(), title: title.into(), status, detail: detail.into(), fix }
+/// The oldest Kubernetes whose API is enough.
+const OLDEST_MINOR: u32 = 28;
+/// How many questions are asked at the same time.
+const AT_ONCE: usize = 8;
+/// The longest that looking into etcd may take.
+const ETCD: Duration = Duration::from_secs(4);
+
+fn line(id: &str, title: impl Into<String>, status: CheckStatus, detail: impl Into<String>) -> CheckLine {
+    CheckLine { id: id.to_owned(), title: title.into(), status, detail: detail.into(), fix: None }
+}
+
+fn with_fix(mut line: CheckLine, fix: impl Into<String>) -> CheckLine {
+    line.fix = Some(fix.into());
+    line
 }
 
 /// Looks at everything, and yields a line for each.
 pub(crate) async fn check(
     cluster: &Cluster,
     options: &UpOptions,
-    _scope: &Scope,
+    scope: &Scope,
     standing: &Standing,
-    _work: &Work,
+    work: &Work,
 ) -> Vec<CheckLine> {
-    let mut lines = Vec::new();
-    lines.push(match cluster.client.apiserver_version().await {
-        Ok(version) => line("version", "Kubernetes version", CheckStatus::Ok, version.git_version, None),
-        Err(error) => line("version", "Kubernetes version", CheckStatus::Skipped, say(&error), None),
-    });
-    lines.push(namespace(cluster, options, standing));
+    let (version, rights, pods, quotas, foreign, nodes, domain, etcd) = futures::join!(
+        version(cluster),
+        rights(cluster, standing, work),
+        dry_run_pods(cluster, standing, work),
+        quotas(cluster, standing, work),
+        foreign(cluster, scope, standing),
+        nodes(cluster, work),
+        domain(cluster, options),
+        etcd(cluster, scope, standing),
+    );
+    let mut lines = vec![version, namespace(cluster, options, standing)];
+    lines.extend(rights);
+    lines.extend(foreign);
+    if lines.iter().any(|l| l.status == CheckStatus::Refused) {
+        // Whatever else there is to say would be about somebody else's objects.
+        return lines;
+    }
+    lines.extend(pods);
+    lines.extend(quotas);
+    lines.extend(nodes);
+    lines.push(domain);
+    lines.extend(etcd);
     lines
+}
+
+async fn version(cluster: &Cluster) -> CheckLine {
+    let title = "Kubernetes version";
+    match cluster.client.apiserver_version().await {
+        Ok(version) => {
+            let minor: String = version.minor.chars().take_while(char::is_ascii_digit).collect();
+            if minor.parse::<u32>().is_ok_and(|m| m < OLDEST_MINOR) && version.major == "1" {
+                let seen = line("version", title, CheckStatus::Warning, version.git_version);
+                with_fix(seen, format!("1.{OLDEST_MINOR} or later is needed; older ones may refuse objects"))
+            } else {
+                line("version", title, CheckStatus::Ok, version.git_version)
+            }
+        }
+        Err(error) => line("version", title, CheckStatus::Skipped, say(&error)),
+    }
 }
 
 fn namespace(cluster: &Cluster, options: &UpOptions, standing: &Standing) -> CheckLine {
     let title = format!("namespace {}", cluster.namespace);
     match standing.namespace {
-        Some(true) => line("namespace", title, CheckStatus::Ok, "", None),
-        Some(false) if options.create_namespace => line("namespace", title, CheckStatus::Ok, "will be created", None),
-        Some(false) => {
-            let fix = format!("add --create-namespace, or: kubectl create namespace {}", cluster.namespace);
-            line("namespace", title, CheckStatus::Failed, "it does not exist", Some(fix))
+        Some(true) => line("namespace", title, CheckStatus::Ok, ""),
+        Some(false) if options.create_namespace => line("namespace", title, CheckStatus::Ok, "will be created"),
+        Some(false) => with_fix(
+            line("namespace", title, CheckStatus::Failed, "it does not exist"),
+            format!("add --create-namespace, or: kubectl create namespace {}", cluster.namespace),
+        ),
+        None => line("namespace", title, CheckStatus::Skipped, "needs get namespaces"),
+    }
+}
+
+/// A right: verb, API group, resource and subresource.
+type Right = (&'static str, &'static str, &'static str, &'static str);
+
+fn named((verb, group, resource, sub): Right) -> String {
+    let sub = if sub.is_empty() { String::new() } else { format!("/{sub}") };
+    let group = if group.is_empty() { String::new() } else { format!(".{group}") };
+    format!("{verb} {resource}{sub}{group}")
+}
+
+async fn allowed(cluster: &Cluster, (verb, group, resource, sub): Right) -> Result<bool, String> {
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(ResourceAttributes {
+                namespace: Some(cluster.namespace.clone()),
+                verb: Some(verb.to_owned()),
+                group: Some(group.to_owned()),
+                resource: Some(resource.to_owned()),
+                subresource: (!sub.is_empty()).then(|| sub.to_owned()),
+                ..ResourceAttributes::default()
+            }),
+            ..SelfSubjectAccessReviewSpec::default()
+        },
+        ..SelfSubjectAccessReview::default()
+    };
+    let api: Api<SelfSubjectAccessReview> = Api::all(cluster.client.clone());
+    let answer = api.create(&PostParams::default(), &review).await.map_err(|e| say(&e))?;
+    Ok(answer.status.is_some_and(|s| s.allowed))
+}
+
+/// Rights without which the run cannot be made.
+const NEEDED: [Right; 9] = [
+    ("list", "", "pods", ""),
+    ("watch", "", "pods", ""),
+    ("list", "apps", "deployments", ""),
+    ("watch", "apps", "deployments", ""),
+    ("list", "apps", "statefulsets", ""),
+    ("watch", "apps", "statefulsets", ""),
+    ("list", "", "services", ""),
+    ("watch", "", "services", ""),
+    ("get", "", "configmaps", ""),
+];
+
+/// Rights without which a check cannot be made, with the check.
+const USEFUL: [(Right, &str); 5] = [
+    (("create", "", "pods", "exec"), "programs, answers and names inside the pods"),
+    (("create", "", "pods", "portforward"), "etcd's health and the members of the stores"),
+    (("get", "", "pods", "log"), "last lines of the logs of what failed"),
+    (("list", "", "events", ""), "events: why pods wait and what was refused"),
+    (("list", "discovery.k8s.io", "endpointslices", ""), "endpoints behind the Services"),
+];
+
+/// The resource of a kind of object that is written.
+fn resource_of(object: &Object) -> Option<(&'static str, &'static str)> {
+    Some(match object {
+        Object::ConfigMap(_) => ("", "configmaps"),
+        Object::Secret(_) => ("", "secrets"),
+        Object::Service(_) => ("", "services"),
+        Object::Deployment(_) => ("apps", "deployments"),
+        Object::StatefulSet(_) => ("apps", "statefulsets"),
+        Object::PodDisruptionBudget(_) => ("policy", "poddisruptionbudgets"),
+        Object::Ingress(_) => ("networking.k8s.io", "ingresses"),
+        _ => return None,
+    })
+}
+
+async fn rights(cluster: &Cluster, standing: &Standing, work: &Work) -> Vec<CheckLine> {
+    let title = "rights in the namespace";
+    // Who may do everything is asked one question.
+    match allowed(cluster, ("*", "*", "*", "")).await {
+        Ok(true) => return vec![line("rights", title, CheckStatus::Ok, "everything")],
+        Ok(false) => {}
+        Err(error) => return vec![line("rights", title, CheckStatus::Skipped, error)],
+    }
+    let mut needed: BTreeSet<Right> = NEEDED.into_iter().collect();
+    for planned in work.all().filter(|p| p.operation != Operation::Keep) {
+        if let Some((group, resource)) = resource_of(&planned.item.object) {
+            needed.insert(("get", group, resource, ""));
+            needed.insert(("patch", group, resource, ""));
+            // Server-side apply that makes an object needs create as well.
+            if planned.operation == Operation::Create {
+                needed.insert(("create", group, resource, ""));
+            }
         }
-        None => line("namespace", title, CheckStatus::Skipped, "needs get namespaces", None),
+    }
+    let asked: Vec<(Right, Option<&'static str>)> =
+        needed.into_iter().map(|r| (r, None)).chain(USEFUL.into_iter().map(|(r, what)| (r, Some(what)))).collect();
+    let questions: Vec<BoxFuture<'_, _>> = asked
+        .into_iter()
+        .map(|(right, what)| async move { (right, what, allowed(cluster, right).await) }.boxed())
+        .collect();
+    let answers: Vec<_> = stream::iter(questions).buffered(AT_ONCE).collect().await;
+    let mut lines = Vec::new();
+    let mut missing = Vec::new();
+    for (right, what, answer) in answers {
+        match (answer, what) {
+            (Ok(true), _) => {}
+            (Ok(false), None) => missing.push(named(right)),
+            (Ok(false), Some(what)) => {
+                lines.push(line("rights", what, CheckStatus::Skipped, format!("needs {}", named(right))));
+            }
+            (Err(error), _) => {
+                lines.push(line("rights", named(right), CheckStatus::Skipped, error));
+            }
+        }
+    }
+    let first = if missing.is_empty() {
+        line("rights", title, CheckStatus::Ok, "what is needed")
+    } else {
+        let seen = line("rights", title, CheckStatus::Failed, format!("missing: {}", missing.join(", ")));
+        let where_ = if standing.namespace == Some(false) { " once it exists" } else { "" };
+        with_fix(
+            seen,
+            format!(
+                "bind the ClusterRole edit to this user in namespace {}{where_}, or a Role with these rights",
+                cluster.namespace
+            ),
+        )
+    };
+    lines.insert(0, first);
+    lines
+}
+
+/// One pod of a workload, with an empty volume for each claim that a StatefulSet would make.
+fn sample(object: &Object) -> Option<Pod> {
+    let mut pod = object.sample_pod()?;
+    if let Object::StatefulSet(set) = object
+        && let Some(spec) = pod.spec.as_mut()
+    {
+        let claims = set.spec.iter().flat_map(|s| s.volume_claim_templates.iter().flatten());
+        spec.volumes.get_or_insert_default().extend(claims.map(|claim| Volume {
+            name: claim.name_any(),
+            empty_dir: Some(EmptyDirVolumeSource::default()),
+            ..Volume::default()
+        }));
+    }
+    Some(pod)
+}
+
+/// Asks admission about one pod a workload, so that it speaks now and not in a controller's events.
+async fn dry_run_pods(cluster: &Cluster, standing: &Standing, work: &Work) -> Vec<CheckLine> {
+    let title = "pods as admission takes them";
+    let samples: Vec<(String, Pod)> = work
+        .all()
+        .filter(|p| p.operation != Operation::Keep)
+        .filter_map(|p| Some((p.item.owner.name().to_owned(), sample(&p.item.object)?)))
+        .collect();
+    if samples.is_empty() {
+        return Vec::new();
+    }
+    if standing.namespace == Some(false) {
+        return vec![line("admission", title, CheckStatus::Skipped, "the namespace does not exist yet")];
+    }
+    let pods: Api<Pod> = cluster.api();
+    let params = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.to_owned()) };
+    let questions: Vec<BoxFuture<'_, _>> = samples
+        .into_iter()
+        .map(|(name, pod)| {
+            let (pods, params) = (pods.clone(), params.clone());
+            async move { (name, pods.create(&params, &pod).await) }.boxed()
+        })
+        .collect();
+    let answers: Vec<(String, Result<Pod, kube::Error>)> = stream::iter(questions).buffered(AT_ONCE).collect().await;
+    let count = answers.len();
+    // One line for each thing that must be done about it: a policy refuses all pods alike.
+    let mut refused: BTreeMap<String, (Vec<String>, String)> = BTreeMap::new();
+    for (name, answer) in answers {
+        let Err(kube::Error::Api(status)) = answer else { continue };
+        if status.is_forbidden() && status.message.contains("cannot create resource \"pods\"") {
+            return vec![line("admission", title, CheckStatus::Skipped, "needs create pods")];
+        }
+        // The sum is judged by its own line; a quota that is full for one pod is told here all the same.
+        let text = status.message.to_lowercase();
+        if text.contains("error looking up service account") {
+            continue;
+        }
+        let fix = if text.contains("violates podsecurity") {
+            format!(
+                "kubectl label namespace {} pod-security.kubernetes.io/enforce=baseline --overwrite (or take out of the \
+                 deployment file what the message names)",
+                cluster.namespace
+            )
+        } else if text.contains("exceeded quota") {
+            format!("raise the quota, or lower components.{name}.resources")
+        } else {
+            format!("set what the message names in components.{name} of the deployment file, or change the policy")
+        };
+        refused.entry(fix).or_insert_with(|| (Vec::new(), status.message.clone())).0.push(name);
+    }
+    let mut lines: Vec<CheckLine> = refused
+        .into_iter()
+        .map(|(fix, (names, message))| {
+            let seen = line("admission", format!("{title}: {}", names.join(", ")), CheckStatus::Failed, message);
+            with_fix(seen, fix)
+        })
+        .collect();
+    if lines.is_empty() {
+        lines.push(line("admission", title, CheckStatus::Ok, format!("{count} dry runs")));
+    }
+    lines
+}
+
+/// What one pod takes of each thing that a quota can count.
+fn demand(spec: &PodSpec) -> BTreeMap<String, f64> {
+    let mut sum: BTreeMap<String, f64> = BTreeMap::from([("pods".to_owned(), 1.0), ("count/pods".to_owned(), 1.0)]);
+    for container in &spec.containers {
+        let Some(resources) = &container.resources else { continue };
+        for (prefix, map) in [("requests.", &resources.requests), ("limits.", &resources.limits)] {
+            for (name, quantity) in map.iter().flatten() {
+                let Some(n) = quantity::parse(&quantity.0) else { continue };
+                *sum.entry(format!("{prefix}{name}")).or_default() += n;
+                if prefix == "requests." {
+                    *sum.entry(name.clone()).or_default() += n;
+                }
+            }
+        }
+    }
+    sum
+}
+
+/// What making these objects takes in all. A changed Deployment rolls with one pod more than it has.
+fn total_demand<'p>(planned: impl Iterator<Item = &'p Planned>) -> BTreeMap<String, f64> {
+    let mut sum: BTreeMap<String, f64> = BTreeMap::new();
+    for one in planned {
+        let object = &one.item.object;
+        let pods = match (one.operation, object) {
+            (Operation::Create, _) => object.replicas().map_or(0, |r| r.max(0)),
+            (Operation::Change, Object::Deployment(_)) => 1,
+            _ => 0,
+        };
+        if let Some(spec) = object.pod_template().and_then(|t: &PodTemplateSpec| t.spec.as_ref()) {
+            for (name, n) in demand(spec) {
+                *sum.entry(name).or_default() += n * f64::from(pods);
+            }
+        }
+        if one.operation == Operation::Create
+            && let Some((group, resource)) = resource_of(object)
+        {
+            let counted =
+                if group.is_empty() { format!("count/{resource}") } else { format!("count/{resource}.{group}") };
+            *sum.entry(counted).or_default() += 1.0;
+            if group.is_empty() {
+                *sum.entry(resource.to_owned()).or_default() += 1.0;
+            }
+        }
+    }
+    sum
+}
+
+async fn quotas(cluster: &Cluster, standing: &Standing, work: &Work) -> Vec<CheckLine> {
+    let title = "quotas against the sum of what will be made";
+    if standing.namespace == Some(false) {
+        return Vec::new();
+    }
+    let quotas = match cluster.api::<ResourceQuota>().list(&ListParams::default()).await {
+        Ok(list) => list.items,
+        Err(error) => {
+            let detail = match &error {
+                kube::Error::Api(s) if s.is_forbidden() => "needs list resourcequotas".to_owned(),
+                other => say(other),
+            };
+            return vec![line("quota", title, CheckStatus::Skipped, detail)];
+        }
+    };
+    let wanted = total_demand(work.all());
+    let mut lines = Vec::new();
+    for quota in &quotas {
+        let scoped = quota.spec.as_ref().is_some_and(|s| s.scopes.is_some() || s.scope_selector.is_some());
+        if scoped {
+            continue;
+        }
+        let status = quota.status.as_ref();
+        let hard = status.and_then(|s| s.hard.as_ref()).or(quota.spec.as_ref().and_then(|s| s.hard.as_ref()));
+        for (name, limit) in hard.into_iter().flatten() {
+            let used = status.and_then(|s| s.used.as_ref()?.get(name)).map_or("0", |q| q.0.as_str());
+            let (Some(limit_n), Some(used_n)) = (quantity::parse(&limit.0), quantity::parse(used)) else { continue };
+            let need = wanted.get(name).copied().unwrap_or(0.0);
+            if need > 0.0 && used_n + need > limit_n * (1.0 + 1e-9) {
+                let detail =
+                    format!("{name}: {} is needed, {} of {} are left", short(need), short(limit_n - used_n), limit.0);
+                let seen = line("quota", format!("quota {}", quota.name_any()), CheckStatus::Failed, detail);
+                lines.push(with_fix(
+                    seen,
+                    "raise the quota, lower components.NAME.resources in the deployment file, or leave components out with \
+                     --skip",
+                ));
+            }
+        }
+    }
+    if lines.is_empty() {
+        let detail = match quotas.len() {
+            0 => "there are none".to_owned(),
+            n => format!("{n} have room"),
+        };
+        lines.push(line("quota", title, CheckStatus::Ok, detail));
+    }
+    lines
+}
+
+fn short(n: f64) -> String {
+    const MI: f64 = 1024.0 * 1024.0;
+    if n >= MI {
+        format!("{:.0}Mi", n / MI)
+    } else if n.fract().abs() < 1e-9 {
+        format!("{n:.0}")
+    } else {
+        format!("{:.0}m", n * 1000.0)
+    }
+}
+
+fn is_ours(labels: &BTreeMap<String, String>) -> bool {
+    labels.get(MANAGED_BY_LABEL).is_some_and(|m| m == MANAGED_BY)
+}
+
+fn foreign_workloads(scope: &Scope, standing: &Standing) -> BTreeSet<String> {
+    let taken = |template: Option<&PodTemplateSpec>| {
+        let labels = template.and_then(|t| t.metadata.as_ref()?.labels.as_ref());
+        let component = labels.and_then(|l| l.get(SERVICE_LABEL)?.parse::<Component>().ok());
+        component.is_some_and(|c| scope.has(c))
+    };
+    let deployments = standing
+        .deployments
+        .iter()
+        .filter(|(_, o)| taken(o.spec.as_ref().map(|s| &s.template)) && !is_ours(o.labels()))
+        .map(|(name, _)| format!("deployment/{name}"));
+    let sets = standing
+        .stateful_sets
+        .iter()
+        .filter(|(_, o)| taken(o.spec.as_ref().map(|s| &s.template)) && !is_ours(o.labels()))
+        .map(|(name, _)| format!("statefulset/{name}"));
+    deployments.chain(sets).collect()
+}
+
+/// Workloads that carry the labels by which components are found and that something else made.
+async fn foreign(cluster: &Cluster, scope: &Scope, standing: &Standing) -> Vec<CheckLine> {
+    let title = "workloads of somebody else under the same labels";
+    let mut found = foreign_workloads(scope, standing);
+    let params = ListParams::default().labels(&format!("{SERVICE_LABEL},{MANAGED_BY_LABEL}!={MANAGED_BY}"));
+    if let Ok(pods) = cluster.api::<Pod>().list(&params).await {
+        for pod in pods.items {
+            let owned = pod.metadata.owner_references.as_ref().is_some_and(|o| !o.is_empty());
+            if !owned && component_of(&pod).is_some_and(|c| scope.has(c)) {
+                found.insert(format!("pod/{}", pod.name_any()));
+            }
+        }
+    }
+    if found.is_empty() {
+        return vec![line("foreign", title, CheckStatus::Ok, "there are none")];
+    }
+    let names: Vec<String> = found.into_iter().collect();
+    let seen = line("foreign", title, CheckStatus::Refused, names.join(", "));
+    vec![with_fix(seen, "choose another namespace with -n, or remove these first: their pods would answer for ours")]
+}
+
+/// Whether there are nodes for the pods' node selectors.
+async fn nodes(cluster: &Cluster, work: &Work) -> Vec<CheckLine> {
+    let title = "nodes that fit";
+    let mut selectors: BTreeMap<BTreeMap<String, String>, Vec<String>> = BTreeMap::new();
+    for planned in work.all().filter(|p| p.operation != Operation::Keep) {
+        if let Some(spec) = planned.item.object.pod_template().and_then(|t| t.spec.as_ref()) {
+            let selector = spec.node_selector.clone().unwrap_or_default();
+            selectors.entry(selector).or_default().push(planned.item.owner.name().to_owned());
+        }
+    }
+    if selectors.is_empty() {
+        return Vec::new();
+    }
+    let nodes: Api<Node> = Api::all(cluster.client.clone());
+    let nodes = match nodes.list(&ListParams::default()).await {
+        Ok(list) => list.items,
+        Err(error) => {
+            let detail = match &error {
+                kube::Error::Api(s) if s.is_forbidden() => "needs list nodes".to_owned(),
+                other => say(other),
+            };
+            return vec![line("nodes", title, CheckStatus::Skipped, detail)];
+        }
+    };
+    let usable: Vec<&Node> = nodes
+        .iter()
+        .filter(|n| {
+            let open = !n.spec.as_ref().is_some_and(|s| s.unschedulable == Some(true));
+            let ready = n.status.iter().flat_map(|s| s.conditions.iter().flatten());
+            open && ready.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
+        })
+        .collect();
+    let mut lines = Vec::new();
+    for (selector, components) in selectors {
+        let fits = usable.iter().any(|n| selector.iter().all(|(k, v)| n.labels().get(k) == Some(v)));
+        if !fits {
+            let wanted: Vec<String> = selector.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            let detail = format!("no ready node has {}, which {} need", wanted.join(","), components.join(", "));
+            let seen = line("nodes", title, CheckStatus::Failed, detail);
+            lines.push(with_fix(
+                seen,
+                "the public images are built for amd64: add such a node, or set components.NAME.nodeSelector and images for \
+                 the nodes there are",
+            ));
+        }
+    }
+    if lines.is_empty() {
+        lines.push(line("nodes", title, CheckStatus::Ok, format!("{} of {} can take pods", usable.len(), nodes.len())));
+    }
+    lines
+}
+
+/// Whether the cluster's DNS domain is the one that the names are made with.
+async fn domain(cluster: &Cluster, options: &UpOptions) -> CheckLine {
+    let expected = options.deployment.cluster_domain();
+    let title = format!("cluster domain {expected}");
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), "kube-system");
+    let corefile = match maps.get_opt("coredns").await {
+        Ok(Some(map)) => map.data.and_then(|mut d| d.remove("Corefile")).unwrap_or_default(),
+        Ok(None) => {
+            return line(
+                "domain",
+                title,
+                CheckStatus::Skipped,
+                "there is no ConfigMap kube-system/coredns to read it from",
+            );
+        }
+        Err(kube::Error::Api(s)) if s.is_forbidden() => {
+            return line("domain", title, CheckStatus::Skipped, "needs get configmaps in kube-system");
+        }
+        Err(error) => return line("domain", title, CheckStatus::Skipped, say(&error)),
+    };
+    let served = served_domains(&corefile);
+    if served.is_empty() {
+        return line("domain", title, CheckStatus::Skipped, "the Corefile has no kubernetes plugin");
+    }
+    if served.iter().any(|d| d == expected) {
+        return line("domain", title, CheckStatus::Ok, "");
+    }
+    let seen = line("domain", title, CheckStatus::Failed, format!("cluster DNS serves {}", served.join(", ")));
+    with_fix(seen, format!("set clusterDomain: {} in the deployment file", served[0]))
+}
+
+/// The domains that the kubernetes plugin of a Corefile serves, reverse zones left out.
+fn served_domains(corefile: &str) -> Vec<String> {
+    corefile
+        .lines()
+        .filter_map(|l| l.trim().strip_prefix("kubernetes "))
+        .flat_map(str::split_whitespace)
+        .take_while(|w| *w != "{")
+        .map(|w| w.trim_end_matches('.').to_owned())
+        .filter(|w| !w.ends_with(".arpa"))
+        .collect()
+}
+
+/// A member of a store that ran before the etcd that runs now.
+struct OldMember {
+    key: &'static str,
+    title: &'static str,
+    pod: String,
+    address: String,
+}
+
+/// The etcd pod that is ready, and the members that are older than it.
+fn old_members(scope: &Scope, pods: &[Pod]) -> Option<(String, Vec<OldMember>)> {
+    let of = |component: Component| {
+        pods.iter().filter(move |p| component_of(*p) == Some(component) && crate::rollout::pod_is_ready(p))
+    };
+    let etcd = of(Component::Etcd).next()?;
+    let began = etcd.status.as_ref().and_then(|s| s.start_time.as_ref()).map(|t| t.0);
+    let mut older = Vec::new();
+    for part in &scope.parts {
+        let Some(clustering) = &part.entry.clustering else { continue };
+        for pod in of(part.entry.component) {
+            let status = pod.status.as_ref();
+            let ready = status
+                .iter()
+                .flat_map(|s| s.conditions.iter().flatten())
+                .find(|c| c.type_ == "Ready")
+                .and_then(|c| c.last_transition_time.as_ref())
+                .map(|t| t.0);
+            if let Some(address) = status.and_then(|s| s.pod_ip.clone()).filter(|_| ready < began) {
+                older.push(OldMember {
+                    key: clustering.etcd_key,
+                    title: clustering.title,
+                    pod: pod.name_any(),
+                    address,
+                });
+            }
+        }
+    }
+    Some((etcd.name_any(), older))
+}
+
+/// Whether etcd still knows the stores that run. One that came back empty would let new members form a second cluster.
+async fn etcd(cluster: &Cluster, scope: &Scope, standing: &Standing) -> Vec<CheckLine> {
+    let title = "etcd knows the members that run";
+    if !standing.stateful_sets.contains_key(Component::Etcd.name()) {
+        return Vec::new();
+    }
+    let params = ListParams::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
+    let Ok(pods) = cluster.api::<Pod>().list(&params).await else { return Vec::new() };
+    let Some((etcd, older)) = old_members(scope, &pods.items).filter(|(_, older)| !older.is_empty()) else {
+        return Vec::new();
+    };
+    let reading = async {
+        let mut forward = Forward::open(&cluster.api(), &etcd, 2379, ETCD).await?;
+        let mut lost = Vec::new();
+        for member in &older {
+            let (_, body) = forward.get(&format!("/v2/keys{}", member.key), ETCD).await?;
+            if let Ok(members) = Members::parse(member.key, &body)
+                && !members.0.contains_key(&member.address)
+            {
+                lost.push(format!("{} member {} ({})", member.title, member.address, member.pod));
+            }
+        }
+        Ok::<_, crate::pod::AskError>(lost)
+    };
+    match timeout(ETCD, reading).await {
+        Ok(Ok(lost)) if lost.is_empty() => vec![line("etcd", title, CheckStatus::Ok, "")],
+        Ok(Ok(lost)) => {
+            let detail = format!("etcd came back empty: it does not have {}", lost.join(", "));
+            let seen = line("etcd", title, CheckStatus::Refused, detail);
+            vec![with_fix(
+                seen,
+                "the stores must be made anew with it: kubectl clearwater down --only etcd,astaire,chronos,cassandra, then up \
+                 (subscribers, registrations and timers are lost)",
+            )]
+        }
+        Ok(Err(error)) => vec![line("etcd", title, CheckStatus::Skipped, error.to_string())],
+        Err(_) => vec![line("etcd", title, CheckStatus::Skipped, "etcd did not answer in time")],
     }
 }
 
@@ -64,4 +644,22 @@ pub(crate) async fn create_namespace(cluster: &Cluster) -> Result<(), ApplyError
             forbidden: matches!(&e, kube::Error::Api(s) if s.is_forbidden()),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_domain_is_read_from_the_corefile() {
+        let corefile = ".:53 {\n    errors\n    kubernetes cluster.example in-addr.arpa ip6.arpa {\n        pods insecure\n    }\n}\n";
+        assert_eq!(served_domains(corefile), ["cluster.example"]);
+        assert!(served_domains(".:53 {\n forward . 1.1.1.1\n}").is_empty());
+    }
+
+    #[test]
+    fn rights_are_named_as_roles_name_them() {
+        assert_eq!(named(("create", "", "pods", "exec")), "create pods/exec");
+        assert_eq!(named(("patch", "apps", "deployments", "")), "patch deployments.apps");
+    }
 }

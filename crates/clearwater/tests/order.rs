@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use clearwater::component::{Component, Release, catalogue};
+use clearwater::config::DeploymentFile;
 use clearwater::order::{Detail, Drawing, Graph, Link, Need, OrderError, Origin, Plan, Policy, Subscribers};
 use proptest::prelude::*;
 
@@ -174,6 +175,16 @@ fn an_hss_takes_provisioning_with_it() {
         "ellis goes too: ellis needs homestead-prov (without it: one \"Failed to ping Homestead\" at start; 502 when a \
          number is created)"
     );
+}
+
+#[test]
+fn a_deployment_has_the_graph_of_its_components() {
+    let deploy = |text: &str| DeploymentFile::parse(text, "clearwater.yaml").unwrap().deploy("ims").unwrap();
+    for text in ["apiVersion: clearwater/v1", "apiVersion: clearwater/v1\nhss: {hostname: hss}"] {
+        let deployment = deploy(text);
+        let expected: Vec<_> = deployment.components().map(|e| e.component.name()).collect();
+        assert_eq!(Graph::of(&deployment).nodes().collect::<Vec<_>>(), expected);
+    }
 }
 
 #[test]

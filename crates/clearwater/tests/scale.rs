@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use clearwater::component::{Component, Release, Rule, Store, catalogue, entry};
-use clearwater::config::BonoExposure;
+use clearwater::config::{BonoExposure, DeploymentFile};
 use clearwater::scale::{
     Action, Autoscaler, ClusterState, InvalidTarget, MemberList, MemberState, Members, MembersError, Plan, Pod, Reach,
     Refusal, Situation, Target, UnknownState, Violation, check_autoscale, parse_report,
@@ -196,6 +196,19 @@ fn plans_serialise() {
     let situation = Situation::new(Release::Hunter, Component::Chronos, 1, 2);
     let plan = seen(&situation)[0].1.plan().unwrap();
     insta::assert_snapshot!(serde_json::to_string(&plan).unwrap(), @r#"{"component":"chronos","from":1,"to":2,"steps":[{"action":"join","from":1,"to":2,"expectedSeconds":1,"deadlineSeconds":30},{"action":"await-normal","members":2,"expectedSeconds":60,"deadlineSeconds":270}],"notices":[]}"#);
+}
+
+#[test]
+fn how_bonos_are_reached_is_read_from_the_deployment_file() {
+    let reach = |bono: &str| {
+        let text = format!("apiVersion: clearwater/v1\nbono: {bono}");
+        Reach::of(&DeploymentFile::parse(&text, "clearwater.yaml").unwrap().deploy("ims").unwrap())
+    };
+    assert_eq!(reach("{}"), Reach::default());
+    let two = reach("{exposure: loadBalancer, addresses: [192.0.2.1, 192.0.2.2]}");
+    assert_eq!(two, Reach { exposure: BonoExposure::LoadBalancer, addresses: 2, nodes: None });
+    let table = reach("{exposure: hostPort, nodeAddresses: {a: 192.0.2.1}}");
+    assert_eq!(table, Reach { exposure: BonoExposure::HostPort, addresses: 1, nodes: None });
 }
 
 #[test]

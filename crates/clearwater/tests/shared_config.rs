@@ -1,5 +1,6 @@
 //! `shared_config` and `local_config`, held against real shells and against the generator's own steps done by bash and
 //! sed.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are outside test functions")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -813,7 +814,7 @@ proptest! {
         additional in prop::option::of(weird()),
         servers in prop::collection::vec(("[# ]{0,2}", "nameserver|search", "[ \t]{1,2}", "[0-9a-f.:]{1,6}"), 0..4),
     ) {
-        let resolv_conf = servers.into_iter().map(|(a, b, c, d)| format!("{a}{b}{c}{d}\n")).collect();
+        let resolv_conf = servers.into_iter().map(|(a, b, c, d)| a + &b + &c + &d + "\n").collect();
         let env = Environment {
             ip: "10.1.2.3".to_owned(),
             resolv_conf,
@@ -835,7 +836,7 @@ proptest! {
     fn what_the_reader_takes_for_plain_a_shell_reads_the_same(
         lines in prop::collection::vec(("k[0-3]", weird()), 0..4)
     ) {
-        let text: String = lines.into_iter().map(|(k, v)| format!("{k}={v}\n")).collect();
+        let text: String = lines.into_iter().map(|(k, v)| k + "=" + &v + "\n").collect();
         if let Ok(settings) = Settings::parse(&text) {
             let keys = ["k0", "k1", "k2", "k3"];
             let expected: Vec<_> = keys.iter().map(|k| settings.get(k).map(str::to_owned)).collect();

@@ -2,6 +2,7 @@
 
 mod check;
 mod cluster;
+mod contract;
 mod demo;
 mod prove;
 mod standins;
@@ -38,6 +39,8 @@ enum Command {
     /// Build and import the images that play Clearwater in tests.
     #[command(subcommand)]
     Standins(standins::Command),
+    /// Ask a deployment whether its images are as the product takes them to be; exit code 1 when a claim differs.
+    Contract(contract::Options),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Prove { name, minutes } => prove::run(name, minutes),
         Command::Cluster(command) => command.run(),
+        Command::Contract(options) => contract::run(&options),
         Command::Standins(command) => command.run(),
     };
     result.unwrap_or_else(|error| {

@@ -23,6 +23,11 @@ pub(crate) struct FileArgs {
 }
 
 impl FileArgs {
+    /// A file that is named, or the usual one.
+    pub(crate) fn named(filename: Option<PathBuf>) -> Self {
+        Self { filename, set: Vec::new() }
+    }
+
     /// Reads and checks the file. Its warnings are left to [`FileArgs::deployment`].
     pub(crate) fn read(&self) -> Result<DeploymentFile, CliError> {
         let (text, name) = match self.filename.as_deref() {

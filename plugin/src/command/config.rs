@@ -19,6 +19,7 @@ use crate::output::Format;
 
 /// Check a deployment file, and show the configuration that follows from it
 #[derive(Debug, Subcommand)]
+#[expect(clippy::enum_variant_names, reason = "the files are called shared_config and local_config")]
 pub(crate) enum Config {
     Check(Check),
     Show(Show),
@@ -90,8 +91,12 @@ impl Check {
             context.results().value(format, &checked)?;
             return Ok(code);
         }
-        warnings.iter().for_each(|w| context.talk().warning(w));
-        notes.iter().for_each(|n| context.talk().note(format!("{}: {}", n.about, n.text)));
+        for warning in &warnings {
+            context.talk().warning(warning);
+        }
+        for note in &notes {
+            context.talk().note(format!("{}: {}", note.about, note.text));
+        }
         context.talk().note("nothing is wrong with it");
         Ok(code)
     }

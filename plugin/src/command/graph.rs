@@ -138,12 +138,16 @@ impl Graph {
         }
         if !self.only.is_empty() {
             let selection = graph.only(self.only.iter().map(|c| c.name()))?;
-            selection.along.iter().for_each(|a| context.talk().note(a));
+            for along in &selection.along {
+                context.talk().note(along);
+            }
             graph = selection.graph;
         }
         if !self.skip.is_empty() {
             let selection = graph.skip(self.skip.iter().map(|c| c.name()))?;
-            selection.along.iter().for_each(|a| context.talk().note(a));
+            for along in &selection.along {
+                context.talk().note(along);
+            }
             graph = selection.graph;
         }
         if let Some(format) = self.output {

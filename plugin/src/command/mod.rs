@@ -1,9 +1,13 @@
 //! One module a command. Each has its arguments and a `run` that says how it ended.
 
 mod config;
+mod diff;
+mod down;
 mod graph;
 mod init;
 mod render;
+mod status;
+mod up;
 mod version;
 
 use clap::Subcommand;
@@ -22,6 +26,10 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Config(config::Config),
     Graph(graph::Graph),
+    Diff(diff::Diff),
+    Up(Box<up::Up>),
+    Down(down::Down),
+    Status(status::Status),
     Version(version::Version),
 }
 
@@ -33,6 +41,10 @@ impl Command {
             Self::Render(command) => command.run(context),
             Self::Config(command) => command.run(context),
             Self::Graph(command) => command.run(context),
+            Self::Diff(command) => command.run(context),
+            Self::Up(command) => command.run(context),
+            Self::Down(command) => command.run(context),
+            Self::Status(command) => command.run(context),
             Self::Version(command) => command.run(context),
         }
     }

@@ -10,6 +10,10 @@ fn generate() -> Value {
     let outputs = [
         ("config check", generator.subschema_for::<config::Checked>()),
         ("graph", generator.subschema_for::<graph::View<'_>>()),
+        ("diff", generator.subschema_for::<clearwater::event::Event>()),
+        ("down", generator.subschema_for::<clearwater::event::Event>()),
+        ("status", generator.subschema_for::<clearwater_kube::status::Status>()),
+        ("up", generator.subschema_for::<clearwater::event::Event>()),
         ("version", generator.subschema_for::<version::Facts>()),
     ];
     let outputs: serde_json::Map<_, _> = outputs.into_iter().map(|(name, s)| (name.to_owned(), s.to_value())).collect();

@@ -42,19 +42,18 @@ impl Version {
             releases: Release::ALL.to_vec(),
             kubernetes: "1.28",
         };
-        match self.output {
-            Some(format) => context.results().value(format, &facts)?,
-            None => {
-                let releases: Vec<&str> = facts.releases.iter().map(|r| r.name()).collect();
-                context.results().text(&format!(
-                    "kubectl-clearwater {}\ndeployment files: {}\nreleases of Clearwater: {}\nKubernetes: {} and later\n",
-                    facts.version,
-                    facts.api_version,
-                    releases.join(", "),
-                    facts.kubernetes
-                ))?;
-            }
+        if let Some(format) = self.output {
+            context.results().value(format, &facts)?;
+            return Ok(exit::OK);
         }
+        let releases: Vec<&str> = facts.releases.iter().map(|r| r.name()).collect();
+        context.results().text(&format!(
+            "kubectl-clearwater {}\ndeployment files: {}\nreleases of Clearwater: {}\nKubernetes: {} and later\n",
+            facts.version,
+            facts.api_version,
+            releases.join(", "),
+            facts.kubernetes
+        ))?;
         Ok(exit::OK)
     }
 }

@@ -1,5 +1,8 @@
 //! The shipped binary on the test bed's cluster: what every end-to-end test needs.
 
+mod follow;
+mod order;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -7,6 +10,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+pub use follow::Following;
+pub use order::kept_order;
 use clearwater_testbed::{Cluster, Kubectl};
 use serde_json::Value;
 
@@ -51,6 +56,11 @@ impl Ran {
             self.err
         );
         Ok(self)
+    }
+
+    /// Everything it said, standard output first.
+    pub fn said(&self) -> String {
+        format!("{}{}", self.out, self.err)
     }
 
     /// Standard output as JSON lines.
@@ -115,6 +125,13 @@ impl Plugin {
     /// Runs it to its end, at most ten minutes.
     pub fn run(&self, args: &[&str]) -> Result<Ran> {
         self.run_within(Duration::from_secs(600), args)
+    }
+
+    /// Starts it with `-o json` and reads its events as they come.
+    pub fn follow(&self, args: &[&str]) -> Result<Following> {
+        let mut all = args.to_vec();
+        all.extend(["-o", "json"]);
+        Following::new(self.spawn(&all)?)
     }
 
     /// Starts it and leaves it running.

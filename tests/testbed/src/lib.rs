@@ -18,6 +18,7 @@ mod audit;
 mod cgroup;
 mod cluster;
 mod containerd;
+pub mod contract;
 mod disturb;
 mod faulty;
 mod host;

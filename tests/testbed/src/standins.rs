@@ -186,7 +186,7 @@ pub fn build(inputs: &Inputs) -> Result<Archive> {
         images.push(image);
     }
     let written = write_archive(&images, &archive)?;
-    remove_older(&store, &archive)?;
+    remove_older(&store, &archive, &images)?;
     Ok(written)
 }
 
@@ -395,8 +395,8 @@ fn write_difference(lower: &Path, upper: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Keeps the archive just written and two before it: each is as large as the base.
-fn remove_older(store: &Path, newest: &Path) -> Result<()> {
+/// Keeps the archive just written and two before it, since each is as large as the base, and the layers it is made of.
+fn remove_older(store: &Path, newest: &Path, images: &[Image]) -> Result<()> {
     let mut archives = Vec::new();
     for entry in fs::read_dir(store)? {
         let entry = entry?;
@@ -411,6 +411,13 @@ fn remove_older(store: &Path, newest: &Path) -> Result<()> {
     archives.sort();
     for (_, path) in archives.iter().rev().skip(2) {
         fs::remove_file(path)?;
+    }
+    let used: BTreeSet<&Path> = images.iter().flat_map(|image| &image.layers).map(Layer::path).collect();
+    for entry in fs::read_dir(store.join("layers"))? {
+        let path = entry?.path();
+        if !used.contains(path.as_path()) {
+            fs::remove_file(path)?;
+        }
     }
     Ok(())
 }

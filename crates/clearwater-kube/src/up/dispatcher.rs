@@ -186,7 +186,9 @@ pub(super) async fn run(cluster: Cluster, options: UpOptions, mut emitter: Emitt
         }
     };
     let mut lines = preflight::check(&cluster, &options, &scope, &standing, &work).await;
-    lines.extend(unplanned);
+    if !lines.iter().any(|l| l.status == CheckStatus::Refused) {
+        lines.extend(unplanned);
+    }
     let worst = lines.iter().map(|l| l.status).max().unwrap_or(CheckStatus::Ok);
     let bad = lines.iter().find(|l| l.status == worst).map(|l| l.title.clone()).unwrap_or_default();
     for line in lines {

@@ -281,7 +281,7 @@ impl Work {
         Ok((work, lines))
     }
 
-    fn all(&self) -> impl Iterator<Item = &Planned> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Planned> {
         self.shared.iter().chain(self.of.values().flatten())
     }
 

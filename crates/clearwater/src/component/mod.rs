@@ -1,6 +1,35 @@
 //! The catalogue: what each Clearwater component is, needs, serves and writes, for each release.
 //!
-//! Every fact carries a [`Source`]: the upstream file it was read in, so that a reader can check it.
+//! # What is in it
+//!
+//! A [`Release`] is a set of images that belong together; [`catalogue`] lists its components, one [`Entry`] each. An
+//! entry says which 3GPP [`Role`]s the component plays, which image it is, on which ports it listens and who asks
+//! there, what it reads from its environment, which programs supervisord runs in it, where it logs and in which
+//! [`LogGrammar`], what to ask it to learn whether it serves, which data it holds and what losing them means, how it
+//! clusters and how it may be scaled.
+//!
+//! ```
+//! use clearwater::component::{Component, ProgramHealth, Release, Role, entry, playing};
+//!
+//! let chronos = entry(Release::Hunter, Component::Chronos).unwrap();
+//! assert_eq!(chronos.port("http").unwrap().number, 7253);
+//! assert_eq!(chronos.data[0].loss.split(',').next(), Some("registrations that should expire stay"));
+//!
+//! // supervisord ends up calling chronos' SNMP agent FATAL although it works.
+//! assert_eq!(chronos.program("snmpd").unwrap().health, ProgramHealth::Any);
+//!
+//! assert_eq!(playing(Release::Hunter, Role::Xdms), Some(Component::Homer));
+//! ```
+//!
+//! # Where it comes from
+//!
+//! Every fact carries a [`Source`]: the upstream repository and file it was read in, so that a reader can check it.
+//! "(2016)" marks files as they were in that year; they have since been changed or removed.
+//!
+//! # What it does not say
+//!
+//! Programs, ports and logs that an image may have besides are left out where nothing depends on them. So whoever looks
+//! into a container should mind the programs that are listed, and leave the others alone.
 
 mod catalogue;
 mod classic;

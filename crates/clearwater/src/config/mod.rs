@@ -2,6 +2,10 @@
 //!
 //! [`DeploymentFile`] is what a person writes. [`DeploymentFile::deploy`] puts it on a namespace and checks it as a
 //! whole; the [`Deployment`] that comes out is what every renderer of this crate takes.
+//!
+//! * [`shared`]: what a deployment's containers are given, and the `shared_config` and `local_config` they make of it.
+//! * [`generator`]: the images' own configuration generator, as a pure function of the container's environment.
+//! * [`shell`]: what a shell makes of a text, for the values on their way there.
 
 mod check;
 mod deployment;

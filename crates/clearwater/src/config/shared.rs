@@ -7,19 +7,27 @@
 //! pod.
 //!
 //! ```
-//! # use clearwater::config::{Deployment, DeploymentFile};
-//! # fn doc(deployment: &Deployment) -> Result<(), Box<dyn std::error::Error>> {
+//! use std::collections::BTreeMap;
+//!
 //! use clearwater::config::shared::{Pod, environment, rendered, secret_values};
-//! use clearwater::config::Keys;
+//! use clearwater::config::{DeploymentFile, Keys};
 //!
-//! let given = environment(deployment, &Default::default())?;
-//! assert!(given.config_map.contains_key("ZONE"));
+//! let mut file = DeploymentFile::default();
+//! file.shared_config.insert("remote_audio_alert".to_owned(), "two  blanks, $5 and a *".to_owned());
+//! let deployment = file.deploy("ims")?;
 //!
+//! // What a pod is given: every character that the way there would spoil is an escape that it undoes.
+//! let given = environment(&deployment, &BTreeMap::new())?;
+//! assert_eq!(
+//!     given.config_map["ADDITIONAL_SHARED_CONFIG"],
+//!     r"remote_audio_alert='two\0040\0040blanks,\0040$5\0040and\0040a\0040\0052'"
+//! );
+//!
+//! // What the container makes of it.
 //! let pod = Pod { ip: "10.1.2.3".to_owned(), ..Pod::default() };
-//! let files = rendered(deployment, &Default::default(), &pod, &secret_values(&Keys::upstream(), None))?;
-//! assert_eq!(files.settings()?.get("local_ip"), Some("10.1.2.3"));
-//! # Ok(())
-//! # }
+//! let files = rendered(&deployment, &BTreeMap::new(), &pod, &secret_values(&Keys::upstream(), None))?;
+//! assert_eq!(files.settings()?.get("remote_audio_alert"), Some("two  blanks, $5 and a *"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 use std::collections::BTreeMap;

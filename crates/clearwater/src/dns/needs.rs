@@ -189,14 +189,13 @@ pub fn needs(deployment: &Deployment) -> Result<Vec<Need>, InvalidName> {
         given_by: GivenBy::Service,
         optional: false,
         why: "each container's etcd proxy finds its server by it, through the pod's search domains",
-        without: "no store forms a cluster: astaire and Cassandra never open their ports",
+        without: "no store forms a cluster: Cassandra and the session store never open their ports",
         source: "clearwater-infrastructure debian/clearwater-auto-config-docker.init.d",
     });
-    let database: &[Component] =
-        if deployment.file().hss.is_some() { &[Homer] } else { &[Homestead, HomesteadProv, Homer] };
+    let built_in = deployment.file().hss.is_none();
     list.component(
         Cassandra,
-        database,
+        if built_in { &[Homestead, HomesteadProv, Homer] } else { &[Homer] },
         "the subscriber database",
         "homestead restarts for ever (BACKOFF), homestead-prov gives up (FATAL)",
         "homestead src/main.cpp; crest src/metaswitch/homestead_prov/cassandra.py",
@@ -209,6 +208,15 @@ pub fn needs(deployment: &Deployment) -> Result<Vec<Need>, InvalidName> {
             "REGISTER is answered 500 or 504",
             "cpp-common src/astaire_resolver.cpp",
         )?;
+    }
+    if classic && built_in {
+        // The image of 2016 runs both parts of homestead, and its provisioning part resolves as the later one does.
+        let asker = Asker { component: Some(Homestead), program: "homestead-prov", resolver: Resolver::System };
+        let database = list.names.host(Cassandra);
+        if let Some(need) = list.needs.iter_mut().find(|n| n.name.as_str() == database) {
+            need.askers.push(asker);
+            need.askers.sort_unstable();
+        }
     }
     list.component(
         Chronos,
@@ -225,7 +233,7 @@ pub fn needs(deployment: &Deployment) -> Result<Vec<Need>, InvalidName> {
         "sprout src/hssconnection.cpp",
     )?;
     list.component(
-        HomesteadProv,
+        if classic { Homestead } else { HomesteadProv },
         &[Ellis],
         "subscribers are created there",
         "Ellis says \"Failed to update the server\"",
@@ -362,10 +370,10 @@ fn outside(list: &mut List<'_>) -> Result<(), InvalidName> {
         _ => GivenBy::Elsewhere,
     };
     let wanted: [(Name, &'static [RecordType], &'static str); 4] = [
-        (home.clone(), &[RecordType::Naptr], "a client that is told the domain only asks which transports there are"),
-        (home.prepend("_sip._tcp")?, &[RecordType::Srv], "and then for the host and port of each"),
-        (home.prepend("_sip._udp")?, &[RecordType::Srv], "and then for the host and port of each"),
-        (home, ADDRESS, "a client that knows neither NAPTR nor SRV asks for the domain's address"),
+        (home.clone(), &[RecordType::Naptr], "which transports there are, for a client that is told the domain only"),
+        (home.prepend("_sip._tcp")?, &[RecordType::Srv], "host and port for a client that chose TCP"),
+        (home.prepend("_sip._udp")?, &[RecordType::Srv], "host and port for a client that chose UDP"),
+        (home, ADDRESS, "the address, for a client that knows neither NAPTR nor SRV"),
     ];
     for (name, types, why) in wanted {
         list.add(Need {

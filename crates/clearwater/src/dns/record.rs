@@ -105,7 +105,7 @@ impl RecordData {
 
     /// Reads the form that zone files have.
     pub fn parse(record_type: RecordType, text: &str) -> Result<Self, InvalidData> {
-        let fail = |why: String| InvalidData { record_type, text: text.to_owned(), why };
+        let fail = |why: String| InvalidData { record_type, text: text.trim().to_owned(), why };
         let words = words(text).map_err(&fail)?;
         let mut rest = words.iter();
         let mut next = |what: &str| rest.next().ok_or_else(|| fail(format!("{what} is missing")));

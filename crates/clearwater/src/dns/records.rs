@@ -108,16 +108,18 @@ pub fn records(deployment: &Deployment, backend: DnsBackend, targets: &Targets) 
             continue;
         }
         let service = sub.name.prepend("_sip._tcp")?;
-        let srv = |target| RecordData::Srv { priority: 10, weight: 10, port: sub.cscf.port(), target };
+        let srv = |weight, target| RecordData::Srv { priority: 10, weight, port: sub.cscf.port(), target };
         if backend == DnsBackend::Etcd {
-            // SkyDNS answers SRV with the names of the keys it finds, and addresses at these.
+            // SkyDNS answers SRV with the names of the keys it finds and addresses at these, and weights as shares of
+            // a hundred.
+            let share = 100 / u16::try_from(targets.of(Component::Sprout).len().clamp(1, 100)).unwrap_or(1);
             for ip in targets.of(Component::Sprout) {
                 let host = service.prepend(&address_label(*ip))?;
                 zone.insert(host.clone(), TTL, (*ip).into());
-                zone.insert(service.clone(), TTL, srv(host));
+                zone.insert(service.clone(), TTL, srv(share, host));
             }
         } else {
-            zone.insert(service.clone(), TTL, srv(sub.target.clone()));
+            zone.insert(service.clone(), TTL, srv(10, sub.target.clone()));
         }
         if backend == DnsBackend::Print {
             zone.insert(sub.name.clone(), TTL, naptr(10, "SIP+D2T", service));

@@ -167,11 +167,16 @@ fn addresses(zone: &Zone, name: &Name) -> impl Iterator<Item = IpAddr> {
         .flat_map(|set| set.data().filter_map(RecordData::address).collect::<Vec<_>>())
 }
 
-/// What SkyDNS answers: every key below the name, or the name's own where there is none below.
+/// What SkyDNS answers: every key below the name, or the name's own where there is none below. Weights become shares
+/// of a hundred among records of one priority (coredns `plugin/backend_lookup.go`, SRV).
 fn answers(entries: &[Entry], name: &Name, record_type: RecordType) -> BTreeSet<RecordData> {
-    entries
-        .iter()
-        .filter(|e| e.at.is_within(name))
+    let below = || entries.iter().filter(|e| e.at.is_within(name));
+    let share = |priority: u16, weight: u16| {
+        let same = below().map(|e| e.service.unwrap_or((10, 10, 0))).filter(|(p, ..)| *p == priority);
+        let total: u32 = same.map(|(_, w, _)| u32::from(w)).sum();
+        (u32::from(weight) * 100).checked_div(total).and_then(|s| u16::try_from(s).ok()).unwrap_or_default()
+    };
+    below()
         .filter_map(|e| match (record_type, &e.host, e.service) {
             (RecordType::A, Host::Address(ip @ IpAddr::V4(_)), _)
             | (RecordType::Aaaa, Host::Address(ip @ IpAddr::V6(_)), _) => Some((*ip).into()),
@@ -185,7 +190,7 @@ fn answers(entries: &[Entry], name: &Name, record_type: RecordType) -> BTreeSet<
                     Host::Address(_) => e.at.clone(),
                     Host::Name(target) => target.clone(),
                 };
-                Some(RecordData::Srv { priority, weight, port, target })
+                Some(RecordData::Srv { priority, weight: share(priority, weight), port, target })
             }
             _ => None,
         })

@@ -154,11 +154,12 @@ impl Zone {
             .collect()
     }
 
-    /// The zone as a file that a name server can load for `origin`: with the SOA and NS records that one needs.
+    /// The zone as a file that a name server can load for `origin`: with the SOA and NS records that one needs. They
+    /// name `localhost`, which needs no address in the zone; whoever delegates the zone puts in the server's own name.
     pub fn loadable(&self, origin: &Name) -> String {
         format!(
-            "{origin}. 30 IN SOA ns.dns.{origin}. hostmaster.{origin}. 1 7200 1800 86400 30\n{origin}. 30 IN NS \
-             ns.dns.{origin}.\n{self}"
+            "{origin}. 30 IN SOA localhost. hostmaster.{origin}. 1 7200 1800 86400 30\n{origin}. 30 IN NS \
+             localhost.\n{self}"
         )
     }
 }

@@ -78,7 +78,7 @@ pub(super) fn services(
 
 /// The node port of one of the first Bono's ports, as the article "Clearwater On Kubernetes" lays them out: Bono writes
 /// itself into routes with port 5060, so that one at least must be the same outside.
-const fn node_port(port: &PortUse) -> u16 {
+pub(crate) const fn node_port(port: &PortUse) -> u16 {
     match (port.number, port.protocol) {
         (5062, Protocol::Tcp) => 30002,
         (number, _) => number,

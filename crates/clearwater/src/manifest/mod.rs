@@ -5,8 +5,46 @@
 //! give equal bytes. [`services`] renders the Services alone, for deployments whose other objects need addresses that
 //! only exist once the Services do.
 //!
+//! ```
+//! use clearwater::config::DeploymentFile;
+//! use clearwater::manifest::{Inputs, render};
+//!
+//! let deployment = DeploymentFile::default().deploy("ims")?;
+//! let manifest = render(&deployment, &Inputs::default())?;
+//! for item in manifest.items() {
+//!     println!("{}: {}/{}", item.owner.name(), item.object.kind(), item.object.name());
+//! }
+//! assert!(manifest.images().contains("docker.io/ollivier/clearwater-sprout:hunter"));
+//! print!("{}", manifest.to_yaml()?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is made of a component
+//!
+//! A Service under the component's name, and a workload. Stores ([`Component::is_store`](crate::component::Component))
+//! are StatefulSets whose pods Kubernetes never replaces by itself; Bono is one where each pod has an address of its
+//! own; the rest are Deployments. A PodDisruptionBudget comes with the second pod. Sprout of the classic release is two
+//! Deployments whose pods carry the sub-domains' names, where nothing else gives these names ([`workloads`]).
+//!
 //! Names and the label `service: NAME` are upstream's (clearwater-docker `kubernetes/templates`), so tools and habits
 //! made for upstream's manifests keep working; the `app.kubernetes.io` labels come on top.
+//!
+//! # Addresses that must be known first
+//!
+//! Two deployments need addresses that exist only once their Services do: one whose Services have virtual addresses,
+//! because sprout must know its own as its own, and one whose Bonos wait for their load balancers. Apply what
+//! [`services`] gives, read the addresses, put them into [`Inputs`], then [`render`]. Without them [`render`] says which
+//! are missing.
+//!
+//! # Counts
+//!
+//! The file's count of pods is for a workload that does not stand yet. Hand the counts that stand to
+//! [`Inputs::live_replicas`]; [`Item::replicas`] says for each workload which of the two it was rendered with.
+//!
+//! # Secrets
+//!
+//! Keys and passwords reach containers through references to Secrets. The one Secret that is rendered, with keys made by
+//! the caller, is to be written once ([`Lifecycle::CreatedOnce`]).
 
 mod bono;
 mod ellis;
@@ -23,6 +61,7 @@ mod service;
 mod shared;
 mod workload;
 
+pub(crate) use bono::node_port as bono_node_port;
 pub use image::image;
 pub use inputs::{Inputs, PortRange};
 pub use layout::{NamespaceObject, kustomize};

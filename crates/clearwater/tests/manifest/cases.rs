@@ -7,30 +7,30 @@ use clearwater::component::Component;
 use clearwater::config::{Deployment, DeploymentFile, Keys};
 use clearwater::manifest::{Inputs, Manifest, render};
 
-pub struct Case {
-    pub name: &'static str,
-    pub file: &'static str,
-    pub inputs: fn() -> Inputs,
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) file: &'static str,
+    pub(crate) inputs: fn() -> Inputs,
 }
 
 impl Case {
-    pub fn deployment(&self, namespace: &str) -> Deployment {
+    pub(crate) fn deployment(&self, namespace: &str) -> Deployment {
         deployment(self.file, namespace)
     }
 
-    pub fn manifest(&self, namespace: &str) -> Manifest {
+    pub(crate) fn manifest(&self, namespace: &str) -> Manifest {
         render(&self.deployment(namespace), &(self.inputs)()).unwrap_or_else(|e| panic!("{}: {e}", self.name))
     }
 }
 
-pub fn deployment(file: &str, namespace: &str) -> Deployment {
+pub(crate) fn deployment(file: &str, namespace: &str) -> Deployment {
     let text = format!("apiVersion: clearwater/v1\n{file}");
     let file = DeploymentFile::parse(&text, "clearwater.yaml").unwrap_or_else(|e| panic!("{e}"));
     file.deploy(namespace).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// What every file of the classic release must say.
-pub const CLASSIC: &str = "release: classic\nimages: {registry: 10.34.40.11:1179, tag: '2016-11'}\n";
+pub(crate) const CLASSIC: &str = "release: classic\nimages: {registry: 10.34.40.11:1179, tag: '2016-11'}\n";
 
 const fn case(name: &'static str, file: &'static str) -> Case {
     Case { name, file, inputs: Inputs::default }
@@ -42,10 +42,10 @@ macro_rules! classic {
     };
 }
 
-pub const HUNTER: Case = case("hunter", "");
-pub const CLASSIC_DEFAULT: Case = case("classic", CLASSIC);
+pub(crate) const HUNTER: Case = case("hunter", "");
+pub(crate) const CLASSIC_DEFAULT: Case = case("classic", CLASSIC);
 /// The article "Clearwater On Kubernetes": Services with virtual addresses, Bono on node ports.
-pub const ARTICLE: Case = Case {
+pub(crate) const ARTICLE: Case = Case {
     name: "classic-article",
     file: classic!(
         "services: clusterIP\ndns: {backend: etcd}\n\
@@ -55,10 +55,10 @@ pub const ARTICLE: Case = Case {
 };
 
 /// Each is compared as a whole with its golden file.
-pub const WHOLE: [Case; 2] = [HUNTER, CLASSIC_DEFAULT];
+pub(crate) const WHOLE: [Case; 2] = [HUNTER, CLASSIC_DEFAULT];
 
 /// Of each the golden file holds what differs from its release's default.
-pub const VARIANTS: &[Case] = &[
+pub(crate) const VARIANTS: &[Case] = &[
     Case { name: "hunter-keys", file: "", inputs: keys },
     case("hunter-keys-upstream", "keys: upstream\n"),
     case("hunter-keys-secret", "keys: {secret: my-keys}\n"),
@@ -126,7 +126,7 @@ pub const VARIANTS: &[Case] = &[
     Case { name: "classic-keys", file: CLASSIC, inputs: keys },
 ];
 
-pub fn all() -> impl Iterator<Item = &'static Case> {
+pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
     const ALL: &[Case] = &WHOLE;
     ALL.iter().chain(VARIANTS)
 }

@@ -1,6 +1,11 @@
 //! `cargo xtask prove NAME`: long and lifelike runs, by hand; each writes its figures to docs/proof/NAME.md.
 
+mod bench_up;
+mod competitors;
+mod floor;
 mod fuzz;
+mod kills;
+mod register;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -13,6 +18,10 @@ use clap::ValueEnum;
 /// A proof.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Proof {
+    /// Times `up` against its own critical path, and beside other ways to deploy. Below ten minutes: the short form.
+    BenchUp,
+    /// Kills `up` at ten random moments and runs it again. Below ten minutes: two moments.
+    Kills,
     /// Fuzzes every parser, ten minutes in all unless told otherwise.
     Fuzz,
 }
@@ -20,6 +29,8 @@ pub(crate) enum Proof {
 /// Runs a proof and writes its page.
 pub(crate) fn run(proof: Proof, minutes: u64) -> anyhow::Result<ExitCode> {
     match proof {
+        Proof::BenchUp => write_page("bench-up", &bench_up::run(minutes < 10)?),
+        Proof::Kills => write_page("kills", &kills::run(if minutes < 10 { 2 } else { 10 })?),
         Proof::Fuzz => write_page("fuzz", &fuzz::run(minutes)?),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -1,14 +1,13 @@
 //! Ways in, addresses and ports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::{Check, form, path};
-use crate::component::{Component, Release, entry};
+use crate::component::{AskedBy, Component, Release, entry};
 use crate::config::{BonoExposure, BonoService, DnsBackend, EllisExposure, ServiceKind};
+use crate::manifest::bono_node_port;
 
-/// The node ports that Bono takes: the layout of the article "Clearwater On Kubernetes".
-const BONO_NODE_PORTS: [u16; 4] = [3478, 5060, 5062, 30002];
 /// The API server's default for `--service-node-port-range`.
 const DEFAULT_RANGE: (u16, u16) = (30000, 32767);
 
@@ -108,6 +107,16 @@ fn usable(check: &mut Check<'_>, key: &crate::config::KeyPath, address: IpAddr) 
     check.wrong(key, format!("{address} is {what}; write the address that subscribers reach this Bono on"));
 }
 
+/// The node ports that Bono takes.
+fn bono_node_ports(release: Release) -> BTreeSet<u16> {
+    let ports = entry(release, Component::Bono).map_or(&[][..], |e| e.ports);
+    ports.iter().filter(|p| p.asked_by == AskedBy::Clients).map(bono_node_port).collect()
+}
+
+fn listed(ports: &BTreeSet<u16>) -> String {
+    ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
+}
+
 fn node_ports(check: &mut Check<'_>) {
     let (bono, ellis) = (&check.file.bono, &check.file.ellis);
     let range_key = path("bono.nodePortRange");
@@ -126,18 +135,18 @@ fn node_ports(check: &mut Check<'_>) {
             "only used with `exposure: nodePort` of Bono or Ellis: remove it, or change the exposure",
         );
     }
+    let taken = bono_node_ports(check.file.release);
     if by_bono {
-        let outside = |(low, high): &(u16, u16)| BONO_NODE_PORTS.iter().any(|p| !(low..=high).contains(&p));
-        if let Some((low, high)) = range.filter(outside) {
-            let outside: Vec<String> =
-                BONO_NODE_PORTS.iter().filter(|p| !(low..=high).contains(*p)).map(u16::to_string).collect();
+        let (low, high) = range.unwrap_or((0, u16::MAX));
+        let outside: BTreeSet<u16> = taken.iter().copied().filter(|p| !(low..=high).contains(p)).collect();
+        if !outside.is_empty() {
             check.refuse(
                 &[range_key.clone(), path("bono.exposure")],
                 format!(
                     "{low}-{high} does not hold the node ports {}. Bono must be reached on 5060, the port it writes \
                      into SIP routes: start the API server with --service-node-port-range=3000-32767 and write that \
                      range here, or choose `exposure: loadBalancer`, `hostPort` or `headless`",
-                    outside.join(", ")
+                    listed(&outside)
                 ),
             );
         }
@@ -154,10 +163,10 @@ fn node_ports(check: &mut Check<'_>) {
                  --service-node-port-range as bono.nodePortRange if it is another"
             ),
         );
-    } else if by_bono && BONO_NODE_PORTS.contains(&port) {
+    } else if by_bono && taken.contains(&port) {
         check.refuse(
             &[key, path("bono.exposure")],
-            format!("{port} is taken by Bono, which has the node ports 3478, 5060, 5062 and 30002: choose another"),
+            format!("{port} is taken by Bono, which has the node ports {}: choose another", listed(&taken)),
         );
     }
 }

@@ -1,0 +1,146 @@
+//! The other ways to deploy the same images on the same cluster.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use anyhow::{Context, Result, ensure};
+use clearwater_e2e::{Plugin, cluster};
+use clearwater_testbed::layout::cache_directory;
+use clearwater_testbed::{Kubectl, Namespace};
+
+use super::bench_up::{Round, gone};
+use super::register::{First, error_lines, now};
+use super::root;
+
+/// helm's module, pinned.
+const HELM: &str = "helm.sh/helm/v4/cmd/helm@v4.0.0";
+
+/// A way to deploy.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way {
+    /// Manifests whose init containers wait for names and ports, as functest's do.
+    InitContainers,
+    /// `helm install --wait` of a chart with the plugin's own manifests.
+    Helm,
+}
+
+pub(super) const ALL: [Way; 2] = [Way::InitContainers, Way::Helm];
+
+impl Way {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::InitContainers => "init containers",
+            Self::Helm => "helm 4 `--wait`",
+        }
+    }
+
+    pub(super) fn round(self, tag: &str) -> Result<Round> {
+        let helm = match self {
+            Self::Helm => Some(helm()?),
+            Self::InitContainers => None,
+        };
+        let namespace = cluster().namespace("e2e-beside")?;
+        let kubectl = namespace.kubectl().clone();
+        let prepared = match self {
+            Self::InitContainers => overlay(tag)?,
+            Self::Helm => chart(&namespace, tag)?,
+        };
+        let phone = First::start(&kubectl)?;
+        let (began, clock) = (now()?, Instant::now());
+        match helm {
+            None => applied(&kubectl, prepared.path())?,
+            Some(helm) => installed(&helm, &namespace, prepared.path())?,
+        }
+        let wall = clock.elapsed();
+        let register = Duration::from_micros(phone.registered()?.saturating_sub(began));
+        let errors = error_lines(&kubectl)?;
+        gone(namespace)?;
+        Ok(Round { wall, path: None, register, errors })
+    }
+}
+
+fn applied(kubectl: &Kubectl, folder: &Path) -> Result<()> {
+    kubectl.run(["apply", "--kustomize", &folder.to_string_lossy()])?;
+    kubectl.run(["wait", "--for=condition=Available", "deployments", "--all", "--timeout=600s"])?;
+    Ok(())
+}
+
+fn installed(helm: &Path, namespace: &Namespace<'_>, chart: &Path) -> Result<()> {
+    let kubeconfig = cluster().local()?.layout().kubeconfig();
+    let out = Command::new(helm)
+        .args(["install", "clearwater", "--wait", "--timeout=10m", "--namespace", namespace.name()])
+        .arg(chart)
+        .env("KUBECONFIG", kubeconfig)
+        .output()
+        .context("cannot start helm")?;
+    ensure!(out.status.success(), "helm: {}", String::from_utf8_lossy(&out.stderr).trim());
+    Ok(())
+}
+
+/// A folder that goes away with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Result<Self> {
+        let path = root().canonicalize()?.join("target/prove").join(format!("{name}-{}", now()?));
+        fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn overlay(tag: &str) -> Result<Folder> {
+    let folder = Folder::new("overlay")?;
+    let images: String = ["astaire", "cassandra", "chronos", "homestead", "homestead-prov", "homer", "ralf", "sprout", "bono", "ellis"]
+        .iter()
+        .map(|c| format!("  - {{name: docker.io/ollivier/clearwater-{c}, newTag: {tag}}}\n"))
+        .collect();
+    let text = format!(
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n  - \
+         ../../../tests/standins/apply/hunter\nimages:\n{images}"
+    );
+    fs::write(folder.path().join("kustomization.yaml"), text)?;
+    Ok(folder)
+}
+
+/// The plugin's own manifests as a chart: the same objects and probes, started all at once.
+fn chart(namespace: &Namespace<'_>, tag: &str) -> Result<Folder> {
+    let folder = Folder::new("chart")?;
+    let plugin = Plugin::new(cluster(), namespace.name())?;
+    let tag = format!("images.tag={tag}");
+    let rendered = plugin.run(&["render", "--set", "keys=upstream", "--set", &tag])?.expect(0)?;
+    fs::create_dir_all(folder.path().join("templates"))?;
+    fs::write(folder.path().join("Chart.yaml"), "apiVersion: v2\nname: clearwater\nversion: 0.1.0\n")?;
+    fs::write(folder.path().join("templates/all.yaml"), rendered.out)?;
+    Ok(folder)
+}
+
+/// helm of the pinned version, built where it is missing.
+fn helm() -> Result<PathBuf> {
+    let version = HELM.rsplit('@').next().unwrap_or(HELM);
+    let directory = cache_directory()?.join(format!("helm-{version}"));
+    let program = directory.join("helm");
+    if program.exists() {
+        return Ok(program);
+    }
+    ensure!(env::var_os("CLEARWATER_NO_HELM").is_none(), "not measured: CLEARWATER_NO_HELM is set");
+    let built = Command::new("go")
+        .args(["install", HELM])
+        .env("GOBIN", &directory)
+        .env("GOFLAGS", "-trimpath")
+        .status()
+        .context("cannot start go")?;
+    ensure!(built.success(), "not measured: `go install {HELM}` failed");
+    Ok(program)
+}

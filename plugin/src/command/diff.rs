@@ -1,0 +1,58 @@
+use clap::Args;
+use clearwater::event::{Operation, What};
+use clearwater_kube::Cluster;
+use clearwater_kube::up::{UpOptions, up};
+
+use super::up::Scope;
+use crate::cli::FileArgs;
+use crate::context::Context;
+use crate::drive::drive;
+use crate::error::CliError;
+use crate::exit;
+use crate::reporter::{EventFormat, changes, choose};
+use crate::runtime::block_on;
+
+/// Show what `up` would write
+///
+/// Nothing is written. Exit code 7 says that something would be.
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    #[command(flatten)]
+    file: FileArgs,
+    #[command(flatten)]
+    scope: Scope,
+    /// The format of the events on standard output
+    #[arg(short, long, value_enum)]
+    output: Option<EventFormat>,
+}
+
+impl Diff {
+    pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
+        let deployment = self.file.deployment(context)?;
+        let namespace = deployment.namespace().to_owned();
+        let options = UpOptions {
+            policy: self.scope.order.into(),
+            only: self.scope.only,
+            skip: self.scope.skip,
+            dry_run: true,
+            create_namespace: true,
+            ..UpOptions::new(deployment)
+        };
+        let mut reporter = choose(self.output);
+        let ended = block_on(async {
+            let client = context.connection().client().await?;
+            drive(up(Cluster::new(client, namespace), options), reporter.as_mut(), None).await
+        })??;
+        let code = ended.code();
+        let planned = ended.events.iter().find_map(|e| match &e.what {
+            What::Planned { changes, .. } => Some(changes),
+            _ => None,
+        });
+        let Some(all) = planned.filter(|_| code == exit::OK) else { return Ok(code) };
+        if self.output.is_none() {
+            context.results().styled(&changes(all))?;
+        }
+        let differs = all.iter().any(|c| c.operation != Operation::Keep);
+        Ok(if differs { exit::PENDING } else { exit::OK })
+    }
+}

@@ -1,0 +1,85 @@
+use std::fmt::Write;
+use std::time::Duration;
+
+use clap::Args;
+use clearwater::component::{Component, Release};
+use clearwater::event::Change;
+use clearwater_kube::Cluster;
+use clearwater_kube::down::{DownOptions, down, losses};
+
+use crate::connection::duration;
+use crate::context::Context;
+use crate::drive::{Question, drive};
+use crate::error::CliError;
+use crate::reporter::{EventFormat, changes, choose};
+use crate::runtime::block_on;
+
+/// Take a deployment down, what others need last
+///
+/// Subscribers, registrations, timers and accounts live in the pods and die with them. Only objects that this program
+/// made are removed.
+#[derive(Debug, Args)]
+pub(crate) struct Down {
+    /// Only these components
+    #[arg(long, value_name = "COMPONENT", value_delimiter = ',')]
+    only: Vec<Component>,
+    /// Kill the pods at once: stores do not leave their cluster, and what stays of it must be mended or made anew
+    #[arg(long)]
+    now: bool,
+    /// Keep the configuration and the keys, so that the next `up` uses them again
+    #[arg(long)]
+    keep_config: bool,
+    /// Remove the namespace too
+    #[arg(long, conflicts_with_all = ["keep_config", "only"])]
+    delete_namespace: bool,
+    /// How long the whole may take
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "15m")]
+    timeout: Duration,
+    /// Go on without asking
+    #[arg(short, long)]
+    yes: bool,
+    /// The format of the events on standard output
+    #[arg(short, long, value_enum)]
+    output: Option<EventFormat>,
+}
+
+impl Down {
+    pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
+        let namespace = context.connection().namespace_for(&clearwater::config::DeploymentFile::default())?;
+        let options = DownOptions {
+            only: self.only.clone(),
+            now: self.now,
+            keep_config: self.keep_config,
+            delete_namespace: self.delete_namespace,
+            timeout: self.timeout,
+            ask: !self.yes,
+        };
+        let mut reporter = choose(self.output);
+        let ask = |all: &[Change]| warning(all, &namespace, self.now);
+        let question = options.ask.then_some(Question { ask: &ask, yes: &namespace });
+        let ended = block_on(async {
+            let client = context.connection().client().await?;
+            drive(down(Cluster::new(client, namespace.clone()), options), reporter.as_mut(), question).await
+        })??;
+        Ok(ended.code())
+    }
+}
+
+fn warning(all: &[Change], namespace: &str, now: bool) -> String {
+    let mut text = changes(all);
+    let mut lost: Vec<&str> = all
+        .iter()
+        .filter_map(|c| c.component.as_deref()?.parse().ok())
+        .flat_map(|c: Component| losses(Release::Hunter, c))
+        .collect();
+    lost.sort_unstable();
+    lost.dedup();
+    if !lost.is_empty() {
+        let _ = writeln!(text, "\nWhat dies with the pods and cannot be brought back: {}.", lost.join(", "));
+    }
+    if now {
+        text.push_str("--now: the pods are killed without leaving their clusters.\n");
+    }
+    let _ = write!(text, "Type the namespace's name ({namespace}) to go on: ");
+    text
+}

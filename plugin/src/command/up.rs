@@ -1,0 +1,191 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use clearwater::component::Component;
+use clearwater::config::{Deployment, EllisExposure, KeyPolicy};
+use clearwater::event::{Operation, Outcome};
+use clearwater::manifest::KEYS_SECRET;
+use clearwater::order::Policy;
+use clearwater_kube::Cluster;
+use clearwater_kube::up::{UpOptions, up};
+
+use crate::cli::FileArgs;
+use crate::connection::duration;
+use crate::context::Context;
+use crate::drive::{Question, drive};
+use crate::error::CliError;
+use crate::exit;
+use crate::reporter::{EventFormat, changes, choose};
+use crate::runtime::block_on;
+use crate::timeline;
+
+/// Which components are meant, and in which order.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Scope {
+    /// Only these components and what they need
+    #[arg(long, value_name = "COMPONENT", value_delimiter = ',')]
+    pub(crate) only: Vec<Component>,
+    /// Not these components, nor what needs them
+    #[arg(long, value_name = "COMPONENT", value_delimiter = ',')]
+    pub(crate) skip: Vec<Component>,
+    /// What a component waits for before it is started
+    #[arg(long, value_enum, default_value_t = Order::Dependency)]
+    pub(crate) order: Order,
+}
+
+/// A policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Order {
+    /// What it cannot start or work without.
+    Dependency,
+    /// What it cannot start without.
+    Earliest,
+    /// The sequence of the article "Clearwater On Kubernetes".
+    Article,
+}
+
+impl From<Order> for Policy {
+    fn from(order: Order) -> Self {
+        match order {
+            Order::Dependency => Self::Dependency,
+            Order::Earliest => Self::Earliest,
+            Order::Article => Self::Article,
+        }
+    }
+}
+
+/// Bring a deployment up, in dependency order, until every component serves
+///
+/// What stands is kept, so it can be run again and again: after an edit of the file, after an interruption, or to see
+/// that nothing has to be done.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  kubectl clearwater up -n ims --create-namespace
+  kubectl clearwater up -f clearwater.yaml --set logLevel=4 --yes
+  kubectl clearwater up --only homer --dry-run")]
+pub(crate) struct Up {
+    #[command(flatten)]
+    file: FileArgs,
+    #[command(flatten)]
+    scope: Scope,
+    /// How long the whole may take
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "15m")]
+    timeout: Duration,
+    /// Go on without asking
+    #[arg(short, long)]
+    yes: bool,
+    /// Make the namespace where it is missing
+    #[arg(long)]
+    create_namespace: bool,
+    /// Look at everything, show what would be written, and stop
+    #[arg(long)]
+    dry_run: bool,
+    /// Replace stores' pods of an older revision, member by member
+    #[arg(long)]
+    replace_stores: bool,
+    /// Take over fields that somebody else set
+    #[arg(long)]
+    force_conflicts: bool,
+    /// The format of the events on standard output
+    #[arg(short, long, value_enum)]
+    output: Option<EventFormat>,
+    /// Write a drawing of where the time went
+    #[arg(long, value_name = "FILE.svg")]
+    timeline: Option<PathBuf>,
+}
+
+impl Up {
+    pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
+        let deployment = self.file.deployment(context)?;
+        let options = UpOptions {
+            policy: self.scope.order.into(),
+            only: self.scope.only.clone(),
+            skip: self.scope.skip.clone(),
+            timeout: self.timeout,
+            create_namespace: self.create_namespace,
+            dry_run: self.dry_run,
+            force_conflicts: self.force_conflicts,
+            replace_stores: self.replace_stores,
+            ask: !self.yes && !self.dry_run,
+            ..UpOptions::new(deployment.clone())
+        };
+        let mut reporter = choose(self.output);
+        let ask = |all: &[clearwater::event::Change]| {
+            let fresh = all.iter().all(|c| c.operation == Operation::Create);
+            let shown = if fresh { String::new() } else { changes(all) };
+            format!("{shown}Go on? [y/N] ")
+        };
+        let question = options.ask.then_some(Question { ask: &ask, yes: "y" });
+        let ended = block_on(async {
+            let client = context.connection().client().await?;
+            let run = up(Cluster::new(client, deployment.namespace()), options);
+            drive(run, reporter.as_mut(), question).await
+        })??;
+        if let Some(path) = &self.timeline {
+            let svg = timeline::draw(&ended.events);
+            std::fs::write(path, svg).map_err(|source| CliError::Write { path: path.clone(), source })?;
+        }
+        let code = ended.code();
+        let serves = matches!(ended.outcome, Outcome::Done | Outcome::NothingToDo | Outcome::ChangesPending);
+        if self.output.is_none() && serves {
+            context.results().text(&how_to_go_on(&deployment))?;
+        }
+        if self.dry_run && self.output.is_none() && code == exit::OK {
+            for event in &ended.events {
+                if let clearwater::event::What::Planned { changes: all, .. } = &event.what {
+                    context.results().styled(&changes(all))?;
+                }
+            }
+        }
+        Ok(code)
+    }
+}
+
+/// What a person does next: open Ellis, type an account into a softphone, look.
+fn how_to_go_on(deployment: &Deployment) -> String {
+    use std::fmt::Write;
+    let ns = deployment.namespace();
+    let file = deployment.file();
+    let mut text = String::new();
+    if deployment.has(Component::Ellis) {
+        text.push_str("\nMake an account in Ellis:\n");
+        match (&file.ellis.exposure, &file.ellis.ingress) {
+            (EllisExposure::Ingress, Some(ingress)) => {
+                let _ = writeln!(text, "  http://{}/", ingress.host);
+            }
+            (EllisExposure::NodePort | EllisExposure::LoadBalancer, _) => {
+                let _ = writeln!(text, "  kubectl get services -n {ns} -l service=ellis   shows its address and port");
+            }
+            _ => {
+                let _ = writeln!(
+                    text,
+                    "  kubectl port-forward -n {ns} deployment/ellis 8080:80   then http://localhost:8080/"
+                );
+            }
+        }
+        let key = match &file.keys {
+            KeyPolicy::Upstream => "secret".to_owned(),
+            KeyPolicy::Random => secret(ns, KEYS_SECRET),
+            KeyPolicy::Secret(name) => secret(ns, name),
+        };
+        let _ = writeln!(text, "  sign-up code: {key}");
+    }
+    if deployment.has(Component::Bono) {
+        let _ = writeln!(
+            text,
+            "\nType into a softphone:\n  domain {}, transport TCP, port 5060\n  proxy: the address of bono (kubectl get \
+             pods -n {ns} -l service=bono -o wide)\n  user and password: those that Ellis shows for the number",
+            deployment.home_domain()
+        );
+    }
+    let _ = writeln!(
+        text,
+        "\nNext:\n  kubectl clearwater status -n {ns}\n  kubectl clearwater logs -n {ns}\n  kubectl clearwater down -n {ns}"
+    );
+    text
+}
+
+fn secret(namespace: &str, name: &str) -> String {
+    format!("kubectl get secret -n {namespace} {name} -o jsonpath='{{.data.signup_key}}' | base64 -d")
+}

@@ -1,0 +1,82 @@
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use clearwater::event::{Durations, Event, What};
+
+use super::{Reporter, line, words};
+use crate::error::CliError;
+
+/// A line an event, with the time since the run began.
+pub(super) struct Plain<W> {
+    out: W,
+    times: Times,
+}
+
+impl<W: Write> Plain<W> {
+    pub(super) fn new(out: W) -> Self {
+        Self { out, times: Times::default() }
+    }
+}
+
+impl<W: Write> Reporter for Plain<W> {
+    fn event(&mut self, event: &Event) -> Result<(), CliError> {
+        self.times.take(&event.what);
+        if event.what.is_last() {
+            for text in self.times.table() {
+                line(&mut self.out, &text);
+            }
+        }
+        if let Some(text) = words::line(&event.what) {
+            let dim = words::DIM;
+            line(&mut self.out, &format!("{dim}{:>9}{dim:#} {text}", words::time(event.elapsed)));
+        }
+        Ok(())
+    }
+
+    fn rest(&mut self) {
+        let _ = self.out.flush();
+    }
+}
+
+/// Where the time went, for the table at the end.
+#[derive(Default)]
+pub(super) struct Times(BTreeMap<String, Durations>, bool);
+
+impl Times {
+    pub(super) fn take(&mut self, what: &What) {
+        match what {
+            What::Serving { component, durations, .. } => {
+                self.0.entry(component.clone()).or_insert_with(|| durations.clone());
+            }
+            What::Applied { created, changed, .. } => self.1 |= created + changed > 0,
+            _ => {}
+        }
+    }
+
+    /// The table; nothing where nothing was started.
+    pub(super) fn table(&self) -> Vec<String> {
+        if !self.1 {
+            return Vec::new();
+        }
+        let mut rows: Vec<(&String, &Durations)> = self.0.iter().collect();
+        rows.sort_by_key(|(_, d)| d.total());
+        let head = ["component", "waiting", "applying", "pulling", "starting", "settling", "served at"];
+        let mut table = vec![format!(
+            "{:<15}{:>10}{:>10}{:>10}{:>10}{:>10}{:>11}",
+            head[0], head[1], head[2], head[3], head[4], head[5], head[6]
+        )];
+        for (name, d) in rows {
+            let t = words::time;
+            table.push(format!(
+                "{name:<15}{:>10}{:>10}{:>10}{:>10}{:>10}{:>11}",
+                t(d.waiting),
+                t(d.applying),
+                t(d.pulling),
+                t(d.starting),
+                t(d.settling),
+                t(d.total())
+            ));
+        }
+        table
+    }
+}

@@ -1,0 +1,179 @@
+//! What an event says, as people read it.
+
+use std::fmt::Write;
+
+use anstyle::{AnsiColor, Style};
+use clearwater::event::{Change, CheckLine, CheckStatus, Cost, Evidence, Hop, Operation, Outcome, Pending, What};
+
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(crate) const WARN: Style = AnsiColor::Yellow.on_default();
+pub(crate) const DIM: Style = Style::new().dimmed();
+
+/// Milliseconds as people say them: `850 ms`, `12.3 s`, `2 min 05 s`.
+#[expect(clippy::cast_precision_loss, reason = "a time that is shown with one digit after the point")]
+pub(super) fn time(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..100_000 => format!("{:.1} s", ms as f64 / 1000.0),
+        _ => format!("{} min {:02} s", ms / 60_000, ms / 1000 % 60),
+    }
+}
+
+/// The text without control characters: it may quote what others wrote.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c == '\t' { ' ' } else { c }).filter(|c| !c.is_control()).collect()
+}
+
+/// One line of the preflight.
+pub(super) fn check(line: &CheckLine) -> String {
+    let (style, mark) = match line.status {
+        CheckStatus::Ok => (GOOD, "ok"),
+        CheckStatus::Skipped => (DIM, "skipped"),
+        CheckStatus::Warning => (WARN, "warning"),
+        CheckStatus::Failed => (BAD, "failed"),
+        CheckStatus::Refused => (BAD, "refused"),
+    };
+    let detail = if line.detail.is_empty() { String::new() } else { format!(": {}", plain(&line.detail)) };
+    let mut text = format!("  {style}{mark:<8}{style:#} {}{detail}", line.title);
+    if let Some(fix) = &line.fix {
+        let _ = write!(text, "\n           fix: {fix}");
+    }
+    text
+}
+
+/// What would be written, object by object, with differences.
+pub(crate) fn changes(changes: &[Change]) -> String {
+    let mut text = String::new();
+    for change in changes {
+        let (style, word) = match change.operation {
+            Operation::Create => (GOOD, "create"),
+            Operation::Change => (WARN, "change"),
+            Operation::Delete => (BAD, "delete"),
+            Operation::Keep => continue,
+        };
+        let _ = writeln!(text, "{style}{word}{style:#} {}", change.object);
+        for line in change.diff.lines() {
+            let style = match line.as_bytes().first() {
+                Some(b'+') => GOOD,
+                Some(b'-') => BAD,
+                _ => DIM,
+            };
+            let _ = writeln!(text, "    {style}{}{style:#}", plain(line));
+        }
+    }
+    text
+}
+
+/// How many objects a plan creates, changes, removes and keeps.
+pub(super) fn count(changes: &[Change]) -> String {
+    let of = |operation| changes.iter().filter(|c| c.operation == operation).count();
+    let parts = [
+        (of(Operation::Create), "to create"),
+        (of(Operation::Change), "to change"),
+        (of(Operation::Delete), "to remove"),
+        (of(Operation::Keep), "as they should be"),
+    ];
+    let said: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    if said.is_empty() { "no objects".to_owned() } else { format!("objects: {}", said.join(", ")) }
+}
+
+/// What was seen of a failure.
+pub(super) fn evidence(evidence: &[Evidence]) -> String {
+    let mut text = String::new();
+    for one in evidence {
+        let _ = writeln!(text, "    {}: {}", one.object, plain(&one.reason));
+        for event in &one.events {
+            let _ = writeln!(text, "      event: {}", plain(event));
+        }
+        for log in &one.logs {
+            let _ = writeln!(text, "      last lines of {}:", log.from);
+            for line in &log.lines {
+                let _ = writeln!(text, "        {DIM}{}{DIM:#}", plain(line));
+            }
+        }
+    }
+    text
+}
+
+/// The end of a run.
+pub(super) fn finished(outcome: Outcome, summary: &str, path: &[Hop], pending: &[Pending]) -> String {
+    let style = match outcome {
+        Outcome::Done | Outcome::NothingToDo | Outcome::DryRun => GOOD,
+        Outcome::ChangesPending | Outcome::Cancelled => WARN,
+        _ => BAD,
+    };
+    let mut text = format!("{style}{}{style:#}\n", plain(summary));
+    if path.len() > 1 {
+        let hops: Vec<String> = path.iter().map(|h| format!("{} {}", h.component, time(h.took))).collect();
+        let _ = writeln!(text, "critical path: {}", hops.join(" → "));
+    }
+    for one in pending {
+        let _ =
+            writeln!(text, "{WARN}pending{WARN:#} {}: {}; carried out by: {}", one.component, one.what, one.command);
+    }
+    text
+}
+
+/// An event as one line or more, or `None` where it says nothing that a line is worth.
+pub(super) fn line(what: &What) -> Option<String> {
+    Some(match what {
+        What::RunStarted { namespace, components, .. } => {
+            format!("{} components, namespace {namespace}", components.len())
+        }
+        What::Checked { line } => check(line),
+        What::Planned { changes, .. } => count(changes),
+        What::Waiting { component, awaited, .. } => {
+            let names: Vec<&str> = awaited.iter().map(|a| a.component.as_str()).collect();
+            format!("{component}: waiting for {}", names.join(", "))
+        }
+        What::Applying { component, objects } => format!("{component}: applying {objects} objects"),
+        What::Applied { component, created, changed, kept } => match (created, changed) {
+            (0, 0) => format!("{component}: {kept} objects as they should be"),
+            _ => format!("{component}: {created} objects created, {changed} changed"),
+        },
+        What::Pulling { component, cause, .. } => format!("{component}: {}", plain(cause)),
+        What::Starting { component, ready, wanted, cause } => {
+            format!("{component}: {ready}/{wanted} ready: {}", plain(cause))
+        }
+        What::Settling { component, cause } => format!("{component}: ready, not serving yet: {}", plain(cause)),
+        What::Serving { component, durations, unchecked } => {
+            let mut text = format!("{GOOD}{component}: serving{GOOD:#} after {}", time(durations.own()));
+            for one in unchecked {
+                let _ = write!(text, "\n  skipped: {}", plain(one));
+            }
+            text
+        }
+        What::Unsteady { component, cause } => {
+            format!("{WARN}{component}: served, and does not any more{WARN:#}: {}", plain(cause))
+        }
+        What::Failed { component, causes, fix, evidence: seen, .. } => {
+            let mut text =
+                format!("{BAD}{component}: failed{BAD:#}: {}\n", plain(causes.first().map_or("", String::as_str)));
+            for cause in causes.iter().skip(1) {
+                let _ = writeln!(text, "    because: {}", plain(cause));
+            }
+            let _ = writeln!(text, "    fix: {}", plain(fix));
+            text.push_str(&evidence(seen));
+            text.trim_end().to_owned()
+        }
+        What::Skipped { component, because } => format!("{component}: left out: {because}"),
+        What::Mended { mending } => {
+            let cost = if mending.cost == Cost::Data { " (data is lost)" } else { "" };
+            format!(
+                "{WARN}{}: mending{WARN:#}: {}: {}, because {}{cost}",
+                mending.component, mending.object, mending.action, mending.because
+            )
+        }
+        What::Removing { component, cause } => format!("{component}: removing: {cause}"),
+        What::Removed { component, objects, took } => {
+            format!("{component}: gone, {objects} objects, {}", time(*took))
+        }
+        What::Notice { text } => format!("note: {}", plain(text)),
+        What::CancelRequested { reason } => format!("stopping ({reason:?}): nothing new is begun").to_lowercase(),
+        What::RunFinished { outcome, summary, critical_path, pending, .. } => {
+            finished(*outcome, summary, critical_path, pending).trim_end().to_owned()
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,145 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clearwater_e2e::{Plugin, Ran, cluster};
+use clearwater_testbed::image::Archive;
+use clearwater_testbed::layout::cache_directory;
+use clearwater_testbed::{Fault, Rule};
+use serde_json::Value;
+
+use crate::{PATIENCE, file, is, kinds};
+
+/// A doomed run: it names what is wrong, and says so soon.
+fn doomed(ran: Ran, failure: &str, component: &str, words: &[&str], within: Duration) -> Result<()> {
+    let ran = ran.expect(4)?;
+    let failed = kinds(&ran)?.into_iter().find(|e| e["kind"] == "failed").with_context(|| ran.out.clone())?;
+    ensure!(failed["failure"] == failure && failed["component"] == component, "{failed}");
+    ensure!(failed["fix"].as_str().is_some_and(|f| !f.is_empty()), "no way out is told: {failed}");
+    for word in words {
+        ensure!(failed.to_string().contains(word), "nothing of {word}: {failed}");
+    }
+    ensure!(ran.took < within, "it took {:?}\n{}", ran.took, ran.out);
+    Ok(())
+}
+
+fn up(plugin: &Plugin, args: &[&str]) -> Result<Ran> {
+    let mut all = vec!["up", "--yes"];
+    all.extend(args);
+    Ok(plugin.follow(&all)?.finish(PATIENCE)?.0)
+}
+
+fn an_image_that_does_not_exist() -> Result<()> {
+    let cluster = cluster();
+    let registry = cluster.local()?.registry(&[])?;
+    let namespace = cluster.namespace("e2e-image")?;
+    let image = format!("{}/clearwater/none:1", registry.address());
+    let set = format!("components.etcd.image={image}");
+    let ran = up(&Plugin::new(cluster, namespace.name())?, &["--only", "etcd", "--set", &set])?;
+    doomed(ran, "imageNotFound", "etcd", &[&image], Duration::from_secs(20))
+}
+
+fn a_key_that_is_missing() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-key")?;
+    let own = ["create", "secret", "generic", "own-keys", "--from-literal=signup_key=a"];
+    namespace.kubectl().run(own)?;
+    let path = file("keys: {secret: own-keys}\n")?;
+    let ran = up(&Plugin::new(cluster, namespace.name())?, &["--only", "astaire", "-f", &path])?;
+    doomed(ran, "config", "astaire", &["own-keys"], Duration::from_secs(45))
+}
+
+/// The preflight was content, and then somebody set a quota.
+fn a_quota_that_comes_later() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-quota")?;
+    let mut run = Plugin::new(cluster, namespace.name())?.follow(&["up", "--yes", "--only", "cassandra"])?;
+    run.until(PATIENCE, |e| is(e, "applying", "etcd"))?;
+    namespace.kubectl().run(["create", "quota", "late", "--hard=pods=1"])?;
+    let ran = run.finish(PATIENCE)?.0;
+    doomed(ran, "cannotCreate", "cassandra", &["exceeded quota", "late"], Duration::from_secs(45))
+}
+
+fn no_node_that_fits() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-node")?;
+    let path = file("components: {etcd: {nodeSelector: {clearwater.test/none: here}}}\n")?;
+    let ran = up(&Plugin::new(cluster, namespace.name())?, &["--only", "etcd", "-f", &path])?.expect(4)?;
+    ensure!(ran.out.contains("etcd") && ran.out.contains("clearwater.test/none") || ran.out.contains("node affinity/selector"), "{}", ran.out);
+    ensure!(ran.took < Duration::from_secs(30 + 15), "it took {:?}", ran.took);
+    Ok(())
+}
+
+fn a_program_that_ends_at_once() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-crash")?;
+    let path = file("components: {etcd: {env: {ETCD_HEARTBEAT_INTERVAL: never}}}\n")?;
+    let ran = up(&Plugin::new(cluster, namespace.name())?, &["--only", "etcd", "-f", &path])?;
+    // The third exit comes after the kubelet's pauses of 10 and 20 seconds.
+    doomed(ran, "crashLoop", "etcd", &["never"], Duration::from_secs(30 + 15))
+}
+
+fn a_required_program_given_up() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-fatal")?;
+    // No address of the pod: nginx cannot listen, and supervisord gives it up.
+    let path = file("components: {homer: {env: {STANDIN_BIND: 192.0.2.9}}}\n")?;
+    let ran = up(&Plugin::new(cluster, namespace.name())?, &["--only", "homer", "-f", &path])?;
+    doomed(ran, "programFatal", "homer", &["nginx", "FATAL"], Duration::from_secs(90))
+}
+
+/// Side by side: each of them mostly waits.
+#[test]
+#[ignore = "needs cluster (creates namespaces)"]
+fn doomed_rollouts_end_early_and_say_why() -> Result<()> {
+    let cases: [(&str, fn() -> Result<()>); 6] = [
+        ("an image that does not exist", an_image_that_does_not_exist),
+        ("a key that is missing", a_key_that_is_missing),
+        ("a quota that comes later", a_quota_that_comes_later),
+        ("no node that fits", no_node_that_fits),
+        ("a program that ends at once", a_program_that_ends_at_once),
+        ("a required program given up", a_required_program_given_up),
+    ];
+    let wrong: Vec<String> = std::thread::scope(|scope| {
+        let runs = cases.map(|(name, case)| (name, scope.spawn(case)));
+        let ended = runs.into_iter().map(|(name, run)| (name, run.join()));
+        ended
+            .filter_map(|(name, result)| match result {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(format!("{name}: {error:#}")),
+                Err(_) => Some(format!("{name}: panicked")),
+            })
+            .collect()
+    });
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    Ok(())
+}
+
+/// The archive of stand-ins that was built last.
+fn images() -> Result<Archive> {
+    let directory = cache_directory()?.join("standins");
+    let newest = std::fs::read_dir(&directory)
+        .with_context(|| format!("cannot read {}", directory.display()))?
+        .filter_map(|e| e.ok().map(|e| e.path()))
+        .filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("images-")))
+        .filter_map(|p: PathBuf| Some((p.metadata().ok()?.modified().ok()?, p)))
+        .max()
+        .context("no stand-in images were built")?;
+    Archive::open(newest.1)
+}
+
+#[test]
+#[ignore = "needs cluster (creates a namespace)"]
+fn a_busy_registry_is_waited_for() -> Result<()> {
+    let cluster = cluster();
+    let mut registry = cluster.local()?.registry(&[images()?])?;
+    registry.set(&[Rule::new(Fault::Status(429, 0)).path("/manifests/").times(3)])?;
+    let namespace = cluster.namespace("e2e-busy")?;
+    let mirror = format!("images.mirror={}", registry.address());
+    let args = ["--only", "etcd", "--set", &mirror, "--set", "images.pullPolicy=Always"];
+    let ran = up(&Plugin::new(cluster, namespace.name())?, &args)?.expect(0)?;
+    let told = kinds(&ran)?.iter().any(|e: &Value| e["kind"] == "pulling" && e["cause"].to_string().contains("429"));
+    ensure!(told, "the cause of the wait was not told\n{}", ran.out);
+    ensure!(registry.requests().iter().any(|r| r.action == "status"), "the registry refused nothing");
+    Ok(())
+}

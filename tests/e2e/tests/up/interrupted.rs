@@ -1,0 +1,93 @@
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clearwater::order::Policy;
+use clearwater_e2e::{Plugin, cluster, kept_order, stamps};
+use clearwater_testbed::{Fault, Kubectl, Part, Rule};
+
+use crate::{COMPONENTS, PATIENCE, is, outcome, pods};
+
+/// Set where others work on the same cluster: the API server is then left running.
+const SHARED_VARIABLE: &str = "CLEARWATER_TESTBED_SHARED";
+
+/// One pod a component, nothing else that runs, and nothing that a further `up` would write.
+fn converged(plugin: &Plugin, kubectl: &Kubectl) -> Result<()> {
+    let there = pods(kubectl)?;
+    ensure!(there.len() == COMPONENTS, "pods: {there:?}");
+    let workloads = kubectl.run(["get", "deployments,statefulsets", "--output=name"])?;
+    ensure!(workloads.lines().count() == COMPONENTS, "workloads: {workloads}");
+    let again = plugin.run(&["up", "--yes", "-o", "json"])?.expect(0)?;
+    ensure!(outcome(&again)? == "nothingToDo", "{}", again.out);
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs cluster (creates a namespace)"]
+fn killed_twice_it_goes_on_from_what_stands_in_the_articles_order() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-kill")?;
+    let plugin = Plugin::new(cluster, namespace.name())?;
+    let args = ["up", "--yes", "--order", "article"];
+
+    let mut first = plugin.follow(&args)?;
+    first.until(PATIENCE, |e| is(e, "applying", "etcd"))?;
+    first.kill()?;
+    let mut second = plugin.follow(&args)?;
+    second.until(PATIENCE, |e| is(e, "applied", "cassandra"))?;
+    second.kill()?;
+    plugin.follow(&args)?.finish(PATIENCE)?.0.expect(0)?;
+
+    kept_order(&stamps(namespace.kubectl())?, Policy::Article)?;
+    converged(&plugin, namespace.kubectl())
+}
+
+#[test]
+#[ignore = "needs cluster (creates a namespace)"]
+fn trouble_at_the_api_server_is_ridden_out_in_the_earliest_order() -> Result<()> {
+    let cluster = cluster();
+    let local = cluster.local()?;
+    let mut proxy = local.api_proxy()?;
+    let namespace = cluster.namespace("e2e-api")?;
+    let plugin = Plugin::as_user(&proxy.kubeconfig()?, namespace.name())?;
+    // Every watch lasts two seconds and is then told that its version is gone; writes and reads are throttled.
+    proxy.set(&[
+        Rule::new(Fault::Gone).watch(true).skip(5).times(5),
+        Rule::new(Fault::Status(429, 1)).method("PATCH").skip(3).times(4),
+        Rule::new(Fault::Status(429, 1)).method("GET").watch(false).skip(20).times(4),
+        Rule::new(Fault::Cut(Duration::from_secs(2))).watch(true).times(12),
+    ])?;
+    let mut up = plugin.follow(&["up", "--yes", "--order", "earliest"])?;
+    up.until(PATIENCE, |e| is(e, "serving", "etcd"))?;
+    if std::env::var_os(SHARED_VARIABLE).is_none() {
+        local.restart(Part::ApiServer)?;
+    }
+    up.finish(PATIENCE)?.0.expect(0)?;
+    let actions: Vec<_> = proxy.requests().into_iter().map(|r| r.action).filter(|a| !a.is_empty()).collect();
+    for wanted in ["gone", "status", "cut"] {
+        ensure!(actions.iter().any(|a| a == wanted), "the proxy did nothing of {wanted}: {actions:?}");
+    }
+    proxy.set(&[])?;
+    kept_order(&stamps(namespace.kubectl())?, Policy::Earliest)?;
+    converged(&plugin, namespace.kubectl())
+}
+
+#[test]
+#[ignore = "needs cluster (creates a namespace)"]
+fn two_at_once_end_in_one_deployment() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-two")?;
+    let plugin = Plugin::new(cluster, namespace.name())?;
+    let args = ["up", "--yes", "--only", "homer", "--set", "logLevel=3"];
+    let (one, two) = (plugin.follow(&args)?, plugin.follow(&args)?);
+    let (one, two) = (one.finish(PATIENCE)?.0, two.finish(PATIENCE)?.0);
+    for ran in [&one, &two] {
+        ensure!(ran.code == 0 || !ran.said().is_empty(), "exit {} and not a word", ran.code);
+    }
+    ensure!(one.code == 0 || two.code == 0, "neither: {}\n{}", one.said(), two.said());
+    let there = pods(namespace.kubectl())?;
+    ensure!(there.len() == 3, "pods: {there:?}");
+    let again = plugin.run(&["up", "--yes", "--only", "homer", "--set", "logLevel=3", "-o", "json"])?.expect(0)?;
+    outcome(&again)
+        .and_then(|o| (o == "nothingToDo").then_some(()).context(o))
+        .with_context(|| again.out.clone())
+}

@@ -1,0 +1,95 @@
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clearwater::order::Policy;
+use clearwater_e2e::{Plugin, cluster, kept_order, stamps};
+use clearwater_testbed::sip::{Phone, Transport};
+use clearwater_testbed::{Attempt, verbs, wait_for};
+use serde_json::Value;
+
+use crate::{COMPONENTS, PATIENCE, is, kinds, outcome};
+
+/// Peak resident memory of `up`.
+const MEMORY_KILOBYTES: u64 = 40 * 1024;
+
+/// One deployment through its life, because bringing one up is what costs time.
+#[test]
+#[ignore = "needs cluster (creates a namespace)"]
+fn up_then_again_then_calls_then_trouble_then_down() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-up")?;
+    let plugin = Plugin::new(cluster, namespace.name())?;
+    let kubectl = namespace.kubectl();
+
+    let (up, peak) = plugin.follow(&["up", "--yes", "--set", "keys=upstream"])?.finish(PATIENCE)?;
+    let up = up.expect(0)?;
+    let events = kinds(&up)?;
+    let first = events.first().context("no event at all")?;
+    ensure!(first["kind"] == "runStarted" && outcome(&up)? == "done", "{}", up.out);
+    ensure!(events.iter().filter(|e| e["kind"] == "serving").count() == COMPONENTS, "{}", up.out);
+    ensure!(peak < MEMORY_KILOBYTES, "it took {peak} kB of memory");
+    kept_order(&stamps(kubectl)?, Policy::Dependency)?;
+
+    let mark = cluster.local()?.audit_mark()?;
+    // The best of three: other work on the machine is none of its doing.
+    let mut times = Vec::new();
+    for _ in 0..3 {
+        let again = plugin.run(&["up", "--yes", "--set", "keys=upstream", "-o", "json"])?.expect(0)?;
+        ensure!(outcome(&again)? == "nothingToDo", "{}", again.out);
+        let planned = again.events()?.into_iter().find(|e| e["what"]["kind"] == "planned").context("no plan")?;
+        times.push((again.took, planned["elapsed"].as_u64().context("no time")?));
+    }
+    let writes = cluster.local()?.audit_since(&mark, "kubectl-clearwater")?;
+    ensure!(!writes.is_empty(), "the audit log knows nothing of the plugin");
+    let writes: Vec<_> = writes
+        .iter()
+        .filter(|e| e.is_write() && e.object_ref.namespace == namespace.name())
+        .collect();
+    ensure!(writes.is_empty(), "a second up wrote {:?}: {writes:?}", verbs(writes.iter().copied()));
+    ensure!(times.iter().any(|t| t.0 < Duration::from_secs(2)), "a second up takes {times:?}");
+    ensure!(times.iter().any(|t| t.1 < 1000), "the plan of a second up takes {times:?}");
+
+    plugin.run(&["status"])?.expect(0)?;
+
+    let phone = Phone::start(kubectl)?;
+    let users = phone.provision("ellis", 2)?;
+    for transport in [Transport::Tcp, Transport::Udp] {
+        phone.exercise("bono", &users[0], &users[1], transport)?.check()?;
+    }
+
+    backoff_behind_a_running_pod(&plugin, kubectl)?;
+
+    kubectl.run(["scale", "deployment/bono", "--replicas=2"])?;
+    plugin.run(&["up", "--yes", "--set", "keys=upstream"])?.expect(0)?;
+    let bonos = kubectl.run(["get", "deployment", "bono", "--output=jsonpath={.spec.replicas}"])?;
+    ensure!(bonos == "2", "up set bono back to {bonos}");
+
+    let down = plugin.run(&["down", "--yes", "--now"])?.expect(0)?;
+    let left = kubectl.run(["get", "deployments,statefulsets,services,configmaps", "--output=name"])?;
+    let left: Vec<_> = left.lines().filter(|l| !l.contains("kube-root-ca")).collect();
+    ensure!(left.is_empty(), "left behind: {left:?}\n{}", down.said());
+    Ok(())
+}
+
+/// The pod is Running, and what is in it is not.
+fn backoff_behind_a_running_pod(plugin: &Plugin, kubectl: &clearwater_testbed::Kubectl) -> Result<()> {
+    let homestead = |script: &str| kubectl.run(["exec", "deployment/homestead", "--", "bash", "-c", script]);
+    homestead(
+        "mkdir -p /run/standin/fault && touch /run/standin/fault/homestead.exit && \
+         supervisorctl restart clearwater-group:homestead; true",
+    )?;
+    wait_for("status to tell of the program's trouble", Duration::from_secs(40), || {
+        let ran = plugin.run(&["status", "-o", "json"])?;
+        let seen: Value = serde_json::from_str(&ran.out).context("status -o json")?;
+        let found = seen["components"].as_array().into_iter().flatten().find(|c| c["component"] == "homestead");
+        let found = found.context("no homestead in status")?;
+        let told = found["problems"].to_string().contains("BACKOFF")
+            && found["log"]["lines"].as_array().is_some_and(|l| !l.is_empty());
+        Ok(if ran.code == 5 && told { Attempt::Done(()) } else { Attempt::not_yet(format!("{}: {found}", ran.code)) })
+    })?;
+    homestead("rm /run/standin/fault/homestead.exit; supervisorctl start clearwater-group:homestead; true")?;
+    let mut up = plugin.follow(&["up", "--yes", "--set", "keys=upstream"])?;
+    up.until(PATIENCE, |e| is(e, "serving", "homestead"))?;
+    up.finish(PATIENCE)?.0.expect(0)?;
+    Ok(())
+}
