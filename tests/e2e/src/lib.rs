@@ -10,9 +10,9 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use clearwater_testbed::{Cluster, Kubectl};
 pub use follow::Following;
 pub use order::kept_order;
-use clearwater_testbed::{Cluster, Kubectl};
 use serde_json::Value;
 
 /// Where the binary under test is, when it is not the workspace's own debug build.

@@ -14,11 +14,7 @@ pub fn kept_order(seen: &BTreeMap<String, Stamps>, policy: Policy) -> Result<()>
         for gate in plan.gates(node) {
             let of = |name: &str| seen.get(name).with_context(|| format!("no stamps of {name}"));
             let (started, served) = (of(node)?.start, of(gate)?.serving);
-            ensure!(
-                started >= served,
-                "{node} started {} µs before {gate} served",
-                served.saturating_sub(started)
-            );
+            ensure!(started >= served, "{node} started {} µs before {gate} served", served.saturating_sub(started));
         }
     }
     Ok(())

@@ -44,7 +44,7 @@ pump() {
       for p in $g; do
         [[ -L $p && $g == *'*'* ]] && continue
         if [[ ${fd[$p]-} ]]; then
-          [[ $p -ef /proc/$me/fd/${fd[$p]} ]] || swap[$p]=1
+          [[ $p -ef /proc/$me/fd/${fd[$p]} || ${swap[$p]-} ]] || swap[$p]=1
         elif [[ ! ${done[$p]-} ]]; then
           if ((first && since > 0)) && (($(stat -L -c %Y "$p" 2>/dev/null || echo 0) < since)); then
             done[$p]=1

@@ -35,6 +35,8 @@ pub struct Source {
     pub pod: String,
     /// The node that the pod runs on.
     pub node: String,
+    /// The pod's address; empty where it has none yet.
+    pub address: String,
     /// The container.
     pub container: String,
     /// The pod's labels.

@@ -238,6 +238,7 @@ fn source(pod: &Pod, container: &str) -> Source {
         namespace: meta.namespace.clone().unwrap_or_default(),
         pod: meta.name.clone().unwrap_or_default(),
         node: pod.spec.as_ref().and_then(|s| s.node_name.clone()).unwrap_or_default(),
+        address: pod.status.as_ref().and_then(|s| s.pod_ip.clone()).unwrap_or_default(),
         container: container.to_owned(),
         labels,
         annotations: meta.annotations.clone().unwrap_or_default(),

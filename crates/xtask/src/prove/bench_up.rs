@@ -58,7 +58,8 @@ fn round(policy: Policy, tag: &str, floor: Floor, plant: Option<&mut ApiProxy>) 
     let plugin = match plant {
         None => Plugin::new(cluster, namespace.name())?,
         Some(proxy) => {
-            let slow = Rule::new(Fault::Delay(Duration::from_secs(2))).method("PATCH").path("statefulsets/cassandra\\?[^d]*$");
+            let slow =
+                Rule::new(Fault::Delay(Duration::from_secs(2))).method("PATCH").path("statefulsets/cassandra\\?[^d]*$");
             proxy.set(&[slow])?;
             Plugin::as_user(&proxy.kubeconfig()?, namespace.name())?
         }
@@ -181,6 +182,10 @@ pub(super) fn run(short: bool) -> Result<String> {
         seconds(Some(allowed(path))),
         if noticed { "noticed" } else { "**not noticed**" }
     )?;
-    writeln!(page, "\nVerdict for the default order: {}.", if within { "within what is allowed" } else { "**too slow**" })?;
+    writeln!(
+        page,
+        "\nVerdict for the default order: {}.",
+        if within { "within what is allowed" } else { "**too slow**" }
+    )?;
     Ok(page)
 }

@@ -102,10 +102,11 @@ impl Drop for Folder {
 
 fn overlay(tag: &str) -> Result<Folder> {
     let folder = Folder::new("overlay")?;
-    let images: String = ["astaire", "cassandra", "chronos", "homestead", "homestead-prov", "homer", "ralf", "sprout", "bono", "ellis"]
-        .iter()
-        .map(|c| format!("  - {{name: docker.io/ollivier/clearwater-{c}, newTag: {tag}}}\n"))
-        .collect();
+    let images: String =
+        ["astaire", "cassandra", "chronos", "homestead", "homestead-prov", "homer", "ralf", "sprout", "bono", "ellis"]
+            .iter()
+            .map(|c| format!("  - {{name: docker.io/ollivier/clearwater-{c}, newTag: {tag}}}\n"))
+            .collect();
     let text = format!(
         "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n  - \
          ../../../tests/standins/apply/hunter\nimages:\n{images}"

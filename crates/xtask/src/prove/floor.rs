@@ -59,7 +59,13 @@ fn once(local: &Local, namespace: &Namespace<'_>, i: u64, delay: u64) -> Result<
     ]});
     let selector = format!("--selector=kubernetes.io/service-name={name}");
     let mut watch = kubectl
-        .command(["get", "endpointslices", &selector, "--watch", "--output=jsonpath={.endpoints[*].conditions.ready}{\"\\n\"}"])
+        .command([
+            "get",
+            "endpointslices",
+            &selector,
+            "--watch",
+            "--output=jsonpath={.endpoints[*].conditions.ready}{\"\\n\"}",
+        ])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -89,7 +95,8 @@ fn once(local: &Local, namespace: &Namespace<'_>, i: u64, delay: u64) -> Result<
     // kubectl's own start is no part of it: the API server's clock says when the request came.
     let applied = wait_for("the request in the audit log", Duration::from_secs(10), || {
         let events = local.audit_since(&mark, "kubectl")?;
-        let found = events.iter().find(|e| e.object_ref.resource == "deployments" && e.object_ref.name == name && e.is_write());
+        let found =
+            events.iter().find(|e| e.object_ref.resource == "deployments" && e.object_ref.name == name && e.is_write());
         Ok(match found {
             Some(event) => Attempt::Done(event.request_received_timestamp.clone()),
             None => Attempt::not_yet("not there"),

@@ -54,7 +54,9 @@ pub(super) fn run(moments: u32) -> Result<String> {
         first.kill()?;
         let again = plugin.follow(&["up", "--yes"])?.finish(LIMIT)?.0.expect(0)?;
 
-        let count = |what: &str| Ok::<_, anyhow::Error>(kubectl.run(["get", what, "--selector=service", "--output=name"])?.lines().count());
+        let count = |what: &str| {
+            Ok::<_, anyhow::Error>(kubectl.run(["get", what, "--selector=service", "--output=name"])?.lines().count())
+        };
         ensure!(count("pods")? == COMPONENTS, "{moment:?}: there are {} pods", count("pods")?);
         ensure!(count("deployments,statefulsets")? == COMPONENTS, "{moment:?}: workloads are left over");
         kept_order(&stamps(kubectl)?, Policy::Dependency)?;

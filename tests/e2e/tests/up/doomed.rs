@@ -65,7 +65,12 @@ fn no_node_that_fits() -> Result<()> {
     let namespace = cluster.namespace("e2e-node")?;
     let path = file("components: {etcd: {nodeSelector: {clearwater.test/none: here}}}\n")?;
     let ran = up(&Plugin::new(cluster, namespace.name())?, &["--only", "etcd", "-f", &path])?.expect(4)?;
-    ensure!(ran.out.contains("etcd") && ran.out.contains("clearwater.test/none") || ran.out.contains("node affinity/selector"), "{}", ran.out);
+    ensure!(
+        ran.out.contains("etcd") && ran.out.contains("clearwater.test/none")
+            || ran.out.contains("node affinity/selector"),
+        "{}",
+        ran.out
+    );
     ensure!(ran.took < Duration::from_secs(30 + 15), "it took {:?}", ran.took);
     Ok(())
 }

@@ -87,7 +87,5 @@ fn two_at_once_end_in_one_deployment() -> Result<()> {
     let there = pods(namespace.kubectl())?;
     ensure!(there.len() == 3, "pods: {there:?}");
     let again = plugin.run(&["up", "--yes", "--only", "homer", "--set", "logLevel=3", "-o", "json"])?.expect(0)?;
-    outcome(&again)
-        .and_then(|o| (o == "nothingToDo").then_some(()).context(o))
-        .with_context(|| again.out.clone())
+    outcome(&again).and_then(|o| (o == "nothingToDo").then_some(()).context(o)).with_context(|| again.out.clone())
 }

@@ -41,10 +41,7 @@ fn up_then_again_then_calls_then_trouble_then_down() -> Result<()> {
     }
     let writes = cluster.local()?.audit_since(&mark, "kubectl-clearwater")?;
     ensure!(!writes.is_empty(), "the audit log knows nothing of the plugin");
-    let writes: Vec<_> = writes
-        .iter()
-        .filter(|e| e.is_write() && e.object_ref.namespace == namespace.name())
-        .collect();
+    let writes: Vec<_> = writes.iter().filter(|e| e.is_write() && e.object_ref.namespace == namespace.name()).collect();
     ensure!(writes.is_empty(), "a second up wrote {:?}: {writes:?}", verbs(writes.iter().copied()));
     ensure!(times.iter().any(|t| t.0 < Duration::from_secs(2)), "a second up takes {times:?}");
     ensure!(times.iter().any(|t| t.1 < 1000), "the plan of a second up takes {times:?}");

@@ -10,10 +10,7 @@ const FILES: &[(&str, &str)] = &[
         "bono: {exposure: nodePort, addresses: [192.0.2.1, 192.0.2.2], nodePortRange: 3000-32767}\n\
          ellis: {exposure: nodePort, nodePort: 30080}\ncomponents: {bono: {replicas: 2}}\n",
     ),
-    (
-        "loadBalancer",
-        "bono: {exposure: loadBalancer, addresses: [192.0.2.1]}\nellis: {exposure: loadBalancer}\n",
-    ),
+    ("loadBalancer", "bono: {exposure: loadBalancer, addresses: [192.0.2.1]}\nellis: {exposure: loadBalancer}\n"),
     (
         "perProtocol",
         "bono: {exposure: loadBalancer, addresses: [192.0.2.1], service: perProtocol}\n\
@@ -42,14 +39,7 @@ fn every_exposure_is_accepted_without_a_warning() -> Result<()> {
         let rendered = plugin.run(&["render", "-f", &path])?.expect(0).with_context(|| (*name).to_owned())?;
         ensure!(rendered.out.matches("kind:").count() > 20, "{name}: {}", rendered.out);
         let asked = namespace.kubectl().run_with_input(
-            [
-                "apply",
-                "--server-side",
-                "--dry-run=server",
-                "--validate=strict",
-                "--warnings-as-errors",
-                "--filename=-",
-            ],
+            ["apply", "--server-side", "--dry-run=server", "--validate=strict", "--warnings-as-errors", "--filename=-"],
             &rendered.out,
         );
         if let Err(error) = asked {
