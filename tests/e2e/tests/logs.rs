@@ -12,8 +12,8 @@ use clearwater_testbed::{Fault, Rule};
 /// A pod that writes numbered lines to its output, and others to a file that rolls.
 fn counting_pod(name: &str, numbers: u32) -> String {
     let script = format!(
-        "mkdir -p /var/log/sprout; for ((i=1; i<={numbers}; i++)); do echo out $i; \
-         echo \"$(printf '%(%d-%m-%Y %H:%M:%S)T').000 UTC Status main.cpp:1: file $i\" \
+        "mkdir -p /var/log/sprout; for ((i=1; i<={numbers}; i++)); do echo out $i; now=$EPOCHREALTIME; \
+         printf '%(%d-%m-%Y %H:%M:%S)T.%s UTC Status main.cpp:1: file %s\\n' ${{now%.*}} ${{now:11:3}} $i \
          >> /var/log/sprout/sprout_20261123T$((10 + i / 1000))0000Z.txt; sleep 0.005; done; sleep infinity"
     );
     serde_json::json!({

@@ -40,6 +40,8 @@ const OPENING: Duration = Duration::from_secs(15);
 enum End {
     /// The server ended it.
     Eof,
+    /// It could not be opened.
+    Closed(String),
     /// It broke.
     Broken(String),
     /// It was silent for too long.
@@ -74,18 +76,20 @@ impl Output {
             clean = matches!(end, End::Eof);
             if resume.last() != before {
                 (pause, attempts) = (Duration::ZERO, 0);
+            } else if follow && !matches!(end, End::Closed(_)) {
+                attempts = 0;
             }
             if !follow && clean {
                 break;
             }
             attempts += 1;
             if attempts > 20 && !self.follow {
-                let End::Broken(why) = end else { break };
+                let (End::Closed(why) | End::Broken(why)) = end else { break };
                 feed.trouble(format!("given up: {why}")).await?;
                 break;
             }
             resume.cut();
-            if let End::Broken(why) = &end
+            if let End::Closed(why) = &end
                 && attempts == 3
             {
                 feed.trouble(format!("cannot be read, trying on: {why}")).await?;
@@ -117,8 +121,8 @@ impl Output {
             ..LogParams::default()
         };
         let stream = match timeout(OPENING, self.pods.log_stream(&self.pod, &params)).await {
-            Err(_) => return Ok(End::Broken("the API server did not answer within 15 s".to_owned())),
-            Ok(Err(error)) => return Ok(End::Broken(say(&error))),
+            Err(_) => return Ok(End::Closed("the API server did not answer within 15 s".to_owned())),
+            Ok(Err(error)) => return Ok(End::Closed(say(&error))),
             Ok(Ok(stream)) => stream,
         };
         self.lines(pin!(stream), resume, feed, of).await

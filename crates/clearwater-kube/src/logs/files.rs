@@ -66,6 +66,8 @@ struct Open {
 
 enum End {
     Over,
+    /// The follower spoke, and then no more.
+    Cut,
     Broken(String),
     Lasting(String),
 }
@@ -88,6 +90,10 @@ impl Follower {
                 End::Lasting(why) => {
                     self.trouble(why).await?;
                     break;
+                }
+                End::Cut => {
+                    attempts = 0;
+                    "the connection is cut".to_owned()
                 }
                 End::Broken(why) => why,
             };
@@ -181,8 +187,9 @@ impl Follower {
                 }
             }
         };
+        let mut reached = false;
         let end = tokio::select! {
-            end = self.listen(stdout, open) => end?,
+            end = self.listen(stdout, open, &mut reached) => end?,
             () = speak => End::Over,
         };
         // What the runtime says where the program could not be started at all.
@@ -195,17 +202,22 @@ impl Follower {
             return Ok(End::Lasting("its files cannot be read: the container has no bash".to_owned()));
         }
         Ok(match end {
+            End::Broken(_) if reached && self.follow => End::Cut,
             End::Broken(_) if !message.is_empty() => End::Broken(message),
             other => other,
         })
     }
 
-    async fn listen<R: AsyncRead + Unpin>(&self, stdout: R, open: &mut HashMap<String, Open>) -> Result<End, Deaf> {
+    async fn listen<R: AsyncRead + Unpin>(
+        &self,
+        stdout: R,
+        open: &mut HashMap<String, Open>,
+        reached: &mut bool,
+    ) -> Result<End, Deaf> {
         let mut stdout = BufReader::with_capacity(64 * 1024, stdout);
         let mut names: HashMap<u64, String> = HashMap::new();
         let mut line = Vec::new();
         let mut idle = Duration::ZERO;
-        let mut reached = false;
         loop {
             if stdout.buffer().is_empty() {
                 for file in open.values_mut() {
@@ -227,7 +239,7 @@ impl Follower {
                 }
                 Ok(Err(error)) => return Ok(End::Broken(error.to_string())),
                 Ok(Ok(0)) => {
-                    let over = !self.follow && reached;
+                    let over = !self.follow && *reached;
                     return Ok(if over { End::Over } else { End::Broken("the follower ended".to_owned()) });
                 }
                 Ok(Ok(_)) if line.last() != Some(&b'\n') => continue,
@@ -260,7 +272,7 @@ impl Follower {
                     }
                 }
                 b'E' => {
-                    reached = true;
+                    *reached = true;
                     for file in open.values_mut() {
                         file.feed.send().await?;
                         file.feed.caught_up().await?;
