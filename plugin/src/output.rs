@@ -30,6 +30,11 @@ impl Results {
         Ok(self.0.write_all(text.as_bytes())?)
     }
 
+    /// Writes bytes as they are.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        Ok(self.0.write_all(bytes)?)
+    }
+
     /// Writes text with colours, which only a terminal gets to see.
     pub(crate) fn styled(&mut self, text: &str) -> Result<(), CliError> {
         if AutoStream::choice(self.0.get_ref()) == anstream::ColorChoice::Never {

@@ -10,6 +10,7 @@ pub mod doomed;
 pub mod down;
 mod emit;
 pub mod judge;
+pub mod logs;
 pub mod members;
 pub mod pod;
 mod preflight;

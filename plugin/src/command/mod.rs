@@ -5,8 +5,10 @@ mod diff;
 mod down;
 mod graph;
 mod init;
+mod logs;
 mod render;
 mod status;
+mod trace;
 mod up;
 mod version;
 
@@ -30,6 +32,8 @@ pub(crate) enum Command {
     Up(Box<up::Up>),
     Down(down::Down),
     Status(status::Status),
+    Logs(Box<logs::Logs>),
+    Trace(Box<trace::Trace>),
     Version(version::Version),
 }
 
@@ -45,6 +49,8 @@ impl Command {
             Self::Up(command) => command.run(context),
             Self::Down(command) => command.run(context),
             Self::Status(command) => command.run(context),
+            Self::Logs(command) => command.run(context),
+            Self::Trace(command) => command.run(context),
             Self::Version(command) => command.run(context),
         }
     }

@@ -61,7 +61,7 @@ impl AskError {
         matches!(self, Self::Forbidden { .. } | Self::NoShell { .. })
     }
 
-    fn from_kube(pod: &str, right: &'static str, error: &kube::Error) -> Self {
+    pub(crate) fn from_kube(pod: &str, right: &'static str, error: &kube::Error) -> Self {
         use kube::client::UpgradeConnectionError;
         let forbidden = match error {
             kube::Error::Api(status) => status.is_forbidden(),

@@ -25,12 +25,18 @@
 
 mod assemble;
 mod identity;
+mod ladder;
 mod line;
+mod merge;
+mod resume;
 mod sip;
 
 pub use assemble::{Assembler, Record};
 pub use identity::{Identity, InvalidIdentity};
+pub use ladder::{Hop, Ladder, Logged, Subject};
 pub use line::{Level, Line, UnknownLevel};
+pub use merge::{Merge, Released, SourceId, Waits};
+pub use resume::{Gap, Resume, Seen, kubelet_line};
 pub use sip::{Direction, SipMessage};
 
 pub use crate::component::LogGrammar;

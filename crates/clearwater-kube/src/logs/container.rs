@@ -1,0 +1,273 @@
+use std::pin::pin;
+use std::time::Duration;
+
+use clearwater::log::{Resume, Seen, kubelet_line};
+use futures::io::{AsyncBufRead, AsyncBufReadExt};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::Api;
+use kube::api::LogParams;
+use tokio::time::timeout;
+
+use super::feed::{Deaf, Feed};
+use crate::cluster::say;
+
+/// One run of one container, and how its output is read.
+pub(super) struct Output {
+    pub(super) pods: Api<Pod>,
+    pub(super) pod: String,
+    pub(super) uid: Option<String>,
+    pub(super) container: String,
+    /// The runtime's name of this run.
+    pub(super) id: String,
+    pub(super) restart: i32,
+    pub(super) follow: bool,
+    /// Read the run before the present one, which has this number.
+    pub(super) previous: bool,
+    pub(super) since: Option<Timestamp>,
+    pub(super) tail: Option<i64>,
+}
+
+/// A record whose next line does not come within this time is whole.
+const WHOLE: Duration = Duration::from_millis(40);
+/// A stream that gives nothing for this long has given all of the past.
+const QUIET: Duration = Duration::from_millis(250);
+/// A stream that gives nothing for this long is opened anew: a connection can die without a word.
+const SILENT: Duration = Duration::from_secs(120);
+/// How long opening a stream may take.
+const OPENING: Duration = Duration::from_secs(15);
+
+enum End {
+    /// The server ended it.
+    Eof,
+    /// It could not be opened.
+    Closed(String),
+    /// It broke.
+    Broken(String),
+    /// It was silent for too long.
+    Silent,
+}
+
+/// What is to be done after a stream has ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// The container runs: resume.
+    Follow,
+    /// The container has ended: read the rest.
+    Rest { previous: bool },
+    /// The pod is gone, or a later run than the next has begun.
+    Gone,
+}
+
+impl Output {
+    pub(super) async fn run(self, mut feed: Feed) -> Result<(), Deaf> {
+        let mut resume = Resume::new();
+        let mut next = if self.previous { Next::Rest { previous: true } } else { Next::Follow };
+        let mut pause = Duration::ZERO;
+        let mut attempts = 0;
+        let mut clean = true;
+        loop {
+            if next == Next::Gone {
+                break;
+            }
+            let follow = next == Next::Follow && self.follow;
+            let before = resume.last();
+            let end = self.stream(&mut resume, &mut feed, next).await?;
+            clean = matches!(end, End::Eof);
+            if resume.last() != before {
+                (pause, attempts) = (Duration::ZERO, 0);
+            } else if follow && !matches!(end, End::Closed(_)) {
+                attempts = 0;
+            }
+            if !follow && clean {
+                break;
+            }
+            attempts += 1;
+            if attempts > 20 && !self.follow {
+                let (End::Closed(why) | End::Broken(why)) = end else { break };
+                feed.trouble(format!("given up: {why}")).await?;
+                break;
+            }
+            resume.cut();
+            if let End::Closed(why) = &end
+                && attempts == 3
+            {
+                feed.trouble(format!("cannot be read, trying on: {why}")).await?;
+            }
+            if !matches!(end, End::Silent) {
+                feed.behind().await?;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).clamp(Duration::from_millis(50), Duration::from_secs(2));
+            }
+            next = self.ask(next).await;
+        }
+        if !clean && let Some(gap) = resume.ended_in_gap() {
+            feed.gap(gap);
+        }
+        feed.close().await
+    }
+
+    /// Reads one stream to its end.
+    async fn stream(&self, resume: &mut Resume, feed: &mut Feed, of: Next) -> Result<End, Deaf> {
+        let (follow, previous) = (of == Next::Follow && self.follow, of == Next::Rest { previous: true });
+        let since = resume.since();
+        let params = LogParams {
+            container: Some(self.container.clone()),
+            follow,
+            previous,
+            timestamps: true,
+            since_time: since.or(self.since),
+            tail_lines: if since.is_none() { self.tail } else { None },
+            ..LogParams::default()
+        };
+        let stream = match timeout(OPENING, self.pods.log_stream(&self.pod, &params)).await {
+            Err(_) => return Ok(End::Closed("the API server did not answer within 15 s".to_owned())),
+            Ok(Err(error)) => return Ok(End::Closed(say(&error))),
+            Ok(Ok(stream)) => stream,
+        };
+        self.lines(pin!(stream), resume, feed, of).await
+    }
+
+    async fn lines<R: AsyncBufRead + Unpin>(
+        &self,
+        mut stream: R,
+        resume: &mut Resume,
+        feed: &mut Feed,
+        of: Next,
+    ) -> Result<End, Deaf> {
+        let follow = of == Next::Follow && self.follow;
+        let mut part = Vec::new();
+        let mut idle = Duration::ZERO;
+        loop {
+            let wait = if idle < WHOLE {
+                WHOLE
+            } else if idle < QUIET {
+                QUIET - WHOLE
+            } else {
+                SILENT
+            };
+            let chunk = match timeout(wait, stream.fill_buf()).await {
+                Ok(Ok(chunk)) => chunk,
+                Ok(Err(error)) => return Ok(End::Broken(error.to_string())),
+                Err(_) => {
+                    idle += wait;
+                    feed.flush_record();
+                    feed.send().await?;
+                    if idle >= SILENT {
+                        return Ok(End::Silent);
+                    }
+                    if idle >= QUIET && part.is_empty() {
+                        feed.caught_up().await?;
+                    }
+                    continue;
+                }
+            };
+            if chunk.is_empty() {
+                // A cut line comes whole when the stream is resumed; at the end of a container it is all there is.
+                if !follow && !part.is_empty() {
+                    self.line(&part, resume, feed, of).await?;
+                }
+                feed.flush_record();
+                feed.send().await?;
+                return Ok(End::Eof);
+            }
+            idle = Duration::ZERO;
+            let taken = chunk.len();
+            let mut rest = chunk;
+            while let Some(end) = memchr::memchr(b'\n', rest) {
+                let (line, after) = rest.split_at(end + 1);
+                rest = after;
+                let taken = if part.is_empty() {
+                    self.line(line, resume, feed, of).await?
+                } else {
+                    part.extend_from_slice(line);
+                    let taken = self.line(&part, resume, feed, of).await?;
+                    part.clear();
+                    taken
+                };
+                if !taken {
+                    return Ok(End::Broken("the container has been started anew".to_owned()));
+                }
+                if feed.is_full() {
+                    feed.send().await?;
+                }
+            }
+            part.extend_from_slice(rest);
+            stream.consume_unpin(taken);
+            feed.send().await?;
+        }
+    }
+
+    /// Takes a line; `false` where it is of another run of the container.
+    async fn line(&self, line: &[u8], resume: &mut Resume, feed: &mut Feed, of: Next) -> Result<bool, Deaf> {
+        let Some((time, text)) = kubelet_line(line) else {
+            let said = String::from_utf8_lossy(line);
+            feed.trouble(format!("the kubelet says: {}", said.trim())).await?;
+            return Ok(true);
+        };
+        let before = resume.ended_in_gap().map(|_| resume.clone());
+        match resume.line(time, text) {
+            Seen::Again => {}
+            Seen::New => feed.line(Some(time), text),
+            Seen::NewAfter(gap) => {
+                // The container may have been started anew since it was last looked at: then this is another log.
+                if of == Next::Follow
+                    && let Some(before) = before
+                    && self.ask(of).await == (Next::Rest { previous: true })
+                {
+                    *resume = before;
+                    return Ok(false);
+                }
+                feed.gap(gap);
+                feed.line(Some(time), text);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Looks what became of the container. Asks until it is told.
+    async fn ask(&self, last: Next) -> Next {
+        let mut pause = Duration::from_millis(50);
+        loop {
+            match timeout(OPENING, self.pods.get_opt(&self.pod)).await {
+                Ok(Ok(None)) => return Next::Gone,
+                Ok(Ok(Some(pod))) => {
+                    if pod.metadata.uid != self.uid {
+                        return Next::Gone;
+                    }
+                    if self.previous {
+                        return last;
+                    }
+                    let Some(status) = statuses(&pod).find(|s| s.name == self.container) else { return Next::Follow };
+                    return match (&status.container_id, status.restart_count - self.restart) {
+                        (Some(id), _) if *id == self.id => {
+                            let ended = status.state.as_ref().is_some_and(|s| s.terminated.is_some());
+                            if ended { Next::Rest { previous: false } } else { Next::Follow }
+                        }
+                        // Between two runs the status names none.
+                        (None, 0) => Next::Rest { previous: false },
+                        (_, 0 | 1) => Next::Rest { previous: true },
+                        _ => Next::Gone,
+                    };
+                }
+                _ => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(2));
+                }
+            }
+        }
+    }
+}
+
+/// The state of every container of a pod.
+pub(super) fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    let status = pod.status.as_ref();
+    [
+        status.and_then(|s| s.init_container_statuses.as_deref()),
+        status.and_then(|s| s.container_statuses.as_deref()),
+        status.and_then(|s| s.ephemeral_container_statuses.as_deref()),
+    ]
+    .into_iter()
+    .flatten()
+    .flatten()
+}

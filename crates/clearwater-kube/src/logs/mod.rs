@@ -1,0 +1,172 @@
+//! Logs of a deployment's pods: container output and files inside containers as one stream of records in time order.
+//!
+//! [`read`] watches the pods and reads every source that [`Choice`] names: container output through the API, files
+//! through one small follower a container that ends by itself when its reader is gone. Streams that break are resumed
+//! so that nothing which is still served is lost or doubled; what is no longer served is said as [`Said::Gap`].
+//!
+//! The records of all sources pass through a [`Merge`](clearwater::log::Merge). What is read and not yet let go is
+//! bounded for each source, so that a slow reader slows the sources down and nothing grows.
+
+mod container;
+mod feed;
+mod files;
+mod hub;
+mod pods;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clearwater::log::{Gap, Record};
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::Cluster;
+
+/// Where records come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The component, by the pod's label; empty where it has none.
+    pub component: String,
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod.
+    pub pod: String,
+    /// The node that the pod runs on.
+    pub node: String,
+    /// The pod's address; empty where it has none yet.
+    pub address: String,
+    /// The container.
+    pub container: String,
+    /// The pod's labels.
+    pub labels: BTreeMap<String, String>,
+    /// The pod's annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// What of the container it is.
+    pub origin: Origin,
+}
+
+/// What of a container a source is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// What it writes to standard output and standard error.
+    Output,
+    /// What the container before it wrote there.
+    Previous,
+    /// A file inside it, by its path.
+    File(String),
+}
+
+/// Which sources are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// The files of each container that is known to write files and runs, the output of every other container: nothing
+    /// shows twice.
+    #[default]
+    Auto,
+    /// Container output only.
+    Output,
+    /// The components' files only.
+    Files,
+    /// supervisord's own log and what its programs print.
+    Supervisor,
+    /// Everything, even where files and output repeat each other.
+    All,
+}
+
+/// A container that may be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// The pod.
+    pub pod: &'a k8s_openapi::api::core::v1::Pod,
+    /// The container's name.
+    pub container: &'a str,
+    /// Whether it is an init container.
+    pub init: bool,
+}
+
+/// Decides which containers are read.
+pub type Select = Arc<dyn Fn(&Candidate<'_>) -> bool + Send + Sync>;
+
+/// What is read, and how.
+#[derive(Clone)]
+pub struct Options {
+    /// A label selector for pods; empty for all.
+    pub labels: String,
+    /// A field selector for pods; empty for all.
+    pub fields: String,
+    /// Which of their containers.
+    pub select: Select,
+    /// Which of their sources.
+    pub choice: Choice,
+    /// Whether to go on when the present is reached.
+    pub follow: bool,
+    /// Nothing that was written before.
+    pub since: Option<Timestamp>,
+    /// At most so many lines of the past of each source.
+    pub tail: Option<i64>,
+    /// The containers before the present ones as well.
+    pub previous: bool,
+    /// How long records are held for others that were written before them.
+    pub window: Duration,
+    /// How long a source that resumes may hold back all others.
+    pub max_hold: Duration,
+}
+
+/// What [`read`] says.
+#[derive(Clone, Debug)]
+pub enum Said {
+    /// A source is read from now on.
+    Opened(Arc<Source>),
+    /// Nothing more comes from a source.
+    Closed(Arc<Source>),
+    /// A record.
+    Record(Entry),
+    /// Something could not be read.
+    Gap(Arc<Source>, Gap),
+    /// A stream broke and is being resumed, or a source cannot be read at all.
+    Trouble(Option<Arc<Source>>, String),
+}
+
+/// A record with its place in time.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Where it comes from.
+    pub source: Arc<Source>,
+    /// When it was written: the container runtime's time for output, the line's own time for files.
+    pub time: Timestamp,
+    /// The lines.
+    pub record: Record,
+    /// Whether it came too late for its place.
+    pub late: bool,
+}
+
+/// A stream of [`Said`]. Dropping it ends all reading; followers inside containers end within ten seconds.
+#[derive(Debug)]
+pub struct Logs {
+    said: mpsc::Receiver<Said>,
+    _tasks: JoinSet<()>,
+}
+
+impl Logs {
+    /// The next thing said; `None` at the end, which a followed deployment has none of.
+    pub async fn next(&mut self) -> Option<Said> {
+        self.said.recv().await
+    }
+
+    /// The next thing said, where something waits already.
+    pub fn try_next(&mut self) -> Option<Said> {
+        self.said.try_recv().ok()
+    }
+}
+
+/// Reads the logs of pods. Must be called inside a tokio runtime.
+pub fn read(cluster: Cluster, options: Options) -> Logs {
+    let (out, said) = mpsc::channel(1024);
+    let (updates, news) = mpsc::channel(256);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(hub::run(news, out, options.window, options.follow.then_some(options.max_hold)));
+    tasks.spawn(pods::run(cluster, options, updates));
+    Logs { said, _tasks: tasks }
+}

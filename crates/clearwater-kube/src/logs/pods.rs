@@ -1,0 +1,274 @@
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use clearwater::component::{Component, LogFile, LogGrammar, Release, entry};
+use clearwater::manifest::SERVICE_LABEL;
+use futures::StreamExt;
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::runtime::{WatchStreamExt, watcher};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::container::{Output, statuses};
+use super::feed::{Deaf, Feed};
+use super::files::{Files, Follower};
+use super::hub::{Key, Update};
+use super::{Candidate, Choice, Options, Origin, Source};
+use crate::Cluster;
+
+/// Where supervisord keeps what its programs print (Supervisor `childlogdir`).
+const PROGRAM_LOGS: &str = "/var/log/supervisor/*-std*.log";
+
+/// Watches the pods and reads what is chosen of them.
+pub(super) async fn run(cluster: Cluster, options: Options, updates: mpsc::Sender<Update>) {
+    let skew = cluster.clock_skew().await;
+    let mut reader = Reader {
+        cluster,
+        options,
+        updates,
+        skew,
+        seen: HashSet::new(),
+        keys: Arc::new(AtomicU64::new(0)),
+        tasks: JoinSet::new(),
+    };
+    // The only error is that nobody listens any more.
+    let _ = if reader.options.follow { reader.watch().await } else { reader.list().await };
+}
+
+struct Reader {
+    cluster: Cluster,
+    options: Options,
+    updates: mpsc::Sender<Update>,
+    skew: SignedDuration,
+    /// The runs of containers that are read, or were.
+    seen: HashSet<(String, String, String)>,
+    keys: Arc<AtomicU64>,
+    tasks: JoinSet<()>,
+}
+
+/// A source that is about to be read.
+enum Job {
+    Output(Output, Key, LogGrammar),
+    Files(Follower),
+}
+
+impl Reader {
+    async fn list(&mut self) -> Result<(), Deaf> {
+        let params = kube::api::ListParams::default().labels(&self.options.labels).fields(&self.options.fields);
+        match self.cluster.api::<Pod>().list(&params).await {
+            Ok(pods) => self.take(&pods.items).await?,
+            Err(error) => {
+                let text =
+                    format!("the pods of {} cannot be listed: {}", self.cluster.namespace, crate::cluster::say(&error));
+                self.trouble(text).await?;
+            }
+        }
+        while self.tasks.join_next().await.is_some() {}
+        Ok(())
+    }
+
+    async fn watch(&mut self) -> Result<(), Deaf> {
+        let config = watcher::Config::default().labels(&self.options.labels).fields(&self.options.fields);
+        let mut events = watcher(self.cluster.api::<Pod>(), config).default_backoff().boxed();
+        let mut listed = Vec::new();
+        let mut failures = 0;
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(watcher::Event::Init) => listed.clear(),
+                Ok(watcher::Event::InitApply(pod)) => listed.push(pod),
+                Ok(watcher::Event::InitDone) => {
+                    failures = 0;
+                    let pods = std::mem::take(&mut listed);
+                    self.take(&pods).await?;
+                    // Names are forgotten with their pods.
+                    let present: HashSet<_> = pods.iter().filter_map(|p| p.metadata.uid.clone()).collect();
+                    self.seen.retain(|(uid, ..)| present.contains(uid));
+                }
+                Ok(watcher::Event::Apply(pod)) => self.take(&[pod]).await?,
+                Ok(watcher::Event::Delete(pod)) => {
+                    let uid = pod.metadata.uid.unwrap_or_default();
+                    self.seen.retain(|(seen, ..)| *seen != uid);
+                }
+                Err(error) => {
+                    failures += 1;
+                    if failures == 3 {
+                        let text =
+                            format!("the pods of {} cannot be watched, trying on: {error}", self.cluster.namespace);
+                        self.trouble(text).await?;
+                    }
+                }
+            }
+            while self.tasks.try_join_next().is_some() {}
+        }
+        Ok(())
+    }
+
+    async fn trouble(&self, text: String) -> Result<(), Deaf> {
+        self.updates.send(Update::Trouble(None, text)).await.map_err(|_| Deaf)
+    }
+
+    /// Begins to read what is new. All of it is announced first, so that the merge waits for every source's past.
+    async fn take(&mut self, pods: &[Pod]) -> Result<(), Deaf> {
+        let mut jobs = Vec::new();
+        for pod in pods {
+            let init = pod.status.as_ref().and_then(|s| s.init_container_statuses.as_deref()).unwrap_or_default();
+            for status in statuses(pod) {
+                let is_init = init.iter().any(|i| i.name == status.name);
+                let candidate = Candidate { pod, container: &status.name, init: is_init };
+                if (self.options.select)(&candidate) {
+                    self.consider(pod, status, &mut jobs).await?;
+                }
+            }
+        }
+        for job in jobs {
+            match job {
+                Job::Output(output, key, grammar) => {
+                    let feed = Feed::new(key, self.updates.clone(), grammar, self.skew);
+                    self.tasks.spawn(async move { drop(output.run(feed).await) });
+                }
+                Job::Files(follower) => {
+                    self.tasks.spawn(async move { drop(follower.run().await) });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn consider(&mut self, pod: &Pod, status: &ContainerStatus, jobs: &mut Vec<Job>) -> Result<(), Deaf> {
+        let Some(id) = status.container_id.clone().filter(|id| !id.is_empty()) else { return Ok(()) };
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let state = status.state.as_ref();
+        let runs = state.is_some_and(|s| s.running.is_some());
+        let restarted = self.seen.iter().any(|(u, name, _)| *u == uid && *name == status.name);
+        let source = source(pod, &status.name);
+        let files = self.files(&source);
+        let choice = self.options.choice;
+        let wants_files = !files.is_empty() && runs;
+        let wants_output = match choice {
+            Choice::Auto => files.is_empty() && !repeats_a_file(&source),
+            Choice::Output | Choice::All => true,
+            Choice::Files | Choice::Supervisor => false,
+        };
+        // A container that does not stay up writes to its output what its files would say.
+        let wants_output = wants_output || (choice == Choice::Auto && !runs && !repeats_a_file(&source));
+        if !(wants_files || wants_output) || !self.seen.insert((uid, status.name.clone(), id.clone())) {
+            return Ok(());
+        }
+        let pods = self.cluster.api::<Pod>();
+        let grammar = output_grammar(&source);
+        let since = self.options.since;
+        // A container that was started while its pod is watched is read from its beginning.
+        let tail = if restarted { None } else { self.options.tail };
+        if wants_output {
+            let output = |previous: bool| Output {
+                pods: pods.clone(),
+                pod: source.pod.clone(),
+                uid: pod.metadata.uid.clone(),
+                container: source.container.clone(),
+                id: id.clone(),
+                restart: status.restart_count,
+                follow: self.options.follow,
+                previous,
+                since,
+                tail,
+            };
+            if self.options.previous && !restarted && status.restart_count > 0 {
+                let key = self.announce(Source { origin: Origin::Previous, ..source.clone() }).await?;
+                jobs.push(Job::Output(output(true), key, grammar));
+            }
+            let key = self.announce(source.clone()).await?;
+            jobs.push(Job::Output(output(false), key, grammar));
+        }
+        if wants_files {
+            let key = self.announce(Source { origin: Origin::File(String::new()), ..source.clone() }).await?;
+            jobs.push(Job::Files(Follower {
+                pods,
+                source: Arc::new(source),
+                uid: pod.metadata.uid.clone(),
+                id,
+                files,
+                follow: self.options.follow,
+                since,
+                tail,
+                updates: self.updates.clone(),
+                keys: self.keys.clone(),
+                skew: self.skew,
+                key,
+            }));
+        }
+        Ok(())
+    }
+
+    async fn announce(&self, source: Source) -> Result<Key, Deaf> {
+        let key = self.keys.fetch_add(1, Ordering::Relaxed);
+        self.updates.send(Update::Opened(key, Arc::new(source))).await.map_err(|_| Deaf)?;
+        Ok(key)
+    }
+
+    /// The files of a container that are chosen.
+    fn files(&self, source: &Source) -> Vec<Files> {
+        let choice = self.options.choice;
+        if choice == Choice::Output {
+            return Vec::new();
+        }
+        let Some(logs) = catalogued(source) else { return Vec::new() };
+        let mut files: Vec<Files> = logs
+            .filter(|f| match choice {
+                Choice::Auto | Choice::All => true,
+                Choice::Files => f.grammar != LogGrammar::Supervisord,
+                Choice::Supervisor => f.grammar == LogGrammar::Supervisord,
+                Choice::Output => false,
+            })
+            .map(|f| Files { pattern: format!("{}/{}", f.directory, f.pattern), grammar: f.grammar })
+            .collect();
+        if matches!(choice, Choice::Supervisor | Choice::All) {
+            files.push(Files { pattern: PROGRAM_LOGS.to_owned(), grammar: LogGrammar::Plain });
+        }
+        files
+    }
+}
+
+fn source(pod: &Pod, container: &str) -> Source {
+    let meta = &pod.metadata;
+    let labels = meta.labels.clone().unwrap_or_default();
+    Source {
+        component: labels.get(SERVICE_LABEL).cloned().unwrap_or_default(),
+        namespace: meta.namespace.clone().unwrap_or_default(),
+        pod: meta.name.clone().unwrap_or_default(),
+        node: pod.spec.as_ref().and_then(|s| s.node_name.clone()).unwrap_or_default(),
+        address: pod.status.as_ref().and_then(|s| s.pod_ip.clone()).unwrap_or_default(),
+        container: container.to_owned(),
+        labels,
+        annotations: meta.annotations.clone().unwrap_or_default(),
+        origin: Origin::Output,
+    }
+}
+
+/// The files that the component of a container is known to write. Both releases keep them in the same places.
+fn catalogued(source: &Source) -> Option<impl Iterator<Item = &'static LogFile>> {
+    let component: Component = source.component.parse().ok()?;
+    if source.container != source.component {
+        return None;
+    }
+    let mut files: Vec<&'static LogFile> = Vec::new();
+    for release in Release::ALL {
+        for file in entry(release, component).map(|e| e.logs).unwrap_or_default() {
+            if !files.iter().any(|f| (f.directory, f.pattern) == (file.directory, file.pattern)) {
+                files.push(file);
+            }
+        }
+    }
+    (!files.is_empty()).then(|| files.into_iter())
+}
+
+/// Whether a container does nothing but print another one's file (clearwater-docker `kubernetes/templates`: `tailer`).
+fn repeats_a_file(source: &Source) -> bool {
+    source.container == "tailer"
+}
+
+/// The grammar of a container's output.
+fn output_grammar(source: &Source) -> LogGrammar {
+    if repeats_a_file(source) { LogGrammar::Cpp } else { LogGrammar::Plain }
+}

@@ -1,0 +1,80 @@
+use clap::Args;
+use clearwater::log::{Identity, Level, Record, Subject};
+use regex::bytes::{Regex, RegexSet};
+
+use crate::error::CliError;
+
+/// Which records are printed.
+#[derive(Debug, Args)]
+pub(crate) struct FilterArgs {
+    /// Only records of this level and graver: error, warning, status, info, verbose or debug. Records that say no level
+    /// are left out
+    #[arg(long, value_name = "LEVEL")]
+    level: Option<Level>,
+    /// Only records that match one of these. May be given more than once
+    #[arg(short = 'i', long, value_name = "REGEX")]
+    include: Vec<String>,
+    /// No records that match one of these. May be given more than once
+    #[arg(short = 'e', long, value_name = "REGEX")]
+    exclude: Vec<String>,
+    /// Colour what matches, and hide nothing. May be given more than once
+    #[arg(short = 'H', long, value_name = "REGEX")]
+    highlight: Vec<String>,
+    /// Only records that name this Call-ID
+    #[arg(long, value_name = "ID")]
+    call_id: Option<String>,
+    /// Only records that name this subscriber: a number, user@domain, a sip: or a tel: URI
+    #[arg(long, value_name = "IDENTITY")]
+    subscriber: Option<Identity>,
+}
+
+/// Decides which records are printed. Every pattern is compiled once.
+#[derive(Debug)]
+pub(crate) struct Filter {
+    level: Option<Level>,
+    include: Option<RegexSet>,
+    exclude: Option<RegexSet>,
+    subjects: Vec<Subject>,
+    /// What is coloured: what matches one of the patterns to include or to highlight.
+    pub(super) highlight: Option<Regex>,
+}
+
+impl FilterArgs {
+    pub(super) fn build(&self) -> Result<Filter, CliError> {
+        let wrong = |flag: &str, e: &regex::Error| CliError::Usage(format!("{flag}: not a regular expression: {e}"));
+        let set = |flag: &str, patterns: &[String]| {
+            if patterns.is_empty() {
+                return Ok(None);
+            }
+            RegexSet::new(patterns).map(Some).map_err(|e| wrong(flag, &e))
+        };
+        let (include, exclude) = (set("--include", &self.include)?, set("--exclude", &self.exclude)?);
+        set("--highlight", &self.highlight)?;
+        let coloured: Vec<String> = self.include.iter().chain(&self.highlight).map(|p| format!("(?:{p})")).collect();
+        let highlight = if coloured.is_empty() { None } else { Some(coloured.join("|")) };
+        Ok(Filter {
+            level: self.level,
+            include,
+            exclude,
+            subjects: self
+                .call_id
+                .clone()
+                .map(Subject::Call)
+                .into_iter()
+                .chain(self.subscriber.clone().map(Subject::Subscriber))
+                .collect(),
+            highlight: highlight.map(|h| Regex::new(&h)).transpose().map_err(|e| wrong("--highlight", &e))?,
+        })
+    }
+}
+
+impl Filter {
+    /// Whether a record is printed.
+    pub(crate) fn passes(&self, record: &Record) -> bool {
+        let bytes = record.bytes();
+        self.level.is_none_or(|level| record.head().level.is_some_and(|l| l <= level))
+            && self.include.as_ref().is_none_or(|i| i.is_match(bytes))
+            && !self.exclude.as_ref().is_some_and(|e| e.is_match(bytes))
+            && self.subjects.iter().all(|s| s.is_in(bytes))
+    }
+}

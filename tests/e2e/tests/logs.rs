@@ -1,0 +1,97 @@
+//! `logs` and `trace` on the real cluster.
+
+use std::io::{BufRead, BufReader};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clearwater_e2e::{Plugin, cluster};
+use clearwater_testbed::sip::{Phone, TOOLS_IMAGE, Transport};
+use clearwater_testbed::{Fault, Rule};
+
+/// A pod that writes numbered lines to its output, and others to a file that rolls.
+fn counting_pod(name: &str, numbers: u32) -> String {
+    let script = format!(
+        "mkdir -p /var/log/sprout; for ((i=1; i<={numbers}; i++)); do echo out $i; now=$EPOCHREALTIME; \
+         printf '%(%d-%m-%Y %H:%M:%S)T.%s UTC Status main.cpp:1: file %s\\n' ${{now%.*}} ${{now:11:3}} $i \
+         >> /var/log/sprout/sprout_20261123T$((10 + i / 1000))0000Z.txt; sleep 0.005; done; sleep infinity"
+    );
+    serde_json::json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"service": "sprout"}},
+        "spec": {"terminationGracePeriodSeconds": 0, "containers": [{
+            "name": "sprout", "image": TOOLS_IMAGE, "imagePullPolicy": "Never", "command": ["bash", "-c", script],
+        }]},
+    })
+    .to_string()
+}
+
+/// The numbers behind a word, in the order in which they came.
+fn numbers(lines: &[String], word: &str) -> Vec<u32> {
+    lines.iter().filter_map(|l| l.split_once(word)?.1.trim().parse().ok()).collect()
+}
+
+#[test]
+#[ignore = "needs cluster (creates a namespace)"]
+fn nothing_is_lost_or_doubled_while_streams_are_cut() -> Result<()> {
+    const LAST: u32 = 2000;
+    let cluster = cluster();
+    let namespace = cluster.namespace("l1-logs-cut")?;
+    let kubectl = namespace.kubectl();
+    kubectl.apply(&counting_pod("count", LAST))?;
+    let mut proxy = cluster.local()?.api_proxy()?;
+    proxy.set(&[
+        Rule::new(Fault::Cut(Duration::from_secs(2))).path("/log"),
+        Rule::new(Fault::Cut(Duration::from_secs(2))).path("/exec"),
+    ])?;
+    let plugin = Plugin::as_user(&proxy.kubeconfig()?, namespace.name())?;
+    let mut child = plugin.spawn(&["logs", "--source", "all", "-o", "raw"])?;
+    let out = BufReader::new(child.stdout.take().context("no standard output")?);
+    let mut lines = Vec::new();
+    let (last_out, last_file) = (format!("out {LAST}"), format!("file {LAST}"));
+    let mut left = 2;
+    for line in out.lines() {
+        let line = line?;
+        left -= i32::from(line == last_out || line.ends_with(&last_file));
+        lines.push(line);
+        if left == 0 {
+            break;
+        }
+    }
+    ensure!(Command::new("kill").args(["-INT", &child.id().to_string()]).status()?.success());
+    let err = String::from_utf8_lossy(&child.wait_with_output()?.stderr).into_owned();
+    let cuts = proxy.requests().iter().filter(|r| r.action == "cut").count();
+    ensure!(cuts >= 4, "only {cuts} streams were cut");
+    for word in ["out ", "file "] {
+        let seen = numbers(&lines, word);
+        ensure!(seen.iter().copied().eq(1..=LAST), "{word}after {cuts} cuts: {seen:?}\n{err}");
+    }
+    ensure!(err.contains("; 0 gaps"), "{err}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs cluster (creates a namespace)"]
+fn one_call_is_traced_through_bono_and_sprout() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("l1-logs-call")?;
+    let plugin = Plugin::new(cluster, namespace.name())?;
+    plugin.run(&["up", "--yes", "--set", "logLevel=4"])?.expect(0)?;
+    let phone = Phone::start(namespace.kubectl())?;
+    let users = phone.provision("ellis", 2)?;
+    phone.exercise("bono", &users[0], &users[1], Transport::Tcp)?.check()?;
+
+    // Everything that every component wrote comes in order.
+    let logs = plugin.run(&["logs", "--no-follow", "--format", "{time} {component}"])?.expect(0)?;
+    ensure!(logs.out.lines().is_sorted_by_key(|l| l.split(' ').next()), "not in order");
+    for component in ["bono", "sprout", "homestead", "chronos", "cassandra", "etcd"] {
+        ensure!(logs.out.lines().any(|l| l.ends_with(component)), "nothing of {component}:\n{}", logs.err);
+    }
+    let trace = plugin.run(&["trace", &users[0].uri])?.expect(0)?;
+    for message in ["REGISTER", "INVITE", "200 OK", "BYE"] {
+        ensure!(trace.out.contains(message), "no {message}:\n{}\n{}", trace.out, trace.err);
+    }
+    let head = trace.out.lines().next().unwrap_or_default();
+    ensure!(head.contains("bono-") && head.contains("sprout-"), "{}", trace.out);
+    plugin.run(&["down", "--yes", "--now"])?.expect(0)?;
+    Ok(())
+}
