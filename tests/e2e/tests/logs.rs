@@ -75,7 +75,7 @@ fn one_call_is_traced_through_bono_and_sprout() -> Result<()> {
     let cluster = cluster();
     let namespace = cluster.namespace("l1-logs-call")?;
     let plugin = Plugin::new(cluster, namespace.name())?;
-    plugin.run(&["up", "--yes", "--set", "logLevel=4"])?.expect(0)?;
+    plugin.run(&["up", "--yes", "--set", "logLevel=4", "--set", "keys=upstream"])?.expect(0)?;
     let phone = Phone::start(namespace.kubectl())?;
     let users = phone.provision("ellis", 2)?;
     phone.exercise("bono", &users[0], &users[1], Transport::Tcp)?.check()?;

@@ -142,7 +142,7 @@ impl Output {
             let wait = if idle < WHOLE {
                 WHOLE
             } else if idle < QUIET {
-                QUIET - WHOLE
+                QUIET.saturating_sub(WHOLE)
             } else {
                 SILENT
             };

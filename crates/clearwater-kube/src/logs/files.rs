@@ -60,6 +60,8 @@ struct Open {
     grammar: LogGrammar,
     inode: u64,
     offset: u64,
+    /// The time of the last line that had one, whether it was wanted or not.
+    read_to: Option<Timestamp>,
     /// Its number in the present follower.
     id: Option<u64>,
 }
@@ -252,7 +254,8 @@ impl Follower {
                     {
                         file.offset += text.len() as u64;
                         let time = Line::parse(file.grammar, text).time;
-                        if !(self.since.is_some_and(|s| time.or(file.feed.last()).is_some_and(|t| t < s))) {
+                        file.read_to = time.or(file.read_to);
+                        if self.since.is_none_or(|s| file.read_to.is_none_or(|t| t >= s)) {
                             file.feed.line(time, text);
                         }
                         if file.feed.is_full() {
@@ -306,7 +309,7 @@ impl Follower {
         let source = Source { origin: Origin::File(path.clone()), ..(*self.source).clone() };
         self.updates.send(Update::Opened(key, Arc::new(source))).await.map_err(|_| Deaf)?;
         let feed = Feed::new(key, self.updates.clone(), grammar, self.skew);
-        open.insert(path.clone(), Open { feed, grammar, inode, offset, id: Some(id) });
+        open.insert(path.clone(), Open { feed, grammar, inode, offset, read_to: None, id: Some(id) });
         Ok(Some((id, path)))
     }
 }

@@ -176,9 +176,9 @@ impl Ladder {
             } else {
                 line[low + 1..high].fill('─');
                 if b > a {
-                    line[high - 1] = '▶'
+                    line[high - 1] = '▶';
                 } else {
-                    line[low + 1] = '◀'
+                    line[low + 1] = '◀';
                 }
                 let start = low + 2 + (room - label.chars().count()) / 2;
                 label.chars().enumerate().for_each(|(n, c)| line[start + n] = c);
