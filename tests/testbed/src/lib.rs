@@ -44,6 +44,6 @@ pub use plan::{CLUSTER_DOMAIN, COREDNS_VERSION, KUBERNETES_VERSION, Options};
 pub use process::Part;
 pub use programs::Program;
 pub use testing::{
-    CONTEXT_VARIABLE, Cluster, KEEP_VARIABLE, KUBECONFIG_VARIABLE, LOAD_BALANCER_ANNOTATION,
-    Namespace, NamespaceOptions, PROBE_IMAGE, Rights, probe_archive,
+    CONTEXT_VARIABLE, Cluster, KEEP_VARIABLE, KUBECONFIG_VARIABLE, LOAD_BALANCER_ANNOTATION, Namespace,
+    NamespaceOptions, PROBE_IMAGE, Rights, probe_archive,
 };
