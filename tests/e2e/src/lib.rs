@@ -91,6 +91,7 @@ impl Plugin {
     }
 
     /// The same with another build of the plugin, unless the environment names one.
+    #[must_use]
     pub fn with_program(self, program: &Path) -> Self {
         if std::env::var_os(PLUGIN_VARIABLE).is_some() {
             return self;
