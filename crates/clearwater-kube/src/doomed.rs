@@ -525,7 +525,7 @@ pub struct Cause {
 pub fn cause(scene: &Scene<'_>) -> Option<Cause> {
     let mut unready: Vec<&&Pod> = scene.pods.iter().filter(|p| !crate::rollout::pod_is_ready(p)).collect();
     unready.sort_by_key(|p| p.metadata.name.as_deref());
-    for pod in unready {
+    if let Some(pod) = unready.first() {
         let name = pod.metadata.name.clone();
         let cause = |text: String, pulling: bool| Some(Cause { pod: name.clone(), text, pulling });
         let status = pod.status.as_ref();

@@ -25,6 +25,7 @@ use crate::up::{Run, Steering, start};
 
 /// What `down` is to do.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub struct DownOptions {
     /// Only these components; all where it is empty.
     pub only: Vec<Component>,
@@ -64,6 +65,9 @@ enum DownError {
     #[error("interrupted")]
     Cancelled(CancelReason),
 }
+
+/// A component with how many objects were removed and how many milliseconds it took.
+type Removal = (Component, Result<(u32, u64), DownError>);
 
 #[derive(Clone, Debug)]
 struct Doomed {
@@ -198,7 +202,7 @@ async fn work(
                 .collect(),
         })
         .await;
-    let changes: Vec<Change> = found
+    let removed: Vec<Change> = found
         .iter()
         .map(|d| Change {
             object: d.object(),
@@ -207,8 +211,8 @@ async fn work(
             diff: String::new(),
         })
         .collect();
-    let nothing = changes.is_empty() && !options.delete_namespace;
-    emitter.emit(What::Planned { changes, pending: Vec::new() }).await;
+    let nothing = removed.is_empty() && !options.delete_namespace;
+    emitter.emit(What::Planned { changes: removed, pending: Vec::new() }).await;
     if nothing {
         let text = format!("nothing to remove in namespace {}", cluster.namespace);
         return Ok((Outcome::NothingToDo, text));
@@ -233,7 +237,7 @@ async fn work(
         }
     }
     let mut begun: BTreeSet<String> = BTreeSet::new();
-    let mut removals: JoinSet<(Component, Result<(u32, u64), DownError>)> = JoinSet::new();
+    let mut removals: JoinSet<Removal> = JoinSet::new();
     loop {
         for name in schedule.ready() {
             if !begun.insert(name.to_string()) {
@@ -250,9 +254,9 @@ async fn work(
             break;
         }
         tokio::select! {
-            Some(done) = removals.join_next() => {
-                let Ok((component, done)) = done else { continue };
-                let (objects, took) = done?;
+            Some(ended) = removals.join_next() => {
+                let Ok((component, ended)) = ended else { continue };
+                let (objects, took) = ended?;
                 stats.writes += objects;
                 schedule.complete(component.name());
                 emitter.emit(What::Removed { component: component.name().to_owned(), objects, took }).await;

@@ -482,7 +482,7 @@ async fn nodes(cluster: &Cluster, work: &Work) -> Vec<CheckLine> {
     let usable: Vec<&Node> = nodes
         .iter()
         .filter(|n| {
-            let open = !n.spec.as_ref().is_some_and(|s| s.unschedulable == Some(true));
+            let open = n.spec.as_ref().is_none_or(|s| s.unschedulable != Some(true));
             let ready = n.status.iter().flat_map(|s| s.conditions.iter().flatten());
             open && ready.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
         })
@@ -546,7 +546,7 @@ fn served_domains(corefile: &str) -> Vec<String> {
         .flat_map(str::split_whitespace)
         .take_while(|w| *w != "{")
         .map(|w| w.trim_end_matches('.').to_owned())
-        .filter(|w| !w.ends_with(".arpa"))
+        .filter(|w| w.rsplit('.').next() != Some("arpa"))
         .collect()
 }
 

@@ -279,8 +279,8 @@ fn slim<K: Resource>(mut object: K) -> K {
 fn is_forbidden(error: &watcher::Error) -> bool {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.is_forbidden(),
-        watcher::Error::WatchError(status) => status.is_forbidden(),
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => status.is_forbidden(),
         _ => false,
     }
 }
@@ -303,6 +303,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
+    #[expect(clippy::needless_pass_by_value, reason = "json! makes values")]
     fn pod(name: &str, labels: Value) -> Pod {
         serde_json::from_value(json!({"metadata": {"name": name, "uid": name, "labels": labels}})).unwrap()
     }

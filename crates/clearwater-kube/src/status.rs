@@ -411,7 +411,9 @@ fn component_status(
     let names: Vec<String> = part.workloads.iter().map(|w| w.name.clone()).collect();
     let events = snapshot.events_of(&pods, &names);
     let mut exits = Exits::default();
-    pods.iter().for_each(|p| exits.observe(p));
+    for pod in &pods {
+        exits.observe(pod);
+    }
     let mut problems = judged.problems;
     if judged.stage < Stage::Settling {
         let scene = Scene {

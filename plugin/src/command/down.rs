@@ -19,6 +19,7 @@ use crate::runtime::block_on;
 /// Subscribers, registrations, timers and accounts live in the pods and die with them. Only objects that this program
 /// made are removed.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(crate) struct Down {
     /// Only these components
     #[arg(long, value_name = "COMPONENT", value_delimiter = ',')]

@@ -56,14 +56,13 @@ impl Status {
             let mut signals = Signals::new();
             loop {
                 let seen = status(&cluster, &options).await.map_err(|e| CliError::Connection(e.to_string()))?;
-                match self.output {
-                    Some(format) => context.results().value(format, &seen)?,
-                    None => {
-                        if self.watch && std::io::stdout().is_terminal() {
-                            context.results().text("\u{1b}[H\u{1b}[2J")?;
-                        }
-                        context.results().styled(&table(&seen))?;
+                if let Some(format) = self.output {
+                    context.results().value(format, &seen)?;
+                } else {
+                    if self.watch && std::io::stdout().is_terminal() {
+                        context.results().text("\u{1b}[H\u{1b}[2J")?;
                     }
+                    context.results().styled(&table(&seen))?;
                 }
                 let code = if seen.healthy { exit::OK } else { exit::UNHEALTHY };
                 if !self.watch {

@@ -64,6 +64,7 @@ impl From<Order> for Policy {
   kubectl clearwater up -n ims --create-namespace
   kubectl clearwater up -f clearwater.yaml --set logLevel=4 --yes
   kubectl clearwater up --only homer --dry-run")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(crate) struct Up {
     #[command(flatten)]
     file: FileArgs,
@@ -128,7 +129,7 @@ impl Up {
         }
         let code = ended.code();
         let serves = matches!(ended.outcome, Outcome::Done | Outcome::NothingToDo | Outcome::ChangesPending);
-        if self.output.is_none() && serves {
+        if self.output.is_none() && serves && self.scope.only.is_empty() {
             context.results().text(&how_to_go_on(&deployment))?;
         }
         if self.dry_run && self.output.is_none() && code == exit::OK {

@@ -17,7 +17,7 @@ pub struct Shell {
     stdin: Box<dyn AsyncWrite + Send + Unpin>,
     stdout: BufReader<Box<dyn tokio::io::AsyncRead + Send + Unpin>>,
     asked: u64,
-    _process: Option<AttachedProcess>,
+    process: Option<AttachedProcess>,
 }
 
 /// What a command printed, and its exit status.
@@ -53,7 +53,7 @@ impl Shell {
             });
         };
         let mut shell = Self::over(pod, Box::new(stdin), Box::new(stdout));
-        shell._process = Some(process);
+        shell.process = Some(process);
         match shell.run(":", within).await {
             Ok(_) => Ok(shell),
             Err(error @ (AskError::Deadline { .. } | AskError::Forbidden { .. })) => Err(error),
@@ -78,7 +78,7 @@ impl Shell {
         stdin: Box<dyn AsyncWrite + Send + Unpin>,
         stdout: Box<dyn tokio::io::AsyncRead + Send + Unpin>,
     ) -> Self {
-        Self { pod: pod.to_owned(), stdin, stdout: BufReader::new(stdout), asked: 0, _process: None }
+        Self { pod: pod.to_owned(), stdin, stdout: BufReader::new(stdout), asked: 0, process: None }
     }
 
     /// Runs one command, which must be one line. After an error the shell is of no more use and must be dropped.

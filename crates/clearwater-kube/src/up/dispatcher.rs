@@ -159,6 +159,7 @@ struct Dispatcher {
     trouble: Option<(Instant, bool)>,
 }
 
+#[expect(clippy::too_many_lines, reason = "the steps before the first write, one after the other")]
 pub(super) async fn run(cluster: Cluster, options: UpOptions, mut emitter: Emitter, mut steering: Steering) {
     let scope = match Scope::of(&options.deployment, options.policy, &options.only, &options.skip) {
         Ok(scope) => scope,
@@ -391,10 +392,10 @@ impl Dispatcher {
         let mut progress = Instant::now();
         let outcome = loop {
             self.evaluate().await;
-            if let Some(outcome) = self.ended() {
-                if !self.replace_next().await {
-                    break if self.refusals.is_empty() { outcome } else { Outcome::Refused };
-                }
+            if let Some(outcome) = self.ended()
+                && !self.replace_next().await
+            {
+                break if self.refusals.is_empty() { outcome } else { Outcome::Refused };
             }
             let until = self.until;
             tokio::select! {
@@ -417,7 +418,7 @@ impl Dispatcher {
                         progress = Instant::now();
                         self.tell_progress().await;
                     }
-                    self.tell_trouble().await;
+                    self.tell_trouble();
                 }
                 () = sleep_until(until) => {
                     self.late().await;
@@ -460,7 +461,7 @@ impl Dispatcher {
         self.snapshot.absorb(news);
     }
 
-    async fn tell_trouble(&mut self) {
+    fn tell_trouble(&mut self) {
         if let Some((_, true)) = self.trouble
             && self.snapshot.is_complete()
         {
@@ -648,13 +649,16 @@ impl Dispatcher {
 
     fn judged(&self, i: usize) -> Judged {
         let unit = &self.units[i];
+        // A run that leaves etcd out, where there is none, cannot ask for members.
+        let no_etcd = MembersSeen::Unchecked("there is no etcd to ask".to_owned());
+        let without_etcd = self.index(Component::Etcd).is_none() && self.snapshot.pods_of(Component::Etcd).is_empty();
         judge::component(&View {
             entry: unit.part.entry,
             workloads: &unit.part.workloads,
             service: unit.part.service.as_deref(),
             snapshot: &self.snapshot,
             reports: &self.reports,
-            members: self.members.get(&unit.part.entry.component),
+            members: if without_etcd { Some(&no_etcd) } else { self.members.get(&unit.part.entry.component) },
             generations: &self.generations,
         })
     }

@@ -24,6 +24,7 @@ const EVENTS: usize = 256;
 
 /// What `up` is to do.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub struct UpOptions {
     /// The deployment.
     pub deployment: Deployment,
