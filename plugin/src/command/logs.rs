@@ -155,6 +155,7 @@ impl Selection {
 /// Streams that break are resumed: what the cluster still serves is printed once, what it no longer serves is marked
 /// with its bounds. Letters are stern's where they mean the same; -s stays kubectl's --server.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Logs {
     /// Only these components; every component when none is named
     #[arg(value_name = "COMPONENT")]
@@ -230,18 +231,17 @@ impl Logs {
             let mut signals = Signals::new();
             let mut seen = Seen::default();
             let code = loop {
-                let said = match stream.try_next() {
-                    Some(said) => Some(said),
-                    None => {
-                        // Nothing waits: what was written so far is shown.
-                        context.results().flush()?;
-                        tokio::select! {
-                            said = stream.next() => said,
-                            reason = signals.next() => break match reason {
-                                CancelReason::Interrupted => exit::INTERRUPTED,
-                                _ => exit::TERMINATED,
-                            },
-                        }
+                let said = if let Some(said) = stream.try_next() {
+                    Some(said)
+                } else {
+                    // Nothing waits: what was written so far is shown.
+                    context.results().flush()?;
+                    tokio::select! {
+                        said = stream.next() => said,
+                        reason = signals.next() => break match reason {
+                            CancelReason::Interrupted => exit::INTERRUPTED,
+                            _ => exit::TERMINATED,
+                        },
                     }
                 };
                 let Some(said) = said else { break exit::OK };

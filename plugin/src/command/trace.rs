@@ -61,11 +61,11 @@ impl Trace {
             return Ok(exit::FAILURE);
         }
         // The Call-ID is tried first: it may look like user@host.
-        let mut ladder = self.ladder(&messages, &Subject::Call(self.subject.clone()));
+        let mut ladder = Self::ladder(&messages, &Subject::Call(self.subject.clone()));
         if ladder.hops().is_empty()
             && let Ok(identity) = self.subject.parse::<Identity>()
         {
-            ladder = self.ladder(&messages, &Subject::Subscriber(identity));
+            ladder = Self::ladder(&messages, &Subject::Subscriber(identity));
         }
         if ladder.hops().is_empty() {
             context.talk().warning(format!(
@@ -89,7 +89,7 @@ impl Trace {
         Ok(exit::OK)
     }
 
-    fn ladder(&self, messages: &[&Entry], subject: &Subject) -> Ladder {
+    fn ladder(messages: &[&Entry], subject: &Subject) -> Ladder {
         let mut lanes: BTreeMap<&str, &str> = BTreeMap::new();
         for entry in messages {
             if !entry.source.address.is_empty() {

@@ -420,8 +420,8 @@ mod tests {
         drop(stdin);
         assert!(timeout(Duration::from_secs(9), child.wait()).await.is_ok());
 
-        use std::os::unix::fs::MetadataExt;
-        let left = format!("@{}:4:{}", std::fs::metadata(&hour).unwrap().ino(), hour.display());
+        let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&hour).unwrap());
+        let left = format!("@{inode}:4:{}", hour.display());
         let child = local(&["1", "0", "-1", &hour.display().to_string(), &left]);
         let output = timeout(Duration::from_secs(5), child.wait_with_output()).await.unwrap().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -209,7 +209,7 @@ impl Printer {
                 self.message(&mut out, line);
             }),
             (None, Form::Json) => lines(entry).for_each(|line| json_line(&mut out, &self.stern(entry, line))),
-            (None, Form::Typed) => json_line(&mut out, &self.typed(entry)),
+            (None, Form::Typed) => json_line(&mut out, &Self::typed(entry)),
         }
         self.buffer = out;
         &self.buffer
@@ -260,7 +260,7 @@ impl Printer {
             "containerName": source.container, "labels": source.labels, "annotations": source.annotations})
     }
 
-    fn typed(&self, entry: &Entry) -> serde_json::Value {
+    fn typed(entry: &Entry) -> serde_json::Value {
         let (source, head) = (&entry.source, entry.record.head());
         let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
         let mut value = json!({"v": 1, "kind": "record", "time": entry.time, "component": source.component, "pod":

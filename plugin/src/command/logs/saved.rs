@@ -95,7 +95,7 @@ fn grammar(bytes: &[u8]) -> LogGrammar {
 }
 
 fn component(path: &Path) -> String {
-    let names = path.iter().rev().take(2).filter_map(|p| p.to_str());
+    let mut names = path.iter().rev().take(2).filter_map(|p| p.to_str());
     let starts = |name: &str| {
         let begins = |c: &&Component| {
             name.strip_prefix(c.name()).is_some_and(|rest| !rest.starts_with(|l: char| l.is_ascii_alphanumeric()))
@@ -103,7 +103,7 @@ fn component(path: &Path) -> String {
         // homestead-prov begins with homestead.
         Component::ALL.iter().filter(begins).max_by_key(|c| c.name().len()).map(|c| c.name().to_owned())
     };
-    names.filter_map(starts).next().unwrap_or_default()
+    names.find_map(starts).unwrap_or_default()
 }
 
 #[cfg(test)]
