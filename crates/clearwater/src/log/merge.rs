@@ -356,7 +356,9 @@ mod tests {
             let now = Instant::now();
             let mut merge = Merge::new(Waits { window: WINDOW, max_hold: None });
             let ids: Vec<_> = logs.iter().map(|_| merge.open(now)).collect();
-            logs.iter_mut().for_each(|l| l.sort_unstable());
+            for log in &mut logs {
+                log.sort_unstable();
+            }
             let all: usize = logs.iter().map(Vec::len).sum();
             let mut queues: Vec<_> = logs.into_iter().map(Vec::into_iter).collect();
             let mut got = Vec::new();
