@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use anyhow::{Context, Result, ensure};
 use clearwater::component::Release;
 use clearwater::config::generator::{Environment, generate};
 
@@ -17,23 +18,23 @@ fn images(release: &str) -> PathBuf {
 }
 
 /// Runs the image's script on its own templates, with every path below a folder of the test.
-fn run_script(release: &str, environment: &Environment) -> (Option<String>, String) {
-    let root = tempfile::tempdir().unwrap();
+fn run_script(release: &str, environment: &Environment) -> Result<(Option<String>, String)> {
+    let root = tempfile::tempdir()?;
     let etc = root.path().join("etc");
-    fs::create_dir_all(etc.join("clearwater")).unwrap();
-    fs::create_dir(root.path().join("bin")).unwrap();
-    fs::create_dir(root.path().join("empty")).unwrap();
+    fs::create_dir_all(etc.join("clearwater"))?;
+    fs::create_dir(root.path().join("bin"))?;
+    fs::create_dir(root.path().join("empty"))?;
     for file in ["shared_config", "local_config"] {
-        fs::copy(images(release).join("etc/clearwater").join(file), etc.join("clearwater").join(file)).unwrap();
+        fs::copy(images(release).join("etc/clearwater").join(file), etc.join("clearwater").join(file))?;
     }
-    fs::write(etc.join("resolv.conf"), &environment.resolv_conf).unwrap();
+    fs::write(etc.join("resolv.conf"), &environment.resolv_conf)?;
     let hostname = root.path().join("bin/hostname");
-    fs::write(&hostname, format!("#!/bin/sh\necho '{IP} '\n")).unwrap();
-    fs::set_permissions(&hostname, fs::Permissions::from_mode(0o755)).unwrap();
-    let script = fs::read_to_string(images(release).join("etc/init.d/clearwater-auto-config-docker")).unwrap();
+    fs::write(&hostname, format!("#!/bin/sh\necho '{IP} '\n"))?;
+    fs::set_permissions(&hostname, fs::Permissions::from_mode(0o755))?;
+    let script = fs::read_to_string(images(release).join("etc/init.d/clearwater-auto-config-docker"))?;
     let script = script.replace("/etc/", &format!("{}/", etc.display()));
     let path = root.path().join("script");
-    fs::write(&path, script).unwrap();
+    fs::write(&path, script)?;
 
     let mut command = Command::new("bash");
     command.arg(&path).arg("start").current_dir(root.path().join("empty")).env_clear();
@@ -50,9 +51,9 @@ fn run_script(release: &str, environment: &Environment) -> (Option<String>, Stri
             command.env(name, value);
         }
     }
-    assert!(command.status().unwrap().success());
+    ensure!(command.status()?.success(), "the script failed");
     let read = |file: &str| fs::read_to_string(etc.join("clearwater").join(file)).ok();
-    (read("shared_config"), read("local_config").unwrap())
+    Ok((read("shared_config"), read("local_config").context("local_config is gone")?))
 }
 
 /// The two word their comments differently.
@@ -96,7 +97,7 @@ fn both_generators_write_the_same() {
             let Ok(ours) = generate(release, &environment) else {
                 panic!("the library refuses {environment:?}");
             };
-            let (shared, local) = run_script(name, &environment);
+            let (shared, local) = run_script(name, &environment).unwrap();
             assert_eq!(
                 shared.as_deref().map(without_comments),
                 ours.shared_config.as_deref().map(without_comments),
