@@ -1,7 +1,5 @@
 //! The stand-ins' configuration generators against the library's pure one: two readings of the same upstream script.
 
-#![expect(clippy::unwrap_used, reason = "helpers of a test")]
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
