@@ -104,7 +104,7 @@ impl Output {
         if !clean && let Some(gap) = resume.ended_in_gap() {
             feed.gap(gap);
         }
-        feed.close().await
+        feed.close(true).await
     }
 
     /// Reads one stream to its end.
@@ -152,7 +152,7 @@ impl Output {
                 Err(_) => {
                     idle += wait;
                     feed.flush_record();
-                    feed.send().await?;
+                    feed.send(true).await?;
                     if idle >= SILENT {
                         return Ok(End::Silent);
                     }
@@ -168,7 +168,7 @@ impl Output {
                     self.line(&part, resume, feed, of).await?;
                 }
                 feed.flush_record();
-                feed.send().await?;
+                feed.send(true).await?;
                 return Ok(End::Eof);
             }
             idle = Duration::ZERO;
@@ -189,12 +189,12 @@ impl Output {
                     return Ok(End::Broken("the container has been started anew".to_owned()));
                 }
                 if feed.is_full() {
-                    feed.send().await?;
+                    feed.send(true).await?;
                 }
             }
             part.extend_from_slice(rest);
             stream.consume_unpin(taken);
-            feed.send().await?;
+            feed.send(true).await?;
         }
     }
 

@@ -100,12 +100,19 @@ impl Feed {
     }
 
     /// Sends what was taken, once there is room for it.
-    pub(super) async fn send(&mut self) -> Result<(), Deaf> {
+    ///
+    /// A stream that carries several sources must not wait for room before it has brought the past of all of them: the
+    /// merge lets nothing go until it knows that nothing older comes, and what it waits for would be behind what waits.
+    pub(super) async fn send(&mut self, wait_for_room: bool) -> Result<(), Deaf> {
         if self.batch.is_empty() {
             return Ok(());
         }
         let bytes = u32::try_from(self.batch_bytes).unwrap_or(ROOM).clamp(1, ROOM);
-        let room = self.room.clone().acquire_many_owned(bytes).await.map_err(|_| Deaf)?;
+        let room = if wait_for_room {
+            Some(self.room.clone().acquire_many_owned(bytes).await.map_err(|_| Deaf)?)
+        } else {
+            None
+        };
         let mut items = std::mem::take(&mut self.batch);
         self.batch_bytes = 0;
         let now = self.now();
@@ -125,7 +132,7 @@ impl Feed {
             self.trouble(text).await?;
         }
         let recent = items.last().is_some_and(|(time, _)| now.duration_since(*time) < SignedDuration::from_secs(1));
-        self.updates.send(Update::Items(self.key, items, Some(room))).await.map_err(|_| Deaf)?;
+        self.updates.send(Update::Items(self.key, items, room)).await.map_err(|_| Deaf)?;
         if recent { self.caught_up().await } else { Ok(()) }
     }
 
@@ -149,9 +156,9 @@ impl Feed {
     }
 
     /// Sends the rest and says that nothing more comes.
-    pub(super) async fn close(mut self) -> Result<(), Deaf> {
+    pub(super) async fn close(mut self, wait_for_room: bool) -> Result<(), Deaf> {
         self.flush_record();
-        self.send().await?;
+        self.send(wait_for_room).await?;
         self.updates.send(Update::Closed(self.key)).await.map_err(|_| Deaf)
     }
 }

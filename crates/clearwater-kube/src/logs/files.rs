@@ -122,7 +122,7 @@ impl Follower {
             }
         }
         for (_, file) in open {
-            file.feed.close().await?;
+            file.feed.close(false).await?;
         }
         self.updates.send(Update::Closed(self.key)).await.map_err(|_| Deaf)
     }
@@ -223,7 +223,7 @@ impl Follower {
         loop {
             if stdout.buffer().is_empty() {
                 for file in open.values_mut() {
-                    file.feed.send().await?;
+                    file.feed.send(*reached).await?;
                 }
             }
             let pending = open.values().any(|f| f.feed.is_open());
@@ -259,7 +259,7 @@ impl Follower {
                             file.feed.line(time, text);
                         }
                         if file.feed.is_full() {
-                            file.feed.send().await?;
+                            file.feed.send(*reached).await?;
                         }
                     }
                 }
@@ -271,13 +271,13 @@ impl Follower {
                 b'C' => {
                     let id = std::str::from_utf8(&line[1..]).ok().and_then(|s| s.trim().parse::<u64>().ok());
                     if let Some(file) = id.and_then(|i| names.remove(&i)).and_then(|p| open.remove(&p)) {
-                        file.feed.close().await?;
+                        file.feed.close(*reached).await?;
                     }
                 }
                 b'E' => {
                     *reached = true;
                     for file in open.values_mut() {
-                        file.feed.send().await?;
+                        file.feed.send(*reached).await?;
                         file.feed.caught_up().await?;
                     }
                     self.updates.send(Update::CaughtUp(self.key)).await.map_err(|_| Deaf)?;
