@@ -47,7 +47,7 @@ fn on_cluster(options: &Options, steps: &mut Steps) -> anyhow::Result<()> {
     timed(steps, "cluster", || Local::up(&options.name, ClusterOptions::default(), &say).map(drop))?;
     timed(steps, "images", || standins::import(&options.name))?;
     steps.run([Step::new("build", "cargo", &["build", "--quiet", "-p", "kubectl-clearwater"])])?;
-    let mut args = vec!["test", "--quiet", "-p", "clearwater-testbed", "-p", "clearwater-e2e", "--"];
+    let mut args = vec!["test", "--quiet", "--no-fail-fast", "-p", "clearwater-testbed", "-p", "clearwater-e2e", "--"];
     args.extend(["--ignored", "--test-threads=1"]);
     args.extend(options.filter.as_deref());
     steps.run([Step::new("end to end", "cargo", &args).env(NAME_VARIABLE, &options.name)])

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use clearwater_e2e::{Plugin, cluster};
 use clearwater_testbed::sip::{Phone, TOOLS_IMAGE, Transport};
 use clearwater_testbed::{Fault, Rule};
+use serde_json::Value;
 
 /// A pod that writes numbered lines to its output, and others to a file that rolls.
 fn counting_pod(name: &str, numbers: u32) -> String {
@@ -25,9 +26,12 @@ fn counting_pod(name: &str, numbers: u32) -> String {
     .to_string()
 }
 
-/// The numbers behind a word, in the order in which they came.
-fn numbers(lines: &[String], word: &str) -> Vec<u32> {
-    lines.iter().filter_map(|l| l.split_once(word)?.1.trim().parse().ok()).collect()
+/// The numbers behind a word, smallest first.
+fn numbers(records: &[Value], word: &str) -> Vec<u32> {
+    let number = |r: &Value| r["message"].as_str()?.split_once(word)?.1.trim().parse().ok();
+    let mut all: Vec<u32> = records.iter().filter_map(number).collect();
+    all.sort_unstable();
+    all
 }
 
 #[test]
@@ -44,16 +48,19 @@ fn nothing_is_lost_or_doubled_while_streams_are_cut() -> Result<()> {
         Rule::new(Fault::Cut(Duration::from_secs(2))).path("/exec"),
     ])?;
     let plugin = Plugin::as_user(&proxy.kubeconfig()?, namespace.name())?;
-    let mut child = plugin.spawn(&["logs", "--source", "all", "-o", "raw"])?;
+    let mut child = plugin.spawn(&["logs", "--source", "all", "-o", "typed"])?;
     let out = BufReader::new(child.stdout.take().context("no standard output")?);
-    let mut lines = Vec::new();
-    let (last_out, last_file) = (format!("out {LAST}"), format!("file {LAST}"));
-    let mut left = 2;
+    let mut records: Vec<Value> = Vec::new();
+    let last = [format!("out {LAST}"), format!("file {LAST}")];
+    let mut left = last.len();
     for line in out.lines() {
-        let line = line?;
-        left -= i32::from(line == last_out || line.ends_with(&last_file));
-        lines.push(line);
-        if left == 0 {
+        let record: Value = serde_json::from_str(&line?)?;
+        left -= usize::from(record["message"].as_str().is_some_and(|m| last.iter().any(|l| m.ends_with(l))));
+        records.push(record);
+        // A line of a stream that was cut may come after the last one of another.
+        if left == 0
+            && last.iter().all(|l| l.split_once(' ').is_some_and(|(w, _)| numbers(&records, w).len() == LAST as usize))
+        {
             break;
         }
     }
@@ -62,9 +69,16 @@ fn nothing_is_lost_or_doubled_while_streams_are_cut() -> Result<()> {
     let cuts = proxy.requests().iter().filter(|r| r.action == "cut").count();
     ensure!(cuts >= 4, "only {cuts} streams were cut");
     for word in ["out ", "file "] {
-        let seen = numbers(&lines, word);
+        let seen = numbers(&records, word);
         ensure!(seen.iter().copied().eq(1..=LAST), "{word}after {cuts} cuts: {seen:?}\n{err}");
     }
+    let unmarked: Vec<jiff::Timestamp> = records
+        .iter()
+        .filter(|r| r["late"] != true)
+        .filter_map(|r| r["time"].as_str())
+        .map(str::parse)
+        .collect::<Result<_, _>>()?;
+    ensure!(unmarked.is_sorted(), "lines without a late mark are not in order\n{err}");
     ensure!(err.contains("; 0 gaps"), "{err}");
     Ok(())
 }
