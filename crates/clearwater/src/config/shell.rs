@@ -203,17 +203,40 @@ fn parse_glob(word: &str) -> Option<Vec<Glob>> {
 }
 
 fn matches_glob(pattern: &[Glob], name: &[char]) -> bool {
-    let Some((first, rest)) = pattern.split_first() else { return name.is_empty() };
-    if let Glob::Run = first {
-        return (0..=name.len()).any(|n| matches_glob(rest, name.get(n..).unwrap_or_default()));
+    let (mut p, mut n) = (0, 0);
+    // Only the latest run ever has to be widened, so the time is bounded by the product of both lengths.
+    let mut run: Option<(usize, usize)> = None;
+    loop {
+        match (pattern.get(p), name.get(n)) {
+            (None, None) => return true,
+            (Some(Glob::Run), _) => {
+                p += 1;
+                run = Some((p, n));
+            }
+            (Some(one), Some(c)) if one.takes(*c) => {
+                p += 1;
+                n += 1;
+            }
+            _ => match &mut run {
+                Some((after, from)) if *from < name.len() => {
+                    *from += 1;
+                    (p, n) = (*after, *from);
+                }
+                _ => return false,
+            },
+        }
     }
-    let Some((c, tail)) = name.split_first() else { return false };
-    let here = match first {
-        Glob::Char(p) => p == c,
-        Glob::Any | Glob::Run => true,
-        Glob::Set { members, negated } => members.contains(c) != *negated,
-    };
-    here && matches_glob(rest, tail)
+}
+
+impl Glob {
+    /// Whether one character of a name fits here.
+    fn takes(&self, c: char) -> bool {
+        match self {
+            Self::Char(p) => *p == c,
+            Self::Any | Self::Run => true,
+            Self::Set { members, negated } => members.contains(&c) != *negated,
+        }
+    }
 }
 
 /// Appends a word with its escapes done (bash `lib/sh/strtrans.c`, ansicstr as `echo -e` calls it). Says whether
