@@ -48,7 +48,9 @@ fn on_cluster(options: &Options, steps: &mut Steps) -> anyhow::Result<()> {
     timed(steps, "images", || standins::import(&options.name))?;
     steps.run([Step::new("build", "cargo", &["build", "--quiet", "-p", "kubectl-clearwater"])])?;
     let mut args = vec!["test", "--quiet", "--no-fail-fast", "-p", "clearwater-testbed", "-p", "clearwater-e2e", "--"];
-    args.extend(["--ignored", "--test-threads=1"]);
+    // It kills every part of a cluster of its own and compares the whole machine before and after: by hand, when nothing
+    // else runs on it.
+    args.extend(["--ignored", "--test-threads=1", "--skip", "a_cluster_survives_kills"]);
     args.extend(options.filter.as_deref());
     steps.run([Step::new("end to end", "cargo", &args).env(NAME_VARIABLE, &options.name)])
 }
