@@ -255,7 +255,7 @@ fn prologue(bono: &str, from: &Subscriber, to: &Subscriber, transport: Transport
              -key domain '{domain}' -key expires \"$expires\" -trace_err -error_file \"$name.err\" \"$@\" > \"$name.out\" 2>&1\n\
          }}\n\
          show() {{\n\
-           echo \"STEP $1 $2\"\n\
+           printf '\\nSTEP %s %s\\n' \"$1\" \"$2\"\n\
            cat \"$1.err\" 2> /dev/null; [ -s \"$1.err\" ] || tail -n 3 \"$1.out\"\n\
          }}\n\
          registered() {{ grep -qs registered callee.log; }}\n\
