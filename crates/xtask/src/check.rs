@@ -1,10 +1,11 @@
 //! `cargo xtask check`: everything that needs no cluster.
 
+use std::env;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::steps::{Step, Steps};
-use crate::tools::CARGO_DENY;
+use crate::tools::{CARGO_DENY, servers};
 
 /// The crates whose documentation is a product.
 const DOCUMENTED: [&str; 6] = ["-p", "clearwater", "-p", "clearwater-kube", "-p", "kubectl-clearwater"];
@@ -25,8 +26,14 @@ pub(crate) fn all(steps: &mut Steps) -> anyhow::Result<()> {
         cargo("lint", &["fmt", "--all", "--check"]),
         cargo("lint", &["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
         cargo("lint", &doc).env("RUSTDOCFLAGS", "-D warnings"),
-        cargo("test", &["test", "--quiet", "--workspace"]),
     ])?;
+    let mut test = cargo("test", &["test", "--quiet", "--workspace"]);
+    if let Some(servers) = servers()? {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let path = env::join_paths([servers].into_iter().chain(env::split_paths(&path)))?;
+        test = test.env("PATH", path);
+    }
+    steps.run([test])?;
     let deny = CARGO_DENY.program()?;
     steps.run([Step::new("lint", deny, &["--log-level", "error", "check", "bans", "licenses", "sources"])])
 }

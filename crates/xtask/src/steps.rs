@@ -1,5 +1,6 @@
 //! Runs commands one after another, says how long each took, and stops at a deadline naming what was left.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -23,7 +24,7 @@ impl Step {
     }
 
     /// The same, with an environment variable.
-    pub(crate) fn env(mut self, key: &str, value: &str) -> Self {
+    pub(crate) fn env(mut self, key: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(key, value);
         self
     }

@@ -1,6 +1,8 @@
-//! Cargo tools that the checks need, pinned and kept outside the work tree.
+//! Tools that the checks need, pinned and kept outside the work tree.
 
-use std::path::PathBuf;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
@@ -42,4 +44,54 @@ impl Tool {
         }
         Ok(program)
     }
+}
+
+/// The servers that the stand-ins' own tests run, as Debian packages with what they need beyond a bare system.
+const SERVERS: [&str; 3] = ["etcd-server=3.4.*", "memcached=1.6.*", "libevent-2.1-7=2.1.*"];
+
+/// A folder that holds `etcd` and `memcached`, or `None` on a system without apt.
+///
+/// The packages are unpacked, never installed: installing them would start the servers as services of the machine.
+pub(crate) fn servers() -> anyhow::Result<Option<PathBuf>> {
+    let root = cache_dir()?.join("tools").join("debian-servers-1");
+    let bin = root.join("bin");
+    if bin.exists() {
+        return Ok(Some(bin));
+    }
+    if Command::new("apt-get").arg("--version").output().is_err() {
+        return Ok(None);
+    }
+    let work = root.with_extension("new");
+    if work.exists() {
+        fs::remove_dir_all(&work)?;
+    }
+    fs::create_dir_all(work.join("bin"))?;
+    let download = || apt(&work, ["--quiet=2", "download"].into_iter().chain(SERVERS));
+    if download().is_err() {
+        apt(&work, ["--quiet=2", "update"])?;
+        download()?;
+    }
+    for entry in fs::read_dir(&work)?.flatten() {
+        if entry.path().extension().is_some_and(|e| e == "deb") {
+            let done = Command::new("dpkg-deb").arg("-x").arg(entry.path()).arg(&work).status()?;
+            ensure!(done.success(), "cannot unpack {}", entry.path().display());
+        }
+    }
+    for program in ["etcd", "memcached"] {
+        let script = format!(
+            "#!/bin/sh\nLD_LIBRARY_PATH={0}/usr/lib/x86_64-linux-gnu exec {0}/usr/bin/{program} \"$@\"\n",
+            root.display()
+        );
+        let path = work.join("bin").join(program);
+        fs::write(&path, script)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    }
+    fs::rename(&work, &root)?;
+    Ok(Some(bin))
+}
+
+fn apt<'a>(folder: &Path, args: impl IntoIterator<Item = &'a str>) -> anyhow::Result<()> {
+    let done = Command::new("apt-get").args(args).current_dir(folder).output().context("cannot start apt-get")?;
+    ensure!(done.status.success(), "apt-get: {}", String::from_utf8_lossy(&done.stderr).trim());
+    Ok(())
 }
