@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use crate::net::binary::{Client, op};
 use crate::net::dns::Ares;
-use crate::net::memcached::{Item, Memcached, Wrote};
+use crate::net::memcached::{Item, Wrote};
 use crate::ring;
 
 /// rogers' port, used when a store's setting names none (cpp-common `astaire_resolver.cpp`).
@@ -41,8 +42,8 @@ impl StoreClient {
         self.name.ends_with(":11211")
     }
 
-    async fn connect(&self, address: SocketAddr) -> Result<Memcached> {
-        let made = Memcached::connect(address, Duration::from_secs(1)).await;
+    async fn connect(&self, address: SocketAddr) -> Result<Client> {
+        let made = Client::connect(address, Duration::from_secs(1)).await;
         if made.is_err() {
             self.ares.blacklist(address);
         }
@@ -55,7 +56,7 @@ impl StoreClient {
         let mut last = None;
         for address in self.servers(&key).await? {
             let found = match self.connect(address).await {
-                Ok(mut connection) => connection.gets(&key).await,
+                Ok(mut connection) => connection.get(&key).await,
                 Err(err) => Err(err),
             };
             match found {
@@ -67,13 +68,13 @@ impl StoreClient {
         last.unwrap_or(Ok(None))
     }
 
-    async fn write(&self, key: &str, verb: &str, data: &[u8], expires_s: u64, cas: Option<u64>) -> Result<Wrote> {
+    async fn write(&self, key: &str, op: u8, data: &[u8], expires_s: u32, cas: u64) -> Result<Wrote> {
         let mut decided: Option<Wrote> = None;
         let mut last = None;
         for address in self.servers(key).await? {
-            let (verb, cas) = if decided.is_some() { ("set", None) } else { (verb, cas) };
+            let (op, cas) = if decided.is_some() { (op::SET, 0) } else { (op, cas) };
             let wrote = match self.connect(address).await {
-                Ok(mut connection) => connection.store(verb, key, 0, expires_s, data, cas).await,
+                Ok(mut connection) => connection.store(op, key, expires_s, data, cas).await,
                 Err(err) => Err(err),
             };
             match wrote {
@@ -95,14 +96,14 @@ impl StoreClient {
     }
 
     /// Writes an item: with the token it was read with, or as a new one.
-    pub(crate) async fn put(&self, key: &str, data: &[u8], expires_s: u64, cas: Option<u64>) -> Result<Wrote> {
-        let verb = if cas.is_some() { "cas" } else { "add" };
-        self.write(&clean(key), verb, data, expires_s, cas).await
+    pub(crate) async fn put(&self, key: &str, data: &[u8], expires_s: u32, cas: Option<u64>) -> Result<Wrote> {
+        let op = if cas.is_some() { op::SET } else { op::ADD };
+        self.write(&clean(key), op, data, expires_s, cas.unwrap_or(0)).await
     }
 
     /// Writes an item whatever was there.
-    pub(crate) async fn set(&self, key: &str, data: &[u8], expires_s: u64) -> Result<()> {
-        match self.write(&clean(key), "set", data, expires_s, None).await? {
+    pub(crate) async fn set(&self, key: &str, data: &[u8], expires_s: u32) -> Result<()> {
+        match self.write(&clean(key), op::SET, data, expires_s, 0).await? {
             Wrote::Done => Ok(()),
             other => bail!("the store answered {other:?} to a set"),
         }

@@ -23,6 +23,7 @@ mod ring;
 mod rogers;
 mod sprout_http;
 mod stamp;
+mod store;
 
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -116,6 +117,8 @@ enum Program {
     Logpipe(logpipe::Options),
     /// Asks whether something answers.
     Poll(poll::Options),
+    /// Writes many keys through a proxy, or looks whether they are there.
+    Store(store::Options),
 }
 
 fn main() -> ExitCode {
@@ -204,6 +207,7 @@ fn start(program: Program) -> Result<Exit> {
         }
         Program::Logpipe(options) => logpipe::run(&options),
         Program::Poll(options) => tool(poll::run(options)),
+        Program::Store(options) => tool(store::run(options)),
     }
 }
 

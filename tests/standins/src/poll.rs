@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
 use crate::Exit;
+use crate::net::binary::Client;
 use crate::net::http::Request;
 
 /// What is asked.
@@ -24,7 +25,7 @@ pub(crate) enum Kind {
     SipUdp,
     /// A STUN binding over UDP.
     Stun,
-    /// memcached's `version`.
+    /// memcached's `version`, in its binary protocol.
     Memcached,
     /// etcd's `/health`.
     Etcd,
@@ -60,7 +61,7 @@ pub(crate) async fn ask(kind: Kind, to: SocketAddr, path: &str, limit: Duration)
             Kind::Sip => sip_tcp(to).await,
             Kind::SipUdp => sip_udp(to).await,
             Kind::Stun => stun(to).await,
-            Kind::Memcached => memcached(to).await,
+            Kind::Memcached => memcached(to, limit).await,
             Kind::Etcd => etcd(to, limit).await,
         }
     })
@@ -142,13 +143,6 @@ async fn stun(to: SocketAddr) -> Result<()> {
     bail!("answered {length} bytes that are no binding response")
 }
 
-async fn memcached(to: SocketAddr) -> Result<()> {
-    let mut stream = TcpStream::connect(to).await?;
-    stream.write_all(b"version\r\n").await?;
-    let mut reply = [0u8; 64];
-    let length = stream.read(&mut reply).await?;
-    if reply[..length].starts_with(b"VERSION") {
-        return Ok(());
-    }
-    bail!("answered {:?}", String::from_utf8_lossy(&reply[..length]))
+async fn memcached(to: SocketAddr, limit: Duration) -> Result<()> {
+    Client::connect(to, limit).await?.version().await.map(drop)
 }

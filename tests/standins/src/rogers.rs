@@ -1,4 +1,4 @@
-//! rogers' stand-in: a memcached text proxy on 11311 over the members' memcacheds, two copies
+//! rogers' stand-in: a proxy for memcached's binary protocol on 11311 over the members' memcacheds, two copies
 //! of everything (astaire `src/proxy_main.cpp`, `src/proxy_server.cpp`).
 
 use std::collections::HashMap;
@@ -7,11 +7,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
+use tokio::io::BufStream;
 use tokio::net::TcpStream;
 
 use crate::Exit;
 use crate::log::{Grammar, Log, log};
+use crate::net::binary::{Frame, op, status};
 use crate::net::http::{self, Answer};
 use crate::net::memcached::{Item, Memcached};
 use crate::place::{self, Settings};
@@ -107,73 +108,67 @@ struct Client {
     servers: HashMap<SocketAddr, Memcached>,
 }
 
-/// A storage command as it came.
+/// What the real one says whatever its own version is (astaire `src/proxy_server.cpp`).
+const VERSION: &str = "1.6.0_beta1_106_g62c7e7a";
+
+/// A request to store, as memcached's text protocol has it.
 struct Store<'a> {
     verb: &'a str,
     key: &'a str,
     flags: u32,
-    expires: u64,
+    expires: u32,
     cas: Option<u64>,
     data: &'a [u8],
 }
 
 impl Client {
+    /// Serves until the client leaves, says QUIT or says what is not understood.
     async fn serve(&mut self) -> Result<()> {
-        loop {
-            let mut line = String::new();
-            if self.stream.read_line(&mut line).await? == 0 {
-                return Ok(());
+        while let Some(request) = Frame::request(&mut self.stream).await? {
+            let mut answer = Frame { op: request.op, opaque: request.opaque, ..Frame::default() };
+            let key = String::from_utf8_lossy(&request.key).into_owned();
+            match request.op {
+                op::VERSION => answer.value = VERSION.into(),
+                op::GET | op::GETK => match self.read(&key).await {
+                    Ok(Some(item)) => {
+                        answer.cas = item.cas;
+                        // As in the real one, the client's flags are not kept.
+                        answer.extras = vec![0; 4];
+                        answer.value = item.data;
+                        if request.op == op::GETK {
+                            answer.key = request.key;
+                        }
+                    }
+                    Ok(None) => answer.status = status::NOT_FOUND,
+                    Err(err) => {
+                        log!(Warning, "memcachedbackend.cpp:180", "No server answers for {key}: {err:#}");
+                        answer.status = status::TEMPORARY_FAILURE;
+                    }
+                },
+                op::SET | op::ADD | op::REPLACE => {
+                    let (flags, expires) = request.storage()?;
+                    let (verb, cas) = match (request.op, request.cas) {
+                        (op::ADD, _) => ("add", None),
+                        (op::REPLACE, 0) => ("replace", None),
+                        (_, 0) => ("set", None),
+                        (_, token) => ("cas", Some(token)),
+                    };
+                    let data = &request.value;
+                    let reply = self.store(&Store { verb, key: &key, flags, expires, cas, data }).await;
+                    answer.status = match (reply.as_str(), request.op) {
+                        // memcached's own answers differ between its protocols.
+                        ("NOT_STORED", op::ADD) => status::EXISTS,
+                        ("NOT_STORED", op::REPLACE) => status::NOT_FOUND,
+                        (other, _) => of_text(other),
+                    };
+                }
+                op::DELETE => answer.status = of_text(&self.everywhere(&key, &format!("delete {key}")).await),
+                op::QUIT => return Ok(()),
+                other => bail!("operation {other:#04x} is not served"),
             }
-            let words: Vec<&str> = line.split_ascii_whitespace().collect();
-            let quiet = words.last() == Some(&"noreply");
-            let words = if quiet { &words[..words.len() - 1] } else { &words[..] };
-            let reply = match words {
-                ["version"] => "VERSION 1.6.18\r\n".to_owned().into_bytes(),
-                ["quit"] => return Ok(()),
-                ["get" | "gets", keys @ ..] if !keys.is_empty() => self.get(keys, words[0] == "gets").await,
-                [verb @ ("set" | "add" | "replace" | "append" | "prepend"), key, flags, expires, length] => {
-                    self.read_and_store(verb, key, flags, expires, length, None).await?
-                }
-                ["cas", key, flags, expires, length, token] => {
-                    self.read_and_store("cas", key, flags, expires, length, Some(token)).await?
-                }
-                ["delete", key] | ["delete", key, "0"] => self.everywhere(key, &format!("delete {key}")).await,
-                [verb @ ("incr" | "decr" | "touch"), key, number] => {
-                    self.everywhere(key, &format!("{verb} {key} {number}")).await
-                }
-                _ => b"ERROR\r\n".to_vec(),
-            };
-            if !quiet {
-                self.stream.write_all(&reply).await?;
-                self.stream.flush().await?;
-            }
+            answer.answer(&mut self.stream).await?;
         }
-    }
-
-    async fn read_and_store(
-        &mut self,
-        verb: &str,
-        key: &str,
-        flags: &str,
-        expires: &str,
-        length: &str,
-        token: Option<&str>,
-    ) -> Result<Vec<u8>> {
-        let length: usize = length.parse()?;
-        if length > 1 << 20 {
-            bail!("{length} bytes are too many");
-        }
-        let mut data = vec![0; length + 2];
-        self.stream.read_exact(&mut data).await?;
-        if !data.ends_with(b"\r\n") {
-            return Ok(b"CLIENT_ERROR bad data chunk\r\n".to_vec());
-        }
-        let cas = token.map(str::parse).transpose();
-        let (Ok(flags), Ok(expires), Ok(cas)) = (flags.parse(), expires.parse(), cas) else {
-            return Ok(b"CLIENT_ERROR bad command line format\r\n".to_vec());
-        };
-        let data = &data[..length];
-        Ok(self.store(&Store { verb, key, flags, expires, cas, data }).await)
+        Ok(())
     }
 
     async fn server(&mut self, server: SocketAddr) -> Result<&mut Memcached> {
@@ -224,29 +219,6 @@ impl Client {
         }
     }
 
-    async fn get(&mut self, keys: &[&str], with_token: bool) -> Vec<u8> {
-        let mut out = Vec::new();
-        for key in keys {
-            match self.read(key).await {
-                Ok(None) => {}
-                Ok(Some(item)) => {
-                    let token = if with_token { format!(" {}", item.cas) } else { String::new() };
-                    out.extend_from_slice(
-                        format!("VALUE {key} {} {}{token}\r\n", item.flags, item.data.len()).as_bytes(),
-                    );
-                    out.extend_from_slice(&item.data);
-                    out.extend_from_slice(b"\r\n");
-                }
-                Err(err) => {
-                    log!(Warning, "memcachedbackend.cpp:180", "No server answers for {key}: {err:#}");
-                    return b"SERVER_ERROR no server answers\r\n".to_vec();
-                }
-            }
-        }
-        out.extend_from_slice(b"END\r\n");
-        out
-    }
-
     /// Reads the first copy there is. A copy missing at the first server that answers is put
     /// back there, so that the token a client gets is that server's.
     async fn read(&mut self, key: &str) -> Result<Option<Item>> {
@@ -279,16 +251,13 @@ impl Client {
     }
 
     /// The first server that answers decides; the others get the same value.
-    async fn store(&mut self, store: &Store<'_>) -> Vec<u8> {
+    async fn store(&mut self, store: &Store<'_>) -> String {
         let tail = format!("{} {} {} {}", store.key, store.flags, store.expires, store.data.len());
         let first = match store.cas {
             Some(token) => format!("cas {tail} {token}"),
             None => format!("{} {tail}", store.verb),
         };
-        let again = match store.verb {
-            "append" | "prepend" => first.clone(),
-            _ => format!("set {tail}"),
-        };
+        let again = format!("set {tail}");
         let mut decided: Option<String> = None;
         for server in self.proxy.servers(store.key) {
             let line = if decided.is_none() { &first } else { &again };
@@ -306,12 +275,11 @@ impl Client {
                 }
             }
         }
-        let reply = decided.unwrap_or_else(|| "SERVER_ERROR no server answers".to_owned());
-        format!("{reply}\r\n").into_bytes()
+        decided.unwrap_or_else(nobody)
     }
 
     /// Sends one line to every copy; the best answer counts.
-    async fn everywhere(&mut self, key: &str, line: &str) -> Vec<u8> {
+    async fn everywhere(&mut self, key: &str, line: &str) -> String {
         let mut best: Option<String> = None;
         for server in self.proxy.servers(key) {
             if let Ok(reply) = self.command(server, line, None).await
@@ -320,7 +288,22 @@ impl Client {
                 best = Some(reply);
             }
         }
-        let reply = best.unwrap_or_else(|| "SERVER_ERROR no server answers".to_owned());
-        format!("{reply}\r\n").into_bytes()
+        best.unwrap_or_else(nobody)
+    }
+}
+
+/// The answer where no server gives one.
+fn nobody() -> String {
+    "SERVER_ERROR no server answers".to_owned()
+}
+
+/// The binary protocol's word for an answer of the text protocol.
+fn of_text(reply: &str) -> u16 {
+    match reply {
+        "STORED" | "DELETED" => status::OK,
+        "NOT_FOUND" => status::NOT_FOUND,
+        "EXISTS" => status::EXISTS,
+        "NOT_STORED" => status::NOT_STORED,
+        _ => status::TEMPORARY_FAILURE,
     }
 }

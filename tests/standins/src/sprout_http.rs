@@ -24,7 +24,7 @@ use crate::place::{self, Settings};
 use crate::ralf::send;
 
 /// Seconds a challenge may be answered in.
-const CHALLENGE_S: u64 = 40;
+const CHALLENGE_S: u32 = 40;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Binding {
@@ -164,7 +164,7 @@ impl Sprout {
             change(&mut aor);
             let data = serde_json::to_vec(&aor)?;
             let last = aor.bindings.iter().map(|b| b.expires_at).max().unwrap_or(0);
-            let life = last.saturating_sub(place::now_ms()) / 1000 + 10;
+            let life = u32::try_from(last.saturating_sub(place::now_ms()) / 1000 + 10)?;
             if self.store.put(&key_of(impu), &data, life, token).await? == Wrote::Done {
                 return Ok(aor);
             }

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use kit::{Bed, Node, Text, http, until};
+use kit::{Bed, Binary, Node, http, until};
 
 const MEMCACHED: &str = "site1/node_type_memcached/clustering/memcached";
 /// How long the timers run: members must join, leave and die meanwhile, also on a busy machine.
@@ -158,9 +158,9 @@ fn a_thousand_keys_outlive_one_to_three_to_one() -> Result<()> {
     let mut one = store(&bed, 1)?;
     serve(&mut one)?;
     bed.until_map(MEMCACHED, "1=normal")?;
-    let mut client = Text::connect(one.at(11311))?;
+    let mut client = Binary::connect(one.at(11311))?;
     for i in 0..1000 {
-        ensure!(client.line(&format!("set key{i} 0 300 {}\r\nvalue{i}", format!("value{i}").len()))? == "STORED");
+        ensure!(client.store(Binary::SET, &format!("key{i}"), &format!("value{i}"), 0)? == 0);
     }
     let mut two = store(&bed, 2)?;
     let mut three = store(&bed, 3)?;
@@ -168,16 +168,17 @@ fn a_thousand_keys_outlive_one_to_three_to_one() -> Result<()> {
     serve(&mut three)?;
     // Written while the members change.
     for i in 0..200 {
-        ensure!(client.line(&format!("set key{i} 0 300 {}\r\nfresh{i}", format!("fresh{i}").len()))? == "STORED");
+        ensure!(client.store(Binary::SET, &format!("key{i}"), &format!("fresh{i}"), 0)? == 0);
     }
     bed.until_map(MEMCACHED, "1=normal,2=normal,3=normal")?;
-    let mut of_two = Text::connect(two.at(11311))?;
+    let mut of_two = Binary::connect(two.at(11311))?;
     all_there(&mut of_two).context("asked of the second of three")?;
-    let (_, token) = of_two.gets("key7")?.context("key7")?;
-    ensure!(client.line(&format!("cas key7 0 300 6 {token}\r\nfresh7"))? == "STORED");
-    ensure!(client.line(&format!("cas key7 0 300 6 {token}\r\nfresh8"))? == "EXISTS");
-    ensure!(client.line("add key7 0 300 1\r\nx")? == "NOT_STORED");
-    ensure!(client.line("delete nothing")? == "NOT_FOUND");
+    let (_, token) = of_two.get("key7")?.context("key7")?;
+    let (not_found, exists) = (1, 2);
+    ensure!(client.store(Binary::SET, "key7", "fresh7", token)? == 0);
+    ensure!(client.store(Binary::SET, "key7", "fresh8", token)? == exists);
+    ensure!(client.store(Binary::ADD, "key7", "x", 0)? == exists);
+    ensure!(client.store(Binary::DELETE, "nothing", "", 0)? == not_found);
 
     one.pre_stop()?;
     bed.until_map(MEMCACHED, "2=normal,3=normal")?;
@@ -188,14 +189,14 @@ fn a_thousand_keys_outlive_one_to_three_to_one() -> Result<()> {
     all_there(&mut of_two).context("after one lost its memory")?;
     three.pre_stop()?;
     bed.until_map(MEMCACHED, "2=normal")?;
-    all_there(&mut Text::connect(two.at(11311))?).context("on the last one")?;
+    all_there(&mut Binary::connect(two.at(11311))?).context("on the last one")?;
     Ok(())
 }
 
-fn all_there(client: &mut Text) -> Result<()> {
+fn all_there(client: &mut Binary) -> Result<()> {
     for i in 0..1000 {
         let wanted = if i < 200 { format!("fresh{i}") } else { format!("value{i}") };
-        let found = client.gets(&format!("key{i}"))?;
+        let found = client.get(&format!("key{i}"))?;
         ensure!(found.as_ref().is_some_and(|(v, _)| *v == wanted), "key{i} is {found:?}");
     }
     Ok(())

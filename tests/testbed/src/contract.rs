@@ -519,8 +519,19 @@ fn ports(book: &mut Book, site: &Site, component: &'static str) {
         });
     }
     if component == "astaire" {
-        book.claim(component, "speaks memcached's text protocol on 11311", "astaire src/proxy_server.cpp", || {
-            site.holds(component, "printf 'version\\r\\n' | timeout 3 nc -w 1 127.0.0.1 11311 | grep -a VERSION")
+        let source = "astaire src/proxy_server.cpp";
+        book.claim(component, "answers memcached's binary protocol on 11311", source, || {
+            let request = format!("\\x80\\x0b{}", "\\x00".repeat(22));
+            site.holds(
+                component,
+                &format!("printf '{request}' | timeout 3 nc -w 1 127.0.0.1 11311 | grep -aE '[0-9]+[.][0-9]+'"),
+            )
+        });
+        book.claim(component, "does not answer memcached's text protocol on 11311", source, || {
+            site.holds(
+                component,
+                "seen=$(printf 'version\\r\\n' | timeout 2 nc -w 1 127.0.0.1 11311 | tr -d '\\0'); [ -z \"$seen\" ]",
+            )
         });
     }
 }

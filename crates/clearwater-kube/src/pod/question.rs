@@ -54,7 +54,15 @@ pub fn script(asks: &Asks, address: IpAddr, nonce: u64, patience: u32) -> Option
             }
             script
         }
-        Asks::MemcachedVersion(port) => tcp(*port, &format!("printf 'version\\r\\n' >&3; {line}")),
+        Asks::MemcachedVersion(port) => {
+            // A request without key and body (memcached's protocol_binary.h): 0x80, the operation, and 22 zero bytes. The
+            // first two bytes of the answer tell that it is one; bash leaves out the zero bytes that follow.
+            let request = format!("\\x80\\x0b{}", "\\x00".repeat(22));
+            let inner = format!(
+                "printf '{request}' >&3; LC_ALL=C IFS= read -r -t {patience} -N 2 l <&3; LC_ALL=C printf '%q\\n' \"$l\""
+            );
+            tcp(*port, &inner)
+        }
         Asks::EtcdHealth(_) => return None,
         Asks::Stun(port) => {
             // A binding request without attributes (RFC 5389 §6); one byte of the answer tells that it is one.
@@ -116,11 +124,12 @@ pub fn judge(asks: &Asks, answer: &str) -> Verdict {
             Verdict::Good
         }
         Asks::MemcachedVersion(port) => {
-            if first.starts_with("VERSION ") {
+            if first == "$'\\201\\v'" {
                 return Verdict::Good;
             }
-            let seen = refused().unwrap_or_else(|| {
-                if first.is_empty() { "no answer in time".to_owned() } else { format!("it answered {first:?}") }
+            let seen = refused().unwrap_or_else(|| match first {
+                "" | "''" => "no answer in time".to_owned(),
+                other => format!("it answered {other}"),
             });
             Verdict::Bad(format!("memcached version on port {port}: {seen}"))
         }
@@ -161,10 +170,16 @@ mod tests {
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let mut reader = BufReader::new(stream.try_clone().unwrap());
+            if reader.fill_buf().unwrap().first() == Some(&0x80) {
+                let mut head = [0; 24];
+                reader.read_exact(&mut head).unwrap();
+                assert_eq!((head[1], &head[2..]), (0x0b, &[0u8; 22][..]));
+                stream.write_all(answer).unwrap();
+                stream.read_to_end(&mut Vec::new()).ok();
+                return "version".to_owned();
+            }
             let mut line = String::new();
-            reader.read_line(&mut line).unwrap();
-            let head = !line.starts_with("version");
-            while head && !line.ends_with("\r\n\r\n") && reader.read_line(&mut line).unwrap() > 0 {}
+            while !line.ends_with("\r\n\r\n") && reader.read_line(&mut line).unwrap() > 0 {}
             stream.write_all(answer).unwrap();
             // A SIP server keeps its connections.
             if line.starts_with("GET") {
@@ -210,8 +225,10 @@ mod tests {
 
     #[test]
     fn memcached() {
-        assert_eq!(ask(Asks::MemcachedVersion, b"VERSION 1.4.14\r\n"), Verdict::Good);
-        assert!(matches!(ask(Asks::MemcachedVersion, b"ERROR\r\n"), Verdict::Bad(_)));
+        let version = b"\x81\x0b\0\0\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\x001.6.0";
+        assert_eq!(ask(Asks::MemcachedVersion, version), Verdict::Good);
+        let bad = ask(Asks::MemcachedVersion, b"ERROR\r\n");
+        assert!(matches!(&bad, Verdict::Bad(t) if t.ends_with("it answered ER")), "{bad:?}");
     }
 
     #[test]

@@ -430,12 +430,17 @@ fn answer(wire: &[u8], known: &BTreeMap<String, Vec<Ipv4Addr>>) -> Result<Vec<u8
     Ok(message.to_vec()?)
 }
 
-/// One command of memcached's text protocol; the lines of the answer.
-pub(crate) struct Text {
+/// A client of memcached's binary protocol: the operations by number, an answer's status.
+pub(crate) struct Binary {
     stream: std::io::BufReader<TcpStream>,
 }
 
-impl Text {
+impl Binary {
+    pub(crate) const GET: u8 = 0;
+    pub(crate) const SET: u8 = 1;
+    pub(crate) const ADD: u8 = 2;
+    pub(crate) const DELETE: u8 = 4;
+
     pub(crate) fn connect(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
@@ -443,28 +448,33 @@ impl Text {
         Ok(Self { stream: std::io::BufReader::new(stream) })
     }
 
-    pub(crate) fn line(&mut self, command: &str) -> Result<String> {
-        use std::io::BufRead as _;
-        self.stream.get_mut().write_all(format!("{command}\r\n").as_bytes())?;
-        let mut line = String::new();
-        self.stream.read_line(&mut line)?;
-        Ok(line.trim_end().to_owned())
+    /// Status, token and value.
+    fn ask(&mut self, op: u8, key: &str, value: &str, cas: u64) -> Result<(u16, u64, String)> {
+        let extras: &[u8] = if matches!(op, Self::SET | Self::ADD) { &[0, 0, 0, 0, 0, 0, 1, 44] } else { &[] };
+        let mut out = vec![0x80, op, 0, u8::try_from(key.len())?, u8::try_from(extras.len())?, 0, 0, 0];
+        out.extend(u32::try_from(extras.len() + key.len() + value.len())?.to_be_bytes());
+        out.extend([0; 4]);
+        out.extend(cas.to_be_bytes());
+        out.extend([extras, key.as_bytes(), value.as_bytes()].concat());
+        self.stream.get_mut().write_all(&out)?;
+        let mut head = [0; 24];
+        self.stream.read_exact(&mut head)?;
+        ensure!(head[..2] == [0x81, op], "answered {head:?}");
+        let mut body = vec![0; usize::try_from(u32::from_be_bytes(head[8..12].try_into()?))?];
+        self.stream.read_exact(&mut body)?;
+        let value = String::from_utf8(body.split_off(usize::from(head[4])))?;
+        Ok((u16::from_be_bytes([head[6], head[7]]), u64::from_be_bytes(head[16..].try_into()?), value))
+    }
+
+    /// The status of a write.
+    pub(crate) fn store(&mut self, op: u8, key: &str, value: &str, cas: u64) -> Result<u16> {
+        Ok(self.ask(op, key, value, cas)?.0)
     }
 
     /// A value and its token.
-    pub(crate) fn gets(&mut self, key: &str) -> Result<Option<(String, u64)>> {
-        use std::io::BufRead as _;
-        let head = self.line(&format!("gets {key}"))?;
-        if head == "END" {
-            return Ok(None);
-        }
-        let words: Vec<&str> = head.split(' ').collect();
-        ensure!(words.len() == 5, "{head}");
-        let mut data = vec![0; words[3].parse::<usize>()? + 2];
-        self.stream.read_exact(&mut data)?;
-        let mut end = String::new();
-        self.stream.read_line(&mut end)?;
-        ensure!(end.trim() == "END", "{end}");
-        Ok(Some((String::from_utf8(data)?.trim_end().to_owned(), words[4].parse()?)))
+    pub(crate) fn get(&mut self, key: &str) -> Result<Option<(String, u64)>> {
+        let (status, cas, value) = self.ask(Self::GET, key, "", 0)?;
+        ensure!(status <= 1, "status {status} of {key}");
+        Ok((status == 0).then_some((value, cas)))
     }
 }
