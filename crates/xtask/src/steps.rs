@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
 /// A command of a run.
 pub(crate) struct Step {
@@ -64,6 +64,17 @@ impl Steps {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Runs every step, also after one that failed.
+    ///
+    /// # Errors
+    /// As [`Self::run`], of all steps that failed.
+    pub(crate) fn run_all(&mut self, steps: impl IntoIterator<Item = Step>) -> anyhow::Result<()> {
+        let failed: Vec<String> =
+            steps.into_iter().filter_map(|step| self.run([step]).err()).map(|error| format!("{error:#}")).collect();
+        ensure!(failed.is_empty(), "{}", failed.join("\n"));
         Ok(())
     }
 

@@ -11,6 +11,16 @@ use crate::check;
 use crate::standins;
 use crate::steps::{Step, Steps, say};
 
+/// Tests whose path contains this disturb the cluster that all share, and run one by one.
+const ALONE: &str = "alone";
+
+/// It kills every part of a cluster of its own and compares the whole machine before and after: by hand, when nothing
+/// else runs on it.
+const BY_HAND: &str = "a_cluster_survives_kills";
+
+/// How many of the others run at once. They wait for the cluster most of the time.
+const TOGETHER: &str = "3";
+
 /// How long a run may take; CI gives up at 90 minutes.
 const DEADLINE: Duration = Duration::from_secs(70 * 60);
 
@@ -46,13 +56,21 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 fn on_cluster(options: &Options, steps: &mut Steps) -> anyhow::Result<()> {
     timed(steps, "cluster", || Local::up(&options.name, ClusterOptions::default(), &say).map(drop))?;
     timed(steps, "images", || standins::import(&options.name))?;
-    steps.run([Step::new("build", "cargo", &["build", "--quiet", "-p", "kubectl-clearwater"])])?;
-    let mut args = vec!["test", "--quiet", "--no-fail-fast", "-p", "clearwater-testbed", "-p", "clearwater-e2e", "--"];
-    // It kills every part of a cluster of its own and compares the whole machine before and after: by hand, when nothing
-    // else runs on it.
-    args.extend(["--ignored", "--test-threads=1", "--skip", "a_cluster_survives_kills"]);
-    args.extend(options.filter.as_deref());
-    steps.run([Step::new("end to end", "cargo", &args).env(NAME_VARIABLE, &options.name)])
+    // The whole workspace each time: a part of it would choose other features of its dependencies and build them anew.
+    steps.run([Step::new("build", "cargo", &["build", "--quiet", "--workspace", "--bin", "kubectl-clearwater"])])?;
+    let tests = |group, threads: &str, which: &[&str]| {
+        let mut args = vec!["test", "--quiet", "--no-fail-fast", "--workspace", "--tests", "--", "--ignored"];
+        args.extend(["--test-threads", threads]);
+        args.extend(which);
+        Step::new(group, "cargo", &args).env(NAME_VARIABLE, &options.name)
+    };
+    if let Some(filter) = &options.filter {
+        return steps.run([tests("end to end", "1", &[filter])]);
+    }
+    steps.run_all([
+        tests("together", TOGETHER, &["--skip", ALONE, "--skip", BY_HAND]),
+        tests("alone", "1", &["--skip", BY_HAND, ALONE]),
+    ])
 }
 
 fn timed<T>(steps: &mut Steps, group: &'static str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {

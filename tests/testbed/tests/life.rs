@@ -108,50 +108,6 @@ fn every_process(name: &str) -> Result<BTreeSet<String>> {
 }
 
 #[test]
-#[ignore = "needs root"]
-fn parts_restart_paths_are_cut_nodes_fall_silent_and_all_is_mended() -> Result<()> {
-    const NAME: &str = "broken";
-    let _taken = Taken(NAME);
-    let cluster = Cluster::from(up(NAME)?);
-    let local = cluster.local()?;
-    local.import(&probe_archive()?)?;
-    for part in [Part::ApiServer, Part::Kubelet(1), Part::Containerd(2), Part::Etcd] {
-        local.restart(part).with_context(|| format!("restarting {part}"))?;
-    }
-    local.restart_dns()?;
-
-    let namespace = cluster.namespace("cut")?;
-    for node in NODES {
-        let name = format!("pod-{node}");
-        let overrides = format!(r#"{{"spec":{{"nodeName":"{}"}}}}"#, local.layout().node_name(node));
-        let image = format!("--image={PROBE_IMAGE}");
-        namespace.kubectl().run(["run", &name, &image, "--overrides", &overrides, "--", "serve"])?;
-        namespace.kubectl().run(["wait", "--for=condition=Ready", &format!("pod/{name}"), "--timeout=60s"])?;
-    }
-    let address = namespace.kubectl().run(["get", "pod/pod-2", "--output=jsonpath={.status.podIP}"])?;
-    let url = format!("http://{address}:8080");
-    let reach = || namespace.kubectl().run(["exec", "pod-1", "--", "/probe", "get", "--limit=1ms", &url]);
-    reach()?;
-    for path in [Path::BetweenNodes, Path::Address(address.clone())] {
-        let broken = local.cut(&path)?;
-        ensure!(reach().is_err(), "{path:?} is cut and pods reach each other");
-        broken.mend()?;
-        reach()?;
-    }
-
-    let broken = local.cut(&Path::Of(2))?;
-    local.await_ready(2, false)?;
-    broken.mend()?;
-    local.await_ready(2, true)?;
-    let broken = local.node_not_ready(1)?;
-    broken.mend()?;
-    let drained = local.drain(2)?;
-    let pods = namespace.kubectl().run(["get", "pods", "--output=name"])?;
-    ensure!(!pods.contains("pod-2"), "the drained node keeps {pods}");
-    drained.mend()
-}
-
-#[test]
 #[ignore = "needs cluster (root)"]
 fn the_proxy_delays_refuses_resets_and_expires() -> Result<()> {
     let cluster = Cluster::get()?;
@@ -235,4 +191,53 @@ fn the_registry_serves_refuses_and_throttles() -> Result<()> {
     registry.set(&[])?;
     run("served")?;
     namespace.kubectl().run(["wait", "--for=condition=Ready", "pod/served", "--timeout=60s"]).map(drop)
+}
+
+/// A cluster of its own beside the shared one is as much as two cores bear.
+mod alone {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs root"]
+    fn parts_restart_paths_are_cut_nodes_fall_silent_and_all_is_mended() -> Result<()> {
+        const NAME: &str = "broken";
+        let _taken = Taken(NAME);
+        let cluster = Cluster::from(up(NAME)?);
+        let local = cluster.local()?;
+        local.import(&probe_archive()?)?;
+        for part in [Part::ApiServer, Part::Kubelet(1), Part::Containerd(2), Part::Etcd] {
+            local.restart(part).with_context(|| format!("restarting {part}"))?;
+        }
+        local.restart_dns()?;
+
+        let namespace = cluster.namespace("cut")?;
+        for node in NODES {
+            let name = format!("pod-{node}");
+            let overrides = format!(r#"{{"spec":{{"nodeName":"{}"}}}}"#, local.layout().node_name(node));
+            let image = format!("--image={PROBE_IMAGE}");
+            namespace.kubectl().run(["run", &name, &image, "--overrides", &overrides, "--", "serve"])?;
+            namespace.kubectl().run(["wait", "--for=condition=Ready", &format!("pod/{name}"), "--timeout=60s"])?;
+        }
+        let address = namespace.kubectl().run(["get", "pod/pod-2", "--output=jsonpath={.status.podIP}"])?;
+        let url = format!("http://{address}:8080");
+        let reach = || namespace.kubectl().run(["exec", "pod-1", "--", "/probe", "get", "--limit=1ms", &url]);
+        reach()?;
+        for path in [Path::BetweenNodes, Path::Address(address.clone())] {
+            let broken = local.cut(&path)?;
+            ensure!(reach().is_err(), "{path:?} is cut and pods reach each other");
+            broken.mend()?;
+            reach()?;
+        }
+
+        let broken = local.cut(&Path::Of(2))?;
+        local.await_ready(2, false)?;
+        broken.mend()?;
+        local.await_ready(2, true)?;
+        let broken = local.node_not_ready(1)?;
+        broken.mend()?;
+        let drained = local.drain(2)?;
+        let pods = namespace.kubectl().run(["get", "pods", "--output=name"])?;
+        ensure!(!pods.contains("pod-2"), "the drained node keeps {pods}");
+        drained.mend()
+    }
 }

@@ -43,36 +43,6 @@ fn killed_twice_it_goes_on_from_what_stands_in_the_articles_order() -> Result<()
 
 #[test]
 #[ignore = "needs cluster (creates a namespace)"]
-fn trouble_at_the_api_server_is_ridden_out_in_the_earliest_order() -> Result<()> {
-    let cluster = cluster();
-    let local = cluster.local()?;
-    let mut proxy = local.api_proxy()?;
-    let namespace = cluster.namespace("e2e-api")?;
-    let plugin = Plugin::as_user(&proxy.kubeconfig()?, namespace.name())?;
-    // Every watch lasts two seconds and is then told that its version is gone; writes and reads are throttled.
-    proxy.set(&[
-        Rule::new(Fault::Gone).watch(true).skip(5).times(5),
-        Rule::new(Fault::Status(429, 1)).method("PATCH").skip(3).times(4),
-        Rule::new(Fault::Status(429, 1)).method("GET").watch(false).skip(20).times(4),
-        Rule::new(Fault::Cut(Duration::from_secs(2))).watch(true).times(12),
-    ])?;
-    let mut up = plugin.follow(&["up", "--yes", "--order", "earliest"])?;
-    up.until(PATIENCE, |e| is(e, "serving", "etcd"))?;
-    if std::env::var_os(SHARED_VARIABLE).is_none() {
-        local.restart(Part::ApiServer)?;
-    }
-    up.finish(PATIENCE)?.0.expect(0)?;
-    let actions: Vec<_> = proxy.requests().into_iter().map(|r| r.action).filter(|a| !a.is_empty()).collect();
-    for wanted in ["gone", "status", "cut"] {
-        ensure!(actions.iter().any(|a| a == wanted), "the proxy did nothing of {wanted}: {actions:?}");
-    }
-    proxy.set(&[])?;
-    kept_order(&stamps(namespace.kubectl())?, Policy::Earliest)?;
-    converged(&plugin, namespace.kubectl())
-}
-
-#[test]
-#[ignore = "needs cluster (creates a namespace)"]
 fn two_at_once_end_in_one_deployment() -> Result<()> {
     let cluster = cluster();
     let namespace = cluster.namespace("e2e-two")?;
@@ -88,4 +58,39 @@ fn two_at_once_end_in_one_deployment() -> Result<()> {
     ensure!(there.len() == 3, "pods: {there:?}");
     let again = plugin.run(&["up", "--yes", "--only", "homer", "--set", "logLevel=3", "-o", "json"])?.expect(0)?;
     outcome(&again).and_then(|o| (o == "nothingToDo").then_some(()).context(o)).with_context(|| again.out.clone())
+}
+
+/// The API server is restarted under everybody.
+mod alone {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs cluster (creates a namespace)"]
+    fn trouble_at_the_api_server_is_ridden_out_in_the_earliest_order() -> Result<()> {
+        let cluster = cluster();
+        let local = cluster.local()?;
+        let mut proxy = local.api_proxy()?;
+        let namespace = cluster.namespace("e2e-api")?;
+        let plugin = Plugin::as_user(&proxy.kubeconfig()?, namespace.name())?;
+        // Every watch lasts two seconds and is then told that its version is gone; writes and reads are throttled.
+        proxy.set(&[
+            Rule::new(Fault::Gone).watch(true).skip(5).times(5),
+            Rule::new(Fault::Status(429, 1)).method("PATCH").skip(3).times(4),
+            Rule::new(Fault::Status(429, 1)).method("GET").watch(false).skip(20).times(4),
+            Rule::new(Fault::Cut(Duration::from_secs(2))).watch(true).times(12),
+        ])?;
+        let mut up = plugin.follow(&["up", "--yes", "--order", "earliest"])?;
+        up.until(PATIENCE, |e| is(e, "serving", "etcd"))?;
+        if std::env::var_os(SHARED_VARIABLE).is_none() {
+            local.restart(Part::ApiServer)?;
+        }
+        up.finish(PATIENCE)?.0.expect(0)?;
+        let actions: Vec<_> = proxy.requests().into_iter().map(|r| r.action).filter(|a| !a.is_empty()).collect();
+        for wanted in ["gone", "status", "cut"] {
+            ensure!(actions.iter().any(|a| a == wanted), "the proxy did nothing of {wanted}: {actions:?}");
+        }
+        proxy.set(&[])?;
+        kept_order(&stamps(namespace.kubectl())?, Policy::Earliest)?;
+        converged(&plugin, namespace.kubectl())
+    }
 }
