@@ -1,11 +1,12 @@
 //! Runs commands one after another, says how long each took, and stops at a deadline naming what was left.
 
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 
 /// A command of a run.
 pub(crate) struct Step {
@@ -67,15 +68,33 @@ impl Steps {
         Ok(())
     }
 
-    /// Runs every step, also after one that failed.
+    /// Runs a step of `cargo test` to its end, what it prints passed on, and gives the names of the tests that failed.
     ///
     /// # Errors
-    /// As [`Self::run`], of all steps that failed.
-    pub(crate) fn run_all(&mut self, steps: impl IntoIterator<Item = Step>) -> anyhow::Result<()> {
-        let failed: Vec<String> =
-            steps.into_iter().filter_map(|step| self.run([step]).err()).map(|error| format!("{error:#}")).collect();
-        ensure!(failed.is_empty(), "{}", failed.join("\n"));
-        Ok(())
+    /// A failure that no test explains, and the deadline.
+    pub(crate) fn tests(&mut self, mut step: Step) -> anyhow::Result<Vec<String>> {
+        say(&format!("==> {}", step.name));
+        let began = Instant::now();
+        let mut child =
+            step.command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start `{}`", step.name))?;
+        let output = child.stdout.take().context("no standard output")?;
+        let reader = std::thread::spawn(move || {
+            let mut failed = Failed::default();
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                show(&line);
+                failed.read(&line);
+            }
+            failed.names
+        });
+        let status = self.wait(&mut child)?;
+        self.note(step.group, began.elapsed());
+        if status.is_none() {
+            // What it started may still hold its output open.
+            bail!("stopped after {} minutes; left undone: {}", self.deadline.as_secs() / 60, step.name);
+        }
+        let names = reader.join().map_err(|_| anyhow!("nobody reads what `{}` prints", step.name))?;
+        ensure!(status == Some(true) || !names.is_empty(), "`{}` failed", step.name);
+        Ok(names)
     }
 
     /// Adds time spent in a group by other means than a step.
@@ -112,7 +131,49 @@ impl Steps {
     }
 }
 
+/// The tests that libtest lists as failed: the last block that begins with `failures:` in each program's output.
+#[derive(Default)]
+struct Failed {
+    listing: bool,
+    names: Vec<String>,
+}
+
+impl Failed {
+    fn read(&mut self, line: &str) {
+        if line == "failures:" {
+            self.listing = true;
+        } else if let Some(name) =
+            line.strip_prefix("    ").filter(|n| self.listing && !n.contains(char::is_whitespace))
+        {
+            if !self.names.iter().any(|n| n == name) {
+                self.names.push(name.to_owned());
+            }
+        } else if !line.is_empty() {
+            self.listing = false;
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "what a test prints is passed on")]
+fn show(line: &str) {
+    println!("{line}");
+}
+
 #[expect(clippy::print_stderr, reason = "xtask talks to the developer")]
 pub(crate) fn say(text: &str) {
     eprintln!("{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_tests_are_read_from_what_libtest_prints() {
+        let text = "running 3 tests\n.F.\nfailures:\n\n---- up::one stdout ----\nError: x\n    at here\n\n\nfailures:\n    \
+                    up::one\n    up::two\n\ntest result: FAILED. 1 passed; 2 failed\n    no-name\n";
+        let mut failed = Failed::default();
+        text.lines().for_each(|line| failed.read(line));
+        assert_eq!(failed.names, ["up::one", "up::two"]);
+    }
 }

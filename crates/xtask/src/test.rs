@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use anyhow::ensure;
 use clap::Args;
 use clearwater_testbed::layout::NAME_VARIABLE;
 use clearwater_testbed::{Local, Options as ClusterOptions};
@@ -67,10 +68,17 @@ fn on_cluster(options: &Options, steps: &mut Steps) -> anyhow::Result<()> {
     if let Some(filter) = &options.filter {
         return steps.run([tests("end to end", "1", &[filter])]);
     }
-    steps.run_all([
-        tests("together", TOGETHER, &["--skip", ALONE, "--skip", BY_HAND]),
-        tests("alone", "1", &["--skip", BY_HAND, ALONE]),
-    ])
+    let mut failed = steps.tests(tests("together", TOGETHER, &["--skip", ALONE, "--skip", BY_HAND]))?;
+    failed.extend(steps.tests(tests("alone", "1", &["--skip", BY_HAND, ALONE]))?);
+    if failed.is_empty() {
+        return Ok(());
+    }
+    // A machine of two cores may be too slow for a deadline when others use it; what fails by itself is wrong.
+    say(&format!("failed, and tried once more one by one: {}", failed.join(", ")));
+    let again: Vec<&str> = std::iter::once("--exact").chain(failed.iter().map(String::as_str)).collect();
+    let failed = steps.tests(tests("once more", "1", &again))?;
+    ensure!(failed.is_empty(), "failed twice: {}", failed.join(", "));
+    Ok(())
 }
 
 fn timed<T>(steps: &mut Steps, group: &'static str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
