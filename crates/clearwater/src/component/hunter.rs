@@ -6,8 +6,8 @@ use super::common::{
     log, member, member_in, python_log, served, tcp, udp,
 };
 use super::{
-    AskedBy, Asks, Clustering, Component, Data, Entry, HealthQuestion, Lifetime, LogGrammar, PreStop, ProgramHealth,
-    Role, Rule, Scaling, Source, Store,
+    AskedBy, Asks, Clustering, Component, Data, Entry, FromJoining, HealthQuestion, Lifetime, LogGrammar, PreStop,
+    ProgramHealth, Role, Rule, Scaling, Source, Store,
 };
 
 pub(super) const ENTRIES: &[Entry] =
@@ -79,6 +79,7 @@ pub(super) const MEMCACHED_CLUSTERING: Clustering = Clustering {
     datastore: "memcached",
     title: "Memcached",
     replication_factor: 2,
+    from_joining: None,
     source: Source(MEMCACHED_PLUGIN),
 };
 
@@ -247,6 +248,11 @@ pub(super) const CASSANDRA: Entry = Entry {
         datastore: "cassandra",
         title: "Cassandra",
         replication_factor: 2,
+        from_joining: Some(FromJoining {
+            file: "/etc/cassandra/cassandra.yaml",
+            data: "/var/lib/cassandra",
+            source: Source(CASSANDRA_PLUGIN),
+        }),
         source: Source(CASSANDRA_PLUGIN),
     }),
     scaling: Scaling {
@@ -308,6 +314,7 @@ pub(super) const CHRONOS: Entry = Entry {
         datastore: "chronos",
         title: "Chronos",
         replication_factor: 2,
+        from_joining: None,
         source: Source(CHRONOS_PLUGIN),
     }),
     scaling: Scaling {

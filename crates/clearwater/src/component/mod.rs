@@ -42,6 +42,7 @@ pub use catalogue::{catalogue, entry, playing};
 pub(crate) use id::nearest;
 pub use id::{Component, Release, UnknownName};
 pub use types::{
-    AskedBy, Asks, Clustering, Data, Entry, EnvVar, HealthQuestion, Lifetime, LogFile, LogGrammar, PortUse, PreStop,
-    Program, ProgramHealth, Protocol, Role, Rule, Scaling, Source, StartsWith, Store,
+    AskedBy, Asks, Clustering, Data, Entry, EnvVar, FromJoining, HealthQuestion, LOOKS_UP_ONCE, Lifetime, LogFile,
+    LogGrammar, LooksUpOnce, PortUse, PreStop, Program, ProgramHealth, Protocol, Role, Rule, Scaling, Source,
+    StartsWith, Store,
 };

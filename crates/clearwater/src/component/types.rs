@@ -347,9 +347,45 @@ pub struct Clustering {
     pub title: &'static str,
     /// How many copies of each datum are kept.
     pub replication_factor: u32,
+    /// What a member has only from its joining, where that is needed to start again.
+    pub from_joining: Option<FromJoining>,
     /// Where this was read.
     pub source: Source,
 }
+
+/// What a member of a store has only from its joining. It lies in the container's own file system, so a container that
+/// is restarted in place has lost it, and its member, which is `normal` still, does not join again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct FromJoining {
+    /// The file without which the program does not start.
+    pub file: &'static str,
+    /// The directory with the member's data. A file in it means that data outlived the container.
+    pub data: &'static str,
+    /// Where this was read.
+    pub source: Source,
+}
+
+/// A program that looks another component up once, when it starts, and keeps to the address that it found: when the
+/// other one gets a new address, it must be started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LooksUpOnce {
+    /// The component.
+    pub component: Component,
+    /// The program, without its group.
+    pub program: &'static str,
+    /// The component that it looks up.
+    pub other: Component,
+    /// Where this was read.
+    pub source: Source,
+}
+
+/// Every program that looks another component up once. Homer, which uses the same library, connects anew.
+pub const LOOKS_UP_ONCE: &[LooksUpOnce] = &[LooksUpOnce {
+    component: Component::HomesteadProv,
+    program: "homestead-prov",
+    other: Component::Cassandra,
+    source: Source("crest src/metaswitch/homestead_prov/cassandra.py; clearwater-docker README.md, \"Limitations\""),
+}];
 
 /// How the number of members may change in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

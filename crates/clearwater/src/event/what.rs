@@ -144,6 +144,8 @@ pub enum FailureKind {
     ProgramFatal,
     /// The API server refused an object.
     Refused,
+    /// A load balancer gives Bono no address that it could use.
+    NoAddress,
     /// It was still not serving when the time was up.
     Deadline,
     /// A kind that this version of the format does not know.
@@ -283,7 +285,7 @@ pub enum What {
     Waiting {
         /// The component.
         component: String,
-        /// What it waits for; empty where it waits only for its turn.
+        /// The components it waits for; empty where it waits only for what the cause names.
         #[serde(rename = "for")]
         awaited: Vec<Awaited>,
         /// The live cause, in one line.
@@ -375,6 +377,11 @@ pub enum What {
         /// What is done.
         mending: Mending,
     },
+    /// Something broken could be mended, and it would cost data: the run waits to be told whether to.
+    Asked {
+        /// What would be done.
+        mending: Mending,
+    },
     /// A component's objects are being removed.
     Removing {
         /// The component.
@@ -460,7 +467,7 @@ impl What {
             | Self::Removing { component, .. }
             | Self::Removed { component, .. }
             | Self::Progress { component, .. } => Some(component),
-            Self::Mended { mending } => Some(&mending.component),
+            Self::Mended { mending } | Self::Asked { mending } => Some(&mending.component),
             _ => None,
         }
     }

@@ -44,7 +44,7 @@ pub(super) fn check_addresses(d: &Deployment, inputs: &Inputs, count: u32) -> Re
     }
 }
 
-fn pod_name(ordinal: u32) -> String {
+pub(super) fn pod_name(ordinal: u32) -> String {
     format!("{}-{ordinal}", Component::Bono)
 }
 

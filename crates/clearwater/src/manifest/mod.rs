@@ -32,9 +32,10 @@
 //! # Addresses that must be known first
 //!
 //! Two deployments need addresses that exist only once their Services do: one whose Services have virtual addresses,
-//! because sprout must know its own as its own, and one whose Bonos wait for their load balancers. Apply what
-//! [`services`] gives, read the addresses, put them into [`Inputs`], then [`render`]. Without them [`render`] says which
-//! are missing.
+//! because sprout must know its own as its own, and one whose Bonos wait for their load balancers. [`services_first`]
+//! says which Services those are; apply what [`services`] gives, read the addresses ([`balance`]), put them into
+//! [`Inputs`], then [`render`]. Without them [`render`] says which are missing; [`provisional`] puts something in their
+//! place for a dry run.
 //!
 //! # Counts
 //!
@@ -49,6 +50,7 @@
 mod bono;
 mod ellis;
 mod etcd;
+mod first;
 mod image;
 mod inputs;
 mod layout;
@@ -62,6 +64,9 @@ mod shared;
 mod workload;
 
 pub(crate) use bono::node_port as bono_node_port;
+pub use first::{
+    Balance, Balanced, Given, ServicesFirst, UNKNOWN_ADDRESS, balance, given, provisional, services_first,
+};
 pub use image::image;
 pub use inputs::{Inputs, PortRange};
 pub use layout::{NamespaceObject, kustomize};

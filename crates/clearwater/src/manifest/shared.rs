@@ -116,7 +116,9 @@ pub(super) fn variable(variable: &Variable) -> EnvVar {
 /// A variable that takes its value from the pod itself.
 pub(super) fn from_field(name: &str, path: &str) -> EnvVar {
     let source = EnvVarSource {
-        field_ref: Some(ObjectFieldSelector { field_path: path.to_owned(), ..ObjectFieldSelector::default() }),
+        // Written out, because the API server would add it: who applied the same text with another tool would then hold
+        // another value of this atomic field, and the next apply would conflict.
+        field_ref: Some(ObjectFieldSelector { field_path: path.to_owned(), api_version: Some("v1".to_owned()) }),
         ..EnvVarSource::default()
     };
     EnvVar { name: name.to_owned(), value_from: Some(source), ..EnvVar::default() }
