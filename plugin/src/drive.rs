@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use clearwater::event::{CancelReason, Change, Event, Operation, Outcome, What};
+use clearwater::event::{CancelReason, Change, Event, Mending, Operation, Outcome, What};
 use clearwater_kube::up::Run;
 
 use crate::error::CliError;
@@ -79,6 +79,12 @@ pub(crate) async fn drive(
             reporter.rest();
             run.handle.answer(confirm(question, changes));
         }
+        if let What::Asked { mending } = &event.what
+            && question.is_some()
+        {
+            reporter.rest();
+            run.handle.consent(agreed(mending));
+        }
         if let What::RunFinished { outcome, .. } = &event.what {
             ended.outcome = *outcome;
         }
@@ -93,10 +99,19 @@ pub(crate) async fn drive(
 }
 
 fn confirm(question: &Question<'_>, changes: &[Change]) -> bool {
+    answered(&(question.ask)(changes), question.yes, "--yes to go on without being asked")
+}
+
+/// Whether data may be lost for a repair.
+fn agreed(mending: &Mending) -> bool {
+    let text = format!("Go on, and lose this data? Type the component's name ({}) to agree: ", mending.component);
+    answered(&text, &mending.component, "--accept-loss to agree to it")
+}
+
+fn answered(text: &str, yes: &str, otherwise: &str) -> bool {
     let mut err = anstream::stderr();
-    let text = (question.ask)(changes);
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        let _ = writeln!(err, "there is no terminal to ask on: add --yes to go on without being asked");
+        let _ = writeln!(err, "there is no terminal to ask on: add {otherwise}");
         return false;
     }
     let _ = write!(err, "{text}");
@@ -105,5 +120,5 @@ fn confirm(question: &Question<'_>, changes: &[Change]) -> bool {
     if io::stdin().lock().read_line(&mut answer).is_err() {
         return false;
     }
-    answer.trim().eq_ignore_ascii_case(question.yes)
+    answer.trim().eq_ignore_ascii_case(yes)
 }

@@ -37,10 +37,16 @@ impl Results {
 
     /// Writes text with colours, which only a terminal gets to see.
     pub(crate) fn styled(&mut self, text: &str) -> Result<(), CliError> {
-        if AutoStream::choice(self.0.get_ref()) == anstream::ColorChoice::Never {
-            return self.text(&anstream::adapter::strip_str(text).to_string());
+        let painted = self.painted(text);
+        self.text(&painted)
+    }
+
+    /// The text with its colours, or without where none are to be seen.
+    pub(crate) fn painted(&self, text: &str) -> String {
+        match AutoStream::choice(self.0.get_ref()) {
+            anstream::ColorChoice::Never => anstream::adapter::strip_str(text).to_string(),
+            _ => text.to_owned(),
         }
-        self.text(text)
     }
 
     /// Writes a value in a format that programs read.

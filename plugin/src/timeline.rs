@@ -25,7 +25,7 @@ pub(crate) fn draw(events: &[Event]) -> String {
     let height = TOP + ROW * rows.len() as u64 + 40;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{height}\" font-family=\"sans-serif\" \
-         font-size=\"12\">\n<title>kubectl clearwater up: where the time went</title>\n",
+         font-size=\"12\">\n<title>kubectl clearwater up: where the time went</title>\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n",
         LEFT + WIDTH + 90
     );
     let phases = [

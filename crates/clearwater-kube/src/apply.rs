@@ -36,6 +36,14 @@ impl Planned {
     pub fn name(&self) -> String {
         name(&self.item.object)
     }
+
+    /// The plan for the same object in another form. One that is to be made is simply made in the new form.
+    pub(crate) async fn again(&self, cluster: &Cluster, item: Item, force: bool) -> Result<Self, ApplyError> {
+        if self.operation == Operation::Create {
+            return Ok(Self { item, ..self.clone() });
+        }
+        plan_one(cluster, item, force).await
+    }
 }
 
 /// An object as kubectl names it: `kind/name` in lower case.
@@ -76,6 +84,11 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
+    /// What could not even be rendered.
+    pub(crate) fn render(error: &clearwater::manifest::ManifestError) -> Self {
+        Self::Refused { object: "manifest".to_owned(), message: error.to_string(), forbidden: false }
+    }
+
     /// What to do about it.
     pub fn fix(&self) -> String {
         match self {

@@ -23,6 +23,8 @@ pub(crate) struct Wish {
     pub(crate) pod: Option<String>,
     /// The stores whose members are of interest, with their keys.
     pub(crate) keys: Vec<(Component, Store, &'static str)>,
+    /// How many pods are ready: with each one that becomes so there may be news.
+    pub(crate) ready: usize,
 }
 
 /// Members of a store, as just read.

@@ -123,7 +123,7 @@ pub fn component(view: &View<'_>) -> Judged {
             .flat_map(|r| r.problems.iter().cloned())
             .collect();
         said.append(&mut judged.problems);
-        judged.problems = said;
+        judged.problems = stuck(view).iter().map(Stuck::text).chain(said).collect();
     }
     judged.cause = judged.problems.first().cloned().unwrap_or_default();
     judged
@@ -165,6 +165,69 @@ fn workload_stage(view: &View<'_>, workload: &Workload, judged: &mut Judged) -> 
             (Stage::Serving, None)
         }
     }
+}
+
+/// A member of a store whose container was restarted in place and has lost what it got when it joined: its program
+/// cannot start, and because it is a member still, it does not join again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stuck {
+    /// The pod's uid.
+    pub uid: String,
+    /// The pod's name.
+    pub pod: String,
+    /// The member.
+    pub address: String,
+    /// The store's name.
+    pub store: &'static str,
+    /// The file that is missing.
+    pub file: &'static str,
+    /// Whether the pod holds data that would go with it.
+    pub holds_data: bool,
+    /// Members of the store that are ready and hold copies.
+    pub others: usize,
+}
+
+impl Stuck {
+    /// Why it cannot start.
+    pub fn why(&self) -> String {
+        format!(
+            "its container was restarted and has no {} any more: a member gets it only on joining, and {} is a member of {} \
+             still",
+            self.file, self.address, self.store
+        )
+    }
+
+    /// One line that says it.
+    pub fn text(&self) -> String {
+        format!("{}: {}", self.pod, self.why())
+    }
+}
+
+/// The members of a store that cannot start again by themselves.
+pub fn stuck(view: &View<'_>) -> Vec<Stuck> {
+    let Some(clustering) = &view.entry.clustering else { return Vec::new() };
+    let (Some(from_joining), Some(MembersSeen::Read(members))) = (&clustering.from_joining, view.members) else {
+        return Vec::new();
+    };
+    let pods = pods(view);
+    let normal = |pod: &Pod| address(pod).is_some_and(|a| members.0.get(a).is_some_and(|s| s == "normal"));
+    let others = pods.iter().filter(|p| normal(p) && rollout::pod_is_ready(p)).count();
+    pods.iter()
+        .filter(|p| normal(p) && !rollout::pod_is_ready(p))
+        .filter_map(|pod| {
+            let uid = pod.metadata.uid.clone()?;
+            let missing = view.reports.get(&uid)?.not_joined?;
+            Some(Stuck {
+                uid,
+                pod: pod.metadata.name.clone().unwrap_or_default(),
+                address: address(pod)?.to_owned(),
+                store: clustering.title,
+                file: from_joining.file,
+                holds_data: missing.holds_data,
+                others,
+            })
+        })
+        .collect()
 }
 
 /// The component's pods.

@@ -73,12 +73,17 @@ pub(crate) async fn check(
     lines
 }
 
+/// The number of a minor version, which some distributions end with a plus sign.
+fn minor(text: &str) -> Option<u32> {
+    let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
+
 async fn version(cluster: &Cluster) -> CheckLine {
     let title = "Kubernetes version";
     match cluster.client.apiserver_version().await {
         Ok(version) => {
-            let minor: String = version.minor.chars().take_while(char::is_ascii_digit).collect();
-            if minor.parse::<u32>().is_ok_and(|m| m < OLDEST_MINOR) && version.major == "1" {
+            if minor(&version.minor).is_some_and(|m| m < OLDEST_MINOR) && version.major == "1" {
                 let seen = line("version", title, CheckStatus::Warning, version.git_version);
                 with_fix(seen, format!("1.{OLDEST_MINOR} or later is needed; older ones may refuse objects"))
             } else {
@@ -144,10 +149,18 @@ const NEEDED: [Right; 9] = [
     ("get", "", "configmaps", ""),
 ];
 
+const INSIDE: &str = "programs, answers and names inside the pods";
+const MEMBERS: &str = "etcd's health and the members of the stores";
+
+/// From Kubernetes 1.35 on, connections into pods that begin with a GET need this too (kubernetes/kubernetes#136550).
+const CONNECTS_SINCE_MINOR: u32 = 35;
+const CONNECTS: [(Right, &str); 2] =
+    [(("create", "", "pods", "exec"), INSIDE), (("create", "", "pods", "portforward"), MEMBERS)];
+
 /// Rights without which a check cannot be made, with the check.
 const USEFUL: [(Right, &str); 5] = [
-    (("create", "", "pods", "exec"), "programs, answers and names inside the pods"),
-    (("create", "", "pods", "portforward"), "etcd's health and the members of the stores"),
+    (("get", "", "pods", "exec"), INSIDE),
+    (("get", "", "pods", "portforward"), MEMBERS),
     (("get", "", "pods", "log"), "last lines of the logs of what failed"),
     (("list", "", "events", ""), "events: why pods wait and what was refused"),
     (("list", "discovery.k8s.io", "endpointslices", ""), "endpoints behind the Services"),
@@ -186,8 +199,10 @@ async fn rights(cluster: &Cluster, standing: &Standing, work: &Work) -> Vec<Chec
             }
         }
     }
-    let asked: Vec<(Right, Option<&'static str>)> =
-        needed.into_iter().map(|r| (r, None)).chain(USEFUL.into_iter().map(|(r, what)| (r, Some(what)))).collect();
+    let minor = cluster.client.apiserver_version().await.ok().and_then(|v| minor(&v.minor));
+    let connects = CONNECTS.into_iter().filter(|_| minor.is_none_or(|m| m >= CONNECTS_SINCE_MINOR));
+    let useful = USEFUL.into_iter().chain(connects).map(|(r, what)| (r, Some(what)));
+    let asked: Vec<(Right, Option<&'static str>)> = needed.into_iter().map(|r| (r, None)).chain(useful).collect();
     let questions: Vec<BoxFuture<'_, _>> = asked
         .into_iter()
         .map(|(right, what)| async move { (right, what, allowed(cluster, right).await) }.boxed())
@@ -479,20 +494,28 @@ async fn nodes(cluster: &Cluster, work: &Work) -> Vec<CheckLine> {
             return vec![line("nodes", title, CheckStatus::Skipped, detail)];
         }
     };
-    let usable: Vec<&Node> = nodes
-        .iter()
-        .filter(|n| {
-            let open = n.spec.as_ref().is_none_or(|s| s.unschedulable != Some(true));
-            let ready = n.status.iter().flat_map(|s| s.conditions.iter().flatten());
-            open && ready.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
-        })
-        .collect();
+    let ready = |n: &&Node| {
+        let conditions = n.status.iter().flat_map(|s| s.conditions.iter().flatten());
+        conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
+    };
+    let open: Vec<&Node> =
+        nodes.iter().filter(|n| n.spec.as_ref().is_none_or(|s| s.unschedulable != Some(true))).collect();
+    let usable: Vec<&Node> = open.iter().copied().filter(ready).collect();
     let mut lines = Vec::new();
     for (selector, components) in selectors {
-        let fits = usable.iter().any(|n| selector.iter().all(|(k, v)| n.labels().get(k) == Some(v)));
-        if !fits {
+        let has = |n: &&&Node| selector.iter().all(|(k, v)| n.labels().get(k) == Some(v));
+        if !usable.iter().any(|n| has(&n)) {
             let wanted: Vec<String> = selector.iter().map(|(k, v)| format!("{k}={v}")).collect();
-            let detail = format!("no ready node has {}, which {} need", wanted.join(","), components.join(", "));
+            let wanted = wanted.join(",");
+            let need = format!("which {} need", components.join(", "));
+            if let Some(away) = open.iter().find(has) {
+                // It may come back: the run waits for it.
+                let detail = format!("node {} has {wanted}, {need}, and is not ready now", away.name_any());
+                let seen = line("nodes", title, CheckStatus::Warning, detail);
+                lines.push(with_fix(seen, "see kubectl describe node; the pods wait until it is back"));
+                continue;
+            }
+            let detail = format!("no ready node has {wanted}, {need}");
             let seen = line("nodes", title, CheckStatus::Failed, detail);
             lines.push(with_fix(
                 seen,

@@ -79,6 +79,38 @@ pub struct Report {
     pub unchecked: Vec<String>,
     /// The programs that are as they should be.
     pub programs_well: usize,
+    /// Health questions.
+    pub answers: Tally,
+    /// Names that must be found from inside the pod.
+    pub names: Tally,
+    /// What a member has only from its joining is missing from its container.
+    pub not_joined: Option<NotJoined>,
+}
+
+/// How many of some questions were answered as they should be. Those that could not be put are in neither number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Answered well.
+    pub well: u32,
+    /// Put in all.
+    pub put: u32,
+}
+
+/// A container without what its member got when it joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotJoined {
+    /// Whether there is data all the same: on a volume, which outlives the container.
+    pub holds_data: bool,
+}
+
+impl Tally {
+    /// Takes a question in by what it left behind: a problem, or a check that could not be made.
+    fn count(&mut self, before: (usize, usize), after: (usize, usize)) {
+        if after.1 == before.1 {
+            self.put += 1;
+            self.well += u32::from(after.0 == before.0);
+        }
+    }
 }
 
 impl Report {
@@ -155,12 +187,19 @@ impl Prober {
     pub async fn look(&mut self, depth: Depth) -> Report {
         let mut report = Report { uid: self.target.uid.clone(), full: depth == Depth::Full, ..Report::default() };
         self.programs(&mut report).await;
+        if depth == Depth::Programs {
+            report.not_joined = self.not_joined().await;
+        }
         if depth == Depth::Full {
             for question in self.target.entry.health {
+                let before = (report.problems.len(), report.unchecked.len());
                 self.question(&question.asks, &mut report).await;
+                report.answers.count(before, (report.problems.len(), report.unchecked.len()));
             }
             for name in self.target.names.clone() {
+                let before = (report.problems.len(), report.unchecked.len());
                 self.name(&name, &mut report).await;
+                report.names.count(before, (report.problems.len(), report.unchecked.len()));
             }
         }
         if let Some(first) = report.troubles.first() {
@@ -201,6 +240,22 @@ impl Prober {
         // What will not mend itself first: it is the cause of the rest.
         report.troubles.sort_by_key(|t| (!t.is_fatal(), t.state != Some(supervisor::State::Backoff)));
         report.problems.extend(report.troubles.iter().map(|t| t.text.clone()));
+    }
+
+    /// Whether what the member got when it joined is missing. `None` also where nobody may look.
+    async fn not_joined(&mut self) -> Option<NotJoined> {
+        let from_joining = self.target.entry.clustering.as_ref()?.from_joining.filter(|_| self.no_shell.is_none())?;
+        let line = format!(
+            "if [ -e {} ]; then echo joined; elif find {} -type f 2>/dev/null | head -n 1 | grep -q .; then echo data; else \
+             echo bare; fi",
+            from_joining.file, from_joining.data
+        );
+        let output = self.run(&line).await.ok()?;
+        match output.text.trim() {
+            "data" => Some(NotJoined { holds_data: true }),
+            "bare" => Some(NotJoined { holds_data: false }),
+            _ => None,
+        }
     }
 
     async fn ask_supervisord(&mut self) -> Result<Result<Vec<supervisor::ProgramState>, String>, AskError> {
@@ -276,7 +331,7 @@ impl Prober {
 
     async fn name(&mut self, name: &str, report: &mut Report) {
         if self.no_shell.is_some() {
-            report.unchecked.push(format!("name {name}: needs create pods/exec"));
+            report.unchecked.push(format!("name {name}: needs get and create pods/exec"));
             return;
         }
         match self.run(&format!("getent ahosts {name}.")).await {

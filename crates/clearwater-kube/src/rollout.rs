@@ -7,6 +7,7 @@
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// How far a workload is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,30 +48,61 @@ fn count(n: Option<i32>) -> u32 {
     n.and_then(|n| u32::try_from(n).ok()).unwrap_or(0)
 }
 
-fn wanted(replicas: Option<i32>) -> u32 {
-    replicas.map_or(1, |n| u32::try_from(n).unwrap_or(0))
-}
-
 fn pods(n: u32) -> String {
     if n == 1 { "1 pod".to_owned() } else { format!("{n} pods") }
+}
+
+/// What both kinds are judged by first: whether the status is about the object as it is now.
+struct Begun<'a, S> {
+    status: &'a S,
+    ready: u32,
+    wanted: u32,
+}
+
+impl<'a, S> Begun<'a, S> {
+    /// `of` reads a status' count of ready pods and its observed generation.
+    fn new(
+        metadata: &ObjectMeta,
+        replicas: Option<i32>,
+        status: Option<&'a S>,
+        of: impl Fn(&S) -> (Option<i32>, Option<i64>),
+    ) -> Result<Self, Rollout> {
+        let wanted = replicas.map_or(1, |n| count(Some(n)));
+        let Some(status) = status else {
+            return Err(Rollout::Progressing {
+                ready: 0,
+                wanted,
+                cause: "its controller has not seen it yet".to_owned(),
+            });
+        };
+        let (ready, observed) = of(status);
+        let begun = Self { status, ready: count(ready), wanted };
+        if metadata.deletion_timestamp.is_some() {
+            return Err(begun.going("it is being deleted".to_owned()));
+        }
+        if observed < metadata.generation {
+            return Err(begun.going("its controller has not seen the last change yet".to_owned()));
+        }
+        Ok(begun)
+    }
+
+    fn going(&self, cause: String) -> Rollout {
+        Rollout::Progressing { ready: self.ready, wanted: self.wanted, cause }
+    }
 }
 
 /// Judges a Deployment.
 pub fn deployment(object: Option<&Deployment>) -> Rollout {
     let Some(object) = object else { return Rollout::Absent };
-    let spec = object.spec.as_ref();
-    let wanted = wanted(spec.and_then(|s| s.replicas));
-    let Some(status) = object.status.as_ref() else {
-        return Rollout::Progressing { ready: 0, wanted, cause: "its controller has not seen it yet".to_owned() };
+    let replicas = object.spec.as_ref().and_then(|s| s.replicas);
+    let begun =
+        Begun::new(&object.metadata, replicas, object.status.as_ref(), |s| (s.ready_replicas, s.observed_generation));
+    let begun = match begun {
+        Ok(begun) => begun,
+        Err(rollout) => return rollout,
     };
-    let ready = count(status.ready_replicas);
-    let going = |cause: String| Rollout::Progressing { ready, wanted, cause };
-    if object.metadata.deletion_timestamp.is_some() {
-        return going("it is being deleted".to_owned());
-    }
-    if status.observed_generation < object.metadata.generation {
-        return going("its controller has not seen the last change yet".to_owned());
-    }
+    let going = |cause: String| begun.going(cause);
+    let Begun { status, ready, wanted } = begun;
     let condition = |kind: &str| status.conditions.iter().flatten().find(|c| c.type_ == kind);
     if let Some(c) = condition("Progressing").filter(|c| c.reason.as_deref() == Some("ProgressDeadlineExceeded")) {
         return Rollout::Stalled {
@@ -104,22 +136,19 @@ pub fn deployment(object: Option<&Deployment>) -> Rollout {
 pub fn stateful_set(object: Option<&StatefulSet>) -> Rollout {
     let Some(object) = object else { return Rollout::Absent };
     let spec = object.spec.as_ref();
-    let wanted = wanted(spec.and_then(|s| s.replicas));
     let strategy = spec.and_then(|s| s.update_strategy.as_ref());
     let on_delete = strategy.and_then(|u| u.type_.as_deref()) == Some("OnDelete");
     let partition =
         strategy.and_then(|u| u.rolling_update.as_ref()).and_then(|r| r.partition).map_or(0, |p| count(Some(p)));
-    let Some(status) = object.status.as_ref() else {
-        return Rollout::Progressing { ready: 0, wanted, cause: "its controller has not seen it yet".to_owned() };
+    let begun = Begun::new(&object.metadata, spec.and_then(|s| s.replicas), object.status.as_ref(), |s| {
+        (s.ready_replicas, s.observed_generation)
+    });
+    let begun = match begun {
+        Ok(begun) => begun,
+        Err(rollout) => return rollout,
     };
-    let ready = count(status.ready_replicas);
-    let going = |cause: String| Rollout::Progressing { ready, wanted, cause };
-    if object.metadata.deletion_timestamp.is_some() {
-        return going("it is being deleted".to_owned());
-    }
-    if status.observed_generation < object.metadata.generation {
-        return going("its controller has not seen the last change yet".to_owned());
-    }
+    let going = |cause: String| begun.going(cause);
+    let Begun { status, ready, wanted } = begun;
     let total = count(Some(status.replicas));
     if total > wanted {
         return going(format!("{} too many", pods(total - wanted)));

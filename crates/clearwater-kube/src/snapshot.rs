@@ -180,6 +180,15 @@ impl Snapshot {
         self.slices.values().filter(move |s| s.labels().get(SLICE_SERVICE_LABEL).is_some_and(|l| l == service))
     }
 
+    /// Events about the Services of these names.
+    pub fn events_of_services(&self, wanted: impl Fn(&str) -> bool) -> Vec<&Event> {
+        let about = |e: &&Event| {
+            e.involved_object.kind.as_deref() == Some("Service")
+                && e.involved_object.name.as_deref().is_some_and(&wanted)
+        };
+        self.events.values().filter(about).collect()
+    }
+
     /// Events about these pods and about objects whose name is one of these or begins with one of these and a hyphen,
     /// as the ReplicaSets of a Deployment do.
     pub fn events_of(&self, pods: &[&Pod], workloads: &[String]) -> Vec<&Event> {

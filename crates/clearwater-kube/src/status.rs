@@ -27,7 +27,7 @@ use crate::doomed::{self, Exits, Grace, Scene};
 use crate::judge::{self, MembersSeen, Stage, View, Workload};
 use crate::members::Members;
 use crate::pod::{AskError, Forward};
-use crate::probe::{Depth, Prober, Report};
+use crate::probe::{Depth, Prober, Report, Tally};
 use crate::snapshot::{Kind, News, Snapshot, Update, component_of};
 use crate::up::pod_target;
 
@@ -146,6 +146,14 @@ pub struct PodStatus {
     /// Programs that are as they should be, and programs in all; none where they could not be asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub programs: Option<(u32, u32)>,
+    /// Questions of its own that it answers as it should (ping, OPTIONS, ports), and questions in all; none where they
+    /// could not be put.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<(u32, u32)>,
+    /// Names by which others know it that are found from inside the pod, and such names in all; none where they could
+    /// not be asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub names: Option<(u32, u32)>,
 }
 
 /// Why nothing could be seen.
@@ -398,15 +406,18 @@ fn component_status(
     at: Timestamp,
 ) -> ComponentStatus {
     let component = part.entry.component;
-    let judged = judge::component(&View {
+    let none = BTreeMap::new();
+    let view = View {
         entry: part.entry,
         workloads: &part.workloads,
         service: part.service.as_deref(),
         snapshot,
         reports,
         members: members.get(&component),
-        generations: &BTreeMap::new(),
-    });
+        generations: &none,
+    };
+    let judged = judge::component(&view);
+    let stuck = judge::stuck(&view).len();
     let pods = snapshot.pods_of(component);
     let names: Vec<String> = part.workloads.iter().map(|w| w.name.clone()).collect();
     let events = snapshot.events_of(&pods, &names);
@@ -428,7 +439,7 @@ fn component_status(
         let doom = doomed::judge(&scene).map(|d| d.causes.join(": "));
         let cause = doom.or_else(|| doomed::cause(&scene).map(|c| c.text));
         // What a program says of itself comes before what Kubernetes sees from outside.
-        let place = problems.iter().take_while(|p| p.starts_with("program ")).count();
+        let place = stuck + problems.iter().skip(stuck).take_while(|p| p.starts_with("program ")).count();
         if let Some(cause) = cause.filter(|c| !problems.contains(c)) {
             problems.insert(place, cause);
         }
@@ -472,7 +483,10 @@ fn pod_status(entry: &Entry, pod: &Pod, reports: &BTreeMap<String, Report>) -> P
     let programs = asked
         .filter(|r| all > 0 && (r.programs_well > 0 || !r.troubles.is_empty()))
         .map(|r| (u32::try_from(r.programs_well).unwrap_or(0), u32::try_from(all).unwrap_or(0)));
+    let tally = |of: fn(&Report) -> Tally| asked.map(of).filter(|t| t.put > 0).map(|t| (t.well, t.put));
     PodStatus {
+        answers: tally(|r| r.answers),
+        names: tally(|r| r.names),
         name: pod.name_any(),
         node: pod.spec.as_ref().and_then(|s| s.node_name.clone()).unwrap_or_default(),
         address: status.and_then(|s| s.pod_ip.clone()).unwrap_or_default(),

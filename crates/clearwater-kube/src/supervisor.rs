@@ -201,6 +201,9 @@ pub fn judge(expected: &[Program], seen: &[ProgramState]) -> Vec<Trouble> {
         let name = program.full_name();
         let text = match found {
             None => format!("program {name} is not known to supervisord"),
+            Some(f) if program.health == ProgramHealth::Exited && f.state == State::Running => {
+                format!("program {name} has not come to its end yet")
+            }
             Some(f) if f.description.trim().is_empty() => format!("program {name} is {}", f.state.name()),
             Some(f) => format!("program {name} is {}: {}", f.state.name(), f.description.trim()),
         };

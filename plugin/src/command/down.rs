@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -68,11 +69,9 @@ impl Down {
 
 fn warning(all: &[Change], namespace: &str, now: bool) -> String {
     let mut text = changes(all);
-    let mut lost: Vec<&str> = all
-        .iter()
-        .filter_map(|c| c.component.as_deref()?.parse().ok())
-        .flat_map(|c: Component| losses(Release::Hunter, c))
-        .collect();
+    let components: BTreeSet<Component> = all.iter().filter_map(|c| c.component.as_deref()?.parse().ok()).collect();
+    let release = if components.contains(&Component::Memcached) { Release::Classic } else { Release::Hunter };
+    let mut lost: Vec<&str> = components.into_iter().flat_map(|c| losses(release, c)).collect();
     lost.sort_unstable();
     lost.dedup();
     if !lost.is_empty() {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use anstyle::Style;
 use clap::Args;
 use clearwater_kube::Cluster;
-use clearwater_kube::status::{ComponentStatus, Health, Status as Seen, StatusOptions, status};
+use clearwater_kube::status::{ComponentStatus, Health, PodStatus, Status as Seen, StatusOptions, status};
+use console::Term;
 use jiff::Timestamp;
 
 use crate::cli::{FileArgs, USUAL};
@@ -59,10 +60,14 @@ impl Status {
                 if let Some(format) = self.output {
                     context.results().value(format, &seen)?;
                 } else {
+                    let shown = table(&seen, screen());
                     if self.watch && std::io::stdout().is_terminal() {
-                        context.results().text("\u{1b}[H\u{1b}[2J")?;
+                        // Over what stands there, line by line: clearing the screen first would flicker.
+                        let over = context.results().painted(&shown).replace('\n', "\u{1b}[K\n");
+                        context.results().text(&format!("\u{1b}[H{over}\u{1b}[J"))?;
+                    } else {
+                        context.results().styled(&shown)?;
                     }
-                    context.results().styled(&table(&seen))?;
                 }
                 let code = if seen.healthy { exit::OK } else { exit::UNHEALTHY };
                 if !self.watch {
@@ -76,6 +81,12 @@ impl Status {
             }
         })?
     }
+}
+
+/// How wide the screen is; without end where the output is no terminal.
+fn screen() -> usize {
+    let out = Term::stdout();
+    if out.is_term() { out.size_checked().map_or(80, |(_, columns)| columns.into()) } else { usize::MAX }
 }
 
 fn word(health: Health) -> (Style, &'static str) {
@@ -107,36 +118,69 @@ fn members(c: &ComponentStatus) -> String {
     format!("{normal}/{} normal", c.members.len())
 }
 
-fn programs(c: &ComponentStatus) -> String {
-    let known: Vec<(u32, u32)> = c.pods.iter().filter_map(|p| p.programs).collect();
+/// A sum over the pods as `well/all`; a dash where nothing could be asked.
+fn sum(c: &ComponentStatus, of: fn(&PodStatus) -> Option<(u32, u32)>) -> String {
+    let known: Vec<(u32, u32)> = c.pods.iter().filter_map(of).collect();
     if known.is_empty() {
         return "-".to_owned();
     }
     format!("{}/{}", known.iter().map(|p| p.0).sum::<u32>(), known.iter().map(|p| p.1).sum::<u32>())
 }
 
-fn table(seen: &Seen) -> String {
+const HEAD: [&str; 11] =
+    ["COMPONENT", "HEALTH", "PODS", "PROGRAMS", "PING", "MEMBERS", "DNS", "RESTARTS", "AGE", "ROLES", "IMAGE"];
+
+fn row(c: &ComponentStatus, at: Timestamp) -> [String; HEAD.len()] {
+    let restarts: u32 = c.pods.iter().map(|p| p.restarts).sum();
+    [
+        c.component.name().to_owned(),
+        word(c.health).1.to_owned(),
+        format!("{}/{}", c.ready, c.wanted),
+        sum(c, |p| p.programs),
+        sum(c, |p| p.answers),
+        members(c),
+        sum(c, |p| p.names),
+        restarts.to_string(),
+        age(c.pods.iter().filter_map(|p| p.started).min(), at),
+        c.roles.join(", "),
+        c.image.rsplit('/').next().unwrap_or_default().to_owned(),
+    ]
+}
+
+/// The line of a table, cut where the screen ends. The second cell takes the style.
+fn line(cells: &[String], widths: &[usize], style: Style, screen: usize) -> String {
+    let mut text = String::new();
+    let mut used = 0;
+    for (i, (cell, width)) in cells.iter().zip(widths).enumerate() {
+        let room = screen.saturating_sub(used);
+        if room == 0 {
+            break;
+        }
+        let last = i + 1 == cells.len();
+        let padded = if last { cell.clone() } else { format!("{cell:<width$}  ") };
+        let shown = if padded.trim_end().chars().count() > room {
+            format!("{}…", padded.chars().take(room - 1).collect::<String>())
+        } else {
+            padded.chars().take(room).collect()
+        };
+        used += shown.chars().count();
+        let _ = if i == 1 { write!(text, "{style}{shown}{style:#}") } else { write!(text, "{shown}") };
+    }
+    text.trim_end().to_owned()
+}
+
+/// The whole as text, no table line longer than the screen is wide.
+fn table(seen: &Seen, screen: usize) -> String {
     let mut text = format!("namespace {}, release {}\n", seen.namespace, seen.release);
-    let _ = writeln!(
-        text,
-        "{:<15}{:<10}{:<6}{:<10}{:<13}{:<9}{:<5}{:<35}ROLES",
-        "COMPONENT", "HEALTH", "PODS", "PROGRAMS", "MEMBERS", "RESTARTS", "AGE", "IMAGE"
-    );
-    for c in &seen.components {
-        let (style, health) = word(c.health);
-        let image = c.image.rsplit('/').next().unwrap_or_default();
-        let restarts: u32 = c.pods.iter().map(|p| p.restarts).sum();
-        let oldest = c.pods.iter().filter_map(|p| p.started).min();
-        let _ = writeln!(
-            text,
-            "{:<15}{style}{health:<10}{style:#}{:<6}{:<10}{:<13}{restarts:<9}{:<5}{image:<35}{}",
-            c.component.name(),
-            format!("{}/{}", c.ready, c.wanted),
-            programs(c),
-            members(c),
-            age(oldest, seen.at),
-            c.roles.join(", ")
-        );
+    let rows: Vec<_> = seen.components.iter().map(|c| row(c, seen.at)).collect();
+    let head = HEAD.map(str::to_owned);
+    let widths: Vec<usize> =
+        (0..HEAD.len()).map(|i| rows.iter().chain([&head]).map(|r| r[i].chars().count()).max().unwrap_or(0)).collect();
+    if !rows.is_empty() {
+        let _ = writeln!(text, "{}", line(&head, &widths, Style::new(), screen));
+    }
+    for (c, row) in seen.components.iter().zip(&rows) {
+        let _ = writeln!(text, "{}", line(row, &widths, word(c.health).0, screen));
         for problem in &c.problems {
             let _ = writeln!(text, "  {BAD}{}{BAD:#}", plain(problem));
         }

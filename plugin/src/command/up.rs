@@ -85,6 +85,9 @@ pub(crate) struct Up {
     /// Replace stores' pods of an older revision, member by member
     #[arg(long)]
     replace_stores: bool,
+    /// Mend what is broken even where data is lost for it
+    #[arg(long)]
+    accept_loss: bool,
     /// Take over fields that somebody else set
     #[arg(long)]
     force_conflicts: bool,
@@ -108,6 +111,7 @@ impl Up {
             dry_run: self.dry_run,
             force_conflicts: self.force_conflicts,
             replace_stores: self.replace_stores,
+            accept_loss: self.accept_loss,
             ask: !self.yes && !self.dry_run,
             ..UpOptions::new(deployment.clone())
         };

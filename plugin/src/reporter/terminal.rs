@@ -1,6 +1,4 @@
-use std::collections::BTreeMap;
 use std::io::Write;
-use std::time::Duration;
 
 use clearwater::event::{Event, What};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -10,28 +8,42 @@ use super::{Reporter, line, words};
 use crate::error::CliError;
 
 /// A line a component, redrawn in place; what stays is printed above.
+///
+/// The lines come with the first news of a component and go for a question. They change with events only, which come
+/// once a second at most for each component: nothing spins.
 pub(super) struct Terminal {
     bars: MultiProgress,
-    of: BTreeMap<String, Bar>,
+    rows: Vec<Row>,
     times: Times,
-    width: usize,
+    style: ProgressStyle,
 }
 
-struct Bar {
-    bar: ProgressBar,
+struct Row {
+    component: String,
+    /// Since its gates are open; empty before.
+    time: String,
+    text: String,
     done: bool,
+    bar: Option<ProgressBar>,
 }
 
-const CALM: Duration = Duration::from_secs(1);
+impl Row {
+    fn draw(&self) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{:>8}  {}", self.time, self.text));
+            bar.tick();
+        }
+    }
+}
 
 impl Terminal {
     pub(super) fn new() -> Self {
         Self {
             // Four times a second is calm and quick enough.
             bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(4)),
-            of: BTreeMap::new(),
+            rows: Vec::new(),
             times: Times::default(),
-            width: 0,
+            style: ProgressStyle::default_spinner(),
         }
     }
 
@@ -39,13 +51,48 @@ impl Terminal {
         self.bars.suspend(|| line(&mut anstream::stderr(), text));
     }
 
-    fn set(&mut self, component: &str, text: String, done: bool) {
-        let Some(bar) = self.of.get_mut(component) else { return };
-        if done && !bar.done {
-            bar.done = true;
-            bar.bar.disable_steady_tick();
+    fn row(&mut self, component: &str) -> Option<&mut Row> {
+        self.rows.iter_mut().find(|r| r.component == component)
+    }
+
+    /// Puts the rows on the screen where they are not.
+    fn show(&mut self) {
+        for row in &mut self.rows {
+            if row.bar.is_none() {
+                let bar = ProgressBar::new_spinner().with_style(self.style.clone()).with_prefix(row.component.clone());
+                row.bar = Some(self.bars.add(bar));
+                row.draw();
+            }
         }
-        bar.bar.set_message(text);
+    }
+
+    fn start(&mut self, components: impl Iterator<Item = String>) {
+        self.rows = components
+            .map(|component| Row { component, time: String::new(), text: String::new(), done: false, bar: None })
+            .collect();
+        let width = self.rows.iter().map(|r| r.component.len()).max().unwrap_or(0);
+        if let Ok(style) = ProgressStyle::with_template(&format!("{{prefix:{width}}}{{wide_msg}}")) {
+            self.style = style;
+        }
+    }
+
+    /// What a component's row tells from now on.
+    fn set(&mut self, component: &str, text: String, done: bool) {
+        self.show();
+        if let Some(row) = self.row(component) {
+            row.text = text;
+            row.done = done;
+            row.draw();
+        }
+    }
+
+    fn finish(&mut self, well: bool) {
+        for row in &mut self.rows {
+            if let Some(bar) = row.bar.take() {
+                // What came to its end is told by the table; where something did not, the rows say how far all are.
+                if well { bar.finish_and_clear() } else { bar.abandon() }
+            }
+        }
     }
 }
 
@@ -61,22 +108,14 @@ impl Reporter for Terminal {
         self.times.take(&event.what);
         match &event.what {
             What::RunStarted { components, .. } => {
-                self.width = components.iter().map(|c| c.component.len()).max().unwrap_or(0);
+                self.start(components.iter().map(|c| c.component.clone()));
                 if let Some(text) = words::line(&event.what) {
                     self.say(&text);
                 }
-                let template = format!("{{prefix:{}}} {{elapsed:>4}} {{wide_msg}}", self.width);
-                let style =
-                    ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_spinner());
-                for one in components {
-                    let bar = ProgressBar::new_spinner().with_style(style.clone()).with_prefix(one.component.clone());
-                    let bar = self.bars.add(bar);
-                    bar.enable_steady_tick(CALM);
-                    self.of.insert(one.component.clone(), Bar { bar, done: false });
-                }
             }
             What::RunFinished { .. } => {
-                self.rest();
+                let well = self.rows.iter().all(|r| r.done);
+                self.finish(well);
                 for text in self.times.table() {
                     line(&mut anstream::stderr(), &text);
                 }
@@ -84,27 +123,37 @@ impl Reporter for Terminal {
                     line(&mut anstream::stderr(), &text);
                 }
             }
-            What::Progress { .. } => {}
+            What::Progress { component, took, .. } => {
+                if let Some(row) = self.row(component).filter(|r| !r.done) {
+                    row.time = words::seconds(*took);
+                    row.draw();
+                }
+            }
             What::Failed { component, .. } => {
-                let component = component.clone();
-                self.set(&component, styled(&format!("{0}failed{0:#}", words::BAD)), true);
+                self.set(component, styled(&format!("{0}failed{0:#}", words::BAD)), false);
                 if let Some(text) = words::line(&event.what) {
                     self.say(&text);
                 }
             }
             what => {
                 let Some(text) = words::line(what) else { return Ok(()) };
-                let Some(component) = what.component().filter(|_| !matches!(what, What::Mended { .. })) else {
+                let of_row = |what: &What| !matches!(what, What::Mended { .. } | What::Asked { .. });
+                let row = what.component().filter(|c| of_row(what) && self.rows.iter().any(|r| r.component == *c));
+                let Some(component) = row.map(str::to_owned) else {
                     self.say(&text);
                     return Ok(());
                 };
+                if let What::Serving { durations, .. } = what
+                    && let Some(row) = self.row(&component)
+                {
+                    row.time = words::seconds(durations.own());
+                }
                 let done = matches!(what, What::Serving { .. } | What::Skipped { .. } | What::Removed { .. });
-                let own = text.replacen(&format!("{component}: "), "", 1);
+                let own = words::without_name(&text, &component);
                 let first = own.lines().next().unwrap_or_default().to_owned();
                 for rest in own.lines().skip(1) {
                     self.say(&format!("{component}:{rest}"));
                 }
-                let component = component.to_owned();
                 self.set(&component, styled(&first), done);
             }
         }
@@ -112,10 +161,11 @@ impl Reporter for Terminal {
     }
 
     fn rest(&mut self) {
-        for bar in self.of.values() {
-            bar.bar.finish();
+        for row in &mut self.rows {
+            if let Some(bar) = row.bar.take() {
+                bar.finish_and_clear();
+                self.bars.remove(&bar);
+            }
         }
-        // What moved stays on the screen as it was last.
-        self.of.clear();
     }
 }

@@ -20,6 +20,19 @@ pub(super) fn time(ms: u64) -> String {
     }
 }
 
+/// Milliseconds where they pass before one's eyes: whole seconds.
+pub(super) fn seconds(ms: u64) -> String {
+    match ms / 1000 {
+        s @ 0..100 => format!("{s} s"),
+        s => format!("{} min {:02} s", s / 60, s % 60),
+    }
+}
+
+/// A component's line without its name in front, for where the name stands already.
+pub(super) fn without_name(text: &str, component: &str) -> String {
+    text.replacen(&format!("{component}: "), "", 1)
+}
+
 /// The text without control characters: it may quote what others wrote.
 pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c == '\t' { ' ' } else { c }).filter(|c| !c.is_control()).collect()
@@ -123,6 +136,7 @@ pub(super) fn line(what: &What) -> Option<String> {
         }
         What::Checked { line } => check(line),
         What::Planned { changes, .. } => count(changes),
+        What::Waiting { component, awaited, cause } if awaited.is_empty() => format!("{component}: {}", plain(cause)),
         What::Waiting { component, awaited, .. } => {
             let names: Vec<&str> = awaited.iter().map(|a| a.component.as_str()).collect();
             format!("{component}: waiting for {}", names.join(", "))
@@ -163,6 +177,15 @@ pub(super) fn line(what: &What) -> Option<String> {
             format!(
                 "{WARN}{}: mending{WARN:#}: {}: {}, because {}{cost}",
                 mending.component, mending.object, mending.action, mending.because
+            )
+        }
+        What::Asked { mending } => {
+            format!(
+                "{BAD}{}: broken, and mending it costs data{BAD:#}: {}: {}, because {}",
+                mending.component,
+                mending.object,
+                mending.action,
+                plain(&mending.because)
             )
         }
         What::Removing { component, cause } => format!("{component}: removing: {cause}"),

@@ -46,7 +46,7 @@ impl Forward {
             let mut forwarder = pods
                 .portforward(pod, &[port])
                 .await
-                .map_err(|e| AskError::from_kube(pod, "create pods/portforward", &e))?;
+                .map_err(|e| AskError::from_kube(pod, "get and create pods/portforward", &e))?;
             let stream = forwarder.take_stream(port).ok_or_else(|| broken("it was not forwarded"))?;
             let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
                 .await

@@ -44,7 +44,7 @@ impl Shell {
         let params = AttachParams::default().container(container).stdin(true).stdout(true).stderr(false);
         let late = || AskError::Deadline { pod: pod.to_owned(), within };
         let opened = timeout(within, pods.exec(pod, ["bash", "-c", LOOP], &params)).await.map_err(|_| late())?;
-        let mut process = opened.map_err(|e| AskError::from_kube(pod, "create pods/exec", &e))?;
+        let mut process = opened.map_err(|e| AskError::from_kube(pod, "get and create pods/exec", &e))?;
         let status = process.take_status();
         let (Some(stdin), Some(stdout)) = (process.stdin(), process.stdout()) else {
             return Err(AskError::Broken {

@@ -1,23 +1,29 @@
 //! The one loop of a run. Watches, probers, appliers and the user all send it news; it alone holds state, decides and
 //! emits events.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod mend;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use clearwater::component::{Component, Entry};
 use clearwater::event::{
-    Awaited, CancelReason, CheckLine, CheckStatus, Command, Cost, Durations, Evidence, FailureKind, Hop, LogExcerpt,
-    Mending, Operation, Outcome, Pending, RunStats, What,
+    Awaited, CancelReason, CheckLine, CheckStatus, Command, Durations, Evidence, FailureKind, Hop, LogExcerpt,
+    Operation, Outcome, Pending, RunStats, What,
 };
+use clearwater::manifest::{Balanced, Inputs};
 use clearwater::order::Schedule;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+use kube::api::DynamicObject;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use super::prepare::{Part, Scope, Standing, Work};
+use super::address::{Addresses, addresses};
+use super::prepare::{Part, Scope, Standing, Work, plan_late};
 use super::{Steering, UpOptions, evidence};
 use crate::apply::{self, ApplyError, Planned};
 use crate::ask_members::{MembersNews, Wish, ask_members};
@@ -26,7 +32,7 @@ use crate::doomed::{self, Doom, Exits, Grace, Scene};
 use crate::emit::Emitter;
 use crate::judge::{self, Judged, MembersSeen, NOT_ASKED, Stage, View};
 use crate::preflight;
-use crate::probe::{Look, Prober, Report, Target, watch_pod};
+use crate::probe::{Look, Report, Target, watch_pod};
 use crate::snapshot::{News, Snapshot, watch as watch_namespace};
 
 /// How often graces, deadlines and changed causes are looked at where no news comes.
@@ -37,10 +43,6 @@ const SAY_EVERY: Duration = Duration::from_secs(1);
 const TROUBLE_AFTER: Duration = Duration::from_secs(2);
 /// After the first failure, others have so long to show too.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// A member without a pod is left alone for so long.
-const STALE_AFTER: Duration = Duration::from_secs(20);
-/// The longest that `cw-mark_node_failed` may take: it waits for the others' consent.
-const MARK_FAILED: Duration = Duration::from_secs(180);
 /// The margin within which a program that was given up is held to have failed before what it needs was there.
 const FATAL_MARGIN: i64 = 3;
 
@@ -116,6 +118,16 @@ struct PodTask {
     component: Component,
 }
 
+/// A component whose objects can be planned only when its load balancers have given their addresses.
+struct Late {
+    component: Component,
+    inputs: Inputs,
+    balanced: Vec<Balanced>,
+    /// Since when its Services stand.
+    since: Instant,
+    addresses: Vec<IpAddr>,
+}
+
 struct Gathered {
     component: Component,
     doom: Doom,
@@ -135,25 +147,21 @@ struct Dispatcher {
     prober_tasks: JoinSet<()>,
     looks: mpsc::Sender<Look>,
     members: BTreeMap<Component, MembersSeen>,
+    /// What is known of members by a run that leaves etcd out, where there is none.
+    no_etcd: MembersSeen,
     wish: watch::Sender<Wish>,
     generations: BTreeMap<String, i64>,
     appliers: JoinSet<Applied>,
     gatherers: JoinSet<Gathered>,
-    menders: JoinSet<()>,
-    /// Programs that were restarted by this run, by pod uid and program, with when on the API server's clock.
-    mended: BTreeMap<(String, String), Timestamp>,
-    /// Members of stores that no pod stands behind, with since when.
-    stale: BTreeMap<(Component, String), Instant>,
-    /// Pods of stores that were removed to be made anew, by uid.
-    replaced: BTreeSet<String>,
-    /// Why stores' pods were not replaced although that was asked for.
-    refusals: BTreeMap<Component, String>,
+    mending: mend::State,
     /// The begin of the run on the API server's clock.
     since: Timestamp,
     skew: jiff::SignedDuration,
     writes: u32,
     connections: u32,
     until: Instant,
+    /// A component whose objects name addresses that are awaited.
+    late: Option<Late>,
     cancelled: Option<CancelReason>,
     failed_at: Option<Instant>,
     trouble: Option<(Instant, bool)>,
@@ -229,6 +237,9 @@ pub(super) async fn run(cluster: Cluster, options: UpOptions, mut emitter: Emitt
     let changes = work.changes();
     let to_write = changes.iter().filter(|c| c.operation != Operation::Keep).count();
     emitter.emit(What::Planned { changes, pending: Vec::new() }).await;
+    for text in standing.other_counts(&options.deployment, &scope) {
+        emitter.emit(What::Notice { text }).await;
+    }
     if options.dry_run {
         let summary = format!("{to_write} objects would be written; nothing was");
         return finish(&mut emitter, Outcome::DryRun, summary, RunStats::default()).await;
@@ -253,12 +264,25 @@ pub(super) async fn run(cluster: Cluster, options: UpOptions, mut emitter: Emitt
         }
     }
 
-    // The namespace and what all components share.
+    // The namespace, Services whose addresses the rest names, and what all components share.
     let mut writes = 0;
+    let mut work = work;
     let shared = async {
         if standing.namespace == Some(false) {
             preflight::create_namespace(&cluster).await?;
             writes += 1;
+        }
+        let mut given = BTreeMap::new();
+        for planned in &work.first {
+            if let Some(written) = apply::apply(&cluster, planned, options.force_conflicts, until).await? {
+                writes += 1;
+                given.insert(planned.item.object.name().to_owned(), virtual_addresses(&written));
+            }
+        }
+        let own = |component: &Component| Some((*component, given.remove(component.name())?));
+        let given: BTreeMap<_, _> = work.services_first.virtual_addresses.iter().filter_map(own).collect();
+        if !given.is_empty() {
+            work.settle(&cluster, &options.deployment, given, options.force_conflicts).await?;
         }
         for planned in &work.shared {
             if apply::apply(&cluster, planned, options.force_conflicts, until).await?.is_some() {
@@ -272,6 +296,18 @@ pub(super) async fn run(cluster: Cluster, options: UpOptions, mut emitter: Emitt
         return finish(&mut emitter, Outcome::Failed, summary, RunStats { writes, ..RunStats::default() }).await;
     }
 
+    if !work.first.is_empty() {
+        let names: Vec<String> = work.first.iter().map(apply::Planned::name).collect();
+        let text = format!("stands first, because its address is needed: {}", names.join(", "));
+        emitter.emit(What::Notice { text }).await;
+    }
+    let late = Late {
+        inputs: work.inputs,
+        balanced: work.services_first.balanced,
+        component: Component::Bono,
+        since: Instant::now(),
+        addresses: Vec::new(),
+    };
     let (news, _watches) = watch_namespace(&cluster.client, &cluster.namespace);
     let (looks, looks_in) = mpsc::channel(64);
     let (wish, wishes) = watch::channel(Wish::default());
@@ -310,20 +346,18 @@ pub(super) async fn run(cluster: Cluster, options: UpOptions, mut emitter: Emitt
         prober_tasks: JoinSet::new(),
         looks,
         members: BTreeMap::new(),
+        no_etcd: MembersSeen::Unchecked("there is no etcd to ask".to_owned()),
         wish,
         generations: BTreeMap::new(),
         appliers: JoinSet::new(),
         gatherers: JoinSet::new(),
-        menders: JoinSet::new(),
-        mended: BTreeMap::new(),
-        stale: BTreeMap::new(),
-        replaced: BTreeSet::new(),
-        refusals: BTreeMap::new(),
+        mending: mend::State::default(),
         since: Timestamp::now().saturating_add(skew).unwrap_or_else(|_| Timestamp::now()),
         skew,
         writes,
         connections: 0,
         until,
+        late: (!late.balanced.is_empty()).then_some(late),
         cancelled: None,
         failed_at: None,
         trouble: None,
@@ -332,6 +366,12 @@ pub(super) async fn run(cluster: Cluster, options: UpOptions, mut emitter: Emitt
         emitter,
     };
     dispatcher.work(news, looks_in, members_in, steering).await;
+}
+
+/// The virtual addresses of a Service as it was written.
+fn virtual_addresses(service: &DynamicObject) -> Vec<IpAddr> {
+    let all = service.data.pointer("/spec/clusterIPs").and_then(serde_json::Value::as_array);
+    all.into_iter().flatten().filter_map(|ip| ip.as_str()?.parse().ok()).collect()
 }
 
 async fn begin(emitter: &mut Emitter, options: &UpOptions, cluster: &Cluster, scope: Option<&Scope>) {
@@ -379,6 +419,18 @@ async fn cancelled(cancel: &mut watch::Receiver<Option<CancelReason>>) -> Cancel
     }
 }
 
+/// The next answer to a question about data; never, where nobody is left who could give one.
+async fn consented(consent: &mut watch::Receiver<Option<bool>>) -> bool {
+    loop {
+        if consent.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        if let Some(agreed) = *consent.borrow_and_update() {
+            return agreed;
+        }
+    }
+}
+
 impl Dispatcher {
     async fn work(
         mut self,
@@ -395,7 +447,7 @@ impl Dispatcher {
             if let Some(outcome) = self.ended()
                 && !self.replace_next().await
             {
-                break if self.refusals.is_empty() { outcome } else { Outcome::Refused };
+                break if self.mending.refusals.is_empty() { outcome } else { Outcome::Refused };
             }
             let until = self.until;
             tokio::select! {
@@ -412,7 +464,8 @@ impl Dispatcher {
                 }
                 Some(Ok(applied)) = self.appliers.join_next() => self.take_applied(applied).await,
                 Some(Ok(gathered)) = self.gatherers.join_next() => self.take_gathered(gathered).await,
-                Some(_) = self.menders.join_next() => {}
+                Some(Ok(tried)) = self.mending.menders.join_next() => self.mending.take(tried),
+                agreed = consented(&mut steering.consent), if self.mending.asks() => self.mending.take_consent(agreed),
                 _ = tick.tick() => {
                     if progress.elapsed() >= SAY_EVERY {
                         progress = Instant::now();
@@ -566,8 +619,22 @@ impl Dispatcher {
 
     async fn open_or_wait(&mut self, i: usize) {
         let name = self.units[i].name();
+        let address = self.awaited_addresses(i);
+        if let Some(Addresses::Doomed(doom)) = address {
+            self.doom_of_address(i, doom).await;
+            return;
+        }
         let waiting = self.schedule.waiting_for(name);
         if waiting.is_empty() {
+            match address {
+                Some(Addresses::Awaited(cause)) => return self.wait_for_address(i, cause).await,
+                Some(Addresses::Known(all)) => {
+                    if let Some(late) = &mut self.late {
+                        late.addresses = all;
+                    }
+                }
+                _ => {}
+            }
             if self.cancelled.is_none() && self.failed_at.is_none() {
                 self.open(i).await;
             }
@@ -591,6 +658,42 @@ impl Dispatcher {
         self.emitter.emit(What::Waiting { component: name.to_owned(), awaited, cause }).await;
     }
 
+    /// How far the addresses are that a component's objects name; `None` where they name none.
+    fn awaited_addresses(&self, i: usize) -> Option<Addresses> {
+        let late = self.late.as_ref().filter(|l| l.component == self.units[i].part.entry.component)?;
+        if !self.snapshot.is_complete() {
+            return Some(Addresses::Awaited("its Services are being looked at".to_owned()));
+        }
+        let events =
+            self.snapshot.events_of_services(|name| late.balanced.iter().any(|b| b.services.iter().any(|s| s == name)));
+        Some(addresses(&late.balanced, &self.snapshot.services, &events, late.since.elapsed()))
+    }
+
+    async fn doom_of_address(&mut self, i: usize, doom: Doom) {
+        let component = self.units[i].part.entry.component;
+        let events = self.snapshot.events_of_services(|name| {
+            name.strip_prefix(component.name()).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        });
+        let evidence = Evidence {
+            object: doom.object.clone(),
+            reason: doom.reason.clone(),
+            events: evidence::events(events),
+            logs: Vec::new(),
+        };
+        self.fail(i, doom, vec![evidence]).await;
+    }
+
+    async fn wait_for_address(&mut self, i: usize, cause: String) {
+        let unit = &mut self.units[i];
+        unit.cause.clone_from(&cause);
+        if unit.said.0 == "address" && unit.said.1 == cause {
+            return;
+        }
+        unit.said = ("address", cause.clone(), Instant::now());
+        let component = unit.name().to_owned();
+        self.emitter.emit(What::Waiting { component, awaited: Vec::new(), cause }).await;
+    }
+
     async fn open(&mut self, i: usize) {
         let name = self.units[i].name();
         let gates: Vec<String> = self.schedule.plan().gates(name).map(str::to_owned).collect();
@@ -609,7 +712,7 @@ impl Dispatcher {
         let component = unit.part.entry.component;
         let to_write = unit.planned.iter().filter(|p| p.operation != Operation::Keep).count();
         let kept = u32::try_from(unit.planned.len() - to_write).unwrap_or(u32::MAX);
-        if to_write == 0 {
+        if to_write == 0 && self.late.as_ref().is_none_or(|l| l.component != component) {
             unit.applied = Some(now);
             unit.phase = Phase::Rolling;
             let what = What::Applied { component: name.to_owned(), created: 0, changed: 0, kept };
@@ -619,8 +722,22 @@ impl Dispatcher {
         unit.phase = Phase::Applying;
         let planned = std::mem::take(&mut unit.planned);
         let cluster = self.cluster.clone();
+        let late = self.late.as_ref().filter(|l| l.component == component).map(|late| {
+            let inputs = Inputs { bono_addresses: late.addresses.clone(), ..late.inputs.clone() };
+            (self.options.deployment.clone(), inputs)
+        });
         self.appliers.spawn(async move {
             let mut applied = Applied { component, created: 0, changed: 0, kept, generations: Vec::new(), error: None };
+            let planned = match late {
+                None => planned,
+                Some((deployment, inputs)) => match plan_late(&cluster, &deployment, &inputs, component, force).await {
+                    Ok(planned) => planned,
+                    Err(error) => {
+                        applied.error = Some(error);
+                        return applied;
+                    }
+                },
+            };
             for planned in planned {
                 match apply::apply(&cluster, &planned, force, until).await {
                     Ok(None) => {}
@@ -648,19 +765,21 @@ impl Dispatcher {
     }
 
     fn judged(&self, i: usize) -> Judged {
+        judge::component(&self.view(i))
+    }
+
+    fn view(&self, i: usize) -> View<'_> {
         let unit = &self.units[i];
-        // A run that leaves etcd out, where there is none, cannot ask for members.
-        let no_etcd = MembersSeen::Unchecked("there is no etcd to ask".to_owned());
         let without_etcd = self.index(Component::Etcd).is_none() && self.snapshot.pods_of(Component::Etcd).is_empty();
-        judge::component(&View {
+        View {
             entry: unit.part.entry,
             workloads: &unit.part.workloads,
             service: unit.part.service.as_deref(),
             snapshot: &self.snapshot,
             reports: &self.reports,
-            members: if without_etcd { Some(&no_etcd) } else { self.members.get(&unit.part.entry.component) },
+            members: if without_etcd { Some(&self.no_etcd) } else { self.members.get(&unit.part.entry.component) },
             generations: &self.generations,
-        })
+        }
     }
 
     /// Looks at one component that was applied. Yields whether it has just begun to serve.
@@ -801,6 +920,8 @@ impl Dispatcher {
         let doom = doom.or_else(|| self.fatal(component, &pods, needs_served_since));
         let Some((doom, log)) = doom else {
             self.mend_members(i).await;
+            self.mend_stuck(i).await;
+            self.mend_lookup(i, needs_served_since).await;
             self.mend(component, needs_served_since).await;
             return;
         };
@@ -825,7 +946,7 @@ impl Dispatcher {
             let Some(report) = self.reports.get(&uid) else { continue };
             for trouble in report.troubles.iter().filter(|t| t.is_fatal()) {
                 let failed = trouble.stopped_at.unwrap_or(i64::MAX);
-                let mended = self.mended.get(&(uid.clone(), trouble.program.clone()));
+                let mended = self.mending.mended.get(&(uid.clone(), trouble.program.clone()));
                 let lasting = match mended {
                     Some(at) => failed > at.as_second(),
                     None => failed > since.as_second() + FATAL_MARGIN,
@@ -848,136 +969,6 @@ impl Dispatcher {
             }
         }
         None
-    }
-
-    /// Restarts programs that supervisord gave up because what they need was not there, once it is.
-    async fn mend(&mut self, component: Component, needs_served_since: Option<Timestamp>) {
-        if needs_served_since.is_none() || self.cancelled.is_some() {
-            return;
-        }
-        let pods: Vec<Pod> = self.snapshot.pods_of(component).into_iter().cloned().collect();
-        for pod in pods {
-            let uid = pod.uid().unwrap_or_default();
-            let Some(report) = self.reports.get(&uid) else { continue };
-            let programs: Vec<String> =
-                report.troubles.iter().filter(|t| t.is_fatal()).map(|t| t.program.clone()).collect();
-            for program in programs {
-                let key = (uid.clone(), program.clone());
-                if self.mended.contains_key(&key) {
-                    continue;
-                }
-                let Some(target) = target_of(&self.units, &self.options, component, &pod) else { continue };
-                self.mended.insert(key, self.now());
-                let mending = Mending {
-                    component: component.name().to_owned(),
-                    object: format!("{}, program {program}", doomed::pod_name(&pod)),
-                    action: format!("supervisorctl start {program}"),
-                    because: "supervisord gave it up before what it needs was serving".to_owned(),
-                    cost: Cost::Nothing,
-                };
-                let cluster = self.cluster.clone();
-                self.emitter.emit(What::Mended { mending }).await;
-                self.menders.spawn(async move {
-                    let mut prober = Prober::new(&cluster, target);
-                    // Whether it helped is seen by the pod's own prober.
-                    let _ = prober.run(&format!("supervisorctl start {program}")).await;
-                });
-            }
-        }
-    }
-
-    /// Removes members of stores that no pod stands behind: they were killed without leaving, and the next join would
-    /// wait for their consent for ever.
-    async fn mend_members(&mut self, i: usize) {
-        let unit = &self.units[i];
-        let component = unit.part.entry.component;
-        let Some(clustering) = &unit.part.entry.clustering else { return };
-        let Some(MembersSeen::Read(members)) = self.members.get(&component) else { return };
-        let addresses: Vec<String> =
-            self.snapshot.pods.values().filter_map(|p| p.status.as_ref()?.pod_ip.clone()).collect();
-        let stale: Vec<String> =
-            members.stale(addresses.iter().map(String::as_str)).into_iter().map(str::to_owned).collect();
-        self.stale.retain(|(c, address), _| *c != component || stale.contains(address));
-        let pod = self.snapshot.pods_of(component).into_iter().find(|p| pod_target(unit.part.entry, &[], p).is_some());
-        let Some(target) = pod.and_then(|p| pod_target(unit.part.entry, &[], p)) else { return };
-        for address in stale {
-            let since = *self.stale.entry((component, address.clone())).or_insert_with(Instant::now);
-            let key = (component.name().to_owned(), address.clone());
-            // A member that is just leaving is gone by itself in a moment.
-            if since.elapsed() < STALE_AFTER || self.mended.contains_key(&key) || self.cancelled.is_some() {
-                continue;
-            }
-            self.mended.insert(key, self.now());
-            let command = format!("cw-mark_node_failed {} {} {address}", clustering.node_type, clustering.datastore);
-            let mending = Mending {
-                component: component.name().to_owned(),
-                object: format!("{} member {address}", clustering.title),
-                action: format!("{command}, in pod {}", target.pod),
-                because: "no pod has that address: it went without leaving, and others wait for it".to_owned(),
-                cost: Cost::Nothing,
-            };
-            self.emitter.emit(What::Mended { mending }).await;
-            let (cluster, target) = (self.cluster.clone(), target.clone());
-            self.menders.spawn(async move {
-                let mut prober = Prober::new(&cluster, target);
-                // Whether it helped is seen in etcd.
-                let _ = prober.run_for(&command, MARK_FAILED).await;
-            });
-        }
-    }
-
-    /// Where it was asked for, replaces the next pod of a store that runs an older revision. Yields whether there is
-    /// still something to wait for.
-    async fn replace_next(&mut self) -> bool {
-        if !self.options.replace_stores || self.cancelled.is_some() || self.failed_at.is_some() {
-            return false;
-        }
-        if self.replaced.iter().any(|uid| self.snapshot.pods.contains_key(uid)) {
-            return true;
-        }
-        for i in 0..self.units.len() {
-            let unit = &self.units[i];
-            let component = unit.part.entry.component;
-            if unit.pending == 0 || self.refusals.contains_key(&component) {
-                continue;
-            }
-            let pods = self.snapshot.pods_of(component);
-            if let Some(loss) = loss_of_replacing(unit.part.entry, &pods) {
-                self.refusals.insert(component, loss);
-                continue;
-            }
-            let current = |p: &Pod| {
-                unit.part.workloads.iter().any(|w| {
-                    let set = self.snapshot.stateful_sets.get(&w.name).and_then(|s| s.status.as_ref());
-                    let revision = set.and_then(|s| s.update_revision.as_ref());
-                    revision.is_some() && revision == p.labels().get("controller-revision-hash")
-                })
-            };
-            // The last one first, as a StatefulSet rolls.
-            let Some(old) = pods.into_iter().rev().find(|p| !current(p)).cloned() else { continue };
-            let mending = Mending {
-                component: component.name().to_owned(),
-                object: doomed::pod_name(&old),
-                action: "replaced by one of the new revision".to_owned(),
-                because: "it runs an older revision and --replace-stores was given".to_owned(),
-                cost: Cost::Nothing,
-            };
-            self.emitter.emit(What::Mended { mending }).await;
-            let pods: kube::Api<Pod> = self.cluster.api();
-            match pods.delete(&old.name_any(), &kube::api::DeleteParams::default()).await {
-                Ok(_) => {
-                    self.replaced.insert(old.uid().unwrap_or_default());
-                    self.writes += 1;
-                }
-                Err(error) => {
-                    self.refusals
-                        .insert(component, format!("{}: {}", doomed::pod_name(&old), crate::cluster::say(&error)));
-                    continue;
-                }
-            }
-            return true;
-        }
-        false
     }
 
     async fn tell_progress(&mut self) {
@@ -1046,11 +1037,15 @@ impl Dispatcher {
             .filter(|u| u.phase != Phase::Serving || u.unsteady)
             .filter_map(|u| Some((u.part.entry.component, u.part.entry.clustering.as_ref()?)))
             .filter(|(component, _)| {
-                self.probers.values().any(|task| task.component == *component && *task.ready.borrow())
+                // A pod that is not ready after a while may wait for a member that does not exist any more.
+                self.probers.iter().any(|(uid, task)| {
+                    task.component == *component && (*task.ready.borrow() || self.reports.contains_key(uid))
+                })
             })
             .map(|(component, clustering)| (component, clustering.store, clustering.etcd_key))
             .collect();
-        let wish = Wish { pod, keys };
+        let ready = self.probers.values().filter(|task| *task.ready.borrow()).count();
+        let wish = Wish { pod, keys, ready };
         self.wish.send_if_modified(|w| {
             if *w == wish {
                 false
@@ -1069,12 +1064,15 @@ impl Dispatcher {
             let quiet = self.appliers.is_empty() && self.gatherers.is_empty();
             return (quiet && at.elapsed() >= LAST_WORDS).then_some(Outcome::Failed);
         }
+        if self.mending.is_refused() {
+            return self.appliers.is_empty().then_some(Outcome::Refused);
+        }
         if self.units.iter().any(|u| u.phase != Phase::Serving || u.unsteady) {
             return None;
         }
         Some(if self.units.iter().any(|u| u.pending > 0) {
             Outcome::ChangesPending
-        } else if self.writes == 0 && self.mended.is_empty() {
+        } else if self.writes == 0 && self.mending.mended.is_empty() {
             Outcome::NothingToDo
         } else {
             Outcome::Done
@@ -1086,9 +1084,16 @@ impl Dispatcher {
         self.emitter.emit(What::CancelRequested { reason: CancelReason::Deadline }).await;
         for i in 0..self.units.len() {
             let unit = &self.units[i];
-            if !matches!(unit.phase, Phase::Applying | Phase::Rolling) && !unit.unsteady {
+            let awaits_address = unit.phase == Phase::Waiting && unit.said.0 == "address";
+            if !matches!(unit.phase, Phase::Applying | Phase::Rolling) && !unit.unsteady && !awaits_address {
                 continue;
             }
+            let fix = if awaits_address {
+                "look whether the cluster has a load balancer controller and run up again, or set bono.addresses in the \
+                 deployment file"
+            } else {
+                "run up again to go on waiting, with a longer --timeout where it is only slow"
+            };
             let component = unit.part.entry.component;
             let pods = self.snapshot.pods_of(component);
             let events = evidence::events(self.snapshot.events_of(&pods, &self.workload_names(i)));
@@ -1105,7 +1110,7 @@ impl Dispatcher {
                 component: component.name().to_owned(),
                 failure: FailureKind::Deadline,
                 causes,
-                fix: "run up again to go on waiting, with a longer --timeout where it is only slow".to_owned(),
+                fix: fix.to_owned(),
                 evidence: vec![evidence],
             };
             self.units[i].phase = Phase::Failed;
@@ -1154,7 +1159,7 @@ impl Dispatcher {
             .filter(|u| u.pending > 0)
             .map(|u| {
                 let component = u.part.entry.component;
-                let refused = self.refusals.get(&component);
+                let refused = self.mending.refusals.get(&component);
                 let why = refused.map_or_else(String::new, |r| format!(" ({r})"));
                 let command = if refused.is_some() {
                     format!("kubectl clearwater down --only {component}, then up")
@@ -1164,6 +1169,7 @@ impl Dispatcher {
                 let what = format!("{} of its pods still run the old revision{why}", u.pending);
                 Pending { component: u.name().to_owned(), what, command }
             })
+            .chain(self.mending.refused())
             .collect();
         let all = self.units.len();
         let seconds = self.emitter.began().elapsed().as_secs_f32();
@@ -1175,6 +1181,9 @@ impl Dispatcher {
             }
             Outcome::NotReady => {
                 format!("not ready after {seconds:.0} s: {} of {all} components serve", stats.serving)
+            }
+            Outcome::Refused if self.mending.is_refused() => {
+                "refused: what is broken was not mended, because data would be lost".to_owned()
             }
             Outcome::Refused => "refused: stores' pods were not replaced, because data would be lost".to_owned(),
             Outcome::Failed => format!("failed: {} of {all} components serve, {} cannot", stats.serving, stats.failed),
@@ -1201,22 +1210,6 @@ impl Unit {
             Phase::Skipped => "is left out".to_owned(),
         }
     }
-}
-
-/// What would be lost by replacing the members of a store one by one; `None` where nothing would.
-fn loss_of_replacing(entry: &Entry, pods: &[&Pod]) -> Option<String> {
-    let claims = pods.iter().all(|p| {
-        let volumes = p.spec.iter().flat_map(|s| s.volumes.iter().flatten());
-        volumes.into_iter().any(|v| v.persistent_volume_claim.is_some())
-    });
-    let data: Vec<&str> = entry.data.iter().map(|d| d.what).collect();
-    let why = match entry.component {
-        Component::Etcd if claims => return None,
-        Component::Cassandra => "a member that goes stays in the ring, and the new one cannot join".to_owned(),
-        _ if entry.pre_stop.is_some() && pods.len() >= 2 => return None,
-        _ => format!("there is no second member that holds {}", data.join(", ")),
-    };
-    Some(format!("replacing its pods would lose {}: {why}", data.join(", ")))
 }
 
 /// How a pod is asked, or `None` while it has no address yet.

@@ -1,6 +1,7 @@
 //! Bringing a deployment up, again and again: what stands is kept, what is missing is made, in dependency order, and
 //! every component is judged in depth before what needs it is started.
 
+mod address;
 mod dispatcher;
 mod evidence;
 mod prepare;
@@ -44,6 +45,9 @@ pub struct UpOptions {
     pub force_conflicts: bool,
     /// Whether stores' pods of an older revision are replaced, member by member.
     pub replace_stores: bool,
+    /// Whether what is broken is mended even where that loses data. Otherwise the run asks, with [`UpOptions::ask`], or
+    /// refuses and says what would be lost.
+    pub accept_loss: bool,
     /// Whether the run waits after [`Planned`](clearwater::event::What::Planned) until it is told to go on, where
     /// something would be written.
     pub ask: bool,
@@ -62,6 +66,7 @@ impl UpOptions {
             dry_run: false,
             force_conflicts: false,
             replace_stores: false,
+            accept_loss: false,
             ask: false,
         }
     }
@@ -81,6 +86,7 @@ pub struct Run {
 pub struct Handle {
     cancel: watch::Sender<Option<CancelReason>>,
     answer: watch::Sender<Option<bool>>,
+    consent: watch::Sender<Option<bool>>,
 }
 
 impl Handle {
@@ -93,11 +99,17 @@ impl Handle {
     pub fn answer(&self, go_on: bool) {
         self.answer.send_replace(Some(go_on));
     }
+
+    /// Answers [`Asked`](clearwater::event::What::Asked): whether data may be lost for it.
+    pub fn consent(&self, agreed: bool) {
+        self.consent.send_replace(Some(agreed));
+    }
 }
 
 pub(crate) struct Steering {
     pub(crate) cancel: watch::Receiver<Option<CancelReason>>,
     pub(crate) answer: watch::Receiver<Option<bool>>,
+    pub(crate) consent: watch::Receiver<Option<bool>>,
 }
 
 pub(crate) fn start<F>(run: impl FnOnce(Emitter, Steering) -> F) -> Run
@@ -107,8 +119,9 @@ where
     let (out, events) = mpsc::channel(EVENTS);
     let (cancel, cancelled) = watch::channel(None);
     let (answer, answered) = watch::channel(None);
-    tokio::spawn(run(Emitter::new(out), Steering { cancel: cancelled, answer: answered }));
-    Run { events, handle: Handle { cancel, answer } }
+    let (consent, consented) = watch::channel(None);
+    tokio::spawn(run(Emitter::new(out), Steering { cancel: cancelled, answer: answered, consent: consented }));
+    Run { events, handle: Handle { cancel, answer, consent } }
 }
 
 /// Brings a deployment up.

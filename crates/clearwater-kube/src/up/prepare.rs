@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use clearwater::component::{Component, Entry};
+use clearwater::component::{Component, Entry, Rule};
 use clearwater::config::{Deployment, KeyPolicy, Keys};
 use clearwater::event::{Change, CheckLine, CheckStatus, PlannedComponent, PlannedGate};
-use clearwater::manifest::{self, Inputs, Item, KEYS_SECRET, ManifestError, Owner, workloads};
+use clearwater::manifest::{
+    self, Balance, Inputs, Item, KEYS_SECRET, ManifestError, Owner, ServicesFirst, balance, provisional,
+    services_first, workloads,
+};
 use clearwater::order::{Graph, OrderError, Plan, Policy};
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, Secret, Service};
@@ -15,7 +18,7 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use thiserror::Error;
 
-use crate::apply::{self, Planned};
+use crate::apply::{self, ApplyError, Planned};
 use crate::cluster::{Cluster, say};
 use crate::judge::Workload;
 
@@ -87,6 +90,24 @@ impl Standing {
         let of = |replicas: Option<i32>| u32::try_from(replicas.unwrap_or(1)).unwrap_or(0);
         let deployment = self.deployments.get(name).and_then(|d| d.spec.as_ref()).map(|s| of(s.replicas));
         deployment.or_else(|| self.stateful_sets.get(name).and_then(|d| d.spec.as_ref()).map(|s| of(s.replicas)))
+    }
+
+    /// Counts that the file sets and that are not those that stand, each in one line: they are left as they are, because
+    /// a count belongs to `scale` or to an autoscaler once its workload stands.
+    pub(crate) fn other_counts(&self, deployment: &Deployment, scope: &Scope) -> Vec<String> {
+        let parts = scope.parts.iter().filter_map(|part| {
+            let component = part.entry.component;
+            let wanted = deployment.file().components.get(&component)?.replicas?;
+            let live = part.workloads.iter().filter_map(|w| self.replicas(&w.name)).max().filter(|n| *n != wanted)?;
+            let never = live > wanted && part.entry.scaling.down == Rule::Never;
+            let refuses =
+                if never { format!(", which refuses, because {}", part.entry.scaling.reason) } else { String::new() };
+            Some(format!(
+                "{component}: the file says {wanted} and {live} stand; up leaves the count alone, what changes it is \
+                 kubectl clearwater scale {component} {wanted}{refuses}"
+            ))
+        });
+        parts.collect()
     }
 
     /// What rendering needs to know of the cluster.
@@ -235,6 +256,12 @@ impl Scope {
 /// What will be done, object by object.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Work {
+    /// Services that must stand before the rest can be rendered for good.
+    pub(crate) first: Vec<Planned>,
+    /// Why they must.
+    pub(crate) services_first: ServicesFirst,
+    /// What the rest is rendered with, as far as it is known.
+    pub(crate) inputs: Inputs,
     /// Objects of the deployment as a whole.
     pub(crate) shared: Vec<Planned>,
     /// Objects of each component.
@@ -250,21 +277,29 @@ impl Work {
         standing: &Standing,
         force: bool,
     ) -> Result<(Self, Vec<CheckLine>), PrepareError> {
-        let inputs = standing.inputs(deployment)?;
-        let manifest = manifest::render(deployment, &inputs)?;
+        let mut inputs = standing.inputs(deployment)?;
+        let mut first = services_first(deployment, &inputs);
+        let filled = provisional(&inputs, &first, &standing.services);
+        if first.balanced.iter().all(|b| matches!(balance(b, &standing.services), Balance::Known(_))) {
+            inputs.bono_addresses.clone_from(&filled.bono_addresses);
+            first.balanced.clear();
+        }
+        let manifest = manifest::render(deployment, &filled)?;
+        let is_first = |item: &Item| item.object.kind() == "Service" && first.names(item.object.name());
         let items: Vec<Item> = manifest
             .items()
             .iter()
             .filter(|i| match i.owner {
                 Owner::Shared => true,
-                Owner::Component(c) => scope.has(c),
+                Owner::Component(c) => scope.has(c) || is_first(i),
             })
             .cloned()
             .collect();
-        let mut work = Self::default();
+        let mut work = Self { inputs, ..Self::default() };
         let mut lines = Vec::new();
         for planned in apply::plan(cluster, &items, standing.namespace != Some(false), force).await {
             match planned {
+                Ok(planned) if is_first(&planned.item) => work.first.push(planned),
                 Ok(planned) => match planned.item.owner {
                     Owner::Shared => work.shared.push(planned),
                     Owner::Component(c) => work.of.entry(c).or_default().push(planned),
@@ -278,11 +313,40 @@ impl Work {
                 }),
             }
         }
+        work.services_first = first;
         Ok((work, lines))
     }
 
+    /// Takes the virtual addresses in that Services were given when they were made: what was planned with something in
+    /// their place is planned anew.
+    pub(crate) async fn settle(
+        &mut self,
+        cluster: &Cluster,
+        deployment: &Deployment,
+        given: BTreeMap<Component, Vec<IpAddr>>,
+        force: bool,
+    ) -> Result<(), ApplyError> {
+        self.inputs.cluster_ips.extend(given);
+        // Bonos behind load balancers still wait for theirs.
+        let filled = provisional(
+            &self.inputs,
+            &ServicesFirst { balanced: self.services_first.balanced.clone(), ..ServicesFirst::default() },
+            &BTreeMap::new(),
+        );
+        let manifest = manifest::render(deployment, &filled).map_err(|e| ApplyError::render(&e))?;
+        for planned in self.shared.iter_mut().chain(self.of.values_mut().flatten()) {
+            let wanted = manifest.items().iter().find(|i| {
+                (i.object.kind(), i.object.name()) == (planned.item.object.kind(), planned.item.object.name())
+            });
+            if let Some(item) = wanted.filter(|i| i.object != planned.item.object) {
+                *planned = planned.again(cluster, item.clone(), force).await?;
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn all(&self) -> impl Iterator<Item = &Planned> {
-        self.shared.iter().chain(self.of.values().flatten())
+        self.first.iter().chain(&self.shared).chain(self.of.values().flatten())
     }
 
     /// Every object with what will be done to it.
@@ -299,4 +363,17 @@ impl Work {
             })
             .collect()
     }
+}
+
+/// Plans the objects of a component whose addresses are known only now.
+pub(crate) async fn plan_late(
+    cluster: &Cluster,
+    deployment: &Deployment,
+    inputs: &Inputs,
+    component: Component,
+    force: bool,
+) -> Result<Vec<Planned>, ApplyError> {
+    let manifest = manifest::render(deployment, inputs).map_err(|e| ApplyError::render(&e))?;
+    let items: Vec<Item> = manifest.of(Owner::Component(component)).cloned().collect();
+    apply::plan(cluster, &items, true, force).await.into_iter().collect()
 }

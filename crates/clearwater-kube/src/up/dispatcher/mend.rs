@@ -1,0 +1,433 @@
+//! What is broken and can be mended, one repair a time: programs that were given up, members without a pod, members that
+//! cannot start again, and, where it was asked for, pods of an older revision.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use clearwater::component::{Component, Entry, LOOKS_UP_ONCE, Program};
+use clearwater::event::{Cost, Mending, Pending, What};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::DeleteParams;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::{Dispatcher, pod_target, target_of};
+use crate::doomed;
+use crate::judge::{self, MembersSeen, Stuck};
+use crate::probe::Prober;
+
+/// A member without a pod is left alone for so long: one that is just leaving is gone by itself in a moment.
+const STALE_AFTER: Duration = Duration::from_secs(20);
+/// The longest that `cw-mark_node_failed` may take: it waits for the others' consent.
+const MARK_FAILED: Duration = Duration::from_secs(180);
+/// The longest that restarting a program may take: supervisord waits ten seconds for the old one to stop.
+const RESTART: Duration = Duration::from_secs(30);
+/// A repair that failed is tried again after so long.
+const AGAIN_AFTER: Duration = Duration::from_secs(3);
+/// A repair is tried so often.
+const TRIES: u32 = 20;
+
+/// A repair: the component or pod, and what of it.
+type Key = (String, String);
+
+/// What has been mended, and what is to be asked first.
+#[derive(Default)]
+pub(super) struct State {
+    /// Repairs under way; each tells which it was and whether it failed.
+    pub(super) menders: JoinSet<(Key, bool)>,
+    /// Repairs of this run, with when they were begun on the API server's clock.
+    pub(super) mended: BTreeMap<Key, Timestamp>,
+    /// Repairs that failed: how often, and when they are tried again.
+    failed: BTreeMap<Key, (u32, Instant)>,
+    /// Stores that a member is being removed from: one a time.
+    removing: BTreeSet<Component>,
+    /// Members of stores that no pod stands behind, with since when.
+    stale: BTreeMap<(Component, String), Instant>,
+    /// Members whose pods this run removed.
+    orphans: BTreeSet<String>,
+    /// Pods of stores that were removed to be made anew, by uid.
+    replaced: BTreeSet<String>,
+    /// Why stores' pods were not replaced although that was asked for.
+    pub(super) refusals: BTreeMap<Component, String>,
+    /// A repair that costs data.
+    costly: Option<Costly>,
+}
+
+struct Costly {
+    component: Component,
+    mending: Mending,
+    /// Whether the user agreed; `None` while the question is open.
+    agreed: Option<bool>,
+}
+
+impl State {
+    /// Takes note of how a repair ended. Whether it helped is seen by other means.
+    pub(super) fn take(&mut self, (key, failed): (Key, bool)) {
+        self.removing.retain(|component| component.name() != key.0);
+        if failed {
+            let (tries, at) = self.failed.entry(key).or_insert((0, Instant::now()));
+            *tries += 1;
+            *at = Instant::now() + AGAIN_AFTER;
+        }
+    }
+
+    /// Whether a question about data is open.
+    pub(super) fn asks(&self) -> bool {
+        self.costly.as_ref().is_some_and(|c| c.agreed.is_none())
+    }
+
+    /// Takes the answer to it.
+    pub(super) fn take_consent(&mut self, agreed: bool) {
+        if let Some(costly) = &mut self.costly {
+            costly.agreed = Some(agreed);
+        }
+    }
+
+    /// Whether a repair was refused because it would cost data.
+    pub(super) fn is_refused(&self) -> bool {
+        self.costly.as_ref().is_some_and(|c| c.agreed == Some(false))
+    }
+
+    /// The repair that was refused.
+    pub(super) fn refused(&self) -> Option<Pending> {
+        let costly = self.costly.as_ref().filter(|c| c.agreed == Some(false))?;
+        Some(Pending {
+            component: costly.component.name().to_owned(),
+            what: format!("{} is {}: {}", costly.mending.object, costly.mending.action, costly.mending.because),
+            command: "kubectl clearwater up --accept-loss".to_owned(),
+        })
+    }
+
+    /// Whether a repair is to be begun now: for the first time, or again because it failed.
+    fn is_due(&self, key: &Key) -> bool {
+        match self.failed.get(key) {
+            Some((tries, at)) => *tries < TRIES && Instant::now() >= *at,
+            None => !self.mended.contains_key(key),
+        }
+    }
+}
+
+/// The repair of a member that cannot start again.
+fn unsticking(entry: &Entry, stuck: &Stuck) -> Mending {
+    let data: Vec<&str> = entry.data.iter().map(|d| d.what).collect();
+    let data = data.join(", ");
+    let (cost, about) = match (stuck.others, stuck.holds_data) {
+        (0, true) => (Cost::Data, format!("it is the only member, and its pod holds {data}, which would be lost")),
+        (0, false) => (
+            Cost::Nothing,
+            format!("it is the only member, and what it held ({data}) went with the container that ended"),
+        ),
+        (others, _) => (Cost::Nothing, format!("{others} other members hold copies")),
+    };
+    Mending {
+        component: entry.component.name().to_owned(),
+        object: format!("pod/{}", stuck.pod),
+        action: "replaced by a new pod, which joins in its place".to_owned(),
+        because: format!("{}; {about}", stuck.why()),
+        cost,
+    }
+}
+
+/// What would be lost by replacing the members of a store one by one; `None` where nothing would.
+fn loss_of_replacing(entry: &Entry, pods: &[&Pod]) -> Option<String> {
+    let claims = pods.iter().all(|p| {
+        let volumes = p.spec.iter().flat_map(|s| s.volumes.iter().flatten());
+        volumes.into_iter().any(|v| v.persistent_volume_claim.is_some())
+    });
+    let data: Vec<&str> = entry.data.iter().map(|d| d.what).collect();
+    let why = match entry.component {
+        Component::Etcd if claims => return None,
+        Component::Cassandra => "a member that goes stays in the ring, and the new one cannot join".to_owned(),
+        _ if entry.pre_stop.is_some() && pods.len() >= 2 => return None,
+        _ => format!("there is no second member that holds {}", data.join(", ")),
+    };
+    Some(format!("replacing its pods would lose {}: {why}", data.join(", ")))
+}
+
+/// When a pod's containers began to run, the last of them.
+fn began(pod: &Pod) -> Option<Timestamp> {
+    let statuses = pod.status.iter().flat_map(|s| s.container_statuses.iter().flatten());
+    statuses.filter_map(|c| c.state.as_ref()?.running.as_ref()?.started_at.as_ref().map(|t| t.0)).max()
+}
+
+impl Dispatcher {
+    /// Restarts programs that supervisord gave up because what they need was not there, once it is.
+    pub(super) async fn mend(&mut self, component: Component, needs_served_since: Option<Timestamp>) {
+        if needs_served_since.is_none() || self.cancelled.is_some() {
+            return;
+        }
+        let pods: Vec<Pod> = self.snapshot.pods_of(component).into_iter().cloned().collect();
+        for pod in pods {
+            let uid = pod.uid().unwrap_or_default();
+            let Some(report) = self.reports.get(&uid) else { continue };
+            let programs: Vec<String> =
+                report.troubles.iter().filter(|t| t.is_fatal()).map(|t| t.program.clone()).collect();
+            for program in programs {
+                let key = (uid.clone(), program.clone());
+                if self.mending.mended.contains_key(&key) {
+                    continue;
+                }
+                let Some(target) = target_of(&self.units, &self.options, component, &pod) else { continue };
+                self.mending.mended.insert(key.clone(), self.now());
+                let mending = Mending {
+                    component: component.name().to_owned(),
+                    object: format!("{}, program {program}", doomed::pod_name(&pod)),
+                    action: format!("supervisorctl start {program}"),
+                    because: "supervisord gave it up before what it needs was serving".to_owned(),
+                    cost: Cost::Nothing,
+                };
+                let cluster = self.cluster.clone();
+                self.emitter.emit(What::Mended { mending }).await;
+                self.mending.menders.spawn(async move {
+                    let mut prober = Prober::new(&cluster, target);
+                    // Whether it helped is seen by the pod's own prober.
+                    let _ = prober.run(&format!("supervisorctl start {program}")).await;
+                    (key, false)
+                });
+            }
+        }
+    }
+
+    /// Removes members of stores that no pod stands behind: they were killed without leaving, and the next join would
+    /// wait for their consent for ever.
+    pub(super) async fn mend_members(&mut self, i: usize) {
+        let entry = self.units[i].part.entry;
+        let component = entry.component;
+        let Some(clustering) = &entry.clustering else { return };
+        let Some(MembersSeen::Read(members)) = self.members.get(&component) else { return };
+        let addresses: Vec<&str> =
+            self.snapshot.pods.values().filter_map(|p| p.status.as_ref()?.pod_ip.as_deref()).collect();
+        let stale: Vec<String> = members.stale(addresses).into_iter().map(str::to_owned).collect();
+        self.mending.stale.retain(|(c, address), _| *c != component || stale.contains(address));
+        // A member knows the others; a pod that only wants to become one may not.
+        let is_member = |p: &&Pod| {
+            p.status.as_ref().is_some_and(|s| {
+                s.pod_ip.as_ref().is_some_and(|ip| members.0.get(ip).is_some_and(|state| state == "normal"))
+            })
+        };
+        let pods = self.snapshot.pods_of(component);
+        let candidates = pods.iter().copied().filter(is_member).chain(pods.iter().copied());
+        let Some(target) = candidates.into_iter().find_map(|p| pod_target(entry, &[], p)) else { return };
+        for address in stale {
+            let since = *self.mending.stale.entry((component, address.clone())).or_insert_with(Instant::now);
+            let waited = since.elapsed() >= STALE_AFTER || self.mending.orphans.contains(&address);
+            let key = (component.name().to_owned(), address.clone());
+            let busy = self.mending.removing.contains(&component);
+            if !waited || busy || !self.mending.is_due(&key) || self.cancelled.is_some() {
+                continue;
+            }
+            self.mending.removing.insert(component);
+            let command = format!("cw-mark_node_failed {} {} {address}", clustering.node_type, clustering.datastore);
+            if self.mending.mended.insert(key.clone(), self.now()).is_none() {
+                let mending = Mending {
+                    component: component.name().to_owned(),
+                    object: format!("{} member {address}", clustering.title),
+                    action: format!("{command}, in pod {}", target.pod),
+                    because: "no pod has that address: it went without leaving, and others wait for it".to_owned(),
+                    cost: Cost::Nothing,
+                };
+                self.emitter.emit(What::Mended { mending }).await;
+            }
+            let (cluster, target) = (self.cluster.clone(), target.clone());
+            self.mending.menders.spawn(async move {
+                let mut prober = Prober::new(&cluster, target);
+                let ran = prober.run_for(&command, MARK_FAILED).await;
+                (key, !ran.is_ok_and(|output| output.status == 0))
+            });
+        }
+    }
+
+    /// Where it was asked for, replaces the next pod of a store that runs an older revision. Yields whether there is
+    /// still something to wait for.
+    pub(super) async fn replace_next(&mut self) -> bool {
+        if !self.options.replace_stores || self.cancelled.is_some() || self.failed_at.is_some() {
+            return false;
+        }
+        if self.mending.replaced.iter().any(|uid| self.snapshot.pods.contains_key(uid)) {
+            return true;
+        }
+        for i in 0..self.units.len() {
+            let unit = &self.units[i];
+            let component = unit.part.entry.component;
+            if unit.pending == 0 || self.mending.refusals.contains_key(&component) {
+                continue;
+            }
+            let pods = self.snapshot.pods_of(component);
+            if let Some(loss) = loss_of_replacing(unit.part.entry, &pods) {
+                self.mending.refusals.insert(component, loss);
+                continue;
+            }
+            let current = |p: &Pod| {
+                unit.part.workloads.iter().any(|w| {
+                    let set = self.snapshot.stateful_sets.get(&w.name).and_then(|s| s.status.as_ref());
+                    let revision = set.and_then(|s| s.update_revision.as_ref());
+                    revision.is_some() && revision == p.labels().get("controller-revision-hash")
+                })
+            };
+            // The last one first, as a StatefulSet rolls.
+            let Some(old) = pods.into_iter().rev().find(|p| !current(p)).cloned() else { continue };
+            let mending = Mending {
+                component: component.name().to_owned(),
+                object: doomed::pod_name(&old),
+                action: "replaced by one of the new revision".to_owned(),
+                because: "it runs an older revision and --replace-stores was given".to_owned(),
+                cost: Cost::Nothing,
+            };
+            self.emitter.emit(What::Mended { mending }).await;
+            let pods: kube::Api<Pod> = self.cluster.api();
+            match pods.delete(&old.name_any(), &DeleteParams::default()).await {
+                Ok(_) => {
+                    self.mending.replaced.insert(old.uid().unwrap_or_default());
+                    self.writes += 1;
+                }
+                Err(error) => {
+                    let text = format!("{}: {}", doomed::pod_name(&old), crate::cluster::say(&error));
+                    self.mending.refusals.insert(component, text);
+                    continue;
+                }
+            }
+            return true;
+        }
+        false
+    }
+
+    /// Restarts a program that looked another component up when it started, where that one has a new address since.
+    pub(super) async fn mend_lookup(&mut self, i: usize, needs_served_since: Option<Timestamp>) {
+        if needs_served_since.is_none() || self.cancelled.is_some() {
+            return;
+        }
+        let entry = self.units[i].part.entry;
+        let component = entry.component;
+        let Some(lookup) = LOOKS_UP_ONCE.iter().find(|l| l.component == component) else { return };
+        let Some(program) = entry.program(lookup.program).map(Program::full_name) else { return };
+        let renewed = self.snapshot.pods_of(lookup.other).into_iter().filter_map(began).max();
+        let pods: Vec<Pod> = self.snapshot.pods_of(component).into_iter().cloned().collect();
+        for pod in pods {
+            let uid = pod.uid().unwrap_or_default();
+            // Only one that was looked into and does not answer well, although all of its programs run.
+            let report = self.reports.get(&uid);
+            let unwell = report.is_some_and(|r| r.troubles.is_empty() && r.programs_well > 0 && !r.is_good());
+            let key = (uid, format!("{program} {}", lookup.other));
+            if !unwell || began(&pod) >= renewed || !self.mending.is_due(&key) {
+                continue;
+            }
+            let Some(target) = pod_target(entry, &[], &pod) else { continue };
+            self.mending.mended.insert(key.clone(), self.now());
+            let command = format!("supervisorctl restart {program}");
+            let mending = Mending {
+                component: component.name().to_owned(),
+                object: format!("{}, program {program}", doomed::pod_name(&pod)),
+                action: command.clone(),
+                because: format!("it looked {0} up when it started, and {0} has another address since", lookup.other),
+                cost: Cost::Nothing,
+            };
+            self.emitter.emit(What::Mended { mending }).await;
+            let cluster = self.cluster.clone();
+            self.mending.menders.spawn(async move {
+                let mut prober = Prober::new(&cluster, target);
+                let ran = prober.run_for(&command, RESTART).await;
+                (key, ran.is_err())
+            });
+        }
+    }
+
+    /// Replaces the next member of a store that cannot start again: the new pod joins anew, and what is left of the old
+    /// member is removed by [`Self::mend_members`].
+    pub(super) async fn mend_stuck(&mut self, i: usize) {
+        if self.cancelled.is_some() {
+            return;
+        }
+        let entry = self.units[i].part.entry;
+        let component = entry.component;
+        let Some(MembersSeen::Read(members)) = self.members.get(&component) else { return };
+        let pods = self.snapshot.pods_of(component);
+        let addresses = pods.iter().filter_map(|p| p.status.as_ref()?.pod_ip.as_deref());
+        // One a time: the next only when the one before is a member again.
+        if !members.stale(addresses).is_empty() || members.0.values().any(|state| state != "normal") {
+            return;
+        }
+        let stuck = judge::stuck(&self.view(i)).into_iter().find(|s| !self.mending.replaced.contains(&s.uid));
+        let Some(stuck) = stuck else { return };
+        let mending = unsticking(entry, &stuck);
+        if mending.cost == Cost::Data && !self.options.accept_loss {
+            match self.mending.costly.as_ref().map(|c| c.agreed) {
+                Some(Some(true)) => {}
+                Some(_) => return,
+                None => {
+                    let agreed = (!self.options.ask).then_some(false);
+                    self.mending.costly = Some(Costly { component, mending: mending.clone(), agreed });
+                    self.emitter.emit(What::Asked { mending }).await;
+                    return;
+                }
+            }
+        }
+        let key = (stuck.uid.clone(), "stuck".to_owned());
+        if !self.mending.is_due(&key) {
+            return;
+        }
+        if self.mending.mended.insert(key.clone(), self.now()).is_none() {
+            self.emitter.emit(What::Mended { mending }).await;
+        }
+        let api: kube::Api<Pod> = self.cluster.api();
+        match api.delete(&stuck.pod, &DeleteParams::default()).await {
+            Ok(_) => {
+                self.writes += 1;
+                self.mending.replaced.insert(stuck.uid);
+                self.mending.orphans.insert(stuck.address);
+            }
+            Err(error) => {
+                self.mending.take((key, true));
+                let text = format!("pod/{}: {}", stuck.pod, crate::cluster::say(&error));
+                self.emitter.emit(What::Notice { text }).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clearwater::component::{Release, entry};
+
+    fn stuck(others: usize, holds_data: bool) -> Mending {
+        let stuck = Stuck {
+            uid: "u".into(),
+            pod: "cassandra-0".into(),
+            address: "10.0.0.7".into(),
+            store: "Cassandra",
+            file: "/etc/cassandra/cassandra.yaml",
+            holds_data,
+            others,
+        };
+        unsticking(entry(Release::Hunter, Component::Cassandra).unwrap(), &stuck)
+    }
+
+    #[test]
+    fn only_the_last_copy_costs_data() {
+        let alone = stuck(0, true);
+        assert_eq!(alone.cost, Cost::Data);
+        assert!(alone.because.contains("subscribers") && alone.because.contains("would be lost"), "{alone:?}");
+        assert_eq!(stuck(0, false).cost, Cost::Nothing);
+        assert!(stuck(0, false).because.contains("went with the container"), "{:?}", stuck(0, false));
+        assert_eq!(stuck(2, true).cost, Cost::Nothing);
+        assert!(stuck(2, true).because.contains("10.0.0.7"));
+    }
+
+    #[test]
+    fn what_fails_is_tried_again_after_a_pause_and_not_for_ever() {
+        let mut state = State::default();
+        let key = ("cassandra".to_owned(), "10.0.0.7".to_owned());
+        assert!(state.is_due(&key));
+        state.mended.insert(key.clone(), Timestamp::UNIX_EPOCH);
+        assert!(!state.is_due(&key));
+        state.take((key.clone(), true));
+        assert!(!state.is_due(&key));
+        state.failed.insert(key.clone(), (TRIES - 1, Instant::now()));
+        assert!(state.is_due(&key));
+        state.take((key.clone(), true));
+        state.failed.insert(key.clone(), (TRIES, Instant::now()));
+        assert!(!state.is_due(&key));
+    }
+}

@@ -1,0 +1,57 @@
+//! Bring a deployment up from a program of one's own and follow what happens: the events that the plugin shows are all
+//! there is.
+//!
+//! `cargo run -p clearwater-kube --example bring_up -- NAMESPACE` on the current context's cluster.
+
+use std::error::Error;
+use std::io::Write;
+
+use clearwater::component::Component;
+use clearwater::config::DeploymentFile;
+use clearwater::event::{CancelReason, Event, Outcome, What};
+use clearwater_kube::Cluster;
+use clearwater_kube::up::{Run, UpOptions, up};
+
+/// The registrar alone, with what it needs, and no question asked.
+pub(crate) fn options(namespace: &str) -> Result<UpOptions, Box<dyn Error>> {
+    let file = DeploymentFile::parse("apiVersion: clearwater/v1\nlogLevel: 3\n", "built-in")?;
+    let deployment = file.deploy(namespace)?;
+    Ok(UpOptions { only: vec![Component::Sprout], create_namespace: true, ..UpOptions::new(deployment) })
+}
+
+/// Follows a run to its end, and yields how it ended. A component that fails ends it: the handle cancels the rest.
+pub(crate) async fn follow(mut run: Run, out: &mut impl Write) -> Result<Option<Outcome>, Box<dyn Error>> {
+    while let Some(Event { elapsed, what, .. }) = run.events.recv().await {
+        match what {
+            What::Checked { line } => writeln!(out, "{:?}: {} {}", line.status, line.title, line.detail)?,
+            What::Waiting { component, cause, .. } | What::Starting { component, cause, .. } => {
+                writeln!(out, "{elapsed:>7} ms {component}: {cause}")?;
+            }
+            What::Serving { component, durations, .. } => {
+                writeln!(out, "{elapsed:>7} ms {component} serves, {} ms after its gates opened", durations.own())?;
+            }
+            What::Failed { component, causes, fix, .. } => {
+                writeln!(out, "{elapsed:>7} ms {component} failed: {}; {fix}", causes.join(": "))?;
+                run.handle.cancel(CancelReason::Failure);
+            }
+            What::RunFinished { outcome, summary, .. } => {
+                writeln!(out, "{elapsed:>7} ms {summary}")?;
+                return Ok(Some(outcome));
+            }
+            // Kinds may be added: a program goes on without those that it does not know.
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let namespace = std::env::args().nth(1).ok_or("which namespace?")?;
+    let cluster = Cluster::new(kube::Client::try_default().await?, namespace.as_str());
+    let run = up(cluster, options(&namespace)?);
+    match follow(run, &mut std::io::stdout()).await? {
+        Some(Outcome::Done | Outcome::NothingToDo) => Ok(()),
+        other => Err(format!("it ended with {other:?}").into()),
+    }
+}
