@@ -9,6 +9,31 @@ use serde_json::Value;
 
 use crate::Ran;
 
+/// The most memory that a run held, in kilobytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Beside its own code, at an event. Unoptimised code is several times the shipped one, so it is not counted here.
+    pub held: u64,
+    /// In all (`VmHWM`).
+    pub resident: u64,
+}
+
+impl Memory {
+    fn of(pid: u32) -> Option<Self> {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let field = |name: &str| -> Option<u64> {
+            let line = status.lines().find_map(|l| l.strip_prefix(name))?;
+            line.trim().trim_end_matches("kB").trim().parse().ok()
+        };
+        Some(Self { held: field("RssAnon:")?, resident: field("VmHWM:")? })
+    }
+
+    fn take(&mut self, other: Self) {
+        self.held = self.held.max(other.held);
+        self.resident = self.resident.max(other.resident);
+    }
+}
+
 /// A run under way, with its events as they come. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Following {
@@ -17,7 +42,7 @@ pub struct Following {
     lines: Receiver<String>,
     errors: Option<JoinHandle<String>>,
     out: String,
-    peak: u64,
+    peak: Memory,
 }
 
 impl Following {
@@ -37,7 +62,14 @@ impl Following {
             let _ = err.read_to_string(&mut text);
             text
         });
-        Ok(Self { child, began: Instant::now(), lines, errors: Some(errors), out: String::new(), peak: 0 })
+        Ok(Self {
+            child,
+            began: Instant::now(),
+            lines,
+            errors: Some(errors),
+            out: String::new(),
+            peak: Memory::default(),
+        })
     }
 
     /// The next event; `None` when there will be no more.
@@ -47,7 +79,7 @@ impl Following {
             Err(RecvTimeoutError::Disconnected) => return Ok(None),
             Err(RecvTimeoutError::Timeout) => bail!("no event within {limit:?} after:\n{}", self.out),
         };
-        self.peak = self.peak.max(held_kilobytes(self.child.id()).unwrap_or(0));
+        self.peak.take(Memory::of(self.child.id()).unwrap_or_default());
         self.out.push_str(&line);
         self.out.push('\n');
         let event: Value = serde_json::from_str(&line).with_context(|| format!("not JSON: {line}"))?;
@@ -93,9 +125,8 @@ impl Following {
         Ok(())
     }
 
-    /// Reads on to the end. The second part is the most memory it held at an event, in kilobytes and without its
-    /// code.
-    pub fn finish(mut self, limit: Duration) -> Result<(Ran, u64)> {
+    /// Reads on to the end.
+    pub fn finish(mut self, limit: Duration) -> Result<(Ran, Memory)> {
         let end = Instant::now() + limit;
         while self.next(end.saturating_duration_since(Instant::now()))?.is_some() {}
         let status = self.child.wait()?;
@@ -114,11 +145,4 @@ impl Drop for Following {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// What it holds beside its own code. Unoptimised code is several times the shipped one, so it is not counted here.
-fn held_kilobytes(pid: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|l| l.strip_prefix("RssAnon:"))?;
-    line.trim().trim_end_matches("kB").trim().parse().ok()
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clearwater_testbed::{Cluster, Kubectl};
-pub use follow::Following;
+pub use follow::{Following, Memory};
 pub use order::kept_order;
 use serde_json::Value;
 

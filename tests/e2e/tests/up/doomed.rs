@@ -3,8 +3,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clearwater_e2e::{Plugin, Ran, cluster};
-use clearwater_testbed::image::Archive;
+use clearwater_testbed::image::{Archive, Entry, Image, Layer, write_archive};
 use clearwater_testbed::layout::cache_directory;
+use clearwater_testbed::sip::TOOLS_IMAGE;
 use clearwater_testbed::{Fault, Rule};
 
 use crate::{PATIENCE, file, is, kinds};
@@ -92,18 +93,60 @@ fn a_required_program_given_up() -> Result<()> {
     doomed(ran, "programFatal", "homer", &["nginx", "FATAL"], Duration::from_secs(90))
 }
 
+/// A program for another processor, in an image that says it is for this one: what somebody gets who pushed the wrong
+/// build.
+fn a_program_for_another_processor() -> Result<()> {
+    let cluster = cluster();
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("arch-{}", std::process::id()));
+    // An ELF header of a machine that no node is (e_machine 0x16, S/390), which is all that the kernel looks at.
+    let mut program = b"\x7fELF\x02\x02\x01".to_vec();
+    program.resize(16, 0);
+    program.extend([0, 2, 0, 0x16, 0, 0, 0, 1]);
+    program.resize(128, 0);
+    let layer = Layer::from_entries(&folder, &[Entry::bytes("usr/local/bin/etcd", 0o755, program)])?;
+    let mut image = Image::new("localhost/clearwater-other:1", vec![layer]);
+    image.entrypoint = vec!["/usr/local/bin/etcd".into()];
+    let archive = write_archive(&[image], folder.join("other.tar"))?;
+    cluster.local()?.import(&archive)?;
+    let namespace = cluster.namespace("e2e-arch")?;
+    let set = ["--only", "etcd", "--set", "components.etcd.image=localhost/clearwater-other:1"];
+    let ran = up(&Plugin::new(cluster, namespace.name())?, &set)?;
+    std::fs::remove_dir_all(&folder)?;
+    doomed(ran, "wrongArchitecture", "etcd", &["exec format error", "amd64"], Duration::from_secs(30 + 15))
+}
+
+/// An init container that somebody else puts into our pods, as meshes and policies do.
+fn an_init_container_that_ends_again_and_again() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-init")?;
+    let plugin = Plugin::new(cluster, namespace.name())?;
+    let mut first = plugin.follow(&["up", "--yes", "--only", "etcd"])?;
+    first.until(PATIENCE, |e| is(e, "applied", "etcd"))?;
+    first.kill()?;
+    let patch = serde_json::json!({"spec": {"template": {"spec": {"initContainers": [{
+        "name": "mesh", "image": TOOLS_IMAGE, "command": ["sh", "-c", "echo no mesh to join; exit 3"],
+    }]}}}});
+    let kubectl = namespace.kubectl();
+    kubectl.run(["patch", "statefulset", "etcd", "--type=strategic", &format!("--patch={patch}")])?;
+    kubectl.run(["delete", "pod", "etcd-0", "--grace-period=0", "--force"])?;
+    let ran = up(&plugin, &["--only", "etcd"])?;
+    doomed(ran, "crashLoop", "etcd", &["mesh", "exit code 3", "no mesh to join"], Duration::from_secs(30 + 15))
+}
+
 type Case = fn() -> Result<()>;
 
 /// Side by side: each of them mostly waits.
 #[test]
 #[ignore = "needs cluster (creates namespaces)"]
 fn doomed_rollouts_end_early_and_say_why() -> Result<()> {
-    let cases: [(&str, Case); 6] = [
+    let cases: [(&str, Case); 8] = [
         ("an image that does not exist", an_image_that_does_not_exist),
         ("a key that is missing", a_key_that_is_missing),
         ("a quota that comes later", a_quota_that_comes_later),
         ("no node that fits", no_node_that_fits),
         ("a program that ends at once", a_program_that_ends_at_once),
+        ("a program for another processor", a_program_for_another_processor),
+        ("an init container that ends again and again", an_init_container_that_ends_again_and_again),
         ("a required program given up", a_required_program_given_up),
     ];
     let wrong: Vec<String> = std::thread::scope(|scope| {

@@ -27,7 +27,8 @@ fn edits_of_the_file_never_touch_a_store() -> Result<()> {
     ensure!(before.len() == 4, "{before:?}");
 
     // Fewer members than there are: the count belongs to `scale` now.
-    up(&plugin, "components: {cassandra: {replicas: 1}}\n")?.expect(0)?;
+    let ran = up(&plugin, "components: {cassandra: {replicas: 1}}\n")?.expect(0)?;
+    ensure!(ran.out.contains("kubectl clearwater scale cassandra 1"), "what would do it is not told:\n{}", ran.out);
     ensure!(stores(kubectl)? == before, "after 3 to 1: {:?}", stores(kubectl)?);
 
     let homer = |kubectl: &Kubectl| -> Result<Vec<(String, String)>> {

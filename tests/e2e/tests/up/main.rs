@@ -1,10 +1,13 @@
 //! `up`, `status` and `down` as a user types them, on the real cluster with the stand-in images.
 
+mod alone;
 mod doomed;
 mod edits;
 mod interrupted;
 mod life;
+mod repair;
 mod rights;
+mod services;
 mod strict;
 
 use std::path::PathBuf;
@@ -19,6 +22,20 @@ use serde_json::Value;
 const COMPONENTS: usize = 11;
 /// No case takes longer, even where the machine is busy with others.
 const PATIENCE: Duration = Duration::from_secs(240);
+
+const NAMES: [&str; COMPONENTS] = [
+    "etcd",
+    "astaire",
+    "cassandra",
+    "chronos",
+    "homestead",
+    "homestead-prov",
+    "homer",
+    "ralf",
+    "sprout",
+    "bono",
+    "ellis",
+];
 
 /// What happened, event by event.
 fn kinds(ran: &Ran) -> Result<Vec<Value>> {
@@ -43,6 +60,12 @@ fn file(text: &str) -> Result<String> {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::write(&path, format!("apiVersion: clearwater/v1\n{text}"))?;
     Ok(path.to_string_lossy().into_owned())
+}
+
+/// A deployment file of components that ask for little: stand-ins need no more, and others may be on the same nodes.
+fn small_file(text: &str) -> Result<String> {
+    let small = NAMES.map(|name| format!("  {name}: {{resources: {{requests: {{cpu: 20m, memory: 32Mi}}}}}}\n"));
+    file(&format!("{text}components:\n{}", small.concat()))
 }
 
 /// The pods' names with their uids, by component, those on their way out left out.
