@@ -32,6 +32,12 @@ enum Command {
         /// How many minutes it may take, for proofs that have no end of their own.
         #[arg(long, default_value_t = 10)]
         minutes: u64,
+        /// Only the parts whose name contains this, for proofs that have parts.
+        #[arg(long)]
+        only: Option<String>,
+        /// Rounds of each measurement, for proofs that take medians.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
     },
     /// Start, stop and look at the test cluster.
     #[command(subcommand)]
@@ -48,7 +54,7 @@ fn main() -> ExitCode {
         Command::Check => check::run(),
         Command::Test(options) => test::run(&options),
         Command::Demo(options) => demo::run(&options),
-        Command::Prove { name, minutes } => prove::run(name, minutes),
+        Command::Prove { name, minutes, only, rounds } => prove::run(name, minutes, only.as_deref(), rounds),
         Command::Cluster(command) => command.run(),
         Command::Contract(options) => contract::run(&options),
         Command::Standins(command) => command.run(),

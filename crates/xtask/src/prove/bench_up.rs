@@ -1,16 +1,17 @@
 //! `up` against the longest chain of what its components need themselves, and beside other ways to deploy.
 
-use std::env;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use std::{env, fs};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clearwater::component::Release;
 use clearwater::order::{Graph, Policy, Subscribers};
 use clearwater_e2e::{Plugin, Stamps, cluster, stamps};
 use clearwater_testbed::{ApiProxy, Fault, Namespace, Rule};
+use serde::{Deserialize, Serialize};
 
 use super::competitors;
 use super::floor::{self, Floor};
@@ -26,6 +27,7 @@ fn allowed(path: Duration) -> Duration {
 }
 
 /// One way to deploy, once.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(super) struct Round {
     /// From the command to its end.
     pub(super) wall: Duration,
@@ -35,22 +37,24 @@ pub(super) struct Round {
     pub(super) register: Duration,
     /// Errors in the components' logs.
     pub(super) errors: u64,
+    /// The most memory that `up` held, in kilobytes; zero for other ways.
+    pub(super) resident: u64,
     /// A second `up`: until it knew that nothing is to be changed, and in all.
     pub(super) again: Option<(Duration, Duration)>,
 }
 
 /// The build that is measured: the shipped one.
 fn shipped() -> Result<PathBuf> {
-    let program = root().join("target/release/kubectl-clearwater");
-    if env::var_os(clearwater_e2e::PLUGIN_VARIABLE).is_none() {
-        let built = Command::new("cargo")
-            .args(["build", "--release", "--quiet", "-p", "kubectl-clearwater"])
-            .current_dir(root())
-            .status()
-            .context("cannot start cargo")?;
-        ensure!(built.success(), "the plugin does not build");
+    if let Some(named) = env::var_os(clearwater_e2e::PLUGIN_VARIABLE) {
+        return Ok(named.into());
     }
-    Ok(program)
+    let built = Command::new("cargo")
+        .args(["build", "--release", "--quiet", "-p", "kubectl-clearwater"])
+        .current_dir(root())
+        .status()
+        .context("cannot start cargo")?;
+    ensure!(built.success(), "the plugin does not build");
+    Ok(root().join("target/release/kubectl-clearwater"))
 }
 
 fn again(plugin: &Plugin, args: &[&str]) -> Result<(Duration, Duration)> {
@@ -97,7 +101,8 @@ fn round(policy: Policy, tag: &str, floor: Floor, program: &Path, plant: Option<
     let began = now()?;
     let tag = format!("images.tag={tag}");
     let args = ["up", "--yes", "--order", policy.name(), "--set", "keys=upstream", "--set", &tag];
-    let up = plugin.follow(&args)?.finish(LIMIT)?.0.expect(0)?;
+    let (up, memory) = plugin.follow(&args)?.finish(LIMIT)?;
+    let up = up.expect(0)?;
     let register = match phone {
         Some(phone) => Duration::from_micros(phone.registered()?.saturating_sub(began)),
         None => Duration::ZERO,
@@ -106,7 +111,7 @@ fn round(policy: Policy, tag: &str, floor: Floor, program: &Path, plant: Option<
     let errors = error_lines(kubectl)?;
     let again = if planted { None } else { Some(again(&plugin, &args)?) };
     gone(namespace)?;
-    Ok(Round { wall: up.took, path: Some(path), register, errors, again })
+    Ok(Round { wall: up.took, path: Some(path), register, errors, resident: memory.resident, again })
 }
 
 /// Pods on their way out would slow down the next round.
@@ -145,81 +150,162 @@ fn row(page: &mut String, images: &str, way: &str, rounds: &[Round]) -> Result<(
     Ok(())
 }
 
-/// Runs it; `short` is one round a way with quick images only.
-pub(super) fn run(short: bool) -> Result<String> {
+/// A row of the page: images and a way to deploy them.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+struct Row {
+    tag: String,
+    way: String,
+}
+
+/// What has been measured so far. It is kept beside the build, so that a run may be taken in parts of a few minutes, each
+/// at a time when the machine is otherwise idle.
+#[derive(Debug, Default, Deserialize, Serialize)]
+struct Kept {
+    commit: String,
+    floor: Option<(Floor, u64)>,
+    rounds: Vec<(Row, Round)>,
+    planted: Option<Round>,
+}
+
+impl Kept {
+    fn path() -> PathBuf {
+        root().join("target/prove/bench-up.json")
+    }
+
+    /// What was kept of this commit.
+    fn load(commit: &str) -> Self {
+        let read = || serde_json::from_str::<Self>(&fs::read_to_string(Self::path()).ok()?).ok();
+        read()
+            .filter(|kept| kept.commit == commit)
+            .unwrap_or_else(|| Self { commit: commit.to_owned(), ..Self::default() })
+    }
+
+    fn save(&self) -> Result<()> {
+        let path = Self::path();
+        fs::create_dir_all(path.parent().unwrap_or(&path))?;
+        fs::write(&path, serde_json::to_string_pretty(self)?)
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    fn of(&self, row: &Row) -> Vec<Round> {
+        self.rounds.iter().filter(|(of, _)| of == row).map(|(_, round)| *round).collect()
+    }
+}
+
+/// What of it is to be run.
+pub(super) struct Parts<'a> {
+    /// Only rows whose `IMAGES WAY` contains this, or the floor or the plant by that name; all where there is none.
+    pub(super) only: Option<&'a str>,
+    /// Rounds a row.
+    pub(super) rounds: usize,
+}
+
+const TAGS: [&str; 2] = ["hunter", "hunter-lifelike"];
+const POLICIES: [Policy; 3] = [Policy::Dependency, Policy::Earliest, Policy::Article];
+/// How many pods the floor is the mean of.
+const FLOOR_PODS: u64 = 20;
+
+/// Runs it, or parts of it, and yields the page of all that is known of this commit.
+pub(super) fn run(parts: &Parts<'_>, commit: &str) -> Result<String> {
     let program = shipped()?;
     let local = cluster().local()?;
-    let namespace = cluster().namespace("e2e-floor")?;
-    let pods = if short { 4 } else { 20 };
-    say(&format!("==> the floor, {pods} pods"));
-    let floor = floor::measure(local, &namespace, pods)?;
-    drop(namespace);
+    let wanted = |name: &str| parts.only.is_none_or(|only| name.contains(only));
+    let mut kept = Kept::load(commit);
+    if kept.floor.is_none() || parts.only.is_some_and(|only| only == "floor") {
+        say(&format!("==> the floor, {FLOOR_PODS} pods"));
+        let namespace = cluster().namespace("e2e-floor")?;
+        kept.floor = Some((floor::measure(local, &namespace, FLOOR_PODS)?, FLOOR_PODS));
+        kept.save()?;
+    }
+    let floor = kept.floor.map(|(floor, _)| floor).unwrap_or_default();
+    for tag in TAGS {
+        for policy in POLICIES {
+            let row = Row { tag: tag.to_owned(), way: policy.name().to_owned() };
+            measure(&mut kept, &row, parts, &wanted, || round(policy, tag, floor, &program, None))?;
+        }
+        for way in competitors::ALL {
+            let row = Row { tag: tag.to_owned(), way: way.name().to_owned() };
+            measure(&mut kept, &row, parts, &wanted, || way.round(tag))?;
+        }
+    }
+    if wanted("plant") {
+        say("==> a planted delay of 2 s");
+        let mut proxy = local.api_proxy()?;
+        kept.planted = Some(round(Policy::Dependency, "hunter", floor, &program, Some(&mut proxy))?);
+        kept.save()?;
+    }
+    page(&kept, fs::metadata(&program).with_context(|| format!("cannot read {}", program.display()))?.len())
+}
+
+/// Fills a row up to the rounds that are wanted.
+fn measure(
+    kept: &mut Kept,
+    row: &Row,
+    parts: &Parts<'_>,
+    wanted: &dyn Fn(&str) -> bool,
+    mut once: impl FnMut() -> Result<Round>,
+) -> Result<()> {
+    if !wanted(&format!("{} {}", row.tag, row.way)) {
+        return Ok(());
+    }
+    for i in kept.of(row).len()..parts.rounds {
+        say(&format!("==> {}, {}, round {}", row.tag, row.way, i + 1));
+        kept.rounds.push((row.clone(), once()?));
+        kept.save()?;
+    }
+    Ok(())
+}
+
+fn page(kept: &Kept, size: u64) -> Result<String> {
+    let (floor, pods) = kept.floor.unwrap_or_default();
     let mut page = format!(
         "Times in seconds, medians. *Path* is the longest chain, over the policy's gates, of could-serve − start by the \
          stand-ins' own stamps, plus for each hop the floor: {:.2} s from apply to PID 1 and {:.2} s from the open port to \
          the endpoint (mean of {pods} pods that open a port after 0 to 2 s, under the same probes). *Allowed* is 1.10 × \
          path + 1 s. *REGISTER* is the time to the first registered telephone, which asks Ellis for its number \
          first. *Errors* are the ERROR lines in the components' logs, round by round. *Second `up`* is the time to \
-         knowing that nothing is to be changed, and to its end, with the judgement in depth. Images are on the nodes.\n\n",
+         knowing that nothing is to be changed, and to its end, with the judgement in depth. Images are on the nodes. \
+         `hunter` are the quick stand-ins; `hunter-lifelike` take their time as the real images do.\n\n",
         Duration::from_micros(floor.start).as_secs_f64(),
         Duration::from_micros(floor.seen).as_secs_f64(),
     );
-    if short {
-        page.push_str("**Short form: one round a way; no verdict is to be drawn from it.**\n\n");
-    }
     page.push_str("| images | way | rounds | wall | path | allowed | within | REGISTER | errors | second `up` |\n");
     page.push_str("|---|---|---|---|---|---|---|---|---|---|\n");
-    let tags: &[&str] = if short { &["hunter"] } else { &["hunter", "hunter-lifelike"] };
-    let rounds = if short { 1 } else { 5 };
-    let mut within = true;
-    for tag in tags {
-        for policy in [Policy::Dependency, Policy::Earliest, Policy::Article] {
-            let mut all = Vec::new();
-            for i in 0..rounds {
-                say(&format!("==> {tag}, {}, round {}", policy.name(), i + 1));
-                all.push(round(policy, tag, floor, &program, None)?);
+    let ways: Vec<String> = POLICIES
+        .iter()
+        .map(|p| p.name().to_owned())
+        .chain(competitors::ALL.iter().map(|way| way.name().to_owned()))
+        .collect();
+    for tag in TAGS {
+        for way in &ways {
+            let rounds = kept.of(&Row { tag: tag.to_owned(), way: way.clone() });
+            if rounds.is_empty() {
+                writeln!(page, "| {tag} | {way} | not measured | | | | | | | |")?;
+                continue;
             }
-            if policy == Policy::Dependency {
-                let (Some(wall), Some(path)) = (median(&all, |r| Some(r.wall)), median(&all, |r| r.path)) else {
-                    bail!("no round");
-                };
-                within &= wall <= allowed(path);
-            }
-            row(&mut page, tag, &format!("`up --order {}`", policy.name()), &all)?;
-        }
-        for way in competitors::ALL {
-            let mut all = Vec::new();
-            for i in 0..rounds {
-                say(&format!("==> {tag}, {}, round {}", way.name(), i + 1));
-                match way.round(tag) {
-                    Ok(round) => all.push(round),
-                    Err(error) => {
-                        writeln!(page, "| {tag} | {} | 0 | {error:#} | | | | | |", way.name())?;
-                        break;
-                    }
-                }
-            }
-            if !all.is_empty() {
-                row(&mut page, tag, way.name(), &all)?;
-            }
+            let shown = if rounds[0].path.is_some() { format!("`up --order {way}`") } else { way.clone() };
+            row(&mut page, tag, &shown, &rounds)?;
         }
     }
-    say("==> a planted delay of 2 s");
-    let mut proxy = local.api_proxy()?;
-    let planted = round(Policy::Dependency, "hunter", floor, &program, Some(&mut proxy))?;
-    let path = planted.path.context("no path")?;
-    let noticed = planted.wall > allowed(path);
+    if let Some(planted) = &kept.planted {
+        let path = planted.path.context("no path")?;
+        writeln!(
+            page,
+            "\nA delay of 2 s planted before Cassandra's creation: wall {}, allowed {}: {}.",
+            seconds(Some(planted.wall)),
+            seconds(Some(allowed(path))),
+            if planted.wall > allowed(path) { "noticed" } else { "**not noticed**" }
+        )?;
+    }
+    let resident = kept.rounds.iter().map(|(_, r)| r.resident).max().unwrap_or(0);
     writeln!(
         page,
-        "\nA delay of 2 s planted before Cassandra's creation: wall {}, allowed {}: {}.",
-        seconds(Some(planted.wall)),
-        seconds(Some(allowed(path))),
-        if noticed { "noticed" } else { "**not noticed**" }
-    )?;
-    writeln!(
-        page,
-        "\nVerdict for the default order: {}.",
-        if within { "within what is allowed" } else { "**too slow**" }
+        "\nThe most memory that an `up` held: {}.{} MB (40 are allowed). The program as it is measured, stripped: {}.{} MB \
+         (20 are allowed).",
+        resident / 1000,
+        resident % 1000 / 100,
+        size / 1_000_000,
+        size % 1_000_000 / 100_000,
     )?;
     Ok(page)
 }

@@ -58,7 +58,7 @@ impl Way {
         let register = Duration::from_micros(phone.registered()?.saturating_sub(began));
         let errors = error_lines(&kubectl)?;
         gone(namespace)?;
-        Ok(Round { wall, path: None, register, errors, again: None })
+        Ok(Round { wall, path: None, register, errors, resident: 0, again: None })
     }
 }
 

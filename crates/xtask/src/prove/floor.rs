@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clearwater_testbed::{Attempt, Local, Namespace, wait_for};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::register::now;
 
 /// Of one hop, in microseconds.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub(super) struct Floor {
     /// From the apply that creates it to its PID 1.
     pub(super) start: u64,

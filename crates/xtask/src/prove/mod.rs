@@ -18,7 +18,8 @@ use clap::ValueEnum;
 /// A proof.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Proof {
-    /// Times `up` against its own critical path, and beside other ways to deploy. Below ten minutes: the short form.
+    /// Times `up` against its own critical path, and beside other ways to deploy. What was measured of the same commit
+    /// is kept, so it can be run in parts (--only).
     BenchUp,
     /// Kills `up` at ten random moments and runs it again. Below ten minutes: two moments.
     Kills,
@@ -27,9 +28,9 @@ pub(crate) enum Proof {
 }
 
 /// Runs a proof and writes its page.
-pub(crate) fn run(proof: Proof, minutes: u64) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(proof: Proof, minutes: u64, only: Option<&str>, rounds: usize) -> anyhow::Result<ExitCode> {
     match proof {
-        Proof::BenchUp => write_page("bench-up", &bench_up::run(minutes < 10)?),
+        Proof::BenchUp => write_page("bench-up", &bench_up::run(&bench_up::Parts { only, rounds }, &head()?)?),
         Proof::Kills => write_page("kills", &kills::run(if minutes < 10 { 2 } else { 10 })?),
         Proof::Fuzz => write_page("fuzz", &fuzz::run(minutes)?),
     }?;
@@ -51,13 +52,20 @@ fn write_page(name: &str, body: &str) -> anyhow::Result<()> {
     fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))
 }
 
+fn git(args: &[&str]) -> anyhow::Result<String> {
+    let out = Command::new("git").args(args).current_dir(root()).output().context("cannot start git")?;
+    Ok(String::from_utf8_lossy(&out.stdout).trim().to_owned())
+}
+
+fn head() -> anyhow::Result<String> {
+    git(&["rev-parse", "--short=12", "HEAD"])
+}
+
 fn commit() -> anyhow::Result<String> {
-    let git = |args: &[&str]| -> anyhow::Result<String> {
-        let out = Command::new("git").args(args).current_dir(root()).output().context("cannot start git")?;
-        Ok(String::from_utf8_lossy(&out.stdout).trim().to_owned())
-    };
-    let dirty = if git(&["status", "--porcelain"])?.is_empty() { "" } else { ", with uncommitted changes" };
-    Ok(format!("{}{dirty}", git(&["rev-parse", "--short=12", "HEAD"])?))
+    // The pages themselves change with every run.
+    let changed = git(&["status", "--porcelain", "--", ".", ":!docs/proof"])?;
+    let dirty = if changed.is_empty() { "" } else { ", with uncommitted changes" };
+    Ok(format!("{}{dirty}", head()?))
 }
 
 fn machine() -> anyhow::Result<String> {
