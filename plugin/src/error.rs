@@ -55,6 +55,9 @@ pub(crate) enum CliError {
     /// No runtime for asynchronous work.
     #[error("the threads that the command needs cannot be started: {0}; raise the limit on processes")]
     Runtime(io::Error),
+    /// Something that could not work on the cluster as it is.
+    #[error("{0}")]
+    Unready(String),
     /// Something that is not done because it could do harm.
     #[error("{0}")]
     Refused(String),
@@ -72,6 +75,7 @@ impl CliError {
             | Self::Json(_)
             | Self::Connection(_)
             | Self::Runtime(_) => exit::FAILURE,
+            Self::Unready(_) => exit::FAILED_EARLY,
             Self::Refused(_) => exit::REFUSED,
         }
     }

@@ -42,7 +42,8 @@ pub struct DownOptions {
 }
 
 /// The kinds of which a deployment has objects, those first that others hang on.
-const KINDS: [(&str, &str); 8] = [
+const KINDS: [(&str, &str); 9] = [
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
     ("apps/v1", "Deployment"),
     ("apps/v1", "StatefulSet"),
     ("networking.k8s.io/v1", "Ingress"),

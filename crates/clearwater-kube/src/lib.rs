@@ -1,10 +1,11 @@
-//! What happens on a cluster: bring a Clearwater deployment up, judge it and take it down.
+//! What happens on a cluster: bring a Clearwater deployment up, judge it, scale it and take it down.
 //!
 //! Every operation takes a [`kube::Client`], yields a stream of [`clearwater::event::Event`]s and prints nothing.
 #![forbid(unsafe_code)]
 
 pub mod apply;
 mod ask_members;
+pub mod autoscale;
 mod cluster;
 pub mod doomed;
 pub mod down;
@@ -17,6 +18,7 @@ mod preflight;
 pub mod probe;
 mod quantity;
 pub mod rollout;
+pub mod scale;
 pub mod snapshot;
 pub mod status;
 pub mod supervisor;

@@ -26,28 +26,40 @@ struct Answer {
     #[serde(rename = "errorCode")]
     error_code: Option<i64>,
     message: Option<String>,
+    index: Option<u64>,
 }
 
 #[derive(Deserialize)]
 struct Node {
     value: Option<String>,
+    #[serde(rename = "modifiedIndex")]
+    modified_index: Option<u64>,
 }
 
 /// etcd's error code for a key that does not exist (etcd `error/error.go`, `EcodeKeyNotFound`).
 const KEY_NOT_FOUND: i64 = 100;
 
+/// Reads the body of `GET /v2/keys/KEY`, with or without `wait`: the key's value, empty where it does not exist, and
+/// etcd's index of the last change that it tells of.
+pub(crate) fn value(key: &str, body: &str) -> Result<(String, u64), Unreadable> {
+    let fail = |why: String| Unreadable { key: key.to_owned(), why };
+    let answer: Answer = serde_json::from_str(body).map_err(|e| fail(e.to_string()))?;
+    if answer.error_code == Some(KEY_NOT_FOUND) {
+        return Ok((String::new(), answer.index.unwrap_or(0)));
+    }
+    if let Some(code) = answer.error_code {
+        return Err(fail(format!("error {code}: {}", answer.message.unwrap_or_default())));
+    }
+    let node = answer.node.ok_or_else(|| fail("it has no value".to_owned()))?;
+    let index = node.modified_index.unwrap_or(0);
+    Ok((node.value.ok_or_else(|| fail("it has no value".to_owned()))?, index))
+}
+
 impl Members {
     /// Reads the body of `GET /v2/keys/KEY`. A key that does not exist is an empty map.
     pub fn parse(key: &str, body: &str) -> Result<Self, Unreadable> {
         let fail = |why: String| Unreadable { key: key.to_owned(), why };
-        let answer: Answer = serde_json::from_str(body).map_err(|e| fail(e.to_string()))?;
-        if answer.error_code == Some(KEY_NOT_FOUND) {
-            return Ok(Self::default());
-        }
-        if let Some(code) = answer.error_code {
-            return Err(fail(format!("error {code}: {}", answer.message.unwrap_or_default())));
-        }
-        let value = answer.node.and_then(|n| n.value).ok_or_else(|| fail("it has no value".to_owned()))?;
+        let (value, _) = value(key, body)?;
         if value.trim().is_empty() {
             return Ok(Self::default());
         }

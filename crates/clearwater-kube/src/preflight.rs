@@ -31,11 +31,11 @@ const AT_ONCE: usize = 8;
 /// The longest that looking into etcd may take.
 const ETCD: Duration = Duration::from_secs(4);
 
-fn line(id: &str, title: impl Into<String>, status: CheckStatus, detail: impl Into<String>) -> CheckLine {
+pub(crate) fn line(id: &str, title: impl Into<String>, status: CheckStatus, detail: impl Into<String>) -> CheckLine {
     CheckLine { id: id.to_owned(), title: title.into(), status, detail: detail.into(), fix: None }
 }
 
-fn with_fix(mut line: CheckLine, fix: impl Into<String>) -> CheckLine {
+pub(crate) fn with_fix(mut line: CheckLine, fix: impl Into<String>) -> CheckLine {
     line.fix = Some(fix.into());
     line
 }
@@ -108,15 +108,15 @@ fn namespace(cluster: &Cluster, options: &UpOptions, standing: &Standing) -> Che
 }
 
 /// A right: verb, API group, resource and subresource.
-type Right = (&'static str, &'static str, &'static str, &'static str);
+pub(crate) type Right = (&'static str, &'static str, &'static str, &'static str);
 
-fn named((verb, group, resource, sub): Right) -> String {
+pub(crate) fn named((verb, group, resource, sub): Right) -> String {
     let sub = if sub.is_empty() { String::new() } else { format!("/{sub}") };
     let group = if group.is_empty() { String::new() } else { format!(".{group}") };
     format!("{verb} {resource}{sub}{group}")
 }
 
-async fn allowed(cluster: &Cluster, (verb, group, resource, sub): Right) -> Result<bool, String> {
+pub(crate) async fn allowed(cluster: &Cluster, (verb, group, resource, sub): Right) -> Result<bool, String> {
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
             resource_attributes: Some(ResourceAttributes {
@@ -269,6 +269,15 @@ async fn dry_run_pods(cluster: &Cluster, standing: &Standing, work: &Work) -> Ve
     if standing.namespace == Some(false) {
         return vec![line("admission", title, CheckStatus::Skipped, "the namespace does not exist yet")];
     }
+    admission(cluster, samples).await
+}
+
+/// Asks admission about these pods, each with the component it is of.
+pub(crate) async fn admission(cluster: &Cluster, samples: Vec<(String, Pod)>) -> Vec<CheckLine> {
+    let title = "pods as admission takes them";
+    if samples.is_empty() {
+        return Vec::new();
+    }
     let pods: Api<Pod> = cluster.api();
     let params = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.to_owned()) };
     let questions: Vec<BoxFuture<'_, _>> = samples
@@ -319,7 +328,7 @@ async fn dry_run_pods(cluster: &Cluster, standing: &Standing, work: &Work) -> Ve
 }
 
 /// What one pod takes of each thing that a quota can count.
-fn demand(spec: &PodSpec) -> BTreeMap<String, f64> {
+pub(crate) fn demand(spec: &PodSpec) -> BTreeMap<String, f64> {
     let mut sum: BTreeMap<String, f64> = BTreeMap::from([("pods".to_owned(), 1.0), ("count/pods".to_owned(), 1.0)]);
     for container in &spec.containers {
         let Some(resources) = &container.resources else { continue };
@@ -366,10 +375,17 @@ fn total_demand<'p>(planned: impl Iterator<Item = &'p Planned>) -> BTreeMap<Stri
 }
 
 async fn quotas(cluster: &Cluster, standing: &Standing, work: &Work) -> Vec<CheckLine> {
-    let title = "quotas against the sum of what will be made";
     if standing.namespace == Some(false) {
         return Vec::new();
     }
+    let fix =
+        "raise the quota, lower components.NAME.resources in the deployment file, or leave components out with --skip";
+    quotas_against(cluster, &total_demand(work.all()), fix).await
+}
+
+/// Compares what will be taken of each thing that a quota can count with what the quotas have left.
+pub(crate) async fn quotas_against(cluster: &Cluster, wanted: &BTreeMap<String, f64>, fix: &str) -> Vec<CheckLine> {
+    let title = "quotas against the sum of what will be made";
     let quotas = match cluster.api::<ResourceQuota>().list(&ListParams::default()).await {
         Ok(list) => list.items,
         Err(error) => {
@@ -380,7 +396,6 @@ async fn quotas(cluster: &Cluster, standing: &Standing, work: &Work) -> Vec<Chec
             return vec![line("quota", title, CheckStatus::Skipped, detail)];
         }
     };
-    let wanted = total_demand(work.all());
     let mut lines = Vec::new();
     for quota in &quotas {
         let scoped = quota.spec.as_ref().is_some_and(|s| s.scopes.is_some() || s.scope_selector.is_some());
@@ -397,11 +412,7 @@ async fn quotas(cluster: &Cluster, standing: &Standing, work: &Work) -> Vec<Chec
                 let detail =
                     format!("{name}: {} is needed, {} of {} are left", short(need), short(limit_n - used_n), limit.0);
                 let seen = line("quota", format!("quota {}", quota.name_any()), CheckStatus::Failed, detail);
-                lines.push(with_fix(
-                    seen,
-                    "raise the quota, lower components.NAME.resources in the deployment file, or leave components out with \
-                     --skip",
-                ));
+                lines.push(with_fix(seen, fix));
             }
         }
     }

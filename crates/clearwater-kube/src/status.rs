@@ -296,7 +296,7 @@ where
 }
 
 /// The release that stands: only the classic one has a component `memcached`.
-fn guess(snapshot: &Snapshot) -> Release {
+pub(crate) fn guess(snapshot: &Snapshot) -> Release {
     if snapshot.pods.values().any(|p| component_of(p) == Some(Component::Memcached)) {
         Release::Classic
     } else {
@@ -314,7 +314,7 @@ async fn zone(cluster: &Cluster, options: &StatusOptions) -> Option<String> {
     map.data?.remove("ZONE").filter(|z| !z.is_empty())
 }
 
-fn template_component(template: Option<&PodTemplateSpec>) -> Option<Component> {
+pub(crate) fn template_component(template: Option<&PodTemplateSpec>) -> Option<Component> {
     let labels = template?.metadata.as_ref()?.labels.as_ref()?;
     if let Some(service) = labels.get(SERVICE_LABEL) {
         return service.parse().ok();

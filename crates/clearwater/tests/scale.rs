@@ -112,7 +112,12 @@ fn the_whole_table() {
             let mut table = String::new();
             for from in 0..=3 {
                 for to in 0..=3 {
-                    let situation = Situation::new(release, component, from, to);
+                    let mut situation = Situation::new(release, component, from, to);
+                    let pods = |ready: u32, all: u32| -> Vec<Pod> {
+                        let ready_for = |o| (o < ready).then_some(Duration::from_secs(600));
+                        (0..all).map(|o| Pod { ready_for: ready_for(o), ..pod(component, o) }).collect()
+                    };
+                    situation.pods = pods(from, from);
                     let rows: Vec<(String, Situation)> = if e.clustering.is_some() {
                         seen(&situation).into_iter().map(|(name, s)| (name.to_owned(), s)).collect()
                     } else if component == Component::Bono {
@@ -120,7 +125,15 @@ fn the_whole_table() {
                     } else {
                         let owner = Autoscaler { name: component.to_string(), min: 1, max: 6 };
                         let with_one = Situation { autoscaler: Some(owner), ..situation.clone() };
-                        vec![(String::new(), situation), ("autoscaled".to_owned(), with_one)]
+                        let mut rows = vec![(String::new(), situation.clone()), ("autoscaled".to_owned(), with_one)];
+                        if from == to && from > 0 {
+                            let starting = Situation { pods: pods(from - 1, from), ..situation.clone() };
+                            let mut ending = Situation { pods: pods(from, from + 1), ..situation };
+                            ending.pods[from as usize].terminating = true;
+                            rows.push(("one starting".to_owned(), starting));
+                            rows.push(("one ending".to_owned(), ending));
+                        }
+                        rows
                     };
                     for (name, situation) in rows {
                         let _ = writeln!(table, "{from}→{to} {name}: {}", outcome(&situation));
@@ -169,7 +182,8 @@ fn plans_as_a_dry_run_shows_them() {
         if entry(Release::Hunter, component).unwrap().clustering.is_some() {
             show(&seen(&situation)[0].1);
         } else {
-            show(&situation);
+            let pods = (0..from).map(|o| pod(component, o)).collect();
+            show(&Situation { pods, ..situation });
         }
     }
     for (component, from, to, what) in [

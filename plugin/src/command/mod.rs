@@ -1,5 +1,6 @@
 //! One module a command. Each has its arguments and a `run` that says how it ended.
 
+mod autoscale;
 mod config;
 mod diff;
 mod down;
@@ -7,6 +8,7 @@ mod graph;
 mod init;
 mod logs;
 mod render;
+mod scale;
 mod status;
 mod trace;
 mod up;
@@ -32,6 +34,8 @@ pub(crate) enum Command {
     Up(Box<up::Up>),
     Down(down::Down),
     Status(status::Status),
+    Scale(scale::Scale),
+    Autoscale(autoscale::Autoscale),
     Logs(Box<logs::Logs>),
     Trace(Box<trace::Trace>),
     Version(version::Version),
@@ -49,6 +53,8 @@ impl Command {
             Self::Up(command) => command.run(context),
             Self::Down(command) => command.run(context),
             Self::Status(command) => command.run(context),
+            Self::Scale(command) => command.run(context),
+            Self::Autoscale(command) => command.run(context),
             Self::Logs(command) => command.run(context),
             Self::Trace(command) => command.run(context),
             Self::Version(command) => command.run(context),

@@ -8,10 +8,12 @@ use super::{config, graph, version};
 fn generate() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let outputs = [
+        ("autoscale --list", generator.subschema_for::<clearwater_kube::autoscale::Autoscalers>()),
         ("config check", generator.subschema_for::<config::Checked>()),
         ("graph", generator.subschema_for::<graph::View<'_>>()),
         ("diff", generator.subschema_for::<clearwater::event::Event>()),
         ("down", generator.subschema_for::<clearwater::event::Event>()),
+        ("scale", generator.subschema_for::<clearwater::event::Event>()),
         ("status", generator.subschema_for::<clearwater_kube::status::Status>()),
         ("up", generator.subschema_for::<clearwater::event::Event>()),
         ("version", generator.subschema_for::<version::Facts>()),

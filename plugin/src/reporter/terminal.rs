@@ -129,6 +129,11 @@ impl Reporter for Terminal {
                     row.draw();
                 }
             }
+            What::StepsPlanned { .. } | What::StepEnded { .. } | What::RolledOut { .. } => {
+                if let Some(text) = words::line(&event.what) {
+                    self.say(&text);
+                }
+            }
             What::Failed { component, .. } => {
                 self.set(component, styled(&format!("{0}failed{0:#}", words::BAD)), false);
                 if let Some(text) = words::line(&event.what) {
@@ -148,7 +153,10 @@ impl Reporter for Terminal {
                 {
                     row.time = words::seconds(durations.own());
                 }
-                let done = matches!(what, What::Serving { .. } | What::Skipped { .. } | What::Removed { .. });
+                let done = matches!(
+                    what,
+                    What::Serving { .. } | What::Scaled { .. } | What::Skipped { .. } | What::Removed { .. }
+                );
                 let own = words::without_name(&text, &component);
                 let first = own.lines().next().unwrap_or_default().to_owned();
                 for rest in own.lines().skip(1) {

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
-use clearwater::event::{Change, CheckLine, CheckStatus, Cost, Evidence, Hop, Operation, Outcome, Pending, What};
+use clearwater::event::{
+    Change, CheckLine, CheckStatus, Cost, Evidence, Hop, Operation, Outcome, Pending, PlannedStep, What,
+};
 
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -128,8 +130,25 @@ pub(super) fn finished(outcome: Outcome, summary: &str, path: &[Hop], pending: &
     text
 }
 
+/// The steps of a plan, as a dry run shows them.
+fn planned_steps(component: &str, from: u32, to: u32, steps: &[PlannedStep], notices: &[String]) -> String {
+    if steps.is_empty() {
+        return format!("{component}: nothing to do, there are {to}");
+    }
+    let mut text =
+        if from == to { format!("{component}: {to} stay, after") } else { format!("{component}: from {from} to {to}") };
+    for (i, step) in steps.iter().enumerate() {
+        let _ = write!(text, "\n  {}. {} (about {} s)", i + 1, plain(&step.step), step.expected_seconds);
+    }
+    let _ = write!(text, "\n  about {} s in all", steps.iter().map(|s| s.expected_seconds).sum::<u64>());
+    for notice in notices {
+        let _ = write!(text, "\n  {WARN}note:{WARN:#} {}", plain(notice));
+    }
+    text
+}
+
 /// An event as one line or more, or `None` where it says nothing that a line is worth.
-pub(super) fn line(what: &What) -> Option<String> {
+pub(crate) fn line(what: &What) -> Option<String> {
     Some(match what {
         What::RunStarted { namespace, components, .. } => {
             format!("{} components, namespace {namespace}", components.len())
@@ -191,6 +210,30 @@ pub(super) fn line(what: &What) -> Option<String> {
         What::Removing { component, cause } => format!("{component}: removing: {cause}"),
         What::Removed { component, objects, took } => {
             format!("{component}: gone, {objects} objects, {}", time(*took))
+        }
+        What::StepsPlanned { component, from, to, steps, notices } => {
+            planned_steps(component, *from, *to, steps, notices)
+        }
+        What::StepBegun { component, step, expected_seconds } => {
+            format!("{component}: {} (about {expected_seconds} s)", plain(step))
+        }
+        What::StepEnded { component, step, took } => {
+            format!("{component}: {GOOD}done{GOOD:#}: {} ({})", plain(step), time(*took))
+        }
+        What::RolledOut { component, took } => format!("{component}: rolled out after {}", time(*took)),
+        What::MembersChanged { component, members, violation } => {
+            let members: Vec<String> = members.iter().map(|(a, s)| format!("{a} {}", plain(s))).collect();
+            let members = if members.is_empty() { "nobody".to_owned() } else { members.join("; ") };
+            match violation {
+                Some(why) => format!("{component}: members: {members} {BAD}({}){BAD:#}", plain(why)),
+                None => format!("{component}: members: {members}"),
+            }
+        }
+        What::Scaled { component, from, to, took } if from == to => {
+            format!("{GOOD}{component}: {to} serving{GOOD:#} ({})", time(*took))
+        }
+        What::Scaled { component, from, to, took } => {
+            format!("{GOOD}{component}: scaled from {from} to {to}, serving{GOOD:#} after {}", time(*took))
         }
         What::Notice { text } => format!("note: {}", plain(text)),
         What::CancelRequested { reason } => format!("stopping ({reason:?}): nothing new is begun").to_lowercase(),

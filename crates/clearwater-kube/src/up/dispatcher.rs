@@ -389,7 +389,8 @@ async fn finish(emitter: &mut Emitter, outcome: Outcome, summary: String, stats:
     emitter.emit(What::RunFinished { outcome, summary, stats, critical_path: Vec::new(), pending: Vec::new() }).await;
 }
 
-async fn answered(steering: &mut Steering) -> Result<bool, CancelReason> {
+/// The answer to what was asked.
+pub(crate) async fn answered(steering: &mut Steering) -> Result<bool, CancelReason> {
     loop {
         if let Some(reason) = *steering.cancel.borrow() {
             return Err(reason);

@@ -18,7 +18,7 @@ const TAIL: i64 = 15;
 const EVENTS: usize = 6;
 
 /// The events, oldest first, the last few of them, as `kubectl describe` words them.
-pub(super) fn events(mut events: Vec<&Event>) -> Vec<String> {
+pub(crate) fn events(mut events: Vec<&Event>) -> Vec<String> {
     events.retain(|e| e.type_.as_deref() == Some("Warning") || e.reason.as_deref() == Some("Pulling"));
     events.sort_by_key(|e| event_time(e));
     let skip = events.len().saturating_sub(EVENTS);
@@ -63,7 +63,7 @@ async fn logs(cluster: &Cluster, pod: &str, container: &str) -> Vec<LogExcerpt> 
 
 /// Gathers what is to be shown of a doomed rollout. A log may tell more than the status did; then the doom is worded
 /// anew.
-pub(super) async fn gather(
+pub(crate) async fn gather(
     cluster: Cluster,
     mut doom: Doom,
     events: Vec<String>,

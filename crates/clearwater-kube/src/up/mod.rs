@@ -3,10 +3,10 @@
 
 mod address;
 mod dispatcher;
-mod evidence;
+pub(crate) mod evidence;
 mod prepare;
 
-pub(crate) use dispatcher::pod_target;
+pub(crate) use dispatcher::{answered, pod_target};
 pub(crate) use prepare::{Scope, Standing, Work};
 
 use std::time::Duration;

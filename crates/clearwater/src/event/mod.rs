@@ -11,6 +11,8 @@
 //!   [`What::Starting`], [`What::Settling`] and [`What::Serving`]. Steps may be left out where there was nothing to wait
 //!   for, and [`What::Failed`] or [`What::Skipped`] may come in the place of any of them. `Waiting`, `Starting` and
 //!   `Settling` come again when their cause changes.
+//! * A component that is scaled goes through its steps instead: [`What::StepsPlanned`] once, then [`What::StepBegun`] and
+//!   [`What::StepEnded`] for each, and [`What::Scaled`] at the end; `Starting` and `Settling` tell what a step waits for.
 //! * Kinds may be added to the format without a new version: an old reader sees them as [`What::Unknown`].
 //!
 //! In JSON an event is one object on one line; `what.kind` names the kind:
@@ -31,7 +33,7 @@ mod what;
 pub use stats::{Durations, Hop, RunStats};
 pub use what::{
     Awaited, CancelReason, Change, CheckLine, CheckStatus, Command, Cost, Evidence, FailureKind, LogExcerpt, Mending,
-    Operation, Outcome, Pending, PlannedComponent, PlannedGate, What,
+    Operation, Outcome, Pending, PlannedComponent, PlannedGate, PlannedStep, What,
 };
 
 use jiff::Timestamp;

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,8 @@ pub enum Command {
     Up,
     /// `down`.
     Down,
+    /// `scale`.
+    Scale,
     /// A command that this version of the format does not know.
     #[serde(other)]
     Unknown,
@@ -253,6 +257,18 @@ pub enum Outcome {
     Unknown,
 }
 
+/// One step of a plan to scale a component.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedStep {
+    /// What is done or awaited, as a person would say it.
+    pub step: String,
+    /// How long that usually takes, in seconds.
+    pub expected_seconds: u64,
+    /// After how many seconds something must be wrong.
+    pub deadline_seconds: u64,
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
@@ -398,6 +414,66 @@ pub enum What {
         /// Milliseconds from the first deletion until the last pod was gone.
         took: u64,
     },
+    /// How a component will be scaled, step by step. Sent once for each, before [`What::Planned`].
+    StepsPlanned {
+        /// The component.
+        component: String,
+        /// How many members its workload is set to.
+        from: u32,
+        /// How many it will be set to.
+        to: u32,
+        /// The steps, each begun when the one before is complete; empty where nothing is to be done.
+        steps: Vec<PlannedStep>,
+        /// What a person should know before agreeing.
+        notices: Vec<String>,
+    },
+    /// A step of scaling begins. The steps are planned anew from what is seen after each, so one may come that was not
+    /// planned at first.
+    StepBegun {
+        /// The component.
+        component: String,
+        /// What is done or awaited.
+        step: String,
+        /// How long that usually takes, in seconds.
+        expected_seconds: u64,
+    },
+    /// A step of scaling is complete.
+    StepEnded {
+        /// The component.
+        component: String,
+        /// What was done or awaited.
+        step: String,
+        /// Milliseconds that it took.
+        took: u64,
+    },
+    /// Kubernetes' own part of scaling is complete: the workload has as many ready pods as it was set to.
+    RolledOut {
+        /// The component.
+        component: String,
+        /// Milliseconds since the workload was set to that number.
+        took: u64,
+    },
+    /// A store's list of members changed. Every change is told.
+    MembersChanged {
+        /// The component.
+        component: String,
+        /// The members' states by address.
+        members: BTreeMap<String, String>,
+        /// How these states endanger data, where they do.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        violation: Option<String>,
+    },
+    /// A component has as many members as were asked for, and serves.
+    Scaled {
+        /// The component.
+        component: String,
+        /// How many members there were.
+        from: u32,
+        /// How many there are.
+        to: u32,
+        /// Milliseconds since the run began.
+        took: u64,
+    },
     /// Trouble or news that concerns the whole run and does not end it.
     Notice {
         /// The text, one line.
@@ -466,6 +542,12 @@ impl What {
             | Self::Skipped { component, .. }
             | Self::Removing { component, .. }
             | Self::Removed { component, .. }
+            | Self::StepsPlanned { component, .. }
+            | Self::StepBegun { component, .. }
+            | Self::StepEnded { component, .. }
+            | Self::RolledOut { component, .. }
+            | Self::MembersChanged { component, .. }
+            | Self::Scaled { component, .. }
             | Self::Progress { component, .. } => Some(component),
             Self::Mended { mending } | Self::Asked { mending } => Some(&mending.component),
             _ => None,

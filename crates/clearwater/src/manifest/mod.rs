@@ -25,6 +25,7 @@
 //! are StatefulSets whose pods Kubernetes never replaces by itself; Bono is one where each pod has an address of its
 //! own; the rest are Deployments. A PodDisruptionBudget comes with the second pod. Sprout of the classic release is two
 //! Deployments whose pods carry the sub-domains' names, where nothing else gives these names ([`workloads`]).
+//! Autoscalers are no part of a deployment: they are made beside it, by [`Elasticity`].
 //!
 //! Names and the label `service: NAME` are upstream's (clearwater-docker `kubernetes/templates`), so tools and habits
 //! made for upstream's manifests keep working; the `app.kubernetes.io` labels come on top.
@@ -47,6 +48,7 @@
 //! Keys and passwords reach containers through references to Secrets. The one Secret that is rendered, with keys made by
 //! the caller, is to be written once ([`Lifecycle::CreatedOnce`]).
 
+mod autoscaler;
 mod bono;
 mod ellis;
 mod etcd;
@@ -63,6 +65,7 @@ mod service;
 mod shared;
 mod workload;
 
+pub use autoscaler::{Elasticity, ElasticityError};
 pub(crate) use bono::node_port as bono_node_port;
 pub use first::{
     Balance, Balanced, Given, ServicesFirst, UNKNOWN_ADDRESS, balance, given, provisional, services_first,

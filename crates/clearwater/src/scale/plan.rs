@@ -87,6 +87,8 @@ pub struct Situation {
     pub reach: Reach,
     /// The autoscaler that owns the workload, where there is one.
     pub autoscaler: Option<Autoscaler>,
+    /// How many workloads the component has: each is set to the same number of members.
+    pub workloads: u32,
 }
 
 impl Situation {
@@ -101,6 +103,7 @@ impl Situation {
             members: MemberList::None,
             reach: Reach::default(),
             autoscaler: None,
+            workloads: 1,
         }
     }
 
@@ -183,7 +186,7 @@ impl Situation {
     fn plan_stateless(&self, entry: &Entry, plan: &mut Plan) {
         let &Self { component, from, to, .. } = self;
         if from == to {
-            return;
+            return self.plan_rest(entry, plan);
         }
         let own_services = component == Component::Bono
             && matches!(self.reach.exposure, BonoExposure::NodePort | BonoExposure::LoadBalancer);
@@ -213,6 +216,21 @@ impl Situation {
         if to == 0 {
             plan.notices.push(format!("without any {component}, nothing that needs it works"));
         }
+    }
+
+    /// What is left of an interrupted run that had set the replicas already.
+    fn plan_rest(&self, entry: &Entry, plan: &mut Plan) {
+        let to = self.to;
+        let wanted = to.saturating_mul(self.workloads) as usize;
+        let staying = || self.pods.iter().filter(|p| !p.terminating);
+        if staying().filter(|p| p.ready_for.is_some()).count() < wanted {
+            plan.push(Action::AwaitServing { members: to }, 30, 3 * u64::from(entry.slowest_start_seconds));
+        } else if self.pods.len() > wanted {
+            plan.push(Action::AwaitGone { members: to }, 30, 120);
+        } else {
+            return;
+        }
+        plan.push(Action::AwaitDns { members: to }, 30, 120);
     }
 
     fn plan_store(&self, entry: &Entry, clustering: &Clustering, plan: &mut Plan) -> Result<(), Refusal> {
@@ -561,6 +579,17 @@ impl Plan {
             }
             _ => None,
         })
+    }
+
+    /// What is done or awaited in a step of this plan, as a person would say it.
+    pub fn describe(&self, action: &Action) -> String {
+        struct Said<'a>(&'a Plan, &'a Action);
+        impl fmt::Display for Said<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.write_action(f, self.1)
+            }
+        }
+        Said(self, action).to_string()
     }
 
     fn write_action(&self, f: &mut fmt::Formatter<'_>, action: &Action) -> fmt::Result {

@@ -57,6 +57,20 @@ pub enum Refusal {
         /// What it holds.
         data: Vec<&'static str>,
     },
+    /// The store's pods would go without leaving their cluster.
+    #[error(
+        "{component} cannot be scaled down from {from} to {to} members: its workload has no preStop hook, so a pod that \
+         stops stays on the list of members and the others wait for it for ever. What works: kubectl clearwater up, whose \
+         {component} leaves before it stops; or give the workload the hook of clearwater-docker's manifests"
+    )]
+    NoPreStop {
+        /// The component.
+        component: Component,
+        /// How many members there are.
+        from: u32,
+        /// How many were wanted.
+        to: u32,
+    },
     /// There are not enough addresses for as many bonos.
     #[error(
         "bono cannot have {to} members: each needs an address of its own that leads to it on port 5060, and for \

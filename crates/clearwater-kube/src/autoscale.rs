@@ -1,0 +1,394 @@
+//! HorizontalPodAutoscalers for what may shrink at any moment: written, listed and removed.
+
+use clearwater::component::{Component, Release};
+use clearwater::manifest::{Elasticity, ElasticityError, MANAGED_BY, MANAGED_BY_LABEL, WorkloadKind};
+use clearwater::scale::{Refusal, check_autoscale};
+use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
+use kube::ResourceExt;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::time::timeout;
+
+use crate::cluster::{Cluster, FIELD_MANAGER, say};
+use crate::scale::workloads;
+use crate::snapshot::{News, Snapshot, Update};
+use crate::status::guess;
+
+/// The longest that one request may take.
+const REQUEST: std::time::Duration = std::time::Duration::from_secs(15);
+
+/// The version of the format of [`Autoscalers`].
+pub const VERSION: u32 = 1;
+
+/// Why there is no autoscaler.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AutoscaleError {
+    /// The rules forbid it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Bounds that make no sense.
+    #[error(transparent)]
+    Bounds(#[from] ElasticityError),
+    /// There is nothing to scale.
+    #[error("there is no {0} in namespace {1}: kubectl clearwater up brings it up, and -n chooses another namespace")]
+    Absent(Component, String),
+    /// Nothing to measure a share of.
+    #[error(
+        "{component} cannot be autoscaled: its container requests no CPU, and a percentage of nothing cannot be aimed at. \
+         What works: components.{component}.resources.requests.cpu in the deployment file, up, then autoscale again"
+    )]
+    NoRequest {
+        /// The component.
+        component: Component,
+    },
+    /// Somebody else's autoscaler has the same workload.
+    #[error(
+        "{workload} has the autoscaler {autoscaler} already, which something else made: two would undo each other's work. \
+         What works: kubectl delete horizontalpodautoscaler {autoscaler} -n {namespace}, then again"
+    )]
+    Owned {
+        /// The workload.
+        workload: String,
+        /// The autoscaler.
+        autoscaler: String,
+        /// The namespace.
+        namespace: String,
+    },
+    /// Nothing measures pods.
+    #[error(
+        "the cluster measures no pods ({0}), so an autoscaler would do nothing. What works: install metrics-server \
+         (https://github.com/kubernetes-sigs/metrics-server), wait until kubectl top pods answers, then again"
+    )]
+    NoMetrics(String),
+    /// The API server could not be asked, or refuses.
+    #[error("{what}: {message}")]
+    Api {
+        /// What was tried.
+        what: String,
+        /// The API server's words.
+        message: String,
+    },
+}
+
+impl AutoscaleError {
+    fn api(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+        let what = what.into();
+        move |error| Self::Api { what, message: say(&error) }
+    }
+}
+
+/// What was written.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The autoscalers, one for each workload of the component.
+    pub autoscalers: Vec<HorizontalPodAutoscaler>,
+    /// What is worth knowing.
+    pub notes: Vec<String>,
+}
+
+/// The autoscalers of a namespace's components.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Autoscalers {
+    /// The version of the format: [`VERSION`].
+    pub v: u32,
+    /// The namespace.
+    pub namespace: String,
+    /// The autoscalers, by component.
+    pub autoscalers: Vec<Seen>,
+}
+
+/// An autoscaler as it was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Seen {
+    /// The component.
+    pub component: Component,
+    /// Its name.
+    pub name: String,
+    /// The workload, as `kind/name`.
+    pub workload: String,
+    /// Whether this program made it.
+    pub ours: bool,
+    /// The fewest members.
+    pub min: u32,
+    /// The most members.
+    pub max: u32,
+    /// The processor time that it aims at, in percent of what is requested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_percent: Option<u32>,
+    /// The processor time that was measured last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_percent: Option<u32>,
+    /// How many members there are.
+    pub current: u32,
+    /// How many it wants.
+    pub desired: u32,
+    /// Why it does nothing or is held back, in its own words; empty where all is well.
+    pub troubles: Vec<String>,
+}
+
+fn own_container(component: Component, template: &PodTemplateSpec) -> Option<&Container> {
+    let containers = &template.spec.as_ref()?.containers;
+    containers.iter().find(|c| c.name == component.name()).or_else(|| containers.first())
+}
+
+fn requests_cpu(container: &Container) -> bool {
+    let Some(resources) = &container.resources else { return false };
+    // A limit without a request is the request, too (k8s.io/kubernetes `pkg/apis/core/v1/defaults.go`).
+    [&resources.requests, &resources.limits].into_iter().flatten().any(|map| map.contains_key("cpu"))
+}
+
+async fn snapshot(cluster: &Cluster) -> Result<Snapshot, AutoscaleError> {
+    let all = ListParams::default();
+    let mut snapshot = Snapshot::default();
+    let deployments = cluster.api::<DeploymentObject>().list(&all).await;
+    let sets = cluster.api::<StatefulSet>().list(&all).await;
+    let deployments = deployments.map_err(AutoscaleError::api("listing deployments"))?.items;
+    let sets = sets.map_err(AutoscaleError::api("listing statefulsets"))?.items;
+    snapshot.absorb(News::Deployment(Update::All(deployments)));
+    snapshot.absorb(News::StatefulSet(Update::All(sets)));
+    Ok(snapshot)
+}
+
+async fn autoscalers(cluster: &Cluster) -> Result<Vec<HorizontalPodAutoscaler>, AutoscaleError> {
+    let listed = cluster.api::<HorizontalPodAutoscaler>().list(&ListParams::default()).await;
+    Ok(listed.map_err(AutoscaleError::api("listing horizontalpodautoscalers"))?.items)
+}
+
+fn is_ours(autoscaler: &HorizontalPodAutoscaler) -> bool {
+    autoscaler.labels().get(MANAGED_BY_LABEL).is_some_and(|m| m == MANAGED_BY)
+}
+
+fn is_of(autoscaler: &HorizontalPodAutoscaler, kind: WorkloadKind, name: &str) -> bool {
+    autoscaler.spec.as_ref().is_some_and(|s| s.scale_target_ref.kind == kind.name() && s.scale_target_ref.name == name)
+}
+
+/// Writes an autoscaler for each workload of a component, so that sprout's two of the classic release each have one.
+///
+/// Everything is looked at first: the rules, the container's CPU request, other autoscalers, and whether anything
+/// measures pods. `dry_run` has the API server check what would be written.
+pub async fn autoscale(
+    cluster: &Cluster,
+    release: Option<Release>,
+    component: Component,
+    elasticity: &Elasticity,
+    dry_run: bool,
+) -> Result<Written, AutoscaleError> {
+    elasticity.check()?;
+    let snapshot = snapshot(cluster).await?;
+    let release = release.unwrap_or_else(|| guess(&snapshot));
+    check_autoscale(release, component)?;
+    let workloads = workloads(&snapshot, component);
+    if workloads.is_empty() {
+        return Err(AutoscaleError::Absent(component, cluster.namespace.clone()));
+    }
+    let standing = autoscalers(cluster).await?;
+    let mut objects = Vec::new();
+    let mut notes = Vec::new();
+    for workload in &workloads {
+        let (labels, template, replicas) = match workload.kind {
+            WorkloadKind::Deployment => {
+                let Some(object) = snapshot.deployments.get(&workload.name) else { continue };
+                let Some(spec) = &object.spec else { continue };
+                (object.labels(), &spec.template, spec.replicas)
+            }
+            WorkloadKind::StatefulSet => {
+                let Some(object) = snapshot.stateful_sets.get(&workload.name) else { continue };
+                let Some(spec) = &object.spec else { continue };
+                (object.labels(), &spec.template, spec.replicas)
+            }
+        };
+        let container = own_container(component, template).filter(|c| requests_cpu(c));
+        let container = container.ok_or(AutoscaleError::NoRequest { component })?;
+        let foreign = standing
+            .iter()
+            .find(|a| is_of(a, workload.kind, &workload.name) && !(is_ours(a) && a.name_any() == workload.name));
+        if let Some(foreign) = foreign {
+            return Err(AutoscaleError::Owned {
+                workload: format!("{}/{}", workload.kind.name().to_lowercase(), workload.name),
+                autoscaler: foreign.name_any(),
+                namespace: cluster.namespace.clone(),
+            });
+        }
+        let mut labels = labels.clone();
+        labels.insert(MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned());
+        let count = replicas.map_or(1, |n| u32::try_from(n).unwrap_or(0));
+        if !(elasticity.min..=elasticity.max).contains(&count) {
+            notes.push(format!("{} has {count} members now, which the autoscaler changes at once", workload.name));
+        }
+        objects.push(elasticity.autoscaler(workload.kind, &workload.name, &container.name, labels));
+    }
+    notes.extend(metrics(cluster, component).await?);
+    let api = cluster.api::<HorizontalPodAutoscaler>();
+    let params = PatchParams { dry_run, ..PatchParams::apply(FIELD_MANAGER) };
+    let mut written = Vec::new();
+    for object in objects {
+        let name = object.name_any();
+        let applied = timeout(REQUEST, api.patch(&name, &params, &Patch::Apply(&object))).await;
+        let applied = applied.map_err(|_| AutoscaleError::Api {
+            what: format!("horizontalpodautoscaler/{name}"),
+            message: format!("no answer from the API server within {} s", REQUEST.as_secs()),
+        })?;
+        written.push(applied.map_err(AutoscaleError::api(format!("horizontalpodautoscaler/{name}")))?);
+    }
+    Ok(Written { autoscalers: written, notes })
+}
+
+/// Looks whether anything measures the component's pods. Yields what is worth knowing.
+async fn metrics(cluster: &Cluster, component: Component) -> Result<Option<String>, AutoscaleError> {
+    #[derive(Deserialize)]
+    struct List {
+        items: Vec<serde_json::Value>,
+    }
+    let path = format!(
+        "/apis/metrics.k8s.io/v1beta1/namespaces/{}/pods?labelSelector=service%3D{component}",
+        cluster.namespace
+    );
+    let request = http::Request::get(path)
+        .body(Vec::new())
+        .map_err(|e| AutoscaleError::Api { what: "asking for metrics".to_owned(), message: e.to_string() })?;
+    match timeout(REQUEST, cluster.client.request::<List>(request)).await {
+        Ok(Ok(list)) if list.items.is_empty() => Ok(Some(format!(
+            "no pod of {component} has been measured yet: the autoscaler waits for the first measurement, about a minute \
+             after a pod has started"
+        ))),
+        Ok(Ok(_)) => Ok(None),
+        Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
+            Ok(Some("skipped: whether pods are measured (needs list pods.metrics.k8s.io)".to_owned()))
+        }
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
+            Err(AutoscaleError::NoMetrics("there is no API metrics.k8s.io".to_owned()))
+        }
+        Ok(Err(error)) => Err(AutoscaleError::NoMetrics(say(&error))),
+        Err(_) => Err(AutoscaleError::NoMetrics("metrics.k8s.io does not answer".to_owned())),
+    }
+}
+
+/// The autoscalers that own workloads of components, whoever made them.
+pub async fn list(cluster: &Cluster) -> Result<Autoscalers, AutoscaleError> {
+    let snapshot = snapshot(cluster).await?;
+    let all = autoscalers(cluster).await?;
+    let mut found = Vec::new();
+    for component in Component::ALL {
+        for workload in workloads(&snapshot, component) {
+            found.extend(all.iter().filter(|a| is_of(a, workload.kind, &workload.name)).map(|a| seen(component, a)));
+        }
+    }
+    Ok(Autoscalers { v: VERSION, namespace: cluster.namespace.clone(), autoscalers: found })
+}
+
+fn seen(component: Component, autoscaler: &HorizontalPodAutoscaler) -> Seen {
+    let count = |n: Option<i32>| n.and_then(|n| u32::try_from(n).ok());
+    let spec = autoscaler.spec.as_ref();
+    let status = autoscaler.status.as_ref();
+    let target = spec.and_then(|s| {
+        s.metrics.iter().flatten().find_map(|m| {
+            let resource = m.resource.as_ref().map(|r| &r.target);
+            m.container_resource.as_ref().map(|r| &r.target).or(resource)?.average_utilization
+        })
+    });
+    let current = status.and_then(|s| {
+        s.current_metrics.iter().flatten().find_map(|m| {
+            let resource = m.resource.as_ref().map(|r| &r.current);
+            m.container_resource.as_ref().map(|r| &r.current).or(resource)?.average_utilization
+        })
+    });
+    let troubles = status
+        .into_iter()
+        .flat_map(|s| s.conditions.iter().flatten())
+        .filter(|c| c.status == "False" && matches!(c.type_.as_str(), "AbleToScale" | "ScalingActive"))
+        .map(|c| c.message.clone().or_else(|| c.reason.clone()).unwrap_or_default())
+        .collect();
+    Seen {
+        component,
+        name: autoscaler.name_any(),
+        workload: spec
+            .map(|s| format!("{}/{}", s.scale_target_ref.kind.to_lowercase(), s.scale_target_ref.name))
+            .unwrap_or_default(),
+        ours: is_ours(autoscaler),
+        min: spec.map_or(1, |s| count(s.min_replicas).unwrap_or(1)),
+        max: spec.and_then(|s| count(Some(s.max_replicas))).unwrap_or(0),
+        target_percent: count(target),
+        current_percent: count(current),
+        current: status.and_then(|s| count(s.current_replicas)).unwrap_or(0),
+        desired: status.and_then(|s| count(Some(s.desired_replicas))).unwrap_or(0),
+        troubles,
+    }
+}
+
+/// Removes the autoscalers of a component that this program made. Yields their names; the number of members stays as it
+/// is.
+pub async fn remove(cluster: &Cluster, component: Component) -> Result<Vec<String>, AutoscaleError> {
+    let snapshot = snapshot(cluster).await?;
+    let all = autoscalers(cluster).await?;
+    let api = cluster.api::<HorizontalPodAutoscaler>();
+    let mut removed = Vec::new();
+    // One that outlived its workload is found by its name.
+    let owned: Vec<&HorizontalPodAutoscaler> = all
+        .iter()
+        .filter(|a| {
+            let targets = workloads(&snapshot, component).iter().any(|w| is_of(a, w.kind, &w.name));
+            let labelled = a.labels().get("app.kubernetes.io/component").is_some_and(|c| c == component.name());
+            targets || (labelled && is_ours(a))
+        })
+        .collect();
+    if let Some(foreign) = owned.iter().find(|a| !is_ours(a)) {
+        return Err(AutoscaleError::Owned {
+            workload: foreign.spec.as_ref().map(|s| s.scale_target_ref.name.clone()).unwrap_or_default(),
+            autoscaler: foreign.name_any(),
+            namespace: cluster.namespace.clone(),
+        });
+    }
+    for autoscaler in owned {
+        let name = autoscaler.name_any();
+        match api.delete(&name, &DeleteParams::default()).await {
+            Ok(_) => removed.push(name),
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(error) => return Err(AutoscaleError::api(format!("horizontalpodautoscaler/{name}"))(error)),
+        }
+    }
+    Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn container(resources: &Value) -> Container {
+        serde_json::from_value(json!({"name": "sprout", "resources": resources})).unwrap()
+    }
+
+    #[test]
+    fn a_limit_is_a_request_too() {
+        assert!(requests_cpu(&container(&json!({"requests": {"cpu": "100m"}}))));
+        assert!(requests_cpu(&container(&json!({"limits": {"cpu": "1"}}))));
+        assert!(!requests_cpu(&container(&json!({"requests": {"memory": "1Gi"}}))));
+        assert!(!requests_cpu(&container(&Value::Null)));
+    }
+
+    #[test]
+    fn what_an_autoscaler_says_of_itself_is_read() {
+        let object: HorizontalPodAutoscaler = serde_json::from_value(json!({
+            "metadata": {"name": "sprout"},
+            "spec": {"minReplicas": 2, "maxReplicas": 6, "scaleTargetRef": {"kind": "Deployment", "name": "sprout"},
+                "metrics": [{"type": "ContainerResource", "containerResource": {"container": "sprout", "name": "cpu",
+                    "target": {"type": "Utilization", "averageUtilization": 60}}}]},
+            "status": {"currentReplicas": 2, "desiredReplicas": 3,
+                "currentMetrics": [{"type": "ContainerResource", "containerResource": {"container": "sprout",
+                    "name": "cpu", "current": {"averageUtilization": 85}}}],
+                "conditions": [{"type": "ScalingActive", "status": "False", "message": "no metrics"},
+                    {"type": "ScalingLimited", "status": "False"}]}}))
+        .unwrap();
+        let seen = seen(Component::Sprout, &object);
+        assert_eq!((seen.target_percent, seen.current_percent), (Some(60), Some(85)));
+        assert_eq!((seen.min, seen.max, seen.current, seen.desired, seen.ours), (2, 6, 2, 3, false));
+        assert_eq!(seen.troubles, ["no metrics"]);
+    }
+}
