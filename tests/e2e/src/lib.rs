@@ -1,6 +1,7 @@
 //! The shipped binary on the test bed's cluster: what every end-to-end test needs.
 
 mod follow;
+mod hoard;
 mod order;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clearwater_testbed::{Cluster, Kubectl};
 pub use follow::{Following, Memory};
+pub use hoard::{Hoard, addresses};
 pub use order::kept_order;
 use serde_json::Value;
 

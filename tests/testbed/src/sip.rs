@@ -237,6 +237,44 @@ impl Phone {
         script.push_str("for step in message call; do caller $step; done\nexit 0\n");
         Report::read(&self.script(&script)?)
     }
+
+    /// Begins a call of `seconds` between users that [`Self::register`] has registered, and comes back while it goes on:
+    /// [`Self::hung_up`] tells how it ended. One call at a time.
+    pub fn dial(
+        &self,
+        bono: &str,
+        from: &Subscriber,
+        to: &Subscriber,
+        transport: Transport,
+        seconds: u32,
+    ) -> Result<()> {
+        let mut script = prologue(bono, from, to, transport);
+        let _ = writeln!(
+            script,
+            "echo \"$PWD\" > /tmp/dialled\n\
+             sed 's/pause milliseconds=\"300\"/pause milliseconds=\"{}\"/' $S/call.xml > long.xml\n\
+             ((ring long 300 -p 5072 -inf caller.csv -sf long.xml -trace_msg -message_file long.msg); echo $? > long.code) \
+             > /dev/null 2>&1 < /dev/null &\n\
+             for i in $(seq 100); do grep -qs '^ACK ' long.msg && break; [ -e long.code ] && break; sleep 0.1; done\n\
+             if grep -qs '^ACK ' long.msg; then echo established; else cat long.err long.out; fi\n\
+             exit 0",
+            u64::from(seconds) * 1000,
+        );
+        let said = self.script(&script)?;
+        ensure!(said.contains("established"), "the call was not established: {said}");
+        Ok(())
+    }
+
+    /// How the call of [`Self::dial`] ended, once it has: `Done` where its BYE was answered, too.
+    pub fn hung_up(&self) -> Result<Outcome> {
+        let said = self.script(
+            "read -r place < /tmp/dialled; cd \"$place\"\n\
+             for i in $(seq 1300); do [ -s long.code ] && break; sleep 0.1; done\n\
+             printf '\\nSTEP long %s\\n' \"$(cat long.code || echo 124)\"; cat long.err 2> /dev/null; exit 0\n",
+        )?;
+        let report = Report::read(&said)?;
+        report.step("long").cloned().context("the call left nothing behind")
+    }
 }
 
 /// Bash functions for the steps: `answer` starts the called side, `caller STEP` runs one of the calling side, `hang_up`
