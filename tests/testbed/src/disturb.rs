@@ -7,15 +7,18 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::cluster::Local;
+use crate::cluster::{Local, program_images};
 use crate::containerd;
 use crate::host::{Attempt, output, wait_for};
 use crate::image::Archive;
 use crate::net::{self, CONTROL_PLANE, NODES, node_namespace};
 use crate::process::Part;
+use crate::programs::Program;
 use crate::{ApiProxy, AuditEvent, AuditMark, Registry, audit};
 
 const PATIENCE: Duration = Duration::from_secs(120);
+/// The image that metrics-server runs in.
+const METRICS_IMAGE: &str = "localhost/clearwater-testbed/metrics-server:0.9.0";
 
 /// A path through the cluster's network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,6 +171,30 @@ impl Local {
         let mut command = self.on_node(node, "iptables");
         command.args(["--wait", "--table", "mangle", verb]).args(rule).args(["--jump", "DROP"]);
         output(&mut command).map(drop)
+    }
+
+    /// Puts metrics-server on the cluster and waits until it measures pods. The first time it is built, which takes
+    /// minutes of processor time.
+    pub fn metrics_server(&self, say: &dyn Fn(&str)) -> Result<()> {
+        let program = Program::MetricsServer.get(say)?;
+        self.import(&program_images("metrics-server", &[(METRICS_IMAGE, &program)])?)?;
+        let kubectl = self.kubectl();
+        kubectl.apply(&include_str!("metrics.yaml").replace("METRICS_IMAGE", METRICS_IMAGE))?;
+        kubectl.run(["wait", "--for=condition=Available", "--timeout=120s", "apiservice/v1beta1.metrics.k8s.io"])?;
+        wait_for("pods to be measured", Duration::from_secs(120), || {
+            Ok(match kubectl.run(["get", "--raw", "/apis/metrics.k8s.io/v1beta1/pods"]) {
+                Ok(list) if list.contains("\"usage\"") => Attempt::Done(()),
+                Ok(list) => Attempt::not_yet(list),
+                Err(error) => Attempt::not_yet(format!("{error:#}")),
+            })
+        })
+    }
+
+    /// Takes metrics-server away again.
+    pub fn no_metrics_server(&self) -> Result<()> {
+        let objects = include_str!("metrics.yaml").replace("METRICS_IMAGE", METRICS_IMAGE);
+        let args = ["delete", "--ignore-not-found", "--wait=false", "--filename", "-"];
+        self.kubectl().run_with_input(args, &objects).map(drop)
     }
 
     /// Gives every node the images of an archive; what a node has already is not sent again.

@@ -31,6 +31,8 @@ pub enum Program {
     Helper,
     /// A client and a server to look at networks with.
     Probe,
+    /// metrics-server. It has a module of its own, because it is built from a later Kubernetes.
+    MetricsServer,
 }
 
 impl Program {
@@ -41,6 +43,7 @@ impl Program {
             Self::Pause => "pause",
             Self::Helper => "helper",
             Self::Probe => "probe",
+            Self::MetricsServer => "metrics-server",
         }
     }
 
@@ -87,8 +90,11 @@ impl Program {
     fn directory(self) -> Result<PathBuf> {
         let sources = Path::new(SOURCES);
         let mut inputs = vec![go(&["env", "GOVERSION", "GOARCH"])?.into_bytes(), self.link_flags().into_bytes()];
-        let mut files = vec![sources.join("go.mod"), sources.join("go.sum")];
         let own = sources.join(self.name());
+        let mut files = match self {
+            Self::MetricsServer => Vec::new(),
+            _ => vec![sources.join("go.mod"), sources.join("go.sum")],
+        };
         for entry in fs::read_dir(&own).with_context(|| format!("cannot read {}", own.display()))? {
             files.push(entry?.path());
         }
@@ -106,14 +112,18 @@ impl Program {
         say(&format!("building {name}; minutes the first time, seconds when Go's build cache is warm"));
         let temporary = directory.with_extension(format!("part-{}", std::process::id()));
         fs::create_dir_all(&temporary).with_context(|| format!("cannot create {}", temporary.display()))?;
+        let (from, package) = match self {
+            Self::MetricsServer => (Path::new(SOURCES).join(name), ".".to_owned()),
+            _ => (PathBuf::from(SOURCES), format!("./{name}")),
+        };
         let mut command = Command::new("nice");
         command
             .args(["go", "build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags"])
             .arg(self.link_flags())
             .arg("-o")
             .arg(temporary.join(name))
-            .arg(format!("./{name}"))
-            .current_dir(SOURCES)
+            .arg(package)
+            .current_dir(from)
             .env("CGO_ENABLED", "0");
         output(&mut command).with_context(|| format!("cannot build {name}"))?;
         if self == Self::Kube {

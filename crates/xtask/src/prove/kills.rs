@@ -15,10 +15,10 @@ const LIMIT: Duration = Duration::from_secs(600);
 const COMPONENTS: usize = 11;
 
 /// xorshift64: enough to have no pattern, and a seed in the page repeats a run.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -4,8 +4,10 @@ mod bench_up;
 mod competitors;
 mod floor;
 mod fuzz;
+mod hpa;
 mod kills;
 mod register;
+mod scale;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -23,6 +25,11 @@ pub(crate) enum Proof {
     BenchUp,
     /// Kills `up` at ten random moments and runs it again. Below ten minutes: two moments.
     Kills,
+    /// Scales stores with keys and timers in them, kills `scale` at ten random moments, and times it beside kubectl.
+    /// Below ten minutes: two moments and fewer keys.
+    Scale,
+    /// Lets a HorizontalPodAutoscaler follow the load on sprout, up and down, and draws it.
+    Hpa,
     /// Fuzzes every parser, ten minutes in all unless told otherwise.
     Fuzz,
 }
@@ -32,6 +39,8 @@ pub(crate) fn run(proof: Proof, minutes: u64, only: Option<&str>, rounds: usize)
     match proof {
         Proof::BenchUp => write_page("bench-up", &bench_up::run(&bench_up::Parts { only, rounds }, &head()?)?),
         Proof::Kills => write_page("kills", &kills::run(if minutes < 10 { 2 } else { 10 })?),
+        Proof::Scale => write_page("scale", &scale::run(minutes < 10)?),
+        Proof::Hpa => write_page("hpa", &hpa::run()?),
         Proof::Fuzz => write_page("fuzz", &fuzz::run(minutes)?),
     }?;
     Ok(ExitCode::SUCCESS)
