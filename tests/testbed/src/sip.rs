@@ -298,7 +298,7 @@ fn prologue(bono: &str, from: &Subscriber, to: &Subscriber, transport: Transport
          }}\n\
          registered() {{ grep -qs registered callee.log; }}\n\
          answer() {{\n\
-           ring callee 300 -p 5080 -inf callee.csv -sf $S/callee.xml -oocsf $S/answer.xml -d 100000 \\\n\
+           ring callee 300 -p 5080 -inf callee.csv -sf $S/callee.xml -oocsf $S/answer.xml -d 100000 -recv_timeout 110000 \\\n\
              -trace_logs -log_file callee.log < /dev/null &\n\
            callee=$!\n\
            local waited=0\n\
