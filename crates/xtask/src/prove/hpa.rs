@@ -187,10 +187,10 @@ fn draw(samples: &[Sample], on: f64, off: f64) -> String {
     );
     for n in 0..=samples.iter().map(|s| s.members).max().unwrap_or(1) {
         let y = members(f64::from(n));
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<line x1=\"{LEFT}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\" stroke=\"#ddd\"/><text x=\"{}\" y=\"{:.1}\" \
-             text-anchor=\"end\">{n}</text>\n",
+             text-anchor=\"end\">{n}</text>",
             WIDTH - 20.0,
             LEFT - 8.0,
             y + 4.0
@@ -227,9 +227,9 @@ fn draw(samples: &[Sample], on: f64, off: f64) -> String {
     );
     let mut second = 0.0;
     while second <= end {
-        let _ = write!(
+        let _ = writeln!(
             svg,
-            "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{second:.0} s</text>\n",
+            "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{second:.0} s</text>",
             x(second),
             112.0 + 2.0 * PANEL
         );
