@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use clearwater::component::Component;
-use clearwater::config::{Deployment, EllisExposure, KeyPolicy};
+use clearwater::config::{BonoExposure, Deployment, EllisExposure, KeyPolicy};
 use clearwater::event::{Operation, Outcome};
 use clearwater::manifest::KEYS_SECRET;
 use clearwater::order::Policy;
@@ -177,10 +177,17 @@ fn how_to_go_on(deployment: &Deployment) -> String {
         let _ = writeln!(text, "  sign-up code: {key}");
     }
     if deployment.has(Component::Bono) {
+        let shows = match file.bono.exposure {
+            BonoExposure::Headless => format!("the address of bono (kubectl get pods -n {ns} -l service=bono -o wide)"),
+            BonoExposure::HostPort => format!("the node of bono (kubectl get pods -n {ns} -l service=bono -o wide)"),
+            BonoExposure::NodePort | BonoExposure::LoadBalancer => {
+                format!("the address of the Service bono-0 (kubectl get services -n {ns} -l service=bono)")
+            }
+        };
         let _ = writeln!(
             text,
-            "\nType into a softphone:\n  domain {}, transport TCP, port 5060\n  proxy: the address of bono (kubectl get \
-             pods -n {ns} -l service=bono -o wide)\n  user and password: those that Ellis shows for the number",
+            "\nType into a softphone:\n  domain {}, transport TCP, port 5060\n  proxy: {shows}\n  user and password: those \
+             that Ellis shows for the number",
             deployment.home_domain()
         );
     }
