@@ -9,6 +9,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -30,8 +31,12 @@ pub struct Block {
     pub directives: Vec<Directive>,
     /// The line it begins on, from 1.
     pub line: usize,
+    /// Where it begins.
+    begin: usize,
     /// Where its contents begin: after the opening brace, or after the keys where there is none.
     contents: usize,
+    /// Whether it has braces.
+    braces: bool,
 }
 
 /// A directive: a plugin's name with what follows it.
@@ -77,6 +82,9 @@ pub enum EditError {
     /// The file with the edit would not be read as it must be.
     #[error("the edited Corefile would not be accepted: {0}")]
     Broken(#[from] CorefileError),
+    /// No block can be put beside one without braces.
+    #[error("its server block has no braces, so that no other can stand beside it; put braces around it")]
+    Braceless,
     /// Taking the lines out again would not give the file back.
     #[error("the lines could not be taken out of this Corefile again without a trace; nothing was changed")]
     Unrestorable,
@@ -157,6 +165,64 @@ impl Corefile {
         self.serving_kubernetes(domain).into_iter().any(|b| self.directives_of(b).any(|d| d.name == plugin))
     }
 
+    /// The files that the server blocks which serve `domain` import, as they are written there: paths and patterns,
+    /// snippets left out.
+    pub fn imports_of(&self, domain: &Name) -> Vec<&str> {
+        self.serving_kubernetes(domain)
+            .into_iter()
+            .flat_map(|b| self.directives_of(b))
+            .filter(|d| d.name == "import")
+            .filter_map(|d| d.args.first())
+            .map(String::as_str)
+            .collect()
+    }
+
+    /// How often CoreDNS looks whether its file has changed: the interval and the most that is added to or taken from
+    /// it, by the `reload` plugin's rules (coredns `plugin/reload/setup.go`). `None` where it never looks again.
+    pub fn reload(&self) -> Option<(Duration, Duration)> {
+        let blocks = self.blocks.iter().filter(|b| b.snippet().is_none());
+        let reload = blocks.flat_map(|b| self.directives_of(b)).find(|d| d.name == "reload")?;
+        let given = |n: usize| reload.args.get(n).and_then(|text| go_duration(text));
+        let interval = given(0).unwrap_or(Duration::from_secs(30)).max(Duration::from_secs(2));
+        let jitter = given(1).unwrap_or(Duration::from_secs(15)).max(Duration::from_secs(1));
+        Some((interval, jitter.min(interval / 2)))
+    }
+
+    /// The port of the `prometheus` plugin's answers; `None` where there are none.
+    pub fn metrics_port(&self) -> Option<u16> {
+        let blocks = self.blocks.iter().filter(|b| b.snippet().is_none());
+        let metrics = blocks.flat_map(|b| self.directives_of(b)).find(|d| d.name == "prometheus")?;
+        match metrics.args.first() {
+            None => Some(9153),
+            Some(address) => address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()),
+        }
+    }
+
+    /// The longest that the `cache` plugin of the blocks that serve `domain` keeps a right answer, in seconds. `None`
+    /// where nothing is cached.
+    pub fn cache(&self, domain: &Name) -> Option<u32> {
+        let blocks = self.serving_kubernetes(domain).into_iter();
+        let cache = blocks.flat_map(|b| self.directives_of(b)).find(|d| d.name == "cache")?;
+        Some(cache.args.first().and_then(|ttl| ttl.parse().ok()).unwrap_or(3600))
+    }
+
+    /// The `etcd` plugin's directive that answers for `name`, where there is one.
+    pub fn etcd(&self, name: &Name) -> Option<&Directive> {
+        let blocks = self.blocks.iter().filter(|b| b.snippet().is_none());
+        blocks
+            .flat_map(|b| self.directives_of(b).map(move |d| (b, d)))
+            .filter(|(_, d)| d.name == "etcd")
+            .find(|(b, d)| {
+                let mut own = d.zones().peekable();
+                if own.peek().is_some() {
+                    own.any(|z| covers(z, name))
+                } else {
+                    b.keys.iter().any(|k| covers(host(k), name))
+                }
+            })
+            .map(|(_, d)| d)
+    }
+
     /// A block's directives, those of imported snippets in the place of their import.
     fn directives_of<'a>(&'a self, block: &'a Block) -> impl Iterator<Item = &'a Directive> {
         block.directives.iter().flat_map(move |d| {
@@ -180,6 +246,10 @@ impl Corefile {
     /// [`EditError::NoBlock`] where no block serves the domain; [`EditError::Broken`] where the result would not be a
     /// Corefile.
     pub fn with_lines(&self, owner: &Owner, domain: &Name, lines: &[String]) -> Result<Self, EditError> {
+        if self.holds(owner, domain, lines) {
+            // Where they stand among other owners' lines does not matter, and moving them would never end.
+            return Ok(self.clone());
+        }
         let bare = Self::parse(&self.without_lines(owner))?;
         let blocks = bare.serving_kubernetes(domain);
         if blocks.is_empty() {
@@ -207,6 +277,57 @@ impl Corefile {
             }
             text.insert_str(at, &section);
         }
+        let edited = Self::parse(&text)?;
+        if edited.without_lines(owner) == bare.text { Ok(edited) } else { Err(EditError::Unrestorable) }
+    }
+
+    /// Whether every block that serves `domain` holds exactly these lines as the owner's, and no other place any.
+    fn holds(&self, owner: &Owner, domain: &Name, lines: &[String]) -> bool {
+        let blocks = self.serving_kubernetes(domain);
+        // Lines are indented anew by each block; the rest of them is compared.
+        let lines: Vec<String> = lines.iter().map(|l| l.trim().to_owned()).collect();
+        let all: Vec<String> = std::iter::repeat_n(&lines, blocks.len()).flatten().cloned().collect();
+        !blocks.is_empty()
+            && self.own_lines(owner, 0..self.text.len()).eq(all)
+            && blocks.iter().all(|block| {
+                let next = self.blocks.iter().map(|b| b.begin).find(|begin| *begin > block.contents);
+                let end = next.unwrap_or(self.text.len());
+                self.own_lines(owner, block.contents..end).eq(lines.iter().cloned())
+            })
+    }
+
+    /// The owner's lines in a part of the text, without indentation and mark; the openings of blocks that share a mark
+    /// left out.
+    fn own_lines<'a>(&'a self, owner: &'a Owner, part: Range<usize>) -> impl Iterator<Item = String> + 'a {
+        let mark = owner.to_string();
+        // A block's contents begin in the middle of its opening's line.
+        let lines = self.text[part].split_inclusive('\n');
+        lines
+            .filter(|l| owner.owns(l) && self.shared_line(owner, l).is_none())
+            .filter_map(move |l| l.trim().strip_suffix(&mark).map(|l| l.trim_end().to_owned()))
+            .filter(|l| !l.is_empty())
+    }
+
+    /// The text with a server block of the owner's beside all others; lines that the owner had before are replaced.
+    ///
+    /// # Errors
+    /// [`EditError::Braceless`] where the file's one block has no braces, so that no other can stand beside it;
+    /// [`EditError::Broken`] where the result would not be a Corefile.
+    pub fn with_block(&self, owner: &Owner, lines: &[String]) -> Result<Self, EditError> {
+        let bare = Self::parse(&self.without_lines(owner))?;
+        if bare
+            .blocks
+            .iter()
+            .any(|b| b.snippet().is_none() && !b.braces && b.directives.first().is_some_and(|d| d.name != "import"))
+        {
+            return Err(EditError::Braceless);
+        }
+        let end = if bare.text.contains("\r\n") { "\r\n" } else { "\n" };
+        // Two blanks: one would say that the line was there before and only the mark is ours.
+        let section: String = lines.iter().map(|line| format!("{line}  {owner}{end}")).collect();
+        let mut text = bare.text.clone();
+        // A byte order mark stays at the beginning, and at the beginning of a line of others'.
+        text.insert_str(if text.starts_with('\u{feff}') { text.len() } else { 0 }, &section);
         let edited = Self::parse(&text)?;
         if edited.without_lines(owner) == bare.text { Ok(edited) } else { Err(EditError::Unrestorable) }
     }
@@ -280,10 +401,43 @@ impl Block {
 }
 
 impl Directive {
+    /// The endpoints that the `etcd` plugin is given (coredns `plugin/etcd/setup.go`).
+    pub fn endpoints(&self) -> impl Iterator<Item = &str> {
+        let after = self.args.iter().position(|a| a == "endpoint").map_or(self.args.len(), |at| at + 1);
+        self.args[after..].iter().map(String::as_str).take_while(|a| a.contains("://"))
+    }
+
+    /// The path that the `etcd` plugin is given.
+    pub fn path(&self) -> Option<String> {
+        let at = self.args.iter().position(|a| a == "path")?;
+        self.args.get(at + 1).cloned()
+    }
+
     /// The zones a plugin is given on its own line.
     fn zones(&self) -> impl Iterator<Item = &str> {
         self.args[..self.on_line].iter().map(String::as_str).filter(|a| *a != "{" && *a != "}")
     }
+}
+
+/// A duration as Go writes it, in whole units of hours, minutes, seconds and milliseconds: `1m30s`.
+fn go_duration(text: &str) -> Option<Duration> {
+    let mut sum = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let number: u64 = rest[..digits].parse().ok()?;
+        let unit = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |n| digits + n);
+        let millis = match &rest[digits..unit] {
+            "h" => 3_600_000,
+            "m" => 60_000,
+            "s" => 1000,
+            "ms" => 1,
+            _ => return None,
+        };
+        sum += Duration::from_millis(number.checked_mul(millis)?);
+        rest = &rest[unit..];
+    }
+    (!text.is_empty()).then_some(sum)
 }
 
 /// The host of a server block's key: `dns://.:53` serves `.`.
@@ -389,8 +543,9 @@ impl Parser<'_> {
     }
 
     fn block(&mut self) -> Result<Block, CorefileError> {
-        let mut block =
-            Block { keys: Vec::new(), directives: Vec::new(), line: self.tokens[self.at].line, contents: 0 };
+        let first = &self.tokens[self.at];
+        let (line, begin) = (first.line, first.span.start);
+        let mut block = Block { keys: Vec::new(), directives: Vec::new(), line, begin, contents: 0, braces: false };
         let mut another = false;
         while let Some(token) = self.tokens.get(self.at) {
             if token.text == "{" {
@@ -428,6 +583,7 @@ impl Parser<'_> {
             return self.without_braces(block);
         };
         block.contents = brace.span.end;
+        block.braces = true;
         self.at += 1;
         loop {
             match self.tokens.get(self.at) {
@@ -513,6 +669,7 @@ mod tests {
         vec![
             "rewrite name exact a.cluster.local b.cluster.local".to_owned(),
             "template IN SRV a {".to_owned(),
+            "    fallthrough".to_owned(),
             "}".to_owned(),
         ]
     }
@@ -581,10 +738,34 @@ mod tests {
         let start = Corefile::parse(KUBEADM).unwrap();
         let one = start.with_lines(&a, &domain(), &lines()).unwrap();
         let both = one.with_lines(&b, &domain(), &lines()).unwrap();
-        assert_eq!(both.lines_of(&a), lines());
+        assert_eq!(both.lines_of(&a), lines().iter().map(|l| l.trim().to_owned()).collect::<Vec<_>>());
         assert_eq!(both.without_lines(&b), one.to_string());
+        // Neither is moved by the other's patch, so that none of them is ever stale.
+        assert_eq!(both.with_lines(&a, &domain(), &lines()).as_ref(), Ok(&both));
+        assert_eq!(both.with_lines(&b, &domain(), &lines()).as_ref(), Ok(&both));
         let only_b = Corefile::parse(&both.without_lines(&a)).unwrap();
         assert_eq!(only_b.without_lines(&b), KUBEADM);
+    }
+
+    #[test]
+    fn a_block_of_our_own_stands_beside_the_others_and_goes_without_a_trace() {
+        let owner = Owner::namespace("ims");
+        let block = ["ims.clearwater.cluster.local:53 {", "    etcd", "}"].map(str::to_owned);
+        for (what, text) in odd_files() {
+            let before = Corefile::parse(&text).unwrap();
+            match before.with_block(&owner, &block) {
+                Ok(after) => {
+                    let own = |b: &Block| b.keys == ["ims.clearwater.cluster.local:53"];
+                    assert_eq!(after.blocks().iter().filter(|b| own(b)).count(), 1, "{what}");
+                    assert_eq!(after.blocks().len(), before.blocks().len() + 1, "{what}");
+                    assert_eq!(after.with_block(&owner, &block).as_ref(), Ok(&after), "{what}: twice");
+                    assert_eq!(after.without_lines(&owner), text, "{what}: restored");
+                }
+                Err(error) => {
+                    assert_eq!((error, what.starts_with("no braces")), (EditError::Braceless, true), "{what}")
+                }
+            }
+        }
     }
 
     #[test]

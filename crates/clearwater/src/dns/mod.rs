@@ -10,6 +10,8 @@
 //! * [`records`] and [`client_records`]: the records, as a [`Zone`].
 //! * [`Zone`] prints as a zone file and as JSON; [`ZoneDiff`] says what has to be done to get from one to another.
 //! * [`rules`] and [`Rules::corefile_lines`]: CoreDNS' own configuration. [`corefile`] puts such lines into a Corefile.
+//! * [`keeper`]: who keeps the cluster's Corefile, and by which door lines may go into it.
+//! * [`answer`]: what servers have to answer, and whether they do.
 //! * [`skydns`]: keys and values for CoreDNS' etcd plugin and for SkyDNS.
 //! * [`sub_domains`]: the host names that pods or endpoints must have.
 //! * [`questions`]: what the settings of a running container make it ask for.
@@ -34,7 +36,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod answer;
+mod choice;
 pub mod corefile;
+pub mod keeper;
 mod name;
 mod names;
 mod needs;
@@ -43,6 +48,7 @@ mod records;
 pub mod skydns;
 mod zone;
 
+pub use choice::{Choice, Facts, choose};
 pub use name::{InvalidName, Name};
 pub use names::{Cscf, Names};
 pub use needs::{Asker, GivenBy, Need, Question, Resolver, needs, questions};

@@ -1,0 +1,278 @@
+//! Who keeps the cluster's Corefile, and by which door lines may be put into it.
+//!
+//! Many distributions put their own Corefile back after a while, and a patched name vanishes in the middle of a night.
+//! They all leave marks on the ConfigMap: labels, annotations, owner references, the managers of its fields. [`kept`]
+//! reads these marks, and [`door`] says what follows from them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Serialize;
+
+use super::Name;
+use super::corefile::Corefile;
+
+/// Who keeps a ConfigMap that holds a Corefile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "is", content = "name")]
+#[non_exhaustive]
+pub enum Keeper {
+    /// kubeadm, also below kind and minikube: it made the file, and keeps edits when it upgrades
+    /// (kubernetes `cmd/kubeadm/app/phases/addons/dns/dns.go`).
+    Kubeadm,
+    /// k3s' deploy controller, which applies its bundled manifest again at each start of the server
+    /// (k3s-io/k3s `manifests/coredns.yaml`).
+    K3s,
+    /// The EKS add-on, which applies its own Corefile again with each update of its configuration.
+    EksAddon,
+    /// The addon manager of GKE, AKS and others, mode Reconcile: it applies its own file again every minute
+    /// (kubernetes `cluster/addons/addon-manager/README.md`).
+    AddonManager,
+    /// kops' channels (kubernetes/kops `upup/models/cloudup/resources/addons/coredns.addons.k8s.io`).
+    Kops,
+    /// OpenShift's DNS operator (openshift/cluster-dns-operator).
+    OpenShift,
+    /// A release of Helm.
+    Helm(String),
+    /// Argo CD, Flux or Gardener.
+    Delivery(String),
+    /// A controller that owns the object.
+    Controller(String),
+    /// Nobody that is known to put it back: a person, or a tool that ran once.
+    Person,
+}
+
+impl fmt::Display for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kubeadm => f.write_str("kubeadm"),
+            Self::K3s => f.write_str("k3s"),
+            Self::EksAddon => f.write_str("the EKS add-on coredns"),
+            Self::AddonManager => f.write_str("the addon manager"),
+            Self::Kops => f.write_str("kops"),
+            Self::OpenShift => f.write_str("OpenShift's DNS operator"),
+            Self::Helm(release) => write!(f, "the Helm release {release}"),
+            Self::Delivery(tool) => f.write_str(tool),
+            Self::Controller(owner) => f.write_str(owner),
+            Self::Person => f.write_str("nobody who puts it back"),
+        }
+    }
+}
+
+/// The keeper of a ConfigMap, with what showed it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Kept {
+    /// Who.
+    pub by: Keeper,
+    /// Whether an edit by others is put back sooner or later.
+    pub restores: bool,
+    /// The mark that shows it.
+    pub shown_by: String,
+}
+
+/// Reads the marks of a ConfigMap.
+///
+/// ```
+/// use clearwater::dns::keeper::{Keeper, kept};
+/// use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+///
+/// let mut metadata = ObjectMeta::default();
+/// assert_eq!(kept(&metadata).by, Keeper::Person);
+/// metadata.labels.get_or_insert_default().insert("addonmanager.kubernetes.io/mode".into(), "Reconcile".into());
+/// assert!(kept(&metadata).restores);
+/// ```
+pub fn kept(metadata: &ObjectMeta) -> Kept {
+    let kept = |by, restores, shown_by: String| Kept { by, restores, shown_by };
+    let label = |key: &str| metadata.labels.as_ref().and_then(|l| l.get(key)).map(String::as_str);
+    let annotation = |key: &str| metadata.annotations.as_ref().and_then(|a| a.get(key)).map(String::as_str);
+    if let Some(dns) = label("dns.operator.openshift.io/owning-dns") {
+        return kept(Keeper::OpenShift, true, format!("label dns.operator.openshift.io/owning-dns: {dns}"));
+    }
+    if let Some(owner) = metadata.owner_references.iter().flatten().find(|o| o.controller.unwrap_or(true)) {
+        let name = format!("{} {} ({})", owner.kind, owner.name, owner.api_version);
+        let by = if owner.api_version.starts_with("operator.openshift.io/") && owner.kind == "DNS" {
+            Keeper::OpenShift
+        } else {
+            Keeper::Controller(name.clone())
+        };
+        return kept(by, true, format!("owner reference to {name}"));
+    }
+    if let Some(kind) = annotation("objectset.rio.cattle.io/owner-gvk") {
+        let mark = format!("annotation objectset.rio.cattle.io/owner-gvk: {kind}");
+        let by = if kind.starts_with("k3s.cattle.io/") {
+            Keeper::K3s
+        } else {
+            Keeper::Delivery(format!("Rancher ({kind})"))
+        };
+        return kept(by, true, mark);
+    }
+    for (key, tool) in [
+        ("argocd.argoproj.io/instance", "Argo CD"),
+        ("argocd.argoproj.io/tracking-id", "Argo CD"),
+        ("kustomize.toolkit.fluxcd.io/name", "Flux"),
+        ("helm.toolkit.fluxcd.io/name", "Flux"),
+        ("resources.gardener.cloud/origin", "Gardener"),
+    ] {
+        if let Some(value) = label(key).or_else(|| annotation(key)) {
+            return kept(Keeper::Delivery(format!("{tool} ({value})")), true, format!("{key}: {value}"));
+        }
+    }
+    if let Some(addon) =
+        label("addon.kops.k8s.io/name").or_else(|| label("k8s-addon").filter(|a| a.contains("coredns")))
+    {
+        return kept(Keeper::Kops, true, format!("label addon.kops.k8s.io/name or k8s-addon: {addon}"));
+    }
+    if let Some(release) = annotation("meta.helm.sh/release-name") {
+        return kept(
+            Keeper::Helm(release.to_owned()),
+            true,
+            format!("annotation meta.helm.sh/release-name: {release}"),
+        );
+    }
+    match label("addonmanager.kubernetes.io/mode") {
+        Some("Reconcile") => {
+            return kept(Keeper::AddonManager, true, "label addonmanager.kubernetes.io/mode: Reconcile".to_owned());
+        }
+        Some("EnsureExists") => {
+            let mark = "label addonmanager.kubernetes.io/mode: EnsureExists, which puts back what is missing only";
+            return kept(Keeper::AddonManager, false, mark.to_owned());
+        }
+        _ => {}
+    }
+    // This program's own edits say nothing of who keeps the file.
+    let managers: Vec<&str> = metadata
+        .managed_fields
+        .iter()
+        .flatten()
+        .filter(|m| m.fields_v1.as_ref().is_some_and(|f| f.0.get("f:data").is_some()))
+        .filter_map(|m| m.manager.as_deref())
+        .filter(|m| *m != crate::manifest::MANAGED_BY)
+        .collect();
+    if managers.contains(&"eks") {
+        return kept(Keeper::EksAddon, true, "field manager eks".to_owned());
+    }
+    if let Some(manager) = managers.iter().find(|m| m.starts_with("deploy@")) {
+        return kept(Keeper::K3s, true, format!("field manager {manager}"));
+    }
+    if let Some(tool) =
+        managers.iter().find(|m| ["argocd-controller", "kustomize-controller", "helm-controller"].contains(m))
+    {
+        return kept(Keeper::Delivery((*tool).to_owned()), true, format!("field manager {tool}"));
+    }
+    if managers.contains(&"kubeadm") {
+        return kept(Keeper::Kubeadm, false, "field manager kubeadm".to_owned());
+    }
+    let mark = match managers.as_slice() {
+        [] => "no mark of anybody".to_owned(),
+        some => format!("field manager {}", some.join(", ")),
+    };
+    kept(Keeper::Person, false, mark)
+}
+
+/// A ConfigMap by namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Place {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+    /// The key of its data.
+    pub key: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "configmap {}/{}, key {}", self.namespace, self.name, self.key)
+    }
+}
+
+/// Where a deployment's lines go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "is")]
+#[non_exhaustive]
+pub enum Door {
+    /// Into the Corefile itself.
+    Corefile {
+        /// The file.
+        place: Place,
+    },
+    /// Into a file of our own, which the Corefile imports: the door that the keeper made for it.
+    Custom {
+        /// The file.
+        place: Place,
+        /// The import that brings it in.
+        import: String,
+    },
+    /// Nowhere that this program may write to.
+    Closed {
+        /// What whoever keeps the file must be told, and how.
+        instead: String,
+    },
+}
+
+/// What is mounted into the container of CoreDNS: directories of ConfigMaps, by path.
+pub type Mounts = BTreeMap<String, String>;
+
+/// The door for the lines of the deployment in `namespace`.
+///
+/// `place` is where the Corefile itself stands and `directory` where CoreDNS finds it. `mounts` says which ConfigMap
+/// lies at which directory of the container.
+pub fn door(
+    kept: &Kept,
+    corefile: &Corefile,
+    domain: &Name,
+    place: &Place,
+    directory: &str,
+    mounts: &Mounts,
+    namespace: &str,
+) -> Door {
+    for import in corefile.imports_of(domain) {
+        let Some((imported, pattern)) = import.rsplit_once('/') else { continue };
+        let Some(ending) = pattern.strip_prefix('*').filter(|e| e.starts_with('.') && !e.contains(['*', '?', '[']))
+        else {
+            continue;
+        };
+        let path = if imported.starts_with('/') { imported.to_owned() } else { format!("{directory}/{imported}") };
+        if let Some(name) = mounts.get(&path) {
+            return Door::Custom {
+                place: Place {
+                    namespace: place.namespace.clone(),
+                    name: name.clone(),
+                    key: format!("clearwater-{namespace}{ending}"),
+                },
+                import: import.to_owned(),
+            };
+        }
+    }
+    if !kept.restores {
+        return Door::Corefile { place: place.clone() };
+    }
+    let file = format!("{}/{}", place.namespace, place.name);
+    let pods = "or let sprout's pods carry the names (`dns: {backend: pods}`), which needs nothing from DNS";
+    let instead = match &kept.by {
+        Keeper::EksAddon => format!(
+            "give the file printed by --backend print to the add-on: aws eks update-addon --addon-name coredns \
+             --cluster-name CLUSTER --resolve-conflicts PRESERVE --configuration-values with {{\"corefile\": \"…\"}}; {pods}"
+        ),
+        Keeper::Kops => format!(
+            "put the file printed by --backend print at spec.kubeDNS.externalCoreFile (kops edit cluster, kops update \
+             cluster --yes); {pods}"
+        ),
+        Keeper::OpenShift => "the operator takes no lines for the cluster's own domain: let sprout's pods carry the names \
+                              (`dns: {backend: pods}`), or give the zone to a DNS server of your own with spec.servers of \
+                              dns.operator/default"
+            .to_owned(),
+        Keeper::Helm(release) => format!(
+            "put the lines printed by --backend print among the plugins in the values of release {release} and run helm \
+             upgrade; {pods}"
+        ),
+        Keeper::K3s | Keeper::AddonManager => {
+            format!("this version imports no file of the user's into {file}; upgrade it, {pods}")
+        }
+        _ => format!("put the lines printed by --backend print into what {} delivers as {file}; {pods}", kept.by),
+    };
+    Door::Closed { instead }
+}
