@@ -5,6 +5,7 @@ use clearwater::config::ConfigErrors;
 use clearwater::manifest::ManifestError;
 use clearwater::order::OrderError;
 use clearwater::yaml::YamlError;
+use clearwater_kube::dns::DnsError;
 use thiserror::Error;
 
 use crate::exit;
@@ -58,9 +59,18 @@ pub(crate) enum CliError {
     /// Something that could not work on the cluster as it is.
     #[error("{0}")]
     Unready(String),
+    /// Names that were not put into DNS, or not taken out.
+    #[error(transparent)]
+    Dns(Box<DnsError>),
     /// Something that is not done because it could do harm.
     #[error("{0}")]
     Refused(String),
+}
+
+impl From<DnsError> for CliError {
+    fn from(error: DnsError) -> Self {
+        Self::Dns(Box::new(error))
+    }
 }
 
 impl CliError {
@@ -77,6 +87,13 @@ impl CliError {
             | Self::Runtime(_) => exit::FAILURE,
             Self::Unready(_) => exit::FAILED_EARLY,
             Self::Refused(_) => exit::REFUSED,
+            Self::Dns(error) => match **error {
+                DnsError::Right { .. } => exit::FAILED_EARLY,
+                DnsError::Closed { .. } | DnsError::Unwell { .. } | DnsError::NoReload { .. } => exit::REFUSED,
+                DnsError::Backend { .. } | DnsError::Records(_) | DnsError::Name(_) => exit::USAGE,
+                DnsError::Interrupted { .. } => exit::INTERRUPTED,
+                _ => exit::FAILURE,
+            },
         }
     }
 

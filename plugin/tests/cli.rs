@@ -95,6 +95,7 @@ fn help_pages() {
         "config local-config -h",
         "graph -h",
         "graph --help",
+        "dns-patch -h",
         "version -h",
     ] {
         pages += &transcript(line, &run(dir.path(), &line.split_whitespace().collect::<Vec<_>>()));

@@ -73,6 +73,14 @@ pub enum ApplyError {
         /// Whether the user lacks the right.
         forbidden: bool,
     },
+    /// The names that the component asks for could not be put into DNS.
+    #[error("names in DNS: {message}")]
+    Names {
+        /// What was seen.
+        message: String,
+        /// Whether the user lacks the right.
+        forbidden: bool,
+    },
     /// The API server could not be asked.
     #[error("{object}: {message}")]
     Unreachable {
@@ -112,6 +120,11 @@ impl ApplyError {
                     .to_owned()
             }
             Self::Refused { .. } => "change what the message names in the deployment file".to_owned(),
+            Self::Names { forbidden: true, .. } => {
+                "ask whoever keeps the cluster's DNS to run kubectl clearwater dns-patch, or write `dns: {backend: pods}`"
+                    .to_owned()
+            }
+            Self::Names { .. } => "kubectl clearwater dns-patch --explain shows what each server answers".to_owned(),
             Self::Unreachable { .. } => "check the connection to the API server and try again".to_owned(),
         }
     }

@@ -7,6 +7,7 @@ pub mod apply;
 mod ask_members;
 pub mod autoscale;
 mod cluster;
+pub mod dns;
 pub mod doomed;
 pub mod down;
 mod emit;

@@ -3,6 +3,7 @@
 mod autoscale;
 mod config;
 mod diff;
+mod dns_patch;
 mod down;
 mod graph;
 mod init;
@@ -36,6 +37,7 @@ pub(crate) enum Command {
     Status(status::Status),
     Scale(scale::Scale),
     Autoscale(autoscale::Autoscale),
+    DnsPatch(dns_patch::DnsPatch),
     Logs(Box<logs::Logs>),
     Trace(Box<trace::Trace>),
     Version(version::Version),
@@ -55,6 +57,7 @@ impl Command {
             Self::Status(command) => command.run(context),
             Self::Scale(command) => command.run(context),
             Self::Autoscale(command) => command.run(context),
+            Self::DnsPatch(command) => command.run(context),
             Self::Logs(command) => command.run(context),
             Self::Trace(command) => command.run(context),
             Self::Version(command) => command.run(context),

@@ -3,7 +3,7 @@
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
-use super::{config, graph, version};
+use super::{config, dns_patch, graph, version};
 
 fn generate() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
@@ -12,6 +12,8 @@ fn generate() -> Value {
         ("config check", generator.subschema_for::<config::Checked>()),
         ("graph", generator.subschema_for::<graph::View<'_>>()),
         ("diff", generator.subschema_for::<clearwater::event::Event>()),
+        ("dns-patch", generator.subschema_for::<dns_patch::Report>()),
+        ("dns-patch --explain", generator.subschema_for::<dns_patch::ExplainReport>()),
         ("down", generator.subschema_for::<clearwater::event::Event>()),
         ("scale", generator.subschema_for::<clearwater::event::Event>()),
         ("status", generator.subschema_for::<clearwater_kube::status::Status>()),

@@ -19,8 +19,9 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::address::{Addresses, addresses};
 use super::prepare::{Part, Scope, Standing, Work, plan_late};
@@ -28,6 +29,7 @@ use super::{Steering, UpOptions, evidence};
 use crate::apply::{self, ApplyError, Planned};
 use crate::ask_members::{MembersNews, Wish, ask_members};
 use crate::cluster::Cluster;
+use crate::dns::Gate;
 use crate::doomed::{self, Doom, Exits, Grace, Scene};
 use crate::emit::Emitter;
 use crate::judge::{self, Judged, MembersSeen, NOT_ASKED, Stage, View};
@@ -165,6 +167,38 @@ struct Dispatcher {
     cancelled: Option<CancelReason>,
     failed_at: Option<Instant>,
     trouble: Option<(Instant, bool)>,
+    names: Option<Names>,
+}
+
+/// The names that Bono asks for, put into DNS while the others come up.
+struct Names {
+    gate: Gate,
+    /// The work that is under way.
+    early: Option<JoinHandle<Result<(), ApplyError>>>,
+    say: mpsc::UnboundedSender<String>,
+    said: mpsc::UnboundedReceiver<String>,
+    cancel: CancellationToken,
+}
+
+impl Names {
+    fn begin(gate: Gate, cluster: &Cluster) -> Self {
+        let (say, said) = mpsc::unbounded_channel();
+        let mut names = Self { gate, early: None, say, said, cancel: CancellationToken::new() };
+        if names.gate.is_early() {
+            names.early = Some(names.spawn(cluster));
+        }
+        names
+    }
+
+    fn spawn(&self, cluster: &Cluster) -> JoinHandle<Result<(), ApplyError>> {
+        let (gate, cluster, say, cancel) = (self.gate.clone(), cluster.clone(), self.say.clone(), self.cancel.clone());
+        tokio::spawn(async move { gate.open(&cluster, &say, &cancel).await })
+    }
+
+    /// What Bono waits for.
+    fn work(&mut self, cluster: &Cluster) -> JoinHandle<Result<(), ApplyError>> {
+        self.early.take().unwrap_or_else(|| self.spawn(cluster))
+    }
 }
 
 #[expect(clippy::too_many_lines, reason = "the steps before the first write, one after the other")]
@@ -204,7 +238,11 @@ pub(super) async fn run(cluster: Cluster, options: UpOptions, mut emitter: Emitt
             return finish(&mut emitter, Outcome::PreflightFailed, summary, RunStats::default()).await;
         }
     };
+    let names = scope.names.clone();
     let mut lines = preflight::check(&cluster, &options, &scope, &standing, &work).await;
+    if let Some(names) = &names {
+        lines.push(names.preflight(&cluster).await);
+    }
     if !lines.iter().any(|l| l.status == CheckStatus::Refused) {
         lines.extend(unplanned);
     }
@@ -361,6 +399,7 @@ pub(super) async fn run(cluster: Cluster, options: UpOptions, mut emitter: Emitt
         cancelled: None,
         failed_at: None,
         trouble: None,
+        names: names.map(|gate| Names::begin(gate, &cluster)),
         cluster,
         options,
         emitter,
@@ -405,6 +444,14 @@ pub(crate) async fn answered(steering: &mut Steering) -> Result<bool, CancelReas
         if gone {
             return Err(CancelReason::Reader);
         }
+    }
+}
+
+/// What there is to say about the names; never, where there are none to be put in.
+async fn news_of_names(names: &mut Option<Names>) -> Option<String> {
+    match names {
+        Some(names) => names.said.recv().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -467,6 +514,9 @@ impl Dispatcher {
                 Some(Ok(gathered)) = self.gatherers.join_next() => self.take_gathered(gathered).await,
                 Some(Ok(tried)) = self.mending.menders.join_next() => self.mending.take(tried),
                 agreed = consented(&mut steering.consent), if self.mending.asks() => self.mending.take_consent(agreed),
+                Some(text) = news_of_names(&mut self.names) => {
+                    self.emitter.emit(What::Notice { text }).await;
+                }
                 _ = tick.tick() => {
                     if progress.elapsed() >= SAY_EVERY {
                         progress = Instant::now();
@@ -480,6 +530,9 @@ impl Dispatcher {
                 }
                 reason = cancelled(&mut steering.cancel), if self.cancelled.is_none() => {
                     self.cancelled = Some(reason);
+                    if let Some(names) = &self.names {
+                        names.cancel.cancel();
+                    }
                     self.emitter.emit(What::CancelRequested { reason }).await;
                 }
             }
@@ -713,7 +766,9 @@ impl Dispatcher {
         let component = unit.part.entry.component;
         let to_write = unit.planned.iter().filter(|p| p.operation != Operation::Keep).count();
         let kept = u32::try_from(unit.planned.len() - to_write).unwrap_or(u32::MAX);
-        if to_write == 0 && self.late.as_ref().is_none_or(|l| l.component != component) {
+        let names = self.names.as_mut().filter(|_| component == Component::Bono).map(|n| n.work(&self.cluster));
+        let is_late = self.late.as_ref().is_some_and(|l| l.component == component);
+        if to_write == 0 && !is_late && names.is_none() {
             unit.applied = Some(now);
             unit.phase = Phase::Rolling;
             let what = What::Applied { component: name.to_owned(), created: 0, changed: 0, kept };
@@ -729,6 +784,12 @@ impl Dispatcher {
         });
         self.appliers.spawn(async move {
             let mut applied = Applied { component, created: 0, changed: 0, kept, generations: Vec::new(), error: None };
+            if let Some(names) = names
+                && let Ok(Err(error)) = names.await
+            {
+                applied.error = Some(error);
+                return applied;
+            }
             let planned = match late {
                 None => planned,
                 Some((deployment, inputs)) => match plan_late(&cluster, &deployment, &inputs, component, force).await {
@@ -1142,6 +1203,13 @@ impl Dispatcher {
     }
 
     async fn end(mut self, outcome: Outcome) {
+        if let Some(names) = &mut self.names
+            && let Some(early) = names.early.take()
+        {
+            // Bono never came to wait for it: what is not proved by now is taken back.
+            names.cancel.cancel();
+            let _ = early.await;
+        }
         let count =
             |test: &dyn Fn(&Unit) -> bool| u32::try_from(self.units.iter().filter(|u| test(u)).count()).unwrap_or(0);
         let stats = RunStats {

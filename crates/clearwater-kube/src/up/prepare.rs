@@ -20,6 +20,7 @@ use thiserror::Error;
 
 use crate::apply::{self, ApplyError, Planned};
 use crate::cluster::{Cluster, say};
+use crate::dns::Gate;
 use crate::judge::Workload;
 
 /// The annotation of the StorageClass that claims without one get
@@ -170,6 +171,8 @@ pub(crate) struct Scope {
     pub(crate) parts: Vec<Part>,
     /// Components of the release that are left out, each with why.
     pub(crate) left_out: Vec<(Component, String)>,
+    /// What Bono waits for beside the components.
+    pub(crate) names: Option<Gate>,
     graph: Graph,
 }
 
@@ -224,7 +227,8 @@ impl Scope {
                     .collect(),
             })
             .collect();
-        Ok(Self { plan, parts, left_out, graph })
+        let names = Gate::of(deployment).filter(|_| graph.contains(Component::Bono.name()));
+        Ok(Self { plan, parts, left_out, names, graph })
     }
 
     /// The components as the first event tells them.
@@ -243,7 +247,9 @@ impl Scope {
                         .unwrap_or_default()
                         .to_owned(),
                 });
-                PlannedComponent { component: name.to_owned(), gates: gates.collect() }
+                let names = self.names.as_ref().filter(|_| part.entry.component == Component::Bono);
+                let names = names.map(|gate| PlannedGate { on: "names".to_owned(), because: gate.because() });
+                PlannedComponent { component: name.to_owned(), gates: gates.chain(names).collect() }
             })
             .collect()
     }

@@ -1,0 +1,124 @@
+use std::time::Duration;
+
+use clearwater::component::Component;
+use clearwater::config::Deployment;
+use clearwater::config::shell::Settings;
+use clearwater::dns::answer::Code;
+use clearwater::dns::{Question, questions};
+
+use super::names::{Inside, ask_servers};
+use super::{Answered, DnsError, Plan, ServerProof};
+use crate::cluster::Cluster;
+
+/// The longest that reading a file in a container may take.
+const READ: Duration = Duration::from_secs(8);
+
+/// What a look showed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// What is missing or stale, one line each.
+    pub problems: Vec<String>,
+    /// What the servers answered.
+    pub servers: Vec<ServerProof>,
+    /// What could not be looked at, with what it needs.
+    pub skipped: Vec<String>,
+}
+
+/// Compares what stands with what must stand: the file or object, the answer of every DNS server, and the names that
+/// the running containers' settings really ask for. Writes nothing.
+pub async fn check(cluster: &Cluster, deployment: &Deployment, plan: &Plan) -> Result<Findings, DnsError> {
+    let mut findings = Findings::default();
+    if let Some(object) = plan.object.as_ref().filter(|_| plan.is_change()) {
+        findings.problems.push(format!("{object} is not as it must be: kubectl clearwater dns-patch changes it"));
+    }
+    match ask_servers(cluster, plan, Duration::from_secs(2)).await {
+        Ok(servers) => {
+            for server in &servers {
+                findings.problems.extend(server.problems.iter().map(|p| format!("DNS pod {}: {p}", server.server)));
+            }
+            findings.servers = servers;
+        }
+        Err(DnsError::Right { right, .. }) => {
+            findings.skipped.push(format!("the answers of the DNS servers: needs {right}"));
+        }
+        Err(error) => return Err(error),
+    }
+    for component in [Component::Sprout, Component::Bono] {
+        if !deployment.has(component) {
+            continue;
+        }
+        match Inside::open(cluster, deployment, component).await {
+            Ok(inside) => configured(inside, &mut findings).await,
+            Err(why) => findings.skipped.push(format!("what {component}'s settings ask for: {why}")),
+        }
+    }
+    Ok(findings)
+}
+
+/// The settings that a container's programs have, `local_config` over `shared_config`
+/// (clearwater-infrastructure `clearwater-auto-config/etc/clearwater/config`).
+pub(super) async fn settings(inside: &mut Inside) -> Result<Settings, String> {
+    let mut settings = Settings::default();
+    for file in ["shared_config", "local_config"] {
+        let read = inside.shell.run(&format!("cat /etc/clearwater/{file}"), READ).await.map_err(|e| e.to_string())?;
+        if read.status != 0 {
+            return Err(format!("pod {}: {}", inside.pod, read.text.trim()));
+        }
+        let parsed = Settings::parse(&read.text);
+        settings = settings.then(parsed.map_err(|e| format!("pod {}: /etc/clearwater/{file}: {e}", inside.pod))?);
+    }
+    Ok(settings)
+}
+
+/// Asks for everything that a container's settings name.
+async fn configured(mut inside: Inside, findings: &mut Findings) {
+    let settings = match settings(&mut inside).await {
+        Ok(settings) => settings,
+        Err(why) => {
+            findings.skipped.push(format!("what {}'s settings ask for: {why}", inside.component));
+            return;
+        }
+    };
+    let mut asked: Vec<Question> = questions(&settings);
+    // Several settings name one host.
+    asked.dedup_by(|a, b| a.name == b.name && a.types == b.types);
+    let mut proof = ServerProof {
+        server: format!("pod {} of {}", inside.pod, inside.component),
+        by: format!("UDP to {}", inside.servers[0]),
+        reloaded: None,
+        verified: None,
+        answers: Vec::new(),
+        problems: Vec::new(),
+    };
+    for (i, question) in asked.iter().enumerate() {
+        // Of two address families the pods have one.
+        let mut seen = String::new();
+        let mut found = false;
+        for (n, record_type) in question.types.iter().enumerate() {
+            let id = u16::try_from(i * 8 + n + 1).unwrap_or(u16::MAX);
+            match inside.ask(id, &question.name, *record_type).await {
+                Ok(answer) => {
+                    found = answer.code == Code::NoError && !answer.records.is_empty();
+                    if found || seen.is_empty() {
+                        seen = format!("{record_type} {}", answer.say(&question.name, *record_type));
+                    }
+                }
+                Err(error) if error.is_lasting() => {
+                    findings.skipped.push(format!("what {}'s settings ask for: {error}", inside.component));
+                    return;
+                }
+                Err(error) => seen = error.to_string(),
+            }
+            if found {
+                break;
+            }
+        }
+        let types: Vec<&str> = question.types.iter().map(|t| t.name()).collect();
+        if !found {
+            proof.problems.push(format!("{} names {}, which gives {seen}", question.setting, question.name));
+        }
+        proof.answers.push(Answered { name: question.name.to_string(), r#type: types.join("/"), answer: seen });
+    }
+    findings.problems.extend(proof.problems.iter().map(|p| format!("pod {} of {}: {p}", inside.pod, inside.component)));
+    findings.servers.push(proof);
+}

@@ -1,0 +1,586 @@
+//! Names as SkyDNS keys in etcd v3, for CoreDNS' etcd plugin.
+//!
+//! All keys are written in one transaction, under the revisions that were read: no half of them ever stands. etcd is
+//! reached through a port forwarded to one of its pods where its address is one of the cluster's, else directly.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clearwater::component::Component;
+use clearwater::config::DnsBackend;
+use clearwater::dns::answer::{Expectation, of_zone};
+use clearwater::dns::corefile::{Corefile, Owner};
+use clearwater::dns::keeper::{Door, door, kept};
+use clearwater::dns::{Name, Targets, records, skydns};
+use etcd_client::{Channel, Client, Compare, CompareOp, ConnectOptions, GetOptions, Txn, TxnOp};
+use hyper_util::rt::TokioIo;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::file::FileEdit;
+use super::names::{from_inside, prove_within, virtual_addresses};
+use super::plan::{rights, wait};
+use super::scene::{REQUEST, Scene};
+use super::{Action, DnsError, DnsOptions, EtcdAccess, Plan, Proof, Step, Work, file, millis, tell};
+use crate::cluster::Cluster;
+use crate::rollout::pod_is_ready;
+
+/// The longest that etcd may take to be reached, and to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A name that was missing may be remembered as missing for so long.
+const CACHED: Duration = Duration::from_secs(75);
+
+/// A key with what stands there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Standing {
+    value: String,
+    revision: i64,
+}
+
+/// A change of keys.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyEdit {
+    endpoint: String,
+    access: EtcdAccess,
+    prefix: String,
+    before: BTreeMap<String, Standing>,
+    after: BTreeMap<String, String>,
+    /// The server block that CoreDNS needs to answer from etcd, where it does not stand as it must.
+    block: Option<FileEdit>,
+}
+
+impl KeyEdit {
+    fn keys_change(&self) -> bool {
+        !self.before.iter().map(|(k, s)| (k, &s.value)).eq(self.after.iter())
+    }
+
+    pub(crate) fn is_change(&self) -> bool {
+        self.keys_change() || self.block.as_ref().is_some_and(FileEdit::is_change)
+    }
+
+    fn diff(&self) -> String {
+        let mut text = String::new();
+        if self.keys_change() {
+            text.push_str(&format!("--- {} below {} (live)\n+++ (after)\n", self.endpoint, self.prefix));
+            let keys = self.before.keys().chain(self.after.keys()).collect::<std::collections::BTreeSet<_>>();
+            for key in keys {
+                let (old, new) = (self.before.get(key).map(|s| &s.value), self.after.get(key));
+                if old == new {
+                    continue;
+                }
+                text.extend(old.map(|v| format!("-{key} {v}\n")));
+                text.extend(new.map(|v| format!("+{key} {v}\n")));
+            }
+        }
+        if let Some(block) = &self.block {
+            text.push_str(&block.diff());
+        }
+        text
+    }
+}
+
+fn failed(message: impl Into<String>) -> DnsError {
+    DnsError::Backend { backend: DnsBackend::Etcd, message: message.into() }
+}
+
+/// The keys of the deployment below its own subtree, by path.
+fn wanted(
+    options: &DnsOptions,
+    zone: &clearwater::dns::Zone,
+    root: &str,
+) -> Result<BTreeMap<String, String>, DnsError> {
+    let owned = [format!("svc.{}", options.deployment.cluster_domain()).parse()?];
+    let keys = skydns::keys(zone, &owned).map_err(|e| failed(e.to_string()))?;
+    Ok(keys.into_iter().map(|k| (rooted(&k.path, root), k.value)).collect())
+}
+
+/// A path below another root than SkyDNS' own.
+fn rooted(path: &str, root: &str) -> String {
+    format!("{}{}", root.trim_end_matches('/'), path.strip_prefix(skydns::PREFIX).unwrap_or(path))
+}
+
+pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan) -> Result<Plan, DnsError> {
+    let deployment = &options.deployment;
+    if options.clients {
+        return Err(failed("SkyDNS' format has no NAPTR records; add --backend coredns for what clients look for"));
+    }
+    let names = deployment.names().for_backend(DnsBackend::Etcd);
+    let sprout: Name = names.sprout().parse()?;
+    let zone_name = sprout.parent().ok_or_else(|| failed(format!("{sprout} has no parent")))?;
+    let scene = Scene::look(&cluster.client).await?;
+    let Some(at) = scene.file.clone() else {
+        return Err(DnsError::NotCoreDns { namespace: scene.namespace, service: scene.service, image: scene.image });
+    };
+    let corefile =
+        Corefile::parse(at.text()).map_err(|error| DnsError::Corefile { file: at.place.to_string(), error })?;
+    let owner = Owner::namespace(deployment.namespace());
+    let bare = Corefile::parse(&corefile.without_lines(&owner))
+        .map_err(|error| DnsError::Corefile { file: at.place.to_string(), error })?;
+    // What others wrote into the file is relied on; our own block is written anew.
+    let served = bare.etcd(&sprout).map(|d| (d.endpoints().map(str::to_owned).collect::<Vec<_>>(), d.path()));
+    let ours = corefile.etcd(&sprout).map(|d| d.endpoints().map(str::to_owned).collect::<Vec<_>>()).unwrap_or_default();
+    let endpoint = options
+        .etcd
+        .endpoint
+        .clone()
+        .or_else(|| served.as_ref().and_then(|(all, _)| all.first().cloned()))
+        .or_else(|| ours.first().cloned())
+        .ok_or_else(|| {
+            failed("CoreDNS' file names no etcd for these names: say where it is with --etcd-endpoint http://HOST:2379")
+        })?;
+    let root = served.as_ref().and_then(|(_, path)| path.clone()).unwrap_or_else(|| skydns::PREFIX.to_owned());
+    let prefix = format!("{}/", rooted(&skydns::path(&zone_name), &root));
+
+    let zone = if options.action == Action::Put {
+        let mut ips = virtual_addresses(cluster, "sprout-address").await?;
+        if ips.is_empty() {
+            ips = virtual_addresses(cluster, Component::Sprout.name()).await?;
+        }
+        if ips.is_empty() {
+            return Err(failed(
+                "the names need one virtual address of sprout, and no Service has one: write `dns: {backend: etcd}` into \
+                 the deployment file and run kubectl clearwater up, which makes it",
+            ));
+        }
+        Some(records(deployment, DnsBackend::Etcd, &Targets::default().with(Component::Sprout, ips))?)
+    } else {
+        None
+    };
+    let mut client = connect(cluster, &endpoint, &options.etcd).await?;
+    let before = read(&mut client, &endpoint, &prefix).await?;
+    let after = match &zone {
+        Some(zone) => wanted(options, zone, &root)?,
+        None => BTreeMap::new(),
+    };
+    plan.questions = match &zone {
+        Some(zone) => of_zone(zone),
+        None => gone(&before, &root),
+    };
+    let block = if served.is_some() {
+        None
+    } else {
+        block(cluster, options, &endpoint, &corefile, &at, &owner, &zone_name, &mut plan).await?
+    };
+    if let Some(block) = block.as_ref().filter(|b| b.is_change()) {
+        plan.wait = wait(&corefile);
+        if plan.wait.is_none() && !options.restart {
+            return Err(DnsError::NoReload { file: at.place.to_string() });
+        }
+        rights(cluster, &block.place, false).await?;
+    }
+    let own = deployment.names();
+    if options.action == Action::Put && own.backend() != DnsBackend::Etcd {
+        plan.notes.push(format!(
+            "the containers ask for names below {}, because the deployment file has another dns.backend: write `dns: \
+             {{backend: etcd}}` and run kubectl clearwater up",
+            own.sprout()
+        ));
+    }
+    let edit = KeyEdit { endpoint, access: options.etcd.clone(), prefix, before, after, block };
+    if edit.is_change() {
+        plan.object = Some(format!("the keys below {} in etcd {}", edit.prefix, edit.endpoint));
+    }
+    plan.diff = edit.diff();
+    plan.timeout = plan.timeout.or(plan.wait.as_ref().map(|(most, _)| (*most * 2).max(CACHED)));
+    plan.scene = Some(scene);
+    plan.work = Work::Keys(Box::new(edit));
+    Ok(plan)
+}
+
+/// What is asked once keys are gone: their names, less the label that each record adds.
+fn gone(before: &BTreeMap<String, Standing>, root: &str) -> Vec<Expectation> {
+    let name = |path: &String| -> Option<Name> {
+        let labels: Vec<&str> = path.strip_prefix(root)?.trim_matches('/').rsplit('/').collect();
+        labels.join(".").parse().ok()
+    };
+    let names = before.keys().filter_map(name).filter(|n| !n.as_str().contains('_'));
+    names
+        .map(|name| Expectation {
+            name,
+            record_type: clearwater::dns::RecordType::A,
+            wanted: clearwater::dns::answer::Wanted::Nothing,
+        })
+        .collect()
+}
+
+/// The server block by which CoreDNS answers from etcd.
+#[expect(clippy::too_many_arguments, reason = "each is a part of the plan that is being made")]
+async fn block(
+    cluster: &Cluster,
+    options: &DnsOptions,
+    endpoint: &str,
+    corefile: &Corefile,
+    at: &super::scene::File,
+    owner: &Owner,
+    zone: &Name,
+    plan: &mut Plan,
+) -> Result<Option<FileEdit>, DnsError> {
+    let deployment = &options.deployment;
+    let domain: Name = deployment.cluster_domain().parse()?;
+    let kept = kept(&at.config_map.metadata);
+    let found = door(&kept, corefile, &domain, &at.place, &at.directory, &at.mounts, deployment.namespace());
+    let before = corefile.to_string();
+    let after = if options.action == Action::Remove {
+        corefile.without_lines(owner)
+    } else {
+        let lines = [
+            format!("{zone}:53 {{"),
+            "    errors".to_owned(),
+            format!("    etcd {zone} {{"),
+            format!("        path {}", skydns::PREFIX),
+            format!("        endpoint {}", inner(cluster, endpoint).await),
+            "    }".to_owned(),
+            "    cache 5".to_owned(),
+            "}".to_owned(),
+        ];
+        let tls = endpoint.starts_with("https://") || options.etcd.user.is_some();
+        if tls || !matches!(found, Door::Corefile { .. }) {
+            let why = if tls {
+                "etcd asks for certificates or a password, which CoreDNS' pods have to be given as well".to_owned()
+            } else {
+                format!("{} would put its own file back", kept.by)
+            };
+            return Err(DnsError::Closed {
+                file: at.place.to_string(),
+                keeper: kept.by,
+                shown_by: format!("{}; {why}", kept.shown_by),
+                instead: format!(
+                    "add this server block by the keeper's own means, then run this again:\n{}",
+                    lines.join("\n")
+                ),
+            });
+        }
+        plan.notes.push(format!("CoreDNS does not answer for {zone} yet: a server block is put in"));
+        let edited = corefile.with_block(owner, &lines);
+        let edited = edited.map_err(|error| DnsError::Edit { file: at.place.to_string(), error })?;
+        edited.to_string()
+    };
+    Corefile::parse(&after).map_err(|error| DnsError::Corefile { file: at.place.to_string(), error })?;
+    plan.kept = Some(kept);
+    plan.door = Some(found);
+    let edit = FileEdit {
+        before: Some(before),
+        after: Some(after),
+        version: at.config_map.metadata.resource_version.clone(),
+        shared: true,
+        domain: Some(domain),
+        metrics: corefile.metrics_port(),
+        ..FileEdit::new(at.place.clone(), owner.clone())
+    };
+    Ok(edit.is_change().then_some(edit))
+}
+
+/// The endpoint as CoreDNS' pods can reach it: they do not resolve the cluster's own names.
+async fn inner(cluster: &Cluster, endpoint: &str) -> String {
+    let Ok(uri) = endpoint.parse::<http::Uri>() else { return endpoint.to_owned() };
+    let host = uri.host().unwrap_or_default();
+    match service_of(cluster, host).await {
+        Some(service) => match service.spec.and_then(|s| s.cluster_ip).filter(|ip| ip != "None") {
+            Some(ip) => endpoint.replacen(host, &ip, 1),
+            None => endpoint.to_owned(),
+        },
+        None => endpoint.to_owned(),
+    }
+}
+
+/// The Service behind a host: by its name, or by its virtual address.
+async fn service_of(cluster: &Cluster, host: &str) -> Option<Service> {
+    let mut labels = host.trim_end_matches('.').split('.');
+    let (name, namespace, svc) = (labels.next()?, labels.next(), labels.next());
+    if let (Some(namespace), Some("svc")) = (namespace, svc) {
+        let api: Api<Service> = Api::namespaced(cluster.client.clone(), namespace);
+        return timeout(REQUEST, api.get_opt(name)).await.ok()?.ok()?;
+    }
+    host.parse::<std::net::IpAddr>().ok()?;
+    let found = |list: kube::core::ObjectList<Service>| {
+        list.items.into_iter().find(|s| s.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()) == Some(host))
+    };
+    let all: Api<Service> = Api::all(cluster.client.clone());
+    match timeout(REQUEST, all.list(&ListParams::default())).await.ok()? {
+        Ok(list) => found(list),
+        Err(_) => found(timeout(REQUEST, cluster.api::<Service>().list(&ListParams::default())).await.ok()?.ok()?),
+    }
+}
+
+trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+/// Opens a stream to etcd: forwarded where its host is the cluster's, else over the network.
+async fn stream(cluster: &Cluster, host: &str, port: u16) -> Result<Box<dyn Duplex>, String> {
+    if let Some(service) = service_of(cluster, host).await {
+        let namespace = service.namespace().unwrap_or_default();
+        let spec = service.spec.unwrap_or_default();
+        let selector: Vec<String> = spec.selector.iter().flatten().map(|(k, v)| format!("{k}={v}")).collect();
+        let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &namespace);
+        let params = ListParams::default().labels(&selector.join(","));
+        let pods = api.list(&params).await.map_err(|e| crate::cluster::say(&e))?;
+        let pod = pods.items.iter().find(|p| pod_is_ready(p));
+        let pod = pod.ok_or_else(|| {
+            format!("no pod behind service {namespace}/{} is ready", service.metadata.name.unwrap_or_default())
+        })?;
+        let target =
+            spec.ports.iter().flatten().find(|p| p.port == i32::from(port)).and_then(|p| p.target_port.clone());
+        let target = match target {
+            Some(IntOrString::Int(port)) => u16::try_from(port).unwrap_or(2379),
+            _ => port,
+        };
+        let mut forwarder = api
+            .portforward(&pod.name_any(), &[target])
+            .await
+            .map_err(|e| format!("pod {}: {}", pod.name_any(), crate::cluster::say(&e)))?;
+        let stream = forwarder.take_stream(target).ok_or_else(|| format!("port {target} was not forwarded"))?;
+        return Ok(Box::new(stream));
+    }
+    let stream = tokio::net::TcpStream::connect((host, port)).await.map_err(|e| e.to_string())?;
+    Ok(Box::new(stream))
+}
+
+/// TLS as the access has it; the authorities of the machine are not asked, because an etcd has its own.
+fn tls(access: &EtcdAccess) -> Result<Arc<rustls::ClientConfig>, String> {
+    let mut roots = rustls::RootCertStore::empty();
+    let ca =
+        access.ca.as_deref().ok_or("an https endpoint needs the certificate of its authority: --etcd-cacert FILE")?;
+    for certificate in CertificateDer::pem_slice_iter(ca) {
+        let certificate = certificate.map_err(|e| format!("--etcd-cacert: {e}"))?;
+        roots.add(certificate).map_err(|e| format!("--etcd-cacert: {e}"))?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| e.to_string())?
+        .with_root_certificates(roots);
+    let mut config = match &access.certificate {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
+            let chain = chain.map_err(|e| format!("--etcd-cert: {e}"))?;
+            let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| format!("--etcd-key: {e}"))?;
+            builder.with_client_auth_cert(chain, key).map_err(|e| format!("--etcd-cert and --etcd-key: {e}"))?
+        }
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Arc::new(config))
+}
+
+async fn connect(cluster: &Cluster, endpoint: &str, access: &EtcdAccess) -> Result<Client, DnsError> {
+    let wrong = |why: String| failed(format!("etcd at {endpoint}: {why}"));
+    let uri: http::Uri = endpoint.parse().map_err(|e| wrong(format!("that is no URL: {e}")))?;
+    let host = uri.host().ok_or_else(|| wrong("it names no host".to_owned()))?.to_owned();
+    let port = uri.port_u16().unwrap_or(2379);
+    let config = if uri.scheme_str() == Some("https") { Some(tls(access).map_err(wrong)?) } else { None };
+    let unreachable = |message: String| DnsError::Etcd {
+        endpoint: endpoint.to_owned(),
+        message,
+        fix: "check the address, the certificates and the user; nothing was written".to_owned(),
+    };
+    // Opened by hand first: a failure here is told as it is.
+    let opening = async {
+        let stream = stream(cluster, &host, port).await?;
+        let Some(config) = config else { return Ok(stream) };
+        let name = ServerName::try_from(host.clone()).map_err(|e| e.to_string())?;
+        let stream = tokio_rustls::TlsConnector::from(config).connect(name, stream).await.map_err(|e| e.to_string())?;
+        Ok::<Box<dyn Duplex>, String>(Box::new(stream))
+    };
+    let opened = timeout(PATIENCE, opening).await;
+    let opened = opened
+        .map_err(|_| unreachable(format!("not reached within {} s", PATIENCE.as_secs())))?
+        .map_err(unreachable)?;
+    let mut once = Some(opened);
+    let connector = tower::service_fn(move |_: http::Uri| {
+        let stream = once.take();
+        async move { stream.map(TokioIo::new).ok_or_else(|| std::io::Error::other("the connection to etcd ended")) }
+    });
+    let authority = tonic::transport::Endpoint::from_shared(format!("http://{host}:{port}"))
+        .map_err(|e| wrong(e.to_string()))?
+        .timeout(PATIENCE);
+    let channel = authority.connect_with_connector(connector).await.map_err(|e| unreachable(said(&e)))?;
+    let options = access.user.as_ref().map(|(user, password)| ConnectOptions::new().with_user(user, password));
+    let client = timeout(PATIENCE, Client::from_channel(Channel::Tonic(channel), options)).await;
+    client
+        .map_err(|_| unreachable(format!("no answer within {} s", PATIENCE.as_secs())))?
+        .map_err(|e| unreachable(said(&e)))
+}
+
+/// An error with its causes, in one line.
+fn said(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+fn trouble(endpoint: &str, error: &dyn std::error::Error) -> DnsError {
+    DnsError::Etcd {
+        endpoint: endpoint.to_owned(),
+        message: said(error),
+        fix: "check the address, the certificates and the user's rights".to_owned(),
+    }
+}
+
+async fn read(client: &mut Client, endpoint: &str, prefix: &str) -> Result<BTreeMap<String, Standing>, DnsError> {
+    let answer = client.get(prefix, Some(GetOptions::new().with_prefix())).await.map_err(|e| trouble(endpoint, &e))?;
+    let keys = answer.kvs().iter().map(|kv| {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (text(kv.key()), Standing { value: text(kv.value()), revision: kv.mod_revision() })
+    });
+    Ok(keys.collect())
+}
+
+/// Makes the keys what `to` says, where all of them are still as `from` says: all or none. Yields whether it was done.
+async fn write(
+    client: &mut Client,
+    endpoint: &str,
+    from: &BTreeMap<String, Standing>,
+    to: &BTreeMap<String, String>,
+) -> Result<bool, DnsError> {
+    let mut compares = Vec::new();
+    let mut operations = Vec::new();
+    for (key, standing) in from {
+        compares.push(Compare::mod_revision(key.as_str(), CompareOp::Equal, standing.revision));
+        if !to.contains_key(key) {
+            operations.push(TxnOp::delete(key.as_str(), None));
+        }
+    }
+    for (key, value) in to {
+        if !from.contains_key(key) {
+            compares.push(Compare::create_revision(key.as_str(), CompareOp::Equal, 0));
+        }
+        if from.get(key).is_none_or(|s| s.value != *value) {
+            operations.push(TxnOp::put(key.as_str(), value.as_str(), None));
+        }
+    }
+    let answer = client.txn(Txn::new().when(compares).and_then(operations)).await.map_err(|e| trouble(endpoint, &e))?;
+    Ok(answer.succeeded())
+}
+
+/// Puts back what stood before, whatever stands now below the deployment's own prefix.
+async fn take_back(cluster: &Cluster, edit: &KeyEdit) -> Result<(), String> {
+    let before: BTreeMap<String, String> = edit.before.iter().map(|(k, s)| (k.clone(), s.value.clone())).collect();
+    let mut last = String::new();
+    for attempt in 0..5_u32 {
+        if attempt > 0 {
+            tokio::time::sleep(Duration::from_millis(200 << attempt)).await;
+        }
+        let tried = async {
+            let mut client = connect(cluster, &edit.endpoint, &edit.access).await?;
+            let now = read(&mut client, &edit.endpoint, &edit.prefix).await?;
+            write(&mut client, &edit.endpoint, &now, &before).await
+        };
+        match tried.await {
+            Ok(true) => return Ok(()),
+            Ok(false) => last = "the keys keep changing".to_owned(),
+            Err(error) => last = error.to_string(),
+        }
+    }
+    Err(last)
+}
+
+pub(super) async fn carry_out(
+    cluster: &Cluster,
+    plan: &Plan,
+    edit: &KeyEdit,
+    steps: &mpsc::UnboundedSender<Step>,
+    cancel: &CancellationToken,
+) -> Result<Proof, DnsError> {
+    let object = plan.object.clone().unwrap_or_else(|| format!("the keys below {}", edit.prefix));
+    if edit.keys_change() {
+        let mut client = connect(cluster, &edit.endpoint, &edit.access).await?;
+        let done = write(&mut client, &edit.endpoint, &edit.before, &edit.after).await;
+        match done {
+            Ok(true) => tell(steps, Step::Written { object: object.clone() }),
+            Ok(false) => return Err(DnsError::Moved { object, by: "somebody".to_owned() }),
+            // It may or may not have been written: make sure that it was not.
+            Err(error) => return Err(back(cluster, edit, steps, &object, error.to_string(), cancel).await),
+        }
+    }
+    let proved = async {
+        match &edit.block {
+            Some(block) => {
+                let whole = Plan {
+                    object: Some(format!("configmap/{} in namespace {}", block.place.name, block.place.namespace)),
+                    ..plan.clone()
+                };
+                file::carry_out(cluster, &whole, block, steps, cancel).await
+            }
+            None => {
+                let because =
+                    "CoreDNS asks etcd at once, and keeps for some seconds that a name was missing".to_owned();
+                if edit.is_change() {
+                    tell(steps, Step::Waiting { at_most: millis(CACHED), because });
+                }
+                let limit = plan.timeout.unwrap_or(CACHED);
+                let mut proof = tokio::select! {
+                    () = cancel.cancelled() => return Err(DnsError::Interrupted { state: String::new() }),
+                    proof = prove_within(cluster, plan, steps, limit) => proof?,
+                };
+                from_inside(cluster, plan, &mut proof).await;
+                Ok(proof)
+            }
+        }
+    };
+    match proved.await {
+        Ok(proof) => Ok(proof),
+        Err(error) if !edit.keys_change() => Err(error),
+        Err(error) => {
+            let seen = match &error {
+                DnsError::TakenBack { seen, .. } => seen.clone(),
+                DnsError::Interrupted { .. } => "interrupted".to_owned(),
+                other => other.to_string(),
+            };
+            Err(back(cluster, edit, steps, &object, seen, cancel).await)
+        }
+    }
+}
+
+async fn back(
+    cluster: &Cluster,
+    edit: &KeyEdit,
+    steps: &mpsc::UnboundedSender<Step>,
+    object: &str,
+    seen: String,
+    cancel: &CancellationToken,
+) -> DnsError {
+    tell(steps, Step::TakingBack { because: seen.clone() });
+    match take_back(cluster, edit).await {
+        Ok(()) if cancel.is_cancelled() => DnsError::Interrupted { state: format!("{object} are as they were before") },
+        Ok(()) => DnsError::TakenBack { seen, object: object.to_owned(), after: String::new() },
+        Err(error) => {
+            DnsError::Stuck { seen, error, object: object.to_owned(), kept: "the difference that was shown".to_owned() }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_root_takes_the_place_of_skydns_own() {
+        assert_eq!(rooted("/skydns/local/cluster", "/skydns"), "/skydns/local/cluster");
+        assert_eq!(rooted("/skydns/local/cluster", "/dns/"), "/dns/local/cluster");
+    }
+
+    #[test]
+    fn names_whose_keys_go_are_asked_for() {
+        let standing = Standing { value: String::new(), revision: 1 };
+        let keys = ["/skydns/local/cluster/clearwater/ims/sprout/ip-10-0-0-1", "/skydns/local/x/_tcp/y"];
+        let before = keys.map(|k| (k.to_owned(), standing.clone())).into();
+        let asked: Vec<String> = gone(&before, "/skydns").iter().map(ToString::to_string).collect();
+        assert_eq!(asked, ["ip-10-0-0-1.sprout.ims.clearwater.cluster.local A"]);
+    }
+}

@@ -1,0 +1,257 @@
+use std::net::IpAddr;
+
+use clearwater::component::{Component, Release};
+use clearwater::config::Deployment;
+use clearwater::dns::answer::{Answer, Code};
+use clearwater::dns::{GivenBy, Name, Need, RecordType, Resolver, needs};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::DnsError;
+use super::ask::Server;
+use super::check::settings;
+use super::names::Inside;
+use super::scene::Scene;
+use crate::cluster::Cluster;
+
+/// c-ares' users keep that a name is missing for so long at most, and for this long where the answer does not say
+/// (cpp-common `src/dnscachedresolver.cpp`).
+const NEGATIVE: u32 = 300;
+
+/// Every name of a deployment, and what came back for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Explained {
+    /// The names.
+    pub names: Vec<Explanation>,
+    /// The name servers that components ask, beside those that their pods' resolvers have.
+    pub resolvers: Vec<String>,
+    /// What is worth knowing.
+    pub notes: Vec<String>,
+}
+
+/// One name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// The name, fully qualified.
+    pub name: String,
+    /// The types that are asked for.
+    pub types: Vec<String>,
+    /// Who asks, and how.
+    pub askers: Vec<String>,
+    /// What it is asked for.
+    pub why: String,
+    /// Who has to answer: `service`, `backend` or `elsewhere`.
+    #[schemars(with = "String")]
+    pub given_by: GivenBy,
+    /// Whether the deployment works without it.
+    pub optional: bool,
+    /// What came back from whom.
+    pub seen: Vec<Seen>,
+    /// Whether somebody gave a record.
+    pub found: bool,
+    /// What will be seen, where it is missing or wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub symptoms: Vec<String>,
+}
+
+/// One answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Seen {
+    /// The server, or the pod that asked.
+    pub server: String,
+    /// The name as it was asked for.
+    pub asked: String,
+    /// The type.
+    pub r#type: String,
+    /// What came back.
+    pub answer: String,
+}
+
+/// Asks for every name that the deployment needs, from every side, and says what follows. Writes nothing.
+pub async fn explain(cluster: &Cluster, deployment: &Deployment) -> Result<Explained, DnsError> {
+    let mut explained = Explained { names: Vec::new(), resolvers: Vec::new(), notes: Vec::new() };
+    let scene = Scene::look(&cluster.client).await;
+    let mut servers: Vec<(String, Server)> = Vec::new();
+    match &scene {
+        Ok(scene) => {
+            let ready = scene.pods.iter().filter(|p| p.ready);
+            servers.extend(ready.map(|p| {
+                let name = format!("DNS pod {} on {}", p.name, p.node);
+                (name, Server::new(scene.api(&cluster.client), &p.name, scene.port))
+            }));
+        }
+        Err(error) => explained.notes.push(format!("the DNS servers themselves were not asked: {error}")),
+    }
+    let mut inside = Vec::new();
+    let mut aliases: Vec<String> = Vec::new();
+    for component in [Component::Sprout, Component::Bono] {
+        if !deployment.has(component) {
+            continue;
+        }
+        match Inside::open(cluster, deployment, component).await {
+            Ok(mut opened) => {
+                resolver(&mut opened, scene.as_ref().ok(), &mut explained, &mut aliases).await;
+                inside.push(opened);
+            }
+            Err(why) => explained.notes.push(format!("not asked from {component}: {why}")),
+        }
+    }
+    let virtual_ips = virtual_addresses(cluster).await;
+    let mut id = 0;
+    for need in needs(deployment)? {
+        let explanation = one(deployment, &need, &mut servers, &mut inside, &mut id, &mut explained.notes).await?;
+        explained.names.push(explanation);
+    }
+    hops(&mut explained.names, deployment, &virtual_ips, &aliases);
+    explained.notes.dedup();
+    if deployment.release() == Release::Hunter {
+        explained.notes.push(
+            "the release hunter needs no name that Kubernetes cannot give; --clients offers what SIP clients look for \
+             that know the home domain only"
+                .to_owned(),
+        );
+    }
+    Ok(explained)
+}
+
+/// Services' virtual addresses, which sprout takes for its own only where `local_alias_list` names them.
+async fn virtual_addresses(cluster: &Cluster) -> Vec<IpAddr> {
+    let mut all = Vec::new();
+    for service in [Component::Sprout.name(), "sprout-address"] {
+        all.extend(super::names::virtual_addresses(cluster, service).await.unwrap_or_default());
+    }
+    all
+}
+
+/// What a component asks beside what its pod's resolver asks.
+async fn resolver(inside: &mut Inside, scene: Option<&Scene>, explained: &mut Explained, aliases: &mut Vec<String>) {
+    let component = inside.component;
+    let settings = match settings(inside).await {
+        Ok(settings) => settings,
+        Err(why) => {
+            explained.notes.push(format!("{component}: {why}"));
+            return;
+        }
+    };
+    aliases.extend(settings.get("local_alias_list").unwrap_or_default().split(',').map(|a| a.trim().to_owned()));
+    let own: Vec<String> = inside.servers.iter().map(ToString::to_string).collect();
+    let asked = settings.get("signaling_dns_server").unwrap_or_default();
+    let same = asked.split([',', ' ']).filter(|s| !s.is_empty()).eq(own.iter().map(String::as_str));
+    let verdict = if asked.is_empty() {
+        "signaling_dns_server is not set: 127.0.0.1 is asked, where nobody answers".to_owned()
+    } else if same {
+        "the same".to_owned()
+    } else {
+        "they differ: the setting was copied when the container started; restart the pod".to_owned()
+    };
+    let mut line = format!(
+        "{component}: signaling_dns_server={asked}, resolv.conf of pod {} names {}: {verdict}",
+        inside.pod,
+        own.join(", ")
+    );
+    if let Some(scene) = scene
+        && !inside.servers.iter().any(|s| scene.addresses.contains(s))
+    {
+        line.push_str(&format!(
+            "; that is not service {}/{}: something stands between, such as NodeLocal DNSCache",
+            scene.namespace, scene.service
+        ));
+    }
+    explained.resolvers.push(line);
+}
+
+async fn one(
+    deployment: &Deployment,
+    need: &Need,
+    servers: &mut [(String, Server)],
+    inside: &mut [Inside],
+    id: &mut u16,
+    notes: &mut Vec<String>,
+) -> Result<Explanation, DnsError> {
+    // etcd's name alone is asked for through the search domains.
+    let suffix = deployment.names().service_domain();
+    let name: Name =
+        if need.name.labels().count() == 1 { format!("{}.{suffix}", need.name).parse()? } else { need.name.clone() };
+    let short: Option<Name> = name.as_str().strip_suffix(&format!(".{suffix}")).and_then(|s| s.parse().ok());
+    let literal = need.askers.iter().any(|a| a.resolver == Resolver::CAres);
+    let mut seen = Vec::new();
+    let mut found = false;
+    let mut negative: Option<u32> = None;
+    let mut take = |server: &str, asked: &Name, record_type: RecordType, answer: &Answer, counts: bool| {
+        let has = answer.code == Code::NoError && !answer.data(asked, record_type).is_empty();
+        if counts {
+            found |= has;
+            if !has {
+                negative = Some(answer.negative_ttl.unwrap_or(NEGATIVE).min(NEGATIVE)).max(negative);
+            }
+        }
+        seen.push(Seen {
+            server: server.to_owned(),
+            asked: format!("{asked}."),
+            r#type: record_type.to_string(),
+            answer: answer.say(asked, record_type),
+        });
+    };
+    // Of two address families one is enough to tell.
+    let types: &[RecordType] = if need.types.contains(&RecordType::A) { &[RecordType::A] } else { need.types };
+    for record_type in types {
+        for (label, server) in servers.iter_mut() {
+            match server.ask(&name, *record_type).await {
+                Ok(answer) => take(label, &name, *record_type, &answer, true),
+                Err(error) => notes.push(format!("{label}: {error}")),
+            }
+        }
+        for pod in inside.iter_mut() {
+            let label = format!("pod {} of {}, by UDP from {}", pod.pod, pod.component, pod.servers[0]);
+            *id += 1;
+            match pod.ask(*id, &name, *record_type).await {
+                Ok(answer) => take(&label, &name, *record_type, &answer, true),
+                Err(error) => notes.push(format!("{label}: {error}")),
+            }
+        }
+        if let (Some(short), true, Some((label, server))) = (&short, literal, servers.first_mut())
+            && let Ok(answer) = server.ask(short, *record_type).await
+        {
+            take(&format!("{label}, the short name as c-ares would ask it"), short, *record_type, &answer, false);
+        }
+    }
+    let mut symptoms = Vec::new();
+    if !found && !seen.is_empty() {
+        symptoms.push(need.without.to_owned());
+        if let Some(ttl) = negative.filter(|_| literal) {
+            symptoms
+                .push(format!("a program that asked keeps that it is missing for up to {ttl} s after it is mended"));
+        }
+    }
+    Ok(Explanation {
+        name: name.to_string(),
+        types: need.types.iter().map(ToString::to_string).collect(),
+        askers: need.askers.iter().map(ToString::to_string).collect(),
+        why: need.why.to_owned(),
+        given_by: need.given_by,
+        optional: need.optional,
+        seen,
+        found,
+        symptoms,
+    })
+}
+
+/// Names of sprout that lead to an address which sprout does not take for its own: the request goes round and round.
+fn hops(names: &mut [Explanation], deployment: &Deployment, virtual_ips: &[IpAddr], aliases: &[String]) {
+    let sprout = deployment.names().sprout();
+    for name in names.iter_mut().filter(|n| n.name == sprout || n.name.ends_with(&format!(".{sprout}"))) {
+        let foreign = virtual_ips
+            .iter()
+            .map(ToString::to_string)
+            .find(|ip| !aliases.contains(ip) && name.seen.iter().any(|s| s.answer.split(", ").any(|a| a == ip)));
+        if let Some(ip) = foreign {
+            name.symptoms.push(format!(
+                "{ip} is a Service's virtual address and not in local_alias_list: sprout sends requests for it to itself \
+                 until their hops are used up (483 Too many hops)"
+            ));
+        }
+    }
+}

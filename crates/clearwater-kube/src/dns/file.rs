@@ -1,0 +1,360 @@
+//! Lines in a file that CoreDNS reads: written under the version that was read, watched until every server has read
+//! them and answers as it must, and taken back where one does not.
+
+use clearwater::dns::Name;
+use clearwater::dns::corefile::{Corefile, Owner};
+use clearwater::dns::keeper::Place;
+use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::scene::{REQUEST, config_map};
+use super::watch::{Ended, Watch};
+use super::{Action, DnsError, Plan, Proof, Step, millis, names, tell};
+use crate::cluster::{Cluster, FIELD_MANAGER, say};
+
+/// How many times a change is tried to be taken back while others write to the same object.
+const ATTEMPTS: usize = 10;
+
+/// A change of one key of a ConfigMap.
+#[derive(Clone, Debug)]
+pub(crate) struct FileEdit {
+    pub(crate) place: Place,
+    pub(crate) owner: Owner,
+    /// The version that was read; `None` where the ConfigMap does not exist.
+    pub(crate) version: Option<String>,
+    /// What stands under the key.
+    pub(crate) before: Option<String>,
+    /// What is to stand there.
+    pub(crate) after: Option<String>,
+    /// Whether others' lines stand in the same text.
+    pub(crate) shared: bool,
+    /// Whether nothing is left in the ConfigMap without the key, and this program made it.
+    pub(crate) sole: bool,
+    /// The domain that the file's block serves, where the file is the Corefile itself.
+    pub(crate) domain: Option<Name>,
+    /// The port of CoreDNS' metrics.
+    pub(crate) metrics: Option<u16>,
+}
+
+impl FileEdit {
+    pub(crate) fn new(place: Place, owner: Owner) -> Self {
+        Self {
+            place,
+            owner,
+            version: None,
+            before: None,
+            after: None,
+            shared: false,
+            sole: false,
+            domain: None,
+            metrics: None,
+        }
+    }
+
+    pub(crate) fn is_change(&self) -> bool {
+        self.before != self.after
+    }
+
+    /// The change as a unified diff.
+    pub(crate) fn diff(&self) -> String {
+        if !self.is_change() {
+            return String::new();
+        }
+        let text = |side: &Option<String>| side.clone().unwrap_or_default();
+        let (old, new) = (text(&self.before), text(&self.after));
+        similar::TextDiff::from_lines(old.as_str(), new.as_str())
+            .unified_diff()
+            .context_radius(3)
+            .header(&format!("{} (live)", self.place), &format!("{} (after)", self.place))
+            .to_string()
+    }
+
+    /// What has to stand so that the change is undone, when `now` is what stands: the very text that was there before,
+    /// and where others wrote meanwhile theirs without our change.
+    fn undone(&self, now: Option<&str>) -> Option<String> {
+        if now == self.after.as_deref() || !self.shared {
+            return self.before.clone();
+        }
+        let now = now?;
+        let before = self.before.as_deref().and_then(|b| Corefile::parse(b).ok());
+        let lines = before.map(|b| b.lines_of(&self.owner)).unwrap_or_default();
+        let Ok(file) = Corefile::parse(now) else {
+            // Nobody can say what it means any more, but whose lines are whose.
+            return Some(without_owned(now, &self.owner));
+        };
+        let bare = file.without_lines(&self.owner);
+        if lines.is_empty() {
+            return Some(bare);
+        }
+        let again = self.domain.as_ref().and_then(|domain| file.with_lines(&self.owner, domain, &lines).ok());
+        Some(again.map_or(bare, |file| file.to_string()))
+    }
+}
+
+/// The text without the lines that carry the owner's mark.
+fn without_owned(text: &str, owner: &Owner) -> String {
+    let mark = format!(" {owner}");
+    text.split_inclusive('\n').filter(|l| !l.trim_end_matches(['\n', '\r']).ends_with(&mark)).collect()
+}
+
+fn api(cluster: &Cluster, place: &Place) -> Api<ConfigMap> {
+    Api::namespaced(cluster.client.clone(), &place.namespace)
+}
+
+/// Who wrote an object last, as its managed fields tell.
+fn last_writer(map: &ConfigMap) -> String {
+    let fields = map.metadata.managed_fields.iter().flatten();
+    let last = fields.max_by_key(|m| m.time.as_ref().map(|t| t.0));
+    last.and_then(|m| m.manager.clone()).unwrap_or_else(|| "somebody".to_owned())
+}
+
+/// Writes the change under the version that was read.
+async fn write(cluster: &Cluster, edit: &FileEdit) -> Result<(), DnsError> {
+    let api = api(cluster, &edit.place);
+    let object = edit.place.to_string();
+    let name = edit.place.name.as_str();
+    let written = timeout(REQUEST, async {
+        match &edit.version {
+            None => {
+                let map: ConfigMap = serde_json::from_value(json!({
+                    "metadata": {"name": name, "labels": {MANAGED_BY_LABEL: MANAGED_BY}},
+                    "data": {&edit.place.key: edit.after},
+                }))
+                .map_err(kube::Error::SerdeError)?;
+                let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+                api.create(&params, &map).await.map(drop)
+            }
+            Some(version) if edit.sole && edit.after.is_none() => {
+                let params = DeleteParams {
+                    preconditions: Some(Preconditions { resource_version: Some(version.clone()), uid: None }),
+                    ..DeleteParams::default()
+                };
+                api.delete(name, &params).await.map(drop)
+            }
+            Some(version) => {
+                let patch = json!({
+                    "metadata": {"resourceVersion": version},
+                    "data": {&edit.place.key: edit.after},
+                });
+                let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+                api.patch(name, &params, &Patch::Merge(&patch)).await.map(drop)
+            }
+        }
+    })
+    .await;
+    match written {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(kube::Error::Api(status))) if status.code == 409 => {
+            let now = timeout(REQUEST, api.get_opt(name)).await;
+            let by = match now {
+                Ok(Ok(Some(map))) => last_writer(&map),
+                _ => "somebody".to_owned(),
+            };
+            Err(DnsError::Moved { object, by })
+        }
+        Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => Err(DnsError::Right {
+            what: object,
+            right: format!("patch configmaps in {}", edit.place.namespace),
+            message: format!("nothing was written: {}", status.message),
+        }),
+        Ok(Err(error)) => Err(DnsError::Unreachable { what: object, message: say(&error) }),
+        Err(_) => Err(DnsError::Unreachable {
+            what: object,
+            message: format!(
+                "no answer from the API server within {} s; what was written is not known",
+                REQUEST.as_secs()
+            ),
+        }),
+    }
+}
+
+/// Puts back what stood before.
+async fn take_back(cluster: &Cluster, edit: &FileEdit) -> Result<(), String> {
+    let api = api(cluster, &edit.place);
+    let (place, key) = (&edit.place, edit.place.key.as_str());
+    let mut last = String::new();
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(100 << attempt.min(5))).await;
+        }
+        let standing = match config_map(&cluster.client, place).await {
+            Ok(standing) => standing,
+            Err(error) => {
+                last = error.to_string();
+                continue;
+            }
+        };
+        let now = standing.as_ref().and_then(|m| m.data.as_ref()?.get(key).cloned());
+        let wanted = edit.undone(now.as_deref());
+        if now == wanted && (standing.is_none() || edit.version.is_some()) {
+            return Ok(());
+        }
+        let version = standing.as_ref().and_then(|m| m.metadata.resource_version.clone());
+        let made_here = edit.version.is_none();
+        let alone = standing.as_ref().is_some_and(|m| m.data.as_ref().is_none_or(|d| d.len() <= 1));
+        let back = FileEdit {
+            before: now,
+            after: wanted,
+            // What did not exist before must not exist afterwards.
+            sole: made_here && alone,
+            version,
+            ..edit.clone()
+        };
+        let restored = if back.version.is_none() && back.after.is_some() && edit.sole {
+            // A ConfigMap of our own was deleted: it is made again.
+            write(cluster, &FileEdit { version: None, ..back }).await
+        } else if back.version.is_none() {
+            return Ok(());
+        } else {
+            write(cluster, &back).await
+        };
+        match restored {
+            Ok(()) => return Ok(()),
+            Err(error) => last = error.to_string(),
+        }
+    }
+    let _ = api;
+    Err(last)
+}
+
+pub(crate) async fn carry_out(
+    cluster: &Cluster,
+    plan: &Plan,
+    edit: &FileEdit,
+    steps: &mpsc::UnboundedSender<Step>,
+    cancel: &CancellationToken,
+) -> Result<Proof, DnsError> {
+    let Some(scene) = &plan.scene else {
+        return Err(DnsError::Failed("the plan was made without looking at the cluster's DNS".to_owned()));
+    };
+    if !edit.is_change() {
+        return names::prove(cluster, plan, steps).await;
+    }
+    let mut watch = Watch::begin(cluster, plan, scene, edit.metrics).await?;
+    tell(steps, Step::Well { servers: watch.servers() });
+    let mut proof = Proof::default();
+    if let Some(before) = &edit.before {
+        let object = names::keep_before(cluster, &edit.place, before).await?;
+        tell(steps, Step::Kept { object: object.clone() });
+        proof.kept = Some(object);
+    }
+    if cancel.is_cancelled() {
+        return Err(DnsError::Interrupted { state: "nothing was written".to_owned() });
+    }
+    let object = plan.object.clone().unwrap_or_else(|| edit.place.to_string());
+    let ended = match write(cluster, edit).await {
+        Ok(()) => {
+            tell(steps, Step::Written { object: object.clone() });
+            if let Some((most, because)) = &plan.wait {
+                tell(steps, Step::Waiting { at_most: millis(*most), because: because.clone() });
+            }
+            watch.until_proved(plan, steps, cancel, Instant::now()).await
+        }
+        // It may or may not have been written: make sure that it was not.
+        Err(error @ DnsError::Unreachable { .. }) => Ended::Failed(error.to_string()),
+        Err(error) => return Err(error),
+    };
+    match ended {
+        Ended::Proved(servers) => {
+            proof.servers = servers;
+            if plan.action == Action::Remove {
+                names::forget_before(cluster).await;
+                proof.kept = None;
+            }
+            names::from_inside(cluster, plan, &mut proof).await;
+            Ok(proof)
+        }
+        Ended::Failed(seen) => {
+            tell(steps, Step::TakingBack { because: seen.clone() });
+            match take_back(cluster, edit).await {
+                Ok(()) => {
+                    let after = watch.after_taking_back(cluster, plan.restart).await;
+                    Err(DnsError::TakenBack { seen, object, after })
+                }
+                Err(error) => Err(DnsError::Stuck {
+                    seen,
+                    error,
+                    object,
+                    kept: proof.kept.unwrap_or_else(|| "its owner".to_owned()),
+                }),
+            }
+        }
+        Ended::Cancelled => match take_back(cluster, edit).await {
+            Ok(()) => Err(DnsError::Interrupted { state: format!("{object} is as it was before") }),
+            Err(error) => Err(DnsError::Stuck {
+                seen: "interrupted".to_owned(),
+                error,
+                object,
+                kept: proof.kept.unwrap_or_else(|| "its owner".to_owned()),
+            }),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = ".:53 {\n    errors\n    kubernetes cluster.local\n    reload\n}\n";
+
+    fn edit(before: &str, lines: &[&str]) -> FileEdit {
+        let owner = Owner::namespace("ims");
+        let domain: Name = "cluster.local".parse().unwrap();
+        let lines: Vec<String> = lines.iter().map(|l| (*l).to_owned()).collect();
+        let after = Corefile::parse(before).unwrap().with_lines(&owner, &domain, &lines).unwrap().to_string();
+        let place = Place { namespace: "kube-system".into(), name: "coredns".into(), key: "Corefile".into() };
+        FileEdit {
+            before: Some(before.to_owned()),
+            after: Some(after),
+            version: Some("1".into()),
+            shared: true,
+            domain: Some(domain),
+            ..FileEdit::new(place, owner)
+        }
+    }
+
+    #[test]
+    fn what_others_wrote_meanwhile_stays_when_a_change_is_taken_back() {
+        let edit = edit(FILE, &["rewrite name exact a.cluster.local. b.cluster.local."]);
+        let after = edit.after.clone().unwrap();
+        assert_eq!(edit.undone(Some(&after)).as_deref(), Some(FILE));
+        let other = |text: &str| text.replace("    errors\n", "    errors\n    log\n");
+        assert_eq!(edit.undone(Some(&other(&after))), Some(other(FILE)));
+        // Also where the other made a file of it that is none.
+        let broken = |text: &str| format!("{text}}}\n");
+        assert_eq!(edit.undone(Some(&broken(&after))), Some(broken(FILE)));
+        assert_eq!(edit.undone(None), None);
+    }
+
+    #[test]
+    fn our_own_earlier_lines_come_back() {
+        let first = edit(FILE, &["rewrite name exact a.cluster.local. b.cluster.local."]);
+        let before = first.after.unwrap();
+        let second = edit(&before, &["rewrite name exact c.cluster.local. d.cluster.local."]);
+        let after = second.after.clone().unwrap();
+        assert_ne!(after, before);
+        let other = |text: &str| text.replace("    errors\n", "    errors\n    log\n");
+        assert_eq!(second.undone(Some(&other(&after))), Some(other(&before)));
+    }
+
+    #[test]
+    fn the_diff_shows_our_lines_and_what_stands_around_them() {
+        let edit = edit(FILE, &["rewrite name exact a.cluster.local. b.cluster.local."]);
+        insta::assert_snapshot!(edit.diff(), @r"
+        --- configmap kube-system/coredns, key Corefile (live)
+        +++ configmap kube-system/coredns, key Corefile (after)
+        @@ -1,4 +1,5 @@
+         .:53 {
+        +    rewrite name exact a.cluster.local. b.cluster.local. # kubectl-clearwater ims
+             errors
+             kubernetes cluster.local
+             reload
+        ");
+    }
+}

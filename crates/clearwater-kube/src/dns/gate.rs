@@ -1,0 +1,165 @@
+//! The names as a gate of `up`: Bono is not made before they are answered.
+
+use std::time::Duration;
+
+use clearwater::component::Release;
+use clearwater::config::{Deployment, DnsBackend};
+use clearwater::dns::answer::{Expectation, Wanted};
+use clearwater::dns::{RecordType, sub_domains};
+use clearwater::event::{CheckLine, CheckStatus};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::error::backend_name;
+use super::names::from_inside;
+use super::plan::blank;
+use super::{DnsError, DnsOptions, Proof, Step, carry_out, plan};
+use crate::apply::ApplyError;
+use crate::cluster::Cluster;
+
+/// Names that somebody else has to put in are waited for so long.
+const OTHERS: Duration = Duration::from_secs(30);
+
+/// What `up` does about the names of a deployment.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate(DnsOptions);
+
+impl Gate {
+    /// The gate of a deployment; `None` where its names need nothing but its own pods and Services, or are left to DNS
+    /// elsewhere.
+    pub(crate) fn of(deployment: &Deployment) -> Option<Self> {
+        let ours =
+            matches!(deployment.file().dns.backend, DnsBackend::Coredns | DnsBackend::Etcd | DnsBackend::Endpoints);
+        (ours && deployment.release() == Release::Classic).then(|| Self(DnsOptions::new(deployment.clone())))
+    }
+
+    fn backend(&self) -> DnsBackend {
+        self.0.deployment.file().dns.backend
+    }
+
+    /// Whether the names can be put in before there is a pod behind them.
+    pub(crate) fn is_early(&self) -> bool {
+        self.backend() == DnsBackend::Coredns
+    }
+
+    /// Why something waits for it.
+    pub(crate) fn because(&self) -> String {
+        format!("the names of sprout's functions must be answered (backend {})", backend_name(self.backend()))
+    }
+
+    /// A look before anything is written.
+    pub(crate) async fn preflight(&self, cluster: &Cluster) -> CheckLine {
+        let line = |status, detail: String, fix: Option<String>| CheckLine {
+            id: "names".to_owned(),
+            title: format!("names in DNS, backend {}", backend_name(self.backend())),
+            status,
+            detail,
+            fix,
+        };
+        if !self.is_early() {
+            return line(CheckStatus::Ok, "put in as soon as sprout serves".to_owned(), None);
+        }
+        match plan(cluster, &self.0).await {
+            Ok(plan) if plan.is_change() => {
+                let object = plan.object.unwrap_or_default();
+                line(
+                    CheckStatus::Ok,
+                    format!("{object} will be changed (kubectl clearwater dns-patch --dry-run)"),
+                    None,
+                )
+            }
+            Ok(_) => line(CheckStatus::Ok, "they stand".to_owned(), None),
+            Err(error @ DnsError::Right { .. }) => {
+                line(CheckStatus::Warning, error.to_string(), Some(self.by_others()))
+            }
+            Err(error @ DnsError::Unreachable { .. }) => line(CheckStatus::Skipped, error.to_string(), None),
+            Err(error) => {
+                line(CheckStatus::Failed, error.to_string(), Some("put right what the message names".to_owned()))
+            }
+        }
+    }
+
+    fn by_others(&self) -> String {
+        format!(
+            "ask whoever keeps the cluster's DNS to run: kubectl clearwater dns-patch -n {} --backend {}; bono waits until \
+             the names are answered",
+            self.0.deployment.namespace(),
+            backend_name(self.backend())
+        )
+    }
+
+    /// Puts the names in where they are missing, and proves them.
+    pub(crate) async fn open(
+        &self,
+        cluster: &Cluster,
+        notices: &mpsc::UnboundedSender<String>,
+        cancel: &CancellationToken,
+    ) -> Result<(), ApplyError> {
+        let failed = |error: &DnsError| ApplyError::Names {
+            message: error.to_string(),
+            forbidden: matches!(error, DnsError::Right { .. }),
+        };
+        let plan = match plan(cluster, &self.0).await {
+            Ok(plan) => plan,
+            // Somebody else may have put them in, with rights or an access that are not at hand here.
+            Err(error @ (DnsError::Right { .. } | DnsError::Etcd { .. } | DnsError::Backend { .. })) => {
+                return if self.answered(cluster, cancel).await { Ok(()) } else { Err(failed(&error)) };
+            }
+            Err(error) => return Err(failed(&error)),
+        };
+        let (steps, mut told) = mpsc::unbounded_channel();
+        let change = plan.is_change();
+        let working = carry_out(cluster, &plan, &steps, cancel);
+        tokio::pin!(working);
+        loop {
+            tokio::select! {
+                Some(step) = told.recv() => {
+                    if let (true, Some(text)) = (change, say(&step)) {
+                        // Nobody has to listen.
+                        let _ = notices.send(format!("names: {text}"));
+                    }
+                }
+                done = &mut working => return done.map(drop).map_err(|e| failed(&e)),
+            }
+        }
+    }
+
+    /// Whether the names are answered inside of the deployment, whoever put them in.
+    async fn answered(&self, cluster: &Cluster, cancel: &CancellationToken) -> bool {
+        let Ok(subs) = sub_domains(&self.0.deployment, self.backend()) else { return false };
+        let mut plan = blank(&self.0, self.backend(), String::new());
+        plan.questions = subs
+            .into_iter()
+            .map(|sub| Expectation { name: sub.name, record_type: RecordType::A, wanted: Wanted::Something })
+            .collect();
+        let until = Instant::now() + OTHERS;
+        loop {
+            let mut proof = Proof::default();
+            tokio::select! {
+                () = cancel.cancelled() => return false,
+                () = from_inside(cluster, &plan, &mut proof) => {}
+            }
+            if proof.servers.iter().any(|s| s.problems.is_empty() && !s.answers.is_empty()) {
+                return true;
+            }
+            if Instant::now() >= until {
+                return false;
+            }
+        }
+    }
+}
+
+/// A step in a few words; `None` for what is of no interest while a deployment comes up.
+fn say(step: &Step) -> Option<String> {
+    Some(match step {
+        Step::Kept { object } => format!("what was there before is kept in {object}"),
+        Step::Written { object } => format!("written: {object}"),
+        Step::Waiting { at_most, because } => {
+            format!("until all servers know them can take {} s: {because}", at_most / 1000)
+        }
+        Step::Verified { pod, .. } => format!("DNS pod {pod} answers as it must"),
+        Step::TakingBack { because } => format!("taking the change back: {because}"),
+        _ => return None,
+    })
+}

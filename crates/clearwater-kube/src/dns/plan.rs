@@ -1,0 +1,371 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use clearwater::component::{Component, Release};
+use clearwater::config::DnsBackend;
+use clearwater::dns::answer::{Expectation, Wanted, expectations};
+use clearwater::dns::corefile::{Corefile, Owner};
+use clearwater::dns::keeper::{Door, Kept, Place, door, kept};
+use clearwater::dns::{Facts, Name, RecordData, RecordType, Rules, choose, client_rules, rules, sub_domains};
+use k8s_openapi::api::core::v1::ConfigMap;
+
+use super::error::backend_name;
+use super::file::FileEdit;
+use super::scene::{File, Right, Scene, config_map, missing};
+use super::{Action, DnsError, DnsOptions, Plan, Work, names, slices};
+use crate::cluster::Cluster;
+
+/// How long the kubelet may take to bring a changed ConfigMap into a pod, at most: it looks once a minute, and its
+/// cache may be as old again (kubernetes `pkg/kubelet/kubelet.go`, syncFrequency).
+const KUBELET: Duration = Duration::from_secs(90);
+/// No wait is cut shorter than this.
+const SHORTEST: Duration = Duration::from_secs(60);
+
+pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions) -> Result<Plan, DnsError> {
+    let deployment = &options.deployment;
+    let asked = options.backend.filter(|b| *b != DnsBackend::Auto);
+    if options.action == Action::Remove && asked.is_none() {
+        return removal(cluster, options).await;
+    }
+    let undecided = asked.is_none()
+        && deployment.file().dns.backend == DnsBackend::Auto
+        && deployment.release() == Release::Classic;
+    let facts = if undecided { facts(cluster, options).await } else { Facts::default() };
+    let choice = choose(deployment, asked, &facts);
+    let mut plan = blank(options, choice.backend, choice.because);
+    match choice.backend {
+        DnsBackend::Auto if options.clients || options.action == Action::Remove => {
+            plan.backend = DnsBackend::Coredns;
+            file(cluster, options, plan).await
+        }
+        DnsBackend::Auto => {
+            plan.notes.push(
+                "nothing is needed; --clients also lets SIP clients find Bono that know the home domain only"
+                    .to_owned(),
+            );
+            Ok(plan)
+        }
+        DnsBackend::Pods => pods(cluster, options, plan).await,
+        DnsBackend::Coredns => file(cluster, options, plan).await,
+        DnsBackend::Endpoints => slices::plan(cluster, options, plan).await,
+        DnsBackend::Print => Ok(plan),
+        #[cfg(feature = "etcd")]
+        _ => super::etcd::plan(cluster, options, plan).await,
+        #[cfg(not(feature = "etcd"))]
+        other => Err(DnsError::Backend {
+            backend: other,
+            message: "it is not part of this build: build with `cargo xtask build`, which brings protoc and turns the \
+                      feature `etcd` on; --backend print writes the commands for etcdctl instead"
+                .to_owned(),
+        }),
+    }
+}
+
+pub(super) fn blank(options: &DnsOptions, backend: DnsBackend, because: String) -> Plan {
+    Plan {
+        namespace: options.deployment.namespace().to_owned(),
+        backend,
+        because,
+        action: options.action,
+        object: None,
+        kept: None,
+        door: None,
+        diff: String::new(),
+        notes: Vec::new(),
+        wait: None,
+        questions: Vec::new(),
+        work: Work::Nothing,
+        scene: None,
+        timeout: options.timeout,
+        restart: options.restart,
+        domain: options.deployment.cluster_domain().to_owned(),
+    }
+}
+
+/// What of this deployment stands in DNS, whoever asked for it.
+async fn removal(cluster: &Cluster, options: &DnsOptions) -> Result<Plan, DnsError> {
+    let blank = |backend| blank(options, backend, "that is what stands".to_owned());
+    let by_file = file(cluster, options, blank(DnsBackend::Coredns)).await;
+    if matches!(&by_file, Ok(plan) if plan.is_change()) {
+        return by_file;
+    }
+    let by_slices = slices::plan(cluster, options, blank(DnsBackend::Endpoints)).await;
+    if matches!(&by_slices, Ok(plan) if plan.is_change()) {
+        return by_slices;
+    }
+    #[cfg(feature = "etcd")]
+    if options.deployment.file().dns.backend == DnsBackend::Etcd {
+        return super::etcd::plan(cluster, options, blank(DnsBackend::Etcd)).await;
+    }
+    // Not having been able to look is not the same as nothing being there.
+    by_file?;
+    by_slices?;
+    let because = "neither CoreDNS' file nor an EndpointSlice holds a name of this deployment".to_owned();
+    Ok(Plan { because, ..blank(DnsBackend::Auto) })
+}
+
+/// What has to be known to choose.
+async fn facts(cluster: &Cluster, options: &DnsOptions) -> Facts {
+    let pods_carry_names = match names::pods_of(cluster, Component::Sprout).await {
+        Ok(pods) if !pods.is_empty() => Some(pods.iter().any(|p| p.host_name.is_some())),
+        _ => None,
+    };
+    if pods_carry_names != Some(false) && options.deployment.names().zone_is_kubernetes() {
+        return Facts { pods_carry_names, ..Facts::default() };
+    }
+    let tried = DnsOptions { action: Action::Put, restart: true, ..options.clone() };
+    let by_file = file(cluster, &tried, blank(&tried, DnsBackend::Coredns, String::new())).await;
+    let slices = missing(&cluster.client, &cluster.namespace, &slices::RIGHTS).await;
+    Facts {
+        pods_carry_names,
+        corefile_closed: by_file.err().map(|e| e.to_string()),
+        slices_closed: (!slices.is_empty()).then(|| format!("needs {}", slices.join(", "))),
+    }
+}
+
+/// The names of sprout's pods, which cluster DNS answers by itself.
+async fn pods(cluster: &Cluster, options: &DnsOptions, mut plan: Plan) -> Result<Plan, DnsError> {
+    if options.clients {
+        return Err(DnsError::Backend {
+            backend: DnsBackend::Pods,
+            message: "pods' names cannot be what SIP clients look for; add --backend coredns".to_owned(),
+        });
+    }
+    let found = names::pods_of(cluster, Component::Sprout).await?;
+    let mut addresses: BTreeMap<&str, BTreeSet<RecordData>> = BTreeMap::new();
+    for pod in found.iter().filter(|p| p.ready) {
+        if let (Some(host), Some(address)) = (pod.host_name.as_deref(), pod.address) {
+            addresses.entry(host).or_default().insert(address.into());
+        }
+    }
+    for sub in sub_domains(&options.deployment, DnsBackend::Pods)? {
+        match addresses.get(sub.label) {
+            Some(data) => plan.questions.push(Expectation {
+                name: sub.name,
+                record_type: data.first().map_or(RecordType::A, RecordData::record_type),
+                wanted: Wanted::Data(data.clone()),
+            }),
+            None if found.is_empty() => {
+                plan.notes.push(format!("{}: no pod of sprout yet; kubectl clearwater up makes them", sub.name));
+            }
+            None => plan.notes.push(format!("{}: no ready pod of sprout has the host name {}", sub.name, sub.label)),
+        }
+    }
+    plan.scene = Scene::look(&cluster.client).await.map_err(|e| plan.notes.push(e.to_string())).ok();
+    Ok(plan)
+}
+
+/// The rules of a deployment, those for SIP clients among them where they are asked for.
+pub(super) fn all_rules(options: &DnsOptions) -> Result<Rules, DnsError> {
+    let mut all = rules(&options.deployment)?;
+    if options.clients {
+        let clients = client_rules(&options.deployment)?.ok_or_else(|| DnsError::Backend {
+            backend: DnsBackend::Coredns,
+            message: format!(
+                "the home domain {} is not the namespace's own, and answers for it inside of the cluster would hide \
+                 those that everybody else gets; --backend print --clients writes the records for the DNS it lives in",
+                options.deployment.home_domain()
+            ),
+        })?;
+        all.merge(clients);
+    }
+    Ok(all)
+}
+
+/// The longest that servers may take to read their file again, and why.
+pub(super) fn wait(corefile: &Corefile) -> Option<(Duration, String)> {
+    let (interval, jitter) = corefile.reload()?;
+    let because = format!(
+        "the kubelet brings it into the pods within {} s, and CoreDNS looks every {} s, give or take {} s",
+        KUBELET.as_secs(),
+        interval.as_secs(),
+        jitter.as_secs()
+    );
+    Some((KUBELET + interval + jitter, because))
+}
+
+/// What an edit is made from.
+struct Ground<'a> {
+    file: &'a File,
+    corefile: &'a Corefile,
+    kept: &'a Kept,
+    owner: &'a Owner,
+    domain: &'a Name,
+}
+
+impl Ground<'_> {
+    /// The edit that puts the lines in, or takes them out, by the door that was found.
+    async fn edit(
+        &self,
+        cluster: &Cluster,
+        found: &Door,
+        action: Action,
+        lines: &[String],
+        notes: &mut Vec<String>,
+    ) -> Result<FileEdit, DnsError> {
+        let Self { file, corefile, kept, owner, domain } = *self;
+        let place = &file.place;
+        match (found, action) {
+            (Door::Closed { instead }, Action::Put) => Err(DnsError::Closed {
+                file: place.to_string(),
+                keeper: kept.by.clone(),
+                shown_by: kept.shown_by.clone(),
+                instead: instead.clone(),
+            }),
+            (Door::Custom { place: custom, import }, action) => {
+                let standing = config_map(&cluster.client, custom).await?;
+                let before = standing.as_ref().and_then(|m| m.data.as_ref()?.get(&custom.key).cloned());
+                let text: String = lines.iter().map(|line| format!("{line} {owner}\n")).collect();
+                // Read as it will be once it is imported.
+                Corefile::parse(&format!(".:53 {{\n{text}}}\n"))
+                    .map_err(|error| DnsError::Corefile { file: custom.to_string(), error })?;
+                if !corefile.lines_of(owner).is_empty() {
+                    notes.push(format!(
+                        "lines of this deployment stand in {place} too; {} may put its file back",
+                        kept.by
+                    ));
+                }
+                notes.push(format!("{place} is kept by {}, and imports {import}: that door is used", kept.by));
+                let alone = |m: &ConfigMap| names::is_ours(&m.metadata) && m.data.as_ref().is_none_or(|d| d.len() <= 1);
+                Ok(FileEdit {
+                    before,
+                    after: (action == Action::Put).then_some(text),
+                    version: standing.as_ref().and_then(|m| m.metadata.resource_version.clone()),
+                    sole: standing.as_ref().is_some_and(alone),
+                    ..FileEdit::new(custom.clone(), owner.clone())
+                })
+            }
+            (_, action) => {
+                let after = match action {
+                    Action::Put => corefile
+                        .with_lines(owner, domain, lines)
+                        .map_err(|error| DnsError::Edit { file: place.to_string(), error })?
+                        .to_string(),
+                    Action::Remove => corefile.without_lines(owner),
+                };
+                // Whatever is written has been read as a whole.
+                Corefile::parse(&after).map_err(|error| DnsError::Corefile { file: place.to_string(), error })?;
+                Ok(FileEdit {
+                    before: Some(corefile.to_string()),
+                    after: Some(after),
+                    version: file.config_map.metadata.resource_version.clone(),
+                    shared: true,
+                    domain: Some(domain.clone()),
+                    ..FileEdit::new(place.clone(), owner.clone())
+                })
+            }
+        }
+    }
+}
+
+/// Lines in CoreDNS' configuration.
+async fn file(cluster: &Cluster, options: &DnsOptions, mut plan: Plan) -> Result<Plan, DnsError> {
+    let deployment = &options.deployment;
+    let domain = deployment.cluster_domain().parse()?;
+    let rules = all_rules(options)?;
+    if rules.is_empty() && options.action == Action::Put {
+        plan.notes.push(format!(
+            "the release {} asks for no name that Kubernetes cannot give; --clients also lets SIP clients find Bono \
+             that know the home domain only",
+            deployment.release()
+        ));
+        return Ok(plan);
+    }
+    let scene = Scene::look(&cluster.client).await?;
+    let Some(file) = &scene.file else {
+        return Err(DnsError::NotCoreDns { namespace: scene.namespace, service: scene.service, image: scene.image });
+    };
+    let place = &file.place;
+    let owner = Owner::namespace(deployment.namespace());
+    let corefile =
+        Corefile::parse(file.text()).map_err(|error| DnsError::Corefile { file: place.to_string(), error })?;
+    let kept = kept(&file.config_map.metadata);
+    let found = door(&kept, &corefile, &domain, place, &file.directory, &file.mounts, deployment.namespace());
+    let lines = rules.corefile_lines()?;
+    let ground = Ground { file, corefile: &corefile, kept: &kept, owner: &owner, domain: &domain };
+    let edit = ground.edit(cluster, &found, options.action, &lines, &mut plan.notes).await?;
+    let edit = FileEdit { metrics: corefile.metrics_port(), ..edit };
+    plan.object = Some(format!("configmap/{} in namespace {}", edit.place.name, edit.place.namespace));
+    plan.diff = edit.diff();
+    plan.wait = wait(&corefile);
+    plan.questions = expectations(&rules);
+    if options.action == Action::Remove {
+        plan.questions = stood(edit.before.as_deref().unwrap_or_default(), &owner);
+    }
+    if edit.is_change() {
+        if plan.wait.is_none() && !options.restart {
+            return Err(DnsError::NoReload { file: place.to_string() });
+        }
+        rights(cluster, &edit.place, edit.version.is_none()).await?;
+    }
+    if scene.node_local {
+        let ttl = corefile.cache(&domain).unwrap_or(30);
+        plan.notes.push(format!(
+            "NodeLocal DNSCache stands before the DNS pods and may keep an old answer for up to {} s more",
+            ttl.clamp(5, 30)
+        ));
+    }
+    let own = deployment.names();
+    if options.action == Action::Put && own.sprout() != own.for_backend(DnsBackend::Coredns).sprout() {
+        plan.notes.push(format!(
+            "the deployment file has dns.backend {}, so the containers ask for names below {}: change it and run \
+             kubectl clearwater up",
+            backend_name(own.backend()),
+            own.sprout()
+        ));
+    }
+    plan.timeout = plan.timeout.or(plan.wait.as_ref().map(|(most, _)| (*most * 2).max(SHORTEST)));
+    plan.kept = Some(kept);
+    plan.door = Some(found);
+    plan.work = Work::File(Box::new(edit));
+    plan.scene = Some(scene);
+    Ok(plan)
+}
+
+/// What must be gone once the owner's lines are: the records that they gave. A rewritten name may be given by pods as
+/// well.
+fn stood(text: &str, owner: &Owner) -> Vec<Expectation> {
+    let mark = owner.to_string();
+    let lines = text.lines().filter_map(|l| l.trim().strip_suffix(&mark)?.trim().strip_prefix("template IN "));
+    lines
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let (kind, name) = (words.next()?, words.next()?);
+            let record_type = RecordType::ALL.into_iter().find(|t| t.name() == kind)?;
+            Some(Expectation { name: name.parse().ok()?, record_type, wanted: Wanted::Nothing })
+        })
+        .collect()
+}
+
+/// Whether everything that will be done may be done.
+pub(super) async fn rights(cluster: &Cluster, place: &Place, create: bool) -> Result<(), DnsError> {
+    let mut needed: Vec<Right> =
+        vec![("get", "", "configmaps", ""), ("patch", "", "configmaps", ""), ("create", "", "pods", "portforward")];
+    if create {
+        needed.push(("create", "", "configmaps", ""));
+    }
+    let missing = missing(&cluster.client, &place.namespace, &needed).await;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(DnsError::Right {
+        what: place.to_string(),
+        right: format!("{} in namespace {}", missing.join(", "), place.namespace),
+        message: "nothing was written. Ask whoever keeps the cluster's DNS to run this command, or give them what \
+                  --backend print writes; `dns: {backend: pods}` needs no such right"
+            .to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_our_lines_gave_must_be_gone_with_them() {
+        let text = ".:53 {\n  template IN SRV _sip._tcp.a.b { # kubectl-clearwater ims\n    match x # kubectl-clearwater \
+            ims\n  } # kubectl-clearwater ims\n  template IN NAPTR c.d { # kubectl-clearwater other\n  }\n}\n";
+        let asked: Vec<String> = stood(text, &Owner::namespace("ims")).iter().map(ToString::to_string).collect();
+        assert_eq!(asked, ["_sip._tcp.a.b SRV"]);
+    }
+}

@@ -1,0 +1,88 @@
+//! The records as texts, for DNS that this program does not write to.
+
+use clearwater::component::{Component, Release};
+use clearwater::config::DnsBackend;
+use clearwater::dns::corefile::{Corefile, Owner};
+use clearwater::dns::{Zone, client_records, records, skydns};
+
+use super::names::{targets, virtual_addresses};
+use super::plan::all_rules;
+use super::scene::Scene;
+use super::{DnsError, DnsOptions};
+use crate::cluster::Cluster;
+
+/// A text that the records are written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A zone file (RFC 1035 §5.1).
+    Zone,
+    /// CoreDNS' whole Corefile with the deployment's lines in it, or the lines alone where the file cannot be read.
+    Corefile,
+    /// Commands for etcd v3, which CoreDNS' etcd plugin reads.
+    EtcdV3,
+    /// Commands for etcd v2, which the SkyDNS of 2016 reads.
+    EtcdV2,
+}
+
+/// Writes the records of a deployment as a text, with the addresses that its pods and Services have now.
+pub async fn print(cluster: &Cluster, options: &DnsOptions, form: Form) -> Result<String, DnsError> {
+    match form {
+        Form::Zone => Ok(zone(cluster, options).await?.to_string()),
+        Form::Corefile => corefile(cluster, options).await,
+        Form::EtcdV3 | Form::EtcdV2 => {
+            let keys = keys(cluster, options).await?;
+            Ok(match form {
+                Form::EtcdV3 => skydns::etcd_v3_put(&keys),
+                _ => skydns::etcd_v2_put(&keys, "http://127.0.0.1:4001"),
+            })
+        }
+    }
+}
+
+/// The records of a deployment as DNS elsewhere has to have them, with the addresses that its pods and Services have
+/// now.
+pub async fn zone(cluster: &Cluster, options: &DnsOptions) -> Result<Zone, DnsError> {
+    let targets = targets(cluster, &options.deployment).await?;
+    let mut zone = records(&options.deployment, DnsBackend::Print, &targets)?;
+    if options.clients {
+        zone.merge(client_records(&options.deployment, &targets)?);
+    }
+    Ok(zone)
+}
+
+async fn corefile(cluster: &Cluster, options: &DnsOptions) -> Result<String, DnsError> {
+    let deployment = &options.deployment;
+    let lines = all_rules(options)?.corefile_lines()?;
+    let owner = Owner::namespace(deployment.namespace());
+    let domain = deployment.cluster_domain().parse()?;
+    let file = Scene::look(&cluster.client).await.ok().and_then(|s| s.file);
+    let whole = file.and_then(|file| Corefile::parse(file.text()).ok()?.with_lines(&owner, &domain, &lines).ok());
+    Ok(match whole {
+        Some(file) => file.to_string(),
+        None => lines.iter().map(|line| format!("{line} {owner}\n")).collect(),
+    })
+}
+
+async fn keys(cluster: &Cluster, options: &DnsOptions) -> Result<Vec<skydns::Key>, DnsError> {
+    let deployment = &options.deployment;
+    if deployment.release() != Release::Classic {
+        return Ok(Vec::new());
+    }
+    let mut ips = virtual_addresses(cluster, "sprout-address").await?;
+    if ips.is_empty() {
+        ips = virtual_addresses(cluster, Component::Sprout.name()).await?;
+    }
+    if ips.is_empty() {
+        return Err(DnsError::Backend {
+            backend: DnsBackend::Etcd,
+            message:
+                "the names need one virtual address of sprout, and no Service has one: write `dns: {backend: etcd}` \
+                      into the deployment file and run kubectl clearwater up, which makes it"
+                    .to_owned(),
+        });
+    }
+    let targets = clearwater::dns::Targets::default().with(Component::Sprout, ips);
+    let zone = records(deployment, DnsBackend::Etcd, &targets)?;
+    let owned = [format!("svc.{}", deployment.cluster_domain()).parse()?];
+    skydns::keys(&zone, &owned).map_err(|e| DnsError::Backend { backend: DnsBackend::Etcd, message: e.to_string() })
+}

@@ -1,0 +1,291 @@
+//! What answers for the cluster's names: the Service, its pods, and the file that CoreDNS reads.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clearwater::dns::keeper::{Mounts, Place};
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Service};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::api::{ListParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use tokio::time::timeout;
+
+use super::DnsError;
+use crate::cluster::say;
+use crate::rollout::pod_is_ready;
+
+/// The longest that one request may take.
+pub(crate) const REQUEST: Duration = Duration::from_secs(15);
+
+/// Where the Service of the cluster's DNS is found, by the labels that installers give it.
+const SERVICES: [(&str, &str); 2] =
+    [("kube-system", "k8s-app=kube-dns"), ("openshift-dns", "dns.operator.openshift.io/owning-dns")];
+
+/// A pod of the cluster's DNS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DnsPod {
+    pub(crate) name: String,
+    pub(crate) uid: String,
+    pub(crate) node: String,
+    pub(crate) ready: bool,
+    pub(crate) running: bool,
+    pub(crate) restarts: i32,
+    /// Why its container does not run, where it does not.
+    pub(crate) waiting: Option<String>,
+}
+
+/// The cluster's DNS.
+#[derive(Clone, Debug)]
+pub(crate) struct Scene {
+    pub(crate) namespace: String,
+    pub(crate) service: String,
+    pub(crate) addresses: Vec<IpAddr>,
+    /// The port that a pod answers on by TCP.
+    pub(crate) port: u16,
+    selector: String,
+    pub(crate) pods: Vec<DnsPod>,
+    /// Where CoreDNS' file is; `None` where the pods do not run CoreDNS.
+    pub(crate) file: Option<File>,
+    /// What runs in the pods.
+    pub(crate) image: String,
+    /// Whether a cache stands before it on each node.
+    pub(crate) node_local: bool,
+}
+
+/// The file that CoreDNS reads.
+#[derive(Clone, Debug)]
+pub(crate) struct File {
+    pub(crate) place: Place,
+    pub(crate) config_map: ConfigMap,
+    pub(crate) directory: String,
+    pub(crate) mounts: Mounts,
+}
+
+impl File {
+    /// The Corefile.
+    pub(crate) fn text(&self) -> &str {
+        self.config_map.data.as_ref().and_then(|d| d.get(&self.place.key)).map_or("", String::as_str)
+    }
+}
+
+/// Runs a request within its deadline.
+pub(crate) async fn within<T>(
+    what: &str,
+    right: &str,
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T, DnsError> {
+    match timeout(REQUEST, request).await {
+        Err(_) => Err(DnsError::Unreachable {
+            what: what.to_owned(),
+            message: format!("no answer from the API server within {} s", REQUEST.as_secs()),
+        }),
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
+            Err(DnsError::Right { what: what.to_owned(), right: right.to_owned(), message: status.message.clone() })
+        }
+        Ok(Err(error)) => Err(DnsError::Unreachable { what: what.to_owned(), message: say(&error) }),
+    }
+}
+
+impl Scene {
+    /// Looks at the cluster's DNS.
+    pub(crate) async fn look(client: &Client) -> Result<Self, DnsError> {
+        let (namespace, service) = service(client).await?;
+        let spec = service.spec.clone().unwrap_or_default();
+        let selector: Vec<String> =
+            spec.selector.iter().flatten().map(|(key, value)| format!("{key}={value}")).collect();
+        if selector.is_empty() {
+            return Err(DnsError::NoServer {
+                message: format!(
+                    "service {namespace}/{} selects no pods: DNS is outside of the cluster",
+                    service.name_any()
+                ),
+            });
+        }
+        let selector = selector.join(",");
+        let raw = list_pods(client, &namespace, &selector).await?;
+        let containers = raw.first().and_then(|p| p.spec.as_ref()).map(|s| s.containers.as_slice()).unwrap_or_default();
+        let container = containers.iter().find(|c| is_coredns(c));
+        let image = container.or(containers.first()).and_then(|c| c.image.clone()).unwrap_or_default();
+        let addresses = spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip).filter_map(|ip| ip.parse().ok());
+        let mut addresses: Vec<IpAddr> = addresses.collect();
+        addresses.dedup();
+        let port = target_port(&spec, container);
+        let file = match (container, raw.first()) {
+            (Some(container), Some(pod)) => Some(file(client, &namespace, pod, container).await?),
+            _ => None,
+        };
+        Ok(Self {
+            service: service.name_any(),
+            addresses,
+            port,
+            selector,
+            pods: raw.iter().filter_map(dns_pod).collect(),
+            file,
+            image,
+            node_local: node_local(client).await,
+            namespace,
+        })
+    }
+
+    /// The pods as they are now.
+    pub(crate) async fn pods_now(&self, client: &Client) -> Result<Vec<DnsPod>, DnsError> {
+        Ok(list_pods(client, &self.namespace, &self.selector).await?.iter().filter_map(dns_pod).collect())
+    }
+
+    /// An interface to the pods.
+    pub(crate) fn api(&self, client: &Client) -> Api<Pod> {
+        Api::namespaced(client.clone(), &self.namespace)
+    }
+}
+
+/// The Service that pods' resolvers are pointed at.
+async fn service(client: &Client) -> Result<(String, Service), DnsError> {
+    for (namespace, selector) in SERVICES {
+        let api: Api<Service> = Api::namespaced(client.clone(), namespace);
+        let what = format!("services in namespace {namespace}");
+        let params = ListParams::default().labels(selector);
+        let mut found = within(&what, &format!("list services in {namespace}"), api.list(&params)).await?.items;
+        // NodeLocal DNSCache makes a second one with the same labels.
+        found.sort_by_key(|s| s.name_any() != "kube-dns");
+        if let Some(first) = found.into_iter().next() {
+            return Ok((namespace.to_owned(), first));
+        }
+    }
+    let looked: Vec<String> = SERVICES.iter().map(|(ns, selector)| format!("{selector} in {ns}")).collect();
+    Err(DnsError::NoServer { message: format!("no Service of the cluster's DNS was found ({})", looked.join(", ")) })
+}
+
+async fn list_pods(client: &Client, namespace: &str, selector: &str) -> Result<Vec<Pod>, DnsError> {
+    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let what = format!("the DNS pods in namespace {namespace}");
+    let params = ListParams::default().labels(selector);
+    Ok(within(&what, &format!("list pods in {namespace}"), api.list(&params)).await?.items)
+}
+
+/// A pod as far as it matters here; `None` for one that is on its way out or has ended.
+fn dns_pod(pod: &Pod) -> Option<DnsPod> {
+    let status = pod.status.as_ref();
+    let phase = status.and_then(|s| s.phase.as_deref()).unwrap_or_default();
+    if pod.metadata.deletion_timestamp.is_some() || matches!(phase, "Succeeded" | "Failed") {
+        return None;
+    }
+    let containers = || status.iter().flat_map(|s| s.container_statuses.iter().flatten());
+    let waiting = containers().find_map(|c| {
+        let waiting = c.state.as_ref()?.waiting.as_ref()?;
+        Some(match &waiting.message {
+            Some(message) => format!("{}: {message}", waiting.reason.clone().unwrap_or_default()),
+            None => waiting.reason.clone().unwrap_or_default(),
+        })
+    });
+    Some(DnsPod {
+        name: pod.name_any(),
+        uid: pod.uid().unwrap_or_default(),
+        node: pod.spec.as_ref().and_then(|s| s.node_name.clone()).unwrap_or_default(),
+        ready: pod_is_ready(pod),
+        running: phase == "Running",
+        restarts: containers().map(|c| c.restart_count).sum(),
+        waiting,
+    })
+}
+
+fn is_coredns(container: &Container) -> bool {
+    let words = || container.command.iter().flatten().chain(container.args.iter().flatten());
+    words().any(|w| w == "-conf" || w == "--conf" || w.starts_with("-conf="))
+        || container.image.as_deref().is_some_and(|i| i.contains("coredns"))
+}
+
+fn target_port(spec: &k8s_openapi::api::core::v1::ServiceSpec, container: Option<&Container>) -> u16 {
+    let tcp = spec.ports.iter().flatten().find(|p| p.protocol.as_deref() == Some("TCP") && p.port == 53);
+    let named = |name: &str| {
+        let ports = container.iter().flat_map(|c| c.ports.iter().flatten());
+        ports.into_iter().find(|p| p.name.as_deref() == Some(name)).map(|p| p.container_port)
+    };
+    let port = match tcp.and_then(|p| p.target_port.as_ref()) {
+        Some(IntOrString::Int(port)) => Some(*port),
+        Some(IntOrString::String(name)) => named(name),
+        None => None,
+    };
+    port.and_then(|p| u16::try_from(p).ok()).unwrap_or(53)
+}
+
+/// The file that the container's `-conf` names, found in the ConfigMap that is mounted there.
+async fn file(client: &Client, namespace: &str, pod: &Pod, container: &Container) -> Result<File, DnsError> {
+    let words: Vec<&String> = container.command.iter().flatten().chain(container.args.iter().flatten()).collect();
+    let after = words.windows(2).find(|w| *w[0] == "-conf" || *w[0] == "--conf").map(|w| w[1].clone());
+    let path = after
+        .or_else(|| words.iter().find_map(|w| w.strip_prefix("-conf=")).map(str::to_owned))
+        .unwrap_or_else(|| "/etc/coredns/Corefile".to_owned());
+    let (directory, base) = path.rsplit_once('/').unwrap_or(("/", &path));
+    let mut mounts = Mounts::new();
+    let mut own = None;
+    for mount in container.volume_mounts.iter().flatten() {
+        let volumes = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
+        let Some(source) = volumes.into_iter().find(|v| v.name == mount.name).and_then(|v| v.config_map.as_ref())
+        else {
+            continue;
+        };
+        let at = mount.mount_path.trim_end_matches('/');
+        mounts.insert(at.to_owned(), source.name.clone());
+        if at == directory {
+            let item = source.items.iter().flatten().find(|i| i.path == base);
+            own = Some((source.name.clone(), item.map_or_else(|| base.to_owned(), |i| i.key.clone())));
+        }
+    }
+    let Some((name, key)) = own else {
+        return Err(DnsError::NoServer {
+            message: format!("pod {namespace}/{}: CoreDNS reads {path}, which comes from no ConfigMap", pod.name_any()),
+        });
+    };
+    let place = Place { namespace: namespace.to_owned(), name, key };
+    let config_map = config_map(client, &place)
+        .await?
+        .ok_or_else(|| DnsError::NoServer { message: format!("{place} is mounted and does not exist") })?;
+    Ok(File { place, config_map, directory: directory.to_owned(), mounts })
+}
+
+/// The ConfigMap of a place, where it exists.
+pub(crate) async fn config_map(client: &Client, place: &Place) -> Result<Option<ConfigMap>, DnsError> {
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), &place.namespace);
+    let right = format!("get configmaps in {}", place.namespace);
+    within(&place.to_string(), &right, api.get_opt(&place.name)).await
+}
+
+/// Whether NodeLocal DNSCache runs (kubernetes `cluster/addons/dns/nodelocaldns`). Not knowing is as good as no.
+async fn node_local(client: &Client) -> bool {
+    let api: Api<DaemonSet> = Api::namespaced(client.clone(), "kube-system");
+    let params = ListParams::default().labels("k8s-app=node-local-dns");
+    timeout(REQUEST, api.list(&params)).await.is_ok_and(|found| found.is_ok_and(|list| !list.items.is_empty()))
+}
+
+/// A right: verb, API group, resource and subresource.
+pub(crate) type Right = (&'static str, &'static str, &'static str, &'static str);
+
+/// The rights that are missing in a namespace. What cannot be asked is taken to be there; the request itself will tell.
+pub(crate) async fn missing(client: &Client, namespace: &str, rights: &[Right]) -> Vec<String> {
+    let asked = rights.iter().map(|&(verb, group, resource, sub)| async move {
+        let review = SelfSubjectAccessReview {
+            spec: SelfSubjectAccessReviewSpec {
+                resource_attributes: Some(ResourceAttributes {
+                    namespace: Some(namespace.to_owned()),
+                    verb: Some(verb.to_owned()),
+                    group: Some(group.to_owned()),
+                    resource: Some(resource.to_owned()),
+                    subresource: (!sub.is_empty()).then(|| sub.to_owned()),
+                    ..ResourceAttributes::default()
+                }),
+                ..SelfSubjectAccessReviewSpec::default()
+            },
+            ..SelfSubjectAccessReview::default()
+        };
+        let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
+        let answer = timeout(REQUEST, api.create(&PostParams::default(), &review)).await;
+        let denied = matches!(answer, Ok(Ok(a)) if a.status.as_ref().is_some_and(|s| !s.allowed));
+        let sub = if sub.is_empty() { String::new() } else { format!("/{sub}") };
+        let group = if group.is_empty() { String::new() } else { format!(".{group}") };
+        denied.then(|| format!("{verb} {resource}{sub}{group}"))
+    });
+    futures::future::join_all(asked).await.into_iter().flatten().collect()
+}

@@ -1,0 +1,361 @@
+//! Names by an EndpointSlice of our own: for sprout's pods that may not be rendered anew with host names.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clearwater::component::Component;
+use clearwater::config::DnsBackend;
+use clearwater::dns::answer::{Expectation, Wanted};
+use clearwater::dns::{RecordData, SubDomain, sub_domains};
+use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL};
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::Api;
+use kube::api::{DeleteParams, PostParams, Preconditions};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::names::{OwnPod, from_inside, pods_of, prove_within};
+use super::scene::{Right, Scene, missing, within};
+use super::{Action, DnsError, DnsOptions, Plan, Proof, Step, Work, tell};
+use crate::cluster::{Cluster, FIELD_MANAGER};
+
+/// The rights that writing takes. The ClusterRoles edit and admin do not hold them (CVE-2021-25740).
+pub(super) const RIGHTS: [Right; 4] = [
+    ("get", "discovery.k8s.io", "endpointslices", ""),
+    ("create", "discovery.k8s.io", "endpointslices", ""),
+    ("update", "discovery.k8s.io", "endpointslices", ""),
+    ("delete", "discovery.k8s.io", "endpointslices", ""),
+];
+
+/// The EndpointSlice.
+const NAME: &str = "clearwater-sprout-names";
+/// The label that says to which Service a slice belongs, and the one that says who writes it
+/// (k8s.io/api `discovery/v1/well_known_labels.go`).
+const SERVICE: &str = "kubernetes.io/service-name";
+const WRITER: &str = "endpointslice.kubernetes.io/managed-by";
+/// An answer that a name is missing is kept so long by CoreDNS, at most (30 s by default), and by what stands before it.
+const PATIENCE: Duration = Duration::from_secs(75);
+
+/// A change of the EndpointSlice.
+#[derive(Clone, Debug)]
+pub(crate) struct SliceEdit {
+    before: Option<EndpointSlice>,
+    after: Option<EndpointSlice>,
+}
+
+impl SliceEdit {
+    pub(crate) fn is_change(&self) -> bool {
+        bare(self.before.as_ref()) != bare(self.after.as_ref())
+    }
+
+    fn diff(&self) -> String {
+        if !self.is_change() {
+            return String::new();
+        }
+        let text = |slice: Option<&EndpointSlice>| {
+            bare(slice).map(|s| clearwater::yaml::write_one(&s).unwrap_or_default()).unwrap_or_default()
+        };
+        let (old, new) = (text(self.before.as_ref()), text(self.after.as_ref()));
+        similar::TextDiff::from_lines(&old, &new)
+            .unified_diff()
+            .context_radius(2)
+            .header(&format!("endpointslice/{NAME} (live)"), &format!("endpointslice/{NAME} (after)"))
+            .to_string()
+    }
+}
+
+/// The slice without what only the API server writes.
+fn bare(slice: Option<&EndpointSlice>) -> Option<EndpointSlice> {
+    slice.map(|s| EndpointSlice {
+        metadata: ObjectMeta {
+            name: s.metadata.name.clone(),
+            labels: s.metadata.labels.clone(),
+            ..ObjectMeta::default()
+        },
+        ..s.clone()
+    })
+}
+
+/// The slice that gives every ready pod of sprout each of the names.
+fn slice(subs: &[SubDomain], pods: &[IpAddr], service: &Service) -> EndpointSlice {
+    let ports = service.spec.iter().flat_map(|s| s.ports.iter().flatten());
+    let ports = ports.map(|p| EndpointPort {
+        name: p.name.clone(),
+        port: match &p.target_port {
+            Some(IntOrString::Int(port)) => Some(*port),
+            _ => Some(p.port),
+        },
+        protocol: p.protocol.clone().or_else(|| Some("TCP".to_owned())),
+        app_protocol: None,
+    });
+    let endpoints = subs.iter().flat_map(|sub| {
+        pods.iter().map(|ip| Endpoint {
+            addresses: vec![ip.to_string()],
+            hostname: Some(sub.label.to_owned()),
+            conditions: Some(EndpointConditions { ready: Some(true), ..EndpointConditions::default() }),
+            ..Endpoint::default()
+        })
+    });
+    let v6 = pods.iter().any(IpAddr::is_ipv6);
+    EndpointSlice {
+        address_type: if v6 { "IPv6" } else { "IPv4" }.to_owned(),
+        endpoints: endpoints.collect(),
+        metadata: ObjectMeta {
+            name: Some(NAME.to_owned()),
+            labels: Some(
+                [
+                    (SERVICE.to_owned(), Component::Sprout.name().to_owned()),
+                    (WRITER.to_owned(), MANAGED_BY.to_owned()),
+                    (MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned()),
+                ]
+                .into(),
+            ),
+            ..ObjectMeta::default()
+        },
+        ports: Some(ports.collect()),
+    }
+}
+
+/// The addresses of the ready pods, of the family that the first of them has, in order.
+fn addresses(pods: &[OwnPod]) -> Vec<IpAddr> {
+    let all: BTreeSet<IpAddr> = pods.iter().filter(|p| p.ready).filter_map(|p| p.address).collect();
+    let v6 = all.first().is_some_and(IpAddr::is_ipv6);
+    all.into_iter().filter(|ip| ip.is_ipv6() == v6).collect()
+}
+
+pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan) -> Result<Plan, DnsError> {
+    let deployment = &options.deployment;
+    let backend = |message: String| DnsError::Backend { backend: DnsBackend::Endpoints, message };
+    if options.clients {
+        return Err(backend("endpoints cannot be what SIP clients look for; add --backend coredns".to_owned()));
+    }
+    let subs = sub_domains(deployment, DnsBackend::Endpoints)?;
+    let api: Api<EndpointSlice> = cluster.api();
+    let what = format!("endpointslice {}/{NAME}", cluster.namespace);
+    let right = format!("get endpointslices.discovery.k8s.io in {}", cluster.namespace);
+    let before = within(&what, &right, api.get_opt(NAME)).await?;
+    let after = if options.action == Action::Remove {
+        let others = pods_of(cluster, Component::Sprout).await?.iter().any(|p| p.host_name.is_some());
+        if !others {
+            plan.questions = subs.iter().map(|s| expect(s, &[]).gone()).collect();
+        }
+        None
+    } else {
+        if subs.is_empty() {
+            plan.notes.push(format!("the release {} asks for no such name", deployment.release()));
+            return Ok(plan);
+        }
+        if !deployment.names().zone_is_kubernetes() {
+            return Err(backend(format!(
+                "endpoints get names below {} only, and the zone is {}",
+                deployment.names().service_domain(),
+                deployment.zone()
+            )));
+        }
+        let service = within(
+            &format!("service {}/sprout", cluster.namespace),
+            &format!("get services in {}", cluster.namespace),
+            cluster.api::<Service>().get_opt(Component::Sprout.name()),
+        )
+        .await?
+        .ok_or_else(|| backend(format!("there is no service {}/sprout: bring sprout up first", cluster.namespace)))?;
+        let pods = pods_of(cluster, Component::Sprout).await?;
+        let ips = addresses(&pods);
+        if ips.is_empty() {
+            return Err(backend(
+                "no pod of sprout is ready, and the names need their addresses: bring sprout up first".to_owned(),
+            ));
+        }
+        plan.questions = subs.iter().map(|s| expect(s, &ips)).collect();
+        plan.notes.push(
+            "the addresses are those of sprout's pods as they are now: run this command again when a pod was replaced \
+             (--check tells)"
+                .to_owned(),
+        );
+        Some(slice(&subs, &ips, &service))
+    };
+    let edit = SliceEdit { before, after };
+    if edit.is_change() {
+        let missing = missing(&cluster.client, &cluster.namespace, &RIGHTS).await;
+        if !missing.is_empty() {
+            return Err(DnsError::Right {
+                what,
+                right: format!("{} in namespace {}", missing.join(", "), cluster.namespace),
+                message:
+                    "nothing was written. The ClusterRoles edit and admin do not hold it: ask for a Role that does, \
+                          or use `dns: {backend: pods}`, which needs no such right"
+                        .to_owned(),
+            });
+        }
+        plan.object = Some(format!("endpointslice/{NAME} in namespace {}", cluster.namespace));
+        plan.wait = Some((
+            PATIENCE,
+            "DNS servers see it at once, and keep for up to 30 s that a name was missing if it was asked for"
+                .to_owned(),
+        ));
+    }
+    plan.diff = edit.diff();
+    plan.work = Work::Slices(Box::new(edit));
+    plan.scene = Scene::look(&cluster.client)
+        .await
+        .map_err(|e| plan.notes.push(format!("the DNS servers themselves cannot be asked: {e}")))
+        .ok();
+    Ok(plan)
+}
+
+fn expect(sub: &SubDomain, ips: &[IpAddr]) -> Expectation {
+    let data: BTreeSet<RecordData> = ips.iter().map(|ip| (*ip).into()).collect();
+    let record_type = data.first().map_or(clearwater::dns::RecordType::A, RecordData::record_type);
+    Expectation { name: sub.name.clone(), record_type, wanted: Wanted::Data(data) }
+}
+
+/// Makes the slice what `to` says, where it is what `from` says.
+async fn write(
+    cluster: &Cluster,
+    from: Option<&EndpointSlice>,
+    to: Option<&EndpointSlice>,
+) -> Result<Option<EndpointSlice>, DnsError> {
+    let api: Api<EndpointSlice> = cluster.api();
+    let what = format!("endpointslice {}/{NAME}", cluster.namespace);
+    let right = format!("create, update and delete endpointslices.discovery.k8s.io in {}", cluster.namespace);
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    let version = from.and_then(|s| s.metadata.resource_version.clone());
+    let request = async {
+        match (from, to) {
+            (None, None) => Ok(None),
+            (None, Some(to)) => api.create(&params, to).await.map(Some),
+            (Some(_), Some(to)) => {
+                let mut to = to.clone();
+                to.metadata.resource_version.clone_from(&version);
+                api.replace(NAME, &params, &to).await.map(Some)
+            }
+            (Some(_), None) => {
+                let params = DeleteParams {
+                    preconditions: Some(Preconditions { resource_version: version.clone(), uid: None }),
+                    ..DeleteParams::default()
+                };
+                api.delete(NAME, &params).await.map(|_| None)
+            }
+        }
+    };
+    let moved = |e: kube::Error| match e {
+        kube::Error::Api(status) if status.code == 409 => Err(()),
+        other => Ok(other),
+    };
+    let outcome = within(&what, &right, async {
+        match request.await {
+            Ok(slice) => Ok(Ok(slice)),
+            Err(error) => match moved(error) {
+                Err(()) => Ok(Err(())),
+                Ok(error) => Err(error),
+            },
+        }
+    })
+    .await?;
+    outcome.map_err(|()| DnsError::Moved { object: what, by: "somebody".to_owned() })
+}
+
+pub(super) async fn carry_out(
+    cluster: &Cluster,
+    plan: &Plan,
+    edit: &SliceEdit,
+    steps: &mpsc::UnboundedSender<Step>,
+    cancel: &CancellationToken,
+) -> Result<Proof, DnsError> {
+    let object = plan.object.clone().unwrap_or_else(|| format!("endpointslice/{NAME}"));
+    let mut written = edit.before.clone();
+    if edit.is_change() {
+        written = write(cluster, edit.before.as_ref(), edit.after.as_ref()).await?;
+        tell(steps, Step::Written { object: object.clone() });
+        if let Some((most, because)) = &plan.wait {
+            tell(steps, Step::Waiting { at_most: super::millis(*most), because: because.clone() });
+        }
+    }
+    let limit = plan.timeout.unwrap_or(PATIENCE);
+    let proved = tokio::select! {
+        () = cancel.cancelled() => None,
+        proved = proved(cluster, plan, steps, limit) => Some(proved),
+    };
+    let seen = match proved {
+        Some(Ok(proof)) => return Ok(proof),
+        Some(Err(error)) if !edit.is_change() => return Err(error),
+        Some(Err(error)) => error.to_string(),
+        None => "interrupted".to_owned(),
+    };
+    if edit.is_change() {
+        tell(steps, Step::TakingBack { because: seen.clone() });
+        if let Err(error) = write(cluster, written.as_ref(), edit.before.as_ref()).await {
+            let kept = "nowhere: kubectl clearwater dns-patch --remove takes it away".to_owned();
+            return Err(DnsError::Stuck { seen, error: error.to_string(), object, kept });
+        }
+    }
+    if cancel.is_cancelled() {
+        return Err(DnsError::Interrupted { state: format!("{object} is as it was before") });
+    }
+    Err(DnsError::TakenBack { seen, object, after: String::new() })
+}
+
+/// Asks the DNS servers where that may be done, else from inside of the deployment.
+async fn proved(
+    cluster: &Cluster,
+    plan: &Plan,
+    steps: &mpsc::UnboundedSender<Step>,
+    limit: Duration,
+) -> Result<Proof, DnsError> {
+    let mut proof = match prove_within(cluster, plan, steps, limit).await {
+        Ok(proof) => proof,
+        Err(DnsError::Right { right, .. }) => {
+            let mut proof = Proof::default();
+            proof.notes.push(format!("the DNS servers themselves were not asked: needs {right}"));
+            proof
+        }
+        Err(error) => return Err(error),
+    };
+    if proof.servers.is_empty() && !plan.questions.is_empty() {
+        let until = tokio::time::Instant::now() + limit;
+        loop {
+            let mut tried = Proof::default();
+            from_inside(cluster, plan, &mut tried).await;
+            let problem = match tried.servers.first() {
+                Some(server) => server.problems.first().cloned(),
+                None => Some(tried.notes.join("; ")),
+            };
+            let Some(problem) = problem else {
+                proof.servers = tried.servers;
+                proof.notes.extend(tried.notes);
+                return Ok(proof);
+            };
+            if tokio::time::Instant::now() >= until {
+                return Err(DnsError::Failed(problem));
+            }
+        }
+    }
+    from_inside(cluster, plan, &mut proof).await;
+    Ok(proof)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clearwater::config::DeploymentFile;
+    use k8s_openapi::api::core::v1::{ServicePort, ServiceSpec};
+
+    #[test]
+    fn each_pod_gets_each_name() {
+        let yaml = "apiVersion: clearwater/v1\nrelease: classic\nimages: {registry: r.example/cw, tag: '2016'}\ndns: {backend: endpoints}\n";
+        let deployment = DeploymentFile::parse(yaml, "clearwater.yaml").unwrap().deploy("ims").unwrap();
+        let subs = sub_domains(&deployment, DnsBackend::Endpoints).unwrap();
+        let port = ServicePort { name: Some("5054".into()), port: 5054, ..ServicePort::default() };
+        let service = Service {
+            spec: Some(ServiceSpec { ports: Some(vec![port]), ..ServiceSpec::default() }),
+            ..Service::default()
+        };
+        let slice = slice(&subs, &["10.0.0.2".parse().unwrap()], &service);
+        insta::assert_snapshot!(clearwater::yaml::write_one(&slice).unwrap());
+        assert!(!SliceEdit { before: Some(slice.clone()), after: Some(slice) }.is_change());
+    }
+}

@@ -1,0 +1,598 @@
+use std::fmt::Write as _;
+use std::io::{self, BufRead, IsTerminal, Write as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use clearwater::config::{Deployment, DnsBackend};
+use clearwater::dns::keeper::Door;
+use clearwater::event::CancelReason;
+use clearwater_kube::Cluster;
+use clearwater_kube::dns::{
+    Action, DnsError, DnsOptions, EtcdAccess, Explained, Form, Plan, Seen, ServerProof, Step, carry_out, check,
+    explain, plan, print, zone,
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::FileArgs;
+use crate::connection::duration;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit;
+use crate::output::Format;
+use crate::reporter::{BAD, DIM, GOOD, WARN, plain};
+use crate::runtime::block_on;
+use crate::signal::Signals;
+
+/// The version of what `-o json` and `-o yaml` write.
+const VERSION: u32 = 1;
+
+/// Put the DNS names in that Clearwater needs and Kubernetes cannot give, and prove them
+///
+/// The change is shown first, written only if nobody else wrote in between, and proved by asking every DNS server
+/// itself. Where one of them does not answer as it must, the change is taken back. Exit code 7 says that --check found
+/// something missing or stale.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  kubectl clearwater dns-patch -n ims
+  kubectl clearwater dns-patch -f clearwater.yaml --backend coredns --dry-run
+  kubectl clearwater dns-patch --check
+  kubectl clearwater dns-patch --explain
+  kubectl clearwater dns-patch --backend print -o corefile
+  kubectl clearwater dns-patch --remove --yes")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
+pub(crate) struct DnsPatch {
+    #[command(flatten)]
+    file: FileArgs,
+    /// How the names get into DNS. auto takes the deployment file's, else the one that needs least, and says why
+    #[arg(long, value_enum, value_name = "BACKEND", default_value_t = Backend::Auto)]
+    backend: Backend,
+    /// Compare what stands with what must stand, and write nothing
+    #[arg(long, conflicts_with_all = ["remove", "explain"])]
+    check: bool,
+    /// Take the names out again, so that not a byte is left of them
+    #[arg(long, conflicts_with = "explain")]
+    remove: bool,
+    /// Say for each name who asks for it, what each server answers, and what will be seen
+    #[arg(long)]
+    explain: bool,
+    /// Let SIP clients that know the home domain only find Bono too: NAPTR, SRV and A records
+    #[arg(long)]
+    clients: bool,
+    /// Where CoreDNS would not read its file again by itself, replace its pods one at a time
+    #[arg(long)]
+    restart_dns: bool,
+    /// How long CoreDNS may take to read its file again. Default: twice as long as it should take
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Duration>,
+    #[command(flatten)]
+    etcd: EtcdArgs,
+    /// Go on without asking
+    #[arg(short, long)]
+    yes: bool,
+    /// Show what would be written, and stop
+    #[arg(long, conflicts_with_all = ["check", "explain"])]
+    dry_run: bool,
+    /// A format for programs; the others belong to --backend print
+    #[arg(short, long, value_enum)]
+    output: Option<Output>,
+}
+
+/// How etcd is reached.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "For --backend etcd")]
+struct EtcdArgs {
+    /// The URL of etcd. Default: the one that CoreDNS' file names
+    #[arg(long, value_name = "URL")]
+    etcd_endpoint: Option<String>,
+    /// The certificate of etcd's authority, as PEM
+    #[arg(long, value_name = "FILE")]
+    etcd_cacert: Option<PathBuf>,
+    /// A client certificate, as PEM
+    #[arg(long, value_name = "FILE", requires = "etcd_key")]
+    etcd_cert: Option<PathBuf>,
+    /// The client certificate's key, as PEM
+    #[arg(long, value_name = "FILE", requires = "etcd_cert")]
+    etcd_key: Option<PathBuf>,
+    /// The user
+    #[arg(long, value_name = "NAME", requires = "etcd_password_file")]
+    etcd_user: Option<String>,
+    /// The file that holds the user's password
+    #[arg(long, value_name = "FILE", requires = "etcd_user")]
+    etcd_password_file: Option<PathBuf>,
+}
+
+impl EtcdArgs {
+    fn access(&self) -> Result<EtcdAccess, CliError> {
+        let read = |path: &PathBuf| std::fs::read(path).map_err(|source| CliError::Read { path: path.clone(), source });
+        let certificate = match (&self.etcd_cert, &self.etcd_key) {
+            (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
+            _ => None,
+        };
+        let user = match (&self.etcd_user, &self.etcd_password_file) {
+            (Some(user), Some(file)) => {
+                let password = String::from_utf8_lossy(&read(file)?).trim_end_matches(['\n', '\r']).to_owned();
+                Some((user.clone(), password))
+            }
+            _ => None,
+        };
+        let ca = self.etcd_cacert.as_ref().map(read).transpose()?;
+        Ok(EtcdAccess { endpoint: self.etcd_endpoint.clone(), ca, certificate, user })
+    }
+}
+
+/// A way into DNS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Backend {
+    Auto,
+    Pods,
+    Coredns,
+    Etcd,
+    Endpoints,
+    Print,
+}
+
+impl From<Backend> for DnsBackend {
+    fn from(backend: Backend) -> Self {
+        match backend {
+            Backend::Auto => Self::Auto,
+            Backend::Pods => Self::Pods,
+            Backend::Coredns => Self::Coredns,
+            Backend::Etcd => Self::Etcd,
+            Backend::Endpoints => Self::Endpoints,
+            Backend::Print => Self::Print,
+        }
+    }
+}
+
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Json,
+    Yaml,
+    Zone,
+    Corefile,
+    EtcdV3,
+    EtcdV2,
+}
+
+impl Output {
+    fn format(self) -> Option<Format> {
+        match self {
+            Self::Json => Some(Format::Json),
+            Self::Yaml => Some(Format::Yaml),
+            _ => None,
+        }
+    }
+}
+
+/// What `-o json` and `-o yaml` write.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Report {
+    /// The version of this format.
+    v: u32,
+    /// The deployment's namespace.
+    namespace: String,
+    /// Put in, or taken out.
+    action: Action,
+    /// The backend; `auto` where none is needed.
+    backend: String,
+    /// Why this one.
+    because: String,
+    /// How it ended.
+    outcome: Outcome,
+    /// What is written to, as kubectl names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    object: Option<String>,
+    /// Who keeps CoreDNS' file, and by what that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keeper: Option<String>,
+    /// The difference as a unified diff.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    diff: String,
+    /// Where what was there before is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept: Option<String>,
+    /// What each server answered.
+    servers: Vec<ServerProof>,
+    /// What is missing or stale.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<String>,
+    /// What is worth knowing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Outcome {
+    /// Nothing had to be written.
+    Unchanged,
+    /// It was written and proved.
+    Written,
+    /// It would be written.
+    DryRun,
+    /// Looked, and all is as it must be.
+    Right,
+    /// Looked, and something is missing or stale.
+    Stale,
+}
+
+/// What `--explain -o json` writes.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ExplainReport {
+    /// The version of this format.
+    v: u32,
+    /// The deployment's namespace.
+    namespace: String,
+    /// The names.
+    #[serde(flatten)]
+    explained: Explained,
+}
+
+impl DnsPatch {
+    pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
+        let printing = self.backend == Backend::Print;
+        if !printing && self.output.is_some_and(|o| o.format().is_none()) {
+            return Err(CliError::Usage("-o zone, corefile, etcd-v3 and etcd-v2 belong to --backend print".to_owned()));
+        }
+        if printing && (self.check || self.remove) {
+            return Err(CliError::Usage(
+                "--backend print writes nothing to DNS: there is nothing to check or remove".to_owned(),
+            ));
+        }
+        let deployment = self.file.deployment(context)?;
+        let options = DnsOptions {
+            backend: Some(self.backend.into()),
+            action: if self.remove { Action::Remove } else { Action::Put },
+            clients: self.clients,
+            restart: self.restart_dns,
+            timeout: self.timeout,
+            etcd: self.etcd.access()?,
+            ..DnsOptions::new(deployment.clone())
+        };
+        block_on(async {
+            let client = context.connection().client().await?;
+            let cluster = Cluster::new(client, deployment.namespace());
+            if self.explain {
+                return self.explain(context, &cluster, &deployment).await;
+            }
+            if printing {
+                return self.print(context, &cluster, &options).await;
+            }
+            if self.check {
+                return self.check(context, &cluster, &options).await;
+            }
+            self.patch(context, &cluster, &options).await
+        })?
+    }
+
+    async fn explain(&self, context: &mut Context, cluster: &Cluster, deployment: &Deployment) -> Result<u8, CliError> {
+        let explained = explain(cluster, deployment).await?;
+        let bad = explained.names.iter().any(|n| !n.optional && (!n.found || !n.symptoms.is_empty()));
+        let code = if bad { exit::UNHEALTHY } else { exit::OK };
+        match self.output.and_then(Output::format) {
+            Some(format) => {
+                let namespace = deployment.namespace().to_owned();
+                context.results().value(format, &ExplainReport { v: VERSION, namespace, explained })?;
+            }
+            None => context.results().styled(&explanation(&explained))?,
+        }
+        Ok(code)
+    }
+
+    async fn print(&self, context: &mut Context, cluster: &Cluster, options: &DnsOptions) -> Result<u8, CliError> {
+        let form = match self.output.unwrap_or(Output::Zone) {
+            Output::Zone => Form::Zone,
+            Output::Corefile => Form::Corefile,
+            Output::EtcdV3 => Form::EtcdV3,
+            Output::EtcdV2 => Form::EtcdV2,
+            Output::Json => {
+                let zone = zone(cluster, options).await?;
+                context.results().value(Format::Json, &zone)?;
+                return Ok(exit::OK);
+            }
+            Output::Yaml => {
+                let zone = zone(cluster, options).await?;
+                context.results().value(Format::Yaml, &zone)?;
+                return Ok(exit::OK);
+            }
+        };
+        let text = print(cluster, options, form).await?;
+        context.results().text(&text)?;
+        Ok(exit::OK)
+    }
+
+    async fn check(&self, context: &mut Context, cluster: &Cluster, options: &DnsOptions) -> Result<u8, CliError> {
+        let could_not_look = |error: DnsError| match error {
+            DnsError::Right { .. } => CliError::Connection(error.to_string()),
+            error => error.into(),
+        };
+        let plan = plan(cluster, &DnsOptions { restart: true, ..options.clone() }).await.map_err(could_not_look)?;
+        let findings = check(cluster, &options.deployment, &plan).await.map_err(could_not_look)?;
+        let right = findings.problems.is_empty();
+        let code = if right { exit::OK } else { exit::PENDING };
+        let mut notes = plan.notes.clone();
+        notes.extend(findings.skipped.iter().map(|s| format!("skipped: {s}")));
+        let report = Report {
+            servers: findings.servers,
+            problems: findings.problems,
+            notes,
+            ..report(&plan, if right { Outcome::Right } else { Outcome::Stale })
+        };
+        self.finish(context, &report)?;
+        Ok(code)
+    }
+
+    async fn patch(&self, context: &mut Context, cluster: &Cluster, options: &DnsOptions) -> Result<u8, CliError> {
+        let plan = plan(cluster, options).await?;
+        if self.dry_run {
+            let report = report(&plan, if plan.is_change() { Outcome::DryRun } else { Outcome::Unchanged });
+            self.finish(context, &report)?;
+            return Ok(exit::OK);
+        }
+        tell(&format!("backend {}: {}", name(plan.backend), plan.because));
+        for note in &plan.notes {
+            tell(note);
+        }
+        if plan.is_change() {
+            show(&plan);
+            if !self.yes && !confirm(&plan) {
+                return Err(CliError::Refused("not confirmed, nothing was written".to_owned()));
+            }
+        }
+        let (steps, mut told) = mpsc::unbounded_channel();
+        let cancel = CancellationToken::new();
+        let mut signals = Signals::new();
+        let mut reason = None;
+        let working = carry_out(cluster, &plan, &steps, &cancel);
+        tokio::pin!(working);
+        let proof = loop {
+            tokio::select! {
+                Some(step) = told.recv() => say(&step),
+                came = signals.next() => {
+                    if reason.is_some() {
+                        return Ok(code_of(came));
+                    }
+                    reason = Some(came);
+                    tell("stopping; what is not proved is taken back (once more to leave at once)");
+                    cancel.cancel();
+                }
+                done = &mut working => break done,
+            }
+        };
+        while let Ok(step) = told.try_recv() {
+            say(&step);
+        }
+        let proof = match proof {
+            Ok(proof) => proof,
+            Err(error @ DnsError::Interrupted { .. }) => {
+                context.talk().error(&error);
+                return Ok(reason.map_or(exit::INTERRUPTED, code_of));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let outcome = if plan.is_change() { Outcome::Written } else { Outcome::Unchanged };
+        let mut notes = if self.output.is_some() { plan.notes.clone() } else { Vec::new() };
+        notes.extend(proof.notes);
+        let report = Report { servers: proof.servers, kept: proof.kept, notes, ..report(&plan, outcome) };
+        self.finish(context, &report)?;
+        Ok(exit::OK)
+    }
+
+    fn finish(&self, context: &mut Context, report: &Report) -> Result<(), CliError> {
+        match self.output.and_then(Output::format) {
+            Some(format) => context.results().value(format, report),
+            None => context.results().styled(&text(report)),
+        }
+    }
+}
+
+fn code_of(reason: CancelReason) -> u8 {
+    if reason == CancelReason::Terminated { exit::TERMINATED } else { exit::INTERRUPTED }
+}
+
+fn name(backend: DnsBackend) -> &'static str {
+    match backend {
+        DnsBackend::Pods => "pods",
+        DnsBackend::Coredns => "coredns",
+        DnsBackend::Etcd => "etcd",
+        DnsBackend::Endpoints => "endpoints",
+        DnsBackend::Print => "print",
+        _ => "none",
+    }
+}
+
+fn report(plan: &Plan, outcome: Outcome) -> Report {
+    Report {
+        v: VERSION,
+        namespace: plan.namespace.clone(),
+        action: plan.action,
+        backend: name(plan.backend).to_owned(),
+        because: plan.because.clone(),
+        outcome,
+        object: plan.object.clone(),
+        keeper: plan.kept.as_ref().map(|k| format!("{} ({})", k.by, k.shown_by)),
+        diff: plan.diff.clone(),
+        kept: None,
+        servers: Vec::new(),
+        problems: Vec::new(),
+        notes: plan.notes.clone(),
+    }
+}
+
+fn tell(text: &str) {
+    let _ = writeln!(anstream::stderr(), "{}", plain(text));
+}
+
+fn show(plan: &Plan) {
+    let mut err = anstream::stderr();
+    if let Some(kept) = &plan.kept {
+        let by = plain(&kept.by.to_string());
+        let _ = writeln!(err, "the file is kept by {by} ({})", plain(&kept.shown_by));
+    }
+    if let Some(Door::Custom { place, import }) = &plan.door {
+        let _ = writeln!(err, "the lines go into {place}, which the Corefile imports ({})", plain(import));
+    }
+    let _ = write!(err, "{}", coloured(&plan.diff));
+    if let Some((most, because)) = &plan.wait {
+        let _ = writeln!(err, "until all servers know it can take {} s: {because}", most.as_secs());
+    }
+}
+
+fn coloured(diff: &str) -> String {
+    let mut text = String::new();
+    for line in diff.lines() {
+        let style = match line.as_bytes() {
+            [b'+', b'+', b'+', ..] | [b'-', b'-', b'-', ..] | [b'@', ..] => DIM,
+            [b'+', ..] => GOOD,
+            [b'-', ..] => BAD,
+            _ => {
+                let _ = writeln!(text, "{}", plain(line));
+                continue;
+            }
+        };
+        let _ = writeln!(text, "{style}{}{style:#}", plain(line));
+    }
+    text
+}
+
+fn confirm(plan: &Plan) -> bool {
+    let mut err = anstream::stderr();
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        let _ = writeln!(err, "there is no terminal to ask on: add --yes to go on without being asked");
+        return false;
+    }
+    let what = plan.object.as_deref().unwrap_or("it");
+    let _ = write!(err, "Write {what}? [y/N] ");
+    let _ = err.flush();
+    let mut answer = String::new();
+    if io::stdin().lock().read_line(&mut answer).is_err() {
+        return false;
+    }
+    answer.trim().eq_ignore_ascii_case("y")
+}
+
+fn seconds(millis: u64) -> String {
+    format!("{}.{} s", millis / 1000, millis % 1000 / 100)
+}
+
+fn say(step: &Step) {
+    tell(&match step {
+        Step::Well { servers } => format!("{servers} DNS pods answer as usual"),
+        Step::Kept { object } => format!("what was there before is kept in {object}"),
+        Step::Written { object } => format!("written: {object}"),
+        Step::Waiting { at_most, because } => {
+            format!("waiting for the servers, up to {}: {because}", seconds(*at_most))
+        }
+        Step::Replacing { pod } => format!("DNS pod {pod} is replaced"),
+        Step::Reloaded { pod, after } => format!("DNS pod {pod} has read it, {} after it was written", seconds(*after)),
+        Step::Verified { pod, questions, after } => {
+            format!("DNS pod {pod} answers {questions} questions as it must, {} later", seconds(*after))
+        }
+        Step::TakingBack { because } => format!("taking the change back: {because}"),
+        Step::Note { text } => text.clone(),
+        _ => return,
+    });
+}
+
+fn text(report: &Report) -> String {
+    let mut text = String::new();
+    match report.outcome {
+        Outcome::DryRun => {
+            let _ = writeln!(text, "backend {}: {}", report.backend, plain(&report.because));
+            if let Some(keeper) = &report.keeper {
+                let _ = writeln!(text, "the file is kept by {}", plain(keeper));
+            }
+            text.push_str(&coloured(&report.diff));
+        }
+        Outcome::Unchanged | Outcome::Written | Outcome::Right | Outcome::Stale => {}
+    }
+    for (i, server) in report.servers.iter().enumerate() {
+        let same = |other: &ServerProof| other.by == server.by && other.answers == server.answers;
+        if server.answers.is_empty() || report.servers[..i].iter().any(same) {
+            continue;
+        }
+        // Servers that say the same are told once.
+        let names: Vec<String> = report.servers[i..].iter().filter(|s| same(s)).map(|s| plain(&s.server)).collect();
+        let _ = writeln!(text, "{} ({})", names.join(", "), plain(&server.by));
+        for answer in &server.answers {
+            let _ = writeln!(text, "  {:<52} {:<6} {}", answer.name, answer.r#type, plain(&answer.answer));
+        }
+    }
+    for problem in &report.problems {
+        let _ = writeln!(text, "{BAD}{}{BAD:#}", plain(problem));
+    }
+    for note in &report.notes {
+        let _ = writeln!(text, "{DIM}{}{DIM:#}", plain(note));
+    }
+    let dangling = report.servers.iter().flat_map(|s| &s.answers).any(|a| a.answer.starts_with("NXDOMAIN"));
+    if dangling && report.action == Action::Put && report.outcome != Outcome::Stale {
+        let _ = writeln!(
+            text,
+            "{WARN}no pod of sprout stands behind the names yet: they lead to it as soon as one is ready{WARN:#}"
+        );
+    }
+    if let Some(kept) = &report.kept {
+        let _ = writeln!(
+            text,
+            "what was there before: {kept}; to take the names out again: kubectl clearwater dns-patch --remove"
+        );
+    }
+    let (style, word) = match (report.outcome, report.action) {
+        (Outcome::Written, Action::Put) => (GOOD, "the names are in DNS, and every server gives them"),
+        (Outcome::Written, Action::Remove) => (GOOD, "the names are out of DNS again"),
+        (Outcome::Unchanged, Action::Remove) => (GOOD, "nothing to take out"),
+        (Outcome::Unchanged, Action::Put) => (GOOD, "nothing to change"),
+        (Outcome::DryRun, _) => (WARN, "nothing was written (--dry-run)"),
+        (Outcome::Right, _) => (GOOD, "everything is as it must be"),
+        (Outcome::Stale, _) => (BAD, "something is missing or stale: kubectl clearwater dns-patch puts it right"),
+    };
+    let _ = writeln!(text, "{style}{word}{style:#}");
+    text
+}
+
+fn explanation(explained: &Explained) -> String {
+    let mut text = String::new();
+    for name in &explained.names {
+        let (style, word) = match (name.found, name.optional, name.symptoms.is_empty()) {
+            (true, _, true) => (GOOD, "found"),
+            (true, _, false) => (BAD, "wrong"),
+            (false, true, _) => (WARN, "missing, optional"),
+            (false, false, _) => (BAD, "missing"),
+        };
+        let _ = writeln!(text, "{} {}  {style}{word}{style:#}", name.name, name.types.join("/"));
+        let _ = writeln!(text, "  for        {}", plain(&name.why));
+        let _ = writeln!(text, "  asked by   {}", name.askers.join(", "));
+        for (i, seen) in name.seen.iter().enumerate() {
+            let same = |other: &&Seen| {
+                (&other.asked, &other.r#type, &other.answer) == (&seen.asked, &seen.r#type, &seen.answer)
+            };
+            if name.seen[..i].iter().any(|other| same(&other)) {
+                continue;
+            }
+            let servers: Vec<&str> = name.seen[i..].iter().filter(same).map(|s| s.server.as_str()).collect();
+            let _ = writeln!(text, "  {} {} -> {}", seen.asked, seen.r#type, plain(&seen.answer));
+            let _ = writeln!(text, "    {DIM}{}{DIM:#}", plain(&servers.join("; ")));
+        }
+        for symptom in &name.symptoms {
+            let _ = writeln!(text, "  {style}symptom    {}{style:#}", plain(symptom));
+        }
+    }
+    if !explained.resolvers.is_empty() {
+        text.push_str("\nName servers\n");
+    }
+    for line in &explained.resolvers {
+        let _ = writeln!(text, "  {}", plain(line));
+    }
+    for note in &explained.notes {
+        let _ = writeln!(text, "{DIM}{}{DIM:#}", plain(note));
+    }
+    text
+}
