@@ -1,5 +1,6 @@
 //! The commands of those who build kubectl-clearwater: `cargo xtask --help`.
 
+mod build;
 mod check;
 mod cluster;
 mod contract;
@@ -23,6 +24,12 @@ enum Command {
     Check,
     /// The checks, then everything end to end on a cluster. What CI runs. Needs root.
     Test(test::Options),
+    /// Build the plugin with everything it can do; brings protoc for the etcd backend of `dns-patch`.
+    Build(build::Options),
+    /// The same as it is shipped: optimised, stripped.
+    Dist,
+    /// The same as `dist`, put into cargo's bin folder.
+    Install,
     /// A cluster with Clearwater up on it, ready to play with. Needs root.
     Demo(demo::Options),
     /// A long or lifelike run, by hand; writes its figures to docs/proof.
@@ -53,6 +60,9 @@ fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Check => check::run(),
         Command::Test(options) => test::run(&options),
+        Command::Build(options) => build::build(&options),
+        Command::Dist => build::dist(),
+        Command::Install => build::install(),
         Command::Demo(options) => demo::run(&options),
         Command::Prove { name, minutes, only, rounds } => prove::run(name, minutes, only.as_deref(), rounds),
         Command::Cluster(command) => command.run(),

@@ -49,11 +49,28 @@ impl Tool {
 /// The servers that the stand-ins' own tests run, as Debian packages with what they need beyond a bare system.
 const SERVERS: [&str; 3] = ["etcd-server=3.4.*", "memcached=1.6.*", "libevent-2.1-7=2.1.*"];
 
+/// The compiler of protocol buffers that the backend etcd is built with, and the definitions that it brings.
+const PROTOC: [&str; 4] =
+    ["protobuf-compiler=3.21.*", "libprotobuf-dev=3.21.*", "libprotoc32=3.21.*", "libprotobuf32=3.21.*"];
+
 /// A folder that holds `etcd` and `memcached`, or `None` on a system without apt.
-///
-/// The packages are unpacked, never installed: installing them would start the servers as services of the machine.
 pub(crate) fn servers() -> anyhow::Result<Option<PathBuf>> {
-    let root = cache_dir()?.join("tools").join("debian-servers-1");
+    unpacked("debian-servers-1", &SERVERS, &["etcd", "memcached"])
+}
+
+/// `protoc`: the machine's own, else Debian's. `None` where there is neither.
+pub(crate) fn protoc() -> anyhow::Result<Option<PathBuf>> {
+    if Command::new("protoc").arg("--version").output().is_ok_and(|o| o.status.success()) {
+        return Ok(Some("protoc".into()));
+    }
+    Ok(unpacked("debian-protoc-1", &PROTOC, &["protoc"])?.map(|bin| bin.join("protoc")))
+}
+
+/// A folder with programs of Debian packages, or `None` on a system without apt.
+///
+/// The packages are unpacked, never installed: installing servers would start them as services of the machine.
+fn unpacked(name: &str, packages: &[&str], programs: &[&str]) -> anyhow::Result<Option<PathBuf>> {
+    let root = cache_dir()?.join("tools").join(name);
     let bin = root.join("bin");
     if bin.exists() {
         return Ok(Some(bin));
@@ -66,7 +83,7 @@ pub(crate) fn servers() -> anyhow::Result<Option<PathBuf>> {
         fs::remove_dir_all(&work)?;
     }
     fs::create_dir_all(work.join("bin"))?;
-    let download = || apt(&work, ["--quiet=2", "download"].into_iter().chain(SERVERS));
+    let download = || apt(&work, ["--quiet=2", "download"].into_iter().chain(packages.iter().copied()));
     if download().is_err() {
         apt(&work, ["--quiet=2", "update"])?;
         download()?;
@@ -77,7 +94,7 @@ pub(crate) fn servers() -> anyhow::Result<Option<PathBuf>> {
             ensure!(done.success(), "cannot unpack {}", entry.path().display());
         }
     }
-    for program in ["etcd", "memcached"] {
+    for program in programs {
         let script = format!(
             "#!/bin/sh\nLD_LIBRARY_PATH={0}/usr/lib/x86_64-linux-gnu exec {0}/usr/bin/{program} \"$@\"\n",
             root.display()
