@@ -2,6 +2,7 @@
 
 mod bench_up;
 mod competitors;
+mod dns_faults;
 mod floor;
 mod fuzz;
 mod hpa;
@@ -30,6 +31,8 @@ pub(crate) enum Proof {
     Scale,
     /// Lets a HorizontalPodAutoscaler follow the load on sprout, up and down, and draws it.
     Hpa,
+    /// Breaks what `dns-patch` relies on, one thing after another, with a hundred look-ups a second all along.
+    DnsFaults,
     /// Fuzzes every parser, ten minutes in all unless told otherwise.
     Fuzz,
 }
@@ -41,6 +44,7 @@ pub(crate) fn run(proof: Proof, minutes: u64, only: Option<&str>, rounds: usize)
         Proof::Kills => write_page("kills", &kills::run(if minutes < 10 { 2 } else { 10 })?),
         Proof::Scale => write_page("scale", &scale::run(minutes < 10)?),
         Proof::Hpa => write_page("hpa", &hpa::run()?),
+        Proof::DnsFaults => write_page("dns-faults", &dns_faults::run()?),
         Proof::Fuzz => write_page("fuzz", &fuzz::run(minutes)?),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -1,0 +1,87 @@
+//! `dns-patch` as a user types it, on the real cluster: names put in, proved by calls, and taken out without a trace.
+
+mod corefiles;
+
+/// What edits the cluster's DNS or breaks it runs by itself.
+mod alone {
+    mod by_hand;
+    mod by_hand_keys;
+    mod calls;
+    mod faults;
+    mod neighbours;
+}
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clearwater_testbed::{Attempt, Kubectl, wait_for};
+
+/// No case takes longer, even where the machine is busy with others.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A deployment file of the classic release.
+fn file(more: &str) -> Result<String> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("classic-{}-{}.yaml", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let text = "apiVersion: clearwater/v1\nrelease: classic\n\
+        images: {registry: localhost/clearwater-classic, prefix: \"\", tag: '2016'}\nkeys: upstream\n\
+        components:\n  etcd: {image: 'localhost/clearwater-classic/etcd:2016'}\n";
+    std::fs::write(&path, format!("{text}{more}"))?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
+/// The cluster's Corefile, put back as it was when the test ends in whatever way.
+struct Corefile {
+    kubectl: Kubectl,
+    before: String,
+}
+
+impl Corefile {
+    fn keep(kubectl: &Kubectl) -> Result<Self> {
+        let kubectl = kubectl.in_namespace("kube-system");
+        let before = Self::read(&kubectl)?;
+        ensure!(!before.contains("kubectl-clearwater"), "an earlier test left its lines:\n{before}");
+        Ok(Self { kubectl, before })
+    }
+
+    fn read(kubectl: &Kubectl) -> Result<String> {
+        let map = kubectl.json(["get", "configmap", "coredns"])?;
+        Ok(map["data"]["Corefile"].as_str().context("no Corefile")?.to_owned())
+    }
+
+    fn now(&self) -> Result<String> {
+        Self::read(&self.kubectl)
+    }
+
+    fn write(&self, text: &str) -> Result<()> {
+        let patch = serde_json::json!({"data": {"Corefile": text}}).to_string();
+        self.kubectl.run(["patch", "configmap", "coredns", "--type=merge", "--patch", &patch]).map(drop)
+    }
+
+    /// Not a byte is left of what was put in.
+    fn unchanged(&self) -> Result<()> {
+        let now = self.now()?;
+        ensure!(now == self.before, "the Corefile is not as it was:\n{now}");
+        Ok(())
+    }
+
+    /// Waits until our lines stand.
+    fn await_lines(&self, namespace: &str) -> Result<String> {
+        wait_for("our lines in the Corefile", PATIENCE, || {
+            let now = self.now()?;
+            let mark = format!("# kubectl-clearwater {namespace}\n");
+            Ok(if now.contains(&mark) { Attempt::Done(now) } else { Attempt::not_yet(String::new()) })
+        })
+    }
+}
+
+impl Drop for Corefile {
+    fn drop(&mut self) {
+        if self.now().is_ok_and(|now| now != self.before) {
+            let _ = self.write(&self.before);
+        }
+    }
+}
