@@ -84,6 +84,7 @@ pub(crate) struct DnsPatch {
 /// How etcd is reached.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "For --backend etcd")]
+#[expect(clippy::struct_field_names, reason = "the fields are the flags")]
 struct EtcdArgs {
     /// The URL of etcd. Default: the one that CoreDNS' file names
     #[arg(long, value_name = "URL")]
