@@ -71,7 +71,8 @@ fn on_cluster(options: &Options, steps: &mut Steps) -> anyhow::Result<()> {
     if let Some(filter) = &options.filter {
         return steps.run([tests("end to end", "1", &[filter])]);
     }
-    let mut failed = steps.tests(tests("together", TOGETHER, &["--skip", ALONE, "--skip", BY_HAND, "--skip", OF_PROOFS]))?;
+    let mut failed =
+        steps.tests(tests("together", TOGETHER, &["--skip", ALONE, "--skip", BY_HAND, "--skip", OF_PROOFS]))?;
     failed.extend(steps.tests(tests("alone", "1", &["--skip", BY_HAND, "--skip", OF_PROOFS, ALONE]))?);
     if failed.is_empty() {
         return Ok(());

@@ -85,6 +85,11 @@ pub(super) fn blank(options: &DnsOptions, backend: DnsBackend, because: String) 
 /// What of this deployment stands in DNS, whoever asked for it.
 async fn removal(cluster: &Cluster, options: &DnsOptions) -> Result<Plan, DnsError> {
     let blank = |backend| blank(options, backend, "that is what stands".to_owned());
+    // Keys go together with the server block that was made for them.
+    #[cfg(feature = "etcd")]
+    if options.deployment.file().dns.backend == DnsBackend::Etcd {
+        return super::etcd::plan(cluster, options, blank(DnsBackend::Etcd)).await;
+    }
     let by_file = file(cluster, options, blank(DnsBackend::Coredns)).await;
     if matches!(&by_file, Ok(plan) if plan.is_change()) {
         return by_file;
@@ -92,10 +97,6 @@ async fn removal(cluster: &Cluster, options: &DnsOptions) -> Result<Plan, DnsErr
     let by_slices = slices::plan(cluster, options, blank(DnsBackend::Endpoints)).await;
     if matches!(&by_slices, Ok(plan) if plan.is_change()) {
         return by_slices;
-    }
-    #[cfg(feature = "etcd")]
-    if options.deployment.file().dns.backend == DnsBackend::Etcd {
-        return super::etcd::plan(cluster, options, blank(DnsBackend::Etcd)).await;
     }
     // Not having been able to look is not the same as nothing being there.
     by_file?;

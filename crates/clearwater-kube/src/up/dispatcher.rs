@@ -1295,7 +1295,12 @@ fn own_names(options: &UpOptions, entry: &Entry) -> Vec<String> {
     if entry.component == Component::Etcd || deployment.zone() != own_zone {
         return Vec::new();
     }
-    vec![deployment.names().host(entry.component)]
+    let names = deployment.names();
+    if entry.component == Component::Sprout && names.sprout() != names.in_zone(Component::Sprout.name()) {
+        // Put into DNS as soon as it serves, and proved before Bono is made.
+        return Vec::new();
+    }
+    vec![names.host(entry.component)]
 }
 
 /// How a pod is asked, or `None` while it has no address yet or does not run.
