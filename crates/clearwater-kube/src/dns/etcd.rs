@@ -151,6 +151,16 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
                  the deployment file and run kubectl clearwater up, which makes it",
             ));
         }
+        let listed = deployment.file().shared_config.get("local_alias_list").map(String::as_str).unwrap_or_default();
+        let unlisted: Vec<String> = ips.iter().map(ToString::to_string).filter(|ip| !listed.contains(ip)).collect();
+        if !unlisted.is_empty() {
+            plan.notes.push(format!(
+                "all names lead to {0}, which sprout takes for its own only where local_alias_list names it, else requests go \
+                 round until they end in 483: write `sharedConfig: {{local_alias_list: '{0}'}}` into the deployment file and \
+                 run kubectl clearwater up",
+                unlisted.join(",")
+            ));
+        }
         Some(records(deployment, DnsBackend::Etcd, &Targets::default().with(Component::Sprout, ips))?)
     } else {
         None
