@@ -2,6 +2,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use clearwater::log::{Resume, Seen, kubelet_line};
+use futures::FutureExt;
 use futures::io::{AsyncBufRead, AsyncBufReadExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
@@ -32,6 +33,8 @@ pub(super) struct Output {
 const WHOLE: Duration = Duration::from_millis(40);
 /// A stream that gives nothing for this long has given all of the past.
 const QUIET: Duration = Duration::from_millis(250);
+/// The same for a stream that is resumed and has not yet repeated what was read before.
+const QUIET_RESUMED: Duration = Duration::from_secs(2);
 /// A stream that gives nothing for this long is opened anew: a connection can die without a word.
 const SILENT: Duration = Duration::from_secs(120);
 /// How long opening a stream may take.
@@ -139,27 +142,37 @@ impl Output {
         let mut part = Vec::new();
         let mut idle = Duration::ZERO;
         loop {
-            let wait = if idle < WHOLE {
-                WHOLE
-            } else if idle < QUIET {
-                QUIET.saturating_sub(WHOLE)
-            } else {
-                SILENT
-            };
-            let chunk = match timeout(wait, stream.fill_buf()).await {
-                Ok(Ok(chunk)) => chunk,
-                Ok(Err(error)) => return Ok(End::Broken(error.to_string())),
-                Err(_) => {
-                    idle += wait;
-                    feed.flush_record();
+            let quiet = if resume.is_repeating() { QUIET_RESUMED } else { QUIET };
+            let ready = stream.fill_buf().now_or_never();
+            let chunk = match ready {
+                Some(Ok(chunk)) => chunk,
+                Some(Err(error)) => return Ok(End::Broken(error.to_string())),
+                None => {
                     feed.send(true).await?;
-                    if idle >= SILENT {
-                        return Ok(End::Silent);
+                    feed.waits();
+                    let wait = if idle < WHOLE {
+                        WHOLE
+                    } else if idle < quiet {
+                        quiet.saturating_sub(WHOLE)
+                    } else {
+                        SILENT
+                    };
+                    match timeout(wait, stream.fill_buf()).await {
+                        Ok(Ok(chunk)) => chunk,
+                        Ok(Err(error)) => return Ok(End::Broken(error.to_string())),
+                        Err(_) => {
+                            idle += wait;
+                            feed.flush_record();
+                            feed.send(true).await?;
+                            if idle >= SILENT {
+                                return Ok(End::Silent);
+                            }
+                            if idle >= quiet && part.is_empty() {
+                                feed.caught_up().await?;
+                            }
+                            continue;
+                        }
                     }
-                    if idle >= QUIET && part.is_empty() {
-                        feed.caught_up().await?;
-                    }
-                    continue;
                 }
             };
             if chunk.is_empty() {
@@ -194,7 +207,6 @@ impl Output {
             }
             part.extend_from_slice(rest);
             stream.consume_unpin(taken);
-            feed.send(true).await?;
         }
     }
 
@@ -205,19 +217,14 @@ impl Output {
             feed.trouble(format!("the kubelet says: {}", said.trim())).await?;
             return Ok(true);
         };
-        let before = resume.ended_in_gap().map(|_| resume.clone());
+        // The container may have been started anew since it was last looked at: then this is another log.
+        if of == Next::Follow && resume.misses(time, text) && self.ask(of).await == (Next::Rest { previous: true }) {
+            return Ok(false);
+        }
         match resume.line(time, text) {
             Seen::Again => {}
             Seen::New => feed.line(Some(time), text),
             Seen::NewAfter(gap) => {
-                // The container may have been started anew since it was last looked at: then this is another log.
-                if of == Next::Follow
-                    && let Some(before) = before
-                    && self.ask(of).await == (Next::Rest { previous: true })
-                {
-                    *resume = before;
-                    return Ok(false);
-                }
                 feed.gap(gap);
                 feed.line(Some(time), text);
             }

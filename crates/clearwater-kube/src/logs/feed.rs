@@ -13,6 +13,15 @@ const ROOM: u32 = 64 * 1024;
 /// every other node late, so that such lines are put where they were read.
 const AHEAD: SignedDuration = SignedDuration::from_secs(2);
 
+/// How old the last line of what was read may be for the present to be reached: well below the window that lines are
+/// held for, or what follows would come late.
+const RECENT: SignedDuration = SignedDuration::from_millis(100);
+
+/// A source whose lines come this long after they were written, each time over [`BEHIND_FOR`], has a clock that is
+/// behind.
+const BEHIND: SignedDuration = SignedDuration::from_secs(2);
+const BEHIND_FOR: SignedDuration = SignedDuration::from_secs(10);
+
 /// One source's way to the hub: lines become records, and wait while too many of them are held.
 pub(super) struct Feed {
     key: Key,
@@ -26,7 +35,27 @@ pub(super) struct Feed {
     /// How far the cluster's clock is ahead of this machine's.
     skew: SignedDuration,
     skew_said: bool,
+    /// Whether nothing waited to be read before the present batch.
+    waited: bool,
+    lag: Lag,
     pub(super) caught_up: bool,
+}
+
+/// Tells a clock that is behind from lines that come late once.
+#[derive(Debug, Default)]
+struct Lag {
+    /// Since when every line came [`BEHIND`] after it was written.
+    since: Option<Timestamp>,
+}
+
+impl Lag {
+    /// Takes how late lines came, where the reader was waiting for them; tells whether their clock is behind.
+    fn is_of_clock(&mut self, now: Timestamp, lag: SignedDuration, waited: bool) -> bool {
+        if waited {
+            self.since = if lag < BEHIND { None } else { self.since.or(Some(now)) };
+        }
+        self.since.is_some_and(|s| now.duration_since(s) >= BEHIND_FOR)
+    }
 }
 
 /// The hub is gone, and with it the reason to read.
@@ -46,6 +75,8 @@ impl Feed {
             batch_bytes: 0,
             skew,
             skew_said: false,
+            waited: false,
+            lag: Lag::default(),
             caught_up: false,
         }
     }
@@ -116,24 +147,45 @@ impl Feed {
         let mut items = std::mem::take(&mut self.batch);
         self.batch_bytes = 0;
         let now = self.now();
-        let latest = now.checked_add(AHEAD).unwrap_or(now);
-        let mut ahead = None;
-        for (time, _) in items.iter_mut().filter(|(time, _)| *time > latest) {
-            ahead = Some(*time);
-            *time = now;
-        }
-        if let Some(time) = ahead
-            && !self.skew_said
-        {
-            self.skew_said = true;
-            let by = time.duration_since(now).as_secs();
-            let text =
-                format!("its clock is {by} s ahead of the API server's; its lines are placed where they were read");
-            self.trouble(text).await?;
-        }
-        let recent = items.last().is_some_and(|(time, _)| now.duration_since(*time) < SignedDuration::from_secs(1));
+        let lag = items.last().map_or(SignedDuration::ZERO, |(time, _)| now.duration_since(*time));
+        self.place(&mut items, now, lag).await?;
         self.updates.send(Update::Items(self.key, items, room)).await.map_err(|_| Deaf)?;
-        if recent { self.caught_up().await } else { Ok(()) }
+        if lag < RECENT { self.caught_up().await } else { Ok(()) }
+    }
+
+    /// Puts lines whose clock is wrong where they were read.
+    async fn place(
+        &mut self,
+        items: &mut [(Timestamp, Item)],
+        now: Timestamp,
+        lag: SignedDuration,
+    ) -> Result<(), Deaf> {
+        // What waited to be read may be old for another reason.
+        let waited = std::mem::take(&mut self.waited);
+        let is_behind = self.caught_up && self.lag.is_of_clock(now, lag, waited);
+        let latest = now.checked_add(AHEAD).unwrap_or(now);
+        let earliest = now.checked_sub(BEHIND).unwrap_or(now);
+        let mut wrong = None;
+        for (time, _) in items {
+            if *time > latest || is_behind && *time < earliest {
+                wrong = Some(*time);
+                *time = now;
+            }
+        }
+        let Some(wrong) = wrong.filter(|_| !self.skew_said) else { return Ok(()) };
+        self.skew_said = true;
+        let by = wrong.duration_since(now).as_secs();
+        let way = if by < 0 { "behind" } else { "ahead of" };
+        self.trouble(format!(
+            "its clock is {} s {way} the API server's; its lines are placed where they were read",
+            by.abs()
+        ))
+        .await
+    }
+
+    /// Says that nothing waits to be read.
+    pub(super) fn waits(&mut self) {
+        self.waited = true;
     }
 
     /// Says that the present is reached.
@@ -160,5 +212,49 @@ impl Feed {
         self.flush_record();
         self.send(wait_for_room).await?;
         self.updates.send(Update::Closed(self.key)).await.map_err(|_| Deaf)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_behind_when_every_line_is_late_for_long() {
+        let at = |s: i64| Timestamp::from_second(s).unwrap();
+        let (late, not) = (SignedDuration::from_secs(5), SignedDuration::from_millis(20));
+        let mut lag = Lag::default();
+        assert!(!lag.is_of_clock(at(0), late, true) && !lag.is_of_clock(at(9), late, true));
+        assert!(lag.is_of_clock(at(10), late, true));
+        assert!(!lag.is_of_clock(at(11), not, true), "one line in time");
+        assert!(!lag.is_of_clock(at(12), late, true) && !lag.is_of_clock(at(20), not, true));
+        // What the reader was too slow for says nothing of clocks.
+        assert!(!lag.is_of_clock(at(21), late, false) && !lag.is_of_clock(at(40), late, false));
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_ahead_is_said_once_and_its_lines_are_placed_where_they_were_read() {
+        let (updates, mut news) = mpsc::channel(16);
+        let mut feed = Feed::new(0, updates, LogGrammar::Plain, SignedDuration::ZERO);
+        for _ in 0..2 {
+            feed.line(Some(Timestamp::now() + SignedDuration::from_secs(60)), b"x\n");
+            feed.send(true).await.unwrap();
+        }
+        drop(feed);
+        let (mut said, mut placed) = (0, 0);
+        while let Some(update) = news.recv().await {
+            match update {
+                Update::Trouble(_, text) => {
+                    assert!(text.contains("60 s ahead") || text.contains("59 s ahead"), "{text}");
+                    said += 1;
+                }
+                Update::Items(_, items, _) => {
+                    assert!(items.iter().all(|(t, _)| *t <= Timestamp::now()));
+                    placed += items.len();
+                }
+                _ => {}
+            }
+        }
+        assert_eq!((said, placed), (1, 2));
     }
 }

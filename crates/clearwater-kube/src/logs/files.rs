@@ -164,7 +164,12 @@ impl Follower {
 
     /// Runs one follower to its end.
     async fn once(&self, open: &mut HashMap<String, Open>, first: bool) -> Result<End, Deaf> {
-        let params = AttachParams::default().container(&self.source.container).stdin(true).stdout(true).stderr(false);
+        let params = AttachParams::default()
+            .container(&self.source.container)
+            .stdin(true)
+            .stdout(true)
+            .stderr(false)
+            .max_stdout_buf_size(64 * 1024);
         let pod = &self.source.pod;
         let mut process = match timeout(OPENING, self.pods.exec(pod, self.arguments(open, first), &params)).await {
             Err(_) => return Ok(End::Broken("no answer within 15 s".to_owned())),
@@ -224,6 +229,7 @@ impl Follower {
             if stdout.buffer().is_empty() {
                 for file in open.values_mut() {
                     file.feed.send(*reached).await?;
+                    file.feed.waits();
                 }
             }
             let pending = open.values().any(|f| f.feed.is_open());

@@ -7,14 +7,22 @@ pump() {
   shift 2
   local -A fd=() id=() part=() heard=() at=() done=() swap=()
   local -a patterns=()
-  local a p g f i s n line rest busy quiet=0
+  local a p g f i s n line rest busy quiet=0 d
+  local -a folders=()
   exec {z}<> <(:)
   for a; do
     case $a in
     @*) a=${a#@}; at[${a#*:*:}]=$a ;;
-    *) patterns+=("$a") ;;
+    *) patterns+=("$a") folders+=("${a%/*}") ;;
     esac
   done
+  # A file that rolls is seen at once: its folder has changed since it was read, where the kernel says so.
+  changed() {
+    for d in "${folders[@]}"; do
+      [[ -N $d ]] && return
+    done
+    return 1
+  }
   begin() {
     local p=$1 size start=0 have
     { exec {f}<"$p"; } 2>/dev/null || return
@@ -31,7 +39,7 @@ pump() {
     ((start > 0)) && dd bs=1 skip="$start" count=0 <&"$f" >/dev/null 2>&1
     fd[$p]=$f id[$p]=$next part[$p]= heard[$p]=$SECONDS
     printf 'O %s %s %s %s\n' "$next" "$i" "$start" "$p"
-    next=$((next + 1))
+    next=$((next + 1)) quiet=0
   }
   end() {
     f=${fd[$1]}
@@ -61,6 +69,8 @@ pump() {
       scanned=$SECONDS
       scan
       printf 'H\n'
+    elif changed; then
+      scan
     fi
     busy=0
     for p in "${!fd[@]}"; do

@@ -27,29 +27,63 @@ pub(super) enum Item {
 }
 
 struct Held {
-    source: Arc<Source>,
     item: Item,
-    /// Given back when the item is let go: see [`super::feed::Feed`].
-    _room: Option<Arc<OwnedSemaphorePermit>>,
+    /// Given back when the last item of what was sent together is let go: see [`super::feed::Feed`].
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// What is said at once, at most: so many things, and so many bytes.
+const TOGETHER: usize = 512;
+const TOGETHER_BYTES: usize = 64 * 1024;
+
+#[derive(Default)]
+struct Sources {
+    ids: HashMap<Key, SourceId>,
+    /// Kept until the last item of a source that is closed is let go.
+    by_id: HashMap<SourceId, Arc<Source>>,
+    closed: Vec<SourceId>,
+}
+
+impl Sources {
+    fn get(&self, key: Key) -> Option<(SourceId, &Arc<Source>)> {
+        let id = *self.ids.get(&key)?;
+        Some((id, self.by_id.get(&id)?))
+    }
+
+    /// Forgets what is closed and of which nothing is held any more.
+    fn forget(&mut self, merge: &Merge<Held>) {
+        let by_id = &mut self.by_id;
+        self.closed.retain(|id| {
+            let held = merge.holds(*id);
+            if !held {
+                by_id.remove(id);
+            }
+            held
+        });
+    }
 }
 
 /// Merges what the readers bring, until all of them are gone. Without `max_hold` the past is brought into exact order.
 pub(super) async fn run(
     mut news: mpsc::Receiver<Update>,
-    out: mpsc::Sender<Said>,
+    out: mpsc::Sender<Vec<Said>>,
     window: Duration,
     max_hold: Option<Duration>,
 ) {
     let mut merge: Merge<Held> = Merge::new(Waits { window, max_hold });
-    let mut sources: HashMap<Key, (SourceId, Arc<Source>)> = HashMap::new();
+    let mut sources = Sources::default();
     let mut open = true;
     while open {
         let wake = merge.next_at(Instant::now());
+        let mut batch = Vec::new();
         tokio::select! {
             update = news.recv() => match update {
                 Some(update) => {
-                    if let Some(said) = take(update, &mut merge, &mut sources) && out.send(said).await.is_err() {
-                        return;
+                    batch.extend(take(update, &mut merge, &mut sources));
+                    // What came with it is taken too, so that it is merged at once.
+                    for _ in 0..64 {
+                        let Ok(update) = news.try_recv() else { break };
+                        batch.extend(take(update, &mut merge, &mut sources));
                     }
                 }
                 None => open = false,
@@ -57,16 +91,30 @@ pub(super) async fn run(
             () = until(wake) => {}
         }
         let now = Instant::now();
+        let mut bytes = 0;
         while let Some(released) = merge.pop(now) {
-            if out.send(said(released)).await.is_err() {
-                return;
+            bytes += size(&released.item.item);
+            batch.extend(said(released, &sources));
+            if batch.len() >= TOGETHER || bytes >= TOGETHER_BYTES {
+                bytes = 0;
+                if out.send(std::mem::take(&mut batch)).await.is_err() {
+                    return;
+                }
             }
         }
-    }
-    for released in merge.drain() {
-        if out.send(said(released)).await.is_err() {
+        if !batch.is_empty() && out.send(batch).await.is_err() {
             return;
         }
+        sources.forget(&merge);
+    }
+    let rest: Vec<Said> = merge.drain().filter_map(|r| said(r, &sources)).collect();
+    let _ = out.send(rest).await;
+}
+
+fn size(item: &Item) -> usize {
+    match item {
+        Item::Record(record) => record.bytes().len(),
+        Item::Gap(_) => 0,
     }
 }
 
@@ -77,38 +125,46 @@ async fn until(wake: Option<Instant>) {
     }
 }
 
-fn take(update: Update, merge: &mut Merge<Held>, sources: &mut HashMap<Key, (SourceId, Arc<Source>)>) -> Option<Said> {
+fn take(update: Update, merge: &mut Merge<Held>, sources: &mut Sources) -> Option<Said> {
     let now = Instant::now();
     match update {
         Update::Opened(key, source) => {
-            sources.insert(key, (merge.open(now), source.clone()));
+            let id = merge.open(now);
+            sources.ids.insert(key, id);
+            sources.by_id.insert(id, source.clone());
             return Some(Said::Opened(source));
         }
         Update::Items(key, items, room) => {
-            let (id, source) = sources.get(&key)?;
-            let room = room.map(Arc::new);
-            for (time, item) in items {
-                merge.push(*id, time, Held { source: source.clone(), item, _room: room.clone() }, now);
+            let (id, _) = sources.get(key)?;
+            let last = items.len().saturating_sub(1);
+            let mut room = room;
+            for (n, (time, item)) in items.into_iter().enumerate() {
+                let _room = if n == last { room.take() } else { None };
+                merge.push(id, time, Held { item, _room }, now);
             }
         }
-        Update::Behind(key) => merge.behind(sources.get(&key)?.0, now),
-        Update::CaughtUp(key) => merge.caught_up(sources.get(&key)?.0),
+        Update::Behind(key) => merge.behind(sources.get(key)?.0, now),
+        Update::CaughtUp(key) => merge.caught_up(sources.get(key)?.0),
         Update::Closed(key) => {
-            let (id, source) = sources.remove(&key)?;
+            let (id, source) = sources.get(key)?;
+            let source = source.clone();
+            sources.ids.remove(&key);
+            sources.closed.push(id);
             merge.close(id);
             return Some(Said::Closed(source));
         }
         Update::Trouble(key, text) => {
-            return Some(Said::Trouble(key.and_then(|k| sources.get(&k)).map(|(_, s)| s.clone()), text));
+            return Some(Said::Trouble(key.and_then(|k| sources.get(k)).map(|(_, s)| s.clone()), text));
         }
     }
     None
 }
 
-fn said(released: Released<Held>) -> Said {
-    let Released { time, item: Held { source, item, .. }, late } = released;
-    match item {
+fn said(released: Released<Held>, sources: &Sources) -> Option<Said> {
+    let Released { source, time, item: Held { item, .. }, late } = released;
+    let source = sources.by_id.get(&source)?.clone();
+    Some(match item {
         Item::Record(record) => Said::Record(Entry { source, time, record, late }),
         Item::Gap(gap) => Said::Gap(source, gap),
-    }
+    })
 }

@@ -84,6 +84,8 @@ pub struct Candidate<'a> {
     pub container: &'a str,
     /// Whether it is an init container.
     pub init: bool,
+    /// What became of it.
+    pub status: &'a k8s_openapi::api::core::v1::ContainerStatus,
 }
 
 /// Decides which containers are read.
@@ -92,6 +94,8 @@ pub type Select = Arc<dyn Fn(&Candidate<'_>) -> bool + Send + Sync>;
 /// What is read, and how.
 #[derive(Clone)]
 pub struct Options {
+    /// The pods of every namespace, not only of the cluster's.
+    pub all_namespaces: bool,
     /// A label selector for pods; empty for all.
     pub labels: String,
     /// A field selector for pods; empty for all.
@@ -145,28 +149,40 @@ pub struct Entry {
 /// A stream of [`Said`]. Dropping it ends all reading; followers inside containers end within ten seconds.
 #[derive(Debug)]
 pub struct Logs {
-    said: mpsc::Receiver<Said>,
+    said: mpsc::Receiver<Vec<Said>>,
+    batch: std::vec::IntoIter<Said>,
     _tasks: JoinSet<()>,
 }
 
 impl Logs {
-    /// The next thing said; `None` at the end, which a followed deployment has none of.
+    /// The next thing said; `None` at the end, which a followed deployment has none of. Nothing is lost where the
+    /// future is dropped before it is ready.
     pub async fn next(&mut self) -> Option<Said> {
-        self.said.recv().await
+        loop {
+            if let Some(said) = self.batch.next() {
+                return Some(said);
+            }
+            self.batch = self.said.recv().await?.into_iter();
+        }
     }
 
     /// The next thing said, where something waits already.
     pub fn try_next(&mut self) -> Option<Said> {
-        self.said.try_recv().ok()
+        loop {
+            if let Some(said) = self.batch.next() {
+                return Some(said);
+            }
+            self.batch = self.said.try_recv().ok()?.into_iter();
+        }
     }
 }
 
 /// Reads the logs of pods. Must be called inside a tokio runtime.
 pub fn read(cluster: Cluster, options: Options) -> Logs {
-    let (out, said) = mpsc::channel(1024);
+    let (out, said) = mpsc::channel(8);
     let (updates, news) = mpsc::channel(256);
     let mut tasks = JoinSet::new();
     tasks.spawn(hub::run(news, out, options.window, options.follow.then_some(options.max_hold)));
     tasks.spawn(pods::run(cluster, options, updates));
-    Logs { said, _tasks: tasks }
+    Logs { said, batch: Vec::new().into_iter(), _tasks: tasks }
 }

@@ -7,6 +7,7 @@ use clearwater::manifest::SERVICE_LABEL;
 use futures::StreamExt;
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -55,13 +56,20 @@ enum Job {
 }
 
 impl Reader {
+    fn pods(&self) -> Api<Pod> {
+        if self.options.all_namespaces { Api::all(self.cluster.client.clone()) } else { self.cluster.api() }
+    }
+
+    fn place(&self) -> String {
+        if self.options.all_namespaces { "all namespaces".to_owned() } else { self.cluster.namespace.clone() }
+    }
+
     async fn list(&mut self) -> Result<(), Deaf> {
         let params = kube::api::ListParams::default().labels(&self.options.labels).fields(&self.options.fields);
-        match self.cluster.api::<Pod>().list(&params).await {
+        match self.pods().list(&params).await {
             Ok(pods) => self.take(&pods.items).await?,
             Err(error) => {
-                let text =
-                    format!("the pods of {} cannot be listed: {}", self.cluster.namespace, crate::cluster::say(&error));
+                let text = format!("the pods of {} cannot be listed: {}", self.place(), crate::cluster::say(&error));
                 self.trouble(text).await?;
             }
         }
@@ -71,7 +79,7 @@ impl Reader {
 
     async fn watch(&mut self) -> Result<(), Deaf> {
         let config = watcher::Config::default().labels(&self.options.labels).fields(&self.options.fields);
-        let mut events = watcher(self.cluster.api::<Pod>(), config).default_backoff().boxed();
+        let mut events = watcher(self.pods(), config).default_backoff().boxed();
         let mut listed = Vec::new();
         let mut failures = 0;
         while let Some(event) = events.next().await {
@@ -94,8 +102,7 @@ impl Reader {
                 Err(error) => {
                     failures += 1;
                     if failures == 3 {
-                        let text =
-                            format!("the pods of {} cannot be watched, trying on: {error}", self.cluster.namespace);
+                        let text = format!("the pods of {} cannot be watched, trying on: {error}", self.place());
                         self.trouble(text).await?;
                     }
                 }
@@ -116,7 +123,7 @@ impl Reader {
             let init = pod.status.as_ref().and_then(|s| s.init_container_statuses.as_deref()).unwrap_or_default();
             for status in statuses(pod) {
                 let is_init = init.iter().any(|i| i.name == status.name);
-                let candidate = Candidate { pod, container: &status.name, init: is_init };
+                let candidate = Candidate { pod, container: &status.name, init: is_init, status };
                 if (self.options.select)(&candidate) {
                     self.consider(pod, status, &mut jobs).await?;
                 }
@@ -156,7 +163,7 @@ impl Reader {
         if !(wants_files || wants_output) || !self.seen.insert((uid, status.name.clone(), id.clone())) {
             return Ok(());
         }
-        let pods = self.cluster.api::<Pod>();
+        let pods: Api<Pod> = Api::namespaced(self.cluster.client.clone(), &source.namespace);
         let grammar = output_grammar(&source);
         let since = self.options.since;
         // A container that was started while its pod is watched is read from its beginning.

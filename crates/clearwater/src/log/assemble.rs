@@ -1,5 +1,11 @@
+use bytes::{Bytes, BytesMut};
+
 use super::line::{Line, trim_end};
 use super::{LogGrammar, SipMessage};
+
+/// Records share pieces of memory, so that a line needs none of its own. A quiet stream has small ones; in bytes.
+const SMALLEST_PIECE: usize = 512;
+const LARGEST_PIECE: usize = 32 * 1024;
 
 /// A record longer than this, in bytes, is closed where it stands, so that a stream without heads cannot grow without
 /// bound. It is above the largest SIP message that Clearwater accepts (pjsip `PJSIP_MAX_PKT_LEN`, 65,535).
@@ -9,11 +15,18 @@ const LONGEST_RECORD: usize = 256 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     grammar: LogGrammar,
-    bytes: Vec<u8>,
+    bytes: Bytes,
     head_len: usize,
 }
 
 impl Record {
+    /// A record of these bytes, whose first line is its head.
+    pub fn new(grammar: LogGrammar, bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        let head_len = memchr::memchr(b'\n', &bytes).map_or(bytes.len(), |end| end + 1);
+        Self { grammar, bytes, head_len }
+    }
+
     /// The grammar it was read in.
     pub fn grammar(&self) -> LogGrammar {
         self.grammar
@@ -44,11 +57,14 @@ impl Record {
 pub struct Assembler {
     grammar: LogGrammar,
     open: Option<Open>,
+    /// The bytes of the open record.
+    bytes: BytesMut,
+    /// The size of the next piece.
+    piece: usize,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Open {
-    bytes: Vec<u8>,
     head_len: usize,
     message: Message,
 }
@@ -64,26 +80,28 @@ enum Message {
 impl Assembler {
     /// An assembler for one stream of lines.
     pub fn new(grammar: LogGrammar) -> Self {
-        Self { grammar, open: None }
+        Self { grammar, open: None, bytes: BytesMut::new(), piece: SMALLEST_PIECE }
     }
 
     /// Takes a line, with its line end where it has one; gives the record that it completes.
     pub fn push(&mut self, line: &[u8]) -> Option<Record> {
         if self.grammar == LogGrammar::Plain {
-            return Some(Record { grammar: self.grammar, bytes: line.to_vec(), head_len: line.len() });
+            self.append(line);
+            return Some(self.record(line.len()));
         }
         let text = trim_end(line);
         let inside = matches!(self.open, Some(Open { message: Message::Body { left: 1.. }, .. }));
         if !inside && Line::begins_record(self.grammar, line) {
             let done = self.finish();
-            self.open = Some(Open { bytes: line.to_vec(), head_len: line.len(), message: announced(text) });
+            self.append(line);
+            self.open = Some(Open { head_len: line.len(), message: announced(text) });
             return done;
         }
+        self.append(line);
         let Some(open) = &mut self.open else {
             // Lines before the first head (a file read from its middle) stand for themselves.
-            return Some(Record { grammar: self.grammar, bytes: line.to_vec(), head_len: line.len() });
+            return Some(self.record(line.len()));
         };
-        open.bytes.extend_from_slice(line);
         let ends = match open.message {
             Message::None => false,
             Message::Announced { bytes } => {
@@ -98,13 +116,30 @@ impl Assembler {
                 left == 0 && text == b"--end msg--"
             }
         };
-        if ends || open.bytes.len() > LONGEST_RECORD { self.finish() } else { None }
+        if ends || self.bytes.len() > LONGEST_RECORD { self.finish() } else { None }
     }
 
     /// Gives the record that is still open, at the end of a stream or when nothing more is expected soon.
     pub fn finish(&mut self) -> Option<Record> {
-        let Open { bytes, head_len, .. } = self.open.take()?;
-        Some(Record { grammar: self.grammar, bytes, head_len })
+        let Open { head_len, .. } = self.open.take()?;
+        Some(self.record(head_len))
+    }
+
+    /// Whether the open record is a SIP message whose last line has not come yet.
+    pub fn is_inside_message(&self) -> bool {
+        self.open.is_some_and(|open| open.message != Message::None)
+    }
+
+    fn append(&mut self, line: &[u8]) {
+        if self.bytes.capacity() - self.bytes.len() < line.len() {
+            self.bytes.reserve(line.len().max(self.piece));
+            self.piece = (self.piece * 2).min(LARGEST_PIECE);
+        }
+        self.bytes.extend_from_slice(line);
+    }
+
+    fn record(&mut self, head_len: usize) -> Record {
+        Record { grammar: self.grammar, bytes: self.bytes.split().freeze(), head_len }
     }
 
     /// Whether a record is open whose last line has not come yet.
@@ -127,7 +162,7 @@ mod tests {
         let mut assembler = Assembler::new(grammar);
         let mut all: Vec<_> = text.split_inclusive(|b| *b == b'\n').filter_map(|l| assembler.push(l)).collect();
         all.extend(assembler.finish());
-        all.into_iter().map(|r| r.bytes).collect()
+        all.into_iter().map(|r| r.bytes.to_vec()).collect()
     }
 
     fn message(body: &str) -> String {

@@ -164,6 +164,22 @@ fn timestamp(year: i32, month: i32, day: i32, clock: [i32; 3], nanos: i32) -> Op
     Offset::UTC.to_timestamp(at).ok()
 }
 
+/// Reads `YYYY-MM-DDTHH:MM:SS.fffffffffZ`, as container runtimes write it, with any number of digits of a second. What
+/// is written otherwise is left to a slower reader.
+pub(super) fn rfc3339(stamp: &[u8]) -> Option<Timestamp> {
+    let (date, fraction) = split(stamp, 19)?;
+    let &[y1, y2, y3, y4, b'-', mo1, mo2, b'-', d1, d2, b'T', ref hms @ ..] = date else { return None };
+    let fraction = fraction.strip_suffix(b"Z")?;
+    let nanos = match fraction {
+        [] => 0,
+        [b'.', digits @ ..] if digits.len() <= 9 => {
+            number(digits)? * 10_i32.pow(9_u32.checked_sub(u32::try_from(digits.len()).ok()?)?)
+        }
+        _ => return None,
+    };
+    timestamp(number(&[y1, y2, y3, y4])?, number(&[mo1, mo2])?, number(&[d1, d2])?, clock(hms)?, nanos)
+}
+
 /// Reads `HH:MM:SS`.
 fn clock(text: &[u8]) -> Option<[i32; 3]> {
     match text {

@@ -1,7 +1,9 @@
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::binary_heap::PeekMut;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use foldhash::fast::FixedState;
 use jiff::Timestamp;
 
 /// A source of a [`Merge`].
@@ -11,6 +13,8 @@ pub struct SourceId(u64);
 /// An item that a [`Merge`] has let go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Released<T> {
+    /// Where it comes from.
+    pub source: SourceId,
     /// When it was written.
     pub time: Timestamp,
     /// What it is.
@@ -60,24 +64,70 @@ pub struct Waits {
 #[derive(Debug)]
 pub struct Merge<T> {
     waits: Waits,
-    held: BinaryHeap<Reverse<Held<T>>>,
+    sources: HashMap<SourceId, Source<T>, FixedState>,
+    /// The first item of each source that holds any, smallest first. What is no longer a first item is passed over.
+    heads: BinaryHeap<Reverse<(Timestamp, u64, SourceId)>>,
     late: BinaryHeap<Reverse<Held<T>>>,
-    behind: BTreeMap<SourceId, Behind>,
-    watermarks: BTreeMap<SourceId, Timestamp>,
+    held: usize,
+    behind: usize,
+    bounds: Option<Bounds>,
     last: Option<Timestamp>,
     next_source: u64,
     next_seq: u64,
 }
 
 #[derive(Debug)]
-struct Behind {
-    heard: Instant,
+struct Source<T> {
+    /// What it holds, oldest first.
+    queue: VecDeque<Held<T>>,
+    /// When the youngest of all its items was written.
+    mark: Option<Timestamp>,
+    /// When it was heard last, while it is behind.
+    heard: Option<Instant>,
+    closed: bool,
+}
+
+/// Up to where items may go at a moment: see [`Merge::may_go`].
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    at: Instant,
+    /// No source that is behind has something older to come.
+    behind: Bound,
+    /// Every source is behind, and none has something older to come.
+    past: Bound,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bound {
+    Nothing,
+    UpTo(Timestamp),
+    Everything,
+}
+
+impl Bound {
+    fn admits(self, time: Timestamp) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::UpTo(bound) => time <= bound,
+            Self::Everything => true,
+        }
+    }
+
+    /// What both admit, where the other is a source that has come to `mark`.
+    fn and(self, mark: Option<Timestamp>) -> Self {
+        match (self, mark) {
+            (Self::Nothing, _) | (_, None) => Self::Nothing,
+            (Self::UpTo(bound), Some(mark)) => Self::UpTo(bound.min(mark)),
+            (Self::Everything, Some(mark)) => Self::UpTo(mark),
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Held<T> {
     time: Timestamp,
     seq: u64,
+    source: SourceId,
     came: Instant,
     item: T,
 }
@@ -85,6 +135,10 @@ struct Held<T> {
 impl<T> Held<T> {
     fn key(&self) -> (Timestamp, u64) {
         (self.time, self.seq)
+    }
+
+    fn release(self, late: bool) -> Released<T> {
+        Released { source: self.source, time: self.time, item: self.item, late }
     }
 }
 
@@ -113,10 +167,12 @@ impl<T> Merge<T> {
     pub fn new(waits: Waits) -> Self {
         Self {
             waits,
-            held: BinaryHeap::new(),
+            sources: HashMap::default(),
+            heads: BinaryHeap::new(),
             late: BinaryHeap::new(),
-            behind: BTreeMap::new(),
-            watermarks: BTreeMap::new(),
+            held: 0,
+            behind: 0,
+            bounds: None,
             last: None,
             next_source: 0,
             next_seq: 0,
@@ -127,112 +183,179 @@ impl<T> Merge<T> {
     pub fn open(&mut self, now: Instant) -> SourceId {
         let id = SourceId(self.next_source);
         self.next_source += 1;
-        self.behind.insert(id, Behind { heard: now });
+        self.sources.insert(id, Source { queue: VecDeque::new(), mark: None, heard: Some(now), closed: false });
+        self.behind += 1;
+        self.bounds = None;
         id
     }
 
     /// Says that a source lost its stream and reads the past again.
     pub fn behind(&mut self, source: SourceId, now: Instant) {
-        self.behind.insert(source, Behind { heard: now });
+        if let Some(source) = self.sources.get_mut(&source).filter(|s| !s.closed) {
+            self.behind += usize::from(source.heard.is_none());
+            source.heard = Some(now);
+            self.bounds = None;
+        }
     }
 
     /// Says that a source has reached the present.
     pub fn caught_up(&mut self, source: SourceId) {
-        self.behind.remove(&source);
+        if let Some(source) = self.sources.get_mut(&source) {
+            self.behind -= usize::from(source.heard.take().is_some());
+            self.bounds = None;
+        }
     }
 
     /// Says that nothing more comes from a source.
-    pub fn close(&mut self, source: SourceId) {
-        self.behind.remove(&source);
-        self.watermarks.remove(&source);
+    pub fn close(&mut self, id: SourceId) {
+        self.caught_up(id);
+        if let Some(source) = self.sources.get_mut(&id) {
+            source.closed = true;
+            if source.queue.is_empty() {
+                self.sources.remove(&id);
+            }
+        }
     }
 
-    /// Takes an item and when it was written.
-    pub fn push(&mut self, source: SourceId, time: Timestamp, item: T, now: Instant) {
-        if let Some(behind) = self.behind.get_mut(&source) {
-            behind.heard = now;
+    /// Takes an item and when it was written. Nothing is taken of a source that is closed.
+    pub fn push(&mut self, id: SourceId, time: Timestamp, item: T, now: Instant) {
+        let Some(source) = self.sources.get_mut(&id).filter(|s| !s.closed) else { return };
+        if let Some(heard) = &mut source.heard {
+            *heard = now;
         }
-        let mark = self.watermarks.entry(source).or_insert(time);
-        *mark = time.max(*mark);
-        let held = Held { time, seq: self.next_seq, came: now, item };
+        if source.mark.is_none_or(|mark| mark < time) {
+            source.mark = Some(time);
+        }
+        self.bounds = None;
+        let held = Held { time, seq: self.next_seq, source: id, came: now, item };
         self.next_seq += 1;
+        self.held += 1;
         if self.last.is_some_and(|last| time < last) {
             self.late.push(Reverse(held));
-        } else {
-            self.held.push(Reverse(held));
+            return;
         }
+        // Nearly always the last place.
+        let at = match source.queue.back() {
+            Some(back) if back.time > time => source.queue.partition_point(|h| h.time <= time),
+            _ => source.queue.len(),
+        };
+        if at == 0 {
+            self.heads.push(Reverse((time, held.seq, id)));
+        }
+        source.queue.insert(at, held);
     }
 
     /// Lets the next item go, where one may go now.
     pub fn pop(&mut self, now: Instant) -> Option<Released<T>> {
+        self.next(Some(now))
+    }
+
+    /// The next item: one that may go now, or without a moment any.
+    fn next(&mut self, now: Option<Instant>) -> Option<Released<T>> {
         if let Some(Reverse(held)) = self.late.pop() {
-            return Some(Released { time: held.time, item: held.item, late: true });
+            self.held -= 1;
+            return Some(held.release(true));
         }
-        if !self.may_go(now) {
+        let (time, came) = self.head()?;
+        if now.is_some_and(|now| !self.may_go(time, came, now)) {
             return None;
         }
-        let Reverse(held) = self.held.pop()?;
-        self.last = Some(held.time);
-        Some(Released { time: held.time, item: held.item, late: false })
-    }
-
-    fn may_go(&self, now: Instant) -> bool {
-        let Some(Reverse(head)) = self.held.peek() else { return false };
-        if now < head.came + self.waits.window && !self.behind.is_empty() {
-            // What is read from the past need not wait for the window: its sources say how far they are.
-            return self.is_past(head.time) && self.passes(head.time, now);
+        let mut top = self.heads.peek_mut()?;
+        let Reverse((_, _, id)) = *top;
+        let source = self.sources.get_mut(&id)?;
+        let held = source.queue.pop_front()?;
+        match source.queue.front() {
+            Some(next) => *top = Reverse((next.time, next.seq, id)),
+            None => {
+                PeekMut::pop(top);
+                if source.closed {
+                    self.sources.remove(&id);
+                }
+            }
         }
-        now >= head.came + self.waits.window && self.passes(head.time, now)
+        self.held -= 1;
+        self.last = Some(held.time);
+        Some(held.release(false))
     }
 
-    /// Whether every source is behind and has said something written at or after that time.
-    fn is_past(&self, time: Timestamp) -> bool {
-        self.watermarks.iter().all(|(id, mark)| self.behind.contains_key(id) && *mark >= time)
+    /// When the item that is next in order was written, and when it came.
+    fn head(&mut self) -> Option<(Timestamp, Instant)> {
+        loop {
+            let Reverse((_, seq, id)) = *self.heads.peek()?;
+            if let Some(front) = self.sources.get(&id).and_then(|s| s.queue.front())
+                && front.seq == seq
+            {
+                return Some((front.time, front.came));
+            }
+            self.heads.pop();
+        }
     }
 
-    /// Whether no source that is behind may still have something older.
-    fn passes(&self, time: Timestamp, now: Instant) -> bool {
-        self.behind.iter().all(|(id, behind)| {
-            self.watermarks.get(id).is_some_and(|mark| *mark >= time)
-                || self.waits.max_hold.is_some_and(|hold| now >= behind.heard + hold)
-        })
+    fn may_go(&mut self, time: Timestamp, came: Instant, now: Instant) -> bool {
+        if self.behind == 0 {
+            return now >= came + self.waits.window;
+        }
+        let bounds = match self.bounds {
+            Some(bounds) if bounds.at == now => bounds,
+            _ => *self.bounds.insert(self.bounds_at(now)),
+        };
+        // What is read from the past need not wait for the window: its sources say how far they are.
+        bounds.behind.admits(time) && (now >= came + self.waits.window || bounds.past.admits(time))
+    }
+
+    fn bounds_at(&self, now: Instant) -> Bounds {
+        let (mut behind, mut past) = (Bound::Everything, Bound::Everything);
+        for source in self.sources.values().filter(|s| !s.closed) {
+            match source.heard {
+                Some(heard) if self.waits.max_hold.is_some_and(|hold| now >= heard + hold) => {}
+                Some(_) => behind = behind.and(source.mark),
+                None => {}
+            }
+            match (source.heard, source.mark) {
+                (_, None) => {}
+                (Some(_), mark) => past = past.and(mark),
+                (None, _) => past = Bound::Nothing,
+            }
+        }
+        Bounds { at: now, behind, past }
     }
 
     /// When [`pop`](Self::pop) should be asked again if nothing is pushed before.
-    pub fn next_at(&self, now: Instant) -> Option<Instant> {
+    pub fn next_at(&mut self, now: Instant) -> Option<Instant> {
         if !self.late.is_empty() {
             return Some(now);
         }
-        let Reverse(head) = self.held.peek()?;
-        let holds = self.behind.iter().filter(|(id, _)| self.watermarks.get(*id).is_none_or(|m| *m < head.time));
-        let mut at = head.came + self.waits.window;
-        for (_, behind) in holds {
-            at = at.max(behind.heard + self.waits.max_hold?);
+        let (time, came) = self.head()?;
+        let mut at = came + self.waits.window;
+        if self.behind > 0 {
+            for source in self.sources.values().filter(|s| s.mark.is_none_or(|m| m < time)) {
+                if let Some(heard) = source.heard {
+                    at = at.max(heard + self.waits.max_hold?);
+                }
+            }
         }
         Some(at)
     }
 
+    /// Whether a source is open, or items of it are held. Late ones do not count: they go with the next
+    /// [`pop`](Self::pop).
+    pub fn holds(&self, source: SourceId) -> bool {
+        self.sources.contains_key(&source)
+    }
+
     /// How many items are held.
     pub fn len(&self) -> usize {
-        self.held.len() + self.late.len()
+        self.held
     }
 
     /// Whether nothing is held.
     pub fn is_empty(&self) -> bool {
-        self.held.is_empty() && self.late.is_empty()
+        self.held == 0
     }
 
     /// Gives up everything that is held, in order, whatever it would wait for. For the end.
     pub fn drain(&mut self) -> impl Iterator<Item = Released<T>> {
-        let mut rest = Vec::with_capacity(self.len());
-        while let Some(Reverse(held)) = self.late.pop() {
-            rest.push(Released { time: held.time, item: held.item, late: true });
-        }
-        while let Some(Reverse(held)) = self.held.pop() {
-            self.last = Some(held.time);
-            rest.push(Released { time: held.time, item: held.item, late: false });
-        }
-        rest.into_iter()
+        std::iter::from_fn(|| self.next(None))
     }
 }
 

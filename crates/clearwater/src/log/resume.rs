@@ -1,7 +1,10 @@
 use std::collections::VecDeque;
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::BuildHasher;
 
+use foldhash::fast::FixedState;
 use jiff::{SignedDuration, Timestamp, Unit};
+
+use super::line::rfc3339;
 
 /// A stretch of a source that could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +46,13 @@ pub enum Seen {
 /// assert_eq!(resume.line(at("02.7")?, b"three"), Seen::New);
 /// # Ok::<(), jiff::Error>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Resume {
-    /// What was seen within [`KEPT`] of the last line, in the order of the file.
+    most: usize,
+    /// What was seen within [`KEPT`] of the last line, in the order of the file, and no more than [`MOST`].
     recent: VecDeque<Print>,
+    /// When the youngest line was written that is no longer among the recent ones because there were too many.
+    forgotten: Option<Timestamp>,
     /// What was seen before the cut and has not come again.
     expected: VecDeque<Print>,
     /// The last line before the cut, until it has come again.
@@ -60,12 +66,28 @@ struct Print {
     text: u64,
 }
 
+impl Print {
+    fn of(time: Timestamp, text: &[u8]) -> Self {
+        Self { time, text: FixedState::with_seed(0).hash_one(text) }
+    }
+}
+
 /// How far before the last line a resumed stream begins: a container's two outputs are stamped apart, so that lines of
 /// a log are not strictly in order.
 const MARGIN: SignedDuration = SignedDuration::from_secs(1);
 
 /// How long lines are remembered: the margin and the second that the kubelet cuts to, and as much again.
 const KEPT: SignedDuration = SignedDuration::from_secs(4);
+
+/// How many lines are remembered. What was written before all of them, and comes again, was seen: a container's two
+/// outputs are not that many lines apart.
+const MOST: usize = 16 * 1024;
+
+impl Default for Resume {
+    fn default() -> Self {
+        Self { most: MOST, recent: VecDeque::new(), forgotten: None, expected: VecDeque::new(), last_before: None }
+    }
+}
 
 impl Resume {
     /// Nothing seen so far.
@@ -91,11 +113,14 @@ impl Resume {
         self.expected = self.recent.iter().filter(|p| since.is_some_and(|s| p.time >= s)).copied().collect();
     }
 
+    /// Whether a line would be told as [`Seen::NewAfter`].
+    pub fn misses(&self, time: Timestamp, text: &[u8]) -> bool {
+        self.last_before.is_some() && !self.is_forgotten(time) && !self.expected.contains(&Print::of(time, text))
+    }
+
     /// Takes the next line of the stream: its time, and its text without the time.
     pub fn line(&mut self, time: Timestamp, text: &[u8]) -> Seen {
-        let mut hasher = DefaultHasher::new();
-        hasher.write(text);
-        let print = Print { time, text: hasher.finish() };
+        let print = Print::of(time, text);
         if let Some(at) = self.expected.iter().position(|p| *p == print) {
             // Both streams have the order of the file: what was passed over is no longer served.
             self.expected.drain(..=at);
@@ -104,10 +129,18 @@ impl Resume {
             }
             return Seen::Again;
         }
+        if self.is_forgotten(time) {
+            return Seen::Again;
+        }
         let gap = self.last_before.take().map(|last| Gap { after: last.time, before: Some(time) });
         self.expected.clear();
         self.remember(print);
         gap.map_or(Seen::New, Seen::NewAfter)
+    }
+
+    /// Whether a line that comes again is older than all that are remembered.
+    fn is_forgotten(&self, time: Timestamp) -> bool {
+        !self.expected.is_empty() && self.forgotten.is_some_and(|f| time <= f)
     }
 
     /// The gap that stands where the source ended before the last line came again.
@@ -115,7 +148,17 @@ impl Resume {
         self.last_before.map(|last| Gap { after: last.time, before: None })
     }
 
+    /// Whether the stream was cut and what was seen before has not come again.
+    pub fn is_repeating(&self) -> bool {
+        self.last_before.is_some()
+    }
+
     fn remember(&mut self, print: Print) {
+        if self.recent.len() == self.most
+            && let Some(oldest) = self.recent.pop_front()
+        {
+            self.forgotten = self.forgotten.max(Some(oldest.time));
+        }
         self.recent.push_back(print);
         while self.recent.front().is_some_and(|p| print.time.duration_since(p.time) > KEPT) {
             self.recent.pop_front();
@@ -125,9 +168,10 @@ impl Resume {
 
 /// Splits a line as the kubelet serves it with `timestamps=true` into its time and its text.
 pub fn kubelet_line(line: &[u8]) -> Option<(Timestamp, &[u8])> {
-    let space = line.iter().position(|b| *b == b' ')?;
-    let time = std::str::from_utf8(&line[..space]).ok()?.parse().ok()?;
-    Some((time, &line[space + 1..]))
+    let space = memchr::memchr(b' ', line)?;
+    let (stamp, text) = (&line[..space], &line[space + 1..]);
+    let time = rfc3339(stamp).or_else(|| std::str::from_utf8(stamp).ok()?.parse().ok())?;
+    Some((time, text))
 }
 
 #[cfg(test)]
@@ -152,6 +196,8 @@ mod tests {
     fn a_line_of_the_kubelet_is_split() {
         let (time, text) = kubelet_line(b"2026-11-23T10:00:00.123456789+02:00 a b").unwrap();
         assert_eq!((time.to_string().as_str(), text), ("2026-11-23T08:00:00.123456789Z", &b"a b"[..]));
+        let (time, text) = kubelet_line(b"2026-11-23T10:00:00.1234567Z a").unwrap();
+        assert_eq!((time.to_string().as_str(), text), ("2026-11-23T10:00:00.1234567Z", &b"a"[..]));
         assert_eq!(kubelet_line(b"unable to retrieve container logs"), None);
     }
 
@@ -222,6 +268,43 @@ mod tests {
                 let mut rest = kubelet.lines.iter();
                 prop_assert!(got.iter().all(|g| rest.any(|l| l == g)));
             }
+        }
+
+        /// A stream that is too quick for its lines to be remembered.
+        #[test]
+        fn lines_that_are_forgotten_are_not_seen_twice(
+            steps in proptest::collection::vec((0..40_i64, 0..3_u8), 1..200),
+            cuts in proptest::collection::vec(0..60_usize, 1..10),
+        ) {
+            let mut clock = 0;
+            let lines: Vec<_> = steps
+                .iter()
+                .map(|(step, text)| {
+                    clock += step;
+                    (Timestamp::from_millisecond(1_000_000 + clock).unwrap(), vec![*text])
+                })
+                .collect();
+            let kubelet = Kubelet { lines, first_kept: 0 };
+            let mut resume = Resume { most: 8, ..Resume::new() };
+            let mut got = Vec::new();
+            for (n, take) in cuts.into_iter().chain([usize::MAX]).enumerate() {
+                if n > 0 {
+                    resume.cut();
+                }
+                let mut left = take;
+                for (time, text) in kubelet.serve(resume.since()) {
+                    if left == 0 {
+                        break;
+                    }
+                    match resume.line(*time, text) {
+                        Seen::Again => continue,
+                        Seen::New => got.push((*time, text.clone())),
+                        Seen::NewAfter(gap) => prop_assert!(false, "{gap:?}"),
+                    }
+                    left -= 1;
+                }
+            }
+            prop_assert_eq!(got, kubelet.lines);
         }
     }
 }
