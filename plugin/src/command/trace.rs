@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use clearwater::log::{Identity, Ladder, Logged, SipMessage, Subject};
+use clearwater::component::Component;
+use clearwater::log::{Identity, Ladder, Level, Logged, SipMessage, Subject};
 use clearwater_kube::logs::{Entry, Said};
 
 use super::logs::{Saved, Selection};
@@ -23,7 +24,8 @@ enum Drawing {
 
 /// Draw the SIP messages of one call, or of one subscriber, over all components
 ///
-/// Bono and sprout write SIP messages from log level 4 on. What they wrote is drawn; what is still in the pods is read,
+/// Bono and sprout write SIP messages from log level 4 on. What they wrote is drawn, with the lines between that name the
+/// call or its parties and with every warning and error, and where it failed is said. What is still in the pods is read,
 /// or logs that were saved.
 #[derive(Debug, Args)]
 pub(crate) struct Trace {
@@ -52,25 +54,26 @@ impl Trace {
         } else {
             block_on(self.collect(context))??
         };
-        let messages: Vec<&Entry> = entries.iter().filter(|e| SipMessage::of(&e.record).is_some()).collect();
-        if messages.is_empty() {
-            context.talk().warning(
-                "no SIP message is in these logs: bono and sprout write them from log level 4 on; set `logLevel: 4` in \
-                 the deployment file and run `kubectl clearwater up`, which restarts them",
-            );
-            return Ok(exit::FAILURE);
+        let silent = silent(&entries);
+        if !silent.is_empty() {
+            context.talk().warning(format!(
+                "no SIP message of {} is in these logs: it writes them from log level 4 on; set `logLevel: 4` in the \
+                 deployment file and run `kubectl clearwater up`, which restarts the pods of every component",
+                silent.join(" and ")
+            ));
         }
         // The Call-ID is tried first: it may look like user@host.
-        let mut ladder = Self::ladder(&messages, &Subject::Call(self.subject.clone()));
+        let mut ladder = Self::ladder(&entries, &Subject::Call(self.subject.clone()));
         if ladder.hops().is_empty()
             && let Ok(identity) = self.subject.parse::<Identity>()
         {
-            ladder = Self::ladder(&messages, &Subject::Subscriber(identity));
+            ladder = Self::ladder(&entries, &Subject::Subscriber(identity));
         }
-        if ladder.hops().is_empty() {
+        if ladder.hops().is_empty() && ladder.notes().is_empty() {
+            let messages = entries.iter().filter(|e| SipMessage::of(&e.record).is_some()).count();
             context.talk().warning(format!(
-                "none of {} SIP messages names {:?}; `kubectl clearwater logs --include Call-ID` shows what there is",
-                messages.len(),
+                "none of {messages} SIP messages names {:?}, and no other line does; `kubectl clearwater logs --include \
+                 Call-ID` shows what there is",
                 self.subject
             ));
             return Ok(exit::FAILURE);
@@ -82,27 +85,35 @@ impl Trace {
         };
         context.results().text(&drawn)?;
         if let Some(hop) = ladder.failure() {
-            context
-                .talk()
-                .note(format!("{} answered {:?} (CSeq {}, Call-ID {})", hop.from, hop.text, hop.cseq, hop.call_id));
+            let cause = ladder.cause(hop.time);
+            let cause = cause.map(|n| format!("; just before it, {} logged: {}", n.lane, n.text)).unwrap_or_default();
+            context.talk().note(format!(
+                "it failed at {}, which answered {:?} (CSeq {}, Call-ID {}){cause}",
+                hop.from, hop.text, hop.cseq, hop.call_id
+            ));
+        } else if let Some(hop) = ladder.unanswered() {
+            context.talk().note(format!(
+                "{} from {} to {} has no answer in these logs (CSeq {}, Call-ID {})",
+                hop.text, hop.from, hop.to, hop.cseq, hop.call_id
+            ));
         }
         Ok(exit::OK)
     }
 
-    fn ladder(messages: &[&Entry], subject: &Subject) -> Ladder {
+    fn ladder(entries: &[Entry], subject: &Subject) -> Ladder {
         let mut lanes: BTreeMap<&str, &str> = BTreeMap::new();
-        for entry in messages {
+        for entry in entries {
             if !entry.source.address.is_empty() {
                 lanes.insert(&entry.source.address, lane(entry));
             }
         }
-        let logged = messages.iter().map(|e| Logged { lane: lane(e), time: e.time, record: &e.record });
+        let logged = entries.iter().map(|e| Logged { lane: lane(e), time: e.time, record: &e.record });
         Ladder::of(logged, subject, |host| lanes.get(host).map(|l| (*l).to_owned()))
     }
 
-    /// Every SIP message that the pods still hold.
+    /// What the pods still hold: every SIP message, and what else may be drawn between them.
     async fn collect(&self, context: &mut Context) -> Result<Vec<Entry>, CliError> {
-        let mut stream = self.selection.read(context, &[], false).await?;
+        let mut stream = self.selection.read(context, &[], false, self.selection.since()).await?;
         let mut signals = Signals::new();
         let mut entries = Vec::new();
         loop {
@@ -111,7 +122,7 @@ impl Trace {
                 _ = signals.next() => break,
             };
             match said {
-                Some(Said::Record(entry)) if SipMessage::of(&entry.record).is_some() => entries.push(entry),
+                Some(Said::Record(entry)) if may_be_drawn(&entry) => entries.push(entry),
                 Some(Said::Trouble(source, text)) => {
                     let name = source.map(|s| format!("{}: ", s.pod)).unwrap_or_default();
                     context.talk().warning(name + &text);
@@ -122,6 +133,21 @@ impl Trace {
         }
         Ok(entries)
     }
+}
+
+/// What says more than this is no line between messages: see [`Ladder::of`].
+fn may_be_drawn(entry: &Entry) -> bool {
+    entry.record.head().level <= Some(Level::Info) || SipMessage::of(&entry.record).is_some()
+}
+
+/// The components that would write SIP messages, and wrote other lines only.
+fn silent(entries: &[Entry]) -> Vec<&'static str> {
+    let of = |component: Component| entries.iter().filter(move |e| e.source.component == component.name());
+    [Component::Bono, Component::Sprout]
+        .into_iter()
+        .filter(|c| of(*c).next().is_some() && of(*c).all(|e| SipMessage::of(&e.record).is_none()))
+        .map(Component::name)
+        .collect()
 }
 
 /// The column of a record: its pod.

@@ -33,7 +33,11 @@ impl Identity {
         let user = self.user.as_bytes();
         let of_word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
         text.windows(user.len()).enumerate().filter(|(_, w)| w.eq_ignore_ascii_case(user)).any(|(at, _)| {
-            let before = at.checked_sub(1).map(|i| text[i]);
+            // In paths, a colon is written as %3A.
+            let before = text[..at]
+                .strip_suffix(b"%3A")
+                .or_else(|| text[..at].strip_suffix(b"%3a"))
+                .map_or_else(|| text[..at].last().copied(), |_| Some(b':'));
             let after = &text[at + user.len()..];
             let whole = !before.is_some_and(of_word) && !after.first().copied().is_some_and(of_word);
             let domain_agrees = match (&self.domain, after.strip_prefix(b"@").or_else(|| after.strip_prefix(b"%40"))) {
@@ -99,6 +103,7 @@ mod tests {
             let id: Identity = form.parse().expect(form);
             assert!(id.is_mentioned_in(b"To: <sip:6505550001@ims.example>"), "{form}");
             assert!(id.is_mentioned_in(b"GET /impi/6505550001%40ims.example/digest"), "{form}");
+            assert!(id.is_mentioned_in(b"GET /impu/sip%3A6505550001%40ims.example/reg-data"), "{form}");
             assert!(!id.is_mentioned_in(b"sip:16505550001@ims.example"), "{form}");
         }
         let with_domain: Identity = "1@a.example".parse().expect("an identity");

@@ -1,8 +1,8 @@
 use std::fmt::Write as _;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{Direction, Identity, Record, SipMessage};
+use super::{Direction, Identity, Level, Record, SipMessage};
 
 /// What a [`Ladder`] is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,17 +52,45 @@ pub struct Hop {
     pub cseq: String,
     /// The Call-ID.
     pub call_id: String,
+    /// Its place among all records.
+    place: usize,
     branch: String,
     sent: bool,
     received: bool,
 }
 
-/// The SIP messages of a call, or of a subscriber, over all components: a sequence diagram.
+/// A line that was logged between the messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// When it was logged.
+    pub time: Timestamp,
+    /// The column of who logged it.
+    pub lane: String,
+    /// How grave it is, where it says so.
+    pub level: Option<Level>,
+    /// The line, without time and level.
+    pub text: String,
+    /// Its place among all records.
+    place: usize,
+}
+
+/// The SIP messages of a call, or of a subscriber, over all components, and what was logged between them: a sequence
+/// diagram.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ladder {
     lanes: Vec<String>,
     hops: Vec<Hop>,
+    notes: Vec<Note>,
 }
+
+/// What is drawn in one line.
+enum Step<'a> {
+    Hop(&'a Hop),
+    Note(&'a Note),
+}
+
+/// How long before the first message and after the last one a line may have been logged to be drawn.
+const AROUND: SignedDuration = SignedDuration::from_millis(200);
 
 /// Who logged a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,17 +107,27 @@ impl Ladder {
     /// The messages about a subject, from records in time order. `lane_of` names the column that an address (without
     /// its port) belongs to, where it is known; other peers are columns of their own.
     ///
-    /// A message that both ends logged is one hop.
+    /// A message that both ends logged is one hop. Lines between them are drawn when they name the call, or a party of
+    /// it, at level info or graver, and when they are warnings or errors of whatever kind.
     pub fn of<'a>(
         records: impl IntoIterator<Item = Logged<'a>>,
         subject: &Subject,
         lane_of: impl Fn(&str) -> Option<String>,
     ) -> Self {
+        let records: Vec<Logged<'a>> = records.into_iter().collect();
         let mut ladder = Self::default();
-        for logged in records {
+        let mut parties: Vec<Identity> = Vec::new();
+        for (place, logged) in records.iter().enumerate() {
             let Some(message) = SipMessage::of(logged.record) else { continue };
             if message.direction == Direction::Internal || !subject.has(&message) {
                 continue;
+            }
+            for name in ["From", "To", "P-Asserted-Identity"] {
+                for party in message.headers(name).filter_map(|value| party(&value)) {
+                    if !parties.contains(&party) {
+                        parties.push(party);
+                    }
+                }
             }
             let peer = String::from_utf8_lossy(message.peer).into_owned();
             let host = peer.rsplit_once(':').map_or(peer.as_str(), |(h, _)| h).trim_matches(['[', ']']);
@@ -112,12 +150,46 @@ impl Ladder {
                 status,
                 cseq: value("CSeq"),
                 call_id: value("Call-ID"),
+                place,
                 branch: branch(&value("Via")),
                 sent,
                 received: !sent,
             });
         }
+        ladder.annotate(&records, subject, &parties);
         ladder
+    }
+
+    fn annotate(&mut self, records: &[Logged<'_>], subject: &Subject, parties: &[Identity]) {
+        let span = self.hops.first().zip(self.hops.last()).map(|(first, last)| (first.time, last.time));
+        for (place, logged) in records.iter().enumerate() {
+            let is_near = span.is_none_or(|(first, last)| {
+                logged.time.duration_since(last) <= AROUND && first.duration_since(logged.time) <= AROUND
+            });
+            let head = logged.record.head();
+            if !is_near || head.level > Some(Level::Info) || SipMessage::of(logged.record).is_some() {
+                continue;
+            }
+            let bytes = logged.record.bytes();
+            // Without a message there is nothing that an error would stand beside.
+            let is_grave = span.is_some() && head.level.is_some_and(|l| l <= Level::Warning);
+            if is_grave || subject.is_in(bytes) || parties.iter().any(|p| p.is_mentioned_in(bytes)) {
+                self.lane(logged.lane);
+                self.notes.push(Note {
+                    time: logged.time,
+                    lane: logged.lane.to_owned(),
+                    level: head.level,
+                    text: String::from_utf8_lossy(head.text).chars().filter(|c| !c.is_control()).collect(),
+                    place,
+                });
+            }
+        }
+    }
+
+    fn lane(&mut self, name: &str) {
+        if !self.lanes.iter().any(|l| l == name) {
+            self.lanes.push(name.to_owned());
+        }
     }
 
     fn add(&mut self, hop: Hop) {
@@ -130,11 +202,8 @@ impl Ladder {
             (other.sent, other.received) = (true, true);
             return;
         }
-        for lane in [&hop.from, &hop.to] {
-            if !self.lanes.contains(lane) {
-                self.lanes.push(lane.clone());
-            }
-        }
+        self.lane(&hop.from);
+        self.lane(&hop.to);
         self.hops.push(hop);
     }
 
@@ -146,6 +215,38 @@ impl Ladder {
     /// The messages, in the order in which they were logged.
     pub fn hops(&self) -> &[Hop] {
         &self.hops
+    }
+
+    /// What was logged between them.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    /// The last error, or else warning, that was logged before a moment and within a second of it.
+    pub fn cause(&self, of: Timestamp) -> Option<&Note> {
+        let near = |n: &&Note| {
+            let before = of.duration_since(n.time);
+            !before.is_negative() && before <= SignedDuration::from_secs(1)
+        };
+        let last = |level: Level| self.notes.iter().rev().filter(near).find(|n| n.level == Some(level));
+        last(Level::Error).or_else(|| last(Level::Warning))
+    }
+
+    /// The first request that nobody answered in these logs; an ACK is not answered.
+    pub fn unanswered(&self) -> Option<&Hop> {
+        let answers = |hop: &Hop, other: &Hop| {
+            other.status.is_some()
+                && (&other.from, &other.to, &other.cseq, &other.branch) == (&hop.to, &hop.from, &hop.cseq, &hop.branch)
+        };
+        let requests = self.hops.iter().filter(|h| h.status.is_none() && h.text != "ACK");
+        requests.into_iter().find(|hop| !self.hops.iter().any(|other| answers(hop, other)))
+    }
+
+    fn steps(&self) -> Vec<Step<'_>> {
+        let mut all: Vec<(usize, Step<'_>)> = self.hops.iter().map(|h| (h.place, Step::Hop(h))).collect();
+        all.extend(self.notes.iter().map(|n| (n.place, Step::Note(n))));
+        all.sort_by_key(|(place, _)| *place);
+        all.into_iter().map(|(_, step)| step).collect()
     }
 
     /// The first response that says that a request failed: 4xx other than the challenges 401 and 407, 5xx or 6xx.
@@ -162,29 +263,24 @@ impl Ladder {
         }
         out.truncate(out.trim_end().len());
         out.push('\n');
-        for hop in &self.hops {
-            let at = |lane: &String| self.lanes.iter().position(|l| l == lane).unwrap_or(0) * width + width / 2;
-            let (a, b) = (at(&hop.from), at(&hop.to));
+        let at = |lane: &String| self.lanes.iter().position(|l| l == lane).unwrap_or(0) * width + width / 2;
+        for step in self.steps() {
             let mut line: Vec<char> = vec![' '; self.lanes.len() * width];
             (0..self.lanes.len()).for_each(|n| line[n * width + width / 2] = '│');
-            let (low, high) = (a.min(b), a.max(b));
-            let room = high.saturating_sub(low + 4);
-            let label: String = hop.text.chars().take(room.max(1)).collect();
-            if a == b {
-                hop.text.chars().take(width / 2 - 2).enumerate().for_each(|(n, c)| line[a + 2 + n] = c);
-                line[a] = '↺';
-            } else {
-                line[low + 1..high].fill('─');
-                if b > a {
-                    line[high - 1] = '▶';
-                } else {
-                    line[low + 1] = '◀';
+            let time = match step {
+                Step::Hop(hop) => {
+                    draw(&mut line, hop, at(&hop.from), at(&hop.to), width);
+                    hop.time
                 }
-                let start = low + 2 + (room - label.chars().count()) / 2;
-                label.chars().enumerate().for_each(|(n, c)| line[start + n] = c);
-            }
+                Step::Note(note) => {
+                    let x = at(&note.lane);
+                    line.truncate(x);
+                    line.extend("● ".chars().chain(note.words().chars()));
+                    note.time
+                }
+            };
             let drawn: String = line.into_iter().collect();
-            let _ = writeln!(out, "{}  {}", hop.time.strftime("%H:%M:%S%.3f"), drawn.trim_end());
+            let _ = writeln!(out, "{}  {}", time.strftime("%H:%M:%S%.3f"), drawn.trim_end());
         }
         out
     }
@@ -197,9 +293,14 @@ impl Ladder {
             let _ = writeln!(out, "  participant p{n} as {}", plain(lane));
         }
         let number = |lane: &String| self.lanes.iter().position(|l| l == lane).unwrap_or(0);
-        for hop in &self.hops {
-            let arrow = if hop.status.is_some() { "-->>" } else { "->>" };
-            let _ = writeln!(out, "  p{}{arrow}p{}: {}", number(&hop.from), number(&hop.to), plain(&hop.text));
+        for step in self.steps() {
+            let _ = match step {
+                Step::Hop(hop) => {
+                    let arrow = if hop.status.is_some() { "-->>" } else { "->>" };
+                    writeln!(out, "  p{}{arrow}p{}: {}", number(&hop.from), number(&hop.to), plain(&hop.text))
+                }
+                Step::Note(note) => writeln!(out, "  Note over p{}: {}", number(&note.lane), plain(&note.words())),
+            };
         }
         out
     }
@@ -208,7 +309,8 @@ impl Ladder {
     pub fn svg(&self) -> String {
         const COLUMN: usize = 200;
         const ROW: usize = 34;
-        let (wide, high) = (self.lanes.len() * COLUMN + 110, self.hops.len() * ROW + 80);
+        let steps = self.steps();
+        let (wide, high) = (self.lanes.len() * COLUMN + 110, steps.len() * ROW + 80);
         let x = |lane: &String| self.lanes.iter().position(|l| l == lane).unwrap_or(0) * COLUMN + 110 + COLUMN / 2;
         let mut out = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {wide} {high}\" font-family=\"sans-serif\" \
@@ -226,22 +328,85 @@ impl Ladder {
                 high - 10
             );
         }
-        for (n, hop) in self.hops.iter().enumerate() {
-            let (from, to, y) = (x(&hop.from), x(&hop.to), n * ROW + 64);
-            let colour = if hop.status.is_some_and(|s| s >= 400 && !matches!(s, 401 | 407)) { "#c00" } else { "#000" };
-            let _ = writeln!(
-                out,
-                "<text x=\"8\" y=\"{y}\" fill=\"#666\" font-size=\"11\">{}</text>\n<line x1=\"{from}\" y1=\"{y}\" \
-                 x2=\"{to}\" y2=\"{y}\" stroke=\"{colour}\" marker-end=\"url(#a)\"/>\n<text x=\"{}\" y=\"{}\" \
-                 text-anchor=\"middle\" fill=\"{colour}\">{}</text>",
-                hop.time.strftime("%H:%M:%S%.3f"),
-                usize::midpoint(from, to),
-                y - 5,
-                escape(&hop.text)
-            );
+        for (n, step) in steps.into_iter().enumerate() {
+            let y = n * ROW + 64;
+            let stamp = |out: &mut String, time: Timestamp| {
+                let time = time.strftime("%H:%M:%S%.3f");
+                let _ = writeln!(out, "<text x=\"8\" y=\"{y}\" fill=\"#666\" font-size=\"11\">{time}</text>");
+            };
+            match step {
+                Step::Note(note) => {
+                    stamp(&mut out, note.time);
+                    let x = x(&note.lane);
+                    let grave = note.level.is_some_and(|l| l <= Level::Warning);
+                    let colour = if grave { "#c00" } else { "#06c" };
+                    // A note in the last column would leave the picture.
+                    let (end, anchor) = if 2 * x > wide { (x - 8, "end") } else { (x + 8, "start") };
+                    let _ = writeln!(
+                        out,
+                        "<circle cx=\"{x}\" cy=\"{y}\" r=\"4\" fill=\"{colour}\"/>\n<text x=\"{end}\" y=\"{}\" \
+                         text-anchor=\"{anchor}\" font-size=\"11\" fill=\"{colour}\">{}</text>",
+                        y + 4,
+                        escape(&note.words())
+                    );
+                }
+                Step::Hop(hop) => {
+                    stamp(&mut out, hop.time);
+                    let (from, to) = (x(&hop.from), x(&hop.to));
+                    let failed = hop.status.is_some_and(|s| s >= 400 && !matches!(s, 401 | 407));
+                    let colour = if failed { "#c00" } else { "#000" };
+                    let _ = writeln!(
+                        out,
+                        "<line x1=\"{from}\" y1=\"{y}\" x2=\"{to}\" y2=\"{y}\" stroke=\"{colour}\" \
+                         marker-end=\"url(#a)\"/>\n<text x=\"{}\" y=\"{}\" text-anchor=\"middle\" fill=\"{colour}\">{}</text>",
+                        usize::midpoint(from, to),
+                        y - 5,
+                        escape(&hop.text)
+                    );
+                }
+            }
         }
         out + "</svg>\n"
     }
+}
+
+impl Note {
+    /// The line, with its level where that is grave.
+    fn words(&self) -> String {
+        match self.level {
+            Some(level) if level <= Level::Warning => format!("{}: {}", level.name().to_uppercase(), self.text),
+            _ => self.text.clone(),
+        }
+    }
+}
+
+/// Draws an arrow into a line of a terminal.
+fn draw(line: &mut [char], hop: &Hop, a: usize, b: usize, width: usize) {
+    let (low, high) = (a.min(b), a.max(b));
+    let room = high.saturating_sub(low + 4);
+    if a == b {
+        hop.text.chars().take(width / 2 - 2).enumerate().for_each(|(n, c)| line[a + 2 + n] = c);
+        line[a] = '↺';
+        return;
+    }
+    let label: String = hop.text.chars().take(room.max(1)).collect();
+    line[low + 1..high].fill('─');
+    if b > a {
+        line[high - 1] = '▶';
+    } else {
+        line[low + 1] = '◀';
+    }
+    let start = low + 2 + (room - label.chars().count()) / 2;
+    label.chars().enumerate().for_each(|(n, c)| line[start + n] = c);
+}
+
+/// The subscriber that a header field of a SIP message names.
+fn party(value: &str) -> Option<Identity> {
+    let uri = match value.split_once('<') {
+        Some((_, rest)) => rest.split('>').next()?,
+        None => value,
+    };
+    uri.split(';').next()?.parse().ok()
 }
 
 fn branch(via: &str) -> String {
@@ -272,7 +437,21 @@ mod tests {
         text.as_bytes().split_inclusive(|b| *b == b'\n').find_map(|l| assembler.push(l)).unwrap()
     }
 
+    fn line(text: &str) -> Record {
+        Record::new(LogGrammar::Cpp, text.as_bytes().to_vec())
+    }
+
     fn ladder(subject: &Subject) -> Ladder {
+        let time = "23-11-2026 10:00:00.123 UTC";
+        let noted = [
+            Record::new(
+                LogGrammar::CppAccess,
+                format!("{time} 200 GET /impu/sip%3A6505550001%40ims.example/reg-data 0.001 seconds"),
+            ),
+            line(&format!("{time} Error connection.cpp:9: no answer")),
+            line(&format!("{time} Debug user.cpp:9: 6505550001")),
+            line(&format!("{time} Status main.cpp:9: nothing to do with it")),
+        ];
         let records = [
             ("bono", record("RX", "192.0.2.1", "INVITE sip:b@ims.example SIP/2.0", "z1")),
             ("bono", record("TX", "10.0.0.2", "INVITE sip:b@ims.example SIP/2.0", "z2")),
@@ -282,7 +461,14 @@ mod tests {
             ("bono", record("TX", "192.0.2.1", "SIP/2.0 404 Not Found", "z1")),
         ];
         let time = "2026-11-23T10:00:00.123Z".parse().unwrap();
-        Ladder::of(records.iter().map(|(lane, record)| Logged { lane, time, record }), subject, |host| match host {
+        let notes = noted.iter().map(|record| ("homestead", record));
+        let records = records
+            .iter()
+            .take(3)
+            .map(|(l, r)| (*l, r))
+            .chain(notes)
+            .chain(records.iter().skip(3).map(|(l, r)| (*l, r)));
+        Ladder::of(records.map(|(lane, record)| Logged { lane, time, record }), subject, |host| match host {
             "10.0.0.1" => Some("bono".to_owned()),
             "10.0.0.2" => Some("sprout".to_owned()),
             _ => None,
@@ -292,7 +478,7 @@ mod tests {
     #[test]
     fn a_message_that_both_ends_log_is_drawn_once() {
         let drawn = ladder(&Subject::Call("c1".to_owned()));
-        assert_eq!(drawn.lanes(), ["192.0.2.1", "bono", "sprout"]);
+        assert_eq!(drawn.lanes(), ["192.0.2.1", "bono", "sprout", "homestead"]);
         let hops: Vec<_> = drawn.hops().iter().map(|h| (h.from.as_str(), h.to.as_str(), h.text.as_str())).collect();
         assert_eq!(
             hops,
@@ -304,15 +490,27 @@ mod tests {
             ]
         );
         assert_eq!(drawn.failure().map(|h| h.from.as_str()), Some("sprout"));
+        assert_eq!(drawn.unanswered(), None);
+        assert_eq!(drawn.cause(drawn.hops()[2].time).map(|n| n.text.as_str()), Some("no answer"));
         let text = drawn.text();
         let lines: Vec<_> = text.lines().map(str::trim_start).collect();
-        assert_eq!(lines[0], "192.0.2.1                  bono                   sprout");
-        assert_eq!(lines[1], "10:00:00.123              │────────INVITE────────▶│                       │");
-        assert_eq!(lines[2], "10:00:00.123              │                       │────────INVITE────────▶│");
-        assert_eq!(lines[3], "10:00:00.123              │                       │◀───404 Not Found──────│");
-        assert_eq!(lines[4..], ["10:00:00.123              │◀───404 Not Found──────│                       │"]);
-        assert!(drawn.mermaid().contains("  p1->>p2: INVITE\n  p2-->>p1: 404 Not Found\n"), "{}", drawn.mermaid());
-        assert!(drawn.svg().contains("404 Not Found"));
+        assert_eq!(lines[0], "192.0.2.1                  bono                   sprout                homestead");
+        let none = "│                       │";
+        assert_eq!(
+            lines[1],
+            format!("10:00:00.123              │────────INVITE────────▶{none}                       │")
+        );
+        assert!(text.contains("● 200 GET /impu/sip%3A6505550001%40ims.example/reg-data 0.001 seconds\n"), "{text}");
+        assert!(text.contains("● ERROR: no answer\n"), "{text}");
+        assert!(!text.contains("user.cpp") && !text.contains("nothing to do"), "{text}");
+        assert!(text.contains("│◀───404 Not Found──────│"), "{text}");
+        let mermaid = drawn.mermaid();
+        assert!(
+            mermaid.contains("  p1->>p2: INVITE\n") && mermaid.contains("  p2-->>p1: 404 Not Found\n"),
+            "{mermaid}"
+        );
+        assert!(mermaid.contains("  Note over p3: ERROR: no answer\n"), "{mermaid}");
+        assert!(drawn.svg().contains("404 Not Found") && drawn.svg().contains("ERROR: no answer"));
     }
 
     #[test]

@@ -33,7 +33,7 @@ mod sip;
 
 pub use assemble::{Assembler, Record};
 pub use identity::{Identity, InvalidIdentity};
-pub use ladder::{Hop, Ladder, Logged, Subject};
+pub use ladder::{Hop, Ladder, Logged, Note, Subject};
 pub use line::{Level, Line, UnknownLevel};
 pub use merge::{Merge, Released, SourceId, Waits};
 pub use resume::{Gap, Resume, Seen, kubelet_line};
