@@ -20,9 +20,12 @@ pub(crate) enum Format {
 #[derive(Debug)]
 pub(crate) struct Results(io::BufWriter<io::Stdout>);
 
+/// What is written at once, in bytes.
+const LARGE: usize = 64 * 1024;
+
 impl Results {
     pub(crate) fn new() -> Self {
-        Self(io::BufWriter::new(io::stdout()))
+        Self(io::BufWriter::with_capacity(LARGE, io::stdout()))
     }
 
     /// Writes text as it is.

@@ -1,29 +1,35 @@
 mod filter;
+mod folder;
 mod format;
 mod saved;
+mod span;
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, ValueEnum};
 use clearwater::component::{Component, Release, catalogue};
 use clearwater::config::DeploymentFile;
 use clearwater::event::CancelReason;
 use clearwater::manifest::SERVICE_LABEL;
 use clearwater_kube::Cluster;
-use clearwater_kube::logs::{Candidate, Choice, Entry, Logs as Stream, Options, Said, Select, read};
+use clearwater_kube::logs::{Candidate, Choice, Entry, Logs as Stream, Options, Said, Select, Source, read};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use regex::Regex;
 
 use crate::connection::duration;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;
-use crate::runtime::block_on;
+use crate::runtime::block_on_two;
 use crate::signal::Signals;
+
+use folder::Folder;
+use span::Span;
 
 pub(super) use filter::Filter;
 pub(super) use format::{Form, Printer};
@@ -44,6 +50,12 @@ pub(super) struct Selection {
     /// Only pods on this node
     #[arg(long, value_name = "NODE")]
     node: Option<String>,
+    /// Only pods whose name matches
+    #[arg(long, value_name = "REGEX")]
+    pod: Option<Regex>,
+    /// The pods of all namespaces
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
     /// Only containers whose name matches
     #[arg(short = 'c', long, value_name = "REGEX")]
     container: Option<Regex>,
@@ -53,6 +65,20 @@ pub(super) struct Selection {
     /// No pods whose name matches. May be given more than once
     #[arg(long, value_name = "REGEX")]
     exclude_pod: Vec<Regex>,
+    /// Only containers in this state: running, waiting, terminated or all
+    #[arg(long, value_name = "STATE", value_delimiter = ',', value_enum, default_value = "all")]
+    container_state: Vec<State>,
+    /// Only pods with this condition, as ready or ready=false
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    condition: Option<String>,
+    /// Whether init containers are read
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true,
+          default_missing_value = "true", action = ArgAction::Set, hide_short_help = true)]
+    init_containers: bool,
+    /// Whether ephemeral containers are read
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true,
+          default_missing_value = "true", action = ArgAction::Set, hide_short_help = true)]
+    ephemeral_containers: bool,
     /// What of each container is read: auto (its files where it is known to write files, else its output), stdout,
     /// files, supervisor or all
     #[arg(long, value_name = "SOURCE", default_value = "auto", value_parser = choice)]
@@ -75,6 +101,34 @@ pub(super) struct Selection {
     /// How long a source whose stream broke may hold back all others while it resumes
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5s")]
     max_hold: Duration,
+}
+
+/// What a container does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum State {
+    Running,
+    Waiting,
+    Terminated,
+    All,
+}
+
+impl State {
+    fn is_of(self, status: &ContainerStatus) -> bool {
+        let state = status.state.as_ref();
+        match self {
+            Self::Running => state.is_some_and(|s| s.running.is_some()),
+            Self::Waiting => state.is_some_and(|s| s.waiting.is_some()),
+            Self::Terminated => state.is_some_and(|s| s.terminated.is_some()),
+            Self::All => true,
+        }
+    }
+}
+
+/// Whether a pod has a condition, given as `name` or `name=value`; both are compared without case.
+fn meets(pod: &Pod, condition: &str) -> bool {
+    let (name, value) = condition.split_once('=').unwrap_or((condition, "true"));
+    let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().any(|c| c.type_.eq_ignore_ascii_case(name) && c.status.eq_ignore_ascii_case(value))
 }
 
 fn choice(text: &str) -> Result<Choice, String> {
@@ -102,24 +156,41 @@ fn role(text: &str) -> Result<Component, String> {
 impl Selection {
     fn select(&self, components: &[Component]) -> Select {
         let wanted: Vec<&'static str> = components.iter().chain(&self.role).map(|c| c.name()).collect();
-        let (container, node) = (self.container.clone(), self.node.clone());
+        let (container, node, pod) = (self.container.clone(), self.node.clone(), self.pod.clone());
         let (without, without_pods) = (self.exclude_container.clone(), self.exclude_pod.clone());
+        let (states, condition) = (self.container_state.clone(), self.condition.clone());
+        let (init, ephemeral) = (self.init_containers, self.ephemeral_containers);
         // Pods that other manifests made carry upstream's label as well; what carries another label was asked for.
-        let any_pod = !self.selector.is_empty();
+        let any_pod = !self.selector.is_empty() || self.pod.is_some();
         Arc::new(move |c: &Candidate<'_>| {
             let service = c.pod.metadata.labels.as_ref().and_then(|l| l.get(SERVICE_LABEL)).map(String::as_str);
             let ours = service.is_some_and(|s| s.parse::<Component>().is_ok());
             let name = c.pod.metadata.name.as_deref().unwrap_or_default();
             let on = c.pod.spec.as_ref().and_then(|s| s.node_name.as_deref());
+            let is_ephemeral = || {
+                let all = c.pod.status.as_ref().and_then(|s| s.ephemeral_container_statuses.as_deref());
+                all.unwrap_or_default().iter().any(|s| s.name == c.container)
+            };
             (if wanted.is_empty() { ours || any_pod } else { service.is_some_and(|s| wanted.contains(&s)) })
+                && pod.as_ref().is_none_or(|r| r.is_match(name))
                 && container.as_ref().is_none_or(|r| r.is_match(c.container))
                 && !without.iter().any(|r| r.is_match(c.container))
                 && !without_pods.iter().any(|r| r.is_match(name))
                 && node.as_deref().is_none_or(|n| on == Some(n))
+                && states.iter().any(|s| s.is_of(c.status))
+                && condition.as_deref().is_none_or(|condition| meets(c.pod, condition))
+                && (init || !c.init)
+                && (ephemeral || !is_ephemeral())
         })
     }
 
-    fn since(&self) -> Option<Timestamp> {
+    /// Whether a component was asked for: by its own name, or by a role that it plays.
+    fn has(&self, components: &[Component], name: &str) -> bool {
+        let mut wanted = components.iter().chain(&self.role).peekable();
+        wanted.peek().is_none() || wanted.any(|c| c.name() == name)
+    }
+
+    pub(super) fn since(&self) -> Option<Timestamp> {
         self.since.and_then(|s| Timestamp::now().checked_sub(s).ok()).or(self.since_time)
     }
 
@@ -129,18 +200,20 @@ impl Selection {
         context: &Context,
         components: &[Component],
         follow: bool,
+        since: Option<Timestamp>,
     ) -> Result<Stream, CliError> {
         let namespace = context.connection().namespace_for(&DeploymentFile::default())?;
         let client = context.connection().client().await?;
         Ok(read(
             Cluster::new(client, namespace),
             Options {
+                all_namespaces: self.all_namespaces,
                 labels: self.selector.clone(),
                 fields: self.field_selector.clone(),
                 select: self.select(components),
                 choice: self.source,
                 follow,
-                since: self.since(),
+                since,
                 tail: (self.tail >= 0).then_some(self.tail),
                 previous: self.previous,
                 window: self.window,
@@ -170,8 +243,8 @@ pub(crate) struct Logs {
     /// End when the present is reached; the order is exact
     #[arg(long)]
     no_follow: bool,
-    /// How lines are written: default (pod, container, line), raw (the line alone), json (stern's fields) or typed (one
-    /// JSON object a record, with its level, place and component)
+    /// How lines are written: default (pod, container, line), raw (the line alone), json, extjson and ppextjson (stern's,
+    /// byte for byte), or typed (one JSON object a record, with its level, place and component)
     #[arg(short, long, value_name = "FORM", value_enum, default_value_t)]
     output: Form,
     /// A form of your own, as '{time} {component} {message}'. Fields: time, component, pod, container, node, namespace,
@@ -188,6 +261,24 @@ pub(crate) struct Logs {
     /// Colour: auto, always or never
     #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
     color: format::Colour,
+    /// Give the containers of a pod colours of their own
+    #[arg(short = 'd', long)]
+    diff_container: bool,
+    /// Only what was written around this time: RFC 3339, or a clock time of today in --timezone
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["since", "since_time", "tail"])]
+    around: Option<String>,
+    /// How far around: before it and after it
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s", requires = "around")]
+    within: Duration,
+    /// Write a file for each component into this directory, in the form raw unless another is given; --from reads them
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// How large such a file may become before it is rotated, as 500Ki or 10Mi
+    #[arg(long, value_name = "SIZE", value_parser = folder::size, default_value = "10Mi", requires = "dir")]
+    dir_size: u64,
+    /// How many rotated files are kept for each component
+    #[arg(long, value_name = "COUNT", default_value_t = 5, requires = "dir")]
+    dir_keep: u32,
     /// Say nothing on standard error: not which sources come and go, nor what was seen at the end
     #[arg(long)]
     only_log_lines: bool,
@@ -197,8 +288,25 @@ pub(crate) struct Logs {
     /// Read the log files of a directory instead of a cluster
     #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
-    #[arg(long, hide = true, action = ArgAction::SetTrue)]
+    #[command(flatten)]
+    accepted: Accepted,
+}
+
+/// Flags of kubectl and stern that ask for what is done anyway.
+#[derive(Debug, Args)]
+struct Accepted {
+    #[arg(long, hide = true)]
     all_containers: bool,
+    #[arg(long, hide = true)]
+    prefix: bool,
+    #[arg(long, hide = true)]
+    ignore_errors: bool,
+    #[arg(long, hide = true, allow_negative_numbers = true)]
+    max_log_requests: Option<i64>,
+    #[arg(long, hide = true, allow_negative_numbers = true)]
+    qps: Option<f32>,
+    #[arg(long, hide = true, allow_negative_numbers = true)]
+    burst: Option<i64>,
 }
 
 /// What was seen, for the end.
@@ -208,36 +316,90 @@ struct Seen {
     lines: u64,
     late: u64,
     gaps: u64,
-    sources: BTreeMap<String, u64>,
+    sources: HashMap<String, u64>,
+    /// The source of the last record, and how many came of it in a row.
+    last: Option<(Arc<Source>, u64)>,
 }
 
-impl Logs {
-    pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
-        let filter = self.filter.build()?;
-        let mut printer =
-            Printer::new(self.output, self.format.clone(), self.timestamps, &self.timezone, self.color, &filter)?;
-        if self.stdin || self.from.is_some() {
-            let saved = match &self.from {
-                Some(dir) => Saved::of_directory(dir)?,
-                None => Saved::of_stdin()?,
-            };
-            for entry in saved.entries.iter().filter(|e| filter.passes(&e.record)) {
-                context.results().bytes(printer.record(entry))?;
+impl Seen {
+    fn record(&mut self, source: &Arc<Source>) {
+        match &mut self.last {
+            Some((last, count)) if Arc::ptr_eq(last, source) => *count += 1,
+            last => {
+                let before = last.replace((source.clone(), 1));
+                self.count(before);
             }
-            return Ok(exit::OK);
         }
-        block_on(async {
-            let mut stream = self.selection.read(context, &self.components, !self.no_follow).await?;
+    }
+
+    fn count(&mut self, of: Option<(Arc<Source>, u64)>) {
+        if let Some((source, count)) = of {
+            *self.sources.entry(format::name(&source)).or_default() += count;
+        }
+    }
+}
+
+/// Where lines go.
+enum Out {
+    Results,
+    Folder(Folder),
+}
+
+/// What is written is shown at the latest after this time.
+const HELD_BACK: Duration = Duration::from_millis(8);
+
+impl Logs {
+    fn look(&self) -> format::Look {
+        // A directory is read again, with --from.
+        let form = if self.dir.is_some() && self.output == Form::Default { Form::Raw } else { self.output };
+        format::Look {
+            form,
+            template: self.format.clone(),
+            stamp: self.timestamps,
+            zone: self.timezone.clone(),
+            colour: if self.dir.is_some() { format::Colour::Never } else { self.color },
+            by_container: self.diff_container,
+            namespaces: self.selection.all_namespaces,
+        }
+    }
+
+    pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
+        let _ = &self.accepted;
+        let filter = self.filter.build()?;
+        let mut printer = Printer::new(self.look(), &filter)?;
+        let around = self.around.as_deref().map(|a| Span::around(a, self.within, &self.timezone)).transpose()?;
+        let span = around.unwrap_or(Span { from: self.selection.since(), to: None });
+        let mut out = match &self.dir {
+            Some(dir) => Out::Folder(Folder::new(dir, self.dir_size, self.dir_keep)?),
+            None => Out::Results,
+        };
+        if self.stdin || self.from.is_some() {
+            return self.saved(span, &filter, &mut printer, &mut out, context);
+        }
+        let ends = span.to.filter(|to| *to > Timestamp::now());
+        let follow = !self.no_follow && (around.is_none() || ends.is_some());
+        block_on_two(async {
+            let mut stream = self.selection.read(context, &self.components, follow, span.from).await?;
             let mut signals = Signals::new();
             let mut seen = Seen::default();
+            let deadline = ends.map(|to| {
+                let wait = Duration::try_from(to.duration_since(Timestamp::now())).unwrap_or_default();
+                Instant::now() + wait + self.selection.window + Duration::from_secs(1)
+            });
+            // When what was written and not shown has to be shown.
+            let mut held: Option<Instant> = None;
             let code = loop {
                 let said = if let Some(said) = stream.try_next() {
                     Some(said)
                 } else {
-                    // Nothing waits: what was written so far is shown.
-                    context.results().flush()?;
+                    if held.is_some_and(|h| h <= Instant::now()) {
+                        out.flush(context)?;
+                        held = None;
+                    }
                     tokio::select! {
                         said = stream.next() => said,
+                        () = until(held) => continue,
+                        () = until(deadline) => break exit::OK,
                         reason = signals.next() => break match reason {
                             CancelReason::Interrupted => exit::INTERRUPTED,
                             _ => exit::TERMINATED,
@@ -245,9 +407,13 @@ impl Logs {
                     }
                 };
                 let Some(said) = said else { break exit::OK };
-                self.take(said, &filter, &mut printer, &mut seen, context)?;
+                if self.take(said, span, &filter, &mut printer, &mut seen, &mut out, context)? && held.is_none() {
+                    held = Some(Instant::now() + HELD_BACK);
+                }
             };
-            context.results().flush()?;
+            out.flush(context)?;
+            let last = seen.last.take();
+            seen.count(last);
             if !self.only_log_lines {
                 context.talk().note(format!(
                     "{} lines in {} records of {} sources; {} late; {} gaps",
@@ -258,36 +424,71 @@ impl Logs {
                     seen.gaps
                 ));
             }
-            let nothing = seen.sources.is_empty() && self.no_follow;
-            if nothing {
+            if seen.sources.is_empty() && !follow {
                 context.talk().warning("no container was found to read; see kubectl clearwater status");
             }
             Ok(code)
         })?
     }
 
+    /// What was saved, or comes by standard input.
+    fn saved(
+        &self,
+        span: Span,
+        filter: &Filter,
+        printer: &mut Printer,
+        out: &mut Out,
+        context: &mut Context,
+    ) -> Result<u8, CliError> {
+        let mut print = |entry: &Entry, context: &mut Context| {
+            let wanted = self.stdin || self.selection.has(&self.components, &entry.source.component);
+            if wanted && span.holds(entry.time) && filter.passes(&entry.record) {
+                out.write(&entry.source, printer.record(entry), context)?;
+            }
+            Ok(())
+        };
+        if let Some(dir) = &self.from {
+            for entry in &Saved::of_directory(dir)?.entries {
+                print(entry, context)?;
+            }
+        } else {
+            saved::each_of_stdin(|said| match said {
+                Some(entry) => print(&entry, context),
+                None => Ok(context.results().flush()?),
+            })?;
+        }
+        out.flush(context)?;
+        Ok(exit::OK)
+    }
+
+    /// Takes what was said; tells whether something was written.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one run")]
     fn take(
         &self,
         said: Said,
+        span: Span,
         filter: &Filter,
         printer: &mut Printer,
         seen: &mut Seen,
+        out: &mut Out,
         context: &mut Context,
-    ) -> Result<(), CliError> {
+    ) -> Result<bool, CliError> {
+        let shows = !self.only_log_lines && std::io::stderr().is_terminal();
         match said {
             Said::Record(entry) => {
-                *seen.sources.entry(format::name(&entry.source)).or_default() += 1;
+                seen.record(&entry.source);
                 seen.late += u64::from(entry.late);
-                if filter.passes(&entry.record) {
+                if span.holds(entry.time) && filter.passes(&entry.record) {
                     seen.records += 1;
                     seen.lines += count_lines(&entry);
-                    context.results().bytes(printer.record(&entry))?;
+                    out.write(&entry.source, printer.record(&entry), context)?;
+                    return Ok(true);
                 }
             }
             Said::Gap(source, gap) => {
                 seen.gaps += 1;
                 if let Some(line) = printer.gap(&source, &gap) {
-                    context.results().bytes(line)?;
+                    out.write(&source, line, context)?;
                 }
                 let until = gap.before.map_or_else(|| "its end".to_owned(), |t| t.to_string());
                 context.talk().warning(format!(
@@ -295,18 +496,19 @@ impl Logs {
                     format::name(&source),
                     gap.after
                 ));
+                return Ok(true);
             }
             Said::Trouble(source, text) => {
                 let name = source.map(|s| format::name(&s) + ": ").unwrap_or_default();
                 context.talk().warning(name + &text);
             }
-            Said::Opened(source) if !self.only_log_lines && std::io::stderr().is_terminal() => {
+            Said::Opened(source) if shows => {
                 let name = format::name(&source);
                 if !name.ends_with(' ') {
                     context.talk().note(format!("+ {name}"));
                 }
             }
-            Said::Closed(source) if !self.only_log_lines && std::io::stderr().is_terminal() => {
+            Said::Closed(source) if shows => {
                 let name = format::name(&source);
                 if !name.ends_with(' ') {
                     context.talk().note(format!("- {name}"));
@@ -314,10 +516,140 @@ impl Logs {
             }
             Said::Opened(_) | Said::Closed(_) => {}
         }
-        Ok(())
+        Ok(false)
+    }
+}
+
+impl Out {
+    fn write(&mut self, source: &Source, bytes: &[u8], context: &mut Context) -> Result<(), CliError> {
+        match self {
+            Self::Results => context.results().bytes(bytes),
+            Self::Folder(folder) => folder.write(source, bytes),
+        }
+    }
+
+    fn flush(&mut self, context: &mut Context) -> Result<(), CliError> {
+        match self {
+            Self::Results => Ok(context.results().flush()?),
+            Self::Folder(folder) => folder.flush(),
+        }
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 
 fn count_lines(entry: &Entry) -> u64 {
-    entry.record.bytes().split_inclusive(|b| *b == b'\n').count() as u64
+    match entry.record.tail() {
+        [] => 1,
+        tail => 1 + tail.split_inclusive(|b| *b == b'\n').count() as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory;
+
+    use crate::cli::Cli;
+
+    /// What `stern --help` of version 1.34.0 lists.
+    const STERN: &[&str] = &[
+        "-A",
+        "--all-namespaces",
+        "--burst",
+        "--color",
+        "--completion",
+        "--condition",
+        "--config",
+        "-c",
+        "--container",
+        "--container-colors",
+        "--container-state",
+        "--context",
+        "-d",
+        "--diff-container",
+        "--ephemeral-containers",
+        "-e",
+        "--exclude",
+        "-E",
+        "--exclude-container",
+        "--exclude-pod",
+        "--field-selector",
+        "-H",
+        "--highlight",
+        "-i",
+        "--include",
+        "--init-containers",
+        "--kubeconfig",
+        "--max-log-requests",
+        "-n",
+        "--namespace",
+        "--no-follow",
+        "--node",
+        "--only-log-lines",
+        "-o",
+        "--output",
+        "--pod-colors",
+        "-p",
+        "--prompt",
+        "--qps",
+        "-l",
+        "--selector",
+        "--show-hidden-options",
+        "-s",
+        "--since",
+        "--stdin",
+        "--tail",
+        "--template",
+        "-T",
+        "--template-file",
+        "-t",
+        "--timestamps",
+        "--timezone",
+        "--verbosity",
+        "-v",
+        "--version",
+    ];
+    fn flags(cell: &str) -> Vec<&str> {
+        cell.split('`').filter(|w| w.starts_with('-')).collect()
+    }
+
+    #[test]
+    fn the_table_of_sterns_flags_is_whole_and_true() {
+        let table = include_str!("../../../docs/stern.md");
+        let mut cli = Cli::command();
+        cli.build();
+        let logs = cli.find_subcommand("logs").unwrap();
+        let arg = |flag: &str| {
+            logs.get_arguments().find(|a| {
+                a.get_long().is_some_and(|l| flag == format!("--{l}"))
+                    || a.get_short().is_some_and(|s| flag == format!("-{s}"))
+            })
+        };
+        let mut named = BTreeSet::new();
+        for row in table.lines().filter(|l| l.starts_with("| `")) {
+            let cells: Vec<&str> = row.trim().trim_matches('|').split('|').map(str::trim).collect();
+            let [theirs, ours, remark] = cells[..] else { panic!("{row}") };
+            let (theirs, ours) = (flags(theirs), flags(ours));
+            if remark.starts_with("same") || remark.starts_with("accepted") {
+                assert_eq!(theirs, ours, "{row}");
+            }
+            // A letter and a name in one row are one flag.
+            let ids: BTreeSet<_> = ours
+                .iter()
+                .filter(|f| **f != "--help")
+                .map(|f| arg(f).unwrap_or_else(|| panic!("no flag {f}: {row}")).get_id())
+                .collect();
+            assert!(ids.len() <= 1, "{row}");
+            named.extend(theirs);
+        }
+        let all: BTreeSet<&str> = STERN.iter().copied().collect();
+        assert_eq!(named, all);
+    }
 }

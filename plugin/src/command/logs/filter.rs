@@ -1,6 +1,6 @@
 use clap::Args;
 use clearwater::log::{Identity, Level, Record, Subject};
-use regex::bytes::{Regex, RegexSet};
+use regex::bytes::Regex;
 
 use crate::error::CliError;
 
@@ -29,11 +29,11 @@ pub(crate) struct FilterArgs {
 }
 
 /// Decides which records are printed. Every pattern is compiled once.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Filter {
     level: Option<Level>,
-    include: Option<RegexSet>,
-    exclude: Option<RegexSet>,
+    include: Option<Regex>,
+    exclude: Option<Regex>,
     subjects: Vec<Subject>,
     /// What is coloured: what matches one of the patterns to include or to highlight.
     pub(super) highlight: Option<Regex>,
@@ -42,16 +42,21 @@ pub(crate) struct Filter {
 impl FilterArgs {
     pub(super) fn build(&self) -> Result<Filter, CliError> {
         let wrong = |flag: &str, e: &regex::Error| CliError::Usage(format!("{flag}: not a regular expression: {e}"));
-        let set = |flag: &str, patterns: &[String]| {
-            if patterns.is_empty() {
-                return Ok(None);
+        // One expression of all patterns: its literal parts are searched for at once.
+        let any = |flag: &str, patterns: &[&String]| {
+            for pattern in patterns {
+                Regex::new(pattern).map_err(|e| wrong(flag, &e))?;
             }
-            RegexSet::new(patterns).map(Some).map_err(|e| wrong(flag, &e))
+            // Longer matches first, as stern colours them.
+            let mut patterns: Vec<&str> = patterns.iter().map(|p| p.as_str()).collect();
+            patterns.sort_by_key(|p| std::cmp::Reverse(p.len()));
+            let all: Vec<String> = patterns.iter().map(|p| format!("(?:{p})")).collect();
+            let all = Some(all.join("|")).filter(|all| !all.is_empty());
+            all.map(|all| Regex::new(&all)).transpose().map_err(|e| wrong(flag, &e))
         };
-        let (include, exclude) = (set("--include", &self.include)?, set("--exclude", &self.exclude)?);
-        set("--highlight", &self.highlight)?;
-        let coloured: Vec<String> = self.include.iter().chain(&self.highlight).map(|p| format!("(?:{p})")).collect();
-        let highlight = if coloured.is_empty() { None } else { Some(coloured.join("|")) };
+        let include = any("--include", &self.include.iter().collect::<Vec<_>>())?;
+        let exclude = any("--exclude", &self.exclude.iter().collect::<Vec<_>>())?;
+        let highlight = any("--highlight", &self.include.iter().chain(&self.highlight).collect::<Vec<_>>())?;
         Ok(Filter {
             level: self.level,
             include,
@@ -63,7 +68,7 @@ impl FilterArgs {
                 .into_iter()
                 .chain(self.subscriber.clone().map(Subject::Subscriber))
                 .collect(),
-            highlight: highlight.map(|h| Regex::new(&h)).transpose().map_err(|e| wrong("--highlight", &e))?,
+            highlight,
         })
     }
 }

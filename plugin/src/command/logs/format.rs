@@ -1,4 +1,7 @@
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
 
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
@@ -7,6 +10,7 @@ use clearwater_kube::logs::{Entry, Origin, Source};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use regex::bytes::Regex;
+use serde::de::IgnoredAny;
 use serde_json::json;
 
 use super::Filter;
@@ -19,6 +23,8 @@ pub(crate) enum Form {
     Default,
     Raw,
     Json,
+    Extjson,
+    Ppextjson,
     Typed,
 }
 
@@ -123,169 +129,254 @@ pub(super) fn name(source: &Source) -> String {
     format!("{} › {} {}", source.pod, source.container, origin(source))
 }
 
-/// Colours that are told from each other on dark and on light backgrounds.
-const PALETTE: [AnsiColor; 6] =
-    [AnsiColor::Cyan, AnsiColor::Green, AnsiColor::Magenta, AnsiColor::Yellow, AnsiColor::Blue, AnsiColor::BrightRed];
+/// Colours that are told from each other on dark and on light backgrounds: for a pod, and for its container.
+const PALETTE: [(AnsiColor, AnsiColor); 6] = [
+    (AnsiColor::BrightCyan, AnsiColor::Cyan),
+    (AnsiColor::BrightGreen, AnsiColor::Green),
+    (AnsiColor::BrightMagenta, AnsiColor::Magenta),
+    (AnsiColor::BrightYellow, AnsiColor::Yellow),
+    (AnsiColor::BrightBlue, AnsiColor::Blue),
+    (AnsiColor::BrightRed, AnsiColor::Red),
+];
 
-/// The colour of a component: the same in every run.
-fn colour(source: &Source) -> Style {
+/// The colours of a component: the same in every run.
+fn colours(source: &Source, by_container: bool) -> (Style, Style) {
+    let of = |name: &str| PALETTE[name.bytes().fold(5381_usize, |h, b| h.wrapping_mul(33) ^ usize::from(b)) % 6];
     let name = if source.component.is_empty() { &source.pod } else { &source.component };
-    let sum = name.bytes().fold(5381_usize, |h, b| h.wrapping_mul(33) ^ usize::from(b));
-    PALETTE[sum % PALETTE.len()].on_default()
+    let container = if by_container { &source.container } else { name };
+    (of(name).0.on_default(), of(container).1.on_default())
+}
+
+/// How a [`Printer`] writes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Look {
+    pub(crate) form: Form,
+    pub(crate) template: Option<Template>,
+    pub(crate) stamp: Option<Stamp>,
+    /// A name of the time zone database, or `Local`.
+    pub(crate) zone: String,
+    pub(crate) colour: Colour,
+    /// Give the containers of a pod colours of their own.
+    pub(crate) by_container: bool,
+    /// Write the namespace too, where a form has a place for it.
+    pub(crate) namespaces: bool,
 }
 
 /// Writes records into a buffer of its own.
 #[derive(Debug)]
 pub(crate) struct Printer {
-    form: Form,
-    template: Option<Template>,
-    stamp: Option<Stamp>,
+    look: Look,
     zone: TimeZone,
     colour: bool,
     highlight: Option<Regex>,
     buffer: Vec<u8>,
+    second: Second,
+    /// What of a line its source decides, by the source's address.
+    frames: HashMap<*const Source, Frame>,
 }
 
-const MATCH: Style = AnsiColor::Red.on_default().bold();
+/// What stands before and after the message of every line of a source.
+#[derive(Debug)]
+struct Frame {
+    before: Vec<u8>,
+    after: Vec<u8>,
+    /// Keeps the address from being given to another source.
+    _source: Arc<Source>,
+}
+
+/// The second that was written last: most lines share theirs with the one before.
+#[derive(Debug, Default)]
+struct Second {
+    at: Option<i64>,
+    before: String,
+    after: String,
+}
+
+/// As many sources as are remembered at once.
+const FRAMES: usize = 4096;
+
+/// How a match is coloured: as stern does it.
+const MATCH_BEGINS: &[u8] = b"\x1b[31;1m";
+const MATCH_ENDS: &[u8] = b"\x1b[0;22m";
+
+/// The time zone of that name.
+pub(super) fn zone(name: &str) -> Result<TimeZone, CliError> {
+    match name {
+        "Local" | "local" => Ok(TimeZone::system()),
+        name => TimeZone::get(name).map_err(|e| {
+            CliError::Usage(format!("--timezone {name:?}: {e}; write a name like Europe/Berlin, UTC or Local"))
+        }),
+    }
+}
 
 impl Printer {
-    pub(crate) fn new(
-        form: Form,
-        template: Option<Template>,
-        stamp: Option<Stamp>,
-        zone: &str,
-        colour: Colour,
-        filter: &Filter,
-    ) -> Result<Self, CliError> {
-        let zone = match zone {
-            "Local" | "local" => TimeZone::system(),
-            name => TimeZone::get(name).map_err(|e| {
-                CliError::Usage(format!("--timezone {name:?}: {e}; write a name like Europe/Berlin, UTC or Local"))
-            })?,
-        };
-        let colour = match colour {
+    pub(crate) fn new(look: Look, filter: &Filter) -> Result<Self, CliError> {
+        let colour = match look.colour {
             Colour::Always => true,
             Colour::Never => false,
             Colour::Auto => std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
         };
-        Ok(Self { form, template, stamp, zone, colour, highlight: filter.highlight.clone(), buffer: Vec::new() })
-    }
-
-    fn time(&self, time: Timestamp, stamp: Stamp) -> String {
-        let time = time.to_zoned(self.zone.clone());
-        match stamp {
-            Stamp::Default => time.strftime("%Y-%m-%dT%H:%M:%S%.9f%:z").to_string(),
-            Stamp::Short => time.strftime("%m-%d %H:%M:%S").to_string(),
-        }
+        Ok(Self {
+            zone: zone(&look.zone)?,
+            look,
+            colour,
+            highlight: filter.highlight.clone().filter(|_| colour),
+            buffer: Vec::new(),
+            second: Second::default(),
+            frames: HashMap::new(),
+        })
     }
 
     /// A record, ready to be written.
     pub(crate) fn record(&mut self, entry: &Entry) -> &[u8] {
         let mut out = std::mem::take(&mut self.buffer);
         out.clear();
-        match (&self.template, self.form) {
-            (Some(template), _) => self.templated(&mut out, template, entry),
-            (None, Form::Raw) => {
-                lines(entry).for_each(|line| {
-                    self.stamped(&mut out, entry);
-                    self.message(&mut out, line);
-                });
-            }
-            (None, Form::Default) => lines(entry).for_each(|line| {
-                let source = &entry.source;
-                if self.colour {
-                    let style = colour(source);
-                    let _ = write!(out, "{style}{} {}{style:#} ", source.pod, source.container);
-                } else {
-                    out.extend_from_slice(source.pod.as_bytes());
-                    out.push(b' ');
-                    out.extend_from_slice(source.container.as_bytes());
-                    out.push(b' ');
-                }
-                if entry.late {
-                    out.extend_from_slice(b"(late) ");
-                }
-                self.stamped(&mut out, entry);
-                self.message(&mut out, line);
-            }),
-            (None, Form::Json) => lines(entry).for_each(|line| json_line(&mut out, &self.stern(entry, line))),
-            (None, Form::Typed) => json_line(&mut out, &Self::typed(entry)),
+        if let Some(template) = self.look.template.take() {
+            self.templated(&mut out, &template, entry);
+            self.look.template = Some(template);
+        } else {
+            self.formed(&mut out, entry);
         }
         self.buffer = out;
         &self.buffer
     }
 
+    fn formed(&mut self, out: &mut Vec<u8>, entry: &Entry) {
+        let address = Arc::as_ptr(&entry.source);
+        if !self.frames.contains_key(&address) {
+            if self.frames.len() >= FRAMES {
+                self.frames.clear();
+            }
+            self.frames.insert(address, self.frame(&entry.source));
+        }
+        // A time that nobody knows is not written.
+        let stamp = self.look.stamp.filter(|_| entry.time != Timestamp::UNIX_EPOCH);
+        let second = &mut self.second;
+        let Some(frame) = self.frames.get(&address) else { return };
+        if self.look.form == Form::Typed {
+            out.extend_from_slice(&frame.before);
+            typed(out, entry);
+            out.extend_from_slice(&frame.after);
+            return;
+        }
+        let mut stamped = String::new();
+        if let Some(stamp) = stamp {
+            second.write(&mut stamped, entry.time, stamp, &self.zone);
+            stamped.push(' ');
+        }
+        for line in lines(entry) {
+            out.extend_from_slice(&frame.before);
+            match self.look.form {
+                Form::Json => json_text(out, &[stamped.as_bytes(), line]),
+                Form::Extjson | Form::Ppextjson if stamped.is_empty() && is_json(line) => out.extend_from_slice(line),
+                Form::Extjson | Form::Ppextjson => json_text(out, &[stamped.as_bytes(), line]),
+                Form::Default | Form::Raw | Form::Typed => {
+                    if entry.late && self.look.form == Form::Default {
+                        out.extend_from_slice(b"(late) ");
+                    }
+                    out.extend_from_slice(stamped.as_bytes());
+                    message(out, line, self.highlight.as_ref());
+                }
+            }
+            out.extend_from_slice(&frame.after);
+        }
+    }
+
+    fn frame(&self, source: &Arc<Source>) -> Frame {
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        let (pod_style, container_style) = colours(source, self.look.by_container);
+        let coloured = |out: &mut Vec<u8>, style: Style, text: &str| {
+            let _ = if self.colour { write!(out, "{style}{text}{style:#}") } else { write!(out, "{text}") };
+        };
+        let namespace = Some(source.namespace.as_str()).filter(|_| self.look.namespaces);
+        match self.look.form {
+            Form::Raw => {}
+            Form::Default => {
+                for (style, text) in namespace
+                    .map(|n| (pod_style, n))
+                    .into_iter()
+                    .chain([(pod_style, source.pod.as_str()), (container_style, &source.container)])
+                {
+                    coloured(&mut before, style, text);
+                    before.push(b' ');
+                }
+            }
+            Form::Json => {
+                before.extend_from_slice(b"{\"message\":");
+                let _ = write!(after, ",\"nodeName\":");
+                json_text(&mut after, &[source.node.as_bytes()]);
+                for (key, value) in
+                    [("namespace", &source.namespace), ("podName", &source.pod), ("containerName", &source.container)]
+                {
+                    let _ = write!(after, ",\"{key}\":");
+                    json_text(&mut after, &[value.as_bytes()]);
+                }
+                for (key, map) in [("labels", &source.labels), ("annotations", &source.annotations)] {
+                    let _ = write!(after, ",\"{key}\":");
+                    json_map(&mut after, map);
+                }
+                after.push(b'}');
+            }
+            Form::Extjson | Form::Ppextjson => {
+                let pretty = self.look.form == Form::Ppextjson;
+                before.extend_from_slice(if pretty { b"{\n" } else { b"{" });
+                for (key, style, value) in namespace
+                    .map(|n| ("namespace", pod_style, n))
+                    .into_iter()
+                    .chain([("pod", pod_style, source.pod.as_str()), ("container", container_style, &source.container)])
+                {
+                    let _ = write!(before, "{}\"{key}\": \"", if pretty { "  " } else { "" });
+                    coloured(&mut before, style, value);
+                    before.extend_from_slice(if pretty { b"\",\n" } else { b"\", " });
+                }
+                let _ = write!(before, "{}\"message\": ", if pretty { "  " } else { "" });
+                after.extend_from_slice(if pretty { b"\n}" } else { b"}" });
+            }
+            Form::Typed => {
+                before.extend_from_slice(b"{\"v\":1,\"kind\":\"record\",");
+                for (key, value) in [
+                    ("component", source.component.as_str()),
+                    ("namespace", &source.namespace),
+                    ("pod", &source.pod),
+                    ("container", &source.container),
+                    ("node", &source.node),
+                    ("address", &source.address),
+                    ("source", origin(source)),
+                ] {
+                    let _ = write!(after, ",\"{key}\":");
+                    json_text(&mut after, &[value.as_bytes()]);
+                }
+                after.push(b'}');
+            }
+        }
+        after.push(b'\n');
+        Frame { before, after, _source: source.clone() }
+    }
+
     /// A gap's own line, in the forms that have one.
     pub(crate) fn gap(&mut self, source: &Source, gap: &Gap) -> Option<&[u8]> {
-        if self.template.is_some() || self.form != Form::Typed {
+        if self.look.template.is_some() || self.look.form != Form::Typed {
             return None;
         }
         self.buffer.clear();
         let value = json!({"v": 1, "kind": "gap", "component": source.component, "pod": source.pod, "container":
             source.container, "source": origin(source), "after": gap.after, "before": gap.before});
-        json_line(&mut self.buffer, &value);
+        // Writing into memory does not fail.
+        let _ = serde_json::to_writer(&mut self.buffer, &value);
+        self.buffer.push(b'\n');
         Some(&self.buffer)
     }
 
-    fn stamped(&self, out: &mut Vec<u8>, entry: &Entry) {
-        if let Some(stamp) = self.stamp {
-            out.extend_from_slice(self.time(entry.time, stamp).as_bytes());
-            out.push(b' ');
-        }
-    }
-
-    fn message(&self, out: &mut Vec<u8>, line: &[u8]) {
-        match &self.highlight {
-            Some(pattern) if self.colour => {
-                let mut from = 0;
-                for found in pattern.find_iter(line).filter(|m| !m.is_empty()) {
-                    out.extend_from_slice(&line[from..found.start()]);
-                    let _ = write!(out, "{MATCH}");
-                    out.extend_from_slice(found.as_bytes());
-                    let _ = write!(out, "{MATCH:#}");
-                    from = found.end();
-                }
-                out.extend_from_slice(&line[from..]);
-            }
-            _ => out.extend_from_slice(line),
-        }
-        out.push(b'\n');
-    }
-
-    fn stern(&self, entry: &Entry, line: &[u8]) -> serde_json::Value {
-        let source = &entry.source;
-        let mut message = self.stamp.map(|s| self.time(entry.time, s) + " ").unwrap_or_default();
-        message.push_str(&String::from_utf8_lossy(line));
-        json!({"message": message, "nodeName": source.node, "namespace": source.namespace, "podName": source.pod,
-            "containerName": source.container, "labels": source.labels, "annotations": source.annotations})
-    }
-
-    fn typed(entry: &Entry) -> serde_json::Value {
-        let (source, head) = (&entry.source, entry.record.head());
-        let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
-        let mut value = json!({"v": 1, "kind": "record", "time": entry.time, "component": source.component, "pod":
-            source.pod, "container": source.container, "node": source.node, "address": source.address, "source":
-            origin(source), "message": text(trim(entry.record.bytes()))});
-        if let Some(level) = head.level {
-            value["level"] = level.name().into();
-        }
-        if let Some(place) = head.place {
-            value["place"] = text(place).into();
-        }
-        if entry.late {
-            value["late"] = true.into();
-        }
-        value
-    }
-
-    fn templated(&self, out: &mut Vec<u8>, template: &Template, entry: &Entry) {
+    fn templated(&mut self, out: &mut Vec<u8>, template: &Template, entry: &Entry) {
         let (source, head) = (&entry.source, entry.record.head());
         for piece in &template.0 {
             match piece {
                 Piece::Literal(text) => out.extend_from_slice(text.as_bytes()),
                 Piece::Field(field) => match field {
                     Field::Time => {
-                        let time = self.time(entry.time, self.stamp.unwrap_or(Stamp::Default));
+                        let mut time = String::new();
+                        let stamp = self.look.stamp.unwrap_or(Stamp::Default);
+                        self.second.write(&mut time, entry.time, stamp, &self.zone);
                         out.extend_from_slice(time.as_bytes());
                     }
                     Field::Component => out.extend_from_slice(source.component.as_bytes()),
@@ -296,8 +387,8 @@ impl Printer {
                     Field::Source => out.extend_from_slice(origin(source).as_bytes()),
                     Field::Level => out.extend_from_slice(head.level.map_or("-", |l| l.name()).as_bytes()),
                     Field::Place => out.extend_from_slice(head.place.unwrap_or(b"-")),
-                    Field::Text => out.extend_from_slice(head.text),
-                    Field::Message => out.extend_from_slice(trim(entry.record.bytes())),
+                    Field::Text => message(out, head.text, self.highlight.as_ref()),
+                    Field::Message => message(out, trim(entry.record.bytes()), self.highlight.as_ref()),
                 },
             }
         }
@@ -305,10 +396,140 @@ impl Printer {
     }
 }
 
-fn json_line(out: &mut Vec<u8>, value: &serde_json::Value) {
-    // Writing into memory does not fail.
-    let _ = serde_json::to_writer(&mut *out, value);
-    out.push(b'\n');
+impl Second {
+    /// Writes a time as stern does.
+    fn write(&mut self, out: &mut String, time: Timestamp, stamp: Stamp, zone: &TimeZone) {
+        let at = time.as_second() - i64::from(time.subsec_nanosecond() < 0);
+        if self.at != Some(at) {
+            let whole = Timestamp::from_second(at).unwrap_or(time).to_zoned(zone.clone());
+            (self.before, self.after) = match stamp {
+                Stamp::Short => (whole.strftime("%m-%d %H:%M:%S").to_string(), String::new()),
+                Stamp::Default => {
+                    let offset =
+                        if whole.offset().is_zero() { "Z".to_owned() } else { whole.strftime("%:z").to_string() };
+                    (whole.strftime("%Y-%m-%dT%H:%M:%S").to_string(), offset)
+                }
+            };
+            self.at = Some(at);
+        }
+        out.push_str(&self.before);
+        if stamp == Stamp::Default {
+            let nanos = i64::from(time.subsec_nanosecond()).rem_euclid(1_000_000_000);
+            let _ = write!(out, ".{nanos:09}{}", self.after);
+        }
+    }
+}
+
+/// Writes a line with its matches coloured.
+fn message(out: &mut Vec<u8>, line: &[u8], highlight: Option<&Regex>) {
+    let Some(pattern) = highlight else {
+        out.extend_from_slice(line);
+        return;
+    };
+    let mut from = 0;
+    for found in pattern.find_iter(line).filter(|m| !m.is_empty()) {
+        out.extend_from_slice(&line[from..found.start()]);
+        out.extend_from_slice(MATCH_BEGINS);
+        out.extend_from_slice(found.as_bytes());
+        out.extend_from_slice(MATCH_ENDS);
+        from = found.end();
+    }
+    out.extend_from_slice(&line[from..]);
+}
+
+/// The members of a typed record that the record itself decides.
+fn typed(out: &mut Vec<u8>, entry: &Entry) {
+    let head = entry.record.head();
+    let _ = write!(out, "\"time\":\"{}\",", entry.time);
+    if entry.late {
+        out.extend_from_slice(b"\"late\":true,");
+    }
+    if let Some(level) = head.level {
+        let _ = write!(out, "\"level\":\"{}\",", level.name());
+    }
+    if let Some(place) = head.place {
+        out.extend_from_slice(b"\"place\":");
+        json_text(out, &[place]);
+        out.push(b',');
+    }
+    out.extend_from_slice(b"\"message\":");
+    json_text(out, &[trim(entry.record.bytes())]);
+}
+
+/// Writes a JSON string as Go's encoding/json does, so that both print the same bytes: `<`, `>`, `&` and the two line
+/// separators of Unicode as escapes, and one replacement for each byte that is no UTF-8.
+fn json_text(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    out.push(b'"');
+    for part in parts {
+        for chunk in part.utf8_chunks() {
+            escaped(out, chunk.valid());
+            for _ in chunk.invalid() {
+                out.extend_from_slice(b"\\ufffd");
+            }
+        }
+    }
+    out.push(b'"');
+}
+
+/// Which bytes stand for themselves in a JSON string. The first byte of U+2028 and U+2029 is looked at more closely.
+const PLAIN: [bool; 256] = {
+    let mut plain = [true; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        plain[byte] = byte >= 0x20 && !matches!(byte as u8, b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2);
+        byte += 1;
+    }
+    plain
+};
+
+fn escaped(out: &mut Vec<u8>, text: &str) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let bytes = text.as_bytes();
+    let mut from = 0;
+    while let Some(at) = bytes[from..].iter().position(|b| !PLAIN[usize::from(*b)]).map(|n| from + n) {
+        out.extend_from_slice(&bytes[from..at]);
+        from = at + 1;
+        match bytes[at] {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0x08 => out.extend_from_slice(b"\\b"),
+            0x0c => out.extend_from_slice(b"\\f"),
+            0xe2 => match bytes.get(at + 1..at + 3) {
+                Some([0x80, last @ (0xa8 | 0xa9)]) => {
+                    out.extend_from_slice(if *last == 0xa8 { b"\\u2028" } else { b"\\u2029" });
+                    from = at + 3;
+                }
+                _ => out.push(0xe2),
+            },
+            byte => {
+                out.extend_from_slice(b"\\u00");
+                out.extend([HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            }
+        }
+    }
+    out.extend_from_slice(&bytes[from..]);
+}
+
+/// A map as Go writes it: `null` where there is none.
+fn json_map(out: &mut Vec<u8>, map: &BTreeMap<String, String>) {
+    if map.is_empty() {
+        out.extend_from_slice(b"null");
+        return;
+    }
+    for (n, (key, value)) in map.iter().enumerate() {
+        out.push(if n == 0 { b'{' } else { b',' });
+        json_text(out, &[key.as_bytes()]);
+        out.push(b':');
+        json_text(out, &[value.as_bytes()]);
+    }
+    out.push(b'}');
+}
+
+fn is_json(line: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(line).is_ok()
 }
 
 /// The lines of a record, without their ends.
@@ -322,6 +543,8 @@ fn trim(text: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use clearwater::log::{LogGrammar, Record};
+
     use super::*;
 
     #[test]
@@ -338,5 +561,96 @@ mod tests {
         );
         assert!(template("{tme}").unwrap_err().starts_with("no field \"tme\"; known: time"));
         assert!(template("{time").is_err() && template("time}").is_err());
+    }
+
+    fn source() -> Arc<Source> {
+        let labels = |all: &[(&str, &str)]| all.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Arc::new(Source {
+            component: "sprout".to_owned(),
+            namespace: "ims".to_owned(),
+            pod: "sprout-0".to_owned(),
+            node: "n1".to_owned(),
+            address: String::new(),
+            container: "main".to_owned(),
+            labels: labels(&[("b", "2"), ("a", "<1>")]),
+            annotations: labels(&[]),
+            origin: Origin::Output,
+        })
+    }
+
+    fn printed(look: Look, lines: &[&[u8]]) -> String {
+        let mut printer = Printer::new(Look { zone: "UTC".to_owned(), ..look }, &Filter::default()).unwrap();
+        let source = source();
+        let mut out = Vec::new();
+        for line in lines {
+            let entry = Entry {
+                source: source.clone(),
+                time: "2026-11-23T10:00:00.5Z".parse().unwrap(),
+                record: Record::new(LogGrammar::Plain, line.to_vec()),
+                late: false,
+            };
+            out.extend_from_slice(printer.record(&entry));
+        }
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    /// What json, extjson and ppextjson of stern 1.34.0 write for these lines, with the same fields; `cargo xtask prove
+    /// bench-logs` compares them on a cluster.
+    #[test]
+    fn lines_are_written_as_stern_writes_them() {
+        let lines: [&[u8]; 5] = [
+            b"plain <&> \"q\" \\ \x01\t\x7f\n",
+            "\u{2028} é \u{1f600}\n".as_bytes(),
+            b"bad \xff\xe2\x82 end\r\n",
+            b"{\"a\": [1, 2]}\n",
+            b"\n",
+        ];
+        let of = |form: Form| printed(Look { form, ..Look::default() }, &lines);
+        let after = ",\"nodeName\":\"n1\",\"namespace\":\"ims\",\"podName\":\"sprout-0\",\"containerName\":\"main\",\"labels\":\
+                     {\"a\":\"\\u003c1\\u003e\",\"b\":\"2\"},\"annotations\":null}\n";
+        let texts = [
+            r#""plain \u003c\u0026\u003e \"q\" \\ \u0001\t"#.to_owned() + "\u{7f}\"",
+            r#""\u2028 é 😀""#.to_owned(),
+            r#""bad \ufffd\ufffd\ufffd end\r""#.to_owned(),
+            r#""{\"a\": [1, 2]}""#.to_owned(),
+            "\"\"".to_owned(),
+        ];
+        let wanted: String = texts.iter().map(|t| format!("{{\"message\":{t}{after}")).collect();
+        assert_eq!(of(Form::Json), wanted);
+        let objects = [&texts[0], &texts[1], &texts[2], "{\"a\": [1, 2]}", &texts[4]];
+        let wanted: String = objects
+            .iter()
+            .map(|t| format!("{{\"pod\": \"sprout-0\", \"container\": \"main\", \"message\": {t}}}\n"))
+            .collect();
+        assert_eq!(of(Form::Extjson), wanted);
+        let wanted: String = objects
+            .iter()
+            .map(|t| format!("{{\n  \"pod\": \"sprout-0\",\n  \"container\": \"main\",\n  \"message\": {t}\n}}\n"))
+            .collect();
+        assert_eq!(of(Form::Ppextjson), wanted);
+        assert_eq!(printed(Look::default(), &[b"a\r\n"]), "sprout-0 main a\r\n");
+        let stamped = |stamp: Stamp| printed(Look { form: Form::Raw, stamp: Some(stamp), ..Look::default() }, &[b"a"]);
+        assert_eq!(stamped(Stamp::Default), "2026-11-23T10:00:00.500000000Z a\n");
+        assert_eq!(stamped(Stamp::Short), "11-23 10:00:00 a\n");
+        let spaces = Look { namespaces: true, form: Form::Extjson, ..Look::default() };
+        assert!(printed(spaces, &[b"1"]).starts_with("{\"namespace\": \"ims\", \"pod\": \"sprout-0\""));
+    }
+
+    #[test]
+    fn typed_records_are_json_whatever_they_hold() {
+        let line = b"23-11-2026 10:00:00.123 UTC Error a.cpp:1: \"x\" \xff\n";
+        let mut printer =
+            Printer::new(Look { form: Form::Typed, zone: "UTC".to_owned(), ..Look::default() }, &Filter::default())
+                .unwrap();
+        let record = Record::new(LogGrammar::Cpp, line.to_vec());
+        let time = record.head().time.unwrap();
+        let bytes = printer.record(&Entry { source: source(), time, record, late: true }).to_vec();
+        let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(value["message"], "23-11-2026 10:00:00.123 UTC Error a.cpp:1: \"x\" \u{fffd}");
+        assert_eq!(
+            [&value["level"], &value["place"], &value["time"], &value["source"], &value["pod"]],
+            ["error", "a.cpp:1", "2026-11-23T10:00:00.123Z", "stdout", "sprout-0"]
+        );
+        assert_eq!((&value["late"], &value["v"]), (&true.into(), &1.into()));
     }
 }

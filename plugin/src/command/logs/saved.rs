@@ -1,10 +1,10 @@
-use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
 use clearwater::component::Component;
-use clearwater::log::{Assembler, Line, LogGrammar};
+use clearwater::log::{Assembler, Line, LogGrammar, Record};
 use clearwater_kube::logs::{Entry, Origin, Source};
 use jiff::Timestamp;
 
@@ -27,13 +27,13 @@ impl Saved {
         Ok(saved)
     }
 
-    /// Standard input: the lines as they come.
+    /// Standard input to its end.
     pub(crate) fn of_stdin() -> Result<Self, CliError> {
-        let mut bytes = Vec::new();
-        let read = io::stdin().lock().read_to_end(&mut bytes);
-        read.map_err(|source| CliError::Read { path: "standard input".into(), source })?;
         let mut saved = Self::default();
-        saved.file("standard input", "", &bytes);
+        each_of_stdin(|entry| {
+            saved.entries.extend(entry);
+            Ok(())
+        })?;
         Ok(saved)
     }
 
@@ -61,26 +61,176 @@ impl Saved {
     }
 
     fn file(&mut self, path: &str, component: &str, bytes: &[u8]) {
-        let source = Arc::new(Source {
-            component: component.to_owned(),
-            namespace: String::new(),
-            pod: if component.is_empty() { path.to_owned() } else { component.to_owned() },
-            node: String::new(),
-            address: String::new(),
-            container: component.to_owned(),
+        let pod = if component.is_empty() { path } else { component };
+        let mut reader = Reader::new(source(component, pod, Origin::File(path.to_owned())), bytes);
+        for line in bytes.split_inclusive(|b| *b == b'\n') {
+            self.entries.extend(reader.line(line));
+        }
+        self.entries.extend(reader.finish());
+    }
+}
+
+fn source(component: &str, pod: &str, origin: Origin) -> Source {
+    Source {
+        component: component.to_owned(),
+        namespace: String::new(),
+        pod: pod.to_owned(),
+        node: String::new(),
+        address: String::new(),
+        container: component.to_owned(),
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        origin,
+    }
+}
+
+/// Makes entries of saved lines: of a component's own, or of typed records that were printed before.
+struct Reader {
+    source: Arc<Source>,
+    lines: Lines,
+    time: Timestamp,
+}
+
+enum Lines {
+    Own(Assembler),
+    Typed(HashMap<String, Arc<Source>>),
+}
+
+/// How typed records begin.
+const TYPED: &[u8] = b"{\"v\":1,\"kind\":";
+
+#[derive(serde::Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct Typed {
+    kind: String,
+    time: Option<Timestamp>,
+    late: bool,
+    component: String,
+    namespace: String,
+    pod: String,
+    container: String,
+    node: String,
+    address: String,
+    source: String,
+    message: String,
+}
+
+impl Reader {
+    /// `first` is what is known of the lines: some of them decide the grammar.
+    fn new(source: Source, first: &[u8]) -> Self {
+        let lines = if first.starts_with(TYPED) {
+            Lines::Typed(HashMap::new())
+        } else {
+            Lines::Own(Assembler::new(grammar(first)))
+        };
+        Self { source: Arc::new(source), lines, time: Timestamp::UNIX_EPOCH }
+    }
+
+    fn line(&mut self, line: &[u8]) -> Option<Entry> {
+        match &mut self.lines {
+            Lines::Own(assembler) => {
+                let record = assembler.push(line)?;
+                Some(self.entry(record))
+            }
+            Lines::Typed(sources) => typed(line, sources),
+        }
+    }
+
+    fn finish(&mut self) -> Option<Entry> {
+        let Lines::Own(assembler) = &mut self.lines else { return None };
+        let record = assembler.finish()?;
+        Some(self.entry(record))
+    }
+
+    /// Whether the next line may belong to what was read before.
+    fn is_inside_message(&self) -> bool {
+        matches!(&self.lines, Lines::Own(assembler) if assembler.is_inside_message())
+    }
+
+    fn entry(&mut self, record: Record) -> Entry {
+        self.time = record.head().time.unwrap_or(self.time);
+        Entry { source: self.source.clone(), time: self.time, record, late: false }
+    }
+}
+
+/// A typed record. What is none, as a gap, is passed over.
+fn typed(line: &[u8], sources: &mut HashMap<String, Arc<Source>>) -> Option<Entry> {
+    let typed: Typed = serde_json::from_slice(line).ok()?;
+    if typed.kind != "record" {
+        return None;
+    }
+    let key = [&*typed.namespace, &typed.pod, &typed.container, &typed.source].join("\0");
+    let source = sources.entry(key).or_insert_with(|| {
+        Arc::new(Source {
+            component: typed.component,
+            namespace: typed.namespace,
+            pod: typed.pod,
+            node: typed.node,
+            address: typed.address,
+            container: typed.container,
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
-            origin: Origin::File(path.to_owned()),
-        });
-        let grammar = grammar(bytes);
-        let mut assembler = Assembler::new(grammar);
-        let mut records: Vec<_> =
-            bytes.split_inclusive(|b| *b == b'\n').filter_map(|line| assembler.push(line)).collect();
-        records.extend(assembler.finish());
-        let mut time = Timestamp::UNIX_EPOCH;
-        for record in records {
-            time = record.head().time.unwrap_or(time);
-            self.entries.push(Entry { source: source.clone(), time, record, late: false });
+            origin: match &*typed.source {
+                "stdout" => Origin::Output,
+                "previous" => Origin::Previous,
+                path => Origin::File(path.to_owned()),
+            },
+        })
+    });
+    let message = typed.message + "\n";
+    let record = Record::new(grammar(message.as_bytes()), message.into_bytes());
+    Some(Entry { source: source.clone(), time: typed.time.unwrap_or_default(), record, late: typed.late })
+}
+
+/// Hands out what comes by standard input, and `None` where more is not at hand.
+pub(super) fn each_of_stdin(mut take: impl FnMut(Option<Entry>) -> Result<(), CliError>) -> Result<(), CliError> {
+    const ROOM: usize = 64 * 1024;
+    let mut input = BufReader::with_capacity(ROOM, io::stdin().lock());
+    let mut reader: Option<Reader> = None;
+    let mut part = Vec::new();
+    loop {
+        let chunk = match input.fill_buf() {
+            Ok(chunk) => chunk,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(source) => return Err(CliError::Read { path: "standard input".into(), source }),
+        };
+        let length = chunk.len();
+        let reader = reader.get_or_insert_with(|| Reader::new(source("", "", Origin::Output), chunk));
+        if length == 0 {
+            if !part.is_empty()
+                && let Some(entry) = reader.line(&part)
+            {
+                take(Some(entry))?;
+            }
+            return reader.finish().map_or(Ok(()), |entry| take(Some(entry)));
+        }
+        let mut rest = chunk;
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            let (line, after) = rest.split_at(end + 1);
+            rest = after;
+            let entry = if part.is_empty() {
+                reader.line(line)
+            } else {
+                part.extend_from_slice(line);
+                let entry = reader.line(&part);
+                part.clear();
+                entry
+            };
+            if let Some(entry) = entry {
+                take(Some(entry))?;
+            }
+        }
+        part.extend_from_slice(rest);
+        input.consume(length);
+        if length < ROOM {
+            if part.is_empty()
+                && !reader.is_inside_message()
+                && let Some(entry) = reader.finish()
+            {
+                take(Some(entry))?;
+            }
+            take(None)?;
         }
     }
 }
@@ -89,7 +239,14 @@ impl Saved {
 fn grammar(bytes: &[u8]) -> LogGrammar {
     let lines: Vec<&[u8]> = bytes.split(|b| *b == b'\n').take(50).collect();
     let of = |g: LogGrammar| lines.iter().filter(|l| Line::begins_record(g, l)).count();
-    let known = [LogGrammar::Cpp, LogGrammar::Supervisord, LogGrammar::Cassandra, LogGrammar::CppAccess];
+    let known = [
+        LogGrammar::Cpp,
+        LogGrammar::Supervisord,
+        LogGrammar::Cassandra,
+        LogGrammar::NginxError,
+        LogGrammar::NginxAccess,
+        LogGrammar::CppAccess,
+    ];
     let best = known.into_iter().rev().max_by_key(|g| of(*g)).filter(|g| of(*g) > 0);
     best.unwrap_or(LogGrammar::Plain)
 }
