@@ -3,6 +3,8 @@
 //! Everything here gives back a guard that mends it when it is dropped, so that a test that fails leaves the cluster as
 //! it was.
 
+use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -230,6 +232,40 @@ impl Local {
         let mut events = audit::since(&self.layout().audit_log(), mark)?;
         events.retain(|event| event.user_agent.starts_with(user_agent));
         Ok(events)
+    }
+
+    /// Lets container logs grow to `size` (as `1Gi`) before they are rotated, until the guard is dropped.
+    ///
+    /// Restarts the kubelets; pods go on running.
+    pub fn keep_logs(&self, size: &str) -> Result<Broken<'_>> {
+        let files: Vec<_> = NODES.iter().map(|node| self.layout().etc().join(format!("kubelet-{node}.yaml"))).collect();
+        let mut before = Vec::new();
+        for file in &files {
+            let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+            let mut config: serde_json::Value = serde_json::from_str(&text)?;
+            config["containerLogMaxSize"] = size.into();
+            fs::write(file, config.to_string())?;
+            before.push(text);
+        }
+        let guard = Broken::new("the size of container logs", move || {
+            for (file, text) in files.iter().zip(&before) {
+                fs::write(file, text)?;
+            }
+            NODES.iter().try_for_each(|node| self.restart(Part::Kubelet(*node)))
+        });
+        NODES.iter().try_for_each(|node| self.restart(Part::Kubelet(*node)))?;
+        Ok(guard)
+    }
+
+    /// Where a node's kubelet keeps the logs of its containers: `NAMESPACE_POD_UID/CONTAINER/RESTARTS.log`.
+    pub fn pod_logs(&self, node: u8) -> PathBuf {
+        self.layout().node_data(node).join("pods")
+    }
+
+    /// The certificate that a node's kubelet serves with, and its key.
+    pub fn node_certificate(&self, node: u8) -> (PathBuf, PathBuf) {
+        let file = |end: &str| self.layout().pki().join(format!("kubelet-{node}.{end}"));
+        (file("crt"), file("key"))
     }
 
     /// Replaces the pods of CoreDNS and waits for the new ones.

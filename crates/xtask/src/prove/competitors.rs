@@ -8,7 +8,6 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 use clearwater_e2e::{Plugin, cluster};
-use clearwater_testbed::layout::cache_directory;
 use clearwater_testbed::{Kubectl, Namespace};
 
 use super::bench_up::{Round, gone};
@@ -131,19 +130,6 @@ fn chart(namespace: &Namespace<'_>, tag: &str) -> Result<Folder> {
 
 /// helm of the pinned version, built where it is missing.
 fn helm() -> Result<PathBuf> {
-    let version = HELM.rsplit('@').next().unwrap_or(HELM);
-    let directory = cache_directory()?.join(format!("helm-{version}"));
-    let program = directory.join("helm");
-    if program.exists() {
-        return Ok(program);
-    }
     ensure!(env::var_os("CLEARWATER_NO_HELM").is_none(), "not measured: CLEARWATER_NO_HELM is set");
-    let built = Command::new("go")
-        .args(["install", HELM])
-        .env("GOBIN", &directory)
-        .env("GOFLAGS", "-trimpath")
-        .status()
-        .context("cannot start go")?;
-    ensure!(built.success(), "not measured: `go install {HELM}` failed");
-    Ok(program)
+    super::go::program(HELM)
 }

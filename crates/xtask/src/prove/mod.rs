@@ -1,14 +1,19 @@
 //! `cargo xtask prove NAME`: long and lifelike runs, by hand; each writes its figures to docs/proof/NAME.md.
 
+mod bench_logs;
 mod bench_up;
 mod competitors;
 mod dns_faults;
 mod floor;
 mod fuzz;
 mod hpa;
+mod go;
 mod kills;
+mod kwok;
+mod measured;
 mod register;
 mod scale;
+mod soak_logs;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -24,6 +29,14 @@ pub(crate) enum Proof {
     /// Times `up` against its own critical path, and beside other ways to deploy. What was measured of the same commit
     /// is kept, so it can be run in parts (--only).
     BenchUp,
+    /// Times `logs` beside stern on the same containers: processor time, memory, writes, latency, equal bytes.
+    BenchLogs,
+    /// Follows numbered lines beside stern while streams are cut, the API server restarts, a pod is replaced and files
+    /// roll. Five minutes, or less where fewer are given.
+    SoakLogs,
+    /// Follows 1,000 containers of nodes that KWOK plays.
+    #[value(name = "kwok-1000")]
+    Kwok1000,
     /// Kills `up` at ten random moments and runs it again. Below ten minutes: two moments.
     Kills,
     /// Scales stores with keys and timers in them, kills `scale` at ten random moments, and times it beside kubectl.
@@ -41,6 +54,10 @@ pub(crate) enum Proof {
 pub(crate) fn run(proof: Proof, minutes: u64, only: Option<&str>, rounds: usize) -> anyhow::Result<ExitCode> {
     match proof {
         Proof::BenchUp => write_page("bench-up", &bench_up::run(&bench_up::Parts { only, rounds }, &head()?)?),
+        Proof::BenchUp => write_page("bench-up", &bench_up::run(minutes < 10)?),
+        Proof::BenchLogs => write_page("bench-logs", &bench_logs::run()?),
+        Proof::SoakLogs => write_page("soak-logs", &soak_logs::run(minutes.clamp(1, 5))?),
+        Proof::Kwok1000 => write_page("kwok-1000", &kwok::run()?),
         Proof::Kills => write_page("kills", &kills::run(if minutes < 10 { 2 } else { 10 })?),
         Proof::Scale => write_page("scale", &scale::run(minutes < 10)?),
         Proof::Hpa => write_page("hpa", &hpa::run()?),

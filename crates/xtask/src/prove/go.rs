@@ -1,0 +1,31 @@
+//! Programs of others that proofs measure beside our own, built from their Go modules.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use clearwater_testbed::layout::cache_directory;
+
+/// stern's module, pinned.
+pub(super) const STERN: &str = "github.com/stern/stern@v1.34.0";
+/// KWOK's module, pinned.
+pub(super) const KWOK: &str = "sigs.k8s.io/kwok/cmd/kwok@v0.8.0";
+
+/// The program of a module with its version, built where it is missing.
+pub(super) fn program(module: &str) -> Result<PathBuf> {
+    let (path, version) = module.split_once('@').context("a module has a version")?;
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let directory = cache_directory()?.join(format!("{name}-{version}"));
+    let program = directory.join(name);
+    if program.exists() {
+        return Ok(program);
+    }
+    let built = Command::new("go")
+        .args(["install", module])
+        .env("GOBIN", &directory)
+        .env("GOFLAGS", "-trimpath")
+        .status()
+        .context("cannot start go")?;
+    ensure!(built.success(), "not measured: `go install {module}` failed");
+    Ok(program)
+}
