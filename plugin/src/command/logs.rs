@@ -37,6 +37,7 @@ pub(super) use saved::Saved;
 
 /// Which pods and containers are read, and how far back. Shared by logs and trace.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct Selection {
     /// Only components that play this role, as s-cscf or hss-gateway
     #[arg(long, value_name = "ROLE", value_delimiter = ',', value_parser = role)]

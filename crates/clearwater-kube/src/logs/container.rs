@@ -1,4 +1,5 @@
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clearwater::log::{Resume, Seen, kubelet_line};
@@ -8,6 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::Api;
 use kube::api::LogParams;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::feed::{Deaf, Feed};
@@ -27,6 +29,8 @@ pub(super) struct Output {
     pub(super) previous: bool,
     pub(super) since: Option<Timestamp>,
     pub(super) tail: Option<i64>,
+    /// How many streams may be opened at once, over all sources.
+    pub(super) opening: Arc<Semaphore>,
 }
 
 /// A record whose next line does not come within this time is whole.
@@ -123,7 +127,10 @@ impl Output {
             tail_lines: if since.is_none() { self.tail } else { None },
             ..LogParams::default()
         };
-        let stream = match timeout(OPENING, self.pods.log_stream(&self.pod, &params)).await {
+        let permit = self.opening.acquire().await;
+        let opened = timeout(OPENING, self.pods.log_stream(&self.pod, &params)).await;
+        drop(permit);
+        let stream = match opened {
             Err(_) => return Ok(End::Closed("the API server did not answer within 15 s".to_owned())),
             Ok(Err(error)) => return Ok(End::Closed(say(&error))),
             Ok(Ok(stream)) => stream,
@@ -246,8 +253,8 @@ impl Output {
                         return last;
                     }
                     let Some(status) = statuses(&pod).find(|s| s.name == self.container) else { return Next::Follow };
-                    return match (&status.container_id, status.restart_count - self.restart) {
-                        (Some(id), _) if *id == self.id => {
+                    return match (run_of(status), status.restart_count - self.restart) {
+                        (Some(id), _) if id == self.id => {
                             let ended = status.state.as_ref().is_some_and(|s| s.terminated.is_some());
                             if ended { Next::Rest { previous: false } } else { Next::Follow }
                         }
@@ -264,6 +271,15 @@ impl Output {
             }
         }
     }
+}
+
+/// The name of a container's present or last run: the runtime's, or its number where none is told, as by nodes that are
+/// played. `None` where there was no run.
+pub(super) fn run_of(status: &ContainerStatus) -> Option<String> {
+    let state = status.state.as_ref();
+    let has_run = state.is_some_and(|s| s.running.is_some() || s.terminated.is_some());
+    let id = status.container_id.clone().filter(|id| !id.is_empty());
+    id.or_else(|| has_run.then(|| format!("#{}", status.restart_count)))
 }
 
 /// The state of every container of a pod.

@@ -144,7 +144,8 @@ impl Feed {
         } else {
             None
         };
-        let mut items = std::mem::take(&mut self.batch);
+        let room_for_next = Vec::with_capacity(self.batch.len().min(256));
+        let mut items = std::mem::replace(&mut self.batch, room_for_next);
         self.batch_bytes = 0;
         let now = self.now();
         let lag = items.last().map_or(SignedDuration::ZERO, |(time, _)| now.duration_since(*time));

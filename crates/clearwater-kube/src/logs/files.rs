@@ -9,10 +9,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::AttachParams;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
-use super::container::statuses;
+use super::container::{run_of, statuses};
 use super::feed::{Deaf, Feed};
 use super::hub::{Key, Update};
 use super::{Origin, Source};
@@ -50,6 +50,8 @@ pub(super) struct Follower {
     pub(super) updates: mpsc::Sender<Update>,
     pub(super) keys: Arc<AtomicU64>,
     pub(super) skew: SignedDuration,
+    /// How many streams may be opened at once, over all sources.
+    pub(super) opening: Arc<Semaphore>,
     /// Stands for the container in the merge until its files are known, so that nothing passes them by.
     pub(super) key: Key,
 }
@@ -139,7 +141,7 @@ impl Follower {
                 Ok(Ok(Some(pod))) => {
                     return pod.metadata.uid == self.uid
                         && statuses(&pod).any(|s| {
-                            s.container_id.as_ref() == Some(&self.id)
+                            run_of(s).as_ref() == Some(&self.id)
                                 && s.state.as_ref().is_some_and(|s| s.running.is_some())
                         });
                 }
@@ -171,7 +173,10 @@ impl Follower {
             .stderr(false)
             .max_stdout_buf_size(64 * 1024);
         let pod = &self.source.pod;
-        let mut process = match timeout(OPENING, self.pods.exec(pod, self.arguments(open, first), &params)).await {
+        let permit = self.opening.acquire().await;
+        let opened = timeout(OPENING, self.pods.exec(pod, self.arguments(open, first), &params)).await;
+        drop(permit);
+        let mut process = match opened {
             Err(_) => return Ok(End::Broken("no answer within 15 s".to_owned())),
             Ok(Err(error)) => {
                 let error = AskError::from_kube(pod, "create pods/exec", &error);

@@ -139,8 +139,8 @@ fn take(update: Update, merge: &mut Merge<Held>, sources: &mut Sources) -> Optio
             let last = items.len().saturating_sub(1);
             let mut room = room;
             for (n, (time, item)) in items.into_iter().enumerate() {
-                let _room = if n == last { room.take() } else { None };
-                merge.push(id, time, Held { item, _room }, now);
+                let permit = if n == last { room.take() } else { None };
+                merge.push(id, time, Held { item, _room: permit }, now);
             }
         }
         Update::Behind(key) => merge.behind(sources.get(key)?.0, now),

@@ -9,10 +9,10 @@ use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::Api;
 use kube::runtime::{WatchStreamExt, watcher};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use super::container::{Output, statuses};
+use super::container::{Output, run_of, statuses};
 use super::feed::{Deaf, Feed};
 use super::files::{Files, Follower};
 use super::hub::{Key, Update};
@@ -21,6 +21,9 @@ use crate::Cluster;
 
 /// Where supervisord keeps what its programs print (Supervisor `childlogdir`).
 const PROGRAM_LOGS: &str = "/var/log/supervisor/*-std*.log";
+
+/// How many streams are opened at once: enough to hide the way to the API server, few enough not to bury it.
+const OPENING: usize = 64;
 
 /// Watches the pods and reads what is chosen of them.
 pub(super) async fn run(cluster: Cluster, options: Options, updates: mpsc::Sender<Update>) {
@@ -32,6 +35,7 @@ pub(super) async fn run(cluster: Cluster, options: Options, updates: mpsc::Sende
         skew,
         seen: HashSet::new(),
         keys: Arc::new(AtomicU64::new(0)),
+        opening: Arc::new(Semaphore::new(OPENING)),
         tasks: JoinSet::new(),
     };
     // The only error is that nobody listens any more.
@@ -46,6 +50,7 @@ struct Reader {
     /// The runs of containers that are read, or were.
     seen: HashSet<(String, String, String)>,
     keys: Arc<AtomicU64>,
+    opening: Arc<Semaphore>,
     tasks: JoinSet<()>,
 }
 
@@ -144,7 +149,7 @@ impl Reader {
     }
 
     async fn consider(&mut self, pod: &Pod, status: &ContainerStatus, jobs: &mut Vec<Job>) -> Result<(), Deaf> {
-        let Some(id) = status.container_id.clone().filter(|id| !id.is_empty()) else { return Ok(()) };
+        let Some(id) = run_of(status) else { return Ok(()) };
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let state = status.state.as_ref();
         let runs = state.is_some_and(|s| s.running.is_some());
@@ -180,6 +185,7 @@ impl Reader {
                 previous,
                 since,
                 tail,
+                opening: self.opening.clone(),
             };
             if self.options.previous && !restarted && status.restart_count > 0 {
                 let key = self.announce(Source { origin: Origin::Previous, ..source.clone() }).await?;
@@ -202,6 +208,7 @@ impl Reader {
                 updates: self.updates.clone(),
                 keys: self.keys.clone(),
                 skew: self.skew,
+                opening: self.opening.clone(),
                 key,
             }));
         }

@@ -175,6 +175,7 @@ fn unknown_flags(stern: &Path) -> Result<Vec<String>> {
 }
 
 /// Runs it.
+#[expect(clippy::too_many_lines, reason = "one page, from its top to its end")]
 pub(super) fn run() -> Result<String> {
     let program = shipped()?;
     let stern = go::program(go::STERN)?;
@@ -236,8 +237,10 @@ pub(super) fn run() -> Result<String> {
     say("==> the same by standard input");
     let file = std::env::temp_dir().join(format!("clearwater-bench-logs-{}", std::process::id()));
     {
-        let out = Command::new("awk").args(["-v", &format!("N={}", PODS * LINES), PRINT]).stdout(File::create(&file)?);
-        ensure!(out.status().context("cannot start awk")?.success(), "awk failed");
+        let count = format!("N={}", PODS * LINES);
+        let mut awk = Command::new("awk");
+        let made = awk.args(["-v", &count, PRINT]).stdout(File::create(&file)?).status();
+        ensure!(made.context("cannot start awk")?.success(), "awk failed");
     }
     page.push_str("\nThe same lines by standard input (`--stdin`), which leaves the network out:\n\n");
     page.push_str("| output | µs per line, logs | stern | stern / logs |\n|---|---|---|---|\n");

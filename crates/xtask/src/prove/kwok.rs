@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use clearwater_e2e::cluster;
 use clearwater_testbed::{Attempt, Local, wait_for};
 use serde_json::json;
@@ -43,7 +43,14 @@ fn kwok(local: &Local, work: &Path) -> Result<Running> {
     let config = work.join("kwok.yaml");
     let logs = json!({"apiVersion": "kwok.x-k8s.io/v1alpha1", "kind": "ClusterLogs", "metadata": {"name": "all"},
         "spec": {"logs": [{"logsFile": log.display().to_string(), "follow": true}]}});
-    fs::write(&config, format!("---\n{logs}\n"))?;
+    let mut text = format!("---\n{logs}\n");
+    for stage in
+        ["node/fast/node-initialize", "node/heartbeat-with-lease/node-heartbeat-with-lease", "pod/fast/pod-ready"]
+    {
+        let path = go::source(go::KWOK_MODULE)?.join("kustomize/stage").join(stage).with_extension("yaml");
+        text += &format!("---\n{}\n", fs::read_to_string(&path).with_context(|| format!("no {}", path.display()))?);
+    }
+    fs::write(&config, text)?;
     let (certificate, key) = local.node_certificate(1);
     let child = local
         .on_node(1, &program.display().to_string())
@@ -63,7 +70,7 @@ fn kwok(local: &Local, work: &Path) -> Result<Running> {
     Ok(Running(child))
 }
 
-fn list(items: Vec<serde_json::Value>) -> String {
+fn list(items: &[serde_json::Value]) -> String {
     json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
 }
 
@@ -146,10 +153,12 @@ fn row(page: &mut String, tool: &str, rounds: &[Round], wanted: bool) -> Result<
     let at = |n: usize| median(&|r: &Round| r.first[n].as_secs_f64());
     let worst = rounds.iter().map(|r| r.first[2].as_secs_f64()).fold(0.0, f64::max);
     let memory = rounds.iter().map(|r| r.memory).max().unwrap_or_default() / 1024;
-    let met = match wanted {
-        true if at(2) <= 3.0 && memory < 150 => "yes",
-        true => "**no**",
-        false => "-",
+    let met = if !wanted {
+        "-"
+    } else if at(2) <= 3.0 && memory < 150 {
+        "yes"
+    } else {
+        "**no**"
     };
     writeln!(
         page,
@@ -174,10 +183,10 @@ pub(super) fn run() -> Result<String> {
     fs::create_dir_all(&work)?;
     let kwok = kwok(local, &work)?;
     say(&format!("==> {PODS} pods on {NODES} nodes of KWOK"));
-    local.kubectl().apply(&list((0..NODES).map(node).collect()))?;
+    local.kubectl().apply(&list(&(0..NODES).map(node).collect::<Vec<_>>()))?;
     let result = (|| {
         for chunk in (0..PODS).collect::<Vec<_>>().chunks(250) {
-            kubectl.apply(&list(chunk.iter().map(|n| pod(*n)).collect()))?;
+            kubectl.apply(&list(&chunk.iter().map(|n| pod(*n)).collect::<Vec<_>>()))?;
         }
         wait_for("every pod to run", Duration::from_secs(300), || {
             let running = kubectl.run(["get", "pods", "--field-selector=status.phase=Running", "--output=name"])?;

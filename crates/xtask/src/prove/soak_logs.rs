@@ -1,6 +1,6 @@
 //! Numbered lines followed by `logs` and by stern while everything between is disturbed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -67,7 +67,7 @@ fn pod(name: &str, lines: u32, files: bool) -> String {
 /// The first number in each file that a container's log has had, by pod: read from the nodes' disks while it runs.
 #[derive(Default)]
 struct Rolls {
-    seen: HashMap<(String, u64), ()>,
+    seen: HashSet<(String, u64)>,
     firsts: BTreeMap<String, BTreeSet<u32>>,
 }
 
@@ -83,11 +83,11 @@ impl Rolls {
                 let path = pod.path().join("sprout/0.log");
                 let Ok(meta) = fs::metadata(&path) else { continue };
                 let key = (name.to_owned(), meta.ino());
-                if self.seen.contains_key(&key) {
+                if self.seen.contains(&key) {
                     continue;
                 }
                 if let Some(first) = first_number(&path) {
-                    self.seen.insert(key, ());
+                    self.seen.insert(key);
                     self.firsts.entry(name.to_owned()).or_default().insert(first);
                 }
             }

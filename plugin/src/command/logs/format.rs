@@ -171,8 +171,12 @@ pub(crate) struct Printer {
     highlight: Option<Regex>,
     buffer: Vec<u8>,
     second: Second,
-    /// What of a line its source decides, by the source's address.
-    frames: HashMap<*const Source, Frame>,
+    /// What of a line its source decides.
+    frames: Vec<Frame>,
+    /// Where that of a source stands, by the source's address.
+    places: HashMap<*const Source, usize>,
+    /// The source that was written last, and its place.
+    last: Option<(*const Source, usize)>,
 }
 
 /// What stands before and after the message of every line of a source.
@@ -223,7 +227,9 @@ impl Printer {
             highlight: filter.highlight.clone().filter(|_| colour),
             buffer: Vec::new(),
             second: Second::default(),
-            frames: HashMap::new(),
+            frames: Vec::new(),
+            places: HashMap::new(),
+            last: None,
         })
     }
 
@@ -242,17 +248,11 @@ impl Printer {
     }
 
     fn formed(&mut self, out: &mut Vec<u8>, entry: &Entry) {
-        let address = Arc::as_ptr(&entry.source);
-        if !self.frames.contains_key(&address) {
-            if self.frames.len() >= FRAMES {
-                self.frames.clear();
-            }
-            self.frames.insert(address, self.frame(&entry.source));
-        }
+        let place = self.place(&entry.source);
         // A time that nobody knows is not written.
         let stamp = self.look.stamp.filter(|_| entry.time != Timestamp::UNIX_EPOCH);
         let second = &mut self.second;
-        let Some(frame) = self.frames.get(&address) else { return };
+        let Some(frame) = self.frames.get(place) else { return };
         if self.look.form == Form::Typed {
             out.extend_from_slice(&frame.before);
             typed(out, entry);
@@ -280,6 +280,26 @@ impl Printer {
             }
             out.extend_from_slice(&frame.after);
         }
+    }
+
+    fn place(&mut self, source: &Arc<Source>) -> usize {
+        let address = Arc::as_ptr(source);
+        if let Some((last, place)) = self.last
+            && last == address
+        {
+            return place;
+        }
+        let place = self.places.get(&address).copied().unwrap_or_else(|| {
+            if self.frames.len() >= FRAMES {
+                self.frames.clear();
+                self.places.clear();
+            }
+            self.frames.push(self.frame(source));
+            self.places.insert(address, self.frames.len() - 1);
+            self.frames.len() - 1
+        });
+        self.last = Some((address, place));
+        place
     }
 
     fn frame(&self, source: &Arc<Source>) -> Frame {

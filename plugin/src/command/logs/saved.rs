@@ -99,9 +99,8 @@ enum Lines {
 /// How typed records begin.
 const TYPED: &[u8] = b"{\"v\":1,\"kind\":";
 
-#[derive(serde::Deserialize)]
+#[derive(Default, serde::Deserialize)]
 #[serde(default)]
-#[derive(Default)]
 struct Typed {
     kind: String,
     time: Option<Timestamp>,
