@@ -264,13 +264,12 @@ impl<T> Merge<T> {
         let Reverse((_, _, id)) = *top;
         let source = self.sources.get_mut(&id)?;
         let held = source.queue.pop_front()?;
-        match source.queue.front() {
-            Some(next) => *top = Reverse((next.time, next.seq, id)),
-            None => {
-                PeekMut::pop(top);
-                if source.closed {
-                    self.sources.remove(&id);
-                }
+        if let Some(next) = source.queue.front() {
+            *top = Reverse((next.time, next.seq, id));
+        } else {
+            PeekMut::pop(top);
+            if source.closed {
+                self.sources.remove(&id);
             }
         }
         self.held -= 1;

@@ -267,9 +267,8 @@ impl Printer {
         for line in lines(entry) {
             out.extend_from_slice(&frame.before);
             match self.look.form {
-                Form::Json => json_text(out, &[stamped.as_bytes(), line]),
                 Form::Extjson | Form::Ppextjson if stamped.is_empty() && is_json(line) => out.extend_from_slice(line),
-                Form::Extjson | Form::Ppextjson => json_text(out, &[stamped.as_bytes(), line]),
+                Form::Json | Form::Extjson | Form::Ppextjson => json_text(out, &[stamped.as_bytes(), line]),
                 Form::Default | Form::Raw | Form::Typed => {
                     if entry.late && self.look.form == Form::Default {
                         out.extend_from_slice(b"(late) ");
@@ -495,10 +494,13 @@ fn json_text(out: &mut Vec<u8>, parts: &[&[u8]]) {
 const PLAIN: [bool; 256] = {
     let mut plain = [true; 256];
     let mut byte = 0;
-    while byte < 256 {
-        plain[byte] = byte >= 0x20 && !matches!(byte as u8, b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2);
+    while byte < 0x20 {
+        plain[byte] = false;
         byte += 1;
     }
+    // In order: " \ < > & and the first byte of the line separators.
+    (plain[0x22], plain[0x5c], plain[0x3c], plain[0x3e], plain[0x26], plain[0xe2]) =
+        (false, false, false, false, false, false);
     plain
 };
 
