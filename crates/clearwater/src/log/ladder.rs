@@ -443,7 +443,7 @@ mod tests {
 
     fn ladder(subject: &Subject) -> Ladder {
         let time = "23-11-2026 10:00:00.123 UTC";
-        let noted = [
+        let lines = [
             Record::new(
                 LogGrammar::CppAccess,
                 format!("{time} 200 GET /impu/sip%3A6505550001%40ims.example/reg-data 0.001 seconds"),
@@ -461,7 +461,7 @@ mod tests {
             ("bono", record("TX", "192.0.2.1", "SIP/2.0 404 Not Found", "z1")),
         ];
         let time = "2026-11-23T10:00:00.123Z".parse().unwrap();
-        let notes = noted.iter().map(|record| ("homestead", record));
+        let notes = lines.iter().map(|record| ("homestead", record));
         let records = records
             .iter()
             .take(3)

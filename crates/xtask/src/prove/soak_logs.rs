@@ -142,10 +142,10 @@ impl Stream {
         };
         let mut previous = None;
         for n in times.keys().copied().chain(last.map(|l| l + 1)) {
-            let lost = u64::from(n - previous.unwrap_or(0) - 1);
-            all.missing += lost;
-            if lost > 0 && !marked(at(previous), at(Some(n))) {
-                all.unexplained += lost;
+            let absent = u64::from(n - previous.unwrap_or(0) - 1);
+            all.missing += absent;
+            if absent > 0 && !marked(at(previous), at(Some(n))) {
+                all.unexplained += absent;
             }
             previous = Some(n);
         }
@@ -163,9 +163,12 @@ impl Stream {
     }
 }
 
+/// By pod, and by the word before its numbers.
+type Streams = BTreeMap<(String, &'static str), Stream>;
+
 /// Reads what `logs -o typed` wrote: the streams, how many lines were late, and whether the rest was in order.
-fn ours(path: &Path) -> Result<(BTreeMap<(String, &'static str), Stream>, u64, bool)> {
-    let mut streams: BTreeMap<(String, &'static str), Stream> = BTreeMap::new();
+fn ours(path: &Path) -> Result<(Streams, u64, bool)> {
+    let mut streams = Streams::new();
     let (mut late, mut ordered, mut last) = (0, true, Timestamp::MIN);
     for line in BufReader::new(File::open(path)?).lines() {
         let line = line?;
@@ -267,7 +270,7 @@ pub(super) fn run(minutes: u64) -> Result<String> {
     let over = Arc::new(AtomicBool::new(false));
     let mut stern_ended = None;
     let mut replaced_last = 0;
-    let waited = thread::scope(|scope| -> Result<()> {
+    let course = thread::scope(|scope| -> Result<()> {
         scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
                 rolls.lock().unwrap_or_else(PoisonError::into_inner).look(local, namespace.name());
@@ -324,7 +327,7 @@ pub(super) fn run(minutes: u64) -> Result<String> {
     let code = logs.wait()?.code();
     let _ = other.kill();
     let _ = other.wait();
-    waited?;
+    course?;
     let interrupted = Instant::now();
     wait_for("the followers inside the containers to end", Duration::from_secs(20), || {
         let left = followers(local);
