@@ -170,7 +170,8 @@ fn unknown_flags(stern: &Path) -> Result<Vec<String>> {
     let help = Command::new(stern).arg("--help").output().context("cannot start stern")?;
     let help = String::from_utf8_lossy(&help.stdout).into_owned();
     let table = fs::read_to_string(root().join("docs/stern.md"))?;
-    let flags = help.lines().filter_map(|l| l.split("--").nth(1)?.split([' ', '[', '=']).next());
+    let lines = help.lines().map(str::trim_start).filter(|l| l.starts_with('-'));
+    let flags = lines.filter_map(|l| l.split("--").nth(1)?.split([' ', '[', '=']).next());
     Ok(flags.filter(|f| *f != "help" && !table.contains(&format!("`--{f}`"))).map(str::to_owned).collect())
 }
 
