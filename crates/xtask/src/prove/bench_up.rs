@@ -44,21 +44,9 @@ pub(super) struct Round {
 }
 
 /// The build that is measured: the shipped one.
-<<<<<<< HEAD
-fn shipped() -> Result<PathBuf> {
+pub(super) fn shipped() -> Result<PathBuf> {
     if let Some(named) = env::var_os(clearwater_e2e::PLUGIN_VARIABLE) {
         return Ok(named.into());
-=======
-pub(super) fn shipped() -> Result<PathBuf> {
-    let program = root().join("target/release/kubectl-clearwater");
-    if env::var_os(clearwater_e2e::PLUGIN_VARIABLE).is_none() {
-        let built = Command::new("cargo")
-            .args(["build", "--release", "--quiet", "-p", "kubectl-clearwater"])
-            .current_dir(root())
-            .status()
-            .context("cannot start cargo")?;
-        ensure!(built.success(), "the plugin does not build");
->>>>>>> 8058eef (test(logs): proofs beside stern and with KWOK; saved logs and late lines end to end)
     }
     let built = Command::new("cargo")
         .args(["build", "--release", "--quiet", "-p", "kubectl-clearwater"])

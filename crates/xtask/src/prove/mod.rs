@@ -6,8 +6,8 @@ mod competitors;
 mod dns_faults;
 mod floor;
 mod fuzz;
-mod hpa;
 mod go;
+mod hpa;
 mod kills;
 mod kwok;
 mod measured;
@@ -54,7 +54,6 @@ pub(crate) enum Proof {
 pub(crate) fn run(proof: Proof, minutes: u64, only: Option<&str>, rounds: usize) -> anyhow::Result<ExitCode> {
     match proof {
         Proof::BenchUp => write_page("bench-up", &bench_up::run(&bench_up::Parts { only, rounds }, &head()?)?),
-        Proof::BenchUp => write_page("bench-up", &bench_up::run(minutes < 10)?),
         Proof::BenchLogs => write_page("bench-logs", &bench_logs::run()?),
         Proof::SoakLogs => write_page("soak-logs", &soak_logs::run(minutes.clamp(1, 5))?),
         Proof::Kwok1000 => write_page("kwok-1000", &kwok::run()?),
