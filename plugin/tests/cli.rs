@@ -96,8 +96,6 @@ fn help_pages() {
         "graph -h",
         "graph --help",
         "dns-patch -h",
-        "logs -h",
-        "trace -h",
         "version -h",
     ] {
         pages += &transcript(line, &run(dir.path(), &line.split_whitespace().collect::<Vec<_>>()));
