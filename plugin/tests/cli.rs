@@ -95,7 +95,15 @@ fn help_pages() {
         "config local-config -h",
         "graph -h",
         "graph --help",
+        "up -h",
+        "status -h",
+        "diff -h",
+        "down -h",
         "dns-patch -h",
+        "scale -h",
+        "autoscale -h",
+        "logs -h",
+        "trace -h",
         "version -h",
     ] {
         pages += &transcript(line, &run(dir.path(), &line.split_whitespace().collect::<Vec<_>>()));

@@ -68,8 +68,6 @@ pub(crate) struct DnsPatch {
     /// How long CoreDNS may take to read its file again. Default: twice as long as it should take
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
-    #[command(flatten)]
-    etcd: EtcdArgs,
     /// Go on without asking
     #[arg(short, long)]
     yes: bool,
@@ -79,6 +77,9 @@ pub(crate) struct DnsPatch {
     /// A format for programs; the others belong to --backend print
     #[arg(short, long, value_enum)]
     output: Option<Output>,
+    // Last, because its heading holds for all flags that follow it.
+    #[command(flatten)]
+    etcd: EtcdArgs,
 }
 
 /// How etcd is reached.
