@@ -46,7 +46,10 @@ pub(crate) async fn run() -> Result<Exit> {
     Ok(Exit(0))
 }
 
-const LIMIT: Duration = Duration::from_secs(1);
+/// How long one operation may take: the machine may be busy, and what is not copied is lost when its owner leaves.
+const LIMIT: Duration = Duration::from_secs(5);
+/// How often a member that was reached, and then was not, is gone on with.
+const TRIES: u32 = 5;
 
 /// Drops what was left here by an earlier membership, then copies what this node must hold and
 /// does not, and returns how many items were copied.
@@ -66,10 +69,22 @@ async fn resync(me: IpAddr) -> Result<usize> {
     }
     let mut copied = 0;
     for server in ring.old.iter().copied().filter(|s| *s != own) {
-        match copy(&ring, own, server, &mut here, &mut held).await {
-            Ok(count) => copied += count,
-            // A leaver's or a dead member's memcached is gone; the second copy serves.
-            Err(err) => log!(Warning, "astaire.cpp:210", "No data from {server}: {err:#}"),
+        for _ in 0..TRIES {
+            let mut there = match Memcached::connect(server, LIMIT).await {
+                Ok(there) => there,
+                // A leaver's or a dead member's memcached is gone; the second copy serves.
+                Err(err) => {
+                    log!(Warning, "astaire.cpp:210", "No data from {server}: {err:#}");
+                    break;
+                }
+            };
+            match copy(&ring, own, server, &mut there, &mut here, &mut held, &mut copied).await {
+                Ok(()) => break,
+                Err(err) => {
+                    log!(Warning, "astaire.cpp:215", "Tap of {server} broke off: {err:#}");
+                    here = Memcached::connect(own, LIMIT).await?;
+                }
+            }
         }
     }
     log!(Status, "astaire.cpp:230", "Resync complete: {copied} items copied");
@@ -80,12 +95,12 @@ async fn copy(
     ring: &Ring,
     own: SocketAddr,
     from: SocketAddr,
+    there: &mut Memcached,
     here: &mut Memcached,
     held: &mut HashSet<String>,
-) -> Result<usize> {
-    let mut there = Memcached::connect(from, LIMIT).await?;
-    let mut copied = 0;
-    for (key, expires) in list(&mut there).await? {
+    copied: &mut usize,
+) -> Result<()> {
+    for (key, expires) in list(there).await? {
         let bucket = ring::bucket(&key);
         let wanted = ring::owners(&ring.new, bucket).contains(&own)
             && ring::owners(&ring.old, bucket).contains(&from)
@@ -96,12 +111,12 @@ async fn copy(
         if let Some(item) = there.gets(&key).await? {
             // Never over a newer write, which goes to old and new owners alike.
             if here.store("add", &key, item.flags, expires, &item.data, None).await? == Wrote::Done {
-                copied += 1;
+                *copied += 1;
             }
             held.insert(key);
         }
     }
-    Ok(copied)
+    Ok(())
 }
 
 /// Every key of a memcached; its crawler serves one asker at a time.
