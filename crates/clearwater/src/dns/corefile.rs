@@ -762,7 +762,7 @@ mod tests {
                     assert_eq!(after.without_lines(&owner), text, "{what}: restored");
                 }
                 Err(error) => {
-                    assert_eq!((error, what.starts_with("no braces")), (EditError::Braceless, true), "{what}")
+                    assert_eq!((error, what.starts_with("no braces")), (EditError::Braceless, true), "{what}");
                 }
             }
         }

@@ -99,7 +99,7 @@ fn classic_gets_through_with_names_in_etcd() -> Result<()> {
     let vip = kubectl.run(["get", "service", "sprout-address", "--output=jsonpath={.spec.clusterIP}"])?;
     let path = file(&format!("dns: {{backend: etcd}}\nsharedConfig: {{local_alias_list: '{vip}'}}\n"))?;
     plugin.run_within(UP, &["up", "--yes", "-f", &path])?.expect(0)?;
-    let patch = |args: &[&str], code| {
+    let dns_patch = |args: &[&str], code| {
         let mut all = vec!["dns-patch", "-f", &path];
         all.extend(args);
         plugin.run_within(PATIENCE, &all)?.expect(code)
@@ -107,12 +107,12 @@ fn classic_gets_through_with_names_in_etcd() -> Result<()> {
     let phone = Phone::start(kubectl)?;
     let users = phone.provision("ellis", 2)?;
     get_through(&phone, &users)?;
-    patch(&["--check"], 0)?;
+    dns_patch(&["--check"], 0)?;
 
     // The reaper takes what lies below the Services' subtree and no more; CoreDNS starts anew.
     etcdctl(kubectl, &["del", "--prefix", "/skydns/local/cluster/svc"])?;
     cluster.local()?.restart_dns()?;
-    patch(&["--check"], 0)?;
+    dns_patch(&["--check"], 0)?;
     get_through(&phone, &users)?;
     // Parent and children, addresses and services, as a program in the cluster asks.
     let domain = format!("sprout.{}.clearwater.cluster.local", namespace.name());
@@ -129,11 +129,11 @@ fn classic_gets_through_with_names_in_etcd() -> Result<()> {
     ensure!(all.len() > 4, "{all:?}");
     etcdctl(kubectl, &["del", all[0]])?;
     etcdctl(kubectl, &["put", all[1], "{\"host\":\"10.0.0.1\"}"])?;
-    patch(&["--check"], 7)?;
-    patch(&["--yes"], 0)?;
-    patch(&["--check"], 0)?;
+    dns_patch(&["--check"], 7)?;
+    dns_patch(&["--yes"], 0)?;
+    dns_patch(&["--check"], 0)?;
 
-    patch(&["--remove", "--yes"], 0)?;
+    dns_patch(&["--remove", "--yes"], 0)?;
     let left = keys(kubectl)?;
     ensure!(!left.contains("clearwater") && !others.is_empty(), "left behind:\n{left}");
     ensure!(corefile.now()? == served, "the Corefile was touched:\n{}", corefile.now()?);
@@ -155,14 +155,14 @@ fn an_etcd_that_cannot_be_used_is_told_and_nothing_is_written() -> Result<()> {
         "spec": {"selector": {"service": "sprout"}, "ports": [{"name": "scscf", "port": 5054}]},
     });
     kubectl.apply(&address.to_string())?;
-    let patch = |args: &[&str], code| {
+    let dns_patch = |args: &[&str], code| {
         let mut all = vec!["dns-patch", "-f", &path, "--yes"];
         all.extend(args);
         plugin.run_within(PATIENCE, &all)?.expect(code)
     };
-    let unserved = patch(&[], 2)?;
+    let unserved = dns_patch(&[], 2)?;
     ensure!(unserved.err.contains("--etcd-endpoint"), "{}", unserved.err);
-    let away = patch(&["--etcd-endpoint", "http://127.0.0.1:1"], 1)?;
+    let away = dns_patch(&["--etcd-endpoint", "http://127.0.0.1:1"], 1)?;
     ensure!(away.err.contains("etcd at http://127.0.0.1:1") && away.err.contains("refused"), "{}", away.err);
 
     let write = |name: &str, text: &str| {
@@ -176,28 +176,30 @@ fn an_etcd_that_cannot_be_used_is_told_and_nothing_is_written() -> Result<()> {
     })?;
     let (ca, wrong) = (write("ca.pem", authority.certificate())?, write("wrong.pem", other.certificate())?);
     let secure = format!("https://dns-etcd.{}.svc:2378", namespace.name());
-    let distrusted = patch(&["--etcd-endpoint", &secure, "--etcd-cacert", &wrong], 1)?;
+    let distrusted = dns_patch(&["--etcd-endpoint", &secure, "--etcd-cacert", &wrong], 1)?;
     ensure!(distrusted.err.to_lowercase().contains("certificate"), "{}", distrusted.err);
-    let unknown = patch(&["--etcd-endpoint", &secure, "--etcd-cacert", &ca], 1)?;
+    let unknown = dns_patch(&["--etcd-endpoint", &secure, "--etcd-cacert", &ca], 1)?;
     ensure!(unknown.err.contains("etcd at https://"), "{}", unknown.err);
     // With the right certificate etcd is reached, and the block that CoreDNS would need is told.
     let client = authority.issue("root", None, &[])?;
     let (certificate, key) = (write("client.pem", &client.certificate)?, write("client.key", &client.key)?);
-    let closed =
-        patch(&["--etcd-endpoint", &secure, "--etcd-cacert", &ca, "--etcd-cert", &certificate, "--etcd-key", &key], 6)?;
+    let closed = dns_patch(
+        &["--etcd-endpoint", &secure, "--etcd-cacert", &ca, "--etcd-cert", &certificate, "--etcd-key", &key],
+        6,
+    )?;
     ensure!(closed.err.contains("add this server block"), "{}", closed.err);
     ensure!(keys(kubectl)?.is_empty(), "written all the same:\n{}", keys(kubectl)?);
     corefile.unchanged()?;
 
     // Without TLS the block is put in too, and goes again without a trace.
     let plain = format!("http://dns-etcd.{}.svc:2379", namespace.name());
-    let put = patch(&["--etcd-endpoint", &plain], 0)?;
+    let put = dns_patch(&["--etcd-endpoint", &plain], 0)?;
     ensure!(put.err.contains("a server block is put in"), "{}", put.err);
     let block = corefile.now()?;
     let zone = format!("{}.clearwater.cluster.local:53 {{", namespace.name());
     ensure!(block.starts_with(&zone), "no block of our own:\n{block}");
-    patch(&["--check"], 0).context("with the block's own endpoint")?;
-    patch(&["--remove"], 0)?;
+    dns_patch(&["--check"], 0).context("with the block's own endpoint")?;
+    dns_patch(&["--remove"], 0)?;
     ensure!(keys(kubectl)?.is_empty(), "left behind:\n{}", keys(kubectl)?);
     corefile.unchanged()
 }

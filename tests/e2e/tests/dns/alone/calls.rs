@@ -42,7 +42,7 @@ fn classic_gets_through_with_the_names_and_not_without() -> Result<()> {
     let plugin = Plugin::new(cluster, namespace.name())?;
     // The names are left to DNS elsewhere, which there is not: `up` puts none in.
     let path = file("dns: {backend: print}\n")?;
-    let patch = |args: &[&str], code| {
+    let dns_patch = |args: &[&str], code| {
         let mut all = vec!["dns-patch", "-f", &path];
         all.extend(args);
         plugin.run_within(PATIENCE, &all)?.expect(code)
@@ -52,7 +52,7 @@ fn classic_gets_through_with_the_names_and_not_without() -> Result<()> {
     let users = phone.provision("ellis", 2)?;
     are_lost(&phone, &users)?;
 
-    let explained = patch(&["--explain", "-o", "json"], 5)?;
+    let explained = dns_patch(&["--explain", "-o", "json"], 5)?;
     let told: Value = serde_json::from_str(&explained.out)?;
     let name = format!("scscf.sprout.{}.svc.cluster.local", namespace.name());
     let found =
@@ -68,24 +68,24 @@ fn classic_gets_through_with_the_names_and_not_without() -> Result<()> {
     ensure!(told["resolvers"].to_string().contains("the same"), "{}", told["resolvers"]);
 
     for backend in ["coredns", "endpoints"] {
-        let put = patch(&["--backend", backend, "--yes"], 0)?;
+        let put = dns_patch(&["--backend", backend, "--yes"], 0)?;
         ensure!(put.out.contains("UDP to"), "not asked from inside:\n{}", put.said());
         get_through(&phone, &users)?;
-        patch(&["--backend", backend, "--check"], 0)?;
+        dns_patch(&["--backend", backend, "--check"], 0)?;
         if backend == "coredns" {
-            let told: Value = serde_json::from_str(&patch(&["--explain", "-o", "json"], 0)?.out)?;
+            let told: Value = serde_json::from_str(&dns_patch(&["--explain", "-o", "json"], 0)?.out)?;
             let scscf = found(&told).unwrap_or_default();
             ensure!(scscf["found"] == true && scscf["symptoms"].is_null(), "{scscf}");
         } else {
             // A pod that was replaced has another address, which is told.
             kubectl.run(["rollout", "restart", "deployment/sprout"])?;
             kubectl.run(["rollout", "status", "deployment/sprout", "--timeout=90s"])?;
-            let stale = patch(&["--backend", backend, "--check"], 7)?;
+            let stale = dns_patch(&["--backend", backend, "--check"], 7)?;
             ensure!(stale.out.contains("endpointslice"), "{}", stale.out);
-            patch(&["--backend", backend, "--yes"], 0)?;
+            dns_patch(&["--backend", backend, "--yes"], 0)?;
             get_through(&phone, &users)?;
         }
-        patch(&["--remove", "--yes"], 0)?;
+        dns_patch(&["--remove", "--yes"], 0)?;
         corefile.unchanged()?;
         let slices = kubectl.run(["get", "endpointslices", "--output=name"])?;
         ensure!(!slices.contains("clearwater"), "left behind: {slices}");
