@@ -12,6 +12,9 @@ use crate::check;
 use crate::standins;
 use crate::steps::{Step, Steps, say};
 
+/// The programs of tests that need a cluster.
+const PROGRAMS: [&str; 7] = ["cluster", "dns", "life", "logs", "scale", "standins", "up"];
+
 /// Tests whose path contains this disturb the cluster that all share, and run one by one.
 const ALONE: &str = "alone";
 
@@ -63,7 +66,9 @@ fn on_cluster(options: &Options, steps: &mut Steps) -> anyhow::Result<()> {
     // The whole workspace each time: a part of it would choose other features of its dependencies and build them anew.
     steps.run([Step::new("build", "cargo", &["build", "--quiet", "--workspace", "--bin", "kubectl-clearwater"])])?;
     let tests = |group, threads: &str, which: &[&str]| {
-        let mut args = vec!["test", "--quiet", "--no-fail-fast", "--workspace", "--tests", "--", "--ignored"];
+        let mut args = vec!["test", "--quiet", "--no-fail-fast", "--workspace"];
+        args.extend(PROGRAMS.iter().flat_map(|program| ["--test", program]));
+        args.extend(["--", "--ignored"]);
         args.extend(["--test-threads", threads]);
         args.extend(which);
         Step::new(group, "cargo", &args).env(NAME_VARIABLE, &options.name)
