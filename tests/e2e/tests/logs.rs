@@ -133,6 +133,7 @@ fn one_call_is_traced_through_bono_and_sprout() -> Result<()> {
     }
     let head = trace.out.lines().next().unwrap_or_default();
     ensure!(head.contains("bono-") && head.contains("sprout-"), "{}", trace.out);
+    ensure!(!trace.out.contains("● From: "), "a message came in pieces:\n{}", trace.out);
     // homestead's part of it stands between the messages.
     let asked = trace.out.lines().find(|l| l.contains("● ") && (l.contains("/impu/") || l.contains("/impi/")));
     ensure!(asked.is_some(), "nothing of homestead:\n{}\n{}", trace.out, trace.err);

@@ -100,11 +100,15 @@ impl Log {
 
     /// Writes one line in the log's grammar; `at` is `file:line`.
     pub(crate) fn line(&self, level: Level, at: &str, text: &str) {
-        if !self.shows(level) {
-            return;
+        if self.shows(level) {
+            self.raw(&self.form(level, at, text));
         }
+    }
+
+    /// One line in the log's grammar, with its end; `at` is `file:line`.
+    pub(crate) fn form(&self, level: Level, at: &str, text: &str) -> String {
         let now = Timestamp::now();
-        let line = match self.grammar {
+        match self.grammar {
             Grammar::Cpp => format!("{} UTC {} {at}: {text}\n", now.strftime("%d-%m-%Y %H:%M:%S%.3f"), level.word()),
             Grammar::Python => {
                 format!("{} UTC {} {at}: {text}\n", now.strftime("%d-%m-%Y %H:%M:%S%.3f"), level.python_word())
@@ -119,8 +123,7 @@ impl Log {
                 now.strftime("%Y-%m-%d %H:%M:%S"),
                 now.as_millisecond().rem_euclid(1000)
             ),
-        };
-        self.raw(&line);
+        }
     }
 
     /// Writes text as it stands, in the file of the present period. A log that cannot be

@@ -25,18 +25,20 @@ pub(crate) struct Options {
 /// Copies stdin into the log until it ends.
 ///
 /// A line that begins with a level word and `file:line:` is taken as such; Kamailio's own
-/// prefixes are mapped; any other line continues the one before, so that a SIP message stays
-/// whole and obeys one level.
+/// prefixes are mapped; any other line continues the one before, so that a SIP message obeys one level. It is written
+/// in one piece, as the real daemons do: another process may write to the same file.
 pub(crate) fn run(options: &Options) -> Result<Exit> {
     let level = Settings::load()?.log_level();
     let grammar = if options.python { Grammar::Python } else { Grammar::Cpp };
     let log = Log::new(&options.component, &options.component, grammar, level);
     let mut shown = false;
+    let mut message = String::new();
     let mut input = std::io::stdin().lock();
     let mut bytes = Vec::new();
     loop {
         bytes.clear();
         if input.read_until(b'\n', &mut bytes)? == 0 {
+            log.raw(&message);
             return Ok(Exit(0));
         }
         let text = String::from_utf8_lossy(&bytes);
@@ -44,12 +46,36 @@ pub(crate) fn run(options: &Options) -> Result<Exit> {
         match read(line) {
             Some(entry) => {
                 shown = log.shows(entry.level);
-                log.line(entry.level, entry.at.unwrap_or(&options.at), entry.text);
+                if !message.is_empty() {
+                    log.raw(&std::mem::take(&mut message));
+                }
+                let at = entry.at.unwrap_or(&options.at);
+                if shown && announces_message(entry.text) {
+                    message = log.form(entry.level, at, entry.text);
+                } else {
+                    log.line(entry.level, at, entry.text);
+                }
             }
-            None if shown => log.raw(&format!("{line}\n")),
-            None => {}
+            None if message.is_empty() => {
+                if shown {
+                    log.raw(&format!("{line}\n"));
+                }
+            }
+            None => {
+                message.push_str(line);
+                message.push('\n');
+                if line == "--end msg--" {
+                    log.raw(&std::mem::take(&mut message));
+                }
+            }
         }
     }
+}
+
+/// `RX 300 bytes …` and `TX 300 bytes …` are followed by the message, up to `--end msg--`.
+fn announces_message(text: &str) -> bool {
+    let rest = text.strip_prefix("RX ").or_else(|| text.strip_prefix("TX "));
+    rest.and_then(|r| r.split_once(" bytes ")).is_some_and(|(count, _)| count.parse::<u64>().is_ok())
 }
 
 #[derive(Debug, PartialEq, Eq)]

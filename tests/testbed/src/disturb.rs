@@ -122,15 +122,17 @@ impl Local {
         Ok(broken)
     }
 
-    /// Drains a node; it takes pods again when the guard is dropped.
-    pub fn drain(&self, node: u8) -> Result<Broken<'_>> {
+    /// Drains a node of the pods that carry a label (`key=value`), so that those of another test are left alone; it takes
+    /// pods again when the guard is dropped.
+    pub fn drain(&self, node: u8, label: &str) -> Result<Broken<'_>> {
         let name = self.layout().node_name(node);
         let kubectl = self.kubectl();
         let broken = {
             let (name, kubectl) = (name.clone(), kubectl.clone());
             Broken::new(format!("the drained node {name}"), move || kubectl.run(["uncordon", &name]).map(drop))
         };
-        kubectl.run(["drain", &name, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=180s"])?;
+        let selector = format!("--pod-selector={label}");
+        kubectl.run(["drain", &name, &selector, "--delete-emptydir-data", "--force", "--timeout=180s"])?;
         Ok(broken)
     }
 

@@ -270,6 +270,8 @@ impl Drop for Namespace<'_> {
         }
         self.remove_users();
         let _ = self.cluster.kubectl.run(["delete", "namespace", &self.name, "--wait=false", "--ignore-not-found"]);
+        // Stores whose etcd is gone would try to leave their cluster for minutes, on the machine of the tests that follow.
+        let _ = self.kubectl().run(["delete", "pods", "--all", "--grace-period=1", "--wait=false"]);
     }
 }
 

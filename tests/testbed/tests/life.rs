@@ -235,7 +235,7 @@ mod alone {
         local.await_ready(2, true)?;
         let broken = local.node_not_ready(1)?;
         broken.mend()?;
-        let drained = local.drain(2)?;
+        let drained = local.drain(2, "run=pod-2")?;
         let pods = namespace.kubectl().run(["get", "pods", "--output=name"])?;
         ensure!(!pods.contains("pod-2"), "the drained node keeps {pods}");
         drained.mend()

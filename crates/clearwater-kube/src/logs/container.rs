@@ -12,7 +12,7 @@ use kube::api::LogParams;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::feed::{Deaf, Feed};
+use super::feed::{Deaf, Feed, WHOLE, WHOLE_MESSAGE};
 use crate::cluster::say;
 
 /// One run of one container, and how its output is read.
@@ -33,8 +33,6 @@ pub(super) struct Output {
     pub(super) opening: Arc<Semaphore>,
 }
 
-/// A record whose next line does not come within this time is whole.
-const WHOLE: Duration = Duration::from_millis(40);
 /// A stream that gives nothing for this long has given all of the past.
 const QUIET: Duration = Duration::from_millis(250);
 /// The same for a stream that is resumed and has not yet repeated what was read before.
@@ -157,19 +155,16 @@ impl Output {
                 None => {
                     feed.send(true).await?;
                     feed.waits();
-                    let wait = if idle < WHOLE {
-                        WHOLE
-                    } else if idle < quiet {
-                        quiet.saturating_sub(WHOLE)
-                    } else {
-                        SILENT
-                    };
+                    let mut until = [WHOLE, quiet, WHOLE_MESSAGE, SILENT];
+                    until.sort_unstable();
+                    let next = until.into_iter().find(|at| *at > idle).unwrap_or(SILENT);
+                    let wait = next.saturating_sub(idle);
                     match timeout(wait, stream.fill_buf()).await {
                         Ok(Ok(chunk)) => chunk,
                         Ok(Err(error)) => return Ok(End::Broken(error.to_string())),
                         Err(_) => {
                             idle += wait;
-                            feed.flush_record();
+                            feed.close_whole(idle);
                             feed.send(true).await?;
                             if idle >= SILENT {
                                 return Ok(End::Silent);
@@ -183,11 +178,13 @@ impl Output {
                 }
             };
             if chunk.is_empty() {
-                // A cut line comes whole when the stream is resumed; at the end of a container it is all there is.
-                if !follow && !part.is_empty() {
-                    self.line(&part, resume, feed, of).await?;
+                // What is cut comes whole when the stream is resumed; at the end of a container it is all there is.
+                if !follow {
+                    if !part.is_empty() {
+                        self.line(&part, resume, feed, of).await?;
+                    }
+                    feed.flush_record();
                 }
-                feed.flush_record();
                 feed.send(true).await?;
                 return Ok(End::Eof);
             }

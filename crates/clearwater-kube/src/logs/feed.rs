@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use clearwater::log::{Assembler, Gap, LogGrammar};
 use jiff::{SignedDuration, Timestamp};
@@ -16,6 +17,13 @@ const AHEAD: SignedDuration = SignedDuration::from_secs(2);
 /// How old the last line of what was read may be for the present to be reached: well below the window that lines are
 /// held for, or what follows would come late.
 const RECENT: SignedDuration = SignedDuration::from_millis(100);
+
+/// A record whose next line does not come within this time is whole.
+pub(super) const WHOLE: Duration = Duration::from_millis(40);
+
+/// The same for a SIP message, whose last line says that it is the last: only a program that was killed in the middle of
+/// one never writes it.
+pub(super) const WHOLE_MESSAGE: Duration = Duration::from_secs(2);
 
 /// A source whose lines come this long after they were written, each time over [`BEHIND_FOR`], has a clock that is
 /// behind.
@@ -117,6 +125,14 @@ impl Feed {
         if let Some(record) = self.assembler.finish() {
             self.batch_bytes += record.bytes().len();
             self.batch.push((self.opened_at, Item::Record(record)));
+        }
+    }
+
+    /// Closes the open record, where nothing came for so long that nothing more of it is to come.
+    pub(super) fn close_whole(&mut self, idle: Duration) {
+        let wait = if self.assembler.is_inside_message() { WHOLE_MESSAGE } else { WHOLE };
+        if idle >= wait {
+            self.flush_record();
         }
     }
 
@@ -231,6 +247,23 @@ mod tests {
         assert!(!lag.is_of_clock(at(12), late, true) && !lag.is_of_clock(at(20), not, true));
         // What the reader was too slow for says nothing of clocks.
         assert!(!lag.is_of_clock(at(21), late, false) && !lag.is_of_clock(at(40), late, false));
+    }
+
+    #[tokio::test]
+    async fn a_message_is_waited_for_longer_than_other_records() {
+        const HEAD: &[u8] = b"23-11-2026 10:00:00.123 UTC Verbose a.cpp:87: RX 40 bytes x\n";
+        let (updates, _news) = mpsc::channel(16);
+        let mut feed = Feed::new(0, updates, LogGrammar::Cpp, SignedDuration::ZERO);
+        feed.line(None, HEAD);
+        feed.line(None, b"--start msg--\n");
+        feed.close_whole(WHOLE);
+        assert!(feed.is_open(), "its last line has not come");
+        feed.close_whole(WHOLE_MESSAGE);
+        assert!(!feed.is_open());
+        feed.line(None, b"23-11-2026 10:00:00.123 UTC Status a.cpp:87: ready\n");
+        feed.close_whole(WHOLE);
+        assert!(!feed.is_open());
+        assert_eq!(feed.batch.len(), 2);
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clearwater::log::{Gap, Line, LogGrammar};
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::container::{run_of, statuses};
-use super::feed::{Deaf, Feed};
+use super::feed::{Deaf, Feed, WHOLE};
 use super::hub::{Key, Update};
 use super::{Origin, Source};
 use crate::pod::AskError;
@@ -25,8 +25,6 @@ const FOLLOWER: &str = include_str!("follower.sh");
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// The follower speaks every second; without a word for this long the connection is dead.
 const DEAD: Duration = Duration::from_secs(8);
-/// A record whose next line does not come within this time is whole.
-const WHOLE: Duration = Duration::from_millis(40);
 const OPENING: Duration = Duration::from_secs(15);
 
 /// Files to be followed: a path, with `*` for the part that rotation changes, and the grammar of their lines.
@@ -64,6 +62,8 @@ struct Open {
     offset: u64,
     /// The time of the last line that had one, whether it was wanted or not.
     read_to: Option<Timestamp>,
+    /// Since when nothing more of it waits to be read.
+    idle_since: Option<Instant>,
     /// Its number in the present follower.
     id: Option<u64>,
 }
@@ -230,21 +230,25 @@ impl Follower {
         let mut names: HashMap<u64, String> = HashMap::new();
         let mut line = Vec::new();
         let mut idle = Duration::ZERO;
+        // Whether the follower has said that it read all there was, so that what is open may be whole.
+        let mut at_end = false;
         loop {
             if stdout.buffer().is_empty() {
+                let now = Instant::now();
                 for file in open.values_mut() {
+                    let since = *file.idle_since.get_or_insert(now);
+                    if at_end {
+                        file.feed.close_whole(now.duration_since(since));
+                    }
                     file.feed.send(*reached).await?;
                     file.feed.waits();
                 }
             }
-            let pending = open.values().any(|f| f.feed.is_open());
+            let pending = at_end && open.values().any(|f| f.feed.is_open());
             let wait = if pending { WHOLE } else { DEAD };
             match timeout(wait, stdout.read_until(b'\n', &mut line)).await {
                 Err(_) => {
                     idle += wait;
-                    for file in open.values_mut() {
-                        file.feed.flush_record();
-                    }
                     if idle >= DEAD {
                         return Ok(End::Broken("the connection is silent".to_owned()));
                     }
@@ -260,10 +264,12 @@ impl Follower {
             }
             match line[0] {
                 b'0'..=b'9' => {
+                    at_end = false;
                     if let Some((id, text)) = numbered(&line)
                         && let Some(file) = names.get(&id).and_then(|p| open.get_mut(p))
                     {
                         file.offset += text.len() as u64;
+                        file.idle_since = None;
                         let time = Line::parse(file.grammar, text).time;
                         file.read_to = time.or(file.read_to);
                         if self.since.is_none_or(|s| file.read_to.is_none_or(|t| t >= s)) {
@@ -285,8 +291,9 @@ impl Follower {
                         file.feed.close(*reached).await?;
                     }
                 }
+                b'E' if *reached => at_end = true,
                 b'E' => {
-                    *reached = true;
+                    (*reached, at_end) = (true, true);
                     for file in open.values_mut() {
                         file.feed.send(*reached).await?;
                         file.feed.caught_up().await?;
@@ -320,7 +327,7 @@ impl Follower {
         let source = Source { origin: Origin::File(path.clone()), ..(*self.source).clone() };
         self.updates.send(Update::Opened(key, Arc::new(source))).await.map_err(|_| Deaf)?;
         let feed = Feed::new(key, self.updates.clone(), grammar, self.skew);
-        open.insert(path.clone(), Open { feed, grammar, inode, offset, read_to: None, id: Some(id) });
+        open.insert(path.clone(), Open { feed, grammar, inode, offset, read_to: None, idle_since: None, id: Some(id) });
         Ok(Some((id, path)))
     }
 }

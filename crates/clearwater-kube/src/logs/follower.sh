@@ -85,7 +85,7 @@ pump() {
         continue
       fi
       part[$p]+=$line
-      ((n > 1)) && heard[$p]=$SECONDS
+      ((n > 1)) && heard[$p]=$SECONDS quiet=0
       if [[ ${swap[$p]-} ]]; then
         # What is renamed may be written to for a moment longer.
         ((swap[$p]++ > 10)) && { end "$p"; begin "$p"; }

@@ -74,7 +74,9 @@ struct Open {
 enum Message {
     None,
     Announced { bytes: usize },
-    Body { left: usize },
+    /// `bare`: its lines lost their carriage returns, as what passes through a pipeline may; known once its first line is
+    /// seen. RFC 3261 §7 ends every line of a header with one.
+    Body { left: usize, bare: Option<bool> },
 }
 
 impl Assembler {
@@ -90,7 +92,7 @@ impl Assembler {
             return Some(self.record(line.len()));
         }
         let text = trim_end(line);
-        let inside = matches!(self.open, Some(Open { message: Message::Body { left: 1.. }, .. }));
+        let inside = matches!(self.open, Some(Open { message: Message::Body { left: 1.., .. }, .. }));
         if !inside && Line::begins_record(self.grammar, line) {
             let done = self.finish();
             self.append(line);
@@ -107,12 +109,14 @@ impl Assembler {
             Message::Announced { bytes } => {
                 if text == b"--start msg--" {
                     // The blank line after the mark is counted with the message.
-                    open.message = Message::Body { left: bytes.saturating_add(1) };
+                    open.message = Message::Body { left: bytes.saturating_add(1), bare: None };
                 }
                 false
             }
-            Message::Body { left } => {
-                open.message = Message::Body { left: left.saturating_sub(line.len()) };
+            Message::Body { left, bare } => {
+                let bare = bare.or_else(|| (!text.is_empty()).then(|| !line.ends_with(b"\r\n")));
+                let taken = line.len() + usize::from(bare == Some(true));
+                open.message = Message::Body { left: left.saturating_sub(taken), bare };
                 left == 0 && text == b"--end msg--"
             }
         };
@@ -181,6 +185,15 @@ mod tests {
         let got = records(LogGrammar::Cpp, text.as_bytes());
         assert_eq!(got.len(), 3);
         assert_eq!(got[0], message(&body).as_bytes());
+    }
+
+    #[test]
+    fn a_message_whose_carriage_returns_were_taken_out_ends_with_its_mark() {
+        let head = "23-11-2026 10:00:01.000 UTC Status main.cpp:1: next\n";
+        let body = "OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/TCP a\r\nCall-ID: x\r\nTo: <sip:a>\r\n";
+        let body = format!("{body}{}", "Route: <sip:b>\r\n".repeat(30));
+        let text = format!("{}{head}{head}", message(&body)).replace('\r', "");
+        assert_eq!(records(LogGrammar::Cpp, text.as_bytes()).len(), 3);
     }
 
     #[test]

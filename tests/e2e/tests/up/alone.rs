@@ -73,7 +73,8 @@ fn a_drain_moves_one_member_of_astaire_at_a_time() -> Result<()> {
             }
             seen
         });
-        let drained = local.drain(node);
+        let label = format!("drained-by={}", namespace.name());
+        let drained = kubectl.run(["label", "pods", "--all", &label]).and_then(|_| local.drain(node, &label));
         let settled = plugin.follow(&args).and_then(|run| run.finish(PATIENCE));
         done.store(true, Ordering::Relaxed);
         let seen = watching.join().map_err(|_| anyhow::anyhow!("the watcher panicked"))?;
