@@ -56,6 +56,23 @@ impl<'a> Place<'a> {
         Ok(())
     }
 
+    /// Stops the one pod of a deployment, waits until it is gone, and only then starts another: a deployment would start
+    /// it while the old one leaves.
+    fn replace_pod(&self, deployment: &str) -> Result<()> {
+        self.stop(deployment)?;
+        self.start(deployment)
+    }
+
+    fn stop(&self, deployment: &str) -> Result<()> {
+        self.kubectl.run(["scale", &format!("deployment/{deployment}"), "--replicas=0"])?;
+        let selector = format!("--selector=service={deployment}");
+        self.kubectl.run(["wait", "pod", &selector, "--for=delete", "--timeout=130s"]).map(drop)
+    }
+
+    fn start(&self, deployment: &str) -> Result<()> {
+        self.kubectl.run(["scale", &format!("deployment/{deployment}"), "--replicas=1"]).map(drop)
+    }
+
     fn rollout(&self, deployments: &[&str], timeout: &str) -> Result<()> {
         for deployment in deployments {
             self.kubectl.run([
@@ -275,7 +292,7 @@ fn a_store_that_is_killed_blocks_the_next_join_and_one_that_leaves_does_not() ->
     let limit = Duration::from_secs(60);
     place.await_text("astaire", STATE, &format!("{first} is in state normal."), limit)?;
 
-    place.delete_pod("astaire", &["--wait=true"])?;
+    place.replace_pod("astaire")?;
     place.rollout(&["astaire"], "60s")?;
     let second = place.pod_ip("astaire")?;
     let text = place.await_text("astaire", STATE, &format!("{second} is in state normal."), limit)?;
@@ -343,8 +360,9 @@ fn a_new_etcd_is_found_again_only_by_name_and_remembers_only_on_a_volume() -> Re
     place.await_text("astaire", marker, "Key not found", half_minute)?;
 
     // By address: a proxy that has met the old server never finds the new one.
+    place.stop("astaire")?;
     patch_etcd(&place, "$(MY_POD_IP)", r#""persistentVolumeClaim":null,"emptyDir":{}"#)?;
-    place.delete_pod("astaire", &["--force", "--grace-period=0"])?;
+    place.start("astaire")?;
     place.rollout(&["astaire"], "60s")?;
     place.delete_pod("etcd", &[])?;
     place.rollout(&["etcd"], "60s")?;

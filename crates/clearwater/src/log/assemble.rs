@@ -73,10 +73,15 @@ struct Open {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Message {
     None,
-    Announced { bytes: usize },
+    Announced {
+        bytes: usize,
+    },
     /// `bare`: its lines lost their carriage returns, as what passes through a pipeline may; known once its first line is
     /// seen. RFC 3261 §7 ends every line of a header with one.
-    Body { left: usize, bare: Option<bool> },
+    Body {
+        left: usize,
+        bare: Option<bool>,
+    },
 }
 
 impl Assembler {
