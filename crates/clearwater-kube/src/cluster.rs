@@ -70,19 +70,22 @@ pub(crate) fn say(error: &kube::Error) -> String {
                 status.message.clone()
             }
         }
-        other => {
-            let mut text = other.to_string();
-            let mut source = std::error::Error::source(other);
-            while let Some(cause) = source {
-                let words = cause.to_string();
-                if !text.contains(&words) {
-                    text = format!("{text}: {words}");
-                }
-                source = cause.source();
-            }
-            text
-        }
+        other => with_causes(other),
     }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        source = cause.source();
+    }
+    text
 }
 
 /// Whether asking again may help: the connection broke, or the server is busy or restarting.

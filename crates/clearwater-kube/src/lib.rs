@@ -18,6 +18,7 @@ pub mod pod;
 mod preflight;
 pub mod probe;
 mod quantity;
+mod rights;
 pub mod rollout;
 pub mod scale;
 pub mod snapshot;

@@ -8,7 +8,6 @@ use clearwater::event::{CheckLine, CheckStatus, Operation};
 use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL, Object, SERVICE_LABEL};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::{
     ConfigMap, EmptyDirVolumeSource, Namespace, Node, Pod, PodSpec, PodTemplateSpec, ResourceQuota, Volume,
 };
@@ -21,6 +20,7 @@ use crate::cluster::{Cluster, FIELD_MANAGER, say};
 use crate::members::Members;
 use crate::pod::Forward;
 use crate::quantity;
+use crate::rights::{self, Right, named};
 use crate::snapshot::component_of;
 use crate::up::{Scope, Standing, UpOptions, Work};
 
@@ -107,35 +107,6 @@ fn namespace(cluster: &Cluster, options: &UpOptions, standing: &Standing) -> Che
     }
 }
 
-/// A right: verb, API group, resource and subresource.
-pub(crate) type Right = (&'static str, &'static str, &'static str, &'static str);
-
-pub(crate) fn named((verb, group, resource, sub): Right) -> String {
-    let sub = if sub.is_empty() { String::new() } else { format!("/{sub}") };
-    let group = if group.is_empty() { String::new() } else { format!(".{group}") };
-    format!("{verb} {resource}{sub}{group}")
-}
-
-pub(crate) async fn allowed(cluster: &Cluster, (verb, group, resource, sub): Right) -> Result<bool, String> {
-    let review = SelfSubjectAccessReview {
-        spec: SelfSubjectAccessReviewSpec {
-            resource_attributes: Some(ResourceAttributes {
-                namespace: Some(cluster.namespace.clone()),
-                verb: Some(verb.to_owned()),
-                group: Some(group.to_owned()),
-                resource: Some(resource.to_owned()),
-                subresource: (!sub.is_empty()).then(|| sub.to_owned()),
-                ..ResourceAttributes::default()
-            }),
-            ..SelfSubjectAccessReviewSpec::default()
-        },
-        ..SelfSubjectAccessReview::default()
-    };
-    let api: Api<SelfSubjectAccessReview> = Api::all(cluster.client.clone());
-    let answer = api.create(&PostParams::default(), &review).await.map_err(|e| say(&e))?;
-    Ok(answer.status.is_some_and(|s| s.allowed))
-}
-
 /// Rights without which the run cannot be made.
 const NEEDED: [Right; 9] = [
     ("list", "", "pods", ""),
@@ -183,10 +154,10 @@ fn resource_of(object: &Object) -> Option<(&'static str, &'static str)> {
 async fn rights(cluster: &Cluster, standing: &Standing, work: &Work) -> Vec<CheckLine> {
     let title = "rights in the namespace";
     // Who may do everything is asked one question.
-    match allowed(cluster, ("*", "*", "*", "")).await {
+    match rights::allowed(&cluster.client, &cluster.namespace, ("*", "*", "*", "")).await {
         Ok(true) => return vec![line("rights", title, CheckStatus::Ok, "everything")],
         Ok(false) => {}
-        Err(error) => return vec![line("rights", title, CheckStatus::Skipped, error)],
+        Err(error) => return vec![line("rights", title, CheckStatus::Skipped, say(&error))],
     }
     let mut needed: BTreeSet<Right> = NEEDED.into_iter().collect();
     for planned in work.all().filter(|p| p.operation != Operation::Keep) {
@@ -205,7 +176,9 @@ async fn rights(cluster: &Cluster, standing: &Standing, work: &Work) -> Vec<Chec
     let asked: Vec<(Right, Option<&'static str>)> = needed.into_iter().map(|r| (r, None)).chain(useful).collect();
     let questions: Vec<BoxFuture<'_, _>> = asked
         .into_iter()
-        .map(|(right, what)| async move { (right, what, allowed(cluster, right).await) }.boxed())
+        .map(|(right, what)| {
+            async move { (right, what, rights::allowed(&cluster.client, &cluster.namespace, right).await) }.boxed()
+        })
         .collect();
     let answers: Vec<_> = stream::iter(questions).buffered(AT_ONCE).collect().await;
     let mut lines = Vec::new();
@@ -218,7 +191,7 @@ async fn rights(cluster: &Cluster, standing: &Standing, work: &Work) -> Vec<Chec
                 lines.push(line("rights", what, CheckStatus::Skipped, format!("needs {}", named(right))));
             }
             (Err(error), _) => {
-                lines.push(line("rights", named(right), CheckStatus::Skipped, error));
+                lines.push(line("rights", named(right), CheckStatus::Skipped, say(&error)));
             }
         }
     }

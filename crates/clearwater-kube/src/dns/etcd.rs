@@ -31,7 +31,7 @@ use super::names::{from_inside, prove_within, virtual_addresses};
 use super::plan::{rights, wait};
 use super::scene::{REQUEST, Scene};
 use super::{Action, DnsError, DnsOptions, EtcdAccess, Plan, Proof, Step, Work, file, millis, tell};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, with_causes};
 use crate::rollout::pod_is_ready;
 
 /// The longest that etcd may take to be reached, and to answer.
@@ -412,32 +412,18 @@ async fn connect(cluster: &Cluster, endpoint: &str, access: &EtcdAccess) -> Resu
     let authority = tonic::transport::Endpoint::from_shared(format!("http://{host}:{port}"))
         .map_err(|e| wrong(e.to_string()))?
         .timeout(PATIENCE);
-    let channel = authority.connect_with_connector(connector).await.map_err(|e| unreachable(said(&e)))?;
+    let channel = authority.connect_with_connector(connector).await.map_err(|e| unreachable(with_causes(&e)))?;
     let options = access.user.as_ref().map(|(user, password)| ConnectOptions::new().with_user(user, password));
     let client = timeout(PATIENCE, Client::from_channel(Channel::Tonic(channel), options)).await;
     client
         .map_err(|_| unreachable(format!("no answer within {} s", PATIENCE.as_secs())))?
-        .map_err(|e| unreachable(said(&e)))
-}
-
-/// An error with its causes, in one line.
-fn said(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        source = cause.source();
-    }
-    text
+        .map_err(|e| unreachable(with_causes(&e)))
 }
 
 fn trouble(endpoint: &str, error: &dyn std::error::Error) -> DnsError {
     DnsError::Etcd {
         endpoint: endpoint.to_owned(),
-        message: said(error),
+        message: with_causes(error),
         fix: "check the address, the certificates and the user's rights".to_owned(),
     }
 }

@@ -4,7 +4,7 @@
 //! is written with the version that was read, every DNS server is asked for every name, and where one of them does not
 //! answer as it must the change is taken back.
 
-mod ask;
+pub(crate) mod ask;
 mod check;
 mod error;
 #[cfg(feature = "etcd")]
@@ -23,7 +23,7 @@ mod watch;
 use std::time::Duration;
 
 use clearwater::config::{Deployment, DnsBackend};
-use clearwater::dns::answer::Expectation;
+use clearwater::dns::answer::{Answer, Expectation};
 use clearwater::dns::keeper::{Door, Kept};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -253,6 +253,16 @@ pub struct Answered {
     pub r#type: String,
     /// What came back.
     pub answer: String,
+}
+
+impl Answered {
+    fn to(question: &Expectation, answer: &Answer) -> Self {
+        Self {
+            name: question.name.to_string(),
+            r#type: question.record_type.to_string(),
+            answer: answer.say(&question.name, question.record_type),
+        }
+    }
 }
 
 /// How a plan was carried out.

@@ -137,14 +137,8 @@ pub(crate) async fn ask_all(
             _ => None,
         };
         let answer = server.ask(&question.name, question.record_type).await?;
-        if let Err(problem) = question.judge(&answer, other.as_ref()) {
-            problems.push(problem);
-        }
-        answers.push(Answered {
-            name: question.name.to_string(),
-            r#type: question.record_type.to_string(),
-            answer: answer.say(&question.name, question.record_type),
-        });
+        problems.extend(question.judge(&answer, other.as_ref()).err());
+        answers.push(Answered::to(question, &answer));
     }
     Ok((answers, problems))
 }
@@ -295,14 +289,8 @@ pub(crate) async fn from_inside(cluster: &Cluster, plan: &Plan, proof: &mut Proo
             };
             match inside.ask(id + 1, &question.name, question.record_type).await {
                 Ok(answer) => {
-                    if let Err(problem) = question.judge(&answer, other.as_ref()) {
-                        problems.push(problem);
-                    }
-                    answers.push(Answered {
-                        name: question.name.to_string(),
-                        r#type: question.record_type.to_string(),
-                        answer: answer.say(&question.name, question.record_type),
-                    });
+                    problems.extend(question.judge(&answer, other.as_ref()).err());
+                    answers.push(Answered::to(question, &answer));
                 }
                 Err(error) => {
                     problems.push(error.to_string());

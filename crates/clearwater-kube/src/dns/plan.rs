@@ -11,9 +11,10 @@ use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::error::backend_name;
 use super::file::FileEdit;
-use super::scene::{File, Right, Scene, config_map, missing};
+use super::scene::{File, Scene, config_map, missing};
 use super::{Action, DnsError, DnsOptions, Plan, Work, names, slices};
 use crate::cluster::Cluster;
+use crate::rights::Right;
 
 /// How long the kubelet may take to bring a changed ConfigMap into a pod, at most: it looks once a minute, and its
 /// cache may be as old again (kubernetes `pkg/kubelet/kubelet.go`, syncFrequency).

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use clearwater::dns::keeper::{Mounts, Place};
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Service};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::api::{ListParams, PostParams};
+use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use tokio::time::timeout;
 
 use super::DnsError;
 use crate::cluster::say;
+use crate::rights::{self, Right};
 use crate::rollout::pod_is_ready;
 
 /// The longest that one request may take.
@@ -260,32 +260,11 @@ async fn node_local(client: &Client) -> bool {
     timeout(REQUEST, api.list(&params)).await.is_ok_and(|found| found.is_ok_and(|list| !list.items.is_empty()))
 }
 
-/// A right: verb, API group, resource and subresource.
-pub(crate) type Right = (&'static str, &'static str, &'static str, &'static str);
-
 /// The rights that are missing in a namespace. What cannot be asked is taken to be there; the request itself will tell.
 pub(crate) async fn missing(client: &Client, namespace: &str, rights: &[Right]) -> Vec<String> {
-    let asked = rights.iter().map(|&(verb, group, resource, sub)| async move {
-        let review = SelfSubjectAccessReview {
-            spec: SelfSubjectAccessReviewSpec {
-                resource_attributes: Some(ResourceAttributes {
-                    namespace: Some(namespace.to_owned()),
-                    verb: Some(verb.to_owned()),
-                    group: Some(group.to_owned()),
-                    resource: Some(resource.to_owned()),
-                    subresource: (!sub.is_empty()).then(|| sub.to_owned()),
-                    ..ResourceAttributes::default()
-                }),
-                ..SelfSubjectAccessReviewSpec::default()
-            },
-            ..SelfSubjectAccessReview::default()
-        };
-        let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
-        let answer = timeout(REQUEST, api.create(&PostParams::default(), &review)).await;
-        let denied = matches!(answer, Ok(Ok(a)) if a.status.as_ref().is_some_and(|s| !s.allowed));
-        let sub = if sub.is_empty() { String::new() } else { format!("/{sub}") };
-        let group = if group.is_empty() { String::new() } else { format!(".{group}") };
-        denied.then(|| format!("{verb} {resource}{sub}{group}"))
+    let asked = rights.iter().map(|&right| async move {
+        let answer = timeout(REQUEST, rights::allowed(client, namespace, right)).await;
+        matches!(answer, Ok(Ok(false))).then(|| rights::named(right))
     });
     futures::future::join_all(asked).await.into_iter().flatten().collect()
 }

@@ -19,9 +19,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::names::{OwnPod, from_inside, pods_of, prove_within};
-use super::scene::{Right, Scene, missing, within};
+use super::scene::{Scene, missing, within};
 use super::{Action, DnsError, DnsOptions, Plan, Proof, Step, Work, tell};
 use crate::cluster::{Cluster, FIELD_MANAGER};
+use crate::rights::Right;
 
 /// The rights that writing takes. The ClusterRoles edit and admin do not hold them (CVE-2021-25740).
 pub(super) const RIGHTS: [Right; 4] = [

@@ -22,6 +22,8 @@ use crate::pod::{AskError, Forward};
 
 /// The longest that one look at the metrics may take.
 const METRICS: Duration = Duration::from_secs(5);
+/// The longest that one look at a server may take.
+const LOOK: Duration = Duration::from_secs(8);
 /// The first and the longest pause between two rounds.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
 /// A server that has read our change answers rightly within this.
@@ -129,8 +131,7 @@ impl One {
         };
         let (code, body) = forward.get("/metrics", METRICS).await.ok()?;
         self.forward = Some(forward);
-        let seen = Reloads::parse(&body);
-        (code == 200 && seen.version.is_some()).then_some(seen)
+        if code == 200 { Reloads::parse(&body) } else { None }
     }
 
     /// Asks the unrelated names. The first error is what is wrong.
@@ -324,7 +325,11 @@ impl Watch {
             }
             let (pods, unrelated, questions) = (&self.pods, &self.unrelated, &plan.questions);
             let looks = self.all.values_mut().filter(|o| o.proof.is_none() && o.pod.running).map(|one| async move {
-                let seen = one.look(pods, questions, unrelated, began).await;
+                // One that takes connections and says nothing must not keep the others waiting.
+                let seen = match timeout(LOOK, one.look(pods, questions, unrelated, began)).await {
+                    Ok(seen) => seen,
+                    Err(_) => one.deafer(&format!("no answer within {} s", LOOK.as_secs())),
+                };
                 (one, seen)
             });
             let looks = futures::future::join_all(looks);

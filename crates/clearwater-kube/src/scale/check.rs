@@ -17,8 +17,9 @@ use kube::{Api, ResourceExt};
 use super::world::{Subject, World};
 use crate::cluster::{Cluster, say};
 use crate::judge::Workload;
-use crate::preflight::{self, Right, line, with_fix};
+use crate::preflight::{self, line, with_fix};
 use crate::quantity;
+use crate::rights::{self, Right};
 
 /// What grows, with by how many pods.
 pub(super) struct Growth {
@@ -93,10 +94,10 @@ fn sample(growth: &Growth) -> Pod {
 
 async fn rights(cluster: &Cluster, subjects: &[Subject], changes: bool) -> Vec<CheckLine> {
     let title = "rights in the namespace";
-    match preflight::allowed(cluster, ("*", "*", "*", "")).await {
+    match rights::allowed(&cluster.client, &cluster.namespace, ("*", "*", "*", "")).await {
         Ok(true) => return vec![line("rights", title, CheckStatus::Ok, "everything")],
         Ok(false) => {}
-        Err(error) => return vec![line("rights", title, CheckStatus::Skipped, error)],
+        Err(error) => return vec![line("rights", title, CheckStatus::Skipped, say(&error))],
     }
     let mut needed: Vec<Right> = Vec::new();
     let kinds: Vec<WorkloadKind> = subjects.iter().flat_map(|s| &s.workloads).map(|w| w.kind).collect();
@@ -111,10 +112,10 @@ async fn rights(cluster: &Cluster, subjects: &[Subject], changes: bool) -> Vec<C
     let mut lines = Vec::new();
     let mut missing = Vec::new();
     for right in needed {
-        match preflight::allowed(cluster, right).await {
+        match rights::allowed(&cluster.client, &cluster.namespace, right).await {
             Ok(true) => {}
-            Ok(false) => missing.push(preflight::named(right)),
-            Err(error) => lines.push(line("rights", preflight::named(right), CheckStatus::Skipped, error)),
+            Ok(false) => missing.push(rights::named(right)),
+            Err(error) => lines.push(line("rights", rights::named(right), CheckStatus::Skipped, say(&error))),
         }
     }
     let first = if missing.is_empty() {

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 use std::{env, fs};
 
@@ -48,13 +47,7 @@ pub(super) fn shipped() -> Result<PathBuf> {
     if let Some(named) = env::var_os(clearwater_e2e::PLUGIN_VARIABLE) {
         return Ok(named.into());
     }
-    let built = Command::new("cargo")
-        .args(["build", "--release", "--quiet", "-p", "kubectl-clearwater"])
-        .current_dir(root())
-        .status()
-        .context("cannot start cargo")?;
-    ensure!(built.success(), "the plugin does not build");
-    Ok(root().join("target/release/kubectl-clearwater"))
+    crate::build::built("dist")
 }
 
 fn again(plugin: &Plugin, args: &[&str]) -> Result<(Duration, Duration)> {

@@ -1,7 +1,8 @@
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clearwater_e2e::{Plugin, Ran, cluster};
 use clearwater_testbed::{Attempt, Cluster, Fault, Kubectl, Rights, Rule, wait_for};
 use serde_json::json;
@@ -18,18 +19,21 @@ fn put(plugin: &Plugin, more: &[&str]) -> Result<Ran> {
     plugin.run_within(PATIENCE, &args)
 }
 
-/// The process of a CoreDNS of this cluster, among all that run on the machine.
-fn coredns_process(cluster: &Cluster) -> Result<u32> {
+/// A process of CoreDNS in this cluster, among all that run on the machine, other than these.
+fn coredns_process(cluster: &Cluster, other_than: &[u32]) -> Result<Option<u32>> {
     let group = format!("clearwater-{}", cluster.local()?.layout().name());
     for entry in std::fs::read_dir("/proc")?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
         let text = |file: &str| std::fs::read_to_string(entry.path().join(file)).unwrap_or_default();
         let ours = text("cgroup").lines().any(|l| l.split('/').any(|part| part == group));
-        if ours && text("cmdline").replace('\0', " ").contains("coredns -conf /etc/coredns/Corefile") {
-            return Ok(pid);
+        if ours
+            && !other_than.contains(&pid)
+            && text("cmdline").replace('\0', " ").contains("coredns -conf /etc/coredns/Corefile")
+        {
+            return Ok(Some(pid));
         }
     }
-    bail!("no CoreDNS runs in the control group {group}")
+    Ok(None)
 }
 
 fn dns_is_well(kubectl: &Kubectl) -> Result<()> {
@@ -56,15 +60,24 @@ fn what_goes_wrong_after_the_write_is_taken_back() -> Result<()> {
     ensure!(late.err.contains("not done within 1 s") && late.err.contains("as it was before"), "{}", late.err);
     corefile.unchanged()?;
 
-    // CoreDNS ends on the new file.
+    // Both end on the new file, and again when they are started with it.
+    let ended = AtomicBool::new(false);
     let crashed = thread::scope(|scope| {
         let killing = scope.spawn(|| {
             corefile.await_lines(namespace.name())?;
-            let pid = coredns_process(cluster)?;
-            ensure!(std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status()?.success());
+            let mut killed = Vec::new();
+            while killed.len() < 4 && !ended.load(Ordering::Relaxed) {
+                if let Some(pid) = coredns_process(cluster, &killed)? {
+                    // One that ended meanwhile is as well.
+                    std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).output()?;
+                    killed.push(pid);
+                }
+                thread::sleep(Duration::from_millis(20));
+            }
             anyhow::Ok(())
         });
         let ran = put(&plugin, &[]);
+        ended.store(true, Ordering::Relaxed);
         killing.join().map_err(|_| anyhow::anyhow!("the killer panicked"))??;
         ran
     })?
@@ -74,6 +87,10 @@ fn what_goes_wrong_after_the_write_is_taken_back() -> Result<()> {
     ensure!(told.iter().any(|t| crashed.err.contains(t)), "{}", crashed.err);
     ensure!(crashed.err.contains("as it was before"), "{}", crashed.err);
     corefile.unchanged()?;
+    // New pods, which the kubelet does not hold back for having crashed.
+    let system = kubectl.in_namespace("kube-system");
+    system.run(["rollout", "restart", "deployment/coredns"])?;
+    system.run(["rollout", "status", "deployment/coredns", "--timeout=120s"])?;
     dns_is_well(kubectl)?;
 
     // Another writer makes a file of it that CoreDNS refuses: theirs stays, ours goes.
