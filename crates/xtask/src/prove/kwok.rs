@@ -207,7 +207,7 @@ pub(super) fn run() -> Result<String> {
         }
         say("==> stern");
         let mut command = Command::new(&stern);
-        command.args(["^kwok-", "--max-log-requests", "2000", "--qps", "-1", "--since", "0s", "--only-log-lines"]);
+        command.args(["^kwok-", "--max-log-requests", "2000", "--qps", "-1", "--since", "87600h", "--only-log-lines"]);
         command.args(here).env("KUBECONFIG", &kubeconfig);
         let theirs = follow(&mut command, |line| line.split(' ').next().map(str::to_owned));
         let mut page = format!(
