@@ -155,7 +155,8 @@ fn an_init_container_that_ends_again_and_again() -> Result<()> {
     }]}}}});
     let kubectl = namespace.kubectl();
     kubectl.run(["patch", "statefulset", "etcd", "--type=strategic", &format!("--patch={patch}")])?;
-    kubectl.run(["delete", "pod", "etcd-0", "--grace-period=0", "--force"])?;
+    // It may not have been made yet, and is then made with what was put in.
+    kubectl.run(["delete", "pod", "etcd-0", "--grace-period=0", "--force", "--ignore-not-found"])?;
     let ran = up(&plugin, &["--only", "etcd"])?;
     crashes(kubectl, ran, "crashLoop", &["mesh", "exit code 3", "no mesh to join"])
 }
