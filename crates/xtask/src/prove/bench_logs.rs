@@ -20,7 +20,7 @@ use crate::steps::say;
 
 const PODS: u64 = 4;
 const LINES: u64 = 250_000;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 const LIMIT: Duration = Duration::from_secs(180);
 
 /// The line that every pod prints, with its number: 126 bytes as a component of Clearwater writes them.
