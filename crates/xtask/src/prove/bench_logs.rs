@@ -206,8 +206,8 @@ pub(super) fn run() -> Result<String> {
         "{PODS} containers of a real cluster hold {LINES} lines of about 126 bytes each; both tools read all of them through \
          the API server and print them to /dev/null, in turn, {ROUNDS} rounds after one that is not counted. stern is \
          v1.34.0 with `--max-log-requests 50`; `logs --no-follow` also brings the lines of all containers into exact \
-         order, which stern does not. Processor time is user and kernel time of the process, medians; a build with \
-         `--release`.\n\n\
+         order, which stern does not. Processor time is user and kernel time of the process, medians; the build \
+         that is shipped.\n\n\
          | output | µs per line, logs | stern | stern / logs | wanted | met | spread, logs | spread, stern | peak MiB, logs \
          | stern | wall s, logs | stern |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n"
     );
