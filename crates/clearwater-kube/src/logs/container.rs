@@ -155,10 +155,8 @@ impl Output {
                 None => {
                     feed.send(true).await?;
                     feed.waits();
-                    let mut until = [WHOLE, quiet, WHOLE_MESSAGE, SILENT];
-                    until.sort_unstable();
-                    let next = until.into_iter().find(|at| *at > idle).unwrap_or(SILENT);
-                    let wait = next.saturating_sub(idle);
+                    let next = [WHOLE, quiet, WHOLE_MESSAGE].into_iter().filter(|at| *at > idle).min();
+                    let wait = next.unwrap_or(SILENT).saturating_sub(idle);
                     match timeout(wait, stream.fill_buf()).await {
                         Ok(Ok(chunk)) => chunk,
                         Ok(Err(error)) => return Ok(End::Broken(error.to_string())),

@@ -72,6 +72,7 @@ fn what_goes_wrong_after_the_write_is_taken_back() -> Result<()> {
                     std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).output()?;
                     killed.push(pid);
                 }
+                // Nobody tells of new processes, and one that is found later than this may have answered.
                 thread::sleep(Duration::from_millis(20));
             }
             anyhow::Ok(())
