@@ -24,6 +24,8 @@ const UNREADY_FIRST: Duration = Duration::from_secs(3);
 const UNREADY_EVERY: Duration = Duration::from_secs(2);
 /// A pod that serves is looked at this often.
 const STEADY_EVERY: Duration = Duration::from_secs(5);
+/// A container that runs is connected to after so long, so that nothing is left to be opened when it is ready.
+const OPEN_AFTER: Duration = Duration::from_millis(500);
 /// The first pause after a bad answer; each next one is twice as long.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// The longest pause after a bad answer.
@@ -152,6 +154,15 @@ impl Prober {
         }
     }
 
+    /// Opens what questions will need. What does not open now is opened, and judged, with the first question.
+    async fn open(&mut self) {
+        let wants_shell = !self.target.entry.programs.is_empty();
+        if wants_shell && self.shell.is_none() {
+            self.connections += 1;
+            self.shell = Shell::open(&self.pods, &self.target.pod, &self.target.container, OPEN).await.ok();
+        }
+    }
+
     /// Runs one line in the pod's shell, which is opened where it is not.
     pub async fn run(&mut self, line: &str) -> Result<Output, AskError> {
         self.run_for(line, ANSWER).await
@@ -202,7 +213,7 @@ impl Prober {
                 report.names.count(before, (report.problems.len(), report.unchecked.len()));
             }
         }
-        if let Some(first) = report.troubles.first() {
+        if let Some(first) = report.troubles.first().filter(|t| !t.is_starting()) {
             let program = first.program.clone();
             report.log = self.log_of(&program).await;
         }
@@ -364,6 +375,11 @@ fn place(log: &LogFile) -> String {
     format!("{}/{}", log.directory, log.current.unwrap_or(log.pattern))
 }
 
+/// Whether nothing is wrong but that supervisord does not count a program as running before its first second is over.
+fn good_but_starting(report: &Report) -> bool {
+    report.problems.len() == report.troubles.len() && report.troubles.iter().any(Trouble::is_starting)
+}
+
 /// News from a prober.
 #[derive(Debug)]
 pub struct Look {
@@ -383,20 +399,29 @@ pub async fn watch_pod(cluster: Cluster, target: Target, mut ready: watch::Recei
     prober.patience = PATIENCE_FIRST;
     let mut pause = PAUSE_FIRST;
     let mut unready_for = UNREADY_FIRST;
+    let mut told = 0;
+    let mut opened = false;
     loop {
         let is_ready = *ready.borrow_and_update();
         if !is_ready {
+            let next = if opened { unready_for } else { OPEN_AFTER };
             tokio::select! {
                 changed = ready.changed() => if changed.is_err() { return } else { continue },
-                () = tokio::time::sleep(unready_for) => {}
+                () = tokio::time::sleep(next) => {}
+            }
+            if !opened {
+                opened = true;
+                prober.open().await;
+                continue;
             }
             unready_for = UNREADY_EVERY;
             pause = PAUSE_FIRST;
         }
-        let before = prober.connections;
         let report = prober.look(if is_ready { Depth::Full } else { Depth::Programs }).await;
         let good = report.is_good();
-        let look = Look { component, report, connections: prober.connections - before };
+        let starting = good_but_starting(&report);
+        let look = Look { component, report, connections: prober.connections - told };
+        told = prober.connections;
         if out.send(look).await.is_err() {
             return;
         }
@@ -405,7 +430,7 @@ pub async fn watch_pod(cluster: Cluster, target: Target, mut ready: watch::Recei
         }
         prober.patience = (prober.patience + 1).min(PATIENCE_LONGEST);
         let wait = if good { STEADY_EVERY } else { pause };
-        pause = if good { PAUSE_FIRST } else { (pause * 2).min(PAUSE_LONGEST) };
+        pause = if good || starting { PAUSE_FIRST } else { (pause * 2).min(PAUSE_LONGEST) };
         tokio::select! {
             changed = ready.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(wait) => {}

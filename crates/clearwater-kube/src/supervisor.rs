@@ -181,9 +181,23 @@ impl Trouble {
     pub fn is_fatal(&self) -> bool {
         self.state == Some(State::Fatal)
     }
+
+    /// Whether it is a program that runs and is to come to its end.
+    fn is_under_way(&self) -> bool {
+        self.state == Some(State::Running)
+    }
+
+    /// Whether it was started a moment ago.
+    pub fn is_starting(&self) -> bool {
+        self.state == Some(State::Starting)
+    }
 }
 
 /// Compares what supervisord says with what the catalogue calls healthy.
+///
+/// A program that is to come to its end and has not yet is no trouble by itself: the last step of the boot chain starts
+/// the others and waits until they are up, so where these run it has done its work. Where they do not, it is told with
+/// them, being their cause.
 pub fn judge(expected: &[Program], seen: &[ProgramState]) -> Vec<Trouble> {
     let mut troubles = Vec::new();
     for program in expected {
@@ -213,6 +227,9 @@ pub fn judge(expected: &[Program], seen: &[ProgramState]) -> Vec<Trouble> {
             text,
             stopped_at: found.and_then(|f| f.stopped_at),
         });
+    }
+    if troubles.iter().all(Trouble::is_under_way) {
+        troubles.clear();
     }
     troubles
 }
@@ -289,6 +306,21 @@ mod tests {
                 "program clearwater-group:nginx is not known to supervisord",
             ]
         );
+    }
+
+    #[test]
+    fn a_boot_chain_that_waits_for_its_programs_is_no_trouble_by_itself() {
+        let chain = expected("clearwater-infrastructure", None, ProgramHealth::Exited);
+        let own = expected("homestead", Some("clearwater-group"), ProgramHealth::Running);
+        let seen = |state: &str| {
+            parse_supervisorctl(&format!(
+                "clearwater-infrastructure RUNNING pid 7, uptime 0:00:03\nclearwater-group:homestead {state} x\n"
+            ))
+        };
+        assert_eq!(judge(&[chain, own], &seen("RUNNING")), []);
+        let texts: Vec<_> = judge(&[chain, own], &seen("STOPPED")).into_iter().map(|t| t.text).collect();
+        assert_eq!(texts[0], "program clearwater-infrastructure has not come to its end yet");
+        assert_eq!(texts.len(), 2);
     }
 
     proptest::proptest! {

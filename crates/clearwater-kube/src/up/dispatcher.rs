@@ -1,6 +1,7 @@
 //! The one loop of a run. Watches, probers, appliers and the user all send it news; it alone holds state, decides and
 //! emits events.
 
+mod early;
 mod mend;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use self::early::Early;
 use super::address::{Addresses, addresses};
 use super::prepare::{Part, Scope, Standing, Work, plan_late};
 use super::{Steering, UpOptions, evidence};
@@ -60,7 +62,10 @@ enum Phase {
 
 struct Unit {
     part: Part,
+    /// What is written when the gates open.
     planned: Vec<Planned>,
+    /// What was written before; `None` while that is under way.
+    early: Option<Applied>,
     phase: Phase,
     /// Whether it served and does not any more.
     unsteady: bool,
@@ -114,6 +119,32 @@ struct Applied {
     error: Option<ApplyError>,
 }
 
+impl Applied {
+    fn of(component: Component) -> Self {
+        Self { component, created: 0, changed: 0, kept: 0, generations: Vec::new(), error: None }
+    }
+
+    /// Writes an object. Yields whether more may be written.
+    async fn write(&mut self, cluster: &Cluster, planned: &Planned, force: bool, until: Instant) -> bool {
+        match apply::apply(cluster, planned, force, until).await {
+            Ok(None) => self.kept += 1,
+            Ok(Some(written)) => {
+                match planned.operation {
+                    Operation::Create => self.created += 1,
+                    _ => self.changed += 1,
+                }
+                if planned.item.object.replicas().is_some()
+                    && let Some(generation) = written.metadata.generation
+                {
+                    self.generations.push((planned.item.object.name().to_owned(), generation));
+                }
+            }
+            Err(error) => self.error = Some(error),
+        }
+        self.error.is_none()
+    }
+}
+
 struct PodTask {
     ready: watch::Sender<bool>,
     abort: AbortHandle,
@@ -154,6 +185,7 @@ struct Dispatcher {
     wish: watch::Sender<Wish>,
     generations: BTreeMap<String, i64>,
     appliers: JoinSet<Applied>,
+    early: Early,
     gatherers: JoinSet<Gathered>,
     mending: mend::State,
     /// The begin of the run on the API server's clock.
@@ -192,7 +224,7 @@ impl Names {
 
     fn spawn(&self, cluster: &Cluster) -> JoinHandle<Result<(), ApplyError>> {
         let (gate, cluster, say, cancel) = (self.gate.clone(), cluster.clone(), self.say.clone(), self.cancel.clone());
-        tokio::spawn(async move { gate.open(&cluster, &say, &cancel).await })
+        tokio::spawn(async move { Box::pin(gate.open(&cluster, &say, &cancel)).await })
     }
 
     /// What Bono waits for.
@@ -317,7 +349,7 @@ pub(super) async fn run(cluster: Cluster, options: UpOptions, mut emitter: Emitt
                 given.insert(planned.item.object.name().to_owned(), virtual_addresses(&written));
             }
         }
-        let own = |component: &Component| Some((*component, given.remove(component.name())?));
+        let own = |(component, service): (&Component, &&str)| Some((*component, given.remove(*service)?));
         let given: BTreeMap<_, _> = work.services_first.virtual_addresses.iter().filter_map(own).collect();
         if !given.is_empty() {
             work.settle(&cluster, &options.deployment, given, options.force_conflicts).await?;
@@ -354,11 +386,26 @@ pub(super) async fn run(cluster: Cluster, options: UpOptions, mut emitter: Emitt
     asking.spawn(ask_members(cluster.clone(), wishes, members_out));
     let mut planned = work.of;
     let began = emitter.began();
+    let mut first = Vec::new();
     let units = scope
         .parts
         .iter()
-        .map(|part| Unit {
-            planned: planned.remove(&part.entry.component).unwrap_or_default(),
+        .map(|part| {
+            let component = part.entry.component;
+            let all = planned.remove(&component).unwrap_or_default();
+            // What names addresses that are not known yet is planned anew as a whole.
+            let is_late = late.component == component && !late.balanced.is_empty();
+            let (beside, own) = if is_late { (Vec::new(), all) } else { early::part(all) };
+            let nothing = early::to_write(&beside) == 0;
+            let kept = u32::try_from(beside.len()).unwrap_or(u32::MAX);
+            if !nothing {
+                first.push((component, beside));
+            }
+            (part, own, nothing.then(|| Applied { kept, ..Applied::of(component) }))
+        })
+        .map(|(part, planned, early)| Unit {
+            planned,
+            early,
             part: part.clone(),
             phase: Phase::Waiting,
             unsteady: false,
@@ -388,6 +435,7 @@ pub(super) async fn run(cluster: Cluster, options: UpOptions, mut emitter: Emitt
         wish,
         generations: BTreeMap::new(),
         appliers: JoinSet::new(),
+        early: Early::begin(&cluster, first, options.force_conflicts, until),
         gatherers: JoinSet::new(),
         mending: mend::State::default(),
         since: Timestamp::now().saturating_add(skew).unwrap_or_else(|_| Timestamp::now()),
@@ -511,6 +559,7 @@ impl Dispatcher {
                     self.members.insert(m.component, m.seen);
                 }
                 Some(Ok(applied)) = self.appliers.join_next() => self.take_applied(applied).await,
+                Some(Ok(early)) = self.early.tasks.join_next() => self.take_early(early).await,
                 Some(Ok(gathered)) = self.gatherers.join_next() => self.take_gathered(gathered).await,
                 Some(Ok(tried)) = self.mending.menders.join_next() => self.mending.take(tried),
                 agreed = consented(&mut steering.consent), if self.mending.asks() => self.mending.take_consent(agreed),
@@ -530,6 +579,7 @@ impl Dispatcher {
                 }
                 reason = cancelled(&mut steering.cancel), if self.cancelled.is_none() => {
                     self.cancelled = Some(reason);
+                    self.early.stop();
                     if let Some(names) = &self.names {
                         names.cancel.cancel();
                     }
@@ -583,36 +633,54 @@ impl Dispatcher {
         }
     }
 
-    async fn take_applied(&mut self, applied: Applied) {
+    async fn take_applied(&mut self, mut applied: Applied) {
         self.writes += applied.created + applied.changed;
-        self.generations.extend(applied.generations);
+        self.generations.extend(std::mem::take(&mut applied.generations));
         let Some(i) = self.index(applied.component) else { return };
-        if let Some(error) = applied.error {
-            let doom = Doom {
-                kind: if matches!(error, ApplyError::Unreachable { .. }) {
-                    FailureKind::Deadline
-                } else {
-                    FailureKind::Refused
-                },
-                object: error.to_string().split(':').next().unwrap_or_default().to_owned(),
-                container: None,
-                reason: "apply".to_owned(),
-                causes: vec![error.to_string()],
-                fix: error.fix(),
-            };
-            self.fail(i, doom, Vec::new()).await;
-            return;
+        if let Some(error) = &applied.error {
+            return self.fail_to_apply(i, error).await;
         }
+        self.applied(i, &applied).await;
+    }
+
+    async fn take_early(&mut self, early: Applied) {
+        self.writes += early.created + early.changed;
+        let Some(i) = self.index(early.component) else { return };
+        if let Some(error) = &early.error {
+            return self.fail_to_apply(i, error).await;
+        }
+        self.units[i].early = Some(early);
+    }
+
+    /// All of a component's objects stand.
+    async fn applied(&mut self, i: usize, own: &Applied) {
         let unit = &mut self.units[i];
         unit.applied = Some(Instant::now());
         unit.phase = Phase::Rolling;
+        let sum = |of: fn(&Applied) -> u32| of(own) + unit.early.as_ref().map_or(0, of);
         let what = What::Applied {
             component: unit.name().to_owned(),
-            created: applied.created,
-            changed: applied.changed,
-            kept: applied.kept,
+            created: sum(|a| a.created),
+            changed: sum(|a| a.changed),
+            kept: sum(|a| a.kept),
         };
         self.emitter.emit(what).await;
+    }
+
+    async fn fail_to_apply(&mut self, i: usize, error: &ApplyError) {
+        let doom = Doom {
+            kind: if matches!(error, ApplyError::Unreachable { .. }) {
+                FailureKind::Deadline
+            } else {
+                FailureKind::Refused
+            },
+            object: error.to_string().split(':').next().unwrap_or_default().to_owned(),
+            container: None,
+            reason: "apply".to_owned(),
+            causes: vec![error.to_string()],
+            fix: error.fix(),
+        };
+        self.fail(i, doom, Vec::new()).await;
     }
 
     async fn take_gathered(&mut self, gathered: Gathered) {
@@ -623,6 +691,7 @@ impl Dispatcher {
 
     async fn fail(&mut self, i: usize, doom: Doom, evidence: Vec<Evidence>) {
         self.failed_at.get_or_insert_with(Instant::now);
+        self.early.stop();
         let unit = &mut self.units[i];
         if unit.phase == Phase::Failed {
             return;
@@ -689,7 +758,7 @@ impl Dispatcher {
                 }
                 _ => {}
             }
-            if self.cancelled.is_none() && self.failed_at.is_none() {
+            if self.cancelled.is_none() && self.failed_at.is_none() && self.units[i].early.is_some() {
                 self.open(i).await;
             }
             return;
@@ -764,16 +833,12 @@ impl Dispatcher {
         unit.opened = Some(now);
         unit.opened_by = opened_by;
         let component = unit.part.entry.component;
-        let to_write = unit.planned.iter().filter(|p| p.operation != Operation::Keep).count();
-        let kept = u32::try_from(unit.planned.len() - to_write).unwrap_or(u32::MAX);
+        let to_write = early::to_write(&unit.planned);
         let names = self.names.as_mut().filter(|_| component == Component::Bono).map(|n| n.work(&self.cluster));
         let is_late = self.late.as_ref().is_some_and(|l| l.component == component);
         if to_write == 0 && !is_late && names.is_none() {
-            unit.applied = Some(now);
-            unit.phase = Phase::Rolling;
-            let what = What::Applied { component: name.to_owned(), created: 0, changed: 0, kept };
-            self.emitter.emit(what).await;
-            return;
+            let kept = u32::try_from(unit.planned.len()).unwrap_or(u32::MAX);
+            return self.applied(i, &Applied { kept, ..Applied::of(component) }).await;
         }
         unit.phase = Phase::Applying;
         let planned = std::mem::take(&mut unit.planned);
@@ -783,7 +848,7 @@ impl Dispatcher {
             (self.options.deployment.clone(), inputs)
         });
         self.appliers.spawn(async move {
-            let mut applied = Applied { component, created: 0, changed: 0, kept, generations: Vec::new(), error: None };
+            let mut applied = Applied::of(component);
             if let Some(names) = names
                 && let Ok(Err(error)) = names.await
             {
@@ -801,23 +866,8 @@ impl Dispatcher {
                 },
             };
             for planned in planned {
-                match apply::apply(&cluster, &planned, force, until).await {
-                    Ok(None) => {}
-                    Ok(Some(written)) => {
-                        match planned.operation {
-                            Operation::Create => applied.created += 1,
-                            _ => applied.changed += 1,
-                        }
-                        if planned.item.object.replicas().is_some()
-                            && let Some(generation) = written.metadata.generation
-                        {
-                            applied.generations.push((planned.item.object.name().to_owned(), generation));
-                        }
-                    }
-                    Err(error) => {
-                        applied.error = Some(error);
-                        break;
-                    }
+                if !applied.write(&cluster, &planned, force, until).await {
+                    break;
                 }
             }
             applied
@@ -1120,14 +1170,14 @@ impl Dispatcher {
 
     fn ended(&self) -> Option<Outcome> {
         if self.cancelled.is_some() {
-            return self.appliers.is_empty().then_some(Outcome::Cancelled);
+            return self.is_quiet().then_some(Outcome::Cancelled);
         }
         if let Some(at) = self.failed_at {
-            let quiet = self.appliers.is_empty() && self.gatherers.is_empty();
+            let quiet = self.is_quiet() && self.gatherers.is_empty();
             return (quiet && at.elapsed() >= LAST_WORDS).then_some(Outcome::Failed);
         }
         if self.mending.is_refused() {
-            return self.appliers.is_empty().then_some(Outcome::Refused);
+            return self.is_quiet().then_some(Outcome::Refused);
         }
         if self.units.iter().any(|u| u.phase != Phase::Serving || u.unsteady) {
             return None;
@@ -1139,6 +1189,11 @@ impl Dispatcher {
         } else {
             Outcome::Done
         })
+    }
+
+    /// Whether nothing is being written.
+    fn is_quiet(&self) -> bool {
+        self.appliers.is_empty() && self.early.tasks.is_empty()
     }
 
     /// The time is up: every component that does not serve says what kept it.
