@@ -1,7 +1,7 @@
 //! Names, records and what each backend makes of them.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are outside test functions")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -167,7 +167,9 @@ fn configuration_asks_for_nothing_that_dns_does_not_know() {
             }
             let d = deployment(&yaml);
             let pod = Pod { ip: "10.1.2.3".to_owned(), ..Pod::default() };
-            let files = rendered(&d, &BTreeMap::new(), &pod, &secret_values(&Keys::upstream(), None)).unwrap();
+            let vips = d.sprout_alias().map(|_| (Component::Sprout, vec!["10.96.0.77".parse().unwrap()]));
+            let vips = vips.into_iter().collect();
+            let files = rendered(&d, &vips, &pod, &secret_values(&Keys::upstream(), None)).unwrap();
             let needs = needs(&d).unwrap();
             let zone = records(&d, d.names().backend(), &targets(&d)).unwrap();
             let asked = questions(&files.settings().unwrap());

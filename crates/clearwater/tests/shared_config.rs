@@ -652,10 +652,12 @@ fn classic_uris_are_sub_domains_with_ports() {
         ],
     );
     let d = deployment(&format!("{CLASSIC}keys: upstream\ndns: {{backend: etcd}}\n"));
-    let files = rendered(&d, &BTreeMap::new(), &pod(), &BTreeMap::new()).unwrap();
+    let vips = BTreeMap::from([(Component::Sprout, vec!["10.96.0.77".parse().unwrap()])]);
+    let files = rendered(&d, &vips, &pod(), &BTreeMap::new()).unwrap();
     assert_sourced(
         &files,
         &[
+            ("local_alias_list", "10.96.0.77"),
             ("sprout_hostname", "sprout.ims.clearwater.cluster.local"),
             ("scscf_uri", "sip:scscf.sprout.ims.clearwater.cluster.local:5054;transport=tcp"),
             ("bgcf_uri", "sip:bgcf.sprout.ims.clearwater.cluster.local:5053;transport=tcp"),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clearwater::component::Component;
-use clearwater::config::DnsBackend;
+use clearwater::config::{DnsBackend, SPROUT_ADDRESS};
 use clearwater::dns::answer::{Expectation, of_zone};
 use clearwater::dns::corefile::{Corefile, Owner};
 use clearwater::dns::keeper::{Door, door, kept};
@@ -141,7 +141,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
     let prefix = format!("{}/", rooted(&skydns::path(&zone_name), &root));
 
     let zone = if options.action == Action::Put {
-        let mut ips = virtual_addresses(cluster, "sprout-address").await?;
+        let mut ips = virtual_addresses(cluster, SPROUT_ADDRESS).await?;
         if ips.is_empty() {
             ips = virtual_addresses(cluster, Component::Sprout.name()).await?;
         }
@@ -151,13 +151,16 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
                  the deployment file and run kubectl clearwater up, which makes it",
             ));
         }
-        let listed = deployment.file().shared_config.get("local_alias_list").map(String::as_str).unwrap_or_default();
-        let unlisted: Vec<String> = ips.iter().map(ToString::to_string).filter(|ip| !listed.contains(ip)).collect();
+        let unlisted = match deployment.file().shared_config.get("local_alias_list") {
+            Some(own) => {
+                ips.iter().map(ToString::to_string).filter(|ip| !own.split(',').any(|o| o.trim() == ip)).collect()
+            }
+            None => Vec::new(),
+        };
         if !unlisted.is_empty() {
             plan.notes.push(format!(
-                "all names lead to {0}, which sprout takes for its own only where local_alias_list names it, else requests go \
-                 round until they end in 483: write `sharedConfig: {{local_alias_list: '{0}'}}` into the deployment file and \
-                 run kubectl clearwater up",
+                "all names lead to {0}, which the file's own sharedConfig.local_alias_list does not name: requests go round \
+                 until they end in 483; remove it, so that `up` writes it, or add {0}, and run kubectl clearwater up",
                 unlisted.join(",")
             ));
         }
@@ -479,7 +482,7 @@ async fn take_back(cluster: &Cluster, edit: &KeyEdit) -> Result<(), String> {
         };
         match tried.await {
             Ok(true) => return Ok(()),
-            Ok(false) => last = "the keys keep changing".to_owned(),
+            Ok(false) => "the keys keep changing".clone_into(&mut last),
             Err(error) => last = error.to_string(),
         }
     }
@@ -505,29 +508,24 @@ pub(super) async fn carry_out(
         }
     }
     let proved = async {
-        match &edit.block {
-            Some(block) => {
-                let whole = Plan {
-                    object: Some(format!("configmap/{} in namespace {}", block.place.name, block.place.namespace)),
-                    ..plan.clone()
-                };
-                file::carry_out(cluster, &whole, block, steps, cancel).await
-            }
-            None => {
-                let because =
-                    "CoreDNS asks etcd at once, and keeps for some seconds that a name was missing".to_owned();
-                if edit.is_change() {
-                    tell(steps, Step::Waiting { at_most: millis(CACHED), because });
-                }
-                let limit = plan.timeout.unwrap_or(CACHED);
-                let mut proof = tokio::select! {
-                    () = cancel.cancelled() => return Err(DnsError::Interrupted { state: String::new() }),
-                    proof = prove_within(cluster, plan, steps, limit) => proof?,
-                };
-                from_inside(cluster, plan, &mut proof).await;
-                Ok(proof)
-            }
+        if let Some(block) = &edit.block {
+            let whole = Plan {
+                object: Some(format!("configmap/{} in namespace {}", block.place.name, block.place.namespace)),
+                ..plan.clone()
+            };
+            return file::carry_out(cluster, &whole, block, steps, cancel).await;
         }
+        if edit.is_change() {
+            let because = "CoreDNS asks etcd at once, and keeps for some seconds that a name was missing".to_owned();
+            tell(steps, Step::Waiting { at_most: millis(CACHED), because });
+        }
+        let limit = plan.timeout.unwrap_or(CACHED);
+        let mut proof = tokio::select! {
+            () = cancel.cancelled() => return Err(DnsError::Interrupted { state: String::new() }),
+            proof = prove_within(cluster, plan, steps, limit) => proof?,
+        };
+        from_inside(cluster, plan, &mut proof).await;
+        Ok(proof)
     };
     match proved.await {
         Ok(proof) => Ok(proof),

@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 
 use clearwater::component::{Component, Release};
-use clearwater::config::Deployment;
+use clearwater::config::{Deployment, SPROUT_ADDRESS};
 use clearwater::dns::answer::{Answer, Code};
 use clearwater::dns::{GivenBy, Name, Need, RecordType, Resolver, needs};
 use schemars::JsonSchema;
@@ -120,7 +120,7 @@ pub async fn explain(cluster: &Cluster, deployment: &Deployment) -> Result<Expla
 /// Services' virtual addresses, which sprout takes for its own only where `local_alias_list` names them.
 async fn virtual_addresses(cluster: &Cluster) -> Vec<IpAddr> {
     let mut all = Vec::new();
-    for service in [Component::Sprout.name(), "sprout-address"] {
+    for service in [Component::Sprout.name(), SPROUT_ADDRESS] {
         all.extend(super::names::virtual_addresses(cluster, service).await.unwrap_or_default());
     }
     all

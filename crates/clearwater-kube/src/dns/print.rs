@@ -1,7 +1,7 @@
 //! The records as texts, for DNS that this program does not write to.
 
 use clearwater::component::{Component, Release};
-use clearwater::config::DnsBackend;
+use clearwater::config::{DnsBackend, SPROUT_ADDRESS};
 use clearwater::dns::corefile::{Corefile, Owner};
 use clearwater::dns::{Zone, client_records, records, skydns};
 
@@ -68,7 +68,7 @@ async fn keys(cluster: &Cluster, options: &DnsOptions) -> Result<Vec<skydns::Key
     if deployment.release() != Release::Classic {
         return Ok(Vec::new());
     }
-    let mut ips = virtual_addresses(cluster, "sprout-address").await?;
+    let mut ips = virtual_addresses(cluster, SPROUT_ADDRESS).await?;
     if ips.is_empty() {
         ips = virtual_addresses(cluster, Component::Sprout.name()).await?;
     }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clearwater::component::{Component, Entry, Release};
+use clearwater::config::SPROUT_ADDRESS;
 use clearwater::manifest::WorkloadKind;
 use clearwater::scale::{Autoscaler, MemberList, Members, MembersError, Pod as Seen, Reach, Situation};
 use jiff::{SignedDuration, Timestamp};
@@ -189,7 +190,8 @@ impl World {
         let services = self.snapshot.services.iter().filter_map(|(name, service)| {
             let ips = service.spec.as_ref()?.cluster_ips.as_ref()?;
             let ips: Vec<IpAddr> = ips.iter().filter_map(|ip| ip.parse().ok()).collect();
-            Some((name.parse().ok()?, ips))
+            let component = if name == SPROUT_ADDRESS { Component::Sprout } else { name.parse().ok()? };
+            Some((component, ips))
         });
         services.filter(|(_, ips)| !ips.is_empty()).collect()
     }

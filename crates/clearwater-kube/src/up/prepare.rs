@@ -127,7 +127,8 @@ impl Standing {
                     inputs.live_replicas.insert(workload.name.to_owned(), count);
                 }
             }
-            let spec = self.services.get(entry.component.name()).and_then(|s| s.spec.as_ref());
+            let alias = deployment.sprout_alias().filter(|_| entry.component == Component::Sprout);
+            let spec = self.services.get(alias.unwrap_or(entry.component.name())).and_then(|s| s.spec.as_ref());
             let addresses: Vec<IpAddr> =
                 spec.iter().flat_map(|s| s.cluster_ips.iter().flatten()).filter_map(|ip| ip.parse().ok()).collect();
             if !addresses.is_empty() {

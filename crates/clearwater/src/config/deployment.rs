@@ -2,9 +2,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
-use super::{DeploymentFile, Problem, check, read};
+use super::{DeploymentFile, DnsBackend, Problem, ServiceKind, check, read};
 use crate::component::{Component, Entry, Release, catalogue, entry};
 use crate::dns::Names;
+
+/// The Service whose one virtual address all of sprout's names lead to where they stand in etcd.
+pub const SPROUT_ADDRESS: &str = "sprout-address";
 
 /// A deployment file put on a namespace and checked as a whole: what every renderer takes.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,6 +113,17 @@ impl Deployment {
     /// How many pods the component is created with.
     pub fn replicas(&self, component: Component) -> u32 {
         self.file.components.get(&component).and_then(|c| c.replicas).unwrap_or(1)
+    }
+
+    /// The Service with the one virtual address that names lead to in place of sprout's pods, where there is one.
+    ///
+    /// sprout must know that address as its own (`local_alias_list`), or requests for it go round until they end in 483.
+    pub fn sprout_alias(&self) -> Option<&'static str> {
+        if self.file.services == ServiceKind::ClusterIp {
+            Some(Component::Sprout.name())
+        } else {
+            (self.names().backend() == DnsBackend::Etcd).then_some(SPROUT_ADDRESS)
+        }
     }
 
     /// The virtual addresses of the component's Service, where the file gives them.

@@ -55,7 +55,8 @@ pub struct DeploymentFile {
     /// How Services answer: with the pods' addresses (`headless`) or with one virtual address (`clusterIP`, classic).
     #[serde(default, skip_serializing_if = "ServiceKind::is_default")]
     pub services: ServiceKind,
-    /// The virtual addresses of Services that exist already, by component; only with `services: clusterIP`.
+    /// The virtual addresses of Services that exist already, by component; only with `services: clusterIP`
+    /// or `dns: {backend: etcd}`, and only for an offline rendering: `up` looks for itself.
     #[serde(default, rename = "clusterIPs", skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::by_component::<Vec<IpAddr>>")]
     pub cluster_ips: BTreeMap<Component, Vec<IpAddr>>,

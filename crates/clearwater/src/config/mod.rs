@@ -20,7 +20,7 @@ pub mod shared;
 pub mod shell;
 mod starter;
 
-pub use deployment::{Deployment, Keys};
+pub use deployment::{Deployment, Keys, SPROUT_ADDRESS};
 pub use file::{
     ApiVersion, Bono, BonoExposure, BonoService, ComponentOverrides, DeploymentFile, Dns, DnsBackend, Ellis,
     EllisExposure, Email, EtcdStorage, Hss, Images, Ingress, KeyPolicy, PullPolicy, Resources, SecretKey, ServiceKind,

@@ -38,7 +38,7 @@ use thiserror::Error;
 use super::generator::{Environment, File, Generated, GeneratorError, generate};
 use super::script::auto_config;
 use super::shell::{self, NotPlain};
-use super::{Deployment, KeyPolicy, Keys, ServiceKind};
+use super::{Deployment, KeyPolicy, Keys};
 use crate::component::{Component, Release};
 use crate::dns::Cscf;
 
@@ -130,7 +130,7 @@ pub enum SettingsError {
     #[error(
         "clusterIPs.{component}: the Service's virtual address is needed, because SIP messages that carry it end in \
          483 Too Many Hops unless sprout knows it as its own; apply the Services first and put their addresses under \
-         clusterIPs, or use services: headless"
+         clusterIPs, or use services: headless and another dns.backend than etcd"
     )]
     MissingClusterIp {
         /// The component.
@@ -244,7 +244,7 @@ pub fn settings(
         Some(addresses) => addresses.as_slice(),
         None => deployment.cluster_ips(Component::Sprout),
     };
-    if file.services == ServiceKind::ClusterIp {
+    if deployment.sprout_alias().is_some() {
         if addresses.is_empty() {
             return Err(SettingsError::MissingClusterIp { component: Component::Sprout });
         }

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Service;
 use super::workload::workloads;
 use super::{Deployment, Inputs, bono};
 use crate::component::Component;
-use crate::config::{BonoExposure, BonoService, ServiceKind};
+use crate::config::{BonoExposure, BonoService};
 
 /// What stands for an address that is not known yet (TEST-NET-1 of RFC 5737): good for a dry run, never for a pod.
 pub const UNKNOWN_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -14,21 +14,21 @@ pub const UNKNOWN_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 /// The Services that must stand before everything can be rendered, because what is rendered names their addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServicesFirst {
-    /// Components whose Service's virtual address the configuration of all containers names.
-    pub virtual_addresses: Vec<Component>,
+    /// The Services whose virtual address the configuration of all containers names, by component.
+    pub virtual_addresses: BTreeMap<Component, &'static str>,
     /// Bonos, by ordinal, whose addresses load balancers give.
     pub balanced: Vec<Balanced>,
 }
 
 impl ServicesFirst {
     /// Whether nothing has to stand first.
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.virtual_addresses.is_empty() && self.balanced.is_empty()
     }
 
     /// Whether the Service of that name must stand first.
     pub fn names(&self, service: &str) -> bool {
-        self.virtual_addresses.iter().any(|c| c.name() == service)
+        self.virtual_addresses.values().any(|name| *name == service)
             || self.balanced.iter().any(|b| b.services.iter().any(|s| s == service))
     }
 }
@@ -47,8 +47,8 @@ pub fn services_first(d: &Deployment, inputs: &Inputs) -> ServicesFirst {
     let file = d.file();
     let mut first = ServicesFirst::default();
     let known = inputs.cluster_ips.get(&Component::Sprout).map_or(d.cluster_ips(Component::Sprout), Vec::as_slice);
-    if file.services == ServiceKind::ClusterIp && known.is_empty() {
-        first.virtual_addresses.push(Component::Sprout);
+    if let Some(alias) = d.sprout_alias().filter(|_| known.is_empty()) {
+        first.virtual_addresses.insert(Component::Sprout, alias);
     }
     if file.bono.exposure == BonoExposure::LoadBalancer && file.bono.addresses.is_empty() {
         let count: u32 = workloads(d, Component::Bono).iter().map(|w| w.replicas(d, inputs).count()).sum();
@@ -133,7 +133,7 @@ pub fn balance(bono: &Balanced, services: &BTreeMap<String, Service>) -> Balance
 /// are known, [`UNKNOWN_ADDRESS`] elsewhere.
 pub fn provisional(inputs: &Inputs, first: &ServicesFirst, services: &BTreeMap<String, Service>) -> Inputs {
     let mut inputs = inputs.clone();
-    for component in &first.virtual_addresses {
+    for component in first.virtual_addresses.keys() {
         inputs.cluster_ips.insert(*component, vec![UNKNOWN_ADDRESS]);
     }
     if !first.balanced.is_empty() {
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn only_two_deployments_need_services_first() {
+    fn only_three_deployments_need_services_first() {
         let none = Inputs::default();
         assert!(services_first(&deployment(""), &none).is_empty());
         assert!(
@@ -180,6 +180,13 @@ mod tests {
         assert_eq!(first.balanced.len(), 2);
         assert_eq!(first.balanced[1].services, ["bono-1-tcp", "bono-1-udp"]);
         assert!(first.names("bono-0-udp") && !first.names("bono"));
+        let classic = "release: classic\nimages: {registry: localhost, tag: '1'}\n";
+        for (more, service) in
+            [("services: clusterIP\ndns: {backend: print}\n", "sprout"), ("dns: {backend: etcd}\n", "sprout-address")]
+        {
+            let first = services_first(&deployment(&format!("{classic}{more}")), &none);
+            assert_eq!(first.virtual_addresses, BTreeMap::from([(Component::Sprout, service)]));
+        }
     }
 
     #[test]

@@ -4,10 +4,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::meta::{metadata, selector};
 use super::{Deployment, Item, Owner};
 use crate::component::{Component, Entry, PortUse};
-use crate::config::{DnsBackend, ServiceKind};
+use crate::config::ServiceKind;
 
-/// The Service whose one virtual address all of sprout's names point at, where the names stand in etcd.
-pub(super) const SPROUT_ADDRESS: &str = "sprout-address";
 /// The name under which restund asks for TURN credentials, whatever the deployment calls homestead
 /// (sprout `restund.root/usr/share/clearwater/infrastructure/scripts/restund`), and the classic release's name for it.
 const HOMESTEAD_ALIAS: &str = "hs";
@@ -30,8 +28,8 @@ pub(super) fn internal(d: &Deployment, entry: &Entry) -> Vec<Item> {
     if component == Component::Homestead {
         services.push(service(d, component, HOMESTEAD_ALIAS, spec(d, ports())));
     }
-    if component == Component::Sprout && d.names().backend() == DnsBackend::Etcd && !virtual_addresses(d) {
-        services.push(service(d, component, SPROUT_ADDRESS, ServiceSpec { cluster_ip: None, ..spec(d, ports()) }));
+    if let Some(alias) = d.sprout_alias().filter(|a| component == Component::Sprout && *a != component.name()) {
+        services.push(service(d, component, alias, ServiceSpec { cluster_ip: None, ..spec(d, ports()) }));
     }
     services
 }

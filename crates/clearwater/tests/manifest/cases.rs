@@ -120,7 +120,7 @@ pub(crate) const VARIANTS: &[Case] = &[
     ARTICLE,
     case("classic-two-sprouts", classic!("components: {sprout: {replicas: 2}}\n")),
     case("classic-coredns", classic!("dns: {backend: coredns}\n")),
-    case("classic-etcd", classic!("dns: {backend: etcd}\n")),
+    Case { name: "classic-etcd", file: classic!("dns: {backend: etcd}\n"), inputs: virtual_addresses },
     case("classic-bono-host-port", classic!("bono: {exposure: hostPort}\n")),
     case("classic-bono-load-balancer", classic!("bono: {exposure: loadBalancer, addresses: [192.0.2.1]}\n")),
     Case { name: "classic-keys", file: CLASSIC, inputs: keys },

@@ -222,10 +222,11 @@ fn cluster_ips(check: &mut Check<'_>) {
     if file.cluster_ips.is_empty() {
         return;
     }
-    if file.services != ServiceKind::ClusterIp {
+    if file.services != ServiceKind::ClusterIp && file.dns.backend != DnsBackend::Etcd {
         check.refuse(
             &[ips.clone(), services],
-            "only used with `services: clusterIP` of the classic release: remove it, or write that",
+            "only used with `services: clusterIP` of the classic release, or with `dns: {backend: etcd}`: remove it, or \
+             write one of these",
         );
     }
     let mut seen: BTreeMap<IpAddr, Component> = BTreeMap::new();
