@@ -7,7 +7,7 @@ use std::{env, fs};
 use anyhow::{Context, ensure};
 
 use crate::prove::root;
-use crate::steps::say;
+use crate::steps::{Step, say};
 use crate::tools::protoc;
 
 /// The program.
@@ -54,19 +54,60 @@ pub(crate) fn install() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds the plugin with the backend etcd where protoc can be had.
-pub(crate) fn built(profile: &str) -> anyhow::Result<PathBuf> {
-    let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--package", PLUGIN, "--profile", profile]).current_dir(root());
-    match protoc()? {
-        Some(protoc) => {
-            cargo.args(["--features", "etcd"]).env("PROTOC", protoc);
+/// The features that can be built here: all of them where there is a protoc.
+pub(crate) struct Features {
+    protoc: Option<PathBuf>,
+}
+
+impl Features {
+    /// Looks for protoc, and brings it where that can be done.
+    pub(crate) fn found() -> anyhow::Result<Self> {
+        let protoc = protoc()?;
+        if protoc.is_none() {
+            say("protoc is missing and there is no apt to get it with: built without the backend etcd of dns-patch; \
+                 install protobuf-compiler and libprotobuf-dev, or what they are called here, and run this again");
         }
-        None => say(
-            "protoc is missing and there is no apt to get it with: built without the backend etcd of dns-patch; install \
-             protobuf-compiler and libprotobuf-dev, or what they are called here, and run this again",
-        ),
+        Ok(Self { protoc })
     }
+
+    /// Whether the backend etcd can be built.
+    pub(crate) const fn etcd(&self) -> bool {
+        self.protoc.is_some()
+    }
+
+    /// cargo with these arguments, the first of which is its subcommand, and with the features.
+    pub(crate) fn cargo(&self, args: &[&str]) -> Command {
+        let mut cargo = Command::new("cargo");
+        cargo.args(&args[..1]).args(self.flags()).args(&args[1..]);
+        if let Some(protoc) = &self.protoc {
+            cargo.env("PROTOC", protoc);
+        }
+        cargo
+    }
+
+    /// The same as a step of a run.
+    pub(crate) fn step(&self, group: &'static str, args: &[&str]) -> Step {
+        let all: Vec<&str> = args[..1].iter().chain(self.flags()).chain(&args[1..]).copied().collect();
+        let step = Step::new(group, "cargo", &all);
+        match &self.protoc {
+            Some(protoc) => step.env("PROTOC", protoc),
+            None => step,
+        }
+    }
+
+    const fn flags(&self) -> &[&str] {
+        if self.protoc.is_some() { &["--all-features"] } else { &[] }
+    }
+}
+
+/// Builds the plugin with all features that can be built here.
+///
+/// For development it is built as part of the workspace, as the tests are: by itself it would choose other features of its
+/// dependencies and build them anew. What is shipped has no more than it needs.
+pub(crate) fn built(profile: &str) -> anyhow::Result<PathBuf> {
+    let which: &[&str] = if profile == "dev" { &["--workspace", "--bin", PLUGIN] } else { &["--package", PLUGIN] };
+    let mut cargo = Features::found()?.cargo(&[&["build", "--profile", profile], which].concat());
+    cargo.current_dir(root());
     ensure!(cargo.status().context("cannot start cargo")?.success(), "the build failed");
     let folder = if profile == "dev" { "debug" } else { profile };
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);

@@ -1,8 +1,6 @@
 //! The faults of `dns-patch`'s end-to-end tests, one after another, while a pod looks names up all along.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -11,7 +9,7 @@ use clearwater_testbed::{Attempt, Kubectl, wait_for};
 use serde_json::{Value, json};
 
 use super::root;
-use crate::build::built;
+use crate::build::{Features, built};
 use crate::steps::say;
 
 /// The cases, whether the fault is DNS itself, and what they break.
@@ -35,7 +33,7 @@ const CASES: [(&str, bool, &str); 8] = [
     ("alone::by_hand::without_reload", true, "CoreDNS without `reload`: its pods replaced one at a time"),
     ("alone::by_hand::the_keepers_own_door", true, "a keeper's `coredns-custom` (the test restarts CoreDNS)"),
     (
-        "alone::by_hand_keys::",
+        "alone::keys::",
         false,
         "etcd away, with a wrong certificate, emptied below the Services' subtree; half of the keys gone (the test restarts CoreDNS)",
     ),
@@ -131,16 +129,14 @@ pub(super) fn run() -> Result<String> {
     );
     let mut wrong = Vec::new();
     let plugin = built("dev")?;
-    // The tests' own build has another set of features and would take its place.
-    let kept = plugin.with_extension("etcd");
-    fs::copy(&plugin, &kept)?;
+    let features = Features::found()?;
     for (case, is_dns, what) in CASES {
         say(&format!("==> {case}"));
         let before = seen(kubectl)?;
         let began = Instant::now();
-        let status = Command::new("cargo")
-            .args(["test", "--quiet", "--workspace", "--test", "dns", "--", "--ignored", "--test-threads=1", case])
-            .env(PLUGIN_VARIABLE, &kept)
+        let status = features
+            .cargo(&["test", "--quiet", "--workspace", "--test", "dns", "--", "--ignored", "--test-threads=1", case])
+            .env(PLUGIN_VARIABLE, &plugin)
             .current_dir(root())
             .status()
             .context("cannot start cargo")?;

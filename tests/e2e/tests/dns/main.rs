@@ -5,9 +5,9 @@ mod corefiles;
 /// What edits the cluster's DNS or breaks it runs by itself.
 mod alone {
     mod by_hand;
-    mod by_hand_keys;
     mod calls;
     mod faults;
+    mod keys;
     mod neighbours;
 }
 
