@@ -48,11 +48,24 @@ pub(crate) async fn run() -> Result<Exit> {
 
 /// How long one operation may take: the machine may be busy, and what is not copied is lost when its owner leaves.
 const LIMIT: Duration = Duration::from_secs(5);
-/// How often a member that was reached, and then was not, is gone on with.
+/// How often a member that does not answer is asked again before it counts as gone, and how often one that was reached,
+/// and then was not, is gone on with.
 const TRIES: u32 = 5;
+
+/// What this node copies, and how far it is.
+struct Resync {
+    ring: Ring,
+    own: SocketAddr,
+    here: Memcached,
+    held: HashSet<String>,
+    copied: usize,
+}
 
 /// Drops what was left here by an earlier membership, then copies what this node must hold and
 /// does not, and returns how many items were copied.
+///
+/// An error where a member was reached and did not give everything: the cluster manager then stays where it is, because
+/// that member would take what is missing with it.
 async fn resync(me: IpAddr) -> Result<usize> {
     let ring = Ring::load()?;
     let own = ring::own(me);
@@ -67,56 +80,63 @@ async fn resync(me: IpAddr) -> Result<usize> {
             here.delete(&key).await?;
         }
     }
-    let mut copied = 0;
-    for server in ring.old.iter().copied().filter(|s| *s != own) {
+    let others: Vec<SocketAddr> = ring.old.iter().copied().filter(|s| *s != own).collect();
+    let mut resync = Resync { ring, own, here, held, copied: 0 };
+    for server in others {
+        resync.tap(server).await?;
+    }
+    log!(Status, "astaire.cpp:230", "Resync complete: {} items copied", resync.copied);
+    Ok(resync.copied)
+}
+
+impl Resync {
+    /// Copies what this node must hold from another; nothing from one that is gone.
+    async fn tap(&mut self, server: SocketAddr) -> Result<()> {
+        let mut broken = None;
         for _ in 0..TRIES {
             let mut there = match Memcached::connect(server, LIMIT).await {
                 Ok(there) => there,
-                // A leaver's or a dead member's memcached is gone; the second copy serves.
                 Err(err) => {
                     log!(Warning, "astaire.cpp:210", "No data from {server}: {err:#}");
-                    break;
+                    // Refused: a leaver's or a dead member's memcached is gone, and the second copy serves. No answer: it
+                    // may only be slow.
+                    if err.downcast_ref::<std::io::Error>().is_some() {
+                        return Ok(());
+                    }
+                    continue;
                 }
             };
-            match copy(&ring, own, server, &mut there, &mut here, &mut held, &mut copied).await {
-                Ok(()) => break,
+            match self.copy(server, &mut there).await {
+                Ok(()) => return Ok(()),
                 Err(err) => {
                     log!(Warning, "astaire.cpp:215", "Tap of {server} broke off: {err:#}");
-                    here = Memcached::connect(own, LIMIT).await?;
+                    broken = Some(err);
+                    self.here = Memcached::connect(self.own, LIMIT).await?;
                 }
             }
         }
+        broken.map_or(Ok(()), |err| Err(err.context(format!("{server} did not give everything"))))
     }
-    log!(Status, "astaire.cpp:230", "Resync complete: {copied} items copied");
-    Ok(copied)
-}
 
-async fn copy(
-    ring: &Ring,
-    own: SocketAddr,
-    from: SocketAddr,
-    there: &mut Memcached,
-    here: &mut Memcached,
-    held: &mut HashSet<String>,
-    copied: &mut usize,
-) -> Result<()> {
-    for (key, expires) in list(there).await? {
-        let bucket = ring::bucket(&key);
-        let wanted = ring::owners(&ring.new, bucket).contains(&own)
-            && ring::owners(&ring.old, bucket).contains(&from)
-            && !held.contains(&key);
-        if !wanted {
-            continue;
-        }
-        if let Some(item) = there.gets(&key).await? {
-            // Never over a newer write, which goes to old and new owners alike.
-            if here.store("add", &key, item.flags, expires, &item.data, None).await? == Wrote::Done {
-                *copied += 1;
+    async fn copy(&mut self, from: SocketAddr, there: &mut Memcached) -> Result<()> {
+        for (key, expires) in list(there).await? {
+            let bucket = ring::bucket(&key);
+            let wanted = ring::owners(&self.ring.new, bucket).contains(&self.own)
+                && ring::owners(&self.ring.old, bucket).contains(&from)
+                && !self.held.contains(&key);
+            if !wanted {
+                continue;
             }
-            held.insert(key);
+            if let Some(item) = there.gets(&key).await? {
+                // Never over a newer write, which goes to old and new owners alike.
+                if self.here.store("add", &key, item.flags, expires, &item.data, None).await? == Wrote::Done {
+                    self.copied += 1;
+                }
+                self.held.insert(key);
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Every key of a memcached; its crawler serves one asker at a time.
