@@ -275,6 +275,56 @@ impl Phone {
         let report = Report::read(&said)?;
         report.step("long").cloned().context("the call left nothing behind")
     }
+
+    /// Begins `rate` calls a second, for so many seconds, between users that [`Self::register`] has registered, and comes
+    /// back while they go on: [`Self::calls`] counts them. One load at a time; the called phone answers for 100 seconds.
+    pub fn load(
+        &self,
+        bono: &str,
+        from: &Subscriber,
+        to: &Subscriber,
+        transport: Transport,
+        rate: u32,
+        seconds: u32,
+    ) -> Result<()> {
+        let mut script = prologue(bono, from, to, transport);
+        let _ = writeln!(
+            script,
+            "echo \"$PWD\" > /tmp/loaded\n\
+             ((ring load 300 -p 5074 -inf caller.csv -sf $S/call.xml -r {rate} -l 100 -m {} -trace_stat -stf load.stat -fd 1) \
+             ; echo $? > load.code) > /dev/null 2>&1 < /dev/null &\n\
+             for i in $(seq 100); do [ -s load.stat ] && exit 0; sleep 0.1; done\n\
+             cat load.err load.out; exit 1",
+            rate * seconds,
+        );
+        self.script(&script).map(drop)
+    }
+
+    /// The calls of [`Self::load`] so far.
+    pub fn calls(&self) -> Result<Calls> {
+        let said = self.script(
+            "read -r place < /tmp/loaded; cd \"$place\"\n\
+             awk -F ';' 'NR == 1 {for (i = 1; i <= NF; i++) n[$i] = i} \
+             END {print $n[\"SuccessfulCall(C)\"], $n[\"FailedCall(C)\"]}' load.stat\n\
+             cat load.code 2> /dev/null; exit 0\n",
+        )?;
+        let mut numbers = said.split_whitespace().map(str::parse);
+        let (Some(Ok(done)), Some(Ok(failed))) = (numbers.next(), numbers.next()) else {
+            bail!("sipp left no figures: {said}");
+        };
+        Ok(Calls { done, failed, over: numbers.next().is_some() })
+    }
+}
+
+/// How far a load is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Calls {
+    /// Calls that came to their end.
+    pub done: u32,
+    /// Calls that did not.
+    pub failed: u32,
+    /// Whether no more will be made.
+    pub over: bool,
 }
 
 /// Bash functions for the steps: `answer` starts the called side, `caller STEP` runs one of the calling side, `hang_up`

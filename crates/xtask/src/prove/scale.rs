@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clearwater_e2e::{Hoard, Plugin, Ran, addresses, cluster};
+use clearwater_testbed::sip::{Calls, Phone, Transport};
 use clearwater_testbed::{Attempt, Kubectl, wait_for};
 
 use super::bench_up::gone;
@@ -33,6 +34,7 @@ pub(super) fn run(short: bool) -> Result<String> {
     };
     let mut page = String::new();
     stores(&size, &mut page)?;
+    calls(&mut page)?;
     rollouts(&size, &mut page)?;
     Ok(page)
 }
@@ -138,6 +140,56 @@ fn converged(kubectl: &Kubectl, plugin: &Plugin, targets: &[&str]) -> Result<()>
     let again = scale(plugin, targets)?;
     ensure!(again.out.contains("\"outcome\":\"nothingToDo\""), "{}", again.out);
     Ok(())
+}
+
+/// How many calls a second are made while sprout is scaled.
+const CALLS: u32 = 5;
+
+/// sprout 1→3→1 while calls are made.
+fn calls(page: &mut String) -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-prove-calls")?;
+    let kubectl = namespace.kubectl();
+    let plugin = Plugin::new(cluster, namespace.name())?;
+    plugin.run_within(LIMIT, &["up", "--yes", "--set", "keys=upstream"])?.expect(0)?;
+    let phone = Phone::start(kubectl)?;
+    let users = phone.provision("ellis", 2)?;
+    let bono = addresses(kubectl, "bono")?.pop().context("no bono")?;
+    phone.register(&bono, &users[0], &users[1], Transport::Tcp)?.check()?;
+    say("==> sprout 1→3→1 under load");
+    phone.load(&bono, &users[0], &users[1], Transport::Tcp, CALLS, 60)?;
+    writeln!(
+        page,
+        "{CALLS} calls a second through bono, sprout and homestead, each of INVITE, 180, 200, ACK, BYE, while sprout is \
+         scaled:\n\n| | time (s) | calls | failed |\n|---|---|---|---|"
+    )?;
+    let mut seen = Calls { done: 0, failed: 0, over: false };
+    let mut failed = BTreeMap::new();
+    let mut phase = |page: &mut String, what: &'static str, took: Duration| -> Result<()> {
+        let now = phone.calls()?;
+        let (done, lost) = (now.done - seen.done, now.failed - seen.failed);
+        failed.insert(what, lost);
+        seen = now;
+        Ok(writeln!(page, "| {what} | {:.1} | {} | {lost} |", took.as_secs_f64(), done + lost)?)
+    };
+    wait_for("some calls", LIMIT, || {
+        let now = phone.calls()?;
+        Ok(if now.done >= 20 { Attempt::Done(()) } else { Attempt::not_yet(format!("{now:?}")) })
+    })?;
+    phase(page, "before", Duration::ZERO)?;
+    let up = scale(&plugin, &["sprout=3"])?.took;
+    phase(page, "1→3", up)?;
+    let down = scale(&plugin, &["sprout=1"])?.took;
+    phase(page, "3→1", down)?;
+    let rest = Instant::now();
+    wait_for("the load to end", LIMIT, || {
+        let now = phone.calls()?;
+        Ok(if now.over { Attempt::Done(()) } else { Attempt::not_yet(format!("{now:?}")) })
+    })?;
+    phase(page, "after", rest.elapsed())?;
+    page.push('\n');
+    ensure!(failed["before"] == 0 && failed["1→3"] == 0, "calls failed on the way up: {failed:?}\n{page}");
+    gone(namespace)
 }
 
 /// sprout from 1 to 3, by this program and by kubectl, in turns.
