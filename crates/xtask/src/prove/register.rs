@@ -1,29 +1,32 @@
 //! The first telephone: a pod that tries to get a number and to register it, from the begin of a run.
 
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
+use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clearwater_testbed::Kubectl;
 use clearwater_testbed::sip::Phone;
 
-/// Asks Ellis for a number until it gives one, then registers it until that succeeds; the time is noted in the pod.
+/// Asks Ellis for a number until it gives one, then registers it until that succeeds; prints when that was.
 const SCRIPT: &str = r#"
 cd "$(mktemp -d)"
 ask() { curl --silent --max-time 2 --cookie jar --cookie-jar jar "$@"; }
-mail=first@example.com
+ellis=$1 bono=$2 mail=first@example.com
 number=
 while [ -z "$number" ]; do
-  ask --data "email=$mail&password=secret1&full_name=First&signup_code=secret" http://ellis/accounts/ > /dev/null
-  ask --data "email=$mail&password=secret1" http://ellis/session/ > /dev/null
-  number=$(ask --request POST --data 'pstn=false&private_id=' "http://ellis/accounts/$mail/numbers/" | grep sip_uri)
+  ask --data "email=$mail&password=secret1&full_name=First&signup_code=secret" "http://$ellis/accounts/" > /dev/null
+  ask --data "email=$mail&password=secret1" "http://$ellis/session/" > /dev/null
+  number=$(ask --request POST --data 'pstn=false&private_id=' "http://$ellis/accounts/$mail/numbers/" | grep sip_uri)
   [ -n "$number" ] || sleep 0.2
 done
 field() { printf '%s' "$number" | sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p"; }
 uri=$(field sip_uri)
 printf 'SEQUENTIAL\n%s;[authentication username=%s password=%s];x\n' "$uri" "$(field private_id)" "$(field sip_password)" > u.csv
 own=$(hostname -I | cut -d ' ' -f 1)
-until target=$(getent ahostsv4 bono | sed -n '1s/ .*//p') && [ -n "$target" ] && timeout 3 sipp "$target:5060" -i "$own" \
+until timeout 3 sipp "$bono:5060" -i "$own" \
   -t t1 -m 1 -nostdin -recv_timeout 2000 -p 5070 -inf u.csv -key domain "${uri#*@}" -key expires 60 \
   -sf /usr/share/clearwater-sip/register.xml > /dev/null 2>&1; do
   sleep 0.2
@@ -31,31 +34,62 @@ done
 date +%s%6N
 "#;
 
-/// A telephone that is trying.
+/// A telephone that waits for Ellis and Bono to be published, and then tries.
+///
+/// It neither tries nor looks names up before: that would take the machine from what is measured, and plant negative
+/// answers in the cluster's DNS that the components themselves then meet.
 pub(super) struct First {
-    child: Child,
+    watch: Child,
+    done: Option<JoinHandle<Result<u64>>>,
 }
 
 impl First {
-    /// Starts the phone's pod and lets it try. The pod is there before the clock of the run starts.
+    /// Starts the phone's pod, and watches. The pod is there before the clock of the run starts.
     pub(super) fn start(kubectl: &Kubectl) -> Result<Self> {
         Phone::start(kubectl)?;
-        let child = kubectl
-            .command(["exec", "phone", "--", "timeout", "300", "bash", "-c", SCRIPT])
+        let line = "{.metadata.labels.kubernetes\\.io/service-name}={.endpoints[?(@.conditions.ready==true)].addresses[0]}{\"\\n\"}";
+        let mut watch = kubectl
+            .command(["get", "endpointslices", "--watch", &format!("--output=jsonpath={line}")])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .context("cannot start kubectl")?;
-        Ok(Self { child })
+        let lines = BufReader::new(watch.stdout.take().context("no standard output")?).lines();
+        let kubectl = kubectl.clone();
+        let done = std::thread::spawn(move || {
+            let mut seen: BTreeMap<String, String> = BTreeMap::new();
+            for line in lines {
+                let line = line?;
+                let Some((service, addresses)) = line.split_once('=') else { continue };
+                let Some(address) = addresses.split_whitespace().next() else { continue };
+                seen.insert(service.to_owned(), address.to_owned());
+                if let (Some(ellis), Some(bono)) = (seen.get("ellis"), seen.get("bono")) {
+                    return register(&kubectl, ellis, bono);
+                }
+            }
+            Err(anyhow!("Ellis and Bono were never both published; seen: {seen:?}"))
+        });
+        Ok(Self { watch, done: Some(done) })
     }
 
     /// When it was registered, in microseconds since 1970.
-    pub(super) fn registered(self) -> Result<u64> {
-        let output = self.child.wait_with_output()?;
-        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        text.parse().with_context(|| format!("no telephone was registered within five minutes: {text}"))
+    pub(super) fn registered(mut self) -> Result<u64> {
+        let done = self.done.take().context("it was asked already")?;
+        done.join().map_err(|_| anyhow!("the telephone's thread panicked"))?
     }
+}
+
+impl Drop for First {
+    fn drop(&mut self) {
+        let _ = self.watch.kill();
+        let _ = self.watch.wait();
+    }
+}
+
+fn register(kubectl: &Kubectl, ellis: &str, bono: &str) -> Result<u64> {
+    let text = kubectl.run(["exec", "phone", "--", "timeout", "300", "bash", "-c", SCRIPT, "first", ellis, bono])?;
+    text.trim().parse().with_context(|| format!("no telephone was registered within five minutes: {text}"))
 }
 
 /// Microseconds since 1970.
