@@ -47,7 +47,7 @@ impl First {
     /// Starts the phone's pod, and watches. The pod is there before the clock of the run starts.
     pub(super) fn start(kubectl: &Kubectl) -> Result<Self> {
         Phone::start(kubectl)?;
-        let line = "{.metadata.labels.kubernetes\\.io/service-name}={.endpoints[?(@.conditions.ready==true)].addresses[0]}{\"\\n\"}";
+        let line = "{.metadata.labels.kubernetes\\.io/service-name}={.endpoints[*].conditions.ready} {.endpoints[*].addresses[0]}{\"\\n\"}";
         let mut watch = kubectl
             .command(["get", "endpointslices", "--watch", &format!("--output=jsonpath={line}")])
             .stdin(Stdio::null())
@@ -61,9 +61,14 @@ impl First {
             let mut seen: BTreeMap<String, String> = BTreeMap::new();
             for line in lines {
                 let line = line?;
-                let Some((service, addresses)) = line.split_once('=') else { continue };
-                let Some(address) = addresses.split_whitespace().next() else { continue };
-                seen.insert(service.to_owned(), address.to_owned());
+                let Some((service, endpoints)) = line.split_once('=') else { continue };
+                // Whether each is ready, then the address of each.
+                let words: Vec<&str> = endpoints.split_whitespace().collect();
+                let (ready, addresses) = words.split_at(words.len() / 2);
+                let Some((_, address)) = ready.iter().zip(addresses).find(|(ready, _)| **ready == "true") else {
+                    continue;
+                };
+                seen.insert(service.to_owned(), (*address).to_owned());
                 if let (Some(ellis), Some(bono)) = (seen.get("ellis"), seen.get("bono")) {
                     return register(&kubectl, ellis, bono);
                 }
