@@ -84,7 +84,7 @@ fn round(policy: Policy, tag: &str, floor: Floor, program: &Path, plant: Option<
         None => Plugin::new(cluster, namespace.name())?,
         Some(proxy) => {
             let slow =
-                Rule::new(Fault::Delay(Duration::from_secs(2))).method("PATCH").path("statefulsets/cassandra\\?[^d]*$");
+                Rule::new(Fault::Delay(Duration::from_secs(2))).method("PATCH").path("(deployments|statefulsets)/[a-z-]+\\?&?(force=true&)?fieldManager");
             proxy.set(&[slow])?;
             Plugin::as_user(&proxy.kubeconfig()?, namespace.name())?
         }
@@ -286,7 +286,7 @@ fn page(kept: &Kept, size: u64) -> Result<String> {
         let path = planted.path.context("no path")?;
         writeln!(
             page,
-            "\nA delay of 2 s planted before Cassandra's creation: wall {}, allowed {}: {}.",
+            "\nA delay of 2 s planted before the creation of each component: wall {}, allowed {}: {}.",
             seconds(Some(planted.wall)),
             seconds(Some(allowed(path))),
             if planted.wall > allowed(path) { "noticed" } else { "**not noticed**" }
