@@ -338,7 +338,9 @@ async fn watch_pods(pods: Api<Pod>, there: watch::Sender<Left>) {
             Ok(watcher::Event::InitApply(pod)) => listed.set(&pod),
             Ok(watcher::Event::InitDone) => drop(there.send_replace(std::mem::take(&mut listed))),
             Ok(watcher::Event::Apply(pod)) => there.send_modify(|left| left.set(&pod)),
-            Ok(watcher::Event::Delete(pod)) => there.send_modify(|left| drop(left.pods.remove(&pod.name_any()))),
+            Ok(watcher::Event::Delete(pod)) => there.send_modify(|left| {
+                left.pods.remove(&pod.name_any());
+            }),
             Err(error) if is_forbidden(&error) => {
                 there.send_modify(|left| left.refused = Some(error.to_string()));
                 return;

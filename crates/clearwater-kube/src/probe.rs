@@ -120,7 +120,8 @@ impl Report {
     /// taken at its word.
     fn answers_while_starting(&mut self) {
         let answers = self.answers.put > 0 && self.answers.well == self.answers.put;
-        let only_starting = self.problems.len() == self.troubles.len() && self.troubles.iter().all(|t| t.is_first_start);
+        let only_starting =
+            self.problems.len() == self.troubles.len() && self.troubles.iter().all(|t| t.is_first_start);
         if answers && only_starting {
             self.programs_well += self.troubles.len();
             self.troubles.clear();
