@@ -65,6 +65,7 @@ fn wrong_command_lines() {
     assert!(lines.len() >= 30, "{}", lines.len());
     std::fs::write(dir.path().join("wrong.yaml"), "apiVersion: clearwater/v1\nlogLevel: 9\nzoen: example.com\n")
         .unwrap();
+    std::fs::write(dir.path().join("bare.yaml"), "apiVersion: clearwater/v1\nnamespace: ims\n").unwrap();
     std::fs::write(dir.path().join("broken"), "{").unwrap();
     std::fs::write(
         dir.path().join("contexts"),

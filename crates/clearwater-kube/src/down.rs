@@ -11,17 +11,20 @@ use clearwater::event::{
 };
 use clearwater::manifest::{ENV_VARS, KEYS_SECRET, MANAGED_BY, MANAGED_BY_LABEL, PART_OF, PART_OF_LABEL};
 use clearwater::order::{Graph, Policy, Subscribers};
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{DeleteParams, DynamicObject, ListParams, PropagationPolicy};
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::cluster::{Cluster, say};
 use crate::emit::Emitter;
-use crate::snapshot::component_of;
-use crate::up::{Run, Steering, start};
+use crate::snapshot::{component_of, is_forbidden};
+use crate::up::{Run, Steering, answered, start};
 
 /// What `down` is to do.
 #[derive(Clone, Debug)]
@@ -54,8 +57,9 @@ const KINDS: [(&str, &str); 9] = [
     ("v1", "Secret"),
 ];
 
-/// How long a pod without a pre-stop hook may take to go, beyond its own grace.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// The first pause between two looks at a namespace that is going, which not everybody may watch; each is twice as long.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+const PAUSE_LONGEST: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Error)]
 enum DownError {
@@ -218,7 +222,7 @@ async fn work(
         let text = format!("nothing to remove in namespace {}", cluster.namespace);
         return Ok((Outcome::NothingToDo, text));
     }
-    if options.ask && !confirmed(steering).await? {
+    if options.ask && !answered(steering).await.map_err(DownError::Cancelled)? {
         return Ok((Outcome::Refused, "not confirmed, nothing was removed".to_owned()));
     }
 
@@ -238,6 +242,9 @@ async fn work(
         }
     }
     let mut begun: BTreeSet<String> = BTreeSet::new();
+    let (there, left) = watch::channel(Left::default());
+    let mut watching = JoinSet::new();
+    watching.spawn(watch_pods(cluster.api(), there));
     let mut removals: JoinSet<Removal> = JoinSet::new();
     loop {
         for name in schedule.ready() {
@@ -248,8 +255,8 @@ async fn work(
             let objects = of.remove(&component).unwrap_or_default();
             let cause = if options.now { "its pods are killed" } else { "its pods are given their time to leave" };
             emitter.emit(What::Removing { component: component.name().to_owned(), cause: cause.to_owned() }).await;
-            let (cluster, now) = (cluster.clone(), options.now);
-            removals.spawn(async move { (component, remove(&cluster, component, objects, now, until).await) });
+            let (cluster, now, left) = (cluster.clone(), options.now, left.clone());
+            removals.spawn(async move { (component, remove(&cluster, component, objects, now, left, until).await) });
         }
         if removals.is_empty() {
             break;
@@ -284,24 +291,6 @@ async fn work(
     Ok((Outcome::Done, format!("{} objects removed from namespace {}", stats.writes, cluster.namespace)))
 }
 
-async fn confirmed(steering: &mut Steering) -> Result<bool, DownError> {
-    loop {
-        if let Some(reason) = *steering.cancel.borrow() {
-            return Err(DownError::Cancelled(reason));
-        }
-        if let Some(answer) = *steering.answer.borrow() {
-            return Ok(answer);
-        }
-        let gone = tokio::select! {
-            changed = steering.cancel.changed() => changed.is_err(),
-            changed = steering.answer.changed() => changed.is_err(),
-        };
-        if gone {
-            return Err(DownError::Cancelled(CancelReason::Reader));
-        }
-    }
-}
-
 async fn delete(cluster: &Cluster, doomed: &Doomed, at_once: bool) -> Result<(), DownError> {
     let api: Api<DynamicObject> = cluster.dynamic(doomed.api_version, doomed.kind);
     let params = DeleteParams {
@@ -316,6 +305,55 @@ async fn delete(cluster: &Cluster, doomed: &Doomed, at_once: bool) -> Result<(),
     }
 }
 
+/// The pods that are still there.
+#[derive(Debug, Default)]
+struct Left {
+    /// Whether they have been listed.
+    known: bool,
+    pods: BTreeMap<String, Component>,
+    /// Why nobody can tell.
+    refused: Option<String>,
+}
+
+impl Left {
+    fn set(&mut self, pod: &Pod) {
+        if let Some(component) = component_of(pod) {
+            self.pods.insert(pod.name_any(), component);
+        }
+    }
+
+    fn of(&self, component: Component) -> Vec<String> {
+        self.pods.iter().filter(|(_, c)| **c == component).map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// Keeps the list of this deployment's pods up to date, until nobody looks at it any more.
+async fn watch_pods(pods: Api<Pod>, there: watch::Sender<Left>) {
+    let config = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
+    let mut stream = watcher(pods, config).default_backoff().boxed();
+    let mut listed = Left::default();
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(watcher::Event::Init) => listed = Left { known: true, ..Left::default() },
+            Ok(watcher::Event::InitApply(pod)) => listed.set(&pod),
+            Ok(watcher::Event::InitDone) => drop(there.send_replace(std::mem::take(&mut listed))),
+            Ok(watcher::Event::Apply(pod)) => there.send_modify(|left| left.set(&pod)),
+            Ok(watcher::Event::Delete(pod)) => there.send_modify(|left| {
+                left.pods.remove(&pod.name_any());
+            }),
+            Err(error) if is_forbidden(&error) => {
+                there.send_modify(|left| left.refused = Some(error.to_string()));
+                return;
+            }
+            // The watch is renewed; until the deadline nothing is lost by waiting for it.
+            Err(_) => {}
+        }
+        if there.is_closed() {
+            return;
+        }
+    }
+}
+
 /// Removes a component's workloads, waits until its pods are gone, and removes the rest of its objects: a pod that
 /// leaves its cluster needs its name until then.
 async fn remove(
@@ -323,6 +361,7 @@ async fn remove(
     component: Component,
     objects: Vec<Doomed>,
     now: bool,
+    mut left: watch::Receiver<Left>,
     until: Instant,
 ) -> Result<(u32, u64), DownError> {
     let began = Instant::now();
@@ -332,32 +371,33 @@ async fn remove(
         delete(cluster, doomed, false).await?;
         count += 1;
     }
-    let pods: Api<Pod> = cluster.api();
-    let selector = format!("service={component},{MANAGED_BY_LABEL}={MANAGED_BY}");
-    let params = ListParams::default().labels(&selector);
     let mut killed = BTreeSet::new();
+    let what = || format!("watching the pods of {component}");
     loop {
-        let left = pods
-            .list(&params)
-            .await
-            .map_err(|e| DownError::Failed { what: format!("listing the pods of {component}"), message: say(&e) })?;
-        if left.items.is_empty() {
+        let (known, names) = {
+            let seen = left.borrow_and_update();
+            if let Some(why) = &seen.refused {
+                return Err(DownError::Failed { what: what(), message: why.clone() });
+            }
+            (seen.known, seen.of(component))
+        };
+        if known && names.is_empty() {
             break;
         }
-        if now {
-            for pod in &left.items {
-                let name = pod.name_any();
-                if killed.insert(name.clone()) {
-                    let doomed = Doomed { api_version: "v1", kind: "Pod", name, component: Some(component) };
-                    delete(cluster, &doomed, true).await?;
-                }
+        for name in names.iter().filter(|_| now) {
+            if killed.insert(name.clone()) {
+                let doomed = Doomed { api_version: "v1", kind: "Pod", name: name.clone(), component: Some(component) };
+                delete(cluster, &doomed, true).await?;
             }
         }
-        if Instant::now() >= until {
-            let names: Vec<String> = left.items.iter().map(ResourceExt::name_any).collect();
-            return Err(DownError::Late(format!("waiting for the pods of {component} to go: {}", names.join(", "))));
+        match timeout_at(until, left.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(DownError::Failed { what: what(), message: "the watch has ended".to_owned() }),
+            Err(_) => {
+                let names = names.join(", ");
+                return Err(DownError::Late(format!("waiting for the pods of {component} to go: {names}")));
+            }
         }
-        sleep(PATIENCE).await;
     }
     for doomed in objects.iter().filter(|d| !is_workload(d)) {
         delete(cluster, doomed, false).await?;
@@ -378,6 +418,7 @@ async fn delete_namespace(cluster: &Cluster, emitter: &mut Emitter, until: Insta
         Ok(_) => {}
     }
     let mut told = String::new();
+    let mut pause = PAUSE_FIRST;
     loop {
         let Some(namespace) = namespaces.get_opt(&cluster.namespace).await.map_err(|e| failed(&e))? else {
             return Ok(());
@@ -394,7 +435,8 @@ async fn delete_namespace(cluster: &Cluster, emitter: &mut Emitter, until: Insta
                 cluster.namespace
             )));
         }
-        sleep(PATIENCE).await;
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_LONGEST);
     }
 }
 

@@ -116,6 +116,19 @@ impl Tally {
 }
 
 impl Report {
+    /// supervisord counts a program as running when its first second is over. One that answers for itself before is
+    /// taken at its word.
+    fn answers_while_starting(&mut self) {
+        let answers = self.answers.put > 0 && self.answers.well == self.answers.put;
+        let only_starting =
+            self.problems.len() == self.troubles.len() && self.troubles.iter().all(|t| t.is_first_start);
+        if answers && only_starting {
+            self.programs_well += self.troubles.len();
+            self.troubles.clear();
+            self.problems.clear();
+        }
+    }
+
     /// Whether the pod serves, as far as could be asked.
     pub fn is_good(&self) -> bool {
         self.full && self.problems.is_empty()
@@ -207,6 +220,7 @@ impl Prober {
                 self.question(&question.asks, &mut report).await;
                 report.answers.count(before, (report.problems.len(), report.unchecked.len()));
             }
+            report.answers_while_starting();
             for name in self.target.names.clone() {
                 let before = (report.problems.len(), report.unchecked.len());
                 self.name(&name, &mut report).await;
@@ -435,5 +449,37 @@ pub async fn watch_pod(cluster: Cluster, target: Target, mut ready: watch::Recei
             changed = ready.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(wait) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::supervisor::State;
+
+    fn report(first: bool, well: u32) -> Report {
+        let trouble = Trouble {
+            program: "clearwater-group:sprout".to_owned(),
+            state: Some(State::Starting),
+            text: "program clearwater-group:sprout is STARTING".to_owned(),
+            stopped_at: None,
+            is_first_start: first,
+        };
+        let mut report = Report {
+            full: true,
+            problems: vec![trouble.text.clone()],
+            troubles: vec![trouble],
+            answers: Tally { well, put: 2 },
+            ..Report::default()
+        };
+        report.answers_while_starting();
+        report
+    }
+
+    #[test]
+    fn a_program_that_answers_in_its_first_second_serves() {
+        assert!(report(true, 2).is_good());
+        assert!(!report(true, 1).is_good(), "a question was not answered");
+        assert!(!report(false, 2).is_good(), "it has ended before");
     }
 }

@@ -285,7 +285,7 @@ fn slim<K: Resource>(mut object: K) -> K {
     object
 }
 
-fn is_forbidden(error: &watcher::Error) -> bool {
+pub(crate) fn is_forbidden(error: &watcher::Error) -> bool {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))

@@ -174,6 +174,9 @@ pub struct Trouble {
     pub text: String,
     /// When it last stopped, in seconds since 1970.
     pub stopped_at: Option<i64>,
+    /// Whether it was started a moment ago and has never ended before, as far as can be told. A program that ends again
+    /// and again is starting now and then too, and has.
+    pub is_first_start: bool,
 }
 
 impl Trouble {
@@ -226,6 +229,8 @@ pub fn judge(expected: &[Program], seen: &[ProgramState]) -> Vec<Trouble> {
             state: found.map(|f| f.state),
             text,
             stopped_at: found.and_then(|f| f.stopped_at),
+            is_first_start: found
+                .is_some_and(|f| f.state == State::Starting && f.stopped_at.is_none() && f.now.is_some()),
         });
     }
     if troubles.iter().all(Trouble::is_under_way) {
@@ -321,6 +326,18 @@ mod tests {
         let texts: Vec<_> = judge(&[chain, own], &seen("STOPPED")).into_iter().map(|t| t.text).collect();
         assert_eq!(texts[0], "program clearwater-infrastructure has not come to its end yet");
         assert_eq!(texts.len(), 2);
+    }
+
+    #[test]
+    fn a_program_that_ends_again_and_again_does_not_start_for_the_first_time() {
+        let own = [expected("homestead", Some("clearwater-group"), ProgramHealth::Running)];
+        let first = |answer: &str| judge(&own, &parse_answer(answer).unwrap())[0].is_first_start;
+        let again = ANSWER.replace("BACKOFF", "STARTING");
+        assert!(!first(&again));
+        assert!(first(&again.replace("<int>1700000009</int>", "<int>0</int>")));
+        // supervisorctl does not tell.
+        let told = parse_supervisorctl("clearwater-group:homestead STARTING\n");
+        assert!(!judge(&own, &told)[0].is_first_start);
     }
 
     proptest::proptest! {

@@ -68,33 +68,53 @@ impl Steps {
         Ok(())
     }
 
-    /// Runs a step of `cargo test` to its end, what it prints passed on, and gives the names of the tests that failed.
+    /// Runs steps of `cargo test` side by side to their ends, what they print passed on, and gives the names of the tests
+    /// that failed.
     ///
     /// # Errors
     /// A failure that no test explains, and the deadline.
-    pub(crate) fn tests(&mut self, mut step: Step) -> anyhow::Result<Vec<String>> {
-        say(&format!("==> {}", step.name));
+    pub(crate) fn tests(&mut self, steps: impl IntoIterator<Item = Step>) -> anyhow::Result<Vec<String>> {
         let began = Instant::now();
-        let mut child =
-            step.command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start `{}`", step.name))?;
-        let output = child.stdout.take().context("no standard output")?;
-        let reader = std::thread::spawn(move || {
-            let mut failed = Failed::default();
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                show(&line);
-                failed.read(&line);
-            }
-            failed.names
-        });
-        let status = self.wait(&mut child)?;
-        self.note(step.group, began.elapsed());
-        if status.is_none() {
-            // What it started may still hold its output open.
-            bail!("stopped after {} minutes; left undone: {}", self.deadline.as_secs() / 60, step.name);
+        let mut running = Vec::new();
+        for mut step in steps {
+            say(&format!("==> {}", step.name));
+            let mut child =
+                step.command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start `{}`", step.name))?;
+            let output = child.stdout.take().context("no standard output")?;
+            let reader = std::thread::spawn(move || {
+                let mut failed = Failed::default();
+                for line in BufReader::new(output).lines().map_while(Result::ok) {
+                    show(&line);
+                    failed.read(&line);
+                }
+                failed.names
+            });
+            running.push((step, child, reader));
         }
-        let names = reader.join().map_err(|_| anyhow!("nobody reads what `{}` prints", step.name))?;
-        ensure!(status == Some(true) || !names.is_empty(), "`{}` failed", step.name);
-        Ok(names)
+        let group = running.first().map_or("tests", |(step, ..)| step.group);
+        let (mut failed, mut undone) = (Vec::new(), Vec::new());
+        let mut ended = Vec::new();
+        for (step, mut child, reader) in running {
+            ended.push((self.wait(&mut child)?, step, reader));
+        }
+        self.note(group, began.elapsed());
+        for (status, step, reader) in ended {
+            if status.is_none() {
+                // What it started may still hold its output open.
+                undone.push(step.name);
+                continue;
+            }
+            let names = reader.join().map_err(|_| anyhow!("nobody reads what `{}` prints", step.name))?;
+            ensure!(status == Some(true) || !names.is_empty(), "`{}` failed", step.name);
+            failed.extend(names);
+        }
+        ensure!(
+            undone.is_empty(),
+            "stopped after {} minutes; left undone: {}",
+            self.deadline.as_secs() / 60,
+            undone.join("; ")
+        );
+        Ok(failed)
     }
 
     /// Adds time spent in a group by other means than a step.

@@ -400,15 +400,9 @@ fn code_of(reason: CancelReason) -> u8 {
     if reason == CancelReason::Terminated { exit::TERMINATED } else { exit::INTERRUPTED }
 }
 
+/// The backend of a plan, which is none where the release needs none.
 fn name(backend: DnsBackend) -> &'static str {
-    match backend {
-        DnsBackend::Pods => "pods",
-        DnsBackend::Coredns => "coredns",
-        DnsBackend::Etcd => "etcd",
-        DnsBackend::Endpoints => "endpoints",
-        DnsBackend::Print => "print",
-        _ => "none",
-    }
+    if backend == DnsBackend::Auto { "none" } else { backend.name() }
 }
 
 fn report(plan: &Plan, outcome: Outcome) -> Report {

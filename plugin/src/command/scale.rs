@@ -27,13 +27,13 @@ use crate::runtime::block_on;
   kubectl clearwater scale bono 2
   kubectl clearwater scale bono=2 sprout=+1
   kubectl clearwater scale chronos 3 --dry-run
-  kubectl clearwater scale --file clearwater.yaml     carries out the replicas of the file")]
+  kubectl clearwater scale --file clearwater.yaml     carries out the replicas that the file names")]
 pub(crate) struct Scale {
     /// COMPONENT N, or COMPONENT=N for several; N may be relative: +1, -1
     #[arg(value_name = "COMPONENT[=]N", allow_negative_numbers = true)]
     targets: Vec<String>,
-    /// The deployment file. Without components, its replicas are carried out; with them, it only tells how bonos are
-    /// reached. Default: clearwater.yaml where that exists, else what stands tells
+    /// The deployment file. Without components, the replicas that it names are carried out; with them, it only tells how
+    /// bonos are reached. Default: clearwater.yaml where that exists, else what stands tells
     #[arg(short = 'f', long = "filename", visible_alias = "file", value_name = "FILE")]
     filename: Option<PathBuf>,
     /// Show the steps with the times they usually take, and stop
@@ -73,10 +73,19 @@ impl Scale {
             None => context.connection().namespace_for(&DeploymentFile::default())?,
         };
         if let (true, Some(deployment)) = (targets.is_empty(), &deployment) {
+            // What the file does not name may have been scaled by hand since.
+            let named = |c| deployment.file().components.get(&c).and_then(|settings| settings.replicas);
             targets = deployment
                 .components()
-                .map(|e| (e.component, Target::Absolute(deployment.replicas(e.component))))
+                .filter_map(|e| Some((e.component, Target::Absolute(named(e.component)?))))
                 .collect();
+            if targets.is_empty() {
+                return Err(CliError::Usage(
+                    "the file names no replicas: write them, as in `components: {sprout: {replicas: 3}}`, or say what to \
+                     scale, as in: kubectl clearwater scale sprout 3"
+                        .to_owned(),
+                ));
+            }
         }
         let options = ScaleOptions {
             targets,

@@ -94,6 +94,7 @@ impl Local {
     fn assemble(layout: Layout, state: &State, say: &dyn Fn(&str)) -> Result<Self> {
         let programs = Programs {
             kube: Program::Kube.get(say)?,
+            kubectl: Program::Kubectl.get(say)?,
             helper: Program::Helper.get(say)?,
             probe: Program::Probe.get(say)?,
         };
@@ -117,7 +118,7 @@ impl Local {
     /// kubectl as the administrator.
     pub fn kubectl(&self) -> Kubectl {
         Kubectl::new(
-            self.plan.programs.kube.with_file_name("kubectl"),
+            self.plan.programs.kubectl.clone(),
             Some(self.plan.layout.kubeconfig()),
             Some(self.plan.layout.name().to_owned()),
         )
@@ -134,6 +135,7 @@ impl Local {
         let coredns = Program::CoreDns.get(say)?;
         let pause = Program::Pause.get(say)?;
         Program::Kube.get(say)?;
+        Program::Kubectl.get(say)?;
         Program::Helper.get(say)?;
         Program::Probe.get(say)?;
         let archive = own_images(&coredns, &pause)?;

@@ -36,6 +36,7 @@ pub struct Options {
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {
     pub(crate) kube: PathBuf,
+    pub(crate) kubectl: PathBuf,
     pub(crate) helper: PathBuf,
     pub(crate) probe: PathBuf,
 }
@@ -473,7 +474,12 @@ mod tests {
             layout: Layout::below("cw", "/cache".into(), "/run/testbed".into()).unwrap(),
             addresses: Addresses { slot: 0 },
             options,
-            programs: Programs { kube: "/kube".into(), helper: "/helper".into(), probe: "/probe".into() },
+            programs: Programs {
+                kube: "/kube".into(),
+                kubectl: "/kubectl".into(),
+                helper: "/helper".into(),
+                probe: "/probe".into(),
+            },
         }
     }
 

@@ -15,14 +15,16 @@ use crate::plan::KUBERNETES_VERSION;
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/go");
 
 /// The names under which the one binary acts as another program.
-const KUBE_NAMES: [&str; 7] =
-    ["kubectl", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"];
+const KUBE_NAMES: [&str; 6] =
+    ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"];
 
 /// A Go program of the test bed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
-    /// Kubernetes, etcd and kubectl in one binary.
+    /// Kubernetes and etcd in one binary.
     Kube,
+    /// kubectl.
+    Kubectl,
     /// CoreDNS.
     CoreDns,
     /// The first process of every pod.
@@ -39,6 +41,7 @@ impl Program {
     fn name(self) -> &'static str {
         match self {
             Self::Kube => "kube",
+            Self::Kubectl => "kubectl",
             Self::CoreDns => "coredns",
             Self::Pause => "pause",
             Self::Helper => "helper",
@@ -49,7 +52,7 @@ impl Program {
 
     fn link_flags(self) -> String {
         match self {
-            Self::Kube => {
+            Self::Kube | Self::Kubectl => {
                 let mut parts = KUBERNETES_VERSION.split('.');
                 let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
                 let package = "k8s.io/component-base/version";

@@ -46,8 +46,8 @@ impl Cluster {
 
     /// A cluster that exists, by kubeconfig and context; without them, the ones kubectl would use.
     pub fn attach(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Self> {
-        let own = Program::Kube.cached().map(|kube| kube.with_file_name("kubectl"));
-        let program = own
+        let program = Program::Kubectl
+            .cached()
             .or_else(|| find_program("kubectl"))
             .context("the program kubectl is not in PATH, and none was built yet")?;
         let kubectl = Kubectl::new(program, kubeconfig.map(Path::to_owned), context.map(str::to_owned));

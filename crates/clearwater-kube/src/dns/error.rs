@@ -129,7 +129,7 @@ pub enum DnsError {
         state: String,
     },
     /// A backend that cannot do what is asked for.
-    #[error("--backend {}: {message}", backend_name(*.backend))]
+    #[error("--backend {}: {message}", .backend.name())]
     Backend {
         /// The backend.
         backend: DnsBackend,
@@ -155,16 +155,4 @@ pub enum DnsError {
     /// It was looked at, and it does not work.
     #[error("{0}")]
     Failed(String),
-}
-
-/// The name that a backend has on the command line and in the file.
-pub(crate) fn backend_name(backend: DnsBackend) -> &'static str {
-    match backend {
-        DnsBackend::Pods => "pods",
-        DnsBackend::Coredns => "coredns",
-        DnsBackend::Etcd => "etcd",
-        DnsBackend::Endpoints => "endpoints",
-        DnsBackend::Print => "print",
-        _ => "auto",
-    }
 }

@@ -11,7 +11,6 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::error::backend_name;
 use super::names::from_inside;
 use super::plan::blank;
 use super::{DnsError, DnsOptions, Proof, Step, carry_out, plan};
@@ -45,14 +44,14 @@ impl Gate {
 
     /// Why something waits for it.
     pub(crate) fn because(&self) -> String {
-        format!("the names of sprout's functions must be answered (backend {})", backend_name(self.backend()))
+        format!("the names of sprout's functions must be answered (backend {})", self.backend().name())
     }
 
     /// A look before anything is written.
     pub(crate) async fn preflight(&self, cluster: &Cluster) -> CheckLine {
         let line = |status, detail: String, fix: Option<String>| CheckLine {
             id: "names".to_owned(),
-            title: format!("names in DNS, backend {}", backend_name(self.backend())),
+            title: format!("names in DNS, backend {}", self.backend().name()),
             status,
             detail,
             fix,
@@ -85,7 +84,7 @@ impl Gate {
             "ask whoever keeps the cluster's DNS to run: kubectl clearwater dns-patch -n {} --backend {}; bono waits until \
              the names are answered",
             self.0.deployment.namespace(),
-            backend_name(self.backend())
+            self.backend().name()
         )
     }
 

@@ -9,7 +9,6 @@ use clearwater::dns::keeper::{Door, Kept, Place, door, kept};
 use clearwater::dns::{Facts, Name, RecordData, RecordType, Rules, choose, client_rules, rules, sub_domains};
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use super::error::backend_name;
 use super::file::FileEdit;
 use super::scene::{File, Scene, config_map, missing};
 use super::{Action, DnsError, DnsOptions, Plan, Work, names, slices};
@@ -312,7 +311,7 @@ async fn file(cluster: &Cluster, options: &DnsOptions, mut plan: Plan) -> Result
         plan.notes.push(format!(
             "the deployment file has dns.backend {}, so the containers ask for names below {}: change it and run \
              kubectl clearwater up",
-            backend_name(own.backend()),
+            own.backend().name(),
             own.sprout()
         ));
     }

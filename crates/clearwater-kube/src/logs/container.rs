@@ -42,6 +42,10 @@ const SILENT: Duration = Duration::from_secs(120);
 /// How long opening a stream may take.
 const OPENING: Duration = Duration::from_secs(15);
 
+/// While the past is read, what comes is let gather for so long: a reader that is woken for every few lines spends its
+/// time on being woken.
+const GATHER: Duration = Duration::from_millis(1);
+
 enum End {
     /// The server ended it.
     Eof,
@@ -146,12 +150,18 @@ impl Output {
         let follow = of == Next::Follow && self.follow;
         let mut part = Vec::new();
         let mut idle = Duration::ZERO;
+        let mut gathered = false;
         loop {
             let quiet = if resume.is_repeating() { QUIET_RESUMED } else { QUIET };
             let ready = stream.fill_buf().now_or_never();
             let chunk = match ready {
                 Some(Ok(chunk)) => chunk,
                 Some(Err(error)) => return Ok(End::Broken(error.to_string())),
+                None if !feed.caught_up && !gathered => {
+                    tokio::time::sleep(GATHER).await;
+                    gathered = true;
+                    continue;
+                }
                 None => {
                     feed.send(true).await?;
                     feed.waits();
@@ -187,6 +197,7 @@ impl Output {
                 return Ok(End::Eof);
             }
             idle = Duration::ZERO;
+            gathered = false;
             let taken = chunk.len();
             let mut rest = chunk;
             while let Some(end) = memchr::memchr(b'\n', rest) {

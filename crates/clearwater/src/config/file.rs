@@ -322,6 +322,20 @@ pub enum DnsBackend {
     Print,
 }
 
+impl DnsBackend {
+    /// The name that it has in the file and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Pods => "pods",
+            Self::Coredns => "coredns",
+            Self::Etcd => "etcd",
+            Self::Endpoints => "endpoints",
+            Self::Print => "print",
+        }
+    }
+}
+
 /// Settings of one component.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -110,7 +110,7 @@ fn round(policy: Policy, tag: &str, floor: Floor, program: &Path, plant: Option<
 /// Pods on their way out would slow down the next round.
 pub(super) fn gone(namespace: Namespace<'_>) -> Result<()> {
     // Their controllers first, or pods made anew meanwhile take their whole grace period to go.
-    namespace.kubectl().run(["delete", "deployments,statefulsets", "--all", "--cascade=orphan"])?;
+    namespace.kubectl().run(["delete", "deployments,replicasets,statefulsets", "--all", "--cascade=orphan"])?;
     namespace.kubectl().run(["delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false"])?;
     cluster().kubectl().run(["delete", "namespace", namespace.name(), "--timeout=180s"])?;
     drop(namespace);

@@ -62,5 +62,13 @@ fn a_call_goes_on_while_bono_and_sprout_are_scaled() -> Result<()> {
     }
     let status = plugin.run(&["status", "-o", "json"])?;
     ensure!(status.out.contains("\"wanted\": 2"), "{}", status.said());
+
+    // The counts that the file names; what it does not name stays.
+    let text = std::fs::read_to_string(&path)?.replace("  sprout: {", "  sprout: {replicas: 2, ");
+    let counts = file("")?;
+    std::fs::write(&counts, text)?;
+    plugin.run_within(PATIENCE, &["scale", "--file", &counts, "--yes"])?.expect(0)?;
+    let (sprouts, bonos) = (addresses(kubectl, "sprout")?, addresses(kubectl, "bono")?);
+    ensure!(sprouts.len() == 2 && bonos.len() == 2, "sprouts {sprouts:?}, bonos {bonos:?}");
     Ok(())
 }

@@ -38,6 +38,14 @@ fn bono_takes_the_address_of_its_load_balancer() -> Result<()> {
     let users = phone.provision("ellis", 2)?;
     phone.exercise(&given, &users[0], &users[1], Transport::Tcp)?.check()?;
 
+    // A second one gets an address of its own, and is told it.
+    plugin.run_within(PATIENCE, &["scale", "bono", "2", "--yes", "-f", &path])?.expect(0)?;
+    let second = read(kubectl, "service/bono-1", "{.status.loadBalancer.ingress[0].ip}")?;
+    let script = read(kubectl, "configmap/bono-start", "{.data.start\\.sh}")?;
+    ensure!(!second.is_empty() && second != given, "{given} {second}");
+    ensure!(script.contains(&format!("bono-1) PUBLIC_IP={second} ;;")), "{second}: {script}");
+    phone.exercise(&second, &users[0], &users[1], Transport::Udp)?.check()?;
+
     let again = plugin.run(&["up", "--yes", "-f", &path, "-o", "json"])?.expect(0)?;
     ensure!(outcome(&again)? == "nothingToDo", "{}", again.out);
     Ok(())

@@ -128,12 +128,7 @@ pub(crate) struct Client {
 impl Client {
     /// Connects; `limit` holds for connecting and for each request.
     pub(crate) async fn connect(address: SocketAddr, limit: Duration) -> Result<Self> {
-        let stream = tokio::time::timeout(limit, TcpStream::connect(address))
-            .await
-            .with_context(|| format!("memcached at {address}: no connection in {limit:?}"))?
-            .with_context(|| format!("memcached at {address}"))?;
-        let _ = stream.set_nodelay(true);
-        Ok(Self { stream: BufStream::with_capacity(4096, 4096, stream), limit })
+        Ok(Self { stream: super::memcached::stream(address, limit).await?, limit })
     }
 
     async fn ask(&mut self, request: &Frame) -> Result<Frame> {

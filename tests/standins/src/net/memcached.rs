@@ -40,15 +40,20 @@ pub(crate) struct Memcached {
 /// The longest value taken, as memcached's default.
 const LARGEST: usize = 1 << 20;
 
+/// A connection to a memcached, or an error that says after how long there was none.
+pub(super) async fn stream(address: SocketAddr, limit: Duration) -> Result<BufStream<TcpStream>> {
+    let stream = tokio::time::timeout(limit, TcpStream::connect(address))
+        .await
+        .with_context(|| format!("memcached at {address}: no connection in {limit:?}"))?
+        .with_context(|| format!("memcached at {address}"))?;
+    let _ = stream.set_nodelay(true);
+    Ok(BufStream::with_capacity(4096, 4096, stream))
+}
+
 impl Memcached {
     /// Connects; `limit` holds for connecting and for each command.
     pub(crate) async fn connect(address: SocketAddr, limit: Duration) -> Result<Self> {
-        let stream = tokio::time::timeout(limit, TcpStream::connect(address))
-            .await
-            .with_context(|| format!("memcached at {address}: no connection in {limit:?}"))?
-            .with_context(|| format!("memcached at {address}"))?;
-        let _ = stream.set_nodelay(true);
-        Ok(Self { stream: BufStream::with_capacity(4096, 4096, stream), limit })
+        Ok(Self { stream: stream(address, limit).await?, limit })
     }
 
     /// Sends a command with an optional data block and returns the first line of the answer.

@@ -1,5 +1,4 @@
-// Command kube is the whole of Kubernetes that the test bed runs, and kubectl,
-// in one binary: one link step instead of eight, and one copy in the page cache.
+// Command kube is the whole of Kubernetes that the test bed runs, in one binary: one link step instead of eight, and one copy in the page cache.
 // It acts as the program named by argv[0], or by its first argument.
 package main
 
@@ -15,8 +14,6 @@ import (
 	_ "k8s.io/component-base/logs/json/register"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
 	_ "k8s.io/component-base/metrics/prometheus/version"
-	kubectl "k8s.io/kubectl/pkg/cmd"
-	"k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
@@ -38,11 +35,6 @@ func main() {
 	switch name {
 	case "etcd":
 		etcdmain.Main(os.Args)
-		return
-	case "kubectl":
-		if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
-			util.CheckErr(err)
-		}
 		return
 	case "kube-apiserver":
 		command = apiserver.NewAPIServerCommand()
