@@ -8,7 +8,7 @@ use clearwater::event::LogExcerpt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::cluster::Cluster;
 use crate::pod::{AskError, Forward, Output, Shell, Verdict, judge, script};
@@ -26,6 +26,9 @@ const UNREADY_EVERY: Duration = Duration::from_secs(2);
 const STEADY_EVERY: Duration = Duration::from_secs(5);
 /// A container that runs is connected to after so long, so that nothing is left to be opened when it is ready.
 const OPEN_AFTER: Duration = Duration::from_millis(500);
+/// A pod's names are not asked for before it has been ready for so long: the cluster's DNS hears of it at the same time as
+/// we do, and remembers for seconds that there was nothing when it is asked before.
+const NAMES_AFTER: Duration = Duration::from_millis(250);
 /// The first pause after a bad answer; each next one is twice as long.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// The longest pause after a bad answer.
@@ -120,8 +123,8 @@ impl Report {
     /// taken at its word.
     fn answers_while_starting(&mut self) {
         let answers = self.answers.put > 0 && self.answers.well == self.answers.put;
-        let only_starting =
-            self.problems.len() == self.troubles.len() && self.troubles.iter().all(|t| t.is_first_start);
+        let only_starting = self.problems.len() == self.troubles.len()
+            && self.troubles.iter().all(|t| t.is_first_start || t.is_under_way());
         if answers && only_starting {
             self.programs_well += self.troubles.len();
             self.troubles.clear();
@@ -146,6 +149,8 @@ pub struct Prober {
     pub connections: u32,
     /// Seconds that a question in the pod waits for the next line of its answer.
     pub patience: u32,
+    /// Before this moment no name is asked for.
+    names_from: Option<Instant>,
     /// Why no shell can be had, once that is known.
     no_shell: Option<String>,
     no_forward: Option<String>,
@@ -162,6 +167,7 @@ impl Prober {
             asked: 0,
             connections: 0,
             patience: PATIENCE_LONGEST,
+            names_from: None,
             no_shell: None,
             no_forward: None,
         }
@@ -221,6 +227,9 @@ impl Prober {
                 report.answers.count(before, (report.problems.len(), report.unchecked.len()));
             }
             report.answers_while_starting();
+            if let Some(at) = self.names_from {
+                sleep_until(at).await;
+            }
             for name in self.target.names.clone() {
                 let before = (report.problems.len(), report.unchecked.len());
                 self.name(&name, &mut report).await;
@@ -415,8 +424,13 @@ pub async fn watch_pod(cluster: Cluster, target: Target, mut ready: watch::Recei
     let mut unready_for = UNREADY_FIRST;
     let mut told = 0;
     let mut opened = false;
+    let mut was_ready = false;
     loop {
         let is_ready = *ready.borrow_and_update();
+        if is_ready != was_ready {
+            was_ready = is_ready;
+            prober.names_from = is_ready.then(|| Instant::now() + NAMES_AFTER);
+        }
         if !is_ready {
             let next = if opened { unready_for } else { OPEN_AFTER };
             tokio::select! {

@@ -186,7 +186,7 @@ impl Trouble {
     }
 
     /// Whether it is a program that runs and is to come to its end.
-    fn is_under_way(&self) -> bool {
+    pub fn is_under_way(&self) -> bool {
         self.state == Some(State::Running)
     }
 

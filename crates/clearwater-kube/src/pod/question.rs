@@ -49,8 +49,11 @@ pub fn script(asks: &Asks, address: IpAddr, nonce: u64, patience: u32) -> Option
                      Call-ID: clearwater-{nonce}-{port}\\r\\nCSeq: 1 OPTIONS\\r\\nContact: <sip:poll@{host}>\\r\\n\
                      Accept: application/sdp\\r\\nContent-Length: 0\\r\\n\\r\\n"
                 );
-                let _ =
-                    write!(script, "{}; ", tcp(*port, &format!("printf '{message}' >&3; printf '{port} '; {line}")));
+                // The rest is read up to the empty line: a connection that is closed with something unread is reset, and the
+                // server logs an error.
+                let rest = format!("while IFS= read -r -t {patience} m <&3; do ((${{#m}} > 1)) || break; done");
+                let inner = format!("printf '{message}' >&3; printf '{port} '; {line}; {rest}");
+                let _ = write!(script, "{}; ", tcp(*port, &inner));
             }
             script
         }

@@ -37,7 +37,7 @@ use crate::emit::Emitter;
 use crate::judge::{self, Judged, MembersSeen, NOT_ASKED, Stage, View};
 use crate::preflight;
 use crate::probe::{Look, Report, Target, watch_pod};
-use crate::snapshot::{News, Snapshot, watch as watch_namespace};
+use crate::snapshot::{Kind, News, Snapshot, watch as watch_namespace};
 
 /// How often graces, deadlines and changed causes are looked at where no news comes.
 const TICK: Duration = Duration::from_millis(250);
@@ -49,6 +49,8 @@ const TROUBLE_AFTER: Duration = Duration::from_secs(2);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// The margin within which a program that was given up is held to have failed before what it needs was there.
 const FATAL_MARGIN: i64 = 3;
+/// etcd's pod may be without an address for so long before the others are no longer held back for it.
+const NAME_PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -758,6 +760,12 @@ impl Dispatcher {
                 }
                 _ => {}
             }
+            if let Some(cause) = self.awaited_name(i) {
+                if self.snapshot.is_complete() {
+                    self.tell_waiting(i, "name", cause).await;
+                }
+                return;
+            }
             if self.cancelled.is_none() && self.failed_at.is_none() && self.units[i].early.is_some() {
                 self.open(i).await;
             }
@@ -806,13 +814,34 @@ impl Dispatcher {
         self.fail(i, doom, vec![evidence]).await;
     }
 
+    /// Why a component that needs nothing to start is not started yet all the same.
+    ///
+    /// Every container asks for etcd's name as soon as it runs. Asked before etcd's pod has an address, the cluster's DNS
+    /// remembers for some seconds that there is no such name, and whoever needs etcd stands still for longer than that.
+    fn awaited_name(&self, i: usize) -> Option<String> {
+        let asks = !self.units[i].part.entry.programs.is_empty();
+        let etcd = &self.units[self.index(Component::Etcd).filter(|_| asks)?];
+        let comes = matches!(etcd.phase, Phase::Waiting | Phase::Applying | Phase::Rolling);
+        let in_time = etcd.opened.is_none_or(|at| at.elapsed() < NAME_PATIENCE);
+        if !comes || !in_time || self.snapshot.denied.contains(&Kind::EndpointSlice) {
+            return None;
+        }
+        let service = etcd.part.service.as_deref()?;
+        let has_address = self.snapshot.slices_of(service).any(|s| !s.endpoints.is_empty());
+        (!has_address).then(|| "etcd has no address yet, and its name would be remembered as missing".to_owned())
+    }
+
     async fn wait_for_address(&mut self, i: usize, cause: String) {
+        self.tell_waiting(i, "address", cause).await;
+    }
+
+    async fn tell_waiting(&mut self, i: usize, what: &'static str, cause: String) {
         let unit = &mut self.units[i];
         unit.cause.clone_from(&cause);
-        if unit.said.0 == "address" && unit.said.1 == cause {
+        if unit.said.0 == what && unit.said.1 == cause {
             return;
         }
-        unit.said = ("address", cause.clone(), Instant::now());
+        unit.said = (what, cause.clone(), Instant::now());
         let component = unit.name().to_owned();
         self.emitter.emit(What::Waiting { component, awaited: Vec::new(), cause }).await;
     }

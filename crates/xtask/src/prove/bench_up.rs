@@ -83,8 +83,9 @@ fn round(policy: Policy, tag: &str, floor: Floor, program: &Path, plant: Option<
     let plugin = match plant {
         None => Plugin::new(cluster, namespace.name())?,
         Some(proxy) => {
-            let slow =
-                Rule::new(Fault::Delay(Duration::from_secs(2))).method("PATCH").path("(deployments|statefulsets)/[a-z-]+\\?&?(force=true&)?fieldManager");
+            let slow = Rule::new(Fault::Delay(Duration::from_secs(2)))
+                .method("PATCH")
+                .path("(deployments|statefulsets)/[a-z-]+\\?&?(force=true&)?fieldManager");
             proxy.set(&[slow])?;
             Plugin::as_user(&proxy.kubeconfig()?, namespace.name())?
         }

@@ -107,7 +107,7 @@ pub(super) fn error_lines(kubectl: &Kubectl) -> Result<u64> {
     let pods = kubectl.run(["get", "pods", "--selector=service", "--output=name"])?;
     let mut sum = 0;
     for pod in pods.lines() {
-        let script = "cat /var/log/*/*_*.txt 2> /dev/null | grep -cE ' Error [^ ]+:[0-9]+' || true";
+        let script = "for f in /var/log/*/*_*.txt; do [ -L $f ] || cat $f; done 2> /dev/null | grep -cE ' Error [^ ]+:[0-9]+' || true";
         sum += kubectl.run(["exec", pod, "--", "sh", "-c", script])?.trim().parse::<u64>().unwrap_or(0);
     }
     Ok(sum)
