@@ -18,6 +18,9 @@ const AHEAD: SignedDuration = SignedDuration::from_secs(2);
 /// held for, or what follows would come late.
 const RECENT: SignedDuration = SignedDuration::from_millis(100);
 
+/// What a stream that breaks may take with it: written so long before at most.
+const ON_THE_WAY: SignedDuration = SignedDuration::from_secs(1);
+
 /// A record whose next line does not come within this time is whole.
 pub(super) const WHOLE: Duration = Duration::from_millis(40);
 
@@ -216,8 +219,10 @@ impl Feed {
 
     /// Says that the stream broke and that the past must be read again.
     pub(super) async fn behind(&mut self) -> Result<(), Deaf> {
-        self.caught_up = false;
-        self.updates.send(Update::Behind(self.key)).await.map_err(|_| Deaf)
+        // A stream that had reached the present has brought what was written up to then, but for what was on its way.
+        let was = std::mem::take(&mut self.caught_up);
+        let known_to = self.now().checked_sub(ON_THE_WAY).ok().filter(|_| was);
+        self.updates.send(Update::Behind(self.key, known_to)).await.map_err(|_| Deaf)
     }
 
     pub(super) async fn trouble(&self, text: String) -> Result<(), Deaf> {

@@ -15,7 +15,8 @@ pub(super) type Key = u64;
 pub(super) enum Update {
     Opened(Key, Arc<Source>),
     Items(Key, Vec<(Timestamp, Item)>, Option<OwnedSemaphorePermit>),
-    Behind(Key),
+    /// It lost its stream; up to when everything is known, where that is known.
+    Behind(Key, Option<Timestamp>),
     CaughtUp(Key),
     Closed(Key),
     Trouble(Option<Key>, String),
@@ -143,7 +144,7 @@ fn take(update: Update, merge: &mut Merge<Held>, sources: &mut Sources) -> Optio
                 merge.push(id, time, Held { item, _room: permit }, now);
             }
         }
-        Update::Behind(key) => merge.behind(sources.get(key)?.0, now),
+        Update::Behind(key, known_to) => merge.behind(sources.get(key)?.0, known_to, now),
         Update::CaughtUp(key) => merge.caught_up(sources.get(key)?.0),
         Update::Closed(key) => {
             let (id, source) = sources.get(key)?;

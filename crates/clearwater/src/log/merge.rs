@@ -189,11 +189,15 @@ impl<T> Merge<T> {
         id
     }
 
-    /// Says that a source lost its stream and reads the past again.
-    pub fn behind(&mut self, source: SourceId, now: Instant) {
-        if let Some(source) = self.sources.get_mut(&source).filter(|s| !s.closed) {
-            self.behind += usize::from(source.heard.is_none());
+    /// Says that a source lost its stream and reads the past again. `known_to`: up to when everything that it wrote is
+    /// known, where that is later than its last item; a source that was silent would hold back all others otherwise, each
+    /// time that it loses its stream. One that is behind already has not been heard by losing it once more.
+    pub fn behind(&mut self, source: SourceId, known_to: Option<Timestamp>, now: Instant) {
+        let Some(source) = self.sources.get_mut(&source).filter(|s| !s.closed) else { return };
+        if source.heard.is_none() {
+            self.behind += 1;
             source.heard = Some(now);
+            source.mark = source.mark.max(known_to);
             self.bounds = None;
         }
     }
@@ -402,7 +406,7 @@ mod tests {
         merge.caught_up(b);
         merge.push(b, at(1), "old", now);
         assert_eq!(pop_all(&mut merge, now + WINDOW), [("old", false)]);
-        merge.behind(b, now);
+        merge.behind(b, None, now);
         merge.push(a, at(20), "new", now);
         assert!(pop_all(&mut merge, now + Duration::from_secs(4)).is_empty());
         assert_eq!(merge.next_at(now), Some(now + HOLD));
@@ -411,11 +415,28 @@ mod tests {
         assert_eq!(pop_all(&mut merge, now + Duration::from_secs(9)), [("new", false)]);
     }
 
+    #[test]
+    fn a_silent_source_that_loses_its_stream_again_and_again_holds_nobody() {
+        let (mut merge, now) = (live(), Instant::now());
+        let (a, silent) = (merge.open(now), merge.open(now));
+        merge.caught_up(a);
+        merge.push(silent, at(1), "its last", now);
+        merge.caught_up(silent);
+        assert_eq!(pop_all(&mut merge, now + WINDOW), [("its last", false)]);
+        merge.behind(silent, Some(at(30)), now);
+        merge.push(a, at(20), "before it was lost", now);
+        merge.push(a, at(40), "after", now);
+        assert_eq!(pop_all(&mut merge, now + WINDOW), [("before it was lost", false)]);
+        // Cut once more before it has caught up: the time it may hold the others goes on.
+        merge.behind(silent, Some(at(31)), now + Duration::from_secs(3));
+        assert_eq!(pop_all(&mut merge, now + HOLD), [("after", false)]);
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Push(usize, i64),
         Wait(u64),
-        Behind(usize),
+        Behind(usize, Option<i64>),
         CaughtUp(usize),
         Close(usize),
     }
@@ -424,7 +445,7 @@ mod tests {
         prop_oneof![
             6 => (0..4_usize, 0..2000_i64).prop_map(|(s, t)| Step::Push(s, t)),
             3 => (0..500_u64).prop_map(Step::Wait),
-            1 => (0..4_usize).prop_map(Step::Behind),
+            1 => (0..4_usize, proptest::option::of(0..2000_i64)).prop_map(|(s, t)| Step::Behind(s, t)),
             1 => (0..4_usize).prop_map(Step::CaughtUp),
             1 => (0..4_usize).prop_map(Step::Close),
         ]
@@ -446,7 +467,7 @@ mod tests {
                         given.push(n);
                     }
                     Step::Wait(ms) => now += Duration::from_millis(ms),
-                    Step::Behind(s) => merge.behind(sources[s], now),
+                    Step::Behind(s, t) => merge.behind(sources[s], t.map(at), now),
                     Step::CaughtUp(s) => merge.caught_up(sources[s]),
                     Step::Close(s) => {
                         merge.close(sources[s]);
