@@ -1,7 +1,7 @@
 //! astaire's stand-in: copies buckets between the members' memcacheds when their list changes
 //! (astaire `src/resync_main.cpp`).
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -139,16 +139,26 @@ impl Resync {
     }
 }
 
-/// Every key of a memcached; its crawler serves one asker at a time.
-async fn list(connection: &mut Memcached) -> Result<Vec<(String, u64)>> {
-    let mut tries = 0;
+/// Every key of a memcached, with when it expires. Its crawler serves one asker at a time, and passes over an item that is
+/// moved between its lists meanwhile: it is asked again until it knows nothing more.
+async fn list(connection: &mut Memcached) -> Result<BTreeMap<String, u64>> {
+    let mut all = BTreeMap::new();
+    let (mut tries, mut passes) = (0, 0);
     loop {
         match connection.keys().await {
             Err(_) if tries < 50 => {
                 tries += 1;
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            done => return done,
+            Err(err) => return Err(err),
+            Ok(found) => {
+                let before = all.len();
+                all.extend(found);
+                passes += 1;
+                if passes > 1 && all.len() == before {
+                    return Ok(all);
+                }
+            }
         }
     }
 }
