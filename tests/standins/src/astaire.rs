@@ -67,6 +67,10 @@ struct Resync {
 /// An error where a member was reached and did not give everything: the cluster manager then stays where it is, because
 /// that member would take what is missing with it.
 async fn resync(me: IpAddr) -> Result<usize> {
+    // The one at the start and the one that the cluster manager asks for meet: each would take what the other has just
+    // copied for stale.
+    static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _one = ONE.lock().await;
     let ring = Ring::load()?;
     let own = ring::own(me);
     let mut here = Memcached::connect(own, LIMIT).await?;
@@ -75,8 +79,8 @@ async fn resync(me: IpAddr) -> Result<usize> {
         let bucket = ring::bucket(&key);
         if ring::owners(&ring.old, bucket).contains(&own) {
             held.insert(key);
-        } else {
-            // Stale, or a copy of a write that the old owners have too.
+        } else if ring.old.contains(&own) {
+            // Stale, or a copy of a write that the old owners have too. What a joiner holds, it has copied.
             here.delete(&key).await?;
         }
     }
@@ -146,7 +150,7 @@ async fn list(connection: &mut Memcached) -> Result<BTreeMap<String, u64>> {
     let (mut tries, mut passes) = (0, 0);
     loop {
         match connection.keys().await {
-            Err(_) if tries < 50 => {
+            Err(_) if tries < 500 => {
                 tries += 1;
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
