@@ -330,38 +330,45 @@ impl Local {
     }
 
     /// Each CoreDNS pod answers by itself, and the Service answers on both nodes.
+    ///
+    /// The pods are read anew where one does not answer: after everything was killed the API server goes on calling pods
+    /// ready, at addresses that they no longer have, until their kubelets have looked.
     fn await_dns(&self) -> Result<()> {
-        let kubectl = self.kubectl();
-        let pods = wait_for("the pods of CoreDNS to be ready", PATIENCE, || {
-            let found = kubectl.json(["get", "pods,deployments", "-n", "kube-system", "-l", "k8s-app=kube-dns"])?;
-            let items = found["items"].as_array().cloned().unwrap_or_default();
-            let wanted = items
-                .iter()
-                .find(|item| item["kind"] == "Deployment")
-                .and_then(|deployment| deployment["spec"]["replicas"].as_u64())
-                .unwrap_or(1);
-            let ready: Vec<String> = items
-                .iter()
-                .filter(|item| condition(item, "Ready").is_some_and(|ready| ready["status"] == "True"))
-                .filter(|item| item["metadata"]["deletionTimestamp"].is_null())
-                .filter_map(|pod| Some(pod["status"]["podIP"].as_str()?.to_owned()))
-                .collect();
-            Ok(if ready.len() as u64 >= wanted {
-                Attempt::Done(ready)
-            } else {
-                Attempt::not_yet(format!("{} of {wanted} are ready", ready.len()))
-            })
-        })?;
-        for server in pods.iter().map(String::as_str).chain([net::DNS_ADDRESS]) {
-            for node in NODES {
-                let mut command = self.on_node(node, &self.plan.programs.probe.display().to_string());
-                command.args(["resolve", "--limit", "60s", "--server", server, "--name"]);
-                output(command.arg(format!("kubernetes.default.svc.{CLUSTER_DOMAIN}"))).with_context(|| {
-                    format!("cluster DNS does not answer on the node {}", self.plan.layout.node_name(node))
-                })?;
+        wait_for("cluster DNS to answer on both nodes", PATIENCE, || {
+            let servers = match self.dns_pods()? {
+                Ok(pods) => pods,
+                Err(why) => return Ok(Attempt::not_yet(why)),
+            };
+            for server in servers.iter().map(String::as_str).chain([net::DNS_ADDRESS]) {
+                for node in NODES {
+                    let mut command = self.on_node(node, &self.plan.programs.probe.display().to_string());
+                    command.args(["resolve", "--limit", "3s", "--server", server, "--name"]);
+                    if let Err(error) = output(command.arg(format!("kubernetes.default.svc.{CLUSTER_DOMAIN}"))) {
+                        return Ok(Attempt::not_yet(format!("node {}: {error:#}", self.plan.layout.node_name(node))));
+                    }
+                }
             }
-        }
-        Ok(())
+            Ok(Attempt::Done(()))
+        })
+    }
+
+    /// The addresses of CoreDNS' pods, or why they are not all ready.
+    fn dns_pods(&self) -> Result<Result<Vec<String>, String>> {
+        let found = self.kubectl().json(["get", "pods,deployments", "-n", "kube-system", "-l", "k8s-app=kube-dns"])?;
+        let items = found["items"].as_array().cloned().unwrap_or_default();
+        let wanted = items
+            .iter()
+            .find(|item| item["kind"] == "Deployment")
+            .and_then(|deployment| deployment["spec"]["replicas"].as_u64())
+            .unwrap_or(1);
+        let ready: Vec<String> = items
+            .iter()
+            .filter(|item| condition(item, "Ready").is_some_and(|ready| ready["status"] == "True"))
+            .filter(|item| item["metadata"]["deletionTimestamp"].is_null())
+            .filter_map(|pod| Some(pod["status"]["podIP"].as_str()?.to_owned()))
+            .collect();
+        let enough = ready.len() as u64 >= wanted;
+        Ok(if enough { Ok(ready) } else { Err(format!("{} of {wanted} pods of CoreDNS are ready", ready.len())) })
     }
 
     /// A command of this machine that runs in a node's network.
