@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clearwater::component::Component;
-use clearwater::config::{DnsBackend, SPROUT_ADDRESS};
+use clearwater::config::DnsBackend;
 use clearwater::dns::answer::{Expectation, of_zone};
 use clearwater::dns::corefile::{Corefile, Owner};
 use clearwater::dns::keeper::{Door, door, kept};
@@ -27,7 +27,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::file::FileEdit;
-use super::names::{from_inside, prove_within, virtual_addresses};
+use super::names::{from_inside, prove_within, sprout_address};
 use super::plan::{rights, wait};
 use super::scene::{REQUEST, Scene};
 use super::{Action, DnsError, DnsOptions, EtcdAccess, Plan, Proof, Step, Work, file, millis, tell};
@@ -141,10 +141,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
     let prefix = format!("{}/", rooted(&skydns::path(&zone_name), &root));
 
     let zone = if options.action == Action::Put {
-        let mut ips = virtual_addresses(cluster, SPROUT_ADDRESS).await?;
-        if ips.is_empty() {
-            ips = virtual_addresses(cluster, Component::Sprout.name()).await?;
-        }
+        let ips = sprout_address(cluster).await?;
         if ips.is_empty() {
             return Err(failed(
                 "the names need one virtual address of sprout, and no Service has one: write `dns: {backend: etcd}` into \

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clearwater::component::{Component, entry};
-use clearwater::config::{Deployment, ServiceKind};
+use clearwater::config::{Deployment, SPROUT_ADDRESS, ServiceKind};
 use clearwater::dns::answer::{Expectation, Wanted};
 use clearwater::dns::keeper::Place;
 use clearwater::dns::{Cscf, RecordType, Targets};
@@ -58,6 +58,12 @@ fn own_pod(pod: &Pod, component: Component) -> Option<OwnPod> {
         address: pod.status.as_ref().and_then(|s| s.pod_ip.as_ref()).and_then(|ip| ip.parse().ok()),
         ready: pod_is_ready(pod),
     })
+}
+
+/// The virtual address that all of sprout's names can lead to; none where no Service has one.
+pub(super) async fn sprout_address(cluster: &Cluster) -> Result<Vec<IpAddr>, DnsError> {
+    let own = virtual_addresses(cluster, SPROUT_ADDRESS).await?;
+    if own.is_empty() { virtual_addresses(cluster, Component::Sprout.name()).await } else { Ok(own) }
 }
 
 /// Where the deployment's components are reached: at their pods, or at their Services' virtual addresses.

@@ -1,11 +1,11 @@
 //! The records as texts, for DNS that this program does not write to.
 
 use clearwater::component::{Component, Release};
-use clearwater::config::{DnsBackend, SPROUT_ADDRESS};
+use clearwater::config::DnsBackend;
 use clearwater::dns::corefile::{Corefile, Owner};
 use clearwater::dns::{Zone, client_records, records, skydns};
 
-use super::names::{targets, virtual_addresses};
+use super::names::{sprout_address, targets};
 use super::plan::all_rules;
 use super::scene::Scene;
 use super::{DnsError, DnsOptions};
@@ -68,10 +68,7 @@ async fn keys(cluster: &Cluster, options: &DnsOptions) -> Result<Vec<skydns::Key
     if deployment.release() != Release::Classic {
         return Ok(Vec::new());
     }
-    let mut ips = virtual_addresses(cluster, SPROUT_ADDRESS).await?;
-    if ips.is_empty() {
-        ips = virtual_addresses(cluster, Component::Sprout.name()).await?;
-    }
+    let ips = sprout_address(cluster).await?;
     if ips.is_empty() {
         return Err(DnsError::Backend {
             backend: DnsBackend::Etcd,
