@@ -78,7 +78,7 @@ impl Features {
     /// cargo with these arguments, the first of which is its subcommand, and with the features.
     pub(crate) fn cargo(&self, args: &[&str]) -> Command {
         let mut cargo = Command::new("cargo");
-        cargo.args(&args[..1]).args(self.flags()).args(&args[1..]);
+        cargo.args(self.arguments(args));
         if let Some(protoc) = &self.protoc {
             cargo.env("PROTOC", protoc);
         }
@@ -87,16 +87,16 @@ impl Features {
 
     /// The same as a step of a run.
     pub(crate) fn step(&self, group: &'static str, args: &[&str]) -> Step {
-        let all: Vec<&str> = args[..1].iter().chain(self.flags()).chain(&args[1..]).copied().collect();
-        let step = Step::new(group, "cargo", &all);
+        let step = Step::new(group, "cargo", &self.arguments(args));
         match &self.protoc {
             Some(protoc) => step.env("PROTOC", protoc),
             None => step,
         }
     }
 
-    const fn flags(&self) -> &[&str] {
-        if self.protoc.is_some() { &["--all-features"] } else { &[] }
+    fn arguments<'a>(&self, args: &[&'a str]) -> Vec<&'a str> {
+        let features: &[&str] = if self.etcd() { &["--all-features"] } else { &[] };
+        [&args[..1], features, &args[1..]].concat()
     }
 }
 
