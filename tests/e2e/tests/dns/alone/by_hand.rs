@@ -78,8 +78,11 @@ impl Drop for Unlabelled<'_> {
     fn drop(&mut self) {
         let _ = self.0.run(["annotate", "configmap", "coredns", "objectset.rio.cattle.io/owner-gvk-"]);
         let _ = self.0.run(["delete", "configmap", "coredns-custom", "--ignore-not-found"]);
-        let volumes = r#"[{"op":"remove","path":"/spec/template/spec/volumes/1"},{"op":"remove","path":"/spec/template/spec/containers/0/volumeMounts/1"}]"#;
-        let _ = self.0.run(["patch", "deployment", "coredns", "--type=json", "--patch", volumes]);
+        let volumes = r#"{"spec": {"template": {"spec": {
+            "volumes": [{"name": "custom", "$patch": "delete"}],
+            "containers": [{"name": "coredns", "volumeMounts": [{"mountPath": "/etc/coredns/custom", "$patch": "delete"}]}]
+        }}}}"#;
+        let _ = self.0.run(["patch", "deployment", "coredns", "--patch", volumes]);
     }
 }
 
