@@ -106,14 +106,15 @@ impl Scene {
         }
         let selector = selector.join(",");
         let raw = list_pods(client, &namespace, &selector).await?;
-        let containers = raw.first().and_then(|p| p.spec.as_ref()).map(|s| s.containers.as_slice()).unwrap_or_default();
+        let model = newest(&raw);
+        let containers = model.and_then(|p| p.spec.as_ref()).map(|s| s.containers.as_slice()).unwrap_or_default();
         let container = containers.iter().find(|c| is_coredns(c));
         let image = container.or(containers.first()).and_then(|c| c.image.clone()).unwrap_or_default();
         let addresses = spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip).filter_map(|ip| ip.parse().ok());
         let mut addresses: Vec<IpAddr> = addresses.collect();
         addresses.dedup();
         let port = target_port(&spec, container);
-        let file = match (container, raw.first()) {
+        let file = match (container, model) {
             (Some(container), Some(pod)) => Some(file(client, &namespace, pod, container).await?),
             _ => None,
         };
@@ -165,13 +166,26 @@ async fn list_pods(client: &Client, namespace: &str, selector: &str) -> Result<V
     Ok(within(&what, &format!("list pods in {namespace}"), api.list(&params)).await?.items)
 }
 
+/// The pod that shows how the others are made: during a rollout, and for CoreDNS' `lameduck` after it, old ones are listed
+/// beside it with other mounts and arguments.
+fn newest(pods: &[Pod]) -> Option<&Pod> {
+    pods.iter().max_by_key(|p| (!is_leaving(p), pod_is_ready(p), p.creation_timestamp().map(|t| t.0)))
+}
+
+fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default()
+}
+
+fn is_leaving(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some() || matches!(phase(pod), "Succeeded" | "Failed")
+}
+
 /// A pod as far as it matters here; `None` for one that is on its way out or has ended.
 fn dns_pod(pod: &Pod) -> Option<DnsPod> {
-    let status = pod.status.as_ref();
-    let phase = status.and_then(|s| s.phase.as_deref()).unwrap_or_default();
-    if pod.metadata.deletion_timestamp.is_some() || matches!(phase, "Succeeded" | "Failed") {
+    if is_leaving(pod) {
         return None;
     }
+    let status = pod.status.as_ref();
     let containers = || status.iter().flat_map(|s| s.container_statuses.iter().flatten());
     let waiting = containers().find_map(|c| {
         let waiting = c.state.as_ref()?.waiting.as_ref()?;
@@ -185,7 +199,7 @@ fn dns_pod(pod: &Pod) -> Option<DnsPod> {
         uid: pod.uid().unwrap_or_default(),
         node: pod.spec.as_ref().and_then(|s| s.node_name.clone()).unwrap_or_default(),
         ready: pod_is_ready(pod),
-        running: phase == "Running",
+        running: phase(pod) == "Running",
         restarts: containers().map(|c| c.restart_count).sum(),
         waiting,
     })
@@ -267,4 +281,36 @@ pub(crate) async fn missing(client: &Client, namespace: &str, rights: &[Right]) 
         matches!(answer, Ok(Ok(false))).then(|| rights::named(right))
     });
     futures::future::join_all(asked).await.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(name: &str, created: &str, ready: bool, deleted: bool) -> Pod {
+        let deletion = if deleted { json!("2026-01-01T00:05:00Z") } else { Value::Null };
+        serde_json::from_value(json!({
+            "metadata": {"name": name, "creationTimestamp": created, "deletionTimestamp": deletion},
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_leaves_or_is_not_ready_does_not_show_how_dns_pods_are_made() {
+        let leaving = pod("leaving", "2026-01-01T00:04:00Z", true, true);
+        let old = pod("old", "2026-01-01T00:00:00Z", true, false);
+        let new = pod("new", "2026-01-01T00:01:00Z", true, false);
+        let unready = pod("unready", "2026-01-01T00:03:00Z", false, false);
+        let chosen = |pods: &[&Pod]| {
+            let pods: Vec<Pod> = pods.iter().copied().cloned().collect();
+            newest(&pods).map(ResourceExt::name_any)
+        };
+        assert_eq!(chosen(&[&leaving, &old, &new, &unready]).as_deref(), Some("new"));
+        assert_eq!(chosen(&[&leaving, &unready]).as_deref(), Some("unready"));
+        assert_eq!(chosen(&[&leaving]).as_deref(), Some("leaving"));
+        assert_eq!(chosen(&[]), None);
+    }
 }
