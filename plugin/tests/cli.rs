@@ -226,6 +226,7 @@ fn graphs() {
         "graph --skip homestead-prov --format dot",
         "graph --set hss.hostname=hss --format mermaid",
         "graph --only etcd,astaire -o yaml",
+        "graph --only bono --set release=classic --set images.registry=r --set images.tag=1 --set dns.backend=endpoints",
     ] {
         shown += &transcript(line, &run(dir.path(), &line.split_whitespace().collect::<Vec<_>>()));
     }

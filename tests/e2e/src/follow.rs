@@ -1,10 +1,10 @@
 use std::io::{BufRead, BufReader, Read};
-use std::process::Child;
+use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::Ran;
@@ -122,6 +122,13 @@ impl Following {
     pub fn kill(mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
+        Ok(())
+    }
+
+    /// Presses Ctrl-C.
+    pub fn interrupt(&self) -> Result<()> {
+        let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status()?;
+        ensure!(sent.success(), "no process {} to interrupt", self.child.id());
         Ok(())
     }
 

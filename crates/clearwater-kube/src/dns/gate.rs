@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use clearwater::component::Release;
 use clearwater::config::{Deployment, DnsBackend};
 use clearwater::dns::answer::{Expectation, Wanted};
 use clearwater::dns::{RecordType, sub_domains};
 use clearwater::event::{CheckLine, CheckStatus};
+use clearwater::order::{before_sprout, names_gate};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -28,9 +28,7 @@ impl Gate {
     /// The gate of a deployment; `None` where its names need nothing but its own pods and Services, or are left to DNS
     /// elsewhere.
     pub(crate) fn of(deployment: &Deployment) -> Option<Self> {
-        let ours =
-            matches!(deployment.file().dns.backend, DnsBackend::Coredns | DnsBackend::Etcd | DnsBackend::Endpoints);
-        (ours && deployment.release() == Release::Classic).then(|| Self(DnsOptions::new(deployment.clone())))
+        names_gate(deployment).map(|_| Self(DnsOptions::new(deployment.clone())))
     }
 
     fn backend(&self) -> DnsBackend {
@@ -39,7 +37,7 @@ impl Gate {
 
     /// Whether the names can be put in before there is a pod behind them.
     pub(crate) fn is_early(&self) -> bool {
-        self.backend() == DnsBackend::Coredns
+        before_sprout(self.backend())
     }
 
     /// Why something waits for it.

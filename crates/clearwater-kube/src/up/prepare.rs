@@ -10,7 +10,7 @@ use clearwater::manifest::{
     self, Balance, Inputs, Item, KEYS_SECRET, ManifestError, Owner, ServicesFirst, balance, provisional,
     services_first, workloads,
 };
-use clearwater::order::{Graph, OrderError, Plan, Policy};
+use clearwater::order::{Graph, NAMES, OrderError, Plan, Policy};
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, Secret, Service};
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -249,7 +249,7 @@ impl Scope {
                         .to_owned(),
                 });
                 let names = self.names.as_ref().filter(|_| part.entry.component == Component::Bono);
-                let names = names.map(|gate| PlannedGate { on: "names".to_owned(), because: gate.because() });
+                let names = names.map(|gate| PlannedGate { on: NAMES.to_owned(), because: gate.because() });
                 PlannedComponent { component: name.to_owned(), gates: gates.chain(names).collect() }
             })
             .collect()

@@ -1,8 +1,8 @@
 //! Clearwater's own edges, and the article's sequence.
 
-use super::graph::{Graph, Link, Need, Origin};
+use super::graph::{EdgeData, Graph, Link, Need, Origin};
 use crate::component::{Component, Release, catalogue};
-use crate::config::Deployment;
+use crate::config::{Deployment, DnsBackend};
 
 use Component::{
     Astaire, Bono, Cassandra, Chronos, Ellis, Etcd, Homer, Homestead, HomesteadProv, Memcached, Ralf, Sprout,
@@ -228,6 +228,22 @@ fn facts(release: Release) -> impl Iterator<Item = &'static Fact> {
     HUNTER.iter().chain(classic)
 }
 
+/// The node of the names that Kubernetes cannot give and `up` puts into DNS; see [`Graph::with_names_of`].
+pub const NAMES: &str = "names";
+
+/// The backend by which `up` puts names into DNS and has Bono wait for them; `None` where the deployment's names need
+/// nothing but its own pods and Services, or are left to DNS elsewhere.
+pub fn names_gate(deployment: &Deployment) -> Option<DnsBackend> {
+    let backend = deployment.file().dns.backend;
+    let ours = matches!(backend, DnsBackend::Coredns | DnsBackend::Etcd | DnsBackend::Endpoints);
+    (ours && deployment.release() == Release::Classic).then_some(backend)
+}
+
+/// Whether the names can be put in before there is a sprout behind them.
+pub fn before_sprout(backend: DnsBackend) -> bool {
+    backend == DnsBackend::Coredns
+}
+
 impl Graph {
     /// The graph of a release of Clearwater.
     ///
@@ -279,9 +295,42 @@ impl Graph {
         Self::clearwater(deployment.release(), subscribers)
     }
 
+    /// The graph with the [`NAMES`] that `up` puts into DNS, where the deployment's backend has it put any.
+    ///
+    /// ```
+    /// use clearwater::config::DeploymentFile;
+    /// use clearwater::order::{Graph, NAMES, Policy};
+    ///
+    /// let file = "\
+    /// apiVersion: clearwater/v1
+    /// release: classic
+    /// images: {registry: registry.example.com, tag: '1'}
+    /// dns: {backend: endpoints}
+    /// ";
+    /// let deployment = DeploymentFile::parse(file, "clearwater.yaml")?.deploy("ims")?;
+    /// let plan = Graph::of(&deployment).with_names_of(&deployment).plan(Policy::Dependency)?;
+    /// assert_eq!(plan.gates(NAMES).collect::<Vec<_>>(), ["sprout"]);
+    /// assert!(plan.gates("bono").any(|gate| gate == NAMES));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_names_of(mut self, deployment: &Deployment) -> Self {
+        let Some((backend, bono)) = names_gate(deployment).zip(self.index(Bono.name()).ok()) else { return self };
+        let names = self.intern(NAMES.into(), None);
+        let because =
+            "up makes it after they are answered: a name that was asked for too early is remembered as missing";
+        let link = Link::new(Hard, Hard).evidence(because).seen("503 to every request that bono sends on");
+        self.edges.push(EdgeData { from: bono, to: names, link });
+        if let Some(sprout) = self.index(Sprout.name()).ok().filter(|_| !before_sprout(backend)) {
+            let because = format!("dns.backend {} leads to the address that sprout has once it serves", backend.name());
+            self.edges.push(EdgeData { from: names, to: sprout, link: Link::new(Hard, No).evidence(because) });
+        }
+        self
+    }
+
     fn join(&mut self, from: Component, to: Component, link: Link) {
         let from = self.intern(from.name().into(), Some(from));
         let to = self.intern(to.name().into(), Some(to));
-        self.edges.push(super::graph::EdgeData { from, to, link });
+        self.edges.push(EdgeData { from, to, link });
     }
 }

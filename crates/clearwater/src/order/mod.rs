@@ -90,7 +90,7 @@ mod plan;
 mod policy;
 mod select;
 
-pub use clearwater::Subscribers;
+pub use clearwater::{NAMES, Subscribers, before_sprout, names_gate};
 pub use draw::{Detail, Drawing};
 pub use error::{Cycle, CycleEdge, OrderError};
 pub use graph::{Edge, Graph, Link, Need, Origin};

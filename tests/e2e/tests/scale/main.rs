@@ -1,6 +1,8 @@
 //! `scale` and `autoscale` as a user types them, on the real cluster with the stand-in images.
 
 mod calls;
+mod classic;
+mod exposed;
 mod refused;
 mod stores;
 

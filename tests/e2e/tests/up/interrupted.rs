@@ -10,6 +10,9 @@ use crate::{COMPONENTS, PATIENCE, is, outcome, pods};
 /// Set where others work on the same cluster: the API server is then left running.
 const SHARED_VARIABLE: &str = "CLEARWATER_TESTBED_SHARED";
 
+/// How soon after Ctrl-C it ends.
+const PROMPT: Duration = Duration::from_secs(10);
+
 /// One pod a component, nothing else that runs, and nothing that a further `up` would write.
 fn converged(plugin: &Plugin, kubectl: &Kubectl) -> Result<()> {
     let there = pods(kubectl)?;
@@ -23,7 +26,7 @@ fn converged(plugin: &Plugin, kubectl: &Kubectl) -> Result<()> {
 
 #[test]
 #[ignore = "needs cluster (creates a namespace)"]
-fn killed_twice_it_goes_on_from_what_stands_in_the_articles_order() -> Result<()> {
+fn killed_twice_and_interrupted_it_goes_on_from_what_stands_in_the_articles_order() -> Result<()> {
     let cluster = cluster();
     let namespace = cluster.namespace("e2e-kill")?;
     let plugin = Plugin::new(cluster, namespace.name())?;
@@ -35,6 +38,15 @@ fn killed_twice_it_goes_on_from_what_stands_in_the_articles_order() -> Result<()
     let mut second = plugin.follow(&args)?;
     second.until(PATIENCE, |e| is(e, "applied", "cassandra"))?;
     second.kill()?;
+    // Ctrl-C ends nothing that stands and begins nothing new.
+    let mut third = plugin.follow(&args)?;
+    third.until(PATIENCE, |e| is(e, "applied", "homestead"))?;
+    third.interrupt()?;
+    let stopped = third.finish(PROMPT)?.0.expect(130)?;
+    ensure!(outcome(&stopped)? == "cancelled", "{}", stopped.out);
+    let told = stopped.events()?.pop().context("no event")?["what"]["summary"].to_string();
+    ensure!(told.contains("run up again to go on"), "how to go on is not told: {told}");
+    ensure!(pods(namespace.kubectl())?.len() < COMPONENTS, "it went on to the end");
     plugin.follow(&args)?.finish(PATIENCE)?.0.expect(0)?;
 
     kept_order(&stamps(namespace.kubectl())?, Policy::Article)?;
