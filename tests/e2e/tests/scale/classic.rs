@@ -1,8 +1,9 @@
 use anyhow::{Result, ensure};
+use clearwater::component::Release;
 use clearwater_e2e::{Plugin, addresses, cluster};
 use clearwater_testbed::sip::{Phone, Transport};
 
-use crate::{PATIENCE, file, scale};
+use crate::{PATIENCE, file_of, scale};
 
 /// The classic release has one sprout for each of its two names; `scale sprout` means both.
 #[test]
@@ -12,8 +13,9 @@ fn classic_scales_its_interrogating_and_its_serving_sprout_together() -> Result<
     let namespace = cluster.namespace("e2e-scale-classic")?;
     let kubectl = namespace.kubectl();
     let plugin = Plugin::new(cluster, namespace.name())?;
-    let path = file(
-        "release: classic\nimages: {registry: localhost/clearwater-classic, prefix: \"\", tag: \"2016\"}\nkeys: upstream\n",
+    let path = file_of(
+        Release::Classic,
+        "images: {registry: localhost/clearwater-classic, prefix: \"\", tag: \"2016\"}\nkeys: upstream\n",
     )?;
     plugin.run_within(PATIENCE, &["up", "--yes", "-f", &path])?.expect(0)?;
     let phone = Phone::start(kubectl)?;

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use clearwater::component::{Component, Release, catalogue};
 use clearwater_e2e::{Plugin, Ran};
 use serde_json::Value;
 
@@ -30,12 +31,21 @@ fn is(event: &Value, kind: &str, component: &str) -> bool {
 
 /// A deployment file, whose pods ask for little: others may be on the same nodes.
 fn file(text: &str) -> Result<String> {
+    file_of(Release::Hunter, text)
+}
+
+fn file_of(release: Release, text: &str) -> Result<String> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let name = format!("scale-{}-{}.yaml", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let mut all = format!("apiVersion: clearwater/v1\n{text}components:\n");
-    for component in clearwater::component::catalogue(clearwater::component::Release::Hunter) {
-        let line = format!("  {}: {{resources: {{requests: {{cpu: 20m, memory: 32Mi}}}}}}\n", component.component);
+    let mut all = format!("apiVersion: clearwater/v1\nrelease: {}\n{text}components:\n", release.name());
+    for component in catalogue(release) {
+        let image = match (release, component.component) {
+            (Release::Classic, Component::Etcd) => ", image: 'localhost/clearwater-classic/etcd:2016'",
+            _ => "",
+        };
+        let name = component.component;
+        let line = format!("  {name}: {{resources: {{requests: {{cpu: 20m, memory: 32Mi}}}}{image}}}\n");
         all.push_str(&line);
     }
     std::fs::write(&path, all)?;
