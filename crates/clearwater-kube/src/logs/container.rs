@@ -45,6 +45,8 @@ const OPENING: Duration = Duration::from_secs(15);
 /// While the past is read, what comes is let gather for so long: a reader that is woken for every few lines spends its
 /// time on being woken.
 const GATHER: Duration = Duration::from_millis(1);
+/// The connection hands over one piece each time that it has its turn: so many turns without any say that it has none.
+const TURNS: u8 = 2;
 
 enum End {
     /// The server ended it.
@@ -150,16 +152,20 @@ impl Output {
         let follow = of == Next::Follow && self.follow;
         let mut part = Vec::new();
         let mut idle = Duration::ZERO;
-        let mut gathered = false;
+        let mut turns = 0;
         loop {
             let quiet = if resume.is_repeating() { QUIET_RESUMED } else { QUIET };
             let ready = stream.fill_buf().now_or_never();
             let chunk = match ready {
                 Some(Ok(chunk)) => chunk,
                 Some(Err(error)) => return Ok(End::Broken(error.to_string())),
-                None if !feed.caught_up && !gathered => {
-                    tokio::time::sleep(GATHER).await;
-                    gathered = true;
+                None if !feed.caught_up && turns <= TURNS => {
+                    if turns < TURNS {
+                        tokio::task::yield_now().await;
+                    } else {
+                        tokio::time::sleep(GATHER).await;
+                    }
+                    turns += 1;
                     continue;
                 }
                 None => {
@@ -197,7 +203,7 @@ impl Output {
                 return Ok(End::Eof);
             }
             idle = Duration::ZERO;
-            gathered = false;
+            turns = 0;
             let taken = chunk.len();
             let mut rest = chunk;
             while let Some(end) = memchr::memchr(b'\n', rest) {
