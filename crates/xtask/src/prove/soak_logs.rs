@@ -97,7 +97,8 @@ impl Rolls {
 
 fn first_number(path: &Path) -> Option<u32> {
     let line = BufReader::new(File::open(path).ok()?).lines().next()?.ok()?;
-    number(&line, "out ")
+    // The time, `stdout`, and whether the line is whole stand before the line.
+    number(line.splitn(4, ' ').nth(3)?, "out ")
 }
 
 fn number(message: &str, word: &str) -> Option<u32> {
