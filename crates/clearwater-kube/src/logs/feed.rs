@@ -3,12 +3,17 @@ use std::time::Duration;
 
 use clearwater::log::{Assembler, Gap, LogGrammar};
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::hub::{Item, Key, Update};
 
 /// How many bytes of a source may be read and not yet let go.
 const ROOM: u32 = 64 * 1024;
+
+/// How many bytes of all sources that have reached the present may be held beyond that, in all. While one source resumes,
+/// the merge holds the others back for seconds: one that could not read on meanwhile would have more to read when it is
+/// cut than comes until it is cut again.
+pub(super) const SPARE: usize = 8 * 1024 * 1024;
 
 /// How far ahead of the present a line's time may be. A node's clock that is further ahead would make every line of
 /// every other node late, so that such lines are put where they were read.
@@ -38,6 +43,8 @@ pub(super) struct Feed {
     key: Key,
     updates: mpsc::Sender<Update>,
     room: Arc<Semaphore>,
+    spare: Arc<Semaphore>,
+    was_present: bool,
     assembler: Assembler,
     opened_at: Timestamp,
     last: Option<Timestamp>,
@@ -46,8 +53,6 @@ pub(super) struct Feed {
     /// How far the cluster's clock is ahead of this machine's.
     skew: SignedDuration,
     skew_said: bool,
-    /// Whether nothing waited to be read before the present batch.
-    waited: bool,
     lag: Lag,
     pub(super) caught_up: bool,
 }
@@ -57,6 +62,8 @@ pub(super) struct Feed {
 struct Lag {
     /// Since when every line came [`BEHIND`] after it was written.
     since: Option<Timestamp>,
+    /// Whether nothing waited to be read before the present batch.
+    waited: bool,
 }
 
 impl Lag {
@@ -74,11 +81,20 @@ impl Lag {
 pub(super) struct Deaf;
 
 impl Feed {
-    pub(super) fn new(key: Key, updates: mpsc::Sender<Update>, grammar: LogGrammar, skew: SignedDuration) -> Self {
+    /// `spare` is shared by all: see [`SPARE`].
+    pub(super) fn new(
+        key: Key,
+        updates: mpsc::Sender<Update>,
+        spare: Arc<Semaphore>,
+        grammar: LogGrammar,
+        skew: SignedDuration,
+    ) -> Self {
         Self {
             key,
             updates,
             room: Arc::new(Semaphore::new(ROOM as usize)),
+            spare,
+            was_present: false,
             assembler: Assembler::new(grammar),
             opened_at: Timestamp::UNIX_EPOCH,
             last: None,
@@ -86,7 +102,6 @@ impl Feed {
             batch_bytes: 0,
             skew,
             skew_said: false,
-            waited: false,
             lag: Lag::default(),
             caught_up: false,
         }
@@ -158,11 +173,7 @@ impl Feed {
             return Ok(());
         }
         let bytes = u32::try_from(self.batch_bytes).unwrap_or(ROOM).clamp(1, ROOM);
-        let room = if wait_for_room {
-            Some(self.room.clone().acquire_many_owned(bytes).await.map_err(|_| Deaf)?)
-        } else {
-            None
-        };
+        let room = if wait_for_room { Some(self.room_for(bytes).await?) } else { None };
         let room_for_next = Vec::with_capacity(self.batch.len().min(256));
         let mut items = std::mem::replace(&mut self.batch, room_for_next);
         self.batch_bytes = 0;
@@ -173,6 +184,17 @@ impl Feed {
         if lag < RECENT { self.caught_up().await } else { Ok(()) }
     }
 
+    async fn room_for(&self, bytes: u32) -> Result<OwnedSemaphorePermit, Deaf> {
+        let own = self.room.clone();
+        if self.was_present
+            && own.available_permits() < bytes as usize
+            && let Ok(permit) = self.spare.clone().try_acquire_many_owned(bytes)
+        {
+            return Ok(permit);
+        }
+        own.acquire_many_owned(bytes).await.map_err(|_| Deaf)
+    }
+
     /// Puts lines whose clock is wrong where they were read.
     async fn place(
         &mut self,
@@ -181,7 +203,7 @@ impl Feed {
         lag: SignedDuration,
     ) -> Result<(), Deaf> {
         // What waited to be read may be old for another reason.
-        let waited = std::mem::take(&mut self.waited);
+        let waited = std::mem::take(&mut self.lag.waited);
         let is_behind = self.caught_up && self.lag.is_of_clock(now, lag, waited);
         let latest = now.checked_add(AHEAD).unwrap_or(now);
         let earliest = now.checked_sub(BEHIND).unwrap_or(now);
@@ -205,7 +227,7 @@ impl Feed {
 
     /// Says that nothing waits to be read.
     pub(super) fn waits(&mut self) {
-        self.waited = true;
+        self.lag.waited = true;
     }
 
     /// Says that the present is reached.
@@ -213,7 +235,7 @@ impl Feed {
         if self.caught_up {
             return Ok(());
         }
-        self.caught_up = true;
+        (self.caught_up, self.was_present) = (true, true);
         self.updates.send(Update::CaughtUp(self.key)).await.map_err(|_| Deaf)
     }
 
@@ -258,7 +280,7 @@ mod tests {
     async fn a_message_is_waited_for_longer_than_other_records() {
         const HEAD: &[u8] = b"23-11-2026 10:00:00.123 UTC Verbose a.cpp:87: RX 40 bytes x\n";
         let (updates, _news) = mpsc::channel(16);
-        let mut feed = Feed::new(0, updates, LogGrammar::Cpp, SignedDuration::ZERO);
+        let mut feed = Feed::new(0, updates, Arc::new(Semaphore::new(SPARE)), LogGrammar::Cpp, SignedDuration::ZERO);
         feed.line(None, HEAD);
         feed.line(None, b"--start msg--\n");
         feed.close_whole(WHOLE);
@@ -271,10 +293,38 @@ mod tests {
         assert_eq!(feed.batch.len(), 2);
     }
 
+    /// Others hold back what it brings: it reads on, into what is spare, and waits only where that is used up.
+    #[tokio::test]
+    async fn who_has_reached_the_present_reads_on_while_nothing_is_let_go() {
+        let spare = Arc::new(Semaphore::new(ROOM as usize));
+        let (updates, mut news) = mpsc::channel(64);
+        let mut feed = Feed::new(0, updates, spare.clone(), LogGrammar::Plain, SignedDuration::ZERO);
+        let line = vec![b'x'; ROOM as usize / 2];
+        let past = Timestamp::now() - SignedDuration::from_secs(60);
+        let mut held = Vec::new();
+        for rooms in [1, 2] {
+            if rooms == 2 {
+                feed.caught_up().await.unwrap();
+            }
+            loop {
+                feed.line(Some(past), &line);
+                let sent = tokio::time::timeout(Duration::from_millis(50), feed.send(true)).await;
+                held.extend(std::iter::from_fn(|| news.try_recv().ok()));
+                if sent.is_err() {
+                    break;
+                }
+            }
+            let lines = held.iter().map(|u| if let Update::Items(_, items, _) = u { items.len() } else { 0 });
+            assert_eq!(lines.sum::<usize>(), rooms * 2);
+        }
+        drop(held);
+        assert_eq!(spare.available_permits(), ROOM as usize);
+    }
+
     #[tokio::test]
     async fn a_clock_that_is_ahead_is_said_once_and_its_lines_are_placed_where_they_were_read() {
         let (updates, mut news) = mpsc::channel(16);
-        let mut feed = Feed::new(0, updates, LogGrammar::Plain, SignedDuration::ZERO);
+        let mut feed = Feed::new(0, updates, Arc::new(Semaphore::new(SPARE)), LogGrammar::Plain, SignedDuration::ZERO);
         for _ in 0..2 {
             feed.line(Some(Timestamp::now() + SignedDuration::from_secs(60)), b"x\n");
             feed.send(true).await.unwrap();

@@ -50,6 +50,8 @@ pub(super) struct Follower {
     pub(super) skew: SignedDuration,
     /// How many streams may be opened at once, over all sources.
     pub(super) opening: Arc<Semaphore>,
+    /// Room that all sources share: see [`super::feed::SPARE`].
+    pub(super) spare: Arc<Semaphore>,
     /// Stands for the container in the merge until its files are known, so that nothing passes them by.
     pub(super) key: Key,
 }
@@ -326,7 +328,7 @@ impl Follower {
         let key = self.keys.fetch_add(1, Ordering::Relaxed);
         let source = Source { origin: Origin::File(path.clone()), ..(*self.source).clone() };
         self.updates.send(Update::Opened(key, Arc::new(source))).await.map_err(|_| Deaf)?;
-        let feed = Feed::new(key, self.updates.clone(), grammar, self.skew);
+        let feed = Feed::new(key, self.updates.clone(), self.spare.clone(), grammar, self.skew);
         open.insert(path.clone(), Open { feed, grammar, inode, offset, read_to: None, idle_since: None, id: Some(id) });
         Ok(Some((id, path)))
     }

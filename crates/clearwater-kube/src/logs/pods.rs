@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::container::{Output, run_of, statuses};
-use super::feed::{Deaf, Feed};
+use super::feed::{Deaf, Feed, SPARE};
 use super::files::{Files, Follower};
 use super::hub::{Key, Update};
 use super::{Candidate, Choice, Options, Origin, Source};
@@ -36,6 +36,7 @@ pub(super) async fn run(cluster: Cluster, options: Options, updates: mpsc::Sende
         seen: HashSet::new(),
         keys: Arc::new(AtomicU64::new(0)),
         opening: Arc::new(Semaphore::new(OPENING)),
+        spare: Arc::new(Semaphore::new(SPARE)),
         tasks: JoinSet::new(),
     };
     // The only error is that nobody listens any more.
@@ -51,6 +52,7 @@ struct Reader {
     seen: HashSet<(String, String, String)>,
     keys: Arc<AtomicU64>,
     opening: Arc<Semaphore>,
+    spare: Arc<Semaphore>,
     tasks: JoinSet<()>,
 }
 
@@ -137,7 +139,7 @@ impl Reader {
         for job in jobs {
             match job {
                 Job::Output(output, key, grammar) => {
-                    let feed = Feed::new(key, self.updates.clone(), grammar, self.skew);
+                    let feed = Feed::new(key, self.updates.clone(), self.spare.clone(), grammar, self.skew);
                     self.tasks.spawn(async move { drop(output.run(feed).await) });
                 }
                 Job::Files(follower) => {
@@ -209,6 +211,7 @@ impl Reader {
                 keys: self.keys.clone(),
                 skew: self.skew,
                 opening: self.opening.clone(),
+                spare: self.spare.clone(),
                 key,
             }));
         }

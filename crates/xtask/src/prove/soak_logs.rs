@@ -1,10 +1,9 @@
 //! Numbered lines followed by `logs` and by stern while everything between is disturbed.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,7 +66,6 @@ fn pod(name: &str, lines: u32, files: bool) -> String {
 /// The first number in each file that a container's log has had, by pod: read from the nodes' disks while it runs.
 #[derive(Default)]
 struct Rolls {
-    seen: HashSet<(String, u64)>,
     firsts: BTreeMap<String, BTreeSet<u32>>,
 }
 
@@ -81,13 +79,7 @@ impl Rolls {
                     continue;
                 };
                 let path = pod.path().join("sprout/0.log");
-                let Ok(meta) = fs::metadata(&path) else { continue };
-                let key = (name.to_owned(), meta.ino());
-                if self.seen.contains(&key) {
-                    continue;
-                }
                 if let Some(first) = first_number(&path) {
-                    self.seen.insert(key);
                     self.firsts.entry(name.to_owned()).or_default().insert(first);
                 }
             }
