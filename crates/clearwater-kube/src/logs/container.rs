@@ -57,8 +57,6 @@ enum End {
     Broken(String),
     /// It was silent for too long.
     Silent,
-    /// It was resumed, and is silent: the last line did not come again.
-    Doubtful,
 }
 
 /// What is to be done after a stream has ended.
@@ -66,8 +64,6 @@ enum End {
 enum Next {
     /// The container runs: resume.
     Follow,
-    /// The container runs, and the stream that was resumed did not repeat the last line: read what there is, to its end.
-    Check,
     /// The container has ended: read the rest.
     Rest { previous: bool },
     /// The pod is gone, or a later run than the next has begun.
@@ -89,21 +85,12 @@ impl Output {
             let before = resume.last();
             let end = self.stream(&mut resume, &mut feed, next).await?;
             clean = matches!(end, End::Eof);
-            let mut is_gone = false;
-            if next == Next::Check && clean {
-                is_gone = resume.ended_in_gap().is_some();
-                if let Some(gap) = resume.read_to_end(feed.now()) {
-                    feed.gap(gap);
-                    feed.send(true).await?;
-                }
-                feed.caught_up().await?;
-            }
             if resume.last() != before {
                 (pause, attempts) = (Duration::ZERO, 0);
             } else if follow && !matches!(end, End::Closed(_)) {
                 attempts = 0;
             }
-            if clean && (!self.follow || matches!(next, Next::Rest { .. })) {
+            if !follow && clean {
                 break;
             }
             attempts += 1;
@@ -112,26 +99,18 @@ impl Output {
                 feed.trouble(format!("given up: {why}")).await?;
                 break;
             }
-            let is_checked = next == Next::Check && clean;
-            let is_doubtful = follow && resume.is_repeating() && !matches!(end, End::Closed(_));
-            // Of a log that no longer has the last line, nothing comes again.
-            if !is_gone {
-                resume.cut();
-            }
+            resume.cut();
             if let End::Closed(why) = &end
                 && attempts == 3
             {
                 feed.trouble(format!("cannot be read, trying on: {why}")).await?;
             }
-            if !is_checked && !matches!(end, End::Silent | End::Doubtful) {
+            if !matches!(end, End::Silent) {
                 feed.behind().await?;
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).clamp(Duration::from_millis(50), Duration::from_secs(2));
             }
             next = self.ask(next).await;
-            if next == Next::Follow && is_doubtful {
-                next = Next::Check;
-            }
         }
         if !clean && let Some(gap) = resume.ended_in_gap() {
             feed.gap(gap);
@@ -171,13 +150,11 @@ impl Output {
         of: Next,
     ) -> Result<End, Deaf> {
         let follow = of == Next::Follow && self.follow;
-        let silent = if of == Next::Check { OPENING } else { SILENT };
         let mut part = Vec::new();
         let mut idle = Duration::ZERO;
         let mut turns = 0;
         loop {
-            let is_repeating = resume.is_repeating();
-            let quiet = if is_repeating { QUIET_RESUMED } else { QUIET };
+            let quiet = if resume.is_repeating() { QUIET_RESUMED } else { QUIET };
             let ready = stream.fill_buf().now_or_never();
             let chunk = match ready {
                 Some(Ok(chunk)) => chunk,
@@ -195,7 +172,7 @@ impl Output {
                     feed.send(true).await?;
                     feed.waits();
                     let next = [WHOLE, quiet, WHOLE_MESSAGE].into_iter().filter(|at| *at > idle).min();
-                    let wait = next.unwrap_or(silent).saturating_sub(idle);
+                    let wait = next.unwrap_or(SILENT).saturating_sub(idle);
                     match timeout(wait, stream.fill_buf()).await {
                         Ok(Ok(chunk)) => chunk,
                         Ok(Err(error)) => return Ok(End::Broken(error.to_string())),
@@ -203,11 +180,8 @@ impl Output {
                             idle += wait;
                             feed.close_whole(idle);
                             feed.send(true).await?;
-                            if idle >= silent {
+                            if idle >= SILENT {
                                 return Ok(End::Silent);
-                            }
-                            if idle >= quiet && follow && is_repeating {
-                                return Ok(End::Doubtful);
                             }
                             if idle >= quiet && part.is_empty() {
                                 feed.caught_up().await?;
@@ -219,7 +193,7 @@ impl Output {
             };
             if chunk.is_empty() {
                 // What is cut comes whole when the stream is resumed; at the end of a container it is all there is.
-                if !self.follow || matches!(of, Next::Rest { .. }) {
+                if !follow {
                     if !part.is_empty() {
                         self.line(&part, resume, feed, of).await?;
                     }
@@ -263,10 +237,7 @@ impl Output {
             return Ok(true);
         };
         // The container may have been started anew since it was last looked at: then this is another log.
-        if matches!(of, Next::Follow | Next::Check)
-            && resume.misses(time, text)
-            && self.ask(of).await == (Next::Rest { previous: true })
-        {
+        if of == Next::Follow && resume.misses(time, text) && self.ask(of).await == (Next::Rest { previous: true }) {
             return Ok(false);
         }
         match resume.line(time, text) {

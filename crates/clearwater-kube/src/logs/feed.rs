@@ -107,8 +107,7 @@ impl Feed {
         }
     }
 
-    /// What time it is in the cluster.
-    pub(super) fn now(&self) -> Timestamp {
+    fn now(&self) -> Timestamp {
         Timestamp::now().checked_add(self.skew).unwrap_or(Timestamp::MAX)
     }
 
