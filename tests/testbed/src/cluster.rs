@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Lines of a part's log that an error shows.
 const SHOWN_LINES: usize = 25;
+/// How often a kubelet that ends by itself is started again, as a service manager would, before that is an error.
+const KUBELET_RESTARTS: u32 = 5;
 
 /// Kernel parameters of the whole machine that a kubelet sets to its liking.
 const KUBELET_PARAMETERS: [&str; 6] = [
@@ -307,8 +309,15 @@ impl Local {
             let part = Part::Kubelet(node);
             let name = self.plan.layout.node_name(node);
             let fresh = started.contains(&part);
+            let mut again = 0;
             wait_for(&format!("the node {name} to be Ready"), PATIENCE, || {
-                self.check_alive(&[part, Part::Containerd(node), Part::Proxy(node), Part::ControllerManager])?;
+                self.check_alive(&[Part::Containerd(node), Part::Proxy(node), Part::ControllerManager])?;
+                // containerd answers before its runtime service does, and a kubelet that meets it then ends.
+                if again < KUBELET_RESTARTS && self.supervisor.start(&self.plan.process(part))? {
+                    again += 1;
+                    return Ok(Attempt::not_yet("its kubelet ended by itself and was started again"));
+                }
+                self.check_alive(&[part])?;
                 let found = match kubectl.json(["get", "node", &name]) {
                     Ok(found) => found,
                     Err(error) => return Ok(Attempt::not_yet(last_line(&error))),
