@@ -429,6 +429,8 @@ mod tests {
         assert_eq!(next(&mut out).await, "2 three");
         // A log that is renamed, written to once more and made anew.
         std::fs::rename(&log, dir.join("d.log.1")).unwrap();
+        // Time for the follower to see that nothing has the name.
+        tokio::time::sleep(Duration::from_millis(400)).await;
         append(&dir.join("d.log.1"), b"last\n");
         append(&log, b"new\n");
         stdin.write_all(b"\n").await.unwrap();

@@ -86,11 +86,11 @@ pump() {
       fi
       part[$p]+=$line
       ((n > 1)) && heard[$p]=$SECONDS quiet=0
-      if [[ ${swap[$p]-} ]]; then
+      if [[ ${swap[$p]-} || ! -e $p ]]; then
         # What is renamed may be written to for a moment longer.
         ((swap[$p]++ > 10)) && { end "$p"; begin "$p"; }
-      elif [[ ! -e $p ]] || { ((SECONDS - heard[$p] > 4000)) && [[ $p == *[0-9]T[0-9]*Z* ]]; }; then
-        [[ -e $p ]] && done[$p]=1
+      elif ((SECONDS - heard[$p] > 4000)) && [[ $p == *[0-9]T[0-9]*Z* ]]; then
+        done[$p]=1
         end "$p"
       fi
     done
