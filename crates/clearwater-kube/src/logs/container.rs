@@ -41,6 +41,11 @@ const QUIET_RESUMED: Duration = Duration::from_secs(2);
 const SILENT: Duration = Duration::from_secs(120);
 /// How long opening a stream may take.
 const OPENING: Duration = Duration::from_secs(15);
+/// How many reads to the end have to miss the last line before it counts as rolled away: the API server ends a read
+/// whose kubelet went away as if it were whole.
+const CHECKS: u8 = 2;
+/// How long after one of them the next is made.
+const CHECK_AGAIN: Duration = Duration::from_secs(1);
 
 /// While the past is read, what comes is let gather for so long: a reader that is woken for every few lines spends its
 /// time on being woken.
@@ -57,6 +62,8 @@ enum End {
     Broken(String),
     /// It was silent for too long.
     Silent,
+    /// It was resumed, and is silent: the last line did not come again.
+    Doubtful,
 }
 
 /// What is to be done after a stream has ended.
@@ -64,6 +71,8 @@ enum End {
 enum Next {
     /// The container runs: resume.
     Follow,
+    /// The container runs, and the stream that was resumed did not repeat the last line: read what there is, to its end.
+    Check,
     /// The container has ended: read the rest.
     Rest { previous: bool },
     /// The pod is gone, or a later run than the next has begun.
@@ -76,6 +85,7 @@ impl Output {
         let mut next = if self.previous { Next::Rest { previous: true } } else { Next::Follow };
         let mut pause = Duration::ZERO;
         let mut attempts = 0;
+        let mut missed = 0;
         let mut clean = true;
         loop {
             if next == Next::Gone {
@@ -85,12 +95,22 @@ impl Output {
             let before = resume.last();
             let end = self.stream(&mut resume, &mut feed, next).await?;
             clean = matches!(end, End::Eof);
+            let is_checked = next == Next::Check && clean;
+            missed = if is_checked && resume.ended_in_gap().is_some() { missed + 1 } else { 0 };
+            let is_gone = missed >= CHECKS;
+            if is_gone && let Some(gap) = resume.read_to_end(feed.now()) {
+                feed.gap(gap);
+                feed.send(true).await?;
+            }
+            if is_checked && (is_gone || missed == 0) {
+                feed.caught_up().await?;
+            }
             if resume.last() != before {
                 (pause, attempts) = (Duration::ZERO, 0);
             } else if follow && !matches!(end, End::Closed(_)) {
                 attempts = 0;
             }
-            if !follow && clean {
+            if clean && (!self.follow || matches!(next, Next::Rest { .. })) {
                 break;
             }
             attempts += 1;
@@ -99,18 +119,29 @@ impl Output {
                 feed.trouble(format!("given up: {why}")).await?;
                 break;
             }
-            resume.cut();
+            let is_doubtful = follow && resume.is_repeating() && !matches!(end, End::Closed(_));
+            let is_missed_once = missed > 0 && !is_gone;
+            // Of a log that no longer has the last line, nothing comes again.
+            if !is_gone {
+                resume.cut();
+            }
             if let End::Closed(why) = &end
                 && attempts == 3
             {
                 feed.trouble(format!("cannot be read, trying on: {why}")).await?;
             }
-            if !matches!(end, End::Silent) {
+            if !is_checked && !matches!(end, End::Silent | End::Doubtful) {
                 feed.behind().await?;
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).clamp(Duration::from_millis(50), Duration::from_secs(2));
             }
+            if is_missed_once {
+                tokio::time::sleep(CHECK_AGAIN).await;
+            }
             next = self.ask(next).await;
+            if next == Next::Follow && (is_doubtful || is_missed_once) {
+                next = Next::Check;
+            }
         }
         if !clean && let Some(gap) = resume.ended_in_gap() {
             feed.gap(gap);
@@ -150,11 +181,13 @@ impl Output {
         of: Next,
     ) -> Result<End, Deaf> {
         let follow = of == Next::Follow && self.follow;
+        let silent = if of == Next::Check { OPENING } else { SILENT };
         let mut part = Vec::new();
         let mut idle = Duration::ZERO;
         let mut turns = 0;
         loop {
-            let quiet = if resume.is_repeating() { QUIET_RESUMED } else { QUIET };
+            let is_repeating = resume.is_repeating();
+            let quiet = if is_repeating { QUIET_RESUMED } else { QUIET };
             let ready = stream.fill_buf().now_or_never();
             let chunk = match ready {
                 Some(Ok(chunk)) => chunk,
@@ -172,7 +205,7 @@ impl Output {
                     feed.send(true).await?;
                     feed.waits();
                     let next = [WHOLE, quiet, WHOLE_MESSAGE].into_iter().filter(|at| *at > idle).min();
-                    let wait = next.unwrap_or(SILENT).saturating_sub(idle);
+                    let wait = next.unwrap_or(silent).saturating_sub(idle);
                     match timeout(wait, stream.fill_buf()).await {
                         Ok(Ok(chunk)) => chunk,
                         Ok(Err(error)) => return Ok(End::Broken(error.to_string())),
@@ -180,8 +213,11 @@ impl Output {
                             idle += wait;
                             feed.close_whole(idle);
                             feed.send(true).await?;
-                            if idle >= SILENT {
+                            if idle >= silent {
                                 return Ok(End::Silent);
+                            }
+                            if idle >= quiet && follow && is_repeating {
+                                return Ok(End::Doubtful);
                             }
                             if idle >= quiet && part.is_empty() {
                                 feed.caught_up().await?;
@@ -193,7 +229,7 @@ impl Output {
             };
             if chunk.is_empty() {
                 // What is cut comes whole when the stream is resumed; at the end of a container it is all there is.
-                if !follow {
+                if !self.follow || matches!(of, Next::Rest { .. }) {
                     if !part.is_empty() {
                         self.line(&part, resume, feed, of).await?;
                     }
@@ -237,7 +273,10 @@ impl Output {
             return Ok(true);
         };
         // The container may have been started anew since it was last looked at: then this is another log.
-        if of == Next::Follow && resume.misses(time, text) && self.ask(of).await == (Next::Rest { previous: true }) {
+        if matches!(of, Next::Follow | Next::Check)
+            && resume.misses(time, text)
+            && self.ask(of).await == (Next::Rest { previous: true })
+        {
             return Ok(false);
         }
         match resume.line(time, text) {

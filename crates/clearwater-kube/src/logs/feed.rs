@@ -107,7 +107,8 @@ impl Feed {
         }
     }
 
-    fn now(&self) -> Timestamp {
+    /// What time it is in the cluster.
+    pub(super) fn now(&self) -> Timestamp {
         Timestamp::now().checked_add(self.skew).unwrap_or(Timestamp::MAX)
     }
 

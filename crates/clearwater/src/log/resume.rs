@@ -11,7 +11,8 @@ use super::line::rfc3339;
 pub struct Gap {
     /// When the last line before it was written.
     pub after: Timestamp,
-    /// When the first line behind it was written; `None` where the source ended.
+    /// When the first line behind it was written, or when the source was seen to have written nothing since; `None`
+    /// where the source ended.
     pub before: Option<Timestamp>,
 }
 
@@ -57,6 +58,8 @@ pub struct Resume {
     expected: VecDeque<Print>,
     /// The last line before the cut, until it has come again.
     last_before: Option<Print>,
+    /// Until when it has been told that something may be missing behind the last line.
+    told: Option<Timestamp>,
 }
 
 /// A line's time and a hash of its text.
@@ -85,7 +88,14 @@ const MOST: usize = 16 * 1024;
 
 impl Default for Resume {
     fn default() -> Self {
-        Self { most: MOST, recent: VecDeque::new(), forgotten: None, expected: VecDeque::new(), last_before: None }
+        Self {
+            most: MOST,
+            recent: VecDeque::new(),
+            forgotten: None,
+            expected: VecDeque::new(),
+            last_before: None,
+            told: None,
+        }
     }
 }
 
@@ -132,8 +142,9 @@ impl Resume {
         if self.is_forgotten(time) {
             return Seen::Again;
         }
-        let gap = self.last_before.take().map(|last| Gap { after: last.time, before: Some(time) });
+        let gap = self.last_before.take().map(|last| self.gap(last, Some(time)));
         self.expected.clear();
+        self.told = None;
         self.remember(print);
         gap.map_or(Seen::New, Seen::NewAfter)
     }
@@ -145,12 +156,26 @@ impl Resume {
 
     /// The gap that stands where the source ended before the last line came again.
     pub fn ended_in_gap(&self) -> Option<Gap> {
-        self.last_before.map(|last| Gap { after: last.time, before: None })
+        self.last_before.map(|last| self.gap(last, None))
     }
 
-    /// Whether the stream was cut and what was seen before has not come again.
+    /// Says that all that is served was read, at `now`, without the last line: who falls silent just while the stream is
+    /// cut, and whose file is rotated, would otherwise be marked by its next line only, or never. The gap is told once.
+    pub fn read_to_end(&mut self, now: Timestamp) -> Option<Gap> {
+        // What was seen stays expected: a stream can end as if it were whole, and what comes then came before.
+        let gap = self.last_before.take().map(|last| self.gap(last, Some(now)))?;
+        let first = self.told.is_none();
+        self.told.get_or_insert(now);
+        first.then_some(gap)
+    }
+
+    fn gap(&self, last: Print, before: Option<Timestamp>) -> Gap {
+        Gap { after: self.told.unwrap_or(last.time), before }
+    }
+
+    /// Whether the stream was cut, and what was seen before has not come again and is not known to be gone.
     pub fn is_repeating(&self) -> bool {
-        self.last_before.is_some()
+        self.last_before.is_some() && self.told.is_none()
     }
 
     fn remember(&mut self, print: Print) {
@@ -210,6 +235,30 @@ mod tests {
         assert_eq!(resume.ended_in_gap(), Some(Gap { after: at(1000), before: None }));
         assert_eq!(resume.line(at(9000), b"9"), Seen::NewAfter(Gap { after: at(1000), before: Some(at(9000)) }));
         assert_eq!(resume.line(at(9001), b"10"), Seen::New);
+    }
+
+    #[test]
+    fn who_falls_silent_while_its_file_is_rotated_is_marked_once() {
+        let at = |ms| Timestamp::from_millisecond(ms).unwrap();
+        let mut resume = Resume::new();
+        assert_eq!(resume.line(at(1000), b"1"), Seen::New);
+        assert_eq!(resume.read_to_end(at(2000)), None, "no stream was cut");
+        resume.cut();
+        assert_eq!(resume.read_to_end(at(9000)), Some(Gap { after: at(1000), before: Some(at(9000)) }));
+        assert!(!resume.is_repeating());
+        resume.cut();
+        assert_eq!(resume.read_to_end(at(12_000)), None, "it has been told");
+        // The stream had ended as if it were whole.
+        assert_eq!(resume.line(at(1000), b"1"), Seen::Again);
+        assert_eq!(resume.line(at(13_000), b"2"), Seen::New);
+        // Between two cuts a file may have come and gone.
+        let mut resume = Resume::new();
+        assert_eq!(resume.line(at(1000), b"1"), Seen::New);
+        resume.cut();
+        assert!(resume.read_to_end(at(9000)).is_some());
+        resume.cut();
+        assert_eq!(resume.ended_in_gap(), Some(Gap { after: at(9000), before: None }));
+        assert_eq!(resume.line(at(15_000), b"9"), Seen::NewAfter(Gap { after: at(9000), before: Some(at(15_000)) }));
     }
 
     proptest! {

@@ -145,8 +145,10 @@ impl Stream {
         for (after, before) in &self.gaps {
             all.marks += 1;
             let Some(before) = before else { continue };
-            let of = |time: &Timestamp| times.iter().find(|(_, t)| *t == time).map(|(n, _)| *n);
-            let (Some(from), Some(to)) = (of(after), of(before)) else {
+            let from = times.iter().find(|(_, t)| *t == after).map(|(n, _)| *n);
+            // A mark up to the moment of the look, made for who fell silent, ends before the next line, if one came.
+            let to = times.iter().find(|(_, t)| *t >= before).map_or(u32::MAX, |(n, _)| *n);
+            let Some(from) = from.filter(|from| *from < to && times.range(from + 1..to).next().is_none()) else {
                 all.idle_marks += 1;
                 continue;
             };
