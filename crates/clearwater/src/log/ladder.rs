@@ -409,8 +409,10 @@ fn party(value: &str) -> Option<Identity> {
     uri.split(';').next()?.parse().ok()
 }
 
+/// The branch of the topmost Via; a header field may hold several, with commas between (RFC 3261 §7.3.1).
 fn branch(via: &str) -> String {
-    via.split(';').find_map(|p| p.trim().strip_prefix("branch=")).unwrap_or_default().trim().to_owned()
+    let topmost = via.split(',').next().unwrap_or_default();
+    topmost.split(';').find_map(|p| p.trim().strip_prefix("branch=")).unwrap_or_default().trim().to_owned()
 }
 
 fn escape(text: &str) -> String {
@@ -511,6 +513,14 @@ mod tests {
         );
         assert!(mermaid.contains("  Note over p3: ERROR: no answer\n"), "{mermaid}");
         assert!(drawn.svg().contains("404 Not Found") && drawn.svg().contains("ERROR: no answer"));
+    }
+
+    #[test]
+    fn the_branch_is_that_of_the_topmost_via() {
+        let own = "SIP/2.0/TCP 10.0.0.9:5058;branch=z1.0";
+        assert_eq!(branch(own), "z1.0");
+        assert_eq!(branch(&format!("{own}, SIP/2.0/UDP 10.0.0.8;branch=z2;rport=5070")), "z1.0");
+        assert_eq!(branch("SIP/2.0/UDP 10.0.0.9, SIP/2.0/UDP 10.0.0.8;branch=z2"), "");
     }
 
     #[test]
