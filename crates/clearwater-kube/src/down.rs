@@ -38,7 +38,7 @@ pub struct DownOptions {
     pub keep_config: bool,
     /// Whether the namespace is removed too.
     pub delete_namespace: bool,
-    /// How long the whole may take.
+    /// How long the whole may take, without the time that a question stands open.
     pub timeout: Duration,
     /// Whether the run waits after [`Planned`](What::Planned) until it is told to go on.
     pub ask: bool,
@@ -155,9 +155,8 @@ async fn claims(cluster: &Cluster, options: &DownOptions, found: &[Doomed]) -> R
 }
 
 async fn run(cluster: Cluster, options: DownOptions, mut emitter: Emitter, mut steering: Steering) {
-    let until = Instant::now() + options.timeout;
     let mut stats = RunStats::default();
-    let outcome = work(&cluster, &options, &mut emitter, &mut steering, until, &mut stats).await;
+    let outcome = work(&cluster, &options, &mut emitter, &mut steering, &mut stats).await;
     let (outcome, summary) = match outcome {
         Ok(end) => end,
         Err(error @ DownError::Failed { .. }) if stats.writes == 0 => (Outcome::CouldNotLook, error.to_string()),
@@ -176,7 +175,6 @@ async fn work(
     options: &DownOptions,
     emitter: &mut Emitter,
     steering: &mut Steering,
-    until: Instant,
     stats: &mut RunStats,
 ) -> Result<(Outcome, String), DownError> {
     let found = find(cluster, options).await?;
@@ -222,9 +220,10 @@ async fn work(
         let text = format!("nothing to remove in namespace {}", cluster.namespace);
         return Ok((Outcome::NothingToDo, text));
     }
-    if options.ask && !answered(steering).await.map_err(DownError::Cancelled)? {
+    if options.ask && !answered(steering, emitter).await.map_err(DownError::Cancelled)? {
         return Ok((Outcome::Refused, "not confirmed, nothing was removed".to_owned()));
     }
+    let until = emitter.began() + options.timeout;
 
     let mut of: BTreeMap<Component, Vec<Doomed>> = BTreeMap::new();
     let mut shared = Vec::new();

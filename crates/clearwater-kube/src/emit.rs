@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use clearwater::event::{Event, VERSION, What};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -22,6 +24,11 @@ impl Emitter {
         self.began
     }
 
+    /// Leaves time out of the run's: that of a person who was asked.
+    pub(crate) fn leave_out(&mut self, time: Duration) {
+        self.began += time;
+    }
+
     pub(crate) async fn emit(&mut self, what: What) {
         let droppable = what.droppable();
         let elapsed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -33,5 +40,24 @@ impl Emitter {
         } else if self.out.send(event).await.is_err() {
             self.deaf = true;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_a_question_is_not_the_runs() {
+        let (out, mut events) = mpsc::channel(2);
+        let mut emitter = Emitter::new(out);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let asked = Instant::now();
+        tokio::time::advance(Duration::from_secs(600)).await;
+        emitter.leave_out(asked.elapsed());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        emitter.emit(What::Notice { text: String::new() }).await;
+        assert_eq!(events.recv().await.map(|event| event.elapsed), Some(3000));
+        assert_eq!(emitter.began().elapsed(), Duration::from_secs(3));
     }
 }

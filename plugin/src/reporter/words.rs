@@ -35,6 +35,10 @@ pub(super) fn without_name(text: &str, component: &str) -> String {
     text.replacen(&format!("{component}: "), "", 1)
 }
 
+fn objects_of(count: u32) -> String {
+    if count == 1 { "1 object".to_owned() } else { format!("{count} objects") }
+}
+
 /// The text without control characters: it may quote what others wrote.
 pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c == '\t' { ' ' } else { c }).filter(|c| !c.is_control()).collect()
@@ -160,10 +164,10 @@ pub(crate) fn line(what: &What) -> Option<String> {
             let names: Vec<&str> = awaited.iter().map(|a| a.component.as_str()).collect();
             format!("{component}: waiting for {}", names.join(", "))
         }
-        What::Applying { component, objects } => format!("{component}: applying {objects} objects"),
+        What::Applying { component, objects } => format!("{component}: applying {}", objects_of(*objects)),
         What::Applied { component, created, changed, kept } => match (created, changed) {
-            (0, 0) => format!("{component}: {kept} objects as they should be"),
-            _ => format!("{component}: {created} objects created, {changed} changed"),
+            (0, 0) => format!("{component}: {} as they should be", objects_of(*kept)),
+            _ => format!("{component}: {} created, {changed} changed", objects_of(*created)),
         },
         What::Pulling { component, cause, .. } => format!("{component}: {}", plain(cause)),
         What::Starting { component, ready, wanted, cause } => {
@@ -209,7 +213,7 @@ pub(crate) fn line(what: &What) -> Option<String> {
         }
         What::Removing { component, cause } => format!("{component}: removing: {cause}"),
         What::Removed { component, objects, took } => {
-            format!("{component}: gone, {objects} objects, {}", time(*took))
+            format!("{component}: gone, {}, {}", objects_of(*objects), time(*took))
         }
         What::StepsPlanned { component, from, to, steps, notices } => {
             planned_steps(component, *from, *to, steps, notices)

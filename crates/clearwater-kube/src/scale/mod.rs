@@ -47,7 +47,7 @@ pub struct ScaleOptions {
     pub targets: Vec<(Component, Target)>,
     /// The deployment as its file says it; without it, how bonos are reached is read from what stands.
     pub deployment: Option<Deployment>,
-    /// How long the whole may take.
+    /// How long the whole may take, without the time that a question stands open.
     pub timeout: Duration,
     /// Whether to stop before the first step.
     pub dry_run: bool,
@@ -90,7 +90,6 @@ async fn work(
     steering: &mut Steering,
     stats: &mut RunStats,
 ) -> End {
-    let until = emitter.began() + options.timeout;
     let mut world = World::new(cluster.clock_skew().await);
     let (mut news, _watches) = watch_namespace(&cluster.client, &cluster.namespace);
     let complete = async {
@@ -202,7 +201,7 @@ async fn work(
     }
     let mut consent = options.mark_failed;
     if options.ask && writes {
-        match answered(steering).await {
+        match answered(steering, emitter).await {
             Ok(true) => consent |= plans.iter().any(|p| !p.marks_failed().is_empty()),
             Ok(false) => return (Outcome::Refused, "not confirmed, nothing was changed".to_owned()),
             Err(reason) => {
@@ -215,6 +214,7 @@ async fn work(
         return (Outcome::Refused, refusal.to_string());
     }
 
+    let until = emitter.began() + options.timeout;
     let (cancel, cancelled) = watch::channel(None);
     let shared = Shared {
         cluster: cluster.clone(),

@@ -245,7 +245,6 @@ pub(super) async fn run(cluster: Cluster, options: UpOptions, mut emitter: Emitt
         }
     };
     begin(&mut emitter, &options, &cluster, Some(&scope)).await;
-    let until = emitter.began() + options.timeout;
     for (component, because) in &scope.left_out {
         emitter.emit(What::Skipped { component: component.name().to_owned(), because: because.clone() }).await;
     }
@@ -317,7 +316,7 @@ pub(super) async fn run(cluster: Cluster, options: UpOptions, mut emitter: Emitt
         return finish(&mut emitter, Outcome::DryRun, summary, RunStats::default()).await;
     }
     if options.ask && to_write > 0 {
-        match answered(&mut steering).await {
+        match answered(&mut steering, &mut emitter).await {
             Ok(true) => {}
             Ok(false) => {
                 return finish(
@@ -337,6 +336,7 @@ pub(super) async fn run(cluster: Cluster, options: UpOptions, mut emitter: Emitt
     }
 
     // The namespace, Services whose addresses the rest names, and what all components share.
+    let until = emitter.began() + options.timeout;
     let mut writes = 0;
     let mut work = work;
     let shared = async {
@@ -478,8 +478,15 @@ async fn finish(emitter: &mut Emitter, outcome: Outcome, summary: String, stats:
     emitter.emit(What::RunFinished { outcome, summary, stats, critical_path: Vec::new(), pending: Vec::new() }).await;
 }
 
-/// The answer to what was asked.
-pub(crate) async fn answered(steering: &mut Steering) -> Result<bool, CancelReason> {
+/// The answer to whether to go on. The time that it takes is not the run's.
+pub(crate) async fn answered(steering: &mut Steering, emitter: &mut Emitter) -> Result<bool, CancelReason> {
+    let asked = Instant::now();
+    let answer = answer(steering).await;
+    emitter.leave_out(asked.elapsed());
+    answer
+}
+
+async fn answer(steering: &mut Steering) -> Result<bool, CancelReason> {
     loop {
         if let Some(reason) = *steering.cancel.borrow() {
             return Err(reason);

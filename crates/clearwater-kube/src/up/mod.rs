@@ -35,7 +35,7 @@ pub struct UpOptions {
     pub only: Vec<Component>,
     /// Not these components, nor what needs them.
     pub skip: Vec<Component>,
-    /// How long the whole may take.
+    /// How long the whole may take, without the time that a question stands open.
     pub timeout: Duration,
     /// Whether a missing namespace is made.
     pub create_namespace: bool,

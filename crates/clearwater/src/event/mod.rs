@@ -53,7 +53,7 @@ pub struct Event {
     /// When it happened, on the clock of the machine that runs the command.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub at: Timestamp,
-    /// Milliseconds since the run began.
+    /// Milliseconds since the run began, without the time that its question to go on stood open.
     pub elapsed: u64,
     /// What happened.
     pub what: What,
