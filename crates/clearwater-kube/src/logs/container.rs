@@ -42,7 +42,7 @@ const SILENT: Duration = Duration::from_secs(120);
 /// How long opening a stream may take.
 const OPENING: Duration = Duration::from_secs(15);
 /// How many reads to the end have to miss the last line before it counts as rolled away: the API server ends a read
-/// whose kubelet went away as if it were whole.
+/// whose kubelet went away as if it were whole (kubernetes `StreamObject` does not look at the error of its copying).
 const CHECKS: u8 = 2;
 /// How long after one of them the next is made.
 const CHECK_AGAIN: Duration = Duration::from_secs(1);
