@@ -328,7 +328,7 @@ impl Local {
                 if ready["status"] != "True" {
                     return Ok(Attempt::not_yet(ready["message"].as_str().unwrap_or("not Ready")));
                 }
-                if fresh && ready["lastHeartbeatTime"].as_str().is_none_or(|time| time < since) {
+                if (fresh || again > 0) && ready["lastHeartbeatTime"].as_str().is_none_or(|time| time < since) {
                     return Ok(Attempt::not_yet("Ready, but that was before its kubelet was started"));
                 }
                 Ok(Attempt::Done(()))

@@ -110,7 +110,7 @@ impl Output {
             } else if follow && !matches!(end, End::Closed(_)) {
                 attempts = 0;
             }
-            if clean && (!self.follow || matches!(next, Next::Rest { .. })) {
+            if clean && self.is_last(next) {
                 break;
             }
             attempts += 1;
@@ -119,8 +119,8 @@ impl Output {
                 feed.trouble(format!("given up: {why}")).await?;
                 break;
             }
-            let is_doubtful = follow && resume.is_repeating() && !matches!(end, End::Closed(_));
             let is_missed_once = missed > 0 && !is_gone;
+            let is_doubtful = follow && resume.is_repeating() && !matches!(end, End::Closed(_)) || is_missed_once;
             // Of a log that no longer has the last line, nothing comes again.
             if !is_gone {
                 resume.cut();
@@ -139,7 +139,7 @@ impl Output {
                 tokio::time::sleep(CHECK_AGAIN).await;
             }
             next = self.ask(next).await;
-            if next == Next::Follow && (is_doubtful || is_missed_once) {
+            if next == Next::Follow && is_doubtful {
                 next = Next::Check;
             }
         }
@@ -147,6 +147,11 @@ impl Output {
             feed.gap(gap);
         }
         feed.close(true).await
+    }
+
+    /// Whether nothing is to come once a stream was read to its end.
+    fn is_last(&self, of: Next) -> bool {
+        !self.follow || matches!(of, Next::Rest { .. })
     }
 
     /// Reads one stream to its end.
@@ -229,7 +234,7 @@ impl Output {
             };
             if chunk.is_empty() {
                 // What is cut comes whole when the stream is resumed; at the end of a container it is all there is.
-                if !self.follow || matches!(of, Next::Rest { .. }) {
+                if self.is_last(of) {
                     if !part.is_empty() {
                         self.line(&part, resume, feed, of).await?;
                     }
