@@ -4,7 +4,7 @@ mod format;
 mod saved;
 mod span;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use clearwater::event::CancelReason;
 use clearwater::manifest::SERVICE_LABEL;
 use clearwater_kube::Cluster;
 use clearwater_kube::logs::{Candidate, Choice, Entry, Logs as Stream, Options, Said, Select, Source, read};
+use foldhash::fast::FixedState;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use regex::Regex;
@@ -317,26 +318,26 @@ struct Seen {
     lines: u64,
     late: u64,
     gaps: u64,
-    sources: HashMap<String, u64>,
-    /// The source of the last record, and how many came of it in a row.
-    last: Option<(Arc<Source>, u64)>,
+    /// Those that a record came of, by name.
+    sources: HashSet<String>,
+    /// The last of them, so that no name is put together for every record.
+    recent: HashMap<*const Source, Arc<Source>, FixedState>,
 }
 
-impl Seen {
-    fn record(&mut self, source: &Arc<Source>) {
-        match &mut self.last {
-            Some((last, count)) if Arc::ptr_eq(last, source) => *count += 1,
-            last => {
-                let before = last.replace((source.clone(), 1));
-                self.count(before);
-            }
-        }
-    }
+/// As many sources as are remembered at once.
+const RECENT: usize = 4096;
 
-    fn count(&mut self, of: Option<(Arc<Source>, u64)>) {
-        if let Some((source, count)) = of {
-            *self.sources.entry(format::name(&source)).or_default() += count;
+impl Seen {
+    fn source(&mut self, source: &Arc<Source>) {
+        let address = Arc::as_ptr(source);
+        if self.recent.contains_key(&address) {
+            return;
         }
+        if self.recent.len() >= RECENT {
+            self.recent.clear();
+        }
+        self.recent.insert(address, source.clone());
+        self.sources.insert(format::name(source));
     }
 }
 
@@ -413,8 +414,6 @@ impl Logs {
                 }
             };
             out.flush(context)?;
-            let last = seen.last.take();
-            seen.count(last);
             if !self.only_log_lines {
                 context.talk().note(format!(
                     "{} lines in {} records of {} sources; {} late; {} gaps",
@@ -477,11 +476,11 @@ impl Logs {
         let shows = !self.only_log_lines && std::io::stderr().is_terminal();
         match said {
             Said::Record(entry) => {
-                seen.record(&entry.source);
+                seen.source(&entry.source);
                 seen.late += u64::from(entry.late);
                 if span.holds(entry.time) && filter.passes(&entry.record) {
                     seen.records += 1;
-                    seen.lines += count_lines(&entry);
+                    seen.lines += entry.record.lines().count() as u64;
                     out.write(&entry.source, printer.record(&entry), context)?;
                     return Ok(true);
                 }
@@ -541,13 +540,6 @@ async fn until(moment: Option<Instant>) {
     match moment {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-fn count_lines(entry: &Entry) -> u64 {
-    match entry.record.tail() {
-        [] => 1,
-        tail => 1 + tail.split_inclusive(|b| *b == b'\n').count() as u64,
     }
 }
 

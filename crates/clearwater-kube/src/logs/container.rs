@@ -250,14 +250,20 @@ impl Output {
             while let Some(end) = memchr::memchr(b'\n', rest) {
                 let (line, after) = rest.split_at(end + 1);
                 rest = after;
-                let taken = if part.is_empty() {
-                    self.line(line, resume, feed, of).await?
-                } else {
+                let is_cut = !part.is_empty();
+                if is_cut {
                     part.extend_from_slice(line);
-                    let taken = self.line(&part, resume, feed, of).await?;
-                    part.clear();
-                    taken
+                }
+                let line = if is_cut { &part } else { line };
+                // Nearly every line is expected, and leads to no question.
+                let taken = match kubelet_line(line) {
+                    Some((time, text)) if !resume.misses(time, text) => {
+                        take(time, text, resume, feed);
+                        true
+                    }
+                    _ => self.line(line, resume, feed, of).await?,
                 };
+                part.clear();
                 if !taken {
                     return Ok(End::Broken("the container has been started anew".to_owned()));
                 }
@@ -284,14 +290,7 @@ impl Output {
         {
             return Ok(false);
         }
-        match resume.line(time, text) {
-            Seen::Again => {}
-            Seen::New => feed.line(Some(time), text),
-            Seen::NewAfter(gap) => {
-                feed.gap(gap);
-                feed.line(Some(time), text);
-            }
-        }
+        take(time, text, resume, feed);
         Ok(true)
     }
 
@@ -325,6 +324,18 @@ impl Output {
                     pause = (pause * 2).min(Duration::from_secs(2));
                 }
             }
+        }
+    }
+}
+
+/// Takes a line of the run that is read.
+fn take(time: Timestamp, text: &[u8], resume: &mut Resume, feed: &mut Feed) {
+    match resume.line(time, text) {
+        Seen::Again => {}
+        Seen::New => feed.line(Some(time), text),
+        Seen::NewAfter(gap) => {
+            feed.gap(gap);
+            feed.line(Some(time), text);
         }
     }
 }

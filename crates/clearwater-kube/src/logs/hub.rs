@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clearwater::log::{Gap, Merge, Record, Released, SourceId, Waits};
+use foldhash::fast::FixedState;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -41,7 +42,7 @@ const TOGETHER_BYTES: usize = 64 * 1024;
 struct Sources {
     ids: HashMap<Key, SourceId>,
     /// Kept until the last item of a source that is closed is let go.
-    by_id: HashMap<SourceId, Arc<Source>>,
+    by_id: HashMap<SourceId, Arc<Source>, FixedState>,
     closed: Vec<SourceId>,
 }
 

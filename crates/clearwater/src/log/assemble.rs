@@ -42,6 +42,12 @@ impl Record {
         Line::parse(self.grammar, &self.bytes[..self.head_len])
     }
 
+    /// Its lines, with their ends.
+    pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        let (head, tail) = self.bytes.split_at(self.head_len);
+        Some(head).filter(|head| !head.is_empty()).into_iter().chain(tail.split_inclusive(|b| *b == b'\n'))
+    }
+
     /// What follows the first line: the rest of a message or of a trace. Empty for a record of one line.
     pub fn tail(&self) -> &[u8] {
         &self.bytes[self.head_len..]
@@ -171,7 +177,7 @@ mod tests {
         let mut assembler = Assembler::new(grammar);
         let mut all: Vec<_> = text.split_inclusive(|b| *b == b'\n').filter_map(|l| assembler.push(l)).collect();
         all.extend(assembler.finish());
-        all.into_iter().map(|r| r.bytes.to_vec()).collect()
+        all.into_iter().map(|r| r.lines().collect::<Vec<_>>().concat()).collect()
     }
 
     fn message(body: &str) -> String {

@@ -7,6 +7,7 @@ use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use clearwater::log::Gap;
 use clearwater_kube::logs::{Entry, Origin, Source};
+use foldhash::fast::FixedState;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use regex::bytes::Regex;
@@ -174,7 +175,7 @@ pub(crate) struct Printer {
     /// What of a line its source decides.
     frames: Vec<Frame>,
     /// Where that of a source stands, by the source's address.
-    places: HashMap<*const Source, usize>,
+    places: HashMap<*const Source, usize, FixedState>,
     /// The source that was written last, and its place.
     last: Option<(*const Source, usize)>,
 }
@@ -228,7 +229,7 @@ impl Printer {
             buffer: Vec::new(),
             second: Second::default(),
             frames: Vec::new(),
-            places: HashMap::new(),
+            places: HashMap::default(),
             last: None,
         })
     }
@@ -556,7 +557,7 @@ fn is_json(line: &[u8]) -> bool {
 
 /// The lines of a record, without their ends.
 fn lines(entry: &Entry) -> impl Iterator<Item = &[u8]> {
-    entry.record.bytes().split_inclusive(|b| *b == b'\n').map(|l| l.strip_suffix(b"\n").unwrap_or(l))
+    entry.record.lines().map(trim)
 }
 
 fn trim(text: &[u8]) -> &[u8] {
