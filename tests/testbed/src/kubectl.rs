@@ -44,6 +44,8 @@ impl Kubectl {
     /// The command, not run yet.
     pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(&self.program);
+        // It ends before there is much to collect.
+        command.env("GOGC", "400");
         if let Some(kubeconfig) = &self.kubeconfig {
             command.arg("--kubeconfig").arg(kubeconfig);
         }
