@@ -14,7 +14,7 @@ use crate::steps::say;
 
 /// The cases, whether the fault is DNS itself, and what they break.
 const CASES: [(&str, bool, &str); 8] = [
-    ("alone::neighbours::two_namespaces", false, "nothing: two deployments side by side"),
+    ("neighbours::two_namespaces", false, "nothing: two deployments side by side"),
     (
         "alone::faults::what_stands_in_the_way",
         false,
@@ -37,7 +37,7 @@ const CASES: [(&str, bool, &str); 8] = [
         false,
         "etcd away, with a wrong certificate, emptied below the Services' subtree; half of the keys gone (the test restarts CoreDNS)",
     ),
-    ("alone::calls::", false, "classic without names, then with each backend"),
+    ("calls::", false, "classic without names, then with each backend"),
 ];
 
 /// Looks a name up a hundred times a second: one try after another on fresh sockets, a second each, three at most.

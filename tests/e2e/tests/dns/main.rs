@@ -1,18 +1,19 @@
 //! `dns-patch` as a user types it, on the real cluster: names put in, proved by calls, and taken out without a trace.
 
+mod calls;
 mod corefiles;
+mod neighbours;
 
-/// What edits the cluster's DNS or breaks it runs by itself.
+/// What breaks the cluster's DNS, or starts it anew, runs by itself.
 mod alone {
     mod by_hand;
-    mod calls;
     mod faults;
     mod keys;
-    mod neighbours;
 }
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -33,18 +34,21 @@ fn file(more: &str) -> Result<String> {
     Ok(path.to_string_lossy().into_owned())
 }
 
-/// The cluster's Corefile, put back as it was when the test ends in whatever way.
+/// The cluster's Corefile, put back as it was when the test ends in whatever way. One test at a time has it.
 struct Corefile {
     kubectl: Kubectl,
     before: String,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Corefile {
     fn keep(kubectl: &Kubectl) -> Result<Self> {
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let kubectl = kubectl.in_namespace("kube-system");
         let before = Self::read(&kubectl)?;
         ensure!(!before.contains("kubectl-clearwater"), "an earlier test left its lines:\n{before}");
-        Ok(Self { kubectl, before })
+        Ok(Self { kubectl, before, _turn: turn })
     }
 
     fn read(kubectl: &Kubectl) -> Result<String> {

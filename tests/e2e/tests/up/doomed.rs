@@ -29,7 +29,8 @@ fn crashes(kubectl: &Kubectl, ran: Ran, failure: &str, words: &[&str]) -> Result
     let times = containers
         .iter()
         .flat_map(|c| ["/state/terminated/finishedAt", "/lastState/terminated/finishedAt"].map(|at| c.pointer(at)));
-    let last: Timestamp = times.flatten().filter_map(Value::as_str).max().context("no exit")?.parse()?;
+    let last = times.flatten().filter_map(Value::as_str).max();
+    let last: Timestamp = last.with_context(|| format!("no exit, but {status}\n{}", ran.out))?.parse()?;
     let exits = containers.iter().filter_map(|c| c["restartCount"].as_u64()).max().unwrap_or_default() + 1;
     let after = ended.duration_since(last);
     ensure!(

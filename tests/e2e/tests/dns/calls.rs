@@ -38,7 +38,6 @@ fn classic_gets_through_with_the_names_and_not_without() -> Result<()> {
     let cluster = cluster();
     let namespace = cluster.namespace("e2e-dns-calls")?;
     let kubectl = namespace.kubectl();
-    let corefile = Corefile::keep(kubectl)?;
     let plugin = Plugin::new(cluster, namespace.name())?;
     // The names are left to DNS elsewhere, which there is not: `up` puts none in.
     let path = file("dns: {backend: print}\n")?;
@@ -52,6 +51,7 @@ fn classic_gets_through_with_the_names_and_not_without() -> Result<()> {
     let users = phone.provision("ellis", 2)?;
     are_lost(&phone, &users)?;
 
+    let corefile = Corefile::keep(kubectl)?;
     let explained = dns_patch(&["--explain", "-o", "json"], 5)?;
     let told: Value = serde_json::from_str(&explained.out)?;
     let name = format!("scscf.sprout.{}.svc.cluster.local", namespace.name());
