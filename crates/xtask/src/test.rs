@@ -13,10 +13,11 @@ use crate::check;
 use crate::standins;
 use crate::steps::{Steps, say};
 
-/// The programs of tests that need a cluster: those of the test bed itself, and those of the plugin. cargo runs the
-/// programs of a group one after the other, and at the end of each the machine waits for its slowest test; groups side by
-/// side fill that time for each other.
-const PROGRAMS: [&[&str]; 3] = [&["standins"], &["cluster", "dns", "life", "logs", "scale"], &["up"]];
+/// The programs of tests that need a cluster, and how many tests of a group run at once: they wait for the cluster most of
+/// the time. cargo runs the programs of a group one after the other, and at the end of each the machine waits for its
+/// slowest test; groups side by side fill that time for each other.
+const GROUPS: [(&str, &[&str]); 3] =
+    [("3", &["standins"]), ("2", &["dns", "scale"]), ("2", &["cluster", "life", "logs", "up"])];
 
 /// Tests whose path contains this disturb the cluster that all share, and run one by one.
 const ALONE: &str = "alone";
@@ -33,9 +34,6 @@ const OF_PROOFS: &str = "by_hand";
 
 /// What takes a plugin with the backend etcd.
 const OF_ETCD: &str = "alone::keys";
-
-/// How many of the others run at once in each group. They wait for the cluster most of the time.
-const TOGETHER: &str = "2";
 
 /// What failed is tried so many times more, each by itself.
 const AGAIN: [&str; 2] = ["once more", "a last time"];
@@ -86,20 +84,21 @@ fn on_cluster(options: &Options, steps: &mut Steps) -> anyhow::Result<()> {
         args.extend(which);
         features.step(group, &args).env(NAME_VARIABLE, &options.name)
     };
-    let tests = |group, threads: &str, which: &[&str]| tests_of(&PROGRAMS.concat(), group, threads, which);
+    let all = GROUPS.map(|(_, programs)| programs).concat();
+    let tests = |group, threads: &str, which: &[&str]| tests_of(&all, group, threads, which);
     if let Some(filter) = &options.filter {
         return steps.run([tests("end to end", "1", &[filter])]);
     }
     let others = ["--skip", ALONE, "--skip", BY_HAND, "--skip", OF_PROOFS];
     // Built before the groups run side by side, or one would wait for the other's build.
     steps.run([features.step("build", &["test", "--quiet", "--workspace", "--no-run"])])?;
-    let mut failed = steps.tests(PROGRAMS.map(|programs| tests_of(programs, "together", TOGETHER, &others)))?;
+    let mut failed = steps.tests(GROUPS.map(|(threads, programs)| tests_of(programs, "together", threads, &others)))?;
     let mut alone = vec!["--skip", BY_HAND, "--skip", OF_PROOFS];
     if !features.etcd() {
         alone.extend(["--skip", OF_ETCD]);
     }
     alone.push(ALONE);
-    let (own, shared): (Vec<_>, Vec<_>) = PROGRAMS.concat().into_iter().partition(|program| OWN_CLUSTER == *program);
+    let (own, shared): (Vec<_>, Vec<_>) = all.iter().copied().partition(|program| *program == OWN_CLUSTER);
     failed.extend(steps.tests([own, shared].map(|programs| tests_of(&programs, "alone", "1", &alone)))?);
     // A machine of two cores may be too slow for a deadline when others use it; what fails by itself, and again, is wrong.
     for group in AGAIN {

@@ -193,7 +193,7 @@ fn the_registry_serves_refuses_and_throttles() -> Result<()> {
     namespace.kubectl().run(["wait", "--for=condition=Ready", "pod/served", "--timeout=60s"]).map(drop)
 }
 
-/// A cluster of its own beside the shared one is as much as two cores bear.
+/// A cluster of its own beside a busy one is more than two cores bear.
 mod alone {
     use super::*;
 
