@@ -362,10 +362,17 @@ fn crash_doom(scene: &Scene<'_>, pod: &Pod, status: &ContainerStatus) -> Option<
     let waiting = status.state.as_ref().and_then(|s| s.waiting.as_ref()).and_then(|w| w.reason.as_deref());
     let started = pod.status.as_ref().and_then(|s| s.start_time.as_ref()).map(|t| t.0);
     let older = waiting == Some("CrashLoopBackOff") && status.restart_count >= 3 && started.is_some_and(|s| s >= since);
-    if !triple && !older {
+    let last = exits.last()?;
+    // A busy kubelet tells of two exits at once, and the first of them is never seen. It came after the pod's start.
+    let is_down = waiting == Some("CrashLoopBackOff") || status.state.as_ref().is_some_and(|s| s.terminated.is_some());
+    let ended = status.restart_count + i32::from(is_down);
+    let soon = started.filter(|s| *s >= since).map(|s| last.finished.duration_since(s));
+    let hidden = ended >= 3
+        && seen.last_chunk().is_some_and(|[a, b]| a.code == b.code)
+        && soon.is_some_and(|s| Duration::try_from(s).is_ok_and(|d| d <= window));
+    if !triple && !older && !hidden {
         return None;
     }
-    let last = exits.last()?;
     let why = match last.reason.as_str() {
         "OOMKilled" => "it was killed because it used more memory than its limit".to_owned(),
         "" | "Error" | "Completed" => format!("exit code {}", last.code),
@@ -376,7 +383,7 @@ fn crash_doom(scene: &Scene<'_>, pod: &Pod, status: &ContainerStatus) -> Option<
     } else {
         "see the last lines of its log".to_owned()
     };
-    let count = exits.len().max(usize::try_from(status.restart_count).unwrap_or(0));
+    let count = exits.len().max(usize::try_from(ended).unwrap_or(0));
     Some(Doom {
         kind: FailureKind::CrashLoop,
         object: pod_name(pod),

@@ -118,6 +118,23 @@ fn the_third_equal_exit_within_a_minute_is_a_crash_loop() {
 }
 
 #[test]
+fn an_exit_that_no_status_told_counts_where_the_pod_is_young() {
+    let cases = [(0, 2, 14, true), (0, 3, 14, false), (-5, 2, 14, false), (0, 2, 90, false)];
+    for (start, code, second, is_loop) in cases {
+        let mut exits = Exits::default();
+        for (restarts, code, second) in [(1, 2, 3), (2, code, second)] {
+            let mut pod = crashed("sprout", false, restarts, code, second);
+            pod.status.as_mut().unwrap().start_time =
+                Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(start)));
+            exits.observe(&pod);
+            let doom = judge_at(second, &[&pod], &[], &exits).map(|d| d.kind);
+            let expected = (is_loop && restarts == 2).then_some(FailureKind::CrashLoop);
+            assert_eq!(doom, expected, "start {start}, exit code {code}, restarts {restarts}");
+        }
+    }
+}
+
+#[test]
 fn exits_that_differ_or_lie_apart_or_before_its_needs_served_are_no_loop() {
     let cases = [[(1, 2), (3, 2), (14, 3)], [(1, 2), (40, 2), (90, 2)], [(-9, 2), (3, 2), (14, 2)]];
     for case in cases {
