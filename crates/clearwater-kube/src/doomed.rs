@@ -347,7 +347,8 @@ fn container_doom(
 }
 
 fn crash_doom(scene: &Scene<'_>, pod: &Pod, status: &ContainerStatus) -> Option<Doom> {
-    let since = scene.needs_served_since?;
+    // The API tells times in whole seconds.
+    let since = Timestamp::from_second(scene.needs_served_since?.as_second()).ok()?;
     let uid = pod.metadata.uid.as_deref().unwrap_or_default();
     let exits = scene.exits.of(uid, &status.name);
     let seen: Vec<&Exit> = exits.iter().filter(|e| e.finished >= since).collect();

@@ -1,3 +1,4 @@
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::*;
@@ -28,7 +29,8 @@ fn judge_at(second: i64, pods: &[&Pod], events: &[&Event], exits: &Exits) -> Opt
         pods,
         events,
         exits,
-        needs_served_since: Some(at(0)),
+        // Of the API's times only whole seconds are known.
+        needs_served_since: Some(at(0) + SignedDuration::from_millis(300)),
         since: at(0),
         now: at(second),
         grace: Grace::default(),
