@@ -352,25 +352,27 @@ fn crash_doom(scene: &Scene<'_>, pod: &Pod, status: &ContainerStatus) -> Option<
     let uid = pod.metadata.uid.as_deref().unwrap_or_default();
     let exits = scene.exits.of(uid, &status.name);
     let seen: Vec<&Exit> = exits.iter().filter(|e| e.finished >= since).collect();
-    let window = scene.grace.crash_window;
+    let within = |from: Timestamp, to: Timestamp| {
+        Duration::try_from(to.duration_since(from)).is_ok_and(|d| d <= scene.grace.crash_window)
+    };
     let triple = seen.windows(3).any(|w| {
         w[0].code == w[1].code
             && w[1].code == w[2].code
             && w[2].code == seen.last().map_or(w[2].code, |l| l.code)
-            && Duration::try_from(w[2].finished.duration_since(w[0].finished)).is_ok_and(|d| d <= window)
+            && within(w[0].finished, w[2].finished)
     });
     // A loop that began before this run: its pod never ran without what it needs, and it has ended three times at least.
     let waiting = status.state.as_ref().and_then(|s| s.waiting.as_ref()).and_then(|w| w.reason.as_deref());
-    let started = pod.status.as_ref().and_then(|s| s.start_time.as_ref()).map(|t| t.0);
-    let older = waiting == Some("CrashLoopBackOff") && status.restart_count >= 3 && started.is_some_and(|s| s >= since);
+    let backs_off = waiting == Some("CrashLoopBackOff");
+    let started = pod.status.as_ref().and_then(|s| s.start_time.as_ref()).map(|t| t.0).filter(|s| *s >= since);
+    let older = backs_off && status.restart_count >= 3 && started.is_some();
     let last = exits.last()?;
     // A busy kubelet tells of two exits at once, and the first of them is never seen. It came after the pod's start.
-    let is_down = waiting == Some("CrashLoopBackOff") || status.state.as_ref().is_some_and(|s| s.terminated.is_some());
+    let is_down = backs_off || status.state.as_ref().is_some_and(|s| s.terminated.is_some());
     let ended = status.restart_count + i32::from(is_down);
-    let soon = started.filter(|s| *s >= since).map(|s| last.finished.duration_since(s));
     let hidden = ended >= 3
         && seen.last_chunk().is_some_and(|[a, b]| a.code == b.code)
-        && soon.is_some_and(|s| Duration::try_from(s).is_ok_and(|d| d <= window));
+        && started.is_some_and(|s| within(s, last.finished));
     if !triple && !older && !hidden {
         return None;
     }

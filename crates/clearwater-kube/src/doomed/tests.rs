@@ -105,6 +105,11 @@ fn crashed(container: &str, init: bool, restarts: i32, code: i32, second: i64) -
     pod(&json!({field: status, "startTime": at(-100).to_string()}))
 }
 
+fn started(mut pod: Pod, second: i64) -> Pod {
+    pod.status.as_mut().unwrap().start_time = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(second)));
+    pod
+}
+
 #[test]
 fn the_third_equal_exit_within_a_minute_is_a_crash_loop() {
     for init in [false, true] {
@@ -125,9 +130,7 @@ fn an_exit_that_no_status_told_counts_where_the_pod_is_young() {
     for (start, code, second, is_loop) in cases {
         let mut exits = Exits::default();
         for (restarts, code, second) in [(1, 2, 3), (2, code, second)] {
-            let mut pod = crashed("sprout", false, restarts, code, second);
-            pod.status.as_mut().unwrap().start_time =
-                Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(start)));
+            let pod = started(crashed("sprout", false, restarts, code, second), start);
             exits.observe(&pod);
             let doom = judge_at(second, &[&pod], &[], &exits).map(|d| d.kind);
             let expected = (is_loop && restarts == 2).then_some(FailureKind::CrashLoop);
@@ -153,8 +156,7 @@ fn exits_that_differ_or_lie_apart_or_before_its_needs_served_are_no_loop() {
 
 #[test]
 fn a_loop_that_began_before_the_run_is_told_at_once() {
-    let mut pod = crashed("sprout", false, 7, 2, 1);
-    pod.status.as_mut().unwrap().start_time = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(0)));
+    let pod = started(crashed("sprout", false, 7, 2, 1), 0);
     let mut exits = Exits::default();
     exits.observe(&pod);
     assert_eq!(judge_at(2, &[&pod], &[], &exits).map(|d| d.kind), Some(FailureKind::CrashLoop));

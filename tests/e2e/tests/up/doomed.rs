@@ -33,12 +33,8 @@ fn crashes(kubectl: &Kubectl, ran: Ran, failure: &str, words: &[&str]) -> Result
     let last: Timestamp = last.with_context(|| format!("no exit, but {status}\n{}", ran.out))?.parse()?;
     let exits = containers.iter().filter_map(|c| c["restartCount"].as_u64()).max().unwrap_or_default() + 1;
     let after = ended.duration_since(last);
-    // What ended before the run is not counted by it.
-    let began: Timestamp = ran.events()?.first().and_then(|e| e["at"].as_str()).context("no event")?.parse()?;
-    let started: Timestamp = status["startTime"].as_str().context("no start")?.parse()?;
-    let most = if started.as_second() <= began.as_second() { 4 } else { 3 };
     ensure!(
-        exits <= most && after < SignedDuration::from_secs(15),
+        exits <= 3 && after < SignedDuration::from_secs(15),
         "{exits} exits, the last {after:#} before\n{}",
         ran.out
     );
