@@ -1,5 +1,6 @@
 //! `up` against the longest chain of what its components need themselves, and beside other ways to deploy.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -64,7 +65,7 @@ pub(super) fn median(rounds: &[Round], of: impl Fn(&Round) -> Option<Duration>) 
     all.get(all.len() / 2).copied()
 }
 
-fn critical_path(policy: Policy, seen: &std::collections::BTreeMap<String, Stamps>, floor: Floor) -> Result<Duration> {
+fn critical_path(policy: Policy, seen: &BTreeMap<String, Stamps>, floor: Floor) -> Result<Duration> {
     let plan = Graph::clearwater(Release::Hunter, Subscribers::BuiltIn).plan(policy)?;
     ensure!(seen.len() == plan.len(), "stamps of {:?}", seen.keys());
     Ok(plan
@@ -75,17 +76,28 @@ fn critical_path(policy: Policy, seen: &std::collections::BTreeMap<String, Stamp
         .total)
 }
 
-fn round(policy: Policy, tag: &str, floor: Floor, program: &Path, plant: Option<&mut ApiProxy>) -> Result<Round> {
+/// Where a delay is planted, to see whether the measurement notices it: what the page calls it, and the names of the
+/// components as a pattern.
+const PLANTS: [(&str, &str); 2] = [("each component", "[a-z-]+"), ("Cassandra alone", "cassandra")];
+const PLANTED_DELAY: Duration = Duration::from_secs(2);
+
+fn round(
+    policy: Policy,
+    tag: &str,
+    floor: Floor,
+    program: &Path,
+    plant: Option<(&mut ApiProxy, &str)>,
+) -> Result<Round> {
     let cluster = cluster();
     let namespace = cluster.namespace("e2e-bench")?;
     let kubectl = namespace.kubectl();
     let planted = plant.is_some();
     let plugin = match plant {
         None => Plugin::new(cluster, namespace.name())?,
-        Some(proxy) => {
-            let slow = Rule::new(Fault::Delay(Duration::from_secs(2)))
+        Some((proxy, components)) => {
+            let slow = Rule::new(Fault::Delay(PLANTED_DELAY))
                 .method("PATCH")
-                .path("(deployments|statefulsets)/[a-z-]+\\?&?(force=true&)?fieldManager");
+                .path(&format!("(deployments|statefulsets)/{components}\\?&?(force=true&)?fieldManager"));
             proxy.set(&[slow])?;
             Plugin::as_user(&proxy.kubeconfig()?, namespace.name())?
         }
@@ -160,7 +172,8 @@ struct Kept {
     commit: String,
     floor: Option<(Floor, u64)>,
     rounds: Vec<(Row, Round)>,
-    planted: Option<Round>,
+    /// By what the page calls the place.
+    planted: BTreeMap<String, Round>,
 }
 
 impl Kept {
@@ -225,10 +238,13 @@ pub(super) fn run(parts: &Parts<'_>, commit: &str) -> Result<String> {
         }
     }
     if wanted("plant") {
-        say("==> a planted delay of 2 s");
-        let mut proxy = local.api_proxy()?;
-        kept.planted = Some(round(Policy::Dependency, "hunter", floor, &program, Some(&mut proxy))?);
-        kept.save()?;
+        for (place, components) in PLANTS {
+            say(&format!("==> a planted delay of 2 s: {place}"));
+            let mut proxy = local.api_proxy()?;
+            let planted = round(Policy::Dependency, "hunter", floor, &program, Some((&mut proxy, components)))?;
+            kept.planted.insert(place.to_owned(), planted);
+            kept.save()?;
+        }
     }
     page(&kept, fs::metadata(&program).with_context(|| format!("cannot read {}", program.display()))?.len())
 }
@@ -283,11 +299,11 @@ fn page(kept: &Kept, size: u64) -> Result<String> {
             row(&mut page, tag, &shown, &rounds)?;
         }
     }
-    if let Some(planted) = &kept.planted {
+    for (place, planted) in &kept.planted {
         let path = planted.path.context("no path")?;
         writeln!(
             page,
-            "\nA delay of 2 s planted before the creation of each component: wall {}, allowed {}: {}.",
+            "\nA delay of 2 s planted before the creation of {place}: wall {}, allowed {}: {}.",
             seconds(Some(planted.wall)),
             seconds(Some(allowed(path))),
             if planted.wall > allowed(path) { "noticed" } else { "**not noticed**" }
