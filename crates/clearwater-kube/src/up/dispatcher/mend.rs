@@ -13,7 +13,8 @@ use kube::api::DeleteParams;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Dispatcher, pod_target, target_of};
+use super::Dispatcher;
+use super::asking::{pod_target, target_of};
 use crate::doomed;
 use crate::judge::{self, MembersSeen, Stuck};
 use crate::probe::Prober;

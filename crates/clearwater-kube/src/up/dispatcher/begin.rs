@@ -1,0 +1,310 @@
+//! The steps before the first component is begun: what stands is looked at, the work is planned and checked, the user
+//! is asked, and what all components share is written.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use clearwater::component::Component;
+use clearwater::event::{CancelReason, CheckLine, CheckStatus, Command, Operation, Outcome, RunStats, What};
+use jiff::{SignedDuration, Timestamp};
+use kube::api::DynamicObject;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::super::prepare::{Scope, Standing, Work};
+use super::super::{Steering, UpOptions};
+use super::early::{self, Early};
+use super::open::{Late, Names};
+use super::unit::{Applied, Unit};
+use super::{Dispatcher, mend};
+use crate::apply::{self, ApplyError};
+use crate::ask_members::{Wish, ask_members};
+use crate::cluster::Cluster;
+use crate::doomed::Exits;
+use crate::emit::Emitter;
+use crate::judge::MembersSeen;
+use crate::preflight;
+use crate::snapshot::{Snapshot, watch as watch_namespace};
+
+/// Why a run ends before a component is begun.
+struct Stop {
+    outcome: Outcome,
+    summary: String,
+    writes: u32,
+}
+
+impl Stop {
+    fn unwritten(outcome: Outcome, summary: impl Into<String>) -> Self {
+        Self { outcome, summary: summary.into(), writes: 0 }
+    }
+}
+
+/// What the steps before the components leave to be done.
+struct Ready {
+    scope: Scope,
+    work: Work,
+    skew: SignedDuration,
+    until: Instant,
+    writes: u32,
+}
+
+pub(in super::super) async fn run(cluster: Cluster, options: UpOptions, mut emitter: Emitter, mut steering: Steering) {
+    match Box::pin(steps(&cluster, &options, &mut emitter, &mut steering)).await {
+        Ok(ready) => Box::pin(begin(cluster, options, emitter, steering, ready)).await,
+        Err(Stop { outcome, summary, writes }) => {
+            let stats = RunStats { writes, ..RunStats::default() };
+            let (critical_path, pending) = (Vec::new(), Vec::new());
+            emitter.emit(What::RunFinished { outcome, summary, stats, critical_path, pending }).await;
+        }
+    }
+}
+
+async fn steps(
+    cluster: &Cluster,
+    options: &UpOptions,
+    emitter: &mut Emitter,
+    steering: &mut Steering,
+) -> Result<Ready, Stop> {
+    let scope = Scope::of(&options.deployment, options.policy, &options.only, &options.skip);
+    let started = What::RunStarted {
+        command: Command::Up,
+        namespace: cluster.namespace.clone(),
+        order: options.policy.name().to_owned(),
+        components: scope.as_ref().map(Scope::planned).unwrap_or_default(),
+    };
+    emitter.emit(started).await;
+    let scope = scope.map_err(|error| Stop::unwritten(Outcome::Refused, error.to_string()))?;
+    for (component, because) in &scope.left_out {
+        emitter.emit(What::Skipped { component: component.name().to_owned(), because: because.clone() }).await;
+    }
+    let skew = cluster.clock_skew().await;
+    let standing = Standing::look(cluster).await;
+    let standing = standing.map_err(|error| Stop::unwritten(Outcome::CouldNotLook, error.to_string()))?;
+    let mut work = checked(cluster, options, &scope, &standing, emitter).await?;
+    agreed(options, &scope, &standing, &work, emitter, steering).await?;
+
+    let until = emitter.began() + options.timeout;
+    let mut writes = 0;
+    if let Err(error) = write_shared(cluster, options, &standing, &mut work, until, &mut writes).await {
+        return Err(Stop { outcome: Outcome::Failed, summary: format!("{error}. {}", error.fix()), writes });
+    }
+    if !work.first.is_empty() {
+        let names: Vec<String> = work.first.iter().map(apply::Planned::name).collect();
+        let text = format!("stands first, because its address is needed: {}", names.join(", "));
+        emitter.emit(What::Notice { text }).await;
+    }
+    Ok(Ready { scope, work, skew, until, writes })
+}
+
+/// Plans the work, and tells every line of the preflight.
+async fn checked(
+    cluster: &Cluster,
+    options: &UpOptions,
+    scope: &Scope,
+    standing: &Standing,
+    emitter: &mut Emitter,
+) -> Result<Work, Stop> {
+    let planned = Work::plan(cluster, &options.deployment, scope, standing, options.force_conflicts).await;
+    let (work, unplanned) = match planned {
+        Ok(planned) => planned,
+        Err(error) => {
+            let line = CheckLine {
+                id: "objects".to_owned(),
+                title: "objects of the deployment".to_owned(),
+                status: CheckStatus::Failed,
+                detail: error.to_string(),
+                fix: None,
+            };
+            emitter.emit(What::Checked { line }).await;
+            return Err(Stop::unwritten(Outcome::PreflightFailed, format!("nothing was written: {error}")));
+        }
+    };
+    let mut lines = preflight::check(cluster, options, scope, standing, &work).await;
+    if let Some(names) = &scope.names {
+        lines.push(names.preflight(cluster).await);
+    }
+    if !lines.iter().any(|l| l.status == CheckStatus::Refused) {
+        lines.extend(unplanned);
+    }
+    let worst = lines.iter().map(|l| l.status).max().unwrap_or(CheckStatus::Ok);
+    let bad = lines.iter().find(|l| l.status == worst).map(|l| l.title.clone()).unwrap_or_default();
+    for line in lines {
+        emitter.emit(What::Checked { line }).await;
+    }
+    match worst {
+        CheckStatus::Refused => Err(Stop::unwritten(Outcome::Refused, format!("refused, nothing was written: {bad}"))),
+        CheckStatus::Failed => {
+            let summary = format!("nothing was written, because a check failed: {bad}");
+            Err(Stop::unwritten(Outcome::PreflightFailed, summary))
+        }
+        CheckStatus::Ok | CheckStatus::Skipped | CheckStatus::Warning => Ok(work),
+    }
+}
+
+/// Tells what would be done, and waits for a "yes" where one is asked for.
+async fn agreed(
+    options: &UpOptions,
+    scope: &Scope,
+    standing: &Standing,
+    work: &Work,
+    emitter: &mut Emitter,
+    steering: &mut Steering,
+) -> Result<(), Stop> {
+    let changes = work.changes();
+    let to_write = changes.iter().filter(|c| c.operation != Operation::Keep).count();
+    emitter.emit(What::Planned { changes, pending: Vec::new() }).await;
+    for text in standing.other_counts(&options.deployment, scope) {
+        emitter.emit(What::Notice { text }).await;
+    }
+    if options.dry_run {
+        let summary = format!("{to_write} objects would be written; nothing was");
+        return Err(Stop::unwritten(Outcome::DryRun, summary));
+    }
+    if !options.ask || to_write == 0 {
+        return Ok(());
+    }
+    match answered(steering, emitter).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Stop::unwritten(Outcome::Refused, "not confirmed, nothing was written")),
+        Err(reason) => {
+            emitter.emit(What::CancelRequested { reason }).await;
+            Err(Stop::unwritten(Outcome::Cancelled, "interrupted, nothing was written"))
+        }
+    }
+}
+
+/// The namespace, Services whose addresses the rest names, and what all components share.
+async fn write_shared(
+    cluster: &Cluster,
+    options: &UpOptions,
+    standing: &Standing,
+    work: &mut Work,
+    until: Instant,
+    writes: &mut u32,
+) -> Result<(), ApplyError> {
+    let force = options.force_conflicts;
+    if standing.namespace == Some(false) {
+        preflight::create_namespace(cluster).await?;
+        *writes += 1;
+    }
+    let mut given = BTreeMap::new();
+    for planned in &work.first {
+        if let Some(written) = apply::apply(cluster, planned, force, until).await? {
+            *writes += 1;
+            given.insert(planned.item.object.name().to_owned(), virtual_addresses(&written));
+        }
+    }
+    let own = |(component, service): (&Component, &&str)| Some((*component, given.remove(*service)?));
+    let given: BTreeMap<_, _> = work.services_first.virtual_addresses.iter().filter_map(own).collect();
+    if !given.is_empty() {
+        work.settle(cluster, &options.deployment, given, force).await?;
+    }
+    for planned in &work.shared {
+        if apply::apply(cluster, planned, force, until).await?.is_some() {
+            *writes += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Begins to watch and to write, and goes on in the loop.
+async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, steering: Steering, ready: Ready) {
+    let Ready { scope, work, skew, until, writes } = ready;
+    let late = Late {
+        inputs: work.inputs,
+        balanced: work.services_first.balanced,
+        component: Component::Bono,
+        since: Instant::now(),
+        addresses: Vec::new(),
+    };
+    let late = (!late.balanced.is_empty()).then_some(late);
+    let (news, _watches) = watch_namespace(&cluster.client, &cluster.namespace);
+    let (looks, looks_in) = mpsc::channel(64);
+    let (wish, wishes) = watch::channel(Wish::default());
+    let (members_out, members_in) = mpsc::channel(16);
+    let mut asking = JoinSet::new();
+    asking.spawn(ask_members(cluster.clone(), wishes, members_out));
+    let mut planned = work.of;
+    let mut first = Vec::new();
+    let mut units = Vec::new();
+    for part in &scope.parts {
+        let component = part.entry.component;
+        let all = planned.remove(&component).unwrap_or_default();
+        // What names addresses that are not known yet is planned anew as a whole.
+        let is_late = late.as_ref().is_some_and(|l| l.component == component);
+        let (beside, own) = if is_late { (Vec::new(), all) } else { early::part(all) };
+        let kept = u32::try_from(beside.len()).unwrap_or(u32::MAX);
+        let written = if early::to_write(&beside) == 0 {
+            Some(Applied { kept, ..Applied::of(component) })
+        } else {
+            first.push((component, beside));
+            None
+        };
+        units.push(Unit::new(part.clone(), own, written, emitter.began()));
+    }
+    let dispatcher = Dispatcher {
+        units,
+        schedule: scope.plan.schedule(),
+        snapshot: Snapshot::default(),
+        exits: Exits::default(),
+        reports: BTreeMap::new(),
+        probers: BTreeMap::new(),
+        prober_tasks: JoinSet::new(),
+        looks,
+        members: BTreeMap::new(),
+        no_etcd: MembersSeen::Unchecked("there is no etcd to ask".to_owned()),
+        wish,
+        generations: BTreeMap::new(),
+        appliers: JoinSet::new(),
+        early: Early::begin(&cluster, first, options.force_conflicts, until),
+        gatherers: JoinSet::new(),
+        mending: mend::State::default(),
+        since: Timestamp::now().saturating_add(skew).unwrap_or_else(|_| Timestamp::now()),
+        skew,
+        writes,
+        connections: 0,
+        until,
+        late,
+        cancelled: None,
+        failed_at: None,
+        trouble: None,
+        names: scope.names.map(|gate| Names::begin(gate, &cluster)),
+        cluster,
+        options,
+        emitter,
+    };
+    dispatcher.work(news, looks_in, members_in, steering).await;
+}
+
+/// The virtual addresses of a Service as it was written.
+fn virtual_addresses(service: &DynamicObject) -> Vec<IpAddr> {
+    let all = service.data.pointer("/spec/clusterIPs").and_then(serde_json::Value::as_array);
+    all.into_iter().flatten().filter_map(|ip| ip.as_str()?.parse().ok()).collect()
+}
+
+/// The answer to whether to go on. The time that it takes is not the run's.
+pub(crate) async fn answered(steering: &mut Steering, emitter: &mut Emitter) -> Result<bool, CancelReason> {
+    let asked = Instant::now();
+    let answer = answer(steering).await;
+    emitter.leave_out(asked.elapsed());
+    answer
+}
+
+async fn answer(steering: &mut Steering) -> Result<bool, CancelReason> {
+    loop {
+        if let Some(reason) = *steering.cancel.borrow() {
+            return Err(reason);
+        }
+        if let Some(answer) = *steering.answer.borrow() {
+            return Ok(answer);
+        }
+        let gone = tokio::select! {
+            changed = steering.cancel.changed() => changed.is_err(),
+            changed = steering.answer.changed() => changed.is_err(),
+        };
+        if gone {
+            return Err(CancelReason::Reader);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! When a run is over, and what it says then.
+
+use std::time::Duration;
+
+use clearwater::event::{CancelReason, Evidence, FailureKind, Hop, Outcome, Pending, RunStats, What};
+use kube::ResourceExt;
+
+use super::super::evidence;
+use super::Dispatcher;
+use super::unit::{Phase, Unit, millis};
+use crate::doomed;
+
+/// After the first failure, others have so long to show too.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+impl Dispatcher {
+    pub(super) fn ended(&self) -> Option<Outcome> {
+        if self.cancelled.is_some() {
+            return self.is_quiet().then_some(Outcome::Cancelled);
+        }
+        if let Some(at) = self.failed_at {
+            let quiet = self.is_quiet() && self.gatherers.is_empty();
+            return (quiet && at.elapsed() >= LAST_WORDS).then_some(Outcome::Failed);
+        }
+        if self.mending.is_refused() {
+            return self.is_quiet().then_some(Outcome::Refused);
+        }
+        if self.units.iter().any(|u| u.phase != Phase::Serving || u.unsteady) {
+            return None;
+        }
+        Some(if self.units.iter().any(|u| u.pending > 0) {
+            Outcome::ChangesPending
+        } else if self.writes == 0 && self.mending.mended.is_empty() {
+            Outcome::NothingToDo
+        } else {
+            Outcome::Done
+        })
+    }
+
+    /// Whether nothing is being written.
+    fn is_quiet(&self) -> bool {
+        self.appliers.is_empty() && self.early.tasks.is_empty()
+    }
+
+    /// The time is up: every component that does not serve says what kept it.
+    pub(super) async fn late(&mut self) {
+        self.emitter.emit(What::CancelRequested { reason: CancelReason::Deadline }).await;
+        for i in 0..self.units.len() {
+            let unit = &self.units[i];
+            let awaits_address = unit.phase == Phase::Waiting && unit.said.0 == "address";
+            if !matches!(unit.phase, Phase::Applying | Phase::Rolling) && !unit.unsteady && !awaits_address {
+                continue;
+            }
+            let fix = if awaits_address {
+                "look whether the cluster has a load balancer controller and run up again, or set bono.addresses in the \
+                 deployment file"
+            } else {
+                "run up again to go on waiting, with a longer --timeout where it is only slow"
+            };
+            let component = unit.part.entry.component;
+            let pods = self.snapshot.pods_of(component);
+            let events = evidence::events(self.snapshot.events_of(&pods, &self.workload_names(i)));
+            let report = pods.iter().filter_map(|p| self.reports.get(&p.uid()?)).find(|r| !r.problems.is_empty());
+            let object = pods.first().map_or_else(|| format!("workload {component}"), |p| doomed::pod_name(p));
+            let evidence = Evidence {
+                object,
+                reason: "Deadline".to_owned(),
+                events,
+                logs: report.and_then(|r| r.log.clone()).into_iter().collect(),
+            };
+            let causes = vec![format!("not serving after {} s", self.options.timeout.as_secs()), unit.cause.clone()];
+            let what = What::Failed {
+                component: component.name().to_owned(),
+                failure: FailureKind::Deadline,
+                causes,
+                fix: fix.to_owned(),
+                evidence: vec![evidence],
+            };
+            self.units[i].phase = Phase::Failed;
+            self.emitter.emit(what).await;
+        }
+        for i in 0..self.units.len() {
+            if self.units[i].phase == Phase::Waiting {
+                let because = format!("the time was up: {}", self.units[i].cause);
+                let component = self.units[i].name().to_owned();
+                self.emitter.emit(What::Skipped { component, because }).await;
+            }
+        }
+    }
+
+    fn critical_path(&self) -> Vec<Hop> {
+        let mut path = Vec::new();
+        let mut at = self.units.iter().filter(|u| u.serving.is_some()).max_by_key(|u| u.serving);
+        while let Some(unit) = at {
+            let took = match (unit.opened, unit.serving) {
+                (Some(opened), Some(serving)) => millis(serving.saturating_duration_since(opened)),
+                _ => 0,
+            };
+            path.push(Hop { component: unit.name().to_owned(), took });
+            at = unit.opened_by.and_then(|c| self.units.iter().find(|u| u.part.entry.component == c));
+        }
+        path.reverse();
+        path
+    }
+
+    pub(super) async fn end(mut self, outcome: Outcome) {
+        if let Some(names) = &mut self.names
+            && let Some(early) = names.early.take()
+        {
+            // Bono never came to wait for it: what is not proved by now is taken back.
+            names.cancel.cancel();
+            let _ = early.await;
+        }
+        let count =
+            |test: &dyn Fn(&Unit) -> bool| u32::try_from(self.units.iter().filter(|u| test(u)).count()).unwrap_or(0);
+        let stats = RunStats {
+            serving: count(&|u| u.phase == Phase::Serving && !u.unsteady),
+            failed: count(&|u| u.phase == Phase::Failed),
+            skipped: count(&|u| matches!(u.phase, Phase::Skipped | Phase::Waiting)),
+            unfinished: count(&|u| {
+                matches!(u.phase, Phase::Applying | Phase::Rolling) || u.unsteady && u.phase == Phase::Serving
+            }),
+            writes: self.writes,
+            pod_connections: self.connections,
+        };
+        let pending: Vec<Pending> = self
+            .units
+            .iter()
+            .filter(|u| u.pending > 0)
+            .map(|u| {
+                let component = u.part.entry.component;
+                let refused = self.mending.refusals.get(&component);
+                let why = refused.map_or_else(String::new, |r| format!(" ({r})"));
+                let command = if refused.is_some() {
+                    format!("kubectl clearwater down --only {component}, then up")
+                } else {
+                    "kubectl clearwater up --replace-stores".to_owned()
+                };
+                let what = format!("{} of its pods still run the old revision{why}", u.pending);
+                Pending { component: u.name().to_owned(), what, command }
+            })
+            .chain(self.mending.refused())
+            .collect();
+        let all = self.units.len();
+        let seconds = self.emitter.began().elapsed().as_secs_f32();
+        let summary = match outcome {
+            Outcome::NothingToDo => format!("nothing to change: all {all} components serve ({seconds:.1} s)"),
+            Outcome::Done | Outcome::ChangesPending => {
+                let waiting = if pending.is_empty() { "" } else { "; changes wait" };
+                format!("{} of {all} components serve ({seconds:.1} s){waiting}", stats.serving)
+            }
+            Outcome::NotReady => {
+                format!("not ready after {seconds:.0} s: {} of {all} components serve", stats.serving)
+            }
+            Outcome::Refused if self.mending.is_refused() => {
+                "refused: what is broken was not mended, because data would be lost".to_owned()
+            }
+            Outcome::Refused => "refused: stores' pods were not replaced, because data would be lost".to_owned(),
+            Outcome::Failed => format!("failed: {} of {all} components serve, {} cannot", stats.serving, stats.failed),
+            _ => format!(
+                "stopped: {} of {all} components serve, what was begun stands; run up again to go on",
+                stats.serving
+            ),
+        };
+        let critical_path = self.critical_path();
+        self.emitter.emit(What::RunFinished { outcome, summary, stats, critical_path, pending }).await;
+    }
+}

@@ -1,0 +1,178 @@
+//! What cannot succeed any more: how it is found, shown, and what it takes along.
+
+use clearwater::component::Component;
+use clearwater::event::{Evidence, FailureKind, LogExcerpt, What};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use tokio::time::Instant;
+
+use super::super::evidence;
+use super::Dispatcher;
+use super::unit::Phase;
+use crate::apply::ApplyError;
+use crate::doomed::{self, Doom, Grace, Scene};
+
+/// The margin, in seconds, within which a program that was given up is held to have failed before what it needs was
+/// there.
+const FATAL_MARGIN: i64 = 3;
+
+/// A failure and what shows it.
+pub(super) struct Gathered {
+    pub(super) component: Component,
+    pub(super) doom: Doom,
+    pub(super) evidence: Vec<Evidence>,
+}
+
+impl Dispatcher {
+    /// Since when, on the API server's clock, everything the component needs serves; `None` while something does not.
+    fn needs_served_since(&self, i: usize) -> Option<Timestamp> {
+        let mut latest = Timestamp::UNIX_EPOCH;
+        for need in &self.units[i].part.needs {
+            let Some(unit) = self.units.iter().find(|u| u.part.entry.component == *need) else { continue };
+            if unit.phase != Phase::Serving || unit.unsteady {
+                return None;
+            }
+            for pod in self.snapshot.pods_of(*need) {
+                let ready = pod.status.iter().flat_map(|s| s.conditions.iter().flatten()).find(|c| c.type_ == "Ready");
+                if let Some(at) = ready.and_then(|c| c.last_transition_time.as_ref()) {
+                    latest = latest.max(at.0);
+                }
+            }
+        }
+        Some(latest)
+    }
+
+    /// Looks whether a component cannot succeed any more, and begins to gather what shows it.
+    pub(super) async fn look_for_doom(&mut self, i: usize) {
+        if self.units[i].doomed {
+            return;
+        }
+        let needs_served_since = self.needs_served_since(i);
+        let component = self.units[i].part.entry.component;
+        let pods = self.snapshot.pods_of(component);
+        let workloads = self.workload_names(i);
+        let events = self.snapshot.events_of(&pods, &workloads);
+        let scene = Scene {
+            pods: &pods,
+            events: &events,
+            exits: &self.exits,
+            needs_served_since,
+            since: self.since,
+            now: self.now(),
+            grace: Grace::default(),
+        };
+        let doom = doomed::judge(&scene).map(|d| (d, None));
+        let doom = doom.or_else(|| self.fatal(component, &pods, needs_served_since));
+        let Some((doom, log)) = doom else {
+            self.mend_members(i).await;
+            self.mend_stuck(i).await;
+            self.mend_lookup(i, needs_served_since).await;
+            self.mend(component, needs_served_since).await;
+            return;
+        };
+        let told = evidence::events(events);
+        self.units[i].doomed = true;
+        let cluster = self.cluster.clone();
+        self.gatherers.spawn(async move {
+            let (doom, evidence) = evidence::gather(cluster, doom, told, log).await;
+            Gathered { component, doom, evidence }
+        });
+    }
+
+    fn fatal(
+        &self,
+        component: Component,
+        pods: &[&Pod],
+        needs_served_since: Option<Timestamp>,
+    ) -> Option<(Doom, Option<LogExcerpt>)> {
+        let since = needs_served_since?;
+        for pod in pods {
+            let uid = pod.uid().unwrap_or_default();
+            let Some(report) = self.reports.get(&uid) else { continue };
+            for trouble in report.troubles.iter().filter(|t| t.is_fatal()) {
+                let failed = trouble.stopped_at.unwrap_or(i64::MAX);
+                let mended = self.mending.mended.get(&(uid.clone(), trouble.program.clone()));
+                let lasting = match mended {
+                    Some(at) => failed > at.as_second(),
+                    None => failed > since.as_second() + FATAL_MARGIN,
+                };
+                if lasting {
+                    let after = if mended.is_some() { " again, after it was restarted" } else { "" };
+                    let doom = Doom {
+                        kind: FailureKind::ProgramFatal,
+                        object: doomed::pod_name(pod),
+                        container: None,
+                        reason: trouble.program.clone(),
+                        causes: vec![
+                            format!("{}: {}{after}", doomed::pod_name(pod), trouble.text),
+                            format!("everything that {component} needs was serving when it failed"),
+                        ],
+                        fix: "see the last lines of the program's log".to_owned(),
+                    };
+                    return Some((doom, report.log.clone()));
+                }
+            }
+        }
+        None
+    }
+
+    pub(super) async fn doom_of_address(&mut self, i: usize, doom: Doom) {
+        let component = self.units[i].part.entry.component;
+        let events = self.snapshot.events_of_services(|name| {
+            name.strip_prefix(component.name()).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        });
+        let evidence = Evidence {
+            object: doom.object.clone(),
+            reason: doom.reason.clone(),
+            events: evidence::events(events),
+            logs: Vec::new(),
+        };
+        self.fail(i, doom, vec![evidence]).await;
+    }
+
+    pub(super) async fn fail_to_apply(&mut self, i: usize, error: &ApplyError) {
+        let doom = Doom {
+            kind: if matches!(error, ApplyError::Unreachable { .. }) {
+                FailureKind::Deadline
+            } else {
+                FailureKind::Refused
+            },
+            object: error.to_string().split(':').next().unwrap_or_default().to_owned(),
+            container: None,
+            reason: "apply".to_owned(),
+            causes: vec![error.to_string()],
+            fix: error.fix(),
+        };
+        self.fail(i, doom, Vec::new()).await;
+    }
+
+    pub(super) async fn take_gathered(&mut self, gathered: Gathered) {
+        if let Some(i) = self.index(gathered.component) {
+            self.fail(i, gathered.doom, gathered.evidence).await;
+        }
+    }
+
+    async fn fail(&mut self, i: usize, doom: Doom, evidence: Vec<Evidence>) {
+        self.failed_at.get_or_insert_with(Instant::now);
+        self.early.stop();
+        let unit = &mut self.units[i];
+        if unit.phase == Phase::Failed {
+            return;
+        }
+        unit.phase = Phase::Failed;
+        let name = unit.name();
+        let fix = doom.fix.replace("NAME", name);
+        let what = What::Failed { component: name.to_owned(), failure: doom.kind, causes: doom.causes, fix, evidence };
+        self.emitter.emit(what).await;
+        for lost in self.schedule.fail(name) {
+            if let Some(unit) = self.units.iter_mut().find(|u| u.name() == &*lost)
+                && unit.phase == Phase::Waiting
+            {
+                unit.phase = Phase::Skipped;
+                let because = format!("{name} failed, and it waits for it");
+                self.emitter.emit(What::Skipped { component: lost.to_string(), because }).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! When a component is begun, what it waits for until then, and how its objects are written.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clearwater::component::Component;
+use clearwater::event::{Awaited, What};
+use clearwater::manifest::{Balanced, Inputs};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::super::address::{Addresses, addresses};
+use super::super::prepare::plan_late;
+use super::unit::{Applied, Phase};
+use super::{Dispatcher, early};
+use crate::apply::ApplyError;
+use crate::cluster::Cluster;
+use crate::dns::Gate;
+use crate::snapshot::Kind;
+
+/// etcd's pod may be without an address for so long before the others are no longer held back for it.
+const NAME_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A component whose objects can be planned only when its load balancers have given their addresses.
+pub(super) struct Late {
+    pub(super) component: Component,
+    pub(super) inputs: Inputs,
+    pub(super) balanced: Vec<Balanced>,
+    /// Since when its Services stand.
+    pub(super) since: Instant,
+    pub(super) addresses: Vec<IpAddr>,
+}
+
+/// The names that Bono asks for, put into DNS while the others come up.
+pub(super) struct Names {
+    pub(super) gate: Gate,
+    /// The work that is under way.
+    pub(super) early: Option<JoinHandle<Result<(), ApplyError>>>,
+    pub(super) say: mpsc::UnboundedSender<String>,
+    pub(super) said: mpsc::UnboundedReceiver<String>,
+    pub(super) cancel: CancellationToken,
+}
+
+impl Names {
+    pub(super) fn begin(gate: Gate, cluster: &Cluster) -> Self {
+        let (say, said) = mpsc::unbounded_channel();
+        let mut names = Self { gate, early: None, say, said, cancel: CancellationToken::new() };
+        if names.gate.is_early() {
+            names.early = Some(names.spawn(cluster));
+        }
+        names
+    }
+
+    fn spawn(&self, cluster: &Cluster) -> JoinHandle<Result<(), ApplyError>> {
+        let (gate, cluster, say, cancel) = (self.gate.clone(), cluster.clone(), self.say.clone(), self.cancel.clone());
+        tokio::spawn(async move { Box::pin(gate.open(&cluster, &say, &cancel)).await })
+    }
+
+    /// What Bono waits for.
+    fn work(&mut self, cluster: &Cluster) -> JoinHandle<Result<(), ApplyError>> {
+        self.early.take().unwrap_or_else(|| self.spawn(cluster))
+    }
+}
+
+impl Dispatcher {
+    pub(super) async fn open_or_wait(&mut self, i: usize) {
+        let name = self.units[i].name();
+        let address = self.awaited_addresses(i);
+        if let Some(Addresses::Doomed(doom)) = address {
+            self.doom_of_address(i, doom).await;
+            return;
+        }
+        let waiting = self.schedule.waiting_for(name);
+        if waiting.is_empty() {
+            match address {
+                Some(Addresses::Awaited(cause)) => return self.tell_waiting(i, "address", cause).await,
+                Some(Addresses::Known(all)) => {
+                    if let Some(late) = &mut self.late {
+                        late.addresses = all;
+                    }
+                }
+                _ => {}
+            }
+            if let Some(cause) = self.awaited_name(i) {
+                if self.snapshot.is_complete() {
+                    self.tell_waiting(i, "name", cause).await;
+                }
+                return;
+            }
+            if self.cancelled.is_none() && self.failed_at.is_none() && self.units[i].early.is_some() {
+                self.open(i).await;
+            }
+            return;
+        }
+        let awaited: Vec<Awaited> = waiting
+            .iter()
+            .filter_map(|w| self.units.iter().find(|u| u.name() == &**w))
+            .map(|u| Awaited { component: u.name().to_owned(), state: u.state() })
+            .collect();
+        let cause = awaited.first().map(|a| format!("{} {}", a.component, a.state)).unwrap_or_default();
+        let names: Vec<&str> = awaited.iter().map(|a| a.component.as_str()).collect();
+        // The gates' own lines tell their causes; this one only changes when a gate opens.
+        let key = names.join(" ");
+        let unit = &mut self.units[i];
+        unit.cause.clone_from(&cause);
+        if unit.said.0 == "waiting" && unit.said.1 == key {
+            return;
+        }
+        unit.said = ("waiting", key, Instant::now());
+        self.emitter.emit(What::Waiting { component: name.to_owned(), awaited, cause }).await;
+    }
+
+    /// How far the addresses are that a component's objects name; `None` where they name none.
+    fn awaited_addresses(&self, i: usize) -> Option<Addresses> {
+        let late = self.late.as_ref().filter(|l| l.component == self.units[i].part.entry.component)?;
+        if !self.snapshot.is_complete() {
+            return Some(Addresses::Awaited("its Services are being looked at".to_owned()));
+        }
+        let events =
+            self.snapshot.events_of_services(|name| late.balanced.iter().any(|b| b.services.iter().any(|s| s == name)));
+        Some(addresses(&late.balanced, &self.snapshot.services, &events, late.since.elapsed()))
+    }
+
+    /// Why a component that needs nothing to start is not started yet all the same.
+    ///
+    /// Every container asks for etcd's name as soon as it runs. Asked before etcd's pod has an address, the cluster's DNS
+    /// remembers for some seconds that there is no such name, and whoever needs etcd stands still for longer than that.
+    fn awaited_name(&self, i: usize) -> Option<String> {
+        let asks = !self.units[i].part.entry.programs.is_empty();
+        let etcd = &self.units[self.index(Component::Etcd).filter(|_| asks)?];
+        let comes = matches!(etcd.phase, Phase::Waiting | Phase::Applying | Phase::Rolling);
+        let in_time = etcd.opened.is_none_or(|at| at.elapsed() < NAME_PATIENCE);
+        if !comes || !in_time || self.snapshot.denied.contains(&Kind::EndpointSlice) {
+            return None;
+        }
+        let service = etcd.part.service.as_deref()?;
+        let has_address = self.snapshot.slices_of(service).any(|s| !s.endpoints.is_empty());
+        (!has_address).then(|| "etcd has no address yet, and its name would be remembered as missing".to_owned())
+    }
+
+    async fn tell_waiting(&mut self, i: usize, what: &'static str, cause: String) {
+        let unit = &mut self.units[i];
+        unit.cause.clone_from(&cause);
+        if unit.said.0 == what && unit.said.1 == cause {
+            return;
+        }
+        unit.said = (what, cause.clone(), Instant::now());
+        let component = unit.name().to_owned();
+        self.emitter.emit(What::Waiting { component, awaited: Vec::new(), cause }).await;
+    }
+
+    async fn open(&mut self, i: usize) {
+        let name = self.units[i].name();
+        let gates: Vec<String> = self.schedule.plan().gates(name).map(str::to_owned).collect();
+        let opened_by = self
+            .units
+            .iter()
+            .filter(|u| gates.iter().any(|g| g == u.name()))
+            .max_by_key(|u| u.serving)
+            .map(|u| u.part.entry.component);
+        let until = self.until;
+        let force = self.options.force_conflicts;
+        let unit = &mut self.units[i];
+        let now = Instant::now();
+        unit.opened = Some(now);
+        unit.opened_by = opened_by;
+        let component = unit.part.entry.component;
+        let to_write = early::to_write(&unit.planned);
+        let names = self.names.as_mut().filter(|_| component == Component::Bono).map(|n| n.work(&self.cluster));
+        let is_late = self.late.as_ref().is_some_and(|l| l.component == component);
+        if to_write == 0 && !is_late && names.is_none() {
+            let kept = u32::try_from(unit.planned.len()).unwrap_or(u32::MAX);
+            return self.applied(i, &Applied { kept, ..Applied::of(component) }).await;
+        }
+        unit.phase = Phase::Applying;
+        let planned = std::mem::take(&mut unit.planned);
+        let cluster = self.cluster.clone();
+        let late = self.late.as_ref().filter(|l| l.component == component).map(|late| {
+            let inputs = Inputs { bono_addresses: late.addresses.clone(), ..late.inputs.clone() };
+            (self.options.deployment.clone(), inputs)
+        });
+        self.appliers.spawn(async move {
+            let mut applied = Applied::of(component);
+            if let Some(names) = names
+                && let Ok(Err(error)) = names.await
+            {
+                applied.error = Some(error);
+                return applied;
+            }
+            let planned = match late {
+                None => planned,
+                Some((deployment, inputs)) => match plan_late(&cluster, &deployment, &inputs, component, force).await {
+                    Ok(planned) => planned,
+                    Err(error) => {
+                        applied.error = Some(error);
+                        return applied;
+                    }
+                },
+            };
+            for planned in planned {
+                if !applied.write(&cluster, &planned, force, until).await {
+                    break;
+                }
+            }
+            applied
+        });
+        let objects = u32::try_from(to_write).unwrap_or(u32::MAX);
+        self.emitter.emit(What::Applying { component: name.to_owned(), objects }).await;
+    }
+}
