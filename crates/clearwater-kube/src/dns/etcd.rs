@@ -178,7 +178,8 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
     let block = if served.is_some() {
         None
     } else {
-        block(cluster, options, &endpoint, &corefile, &at, &owner, &zone_name, &mut plan).await?
+        let wanted = Block { endpoint: &endpoint, corefile: &corefile, at: &at, owner: &owner, zone: &zone_name };
+        wanted.plan(cluster, options, &mut plan).await?
     };
     if let Some(block) = block.as_ref().filter(|b| b.is_change()) {
         plan.wait = wait(&corefile);
@@ -222,71 +223,78 @@ fn gone(before: &BTreeMap<String, Standing>, root: &str) -> Vec<Expectation> {
         .collect()
 }
 
-/// The server block by which CoreDNS answers from etcd.
-#[expect(clippy::too_many_arguments, reason = "each is a part of the plan that is being made")]
-async fn block(
-    cluster: &Cluster,
-    options: &DnsOptions,
-    endpoint: &str,
-    corefile: &Corefile,
-    at: &super::scene::File,
-    owner: &Owner,
-    zone: &Name,
-    plan: &mut Plan,
-) -> Result<Option<FileEdit>, DnsError> {
-    let deployment = &options.deployment;
-    let domain: Name = deployment.cluster_domain().parse()?;
-    let kept = kept(&at.config_map.metadata);
-    let found = door(&kept, corefile, &domain, &at.place, &at.directory, &at.mounts, deployment.namespace());
-    let before = corefile.to_string();
-    let after = if options.action == Action::Remove {
-        corefile.without_lines(owner)
-    } else {
-        let lines = [
-            format!("{zone}:53 {{"),
-            "    errors".to_owned(),
-            format!("    etcd {zone} {{"),
-            format!("        path {}", skydns::PREFIX),
-            format!("        endpoint {}", inner(cluster, endpoint).await),
-            "    }".to_owned(),
-            "    cache 5".to_owned(),
-            "}".to_owned(),
-        ];
-        let tls = endpoint.starts_with("https://") || options.etcd.user.is_some();
-        if tls || !matches!(found, Door::Corefile { .. }) {
-            let why = if tls {
-                "etcd asks for certificates or a password, which CoreDNS' pods have to be given as well".to_owned()
-            } else {
-                format!("{} would put its own file back", kept.by)
-            };
-            return Err(DnsError::Closed {
-                file: at.place.to_string(),
-                keeper: kept.by,
-                shown_by: format!("{}; {why}", kept.shown_by),
-                instead: format!(
-                    "add this server block by the keeper's own means, then run this again:\n{}",
-                    lines.join("\n")
-                ),
-            });
-        }
-        plan.notes.push(format!("CoreDNS does not answer for {zone} yet: a server block is put in"));
-        let edited = corefile.with_block(owner, &lines);
-        let edited = edited.map_err(|error| DnsError::Edit { file: at.place.to_string(), error })?;
-        edited.to_string()
-    };
-    Corefile::parse(&after).map_err(|error| DnsError::Corefile { file: at.place.to_string(), error })?;
-    plan.kept = Some(kept);
-    plan.door = Some(found);
-    let edit = FileEdit {
-        before: Some(before),
-        after: Some(after),
-        version: at.config_map.metadata.resource_version.clone(),
-        shared: true,
-        domain: Some(domain),
-        metrics: corefile.metrics_port(),
-        ..FileEdit::new(at.place.clone(), owner.clone())
-    };
-    Ok(edit.is_change().then_some(edit))
+/// The server block by which CoreDNS answers from etcd, and the file that it belongs to.
+struct Block<'a> {
+    endpoint: &'a str,
+    corefile: &'a Corefile,
+    at: &'a super::scene::File,
+    owner: &'a Owner,
+    zone: &'a Name,
+}
+
+impl Block<'_> {
+    /// The edit that puts it in or takes it out; `None` where nothing is to be changed.
+    async fn plan(
+        self,
+        cluster: &Cluster,
+        options: &DnsOptions,
+        plan: &mut Plan,
+    ) -> Result<Option<FileEdit>, DnsError> {
+        let Self { endpoint, corefile, at, owner, zone } = self;
+        let deployment = &options.deployment;
+        let domain: Name = deployment.cluster_domain().parse()?;
+        let kept = kept(&at.config_map.metadata);
+        let found = door(&kept, corefile, &domain, &at.place, &at.directory, &at.mounts, deployment.namespace());
+        let before = corefile.to_string();
+        let after = if options.action == Action::Remove {
+            corefile.without_lines(owner)
+        } else {
+            let lines = [
+                format!("{zone}:53 {{"),
+                "    errors".to_owned(),
+                format!("    etcd {zone} {{"),
+                format!("        path {}", skydns::PREFIX),
+                format!("        endpoint {}", inner(cluster, endpoint).await),
+                "    }".to_owned(),
+                "    cache 5".to_owned(),
+                "}".to_owned(),
+            ];
+            let tls = endpoint.starts_with("https://") || options.etcd.user.is_some();
+            if tls || !matches!(found, Door::Corefile { .. }) {
+                let why = if tls {
+                    "etcd asks for certificates or a password, which CoreDNS' pods have to be given as well".to_owned()
+                } else {
+                    format!("{} would put its own file back", kept.by)
+                };
+                return Err(DnsError::Closed {
+                    file: at.place.to_string(),
+                    keeper: kept.by,
+                    shown_by: format!("{}; {why}", kept.shown_by),
+                    instead: format!(
+                        "add this server block by the keeper's own means, then run this again:\n{}",
+                        lines.join("\n")
+                    ),
+                });
+            }
+            plan.notes.push(format!("CoreDNS does not answer for {zone} yet: a server block is put in"));
+            let edited = corefile.with_block(owner, &lines);
+            let edited = edited.map_err(|error| DnsError::Edit { file: at.place.to_string(), error })?;
+            edited.to_string()
+        };
+        Corefile::parse(&after).map_err(|error| DnsError::Corefile { file: at.place.to_string(), error })?;
+        plan.kept = Some(kept);
+        plan.door = Some(found);
+        let edit = FileEdit {
+            before: Some(before),
+            after: Some(after),
+            version: at.config_map.metadata.resource_version.clone(),
+            shared: true,
+            domain: Some(domain),
+            metrics: corefile.metrics_port(),
+            ..FileEdit::new(at.place.clone(), owner.clone())
+        };
+        Ok(edit.is_change().then_some(edit))
+    }
 }
 
 /// The endpoint as CoreDNS' pods can reach it: they do not resolve the cluster's own names.
