@@ -1,10 +1,11 @@
+mod by_source;
 mod filter;
 mod folder;
 mod format;
 mod saved;
 mod span;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +18,6 @@ use clearwater::event::CancelReason;
 use clearwater::manifest::SERVICE_LABEL;
 use clearwater_kube::Cluster;
 use clearwater_kube::logs::{Candidate, Choice, Entry, Logs as Stream, Options, Said, Select, Source, read};
-use foldhash::fast::FixedState;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use regex::Regex;
@@ -29,6 +29,7 @@ use crate::exit;
 use crate::runtime::block_on_two;
 use crate::signal::Signals;
 
+use by_source::BySource;
 use folder::Folder;
 use span::Span;
 
@@ -320,25 +321,25 @@ struct Seen {
     gaps: u64,
     /// Those that a record came of, by name.
     sources: HashSet<String>,
-    /// The last of them, so that no name is put together for every record.
-    recent: HashMap<*const Source, Arc<Source>, FixedState>,
+    /// Those that are among them already, so that no name is put together for every record.
+    known: BySource<()>,
 }
-
-/// As many sources as are remembered at once.
-const RECENT: usize = 4096;
 
 impl Seen {
     fn source(&mut self, source: &Arc<Source>) {
-        let address = Arc::as_ptr(source);
-        if self.recent.contains_key(&address) {
-            return;
-        }
-        if self.recent.len() >= RECENT {
-            self.recent.clear();
-        }
-        self.recent.insert(address, source.clone());
-        self.sources.insert(format::name(source));
+        self.known.get(source, |source| {
+            self.sources.insert(format::name(source));
+        });
     }
+}
+
+/// One reading: which records are written, how, where to, and what was seen.
+struct Reading {
+    span: Span,
+    filter: Filter,
+    printer: Printer,
+    out: Out,
+    seen: Seen,
 }
 
 /// Where lines go.
@@ -368,22 +369,22 @@ impl Logs {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
         let _ = &self.accepted;
         let filter = self.filter.build()?;
-        let mut printer = Printer::new(self.look(), &filter)?;
+        let printer = Printer::new(self.look(), &filter)?;
         let around = self.around.as_deref().map(|a| Span::around(a, self.within, &self.timezone)).transpose()?;
         let span = around.unwrap_or(Span { from: self.selection.since(), to: None });
-        let mut out = match &self.dir {
+        let out = match &self.dir {
             Some(dir) => Out::Folder(Folder::new(dir, self.dir_size, self.dir_keep)?),
             None => Out::Results,
         };
+        let mut reading = Reading { span, filter, printer, out, seen: Seen::default() };
         if self.stdin || self.from.is_some() {
-            return self.saved(span, &filter, &mut printer, &mut out, context);
+            return self.saved(&mut reading, context);
         }
         let ends = span.to.filter(|to| *to > Timestamp::now());
         let follow = !self.no_follow && (around.is_none() || ends.is_some());
         block_on_two(async {
             let mut stream = self.selection.read(context, &self.components, follow, span.from).await?;
             let mut signals = Signals::new();
-            let mut seen = Seen::default();
             let deadline = ends.map(|to| {
                 let wait = Duration::try_from(to.duration_since(Timestamp::now())).unwrap_or_default();
                 Instant::now() + wait + self.selection.window + Duration::from_secs(1)
@@ -395,7 +396,7 @@ impl Logs {
                     Some(said)
                 } else {
                     if held.is_some_and(|h| h <= Instant::now()) {
-                        out.flush(context)?;
+                        reading.out.flush(context)?;
                         held = None;
                     }
                     tokio::select! {
@@ -409,11 +410,12 @@ impl Logs {
                     }
                 };
                 let Some(said) = said else { break exit::OK };
-                if self.take(said, span, &filter, &mut printer, &mut seen, &mut out, context)? && held.is_none() {
+                if reading.take(said, !self.only_log_lines, context)? && held.is_none() {
                     held = Some(Instant::now() + HELD_BACK);
                 }
             };
-            out.flush(context)?;
+            reading.out.flush(context)?;
+            let seen = &reading.seen;
             if !self.only_log_lines {
                 context.talk().note(format!(
                     "{} lines in {} records of {} sources; {} late; {} gaps",
@@ -432,18 +434,10 @@ impl Logs {
     }
 
     /// What was saved, or comes by standard input.
-    fn saved(
-        &self,
-        span: Span,
-        filter: &Filter,
-        printer: &mut Printer,
-        out: &mut Out,
-        context: &mut Context,
-    ) -> Result<u8, CliError> {
+    fn saved(&self, reading: &mut Reading, context: &mut Context) -> Result<u8, CliError> {
         let mut print = |entry: &Entry, context: &mut Context| {
-            let wanted = self.stdin || self.selection.has(&self.components, &entry.source.component);
-            if wanted && span.holds(entry.time) && filter.passes(&entry.record) {
-                out.write(&entry.source, printer.record(entry), context)?;
+            if self.stdin || self.selection.has(&self.components, &entry.source.component) {
+                reading.write(entry, context)?;
             }
             Ok(())
         };
@@ -457,38 +451,38 @@ impl Logs {
                 None => Ok(context.results().flush()?),
             })?;
         }
-        out.flush(context)?;
+        reading.out.flush(context)?;
         Ok(exit::OK)
+    }
+}
+
+impl Reading {
+    /// Writes a record, if it is one of those that are wanted; tells whether it is.
+    fn write(&mut self, entry: &Entry, context: &mut Context) -> Result<bool, CliError> {
+        let passes = self.span.holds(entry.time) && self.filter.passes(&entry.record);
+        if passes {
+            self.out.write(&entry.source, self.printer.record(entry), context)?;
+        }
+        Ok(passes)
     }
 
     /// Takes what was said; tells whether something was written.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one run")]
-    fn take(
-        &self,
-        said: Said,
-        span: Span,
-        filter: &Filter,
-        printer: &mut Printer,
-        seen: &mut Seen,
-        out: &mut Out,
-        context: &mut Context,
-    ) -> Result<bool, CliError> {
-        let shows = !self.only_log_lines && std::io::stderr().is_terminal();
+    fn take(&mut self, said: Said, talks: bool, context: &mut Context) -> Result<bool, CliError> {
+        let shows = talks && std::io::stderr().is_terminal();
         match said {
             Said::Record(entry) => {
-                seen.source(&entry.source);
-                seen.late += u64::from(entry.late);
-                if span.holds(entry.time) && filter.passes(&entry.record) {
-                    seen.records += 1;
-                    seen.lines += entry.record.lines().count() as u64;
-                    out.write(&entry.source, printer.record(&entry), context)?;
+                self.seen.source(&entry.source);
+                self.seen.late += u64::from(entry.late);
+                if self.write(&entry, context)? {
+                    self.seen.records += 1;
+                    self.seen.lines += entry.record.lines().count() as u64;
                     return Ok(true);
                 }
             }
             Said::Gap(source, gap) => {
-                seen.gaps += 1;
-                if let Some(line) = printer.gap(&source, &gap) {
-                    out.write(&source, line, context)?;
+                self.seen.gaps += 1;
+                if let Some(line) = self.printer.gap(&source, &gap) {
+                    self.out.write(&source, line, context)?;
                 }
                 let until = gap.before.map_or_else(|| "its end".to_owned(), |t| t.to_string());
                 context.talk().warning(format!(
@@ -502,21 +496,19 @@ impl Logs {
                 let name = source.map(|s| format::name(&s) + ": ").unwrap_or_default();
                 context.talk().warning(name + &text);
             }
-            Said::Opened(source) if shows => {
-                let name = format::name(&source);
-                if !name.ends_with(' ') {
-                    context.talk().note(format!("+ {name}"));
-                }
-            }
-            Said::Closed(source) if shows => {
-                let name = format::name(&source);
-                if !name.ends_with(' ') {
-                    context.talk().note(format!("- {name}"));
-                }
-            }
+            Said::Opened(source) if shows => tell(context, '+', &source),
+            Said::Closed(source) if shows => tell(context, '-', &source),
             Said::Opened(_) | Said::Closed(_) => {}
         }
         Ok(false)
+    }
+}
+
+/// Tells that a source comes or goes.
+fn tell(context: &mut Context, sign: char, source: &Source) {
+    let name = format::name(source);
+    if !name.ends_with(' ') {
+        context.talk().note(format!("{sign} {name}"));
     }
 }
 

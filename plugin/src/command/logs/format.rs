@@ -1,13 +1,11 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
-use std::sync::Arc;
 
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use clearwater::log::Gap;
 use clearwater_kube::logs::{Entry, Origin, Source};
-use foldhash::fast::FixedState;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use regex::bytes::Regex;
@@ -15,6 +13,7 @@ use serde::de::IgnoredAny;
 use serde_json::json;
 
 use super::Filter;
+use super::by_source::BySource;
 use crate::error::CliError;
 
 /// How records are written.
@@ -173,11 +172,7 @@ pub(crate) struct Printer {
     buffer: Vec<u8>,
     second: Second,
     /// What of a line its source decides.
-    frames: Vec<Frame>,
-    /// Where that of a source stands, by the source's address.
-    places: HashMap<*const Source, usize, FixedState>,
-    /// The source that was written last, and its place.
-    last: Option<(*const Source, usize)>,
+    frames: BySource<Frame>,
 }
 
 /// What stands before and after the message of every line of a source.
@@ -185,8 +180,6 @@ pub(crate) struct Printer {
 struct Frame {
     before: Vec<u8>,
     after: Vec<u8>,
-    /// Keeps the address from being given to another source.
-    _source: Arc<Source>,
 }
 
 /// The second that was written last: most lines share theirs with the one before.
@@ -196,9 +189,6 @@ struct Second {
     before: String,
     after: String,
 }
-
-/// As many sources as are remembered at once.
-const FRAMES: usize = 4096;
 
 /// How a match is coloured: as stern does it.
 const MATCH_BEGINS: &[u8] = b"\x1b[31;1m";
@@ -228,9 +218,7 @@ impl Printer {
             highlight: filter.highlight.clone().filter(|_| colour),
             buffer: Vec::new(),
             second: Second::default(),
-            frames: Vec::new(),
-            places: HashMap::default(),
-            last: None,
+            frames: BySource::default(),
         })
     }
 
@@ -249,12 +237,11 @@ impl Printer {
     }
 
     fn formed(&mut self, out: &mut Vec<u8>, entry: &Entry) {
-        let place = self.place(&entry.source);
+        let Self { look, colour, second, frames, .. } = self;
+        let frame = frames.get(&entry.source, |source| Frame::of(source, look, *colour));
         // A time that nobody knows is not written.
-        let stamp = self.look.stamp.filter(|_| entry.time != Timestamp::UNIX_EPOCH);
-        let second = &mut self.second;
-        let Some(frame) = self.frames.get(place) else { return };
-        if self.look.form == Form::Typed {
+        let stamp = look.stamp.filter(|_| entry.time != Timestamp::UNIX_EPOCH);
+        if look.form == Form::Typed {
             out.extend_from_slice(&frame.before);
             typed(out, entry);
             out.extend_from_slice(&frame.after);
@@ -280,97 +267,6 @@ impl Printer {
             }
             out.extend_from_slice(&frame.after);
         }
-    }
-
-    fn place(&mut self, source: &Arc<Source>) -> usize {
-        let address = Arc::as_ptr(source);
-        if let Some((last, place)) = self.last
-            && last == address
-        {
-            return place;
-        }
-        let place = self.places.get(&address).copied().unwrap_or_else(|| {
-            if self.frames.len() >= FRAMES {
-                self.frames.clear();
-                self.places.clear();
-            }
-            self.frames.push(self.frame(source));
-            self.places.insert(address, self.frames.len() - 1);
-            self.frames.len() - 1
-        });
-        self.last = Some((address, place));
-        place
-    }
-
-    fn frame(&self, source: &Arc<Source>) -> Frame {
-        let (mut before, mut after) = (Vec::new(), Vec::new());
-        let (pod_style, container_style) = colours(source, self.look.by_container);
-        let coloured = |out: &mut Vec<u8>, style: Style, text: &str| {
-            let _ = if self.colour { write!(out, "{style}{text}{style:#}") } else { write!(out, "{text}") };
-        };
-        let namespace = Some(source.namespace.as_str()).filter(|_| self.look.namespaces);
-        match self.look.form {
-            Form::Raw => {}
-            Form::Default => {
-                for (style, text) in namespace
-                    .map(|n| (pod_style, n))
-                    .into_iter()
-                    .chain([(pod_style, source.pod.as_str()), (container_style, &source.container)])
-                {
-                    coloured(&mut before, style, text);
-                    before.push(b' ');
-                }
-            }
-            Form::Json => {
-                before.extend_from_slice(b"{\"message\":");
-                let _ = write!(after, ",\"nodeName\":");
-                json_text(&mut after, &[source.node.as_bytes()]);
-                for (key, value) in
-                    [("namespace", &source.namespace), ("podName", &source.pod), ("containerName", &source.container)]
-                {
-                    let _ = write!(after, ",\"{key}\":");
-                    json_text(&mut after, &[value.as_bytes()]);
-                }
-                for (key, map) in [("labels", &source.labels), ("annotations", &source.annotations)] {
-                    let _ = write!(after, ",\"{key}\":");
-                    json_map(&mut after, map);
-                }
-                after.push(b'}');
-            }
-            Form::Extjson | Form::Ppextjson => {
-                let pretty = self.look.form == Form::Ppextjson;
-                before.extend_from_slice(if pretty { b"{\n" } else { b"{" });
-                for (key, style, value) in namespace
-                    .map(|n| ("namespace", pod_style, n))
-                    .into_iter()
-                    .chain([("pod", pod_style, source.pod.as_str()), ("container", container_style, &source.container)])
-                {
-                    let _ = write!(before, "{}\"{key}\": \"", if pretty { "  " } else { "" });
-                    coloured(&mut before, style, value);
-                    before.extend_from_slice(if pretty { b"\",\n" } else { b"\", " });
-                }
-                let _ = write!(before, "{}\"message\": ", if pretty { "  " } else { "" });
-                after.extend_from_slice(if pretty { b"\n}" } else { b"}" });
-            }
-            Form::Typed => {
-                before.extend_from_slice(b"{\"v\":1,\"kind\":\"record\",");
-                for (key, value) in [
-                    ("component", source.component.as_str()),
-                    ("namespace", &source.namespace),
-                    ("pod", &source.pod),
-                    ("container", &source.container),
-                    ("node", &source.node),
-                    ("address", &source.address),
-                    ("source", origin(source)),
-                ] {
-                    let _ = write!(after, ",\"{key}\":");
-                    json_text(&mut after, &[value.as_bytes()]);
-                }
-                after.push(b'}');
-            }
-        }
-        after.push(b'\n');
-        Frame { before, after, _source: source.clone() }
     }
 
     /// A gap's own line, in the forms that have one.
@@ -413,6 +309,79 @@ impl Printer {
             }
         }
         out.push(b'\n');
+    }
+}
+
+impl Frame {
+    fn of(source: &Source, look: &Look, colour: bool) -> Self {
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        let (pod_style, container_style) = colours(source, look.by_container);
+        let coloured = |out: &mut Vec<u8>, style: Style, text: &str| {
+            let _ = if colour { write!(out, "{style}{text}{style:#}") } else { write!(out, "{text}") };
+        };
+        let namespace = Some(source.namespace.as_str()).filter(|_| look.namespaces);
+        match look.form {
+            Form::Raw => {}
+            Form::Default => {
+                for (style, text) in namespace
+                    .map(|n| (pod_style, n))
+                    .into_iter()
+                    .chain([(pod_style, source.pod.as_str()), (container_style, &source.container)])
+                {
+                    coloured(&mut before, style, text);
+                    before.push(b' ');
+                }
+            }
+            Form::Json => {
+                before.extend_from_slice(b"{\"message\":");
+                let _ = write!(after, ",\"nodeName\":");
+                json_text(&mut after, &[source.node.as_bytes()]);
+                for (key, value) in
+                    [("namespace", &source.namespace), ("podName", &source.pod), ("containerName", &source.container)]
+                {
+                    let _ = write!(after, ",\"{key}\":");
+                    json_text(&mut after, &[value.as_bytes()]);
+                }
+                for (key, map) in [("labels", &source.labels), ("annotations", &source.annotations)] {
+                    let _ = write!(after, ",\"{key}\":");
+                    json_map(&mut after, map);
+                }
+                after.push(b'}');
+            }
+            Form::Extjson | Form::Ppextjson => {
+                let pretty = look.form == Form::Ppextjson;
+                before.extend_from_slice(if pretty { b"{\n" } else { b"{" });
+                for (key, style, value) in namespace
+                    .map(|n| ("namespace", pod_style, n))
+                    .into_iter()
+                    .chain([("pod", pod_style, source.pod.as_str()), ("container", container_style, &source.container)])
+                {
+                    let _ = write!(before, "{}\"{key}\": \"", if pretty { "  " } else { "" });
+                    coloured(&mut before, style, value);
+                    before.extend_from_slice(if pretty { b"\",\n" } else { b"\", " });
+                }
+                let _ = write!(before, "{}\"message\": ", if pretty { "  " } else { "" });
+                after.extend_from_slice(if pretty { b"\n}" } else { b"}" });
+            }
+            Form::Typed => {
+                before.extend_from_slice(b"{\"v\":1,\"kind\":\"record\",");
+                for (key, value) in [
+                    ("component", source.component.as_str()),
+                    ("namespace", &source.namespace),
+                    ("pod", &source.pod),
+                    ("container", &source.container),
+                    ("node", &source.node),
+                    ("address", &source.address),
+                    ("source", origin(source)),
+                ] {
+                    let _ = write!(after, ",\"{key}\":");
+                    json_text(&mut after, &[value.as_bytes()]);
+                }
+                after.push(b'}');
+            }
+        }
+        after.push(b'\n');
+        Self { before, after }
     }
 }
 
@@ -566,6 +535,8 @@ fn trim(text: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use clearwater::log::{LogGrammar, Record};
 
     use super::*;
