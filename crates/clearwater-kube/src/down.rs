@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::cluster::{Cluster, say};
+use crate::dns;
 use crate::emit::Emitter;
 use crate::snapshot::{component_of, is_forbidden};
 use crate::up::{Run, Steering, answered, start};
@@ -177,7 +178,12 @@ async fn work(
     steering: &mut Steering,
     stats: &mut RunStats,
 ) -> Result<(Outcome, String), DownError> {
-    let found = find(cluster, options).await?;
+    let names = async {
+        let all = options.only.is_empty() || options.only.contains(&Component::Sprout);
+        if all { dns::standing(cluster).await } else { None }
+    };
+    let (found, names) = tokio::join!(find(cluster, options), names);
+    let found = found?;
     let components: BTreeSet<Component> = found.iter().filter_map(|d| d.component).collect();
     let release = if components.contains(&Component::Memcached) { Release::Classic } else { Release::Hunter };
     let graph = Graph::clearwater(release, Subscribers::default());
@@ -214,6 +220,14 @@ async fn work(
             diff: String::new(),
         })
         .collect();
+    if let Some(object) = names {
+        let text = format!(
+            "names of this deployment stand in {object} and stay there: kubectl clearwater dns-patch --remove -n {} takes \
+             them out, now or later",
+            cluster.namespace
+        );
+        emitter.emit(What::Notice { text }).await;
+    }
     let nothing = removed.is_empty() && !options.delete_namespace;
     emitter.emit(What::Planned { changes: removed, pending: Vec::new() }).await;
     if nothing {

@@ -22,12 +22,13 @@ mod watch;
 
 use std::time::Duration;
 
-use clearwater::config::{Deployment, DnsBackend};
+use clearwater::config::{Deployment, DeploymentFile, DnsBackend};
 use clearwater::dns::answer::{Answer, Expectation};
 use clearwater::dns::keeper::{Door, Kept};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
@@ -279,6 +280,19 @@ pub struct Proof {
 /// Looks at the cluster and says what would be done. Writes nothing.
 pub async fn plan(cluster: &Cluster, options: &DnsOptions) -> Result<Plan, DnsError> {
     plan::plan(cluster, options).await
+}
+
+/// The longest that a look may take which nothing hangs on.
+const GLANCE: Duration = Duration::from_secs(3);
+
+/// The object in which names of the namespace's deployment stand, as [`Action::Remove`] would take them out; `None`
+/// where there are none, or where nobody lets us look.
+pub(crate) async fn standing(cluster: &Cluster) -> Option<String> {
+    // Whose the names are is told by the namespace alone.
+    let deployment = DeploymentFile::default().deploy(&cluster.namespace).ok()?;
+    let options = DnsOptions { action: Action::Remove, restart: true, ..DnsOptions::new(deployment) };
+    let plan = timeout(GLANCE, Box::pin(plan(cluster, &options))).await.ok()?.ok()?;
+    plan.object.clone().filter(|_| plan.is_change())
 }
 
 /// Carries a plan out: see the [module](self).

@@ -47,6 +47,10 @@ fn two_namespaces_live_side_by_side() -> Result<()> {
         [one.name(), two.name()].iter().all(|n| both.contains(&format!("icscf.sprout.{n}.svc"))),
         "not both side by side:\n{both}"
     );
+    // Who takes a deployment down is told of names that it leaves.
+    let told =
+        |plugin: &Plugin| anyhow::Ok(plugin.run(&["down", "--yes"])?.expect(0)?.said().contains("dns-patch --remove"));
+    ensure!(told(&second)?, "down is silent about the names that it leaves");
     // Nothing to do the second time, and nothing is written.
     let again = run(&first, &["--yes", "-o", "json"], 0)?;
     let report: Value = serde_json::from_str(&again.out)?;
@@ -59,6 +63,7 @@ fn two_namespaces_live_side_by_side() -> Result<()> {
     run(&second, &["--check"], 0)?;
     run(&second, &["--remove", "--yes"], 0)?;
     corefile.unchanged()?;
+    ensure!(!told(&second)?, "down speaks of names that are gone");
     let gone = run(&second, &["--remove", "--yes"], 0)?;
     ensure!(gone.out.contains("nothing to take out"), "{}", gone.out);
     let kept = one.kubectl().run(["get", "configmaps", "--output=name"])?;
