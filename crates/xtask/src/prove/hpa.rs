@@ -178,12 +178,12 @@ fn draw(samples: &[Sample], on: f64, off: f64) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {}\" font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
          <rect x=\"{:.1}\" y=\"40\" width=\"{:.1}\" height=\"{}\" fill=\"#f2e6c8\"/>\n\
-         <text x=\"{:.1}\" y=\"30\">load</text>\n",
+         <text x=\"{:.1}\" y=\"56\">load</text>\n",
         130.0 + 2.0 * PANEL,
         x(on),
         x(off) - x(on),
         50.0 + 2.0 * PANEL,
-        x(on),
+        x(on) + 6.0,
     );
     for n in 0..=samples.iter().map(|s| s.members).max().unwrap_or(1) {
         let y = members(f64::from(n));
