@@ -296,7 +296,8 @@ fn probes_ask_ports_and_never_start_a_process() {
                 assert!(entry.ports.iter().any(|p| i32::from(p.number) == asked_port(probe)), "{component}");
             }
             assert_eq!((&startup.tcp_socket, &startup.http_get), (&readiness.tcp_socket, &readiness.http_get));
-            assert_eq!((startup.period_seconds, readiness.period_seconds), (Some(1), Some(10)));
+            assert_eq!((startup.period_seconds, readiness.period_seconds), (Some(1), Some(2)));
+            assert_eq!(readiness.failure_threshold, Some(15), "half a minute");
             let budget = u32::try_from(startup.failure_threshold.unwrap()).unwrap();
             assert!(budget >= 3 * entry.slowest_start_seconds, "{component}: {budget} s");
             match &container.liveness_probe {

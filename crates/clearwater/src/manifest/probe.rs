@@ -20,6 +20,9 @@ pub(super) struct Probes {
 ///
 /// * Startup and readiness ask the last port to open. The kubelet asks for readiness the moment startup succeeds, so a
 ///   startup period of one second finds the container within a second and costs nothing afterwards.
+/// * Now and then that first question comes before the kubelet has written down that the container has started, and is
+///   dropped: `generateAPIPodStatus` triggers it and `SetPodStatus` follows later (kubernetes `pkg/kubelet/kubelet.go`,
+///   `prober/worker.go`). The next comes a whole period later, so that readiness has a short one.
 /// * Liveness is a connection, never `/ping`: under load the daemons' HTTP stack answers 503 to it, which upstream's own
 ///   poll takes for life (clearwater-infrastructure `poll-http`) and the kubelet would take for death.
 /// * homestead-prov is ready when its `/ping` has read from Cassandra (crest `api/ping.py`), and alive when nginx
@@ -49,13 +52,16 @@ pub(super) fn probes(entry: &Entry) -> Probes {
     };
     Probes {
         startup: probe(ready, 1, i32::try_from(budget).unwrap_or(i32::MAX)),
-        readiness: probe(ready, 10, 3),
+        readiness: probe(ready, READINESS_PERIOD_SECONDS, UNREADY_AFTER_SECONDS / READINESS_PERIOD_SECONDS),
         liveness: alive.map(|ask| probe(ask, 10, 3)),
     }
 }
 
 /// An hour: a restart would not help a Cassandra that is late, and the first start on a slow disk takes minutes.
 const CASSANDRA_BUDGET_SECONDS: u32 = 3600;
+const READINESS_PERIOD_SECONDS: i32 = 2;
+/// A component that has not answered for so long gets no traffic any more.
+const UNREADY_AFTER_SECONDS: i32 = 30;
 /// No component is given up sooner, however quick it usually is: nodes can be busy.
 const LEAST_BUDGET_SECONDS: u32 = 60;
 

@@ -56,7 +56,7 @@ fn once(local: &Local, namespace: &Namespace<'_>, i: u64, delay: u64) -> Result<
                     "spec": {"enableServiceLinks": false, "terminationGracePeriodSeconds": 0, "containers": [{
                         "name": "floor", "image": "docker.io/ollivier/clearwater-homer:hunter",
                         "imagePullPolicy": "IfNotPresent", "command": ["bash", "-c", script],
-                        "startupProbe": probe(1), "readinessProbe": probe(10)}]}}}},
+                        "startupProbe": probe(1), "readinessProbe": probe(2)}]}}}},
     ]});
     let selector = format!("--selector=kubernetes.io/service-name={name}");
     let mut watch = kubectl
