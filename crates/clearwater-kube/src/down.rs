@@ -179,8 +179,9 @@ async fn work(
     stats: &mut RunStats,
 ) -> Result<(Outcome, String), DownError> {
     let names = async {
-        let all = options.only.is_empty() || options.only.contains(&Component::Sprout);
-        if all { dns::standing(cluster).await } else { None }
+        // They all lead to sprout.
+        let meant = options.only.is_empty() || options.only.contains(&Component::Sprout);
+        if meant { dns::standing(cluster).await } else { None }
     };
     let (found, names) = tokio::join!(find(cluster, options), names);
     let found = found?;
