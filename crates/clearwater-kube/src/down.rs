@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::cluster::{Cluster, say};
 use crate::dns;
-use crate::emit::Emitter;
+use crate::emit::{Emitter, millis};
 use crate::snapshot::{component_of, is_forbidden};
 use crate::up::{Run, Steering, answered, start};
 
@@ -417,7 +417,7 @@ async fn remove(
         delete(cluster, doomed, false).await?;
         count += 1;
     }
-    Ok((count, u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)))
+    Ok((count, millis(began.elapsed())))
 }
 
 async fn delete_namespace(cluster: &Cluster, emitter: &mut Emitter, until: Instant) -> Result<(), DownError> {

@@ -31,7 +31,7 @@ impl Emitter {
 
     pub(crate) async fn emit(&mut self, what: What) {
         let droppable = what.droppable();
-        let elapsed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let elapsed = millis(self.began.elapsed());
         let event = Event { v: VERSION, seq: self.seq, at: Timestamp::now(), elapsed, what };
         self.seq += 1;
         if droppable {
@@ -41,6 +41,11 @@ impl Emitter {
             self.deaf = true;
         }
     }
+}
+
+/// A time as events tell it.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
+use crate::emit::millis;
 
 pub use check::{Findings, check};
 pub use error::DnsError;
@@ -316,8 +317,4 @@ pub async fn carry_out(
 pub(crate) fn tell(steps: &mpsc::UnboundedSender<Step>, step: Step) {
     // Nobody has to listen.
     let _ = steps.send(step);
-}
-
-pub(crate) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -24,6 +24,7 @@ use super::dns;
 use super::world::{Subject, World};
 use crate::cluster::{Cluster, FIELD_MANAGER, is_passing, say};
 use crate::doomed::{self, Doom};
+use crate::emit::millis;
 use crate::judge::{Stage, Workload};
 use crate::probe::Prober;
 use crate::up::pod_target;
@@ -117,10 +118,6 @@ pub(super) async fn carry(shared: Shared, subject: Subject) -> Carried {
 
 fn with<T>(world: &Mutex<World>, look: impl FnOnce(&World) -> T) -> T {
     look(&world.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-fn millis(d: Duration) -> u64 {
-    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Carrier {

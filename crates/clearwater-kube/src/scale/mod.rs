@@ -32,7 +32,7 @@ use world::{Subject, World};
 
 use crate::cluster::Cluster;
 use crate::emit::Emitter;
-use crate::up::{Run, Steering, start};
+use crate::up::{Run, Steering, cancelled, start};
 
 /// What `scale` is to do.
 #[derive(Clone, Debug)]
@@ -123,7 +123,7 @@ impl Scaling {
                     Some(Err(error)) => return Err((Outcome::Failed, format!("a part of the run ended badly: {error}"))),
                     None => break,
                 },
-                reason = requested(steering), if cancel.borrow().is_none() => {
+                reason = cancelled(&mut steering.cancel), if cancel.borrow().is_none() => {
                     emitter.emit(What::CancelRequested { reason }).await;
                     cancel.send_replace(Some(reason));
                 }
@@ -141,18 +141,6 @@ impl Scaling {
             emitter.emit(what).await;
         }
         Ok(ended)
-    }
-}
-
-/// The next reason to cancel that is asked for from outside.
-async fn requested(steering: &mut Steering) -> CancelReason {
-    loop {
-        if let Some(reason) = *steering.cancel.borrow_and_update() {
-            return reason;
-        }
-        if steering.cancel.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
     }
 }
 

@@ -17,6 +17,7 @@ use clearwater::component::Component;
 use clearwater::event::{CancelReason, Outcome, What};
 use clearwater::order::Schedule;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::ResourceExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -29,12 +30,12 @@ pub(super) use self::begin::run;
 use self::early::Early;
 use self::fail::Gathered;
 use self::open::{Late, Names};
-use self::unit::{Applied, Phase, Unit, millis};
-use super::{Steering, UpOptions};
+use self::unit::{Applied, Phase, Unit};
+use super::{Steering, UpOptions, cancelled};
 use crate::ask_members::{MembersNews, Wish};
 use crate::cluster::Cluster;
 use crate::doomed::{self, Exits, Grace, Scene};
-use crate::emit::Emitter;
+use crate::emit::{Emitter, millis};
 use crate::judge::{self, Judged, MembersSeen, NOT_ASKED, Stage, View};
 use crate::probe::{Look, Report};
 use crate::snapshot::{News, Snapshot};
@@ -86,18 +87,6 @@ async fn news_of_names(names: &mut Option<Names>) -> Option<String> {
     match names {
         Some(names) => names.said.recv().await,
         None => std::future::pending().await,
-    }
-}
-
-/// The next reason to cancel; never, where nobody is left who could give one.
-async fn cancelled(cancel: &mut watch::Receiver<Option<CancelReason>>) -> CancelReason {
-    loop {
-        if let Some(reason) = *cancel.borrow_and_update() {
-            return reason;
-        }
-        if cancel.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
     }
 }
 
@@ -281,6 +270,24 @@ impl Dispatcher {
         self.update_wish();
     }
 
+    /// What is known of a component's pods, as it is asked whether they can succeed.
+    fn scene<'a>(
+        &'a self,
+        pods: &'a [&'a Pod],
+        events: &'a [&'a Event],
+        needs_served_since: Option<Timestamp>,
+    ) -> Scene<'a> {
+        Scene {
+            pods,
+            events,
+            exits: &self.exits,
+            needs_served_since,
+            since: self.since,
+            now: self.now(),
+            grace: Grace::default(),
+        }
+    }
+
     fn judged(&self, i: usize) -> Judged {
         judge::component(&self.view(i))
     }
@@ -356,16 +363,7 @@ impl Dispatcher {
         let pods = self.snapshot.pods_of(self.units[i].part.entry.component);
         let workloads = self.workload_names(i);
         let events = self.snapshot.events_of(&pods, &workloads);
-        let scene = Scene {
-            pods: &pods,
-            events: &events,
-            exits: &self.exits,
-            needs_served_since: None,
-            since: self.since,
-            now: self.now(),
-            grace: Grace::default(),
-        };
-        let live = doomed::cause(&scene);
+        let live = doomed::cause(&self.scene(&pods, &events, None));
         let now = Instant::now();
         let unit = &mut self.units[i];
         let component = unit.name().to_owned();

@@ -112,6 +112,18 @@ pub(crate) struct Steering {
     pub(crate) consent: watch::Receiver<Option<bool>>,
 }
 
+/// The next reason to cancel; never, where nobody is left who could give one.
+pub(crate) async fn cancelled(cancel: &mut watch::Receiver<Option<CancelReason>>) -> CancelReason {
+    loop {
+        if let Some(reason) = *cancel.borrow_and_update() {
+            return reason;
+        }
+        if cancel.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 pub(crate) fn start<F>(run: impl FnOnce(Emitter, Steering) -> F) -> Run
 where
     F: Future<Output = ()> + Send + 'static,

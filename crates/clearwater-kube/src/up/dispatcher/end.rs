@@ -7,8 +7,9 @@ use kube::ResourceExt;
 
 use super::super::evidence;
 use super::Dispatcher;
-use super::unit::{Phase, Unit, millis};
+use super::unit::{Phase, Unit};
 use crate::doomed;
+use crate::emit::millis;
 
 /// After the first failure, others have so long to show too.
 const LAST_WORDS: Duration = Duration::from_secs(2);

@@ -11,7 +11,7 @@ use super::super::evidence;
 use super::Dispatcher;
 use super::unit::Phase;
 use crate::apply::ApplyError;
-use crate::doomed::{self, Doom, Grace, Scene};
+use crate::doomed::{self, Doom};
 
 /// The margin, in seconds, within which a program that was given up is held to have failed before what it needs was
 /// there.
@@ -53,16 +53,7 @@ impl Dispatcher {
         let pods = self.snapshot.pods_of(component);
         let workloads = self.workload_names(i);
         let events = self.snapshot.events_of(&pods, &workloads);
-        let scene = Scene {
-            pods: &pods,
-            events: &events,
-            exits: &self.exits,
-            needs_served_since,
-            since: self.since,
-            now: self.now(),
-            grace: Grace::default(),
-        };
-        let doom = doomed::judge(&scene).map(|d| (d, None));
+        let doom = doomed::judge(&self.scene(&pods, &events, needs_served_since)).map(|d| (d, None));
         let doom = doom.or_else(|| self.fatal(component, &pods, needs_served_since));
         let Some((doom, log)) = doom else {
             self.mend_members(i).await;

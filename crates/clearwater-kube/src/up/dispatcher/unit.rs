@@ -1,7 +1,5 @@
 //! What a run knows of one component.
 
-use std::time::Duration;
-
 use clearwater::component::Component;
 use clearwater::event::{Durations, Operation};
 use tokio::time::Instant;
@@ -9,6 +7,7 @@ use tokio::time::Instant;
 use super::super::prepare::Part;
 use crate::apply::{self, ApplyError, Planned};
 use crate::cluster::Cluster;
+use crate::emit::millis;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -97,10 +96,6 @@ impl Unit {
             Phase::Skipped => "is left out".to_owned(),
         }
     }
-}
-
-pub(super) fn millis(d: Duration) -> u64 {
-    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What was written for a component.
