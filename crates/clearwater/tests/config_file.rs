@@ -252,30 +252,33 @@ fn overrides() -> impl Strategy<Value = ComponentOverrides> {
         0..3,
     );
     (
-        prop::option::of(1..1000_u32),
+        (prop::option::of(1..1000_u32), prop::option::of(0..=5_u8)),
         prop::option::of(text()),
         prop::option::of((map(), map())),
         (map(), map(), map(), map()),
         tolerations,
     )
-        .prop_map(|(replicas, image, resources, (node_selector, labels, annotations, env), tolerations)| {
-            let toleration = |(key, operator, toleration_seconds): (_, Option<&str>, _)| Toleration {
-                key,
-                operator: operator.map(str::to_owned),
-                toleration_seconds,
-                ..Toleration::default()
-            };
-            ComponentOverrides {
-                replicas,
-                image,
-                resources: resources.map(|(requests, limits)| Resources { requests, limits }),
-                node_selector,
-                labels,
-                annotations,
-                env,
-                tolerations: tolerations.into_iter().map(toleration).collect(),
-            }
-        })
+        .prop_map(
+            |((replicas, log_level), image, resources, (node_selector, labels, annotations, env), tolerations)| {
+                let toleration = |(key, operator, toleration_seconds): (_, Option<&str>, _)| Toleration {
+                    key,
+                    operator: operator.map(str::to_owned),
+                    toleration_seconds,
+                    ..Toleration::default()
+                };
+                ComponentOverrides {
+                    replicas,
+                    image,
+                    resources: resources.map(|(requests, limits)| Resources { requests, limits }),
+                    node_selector,
+                    labels,
+                    annotations,
+                    log_level,
+                    env,
+                    tolerations: tolerations.into_iter().map(toleration).collect(),
+                }
+            },
+        )
 }
 
 prop_compose! {

@@ -12,8 +12,8 @@ use clearwater::component::{Component, Release, entry};
 use clearwater::config::DeploymentFile;
 use clearwater::config::shared::{Setting, settings};
 use clearwater::manifest::{
-    CONFIG_HASH_ANNOTATION, Inputs, KEYS_SECRET, Lifecycle, Manifest, ManifestError, Note, Object, Owner, PortRange,
-    Replicas, WorkloadKind, render, services, workloads,
+    CONFIG_HASH_ANNOTATION, Inputs, KEYS_SECRET, LOG_LEVELS, Lifecycle, Manifest, ManifestError, Note, Object, Owner,
+    PortRange, Replicas, WorkloadKind, render, services, workloads,
 };
 use k8s_openapi::api::core::v1::{Container, PodSpec, Probe, Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -551,11 +551,64 @@ fn config_hashes(manifest: &Manifest) -> BTreeMap<&str, &str> {
 #[test]
 fn changed_configuration_changes_templates() {
     let before = HUNTER.manifest(NAMESPACE);
-    let d = deployment("logLevel: 4\n", NAMESPACE);
+    let d = deployment("sharedConfig: {enum_server: 192.0.2.1}\n", NAMESPACE);
     let after = render(&d, &Inputs::default()).unwrap();
     let (before, after) = (config_hashes(&before), config_hashes(&after));
     assert_eq!(before.len(), 10, "all but etcd, which reads no configuration");
     assert!(before.iter().all(|(name, hash)| after[name] != *hash));
+}
+
+/// The names of the workloads whose templates are not the same.
+fn changed_templates(before: &str, after: &str) -> Vec<String> {
+    let rendered = |file: &str| render(&deployment(file, NAMESPACE), &Inputs::default()).unwrap();
+    let (before, after) = (rendered(before), rendered(after));
+    let of = |m: &Manifest, name: &str| m.objects().find(|o| o.name() == name && o.pod_template().is_some()).cloned();
+    let names = after.objects().filter(|o| o.pod_template().is_some()).map(|o| o.name().to_owned());
+    names
+        .filter(|n| {
+            of(&before, n).as_ref().map(Object::pod_template) != of(&after, n).as_ref().map(Object::pod_template)
+        })
+        .collect()
+}
+
+#[test]
+fn a_log_level_restarts_whom_it_reaches_and_never_a_store() {
+    for prefix in ["", CLASSIC] {
+        let changed = |after: &str| changed_templates(prefix, &format!("{prefix}{after}"));
+        assert_eq!(changed("components: {bono: {logLevel: 4}}\n"), ["bono"]);
+        assert!(changed("components: {chronos: {logLevel: 5}}\n").is_empty());
+        let all = changed("logLevel: 4\n");
+        assert!(all.iter().any(|n| n == "sprout" || n == "sprout-scscf") && all.iter().any(|n| n == "bono"), "{all:?}");
+        for store in ["etcd", "astaire", "memcached", "chronos", "cassandra"] {
+            assert!(!all.iter().any(|n| n == store), "{store} is not to be replaced for a log level: {all:?}");
+        }
+    }
+}
+
+#[test]
+fn each_daemon_finds_its_level_where_it_looks_for_it() {
+    let d = deployment("logLevel: 3\ncomponents: {bono: {logLevel: 5}}\n", NAMESPACE);
+    let manifest = render(&d, &Inputs::default()).unwrap();
+    let Some(Object::ConfigMap(levels)) = manifest.find("ConfigMap", LOG_LEVELS) else { panic!("no {LOG_LEVELS}") };
+    let levels = levels.data.as_ref().unwrap();
+    let mounted = |component: &str| {
+        let object = manifest.objects().find(|o| o.name() == component && o.pod_template().is_some()).unwrap();
+        let spec = object.pod_template().unwrap().spec.as_ref().unwrap();
+        let mounts = spec.containers[0].volume_mounts.iter().flatten();
+        let mount = mounts.clone().find(|m| m.name == LOG_LEVELS)?;
+        Some((mount.mount_path.clone(), levels[mount.sub_path.as_ref().unwrap()].clone()))
+    };
+    let user_settings = "/etc/clearwater/user_settings".to_owned();
+    assert_eq!(mounted("bono"), Some((user_settings.clone(), "log_level=5\n".to_owned())));
+    assert_eq!(mounted("sprout"), Some((user_settings.clone(), "log_level=3\n".to_owned())));
+    assert_eq!(mounted("astaire"), Some((user_settings, "log_level=3\n".to_owned())));
+    let (path, sample) = mounted("chronos").unwrap();
+    assert_eq!(path, "/etc/chronos/chronos.conf.sample");
+    assert!(sample.contains("[logging]\nfolder = /var/log/chronos\nlevel = 3\n"), "{sample}");
+    assert!(sample.contains("bind-address = 0.0.0.0\n"), "what the generator replaces: {sample}");
+    assert_eq!((mounted("etcd"), mounted("cassandra")), (None, None));
+    let Some(Object::ConfigMap(shared)) = manifest.find("ConfigMap", "env-vars") else { panic!("no env-vars") };
+    assert!(!format!("{shared:?}").contains("log_level"), "a level there would make every pod anew: {shared:?}");
 }
 
 #[test]

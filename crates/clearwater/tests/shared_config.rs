@@ -562,7 +562,7 @@ fn keys(text: &str) -> Keys {
 
 #[test]
 fn what_a_deployment_asks_for_arrives_in_every_container() {
-    let yaml = "homeDomain: ims.example.com\nlogLevel: 4\n\
+    let yaml = "homeDomain: ims.example.com\n\
         email: {smarthost: mail.example.com, username: ellis, password: {secret: mail, key: pass}}\n\
         sharedConfig: {enum_server: \"10.0.0.1\", remote_audio_alert: 'a  b\\c $(id) *'}\n";
     for (release, prefix) in [("hunter", ""), ("classic", CLASSIC)] {
@@ -573,7 +573,6 @@ fn what_a_deployment_asks_for_arrives_in_every_container() {
             &[
                 ("home_domain", "ims.example.com"),
                 ("email_recovery_sender", "clearwater@ims.example.com"),
-                ("log_level", "4"),
                 ("smtp_smarthost", "mail.example.com"),
                 ("smtp_username", "ellis"),
                 ("smtp_password", "pa$$w\"rd"),
@@ -590,10 +589,10 @@ fn what_a_deployment_asks_for_arrives_in_every_container() {
 
 #[test]
 fn the_config_map_holds_no_secret_and_the_pod_puts_them_together() {
-    let d = deployment("logLevel: 4\nkeys: {secret: my-keys}\n");
+    let d = deployment("sharedConfig: {enum_server: 192.0.2.1}\nkeys: {secret: my-keys}\n");
     let given = environment(&d, &BTreeMap::new()).unwrap();
     let map: Vec<_> = given.config_map.iter().map(|(k, v)| format!("{k}={v}")).collect();
-    assert_eq!(map, ["ADDITIONAL_SHARED_CONFIG=log_level=4", "ZONE=ims.svc.cluster.local"]);
+    assert_eq!(map, ["ADDITIONAL_SHARED_CONFIG=enum_server=192.0.2.1", "ZONE=ims.svc.cluster.local"]);
     let signup = VariableValue::Secret { secret: "my-keys".to_owned(), key: "signup_key".to_owned() };
     assert!(given.variables.iter().any(|v| v.name == "SIGNUP_KEY" && v.value == signup));
     let last = given.variables.last().unwrap();
@@ -724,7 +723,7 @@ fn run_script(shell: &str, given: &ContainerEnvironment, secrets: &BTreeMap<Stri
 #[test]
 fn the_classic_script_does_in_a_real_shell_what_the_library_renders() {
     let d = deployment(&format!(
-        "{CLASSIC}logLevel: 4\nemail: {{smarthost: m.example.com, username: u, password: {{secret: s, key: k}}}}\n\
+        "{CLASSIC}email: {{smarthost: m.example.com, username: u, password: {{secret: s, key: k}}}}\n\
          sharedConfig: {{odd: \"it's 'quoted' $(id) `id` \\\\ \\\"x\\\" *\"}}\n"
     ));
     let given = environment(&d, &BTreeMap::new()).unwrap();

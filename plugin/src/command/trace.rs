@@ -57,9 +57,10 @@ impl Trace {
         let silent = silent(&entries);
         if !silent.is_empty() {
             context.talk().warning(format!(
-                "no SIP message of {} is in these logs: it writes them from log level 4 on; set `logLevel: 4` in the \
-                 deployment file and run `kubectl clearwater up`, which restarts the pods of every component",
-                silent.join(" and ")
+                "no SIP message of {} is in these logs: it writes them from log level 4 on; set {} in the deployment file \
+                 and run `kubectl clearwater up`, which restarts no other pods",
+                silent.join(" and "),
+                silent.iter().map(|c| format!("`components.{c}.logLevel: 4`")).collect::<Vec<_>>().join(" and ")
             ));
         }
         // The Call-ID is tried first: it may look like user@host.

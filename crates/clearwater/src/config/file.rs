@@ -67,7 +67,8 @@ pub struct DeploymentFile {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::by_component::<ComponentOverrides>")]
     pub components: BTreeMap<Component, ComponentOverrides>,
-    /// The daemons' log level, 0 (errors only) to 5 (debug). SIP messages are logged from 4. Upstream's default: 2.
+    /// The daemons' log level, 0 (errors only) to 5 (debug). SIP messages are logged from 4. Upstream's default: 2. What
+    /// holds no data is restarted for a changed level; a store takes it when its pod is next made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 5))]
     pub log_level: Option<u8>,
@@ -362,6 +363,10 @@ pub struct ComponentOverrides {
     /// Annotations for the component's pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// The log level of this component's daemons, in place of the file's `logLevel`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 5))]
+    pub log_level: Option<u8>,
     /// Further environment variables of the component's container.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "schema::text_of_scalars")]
     #[schemars(schema_with = "schema::scalars")]

@@ -11,6 +11,7 @@ mod check;
 mod deployment;
 mod file;
 pub mod generator;
+mod level;
 mod problem;
 mod read;
 mod schema;
@@ -26,6 +27,7 @@ pub use file::{
     EllisExposure, Email, EtcdStorage, Hss, Images, Ingress, KeyPolicy, PullPolicy, Resources, SecretKey, ServiceKind,
     Tailer, Toleration,
 };
+pub use level::LevelFile;
 pub use problem::{ConfigErrors, KeyPath, Place, Places, Problem, ProblemKind, Step};
 pub use schema::schema;
 pub use script::ORIGINAL_AUTO_CONFIG;

@@ -237,9 +237,6 @@ pub fn settings(
             wanted.secret(key, secret, key);
         }
     }
-    if let Some(level) = file.log_level {
-        wanted.set("log_level", level.to_string());
-    }
     let addresses = match cluster_ips.get(&Component::Sprout) {
         Some(addresses) => addresses.as_slice(),
         None => deployment.cluster_ips(Component::Sprout),

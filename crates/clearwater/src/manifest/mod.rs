@@ -77,7 +77,7 @@ pub use meta::{COMPONENT_LABEL, MANAGED_BY, MANAGED_BY_LABEL, PART_OF, PART_OF_L
 pub use object::{Item, Lifecycle, Manifest, Note, Object, Owner, Replicas};
 pub use pod::CONFIG_HASH_ANNOTATION;
 pub use render::{ManifestError, render, services};
-pub use shared::{AUTO_CONFIG, ENV_VARS};
+pub use shared::{AUTO_CONFIG, ENV_VARS, LOG_LEVELS};
 
 pub use crate::config::shared::KEYS_SECRET;
 pub use workload::{WorkloadKind, WorkloadRef, workloads};

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::meta::{label_selector, pod_labels, selector};
 use super::probe::probes;
-use super::shared::{ENV_VARS, auto_config, from_field, variable};
+use super::shared::{ENV_VARS, auto_config, from_field, log_level, variable};
 use super::{Deployment, ManifestError, image};
 use crate::component::{AskedBy, Component, Entry, LogFile};
 use crate::config::shared::ContainerEnvironment;
@@ -59,6 +59,7 @@ pub(super) fn template(
     let component = entry.component;
     let reads_env_vars = !entry.env.is_empty();
     let extras = if reads_env_vars { auto_config(environment, extras) } else { extras };
+    let extras = log_level(d, entry, extras);
     let image = image(d, component)?;
     let overrides = d.file().components.get(&component);
     let images = &d.file().images;

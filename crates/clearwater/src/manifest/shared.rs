@@ -9,14 +9,18 @@ use k8s_openapi::api::core::v1::{
 use super::meta::metadata;
 use super::pod::Extras;
 use super::{Deployment, Inputs, Item, Lifecycle, Owner};
+use crate::component::{Component, Entry};
 use crate::config::shared::{ContainerEnvironment, KEYS_SECRET, Variable, VariableValue};
-use crate::config::{KeyPolicy, Keys, ORIGINAL_AUTO_CONFIG};
+use crate::config::{KeyPolicy, Keys, LevelFile, ORIGINAL_AUTO_CONFIG};
 
 /// The ConfigMap that every Clearwater container takes its environment from, under upstream's name
 /// (clearwater-docker `README.md`).
 pub const ENV_VARS: &str = "env-vars";
 /// The ConfigMap with the configuration generator of the classic release.
 pub const AUTO_CONFIG: &str = "clearwater-auto-config";
+
+/// The ConfigMap with the file that each component's daemons read their log level from, by component.
+pub const LOG_LEVELS: &str = "clearwater-log-levels";
 
 const AUTO_CONFIG_PATH: &str = "/opt/clearwater/auto-config";
 const GENERATOR: &str = "/etc/init.d/clearwater-auto-config-docker";
@@ -31,6 +35,8 @@ pub(super) fn items(d: &Deployment, inputs: &Inputs, environment: &ContainerEnvi
             BTreeMap::from([(GENERATOR_KEY.to_owned(), script.clone()), (STARTER.to_owned(), auto_config_starter())]);
         items.push(config_map(d, Owner::Shared, AUTO_CONFIG, data));
     }
+    let levels = d.components().filter_map(|e| Some((e.component.name().to_owned(), level_text(d, e.component)?)));
+    items.push(config_map(d, Owner::Shared, LOG_LEVELS, levels.collect()));
     if d.file().keys == KeyPolicy::Random
         && let Some(keys) = &inputs.keys
     {
@@ -82,7 +88,33 @@ pub(super) fn auto_config(environment: &ContainerEnvironment, mut extras: Extras
     extras
 }
 
+fn level_text(d: &Deployment, component: Component) -> Option<String> {
+    Some(LevelFile::of(component)?.text(d.log_level(component)))
+}
+
+/// Gives a pod the file that its daemons read their log level from. It is there without a level too, so that a level
+/// that is set later changes no template; and of a store it does not count as configuration whose change is worth a
+/// new pod.
+pub(super) fn log_level(d: &Deployment, entry: &Entry, mut extras: Extras) -> Extras {
+    let (Some(file), Some(text)) = (LevelFile::of(entry.component), level_text(d, entry.component)) else {
+        return extras;
+    };
+    extras.mount_file(LOG_LEVELS, entry.component.name(), file.path());
+    if entry.clustering.is_none() {
+        extras.config.push(text);
+    }
+    extras
+}
+
 impl Extras {
+    /// Mounts one key of a ConfigMap as a file. A running container keeps the text that it started with.
+    fn mount_file(&mut self, config_map: &str, key: &str, path: &str) {
+        self.mount(config_map, path);
+        if let Some(mount) = self.mounts.last_mut() {
+            mount.sub_path = Some(key.to_owned());
+        }
+    }
+
     /// Mounts a ConfigMap.
     pub(super) fn mount(&mut self, config_map: &str, path: &str) {
         let source = ConfigMapVolumeSource { name: config_map.to_owned(), ..ConfigMapVolumeSource::default() };

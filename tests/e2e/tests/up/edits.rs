@@ -35,6 +35,18 @@ fn edits_of_the_file_never_touch_a_store() -> Result<()> {
         Ok(pods(kubectl)?.into_iter().filter(|(name, _)| name.starts_with("homer-")).collect())
     };
     let old = homer(kubectl)?;
+    // A level is no reason to make a store's pod anew: nothing is left to be replaced.
+    let level = "components: {cassandra: {replicas: 1}, homer: {logLevel: 4}}\n";
+    let others = |all: Vec<(String, String)>| -> Vec<(String, String)> {
+        all.into_iter().filter(|(name, _)| !name.starts_with("homer-")).collect()
+    };
+    let rest = others(pods(kubectl)?);
+    up(&plugin, level)?.expect(0)?;
+    ensure!(others(pods(kubectl)?) == rest, "homer's level touched others: {rest:?}, then {:?}", pods(kubectl)?);
+    ensure!(homer(kubectl)? != old, "homer did not take its level: {old:?}");
+    up(&plugin, &format!("logLevel: 3\n{level}"))?.expect(0)?;
+    ensure!(stores(kubectl)? == before, "after the level: {:?}", stores(kubectl)?);
+    let old = homer(kubectl)?;
     let edit = "logLevel: 3\n\
                 components: {cassandra: {replicas: 1, env: {EDITED: yes}}, homer: {env: {EDITED: yes}}}\n";
     let ran = up(&plugin, edit)?.expect(7)?;

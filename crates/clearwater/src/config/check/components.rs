@@ -6,7 +6,7 @@ use super::{Check, form, path};
 use crate::component::{Component, Release, entry, nearest};
 use crate::config::problem::{KeyPath, ProblemKind};
 use crate::config::read::quoted;
-use crate::config::{ComponentOverrides, Ellis, Resources, Toleration};
+use crate::config::{ComponentOverrides, Ellis, LevelFile, Resources, Toleration};
 
 /// Labels that tie pods, Services and the plugin together.
 const OWN_LABELS: [&str; 7] = [
@@ -95,6 +95,10 @@ fn count(check: &mut Check<'_>, component: Component, overrides: &ComponentOverr
 }
 
 fn one(check: &mut Check<'_>, component: Component, overrides: &ComponentOverrides, key: &KeyPath) {
+    if overrides.log_level.is_some() && LevelFile::of(component).is_none() {
+        let message = format!("{component} is no program of Clearwater's and takes no log level: remove this");
+        check.refuse(&[key.key("logLevel")], message);
+    }
     if let Some(resources) = &overrides.resources {
         requests_and_limits(check, component, resources, &key.key("resources"));
     }
