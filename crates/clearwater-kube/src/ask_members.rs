@@ -5,7 +5,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::cluster::Cluster;
 use crate::judge::MembersSeen;
-use crate::members::Members;
+use crate::members;
 use crate::pod::{AskError, Forward};
 
 const OPEN: Duration = Duration::from_secs(8);
@@ -52,10 +52,7 @@ pub(crate) async fn ask_members(cluster: Cluster, mut wish: watch::Receiver<Wish
         for (component, _, key) in wanted.keys {
             let mut connections = 0;
             let seen = match read(&cluster, &mut forward, &pod, key, &mut connections).await {
-                Ok(body) => match Members::parse(key, &body) {
-                    Ok(members) => MembersSeen::Read(members),
-                    Err(error) => MembersSeen::Failed(error.to_string()),
-                },
+                Ok(body) => MembersSeen::of(members::parse(key, &body)),
                 Err(error) if error.is_lasting() => MembersSeen::Unchecked(error.to_string()),
                 Err(error) => MembersSeen::Failed(error.to_string()),
             };

@@ -1,12 +1,14 @@
 //! Whether a component serves: the watch, the pods' own answers and the stores' members put together. Pure.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use clearwater::component::{Component, Entry};
 use clearwater::manifest::{WorkloadKind, WorkloadRef};
+use clearwater::scale::{MemberState, Members, MembersError};
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::members::Members;
+use crate::members::{self, Unreadable};
 use crate::probe::Report;
 use crate::rollout::{self, Rollout};
 use crate::snapshot::{Kind, Snapshot};
@@ -18,8 +20,26 @@ pub enum MembersSeen {
     Read(Members),
     /// etcd could not be asked for now.
     Failed(String),
+    /// What stands in etcd is no list of members: somebody else wrote it.
+    Wrong {
+        /// The key in etcd.
+        key: String,
+        /// What is wrong with its value.
+        error: MembersError,
+    },
     /// etcd cannot be asked at all, for want of what is named.
     Unchecked(String),
+}
+
+impl MembersSeen {
+    /// What etcd's answer came to.
+    pub(crate) fn of(read: Result<Members, Unreadable>) -> Self {
+        match read {
+            Ok(members) => Self::Read(members),
+            Err(Unreadable::List { key, error }) => Self::Wrong { key, error },
+            Err(error) => Self::Failed(error.to_string()),
+        }
+    }
 }
 
 /// What is said of a pod that has not been asked yet.
@@ -176,7 +196,7 @@ pub struct Stuck {
     /// The pod's name.
     pub pod: String,
     /// The member.
-    pub address: String,
+    pub address: IpAddr,
     /// The store's name.
     pub store: &'static str,
     /// The file that is missing.
@@ -210,17 +230,21 @@ pub fn stuck(view: &View<'_>) -> Vec<Stuck> {
         return Vec::new();
     };
     let pods = pods(view);
-    let normal = |pod: &Pod| address(pod).is_some_and(|a| members.0.get(a).is_some_and(|s| s == "normal"));
-    let others = pods.iter().filter(|p| normal(p) && rollout::pod_is_ready(p)).count();
+    let normal = |pod: &Pod| {
+        let found = members::of(members, &rollout::addresses(pod));
+        found.and_then(|(address, state)| (state == MemberState::Normal).then_some(address))
+    };
+    let others = pods.iter().filter(|p| normal(p).is_some() && rollout::pod_is_ready(p)).count();
     pods.iter()
-        .filter(|p| normal(p) && !rollout::pod_is_ready(p))
+        .filter(|p| !rollout::pod_is_ready(p))
         .filter_map(|pod| {
+            let address = normal(pod)?;
             let uid = pod.metadata.uid.clone()?;
             let missing = view.reports.get(&uid)?.not_joined?;
             Some(Stuck {
                 uid,
                 pod: pod.metadata.name.clone().unwrap_or_default(),
-                address: address(pod)?.to_owned(),
+                address,
                 store: clustering.title,
                 file: from_joining.file,
                 holds_data: missing.holds_data,
@@ -233,10 +257,6 @@ pub fn stuck(view: &View<'_>) -> Vec<Stuck> {
 /// The component's pods.
 pub fn pods<'a>(view: &View<'a>) -> Vec<&'a Pod> {
     view.snapshot.pods_of(view.entry.component)
-}
-
-fn address(pod: &Pod) -> Option<&str> {
-    pod.status.as_ref()?.pod_ip.as_deref()
 }
 
 fn answers(view: &View<'_>, judged: &mut Judged) -> (Stage, Vec<String>) {
@@ -269,10 +289,16 @@ fn answers(view: &View<'_>, judged: &mut Judged) -> (Stage, Vec<String>) {
         }
     }
     if let Some(clustering) = &view.entry.clustering {
-        let addresses: Vec<(&str, &str)> =
-            pods.iter().filter_map(|p| Some((p.metadata.name.as_deref()?, address(p)?))).collect();
+        let addresses: Vec<(&str, Vec<IpAddr>)> = pods
+            .iter()
+            .filter_map(|p| Some((p.metadata.name.as_deref()?, rollout::addresses(p))))
+            .filter(|(_, addresses)| !addresses.is_empty())
+            .collect();
         match view.members {
-            Some(MembersSeen::Read(members)) => problems.extend(members.judge(clustering.title, &addresses)),
+            Some(MembersSeen::Read(members)) => problems.extend(members::judge(members, clustering.title, &addresses)),
+            Some(MembersSeen::Wrong { key, error }) => {
+                problems.push(format!("{} members: {error}; {}", clustering.title, error.fix(key)));
+            }
             Some(MembersSeen::Failed(text)) => problems.push(format!("{} members: {text}", clustering.title)),
             Some(MembersSeen::Unchecked(text)) => judged.unchecked.push(format!("members: {text}")),
             None => problems.push(format!("the members of {} have not been asked for yet", clustering.title)),

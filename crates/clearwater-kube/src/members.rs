@@ -1,23 +1,38 @@
-//! The membership maps that the cluster manager keeps in etcd (clearwater-etcd
-//! `src/metaswitch/clearwater/cluster_manager`), as read over etcd's v2 API.
+//! The stores' lists of members that the cluster manager keeps in etcd (clearwater-etcd
+//! `src/metaswitch/clearwater/cluster_manager`), as read over etcd's v2 API, and what takes a dead one off.
+//!
+//! Whoever reaches etcd's port can write anything there. A list is therefore read into addresses and known states, or
+//! not at all ([`Members::parse`]).
 
-use std::collections::BTreeMap;
+use std::net::IpAddr;
 
+use clearwater::component::Clustering;
+use clearwater::scale::{MemberState, Members, MembersError};
 use serde::Deserialize;
 use thiserror::Error;
 
-/// The members of one store by address, each with the state that the cluster manager gives it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Members(pub BTreeMap<String, String>);
+use crate::pod::Script;
 
-/// An answer of etcd that is not a membership map.
+/// An answer of etcd that does not tell a store's members.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("etcd's answer for {key} is not a membership map: {why}")]
-pub struct Unreadable {
-    /// The key that was asked for.
-    pub key: String,
-    /// What is wrong with the answer.
-    pub why: String,
+#[non_exhaustive]
+pub enum Unreadable {
+    /// etcd did not tell the key's value. Another time it may.
+    #[error("etcd's answer for {key} has no list of members: {why}")]
+    Answer {
+        /// The key that was asked for.
+        key: String,
+        /// What is wrong with the answer.
+        why: String,
+    },
+    /// The value is no list of members, and stays so until somebody writes another.
+    #[error("{key} in etcd: {error}")]
+    List {
+        /// The key that was asked for.
+        key: String,
+        /// What is wrong with its value.
+        error: MembersError,
+    },
 }
 
 #[derive(Deserialize)]
@@ -42,7 +57,7 @@ const KEY_NOT_FOUND: i64 = 100;
 /// Reads the body of `GET /v2/keys/KEY`, with or without `wait`: the key's value, empty where it does not exist, and
 /// etcd's index of the last change that it tells of.
 pub(crate) fn value(key: &str, body: &str) -> Result<(String, u64), Unreadable> {
-    let fail = |why: String| Unreadable { key: key.to_owned(), why };
+    let fail = |why: String| Unreadable::Answer { key: key.to_owned(), why };
     let answer: Answer = serde_json::from_str(body).map_err(|e| fail(e.to_string()))?;
     if answer.error_code == Some(KEY_NOT_FOUND) {
         return Ok((String::new(), answer.index.unwrap_or(0)));
@@ -55,40 +70,55 @@ pub(crate) fn value(key: &str, body: &str) -> Result<(String, u64), Unreadable> 
     Ok((node.value.ok_or_else(|| fail("it has no value".to_owned()))?, index))
 }
 
-impl Members {
-    /// Reads the body of `GET /v2/keys/KEY`. A key that does not exist is an empty map.
-    pub fn parse(key: &str, body: &str) -> Result<Self, Unreadable> {
-        let fail = |why: String| Unreadable { key: key.to_owned(), why };
-        let (value, _) = value(key, body)?;
-        if value.trim().is_empty() {
-            return Ok(Self::default());
-        }
-        serde_json::from_str(&value).map(Self).map_err(|e| fail(e.to_string()))
-    }
+/// Reads the body of `GET /v2/keys/KEY`. A key that does not exist is an empty list.
+pub fn parse(key: &str, body: &str) -> Result<Members, Unreadable> {
+    let (value, _) = value(key, body)?;
+    Members::parse(&value).map_err(|error| Unreadable::List { key: key.to_owned(), error })
+}
 
-    /// Whether every one of these pods is a `normal` member and nobody else is a member; otherwise one line for each
-    /// thing that is not so, stale members of dead pods last.
-    pub fn judge(&self, store: &str, pods: &[(&str, &str)]) -> Vec<String> {
-        let mut lines = Vec::new();
-        for (pod, address) in pods {
-            match self.0.get(*address).map(String::as_str) {
-                Some("normal") => {}
-                Some(state) => lines.push(format!("{store} member {address} ({pod}) is {state:?}")),
-                None => lines.push(format!("{store} does not have {address} ({pod}) as a member yet")),
+/// Whether every one of these pods is a `normal` member and nobody else is a member; otherwise one line for each
+/// thing that is not so, stale members of dead pods last.
+pub fn judge(members: &Members, store: &str, pods: &[(&str, Vec<IpAddr>)]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (pod, addresses) in pods {
+        match of(members, addresses) {
+            Some((_, MemberState::Normal)) => {}
+            Some((address, state)) => {
+                lines.push(format!("{store} member {address} ({pod}) is {:?}", state.name()));
+            }
+            None => {
+                let address = addresses.first().map_or_else(String::new, |a| format!("{a} "));
+                lines.push(format!("{store} does not have {address}({pod}) as a member yet"));
             }
         }
-        for stale in self.stale(pods.iter().map(|(_, address)| *address)) {
-            let state = &self.0[stale];
-            lines.push(format!("{store} member {stale} is {state:?} and no pod has that address"));
-        }
-        lines
     }
+    let all: Vec<IpAddr> = pods.iter().flat_map(|(_, addresses)| addresses.iter().copied()).collect();
+    for (stale, state) in members.stale(&all) {
+        lines.push(format!("{store} member {stale} is {:?} and no pod has that address", state.name()));
+    }
+    lines
+}
 
-    /// Members that no pod of these addresses stands behind.
-    pub fn stale<'a>(&'a self, addresses: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-        let addresses: Vec<&str> = addresses.into_iter().collect();
-        self.0.keys().map(String::as_str).filter(|member| !addresses.contains(member)).collect()
-    }
+/// The member that a pod of these addresses is.
+pub(crate) fn of(members: &Members, addresses: &[IpAddr]) -> Option<(IpAddr, MemberState)> {
+    addresses.iter().find_map(|a| Some((*a, members.state(*a)?)))
+}
+
+/// Takes a dead member off a store's list: the kind of node, the store, the member. The images have the program in
+/// `/usr/sbin`, under this name or, without the package's link, under its own (clearwater-etcd
+/// `debian/clearwater-cluster-manager.links`).
+const MARK_FAILED: &str = r#"PATH=$PATH:/usr/sbin
+if command -v cw-mark_node_failed >/dev/null; then cw-mark_node_failed "$@"; else mark_node_failed "$@"; fi"#;
+
+/// Takes a dead member off a store's list. To be run as root in a pod that knows the store, and for every dead member of
+/// a store at once: each run ends only when none is left.
+pub(crate) fn mark_failed(clustering: &Clustering, member: IpAddr) -> Script {
+    Script::new(MARK_FAILED).arg(clustering.node_type).arg(clustering.datastore).arg(member)
+}
+
+/// The same as a person would type it.
+pub(crate) fn mark_failed_text(clustering: &Clustering, member: IpAddr) -> String {
+    format!("cw-mark_node_failed {} {} {member}", clustering.node_type, clustering.datastore)
 }
 
 #[cfg(test)]
@@ -97,17 +127,21 @@ mod tests {
 
     const KEY: &str = "/clearwater/site1/node_type_chronos/clustering/chronos";
 
+    fn ip(text: &str) -> Vec<IpAddr> {
+        vec![text.parse().unwrap()]
+    }
+
     #[test]
     fn a_map_is_read() {
         let body = r#"{"action":"get","node":{"key":"/x","value":"{\"10.0.0.1\": \"normal\", \"10.0.0.2\": \"joining\"}",
             "modifiedIndex":7,"createdIndex":4}}"#;
-        let members = Members::parse(KEY, body).unwrap();
+        let members = parse(KEY, body).unwrap();
         assert_eq!(
-            members.judge("Chronos", &[("chronos-0", "10.0.0.1"), ("chronos-1", "10.0.0.2")]),
+            judge(&members, "Chronos", &[("chronos-0", ip("10.0.0.1")), ("chronos-1", ip("10.0.0.2"))]),
             [r#"Chronos member 10.0.0.2 (chronos-1) is "joining""#]
         );
         assert_eq!(
-            members.judge("Chronos", &[("chronos-1", "10.0.0.9")]),
+            judge(&members, "Chronos", &[("chronos-1", ip("10.0.0.9"))]),
             [
                 "Chronos does not have 10.0.0.9 (chronos-1) as a member yet",
                 r#"Chronos member 10.0.0.1 is "normal" and no pod has that address"#,
@@ -117,18 +151,60 @@ mod tests {
     }
 
     #[test]
+    fn a_member_is_found_by_any_address_of_its_pod() {
+        let members = Members::parse(r#"{"fd00::0:4": "normal"}"#).unwrap();
+        let both = [ip("10.0.0.4"), ip("fd00::4")].concat();
+        assert_eq!(judge(&members, "Chronos", &[("chronos-0", both)]), Vec::<String>::new());
+    }
+
+    #[test]
     fn a_missing_key_is_an_empty_map() {
         let body = r#"{"errorCode":100,"message":"Key not found","cause":"/x","index":3}"#;
-        assert_eq!(Members::parse(KEY, body).unwrap(), Members::default());
+        assert_eq!(parse(KEY, body).unwrap(), Members::default());
         let body = r#"{"node":{"value":""}}"#;
-        assert_eq!(Members::parse(KEY, body).unwrap(), Members::default());
+        assert_eq!(parse(KEY, body).unwrap(), Members::default());
     }
 
     #[test]
     fn other_answers_are_named() {
-        assert!(Members::parse(KEY, "404 page not found").unwrap_err().to_string().contains(KEY));
-        assert!(Members::parse(KEY, r#"{"errorCode":300,"message":"Raft"}"#).unwrap_err().why.contains("300"));
-        assert!(Members::parse(KEY, r#"{"node":{"dir":true}}"#).unwrap_err().why.contains("no value"));
-        assert!(Members::parse(KEY, r#"{"node":{"value":"[]"}}"#).is_err());
+        assert!(parse(KEY, "404 page not found").unwrap_err().to_string().contains(KEY));
+        assert!(parse(KEY, r#"{"errorCode":300,"message":"Raft"}"#).unwrap_err().to_string().contains("300"));
+        assert!(parse(KEY, r#"{"node":{"dir":true}}"#).unwrap_err().to_string().contains("no value"));
+        assert!(parse(KEY, r#"{"node":{"value":"[]"}}"#).is_err());
+    }
+
+    #[test]
+    fn what_somebody_else_wrote_is_shown_and_never_read() {
+        let wrote = |value: &str| {
+            let value = serde_json::json!({"node": {"value": value}}).to_string();
+            parse(KEY, &value).unwrap_err().to_string()
+        };
+        let said = wrote(r#"{"; id > /tmp/x #": "normal"}"#);
+        assert!(said.contains(KEY) && said.contains(r#""; id > /tmp/x #""#), "{said}");
+        for hostile in ["10.0.0.1\\n10.0.0.2", "10.0.0.1 ", "10.0.0.1; id", "\\u001b[2J", "\\u202e", ""] {
+            let said = wrote(&format!(r#"{{"10.0.0.1": "normal", "{hostile}": "normal"}}"#));
+            assert!(said.contains("not an IP address") && !said.contains(['\n', '\u{1b}', '\u{202e}']), "{said:?}");
+        }
+        let said = wrote(r#"{"10.0.0.1": "normal\u001b[2J"}"#);
+        assert!(said.contains("10.0.0.1") && !said.contains('\u{1b}'), "{said:?}");
+    }
+
+    /// The program as the images have it, and as it is called without the package's link.
+    #[test]
+    fn a_dead_member_is_marked_by_whichever_name_the_image_has() {
+        let chronos = clearwater::component::entry(
+            clearwater::component::Release::Hunter,
+            clearwater::component::Component::Chronos,
+        );
+        let clustering = chronos.unwrap().clustering.unwrap();
+        let member: IpAddr = "10.0.0.9".parse().unwrap();
+        let line = mark_failed(&clustering, member).line().unwrap();
+        for name in ["cw-mark_node_failed", "mark_node_failed"] {
+            let as_function = format!("{name}() {{ echo {name} \"$@\"; }}; {line}");
+            let output = std::process::Command::new("bash").args(["-c", &as_function]).output().unwrap();
+            let wanted = format!("{name} node_type_chronos chronos 10.0.0.9\n");
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), wanted);
+        }
+        assert_eq!(mark_failed_text(&clustering, member), "cw-mark_node_failed node_type_chronos chronos 10.0.0.9");
     }
 }

@@ -1,11 +1,13 @@
 //! What is looked at before the first write: one line each, with its fix. What cannot be asked is skipped, not failed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use clearwater::component::Component;
 use clearwater::event::{CheckLine, CheckStatus, Operation};
 use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL, Object, SERVICE_LABEL};
+use clearwater::scale::Members;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use k8s_openapi::api::core::v1::{
@@ -17,7 +19,7 @@ use tokio::time::timeout;
 
 use crate::apply::{ApplyError, Planned};
 use crate::cluster::{Cluster, FIELD_MANAGER, say};
-use crate::members::Members;
+use crate::members::{self, Unreadable};
 use crate::pod::Forward;
 use crate::quantity;
 use crate::rights::{self, Right, named};
@@ -559,78 +561,100 @@ fn served_domains(corefile: &str) -> Vec<String> {
 
 /// A member of a store that ran before the etcd that runs now.
 struct OldMember {
-    key: &'static str,
     title: &'static str,
     pod: String,
-    address: String,
+    addresses: Vec<IpAddr>,
 }
 
-/// The etcd pod that is ready, and the members that are older than it.
-fn old_members(scope: &Scope, pods: &[Pod]) -> Option<(String, Vec<OldMember>)> {
+/// The etcd pod that is ready, and the members of each store that are older than it, by the store's key.
+fn stores(scope: &Scope, pods: &[Pod]) -> Option<(String, BTreeMap<&'static str, Vec<OldMember>>)> {
     let of = |component: Component| {
         pods.iter().filter(move |p| component_of(*p) == Some(component) && crate::rollout::pod_is_ready(p))
     };
     let etcd = of(Component::Etcd).next()?;
     let began = etcd.status.as_ref().and_then(|s| s.start_time.as_ref()).map(|t| t.0);
-    let mut older = Vec::new();
+    let mut stores: BTreeMap<&'static str, Vec<OldMember>> = BTreeMap::new();
     for part in &scope.parts {
         let Some(clustering) = &part.entry.clustering else { continue };
+        let older = stores.entry(clustering.etcd_key).or_default();
         for pod in of(part.entry.component) {
-            let status = pod.status.as_ref();
-            let ready = status
+            let ready = pod
+                .status
                 .iter()
                 .flat_map(|s| s.conditions.iter().flatten())
                 .find(|c| c.type_ == "Ready")
                 .and_then(|c| c.last_transition_time.as_ref())
                 .map(|t| t.0);
-            if let Some(address) = status.and_then(|s| s.pod_ip.clone()).filter(|_| ready < began) {
-                older.push(OldMember {
-                    key: clustering.etcd_key,
-                    title: clustering.title,
-                    pod: pod.name_any(),
-                    address,
-                });
+            let addresses = crate::rollout::addresses(pod);
+            if ready < began && !addresses.is_empty() {
+                older.push(OldMember { title: clustering.title, pod: pod.name_any(), addresses });
             }
         }
     }
-    Some((etcd.name_any(), older))
+    Some((etcd.name_any(), stores))
 }
 
-/// Whether etcd still knows the stores that run. One that came back empty would let new members form a second cluster.
+/// What there is to say of the stores' lists of members.
+fn lists(lists: &[(Vec<OldMember>, Result<Members, Unreadable>)]) -> Vec<CheckLine> {
+    let title = "etcd knows the members that run";
+    let mut lines = Vec::new();
+    let mut lost = Vec::new();
+    for (older, read) in lists {
+        match read {
+            Ok(members) => {
+                let gone = older.iter().filter(|m| members::of(members, &m.addresses).is_none());
+                lost.extend(gone.map(|m| {
+                    let address = m.addresses.first().map(IpAddr::to_string).unwrap_or_default();
+                    format!("{} member {address} ({})", m.title, m.pod)
+                }));
+            }
+            Err(Unreadable::List { key, error }) => {
+                let seen = line("members", format!("the members in {key}"), CheckStatus::Refused, error.to_string());
+                lines.push(with_fix(seen, error.fix(key)));
+            }
+            Err(error) => lines.push(line("etcd", title, CheckStatus::Skipped, error.to_string())),
+        }
+    }
+    if !lost.is_empty() {
+        let detail = format!("etcd came back empty: it does not have {}", lost.join(", "));
+        let seen = line("etcd", title, CheckStatus::Refused, detail);
+        lines.push(with_fix(
+            seen,
+            "the stores must be made anew with it: kubectl clearwater down --only etcd,astaire,chronos,cassandra, then up \
+             (subscribers, registrations and timers are lost)",
+        ));
+    } else if lines.is_empty() && !lists.is_empty() {
+        lines.push(line("etcd", title, CheckStatus::Ok, ""));
+    }
+    lines
+}
+
+/// Whether etcd still knows the stores that run, and tells nothing that no cluster manager wrote. One that came back
+/// empty would let new members form a second cluster.
 async fn etcd(cluster: &Cluster, scope: &Scope, standing: &Standing) -> Vec<CheckLine> {
     let title = "etcd knows the members that run";
     if !standing.stateful_sets.contains_key(Component::Etcd.name()) {
         return Vec::new();
     }
     let params = ListParams::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
-    let Ok(pods) = cluster.api::<Pod>().list(&params).await else { return Vec::new() };
-    let Some((etcd, older)) = old_members(scope, &pods.items).filter(|(_, older)| !older.is_empty()) else {
+    let pods = match cluster.api::<Pod>().list(&params).await {
+        Ok(pods) => pods.items,
+        Err(error) => return vec![line("etcd", title, CheckStatus::Skipped, say(&error))],
+    };
+    let Some((etcd, stores)) = stores(scope, &pods).filter(|(_, stores)| !stores.is_empty()) else {
         return Vec::new();
     };
     let reading = async {
         let mut forward = Forward::open(&cluster.api(), &etcd, 2379, ETCD).await?;
-        let mut lost = Vec::new();
-        for member in &older {
-            let (_, body) = forward.get(&format!("/v2/keys{}", member.key), ETCD).await?;
-            if let Ok(members) = Members::parse(member.key, &body)
-                && !members.0.contains_key(&member.address)
-            {
-                lost.push(format!("{} member {} ({})", member.title, member.address, member.pod));
-            }
+        let mut read = Vec::new();
+        for (key, older) in stores {
+            let (_, body) = forward.get(&format!("/v2/keys{key}"), ETCD).await?;
+            read.push((older, members::parse(key, &body)));
         }
-        Ok::<_, crate::pod::AskError>(lost)
+        Ok::<_, crate::pod::AskError>(read)
     };
     match timeout(ETCD, reading).await {
-        Ok(Ok(lost)) if lost.is_empty() => vec![line("etcd", title, CheckStatus::Ok, "")],
-        Ok(Ok(lost)) => {
-            let detail = format!("etcd came back empty: it does not have {}", lost.join(", "));
-            let seen = line("etcd", title, CheckStatus::Refused, detail);
-            vec![with_fix(
-                seen,
-                "the stores must be made anew with it: kubectl clearwater down --only etcd,astaire,chronos,cassandra, then up \
-                 (subscribers, registrations and timers are lost)",
-            )]
-        }
+        Ok(Ok(read)) => lists(&read),
         Ok(Err(error)) => vec![line("etcd", title, CheckStatus::Skipped, error.to_string())],
         Err(_) => vec![line("etcd", title, CheckStatus::Skipped, "etcd did not answer in time")],
     }
@@ -662,6 +686,32 @@ mod tests {
         let corefile = ".:53 {\n    errors\n    kubernetes cluster.example in-addr.arpa ip6.arpa {\n        pods insecure\n    }\n}\n";
         assert_eq!(served_domains(corefile), ["cluster.example"]);
         assert!(served_domains(".:53 {\n forward . 1.1.1.1\n}").is_empty());
+    }
+
+    #[test]
+    fn what_etcd_tells_of_the_stores_is_judged() {
+        let old = |address: &str| OldMember {
+            title: "Chronos",
+            pod: "chronos-0".to_owned(),
+            addresses: vec![address.parse().unwrap()],
+        };
+        let read = |value: &str| {
+            let body = serde_json::json!({"node": {"value": value}}).to_string();
+            members::parse("/clearwater/site1/node_type_chronos/clustering/chronos", &body)
+        };
+        let judged = |older: Vec<OldMember>, value: &str| {
+            let line = lists(&[(older, read(value))]).remove(0);
+            (line.status, format!("{} {} {}", line.title, line.detail, line.fix.unwrap_or_default()))
+        };
+        let normal = r#"{"10.0.0.1": "normal"}"#;
+        assert_eq!(judged(vec![old("10.0.0.1")], normal).0, CheckStatus::Ok);
+        let (status, said) = judged(vec![old("10.0.0.2")], normal);
+        assert!(status == CheckStatus::Refused && said.contains("10.0.0.2 (chronos-0)"), "{said}");
+        let (status, said) = judged(Vec::new(), r#"{"; id > /tmp/x #": "normal"}"#);
+        assert_eq!(status, CheckStatus::Refused);
+        for word in ["node_type_chronos/clustering/chronos", "\"; id > /tmp/x #\"", "somebody else", "etcdctl"] {
+            assert!(said.contains(word), "{word}: {said}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::cluster::Cluster;
-use crate::pod::{AskError, Forward, Output, Shell, Verdict, judge, script};
+use crate::pod::{AskError, Forward, Output, Script, Shell, Verdict, judge, script};
 use crate::supervisor::{self, Trouble};
 
 /// The longest that opening a connection into a pod may take.
@@ -40,6 +40,21 @@ const PATIENCE_FIRST: u32 = 1;
 const PATIENCE_LONGEST: u32 = 4;
 /// How many last lines of a log are shown.
 const TAIL: usize = 12;
+/// Whether a member has what it got when it joined, and else whether there is data: the file, the directory of the data.
+const JOINED: &str = r#"if [ -e "$1" ]; then echo joined
+elif find "$2" -type f 2>/dev/null | head -n 1 | grep -q .; then echo data
+else echo bare; fi"#;
+/// Names the newest log of a program that holds something, and prints its last lines: how many, the program, and
+/// patterns of its files besides what supervisord keeps. With an empty IFS a pattern is expanded and not split.
+const NEWEST_LOG: &str = r#"(
+  IFS= files=() newest=
+  for place in "${@:3}"; do files+=($place); done
+  files+=(/var/log/supervisor/"$2"-std*---supervisor-*.log)
+  for f in "${files[@]}"; do
+    if [ -f "$f" ] && [ -s "$f" ] && { [ -z "$newest" ] || [ "$f" -nt "$newest" ]; }; then newest=$f; fi
+  done
+  [ -n "$newest" ] && printf '%s\n' "${newest//[[:cntrl:]]/?}" && tail -n "$1" "$newest"
+)"#;
 
 /// A pod that is asked.
 #[derive(Clone, Debug)]
@@ -182,20 +197,20 @@ impl Prober {
         }
     }
 
-    /// Runs one line in the pod's shell, which is opened where it is not.
-    pub async fn run(&mut self, line: &str) -> Result<Output, AskError> {
-        self.run_for(line, ANSWER).await
+    /// Runs a script in the pod's shell, which is opened where it is not.
+    pub async fn run(&mut self, script: &Script) -> Result<Output, AskError> {
+        self.run_for(script, ANSWER).await
     }
 
-    /// The same, for a line that may take longer.
-    pub async fn run_for(&mut self, line: &str, within: Duration) -> Result<Output, AskError> {
+    /// The same, for a script that may take longer.
+    pub async fn run_for(&mut self, script: &Script, within: Duration) -> Result<Output, AskError> {
         let mut shell = if let Some(shell) = self.shell.take() {
             shell
         } else {
             self.connections += 1;
             Shell::open(&self.pods, &self.target.pod, &self.target.container, OPEN).await?
         };
-        let output = shell.run(line, within).await?;
+        let output = shell.run(script, within).await?;
         self.shell = Some(shell);
         Ok(output)
     }
@@ -279,12 +294,8 @@ impl Prober {
     /// Whether what the member got when it joined is missing. `None` also where nobody may look.
     async fn not_joined(&mut self) -> Option<NotJoined> {
         let from_joining = self.target.entry.clustering.as_ref()?.from_joining.filter(|_| self.no_shell.is_none())?;
-        let line = format!(
-            "if [ -e {} ]; then echo joined; elif find {} -type f 2>/dev/null | head -n 1 | grep -q .; then echo data; else \
-             echo bare; fi",
-            from_joining.file, from_joining.data
-        );
-        let output = self.run(&line).await.ok()?;
+        let look = Script::new(JOINED).arg(from_joining.file).arg(from_joining.data);
+        let output = self.run(&look).await.ok()?;
         match output.text.trim() {
             "data" => Some(NotJoined { holds_data: true }),
             "bare" => Some(NotJoined { holds_data: false }),
@@ -293,18 +304,13 @@ impl Prober {
     }
 
     async fn ask_supervisord(&mut self) -> Result<Result<Vec<supervisor::ProgramState>, String>, AskError> {
-        let request = supervisor::request()
-            .replace('\\', "\\\\")
-            .replace('%', "%%")
-            .replace('\r', "\\r")
-            .replace('\n', "\\n")
-            .replace('\'', "'\\''");
-        let over_socket = self.run(&format!("printf '{request}' | nc -w 5 -U /var/run/supervisor.sock")).await?;
+        let request = Script::new("printf %s \"$1\" | nc -w 5 -U /var/run/supervisor.sock").arg(supervisor::request());
+        let over_socket = self.run(&request).await?;
         let unreadable = match supervisor::parse_answer(&over_socket.text) {
             Ok(seen) => return Ok(Ok(seen)),
             Err(error) => error,
         };
-        let by_ctl = self.run("supervisorctl status").await?;
+        let by_ctl = self.run(&Script::new("supervisorctl status")).await?;
         let seen = supervisor::parse_supervisorctl(&by_ctl.text);
         if !seen.is_empty() {
             return Ok(Ok(seen));
@@ -368,7 +374,7 @@ impl Prober {
             report.unchecked.push(format!("name {name}: needs get and create pods/exec"));
             return;
         }
-        match self.run(&format!("getent ahosts {name}.")).await {
+        match self.run(&Script::new("getent ahosts \"$1.\"").arg(name)).await {
             Ok(output) if output.status == 0 && !output.text.trim().is_empty() => {}
             Ok(_) => report.problems.push(format!("name {name} is not found from inside pod {}", self.target.pod)),
             Err(error) if error.is_lasting() => self.no_shell = Some(error.to_string()),
@@ -381,13 +387,8 @@ impl Prober {
     pub async fn log_of(&mut self, program: &str) -> Option<LogExcerpt> {
         let short = program.rsplit(':').next().unwrap_or(program);
         let known = self.target.entry.logs.iter().filter(|l| l.directory.ends_with(&format!("/{short}")));
-        let mut places: Vec<String> = known.map(place).collect();
-        places.push(format!("/var/log/supervisor/{short}-std*---supervisor-*.log"));
-        let list = places.join(" ");
-        let line = format!(
-            "for f in $(ls -t {list} 2>/dev/null); do if [ -s \"$f\" ]; then echo \"$f\"; tail -n {TAIL} \"$f\"; break; fi; done"
-        );
-        let output = timeout(ANSWER, self.run(&line)).await.ok()?.ok()?;
+        let look = Script::new(NEWEST_LOG).arg(TAIL).arg(short).args(known.map(place));
+        let output = timeout(ANSWER, self.run(&look)).await.ok()?.ok()?;
         let mut lines = output.text.lines().map(str::to_owned);
         let file = lines.next().filter(|f| f.starts_with('/'))?;
         Some(LogExcerpt { from: format!("pod {}, {file}", self.target.pod), lines: lines.collect() })
@@ -470,6 +471,36 @@ pub async fn watch_pod(cluster: Cluster, target: Target, mut ready: watch::Recei
 mod tests {
     use super::*;
     use crate::supervisor::State;
+
+    fn bash(script: &Script) -> String {
+        let line = script.line().unwrap();
+        let output = std::process::Command::new("bash").args(["-c", &line]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[test]
+    fn the_newest_log_is_shown_whatever_other_files_are_called() {
+        let folder = std::env::temp_dir().join(format!("clearwater-newest-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+        write("homer_$(touch hurt).txt", "old\n");
+        write("homer_a b.txt", "old\n");
+        write("homer_\n-n.txt", "old\n");
+        std::thread::sleep(Duration::from_millis(20));
+        write("homer_1.txt", "first\nlast\n");
+        std::thread::sleep(Duration::from_millis(20));
+        write("homer_2.txt", "");
+        let place = format!("{}/homer_*.txt", folder.display());
+        let shown = bash(&Script::new(NEWEST_LOG).arg(1).arg("no*ne").arg(place));
+        assert_eq!(shown, format!("{}/homer_1.txt\nlast\n", folder.display()));
+        std::thread::sleep(Duration::from_millis(20));
+        write("homer_\n-n.txt", "it speaks\n");
+        let shown = bash(&Script::new(NEWEST_LOG).arg(1).arg("none").arg(format!("{}/homer_*", folder.display())));
+        assert_eq!(shown, format!("{}/homer_?-n.txt\nit speaks\n", folder.display()));
+        let joined = |file: &str| bash(&Script::new(JOINED).arg(folder.join(file).display()).arg(folder.display()));
+        assert_eq!((joined("homer_1.txt").as_str(), joined("none").as_str()), ("joined\n", "data\n"));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 
     fn report(first: bool, well: u32) -> Report {
         let trouble = Trouble {

@@ -25,7 +25,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::cluster::{Cluster, say};
 use crate::doomed::{self, Exits, Grace, Scene};
 use crate::judge::{self, MembersSeen, Stage, View, Workload};
-use crate::members::Members;
+use crate::members;
 use crate::pod::{AskError, Forward};
 use crate::probe::{Depth, Prober, Report, Tally};
 use crate::snapshot::{Kind, News, Snapshot, Update, component_of};
@@ -385,8 +385,7 @@ async fn members(
         let mut seen = BTreeMap::new();
         for (component, key) in &clustered {
             let (_, body) = forward.get(&format!("/v2/keys{key}"), OPEN).await?;
-            let members = Members::parse(key, &body);
-            seen.insert(*component, members.map_or_else(|e| MembersSeen::Failed(e.to_string()), MembersSeen::Read));
+            seen.insert(*component, MembersSeen::of(members::parse(key, &body)));
         }
         Ok::<_, AskError>(seen)
     };
@@ -461,7 +460,9 @@ fn component_status(
         wanted: judged.wanted,
         pods: pods.iter().map(|p| pod_status(part.entry, p, reports)).collect(),
         members: match members.get(&component) {
-            Some(MembersSeen::Read(members)) => members.0.clone(),
+            Some(MembersSeen::Read(members)) => {
+                members.iter().map(|(address, state)| (address.to_string(), state.name().to_owned())).collect()
+            }
             _ => BTreeMap::new(),
         },
         log: pods.iter().filter_map(|p| reports.get(&p.uid()?)).find_map(|r| r.log.clone()),

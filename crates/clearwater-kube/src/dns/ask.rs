@@ -2,7 +2,7 @@
 //! deployment, as its programs ask.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use clearwater::dns::answer::Answer;
@@ -16,7 +16,7 @@ use kube::api::Portforwarder;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::pod::{AskError, Shell};
+use crate::pod::{AskError, Script, Shell};
 
 /// The longest that opening a connection may take.
 const OPEN: Duration = Duration::from_secs(8);
@@ -189,18 +189,21 @@ impl Server {
     }
 }
 
-/// A line for bash that sends a question by UDP and prints the answer as hexadecimal digits.
+/// Sends a question by UDP and prints the answer as hexadecimal digits: the question with its bytes escaped, seconds,
+/// server, port.
 ///
 /// `dd` puts the question together again, because bash writes what `printf` prints line by line.
-fn script(question: &[u8], server: IpAddr, seconds: u64) -> String {
+const ASK: &str = r#"{
+  printf %b "$1" | dd bs=512 count=1 iflag=fullblock 2>/dev/null >&3
+  timeout "$2" dd bs=4096 count=1 2>/dev/null <&3 | od -An -v -tx1 | tr -d ' \n'
+} 3<>"/dev/udp/$3/$4""#;
+
+fn script(question: &[u8], server: SocketAddr, seconds: u64) -> Script {
     let mut escaped = String::new();
     for byte in question {
         let _ = write!(escaped, "\\x{byte:02x}");
     }
-    format!(
-        "{{ printf '{escaped}' | dd bs=512 count=1 iflag=fullblock 2>/dev/null >&3; timeout {seconds} dd bs=4096 count=1 \
-         2>/dev/null <&3 | od -An -v -tx1 | tr -d ' \\n'; }} 3<>/dev/udp/{server}/53"
-    )
+    Script::new(ASK).arg(escaped).arg(seconds).arg(server.ip()).arg(server.port())
 }
 
 /// Asks a name server by UDP out of a container.
@@ -214,7 +217,7 @@ pub(crate) async fn ask_from(
 ) -> Result<Answer, AskError> {
     let broken = |message: String| AskError::Broken { pod: pod.to_owned(), message };
     let question = question(id, name, record_type).map_err(broken)?;
-    let output = shell.run(&script(&question, server, 2), ANSWER + OPEN).await?;
+    let output = shell.run(&script(&question, (server, 53).into(), 2), ANSWER + OPEN).await?;
     let digits = output.text.trim();
     let bytes: Option<Vec<u8>> = (0..digits.len())
         .step_by(2)
@@ -256,11 +259,11 @@ mod tests {
     #[tokio::test]
     async fn bash_asks_by_udp_whatever_bytes_the_question_holds() {
         let server = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let port = server.local_addr().unwrap().port();
+        let at = server.local_addr().unwrap();
         // Ten is the length of a label that bash would break the datagram at.
         let name: Name = "abcdefghij.example".parse().unwrap();
         let question = question(0x0a00, &name, RecordType::A).unwrap();
-        let line = script(&question, "127.0.0.1".parse().unwrap(), 5).replace("/53", &format!("/{port}"));
+        let line = script(&question, at, 5).line().unwrap();
         let asked = tokio::process::Command::new("bash").args(["-c", &line]).kill_on_drop(true).output();
         let answering = async {
             let mut buffer = [0; 512];

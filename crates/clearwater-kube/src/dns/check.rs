@@ -9,6 +9,7 @@ use clearwater::dns::{Question, questions};
 use super::names::{Inside, ask_servers};
 use super::{Answered, DnsError, Plan, ServerProof};
 use crate::cluster::Cluster;
+use crate::pod::Script;
 
 /// The longest that reading a file in a container may take.
 const READ: Duration = Duration::from_secs(8);
@@ -59,8 +60,9 @@ pub async fn check(cluster: &Cluster, deployment: &Deployment, plan: &Plan) -> R
 /// (clearwater-infrastructure `clearwater-auto-config/etc/clearwater/config`).
 pub(super) async fn settings(inside: &mut Inside) -> Result<Settings, String> {
     let mut settings = Settings::default();
+    let cat = Script::new("cat \"/etc/clearwater/$1\"");
     for file in ["shared_config", "local_config"] {
-        let read = inside.shell.run(&format!("cat /etc/clearwater/{file}"), READ).await.map_err(|e| e.to_string())?;
+        let read = inside.shell.run(&cat.clone().arg(file), READ).await.map_err(|e| e.to_string())?;
         if read.status != 0 {
             return Err(format!("pod {}: {}", inside.pod, read.text.trim()));
         }

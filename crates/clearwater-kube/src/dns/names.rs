@@ -20,7 +20,7 @@ use super::ask::{Server, ask_from};
 use super::scene::within;
 use super::{Answered, DnsError, Plan, Proof, ServerProof, Step, tell};
 use crate::cluster::{Cluster, FIELD_MANAGER};
-use crate::pod::{AskError, Shell};
+use crate::pod::{AskError, Script, Shell};
 use crate::rollout::pod_is_ready;
 
 /// The ConfigMap, in the deployment's namespace, that keeps what stood in DNS before the last change.
@@ -329,7 +329,7 @@ impl Inside {
     async fn open_in(cluster: &Cluster, pod: &OwnPod, component: Component) -> Result<Self, String> {
         let opened = Shell::open(&cluster.api(), &pod.name, &pod.container, OPEN).await;
         let mut shell = opened.map_err(|e| e.to_string())?;
-        let read = shell.run("cat /etc/resolv.conf", OPEN).await.map_err(|e| e.to_string())?;
+        let read = shell.run(&Script::new("cat /etc/resolv.conf"), OPEN).await.map_err(|e| e.to_string())?;
         let lines = read.text.lines().filter_map(|l| l.trim().strip_prefix("nameserver"));
         let servers: Vec<IpAddr> = lines.filter_map(|ip| ip.trim().parse().ok()).collect();
         if servers.is_empty() {

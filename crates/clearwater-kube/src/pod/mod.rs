@@ -7,10 +7,12 @@
 
 mod forward;
 mod question;
+mod script;
 mod shell;
 
 pub use forward::Forward;
 pub use question::{Verdict, judge, script};
+pub use script::{Nul, Script};
 pub use shell::{Output, Shell};
 
 use std::time::Duration;
@@ -44,6 +46,14 @@ pub enum AskError {
         pod: String,
         /// The time that was given.
         within: Duration,
+    },
+    /// The question cannot be put.
+    #[error("pod {pod}: {nul}")]
+    Unsayable {
+        /// The pod.
+        pod: String,
+        /// Why not.
+        nul: Nul,
     },
     /// The connection to the pod was refused or broke.
     #[error("pod {pod}: {message}")]

@@ -1,7 +1,8 @@
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use clearwater::component::Asks;
+
+use super::Script;
 
 /// What an answer means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,67 +13,68 @@ pub enum Verdict {
     Bad(String),
 }
 
-/// The bash line that asks a question of a pod at its own address, or `None` for what is asked through a forwarded
+/// Connects to each port and says which are open: address, ports.
+const TCP: &str = r#"for p in "${@:2}"; do { :; } 3<>"/dev/tcp/$1/$p" && echo "open $p"; done"#;
+
+/// GETs a path: address, port, patience, path.
+const HTTP: &str = r#"{
+  printf 'GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n' "$4" >&3
+  while IFS= read -r -t "$3" l <&3; do printf '%s\n' "$l"; done
+  printf '%s\n' "$l"
+} 3<>"/dev/tcp/$1/$2""#;
+
+/// Sends OPTIONS to each port and prints the answers' first lines: address, the same as SIP writes it, patience, nonce,
+/// ports.
+///
+/// The rest of an answer is read up to the empty line: a connection that is closed with something unread is reset, and
+/// the server logs an error.
+const SIP: &str = r#"for p in "${@:5}"; do
+  {
+    printf 'OPTIONS sip:poll@%s:%s SIP/2.0\r\nVia: SIP/2.0/TCP %s;rport;branch=z9hG4bK-%s-%s\r\nMax-Forwards: 2\r\nTo: <sip:poll@%s:%s>\r\nFrom: <sip:poll@%s>;tag=%s\r\nCall-ID: clearwater-%s-%s\r\nCSeq: 1 OPTIONS\r\nContact: <sip:poll@%s>\r\nAccept: application/sdp\r\nContent-Length: 0\r\n\r\n' "$2" "$p" "$2" "$4" "$p" "$2" "$p" "$2" "$4" "$4" "$p" "$2" >&3
+    printf '%s ' "$p"
+    IFS= read -r -t "$3" l <&3
+    printf '%s\n' "$l"
+    while IFS= read -r -t "$3" m <&3; do ((${#m} > 1)) || break; done
+  } 3<>"/dev/tcp/$1/$p"
+done"#;
+
+/// Sends a memcached request without key and body (memcached's `protocol_binary.h`): 0x80, the operation, and 22 zero
+/// bytes. The first two bytes of the answer tell that it is one; bash leaves out the zero bytes that follow. Address,
+/// port, patience.
+const MEMCACHED: &str = r#"{
+  printf '\x80\x0b\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00' >&3
+  LC_ALL=C IFS= read -r -t "$3" -N 2 l <&3
+  LC_ALL=C printf '%q\n' "$l"
+} 3<>"/dev/tcp/$1/$2""#;
+
+/// Sends a binding request without attributes (RFC 5389 §6); one byte of the answer tells that it is one. Address, port,
+/// patience.
+const STUN: &str = r#"{
+  printf '\x00\x01\x00\x00\x21\x12\xa4\x42clearwater--' >&3
+  IFS= read -r -t "$3" -N 1 l <&3
+  printf '%q\n' "$l"
+} 3<>"/dev/udp/$1/$2""#;
+
+/// What bash does to ask a question of a pod at its own address, or `None` for what is asked through a forwarded
 /// port. `nonce` tells this question from others in SIP dialogs; `patience`
 /// is how many seconds bash waits for the next line of an answer.
 ///
 /// The SIP question is the one of upstream's own poll (clearwater-infrastructure `usr/share/clearwater/bin/poll-sip`):
 /// OPTIONS for the node itself with `Max-Forwards: 2`.
-pub fn script(asks: &Asks, address: IpAddr, nonce: u64, patience: u32) -> Option<String> {
-    let tcp = |port: u16, inner: &str| format!("{{ {inner}; }} 3<>/dev/tcp/{address}/{port}");
-    let line = format!("IFS= read -r -t {patience} l <&3; printf '%s\\n' \"$l\"");
-    Some(match asks {
-        Asks::Tcp(ports) => {
-            let mut script = String::new();
-            for port in *ports {
-                let _ = write!(script, "{} && echo open {port}; ", tcp(*port, ":"));
-            }
-            script
-        }
-        Asks::Http { port, path, .. } => {
-            let all = format!(
-                "printf 'GET {path} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3; while IFS= read -r -t {patience} l \
-                 <&3; do printf '%s\\n' \"$l\"; done; printf '%s\\n' \"$l\""
-            );
-            tcp(*port, &all)
-        }
+pub fn script(asks: &Asks, address: IpAddr, nonce: u64, patience: u32) -> Option<Script> {
+    Some(match *asks {
+        Asks::Tcp(ports) => Script::new(TCP).arg(address).args(ports),
+        Asks::Http { port, path, .. } => Script::new(HTTP).arg(address).arg(port).arg(patience).arg(path),
         Asks::SipOptions(ports) => {
             let host = match address {
                 IpAddr::V4(v4) => v4.to_string(),
                 IpAddr::V6(v6) => format!("[{v6}]"),
             };
-            let mut script = String::new();
-            for port in *ports {
-                let message = format!(
-                    "OPTIONS sip:poll@{host}:{port} SIP/2.0\\r\\nVia: SIP/2.0/TCP {host};rport;branch=z9hG4bK-{nonce}-{port}\
-                     \\r\\nMax-Forwards: 2\\r\\nTo: <sip:poll@{host}:{port}>\\r\\nFrom: <sip:poll@{host}>;tag={nonce}\\r\\n\
-                     Call-ID: clearwater-{nonce}-{port}\\r\\nCSeq: 1 OPTIONS\\r\\nContact: <sip:poll@{host}>\\r\\n\
-                     Accept: application/sdp\\r\\nContent-Length: 0\\r\\n\\r\\n"
-                );
-                // The rest is read up to the empty line: a connection that is closed with something unread is reset, and the
-                // server logs an error.
-                let rest = format!("while IFS= read -r -t {patience} m <&3; do ((${{#m}} > 1)) || break; done");
-                let inner = format!("printf '{message}' >&3; printf '{port} '; {line}; {rest}");
-                let _ = write!(script, "{}; ", tcp(*port, &inner));
-            }
-            script
+            Script::new(SIP).arg(address).arg(host).arg(patience).arg(nonce).args(ports)
         }
-        Asks::MemcachedVersion(port) => {
-            // A request without key and body (memcached's protocol_binary.h): 0x80, the operation, and 22 zero bytes. The
-            // first two bytes of the answer tell that it is one; bash leaves out the zero bytes that follow.
-            let request = format!("\\x80\\x0b{}", "\\x00".repeat(22));
-            let inner = format!(
-                "printf '{request}' >&3; LC_ALL=C IFS= read -r -t {patience} -N 2 l <&3; LC_ALL=C printf '%q\\n' \"$l\""
-            );
-            tcp(*port, &inner)
-        }
+        Asks::MemcachedVersion(port) => Script::new(MEMCACHED).arg(address).arg(port).arg(patience),
         Asks::EtcdHealth(_) => return None,
-        Asks::Stun(port) => {
-            // A binding request without attributes (RFC 5389 §6); one byte of the answer tells that it is one.
-            let request = "\\x00\\x01\\x00\\x00\\x21\\x12\\xa4\\x42clearwater--";
-            let inner = format!("printf '{request}' >&3; IFS= read -r -t {patience} -N 1 l <&3; printf '%q\\n' \"$l\"");
-            format!("{{ {inner}; }} 3<>/dev/udp/{address}/{port}")
-        }
+        Asks::Stun(port) => Script::new(STUN).arg(address).arg(port).arg(patience),
     })
 }
 
@@ -199,8 +201,8 @@ mod tests {
     }
 
     fn run(asks: &Asks) -> Verdict {
-        let script = script(asks, "127.0.0.1".parse().unwrap(), 7, 3).unwrap();
-        let output = std::process::Command::new("bash").args(["-c", &format!("exec 2>&1; {script}")]).output().unwrap();
+        let line = script(asks, "127.0.0.1".parse().unwrap(), 7, 3).unwrap().line().unwrap();
+        let output = std::process::Command::new("bash").args(["-c", &format!("exec 2>&1; {line}")]).output().unwrap();
         judge(asks, &String::from_utf8_lossy(&output.stdout))
     }
 

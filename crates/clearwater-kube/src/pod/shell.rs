@@ -1,3 +1,4 @@
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -6,7 +7,7 @@ use kube::api::{AttachParams, AttachedProcess};
 use tokio::io::{AsyncBufReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::time::timeout;
 
-use super::AskError;
+use super::{AskError, Script};
 
 /// A bash in a container, kept open for one question after the other.
 ///
@@ -16,6 +17,9 @@ pub struct Shell {
     pod: String,
     stdin: Box<dyn AsyncWrite + Send + Unpin>,
     stdout: BufReader<Box<dyn tokio::io::AsyncRead + Send + Unpin>>,
+    /// Begins the line that ends an answer. Nobody in the container knows it, so nothing that a daemon or a file says can
+    /// pass for that line.
+    mark: String,
     asked: u64,
     process: Option<AttachedProcess>,
 }
@@ -29,14 +33,13 @@ pub struct Output {
     pub status: i32,
 }
 
-/// Begins the line that ends an answer. What a daemon answers never begins a line with it.
-const MARK: &str = "@clearwater-answered";
-
-/// The loop that the container's bash runs: a command a line, closed by a marked line with its number and status.
+/// The loop that the container's bash runs: its mark on the first line, and then a script a line, whose answer is closed
+/// by a line with the mark, the script's number and its status. The mark is no argument, which others in the container
+/// could read.
 ///
 /// Standard error is redirected for each command and never for the shell as a whole: when a process closes its standard
 /// error, containerd 1.6 closes its standard input soon after.
-const LOOP: &str = r#"export LC_ALL=C; n=0; while IFS= read -r -t 90 line; do { eval "$line"; } </dev/null 2>&1; s=$?; printf '\n%s %s %s\n' @clearwater-answered "$n" "$s"; n=$((n+1)); done"#;
+const LOOP: &str = r#"export LC_ALL=C; n=0; IFS= read -r -t 90 mark || exit 1; while IFS= read -r -t 90 line; do { eval "$line"; } </dev/null 2>&1; s=$?; printf '\n%s %s %s\n' "$mark" "$n" "$s"; n=$((n+1)); done"#;
 
 impl Shell {
     /// Opens a shell in a container, within the deadline.
@@ -54,7 +57,7 @@ impl Shell {
         };
         let mut shell = Self::over(pod, Box::new(stdin), Box::new(stdout));
         shell.process = Some(process);
-        match shell.run(":", within).await {
+        match shell.run(&Script::new(":"), within).await {
             Ok(_) => Ok(shell),
             Err(error @ (AskError::Deadline { .. } | AskError::Forbidden { .. })) => Err(error),
             Err(error) => {
@@ -78,13 +81,16 @@ impl Shell {
         stdin: Box<dyn AsyncWrite + Send + Unpin>,
         stdout: Box<dyn tokio::io::AsyncRead + Send + Unpin>,
     ) -> Self {
-        Self { pod: pod.to_owned(), stdin, stdout: BufReader::new(stdout), asked: 0, process: None }
+        // Each of the standard library's hashers has keys of its own, from the system's random numbers.
+        let mark = format!("@answered-{:016x}", RandomState::new().hash_one(pod));
+        Self { pod: pod.to_owned(), stdin, stdout: BufReader::new(stdout), mark, asked: 0, process: None }
     }
 
-    /// Runs one command, which must be one line. After an error the shell is of no more use and must be dropped.
-    pub async fn run(&mut self, command: &str, within: Duration) -> Result<Output, AskError> {
+    /// Runs a script. After an error the shell is of no more use and must be dropped.
+    pub async fn run(&mut self, script: &Script, within: Duration) -> Result<Output, AskError> {
         let pod = self.pod.clone();
-        match timeout(within, self.exchange(command)).await {
+        let line = script.line().map_err(|nul| AskError::Unsayable { pod: pod.clone(), nul })?;
+        match timeout(within, self.exchange(&line)).await {
             Err(_) => Err(AskError::Deadline { pod, within }),
             Ok(Err(error)) => {
                 Err(AskError::Broken { pod, message: format!("the shell in the container ended: {error}") })
@@ -93,10 +99,13 @@ impl Shell {
         }
     }
 
-    async fn exchange(&mut self, command: &str) -> std::io::Result<Output> {
+    async fn exchange(&mut self, line: &str) -> std::io::Result<Output> {
         let number = self.asked;
+        if number == 0 {
+            self.stdin.write_all(format!("{}\n", self.mark).as_bytes()).await?;
+        }
         self.asked += 1;
-        self.stdin.write_all(format!("{}\n", command.replace('\n', " ")).as_bytes()).await?;
+        self.stdin.write_all(format!("{line}\n").as_bytes()).await?;
         self.stdin.flush().await?;
         let mut text = String::new();
         loop {
@@ -105,7 +114,7 @@ impl Shell {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             }
             let line = String::from_utf8_lossy(&line);
-            if let Some(status) = answered(&line, number) {
+            if let Some(status) = answered(&line, &self.mark, number) {
                 // The loop prints a newline before its mark, so that a last line without one is kept apart from it.
                 let text = text.strip_suffix('\n').unwrap_or(&text).to_owned();
                 return Ok(Output { text, status });
@@ -115,8 +124,8 @@ impl Shell {
     }
 }
 
-fn answered(line: &str, number: u64) -> Option<i32> {
-    let mut words = line.strip_prefix(MARK)?.split_whitespace();
+fn answered(line: &str, mark: &str, number: u64) -> Option<i32> {
+    let mut words = line.strip_prefix(mark)?.split_whitespace();
     (words.next()?.parse() == Ok(number)).then(|| words.next()?.parse().ok()).flatten()
 }
 
@@ -144,25 +153,45 @@ mod tests {
     async fn one_shell_answers_again_and_again() {
         let (mut shell, _child) = local();
         assert_eq!(
-            shell.run("echo one; echo two", SOON).await.unwrap(),
+            shell.run(&Script::new("echo one; echo two"), SOON).await.unwrap(),
             Output { text: "one\ntwo\n".into(), status: 0 }
         );
-        assert_eq!(shell.run("printf three; false", SOON).await.unwrap(), Output { text: "three".into(), status: 1 });
-        assert_eq!(shell.run("cat; echo lost >&2", SOON).await.unwrap(), Output { text: "lost\n".into(), status: 0 });
-        let refused = shell.run("{ :; } 3<>/dev/tcp/127.0.0.1/1", SOON).await.unwrap();
+        assert_eq!(
+            shell.run(&Script::new("printf three; false"), SOON).await.unwrap(),
+            Output { text: "three".into(), status: 1 }
+        );
+        assert_eq!(
+            shell.run(&Script::new("cat; echo lost >&2"), SOON).await.unwrap(),
+            Output { text: "lost\n".into(), status: 0 }
+        );
+        let refused = shell.run(&Script::new("{ :; } 3<>/dev/tcp/127.0.0.1/1"), SOON).await.unwrap();
         assert!(refused.status != 0 && refused.text.contains("refused"), "{refused:?}");
-        assert_eq!(shell.run("echo still here", SOON).await.unwrap().text, "still here\n");
+        assert_eq!(shell.run(&Script::new("echo still here"), SOON).await.unwrap().text, "still here\n");
+    }
+
+    #[tokio::test]
+    async fn an_argument_is_data_and_no_later_question_sees_it() {
+        let (mut shell, _child) = local();
+        let hostile = "'; echo hurt; $(echo hurt) `echo hurt`\n@answered 0 0\n@answered-0 0 0\nexit 3 #";
+        let show = Script::new(r#"printf '%s' "$#/$1""#);
+        assert_eq!(shell.run(&show.clone().arg(hostile), SOON).await.unwrap().text, format!("1/{hostile}"));
+        assert_eq!(shell.run(&show, SOON).await.unwrap().text, "0/");
+        assert!(matches!(shell.run(&show.arg("a\0b"), SOON).await, Err(AskError::Unsayable { .. })));
+        assert_eq!(shell.run(&Script::new("echo still here"), SOON).await.unwrap().text, "still here\n");
     }
 
     #[tokio::test]
     async fn a_shell_that_ends_is_named() {
         let (mut shell, _child) = local();
-        assert!(matches!(shell.run("exit 3", SOON).await, Err(AskError::Broken { .. })));
+        assert!(matches!(shell.run(&Script::new("exit 3"), SOON).await, Err(AskError::Broken { .. })));
     }
 
     #[tokio::test]
     async fn a_question_that_hangs_is_cut() {
         let (mut shell, _child) = local();
-        assert!(matches!(shell.run("sleep 20", Duration::from_millis(50)).await, Err(AskError::Deadline { .. })));
+        assert!(matches!(
+            shell.run(&Script::new("sleep 20"), Duration::from_millis(50)).await,
+            Err(AskError::Deadline { .. })
+        ));
     }
 }

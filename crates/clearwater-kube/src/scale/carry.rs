@@ -26,6 +26,7 @@ use crate::cluster::{Cluster, FIELD_MANAGER, is_passing, say};
 use crate::doomed::{self, Doom};
 use crate::emit::millis;
 use crate::judge::{Stage, Workload};
+use crate::members;
 use crate::probe::Prober;
 use crate::up::pod_target;
 
@@ -275,7 +276,7 @@ impl Carrier {
         self.until(deadline, look, &plan.describe(&step.action)).await
     }
 
-    async fn mark(&mut self, members: &[IpAddr], via: &str, step: &Step) -> Result<(), Stop> {
+    async fn mark(&mut self, dead: &[IpAddr], via: &str, step: &Step) -> Result<(), Stop> {
         let Some(clustering) = &self.subject.entry.clustering else { return Ok(()) };
         let target = with(&self.shared.world, |w| {
             let pod = w.pods(&self.subject).into_iter().find(|p| p.name_any() == via)?;
@@ -287,12 +288,12 @@ impl Carrier {
             return Ok(());
         };
         let mut runs = Vec::new();
-        for member in members {
-            let command = format!("cw-mark_node_failed {} {} {member}", clustering.node_type, clustering.datastore);
+        for member in dead {
+            let script = members::mark_failed(clustering, *member);
             let mending = Mending {
                 component: self.name(),
                 object: format!("{} member {member}", clustering.title),
-                action: format!("{command}, in pod {via}"),
+                action: format!("{}, in pod {via}", members::mark_failed_text(clustering, *member)),
                 because: "no pod has that address: it went without leaving, and the others wait for it".to_owned(),
                 cost: Cost::Nothing,
             };
@@ -302,7 +303,7 @@ impl Carrier {
             let within = Duration::from_secs(step.deadline_seconds);
             runs.push(async move {
                 let mut prober = Prober::new(&cluster, target);
-                prober.run_for(&command, within).await
+                prober.run_for(&script, within).await
             });
         }
         let mut cancel = self.shared.cancel.clone();
@@ -318,7 +319,7 @@ impl Carrier {
                 Err(error) => Some(error.to_string()),
             })
             .collect();
-        let (component, dead) = (self.subject.component(), members.to_vec());
+        let (component, dead) = (self.subject.component(), dead.to_vec());
         let struck = move |world: &World, _: &Subject| {
             let left = world.orphans(component);
             Ok((!dead.iter().any(|d| left.contains(d))).then_some(()))
@@ -410,7 +411,7 @@ impl Carrier {
     async fn dns(&mut self, deadline: Instant) -> Result<(), Stop> {
         let wanted = with(&self.shared.world, |w| {
             let pods = w.snapshot.pods_of(self.subject.component());
-            pods.into_iter().flat_map(super::world::addresses).collect::<Vec<IpAddr>>()
+            pods.into_iter().flat_map(crate::rollout::addresses).collect::<Vec<IpAddr>>()
         });
         if !with(&self.shared.world, |w| w.is_headless(&self.subject)) {
             // The Service's virtual address stands for them, whatever their number.

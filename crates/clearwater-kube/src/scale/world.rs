@@ -16,9 +16,8 @@ use tokio::time::Instant;
 use super::list;
 use crate::doomed::{Exits, Grace, Scene};
 use crate::judge::{self, Judged, MembersSeen, View, Workload};
-use crate::members;
 use crate::probe::Report;
-use crate::rollout::{self, Rollout};
+use crate::rollout::{self, Rollout, addresses, has_ended};
 use crate::snapshot::{News, Snapshot, Update};
 
 /// A member without a pod is believed to be dead after so long: the list and the pods are watched apart, and one that
@@ -302,11 +301,9 @@ impl World {
 
     /// Judges the component in depth.
     pub(super) fn judged(&self, subject: &Subject) -> Judged {
-        let seen = subject.entry.clustering.map(|_| match self.situation(subject).members {
-            MemberList::Read(members) => MembersSeen::Read(members::Members(
-                members.iter().map(|(address, state)| (address.to_string(), state.name().to_owned())).collect(),
-            )),
-            MemberList::Unreadable(error) => MembersSeen::Failed(error.to_string()),
+        let seen = subject.entry.clustering.map(|clustering| match self.situation(subject).members {
+            MemberList::Read(members) => MembersSeen::Read(members),
+            MemberList::Unreadable(error) => MembersSeen::Wrong { key: clustering.etcd_key.to_owned(), error },
             MemberList::None => {
                 MembersSeen::Failed(self.list_trouble(subject.component()).unwrap_or("not read yet").to_owned())
             }
@@ -348,22 +345,6 @@ impl World {
             grace: Grace::default(),
         })
     }
-}
-
-fn has_ended(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
-    matches!(phase, Some("Succeeded" | "Failed"))
-}
-
-/// The addresses of a pod, each once.
-pub(super) fn addresses(pod: &Pod) -> Vec<IpAddr> {
-    let Some(status) = &pod.status else { return Vec::new() };
-    let several = status.pod_ips.iter().flatten().map(|ip| ip.ip.as_str());
-    let mut all: Vec<IpAddr> =
-        status.pod_ip.as_deref().into_iter().chain(several).filter_map(|a| a.parse().ok()).collect();
-    all.sort_unstable();
-    all.dedup();
-    all
 }
 
 fn seen(pod: &Pod, now: Timestamp) -> Seen {

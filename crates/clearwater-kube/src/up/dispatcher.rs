@@ -9,6 +9,7 @@ mod fail;
 mod mend;
 mod open;
 mod unit;
+mod unstarted;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

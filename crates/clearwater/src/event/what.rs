@@ -150,6 +150,8 @@ pub enum FailureKind {
     Refused,
     /// A load balancer gives Bono no address that it could use.
     NoAddress,
+    /// Somebody else wrote into a store's list of members in etcd.
+    Members,
     /// It was still not serving when the time was up.
     Deadline,
     /// A kind that this version of the format does not know.

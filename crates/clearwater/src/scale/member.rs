@@ -213,6 +213,17 @@ pub enum MembersError {
     },
 }
 
+impl MembersError {
+    /// What to do where the value of this key in etcd was not understood.
+    pub fn fix(&self, key: &str) -> String {
+        format!(
+            "cluster managers write none but addresses and states, so somebody else wrote this; whoever reaches port 2379 of \
+             etcd can, so see who may (a NetworkPolicy keeps others out). Look with kubectl exec etcd-0 -- env \
+             ETCDCTL_API=2 etcdctl get {key}, and put it right with etcdctl set in the same way"
+        )
+    }
+}
+
 impl Members {
     /// Reads the value of a store's key. Nothing but white space, which etcd has before the first member, is an empty
     /// list.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::member::{ClusterState, Members, MembersError};
+use super::member::{ClusterState, MemberState, Members, MembersError};
 use super::refusal::{Refusal, Unsound};
 use crate::component::{Clustering, Component, Entry, Release, Rule, Store, catalogue, entry};
 use crate::config::{BonoExposure, Deployment};
@@ -276,7 +276,9 @@ impl Situation {
             plan.steps.insert(at.unwrap_or(plan.steps.len()), step);
         }
         if !plan.steps.is_empty() || !members.all_normal(from as usize) {
-            plan.push(Action::AwaitNormal { members: from }, times.join, times.join_deadline);
+            let normal = members.iter().filter(|(_, state)| *state == MemberState::Normal).count();
+            let joining = from.saturating_sub(u32::try_from(normal).unwrap_or(u32::MAX));
+            plan.push(Action::AwaitNormal { members: from }, times.join(joining), times.join_deadline(joining));
         }
 
         if to > from {
@@ -285,7 +287,7 @@ impl Situation {
             while at < to {
                 let next = at.saturating_add(batch).min(to);
                 plan.push(Action::Join { from: at, to: next }, 1, 30);
-                plan.push(Action::AwaitNormal { members: next }, times.join, times.join_deadline);
+                plan.push(Action::AwaitNormal { members: next }, times.join(next - at), times.join_deadline(next - at));
                 at = next;
             }
         }
@@ -293,7 +295,7 @@ impl Situation {
             let pod = format!("{component}-{ordinal}");
             plan.push(Action::Leave { pod: pod.clone(), members: ordinal }, 1, 30);
             plan.push(Action::AwaitLeft { pod, member: None }, times.leave, times.leave_deadline);
-            plan.push(Action::AwaitNormal { members: ordinal }, 5, times.join_deadline);
+            plan.push(Action::AwaitNormal { members: ordinal }, 5, times.join_deadline(1));
         }
         if to < clustering.replication_factor && to < from {
             let data: Vec<_> = entry.data.iter().map(|d| d.what).collect();
@@ -330,8 +332,7 @@ impl Situation {
     /// The pod in which `cw-mark_node_failed` is run: for Cassandra one that can tell the ring, for the others any
     /// whose etcd proxy runs.
     fn marker(&self, members: &Members, store: Store) -> Option<String> {
-        let stays =
-            |p: &&Pod| p.addresses.iter().any(|&a| members.state(a).is_some_and(super::MemberState::is_staying));
+        let stays = |p: &&Pod| p.addresses.iter().any(|&a| members.state(a).is_some_and(MemberState::is_staying));
         let living = || self.pods.iter().filter(|p| !p.terminating && !p.addresses.is_empty());
         let pod = living().find(stays).or_else(|| living().find(|_| store != Store::Cassandra));
         pod.map(|p| p.name.clone())
@@ -371,8 +372,8 @@ const ABSENT_AFTER: Duration = Duration::from_secs(180);
 
 /// Expected times and deadlines of a store's changes, in seconds.
 struct Times {
-    join: u64,
-    join_deadline: u64,
+    join_one: u64,
+    join_one_deadline: u64,
     leave: u64,
     leave_deadline: u64,
     mark: u64,
@@ -382,14 +383,29 @@ impl Times {
     fn of(entry: &Entry, clustering: &Clustering) -> Self {
         Self {
             // 30 s of delay, the start before and the acknowledgements after; Cassandra streams data besides.
-            join: if clustering.store == Store::Cassandra { 180 } else { 60 },
-            join_deadline: 3 * u64::from(entry.slowest_start_seconds),
+            join_one: if clustering.store == Store::Cassandra { 180 } else { 60 },
+            join_one_deadline: 3 * u64::from(entry.slowest_start_seconds),
             leave: 50,
             leave_deadline: entry.pre_stop.map_or(300, |p| u64::from(p.grace_seconds)) + 30,
             mark: 45,
         }
     }
+
+    /// How long it takes until as many as this, whose pods start together, have joined. Each who arrives makes those wait
+    /// anew who ask already, 30 s in which they acknowledge nothing; all who arrive within the first wait are through
+    /// after the second (two that came 12 s apart: 60.4 s instead of 30).
+    fn join(&self, members: u32) -> u64 {
+        if members > 1 { self.join_one + JOIN_DELAY } else { self.join_one }
+    }
+
+    /// After how long something must be wrong: each may arrive at the end of the wait that the one before began.
+    fn join_deadline(&self, members: u32) -> u64 {
+        self.join_one_deadline + JOIN_DELAY * u64::from(members.saturating_sub(1))
+    }
 }
+
+/// The cluster manager's delay before a change, in seconds (clearwater-etcd `synchronization_fsm.py`).
+const JOIN_DELAY: u64 = 30;
 
 /// What is done or awaited in one step of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

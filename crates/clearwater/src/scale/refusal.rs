@@ -142,7 +142,7 @@ pub enum Refusal {
         component: Component,
     },
     /// The members' states could be read but not understood.
-    #[error("{component} is not scaled: {error}. What works: look at {key} in etcd, then scale again")]
+    #[error("{component} is not scaled: {key} in etcd: {error}. What works: {}; then scale again", .error.fix(.key))]
     MembersUnreadable {
         /// The component.
         component: Component,

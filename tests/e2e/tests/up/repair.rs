@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clearwater_e2e::{Plugin, Ran, cluster};
+use clearwater_testbed::sip::TOOLS_IMAGE;
 use clearwater_testbed::{Attempt, Kubectl, wait_for};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{PATIENCE, kinds, pods};
+use crate::{PATIENCE, file, kinds, pods};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -108,6 +109,127 @@ fn a_member_that_was_killed_is_removed() -> Result<()> {
     let ran = up(&plugin, "astaire", &[])?.expect(0)?;
     let told = mended(&ran, "astaire")?;
     ensure!(told[0]["action"].to_string().contains("cw-mark_node_failed"), "{told:?}");
+    plugin.run(&["status"])?.expect(0)?;
+    Ok(())
+}
+
+/// Each run of the tool waits for the other dead members, so they must be marked at once.
+#[test]
+#[ignore = "needs cluster (creates a namespace)"]
+fn members_that_were_killed_together_are_removed_together() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-dead")?;
+    let kubectl = namespace.kubectl();
+    let plugin = Plugin::new(cluster, namespace.name())?;
+    let three = file("components: {chronos: {replicas: 3}}\n")?;
+    up(&plugin, "chronos", &["-f", &three])?.expect(0)?;
+    kubectl.run(["delete", "pod", "chronos-1", "chronos-2", "--force", "--grace-period=0"])?;
+    let ran = up(&plugin, "chronos", &["-f", &three])?.expect(0)?;
+    let marks = |e: &Value| e["what"]["mending"]["action"].to_string().contains("cw-mark_node_failed");
+    let at: Vec<u64> = ran.events()?.iter().filter(|e| marks(e)).filter_map(|e| e["elapsed"].as_u64()).collect();
+    ensure!(at.len() == 2 && at[0].abs_diff(at[1]) < 5000, "marked at {at:?}\n{}", ran.out);
+    plugin.run(&["status"])?.expect(0)?;
+    Ok(())
+}
+
+/// A pod of another namespace writes into the list of members what a shell would take for a command. Whoever looks says
+/// so, and nobody runs it.
+#[test]
+#[ignore = "needs cluster (creates namespaces)"]
+fn what_a_stranger_wrote_into_etcd_is_shown_and_never_run() -> Result<()> {
+    const KEY: &str = "/clearwater/site1/node_type_chronos/clustering/chronos";
+    const HOSTILE: &str = "; id > /tmp/hurt #";
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-key-written")?;
+    let strangers = cluster.namespace("e2e-stranger")?;
+    let kubectl = namespace.kubectl();
+    let plugin = Plugin::new(cluster, namespace.name())?;
+    up(&plugin, "chronos", &[])?.expect(0)?;
+    let address = |pod: &str| kubectl.run(["get", "pod", pod, "--output=jsonpath={.status.podIP}"]);
+    let (etcd, chronos) = (address("etcd-0")?, address("chronos-0")?);
+    let write = |name: &str, list: &Value| {
+        let image = format!("--image={TOOLS_IMAGE}");
+        let (url, value) = (format!("http://{etcd}:2379/v2/keys{KEY}"), format!("value={list}"));
+        let run =
+            ["run", name, &image, "--image-pull-policy=Never", "--restart=Never", "--rm", "-i", "--quiet", "--command"];
+        let curl = ["--", "curl", "-sS", "--fail", "-X", "PUT", &url, "--data-urlencode", &value];
+        strangers.kubectl().run(run.into_iter().chain(curl))
+    };
+    write("stranger", &json!({&chronos: "normal", HOSTILE: "normal"}))?;
+
+    let quoted = format!("{HOSTILE:?}");
+    let ran = up(&plugin, "chronos", &[])?.expect(6)?;
+    let lines = kinds(&ran)?.into_iter().filter(|e| e["kind"] == "checked").map(|e| e["line"].clone());
+    let told = lines.into_iter().find(|l| l["status"] == "refused").with_context(|| ran.out.clone())?;
+    ensure!(told["detail"].as_str().is_some_and(|d| d.contains(&quoted)), "{told}");
+    ensure!(told["fix"].as_str().is_some_and(|f| f.contains("somebody else") && f.contains(KEY)), "{told}");
+    for (args, code) in [(&["status"][..], 5), (&["scale", "chronos", "2", "--yes", "--mark-failed"][..], 6)] {
+        let ran = plugin.run(args)?.expect(code)?;
+        ensure!(ran.said().contains(&quoted), "{args:?} does not show the key\n{}", ran.said());
+    }
+    for pod in ["chronos-0", "etcd-0"] {
+        let seen = kubectl.run(["exec", pod, "--", "ls", "/tmp"])?;
+        ensure!(!seen.contains("hurt"), "it was run in {pod}: {seen}");
+    }
+
+    write("friend", &json!({&chronos: "normal"}))?;
+    up(&plugin, "chronos", &[])?.expect(0)?;
+    Ok(())
+}
+
+/// The same while `up` works: it looked before there was anything, and does not wait for what cannot come.
+#[test]
+#[ignore = "needs cluster (creates a namespace)"]
+fn a_list_of_members_that_is_spoilt_later_ends_the_run() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-key-later")?;
+    let plugin = Plugin::new(cluster, namespace.name())?;
+    let mut run = plugin.follow(&["up", "--yes", "--only", "chronos", "--set", "keys=upstream"])?;
+    run.until(PATIENCE, |e| e["kind"] == "serving" && e["component"] == "etcd")?;
+    let key = "/clearwater/site1/node_type_chronos/clustering/chronos";
+    let value = json!({"$(id > /tmp/hurt)": "normal"}).to_string();
+    namespace.kubectl().run(["exec", "etcd-0", "--", "env", "ETCDCTL_API=2", "etcdctl", "set", key, &value])?;
+    let ran = run.finish(PATIENCE)?.0.expect(4)?;
+    let failed = kinds(&ran)?.into_iter().find(|e| e["kind"] == "failed").with_context(|| ran.out.clone())?;
+    ensure!(failed["failure"] == "members" && failed["component"] == "chronos", "{failed}");
+    ensure!(failed["causes"].to_string().contains("$(id > /tmp/hurt)"), "{failed}");
+    Ok(())
+}
+
+/// A store whose image was wrong and is right now: what never ran holds nothing and is made anew, what ran stays.
+#[test]
+#[ignore = "needs cluster (creates a namespace)"]
+fn a_store_that_never_started_is_made_anew_once_the_file_is_right() -> Result<()> {
+    let cluster = cluster();
+    let registry = cluster.local()?.registry(&[])?;
+    let namespace = cluster.namespace("e2e-unstarted")?;
+    let kubectl = namespace.kubectl();
+    let plugin = Plugin::new(cluster, namespace.name())?;
+    let wrong =
+        format!("components: {{chronos: {{replicas: 2, image: \"{}/clearwater/none:1\"}}}}\n", registry.address());
+    let (wrong, right) = (file(&wrong)?, file("components: {chronos: {replicas: 2}}\n")?);
+    let replaced = |ran: &Ran| -> Result<Vec<Value>> {
+        let told = mended(ran, "chronos")?;
+        ensure!(
+            told.iter().all(|m| m["because"].to_string().contains("never ran") && m["cost"] == "nothing"),
+            "{told:?}"
+        );
+        Ok(told.iter().map(|m| m["object"].clone()).collect())
+    };
+
+    up(&plugin, "chronos", &["-f", &wrong])?.expect(4)?;
+    let ran = up(&plugin, "chronos", &["-f", &right])?.expect(0)?;
+    let told = replaced(&ran)?;
+    ensure!(told.contains(&json!("pod/chronos-0")), "{told:?}");
+
+    // One of two comes back with the wrong image, and then the file is right again.
+    let keeps = uid(kubectl, "chronos-0")?;
+    up(&plugin, "chronos", &["-f", &wrong])?.expect(7)?;
+    kubectl.run(["delete", "pod", "chronos-1"])?;
+    up(&plugin, "chronos", &["-f", &wrong])?.expect(4)?;
+    let ran = up(&plugin, "chronos", &["-f", &right])?.expect(0)?;
+    ensure!(replaced(&ran)? == [json!("pod/chronos-1")], "{}", ran.out);
+    ensure!(uid(kubectl, "chronos-0")? == keeps, "the member that runs was replaced too");
     plugin.run(&["status"])?.expect(0)?;
     Ok(())
 }

@@ -12,6 +12,7 @@ use super::Dispatcher;
 use super::unit::Phase;
 use crate::apply::ApplyError;
 use crate::doomed::{self, Doom};
+use crate::judge::MembersSeen;
 
 /// The margin, in seconds, within which a program that was given up is held to have failed before what it needs was
 /// there.
@@ -22,6 +23,19 @@ pub(super) struct Gathered {
     pub(super) component: Component,
     pub(super) doom: Doom,
     pub(super) evidence: Vec<Evidence>,
+}
+
+/// A list of members that somebody else wrote into: nothing is done with what stands in it, and it stays so.
+fn wrong_members(seen: &MembersSeen) -> Option<Doom> {
+    let MembersSeen::Wrong { key, error } = seen else { return None };
+    Some(Doom {
+        kind: FailureKind::Members,
+        object: format!("etcd key {key}"),
+        container: None,
+        reason: "Members".to_owned(),
+        causes: vec![format!("{key} in etcd: {error}")],
+        fix: error.fix(key),
+    })
 }
 
 impl Dispatcher {
@@ -48,13 +62,16 @@ impl Dispatcher {
         if self.units[i].doomed {
             return;
         }
+        let history = self.mend_unstarted(i).await;
         let needs_served_since = self.needs_served_since(i);
         let component = self.units[i].part.entry.component;
-        let pods = self.snapshot.pods_of(component);
+        let mut pods = self.snapshot.pods_of(component);
+        pods.retain(|p| p.uid().is_none_or(|uid| !history.contains(&uid)));
         let workloads = self.workload_names(i);
         let events = self.snapshot.events_of(&pods, &workloads);
         let doom = doomed::judge(&self.scene(&pods, &events, needs_served_since)).map(|d| (d, None));
         let doom = doom.or_else(|| self.fatal(component, &pods, needs_served_since));
+        let doom = doom.or_else(|| Some((wrong_members(self.members.get(&component)?)?, None)));
         let Some((doom, log)) = doom else {
             self.mend_members(i).await;
             self.mend_stuck(i).await;

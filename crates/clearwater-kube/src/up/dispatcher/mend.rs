@@ -1,11 +1,13 @@
-//! What is broken and can be mended, one repair a time: programs that were given up, members without a pod, members that
-//! cannot start again, and, where it was asked for, pods of an older revision.
+//! What is broken and can be mended: programs that were given up, members without a pod, members that cannot start again,
+//! and, where it was asked for, pods of an older revision.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use clearwater::component::{Component, Entry, LOOKS_UP_ONCE, Program};
 use clearwater::event::{Cost, Mending, Pending, What};
+use clearwater::scale::MemberState;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -17,7 +19,10 @@ use super::Dispatcher;
 use super::asking::{pod_target, target_of};
 use crate::doomed;
 use crate::judge::{self, MembersSeen, Stuck};
+use crate::members;
+use crate::pod::Script;
 use crate::probe::Prober;
+use crate::rollout::{addresses, has_ended};
 
 /// A member without a pod is left alone for so long: one that is just leaving is gone by itself in a moment.
 const STALE_AFTER: Duration = Duration::from_secs(20);
@@ -42,14 +47,14 @@ pub(super) struct State {
     pub(super) mended: BTreeMap<Key, Timestamp>,
     /// Repairs that failed: how often, and when they are tried again.
     failed: BTreeMap<Key, (u32, Instant)>,
-    /// Stores that a member is being removed from: one a time.
-    removing: BTreeSet<Component>,
+    /// Those of them that have not ended yet.
+    running: BTreeSet<Key>,
     /// Members of stores that no pod stands behind, with since when.
-    stale: BTreeMap<(Component, String), Instant>,
+    stale: BTreeMap<(Component, IpAddr), Instant>,
     /// Members whose pods this run removed.
-    orphans: BTreeSet<String>,
+    orphans: BTreeSet<IpAddr>,
     /// Pods of stores that were removed to be made anew, by uid.
-    replaced: BTreeSet<String>,
+    pub(super) replaced: BTreeSet<String>,
     /// Why stores' pods were not replaced although that was asked for.
     pub(super) refusals: BTreeMap<Component, String>,
     /// A repair that costs data.
@@ -66,7 +71,7 @@ struct Costly {
 impl State {
     /// Takes note of how a repair ended. Whether it helped is seen by other means.
     pub(super) fn take(&mut self, (key, failed): (Key, bool)) {
-        self.removing.retain(|component| component.name() != key.0);
+        self.running.remove(&key);
         if failed {
             let (tries, at) = self.failed.entry(key).or_insert((0, Instant::now()));
             *tries += 1;
@@ -101,13 +106,42 @@ impl State {
         })
     }
 
+    /// Whether a repair may be tried: it was not before, or failed and has had its pause.
+    pub(super) fn may_be_tried(&self, key: &Key) -> bool {
+        self.failed.get(key).is_none_or(|(tries, at)| *tries < TRIES && Instant::now() >= *at)
+    }
+
+    /// Whether a repair failed at least once.
+    pub(super) fn has_failed(&self, key: &Key) -> bool {
+        self.failed.contains_key(key)
+    }
+
     /// Whether a repair is to be begun now: for the first time, or again because it failed.
     fn is_due(&self, key: &Key) -> bool {
-        match self.failed.get(key) {
-            Some((tries, at)) => *tries < TRIES && Instant::now() >= *at,
-            None => !self.mended.contains_key(key),
-        }
+        !self.running.contains(key)
+            && self.may_be_tried(key)
+            && (self.has_failed(key) || !self.mended.contains_key(key))
     }
+
+    /// Which of a store's members without a pod are to be marked as failed now. Each is, however many others are being
+    /// marked: a run of `cw-mark_node_failed` ends only when no dead member is left, so one that was kept back would be
+    /// waited for.
+    fn dead(&mut self, component: Component, stale: &[IpAddr]) -> Vec<IpAddr> {
+        self.stale.retain(|(c, address), _| *c != component || stale.contains(address));
+        let mut dead = Vec::new();
+        for &address in stale {
+            let since = *self.stale.entry((component, address)).or_insert_with(Instant::now);
+            let certain = since.elapsed() >= STALE_AFTER || self.orphans.contains(&address);
+            if certain && self.is_due(&marking(component, address)) {
+                dead.push(address);
+            }
+        }
+        dead
+    }
+}
+
+fn marking(component: Component, member: IpAddr) -> Key {
+    (component.name().to_owned(), member.to_string())
 }
 
 /// The repair of a member that cannot start again.
@@ -184,57 +218,51 @@ impl Dispatcher {
                 self.mending.menders.spawn(async move {
                     let mut prober = Prober::new(&cluster, target);
                     // Whether it helped is seen by the pod's own prober.
-                    let _ = prober.run(&format!("supervisorctl start {program}")).await;
+                    let _ = prober.run(&Script::new("supervisorctl start \"$1\"").arg(program)).await;
                     (key, false)
                 });
             }
         }
     }
 
-    /// Removes members of stores that no pod stands behind: they were killed without leaving, and the next join would
-    /// wait for their consent for ever.
+    /// Removes members of stores that no pod stands behind, all of a store at once: they were killed without leaving, and
+    /// the next join would wait for their consent for ever.
     pub(super) async fn mend_members(&mut self, i: usize) {
         let entry = self.units[i].part.entry;
         let component = entry.component;
         let Some(clustering) = &entry.clustering else { return };
         let Some(MembersSeen::Read(members)) = self.members.get(&component) else { return };
-        let addresses: Vec<&str> =
-            self.snapshot.pods.values().filter_map(|p| p.status.as_ref()?.pod_ip.as_deref()).collect();
-        let stale: Vec<String> = members.stale(addresses).into_iter().map(str::to_owned).collect();
-        self.mending.stale.retain(|(c, address), _| *c != component || stale.contains(address));
+        if self.cancelled.is_some() {
+            return;
+        }
+        let own: Vec<IpAddr> = self.snapshot.pods.values().filter(|p| !has_ended(p)).flat_map(addresses).collect();
+        let stale: Vec<IpAddr> = members.stale(&own).into_iter().map(|(address, _)| address).collect();
         // A member knows the others; a pod that only wants to become one may not.
-        let is_member = |p: &&Pod| {
-            p.status.as_ref().is_some_and(|s| {
-                s.pod_ip.as_ref().is_some_and(|ip| members.0.get(ip).is_some_and(|state| state == "normal"))
-            })
-        };
+        let is_member =
+            |p: &&Pod| members::of(members, &addresses(p)).is_some_and(|(_, state)| state == MemberState::Normal);
         let pods = self.snapshot.pods_of(component);
         let candidates = pods.iter().copied().filter(is_member).chain(pods.iter().copied());
-        let Some(target) = candidates.into_iter().find_map(|p| pod_target(entry, &[], p)) else { return };
-        for address in stale {
-            let since = *self.mending.stale.entry((component, address.clone())).or_insert_with(Instant::now);
-            let waited = since.elapsed() >= STALE_AFTER || self.mending.orphans.contains(&address);
-            let key = (component.name().to_owned(), address.clone());
-            let busy = self.mending.removing.contains(&component);
-            if !waited || busy || !self.mending.is_due(&key) || self.cancelled.is_some() {
-                continue;
-            }
-            self.mending.removing.insert(component);
-            let command = format!("cw-mark_node_failed {} {} {address}", clustering.node_type, clustering.datastore);
+        let target = candidates.into_iter().find_map(|p| pod_target(entry, &[], p));
+        let dead = self.mending.dead(component, &stale);
+        let Some(target) = target else { return };
+        for address in dead {
+            let key = marking(component, address);
             if self.mending.mended.insert(key.clone(), self.now()).is_none() {
                 let mending = Mending {
                     component: component.name().to_owned(),
                     object: format!("{} member {address}", clustering.title),
-                    action: format!("{command}, in pod {}", target.pod),
+                    action: format!("{}, in pod {}", members::mark_failed_text(clustering, address), target.pod),
                     because: "no pod has that address: it went without leaving, and others wait for it".to_owned(),
                     cost: Cost::Nothing,
                 };
                 self.emitter.emit(What::Mended { mending }).await;
             }
+            let script = members::mark_failed(clustering, address);
             let (cluster, target) = (self.cluster.clone(), target.clone());
+            self.mending.running.insert(key.clone());
             self.mending.menders.spawn(async move {
                 let mut prober = Prober::new(&cluster, target);
-                let ran = prober.run_for(&command, MARK_FAILED).await;
+                let ran = prober.run_for(&script, MARK_FAILED).await;
                 (key, !ran.is_ok_and(|output| output.status == 0))
             });
         }
@@ -316,19 +344,20 @@ impl Dispatcher {
             }
             let Some(target) = pod_target(entry, &[], &pod) else { continue };
             self.mending.mended.insert(key.clone(), self.now());
-            let command = format!("supervisorctl restart {program}");
+            let script = Script::new("supervisorctl restart \"$1\"").arg(&program);
             let mending = Mending {
                 component: component.name().to_owned(),
                 object: format!("{}, program {program}", doomed::pod_name(&pod)),
-                action: command.clone(),
+                action: format!("supervisorctl restart {program}"),
                 because: format!("it looked {0} up when it started, and {0} has another address since", lookup.other),
                 cost: Cost::Nothing,
             };
             self.emitter.emit(What::Mended { mending }).await;
             let cluster = self.cluster.clone();
+            self.mending.running.insert(key.clone());
             self.mending.menders.spawn(async move {
                 let mut prober = Prober::new(&cluster, target);
-                let ran = prober.run_for(&command, RESTART).await;
+                let ran = prober.run_for(&script, RESTART).await;
                 (key, ran.is_err())
             });
         }
@@ -344,9 +373,9 @@ impl Dispatcher {
         let component = entry.component;
         let Some(MembersSeen::Read(members)) = self.members.get(&component) else { return };
         let pods = self.snapshot.pods_of(component);
-        let addresses = pods.iter().filter_map(|p| p.status.as_ref()?.pod_ip.as_deref());
+        let own: Vec<IpAddr> = pods.iter().copied().flat_map(addresses).collect();
         // One a time: the next only when the one before is a member again.
-        if !members.stale(addresses).is_empty() || members.0.values().any(|state| state != "normal") {
+        if !members.stale(&own).is_empty() || !members.all_normal(members.len()) {
             return;
         }
         let stuck = judge::stuck(&self.view(i)).into_iter().find(|s| !self.mending.replaced.contains(&s.uid));
@@ -396,7 +425,7 @@ mod tests {
         let stuck = Stuck {
             uid: "u".into(),
             pod: "cassandra-0".into(),
-            address: "10.0.0.7".into(),
+            address: "10.0.0.7".parse().unwrap(),
             store: "Cassandra",
             file: "/etc/cassandra/cassandra.yaml",
             holds_data,
@@ -414,6 +443,35 @@ mod tests {
         assert!(stuck(0, false).because.contains("went with the container"), "{:?}", stuck(0, false));
         assert_eq!(stuck(2, true).cost, Cost::Nothing);
         assert!(stuck(2, true).because.contains("10.0.0.7"));
+    }
+
+    /// Every member that is certainly dead is marked at once, and one that becomes so later does not wait for those that
+    /// are being marked: they wait for it.
+    #[tokio::test(start_paused = true)]
+    async fn dead_members_of_a_store_are_marked_together() {
+        let ips = |last: &[u8]| last.iter().map(|n| IpAddr::from([10, 0, 0, *n])).collect::<Vec<_>>();
+        let mut state = State::default();
+        let chronos = Component::Chronos;
+        assert!(state.dead(chronos, &ips(&[1, 2, 3])).is_empty());
+        tokio::time::advance(STALE_AFTER).await;
+        assert_eq!(state.dead(chronos, &ips(&[1, 2, 3, 4])), ips(&[1, 2, 3]));
+        for address in ips(&[1, 2, 3]) {
+            let key = marking(chronos, address);
+            state.mended.insert(key.clone(), Timestamp::UNIX_EPOCH);
+            state.running.insert(key);
+        }
+        assert!(state.dead(chronos, &ips(&[1, 2, 3, 4])).is_empty());
+        tokio::time::advance(STALE_AFTER).await;
+        assert_eq!(state.dead(chronos, &ips(&[1, 2, 3, 4])), ips(&[4]));
+        // One that failed is tried again after a pause, and never while it runs.
+        state.take((marking(chronos, ips(&[1])[0]), true));
+        tokio::time::advance(AGAIN_AFTER).await;
+        assert_eq!(state.dead(chronos, &ips(&[1, 2, 3])), ips(&[1]));
+        state.running.insert(marking(chronos, ips(&[1])[0]));
+        assert!(state.dead(chronos, &ips(&[1, 2, 3])).is_empty());
+        // One that has a pod again begins anew.
+        assert!(state.dead(chronos, &[]).is_empty());
+        assert!(state.dead(chronos, &ips(&[5])).is_empty());
     }
 
     #[test]

@@ -1,0 +1,81 @@
+//! Pods that never ran and are of an older revision: what they wait for, a wrong image say, may have been corrected since.
+//! A StatefulSet's controller leaves them as they are for ever, with `OnDelete` and, where an older pod must be ready
+//! first, with `RollingUpdate` too.
+
+use std::collections::BTreeSet;
+
+use clearwater::event::{Cost, Mending, What};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::{DeleteParams, Preconditions};
+
+use super::Dispatcher;
+use crate::doomed;
+use crate::rollout::{Revision, never_ran, revision};
+
+impl Dispatcher {
+    /// Replaces such pods of a component, all at once, because nothing is in them. Yields those that say nothing about the
+    /// component as it is wanted now, by uid.
+    pub(super) async fn mend_unstarted(&mut self, i: usize) -> BTreeSet<String> {
+        let mut history = BTreeSet::new();
+        let component = self.units[i].part.entry.component;
+        let mut older: Vec<Pod> = Vec::new();
+        for pod in self.snapshot.pods_of(component).into_iter().filter(|p| never_ran(p)) {
+            match self.revision_of(i, pod) {
+                Some(Revision::Older) => older.push(pod.clone()),
+                Some(Revision::Unknown) => {
+                    history.insert(pod.uid().unwrap_or_default());
+                }
+                Some(Revision::Latest) | None => {}
+            }
+        }
+        for pod in older {
+            let uid = pod.uid().unwrap_or_default();
+            let key = (uid.clone(), "unstarted".to_owned());
+            if !self.mending.replaced.contains(&uid) && self.cancelled.is_none() && self.mending.may_be_tried(&key) {
+                self.replace_unstarted(i, &pod, key).await;
+            }
+            // Where it may not be removed, what it waits for is all there is to say.
+            if self.mending.replaced.contains(&uid) {
+                history.insert(uid);
+            }
+        }
+        history
+    }
+
+    fn revision_of(&self, i: usize, pod: &Pod) -> Option<Revision> {
+        let sets = self.units[i].part.workloads.iter().filter_map(|w| self.snapshot.stateful_sets.get(&w.name));
+        sets.filter_map(|set| revision(set, self.generations.get(&set.name_any()).copied(), pod)).next()
+    }
+
+    async fn replace_unstarted(&mut self, i: usize, pod: &Pod, key: (String, String)) {
+        let (uid, name) = (key.0.clone(), pod.name_any());
+        // Whatever happened to it since it was seen, its container's first start too, is a reason to look again.
+        let preconditions = Preconditions { uid: pod.uid(), resource_version: pod.resource_version() };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        let api: kube::Api<Pod> = self.cluster.api();
+        match api.delete(&name, &params).await {
+            Ok(_) => {
+                let mending = Mending {
+                    component: self.units[i].name().to_owned(),
+                    object: doomed::pod_name(pod),
+                    action: "replaced by one of the new revision".to_owned(),
+                    because: "it is of an older revision and never ran, so nothing is in it".to_owned(),
+                    cost: Cost::Nothing,
+                };
+                self.writes += 1;
+                self.mending.replaced.insert(uid);
+                self.mending.mended.insert(key, self.now());
+                self.emitter.emit(What::Mended { mending }).await;
+            }
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
+            Err(error) => {
+                if !self.mending.has_failed(&key) {
+                    let text = format!("{}: {}", doomed::pod_name(pod), crate::cluster::say(&error));
+                    self.emitter.emit(What::Notice { text }).await;
+                }
+                self.mending.take((key, true));
+            }
+        }
+    }
+}
