@@ -160,9 +160,10 @@ pub fn stateful_set(object: Option<&StatefulSet>) -> Rollout {
     }
     let updated = count(status.updated_replicas);
     if on_delete {
-        // A new StatefulSet has no updateRevision for a moment; then nothing is pending yet.
-        let differs = status.update_revision.is_some() && status.current_revision != status.update_revision;
-        return Rollout::Complete { ready, pending: if differs { total.saturating_sub(updated) } else { 0 } };
+        // A new StatefulSet has no updateRevision for a moment; then nothing is pending yet. currentRevision tells nothing
+        // here: with OnDelete it stays the first one for ever, and a template that returns to that makes them equal.
+        let pending = if status.update_revision.is_some() { total.saturating_sub(updated) } else { 0 };
+        return Rollout::Complete { ready, pending };
     }
     if updated < wanted.saturating_sub(partition) {
         return going(format!("{} of {} of the new revision", pods(updated), wanted));
@@ -367,6 +368,12 @@ mod tests {
             "currentRevision": "a", "updateRevision": "b"});
         assert_eq!(store("OnDelete", 3, &status), Rollout::Complete { ready: 3, pending: 2 });
         assert!(!store("RollingUpdate", 3, &status).is_complete());
+        // The template is the first one again, which currentRevision never ceased to be; the pods are of another.
+        let returned = json!({"observedGeneration": 2, "replicas": 2, "readyReplicas": 2, "currentRevision": "a",
+            "updateRevision": "a"});
+        assert_eq!(store("OnDelete", 2, &returned), Rollout::Complete { ready: 2, pending: 2 });
+        let new = json!({"observedGeneration": 2, "replicas": 2, "readyReplicas": 2});
+        assert_eq!(store("OnDelete", 2, &new), Rollout::Complete { ready: 2, pending: 0 });
     }
 
     #[test]

@@ -122,9 +122,9 @@ fn members_that_were_killed_together_are_removed_together() -> Result<()> {
     let kubectl = namespace.kubectl();
     let plugin = Plugin::new(cluster, namespace.name())?;
     let three = file("components: {chronos: {replicas: 3}}\n")?;
-    up(&plugin, "chronos", &["-f", &three])?.expect(0)?;
+    up(&plugin, "etcd,chronos", &["-f", &three])?.expect(0)?;
     kubectl.run(["delete", "pod", "chronos-1", "chronos-2", "--force", "--grace-period=0"])?;
-    let ran = up(&plugin, "chronos", &["-f", &three])?.expect(0)?;
+    let ran = up(&plugin, "etcd,chronos", &["-f", &three])?.expect(0)?;
     let marks = |e: &Value| e["what"]["mending"]["action"].to_string().contains("cw-mark_node_failed");
     let at: Vec<u64> = ran.events()?.iter().filter(|e| marks(e)).filter_map(|e| e["elapsed"].as_u64()).collect();
     ensure!(at.len() == 2 && at[0].abs_diff(at[1]) < 5000, "marked at {at:?}\n{}", ran.out);
@@ -144,7 +144,7 @@ fn what_a_stranger_wrote_into_etcd_is_shown_and_never_run() -> Result<()> {
     let strangers = cluster.namespace("e2e-stranger")?;
     let kubectl = namespace.kubectl();
     let plugin = Plugin::new(cluster, namespace.name())?;
-    up(&plugin, "chronos", &[])?.expect(0)?;
+    up(&plugin, "etcd,chronos", &[])?.expect(0)?;
     let address = |pod: &str| kubectl.run(["get", "pod", pod, "--output=jsonpath={.status.podIP}"]);
     let (etcd, chronos) = (address("etcd-0")?, address("chronos-0")?);
     let write = |name: &str, list: &Value| {
@@ -158,7 +158,7 @@ fn what_a_stranger_wrote_into_etcd_is_shown_and_never_run() -> Result<()> {
     write("stranger", &json!({&chronos: "normal", HOSTILE: "normal"}))?;
 
     let quoted = format!("{HOSTILE:?}");
-    let ran = up(&plugin, "chronos", &[])?.expect(6)?;
+    let ran = up(&plugin, "etcd,chronos", &[])?.expect(6)?;
     let lines = kinds(&ran)?.into_iter().filter(|e| e["kind"] == "checked").map(|e| e["line"].clone());
     let told = lines.into_iter().find(|l| l["status"] == "refused").with_context(|| ran.out.clone())?;
     ensure!(told["detail"].as_str().is_some_and(|d| d.contains(&quoted)), "{told}");
@@ -173,7 +173,7 @@ fn what_a_stranger_wrote_into_etcd_is_shown_and_never_run() -> Result<()> {
     }
 
     write("friend", &json!({&chronos: "normal"}))?;
-    up(&plugin, "chronos", &[])?.expect(0)?;
+    up(&plugin, "etcd,chronos", &[])?.expect(0)?;
     Ok(())
 }
 
@@ -184,7 +184,7 @@ fn a_list_of_members_that_is_spoilt_later_ends_the_run() -> Result<()> {
     let cluster = cluster();
     let namespace = cluster.namespace("e2e-key-later")?;
     let plugin = Plugin::new(cluster, namespace.name())?;
-    let mut run = plugin.follow(&["up", "--yes", "--only", "chronos", "--set", "keys=upstream"])?;
+    let mut run = plugin.follow(&["up", "--yes", "--only", "etcd,chronos", "--set", "keys=upstream"])?;
     run.until(PATIENCE, |e| e["kind"] == "serving" && e["component"] == "etcd")?;
     let key = "/clearwater/site1/node_type_chronos/clustering/chronos";
     let value = json!({"$(id > /tmp/hurt)": "normal"}).to_string();
@@ -217,17 +217,17 @@ fn a_store_that_never_started_is_made_anew_once_the_file_is_right() -> Result<()
         Ok(told.iter().map(|m| m["object"].clone()).collect())
     };
 
-    up(&plugin, "chronos", &["-f", &wrong])?.expect(4)?;
-    let ran = up(&plugin, "chronos", &["-f", &right])?.expect(0)?;
+    up(&plugin, "etcd,chronos", &["-f", &wrong])?.expect(4)?;
+    let ran = up(&plugin, "etcd,chronos", &["-f", &right])?.expect(0)?;
     let told = replaced(&ran)?;
     ensure!(told.contains(&json!("pod/chronos-0")), "{told:?}");
 
     // One of two comes back with the wrong image, and then the file is right again.
     let keeps = uid(kubectl, "chronos-0")?;
-    up(&plugin, "chronos", &["-f", &wrong])?.expect(7)?;
+    up(&plugin, "etcd,chronos", &["-f", &wrong])?.expect(7)?;
     kubectl.run(["delete", "pod", "chronos-1"])?;
-    up(&plugin, "chronos", &["-f", &wrong])?.expect(4)?;
-    let ran = up(&plugin, "chronos", &["-f", &right])?.expect(0)?;
+    up(&plugin, "etcd,chronos", &["-f", &wrong])?.expect(4)?;
+    let ran = up(&plugin, "etcd,chronos", &["-f", &right])?.expect(0)?;
     ensure!(replaced(&ran)? == [json!("pod/chronos-1")], "{}", ran.out);
     ensure!(uid(kubectl, "chronos-0")? == keeps, "the member that runs was replaced too");
     plugin.run(&["status"])?.expect(0)?;
