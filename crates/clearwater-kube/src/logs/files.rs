@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -54,6 +54,8 @@ pub(super) struct Follower {
     pub(super) spare: Arc<Semaphore>,
     /// Stands for the container in the merge until its files are known, so that nothing passes them by.
     pub(super) key: Key,
+    /// What is not read and was said to be, over all followers.
+    pub(super) left_out: HashSet<String>,
 }
 
 /// A file, over all followers.
@@ -61,7 +63,11 @@ struct Open {
     feed: Feed,
     grammar: LogGrammar,
     inode: u64,
+    /// Up to which byte it was read, as a follower told it last: what it sends does not tell, because bash leaves NUL
+    /// bytes out of a line.
     offset: u64,
+    /// How many lines came since.
+    lines: u64,
     /// The time of the last line that had one, whether it was wanted or not.
     read_to: Option<Timestamp>,
     /// Since when nothing more of it waits to be read.
@@ -79,16 +85,17 @@ enum End {
 }
 
 impl Follower {
-    pub(super) async fn run(self) -> Result<(), Deaf> {
+    pub(super) async fn run(mut self) -> Result<(), Deaf> {
         let mut open: HashMap<String, Open> = HashMap::new();
         let mut pause = Duration::from_millis(50);
         let mut attempts = 0;
         let mut first = true;
         loop {
-            let before: u64 = open.values().map(|f| f.offset).sum();
+            let read = |open: &HashMap<String, Open>| open.values().map(|f| f.offset + f.lines).sum::<u64>();
+            let before = read(&open);
             let end = self.once(&mut open, first).await?;
             first &= open.is_empty();
-            if open.values().map(|f| f.offset).sum::<u64>() != before {
+            if read(&open) != before {
                 (pause, attempts) = (Duration::from_millis(50), 0);
             }
             let why = match end {
@@ -162,12 +169,12 @@ impl Follower {
         let mut all: Vec<String> = ["bash", "-c", FOLLOWER, "follow-logs", once].map(str::to_owned).into();
         all.extend([since.to_string(), tail.to_string()]);
         all.extend(self.files.iter().map(|f| f.pattern.clone()));
-        all.extend(open.iter().map(|(path, f)| format!("@{}:{}:{path}", f.inode, f.offset)));
+        all.extend(open.iter().map(|(path, f)| format!("@{}:{}:{}:{path}", f.inode, f.offset, f.lines)));
         all
     }
 
     /// Runs one follower to its end.
-    async fn once(&self, open: &mut HashMap<String, Open>, first: bool) -> Result<End, Deaf> {
+    async fn once(&mut self, open: &mut HashMap<String, Open>, first: bool) -> Result<End, Deaf> {
         let params = AttachParams::default()
             .container(&self.source.container)
             .stdin(true)
@@ -223,7 +230,7 @@ impl Follower {
     }
 
     async fn listen<R: AsyncRead + Unpin>(
-        &self,
+        &mut self,
         stdout: R,
         open: &mut HashMap<String, Open>,
         reached: &mut bool,
@@ -270,7 +277,7 @@ impl Follower {
                     if let Some((id, text)) = numbered(&line)
                         && let Some(file) = names.get(&id).and_then(|p| open.get_mut(p))
                     {
-                        file.offset += text.len() as u64;
+                        file.lines += 1;
                         file.idle_since = None;
                         let time = Line::parse(file.grammar, text).time;
                         file.read_to = time.or(file.read_to);
@@ -287,8 +294,17 @@ impl Follower {
                         names.insert(path.0, path.1);
                     }
                 }
+                b'P' => {
+                    let [id, at] = numbers(&line);
+                    if let (Some(id), Some(at)) = (id, at)
+                        && let Some(file) = names.get(&id).and_then(|p| open.get_mut(p))
+                    {
+                        (file.offset, file.lines) = (at, 0);
+                    }
+                }
+                b'S' => self.left_out(&line).await?,
                 b'C' => {
-                    let id = std::str::from_utf8(&line[1..]).ok().and_then(|s| s.trim().parse::<u64>().ok());
+                    let [id] = numbers(&line);
                     if let Some(file) = id.and_then(|i| names.remove(&i)).and_then(|p| open.remove(&p)) {
                         file.feed.close(*reached).await?;
                     }
@@ -308,28 +324,44 @@ impl Follower {
         }
     }
 
-    /// Takes `O number inode offset path`.
+    /// Takes `S why name`, once for each: the name is quoted as a shell would read it.
+    async fn left_out(&mut self, line: &[u8]) -> Result<(), Deaf> {
+        let Some(text) = std::str::from_utf8(line).ok().and_then(|t| t.trim_end().strip_prefix("S ")) else {
+            return Ok(());
+        };
+        let text = match text.split_once(' ') {
+            Some(("name", name)) => format!(
+                "left out: {name}: its name has other characters than letters, digits and . _ : + -, and no component \
+                 writes such a file"
+            ),
+            Some(("kind", name)) => format!("left out: {name}: it is no regular file"),
+            _ => "left out: more files, for their names or because they are no regular files".to_owned(),
+        };
+        if self.left_out.insert(text.clone()) { self.trouble(text).await } else { Ok(()) }
+    }
+
+    /// Takes `O number inode offset path`. A path that was not asked for is not taken.
     async fn opened(&self, line: &[u8], open: &mut HashMap<String, Open>) -> Result<Option<(u64, String)>, Deaf> {
-        let text = String::from_utf8_lossy(line);
-        let mut words = text.trim_end().splitn(5, ' ').skip(1);
-        let mut number = || words.next().and_then(|w| w.parse::<u64>().ok());
-        let (Some(id), Some(inode), Some(offset)) = (number(), number(), number()) else { return Ok(None) };
-        let Some(path) = words.next().map(str::to_owned) else { return Ok(None) };
+        let [Some(id), Some(inode), Some(offset)] = numbers(line) else { return Ok(None) };
+        let path = line.trim_ascii_end().splitn(5, |b| *b == b' ').nth(4).and_then(|p| std::str::from_utf8(p).ok());
+        let Some(path) = path.filter(|p| is_plain(p)).map(str::to_owned) else { return Ok(None) };
+        let Some(files) = self.files.iter().find(|f| matches(&f.pattern, &path)) else { return Ok(None) };
+        let grammar = files.grammar;
         if let Some(file) = open.get_mut(&path) {
             if file.inode != inode
                 && let Some(after) = file.feed.last()
             {
                 file.feed.gap(Gap { after, before: None });
             }
-            (file.id, file.inode, file.offset) = (Some(id), inode, offset);
+            (file.id, file.inode, file.offset, file.lines) = (Some(id), inode, offset, 0);
             return Ok(Some((id, path)));
         }
-        let grammar = self.files.iter().find(|f| matches(&f.pattern, &path)).map_or(LogGrammar::Plain, |f| f.grammar);
         let key = self.keys.fetch_add(1, Ordering::Relaxed);
         let source = Source { origin: Origin::File(path.clone()), ..(*self.source).clone() };
         self.updates.send(Update::Opened(key, Arc::new(source))).await.map_err(|_| Deaf)?;
         let feed = Feed::new(key, self.updates.clone(), self.spare.clone(), grammar, self.skew);
-        open.insert(path.clone(), Open { feed, grammar, inode, offset, read_to: None, idle_since: None, id: Some(id) });
+        let (lines, read_to, idle_since, id_now) = (0, None, None, Some(id));
+        open.insert(path.clone(), Open { feed, grammar, inode, offset, lines, read_to, idle_since, id: id_now });
         Ok(Some((id, path)))
     }
 }
@@ -339,6 +371,18 @@ fn numbered(line: &[u8]) -> Option<(u64, &[u8])> {
     let space = memchr::memchr(b' ', line)?;
     let id = std::str::from_utf8(&line[..space]).ok()?.parse().ok()?;
     Some((id, &line[space + 1..]))
+}
+
+/// The numbers that follow the letter of a line of the protocol.
+fn numbers<const N: usize>(line: &[u8]) -> [Option<u64>; N] {
+    let mut words = line.trim_ascii_end().split(|b| *b == b' ').skip(1);
+    std::array::from_fn(|_| std::str::from_utf8(words.next()?).ok()?.parse().ok())
+}
+
+/// Whether a file's name has only characters that mean nothing to a shell, a terminal or this protocol.
+fn is_plain(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:+-".contains(&b))
 }
 
 /// Whether a path is one that the pattern stands for.
@@ -360,110 +404,4 @@ fn matches(pattern: &str, path: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::process::Stdio;
-
-    use super::*;
-
-    #[test]
-    fn patterns_are_told_from_paths() {
-        assert!(matches("/var/log/sprout/sprout_*.txt", "/var/log/sprout/sprout_20261123T100000Z.txt"));
-        assert!(matches("/var/log/a.log", "/var/log/a.log"));
-        assert!(!matches("/var/log/a.log", "/var/log/a.log.1"));
-        assert!(!matches("/var/log/x_*.txt", "/var/log/y_1.txt"));
-        assert_eq!(numbered(b"12 a b\n"), Some((12, &b"a b\n"[..])));
-    }
-
-    /// The follower on this machine's own bash.
-    fn local(args: &[&str]) -> tokio::process::Child {
-        tokio::process::Command::new("bash")
-            .args(["-c", FOLLOWER, "follow-logs"])
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap()
-    }
-
-    async fn next(lines: &mut (impl AsyncBufReadExt + Unpin)) -> String {
-        loop {
-            let mut line = Vec::new();
-            timeout(Duration::from_secs(10), lines.read_until(b'\n', &mut line))
-                .await
-                .expect("a line in time")
-                .unwrap();
-            let line = String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned();
-            if !matches!(line.as_str(), "H" | "E") {
-                return line;
-            }
-        }
-    }
-
-    fn append(path: &std::path::Path, text: &[u8]) {
-        use std::io::Write;
-        std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap().write_all(text).unwrap();
-    }
-
-    #[tokio::test]
-    async fn files_are_followed_over_rolls_and_renames_and_from_where_they_were_left() {
-        let dir = std::env::temp_dir().join(format!("clearwater-follower-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let (hour, log) = (dir.join("s_20261123T100000Z.txt"), dir.join("d.log"));
-        append(&hour, b"one\ntwo\\ \xff\n");
-        append(&log, b"first\n");
-        let pattern = format!("{}/s_*.txt", dir.display());
-        let mut child = local(&["0", "0", "-1", &pattern, &log.display().to_string()]);
-        let mut stdin = child.stdin.take().unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        assert!(next(&mut out).await.starts_with("O 0 "));
-        assert!(next(&mut out).await.starts_with("O 1 "));
-        let mut past = [next(&mut out).await, next(&mut out).await, next(&mut out).await];
-        past.sort();
-        assert_eq!(past, ["0 one", "0 two\\ \u{fffd}", "1 first"]);
-        // The next hour's file, and a line that comes in two parts.
-        let second = dir.join("s_20261123T110000Z.txt");
-        append(&second, b"thr");
-        assert!(next(&mut out).await.starts_with("O 2 "));
-        append(&second, b"ee\n");
-        assert_eq!(next(&mut out).await, "2 three");
-        // A log that is renamed, written to once more and made anew.
-        std::fs::rename(&log, dir.join("d.log.1")).unwrap();
-        // Time for the follower to see that nothing has the name.
-        tokio::time::sleep(Duration::from_millis(400)).await;
-        append(&dir.join("d.log.1"), b"last\n");
-        append(&log, b"new\n");
-        stdin.write_all(b"\n").await.unwrap();
-        assert_eq!(next(&mut out).await, "1 last");
-        assert_eq!(next(&mut out).await, "C 1");
-        assert!(next(&mut out).await.starts_with("O 3 "));
-        assert_eq!(next(&mut out).await, "3 new");
-        // Without its reader it ends.
-        drop(stdin);
-        assert!(timeout(Duration::from_secs(9), child.wait()).await.is_ok());
-
-        let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&hour).unwrap());
-        let left = format!("@{inode}:4:{}", hour.display());
-        let child = local(&["1", "0", "-1", &hour.display().to_string(), &left]);
-        let output = timeout(Duration::from_secs(5), child.wait_with_output()).await.unwrap().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(text.contains("\n0 two\\ \u{fffd}\n") && !text.contains("one"), "{text}");
-
-        let child = local(&["1", "0", "1", &hour.display().to_string()]);
-        let output = timeout(Duration::from_secs(5), child.wait_with_output()).await.unwrap().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(text.contains("\n0 two") && !text.contains("one"), "{text}");
-        std::fs::remove_dir_all(&dir).unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_follower_whose_output_nobody_reads_ends_in_time() {
-        let path = std::env::temp_dir().join(format!("clearwater-follower-full-{}", std::process::id()));
-        append(&path, &b"a line of some length that fills the pipe\n".repeat(100_000));
-        let mut child = local(&["0", "0", "-1", &path.display().to_string()]);
-        // Both ends stay open, as they do when a connection to the container is cut.
-        let (_stdin, _stdout) = (child.stdin.take(), child.stdout.take());
-        assert!(timeout(Duration::from_secs(10), child.wait()).await.is_ok());
-        std::fs::remove_file(&path).unwrap();
-    }
-}
+mod tests;

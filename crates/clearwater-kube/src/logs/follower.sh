@@ -1,18 +1,24 @@
 export LC_ALL=C
 shopt -s nullglob
+# Names of files are whatever somebody else made. Bash expands the subscript of an array once more in (( )), unset,
+# -v and indirect words, and would run $(…) in a name: a name stands only in ${known[$p]}, known[$p]=… and the same of
+# left and told, which expand it once, and everything else is kept by number.
+#
 # A process started by exec outlives a connection that is cut, and one that writes to it blocks: the pump writes, and
 # this one ends both when it is no longer spoken to.
 pump() {
   local since=$1 tail=$2 me=$BASHPID first=1 scanned=-1 next=0 z
   shift 2
-  local -A fd=() id=() part=() heard=() at=() done=() swap=()
-  local -a patterns=()
-  local a p g f i s n line rest busy quiet=0 d
-  local -a folders=()
+  # By name: the number, or "done"; where it was left, as inode:offset:lines; that it was told to be left out.
+  local -A known=() left=() told=()
+  # By number.
+  local -a path=() fd=() part=() heard=() swap=()
+  local -a patterns=() folders=()
+  local a p g f i n line rest busy quiet=0 d many=0
   exec {z}<> <(:)
   for a; do
     case $a in
-    @*) a=${a#@}; at[${a#*:*:}]=$a ;;
+    @*) a=${a#@} p=${a#*:*:*:}; left[$p]=${a%":$p"} ;;
     *) patterns+=("$a") folders+=("${a%/*}") ;;
     esac
   done
@@ -23,42 +29,83 @@ pump() {
     done
     return 1
   }
+  # What is not read is named once, in words that are one line whatever the name holds. Who makes a thousand of them is
+  # told to make too many.
+  omit() {
+    [[ ${told[$2]-} ]] && return
+    told[$2]=1
+    many=$((many + 1))
+    if ((many <= 20)); then
+      printf 'S %s %q\n' "$1" "$2"
+    elif ((many == 21)); then
+      printf 'S more\n'
+    fi
+  }
+  # Says up to which byte the lines that were sent reach: lines do not tell, because read leaves NUL bytes out.
+  mark() {
+    local word at
+    read -r word at 2>/dev/null <"/proc/$me/fdinfo/${fd[$1]}" && printf 'P %s %s\n' "$1" "$at"
+  }
   begin() {
-    local p=$1 size start=0 have
+    local p=$1 have inode size start=0 skip=0 word
+    # Opening what is no regular file could wait for ever.
+    [[ -f $p ]] || return
     { exec {f}<"$p"; } 2>/dev/null || return
-    read -r i size < <(stat -L -c '%i %s' "/proc/$me/fd/$f" 2>/dev/null)
-    have=${at[$p]-}
-    unset "at[$p]"
-    if [[ $have && ${have%%:*} == "$i" ]]; then
+    if [[ ! -f /proc/$me/fd/$f ]]; then
+      exec {f}<&-
+      return
+    fi
+    read -r inode size < <(stat -L -c '%i %s' "/proc/$me/fd/$f" 2>/dev/null)
+    have=${left[$p]-}
+    left[$p]=
+    if [[ $have && ${have%%:*} == "$inode" ]]; then
       have=${have#*:}
-      start=${have%%:*}
+      start=${have%:*} skip=${have#*:}
     elif ((first && tail >= 0)); then
-      start=$((size - $(tail -n "$tail" "$p" 2>/dev/null | wc -c)))
+      start=$((size - $(tail -n "$tail" "/proc/$me/fd/$f" 2>/dev/null | wc -c)))
     fi
     ((start < 0)) && start=0
     ((start > 0)) && dd bs=1 skip="$start" count=0 <&"$f" >/dev/null 2>&1
-    fd[$p]=$f id[$p]=$next part[$p]= heard[$p]=$SECONDS
-    printf 'O %s %s %s %s\n' "$next" "$i" "$start" "$p"
+    if ((skip > 0)); then
+      while ((skip-- > 0)) && IFS= read -r -u "$f" line; do :; done
+      read -r word start 2>/dev/null <"/proc/$me/fdinfo/$f"
+    fi
+    path[next]=$p fd[next]=$f part[next]= heard[next]=$SECONDS swap[next]=0
+    known[$p]=$next
+    printf 'O %s %s %s %s\n' "$next" "$inode" "$start" "$p"
     next=$((next + 1)) quiet=0
   }
+  # Closes a number; its name is then in the state that is given.
   end() {
-    f=${fd[$1]}
+    p=${path[$1]} f=${fd[$1]}
     exec {f}<&-
-    printf 'C %s\n' "${id[$1]}"
-    unset "fd[$1]" "id[$1]" "part[$1]" "heard[$1]" "swap[$1]"
+    printf 'C %s\n' "$1"
+    known[$p]=$2
+    unset "path[$1]" "fd[$1]" "part[$1]" "heard[$1]" "swap[$1]"
   }
   scan() {
     for g in "${patterns[@]}"; do
       for p in $g; do
         [[ -L $p && $g == *'*'* ]] && continue
-        if [[ ${fd[$p]-} ]]; then
-          [[ $p -ef /proc/$me/fd/${fd[$p]} || ${swap[$p]-} ]] || swap[$p]=1
-        elif [[ ! ${done[$p]-} ]]; then
-          if ((first && since > 0)) && (($(stat -L -c %Y "$p" 2>/dev/null || echo 0) < since)); then
-            done[$p]=1
-          else
-            begin "$p"
-          fi
+        case ${p##*/} in
+        *[!A-Za-z0-9._:+-]*)
+          omit name "$p"
+          continue
+          ;;
+        esac
+        i=${known[$p]-}
+        if [[ $i == done ]]; then
+          continue
+        elif [[ $i ]]; then
+          ((swap[i])) || [[ $p -ef /proc/$me/fd/${fd[i]} ]] || swap[i]=1
+        elif [[ ! -e $p ]]; then
+          continue
+        elif [[ ! -f $p ]]; then
+          omit kind "$p"
+        elif ((first && since > 0)) && (($(stat -L -c %Y "$p" 2>/dev/null || echo 0) < since)); then
+          known[$p]=done
+        else
+          begin "$p"
         fi
       done
     done
@@ -73,25 +120,32 @@ pump() {
       scan
     fi
     busy=0
-    for p in "${!fd[@]}"; do
-      f=${fd[$p]} i=${id[$p]} n=0
+    for i in "${!fd[@]}"; do
+      f=${fd[i]} rest=${part[i]} n=0
       while ((n++ < 1000)) && IFS= read -r -u "$f" line; do
-        printf '%s %s\n' "$i" "${part[$p]}$line"
-        part[$p]=
+        printf '%s %s\n' "$i" "$rest$line"
+        rest=
       done
       if ((n > 1000)); then
         busy=1
-        heard[$p]=$SECONDS
+        part[i]= heard[i]=$SECONDS
+        mark "$i"
         continue
       fi
-      part[$p]+=$line
-      ((n > 1)) && heard[$p]=$SECONDS quiet=0
-      if [[ ${swap[$p]-} || ! -e $p ]]; then
+      rest+=$line part[i]=$rest
+      if ((n > 1)); then
+        heard[i]=$SECONDS quiet=0
+        [[ $rest ]] || mark "$i"
+      fi
+      p=${path[i]}
+      if ((swap[i])) || [[ ! -e $p ]]; then
         # What is renamed may be written to for a moment longer.
-        ((swap[$p]++ > 10)) && { end "$p"; begin "$p"; }
-      elif ((SECONDS - heard[$p] > 4000)) && [[ $p == *[0-9]T[0-9]*Z* ]]; then
-        done[$p]=1
-        end "$p"
+        if ((swap[i]++ > 10)); then
+          end "$i" ''
+          begin "$p"
+        fi
+      elif ((SECONDS - heard[i] > 4000)) && [[ $p == *[0-9]T[0-9]*Z* ]]; then
+        end "$i" done
       fi
     done
     if ((busy)); then

@@ -213,6 +213,7 @@ impl Reader {
                 opening: self.opening.clone(),
                 spare: self.spare.clone(),
                 key,
+                left_out: HashSet::new(),
             }));
         }
         Ok(())
