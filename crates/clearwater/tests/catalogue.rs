@@ -170,3 +170,23 @@ fn sprout_publishes_what_a_virtual_address_needs() {
         assert_eq!(published, [5052, 5053, 5054, 9888]);
     }
 }
+
+/// A daemon that answers HTTP by itself keeps a log of it beside its own, chronos excepted; its own log comes first, as
+/// it is the one that a failing program is known by.
+#[test]
+fn access_logs_are_read_of_every_cpp_daemon_that_keeps_one() {
+    use clearwater::component::LogGrammar;
+    for release in Release::ALL {
+        let of = |e: &Entry, grammar| e.logs.iter().position(|l| l.grammar == grammar);
+        let mut keep: Vec<&str> = Vec::new();
+        for entry in catalogue(release) {
+            let Some(access) = of(entry, LogGrammar::CppAccess) else { continue };
+            keep.push(entry.component.name());
+            let (own, access_log) = (of(entry, LogGrammar::Cpp), entry.logs[access]);
+            assert!(own.is_some_and(|own| own < access && entry.logs[own].directory == access_log.directory));
+            assert_eq!((access_log.pattern, access_log.current), ("access_*.txt", Some("access_current.txt")));
+        }
+        keep.sort_unstable();
+        assert_eq!(keep, ["homestead", "ralf", "sprout"], "{release}");
+    }
+}

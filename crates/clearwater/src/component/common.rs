@@ -176,9 +176,10 @@ pub(super) const fn cpp_log(directory: &'static str, pattern: &'static str, curr
     log(directory, pattern, Some(current), LogGrammar::Cpp, CPP_LOGGER)
 }
 
-/// The hourly access log of a C++ daemon.
+/// The hourly access log of a C++ daemon with an HTTP port, with its link. chronos has the port, but gives its server no
+/// access log (chronos `src/main.cpp`).
 pub(super) const fn access_log(directory: &'static str) -> LogFile {
-    log(directory, "access_*.txt", None, LogGrammar::CppAccess, CPP_ACCESS)
+    log(directory, "access_*.txt", Some("access_current.txt"), LogGrammar::CppAccess, CPP_ACCESS)
 }
 
 /// The hourly log of a Python daemon, which keeps no link.

@@ -531,6 +531,7 @@ pub(super) const SPROUT: Entry = Entry {
     ],
     logs: &[
         cpp_log("/var/log/sprout", "sprout_*.txt", "sprout_current.txt"),
+        access_log("/var/log/sprout"),
         CLUSTER_MANAGER_LOG,
         ETCD_PROXY_LOG,
         SUPERVISORD_LOG,

@@ -1,6 +1,6 @@
 use bytes::{Bytes, BytesMut};
 
-use super::line::{Line, trim_end};
+use super::line::{Line, cut_note, trim_end};
 use super::{LogGrammar, SipMessage};
 
 /// Records share pieces of memory, so that a line needs none of its own. A quiet stream has small ones; in bytes.
@@ -10,6 +10,10 @@ const LARGEST_PIECE: usize = 32 * 1024;
 /// A record longer than this, in bytes, is closed where it stands, so that a stream without heads cannot grow without
 /// bound. It is above the largest SIP message that Clearwater accepts (pjsip `PJSIP_MAX_PKT_LEN`, 65,535).
 const LONGEST_RECORD: usize = 256 * 1024;
+
+/// The most that a C++ daemon writes in one log call, in bytes; the rest is lost and told of in a note (cpp-common
+/// `src/log.cpp`, `MAX_LOGLINE`).
+const LONGEST_CALL: usize = 8192;
 
 /// One or more lines that belong together, with their line ends, as they were read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,17 +52,36 @@ impl Record {
         Some(head).filter(|head| !head.is_empty()).into_iter().chain(tail.split_inclusive(|b| *b == b'\n'))
     }
 
+    /// How many characters of it the daemon did not write, because a log call may not be longer than 8192 bytes. The
+    /// note that says so is the record's last line.
+    pub fn cut(&self) -> Option<u64> {
+        (self.grammar == LogGrammar::Cpp).then(|| cut_note(last_line(self.tail())))?
+    }
+
     /// What follows the first line: the rest of a message or of a trace. Empty for a record of one line.
     pub fn tail(&self) -> &[u8] {
         &self.bytes[self.head_len..]
     }
+
+    /// The same without the note behind a record that was cut.
+    pub(super) fn written(&self) -> &[u8] {
+        let tail = self.tail();
+        if self.cut().is_some() { tail.strip_suffix(last_line(tail)).unwrap_or(tail) } else { tail }
+    }
+}
+
+/// The last line, with its end.
+fn last_line(bytes: &[u8]) -> &[u8] {
+    let body = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    memchr::memrchr(b'\n', body).map_or(bytes, |end| &bytes[end + 1..])
 }
 
 /// Puts lines together into records: a line that begins a record closes the one before it.
 ///
 /// Feeding it every line of a stream and then calling [`finish`](Self::finish) yields every byte exactly once, in
 /// order. A SIP message closes its record with its last line; inside it a line that looks like the head of another
-/// record is taken for part of the message as long as the announced number of bytes has not been seen.
+/// record is taken for part of the message as long as the announced number of bytes has not been seen. One log call
+/// writes no more than 8192 bytes: what was longer was cut, and the note that follows it ends the record.
 #[derive(Clone, Debug)]
 pub struct Assembler {
     grammar: LogGrammar,
@@ -73,6 +96,8 @@ pub struct Assembler {
 struct Open {
     head_len: usize,
     message: Message,
+    /// Carriage returns of its message that were taken out on the way.
+    lost: usize,
 }
 
 /// How far the SIP message of an open record has come.
@@ -103,14 +128,21 @@ impl Assembler {
             return Some(self.record(line.len()));
         }
         let text = trim_end(line);
-        let inside = matches!(self.open, Some(Open { message: Message::Body { left: 1.., .. }, .. }));
+        // The time that stands before a call is not counted with it, but is shorter than any head of a record.
+        let is_full = self.bytes.len() + self.open.map_or(0, |open| open.lost) >= LONGEST_CALL;
+        // A body may quote a log. What comes behind a full call is none of it, whatever was announced.
+        let inside = !is_full && matches!(self.open, Some(Open { message: Message::Body { left: 1.., .. }, .. }));
         if !inside && Line::begins_record(self.grammar, line) {
             let done = self.finish();
             self.append(line);
-            self.open = Some(Open { head_len: line.len(), message: announced(text) });
+            self.open = Some(Open { head_len: line.len(), message: announced(text), lost: 0 });
             return done;
         }
+        let is_note = is_full && self.grammar == LogGrammar::Cpp && cut_note(line).is_some();
         self.append(line);
+        if is_note {
+            return self.finish();
+        }
         let Some(open) = &mut self.open else {
             // Lines before the first head (a file read from its middle) stand for themselves.
             return Some(self.record(line.len()));
@@ -126,7 +158,9 @@ impl Assembler {
             }
             Message::Body { left, bare } => {
                 let bare = bare.or_else(|| (!text.is_empty()).then(|| !line.ends_with(b"\r\n")));
-                let taken = line.len() + usize::from(bare == Some(true));
+                let returns = usize::from(bare == Some(true));
+                let taken = line.len() + returns;
+                open.lost += returns;
                 open.message = Message::Body { left: left.saturating_sub(taken), bare };
                 left == 0 && text == b"--end msg--"
             }
@@ -223,6 +257,90 @@ mod tests {
         assert!(records(LogGrammar::Python, &text).iter().all(|r| r.len() <= LONGEST_RECORD + 64));
     }
 
+    const NOTE: &str = "23-11-2026 10:00:00.123 UTC Previous log was truncated by ";
+
+    /// As a daemon writes a message of any size: one log call of 8190 bytes and the line's end, and the note.
+    fn logged(thread: &str, body: &str) -> String {
+        let time = "23-11-2026 10:00:00.123 UTC ";
+        let call = format!(
+            "{thread}Verbose common_sip_processing.cpp:77: RX {} bytes Request msg MESSAGE/cseq=1 (rdata0x1) from TCP \
+             10.0.0.1:5:\n--start msg--\n\n{body}\n--end msg--",
+            body.len()
+        );
+        match call.get(..8190) {
+            Some(kept) if call.len() > 8190 => {
+                format!("{time}{kept}\n{NOTE}{} characters\n", call.len() - 8190)
+            }
+            _ => format!("{time}{call}\n"),
+        }
+    }
+
+    fn long(bytes: usize, line: &str) -> String {
+        let mut body = "MESSAGE sip:a@b SIP/2.0\r\nCall-ID: long\r\n\r\n".to_owned();
+        while body.len() < bytes {
+            body.push_str(line);
+        }
+        body.truncate(bytes);
+        body
+    }
+
+    #[test]
+    fn a_message_that_was_cut_ends_with_the_note_and_swallows_nothing() {
+        let next = message("OPTIONS sip:a SIP/2.0\r\n\r\n");
+        let head = "23-11-2026 10:00:01.000 UTC [7f01] Status main.cpp:1: next\n";
+        for thread in ["", "[7f6dc6ffd700] "] {
+            // From where nothing is cut over every place in the mark behind the message to 20 kB.
+            for bytes in (7990..8100).chain([9_000, 9_796, 20_000]) {
+                let body = long(bytes, "a line of a body\r\n");
+                let first = logged(thread, &body);
+                let text = format!("{first}{next}{head}{next}");
+                for text in [text.clone(), text.replace('\r', "")] {
+                    let got = records(LogGrammar::Cpp, text.as_bytes());
+                    assert_eq!(got.len(), 4, "{bytes} {thread}");
+                    assert!(text.as_bytes().starts_with(&got[0]) && got[3] == got[1], "{bytes} {thread}");
+                    let record = Record::new(LogGrammar::Cpp, got[0].clone());
+                    assert_eq!(record.cut().is_some(), first.contains(NOTE), "{bytes} {thread}");
+                    let message = SipMessage::of(&record).expect("a message");
+                    assert_eq!(message.call_id().as_deref(), Some("long"));
+                    assert_eq!(message.cut, record.cut());
+                    if text.contains('\r') {
+                        let kept = message.message;
+                        assert!(body.as_bytes().starts_with(kept), "{bytes}: {}", String::from_utf8_lossy(kept));
+                        assert!(kept.len() == bytes || kept.len() > 7_900, "{bytes} {}", kept.len());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_may_quote_a_log_with_notes_and_heads() {
+        let quoted = format!("{NOTE}17 characters\r\n23-11-2026 10:00:01.000 UTC [7f01] Status main.cpp:1: x\r\n");
+        let body = long(5_000, &quoted);
+        let text = format!("{}{}", logged("[7f01] ", &body), message("OPTIONS sip:a SIP/2.0\r\n\r\n"));
+        let got = records(LogGrammar::Cpp, text.as_bytes());
+        assert_eq!(got.len(), 2);
+        assert_eq!(Record::new(LogGrammar::Cpp, got[0].clone()).cut(), None);
+    }
+
+    #[test]
+    fn a_count_that_is_wrong_swallows_no_more_than_one_call() {
+        // Of a message with a zero byte, no more than what stands before it is written.
+        let head = "23-11-2026 10:00:01.000 UTC [7f01] Status main.cpp:1: next\n";
+        let short = message("MESSAGE sip:a SIP/2.0\r\n\r\nshort").replace("RX ", "RX 999");
+        let got = records(LogGrammar::Cpp, format!("{short}{}", head.repeat(300)).as_bytes());
+        assert!(got[0].len() < LONGEST_CALL + head.len() && got.len() > 150, "{} {}", got[0].len(), got.len());
+    }
+
+    #[test]
+    fn a_note_alone_is_a_line_and_one_behind_a_long_line_is_of_it() {
+        let note = format!("{NOTE}17 characters\n");
+        let text = format!("{note}23-11-2026 10:00:01.000 UTC [7f01] Info main.cpp:1: {}\n{note}", "x".repeat(8190));
+        let got = records(LogGrammar::Cpp, text.as_bytes());
+        let cuts: Vec<_> = got.iter().map(|r| Record::new(LogGrammar::Cpp, r.clone()).cut()).collect();
+        assert_eq!(cuts, [None, Some(17)]);
+    }
+
     fn any_grammar() -> impl Strategy<Value = LogGrammar> {
         prop_oneof![
             Just(LogGrammar::Cpp),
@@ -242,6 +360,9 @@ mod tests {
             Just(b"23-11-2026 10:00:00.123 UTC Verbose a.cpp:87: RX 40 bytes x\n".to_vec()),
             Just(b"--start msg--\n".to_vec()),
             Just(b"--end msg--\n".to_vec()),
+            Just(b"23-11-2026 10:00:00.123 UTC Previous log was truncated by 17 characters\n".to_vec()),
+            Just(b"23-11-2026 10:00:00.123 UTC [7f01] Debug pjsip: x\n".to_vec()),
+            Just([vec![b'x'; 8190], b"\n".to_vec()].concat()),
             Just(b"INFO  [main] 2016-10-17 17:35:11,121 C.java:155 - t\n".to_vec()),
             Just(b"\r\n".to_vec()),
         ];

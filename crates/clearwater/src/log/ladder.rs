@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use jiff::{SignedDuration, Timestamp};
@@ -52,11 +53,24 @@ pub struct Hop {
     pub cseq: String,
     /// The Call-ID.
     pub call_id: String,
+    /// The function of sprout that it was handed to, where it did not leave the process (`icscf`, `scscf-proxy`): it
+    /// comes to the column that it left.
+    pub function: Option<String>,
     /// Its place among all records.
     place: usize,
     branch: String,
     sent: bool,
     received: bool,
+}
+
+impl Hop {
+    /// What is written at its arrow.
+    fn label(&self) -> Cow<'_, str> {
+        match &self.function {
+            Some(function) => Cow::Owned(format!("{} → {function}", self.text)),
+            None => Cow::Borrowed(&self.text),
+        }
+    }
 }
 
 /// A line that was logged between the messages.
@@ -107,7 +121,8 @@ impl Ladder {
     /// The messages about a subject, from records in time order. `lane_of` names the column that an address (without
     /// its port) belongs to, where it is known; other peers are columns of their own.
     ///
-    /// A message that both ends logged is one hop. Lines between them are drawn when they name the call, or a party of
+    /// A message that both ends logged is one hop. What sprout's functions hand to each other inside of it is a hop from
+    /// sprout to itself. Lines between them are drawn when they name the call, or a party of
     /// it, at level info or graver, and when they are warnings or errors of whatever kind.
     pub fn of<'a>(
         records: impl IntoIterator<Item = Logged<'a>>,
@@ -119,7 +134,7 @@ impl Ladder {
         let mut parties: Vec<Identity> = Vec::new();
         for (place, logged) in records.iter().enumerate() {
             let Some(message) = SipMessage::of(logged.record) else { continue };
-            if message.direction == Direction::Internal || !subject.has(&message) {
+            if !subject.has(&message) {
                 continue;
             }
             for name in ["From", "To", "P-Asserted-Identity"] {
@@ -129,12 +144,18 @@ impl Ladder {
                     }
                 }
             }
-            let peer = String::from_utf8_lossy(message.peer).into_owned();
-            let host = peer.rsplit_once(':').map_or(peer.as_str(), |(h, _)| h).trim_matches(['[', ']']);
-            let peer = lane_of(host).unwrap_or_else(|| host.to_owned());
-            let sent = message.direction == Direction::Sent;
+            let peer = String::from_utf8_lossy(message.peer);
             let own = logged.lane.to_owned();
-            let (from, to) = if sent { (own, peer) } else { (peer, own) };
+            let named = || {
+                let host = peer.rsplit_once(':').map_or(&*peer, |(h, _)| h).trim_matches(['[', ']']);
+                lane_of(host).unwrap_or_else(|| host.to_owned())
+            };
+            let (from, to) = match message.direction {
+                Direction::Sent => (own, named()),
+                Direction::Received => (named(), own),
+                Direction::Internal => (own.clone(), own),
+            };
+            let function = (message.direction == Direction::Internal).then(|| peer.clone().into_owned());
             let status = message.status();
             let line = message.start_line();
             let text = match status {
@@ -150,10 +171,11 @@ impl Ladder {
                 status,
                 cseq: value("CSeq"),
                 call_id: value("Call-ID"),
+                function,
                 place,
                 branch: branch(&value("Via")),
-                sent,
-                received: !sent,
+                sent: message.direction != Direction::Received,
+                received: message.direction != Direction::Sent,
             });
         }
         ladder.annotate(&records, subject, &parties);
@@ -196,6 +218,8 @@ impl Ladder {
         let other = self.hops.iter_mut().rev().find(|h| {
             (&h.from, &h.to, &h.text, &h.cseq, &h.call_id, &h.branch)
                 == (&hop.from, &hop.to, &hop.text, &hop.cseq, &hop.call_id, &hop.branch)
+                && h.function.is_none()
+                && hop.function.is_none()
                 && !(h.sent && hop.sent || h.received && hop.received)
         });
         if let Some(other) = other {
@@ -232,14 +256,15 @@ impl Ladder {
         last(Level::Error).or_else(|| last(Level::Warning))
     }
 
-    /// The first request that nobody answered in these logs; an ACK is not answered.
+    /// The first request that nobody answered in these logs; an ACK is not answered. What stays inside sprout does not
+    /// count: its functions may answer in another's place.
     pub fn unanswered(&self) -> Option<&Hop> {
         let answers = |hop: &Hop, other: &Hop| {
             other.status.is_some()
                 && (&other.from, &other.to, &other.cseq, &other.branch) == (&hop.to, &hop.from, &hop.cseq, &hop.branch)
         };
-        let requests = self.hops.iter().filter(|h| h.status.is_none() && h.text != "ACK");
-        requests.into_iter().find(|hop| !self.hops.iter().any(|other| answers(hop, other)))
+        let requests = self.on_the_wire().filter(|h| h.status.is_none() && h.text != "ACK");
+        requests.into_iter().find(|hop| !self.on_the_wire().any(|other| answers(hop, other)))
     }
 
     fn steps(&self) -> Vec<Step<'_>> {
@@ -249,9 +274,15 @@ impl Ladder {
         all.into_iter().map(|(_, step)| step).collect()
     }
 
-    /// The first response that says that a request failed: 4xx other than the challenges 401 and 407, 5xx or 6xx.
+    fn on_the_wire(&self) -> impl Iterator<Item = &Hop> {
+        self.hops.iter().filter(|h| h.function.is_none())
+    }
+
+    /// The first response that says that a request failed: 4xx other than the challenges 401 and 407, 5xx or 6xx; one
+    /// that stayed inside sprout only where none was sent.
     pub fn failure(&self) -> Option<&Hop> {
-        self.hops.iter().find(|h| h.status.is_some_and(|s| s >= 400 && !matches!(s, 401 | 407)))
+        let failed = |h: &&Hop| h.status.is_some_and(|s| s >= 400 && !matches!(s, 401 | 407));
+        self.on_the_wire().find(failed).or_else(|| self.hops.iter().find(failed))
     }
 
     /// For a terminal.
@@ -268,8 +299,13 @@ impl Ladder {
             let mut line: Vec<char> = vec![' '; self.lanes.len() * width];
             (0..self.lanes.len()).for_each(|n| line[n * width + width / 2] = '│');
             let time = match step {
+                Step::Hop(hop) if hop.from == hop.to => {
+                    line.truncate(at(&hop.from));
+                    line.extend("↺ ".chars().chain(hop.label().chars()));
+                    hop.time
+                }
                 Step::Hop(hop) => {
-                    draw(&mut line, hop, at(&hop.from), at(&hop.to), width);
+                    draw(&mut line, hop, at(&hop.from), at(&hop.to));
                     hop.time
                 }
                 Step::Note(note) => {
@@ -297,7 +333,7 @@ impl Ladder {
             let _ = match step {
                 Step::Hop(hop) => {
                     let arrow = if hop.status.is_some() { "-->>" } else { "->>" };
-                    writeln!(out, "  p{}{arrow}p{}: {}", number(&hop.from), number(&hop.to), plain(&hop.text))
+                    writeln!(out, "  p{}{arrow}p{}: {}", number(&hop.from), number(&hop.to), plain(&hop.label()))
                 }
                 Step::Note(note) => writeln!(out, "  Note over p{}: {}", number(&note.lane), plain(&note.words())),
             };
@@ -352,17 +388,7 @@ impl Ladder {
                 }
                 Step::Hop(hop) => {
                     stamp(&mut out, hop.time);
-                    let (from, to) = (x(&hop.from), x(&hop.to));
-                    let failed = hop.status.is_some_and(|s| s >= 400 && !matches!(s, 401 | 407));
-                    let colour = if failed { "#c00" } else { "#000" };
-                    let _ = writeln!(
-                        out,
-                        "<line x1=\"{from}\" y1=\"{y}\" x2=\"{to}\" y2=\"{y}\" stroke=\"{colour}\" \
-                         marker-end=\"url(#a)\"/>\n<text x=\"{}\" y=\"{}\" text-anchor=\"middle\" fill=\"{colour}\">{}</text>",
-                        usize::midpoint(from, to),
-                        y - 5,
-                        escape(&hop.text)
-                    );
+                    svg_arrow(&mut out, hop, (x(&hop.from), x(&hop.to)), y, wide);
                 }
             }
         }
@@ -381,14 +407,9 @@ impl Note {
 }
 
 /// Draws an arrow into a line of a terminal.
-fn draw(line: &mut [char], hop: &Hop, a: usize, b: usize, width: usize) {
+fn draw(line: &mut [char], hop: &Hop, a: usize, b: usize) {
     let (low, high) = (a.min(b), a.max(b));
     let room = high.saturating_sub(low + 4);
-    if a == b {
-        hop.text.chars().take(width / 2 - 2).enumerate().for_each(|(n, c)| line[a + 2 + n] = c);
-        line[a] = '↺';
-        return;
-    }
     let label: String = hop.text.chars().take(room.max(1)).collect();
     line[low + 1..high].fill('─');
     if b > a {
@@ -398,6 +419,33 @@ fn draw(line: &mut [char], hop: &Hop, a: usize, b: usize, width: usize) {
     }
     let start = low + 2 + (room - label.chars().count()) / 2;
     label.chars().enumerate().for_each(|(n, c)| line[start + n] = c);
+}
+
+/// Draws an arrow into a picture: at the height `y`, from column to column or back to its own.
+fn svg_arrow(out: &mut String, hop: &Hop, (from, to): (usize, usize), y: usize, wide: usize) {
+    let failed = hop.status.is_some_and(|s| s >= 400 && !matches!(s, 401 | 407));
+    let colour = if failed { "#c00" } else { "#000" };
+    let label = escape(&hop.label());
+    let _ = if from == to {
+        // A label in the last column would leave the picture.
+        let (end, anchor) = if 2 * from > wide { (from - 8, "end") } else { (from + 46, "start") };
+        writeln!(
+            out,
+            "<path d=\"M{from} {} h36 v12 h-36\" fill=\"none\" stroke=\"{colour}\" \
+             marker-end=\"url(#a)\"/>\n<text x=\"{end}\" y=\"{}\" text-anchor=\"{anchor}\" \
+             fill=\"{colour}\">{label}</text>",
+            y - 8,
+            y + 2
+        )
+    } else {
+        writeln!(
+            out,
+            "<line x1=\"{from}\" y1=\"{y}\" x2=\"{to}\" y2=\"{y}\" stroke=\"{colour}\" \
+             marker-end=\"url(#a)\"/>\n<text x=\"{}\" y=\"{}\" text-anchor=\"middle\" fill=\"{colour}\">{label}</text>",
+            usize::midpoint(from, to),
+            y - 5
+        )
+    };
 }
 
 /// The subscriber that a header field of a SIP message names.
@@ -513,6 +561,53 @@ mod tests {
         );
         assert!(mermaid.contains("  Note over p3: ERROR: no answer\n"), "{mermaid}");
         assert!(drawn.svg().contains("404 Not Found") && drawn.svg().contains("ERROR: no answer"));
+    }
+
+    fn inside(way: &str, function: &str, first: &str) -> Record {
+        let body = format!("{first}\r\nVia: SIP/2.0/TCP 10.0.0.9;branch=z2\r\nCall-ID: c1\r\nCSeq: 1 INVITE\r\n\r\n");
+        Record::new(
+            LogGrammar::Cpp,
+            format!(
+                "23-11-2026 10:00:00.123 UTC [7f01] Verbose sproutletproxy.cpp:2816: Routing Request msg INVITE/cseq=1 \
+                 (tdta0x1) ({} bytes) to {way} sproutlet {function}:\n--start msg--\n\n{body}\n--end msg--\n",
+                body.len()
+            ),
+        )
+    }
+
+    #[test]
+    fn what_sprout_hands_to_itself_is_an_arrow_to_itself() {
+        let invite = "INVITE sip:b@ims.example SIP/2.0";
+        let records = [
+            record("RX", "10.0.0.1", invite, "z2"),
+            inside("downstream", "icscf", invite),
+            inside("downstream", "scscf-proxy", invite),
+            inside("upstream", "icscf", "SIP/2.0 404 Not Found"),
+            record("TX", "10.0.0.1", "SIP/2.0 404 Not Found", "z2"),
+        ];
+        let time = "2026-11-23T10:00:00.123Z".parse().unwrap();
+        let logged = records.iter().map(|record| Logged { lane: "sprout", time, record });
+        let drawn = Ladder::of(logged, &Subject::Call("c1".to_owned()), |_| Some("bono".to_owned()));
+        assert_eq!(drawn.lanes(), ["bono", "sprout"]);
+        let hops: Vec<_> = drawn.hops().iter().map(|h| (&*h.from, &*h.to, h.label().into_owned())).collect();
+        let hop = |from, to, text: &str| (from, to, text.to_owned());
+        assert_eq!(
+            hops,
+            [
+                hop("bono", "sprout", "INVITE"),
+                hop("sprout", "sprout", "INVITE → icscf"),
+                hop("sprout", "sprout", "INVITE → scscf-proxy"),
+                hop("sprout", "sprout", "404 Not Found → icscf"),
+                hop("sprout", "bono", "404 Not Found"),
+            ]
+        );
+        // The answer that was sent counts, and no hand-over is missed as unanswered.
+        assert_eq!(drawn.failure().map(|h| h.to.as_str()), Some("bono"));
+        assert_eq!(drawn.unanswered(), None);
+        assert!(drawn.text().contains("│                       ↺ INVITE → scscf-proxy\n"), "{}", drawn.text());
+        assert!(drawn.mermaid().contains("  p1->>p1: INVITE → icscf\n"), "{}", drawn.mermaid());
+        let svg = drawn.svg();
+        assert!(svg.contains("h36 v12 h-36") && svg.contains("404 Not Found → icscf</text>"), "{svg}");
     }
 
     #[test]

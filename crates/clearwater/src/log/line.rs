@@ -55,6 +55,16 @@ impl Level {
 
     /// The level that a logged word stands for, in whatever grammar it was written.
     pub fn from_word(word: &[u8]) -> Option<Self> {
+        // As the C++ daemons write them.
+        match word {
+            b"Error" => return Some(Self::Error),
+            b"Warning" => return Some(Self::Warning),
+            b"Status" => return Some(Self::Status),
+            b"Info" => return Some(Self::Info),
+            b"Verbose" => return Some(Self::Verbose),
+            b"Debug" => return Some(Self::Debug),
+            _ => {}
+        }
         let is = |w: &str| word.eq_ignore_ascii_case(w.as_bytes());
         let any = |ws: &[&str]| ws.iter().any(|w| is(w));
         if any(&["error", "critical", "crit", "fatal", "err", "alert", "emerg"]) {
@@ -98,6 +108,9 @@ pub struct Line<'a> {
     /// When it was written, at the resolution of its grammar. Grammars that name no zone are taken as UTC, which is
     /// what the containers run in.
     pub time: Option<Timestamp>,
+    /// The thread that wrote it: an id in hexadecimal digits in a C++ daemon (from late 2017 on), a name in Python and
+    /// in Cassandra.
+    pub thread: Option<&'a [u8]>,
     /// How grave it is.
     pub level: Option<Level>,
     /// The place in the source that wrote it (`file.cpp:123`), or the program for supervisord.
@@ -110,7 +123,7 @@ impl<'a> Line<'a> {
     /// Reads the head of a line. What does not follow the grammar comes back whole as text.
     pub fn parse(grammar: LogGrammar, line: &'a [u8]) -> Self {
         let line = trim_end(line);
-        let whole = Self { time: None, level: None, place: None, text: line };
+        let whole = Self { time: None, thread: None, level: None, place: None, text: line };
         let parsed = match grammar {
             LogGrammar::Cpp | LogGrammar::Python => cpp(line),
             LogGrammar::CppAccess => cpp_access(line),
@@ -127,9 +140,22 @@ impl<'a> Line<'a> {
     pub fn begins_record(grammar: LogGrammar, line: &[u8]) -> bool {
         match grammar {
             LogGrammar::Plain => true,
+            LogGrammar::Cpp | LogGrammar::Python => cpp(trim_end(line)).is_some_and(|l| l.level.is_some()),
             _ => Line::parse(grammar, line).time.is_some(),
         }
     }
+}
+
+/// How many characters the record before this line lost, where the line is the note that a C++ daemon writes behind a
+/// record that it cut (cpp-common `src/log.cpp`: `MAX_LOGLINE`). The note has neither thread nor level.
+pub(super) fn cut_note(line: &[u8]) -> Option<u64> {
+    let (_, text) = cpp_time(trim_end(line))?;
+    cut_characters(text)
+}
+
+fn cut_characters(text: &[u8]) -> Option<u64> {
+    let digits = text.strip_prefix(b"Previous log was truncated by ")?.strip_suffix(b" characters")?;
+    u64::try_from(number(digits)?).ok()
 }
 
 pub(crate) fn trim_end(mut line: &[u8]) -> &[u8] {
@@ -217,20 +243,43 @@ fn cpp_time(line: &[u8]) -> Option<(Timestamp, &[u8])> {
     Some((time, rest.strip_prefix(b"UTC ").unwrap_or(rest)))
 }
 
-/// `DD-MM-YYYY HH:MM:SS.mmm UTC Level file.cpp:line: text` (cpp-common `src/logger.cpp`; python-common
-/// `logging_config.py` writes the same with upper-case levels).
+/// `DD-MM-YYYY HH:MM:SS.mmm UTC [thread] Level file.cpp:line: text` (cpp-common `src/logger.cpp`, `src/log.cpp`).
+///
+/// Daemons before late 2017 name no thread. What libraries log through a daemon has no place (`Level pjsip: text`).
+/// python-common `logging_config.py` writes the same with upper-case levels and the thread behind the place:
+/// `LEVEL file.py:line (thread name): text`.
 fn cpp(line: &[u8]) -> Option<Line<'_>> {
     let (time, rest) = cpp_time(line)?;
-    let (level, rest) = word(rest)?;
-    let level = Level::from_word(level)?;
-    let (place, text) = match rest.windows(2).position(|w| w == b": ") {
-        Some(end) if is_place(&rest[..end]) => (Some(&rest[..end]), &rest[end + 2..]),
-        _ => match rest.strip_suffix(b":") {
-            Some(place) if is_place(place) => (Some(place), &b""[..]),
-            _ => (None, rest),
-        },
+    let (id, after) = thread_id(rest).map_or((None, rest), |(id, after)| (Some(id), after));
+    let Some((level, rest)) = word(after).and_then(|(w, rest)| Some((Level::from_word(w)?, rest))) else {
+        // The note behind a record that was cut is the only line without a level.
+        cut_characters(rest)?;
+        return Some(Line { time: Some(time), thread: None, level: None, place: None, text: rest });
     };
-    Some(Line { time: Some(time), level: Some(level), place, text })
+    let (place, thread, text) = place_and_thread(rest).unwrap_or((None, None, rest));
+    Some(Line { time: Some(time), thread: id.or(thread), level: Some(level), place, text })
+}
+
+/// `[7f6063c00c00] `, as `pthread_self` is printed.
+fn thread_id(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = text.strip_prefix(b"[")?;
+    let end = rest.iter().position(|b| !b.is_ascii_hexdigit()).filter(|end| *end > 0)?;
+    Some((&rest[..end], rest[end..].strip_prefix(b"] ")?))
+}
+
+type PlaceThreadText<'a> = (Option<&'a [u8]>, Option<&'a [u8]>, &'a [u8]);
+
+/// `file.cpp:line: text` or `file.py:line (thread name): text`.
+fn place_and_thread(text: &[u8]) -> Option<PlaceThreadText<'_>> {
+    let (first, rest) = word(text).unwrap_or((text, b""));
+    if let Some(place) = first.strip_suffix(b":") {
+        return is_place(place).then_some((Some(place), None, rest));
+    }
+    let rest = rest.strip_prefix(b"(thread ").filter(|_| is_place(first))?;
+    if let Some(end) = super::sip::find(rest, b"): ") {
+        return Some((Some(first), Some(&rest[..end]), &rest[end + 3..]));
+    }
+    Some((Some(first), Some(rest.strip_suffix(b"):")?), b""))
 }
 
 fn is_place(text: &[u8]) -> bool {
@@ -238,9 +287,11 @@ fn is_place(text: &[u8]) -> bool {
     colon > 0 && number(&text[colon + 1..]).is_some() && !text[..colon].contains(&b' ')
 }
 
+/// `DD-MM-YYYY HH:MM:SS.mmm UTC 200 GET /ping 0.000321 seconds` (cpp-common `src/accesslogger.cpp`; older ones leave the
+/// time that it took out).
 fn cpp_access(line: &[u8]) -> Option<Line<'_>> {
     let (time, text) = cpp_time(line)?;
-    Some(Line { time: Some(time), level: None, place: None, text })
+    Some(Line { time: Some(time), thread: None, level: None, place: None, text })
 }
 
 /// Reads `YYYY-MM-DD HH:MM:SS,mmm`, with any of ` T` and `,.` as separators and three to nine digits of a second.
@@ -277,7 +328,7 @@ fn supervisord(line: &[u8]) -> Option<Line<'_>> {
         let (verb, after) = word(text)?;
         matches!(verb, b"exited:" | b"success:" | b"stopped:" | b"gave").then(|| word(after).map_or(after, |(w, _)| w))
     };
-    Some(Line { time: Some(time), level: Some(level), place: quoted.or_else(named), text })
+    Some(Line { time: Some(time), thread: None, level: Some(level), place: quoted.or_else(named), text })
 }
 
 /// `INFO  [main] 2016-10-17 17:35:11,121 CassandraDaemon.java:155 - text` (Cassandra 2.1 `conf/logback.xml`).
@@ -286,14 +337,16 @@ fn cassandra(line: &[u8]) -> Option<Line<'_>> {
     let level = Level::from_word(level)?;
     let rest = rest.trim_ascii_start().strip_prefix(b"[")?;
     // Thread names may hold brackets themselves; the date after the last candidate decides.
-    let (time, rest) =
-        rest.windows(2).enumerate().filter(|(_, w)| *w == b"] ").find_map(|(at, _)| iso_time(&rest[at + 2..]))?;
+    let (thread, time, rest) = rest.windows(2).enumerate().filter(|(_, w)| *w == b"] ").find_map(|(at, _)| {
+        let (time, after) = iso_time(&rest[at + 2..])?;
+        Some((&rest[..at], time, after))
+    })?;
     let rest = rest.strip_prefix(b" ")?;
     let (place, text) = match rest.windows(3).position(|w| w == b" - ") {
         Some(end) if is_place(&rest[..end]) => (Some(&rest[..end]), &rest[end + 3..]),
         _ => (None, rest),
     };
-    Some(Line { time: Some(time), level: Some(level), place, text })
+    Some(Line { time: Some(time), thread: Some(thread), level: Some(level), place, text })
 }
 
 const MONTHS: [&[u8]; 12] =
@@ -351,7 +404,7 @@ fn nginx_access(line: &[u8]) -> Option<Line<'_>> {
         Some(_) => Some(Level::Info),
         None => None,
     };
-    Some(Line { time: Some(time), level, place: None, text: line })
+    Some(Line { time: Some(time), thread: None, level, place: None, text: line })
 }
 
 /// `2026/11/23 10:00:00 [error] 31#0: *1 connect() to unix:/tmp/.sock failed …` (nginx' error log).
@@ -363,13 +416,13 @@ fn nginx_error(line: &[u8]) -> Option<Line<'_>> {
     let end = rest.iter().position(|b| *b == b']')?;
     let level = Level::from_word(&rest[..end]);
     let text = rest[end + 1..].strip_prefix(b" ").unwrap_or(&rest[end + 1..]);
-    Some(Line { time: Some(time), level, place: None, text })
+    Some(Line { time: Some(time), thread: None, level, place: None, text })
 }
 
 /// etcd's `2026-11-23 10:00:00.123456 I | etcdserver: text`, and anything that begins with a date.
 fn plain(line: &[u8]) -> Option<Line<'_>> {
     if let Some((time, text)) = cpp_time(line) {
-        return Some(Line { time: Some(time), level: None, place: None, text });
+        return Some(Line { time: Some(time), thread: None, level: None, place: None, text });
     }
     let (time, rest) = iso_time(line)?;
     let rest = rest.strip_prefix(b"Z").unwrap_or(rest);
@@ -389,7 +442,7 @@ fn plain(line: &[u8]) -> Option<Line<'_>> {
         (Some(_), Some(text)) => (text, text.windows(2).position(|w| w == b": ").map(|end| &text[..end])),
         _ => (rest, None),
     };
-    Some(Line { time: Some(time), level: letter, place, text })
+    Some(Line { time: Some(time), thread: None, level: letter, place, text })
 }
 
 #[cfg(test)]
@@ -518,6 +571,139 @@ mod tests {
         ];
         for (grammar, line, time, level, place, text) in cases {
             assert_eq!(read(grammar, line), (time.to_owned(), level, place.to_owned(), text.to_owned()), "{line}");
+        }
+    }
+
+    /// Every form that the real programs write, by who writes it: thread, level, place, text.
+    #[test]
+    fn forms_of_the_last_release_are_read() {
+        use Level::{Debug, Error, Info, Status, Verbose, Warning};
+        type Form = (LogGrammar, &'static str, &'static str, Option<Level>, &'static str, &'static str);
+        let forms: [Form; 16] = [
+            (
+                LogGrammar::Cpp,
+                "[7f11c0a2b700] Status globals.cpp:7: Bind: x",
+                "7f11c0a2b700",
+                Some(Status),
+                "globals.cpp:7",
+                "Bind: x",
+            ),
+            (LogGrammar::Cpp, "Status globals.cpp:7: Bind: x", "", Some(Status), "globals.cpp:7", "Bind: x"),
+            (LogGrammar::Cpp, "[7f1] Debug updater.h:66: Started", "7f1", Some(Debug), "updater.h:66", "Started"),
+            (
+                LogGrammar::Cpp,
+                "[7f1] Status load_monitor.cpp:9:    Target : 1",
+                "7f1",
+                Some(Status),
+                "load_monitor.cpp:9",
+                "   Target : 1",
+            ),
+            (LogGrammar::Cpp, "[7f1] Info utils.cpp:6: ", "7f1", Some(Info), "utils.cpp:6", ""),
+            (
+                LogGrammar::Cpp,
+                "[7f1] Error pjsip:    tcplis:5060 bind: in use",
+                "7f1",
+                Some(Error),
+                "",
+                "pjsip:    tcplis:5060 bind: in use",
+            ),
+            (
+                LogGrammar::Cpp,
+                "[7f1] Verbose pjsip: tcps0x7f6d TCP connection closed",
+                "7f1",
+                Some(Verbose),
+                "",
+                "pjsip: tcps0x7f6d TCP connection closed",
+            ),
+            (
+                LogGrammar::Cpp,
+                "[7f1] Debug freeDiameter: Core state: 1 -> 2",
+                "7f1",
+                Some(Debug),
+                "",
+                "freeDiameter: Core state: 1 -> 2",
+            ),
+            (
+                LogGrammar::Cpp,
+                "[7f1] Warning (Net-SNMP): Warning: no agent ([NIL]): ",
+                "7f1",
+                Some(Warning),
+                "",
+                "(Net-SNMP): Warning: no agent ([NIL]): ",
+            ),
+            (
+                LogGrammar::Cpp,
+                "Warning (Net-SNMP): Warning: no agent",
+                "",
+                Some(Warning),
+                "",
+                "(Net-SNMP): Warning: no agent",
+            ),
+            (
+                LogGrammar::Cpp,
+                "Previous log was truncated by 17 characters",
+                "",
+                None,
+                "",
+                "Previous log was truncated by 17 characters",
+            ),
+            (
+                LogGrammar::Python,
+                "INFO utils.py:3 (thread MainThread): Got: x",
+                "MainThread",
+                Some(Info),
+                "utils.py:3",
+                "Got: x",
+            ),
+            (
+                LogGrammar::Python,
+                "DEBUG client.py:4 (thread Thread-7): {}",
+                "Thread-7",
+                Some(Debug),
+                "client.py:4",
+                "{}",
+            ),
+            (LogGrammar::Python, "CRITICAL main.py:5 (thread T):", "T", Some(Error), "main.py:5", ""),
+            (LogGrammar::Python, "ERROR main.py:5: Caught", "", Some(Error), "main.py:5", "Caught"),
+            (
+                LogGrammar::CppAccess,
+                "503 GET /impi/a%40b/av 0.000198 seconds",
+                "",
+                None,
+                "",
+                "503 GET /impi/a%40b/av 0.000198 seconds",
+            ),
+        ];
+        for (grammar, rest, thread, level, place, text) in forms {
+            let line = format!("27-11-2026 22:55:57.921 UTC {rest}\n");
+            let head = Line::parse(grammar, line.as_bytes());
+            assert_eq!(head.thread.unwrap_or_default(), thread.as_bytes(), "{line}");
+            assert_eq!(
+                read(grammar, &line),
+                ("2026-11-27T22:55:57.921Z".to_owned(), level, place.to_owned(), text.to_owned()),
+                "{line}"
+            );
+            let is_note = rest.starts_with("Previous");
+            assert_eq!(Line::begins_record(grammar, line.as_bytes()), !is_note, "{line}");
+            assert_eq!(cut_note(line.as_bytes()), is_note.then_some(17), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_only_resembles_a_head_is_text() {
+        for rest in [
+            "[7f1]Status a.cpp:1: x",
+            "[] Status a.cpp:1: x",
+            "[7g1] Status a.cpp:1: x",
+            "[7f1 Status a.cpp:1: x",
+            "Loud a.cpp:1: x",
+            "[7f1] Previous log was truncated by 17 characters",
+            "Previous log was truncated by x characters",
+            "Previous log was truncated by  characters",
+        ] {
+            let line = format!("27-11-2026 22:55:57.921 UTC {rest}");
+            let head = Line::parse(LogGrammar::Cpp, line.as_bytes());
+            assert_eq!((head.time, head.text), (None, line.as_bytes()), "{line}");
         }
     }
 

@@ -24,6 +24,7 @@
 //! ```
 
 mod assemble;
+mod guess;
 mod identity;
 mod ladder;
 mod line;
@@ -32,6 +33,7 @@ mod resume;
 mod sip;
 
 pub use assemble::{Assembler, Record};
+pub use guess::guess_grammar;
 pub use identity::{Identity, InvalidIdentity};
 pub use ladder::{Hop, Ladder, Logged, Note, Subject};
 pub use line::{Level, Line, UnknownLevel};

@@ -24,23 +24,32 @@ pub struct SipMessage<'a> {
     pub transport: &'a [u8],
     /// The peer's address and port as they were logged, or the function's name for internal hops.
     pub peer: &'a [u8],
-    /// The message, from its first line to the end of its body.
+    /// The message, from its first line to the end of its body, or to where the daemon cut it.
     pub message: &'a [u8],
+    /// How many characters the daemon cut off: see [`Record::cut`].
+    pub cut: Option<u64>,
 }
 
 impl<'a> SipMessage<'a> {
     /// The message in a record, or `None` where it holds none.
     pub fn of(record: &'a Record) -> Option<Self> {
         let head = record.head().text;
-        Self::announced_bytes(head)?;
-        let tail = record.tail();
+        let announced = Self::announced_bytes(head)?;
+        let cut = record.cut();
+        let tail = record.written();
         let start = find(tail, b"--start msg--")?;
         let body = &tail[start + b"--start msg--".len()..];
-        let end = rfind(body, b"--end msg--").unwrap_or(body.len());
-        let message = skip_blank_lines(&body[..end]);
-        let message = message.strip_suffix(b"\n").unwrap_or(message);
+        let body = match cut {
+            // The cut may go through the mark behind the message.
+            Some(_) => {
+                let body = skip_blank_lines(body);
+                &body[..body.len().min(announced)]
+            }
+            None => skip_blank_lines(&body[..rfind(body, b"--end msg--").unwrap_or(body.len())]),
+        };
+        let message = body.strip_suffix(b"\n").unwrap_or(body);
         let (direction, transport, peer) = parties(head)?;
-        Some(Self { direction, transport, peer, message })
+        Some(Self { direction, transport, peer, message, cut })
     }
 
     /// The number of bytes that the head of a record announces, where it announces a SIP message.
@@ -174,11 +183,11 @@ fn skip_blank_lines(mut text: &[u8]) -> &[u8] {
 }
 
 pub(crate) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|w| w == needle)
+    memchr::memmem::find(haystack, needle)
 }
 
 fn rfind(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).rposition(|w| w == needle)
+    memchr::memmem::rfind(haystack, needle)
 }
 
 #[cfg(test)]

@@ -54,6 +54,7 @@ enum Field {
     Namespace,
     Source,
     Level,
+    Thread,
     Place,
     Text,
     Message,
@@ -71,7 +72,7 @@ pub(crate) struct Template(Vec<Piece>);
 
 /// Reads `'{time} {component} {message}'`; `{{` and `}}` stand for braces.
 pub(crate) fn template(text: &str) -> Result<Template, String> {
-    const FIELDS: [(&str, Field); 11] = [
+    const FIELDS: [(&str, Field); 12] = [
         ("time", Field::Time),
         ("component", Field::Component),
         ("pod", Field::Pod),
@@ -80,6 +81,7 @@ pub(crate) fn template(text: &str) -> Result<Template, String> {
         ("namespace", Field::Namespace),
         ("source", Field::Source),
         ("level", Field::Level),
+        ("thread", Field::Thread),
         ("place", Field::Place),
         ("text", Field::Text),
         ("message", Field::Message),
@@ -302,6 +304,7 @@ impl Printer {
                     Field::Namespace => out.extend_from_slice(source.namespace.as_bytes()),
                     Field::Source => out.extend_from_slice(origin(source).as_bytes()),
                     Field::Level => out.extend_from_slice(head.level.map_or("-", |l| l.name()).as_bytes()),
+                    Field::Thread => out.extend_from_slice(head.thread.unwrap_or(b"-")),
                     Field::Place => out.extend_from_slice(head.place.unwrap_or(b"-")),
                     Field::Text => message(out, head.text, self.highlight.as_ref()),
                     Field::Message => message(out, trim(entry.record.bytes()), self.highlight.as_ref()),
@@ -435,6 +438,14 @@ fn typed(out: &mut Vec<u8>, entry: &Entry) {
     }
     if let Some(level) = head.level {
         let _ = write!(out, "\"level\":\"{}\",", level.name());
+    }
+    if let Some(thread) = head.thread {
+        out.extend_from_slice(b"\"thread\":");
+        json_text(out, &[thread]);
+        out.push(b',');
+    }
+    if let Some(cut) = entry.record.cut() {
+        let _ = write!(out, "\"cut\":{cut},");
     }
     if let Some(place) = head.place {
         out.extend_from_slice(b"\"place\":");
@@ -632,7 +643,7 @@ mod tests {
 
     #[test]
     fn typed_records_are_json_whatever_they_hold() {
-        let line = b"23-11-2026 10:00:00.123 UTC Error a.cpp:1: \"x\" \xff\n";
+        let line = b"23-11-2026 10:00:00.123 UTC [7f01] Error a.cpp:1: \"x\" \xff\n";
         let mut printer =
             Printer::new(Look { form: Form::Typed, zone: "UTC".to_owned(), ..Look::default() }, &Filter::default())
                 .unwrap();
@@ -640,11 +651,17 @@ mod tests {
         let time = record.head().time.unwrap();
         let bytes = printer.record(&Entry { source: source(), time, record, late: true }).to_vec();
         let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-        assert_eq!(value["message"], "23-11-2026 10:00:00.123 UTC Error a.cpp:1: \"x\" \u{fffd}");
+        assert_eq!(value["message"], "23-11-2026 10:00:00.123 UTC [7f01] Error a.cpp:1: \"x\" \u{fffd}");
         assert_eq!(
             [&value["level"], &value["place"], &value["time"], &value["source"], &value["pod"]],
             ["error", "a.cpp:1", "2026-11-23T10:00:00.123Z", "stdout", "sprout-0"]
         );
         assert_eq!((&value["late"], &value["v"]), (&true.into(), &1.into()));
+        assert_eq!((&value["thread"], &value["cut"]), (&"7f01".into(), &serde_json::Value::Null));
+        let cut = [&line[..], b"23-11-2026 10:00:00.123 UTC Previous log was truncated by 17 characters\n"].concat();
+        let record = Record::new(LogGrammar::Cpp, cut);
+        let bytes = printer.record(&Entry { source: source(), time, record, late: false }).to_vec();
+        let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(value["cut"], 17);
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clearwater::component::Component;
-use clearwater::log::{Assembler, Line, LogGrammar, Record};
+use clearwater::log::{Assembler, Record, guess_grammar};
 use clearwater_kube::logs::{Entry, Origin, Source};
 use jiff::Timestamp;
 
@@ -121,7 +121,7 @@ impl Reader {
         let lines = if first.starts_with(TYPED) {
             Lines::Typed(HashMap::new())
         } else {
-            Lines::Own(Assembler::new(grammar(first)))
+            Lines::Own(Assembler::new(guess_grammar(first)))
         };
         Self { source: Arc::new(source), lines, time: Timestamp::UNIX_EPOCH }
     }
@@ -178,7 +178,7 @@ fn typed(line: &[u8], sources: &mut HashMap<String, Arc<Source>>) -> Option<Entr
         })
     });
     let message = typed.message + "\n";
-    let record = Record::new(grammar(message.as_bytes()), message.into_bytes());
+    let record = Record::new(guess_grammar(message.as_bytes()), message.into_bytes());
     Some(Entry { source: source.clone(), time: typed.time.unwrap_or_default(), record, late: typed.late })
 }
 
@@ -232,22 +232,6 @@ pub(super) fn each_of_stdin(mut take: impl FnMut(Option<Entry>) -> Result<(), Cl
             take(None)?;
         }
     }
-}
-
-/// The grammar that most of the first lines follow.
-fn grammar(bytes: &[u8]) -> LogGrammar {
-    let lines: Vec<&[u8]> = bytes.split(|b| *b == b'\n').take(50).collect();
-    let of = |g: LogGrammar| lines.iter().filter(|l| Line::begins_record(g, l)).count();
-    let known = [
-        LogGrammar::Cpp,
-        LogGrammar::Supervisord,
-        LogGrammar::Cassandra,
-        LogGrammar::NginxError,
-        LogGrammar::NginxAccess,
-        LogGrammar::CppAccess,
-    ];
-    let best = known.into_iter().rev().max_by_key(|g| of(*g)).filter(|g| of(*g) > 0);
-    best.unwrap_or(LogGrammar::Plain)
 }
 
 fn component(path: &Path) -> String {
