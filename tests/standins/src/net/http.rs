@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::header::{EXPECT, HeaderMap, HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -100,6 +100,11 @@ impl Answer {
         Self::code(status).with("content-type", "text/plain").filled(body)
     }
 
+    /// An HTML body.
+    pub(crate) fn html(status: u16, body: impl Into<String>) -> Self {
+        Self::code(status).with("content-type", "text/html").filled(body)
+    }
+
     /// An XML body.
     pub(crate) fn xml(status: u16, body: impl Into<String>) -> Self {
         Self::code(status).with("content-type", "application/xml").filled(body)
@@ -169,8 +174,31 @@ pub(crate) fn listen_unix(path: &Path) -> Result<UnixListener> {
     UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))
 }
 
+/// The largest body that is taken, and the answer to a larger one, which ends the connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit {
+    /// Bytes.
+    pub(crate) body: usize,
+    /// What the client gets.
+    pub(crate) answer: fn() -> Answer,
+}
+
+/// The longest that the rest of a body that is too large is read before the answer.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How long a client may take for a request's head, and leave a kept connection idle.
+const IDLE: Duration = Duration::from_secs(65);
+
 /// Serves HTTP on a TCP listener for ever.
 pub(crate) async fn serve<H, F>(listener: TcpListener, handler: H)
+where
+    H: Fn(Ask) -> F + Clone + Send + 'static,
+    F: Future<Output = Answer> + Send + 'static,
+{
+    serve_limited(listener, None, handler).await;
+}
+
+/// The same, for requests of a limited size.
+pub(crate) async fn serve_limited<H, F>(listener: TcpListener, limit: Option<Limit>, handler: H)
 where
     H: Fn(Ask) -> F + Clone + Send + 'static,
     F: Future<Output = Answer> + Send + 'static,
@@ -179,7 +207,7 @@ where
         match listener.accept().await {
             Ok((stream, _)) => {
                 let _ = stream.set_nodelay(true);
-                tokio::spawn(serve_one(stream, handler.clone()));
+                tokio::spawn(serve_one(stream, limit, handler.clone()));
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
@@ -195,14 +223,36 @@ where
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(serve_one(stream, handler.clone()));
+                tokio::spawn(serve_one(stream, None, handler.clone()));
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
 }
 
-async fn serve_one<IO, H, F>(stream: IO, handler: H)
+/// A whole body, however it is segmented; none where it is larger than the limit.
+async fn whole(mut body: Incoming, limit: Option<Limit>, waits: bool) -> Result<Option<Bytes>, hyper::Error> {
+    let Some(limit) = limit else { return Ok(Some(body.collect().await?.to_bytes())) };
+    let fits = |size: usize| size <= limit.body;
+    if !usize::try_from(body.size_hint().lower()).is_ok_and(fits) && waits {
+        // The client asked first, and learns that it need not send.
+        return Ok(None);
+    }
+    let mut all = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        if !fits(all.len() + data.len()) {
+            // Closing with unread bytes would reset the connection and lose the answer.
+            let rest = async { while matches!(body.frame().await, Some(Ok(_))) {} };
+            let _ = tokio::time::timeout(DRAIN, rest).await;
+            return Ok(None);
+        }
+        all.extend_from_slice(&data);
+    }
+    Ok(Some(all.into()))
+}
+
+async fn serve_one<IO, H, F>(stream: IO, limit: Option<Limit>, handler: H)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Fn(Ask) -> F + Clone + Send + 'static,
@@ -212,7 +262,11 @@ where
         let handler = handler.clone();
         async move {
             let (head, body) = request.into_parts();
-            let body = body.collect().await?.to_bytes();
+            let waits = head.headers.contains_key(EXPECT);
+            let Some(body) = whole(body, limit, waits).await? else {
+                let answer = limit.map_or_else(|| Answer::code(413), |l| (l.answer)());
+                return Ok(answer.with("connection", "close").into_hyper());
+            };
             let path = head.uri.path();
             let ask = Ask {
                 method: head.method,
@@ -227,6 +281,7 @@ where
     });
     let _ = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
         .max_buf_size(64 * 1024)
         .serve_connection(TokioIo::new(stream), service)
         .await;
@@ -304,7 +359,7 @@ impl Request {
         .with_context(|| what)
     }
 
-    /// Sends over a unix socket.
+    /// Sends over a unix socket. No answer in time is a [`tokio::time::error::Elapsed`].
     pub(crate) async fn over_unix(self, path: &Path) -> Result<Answer> {
         let limit = self.timeout;
         tokio::time::timeout(limit, async { self.over(UnixStream::connect(path).await?).await })
