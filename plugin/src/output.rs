@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use anstream::{AutoStream, StripStream};
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
+use clearwater::text::printable;
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -101,9 +102,9 @@ impl Talk {
     }
 }
 
-/// The text without escape sequences and control characters: it may quote what others wrote.
+/// The text without escape sequences, and with what else a terminal would obey shown: it may quote what others wrote.
 fn plain(text: &str) -> String {
     let mut stripped = StripStream::new(Vec::new());
     let _ = stripped.write_all(text.as_bytes());
-    String::from_utf8_lossy(&stripped.into_inner()).chars().filter(|c| !c.is_control()).collect()
+    printable(&String::from_utf8_lossy(&stripped.into_inner())).into_owned()
 }

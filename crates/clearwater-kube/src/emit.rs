@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use clearwater::event::{Event, VERSION, What};
+use clearwater::event::{Event, What};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -32,7 +32,7 @@ impl Emitter {
     pub(crate) async fn emit(&mut self, what: What) {
         let droppable = what.droppable();
         let elapsed = millis(self.began.elapsed());
-        let event = Event { v: VERSION, seq: self.seq, at: Timestamp::now(), elapsed, what };
+        let event = Event::new(self.seq, Timestamp::now(), elapsed, what);
         self.seq += 1;
         if droppable {
             // A reader that is busy does without.

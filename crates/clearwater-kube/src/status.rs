@@ -3,6 +3,8 @@
 //!
 //! A deployment is found by upstream's labels (`service: NAME`), so one that other manifests made is judged as well.
 
+mod clean;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use clearwater::component::{Component, Entry, Release, entry};
 use clearwater::config::Deployment;
 use clearwater::event::LogExcerpt;
 use clearwater::manifest::{ENV_VARS, SERVICE_LABEL, WorkloadKind, workloads};
+use clearwater::text::Clean;
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodTemplateSpec};
@@ -239,7 +242,7 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
             cluster.namespace
         ));
     }
-    Ok(Status {
+    let mut seen = Status {
         v: VERSION,
         namespace: cluster.namespace.clone(),
         release,
@@ -248,7 +251,10 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
         partial,
         components,
         notes,
-    })
+    };
+    // It quotes what others wrote: names of members and of files, lines of logs, messages of the API.
+    seen.clean();
+    Ok(seen)
 }
 
 struct Found {

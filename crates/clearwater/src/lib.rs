@@ -13,6 +13,7 @@
 //! * [`scale`]: scaling rules and step plans.
 //! * [`log`]: the grammar of Clearwater's log lines.
 //! * [`event`]: what happens during a run, as types that a program can read without a cluster client.
+//! * [`text`]: what others wrote, made safe to show.
 #![forbid(unsafe_code)]
 
 pub mod component;
@@ -23,4 +24,5 @@ pub mod log;
 pub mod manifest;
 pub mod order;
 pub mod scale;
+pub mod text;
 pub mod yaml;

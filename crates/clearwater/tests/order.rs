@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use clearwater::component::{Component, Release, catalogue};
 use clearwater::config::DeploymentFile;
 use clearwater::order::{Detail, Drawing, Graph, Link, Need, OrderError, Origin, Plan, Policy, Subscribers};
+use clearwater::text::is_harmful;
 use proptest::prelude::*;
 
 fn graphs() -> impl Iterator<Item = (String, Graph)> {
@@ -247,6 +248,32 @@ fn names_that_mean_something_to_a_format_are_quoted() {
     let drawn: Vec<_> =
         Drawing::ALL.map(|d| graph.draw(d, Policy::Dependency, Detail::All).unwrap()).into_iter().collect();
     insta::assert_snapshot!(drawn.join("\n"));
+}
+
+proptest! {
+    /// Programs that embed this name their nodes as they like.
+    #[test]
+    fn a_drawing_holds_no_more_lines_than_it_has_parts_and_nothing_that_is_obeyed(
+        a in any::<String>(), b in any::<String>(), seen in any::<String>(),
+    ) {
+        let (a, b) = (format!("a{a}"), format!("b{b}"));
+        let mut graph = Graph::new();
+        graph.add(a.as_str()).add(b.as_str());
+        graph.depend(&b, &a, Link::new(Need::Hard, Need::None).seen(seen)).unwrap();
+        let lines = |drawing| graph.draw(drawing, Policy::Dependency, Detail::All).unwrap().lines().count();
+        let counts = Drawing::ALL.map(lines);
+        let mut plain = Graph::new();
+        plain.add("a").add("b");
+        plain.depend("b", "a", Link::new(Need::Hard, Need::None).seen("x")).unwrap();
+        let wanted = Drawing::ALL.map(|d| plain.draw(d, Policy::Dependency, Detail::All).unwrap().lines().count());
+        prop_assert_eq!(counts, wanted);
+        for drawing in Drawing::ALL {
+            let drawn = graph.draw(drawing, Policy::Dependency, Detail::All).unwrap();
+            prop_assert!(!drawn.contains(|c| is_harmful(c) && c != '\n'), "{drawn:?}");
+        }
+        let svg = graph.draw(Drawing::Svg, Policy::Dependency, Detail::All).unwrap();
+        prop_assert!(roxmltree::Document::parse(&svg).is_ok(), "{svg}");
+    }
 }
 
 #[test]

@@ -282,6 +282,9 @@ pub(crate) struct Logs {
     /// How many rotated files are kept for each component
     #[arg(long, value_name = "COUNT", default_value_t = 5, requires = "dir")]
     dir_keep: u32,
+    /// Write control characters to a terminal as they are, not as escapes like \u{1b}. Files and pipes always get them
+    #[arg(long)]
+    raw_control: bool,
     /// Say nothing on standard error: not which sources come and go, nor what was seen at the end
     #[arg(long)]
     only_log_lines: bool,
@@ -363,6 +366,7 @@ impl Logs {
             colour: if self.dir.is_some() { format::Colour::Never } else { self.color },
             by_container: self.diff_container,
             namespaces: self.selection.all_namespaces,
+            harmless: self.dir.is_none() && !self.raw_control && std::io::stdout().is_terminal(),
         }
     }
 

@@ -39,9 +39,9 @@ fn objects_of(count: u32) -> String {
     if count == 1 { "1 object".to_owned() } else { format!("{count} objects") }
 }
 
-/// The text without control characters: it may quote what others wrote.
+/// The text as one line that is only seen: it may quote what others wrote.
 pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c == '\t' { ' ' } else { c }).filter(|c| !c.is_control()).collect()
+    clearwater::text::printable(text).into_owned()
 }
 
 /// One line of the preflight.

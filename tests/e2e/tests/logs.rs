@@ -162,3 +162,54 @@ fn one_call_is_traced_through_bono_and_sprout() -> Result<()> {
     plugin.run(&["down", "--yes", "--now"])?.expect(0)?;
     Ok(())
 }
+
+/// What any user of a container may make in a folder of logs: names that a shell would run, names that would forge a
+/// line, and what would hang who opens it.
+const HOSTILE: &str = r"
+mkdir -p /var/log/sprout; cd /var/log/sprout
+echo x > 'sprout_$(id>${PWD}tmp${PWD}x).txt'
+echo x > 'sprout_$(touch ran).txt'
+echo x > 'sprout_`touch ran`.txt'
+echo x > 'sprout_x],a[$(touch ran)].txt'
+echo x > $'sprout_\n0 forged\n.txt'
+echo x > $'sprout_\e[2J.txt'
+mkfifo sprout_fifo.txt
+mkdir sprout_folder.txt
+printf 'nul\0bytes \0and 1\nno \0\0second\n' > sprout_20261124T100000Z.txt
+";
+
+#[test]
+#[ignore = "needs cluster (creates a namespace)"]
+fn names_of_files_are_told_and_never_run() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("l1-logs-names")?;
+    let kubectl = namespace.kubectl();
+    kubectl.apply(&counting_pod("names", 3))?;
+    kubectl.run(["wait", "--for=condition=Ready", "pod/names", "--timeout=60s"])?;
+    kubectl.run(["exec", "names", "--", "bash", "-c", HOSTILE])?;
+    let plugin = Plugin::new(cluster, namespace.name())?;
+    for args in [&["--no-follow"][..], &["--no-follow", "--tail", "5", "--since", "1h"]] {
+        let args = [&["logs", "--source", "files", "-o", "raw"], args].concat();
+        let logs = plugin.run(&args)?.expect(0)?;
+        ensure!(!logs.out.contains("forged") && !logs.out.contains('x'), "{}", logs.out);
+        ensure!(logs.out.contains("nulbytes and 1\nno second\n"), "{}", logs.out);
+        let told = logs.err.lines().filter(|l| l.contains("left out: ")).count();
+        ensure!(told == 8, "{told} are told:\n{}", logs.err);
+        for name in [r"sprout_\$\(touch\ ran\).txt: its name", "sprout_fifo.txt: it is no regular file", r"$'/var/log/"]
+        {
+            ensure!(logs.err.contains(name), "{name} is not told:\n{}", logs.err);
+        }
+        ensure!(!logs.err.contains('\u{1b}') && !logs.err.contains("\n0 forged"), "{}", logs.err);
+    }
+    // The working directory of what is run in a container is its root.
+    let made = kubectl.run([
+        "exec",
+        "names",
+        "--",
+        "bash",
+        "-c",
+        "cd /; for f in ran tmp/x /tmp/x x var/log/sprout/ran; do [[ -e $f ]] && echo $f; done; true",
+    ])?;
+    ensure!(made.trim().is_empty(), "a name ran, and made {made}");
+    Ok(())
+}

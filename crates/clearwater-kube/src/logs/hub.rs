@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clearwater::log::{Gap, Merge, Record, Released, SourceId, Waits};
+use clearwater::text::Printable;
 use foldhash::fast::FixedState;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -156,6 +157,8 @@ fn take(update: Update, merge: &mut Merge<Held>, sources: &mut Sources) -> Optio
             return Some(Said::Closed(source));
         }
         Update::Trouble(key, text) => {
+            // It may quote a runtime, an API or the names of files.
+            let text = Printable::from(text);
             return Some(Said::Trouble(key.and_then(|k| sources.get(k)).map(|(_, s)| s.clone()), text));
         }
     }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clearwater::log::{Gap, Record};
+use clearwater::text::Printable;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -130,7 +131,7 @@ pub enum Said {
     /// Something could not be read.
     Gap(Arc<Source>, Gap),
     /// A stream broke and is being resumed, or a source cannot be read at all.
-    Trouble(Option<Arc<Source>>, String),
+    Trouble(Option<Arc<Source>>, Printable),
 }
 
 /// A record with its place in time.

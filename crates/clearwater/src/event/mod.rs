@@ -27,6 +27,7 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+mod clean;
 mod stats;
 mod what;
 
@@ -39,6 +40,8 @@ pub use what::{
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::text::Clean;
 
 /// The version of the event format that this crate writes.
 pub const VERSION: u32 = 1;
@@ -57,6 +60,15 @@ pub struct Event {
     pub elapsed: u64,
     /// What happened.
     pub what: What,
+}
+
+impl Event {
+    /// An event, with every text in it [`printable`](crate::text::printable): names and messages are quoted from what
+    /// others wrote.
+    pub fn new(seq: u64, at: Timestamp, elapsed: u64, mut what: What) -> Self {
+        what.clean();
+        Self { v: VERSION, seq, at, elapsed, what }
+    }
 }
 
 /// The JSON schema of [`Event`], as the `-o json` output of the commands is published.

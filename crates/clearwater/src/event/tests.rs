@@ -79,3 +79,87 @@ fn the_schema_names_every_kind() {
         assert!(schema.contains(&format!("\"const\":\"{kind}\"")), "{kind} is missing: {schema}");
     }
 }
+
+#[test]
+fn no_text_of_an_event_holds_what_a_terminal_obeys() {
+    const BAD: &str = "a\u{1b}[2J\nb\u{202e}\u{9b}";
+    let bad = || BAD.to_owned();
+    let mending = Mending { component: bad(), object: bad(), action: bad(), because: bad(), cost: Cost::Data };
+    let pending = || vec![Pending { component: bad(), what: bad(), command: bad() }];
+    let all = [
+        What::RunStarted {
+            command: Command::Up,
+            namespace: bad(),
+            order: bad(),
+            components: vec![PlannedComponent {
+                component: bad(),
+                gates: vec![PlannedGate { on: bad(), because: bad() }],
+            }],
+        },
+        What::Checked {
+            line: CheckLine { id: bad(), title: bad(), status: CheckStatus::Ok, detail: bad(), fix: Some(bad()) },
+        },
+        What::Planned {
+            changes: vec![Change {
+                object: bad(),
+                component: Some(bad()),
+                operation: Operation::Change,
+                diff: "+\u{1b}[2Jb\u{202e}\u{9b}".to_owned(),
+            }],
+            pending: pending(),
+        },
+        What::Waiting { component: bad(), awaited: vec![Awaited { component: bad(), state: bad() }], cause: bad() },
+        What::Failed {
+            component: bad(),
+            failure: FailureKind::CrashLoop,
+            causes: vec![bad()],
+            fix: bad(),
+            evidence: vec![Evidence {
+                object: bad(),
+                reason: bad(),
+                events: vec![bad()],
+                logs: vec![LogExcerpt { from: bad(), lines: vec![bad()] }],
+            }],
+        },
+        What::Mended { mending: mending.clone() },
+        What::Asked { mending },
+        What::StepsPlanned {
+            component: bad(),
+            from: 1,
+            to: 2,
+            steps: vec![PlannedStep { step: bad(), expected_seconds: 1, deadline_seconds: 2 }],
+            notices: vec![bad()],
+        },
+        What::MembersChanged { component: bad(), members: [(bad(), bad())].into(), violation: Some(bad()) },
+        What::Notice { text: bad() },
+        What::RunFinished {
+            outcome: Outcome::Done,
+            summary: bad(),
+            stats: RunStats::default(),
+            critical_path: vec![Hop { component: bad(), took: 1 }],
+            pending: pending(),
+        },
+    ];
+    for what in all {
+        let event = Event::new(1, Timestamp::UNIX_EPOCH, 1, what);
+        let mut texts = Vec::new();
+        texts_of(&serde_json::to_value(&event).unwrap(), &mut texts);
+        assert!(texts.iter().any(|t| t.contains(r"\u{1b}[2J")), "{texts:?}");
+        assert!(!texts.iter().any(|t| t.contains(crate::text::is_harmful)), "{texts:?}");
+    }
+}
+
+/// Every text in a value, keys as well.
+fn texts_of(value: &serde_json::Value, texts: &mut Vec<String>) {
+    match value {
+        serde_json::Value::String(text) => texts.push(text.clone()),
+        serde_json::Value::Array(all) => all.iter().for_each(|v| texts_of(v, texts)),
+        serde_json::Value::Object(all) => {
+            for (key, value) in all {
+                texts.push(key.clone());
+                texts_of(value, texts);
+            }
+        }
+        _ => {}
+    }
+}

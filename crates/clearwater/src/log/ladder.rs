@@ -1,9 +1,9 @@
-use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Direction, Identity, Level, Record, SipMessage};
+use crate::text::Printable;
 
 /// What a [`Ladder`] is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,20 +42,20 @@ pub struct Hop {
     /// When it was logged first.
     pub time: Timestamp,
     /// The column that it left.
-    pub from: String,
+    pub from: Printable,
     /// The column that it came to.
-    pub to: String,
+    pub to: Printable,
     /// The method, or the status with its reason.
-    pub text: String,
+    pub text: Printable,
     /// The status code, for a response.
     pub status: Option<u16>,
     /// The CSeq, which belongs to one request and its responses.
-    pub cseq: String,
+    pub cseq: Printable,
     /// The Call-ID.
-    pub call_id: String,
+    pub call_id: Printable,
     /// The function of sprout that it was handed to, where it did not leave the process (`icscf`, `scscf-proxy`): it
     /// comes to the column that it left.
-    pub function: Option<String>,
+    pub function: Option<Printable>,
     /// Its place among all records.
     place: usize,
     branch: String,
@@ -65,10 +65,10 @@ pub struct Hop {
 
 impl Hop {
     /// What is written at its arrow.
-    fn label(&self) -> Cow<'_, str> {
+    fn label(&self) -> Printable {
         match &self.function {
-            Some(function) => Cow::Owned(format!("{} → {function}", self.text)),
-            None => Cow::Borrowed(&self.text),
+            Some(function) => format!("{} → {function}", self.text).into(),
+            None => self.text.clone(),
         }
     }
 }
@@ -79,11 +79,11 @@ pub struct Note {
     /// When it was logged.
     pub time: Timestamp,
     /// The column of who logged it.
-    pub lane: String,
+    pub lane: Printable,
     /// How grave it is, where it says so.
     pub level: Option<Level>,
     /// The line, without time and level.
-    pub text: String,
+    pub text: Printable,
     /// Its place among all records.
     place: usize,
 }
@@ -92,7 +92,7 @@ pub struct Note {
 /// diagram.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ladder {
-    lanes: Vec<String>,
+    lanes: Vec<Printable>,
     hops: Vec<Hop>,
     notes: Vec<Note>,
 }
@@ -145,32 +145,32 @@ impl Ladder {
                 }
             }
             let peer = String::from_utf8_lossy(message.peer);
-            let own = logged.lane.to_owned();
+            let own = Printable::from(logged.lane);
             let named = || {
                 let host = peer.rsplit_once(':').map_or(&*peer, |(h, _)| h).trim_matches(['[', ']']);
-                lane_of(host).unwrap_or_else(|| host.to_owned())
+                lane_of(host).map_or_else(|| Printable::from(host), Printable::from)
             };
             let (from, to) = match message.direction {
                 Direction::Sent => (own, named()),
                 Direction::Received => (named(), own),
                 Direction::Internal => (own.clone(), own),
             };
-            let function = (message.direction == Direction::Internal).then(|| peer.clone().into_owned());
+            let function = (message.direction == Direction::Internal).then(|| Printable::from(&*peer));
             let status = message.status();
             let line = message.start_line();
             let text = match status {
-                Some(_) => line.trim_start_matches("SIP/2.0 ").to_owned(),
-                None => line.split(' ').next().unwrap_or_default().to_owned(),
+                Some(_) => line.trim_start_matches("SIP/2.0 "),
+                None => line.split(' ').next().unwrap_or_default(),
             };
             let value = |name: &str| message.header(name).unwrap_or_default().into_owned();
             ladder.add(Hop {
                 time: logged.time,
                 from,
                 to,
-                text,
+                text: text.into(),
                 status,
-                cseq: value("CSeq"),
-                call_id: value("Call-ID"),
+                cseq: value("CSeq").into(),
+                call_id: value("Call-ID").into(),
                 function,
                 place,
                 branch: branch(&value("Via")),
@@ -196,21 +196,22 @@ impl Ladder {
             // Without a message there is nothing that an error would stand beside.
             let is_grave = span.is_some() && head.level.is_some_and(|l| l <= Level::Warning);
             if is_grave || subject.is_in(bytes) || parties.iter().any(|p| p.is_mentioned_in(bytes)) {
-                self.lane(logged.lane);
+                let lane = Printable::from(logged.lane);
+                self.lane(&lane);
                 self.notes.push(Note {
                     time: logged.time,
-                    lane: logged.lane.to_owned(),
+                    lane,
                     level: head.level,
-                    text: String::from_utf8_lossy(head.text).chars().filter(|c| !c.is_control()).collect(),
+                    text: String::from_utf8_lossy(head.text).trim_end().into(),
                     place,
                 });
             }
         }
     }
 
-    fn lane(&mut self, name: &str) {
-        if !self.lanes.iter().any(|l| l == name) {
-            self.lanes.push(name.to_owned());
+    fn lane(&mut self, name: &Printable) {
+        if !self.lanes.contains(name) {
+            self.lanes.push(name.clone());
         }
     }
 
@@ -232,7 +233,7 @@ impl Ladder {
     }
 
     /// The columns, in the order in which they appear.
-    pub fn lanes(&self) -> &[String] {
+    pub fn lanes(&self) -> &[Printable] {
         &self.lanes
     }
 
@@ -294,7 +295,7 @@ impl Ladder {
         }
         out.truncate(out.trim_end().len());
         out.push('\n');
-        let at = |lane: &String| self.lanes.iter().position(|l| l == lane).unwrap_or(0) * width + width / 2;
+        let at = |lane: &Printable| self.lanes.iter().position(|l| l == lane).unwrap_or(0) * width + width / 2;
         for step in self.steps() {
             let mut line: Vec<char> = vec![' '; self.lanes.len() * width];
             (0..self.lanes.len()).for_each(|n| line[n * width + width / 2] = '│');
@@ -323,19 +324,18 @@ impl Ladder {
 
     /// As a Mermaid sequence diagram.
     pub fn mermaid(&self) -> String {
-        let plain = |s: &str| s.replace([';', '#', '\n'], " ");
         let mut out = String::from("sequenceDiagram\n");
         for (n, lane) in self.lanes.iter().enumerate() {
-            let _ = writeln!(out, "  participant p{n} as {}", plain(lane));
+            let _ = writeln!(out, "  participant p{n} as {}", entities(lane));
         }
-        let number = |lane: &String| self.lanes.iter().position(|l| l == lane).unwrap_or(0);
+        let number = |lane: &Printable| self.lanes.iter().position(|l| l == lane).unwrap_or(0);
         for step in self.steps() {
             let _ = match step {
                 Step::Hop(hop) => {
                     let arrow = if hop.status.is_some() { "-->>" } else { "->>" };
-                    writeln!(out, "  p{}{arrow}p{}: {}", number(&hop.from), number(&hop.to), plain(&hop.label()))
+                    writeln!(out, "  p{}{arrow}p{}: {}", number(&hop.from), number(&hop.to), entities(&hop.label()))
                 }
-                Step::Note(note) => writeln!(out, "  Note over p{}: {}", number(&note.lane), plain(&note.words())),
+                Step::Note(note) => writeln!(out, "  Note over p{}: {}", number(&note.lane), entities(&note.words())),
             };
         }
         out
@@ -347,7 +347,7 @@ impl Ladder {
         const ROW: usize = 34;
         let steps = self.steps();
         let (wide, high) = (self.lanes.len() * COLUMN + 110, steps.len() * ROW + 80);
-        let x = |lane: &String| self.lanes.iter().position(|l| l == lane).unwrap_or(0) * COLUMN + 110 + COLUMN / 2;
+        let x = |lane: &Printable| self.lanes.iter().position(|l| l == lane).unwrap_or(0) * COLUMN + 110 + COLUMN / 2;
         let mut out = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {wide} {high}\" font-family=\"sans-serif\" \
              font-size=\"13\">\n<rect width=\"{wide}\" height=\"{high}\" fill=\"#fff\"/>\n<defs><marker id=\"a\" \
@@ -398,12 +398,27 @@ impl Ladder {
 
 impl Note {
     /// The line, with its level where that is grave.
-    fn words(&self) -> String {
+    fn words(&self) -> Printable {
         match self.level {
-            Some(level) if level <= Level::Warning => format!("{}: {}", level.name().to_uppercase(), self.text),
+            Some(level) if level <= Level::Warning => format!("{}: {}", level.name().to_uppercase(), self.text).into(),
             _ => self.text.clone(),
         }
     }
+}
+
+/// As Mermaid holds it: entities are written between `#` and `;`, which also ends a statement.
+fn entities(text: &Printable) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '#' => out.push_str("#35;"),
+            ';' => out.push_str("#59;"),
+            '<' => out.push_str("#lt;"),
+            '>' => out.push_str("#gt;"),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 /// Draws an arrow into a line of a terminal.
@@ -463,164 +478,10 @@ fn branch(via: &str) -> String {
     topmost.split(';').find_map(|p| p.trim().strip_prefix("branch=")).unwrap_or_default().trim().to_owned()
 }
 
-fn escape(text: &str) -> String {
+/// As XML holds it: what XML cannot hold at all is not in a printable text.
+fn escape(text: &Printable) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{Assembler, LogGrammar};
-    use super::*;
-
-    fn record(way: &str, peer: &str, first: &str, branch: &str) -> Record {
-        let body = format!(
-            "{first}\r\nVia: SIP/2.0/TCP 10.0.0.9;branch={branch}\r\nFrom: <sip:6505550001@ims.example>\r\nCall-ID: \
-             c1\r\nCSeq: 1 INVITE\r\n\r\n"
-        );
-        let (verb, word) = if way == "RX" { ("RX", "from") } else { ("TX", "to") };
-        let text = format!(
-            "23-11-2026 10:00:00.123 UTC Verbose common_sip_processing.cpp:87: {verb} {} bytes Request msg \
-             INVITE/cseq=1 (rdata0x1) {word} TCP {peer}:5060:\n--start msg--\n\n{body}\n--end msg--\n",
-            body.len()
-        );
-        let mut assembler = Assembler::new(LogGrammar::Cpp);
-        text.as_bytes().split_inclusive(|b| *b == b'\n').find_map(|l| assembler.push(l)).unwrap()
-    }
-
-    fn line(text: &str) -> Record {
-        Record::new(LogGrammar::Cpp, text.as_bytes().to_vec())
-    }
-
-    fn ladder(subject: &Subject) -> Ladder {
-        let time = "23-11-2026 10:00:00.123 UTC";
-        let lines = [
-            Record::new(
-                LogGrammar::CppAccess,
-                format!("{time} 200 GET /impu/sip%3A6505550001%40ims.example/reg-data 0.001 seconds"),
-            ),
-            line(&format!("{time} Error connection.cpp:9: no answer")),
-            line(&format!("{time} Debug user.cpp:9: 6505550001")),
-            line(&format!("{time} Status main.cpp:9: nothing to do with it")),
-        ];
-        let records = [
-            ("bono", record("RX", "192.0.2.1", "INVITE sip:b@ims.example SIP/2.0", "z1")),
-            ("bono", record("TX", "10.0.0.2", "INVITE sip:b@ims.example SIP/2.0", "z2")),
-            ("sprout", record("RX", "10.0.0.1", "INVITE sip:b@ims.example SIP/2.0", "z2")),
-            ("sprout", record("TX", "10.0.0.1", "SIP/2.0 404 Not Found", "z2")),
-            ("bono", record("RX", "10.0.0.2", "SIP/2.0 404 Not Found", "z2")),
-            ("bono", record("TX", "192.0.2.1", "SIP/2.0 404 Not Found", "z1")),
-        ];
-        let time = "2026-11-23T10:00:00.123Z".parse().unwrap();
-        let notes = lines.iter().map(|record| ("homestead", record));
-        let records = records
-            .iter()
-            .take(3)
-            .map(|(l, r)| (*l, r))
-            .chain(notes)
-            .chain(records.iter().skip(3).map(|(l, r)| (*l, r)));
-        Ladder::of(records.map(|(lane, record)| Logged { lane, time, record }), subject, |host| match host {
-            "10.0.0.1" => Some("bono".to_owned()),
-            "10.0.0.2" => Some("sprout".to_owned()),
-            _ => None,
-        })
-    }
-
-    #[test]
-    fn a_message_that_both_ends_log_is_drawn_once() {
-        let drawn = ladder(&Subject::Call("c1".to_owned()));
-        assert_eq!(drawn.lanes(), ["192.0.2.1", "bono", "sprout", "homestead"]);
-        let hops: Vec<_> = drawn.hops().iter().map(|h| (h.from.as_str(), h.to.as_str(), h.text.as_str())).collect();
-        assert_eq!(
-            hops,
-            [
-                ("192.0.2.1", "bono", "INVITE"),
-                ("bono", "sprout", "INVITE"),
-                ("sprout", "bono", "404 Not Found"),
-                ("bono", "192.0.2.1", "404 Not Found"),
-            ]
-        );
-        assert_eq!(drawn.failure().map(|h| h.from.as_str()), Some("sprout"));
-        assert_eq!(drawn.unanswered(), None);
-        assert_eq!(drawn.cause(drawn.hops()[2].time).map(|n| n.text.as_str()), Some("no answer"));
-        let text = drawn.text();
-        let lines: Vec<_> = text.lines().map(str::trim_start).collect();
-        assert_eq!(lines[0], "192.0.2.1                  bono                   sprout                homestead");
-        let none = "│                       │";
-        assert_eq!(
-            lines[1],
-            format!("10:00:00.123              │────────INVITE────────▶{none}                       │")
-        );
-        assert!(text.contains("● 200 GET /impu/sip%3A6505550001%40ims.example/reg-data 0.001 seconds\n"), "{text}");
-        assert!(text.contains("● ERROR: no answer\n"), "{text}");
-        assert!(!text.contains("user.cpp") && !text.contains("nothing to do"), "{text}");
-        assert!(text.contains("│◀───404 Not Found──────│"), "{text}");
-        let mermaid = drawn.mermaid();
-        assert!(
-            mermaid.contains("  p1->>p2: INVITE\n") && mermaid.contains("  p2-->>p1: 404 Not Found\n"),
-            "{mermaid}"
-        );
-        assert!(mermaid.contains("  Note over p3: ERROR: no answer\n"), "{mermaid}");
-        assert!(drawn.svg().contains("404 Not Found") && drawn.svg().contains("ERROR: no answer"));
-    }
-
-    fn inside(way: &str, function: &str, first: &str) -> Record {
-        let body = format!("{first}\r\nVia: SIP/2.0/TCP 10.0.0.9;branch=z2\r\nCall-ID: c1\r\nCSeq: 1 INVITE\r\n\r\n");
-        Record::new(
-            LogGrammar::Cpp,
-            format!(
-                "23-11-2026 10:00:00.123 UTC [7f01] Verbose sproutletproxy.cpp:2816: Routing Request msg INVITE/cseq=1 \
-                 (tdta0x1) ({} bytes) to {way} sproutlet {function}:\n--start msg--\n\n{body}\n--end msg--\n",
-                body.len()
-            ),
-        )
-    }
-
-    #[test]
-    fn what_sprout_hands_to_itself_is_an_arrow_to_itself() {
-        let invite = "INVITE sip:b@ims.example SIP/2.0";
-        let records = [
-            record("RX", "10.0.0.1", invite, "z2"),
-            inside("downstream", "icscf", invite),
-            inside("downstream", "scscf-proxy", invite),
-            inside("upstream", "icscf", "SIP/2.0 404 Not Found"),
-            record("TX", "10.0.0.1", "SIP/2.0 404 Not Found", "z2"),
-        ];
-        let time = "2026-11-23T10:00:00.123Z".parse().unwrap();
-        let logged = records.iter().map(|record| Logged { lane: "sprout", time, record });
-        let drawn = Ladder::of(logged, &Subject::Call("c1".to_owned()), |_| Some("bono".to_owned()));
-        assert_eq!(drawn.lanes(), ["bono", "sprout"]);
-        let hops: Vec<_> = drawn.hops().iter().map(|h| (&*h.from, &*h.to, h.label().into_owned())).collect();
-        let hop = |from, to, text: &str| (from, to, text.to_owned());
-        assert_eq!(
-            hops,
-            [
-                hop("bono", "sprout", "INVITE"),
-                hop("sprout", "sprout", "INVITE → icscf"),
-                hop("sprout", "sprout", "INVITE → scscf-proxy"),
-                hop("sprout", "sprout", "404 Not Found → icscf"),
-                hop("sprout", "bono", "404 Not Found"),
-            ]
-        );
-        // The answer that was sent counts, and no hand-over is missed as unanswered.
-        assert_eq!(drawn.failure().map(|h| h.to.as_str()), Some("bono"));
-        assert_eq!(drawn.unanswered(), None);
-        assert!(drawn.text().contains("│                       ↺ INVITE → scscf-proxy\n"), "{}", drawn.text());
-        assert!(drawn.mermaid().contains("  p1->>p1: INVITE → icscf\n"), "{}", drawn.mermaid());
-        let svg = drawn.svg();
-        assert!(svg.contains("h36 v12 h-36") && svg.contains("404 Not Found → icscf</text>"), "{svg}");
-    }
-
-    #[test]
-    fn the_branch_is_that_of_the_topmost_via() {
-        let own = "SIP/2.0/TCP 10.0.0.9:5058;branch=z1.0";
-        assert_eq!(branch(own), "z1.0");
-        assert_eq!(branch(&format!("{own}, SIP/2.0/UDP 10.0.0.8;branch=z2;rport=5070")), "z1.0");
-        assert_eq!(branch("SIP/2.0/UDP 10.0.0.9, SIP/2.0/UDP 10.0.0.8;branch=z2"), "");
-    }
-
-    #[test]
-    fn a_subscriber_is_found_in_any_form() {
-        let by = |text: &str| ladder(&Subject::Subscriber(text.parse().unwrap())).hops().len();
-        assert_eq!((by("6505550001"), by("sip:6505550001@ims.example"), by("6505550002")), (4, 4, 0));
-    }
-}
+mod tests;

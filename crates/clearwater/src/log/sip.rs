@@ -2,6 +2,7 @@ use std::borrow::Cow;
 
 use super::Record;
 use super::line::trim_end;
+use crate::text::printable;
 
 /// Which way a logged SIP message went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,9 +68,9 @@ impl<'a> SipMessage<'a> {
         std::str::from_utf8(&before[before.len() - digits..]).ok()?.parse().ok()
     }
 
-    /// The request line or status line.
+    /// The request line or status line, [`printable`].
     pub fn start_line(&self) -> Cow<'a, str> {
-        String::from_utf8_lossy(trim_end(self.message.split(|b| *b == b'\n').next().unwrap_or_default()))
+        shown(trim_end(self.message.split(|b| *b == b'\n').next().unwrap_or_default()))
     }
 
     /// The status code, for a response.
@@ -95,7 +96,8 @@ impl<'a> SipMessage<'a> {
         self.header("Call-ID")
     }
 
-    /// The value of the first header field of that name, in full or compact form (RFC 3261 §7.3.3), unfolded.
+    /// The value of the first header field of that name, in full or compact form (RFC 3261 §7.3.3), unfolded and
+    /// [`printable`].
     pub fn header(&self, name: &str) -> Option<Cow<'a, str>> {
         self.headers(name).next()
     }
@@ -152,10 +154,18 @@ fn fields(message: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn unfold(value: &[u8]) -> Cow<'_, str> {
     let value = value.trim_ascii();
     if value.contains(&b'\n') {
-        let lines: Vec<_> = value.split(|b| *b == b'\n').map(|l| String::from_utf8_lossy(l.trim_ascii())).collect();
+        let lines: Vec<_> = value.split(|b| *b == b'\n').map(|l| shown(l.trim_ascii())).collect();
         Cow::Owned(lines.join(" "))
     } else {
-        String::from_utf8_lossy(value)
+        shown(value)
+    }
+}
+
+/// What a peer wrote, as it may be shown.
+fn shown(bytes: &[u8]) -> Cow<'_, str> {
+    match String::from_utf8_lossy(bytes) {
+        Cow::Borrowed(text) => printable(text),
+        Cow::Owned(text) => Cow::Owned(printable(&text).into_owned()),
     }
 }
 
@@ -234,5 +244,21 @@ mod tests {
         let message = SipMessage::of(&record).expect("a message");
         assert_eq!((message.direction, message.peer), (Direction::Internal, &b"scscf"[..]));
         assert_eq!(message.start_line(), "INVITE sip:a@b SIP/2.0");
+    }
+
+    #[test]
+    fn what_a_peer_wrote_is_printable() {
+        let body = "SIP/2.0 404 Not\u{1b}[2J\rFound\u{202e}\r\nCall-ID: a\u{9b}b\r\nCSeq: 1 IN\u{7}VITE\r\nSubject: \
+                    x\u{0}\r\n \u{2066}y\r\n\r\n";
+        let record = record(&format!(
+            "23-11-2026 10:00:00.123 UTC Verbose common_sip_processing.cpp:93: RX {} bytes Response msg \
+             404/INVITE/cseq=1 (rdata0x1) from TCP 192.0.2.1:5060:\n--start msg--\n\n{body}\n--end msg--\n",
+            body.len()
+        ));
+        let message = SipMessage::of(&record).expect("a message");
+        assert_eq!(message.start_line(), r"SIP/2.0 404 Not\u{1b}[2J\rFound\u{202e}");
+        assert_eq!(message.call_id().as_deref(), Some(r"a\u{9b}b"));
+        assert_eq!(message.method().as_deref(), Some(r"IN\u{7}VITE"));
+        assert_eq!(message.header("Subject").as_deref(), Some(r"x\u{0} \u{2066}y"));
     }
 }

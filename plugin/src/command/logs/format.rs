@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
@@ -5,6 +6,7 @@ use std::io::{IsTerminal, Write};
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use clearwater::log::Gap;
+use clearwater::text;
 use clearwater_kube::logs::{Entry, Origin, Source};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -26,6 +28,13 @@ pub(crate) enum Form {
     Extjson,
     Ppextjson,
     Typed,
+}
+
+impl Form {
+    /// Whether what others wrote stands in it as JSON strings, which hold no controls of C0.
+    const fn is_json(self) -> bool {
+        matches!(self, Self::Json | Self::Extjson | Self::Ppextjson | Self::Typed)
+    }
 }
 
 /// How times are written.
@@ -162,6 +171,8 @@ pub(crate) struct Look {
     pub(crate) by_container: bool,
     /// Write the namespace too, where a form has a place for it.
     pub(crate) namespaces: bool,
+    /// Show what a terminal would obey instead of writing it.
+    pub(crate) harmless: bool,
 }
 
 /// Writes records into a buffer of its own.
@@ -233,6 +244,9 @@ impl Printer {
             self.look.template = Some(template);
         } else {
             self.formed(&mut out, entry);
+            if self.look.harmless && self.look.form.is_json() {
+                json_harmless(&mut out);
+            }
         }
         self.buffer = out;
         &self.buffer
@@ -256,6 +270,8 @@ impl Printer {
         }
         for line in lines(entry) {
             out.extend_from_slice(&frame.before);
+            let shown = shown(line, self.look.harmless && !self.look.form.is_json());
+            let line = &*shown;
             match self.look.form {
                 Form::Extjson | Form::Ppextjson if stamped.is_empty() && is_json(line) => out.extend_from_slice(line),
                 Form::Json | Form::Extjson | Form::Ppextjson => json_text(out, &[stamped.as_bytes(), line]),
@@ -304,10 +320,13 @@ impl Printer {
                     Field::Namespace => out.extend_from_slice(source.namespace.as_bytes()),
                     Field::Source => out.extend_from_slice(origin(source).as_bytes()),
                     Field::Level => out.extend_from_slice(head.level.map_or("-", |l| l.name()).as_bytes()),
-                    Field::Thread => out.extend_from_slice(head.thread.unwrap_or(b"-")),
-                    Field::Place => out.extend_from_slice(head.place.unwrap_or(b"-")),
-                    Field::Text => message(out, head.text, self.highlight.as_ref()),
-                    Field::Message => message(out, trim(entry.record.bytes()), self.highlight.as_ref()),
+                    Field::Thread => out.extend_from_slice(&shown(head.thread.unwrap_or(b"-"), self.look.harmless)),
+                    Field::Place => out.extend_from_slice(&shown(head.place.unwrap_or(b"-"), self.look.harmless)),
+                    Field::Text => message(out, &shown(head.text, self.look.harmless), self.highlight.as_ref()),
+                    Field::Message => {
+                        let text = shown(trim(entry.record.bytes()), self.look.harmless);
+                        message(out, &text, self.highlight.as_ref());
+                    }
                 },
             }
         }
@@ -410,6 +429,32 @@ impl Second {
             let _ = write!(out, ".{nanos:09}{}", self.after);
         }
     }
+}
+
+/// What is written of a text: on a terminal it is harmless.
+fn shown(text: &[u8], harmless: bool) -> Cow<'_, [u8]> {
+    if harmless { text::harmless(text) } else { Cow::Borrowed(text) }
+}
+
+/// Escapes what JSON leaves as it is and a terminal would obey. Escape sequences in it are this program's own colours.
+fn json_harmless(json: &mut Vec<u8>) {
+    let obeyed = |c: char| text::is_harmful(c) && (c >= '\u{7f}' || c == '\r');
+    let Ok(text) = std::str::from_utf8(json) else { return };
+    if json.is_ascii() && !json.contains(&0x7f) && !json.contains(&b'\r') || !text.contains(obeyed) {
+        return;
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            // Between the words of an object that somebody wrote.
+            '\r' => out.push(' '),
+            c if obeyed(c) => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    *json = out.into_bytes();
 }
 
 /// Writes a line with its matches coloured.
@@ -639,6 +684,30 @@ mod tests {
         assert_eq!(stamped(Stamp::Short), "11-23 10:00:00 a\n");
         let spaces = Look { namespaces: true, form: Form::Extjson, ..Look::default() };
         assert!(printed(spaces, &[b"1"]).starts_with("{\"namespace\": \"ims\", \"pod\": \"sprout-0\""));
+    }
+
+    #[test]
+    fn a_terminal_gets_nothing_that_it_would_obey_and_all_others_get_every_byte() {
+        let line = "a\tb \u{1b}]0;t\u{7} \u{9b}2J \u{202e}x\r".as_bytes();
+        let broken = b"\x9b2J \x1b[1A\rz\r\n";
+        let terminal = |form: Form| Look { form, harmless: true, ..Look::default() };
+        let raw = "a\tb \\u{1b}]0;t\\u{7} \\u{9b}2J \\u{202e}x\n";
+        assert_eq!(printed(terminal(Form::Raw), &[line]), raw);
+        assert_eq!(printed(terminal(Form::Default), &[line]), format!("sprout-0 main {raw}"));
+        assert_eq!(printed(terminal(Form::Raw), &[broken]), "\\x9b2J \\u{1b}[1A\\rz\n");
+        let own = |text: &str| Look { template: Some(template(text).unwrap()), ..terminal(Form::Default) };
+        assert_eq!(printed(own("{message}|{text}"), &[line]), format!("{0}|{0}\n", raw.trim_end()));
+        for form in [Form::Json, Form::Extjson, Form::Ppextjson, Form::Typed] {
+            let text = printed(terminal(form), &[line]);
+            assert!(!text.contains(|c| text::is_harmful(c) && c != '\n'), "{text:?}");
+            let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let message = value["message"].as_str().unwrap();
+            assert_eq!(message.trim_end().as_bytes(), line.trim_ascii_end(), "JSON says what was written");
+        }
+        assert_eq!(printed(Look { form: Form::Raw, ..Look::default() }, &[line]).as_bytes(), [line, b"\n"].concat());
+        // Colours that are this program's own stay.
+        let coloured = Look { colour: Colour::Always, ..terminal(Form::Extjson) };
+        assert!(printed(coloured, &["{\r\"a\":\"\u{9b}\"}".as_bytes()]).contains("\u{1b}["));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clearwater::component::Component;
 use clearwater::log::{Assembler, Record, guess_grammar};
+use clearwater::text::printable;
 use clearwater_kube::logs::{Entry, Origin, Source};
 use jiff::Timestamp;
 
@@ -70,18 +71,27 @@ impl Saved {
     }
 }
 
+/// The names are those of files: anybody may have made them.
 fn source(component: &str, pod: &str, origin: Origin) -> Source {
+    let origin = match origin {
+        Origin::File(path) => Origin::File(shown(&path)),
+        origin => origin,
+    };
     Source {
-        component: component.to_owned(),
+        component: shown(component),
         namespace: String::new(),
-        pod: pod.to_owned(),
+        pod: shown(pod),
         node: String::new(),
         address: String::new(),
-        container: component.to_owned(),
+        container: shown(component),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
         origin,
     }
+}
+
+fn shown(name: &str) -> String {
+    printable(name).into_owned()
 }
 
 /// Makes entries of saved lines: of a component's own, or of typed records that were printed before.
@@ -162,18 +172,18 @@ fn typed(line: &[u8], sources: &mut HashMap<String, Arc<Source>>) -> Option<Entr
     let key = [&*typed.namespace, &typed.pod, &typed.container, &typed.source].join("\0");
     let source = sources.entry(key).or_insert_with(|| {
         Arc::new(Source {
-            component: typed.component,
-            namespace: typed.namespace,
-            pod: typed.pod,
-            node: typed.node,
-            address: typed.address,
-            container: typed.container,
+            component: shown(&typed.component),
+            namespace: shown(&typed.namespace),
+            pod: shown(&typed.pod),
+            node: shown(&typed.node),
+            address: shown(&typed.address),
+            container: shown(&typed.container),
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             origin: match &*typed.source {
                 "stdout" => Origin::Output,
                 "previous" => Origin::Previous,
-                path => Origin::File(path.to_owned()),
+                path => Origin::File(shown(path)),
             },
         })
     });
@@ -263,5 +273,27 @@ mod tests {
         let names: Vec<_> = saved.entries.iter().map(|e| e.source.component.as_str()).collect();
         assert_eq!(names, ["sprout", "homestead-prov", "sprout"]);
         assert!(saved.entries[0].record.bytes().ends_with(b"more\n"));
+    }
+
+    #[test]
+    fn names_of_files_and_of_typed_records_are_printable() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("x\u{1b}[2J\n\u{202e}.txt"), "one\n").unwrap();
+        let typed = r#"{"v":1,"kind":"record","time":"2026-11-23T10:00:00Z","component":"s\u001b[2J","namespace":"i\n",
+            "pod":"p\u202e","container":"c\r","node":"n\u0007","address":"1\u009b","source":"/var/\u2066","message":"m"}"#;
+        std::fs::write(dir.path().join("typed.log"), typed.replace("\n            ", "") + "\n").unwrap();
+        let saved = Saved::of_directory(dir.path()).unwrap();
+        assert_eq!(saved.entries.len(), 2);
+        for entry in &saved.entries {
+            let shown = format!("{:?}", entry.source);
+            assert!(!shown.contains(clearwater::text::is_harmful), "{shown}");
+            // A debug text writes a backslash twice: one that it escaped itself has one.
+            assert!(shown.matches('\\').count() % 2 == 0 && !shown.replace(r"\\", "").contains('\\'), "{shown}");
+        }
+        let pods: Vec<_> = saved.entries.iter().map(|e| e.source.pod.as_str()).collect();
+        assert!(
+            pods.iter().any(|p| p.ends_with(r"x\u{1b}[2J\n\u{202e}.txt")) && pods.contains(&r"p\u{202e}"),
+            "{pods:?}"
+        );
     }
 }

@@ -11,7 +11,6 @@ fn quoted(text: &str) -> String {
             '#' => out.push_str("#35;"),
             '<' => out.push_str("#lt;"),
             '>' => out.push_str("#gt;"),
-            '\n' => out.push(' '),
             c => out.push(c),
         }
     }

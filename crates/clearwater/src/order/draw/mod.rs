@@ -12,6 +12,7 @@ use super::graph::{Edge, Graph};
 use super::plan::Plan;
 use super::policy::Policy;
 use crate::component::UnknownName;
+use crate::text::Printable;
 
 /// A format of drawings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -73,13 +74,15 @@ pub enum Detail {
 /// What is drawn: the plan, and pairs of nodes (dependency, dependent) with what their edges say.
 struct Picture<'g> {
     graph: &'g Graph,
+    /// Programs that embed this give their nodes names of their own.
+    names: Vec<Printable>,
     plan: Plan,
     policy: Policy,
     gating: Pairs,
     loose: Pairs,
 }
 
-type Pairs = BTreeMap<(u32, u32), Vec<String>>;
+type Pairs = BTreeMap<(u32, u32), Vec<Printable>>;
 
 impl Graph {
     /// Draws the graph as a policy sees it. Arrows lead from what is started first to what waits for it.
@@ -112,10 +115,11 @@ impl Graph {
             } else {
                 continue;
             };
-            pairs.entry(pair).or_default().push(self.explain(&edge));
+            pairs.entry(pair).or_default().push(self.explain(&edge).into());
         }
         loose.retain(|pair, _| !gating.contains_key(pair));
-        let picture = Picture { graph: self, plan, policy, gating, loose };
+        let names = self.nodes.iter().map(|n| Printable::from(&*n.name)).collect();
+        let picture = Picture { graph: self, names, plan, policy, gating, loose };
         Ok(match drawing {
             Drawing::Tree => tree::draw(&picture),
             Drawing::Dot => dot::draw(&picture),
@@ -133,7 +137,7 @@ fn is_need(edge: &Edge<'_>) -> bool {
 
 impl Picture<'_> {
     fn name(&self, node: u32) -> &str {
-        self.graph.nodes.get(node as usize).map_or("", |n| &n.name)
+        self.names.get(node as usize).map_or("", |n| n)
     }
 
     fn nodes(&self) -> impl Iterator<Item = u32> + use<> {
@@ -141,6 +145,6 @@ impl Picture<'_> {
     }
 
     fn wave(&self, node: u32) -> usize {
-        self.plan.wave(self.name(node)).unwrap_or_default()
+        self.graph.nodes.get(node as usize).and_then(|n| self.plan.wave(&n.name)).unwrap_or_default()
     }
 }

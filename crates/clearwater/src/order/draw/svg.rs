@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::Picture;
+use super::{Picture, Printable};
 
 const MARGIN: i64 = 16;
 const HEADING: i64 = 24;
@@ -28,6 +28,7 @@ rect{fill:#151b23;stroke:#9198a1}\
 path{stroke:#9198a1}.l{stroke:#656c76}\
 marker path{fill:#9198a1;stroke:none}}";
 
+/// What XML cannot hold at all is not in a [`crate::text::Printable`].
 fn escaped(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
@@ -36,8 +37,6 @@ fn escaped(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
-            // XML 1.0 has no way to write the other control characters.
-            c if c.is_control() => out.push(' '),
             c => out.push(c),
         }
     }
@@ -197,7 +196,7 @@ pub(super) fn draw(picture: &Picture<'_>) -> String {
     out
 }
 
-fn edge(out: &mut String, class: &str, path: &str, says: &[String]) {
+fn edge(out: &mut String, class: &str, path: &str, says: &[Printable]) {
     let title = escaped(&says.join(" "));
     let _ = writeln!(out, "<path{class} d=\"{path}\" marker-end=\"url(#a)\"><title>{title}</title></path>");
 }

@@ -1,0 +1,97 @@
+//! Every text of an event is made printable. Each field is named, so that the compiler tells of one that is added.
+
+use super::stats::{Durations, Hop, RunStats};
+use super::what::{
+    Awaited, CancelReason, Change, CheckLine, CheckStatus, Command, Cost, Evidence, FailureKind, LogExcerpt, Mending,
+    Operation, Outcome, Pending, PlannedComponent, PlannedGate, PlannedStep, What,
+};
+use crate::text::{Clean, clean_lines};
+
+/// What holds no text of others.
+macro_rules! plain {
+    ($($type:ty),*) => {$(
+        impl Clean for $type {
+            fn clean(&mut self) {}
+        }
+    )*};
+}
+
+macro_rules! all_of {
+    ($($type:ident { $($field:ident),* })*) => {$(
+        impl Clean for $type {
+            fn clean(&mut self) {
+                let Self { $($field),* } = self;
+                $($field.clean();)*
+            }
+        }
+    )*};
+}
+
+macro_rules! every_kind {
+    ($type:ident { $($kind:ident { $($field:ident),* })* }) => {
+        impl Clean for $type {
+            fn clean(&mut self) {
+                match self {
+                    $(Self::$kind { $($field),* } => { $($field.clean();)* })*
+                    Self::Unknown => {}
+                }
+            }
+        }
+    };
+}
+
+plain!(u32, u64, CancelReason, CheckStatus, Command, Cost, Durations, FailureKind, Operation, Outcome, RunStats);
+
+all_of! {
+    Awaited { component, state }
+    CheckLine { id, title, status, detail, fix }
+    Evidence { object, reason, events, logs }
+    Hop { component, took }
+    LogExcerpt { from, lines }
+    Mending { component, object, action, because, cost }
+    Pending { component, what, command }
+    PlannedComponent { component, gates }
+    PlannedGate { on, because }
+    PlannedStep { step, expected_seconds, deadline_seconds }
+}
+
+impl Clean for Change {
+    fn clean(&mut self) {
+        let Self { object, component, operation: _, diff } = self;
+        object.clean();
+        component.clean();
+        clean_lines(diff);
+    }
+}
+
+every_kind! {
+    What {
+        RunStarted { command, namespace, order, components }
+        Checked { line }
+        Planned { changes, pending }
+        Waiting { component, awaited, cause }
+        Applying { component, objects }
+        Applied { component, created, changed, kept }
+        Pulling { component, pod, cause }
+        Starting { component, ready, wanted, cause }
+        Settling { component, cause }
+        Serving { component, durations, unchecked }
+        Unsteady { component, cause }
+        Failed { component, failure, causes, fix, evidence }
+        Skipped { component, because }
+        Mended { mending }
+        Asked { mending }
+        Removing { component, cause }
+        Removed { component, objects, took }
+        StepsPlanned { component, from, to, steps, notices }
+        StepBegun { component, step, expected_seconds }
+        StepEnded { component, step, took }
+        RolledOut { component, took }
+        MembersChanged { component, members, violation }
+        Scaled { component, from, to, took }
+        Notice { text }
+        Progress { component, took, cause }
+        CancelRequested { reason }
+        RunFinished { outcome, summary, stats, critical_path, pending }
+    }
+}

@@ -1,0 +1,219 @@
+use proptest::prelude::*;
+
+use super::super::{Assembler, LogGrammar};
+use super::*;
+use crate::text::is_harmful;
+
+fn record(way: &str, peer: &str, first: &str, branch: &str) -> Record {
+    let body = format!(
+        "{first}\r\nVia: SIP/2.0/TCP 10.0.0.9;branch={branch}\r\nFrom: <sip:6505550001@ims.example>\r\nCall-ID: \
+         c1\r\nCSeq: 1 INVITE\r\n\r\n"
+    );
+    let (verb, word) = if way == "RX" { ("RX", "from") } else { ("TX", "to") };
+    let text = format!(
+        "23-11-2026 10:00:00.123 UTC Verbose common_sip_processing.cpp:87: {verb} {} bytes Request msg \
+         INVITE/cseq=1 (rdata0x1) {word} TCP {peer}:5060:\n--start msg--\n\n{body}\n--end msg--\n",
+        body.len()
+    );
+    let mut assembler = Assembler::new(LogGrammar::Cpp);
+    text.as_bytes().split_inclusive(|b| *b == b'\n').find_map(|l| assembler.push(l)).unwrap()
+}
+
+fn line(text: &str) -> Record {
+    Record::new(LogGrammar::Cpp, text.as_bytes().to_vec())
+}
+
+fn ladder(subject: &Subject) -> Ladder {
+    let time = "23-11-2026 10:00:00.123 UTC";
+    let lines = [
+        Record::new(
+            LogGrammar::CppAccess,
+            format!("{time} 200 GET /impu/sip%3A6505550001%40ims.example/reg-data 0.001 seconds"),
+        ),
+        line(&format!("{time} Error connection.cpp:9: no answer")),
+        line(&format!("{time} Debug user.cpp:9: 6505550001")),
+        line(&format!("{time} Status main.cpp:9: nothing to do with it")),
+    ];
+    let records = [
+        ("bono", record("RX", "192.0.2.1", "INVITE sip:b@ims.example SIP/2.0", "z1")),
+        ("bono", record("TX", "10.0.0.2", "INVITE sip:b@ims.example SIP/2.0", "z2")),
+        ("sprout", record("RX", "10.0.0.1", "INVITE sip:b@ims.example SIP/2.0", "z2")),
+        ("sprout", record("TX", "10.0.0.1", "SIP/2.0 404 Not Found", "z2")),
+        ("bono", record("RX", "10.0.0.2", "SIP/2.0 404 Not Found", "z2")),
+        ("bono", record("TX", "192.0.2.1", "SIP/2.0 404 Not Found", "z1")),
+    ];
+    let time = "2026-11-23T10:00:00.123Z".parse().unwrap();
+    let notes = lines.iter().map(|record| ("homestead", record));
+    let records =
+        records.iter().take(3).map(|(l, r)| (*l, r)).chain(notes).chain(records.iter().skip(3).map(|(l, r)| (*l, r)));
+    Ladder::of(records.map(|(lane, record)| Logged { lane, time, record }), subject, |host| match host {
+        "10.0.0.1" => Some("bono".to_owned()),
+        "10.0.0.2" => Some("sprout".to_owned()),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_message_that_both_ends_log_is_drawn_once() {
+    let drawn = ladder(&Subject::Call("c1".to_owned()));
+    assert_eq!(drawn.lanes(), ["192.0.2.1", "bono", "sprout", "homestead"]);
+    let hops: Vec<_> = drawn.hops().iter().map(|h| (h.from.as_str(), h.to.as_str(), h.text.as_str())).collect();
+    assert_eq!(
+        hops,
+        [
+            ("192.0.2.1", "bono", "INVITE"),
+            ("bono", "sprout", "INVITE"),
+            ("sprout", "bono", "404 Not Found"),
+            ("bono", "192.0.2.1", "404 Not Found"),
+        ]
+    );
+    assert_eq!(drawn.failure().map(|h| h.from.as_str()), Some("sprout"));
+    assert_eq!(drawn.unanswered(), None);
+    assert_eq!(drawn.cause(drawn.hops()[2].time).map(|n| n.text.as_str()), Some("no answer"));
+    let text = drawn.text();
+    let lines: Vec<_> = text.lines().map(str::trim_start).collect();
+    assert_eq!(lines[0], "192.0.2.1                  bono                   sprout                homestead");
+    let none = "│                       │";
+    assert_eq!(lines[1], format!("10:00:00.123              │────────INVITE────────▶{none}                       │"));
+    assert!(text.contains("● 200 GET /impu/sip%3A6505550001%40ims.example/reg-data 0.001 seconds\n"), "{text}");
+    assert!(text.contains("● ERROR: no answer\n"), "{text}");
+    assert!(!text.contains("user.cpp") && !text.contains("nothing to do"), "{text}");
+    assert!(text.contains("│◀───404 Not Found──────│"), "{text}");
+    let mermaid = drawn.mermaid();
+    assert!(mermaid.contains("  p1->>p2: INVITE\n") && mermaid.contains("  p2-->>p1: 404 Not Found\n"), "{mermaid}");
+    assert!(mermaid.contains("  Note over p3: ERROR: no answer\n"), "{mermaid}");
+    assert!(drawn.svg().contains("404 Not Found") && drawn.svg().contains("ERROR: no answer"));
+}
+
+fn inside(way: &str, function: &str, first: &str) -> Record {
+    let body = format!("{first}\r\nVia: SIP/2.0/TCP 10.0.0.9;branch=z2\r\nCall-ID: c1\r\nCSeq: 1 INVITE\r\n\r\n");
+    Record::new(
+        LogGrammar::Cpp,
+        format!(
+            "23-11-2026 10:00:00.123 UTC [7f01] Verbose sproutletproxy.cpp:2816: Routing Request msg INVITE/cseq=1 \
+             (tdta0x1) ({} bytes) to {way} sproutlet {function}:\n--start msg--\n\n{body}\n--end msg--\n",
+            body.len()
+        ),
+    )
+}
+
+#[test]
+fn what_sprout_hands_to_itself_is_an_arrow_to_itself() {
+    let invite = "INVITE sip:b@ims.example SIP/2.0";
+    let records = [
+        record("RX", "10.0.0.1", invite, "z2"),
+        inside("downstream", "icscf", invite),
+        inside("downstream", "scscf-proxy", invite),
+        inside("upstream", "icscf", "SIP/2.0 404 Not Found"),
+        record("TX", "10.0.0.1", "SIP/2.0 404 Not Found", "z2"),
+    ];
+    let time = "2026-11-23T10:00:00.123Z".parse().unwrap();
+    let logged = records.iter().map(|record| Logged { lane: "sprout", time, record });
+    let drawn = Ladder::of(logged, &Subject::Call("c1".to_owned()), |_| Some("bono".to_owned()));
+    assert_eq!(drawn.lanes(), ["bono", "sprout"]);
+    let hops: Vec<_> = drawn.hops().iter().map(|h| (&*h.from, &*h.to, h.label().to_string())).collect();
+    let hop = |from, to, text: &str| (from, to, text.to_owned());
+    assert_eq!(
+        hops,
+        [
+            hop("bono", "sprout", "INVITE"),
+            hop("sprout", "sprout", "INVITE → icscf"),
+            hop("sprout", "sprout", "INVITE → scscf-proxy"),
+            hop("sprout", "sprout", "404 Not Found → icscf"),
+            hop("sprout", "bono", "404 Not Found"),
+        ]
+    );
+    // The answer that was sent counts, and no hand-over is missed as unanswered.
+    assert_eq!(drawn.failure().map(|h| h.to.as_str()), Some("bono"));
+    assert_eq!(drawn.unanswered(), None);
+    assert!(drawn.text().contains("│                       ↺ INVITE → scscf-proxy\n"), "{}", drawn.text());
+    assert!(drawn.mermaid().contains("  p1->>p1: INVITE → icscf\n"), "{}", drawn.mermaid());
+    let svg = drawn.svg();
+    assert!(svg.contains("h36 v12 h-36") && svg.contains("404 Not Found → icscf</text>"), "{svg}");
+}
+
+#[test]
+fn the_branch_is_that_of_the_topmost_via() {
+    let own = "SIP/2.0/TCP 10.0.0.9:5058;branch=z1.0";
+    assert_eq!(branch(own), "z1.0");
+    assert_eq!(branch(&format!("{own}, SIP/2.0/UDP 10.0.0.8;branch=z2;rport=5070")), "z1.0");
+    assert_eq!(branch("SIP/2.0/UDP 10.0.0.9, SIP/2.0/UDP 10.0.0.8;branch=z2"), "");
+}
+
+#[test]
+fn a_subscriber_is_found_in_any_form() {
+    let by = |text: &str| ladder(&Subject::Subscriber(text.parse().unwrap())).hops().len();
+    assert_eq!((by("6505550001"), by("sip:6505550001@ims.example"), by("6505550002")), (4, 4, 0));
+}
+
+/// A ladder of messages whose every part a peer chose, as bytes: lane, method or reason, Call-ID, and a line between.
+fn hostile(lane: &str, first: &[u8], call: &[u8], note_bytes: &[u8]) -> Ladder {
+    let mut body = first.to_vec();
+    body.extend_from_slice(b"\r\nVia: SIP/2.0/TCP 10.0.0.9;branch=z\r\nCall-ID: ");
+    body.extend_from_slice(call);
+    body.extend_from_slice(b"\r\nCSeq: 1 INVITE\r\n\r\n");
+    let head = "23-11-2026 10:00:00.123 UTC Verbose common_sip_processing.cpp:87: RX ";
+    let mut text =
+        format!("{head}{} bytes Request msg from TCP 192.0.2.1:5060:\n--start msg--\n\n", body.len()).into_bytes();
+    text.extend_from_slice(&body);
+    text.extend_from_slice(b"\n--end msg--\n");
+    let message = Record::new(LogGrammar::Cpp, text);
+    let mut text = b"23-11-2026 10:00:00.123 UTC Error a.cpp:1: ".to_vec();
+    text.extend(note_bytes.iter().filter(|b| **b != b'\n'));
+    let note = Record::new(LogGrammar::Cpp, text);
+    let id = SipMessage::of(&message).and_then(|m| m.call_id().map(|c| c.into_owned())).unwrap_or_default();
+    let mut text = b"23-11-2026 10:00:00.123 UTC Verbose sproutletproxy.cpp:1: Routing Request msg INVITE/cseq=1 (t) (9 bytes) to \
+        downstream sproutlet "
+        .to_vec();
+    text.extend(note_bytes.iter().filter(|b| !matches!(b, b' ' | b'\n')));
+    text.extend_from_slice(b":\n--start msg--\n\n");
+    text.extend_from_slice(&body);
+    text.extend_from_slice(b"\n--end msg--\n");
+    let inside = Record::new(LogGrammar::Cpp, text);
+    let time = "2026-11-23T10:00:00.123Z".parse().unwrap();
+    let logged = [&message, &note, &inside, &message].map(|record| Logged { lane, time, record });
+    Ladder::of(logged, &Subject::Call(id), |_| Some(lane.chars().rev().collect()))
+}
+
+fn is_well_drawn(ladder: &Ladder) -> Result<(), TestCaseError> {
+    let (text, mermaid, svg) = (ladder.text(), ladder.mermaid(), ladder.svg());
+    for drawn in [&text, &mermaid, &svg] {
+        prop_assert!(!drawn.contains(|c| is_harmful(c) && c != '\n'), "{drawn:?}");
+    }
+    let steps = ladder.hops().len() + ladder.notes().len();
+    prop_assert_eq!(text.lines().count(), 1 + steps, "{}", text);
+    prop_assert_eq!(mermaid.lines().count(), 1 + ladder.lanes().len() + steps, "{}", mermaid);
+    let picture = roxmltree::Document::parse(&svg);
+    prop_assert!(picture.is_ok(), "{:?}\n{}", picture, svg);
+    let texts = picture.unwrap().descendants().filter(|n| n.has_tag_name("text")).count();
+    prop_assert_eq!(texts, ladder.lanes().len() + 2 * steps);
+    Ok(())
+}
+
+#[test]
+fn a_peer_cannot_forge_a_line_nor_break_a_drawing() {
+    let first = b"SIP/2.0 404 Not\x1b[2J\rFound;p0->>p1: forged#<b>\xe2\x80\xae\xff\x00";
+    let ladder = hostile("x\r\u{202e}", first, b"c\x07", b"no\ranswer\xef\xbf\xbf\x0b");
+    assert_eq!((ladder.hops().len(), ladder.notes().len()), (3, 1));
+    assert_eq!(ladder.hops()[1].function.as_deref(), Some("no\\ranswer\\u{ffff}\\u{b}"));
+    is_well_drawn(&ladder).unwrap();
+    assert_eq!(ladder.hops()[0].text, "404 Not\\u{1b}[2J\\rFound;p0->>p1: forged#<b>\\u{202e}\u{fffd}\\u{0}");
+    assert_eq!(ladder.hops()[0].call_id, "c\\u{7}");
+    assert!(ladder.mermaid().contains("Found#59;p0-#gt;#gt;p1: forged#35;#lt;b#gt;"), "{}", ladder.mermaid());
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_peer_sends_is_drawn_line_by_line(
+        lane in any::<String>(),
+        first in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..40),
+            "SIP/2\\.0 [1-6][0-9]{2} \\PC{0,10}\\p{C}{0,10}".prop_map(String::into_bytes),
+            any::<String>().prop_map(String::into_bytes),
+        ],
+        call in prop::collection::vec(any::<u8>(), 0..20),
+        note in any::<String>(),
+    ) {
+        is_well_drawn(&hostile(&lane, &first, &call, note.as_bytes()))?;
+    }
+}
