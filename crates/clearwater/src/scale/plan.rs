@@ -276,7 +276,8 @@ impl Situation {
             plan.steps.insert(at.unwrap_or(plan.steps.len()), step);
         }
         if !plan.steps.is_empty() || !members.all_normal(from as usize) {
-            let normal = members.iter().filter(|(_, state)| *state == MemberState::Normal).count();
+            let is_normal = |&(a, state): &(_, _)| state == MemberState::Normal && addresses.contains(&a);
+            let normal = members.iter().filter(is_normal).count();
             let joining = from.saturating_sub(u32::try_from(normal).unwrap_or(u32::MAX));
             plan.push(Action::AwaitNormal { members: from }, times.join(joining), times.join_deadline(joining));
         }

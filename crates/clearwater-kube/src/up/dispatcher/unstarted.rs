@@ -44,8 +44,8 @@ impl Dispatcher {
     }
 
     fn revision_of(&self, i: usize, pod: &Pod) -> Option<Revision> {
-        let sets = self.units[i].part.workloads.iter().filter_map(|w| self.snapshot.stateful_sets.get(&w.name));
-        sets.filter_map(|set| revision(set, self.generations.get(&set.name_any()).copied(), pod)).next()
+        let mut sets = self.units[i].part.workloads.iter().filter_map(|w| self.snapshot.stateful_sets.get(&w.name));
+        sets.find_map(|set| revision(set, self.generations.get(&set.name_any()).copied(), pod))
     }
 
     async fn replace_unstarted(&mut self, i: usize, pod: &Pod, key: (String, String)) {
