@@ -27,7 +27,7 @@ printf '%s\n' '# This container'"'"'s addresses' local_ip= public_ip= public_hos
 {
   printf '%s\n' '# The deployment and its parts' home_domain=example.com
   for key in sprout hs hs_provisioning xdms ralf chronos cassandra; do printf '%s_hostname=\n' $key; done
-  [ $RELEASE = classic ] || printf '%s=\n' sprout_registration_store homestead_impu_store ralf_session_store
+  [ $RELEASE = classic ] || printf '%s=\n' sprout_registration_store ralf_session_store homestead_impu_store
   printf '%s\n' '' '# Mail that Ellis sends' smtp_smarthost=127.0.0.1 smtp_username=username smtp_password=password
   printf '%s\n' email_recovery_sender=clearwater@example.com '' '# Where the CSCFs are' upstream_hostname=
   [ $RELEASE = classic ] || printf '%s=\n' scscf_uri icscf_uri bgcf_uri
@@ -201,7 +201,7 @@ fn additional(text: &str) -> Environment {
 }
 
 const HUNTER_KEYS: &str = "home_domain sprout_hostname hs_hostname hs_provisioning_hostname xdms_hostname ralf_hostname \
-    chronos_hostname cassandra_hostname sprout_registration_store homestead_impu_store ralf_session_store \
+    chronos_hostname cassandra_hostname sprout_registration_store ralf_session_store homestead_impu_store \
     smtp_smarthost smtp_username smtp_password email_recovery_sender upstream_hostname signup_key turn_workaround \
     ellis_api_key ellis_cookie_key reduce_cassandra_mem_usage scscf_uri icscf_uri bgcf_uri";
 

@@ -120,8 +120,8 @@ ralf_hostname=
 chronos_hostname=
 cassandra_hostname=
 sprout_registration_store=
-homestead_impu_store=
 ralf_session_store=
+homestead_impu_store=
 
 # Mail that Ellis sends
 smtp_smarthost=127.0.0.1

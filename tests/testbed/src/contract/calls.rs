@@ -1,0 +1,224 @@
+//! Claims about SIP, and about what Ellis provisions.
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+
+use super::{Book, Site};
+
+/// Bash functions for SIP over TCP with what every image has.
+pub(super) const SIP: &str = r#"
+open() { exec 3<> "/dev/tcp/$1/$2"; }
+say() { printf '%s\r\n' "$@" '' >&3; }
+hear() {
+  local line code
+  while :; do
+    code=
+    while IFS= read -r -t 8 line <&3; do
+      line=${line%$'\r'}
+      [ -n "$line" ] || break
+      [ -n "$code" ] || { code=$(cut -d ' ' -f 2 <<< "$line"); answer=; }
+      answer+=$line$'\n'
+    done
+    [ -n "$code" ] || { code=none; break; }
+    [ "$code" = 100 ] || break
+  done
+  echo "$code" >&2
+  status=$code
+}
+options() {
+  open "$1" "$2"
+  say "OPTIONS sip:$1:$2 SIP/2.0" "Via: SIP/2.0/TCP $ip;rport;branch=z9hG4bK-$RANDOM$RANDOM" "Max-Forwards: $3" \
+    "To: <sip:$1:$2>" "From: <sip:poll@$ip>;tag=$RANDOM" "Call-ID: $RANDOM$RANDOM" 'CSeq: 1 OPTIONS' 'Content-Length: 0'
+  hear
+}
+register() { # address port domain user extra-header...
+  local address=$1 port=$2 domain=$3 user=$4
+  shift 4
+  say "REGISTER sip:$domain SIP/2.0" "Via: SIP/2.0/TCP $ip:5999;rport;branch=z9hG4bK-$RANDOM$RANDOM" 'Max-Forwards: 70' \
+    "To: <$user>" "From: <$user>;tag=$RANDOM" "Call-ID: contract-$$" "CSeq: $((++cseq)) REGISTER" \
+    "Contact: <sip:contract@$ip:5999;transport=tcp>" "$@" 'Content-Length: 0'
+  hear
+}
+md5() { printf %s "$1" | md5sum | cut -d ' ' -f 1; }
+part() { sed -n "s/^WWW-Authenticate:.*[ ,]$1=\"\([^\"]*\)\".*/\1/p" <<< "$answer"; }
+credentials() { # impi password uri
+  local nonce realm ha1 ha2
+  nonce=$(part nonce)
+  realm=$(part realm)
+  ha1=$(md5 "$1:$realm:$2")
+  ha2=$(md5 "REGISTER:$3")
+  echo "Authorization: Digest username=\"$1\", realm=\"$realm\", nonce=\"$nonce\", uri=\"$3\", algorithm=MD5, qop=auth, nc=00000001, cnonce=\"abc\", response=\"$(md5 "$ha1:$nonce:00000001:abc:auth:$ha2")\""
+}
+"#;
+
+pub(super) fn sip(book: &mut Book, site: &Site) {
+    let options = |component: &str, port: u16, hops: u8, wanted: &str| {
+        site.holds(component, &format!("{SIP}\noptions $ip {port} {hops}; [ \"$status\" = {wanted} ]"))
+    };
+    for port in [5060, 5058] {
+        book.claim("bono", format!("answers OPTIONS on {port} with 200"), "sprout src/options.cpp", || {
+            options("bono", port, 2, "200")
+        });
+    }
+    for port in [5052, 5053, 5054] {
+        book.claim("sprout", format!("answers OPTIONS on {port} with 200"), "sprout src/options.cpp", || {
+            options("sprout", port, 2, "200")
+        });
+    }
+    book.claim("sprout", "answers 483 when Max-Forwards has run out", "sprout src/sproutletproxy.cpp", || {
+        let domain = site.setting("sprout", "home_domain")?;
+        site.holds(
+            "sprout",
+            &format!(
+                "{SIP}\nopen $ip 5054; say 'MESSAGE sip:6505550000@{domain} SIP/2.0' \"Via: SIP/2.0/TCP $ip;branch=z9hG4bK-1$RANDOM\" \
+                 'Max-Forwards: 0' 'To: <sip:6505550000@{domain}>' 'From: <sip:a@{domain}>;tag=1' \"Call-ID: $RANDOM\" 'CSeq: 1 MESSAGE' \
+                 'Content-Length: 0'; hear; [ \"$status\" = 483 ]"
+            ),
+        )
+    });
+    book.claim("bono", "answers STUN on UDP 3478", "restund, RFC 5389", || {
+        site.holds(
+            "bono",
+            "seen=$(printf '\\x00\\x01\\x00\\x00\\x21\\x12\\xa4\\x42contract-one' | timeout 3 nc -u -w 1 $ip 3478 | head -c 2 | od -An -tx1 | tr -d ' \\n'); \
+             echo \"$seen\"; [ \"$seen\" = 0101 ]",
+        )
+    });
+    book.fact("register-unknown", "bono", "forwards a REGISTER: unknown users get 403", "sprout src/icscfrouter.cpp", || {
+        let domain = site.setting("bono", "home_domain")?;
+        site.holds(
+            "bono",
+            &format!("{SIP}\nopen $ip 5060; register $ip 5060 {domain} sip:nobody@{domain} 'Expires: 60'; echo \"$answer\"; [ \"$status\" = 403 ]"),
+        )
+    });
+    book.fact("route-name", "sprout", "serves a Route with its name, as bono writes it", "sprout src/bono.cpp", || {
+        let domain = site.setting("sprout", "home_domain")?;
+        let name = site.setting("sprout", "sprout_hostname")?;
+        site.holds(
+            "sprout",
+            &format!(
+                "{SIP}\nopen $ip 5052; register $ip 5052 {domain} sip:nobody@{domain} 'Expires: 60' \
+                 'Route: <sip:{name}:5052;transport=TCP;lr;orig>'; echo \"$answer\"; [ \"$status\" = 403 ]"
+            ),
+        )
+    });
+    book.fact("invite-unknown", "sprout", "answers 404 to an INVITE for an unknown number", "sprout src/icscfrouter.cpp", || {
+        let domain = site.setting("sprout", "home_domain")?;
+        site.holds(
+            "sprout",
+            &format!(
+                "{SIP}\nopen $ip 5052; say 'INVITE sip:6505550000@{domain} SIP/2.0' \"Via: SIP/2.0/TCP $ip;branch=z9hG4bK-3$RANDOM\" \
+                 'Max-Forwards: 70' 'To: <sip:6505550000@{domain}>' 'From: <sip:a@{domain}>;tag=1' \"Call-ID: $RANDOM$RANDOM\" \
+                 'CSeq: 1 INVITE' \"Contact: <sip:a@$ip>\" 'Content-Length: 0'; hear; echo \"$answer\"; [ \"$status\" = 404 ]"
+            ),
+        )
+    });
+}
+
+pub(super) fn provisioning(book: &mut Book, site: &Site) {
+    const ELLIS: &str = "ellis docs/api.md";
+    const PROV: &str = "crest docs/homestead_prov_api.md";
+    let account = format!("contract-{}@example.com", std::process::id());
+    let curl = "curl -s -m 20 -b /tmp/contract.jar -c /tmp/contract.jar -w '\\n%{http_code}'";
+    let ellis = |arguments: &str, code: u16| -> Result<(Option<String>, String)> {
+        let ran =
+            site.run("ellis", &format!("key=$(. /etc/clearwater/config; echo \"$signup_key\"); {curl} {arguments}"))?;
+        let (body, status) = ran.text.trim_end().rsplit_once('\n').unwrap_or(("", ran.text.trim()));
+        Ok(((status != code.to_string()).then(|| ran.text.clone()), body.trim().to_owned()))
+    };
+    let sign_up = format!(
+        "-d email={account} -d password=secret1 -d full_name=Contract -d signup_code=\"$key\" http://127.0.0.1/accounts/"
+    );
+    let accounts = "ellis src/metaswitch/ellis/api/accounts.py";
+    book.fact("ellis-code", "ellis", "refuses an account with a wrong code: 403", accounts, || {
+        Ok(ellis(
+            "-d email=x@example.com -d password=secret1 -d full_name=X -d signup_code=wrong http://127.0.0.1/accounts/",
+            403,
+        )?
+        .0)
+    });
+    book.fact("ellis-field", "ellis", "refuses an account without a name, whatever the code: 400", accounts, || {
+        Ok(ellis("-d email=x@example.com -d password=secret1 -d signup_code=wrong http://127.0.0.1/accounts/", 400)?.0)
+    });
+    book.claim("ellis", "creates an account: 201", ELLIS, || Ok(ellis(&sign_up, 201)?.0));
+    book.claim("ellis", "refuses the same account again: 409", ELLIS, || Ok(ellis(&sign_up, 409)?.0));
+    book.claim("ellis", "refuses a wrong password: 403", ELLIS, || {
+        Ok(ellis(&format!("-d email={account} -d password=wrong http://127.0.0.1/session/"), 403)?.0)
+    });
+    book.claim("ellis", "opens a session: 201", ELLIS, || {
+        Ok(ellis(&format!("-d email={account} -d password=secret1 http://127.0.0.1/session/"), 201)?.0)
+    });
+    let mut number = Value::Null;
+    book.claim("ellis", "hands out a number with its password: 201", ELLIS, || {
+        let (seen, body) = ellis(&format!("-X POST -d pstn=false http://127.0.0.1/accounts/{account}/numbers/"), 201)?;
+        number = serde_json::from_str(&body).unwrap_or(Value::Null);
+        let complete = ["sip_uri", "sip_username", "private_id", "number", "formatted_number", "sip_password"]
+            .iter()
+            .all(|key| number[*key].is_string());
+        Ok(seen.or((!complete).then_some(body)))
+    });
+    let text = |key: &str| number[key].as_str().unwrap_or_default().to_owned();
+    let (uri, impi, password) = (text("sip_uri"), text("private_id"), text("sip_password"));
+    let made = |uri: &str| if uri.is_empty() { bail!("Ellis made no number") } else { Ok(()) };
+
+    let (prov, port) = if site.is_classic() { ("homestead", 8889) } else { ("homestead-prov", 8889) };
+    let ask = |path: String, code: u16| {
+        site.holds(prov, &format!("seen=$(curl -s -m 5 -o /dev/null -w '%{{http_code}}' http://127.0.0.1:{port}{path}); echo $seen; [ $seen = {code} ]"))
+    };
+    book.claim(prov, "knows the private identity Ellis made: 200", PROV, || {
+        made(&uri)?;
+        ask(format!("/private/{impi}"), 200)
+    });
+    book.claim(prov, "does not know another: 404", PROV, || ask("/private/nobody@nowhere".to_owned(), 404));
+    book.claim(prov, "redirects from a public identity to its service profile: 303", PROV, || {
+        made(&uri)?;
+        ask(format!("/public/{}/service_profile", uri.replace(':', "%3A").replace('@', "%40")), 303)
+    });
+    book.claim("homer", "holds the simservs that Ellis put there: 200", "crest docs/homer_api.md", || {
+        made(&uri)?;
+        site.holds(
+            "homer",
+            &format!("seen=$(curl -s -m 5 -o /dev/null -w '%{{http_code}}' http://127.0.0.1:7888/org.etsi.ngn.simservs/users/{uri}/simservs.xml); echo $seen; [ $seen = 200 ]"),
+        )
+    });
+    book.claim("bono", "registers the user: 401 in the home domain, then 200 with Service-Route and P-Associated-URI",
+        "sprout src/authenticationsproutlet.cpp, src/registrarsproutlet.cpp", || {
+            made(&uri)?;
+            let domain = site.setting("bono", "home_domain")?;
+            site.holds(
+                "bono",
+                &format!(
+                    "{SIP}\nopen $ip 5060; register $ip 5060 {domain} {uri} 'Expires: 60'; echo \"$answer\"; \
+                     [ \"$status\" = 401 ] && [ \"$(part realm)\" = {domain} ] || exit 1; c=$(credentials {impi} {password} sip:{domain}); \
+                     register $ip 5060 {domain} {uri} 'Expires: 60' \"$c\"; echo \"$answer\"; \
+                     [ \"$status\" = 200 ] && grep -qi '^Service-Route:.*orig' <<< \"$answer\" && grep -qi '^P-Associated-URI:' <<< \"$answer\" || exit 1; \
+                     register $ip 5060 {domain} {uri} 'Expires: 0' \"$c\"; exit 0"
+                ),
+            )
+        });
+    book.claim("bono", "refuses the user with a wrong password: 403", "sprout src/authenticationsproutlet.cpp", || {
+        made(&uri)?;
+        let domain = site.setting("bono", "home_domain")?;
+        site.holds(
+            "bono",
+            &format!(
+                "{SIP}\nopen $ip 5060; register $ip 5060 {domain} {uri} 'Expires: 60'; c=$(credentials {impi} wrong sip:{domain}); \
+                 register $ip 5060 {domain} {uri} 'Expires: 60' \"$c\"; [ \"$status\" = 403 ]"
+            ),
+        )
+    });
+    book.claim("bono", "lets nobody send who is not registered through it: 403", "sprout src/bono.cpp", || {
+        let domain = site.setting("bono", "home_domain")?;
+        site.holds(
+            "bono",
+            &format!(
+                "{SIP}\nopen $ip 5060; say 'MESSAGE sip:6505550000@{domain} SIP/2.0' \"Via: SIP/2.0/TCP $ip;branch=z9hG4bK-2$RANDOM\" \
+                 'Max-Forwards: 70' 'To: <sip:6505550000@{domain}>' 'From: <sip:stranger@{domain}>;tag=1' \"Call-ID: $RANDOM\" \
+                 'CSeq: 1 MESSAGE' 'Content-Length: 0'; hear; [ \"$status\" = 403 ]"
+            ),
+        )
+    });
+    book.claim("ellis", "takes the number back: 200", ELLIS, || {
+        made(&uri)?;
+        Ok(ellis(&format!("-X DELETE http://127.0.0.1/accounts/{account}/numbers/{uri}/"), 200)?.0)
+    });
+}

@@ -1,0 +1,156 @@
+//! What the real programs did when upstream's last commits were built and run, fact by fact, and where each is kept.
+
+/// How a fact is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// The program was built, run and seen to do it.
+    Seen,
+    /// It stands in its source, or in its documentation.
+    Read,
+}
+
+impl Known {
+    /// In words, before the source.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Seen => "seen on the real program; ",
+            Self::Read => "read; ",
+        }
+    }
+}
+
+/// What holds the product and its stand-ins to a fact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// A claim that a deployment answers: one of [`super::healthy`] or [`super::alone`].
+    Deployment,
+    /// A claim that files answer: one of [`super::files`].
+    Files,
+    /// A test, as `path::name`, from the repository's root.
+    Test(&'static str),
+    /// No claim; why.
+    Not(&'static str),
+}
+
+/// A fact about the real programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// Its name, which claims carry.
+    pub id: &'static str,
+    /// What is so.
+    pub words: &'static str,
+    /// How it is known.
+    pub known: Known,
+    /// What keeps it.
+    pub kept: Kept,
+}
+
+const fn seen(id: &'static str, words: &'static str, kept: Kept) -> Fact {
+    Fact { id, words, known: Known::Seen, kept }
+}
+
+const fn read(id: &'static str, words: &'static str, kept: Kept) -> Fact {
+    Fact { id, words, known: Known::Read, kept }
+}
+
+const DNS: Kept = Kept::Not("it takes a name server that fails on purpose, which a deployment of somebody's has not");
+const FAULTS: Kept =
+    Kept::Not("it takes a homestead, store or timer that answers wrongly, which would harm the deployment");
+const LEAVES: Kept = Kept::Not("members would have to leave or die, which costs the deployment data");
+
+/// Every fact.
+pub const FACTS: &[Fact] = &[
+    seen(
+        "log-threads",
+        "C++ daemons from late 2017 on name the thread behind UTC; older ones do not",
+        Kept::Deployment,
+    ),
+    seen(
+        "log-levels",
+        "every line of a daemon has its level, those of libraries too, which have no place",
+        Kept::Files,
+    ),
+    seen("log-times", "every line that begins with a time is read with that time", Kept::Files),
+    seen("log-python", "Python daemons write level, file, line and, some of them, the thread", Kept::Deployment),
+    seen(
+        "log-tracebacks",
+        "a traceback follows its line without heads of its own",
+        Kept::Test("crates/clearwater/src/log/assemble.rs::a_traceback_stays_with_its_line"),
+    ),
+    seen(
+        "log-access",
+        "homestead, ralf and sprout keep an access log with a link to the current one",
+        Kept::Deployment,
+    ),
+    seen("log-cut", "a log call ends at 8192 bytes, and a note behind it counts what is missing", Kept::Files),
+    seen(
+        "log-sproutlets",
+        "what sprout's functions hand to each other is in its log alone",
+        Kept::Test("crates/clearwater/src/log/ladder.rs::what_sprout_hands_to_itself_is_an_arrow_to_itself"),
+    ),
+    seen("log-messages", "from level 4 on each SIP message stands between its two marks", Kept::Files),
+    seen("level-bono", "bono takes its level from user_settings alone, 2 where there is none", Kept::Deployment),
+    seen("level-shared", "sprout, homestead and ralf take their level from shared_config", Kept::Deployment),
+    seen(
+        "level-chronos",
+        "chronos takes its level from chronos.conf alone",
+        Kept::Not("it does not log the level that it took, and nothing else shows it from outside"),
+    ),
+    seen(
+        "chronos-name-servers",
+        "chronos cannot read several name servers, and no callback resolves then",
+        Kept::Not("a deployment has the name servers of its cluster; preflight warns of several"),
+    ),
+    seen("generator-order", "ralf_session_store stands before homestead_impu_store in shared_config", Kept::Deployment),
+    seen("generator", "the generator writes what the model of it writes, for 25 environments", Kept::Files),
+    seen("join-pause", "a member that joins pauses for others before anything is changed", Kept::Deployment),
+    seen("join-staggered", "each later arrival makes those that wait pause once more", LEAVES),
+    seen("leave", "a leave takes one pause; what SIGQUIT does depends on the member's state", LEAVES),
+    seen("mark-several", "several dead members end when all are marked at once, and hang one by one", LEAVES),
+    seen("mark-unlisted", "to mark an address that is not listed is no work and no fault", Kept::Deployment),
+    seen("members", "a map of members means the same state to the manager and to the model of it", Kept::Files),
+    seen("route-name", "sprout serves a Route with its name, which is what bono puts there", Kept::Deployment),
+    seen("names-missing", "with only some of the CSCFs' names in DNS some requests succeed", DNS),
+    seen(
+        "upstream-missing",
+        "bono without its upstream's name answers 408 and logs an error each second",
+        Kept::Deployment,
+    ),
+    seen("register-unknown", "a REGISTER of an unknown user gets 403", Kept::Deployment),
+    seen("register-no-homestead", "a REGISTER gets 403 where homestead's name does not resolve", Kept::Deployment),
+    seen("register-answers", "other answers of homestead, the store and the timer to a REGISTER", FAULTS),
+    seen("invite-unknown", "an INVITE to an unknown number gets 404 from the I-CSCF", Kept::Deployment),
+    seen("invite-answers", "other answers of homestead to an INVITE", FAULTS),
+    seen("dns-memory", "a failed look-up is remembered, and chronos asks for 200 ms", DNS),
+    seen(
+        "rogers",
+        "rogers does not speak memcached's text protocol, and ends with 3 without its settings",
+        Kept::Deployment,
+    ),
+    seen(
+        "homestead-no-cassandra",
+        "homestead ends with 2 and says that Cassandra's name failed with 5",
+        Kept::Deployment,
+    ),
+    seen(
+        "homestead-no-hss",
+        "homestead that is told of an HSS answers 503 while there is none",
+        Kept::Not("no stand-in plays an HSS, and a deployment that has one must not lose it"),
+    ),
+    read("ellis-code", "Ellis refuses an account with a wrong sign-up code with 403", Kept::Deployment),
+    read(
+        "ellis-field",
+        "Ellis refuses an account with a missing field with 400, before it looks at the code",
+        Kept::Deployment,
+    ),
+    read(
+        "ellis-500",
+        "the phrase of Ellis' 500 is \"Internal Server Error\"",
+        Kept::Not("nothing that may be asked of a deployment makes Ellis fail so"),
+    ),
+];
+
+/// The fact of that name.
+pub(super) fn fact(id: &str) -> Option<&'static Fact> {
+    FACTS.iter().find(|fact| fact.id == id)
+}
