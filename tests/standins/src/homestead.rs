@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::Exit;
 use crate::astaire_client::StoreClient;
 use crate::cassandra::{Client, Found, Trouble};
-use crate::log::{Grammar, Log, log};
+use crate::log::{Grammar, Log, accesses, log};
 use crate::net::dns::Ares;
 use crate::net::http::{self, Answer, Ask, Method};
 use crate::place::{self, Settings};
@@ -24,7 +24,6 @@ struct Homestead {
     impu_store: StoreClient,
     realm: String,
     server_name: String,
-    access: Log,
 }
 
 /// Runs the daemon; ends with status 2 when it cannot start.
@@ -32,10 +31,11 @@ pub(crate) async fn run() -> Result<Exit> {
     let settings = Settings::load()?;
     let level = settings.log_level();
     crate::log::init(Log::new("homestead", "homestead", Grammar::Cpp, level));
-    log!(Status, "main.cpp:736", "Log level set to {level}");
-    log!(Error, "static_dns_cache.cpp:50", "DNS config file /etc/clearwater/dns.json missing");
+    log!(Status, "utils.cpp:762", "Log level set to {level}");
+    log!(Status, "main.cpp:804", "Access logging enabled to /var/log/homestead");
+    log!(Error, "static_dns_cache.cpp:89", "DNS config file /etc/clearwater/dns.json missing");
     if place::fault("homestead.exit") {
-        log!(Status, "main.cpp:1062", "Homestead is shutting down");
+        log!(Status, "main.cpp:1057", "Homestead is shutting down");
         return Ok(Exit(2));
     }
     if settings.get("homestead_impu_store").is_empty() {
@@ -53,8 +53,8 @@ pub(crate) async fn run() -> Result<Exit> {
                 Trouble::Refused(_) => 2,
             };
             log!(Error, "cassandra_store.cpp:207", "Cache caught TTransportException: {trouble}");
-            log!(Error, "main.cpp:1003", "Failed to initialize the Cassandra store with error code {code}.");
-            log!(Status, "main.cpp:1004", "Homestead is shutting down");
+            log!(Error, "main.cpp:1056", "Failed to initialize the Cassandra store with error code {code}.");
+            log!(Status, "main.cpp:1057", "Homestead is shutting down");
             return Ok(Exit(2));
         }
         Some(client)
@@ -68,7 +68,6 @@ pub(crate) async fn run() -> Result<Exit> {
         impu_store: StoreClient::new(Arc::new(Ares::new(&settings)), settings.get("homestead_impu_store")),
         realm: settings.get_or("home_domain", "example.com").to_owned(),
         server_name: settings.get_or("scscf_uri", &format!("sip:scscf.{sprout};transport=TCP")).to_owned(),
-        access: Log::new("homestead", "access", Grammar::Cpp, 5),
     });
     let listener = match http::listen(SocketAddr::new(settings.local_ip()?, 8888)).await {
         Ok(listener) => listener,
@@ -78,19 +77,11 @@ pub(crate) async fn run() -> Result<Exit> {
         }
     };
     log!(Status, "main.cpp:1052", "Start-up complete - wait for termination signal");
-    http::serve(listener, move |ask| {
+    let answer = move |ask: Ask| {
         let homestead = homestead.clone();
-        async move {
-            let answer = homestead.answer(&ask).await;
-            homestead.access.line(
-                crate::log::Level::Info,
-                "accesslogger.cpp:50",
-                &format!("{} {} {}", answer.status, ask.method, ask.raw),
-            );
-            answer
-        }
-    })
-    .await;
+        async move { homestead.answer(&ask).await }
+    };
+    http::serve(listener, accesses("homestead", answer)).await;
     Ok(Exit(0))
 }
 
@@ -104,7 +95,8 @@ async fn seek_hss(ares: Ares, name: String) {
             Err(_) => false,
         };
         if !reached {
-            log!(Error, "diameterstack.cpp:320", "Failed to connect to any Diameter peer for {name}");
+            log!(Info, "freeDiameter", "Connecting to '{name}' failed");
+            log!(Error, "diameterstack.cpp:862", "No Diameter peers have been found");
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(30));

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::Exit;
 use crate::astaire_client::StoreClient;
-use crate::log::{Grammar, Level, Log, log};
+use crate::log::{Grammar, Log, accesses, log};
 use crate::net::dns::Ares;
 use crate::net::http::{self, Answer, Ask, Method, Request};
 use crate::place::{self, Settings};
@@ -20,7 +20,6 @@ struct Ralf {
     sessions: StoreClient,
     chronos: String,
     own_name: String,
-    access: Log,
 }
 
 /// Runs the daemon; status 1 without `ralf_hostname`.
@@ -39,20 +38,14 @@ pub(crate) async fn run() -> Result<Exit> {
         chronos: settings.get("chronos_hostname").to_owned(),
         own_name,
         ares,
-        access: Log::new("ralf", "access", Grammar::Cpp, 5),
     });
     let listener = http::listen(SocketAddr::new(settings.local_ip()?, 10888)).await?;
     log!(Status, "main.cpp:720", "Start-up complete - wait for termination signal");
-    http::serve(listener, move |ask| {
+    let answer = move |ask: Ask| {
         let ralf = ralf.clone();
-        async move {
-            let answer = ralf.answer(&ask).await;
-            let line = format!("{} {} {}", answer.status, ask.method, ask.raw);
-            ralf.access.line(Level::Info, "accesslogger.cpp:50", &line);
-            answer
-        }
-    })
-    .await;
+        async move { ralf.answer(&ask).await }
+    };
+    http::serve(listener, accesses("ralf", answer)).await;
     Ok(Exit(0))
 }
 

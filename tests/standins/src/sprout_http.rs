@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::Exit;
 use crate::astaire_client::StoreClient;
 use crate::digest;
-use crate::log::{Grammar, Log, log};
+use crate::log::{Grammar, Log, accesses, log};
 use crate::net::dns::Ares;
 use crate::net::http::{self, Answer, Ask, Method, Request};
 use crate::net::memcached::Wrote;
@@ -79,11 +79,11 @@ pub(crate) async fn run() -> Result<Exit> {
     }));
     let listener = http::listen(SocketAddr::new(settings.local_ip()?, 9888)).await?;
     log!(Status, "main.cpp:2480", "HTTP stack started");
-    http::serve(listener, move |ask| {
+    let answer = move |ask: Ask| {
         let sprout = sprout.clone();
         async move { sprout.answer(&ask).await }
-    })
-    .await;
+    };
+    http::serve(listener, accesses("sprout", answer)).await;
     Ok(Exit(0))
 }
 
@@ -212,7 +212,11 @@ impl Sprout {
         };
         let ha1 = String::from_utf8_lossy(&stored.data).into_owned();
         if digest::response(&ha1, "REGISTER", &credentials) != part("response") {
-            log!(Info, "authenticationsproutlet.cpp:980", "Wrong response of {impi}");
+            log!(
+                Error,
+                "authenticationsproutlet.cpp:1071",
+                "Authentication failed, Invalid digest (PJSIP_EAUTHINVALIDDIGEST)"
+            );
             return reply(403, "Forbidden", "");
         }
         self.authorised(impi, impu, &given).await
@@ -221,6 +225,9 @@ impl Sprout {
     async fn challenge(&self, impi: &str, impu: &str, realm: &str, stale: bool) -> Answer {
         let path = format!("/impi/{}/av?impu={}", http::encode(impi), http::encode(impu));
         let vector = self.homestead(Request::get(path)).await;
+        if vector.status != 200 {
+            log!(Error, "hssconnection.cpp:163", "Failed to get Authentication Vector for {impi}");
+        }
         match vector.status {
             200 => {}
             503 | 504 => return reply(504, "Server Timeout", ""),

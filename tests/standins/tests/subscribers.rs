@@ -5,8 +5,6 @@
 mod kit;
 
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -275,47 +273,6 @@ fn ralf_needs_store_and_chronos_only_when_asked() -> Result<()> {
     chronos.start_until(&["chronos"], chronos.at(7253))?;
     // The absent names are remembered for as long as the zone says, a second here.
     until("a session", || Ok(http("POST", ralf.at(10888), "/call-id/x", start)?.status == 200))?;
-    Ok(())
-}
-
-#[test]
-fn logs_roll_obey_the_level_and_keep_messages_whole() -> Result<()> {
-    let bed = Bed::new()?;
-    let mut node = bed.node(10, "bono")?;
-    node.set("STANDIN_LOG_ROTATE_S", "1");
-    std::fs::write(node.path("/etc/clearwater/user_settings"), "log_level=4\n")?;
-    let mut pipe = Command::new(env!("CARGO_BIN_EXE_standin"))
-        .args(["logpipe", "bono"])
-        .env("STANDIN_ROOT", &node.root)
-        .env("STANDIN_LOG_ROTATE_S", "1")
-        .stdin(Stdio::piped())
-        .spawn()?;
-    let mut input = pipe.stdin.take().context("stdin")?;
-    input.write_all(
-        b" 3(17) NOTICE: <script>: Verbose common_sip_processing.cpp:87: RX 20 bytes\n--start msg--\n\nREGISTER sip:zone SIP/2.0\nVia: x\n\n--end msg--\n\
-          4(18) DEBUG: core: hidden\nwith its continuation\n 4(18) ERROR: tm: shown\n",
-    )?;
-    std::thread::sleep(Duration::from_millis(1100));
-    input.write_all(b"Status main.cpp:9: later\n")?;
-    drop(input);
-    ensure!(pipe.wait()?.success());
-    let folder = node.path("/var/log/bono");
-    let mut names: Vec<String> =
-        std::fs::read_dir(&folder)?.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    ensure!(names.len() >= 3 && names.last().is_some_and(|n| n == "bono_current.txt"), "{names:?}");
-    ensure!(std::fs::read_to_string(folder.join("bono_current.txt"))?.contains(" UTC Status main.cpp:9: later\n"));
-    let mut first = String::new();
-    for name in &names[..names.len() - 2] {
-        first.push_str(&std::fs::read_to_string(folder.join(name))?);
-    }
-    ensure!(first.contains(" UTC Verbose common_sip_processing.cpp:87: RX 20 bytes\n--start msg--\n\nREGISTER sip:zone SIP/2.0\nVia: x\n\n--end msg--\n"), "{first}");
-    ensure!(
-        first.contains(" UTC Error main.cpp:1: tm: shown\n")
-            && !first.contains("hidden")
-            && !first.contains("continuation"),
-        "{first}"
-    );
     Ok(())
 }
 

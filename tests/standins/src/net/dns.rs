@@ -140,7 +140,7 @@ impl Ares {
 
 fn answer(host: &str, addresses: Vec<IpAddr>, reason: &str) -> Result<Vec<IpAddr>> {
     if addresses.is_empty() {
-        log!(Warning, "dnscachedresolver.cpp:838", "Failed to retrieve record for {host}: {reason}");
+        log!(Warning, "dnscachedresolver.cpp:698", "Failed to retrieve record for {host}: {reason}");
         bail!("Failed to retrieve record for {host}: {reason}");
     }
     Ok(addresses)
