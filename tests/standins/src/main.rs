@@ -193,10 +193,8 @@ fn start(program: Program) -> Result<Exit> {
             Ok(Exit(outcome.code))
         }),
         Program::MarkNodeFailed { node_type, store, ip } => tool(async move {
-            print("Marking node as failed and removing it from the cluster - will take at least 30 seconds\n")?;
-            cluster::tools::mark_node_failed(&node_type, &store, ip).await?;
-            print(&format!("Process complete - {ip} has left the cluster\n"))?;
-            Ok(Exit(0))
+            let say = |line: &str| print(&format!("{line}\n"));
+            cluster::tools::mark_node_failed(&node_type, &store, ip, say).await.map(Exit)
         }),
         Program::StaleMember { store, ip } => tool(async move {
             cluster::tools::stale_member(&store, ip).await?;

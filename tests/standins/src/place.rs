@@ -153,6 +153,15 @@ impl Settings {
             .collect()
     }
 
+    /// A setting that `/etc/clearwater/user_settings` alone gives, for start scripts that set a default of their own after
+    /// they have read the configuration.
+    pub(crate) fn of_user(&self, key: &str) -> Option<String> {
+        let text = std::fs::read_to_string(path("/etc/clearwater/user_settings")).unwrap_or_default();
+        let given = text.lines().filter_map(|line| line.trim().split_once('=')).any(|(name, _)| name.trim() == key);
+        // Nothing is sourced after it, so what stands there is the setting's value.
+        given.then(|| self.get(key).to_owned())
+    }
+
     /// 0 Error … 5 Debug; the default of the init scripts is 2.
     pub(crate) fn log_level(&self) -> u8 {
         self.get("log_level").trim().parse().unwrap_or(2)

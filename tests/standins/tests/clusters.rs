@@ -79,7 +79,7 @@ fn members_join_leave_and_a_dead_one_blocks_until_marked() -> Result<()> {
     let text = String::from_utf8(outcome.stdout)?;
     ensure!(
         text == format!(
-            "Marking node as failed and removing it from the cluster - will take at least 30 seconds\nProcess complete - {} has left the cluster\n",
+            "Detailed output being sent to /var/log/clearwater-etcd/mark_node_failed.log\nMarking node as failed and removing it from the cluster - will take at least 30 seconds\nProcess complete - {} has left the cluster\n",
             three.ip
         ),
         "{text} {}",
@@ -285,4 +285,163 @@ fn timers_are_handed_over_and_each_pops_once() -> Result<()> {
     got.dedup();
     ensure!(got.len() == 19 && !early, "{got:?} after {:?}", begun.elapsed());
     Ok(())
+}
+
+/// An agent whose pause is long enough to be told from all else.
+fn slow(bed: &Bed, host: u8, delay: Duration) -> Result<Node> {
+    let mut node = bed.node(host, "node_type_chronos")?;
+    node.set("STANDIN_JOIN_DELAY_MS", &delay.as_millis().to_string());
+    // The copying of data is not what is measured.
+    node.set("STANDIN_RESYNC_WAIT_MS", "10");
+    Ok(node)
+}
+
+/// Answers for chronos: nothing is to be copied.
+fn copied(node: &mut Node) -> Result<()> {
+    node.start(&["chronos"])?;
+    let address = node.at(7253);
+    until("chronos", || Ok(http("GET", address, "/ping", "")?.body == "OK"))
+}
+
+#[test]
+fn a_batch_costs_one_pause_and_who_comes_later_another() -> Result<()> {
+    if !kit::ready() {
+        return Ok(());
+    }
+    let pause = Duration::from_secs(2);
+    let mut bed = Bed::new()?;
+    bed.start_etcd()?;
+    let (mut one, mut two, mut three) = (slow(&bed, 1, pause)?, slow(&bed, 2, pause)?, slow(&bed, 3, pause)?);
+    for node in [&mut one, &mut two, &mut three] {
+        copied(node)?;
+    }
+    // Both listed before either reads: one poll.
+    bed.set_map(CHRONOS, &[(1, "waiting to join"), (2, "waiting to join")])?;
+    let begun = Instant::now();
+    one.start(&["cluster-agent"])?;
+    two.start(&["cluster-agent"])?;
+    bed.until_map(CHRONOS, "1=normal,2=normal")?;
+    let batch = begun.elapsed();
+    ensure!(batch >= pause && batch < pause * 2 - Duration::from_millis(200), "a batch took {batch:?}");
+    // They leave together, and come back one in the other's pause.
+    one.signal("cluster-agent", rustix::process::Signal::QUIT)?;
+    two.signal("cluster-agent", rustix::process::Signal::QUIT)?;
+    ensure!(one.ended("cluster-agent")? == 0 && two.ended("cluster-agent")? == 0);
+    bed.until_map(CHRONOS, "")?;
+    let begun = Instant::now();
+    one.start(&["cluster-agent"])?;
+    bed.until_map(CHRONOS, "1=waiting to join")?;
+    std::thread::sleep(pause / 3);
+    three.start(&["cluster-agent"])?;
+    // The later one moves both and acknowledges; the first sleeps on and cannot.
+    bed.until_map(CHRONOS, "1=joining,3=joining, acknowledged change")?;
+    bed.until_map(CHRONOS, "1=normal,3=normal")?;
+    let staggered = begun.elapsed();
+    ensure!(staggered >= pause * 2 && staggered < pause * 3, "a staggered join took {staggered:?}");
+    let log = one.log("clearwater-cluster-manager");
+    ensure!(log.contains(" UTC INFO main.py:180 (thread MainThread): Loaded plugin <ChronosPlugin>\n"), "{log}");
+    ensure!(
+        log.matches("(thread ChronosPlugin): Pausing for 2 seconds in case more nodes are joining").count() >= 3,
+        "{log}"
+    );
+    Ok(())
+}
+
+#[test]
+fn sigquit_does_what_the_map_allows() -> Result<()> {
+    if !kit::ready() {
+        return Ok(());
+    }
+    let quit = |node: &Node| node.signal("cluster-agent", rustix::process::Signal::QUIT);
+    let mut bed = Bed::new()?;
+    bed.start_etcd()?;
+    // One not listed, held so that it does not join first.
+    let mut two = slow(&bed, 2, Duration::from_millis(150))?;
+    two.set("STANDIN_FAULT", "agent.hold");
+    bed.set_map(CHRONOS, &[(1, "normal")])?;
+    two.start(&["cluster-agent"])?;
+    until("the agent is there", || Ok(two.log("clearwater-cluster-manager").contains("Loaded plugin")))?;
+    quit(&two)?;
+    bed.until_map(CHRONOS, "1=normal,2=waiting to leave")?;
+    two.kill("cluster-agent")?;
+    // Where somebody waits to join, it joins first and leaves then.
+    let mut three = slow(&bed, 3, Duration::from_millis(150))?;
+    let fault = three.path("/run/standin/fault");
+    std::fs::create_dir_all(&fault)?;
+    std::fs::write(fault.join("agent.hold"), "")?;
+    bed.set_map(CHRONOS, &[(1, "normal"), (9, "waiting to join")])?;
+    three.start(&["cluster-agent"])?;
+    until("the agent is there", || Ok(three.log("clearwater-cluster-manager").contains("Loaded plugin")))?;
+    quit(&three)?;
+    std::thread::sleep(Duration::from_millis(200));
+    bed.until_map(CHRONOS, "1=normal,9=waiting to join")?;
+    std::fs::remove_file(fault.join("agent.hold"))?;
+    until("it wrote", || Ok(bed.map(CHRONOS)?.contains("3=")))?;
+    ensure!(!bed.map(CHRONOS)?.contains("3=waiting to leave"), "{}", bed.map(CHRONOS)?);
+    three.kill("cluster-agent")?;
+    // A member in error keeps the others in.
+    let mut one = slow(&bed, 1, Duration::from_millis(150))?;
+    copied(&mut one)?;
+    bed.set_map(CHRONOS, &[(1, "normal"), (9, "error")])?;
+    one.start(&["cluster-agent"])?;
+    until("the agent settled", || Ok(one.log("clearwater-cluster-manager").contains("on_stable_cluster")))?;
+    quit(&one)?;
+    std::thread::sleep(Duration::from_millis(700));
+    bed.until_map(CHRONOS, "1=normal,9=error")?;
+    ensure!(one.runs("cluster-agent")?, "it must wait");
+    // And leaves when that one is gone.
+    let dead = bed.ip(9).to_string();
+    ensure!(one.run(&["mark-node-failed", "node_type_chronos", "chronos", &dead])?.status.success());
+    ensure!(one.ended("cluster-agent")? == 0);
+    bed.until_map(CHRONOS, "")?;
+    Ok(())
+}
+
+#[test]
+fn several_dead_members_leave_together_and_one_alone_waits_for_the_others() -> Result<()> {
+    if !kit::ready() {
+        return Ok(());
+    }
+    let pause = Duration::from_millis(300);
+    let mut bed = Bed::new()?;
+    bed.start_etcd()?;
+    let mut one = slow(&bed, 1, pause)?;
+    copied(&mut one)?;
+    let mark = |host: u8| {
+        ["mark-node-failed", "node_type_chronos", "chronos"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain([bed.ip(host).to_string()])
+    };
+    let run = |node: &Node, host: u8| {
+        let args: Vec<String> = mark(host).collect();
+        node.run(&args.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let start = |node: &mut Node, host: u8| -> Result<String> {
+        let args: Vec<String> = mark(host).collect();
+        node.start(&args.iter().map(String::as_str).collect::<Vec<_>>())?;
+        Ok(args.join(" "))
+    };
+    bed.set_map(CHRONOS, &[(1, "normal"), (7, "normal"), (8, "normal"), (9, "normal")])?;
+    one.start(&["cluster-agent"])?;
+    let mut names = Vec::new();
+    for host in [7, 8, 9] {
+        names.push(start(&mut one, host)?);
+    }
+    for name in names {
+        ensure!(one.ended(&name)? == 0);
+    }
+    bed.until_map(CHRONOS, "1=normal")?;
+    let absent = run(&one, 9)?;
+    ensure!(absent.status.success());
+    ensure!(String::from_utf8(absent.stdout)?.ends_with("\nNot in cluster - no work required\n"));
+    // One by one: nobody acknowledges for the other dead one.
+    bed.set_map(CHRONOS, &[(1, "normal"), (7, "normal"), (8, "normal")])?;
+    let name = start(&mut one, 7)?;
+    bed.until_map(CHRONOS, "1=normal, acknowledged change,7=leaving, acknowledged change,8=normal")?;
+    std::thread::sleep(pause * 4);
+    ensure!(one.runs(&name)?, "it must hang");
+    let second = start(&mut one, 8)?;
+    ensure!(one.ended(&name)? == 0 && one.ended(&second)? == 0);
+    bed.until_map(CHRONOS, "1=normal")
 }

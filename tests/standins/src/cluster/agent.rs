@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::pin::Pin;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
@@ -10,44 +11,62 @@ use tokio::sync::watch;
 
 use super::rules::{self, Hook, Step};
 use super::{Members, State, Store, format_members, parse_members, plugin};
-use crate::log::{Grammar, Log, log};
+use crate::log::{Grammar, Level, Log, log};
 use crate::net::etcd::{Etcd, Seen, Swapped};
 use crate::place::{self, Settings};
 
 /// Runs until SIGTERM, or until it has left after SIGQUIT.
 pub(crate) async fn run() -> Result<()> {
     let settings = Settings::load()?;
-    crate::log::init(Log::new("clearwater-cluster-manager", "cluster-manager", Grammar::Python, settings.log_level()));
     let key = settings.cluster_key();
+    let store = Store::of_node_type(&key);
+    let plugin = store.map_or("Main", Store::title);
+    let grammar = Log::new("clearwater-cluster-manager", "cluster-manager", Grammar::PythonThreads, level(&settings));
+    crate::log::init(grammar.of_plugin(plugin));
     if key.is_empty() {
         bail!("etcd_cluster_key is empty: nothing says which cluster this node is for");
     }
-    let me = settings.local_ip()?;
-    let (leave, leaving) = watch::channel(false);
     let mut quit = signal(SignalKind::quit())?;
     let mut term = signal(SignalKind::terminate())?;
     let mut hup = signal(SignalKind::hangup())?;
-    let work = async {
-        if let Some(store) = Store::of_node_type(&key) {
-            return Agent::new(store, me, leaving.clone(), false).work().await;
-        }
+    let Some(store) = store else {
         // A node of an unclustered type keeps a manager without plugins.
-        log!(Status, "main.py:170", "No cluster for node type {key}");
-        let mut leaving = leaving.clone();
-        let _ = leaving.wait_for(|l| *l).await;
-        Ok(())
+        log!(Info, "main.py:180", "No plugin for node type {key}");
+        tokio::select! { _ = quit.recv() => {}, _ = term.recv() => {} }
+        return Ok(());
     };
+    let agent = Agent::new(store, settings.local_ip()?, false);
+    log!(Info, "main.py:180", "Loaded plugin <{}Plugin>", store.title());
+    let work = agent.work();
     tokio::pin!(work);
+    // The order to leave acts beside the work, also while that pauses.
+    let leave = std::pin::pin!(async {
+        loop {
+            quit.recv().await;
+            log!(Info, "main.py:91", "Handling SIGQUIT");
+            agent.leave().await;
+        }
+    });
+    let mut leave: Pin<&mut dyn Future<Output = std::convert::Infallible>> = leave;
     loop {
         tokio::select! {
             done = &mut work => return done,
-            _ = quit.recv() => {
-                log!(Status, "main.py:91", "Leaving the cluster");
-                let _ = leave.send(true);
-            }
+            never = &mut leave => match never {},
             _ = term.recv() => return Ok(()),
             _ = hup.recv() => {}
         }
+    }
+}
+
+/// The manager's level is 3 unless `user_settings` says otherwise: its start script sets it after it has read the
+/// configuration, as bono's does.
+fn level(settings: &Settings) -> u8 {
+    match settings.of_user("log_level").as_deref() {
+        // Python knows no more than these.
+        Some("0") => Level::Error as u8,
+        Some("1") => Level::Warning as u8,
+        Some("2" | "3") | None => Level::Info as u8,
+        Some(_) => Level::Debug as u8,
     }
 }
 
@@ -57,156 +76,175 @@ pub(crate) struct Agent {
     me: IpAddr,
     etcd: Etcd,
     delay: Duration,
-    leaving: watch::Receiver<bool>,
-    /// Set when acting for a dead node: no hooks, no files.
+    /// Told to leave, and not yet waiting to.
+    leaving: watch::Sender<bool>,
+    /// Set when acting for a dead node: no hooks, no files, and it leaves a cluster with members in error too.
     proxy: bool,
 }
 
 impl Agent {
     /// An agent for node `me`; as `proxy` it only moves states, for a node that is dead.
-    pub(crate) fn new(store: Store, me: IpAddr, leaving: watch::Receiver<bool>, proxy: bool) -> Self {
+    pub(crate) fn new(store: Store, me: IpAddr, proxy: bool) -> Self {
         Self {
             store,
             me,
             etcd: Etcd::new(place::etcd_address()),
             delay: place::knob_ms("STANDIN_JOIN_DELAY_MS", 30_000),
-            leaving,
+            leaving: watch::Sender::new(false),
             proxy,
         }
     }
 
-    /// Works until this node has left.
-    pub(crate) async fn work(mut self) -> Result<()> {
+    /// Works until this node has left. Each round begins with a map that differs from the one before.
+    pub(crate) async fn work(&self) -> Result<()> {
         let key = self.store.key();
-        let mut trouble = Duration::from_millis(100);
-        let mut pause: Option<(State, Instant)> = None;
-        let mut settled: Option<Members> = None;
-        // A hook whose result could not be written yet, because others wrote first.
-        let mut ran: Option<Step> = None;
+        let mut before: Option<(Option<String>, bool)> = None;
+        // A hook that failed is tried again although nobody wrote.
+        let mut again = false;
         loop {
             if !self.proxy && place::fault("agent.hold") {
                 tokio::time::sleep(place::poll_interval()).await;
                 continue;
             }
-            let Some((seen, members)) = self.look(&key, &mut trouble).await else {
+            let (seen, members) = self.read(&key).await;
+            let leaving = *self.leaving.borrow();
+            let now = (seen.value.clone(), leaving);
+            if before.as_ref() == Some(&now) {
+                let limit = if again { Duration::from_secs(1) } else { place::knob_ms("STANDIN_ETCD_WAIT_MS", 10_000) };
+                self.changed(&key, &seen, limit).await;
+                if std::mem::take(&mut again) {
+                    before = None;
+                }
                 continue;
-            };
+            }
+            before = Some(now);
             self.publish(&members);
-            let leaving = *self.leaving.borrow_and_update();
-            if leaving && !members.contains_key(&self.me) {
+            if self.act(&key, &seen, &members, leaving, &mut again).await {
+                log!(Info, "etcd_synchronizer.py:74", "Quitting FSM");
                 return Ok(());
             }
-            let step = rules::step(&members, self.me, leaving);
-            if !matches!(step, Step::PauseThenMoveAll(..)) {
-                pause = None;
+        }
+    }
+
+    /// One round: whether this node has left.
+    async fn act(&self, key: &str, seen: &Seen, members: &Members, leaving: bool, again: &mut bool) -> bool {
+        log!(Info, "etcd_synchronizer.py:47", "Got new state {} from etcd", format_members(members));
+        let own = members.get(&self.me).copied();
+        log!(
+            Info,
+            "synchronization_fsm.py:108",
+            "Entered state machine for {} with local state {}, cluster state {:?} and cluster view {}",
+            self.me,
+            words(own),
+            rules::cluster(members),
+            format_members(members)
+        );
+        if leaving && own != Some(State::WaitingToLeave) && rules::can_leave(members, self.proxy) {
+            log!(Info, "etcd_synchronizer.py:60", "Cluster is in a stable state, so leaving the cluster now");
+            self.write_own(key, seen, members, Some(State::WaitingToLeave)).await;
+            return false;
+        }
+        match rules::step(members, self.me) {
+            Step::Wait => log!(Debug, "etcd_synchronizer.py:71", "No state change"),
+            Step::Settle(hook) => *again = !self.hook(hook, members).await,
+            Step::Become(hook, state) => {
+                let done = match hook {
+                    Some(hook) => self.hook(hook, members).await,
+                    None => true,
+                };
+                if done {
+                    self.write_own(key, seen, members, Some(state)).await;
+                } else {
+                    *again = true;
+                }
             }
-            ran = ran.filter(|before| *before == step);
-            match step {
-                Step::Wait => self.changed(&key, &seen, None).await,
-                Step::Settle(hook) => {
-                    if settled.as_ref() != Some(&members) && self.hook(hook, &members).await {
-                        settled = Some(members);
-                    }
-                    self.changed(&key, &seen, None).await;
+            Step::PauseThenMoveAll(from, to) => {
+                let what = if from == State::WaitingToJoin { "joining" } else { "leaving" };
+                let seconds = self.delay.as_secs();
+                log!(
+                    Info,
+                    "synchronization_fsm.py:175",
+                    "Pausing for {seconds} seconds in case more nodes are {what} the cluster"
+                );
+                // Deaf meanwhile, as the real one: who comes later makes the write fail, and the pause begins anew.
+                tokio::time::sleep(self.delay).await;
+                let mut moved = members.clone();
+                for state in moved.values_mut().filter(|s| **s == from) {
+                    *state = to;
                 }
-                Step::Become(hook, state) => {
-                    if ran.is_none()
-                        && let Some(hook) = hook
-                        && !self.hook(hook, &members).await
-                    {
-                        self.changed(&key, &seen, Some(Duration::from_secs(1))).await;
-                        continue;
-                    }
-                    ran = Some(step);
-                    self.write(
-                        &key,
-                        |m| {
-                            if m.get(&self.me) == members.get(&self.me) {
-                                m.insert(self.me, state);
-                            }
-                        },
-                        &seen,
-                        members.clone(),
-                    )
-                    .await;
+                if self.swap(key, seen, &moved).await == Some(Swapped::Raced) {
+                    self.contended(to.words());
                 }
-                Step::PauseThenMoveAll(from, to) => {
-                    let until = match pause {
-                        Some((of, until)) if of == from => until,
-                        _ => Instant::now() + self.delay,
-                    };
-                    pause = Some((from, until));
-                    let left = until.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        self.write(
-                            &key,
-                            |m| {
-                                for state in m.values_mut().filter(|s| **s == from) {
-                                    *state = to;
-                                }
-                            },
-                            &seen,
-                            members,
-                        )
-                        .await;
-                    } else {
-                        self.changed(&key, &seen, Some(left)).await;
-                    }
-                }
-                Step::Remove(hook) => {
-                    self.hook(hook, &members).await;
-                    self.write(
-                        &key,
-                        |m| {
-                            m.remove(&self.me);
-                        },
-                        &seen,
-                        members.clone(),
-                    )
-                    .await;
+            }
+            Step::Remove(hook) => {
+                self.hook(hook, members).await;
+                return self.write_own(key, seen, members, None).await;
+            }
+        }
+        false
+    }
+
+    /// The order to leave: at once where the cluster allows it, else when it does.
+    pub(crate) async fn leave(&self) {
+        self.leaving.send_replace(true);
+        let key = self.store.key();
+        let (seen, members) = self.read(&key).await;
+        if rules::can_leave(&members, self.proxy) {
+            log!(Info, "main.py:92", "Cluster is in a stable state, so leaving the cluster immediately");
+            self.write_own(&key, &seen, &members, Some(State::WaitingToLeave)).await;
+        } else {
+            log!(
+                Info,
+                "main.py:92",
+                "Can't leave the cluster immediately - will do so when the cluster next stabilises"
+            );
+        }
+    }
+
+    /// Writes that this node is in error, whatever others write meanwhile.
+    pub(crate) async fn fail(&self) {
+        let key = self.store.key();
+        let (seen, members) = self.read(&key).await;
+        self.write_own(&key, &seen, &members, Some(State::Error)).await;
+    }
+
+    /// Reads the map, however long that takes.
+    async fn read(&self, key: &str) -> (Seen, Members) {
+        let mut trouble = Duration::from_millis(100);
+        loop {
+            let read = match self.etcd.get(key).await {
+                Ok(seen) => parse_members(seen.value.as_deref()).map(|members| (seen, members)),
+                Err(err) => Err(err),
+            };
+            match read {
+                Ok(found) => return found,
+                Err(err) => {
+                    log!(
+                        Error,
+                        "common_etcd_synchronizer.py:340",
+                        "{} caught {err:#} when trying to read - pause before retry",
+                        self.me
+                    );
+                    tokio::time::sleep(trouble).await;
+                    trouble = (trouble * 2).min(Duration::from_secs(5));
                 }
             }
         }
     }
 
-    /// Reads the map; `None` after waiting because that failed.
-    async fn look(&mut self, key: &str, trouble: &mut Duration) -> Option<(Seen, Members)> {
-        let read = match self.etcd.get(key).await {
-            Ok(seen) => parse_members(seen.value.as_deref()).map(|members| (seen, members)),
-            Err(err) => Err(err),
-        };
-        match read {
-            Ok(found) => {
-                *trouble = Duration::from_millis(100);
-                Some(found)
-            }
-            Err(err) => {
-                log!(Warning, "etcd_synchronizer.py:258", "{err:#}; trying again in {trouble:?}");
-                tokio::time::sleep(*trouble).await;
-                *trouble = (*trouble * 2).min(Duration::from_secs(5));
-                None
-            }
-        }
-    }
-
-    /// Waits for the map to change, for the order to leave, or for `limit` (ten seconds when
-    /// not given: a server that vanished without closing its connections must be noticed).
-    async fn changed(&mut self, key: &str, seen: &Seen, limit: Option<Duration>) {
-        let limit = limit.unwrap_or(place::knob_ms("STANDIN_ETCD_WAIT_MS", 10_000));
-        let mut leaving = self.leaving.clone();
-        let was_leaving = *leaving.borrow_and_update();
+    /// Waits for the map to change, for the order to leave, or for `limit`: a server that vanished without closing its
+    /// connections must be noticed.
+    async fn changed(&self, key: &str, seen: &Seen, limit: Duration) {
+        let mut leaving = self.leaving.subscribe();
+        leaving.borrow_and_update();
         tokio::select! {
             result = self.etcd.wait(key, seen.index, limit) => {
                 if let Err(err) = result {
-                    log!(Warning, "etcd_synchronizer.py:264", "Waiting for {key}: {err:#}");
+                    log!(Warning, "common_etcd_synchronizer.py:264", "Waiting for {key}: {err:#}");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
-            result = leaving.changed(), if !was_leaving => {
-                if result.is_err() {
-                    tokio::time::sleep(limit).await;
-                }
-            }
+            _ = leaving.changed() => {}
         }
     }
 
@@ -214,42 +252,70 @@ impl Agent {
         if self.proxy {
             return true;
         }
+        log!(Info, "synchronization_fsm.py:24", "Calling plugin method {}Plugin.{}", self.store.title(), hook.method());
         match plugin::run(self.store, hook, members, self.me).await {
             Ok(()) => true,
             Err(err) => {
                 log!(
                     Error,
-                    "synchronization_fsm.py:230",
-                    "Plugin of {} stays where it is: {hook:?}: {err:#}",
-                    self.store.title()
+                    "synchronization_fsm.py:40",
+                    "Call to {}Plugin.{} caused exception {err:#}",
+                    self.store.title(),
+                    hook.method()
                 );
                 false
             }
         }
     }
 
-    /// Applies a change to the map if nobody else wrote since; else the next round decides anew.
-    async fn write(&self, key: &str, change: impl FnOnce(&mut Members), seen: &Seen, mut members: Members) {
-        let before = members.get(&self.me).copied();
-        change(&mut members);
-        let text = format_members(&members);
-        match self.etcd.swap(key, seen, &text).await {
-            Ok(Swapped::Yes) => {
-                let words = |s: Option<State>| s.map_or("absent", State::words);
-                log!(
-                    Status,
-                    "etcd_synchronizer.py:196",
-                    "{} {} was {}, is {}",
-                    self.store.title(),
-                    self.me,
-                    words(before),
-                    words(members.get(&self.me).copied())
-                );
+    /// Writes this node's own state, or takes it out. Who else wrote meanwhile makes no difference while this node and
+    /// the cluster are in the states that decided; where they are not, the next round decides anew.
+    async fn write_own(&self, key: &str, seen: &Seen, members: &Members, state: Option<State>) -> bool {
+        let (mut seen, mut now) = (seen.clone(), members.clone());
+        loop {
+            let mut changed = now.clone();
+            match state {
+                Some(state) => changed.insert(self.me, state),
+                None => changed.remove(&self.me),
+            };
+            match self.swap(key, &seen, &changed).await {
+                Some(Swapped::Yes) => {
+                    if state == Some(State::WaitingToLeave) {
+                        self.leaving.send_replace(false);
+                    }
+                    return true;
+                }
+                Some(Swapped::Raced) => self.contended(words(state)),
+                None => return false,
             }
-            Ok(Swapped::Raced) => log!(Debug, "etcd_synchronizer.py:201", "Raced; reading again"),
+            (seen, now) = self.read(key).await;
+            let same = now.get(&self.me) == members.get(&self.me) && rules::cluster(&now) == rules::cluster(members);
+            if !same && !matches!(state, None | Some(State::Error)) {
+                return false;
+            }
+            log!(Debug, "etcd_synchronizer.py:165", "Retrying contended write with updated value");
+        }
+    }
+
+    fn contended(&self, state: &str) {
+        log!(Debug, "etcd_synchronizer.py:147", "Contention on etcd write - new_state is {state}");
+    }
+
+    /// Writes the map if nobody else wrote since; `None` where etcd did not answer.
+    async fn swap(&self, key: &str, seen: &Seen, members: &Members) -> Option<Swapped> {
+        let text = format_members(members);
+        log!(Debug, "etcd_synchronizer.py:132", "Writing state {text} into etcd");
+        match self.etcd.swap(key, seen, &text).await {
+            Ok(swapped) => Some(swapped),
             Err(err) => {
-                log!(Warning, "etcd_synchronizer.py:205", "Cannot write {key}: {err:#}");
+                log!(
+                    Error,
+                    "etcd_synchronizer.py:180",
+                    "{} caught {err:#} when trying to write {text} - pause before retrying",
+                    self.me
+                );
                 tokio::time::sleep(Duration::from_millis(200)).await;
+                None
             }
         }
     }
@@ -271,6 +337,10 @@ impl Agent {
             let _ = place::write_whole(&normal, &place::now_us().to_string());
         }
     }
+}
+
+fn words(state: Option<State>) -> &'static str {
+    state.map_or("None", State::words)
 }
 
 /// Where the agent leaves the map it saw last.

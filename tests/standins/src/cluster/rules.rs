@@ -95,6 +95,19 @@ pub(crate) enum Hook {
     LeavingCluster,
 }
 
+impl Hook {
+    /// The plug-in's method.
+    pub(crate) fn method(self) -> &'static str {
+        match self {
+            Hook::ClusterChanging => "on_cluster_changing",
+            Hook::JoiningCluster => "on_joining_cluster",
+            Hook::NewConfigReady => "on_new_cluster_config_ready",
+            Hook::StableCluster => "on_stable_cluster",
+            Hook::LeavingCluster => "on_leaving_cluster",
+        }
+    }
+}
+
 /// What a node does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -110,22 +123,28 @@ pub(crate) enum Step {
     Remove(Hook),
 }
 
-/// What node `me` does, given the map; `leaving` once it was told to leave.
-pub(crate) fn step(members: &Members, me: IpAddr, leaving: bool) -> Step {
+/// Whether a node told to leave may write so: the map is at rest, or others wait to leave. Members in error keep all but
+/// `mark_node_failed` from it (`forced`). Whether the node is listed at all is not looked at.
+pub(crate) fn can_leave(members: &Members, forced: bool) -> bool {
+    match cluster(members) {
+        Cluster::Stable | Cluster::LeavePending => true,
+        Cluster::StableWithErrors => forced,
+        _ => false,
+    }
+}
+
+/// What node `me` does, given the map.
+pub(crate) fn step(members: &Members, me: IpAddr) -> Step {
     use Cluster as C;
     use State as S;
     let cluster = cluster(members);
     let Some(own) = members.get(&me).copied() else {
         return match cluster {
-            C::Empty | C::Stable | C::JoinPending if !leaving => Step::Become(None, S::WaitingToJoin),
+            C::Empty | C::Stable | C::JoinPending => Step::Become(None, S::WaitingToJoin),
             _ => Step::Wait,
         };
     };
     match (cluster, own) {
-        (C::Stable | C::StableWithErrors | C::LeavePending, S::Normal) if leaving => {
-            Step::Become(None, S::WaitingToLeave)
-        }
-        (C::StableWithErrors, S::Error) if leaving => Step::Become(None, S::WaitingToLeave),
         (C::Stable | C::StableWithErrors, S::Normal) => Step::Settle(Hook::StableCluster),
         (C::JoinPending, S::WaitingToJoin) => Step::PauseThenMoveAll(S::WaitingToJoin, S::Joining),
         (C::StartedJoining, S::Joining) => Step::Become(None, S::JoiningAcknowledged),
@@ -168,7 +187,19 @@ mod tests {
         loop {
             let mut moved = false;
             for (node, leaving) in nodes {
-                match step(members, ip(*node), *leaving) {
+                // `mark_node_failed` acts for those in error.
+                let forced = members.get(&ip(*node)) == Some(&State::Error);
+                let begins = *leaving && members.contains_key(&ip(*node)) && can_leave(members, forced);
+                let waits = members.get(&ip(*node)) == Some(&State::WaitingToLeave);
+                if begins && !waits {
+                    members.insert(ip(*node), State::WaitingToLeave);
+                    moved = true;
+                    continue;
+                }
+                if *leaving && !members.contains_key(&ip(*node)) {
+                    continue;
+                }
+                match step(members, ip(*node)) {
                     Step::Become(_, state) => {
                         members.insert(ip(*node), state);
                         moved = true;
@@ -229,10 +260,28 @@ mod tests {
             [State::JoiningConfigChanged, State::Normal],
             [State::Error, State::Normal],
         ] {
-            assert_eq!(step(&map(&states), ip(9), false), Step::Wait, "{states:?}");
+            assert_eq!(step(&map(&states), ip(9)), Step::Wait, "{states:?}");
         }
         let pending = map(&[State::WaitingToJoin, State::Normal]);
-        assert_eq!(step(&pending, ip(9), false), Step::Become(None, State::WaitingToJoin));
+        assert_eq!(step(&pending, ip(9)), Step::Become(None, State::WaitingToJoin));
+    }
+
+    #[test]
+    fn a_cluster_at_rest_may_be_left_and_one_with_errors_by_force_alone() {
+        use State as S;
+        for (states, freely, forced) in [
+            (&[S::Normal, S::Normal][..], true, true),
+            (&[S::Normal, S::WaitingToLeave], true, true),
+            (&[S::WaitingToLeave, S::Error], true, true),
+            (&[S::Normal, S::Error], false, true),
+            (&[S::Normal, S::WaitingToJoin], false, false),
+            (&[S::NormalAcknowledged, S::Joining], false, false),
+            (&[S::Normal, S::Leaving], false, false),
+            (&[], false, false),
+        ] {
+            let members = map(states);
+            assert_eq!((can_leave(&members, false), can_leave(&members, true)), (freely, forced), "{states:?}");
+        }
     }
 
     #[test]

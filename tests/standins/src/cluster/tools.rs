@@ -2,13 +2,10 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use anyhow::{Result, bail};
-use tokio::sync::watch;
 
 use super::agent::Agent;
-use super::rules::{self, Cluster};
 use super::{Members, State, Store, format_members, parse_members};
 use crate::net::etcd::{Etcd, Swapped};
 use crate::place::{self, Settings};
@@ -63,39 +60,41 @@ fn describe(me: IpAddr, own: Option<Store>, mut stores: Vec<(Store, Members)>) -
     Outcome { out, err, code }
 }
 
-/// Takes a dead node out of a store's map: error, then the leave on its behalf.
-pub(crate) async fn mark_node_failed(node_type: &str, store: &str, dead: IpAddr) -> Result<()> {
+/// Takes a dead node out of a store's map: error, then the leave on its behalf. `say` gets each line as it is due.
+pub(crate) async fn mark_node_failed(
+    node_type: &str,
+    store: &str,
+    dead: IpAddr,
+    say: impl Fn(&str) -> Result<()>,
+) -> Result<u8> {
     let Some(found) = Store::of_node_type(node_type).filter(|s| s.short() == store) else {
         bail!("no store {store} on nodes of type {node_type}; try: node_type_memcached memcached");
     };
-    let etcd = Etcd::new(place::etcd_address());
-    let key = found.key();
-    loop {
-        let seen = etcd.get(&key).await?;
-        let mut members = parse_members(seen.value.as_deref())?;
-        match members.insert(dead, State::Error) {
-            None => bail!("{dead} is not in the {} cluster", found.title()),
-            Some(State::Error) => break,
-            Some(_) => {}
-        }
-        if etcd.swap(&key, &seen, &format_members(&members)).await? == Swapped::Yes {
-            break;
-        }
+    say("Detailed output being sent to /var/log/clearwater-etcd/mark_node_failed.log")?;
+    if found == Store::Cassandra && !has_cassandra() {
+        say(
+            "You must run mark_node_failed on a node that has Cassandra installed to remove a node from a Cassandra cluster",
+        )?;
+        return Ok(1);
     }
-    let (leave, leaving) = watch::channel(false);
-    let agent = tokio::spawn(Agent::new(found, dead, leaving, true).work());
-    // Operations under way end first; only a cluster at rest can lose a member.
-    loop {
-        let seen = etcd.get(&key).await?;
-        let members = parse_members(seen.value.as_deref())?;
-        if rules::cluster(&members) == Cluster::StableWithErrors {
-            break;
-        }
-        etcd.wait(&key, seen.index, Duration::from_secs(10)).await?;
+    let seen = Etcd::new(place::etcd_address()).get(&found.key()).await?;
+    if !parse_members(seen.value.as_deref())?.contains_key(&dead) {
+        say("Not in cluster - no work required")?;
+        return Ok(0);
     }
-    leave.send(true)?;
-    agent.await??;
-    Ok(())
+    say("Marking node as failed and removing it from the cluster - will take at least 30 seconds")?;
+    let agent = Agent::new(found, dead, true);
+    agent.fail().await;
+    // The order waits for operations under way, and for other dead members that nobody has marked yet.
+    let (left, ()) = tokio::join!(agent.work(), agent.leave());
+    left?;
+    say(&format!("Process complete - {dead} has left the cluster"))?;
+    Ok(0)
+}
+
+fn has_cassandra() -> bool {
+    let component = std::fs::read_to_string(place::path("/usr/share/clearwater/standin/component"));
+    !component.is_ok_and(|name| name.trim() != "cassandra")
 }
 
 /// Puts a member that does not exist into a store's map, as a pod killed by force leaves it.

@@ -139,6 +139,19 @@ impl Bed {
         Ok(all.join(","))
     }
 
+    /// Writes a store's map, as members that are gone left it.
+    pub(crate) fn set_map(&self, key: &str, members: &[(u8, &str)]) -> Result<()> {
+        let map: BTreeMap<String, &str> =
+            members.iter().map(|(host, state)| (self.ip(*host).to_string(), *state)).collect();
+        let value = serde_json::to_string(&map)?;
+        let path = format!("/v2/keys/clearwater/{key}");
+        let form = [("Content-Type", "application/x-www-form-urlencoded")];
+        let limit = Duration::from_secs(10);
+        let reply = http_with("PUT", self.etcd_address(), &path, &format!("value={value}"), &form, limit)?;
+        ensure!(reply.status < 300, "{reply:?}");
+        Ok(())
+    }
+
     pub(crate) fn until_map(&self, key: &str, wanted: &str) -> Result<()> {
         until(&format!("{key} is {wanted}"), || Ok(self.map(key)? == wanted))
             .with_context(|| format!("it is {}", self.map(key).unwrap_or_default()))
@@ -236,6 +249,12 @@ impl Node {
         let child = self.running.get(name).with_context(|| format!("{name} does not run"))?;
         let pid = Pid::from_raw(i32::try_from(child.id())?).context("no process number")?;
         Ok(kill_process(pid, signal)?)
+    }
+
+    /// Whether a program is still running.
+    pub(crate) fn runs(&mut self, name: &str) -> Result<bool> {
+        let child = self.running.get_mut(name).with_context(|| format!("{name} does not run"))?;
+        Ok(child.try_wait()?.is_none())
     }
 
     /// Kills a program.
