@@ -17,9 +17,14 @@ use crate::ring::{self, Ring};
 /// Runs the daemon; status 3 without valid cluster settings.
 pub(crate) async fn run() -> Result<Exit> {
     let settings = Settings::load()?;
-    crate::log::init(Log::new("astaire", "astaire", Grammar::Cpp, settings.log_level()));
+    // As bono's, its start script takes no level from shared_config.
+    let level = settings.user_log_level();
+    crate::log::init(Log::new("astaire", "astaire", Grammar::Cpp, level));
+    log!(Status, "utils.cpp:762", "Log level set to {level}");
+    log!(Status, "resync_main.cpp:244", "Astaire starting up");
     if let Err(err) = Ring::load() {
-        log!(Error, "resync_main.cpp:270", "Invalid cluster settings: {err:#}");
+        log!(Error, "memcached_config.cpp:108", "Failed to open '/etc/clearwater/cluster_settings': {err:#}");
+        log!(Error, "resync_main.cpp:270", "Cluster settings are invalid. Exiting");
         return Ok(Exit(3));
     }
     tokio::time::sleep(place::boot_delay("astaire")).await;
@@ -31,7 +36,6 @@ pub(crate) async fn run() -> Result<Exit> {
             log!(Warning, "astaire.cpp:140", "Resync at start: {err:#}");
         }
     });
-    log!(Status, "resync_main.cpp:340", "Astaire started");
     http::serve_unix(listener, move |ask| async move {
         match (&ask.method, ask.segments().as_slice()) {
             (&Method::POST, ["reload"]) => Answer::code(200),

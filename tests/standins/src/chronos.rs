@@ -76,7 +76,7 @@ struct Chronos {
 /// Runs the daemon.
 pub(crate) async fn run() -> Result<Exit> {
     let settings = Settings::load()?;
-    crate::log::init(Log::new("chronos", "chronos", Grammar::Cpp, settings.log_level()));
+    crate::log::init(Log::new("chronos", "chronos", Grammar::Cpp, level()));
     let me = settings.local_ip()?;
     tokio::time::sleep(place::boot_delay("chronos")).await;
     let chronos = Arc::new(Chronos {
@@ -118,13 +118,29 @@ pub(crate) async fn run() -> Result<Exit> {
     let of_start = chronos.clone();
     tokio::spawn(async move { of_start.pull_all().await });
     let listener = http::listen(SocketAddr::new(me, PORT)).await?;
-    log!(Status, "main.cpp:250", "Chronos started on {me}:{PORT}");
+    log!(Status, "globals.cpp:141", "Bind address: {me}");
+    log!(Status, "globals.cpp:145", "Bind port: {PORT}");
+    log!(Status, "httpstack.cpp:163", "Binding HTTP TCP socket: address={me}, port={PORT}");
     http::serve(listener, move |ask| {
         let chronos = chronos.clone();
         async move { chronos.answer(&ask).await }
     })
     .await;
     Ok(Exit(0))
+}
+
+/// `[logging] level` of `chronos.conf`, and nothing else: no setting of the shell reaches it (chronos `src/globals.cpp`).
+fn level() -> u8 {
+    let text = std::fs::read_to_string(place::path("/etc/chronos/chronos.conf")).unwrap_or_default();
+    let mut section = "";
+    for line in text.lines().map(str::trim) {
+        match line.split_once('=') {
+            _ if line.starts_with('[') => section = line,
+            Some((key, value)) if section == "[logging]" && key.trim() == "level" => return value.trim().parse().unwrap_or(2),
+            _ => {}
+        }
+    }
+    2
 }
 
 /// The cluster of the file, or one of this node alone (chronos `src/globals.cpp`).

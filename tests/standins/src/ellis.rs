@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use crate::Exit;
 use crate::digest;
 use crate::front;
-use crate::log::{Grammar, Log, log};
+use crate::log::{Grammar, Log, PYTHON_LEVEL, log};
 use crate::net::dns::split_port;
 use crate::net::http::{self, Answer, Ask, Method, Request};
 use crate::place::{self, Settings};
@@ -58,7 +58,7 @@ struct Ellis {
 /// Runs the daemon.
 pub(crate) async fn run() -> Result<Exit> {
     let settings = Settings::load()?;
-    crate::log::init(Log::new("ellis", "ellis", Grammar::Python, settings.log_level()));
+    crate::log::init(Log::new("ellis", "ellis", Grammar::Python, PYTHON_LEVEL));
     tokio::time::sleep(place::boot_delay("ellis")).await;
     let ellis = Arc::new(Ellis {
         domain: settings.get_or("home_domain", "example.com").to_owned(),
@@ -70,7 +70,7 @@ pub(crate) async fn run() -> Result<Exit> {
         turn: Mutex::new(()),
     });
     let listener = http::listen_unix(&front::socket("ellis"))?;
-    log!(Status, "main.py:113", "Ellis is listening");
+    log!(Status, "main.py:113", "Ellis process starting up");
     let pinger = ellis.clone();
     tokio::spawn(async move {
         let ping = Request::get("/ping").within(Duration::from_secs(5));

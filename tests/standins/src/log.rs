@@ -64,6 +64,9 @@ impl Level {
     }
 }
 
+/// What Ellis, homer and homestead-prov write: INFO, which no setting changes (crest, ellis `settings.py`).
+pub(crate) const PYTHON_LEVEL: u8 = Level::Info as u8;
+
 /// Whose line form is used. Before each stands `DD-MM-YYYY HH:MM:SS.mmm UTC `, but for Java.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Grammar {

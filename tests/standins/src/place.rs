@@ -162,6 +162,11 @@ impl Settings {
         given.then(|| self.get(key).to_owned())
     }
 
+    /// The level of a daemon whose start script sets 2 after it has read the configuration, and reads `user_settings` then.
+    pub(crate) fn user_log_level(&self) -> u8 {
+        self.of_user("log_level").and_then(|level| level.trim().parse().ok()).unwrap_or(2)
+    }
+
     /// 0 Error … 5 Debug; the default of the init scripts is 2.
     pub(crate) fn log_level(&self) -> u8 {
         self.get("log_level").trim().parse().unwrap_or(2)

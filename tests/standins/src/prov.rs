@@ -14,7 +14,7 @@ use crate::Exit;
 use crate::cassandra::{Client, Found, Trouble};
 use crate::digest;
 use crate::front;
-use crate::log::{Grammar, Log, log};
+use crate::log::{Grammar, Log, PYTHON_LEVEL, log};
 use crate::net::http::{self, Answer, Ask, Method};
 use crate::place::{self, Settings};
 
@@ -56,7 +56,7 @@ struct Prov {
 /// Runs the daemon; ends with an error when Cassandra's name is not known at start.
 pub(crate) async fn run() -> Result<Exit> {
     let settings = Settings::load()?;
-    crate::log::init(Log::new("homestead-prov", "homestead-prov", Grammar::Python, settings.log_level()));
+    crate::log::init(Log::new("homestead-prov", "homestead-prov", Grammar::Python, PYTHON_LEVEL));
     tokio::time::sleep(place::boot_delay("homestead-prov")).await;
     let name = settings.get_or("cassandra_hostname", "localhost");
     // Once, at start: the connection keeps to this address for the life of the process.
@@ -64,7 +64,12 @@ pub(crate) async fn run() -> Result<Exit> {
         Ok(Some(address)) => address,
         failed => {
             let reason = failed.err().map_or_else(|| "no address".to_owned(), |err| err.to_string());
-            log!(Error, "main.py:113", "socket.gaierror: cannot resolve {name}: {reason}");
+            log!(
+                Error,
+                "logging_config.py:109",
+                "Uncaught exception:\n  Exception: gaierror\n  Detail: cannot resolve {name}: {reason}\n  Traceback:\n    \
+                 File \"/usr/share/clearwater/crest/main.py\", line 113, in standalone\n    connect(settings.CASS_HOST)\n"
+            );
             return Ok(Exit(1));
         }
     };
@@ -75,7 +80,7 @@ pub(crate) async fn run() -> Result<Exit> {
         turn: Mutex::new(()),
     });
     let listener = http::listen_unix(&front::socket("homestead-prov"))?;
-    log!(Status, "main.py:150", "Homestead-prov is listening; Cassandra at {address}");
+    log!(Status, "main.py:81", "Going to listen for HTTP on UNIX socket {}", front::socket("homestead-prov").display());
     http::serve_unix(listener, move |ask| {
         let prov = prov.clone();
         async move { prov.answer(&ask).await }
@@ -114,7 +119,12 @@ impl Prov {
         };
         drop(turn);
         let answer = asked.unwrap_or_else(|trouble| {
-            log!(Error, "base.py:170", "Cassandra: {trouble}");
+            log!(
+                Error,
+                "base.py:170",
+                "Caught\nTraceback (most recent call last):\n  File \"/usr/share/clearwater/crest/api/base.py\", line 166, in \
+                 _execute\n    yield self.cass.call(request)\nCassandraException: {trouble}"
+            );
             Answer::code(503)
         });
         log!(Info, "base.py:60", "{} {} {}", answer.status, ask.method, ask.raw);
@@ -422,19 +432,24 @@ fn inside<'a>(xml: &'a str, name: &str) -> &'a str {
 /// homer's stand-in: simservs documents over Cassandra (crest `docs/homer_api.md`).
 pub(crate) async fn run_homer() -> Result<Exit> {
     let settings = Settings::load()?;
-    crate::log::init(Log::new("homer", "homer", Grammar::Python, settings.log_level()));
+    crate::log::init(Log::new("homer", "homer", Grammar::Python, PYTHON_LEVEL));
     tokio::time::sleep(place::boot_delay("homer")).await;
     let name = settings.get_or("cassandra_hostname", "localhost").to_owned();
     let tables = Arc::new(Client::new(Found::System(name), "homer"));
     let listener = http::listen_unix(&front::socket("homer")).context("homer")?;
-    log!(Status, "main.py:150", "Homer is listening");
+    log!(Status, "main.py:81", "Going to listen for HTTP on UNIX socket {}", front::socket("homer").display());
     http::serve_unix(listener, move |ask| {
         let tables = tables.clone();
         async move {
             match homer(&tables, &ask).await {
                 Ok(answer) => answer,
                 Err(trouble) => {
-                    log!(Error, "passthrough.py:80", "Cassandra: {trouble}");
+                    log!(
+                        Error,
+                        "passthrough.py:80",
+                        "Caught\nTraceback (most recent call last):\n  File \"/usr/share/clearwater/crest/api/passthrough.py\", \
+                         line 77, in get\n    yield self.cass.get(key)\nCassandraException: {trouble}"
+                    );
                     Answer::code(503)
                 }
             }

@@ -2,6 +2,7 @@
 //! of everything (astaire `src/proxy_main.cpp`, `src/proxy_server.cpp`).
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use crate::net::binary::{Frame, op, status};
 use crate::net::http::{self, Answer};
 use crate::net::memcached::{Item, Memcached};
 use crate::place::{self, Settings};
-use crate::ring::Ring;
+use crate::ring::{self, Ring};
 
 const LIMIT: Duration = Duration::from_millis(300);
 /// How long a server that let a request time out is left alone.
@@ -30,11 +31,15 @@ struct Proxy {
 /// Runs the daemon; status 3 without valid cluster settings.
 pub(crate) async fn run() -> Result<Exit> {
     let settings = Settings::load()?;
-    crate::log::init(Log::new("rogers", "rogers", Grammar::Cpp, settings.log_level()));
+    let level = settings.log_level();
+    crate::log::init(Log::new("rogers", "rogers", Grammar::Cpp, level));
+    log!(Status, "utils.cpp:762", "Log level set to {level}");
+    log!(Status, "proxy_main.cpp:237", "Rogers starting up");
     let ring = match Ring::load() {
         Ok(ring) => ring,
         Err(err) => {
-            log!(Error, "proxy_main.cpp:260", "Invalid cluster settings: {err:#}");
+            log!(Error, "memcached_config.cpp:108", "Failed to open '/etc/clearwater/cluster_settings': {err:#}");
+            log!(Error, "proxy_main.cpp:263", "Cluster view config is invalid. Exiting");
             return Ok(Exit(3));
         }
     };
@@ -56,7 +61,9 @@ pub(crate) async fn run() -> Result<Exit> {
         }
     }));
     tokio::spawn(watch_settings(proxy.clone()));
-    log!(Status, "proxy_main.cpp:330", "Rogers started");
+    proxy.say(&proxy.ring.read().unwrap_or_else(PoisonError::into_inner));
+    log!(Status, "proxy_server.cpp:69", "Starting proxy server on port 11311");
+    log!(Status, "proxy_server.cpp:118", "Started proxy server");
     loop {
         let (stream, _) = listener.accept().await?;
         let _ = stream.set_nodelay(true);
@@ -83,10 +90,26 @@ impl Proxy {
         if let Ok(new) = Ring::load() {
             let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
             if *ring != new {
-                log!(Status, "memcachedstoreview.cpp:120", "Servers {:?}, new servers {:?}", new.old, new.new);
+                self.say(&new);
                 *ring = new;
             }
         }
+    }
+
+    /// What the real one says of each view, a table of several lines at Debug.
+    fn say(&self, ring: &Ring) {
+        let list = |servers: &[SocketAddr]| servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let file = "/etc/clearwater/cluster_settings";
+        log!(Status, "memcached_config.cpp:45", "Reloading memcached configuration from '{file}'");
+        log!(Status, "memcached_config.cpp:84", " servers={}", list(&ring.old));
+        log!(Status, "memcached_config.cpp:84", " new_servers={}", if ring.old == ring.new { String::new() } else { list(&ring.new) });
+        let mut view = "New view -\nBucket  Write                         Read\n".to_owned();
+        for bucket in 0..128 {
+            let owners = list(&ring::owners(&ring.new, bucket)).replace(',', "/");
+            let _ = writeln!(view, "{bucket:<8}{owners:<28}||{owners}");
+        }
+        log!(Debug, "memcachedstoreview.cpp:234", "{}", view.trim_end());
+        log!(Status, "memcached_backend.cpp:111", "Finished preparing new view");
     }
 
     fn servers(&self, key: &str) -> Vec<SocketAddr> {

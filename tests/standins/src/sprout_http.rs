@@ -78,7 +78,7 @@ pub(crate) async fn run() -> Result<Exit> {
         async move { sprout.managed(&ask).await }
     }));
     let listener = http::listen(SocketAddr::new(settings.local_ip()?, 9888)).await?;
-    log!(Status, "main.cpp:2480", "HTTP stack started");
+    log!(Status, "httpstack.cpp:163", "Binding HTTP TCP socket: address={}, port=9888", listener.local_addr()?.ip());
     let answer = move |ask: Ask| {
         let sprout = sprout.clone();
         async move { sprout.answer(&ask).await }

@@ -219,3 +219,67 @@ fn daemons_with_an_http_port_write_access_logs() -> Result<()> {
     ensure!(of_sprout.len() == 1 && of_sprout[0].contains(" POST /timers 0.0"), "{of_sprout:?}");
     Ok(())
 }
+
+/// Which file each daemon takes its level from: all in one folder, told apart by what they then say.
+#[test]
+fn each_daemon_takes_its_level_from_its_own_file() -> Result<()> {
+    let mut bed = Bed::new()?;
+    bed.shared.insert("log_level".to_owned(), "5".to_owned());
+    bed.shared.insert("etcd_cluster_key".to_owned(), "node_type_chronos".to_owned());
+    let says_debug = |node: &mut Node, program: &str, folder: &str, word: &str| -> Result<bool> {
+        node.start(&[program])?;
+        let address = match program {
+            "chronos" => node.at(7253),
+            "ralf" => node.at(10888),
+            _ => node.at(11311),
+        };
+        until(program, || Ok(kit::open(address)))?;
+        until("its first lines", || Ok(!node.log(folder).is_empty()))?;
+        node.kill(program)?;
+        Ok(node.log(folder).contains(word))
+    };
+    let mut node = bed.node(10, "node_type_chronos")?;
+    std::fs::create_dir_all(node.path("/etc/clearwater"))?;
+    std::fs::write(node.path("/etc/clearwater/cluster_settings"), format!("servers={}:11211\n", node.ip))?;
+    ensure!(says_debug(&mut node, "rogers", "rogers", " Debug ")?, "{}", node.log("rogers"));
+    ensure!(node.log("rogers").contains("Status utils.cpp:762: Log level set to 5\n"), "{}", node.log("rogers"));
+    // chronos: its own file alone.
+    std::fs::create_dir_all(node.path("/etc/chronos"))?;
+    std::fs::write(node.path("/etc/chronos/chronos.conf"), "[http]\nlevel = 5\n\n[logging]\nlevel = 1\n")?;
+    node.start(&["chronos"])?;
+    until("chronos", || Ok(kit::open(node.at(7253))))?;
+    ensure!(!node.log("chronos").contains(" Status "), "{}", node.log("chronos"));
+    node.kill("chronos")?;
+    // astaire and the cluster manager: user_settings alone.
+    let astaire = |node: &mut Node| -> Result<String> {
+        std::fs::remove_dir_all(node.path("/var/log/astaire")).ok();
+        node.start(&["astaire"])?;
+        let line = "Log level set to ";
+        until("astaire", || Ok(node.log("astaire").contains(line)))?;
+        node.kill("astaire")?;
+        Ok(node.log("astaire").split(line).nth(1).unwrap_or_default().chars().take(1).collect())
+    };
+    ensure!(astaire(&mut node)? == "2", "{}", node.log("astaire"));
+    node.start(&["cluster-agent"])?;
+    let manager = |node: &Node| node.log("clearwater-cluster-manager");
+    until("the manager", || Ok(manager(&node).contains("UTC INFO main.py:180 (thread MainThread)")))?;
+    std::thread::sleep(Duration::from_millis(200));
+    ensure!(!manager(&node).contains(" DEBUG "), "{}", manager(&node));
+    node.kill("cluster-agent")?;
+    std::fs::write(node.path("/etc/clearwater/user_settings"), "log_level=4\n")?;
+    ensure!(astaire(&mut node)? == "4", "{}", node.log("astaire"));
+    Ok(())
+}
+
+#[test]
+fn python_daemons_write_info_and_name_no_thread() -> Result<()> {
+    let mut bed = Bed::new()?;
+    bed.shared.insert("log_level".to_owned(), "0".to_owned());
+    let mut node = bed.node(10, "homer")?;
+    node.start(&["homer"])?;
+    until("homer", || Ok(node.log("homer").contains("listen for HTTP")))?;
+    let log = node.log("homer");
+    let line = log.lines().next().and_then(|l| l.get(28..)).unwrap_or_default();
+    ensure!(line.starts_with("INFO main.py:81: Going to listen for HTTP on UNIX socket "), "{log}");
+    Ok(())
+}
