@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clearwater::event::Operation;
+use clearwater::event::{Operation, Whose};
 use clearwater::manifest::{Item, Lifecycle, Object};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::{Cluster, FIELD_MANAGER, is_passing, say};
+use crate::owner;
 
 /// How many objects are asked about at the same time.
 const AT_ONCE: usize = 8;
@@ -27,11 +28,25 @@ pub struct Planned {
     pub operation: Operation,
     /// The difference as a unified diff of YAML; empty where there is none.
     pub diff: String,
+    /// Whose the object is. What stood before this program wrote to it is adopted: `down` gives it back.
+    pub whose: Whose,
+    /// The object as it is written, with the mark that says whose it is.
+    body: Value,
     /// The version at which its live count was read, for a workload that stands.
     version: Option<String>,
 }
 
 impl Planned {
+    fn new(item: Item, live: Option<&DynamicObject>, operation: Operation, diff: String) -> Self {
+        let whose = match live.map(|l| owner::whose(&l.metadata)) {
+            None | Some(Whose::Ours) => Whose::Ours,
+            Some(Whose::Adopted | Whose::Foreign) => Whose::Adopted,
+        };
+        let body = body(&item.object, whose, live);
+        let version = live.and_then(|l| l.metadata.resource_version.clone());
+        Self { item, operation, diff, whose, body, version }
+    }
+
     /// The object as kubectl names it.
     pub fn name(&self) -> String {
         name(&self.item.object)
@@ -40,7 +55,8 @@ impl Planned {
     /// The plan for the same object in another form. One that is to be made is simply made in the new form.
     pub(crate) async fn again(&self, cluster: &Cluster, item: Item, force: bool) -> Result<Self, ApplyError> {
         if self.operation == Operation::Create {
-            return Ok(Self { item, ..self.clone() });
+            let body = body(&item.object, self.whose, None);
+            return Ok(Self { item, body, ..self.clone() });
         }
         plan_one(cluster, item, force).await
     }
@@ -171,7 +187,7 @@ pub async fn plan(
                 if namespace_exists {
                     plan_one(cluster, item, force).await
                 } else {
-                    Ok(Planned { item, operation: Operation::Create, diff: String::new(), version: None })
+                    Ok(Planned::new(item, None, Operation::Create, String::new()))
                 }
             }
             .boxed()
@@ -190,24 +206,30 @@ async fn plan_one(cluster: &Cluster, item: Item, force: bool) -> Result<Planned,
     };
     let live = timeout(REQUEST, api.get_opt(object.name())).await.map_err(|_| late())?;
     let live = live.map_err(|e| refusal(&name, &e))?;
-    let planned = |operation, diff, version| Planned { item: item.clone(), operation, diff, version };
     if live.is_some() && item.lifecycle == Lifecycle::CreatedOnce {
-        return Ok(planned(Operation::Keep, String::new(), None));
+        return Ok(Planned::new(item, live.as_ref(), Operation::Keep, String::new()));
     }
-    let body = body(object, None, None);
-    let dry = timeout(REQUEST, api.patch(object.name(), &params(force, true), &Patch::Apply(&body))).await;
+    let mut planned = Planned::new(item, live.as_ref(), Operation::Create, String::new());
+    let (params, patch) = (params(force, true), Patch::Apply(&planned.body));
+    let dry = timeout(REQUEST, api.patch(planned.item.object.name(), &params, &patch)).await;
     let dry = dry.map_err(|_| late())?.map_err(|e| refusal(&name, &e))?;
-    let Some(live) = live else {
-        return Ok(planned(Operation::Create, String::new(), None));
-    };
-    let version = live.metadata.resource_version.clone();
-    let diff = difference(&name, &live, &dry);
-    let operation = if diff.is_empty() { Operation::Keep } else { Operation::Change };
-    Ok(planned(operation, diff, version))
+    if let Some(live) = live {
+        planned.diff = difference(&name, &live, &dry);
+        planned.operation = if planned.diff.is_empty() { Operation::Keep } else { Operation::Change };
+    }
+    Ok(planned)
 }
 
-fn body(object: &Object, version: Option<&str>, replicas: Option<i64>) -> Value {
+/// The object with the mark that says whose it is.
+fn body(object: &Object, whose: Whose, live: Option<&DynamicObject>) -> Value {
     let mut body = serde_json::to_value(object).unwrap_or_default();
+    owner::set_mark(&mut body, whose, live.map(|l| &l.data));
+    body
+}
+
+/// The body as it is sent: with the version that the count of a workload was read at, and a count that was read since.
+fn sent(body: &Value, version: Option<&str>, replicas: Option<i64>) -> Value {
+    let mut body = body.clone();
     if let Some(version) = version {
         body["metadata"]["resourceVersion"] = version.into();
     }
@@ -320,7 +342,7 @@ async fn attempt(
     let name = planned.name();
     let api = cluster.dynamic(object.api_version(), object.kind());
     let counted = object.replicas().is_some();
-    let body = body(object, version.filter(|_| counted), replicas.filter(|_| counted));
+    let body = sent(&planned.body, version.filter(|_| counted), replicas.filter(|_| counted));
     let outcome = if planned.item.lifecycle == Lifecycle::CreatedOnce {
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let body: DynamicObject = serde_json::from_value(body).map_err(|e| {
@@ -332,7 +354,16 @@ async fn attempt(
             outcome => outcome,
         }
     } else {
-        timeout(REQUEST, api.patch(object.name(), &params(force, false), &Patch::Apply(&body))).await
+        let written = timeout(REQUEST, api.patch(object.name(), &params(force, false), &Patch::Apply(&body))).await;
+        match written {
+            // It was not there when it was looked for, and somebody else has made it since.
+            Ok(Ok(written)) if planned.operation == Operation::Create && owner::is_shared(&written.metadata) => {
+                let mut adopted = planned.body.clone();
+                owner::set_mark(&mut adopted, Whose::Adopted, Some(&written.data));
+                timeout(REQUEST, api.patch(object.name(), &params(force, false), &Patch::Apply(&adopted))).await
+            }
+            written => written,
+        }
     };
     match outcome {
         Ok(Ok(written)) => Ok(Some(written)),

@@ -1,6 +1,7 @@
 //! HorizontalPodAutoscalers for what may shrink at any moment: written, listed and removed.
 
 use clearwater::component::{Component, Release};
+use clearwater::event::Whose;
 use clearwater::manifest::{Elasticity, ElasticityError, MANAGED_BY, MANAGED_BY_LABEL, WorkloadKind};
 use clearwater::scale::{Refusal, check_autoscale};
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, StatefulSet};
@@ -14,6 +15,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use crate::cluster::{Cluster, FIELD_MANAGER, say};
+use crate::owner::{self, ORIGIN_ANNOTATION};
 use crate::scale::workloads;
 use crate::snapshot::{News, Snapshot, Update};
 use crate::status::guess;
@@ -222,7 +224,11 @@ pub async fn autoscale(
         if !(elasticity.min..=elasticity.max).contains(&count) {
             notes.push(format!("{} has {count} members now, which the autoscaler changes at once", workload.name));
         }
-        objects.push(elasticity.autoscaler(workload.kind, &workload.name, &container.name, labels));
+        let mut object = elasticity.autoscaler(workload.kind, &workload.name, &container.name, labels);
+        let whose = standing.iter().find(|a| a.name_any() == workload.name).map(|a| owner::whose(&a.metadata));
+        let mark = owner::mark(whose.unwrap_or(Whose::Ours)).to_owned();
+        object.annotations_mut().insert(ORIGIN_ANNOTATION.to_owned(), mark);
+        objects.push(object);
     }
     notes.extend(metrics(cluster, component).await?);
     let api = cluster.api::<HorizontalPodAutoscaler>();

@@ -1,30 +1,31 @@
 //! Taking a deployment down: what others need goes last, and stores leave their cluster before they go.
 //!
-//! Only objects that carry this project's labels are removed. What other manifests made is left alone.
+//! Only what this program made is removed (see [`owner`](crate::owner)). What stood before is given back without this
+//! program's fields, and what other manifests made is left alone.
+
+mod find;
+mod pods;
+mod take;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clearwater::component::{Component, Data, Release, entry};
 use clearwater::event::{
-    CancelReason, Change, Command, Operation, Outcome, PlannedComponent, PlannedGate, RunStats, What,
+    Awaited, CancelReason, Change, Command, Operation, Outcome, PlannedComponent, PlannedGate, RunStats, What, Whose,
 };
-use clearwater::manifest::{ENV_VARS, KEYS_SECRET, MANAGED_BY, MANAGED_BY_LABEL, PART_OF, PART_OF_LABEL};
-use clearwater::order::{Graph, Policy, Subscribers};
-use futures::StreamExt;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::api::{DeleteParams, DynamicObject, ListParams, PropagationPolicy};
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, ResourceExt};
+use clearwater::order::{Graph, Need, Presence, Subscribers};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
 use thiserror::Error;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
+use self::find::{Doomed, Found, Others, find, others};
+use self::take::{Removal, Removed, delete_namespace, take};
 use crate::cluster::{Cluster, say};
 use crate::dns;
-use crate::emit::{Emitter, millis};
-use crate::snapshot::{component_of, is_forbidden};
+use crate::emit::Emitter;
 use crate::up::{Run, Steering, answered, start};
 
 /// What `down` is to do.
@@ -39,28 +40,13 @@ pub struct DownOptions {
     pub keep_config: bool,
     /// Whether the namespace is removed too.
     pub delete_namespace: bool,
+    /// Whether the namespace is removed, without asking, where others have something in it.
+    pub foreign: bool,
     /// How long the whole may take, without the time that a question stands open.
     pub timeout: Duration,
-    /// Whether the run waits after [`Planned`](What::Planned) until it is told to go on.
+    /// Whether the run waits after [`Planned`](What::Planned) until it is told to go on, where something would be done.
     pub ask: bool,
 }
-
-/// The kinds of which a deployment has objects, those first that others hang on.
-const KINDS: [(&str, &str); 9] = [
-    ("autoscaling/v2", "HorizontalPodAutoscaler"),
-    ("apps/v1", "Deployment"),
-    ("apps/v1", "StatefulSet"),
-    ("networking.k8s.io/v1", "Ingress"),
-    ("policy/v1", "PodDisruptionBudget"),
-    ("v1", "Service"),
-    ("v1", "PersistentVolumeClaim"),
-    ("v1", "ConfigMap"),
-    ("v1", "Secret"),
-];
-
-/// The first pause between two looks at a namespace that is going, which not everybody may watch; each is twice as long.
-const PAUSE_FIRST: Duration = Duration::from_millis(100);
-const PAUSE_LONGEST: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Error)]
 enum DownError {
@@ -70,23 +56,8 @@ enum DownError {
     Late(String),
     #[error("interrupted")]
     Cancelled(CancelReason),
-}
-
-/// A component with how many objects were removed and how many milliseconds it took.
-type Removal = (Component, Result<(u32, u64), DownError>);
-
-#[derive(Clone, Debug)]
-struct Doomed {
-    api_version: &'static str,
-    kind: &'static str,
-    name: String,
-    component: Option<Component>,
-}
-
-impl Doomed {
-    fn object(&self) -> String {
-        format!("{}/{}", self.kind.to_lowercase(), self.name)
-    }
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// What dies with the pods of a component, in plain words; empty where nothing does.
@@ -99,62 +70,6 @@ pub fn down(cluster: Cluster, options: DownOptions) -> Run {
     start(move |emitter, steering| run(cluster, options, emitter, steering))
 }
 
-async fn find(cluster: &Cluster, options: &DownOptions) -> Result<Vec<Doomed>, DownError> {
-    let selector = format!("{PART_OF_LABEL}={PART_OF},{MANAGED_BY_LABEL}={MANAGED_BY}");
-    let params = ListParams::default().labels(&selector);
-    let mut found = Vec::new();
-    for (api_version, kind) in KINDS {
-        let listed = match cluster.dynamic(api_version, kind).list(&params).await {
-            Ok(listed) => listed,
-            // What may not even be listed was not made by this user.
-            Err(kube::Error::Api(status)) if status.is_forbidden() && kind != "Deployment" => continue,
-            Err(error) => {
-                return Err(DownError::Failed { what: format!("listing {kind} objects"), message: say(&error) });
-            }
-        };
-        for object in listed.items {
-            let component = component_of(&object);
-            if !options.only.is_empty() && !component.is_some_and(|c| options.only.contains(&c)) {
-                continue;
-            }
-            let name = object.name_any();
-            if options.keep_config && (name == ENV_VARS || name == KEYS_SECRET || component.is_none()) {
-                continue;
-            }
-            found.push(Doomed { api_version, kind, name, component });
-        }
-    }
-    found.extend(claims(cluster, options, &found).await?);
-    Ok(found)
-}
-
-/// The claims that StatefulSets made for their pods: they carry only the labels of the set's selector. Kept, they would
-/// give the next deployment the members of this one.
-async fn claims(cluster: &Cluster, options: &DownOptions, found: &[Doomed]) -> Result<Vec<Doomed>, DownError> {
-    let listed = match cluster.dynamic("v1", "PersistentVolumeClaim").list(&ListParams::default()).await {
-        Ok(listed) => listed,
-        Err(kube::Error::Api(status)) if status.is_forbidden() => return Ok(Vec::new()),
-        Err(error) => return Err(DownError::Failed { what: "listing claims".to_owned(), message: say(&error) }),
-    };
-    let known: BTreeSet<&str> =
-        found.iter().filter(|d| d.kind == "PersistentVolumeClaim").map(|d| d.name.as_str()).collect();
-    Ok(listed
-        .items
-        .iter()
-        .filter_map(|claim| {
-            let (name, component) = (claim.name_any(), component_of(claim)?);
-            let ours = name.strip_prefix(&format!("data-{component}-")).is_some_and(|n| n.parse::<u32>().is_ok());
-            let meant = options.only.is_empty() || options.only.contains(&component);
-            (ours && meant && !known.contains(name.as_str())).then_some(Doomed {
-                api_version: "v1",
-                kind: "PersistentVolumeClaim",
-                name,
-                component: Some(component),
-            })
-        })
-        .collect())
-}
-
 async fn run(cluster: Cluster, options: DownOptions, mut emitter: Emitter, mut steering: Steering) {
     let mut stats = RunStats::default();
     let outcome = work(&cluster, &options, &mut emitter, &mut steering, &mut stats).await;
@@ -163,12 +78,165 @@ async fn run(cluster: Cluster, options: DownOptions, mut emitter: Emitter, mut s
         Err(error @ DownError::Failed { .. }) if stats.writes == 0 => (Outcome::CouldNotLook, error.to_string()),
         Err(error @ DownError::Failed { .. }) => (Outcome::Failed, error.to_string()),
         Err(error @ DownError::Late(_)) => (Outcome::NotReady, error.to_string()),
+        Err(error @ DownError::Refused(_)) => (Outcome::Refused, error.to_string()),
         Err(DownError::Cancelled(reason)) => {
             emitter.emit(What::CancelRequested { reason }).await;
             (Outcome::Cancelled, "stopped; run down again to go on".to_owned())
         }
     };
     emitter.emit(What::RunFinished { outcome, summary, stats, critical_path: Vec::new(), pending: Vec::new() }).await;
+}
+
+/// Whether the namespace is there; `None` where the user may not look.
+async fn namespace_stands(cluster: &Cluster) -> Result<Option<bool>, DownError> {
+    let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
+    match namespaces.get_opt(&cluster.namespace).await {
+        Ok(found) => Ok(Some(found.is_some())),
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
+        Err(error) => Err(DownError::Failed { what: "reading the namespace".to_owned(), message: say(&error) }),
+    }
+}
+
+/// The order in which components go, and what each waits for.
+struct Order {
+    graph: Graph,
+    components: Vec<Component>,
+}
+
+impl Order {
+    fn of(found: &Found) -> Result<Self, DownError> {
+        let graph = Graph::clearwater(found.release, Subscribers::default());
+        let plan = graph
+            .plan_down()
+            .map_err(|e| DownError::Failed { what: "ordering the components".to_owned(), message: e.to_string() })?;
+        let going = found.components();
+        let mut components: Vec<Component> =
+            plan.order().filter_map(|n| n.parse().ok()).filter(|c| going.contains(c)).collect();
+        // What no release of this graph has holds nobody up.
+        components.extend(going.iter().filter(|c| !graph.contains(c.name())));
+        Ok(Self { graph, components })
+    }
+
+    /// What must be gone before a component may go.
+    fn held_by(
+        &self,
+        component: Component,
+        gone: &BTreeSet<Component>,
+        leaving: &BTreeSet<Component>,
+    ) -> Vec<Component> {
+        let presence = |name: &str| match name.parse::<Component>() {
+            Ok(c) if gone.contains(&c) => Presence::Aside,
+            Ok(c) if self.components.contains(&c) => Presence::Goes,
+            Ok(c) if leaving.contains(&c) => Presence::Leaves,
+            _ => Presence::Aside,
+        };
+        self.graph.held_by(component.name(), presence).into_iter().filter_map(|n| n.parse().ok()).collect()
+    }
+
+    fn planned(&self) -> Vec<PlannedComponent> {
+        let none = BTreeSet::new();
+        let gate = |component: Component, holder: Component| {
+            let mut edges = self.graph.between(holder.name(), component.name());
+            let because = if edges.any(|e| e.leave == Need::Hard) {
+                format!("{holder} needs {component} to leave its cluster")
+            } else {
+                format!("{holder} needs {component}")
+            };
+            PlannedGate { on: holder.name().to_owned(), because }
+        };
+        let components = self.components.iter();
+        components
+            .map(|c| PlannedComponent {
+                component: c.name().to_owned(),
+                gates: self.held_by(*c, &none, &none).into_iter().map(|holder| gate(*c, holder)).collect(),
+            })
+            .collect()
+    }
+}
+
+/// What is worth knowing of what was found, beside what will be done.
+fn notices(cluster: &Cluster, options: &DownOptions, found: &Found, names: Option<String>) -> Vec<String> {
+    let namespace = &cluster.namespace;
+    let mut said = Vec::new();
+    if let Some(object) = names {
+        said.push(format!(
+            "names of this deployment stand in {object} and stay there: kubectl clearwater dns-patch --remove -n {namespace} \
+             takes them out, now or later"
+        ));
+    }
+    if options.delete_namespace {
+        return said;
+    }
+    let adopted: Vec<String> = found.doomed.iter().filter(|d| d.whose == Whose::Adopted).map(Doomed::object).collect();
+    if !adopted.is_empty() {
+        said.push(format!(
+            "stood before up wrote to it, and stays: {}. What only up wrote is taken out; a value that up was made to write \
+             over does not come back",
+            adopted.join(", ")
+        ));
+    }
+    if !found.strangers.is_empty() {
+        let all = found.strangers.join(", ");
+        said.push(format!("has this program's labels and was not made by it, so it stays as it is: {all}"));
+    }
+    if !found.claims.is_empty() {
+        let all = found.claims.join(" ");
+        said.push(format!(
+            "claims that no StatefulSet of this program made stay: {all}. If they are not needed: kubectl delete pvc -n \
+             {namespace} {all}"
+        ));
+    }
+    said
+}
+
+/// Names what others have, for a refusal.
+fn refusal(cluster: &Cluster, others: &[String]) -> String {
+    format!(
+        "refused: namespace {} holds what is not of this deployment: {}. Move or remove it; or, to lose it, type the \
+         namespace's name when asked on a terminal, or say --yes --foreign",
+        cluster.namespace,
+        others.join(", ")
+    )
+}
+
+/// Tells what will be done, and waits for a "yes" where one is asked for. Yields what was found in the namespace beside it;
+/// `None` where there is nothing to do.
+async fn agreed(
+    cluster: &Cluster,
+    options: &DownOptions,
+    found: &Found,
+    emitter: &mut Emitter,
+    steering: &mut Steering,
+) -> Result<Option<Others>, DownError> {
+    let mut changes = found.changes(options.delete_namespace);
+    let mut told = Others::default();
+    let stands = options.delete_namespace && namespace_stands(cluster).await? != Some(false);
+    if stands {
+        told = others(cluster, found).await?;
+        // What is adopted is told as such already.
+        changes.extend(told.changes().filter(|o| !found.doomed.iter().any(|d| d.object() == o.object)));
+        changes.push(Change {
+            object: format!("namespace/{}", cluster.namespace),
+            component: None,
+            operation: Operation::Delete,
+            whose: Whose::Ours,
+            diff: String::new(),
+        });
+    }
+    let nothing = changes.iter().all(|c| c.operation == Operation::Keep);
+    emitter.emit(What::Planned { changes, pending: Vec::new() }).await;
+    if nothing {
+        return Ok(None);
+    }
+    let theirs = told.beyond(&Others::default());
+    if !theirs.is_empty() && !options.ask && !options.foreign {
+        return Err(DownError::Refused(refusal(cluster, &theirs)));
+    }
+    if options.ask && !answered(steering, emitter).await.map_err(DownError::Cancelled)? {
+        let text = if theirs.is_empty() { String::new() } else { format!("; {}", refusal(cluster, &theirs)) };
+        return Err(DownError::Refused(format!("not confirmed, nothing was removed{text}")));
+    }
+    Ok(Some(told))
 }
 
 async fn work(
@@ -185,103 +253,124 @@ async fn work(
     };
     let (found, names) = tokio::join!(find(cluster, options), names);
     let found = found?;
-    let components: BTreeSet<Component> = found.iter().filter_map(|d| d.component).collect();
-    let release = if components.contains(&Component::Memcached) { Release::Classic } else { Release::Hunter };
-    let graph = Graph::clearwater(release, Subscribers::default());
-    let graph = graph
-        .plan(Policy::Dependency)
-        .map_err(|e| DownError::Failed { what: "ordering the components".to_owned(), message: e.to_string() })?;
-    let plan = graph.reversed();
-    let order: Vec<Component> =
-        plan.order().filter_map(|n| n.parse().ok()).filter(|c| components.contains(c)).collect();
+    let order = Order::of(&found)?;
     emitter
         .emit(What::RunStarted {
             command: Command::Down,
             namespace: cluster.namespace.clone(),
             order: "reverse".to_owned(),
-            components: order
-                .iter()
-                .map(|c| PlannedComponent {
-                    component: c.name().to_owned(),
-                    gates: plan
-                        .gates(c.name())
-                        .filter(|g| order.iter().any(|o| o.name() == *g))
-                        .map(|g| PlannedGate { on: g.to_owned(), because: format!("{g} needs {c}") })
-                        .collect(),
-                })
-                .collect(),
+            components: order.planned(),
         })
         .await;
-    let removed: Vec<Change> = found
-        .iter()
-        .map(|d| Change {
-            object: d.object(),
-            component: d.component.map(|c| c.name().to_owned()),
-            operation: Operation::Delete,
-            diff: String::new(),
-        })
-        .collect();
-    if let Some(object) = names {
-        let text = format!(
-            "names of this deployment stand in {object} and stay there: kubectl clearwater dns-patch --remove -n {} takes \
-             them out, now or later",
-            cluster.namespace
-        );
+    for text in notices(cluster, options, &found, names) {
         emitter.emit(What::Notice { text }).await;
     }
-    let nothing = removed.is_empty() && !options.delete_namespace;
-    emitter.emit(What::Planned { changes: removed, pending: Vec::new() }).await;
-    if nothing {
+    let Some(told) = agreed(cluster, options, &found, emitter, steering).await? else {
         let text = format!("nothing to remove in namespace {}", cluster.namespace);
         return Ok((Outcome::NothingToDo, text));
-    }
-    if options.ask && !answered(steering, emitter).await.map_err(DownError::Cancelled)? {
-        return Ok((Outcome::Refused, "not confirmed, nothing was removed".to_owned()));
-    }
+    };
     let until = emitter.began() + options.timeout;
 
+    let mut kept = remove_components(cluster, options, &found, &order, until, emitter, steering, stats).await?;
+    for doomed in found.doomed.iter().filter(|d| d.component.is_none()) {
+        if options.delete_namespace && doomed.whose != Whose::Ours {
+            continue;
+        }
+        kept.extend(take(cluster, doomed).await?);
+        stats.writes += 1;
+    }
+    for text in &kept {
+        emitter.emit(What::Notice { text: text.clone() }).await;
+    }
+    if options.delete_namespace {
+        // Somebody may have put something there since it was told what goes.
+        let new = others(cluster, &found).await?.beyond(&told);
+        if !new.is_empty() && !options.foreign {
+            return Err(DownError::Refused(refusal(cluster, &new)));
+        }
+        delete_namespace(cluster, emitter, until).await?;
+        stats.writes += 1;
+    }
+    let given = found.doomed.iter().filter(|d| d.whose == Whose::Adopted).count();
+    let given =
+        if given == 0 || options.delete_namespace { String::new() } else { format!(", {given} of them given back") };
+    let text = format!("{} objects removed from namespace {}{given}", stats.writes, cluster.namespace);
+    if kept.is_empty() {
+        Ok((Outcome::Done, text))
+    } else {
+        Ok((Outcome::Failed, format!("{text}; {}", kept.join("; "))))
+    }
+}
+
+/// Takes the components down, each as soon as nothing that needs it is left. Yields what could not be given back.
+#[expect(clippy::too_many_arguments, reason = "what is done, by whom it is told, and until when")]
+async fn remove_components(
+    cluster: &Cluster,
+    options: &DownOptions,
+    found: &Found,
+    order: &Order,
+    until: Instant,
+    emitter: &mut Emitter,
+    steering: &mut Steering,
+    stats: &mut RunStats,
+) -> Result<Vec<String>, DownError> {
     let mut of: BTreeMap<Component, Vec<Doomed>> = BTreeMap::new();
-    let mut shared = Vec::new();
-    for doomed in found {
-        match doomed.component {
-            Some(component) => of.entry(component).or_default().push(doomed),
-            None => shared.push(doomed),
+    for doomed in &found.doomed {
+        // What is adopted goes with the namespace.
+        let stays = options.delete_namespace && doomed.whose != Whose::Ours;
+        if let Some(component) = doomed.component.filter(|_| !stays) {
+            of.entry(component).or_default().push(doomed.clone());
         }
     }
-    let mut schedule = plan.schedule();
-    // Components that are not there keep nobody waiting.
-    for name in plan.order().map(str::to_owned).collect::<Vec<_>>() {
-        if !order.iter().any(|c| c.name() == name) {
-            schedule.complete(&name);
+    let (mut there, _watching) = pods::watch_all(cluster, &found.theirs);
+    let (mut begun, mut gone) = (BTreeSet::new(), BTreeSet::new());
+    let mut removals: JoinSet<(Component, Result<Removed, DownError>)> = JoinSet::new();
+    let (mut kept, mut told) = (Vec::new(), BTreeMap::new());
+    while gone.len() < order.components.len() {
+        let (known, leaving, refused) = {
+            let there = there.borrow_and_update();
+            (there.is_known(), there.leaving(), there.refused.clone())
+        };
+        if let Some(message) = refused {
+            return Err(DownError::Failed { what: "watching what is left".to_owned(), message });
         }
-    }
-    let mut begun: BTreeSet<String> = BTreeSet::new();
-    let (there, left) = watch::channel(Left::default());
-    let mut watching = JoinSet::new();
-    watching.spawn(watch_pods(cluster.api(), there));
-    let mut removals: JoinSet<Removal> = JoinSet::new();
-    loop {
-        for name in schedule.ready() {
-            if !begun.insert(name.to_string()) {
+        for &component in order.components.iter().filter(|_| known) {
+            if begun.contains(&component) {
                 continue;
             }
-            let Ok(component) = name.parse::<Component>() else { continue };
-            let objects = of.remove(&component).unwrap_or_default();
+            let holders = order.held_by(component, &gone, &leaving);
+            if !holders.is_empty() {
+                wait(component, &holders, &order.components, &mut told, emitter).await;
+                continue;
+            }
+            begun.insert(component);
             let cause = if options.now { "its pods are killed" } else { "its pods are given their time to leave" };
             emitter.emit(What::Removing { component: component.name().to_owned(), cause: cause.to_owned() }).await;
-            let (cluster, now, left) = (cluster.clone(), options.now, left.clone());
-            removals.spawn(async move { (component, remove(&cluster, component, objects, now, left, until).await) });
-        }
-        if removals.is_empty() {
-            break;
+            let removal = Removal {
+                cluster: cluster.clone(),
+                component,
+                objects: of.remove(&component).unwrap_or_default(),
+                now: options.now,
+                theirs: found.theirs.clone(),
+                there: there.clone(),
+                until,
+            };
+            removals.spawn(async move { (component, removal.run().await) });
         }
         tokio::select! {
             Some(ended) = removals.join_next() => {
                 let Ok((component, ended)) = ended else { continue };
-                let (objects, took) = ended?;
-                stats.writes += objects;
-                schedule.complete(component.name());
-                emitter.emit(What::Removed { component: component.name().to_owned(), objects, took }).await;
+                let removed = ended?;
+                stats.writes += removed.objects;
+                kept.extend(removed.kept);
+                gone.insert(component);
+                let (component, objects, took) = (component.name().to_owned(), removed.objects, removed.took);
+                emitter.emit(What::Removed { component, objects, took }).await;
+            }
+            Ok(()) = there.changed() => {}
+            () = sleep_until(until), if removals.is_empty() => {
+                let held: Vec<&str> = order.components.iter().filter(|c| !begun.contains(c)).map(|c| c.name()).collect();
+                return Err(DownError::Late(format!("waiting until these may go: {}", held.join(", "))));
             }
             changed = steering.cancel.changed() => {
                 let reason = *steering.cancel.borrow();
@@ -294,170 +383,26 @@ async fn work(
             }
         }
     }
-    for doomed in &shared {
-        delete(cluster, doomed, false).await?;
-        stats.writes += 1;
-    }
-    if options.delete_namespace {
-        delete_namespace(cluster, emitter, until).await?;
-        stats.writes += 1;
-    }
-    Ok((Outcome::Done, format!("{} objects removed from namespace {}", stats.writes, cluster.namespace)))
+    Ok(kept)
 }
 
-async fn delete(cluster: &Cluster, doomed: &Doomed, at_once: bool) -> Result<(), DownError> {
-    let api: Api<DynamicObject> = cluster.dynamic(doomed.api_version, doomed.kind);
-    let params = DeleteParams {
-        grace_period_seconds: at_once.then_some(0),
-        propagation_policy: Some(PropagationPolicy::Background),
-        ..DeleteParams::default()
-    };
-    match api.delete(&doomed.name, &params).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(error) => Err(DownError::Failed { what: format!("removing {}", doomed.object()), message: say(&error) }),
-    }
-}
-
-/// The pods that are still there.
-#[derive(Debug, Default)]
-struct Left {
-    /// Whether they have been listed.
-    known: bool,
-    pods: BTreeMap<String, Component>,
-    /// Why nobody can tell.
-    refused: Option<String>,
-}
-
-impl Left {
-    fn set(&mut self, pod: &Pod) {
-        if let Some(component) = component_of(pod) {
-            self.pods.insert(pod.name_any(), component);
-        }
-    }
-
-    fn of(&self, component: Component) -> Vec<String> {
-        self.pods.iter().filter(|(_, c)| **c == component).map(|(name, _)| name.clone()).collect()
-    }
-}
-
-/// Keeps the list of this deployment's pods up to date, until nobody looks at it any more.
-async fn watch_pods(pods: Api<Pod>, there: watch::Sender<Left>) {
-    let config = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
-    let mut stream = watcher(pods, config).default_backoff().boxed();
-    let mut listed = Left::default();
-    while let Some(event) = stream.next().await {
-        match event {
-            Ok(watcher::Event::Init) => listed = Left { known: true, ..Left::default() },
-            Ok(watcher::Event::InitApply(pod)) => listed.set(&pod),
-            Ok(watcher::Event::InitDone) => drop(there.send_replace(std::mem::take(&mut listed))),
-            Ok(watcher::Event::Apply(pod)) => there.send_modify(|left| left.set(&pod)),
-            Ok(watcher::Event::Delete(pod)) => there.send_modify(|left| {
-                left.pods.remove(&pod.name_any());
-            }),
-            Err(error) if is_forbidden(&error) => {
-                there.send_modify(|left| left.refused = Some(error.to_string()));
-                return;
-            }
-            // The watch is renewed; until the deadline nothing is lost by waiting for it.
-            Err(_) => {}
-        }
-        if there.is_closed() {
-            return;
-        }
-    }
-}
-
-/// Removes a component's workloads, waits until its pods are gone, and removes the rest of its objects: a pod that
-/// leaves its cluster needs its name until then.
-async fn remove(
-    cluster: &Cluster,
+/// Tells once that a component waits for what an earlier run, or somebody else, has sent away.
+async fn wait(
     component: Component,
-    objects: Vec<Doomed>,
-    now: bool,
-    mut left: watch::Receiver<Left>,
-    until: Instant,
-) -> Result<(u32, u64), DownError> {
-    let began = Instant::now();
-    let is_workload = |d: &Doomed| matches!(d.kind, "Deployment" | "StatefulSet");
-    let mut count = 0;
-    for doomed in objects.iter().filter(|d| is_workload(d)) {
-        delete(cluster, doomed, false).await?;
-        count += 1;
+    holders: &[Component],
+    order: &[Component],
+    told: &mut BTreeMap<Component, Vec<Component>>,
+    emitter: &mut Emitter,
+) {
+    let strays: Vec<Component> = holders.iter().filter(|h| !order.contains(h)).copied().collect();
+    if strays.is_empty() || told.get(&component) == Some(&strays) {
+        return;
     }
-    let mut killed = BTreeSet::new();
-    let what = || format!("watching the pods of {component}");
-    loop {
-        let (known, names) = {
-            let seen = left.borrow_and_update();
-            if let Some(why) = &seen.refused {
-                return Err(DownError::Failed { what: what(), message: why.clone() });
-            }
-            (seen.known, seen.of(component))
-        };
-        if known && names.is_empty() {
-            break;
-        }
-        for name in names.iter().filter(|_| now) {
-            if killed.insert(name.clone()) {
-                let doomed = Doomed { api_version: "v1", kind: "Pod", name: name.clone(), component: Some(component) };
-                delete(cluster, &doomed, true).await?;
-            }
-        }
-        match timeout_at(until, left.changed()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Err(DownError::Failed { what: what(), message: "the watch has ended".to_owned() }),
-            Err(_) => {
-                let names = names.join(", ");
-                return Err(DownError::Late(format!("waiting for the pods of {component} to go: {names}")));
-            }
-        }
-    }
-    for doomed in objects.iter().filter(|d| !is_workload(d)) {
-        delete(cluster, doomed, false).await?;
-        count += 1;
-    }
-    Ok((count, millis(began.elapsed())))
-}
-
-async fn delete_namespace(cluster: &Cluster, emitter: &mut Emitter, until: Instant) -> Result<(), DownError> {
-    let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
-    let failed = |e: &kube::Error| DownError::Failed {
-        what: format!("removing namespace {}", cluster.namespace),
-        message: say(e),
-    };
-    match namespaces.delete(&cluster.namespace, &DeleteParams::default()).await {
-        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
-        Err(error) => return Err(failed(&error)),
-        Ok(_) => {}
-    }
-    let mut told = String::new();
-    let mut pause = PAUSE_FIRST;
-    loop {
-        let Some(namespace) = namespaces.get_opt(&cluster.namespace).await.map_err(|e| failed(&e))? else {
-            return Ok(());
-        };
-        let holds = holders(&namespace);
-        if !holds.is_empty() && holds != told {
-            emitter.emit(What::Notice { text: format!("what still holds the namespace: {holds}") }).await;
-            told.clone_from(&holds);
-        }
-        if Instant::now() >= until {
-            let holds = if told.is_empty() { "nothing that it names".to_owned() } else { told };
-            return Err(DownError::Late(format!(
-                "waiting for namespace {} to go; it is held by {holds}",
-                cluster.namespace
-            )));
-        }
-        sleep(pause).await;
-        pause = (pause * 2).min(PAUSE_LONGEST);
-    }
-}
-
-/// What keeps a namespace from going, in the namespace controller's words.
-fn holders(namespace: &Namespace) -> String {
-    let conditions = namespace.status.iter().flat_map(|s| s.conditions.iter().flatten());
-    let said: Vec<String> =
-        conditions.filter(|c| c.status == "True").filter_map(|c| c.message.clone().filter(|m| !m.is_empty())).collect();
-    said.join("; ")
+    let awaited: Vec<Awaited> = strays
+        .iter()
+        .map(|s| Awaited { component: s.name().to_owned(), state: "is leaving its cluster".to_owned() })
+        .collect();
+    let cause = awaited.first().map(|a| format!("{} {}", a.component, a.state)).unwrap_or_default();
+    told.insert(component, strays);
+    emitter.emit(What::Waiting { component: component.name().to_owned(), awaited, cause }).await;
 }

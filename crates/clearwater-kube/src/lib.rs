@@ -14,6 +14,7 @@ mod emit;
 pub mod judge;
 pub mod logs;
 pub mod members;
+pub mod owner;
 pub mod pod;
 mod preflight;
 pub mod probe;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use clearwater::component::{Component, Release, catalogue};
 use clearwater::config::DeploymentFile;
-use clearwater::order::{Detail, Drawing, Graph, Link, Need, OrderError, Origin, Plan, Policy, Subscribers};
+use clearwater::order::{Detail, Drawing, Graph, Link, Need, OrderError, Origin, Plan, Policy, Presence, Subscribers};
 use clearwater::text::is_harmful;
 use proptest::prelude::*;
 
@@ -55,13 +55,55 @@ fn every_edge_has_evidence_and_what_is_seen() {
             if edge.origin == Origin::Article {
                 assert_eq!((edge.start, edge.run), (Need::None, Need::None));
             } else {
-                assert_ne!((edge.start, edge.run), (Need::None, Need::None), "{name}: {} on {}", edge.from, edge.to);
+                let needs = [edge.start, edge.run, edge.leave];
+                assert_ne!(needs, [Need::None; 3], "{name}: {} on {}", edge.from, edge.to);
                 assert!(!edge.seen_when_missing.is_empty(), "{name}: {} on {}", edge.from, edge.to);
             }
         }
         let reached = graph.nodes().all(|n| graph.edges().any(|e| e.from == n || e.to == n));
         assert!(reached, "{name}: a node without edges");
     }
+}
+
+#[test]
+fn what_has_itself_taken_off_a_list_needs_the_list_to_leave() {
+    for release in Release::ALL {
+        let graph = Graph::clearwater(release, Subscribers::BuiltIn);
+        let leaving: BTreeSet<_> = graph.edges().filter(|e| e.leave == Need::Hard).map(|e| (e.from, e.to)).collect();
+        let hooked = catalogue(release).iter().filter(|e| e.pre_stop.is_some()).map(|e| (e.component.name(), "etcd"));
+        assert_eq!(leaving, hooked.collect());
+    }
+}
+
+/// Every part of Clearwater's graph that may be taken down, with any of its stores left half gone by an earlier run: etcd
+/// is there until the last member has left, and nothing goes before what needs it.
+#[test]
+fn etcd_is_there_until_the_last_member_has_left() {
+    for (name, graph) in graphs() {
+        let nodes: Vec<&str> = graph.nodes().collect();
+        let stores: Vec<&str> = graph.edges().filter(|e| e.leave == Need::Hard).map(|e| e.from).collect();
+        for (goes, leaves) in (0..1_u32 << nodes.len()).flat_map(|g| (0..1_u32 << stores.len()).map(move |l| (g, l))) {
+            let bit =
+                |all: &[&str], of: u32, n: &str| all.iter().position(|x| *x == n).is_some_and(|i| of >> i & 1 == 1);
+            let presence = |n: &str| match (bit(&nodes, goes, n), bit(&stores, leaves, n)) {
+                (true, _) => Presence::Goes,
+                (_, true) => Presence::Leaves,
+                _ => Presence::Aside,
+            };
+            let held = !graph.held_by("etcd", presence).is_empty();
+            let members = stores.iter().any(|s| presence(s) != Presence::Aside);
+            assert!(held || !members, "{name}: etcd may go: {goes:b} {leaves:b}");
+            let others =
+                nodes.iter().any(|n| *n != "etcd" && presence(n) == Presence::Goes && reaches(&graph, n, "etcd"));
+            assert_eq!(held, members || others, "{name}: {goes:b} {leaves:b}");
+        }
+    }
+}
+
+/// Whether `from` cannot start, work or leave without `to`, through whatever stands between them.
+fn reaches(graph: &Graph, from: &str, to: &str) -> bool {
+    let last = |e: &clearwater::order::Edge<'_>| e.is_hard() || e.leave == Need::Hard;
+    graph.edges().any(|e| e.from == from && last(&e) && (e.to == to || reaches(graph, e.to, to)))
 }
 
 #[test]
@@ -331,7 +373,7 @@ fn acyclic() -> impl Strategy<Value = Graph> {
     (2_usize..40)
         .prop_flat_map(|n| {
             let order = Just((0..n).collect::<Vec<_>>()).prop_shuffle();
-            let edges = prop::collection::vec((0..n, 0..n, need(), need(), any::<bool>()), 0..n * 4);
+            let edges = prop::collection::vec((0..n, 0..n, need(), need(), need(), any::<bool>()), 0..n * 4);
             (Just(n), order, edges)
         })
         .prop_map(|(n, order, edges)| {
@@ -339,12 +381,12 @@ fn acyclic() -> impl Strategy<Value = Graph> {
             for i in 0..n {
                 graph.add(format!("n{i}"));
             }
-            for (a, b, start, run, article) in edges {
+            for (a, b, start, run, leave, article) in edges {
                 if a == b {
                     continue;
                 }
                 let (from, to) = (a.max(b), a.min(b));
-                let mut link = Link::new(start, run).evidence(format!("e{from}-{to}"));
+                let mut link = Link { leave, ..Link::new(start, run) }.evidence(format!("e{from}-{to}"));
                 if article {
                     link.origin = Origin::Article;
                 }
@@ -354,7 +396,43 @@ fn acyclic() -> impl Strategy<Value = Graph> {
         })
 }
 
+fn presence() -> impl Strategy<Value = Presence> {
+    prop_oneof![Just(Presence::Aside), Just(Presence::Goes), Just(Presence::Leaves)]
+}
+
 proptest! {
+    #[test]
+    fn from_any_interrupted_state_all_goes_and_nothing_goes_too_early(
+        graph in acyclic(),
+        state in prop::collection::vec(presence(), 40),
+        picks in prop::collection::vec(any::<prop::sample::Index>(), 80),
+    ) {
+        let nodes: Vec<&str> = graph.nodes().collect();
+        let mut state: std::collections::HashMap<&str, Presence> = nodes.iter().copied().zip(state).collect();
+        let mut picks = picks.into_iter();
+        loop {
+            let goes: Vec<&str> = nodes.iter().copied().filter(|n| state[n] == Presence::Goes).collect();
+            let leaves: Vec<&str> = nodes.iter().copied().filter(|n| state[n] == Presence::Leaves).collect();
+            let free: Vec<&str> = goes.iter().copied().filter(|n| graph.held_by(n, |m| state[m]).is_empty()).collect();
+            for node in &goes {
+                let needed = goes.iter().any(|m| m != node && reaches(&graph, m, node));
+                let to_leave = graph.edges().any(|e| {
+                    e.leave == Need::Hard && leaves.contains(&e.from) && (e.to == *node || reaches(&graph, e.to, node))
+                });
+                prop_assert_eq!(free.contains(node), !needed && !to_leave, "{}", node);
+            }
+            if goes.is_empty() {
+                break;
+            }
+            // What leaves is gone at some time, by itself.
+            let mut may_vanish = free.clone();
+            may_vanish.extend(&leaves);
+            prop_assert!(!may_vanish.is_empty(), "nothing may go: {:?}", state);
+            let pick = picks.next().unwrap();
+            state.insert(may_vanish[pick.index(may_vanish.len())], Presence::Aside);
+        }
+    }
+
     #[test]
     fn any_acyclic_graph_is_ordered_under_every_policy_and_backwards(graph in acyclic()) {
         for policy in Policy::ALL {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clearwater::component::{Component, Release};
-use clearwater::event::Change;
+use clearwater::event::{Change, Operation, Whose};
 use clearwater_kube::Cluster;
 use clearwater_kube::down::{DownOptions, down, losses};
 
@@ -12,13 +12,13 @@ use crate::connection::duration;
 use crate::context::Context;
 use crate::drive::{Question, drive};
 use crate::error::CliError;
-use crate::reporter::{EventFormat, changes, choose};
+use crate::reporter::{BAD, EventFormat, changes, choose};
 use crate::runtime::block_on;
 
 /// Take a deployment down, what others need last
 ///
 /// Subscribers, registrations, timers and accounts live in the pods and die with them. Only objects that this program
-/// made are removed.
+/// made are removed; one that stood before `up` wrote to it is given back without what `up` wrote.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(crate) struct Down {
@@ -31,9 +31,13 @@ pub(crate) struct Down {
     /// Keep the configuration and the keys, so that the next `up` uses them again
     #[arg(long)]
     keep_config: bool,
-    /// Remove the namespace too
+    /// Remove the namespace too. What others have in it is named, and goes only where the namespace's name is typed, or
+    /// with --yes --foreign
     #[arg(long, conflicts_with_all = ["keep_config", "only"])]
     delete_namespace: bool,
+    /// With --delete-namespace and --yes: lose what others have in the namespace
+    #[arg(long, requires_all = ["delete_namespace", "yes"])]
+    foreign: bool,
     /// How long the whole may take
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "15m")]
     timeout: Duration,
@@ -53,6 +57,7 @@ impl Down {
             now: self.now,
             keep_config: self.keep_config,
             delete_namespace: self.delete_namespace,
+            foreign: self.foreign,
             timeout: self.timeout,
             ask: !self.yes,
         };
@@ -76,6 +81,11 @@ fn warning(all: &[Change], namespace: &str, now: bool) -> String {
     lost.dedup();
     if !lost.is_empty() {
         let _ = writeln!(text, "\nWhat dies with the pods and cannot be brought back: {}.", lost.join(", "));
+    }
+    let others = all.iter().filter(|c| c.operation == Operation::Delete && c.whose != Whose::Ours).count();
+    if others > 0 {
+        let _ =
+            writeln!(text, "\n{BAD}{others} of these are not of this deployment, and go with the namespace.{BAD:#}");
     }
     if now {
         text.push_str("--now: the pods are killed without leaving their clusters.\n");

@@ -89,6 +89,9 @@ pub(crate) mod shape {
         start: String,
         /// What working needs: hard, soft or none.
         run: String,
+        /// What leaving needs: hard or soft; left out where it needs nothing.
+        #[serde(default)]
+        leave: Option<String>,
         /// Where that was read or seen.
         evidence: String,
         /// What is seen when the dependency is missing.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
 use clearwater::event::{
-    Change, CheckLine, CheckStatus, Cost, Evidence, Hop, Operation, Outcome, Pending, PlannedStep, What,
+    Change, CheckLine, CheckStatus, Cost, Evidence, Hop, Operation, Outcome, Pending, PlannedStep, What, Whose,
 };
 
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
@@ -69,9 +69,15 @@ pub(crate) fn changes(changes: &[Change]) -> String {
             Operation::Create => (GOOD, "create"),
             Operation::Change => (WARN, "change"),
             Operation::Delete => (BAD, "delete"),
+            Operation::Restore => (WARN, "give back"),
             Operation::Keep => continue,
         };
-        let _ = writeln!(text, "{style}{word}{style:#} {}", change.object);
+        let whose = match change.whose {
+            Whose::Ours => "",
+            Whose::Adopted => " (stood before up)",
+            Whose::Foreign => " (not of this deployment)",
+        };
+        let _ = writeln!(text, "{style}{word}{style:#} {}{whose}", change.object);
         for line in change.diff.lines() {
             let style = match line.as_bytes().first() {
                 Some(b'+') => GOOD,
@@ -87,10 +93,14 @@ pub(crate) fn changes(changes: &[Change]) -> String {
 /// How many objects a plan creates, changes, removes and keeps.
 pub(super) fn count(changes: &[Change]) -> String {
     let of = |operation| changes.iter().filter(|c| c.operation == operation).count();
+    let whose = |whose| changes.iter().filter(|c| c.operation != Operation::Keep && c.whose == whose).count();
     let parts = [
         (of(Operation::Create), "to create"),
         (of(Operation::Change), "to change"),
         (of(Operation::Delete), "to remove"),
+        (of(Operation::Restore), "to give back"),
+        (whose(Whose::Adopted), "of these stood before up"),
+        (whose(Whose::Foreign), "of these not of this deployment"),
         (of(Operation::Keep), "as they should be"),
     ];
     let said: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();

@@ -136,7 +136,9 @@ fn level() -> u8 {
     for line in text.lines().map(str::trim) {
         match line.split_once('=') {
             _ if line.starts_with('[') => section = line,
-            Some((key, value)) if section == "[logging]" && key.trim() == "level" => return value.trim().parse().unwrap_or(2),
+            Some((key, value)) if section == "[logging]" && key.trim() == "level" => {
+                return value.trim().parse().unwrap_or(2);
+            }
             _ => {}
         }
     }

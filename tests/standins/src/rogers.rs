@@ -102,7 +102,12 @@ impl Proxy {
         let file = "/etc/clearwater/cluster_settings";
         log!(Status, "memcached_config.cpp:45", "Reloading memcached configuration from '{file}'");
         log!(Status, "memcached_config.cpp:84", " servers={}", list(&ring.old));
-        log!(Status, "memcached_config.cpp:84", " new_servers={}", if ring.old == ring.new { String::new() } else { list(&ring.new) });
+        log!(
+            Status,
+            "memcached_config.cpp:84",
+            " new_servers={}",
+            if ring.old == ring.new { String::new() } else { list(&ring.new) }
+        );
         let mut view = "New view -\nBucket  Write                         Read\n".to_owned();
         for bucket in 0..128 {
             let owners = list(&ring::owners(&ring.new, bucket)).replace(',', "/");

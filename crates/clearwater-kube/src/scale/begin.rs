@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clearwater::config::BonoExposure;
-use clearwater::event::{Change, CheckLine, CheckStatus, Operation, Outcome, PlannedStep, What};
+use clearwater::event::{Change, CheckLine, CheckStatus, Operation, Outcome, PlannedStep, What, Whose};
 use clearwater::scale::{Plan, Refusal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -256,6 +256,7 @@ fn changes(world: &World, subject: &Subject, plan: &Plan) -> Vec<Change> {
             object: format!("{}/{}", w.kind.name().to_lowercase(), w.name),
             component: component.clone(),
             operation: if same { Operation::Keep } else { Operation::Change },
+            whose: Whose::Ours,
             diff: if same { String::new() } else { format!("-  replicas: {live}\n+  replicas: {}\n", subject.to) },
         }
     });
@@ -263,6 +264,7 @@ fn changes(world: &World, subject: &Subject, plan: &Plan) -> Vec<Change> {
         object: format!("member/{member}"),
         component: component.clone(),
         operation: Operation::Change,
+        whose: Whose::Ours,
         diff: String::new(),
     });
     counts.chain(marked).collect()

@@ -366,6 +366,7 @@ impl Work {
                     Owner::Component(c) => Some(c.name().to_owned()),
                 },
                 operation: planned.operation,
+                whose: planned.whose,
                 diff: planned.diff.clone(),
             })
             .collect()

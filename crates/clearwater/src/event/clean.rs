@@ -57,7 +57,7 @@ all_of! {
 
 impl Clean for Change {
     fn clean(&mut self) {
-        let Self { object, component, operation: _, diff } = self;
+        let Self { object, component, operation: _, whose: _, diff } = self;
         object.clean();
         component.clean();
         clean_lines(diff);

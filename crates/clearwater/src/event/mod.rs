@@ -34,7 +34,7 @@ mod what;
 pub use stats::{Durations, Hop, RunStats};
 pub use what::{
     Awaited, CancelReason, Change, CheckLine, CheckStatus, Command, Cost, Evidence, FailureKind, LogExcerpt, Mending,
-    Operation, Outcome, Pending, PlannedComponent, PlannedGate, PlannedStep, What,
+    Operation, Outcome, Pending, PlannedComponent, PlannedGate, PlannedStep, What, Whose,
 };
 
 use jiff::Timestamp;

@@ -87,6 +87,28 @@ pub enum Operation {
     Keep,
     /// It is removed.
     Delete,
+    /// It stood before this program wrote to it, and is given back: only what this program wrote is taken out.
+    Restore,
+}
+
+/// Whose an object is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Whose {
+    /// This program made it, or makes it.
+    #[default]
+    Ours,
+    /// It stood before this program wrote to it.
+    Adopted,
+    /// Somebody else's altogether.
+    Foreign,
+}
+
+impl Whose {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+    fn is_ours(&self) -> bool {
+        *self == Self::Ours
+    }
 }
 
 /// One object of a plan.
@@ -100,6 +122,9 @@ pub struct Change {
     pub component: Option<String>,
     /// What is done to it.
     pub operation: Operation,
+    /// Whose it is; left out where this program made it.
+    #[serde(default, skip_serializing_if = "Whose::is_ours")]
+    pub whose: Whose,
     /// The difference as a unified diff of YAML, values of Secrets hidden. Empty where there is none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub diff: String,

@@ -24,6 +24,7 @@ struct Fact {
     to: Component,
     start: Need,
     run: Need,
+    leave: Need,
     evidence: &'static str,
     seen: &'static str,
 }
@@ -36,11 +37,21 @@ const fn fact(
     evidence: &'static str,
     seen: &'static str,
 ) -> Fact {
-    Fact { from, to, start, run, evidence, seen }
+    Fact { from, to, start, run, leave: No, evidence, seen }
+}
+
+/// What leaving cannot do without.
+const fn leaving(from: Component, to: Component, evidence: &'static str, seen: &'static str) -> Fact {
+    Fact { from, to, start: No, run: No, leave: Hard, evidence, seen }
 }
 
 const PROXY: &str = "clearwater-etcd debian/clearwater-etcd.init.d; etcd-io/etcd etcdmain/etcd.go";
 const PROXY_SEEN: &str = "the cluster manager keeps polling and nothing joins a cluster";
+
+const LEAVE: &str = "clearwater-docker base/pre-stop; clearwater-etcd debian/clearwater-etcd.init.d (decommission), \
+                     src/metaswitch/clearwater/cluster_manager/synchronization_fsm.py";
+const LEAVE_SEEN: &str = "the pre-stop hook waits for a cluster manager that cannot write to etcd, until the pod's grace \
+                          is over and the pod is killed";
 
 const HUNTER: &[Fact] = &[
     fact(
@@ -181,6 +192,8 @@ const HUNTER: &[Fact] = &[
         "one \"Failed to ping Homestead\" at start; 502 when a number is created",
     ),
     fact(Ellis, Homer, Soft, Hard, "ellis src/metaswitch/ellis/remote/xdm.py", "502 when a number is created"),
+    leaving(Astaire, Etcd, LEAVE, LEAVE_SEEN),
+    leaving(Chronos, Etcd, LEAVE, LEAVE_SEEN),
 ];
 
 /// The older images' edges: the store is a plain memcached, and homestead provisions too.
@@ -210,6 +223,7 @@ const CLASSIC: &[Fact] = &[
         "ellis src/metaswitch/ellis/remote/homestead.py",
         "one \"Failed to ping Homestead\" at start; 502 when a number is created",
     ),
+    leaving(Memcached, Etcd, LEAVE, LEAVE_SEEN),
 ];
 
 /// The article's sequence; within a stage the order is open.
@@ -273,7 +287,7 @@ impl Graph {
             if subscribers == Subscribers::Hss && (f.from, f.to) == (Homestead, Cassandra) {
                 continue;
             }
-            let link = Link::new(f.start, f.run).evidence(f.evidence).seen(f.seen);
+            let link = Link { leave: f.leave, ..Link::new(f.start, f.run) }.evidence(f.evidence).seen(f.seen);
             graph.join(f.from, f.to, Link { origin: Origin::Upstream, ..link });
         }
         let stages = ARTICLE.iter().map(|stage| stage.iter().copied().filter(|&c| has(c)).collect::<Vec<_>>());

@@ -32,6 +32,11 @@ impl Need {
             Self::Hard => "hard",
         }
     }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
 }
 
 impl fmt::Display for Need {
@@ -54,7 +59,7 @@ pub enum Origin {
     Own,
 }
 
-/// What an edge says: what starting needs, what working needs, and how that is known.
+/// What an edge says: what starting, working and leaving need, and how that is known.
 ///
 /// ```
 /// use clearwater::order::{Link, Need};
@@ -68,6 +73,8 @@ pub struct Link {
     pub start: Need,
     /// What working needs.
     pub run: Need,
+    /// What leaving needs: going in good order, as a member that has itself taken off its cluster's list.
+    pub leave: Need,
     /// Where it was read or seen.
     pub evidence: Cow<'static, str>,
     /// What is seen when the dependency is missing.
@@ -80,6 +87,11 @@ impl Link {
     /// A link of these needs, without evidence.
     pub fn new(start: Need, run: Need) -> Self {
         Self { start, run, ..Self::default() }
+    }
+
+    /// A link that says what leaving needs, and nothing of starting and working.
+    pub fn leaving(leave: Need) -> Self {
+        Self { leave, ..Self::default() }
     }
 
     /// The link with its evidence.
@@ -109,6 +121,9 @@ pub struct Edge<'g> {
     pub start: Need,
     /// What working needs.
     pub run: Need,
+    /// What leaving needs.
+    #[serde(skip_serializing_if = "Need::is_none")]
+    pub leave: Need,
     /// Where it was read or seen.
     pub evidence: &'g str,
     /// What is seen when the dependency is missing.
@@ -224,6 +239,7 @@ impl Graph {
             to: name(data.to),
             start: data.link.start,
             run: data.link.run,
+            leave: data.link.leave,
             evidence: &data.link.evidence,
             seen_when_missing: &data.link.seen_when_missing,
             origin: data.link.origin,
@@ -266,6 +282,10 @@ impl Graph {
         let (from, to) = (edge.from, edge.to);
         let mut text = match (edge.start, edge.run) {
             _ if edge.origin == Origin::Article => format!("{from} comes after {to} in the article's sequence."),
+            (Need::None, Need::None) if edge.leave == Need::Hard => {
+                format!("{from} does not get to leave without {to}.")
+            }
+            (Need::None, Need::None) if edge.leave == Need::Soft => format!("{from} leaves in better order with {to}."),
             (Need::Hard, Need::Hard) => format!("{from} neither starts nor works without {to}."),
             (Need::Hard, Need::Soft) => format!("{from} does not start without {to}; once started it copes without."),
             (Need::Hard, Need::None) => format!("{from} does not start without {to}, and never asks it again."),

@@ -8,7 +8,9 @@
 //! is charged. And some of these needs go round in a circle: sprout sets timers in chronos, and chronos, when a timer
 //! pops, calls sprout.
 //!
-//! A [`Graph`] holds such statements as edges. Each one says what starting needs and what working needs ([`Need`]),
+//! And going has needs of its own: a member of chronos leaves its cluster through etcd, without which it started well.
+//!
+//! A [`Graph`] holds such statements as edges. Each one says what starting, working and leaving need ([`Need`]),
 //! where that was read, and what is seen when the other side is missing. None of them says when to start what: that is
 //! a [`Policy`]'s business, which picks the edges that *gate*. Soft needs never gate, so that their circles do no harm.
 //!
@@ -38,6 +40,11 @@
 //!
 //! Waves are for reading. An executor takes a [`Schedule`], starts what is ready, says what is done and is told what
 //! that opens; nothing waits for a neighbour it does not need.
+//!
+//! # Taking down
+//!
+//! [`Graph::held_by`] says what must be gone before a node may go, whatever part of the graph is taken down and whatever
+//! an earlier run has left half done.
 //!
 //! # A topology of one's own
 //!
@@ -83,6 +90,7 @@
 //! bytes, and that nodes are names; a general crate gives indices, and an error without the cycle.
 
 mod clearwater;
+mod down;
 mod draw;
 mod error;
 mod graph;
@@ -91,6 +99,7 @@ mod policy;
 mod select;
 
 pub use clearwater::{NAMES, Subscribers, before_sprout, names_gate};
+pub use down::Presence;
 pub use draw::{Detail, Drawing};
 pub use error::{Cycle, CycleEdge, OrderError};
 pub use graph::{Edge, Graph, Link, Need, Origin};

@@ -2,6 +2,7 @@
 
 mod alone;
 mod doomed;
+mod down;
 mod edits;
 mod interrupted;
 mod life;

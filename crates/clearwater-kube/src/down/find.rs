@@ -1,0 +1,334 @@
+//! What there is to take down, and whose it is.
+
+use std::collections::BTreeSet;
+
+use clearwater::component::{Component, Release};
+use clearwater::event::{Change, Operation, Whose};
+use clearwater::manifest::{ENV_VARS, KEYS_SECRET, MANAGED_BY, MANAGED_BY_LABEL, PART_OF, PART_OF_LABEL, WorkloadKind};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::{DynamicObject, ListParams, PartialObjectMeta};
+
+use super::pods::{Theirs, Workload, pod_of_ours};
+use super::{DownError, DownOptions};
+use crate::cluster::{Cluster, say};
+use crate::owner::{self, ClaimMaker};
+use crate::snapshot::component_of;
+
+/// The kinds of which a deployment has objects, those first that others hang on.
+const KINDS: [(&str, &str); 9] = [
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "StatefulSet"),
+    ("networking.k8s.io/v1", "Ingress"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("v1", "Service"),
+    ("v1", "PersistentVolumeClaim"),
+    ("v1", "ConfigMap"),
+    ("v1", "Secret"),
+];
+
+/// What a person would miss who had put it into a namespace that goes.
+const OF_OTHERS: [(&str, &str); 19] = [
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "StatefulSet"),
+    ("apps/v1", "DaemonSet"),
+    ("apps/v1", "ReplicaSet"),
+    ("batch/v1", "CronJob"),
+    ("batch/v1", "Job"),
+    ("v1", "ReplicationController"),
+    ("v1", "Pod"),
+    ("v1", "Service"),
+    ("v1", "PersistentVolumeClaim"),
+    ("v1", "ConfigMap"),
+    ("v1", "Secret"),
+    ("v1", "ServiceAccount"),
+    ("networking.k8s.io/v1", "Ingress"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("rbac.authorization.k8s.io/v1", "Role"),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"),
+];
+
+/// What every namespace has of itself.
+const OF_THE_CLUSTER: [(&str, &str); 3] =
+    [("ConfigMap", "kube-root-ca.crt"), ("ConfigMap", "openshift-service-ca.crt"), ("ServiceAccount", "default")];
+
+/// How many kinds are listed at the same time.
+const AT_ONCE: usize = 6;
+
+/// An object that this run removes or gives back.
+#[derive(Clone, Debug)]
+pub(super) struct Doomed {
+    pub(super) api_version: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) name: String,
+    /// One of the same name that was made since is another object.
+    pub(super) uid: Option<String>,
+    pub(super) component: Option<Component>,
+    pub(super) whose: Whose,
+}
+
+impl Doomed {
+    fn new(api_version: &'static str, kind: &'static str, object: &DynamicObject, whose: Whose) -> Self {
+        let component = component_of(object);
+        Self { api_version, kind, name: object.name_any(), uid: object.uid(), component, whose }
+    }
+
+    pub(super) fn object(&self) -> String {
+        format!("{}/{}", self.kind.to_lowercase(), self.name)
+    }
+
+    /// The workload that it is, where it is one.
+    pub(super) fn workload(&self) -> Option<Workload> {
+        let kind = match self.kind {
+            "Deployment" => WorkloadKind::Deployment,
+            "StatefulSet" => WorkloadKind::StatefulSet,
+            _ => return None,
+        };
+        Some(Workload { kind, name: self.name.clone() })
+    }
+
+    fn change(&self, operation: Operation) -> Change {
+        Change {
+            object: self.object(),
+            component: self.component.map(|c| c.name().to_owned()),
+            operation,
+            whose: self.whose,
+            diff: String::new(),
+        }
+    }
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// What is removed, or given back where it is adopted.
+    pub(super) doomed: Vec<Doomed>,
+    /// Objects with this program's labels that it did not make, each with who did: they stay as they are.
+    pub(super) strangers: Vec<String>,
+    /// Claims that look like a component's and are nobody's that we know.
+    pub(super) claims: Vec<String>,
+    /// Workloads whose pods are none of ours, whatever labels they have.
+    pub(super) theirs: Theirs,
+    /// This deployment's pods, with whether this run takes their component down.
+    pub(super) pods: Vec<(String, Component)>,
+    pub(super) release: Release,
+}
+
+impl Found {
+    /// The components that this run takes down.
+    pub(super) fn components(&self) -> BTreeSet<Component> {
+        self.doomed.iter().filter_map(|d| d.component).chain(self.pods.iter().map(|(_, c)| *c)).collect()
+    }
+
+    /// What will be done, object by object. With the namespace everything goes.
+    pub(super) fn changes(&self, with_namespace: bool) -> Vec<Change> {
+        let operation = |d: &Doomed| match d.whose {
+            Whose::Adopted if !with_namespace => Operation::Restore,
+            _ => Operation::Delete,
+        };
+        let objects = self.doomed.iter().map(|d| d.change(operation(d)));
+        // Pods go with their workloads; those that an earlier run left behind are told of themselves.
+        let has_objects: BTreeSet<_> = self.doomed.iter().filter_map(|d| d.component).collect();
+        let pods = self.pods.iter().filter(|(_, c)| !has_objects.contains(c)).map(|(name, component)| Change {
+            object: format!("pod/{name}"),
+            component: Some(component.name().to_owned()),
+            operation: Operation::Delete,
+            whose: Whose::Ours,
+            diff: String::new(),
+        });
+        objects.chain(pods).collect()
+    }
+}
+
+/// What was listed; `None` where the user may not.
+fn allowed<T>(kind: &str, listed: Result<T, kube::Error>) -> Result<Option<T>, DownError> {
+    match listed {
+        Ok(listed) => Ok(Some(listed)),
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
+        Err(error) => Err(DownError::Failed { what: format!("listing {kind} objects"), message: say(&error) }),
+    }
+}
+
+/// Objects of a kind: all workloads and claims, because those of others matter too, and of the rest what has our labels.
+async fn list(cluster: &Cluster, api_version: &str, kind: &str) -> Result<Option<Vec<DynamicObject>>, DownError> {
+    let all = matches!(kind, "Deployment" | "StatefulSet" | "PersistentVolumeClaim");
+    let ours = format!("{PART_OF_LABEL}={PART_OF},{MANAGED_BY_LABEL}={MANAGED_BY}");
+    let params = if all { ListParams::default() } else { ListParams::default().labels(&ours) };
+    allowed(kind, cluster.dynamic(api_version, kind).list(&params).await.map(|l| l.items))
+}
+
+/// The names and owners of all objects of a kind. Secrets' values are none of our business here.
+async fn list_names(
+    cluster: &Cluster,
+    api_version: &str,
+    kind: &str,
+) -> Result<Option<Vec<PartialObjectMeta<DynamicObject>>>, DownError> {
+    let params = match kind {
+        "Secret" => ListParams::default().fields("type!=kubernetes.io/service-account-token"),
+        _ => ListParams::default(),
+    };
+    allowed(kind, cluster.dynamic(api_version, kind).list_metadata(&params).await.map(|l| l.items))
+}
+
+fn has_our_labels(object: &DynamicObject) -> bool {
+    let labels = object.labels();
+    labels.get(PART_OF_LABEL).is_some_and(|v| v == PART_OF)
+        && labels.get(MANAGED_BY_LABEL).is_some_and(|v| v == MANAGED_BY)
+}
+
+pub(super) async fn find(cluster: &Cluster, options: &DownOptions) -> Result<Found, DownError> {
+    let meant = |c: Option<Component>| options.only.is_empty() || c.is_some_and(|c| options.only.contains(&c));
+    let questions: Vec<BoxFuture<'_, _>> =
+        KINDS.iter().map(|(api_version, kind)| list(cluster, api_version, kind).boxed()).collect();
+    let answers: Vec<_> = stream::iter(questions).buffered(AT_ONCE).collect().await;
+    let mut found = Found::default();
+    let mut sets: Vec<DynamicObject> = Vec::new();
+    let mut claims = Vec::new();
+    let mut seen = BTreeSet::new();
+    for ((api_version, kind), listed) in KINDS.into_iter().zip(answers) {
+        let listed = match listed? {
+            Some(listed) => listed,
+            None if kind == "Deployment" || kind == "StatefulSet" => {
+                let message = format!("you may not list {}s in namespace {}", kind.to_lowercase(), cluster.namespace);
+                return Err(DownError::Failed { what: "looking for what stands".to_owned(), message });
+            }
+            // What may not even be listed was not made by this user.
+            None => continue,
+        };
+        for object in listed {
+            if kind == "PersistentVolumeClaim" {
+                claims.push(object);
+                continue;
+            }
+            let whose = owner::whose(&object.metadata);
+            let doomed = Doomed::new(api_version, kind, &object, whose);
+            if let Some(workload) = doomed.workload() {
+                seen.extend(doomed.component);
+                if whose != Whose::Ours {
+                    found.theirs.insert(workload);
+                } else if kind == "StatefulSet" {
+                    sets.push(object.clone());
+                }
+            }
+            let kept = options.keep_config
+                && (doomed.name == ENV_VARS || doomed.name == KEYS_SECRET || doomed.component.is_none());
+            if !has_our_labels(&object) || !meant(doomed.component) || kept {
+                continue;
+            }
+            if whose == Whose::Foreign {
+                found.strangers.push(format!("{} ({})", doomed.object(), owner::managers(&object.metadata)));
+            } else {
+                found.doomed.push(doomed);
+            }
+        }
+    }
+    look_at_claims(cluster, &sets, &claims, meant, &mut found);
+    look_at_pods(cluster, meant, &mut found, &mut seen).await?;
+    found.release = if seen.contains(&Component::Memcached) { Release::Classic } else { Release::Hunter };
+    Ok(found)
+}
+
+/// The claims that StatefulSets of ours made for their pods. Kept, they would give the next deployment the members of this
+/// one.
+fn look_at_claims(
+    cluster: &Cluster,
+    sets: &[DynamicObject],
+    claims: &[DynamicObject],
+    meant: impl Fn(Option<Component>) -> bool,
+    found: &mut Found,
+) {
+    let makers: Vec<ClaimMaker<'_>> = sets
+        .iter()
+        .map(|set| {
+            let templates = set.data.pointer("/spec/volumeClaimTemplates").and_then(|t| t.as_array());
+            let name = |t: &serde_json::Value| t.pointer("/metadata/name")?.as_str().map(str::to_owned);
+            ClaimMaker { meta: &set.metadata, templates: templates.into_iter().flatten().filter_map(name).collect() }
+        })
+        .collect();
+    for claim in claims {
+        let component = component_of(claim);
+        if component.is_none() || !meant(component) {
+            continue;
+        }
+        if owner::is_claim_of_ours(&cluster.namespace, &claim.metadata, &makers) {
+            found.doomed.push(Doomed::new("v1", "PersistentVolumeClaim", claim, Whose::Ours));
+        } else {
+            found.claims.push(claim.name_any());
+        }
+    }
+}
+
+async fn look_at_pods(
+    cluster: &Cluster,
+    meant: impl Fn(Option<Component>) -> bool,
+    found: &mut Found,
+    seen: &mut BTreeSet<Component>,
+) -> Result<(), DownError> {
+    let params = ListParams::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
+    let listed = cluster.api::<Pod>().list(&params).await;
+    let listed = listed.map_err(|e| DownError::Failed { what: "listing pods".to_owned(), message: say(&e) })?;
+    for pod in &listed.items {
+        let Some(component) = pod_of_ours(pod, &found.theirs) else { continue };
+        seen.insert(component);
+        if meant(Some(component)) {
+            found.pods.push((pod.name_any(), component));
+        }
+    }
+    Ok(())
+}
+
+/// What a namespace holds beside what this run removes, and what could not be looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Others {
+    pub(super) objects: BTreeSet<String>,
+}
+
+impl Others {
+    /// What of it was not told before.
+    pub(super) fn beyond(&self, told: &Self) -> Vec<String> {
+        self.objects.difference(&told.objects).cloned().collect()
+    }
+
+    pub(super) fn changes(&self) -> impl Iterator<Item = Change> {
+        self.objects.iter().map(|object| Change {
+            object: object.clone(),
+            component: None,
+            operation: Operation::Delete,
+            whose: Whose::Foreign,
+            diff: String::new(),
+        })
+    }
+}
+
+/// Looks for what others have in the namespace. A kind that may not be listed counts as being there.
+pub(super) async fn others(cluster: &Cluster, found: &Found) -> Result<Others, DownError> {
+    let ours: BTreeSet<String> = found.doomed.iter().filter(|d| d.whose == Whose::Ours).map(Doomed::object).collect();
+    let questions: Vec<BoxFuture<'_, _>> =
+        OF_OTHERS.iter().map(|(api_version, kind)| list_names(cluster, api_version, kind).boxed()).collect();
+    let answers: Vec<_> = stream::iter(questions).buffered(AT_ONCE).collect().await;
+    let mut others = Others::default();
+    for ((_, kind), listed) in OF_OTHERS.into_iter().zip(answers) {
+        let lower = kind.to_lowercase();
+        match listed? {
+            None => drop(others.objects.insert(format!("{lower}/* (may not be listed)"))),
+            Some(listed) => others.objects.extend(
+                listed
+                    .iter()
+                    .filter(|o| !is_of_the_cluster(kind, o))
+                    .map(|o| format!("{lower}/{}", o.name_any()))
+                    .filter(|object| !ours.contains(object)),
+            ),
+        }
+    }
+    Ok(others)
+}
+
+/// Whether it goes and comes with something else, or with the namespace.
+fn is_of_the_cluster(kind: &str, object: &PartialObjectMeta<DynamicObject>) -> bool {
+    !object.owner_references().is_empty() || OF_THE_CLUSTER.contains(&(kind, object.name_any().as_str()))
+}

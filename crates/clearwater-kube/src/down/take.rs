@@ -1,0 +1,210 @@
+//! Removing what is ours, and giving back what was adopted.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use clearwater::component::Component;
+use clearwater::event::{What, Whose};
+use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::Api;
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::DownError;
+use super::find::Doomed;
+use super::pods::{Theirs, There, Workload, pod_of_ours};
+use crate::cluster::{Cluster, FIELD_MANAGER, say};
+use crate::emit::{Emitter, millis};
+
+/// The first pause between two looks at a namespace that is going, which not everybody may watch; each is twice as long.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+const PAUSE_LONGEST: Duration = Duration::from_secs(1);
+
+/// Removes an object, or gives it back where it was adopted. Yields what could not be given back.
+///
+/// A workload is gone only when all that it made is: as long as its controller stands, it makes a new pod for each that
+/// is killed.
+pub(super) async fn take(cluster: &Cluster, doomed: &Doomed) -> Result<Option<String>, DownError> {
+    if doomed.whose != Whose::Ours {
+        return give_back(cluster, doomed).await;
+    }
+    let policy =
+        if doomed.workload().is_some() { PropagationPolicy::Foreground } else { PropagationPolicy::Background };
+    let params = DeleteParams {
+        propagation_policy: Some(policy),
+        preconditions: Some(Preconditions { uid: doomed.uid.clone(), resource_version: None }),
+        ..DeleteParams::default()
+    };
+    let api: Api<DynamicObject> = cluster.dynamic(doomed.api_version, doomed.kind);
+    match api.delete(&doomed.name, &params).await {
+        Ok(_) => Ok(None),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(error) => Err(DownError::Failed { what: format!("removing {}", doomed.object()), message: say(&error) }),
+    }
+}
+
+/// Takes this program's fields out of an object that stood before it wrote to it.
+async fn give_back(cluster: &Cluster, doomed: &Doomed) -> Result<Option<String>, DownError> {
+    let api: Api<DynamicObject> = cluster.dynamic(doomed.api_version, doomed.kind);
+    // With its uid, so that nothing is made where it has gone in the meantime.
+    let nothing = json!({"apiVersion": doomed.api_version, "kind": doomed.kind,
+        "metadata": {"name": doomed.name, "namespace": cluster.namespace, "uid": doomed.uid}});
+    match api.patch(&doomed.name, &PatchParams::apply(FIELD_MANAGER), &Patch::Apply(&nothing)).await {
+        Ok(_) => Ok(None),
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.code == 409 => Ok(None),
+        // Others' fields that `up` was made to write over are gone, and without ours it would not be whole.
+        Err(kube::Error::Api(status)) if status.code == 422 => {
+            Ok(Some(format!("{} stays as up left it, mend or remove it by hand: {}", doomed.object(), status.message)))
+        }
+        Err(error) => Err(DownError::Failed { what: format!("giving {} back", doomed.object()), message: say(&error) }),
+    }
+}
+
+/// Kills a pod that is on its way out already, so that nothing makes it anew.
+async fn kill(cluster: &Cluster, name: &str) -> Result<(), DownError> {
+    let params = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+    match cluster.api::<Pod>().delete(name, &params).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(DownError::Failed { what: format!("killing pod {name}"), message: say(&error) }),
+    }
+}
+
+/// What a component's removal came to.
+pub(super) struct Removed {
+    pub(super) objects: u32,
+    /// In milliseconds.
+    pub(super) took: u64,
+    /// What could not be given back.
+    pub(super) kept: Vec<String>,
+}
+
+/// How a component is taken down.
+pub(super) struct Removal {
+    pub(super) cluster: Cluster,
+    pub(super) component: Component,
+    pub(super) objects: Vec<Doomed>,
+    /// Whether its pods are killed.
+    pub(super) now: bool,
+    pub(super) theirs: Theirs,
+    pub(super) there: watch::Receiver<There>,
+    pub(super) until: Instant,
+}
+
+impl Removal {
+    /// Removes the workloads, waits until they and their pods are gone, and removes the rest: a pod that leaves its
+    /// cluster needs its name until then.
+    pub(super) async fn run(mut self) -> Result<Removed, DownError> {
+        let began = Instant::now();
+        let (workloads, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.objects).into_iter().partition(|d| d.workload().is_some());
+        let mut kept = Vec::new();
+        for doomed in &workloads {
+            kept.extend(take(&self.cluster, doomed).await?);
+        }
+        let ours = workloads.iter().filter(|d| d.whose == Whose::Ours).filter_map(Doomed::workload).collect();
+        self.gone(ours).await?;
+        for doomed in &rest {
+            kept.extend(take(&self.cluster, doomed).await?);
+        }
+        let objects = u32::try_from(workloads.len() + rest.len()).unwrap_or(u32::MAX);
+        Ok(Removed { objects, took: millis(began.elapsed()), kept })
+    }
+
+    async fn gone(&mut self, workloads: Vec<Workload>) -> Result<(), DownError> {
+        let component = self.component;
+        let failed = |message: String| DownError::Failed { what: format!("watching the pods of {component}"), message };
+        let mut killed = BTreeSet::new();
+        loop {
+            let there = self.there.borrow_and_update().clone();
+            if let Some(why) = there.refused {
+                return Err(failed(why));
+            }
+            let pods = there.pods(component);
+            let standing: Vec<&Workload> = workloads.iter().filter(|w| there.has(w)).collect();
+            let seen_gone = there.is_known() && pods.is_empty() && standing.is_empty();
+            // What is watched comes late; what is asked for does not.
+            if seen_gone && self.is_empty().await? {
+                return Ok(());
+            }
+            for (name, _) in pods.iter().filter(|(_, leaving)| self.now && *leaving) {
+                if killed.insert(name.clone()) {
+                    kill(&self.cluster, name).await?;
+                }
+            }
+            let soon = if seen_gone { Instant::now() + PAUSE_LONGEST } else { self.until };
+            match timeout_at(soon.min(self.until), self.there.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(failed("the watch has ended".to_owned())),
+                Err(_) if Instant::now() < self.until => {}
+                Err(_) => {
+                    let names = pods.into_iter().map(|(name, _)| format!("pod {name}"));
+                    let standing = standing.into_iter().map(|w| format!("{} {}", w.kind.name(), w.name));
+                    let what: Vec<String> = names.chain(standing).collect();
+                    return Err(DownError::Late(format!("waiting for {component} to go: {}", what.join(", "))));
+                }
+            }
+        }
+    }
+
+    async fn is_empty(&self) -> Result<bool, DownError> {
+        let params = ListParams::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
+        let left = self.until.saturating_duration_since(Instant::now());
+        let what = format!("looking for pods of {}", self.component);
+        let Ok(listed) = timeout(left, self.cluster.api::<Pod>().list(&params)).await else {
+            return Err(DownError::Late(what));
+        };
+        let listed = listed.map_err(|e| DownError::Failed { what, message: say(&e) })?;
+        Ok(!listed.items.iter().any(|p| pod_of_ours(p, &self.theirs) == Some(self.component)))
+    }
+}
+
+/// Removes the namespace, and waits until it is gone.
+pub(super) async fn delete_namespace(
+    cluster: &Cluster,
+    emitter: &mut Emitter,
+    until: Instant,
+) -> Result<(), DownError> {
+    let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
+    let failed = |e: &kube::Error| DownError::Failed {
+        what: format!("removing namespace {}", cluster.namespace),
+        message: say(e),
+    };
+    match namespaces.delete(&cluster.namespace, &DeleteParams::default()).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
+        Err(error) => return Err(failed(&error)),
+        Ok(_) => {}
+    }
+    let mut told = String::new();
+    let mut pause = PAUSE_FIRST;
+    loop {
+        let Some(namespace) = namespaces.get_opt(&cluster.namespace).await.map_err(|e| failed(&e))? else {
+            return Ok(());
+        };
+        let holds = holders(&namespace);
+        if !holds.is_empty() && holds != told {
+            emitter.emit(What::Notice { text: format!("what still holds the namespace: {holds}") }).await;
+            told.clone_from(&holds);
+        }
+        if Instant::now() >= until {
+            let holds = if told.is_empty() { "nothing that it names".to_owned() } else { told };
+            return Err(DownError::Late(format!(
+                "waiting for namespace {} to go; it is held by {holds}",
+                cluster.namespace
+            )));
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_LONGEST);
+    }
+}
+
+/// What keeps a namespace from going, in the namespace controller's words.
+fn holders(namespace: &Namespace) -> String {
+    let conditions = namespace.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    let said: Vec<String> =
+        conditions.filter(|c| c.status == "True").filter_map(|c| c.message.clone().filter(|m| !m.is_empty())).collect();
+    said.join("; ")
+}
