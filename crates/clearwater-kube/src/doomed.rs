@@ -158,7 +158,16 @@ pub enum Pull {
 /// Reads the text of a failed pull, as container runtimes word it.
 pub fn pull(message: &str) -> Pull {
     let text = message.to_lowercase();
-    let any = |needles: &[&str]| needles.iter().any(|n| text.contains(n));
+    // A status is a word of its own; a port or a tag may hold the same digits.
+    let is_word = |at: usize, n: &str| {
+        let ends = |c: Option<char>| c.is_none_or(|c| !c.is_ascii_alphanumeric());
+        ends(text[..at].chars().next_back()) && ends(text[at + n.len()..].chars().next())
+    };
+    let any = |needles: &[&str]| {
+        needles
+            .iter()
+            .any(|n| text.match_indices(n).any(|(at, _)| n.starts_with(char::is_alphabetic) || is_word(at, n)))
+    };
     // What a busy or broken registry says comes first: such answers may carry any of the other words too.
     if any(&[
         "toomanyrequests",
@@ -174,8 +183,8 @@ pub fn pull(message: &str) -> Pull {
         "tls handshake",
         "service unavailable",
         "502 bad",
-        "503 ",
-        "504 ",
+        "503",
+        "504",
         "500 internal",
         "deadline exceeded",
         "no route to host",
@@ -190,7 +199,7 @@ pub fn pull(message: &str) -> Pull {
     if any(&["manifest.v1+prettyjws", "schema 1", "schema version 1"]) {
         return Pull::OldFormat;
     }
-    if any(&["pull access denied", "authorization failed", "unauthorized", "403 forbidden", "denied:", "401 "]) {
+    if any(&["pull access denied", "authorization failed", "unauthorized", "403 forbidden", "denied:", "401"]) {
         return Pull::Denied;
     }
     if any(&[
@@ -283,7 +292,7 @@ fn container_doom(
             // Kubelets before 1.30 keep the pull's own words out of ImagePullBackOff; the event has them.
             let mut words = message.to_owned();
             let name = pod.metadata.name.as_deref();
-            if pull(&words) == Pull::Transient
+            if pull(&words.replace(image.as_str(), "")) == Pull::Transient
                 && let Some(event) = newest(scene, |e| {
                     e.involved_object.name.as_deref() == name
                         && e.reason.as_deref() == Some("Failed")
@@ -295,7 +304,7 @@ fn container_doom(
                 words = event.message.clone().unwrap_or_default();
             }
             let words = words.trim().to_owned();
-            match pull(&words) {
+            match pull(&words.replace(image.as_str(), "")) {
                 Pull::NotFound => Some((
                     FailureKind::ImageNotFound,
                     words,

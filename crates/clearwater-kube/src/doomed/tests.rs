@@ -40,7 +40,7 @@ fn judge_at(second: i64, pods: &[&Pod], events: &[&Event], exits: &Exits) -> Opt
 #[test]
 fn waiting_containers() {
     use FailureKind::{Config, ImageNotFound, WrongArchitecture};
-    let table: [(&str, &str, Option<FailureKind>); 18] = [
+    let table: [(&str, &str, Option<FailureKind>); 21] = [
         ("ContainerCreating", "", None),
         (
             "ErrImagePull",
@@ -54,6 +54,9 @@ fn waiting_containers() {
         ),
         ("ImagePullBackOff", r#"Back-off pulling image "r.example/x:1""#, None),
         ("ErrImagePull", "toomanyrequests: You have reached your pull rate limit: not found", None),
+        ("ErrImagePull", "unexpected status code 429: not found", None),
+        ("ErrImagePull", "192.0.2.1:42925/none:1: not found", Some(ImageNotFound)),
+        ("ErrImagePull", "192.0.2.1:15030/none:v429: not found", Some(ImageNotFound)),
         ("ErrImagePull", "dial tcp: lookup r.example: no such host", None),
         ("ErrImagePull", "unexpected status from HEAD request: 503 Service Unavailable", None),
         ("ErrImagePull", "read: connection reset by peer", None),
