@@ -89,7 +89,7 @@ impl Trace {
             let cause = ladder.cause(hop.time);
             let cause = cause.map(|n| format!("; just before it, {} logged: {}", n.lane, n.text)).unwrap_or_default();
             context.talk().note(format!(
-                "it failed at {}, which answered {:?} (CSeq {}, Call-ID {}){cause}",
+                "it failed at {}, which answered \"{}\" (CSeq {}, Call-ID {}){cause}",
                 hop.from, hop.text, hop.cseq, hop.call_id
             ));
         } else if let Some(hop) = ladder.unanswered() {
