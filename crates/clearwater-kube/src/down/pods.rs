@@ -70,6 +70,19 @@ pub(super) struct There {
     pub(super) refused: Option<String>,
 }
 
+#[cfg(test)]
+impl There {
+    /// Everything listed: pods of a component, each with whether it is on its way out, and Deployments.
+    pub(super) fn of(component: Component, pods: &[(&str, bool)], deployments: &[&str]) -> Self {
+        let part = |all: Vec<(&str, bool)>| Part {
+            known: true,
+            there: all.into_iter().map(|(name, leaving)| (name.to_owned(), Seen { component, leaving })).collect(),
+        };
+        let deployments = deployments.iter().map(|name| (*name, false)).collect();
+        Self { parts: [part(pods.to_vec()), part(deployments), part(Vec::new())], refused: None }
+    }
+}
+
 const PODS: usize = 0;
 const DEPLOYMENTS: usize = 1;
 const STATEFUL_SETS: usize = 2;

@@ -208,3 +208,106 @@ fn holders(namespace: &Namespace) -> String {
         conditions.filter(|c| c.status == "True").filter_map(|c| c.message.clone().filter(|m| !m.is_empty())).collect();
     said.join("; ")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use http::{Method, Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+    use serde_json::Value;
+
+    use super::*;
+
+    /// An API server that takes every deletion and notes it, and that lists these pods.
+    #[derive(Clone, Default)]
+    struct Server {
+        deleted: Arc<Mutex<Vec<(String, Value)>>>,
+        pods: Arc<Mutex<Vec<Value>>>,
+    }
+
+    impl Server {
+        fn client(&self) -> Client {
+            let server = self.clone();
+            let serve = move |request: Request<Body>| {
+                let server = server.clone();
+                async move {
+                    let (parts, body) = request.into_parts();
+                    let body = body.collect_bytes().await.unwrap();
+                    let answer = if parts.method == Method::DELETE {
+                        let path = parts.uri.path().rsplit_once("/namespaces/ims/").unwrap().1.to_owned();
+                        server.deleted.lock().unwrap().push((path, serde_json::from_slice(&body).unwrap()));
+                        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 200})
+                    } else {
+                        let items = server.pods.lock().unwrap().clone();
+                        json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
+                    };
+                    Ok::<_, std::convert::Infallible>(Response::new(Body::from(answer.to_string().into_bytes())))
+                }
+            };
+            Client::new(tower::service_fn(serve), "ims")
+        }
+
+        fn deleted(&self) -> Vec<String> {
+            self.deleted.lock().unwrap().iter().map(|(path, _)| path.clone()).collect()
+        }
+    }
+
+    async fn settle() {
+        sleep(Duration::from_millis(50)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_component_is_gone_when_its_controllers_are() {
+        let server = Server::default();
+        let homer = |pods: &[(&str, bool)], deployments: &[&str]| There::of(Component::Homer, pods, deployments);
+        let (out, there) = watch::channel(homer(&[("homer-1-a", false)], &["homer"]));
+        let removal = Removal {
+            cluster: Cluster::new(server.client(), "ims"),
+            component: Component::Homer,
+            objects: vec![Doomed {
+                api_version: "apps/v1",
+                kind: "Deployment",
+                name: "homer".to_owned(),
+                uid: Some("7".to_owned()),
+                component: Some(Component::Homer),
+                whose: Whose::Ours,
+            }],
+            now: true,
+            theirs: Theirs::new(),
+            there,
+            until: Instant::now() + Duration::from_secs(60),
+        };
+        let run = tokio::spawn(removal.run());
+        settle().await;
+        // A pod whose controller may still stand is not killed: it would only be made anew.
+        assert_eq!(server.deleted(), ["deployments/homer"]);
+        let options = server.deleted.lock().unwrap()[0].1.clone();
+        assert_eq!(options["propagationPolicy"], "Foreground", "{options}");
+        assert_eq!(options["preconditions"]["uid"], "7", "{options}");
+        out.send_replace(homer(&[("homer-1-a", true)], &["homer"]));
+        settle().await;
+        assert_eq!(server.deleted()[1..], ["pods/homer-1-a"]);
+        assert_eq!(server.deleted.lock().unwrap()[1].1["gracePeriodSeconds"], 0);
+        // Its controller was not told yet, and has made another.
+        out.send_replace(homer(&[], &["homer"]));
+        settle().await;
+        assert!(!run.is_finished(), "it ends while the Deployment is there");
+        out.send_replace(homer(&[("homer-1-b", true)], &["homer"]));
+        settle().await;
+        assert_eq!(server.deleted()[2..], ["pods/homer-1-b"]);
+        // What is watched comes late.
+        let owner =
+            json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "homer-1", "uid": "8", "controller": true});
+        let late =
+            json!({"metadata": {"name": "homer-1-c", "labels": {"service": "homer"}, "ownerReferences": [owner]}});
+        server.pods.lock().unwrap().push(late);
+        out.send_replace(homer(&[], &[]));
+        settle().await;
+        assert!(!run.is_finished(), "it ends while there is a pod");
+        server.pods.lock().unwrap().clear();
+        let removed = run.await.unwrap().unwrap();
+        assert_eq!((removed.objects, removed.kept.len()), (1, 0));
+    }
+}

@@ -70,7 +70,7 @@ fn up_then_again_then_calls_then_trouble_then_down() -> Result<()> {
     ensure!(bonos == "2", "up set bono back to {bonos}");
 
     let down = plugin.run(&["down", "--yes", "--now"])?.expect(0)?;
-    let left = kubectl.run(["get", "deployments,statefulsets,services,configmaps", "--output=name"])?;
+    let left = kubectl.run(["get", "all,configmaps,poddisruptionbudgets", "--output=name"])?;
     let left: Vec<_> = left.lines().filter(|l| !l.contains("kube-root-ca")).collect();
     ensure!(left.is_empty(), "left behind: {left:?}\n{}", down.said());
     Ok(())
