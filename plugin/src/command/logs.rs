@@ -247,11 +247,11 @@ pub(crate) struct Logs {
     #[arg(long)]
     no_follow: bool,
     /// How lines are written: default (pod, container, line), raw (the line alone), json, extjson and ppextjson (stern's,
-    /// byte for byte), or typed (one JSON object a record, with its level, place and component)
+    /// byte for byte), or typed (one JSON object a record, with its level, thread, place and component)
     #[arg(short, long, value_name = "FORM", value_enum, default_value_t)]
     output: Form,
     /// A form of your own, as '{time} {component} {message}'. Fields: time, component, pod, container, node, namespace,
-    /// source, level, place, text, message
+    /// source, level, thread, place, text, message
     #[arg(long, value_name = "TEMPLATE", conflicts_with = "output", value_parser = format::template)]
     format: Option<format::Template>,
     /// Begin each line with the time: default or short

@@ -55,7 +55,7 @@ impl Record {
     /// How many characters of it the daemon did not write, because a log call may not be longer than 8192 bytes. The
     /// note that says so is the record's last line.
     pub fn cut(&self) -> Option<u64> {
-        (self.grammar == LogGrammar::Cpp).then(|| cut_note(last_line(self.tail())))?
+        self.written().1
     }
 
     /// What follows the first line: the rest of a message or of a trace. Empty for a record of one line.
@@ -63,10 +63,15 @@ impl Record {
         &self.bytes[self.head_len..]
     }
 
-    /// The same without the note behind a record that was cut.
-    pub(super) fn written(&self) -> &[u8] {
+    /// The same without the note behind a record that was cut, and what the note says.
+    pub(super) fn written(&self) -> (&[u8], Option<u64>) {
         let tail = self.tail();
-        if self.cut().is_some() { tail.strip_suffix(last_line(tail)).unwrap_or(tail) } else { tail }
+        if self.grammar != LogGrammar::Cpp {
+            return (tail, None);
+        }
+        let note = last_line(tail);
+        let cut = cut_note(note);
+        (if cut.is_some() { &tail[..tail.len() - note.len()] } else { tail }, cut)
     }
 }
 

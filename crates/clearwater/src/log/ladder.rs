@@ -18,7 +18,7 @@ impl Subject {
     /// Whether a record is about it.
     pub fn is_in(&self, record: &[u8]) -> bool {
         match self {
-            Self::Call(id) => super::sip::find(record, id.as_bytes()).is_some(),
+            Self::Call(id) => memchr::memmem::find(record, id.as_bytes()).is_some(),
             Self::Subscriber(identity) => identity.is_mentioned_in(record),
         }
     }
@@ -301,8 +301,9 @@ impl Ladder {
             (0..self.lanes.len()).for_each(|n| line[n * width + width / 2] = '│');
             let time = match step {
                 Step::Hop(hop) if hop.from == hop.to => {
-                    line.truncate(at(&hop.from));
-                    line.extend("↺ ".chars().chain(hop.label().chars()));
+                    let label: Vec<char> = "↺ ".chars().chain(hop.label().chars()).chain([' ']).collect();
+                    let from = at(&hop.from);
+                    line.splice(from..line.len().min(from + label.len()), label);
                     hop.time
                 }
                 Step::Hop(hop) => {

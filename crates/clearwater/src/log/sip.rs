@@ -36,8 +36,7 @@ impl<'a> SipMessage<'a> {
     pub fn of(record: &'a Record) -> Option<Self> {
         let head = record.head().text;
         let announced = Self::announced_bytes(head)?;
-        let cut = record.cut();
-        let tail = record.written();
+        let (tail, cut) = record.written();
         let start = find(tail, b"--start msg--")?;
         let body = &tail[start + b"--start msg--".len()..];
         let body = match cut {
@@ -55,6 +54,8 @@ impl<'a> SipMessage<'a> {
 
     /// The number of bytes that the head of a record announces, where it announces a SIP message.
     pub(crate) fn announced_bytes(head: &[u8]) -> Option<usize> {
+        // Most heads are none, which is seen at once: the message comes behind a colon.
+        let head = trim_end(head).strip_suffix(b":")?;
         let at = find(head, b" bytes")?;
         let before = &head[..at];
         let digits = before.iter().rev().take_while(|b| b.is_ascii_digit()).count();
@@ -193,11 +194,11 @@ fn skip_blank_lines(mut text: &[u8]) -> &[u8] {
 }
 
 pub(crate) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    memchr::memmem::find(haystack, needle)
+    haystack.windows(needle.len()).position(|w| w == needle)
 }
 
 fn rfind(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    memchr::memmem::rfind(haystack, needle)
+    haystack.windows(needle.len()).rposition(|w| w == needle)
 }
 
 #[cfg(test)]

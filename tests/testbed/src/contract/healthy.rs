@@ -355,6 +355,9 @@ fn ports(book: &mut Book, site: &Site, component: &'static str) {
             )
         });
     }
+    if let Some(address) = ping.filter(|_| ["homestead-prov", "homer", "ellis"].contains(&component)) {
+        front(book, site, component, &address.replace(':', "/"));
+    }
     if component == "astaire" {
         let source = "astaire src/proxy_server.cpp";
         book.claim(component, "answers memcached's binary protocol on 11311", source, || {
@@ -371,6 +374,29 @@ fn ports(book: &mut Book, site: &Site, component: &'static str) {
             )
         });
     }
+}
+
+/// What nginx does before a Python program, at an address that bash can open.
+fn front(book: &mut Book, site: &Site, component: &'static str, address: &str) {
+    let nginx = "nginx src/http/ngx_http_request.c, ngx_http_request_body.c";
+    book.claim(component, "answers a request whose head and body come apart", nginx, || {
+        site.holds(
+            component,
+            &format!(
+                "exec 3<> /dev/tcp/{address}; printf 'POST /ping HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 5\\r\\n\\r\\n' >&3; \
+                 sleep 0.5; printf 'a=b&c' >&3; IFS= read -r -t 8 seen <&3; echo \"$seen\"; [[ $seen == 'HTTP/1.1 '[2-5]* ]]"
+            ),
+        )
+    });
+    book.claim(component, "answers two requests over one connection", nginx, || {
+        site.holds(
+            component,
+            &format!(
+                "exec 3<> /dev/tcp/{address}; for n in 1 2; do printf 'GET /ping HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n' >&3; sleep 0.5; done; \
+                 seen=$(timeout 3 cat <&3 | tr -d '\\0'); echo \"$seen\"; [ $(grep -c 'HTTP/1.1 200' <<< \"$seen\") = 2 ]"
+            ),
+        )
+    });
 }
 
 fn clusters(book: &mut Book, site: &Site) {
