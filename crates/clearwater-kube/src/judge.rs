@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use crate::members::{self, Unreadable};
 use crate::probe::Report;
+use crate::problem::{About, Part, Problem};
 use crate::rollout::{self, Rollout};
 use crate::snapshot::{Kind, Snapshot};
 
@@ -106,7 +107,7 @@ pub struct Judged {
     /// Why it is no further, in one line; empty where it serves.
     pub cause: String,
     /// Everything that is wrong, most telling first.
-    pub problems: Vec<String>,
+    pub problems: Vec<Problem<About>>,
     /// Checks that could not be made, each with what it needs.
     pub unchecked: Vec<String>,
     /// Pods of an older revision that only their replacement will renew.
@@ -129,7 +130,7 @@ pub fn component(view: &View<'_>) -> Judged {
         if stage < judged.stage {
             judged.stage = stage;
         }
-        judged.problems.extend(cause);
+        judged.problems.extend(cause.map(pods_lack));
     }
     if judged.stage == Stage::Serving {
         let (stage, problems) = answers(view, &mut judged);
@@ -137,16 +138,28 @@ pub fn component(view: &View<'_>) -> Judged {
         judged.problems.extend(problems);
     } else if judged.stage == Stage::Starting {
         // What the programs of a pod that is not ready say is more telling than a count.
-        let mut said: Vec<String> = pods(view)
+        let mut said: Vec<Problem<About>> = pods(view)
             .iter()
-            .filter_map(|p| view.reports.get(p.metadata.uid.as_deref()?))
-            .flat_map(|r| r.problems.iter().cloned())
+            .filter_map(|p| Some((pod_name(p), view.reports.get(p.metadata.uid.as_deref()?)?)))
+            .flat_map(|(name, r)| r.problems.iter().map(move |p| of_pod(name, p)))
             .collect();
         said.append(&mut judged.problems);
-        judged.problems = stuck(view).iter().map(Stuck::text).chain(said).collect();
+        judged.problems = stuck(view).iter().map(|s| pods_lack(s.text())).chain(said).collect();
     }
-    judged.cause = judged.problems.first().cloned().unwrap_or_default();
+    judged.cause = judged.problems.first().map(|p| p.text.clone()).unwrap_or_default();
     judged
+}
+
+fn pods_lack(text: String) -> Problem<About> {
+    Problem::new(About::Pods, text)
+}
+
+fn of_pod(name: &str, problem: &Problem<Part>) -> Problem<About> {
+    Problem::new(About::Pod(name.to_owned(), problem.about.clone()), problem.text.clone())
+}
+
+fn pod_name(pod: &Pod) -> &str {
+    pod.metadata.name.as_deref().unwrap_or("?")
 }
 
 fn workload_stage(view: &View<'_>, workload: &Workload, judged: &mut Judged) -> (Stage, Option<String>) {
@@ -259,7 +272,7 @@ pub fn pods<'a>(view: &View<'a>) -> Vec<&'a Pod> {
     view.snapshot.pods_of(view.entry.component)
 }
 
-fn answers(view: &View<'_>, judged: &mut Judged) -> (Stage, Vec<String>) {
+fn answers(view: &View<'_>, judged: &mut Judged) -> (Stage, Vec<Problem<About>>) {
     let pods = pods(view);
     let mut problems = Vec::new();
     if let Some(service) = view.service {
@@ -268,24 +281,33 @@ fn answers(view: &View<'_>, judged: &mut Judged) -> (Stage, Vec<String>) {
         } else {
             let ready = rollout::ready_endpoints(view.snapshot.slices_of(service));
             if ready < judged.wanted {
-                problems.push(format!("{ready} of {} endpoints of Service {service} are ready", judged.wanted));
+                let text = format!("{ready} of {} endpoints of Service {service} are ready", judged.wanted);
+                problems.push(pods_lack(text));
             }
         }
     }
     // The controller's own count may lag behind a pod that has just gone.
     if u32::try_from(pods.len()).is_ok_and(|n| n < judged.wanted) {
-        problems.push(format!("{} of {} pods are there", pods.len(), judged.wanted));
+        problems.push(pods_lack(format!("{} of {} pods are there", pods.len(), judged.wanted)));
     }
     for pod in &pods {
-        let name = pod.metadata.name.as_deref().unwrap_or("?");
+        let name = pod_name(pod);
         match pod.metadata.uid.as_deref().and_then(|uid| view.reports.get(uid)) {
             Some(report) if report.full => {
                 let several = pods.len() > 1;
-                problems
-                    .extend(report.problems.iter().map(|p| if several { format!("{name}: {p}") } else { p.clone() }));
+                problems.extend(report.problems.iter().map(|p| {
+                    let mut problem = of_pod(name, p);
+                    if several {
+                        problem.text = format!("{name}: {}", problem.text);
+                    }
+                    problem
+                }));
                 judged.unchecked.extend(report.unchecked.iter().cloned());
             }
-            _ => problems.push(format!("pod {name} {NOT_ASKED}")),
+            _ => {
+                let about = About::Pod(name.to_owned(), Part::Reach);
+                problems.push(Problem::new(about, format!("pod {name} {NOT_ASKED}")));
+            }
         }
     }
     if let Some(clustering) = &view.entry.clustering {
@@ -294,14 +316,17 @@ fn answers(view: &View<'_>, judged: &mut Judged) -> (Stage, Vec<String>) {
             .filter_map(|p| Some((p.metadata.name.as_deref()?, rollout::addresses(p))))
             .filter(|(_, addresses)| !addresses.is_empty())
             .collect();
+        let mut wrong = |text: String| problems.push(Problem::new(About::Members, text));
         match view.members {
-            Some(MembersSeen::Read(members)) => problems.extend(members::judge(members, clustering.title, &addresses)),
-            Some(MembersSeen::Wrong { key, error }) => {
-                problems.push(format!("{} members: {error}; {}", clustering.title, error.fix(key)));
+            Some(MembersSeen::Read(members)) => {
+                members::judge(members, clustering.title, &addresses).into_iter().for_each(wrong);
             }
-            Some(MembersSeen::Failed(text)) => problems.push(format!("{} members: {text}", clustering.title)),
+            Some(MembersSeen::Wrong { key, error }) => {
+                wrong(format!("{} members: {error}; {}", clustering.title, error.fix(key)));
+            }
+            Some(MembersSeen::Failed(text)) => wrong(format!("{} members: {text}", clustering.title)),
             Some(MembersSeen::Unchecked(text)) => judged.unchecked.push(format!("members: {text}")),
-            None => problems.push(format!("the members of {} have not been asked for yet", clustering.title)),
+            None => wrong(format!("the members of {} have not been asked for yet", clustering.title)),
         }
     }
     judged.unchecked.sort();

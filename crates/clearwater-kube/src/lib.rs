@@ -18,6 +18,7 @@ pub mod owner;
 pub mod pod;
 mod preflight;
 pub mod probe;
+pub mod problem;
 mod quantity;
 mod rights;
 pub mod rollout;

@@ -8,10 +8,11 @@ use clearwater::event::LogExcerpt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::cluster::Cluster;
 use crate::pod::{AskError, Forward, Output, Script, Shell, Verdict, judge, script};
+use crate::problem::{Part, Problem};
 use crate::supervisor::{self, Trouble};
 
 /// The longest that opening a connection into a pod may take.
@@ -90,7 +91,7 @@ pub struct Report {
     /// How deep it was looked into.
     pub full: bool,
     /// What is wrong, most telling first.
-    pub problems: Vec<String>,
+    pub problems: Vec<Problem<Part>>,
     /// Programs that are not as they should be.
     pub troubles: Vec<Trouble>,
     /// The last lines of the log of the first such program.
@@ -147,6 +148,10 @@ impl Report {
         }
     }
 
+    fn wrong(&mut self, about: Part, text: impl Into<String>) {
+        self.problems.push(Problem::new(about, text));
+    }
+
     /// Whether the pod serves, as far as could be asked.
     pub fn is_good(&self) -> bool {
         self.full && self.problems.is_empty()
@@ -186,6 +191,13 @@ impl Prober {
             no_shell: None,
             no_forward: None,
         }
+    }
+
+    /// The same with another patience, in seconds, as far as that is sensible.
+    #[must_use]
+    pub fn patient(mut self, patience: u32) -> Self {
+        self.patience = patience.clamp(PATIENCE_FIRST, PATIENCE_LONGEST);
+        self
     }
 
     /// Opens what questions will need. What does not open now is opened, and judged, with the first question.
@@ -230,15 +242,36 @@ impl Prober {
 
     /// Looks once.
     pub async fn look(&mut self, depth: Depth) -> Report {
-        let mut report = Report { uid: self.target.uid.clone(), full: depth == Depth::Full, ..Report::default() };
-        self.programs(&mut report).await;
+        let mut report = self.report(depth);
+        self.look_into(depth, &mut report).await;
+        report
+    }
+
+    /// Looks once, and says whether it came to the end before that moment. What was seen until then is kept.
+    pub async fn look_until(&mut self, depth: Depth, until: Instant) -> (Report, bool) {
+        let mut report = self.report(depth);
+        let whole = timeout_at(until, self.look_into(depth, &mut report)).await.is_ok();
+        if !whole {
+            report.wrong(Part::Reach, "the pod did not answer in time");
+        }
+        (report, whole)
+    }
+
+    fn report(&self, depth: Depth) -> Report {
+        Report { uid: self.target.uid.clone(), full: depth == Depth::Full, ..Report::default() }
+    }
+
+    async fn look_into(&mut self, depth: Depth, report: &mut Report) {
+        self.programs(report).await;
         if depth == Depth::Programs {
             report.not_joined = self.not_joined().await;
         }
         if depth == Depth::Full {
-            for question in self.target.entry.health {
+            for (number, question) in self.target.entry.health.iter().enumerate() {
                 let before = (report.problems.len(), report.unchecked.len());
-                self.question(&question.asks, &mut report).await;
+                if let Err(text) = self.question(&question.asks, report).await {
+                    report.wrong(Part::Question(number), text);
+                }
                 report.answers.count(before, (report.problems.len(), report.unchecked.len()));
             }
             report.answers_while_starting();
@@ -247,7 +280,9 @@ impl Prober {
             }
             for name in self.target.names.clone() {
                 let before = (report.problems.len(), report.unchecked.len());
-                self.name(&name, &mut report).await;
+                if let Err(text) = self.name(&name, report).await {
+                    report.wrong(Part::Name(name), text);
+                }
                 report.names.count(before, (report.problems.len(), report.unchecked.len()));
             }
         }
@@ -256,7 +291,6 @@ impl Prober {
             report.log = self.log_of(&program).await;
         }
         report.unchecked.dedup();
-        report
     }
 
     async fn programs(&mut self, report: &mut Report) {
@@ -271,7 +305,7 @@ impl Prober {
         let seen = match self.ask_supervisord().await {
             Ok(Ok(seen)) => seen,
             Ok(Err(text)) => {
-                report.problems.push(text);
+                report.wrong(Part::Programs, text);
                 return;
             }
             Err(error) if error.is_lasting() => {
@@ -280,7 +314,7 @@ impl Prober {
                 return;
             }
             Err(error) => {
-                report.problems.push(error.to_string());
+                report.wrong(Part::Programs, error.to_string());
                 return;
             }
         };
@@ -288,7 +322,8 @@ impl Prober {
         report.programs_well = expected.len() - report.troubles.len();
         // What will not mend itself first: it is the cause of the rest.
         report.troubles.sort_by_key(|t| (!t.is_fatal(), t.state != Some(supervisor::State::Backoff)));
-        report.problems.extend(report.troubles.iter().map(|t| t.text.clone()));
+        let troubles = report.troubles.iter();
+        report.problems.extend(troubles.map(|t| Problem::new(Part::Program(t.program.clone()), t.text.clone())));
     }
 
     /// Whether what the member got when it joined is missing. `None` also where nobody may look.
@@ -319,66 +354,64 @@ impl Prober {
         Ok(Err(format!("supervisord does not answer: {unreadable}; supervisorctl says {said:?}")))
     }
 
-    async fn question(&mut self, asks: &Asks, report: &mut Report) {
+    /// Puts one of the health questions; an error is what is wrong.
+    async fn question(&mut self, asks: &Asks, report: &mut Report) -> Result<(), String> {
         self.asked += 1;
         let nonce = u64::from(std::process::id()) * 100_000 + self.asked;
         let has_bash = !self.target.entry.programs.is_empty();
         let script = script(asks, self.target.address, nonce, self.patience).filter(|_| has_bash);
         let Some(script) = script else {
-            self.forwarded_question(asks, report).await;
-            return;
+            return self.forwarded_question(asks, report).await;
         };
         if let Some(why) = &self.no_shell {
             report.unchecked.push(format!("health: {why}"));
-            return;
+            return Ok(());
         }
         match self.run(&script).await {
-            Ok(output) => {
-                if let Verdict::Bad(text) = judge(asks, &output.text) {
-                    report.problems.push(text);
-                }
-            }
+            Ok(output) => judged(asks, &output.text),
             Err(error) if error.is_lasting() => {
                 self.no_shell = Some(error.to_string());
                 report.unchecked.push(format!("health: {error}"));
+                Ok(())
             }
-            Err(error) => report.problems.push(error.to_string()),
+            Err(error) => Err(error.to_string()),
         }
     }
 
-    async fn forwarded_question(&mut self, asks: &Asks, report: &mut Report) {
+    async fn forwarded_question(&mut self, asks: &Asks, report: &mut Report) -> Result<(), String> {
         let Asks::EtcdHealth(port) = asks else {
             // Its readiness probe asks the same of the same ports.
-            return;
+            return Ok(());
         };
         if let Some(why) = &self.no_forward {
             report.unchecked.push(format!("health: {why}"));
-            return;
+            return Ok(());
         }
         match self.get(*port, "/health").await {
-            Ok((_, body)) => {
-                if let Verdict::Bad(text) = judge(asks, &body) {
-                    report.problems.push(text);
-                }
-            }
+            Ok((_, body)) => judged(asks, &body),
             Err(error) if error.is_lasting() => {
                 self.no_forward = Some(error.to_string());
                 report.unchecked.push(format!("health: {error}"));
+                Ok(())
             }
-            Err(error) => report.problems.push(error.to_string()),
+            Err(error) => Err(error.to_string()),
         }
     }
 
-    async fn name(&mut self, name: &str, report: &mut Report) {
+    /// Asks for a name; an error is what is wrong.
+    async fn name(&mut self, name: &str, report: &mut Report) -> Result<(), String> {
         if self.no_shell.is_some() {
             report.unchecked.push(format!("name {name}: needs get and create pods/exec"));
-            return;
+            return Ok(());
         }
         match self.run(&Script::new("getent ahosts \"$1.\"").arg(name)).await {
-            Ok(output) if output.status == 0 && !output.text.trim().is_empty() => {}
-            Ok(_) => report.problems.push(format!("name {name} is not found from inside pod {}", self.target.pod)),
-            Err(error) if error.is_lasting() => self.no_shell = Some(error.to_string()),
-            Err(error) => report.problems.push(error.to_string()),
+            Ok(output) if output.status == 0 && !output.text.trim().is_empty() => Ok(()),
+            Ok(_) => Err(format!("name {name} is not found from inside pod {}", self.target.pod)),
+            Err(error) if error.is_lasting() => {
+                self.no_shell = Some(error.to_string());
+                Ok(())
+            }
+            Err(error) => Err(error.to_string()),
         }
     }
 
@@ -392,6 +425,13 @@ impl Prober {
         let mut lines = output.text.lines().map(str::to_owned);
         let file = lines.next().filter(|f| f.starts_with('/'))?;
         Some(LogExcerpt { from: format!("pod {}, {file}", self.target.pod), lines: lines.collect() })
+    }
+}
+
+fn judged(asks: &Asks, answer: &str) -> Result<(), String> {
+    match judge(asks, answer) {
+        Verdict::Good => Ok(()),
+        Verdict::Bad(text) => Err(text),
     }
 }
 
@@ -512,7 +552,7 @@ mod tests {
         };
         let mut report = Report {
             full: true,
-            problems: vec![trouble.text.clone()],
+            problems: vec![Problem::new(Part::Program(trouble.program.clone()), trouble.text.clone())],
             troubles: vec![trouble],
             answers: Tally { well, put: 2 },
             ..Report::default()

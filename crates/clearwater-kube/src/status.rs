@@ -1,11 +1,15 @@
-//! One look at a deployment, in depth: what stands, what its programs and its own answers say, and the cause of
-//! whatever is wrong. Bounded in time whatever hangs, and content with few rights.
+//! A look at a deployment, in depth: what stands, what its programs and its own answers say, and the cause of
+//! whatever is wrong, which is looked at twice before it is said. Bounded in time whatever hangs, and content with few
+//! rights.
 //!
 //! A deployment is found by upstream's labels (`service: NAME`), so one that other manifests made is judged as well.
 
 mod clean;
+mod look;
+mod settle;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clearwater::component::{Component, Entry, Release, entry};
@@ -14,25 +18,23 @@ use clearwater::event::LogExcerpt;
 use clearwater::manifest::{ENV_VARS, SERVICE_LABEL, WorkloadKind, workloads};
 use clearwater::text::Clean;
 use jiff::Timestamp;
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodTemplateSpec};
-use kube::api::ListParams;
-use kube::{Api, Resource, ResourceExt};
+use kube::ResourceExt;
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::cluster::{Cluster, say};
-use crate::doomed::{self, Exits, Grace, Scene};
-use crate::judge::{self, MembersSeen, Stage, View, Workload};
-use crate::members;
-use crate::pod::{AskError, Forward};
-use crate::probe::{Depth, Prober, Report, Tally};
-use crate::snapshot::{Kind, News, Snapshot, Update, component_of};
-use crate::up::pod_target;
+use self::look::{Found, Look, Scene};
+use self::settle::{Settled, settle};
+use crate::cluster::Cluster;
+use crate::doomed::{self, Exits, Grace};
+use crate::judge::{self, Judged, MembersSeen, Stage, Workload};
+use crate::probe::{Report, Tally};
+use crate::snapshot::{Snapshot, component_of};
+
+/// Before something is looked at again. Also the least time that another look is worth.
+const BACK_OFF: Duration = Duration::from_millis(500);
 
 /// The version of the format of [`Status`].
 pub const VERSION: u32 = 1;
@@ -91,6 +93,9 @@ pub struct Status {
     pub healthy: bool,
     /// Whether something had not answered when the time was up.
     pub partial: bool,
+    /// How often was looked: once where all is well at the first look; what is wrong is looked at once more.
+    #[serde(default)]
+    pub looks: u32,
     /// The components, in listing order.
     pub components: Vec<ComponentStatus>,
     /// What is worth knowing of the whole.
@@ -178,70 +183,61 @@ pub fn schema() -> serde_json::Value {
     schemars::schema_for!(Status).to_value()
 }
 
-/// Looks once.
+/// Looks, and where something is wrong looks at that once more before it is said: an answer that is lost once is not a
+/// component that is unwell.
 pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status, StatusError> {
     let at = Timestamp::now();
     let until = Instant::now() + options.timeout;
-    // A third of the time is kept for the pods.
-    let snapshot = snapshot(cluster, options.timeout.mul_f32(0.6)).await?;
+    // A part of the time is kept for the pods.
+    let snapshot = look::snapshot(cluster, options.timeout.mul_f32(0.6)).await?;
     let release = options.deployment.as_ref().map_or_else(|| guess(&snapshot), Deployment::release);
     let zone = zone(cluster, options).await;
     let parts = parts(&snapshot, options, release);
+    let scene = Scene { cluster, zone: zone.as_deref() };
 
-    let mut asked = JoinSet::new();
+    // And half of what is left for asking again.
+    let first = scene.look(Arc::new(snapshot), parts.iter().collect(), Instant::now() + left(until) / 2).await;
+    let mut looks = 1;
+    let mut partial = false;
+    let mut open = Vec::new();
+    let mut settled = BTreeMap::new();
     for part in &parts {
-        let names: Vec<String> = match &zone {
-            Some(zone) if part.entry.component != Component::Etcd => {
-                vec![format!("{}.{zone}", part.entry.component.name())]
-            }
-            _ => Vec::new(),
-        };
-        for pod in snapshot.pods_of(part.entry.component) {
-            let Some(target) = pod_target(part.entry, &names, pod) else { continue };
-            let open = judge::may_be_asked(&snapshot, part.entry.component, part.service.as_deref(), pod);
-            let depth = if open { Depth::Full } else { Depth::Programs };
-            let (cluster, uid) = (cluster.clone(), target.uid.clone());
-            asked.spawn(async move {
-                let mut prober = Prober::new(&cluster, target);
-                let report = timeout_at(until, prober.look(depth)).await;
-                let late = report.is_err();
-                let report = report.unwrap_or_else(|_| Report {
-                    uid: uid.clone(),
-                    full: depth == Depth::Full,
-                    problems: vec!["the pod did not answer in time".to_owned()],
-                    ..Report::default()
-                });
-                (uid, report, late)
-            });
+        let judged = first.judge(part);
+        if judged.stage == Stage::Serving {
+            settled.insert(part.entry.component, component_status(part, judged, &first, at));
+        } else {
+            open.push((part, judged));
         }
     }
-    let (members, reports) = futures::join!(members(cluster, &snapshot, &parts, until), async {
-        let mut reports = BTreeMap::new();
-        let mut partial = false;
-        while let Some(report) = asked.join_next().await {
-            if let Ok((uid, report, late)) = report {
-                partial |= late;
-                reports.insert(uid, report);
-            }
-        }
-        (reports, partial)
-    });
-    let (reports, partial) = reports;
+    let mut last = first;
+    while !open.is_empty() && left(until) > BACK_OFF {
+        sleep(BACK_OFF).await;
+        looks += 1;
+        let again = look::snapshot(cluster, left(until) / 2).await.map_or_else(|_| last.snapshot.clone(), Arc::new);
+        let next = scene.look(again, open.iter().map(|(part, _)| *part).collect(), until).await;
+        open = open
+            .into_iter()
+            .filter_map(|(part, before)| {
+                let now = next.judge(part);
+                let judged = match settle(&before, &now) {
+                    Settled::Open => return Some((part, now)),
+                    Settled::Serving => now,
+                    Settled::Unwell(judged) => judged,
+                };
+                partial |= next.is_late(part);
+                settled.insert(part.entry.component, component_status(part, judged, &next, at));
+                None
+            })
+            .collect();
+        last = next;
+    }
+    // There was no time to see anything twice.
+    for (part, judged) in open {
+        partial = true;
+        settled.insert(part.entry.component, component_status(part, judged, &last, at));
+    }
 
-    let components: Vec<ComponentStatus> =
-        parts.iter().map(|part| component_status(part, &snapshot, &reports, &members, at)).collect();
-    let mut notes: Vec<String> = snapshot
-        .denied
-        .iter()
-        .map(|kind| format!("skipped: what is seen in {} (needs list {0})", kind.resource()))
-        .collect();
-    notes.extend(etcd_note(&snapshot));
-    if components.is_empty() {
-        notes.push(format!(
-            "there is no Clearwater in namespace {}: no workload carries the label service: NAME",
-            cluster.namespace
-        ));
-    }
+    let components: Vec<ComponentStatus> = settled.into_values().collect();
     let mut seen = Status {
         v: VERSION,
         namespace: cluster.namespace.clone(),
@@ -249,56 +245,33 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
         at,
         healthy: !components.is_empty() && components.iter().all(|c| c.health == Health::Serving),
         partial,
+        looks,
+        notes: notes(cluster, &last.snapshot, components.is_empty()),
         components,
-        notes,
     };
     // It quotes what others wrote: names of members and of files, lines of logs, messages of the API.
     seen.clean();
     Ok(seen)
 }
 
-struct Found {
-    entry: &'static Entry,
-    workloads: Vec<Workload>,
-    service: Option<String>,
+fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now())
 }
 
-async fn snapshot(cluster: &Cluster, within: Duration) -> Result<Snapshot, StatusError> {
-    let failed = |message: String| StatusError::CouldNotLook { namespace: cluster.namespace.clone(), message };
-    let mut snapshot = Snapshot::default();
-    let looking = async {
-        futures::join!(
-            list(cluster, Kind::Pod, News::Pod),
-            list(cluster, Kind::Deployment, News::Deployment),
-            list(cluster, Kind::StatefulSet, News::StatefulSet),
-            list(cluster, Kind::EndpointSlice, News::EndpointSlice),
-            list(cluster, Kind::Service, News::Service),
-            list(cluster, Kind::Event, News::Event),
-        )
-    };
-    let news = timeout(within, looking)
-        .await
-        .map_err(|_| failed(format!("no answer from the API server within {} s", within.as_secs_f32().round())))?;
-    for one in [news.0, news.1, news.2, news.3, news.4, news.5] {
-        snapshot.absorb(one.map_err(|e| failed(say(&e)))?);
+fn notes(cluster: &Cluster, snapshot: &Snapshot, nothing: bool) -> Vec<String> {
+    let mut notes: Vec<String> = snapshot
+        .denied
+        .iter()
+        .map(|kind| format!("skipped: what is seen in {} (needs list {0})", kind.resource()))
+        .collect();
+    notes.extend(etcd_note(snapshot));
+    if nothing {
+        notes.push(format!(
+            "there is no Clearwater in namespace {}: no workload carries the label service: NAME",
+            cluster.namespace
+        ));
     }
-    if snapshot.denied.contains(&Kind::Pod) {
-        return Err(failed("needs list pods".to_owned()));
-    }
-    Ok(snapshot)
-}
-
-async fn list<K>(cluster: &Cluster, kind: Kind, wrap: fn(Update<K>) -> News) -> Result<News, kube::Error>
-where
-    K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
-    K::DynamicType: Default,
-{
-    let api: Api<K> = cluster.api();
-    match api.list(&ListParams::default()).await {
-        Ok(list) => Ok(wrap(Update::All(list.items))),
-        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(News::Denied(kind)),
-        Err(error) => Err(error),
-    }
+    notes
 }
 
 /// The release that stands: only the classic one has a component `memcached`.
@@ -369,60 +342,10 @@ fn parts(snapshot: &Snapshot, options: &StatusOptions, release: Release) -> Vec<
         .collect()
 }
 
-async fn members(
-    cluster: &Cluster,
-    snapshot: &Snapshot,
-    parts: &[Found],
-    until: Instant,
-) -> BTreeMap<Component, MembersSeen> {
-    const OPEN: Duration = Duration::from_secs(8);
-    let clustered: Vec<_> =
-        parts.iter().filter_map(|p| Some((p.entry.component, p.entry.clustering.as_ref()?.etcd_key))).collect();
-    let all = |seen: MembersSeen| clustered.iter().map(|(c, _)| (*c, seen.clone())).collect::<BTreeMap<_, _>>();
-    if clustered.is_empty() {
-        return BTreeMap::new();
-    }
-    let etcd = snapshot.pods_of(Component::Etcd).into_iter().find(|p| crate::rollout::pod_is_ready(p));
-    let Some(etcd) = etcd else {
-        return all(MembersSeen::Failed("no etcd pod is ready to be asked".to_owned()));
-    };
-    let reading = async {
-        let mut forward = Forward::open(&cluster.api(), &etcd.name_any(), 2379, OPEN).await?;
-        let mut seen = BTreeMap::new();
-        for (component, key) in &clustered {
-            let (_, body) = forward.get(&format!("/v2/keys{key}"), OPEN).await?;
-            seen.insert(*component, MembersSeen::of(members::parse(key, &body)));
-        }
-        Ok::<_, AskError>(seen)
-    };
-    match timeout_at(until, reading).await {
-        Ok(Ok(seen)) => seen,
-        Ok(Err(error)) if error.is_lasting() => all(MembersSeen::Unchecked(error.to_string())),
-        Ok(Err(error)) => all(MembersSeen::Failed(error.to_string())),
-        Err(_) => all(MembersSeen::Failed("etcd did not answer in time".to_owned())),
-    }
-}
-
-fn component_status(
-    part: &Found,
-    snapshot: &Snapshot,
-    reports: &BTreeMap<String, Report>,
-    members: &BTreeMap<Component, MembersSeen>,
-    at: Timestamp,
-) -> ComponentStatus {
+fn component_status(part: &Found, judged: Judged, look: &Look, at: Timestamp) -> ComponentStatus {
     let component = part.entry.component;
-    let none = BTreeMap::new();
-    let view = View {
-        entry: part.entry,
-        workloads: &part.workloads,
-        service: part.service.as_deref(),
-        snapshot,
-        reports,
-        members: members.get(&component),
-        generations: &none,
-    };
-    let judged = judge::component(&view);
-    let stuck = judge::stuck(&view).len();
+    let (snapshot, reports) = (&*look.snapshot, &look.reports);
+    let stuck = judge::stuck(&look.view(part)).len();
     let pods = snapshot.pods_of(component);
     let names: Vec<String> = part.workloads.iter().map(|w| w.name.clone()).collect();
     let events = snapshot.events_of(&pods, &names);
@@ -430,9 +353,9 @@ fn component_status(
     for pod in &pods {
         exits.observe(pod);
     }
-    let mut problems = judged.problems;
+    let mut problems: Vec<String> = judged.problems.into_iter().map(|p| p.text).collect();
     if judged.stage < Stage::Settling {
-        let scene = Scene {
+        let scene = doomed::Scene {
             pods: &pods,
             events: &events,
             exits: &exits,
@@ -449,9 +372,6 @@ fn component_status(
             problems.insert(place, cause);
         }
     }
-    if part.workloads.is_empty() && pods.iter().any(|p| !crate::rollout::pod_is_ready(p)) {
-        problems.push("a pod without a controller is not ready".to_owned());
-    }
     let health = if problems.is_empty() { judged.stage.into() } else { Health::from(judged.stage).min(Health::Unwell) };
     let own = |pod: &Pod| {
         let containers = &pod.spec.as_ref()?.containers;
@@ -465,7 +385,7 @@ fn component_status(
         ready: judged.ready,
         wanted: judged.wanted,
         pods: pods.iter().map(|p| pod_status(part.entry, p, reports)).collect(),
-        members: match members.get(&component) {
+        members: match look.members.get(&component) {
             Some(MembersSeen::Read(members)) => {
                 members.iter().map(|(address, state)| (address.to_string(), state.name().to_owned())).collect()
             }

@@ -27,15 +27,16 @@ const HTTP: &str = r#"{
 /// ports.
 ///
 /// The rest of an answer is read up to the empty line: a connection that is closed with something unread is reset, and
-/// the server logs an error.
+/// the server logs an error. The first port that is silent ends it: each costs the whole patience.
 const SIP: &str = r#"for p in "${@:5}"; do
   {
     printf 'OPTIONS sip:poll@%s:%s SIP/2.0\r\nVia: SIP/2.0/TCP %s;rport;branch=z9hG4bK-%s-%s\r\nMax-Forwards: 2\r\nTo: <sip:poll@%s:%s>\r\nFrom: <sip:poll@%s>;tag=%s\r\nCall-ID: clearwater-%s-%s\r\nCSeq: 1 OPTIONS\r\nContact: <sip:poll@%s>\r\nAccept: application/sdp\r\nContent-Length: 0\r\n\r\n' "$2" "$p" "$2" "$4" "$p" "$2" "$p" "$2" "$4" "$4" "$p" "$2" >&3
     printf '%s ' "$p"
     IFS= read -r -t "$3" l <&3
     printf '%s\n' "$l"
+    [ -n "$l" ] || break
     while IFS= read -r -t "$3" m <&3; do ((${#m} > 1)) || break; done
-  } 3<>"/dev/tcp/$1/$p"
+  } 3<>"/dev/tcp/$1/$p" || break
 done"#;
 
 /// Sends a memcached request without key and body (memcached's `protocol_binary.h`): 0x80, the operation, and 22 zero
@@ -226,6 +227,22 @@ mod tests {
         assert_eq!(ask(options, b"SIP/2.0 200 OK\r\nVia: x\r\n\r\n"), Verdict::Good);
         let bad = ask(options, b"SIP/2.0 503 Service Unavailable\r\n\r\n");
         assert!(matches!(&bad, Verdict::Bad(t) if t.contains("503")), "{bad:?}");
+    }
+
+    #[test]
+    fn a_silent_sip_port_is_named_after_one_patience() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = |l: &TcpListener| l.local_addr().unwrap().port();
+        let ports: &'static [u16] = Box::leak(Box::new([port(&silent), port(&other)]));
+        let asks = Asks::SipOptions(ports);
+        let line = script(&asks, "127.0.0.1".parse().unwrap(), 7, 1).unwrap().line().unwrap();
+        let began = std::time::Instant::now();
+        let output = std::process::Command::new("bash").args(["-c", &format!("exec 2>&1; {line}")]).output().unwrap();
+        let Verdict::Bad(text) = judge(&asks, &String::from_utf8_lossy(&output.stdout)) else { panic!("it is silent") };
+        assert_eq!(text, format!("SIP OPTIONS on port {}: no answer in time", ports[0]));
+        other.set_nonblocking(true).unwrap();
+        assert!(other.accept().is_err(), "the other port was asked, {:?} after", began.elapsed());
     }
 
     #[test]

@@ -369,7 +369,7 @@ impl Dispatcher {
         let unit = &mut self.units[i];
         let component = unit.name().to_owned();
         // The programs' own words tell more than a probe that fails because of them.
-        let from_programs = judged.problems.iter().find(|p| p.starts_with("program ")).cloned();
+        let from_programs = judged.problems.iter().map(|p| &p.text).find(|t| t.starts_with("program ")).cloned();
         let (stage, cause, what) = if judged.stage == Stage::Settling {
             let cause = judged.cause.clone();
             ("settling", cause.clone(), What::Settling { component, cause })

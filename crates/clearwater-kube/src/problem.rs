@@ -1,0 +1,68 @@
+//! What is wrong with a component, each line with what it is about, so that it is known again when it is seen once more.
+
+/// What a problem of one pod is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// The pod as a whole: it could not be asked to the end.
+    Reach,
+    /// What supervisord says, where it says nothing that can be read.
+    Programs,
+    /// One program, by its full name.
+    Program(String),
+    /// One of the component's health questions, by its place in the catalogue.
+    Question(usize),
+    /// A name that must be found from inside the pod.
+    Name(String),
+}
+
+impl Part {
+    /// Whether two problems of one pod can be the same: one that hides another stands for it.
+    pub fn meets(&self, other: &Self) -> bool {
+        matches!(
+            (self, other),
+            (Self::Reach, _)
+                | (_, Self::Reach)
+                | (Self::Programs, Self::Program(_))
+                | (Self::Program(_), Self::Programs)
+        ) || self == other
+    }
+}
+
+/// What a problem of a component is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum About {
+    /// How many pods and endpoints there are, and are ready.
+    Pods,
+    /// What etcd says of the store's members.
+    Members,
+    /// One pod, by name.
+    Pod(String, Part),
+}
+
+impl About {
+    /// Whether two problems of one component can be the same. A pod that is not there or not ready hides what it would
+    /// have answered.
+    pub fn meets(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Pods, Self::Pod(..)) | (Self::Pod(..), Self::Pods) => true,
+            (Self::Pod(one, part), Self::Pod(another, other)) => one == another && part.meets(other),
+            _ => self == other,
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem<A> {
+    /// What it is about.
+    pub about: A,
+    /// One line that says it.
+    pub text: String,
+}
+
+impl<A> Problem<A> {
+    /// A problem.
+    pub fn new(about: A, text: impl Into<String>) -> Self {
+        Self { about, text: text.into() }
+    }
+}
