@@ -14,6 +14,7 @@ mod measured;
 mod register;
 mod scale;
 mod soak_logs;
+mod status_load;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -46,6 +47,8 @@ pub(crate) enum Proof {
     Hpa,
     /// Breaks what `dns-patch` relies on, one thing after another, with a hundred look-ups a second all along.
     DnsFaults,
+    /// Looks two hundred times at two healthy deployments while the machine is busy, and at one that is not.
+    StatusLoad,
     /// Fuzzes every parser, ten minutes in all unless told otherwise.
     Fuzz,
 }
@@ -61,6 +64,7 @@ pub(crate) fn run(proof: Proof, minutes: u64, only: Option<&str>, rounds: usize)
         Proof::Scale => write_page("scale", &scale::run(minutes < 10)?),
         Proof::Hpa => write_page("hpa", &hpa::run()?),
         Proof::DnsFaults => write_page("dns-faults", &dns_faults::run()?),
+        Proof::StatusLoad => write_page("status-load", &status_load::run()?),
         Proof::Fuzz => write_page("fuzz", &fuzz::run(minutes)?),
     }?;
     Ok(ExitCode::SUCCESS)
