@@ -71,6 +71,9 @@ pub(crate) async fn check(
     lines.extend(quotas);
     lines.extend(nodes);
     lines.push(domain);
+    if scope.parts.iter().any(|p| p.entry.component == Component::Chronos) {
+        lines.push(standing.name_servers.line(standing.chronos_name_server()));
+    }
     lines.extend(etcd);
     lines
 }

@@ -20,6 +20,30 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 const NAMESPACE: &str = "ims";
 
+#[test]
+fn chronos_alone_is_given_one_name_server() {
+    let deployment = deployment(NAMESPACE, "");
+    let plain = render(&deployment, &Inputs::default()).unwrap();
+    let inputs = Inputs { chronos_name_server: Some("fd00::a".parse().unwrap()), ..Inputs::default() };
+    let given = render(&deployment, &inputs).unwrap();
+    for (one, other) in plain.objects().zip(given.objects()) {
+        assert_eq!(
+            one == other,
+            one.name() != "chronos" || one.kind() != "StatefulSet",
+            "{}/{}",
+            one.kind(),
+            one.name()
+        );
+    }
+    let spec =
+        given.find("StatefulSet", "chronos").and_then(Object::pod_template).and_then(|t| t.spec.as_ref()).unwrap();
+    assert_eq!(spec.dns_policy.as_deref(), Some("None"));
+    let dns = spec.dns_config.as_ref().unwrap();
+    assert_eq!(dns.nameservers.as_deref(), Some(&["fd00::a".to_owned()][..]));
+    let searches = ["ims.svc.cluster.local", "svc.cluster.local", "cluster.local"].map(str::to_owned);
+    assert_eq!(dns.searches.as_deref(), Some(&searches[..]));
+}
+
 fn notes(text: &mut String, notes: &[Note]) {
     for note in notes {
         writeln!(text, "# {}: {}", note.about, note.text).unwrap();

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use hickory_proto::rr::RecordType;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
@@ -76,14 +77,14 @@ struct Chronos {
 /// Runs the daemon.
 pub(crate) async fn run() -> Result<Exit> {
     let settings = Settings::load()?;
-    crate::log::init(Log::new("chronos", "chronos", Grammar::Cpp, level()));
+    crate::log::init(Log::new("chronos", "chronos", Grammar::Cpp, level(&conf())));
     let me = settings.local_ip()?;
     tokio::time::sleep(place::boot_delay("chronos")).await;
     let chronos = Arc::new(Chronos {
         me,
         view: Mutex::new(load_view(me)),
         timers: Mutex::default(),
-        ares: Ares::new(&settings),
+        ares: Ares::with_servers(name_servers(&conf()), family(me)),
         changed: Notify::new(),
         lag: place::knob("STANDIN_CHRONOS_LAG_MS", 2000),
     });
@@ -129,20 +130,55 @@ pub(crate) async fn run() -> Result<Exit> {
     Ok(Exit(0))
 }
 
-/// `[logging] level` of `chronos.conf`, and nothing else: no setting of the shell reaches it (chronos `src/globals.cpp`).
-fn level() -> u8 {
-    let text = std::fs::read_to_string(place::path("/etc/chronos/chronos.conf")).unwrap_or_default();
-    let mut section = "";
-    for line in text.lines().map(str::trim) {
+/// The values of a setting of chronos.conf, in their order.
+fn values<'a>(conf: &'a str, section: &str, key: &str) -> Vec<&'a str> {
+    let mut at = "";
+    let mut found = Vec::new();
+    for line in conf.lines().map(str::trim) {
         match line.split_once('=') {
-            _ if line.starts_with('[') => section = line,
-            Some((key, value)) if section == "[logging]" && key.trim() == "level" => {
-                return value.trim().parse().unwrap_or(2);
-            }
+            _ if line.starts_with('[') => at = line,
+            Some((name, value)) if at == section && name.trim() == key => found.push(value.trim()),
             _ => {}
         }
     }
-    2
+    found
+}
+
+fn conf() -> String {
+    std::fs::read_to_string(place::path("/etc/chronos/chronos.conf")).unwrap_or_default()
+}
+
+/// `[logging] level` of `chronos.conf`, and nothing else: no setting of the shell reaches it (chronos `src/globals.cpp`).
+fn level(conf: &str) -> u8 {
+    values(conf, "[logging]", "level").first().and_then(|level| level.parse().ok()).unwrap_or(2)
+}
+
+/// The name servers that chronos asks: each `servers` of `[dns]` is one address, and what is none becomes 127.0.0.1
+/// (cpp-common `src/dnscachedresolver.cpp`), a list of several with commas too. Without any it is 127.0.0.1.
+fn name_servers(conf: &str) -> Vec<SocketAddr> {
+    let port = place::knob("STANDIN_DNS_PORT", 53);
+    let mut servers = values(conf, "[dns]", "servers");
+    if servers.is_empty() {
+        servers.push("127.0.0.1");
+    }
+    log!(Status, "dnscachedresolver.cpp:123", "Creating Cached Resolver using servers:");
+    let asked = servers.into_iter().map(|value| {
+        log!(Status, "dnscachedresolver.cpp:133", "    {value}");
+        let ip = value.parse().unwrap_or_else(|_| {
+            log!(
+                Error,
+                "dnscachedresolver.cpp:145",
+                "Failed to parse '{value}' as IP address - defaulting to 127.0.0.1"
+            );
+            IpAddr::from([127, 0, 0, 1])
+        });
+        SocketAddr::new(ip, port)
+    });
+    asked.take(3).collect()
+}
+
+fn family(me: IpAddr) -> RecordType {
+    if me.is_ipv6() { RecordType::AAAA } else { RecordType::A }
 }
 
 /// The cluster of the file, or one of this node alone (chronos `src/globals.cpp`).
@@ -450,6 +486,18 @@ fn read_timer(id: &str, body: &[u8], old: Option<&Timer>) -> Result<Timer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_of_name_servers_is_no_address() {
+        let asked = |dns: &str| -> Vec<String> {
+            let conf = format!("[http]\nservers = 192.0.2.1\n{dns}\n[logging]\nlevel = 2\n");
+            name_servers(&conf).iter().map(|s| s.ip().to_string()).collect()
+        };
+        assert_eq!(asked(""), ["127.0.0.1"]);
+        assert_eq!(asked("\n[dns]\nservers=10.96.0.10"), ["10.96.0.10"]);
+        assert_eq!(asked("\n[dns]\nservers=10.96.0.10,10.96.0.11"), ["127.0.0.1"]);
+        assert_eq!(asked("\n[dns]\nservers = fd00::a\nservers=fd00::b, fd00::c"), ["fd00::a", "127.0.0.1"]);
+    }
 
     #[test]
     fn a_timer_pops_until_its_end() {

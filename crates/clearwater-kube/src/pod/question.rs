@@ -56,6 +56,14 @@ const STUN: &str = r#"{
   printf '%q\n' "$l"
 } 3<>"/dev/udp/$1/$2""#;
 
+/// Prints the lines `servers` of the section `[dns]`, and `read` where there was a file: file.
+const NAME_SERVERS: &str = r#"s=; while IFS= read -r l || [ -n "$l" ]; do
+  case $l in
+    '['*) s=$l ;;
+    servers*=*) [ "$s" != '[dns]' ] || printf '%s\n' "$l" ;;
+  esac
+done <"$1" && echo read"#;
+
 /// What bash does to ask a question of a pod at its own address, or `None` for what is asked through a forwarded
 /// port. `nonce` tells this question from others in SIP dialogs; `patience`
 /// is how many seconds bash waits for the next line of an answer.
@@ -75,6 +83,7 @@ pub fn script(asks: &Asks, address: IpAddr, nonce: u64, patience: u32) -> Option
         }
         Asks::MemcachedVersion(port) => Script::new(MEMCACHED).arg(address).arg(port).arg(patience),
         Asks::EtcdHealth(_) => return None,
+        Asks::OneNameServer { file } => Script::new(NAME_SERVERS).arg(file),
         Asks::Stun(port) => Script::new(STUN).arg(address).arg(port).arg(patience),
     })
 }
@@ -148,6 +157,7 @@ pub fn judge(asks: &Asks, answer: &str) -> Verdict {
                 Verdict::Bad(format!("/health on port {port}: it answered {first:?}"))
             }
         }
+        Asks::OneNameServer { file } => one_name_server(file, answer),
         Asks::Stun(port) => {
             if first.contains("\\001") {
                 Verdict::Good
@@ -155,6 +165,26 @@ pub fn judge(asks: &Asks, answer: &str) -> Verdict {
                 Verdict::Bad(format!("STUN binding on UDP port {port}: no answer in time"))
             }
         }
+    }
+}
+
+/// Of several addresses in one setting chronos reads none, and asks 127.0.0.1 instead (cpp-common
+/// `src/dnscachedresolver.cpp`). The generator writes every name server of the pod there, joined by commas.
+fn one_name_server(file: &str, answer: &str) -> Verdict {
+    if answer.lines().next_back().map(str::trim) != Some("read") {
+        return Verdict::Bad(format!(
+            "{file} cannot be read: {}",
+            answer.lines().next().map(plain).unwrap_or_default()
+        ));
+    }
+    let settings: Vec<&str> = answer.lines().filter_map(|l| l.split_once('=')).map(|(_, value)| value.trim()).collect();
+    let heard = settings.iter().any(|value| value.parse::<IpAddr>().is_ok());
+    match settings.iter().find(|value| value.contains(',')).filter(|_| !heard) {
+        Some(several) => Verdict::Bad(format!(
+            "its pod has several name servers, and it cannot read \"{several}\" as one address: it asks 127.0.0.1, and finds \
+             nobody whom a timer calls back"
+        )),
+        None => Verdict::Good,
     }
 }
 
@@ -243,6 +273,29 @@ mod tests {
         assert_eq!(text, format!("SIP OPTIONS on port {}: no answer in time", ports[0]));
         other.set_nonblocking(true).unwrap();
         assert!(other.accept().is_err(), "the other port was asked, {:?} after", began.elapsed());
+    }
+
+    #[test]
+    fn name_servers() {
+        let path = std::env::temp_dir().join(format!("chronos-{}.conf", std::process::id()));
+        let file: &'static str = Box::leak(path.to_str().unwrap().to_owned().into_boxed_str());
+        let asked = |text: &str| {
+            std::fs::write(file, text).unwrap();
+            run(&Asks::OneNameServer { file })
+        };
+        let rest = "[http]\nservers = 1,2\nbind-port = 7253\n";
+        for good in
+            ["", "\n[dns]\nservers=10.96.0.10", "[dns]\nservers = fd00::a\n", "[dns]\nservers=::1\nservers=::1,::2\n"]
+        {
+            assert_eq!(asked(&format!("{rest}{good}")), Verdict::Good, "{good}");
+        }
+        for bad in ["\n[dns]\nservers=10.96.0.10,10.96.0.11", "[dns]\nservers = ::1,::2\n[logging]\nlevel = 2\n"] {
+            let Verdict::Bad(text) = asked(&format!("{rest}{bad}")) else { panic!("{bad}") };
+            assert!(text.contains("several name servers") && text.contains("asks 127.0.0.1"), "{text}");
+        }
+        std::fs::remove_file(file).unwrap();
+        let Verdict::Bad(text) = run(&Asks::OneNameServer { file }) else { panic!("there is no file") };
+        assert!(text.contains("cannot be read: No such file"), "{text}");
     }
 
     #[test]

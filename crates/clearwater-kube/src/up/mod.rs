@@ -4,6 +4,7 @@
 mod address;
 mod dispatcher;
 pub(crate) mod evidence;
+mod name_servers;
 mod prepare;
 
 pub(crate) use dispatcher::{answered, pod_target};

@@ -11,6 +11,7 @@ use clearwater::manifest::{
     services_first, workloads,
 };
 use clearwater::order::{Graph, NAMES, OrderError, Plan, Policy};
+use futures::FutureExt;
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, Secret, Service};
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -22,6 +23,7 @@ use crate::apply::{self, ApplyError, Planned};
 use crate::cluster::{Cluster, say};
 use crate::dns::Gate;
 use crate::judge::Workload;
+use crate::up::name_servers::NameServers;
 
 /// The annotation of the StorageClass that claims without one get
 /// (k8s.io/component-helpers `storage/volume/helpers.go`).
@@ -49,6 +51,7 @@ pub(crate) struct Standing {
     pub(crate) services: BTreeMap<String, Service>,
     pub(crate) keys: bool,
     pub(crate) default_storage_class: Option<bool>,
+    pub(crate) name_servers: NameServers,
 }
 
 impl Standing {
@@ -59,13 +62,14 @@ impl Standing {
         };
         let all = ListParams::default();
         let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
-        let (namespace, deployments, stateful_sets, services, keys, classes) = futures::join!(
+        let (namespace, deployments, stateful_sets, services, keys, classes, name_servers) = futures::join!(
             async { namespaces.get_opt(&cluster.namespace).await },
             async { cluster.api::<DeploymentObject>().list(&all).await.map_err(fail("listing deployments")) },
             async { cluster.api::<StatefulSet>().list(&all).await.map_err(fail("listing statefulsets")) },
             async { cluster.api::<Service>().list(&all).await.map_err(fail("listing services")) },
             async { cluster.api::<Secret>().get_opt(KEYS_SECRET).await.map_err(fail("reading the keys' secret")) },
             async { Api::<StorageClass>::all(cluster.client.clone()).list(&all).await },
+            NameServers::look(&cluster.client).boxed(),
         );
         let namespace = match namespace {
             Ok(found) => Some(found.is_some()),
@@ -83,6 +87,7 @@ impl Standing {
             services: services?.items.into_iter().map(|o| (o.name_any(), o)).collect(),
             keys: keys?.is_some(),
             default_storage_class: classes,
+            name_servers,
         })
     }
 
@@ -91,6 +96,12 @@ impl Standing {
         let of = |replicas: Option<i32>| u32::try_from(replicas.unwrap_or(1)).unwrap_or(0);
         let deployment = self.deployments.get(name).and_then(|d| d.spec.as_ref()).map(|s| of(s.replicas));
         deployment.or_else(|| self.stateful_sets.get(name).and_then(|d| d.spec.as_ref()).map(|s| of(s.replicas)))
+    }
+
+    /// The one name server that chronos' pods are to have, where those of the cluster get several.
+    pub(crate) fn chronos_name_server(&self) -> Option<IpAddr> {
+        let chronos = self.stateful_sets.get(Component::Chronos.name()).and_then(|s| s.spec.as_ref());
+        self.name_servers.for_chronos(chronos.and_then(|s| s.template.spec.as_ref()))
     }
 
     /// Counts that the file sets and that are not those that stand, each in one line: they are left as they are, because
@@ -115,6 +126,7 @@ impl Standing {
     pub(crate) fn inputs(&self, deployment: &Deployment) -> Result<Inputs, PrepareError> {
         let etcd = self.stateful_sets.get(Component::Etcd.name()).and_then(|s| s.spec.as_ref());
         let mut inputs = Inputs {
+            chronos_name_server: self.chronos_name_server(),
             // The claims of a StatefulSet that stands cannot be changed any more.
             default_storage_class: etcd
                 .map(|s| s.volume_claim_templates.as_ref().is_some_and(|t| !t.is_empty()))

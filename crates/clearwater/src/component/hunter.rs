@@ -296,11 +296,20 @@ pub(super) const CHRONOS: Entry = Entry {
         ETCD_PROXY_LOG,
         SUPERVISORD_LOG,
     ],
-    health: &[HealthQuestion {
-        asks: Asks::Http { port: 7253, path: "/ping", body: Some("OK") },
-        proves: "it takes timers",
-        source: Source("chronos doc/api.md"),
-    }],
+    health: &[
+        HealthQuestion {
+            asks: Asks::Http { port: 7253, path: "/ping", body: Some("OK") },
+            proves: "it takes timers",
+            source: Source("chronos doc/api.md"),
+        },
+        HealthQuestion {
+            asks: Asks::OneNameServer { file: "/etc/chronos/chronos.conf" },
+            proves: "it has a name server to ask for those whom its timers call back",
+            source: Source(
+                "cpp-common src/dnscachedresolver.cpp; clearwater-docker base/clearwater-auto-config-docker",
+            ),
+        },
+    ],
     data: &[Data {
         what: "timers",
         lifetime: Lifetime::Process,

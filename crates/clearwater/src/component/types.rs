@@ -250,6 +250,12 @@ pub enum Asks {
     EtcdHealth(u16),
     /// A STUN binding request over UDP is answered on the port.
     Stun(u16),
+    /// In this file of the container, the section `[dns]` has a `servers` that is one address. Nobody is asked over the
+    /// network.
+    OneNameServer {
+        /// The file.
+        file: &'static str,
+    },
 }
 
 /// A question whose answer tells whether the component serves.
@@ -271,6 +277,7 @@ impl Asks {
             Self::Http { port, .. } | Self::MemcachedVersion(port) | Self::EtcdHealth(port) | Self::Stun(port) => {
                 vec![port]
             }
+            Self::OneNameServer { .. } => Vec::new(),
         }
     }
 }

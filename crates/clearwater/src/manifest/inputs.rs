@@ -24,6 +24,8 @@ pub struct Inputs {
     /// The counts of workloads that stand already, by workload name. Where a workload has one it is rendered with it,
     /// not with the file's.
     pub live_replicas: BTreeMap<String, u32>,
+    /// The one name server to give chronos' pods, where pods of the cluster get several: of several it reads none.
+    pub chronos_name_server: Option<IpAddr>,
     /// The range of node ports, as the API server names it when it refuses a port. It wins over the file's.
     pub node_port_range: Option<PortRange>,
 }

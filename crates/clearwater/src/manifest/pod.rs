@@ -1,9 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{
     Affinity, ConfigMapEnvSource, Container, ContainerPort, EmptyDirVolumeSource, EnvFromSource, EnvVar, ExecAction,
-    HostAlias, Lifecycle, LifecycleHandler, LocalObjectReference, PodSpec, PodTemplateSpec, ResourceRequirements,
-    Toleration, TopologySpreadConstraint, Volume, VolumeMount,
+    HostAlias, Lifecycle, LifecycleHandler, LocalObjectReference, PodDNSConfig, PodDNSConfigOption, PodSpec,
+    PodTemplateSpec, ResourceRequirements, Toleration, TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -45,6 +46,8 @@ pub(super) struct Extras {
     pub(super) subdomain: Option<&'static str>,
     pub(super) affinity: Option<Affinity>,
     pub(super) host_aliases: Option<Vec<HostAlias>>,
+    /// The one name server of the pod, in place of the cluster's own.
+    pub(super) name_server: Option<IpAddr>,
 }
 
 /// What the images run (clearwater-docker `base/Dockerfile`): written out where something is to run before it.
@@ -112,6 +115,8 @@ pub(super) fn template(
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         host_aliases: extras.host_aliases,
+        dns_policy: extras.name_server.map(|_| "None".to_owned()),
+        dns_config: extras.name_server.map(|server| dns_config(d, server)),
         hostname: extras.hostname.map(ToOwned::to_owned),
         subdomain: extras.subdomain.map(ToOwned::to_owned),
         image_pull_secrets: some(
@@ -129,6 +134,16 @@ pub(super) fn template(
         ..ObjectMeta::default()
     };
     Ok(PodTemplateSpec { metadata: Some(metadata), spec: Some(spec) })
+}
+
+/// What the kubelet writes for a pod by itself (kubernetes `pkg/kubelet/network/dns/dns.go`), with one name server.
+fn dns_config(d: &Deployment, server: IpAddr) -> PodDNSConfig {
+    let domain = d.cluster_domain();
+    PodDNSConfig {
+        nameservers: Some(vec![server.to_string()]),
+        searches: Some(vec![format!("{}.svc.{domain}", d.namespace()), format!("svc.{domain}"), domain.to_owned()]),
+        options: Some(vec![PodDNSConfigOption { name: Some("ndots".to_owned()), value: Some("5".to_owned()) }]),
+    }
 }
 
 /// A list, or nothing in its place: an empty list and a missing one are two things to whoever compares.

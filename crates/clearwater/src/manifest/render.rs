@@ -145,7 +145,8 @@ fn component_workloads(
     let mut items = Vec::new();
     for reference in workloads(d, entry.component) {
         let replicas = reference.replicas(d, inputs);
-        let extras = extras(d, inputs, &reference, replicas.count(), &mut items, notes)?;
+        let mut extras = extras(d, inputs, &reference, replicas.count(), &mut items, notes)?;
+        extras.name_server = inputs.chronos_name_server.filter(|_| entry.component == Component::Chronos);
         let claims = if entry.component == Component::Etcd { etcd::claims(d, inputs) } else { None };
         items.push(workload(d, &reference, replicas, template(d, entry, environment, extras)?, claims));
         items.extend(budget(d, &reference, replicas));

@@ -6,6 +6,7 @@ mod down;
 mod edits;
 mod interrupted;
 mod life;
+mod name_servers;
 mod repair;
 mod rights;
 mod services;

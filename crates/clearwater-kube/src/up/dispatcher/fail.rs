@@ -1,6 +1,6 @@
 //! What cannot succeed any more: how it is found, shown, and what it takes along.
 
-use clearwater::component::Component;
+use clearwater::component::{Asks, Component};
 use clearwater::event::{Evidence, FailureKind, LogExcerpt, What};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -13,6 +13,7 @@ use super::unit::Phase;
 use crate::apply::ApplyError;
 use crate::doomed::{self, Doom};
 use crate::judge::MembersSeen;
+use crate::problem::Part;
 
 /// The margin, in seconds, within which a program that was given up is held to have failed before what it needs was
 /// there.
@@ -72,6 +73,7 @@ impl Dispatcher {
         let doom = doomed::judge(&self.scene(&pods, &events, needs_served_since)).map(|d| (d, None));
         let doom = doom.or_else(|| self.fatal(component, &pods, needs_served_since));
         let doom = doom.or_else(|| Some((wrong_members(self.members.get(&component)?)?, None)));
+        let doom = doom.or_else(|| self.deaf(component, &pods));
         let Some((doom, log)) = doom else {
             self.mend_members(i).await;
             self.mend_stuck(i).await;
@@ -123,6 +125,30 @@ impl Dispatcher {
             }
         }
         None
+    }
+
+    /// A pod whose name servers its program cannot read. It read them when it started, and will not again.
+    fn deaf(&self, component: Component, pods: &[&Pod]) -> Option<(Doom, Option<LogExcerpt>)> {
+        let unit = &self.units[self.index(component)?];
+        let asks = |n: usize| unit.part.entry.health.get(n).map(|q| q.asks);
+        pods.iter().find_map(|pod| {
+            let report = self.reports.get(&pod.uid()?)?;
+            let problem = report.problems.iter().find(|p| {
+                matches!(p.about, Part::Question(n) if matches!(asks(n), Some(Asks::OneNameServer { .. })))
+            })?;
+            let doom = Doom {
+                kind: FailureKind::Config,
+                object: doomed::pod_name(pod),
+                container: None,
+                reason: "name servers".to_owned(),
+                causes: vec![format!("{}: {}", doomed::pod_name(pod), problem.text)],
+                fix: format!(
+                    "run up --replace-stores as somebody who may get nodes/proxy, which gives {component} one name server \
+                     where the kubelets' clusterDNS has several; or give its pods a dnsConfig with one"
+                ),
+            };
+            Some((doom, None))
+        })
     }
 
     pub(super) async fn doom_of_address(&mut self, i: usize, doom: Doom) {

@@ -1,0 +1,173 @@
+//! How many name servers the pods will get. Of several chronos reads none (see `Asks::OneNameServer`), so that its pods
+//! are given one where there are more.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clearwater::event::{CheckLine, CheckStatus};
+use futures::FutureExt;
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::{Node, PodSpec};
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt};
+use tokio::time::timeout;
+
+use crate::cluster::say;
+use crate::preflight::{line, with_fix};
+
+/// All nodes of a cluster are usually alike.
+const NODES: u32 = 3;
+const WITHIN: Duration = Duration::from_secs(2);
+
+/// The name servers that pods get from their kubelet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NameServers {
+    /// As kubelets say.
+    Known(Vec<IpAddr>),
+    /// Nobody could be asked, and why.
+    Unknown(String),
+}
+
+impl Default for NameServers {
+    fn default() -> Self {
+        Self::Unknown("not asked".to_owned())
+    }
+}
+
+impl NameServers {
+    /// Asks a few kubelets for their configuration (kubernetes `pkg/kubelet/server`, `/configz`): no pod has to run for it.
+    pub(crate) async fn look(client: &Client) -> Self {
+        timeout(WITHIN, Self::ask(client))
+            .await
+            .unwrap_or_else(|_| Self::Unknown("no kubelet answered in time".to_owned()))
+    }
+
+    async fn ask(client: &Client) -> Self {
+        let nodes = match Api::<Node>::all(client.clone()).list(&ListParams::default().limit(NODES)).await {
+            Ok(nodes) => nodes.items,
+            Err(kube::Error::Api(status)) if status.is_forbidden() => {
+                return Self::Unknown("needs list nodes and get nodes/proxy".to_owned());
+            }
+            Err(error) => return Self::Unknown(say(&error)),
+        };
+        let asked: Vec<_> = nodes.iter().map(|node| configz(client, node.name_any()).boxed()).collect();
+        Self::together(join_all(asked).await)
+    }
+
+    /// One node with several is enough: a pod may land there.
+    fn together(answers: Vec<Self>) -> Self {
+        let size = |one: &Self| if let Self::Known(servers) = one { servers.len() } else { 0 };
+        answers.into_iter().max_by_key(size).unwrap_or_else(|| Self::Unknown("there is no node to ask".to_owned()))
+    }
+
+    /// Reads a kubelet's answer.
+    fn read(answer: &serde_json::Value) -> Self {
+        let list = answer["kubeletconfig"]["clusterDNS"].as_array().into_iter().flatten();
+        let servers: Option<Vec<IpAddr>> = list.map(|a| a.as_str()?.parse().ok()).collect();
+        match servers {
+            Some(servers) if !servers.is_empty() => Self::Known(servers),
+            _ => Self::Unknown("the kubelet names no cluster DNS".to_owned()),
+        }
+    }
+
+    /// The one name server to give chronos' pods. Where nobody may be asked it stays as it is with what stands, so that
+    /// another user's run does not take it away.
+    pub(crate) fn for_chronos(&self, standing: Option<&PodSpec>) -> Option<IpAddr> {
+        match self {
+            Self::Known(servers) => servers.first().filter(|_| servers.len() > 1).copied(),
+            Self::Unknown(_) => {
+                let spec = standing.filter(|s| s.dns_policy.as_deref() == Some("None"))?;
+                let servers = spec.dns_config.as_ref()?.nameservers.as_ref()?;
+                servers.first().filter(|_| servers.len() == 1)?.parse().ok()
+            }
+        }
+    }
+
+    /// The line of the preflight.
+    pub(crate) fn line(&self, given: Option<IpAddr>) -> CheckLine {
+        let title = "name servers of the pods";
+        let of = |status, detail: String| line("name-servers", title, status, detail);
+        match (self, given) {
+            (Self::Known(servers), None) => {
+                of(CheckStatus::Ok, servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+            }
+            (Self::Known(servers), Some(given)) => of(
+                CheckStatus::Ok,
+                format!("{}, of which chronos could read none: its pods get {given} alone", servers.len()),
+            ),
+            (Self::Unknown(why), Some(given)) => {
+                of(CheckStatus::Skipped, format!("{why}; chronos' pods keep {given} alone"))
+            }
+            (Self::Unknown(why), None) => with_fix(
+                of(CheckStatus::Skipped, why.clone()),
+                "of several chronos reads none: where the kubelets' clusterDNS has more than one address, somebody who may \
+                 get nodes/proxy must run up once",
+            ),
+        }
+    }
+}
+
+async fn configz(client: &Client, node: String) -> NameServers {
+    let request = hyper::Request::get(format!("/api/v1/nodes/{node}/proxy/configz")).body(Vec::new());
+    let Ok(request) = request else { return NameServers::Unknown(format!("node {node} has no usable name")) };
+    match client.request::<serde_json::Value>(request).await {
+        Ok(answer) => NameServers::read(&answer),
+        Err(kube::Error::Api(status)) if status.is_forbidden() => {
+            NameServers::Unknown("needs get nodes/proxy".to_owned())
+        }
+        Err(error) => NameServers::Unknown(format!("node {node}: {}", say(&error))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::PodDNSConfig;
+    use serde_json::json;
+
+    use super::*;
+
+    fn known(servers: &[&str]) -> NameServers {
+        NameServers::read(&json!({"kubeletconfig": {"clusterDNS": servers, "clusterDomain": "cluster.local"}}))
+    }
+
+    fn standing(policy: &str, servers: &[&str]) -> PodSpec {
+        PodSpec {
+            dns_policy: Some(policy.to_owned()),
+            dns_config: Some(PodDNSConfig {
+                nameservers: Some(servers.iter().map(ToString::to_string).collect()),
+                ..PodDNSConfig::default()
+            }),
+            ..PodSpec::default()
+        }
+    }
+
+    #[test]
+    fn several_are_cut_to_the_first() {
+        let ip = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        assert_eq!(known(&["10.96.0.10"]).for_chronos(None), None);
+        assert_eq!(known(&["10.96.0.10", "fd00::a"]).for_chronos(None), ip("10.96.0.10"));
+        let mixed = NameServers::together(vec![NameServers::default(), known(&["::1"]), known(&["::2", "::3"])]);
+        assert_eq!(mixed.for_chronos(None), ip("::2"));
+        // What was given once and is no longer needed goes.
+        assert_eq!(known(&["10.96.0.10"]).for_chronos(Some(&standing("None", &["10.96.0.10"]))), None);
+    }
+
+    #[test]
+    fn what_cannot_be_known_is_left_as_it_stands() {
+        for unknown in [known(&[]), known(&["dns"]), NameServers::read(&json!({})), NameServers::together(vec![])] {
+            assert_eq!(unknown.for_chronos(None), None);
+            assert_eq!(unknown.for_chronos(Some(&standing("ClusterFirst", &["::1"]))), None);
+            assert_eq!(unknown.for_chronos(Some(&standing("None", &["::1", "::2"]))), None);
+            assert_eq!(unknown.for_chronos(Some(&standing("None", &["::1"]))), "::1".parse().ok());
+            assert_eq!(unknown.line(None).status, CheckStatus::Skipped);
+        }
+    }
+
+    #[test]
+    fn the_line_names_what_chronos_gets() {
+        let several = known(&["10.96.0.10", "10.96.0.11"]);
+        let line = several.line(several.for_chronos(None));
+        assert_eq!(line.status, CheckStatus::Ok);
+        assert_eq!(line.detail, "2, of which chronos could read none: its pods get 10.96.0.10 alone");
+    }
+}
