@@ -22,7 +22,7 @@ const NAMESPACE: &str = "ims";
 
 #[test]
 fn chronos_alone_is_given_one_name_server() {
-    let deployment = deployment(NAMESPACE, "");
+    let deployment = HUNTER.deployment(NAMESPACE);
     let plain = render(&deployment, &Inputs::default()).unwrap();
     let inputs = Inputs { chronos_name_server: Some("fd00::a".parse().unwrap()), ..Inputs::default() };
     let given = render(&deployment, &inputs).unwrap();
