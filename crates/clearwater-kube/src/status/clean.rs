@@ -6,7 +6,7 @@ use super::{ComponentStatus, PodStatus, Status};
 
 impl Clean for Status {
     fn clean(&mut self) {
-        let Self { v: _, namespace, release: _, at: _, healthy: _, partial: _, components, notes } = self;
+        let Self { v: _, namespace, release: _, at: _, healthy: _, partial: _, looks: _, components, notes } = self;
         namespace.clean();
         components.clean();
         notes.clean();
@@ -70,6 +70,7 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
             healthy: true,
             partial: false,
+            looks: 1,
             components: vec![ComponentStatus {
                 component: Component::Homer,
                 roles: vec![bad()],
