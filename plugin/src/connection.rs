@@ -1,23 +1,24 @@
 //! kubectl's connection flags, which kubectl itself does not hand to plugins.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use clearwater::config::DeploymentFile;
 use http::HeaderValue;
 use http::header::USER_AGENT;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use secrecy::SecretString;
 
+use crate::cli::NamedFile;
 use crate::error::CliError;
 
 /// How the cluster is reached: kubectl's flags, with kubectl's meaning.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Connection, as for kubectl")]
 pub(crate) struct Connection {
-    /// The namespace. Default: the deployment file's, else the context's
+    /// The namespace. Default: the deployment file's, else the context's, else in a pod its own, else default
     #[arg(short, long, global = true, value_name = "NAMESPACE")]
     namespace: Option<String>,
     /// The kubeconfig's context to use
@@ -78,6 +79,59 @@ pub(crate) struct Connection {
     request_timeout: Option<Duration>,
 }
 
+/// Where a pod finds its service account.
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// A namespace, and what named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Namespace {
+    pub(crate) name: String,
+    pub(crate) from: NamespaceSource,
+}
+
+/// What named a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NamespaceSource {
+    /// `--namespace`.
+    Flag,
+    /// The deployment file, or what was put over it.
+    File(String),
+    /// The kubeconfig's context of this name.
+    Context(String),
+    /// The pod that the command runs in.
+    Pod,
+    /// Nothing.
+    Default,
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "namespace {} (", self.name)?;
+        match &self.from {
+            NamespaceSource::Flag => f.write_str("from --namespace)"),
+            NamespaceSource::File(name) => write!(f, "from {name})"),
+            NamespaceSource::Context(name) => write!(f, "from context {name})"),
+            NamespaceSource::Pod => f.write_str("from this pod's service account)"),
+            NamespaceSource::Default => f.write_str("nothing names another)"),
+        }
+    }
+}
+
+/// The namespace of the pod that the command runs in, as kubectl finds it (client-go
+/// `tools/clientcmd/client_config.go`, `inClusterClientConfig`); `None` outside of a pod.
+fn pod_namespace(variable: impl Fn(&str) -> Option<String>, account: &Path) -> Option<String> {
+    let set = |name: &str| variable(name).filter(|v| !v.is_empty());
+    set("KUBERNETES_SERVICE_HOST")?;
+    set("KUBERNETES_SERVICE_PORT")?;
+    if !account.join("token").is_file() {
+        return None;
+    }
+    set("POD_NAMESPACE").or_else(|| {
+        let text = std::fs::read_to_string(account.join("namespace")).ok()?;
+        Some(text.trim().to_owned()).filter(|n| !n.is_empty())
+    })
+}
+
 /// A duration as kubectl takes it: a number of seconds, or numbers with units.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u64>() {
@@ -91,24 +145,43 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 impl Connection {
-    /// The namespace that a command works on: the command line's, else the file's, else the context's.
-    pub(crate) fn namespace_for(&self, file: &DeploymentFile) -> Result<String, CliError> {
-        match (&self.namespace, &file.namespace) {
-            (Some(namespace), _) | (None, Some(namespace)) => Ok(namespace.clone()),
-            (None, None) => self.context_namespace(),
+    /// The namespace that a command works on, by the one rule that holds for all: the command line's, else the deployment
+    /// file's, else the context's, else in a pod the service account's, else `default`. All but the file is kubectl's.
+    pub(crate) fn namespace_for(&self, file: &NamedFile) -> Result<Namespace, CliError> {
+        if let Some(namespace) = self.named_namespace() {
+            return Ok(namespace);
+        }
+        let of = |name, from| Ok(Namespace { name, from });
+        if let Some(name) = file.file.namespace.clone() {
+            return of(name, NamespaceSource::File(file.namespace_from.clone()));
+        }
+        if let Some((name, context)) = self.context_namespace()? {
+            return of(name, NamespaceSource::Context(context));
+        }
+        let variable = |name: &str| std::env::var(name).ok();
+        match pod_namespace(variable, Path::new(SERVICE_ACCOUNT)) {
+            Some(name) => of(name, NamespaceSource::Pod),
+            None => of("default".to_owned(), NamespaceSource::Default),
         }
     }
 
-    /// The context's namespace; `default` where there is no kubeconfig or it names none.
-    fn context_namespace(&self) -> Result<String, CliError> {
-        let Some(kubeconfig) = self.read_kubeconfig()? else { return Ok("default".to_owned()) };
+    /// The command line's namespace.
+    pub(crate) fn named_namespace(&self) -> Option<Namespace> {
+        let name = self.namespace.clone().filter(|n| !n.is_empty())?;
+        Some(Namespace { name, from: NamespaceSource::Flag })
+    }
+
+    /// The namespace that the context names, with the context's name.
+    fn context_namespace(&self) -> Result<Option<(String, String)>, CliError> {
+        let Some(kubeconfig) = self.read_kubeconfig()? else { return Ok(None) };
         let name = self.context.as_ref().or(kubeconfig.current_context.as_ref()).filter(|n| !n.is_empty());
-        let Some(name) = name else { return Ok("default".to_owned()) };
+        let Some(name) = name else { return Ok(None) };
         let found = kubeconfig.contexts.iter().find(|c| c.name == *name).and_then(|c| c.context.as_ref());
-        match (found, &self.context) {
-            (None, Some(name)) => Err(unknown("context", name, kubeconfig.contexts.iter().map(|c| c.name.as_str()))),
-            (found, _) => Ok(found.and_then(|c| c.namespace.clone()).unwrap_or_else(|| "default".to_owned())),
+        if let (None, Some(name)) = (found, &self.context) {
+            return Err(unknown("context", name, kubeconfig.contexts.iter().map(|c| c.name.as_str())));
         }
+        let namespace = found.and_then(|c| c.namespace.clone()).filter(|n| !n.is_empty());
+        Ok(namespace.map(|namespace| (namespace, name.clone())))
     }
 
     /// The kubeconfig that the flags and the environment name, or `None` where there is none.
@@ -148,8 +221,8 @@ impl Connection {
         if let Some(server) = &self.server {
             config.cluster_url = uri(server)?;
         }
-        if let Some(namespace) = &self.namespace {
-            config.default_namespace.clone_from(namespace);
+        if let Some(namespace) = self.named_namespace() {
+            config.default_namespace = namespace.name;
         }
         if let Some(path) = &self.certificate_authority {
             config.root_cert = None;
@@ -264,6 +337,7 @@ fn causes(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use clearwater::config::DeploymentFile;
     use secrecy::ExposeSecret;
 
     use super::*;
@@ -292,7 +366,47 @@ contexts:
         std::fs::write(&path, KUBECONFIG).unwrap();
         let connection = Connection { kubeconfig: Some(path), ..Connection::default() };
         let made = runtime::block_on(async { connection.client().await.map(|c| c.default_namespace().to_owned()) });
-        assert_eq!(made.unwrap().unwrap(), "ims");
+        assert_eq!(made.unwrap(), "ims");
+    }
+
+    #[test]
+    fn the_rule_of_namespaces_source_by_source() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config");
+        std::fs::write(&path, KUBECONFIG).unwrap();
+        let file = |namespace: Option<&str>| NamedFile {
+            file: DeploymentFile { namespace: namespace.map(str::to_owned), ..DeploymentFile::default() },
+            namespace_from: "ims.yaml".to_owned(),
+        };
+        let found = |flag: Option<&str>, of_file: Option<&str>, context: &str| {
+            let connection = Connection {
+                namespace: flag.map(str::to_owned),
+                context: Some(context.to_owned()),
+                kubeconfig: Some(path.clone()),
+                ..Connection::default()
+            };
+            connection.namespace_for(&file(of_file)).unwrap().to_string()
+        };
+        assert_eq!(found(Some("a"), Some("b"), "lab"), "namespace a (from --namespace)");
+        assert_eq!(found(None, Some("b"), "lab"), "namespace b (from ims.yaml)");
+        // As for kubectl, an empty flag names nothing.
+        assert_eq!(found(Some(""), Some("b"), "lab"), "namespace b (from ims.yaml)");
+        assert_eq!(found(None, None, "lab"), "namespace ims (from context lab)");
+        assert_eq!(found(None, None, "live"), "namespace default (nothing names another)");
+    }
+
+    #[test]
+    fn a_pod_has_its_service_accounts_namespace() {
+        let dir = tempfile::tempdir().unwrap();
+        let inside = |name: &str| Some(if name == "POD_NAMESPACE" { "" } else { "192.0.2.1" }.to_owned());
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        assert_eq!(pod_namespace(inside, dir.path()), None, "no account");
+        write("token", "t");
+        assert_eq!(pod_namespace(inside, dir.path()), None, "an account without a namespace");
+        write("namespace", "of-pod\n");
+        assert_eq!(pod_namespace(inside, dir.path()).as_deref(), Some("of-pod"));
+        assert_eq!(pod_namespace(|_| None, dir.path()), None, "the files alone make no pod");
+        assert_eq!(pod_namespace(|_| Some("told".to_owned()), dir.path()).as_deref(), Some("told"));
     }
 
     fn connect(flags: &str) -> Result<Config, String> {
@@ -301,7 +415,7 @@ contexts:
         std::fs::write(&path, KUBECONFIG).unwrap();
         let line = format!("kubectl-clearwater version --kubeconfig {} {flags}", path.display());
         let cli = Cli::try_parse_from(line.split_whitespace()).map_err(|e| e.to_string())?;
-        runtime::block_on(cli.connection.config()).unwrap().map_err(|e| e.to_string())
+        runtime::block_on(cli.connection.config()).map_err(|e| e.to_string())
     }
 
     #[test]

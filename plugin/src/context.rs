@@ -1,7 +1,8 @@
 use std::io;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Namespace};
 use crate::output::{Results, Talk};
+use crate::signal::{Listener, Signals};
 
 /// What every command is given: where to write, and how a cluster would be reached.
 #[derive(Debug)]
@@ -9,11 +10,12 @@ pub(crate) struct Context {
     connection: Connection,
     results: Results,
     talk: Talk,
+    listener: Listener,
 }
 
 impl Context {
-    pub(crate) fn new(connection: Connection) -> Self {
-        Self { connection, results: Results::new(), talk: Talk::new() }
+    pub(crate) fn new(connection: Connection, listener: Listener) -> Self {
+        Self { connection, results: Results::new(), talk: Talk::new(), listener }
     }
 
     /// kubectl's connection flags.
@@ -29,6 +31,16 @@ impl Context {
     /// Standard error.
     pub(crate) fn talk(&mut self) -> &mut Talk {
         &mut self.talk
+    }
+
+    /// The signal that may come: the caller ends by itself when it does.
+    pub(crate) fn signals(&self) -> Signals {
+        self.listener.signals()
+    }
+
+    /// Says on which namespace the command works, and why: its first line.
+    pub(crate) fn announce(&mut self, namespace: &Namespace) {
+        self.talk.line(namespace);
     }
 
     /// Writes out what is still held back.

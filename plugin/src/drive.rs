@@ -1,14 +1,13 @@
 //! Runs a run: events to the reporter, signals and answers to the engine, the outcome to an exit code.
 
-use std::io::{self, BufRead, IsTerminal, Write};
-
 use clearwater::event::{CancelReason, Change, Event, Mending, Operation, Outcome, What};
 use clearwater_kube::up::Run;
 
 use crate::error::CliError;
 use crate::exit;
+use crate::question::answered;
 use crate::reporter::Reporter;
-use crate::signal::Signals;
+use crate::signal::{Signals, code};
 
 /// What is asked before the first write.
 pub(crate) struct Question<'q> {
@@ -35,34 +34,30 @@ impl Ended {
             Outcome::NotReady => exit::NOT_READY,
             Outcome::Failed | Outcome::PreflightFailed => exit::FAILED_EARLY,
             Outcome::Refused => exit::REFUSED,
-            Outcome::Cancelled if self.reason == Some(CancelReason::Terminated) => exit::TERMINATED,
-            Outcome::Cancelled => exit::INTERRUPTED,
+            Outcome::Cancelled => code(self.reason.unwrap_or(CancelReason::Interrupted)),
             _ => exit::FAILURE,
         }
     }
 }
 
-/// Follows a run to its end. The first signal asks it to stop, the second leaves at once.
+/// Follows a run to its end. The first signal asks it to stop; the second ends the process.
 pub(crate) async fn drive(
     mut run: Run,
     reporter: &mut dyn Reporter,
     question: Option<Question<'_>>,
+    signals: &Signals,
 ) -> Result<Ended, CliError> {
-    let mut signals = Signals::new();
     let mut ended = Ended { outcome: Outcome::Cancelled, reason: None, events: Vec::new() };
     let mut broken = None;
     loop {
         let event = tokio::select! {
             event = run.events.recv() => event,
-            reason = signals.next() => {
-                if ended.reason.is_some() {
-                    reporter.rest();
-                    return Ok(ended);
-                }
+            reason = signals.next(), if ended.reason.is_none() => {
                 ended.reason = Some(reason);
                 run.handle.cancel(reason);
                 continue;
             }
+            () = signals.still_at_work(), if ended.reason.is_some() => continue,
         };
         let Some(event) = event else { break };
         if broken.is_none()
@@ -77,13 +72,18 @@ pub(crate) async fn drive(
             && let Some(question) = &question
         {
             reporter.rest();
-            run.handle.answer(confirm(question, changes));
+            // A signal is heard by the loop, and nothing is answered.
+            if let Ok(go_on) = confirm(question, changes, signals).await {
+                run.handle.answer(go_on);
+            }
         }
         if let What::Asked { mending } = &event.what
             && question.is_some()
         {
             reporter.rest();
-            run.handle.consent(agreed(mending));
+            if let Ok(agreed) = agreed(mending, signals).await {
+                run.handle.consent(agreed);
+            }
         }
         if let What::RunFinished { outcome, .. } = &event.what {
             ended.outcome = *outcome;
@@ -98,27 +98,12 @@ pub(crate) async fn drive(
     }
 }
 
-fn confirm(question: &Question<'_>, changes: &[Change]) -> bool {
-    answered(&(question.ask)(changes), question.yes, "--yes to go on without being asked")
+async fn confirm(question: &Question<'_>, changes: &[Change], signals: &Signals) -> Result<bool, CancelReason> {
+    answered(&(question.ask)(changes), question.yes, "--yes to go on without being asked", signals).await
 }
 
 /// Whether data may be lost for a repair.
-fn agreed(mending: &Mending) -> bool {
+async fn agreed(mending: &Mending, signals: &Signals) -> Result<bool, CancelReason> {
     let text = format!("Go on, and lose this data? Type the component's name ({}) to agree: ", mending.component);
-    answered(&text, &mending.component, "--accept-loss to agree to it")
-}
-
-fn answered(text: &str, yes: &str, otherwise: &str) -> bool {
-    let mut err = anstream::stderr();
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        let _ = writeln!(err, "there is no terminal to ask on: add {otherwise}");
-        return false;
-    }
-    let _ = write!(err, "{text}");
-    let _ = err.flush();
-    let mut answer = String::new();
-    if io::stdin().lock().read_line(&mut answer).is_err() {
-        return false;
-    }
-    answer.trim().eq_ignore_ascii_case(yes)
+    answered(&text, &mending.component, "--accept-loss to agree to it", signals).await
 }

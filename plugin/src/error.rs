@@ -2,13 +2,14 @@ use std::io;
 use std::path::PathBuf;
 
 use clearwater::config::ConfigErrors;
+use clearwater::event::CancelReason;
 use clearwater::manifest::ManifestError;
 use clearwater::order::OrderError;
 use clearwater::yaml::YamlError;
 use clearwater_kube::dns::DnsError;
 use thiserror::Error;
 
-use crate::exit;
+use crate::{exit, signal};
 
 /// Why a command ended without its result. Each kind has one exit code.
 #[derive(Debug, Error)]
@@ -65,6 +66,9 @@ pub(crate) enum CliError {
     /// Something that is not done because it could do harm.
     #[error("{0}")]
     Refused(String),
+    /// A signal that ended it, with nothing left to be put right.
+    #[error("interrupted")]
+    Ended(CancelReason),
 }
 
 impl From<DnsError> for CliError {
@@ -87,6 +91,7 @@ impl CliError {
             | Self::Runtime(_) => exit::FAILURE,
             Self::Unready(_) => exit::FAILED_EARLY,
             Self::Refused(_) => exit::REFUSED,
+            Self::Ended(reason) => signal::code(*reason),
             Self::Dns(error) => match **error {
                 DnsError::Right { .. } => exit::FAILED_EARLY,
                 DnsError::Closed { .. } | DnsError::Unwell { .. } | DnsError::NoReload { .. } => exit::REFUSED,

@@ -13,6 +13,7 @@ mod drive;
 mod error;
 pub mod exit;
 mod output;
+mod question;
 mod reporter;
 mod runtime;
 mod signal;
@@ -26,18 +27,26 @@ use clap::Parser;
 
 use cli::Cli;
 use context::Context;
+use error::CliError;
+use signal::Listener;
 
 /// Runs a command line, the program's name first, and says how it ended: see [`exit`].
 pub fn main_impl(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // Before anything else, so that no signal is lost between two waits.
+    let listener = Listener::install();
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(e) => return said_by_the_parser(&e),
     };
     let Cli { command, connection } = cli;
-    let mut context = Context::new(connection);
+    let mut context = Context::new(connection, listener);
     let code = match command.run(&mut context) {
         Ok(code) => code,
         Err(e) if e.is_broken_pipe() => exit::OK,
+        Err(CliError::Ended(reason)) => {
+            context.talk().note("interrupted");
+            signal::code(reason)
+        }
         Err(e) => {
             context.talk().error(&e);
             e.exit_code()

@@ -82,20 +82,25 @@ impl Talk {
 
     /// Says why there is no result.
     pub(crate) fn error(&mut self, text: impl Display) {
-        self.line(ERROR, "error", text);
+        self.tagged(ERROR, "error", text);
     }
 
     /// Says what is likely not meant.
     pub(crate) fn warning(&mut self, text: impl Display) {
-        self.line(WARNING, "warning", text);
+        self.tagged(WARNING, "warning", text);
     }
 
     /// Says what is worth knowing.
     pub(crate) fn note(&mut self, text: impl Display) {
-        self.line(NOTE, "note", text);
+        self.tagged(NOTE, "note", text);
     }
 
-    fn line(&mut self, style: Style, word: &str, text: impl Display) {
+    /// Says something as it is.
+    pub(crate) fn line(&mut self, text: impl Display) {
+        let _ = writeln!(self.0, "{}", plain(&text.to_string()));
+    }
+
+    fn tagged(&mut self, style: Style, word: &str, text: impl Display) {
         for line in text.to_string().lines() {
             let _ = writeln!(self.0, "{style}{word}:{style:#} {}", plain(line));
         }

@@ -1,15 +1,35 @@
+use tokio::runtime::{Builder, Runtime};
+
 use crate::error::CliError;
+use crate::signal::Signals;
 
 /// Runs the asynchronous part of a command. The runtime is built here and not in `main`, so that commands which need
 /// none do not wait for it.
-pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    Ok(runtime.map_err(CliError::Runtime)?.block_on(work))
+pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    run(Builder::new_multi_thread().enable_all().build().map_err(CliError::Runtime)?, work)
 }
 
 /// The same with one thread beside the caller's: what is done in many small steps, handed from task to task, would spend
 /// its time on waking threads.
-pub(crate) fn block_on_two<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    Ok(runtime.map_err(CliError::Runtime)?.block_on(work))
+pub(crate) fn block_on_two<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    run(Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(CliError::Runtime)?, work)
+}
+
+fn run<T>(runtime: Runtime, work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    let done = runtime.block_on(work);
+    // A name that is still being looked up would hold the process.
+    runtime.shutdown_background();
+    done
+}
+
+/// Does something of which nothing is left to be put right when a signal ends it: what was under way is dropped.
+pub(crate) async fn unless_ended<T>(
+    signals: &Signals,
+    work: impl Future<Output = Result<T, CliError>>,
+) -> Result<T, CliError> {
+    tokio::select! {
+        biased;
+        reason = signals.next() => Err(CliError::Ended(reason)),
+        done = work => done,
+    }
 }

@@ -1,49 +1,183 @@
-//! The signals that end a run. The one place that knows of operating systems.
+//! The signals that end a run: one listener hears them for the process's whole life. The one place that knows of
+//! operating systems.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use clearwater::event::CancelReason;
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
 
-/// Signals that have come and will come.
+use crate::exit;
+
+/// After a signal the process ends within a second. What shows no sign of life for so long is stuck where nothing can
+/// reach it (a reader that takes no more output, a credential plugin, a file that does not come) and is not waited for.
+const PATIENCE: Duration = Duration::from_millis(800);
+/// How often what needs longer than that shows that it is alive.
+const SIGN: Duration = Duration::from_millis(100);
+
+/// Hears the first signal and passes it on; ends the process with the second, or where nobody takes the first.
+#[derive(Clone, Debug)]
+pub(crate) struct Listener {
+    came: Arc<watch::Sender<Option<CancelReason>>>,
+    alive: Arc<Notify>,
+}
+
+impl Listener {
+    /// Begins to listen, until the process ends. What cannot be listened to keeps its usual effect.
+    pub(crate) fn install() -> Self {
+        let listener = Self::silent();
+        let own = listener.clone();
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+            runtime.block_on(async move {
+                let sources = Sources::open();
+                let _ = ready.send(());
+                own.listen(sources).await;
+            });
+        });
+        if thread.is_ok() {
+            // From here on none is lost. A thread that could not listen has dropped its end.
+            let _ = is_ready.recv();
+        }
+        listener
+    }
+
+    /// One that hears nothing.
+    fn silent() -> Self {
+        Self { came: Arc::new(watch::Sender::new(None)), alive: Arc::new(Notify::new()) }
+    }
+
+    /// Takes it upon the caller to end when a signal comes, or has come. Until somebody does, a signal ends the process.
+    pub(crate) fn signals(&self) -> Signals {
+        Signals { came: self.came.subscribe(), alive: self.alive.clone() }
+    }
+
+    async fn listen(&self, mut sources: Sources) {
+        let first = sources.next().await;
+        self.came.send_replace(Some(first));
+        if self.came.receiver_count() == 0 {
+            end(first);
+        }
+        loop {
+            tokio::select! {
+                again = sources.next() => end(again),
+                () = self.alive.notified() => {}
+                () = sleep(PATIENCE) => end(first),
+            }
+        }
+    }
+}
+
+#[expect(clippy::exit, reason = "what the other threads are stuck in cannot be ended otherwise")]
+fn end(reason: CancelReason) {
+    // Nothing is said: the terminal may be what they are stuck in.
+    std::process::exit(code(reason).into())
+}
+
+/// The exit code of a run that a signal ended.
+pub(crate) fn code(reason: CancelReason) -> u8 {
+    if reason == CancelReason::Terminated { exit::TERMINATED } else { exit::INTERRUPTED }
+}
+
+/// The first signal, for those who end by themselves when it comes.
+#[derive(Clone, Debug)]
 pub(crate) struct Signals {
-    #[cfg(unix)]
-    terminate: Option<tokio::signal::unix::Signal>,
-    #[cfg(unix)]
-    hang_up: Option<tokio::signal::unix::Signal>,
+    came: watch::Receiver<Option<CancelReason>>,
+    alive: Arc<Notify>,
 }
 
 impl Signals {
-    /// Begins to listen. What cannot be listened to keeps its usual effect.
-    pub(crate) fn new() -> Self {
+    /// The signal, where it has come.
+    pub(crate) fn came(&self) -> Option<CancelReason> {
+        *self.came.borrow()
+    }
+
+    /// Waits for it. One that has come before is not lost.
+    pub(crate) async fn next(&self) -> CancelReason {
+        let mut came = self.came.clone();
+        let reason = came.wait_for(Option::is_some).await.ok().and_then(|reason| *reason);
+        match reason {
+            Some(reason) => reason,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Shows, a moment later, that what has to be done before the end is being done.
+    pub(crate) async fn still_at_work(&self) {
+        sleep(SIGN).await;
+        self.alive.notify_one();
+    }
+}
+
+/// Where signals come from.
+struct Sources {
+    #[cfg(unix)]
+    all: [(Option<tokio::signal::unix::Signal>, CancelReason); 3],
+}
+
+impl Sources {
+    /// Must be called inside of a runtime.
+    fn open() -> Self {
         #[cfg(unix)]
         {
             use tokio::signal::unix::{SignalKind, signal};
-            Self { terminate: signal(SignalKind::terminate()).ok(), hang_up: signal(SignalKind::hangup()).ok() }
+            let of = |kind, reason| (signal(kind).ok(), reason);
+            Self {
+                all: [
+                    of(SignalKind::interrupt(), CancelReason::Interrupted),
+                    of(SignalKind::terminate(), CancelReason::Terminated),
+                    of(SignalKind::hangup(), CancelReason::Terminated),
+                ],
+            }
         }
         #[cfg(not(unix))]
         Self {}
     }
 
     /// The next one.
-    pub(crate) async fn next(&mut self) -> CancelReason {
+    async fn next(&mut self) -> CancelReason {
         #[cfg(unix)]
         {
-            async fn of(signal: &mut Option<tokio::signal::unix::Signal>) {
-                match signal {
-                    Some(signal) => {
-                        signal.recv().await;
-                    }
-                    None => std::future::pending().await,
+            async fn of((signal, reason): &mut (Option<tokio::signal::unix::Signal>, CancelReason)) -> CancelReason {
+                if let Some(signal) = signal
+                    && signal.recv().await.is_some()
+                {
+                    return *reason;
                 }
+                std::future::pending().await
             }
+            let [interrupt, terminate, hang_up] = &mut self.all;
             tokio::select! {
-                _ = tokio::signal::ctrl_c() => CancelReason::Interrupted,
-                () = of(&mut self.terminate) => CancelReason::Terminated,
-                () = of(&mut self.hang_up) => CancelReason::Terminated,
+                reason = of(interrupt) => reason,
+                reason = of(terminate) => reason,
+                reason = of(hang_up) => reason,
             }
         }
         #[cfg(not(unix))]
-        {
-            let _ = tokio::signal::ctrl_c().await;
-            CancelReason::Interrupted
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => CancelReason::Interrupted,
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_signal_that_comes_between_two_waits_is_not_lost() {
+        let listener = Listener::silent();
+        let early = listener.signals();
+        assert_eq!(early.came(), None);
+        listener.came.send_replace(Some(CancelReason::Interrupted));
+        // Whoever begins to wait afterwards hears of it, as often as he asks.
+        for signals in [early, listener.signals()] {
+            assert_eq!(signals.came(), Some(CancelReason::Interrupted));
+            assert_eq!(signals.next().await, CancelReason::Interrupted);
+            assert_eq!(signals.next().await, CancelReason::Interrupted);
         }
     }
 }

@@ -26,7 +26,7 @@ use self::take::{Removal, Removed, delete_namespace, take};
 use crate::cluster::{Cluster, say};
 use crate::dns;
 use crate::emit::Emitter;
-use crate::up::{Run, Steering, answered, start};
+use crate::up::{Run, Steering, answered, start, unless_cancelled};
 
 /// What `down` is to do.
 #[derive(Clone, Debug)]
@@ -72,8 +72,10 @@ pub fn down(cluster: Cluster, options: DownOptions) -> Run {
 
 async fn run(cluster: Cluster, options: DownOptions, mut emitter: Emitter, mut steering: Steering) {
     let mut stats = RunStats::default();
-    let outcome = work(&cluster, &options, &mut emitter, &mut steering, &mut stats).await;
-    let (outcome, summary) = match outcome {
+    let cancel = steering.cancel.clone();
+    let work = work(&cluster, &options, &mut emitter, &mut steering, &mut stats);
+    let outcome = unless_cancelled(&cancel, Duration::ZERO, work).await;
+    let (outcome, summary) = match outcome.unwrap_or_else(|reason| Err(DownError::Cancelled(reason))) {
         Ok(end) => end,
         Err(error @ DownError::Failed { .. }) if stats.writes == 0 => (Outcome::CouldNotLook, error.to_string()),
         Err(error @ DownError::Failed { .. }) => (Outcome::Failed, error.to_string()),

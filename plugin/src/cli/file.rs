@@ -10,16 +10,44 @@ use crate::error::CliError;
 /// The deployment file that is read where none is named.
 pub(crate) const USUAL: &str = "clearwater.yaml";
 
+/// A deployment file that was read.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedFile {
+    pub(crate) file: DeploymentFile,
+    /// What says its namespace: the file, or the flag that was put over it.
+    pub(crate) namespace_from: String,
+}
+
 /// Which deployment is meant.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct FileArgs {
     /// The deployment file; - reads standard input. Default: clearwater.yaml where that exists, else the release hunter
     /// with every default
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, visible_alias = "file", value_name = "FILE")]
     filename: Option<PathBuf>,
     /// Put a value over the deployment file's, as in --set bono.exposure=nodePort. May be given more than once
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<Set>,
+}
+
+/// Which deployment is meant, where nothing but its namespace is read from the file.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct PlaceArgs {
+    /// The deployment file, for its namespace; - reads standard input. Default: clearwater.yaml where that exists
+    #[arg(short, long, visible_alias = "file", value_name = "FILE")]
+    filename: Option<PathBuf>,
+}
+
+impl PlaceArgs {
+    /// A file that is named, or the usual one.
+    pub(crate) fn named(filename: Option<PathBuf>) -> Self {
+        Self { filename }
+    }
+
+    /// The namespace, which is the command's first line where `says`.
+    pub(crate) fn namespace(&self, context: &mut Context, says: bool) -> Result<String, CliError> {
+        FileArgs::named(self.filename.clone()).namespace(context, says)
+    }
 }
 
 impl FileArgs {
@@ -29,7 +57,7 @@ impl FileArgs {
     }
 
     /// Reads and checks the file. Its warnings are left to [`FileArgs::deployment`].
-    pub(crate) fn read(&self) -> Result<DeploymentFile, CliError> {
+    pub(crate) fn read(&self) -> Result<NamedFile, CliError> {
         let (text, name) = match self.filename.as_deref() {
             Some(path) if path == Path::new("-") => (stdin()?, "standard input".to_owned()),
             Some(path) => (read(path)?, path.display().to_string()),
@@ -41,18 +69,53 @@ impl FileArgs {
                 Err(source) => return Err(CliError::Read { path: USUAL.into(), source }),
             },
         };
-        Ok(DeploymentFile::parse_with(&text, &name, &self.set)?)
+        let file = DeploymentFile::parse_with(&text, &name, &self.set)?;
+        let is_set = self.set.iter().any(|set| set.path().to_string() == "namespace");
+        Ok(NamedFile { file, namespace_from: if is_set { "--set".to_owned() } else { name } })
     }
 
-    /// Reads the file, puts it on its namespace and says what it warns of.
-    pub(crate) fn deployment(&self, context: &mut Context) -> Result<Deployment, CliError> {
+    /// Reads the file, puts it on its namespace and says what it warns of. The namespace is the command's first line
+    /// where `says`.
+    pub(crate) fn deployment(&self, context: &mut Context, says: bool) -> Result<Deployment, CliError> {
         let file = self.read()?;
         let namespace = context.connection().namespace_for(&file)?;
-        let deployment = file.deploy(&namespace)?;
+        if says {
+            context.announce(&namespace);
+        }
+        let deployment = file.file.deploy(&namespace.name)?;
         for warning in deployment.warnings() {
             context.talk().warning(warning);
         }
         Ok(deployment)
+    }
+
+    /// The same where a file is named or the usual one exists; without one, the namespace alone.
+    pub(crate) fn deployment_or_namespace(
+        &self,
+        context: &mut Context,
+        says: bool,
+    ) -> Result<(Option<Deployment>, String), CliError> {
+        if self.filename.is_none() && !Path::new(USUAL).exists() {
+            return Ok((None, self.namespace(context, says)?));
+        }
+        let deployment = self.deployment(context, says)?;
+        let namespace = deployment.namespace().to_owned();
+        Ok((Some(deployment), namespace))
+    }
+
+    /// The namespace alone. Where the command line says it, only a file that is named is read.
+    fn namespace(&self, context: &mut Context, says: bool) -> Result<String, CliError> {
+        let named = context.connection().named_namespace().filter(|_| self.filename.is_none());
+        let namespace = match named {
+            Some(namespace) => namespace,
+            None => context.connection().namespace_for(&self.read()?)?,
+        };
+        if says {
+            context.announce(&namespace);
+        }
+        // What is no namespace's name must not become a part of a URL.
+        DeploymentFile::default().deploy(&namespace.name)?;
+        Ok(namespace.name)
     }
 }
 

@@ -7,7 +7,7 @@ use clap::Parser;
 use crate::command::Command;
 use crate::connection::Connection;
 
-pub(crate) use file::{FileArgs, USUAL};
+pub(crate) use file::{FileArgs, NamedFile, PlaceArgs, USUAL};
 
 const ABOUT: &str = "Run the Clearwater IMS on Kubernetes";
 
@@ -29,7 +29,7 @@ Exit codes:
   5         looked, and it is unhealthy
   6         refused: for safety, by your \"no\", or without a terminal and without --yes
   7         changes are pending
-  130, 143  interrupted";
+  130, 143  ended by SIGINT or SIGTERM, within a second";
 
 /// The whole command line.
 #[derive(Debug, Parser)]

@@ -3,18 +3,18 @@ use std::time::Duration;
 
 use clap::Args;
 use clearwater::component::Component;
-use clearwater::config::DeploymentFile;
 use clearwater::manifest::Elasticity;
 use clearwater_kube::Cluster;
 use clearwater_kube::autoscale::{AutoscaleError, Autoscalers, autoscale, list, remove};
 
+use crate::cli::PlaceArgs;
 use crate::connection::duration;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;
 use crate::output::Format;
 use crate::reporter::{WARN, plain};
-use crate::runtime::block_on;
+use crate::runtime::{block_on, unless_ended};
 
 /// Let the cluster choose how many members a component has, by the load on it
 ///
@@ -29,6 +29,8 @@ pub(crate) struct Autoscale {
     /// The component
     #[arg(required_unless_present = "list")]
     component: Option<Component>,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// The fewest members
     #[arg(long, value_name = "N", default_value_t = 1)]
     min: u32,
@@ -60,15 +62,16 @@ pub(crate) struct Autoscale {
 
 impl Autoscale {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
-        let namespace = context.connection().namespace_for(&DeploymentFile::default())?;
-        block_on(async {
+        let namespace = self.place.namespace(context, self.output.is_none())?;
+        let signals = context.signals();
+        block_on(unless_ended(&signals, async {
             let cluster = Cluster::new(context.connection().client().await?, namespace);
             match self.component {
                 Some(component) if self.remove => self.removed(context, &cluster, component).await,
                 Some(component) => self.written(context, &cluster, component).await,
                 None => self.listed(context, &cluster).await,
             }
-        })?
+        }))
     }
 
     async fn written(&self, context: &mut Context, cluster: &Cluster, component: Component) -> Result<u8, CliError> {

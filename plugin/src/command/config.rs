@@ -104,7 +104,10 @@ impl Check {
     fn deploy(&self, context: &mut Context) -> Result<(Deployment, Vec<Note>), CliError> {
         let file = self.file.read()?;
         let namespace = context.connection().namespace_for(&file)?;
-        let deployment = file.deploy(&namespace)?;
+        if self.output.is_none() {
+            context.announce(&namespace);
+        }
+        let deployment = file.file.deploy(&namespace.name)?;
         let notes = match manifest::render(&deployment, &Inputs::default()) {
             Ok(manifest) => manifest.notes().to_vec(),
             // What only a cluster can tell is no fault of the file.
@@ -128,7 +131,7 @@ pub(crate) struct Show {
 
 impl Show {
     fn run(self, context: &mut Context) -> Result<u8, CliError> {
-        let deployment = self.file.deployment(context)?;
+        let deployment = self.file.deployment(context, false)?;
         let mut file = deployment.file().clone();
         file.namespace = Some(deployment.namespace().to_owned());
         context.results().value(self.output, &file)?;
@@ -169,7 +172,7 @@ pub(crate) struct Files {
 
 impl Files {
     fn run(self, context: &mut Context, pick: fn(&Generated) -> Option<&str>) -> Result<u8, CliError> {
-        let deployment = self.file.deployment(context)?;
+        let deployment = self.file.deployment(context, true)?;
         let component = self.component;
         if component == Component::Etcd || !deployment.has(component) {
             let having: Vec<&str> =

@@ -28,7 +28,7 @@ pub(crate) struct Diff {
 
 impl Diff {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
-        let deployment = self.file.deployment(context)?;
+        let deployment = self.file.deployment(context, self.output.is_none())?;
         let namespace = deployment.namespace().to_owned();
         let options = UpOptions {
             policy: self.scope.order.into(),
@@ -39,10 +39,11 @@ impl Diff {
             ..UpOptions::new(deployment)
         };
         let mut reporter = choose(self.output);
+        let signals = context.signals();
         let ended = block_on(async {
             let client = context.connection().client().await?;
-            drive(up(Cluster::new(client, namespace), options), reporter.as_mut(), None).await
-        })??;
+            drive(up(Cluster::new(client, namespace), options), reporter.as_mut(), None, &signals).await
+        })?;
         let code = ended.code();
         let planned = ended.events.iter().find_map(|e| match &e.what {
             What::Planned { changes, .. } => Some(changes),

@@ -1,5 +1,5 @@
 use std::fmt::Write as _;
-use std::io::{self, BufRead, IsTerminal, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,8 +24,9 @@ use crate::error::CliError;
 use crate::exit;
 use crate::output::Format;
 use crate::reporter::{BAD, DIM, GOOD, WARN, plain};
-use crate::runtime::block_on;
-use crate::signal::Signals;
+use crate::question::answered;
+use crate::runtime::{block_on, unless_ended};
+use crate::signal::{Signals, code};
 
 /// The version of what `-o json` and `-o yaml` write.
 const VERSION: u32 = 1;
@@ -249,7 +250,7 @@ impl DnsPatch {
                 "--backend print writes nothing to DNS: there is nothing to check or remove".to_owned(),
             ));
         }
-        let deployment = self.file.deployment(context)?;
+        let deployment = self.file.deployment(context, self.output.and_then(Output::format).is_none())?;
         let options = DnsOptions {
             backend: Some(self.backend.into()),
             action: if self.remove { Action::Remove } else { Action::Put },
@@ -259,20 +260,21 @@ impl DnsPatch {
             etcd: self.etcd.access()?,
             ..DnsOptions::new(deployment.clone())
         };
+        let signals = context.signals();
         block_on(async {
             let client = context.connection().client().await?;
             let cluster = Cluster::new(client, deployment.namespace());
             if self.explain {
-                return self.explain(context, &cluster, &deployment).await;
+                return unless_ended(&signals, self.explain(context, &cluster, &deployment)).await;
             }
             if printing {
-                return self.print(context, &cluster, &options).await;
+                return unless_ended(&signals, self.print(context, &cluster, &options)).await;
             }
             if self.check {
-                return self.check(context, &cluster, &options).await;
+                return unless_ended(&signals, self.check(context, &cluster, &options)).await;
             }
-            self.patch(context, &cluster, &options).await
-        })?
+            self.patch(context, &cluster, &options, &signals).await
+        })
     }
 
     async fn explain(&self, context: &mut Context, cluster: &Cluster, deployment: &Deployment) -> Result<u8, CliError> {
@@ -332,8 +334,14 @@ impl DnsPatch {
         Ok(code)
     }
 
-    async fn patch(&self, context: &mut Context, cluster: &Cluster, options: &DnsOptions) -> Result<u8, CliError> {
-        let plan = plan(cluster, options).await?;
+    async fn patch(
+        &self,
+        context: &mut Context,
+        cluster: &Cluster,
+        options: &DnsOptions,
+        signals: &Signals,
+    ) -> Result<u8, CliError> {
+        let plan = unless_ended(signals, async { Ok(plan(cluster, options).await?) }).await?;
         if self.dry_run {
             let report = report(&plan, if plan.is_change() { Outcome::DryRun } else { Outcome::Unchanged });
             self.finish(context, &report)?;
@@ -345,27 +353,25 @@ impl DnsPatch {
         }
         if plan.is_change() {
             show(&plan);
-            if !self.yes && !confirm(&plan) {
+            if !self.yes && !confirm(&plan, signals).await.map_err(CliError::Ended)? {
                 return Err(CliError::Refused("not confirmed, nothing was written".to_owned()));
             }
         }
         let (steps, mut told) = mpsc::unbounded_channel();
         let cancel = CancellationToken::new();
-        let mut signals = Signals::new();
         let mut reason = None;
         let working = carry_out(cluster, &plan, &steps, &cancel);
         tokio::pin!(working);
         let proof = loop {
             tokio::select! {
                 Some(step) = told.recv() => say(&step),
-                came = signals.next() => {
-                    if reason.is_some() {
-                        return Ok(code_of(came));
-                    }
+                came = signals.next(), if reason.is_none() => {
                     reason = Some(came);
                     tell("stopping; what is not proved is taken back (once more to leave at once)");
                     cancel.cancel();
                 }
+                // The cluster's DNS is everybody's: what is being taken back has its time.
+                () = signals.still_at_work(), if reason.is_some() => {}
                 done = &mut working => break done,
             }
         };
@@ -376,7 +382,7 @@ impl DnsPatch {
             Ok(proof) => proof,
             Err(error @ DnsError::Interrupted { .. }) => {
                 context.talk().error(&error);
-                return Ok(reason.map_or(exit::INTERRUPTED, code_of));
+                return Ok(reason.map_or(exit::INTERRUPTED, code));
             }
             Err(error) => return Err(error.into()),
         };
@@ -394,10 +400,6 @@ impl DnsPatch {
             None => context.results().styled(&text(report)),
         }
     }
-}
-
-fn code_of(reason: CancelReason) -> u8 {
-    if reason == CancelReason::Terminated { exit::TERMINATED } else { exit::INTERRUPTED }
 }
 
 /// The backend of a plan, which is none where the release needs none.
@@ -459,20 +461,9 @@ fn coloured(diff: &str) -> String {
     text
 }
 
-fn confirm(plan: &Plan) -> bool {
-    let mut err = anstream::stderr();
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        let _ = writeln!(err, "there is no terminal to ask on: add --yes to go on without being asked");
-        return false;
-    }
+async fn confirm(plan: &Plan, signals: &Signals) -> Result<bool, CancelReason> {
     let what = plan.object.as_deref().unwrap_or("it");
-    let _ = write!(err, "Write {what}? [y/N] ");
-    let _ = err.flush();
-    let mut answer = String::new();
-    if io::stdin().lock().read_line(&mut answer).is_err() {
-        return false;
-    }
-    answer.trim().eq_ignore_ascii_case("y")
+    answered(&format!("Write {what}? [y/N] "), "y", "--yes to go on without being asked", signals).await
 }
 
 fn seconds(millis: u64) -> String {

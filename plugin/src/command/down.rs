@@ -8,6 +8,7 @@ use clearwater::event::{Change, Operation, Whose};
 use clearwater_kube::Cluster;
 use clearwater_kube::down::{DownOptions, down, losses};
 
+use crate::cli::PlaceArgs;
 use crate::connection::duration;
 use crate::context::Context;
 use crate::drive::{Question, drive};
@@ -20,8 +21,14 @@ use crate::runtime::block_on;
 /// Subscribers, registrations, timers and accounts live in the pods and die with them. Only objects that this program
 /// made are removed; one that stood before `up` wrote to it is given back without what `up` wrote.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  kubectl clearwater down -n ims
+  kubectl clearwater down -f clearwater.yaml     the deployment of the namespace that the file names
+  kubectl clearwater down --only bono --yes")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(crate) struct Down {
+    #[command(flatten)]
+    place: PlaceArgs,
     /// Only these components
     #[arg(long, value_name = "COMPONENT", value_delimiter = ',')]
     only: Vec<Component>,
@@ -51,7 +58,7 @@ pub(crate) struct Down {
 
 impl Down {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
-        let namespace = context.connection().namespace_for(&clearwater::config::DeploymentFile::default())?;
+        let namespace = self.place.namespace(context, self.output.is_none())?;
         let options = DownOptions {
             only: self.only.clone(),
             now: self.now,
@@ -64,10 +71,12 @@ impl Down {
         let mut reporter = choose(self.output);
         let ask = |all: &[Change]| warning(all, &namespace, self.now);
         let question = options.ask.then_some(Question { ask: &ask, yes: &namespace });
+        let signals = context.signals();
         let ended = block_on(async {
             let client = context.connection().client().await?;
-            drive(down(Cluster::new(client, namespace.clone()), options), reporter.as_mut(), question).await
-        })??;
+            let run = down(Cluster::new(client, namespace.clone()), options);
+            drive(run, reporter.as_mut(), question, &signals).await
+        })?;
         Ok(ended.code())
     }
 }

@@ -128,7 +128,7 @@ pub(crate) mod shape {
 
 impl Graph {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
-        let deployment = self.file.deployment(context)?;
+        let deployment = self.file.deployment(context, false)?;
         let mut graph = order::Graph::of(&deployment).with_names_of(&deployment);
         for (flag, named) in [("--only", &self.only), ("--skip", &self.skip)] {
             if let Some(component) = named.iter().find(|c| !graph.contains(c.name())) {

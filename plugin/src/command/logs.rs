@@ -13,8 +13,6 @@ use std::time::{Duration, Instant};
 
 use clap::{ArgAction, Args, ValueEnum};
 use clearwater::component::{Component, Release, catalogue};
-use clearwater::config::DeploymentFile;
-use clearwater::event::CancelReason;
 use clearwater::manifest::SERVICE_LABEL;
 use clearwater_kube::Cluster;
 use clearwater_kube::logs::{Candidate, Choice, Entry, Logs as Stream, Options, Said, Select, Source, read};
@@ -22,12 +20,13 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use regex::Regex;
 
+use crate::cli::PlaceArgs;
 use crate::connection::duration;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;
 use crate::runtime::block_on_two;
-use crate::signal::Signals;
+use crate::signal::code;
 
 use by_source::BySource;
 use folder::Folder;
@@ -197,15 +196,23 @@ impl Selection {
         self.since.and_then(|s| Timestamp::now().checked_sub(s).ok()).or(self.since_time)
     }
 
+    /// The namespace of the pods, which is the command's first line where `says`.
+    pub(super) fn namespace(&self, place: &PlaceArgs, context: &mut Context, says: bool) -> Result<String, CliError> {
+        if says && self.all_namespaces {
+            context.talk().line("all namespaces");
+        }
+        place.namespace(context, says && !self.all_namespaces)
+    }
+
     /// Begins to read. Must be called inside the runtime.
     pub(super) async fn read(
         &self,
         context: &Context,
+        namespace: String,
         components: &[Component],
         follow: bool,
         since: Option<Timestamp>,
     ) -> Result<Stream, CliError> {
-        let namespace = context.connection().namespace_for(&DeploymentFile::default())?;
         let client = context.connection().client().await?;
         Ok(read(
             Cluster::new(client, namespace),
@@ -243,6 +250,10 @@ pub(crate) struct Logs {
     /// Go on when the present is reached: the default, accepted as kubectl's
     #[arg(short = 'f', long, conflicts_with = "no_follow")]
     follow: bool,
+    /// The deployment file, for its namespace; - reads standard input. Default: clearwater.yaml where that exists. Without
+    /// a letter, because -f is kubectl's --follow
+    #[arg(long, visible_alias = "file", value_name = "FILE")]
+    filename: Option<PathBuf>,
     /// End when the present is reached; the order is exact
     #[arg(long)]
     no_follow: bool,
@@ -386,9 +397,11 @@ impl Logs {
         }
         let ends = span.to.filter(|to| *to > Timestamp::now());
         let follow = !self.no_follow && (around.is_none() || ends.is_some());
+        let place = PlaceArgs::named(self.filename.clone());
+        let namespace = self.selection.namespace(&place, context, !self.only_log_lines)?;
+        let signals = context.signals();
         block_on_two(async {
-            let mut stream = self.selection.read(context, &self.components, follow, span.from).await?;
-            let mut signals = Signals::new();
+            let mut stream = self.selection.read(context, namespace, &self.components, follow, span.from).await?;
             let deadline = ends.map(|to| {
                 let wait = Duration::try_from(to.duration_since(Timestamp::now())).unwrap_or_default();
                 Instant::now() + wait + self.selection.window + Duration::from_secs(1)
@@ -396,6 +409,10 @@ impl Logs {
             // When what was written and not shown has to be shown.
             let mut held: Option<Instant> = None;
             let code = loop {
+                // Where lines come without a pause, nothing is waited for.
+                if let Some(reason) = signals.came() {
+                    break code(reason);
+                }
                 let said = if let Some(said) = stream.try_next() {
                     Some(said)
                 } else {
@@ -407,10 +424,7 @@ impl Logs {
                         said = stream.next() => said,
                         () = until(held) => continue,
                         () = until(deadline) => break exit::OK,
-                        reason = signals.next() => break match reason {
-                            CancelReason::Interrupted => exit::INTERRUPTED,
-                            _ => exit::TERMINATED,
-                        },
+                        reason = signals.next() => break code(reason),
                     }
                 };
                 let Some(said) = said else { break exit::OK };
@@ -434,7 +448,7 @@ impl Logs {
                 context.talk().warning("no container was found to read; see kubectl clearwater status");
             }
             Ok(code)
-        })?
+        })
     }
 
     /// What was saved, or comes by standard input.

@@ -29,7 +29,7 @@ pub(crate) struct Render {
 
 impl Render {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
-        let deployment = self.file.deployment(context)?;
+        let deployment = self.file.deployment(context, true)?;
         let manifest = manifest::render(&deployment, &Inputs::default())?;
         if self.list_images {
             for image in manifest.images() {

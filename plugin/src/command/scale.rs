@@ -3,13 +3,12 @@ use std::time::Duration;
 
 use clap::Args;
 use clearwater::component::Component;
-use clearwater::config::DeploymentFile;
 use clearwater::event::{Change, Event, What};
 use clearwater::scale::Target;
 use clearwater_kube::Cluster;
 use clearwater_kube::scale::{ScaleOptions, scale};
 
-use crate::cli::{FileArgs, USUAL};
+use crate::cli::FileArgs;
 use crate::connection::duration;
 use crate::context::Context;
 use crate::drive::{Question, drive};
@@ -63,15 +62,8 @@ impl Scale {
                     .to_owned(),
             ));
         }
-        let deployment = if self.filename.is_some() || std::path::Path::new(USUAL).exists() {
-            Some(FileArgs::named(self.filename.clone()).deployment(context)?)
-        } else {
-            None
-        };
-        let namespace = match &deployment {
-            Some(deployment) => deployment.namespace().to_owned(),
-            None => context.connection().namespace_for(&DeploymentFile::default())?,
-        };
+        let file = FileArgs::named(self.filename.clone());
+        let (deployment, namespace) = file.deployment_or_namespace(context, self.output.is_none())?;
         if let (true, Some(deployment)) = (targets.is_empty(), &deployment) {
             // What the file does not name may have been scaled by hand since.
             let named = |c| deployment.file().components.get(&c).and_then(|settings| settings.replicas);
@@ -107,10 +99,11 @@ impl Scale {
             format!("{marking}Go on? [y/N] ")
         };
         let question = options.ask.then_some(Question { ask: &ask, yes: "y" });
+        let signals = context.signals();
         let ended = block_on(async {
             let client = context.connection().client().await?;
-            drive(scale(Cluster::new(client, namespace), options), &mut reporter, question).await
-        })??;
+            drive(scale(Cluster::new(client, namespace), options), &mut reporter, question, &signals).await
+        })?;
         if reporter.quiet {
             let planned = ended.events.iter().filter(|e| matches!(e.what, What::StepsPlanned { .. }));
             for steps in planned.filter_map(|e| text(&e.what)) {

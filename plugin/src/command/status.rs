@@ -10,15 +10,14 @@ use clearwater_kube::status::{ComponentStatus, Health, PodStatus, Status as Seen
 use console::Term;
 use jiff::Timestamp;
 
-use crate::cli::{FileArgs, USUAL};
+use crate::cli::FileArgs;
 use crate::connection::duration;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;
 use crate::output::Format;
 use crate::reporter::{BAD, DIM, GOOD, WARN, plain};
-use crate::runtime::block_on;
-use crate::signal::Signals;
+use crate::runtime::{block_on, unless_ended};
 
 /// Look at a deployment in depth: pods, programs, answers, store members, names, and the cause of whatever is wrong
 ///
@@ -26,7 +25,7 @@ use crate::signal::Signals;
 #[derive(Debug, Args)]
 pub(crate) struct Status {
     /// The deployment file to compare with. Default: clearwater.yaml where that exists, else what is there is judged
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, visible_alias = "file", value_name = "FILE")]
     filename: Option<PathBuf>,
     /// How long one look may take
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
@@ -41,20 +40,13 @@ pub(crate) struct Status {
 
 impl Status {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
-        let deployment = if self.filename.is_some() || std::path::Path::new(USUAL).exists() {
-            Some(FileArgs::named(self.filename.clone()).deployment(context)?)
-        } else {
-            None
-        };
-        let namespace = match &deployment {
-            Some(deployment) => deployment.namespace().to_owned(),
-            None => context.connection().namespace_for(&clearwater::config::DeploymentFile::default())?,
-        };
+        let file = FileArgs::named(self.filename.clone());
+        let (deployment, namespace) = file.deployment_or_namespace(context, self.output.is_none())?;
         let options = StatusOptions { deployment, timeout: self.timeout };
-        block_on(async {
+        let signals = context.signals();
+        block_on(unless_ended(&signals, async {
             let client = context.connection().client().await?;
             let cluster = Cluster::new(client, namespace);
-            let mut signals = Signals::new();
             loop {
                 let seen = status(&cluster, &options).await.map_err(|e| CliError::Connection(e.to_string()))?;
                 if let Some(format) = self.output {
@@ -74,12 +66,9 @@ impl Status {
                     return Ok(code);
                 }
                 context.results().flush()?;
-                tokio::select! {
-                    _ = signals.next() => return Ok(code),
-                    () = tokio::time::sleep(Duration::from_secs(2)) => {}
-                }
+                tokio::time::sleep(Duration::from_secs(2)).await;
             }
-        })?
+        }))
     }
 }
 

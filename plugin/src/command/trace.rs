@@ -7,11 +7,11 @@ use clearwater::log::{Identity, Ladder, Level, Logged, SipMessage, Subject};
 use clearwater_kube::logs::{Entry, Said};
 
 use super::logs::{Saved, Selection};
+use crate::cli::PlaceArgs;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;
-use crate::runtime::block_on;
-use crate::signal::Signals;
+use crate::runtime::{block_on, unless_ended};
 
 /// How a ladder is drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -34,6 +34,8 @@ pub(crate) struct Trace {
     subject: String,
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// How it is drawn: text, mermaid or svg
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     format: Drawing,
@@ -52,7 +54,9 @@ impl Trace {
         } else if let Some(dir) = &self.from {
             Saved::of_directory(dir)?.entries
         } else {
-            block_on(self.collect(context))??
+            let namespace = self.selection.namespace(&self.place, context, true)?;
+            let signals = context.signals();
+            block_on(unless_ended(&signals, self.collect(namespace, context)))?
         };
         let silent = silent(&entries);
         if !silent.is_empty() {
@@ -113,16 +117,11 @@ impl Trace {
     }
 
     /// What the pods still hold: every SIP message, and what else may be drawn between them.
-    async fn collect(&self, context: &mut Context) -> Result<Vec<Entry>, CliError> {
-        let mut stream = self.selection.read(context, &[], false, self.selection.since()).await?;
-        let mut signals = Signals::new();
+    async fn collect(&self, namespace: String, context: &mut Context) -> Result<Vec<Entry>, CliError> {
+        let mut stream = self.selection.read(context, namespace, &[], false, self.selection.since()).await?;
         let mut entries = Vec::new();
         loop {
-            let said = tokio::select! {
-                said = stream.next() => said,
-                _ = signals.next() => break,
-            };
-            match said {
+            match stream.next().await {
                 Some(Said::Record(entry)) if may_be_drawn(&entry) => entries.push(entry),
                 Some(Said::Trouble(source, text)) => {
                     let name = source.map(|s| format!("{}: ", s.pod)).unwrap_or_default();

@@ -101,7 +101,7 @@ pub(crate) struct Up {
 
 impl Up {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
-        let deployment = self.file.deployment(context)?;
+        let deployment = self.file.deployment(context, self.output.is_none())?;
         let options = UpOptions {
             policy: self.scope.order.into(),
             only: self.scope.only.clone(),
@@ -122,11 +122,12 @@ impl Up {
             format!("{shown}Go on? [y/N] ")
         };
         let question = options.ask.then_some(Question { ask: &ask, yes: "y" });
+        let signals = context.signals();
         let ended = block_on(async {
             let client = context.connection().client().await?;
             let run = up(Cluster::new(client, deployment.namespace()), options);
-            drive(run, reporter.as_mut(), question).await
-        })??;
+            drive(run, reporter.as_mut(), question, &signals).await
+        })?;
         if let Some(path) = &self.timeline {
             let svg = timeline::draw(&ended.events);
             std::fs::write(path, svg).map_err(|source| CliError::Write { path: path.clone(), source })?;

@@ -34,7 +34,7 @@ pub fn cluster() -> &'static Cluster {
 pub struct Plugin {
     program: PathBuf,
     kubeconfig: PathBuf,
-    namespace: String,
+    namespace: Option<String>,
 }
 
 /// A finished run.
@@ -89,7 +89,7 @@ impl Plugin {
         let program = program.canonicalize().with_context(|| {
             format!("no plugin at {}: build it with `cargo build -p kubectl-clearwater`", program.display())
         })?;
-        Ok(Self { program, kubeconfig: kubeconfig.to_owned(), namespace: namespace.to_owned() })
+        Ok(Self { program, kubeconfig: kubeconfig.to_owned(), namespace: Some(namespace.to_owned()) })
     }
 
     /// The same with another build of the plugin, unless the environment names one.
@@ -101,10 +101,33 @@ impl Plugin {
         Self { program: program.to_owned(), ..self }
     }
 
+    /// The same with the context's namespace, by a kubeconfig of its own, and without a namespace on the command line.
+    pub fn in_context(self, kubeconfig: &Path, namespace: &str) -> Result<Self> {
+        std::fs::copy(&self.kubeconfig, kubeconfig)?;
+        let config = kubeconfig.to_str().context("a path")?;
+        let args = ["config", "set-context", "--current", "--namespace", namespace, "--kubeconfig", config];
+        ensure!(Command::new("kubectl").args(args).stdout(Stdio::null()).status()?.success(), "{args:?}");
+        Ok(Self { kubeconfig: kubeconfig.to_owned(), namespace: None, ..self })
+    }
+
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(args).args(["-n", &self.namespace]).env("KUBECONFIG", &self.kubeconfig).stdin(Stdio::null());
+        command.args(args).env("KUBECONFIG", &self.kubeconfig).stdin(Stdio::null());
+        if let Some(namespace) = &self.namespace {
+            command.args(["-n", namespace]);
+        }
         command
+    }
+
+    /// Starts it on a terminal of its own: what is written to its standard input are keys, what it shows comes on its
+    /// standard output. The arguments must need no quotes.
+    pub fn on_terminal(&self, args: &[&str]) -> Result<Child> {
+        let namespace = self.namespace.as_ref().map_or(String::new(), |n| format!(" -n {n}"));
+        let line = format!("exec {} {}{namespace}", self.program.display(), args.join(" "));
+        let mut command = Command::new("script");
+        command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+        command.env("KUBECONFIG", &self.kubeconfig).env("TERM", "xterm").env_remove("CI").env("SHELL", "/bin/sh");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start script(1)")
     }
 
     /// Runs it to its end, at most `limit`.

@@ -1,8 +1,8 @@
 //! `logs` and `trace` on the real cluster.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clearwater_e2e::{Plugin, cluster};
@@ -211,5 +211,68 @@ fn names_of_files_are_told_and_never_run() -> Result<()> {
         "cd /; for f in ran tmp/x /tmp/x x var/log/sprout/ran; do [[ -e $f ]] && echo $f; done; true",
     ])?;
     ensure!(made.trim().is_empty(), "a name ran, and made {made}");
+    Ok(())
+}
+
+/// A pod that writes as fast as it can, to its output and to a file.
+fn busy_pod(name: &str) -> String {
+    let script = "mkdir -p /var/log/sprout; while :; do for ((i = 0; i < 500; i++)); do echo \"out $i\"; \
+        printf '%(%d-%m-%Y %H:%M:%S)T.000 UTC Status main.cpp:1: file %s\\n' -1 $i; done | tee /dev/stdout \
+        > /var/log/sprout/sprout_20261123T100000Z.txt; sleep 0.01; done";
+    serde_json::json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"service": "sprout"}},
+        "spec": {"terminationGracePeriodSeconds": 0, "containers": [{
+            "name": "sprout", "image": TOOLS_IMAGE, "imagePullPolicy": "Never", "command": ["bash", "-c", script],
+        }]},
+    })
+    .to_string()
+}
+
+#[test]
+#[ignore = "needs cluster (creates a namespace)"]
+fn busy_streams_do_not_hold_back_ctrl_c() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("signals-busy")?;
+    let kubectl = namespace.kubectl();
+    for name in ["busy-0", "busy-1", "busy-2"] {
+        kubectl.apply(&busy_pod(name))?;
+    }
+    kubectl.run(["wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s"])?;
+    let plugin = Plugin::new(cluster, namespace.name())?;
+    let mut took = Vec::new();
+    for (round, signal) in ["-INT", "-TERM"].into_iter().cycle().take(10).enumerate() {
+        let mut child = plugin.spawn(&["logs", "--source", "all", "--tail", "1000"])?;
+        let mut out = child.stdout.take().context("no standard output")?;
+        // In every second round the reader stops taking what is written.
+        let reads = round % 4 < 2;
+        let reader = std::thread::spawn(move || {
+            let mut bytes = vec![0; 1 << 16];
+            let mut read = 0;
+            while let Ok(n @ 1..) = out.read(&mut bytes) {
+                read += n;
+                if !reads && read > 1 << 17 {
+                    std::thread::sleep(Duration::from_secs(6));
+                    return read;
+                }
+            }
+            read
+        });
+        std::thread::sleep(Duration::from_secs(3));
+        ensure!(Command::new("kill").args([signal, &child.id().to_string()]).status()?.success());
+        let began = Instant::now();
+        let mut code = None;
+        while code.is_none() && began.elapsed() < Duration::from_secs(5) {
+            code = child.try_wait()?;
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        took.push(began.elapsed());
+        let _ = child.kill();
+        let wanted = if signal == "-INT" { 130 } else { 143 };
+        ensure!(code.and_then(|c| c.code()) == Some(wanted), "round {round}: {code:?} after {took:?}");
+        ensure!(reader.join().is_ok_and(|read| read > 1 << 17), "round {round}: the streams were not busy");
+    }
+    println!("{took:?}");
+    // The promise is a second; what else runs on the machine has another one.
+    ensure!(took.iter().all(|t| *t < Duration::from_secs(2)), "{took:?}");
     Ok(())
 }

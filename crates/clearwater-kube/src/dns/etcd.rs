@@ -30,7 +30,7 @@ use super::file::FileEdit;
 use super::names::{from_inside, prove_within, sprout_address};
 use super::plan::{rights, wait};
 use super::scene::{REQUEST, Scene};
-use super::{Action, DnsError, DnsOptions, EtcdAccess, Plan, Proof, Step, Work, file, millis, tell};
+use super::{Action, DnsError, DnsOptions, EtcdAccess, Plan, Proof, Step, Work, file, millis, tell, unless_cancelled};
 use crate::cluster::{Cluster, with_causes};
 use crate::rollout::pod_is_ready;
 
@@ -503,7 +503,8 @@ pub(super) async fn carry_out(
 ) -> Result<Proof, DnsError> {
     let object = plan.object.clone().unwrap_or_else(|| format!("the keys below {}", edit.prefix));
     if edit.keys_change() {
-        let mut client = connect(cluster, &edit.endpoint, &edit.access).await?;
+        let connecting = connect(cluster, &edit.endpoint, &edit.access);
+        let mut client = unless_cancelled(cancel, connecting).await?;
         let done = write(&mut client, &edit.endpoint, &edit.before, &edit.after).await;
         match done {
             Ok(true) => tell(steps, Step::Written { object: object.clone() }),

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::scene::{REQUEST, config_map};
 use super::watch::{Ended, Watch};
-use super::{Action, DnsError, Plan, Proof, Step, millis, names, tell};
+use super::{Action, DnsError, Plan, Proof, Step, millis, names, tell, unless_cancelled};
 use crate::cluster::{Cluster, FIELD_MANAGER, say};
 
 /// How many times a change is tried to be taken back while others write to the same object.
@@ -236,17 +236,18 @@ pub(crate) async fn carry_out(
     if !edit.is_change() {
         return names::prove(cluster, plan, steps).await;
     }
-    let mut watch = Watch::begin(cluster, plan, scene, edit.metrics).await?;
-    tell(steps, Step::Well { servers: watch.servers() });
-    let mut proof = Proof::default();
-    if let Some(before) = &edit.before {
-        let object = names::keep_before(cluster, &edit.place, before).await?;
-        tell(steps, Step::Kept { object: object.clone() });
-        proof.kept = Some(object);
-    }
-    if cancel.is_cancelled() {
-        return Err(DnsError::Interrupted { state: "nothing was written".to_owned() });
-    }
+    let begun = async {
+        let watch = Watch::begin(cluster, plan, scene, edit.metrics).await?;
+        tell(steps, Step::Well { servers: watch.servers() });
+        let mut proof = Proof::default();
+        if let Some(before) = &edit.before {
+            let object = names::keep_before(cluster, &edit.place, before).await?;
+            tell(steps, Step::Kept { object: object.clone() });
+            proof.kept = Some(object);
+        }
+        Ok((watch, proof))
+    };
+    let (mut watch, mut proof) = unless_cancelled(cancel, begun).await?;
     let object = plan.object.clone().unwrap_or_else(|| edit.place.to_string());
     let ended = match write(cluster, edit).await {
         Ok(()) => {
@@ -267,7 +268,10 @@ pub(crate) async fn carry_out(
                 names::forget_before(cluster).await;
                 proof.kept = None;
             }
-            names::from_inside(cluster, plan, &mut proof).await;
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = names::from_inside(cluster, plan, &mut proof) => {}
+            }
             Ok(proof)
         }
         Ended::Failed(seen) => {

@@ -305,12 +305,30 @@ pub async fn carry_out(
     steps: &mpsc::UnboundedSender<Step>,
     cancel: &CancellationToken,
 ) -> Result<Proof, DnsError> {
-    match &plan.work {
-        Work::Nothing => names::prove(cluster, plan, steps).await,
-        Work::File(edit) => file::carry_out(cluster, plan, edit, steps, cancel).await,
-        Work::Slices(edit) => slices::carry_out(cluster, plan, edit, steps, cancel).await,
-        #[cfg(feature = "etcd")]
-        Work::Keys(edit) => etcd::carry_out(cluster, plan, edit, steps, cancel).await,
+    let work = async {
+        match &plan.work {
+            Work::Nothing => names::prove(cluster, plan, steps).await,
+            Work::File(edit) => file::carry_out(cluster, plan, edit, steps, cancel).await,
+            Work::Slices(edit) => slices::carry_out(cluster, plan, edit, steps, cancel).await,
+            #[cfg(feature = "etcd")]
+            Work::Keys(edit) => etcd::carry_out(cluster, plan, edit, steps, cancel).await,
+        }
+    };
+    if plan.is_change() {
+        return work.await;
+    }
+    unless_cancelled(cancel, work).await
+}
+
+/// Does something of which nothing has to be taken back, unless it is cancelled first.
+pub(crate) async fn unless_cancelled<T>(
+    cancel: &CancellationToken,
+    work: impl Future<Output = Result<T, DnsError>>,
+) -> Result<T, DnsError> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(DnsError::Interrupted { state: "nothing was written".to_owned() }),
+        done = work => done,
     }
 }
 

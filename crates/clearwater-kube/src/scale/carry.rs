@@ -28,7 +28,7 @@ use crate::emit::millis;
 use crate::judge::{Stage, Workload};
 use crate::members;
 use crate::probe::Prober;
-use crate::up::pod_target;
+use crate::up::{GRACE, pod_target, unless_cancelled};
 
 /// How often deadlines are looked at where no news comes.
 const TICK: Duration = Duration::from_millis(250);
@@ -109,7 +109,8 @@ pub(super) async fn carry(shared: Shared, subject: Subject) -> Carried {
     let said = (String::new(), began);
     let mut carrier =
         Carrier { shared, subject, expected: BTreeMap::new(), step: None, set: None, said, began, writes: 0 };
-    let outcome = carrier.work().await;
+    let cancel = carrier.shared.cancel.clone();
+    let outcome = unless_cancelled(&cancel, GRACE, carrier.work()).await.unwrap_or(Err(Stop::Cancelled));
     if outcome.is_ok() {
         let (to, took) = (carrier.subject.to, millis(began.elapsed()));
         carrier.tell(What::Scaled { component: component.name().to_owned(), from, to, took });

@@ -32,7 +32,7 @@ use world::{Subject, World};
 
 use crate::cluster::Cluster;
 use crate::emit::Emitter;
-use crate::up::{Run, Steering, cancelled, start};
+use crate::up::{Run, Steering, cancelled, start, unless_cancelled};
 
 /// What `scale` is to do.
 #[derive(Clone, Debug)]
@@ -96,9 +96,15 @@ async fn work(
     steering: &mut Steering,
     stats: &mut RunStats,
 ) -> End {
-    let mut scaling = match begin::steps(cluster, options, emitter, steering).await {
-        Ok(scaling) => scaling,
-        Err(end) => return end,
+    let cancel = steering.cancel.clone();
+    let begun = unless_cancelled(&cancel, Duration::ZERO, begin::steps(cluster, options, emitter, steering)).await;
+    let mut scaling = match begun {
+        Ok(Ok(scaling)) => scaling,
+        Ok(Err(end)) => return end,
+        Err(reason) => {
+            emitter.emit(What::CancelRequested { reason }).await;
+            return (Outcome::Cancelled, "interrupted, nothing was changed".to_owned());
+        }
     };
     match scaling.carry_out(emitter, steering).await {
         Ok(ended) => scaling.end(ended, emitter, stats).await,

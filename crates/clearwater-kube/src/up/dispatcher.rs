@@ -78,6 +78,10 @@ struct Dispatcher {
     /// A component whose objects name addresses that are awaited.
     late: Option<Late>,
     cancelled: Option<CancelReason>,
+    /// When it was.
+    cancelled_at: Option<Instant>,
+    /// Whether it will be.
+    cancel: watch::Receiver<Option<CancelReason>>,
     failed_at: Option<Instant>,
     trouble: Option<(Instant, bool)>,
     names: Option<Names>,
@@ -154,19 +158,25 @@ impl Dispatcher {
                     break Outcome::NotReady;
                 }
                 reason = cancelled(&mut steering.cancel), if self.cancelled.is_none() => {
-                    self.cancelled = Some(reason);
-                    self.early.stop();
-                    if let Some(names) = &self.names {
-                        names.cancel.cancel();
-                    }
+                    self.cancel_for(reason);
                     self.emitter.emit(What::CancelRequested { reason }).await;
                 }
             }
             if self.emitter.deaf && self.cancelled.is_none() {
-                self.cancelled = Some(CancelReason::Reader);
+                self.cancel_for(CancelReason::Reader);
             }
         };
         self.end(outcome).await;
+    }
+
+    /// Begins nothing new from now on.
+    fn cancel_for(&mut self, reason: CancelReason) {
+        self.cancelled = Some(reason);
+        self.cancelled_at = Some(Instant::now());
+        self.early.stop();
+        if let Some(names) = &self.names {
+            names.cancel.cancel();
+        }
     }
 
     async fn take_news(&mut self, news: News) {

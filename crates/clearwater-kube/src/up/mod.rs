@@ -17,6 +17,7 @@ use clearwater::config::Deployment;
 use clearwater::event::{CancelReason, Event};
 use clearwater::order::Policy;
 use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
 
 use crate::cluster::Cluster;
 use crate::emit::Emitter;
@@ -91,7 +92,8 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Asks the run to stop: nothing new is begun, and it ends when the writes under way have ended.
+    /// Asks the run to stop: nothing new is begun. A write on its way has half a second to arrive, whatever the API server
+    /// does; only a change of the cluster's DNS that is being taken back takes its time.
     pub fn cancel(&self, reason: CancelReason) {
         self.cancel.send_modify(|r| *r = (*r).max(Some(reason)));
     }
@@ -125,6 +127,32 @@ pub(crate) async fn cancelled(cancel: &mut watch::Receiver<Option<CancelReason>>
     }
 }
 
+/// How long a write that is on its way when the run is cancelled may take to arrive.
+pub(crate) const GRACE: Duration = Duration::from_millis(500);
+
+/// Does something that a cancelled run does not begin, and gives up so long after the run was cancelled: an API server
+/// that hangs or throttles holds nobody.
+pub(crate) async fn unless_cancelled<T>(
+    cancel: &watch::Receiver<Option<CancelReason>>,
+    grace: Duration,
+    work: impl Future<Output = T>,
+) -> Result<T, CancelReason> {
+    if let Some(reason) = *cancel.borrow() {
+        return Err(reason);
+    }
+    let mut cancel = cancel.clone();
+    let late = async {
+        let reason = cancelled(&mut cancel).await;
+        sleep(grace).await;
+        reason
+    };
+    tokio::select! {
+        biased;
+        done = work => Ok(done),
+        reason = late => Err(reason),
+    }
+}
+
 pub(crate) fn start<F>(run: impl FnOnce(Emitter, Steering) -> F) -> Run
 where
     F: Future<Output = ()> + Send + 'static,
@@ -140,4 +168,42 @@ where
 /// Brings a deployment up.
 pub fn up(cluster: Cluster, options: UpOptions) -> Run {
     start(move |emitter, steering| dispatcher::run(cluster, options, emitter, steering))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_hangs_ends_with_the_run() {
+        let (out, cancel) = watch::channel(None);
+        let hangs = std::future::pending::<()>;
+        for grace in [Duration::ZERO, GRACE] {
+            out.send_replace(None);
+            let began = tokio::time::Instant::now();
+            let (ended, ()) = tokio::join!(unless_cancelled(&cancel, grace, hangs()), async {
+                sleep(Duration::from_secs(3)).await;
+                out.send_replace(Some(CancelReason::Terminated));
+            });
+            assert_eq!(ended, Err(CancelReason::Terminated));
+            assert_eq!(began.elapsed(), Duration::from_secs(3) + grace);
+        }
+        // What was cancelled before is not begun.
+        let mut begun = false;
+        assert!(unless_cancelled(&cancel, GRACE, async { begun = true }).await.is_err());
+        assert!(!begun);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_on_its_way_arrives() {
+        let (out, cancel) = watch::channel(None);
+        let write = async {
+            sleep(Duration::from_millis(300)).await;
+            "written"
+        };
+        let (ended, ()) = tokio::join!(unless_cancelled(&cancel, GRACE, write), async {
+            out.send_replace(Some(CancelReason::Interrupted));
+        });
+        assert_eq!(ended, Ok("written"));
+    }
 }

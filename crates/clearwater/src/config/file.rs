@@ -28,7 +28,7 @@ pub struct DeploymentFile {
     /// The release of Clearwater.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub release: Release,
-    /// The namespace to deploy to. A namespace given on the command line wins; without either, the context's.
+    /// The namespace to deploy to. A namespace given on the command line wins; without either, the context's, else in a pod its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// The cluster's DNS domain.

@@ -1,11 +1,12 @@
-use std::time::Duration;
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clearwater::order::Policy;
 use clearwater_e2e::{Plugin, cluster, kept_order, stamps};
 use clearwater_testbed::{Fault, Kubectl, Part, Rule};
 
-use crate::{COMPONENTS, PATIENCE, is, outcome, pods};
+use crate::{COMPONENTS, PATIENCE, file, is, outcome, pods};
 
 /// Set where others work on the same cluster: the API server is then left running.
 const SHARED_VARIABLE: &str = "CLEARWATER_TESTBED_SHARED";
@@ -70,6 +71,61 @@ fn two_at_once_end_in_one_deployment() -> Result<()> {
     ensure!(there.len() == 3, "pods: {there:?}");
     let again = plugin.run(&["up", "--yes", "--only", "homer", "--set", "logLevel=3", "-o", "json"])?.expect(0)?;
     outcome(&again).and_then(|o| (o == "nothingToDo").then_some(()).context(o)).with_context(|| again.out.clone())
+}
+
+#[test]
+#[ignore = "needs cluster (creates a namespace)"]
+fn ctrl_c_at_the_question_deploys_nothing_whatever_is_typed_then() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("signals-ask")?;
+    let plugin = Plugin::new(cluster, namespace.name())?;
+    let mut up = plugin.on_terminal(&["up", "--only", "etcd"])?;
+    let (mut keys, mut screen) = (up.stdin.take().context("no keys")?, up.stdout.take().context("no screen")?);
+    let mut shown = String::new();
+    let mut bytes = [0; 4096];
+    while !shown.contains("Go on? [y/N] ") {
+        let n = screen.read(&mut bytes)?;
+        ensure!(n > 0, "it never asked:\n{shown}");
+        shown += &String::from_utf8_lossy(&bytes[..n]);
+    }
+    let began = Instant::now();
+    keys.write_all(b"\x03")?;
+    // It may have ended before.
+    let _ = keys.write_all(b"y\n");
+    while matches!(screen.read(&mut bytes), Ok(1..)) {}
+    let (code, took) = (up.wait()?.code(), began.elapsed());
+    ensure!(code == Some(130) && took < Duration::from_secs(2), "exit {code:?} after {took:?}");
+    let left = namespace.kubectl().run(["get", "deployments,statefulsets,services,configmaps", "--output=name"])?;
+    let left: Vec<_> = left.lines().filter(|l| !l.contains("kube-root-ca")).collect();
+    ensure!(left.is_empty(), "it went on: {left:?}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs cluster (creates a namespace)"]
+fn the_files_namespace_goes_before_the_contexts() -> Result<()> {
+    let cluster = cluster();
+    let (ours, theirs) = (cluster.namespace("signals-file")?, cluster.namespace("signals-context")?);
+    for namespace in [&ours, &theirs] {
+        Plugin::new(cluster, namespace.name())?.run(&["up", "--yes", "--only", "etcd"])?.expect(0)?;
+    }
+    let dir = tempfile::tempdir()?;
+    let plugin = Plugin::new(cluster, ours.name())?.in_context(&dir.path().join("kubeconfig"), theirs.name())?;
+    let path = file(&format!("namespace: {}\n", ours.name()))?;
+    let logs = plugin.run(&["logs", "--file", &path, "--no-follow", "-o", "typed"])?.expect(0)?;
+    let records = logs.events()?;
+    ensure!(!records.is_empty(), "no line of {}\n{}", ours.name(), logs.err);
+    ensure!(records.iter().all(|r| r["namespace"] == ours.name()), "lines of another namespace\n{}", logs.out);
+    let down = plugin.run(&["down", "--yes", "-f", &path])?.expect(0)?;
+    let first = down.err.lines().next().unwrap_or_default();
+    ensure!(first == format!("namespace {} (from {path})", ours.name()), "{}", down.err);
+    let sets = |kubectl: &Kubectl| kubectl.run(["get", "statefulsets", "--output=name"]);
+    ensure!(sets(ours.kubectl())?.is_empty(), "the file's deployment still stands");
+    ensure!(sets(theirs.kubectl())?.contains("etcd"), "the context's deployment was taken");
+    let down = plugin.run(&["down", "--yes"])?.expect(0)?;
+    ensure!(down.err.starts_with(&format!("namespace {} (from context ", theirs.name())), "{}", down.err);
+    ensure!(sets(theirs.kubectl())?.is_empty(), "the context's deployment still stands");
+    Ok(())
 }
 
 /// The API server is restarted under everybody.

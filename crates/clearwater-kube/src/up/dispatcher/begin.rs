@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use clearwater::component::Component;
 use clearwater::event::{CancelReason, CheckLine, CheckStatus, Command, Operation, Outcome, RunStats, What};
@@ -13,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::super::prepare::{Scope, Standing, Work};
-use super::super::{Steering, UpOptions};
+use super::super::{GRACE, Steering, UpOptions, unless_cancelled};
 use super::early::{self, Early};
 use super::open::{Late, Names};
 use super::unit::{Applied, Unit};
@@ -37,6 +38,16 @@ struct Stop {
 impl Stop {
     fn unwritten(outcome: Outcome, summary: impl Into<String>) -> Self {
         Self { outcome, summary: summary.into(), writes: 0 }
+    }
+
+    /// The user's wish, told as such.
+    async fn cancelled(reason: CancelReason, writes: u32, emitter: &mut Emitter) -> Self {
+        emitter.emit(What::CancelRequested { reason }).await;
+        let summary = match writes {
+            0 => "interrupted, nothing was written".to_owned(),
+            n => format!("stopped before the first component, after {n} objects; run up again to go on"),
+        };
+        Self { outcome: Outcome::Cancelled, summary, writes }
     }
 }
 
@@ -78,16 +89,22 @@ async fn steps(
     for (component, because) in &scope.left_out {
         emitter.emit(What::Skipped { component: component.name().to_owned(), because: because.clone() }).await;
     }
-    let skew = cluster.clock_skew().await;
-    let standing = Standing::look(cluster).await;
-    let standing = standing.map_err(|error| Stop::unwritten(Outcome::CouldNotLook, error.to_string()))?;
-    let mut work = checked(cluster, options, &scope, &standing, emitter).await?;
-    agreed(options, &scope, &standing, &work, emitter, steering).await?;
+    let cancel = steering.cancel.clone();
+    let looked = looked(cluster, options, &scope, emitter, steering);
+    let (skew, standing, mut work) = match unless_cancelled(&cancel, Duration::ZERO, looked).await {
+        Ok(looked) => looked?,
+        Err(reason) => return Err(Stop::cancelled(reason, 0, emitter).await),
+    };
 
     let until = emitter.began() + options.timeout;
     let mut writes = 0;
-    if let Err(error) = write_shared(cluster, options, &standing, &mut work, until, &mut writes).await {
-        return Err(Stop { outcome: Outcome::Failed, summary: format!("{error}. {}", error.fix()), writes });
+    let shared = write_shared(cluster, options, &standing, &mut work, until, &mut writes);
+    match unless_cancelled(&cancel, GRACE, shared).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            return Err(Stop { outcome: Outcome::Failed, summary: format!("{error}. {}", error.fix()), writes });
+        }
+        Err(reason) => return Err(Stop::cancelled(reason, writes, emitter).await),
     }
     if !work.first.is_empty() {
         let names: Vec<String> = work.first.iter().map(apply::Planned::name).collect();
@@ -95,6 +112,22 @@ async fn steps(
         emitter.emit(What::Notice { text }).await;
     }
     Ok(Ready { scope, work, skew, until, writes })
+}
+
+/// What stands, and the work that was planned, checked and agreed to. Nothing of it writes.
+async fn looked(
+    cluster: &Cluster,
+    options: &UpOptions,
+    scope: &Scope,
+    emitter: &mut Emitter,
+    steering: &mut Steering,
+) -> Result<(SignedDuration, Standing, Work), Stop> {
+    let skew = cluster.clock_skew().await;
+    let standing = Standing::look(cluster).await;
+    let standing = standing.map_err(|error| Stop::unwritten(Outcome::CouldNotLook, error.to_string()))?;
+    let work = checked(cluster, options, scope, &standing, emitter).await?;
+    agreed(options, scope, &standing, &work, emitter, steering).await?;
+    Ok((skew, standing, work))
 }
 
 /// Plans the work, and tells every line of the preflight.
@@ -167,10 +200,7 @@ async fn agreed(
     match answered(steering, emitter).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(Stop::unwritten(Outcome::Refused, "not confirmed, nothing was written")),
-        Err(reason) => {
-            emitter.emit(What::CancelRequested { reason }).await;
-            Err(Stop::unwritten(Outcome::Cancelled, "interrupted, nothing was written"))
-        }
+        Err(reason) => Err(Stop::cancelled(reason, 0, emitter).await),
     }
 }
 
@@ -267,6 +297,8 @@ async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, steering:
         until,
         late,
         cancelled: None,
+        cancelled_at: None,
+        cancel: steering.cancel.clone(),
         failed_at: None,
         trouble: None,
         names: scope.names.map(|gate| Names::begin(gate, &cluster)),

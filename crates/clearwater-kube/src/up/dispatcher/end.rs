@@ -5,8 +5,9 @@ use std::time::Duration;
 use clearwater::event::{CancelReason, Evidence, FailureKind, Hop, Outcome, Pending, RunStats, What};
 use kube::ResourceExt;
 
-use super::super::evidence;
+use super::super::{GRACE, evidence};
 use super::Dispatcher;
+use super::open::Names;
 use super::unit::{Phase, Unit};
 use crate::doomed;
 use crate::emit::millis;
@@ -17,7 +18,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 impl Dispatcher {
     pub(super) fn ended(&self) -> Option<Outcome> {
         if self.cancelled.is_some() {
-            return self.is_quiet().then_some(Outcome::Cancelled);
+            return self.has_stopped().then_some(Outcome::Cancelled);
         }
         if let Some(at) = self.failed_at {
             let quiet = self.is_quiet() && self.gatherers.is_empty();
@@ -36,6 +37,13 @@ impl Dispatcher {
         } else {
             Outcome::Done
         })
+    }
+
+    /// Whether a cancelled run may end: nothing is being written, or what is on its way has had its time. A change of the
+    /// cluster's DNS, which is everybody's, is never left unproved.
+    fn has_stopped(&self) -> bool {
+        let late = self.cancelled_at.is_some_and(|at| at.elapsed() >= GRACE);
+        (self.is_quiet() || late) && !self.names.as_ref().is_some_and(Names::is_at_work)
     }
 
     /// Whether nothing is being written.

@@ -15,8 +15,10 @@ use kube::api::DeleteParams;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::super::{GRACE, unless_cancelled};
 use super::Dispatcher;
 use super::asking::{pod_target, target_of};
+use crate::cluster::say;
 use crate::doomed;
 use crate::judge::{self, MembersSeen, Stuck};
 use crate::members;
@@ -305,14 +307,13 @@ impl Dispatcher {
                 cost: Cost::Nothing,
             };
             self.emitter.emit(What::Mended { mending }).await;
-            let pods: kube::Api<Pod> = self.cluster.api();
-            match pods.delete(&old.name_any(), &DeleteParams::default()).await {
-                Ok(_) => {
+            match self.delete_pod(&old.name_any()).await {
+                Ok(()) => {
                     self.mending.replaced.insert(old.uid().unwrap_or_default());
                     self.writes += 1;
                 }
                 Err(error) => {
-                    let text = format!("{}: {}", doomed::pod_name(&old), crate::cluster::say(&error));
+                    let text = format!("{}: {error}", doomed::pod_name(&old));
                     self.mending.refusals.insert(component, text);
                     continue;
                 }
@@ -400,18 +401,26 @@ impl Dispatcher {
         if self.mending.mended.insert(key.clone(), self.now()).is_none() {
             self.emitter.emit(What::Mended { mending }).await;
         }
-        let api: kube::Api<Pod> = self.cluster.api();
-        match api.delete(&stuck.pod, &DeleteParams::default()).await {
-            Ok(_) => {
+        match self.delete_pod(&stuck.pod).await {
+            Ok(()) => {
                 self.writes += 1;
                 self.mending.replaced.insert(stuck.uid);
                 self.mending.orphans.insert(stuck.address);
             }
             Err(error) => {
                 self.mending.take((key, true));
-                let text = format!("pod/{}: {}", stuck.pod, crate::cluster::say(&error));
+                let text = format!("pod/{}: {error}", stuck.pod);
                 self.emitter.emit(What::Notice { text }).await;
             }
+        }
+    }
+
+    /// Deletes a pod, within the time that any write has when the run is cancelled.
+    async fn delete_pod(&self, name: &str) -> Result<(), String> {
+        let (pods, params): (kube::Api<Pod>, _) = (self.cluster.api(), DeleteParams::default());
+        match unless_cancelled(&self.cancel, GRACE, pods.delete(name, &params)).await {
+            Ok(deleted) => deleted.map(drop).map_err(|e| say(&e)),
+            Err(_) => Err("interrupted before the API server answered".to_owned()),
         }
     }
 }

@@ -7,7 +7,7 @@ use clearwater::component::Component;
 use clearwater::event::{Awaited, What};
 use clearwater::manifest::{Balanced, Inputs};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +38,8 @@ pub(super) struct Names {
     pub(super) gate: Gate,
     /// The work that is under way.
     pub(super) early: Option<JoinHandle<Result<(), ApplyError>>>,
+    /// The same, whoever waits for its end.
+    under_way: Option<AbortHandle>,
     pub(super) say: mpsc::UnboundedSender<String>,
     pub(super) said: mpsc::UnboundedReceiver<String>,
     pub(super) cancel: CancellationToken,
@@ -46,21 +48,31 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn begin(gate: Gate, cluster: &Cluster) -> Self {
         let (say, said) = mpsc::unbounded_channel();
-        let mut names = Self { gate, early: None, say, said, cancel: CancellationToken::new() };
+        let mut names = Self { gate, early: None, under_way: None, say, said, cancel: CancellationToken::new() };
         if names.gate.is_early() {
             names.early = Some(names.spawn(cluster));
         }
         names
     }
 
-    fn spawn(&self, cluster: &Cluster) -> JoinHandle<Result<(), ApplyError>> {
+    fn spawn(&mut self, cluster: &Cluster) -> JoinHandle<Result<(), ApplyError>> {
         let (gate, cluster, say, cancel) = (self.gate.clone(), cluster.clone(), self.say.clone(), self.cancel.clone());
-        tokio::spawn(async move { Box::pin(gate.open(&cluster, &say, &cancel)).await })
+        let work = tokio::spawn(async move { Box::pin(gate.open(&cluster, &say, &cancel)).await });
+        self.under_way = Some(work.abort_handle());
+        work
+    }
+
+    /// Whether something is being put in, proved or taken back.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.under_way.as_ref().is_some_and(|work| !work.is_finished())
     }
 
     /// What Bono waits for.
     fn work(&mut self, cluster: &Cluster) -> JoinHandle<Result<(), ApplyError>> {
-        self.early.take().unwrap_or_else(|| self.spawn(cluster))
+        match self.early.take() {
+            Some(work) => work,
+            None => self.spawn(cluster),
+        }
     }
 }
 

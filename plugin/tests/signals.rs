@@ -1,0 +1,234 @@
+//! Ctrl-C and SIGTERM at every wait of every command: the promise is an end within a second.
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod server;
+
+use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use server::{Manners, Server};
+
+/// The promise is a second; a machine that builds and tests beside this has another one.
+const PROMPT: Duration = Duration::from_secs(2);
+
+fn plugin(dir: &Path, line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-clearwater"));
+    command.args(line.split_whitespace()).current_dir(dir).env_clear();
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.env("HOME", dir).env("KUBECONFIG", dir.join("kubeconfig"));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+}
+
+/// The exit code, and how long it took. What does not end is killed.
+fn end(mut child: Child, what: &str) -> (Option<i32>, Duration) {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            assert_eq!(status.signal(), None, "{what}: it was killed, and could put nothing right");
+            return (status.code(), began.elapsed());
+        }
+        if began.elapsed() > Duration::from_secs(10) {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return (None, began.elapsed());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+const SIGNALS: [(&str, i32); 2] = [("-INT", 130), ("-TERM", 143)];
+
+/// Every command that asks a cluster.
+const COMMANDS: [&str; 15] = [
+    "up --yes",
+    "up --dry-run",
+    "diff",
+    "down --yes",
+    "scale sprout 2 --yes",
+    "status",
+    "status --watch",
+    "logs",
+    "logs --no-follow",
+    "trace 6505550000",
+    "dns-patch --yes",
+    "dns-patch --check",
+    "dns-patch --explain",
+    "autoscale --list",
+    "autoscale sprout --max 3",
+];
+
+fn no_api_server_holds_a_command(manners: Manners) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut wrong = Vec::new();
+    for command in COMMANDS {
+        for (name, code) in SIGNALS {
+            let server = Server::start(manners);
+            server.kubeconfig(&dir.path().join("kubeconfig"), Some("ims"));
+            let child = plugin(dir.path(), command).spawn().unwrap();
+            server.await_request(|_| true);
+            signal(&child, name);
+            let what = format!("{command}, {name}, {manners:?}");
+            let (ended, took) = end(child, &what);
+            println!("{what}: exit {ended:?} after {} ms", took.as_millis());
+            if ended != Some(code) || took > PROMPT {
+                wrong.push(format!("{what}: exit {ended:?} after {took:?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_silent_api_server_holds_no_command() {
+    no_api_server_holds_a_command(Manners::Silent);
+}
+
+#[test]
+fn a_throttling_api_server_holds_no_command() {
+    no_api_server_holds_a_command(Manners::Throttling);
+}
+
+#[test]
+fn a_dripping_api_server_holds_no_command() {
+    no_api_server_holds_a_command(Manners::Dripping);
+}
+
+#[test]
+fn neither_does_what_no_signal_can_reach() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(Command::new("mkfifo").arg(dir.path().join("fifo")).status().unwrap().success());
+    // A credential plugin that does not answer.
+    std::fs::write(
+        dir.path().join("kubeconfig"),
+        "apiVersion: v1\nkind: Config\ncurrent-context: lab\nclusters:\n- {name: c, cluster: {server: 'http://127.0.0.1:1'}}\n\
+         users:\n- {name: u, user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: sleep, args: ['15'], \
+         interactiveMode: Never}}}\ncontexts:\n- {name: lab, context: {cluster: c, user: u}}\n",
+    )
+    .unwrap();
+    for line in ["render -f -", "render -f fifo", "init -f fifo --force", "logs --stdin", "status", "up --yes"] {
+        for (name, code) in SIGNALS {
+            let child = plugin(dir.path(), line).stdin(Stdio::piped()).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(500));
+            signal(&child, name);
+            let (ended, took) = end(child, line);
+            assert!(ended == Some(code) && took < PROMPT, "{line}, {name}: exit {ended:?} after {took:?}");
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_takes_no_more_holds_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(Manners::Answering);
+    server.kubeconfig(&dir.path().join("kubeconfig"), Some("ims"));
+    let mut child = plugin(dir.path(), "status --watch -o json").stdout(Stdio::piped()).spawn().unwrap();
+    let _unread = child.stdout.take().unwrap();
+    server.await_request(|_| true);
+    std::thread::sleep(Duration::from_secs(1));
+    signal(&child, "-INT");
+    let (ended, took) = end(child, "status --watch");
+    assert!(ended == Some(130) && took < PROMPT, "exit {ended:?} after {took:?}");
+}
+
+/// A command on a terminal of its own.
+struct OnTerminal {
+    child: Child,
+    keys: std::process::ChildStdin,
+    shown: Arc<Mutex<Vec<u8>>>,
+}
+
+impl OnTerminal {
+    fn start(dir: &Path, line: &str) -> Self {
+        let program = env!("CARGO_BIN_EXE_kubectl-clearwater");
+        let mut child = Command::new("script")
+            .args(["--quiet", "--return", "--command", &format!("exec {program} {line}"), "/dev/null"])
+            .current_dir(dir)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("SHELL", "/bin/sh")
+            .env("TERM", "xterm")
+            .env("HOME", dir)
+            .env("KUBECONFIG", dir.join("kubeconfig"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let shown = Arc::new(Mutex::new(Vec::new()));
+        let (mut out, screen) = (child.stdout.take().unwrap(), shown.clone());
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(n @ 1..) = out.read(&mut bytes) {
+                screen.lock().unwrap().extend_from_slice(&bytes[..n]);
+            }
+        });
+        Self { keys: child.stdin.take().unwrap(), child, shown }
+    }
+
+    fn shown(&self) -> String {
+        String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned()
+    }
+
+    fn until(&self, text: &str) {
+        let until = Instant::now() + Duration::from_secs(30);
+        while !self.shown().contains(text) {
+            assert!(Instant::now() < until, "no {text:?}:\n{}", self.shown());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn press(&mut self, keys: &[u8]) {
+        // Whoever has ended reads no more.
+        let _ = self.keys.write_all(keys).and_then(|()| self.keys.flush());
+    }
+}
+
+/// What was written, and not only tried.
+fn writes(server: &Server) -> Vec<String> {
+    let only_asked = |r: &String| r.starts_with("GET ") || r.contains("/selfsubject") || r.contains("dryRun=All");
+    server.requests().into_iter().filter(|r| !only_asked(r)).collect()
+}
+
+#[test]
+fn ctrl_c_at_the_question_is_a_no_and_a_later_yes_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(Manners::Answering);
+    server.kubeconfig(&dir.path().join("kubeconfig"), Some("ims"));
+    let mut up = OnTerminal::start(dir.path(), "up");
+    up.until("Go on? [y/N] ");
+    up.press(b"\x03");
+    up.press(b"y\n");
+    let shown = up.shown.clone();
+    let (ended, took) = end(up.child, "up");
+    let shown = String::from_utf8_lossy(&shown.lock().unwrap()).into_owned();
+    assert!(ended == Some(130) && took < PROMPT, "exit {ended:?} after {took:?}\n{shown}");
+    assert_eq!(writes(&server), [""; 0], "{shown}");
+}
+
+#[test]
+fn a_yes_without_ctrl_c_is_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(Manners::Answering);
+    server.kubeconfig(&dir.path().join("kubeconfig"), Some("ims"));
+    let mut up = OnTerminal::start(dir.path(), "up");
+    up.until("Go on? [y/N] ");
+    up.press(b"y\n");
+    let until = Instant::now() + Duration::from_secs(30);
+    while writes(&server).is_empty() {
+        assert!(Instant::now() < until, "nothing was written:\n{}", up.shown());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // And what was begun ends as promptly.
+    up.press(b"\x03");
+    let (ended, took) = end(up.child, "up");
+    assert!(ended == Some(130) && took < PROMPT, "exit {ended:?} after {took:?}");
+}
