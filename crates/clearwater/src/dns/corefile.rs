@@ -5,7 +5,11 @@
 //! line, `{` and `}` count only as tokens of their own, and the braces of a lone server block may be left out.
 //!
 //! An edit never prints the file anew. It puts whole lines into the text, each ending in a comment that names their
-//! owner, so that taking them out again gives the bytes that were there before, whatever else was changed in between.
+//! owner, so that taking them out again gives the bytes that were there before, whatever else was changed in between,
+//! and whichever other owners' lines have come or gone.
+
+mod edit;
+mod parse;
 
 use std::fmt;
 use std::ops::Range;
@@ -14,6 +18,8 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::Name;
+
+pub use edit::{EditError, Owner, without_owned};
 
 /// A Corefile: its text, and where its server blocks and directives stand in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,75 +70,13 @@ pub struct CorefileError {
     pub what: String,
 }
 
-/// Why a Corefile cannot be edited.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum EditError {
-    /// No server block answers for the domain with the `kubernetes` plugin.
-    #[error(
-        "no server block serves {domain} with the kubernetes plugin{}; name the block's owner, or choose another backend",
-        .imports.first().map_or_else(String::new, |i| format!(" (`import {i}` may, but its file is not in this ConfigMap)"))
-    )]
-    NoBlock {
-        /// The domain that was looked for.
-        domain: String,
-        /// Imported files that could not be looked into.
-        imports: Vec<String>,
-    },
-    /// The file with the edit would not be read as it must be.
-    #[error("the edited Corefile would not be accepted: {0}")]
-    Broken(#[from] CorefileError),
-    /// No block can be put beside one without braces.
-    #[error("its server block has no braces, so that no other can stand beside it; put braces around it")]
-    Braceless,
-    /// Taking the lines out again would not give the file back.
-    #[error("the lines could not be taken out of this Corefile again without a trace; nothing was changed")]
-    Unrestorable,
-}
-
-/// The owner of lines in a Corefile: one namespace's deployment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
-    namespace: String,
-}
-
-impl Owner {
-    /// The deployment in a namespace.
-    pub fn namespace(namespace: impl Into<String>) -> Self {
-        Self { namespace: namespace.into() }
-    }
-
-    fn owns(&self, line: &str) -> bool {
-        line.trim_end_matches(['\n', '\r'])
-            .strip_suffix(&self.to_string())
-            .is_some_and(|head| head.ends_with([' ', '\t']))
-    }
-}
-
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "# kubectl-clearwater {}", self.namespace)
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Token {
-    text: String,
-    line: usize,
-    /// The line its last character stands on: a quoted token may hold line breaks.
-    last_line: usize,
-    span: Range<usize>,
-}
-
 impl Corefile {
     /// Reads a Corefile. Only the shape is judged, not whether CoreDNS knows the plugins.
     ///
     /// # Errors
     /// The line and what is wrong with it, for whatever CoreDNS' own reader refuses.
     pub fn parse(text: &str) -> Result<Self, CorefileError> {
-        let tokens = tokens(text);
-        let blocks = Parser { tokens: &tokens, at: 0 }.blocks()?;
-        Ok(Self { text: text.to_owned(), blocks })
+        Ok(Self { text: text.to_owned(), blocks: parse::blocks(text)? })
     }
 
     /// The text, byte for byte as it was read.
@@ -238,150 +182,6 @@ impl Corefile {
     fn snippet(&self, name: &str) -> Option<&Block> {
         self.blocks.iter().find(|b| b.snippet() == Some(name))
     }
-
-    /// The text with `lines` as the owner's, at the head of every block that serves `domain`; lines that the owner had
-    /// before are replaced. Putting the same lines in again changes nothing.
-    ///
-    /// # Errors
-    /// [`EditError::NoBlock`] where no block serves the domain; [`EditError::Broken`] where the result would not be a
-    /// Corefile.
-    pub fn with_lines(&self, owner: &Owner, domain: &Name, lines: &[String]) -> Result<Self, EditError> {
-        if self.holds(owner, domain, lines) {
-            // Where they stand among other owners' lines does not matter, and moving them would never end.
-            return Ok(self.clone());
-        }
-        let bare = Self::parse(&self.without_lines(owner))?;
-        let blocks = bare.serving_kubernetes(domain);
-        if blocks.is_empty() {
-            let imports = bare.blocks.iter().flat_map(|b| &b.directives).filter(|d| d.name == "import");
-            return Err(EditError::NoBlock {
-                domain: domain.to_string(),
-                imports: imports
-                    .filter_map(|d| d.args.first().cloned())
-                    .filter(|i| bare.snippet(i).is_none())
-                    .collect(),
-            });
-        }
-        let mut text = bare.text.clone();
-        for block in blocks.into_iter().rev() {
-            let (at, broken_line) = bare.line_after(block.contents);
-            let indent = bare.indent_of(block);
-            let end = if bare.text.contains("\r\n") { "\r\n" } else { "\n" };
-            let mut section = String::new();
-            // A line break that the insertion itself needs carries the mark too, so that it goes again with it.
-            if broken_line {
-                section.push_str(&format!(" {owner}{end}"));
-            }
-            for line in lines {
-                section.push_str(&format!("{indent}{line} {owner}{end}"));
-            }
-            text.insert_str(at, &section);
-        }
-        let edited = Self::parse(&text)?;
-        if edited.without_lines(owner) == bare.text { Ok(edited) } else { Err(EditError::Unrestorable) }
-    }
-
-    /// Whether every block that serves `domain` holds exactly these lines as the owner's, and no other place any.
-    fn holds(&self, owner: &Owner, domain: &Name, lines: &[String]) -> bool {
-        let blocks = self.serving_kubernetes(domain);
-        // Lines are indented anew by each block; the rest of them is compared.
-        let lines: Vec<String> = lines.iter().map(|l| l.trim().to_owned()).collect();
-        let all: Vec<String> = std::iter::repeat_n(&lines, blocks.len()).flatten().cloned().collect();
-        !blocks.is_empty()
-            && self.own_lines(owner, 0..self.text.len()).eq(all)
-            && blocks.iter().all(|block| {
-                let next = self.blocks.iter().map(|b| b.begin).find(|begin| *begin > block.contents);
-                let end = next.unwrap_or(self.text.len());
-                self.own_lines(owner, block.contents..end).eq(lines.iter().cloned())
-            })
-    }
-
-    /// The owner's lines in a part of the text, without indentation and mark; the openings of blocks that share a mark
-    /// left out.
-    fn own_lines<'a>(&'a self, owner: &'a Owner, part: Range<usize>) -> impl Iterator<Item = String> + 'a {
-        let mark = owner.to_string();
-        // A block's contents begin in the middle of its opening's line.
-        let lines = self.text[part].split_inclusive('\n');
-        lines
-            .filter(|l| owner.owns(l) && self.shared_line(owner, l).is_none())
-            .filter_map(move |l| l.trim().strip_suffix(&mark).map(|l| l.trim_end().to_owned()))
-            .filter(|l| !l.is_empty())
-    }
-
-    /// The text with a server block of the owner's beside all others; lines that the owner had before are replaced.
-    ///
-    /// # Errors
-    /// [`EditError::Braceless`] where the file's one block has no braces, so that no other can stand beside it;
-    /// [`EditError::Broken`] where the result would not be a Corefile.
-    pub fn with_block(&self, owner: &Owner, lines: &[String]) -> Result<Self, EditError> {
-        let bare = Self::parse(&self.without_lines(owner))?;
-        if bare
-            .blocks
-            .iter()
-            .any(|b| b.snippet().is_none() && !b.braces && b.directives.first().is_some_and(|d| d.name != "import"))
-        {
-            return Err(EditError::Braceless);
-        }
-        let end = if bare.text.contains("\r\n") { "\r\n" } else { "\n" };
-        // Two blanks: one would say that the line was there before and only the mark is ours.
-        let section: String = lines.iter().map(|line| format!("{line}  {owner}{end}")).collect();
-        let mut text = bare.text.clone();
-        // A byte order mark stays at the beginning, and at the beginning of a line of others'.
-        text.insert_str(if text.starts_with('\u{feff}') { text.len() } else { 0 }, &section);
-        let edited = Self::parse(&text)?;
-        if edited.without_lines(owner) == bare.text { Ok(edited) } else { Err(EditError::Unrestorable) }
-    }
-
-    /// The text without the owner's lines: byte for byte what it was before they were put in.
-    pub fn without_lines(&self, owner: &Owner) -> String {
-        let mut out = String::with_capacity(self.text.len());
-        for line in self.text.split_inclusive('\n') {
-            if !owner.owns(line) {
-                out.push_str(line);
-            } else if let Some(kept) = self.shared_line(owner, line) {
-                out.push_str(kept);
-            }
-        }
-        out
-    }
-
-    /// The owner's lines as they stand, without indentation and mark.
-    pub fn lines_of(&self, owner: &Owner) -> Vec<String> {
-        let mark = owner.to_string();
-        self.text
-            .lines()
-            .filter(|l| owner.owns(l))
-            .filter_map(|l| l.trim().strip_suffix(&mark))
-            .map(|l| l.trim_end().to_owned())
-            .collect()
-    }
-
-    /// The part of a marked line that was there before the mark: a block's opening that shared its line with a
-    /// directive. Such a line ends in exactly one blank and the mark, after an opening brace.
-    fn shared_line<'a>(&self, owner: &Owner, line: &'a str) -> Option<&'a str> {
-        let head = line.trim_end_matches(['\n', '\r']).strip_suffix(&format!(" {owner}"))?;
-        let start = line.as_ptr() as usize - self.text.as_ptr() as usize;
-        self.blocks.iter().any(|b| b.contents == start + head.len()).then_some(head)
-    }
-
-    /// Where new lines may be put after `at`, and whether a line must be broken for it.
-    fn line_after(&self, at: usize) -> (usize, bool) {
-        let rest = &self.text[at..];
-        let end = rest.find('\n').map(|n| n + 1);
-        let line = &rest[..end.unwrap_or(rest.len())];
-        let blank = line.trim().is_empty() || line.trim_start().starts_with('#');
-        match end {
-            Some(end) if blank => (at + end, false),
-            _ => (at, true),
-        }
-    }
-
-    fn indent_of(&self, block: &Block) -> &str {
-        let Some(first) = block.directives.first() else { return "    " };
-        let line_start = self.text[..first.span.start].rfind('\n').map_or(0, |n| n + 1);
-        let lead = &self.text[line_start..first.span.start];
-        if lead.chars().all(|c| c == ' ' || c == '\t') { lead } else { "    " }
-    }
 }
 
 impl fmt::Display for Corefile {
@@ -449,206 +249,6 @@ fn host(key: &str) -> &str {
 /// Whether a zone, as a Corefile writes it, covers a name.
 fn covers(zone: &str, name: &Name) -> bool {
     zone == "." || zone.parse::<Name>().is_ok_and(|zone| name.is_within(&zone))
-}
-
-fn tokens(text: &str) -> Vec<Token> {
-    let mut out = Vec::new();
-    let mut line = 1;
-    let mut open: Option<Token> = None;
-    let (mut comment, mut quoted, mut escaped) = (false, false, false);
-    for (at, c) in text.char_indices() {
-        if at == 0 && c == '\u{feff}' {
-            continue;
-        }
-        let end = at + c.len_utf8();
-        if quoted {
-            let Some(token) = &mut open else { continue };
-            token.span.end = end;
-            if !escaped && c == '\\' {
-                escaped = true;
-                continue;
-            }
-            if !escaped && c == '"' {
-                quoted = false;
-                token.last_line = line;
-                out.extend(open.take());
-                continue;
-            }
-            if c == '\n' {
-                line += 1;
-            }
-            if escaped && c != '"' {
-                token.text.push('\\');
-            }
-            token.text.push(c);
-            escaped = false;
-        } else if c.is_whitespace() {
-            if c == '\r' {
-                continue;
-            }
-            if let Some(token) = open.take() {
-                out.push(token);
-            }
-            if c == '\n' {
-                line += 1;
-                comment = false;
-            }
-        } else {
-            comment |= c == '#';
-            if comment {
-                continue;
-            }
-            let token = open.get_or_insert_with(|| Token { text: String::new(), line, last_line: line, span: at..end });
-            token.span.end = end;
-            if token.text.is_empty() && c == '"' {
-                quoted = true;
-            } else {
-                token.text.push(c);
-            }
-        }
-    }
-    if let Some(mut token) = open
-        && !token.text.is_empty()
-    {
-        token.last_line = line;
-        out.push(token);
-    }
-    out
-}
-
-struct Parser<'a> {
-    tokens: &'a [Token],
-    at: usize,
-}
-
-impl Parser<'_> {
-    fn blocks(mut self) -> Result<Vec<Block>, CorefileError> {
-        let mut blocks = Vec::new();
-        while self.at < self.tokens.len() {
-            blocks.push(self.block()?);
-        }
-        Ok(blocks)
-    }
-
-    fn starts_line(&self) -> bool {
-        match (self.at.checked_sub(1).and_then(|b| self.tokens.get(b)), self.tokens.get(self.at)) {
-            (Some(before), Some(token)) => before.last_line < token.line,
-            _ => true,
-        }
-    }
-
-    fn fail<T>(&self, what: impl Into<String>) -> Result<T, CorefileError> {
-        let line = self.tokens.get(self.at).or(self.tokens.last()).map_or(1, |t| t.line);
-        Err(CorefileError { line, what: what.into() })
-    }
-
-    fn block(&mut self) -> Result<Block, CorefileError> {
-        let first = &self.tokens[self.at];
-        let (line, begin) = (first.line, first.span.start);
-        let mut block = Block { keys: Vec::new(), directives: Vec::new(), line, begin, contents: 0, braces: false };
-        let mut another = false;
-        while let Some(token) = self.tokens.get(self.at) {
-            if token.text == "{" {
-                if another {
-                    return self.fail("another address is expected after the comma, not `{`");
-                }
-                break;
-            }
-            if !block.keys.is_empty() && !another && self.starts_line() {
-                break;
-            }
-            if token.text == "import" && self.starts_line() {
-                // What a file brings in cannot be known here: the import stands as a block of its own.
-                let directive = self.directive()?;
-                block.contents = directive.span.end;
-                block.directives.push(directive);
-                return Ok(block);
-            }
-            if token.text == "}" {
-                return self.fail("`}` closes nothing");
-            }
-            let key = token.text.strip_suffix(',');
-            another = key.is_some();
-            block.keys.push(key.unwrap_or(&token.text).to_owned());
-            block.contents = token.span.end;
-            self.at += 1;
-        }
-        if block.keys.is_empty() {
-            return self.fail("`{` opens a block that has no address");
-        }
-        if another {
-            return self.fail("the file ends after a comma where another address is expected");
-        }
-        let Some(brace) = self.tokens.get(self.at).filter(|t| t.text == "{") else {
-            return self.without_braces(block);
-        };
-        block.contents = brace.span.end;
-        block.braces = true;
-        self.at += 1;
-        loop {
-            match self.tokens.get(self.at) {
-                None => return self.fail(format!("the block opened on line {} is not closed", brace.line)),
-                Some(t) if t.text == "}" => break,
-                Some(_) => {
-                    let directive = self.directive()?;
-                    block.directives.push(directive);
-                }
-            }
-        }
-        self.at += 1;
-        Ok(block)
-    }
-
-    /// The contents of a lone server block whose braces are left out: everything to the end.
-    fn without_braces(&mut self, mut block: Block) -> Result<Block, CorefileError> {
-        if block.snippet().is_some() {
-            return self.fail("a snippet needs braces");
-        }
-        while let Some(token) = self.tokens.get(self.at) {
-            if token.text == "}" {
-                return self.fail("`}` closes nothing");
-            }
-            let directive = self.directive()?;
-            block.directives.push(directive);
-        }
-        Ok(block)
-    }
-
-    fn directive(&mut self) -> Result<Directive, CorefileError> {
-        let name = &self.tokens[self.at];
-        if name.text == "{" {
-            return self.fail("`{` stands where a directive is expected");
-        }
-        let mut directive = Directive {
-            name: name.text.clone(),
-            args: Vec::new(),
-            on_line: 0,
-            line: name.line,
-            span: name.span.clone(),
-        };
-        let mut nesting = 0_usize;
-        let mut first_line = true;
-        self.at += 1;
-        while let Some(token) = self.tokens.get(self.at) {
-            first_line &= !self.starts_line();
-            match token.text.as_str() {
-                "{" => nesting += 1,
-                _ if self.starts_line() && nesting == 0 => return Ok(directive),
-                "}" if nesting > 0 => nesting -= 1,
-                "}" => return self.fail("`}` closes nothing that was opened before it on its line"),
-                _ => {}
-            }
-            directive.args.push(token.text.clone());
-            directive.on_line += usize::from(first_line);
-            directive.span.end = token.span.end;
-            self.at += 1;
-        }
-        if nesting > 0 {
-            return self
-                .fail(format!("the block of `{}` opened on line {} is not closed", directive.name, directive.line));
-        }
-        Ok(directive)
-    }
 }
 
 #[cfg(test)]
