@@ -1,5 +1,7 @@
 //! What is looked at before the first write: one line each, with its fix. What cannot be asked is skipped, not failed.
 
+mod secrets;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -50,9 +52,10 @@ pub(crate) async fn check(
     standing: &Standing,
     work: &Work,
 ) -> Vec<CheckLine> {
-    let (version, rights, pods, quotas, foreign, nodes, domain, etcd) = futures::join!(
+    let (version, rights, secrets, pods, quotas, foreign, nodes, domain, etcd) = futures::join!(
         version(cluster),
         rights(cluster, standing, work),
+        secrets::check(cluster, options.deployment.release(), work),
         dry_run_pods(cluster, standing, work),
         quotas(cluster, standing, work),
         foreign(cluster, scope, standing),
@@ -67,6 +70,7 @@ pub(crate) async fn check(
         // Whatever else there is to say would be about somebody else's objects.
         return lines;
     }
+    lines.extend(secrets);
     lines.extend(pods);
     lines.extend(quotas);
     lines.extend(nodes);

@@ -10,7 +10,8 @@ use std::process::{Command, Output, Stdio};
 use clearwater::component::{Component, Release};
 use clearwater::config::generator::{Environment, Generated, GeneratorError, generate};
 use clearwater::config::shared::{
-    ContainerEnvironment, Pod, SettingsError, VariableValue, check_secret_value, environment, rendered, secret_values,
+    ContainerEnvironment, Pod, SettingsError, Unfit, VariableValue, check_secret_value, environment, rendered,
+    secret_values,
 };
 use clearwater::config::shell::{Settings, echo_unquoted, quote};
 use clearwater::config::{Deployment, DeploymentFile, Keys};
@@ -665,14 +666,83 @@ fn classic_uris_are_sub_domains_with_ports() {
 }
 
 #[test]
-fn secret_values_outside_the_alphabet_are_refused_with_their_place() {
-    for bad in ["a b", "a'b", "a\\b", "a*b", "a?b", "a[b", "a(b", "a\nb", "aéb"] {
+fn secret_values_outside_the_alphabet_are_refused_and_never_shown() {
+    for (bad, kind) in [
+        ("a b", "a blank"),
+        ("a'b", "a single quote"),
+        ("a\\b", "a backslash"),
+        ("a*b", "a wildcard"),
+        ("a?b", "a wildcard"),
+        ("a[b", "a wildcard"),
+        ("a(b", "an opening parenthesis"),
+        ("a\nb", "a line break;"),
+        ("ab\n", "a line break at its end"),
+        ("a\tb", "a control character"),
+        ("aéb", "outside of ASCII"),
+    ] {
         let said = check_secret_value(Release::Hunter, "mail", "pass", bad).unwrap_err().to_string();
-        assert!(said.starts_with("Secret mail, key pass: the value has ") && said.contains("at position 2"), "{said}");
+        assert!(said.starts_with(&format!("Secret mail, key pass: the value has {kind}")), "{said}");
+        assert!(!said.contains(bad) && !said.contains('é'), "{said}");
     }
     assert_eq!(check_secret_value(Release::Hunter, "mail", "pass", "!\"#$%&)+,-./:;<=>@]^_`{|}~"), Ok(()));
     assert_eq!(check_secret_value(Release::Classic, "mail", "pass", "any ' \\ * é line"), Ok(()));
     assert!(check_secret_value(Release::Classic, "mail", "pass", "two\nlines").is_err());
+    assert_eq!(Unfit::of(Release::Classic, b"\xff"), Some(Unfit::NotText));
+    assert_eq!(Unfit::of(Release::Hunter, &[b'a'; 4096]), None);
+    assert_eq!(Unfit::of(Release::Hunter, &[b'a'; 4097]), Some(Unfit::TooLong));
+}
+
+/// What kubelet, generator and a shell that sources the file make of a Secret's value: the value of the setting, or
+/// `None` where the shell stumbled or said something.
+fn carried(release: Release, value: &str) -> Option<String> {
+    let more = if release == Release::Classic { CLASSIC } else { "" };
+    let d = deployment(&format!(
+        "{more}email: {{smarthost: m.example.com, username: u, password: {{secret: mail, key: pass}}}}\nkeys: upstream\n"
+    ));
+    let given = environment(&d, &BTreeMap::new()).unwrap();
+    if release == Release::Classic {
+        let secrets = BTreeMap::from([("SMTP_PASSWORD".to_owned(), value.to_owned())]);
+        let files = run_script("bash", &given, &secrets, true);
+        return source("sh", &[files.shared_config.as_deref().unwrap()], &["smtp_password"]).remove(0);
+    }
+    // The kubelet puts the variables' values in as they are.
+    let VariableValue::Text(text) = &given.variables.last().unwrap().value else { panic!("{given:?}") };
+    let text = text.replace("$(CLEARWATER_SHARED_CONFIG)", &given.config_map["ADDITIONAL_SHARED_CONFIG"]);
+    let env = Environment {
+        additional_shared_config: Some(text.replace("$(SMTP_PASSWORD)", value)),
+        directory: Some(vec!["smtp_password=a".to_owned()]),
+        ..zoned()
+    };
+    let shared = oracle(release, &env).shared_config.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("shared_config"), shared).unwrap();
+    let script = ". ./shared_config && printf %s \"$smtp_password\"";
+    let output = run("sh", &["-c", script], dir.path(), &BTreeMap::new());
+    let whole = output.status.success() && output.stderr.is_empty();
+    whole.then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The line is drawn where the images' scripts draw it: each kind that is refused would arrive as something else.
+#[test]
+fn what_is_refused_of_a_secret_would_not_arrive() {
+    for bad in ["a'b", "it's; id #", "a\\tb", "two  blanks", "a\nb\n"] {
+        assert!(Unfit::of(Release::Hunter, bad.as_bytes()).is_some());
+        assert_ne!(carried(Release::Hunter, bad).as_deref(), Some(bad));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_is_let_through_of_a_secret_arrives(value in "[!-~]{0,40}|\\PC{0,12}|[ -~]{0,12}", classic in any::<bool>()) {
+        let release = if classic { Release::Classic } else { Release::Hunter };
+        // Most texts have something unfit in them: the rest of the text is tried then.
+        let fit = |c: &char| Unfit::of(release, c.to_string().as_bytes()).is_none();
+        let value: String = value.chars().filter(fit).collect();
+        prop_assert_eq!(Unfit::of(release, value.as_bytes()), None);
+        prop_assert_eq!(carried(release, &value), Some(value));
+    }
 }
 
 /// Runs a deployment's auto-config script on what a classic image holds, with or without the image's own generator.

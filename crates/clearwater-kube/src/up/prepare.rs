@@ -49,7 +49,8 @@ pub(crate) struct Standing {
     pub(crate) deployments: BTreeMap<String, DeploymentObject>,
     pub(crate) stateful_sets: BTreeMap<String, StatefulSet>,
     pub(crate) services: BTreeMap<String, Service>,
-    pub(crate) keys: bool,
+    /// Whether the keys' Secret stands; `None` where it may not be read.
+    pub(crate) keys: Option<bool>,
     pub(crate) default_storage_class: Option<bool>,
     pub(crate) name_servers: NameServers,
 }
@@ -67,7 +68,7 @@ impl Standing {
             async { cluster.api::<DeploymentObject>().list(&all).await.map_err(fail("listing deployments")) },
             async { cluster.api::<StatefulSet>().list(&all).await.map_err(fail("listing statefulsets")) },
             async { cluster.api::<Service>().list(&all).await.map_err(fail("listing services")) },
-            async { cluster.api::<Secret>().get_opt(KEYS_SECRET).await.map_err(fail("reading the keys' secret")) },
+            async { cluster.api::<Secret>().get_opt(KEYS_SECRET).await },
             async { Api::<StorageClass>::all(cluster.client.clone()).list(&all).await },
             NameServers::look(&cluster.client).boxed(),
         );
@@ -77,6 +78,12 @@ impl Standing {
             Err(kube::Error::Api(status)) if status.is_forbidden() => None,
             Err(error) => return Err(fail("reading the namespace")(error)),
         };
+        let keys = match keys {
+            Ok(found) => Some(found.is_some()),
+            // It matters only where the keys are kept there.
+            Err(kube::Error::Api(status)) if status.is_forbidden() => None,
+            Err(error) => return Err(fail("reading the keys' secret")(error)),
+        };
         let classes = classes
             .ok()
             .map(|list| list.items.iter().any(|c| c.annotations().get(DEFAULT_CLASS).is_some_and(|v| v == "true")));
@@ -85,7 +92,7 @@ impl Standing {
             deployments: deployments?.items.into_iter().map(|o| (o.name_any(), o)).collect(),
             stateful_sets: stateful_sets?.items.into_iter().map(|o| (o.name_any(), o)).collect(),
             services: services?.items.into_iter().map(|o| (o.name_any(), o)).collect(),
-            keys: keys?.is_some(),
+            keys,
             default_storage_class: classes,
             name_servers,
         })
@@ -147,8 +154,19 @@ impl Standing {
                 inputs.cluster_ips.insert(entry.component, addresses);
             }
         }
-        if deployment.file().keys == KeyPolicy::Random && !self.keys {
-            inputs.keys = Some(random_keys()?);
+        if deployment.file().keys == KeyPolicy::Random {
+            match self.keys {
+                Some(true) => {}
+                Some(false) => inputs.keys = Some(random_keys()?),
+                None => {
+                    return Err(PrepareError::Look {
+                        what: format!("secret {KEYS_SECRET}"),
+                        message: "needs get secrets, because the keys are made once and kept there; bind the ClusterRole \
+                                  edit, or write keys: {secret: NAME} into the deployment file"
+                            .to_owned(),
+                    });
+                }
+            }
         }
         Ok(inputs)
     }
