@@ -161,7 +161,7 @@ fn hostile(lane: &str, first: &[u8], call: &[u8], note_bytes: &[u8]) -> Ladder {
     let mut text = b"23-11-2026 10:00:00.123 UTC Error a.cpp:1: ".to_vec();
     text.extend(note_bytes.iter().filter(|b| **b != b'\n'));
     let note = Record::new(LogGrammar::Cpp, text);
-    let id = SipMessage::of(&message).and_then(|m| m.call_id().map(|c| c.into_owned())).unwrap_or_default();
+    let id = SipMessage::of(&message).and_then(|m| m.call_id().map(std::borrow::Cow::into_owned)).unwrap_or_default();
     let mut text = b"23-11-2026 10:00:00.123 UTC Verbose sproutletproxy.cpp:1: Routing Request msg INVITE/cseq=1 (t) (9 bytes) to \
         downstream sproutlet "
         .to_vec();
