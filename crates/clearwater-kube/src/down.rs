@@ -319,8 +319,8 @@ async fn remove_components(
     let mut of: BTreeMap<Component, Vec<Doomed>> = BTreeMap::new();
     for doomed in &found.doomed {
         // What is adopted goes with the namespace.
-        let stays = options.delete_namespace && doomed.whose != Whose::Ours;
-        if let Some(component) = doomed.component.filter(|_| !stays) {
+        let spared = options.delete_namespace && doomed.whose != Whose::Ours;
+        if let Some(component) = doomed.component.filter(|_| !spared) {
             of.entry(component).or_default().push(doomed.clone());
         }
     }
