@@ -9,12 +9,7 @@ use crate::signal::Signals;
 
 /// Asks, and waits for the answer or for a signal; what is typed after a signal answers nothing. Without a terminal the
 /// answer is no, and `otherwise` says how to do without the question.
-pub(crate) async fn answered(
-    text: &str,
-    yes: &str,
-    otherwise: &str,
-    signals: &Signals,
-) -> Result<bool, CancelReason> {
+pub(crate) async fn answered(text: &str, yes: &str, otherwise: &str, signals: &Signals) -> Result<bool, CancelReason> {
     let mut err = anstream::stderr();
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         let _ = writeln!(err, "there is no terminal to ask on: add {otherwise}");

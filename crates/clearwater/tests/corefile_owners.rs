@@ -54,7 +54,8 @@ fn removed(file: &Corefile, n: usize) -> Corefile {
 
 /// What the block of others' says, plugin by plugin, whoever's lines stand beside it.
 fn directives(file: &Corefile) -> Vec<(Vec<String>, Vec<(String, Vec<String>)>)> {
-    let blocks = file.blocks().iter().filter(|b| b.keys.first().is_none_or(|k| !k.ends_with(".clearwater.cluster.local:53")));
+    let blocks =
+        file.blocks().iter().filter(|b| b.keys.first().is_none_or(|k| !k.ends_with(".clearwater.cluster.local:53")));
     let all = blocks.map(|b| {
         let ours = |d: &Directive| match (d.name.as_str(), d.args.get(2)) {
             ("rewrite", Some(name)) => name.len() == "a0.cluster.local.".len() && name.ends_with(".cluster.local."),

@@ -23,8 +23,8 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;
 use crate::output::Format;
-use crate::reporter::{BAD, DIM, GOOD, WARN, plain};
 use crate::question::answered;
+use crate::reporter::{BAD, DIM, GOOD, WARN, plain};
 use crate::runtime::{block_on, unless_ended};
 use crate::signal::{Signals, code};
 

@@ -143,7 +143,8 @@ fn answered(method: &str, target: &str, body: &[u8]) -> Option<(u16, Value)> {
     if method != "GET" {
         let mut object: Value = serde_json::from_slice(body).unwrap_or_default();
         if path.contains("/selfsubject") {
-            object["status"] = json!({"allowed": true, "incomplete": false, "resourceRules": [], "nonResourceRules": []});
+            object["status"] =
+                json!({"allowed": true, "incomplete": false, "resourceRules": [], "nonResourceRules": []});
         }
         return Some((if method == "POST" { 201 } else { 200 }, object));
     }
@@ -161,13 +162,13 @@ fn answered(method: &str, target: &str, body: &[u8]) -> Option<(u16, Value)> {
         _ => return None,
     };
     match resource[..] {
-        ["namespaces", name] => {
-            Some((200, json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name, "resourceVersion": "1"}})))
-        }
-        [_] | ["namespaces", _, _] => Some((
+        ["namespaces", name] => Some((
             200,
-            json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []}),
+            json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name, "resourceVersion": "1"}}),
         )),
+        [_] | ["namespaces", _, _] => {
+            Some((200, json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []})))
+        }
         _ => None,
     }
 }

@@ -368,6 +368,8 @@ fn id_of(ip: IpAddr) -> u64 {
 /// How a client got on.
 #[derive(Debug)]
 pub(crate) enum Trouble {
+    /// Its name has no address.
+    Nameless(anyhow::Error),
     /// Nobody answered.
     Unreachable(anyhow::Error),
     /// It answered with something other than rows.
@@ -377,7 +379,7 @@ pub(crate) enum Trouble {
 impl std::fmt::Display for Trouble {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Trouble::Unreachable(err) => write!(f, "{err:#}"),
+            Trouble::Nameless(err) | Trouble::Unreachable(err) => write!(f, "{err:#}"),
             Trouble::Refused(what) => f.write_str(what),
         }
     }
@@ -407,7 +409,7 @@ impl Client {
 
     async fn send(&self, method: Method, rest: &str, body: Option<&Value>) -> Result<Answer, Trouble> {
         let addresses = match &self.found {
-            Found::Name(ares, name) => ares.targets(name, 9160).await.map_err(Trouble::Unreachable)?,
+            Found::Name(ares, name) => ares.targets(name, 9160).await.map_err(Trouble::Nameless)?,
             Found::Address(address) => vec![*address],
             Found::System(name) => tokio::net::lookup_host((name.as_str(), 9160))
                 .await

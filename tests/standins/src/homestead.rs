@@ -49,10 +49,13 @@ pub(crate) async fn run() -> Result<Exit> {
         let client = Client::new(Found::Name(Ares::new(&settings), name), "homestead_cache");
         if let Err(trouble) = client.connection_test().await {
             let code = match &trouble {
+                Trouble::Nameless(_) => 5,
                 Trouble::Unreachable(_) => 3,
                 Trouble::Refused(_) => 2,
             };
-            log!(Error, "cassandra_store.cpp:207", "Cache caught TTransportException: {trouble}");
+            if code != 5 {
+                log!(Error, "cassandra_store.cpp:207", "Cache caught TTransportException: {trouble}");
+            }
             log!(Error, "main.cpp:1056", "Failed to initialize the Cassandra store with error code {code}.");
             log!(Status, "main.cpp:1057", "Homestead is shutting down");
             return Ok(Exit(2));

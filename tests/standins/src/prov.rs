@@ -92,7 +92,7 @@ pub(crate) async fn run() -> Result<Exit> {
 /// `/ping` of the Python programs: it reads from Cassandra first, and never returns while
 /// Cassandra cannot be reached (crest `api/ping.py`).
 pub(crate) async fn ping(client: &Client, table: &str) -> Answer {
-    if let Err(trouble @ Trouble::Unreachable(_)) = client.get(table, "ping").await {
+    if let Err(trouble @ (Trouble::Unreachable(_) | Trouble::Nameless(_))) = client.get(table, "ping").await {
         log!(Warning, "ping.py:60", "Cassandra does not answer: {trouble}");
         std::future::pending::<()>().await;
     }

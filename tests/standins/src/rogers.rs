@@ -61,7 +61,7 @@ pub(crate) async fn run() -> Result<Exit> {
         }
     }));
     tokio::spawn(watch_settings(proxy.clone()));
-    proxy.say(&proxy.ring.read().unwrap_or_else(PoisonError::into_inner));
+    say(&proxy.ring.read().unwrap_or_else(PoisonError::into_inner));
     log!(Status, "proxy_server.cpp:69", "Starting proxy server on port 11311");
     log!(Status, "proxy_server.cpp:118", "Started proxy server");
     loop {
@@ -84,37 +84,37 @@ async fn watch_settings(proxy: Arc<Proxy>) {
     }
 }
 
+/// What the real one says of each view, a table of several lines at Debug.
+fn say(ring: &Ring) {
+    let list = |servers: &[SocketAddr]| servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let file = "/etc/clearwater/cluster_settings";
+    log!(Status, "memcached_config.cpp:45", "Reloading memcached configuration from '{file}'");
+    log!(Status, "memcached_config.cpp:84", " servers={}", list(&ring.old));
+    log!(
+        Status,
+        "memcached_config.cpp:84",
+        " new_servers={}",
+        if ring.old == ring.new { String::new() } else { list(&ring.new) }
+    );
+    let mut view = "New view -\nBucket  Write                         Read\n".to_owned();
+    for bucket in 0..128 {
+        let owners = list(&ring::owners(&ring.new, bucket)).replace(',', "/");
+        let _ = writeln!(view, "{bucket:<8}{owners:<28}||{owners}");
+    }
+    log!(Debug, "memcachedstoreview.cpp:234", "{}", view.trim_end());
+    log!(Status, "memcached_backend.cpp:111", "Finished preparing new view");
+}
+
 impl Proxy {
     fn reload(&self) {
         // An unreadable file leaves the servers as they were, as in the real one.
         if let Ok(new) = Ring::load() {
             let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
             if *ring != new {
-                self.say(&new);
+                say(&new);
                 *ring = new;
             }
         }
-    }
-
-    /// What the real one says of each view, a table of several lines at Debug.
-    fn say(&self, ring: &Ring) {
-        let list = |servers: &[SocketAddr]| servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        let file = "/etc/clearwater/cluster_settings";
-        log!(Status, "memcached_config.cpp:45", "Reloading memcached configuration from '{file}'");
-        log!(Status, "memcached_config.cpp:84", " servers={}", list(&ring.old));
-        log!(
-            Status,
-            "memcached_config.cpp:84",
-            " new_servers={}",
-            if ring.old == ring.new { String::new() } else { list(&ring.new) }
-        );
-        let mut view = "New view -\nBucket  Write                         Read\n".to_owned();
-        for bucket in 0..128 {
-            let owners = list(&ring::owners(&ring.new, bucket)).replace(',', "/");
-            let _ = writeln!(view, "{bucket:<8}{owners:<28}||{owners}");
-        }
-        log!(Debug, "memcachedstoreview.cpp:234", "{}", view.trim_end());
-        log!(Status, "memcached_backend.cpp:111", "Finished preparing new view");
     }
 
     fn servers(&self, key: &str) -> Vec<SocketAddr> {

@@ -30,9 +30,9 @@ fn astaire(bed: &Bed, host: u8) -> Result<Node> {
     Ok(node)
 }
 
-/// The lines of a log from the third word on: without its time.
+/// The lines of a log without time and thread.
 fn texts(log: &str) -> Vec<&str> {
-    log.lines().filter_map(|l| l.split_once(" UTC ").map(|(_, t)| t)).collect()
+    log.lines().filter_map(|l| l.split_once("] ").map(|(_, t)| t)).collect()
 }
 
 #[test]
@@ -48,9 +48,9 @@ fn homestead_starts_only_with_store_name_and_keyspace() -> Result<()> {
     let log = node.log("homestead");
     let lines = texts(&log);
     for wanted in [
-        "Warning dnscachedresolver.cpp:838: Failed to retrieve record for cassandra.zone: Domain name not found",
-        "Error main.cpp:1003: Failed to initialize the Cassandra store with error code 3.",
-        "Status main.cpp:1004: Homestead is shutting down",
+        "Warning dnscachedresolver.cpp:698: Failed to retrieve record for cassandra.zone: Domain name not found",
+        "Error main.cpp:1056: Failed to initialize the Cassandra store with error code 5.",
+        "Status main.cpp:1057: Homestead is shutting down",
     ] {
         ensure!(lines.contains(&wanted), "{log}");
     }
@@ -60,6 +60,7 @@ fn homestead_starts_only_with_store_name_and_keyspace() -> Result<()> {
     // A name whose port is closed.
     bed.dns.set("cassandra.zone", &[bed.ip(20)]);
     ensure!(node.run(&["homestead"])?.status.code() == Some(2));
+    ensure!(node.log("homestead").contains("Failed to initialize the Cassandra store with error code 3."));
     // Cassandra without the keyspace.
     let mut store = bed.node(20, "node_type_cassandra")?;
     store.set("STANDIN_SCHEMA_DELAY_MS", "60000");

@@ -88,12 +88,14 @@ fn judge(namespace: &str, release: Release, name: &str, uses: &Uses, seen: &Seen
         }
         // The kubelet goes on without, and a certificate may be made once its Ingress stands.
         Seen::Missing if uses.pull => {
-            let fix = format!("kubectl create secret docker-registry {name} -n {namespace} …, or correct images.pullSecrets");
+            let fix =
+                format!("kubectl create secret docker-registry {name} -n {namespace} …, or correct images.pullSecrets");
             return vec![told(CheckStatus::Warning, "it does not exist: images are pulled without it".to_owned(), fix)];
         }
         Seen::Missing => {
             let detail = "it does not exist: Ellis has no certificate of its own until somebody makes it".to_owned();
-            let fix = format!("kubectl create secret tls {name} -n {namespace} --cert=FILE --key=FILE, or cert-manager");
+            let fix =
+                format!("kubectl create secret tls {name} -n {namespace} --cert=FILE --key=FILE, or cert-manager");
             return vec![told(CheckStatus::Warning, detail, fix)];
         }
         Seen::Found(secret) => secret,
@@ -141,10 +143,8 @@ async fn check_objects<'o>(
     objects: impl Iterator<Item = (&'o Object, Operation)>,
 ) -> Vec<CheckLine> {
     let uses = uses(objects);
-    let questions: Vec<BoxFuture<'_, _>> = uses
-        .iter()
-        .map(|(name, uses)| async move { (name, uses, read(cluster, name).await) }.boxed())
-        .collect();
+    let questions: Vec<BoxFuture<'_, _>> =
+        uses.iter().map(|(name, uses)| async move { (name, uses, read(cluster, name).await) }.boxed()).collect();
     let seen: Vec<_> = stream::iter(questions).buffered(AT_ONCE).collect().await;
     let lines: Vec<CheckLine> =
         seen.iter().flat_map(|(name, uses, seen)| judge(&cluster.namespace, release, name, uses, seen)).collect();
@@ -177,9 +177,7 @@ mod tests {
             let path = request.uri().path().to_owned();
             told.lock().unwrap().push(format!("{} {path}", request.method()));
             let found = secrets.get(path.rsplit('/').next().unwrap_or_default()).cloned();
-            let status = |code: u16, reason: &str| {
-                json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code})
-            };
+            let status = |code: u16, reason: &str| json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code});
             let (code, body) = match found {
                 None => (404, status(404, "NotFound")),
                 Some(Value::Null) => (403, status(403, "Forbidden")),
@@ -192,10 +190,8 @@ mod tests {
     }
 
     fn secret(data: &[(&str, &str)]) -> Value {
-        let data: BTreeMap<&str, _> = data
-            .iter()
-            .map(|(k, v)| (*k, json!(k8s_openapi::ByteString(v.as_bytes().to_vec()))))
-            .collect();
+        let data: BTreeMap<&str, _> =
+            data.iter().map(|(k, v)| (*k, json!(k8s_openapi::ByteString(v.as_bytes().to_vec())))).collect();
         json!({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "x"}, "data": data})
     }
 
@@ -223,7 +219,9 @@ mod tests {
         pull["type"] = json!("kubernetes.io/dockerconfigjson");
         let well = json!({"mail": secret(&[("pass", "pa$$w0rd")]), "own": own(), "pull": pull});
         assert_eq!(told(&lines(FILE, well.clone()).await), ["Ok secrets that the pods read: mail, own, pull"]);
-        for (value, kind) in [("hid'den", "a single quote"), ("hidden\n", "a line break at its end"), ("hid den", "a blank")] {
+        for (value, kind) in
+            [("hid'den", "a single quote"), ("hidden\n", "a line break at its end"), ("hid den", "a blank")]
+        {
             let mut bad = well.clone();
             bad["mail"] = secret(&[("pass", value)]);
             let lines = lines(FILE, bad).await;
@@ -231,7 +229,10 @@ mod tests {
             assert!(lines[0].fix.is_some() && !format!("{lines:?}").contains("hid"), "{lines:?}");
         }
         // The classic release's script quotes what it is given.
-        let classic = format!("{}release: classic\n", FILE.replace("images: {", "images: {registry: r.example/cw, tag: '2016', "));
+        let classic = format!(
+            "{}release: classic\n",
+            FILE.replace("images: {", "images: {registry: r.example/cw, tag: '2016', ")
+        );
         let mut odd = well;
         odd["mail"] = secret(&[("pass", "it's fine")]);
         assert_eq!(lines(&classic, odd).await.iter().filter(|l| l.status != CheckStatus::Ok).count(), 0);
@@ -267,7 +268,8 @@ mod tests {
         let uses = uses(manifest.objects().map(|o| (o, Operation::Create)));
         assert!(uses.is_empty(), "{uses:?}");
         // It stands already: its values are looked at like any other's.
-        let found = lines("apiVersion: clearwater/v1\n", json!({"clearwater-keys": secret(&[("signup_key", "a b")])})).await;
+        let found =
+            lines("apiVersion: clearwater/v1\n", json!({"clearwater-keys": secret(&[("signup_key", "a b")])})).await;
         assert_eq!(found.len(), 4, "{found:?}");
         assert_eq!(lines("apiVersion: clearwater/v1\nkeys: upstream\n", json!({})).await, []);
     }

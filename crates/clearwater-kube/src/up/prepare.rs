@@ -161,9 +161,10 @@ impl Standing {
                 None => {
                     return Err(PrepareError::Look {
                         what: format!("secret {KEYS_SECRET}"),
-                        message: "needs get secrets, because the keys are made once and kept there; bind the ClusterRole \
+                        message:
+                            "needs get secrets, because the keys are made once and kept there; bind the ClusterRole \
                                   edit, or write keys: {secret: NAME} into the deployment file"
-                            .to_owned(),
+                                .to_owned(),
                     });
                 }
             }

@@ -468,7 +468,8 @@ impl Unfit {
     pub fn fix(self, release: Release) -> String {
         match self {
             Self::LastLineBreak => {
-                "put the value in without it: --from-literal, or a file written by printf '%s' and not by echo".to_owned()
+                "put the value in without it: --from-literal, or a file written by printf '%s' and not by echo"
+                    .to_owned()
             }
             Self::TooLong => format!("{} bytes are the most: choose a shorter one", Self::LONGEST),
             _ if release == Release::Classic => "choose another value: one line of text".to_owned(),

@@ -173,7 +173,7 @@ impl Agent {
                     *state = to;
                 }
                 if self.swap(key, seen, &moved).await == Some(Swapped::Raced) {
-                    self.contended(to.words());
+                    contended(to.words());
                 }
             }
             Step::Remove(hook) => {
@@ -285,7 +285,7 @@ impl Agent {
                     }
                     return true;
                 }
-                Some(Swapped::Raced) => self.contended(words(state)),
+                Some(Swapped::Raced) => contended(words(state)),
                 None => return false,
             }
             (seen, now) = self.read(key).await;
@@ -295,10 +295,6 @@ impl Agent {
             }
             log!(Debug, "etcd_synchronizer.py:165", "Retrying contended write with updated value");
         }
-    }
-
-    fn contended(&self, state: &str) {
-        log!(Debug, "etcd_synchronizer.py:147", "Contention on etcd write - new_state is {state}");
     }
 
     /// Writes the map if nobody else wrote since; `None` where etcd did not answer.
@@ -337,6 +333,10 @@ impl Agent {
             let _ = place::write_whole(&normal, &place::now_us().to_string());
         }
     }
+}
+
+fn contended(state: &str) {
+    log!(Debug, "etcd_synchronizer.py:147", "Contention on etcd write - new_state is {state}");
 }
 
 fn words(state: Option<State>) -> &'static str {

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Preconditions};
 
+use super::super::{GRACE, unless_cancelled};
 use super::Dispatcher;
 use crate::doomed;
 use crate::rollout::{Revision, never_ran, revision};
@@ -54,7 +55,10 @@ impl Dispatcher {
         let preconditions = Preconditions { uid: pod.uid(), resource_version: pod.resource_version() };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         let api: kube::Api<Pod> = self.cluster.api();
-        match api.delete(&name, &params).await {
+        let deleted = unless_cancelled(&self.cancel, GRACE, api.delete(&name, &params)).await;
+        // What is not known when the run ends is seen by the next.
+        let Ok(deleted) = deleted else { return };
+        match deleted {
             Ok(_) => {
                 let mending = Mending {
                     component: self.units[i].name().to_owned(),

@@ -221,9 +221,7 @@ impl Corefile {
         let all: Vec<String> = std::iter::repeat_n(&lines, blocks.len()).flatten().cloned().collect();
         !blocks.is_empty()
             && self.own_lines(owner, 0..self.text.len()).eq(all)
-            && blocks
-                .iter()
-                .all(|block| self.own_lines(owner, self.contents_of(block)).eq(lines.iter().cloned()))
+            && blocks.iter().all(|block| self.own_lines(owner, self.contents_of(block)).eq(lines.iter().cloned()))
     }
 
     /// From a block's opening to the next block.
