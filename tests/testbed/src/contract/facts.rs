@@ -86,7 +86,7 @@ pub const FACTS: &[Fact] = &[
     seen(
         "log-sproutlets",
         "what sprout's functions hand to each other is in its log alone",
-        Kept::Test("crates/clearwater/src/log/ladder.rs::what_sprout_hands_to_itself_is_an_arrow_to_itself"),
+        Kept::Test("crates/clearwater/src/log/ladder/tests.rs::what_sprout_hands_to_itself_is_an_arrow_to_itself"),
     ),
     seen("log-messages", "from level 4 on each SIP message stands between its two marks", Kept::Files),
     seen("level-bono", "bono takes its level from user_settings alone, 2 where there is none", Kept::Deployment),
