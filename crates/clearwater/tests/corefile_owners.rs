@@ -53,6 +53,7 @@ fn removed(file: &Corefile, n: usize) -> Corefile {
 }
 
 /// What the block of others' says, plugin by plugin, whoever's lines stand beside it.
+#[expect(clippy::type_complexity, reason = "blocks with their directives, for comparison alone")]
 fn directives(file: &Corefile) -> Vec<(Vec<String>, Vec<(String, Vec<String>)>)> {
     let blocks =
         file.blocks().iter().filter(|b| b.keys.first().is_none_or(|k| !k.ends_with(".clearwater.cluster.local:53")));
@@ -112,7 +113,7 @@ fn file() -> impl Strategy<Value = String> {
         let mut text: Vec<String> = format!("{before}{}", blocks.concat()).chars().map(String::from).collect();
         for (at, with) in mutations {
             let at = at.index(text.len());
-            text[at] = with.to_owned();
+            with.clone_into(&mut text[at]);
         }
         let mut text = text.concat();
         if crlf {

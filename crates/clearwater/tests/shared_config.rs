@@ -668,21 +668,21 @@ fn classic_uris_are_sub_domains_with_ports() {
 #[test]
 fn secret_values_outside_the_alphabet_are_refused_and_never_shown() {
     for (bad, kind) in [
-        ("a b", "a blank"),
-        ("a'b", "a single quote"),
-        ("a\\b", "a backslash"),
-        ("a*b", "a wildcard"),
-        ("a?b", "a wildcard"),
-        ("a[b", "a wildcard"),
-        ("a(b", "an opening parenthesis"),
-        ("a\nb", "a line break;"),
-        ("ab\n", "a line break at its end"),
-        ("a\tb", "a control character"),
-        ("aéb", "outside of ASCII"),
+        ("QQ QQ", "a blank"),
+        ("QQ'QQ", "a single quote"),
+        ("QQ\\QQ", "a backslash"),
+        ("QQ*QQ", "a wildcard"),
+        ("QQ?QQ", "a wildcard"),
+        ("QQ[QQ", "a wildcard"),
+        ("QQ(QQ", "an opening parenthesis"),
+        ("QQ\nQQ", "a line break;"),
+        ("QQQQ\n", "a line break at its end"),
+        ("QQ\tQQ", "a control character"),
+        ("QQéQQ", "outside of ASCII"),
     ] {
         let said = check_secret_value(Release::Hunter, "mail", "pass", bad).unwrap_err().to_string();
         assert!(said.starts_with(&format!("Secret mail, key pass: the value has {kind}")), "{said}");
-        assert!(!said.contains(bad) && !said.contains('é'), "{said}");
+        assert!(!said.contains("QQ") && !said.contains('é'), "{said}");
     }
     assert_eq!(check_secret_value(Release::Hunter, "mail", "pass", "!\"#$%&)+,-./:;<=>@]^_`{|}~"), Ok(()));
     assert_eq!(check_secret_value(Release::Classic, "mail", "pass", "any ' \\ * é line"), Ok(()));

@@ -97,7 +97,7 @@ impl Gate {
             message: error.to_string(),
             forbidden: matches!(error, DnsError::Right { .. }),
         };
-        let plan = match unless_cancelled(cancel, plan(cluster, &self.0)).await {
+        let plan = match unless_cancelled(cancel, Box::pin(plan(cluster, &self.0))).await {
             Ok(plan) => plan,
             // Somebody else may have put them in, with rights or an access that are not at hand here.
             Err(error @ (DnsError::Right { .. } | DnsError::Etcd { .. } | DnsError::Backend { .. })) => {

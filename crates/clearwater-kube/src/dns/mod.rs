@@ -305,15 +305,15 @@ pub async fn carry_out(
     steps: &mpsc::UnboundedSender<Step>,
     cancel: &CancellationToken,
 ) -> Result<Proof, DnsError> {
-    let work = async {
+    let work = Box::pin(async {
         match &plan.work {
             Work::Nothing => names::prove(cluster, plan, steps).await,
-            Work::File(edit) => file::carry_out(cluster, plan, edit, steps, cancel).await,
+            Work::File(edit) => Box::pin(file::carry_out(cluster, plan, edit, steps, cancel)).await,
             Work::Slices(edit) => slices::carry_out(cluster, plan, edit, steps, cancel).await,
             #[cfg(feature = "etcd")]
-            Work::Keys(edit) => etcd::carry_out(cluster, plan, edit, steps, cancel).await,
+            Work::Keys(edit) => Box::pin(etcd::carry_out(cluster, plan, edit, steps, cancel)).await,
         }
-    };
+    });
     if plan.is_change() {
         return work.await;
     }

@@ -79,8 +79,8 @@ fn judge(namespace: &str, release: Release, name: &str, uses: &Uses, seen: &Seen
     let title = format!("secret {name}");
     let told = |status, detail: String, fix: String| with_fix(line("secrets", title.clone(), status, detail), fix);
     let secret = match seen {
-        Seen::Forbidden => return vec![line("secrets", title, CheckStatus::Skipped, "needs get secrets")],
-        Seen::Unknown(why) => return vec![line("secrets", title, CheckStatus::Skipped, why.as_str())],
+        Seen::Forbidden => return vec![line("secrets", title.clone(), CheckStatus::Skipped, "needs get secrets")],
+        Seen::Unknown(why) => return vec![line("secrets", title.clone(), CheckStatus::Skipped, why.as_str())],
         Seen::Missing if !uses.keys.is_empty() => {
             let keys: String = uses.keys.iter().map(|k| format!(" --from-literal={k}=VALUE")).collect();
             let fix = format!("kubectl create secret generic {name} -n {namespace}{keys}");

@@ -85,7 +85,7 @@ async fn run(cluster: Cluster, options: ScaleOptions, mut emitter: Emitter, mut 
         })
         .await;
     let mut stats = RunStats::default();
-    let (outcome, summary) = work(&cluster, &options, &mut emitter, &mut steering, &mut stats).await;
+    let (outcome, summary) = Box::pin(work(&cluster, &options, &mut emitter, &mut steering, &mut stats)).await;
     emitter.emit(What::RunFinished { outcome, summary, stats, critical_path: Vec::new(), pending: Vec::new() }).await;
 }
 
@@ -97,7 +97,8 @@ async fn work(
     stats: &mut RunStats,
 ) -> End {
     let cancel = steering.cancel.clone();
-    let begun = unless_cancelled(&cancel, Duration::ZERO, begin::steps(cluster, options, emitter, steering)).await;
+    let steps = Box::pin(begin::steps(cluster, options, emitter, steering));
+    let begun = unless_cancelled(&cancel, Duration::ZERO, steps).await;
     let mut scaling = match begun {
         Ok(Ok(scaling)) => scaling,
         Ok(Err(end)) => return end,

@@ -29,8 +29,8 @@ fn a_chronos_with_two_name_servers_is_said_to_be_deaf() -> Result<()> {
     // What a kubelet with two addresses in its clusterDNS would give.
     let zone = format!("{}.svc.cluster.local", namespace.name());
     let dns = json!({"nameservers": [&server, "192.0.2.53"], "searches": [zone], "options": [{"name": "ndots", "value": "5"}]});
-    let patch = json!({"spec": {"template": {"spec": {"dnsPolicy": "None", "dnsConfig": dns}}}}).to_string();
-    kubectl.run(["patch", "statefulset", "chronos", "--patch", &patch])?;
+    let two = json!({"spec": {"template": {"spec": {"dnsPolicy": "None", "dnsConfig": dns}}}}).to_string();
+    kubectl.run(["patch", "statefulset", "chronos", "--patch", &two])?;
     kubectl.run(["delete", "pod", "chronos-0"])?;
     wait_for("status to name what makes chronos deaf", Duration::from_secs(90), || {
         let ran = plugin.run(&["status", "-o", "json"])?;

@@ -90,7 +90,7 @@ async fn steps(
         emitter.emit(What::Skipped { component: component.name().to_owned(), because: because.clone() }).await;
     }
     let cancel = steering.cancel.clone();
-    let looked = looked(cluster, options, &scope, emitter, steering);
+    let looked = Box::pin(looked(cluster, options, &scope, emitter, steering));
     let (skew, standing, mut work) = match unless_cancelled(&cancel, Duration::ZERO, looked).await {
         Ok(looked) => looked?,
         Err(reason) => return Err(Stop::cancelled(reason, 0, emitter).await),
@@ -125,7 +125,7 @@ async fn looked(
     let skew = cluster.clock_skew().await;
     let standing = Standing::look(cluster).await;
     let standing = standing.map_err(|error| Stop::unwritten(Outcome::CouldNotLook, error.to_string()))?;
-    let work = checked(cluster, options, scope, &standing, emitter).await?;
+    let work = Box::pin(checked(cluster, options, scope, &standing, emitter)).await?;
     agreed(options, scope, &standing, &work, emitter, steering).await?;
     Ok((skew, standing, work))
 }
@@ -306,7 +306,7 @@ async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, steering:
         options,
         emitter,
     };
-    dispatcher.work(news, looks_in, members_in, steering).await;
+    Box::pin(dispatcher.work(news, looks_in, members_in, steering)).await;
 }
 
 /// The virtual addresses of a Service as it was written.

@@ -166,7 +166,7 @@ impl Corefile {
             }
             text.insert_str(at, &section);
         }
-        bare.edited(text, owner)
+        bare.edited(&text, owner)
     }
 
     /// The text with a server block of the owner's beside all others; lines that the owner had before are replaced.
@@ -176,11 +176,8 @@ impl Corefile {
     /// [`EditError::Broken`] where the result would not be a Corefile.
     pub fn with_block(&self, owner: &Owner, lines: &[String]) -> Result<Self, EditError> {
         let bare = Self::parse(&self.without_lines(owner))?;
-        if bare
-            .blocks
-            .iter()
-            .any(|b| b.snippet().is_none() && !b.braces && b.directives.first().is_some_and(|d| d.name != "import"))
-        {
+        // An import beside all blocks stands as one without addresses.
+        if bare.blocks.iter().any(|b| !b.keys.is_empty() && !b.braces) {
             return Err(EditError::Braceless);
         }
         let end = line_end(&bare.text);
@@ -188,12 +185,12 @@ impl Corefile {
         let section: String = lines.iter().map(|line| format!("{line}  {owner}{end}")).collect();
         let mut text = bare.text.clone();
         text.insert_str(if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 }, &section);
-        bare.edited(text, owner)
+        bare.edited(&text, owner)
     }
 
     /// The text with a section of the owner's, if it can be read, and undone to the byte.
-    fn edited(&self, text: String, owner: &Owner) -> Result<Self, EditError> {
-        let edited = Self::parse(&text)?;
+    fn edited(&self, text: &str, owner: &Owner) -> Result<Self, EditError> {
+        let edited = Self::parse(text)?;
         if edited.without_lines(owner) == self.text { Ok(edited) } else { Err(EditError::Unrestorable) }
     }
 
