@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use server::{Manners, Server};
 
 /// Every command that goes to a namespace, with the flag by which it takes a deployment file.
-const COMMANDS: [(&str, &str); 11] = [
+const COMMANDS: [(&str, &str); 10] = [
     ("up --yes", "-f"),
     ("diff", "-f"),
     ("status", "-f"),
@@ -20,8 +20,7 @@ const COMMANDS: [(&str, &str); 11] = [
     ("trace 6505550000", "-f"),
     ("autoscale --list", "-f"),
     ("autoscale sprout --max 3", "-f"),
-    ("dns-patch --yes", "-f"),
-    ("dns-patch --check", "-f"),
+    ("dns-patch --set release=classic --set images.registry=r --set images.tag=1 --backend print", "-f"),
 ];
 
 /// What of the sources is there: flag, named file, usual file, context.
@@ -38,7 +37,7 @@ const CASES: [(bool, bool, bool, bool, &str); 7] = [
 /// The namespaces that a request could be meant for.
 const KNOWN: [&str; 5] = ["of-flag", "of-named", "of-usual", "of-context", "default"];
 
-fn asked_for<'r>(request: &'r str) -> Option<&'r str> {
+fn asked_for(request: &str) -> Option<&str> {
     let (_, rest) = request.split_once("/namespaces/")?;
     let name = rest.split(['/', '?']).next()?;
     KNOWN.contains(&name).then_some(name)

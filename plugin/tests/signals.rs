@@ -60,9 +60,9 @@ const COMMANDS: [&str; 15] = [
     "logs",
     "logs --no-follow",
     "trace 6505550000",
-    "dns-patch --yes",
-    "dns-patch --check",
-    "dns-patch --explain",
+    "dns-patch --set release=classic --set images.registry=r --set images.tag=1 --backend coredns --yes",
+    "dns-patch --set release=classic --set images.registry=r --set images.tag=1 --backend coredns --check",
+    "dns-patch --set release=classic --set images.registry=r --set images.tag=1 --backend coredns --explain",
     "autoscale --list",
     "autoscale sprout --max 3",
 ];

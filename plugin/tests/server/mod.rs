@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manners {
+pub(crate) enum Manners {
     /// It is taken and never answered.
     Silent,
     /// "Come again in half a minute", for ever.
@@ -26,13 +26,13 @@ pub enum Manners {
 
 /// A server on a port of its own, for as long as the program of tests runs.
 #[derive(Clone, Debug)]
-pub struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
-    pub fn start(manners: Manners) -> Self {
+    pub(crate) fn start(manners: Manners) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Self { address: listener.local_addr().unwrap(), requests: Arc::default() };
         let requests = server.requests.clone();
@@ -47,7 +47,7 @@ impl Server {
     }
 
     /// A kubeconfig for it, whose context names a namespace or none.
-    pub fn kubeconfig(&self, path: &Path, namespace: Option<&str>) {
+    pub(crate) fn kubeconfig(&self, path: &Path, namespace: Option<&str>) {
         let namespace = namespace.map_or(String::new(), |n| format!(", namespace: {n}"));
         let text = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: lab\n\
@@ -60,12 +60,12 @@ impl Server {
     }
 
     /// What has been asked so far, each as `METHOD /path?query`.
-    pub fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 
     /// Waits for a request.
-    pub fn await_request(&self, fits: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn await_request(&self, fits: impl Fn(&str) -> bool) -> String {
         let until = Instant::now() + Duration::from_secs(30);
         loop {
             let all = self.requests();
@@ -126,6 +126,8 @@ fn serve(stream: TcpStream, manners: Manners, requests: &Mutex<Vec<String>>) -> 
                 let _ = lines.read(&mut [0])?;
                 return Ok(());
             }
+            // As for a user of one namespace.
+            Manners::Answering if target.starts_with("/api/v1/nodes") => failed(403, "Forbidden"),
             Manners::Answering => answered(method, target, &body).unwrap_or_else(|| failed(404, "NotFound")),
         };
         let text = answer.to_string();
