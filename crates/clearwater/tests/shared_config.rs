@@ -678,7 +678,7 @@ fn secret_values_outside_the_alphabet_are_refused_and_never_shown() {
         ("QQ\nQQ", "a line break;"),
         ("QQQQ\n", "a line break at its end"),
         ("QQ\tQQ", "a control character"),
-        ("QQéQQ", "outside of ASCII"),
+        ("QQéQQ", "a character outside of ASCII"),
     ] {
         let said = check_secret_value(Release::Hunter, "mail", "pass", bad).unwrap_err().to_string();
         assert!(said.starts_with(&format!("Secret mail, key pass: the value has {kind}")), "{said}");

@@ -9,6 +9,7 @@ mod life;
 mod name_servers;
 mod repair;
 mod rights;
+mod secrets;
 mod services;
 mod strict;
 
