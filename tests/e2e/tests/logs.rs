@@ -230,7 +230,7 @@ fn busy_pod(name: &str) -> String {
 
 #[test]
 #[ignore = "needs cluster (creates a namespace)"]
-fn busy_streams_do_not_hold_back_ctrl_c() -> Result<()> {
+fn busy_streams_do_not_hold_back_ctrl_c_by_hand() -> Result<()> {
     let cluster = cluster();
     let namespace = cluster.namespace("signals-busy")?;
     let kubectl = namespace.kubectl();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clearwater::component::Component;
 use clearwater::config::Deployment;
-use clearwater::event::{CancelReason, Cost, Mending, What};
+use clearwater::event::{CancelReason, Cost, Mending, What, Whose};
 use clearwater::manifest::{self, Inputs, MANAGED_BY, MANAGED_BY_LABEL, Object, Owner, WorkloadKind};
 use clearwater::scale::{Action, Plan, Refusal, Step};
 use futures::future::join_all;
@@ -27,6 +27,7 @@ use crate::doomed::{self, Doom};
 use crate::emit::millis;
 use crate::judge::{Stage, Workload};
 use crate::members;
+use crate::owner::{self, CREATED, ORIGIN_ANNOTATION};
 use crate::probe::Prober;
 use crate::up::{GRACE, pod_target, unless_cancelled};
 
@@ -537,7 +538,7 @@ impl Carrier {
                     let params = PatchParams::apply(FIELD_MANAGER);
                     api.patch(name, &params, &Patch::Apply(&wanted)).await.map(|_| true)
                 }
-                Ok(Some(live)) if self.subject.to < 2 && is_ours(&live) => {
+                Ok(Some(live)) if self.subject.to < 2 && owner::whose(&live.metadata) == Whose::Ours => {
                     api.delete(name, &DeleteParams::default()).await.map(|_| true)
                 }
                 Ok(_) => Ok(false),
@@ -575,7 +576,12 @@ fn budget(world: &World, workload: &Workload) -> Option<PodDisruptionBudget> {
     let body = json!({
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": {"name": workload.name, "labels": labels},
+        "metadata": {
+            "name": workload.name,
+            "labels": labels,
+            // As `up` would mark it: it is written only where none stands.
+            "annotations": {ORIGIN_ANNOTATION: CREATED},
+        },
         "spec": {"maxUnavailable": 1, "selector": selector},
     });
     ours.then(|| serde_json::from_value(body).ok()).flatten()
