@@ -181,14 +181,14 @@ impl Ellis {
     async fn sign_up(&self, ask: &Ask) -> Result<Answer> {
         let given = parameters(ask);
         let code = ask.header("ngv-signup-code").or(given.get("signup_code").map(String::as_str));
-        if code != Some(self.signup_key.as_str()) {
-            return Ok(error(400, "Invalid signup code"));
-        }
         let (Some(email), Some(password), Some(full_name)) =
             (given.get("email"), given.get("password"), given.get("full_name"))
         else {
             return Ok(error(400, "email, password and full_name are needed"));
         };
+        if code != Some(self.signup_key.as_str()) {
+            return Ok(error(403, "Invalid signup code"));
+        }
         let _turn = self.turn.lock().await;
         let mut tables = load()?;
         if tables.users.contains_key(email) {

@@ -25,7 +25,9 @@ struct Ralf {
 /// Runs the daemon; status 1 without `ralf_hostname`.
 pub(crate) async fn run() -> Result<Exit> {
     let settings = Settings::load()?;
-    crate::log::init(Log::new("ralf", "ralf", Grammar::Cpp, settings.log_level()));
+    let level = settings.log_level();
+    crate::log::init(Log::new("ralf", "ralf", Grammar::Cpp, level));
+    log!(Status, "utils.cpp:762", "Log level set to {level}");
     let own_name = settings.get("ralf_hostname").to_owned();
     if own_name.is_empty() {
         log!(Error, "main.cpp:560", "No ralf hostname is set");

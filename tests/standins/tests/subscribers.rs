@@ -125,7 +125,9 @@ fn a_subscriber_is_provisioned_through_ellis_and_registers() -> Result<()> {
     ensure!(http("POST", ellis.at(80), "/accounts/", account)?.status == 500, "there is no MySQL");
     std::fs::create_dir_all(ellis.path("/var/run/mysqld"))?;
     std::fs::write(ellis.path("/var/run/mysqld/mysqld.sock"), "")?;
-    ensure!(http("POST", ellis.at(80), "/accounts/", &account.replace("secret", "no"))?.status == 400);
+    ensure!(http("POST", ellis.at(80), "/accounts/", &account.replace("secret", "no"))?.status == 403);
+    let incomplete = http("POST", ellis.at(80), "/accounts/", "email=a&signup_code=no")?;
+    ensure!(incomplete.status == 400, "what is missing is said before the wrong code");
     ensure!(http("POST", ellis.at(80), "/accounts/", account)?.status == 201);
     ensure!(http("POST", ellis.at(80), "/accounts/", account)?.status == 409);
     ensure!(http("POST", ellis.at(80), "/session/", "username=a%40b.c&password=no")?.status == 403);
