@@ -271,9 +271,9 @@ impl DnsPatch {
                 return unless_ended(&signals, self.print(context, &cluster, &options)).await;
             }
             if self.check {
-                return unless_ended(&signals, self.check(context, &cluster, &options)).await;
+                return unless_ended(&signals, Box::pin(self.check(context, &cluster, &options))).await;
             }
-            self.patch(context, &cluster, &options, &signals).await
+            Box::pin(self.patch(context, &cluster, &options, &signals)).await
         })
     }
 
@@ -341,7 +341,7 @@ impl DnsPatch {
         options: &DnsOptions,
         signals: &Signals,
     ) -> Result<u8, CliError> {
-        let plan = unless_ended(signals, async { Ok(plan(cluster, options).await?) }).await?;
+        let plan = unless_ended(signals, async { Ok(Box::pin(plan(cluster, options)).await?) }).await?;
         if self.dry_run {
             let report = report(&plan, if plan.is_change() { Outcome::DryRun } else { Outcome::Unchanged });
             self.finish(context, &report)?;
