@@ -79,7 +79,6 @@ fn no_api_server_holds_a_command(manners: Manners) {
             signal(&child, name);
             let what = format!("{command}, {name}, {manners:?}");
             let (ended, took) = end(child, &what);
-            println!("{what}: exit {ended:?} after {} ms", took.as_millis());
             if ended != Some(code) || took > PROMPT {
                 wrong.push(format!("{what}: exit {ended:?} after {took:?}"));
             }
