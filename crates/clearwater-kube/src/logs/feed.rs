@@ -279,7 +279,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_message_is_waited_for_longer_than_other_records() {
-        const HEAD: &[u8] = b"23-11-2026 10:00:00.123 UTC Verbose a.cpp:87: RX 40 bytes x\n";
+        const HEAD: &[u8] = b"27-11-2026 23:14:04.082 UTC [7f6dc6ffd700] Verbose common_sip_processing.cpp:77: RX 232 bytes \
+              Request msg OPTIONS/cseq=1 (rdata0x7f6dc00021d0) from TCP 127.0.0.24:34205:\n";
         let (updates, _news) = mpsc::channel(16);
         let mut feed = Feed::new(0, updates, Arc::new(Semaphore::new(SPARE)), LogGrammar::Cpp, SignedDuration::ZERO);
         feed.line(None, HEAD);
@@ -288,7 +289,7 @@ mod tests {
         assert!(feed.is_open(), "its last line has not come");
         feed.close_whole(WHOLE_MESSAGE);
         assert!(!feed.is_open());
-        feed.line(None, b"23-11-2026 10:00:00.123 UTC Status a.cpp:87: ready\n");
+        feed.line(None, b"27-11-2026 23:14:04.083 UTC [7f6dc6ffd700] Status a.cpp:87: ready\n");
         feed.close_whole(WHOLE);
         assert!(!feed.is_open());
         assert_eq!(feed.batch.len(), 2);
