@@ -11,6 +11,8 @@ pub mod dns;
 pub mod doomed;
 pub mod down;
 mod emit;
+#[cfg(test)]
+mod fake_api;
 pub mod judge;
 pub mod logs;
 pub mod members;

@@ -218,6 +218,8 @@ pub(crate) enum Outcome {
     Unchanged,
     /// It was written and proved.
     Written,
+    /// Nothing had to be written, and what an earlier run had left was taken away once all was proved.
+    Finished,
     /// It would be written.
     DryRun,
     /// Looked, and all is as it must be.
@@ -343,7 +345,8 @@ impl DnsPatch {
     ) -> Result<u8, CliError> {
         let plan = unless_ended(signals, async { Ok(Box::pin(plan(cluster, options)).await?) }).await?;
         if self.dry_run {
-            let report = report(&plan, if plan.is_change() { Outcome::DryRun } else { Outcome::Unchanged });
+            let pending = plan.is_change() || plan.finishing().is_some();
+            let report = report(&plan, if pending { Outcome::DryRun } else { Outcome::Unchanged });
             self.finish(context, &report)?;
             return Ok(exit::OK);
         }
@@ -386,7 +389,11 @@ impl DnsPatch {
             }
             Err(error) => return Err(error.into()),
         };
-        let outcome = if plan.is_change() { Outcome::Written } else { Outcome::Unchanged };
+        let outcome = match plan.finishing() {
+            Some(_) => Outcome::Finished,
+            None if plan.is_change() => Outcome::Written,
+            None => Outcome::Unchanged,
+        };
         let mut notes = if self.output.is_some() { plan.notes.clone() } else { Vec::new() };
         notes.extend(proof.notes);
         let report = Report { servers: proof.servers, kept: proof.kept, notes, ..report(&plan, outcome) };
@@ -483,6 +490,7 @@ fn say(step: &Step) {
         Step::Verified { pod, questions, after } => {
             format!("DNS pod {pod} answers {questions} questions as it must, {} later", seconds(*after))
         }
+        Step::Forgotten { object } => format!("taken away: {object}"),
         Step::TakingBack { because } => format!("taking the change back: {because}"),
         Step::Note { text } => text.clone(),
         _ => return,
@@ -499,7 +507,7 @@ fn text(report: &Report) -> String {
             }
             text.push_str(&coloured(&report.diff));
         }
-        Outcome::Unchanged | Outcome::Written | Outcome::Right | Outcome::Stale => {}
+        Outcome::Unchanged | Outcome::Written | Outcome::Finished | Outcome::Right | Outcome::Stale => {}
     }
     for (i, server) in report.servers.iter().enumerate() {
         let same = |other: &ServerProof| other.by == server.by && other.answers == server.answers;
@@ -526,7 +534,7 @@ fn text(report: &Report) -> String {
             "{WARN}no pod of sprout stands behind the names yet: they lead to it as soon as one is ready{WARN:#}"
         );
     }
-    if let Some(kept) = &report.kept {
+    if let Some(kept) = report.kept.as_ref().filter(|_| report.action == Action::Put) {
         let _ = writeln!(
             text,
             "what was there before: {kept}; to take the names out again: kubectl clearwater dns-patch --remove"
@@ -535,6 +543,7 @@ fn text(report: &Report) -> String {
     let (style, word) = match (report.outcome, report.action) {
         (Outcome::Written, Action::Put) => (GOOD, "the names are in DNS, and every server gives them"),
         (Outcome::Written, Action::Remove) => (GOOD, "the names are out of DNS again"),
+        (Outcome::Finished, _) => (GOOD, "the names are out of DNS, and what an earlier run had left is gone"),
         (Outcome::Unchanged, Action::Remove) => (GOOD, "nothing to take out"),
         (Outcome::Unchanged, Action::Put) => (GOOD, "nothing to change"),
         (Outcome::DryRun, _) => (WARN, "nothing was written (--dry-run)"),

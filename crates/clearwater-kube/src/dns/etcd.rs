@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use clearwater::component::Component;
 use clearwater::config::DnsBackend;
-use clearwater::dns::answer::{Expectation, of_zone};
+use clearwater::dns::answer::{Expectation, Wanted, of_zone};
 use clearwater::dns::corefile::{Corefile, Owner};
 use clearwater::dns::keeper::{Door, door, kept};
-use clearwater::dns::{Name, Targets, records, skydns};
+use clearwater::dns::{Name, RecordType, Targets, records, skydns, sub_domains};
 use etcd_client::{Channel, Client, Compare, CompareOp, ConnectOptions, GetOptions, Txn, TxnOp};
 use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ListParams;
@@ -27,8 +28,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::file::FileEdit;
-use super::names::{from_inside, prove_within, sprout_address};
-use super::plan::{rights, wait};
+use super::names::{from_inside, last_written, left_behind, prove_within, sprout_address};
+use super::plan::{finishing, patience, rights, wait};
 use super::scene::{REQUEST, Scene};
 use super::{Action, DnsError, DnsOptions, EtcdAccess, Plan, Proof, Step, Work, file, millis, tell, unless_cancelled};
 use crate::cluster::{Cluster, with_causes};
@@ -128,12 +129,15 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
     // What others wrote into the file is relied on; our own block is written anew.
     let served = bare.etcd(&sprout).map(|d| (d.endpoints().map(str::to_owned).collect::<Vec<_>>(), d.path()));
     let ours = corefile.etcd(&sprout).map(|d| d.endpoints().map(str::to_owned).collect::<Vec<_>>()).unwrap_or_default();
+    let left = if options.action == Action::Remove { left_behind(cluster).await? } else { None };
     let endpoint = options
         .etcd
         .endpoint
         .clone()
         .or_else(|| served.as_ref().and_then(|(all, _)| all.first().cloned()))
         .or_else(|| ours.first().cloned())
+        // A run that was killed after it took its block out.
+        .or_else(|| left.iter().flat_map(|l| &l.texts).find_map(|text| endpoint_in(text, &sprout)))
         .ok_or_else(|| {
             failed("CoreDNS' file names no etcd for these names: say where it is with --etcd-endpoint http://HOST:2379")
         })?;
@@ -173,7 +177,15 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
     };
     plan.questions = match &zone {
         Some(zone) => of_zone(zone),
-        None => gone(&before, &root),
+        None => {
+            // All of it lies below the deployment's own subtree: nobody else gives it, and a run before this one may
+            // have taken the keys.
+            let own = [sprout.clone()].into_iter();
+            let own = own.chain(sub_domains(deployment, DnsBackend::Etcd)?.into_iter().map(|s| s.name));
+            let mut questions = gone(&before, &root);
+            questions.extend(own.filter(|n| questions.iter().all(|q| q.name != *n)).map(nothing).collect::<Vec<_>>());
+            questions
+        }
     };
     let block = if served.is_some() {
         None
@@ -197,6 +209,13 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
         ));
     }
     let edit = KeyEdit { endpoint, access: options.etcd.clone(), prefix, before, after, block };
+    if !edit.is_change() {
+        let now = Timestamp::now() + cluster.clock_skew().await;
+        let own_block = !ours.is_empty() && served.is_none() || left.is_some();
+        let wait = wait(&corefile).filter(|_| own_block);
+        plan.patience = patience(last_written(&at.config_map.metadata), wait.as_ref(), now).max(CACHED);
+    }
+    finishing(&mut plan, left)?;
     if edit.is_change() {
         plan.object = Some(format!("the keys below {} in etcd {}", edit.prefix, edit.endpoint));
     }
@@ -213,14 +232,16 @@ fn gone(before: &BTreeMap<String, Standing>, root: &str) -> Vec<Expectation> {
         let labels: Vec<&str> = path.strip_prefix(root)?.trim_matches('/').rsplit('/').collect();
         labels.join(".").parse().ok()
     };
-    let names = before.keys().filter_map(name).filter(|n| !n.as_str().contains('_'));
-    names
-        .map(|name| Expectation {
-            name,
-            record_type: clearwater::dns::RecordType::A,
-            wanted: clearwater::dns::answer::Wanted::Nothing,
-        })
-        .collect()
+    before.keys().filter_map(name).filter(|n| !n.as_str().contains('_')).map(nothing).collect()
+}
+
+fn nothing(name: Name) -> Expectation {
+    Expectation { name, record_type: RecordType::A, wanted: Wanted::Nothing }
+}
+
+/// The etcd that a file's text has a name answered from.
+fn endpoint_in(text: &str, name: &Name) -> Option<String> {
+    Corefile::parse(text).ok()?.etcd(name)?.endpoints().next().map(str::to_owned)
 }
 
 /// The server block by which CoreDNS answers from etcd, and the file that it belongs to.
@@ -501,6 +522,9 @@ pub(super) async fn carry_out(
     steps: &mpsc::UnboundedSender<Step>,
     cancel: &CancellationToken,
 ) -> Result<Proof, DnsError> {
+    if let (Some(left), Some(scene), false) = (&plan.finishing, &plan.scene, edit.is_change()) {
+        return file::finish(cluster, plan, scene, left, steps).await;
+    }
     let object = plan.object.clone().unwrap_or_else(|| format!("the keys below {}", edit.prefix));
     if edit.keys_change() {
         let connecting = connect(cluster, &edit.endpoint, &edit.access);
@@ -525,12 +549,15 @@ pub(super) async fn carry_out(
             let because = "CoreDNS asks etcd at once, and keeps for some seconds that a name was missing".to_owned();
             tell(steps, Step::Waiting { at_most: millis(CACHED), because });
         }
-        let limit = plan.timeout.unwrap_or(CACHED);
+        let limit = plan.timeout.unwrap_or(CACHED.max(plan.patience));
         let mut proof = tokio::select! {
             () = cancel.cancelled() => return Err(DnsError::Interrupted { state: String::new() }),
             proof = prove_within(cluster, plan, steps, limit) => proof?,
         };
         from_inside(cluster, plan, &mut proof).await;
+        if plan.finishing.is_some() {
+            file::forgotten(cluster, &mut proof).await;
+        }
         Ok(proof)
     };
     match proved.await {

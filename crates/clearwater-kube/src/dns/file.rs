@@ -2,9 +2,10 @@
 //! them and answers as it must, and taken back where one does not.
 
 use clearwater::dns::Name;
-use clearwater::dns::corefile::{Corefile, Owner};
+use clearwater::dns::corefile::{Corefile, Owner, without_owned};
 use clearwater::dns::keeper::Place;
 use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
@@ -13,7 +14,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::scene::{REQUEST, config_map};
+use super::names::Left;
+use super::scene::{REQUEST, Scene, config_map};
 use super::watch::{Ended, Watch};
 use super::{Action, DnsError, Plan, Proof, Step, millis, names, tell, unless_cancelled};
 use crate::cluster::{Cluster, FIELD_MANAGER, say};
@@ -28,6 +30,8 @@ pub(crate) struct FileEdit {
     pub(crate) owner: Owner,
     /// The version that was read; `None` where the ConfigMap does not exist.
     pub(crate) version: Option<String>,
+    /// When the ConfigMap was last written, where it tells.
+    pub(crate) written: Option<Timestamp>,
     /// What stands under the key.
     pub(crate) before: Option<String>,
     /// What is to stand there.
@@ -48,6 +52,7 @@ impl FileEdit {
             place,
             owner,
             version: None,
+            written: None,
             before: None,
             after: None,
             shared: false,
@@ -83,11 +88,9 @@ impl FileEdit {
         }
         let now = now?;
         let before = self.before.as_deref().and_then(|b| Corefile::parse(b).ok());
-        let lines = before.map(|b| b.lines_of(&self.owner)).unwrap_or_default();
-        let Ok(file) = Corefile::parse(now) else {
-            // Nobody can say what it means any more, but whose lines are whose.
-            return Some(without_owned(now, &self.owner));
-        };
+        let lines = before.zip(self.domain.as_ref()).map(|(b, domain)| b.lines_in(&self.owner, domain));
+        let lines = lines.unwrap_or_default();
+        let Ok(file) = Corefile::parse(now) else { return Some(without_owned(now, &self.owner)) };
         let bare = file.without_lines(&self.owner);
         if lines.is_empty() {
             return Some(bare);
@@ -95,12 +98,6 @@ impl FileEdit {
         let again = self.domain.as_ref().and_then(|domain| file.with_lines(&self.owner, domain, &lines).ok());
         Some(again.map_or(bare, |file| file.to_string()))
     }
-}
-
-/// The text without the lines that carry the owner's mark.
-fn without_owned(text: &str, owner: &Owner) -> String {
-    let mark = format!(" {owner}");
-    text.split_inclusive('\n').filter(|l| !l.trim_end_matches(['\n', '\r']).ends_with(&mark)).collect()
 }
 
 fn api(cluster: &Cluster, place: &Place) -> Api<ConfigMap> {
@@ -234,7 +231,10 @@ pub(crate) async fn carry_out(
         return Err(DnsError::Failed("the plan was made without looking at the cluster's DNS".to_owned()));
     };
     if !edit.is_change() {
-        return names::prove(cluster, plan, steps).await;
+        return match &plan.finishing {
+            Some(left) => finish(cluster, plan, scene, left, steps).await,
+            None => names::prove(cluster, plan, steps).await,
+        };
     }
     let begun = async {
         let watch = Watch::begin(cluster, plan, scene, edit.metrics).await?;
@@ -265,8 +265,7 @@ pub(crate) async fn carry_out(
         Ended::Proved(servers) => {
             proof.servers = servers;
             if plan.action == Action::Remove {
-                names::forget_before(cluster).await;
-                proof.kept = None;
+                forgotten(cluster, &mut proof).await;
             }
             tokio::select! {
                 () = cancel.cancelled() => {}
@@ -299,6 +298,31 @@ pub(crate) async fn carry_out(
             }),
         },
     }
+}
+
+/// Takes away what was kept; what cannot be taken away is told, and the same command does it later.
+pub(super) async fn forgotten(cluster: &Cluster, proof: &mut Proof) {
+    match names::forget_before(cluster).await {
+        Ok(()) => proof.kept = None,
+        Err(error) => proof.notes.push(format!("{error}; the names are gone: run the same command again to finish")),
+    }
+}
+
+/// Finishes what an earlier run began: its write stands, and nobody has seen yet that all servers know. Nothing is taken
+/// away before they do.
+pub(super) async fn finish(
+    cluster: &Cluster,
+    plan: &Plan,
+    scene: &Scene,
+    left: &Left,
+    steps: &mpsc::UnboundedSender<Step>,
+) -> Result<Proof, DnsError> {
+    let watch = Watch::begin(cluster, plan, scene, None).await?;
+    tell(steps, Step::Well { servers: watch.servers() });
+    let proof = names::prove(cluster, plan, steps).await?;
+    names::forget_before(cluster).await?;
+    tell(steps, Step::Forgotten { object: left.object.clone() });
+    Ok(proof)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! [`plan`] looks and writes nothing. [`carry_out`] does what the plan says: what was there before is kept, the change
 //! is written with the version that was read, every DNS server is asked for every name, and where one of them does not
-//! answer as it must the change is taken back.
+//! answer as it must the change is taken back. A run that was killed in between is finished by the next one.
 
 pub(crate) mod ask;
 mod check;
@@ -131,6 +131,10 @@ pub struct Plan {
     /// What every server must answer afterwards.
     pub questions: Vec<Expectation>,
     pub(crate) work: Work,
+    /// What an earlier run has left, where its work is to be finished.
+    pub(crate) finishing: Option<names::Left>,
+    /// How long it may take until what stands is answered, where nothing is to be written.
+    pub(crate) patience: Duration,
     pub(crate) scene: Option<scene::Scene>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) restart: bool,
@@ -161,6 +165,14 @@ impl Plan {
             #[cfg(feature = "etcd")]
             Work::Keys(edit) => edit.is_change(),
         }
+    }
+}
+
+impl Plan {
+    /// What an earlier run has left, as kubectl names it, where nothing is to be written and it only has to be finished:
+    /// it is taken away once every server has answered as it must.
+    pub fn finishing(&self) -> Option<&str> {
+        self.finishing.as_ref().filter(|_| !self.is_change()).map(|left| left.object.as_str())
     }
 }
 
@@ -211,6 +223,11 @@ pub enum Step {
         questions: usize,
         /// How long after it had read the change, in milliseconds.
         after: u64,
+    },
+    /// What an earlier run had left is gone.
+    Forgotten {
+        /// The object, as kubectl names it.
+        object: String,
     },
     /// Something does not work: the change is being taken back.
     TakingBack {
@@ -335,4 +352,97 @@ pub(crate) async fn unless_cancelled<T>(
 pub(crate) fn tell(steps: &mpsc::UnboundedSender<Step>, step: Step) {
     // Nobody has to listen.
     let _ = steps.send(step);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::fake_api;
+
+    const COREFILE: &str = ".:53 {\n    errors\n    kubernetes cluster.local\n    reload\n}\n";
+
+    /// A cluster whose Corefile holds nothing of ours; `kept` is the ConfigMap of what stood before.
+    fn object(path: &str, kept: Option<&Value>) -> Option<Value> {
+        let list = |items: Value| json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items});
+        Some(match path {
+            "/version" => json!({"major": "1", "minor": "34", "gitVersion": "v1.34.0"}),
+            "/api/v1/namespaces/kube-system/services" => list(json!([{
+                "metadata": {"name": "kube-dns"},
+                "spec": {"clusterIP": "10.96.0.10", "selector": {"k8s-app": "kube-dns"}},
+            }])),
+            "/api/v1/namespaces/kube-system/pods" => list(json!([{
+                "metadata": {"name": "coredns-1", "uid": "1"},
+                "spec": {
+                    "containers": [{
+                        "name": "coredns", "image": "coredns", "args": ["-conf", "/etc/coredns/Corefile"],
+                        "volumeMounts": [{"name": "config", "mountPath": "/etc/coredns"}],
+                    }],
+                    "volumes": [{"name": "config", "configMap": {"name": "coredns"}}],
+                },
+                "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+            }])),
+            "/api/v1/namespaces/kube-system/configmaps/coredns" => {
+                json!({"metadata": {"name": "coredns", "resourceVersion": "7"}, "data": {"Corefile": COREFILE}})
+            }
+            "/api/v1/namespaces/ims/configmaps/clearwater-dns-before" => return kept.cloned(),
+            "/api/v1/namespaces/ims/pods" | "/apis/apps/v1/namespaces/kube-system/daemonsets" => list(json!([])),
+            _ => return None,
+        })
+    }
+
+    fn kept(by: &str) -> Value {
+        let lines = "{\n    rewrite name exact scscf.sprout.ims.svc.cluster.local. sprout.ims.svc.cluster.local. # \
+            kubectl-clearwater ims\n";
+        json!({
+            "metadata": {"name": KEPT, "uid": "k", "labels": {"app.kubernetes.io/managed-by": by}},
+            "data": {"Corefile": COREFILE.replacen("{\n", lines, 1)},
+        })
+    }
+
+    fn options() -> DnsOptions {
+        let deployment = DeploymentFile::default().deploy("ims").unwrap();
+        DnsOptions { action: Action::Remove, ..DnsOptions::new(deployment) }
+    }
+
+    #[tokio::test]
+    async fn a_removal_that_was_killed_after_its_write_is_finished_and_not_before_every_server_was_asked() {
+        let (cluster, asked) = fake_api::cluster(|path| object(path, Some(&kept("kubectl-clearwater"))));
+        let plan = plan(&cluster, &options()).await.unwrap();
+        assert_eq!(plan.finishing(), Some("configmap/clearwater-dns-before in namespace ims"));
+        assert!(!plan.is_change() && plan.backend == DnsBackend::Coredns);
+        let questions: Vec<String> = plan.questions.iter().map(ToString::to_string).collect();
+        assert_eq!(questions, ["scscf.sprout.ims.svc.cluster.local A"]);
+        // No port of this cluster can be forwarded: nobody was asked, and what was kept stays.
+        let (steps, _told) = mpsc::unbounded_channel();
+        let error = carry_out(&cluster, &plan, &steps, &CancellationToken::new()).await.unwrap_err();
+        assert!(matches!(error, DnsError::Unwell { .. }), "{error}");
+        let asked = asked.all();
+        assert!(asked.iter().any(|a| a.contains("portforward")), "{asked:?}");
+        assert!(!asked.iter().any(|a| a.starts_with("DELETE") || a.starts_with("PATCH")), "{asked:?}");
+    }
+
+    #[tokio::test]
+    async fn an_object_of_somebody_elses_with_our_name_is_nothing_to_finish() {
+        for kept in [None, Some(kept("somebody"))] {
+            let (cluster, _) = fake_api::cluster(move |path| object(path, kept.as_ref()));
+            let plan = plan(&cluster, &options()).await.unwrap();
+            assert_eq!((plan.finishing(), plan.is_change(), plan.backend), (None, false, DnsBackend::Auto));
+            names::forget_before(&cluster).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_kept_is_forgotten_where_it_is_ours_and_may_be_deleted() {
+        let (cluster, asked) = fake_api::cluster(|path| object(path, Some(&kept("kubectl-clearwater"))));
+        names::forget_before(&cluster).await.unwrap();
+        assert_eq!(
+            asked.all().last().map(String::as_str),
+            Some("DELETE /api/v1/namespaces/ims/configmaps/clearwater-dns-before")
+        );
+        let (cluster, _) = fake_api::cluster(|path| path.ends_with(KEPT).then_some(Value::Null));
+        let error = names::forget_before(&cluster).await.unwrap_err();
+        assert!(matches!(error, DnsError::Right { .. }), "{error}");
+    }
 }

@@ -9,10 +9,11 @@ use clearwater::dns::answer::{Expectation, Wanted};
 use clearwater::dns::keeper::Place;
 use clearwater::dns::{Cscf, RecordType, Targets};
 use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -25,6 +26,8 @@ use crate::rollout::pod_is_ready;
 
 /// The ConfigMap, in the deployment's namespace, that keeps what stood in DNS before the last change.
 pub const KEPT: &str = "clearwater-dns-before";
+/// What stood for a while is answered within this.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 /// The longest that opening a shell may take.
 const OPEN: Duration = Duration::from_secs(8);
 
@@ -125,10 +128,53 @@ pub(crate) async fn keep_before(cluster: &Cluster, place: &Place, before: &str) 
     Ok(format!("configmap/{KEPT} in namespace {}", cluster.namespace))
 }
 
+/// What a run has left that did not come to its end: what stood in DNS before its write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Left {
+    /// Where, as kubectl names it.
+    pub(crate) object: String,
+    /// The files' texts.
+    pub(crate) texts: Vec<String>,
+}
+
+/// What an earlier run has left, where it has.
+pub(crate) async fn left_behind(cluster: &Cluster) -> Result<Option<Left>, DnsError> {
+    Ok(kept(cluster).await?.map(|map| Left {
+        object: format!("configmap/{KEPT} in namespace {}", cluster.namespace),
+        texts: map.data.into_iter().flatten().map(|(_, text)| text).collect(),
+    }))
+}
+
+/// The ConfigMap of what stood before, where there is one and this program made it.
+async fn kept(cluster: &Cluster) -> Result<Option<ConfigMap>, DnsError> {
+    let what = format!("configmap {}/{KEPT}", cluster.namespace);
+    let right = format!("get configmaps in {}", cluster.namespace);
+    let found = within(&what, &right, cluster.api::<ConfigMap>().get_opt(KEPT)).await?;
+    Ok(found.filter(|map| is_ours(&map.metadata)))
+}
+
 /// Forgets what was kept; it is of no use once nothing stands any more.
-pub(crate) async fn forget_before(cluster: &Cluster) {
+pub(crate) async fn forget_before(cluster: &Cluster) -> Result<(), DnsError> {
+    let Some(map) = kept(cluster).await? else { return Ok(()) };
+    let params = DeleteParams {
+        preconditions: Some(Preconditions { uid: map.metadata.uid, resource_version: None }),
+        ..DeleteParams::default()
+    };
     let api = cluster.api::<ConfigMap>();
-    let _ = tokio::time::timeout(super::scene::REQUEST, api.delete(KEPT, &DeleteParams::default())).await;
+    let deleting = async {
+        match api.delete(KEPT, &params).await {
+            // Somebody was faster.
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            other => other.map(drop),
+        }
+    };
+    let right = format!("delete configmaps in {}", cluster.namespace);
+    within(&format!("configmap {}/{KEPT}", cluster.namespace), &right, deleting).await
+}
+
+/// When an object was last written, as its managed fields tell.
+pub(crate) fn last_written(metadata: &ObjectMeta) -> Option<Timestamp> {
+    metadata.managed_fields.iter().flatten().filter_map(|m| m.time.as_ref().map(|t| t.0)).max()
 }
 
 /// Asks one server everything, once. The answers come with what is wrong with them.
@@ -155,7 +201,11 @@ pub(crate) async fn prove(
     plan: &Plan,
     steps: &mpsc::UnboundedSender<Step>,
 ) -> Result<Proof, DnsError> {
-    let mut proof = prove_within(cluster, plan, steps, Duration::from_secs(10)).await?;
+    if plan.patience > SOON {
+        let because = "what was written a moment ago may not have come to all servers yet".to_owned();
+        tell(steps, Step::Waiting { at_most: super::millis(plan.patience), because });
+    }
+    let mut proof = prove_within(cluster, plan, steps, plan.patience).await?;
     if !plan.questions.is_empty() {
         from_inside(cluster, plan, &mut proof).await;
     }

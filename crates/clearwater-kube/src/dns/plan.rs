@@ -7,9 +7,11 @@ use clearwater::dns::answer::{Expectation, Wanted, expectations};
 use clearwater::dns::corefile::{Corefile, Owner};
 use clearwater::dns::keeper::{Door, Kept, Place, door, kept};
 use clearwater::dns::{Facts, Name, RecordData, RecordType, Rules, choose, client_rules, rules, sub_domains};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::file::FileEdit;
+use super::names::Left;
 use super::scene::{File, Scene, config_map, missing};
 use super::{Action, DnsError, DnsOptions, Plan, Work, names, slices};
 use crate::cluster::Cluster;
@@ -75,6 +77,8 @@ pub(super) fn blank(options: &DnsOptions, backend: DnsBackend, because: String) 
         wait: None,
         questions: Vec::new(),
         work: Work::Nothing,
+        finishing: None,
+        patience: names::SOON,
         scene: None,
         timeout: options.timeout,
         restart: options.restart,
@@ -91,18 +95,31 @@ async fn removal(cluster: &Cluster, options: &DnsOptions) -> Result<Plan, DnsErr
         return super::etcd::plan(cluster, options, blank(DnsBackend::Etcd)).await;
     }
     let by_file = file(cluster, options, blank(DnsBackend::Coredns)).await;
-    if matches!(&by_file, Ok(plan) if plan.is_change()) {
-        return by_file;
-    }
     let by_slices = slices::plan(cluster, options, blank(DnsBackend::Endpoints)).await;
-    if matches!(&by_slices, Ok(plan) if plan.is_change()) {
+    let slices_change = matches!(&by_slices, Ok(plan) if plan.is_change());
+    if let Ok(plan) = &by_file
+        && (plan.is_change() || plan.finishing.is_some())
+    {
+        let mut plan = plan.clone();
+        if slices_change {
+            plan.notes
+                .push("an EndpointSlice holds names of this deployment too: run this again afterwards".to_owned());
+        }
+        return Ok(plan);
+    }
+    if slices_change {
         return by_slices;
     }
     // Not having been able to look is not the same as nothing being there.
-    by_file?;
-    by_slices?;
+    let (by_file, by_slices) = (by_file?, by_slices?);
     let because = "neither CoreDNS' file nor an EndpointSlice holds a name of this deployment".to_owned();
-    Ok(Plan { because, ..blank(DnsBackend::Auto) })
+    let mut plan = Plan { because, scene: by_file.scene, ..blank(DnsBackend::Auto) };
+    // What an earlier run took out must be gone by now; what somebody put in by hand stays.
+    if options.deployment.file().dns.backend != DnsBackend::Print {
+        plan.questions = by_slices.questions;
+        plan.patience = by_file.patience;
+    }
+    Ok(plan)
 }
 
 /// What has to be known to choose.
@@ -231,6 +248,7 @@ impl Ground<'_> {
                 Ok(FileEdit {
                     before,
                     after: (action == Action::Put).then_some(text),
+                    written: standing.as_ref().and_then(|m| names::last_written(&m.metadata)),
                     version: standing.as_ref().and_then(|m| m.metadata.resource_version.clone()),
                     sole: standing.as_ref().is_some_and(alone),
                     ..FileEdit::new(custom.clone(), owner.clone())
@@ -249,6 +267,7 @@ impl Ground<'_> {
                 Ok(FileEdit {
                     before: Some(corefile.to_string()),
                     after: Some(after),
+                    written: names::last_written(&file.config_map.metadata),
                     version: file.config_map.metadata.resource_version.clone(),
                     shared: true,
                     domain: Some(domain.clone()),
@@ -293,6 +312,15 @@ async fn file(cluster: &Cluster, options: &DnsOptions, mut plan: Plan) -> Result
     if options.action == Action::Remove {
         plan.questions = stood(edit.before.as_deref().unwrap_or_default(), &owner);
     }
+    if !edit.is_change() {
+        plan.patience = patience(edit.written, plan.wait.as_ref(), Timestamp::now() + cluster.clock_skew().await);
+        if options.action == Action::Remove {
+            let left = names::left_behind(cluster).await?;
+            let texts = left.as_ref().map(|l| l.texts.as_slice()).unwrap_or_default();
+            plan.questions = was_given(cluster, texts, &rules, &owner, edit.after.as_deref().unwrap_or_default()).await;
+            finishing(&mut plan, left)?;
+        }
+    }
     if edit.is_change() {
         if plan.wait.is_none() && !options.restart {
             return Err(DnsError::NoReload { file: place.to_string() });
@@ -321,6 +349,59 @@ async fn file(cluster: &Cluster, options: &DnsOptions, mut plan: Plan) -> Result
     plan.work = Work::File(Box::new(edit));
     plan.scene = Some(scene);
     Ok(plan)
+}
+
+/// How long what stands may take to be answered: until the servers must have read what was written last, and a moment
+/// where that is long ago.
+pub(super) fn patience(written: Option<Timestamp>, wait: Option<&(Duration, String)>, now: Timestamp) -> Duration {
+    let Some((most, _)) = wait else { return names::SOON };
+    // A clock that is behind makes the last write the work of this moment.
+    let age = written.map_or(Duration::ZERO, |at| Duration::try_from(now.duration_since(at)).unwrap_or_default());
+    most.saturating_sub(age) + names::SOON
+}
+
+/// Makes the plan finish what an earlier run has left. Every server is asked something, whatever is known of the names.
+pub(super) fn finishing(plan: &mut Plan, left: Option<Left>) -> Result<(), DnsError> {
+    let Some(left) = left else { return Ok(()) };
+    if plan.questions.is_empty() {
+        plan.questions.push(Expectation {
+            name: format!("kubernetes.default.svc.{}", plan.domain).parse()?,
+            record_type: RecordType::A,
+            wanted: Wanted::Something,
+        });
+    }
+    plan.notes.push(format!(
+        "an earlier run did not come to its end: every DNS server is asked again, then {} is taken away",
+        left.object
+    ));
+    plan.finishing = Some(left);
+    Ok(())
+}
+
+/// What must not be answered any more once nothing of the deployment stands: what lines of the texts that were kept
+/// gave, and what its own rules would give. Names that something else gives are left out.
+async fn was_given(cluster: &Cluster, texts: &[String], rules: &Rules, owner: &Owner, now: &str) -> Vec<Expectation> {
+    let own_pods = names::pods_of(cluster, Component::Sprout).await;
+    let by_others =
+        own_pods.map_or(true, |pods| pods.iter().any(|p| p.host_name.is_some())) || slices::stands(cluster).await;
+    gone(texts, rules, owner, now, by_others)
+}
+
+fn gone(texts: &[String], rules: &Rules, owner: &Owner, now: &str, by_others: bool) -> Vec<Expectation> {
+    let rewritten = texts.iter().flat_map(|text| rewritten(text, owner)).chain(rules.aliases.keys().cloned());
+    let rewritten: BTreeSet<Name> = rewritten.filter(|name| !by_others && !now.contains(name.as_str())).collect();
+    let mut questions: Vec<Expectation> = texts.iter().flat_map(|text| stood(text, owner)).collect();
+    let nothing = |name| Expectation { name, record_type: RecordType::A, wanted: Wanted::Nothing };
+    questions.extend(rewritten.into_iter().map(nothing));
+    questions.dedup();
+    questions
+}
+
+/// The names that the owner's lines give in another's place.
+fn rewritten(text: &str, owner: &Owner) -> Vec<Name> {
+    let mark = owner.to_string();
+    let lines = text.lines().filter_map(|l| l.trim().strip_suffix(&mark)?.trim().strip_prefix("rewrite name exact "));
+    lines.filter_map(|line| line.split_whitespace().next()?.trim_end_matches('.').parse().ok()).collect()
 }
 
 /// What must be gone once the owner's lines are: the records that they gave. A rewritten name may be given by pods as
@@ -368,5 +449,34 @@ mod tests {
             ims\n  } # kubectl-clearwater ims\n  template IN NAPTR c.d { # kubectl-clearwater other\n  }\n}\n";
         let asked: Vec<String> = stood(text, &Owner::namespace("ims")).iter().map(ToString::to_string).collect();
         assert_eq!(asked, ["_sip._tcp.a.b SRV"]);
+    }
+
+    #[test]
+    fn what_was_kept_tells_what_must_be_gone() {
+        let text = ".:53 {\n  rewrite name exact x.ims.svc. y. # kubectl-clearwater ims\n  rewrite name exact z. y. # \
+            kubectl-clearwater ims\n  rewrite name exact other. y. # kubectl-clearwater other\n  template IN SRV _sip._tcp.a \
+            { # kubectl-clearwater ims\n  } # kubectl-clearwater ims\n}\n";
+        let asked = |now: &str, by_others| {
+            let all = gone(&[text.to_owned()], &Rules::default(), &Owner::namespace("ims"), now, by_others);
+            assert!(all.iter().all(|q| q.wanted == Wanted::Nothing), "{all:?}");
+            all.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(asked("", false), ["_sip._tcp.a SRV", "x.ims.svc A", "z A"]);
+        // Pods or a slice give rewritten names as well, and so may somebody's own lines.
+        assert_eq!(asked("", true), ["_sip._tcp.a SRV"]);
+        assert_eq!(asked(".:53 {\n  hosts {\n 10.0.0.1 x.ims.svc\n }\n}", false), ["_sip._tcp.a SRV", "z A"]);
+    }
+
+    #[test]
+    fn what_was_just_written_gets_the_time_that_it_takes() {
+        let wait = (Duration::from_secs(100), String::new());
+        let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
+        let of = |written: Option<&str>| patience(written.map(|w| w.parse().unwrap()), Some(&wait), now).as_secs();
+        assert_eq!(of(Some("2026-01-01T00:00:30Z")), 80);
+        assert_eq!(of(Some("2025-01-01T00:00:00Z")), 10);
+        // One that nobody dated, and one of a clock that is ahead.
+        assert_eq!(of(None), 110);
+        assert_eq!(of(Some("2026-01-01T00:05:00Z")), 110);
+        assert_eq!(patience(None, None, now), names::SOON);
     }
 }

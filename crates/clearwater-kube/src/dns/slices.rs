@@ -208,6 +208,13 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
     Ok(plan)
 }
 
+/// Whether a slice of ours gives the names; not knowing counts as yes.
+pub(super) async fn stands(cluster: &Cluster) -> bool {
+    let api: Api<EndpointSlice> = cluster.api();
+    let found = within("the slice", "get endpointslices.discovery.k8s.io", api.get_opt(NAME)).await;
+    found.map_or(true, |slice| slice.is_some())
+}
+
 fn expect(sub: &SubDomain, ips: &[IpAddr]) -> Expectation {
     let data: BTreeSet<RecordData> = ips.iter().map(|ip| (*ip).into()).collect();
     let record_type = data.first().map_or(clearwater::dns::RecordType::A, RecordData::record_type);

@@ -157,37 +157,16 @@ async fn check_objects<'o>(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use clearwater::config::DeploymentFile;
     use clearwater::manifest::{Inputs, render};
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::fake_api;
 
     const FILE: &str = "apiVersion: clearwater/v1\nkeys: {secret: own}\n\
         email: {smarthost: m.example.com, username: u, password: {secret: mail, key: pass}}\n\
         images: {pullSecrets: [pull]}\n";
-
-    /// An API server that knows these Secrets; `null` is one that may not be read. Yields also what was asked of it.
-    fn cluster(secrets: Value) -> (Cluster, Arc<Mutex<Vec<String>>>) {
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let told = asked.clone();
-        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
-            let path = request.uri().path().to_owned();
-            told.lock().unwrap().push(format!("{} {path}", request.method()));
-            let found = secrets.get(path.rsplit('/').next().unwrap_or_default()).cloned();
-            let status = |code: u16, reason: &str| json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code});
-            let (code, body) = match found {
-                None => (404, status(404, "NotFound")),
-                Some(Value::Null) => (403, status(403, "Forbidden")),
-                Some(secret) => (200, secret),
-            };
-            let body = kube::client::Body::from(body.to_string().into_bytes());
-            async move { Ok::<_, std::convert::Infallible>(http::Response::builder().status(code).body(body).unwrap()) }
-        });
-        (Cluster::new(kube::Client::new(service, "ims"), "ims"), asked)
-    }
 
     fn secret(data: &[(&str, &str)]) -> Value {
         let data: BTreeMap<&str, _> =
@@ -200,12 +179,13 @@ mod tests {
     }
 
     async fn lines(yaml: &str, secrets: Value) -> Vec<CheckLine> {
-        let (cluster, asked) = cluster(secrets);
+        let (cluster, asked) =
+            fake_api::cluster(move |path| secrets.get(path.rsplit('/').next().unwrap_or_default()).cloned());
         let deployment = DeploymentFile::parse(yaml, "clearwater.yaml").unwrap().deploy("ims").unwrap();
         let manifest = render(&deployment, &Inputs::default()).unwrap();
         let objects = manifest.objects().map(|o| (o, Operation::Create));
         let lines = check_objects(&cluster, deployment.release(), objects).await;
-        assert!(asked.lock().unwrap().iter().all(|a| a.starts_with("GET ")), "{asked:?}");
+        assert!(asked.all().iter().all(|a| a.starts_with("GET ")), "{asked:?}");
         lines
     }
 

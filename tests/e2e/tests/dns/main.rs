@@ -2,6 +2,7 @@
 
 mod calls;
 mod corefiles;
+mod interrupted;
 mod neighbours;
 
 /// What breaks the cluster's DNS, or starts it anew, runs by itself.
@@ -11,12 +12,14 @@ mod alone {
     mod keys;
 }
 
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use clearwater_e2e::Plugin;
 use clearwater_testbed::{Attempt, Kubectl, wait_for};
 
 /// No case takes longer, even where the machine is busy with others.
@@ -32,6 +35,26 @@ fn file(more: &str) -> Result<String> {
         components:\n  etcd: {image: 'localhost/clearwater-classic/etcd:2016'}\n";
     std::fs::write(&path, format!("{text}{more}"))?;
     Ok(path.to_string_lossy().into_owned())
+}
+
+/// Starts the plugin, and kills it without a word as soon as it says so.
+fn killed_after(plugin: &Plugin, args: &[&str], words: &str) -> Result<()> {
+    let mut child = plugin.spawn(args)?;
+    let errors = child.stderr.take().context("no standard error")?;
+    let mut said = String::new();
+    for line in BufReader::new(errors).lines() {
+        let line = line?;
+        said.push_str(&format!("{line}\n"));
+        if line.contains(words) {
+            // SIGKILL.
+            child.kill()?;
+            let status = child.wait()?;
+            ensure!(!status.success() && status.code().is_none(), "it ended by itself: {status}\n{said}");
+            return Ok(());
+        }
+    }
+    let status = child.wait()?;
+    bail!("it never said {words:?}, and ended with {status}:\n{said}")
 }
 
 /// The cluster's Corefile, put back as it was when the test ends in whatever way. One test at a time has it.

@@ -10,7 +10,7 @@ use clearwater_testbed::sip::{Phone, Transport};
 use clearwater_testbed::{Attempt, Kubectl, wait_for};
 use serde_json::json;
 
-use crate::{Corefile, PATIENCE, file};
+use crate::{Corefile, PATIENCE, file, killed_after};
 
 /// Bringing eleven components up takes most of it.
 const UP: Duration = Duration::from_secs(240);
@@ -199,5 +199,19 @@ fn an_etcd_that_cannot_be_used_is_told_and_nothing_is_written() -> Result<()> {
     dns_patch(&["--check"], 0).context("with the block's own endpoint")?;
     dns_patch(&["--remove"], 0)?;
     ensure!(keys(kubectl)?.is_empty(), "left behind:\n{}", keys(kubectl)?);
-    corefile.unchanged()
+    corefile.unchanged()?;
+
+    // Killed after the keys are gone, and again after the block is: the same command, which need not be told where etcd
+    // is, finishes both.
+    dns_patch(&["--etcd-endpoint", &plain], 0)?;
+    let remove = ["dns-patch", "-f", &path, "--yes", "--remove"];
+    killed_after(&plugin, &remove, "written: the keys")?;
+    ensure!(keys(kubectl)?.is_empty() && corefile.now()? == block, "not killed between its two writes");
+    killed_after(&plugin, &remove, "written: configmap")?;
+    corefile.unchanged()?;
+    let finished = dns_patch(&["--remove"], 0)?;
+    ensure!(finished.out.contains("what an earlier run had left is gone"), "{}", finished.said());
+    let left = kubectl.run(["get", "configmaps", "--output=name"])?;
+    ensure!(!left.contains("clearwater-dns-before"), "left behind: {left}");
+    Ok(())
 }
