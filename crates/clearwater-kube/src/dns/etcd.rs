@@ -175,17 +175,16 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
         Some(zone) => wanted(options, zone, &root)?,
         None => BTreeMap::new(),
     };
-    plan.questions = match &zone {
-        Some(zone) => of_zone(zone),
-        None => {
-            // All of it lies below the deployment's own subtree: nobody else gives it, and a run before this one may
-            // have taken the keys.
-            let own = [sprout.clone()].into_iter();
-            let own = own.chain(sub_domains(deployment, DnsBackend::Etcd)?.into_iter().map(|s| s.name));
-            let mut questions = gone(&before, &root);
-            questions.extend(own.filter(|n| questions.iter().all(|q| q.name != *n)).map(nothing).collect::<Vec<_>>());
-            questions
-        }
+    plan.questions = if let Some(zone) = &zone {
+        of_zone(zone)
+    } else {
+        // All of it lies below the deployment's own subtree: nobody else gives it, and a run before this one may
+        // have taken the keys.
+        let own = [sprout.clone()].into_iter();
+        let own = own.chain(sub_domains(deployment, DnsBackend::Etcd)?.into_iter().map(|s| s.name));
+        let mut questions = gone(&before, &root);
+        questions.extend(own.filter(|n| questions.iter().all(|q| q.name != *n)).map(nothing).collect::<Vec<_>>());
+        questions
     };
     let block = if served.is_some() {
         None

@@ -279,7 +279,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_message_is_waited_for_longer_than_other_records() {
-        const HEAD: &[u8] = b"27-11-2026 23:14:04.082 UTC [7f6dc6ffd700] Verbose common_sip_processing.cpp:77: RX 232 bytes \
+        const HEAD: &[u8] =
+            b"27-11-2026 23:14:04.082 UTC [7f6dc6ffd700] Verbose common_sip_processing.cpp:77: RX 232 bytes \
               Request msg OPTIONS/cseq=1 (rdata0x7f6dc00021d0) from TCP 127.0.0.24:34205:\n";
         let (updates, _news) = mpsc::channel(16);
         let mut feed = Feed::new(0, updates, Arc::new(Semaphore::new(SPARE)), LogGrammar::Cpp, SignedDuration::ZERO);
