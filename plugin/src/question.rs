@@ -29,13 +29,15 @@ pub(crate) async fn answered(text: &str, yes: &str, otherwise: &str, signals: &S
         let _ = writeln!(err, "\nno answer can be read ({error}): add {otherwise}");
         return Ok(false);
     }
-    tokio::select! {
+    let reason = tokio::select! {
         biased;
-        reason = signals.next() => {
-            // What is said next does not stand behind the question.
-            let _ = writeln!(err);
-            Err(reason)
-        }
-        line = answer => Ok(line.is_ok_and(|line| line.trim().eq_ignore_ascii_case(yes))),
-    }
+        reason = signals.next() => reason,
+        line = answer => match signals.came_first().await {
+            Some(reason) => reason,
+            None => return Ok(line.is_ok_and(|line| line.trim().eq_ignore_ascii_case(yes))),
+        },
+    };
+    // What is said next does not stand behind the question.
+    let _ = writeln!(err);
+    Err(reason)
 }

@@ -2,6 +2,7 @@
 //! operating systems.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clearwater::event::CancelReason;
@@ -20,6 +21,8 @@ const SIGN: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub(crate) struct Listener {
     came: Arc<watch::Sender<Option<CancelReason>>>,
+    /// Set while the signal is being delivered, before any thread has run on.
+    delivered: Arc<AtomicBool>,
     alive: Arc<Notify>,
 }
 
@@ -32,7 +35,7 @@ impl Listener {
         let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
             runtime.block_on(async move {
-                let sources = Sources::open();
+                let sources = Sources::open(&own.delivered);
                 let _ = ready.send(());
                 own.listen(sources).await;
             });
@@ -46,12 +49,12 @@ impl Listener {
 
     /// One that hears nothing.
     fn silent() -> Self {
-        Self { came: Arc::new(watch::Sender::new(None)), alive: Arc::new(Notify::new()) }
+        Self { came: Arc::new(watch::Sender::new(None)), delivered: Arc::default(), alive: Arc::new(Notify::new()) }
     }
 
     /// Takes it upon the caller to end when a signal comes, or has come. Until somebody does, a signal ends the process.
     pub(crate) fn signals(&self) -> Signals {
-        Signals { came: self.came.subscribe(), alive: self.alive.clone() }
+        Signals { came: self.came.subscribe(), delivered: self.delivered.clone(), alive: self.alive.clone() }
     }
 
     async fn listen(&self, mut sources: Sources) {
@@ -85,6 +88,7 @@ pub(crate) fn code(reason: CancelReason) -> u8 {
 #[derive(Clone, Debug)]
 pub(crate) struct Signals {
     came: watch::Receiver<Option<CancelReason>>,
+    delivered: Arc<AtomicBool>,
     alive: Arc<Notify>,
 }
 
@@ -92,6 +96,12 @@ impl Signals {
     /// The signal, where it has come.
     pub(crate) fn came(&self) -> Option<CancelReason> {
         *self.came.borrow()
+    }
+
+    /// The signal, where it came before what the caller has just read. Signals and input come by different ways: the
+    /// listener may hear of the signal after the line that was typed behind it was read.
+    pub(crate) async fn came_first(&self) -> Option<CancelReason> {
+        if self.delivered.load(Ordering::SeqCst) { Some(self.next().await) } else { self.came() }
     }
 
     /// Waits for it. One that has come before is not lost.
@@ -118,12 +128,19 @@ struct Sources {
 }
 
 impl Sources {
-    /// Must be called inside of a runtime.
-    fn open() -> Self {
+    /// Must be called inside of a runtime. `delivered` is set as soon as a signal comes that they tell of.
+    fn open(delivered: &Arc<AtomicBool>) -> Self {
         #[cfg(unix)]
         {
             use tokio::signal::unix::{SignalKind, signal};
-            let of = |kind, reason| (signal(kind).ok(), reason);
+            let of = |kind: SignalKind, reason| {
+                let source = signal(kind).ok();
+                if source.is_some() {
+                    // What cannot be registered is still told of by the source.
+                    let _ = signal_hook::flag::register(kind.as_raw_value(), delivered.clone());
+                }
+                (source, reason)
+            };
             Self {
                 all: [
                     of(SignalKind::interrupt(), CancelReason::Interrupted),
@@ -133,7 +150,10 @@ impl Sources {
             }
         }
         #[cfg(not(unix))]
-        Self {}
+        {
+            let _ = delivered;
+            Self {}
+        }
     }
 
     /// The next one.

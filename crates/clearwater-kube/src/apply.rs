@@ -38,10 +38,7 @@ pub struct Planned {
 
 impl Planned {
     fn new(item: Item, live: Option<&DynamicObject>, operation: Operation, diff: String) -> Self {
-        let whose = match live.map(|l| owner::whose(&l.metadata)) {
-            None | Some(Whose::Ours) => Whose::Ours,
-            Some(Whose::Adopted | Whose::Foreign) => Whose::Adopted,
-        };
+        let whose = owner::whose_then(live.map(|l| &l.metadata));
         let body = body(&item.object, whose, live);
         let version = live.and_then(|l| l.metadata.resource_version.clone());
         Self { item, operation, diff, whose, body, version }
@@ -287,6 +284,20 @@ fn hide(old: &mut Value, new: &mut Value) {
             }
         }
     }
+}
+
+/// Applies one object at once, with the mark that says whose it is: what is written without a plan before it.
+pub(crate) async fn apply_now(cluster: &Cluster, object: &Object) -> Result<(), ApplyError> {
+    let name = name(object);
+    let late = |_| ApplyError::Unreachable {
+        object: name.clone(),
+        message: format!("no answer from the API server within {} s", REQUEST.as_secs()),
+    };
+    let api = cluster.dynamic(object.api_version(), object.kind());
+    let live = timeout(REQUEST, api.get_opt(object.name())).await.map_err(late)?.map_err(|e| refusal(&name, &e))?;
+    let body = body(object, owner::whose_then(live.as_ref().map(|l| &l.metadata)), live.as_ref());
+    let written = timeout(REQUEST, api.patch(object.name(), &params(false, false), &Patch::Apply(&body))).await;
+    written.map_err(late)?.map_err(|e| refusal(&name, &e)).map(drop)
 }
 
 /// Carries a plan for one object out, and yields the object as it was written, or `None` where there was nothing to

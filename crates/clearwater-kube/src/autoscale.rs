@@ -164,7 +164,7 @@ async fn autoscalers(cluster: &Cluster) -> Result<Vec<HorizontalPodAutoscaler>, 
 }
 
 fn is_ours(autoscaler: &HorizontalPodAutoscaler) -> bool {
-    autoscaler.labels().get(MANAGED_BY_LABEL).is_some_and(|m| m == MANAGED_BY)
+    owner::whose(&autoscaler.metadata) == Whose::Ours
 }
 
 fn is_of(autoscaler: &HorizontalPodAutoscaler, kind: WorkloadKind, name: &str) -> bool {

@@ -46,6 +46,14 @@ pub(crate) fn whose(meta: &ObjectMeta) -> Whose {
     }
 }
 
+/// Whose an object is once this program has written to it, from what stood before.
+pub(crate) fn whose_then(before: Option<&ObjectMeta>) -> Whose {
+    match before.map(whose) {
+        None | Some(Whose::Ours) => Whose::Ours,
+        Some(Whose::Adopted | Whose::Foreign) => Whose::Adopted,
+    }
+}
+
 fn is_ours(entry: &ManagedFieldsEntry) -> bool {
     entry.manager.as_deref() == Some(FIELD_MANAGER) && is_whole(entry)
 }

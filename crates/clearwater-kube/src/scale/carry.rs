@@ -14,7 +14,8 @@ use futures::future::join_all;
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, StatefulSet};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
@@ -22,6 +23,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::dns;
 use super::world::{Subject, World};
+use crate::apply::apply_now;
 use crate::cluster::{Cluster, FIELD_MANAGER, is_passing, say};
 use crate::doomed::{self, Doom};
 use crate::emit::millis;
@@ -478,11 +480,7 @@ impl Carrier {
     }
 
     async fn apply(&mut self, object: &Object) -> Result<(), Stop> {
-        let api = self.shared.cluster.dynamic(object.api_version(), object.kind());
-        let params = PatchParams::apply(FIELD_MANAGER);
-        api.patch(object.name(), &params, &Patch::Apply(object))
-            .await
-            .map_err(|e| Stop::Broken(format!("{}/{}: {}", object.kind().to_lowercase(), object.name(), say(&e))))?;
+        apply_now(&self.shared.cluster, object).await.map_err(|e| Stop::Broken(e.to_string()))?;
         self.writes += 1;
         Ok(())
     }
@@ -510,16 +508,19 @@ impl Carrier {
                 w.snapshot
                     .services
                     .values()
-                    .filter(|s| is_ours(*s))
                     .map(ResourceExt::name_any)
                     .filter(|n| *n == own || n.starts_with(&format!("{own}-")))
                     .collect()
             });
             for name in names {
-                match services.delete(&name, &DeleteParams::default()).await {
+                let broken = |error: kube::Error| Stop::Broken(format!("service/{name}: {}", say(&error)));
+                // Labels say nothing of whose it is, and the watch keeps no record of fields.
+                let live = services.get_opt(&name).await.map_err(broken)?;
+                let Some(live) = live.filter(|s| owner::whose(&s.metadata) == Whose::Ours) else { continue };
+                match services.delete(&name, &only(&live.metadata)).await {
                     Ok(_) => self.writes += 1,
                     Err(kube::Error::Api(status)) if status.is_not_found() => {}
-                    Err(error) => return Err(Stop::Broken(format!("service/{name}: {}", say(&error)))),
+                    Err(error) => return Err(broken(error)),
                 }
             }
         }
@@ -539,7 +540,7 @@ impl Carrier {
                     api.patch(name, &params, &Patch::Apply(&wanted)).await.map(|_| true)
                 }
                 Ok(Some(live)) if self.subject.to < 2 && owner::whose(&live.metadata) == Whose::Ours => {
-                    api.delete(name, &DeleteParams::default()).await.map(|_| true)
+                    api.delete(name, &only(&live.metadata)).await.map(|_| true)
                 }
                 Ok(_) => Ok(false),
                 Err(error) => Err(error),
@@ -555,6 +556,11 @@ impl Carrier {
         }
         Ok(())
     }
+}
+
+/// Deletes the object that was looked at, and no other that has taken its name since.
+fn only(meta: &ObjectMeta) -> DeleteParams {
+    DeleteParams::default().preconditions(Preconditions { uid: meta.uid.clone(), resource_version: None })
 }
 
 fn is_ours<K: kube::Resource>(object: &K) -> bool {
