@@ -67,13 +67,13 @@ pub(super) fn put(book: &mut Book, place: &Site) {
         book.fact(
             "rogers",
             "astaire",
-            "has a rogers that ends with 3 without cluster_settings",
+            "has a rogers that ends without cluster_settings",
             "astaire src/proxy_main.cpp",
             || {
                 soon(
                     "astaire",
                     "grep rogers /var/log/supervisor/supervisord.log | tail -n 3; \
-                grep -q 'exited: rogers (exit status 3; not expected)' /var/log/supervisor/supervisord.log",
+                grep -q 'exited: rogers (exit status [0-9]*; not expected)' /var/log/supervisor/supervisord.log",
                 )
             },
         );
@@ -123,10 +123,10 @@ pub(super) fn put(book: &mut Book, place: &Site) {
     );
     if !classic {
         let main = "homestead src/main.cpp";
-        book.fact("homestead-no-cassandra", "homestead", "without the name of Cassandra says error code 5, and ends with 2", main, || {
-        soon("homestead", "grep 'exited: homestead (exit status 2; not expected)' /var/log/supervisor/supervisord.log | tail -n 1; \
+        book.fact("homestead-no-cassandra", "homestead", "without the name of Cassandra says error code 5, and ends", main, || {
+        soon("homestead", "grep 'exited: homestead (exit status [0-9]*; not expected)' /var/log/supervisor/supervisord.log | tail -n 1; \
             cat /var/log/homestead/homestead_*.txt | grep -a Cassandra | tail -n 2; \
-            grep -q 'exited: homestead (exit status 2; not expected)' /var/log/supervisor/supervisord.log && \
+            grep -q 'exited: homestead (exit status [0-9]*; not expected)' /var/log/supervisor/supervisord.log && \
             cat /var/log/homestead/homestead_*.txt | grep -aq 'Failed to initialize the Cassandra store with error code 5[.]'")
     });
     }
