@@ -9,7 +9,7 @@ use http::HeaderValue;
 use http::header::USER_AGENT;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::cli::NamedFile;
 use crate::error::CliError;
@@ -132,16 +132,21 @@ fn pod_namespace(variable: impl Fn(&str) -> Option<String>, account: &Path) -> O
     })
 }
 
+/// Nobody waits for longer, and clocks can count it: a hundred years.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// A duration as kubectl takes it: a number of seconds, or numbers with units.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Ok(Duration::from_secs(seconds));
+    let span = || text.parse().ok().filter(|_| !text.starts_with(['P', 'p', '-']));
+    let duration = match text.parse().map(Duration::from_secs) {
+        Ok(duration) => Some(duration),
+        Err(_) => span().and_then(|d: jiff::SignedDuration| Duration::try_from(d).ok()),
+    };
+    match duration {
+        Some(duration) if duration <= LONGEST => Ok(duration),
+        Some(_) => Err(format!("{text:?} is longer than a hundred years; write one like 30s, 2m or 1m30s")),
+        None => Err(format!("{text:?} is not a duration; write one like 30s, 2m or 1m30s")),
     }
-    let span: Result<jiff::SignedDuration, _> = text.parse();
-    span.ok()
-        .filter(|_| !text.starts_with(['P', 'p', '-']))
-        .and_then(|d| Duration::try_from(d).ok())
-        .ok_or_else(|| format!("{text:?} is not a duration; write one like 30s, 2m or 1m30s"))
 }
 
 impl Connection {
@@ -246,6 +251,15 @@ impl Connection {
         let name = HeaderValue::from_static(concat!("kubectl-clearwater/", env!("CARGO_PKG_VERSION")));
         config.headers.push((USER_AGENT, name));
         self.authenticate(&mut config);
+        // kube takes it for granted that a token can stand in a header.
+        let token = config.auth_info.token.as_ref().map(ExposeSecret::expose_secret);
+        if token.is_some_and(|token| HeaderValue::from_str(token).is_err()) {
+            return Err(CliError::Connection(
+                "the bearer token has characters that no HTTP header can carry (a line end?); mend the kubeconfig's user \
+                 or --token"
+                    .to_owned(),
+            ));
+        }
         Ok(config)
     }
 
@@ -338,7 +352,6 @@ fn causes(error: &dyn std::error::Error) -> String {
 mod tests {
     use clap::Parser;
     use clearwater::config::DeploymentFile;
-    use secrecy::ExposeSecret;
 
     use super::*;
     use crate::cli::Cli;
@@ -463,6 +476,7 @@ contexts:
         ] {
             assert_eq!(connect(flags).unwrap_err(), said);
         }
+        assert!(connect("--token a\u{1}b").unwrap_err().starts_with("the bearer token has characters"));
         assert!(connect("--server ://").unwrap_err().starts_with("--server \"://\" is not a URL"));
     }
 
@@ -471,7 +485,8 @@ contexts:
         for (text, seconds) in [("0", 0), ("30", 30), ("30s", 30), ("2m", 120), ("1m30s", 90), ("1h", 3600)] {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
-        for text in ["", "-1", "-5s", "soon", "P1D", "1 s 2"] {
+        for text in ["", "-1", "-5s", "soon", "P1D", "1 s 2", "18446744073709551615", "99999999999999999999", "876001h"]
+        {
             assert!(duration(text).is_err(), "{text}");
         }
     }

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use clearwater::component::Component;
 use clearwater::log::{Identity, Ladder, Level, Logged, SipMessage, Subject};
@@ -30,7 +31,7 @@ enum Drawing {
 #[derive(Debug, Args)]
 pub(crate) struct Trace {
     /// A Call-ID, or a subscriber: a number, a sip: or a tel: URI
-    #[arg(value_name = "CALL-ID|SUBSCRIBER")]
+    #[arg(value_name = "CALL-ID|SUBSCRIBER", value_parser = NonEmptyStringValueParser::new())]
     subject: String,
     #[command(flatten)]
     selection: Selection,

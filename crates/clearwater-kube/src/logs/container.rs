@@ -2,7 +2,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clearwater::log::{Resume, Seen, kubelet_line};
+use clearwater::log::{Lines, Resume, Seen, kubelet_line};
 use futures::FutureExt;
 use futures::io::{AsyncBufRead, AsyncBufReadExt};
 use jiff::Timestamp;
@@ -187,7 +187,7 @@ impl Output {
     ) -> Result<End, Deaf> {
         let follow = of == Next::Follow && self.follow;
         let silent = if of == Next::Check { OPENING } else { SILENT };
-        let mut part = Vec::new();
+        let mut lines = Lines::default();
         let mut idle = Duration::ZERO;
         let mut turns = 0;
         loop {
@@ -224,7 +224,7 @@ impl Output {
                             if idle >= quiet && follow && is_repeating {
                                 return Ok(End::Doubtful);
                             }
-                            if idle >= quiet && part.is_empty() {
+                            if idle >= quiet && !lines.is_open() {
                                 feed.caught_up().await?;
                             }
                             continue;
@@ -235,8 +235,8 @@ impl Output {
             if chunk.is_empty() {
                 // What is cut comes whole when the stream is resumed; at the end of a container it is all there is.
                 if self.is_last(of) {
-                    if !part.is_empty() {
-                        self.line(&part, resume, feed, of).await?;
+                    if let Some(line) = lines.rest() {
+                        self.line(line, resume, feed, of).await?;
                     }
                     feed.flush_record();
                 }
@@ -247,14 +247,7 @@ impl Output {
             turns = 0;
             let taken = chunk.len();
             let mut rest = chunk;
-            while let Some(end) = memchr::memchr(b'\n', rest) {
-                let (line, after) = rest.split_at(end + 1);
-                rest = after;
-                let is_cut = !part.is_empty();
-                if is_cut {
-                    part.extend_from_slice(line);
-                }
-                let line = if is_cut { &part } else { line };
+            while let Some(line) = lines.next(&mut rest) {
                 // Nearly every line is expected, and leads to no question.
                 let taken = match kubelet_line(line) {
                     Some((time, text)) if !resume.misses(time, text) => {
@@ -263,7 +256,6 @@ impl Output {
                     }
                     _ => self.line(line, resume, feed, of).await?,
                 };
-                part.clear();
                 if !taken {
                     return Ok(End::Broken("the container has been started anew".to_owned()));
                 }
@@ -271,7 +263,6 @@ impl Output {
                     feed.send(true).await?;
                 }
             }
-            part.extend_from_slice(rest);
             stream.consume_unpin(taken);
         }
     }

@@ -1,4 +1,5 @@
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use clearwater::log::{Identity, Level, Record, Subject};
 use regex::bytes::Regex;
 
@@ -21,7 +22,7 @@ pub(crate) struct FilterArgs {
     #[arg(short = 'H', long, value_name = "REGEX")]
     highlight: Vec<String>,
     /// Only records that name this Call-ID
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     call_id: Option<String>,
     /// Only records that name this subscriber: a number, user@domain, a sip: or a tel: URI
     #[arg(long, value_name = "IDENTITY")]

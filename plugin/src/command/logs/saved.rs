@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clearwater::component::Component;
-use clearwater::log::{Assembler, Record, guess_grammar};
+use clearwater::log::{Assembler, Lines, Record, guess_grammar};
 use clearwater::text::printable;
 use clearwater_kube::logs::{Entry, Origin, Source};
 use jiff::Timestamp;
@@ -64,9 +64,11 @@ impl Saved {
     fn file(&mut self, path: &str, component: &str, bytes: &[u8]) {
         let pod = if component.is_empty() { path } else { component };
         let mut reader = Reader::new(source(component, pod, Origin::File(path.to_owned())), bytes);
-        for line in bytes.split_inclusive(|b| *b == b'\n') {
+        let (mut lines, mut rest) = (Lines::default(), bytes);
+        while let Some(line) = lines.next(&mut rest) {
             self.entries.extend(reader.line(line));
         }
+        self.entries.extend(lines.rest().and_then(|line| reader.line(line)));
         self.entries.extend(reader.finish());
     }
 }
@@ -97,11 +99,12 @@ fn shown(name: &str) -> String {
 /// Makes entries of saved lines: of a component's own, or of typed records that were printed before.
 struct Reader {
     source: Arc<Source>,
-    lines: Lines,
+    form: Form,
     time: Timestamp,
 }
 
-enum Lines {
+/// What the lines are.
+enum Form {
     Own(Assembler),
     Typed(HashMap<String, Arc<Source>>),
 }
@@ -128,33 +131,33 @@ struct Typed {
 impl Reader {
     /// `first` is what is known of the lines: some of them decide the grammar.
     fn new(source: Source, first: &[u8]) -> Self {
-        let lines = if first.starts_with(TYPED) {
-            Lines::Typed(HashMap::new())
+        let form = if first.starts_with(TYPED) {
+            Form::Typed(HashMap::new())
         } else {
-            Lines::Own(Assembler::new(guess_grammar(first)))
+            Form::Own(Assembler::new(guess_grammar(first)))
         };
-        Self { source: Arc::new(source), lines, time: Timestamp::UNIX_EPOCH }
+        Self { source: Arc::new(source), form, time: Timestamp::UNIX_EPOCH }
     }
 
     fn line(&mut self, line: &[u8]) -> Option<Entry> {
-        match &mut self.lines {
-            Lines::Own(assembler) => {
+        match &mut self.form {
+            Form::Own(assembler) => {
                 let record = assembler.push(line)?;
                 Some(self.entry(record))
             }
-            Lines::Typed(sources) => typed(line, sources),
+            Form::Typed(sources) => typed(line, sources),
         }
     }
 
     fn finish(&mut self) -> Option<Entry> {
-        let Lines::Own(assembler) = &mut self.lines else { return None };
+        let Form::Own(assembler) = &mut self.form else { return None };
         let record = assembler.finish()?;
         Some(self.entry(record))
     }
 
     /// Whether the next line may belong to what was read before.
     fn is_inside_message(&self) -> bool {
-        matches!(&self.lines, Lines::Own(assembler) if assembler.is_inside_message())
+        matches!(&self.form, Form::Own(assembler) if assembler.is_inside_message())
     }
 
     fn entry(&mut self, record: Record) -> Entry {
@@ -197,7 +200,7 @@ pub(super) fn each_of_stdin(mut take: impl FnMut(Option<Entry>) -> Result<(), Cl
     const ROOM: usize = 64 * 1024;
     let mut input = BufReader::with_capacity(ROOM, io::stdin().lock());
     let mut reader: Option<Reader> = None;
-    let mut part = Vec::new();
+    let mut lines = Lines::default();
     loop {
         let chunk = match input.fill_buf() {
             Ok(chunk) => chunk,
@@ -207,33 +210,20 @@ pub(super) fn each_of_stdin(mut take: impl FnMut(Option<Entry>) -> Result<(), Cl
         let length = chunk.len();
         let reader = reader.get_or_insert_with(|| Reader::new(source("", "", Origin::Output), chunk));
         if length == 0 {
-            if !part.is_empty()
-                && let Some(entry) = reader.line(&part)
-            {
+            if let Some(entry) = lines.rest().and_then(|line| reader.line(line)) {
                 take(Some(entry))?;
             }
             return reader.finish().map_or(Ok(()), |entry| take(Some(entry)));
         }
         let mut rest = chunk;
-        while let Some(end) = memchr::memchr(b'\n', rest) {
-            let (line, after) = rest.split_at(end + 1);
-            rest = after;
-            let entry = if part.is_empty() {
-                reader.line(line)
-            } else {
-                part.extend_from_slice(line);
-                let entry = reader.line(&part);
-                part.clear();
-                entry
-            };
-            if let Some(entry) = entry {
+        while let Some(line) = lines.next(&mut rest) {
+            if let Some(entry) = reader.line(line) {
                 take(Some(entry))?;
             }
         }
-        part.extend_from_slice(rest);
         input.consume(length);
         if length < ROOM {
-            if part.is_empty()
+            if !lines.is_open()
                 && !reader.is_inside_message()
                 && let Some(entry) = reader.finish()
             {
