@@ -460,7 +460,7 @@ impl Logs {
             Ok(())
         };
         if let Some(dir) = &self.from {
-            for entry in &Saved::of_directory(dir)?.entries {
+            for entry in &Saved::of_directory(dir, |_| true)?.entries {
                 print(entry, context)?;
             }
         } else {

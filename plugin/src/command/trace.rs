@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use clearwater::component::Component;
-use clearwater::log::{Identity, Ladder, Level, Logged, SipMessage, Subject};
+use clearwater::log::{Identity, Ladder, Logged, SipMessage, Subject};
 use clearwater_kube::logs::{Entry, Said};
 
 use super::logs::{Saved, Selection};
@@ -50,16 +50,17 @@ pub(crate) struct Trace {
 
 impl Trace {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
+        let mut sieve = Sieve::new(&self.subject);
         let entries = if self.stdin {
-            Saved::of_stdin()?.entries
+            Saved::of_stdin(|entry| sieve.keeps(entry))?.entries
         } else if let Some(dir) = &self.from {
-            Saved::of_directory(dir)?.entries
+            Saved::of_directory(dir, |entry| sieve.keeps(entry))?.entries
         } else {
             let namespace = self.selection.namespace(&self.place, context, true)?;
             let signals = context.signals();
-            block_on(unless_ended(&signals, self.collect(namespace, context)))?
+            block_on(unless_ended(&signals, self.collect(namespace, context, &mut sieve)))?
         };
-        let silent = silent(&entries);
+        let silent = sieve.silent();
         if !silent.is_empty() {
             context.talk().warning(format!(
                 "no SIP message of {} is in these logs: it writes them from log level 4 on; set {} in the deployment file \
@@ -68,19 +69,16 @@ impl Trace {
                 silent.iter().map(|c| format!("`components.{c}.logLevel: 4`")).collect::<Vec<_>>().join(" and ")
             ));
         }
-        // The Call-ID is tried first: it may look like user@host.
-        let mut ladder = Self::ladder(&entries, &Subject::Call(self.subject.clone()));
-        if ladder.hops().is_empty()
-            && let Ok(identity) = self.subject.parse::<Identity>()
-        {
-            ladder = Self::ladder(&entries, &Subject::Subscriber(identity));
+        let mut ladders = sieve.subjects.iter().map(|subject| Self::ladder(&entries, subject));
+        let mut ladder = ladders.next().unwrap_or_default();
+        if ladder.hops().is_empty() {
+            ladder = ladders.next().unwrap_or(ladder);
         }
         if ladder.hops().is_empty() && ladder.notes().is_empty() {
-            let messages = entries.iter().filter(|e| SipMessage::of(&e.record).is_some()).count();
             context.talk().warning(format!(
-                "none of {messages} SIP messages names {:?}, and no other line does; `kubectl clearwater logs --include \
-                 Call-ID` shows what there is",
-                self.subject
+                "none of {} SIP messages names {:?}, and no other line does; `kubectl clearwater logs --include Call-ID` \
+                 shows what there is",
+                sieve.messages, self.subject
             ));
             return Ok(exit::FAILURE);
         }
@@ -117,13 +115,18 @@ impl Trace {
         Ladder::of(logged, subject, |host| lanes.get(host).map(|l| (*l).to_owned()))
     }
 
-    /// What the pods still hold: every SIP message, and what else may be drawn between them.
-    async fn collect(&self, namespace: String, context: &mut Context) -> Result<Vec<Entry>, CliError> {
+    /// What may be drawn of what the pods still hold.
+    async fn collect(
+        &self,
+        namespace: String,
+        context: &mut Context,
+        sieve: &mut Sieve,
+    ) -> Result<Vec<Entry>, CliError> {
         let mut stream = self.selection.read(context, namespace, &[], false, self.selection.since()).await?;
         let mut entries = Vec::new();
         loop {
             match stream.next().await {
-                Some(Said::Record(entry)) if may_be_drawn(&entry) => entries.push(entry),
+                Some(Said::Record(entry)) if sieve.keeps(&entry) => entries.push(entry),
                 Some(Said::Trouble(source, text)) => {
                     let name = source.map(|s| format!("{}: ", s.pod)).unwrap_or_default();
                     context.talk().warning(name + &text);
@@ -136,19 +139,37 @@ impl Trace {
     }
 }
 
-/// What says more than this is no line between messages: see [`Ladder::of`].
-fn may_be_drawn(entry: &Entry) -> bool {
-    entry.record.head().level <= Some(Level::Info) || SipMessage::of(&entry.record).is_some()
+/// Keeps what may be drawn and counts what there is, so that logs of any size need room for one call alone.
+#[derive(Debug)]
+struct Sieve {
+    /// The Call-ID is tried first: it may look like user@host.
+    subjects: Vec<Subject>,
+    messages: u64,
+    /// The components that would write SIP messages and wrote something, and whether any of it is one.
+    writers: BTreeMap<&'static str, bool>,
 }
 
-/// The components that would write SIP messages, and wrote other lines only.
-fn silent(entries: &[Entry]) -> Vec<&'static str> {
-    let of = |component: Component| entries.iter().filter(move |e| e.source.component == component.name());
-    [Component::Bono, Component::Sprout]
-        .into_iter()
-        .filter(|c| of(*c).next().is_some() && of(*c).all(|e| SipMessage::of(&e.record).is_none()))
-        .map(Component::name)
-        .collect()
+impl Sieve {
+    fn new(subject: &str) -> Self {
+        let call = Subject::Call(subject.to_owned());
+        let subscriber = subject.parse::<Identity>().ok().map(Subject::Subscriber);
+        Self { subjects: Some(call).into_iter().chain(subscriber).collect(), messages: 0, writers: BTreeMap::new() }
+    }
+
+    fn keeps(&mut self, entry: &Entry) -> bool {
+        let is_message = SipMessage::of(&entry.record).is_some();
+        self.messages += u64::from(is_message);
+        let writers = [Component::Bono, Component::Sprout].map(Component::name);
+        if let Some(writer) = writers.into_iter().find(|name| *name == entry.source.component) {
+            *self.writers.entry(writer).or_default() |= is_message;
+        }
+        self.subjects.iter().any(|subject| subject.may_need(&entry.record))
+    }
+
+    /// The components that would write SIP messages, and wrote other lines only.
+    fn silent(&self) -> Vec<&'static str> {
+        self.writers.iter().filter(|(_, wrote)| !**wrote).map(|(name, _)| *name).collect()
+    }
 }
 
 /// The column of a record: its pod.

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use aho_corasick::AhoCorasick;
 use thiserror::Error;
 
 /// A subscriber's identity, however it is written: `6505550001`, `6505550001@example.com`, `sip:6505550001@example.com`
@@ -31,24 +32,53 @@ impl Identity {
     /// other domain after it.
     pub fn is_mentioned_in(&self, text: &[u8]) -> bool {
         let user = self.user.as_bytes();
+        let mut places = text.windows(user.len()).enumerate().filter(|(_, w)| w.eq_ignore_ascii_case(user));
+        places.any(|(at, _)| self.stands_at(text, at))
+    }
+
+    /// Whether what stands at this place, which is the user part, is a word of its own with no other domain behind it.
+    fn stands_at(&self, text: &[u8], at: usize) -> bool {
         let of_word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-        text.windows(user.len()).enumerate().filter(|(_, w)| w.eq_ignore_ascii_case(user)).any(|(at, _)| {
-            // In paths, a colon is written as %3A.
-            let before = text[..at]
-                .strip_suffix(b"%3A")
-                .or_else(|| text[..at].strip_suffix(b"%3a"))
-                .map_or_else(|| text[..at].last().copied(), |_| Some(b':'));
-            let after = &text[at + user.len()..];
-            let whole = !before.is_some_and(of_word) && !after.first().copied().is_some_and(of_word);
-            let domain_agrees = match (&self.domain, after.strip_prefix(b"@").or_else(|| after.strip_prefix(b"%40"))) {
-                (Some(domain), Some(rest)) => {
-                    rest.get(..domain.len()).is_some_and(|d| d.eq_ignore_ascii_case(domain.as_bytes()))
-                        && !rest.get(domain.len()).copied().is_some_and(of_word)
-                }
-                _ => true,
-            };
-            whole && domain_agrees
-        })
+        // In paths, a colon is written as %3A.
+        let before = text[..at]
+            .strip_suffix(b"%3A")
+            .or_else(|| text[..at].strip_suffix(b"%3a"))
+            .map_or_else(|| text[..at].last().copied(), |_| Some(b':'));
+        let after = &text[at + self.user.len()..];
+        let whole = !before.is_some_and(of_word) && !after.first().copied().is_some_and(of_word);
+        let domain_agrees = match (&self.domain, after.strip_prefix(b"@").or_else(|| after.strip_prefix(b"%40"))) {
+            (Some(domain), Some(rest)) => {
+                rest.get(..domain.len()).is_some_and(|d| d.eq_ignore_ascii_case(domain.as_bytes()))
+                    && !rest.get(domain.len()).copied().is_some_and(of_word)
+            }
+            _ => true,
+        };
+        whole && domain_agrees
+    }
+}
+
+/// Many subscribers, looked for in one pass over a text.
+#[derive(Debug)]
+pub(super) struct Identities {
+    all: Vec<Identity>,
+    users: Option<AhoCorasick>,
+}
+
+impl Identities {
+    pub(super) fn new(all: Vec<Identity>) -> Self {
+        let users = AhoCorasick::builder().ascii_case_insensitive(true).build(all.iter().map(Identity::user));
+        // What is too much for the automaton is looked for one by one.
+        Self { all, users: users.ok() }
+    }
+
+    /// Whether the text mentions one of them: see [`Identity::is_mentioned_in`].
+    pub(super) fn are_mentioned_in(&self, text: &[u8]) -> bool {
+        match &self.users {
+            Some(users) => users
+                .find_overlapping_iter(text)
+                .any(|found| self.all[found.pattern().as_usize()].stands_at(text, found.start())),
+            None => self.all.iter().any(|identity| identity.is_mentioned_in(text)),
+        }
     }
 }
 
@@ -109,6 +139,34 @@ mod tests {
         let with_domain: Identity = "1@a.example".parse().expect("an identity");
         assert!(!with_domain.is_mentioned_in(b"sip:1@b.example"));
         assert!(!with_domain.is_mentioned_in(b"sip:1@a.example.org"));
+    }
+
+    #[test]
+    fn many_are_found_as_each_is() {
+        let of = |text: &str| text.parse::<Identity>().expect("an identity");
+        let all = ["6505550001", "650", "a@x.example", "A@y.example", "+1650", "bob.smith"].map(of);
+        let texts = [
+            "6505550001",
+            "x6505550001",
+            "sip:650@h",
+            "sip%3A650%40h",
+            "a@x.example",
+            "a@z.example",
+            "A@Y.EXAMPLE.",
+            "a@y.example.org",
+            "tel:1650",
+            "bob.smith-x",
+            "<bob.smith>",
+            "",
+            "65",
+            "650555000",
+        ];
+        let together = Identities::new(all.to_vec());
+        for text in texts {
+            let one_by_one = all.iter().any(|i| i.is_mentioned_in(text.as_bytes()));
+            assert_eq!(together.are_mentioned_in(text.as_bytes()), one_by_one, "{text}");
+        }
+        assert!(!Identities::new(Vec::new()).are_mentioned_in(b"a"));
     }
 
     #[test]

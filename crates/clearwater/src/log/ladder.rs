@@ -1,7 +1,9 @@
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::identity::Identities;
 use super::{Direction, Identity, Level, Record, SipMessage};
 use crate::text::Printable;
 
@@ -15,6 +17,15 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// Whether a record may be drawn in its ladder: a message that has to do with it, and every other line that may
+    /// stand between messages. Which of these lines are drawn is known only when all messages are: see [`Ladder::of`].
+    pub fn may_need(&self, record: &Record) -> bool {
+        match SipMessage::of(record) {
+            Some(message) => self.has(&message),
+            None => may_be_note(record),
+        }
+    }
+
     /// Whether a record is about it.
     pub fn is_in(&self, record: &[u8]) -> bool {
         match self {
@@ -97,6 +108,15 @@ pub struct Ladder {
     notes: Vec<Note>,
 }
 
+/// Messages that one end logged, by what is the same at the other end: whether it was the sender, the parties, the
+/// message, and the branch.
+type Pairs = HashMap<(bool, [Printable; 5], String), Vec<usize>>;
+
+/// Whether a line that is no SIP message may stand between messages: what says more than level info does not.
+fn may_be_note(record: &Record) -> bool {
+    record.head().level <= Some(Level::Info)
+}
+
 /// What is drawn in one line.
 enum Step<'a> {
     Hop(&'a Hop),
@@ -105,6 +125,11 @@ enum Step<'a> {
 
 /// How long before the first message and after the last one a line may have been logged to be drawn.
 const AROUND: SignedDuration = SignedDuration::from_millis(200);
+
+/// How many columns peers may have, beside the programs that logged: nobody reads a picture with more, and a subscriber
+/// may have thousands. What is too much shares the column [`FURTHER`].
+const MOST_PEERS: usize = 30;
+const FURTHER: &str = "further peers";
 
 /// Who logged a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,24 +156,29 @@ impl Ladder {
     ) -> Self {
         let records: Vec<Logged<'a>> = records.into_iter().collect();
         let mut ladder = Self::default();
-        let mut parties: Vec<Identity> = Vec::new();
+        let mut parties: HashSet<Identity> = HashSet::new();
+        let mut peers: HashSet<Printable> = HashSet::new();
+        let mut open: Pairs = HashMap::new();
         for (place, logged) in records.iter().enumerate() {
             let Some(message) = SipMessage::of(logged.record) else { continue };
             if !subject.has(&message) {
                 continue;
             }
             for name in ["From", "To", "P-Asserted-Identity"] {
-                for party in message.headers(name).filter_map(|value| party(&value)) {
-                    if !parties.contains(&party) {
-                        parties.push(party);
-                    }
-                }
+                parties.extend(message.headers(name).filter_map(|value| party(&value)));
             }
             let peer = String::from_utf8_lossy(message.peer);
             let own = Printable::from(logged.lane);
-            let named = || {
+            let mut named = || {
                 let host = peer.rsplit_once(':').map_or(&*peer, |(h, _)| h).trim_matches(['[', ']']);
-                lane_of(host).map_or_else(|| Printable::from(host), Printable::from)
+                if let Some(lane) = lane_of(host) {
+                    return Printable::from(lane);
+                }
+                let host = Printable::from(host);
+                if peers.len() < MOST_PEERS {
+                    peers.insert(host.clone());
+                }
+                if peers.contains(&host) { host } else { Printable::from(FURTHER) }
             };
             let (from, to) = match message.direction {
                 Direction::Sent => (own, named()),
@@ -163,39 +193,42 @@ impl Ladder {
                 None => line.split(' ').next().unwrap_or_default(),
             };
             let value = |name: &str| message.header(name).unwrap_or_default().into_owned();
-            ladder.add(Hop {
-                time: logged.time,
-                from,
-                to,
-                text: text.into(),
-                status,
-                cseq: value("CSeq").into(),
-                call_id: value("Call-ID").into(),
-                function,
-                place,
-                branch: branch(&value("Via")),
-                sent: message.direction != Direction::Received,
-                received: message.direction != Direction::Sent,
-            });
+            ladder.add(
+                &mut open,
+                Hop {
+                    time: logged.time,
+                    from,
+                    to,
+                    text: text.into(),
+                    status,
+                    cseq: value("CSeq").into(),
+                    call_id: value("Call-ID").into(),
+                    function,
+                    place,
+                    branch: branch(&value("Via")),
+                    sent: message.direction != Direction::Received,
+                    received: message.direction != Direction::Sent,
+                },
+            );
         }
-        ladder.annotate(&records, subject, &parties);
+        ladder.annotate(&records, subject, &Identities::new(parties.into_iter().collect()));
         ladder
     }
 
-    fn annotate(&mut self, records: &[Logged<'_>], subject: &Subject, parties: &[Identity]) {
+    fn annotate(&mut self, records: &[Logged<'_>], subject: &Subject, parties: &Identities) {
         let span = self.hops.first().zip(self.hops.last()).map(|(first, last)| (first.time, last.time));
         for (place, logged) in records.iter().enumerate() {
             let is_near = span.is_none_or(|(first, last)| {
                 logged.time.duration_since(last) <= AROUND && first.duration_since(logged.time) <= AROUND
             });
             let head = logged.record.head();
-            if !is_near || head.level > Some(Level::Info) || SipMessage::of(logged.record).is_some() {
+            if !is_near || !may_be_note(logged.record) || SipMessage::of(logged.record).is_some() {
                 continue;
             }
             let bytes = logged.record.bytes();
             // Without a message there is nothing that an error would stand beside.
             let is_grave = span.is_some() && head.level.is_some_and(|l| l <= Level::Warning);
-            if is_grave || subject.is_in(bytes) || parties.iter().any(|p| p.is_mentioned_in(bytes)) {
+            if is_grave || subject.is_in(bytes) || parties.are_mentioned_in(bytes) {
                 let lane = Printable::from(logged.lane);
                 self.lane(&lane);
                 self.notes.push(Note {
@@ -215,17 +248,22 @@ impl Ladder {
         }
     }
 
-    fn add(&mut self, hop: Hop) {
-        let other = self.hops.iter_mut().rev().find(|h| {
-            (&h.from, &h.to, &h.text, &h.cseq, &h.call_id, &h.branch)
-                == (&hop.from, &hop.to, &hop.text, &hop.cseq, &hop.call_id, &hop.branch)
-                && h.function.is_none()
-                && hop.function.is_none()
-                && !(h.sent && hop.sent || h.received && hop.received)
-        });
-        if let Some(other) = other {
-            (other.sent, other.received) = (true, true);
-            return;
+    /// Adds a message, or puts it together with the one that its other end logged: the last of those that are the same
+    /// but for who logged it.
+    fn add(&mut self, open: &mut Pairs, hop: Hop) {
+        if hop.function.is_none() {
+            let of = |is_sent| {
+                (
+                    is_sent,
+                    [&hop.from, &hop.to, &hop.text, &hop.cseq, &hop.call_id].map(Clone::clone),
+                    hop.branch.clone(),
+                )
+            };
+            if let Some(other) = open.get_mut(&of(!hop.sent)).and_then(Vec::pop) {
+                (self.hops[other].sent, self.hops[other].received) = (true, true);
+                return;
+            }
+            open.entry(of(hop.sent)).or_default().push(self.hops.len());
         }
         self.lane(&hop.from);
         self.lane(&hop.to);
@@ -260,12 +298,10 @@ impl Ladder {
     /// The first request that nobody answered in these logs; an ACK is not answered. What stays inside sprout does not
     /// count: its functions may answer in another's place.
     pub fn unanswered(&self) -> Option<&Hop> {
-        let answers = |hop: &Hop, other: &Hop| {
-            other.status.is_some()
-                && (&other.from, &other.to, &other.cseq, &other.branch) == (&hop.to, &hop.from, &hop.cseq, &hop.branch)
-        };
-        let requests = self.on_the_wire().filter(|h| h.status.is_none() && h.text != "ACK");
-        requests.into_iter().find(|hop| !self.on_the_wire().any(|other| answers(hop, other)))
+        let responses = self.on_the_wire().filter(|h| h.status.is_some());
+        let answered: HashSet<_> = responses.map(|h| (&h.to, &h.from, &h.cseq, &h.branch)).collect();
+        let mut requests = self.on_the_wire().filter(|h| h.status.is_none() && h.text != "ACK");
+        requests.find(|h| !answered.contains(&(&h.from, &h.to, &h.cseq, &h.branch)))
     }
 
     fn steps(&self) -> Vec<Step<'_>> {

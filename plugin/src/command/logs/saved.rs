@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,6 +12,9 @@ use jiff::Timestamp;
 
 use crate::error::CliError;
 
+/// How much is read at once, and what the grammar is guessed from; in bytes.
+const ROOM: usize = 64 * 1024;
+
 /// Logs that were saved, in time order.
 #[derive(Debug, Default)]
 pub(crate) struct Saved {
@@ -18,27 +22,27 @@ pub(crate) struct Saved {
 }
 
 impl Saved {
-    /// Every file of a directory and those below it. The component is the one that a file's name or directory begins
+    /// What is to be kept of every file of a directory and those below it. The component is the one that a file's name or directory begins
     /// with.
-    pub(crate) fn of_directory(dir: &Path) -> Result<Self, CliError> {
+    pub(crate) fn of_directory(dir: &Path, mut keep: impl FnMut(&Entry) -> bool) -> Result<Self, CliError> {
         let mut saved = Self::default();
-        saved.directory(dir)?;
+        saved.directory(dir, &mut keep)?;
         // The order of equal times is that of the files.
         saved.entries.sort_by_key(|e| e.time);
         Ok(saved)
     }
 
-    /// Standard input to its end.
-    pub(crate) fn of_stdin() -> Result<Self, CliError> {
+    /// What is to be kept of standard input.
+    pub(crate) fn of_stdin(mut keep: impl FnMut(&Entry) -> bool) -> Result<Self, CliError> {
         let mut saved = Self::default();
         each_of_stdin(|entry| {
-            saved.entries.extend(entry);
+            saved.entries.extend(entry.filter(&mut keep));
             Ok(())
         })?;
         Ok(saved)
     }
 
-    fn directory(&mut self, dir: &Path) -> Result<(), CliError> {
+    fn directory(&mut self, dir: &Path, keep: &mut dyn FnMut(&Entry) -> bool) -> Result<(), CliError> {
         let fail = |source| CliError::Read { path: dir.to_owned(), source };
         let mut paths: Vec<_> = std::fs::read_dir(dir)
             .map_err(fail)?
@@ -52,24 +56,36 @@ impl Saved {
                 continue;
             }
             if path.is_dir() {
-                self.directory(&path)?;
+                self.directory(&path, keep)?;
                 continue;
             }
-            let bytes = std::fs::read(&path).map_err(|source| CliError::Read { path: path.clone(), source })?;
-            self.file(&path.display().to_string(), &component(&path), &bytes);
+            self.file(&path, keep).map_err(|source| CliError::Read { path: path.clone(), source })?;
         }
         Ok(())
     }
 
-    fn file(&mut self, path: &str, component: &str, bytes: &[u8]) {
-        let pod = if component.is_empty() { path } else { component };
-        let mut reader = Reader::new(source(component, pod, Origin::File(path.to_owned())), bytes);
-        let (mut lines, mut rest) = (Lines::default(), bytes);
-        while let Some(line) = lines.next(&mut rest) {
-            self.entries.extend(reader.line(line));
+    fn file(&mut self, path: &Path, keep: &mut dyn FnMut(&Entry) -> bool) -> io::Result<()> {
+        let component = component(path);
+        let name = path.display().to_string();
+        let pod = if component.is_empty() { &name } else { &component };
+        let source = source(&component, pod, Origin::File(name.clone()));
+        let mut file = BufReader::with_capacity(ROOM, File::open(path)?);
+        let mut reader = Reader::new(source, file.fill_buf()?);
+        let mut lines = Lines::default();
+        loop {
+            let chunk = file.fill_buf()?;
+            let (length, mut rest) = (chunk.len(), chunk);
+            if length == 0 {
+                break;
+            }
+            while let Some(line) = lines.next(&mut rest) {
+                self.entries.extend(reader.line(line).filter(&mut *keep));
+            }
+            file.consume(length);
         }
-        self.entries.extend(lines.rest().and_then(|line| reader.line(line)));
-        self.entries.extend(reader.finish());
+        let last = lines.rest().and_then(|line| reader.line(line));
+        self.entries.extend(last.into_iter().chain(reader.finish()).filter(&mut *keep));
+        Ok(())
     }
 }
 
@@ -197,7 +213,6 @@ fn typed(line: &[u8], sources: &mut HashMap<String, Arc<Source>>) -> Option<Entr
 
 /// Hands out what comes by standard input, and `None` where more is not at hand.
 pub(super) fn each_of_stdin(mut take: impl FnMut(Option<Entry>) -> Result<(), CliError>) -> Result<(), CliError> {
-    const ROOM: usize = 64 * 1024;
     let mut input = BufReader::with_capacity(ROOM, io::stdin().lock());
     let mut reader: Option<Reader> = None;
     let mut lines = Lines::default();
@@ -259,7 +274,7 @@ mod tests {
         let sprout =
             "23-11-2026 10:00:01.000 UTC Error a.cpp:1: one\nmore\n23-11-2026 10:00:03.000 UTC Info a.cpp:1: x\n";
         std::fs::write(dir.path().join("sprout_20261123T100000Z.txt"), sprout).unwrap();
-        let saved = Saved::of_directory(dir.path()).unwrap();
+        let saved = Saved::of_directory(dir.path(), |_| true).unwrap();
         let names: Vec<_> = saved.entries.iter().map(|e| e.source.component.as_str()).collect();
         assert_eq!(names, ["sprout", "homestead-prov", "sprout"]);
         assert!(saved.entries[0].record.bytes().ends_with(b"more\n"));
@@ -272,7 +287,7 @@ mod tests {
         let typed = r#"{"v":1,"kind":"record","time":"2026-11-23T10:00:00Z","component":"s\u001b[2J","namespace":"i\n",
             "pod":"p\u202e","container":"c\r","node":"n\u0007","address":"1\u009b","source":"/var/\u2066","message":"m"}"#;
         std::fs::write(dir.path().join("typed.log"), typed.replace("\n            ", "") + "\n").unwrap();
-        let saved = Saved::of_directory(dir.path()).unwrap();
+        let saved = Saved::of_directory(dir.path(), |_| true).unwrap();
         assert_eq!(saved.entries.len(), 2);
         for entry in &saved.entries {
             let shown = format!("{:?}", entry.source);
