@@ -32,8 +32,11 @@ impl Identity {
     /// other domain after it.
     pub fn is_mentioned_in(&self, text: &[u8]) -> bool {
         let user = self.user.as_bytes();
-        let mut places = text.windows(user.len()).enumerate().filter(|(_, w)| w.eq_ignore_ascii_case(user));
-        places.any(|(at, _)| self.stands_at(text, at))
+        let Some(first) = user.first() else { return false };
+        let mut places = memchr::memchr2_iter(first.to_ascii_lowercase(), first.to_ascii_uppercase(), text);
+        places.any(|at| {
+            text.get(at..at + user.len()).is_some_and(|t| t.eq_ignore_ascii_case(user)) && self.stands_at(text, at)
+        })
     }
 
     /// Whether what stands at this place, which is the user part, is a word of its own with no other domain behind it.

@@ -21,7 +21,8 @@ impl Subject {
     /// stand between messages. Which of these lines are drawn is known only when all messages are: see [`Ladder::of`].
     pub fn may_need(&self, record: &Record) -> bool {
         match SipMessage::of(record) {
-            Some(message) => self.has(&message),
+            // Most messages are of others, and looked at no further.
+            Some(message) => self.is_in(record.bytes()) && self.has(&message),
             None => may_be_note(record),
         }
     }
