@@ -140,25 +140,27 @@ pub(crate) struct ClaimMaker<'a> {
 }
 
 /// Whether a claim was made by a StatefulSet of this program: by the mark that it has from the set's template, or, for
-/// sets of an earlier version, because one of ours stands (`sets`), gives such names, is older, and nobody but the cluster
-/// wrote to the claim.
+/// sets of an earlier version, because one of ours stands (`sets`), gives such names, and is older. What a person wrote is
+/// never ours: whoever copies a claim copies its mark.
 pub(crate) fn is_claim_of_ours(namespace: &str, claim: &ObjectMeta, sets: &[ClaimMaker<'_>]) -> bool {
     let name = claim.name.as_deref().unwrap_or_default();
     let Some((stem, ordinal)) = name.rsplit_once('-') else { return false };
     if ordinal.parse::<u32>().is_err() {
         return false;
     }
-    if let Some(mark) = claim.annotations.as_ref().and_then(|a| a.get(ORIGIN_ANNOTATION)) {
-        return sets_of(stem).any(|set| *mark == claims_mark(namespace, set));
-    }
-    let by_hand = claim.managed_fields.iter().flatten().any(|e| {
+    let by_hand = claim.managed_fields.iter().flatten().filter(|e| holds_content(e)).any(|e| {
         let manager = e.manager.as_deref().unwrap_or_default();
         manager.starts_with("kubectl") || manager == "helm"
     });
+    if by_hand {
+        return false;
+    }
+    if let Some(mark) = claim.annotations.as_ref().and_then(|a| a.get(ORIGIN_ANNOTATION)) {
+        return sets_of(stem).any(|set| *mark == claims_mark(namespace, set));
+    }
     sets.iter().any(|set| {
         let named = set.meta.name.as_deref().unwrap_or_default();
-        !by_hand
-            && claim.creation_timestamp >= set.meta.creation_timestamp
+        claim.creation_timestamp >= set.meta.creation_timestamp
             && set.templates.iter().any(|t| stem == format!("{t}-{named}"))
     })
 }

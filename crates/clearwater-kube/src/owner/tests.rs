@@ -110,6 +110,8 @@ fn claims_are_ours_by_their_mark_or_by_a_set_of_ours() {
         (claim("data-etcd-0", None, LATER, "kubectl-create"), false, false),
         (claim("data-chronos-0", None, LATER, controller), false, false),
         (claim("data-etcd-copy", by_etcd, LATER, controller), false, false),
+        // Whoever copies a claim copies its mark.
+        (claim("data-etcd-7", by_etcd, LATER, "kubectl-create"), false, false),
         (claim("data-other-0", by_etcd, LATER, controller), false, false),
         (claim("data-etcd-0", Some("created by statefulset lab/etcd"), LATER, controller), false, false),
     ] {

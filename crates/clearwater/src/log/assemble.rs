@@ -1,5 +1,6 @@
 use bytes::{Bytes, BytesMut};
 
+use super::guess::grammar_of;
 use super::line::{Line, cut_note, trim_end};
 use super::{LogGrammar, SipMessage};
 
@@ -89,7 +90,10 @@ fn last_line(bytes: &[u8]) -> &[u8] {
 /// writes no more than 8192 bytes: what was longer was cut, and the note that follows it ends the record.
 #[derive(Clone, Debug)]
 pub struct Assembler {
+    /// The grammar of the open record, and of the next one where the stream has one grammar.
     grammar: LogGrammar,
+    /// Whether each record may have a grammar of its own.
+    is_mixed: bool,
     open: Option<Open>,
     /// The bytes of the open record.
     bytes: BytesMut,
@@ -123,12 +127,18 @@ enum Message {
 impl Assembler {
     /// An assembler for one stream of lines.
     pub fn new(grammar: LogGrammar) -> Self {
-        Self { grammar, open: None, bytes: BytesMut::new(), piece: SMALLEST_PIECE }
+        Self { grammar, is_mixed: false, open: None, bytes: BytesMut::new(), piece: SMALLEST_PIECE }
+    }
+
+    /// An assembler for a stream that holds lines of several programs, as a file of all logs of one component: each record
+    /// has the grammar that its first line shows.
+    pub fn mixed() -> Self {
+        Self { is_mixed: true, ..Self::new(LogGrammar::Plain) }
     }
 
     /// Takes a line, with its line end where it has one; gives the record that it completes.
     pub fn push(&mut self, line: &[u8]) -> Option<Record> {
-        if self.grammar == LogGrammar::Plain {
+        if self.grammar == LogGrammar::Plain && !self.is_mixed {
             self.append(line);
             return Some(self.record(line.len()));
         }
@@ -137,8 +147,14 @@ impl Assembler {
         let is_full = self.bytes.len() + self.open.map_or(0, |open| open.lost) >= LONGEST_CALL;
         // A body may quote a log. What comes behind a full call is none of it, whatever was announced.
         let inside = !is_full && matches!(self.open, Some(Open { message: Message::Body { left: 1.., .. }, .. }));
-        if !inside && Line::begins_record(self.grammar, line) {
+        let grammar = match (inside, self.is_mixed) {
+            (true, _) => None,
+            (false, true) => grammar_of(line),
+            (false, false) => Some(self.grammar).filter(|g| Line::begins_record(*g, line)),
+        };
+        if let Some(grammar) = grammar {
             let done = self.finish();
+            self.grammar = grammar;
             self.append(line);
             self.open = Some(Open { head_len: line.len(), message: announced(text), lost: 0 });
             return done;
@@ -374,10 +390,34 @@ mod tests {
         proptest::collection::vec(piece, 0..30).prop_map(|p| p.concat())
     }
 
+    #[test]
+    fn a_file_of_several_programs_is_read_record_by_record() {
+        let supervisord = "2026-11-23 00:12:31,123 INFO exited: homestead (exit status 0; not expected)\n".repeat(60);
+        let error = "23-11-2026 10:00:01.000 UTC [7f01] Error main.cpp:1: boom\nand more of it\n";
+        let message = logged("[7f01] ", &format!("MESSAGE sip:a SIP/2.0\r\n\r\n{supervisord}"));
+        let access = "23-11-2026 10:00:02.000 UTC 200 GET /ping 0.000321 seconds\n";
+        let text = format!("loose\n{supervisord}{error}{message}{access}{error}");
+        let mut assembler = Assembler::mixed();
+        let mut got: Vec<_> =
+            text.as_bytes().split_inclusive(|b| *b == b'\n').filter_map(|l| assembler.push(l)).collect();
+        got.extend(assembler.finish());
+        assert_eq!(got.iter().flat_map(|r| r.bytes().to_vec()).collect::<Vec<_>>(), text.as_bytes());
+        let grammars: Vec<_> = got.iter().map(Record::grammar).collect();
+        assert_eq!((grammars[0], grammars.len()), (LogGrammar::Plain, 65));
+        assert!(grammars[1..61].iter().all(|g| *g == LogGrammar::Supervisord));
+        assert_eq!(grammars[61..], [LogGrammar::Cpp, LogGrammar::Cpp, LogGrammar::CppAccess, LogGrammar::Cpp]);
+        assert_eq!(got[61].bytes(), error.as_bytes());
+        assert_eq!(got[62].bytes(), message.as_bytes());
+    }
+
     proptest! {
         #[test]
         fn every_byte_comes_out_once_and_in_order(grammar in any_grammar(), text in any_log()) {
-            prop_assert_eq!(records(grammar, &text).concat(), text);
+            prop_assert_eq!(records(grammar, &text).concat(), &text[..]);
+            let mut mixed = Assembler::mixed();
+            let mut all: Vec<_> = text.split_inclusive(|b| *b == b'\n').filter_map(|l| mixed.push(l)).collect();
+            all.extend(mixed.finish());
+            prop_assert_eq!(all.iter().flat_map(|r| r.bytes().to_vec()).collect::<Vec<_>>(), text);
         }
     }
 }

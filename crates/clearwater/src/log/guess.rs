@@ -3,8 +3,22 @@ use super::{Line, LogGrammar};
 /// How many lines decide.
 const ENOUGH: usize = 50;
 
+/// The grammars that a line can be told by, the stricter ones first. A Python daemon's lines are read as those of a C++ one, which they resemble.
+const KNOWN: [LogGrammar; 6] = [
+    LogGrammar::Cpp,
+    LogGrammar::Supervisord,
+    LogGrammar::Cassandra,
+    LogGrammar::NginxError,
+    LogGrammar::NginxAccess,
+    LogGrammar::CppAccess,
+];
+
+/// The grammar in which a line begins a record; `None` where it begins none in any.
+pub(super) fn grammar_of(line: &[u8]) -> Option<LogGrammar> {
+    KNOWN.into_iter().find(|g| Line::begins_record(*g, line))
+}
+
 /// The grammar that most of the first lines follow, where nothing else says it: [`LogGrammar::Plain`] when none fits.
-/// A Python daemon's lines are read as those of a C++ one, which they resemble.
 ///
 /// ```
 /// use clearwater::log::{LogGrammar, guess_grammar};
@@ -15,15 +29,7 @@ const ENOUGH: usize = 50;
 pub fn guess_grammar(bytes: &[u8]) -> LogGrammar {
     let lines: Vec<&[u8]> = bytes.split(|b| *b == b'\n').take(ENOUGH).collect();
     let of = |g: LogGrammar| lines.iter().filter(|l| Line::begins_record(g, l)).count();
-    let known = [
-        LogGrammar::Cpp,
-        LogGrammar::Supervisord,
-        LogGrammar::Cassandra,
-        LogGrammar::NginxError,
-        LogGrammar::NginxAccess,
-        LogGrammar::CppAccess,
-    ];
     // The first of those that fit equally well.
-    let best = known.into_iter().rev().max_by_key(|g| of(*g)).filter(|g| of(*g) > 0);
+    let best = KNOWN.into_iter().rev().max_by_key(|g| of(*g)).filter(|g| of(*g) > 0);
     best.unwrap_or(LogGrammar::Plain)
 }

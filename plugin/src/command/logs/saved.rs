@@ -1,7 +1,8 @@
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clearwater::component::Component;
@@ -12,7 +13,7 @@ use jiff::Timestamp;
 
 use crate::error::CliError;
 
-/// How much is read at once, and what the grammar is guessed from; in bytes.
+/// How much is read at once, in bytes.
 const ROOM: usize = 64 * 1024;
 
 /// Logs that were saved, in time order.
@@ -49,14 +50,14 @@ impl Saved {
             .map(|e| e.map(|e| e.path()))
             .collect::<Result<_, _>>()
             .map_err(fail)?;
-        paths.sort();
+        paths.sort_by_cached_key(|path| by_age(path));
         for path in paths {
-            // A link to the current file would show it twice.
-            if path.is_symlink() {
-                continue;
-            }
-            if path.is_dir() {
+            // A link to the current file would show it twice, and what is no file may never end.
+            let Ok(kind) = path.symlink_metadata().map(|meta| meta.file_type()) else { continue };
+            if kind.is_dir() {
                 self.directory(&path, keep)?;
+            }
+            if !kind.is_file() {
                 continue;
             }
             self.file(&path, keep).map_err(|source| CliError::Read { path: path.clone(), source })?;
@@ -145,13 +146,9 @@ struct Typed {
 }
 
 impl Reader {
-    /// `first` is what is known of the lines: some of them decide the grammar.
+    /// `first` is what is known of the lines: they show whether they are typed.
     fn new(source: Source, first: &[u8]) -> Self {
-        let form = if first.starts_with(TYPED) {
-            Form::Typed(HashMap::new())
-        } else {
-            Form::Own(Assembler::new(guess_grammar(first)))
-        };
+        let form = if first.starts_with(TYPED) { Form::Typed(HashMap::new()) } else { Form::Own(Assembler::mixed()) };
         Self { source: Arc::new(source), form, time: Timestamp::UNIX_EPOCH }
     }
 
@@ -249,6 +246,16 @@ pub(super) fn each_of_stdin(mut take: impl FnMut(Option<Entry>) -> Result<(), Cl
     }
 }
 
+/// Files in the order of their names, and those that were rotated away (`bono.log.2`, `bono.log.1`) before the one that
+/// is written to, the oldest first: lines of one millisecond stay in their order.
+fn by_age(path: &Path) -> (PathBuf, Reverse<u64>) {
+    let rotation = path.extension().and_then(|e| e.to_str()?.parse::<u64>().ok());
+    match rotation {
+        Some(rotation) => (path.with_extension(""), Reverse(rotation)),
+        None => (path.to_owned(), Reverse(0)),
+    }
+}
+
 fn component(path: &Path) -> String {
     let mut names = path.iter().rev().take(2).filter_map(|p| p.to_str());
     let starts = |name: &str| {
@@ -278,6 +285,23 @@ mod tests {
         let names: Vec<_> = saved.entries.iter().map(|e| e.source.component.as_str()).collect();
         assert_eq!(names, ["sprout", "homestead-prov", "sprout"]);
         assert!(saved.entries[0].record.bytes().ends_with(b"more\n"));
+    }
+
+    #[test]
+    fn rotated_files_are_read_oldest_first_and_what_is_no_file_is_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in
+            [("bono.log", "three"), ("bono.log.1", "two"), ("bono.log.10", "one"), ("cassandra.log", "x")]
+        {
+            let line = format!("23-11-2026 10:00:00.000 UTC [7f] Error a.cpp:1: {text}\n");
+            std::fs::write(dir.path().join(name), line).unwrap();
+        }
+        let fifo = std::process::Command::new("mkfifo").arg(dir.path().join("bono.log.2")).status().unwrap();
+        assert!(fifo.success());
+        let saved = Saved::of_directory(dir.path(), |_| true).unwrap();
+        let texts: Vec<_> =
+            saved.entries.iter().map(|e| String::from_utf8_lossy(e.record.head().text).into_owned()).collect();
+        assert_eq!(texts, ["one", "two", "three", "x"]);
     }
 
     #[test]
