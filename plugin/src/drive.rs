@@ -1,7 +1,7 @@
 //! Runs a run: events to the reporter, signals and answers to the engine, the outcome to an exit code.
 
 use clearwater::event::{CancelReason, Change, Event, Mending, Operation, Outcome, What};
-use clearwater_kube::up::Run;
+use clearwater_kube::run::Run;
 
 use crate::error::CliError;
 use crate::exit;

@@ -32,7 +32,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
-use crate::emit::millis;
+use crate::run::millis;
 
 pub use check::{Findings, check};
 pub use error::DnsError;

@@ -17,7 +17,7 @@ use super::DownError;
 use super::find::Doomed;
 use super::pods::{Theirs, There, Workload, pod_of_ours};
 use crate::cluster::{Cluster, FIELD_MANAGER, say};
-use crate::emit::{Emitter, millis};
+use crate::run::{Emitter, millis};
 
 /// The first pause between two looks at a namespace that is going, which not everybody may watch; each is twice as long.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
