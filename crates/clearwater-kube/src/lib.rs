@@ -6,6 +6,7 @@
 pub mod apply;
 mod ask_members;
 pub mod autoscale;
+mod backoff;
 mod cluster;
 pub mod dns;
 pub mod doomed;
