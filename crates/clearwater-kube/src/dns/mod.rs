@@ -18,6 +18,7 @@ mod plan;
 mod print;
 mod scene;
 mod slices;
+mod transaction;
 mod watch;
 
 use std::time::Duration;
@@ -337,6 +338,9 @@ pub async fn carry_out(
     unless_cancelled(cancel, work).await
 }
 
+/// What stands where a run was cancelled before it wrote anything.
+const UNWRITTEN: &str = "nothing was written";
+
 /// Does something of which nothing has to be taken back, unless it is cancelled first.
 pub(crate) async fn unless_cancelled<T>(
     cancel: &CancellationToken,
@@ -344,7 +348,7 @@ pub(crate) async fn unless_cancelled<T>(
 ) -> Result<T, DnsError> {
     tokio::select! {
         biased;
-        () = cancel.cancelled() => Err(DnsError::Interrupted { state: "nothing was written".to_owned() }),
+        () = cancel.cancelled() => Err(DnsError::Interrupted { state: UNWRITTEN.to_owned() }),
         done = work => done,
     }
 }
