@@ -13,6 +13,7 @@ use clearwater::dns::answer::{Expectation, Wanted, of_zone};
 use clearwater::dns::corefile::{Corefile, Owner};
 use clearwater::dns::keeper::{Door, door, kept};
 use clearwater::dns::{Name, RecordType, Targets, records, skydns, sub_domains};
+use clearwater::event::DnsStep;
 use etcd_client::{Channel, Client, Compare, CompareOp, ConnectOptions, GetOptions, Txn, TxnOp};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
@@ -32,7 +33,7 @@ use super::names::{from_inside, last_written, left_behind, prove_within, sprout_
 use super::plan::{finishing, patience, rights, wait};
 use super::scene::{REQUEST, Scene};
 use super::transaction::{Target, Unanswered, transact};
-use super::{Action, DnsError, DnsOptions, EtcdAccess, Plan, Proof, Step, Work, file, millis, tell, unless_cancelled};
+use super::{Action, DnsError, DnsOptions, EtcdAccess, Plan, Proof, Work, file, millis, tell, unless_cancelled};
 use crate::cluster::{Cluster, with_causes};
 use crate::rollout::pod_is_ready;
 
@@ -536,7 +537,7 @@ pub(super) async fn carry_out(
     cluster: &Cluster,
     plan: &Plan,
     edit: &KeyEdit,
-    steps: &mpsc::UnboundedSender<Step>,
+    steps: &mpsc::UnboundedSender<DnsStep>,
     cancel: &CancellationToken,
 ) -> Result<Proof, DnsError> {
     if let (Some(left), Some(scene), false) = (&plan.finishing, &plan.scene, edit.is_change()) {
@@ -552,7 +553,7 @@ pub(super) async fn carry_out(
         }
         if edit.is_change() {
             let because = "CoreDNS asks etcd at once, and keeps for some seconds that a name was missing".to_owned();
-            tell(steps, Step::Waiting { at_most: millis(CACHED), because });
+            tell(steps, DnsStep::Waiting { at_most: millis(CACHED), because });
         }
         let limit = plan.timeout.unwrap_or(CACHED.max(plan.patience));
         let mut proof = unless_cancelled(cancel, prove_within(cluster, plan, steps, limit)).await?;

@@ -4,6 +4,7 @@
 use clearwater::dns::Name;
 use clearwater::dns::corefile::{Corefile, Owner, without_owned};
 use clearwater::dns::keeper::Place;
+use clearwater::event::DnsStep;
 use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -18,7 +19,7 @@ use super::names::Left;
 use super::scene::{REQUEST, Scene, config_map};
 use super::transaction::{Target, Unanswered, transact};
 use super::watch::Watch;
-use super::{Action, DnsError, Plan, Proof, Step, millis, names, tell, unless_cancelled};
+use super::{Action, DnsError, Plan, Proof, count, millis, names, tell, unless_cancelled};
 use crate::cluster::{Cluster, FIELD_MANAGER, say};
 
 /// A change of one key of a ConfigMap.
@@ -220,7 +221,7 @@ pub(crate) async fn carry_out(
     cluster: &Cluster,
     plan: &Plan,
     edit: &FileEdit,
-    steps: &mpsc::UnboundedSender<Step>,
+    steps: &mpsc::UnboundedSender<DnsStep>,
     cancel: &CancellationToken,
 ) -> Result<Proof, DnsError> {
     let Some(scene) = &plan.scene else {
@@ -234,11 +235,11 @@ pub(crate) async fn carry_out(
     }
     let begun = async {
         let watch = Watch::begin(cluster, plan, scene, edit.metrics).await?;
-        tell(steps, Step::Well { servers: watch.servers() });
+        tell(steps, DnsStep::Well { servers: count(watch.servers()) });
         let mut kept = None;
         if let Some(before) = &edit.before {
             let object = names::keep_before(cluster, &edit.place, before).await?;
-            tell(steps, Step::Kept { object: object.clone() });
+            tell(steps, DnsStep::Kept { object: object.clone() });
             kept = Some(object);
         }
         Ok((watch, kept))
@@ -248,7 +249,7 @@ pub(crate) async fn carry_out(
     let change = Change { cluster, edit, object, kept: kept.clone() };
     let proving = Box::pin(async {
         if let Some((most, because)) = &plan.wait {
-            tell(steps, Step::Waiting { at_most: millis(*most), because: because.clone() });
+            tell(steps, DnsStep::Waiting { at_most: millis(*most), because: because.clone() });
         }
         let servers = watch.until_proved(plan, steps, cancel).await?;
         let mut proof = Proof { servers, kept, ..Proof::default() };
@@ -285,13 +286,13 @@ pub(super) async fn finish(
     plan: &Plan,
     scene: &Scene,
     left: &Left,
-    steps: &mpsc::UnboundedSender<Step>,
+    steps: &mpsc::UnboundedSender<DnsStep>,
 ) -> Result<Proof, DnsError> {
     let watch = Watch::begin(cluster, plan, scene, None).await?;
-    tell(steps, Step::Well { servers: watch.servers() });
+    tell(steps, DnsStep::Well { servers: count(watch.servers()) });
     let proof = names::prove(cluster, plan, steps).await?;
     names::forget_before(cluster).await?;
-    tell(steps, Step::Forgotten { object: left.object.clone() });
+    tell(steps, DnsStep::Forgotten { object: left.object.clone() });
     Ok(proof)
 }
 

@@ -8,6 +8,7 @@ use clearwater::component::Component;
 use clearwater::config::DnsBackend;
 use clearwater::dns::answer::{Expectation, Wanted};
 use clearwater::dns::{RecordData, SubDomain, sub_domains};
+use clearwater::event::DnsStep;
 use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::names::{OwnPod, from_inside, pods_of, prove_within};
 use super::scene::{Scene, missing, within};
 use super::transaction::{Target, Unanswered, transact};
-use super::{Action, DnsError, DnsOptions, Plan, Proof, Step, Work, tell, unless_cancelled};
+use super::{Action, DnsError, DnsOptions, Plan, Proof, Work, tell, unless_cancelled};
 use crate::cluster::{Cluster, FIELD_MANAGER};
 use crate::rights::Right;
 
@@ -305,7 +306,7 @@ pub(super) async fn carry_out(
     cluster: &Cluster,
     plan: &Plan,
     edit: &SliceEdit,
-    steps: &mpsc::UnboundedSender<Step>,
+    steps: &mpsc::UnboundedSender<DnsStep>,
     cancel: &CancellationToken,
 ) -> Result<Proof, DnsError> {
     let limit = plan.timeout.unwrap_or(PATIENCE);
@@ -315,7 +316,7 @@ pub(super) async fn carry_out(
     let object = plan.object.clone().unwrap_or_else(|| format!("endpointslice/{NAME}"));
     let proving = Box::pin(async {
         if let Some((most, because)) = &plan.wait {
-            tell(steps, Step::Waiting { at_most: super::millis(*most), because: because.clone() });
+            tell(steps, DnsStep::Waiting { at_most: super::millis(*most), because: because.clone() });
         }
         unless_cancelled(cancel, proved(cluster, plan, steps, limit)).await
     });
@@ -326,7 +327,7 @@ pub(super) async fn carry_out(
 async fn proved(
     cluster: &Cluster,
     plan: &Plan,
-    steps: &mpsc::UnboundedSender<Step>,
+    steps: &mpsc::UnboundedSender<DnsStep>,
     limit: Duration,
 ) -> Result<Proof, DnsError> {
     let mut proof = match prove_within(cluster, plan, steps, limit).await {

@@ -1,13 +1,14 @@
 //! A change of the cluster's DNS is a transaction, whatever holds the names: it is written, proved, and taken back where
 //! it cannot be proved. A write of which nobody can tell whether it was done is taken back as well.
 
+use clearwater::event::DnsStep;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{DnsError, Proof, Step, UNWRITTEN, tell};
+use super::{DnsError, Proof, UNWRITTEN, tell};
 use crate::backoff;
 
 /// How many times a change is tried to be taken back, while others write to the same object or nobody answers.
@@ -52,7 +53,7 @@ impl From<DnsError> for Unanswered {
 /// not.
 pub(super) async fn transact(
     target: &impl Target,
-    steps: &mpsc::UnboundedSender<Step>,
+    steps: &mpsc::UnboundedSender<DnsStep>,
     cancel: &CancellationToken,
     prove: impl Future<Output = Result<Proof, DnsError>>,
 ) -> Result<Proof, DnsError> {
@@ -62,7 +63,7 @@ pub(super) async fn transact(
     let object = target.object().to_owned();
     let ended = match target.write().await {
         Ok(()) => {
-            tell(steps, Step::Written { object: object.clone() });
+            tell(steps, DnsStep::Written { object: object.clone() });
             prove.await
         }
         Err(Unanswered::Unclear(error)) => Err(error),
@@ -74,7 +75,7 @@ pub(super) async fn transact(
         Err(DnsError::Interrupted { .. }) => "interrupted".to_owned(),
         Err(error) => error.to_string(),
     };
-    tell(steps, Step::TakingBack { because: seen.clone() });
+    tell(steps, DnsStep::TakingBack { because: seen.clone() });
     match take_back(target).await {
         Ok(()) if cancel.is_cancelled() => {
             Err(DnsError::Interrupted { state: format!("{object} is as it was before") })
@@ -155,7 +156,7 @@ mod tests {
         };
         let afterwards = async {
             while let Some(step) = told.recv().await {
-                if matches!(step, Step::TakingBack { .. }) && case.cancel == Cancel::Afterwards {
+                if matches!(step, DnsStep::TakingBack { .. }) && case.cancel == Cancel::Afterwards {
                     cancel.cancel();
                 }
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clearwater::dns::answer::{Answer, Expectation};
 use clearwater::dns::{Name, RecordType};
+use clearwater::event::DnsStep;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
@@ -16,7 +17,7 @@ use super::ask::Server;
 use super::metrics::Reloads;
 use super::names::{ask_all, by};
 use super::scene::{DnsPod, REQUEST, Scene};
-use super::{Answered, DnsError, Plan, ServerProof, Step, millis, tell};
+use super::{Answered, DnsError, Plan, ServerProof, count, millis, tell};
 use crate::backoff::{self, Backoff};
 use crate::cluster::Cluster;
 use crate::pod::{AskError, Forward};
@@ -292,7 +293,7 @@ impl Watch {
     pub(crate) async fn until_proved(
         &mut self,
         plan: &Plan,
-        steps: &mpsc::UnboundedSender<Step>,
+        steps: &mpsc::UnboundedSender<DnsStep>,
         cancel: &CancellationToken,
     ) -> Result<Vec<ServerProof>, DnsError> {
         let began = Instant::now();
@@ -336,9 +337,9 @@ impl Watch {
                     Seen::Reloaded => moved = true,
                     Seen::Proved(proof) => {
                         let after = proof.reloaded.unwrap_or_default();
-                        tell(steps, Step::Reloaded { pod: one.pod.name.clone(), after });
+                        tell(steps, DnsStep::Reloaded { pod: one.pod.name.clone(), after });
                         let (pod, after) = (proof.server.clone(), proof.verified.unwrap_or_default());
-                        tell(steps, Step::Verified { pod, questions: proof.answers.len(), after });
+                        tell(steps, DnsStep::Verified { pod, questions: count(proof.answers.len()), after });
                         one.proof = Some(proof);
                         moved = true;
                     }
@@ -413,13 +414,13 @@ impl Watch {
 
     /// Replaces the next pod that started before the change, once all that started after it are proved. Yields whether
     /// there is more to do.
-    async fn replace_one(&mut self, steps: &mpsc::UnboundedSender<Step>) -> Result<bool, String> {
+    async fn replace_one(&mut self, steps: &mpsc::UnboundedSender<DnsStep>) -> Result<bool, String> {
         let count = self.all.len();
         if count < self.wanted || self.all.values().any(|o| o.fresh && o.proof.is_none()) {
             return Ok(true);
         }
         let Some(old) = self.all.values().find(|o| !o.fresh).map(|o| o.pod.name.clone()) else { return Ok(false) };
-        tell(steps, Step::Replacing { pod: old.clone() });
+        tell(steps, DnsStep::Replacing { pod: old.clone() });
         let deleted = timeout(REQUEST, self.pods.delete(&old, &DeleteParams::default())).await;
         match deleted {
             Ok(Ok(_)) => {}

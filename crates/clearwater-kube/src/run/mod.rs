@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clearwater::event::{CancelReason, Event};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 pub(crate) use emit::{Emitter, millis};
@@ -15,11 +16,13 @@ const EVENTS: usize = 256;
 
 /// A run that is under way: its events, and the handle that steers it.
 #[derive(Debug)]
-pub struct Run {
+pub struct Run<T = ()> {
     /// The events, from `RunStarted` to `RunFinished`. Dropping this cancels the run.
     pub events: mpsc::Receiver<Event>,
     /// Steers the run.
     pub handle: Handle,
+    /// What it yields beside its events, once they are over.
+    pub ended: JoinHandle<T>,
 }
 
 /// Steers a run.
@@ -122,16 +125,17 @@ pub(crate) async fn unless_cancelled<T>(
 }
 
 /// Begins a run.
-pub(crate) fn start<F>(run: impl FnOnce(Emitter, Steering) -> F) -> Run
+pub(crate) fn start<F>(run: impl FnOnce(Emitter, Steering) -> F) -> Run<F::Output>
 where
-    F: Future<Output = ()> + Send + 'static,
+    F: Future<Output: Send> + Send + 'static,
 {
     let (out, events) = mpsc::channel(EVENTS);
     let (cancel, cancelled) = watch::channel(None);
     let (answer, answered) = watch::channel(None);
     let (consent, consented) = watch::channel(None);
-    tokio::spawn(run(Emitter::new(out), Steering { cancel: cancelled, answer: answered, consent: consented }));
-    Run { events, handle: Handle { cancel, answer, consent } }
+    let ended =
+        tokio::spawn(run(Emitter::new(out), Steering { cancel: cancelled, answer: answered, consent: consented }));
+    Run { events, handle: Handle { cancel, answer, consent }, ended }
 }
 
 #[cfg(test)]
