@@ -10,7 +10,8 @@ use clearwater::component::Component;
 use clearwater::config::DeploymentFile;
 use clearwater::event::{CancelReason, Event, Outcome, What};
 use clearwater_kube::Cluster;
-use clearwater_kube::up::{Run, UpOptions, up};
+use clearwater_kube::run::Run;
+use clearwater_kube::up::{UpOptions, up};
 
 /// The registrar alone, with what it needs, and no question asked.
 pub(crate) fn options(namespace: &str) -> Result<UpOptions, Box<dyn Error>> {

@@ -1,7 +1,7 @@
 //! Runs a run: events to the reporter, signals and answers to the engine, the outcome to an exit code.
 
 use clearwater::event::{CancelReason, Change, Event, Mending, Operation, Outcome, What};
-use clearwater_kube::up::Run;
+use clearwater_kube::run::Run;
 
 use crate::error::CliError;
 use crate::exit;
@@ -19,13 +19,14 @@ pub(crate) struct Question<'q> {
 
 /// How a run ended.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct Ended<T> {
     pub(crate) outcome: Outcome,
     pub(crate) reason: Option<CancelReason>,
     pub(crate) events: Vec<Event>,
+    pub(crate) value: T,
 }
 
-impl Ended {
+impl<T> Ended<T> {
     /// The exit code of the outcome.
     pub(crate) fn code(&self) -> u8 {
         match self.outcome {
@@ -41,13 +42,13 @@ impl Ended {
 }
 
 /// Follows a run to its end. The first signal asks it to stop; the second ends the process.
-pub(crate) async fn drive(
-    mut run: Run,
+pub(crate) async fn drive<T>(
+    mut run: Run<T>,
     reporter: &mut dyn Reporter,
     question: Option<Question<'_>>,
     signals: &Signals,
-) -> Result<Ended, CliError> {
-    let mut ended = Ended { outcome: Outcome::Cancelled, reason: None, events: Vec::new() };
+) -> Result<Ended<T>, CliError> {
+    let mut ended = Ended { outcome: Outcome::Cancelled, reason: None, events: Vec::new(), value: () };
     let mut broken = None;
     loop {
         let event = tokio::select! {
@@ -92,10 +93,12 @@ pub(crate) async fn drive(
             ended.events.push(event);
         }
     }
-    match broken {
-        Some(error) => Err(error),
-        None => Ok(ended),
+    if let Some(error) = broken {
+        return Err(error);
     }
+    let value = run.ended.await.map_err(|error| CliError::Runtime(error.into()))?;
+    let Ended { outcome, reason, events, value: () } = ended;
+    Ok(Ended { outcome, reason, events, value })
 }
 
 async fn confirm(question: &Question<'_>, changes: &[Change], signals: &Signals) -> Result<bool, CancelReason> {

@@ -94,7 +94,10 @@ impl CliError {
             Self::Ended(reason) => signal::code(*reason),
             Self::Dns(error) => match **error {
                 DnsError::Right { .. } => exit::FAILED_EARLY,
-                DnsError::Closed { .. } | DnsError::Unwell { .. } | DnsError::NoReload { .. } => exit::REFUSED,
+                DnsError::Closed { .. }
+                | DnsError::Unwell { .. }
+                | DnsError::NoReload { .. }
+                | DnsError::NotConfirmed => exit::REFUSED,
                 DnsError::Backend { .. } | DnsError::Records(_) | DnsError::Name(_) => exit::USAGE,
                 DnsError::Interrupted { .. } => exit::INTERRUPTED,
                 _ => exit::FAILURE,

@@ -25,8 +25,7 @@ use self::find::{Doomed, Found, Others, find, others};
 use self::take::{Removal, Removed, delete_namespace, take};
 use crate::cluster::{Cluster, say};
 use crate::dns;
-use crate::emit::Emitter;
-use crate::up::{Run, Steering, answered, start, unless_cancelled};
+use crate::run::{Emitter, Run, Steering, start, unless_cancelled};
 
 /// What `down` is to do.
 #[derive(Clone, Debug)]
@@ -234,7 +233,7 @@ async fn agreed(
     if !theirs.is_empty() && !options.ask && !options.foreign {
         return Err(DownError::Refused(refusal(cluster, &theirs)));
     }
-    if options.ask && !answered(steering, emitter).await.map_err(DownError::Cancelled)? {
+    if options.ask && !steering.answered(emitter).await.map_err(DownError::Cancelled)? {
         let text = if theirs.is_empty() { String::new() } else { format!("; {}", refusal(cluster, &theirs)) };
         return Err(DownError::Refused(format!("not confirmed, nothing was removed{text}")));
     }

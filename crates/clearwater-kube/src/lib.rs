@@ -6,11 +6,11 @@
 pub mod apply;
 mod ask_members;
 pub mod autoscale;
+mod backoff;
 mod cluster;
 pub mod dns;
 pub mod doomed;
 pub mod down;
-mod emit;
 #[cfg(test)]
 mod fake_api;
 pub mod judge;
@@ -24,6 +24,7 @@ pub mod problem;
 mod quantity;
 mod rights;
 pub mod rollout;
+pub mod run;
 pub mod scale;
 pub mod snapshot;
 pub mod status;

@@ -17,6 +17,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::backoff::doubling;
+
 /// The label by which EndpointSlices name their Service (k8s.io/api `discovery/v1/well_known_labels.go`).
 const SLICE_SERVICE_LABEL: &str = "kubernetes.io/service-name";
 /// The label that upstream's manifests give to etcd's pods alone (clearwater-docker
@@ -222,37 +224,15 @@ pub fn component_of<K: Resource>(object: &K) -> Option<Component> {
     (labels.get(ETCD_LABEL).map(String::as_str) == Some("etcd-pod")).then_some(Component::Etcd)
 }
 
-/// How long a broken watch is left alone: 50 ms at first, 2 s at most. An API server that restarts is back in a few
-/// seconds, and a run must not sleep on.
-#[derive(Clone, Debug)]
-struct Patience(Duration);
-
-impl Patience {
-    const FIRST: Duration = Duration::from_millis(50);
-    const LONGEST: Duration = Duration::from_secs(2);
-}
-
-impl Iterator for Patience {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let now = self.0;
-        self.0 = (now * 2).min(Self::LONGEST);
-        Some(now)
-    }
-}
-
-impl kube::runtime::utils::Backoff for Patience {
-    fn reset(&mut self) {
-        self.0 = Self::FIRST;
-    }
-}
+/// How long a broken watch is left alone, at first and at most. An API server that restarts is back in a few seconds, and
+/// a run must not sleep on.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 async fn follow<K>(api: Api<K>, kind: Kind, wrap: fn(Update<K>) -> News, out: mpsc::Sender<News>)
 where
     K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let mut stream = watcher(api, watcher::Config::default()).backoff(Patience(Patience::FIRST)).boxed();
+    let mut stream = watcher(api, watcher::Config::default()).backoff(doubling(PAUSES.0, PAUSES.1)).boxed();
     let mut listed: Option<Vec<K>> = None;
     while let Some(event) = stream.next().await {
         let news = match event {

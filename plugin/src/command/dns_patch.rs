@@ -5,26 +5,23 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use clearwater::config::{Deployment, DnsBackend};
-use clearwater::dns::keeper::Door;
-use clearwater::event::CancelReason;
+use clearwater::event::{Change, Event, What};
 use clearwater_kube::Cluster;
 use clearwater_kube::dns::{
-    Action, DnsError, DnsOptions, EtcdAccess, Explained, Form, Plan, Seen, ServerProof, Step, carry_out, check,
-    explain, plan, print, zone,
+    Action, DnsError, DnsOptions, EtcdAccess, Explained, Form, Patched, Plan, Seen, ServerProof, check, explain, patch,
+    plan, print, zone,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::cli::FileArgs;
 use crate::connection::duration;
 use crate::context::Context;
+use crate::drive::{Question, drive};
 use crate::error::CliError;
 use crate::exit;
 use crate::output::Format;
-use crate::question::answered;
-use crate::reporter::{BAD, DIM, GOOD, WARN, plain};
+use crate::reporter::{BAD, DIM, GOOD, Reporter, WARN, plain, text as line};
 use crate::runtime::{block_on, unless_ended};
 use crate::signal::{Signals, code};
 
@@ -260,6 +257,8 @@ impl DnsPatch {
             restart: self.restart_dns,
             timeout: self.timeout,
             etcd: self.etcd.access()?,
+            dry_run: self.dry_run,
+            ask: !self.yes && !self.dry_run,
             ..DnsOptions::new(deployment.clone())
         };
         let signals = context.signals();
@@ -275,7 +274,7 @@ impl DnsPatch {
             if self.check {
                 return unless_ended(&signals, Box::pin(self.check(context, &cluster, &options))).await;
             }
-            Box::pin(self.patch(context, &cluster, &options, &signals)).await
+            Box::pin(self.patch(context, cluster, options, &signals)).await
         })
     }
 
@@ -339,64 +338,38 @@ impl DnsPatch {
     async fn patch(
         &self,
         context: &mut Context,
-        cluster: &Cluster,
-        options: &DnsOptions,
+        cluster: Cluster,
+        options: DnsOptions,
         signals: &Signals,
     ) -> Result<u8, CliError> {
-        let plan = unless_ended(signals, async { Ok(Box::pin(plan(cluster, options)).await?) }).await?;
-        if self.dry_run {
-            let pending = plan.is_change() || plan.finishing().is_some();
-            let report = report(&plan, if pending { Outcome::DryRun } else { Outcome::Unchanged });
-            self.finish(context, &report)?;
-            return Ok(exit::OK);
-        }
-        tell(&format!("backend {}: {}", name(plan.backend), plan.because));
-        for note in &plan.notes {
-            tell(note);
-        }
-        if plan.is_change() {
-            show(&plan);
-            if !self.yes && !confirm(&plan, signals).await.map_err(CliError::Ended)? {
-                return Err(CliError::Refused("not confirmed, nothing was written".to_owned()));
-            }
-        }
-        let (steps, mut told) = mpsc::unbounded_channel();
-        let cancel = CancellationToken::new();
-        let mut reason = None;
-        let working = carry_out(cluster, &plan, &steps, &cancel);
-        tokio::pin!(working);
-        let proof = loop {
-            tokio::select! {
-                Some(step) = told.recv() => say(&step),
-                came = signals.next(), if reason.is_none() => {
-                    reason = Some(came);
-                    tell("stopping; what is not proved is taken back (once more to leave at once)");
-                    cancel.cancel();
-                }
-                // The cluster's DNS is everybody's: what is being taken back has its time.
-                () = signals.still_at_work(), if reason.is_some() => {}
-                done = &mut working => break done,
-            }
-        };
-        while let Ok(step) = told.try_recv() {
-            say(&step);
-        }
-        let proof = match proof {
-            Ok(proof) => proof,
+        let ask = |all: &[Change]| format!("Write {}? [y/N] ", all.first().map_or("it", |c| c.object.as_str()));
+        let question = options.ask.then_some(Question { ask: &ask, yes: "y" });
+        let mut steps = Steps { quiet: options.dry_run };
+        let ended = drive(patch(cluster, options), &mut steps, question, signals).await?;
+        let Patched { plan, proof } = match ended.value {
+            Ok(patched) => patched,
             Err(error @ DnsError::Interrupted { .. }) => {
                 context.talk().error(&error);
-                return Ok(reason.map_or(exit::INTERRUPTED, code));
+                return Ok(ended.reason.map_or(exit::INTERRUPTED, code));
             }
             Err(error) => return Err(error.into()),
         };
-        let outcome = match plan.finishing() {
-            Some(_) => Outcome::Finished,
-            None if plan.is_change() => Outcome::Written,
-            None => Outcome::Unchanged,
+        let pending = plan.is_change() || plan.finishing().is_some();
+        let outcome = match (&proof, plan.finishing()) {
+            (None, _) if pending => Outcome::DryRun,
+            (Some(_), Some(_)) => Outcome::Finished,
+            (Some(_), None) if pending => Outcome::Written,
+            _ => Outcome::Unchanged,
         };
-        let mut notes = if self.output.is_some() { plan.notes.clone() } else { Vec::new() };
-        notes.extend(proof.notes);
-        let report = Report { servers: proof.servers, kept: proof.kept, notes, ..report(&plan, outcome) };
+        let mut report = report(&plan, outcome);
+        if let Some(proof) = proof {
+            if self.output.is_none() {
+                // Told already.
+                report.notes.clear();
+            }
+            report.notes.extend(proof.notes);
+            (report.servers, report.kept) = (proof.servers, proof.kept);
+        }
         self.finish(context, &report)?;
         Ok(exit::OK)
     }
@@ -409,17 +382,12 @@ impl DnsPatch {
     }
 }
 
-/// The backend of a plan, which is none where the release needs none.
-fn name(backend: DnsBackend) -> &'static str {
-    if backend == DnsBackend::Auto { "none" } else { backend.name() }
-}
-
 fn report(plan: &Plan, outcome: Outcome) -> Report {
     Report {
         v: VERSION,
         namespace: plan.namespace.clone(),
         action: plan.action,
-        backend: name(plan.backend).to_owned(),
+        backend: plan.backend_name().to_owned(),
         because: plan.because.clone(),
         outcome,
         object: plan.object.clone(),
@@ -432,23 +400,34 @@ fn report(plan: &Plan, outcome: Outcome) -> Report {
     }
 }
 
-fn tell(text: &str) {
-    let _ = writeln!(anstream::stderr(), "{}", plain(text));
+/// Tells the steps on standard error.
+struct Steps {
+    quiet: bool,
 }
 
-fn show(plan: &Plan) {
-    let mut err = anstream::stderr();
-    if let Some(kept) = &plan.kept {
-        let by = plain(&kept.by.to_string());
-        let _ = writeln!(err, "the file is kept by {by} ({})", plain(&kept.shown_by));
+impl Reporter for Steps {
+    fn event(&mut self, event: &Event) -> Result<(), CliError> {
+        let said = match &event.what {
+            _ if self.quiet => None,
+            What::RunStarted { .. } | What::RunFinished { .. } => None,
+            What::Planned { changes, .. } => {
+                let diffs: String = changes.iter().map(|c| coloured(&c.diff)).collect();
+                Some(diffs).filter(|d| !d.is_empty())
+            }
+            What::Notice { text } => Some(format!("{text}\n")),
+            What::CancelRequested { .. } => {
+                Some("stopping; what is not proved is taken back (once more to leave at once)\n".to_owned())
+            }
+            other => line(other).map(|text| format!("{text}\n")),
+        };
+        if let Some(said) = said {
+            // Nobody has to read it.
+            let _ = write!(anstream::stderr(), "{said}");
+        }
+        Ok(())
     }
-    if let Some(Door::Custom { place, import }) = &plan.door {
-        let _ = writeln!(err, "the lines go into {place}, which the Corefile imports ({})", plain(import));
-    }
-    let _ = write!(err, "{}", coloured(&plan.diff));
-    if let Some((most, because)) = &plan.wait {
-        let _ = writeln!(err, "until all servers know it can take {} s: {because}", most.as_secs());
-    }
+
+    fn rest(&mut self) {}
 }
 
 fn coloured(diff: &str) -> String {
@@ -466,35 +445,6 @@ fn coloured(diff: &str) -> String {
         let _ = writeln!(text, "{style}{}{style:#}", plain(line));
     }
     text
-}
-
-async fn confirm(plan: &Plan, signals: &Signals) -> Result<bool, CancelReason> {
-    let what = plan.object.as_deref().unwrap_or("it");
-    answered(&format!("Write {what}? [y/N] "), "y", "--yes to go on without being asked", signals).await
-}
-
-fn seconds(millis: u64) -> String {
-    format!("{}.{} s", millis / 1000, millis % 1000 / 100)
-}
-
-fn say(step: &Step) {
-    tell(&match step {
-        Step::Well { servers } => format!("{servers} DNS pods answer as usual"),
-        Step::Kept { object } => format!("what was there before is kept in {object}"),
-        Step::Written { object } => format!("written: {object}"),
-        Step::Waiting { at_most, because } => {
-            format!("waiting for the servers, up to {}: {because}", seconds(*at_most))
-        }
-        Step::Replacing { pod } => format!("DNS pod {pod} is replaced"),
-        Step::Reloaded { pod, after } => format!("DNS pod {pod} has read it, {} after it was written", seconds(*after)),
-        Step::Verified { pod, questions, after } => {
-            format!("DNS pod {pod} answers {questions} questions as it must, {} later", seconds(*after))
-        }
-        Step::Forgotten { object } => format!("taken away: {object}"),
-        Step::TakingBack { because } => format!("taking the change back: {because}"),
-        Step::Note { text } => text.clone(),
-        _ => return,
-    });
 }
 
 fn text(report: &Report) -> String {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
 use clearwater::event::{
-    Change, CheckLine, CheckStatus, Cost, Evidence, Hop, Operation, Outcome, Pending, PlannedStep, What, Whose,
+    Change, CheckLine, CheckStatus, Cost, DnsStep, Evidence, Hop, Operation, Outcome, Pending, PlannedStep, What, Whose,
 };
 
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
@@ -161,6 +161,26 @@ fn planned_steps(component: &str, from: u32, to: u32, steps: &[PlannedStep], not
     text
 }
 
+/// A step of a change of the cluster's DNS.
+fn dns_step(step: &DnsStep) -> Option<String> {
+    Some(match step {
+        DnsStep::Well { servers } => format!("{servers} DNS pods answer as usual"),
+        DnsStep::Kept { object } => format!("what was there before is kept in {object}"),
+        DnsStep::Written { object } => format!("written: {object}"),
+        DnsStep::Waiting { at_most, because } => {
+            format!("waiting for the servers, up to {}: {because}", time(*at_most))
+        }
+        DnsStep::Replacing { pod } => format!("DNS pod {pod} is replaced"),
+        DnsStep::Reloaded { pod, after } => format!("DNS pod {pod} has read it, {} after it was written", time(*after)),
+        DnsStep::Verified { pod, questions, after } => {
+            format!("DNS pod {pod} answers {questions} questions as it must, {} later", time(*after))
+        }
+        DnsStep::Forgotten { object } => format!("taken away: {object}"),
+        DnsStep::TakingBack { because } => format!("taking the change back: {because}"),
+        _ => return None,
+    })
+}
+
 /// An event as one line or more, or `None` where it says nothing that a line is worth.
 pub(crate) fn line(what: &What) -> Option<String> {
     Some(match what {
@@ -249,6 +269,7 @@ pub(crate) fn line(what: &What) -> Option<String> {
         What::Scaled { component, from, to, took } => {
             format!("{GOOD}{component}: scaled from {from} to {to}, serving{GOOD:#} after {}", time(*took))
         }
+        What::Dns { step } => return dns_step(step),
         What::Notice { text } => format!("note: {}", plain(text)),
         What::CancelRequested { reason } => format!("stopping ({reason:?}): nothing new is begun").to_lowercase(),
         What::RunFinished { outcome, summary, critical_path, pending, .. } => {

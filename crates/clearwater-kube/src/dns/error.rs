@@ -122,6 +122,9 @@ pub enum DnsError {
         /// Where what was there before is kept.
         kept: String,
     },
+    /// The user was asked, and did not agree.
+    #[error("not confirmed, nothing was written")]
+    NotConfirmed,
     /// The user ended it; whatever was written was taken back.
     #[error("interrupted: {state}")]
     Interrupted {

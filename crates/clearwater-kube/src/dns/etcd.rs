@@ -13,6 +13,7 @@ use clearwater::dns::answer::{Expectation, Wanted, of_zone};
 use clearwater::dns::corefile::{Corefile, Owner};
 use clearwater::dns::keeper::{Door, door, kept};
 use clearwater::dns::{Name, RecordType, Targets, records, skydns, sub_domains};
+use clearwater::event::DnsStep;
 use etcd_client::{Channel, Client, Compare, CompareOp, ConnectOptions, GetOptions, Txn, TxnOp};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
@@ -31,7 +32,8 @@ use super::file::FileEdit;
 use super::names::{from_inside, last_written, left_behind, prove_within, sprout_address};
 use super::plan::{finishing, patience, rights, wait};
 use super::scene::{REQUEST, Scene};
-use super::{Action, DnsError, DnsOptions, EtcdAccess, Plan, Proof, Step, Work, file, millis, tell, unless_cancelled};
+use super::transaction::{Target, Unanswered, transact};
+use super::{Action, DnsError, DnsOptions, EtcdAccess, Plan, Proof, Work, file, millis, tell, unless_cancelled};
 use crate::cluster::{Cluster, with_causes};
 use crate::rollout::pod_is_ready;
 
@@ -492,51 +494,56 @@ async fn write(
     Ok(answer.succeeded())
 }
 
-/// Puts back what stood before, whatever stands now below the deployment's own prefix.
-async fn take_back(cluster: &Cluster, edit: &KeyEdit) -> Result<(), String> {
-    let before: BTreeMap<String, String> = edit.before.iter().map(|(k, s)| (k.clone(), s.value.clone())).collect();
-    let mut last = String::new();
-    for attempt in 0..5_u32 {
-        if attempt > 0 {
-            tokio::time::sleep(Duration::from_millis(200 << attempt)).await;
-        }
-        let tried = async {
-            let mut client = connect(cluster, &edit.endpoint, &edit.access).await?;
-            let now = read(&mut client, &edit.endpoint, &edit.prefix).await?;
-            write(&mut client, &edit.endpoint, &now, &before).await
-        };
-        match tried.await {
-            Ok(true) => return Ok(()),
-            Ok(false) => "the keys keep changing".clone_into(&mut last),
-            Err(error) => last = error.to_string(),
+/// A change of keys, over the connection that it is written on.
+struct Change<'a> {
+    cluster: &'a Cluster,
+    edit: &'a KeyEdit,
+    object: String,
+    client: Client,
+}
+
+impl Target for Change<'_> {
+    fn object(&self) -> &str {
+        &self.object
+    }
+
+    fn kept(&self) -> &'static str {
+        "the difference that was shown"
+    }
+
+    async fn write(&self) -> Result<(), Unanswered> {
+        let edit = self.edit;
+        match write(&mut self.client.clone(), &edit.endpoint, &edit.before, &edit.after).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(DnsError::Moved { object: self.object.clone(), by: "somebody".to_owned() }.into()),
+            Err(error) => Err(Unanswered::Unclear(error)),
         }
     }
-    Err(last)
+
+    /// Whatever stands now below the deployment's own prefix.
+    async fn put_back(&self) -> Result<(), DnsError> {
+        let edit = self.edit;
+        let before = edit.before.iter().map(|(k, s)| (k.clone(), s.value.clone())).collect();
+        let mut client = connect(self.cluster, &edit.endpoint, &edit.access).await?;
+        let now = read(&mut client, &edit.endpoint, &edit.prefix).await?;
+        if write(&mut client, &edit.endpoint, &now, &before).await? {
+            return Ok(());
+        }
+        Err(DnsError::Failed("the keys keep changing".to_owned()))
+    }
 }
 
 pub(super) async fn carry_out(
     cluster: &Cluster,
     plan: &Plan,
     edit: &KeyEdit,
-    steps: &mpsc::UnboundedSender<Step>,
+    steps: &mpsc::UnboundedSender<DnsStep>,
     cancel: &CancellationToken,
 ) -> Result<Proof, DnsError> {
     if let (Some(left), Some(scene), false) = (&plan.finishing, &plan.scene, edit.is_change()) {
         return file::finish(cluster, plan, scene, left, steps).await;
     }
-    let object = plan.object.clone().unwrap_or_else(|| format!("the keys below {}", edit.prefix));
-    if edit.keys_change() {
-        let connecting = connect(cluster, &edit.endpoint, &edit.access);
-        let mut client = unless_cancelled(cancel, connecting).await?;
-        let done = write(&mut client, &edit.endpoint, &edit.before, &edit.after).await;
-        match done {
-            Ok(true) => tell(steps, Step::Written { object: object.clone() }),
-            Ok(false) => return Err(DnsError::Moved { object, by: "somebody".to_owned() }),
-            // It may or may not have been written: make sure that it was not.
-            Err(error) => return Err(back(cluster, edit, steps, &object, error.to_string(), cancel).await),
-        }
-    }
-    let proved = async {
+    let proving = Box::pin(async {
         if let Some(block) = &edit.block {
             let whole = Plan {
                 object: Some(format!("configmap/{} in namespace {}", block.place.name, block.place.namespace)),
@@ -546,49 +553,22 @@ pub(super) async fn carry_out(
         }
         if edit.is_change() {
             let because = "CoreDNS asks etcd at once, and keeps for some seconds that a name was missing".to_owned();
-            tell(steps, Step::Waiting { at_most: millis(CACHED), because });
+            tell(steps, DnsStep::Waiting { at_most: millis(CACHED), because });
         }
         let limit = plan.timeout.unwrap_or(CACHED.max(plan.patience));
-        let mut proof = tokio::select! {
-            () = cancel.cancelled() => return Err(DnsError::Interrupted { state: String::new() }),
-            proof = prove_within(cluster, plan, steps, limit) => proof?,
-        };
+        let mut proof = unless_cancelled(cancel, prove_within(cluster, plan, steps, limit)).await?;
         from_inside(cluster, plan, &mut proof).await;
         if plan.finishing.is_some() {
             file::forgotten(cluster, &mut proof).await;
         }
         Ok(proof)
-    };
-    match proved.await {
-        Ok(proof) => Ok(proof),
-        Err(error) if !edit.keys_change() => Err(error),
-        Err(error) => {
-            let seen = match &error {
-                DnsError::TakenBack { seen, .. } => seen.clone(),
-                DnsError::Interrupted { .. } => "interrupted".to_owned(),
-                other => other.to_string(),
-            };
-            Err(back(cluster, edit, steps, &object, seen, cancel).await)
-        }
+    });
+    if !edit.keys_change() {
+        return proving.await;
     }
-}
-
-async fn back(
-    cluster: &Cluster,
-    edit: &KeyEdit,
-    steps: &mpsc::UnboundedSender<Step>,
-    object: &str,
-    seen: String,
-    cancel: &CancellationToken,
-) -> DnsError {
-    tell(steps, Step::TakingBack { because: seen.clone() });
-    match take_back(cluster, edit).await {
-        Ok(()) if cancel.is_cancelled() => DnsError::Interrupted { state: format!("{object} are as they were before") },
-        Ok(()) => DnsError::TakenBack { seen, object: object.to_owned(), after: String::new() },
-        Err(error) => {
-            DnsError::Stuck { seen, error, object: object.to_owned(), kept: "the difference that was shown".to_owned() }
-        }
-    }
+    let object = plan.object.clone().unwrap_or_else(|| format!("the keys below {}", edit.prefix));
+    let client = unless_cancelled(cancel, connect(cluster, &edit.endpoint, &edit.access)).await?;
+    transact(&Change { cluster, edit, object, client }, steps, cancel, proving).await
 }
 
 #[cfg(test)]

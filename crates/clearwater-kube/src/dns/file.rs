@@ -4,6 +4,7 @@
 use clearwater::dns::Name;
 use clearwater::dns::corefile::{Corefile, Owner, without_owned};
 use clearwater::dns::keeper::Place;
+use clearwater::event::DnsStep;
 use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -11,17 +12,15 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::json;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::names::Left;
 use super::scene::{REQUEST, Scene, config_map};
-use super::watch::{Ended, Watch};
-use super::{Action, DnsError, Plan, Proof, Step, millis, names, tell, unless_cancelled};
+use super::transaction::{Target, Unanswered, transact};
+use super::watch::Watch;
+use super::{Action, DnsError, Plan, Proof, count, millis, names, tell, unless_cancelled};
 use crate::cluster::{Cluster, FIELD_MANAGER, say};
-
-/// How many times a change is tried to be taken back while others write to the same object.
-const ATTEMPTS: usize = 10;
 
 /// A change of one key of a ConfigMap.
 #[derive(Clone, Debug)]
@@ -171,60 +170,58 @@ async fn write(cluster: &Cluster, edit: &FileEdit) -> Result<(), DnsError> {
     }
 }
 
-/// Puts back what stood before.
-async fn take_back(cluster: &Cluster, edit: &FileEdit) -> Result<(), String> {
-    let api = api(cluster, &edit.place);
-    let (place, key) = (&edit.place, edit.place.key.as_str());
-    let mut last = String::new();
-    for attempt in 0..ATTEMPTS {
-        if attempt > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(100 << attempt.min(5))).await;
-        }
-        let standing = match config_map(&cluster.client, place).await {
-            Ok(standing) => standing,
-            Err(error) => {
-                last = error.to_string();
-                continue;
-            }
-        };
-        let now = standing.as_ref().and_then(|m| m.data.as_ref()?.get(key).cloned());
+/// A change of a file, and where what stood before is kept.
+pub(super) struct Change<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) edit: &'a FileEdit,
+    pub(super) object: String,
+    pub(super) kept: Option<String>,
+}
+
+impl Target for Change<'_> {
+    fn object(&self) -> &str {
+        &self.object
+    }
+
+    fn kept(&self) -> &str {
+        self.kept.as_deref().unwrap_or("its owner")
+    }
+
+    async fn write(&self) -> Result<(), Unanswered> {
+        Ok(write(self.cluster, self.edit).await?)
+    }
+
+    async fn put_back(&self) -> Result<(), DnsError> {
+        let edit = self.edit;
+        let standing = config_map(&self.cluster.client, &edit.place).await?;
+        let data = standing.as_ref().and_then(|m| m.data.as_ref());
+        let now = data.and_then(|d| d.get(&edit.place.key).cloned());
         let wanted = edit.undone(now.as_deref());
-        if now == wanted && (standing.is_none() || edit.version.is_some()) {
+        let made_here = edit.version.is_none();
+        if now == wanted && (standing.is_none() || !made_here) {
             return Ok(());
         }
-        let version = standing.as_ref().and_then(|m| m.metadata.resource_version.clone());
-        let made_here = edit.version.is_none();
-        let alone = standing.as_ref().is_some_and(|m| m.data.as_ref().is_none_or(|d| d.len() <= 1));
+        // Only a ConfigMap of our own is made again.
+        if standing.is_none() && !(wanted.is_some() && edit.sole) {
+            return Ok(());
+        }
         let back = FileEdit {
             before: now,
             after: wanted,
             // What did not exist before must not exist afterwards.
-            sole: made_here && alone,
-            version,
+            sole: made_here && data.is_none_or(|d| d.len() <= 1),
+            version: standing.as_ref().and_then(|m| m.metadata.resource_version.clone()),
             ..edit.clone()
         };
-        let restored = if back.version.is_none() && back.after.is_some() && edit.sole {
-            // A ConfigMap of our own was deleted: it is made again.
-            write(cluster, &FileEdit { version: None, ..back }).await
-        } else if back.version.is_none() {
-            return Ok(());
-        } else {
-            write(cluster, &back).await
-        };
-        match restored {
-            Ok(()) => return Ok(()),
-            Err(error) => last = error.to_string(),
-        }
+        write(self.cluster, &back).await
     }
-    let _ = api;
-    Err(last)
 }
 
 pub(crate) async fn carry_out(
     cluster: &Cluster,
     plan: &Plan,
     edit: &FileEdit,
-    steps: &mpsc::UnboundedSender<Step>,
+    steps: &mpsc::UnboundedSender<DnsStep>,
     cancel: &CancellationToken,
 ) -> Result<Proof, DnsError> {
     let Some(scene) = &plan.scene else {
@@ -238,65 +235,39 @@ pub(crate) async fn carry_out(
     }
     let begun = async {
         let watch = Watch::begin(cluster, plan, scene, edit.metrics).await?;
-        tell(steps, Step::Well { servers: watch.servers() });
-        let mut proof = Proof::default();
+        tell(steps, DnsStep::Well { servers: count(watch.servers()) });
+        let mut kept = None;
         if let Some(before) = &edit.before {
             let object = names::keep_before(cluster, &edit.place, before).await?;
-            tell(steps, Step::Kept { object: object.clone() });
-            proof.kept = Some(object);
+            tell(steps, DnsStep::Kept { object: object.clone() });
+            kept = Some(object);
         }
-        Ok((watch, proof))
+        Ok((watch, kept))
     };
-    let (mut watch, mut proof) = unless_cancelled(cancel, begun).await?;
+    let (mut watch, kept) = unless_cancelled(cancel, begun).await?;
     let object = plan.object.clone().unwrap_or_else(|| edit.place.to_string());
-    let ended = match write(cluster, edit).await {
-        Ok(()) => {
-            tell(steps, Step::Written { object: object.clone() });
-            if let Some((most, because)) = &plan.wait {
-                tell(steps, Step::Waiting { at_most: millis(*most), because: because.clone() });
-            }
-            watch.until_proved(plan, steps, cancel, Instant::now()).await
+    let change = Change { cluster, edit, object, kept: kept.clone() };
+    let proving = Box::pin(async {
+        if let Some((most, because)) = &plan.wait {
+            tell(steps, DnsStep::Waiting { at_most: millis(*most), because: because.clone() });
         }
-        // It may or may not have been written: make sure that it was not.
-        Err(error @ DnsError::Unreachable { .. }) => Ended::Failed(error.to_string()),
-        Err(error) => return Err(error),
-    };
-    match ended {
-        Ended::Proved(servers) => {
-            proof.servers = servers;
-            if plan.action == Action::Remove {
-                forgotten(cluster, &mut proof).await;
-            }
-            tokio::select! {
-                () = cancel.cancelled() => {}
-                () = names::from_inside(cluster, plan, &mut proof) => {}
-            }
-            Ok(proof)
+        let servers = watch.until_proved(plan, steps, cancel).await?;
+        let mut proof = Proof { servers, kept, ..Proof::default() };
+        if plan.action == Action::Remove {
+            forgotten(cluster, &mut proof).await;
         }
-        Ended::Failed(seen) => {
-            tell(steps, Step::TakingBack { because: seen.clone() });
-            match take_back(cluster, edit).await {
-                Ok(()) => {
-                    let after = watch.after_taking_back(cluster, plan.restart).await;
-                    Err(DnsError::TakenBack { seen, object, after })
-                }
-                Err(error) => Err(DnsError::Stuck {
-                    seen,
-                    error,
-                    object,
-                    kept: proof.kept.unwrap_or_else(|| "its owner".to_owned()),
-                }),
-            }
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = names::from_inside(cluster, plan, &mut proof) => {}
         }
-        Ended::Cancelled => match take_back(cluster, edit).await {
-            Ok(()) => Err(DnsError::Interrupted { state: format!("{object} is as it was before") }),
-            Err(error) => Err(DnsError::Stuck {
-                seen: "interrupted".to_owned(),
-                error,
-                object,
-                kept: proof.kept.unwrap_or_else(|| "its owner".to_owned()),
-            }),
-        },
+        Ok(proof)
+    });
+    match transact(&change, steps, cancel, proving).await {
+        Err(DnsError::TakenBack { seen, object, .. }) => {
+            let after = watch.after_taking_back(cluster, plan.restart).await;
+            Err(DnsError::TakenBack { seen, object, after })
+        }
+        ended => ended,
     }
 }
 
@@ -315,13 +286,13 @@ pub(super) async fn finish(
     plan: &Plan,
     scene: &Scene,
     left: &Left,
-    steps: &mpsc::UnboundedSender<Step>,
+    steps: &mpsc::UnboundedSender<DnsStep>,
 ) -> Result<Proof, DnsError> {
     let watch = Watch::begin(cluster, plan, scene, None).await?;
-    tell(steps, Step::Well { servers: watch.servers() });
+    tell(steps, DnsStep::Well { servers: count(watch.servers()) });
     let proof = names::prove(cluster, plan, steps).await?;
     names::forget_before(cluster).await?;
-    tell(steps, Step::Forgotten { object: left.object.clone() });
+    tell(steps, DnsStep::Forgotten { object: left.object.clone() });
     Ok(proof)
 }
 

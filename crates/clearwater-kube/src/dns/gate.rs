@@ -5,7 +5,7 @@ use std::time::Duration;
 use clearwater::config::{Deployment, DnsBackend};
 use clearwater::dns::answer::{Expectation, Wanted};
 use clearwater::dns::{RecordType, sub_domains};
-use clearwater::event::{CheckLine, CheckStatus};
+use clearwater::event::{CheckLine, CheckStatus, DnsStep};
 use clearwater::order::{before_sprout, names_gate};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::names::from_inside;
 use super::plan::blank;
-use super::{DnsError, DnsOptions, Proof, Step, carry_out, plan, unless_cancelled};
+use super::{DnsError, DnsOptions, Proof, carry_out, plan, unless_cancelled};
 use crate::apply::ApplyError;
 use crate::cluster::Cluster;
 
@@ -148,15 +148,15 @@ impl Gate {
 }
 
 /// A step in a few words; `None` for what is of no interest while a deployment comes up.
-fn say(step: &Step) -> Option<String> {
+fn say(step: &DnsStep) -> Option<String> {
     Some(match step {
-        Step::Kept { object } => format!("what was there before is kept in {object}"),
-        Step::Written { object } => format!("written: {object}"),
-        Step::Waiting { at_most, because } => {
+        DnsStep::Kept { object } => format!("what was there before is kept in {object}"),
+        DnsStep::Written { object } => format!("written: {object}"),
+        DnsStep::Waiting { at_most, because } => {
             format!("until all servers know them can take {} s: {because}", at_most / 1000)
         }
-        Step::Verified { pod, .. } => format!("DNS pod {pod} answers as it must"),
-        Step::TakingBack { because } => format!("taking the change back: {because}"),
+        DnsStep::Verified { pod, .. } => format!("DNS pod {pod} answers as it must"),
+        DnsStep::TakingBack { because } => format!("taking the change back: {because}"),
         _ => return None,
     })
 }

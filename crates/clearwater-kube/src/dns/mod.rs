@@ -1,6 +1,6 @@
 //! The names that Clearwater needs and Kubernetes cannot give, put into DNS, proved, and taken out again.
 //!
-//! [`plan`] looks and writes nothing. [`carry_out`] does what the plan says: what was there before is kept, the change
+//! [`plan`] looks and writes nothing. [`patch`] is the run that carries a plan out: what was there before is kept, the change
 //! is written with the version that was read, every DNS server is asked for every name, and where one of them does not
 //! answer as it must the change is taken back. A run that was killed in between is finished by the next one.
 
@@ -14,10 +14,12 @@ mod file;
 mod gate;
 mod metrics;
 mod names;
+mod patch;
 mod plan;
 mod print;
 mod scene;
 mod slices;
+mod transaction;
 mod watch;
 
 use std::time::Duration;
@@ -25,6 +27,7 @@ use std::time::Duration;
 use clearwater::config::{Deployment, DeploymentFile, DnsBackend};
 use clearwater::dns::answer::{Answer, Expectation};
 use clearwater::dns::keeper::{Door, Kept};
+use clearwater::event::DnsStep;
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -32,13 +35,14 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
-use crate::emit::millis;
+use crate::run::millis;
 
 pub use check::{Findings, check};
 pub use error::DnsError;
 pub use explain::{Explained, Explanation, Seen, explain};
 pub(crate) use gate::Gate;
 pub use names::KEPT;
+pub use patch::{Patched, patch};
 pub use print::{Form, print, zone};
 
 /// What is to be done with the names.
@@ -53,6 +57,7 @@ pub enum Action {
 
 /// What is to be done, for which deployment.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub struct DnsOptions {
     /// The deployment.
     pub deployment: Deployment,
@@ -68,6 +73,11 @@ pub struct DnsOptions {
     pub timeout: Option<Duration>,
     /// How etcd is reached, for the backend of that name.
     pub etcd: EtcdAccess,
+    /// Whether to stop before the first write.
+    pub dry_run: bool,
+    /// Whether the run waits after [`Planned`](clearwater::event::What::Planned) until it is told to go on, where
+    /// something would be written.
+    pub ask: bool,
 }
 
 /// How etcd is reached.
@@ -101,6 +111,8 @@ impl DnsOptions {
             restart: false,
             timeout: None,
             etcd: EtcdAccess::default(),
+            dry_run: false,
+            ask: false,
         }
     }
 }
@@ -156,6 +168,11 @@ pub(crate) enum Work {
 }
 
 impl Plan {
+    /// The backend's name; `none` where the release needs none.
+    pub fn backend_name(&self) -> &'static str {
+        if self.backend == DnsBackend::Auto { "none" } else { self.backend.name() }
+    }
+
     /// Whether something would be written.
     pub fn is_change(&self) -> bool {
         match &self.work {
@@ -166,79 +183,12 @@ impl Plan {
             Work::Keys(edit) => edit.is_change(),
         }
     }
-}
 
-impl Plan {
     /// What an earlier run has left, as kubectl names it, where nothing is to be written and it only has to be finished:
     /// it is taken away once every server has answered as it must.
     pub fn finishing(&self) -> Option<&str> {
         self.finishing.as_ref().filter(|_| !self.is_change()).map(|left| left.object.as_str())
     }
-}
-
-/// What happens while a plan is carried out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", tag = "kind")]
-#[non_exhaustive]
-pub enum Step {
-    /// The servers answer as they should before anything is written.
-    Well {
-        /// How many.
-        servers: usize,
-    },
-    /// What was there before is kept.
-    Kept {
-        /// Where, as kubectl names it.
-        object: String,
-    },
-    /// The change is written.
-    Written {
-        /// The object, as kubectl names it.
-        object: String,
-    },
-    /// The servers have not read it yet.
-    Waiting {
-        /// How long it can take, in milliseconds.
-        at_most: u64,
-        /// Why so long.
-        because: String,
-    },
-    /// A pod of the cluster's DNS is replaced, because it reads its file at its start only.
-    Replacing {
-        /// The pod.
-        pod: String,
-    },
-    /// A server has read it.
-    Reloaded {
-        /// The pod.
-        pod: String,
-        /// How long after the change was written, in milliseconds.
-        after: u64,
-    },
-    /// A server answers as it must.
-    Verified {
-        /// The pod.
-        pod: String,
-        /// How many questions.
-        questions: usize,
-        /// How long after it had read the change, in milliseconds.
-        after: u64,
-    },
-    /// What an earlier run had left is gone.
-    Forgotten {
-        /// The object, as kubectl names it.
-        object: String,
-    },
-    /// Something does not work: the change is being taken back.
-    TakingBack {
-        /// What was seen.
-        because: String,
-    },
-    /// Something worth knowing.
-    Note {
-        /// What.
-        text: String,
-    },
 }
 
 /// What one server answered.
@@ -313,13 +263,11 @@ pub(crate) async fn standing(cluster: &Cluster) -> Option<String> {
     plan.object.clone().filter(|_| plan.is_change())
 }
 
-/// Carries a plan out: see the [module](self).
-///
-/// Cancelling takes back what was written and is not proved yet.
-pub async fn carry_out(
+/// Carries a plan out. Cancelling takes back what was written and is not proved yet.
+pub(crate) async fn carry_out(
     cluster: &Cluster,
     plan: &Plan,
-    steps: &mpsc::UnboundedSender<Step>,
+    steps: &mpsc::UnboundedSender<DnsStep>,
     cancel: &CancellationToken,
 ) -> Result<Proof, DnsError> {
     let work = Box::pin(async {
@@ -337,6 +285,9 @@ pub async fn carry_out(
     unless_cancelled(cancel, work).await
 }
 
+/// What stands where a run was cancelled before it wrote anything.
+const UNWRITTEN: &str = "nothing was written";
+
 /// Does something of which nothing has to be taken back, unless it is cancelled first.
 pub(crate) async fn unless_cancelled<T>(
     cancel: &CancellationToken,
@@ -344,12 +295,18 @@ pub(crate) async fn unless_cancelled<T>(
 ) -> Result<T, DnsError> {
     tokio::select! {
         biased;
-        () = cancel.cancelled() => Err(DnsError::Interrupted { state: "nothing was written".to_owned() }),
+        () = cancel.cancelled() => Err(DnsError::Interrupted { state: UNWRITTEN.to_owned() }),
         done = work => done,
     }
 }
 
-pub(crate) fn tell(steps: &mpsc::UnboundedSender<Step>, step: Step) {
+/// A number as events tell it.
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// Tells a step.
+pub(crate) fn tell(steps: &mpsc::UnboundedSender<DnsStep>, step: DnsStep) {
     // Nobody has to listen.
     let _ = steps.send(step);
 }

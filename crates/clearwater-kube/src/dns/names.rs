@@ -8,6 +8,7 @@ use clearwater::config::{Deployment, SPROUT_ADDRESS, ServiceKind};
 use clearwater::dns::answer::{Expectation, Wanted};
 use clearwater::dns::keeper::Place;
 use clearwater::dns::{Cscf, RecordType, Targets};
+use clearwater::event::DnsStep;
 use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 
 use super::ask::{Server, ask_from};
 use super::scene::within;
-use super::{Answered, DnsError, Plan, Proof, ServerProof, Step, tell};
+use super::{Answered, DnsError, Plan, Proof, ServerProof, count, tell};
 use crate::cluster::{Cluster, FIELD_MANAGER};
 use crate::pod::{AskError, Script, Shell};
 use crate::rollout::pod_is_ready;
@@ -199,11 +200,11 @@ pub(crate) async fn ask_all(
 pub(crate) async fn prove(
     cluster: &Cluster,
     plan: &Plan,
-    steps: &mpsc::UnboundedSender<Step>,
+    steps: &mpsc::UnboundedSender<DnsStep>,
 ) -> Result<Proof, DnsError> {
     if plan.patience > SOON {
         let because = "what was written a moment ago may not have come to all servers yet".to_owned();
-        tell(steps, Step::Waiting { at_most: super::millis(plan.patience), because });
+        tell(steps, DnsStep::Waiting { at_most: super::millis(plan.patience), because });
     }
     let mut proof = prove_within(cluster, plan, steps, plan.patience).await?;
     if !plan.questions.is_empty() {
@@ -216,7 +217,7 @@ pub(crate) async fn prove(
 pub(crate) async fn prove_within(
     cluster: &Cluster,
     plan: &Plan,
-    steps: &mpsc::UnboundedSender<Step>,
+    steps: &mpsc::UnboundedSender<DnsStep>,
     limit: Duration,
 ) -> Result<Proof, DnsError> {
     let proof = Proof { servers: ask_servers(cluster, plan, limit).await?, ..Proof::default() };
@@ -225,7 +226,7 @@ pub(crate) async fn prove_within(
             return Err(DnsError::Failed(format!("DNS pod {}: {problem}", server.server)));
         }
         let (pod, after) = (server.server.clone(), server.verified.unwrap_or_default());
-        tell(steps, Step::Verified { pod, questions: server.answers.len(), after });
+        tell(steps, DnsStep::Verified { pod, questions: count(server.answers.len()), after });
     }
     Ok(proof)
 }

@@ -8,6 +8,7 @@ use clearwater::component::Component;
 use clearwater::config::DnsBackend;
 use clearwater::dns::answer::{Expectation, Wanted};
 use clearwater::dns::{RecordData, SubDomain, sub_domains};
+use clearwater::event::DnsStep;
 use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
@@ -20,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::names::{OwnPod, from_inside, pods_of, prove_within};
 use super::scene::{Scene, missing, within};
-use super::{Action, DnsError, DnsOptions, Plan, Proof, Step, Work, tell};
+use super::transaction::{Target, Unanswered, transact};
+use super::{Action, DnsError, DnsOptions, Plan, Proof, Work, tell, unless_cancelled};
 use crate::cluster::{Cluster, FIELD_MANAGER};
 use crate::rights::Right;
 
@@ -33,7 +35,7 @@ pub(super) const RIGHTS: [Right; 4] = [
 ];
 
 /// The EndpointSlice.
-const NAME: &str = "clearwater-sprout-names";
+pub(super) const NAME: &str = "clearwater-sprout-names";
 /// The label that says to which Service a slice belongs, and the one that says who writes it
 /// (k8s.io/api `discovery/v1/well_known_labels.go`).
 const SERVICE: &str = "kubernetes.io/service-name";
@@ -44,8 +46,8 @@ const PATIENCE: Duration = Duration::from_secs(75);
 /// A change of the EndpointSlice.
 #[derive(Clone, Debug)]
 pub(crate) struct SliceEdit {
-    before: Option<EndpointSlice>,
-    after: Option<EndpointSlice>,
+    pub(super) before: Option<EndpointSlice>,
+    pub(super) after: Option<EndpointSlice>,
 }
 
 impl SliceEdit {
@@ -77,6 +79,11 @@ fn bare(slice: Option<&EndpointSlice>) -> Option<EndpointSlice> {
             labels: s.metadata.labels.clone(),
             ..ObjectMeta::default()
         },
+        // A port without a name has an empty one as soon as it stands.
+        ports: s.ports.as_ref().map(|ports| {
+            let named = |p: &EndpointPort| EndpointPort { name: p.name.clone().or(Some(String::new())), ..p.clone() };
+            ports.iter().map(named).collect()
+        }),
         ..s.clone()
     })
 }
@@ -135,10 +142,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
         return Err(backend("endpoints cannot be what SIP clients look for; add --backend coredns".to_owned()));
     }
     let subs = sub_domains(deployment, DnsBackend::Endpoints)?;
-    let api: Api<EndpointSlice> = cluster.api();
-    let what = format!("endpointslice {}/{NAME}", cluster.namespace);
-    let right = format!("get endpointslices.discovery.k8s.io in {}", cluster.namespace);
-    let before = within(&what, &right, api.get_opt(NAME)).await?;
+    let before = standing(cluster).await?;
     let after = if options.action == Action::Remove {
         let others = pods_of(cluster, Component::Sprout).await?.iter().any(|p| p.host_name.is_some());
         if !others {
@@ -184,7 +188,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
         let missing = missing(&cluster.client, &cluster.namespace, &RIGHTS).await;
         if !missing.is_empty() {
             return Err(DnsError::Right {
-                what,
+                what: named(cluster),
                 right: format!("{} in namespace {}", missing.join(", "), cluster.namespace),
                 message:
                     "nothing was written. The ClusterRoles edit and admin do not hold it: ask for a Role that does, \
@@ -210,9 +214,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
 
 /// Whether a slice of ours gives the names; not knowing counts as yes.
 pub(super) async fn stands(cluster: &Cluster) -> bool {
-    let api: Api<EndpointSlice> = cluster.api();
-    let found = within("the slice", "get endpointslices.discovery.k8s.io", api.get_opt(NAME)).await;
-    found.map_or(true, |slice| slice.is_some())
+    standing(cluster).await.map_or(true, |slice| slice.is_some())
 }
 
 fn expect(sub: &SubDomain, ips: &[IpAddr]) -> Expectation {
@@ -221,97 +223,111 @@ fn expect(sub: &SubDomain, ips: &[IpAddr]) -> Expectation {
     Expectation { name: sub.name.clone(), record_type, wanted: Wanted::Data(data) }
 }
 
+/// The slice that stands.
+async fn standing(cluster: &Cluster) -> Result<Option<EndpointSlice>, DnsError> {
+    let right = format!("get endpointslices.discovery.k8s.io in {}", cluster.namespace);
+    within(&named(cluster), &right, cluster.api::<EndpointSlice>().get_opt(NAME)).await
+}
+
+fn named(cluster: &Cluster) -> String {
+    format!("endpointslice {}/{NAME}", cluster.namespace)
+}
+
+fn moved(cluster: &Cluster) -> DnsError {
+    DnsError::Moved { object: named(cluster), by: "somebody".to_owned() }
+}
+
 /// Makes the slice what `to` says, where it is what `from` says.
-async fn write(
-    cluster: &Cluster,
-    from: Option<&EndpointSlice>,
-    to: Option<&EndpointSlice>,
-) -> Result<Option<EndpointSlice>, DnsError> {
+async fn write(cluster: &Cluster, from: Option<&EndpointSlice>, to: Option<&EndpointSlice>) -> Result<(), DnsError> {
     let api: Api<EndpointSlice> = cluster.api();
-    let what = format!("endpointslice {}/{NAME}", cluster.namespace);
     let right = format!("create, update and delete endpointslices.discovery.k8s.io in {}", cluster.namespace);
     let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
     let version = from.and_then(|s| s.metadata.resource_version.clone());
     let request = async {
-        match (from, to) {
-            (None, None) => Ok(None),
-            (None, Some(to)) => api.create(&params, to).await.map(Some),
+        let done = match (from, to) {
+            (None, None) => Ok(()),
+            (None, Some(to)) => api.create(&params, to).await.map(drop),
             (Some(_), Some(to)) => {
                 let mut to = to.clone();
-                to.metadata.resource_version.clone_from(&version);
-                api.replace(NAME, &params, &to).await.map(Some)
+                to.metadata.resource_version = version;
+                api.replace(NAME, &params, &to).await.map(drop)
             }
             (Some(_), None) => {
                 let params = DeleteParams {
-                    preconditions: Some(Preconditions { resource_version: version.clone(), uid: None }),
+                    preconditions: Some(Preconditions { resource_version: version, uid: None }),
                     ..DeleteParams::default()
                 };
-                api.delete(NAME, &params).await.map(|_| None)
+                api.delete(NAME, &params).await.map(drop)
             }
+        };
+        match done {
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(Err(moved(cluster))),
+            done => done.map(Ok),
         }
     };
-    let moved = |e: kube::Error| match e {
-        kube::Error::Api(status) if status.code == 409 => Err(()),
-        other => Ok(other),
-    };
-    let outcome = within(&what, &right, async {
-        match request.await {
-            Ok(slice) => Ok(Ok(slice)),
-            Err(error) => match moved(error) {
-                Err(()) => Ok(Err(())),
-                Ok(error) => Err(error),
-            },
+    within(&named(cluster), &right, request).await?
+}
+
+/// A change of the slice.
+pub(super) struct Change<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) edit: &'a SliceEdit,
+    pub(super) object: String,
+}
+
+impl Target for Change<'_> {
+    fn object(&self) -> &str {
+        &self.object
+    }
+
+    fn kept(&self) -> &'static str {
+        "nowhere: kubectl clearwater dns-patch --remove takes it away"
+    }
+
+    async fn write(&self) -> Result<(), Unanswered> {
+        Ok(write(self.cluster, self.edit.before.as_ref(), self.edit.after.as_ref()).await?)
+    }
+
+    async fn put_back(&self) -> Result<(), DnsError> {
+        let now = standing(self.cluster).await?;
+        let (now, before) = (now.as_ref(), self.edit.before.as_ref());
+        if bare(now) == bare(before) {
+            return Ok(());
         }
-    })
-    .await?;
-    outcome.map_err(|()| DnsError::Moved { object: what, by: "somebody".to_owned() })
+        // What somebody else wrote since is not written over.
+        if bare(now) != bare(self.edit.after.as_ref()) {
+            return Err(moved(self.cluster));
+        }
+        write(self.cluster, now, before).await
+    }
 }
 
 pub(super) async fn carry_out(
     cluster: &Cluster,
     plan: &Plan,
     edit: &SliceEdit,
-    steps: &mpsc::UnboundedSender<Step>,
+    steps: &mpsc::UnboundedSender<DnsStep>,
     cancel: &CancellationToken,
 ) -> Result<Proof, DnsError> {
-    let object = plan.object.clone().unwrap_or_else(|| format!("endpointslice/{NAME}"));
-    let mut written = edit.before.clone();
-    if edit.is_change() {
-        written = write(cluster, edit.before.as_ref(), edit.after.as_ref()).await?;
-        tell(steps, Step::Written { object: object.clone() });
-        if let Some((most, because)) = &plan.wait {
-            tell(steps, Step::Waiting { at_most: super::millis(*most), because: because.clone() });
-        }
-    }
     let limit = plan.timeout.unwrap_or(PATIENCE);
-    let proved = tokio::select! {
-        () = cancel.cancelled() => None,
-        proved = proved(cluster, plan, steps, limit) => Some(proved),
-    };
-    let seen = match proved {
-        Some(Ok(proof)) => return Ok(proof),
-        Some(Err(error)) if !edit.is_change() => return Err(error),
-        Some(Err(error)) => error.to_string(),
-        None => "interrupted".to_owned(),
-    };
-    if edit.is_change() {
-        tell(steps, Step::TakingBack { because: seen.clone() });
-        if let Err(error) = write(cluster, written.as_ref(), edit.before.as_ref()).await {
-            let kept = "nowhere: kubectl clearwater dns-patch --remove takes it away".to_owned();
-            return Err(DnsError::Stuck { seen, error: error.to_string(), object, kept });
+    if !edit.is_change() {
+        return proved(cluster, plan, steps, limit).await;
+    }
+    let object = plan.object.clone().unwrap_or_else(|| format!("endpointslice/{NAME}"));
+    let proving = Box::pin(async {
+        if let Some((most, because)) = &plan.wait {
+            tell(steps, DnsStep::Waiting { at_most: super::millis(*most), because: because.clone() });
         }
-    }
-    if cancel.is_cancelled() {
-        return Err(DnsError::Interrupted { state: format!("{object} is as it was before") });
-    }
-    Err(DnsError::TakenBack { seen, object, after: String::new() })
+        unless_cancelled(cancel, proved(cluster, plan, steps, limit)).await
+    });
+    transact(&Change { cluster, edit, object }, steps, cancel, proving).await
 }
 
 /// Asks the DNS servers where that may be done, else from inside of the deployment.
 async fn proved(
     cluster: &Cluster,
     plan: &Plan,
-    steps: &mpsc::UnboundedSender<Step>,
+    steps: &mpsc::UnboundedSender<DnsStep>,
     limit: Duration,
 ) -> Result<Proof, DnsError> {
     let mut proof = match prove_within(cluster, plan, steps, limit).await {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clearwater::dns::answer::{Answer, Expectation};
 use clearwater::dns::{Name, RecordType};
+use clearwater::event::DnsStep;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
@@ -16,7 +17,8 @@ use super::ask::Server;
 use super::metrics::Reloads;
 use super::names::{ask_all, by};
 use super::scene::{DnsPod, REQUEST, Scene};
-use super::{Answered, DnsError, Plan, ServerProof, Step, millis, tell};
+use super::{Answered, DnsError, Plan, ServerProof, count, millis, tell};
+use crate::backoff::{self, Backoff};
 use crate::cluster::Cluster;
 use crate::pod::{AskError, Forward};
 
@@ -36,16 +38,6 @@ const UNREADY: Duration = Duration::from_secs(30);
 const USUAL: Duration = Duration::from_secs(180);
 /// How many unrelated Services of the deployment's namespace are asked for.
 const NEIGHBOURS: usize = 3;
-
-/// What came of waiting.
-pub(crate) enum Ended {
-    /// Every server answers as it must.
-    Proved(Vec<ServerProof>),
-    /// What was seen instead.
-    Failed(String),
-    /// The user gave up.
-    Cancelled,
-}
 
 /// A name that has nothing to do with the change, and what it was answered before.
 #[derive(Clone, Debug)]
@@ -301,26 +293,27 @@ impl Watch {
     pub(crate) async fn until_proved(
         &mut self,
         plan: &Plan,
-        steps: &mpsc::UnboundedSender<Step>,
+        steps: &mpsc::UnboundedSender<DnsStep>,
         cancel: &CancellationToken,
-        began: Instant,
-    ) -> Ended {
+    ) -> Result<Vec<ServerProof>, DnsError> {
+        let began = Instant::now();
+        let cancelled = || DnsError::Interrupted { state: String::new() };
         let limit = plan.timeout.unwrap_or(USUAL);
         let until = began + limit;
-        let mut pause = PAUSES.0;
+        let mut pauses = backoff::doubling(PAUSES.0, PAUSES.1);
         let mut replacing = plan.wait.is_none() && plan.restart;
         loop {
             if cancel.is_cancelled() {
-                return Ended::Cancelled;
+                return Err(cancelled());
             }
             match self.follow_pods(replacing).await {
                 Ok(()) => {}
-                Err(seen) => return Ended::Failed(seen),
+                Err(seen) => return Err(DnsError::Failed(seen)),
             }
             if replacing {
                 match self.replace_one(steps).await {
                     Ok(more) => replacing = more,
-                    Err(seen) => return Ended::Failed(seen),
+                    Err(seen) => return Err(DnsError::Failed(seen)),
                 }
             }
             let (pods, unrelated, questions) = (&self.pods, &self.unrelated, &plan.questions);
@@ -334,7 +327,7 @@ impl Watch {
             });
             let looks = futures::future::join_all(looks);
             let seen = tokio::select! {
-                () = cancel.cancelled() => return Ended::Cancelled,
+                () = cancel.cancelled() => return Err(cancelled()),
                 seen = looks => seen,
             };
             let mut moved = false;
@@ -344,13 +337,13 @@ impl Watch {
                     Seen::Reloaded => moved = true,
                     Seen::Proved(proof) => {
                         let after = proof.reloaded.unwrap_or_default();
-                        tell(steps, Step::Reloaded { pod: one.pod.name.clone(), after });
+                        tell(steps, DnsStep::Reloaded { pod: one.pod.name.clone(), after });
                         let (pod, after) = (proof.server.clone(), proof.verified.unwrap_or_default());
-                        tell(steps, Step::Verified { pod, questions: proof.answers.len(), after });
+                        tell(steps, DnsStep::Verified { pod, questions: count(proof.answers.len()), after });
                         one.proof = Some(proof);
                         moved = true;
                     }
-                    Seen::Failed(why) => return Ended::Failed(why),
+                    Seen::Failed(why) => return Err(DnsError::Failed(why)),
                 }
             }
             if !replacing && !self.all.is_empty() && self.all.values().all(|o| o.proof.is_some()) {
@@ -361,21 +354,23 @@ impl Watch {
                 let who =
                     late.map_or_else(|| "no DNS pod".to_owned(), |o| format!("DNS pod {}: {}", o.pod.name, o.state));
                 let why = plan.wait.as_ref().map_or(String::new(), |(_, because)| format!(" ({because})"));
-                return Ended::Failed(format!("not done within {} s{why}: {who}", limit.as_secs()));
+                return Err(DnsError::Failed(format!("not done within {} s{why}: {who}", limit.as_secs())));
             }
-            pause = if moved { PAUSES.0 } else { (pause * 2).min(PAUSES.1) };
+            if moved {
+                pauses.reset();
+            }
             tokio::select! {
-                () = cancel.cancelled() => return Ended::Cancelled,
-                () = sleep(pause) => {}
+                () = cancel.cancelled() => return Err(cancelled()),
+                () = backoff::pause(&mut pauses) => {}
             }
         }
     }
 
     /// A server that ends right after it answered is not proved.
-    async fn last_look(&mut self) -> Ended {
+    async fn last_look(&mut self) -> Result<Vec<ServerProof>, DnsError> {
         match self.follow_pods(false).await {
-            Err(seen) => Ended::Failed(seen),
-            Ok(()) => Ended::Proved(self.all.values().filter_map(|o| o.proof.clone()).collect()),
+            Err(seen) => Err(DnsError::Failed(seen)),
+            Ok(()) => Ok(self.all.values().filter_map(|o| o.proof.clone()).collect()),
         }
     }
 
@@ -419,13 +414,13 @@ impl Watch {
 
     /// Replaces the next pod that started before the change, once all that started after it are proved. Yields whether
     /// there is more to do.
-    async fn replace_one(&mut self, steps: &mpsc::UnboundedSender<Step>) -> Result<bool, String> {
+    async fn replace_one(&mut self, steps: &mpsc::UnboundedSender<DnsStep>) -> Result<bool, String> {
         let count = self.all.len();
         if count < self.wanted || self.all.values().any(|o| o.fresh && o.proof.is_none()) {
             return Ok(true);
         }
         let Some(old) = self.all.values().find(|o| !o.fresh).map(|o| o.pod.name.clone()) else { return Ok(false) };
-        tell(steps, Step::Replacing { pod: old.clone() });
+        tell(steps, DnsStep::Replacing { pod: old.clone() });
         let deleted = timeout(REQUEST, self.pods.delete(&old, &DeleteParams::default())).await;
         match deleted {
             Ok(Ok(_)) => {}

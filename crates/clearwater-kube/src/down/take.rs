@@ -11,17 +11,17 @@ use kube::Api;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use serde_json::json;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::DownError;
 use super::find::Doomed;
 use super::pods::{Theirs, There, Workload, pod_of_ours};
+use crate::backoff;
 use crate::cluster::{Cluster, FIELD_MANAGER, say};
-use crate::emit::{Emitter, millis};
+use crate::run::{Emitter, millis};
 
 /// The first pause between two looks at a namespace that is going, which not everybody may watch; each is twice as long.
-const PAUSE_FIRST: Duration = Duration::from_millis(100);
-const PAUSE_LONGEST: Duration = Duration::from_secs(1);
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 /// Removes an object, or gives it back where it was adopted. Yields what could not be given back.
 ///
@@ -135,7 +135,7 @@ impl Removal {
                     kill(&self.cluster, name).await?;
                 }
             }
-            let soon = if seen_gone { Instant::now() + PAUSE_LONGEST } else { self.until };
+            let soon = if seen_gone { Instant::now() + PAUSES.1 } else { self.until };
             match timeout_at(soon.min(self.until), self.there.changed()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Err(failed("the watch has ended".to_owned())),
@@ -179,7 +179,7 @@ pub(super) async fn delete_namespace(
         Ok(_) => {}
     }
     let mut told = String::new();
-    let mut pause = PAUSE_FIRST;
+    let mut pauses = backoff::doubling(PAUSES.0, PAUSES.1);
     loop {
         let Some(namespace) = namespaces.get_opt(&cluster.namespace).await.map_err(|e| failed(&e))? else {
             return Ok(());
@@ -196,8 +196,7 @@ pub(super) async fn delete_namespace(
                 cluster.namespace
             )));
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(PAUSE_LONGEST);
+        backoff::pause(&mut pauses).await;
     }
 }
 
@@ -255,7 +254,7 @@ mod tests {
     }
 
     async fn settle() {
-        sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,9 +16,8 @@ use super::subject::{Unfit, subject, zone};
 use super::world::{Subject, World};
 use super::{End, ScaleOptions, Scaling, check, look, observe};
 use crate::cluster::Cluster;
-use crate::emit::Emitter;
+use crate::run::{Emitter, Steering};
 use crate::snapshot::{News, watch as watch_namespace};
-use crate::up::{Steering, answered};
 
 /// The longest that a first look may take.
 const LOOK: Duration = Duration::from_secs(15);
@@ -202,7 +201,7 @@ async fn agreed(
     }
     let mut consent = options.mark_failed;
     if options.ask && writes {
-        match answered(steering, emitter).await {
+        match steering.answered(emitter).await {
             Ok(true) => consent |= plans.iter().any(|p| !p.marks_failed().is_empty()),
             Ok(false) => return Err((Outcome::Refused, "not confirmed, nothing was changed".to_owned())),
             Err(reason) => {

@@ -26,12 +26,12 @@ use super::world::{Subject, World};
 use crate::apply::apply_now;
 use crate::cluster::{Cluster, FIELD_MANAGER, is_passing, say};
 use crate::doomed::{self, Doom};
-use crate::emit::millis;
 use crate::judge::{Stage, Workload};
 use crate::members;
 use crate::owner::{self, CREATED, ORIGIN_ANNOTATION};
 use crate::probe::Prober;
-use crate::up::{GRACE, pod_target, unless_cancelled};
+use crate::run::{GRACE, millis, unless_cancelled};
+use crate::up::pod_target;
 
 /// How often deadlines are looked at where no news comes.
 const TICK: Duration = Duration::from_millis(250);

@@ -5,7 +5,7 @@ use clearwater::scale::Plan;
 
 use super::carry::{Carried, Stop};
 use super::{End, Scaling, look};
-use crate::emit::Emitter;
+use crate::run::Emitter;
 use crate::up::evidence;
 
 impl Scaling {

@@ -31,8 +31,7 @@ use carry::{Carried, Shared, carry};
 use world::{Subject, World};
 
 use crate::cluster::Cluster;
-use crate::emit::Emitter;
-use crate::up::{Run, Steering, cancelled, start, unless_cancelled};
+use crate::run::{Emitter, Run, Steering, cancelled, start, unless_cancelled};
 
 /// What `scale` is to do.
 #[derive(Clone, Debug)]

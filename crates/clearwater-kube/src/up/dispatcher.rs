@@ -26,19 +26,18 @@ use tokio::time::{Instant, sleep_until};
 
 use self::asking::PodTask;
 pub(crate) use self::asking::pod_target;
-pub(crate) use self::begin::answered;
 pub(super) use self::begin::run;
 use self::early::Early;
 use self::fail::Gathered;
 use self::open::{Late, Names};
 use self::unit::{Applied, Phase, Unit};
-use super::{Steering, UpOptions, cancelled};
+use super::UpOptions;
 use crate::ask_members::{MembersNews, Wish};
 use crate::cluster::Cluster;
 use crate::doomed::{self, Exits, Grace, Scene};
-use crate::emit::{Emitter, millis};
 use crate::judge::{self, Judged, MembersSeen, NOT_ASKED, Stage, View};
 use crate::probe::{Look, Report};
+use crate::run::{Emitter, Steering, cancelled, millis};
 use crate::snapshot::{News, Snapshot};
 
 /// How often graces, deadlines and changed causes are looked at where no news comes.

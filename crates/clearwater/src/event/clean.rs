@@ -1,5 +1,6 @@
 //! Every text of an event is made printable. Each field is named, so that the compiler tells of one that is added.
 
+use super::dns::DnsStep;
 use super::stats::{Durations, Hop, RunStats};
 use super::what::{
     Awaited, CancelReason, Change, CheckLine, CheckStatus, Command, Cost, Evidence, FailureKind, LogExcerpt, Mending,
@@ -65,6 +66,20 @@ impl Clean for Change {
 }
 
 every_kind! {
+    DnsStep {
+        Well { servers }
+        Kept { object }
+        Written { object }
+        Waiting { at_most, because }
+        Replacing { pod }
+        Reloaded { pod, after }
+        Verified { pod, questions, after }
+        Forgotten { object }
+        TakingBack { because }
+    }
+}
+
+every_kind! {
     What {
         RunStarted { command, namespace, order, components }
         Checked { line }
@@ -89,6 +104,7 @@ every_kind! {
         RolledOut { component, took }
         MembersChanged { component, members, violation }
         Scaled { component, from, to, took }
+        Dns { step }
         Notice { text }
         Progress { component, took, cause }
         CancelRequested { reason }

@@ -13,6 +13,7 @@
 //!   `Settling` come again when their cause changes.
 //! * A component that is scaled goes through its steps instead: [`What::StepsPlanned`] once, then [`What::StepBegun`] and
 //!   [`What::StepEnded`] for each, and [`What::Scaled`] at the end; `Starting` and `Settling` tell what a step waits for.
+//! * A change of the cluster's DNS has no components: [`What::Dns`] tells its steps.
 //! * Kinds may be added to the format without a new version: an old reader sees them as [`What::Unknown`].
 //!
 //! In JSON an event is one object on one line; `what.kind` names the kind:
@@ -28,9 +29,11 @@
 //! ```
 
 mod clean;
+mod dns;
 mod stats;
 mod what;
 
+pub use dns::DnsStep;
 pub use stats::{Durations, Hop, RunStats};
 pub use what::{
     Awaited, CancelReason, Change, CheckLine, CheckStatus, Command, Cost, Evidence, FailureKind, LogExcerpt, Mending,

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Durations, Hop, RunStats};
+use super::{DnsStep, Durations, Hop, RunStats};
 
 /// A command that yields events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -16,6 +16,8 @@ pub enum Command {
     Down,
     /// `scale`.
     Scale,
+    /// `dns-patch`.
+    DnsPatch,
     /// A command that this version of the format does not know.
     #[serde(other)]
     Unknown,
@@ -500,6 +502,11 @@ pub enum What {
         to: u32,
         /// Milliseconds since the run began.
         took: u64,
+    },
+    /// A step of a change of the cluster's DNS.
+    Dns {
+        /// The step.
+        step: DnsStep,
     },
     /// Trouble or news that concerns the whole run and does not end it.
     Notice {

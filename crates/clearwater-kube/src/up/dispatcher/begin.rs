@@ -13,8 +13,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::super::UpOptions;
 use super::super::prepare::{Scope, Standing, Work};
-use super::super::{GRACE, Steering, UpOptions, unless_cancelled};
 use super::early::{self, Early};
 use super::open::{Late, Names};
 use super::unit::{Applied, Unit};
@@ -23,9 +23,9 @@ use crate::apply::{self, ApplyError};
 use crate::ask_members::{Wish, ask_members};
 use crate::cluster::Cluster;
 use crate::doomed::Exits;
-use crate::emit::Emitter;
 use crate::judge::MembersSeen;
 use crate::preflight;
+use crate::run::{Emitter, GRACE, Steering, unless_cancelled};
 use crate::snapshot::{Snapshot, watch as watch_namespace};
 
 /// Why a run ends before a component is begun.
@@ -197,7 +197,7 @@ async fn agreed(
     if !options.ask || to_write == 0 {
         return Ok(());
     }
-    match answered(steering, emitter).await {
+    match steering.answered(emitter).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(Stop::unwritten(Outcome::Refused, "not confirmed, nothing was written")),
         Err(reason) => Err(Stop::cancelled(reason, 0, emitter).await),
@@ -313,30 +313,4 @@ async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, steering:
 fn virtual_addresses(service: &DynamicObject) -> Vec<IpAddr> {
     let all = service.data.pointer("/spec/clusterIPs").and_then(serde_json::Value::as_array);
     all.into_iter().flatten().filter_map(|ip| ip.as_str()?.parse().ok()).collect()
-}
-
-/// The answer to whether to go on. The time that it takes is not the run's.
-pub(crate) async fn answered(steering: &mut Steering, emitter: &mut Emitter) -> Result<bool, CancelReason> {
-    let asked = Instant::now();
-    let answer = answer(steering).await;
-    emitter.leave_out(asked.elapsed());
-    answer
-}
-
-async fn answer(steering: &mut Steering) -> Result<bool, CancelReason> {
-    loop {
-        if let Some(reason) = *steering.cancel.borrow() {
-            return Err(reason);
-        }
-        if let Some(answer) = *steering.answer.borrow() {
-            return Ok(answer);
-        }
-        let gone = tokio::select! {
-            changed = steering.cancel.changed() => changed.is_err(),
-            changed = steering.answer.changed() => changed.is_err(),
-        };
-        if gone {
-            return Err(CancelReason::Reader);
-        }
-    }
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 use clearwater::event::{CancelReason, Evidence, FailureKind, Hop, Outcome, Pending, RunStats, What};
 use kube::ResourceExt;
 
-use super::super::{GRACE, evidence};
+use super::super::evidence;
 use super::Dispatcher;
 use super::open::Names;
 use super::unit::{Phase, Unit};
 use crate::doomed;
-use crate::emit::millis;
+use crate::run::GRACE;
+use crate::run::millis;
 
 /// After the first failure, others have so long to show too.
 const LAST_WORDS: Duration = Duration::from_secs(2);

@@ -15,7 +15,6 @@ use kube::api::DeleteParams;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::super::{GRACE, unless_cancelled};
 use super::Dispatcher;
 use super::asking::{pod_target, target_of};
 use crate::cluster::say;
@@ -25,6 +24,7 @@ use crate::members;
 use crate::pod::Script;
 use crate::probe::Prober;
 use crate::rollout::{addresses, has_ended};
+use crate::run::{GRACE, unless_cancelled};
 
 /// A member without a pod is left alone for so long: one that is just leaving is gone by itself in a moment.
 const STALE_AFTER: Duration = Duration::from_secs(20);

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::super::prepare::Part;
 use crate::apply::{self, ApplyError, Planned};
 use crate::cluster::Cluster;
-use crate::emit::millis;
+use crate::run::millis;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {

@@ -9,10 +9,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Preconditions};
 
-use super::super::{GRACE, unless_cancelled};
 use super::Dispatcher;
 use crate::doomed;
 use crate::rollout::{Revision, never_ran, revision};
+use crate::run::{GRACE, unless_cancelled};
 
 impl Dispatcher {
     /// Replaces such pods of a component, all at once, because nothing is in them. Yields those that say nothing about the

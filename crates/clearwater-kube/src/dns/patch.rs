@@ -1,0 +1,174 @@
+//! A change of the cluster's DNS as a run.
+
+use std::time::Duration;
+
+use clearwater::dns::keeper::Door;
+use clearwater::event::{CancelReason, Change, Command, Operation, Outcome, RunStats, What, Whose};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{DnsError, DnsOptions, Plan, Proof, UNWRITTEN, carry_out, plan};
+use crate::cluster::Cluster;
+use crate::run::{Emitter, Run, Steering, cancelled, start, unless_cancelled};
+
+/// A change of the cluster's DNS that came to its end.
+#[derive(Clone, Debug)]
+pub struct Patched {
+    /// What was planned.
+    pub plan: Plan,
+    /// How it was proved; `None` where the run was only to look.
+    pub proof: Option<Proof>,
+}
+
+impl Patched {
+    fn outcome(&self) -> (Outcome, &'static str) {
+        if self.proof.is_none() {
+            (Outcome::DryRun, UNWRITTEN)
+        } else if self.plan.is_change() || self.plan.finishing().is_some() {
+            (Outcome::Done, "every server answers as it must")
+        } else {
+            (Outcome::NothingToDo, "nothing to change")
+        }
+    }
+}
+
+fn outcome(error: &DnsError) -> Outcome {
+    match error {
+        DnsError::Interrupted { .. } => Outcome::Cancelled,
+        DnsError::Right { .. } => Outcome::PreflightFailed,
+        DnsError::Closed { .. }
+        | DnsError::Unwell { .. }
+        | DnsError::NoReload { .. }
+        | DnsError::NotConfirmed
+        | DnsError::Moved { .. } => Outcome::Refused,
+        DnsError::Unreachable { .. } | DnsError::NoServer { .. } | DnsError::Etcd { .. } => Outcome::CouldNotLook,
+        _ => Outcome::Failed,
+    }
+}
+
+/// Puts names into DNS, or takes them out, and proves it: see the [module](super).
+pub fn patch(cluster: Cluster, options: DnsOptions) -> Run<Result<Patched, DnsError>> {
+    start(move |emitter, steering| run(cluster, options, emitter, steering))
+}
+
+async fn run(
+    cluster: Cluster,
+    options: DnsOptions,
+    mut emitter: Emitter,
+    mut steering: Steering,
+) -> Result<Patched, DnsError> {
+    emitter
+        .emit(What::RunStarted {
+            command: Command::DnsPatch,
+            namespace: cluster.namespace.clone(),
+            order: "written, then proved".to_owned(),
+            components: Vec::new(),
+        })
+        .await;
+    let ended = Box::pin(work(&cluster, &options, &mut emitter, &mut steering)).await;
+    let (outcome, summary) = match &ended {
+        Ok(patched) => {
+            let (outcome, summary) = patched.outcome();
+            (outcome, summary.to_owned())
+        }
+        Err(error) => (outcome(error), error.to_string()),
+    };
+    let stats = RunStats::default();
+    emitter.emit(What::RunFinished { outcome, summary, stats, critical_path: Vec::new(), pending: Vec::new() }).await;
+    ended
+}
+
+async fn work(
+    cluster: &Cluster,
+    options: &DnsOptions,
+    emitter: &mut Emitter,
+    steering: &mut Steering,
+) -> Result<Patched, DnsError> {
+    let plan = match unless_cancelled(&steering.cancel, Duration::ZERO, Box::pin(plan(cluster, options))).await {
+        Ok(plan) => plan?,
+        Err(reason) => return Err(unwritten(reason, emitter).await),
+    };
+    for text in notices(&plan) {
+        emitter.emit(What::Notice { text }).await;
+    }
+    emitter.emit(What::Planned { changes: changes(&plan), pending: Vec::new() }).await;
+    if options.dry_run {
+        return Ok(Patched { plan, proof: None });
+    }
+    if options.ask && plan.is_change() {
+        match steering.answered(emitter).await {
+            Ok(true) => {}
+            Ok(false) => return Err(DnsError::NotConfirmed),
+            Err(reason) => return Err(unwritten(reason, emitter).await),
+        }
+    }
+    let proof = Some(carried_out(cluster, &plan, emitter, steering).await?);
+    Ok(Patched { plan, proof })
+}
+
+/// The user's wish, told as such.
+async fn unwritten(reason: CancelReason, emitter: &mut Emitter) -> DnsError {
+    emitter.emit(What::CancelRequested { reason }).await;
+    DnsError::Interrupted { state: UNWRITTEN.to_owned() }
+}
+
+/// What is worth knowing before.
+fn notices(plan: &Plan) -> Vec<String> {
+    let mut said = vec![format!("backend {}: {}", plan.backend_name(), plan.because)];
+    said.extend(plan.notes.iter().cloned());
+    if !plan.is_change() {
+        return said;
+    }
+    said.extend(plan.kept.iter().map(|kept| format!("the file is kept by {} ({})", kept.by, kept.shown_by)));
+    if let Some(Door::Custom { place, import }) = &plan.door {
+        said.push(format!("the lines go into {place}, which the Corefile imports ({import})"));
+    }
+    let wait = plan.wait.iter();
+    said.extend(
+        wait.map(|(most, because)| format!("until all servers know it can take {} s: {because}", most.as_secs())),
+    );
+    said
+}
+
+fn changes(plan: &Plan) -> Vec<Change> {
+    let object = plan.object.iter().filter(|_| plan.is_change());
+    let change = |object: &String| Change {
+        object: object.clone(),
+        component: None,
+        operation: Operation::Change,
+        whose: Whose::Ours,
+        diff: plan.diff.clone(),
+    };
+    object.map(change).collect()
+}
+
+/// Carries the plan out, and tells its steps.
+async fn carried_out(
+    cluster: &Cluster,
+    plan: &Plan,
+    emitter: &mut Emitter,
+    steering: &mut Steering,
+) -> Result<Proof, DnsError> {
+    let (steps, mut told) = mpsc::unbounded_channel();
+    let cancel = CancellationToken::new();
+    let mut working = Box::pin(carry_out(cluster, plan, &steps, &cancel));
+    let done = loop {
+        tokio::select! {
+            // Each step comes before the end.
+            biased;
+            Some(step) = told.recv() => emitter.emit(What::Dns { step }).await,
+            reason = cancelled(&mut steering.cancel), if !cancel.is_cancelled() => {
+                emitter.emit(What::CancelRequested { reason }).await;
+                cancel.cancel();
+            }
+            done = &mut working => break done,
+        }
+        if emitter.deaf {
+            cancel.cancel();
+        }
+    };
+    while let Ok(step) = told.try_recv() {
+        emitter.emit(What::Dns { step }).await;
+    }
+    done
+}
