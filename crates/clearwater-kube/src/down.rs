@@ -134,11 +134,26 @@ impl Order {
         self.graph.held_by(component.name(), presence).into_iter().filter_map(|n| n.parse().ok()).collect()
     }
 
+    /// What stays and could not leave its cluster any more, by what goes.
+    fn stranded(&self, staying: &BTreeSet<Component>) -> BTreeMap<Component, Vec<Component>> {
+        let stays = || staying.iter().copied().filter(|c| !self.components.contains(c));
+        let of = |goes: Component| stays().filter(move |s| self.needs_to_leave(*s, goes)).collect::<Vec<_>>();
+        self.components.iter().map(|goes| (*goes, of(*goes))).filter(|(_, stays)| !stays.is_empty()).collect()
+    }
+
+    /// What a component needs to leave its cluster and is not there any more.
+    fn lost(&self, component: Component, standing: &BTreeSet<Component>) -> Option<Component> {
+        Component::ALL.into_iter().find(|c| !standing.contains(c) && self.needs_to_leave(component, *c))
+    }
+
+    fn needs_to_leave(&self, from: Component, to: Component) -> bool {
+        self.graph.between(from.name(), to.name()).any(|e| e.leave == Need::Hard)
+    }
+
     fn planned(&self) -> Vec<PlannedComponent> {
         let none = BTreeSet::new();
         let gate = |component: Component, holder: Component| {
-            let mut edges = self.graph.between(holder.name(), component.name());
-            let because = if edges.any(|e| e.leave == Need::Hard) {
+            let because = if self.needs_to_leave(holder, component) {
                 format!("{holder} needs {component} to leave its cluster")
             } else {
                 format!("{holder} needs {component}")
@@ -263,6 +278,17 @@ async fn work(
             components: order.planned(),
         })
         .await;
+    if !options.now
+        && let Some((goes, stays)) = order.stranded(&found.staying).into_iter().next()
+    {
+        let names: Vec<&str> = stays.iter().map(|c| c.name()).collect();
+        return Err(DownError::Refused(format!(
+            "refused: {} cannot leave their clusters without {goes}. Take them down too (--only {goes},{}), or, to lose what \
+             they hold, say --now",
+            names.join(", "),
+            names.join(",")
+        )));
+    }
     for text in notices(cluster, options, &found, names) {
         emitter.emit(What::Notice { text }).await;
     }
@@ -345,13 +371,18 @@ async fn remove_components(
                 continue;
             }
             begun.insert(component);
-            let cause = if options.now { "its pods are killed" } else { "its pods are given their time to leave" };
-            emitter.emit(What::Removing { component: component.name().to_owned(), cause: cause.to_owned() }).await;
+            let lost = order.lost(component, &found.standing);
+            let cause = match lost {
+                Some(lost) => format!("its pods are killed: {lost} is gone, and without it they cannot leave"),
+                None if options.now => "its pods are killed".to_owned(),
+                None => "its pods are given their time to leave".to_owned(),
+            };
+            emitter.emit(What::Removing { component: component.name().to_owned(), cause }).await;
             let removal = Removal {
                 cluster: cluster.clone(),
                 component,
                 objects: of.remove(&component).unwrap_or_default(),
-                now: options.now,
+                now: options.now || lost.is_some(),
                 theirs: found.theirs.clone(),
                 there: there.clone(),
                 until,

@@ -236,11 +236,12 @@ pub(crate) async fn carry_out(
     let begun = async {
         let watch = Watch::begin(cluster, plan, scene, edit.metrics).await?;
         tell(steps, DnsStep::Well { servers: count(watch.servers()) });
-        let mut kept = None;
-        if let Some(before) = &edit.before {
-            let object = names::keep_before(cluster, &edit.place, before).await?;
-            tell(steps, DnsStep::Kept { object: object.clone() });
-            kept = Some(object);
+        let kept = match &edit.before {
+            Some(before) => names::keep_before(cluster, &edit.place, before).await?,
+            None => None,
+        };
+        if let Some(object) = kept.clone() {
+            tell(steps, DnsStep::Kept { object });
         }
         Ok((watch, kept))
     };

@@ -109,8 +109,9 @@ pub(crate) fn is_ours(metadata: &ObjectMeta) -> bool {
     metadata.labels.as_ref().and_then(|l| l.get(MANAGED_BY_LABEL)).is_some_and(|by| by == MANAGED_BY)
 }
 
-/// Keeps what stands, so that it can be put back by hand whatever happens to this program. Yields the object's name.
-pub(crate) async fn keep_before(cluster: &Cluster, place: &Place, before: &str) -> Result<String, DnsError> {
+/// Keeps what stands, so that it can be put back by hand whatever happens to this program. Yields the object's name;
+/// `None` where the deployment's namespace is gone.
+pub(crate) async fn keep_before(cluster: &Cluster, place: &Place, before: &str) -> Result<Option<String>, DnsError> {
     let object = serde_json::json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -125,8 +126,15 @@ pub(crate) async fn keep_before(cluster: &Cluster, place: &Place, before: &str) 
     let what = format!("configmap {}/{KEPT}", cluster.namespace);
     let right = format!("create and patch configmaps in {}", cluster.namespace);
     let api = cluster.api::<ConfigMap>();
-    within(&what, &right, api.patch(KEPT, &params, &Patch::Apply(&object))).await?;
-    Ok(format!("configmap/{KEPT} in namespace {}", cluster.namespace))
+    let keeping = async {
+        match api.patch(KEPT, &params, &Patch::Apply(&object)).await {
+            // The namespace went before its names: they are to be taken out all the same.
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            other => other.map(Some),
+        }
+    };
+    let kept = within(&what, &right, keeping).await?;
+    Ok(kept.map(|_| format!("configmap/{KEPT} in namespace {}", cluster.namespace)))
 }
 
 /// What a run has left that did not come to its end: what stood in DNS before its write.

@@ -39,6 +39,8 @@ const USUAL: Duration = Duration::from_secs(180);
 /// How many unrelated Services of the deployment's namespace are asked for.
 const NEIGHBOURS: usize = 3;
 
+const NOT_READ: &str = "it has not read its file again";
+
 /// A name that has nothing to do with the change, and what it was answered before.
 #[derive(Clone, Debug)]
 struct Unrelated {
@@ -141,6 +143,7 @@ impl One {
         questions: &[Expectation],
         unrelated: &[Unrelated],
         began: Instant,
+        late: bool,
     ) -> Seen {
         if self.reloaded.is_none() {
             match self.has_reloaded(pods, questions).await {
@@ -154,7 +157,10 @@ impl One {
             return match self.usual(&unrelated[..unrelated.len().min(1)]).await {
                 Ok(()) => {
                     self.deaf = 0;
-                    Seen::Waiting("it has not read its file again".to_owned())
+                    if late {
+                        return self.as_it_stands(questions, unrelated, began).await;
+                    }
+                    Seen::Waiting(NOT_READ.to_owned())
                 }
                 Err(why) => self.deafer(&why),
             };
@@ -182,6 +188,17 @@ impl One {
             self.reloaded = None;
         }
         Seen::Waiting(problem)
+    }
+
+    /// A server that has not read its file again when it must have, and answers as it must, never read what stood in
+    /// between: a change that was taken back by the next one is no change to it.
+    async fn as_it_stands(&mut self, questions: &[Expectation], unrelated: &[Unrelated], began: Instant) -> Seen {
+        match ask_all(&mut self.server, questions).await {
+            Ok((answers, problems)) if problems.is_empty() && self.usual(unrelated).await.is_ok() => {
+                Seen::Proved(self.prove(answers, began, began))
+            }
+            _ => Seen::Waiting(NOT_READ.to_owned()),
+        }
     }
 
     fn prove(&self, answers: Vec<Answered>, began: Instant, since: Instant) -> ServerProof {
@@ -316,10 +333,11 @@ impl Watch {
                     Err(seen) => return Err(DnsError::Failed(seen)),
                 }
             }
+            let late = Instant::now() >= until;
             let (pods, unrelated, questions) = (&self.pods, &self.unrelated, &plan.questions);
             let looks = self.all.values_mut().filter(|o| o.proof.is_none() && o.pod.running).map(|one| async move {
                 // One that takes connections and says nothing must not keep the others waiting.
-                let seen = match timeout(LOOK, one.look(pods, questions, unrelated, began)).await {
+                let seen = match timeout(LOOK, one.look(pods, questions, unrelated, began, late)).await {
                     Ok(seen) => seen,
                     Err(_) => one.deafer(&format!("no answer within {} s", LOOK.as_secs())),
                 };
@@ -349,7 +367,7 @@ impl Watch {
             if !replacing && !self.all.is_empty() && self.all.values().all(|o| o.proof.is_some()) {
                 return self.last_look().await;
             }
-            if Instant::now() >= until {
+            if late {
                 let late = self.all.values().find(|o| o.proof.is_none());
                 let who =
                     late.map_or_else(|| "no DNS pod".to_owned(), |o| format!("DNS pod {}: {}", o.pod.name, o.state));

@@ -116,6 +116,10 @@ pub(super) struct Found {
     pub(super) theirs: Theirs,
     /// This deployment's pods, with whether this run takes their component down.
     pub(super) pods: Vec<(String, Component)>,
+    /// The components that stand, or have pods left, whether this run takes them down or not.
+    pub(super) standing: BTreeSet<Component>,
+    /// Those of them whose workloads nobody has told to go.
+    pub(super) staying: BTreeSet<Component>,
     pub(super) release: Release,
 }
 
@@ -189,7 +193,6 @@ pub(super) async fn find(cluster: &Cluster, options: &DownOptions) -> Result<Fou
     let mut found = Found::default();
     let mut sets: Vec<DynamicObject> = Vec::new();
     let mut claims = Vec::new();
-    let mut seen = BTreeSet::new();
     for ((api_version, kind), listed) in KINDS.into_iter().zip(answers) {
         let listed = match listed? {
             Some(listed) => listed,
@@ -208,7 +211,10 @@ pub(super) async fn find(cluster: &Cluster, options: &DownOptions) -> Result<Fou
             let whose = owner::whose(&object.metadata);
             let doomed = Doomed::new(api_version, kind, &object, whose);
             if let Some(workload) = doomed.workload() {
-                seen.extend(doomed.component);
+                found.standing.extend(doomed.component);
+                if object.metadata.deletion_timestamp.is_none() {
+                    found.staying.extend(doomed.component);
+                }
                 if whose != Whose::Ours {
                     found.theirs.insert(workload);
                 } else if kind == "StatefulSet" {
@@ -228,8 +234,8 @@ pub(super) async fn find(cluster: &Cluster, options: &DownOptions) -> Result<Fou
         }
     }
     look_at_claims(cluster, &sets, &claims, meant, &mut found);
-    look_at_pods(cluster, meant, &mut found, &mut seen).await?;
-    found.release = if seen.contains(&Component::Memcached) { Release::Classic } else { Release::Hunter };
+    look_at_pods(cluster, meant, &mut found).await?;
+    found.release = if found.standing.contains(&Component::Memcached) { Release::Classic } else { Release::Hunter };
     Ok(found)
 }
 
@@ -267,14 +273,13 @@ async fn look_at_pods(
     cluster: &Cluster,
     meant: impl Fn(Option<Component>) -> bool,
     found: &mut Found,
-    seen: &mut BTreeSet<Component>,
 ) -> Result<(), DownError> {
     let params = ListParams::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
     let listed = cluster.api::<Pod>().list(&params).await;
     let listed = listed.map_err(|e| DownError::Failed { what: "listing pods".to_owned(), message: say(&e) })?;
     for pod in &listed.items {
         let Some(component) = pod_of_ours(pod, &found.theirs) else { continue };
-        seen.insert(component);
+        found.standing.insert(component);
         if meant(Some(component)) {
             found.pods.push((pod.name_any(), component));
         }

@@ -59,6 +59,21 @@ fn what_was_killed_after_its_write_is_finished_by_the_next_run() -> Result<()> {
     Ok(())
 }
 
+/// `down --delete-namespace` says that the names can be taken out later.
+#[test]
+#[ignore = "needs cluster (edits kube-system)"]
+fn names_outlive_their_namespace_and_are_taken_out_all_the_same() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-dns-gone")?;
+    let corefile = Corefile::keep(namespace.kubectl())?;
+    let plugin = Plugin::new(cluster, namespace.name())?;
+    let path = file("dns: {backend: coredns}\n")?;
+    plugin.run_within(PATIENCE, &["dns-patch", "-f", &path, "--yes"])?.expect(0)?;
+    namespace.kubectl().run(["delete", "namespace", namespace.name(), "--timeout=60s"])?;
+    plugin.run_within(PATIENCE, &["dns-patch", "-f", &path, "--yes", "--remove"])?.expect(0)?;
+    corefile.unchanged()
+}
+
 #[test]
 #[ignore = "needs cluster (creates a namespace)"]
 fn an_endpointslice_that_was_taken_out_or_put_in_is_proved_by_the_next_run() -> Result<()> {

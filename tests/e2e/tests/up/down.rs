@@ -176,3 +176,22 @@ fn etcd_stays_until_chronos_has_left() -> Result<()> {
     down.finish(PATIENCE)?.0.expect(0)?;
     Ok(())
 }
+
+/// What needs etcd to leave is not left behind without it; where it is all the same, nobody waits for it.
+#[test]
+#[ignore = "needs cluster (creates a namespace)"]
+fn etcd_is_not_taken_from_under_a_store() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-down-under")?;
+    let plugin = Plugin::new(cluster, namespace.name())?;
+    let path = small_file("keys: upstream\n")?;
+    plugin.run(&["up", "--yes", "-f", &path, "--only", "etcd,chronos"])?.expect(0)?;
+    let refused = plugin.run(&["down", "--yes", "--only", "etcd"])?.expect(6)?;
+    ensure!(refused.said().contains("chronos cannot leave their clusters without etcd"), "{}", refused.said());
+    ensure!(pods_of(namespace.kubectl(), "etcd")?.len() == 1, "etcd is gone");
+    plugin.run(&["down", "--yes", "--now", "--only", "etcd"])?.expect(0)?;
+    let rest = plugin.run_within(Duration::from_secs(60), &["down", "--yes"])?.expect(0)?;
+    ensure!(rest.said().contains("etcd is gone"), "{}", rest.said());
+    ensure!(pods_of(namespace.kubectl(), "chronos")?.is_empty(), "chronos is left");
+    Ok(())
+}
