@@ -6,7 +6,7 @@ use clearwater::manifest::{Elasticity, ElasticityError, MANAGED_BY, MANAGED_BY_L
 use clearwater::scale::{Refusal, check_autoscale};
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
+use k8s_openapi::api::core::v1::Container;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use schemars::JsonSchema;
@@ -15,10 +15,10 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use crate::cluster::{Cluster, FIELD_MANAGER, say};
+use crate::observe::discover;
+use crate::observe::snapshot::{News, Snapshot, Update};
 use crate::owner::{self, ORIGIN_ANNOTATION};
-use crate::scale::workloads;
-use crate::snapshot::{News, Snapshot, Update};
-use crate::status::guess;
+use crate::pod::own_container;
 
 /// The longest that one request may take.
 const REQUEST: std::time::Duration = std::time::Duration::from_secs(15);
@@ -135,11 +135,6 @@ pub struct Seen {
     pub troubles: Vec<String>,
 }
 
-fn own_container(component: Component, template: &PodTemplateSpec) -> Option<&Container> {
-    let containers = &template.spec.as_ref()?.containers;
-    containers.iter().find(|c| c.name == component.name()).or_else(|| containers.first())
-}
-
 fn requests_cpu(container: &Container) -> bool {
     let Some(resources) = &container.resources else { return false };
     // A limit without a request is the request, too (k8s.io/kubernetes `pkg/apis/core/v1/defaults.go`).
@@ -184,9 +179,9 @@ pub async fn autoscale(
 ) -> Result<Written, AutoscaleError> {
     elasticity.check()?;
     let snapshot = snapshot(cluster).await?;
-    let release = release.unwrap_or_else(|| guess(&snapshot));
+    let release = release.unwrap_or_else(|| discover::release(&snapshot));
     check_autoscale(release, component)?;
-    let workloads = workloads(&snapshot, component);
+    let workloads = discover::workloads(&snapshot, component);
     if workloads.is_empty() {
         return Err(AutoscaleError::Absent(component, cluster.namespace.clone()));
     }
@@ -206,7 +201,7 @@ pub async fn autoscale(
                 (object.labels(), &spec.template, spec.replicas)
             }
         };
-        let container = own_container(component, template).filter(|c| requests_cpu(c));
+        let container = template.spec.as_ref().and_then(|s| own_container(s, component)).filter(|c| requests_cpu(c));
         let container = container.ok_or(AutoscaleError::NoRequest { component })?;
         let foreign = standing
             .iter()
@@ -282,7 +277,7 @@ pub async fn list(cluster: &Cluster) -> Result<Autoscalers, AutoscaleError> {
     let all = autoscalers(cluster).await?;
     let mut found = Vec::new();
     for component in Component::ALL {
-        for workload in workloads(&snapshot, component) {
+        for workload in discover::workloads(&snapshot, component) {
             found.extend(all.iter().filter(|a| is_of(a, workload.kind, &workload.name)).map(|a| seen(component, a)));
         }
     }
@@ -339,7 +334,7 @@ pub async fn remove(cluster: &Cluster, component: Component) -> Result<Vec<Strin
     let owned: Vec<&HorizontalPodAutoscaler> = all
         .iter()
         .filter(|a| {
-            let targets = workloads(&snapshot, component).iter().any(|w| is_of(a, w.kind, &w.name));
+            let targets = discover::workloads(&snapshot, component).iter().any(|w| is_of(a, w.kind, &w.name));
             let labelled = a.labels().get("app.kubernetes.io/component").is_some_and(|c| c == component.name());
             targets || (labelled && is_ours(a))
         })

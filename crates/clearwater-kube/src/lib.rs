@@ -4,31 +4,22 @@
 #![forbid(unsafe_code)]
 
 pub mod apply;
-mod ask_members;
 pub mod autoscale;
 mod backoff;
 mod cluster;
 pub mod dns;
-pub mod doomed;
 pub mod down;
 #[cfg(test)]
 mod fake_api;
 pub mod judge;
 pub mod logs;
-pub mod members;
+pub mod observe;
 pub mod owner;
 pub mod pod;
-mod preflight;
-pub mod probe;
-pub mod problem;
-mod quantity;
 mod rights;
-pub mod rollout;
 pub mod run;
 pub mod scale;
-pub mod snapshot;
 pub mod status;
-pub mod supervisor;
 pub mod up;
 
 pub use cluster::{Cluster, FIELD_MANAGER};

@@ -15,10 +15,10 @@ use std::time::Duration;
 use clearwater::component::{Component, Entry, Release, entry};
 use clearwater::config::Deployment;
 use clearwater::event::LogExcerpt;
-use clearwater::manifest::{ENV_VARS, SERVICE_LABEL, WorkloadKind, workloads};
+use clearwater::manifest::{ENV_VARS, workloads};
 use clearwater::text::Clean;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,10 +28,12 @@ use tokio::time::{Instant, sleep, timeout};
 use self::look::{Found, Look, Scene};
 use self::settle::{Settled, settle};
 use crate::cluster::Cluster;
-use crate::doomed::{self, Exits, Grace};
+use crate::judge::failure::{self, Exits, Grace};
 use crate::judge::{self, Judged, MembersSeen, Stage, Workload};
-use crate::probe::{Report, Tally};
-use crate::snapshot::{Snapshot, component_of};
+use crate::observe::discover;
+use crate::observe::probe::{Report, Tally};
+use crate::observe::snapshot::{Snapshot, component_of};
+use crate::pod::own_container;
 
 /// Before something is looked at again. Also the least time that another look is worth.
 const BACK_OFF: Duration = Duration::from_millis(500);
@@ -190,7 +192,7 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
     let until = Instant::now() + options.timeout;
     // A part of the time is kept for the pods.
     let snapshot = look::snapshot(cluster, options.timeout.mul_f32(0.6)).await?;
-    let release = options.deployment.as_ref().map_or_else(|| guess(&snapshot), Deployment::release);
+    let release = options.deployment.as_ref().map_or_else(|| discover::release(&snapshot), Deployment::release);
     let zone = zone(cluster, options).await;
     let parts = parts(&snapshot, options, release);
     let scene = Scene { cluster, zone: zone.as_deref() };
@@ -274,15 +276,6 @@ fn notes(cluster: &Cluster, snapshot: &Snapshot, nothing: bool) -> Vec<String> {
     notes
 }
 
-/// The release that stands: only the classic one has a component `memcached`.
-pub(crate) fn guess(snapshot: &Snapshot) -> Release {
-    if snapshot.pods.values().any(|p| component_of(p) == Some(Component::Memcached)) {
-        Release::Classic
-    } else {
-        Release::Hunter
-    }
-}
-
 /// The zone below which the containers look names up.
 async fn zone(cluster: &Cluster, options: &StatusOptions) -> Option<String> {
     if let Some(deployment) = &options.deployment {
@@ -291,14 +284,6 @@ async fn zone(cluster: &Cluster, options: &StatusOptions) -> Option<String> {
     let reading = timeout(Duration::from_secs(2), cluster.api::<ConfigMap>().get_opt(ENV_VARS)).await;
     let map = reading.ok()?.ok()??;
     map.data?.remove("ZONE").filter(|z| !z.is_empty())
-}
-
-pub(crate) fn template_component(template: Option<&PodTemplateSpec>) -> Option<Component> {
-    let labels = template?.metadata.as_ref()?.labels.as_ref()?;
-    if let Some(service) = labels.get(SERVICE_LABEL) {
-        return service.parse().ok();
-    }
-    (labels.get("instance-type").map(String::as_str) == Some("etcd-pod")).then_some(Component::Etcd)
 }
 
 /// What is to be judged: the components of the deployment file, or those that are there.
@@ -310,17 +295,8 @@ fn parts(snapshot: &Snapshot, options: &StatusOptions, release: Release) -> Vec<
             found.insert(entry.component, expected.iter().map(Workload::from).collect());
         }
     } else {
-        for (name, object) in &snapshot.deployments {
-            if let Some(component) = template_component(object.spec.as_ref().map(|s| &s.template)) {
-                let workload = Workload { kind: WorkloadKind::Deployment, name: name.clone() };
-                found.entry(component).or_default().push(workload);
-            }
-        }
-        for (name, object) in &snapshot.stateful_sets {
-            if let Some(component) = template_component(object.spec.as_ref().map(|s| &s.template)) {
-                let workload = Workload { kind: WorkloadKind::StatefulSet, name: name.clone() };
-                found.entry(component).or_default().push(workload);
-            }
+        for (component, workload) in discover::all_workloads(snapshot) {
+            found.entry(component).or_default().push(workload);
         }
         // Bare pods, as the article has them.
         for pod in snapshot.pods.values() {
@@ -355,7 +331,7 @@ fn component_status(part: &Found, judged: Judged, look: &Look, at: Timestamp) ->
     }
     let mut problems: Vec<String> = judged.problems.into_iter().map(|p| p.text).collect();
     if judged.stage < Stage::Settling {
-        let scene = doomed::Scene {
+        let scene = failure::Scene {
             pods: &pods,
             events: &events,
             exits: &exits,
@@ -364,8 +340,8 @@ fn component_status(part: &Found, judged: Judged, look: &Look, at: Timestamp) ->
             now: at,
             grace: Grace::default(),
         };
-        let doom = doomed::judge(&scene).map(|d| d.causes.join(": "));
-        let cause = doom.or_else(|| doomed::cause(&scene).map(|c| c.text));
+        let doom = failure::judge(&scene).map(|d| d.causes.join(": "));
+        let cause = doom.or_else(|| failure::cause(&scene).map(|c| c.text));
         // What a program says of itself comes before what Kubernetes sees from outside.
         let place = stuck + problems.iter().skip(stuck).take_while(|p| p.starts_with("program ")).count();
         if let Some(cause) = cause.filter(|c| !problems.contains(c)) {
@@ -373,15 +349,12 @@ fn component_status(part: &Found, judged: Judged, look: &Look, at: Timestamp) ->
         }
     }
     let health = if problems.is_empty() { judged.stage.into() } else { Health::from(judged.stage).min(Health::Unwell) };
-    let own = |pod: &Pod| {
-        let containers = &pod.spec.as_ref()?.containers;
-        containers.iter().find(|c| c.name == component.name()).or(containers.first())?.image.clone()
-    };
+    let own = pods.first().and_then(|p| own_container(p.spec.as_ref()?, component));
     ComponentStatus {
         component,
         roles: part.entry.roles.iter().map(|r| r.name().to_owned()).collect(),
         health,
-        image: pods.first().and_then(|p| own(p)).unwrap_or_default(),
+        image: own.and_then(|c| c.image.clone()).unwrap_or_default(),
         ready: judged.ready,
         wanted: judged.wanted,
         pods: pods.iter().map(|p| pod_status(part.entry, p, reports)).collect(),
@@ -417,7 +390,7 @@ fn pod_status(entry: &Entry, pod: &Pod, reports: &BTreeMap<String, Report>) -> P
         name: pod.name_any(),
         node: pod.spec.as_ref().and_then(|s| s.node_name.clone()).unwrap_or_default(),
         address: status.and_then(|s| s.pod_ip.clone()).unwrap_or_default(),
-        ready: crate::rollout::pod_is_ready(pod),
+        ready: crate::judge::rollout::pod_is_ready(pod),
         restarts,
         started: status.and_then(|s| s.start_time.as_ref()).map(|t| t.0),
         programs,

@@ -35,7 +35,7 @@ use super::scene::{REQUEST, Scene};
 use super::transaction::{Target, Unanswered, transact};
 use super::{Action, DnsError, DnsOptions, EtcdAccess, Plan, Proof, Work, file, millis, tell, unless_cancelled};
 use crate::cluster::{Cluster, with_causes};
-use crate::rollout::pod_is_ready;
+use crate::judge::rollout::pod_is_ready;
 
 /// The longest that etcd may take to be reached, and to answer.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -22,8 +22,8 @@ use super::ask::{Server, ask_from};
 use super::scene::within;
 use super::{Answered, DnsError, Plan, Proof, ServerProof, count, tell};
 use crate::cluster::{Cluster, FIELD_MANAGER};
-use crate::pod::{AskError, Script, Shell};
-use crate::rollout::pod_is_ready;
+use crate::judge::rollout::pod_is_ready;
+use crate::pod::{AskError, Script, Shell, own_container};
 
 /// The ConfigMap, in the deployment's namespace, that keeps what stood in DNS before the last change.
 pub const KEPT: &str = "clearwater-dns-before";
@@ -54,7 +54,7 @@ pub(crate) async fn pods_of(cluster: &Cluster, component: Component) -> Result<V
 
 fn own_pod(pod: &Pod, component: Component) -> Option<OwnPod> {
     let spec = pod.spec.as_ref()?;
-    let own = spec.containers.iter().find(|c| c.name == component.name()).or(spec.containers.first())?;
+    let own = own_container(spec, component)?;
     Some(OwnPod {
         name: pod.name_any(),
         container: own.name.clone(),

@@ -13,8 +13,8 @@ use tokio::time::timeout;
 
 use super::DnsError;
 use crate::cluster::say;
+use crate::judge::rollout::pod_is_ready;
 use crate::rights::{self, Right};
-use crate::rollout::pod_is_ready;
 
 /// The longest that one request may take.
 pub(crate) const REQUEST: Duration = Duration::from_secs(15);

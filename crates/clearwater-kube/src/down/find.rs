@@ -14,8 +14,8 @@ use kube::api::{DynamicObject, ListParams, PartialObjectMeta};
 use super::pods::{Theirs, Workload, pod_of_ours};
 use super::{DownError, DownOptions};
 use crate::cluster::{Cluster, say};
+use crate::observe::snapshot::component_of;
 use crate::owner::{self, ClaimMaker};
-use crate::snapshot::component_of;
 
 /// The kinds of which a deployment has objects, those first that others hang on.
 const KINDS: [(&str, &str); 9] = [

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::cluster::Cluster;
-use crate::snapshot::{component_of, is_forbidden};
+use crate::observe::snapshot::{component_of, is_forbidden};
 
 /// A workload by kind and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,6 +9,7 @@ mod forward;
 mod question;
 mod script;
 mod shell;
+pub mod supervisor;
 
 pub use forward::Forward;
 pub use question::{Verdict, judge, script};
@@ -17,6 +18,8 @@ pub use shell::{Output, Shell};
 
 use std::time::Duration;
 
+use clearwater::component::Component;
+use k8s_openapi::api::core::v1::{Container, PodSpec};
 use thiserror::Error;
 
 /// Why a question could not be asked.
@@ -84,4 +87,9 @@ impl AskError {
             Self::Broken { pod: pod.to_owned(), message: error.to_string() }
         }
     }
+}
+
+/// The container that the component's own programs run in: the one of its name, else the first.
+pub(crate) fn own_container(spec: &PodSpec, component: Component) -> Option<&Container> {
+    spec.containers.iter().find(|c| c.name == component.name()).or(spec.containers.first())
 }

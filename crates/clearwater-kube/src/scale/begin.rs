@@ -16,8 +16,8 @@ use super::subject::{Unfit, subject, zone};
 use super::world::{Subject, World};
 use super::{End, ScaleOptions, Scaling, check, look, observe};
 use crate::cluster::Cluster;
+use crate::observe::snapshot::{News, watch as watch_namespace};
 use crate::run::{Emitter, Steering};
-use crate::snapshot::{News, watch as watch_namespace};
 
 /// The longest that a first look may take.
 const LOOK: Duration = Duration::from_secs(15);

@@ -25,13 +25,12 @@ use super::dns;
 use super::world::{Subject, World};
 use crate::apply::apply_now;
 use crate::cluster::{Cluster, FIELD_MANAGER, is_passing, say};
-use crate::doomed::{self, Doom};
+use crate::judge::failure::{self, Doom};
 use crate::judge::{Stage, Workload};
-use crate::members;
+use crate::observe::members;
+use crate::observe::probe::{Prober, Target};
 use crate::owner::{self, CREATED, ORIGIN_ANNOTATION};
-use crate::probe::Prober;
 use crate::run::{GRACE, millis, unless_cancelled};
-use crate::up::pod_target;
 
 /// How often deadlines are looked at where no news comes.
 const TICK: Duration = Duration::from_millis(250);
@@ -179,14 +178,14 @@ impl Carrier {
     /// Why the component is no further, in one line.
     fn cause(&self) -> String {
         with(&self.shared.world, |w| {
-            let live = w.scene(&self.subject, |scene| doomed::cause(scene).map(|c| c.text));
+            let live = w.scene(&self.subject, |scene| failure::cause(scene).map(|c| c.text));
             live.unwrap_or_else(|| w.judged(&self.subject).cause)
         })
     }
 
     /// Says what is waited for where it changed, and gives up on pods that cannot succeed.
     fn look_closer(&mut self) -> Result<(), Stop> {
-        let doom = with(&self.shared.world, |w| w.scene(&self.subject, doomed::judge));
+        let doom = with(&self.shared.world, |w| w.scene(&self.subject, failure::judge));
         if let Some(doom) = doom {
             return Err(Stop::Doomed(Box::new(doom)));
         }
@@ -284,7 +283,7 @@ impl Carrier {
         let Some(clustering) = &self.subject.entry.clustering else { return Ok(()) };
         let target = with(&self.shared.world, |w| {
             let pod = w.pods(&self.subject).into_iter().find(|p| p.name_any() == via)?;
-            pod_target(self.subject.entry, &[], pod)
+            Target::of(self.subject.entry, &[], pod)
         });
         let Some(target) = target else {
             // It has gone meanwhile: the next plan names another.
@@ -415,7 +414,7 @@ impl Carrier {
     async fn dns(&mut self, deadline: Instant) -> Result<(), Stop> {
         let wanted = with(&self.shared.world, |w| {
             let pods = w.snapshot.pods_of(self.subject.component());
-            pods.into_iter().flat_map(crate::rollout::addresses).collect::<Vec<IpAddr>>()
+            pods.into_iter().flat_map(crate::judge::rollout::addresses).collect::<Vec<IpAddr>>()
         });
         if !with(&self.shared.world, |w| w.is_headless(&self.subject)) {
             // The Service's virtual address stands for them, whatever their number.

@@ -15,10 +15,10 @@ use kube::api::{ListParams, ObjectMeta};
 use kube::{Api, ResourceExt};
 
 use super::world::{Subject, World};
+use crate::apply::preflight::{self, line, with_fix};
+use crate::apply::quantity;
 use crate::cluster::{Cluster, say};
 use crate::judge::Workload;
-use crate::preflight::{self, line, with_fix};
-use crate::quantity;
 use crate::rights::{self, Right};
 
 /// What grows, with by how many pods.

@@ -12,8 +12,8 @@ use tokio::time::sleep;
 
 use crate::cluster::{Cluster, say};
 use crate::dns::ask::Server;
+use crate::judge::rollout::pod_is_ready;
 use crate::pod::AskError;
-use crate::rollout::pod_is_ready;
 
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_LONGEST: Duration = Duration::from_secs(1);

@@ -5,8 +5,8 @@ use clearwater::scale::Plan;
 
 use super::carry::{Carried, Stop};
 use super::{End, Scaling, look};
+use crate::observe::evidence;
 use crate::run::Emitter;
-use crate::up::evidence;
 
 impl Scaling {
     /// What the components' ends make together.

@@ -9,12 +9,9 @@ mod carry;
 mod check;
 mod dns;
 mod end;
-mod list;
 mod observe;
 mod subject;
 mod world;
-
-pub(crate) use subject::workloads;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -7,14 +7,13 @@ use kube::ResourceExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::list::{self, ListNews};
 use super::world::{Subject, World};
 use crate::cluster::Cluster;
 use crate::judge;
-use crate::probe::{Look, watch_pod};
-use crate::rollout::pod_is_ready;
-use crate::snapshot::News;
-use crate::up::pod_target;
+use crate::judge::rollout::pod_is_ready;
+use crate::observe::list::{self, ListNews};
+use crate::observe::probe::{Look, Target, watch_pod};
+use crate::observe::snapshot::News;
 
 /// What keeps the world up to date.
 pub(super) struct Observer {
@@ -113,7 +112,7 @@ impl Observer {
                         Component::Etcd => Vec::new(),
                         other => vec![format!("{other}.{}", self.zone)],
                     };
-                    if let Some(target) = pod_target(subject.entry, &names, pod) {
+                    if let Some(target) = Target::of(subject.entry, &names, pod) {
                         found.push((uid, target, ready));
                     }
                 }

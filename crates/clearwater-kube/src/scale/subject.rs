@@ -13,8 +13,7 @@ use super::ScaleOptions;
 use super::world::{Subject, World};
 use crate::cluster::Cluster;
 use crate::judge::Workload;
-use crate::snapshot::Snapshot;
-use crate::status::{guess, template_component};
+use crate::observe::discover;
 
 /// The zone that cluster DNS gives to the namespace's Services.
 pub(super) async fn zone(cluster: &Cluster) -> String {
@@ -38,12 +37,12 @@ pub(super) fn subject(
     component: Component,
     target: Target,
 ) -> Result<Subject, Unfit> {
-    let release = options.deployment.as_ref().map_or_else(|| guess(&world.snapshot), Deployment::release);
+    let release = options.deployment.as_ref().map_or_else(|| discover::release(&world.snapshot), Deployment::release);
     let Some(entry) = entry(release, component) else {
         let known = catalogue(release).iter().map(|e| e.component).collect();
         return Err(Unfit::Refused(Refusal::NotInRelease { component, release, known }.to_string()));
     };
-    let workloads = workloads(&world.snapshot, component);
+    let workloads = discover::workloads(&world.snapshot, component);
     if workloads.is_empty() {
         return Err(Unfit::Absent(format!(
             "there is no {component} in this namespace: kubectl clearwater up brings it up, and -n chooses another"
@@ -66,20 +65,6 @@ pub(super) fn subject(
         reach,
         autoscaler: None,
     })
-}
-
-/// The workloads of a component, by upstream's labels.
-pub(crate) fn workloads(snapshot: &Snapshot, component: Component) -> Vec<Workload> {
-    let named = |kind, name: &String| Workload { kind, name: name.clone() };
-    let deployments = snapshot.deployments.iter().filter_map(|(name, o)| {
-        let own = template_component(o.spec.as_ref().map(|s| &s.template)) == Some(component);
-        own.then(|| named(WorkloadKind::Deployment, name))
-    });
-    let sets = snapshot.stateful_sets.iter().filter_map(|(name, o)| {
-        let own = template_component(o.spec.as_ref().map(|s| &s.template)) == Some(component);
-        own.then(|| named(WorkloadKind::StatefulSet, name))
-    });
-    deployments.chain(sets).collect()
 }
 
 /// How bonos are reached, read from what stands.

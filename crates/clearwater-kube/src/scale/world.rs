@@ -13,12 +13,12 @@ use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use kube::ResourceExt;
 use tokio::time::Instant;
 
-use super::list;
-use crate::doomed::{Exits, Grace, Scene};
+use crate::judge::failure::{Exits, Grace, Scene};
+use crate::judge::rollout::{self, Rollout, addresses, has_ended};
 use crate::judge::{self, Judged, MembersSeen, View, Workload};
-use crate::probe::Report;
-use crate::rollout::{self, Rollout, addresses, has_ended};
-use crate::snapshot::{News, Snapshot, Update};
+use crate::observe::list;
+use crate::observe::probe::Report;
+use crate::observe::snapshot::{News, Snapshot, Update};
 
 /// A member without a pod is believed to be dead after so long: the list and the pods are watched apart, and one that
 /// leaves in good order strikes itself off the list before its pod goes.

@@ -14,14 +14,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::StatusError;
 use crate::cluster::{Cluster, say};
+use crate::judge::problem::{About, Problem};
+use crate::judge::rollout::pod_is_ready;
 use crate::judge::{self, Judged, MembersSeen, Stage, View, Workload};
-use crate::members;
+use crate::observe::members;
+use crate::observe::probe::{Depth, Prober, Report, Target};
+use crate::observe::snapshot::{Kind, News, Snapshot, Update};
 use crate::pod::{AskError, Forward};
-use crate::probe::{Depth, Prober, Report};
-use crate::problem::{About, Problem};
-use crate::rollout::pod_is_ready;
-use crate::snapshot::{Kind, News, Snapshot, Update};
-use crate::up::pod_target;
 
 /// The part of a look's time that one question may take.
 const PATIENCE: f32 = 0.6;
@@ -66,7 +65,7 @@ impl Scene<'_> {
                 _ => Vec::new(),
             };
             for pod in snapshot.pods_of(part.entry.component) {
-                let Some(target) = pod_target(part.entry, &names, pod) else { continue };
+                let Some(target) = Target::of(part.entry, &names, pod) else { continue };
                 let open = judge::may_be_asked(&snapshot, part.entry.component, part.service.as_deref(), pod);
                 let depth = if open { Depth::Full } else { Depth::Programs };
                 let mut prober = Prober::new(self.cluster, target).patient(patience);

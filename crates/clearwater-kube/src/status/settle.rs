@@ -40,7 +40,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::problem::{About, Part, Problem};
+    use crate::judge::problem::{About, Part, Problem};
 
     fn part() -> impl Strategy<Value = Part> {
         prop_oneof![

@@ -25,20 +25,19 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use self::asking::PodTask;
-pub(crate) use self::asking::pod_target;
 pub(super) use self::begin::run;
 use self::early::Early;
 use self::fail::Gathered;
 use self::open::{Late, Names};
 use self::unit::{Applied, Phase, Unit};
 use super::UpOptions;
-use crate::ask_members::{MembersNews, Wish};
 use crate::cluster::Cluster;
-use crate::doomed::{self, Exits, Grace, Scene};
+use crate::judge::failure::{self, Exits, Grace, Scene};
 use crate::judge::{self, Judged, MembersSeen, NOT_ASKED, Stage, View};
-use crate::probe::{Look, Report};
+use crate::observe::ask_members::{MembersNews, Wish};
+use crate::observe::probe::{Look, Report};
+use crate::observe::snapshot::{News, Snapshot};
 use crate::run::{Emitter, Steering, cancelled, millis};
-use crate::snapshot::{News, Snapshot};
 
 /// How often graces, deadlines and changed causes are looked at where no news comes.
 const TICK: Duration = Duration::from_millis(250);
@@ -180,9 +179,9 @@ impl Dispatcher {
 
     async fn take_news(&mut self, news: News) {
         match &news {
-            News::Pod(crate::snapshot::Update::Set(pod)) => self.exits.observe(pod),
-            News::Pod(crate::snapshot::Update::All(pods)) => pods.iter().for_each(|p| self.exits.observe(p)),
-            News::Pod(crate::snapshot::Update::Gone(pod)) => self.exits.forget(&pod.uid().unwrap_or_default()),
+            News::Pod(crate::observe::snapshot::Update::Set(pod)) => self.exits.observe(pod),
+            News::Pod(crate::observe::snapshot::Update::All(pods)) => pods.iter().for_each(|p| self.exits.observe(p)),
+            News::Pod(crate::observe::snapshot::Update::Gone(pod)) => self.exits.forget(&pod.uid().unwrap_or_default()),
             News::Trouble(kind, text) => {
                 let (since, told) = *self.trouble.get_or_insert((Instant::now(), false));
                 if !told && since.elapsed() >= TROUBLE_AFTER {
@@ -373,7 +372,7 @@ impl Dispatcher {
         let pods = self.snapshot.pods_of(self.units[i].part.entry.component);
         let workloads = self.workload_names(i);
         let events = self.snapshot.events_of(&pods, &workloads);
-        let live = doomed::cause(&self.scene(&pods, &events, None));
+        let live = failure::cause(&self.scene(&pods, &events, None));
         let now = Instant::now();
         let unit = &mut self.units[i];
         let component = unit.name().to_owned();

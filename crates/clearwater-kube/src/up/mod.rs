@@ -3,12 +3,6 @@
 
 mod address;
 mod dispatcher;
-pub(crate) mod evidence;
-mod name_servers;
-mod prepare;
-
-pub(crate) use dispatcher::pod_target;
-pub(crate) use prepare::{Scope, Standing, Work};
 
 use std::time::Duration;
 

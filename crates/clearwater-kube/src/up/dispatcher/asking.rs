@@ -9,9 +9,9 @@ use tokio::task::AbortHandle;
 use super::super::UpOptions;
 use super::Dispatcher;
 use super::unit::{Phase, Unit};
-use crate::ask_members::Wish;
 use crate::judge;
-use crate::probe::{Target, watch_pod};
+use crate::observe::ask_members::Wish;
+use crate::observe::probe::{Target, watch_pod};
 
 /// The task that asks a pod.
 pub(super) struct PodTask {
@@ -64,7 +64,7 @@ impl Dispatcher {
     }
 
     pub(super) fn update_wish(&mut self) {
-        let etcd = self.snapshot.pods_of(Component::Etcd).into_iter().find(|p| crate::rollout::pod_is_ready(p));
+        let etcd = self.snapshot.pods_of(Component::Etcd).into_iter().find(|p| crate::judge::rollout::pod_is_ready(p));
         let pod = etcd.and_then(|p| p.metadata.name.clone());
         let keys = self
             .units
@@ -95,7 +95,7 @@ impl Dispatcher {
 /// How a pod is asked, or `None` while it has no address yet.
 pub(super) fn target_of(units: &[Unit], options: &UpOptions, component: Component, pod: &Pod) -> Option<Target> {
     let unit = units.iter().find(|u| u.part.entry.component == component)?;
-    pod_target(unit.part.entry, &own_names(options, unit.part.entry), pod)
+    Target::of(unit.part.entry, &own_names(options, unit.part.entry), pod)
 }
 
 /// The names by which others know the component, where cluster DNS itself gives them. Names in a zone of one's own may
@@ -112,25 +112,4 @@ fn own_names(options: &UpOptions, entry: &Entry) -> Vec<String> {
         return Vec::new();
     }
     vec![names.host(entry.component)]
-}
-
-/// How a pod is asked, or `None` while it has no address yet or does not run.
-pub(crate) fn pod_target(entry: &'static Entry, names: &[String], pod: &Pod) -> Option<Target> {
-    let status = pod.status.as_ref()?;
-    let address = status.pod_ip.as_deref()?.parse().ok()?;
-    let containers = &pod.spec.as_ref()?.containers;
-    let own = containers.iter().find(|c| c.name == entry.component.name()).or_else(|| containers.first())?;
-    let running = status
-        .container_statuses
-        .iter()
-        .flatten()
-        .any(|c| c.name == own.name && c.state.as_ref().is_some_and(|s| s.running.is_some()));
-    running.then(|| Target {
-        uid: pod.uid().unwrap_or_default(),
-        pod: pod.name_any(),
-        container: own.name.clone(),
-        address,
-        entry,
-        names: names.to_vec(),
-    })
 }

@@ -14,19 +14,20 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::super::UpOptions;
-use super::super::prepare::{Scope, Standing, Work};
 use super::early::{self, Early};
 use super::open::{Late, Names};
 use super::unit::{Applied, Unit};
 use super::{Dispatcher, mend};
+use crate::apply::preflight;
+use crate::apply::prepare::{Scope, Standing, Work};
 use crate::apply::{self, ApplyError};
-use crate::ask_members::{Wish, ask_members};
 use crate::cluster::Cluster;
-use crate::doomed::Exits;
+use crate::dns::Gate;
 use crate::judge::MembersSeen;
-use crate::preflight;
+use crate::judge::failure::Exits;
+use crate::observe::ask_members::{Wish, ask_members};
+use crate::observe::snapshot::{Snapshot, watch as watch_namespace};
 use crate::run::{Emitter, GRACE, Steering, unless_cancelled};
-use crate::snapshot::{Snapshot, watch as watch_namespace};
 
 /// Why a run ends before a component is begun.
 struct Stop {
@@ -82,7 +83,10 @@ async fn steps(
         command: Command::Up,
         namespace: cluster.namespace.clone(),
         order: options.policy.name().to_owned(),
-        components: scope.as_ref().map(Scope::planned).unwrap_or_default(),
+        components: scope
+            .as_ref()
+            .map(|s| s.planned(gate(options, s).map(|g| g.because()).as_deref()))
+            .unwrap_or_default(),
     };
     emitter.emit(started).await;
     let scope = scope.map_err(|error| Stop::unwritten(Outcome::Refused, error.to_string()))?;
@@ -112,6 +116,11 @@ async fn steps(
         emitter.emit(What::Notice { text }).await;
     }
     Ok(Ready { scope, work, skew, until, writes })
+}
+
+/// The names in DNS that Bono waits for.
+fn gate(options: &UpOptions, scope: &Scope) -> Option<Gate> {
+    Gate::of(&options.deployment).filter(|_| scope.has(Component::Bono))
 }
 
 /// What stands, and the work that was planned, checked and agreed to. Nothing of it writes.
@@ -153,8 +162,9 @@ async fn checked(
             return Err(Stop::unwritten(Outcome::PreflightFailed, format!("nothing was written: {error}")));
         }
     };
-    let mut lines = preflight::check(cluster, options, scope, standing, &work).await;
-    if let Some(names) = &scope.names {
+    let mut lines =
+        preflight::check(cluster, &options.deployment, options.create_namespace, scope, standing, &work).await;
+    if let Some(names) = gate(options, scope) {
         lines.push(names.preflight(cluster).await);
     }
     if !lines.iter().any(|l| l.status == CheckStatus::Refused) {
@@ -301,7 +311,7 @@ async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, steering:
         cancel: steering.cancel.clone(),
         failed_at: None,
         trouble: None,
-        names: scope.names.map(|gate| Names::begin(gate, &cluster)),
+        names: gate(&options, &scope).map(|gate| Names::begin(gate, &cluster)),
         cluster,
         options,
         emitter,

@@ -5,11 +5,11 @@ use std::time::Duration;
 use clearwater::event::{CancelReason, Evidence, FailureKind, Hop, Outcome, Pending, RunStats, What};
 use kube::ResourceExt;
 
-use super::super::evidence;
 use super::Dispatcher;
 use super::open::Names;
 use super::unit::{Phase, Unit};
-use crate::doomed;
+use crate::judge::failure;
+use crate::observe::evidence;
 use crate::run::GRACE;
 use crate::run::millis;
 
@@ -71,7 +71,7 @@ impl Dispatcher {
             let pods = self.snapshot.pods_of(component);
             let events = evidence::events(self.snapshot.events_of(&pods, &self.workload_names(i)));
             let report = pods.iter().filter_map(|p| self.reports.get(&p.uid()?)).find(|r| !r.problems.is_empty());
-            let object = pods.first().map_or_else(|| format!("workload {component}"), |p| doomed::pod_name(p));
+            let object = pods.first().map_or_else(|| format!("workload {component}"), |p| failure::pod_name(p));
             let evidence = Evidence {
                 object,
                 reason: "Deadline".to_owned(),

@@ -7,13 +7,13 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use tokio::time::Instant;
 
-use super::super::evidence;
 use super::Dispatcher;
 use super::unit::Phase;
 use crate::apply::ApplyError;
-use crate::doomed::{self, Doom};
 use crate::judge::MembersSeen;
-use crate::problem::Part;
+use crate::judge::failure::{self, Doom};
+use crate::judge::problem::Part;
+use crate::observe::evidence;
 
 /// The margin, in seconds, within which a program that was given up is held to have failed before what it needs was
 /// there.
@@ -70,7 +70,7 @@ impl Dispatcher {
         pods.retain(|p| p.uid().is_none_or(|uid| !history.contains(&uid)));
         let workloads = self.workload_names(i);
         let events = self.snapshot.events_of(&pods, &workloads);
-        let doom = doomed::judge(&self.scene(&pods, &events, needs_served_since)).map(|d| (d, None));
+        let doom = failure::judge(&self.scene(&pods, &events, needs_served_since)).map(|d| (d, None));
         let doom = doom.or_else(|| self.fatal(component, &pods, needs_served_since));
         let doom = doom.or_else(|| Some((wrong_members(self.members.get(&component)?)?, None)));
         let doom = doom.or_else(|| self.deaf(component, &pods));
@@ -111,11 +111,11 @@ impl Dispatcher {
                     let after = if mended.is_some() { " again, after it was restarted" } else { "" };
                     let doom = Doom {
                         kind: FailureKind::ProgramFatal,
-                        object: doomed::pod_name(pod),
+                        object: failure::pod_name(pod),
                         container: None,
                         reason: trouble.program.clone(),
                         causes: vec![
-                            format!("{}: {}{after}", doomed::pod_name(pod), trouble.text),
+                            format!("{}: {}{after}", failure::pod_name(pod), trouble.text),
                             format!("everything that {component} needs was serving when it failed"),
                         ],
                         fix: "see the last lines of the program's log".to_owned(),
@@ -138,10 +138,10 @@ impl Dispatcher {
             })?;
             let doom = Doom {
                 kind: FailureKind::Config,
-                object: doomed::pod_name(pod),
+                object: failure::pod_name(pod),
                 container: None,
                 reason: "name servers".to_owned(),
-                causes: vec![format!("{}: {}", doomed::pod_name(pod), problem.text)],
+                causes: vec![format!("{}: {}", failure::pod_name(pod), problem.text)],
                 fix: format!(
                     "run up --replace-stores as somebody who may get nodes/proxy, which gives {component} one name server \
                      where the kubelets' clusterDNS has several; or give its pods a dnsConfig with one"

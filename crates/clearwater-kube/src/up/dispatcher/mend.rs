@@ -16,14 +16,14 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Dispatcher;
-use super::asking::{pod_target, target_of};
+use super::asking::target_of;
 use crate::cluster::say;
-use crate::doomed;
+use crate::judge::failure;
+use crate::judge::rollout::{addresses, has_ended};
 use crate::judge::{self, MembersSeen, Stuck};
-use crate::members;
+use crate::observe::members;
+use crate::observe::probe::{Prober, Target};
 use crate::pod::Script;
-use crate::probe::Prober;
-use crate::rollout::{addresses, has_ended};
 use crate::run::{GRACE, unless_cancelled};
 
 /// A member without a pod is left alone for so long: one that is just leaving is gone by itself in a moment.
@@ -210,7 +210,7 @@ impl Dispatcher {
                 self.mending.mended.insert(key.clone(), self.now());
                 let mending = Mending {
                     component: component.name().to_owned(),
-                    object: format!("{}, program {program}", doomed::pod_name(&pod)),
+                    object: format!("{}, program {program}", failure::pod_name(&pod)),
                     action: format!("supervisorctl start {program}"),
                     because: "supervisord gave it up before what it needs was serving".to_owned(),
                     cost: Cost::Nothing,
@@ -244,7 +244,7 @@ impl Dispatcher {
             |p: &&Pod| members::of(members, &addresses(p)).is_some_and(|(_, state)| state == MemberState::Normal);
         let pods = self.snapshot.pods_of(component);
         let candidates = pods.iter().copied().filter(is_member).chain(pods.iter().copied());
-        let target = candidates.into_iter().find_map(|p| pod_target(entry, &[], p));
+        let target = candidates.into_iter().find_map(|p| Target::of(entry, &[], p));
         let dead = self.mending.dead(component, &stale);
         let Some(target) = target else { return };
         for address in dead {
@@ -301,7 +301,7 @@ impl Dispatcher {
             let Some(old) = pods.into_iter().rev().find(|p| !current(p)).cloned() else { continue };
             let mending = Mending {
                 component: component.name().to_owned(),
-                object: doomed::pod_name(&old),
+                object: failure::pod_name(&old),
                 action: "replaced by one of the new revision".to_owned(),
                 because: "it runs an older revision and --replace-stores was given".to_owned(),
                 cost: Cost::Nothing,
@@ -313,7 +313,7 @@ impl Dispatcher {
                     self.writes += 1;
                 }
                 Err(error) => {
-                    let text = format!("{}: {error}", doomed::pod_name(&old));
+                    let text = format!("{}: {error}", failure::pod_name(&old));
                     self.mending.refusals.insert(component, text);
                     continue;
                 }
@@ -343,12 +343,12 @@ impl Dispatcher {
             if !unwell || began(&pod) >= renewed || !self.mending.is_due(&key) {
                 continue;
             }
-            let Some(target) = pod_target(entry, &[], &pod) else { continue };
+            let Some(target) = Target::of(entry, &[], &pod) else { continue };
             self.mending.mended.insert(key.clone(), self.now());
             let script = Script::new("supervisorctl restart \"$1\"").arg(&program);
             let mending = Mending {
                 component: component.name().to_owned(),
-                object: format!("{}, program {program}", doomed::pod_name(&pod)),
+                object: format!("{}, program {program}", failure::pod_name(&pod)),
                 action: format!("supervisorctl restart {program}"),
                 because: format!("it looked {0} up when it started, and {0} has another address since", lookup.other),
                 cost: Cost::Nothing,

@@ -12,13 +12,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::super::address::{Addresses, addresses};
-use super::super::prepare::plan_late;
 use super::unit::{Applied, Phase};
 use super::{Dispatcher, early};
 use crate::apply::ApplyError;
+use crate::apply::prepare::plan_late;
 use crate::cluster::Cluster;
 use crate::dns::Gate;
-use crate::snapshot::Kind;
+use crate::observe::snapshot::Kind;
 
 /// etcd's pod may be without an address for so long before the others are no longer held back for it.
 const NAME_PATIENCE: Duration = Duration::from_secs(10);

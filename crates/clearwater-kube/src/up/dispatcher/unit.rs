@@ -4,7 +4,7 @@ use clearwater::component::Component;
 use clearwater::event::{Durations, Operation};
 use tokio::time::Instant;
 
-use super::super::prepare::Part;
+use crate::apply::prepare::Part;
 use crate::apply::{self, ApplyError, Planned};
 use crate::cluster::Cluster;
 use crate::run::millis;

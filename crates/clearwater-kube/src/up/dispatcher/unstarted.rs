@@ -10,8 +10,8 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, Preconditions};
 
 use super::Dispatcher;
-use crate::doomed;
-use crate::rollout::{Revision, never_ran, revision};
+use crate::judge::failure;
+use crate::judge::rollout::{Revision, never_ran, revision};
 use crate::run::{GRACE, unless_cancelled};
 
 impl Dispatcher {
@@ -62,7 +62,7 @@ impl Dispatcher {
             Ok(_) => {
                 let mending = Mending {
                     component: self.units[i].name().to_owned(),
-                    object: doomed::pod_name(pod),
+                    object: failure::pod_name(pod),
                     action: "replaced by one of the new revision".to_owned(),
                     because: "it is of an older revision and never ran, so nothing is in it".to_owned(),
                     cost: Cost::Nothing,
@@ -75,7 +75,7 @@ impl Dispatcher {
             Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
             Err(error) => {
                 if !self.mending.has_failed(&key) {
-                    let text = format!("{}: {}", doomed::pod_name(pod), crate::cluster::say(&error));
+                    let text = format!("{}: {}", failure::pod_name(pod), crate::cluster::say(&error));
                     self.emitter.emit(What::Notice { text }).await;
                 }
                 self.mending.take((key, true));

@@ -5,7 +5,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::cluster::Cluster;
 use crate::judge::MembersSeen;
-use crate::members;
+use crate::observe::members;
 use crate::pod::{AskError, Forward};
 
 const OPEN: Duration = Duration::from_secs(8);

@@ -6,14 +6,14 @@ use std::time::Duration;
 use clearwater::component::{Asks, Component, Entry, LogFile};
 use clearwater::event::LogExcerpt;
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
+use kube::{Api, ResourceExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::cluster::Cluster;
-use crate::pod::{AskError, Forward, Output, Script, Shell, Verdict, judge, script};
-use crate::problem::{Part, Problem};
-use crate::supervisor::{self, Trouble};
+use crate::judge::problem::{Part, Problem};
+use crate::pod::supervisor::{self, Trouble};
+use crate::pod::{AskError, Forward, Output, Script, Shell, Verdict, judge, own_container, script};
 
 /// The longest that opening a connection into a pod may take.
 const OPEN: Duration = Duration::from_secs(8);
@@ -72,6 +72,25 @@ pub struct Target {
     pub entry: &'static Entry,
     /// Names that must be found from inside the pod: those by which others know the component.
     pub names: Vec<String>,
+}
+
+impl Target {
+    /// How a pod is asked, or `None` while it has no address yet or does not run.
+    pub(crate) fn of(entry: &'static Entry, names: &[String], pod: &Pod) -> Option<Self> {
+        let status = pod.status.as_ref()?;
+        let address = status.pod_ip.as_deref()?.parse().ok()?;
+        let own = own_container(pod.spec.as_ref()?, entry.component)?;
+        let mut statuses = status.container_statuses.iter().flatten();
+        let running = statuses.any(|c| c.name == own.name && c.state.as_ref().is_some_and(|s| s.running.is_some()));
+        running.then(|| Self {
+            uid: pod.uid().unwrap_or_default(),
+            pod: pod.name_any(),
+            container: own.name.clone(),
+            address,
+            entry,
+            names: names.to_vec(),
+        })
+    }
 }
 
 /// How deep a pod is looked into.
@@ -510,7 +529,7 @@ pub async fn watch_pod(cluster: Cluster, target: Target, mut ready: watch::Recei
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::supervisor::State;
+    use crate::pod::supervisor::State;
 
     fn bash(script: &Script) -> String {
         let line = script.line().unwrap();

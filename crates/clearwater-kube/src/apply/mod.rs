@@ -1,5 +1,10 @@
 //! What applying a deployment would do to each object, and doing it: server-side apply with one field manager.
 
+mod name_servers;
+pub(crate) mod preflight;
+pub(crate) mod prepare;
+pub(crate) mod quantity;
+
 use std::time::Duration;
 
 use clearwater::event::{Operation, Whose};

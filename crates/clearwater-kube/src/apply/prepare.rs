@@ -19,11 +19,10 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use thiserror::Error;
 
+use crate::apply::name_servers::NameServers;
 use crate::apply::{self, ApplyError, Planned};
 use crate::cluster::{Cluster, say};
-use crate::dns::Gate;
 use crate::judge::Workload;
-use crate::up::name_servers::NameServers;
 
 /// The annotation of the StorageClass that claims without one get
 /// (k8s.io/component-helpers `storage/volume/helpers.go`).
@@ -203,8 +202,6 @@ pub(crate) struct Scope {
     pub(crate) parts: Vec<Part>,
     /// Components of the release that are left out, each with why.
     pub(crate) left_out: Vec<(Component, String)>,
-    /// What Bono waits for beside the components.
-    pub(crate) names: Option<Gate>,
     graph: Graph,
 }
 
@@ -259,12 +256,11 @@ impl Scope {
                     .collect(),
             })
             .collect();
-        let names = Gate::of(deployment).filter(|_| graph.contains(Component::Bono.name()));
-        Ok(Self { plan, parts, left_out, names, graph })
+        Ok(Self { plan, parts, left_out, graph })
     }
 
-    /// The components as the first event tells them.
-    pub(crate) fn planned(&self) -> Vec<PlannedComponent> {
+    /// The components as the first event tells them; `names` says why Bono waits for names in DNS, where it does.
+    pub(crate) fn planned(&self, names: Option<&str>) -> Vec<PlannedComponent> {
         self.parts
             .iter()
             .map(|part| {
@@ -279,8 +275,8 @@ impl Scope {
                         .unwrap_or_default()
                         .to_owned(),
                 });
-                let names = self.names.as_ref().filter(|_| part.entry.component == Component::Bono);
-                let names = names.map(|gate| PlannedGate { on: NAMES.to_owned(), because: gate.because() });
+                let names = names.filter(|_| part.entry.component == Component::Bono);
+                let names = names.map(|because| PlannedGate { on: NAMES.to_owned(), because: because.to_owned() });
                 PlannedComponent { component: name.to_owned(), gates: gates.chain(names).collect() }
             })
             .collect()

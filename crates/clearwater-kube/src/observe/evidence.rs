@@ -8,7 +8,7 @@ use kube::api::LogParams;
 use tokio::time::timeout;
 
 use crate::cluster::Cluster;
-use crate::doomed::{Doom, event_time};
+use crate::judge::failure::{Doom, event_time};
 
 /// The longest that reading one log may take.
 const READ: Duration = Duration::from_secs(3);
@@ -83,7 +83,7 @@ pub(crate) async fn gather(
     {
         doom.kind = FailureKind::WrongArchitecture;
         doom.causes.push(line.trim().to_owned());
-        doom.fix = crate::doomed::architecture_fix();
+        doom.fix = crate::judge::failure::architecture_fix();
     }
     (doom, vec![evidence])
 }

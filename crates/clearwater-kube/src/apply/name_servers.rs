@@ -12,8 +12,8 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use tokio::time::timeout;
 
+use crate::apply::preflight::{line, with_fix};
 use crate::cluster::say;
-use crate::preflight::{line, with_fix};
 
 /// All nodes of a cluster are usually alike.
 const NODES: u32 = 3;

@@ -14,8 +14,8 @@ use k8s_openapi::api::core::v1::Secret;
 use tokio::time::timeout;
 
 use super::{AT_ONCE, line, with_fix};
+use crate::apply::prepare::Work;
 use crate::cluster::{Cluster, say};
-use crate::up::Work;
 
 /// The longest that reading one Secret may take.
 const READ: Duration = Duration::from_secs(15);

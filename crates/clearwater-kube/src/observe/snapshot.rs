@@ -11,6 +11,7 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Event, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -217,7 +218,12 @@ impl Snapshot {
 
 /// The component that an object belongs to, by upstream's labels.
 pub fn component_of<K: Resource>(object: &K) -> Option<Component> {
-    let labels = object.meta().labels.as_ref()?;
+    component_by(object.meta())
+}
+
+/// The component that something of this metadata belongs to: an object, or a template's pods.
+pub(crate) fn component_by(meta: &ObjectMeta) -> Option<Component> {
+    let labels = meta.labels.as_ref()?;
     if let Some(service) = labels.get(SERVICE_LABEL) {
         return service.parse().ok();
     }

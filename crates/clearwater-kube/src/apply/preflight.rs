@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clearwater::component::Component;
+use clearwater::config::Deployment;
 use clearwater::event::{CheckLine, CheckStatus, Operation};
 use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL, Object, SERVICE_LABEL};
 use clearwater::scale::Members;
@@ -19,14 +20,14 @@ use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use tokio::time::timeout;
 
+use super::prepare::{Scope, Standing, Work};
+use crate::apply::quantity;
 use crate::apply::{ApplyError, Planned};
 use crate::cluster::{Cluster, FIELD_MANAGER, say};
-use crate::members::{self, Unreadable};
+use crate::observe::members::{self, Unreadable};
+use crate::observe::snapshot::component_of;
 use crate::pod::Forward;
-use crate::quantity;
 use crate::rights::{self, Right, named};
-use crate::snapshot::component_of;
-use crate::up::{Scope, Standing, UpOptions, Work};
 
 /// The oldest Kubernetes whose API is enough.
 const OLDEST_MINOR: u32 = 28;
@@ -47,7 +48,8 @@ pub(crate) fn with_fix(mut line: CheckLine, fix: impl Into<String>) -> CheckLine
 /// Looks at everything, and yields a line for each.
 pub(crate) async fn check(
     cluster: &Cluster,
-    options: &UpOptions,
+    deployment: &Deployment,
+    create_namespace: bool,
     scope: &Scope,
     standing: &Standing,
     work: &Work,
@@ -55,15 +57,15 @@ pub(crate) async fn check(
     let (version, rights, secrets, pods, quotas, foreign, nodes, domain, etcd) = futures::join!(
         version(cluster),
         rights(cluster, standing, work),
-        secrets::check(cluster, options.deployment.release(), work),
+        secrets::check(cluster, deployment.release(), work),
         dry_run_pods(cluster, standing, work),
         quotas(cluster, standing, work),
         foreign(cluster, scope, standing),
         nodes(cluster, work),
-        domain(cluster, options),
+        domain(cluster, deployment),
         etcd(cluster, scope, standing),
     );
-    let mut lines = vec![version, namespace(cluster, options, standing)];
+    let mut lines = vec![version, namespace(cluster, create_namespace, standing)];
     lines.extend(rights);
     lines.extend(foreign);
     if lines.iter().any(|l| l.status == CheckStatus::Refused) {
@@ -103,11 +105,11 @@ async fn version(cluster: &Cluster) -> CheckLine {
     }
 }
 
-fn namespace(cluster: &Cluster, options: &UpOptions, standing: &Standing) -> CheckLine {
+fn namespace(cluster: &Cluster, create: bool, standing: &Standing) -> CheckLine {
     let title = format!("namespace {}", cluster.namespace);
     match standing.namespace {
         Some(true) => line("namespace", title, CheckStatus::Ok, ""),
-        Some(false) if options.create_namespace => line("namespace", title, CheckStatus::Ok, "will be created"),
+        Some(false) if create => line("namespace", title, CheckStatus::Ok, "will be created"),
         Some(false) => with_fix(
             line("namespace", title, CheckStatus::Failed, "it does not exist"),
             format!("add --create-namespace, or: kubectl create namespace {}", cluster.namespace),
@@ -524,8 +526,8 @@ async fn nodes(cluster: &Cluster, work: &Work) -> Vec<CheckLine> {
 }
 
 /// Whether the cluster's DNS domain is the one that the names are made with.
-async fn domain(cluster: &Cluster, options: &UpOptions) -> CheckLine {
-    let expected = options.deployment.cluster_domain();
+async fn domain(cluster: &Cluster, deployment: &Deployment) -> CheckLine {
+    let expected = deployment.cluster_domain();
     let title = format!("cluster domain {expected}");
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), "kube-system");
     let corefile = match maps.get_opt("coredns").await {
@@ -576,7 +578,7 @@ struct OldMember {
 /// The etcd pod that is ready, and the members of each store that are older than it, by the store's key.
 fn stores(scope: &Scope, pods: &[Pod]) -> Option<(String, BTreeMap<&'static str, Vec<OldMember>>)> {
     let of = |component: Component| {
-        pods.iter().filter(move |p| component_of(*p) == Some(component) && crate::rollout::pod_is_ready(p))
+        pods.iter().filter(move |p| component_of(*p) == Some(component) && crate::judge::rollout::pod_is_ready(p))
     };
     let etcd = of(Component::Etcd).next()?;
     let began = etcd.status.as_ref().and_then(|s| s.start_time.as_ref()).map(|t| t.0);
@@ -592,7 +594,7 @@ fn stores(scope: &Scope, pods: &[Pod]) -> Option<(String, BTreeMap<&'static str,
                 .find(|c| c.type_ == "Ready")
                 .and_then(|c| c.last_transition_time.as_ref())
                 .map(|t| t.0);
-            let addresses = crate::rollout::addresses(pod);
+            let addresses = crate::judge::rollout::addresses(pod);
             if ready < began && !addresses.is_empty() {
                 older.push(OldMember { title: clustering.title, pod: pod.name_any(), addresses });
             }

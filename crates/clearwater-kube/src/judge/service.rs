@@ -8,11 +8,11 @@ use clearwater::manifest::{WorkloadKind, WorkloadRef};
 use clearwater::scale::{MemberState, Members, MembersError};
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::members::{self, Unreadable};
-use crate::probe::Report;
-use crate::problem::{About, Part, Problem};
-use crate::rollout::{self, Rollout};
-use crate::snapshot::{Kind, Snapshot};
+use crate::judge::problem::{About, Part, Problem};
+use crate::judge::rollout::{self, Rollout};
+use crate::observe::members::{self, Unreadable};
+use crate::observe::probe::Report;
+use crate::observe::snapshot::{Kind, Snapshot};
 
 /// What a store's members are known to be.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use clearwater::scale::{Members, MembersError};
 use tokio::sync::{mpsc, watch};
 
 use crate::cluster::Cluster;
-use crate::members::value;
+use crate::observe::members::value;
 use crate::pod::{AskError, Forward};
 
 const OPEN: Duration = Duration::from_secs(8);
@@ -21,7 +21,7 @@ const CLIENT_PORT: u16 = 2379;
 
 /// What was read.
 #[derive(Debug)]
-pub(super) enum Seen {
+pub(crate) enum Seen {
     /// The list as it is now.
     List(Members),
     /// It was read and not understood.
@@ -34,14 +34,14 @@ pub(super) enum Seen {
 
 /// News of a store's list.
 #[derive(Debug)]
-pub(super) struct ListNews {
-    pub(super) component: Component,
-    pub(super) seen: Seen,
+pub(crate) struct ListNews {
+    pub(crate) component: Component,
+    pub(crate) seen: Seen,
 }
 
 /// Follows the list of one store until nobody listens: it is read once, and then etcd is waited for from the index of
 /// what was read, so that no change between two looks is missed.
-pub(super) async fn follow(
+pub(crate) async fn follow(
     cluster: Cluster,
     component: Component,
     key: &'static str,

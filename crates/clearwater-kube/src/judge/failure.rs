@@ -542,7 +542,7 @@ pub struct Cause {
 
 /// The most telling thing about pods that are not ready.
 pub fn cause(scene: &Scene<'_>) -> Option<Cause> {
-    let mut unready: Vec<&&Pod> = scene.pods.iter().filter(|p| !crate::rollout::pod_is_ready(p)).collect();
+    let mut unready: Vec<&&Pod> = scene.pods.iter().filter(|p| !crate::judge::rollout::pod_is_ready(p)).collect();
     unready.sort_by_key(|p| p.metadata.name.as_deref());
     if let Some(pod) = unready.first() {
         let name = pod.metadata.name.clone();
