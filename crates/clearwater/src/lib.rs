@@ -22,6 +22,7 @@ pub mod dns;
 pub mod event;
 pub mod log;
 pub mod manifest;
+mod names;
 pub mod order;
 pub mod scale;
 pub mod text;

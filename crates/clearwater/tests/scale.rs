@@ -410,12 +410,15 @@ impl World {
         let cluster = self.members().cluster_state();
         let mine = self.list.get(&me).copied();
         let wants_out = forced || self.nodes.get(&me).is_some_and(|n| n.terminating && self.leaves);
-        let may_leave = cluster.lets_leave() || (forced && cluster == ClusterState::StableWithErrors);
+        let may_leave = matches!(cluster, ClusterState::Stable | ClusterState::LeavePending)
+            || (forced && cluster == ClusterState::StableWithErrors);
         if wants_out && may_leave && matches!(mine, Some(M::Normal | M::Error)) {
             return self.write(me, Some(M::WaitingToLeave));
         }
         let next = match (cluster, mine) {
-            (_, None) if cluster.lets_join() && !wants_out => Some(M::WaitingToJoin),
+            (ClusterState::Empty | ClusterState::Stable | ClusterState::JoinPending, None) if !wants_out => {
+                Some(M::WaitingToJoin)
+            }
             (ClusterState::JoinPending, Some(M::WaitingToJoin)) => {
                 return self.switch(M::WaitingToJoin, M::Joining);
             }
@@ -687,7 +690,6 @@ proptest! {
                 let mut replicas = from;
                 for step in &plan.steps {
                     prop_assert!(step.expected_seconds <= step.deadline_seconds);
-                    prop_assert!(!(step.action.only_waits() && step.action.replicas().is_some()));
                     if let Some(next) = step.action.replicas() {
                         // A store never loses two at once, and goes only one way.
                         prop_assert!(!component.is_store() || next + 1 >= replicas);

@@ -173,7 +173,6 @@ async fn write(cluster: &Cluster, edit: &FileEdit) -> Result<(), DnsError> {
 
 /// Puts back what stood before.
 async fn take_back(cluster: &Cluster, edit: &FileEdit) -> Result<(), String> {
-    let api = api(cluster, &edit.place);
     let (place, key) = (&edit.place, edit.place.key.as_str());
     let mut last = String::new();
     for attempt in 0..ATTEMPTS {
@@ -216,7 +215,6 @@ async fn take_back(cluster: &Cluster, edit: &FileEdit) -> Result<(), String> {
             Err(error) => last = error.to_string(),
         }
     }
-    let _ = api;
     Err(last)
 }
 

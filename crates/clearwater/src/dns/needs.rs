@@ -6,6 +6,7 @@ use super::{Cscf, InvalidName, Name, Names, RecordType};
 use crate::component::{Component, Release};
 use crate::config::shell::Settings;
 use crate::config::{Deployment, DnsBackend};
+use crate::names::named;
 
 /// How a program turns a name into an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -20,20 +21,12 @@ pub enum Resolver {
     Outside,
 }
 
-impl Resolver {
+named! {
     /// The name used in listings.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::CAres => "c-ares",
-            Self::System => "system",
-            Self::Outside => "outside",
-        }
-    }
-}
-
-impl fmt::Display for Resolver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+    Resolver {
+        CAres = "c-ares",
+        System = "system",
+        Outside = "outside",
     }
 }
 

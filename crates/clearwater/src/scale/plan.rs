@@ -511,20 +511,6 @@ impl Action {
             _ => None,
         }
     }
-
-    /// Whether the step only waits and changes nothing.
-    pub const fn only_waits(&self) -> bool {
-        matches!(
-            self,
-            Self::AwaitNormal { .. }
-                | Self::AwaitLeft { .. }
-                | Self::AwaitEnded { .. }
-                | Self::AwaitAddresses { .. }
-                | Self::AwaitServing { .. }
-                | Self::AwaitGone { .. }
-                | Self::AwaitDns { .. }
-        )
-    }
 }
 
 /// One step of a plan.
