@@ -21,7 +21,6 @@ pub mod pod;
 mod preflight;
 pub mod probe;
 pub mod problem;
-mod quantity;
 mod rights;
 pub mod rollout;
 pub mod scale;

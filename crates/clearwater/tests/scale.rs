@@ -10,7 +10,7 @@ use clearwater::component::{Component, Release, Rule, Store, catalogue, entry};
 use clearwater::config::{BonoExposure, DeploymentFile};
 use clearwater::scale::{
     Action, Autoscaler, ClusterState, InvalidTarget, MemberList, MemberState, Members, MembersError, Plan, Pod, Reach,
-    Refusal, Situation, Target, UnknownState, Violation, check_autoscale, parse_report,
+    Refusal, Situation, Target, UnknownState, Violation, check_autoscale,
 };
 use proptest::prelude::*;
 
@@ -297,29 +297,6 @@ fn cluster_states_are_computed_as_upstream_does() {
     assert_eq!(state(&[M::NormalConfigChanged, M::Finished]), ClusterState::LeavingResyncing);
     assert_eq!(state(&[M::Normal, M::Finished]), ClusterState::FinishedLeaving);
     assert_eq!(state(&[M::WaitingToLeave, M::WaitingToJoin]), ClusterState::Invalid);
-}
-
-#[test]
-fn reports_of_check_cluster_state_are_read() {
-    let report = "\
-This script prints the status of the data store clusters.
-
-This node (10.1.0.0) should be in the Memcached cluster.
-
-Describing the Cassandra cluster:
-  The cluster is *not* stable.
-    10.1.0.7 is in state normal, acknowledged change.
-    10.1.0.8 is in state joining.
-
-Describing the Memcached cluster in site site1:
-  The cluster is stable.
-    10.1.0.0 is in state normal.
-
-";
-    let stores = parse_report(report).unwrap();
-    assert_eq!(stores[&Store::Cassandra].to_string(), "10.1.0.7 normal, acknowledged change; 10.1.0.8 joining");
-    assert!(stores[&Store::Memcached].all_normal(1));
-    assert!(!stores.contains_key(&Store::Chronos));
 }
 
 #[test]
@@ -704,9 +681,8 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_the_readers_panic(text in any::<String>(), lines in "(Describing the (Chronos|Cassandra) cluster:|    [0-9.]{1,12} is in state [a-z, ]{0,20}\\.?|\\PC{0,20}|\n){0,20}") {
+    fn no_text_makes_the_readers_panic(text in any::<String>()) {
         let _ = Members::parse(&text);
-        let _ = parse_report(&lines);
         let _ = text.parse::<Target>();
         let _ = text.parse::<MemberState>();
     }

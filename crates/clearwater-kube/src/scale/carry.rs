@@ -14,6 +14,7 @@ use futures::future::join_all;
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, StatefulSet};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
@@ -573,18 +574,14 @@ fn budget(world: &World, workload: &Workload) -> Option<PodDisruptionBudget> {
             (is_ours(object), object.labels().clone(), object.spec.as_ref()?.selector.clone())
         }
     };
-    let body = json!({
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": {
-            "name": workload.name,
-            "labels": labels,
-            // As `up` would mark it: it is written only where none stands.
-            "annotations": {ORIGIN_ANNOTATION: CREATED},
-        },
-        "spec": {"maxUnavailable": 1, "selector": selector},
-    });
-    ours.then(|| serde_json::from_value(body).ok()).flatten()
+    let metadata = ObjectMeta {
+        name: Some(workload.name.clone()),
+        labels: Some(labels),
+        // As `up` would mark it: it is written only where none stands.
+        annotations: Some(BTreeMap::from([(ORIGIN_ANNOTATION.to_owned(), CREATED.to_owned())])),
+        ..ObjectMeta::default()
+    };
+    ours.then(|| manifest::one_at_a_time(metadata, selector))
 }
 
 /// Sets a workload's replicas where they are still what was seen. Yields whether something was written.

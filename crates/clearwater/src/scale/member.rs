@@ -6,7 +6,6 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::component::Store;
 use crate::names::named;
 
 /// The state of one member of a clustered store, in the words that the cluster manager writes to etcd
@@ -365,46 +364,4 @@ pub enum Violation {
 
 pub(super) fn list<T: fmt::Display>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// Reads what `cw-check_cluster_state` prints: the members of every store that etcd knows, from whichever member of
-/// whichever store it was asked (clearwater-etcd `check_cluster_state.py`).
-///
-/// A store that is not printed has no member.
-///
-/// ```
-/// use clearwater::component::Store;
-/// use clearwater::scale::parse_report;
-///
-/// let report = "\
-/// This script prints the status of the data store clusters.
-///
-/// This node (10.1.0.4) should be in the Chronos cluster.
-///
-/// Describing the Chronos cluster:
-///   The cluster is stable.
-///     10.1.0.4 is in state normal.
-/// ";
-/// let stores = parse_report(report)?;
-/// assert!(stores[&Store::Chronos].all_normal(1));
-/// # Ok::<(), clearwater::scale::MembersError>(())
-/// ```
-pub fn parse_report(report: &str) -> Result<BTreeMap<Store, Members>, MembersError> {
-    let mut stores: BTreeMap<Store, Members> = BTreeMap::new();
-    let mut store = None;
-    for line in report.lines() {
-        if let Some(rest) = line.strip_prefix("Describing the ") {
-            let title = rest.split(" cluster").next().unwrap_or_default();
-            store = Store::ALL.into_iter().find(|s| s.name().eq_ignore_ascii_case(title));
-            if let Some(store) = store {
-                stores.entry(store).or_default();
-            }
-        } else if let (Some(store), Some((address, state))) = (store, line.trim().split_once(" is in state ")) {
-            let member = address.parse().map_err(|_| MembersError::Address(address.to_owned()))?;
-            let state = state.strip_suffix('.').unwrap_or(state);
-            let state = state.parse().map_err(|state| MembersError::State { member, state })?;
-            stores.entry(store).or_default().0.insert(member, state);
-        }
-    }
-    Ok(stores)
 }
