@@ -152,7 +152,7 @@ impl Names {
     }
 
     /// The component's host name with the port of its HTTP interface.
-    pub fn host_and_port(&self, component: Component) -> String {
+    pub(crate) fn host_and_port(&self, component: Component) -> String {
         let host = self.host(component);
         let http = http_port(self.release, component);
         http.map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
