@@ -10,6 +10,7 @@
 //! * [`config`]: the deployment file and the `shared_config` and `local_config` that containers will hold.
 //! * [`dns`]: the names a deployment needs, who asks for them, and what each DNS backend stores.
 //! * [`manifest`]: the Kubernetes objects of a deployment.
+//! * [`quantity`]: Kubernetes quantities as numbers.
 //! * [`scale`]: scaling rules and step plans.
 //! * [`log`]: the grammar of Clearwater's log lines.
 //! * [`event`]: what happens during a run, as types that a program can read without a cluster client.
@@ -22,7 +23,9 @@ pub mod dns;
 pub mod event;
 pub mod log;
 pub mod manifest;
+mod names;
 pub mod order;
+pub mod quantity;
 pub mod scale;
 pub mod text;
 pub mod yaml;

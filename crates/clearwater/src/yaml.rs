@@ -113,12 +113,6 @@ pub fn read_one<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
     Ok(serde_saphyr::from_str_with_options(text, options(MAX_DEPTH))?)
 }
 
-/// Reads a text of any number of documents; those without content are left out, as kubectl does.
-pub fn read_many<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, YamlError> {
-    within_size(text)?;
-    Ok(serde_saphyr::from_multiple_with_options(text, options(MAX_DEPTH))?)
-}
-
 /// Writes one document, with a newline at its end and without a document marker.
 pub fn write_one<T: Serialize + ?Sized>(value: &T) -> Result<String, YamlError> {
     let failed = |e: &dyn fmt::Display| YamlError { message: format!("cannot be written: {e}"), place: None };

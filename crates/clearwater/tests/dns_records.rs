@@ -86,7 +86,7 @@ fn the_records_of_each_release_and_backend() {
             }
             let d = deployment(&yaml);
             let zone = records(&d, backend, &targets(&d)).unwrap();
-            assert_eq!(zone.cname_conflicts(), Vec::<&Name>::new());
+            assert!(cnames_stand_alone(&zone));
             insta::assert_snapshot!(format!("records_{release}_{}", label(backend)), zone);
         }
     }
@@ -109,10 +109,8 @@ fn what_each_backend_stores() {
     let vip = Targets::default().with(Component::Sprout, [ip("10.96.0.77"), ip("fd00::77")]);
     let zone = records(&etcd, DnsBackend::Etcd, &vip).unwrap();
     let keys = skydns::keys(&zone, &[name("svc.cluster.local")]).unwrap();
-    insta::assert_snapshot!("etcd_v3", skydns::etcd_v3_put(&keys) + &skydns::etcd_v3_delete(&keys));
-    let v2 =
-        skydns::etcd_v2_put(&keys, "http://10.0.0.5:2379/") + &skydns::etcd_v2_delete(&keys, "http://10.0.0.5:2379");
-    insta::assert_snapshot!("etcd_v2", v2);
+    insta::assert_snapshot!("etcd_v3", skydns::etcd_v3_put(&keys));
+    insta::assert_snapshot!("etcd_v2", skydns::etcd_v2_put(&keys, "http://10.0.0.5:2379/"));
     insta::assert_snapshot!("json", serde_json::to_string_pretty(&zone).unwrap());
 
     let labels: Vec<_> = sub_domains(&classic, DnsBackend::Endpoints).unwrap().into_iter().map(|s| s.label).collect();
@@ -365,6 +363,13 @@ fn arbitrary_zone() -> impl Strategy<Value = Zone> {
     })
 }
 
+/// Whether no CNAME stands beside other records, which RFC 1034 §3.6.2 forbids.
+fn cnames_stand_alone(zone: &Zone) -> bool {
+    zone.sets()
+        .filter(|(_, record_type, _)| *record_type == RecordType::Cname)
+        .all(|(name, _, set)| set.data().count() == 1 && zone.sets().filter(|(other, ..)| *other == name).count() == 1)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -372,8 +377,6 @@ proptest! {
     fn zone_algebra(a in arbitrary_zone(), b in arbitrary_zone()) {
         let diff = ZoneDiff::between(&a, &b);
         prop_assert_eq!(diff.apply(&a), b.clone());
-        prop_assert_eq!(diff.inverse().apply(&b), a.clone());
-        prop_assert_eq!(diff.inverse(), ZoneDiff::between(&b, &a));
         prop_assert_eq!(diff.conflicts(&a).count(), 0);
         prop_assert_eq!(diff.is_empty(), a == b);
         prop_assert_eq!(diff.to_string().is_empty(), a == b);
@@ -404,7 +407,7 @@ proptest! {
     /// Another reader of zone files sees the same records.
     #[test]
     fn others_read_the_same(zone in arbitrary_zone()) {
-        if !zone.cname_conflicts().is_empty() {
+        if !cnames_stand_alone(&zone) {
             return Ok(());
         }
         let origin = HickoryName::from_ascii("x.").unwrap();

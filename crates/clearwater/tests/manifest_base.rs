@@ -64,7 +64,8 @@ fn kustomization_lists_every_file_and_every_object_stands_in_one() {
     assert_eq!(listed, written);
     let mut objects = Vec::new();
     for file in written.into_iter().filter(|f| *f != "namespace.yaml") {
-        objects.extend(clearwater::yaml::read_many::<serde_json::Value>(&files[file]).unwrap());
+        objects
+            .extend(files[file].split("\n---\n").map(|o| clearwater::yaml::read_one::<serde_json::Value>(o).unwrap()));
     }
     let mut expected: Vec<_> = manifest.objects().map(|o| serde_json::to_value(o).unwrap()).collect();
     let key = |o: &serde_json::Value| format!("{}/{}", o["kind"], o["metadata"]["name"]);

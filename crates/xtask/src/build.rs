@@ -6,9 +6,9 @@ use std::{env, fs};
 
 use anyhow::{Context, ensure};
 
-use crate::prove::root;
 use crate::steps::{Step, say};
 use crate::tools::protoc;
+use crate::workspace::{root, target};
 
 /// The program.
 const PLUGIN: &str = "kubectl-clearwater";
@@ -110,6 +110,5 @@ pub(crate) fn built(profile: &str) -> anyhow::Result<PathBuf> {
     cargo.current_dir(root());
     ensure!(cargo.status().context("cannot start cargo")?.success(), "the build failed");
     let folder = if profile == "dev" { "debug" } else { profile };
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join(folder).join(PLUGIN))
+    Ok(target().join(folder).join(PLUGIN))
 }

@@ -7,9 +7,9 @@ use clap::Args;
 use clearwater_testbed::layout::{DEFAULT_NAME, NAME_VARIABLE};
 use clearwater_testbed::{Local, Options as ClusterOptions};
 
-use crate::prove::root;
 use crate::standins;
 use crate::steps::say;
+use crate::workspace::root;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {

@@ -10,6 +10,7 @@ mod standins;
 mod steps;
 mod test;
 mod tools;
+mod workspace;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

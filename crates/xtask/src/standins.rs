@@ -2,7 +2,7 @@
 
 use std::env;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command as Process, ExitCode};
 
 use anyhow::{Context, Result, ensure};
@@ -10,6 +10,8 @@ use clap::{Args, Subcommand};
 use clearwater_testbed::image::Archive;
 use clearwater_testbed::layout::{DEFAULT_NAME, Layout, NAME_VARIABLE, cache_directory};
 use clearwater_testbed::standins::{self, Inputs};
+
+use crate::workspace::{root, target};
 
 /// What to do with the stand-in images.
 #[derive(Debug, Subcommand)]
@@ -57,10 +59,6 @@ impl Command {
     }
 }
 
-fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-}
-
 fn images() -> PathBuf {
     root().join("tests/standins/images")
 }
@@ -94,8 +92,7 @@ fn build_program() -> Result<PathBuf> {
         .status()
         .context("cannot run cargo")?;
     ensure!(status.success(), "cargo build --release --package clearwater-standins failed ({status})");
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join("release/standin"))
+    Ok(target().join("release/standin"))
 }
 
 fn show(text: &str) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod file;
+mod one_of;
 
 use clap::Parser;
 
@@ -8,6 +9,7 @@ use crate::command::Command;
 use crate::connection::Connection;
 
 pub(crate) use file::{FileArgs, NamedFile, PlaceArgs, USUAL};
+pub(crate) use one_of::one_of;
 
 const ABOUT: &str = "Run the Clearwater IMS on Kubernetes";
 

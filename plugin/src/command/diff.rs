@@ -31,7 +31,7 @@ impl Diff {
         let deployment = self.file.deployment(context, self.output.is_none())?;
         let namespace = deployment.namespace().to_owned();
         let options = UpOptions {
-            policy: self.scope.order.into(),
+            policy: self.scope.order,
             only: self.scope.only,
             skip: self.scope.skip,
             dry_run: true,

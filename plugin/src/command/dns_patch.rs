@@ -3,6 +3,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use clearwater::config::{Deployment, DnsBackend};
 use clearwater::event::{Change, Event, What};
@@ -14,7 +15,7 @@ use clearwater_kube::dns::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::cli::FileArgs;
+use crate::cli::{FileArgs, one_of};
 use crate::connection::duration;
 use crate::context::Context;
 use crate::drive::{Question, drive};
@@ -46,8 +47,8 @@ pub(crate) struct DnsPatch {
     #[command(flatten)]
     file: FileArgs,
     /// How the names get into DNS. auto takes the deployment file's, else the one that needs least, and says why
-    #[arg(long, value_enum, value_name = "BACKEND", default_value_t = Backend::Auto)]
-    backend: Backend,
+    #[arg(long, value_name = "BACKEND", value_parser = one_of::<DnsBackend>(DnsBackend::ALL.map(DnsBackend::name).map(PossibleValue::new)), default_value_t)]
+    backend: DnsBackend,
     /// Compare what stands with what must stand, and write nothing
     #[arg(long, conflicts_with_all = ["remove", "explain"])]
     check: bool,
@@ -121,30 +122,6 @@ impl EtcdArgs {
         };
         let ca = self.etcd_cacert.as_ref().map(read).transpose()?;
         Ok(EtcdAccess { endpoint: self.etcd_endpoint.clone(), ca, certificate, user })
-    }
-}
-
-/// A way into DNS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Backend {
-    Auto,
-    Pods,
-    Coredns,
-    Etcd,
-    Endpoints,
-    Print,
-}
-
-impl From<Backend> for DnsBackend {
-    fn from(backend: Backend) -> Self {
-        match backend {
-            Backend::Auto => Self::Auto,
-            Backend::Pods => Self::Pods,
-            Backend::Coredns => Self::Coredns,
-            Backend::Etcd => Self::Etcd,
-            Backend::Endpoints => Self::Endpoints,
-            Backend::Print => Self::Print,
-        }
     }
 }
 
@@ -240,7 +217,7 @@ pub(crate) struct ExplainReport {
 
 impl DnsPatch {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
-        let printing = self.backend == Backend::Print;
+        let printing = self.backend == DnsBackend::Print;
         if !printing && self.output.is_some_and(|o| o.format().is_none()) {
             return Err(CliError::Usage("-o zone, corefile, etcd-v3 and etcd-v2 belong to --backend print".to_owned()));
         }
@@ -251,7 +228,7 @@ impl DnsPatch {
         }
         let deployment = self.file.deployment(context, self.output.and_then(Output::format).is_none())?;
         let options = DnsOptions {
-            backend: Some(self.backend.into()),
+            backend: Some(self.backend),
             action: if self.remove { Action::Remove } else { Action::Put },
             clients: self.clients,
             restart: self.restart_dns,

@@ -1,7 +1,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::PossibleValue;
 use clearwater::component::Component;
 use clearwater::config::{BonoExposure, Deployment, EllisExposure, KeyPolicy};
 use clearwater::event::{Operation, Outcome};
@@ -10,7 +11,7 @@ use clearwater::order::Policy;
 use clearwater_kube::Cluster;
 use clearwater_kube::up::{UpOptions, up};
 
-use crate::cli::FileArgs;
+use crate::cli::{FileArgs, one_of};
 use crate::connection::duration;
 use crate::context::Context;
 use crate::drive::{Question, drive};
@@ -30,29 +31,19 @@ pub(crate) struct Scope {
     #[arg(long, value_name = "COMPONENT", value_delimiter = ',')]
     pub(crate) skip: Vec<Component>,
     /// What a component waits for before it is started
-    #[arg(long, value_enum, default_value_t = Order::Dependency)]
-    pub(crate) order: Order,
+    #[arg(long, value_name = "ORDER", value_parser = one_of::<Policy>(policies()), default_value_t)]
+    pub(crate) order: Policy,
 }
 
-/// A policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Order {
-    /// What it cannot start or work without.
-    Dependency,
-    /// What it cannot start without.
-    Earliest,
-    /// The sequence of the article "Clearwater On Kubernetes".
-    Article,
-}
-
-impl From<Order> for Policy {
-    fn from(order: Order) -> Self {
-        match order {
-            Order::Dependency => Self::Dependency,
-            Order::Earliest => Self::Earliest,
-            Order::Article => Self::Article,
-        }
-    }
+/// What `--order` takes, with what the help page says of each.
+fn policies() -> [PossibleValue; Policy::ALL.len()] {
+    Policy::ALL.map(|policy| {
+        PossibleValue::new(policy.name()).help(match policy {
+            Policy::Earliest => "What it cannot start without",
+            Policy::Article => "The sequence of the article \"Clearwater On Kubernetes\"",
+            _ => "What it cannot start or work without",
+        })
+    })
 }
 
 /// Bring a deployment up, in dependency order, until every component serves
@@ -103,7 +94,7 @@ impl Up {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
         let deployment = self.file.deployment(context, self.output.is_none())?;
         let options = UpOptions {
-            policy: self.scope.order.into(),
+            policy: self.scope.order,
             only: self.scope.only.clone(),
             skip: self.scope.skip.clone(),
             timeout: self.timeout,

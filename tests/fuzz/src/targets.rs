@@ -109,8 +109,7 @@ fn deployment(data: &[u8]) {
 /// Quoting survives the shell's reading; what `echo -e` would write is told or refused, never a panic.
 fn echo(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let _ = shell::echo_unquoted(text, None);
-    let _ = shell::echo_unquoted(text, Some(&["shared_config".to_owned(), "a b".to_owned()]));
+    let _ = shell::echo_unquoted(text);
     let _ = shell::Settings::parse(text);
     if !text.contains('\0') {
         let settings = shell::Settings::parse(&format!("key={}\n", shell::quote(text))).expect("quoted text is plain");

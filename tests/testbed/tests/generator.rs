@@ -64,7 +64,6 @@ fn environments() -> Vec<Environment> {
     let base = Environment {
         ip: IP.to_owned(),
         resolv_conf: "nameserver 10.96.0.10\nsearch a.b c\noptions ndots:5\n".to_owned(),
-        directory: Some(Vec::new()),
         ..Environment::default()
     };
     let zone = Environment { zone: some("ims.svc.cluster.local"), ..base.clone() };

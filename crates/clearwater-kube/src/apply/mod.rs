@@ -3,7 +3,6 @@
 mod name_servers;
 pub(crate) mod preflight;
 pub(crate) mod prepare;
-pub(crate) mod quantity;
 
 use std::time::Duration;
 

@@ -21,7 +21,6 @@ use kube::{Api, ResourceExt};
 use tokio::time::timeout;
 
 use super::prepare::{Scope, Standing, Work};
-use crate::apply::quantity;
 use crate::apply::{ApplyError, Planned};
 use crate::cluster::{Cluster, FIELD_MANAGER, say};
 use crate::observe::members::{self, Unreadable};
@@ -318,7 +317,7 @@ pub(crate) fn demand(spec: &PodSpec) -> BTreeMap<String, f64> {
         let Some(resources) = &container.resources else { continue };
         for (prefix, map) in [("requests.", &resources.requests), ("limits.", &resources.limits)] {
             for (name, quantity) in map.iter().flatten() {
-                let Some(n) = quantity::parse(&quantity.0) else { continue };
+                let Some(n) = clearwater::quantity::parse(&quantity.0) else { continue };
                 *sum.entry(format!("{prefix}{name}")).or_default() += n;
                 if prefix == "requests." {
                     *sum.entry(name.clone()).or_default() += n;
@@ -390,7 +389,11 @@ pub(crate) async fn quotas_against(cluster: &Cluster, wanted: &BTreeMap<String, 
         let hard = status.and_then(|s| s.hard.as_ref()).or(quota.spec.as_ref().and_then(|s| s.hard.as_ref()));
         for (name, limit) in hard.into_iter().flatten() {
             let used = status.and_then(|s| s.used.as_ref()?.get(name)).map_or("0", |q| q.0.as_str());
-            let (Some(limit_n), Some(used_n)) = (quantity::parse(&limit.0), quantity::parse(used)) else { continue };
+            let (Some(limit_n), Some(used_n)) =
+                (clearwater::quantity::parse(&limit.0), clearwater::quantity::parse(used))
+            else {
+                continue;
+            };
             let need = wanted.get(name).copied().unwrap_or(0.0);
             if need > 0.0 && used_n + need > limit_n * (1.0 + 1e-9) {
                 let detail =

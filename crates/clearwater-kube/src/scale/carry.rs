@@ -578,18 +578,14 @@ fn budget(world: &World, workload: &Workload) -> Option<PodDisruptionBudget> {
             (is_ours(object), object.labels().clone(), object.spec.as_ref()?.selector.clone())
         }
     };
-    let body = json!({
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": {
-            "name": workload.name,
-            "labels": labels,
-            // As `up` would mark it: it is written only where none stands.
-            "annotations": {ORIGIN_ANNOTATION: CREATED},
-        },
-        "spec": {"maxUnavailable": 1, "selector": selector},
-    });
-    ours.then(|| serde_json::from_value(body).ok()).flatten()
+    let metadata = ObjectMeta {
+        name: Some(workload.name.clone()),
+        labels: Some(labels),
+        // As `up` would mark it: it is written only where none stands.
+        annotations: Some(BTreeMap::from([(ORIGIN_ANNOTATION.to_owned(), CREATED.to_owned())])),
+        ..ObjectMeta::default()
+    };
+    ours.then(|| manifest::one_at_a_time(metadata, selector))
 }
 
 /// Sets a workload's replicas where they are still what was seen. Yields whether something was written.

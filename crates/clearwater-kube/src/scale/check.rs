@@ -16,7 +16,6 @@ use kube::{Api, ResourceExt};
 
 use super::world::{Subject, World};
 use crate::apply::preflight::{self, line, with_fix};
-use crate::apply::quantity;
 use crate::cluster::{Cluster, say};
 use crate::judge::Workload;
 use crate::rights::{self, Right};
@@ -233,7 +232,9 @@ struct Left {
 /// What the containers of a pod request.
 fn request(spec: &PodSpec, of: &str) -> f64 {
     let sum = |containers: &mut dyn Iterator<Item = &k8s_openapi::api::core::v1::Container>| -> f64 {
-        containers.filter_map(|c| quantity::parse(&c.resources.as_ref()?.requests.as_ref()?.get(of)?.0)).sum()
+        containers
+            .filter_map(|c| clearwater::quantity::parse(&c.resources.as_ref()?.requests.as_ref()?.get(of)?.0))
+            .sum()
     };
     sum(&mut spec.containers.iter())
 }
@@ -338,7 +339,7 @@ fn left_on(node: &Node, pods: &[Pod]) -> Left {
     let name = node.name_any();
     let has = |what: &str| {
         let allocatable = node.status.as_ref().and_then(|s| s.allocatable.as_ref()?.get(what));
-        allocatable.and_then(|q| quantity::parse(&q.0)).unwrap_or(f64::MAX)
+        allocatable.and_then(|q| clearwater::quantity::parse(&q.0)).unwrap_or(f64::MAX)
     };
     let mut left = Left { cpu: has("cpu"), memory: has("memory"), pods: has("pods"), node: name };
     for pod in pods {

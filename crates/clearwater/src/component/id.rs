@@ -1,9 +1,8 @@
-use std::fmt;
-use std::str::FromStr;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::names::named;
 
 /// A Clearwater component: one container image and the workload that runs it.
 ///
@@ -38,50 +37,28 @@ pub enum Component {
     Ellis,
 }
 
-impl Component {
-    /// Every component of any release, in listing order.
-    pub const ALL: [Self; 12] = [
-        Self::Etcd,
-        Self::Astaire,
-        Self::Memcached,
-        Self::Cassandra,
-        Self::Chronos,
-        Self::Homestead,
-        Self::HomesteadProv,
-        Self::Homer,
-        Self::Ralf,
-        Self::Sprout,
-        Self::Bono,
-        Self::Ellis,
-    ];
-
+named! {
     /// The name used for the workload, its Service, its `service` label and on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Etcd => "etcd",
-            Self::Astaire => "astaire",
-            Self::Memcached => "memcached",
-            Self::Cassandra => "cassandra",
-            Self::Chronos => "chronos",
-            Self::Homestead => "homestead",
-            Self::HomesteadProv => "homestead-prov",
-            Self::Homer => "homer",
-            Self::Ralf => "ralf",
-            Self::Sprout => "sprout",
-            Self::Bono => "bono",
-            Self::Ellis => "ellis",
-        }
-    }
-
-    /// Whether the component keeps data or membership and is therefore never rolled by Kubernetes.
-    pub const fn is_store(self) -> bool {
-        matches!(self, Self::Etcd | Self::Astaire | Self::Memcached | Self::Cassandra | Self::Chronos)
+    Component, "component" {
+        Etcd = "etcd",
+        Astaire = "astaire",
+        Memcached = "memcached",
+        Cassandra = "cassandra",
+        Chronos = "chronos",
+        Homestead = "homestead",
+        HomesteadProv = "homestead-prov",
+        Homer = "homer",
+        Ralf = "ralf",
+        Sprout = "sprout",
+        Bono = "bono",
+        Ellis = "ellis",
     }
 }
 
-impl fmt::Display for Component {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+impl Component {
+    /// Whether the component keeps data or membership and is therefore never rolled by Kubernetes.
+    pub const fn is_store(self) -> bool {
+        matches!(self, Self::Etcd | Self::Astaire | Self::Memcached | Self::Cassandra | Self::Chronos)
     }
 }
 
@@ -116,17 +93,6 @@ pub(crate) fn nearest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a 
         .map(|(_, c)| c)
 }
 
-impl FromStr for Component {
-    type Err = UnknownName;
-
-    fn from_str(s: &str) -> Result<Self, UnknownName> {
-        Self::ALL
-            .into_iter()
-            .find(|c| c.name() == s)
-            .ok_or_else(|| UnknownName::new("component", s, Self::ALL.iter().map(|c| c.name()).collect()))
-    }
-}
-
 /// A release of Clearwater: a set of images that belong together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -139,40 +105,10 @@ pub enum Release {
     Classic,
 }
 
-impl Release {
-    /// Every release.
-    pub const ALL: [Self; 2] = [Self::Hunter, Self::Classic];
-
+named! {
     /// The name used in the deployment file.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Hunter => "hunter",
-            Self::Classic => "classic",
-        }
-    }
-
-    /// The component that stores registrations and sessions: what `sprout_registration_store` names.
-    pub const fn registration_store(self) -> Component {
-        match self {
-            Self::Hunter => Component::Astaire,
-            Self::Classic => Component::Memcached,
-        }
-    }
-}
-
-impl fmt::Display for Release {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Release {
-    type Err = UnknownName;
-
-    fn from_str(s: &str) -> Result<Self, UnknownName> {
-        Self::ALL
-            .into_iter()
-            .find(|r| r.name() == s)
-            .ok_or_else(|| UnknownName::new("release", s, Self::ALL.iter().map(|r| r.name()).collect()))
+    Release, "release" {
+        Hunter = "hunter",
+        Classic = "classic",
     }
 }

@@ -1,6 +1,7 @@
 use serde::Serialize;
 
 use super::Component;
+use crate::names::named;
 
 /// Where a fact was read: an upstream repository and file, or a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -319,23 +320,12 @@ pub enum Store {
     Cassandra,
 }
 
-impl Store {
-    /// Every store, in the order of the variants.
-    pub const ALL: [Self; 3] = [Self::Memcached, Self::Chronos, Self::Cassandra];
-
+named! {
     /// The store's name as `cw-mark_node_failed` takes it (clearwater-etcd `mark_node_failed.py`).
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Memcached => "memcached",
-            Self::Chronos => "chronos",
-            Self::Cassandra => "cassandra",
-        }
-    }
-}
-
-impl std::fmt::Display for Store {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.name())
+    Store {
+        Memcached = "memcached",
+        Chronos = "chronos",
+        Cassandra = "cassandra",
     }
 }
 
@@ -443,11 +433,6 @@ impl Entry {
     /// The port of that name.
     pub fn port(&self, name: &str) -> Option<&'static PortUse> {
         self.ports.iter().find(|p| p.name == name)
-    }
-
-    /// The ports that the component's Service publishes, in ascending order.
-    pub fn service_ports(&self) -> impl Iterator<Item = &'static PortUse> + use<> {
-        self.ports.iter().filter(|p| p.in_service)
     }
 
     /// The program of that name, without its group.

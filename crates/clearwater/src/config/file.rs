@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ConfigErrors, Deployment, Places, Problem, check, read, schema};
 use crate::component::{Component, Release};
+use crate::names::named;
 use crate::yaml;
 
 /// The version of the deployment file's format.
@@ -323,17 +324,15 @@ pub enum DnsBackend {
     Print,
 }
 
-impl DnsBackend {
+named! {
     /// The name that it has in the file and on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Pods => "pods",
-            Self::Coredns => "coredns",
-            Self::Etcd => "etcd",
-            Self::Endpoints => "endpoints",
-            Self::Print => "print",
-        }
+    DnsBackend, "backend" {
+        Auto = "auto",
+        Pods = "pods",
+        Coredns = "coredns",
+        Etcd = "etcd",
+        Endpoints = "endpoints",
+        Print = "print",
     }
 }
 

@@ -57,9 +57,6 @@ pub struct Environment {
     pub additional_shared_config: Option<String>,
     /// `ETCD_PROXY`.
     pub etcd_proxy: Option<String>,
-    /// The names in the script's working directory, which globs in `ADDITIONAL_SHARED_CONFIG` are matched against.
-    /// Without it, globs are refused.
-    pub directory: Option<Vec<String>>,
 }
 
 /// The two files that the generator leaves in `/etc/clearwater`.
@@ -257,7 +254,7 @@ pub fn generate(release: Release, env: &Environment) -> Result<Generated, Genera
             shared.delete(|line| line.contains("hs_provisioning"));
         }
         let additional = env.additional_shared_config.as_deref().unwrap_or_default();
-        shared.append(&shell::echo_unquoted(additional, env.directory.as_deref())?);
+        shared.append(&shell::echo_unquoted(additional)?);
     }
     if !nameservers.is_empty() {
         shared.delete(|line| line.starts_with("signaling_dns_server="));

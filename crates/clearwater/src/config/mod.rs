@@ -17,9 +17,11 @@ mod read;
 mod schema;
 mod script;
 mod set;
+mod setting;
 pub mod shared;
 pub mod shell;
 mod starter;
+mod unfit;
 
 pub use deployment::{Deployment, Keys, SPROUT_ADDRESS};
 pub use file::{

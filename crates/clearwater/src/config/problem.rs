@@ -230,3 +230,13 @@ impl fmt::Display for ConfigErrors {
 }
 
 impl std::error::Error for ConfigErrors {}
+
+/// The text in quotes, cut where it is long.
+pub(super) fn quoted(text: &str) -> String {
+    const SHOWN: usize = 60;
+    if text.chars().count() > SHOWN {
+        format!("{:?}…", text.chars().take(SHOWN).collect::<String>())
+    } else {
+        format!("{text:?}")
+    }
+}

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde_json::{Map, Value, json};
 
 use super::DeploymentFile;
-use super::problem::{ConfigErrors, KeyPath, Place, Places, Problem, ProblemKind, Step, sort};
+use super::problem::{ConfigErrors, KeyPath, Place, Places, Problem, ProblemKind, Step, quoted, sort};
 use super::schema::schema;
 use super::{check, set::Set};
 use crate::component::nearest;
@@ -80,16 +80,6 @@ impl Item {
             What::List(_) => "a list".to_owned(),
             What::Map(_) => "a mapping".to_owned(),
         }
-    }
-}
-
-/// The text in quotes, cut where it is long.
-pub(super) fn quoted(text: &str) -> String {
-    const SHOWN: usize = 60;
-    if text.chars().count() > SHOWN {
-        format!("{:?}…", text.chars().take(SHOWN).collect::<String>())
-    } else {
-        format!("{text:?}")
     }
 }
 

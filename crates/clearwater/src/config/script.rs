@@ -1,5 +1,5 @@
 use super::Deployment;
-use super::shared::Setting;
+use super::setting::Setting;
 use super::shell::quote;
 use crate::component::Release;
 

@@ -31,14 +31,15 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 
 use thiserror::Error;
 
 use super::generator::{Environment, File, Generated, GeneratorError, generate};
 use super::script::auto_config;
+pub use super::setting::Setting;
 use super::shell::{self, NotPlain};
+pub use super::unfit::Unfit;
 use super::{Deployment, KeyPolicy, Keys};
 use crate::component::{Component, Release};
 use crate::dns::Cscf;
@@ -81,22 +82,6 @@ pub enum VariableValue {
     },
     /// A key of a Secret.
     Secret {
-        /// The Secret's name.
-        secret: String,
-        /// The key in its data.
-        key: String,
-    },
-}
-
-/// The value of a setting.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Setting {
-    /// A text.
-    Text(String),
-    /// What a Secret holds; containers have it in this environment variable.
-    Secret {
-        /// The variable.
-        variable: String,
         /// The Secret's name.
         secret: String,
         /// The key in its data.
@@ -190,18 +175,16 @@ pub fn settings(
 
     wanted.set("home_domain", names.home_domain());
     wanted.set("sprout_hostname", names.sprout());
-    wanted.set("hs_hostname", format!("{}:8888", names.host(Component::Homestead)));
+    wanted.set("hs_hostname", names.host_and_port(Component::Homestead));
     match &file.hss {
-        None => {
-            wanted.set("hs_provisioning_hostname", format!("{}:8889", names.host(Component::HomesteadProv)));
-        }
+        None => wanted.set("hs_provisioning_hostname", names.host_and_port(Component::HomesteadProv)),
         Some(hss) => {
             wanted.set("hss_hostname", names.in_zone(&hss.hostname));
             wanted.set("hss_realm", names.zone());
         }
     }
-    wanted.set("xdms_hostname", format!("{}:7888", names.host(Component::Homer)));
-    wanted.set("ralf_hostname", format!("{}:10888", names.host(Component::Ralf)));
+    wanted.set("xdms_hostname", names.host_and_port(Component::Homer));
+    wanted.set("ralf_hostname", names.host_and_port(Component::Ralf));
     wanted.set("chronos_hostname", names.host(Component::Chronos));
     wanted.set("cassandra_hostname", names.host(Component::Cassandra));
     if hunter {
@@ -386,98 +369,6 @@ pub fn secret_values(keys: &Keys, smtp_password: Option<&str>) -> BTreeMap<Strin
         values.insert("SMTP_PASSWORD".to_owned(), password.to_owned());
     }
     values
-}
-
-/// What of a Secret's value does not survive the way into the containers' files: the kind of character, never which or
-/// where, because this is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Unfit {
-    /// Bytes that are no UTF-8 text, which no environment variable is given.
-    NotText,
-    /// Too many bytes for an environment variable that holds all settings.
-    TooLong,
-    /// A line break and nothing after it.
-    LastLineBreak,
-    /// A line break.
-    LineBreak,
-    /// A control character.
-    Control,
-    /// A blank.
-    Blank,
-    /// `'`, which ends the quotes around the value: what follows would be run as commands.
-    SingleQuote,
-    /// `\`, which `echo -e` takes for the beginning of an escape.
-    Backslash,
-    /// `*`, `?` or `[`, which a shell replaces by names of files.
-    Wildcard,
-    /// `(`, which makes a wildcard of what stands before it.
-    Parenthesis,
-    /// A character whose bytes depend on the container's locale.
-    NotAscii,
-}
-
-impl fmt::Display for Unfit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotText => "bytes that are no text",
-            Self::TooLong => "more bytes than fit into the containers' environment",
-            Self::LastLineBreak => "a line break at its end",
-            Self::LineBreak => "a line break",
-            Self::Control => "a control character",
-            Self::Blank => "a blank",
-            Self::SingleQuote => "a single quote",
-            Self::Backslash => "a backslash",
-            Self::Wildcard => "a wildcard (* ? or [)",
-            Self::Parenthesis => "an opening parenthesis",
-            Self::NotAscii => "a character outside of ASCII",
-        })
-    }
-}
-
-impl Unfit {
-    /// The longest value of a Secret, in bytes: all of them and the settings beside them are one environment variable.
-    pub const LONGEST: usize = 4096;
-
-    /// What is wrong with a value for the images of a release; `None` where it arrives as it is.
-    pub fn of(release: Release, value: &[u8]) -> Option<Self> {
-        let Ok(text) = std::str::from_utf8(value) else { return Some(Self::NotText) };
-        if value.len() > Self::LONGEST {
-            return Some(Self::TooLong);
-        }
-        let mut kinds = text.chars().filter_map(|c| match c {
-            '\n' => Some(Self::LineBreak),
-            c if c.is_control() => Some(Self::Control),
-            // The classic release's script quotes whatever else there is.
-            _ if release == Release::Classic => None,
-            '\'' => Some(Self::SingleQuote),
-            '\\' => Some(Self::Backslash),
-            '*' | '?' | '[' => Some(Self::Wildcard),
-            '(' => Some(Self::Parenthesis),
-            ' ' => Some(Self::Blank),
-            c if !c.is_ascii() => Some(Self::NotAscii),
-            _ => None,
-        });
-        match (kinds.next()?, kinds.next()) {
-            (Self::LineBreak, None) if text.ends_with('\n') => Some(Self::LastLineBreak),
-            (first, _) => Some(first),
-        }
-    }
-
-    /// What to do about it.
-    pub fn fix(self, release: Release) -> String {
-        match self {
-            Self::LastLineBreak => {
-                "put the value in without it: --from-literal, or a file written by printf '%s' and not by echo"
-                    .to_owned()
-            }
-            Self::TooLong => format!("{} bytes are the most: choose a shorter one", Self::LONGEST),
-            _ if release == Release::Classic => "choose another value: one line of text".to_owned(),
-            _ => "choose another value: printable ASCII characters except blank ' \\ * ? [ (, because the images' own \
-                  scripts pass it through a shell"
-                .to_owned(),
-        }
-    }
 }
 
 /// Whether a Secret's value survives the way into the containers' files. The classic release takes any one line of

@@ -22,7 +22,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum EchoError {
-    /// A word is a glob and nobody said which files it could match.
+    /// A word is a glob, whose outcome depends on the files in the container.
     #[error(
         "the word {word:?} is a glob, which the shell replaces by the names of matching files; encode the character \
          as an octal escape (\\0052 for *, \\0077 for ?, \\0133 for [)"
@@ -57,18 +57,15 @@ fn is_bare(c: char) -> bool {
     c.is_ascii_alphanumeric() || "_./:@%+,=-".contains(c)
 }
 
-/// What bash writes for `echo -e $text`: words split at blanks, globs replaced by file names, options eaten, escapes
-/// done, a newline at the end.
-///
-/// `directory` lists the names in the working directory, for globs; without it a glob is refused. Names are taken in
-/// the order of their bytes, as in the C locale.
-pub fn echo_unquoted(text: &str, directory: Option<&[String]>) -> Result<String, EchoError> {
+/// What bash writes for `echo -e $text`: words split at blanks, options eaten, escapes done, a newline at the end. A
+/// glob is refused.
+pub fn echo_unquoted(text: &str) -> Result<String, EchoError> {
     if text.contains('\0') {
         return Err(EchoError::Nul);
     }
-    let mut words = Vec::new();
-    for word in split_words(text) {
-        expand_glob(word, directory, &mut words)?;
+    let words: Vec<_> = split_words(text).collect();
+    if let Some(word) = words.iter().find(|w| is_glob(w)) {
+        return Err(EchoError::Glob { word: (*word).to_owned() });
     }
     let mut words = words.as_slice();
     let (mut newline, mut escapes) = (true, true);
@@ -127,116 +124,6 @@ pub(super) fn is_glob(word: &str) -> bool {
         }
     }
     false
-}
-
-fn expand_glob(word: &str, directory: Option<&[String]>, words: &mut Vec<String>) -> Result<(), EchoError> {
-    let refuse = || EchoError::Glob { word: word.to_owned() };
-    if !is_glob(word) {
-        words.push(word.to_owned());
-        return Ok(());
-    }
-    let names = directory.ok_or_else(refuse)?;
-    if let Some((first, _)) = word.split_once('/') {
-        // Only the working directory's own names are known: a path is literal where its first step leads nowhere.
-        let elsewhere = is_glob(first) || first.contains(['\\', '[']) || matches!(first, "" | "." | "..");
-        if elsewhere || names.iter().any(|n| n == first) {
-            return Err(refuse());
-        }
-        words.push(word.to_owned());
-        return Ok(());
-    }
-    let pattern = parse_glob(word).ok_or_else(refuse)?;
-    let hidden = matches!(pattern.first(), Some(Glob::Char('.')));
-    let mut matching: Vec<_> = names
-        .iter()
-        .filter(|n| (hidden || !n.starts_with('.')) && matches_glob(&pattern, &n.chars().collect::<Vec<_>>()))
-        .cloned()
-        .collect();
-    matching.sort();
-    if matching.is_empty() {
-        words.push(word.to_owned());
-    }
-    words.append(&mut matching);
-    Ok(())
-}
-
-enum Glob {
-    Char(char),
-    Any,
-    Run,
-    Set { members: Vec<char>, negated: bool },
-}
-
-/// Parses a glob; `None` for bracket expressions whose meaning depends on the locale.
-fn parse_glob(word: &str) -> Option<Vec<Glob>> {
-    let chars: Vec<char> = word.chars().collect();
-    let mut pattern = Vec::new();
-    let mut i = 0;
-    while let Some(&c) = chars.get(i) {
-        i += 1;
-        pattern.push(match c {
-            '*' => Glob::Run,
-            '?' => Glob::Any,
-            '\\' => {
-                let escaped = chars.get(i).copied().unwrap_or('\\');
-                i += 1;
-                Glob::Char(escaped)
-            }
-            '[' => {
-                let negated = matches!(chars.get(i), Some('!' | '^'));
-                let start = i + usize::from(negated);
-                let Some(len) = chars.get(start + 1..).and_then(|rest| rest.iter().position(|c| *c == ']')) else {
-                    pattern.push(Glob::Char('['));
-                    continue;
-                };
-                let members = chars.get(start..=start + len)?.to_vec();
-                if members.iter().any(|c| matches!(c, '-' | '[' | '\\') || !c.is_ascii()) {
-                    return None;
-                }
-                i = start + len + 2;
-                Glob::Set { members, negated }
-            }
-            c => Glob::Char(c),
-        });
-    }
-    Some(pattern)
-}
-
-fn matches_glob(pattern: &[Glob], name: &[char]) -> bool {
-    let (mut p, mut n) = (0, 0);
-    // Only the latest run ever has to be widened, so the time is bounded by the product of both lengths.
-    let mut run: Option<(usize, usize)> = None;
-    loop {
-        match (pattern.get(p), name.get(n)) {
-            (None, None) => return true,
-            (Some(Glob::Run), _) => {
-                p += 1;
-                run = Some((p, n));
-            }
-            (Some(one), Some(c)) if one.takes(*c) => {
-                p += 1;
-                n += 1;
-            }
-            _ => match &mut run {
-                Some((after, from)) if *from < name.len() => {
-                    *from += 1;
-                    (p, n) = (*after, *from);
-                }
-                _ => return false,
-            },
-        }
-    }
-}
-
-impl Glob {
-    /// Whether one character of a name fits here.
-    fn takes(&self, c: char) -> bool {
-        match self {
-            Self::Char(p) => *p == c,
-            Self::Any | Self::Run => true,
-            Self::Set { members, negated } => members.contains(&c) != *negated,
-        }
-    }
 }
 
 /// Appends a word with its escapes done (bash `lib/sh/strtrans.c`, ansicstr as `echo -e` calls it). Says whether

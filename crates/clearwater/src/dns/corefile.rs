@@ -104,11 +104,6 @@ impl Corefile {
             .collect()
     }
 
-    /// Whether a plugin stands in any server block that serves `domain` with the `kubernetes` plugin.
-    pub fn has_plugin(&self, domain: &Name, plugin: &str) -> bool {
-        self.serving_kubernetes(domain).into_iter().any(|b| self.directives_of(b).any(|d| d.name == plugin))
-    }
-
     /// The files that the server blocks which serve `domain` import, as they are written there: paths and patterns,
     /// snippets left out.
     pub fn imports_of(&self, domain: &Name) -> Vec<&str> {

@@ -1,4 +1,4 @@
-use crate::component::{Component, Release};
+use crate::component::{Component, Release, entry};
 use crate::config::{Deployment, DnsBackend};
 
 /// A call session control function that sprout answers for under a name or port of its own.
@@ -151,6 +151,13 @@ impl Names {
         format!("{HOMESTEAD_ALIAS}.{}", self.home_domain)
     }
 
+    /// The component's host name with the port of its HTTP interface.
+    pub(crate) fn host_and_port(&self, component: Component) -> String {
+        let host = self.host(component);
+        let http = http_port(self.release, component);
+        http.map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
+    }
+
     /// The SIP URI of one of sprout's functions. It carries a port, because no cluster DNS publishes SRV records below
     /// a sub-domain by itself.
     pub fn cscf_uri(&self, cscf: Cscf) -> String {
@@ -161,4 +168,14 @@ impl Names {
     pub fn in_zone(&self, label: &str) -> String {
         if self.zone.is_empty() { label.to_owned() } else { format!("{label}.{}", self.zone) }
     }
+}
+
+/// The port of a component's HTTP interface. The classic release has the provisioning interface in homestead's container.
+fn http_port(release: Release, component: Component) -> Option<u16> {
+    let port = match entry(release, component) {
+        Some(entry) => entry.port("http"),
+        None if component == Component::HomesteadProv => entry(release, Component::Homestead)?.port("http-prov"),
+        None => None,
+    };
+    port.map(|p| p.number)
 }

@@ -6,6 +6,7 @@ use super::{Cscf, InvalidName, Name, Names, RecordType};
 use crate::component::{Component, Release};
 use crate::config::shell::Settings;
 use crate::config::{Deployment, DnsBackend};
+use crate::names::named;
 
 /// How a program turns a name into an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -20,20 +21,12 @@ pub enum Resolver {
     Outside,
 }
 
-impl Resolver {
+named! {
     /// The name used in listings.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::CAres => "c-ares",
-            Self::System => "system",
-            Self::Outside => "outside",
-        }
-    }
-}
-
-impl fmt::Display for Resolver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+    Resolver {
+        CAres = "c-ares",
+        System = "system",
+        Outside = "outside",
     }
 }
 
@@ -174,24 +167,11 @@ impl List<'_> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn needs(deployment: &Deployment) -> Result<Vec<Need>, InvalidName> {
-    use Component::{Bono, Cassandra, Chronos, Ellis, Etcd, Homer, Homestead, HomesteadProv, Ralf, Sprout};
+    use Component::{Bono, Cassandra, Chronos, Ellis, Homer, Homestead, HomesteadProv, Ralf, Sprout};
     let mut list = List { deployment, names: deployment.names(), needs: Vec::new() };
     let classic = deployment.release() == Release::Classic;
 
-    let proxies = deployment.components().map(|e| e.component).filter(|c| *c != Etcd);
-    let askers =
-        proxies.map(|c| Asker { component: Some(c), program: "etcd proxy", resolver: Resolver::System }).collect();
-    list.add(Need {
-        name: Etcd.name().parse()?,
-        types: ADDRESS,
-        askers,
-        target: Some(Etcd),
-        given_by: GivenBy::Service,
-        optional: false,
-        why: "each container's etcd proxy finds its server by it, through the pod's search domains",
-        without: "no store forms a cluster: Cassandra and the session store never open their ports",
-        source: "clearwater-infrastructure debian/clearwater-auto-config-docker.init.d",
-    });
+    etcd(&mut list)?;
     let built_in = deployment.file().hss.is_none();
     list.component(
         Cassandra,
@@ -278,6 +258,26 @@ pub fn needs(deployment: &Deployment) -> Result<Vec<Need>, InvalidName> {
         });
     }
     Ok(list.needs)
+}
+
+/// The name of etcd, which alone is asked for without a zone.
+fn etcd(list: &mut List<'_>) -> Result<(), InvalidName> {
+    use Component::Etcd;
+    let proxies = list.deployment.components().map(|e| e.component).filter(|c| *c != Etcd);
+    let askers =
+        proxies.map(|c| Asker { component: Some(c), program: "etcd proxy", resolver: Resolver::System }).collect();
+    list.add(Need {
+        name: Etcd.name().parse()?,
+        types: ADDRESS,
+        askers,
+        target: Some(Etcd),
+        given_by: GivenBy::Service,
+        optional: false,
+        why: "each container's etcd proxy finds its server by it, through the pod's search domains",
+        without: "no store forms a cluster: Cassandra and the session store never open their ports",
+        source: "clearwater-infrastructure debian/clearwater-auto-config-docker.init.d",
+    });
+    Ok(())
 }
 
 /// The sub-domains of sprout that the classic release's configuration names.

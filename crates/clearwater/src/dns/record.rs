@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::Name;
+use crate::names::named;
 
 /// The types of records that Clearwater and its clients ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -23,25 +24,14 @@ pub enum RecordType {
     Naptr,
 }
 
-impl RecordType {
-    /// All of them, in the order in which they are listed.
-    pub const ALL: [Self; 5] = [Self::A, Self::Aaaa, Self::Cname, Self::Srv, Self::Naptr];
-
+named! {
     /// The mnemonic.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::A => "A",
-            Self::Aaaa => "AAAA",
-            Self::Cname => "CNAME",
-            Self::Srv => "SRV",
-            Self::Naptr => "NAPTR",
-        }
-    }
-}
-
-impl fmt::Display for RecordType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+    RecordType {
+        A = "A",
+        Aaaa = "AAAA",
+        Cname = "CNAME",
+        Srv = "SRV",
+        Naptr = "NAPTR",
     }
 }
 

@@ -225,11 +225,6 @@ pub fn etcd_v3_put(keys: &[Key]) -> String {
     lines(keys, |k| format!("ETCDCTL_API=3 etcdctl put {} {}", k.path, quote(&k.value)))
 }
 
-/// Commands that take the keys out of etcd v3, one a line.
-pub fn etcd_v3_delete(keys: &[Key]) -> String {
-    lines(keys, |k| format!("ETCDCTL_API=3 etcdctl del {}", k.path))
-}
-
 /// Commands that put the keys into the etcd v2 server at `endpoint` (`http://HOST:2379`), one a line: what the SkyDNS
 /// of 2016 reads.
 pub fn etcd_v2_put(keys: &[Key], endpoint: &str) -> String {
@@ -237,11 +232,6 @@ pub fn etcd_v2_put(keys: &[Key], endpoint: &str) -> String {
         let value = quote(&format!("value={}", k.value));
         format!("curl -sSf -X PUT {} --data-urlencode {value}", v2_url(endpoint, k))
     })
-}
-
-/// Commands that take the keys out of the etcd v2 server at `endpoint`, one a line.
-pub fn etcd_v2_delete(keys: &[Key], endpoint: &str) -> String {
-    lines(keys, |k| format!("curl -sSf -X DELETE {}", v2_url(endpoint, k)))
 }
 
 fn v2_url(endpoint: &str, key: &Key) -> String {

@@ -142,18 +142,6 @@ impl Zone {
         }
     }
 
-    /// The names at which a CNAME stands beside other records, which RFC 1034 §3.6.2 forbids.
-    pub fn cname_conflicts(&self) -> Vec<&Name> {
-        let is_wrong = |name: &Name, set: &RecordSet| {
-            set.data.len() > 1
-                || RecordType::ALL.into_iter().any(|t| t != RecordType::Cname && self.get(name, t).is_some())
-        };
-        self.sets()
-            .filter(|(name, record_type, set)| *record_type == RecordType::Cname && is_wrong(name, set))
-            .map(|(name, ..)| name)
-            .collect()
-    }
-
     /// The zone as a file that a name server can load for `origin`: with the SOA and NS records that one needs. They
     /// name `localhost`, which needs no address in the zone; whoever delegates the zone puts in the server's own name.
     pub fn loadable(&self, origin: &Name) -> String {
@@ -287,17 +275,6 @@ impl ZoneDiff {
             };
             (zone.0.get(key) != expected).then_some((&key.0, key.1))
         })
-    }
-
-    /// The diff that undoes this one.
-    #[must_use]
-    pub fn inverse(&self) -> Self {
-        let undo = |change: &Change| match change.clone() {
-            Change::Added(set) => Change::Removed(set),
-            Change::Removed(set) => Change::Added(set),
-            Change::Changed { before, after } => Change::Changed { before: after, after: before },
-        };
-        Self(self.0.iter().map(|(key, change)| (key.clone(), undo(change))).collect())
     }
 
     /// Every change, in the order of the names.

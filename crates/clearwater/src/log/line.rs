@@ -1,4 +1,3 @@
-use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
@@ -8,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::LogGrammar;
+use crate::names::named;
 
 /// The severity of a line, by the names and numbers of Clearwater's `log_level` (cpp-common `include/log.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,22 +32,19 @@ pub enum Level {
 #[error("unknown log level {0:?}; known: error, warning, status, info, verbose, debug, or 0 to 5")]
 pub struct UnknownLevel(pub String);
 
-impl Level {
-    /// Every level, gravest first.
-    pub const ALL: [Self; 6] = [Self::Error, Self::Warning, Self::Status, Self::Info, Self::Verbose, Self::Debug];
-
+named! {
     /// The word used in options and JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warning => "warning",
-            Self::Status => "status",
-            Self::Info => "info",
-            Self::Verbose => "verbose",
-            Self::Debug => "debug",
-        }
+    Level {
+        Error = "error",
+        Warning = "warning",
+        Status = "status",
+        Info = "info",
+        Verbose = "verbose",
+        Debug = "debug",
     }
+}
 
+impl Level {
     /// The number that `log_level` takes.
     pub const fn number(self) -> u8 {
         self as u8
@@ -82,12 +79,6 @@ impl Level {
         } else {
             None
         }
-    }
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
     }
 }
 

@@ -6,8 +6,8 @@ use k8s_openapi::api::core::v1::{
     Affinity, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, ServicePort, ServiceSpec,
 };
 
+use super::extras::Extras;
 use super::meta::selector;
-use super::pod::Extras;
 use super::service::{service, service_port};
 use super::shared::{config_map, from_field};
 use super::{Deployment, Inputs, Item, ManifestError, Note, Object, Owner, PortRange};

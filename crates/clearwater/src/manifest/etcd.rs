@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::pod::Extras;
+use super::extras::Extras;
 use super::{Deployment, Inputs};
 use crate::component::{Component, Release};
 

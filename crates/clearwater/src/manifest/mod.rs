@@ -52,6 +52,7 @@ mod autoscaler;
 mod bono;
 mod ellis;
 mod etcd;
+mod extras;
 mod first;
 mod image;
 mod inputs;
@@ -80,6 +81,6 @@ pub use render::{ManifestError, render, services};
 pub use shared::{AUTO_CONFIG, ENV_VARS, LOG_LEVELS};
 
 pub use crate::config::shared::KEYS_SECRET;
-pub use workload::{WorkloadKind, WorkloadRef, workloads};
+pub use workload::{WorkloadKind, WorkloadRef, one_at_a_time, workloads};
 
 use crate::config::Deployment;

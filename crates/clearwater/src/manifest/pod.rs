@@ -2,13 +2,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{
-    Affinity, ConfigMapEnvSource, Container, ContainerPort, EmptyDirVolumeSource, EnvFromSource, EnvVar, ExecAction,
-    HostAlias, Lifecycle, LifecycleHandler, LocalObjectReference, PodDNSConfig, PodDNSConfigOption, PodSpec,
-    PodTemplateSpec, ResourceRequirements, Toleration, TopologySpreadConstraint, Volume, VolumeMount,
+    ConfigMapEnvSource, Container, ContainerPort, EmptyDirVolumeSource, EnvFromSource, EnvVar, ExecAction, Lifecycle,
+    LifecycleHandler, LocalObjectReference, PodDNSConfig, PodDNSConfigOption, PodSpec, PodTemplateSpec,
+    ResourceRequirements, Toleration, TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::extras::Extras;
 use super::meta::{label_selector, pod_labels, selector};
 use super::probe::probes;
 use super::shared::{ENV_VARS, auto_config, from_field, log_level, variable};
@@ -25,30 +26,6 @@ pub const CONFIG_HASH_ANNOTATION: &str = "kubectl-clearwater/config-hash";
 const ARCH_LABEL: &str = "kubernetes.io/arch";
 const LOGS: &str = "logs";
 const TAILER: &str = "tailer";
-
-/// What a component's pod has beyond what all have.
-#[derive(Default)]
-pub(super) struct Extras {
-    /// The part that the pods play, where the component has several workloads.
-    pub(super) part: Option<&'static str>,
-    pub(super) command: Option<Vec<String>>,
-    pub(super) args: Option<Vec<String>>,
-    /// Shell scripts that run before what the image runs, each of which ends by starting what follows it.
-    pub(super) starters: Vec<String>,
-    pub(super) env: Vec<EnvVar>,
-    pub(super) volumes: Vec<Volume>,
-    pub(super) mounts: Vec<VolumeMount>,
-    /// Texts that the containers read when they start, for [`CONFIG_HASH_ANNOTATION`].
-    pub(super) config: Vec<String>,
-    /// Whether clients reach the pod through ports of its node.
-    pub(super) host_ports: bool,
-    pub(super) hostname: Option<&'static str>,
-    pub(super) subdomain: Option<&'static str>,
-    pub(super) affinity: Option<Affinity>,
-    pub(super) host_aliases: Option<Vec<HostAlias>>,
-    /// The one name server of the pod, in place of the cluster's own.
-    pub(super) name_server: Option<IpAddr>,
-}
 
 /// What the images run (clearwater-docker `base/Dockerfile`): written out where something is to run before it.
 const ENTRY_POINT: [&str; 3] = ["/usr/bin/supervisord", "-c", "/etc/supervisor/supervisord.conf"];
@@ -94,8 +71,8 @@ pub(super) fn template(
         env: some(variables(d, entry, environment, extras.env)),
         ports: some(container_ports(entry, extras.host_ports)),
         resources: Some(resources(d, component)),
-        startup_probe: Some(probes.startup),
-        readiness_probe: Some(probes.readiness),
+        startup_probe: probes.startup,
+        readiness_probe: probes.readiness,
         liveness_probe: probes.liveness,
         lifecycle: entry.pre_stop.map(|hook| pre_stop(hook.command)),
         volume_mounts: some(mounts),

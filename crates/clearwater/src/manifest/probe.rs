@@ -11,8 +11,8 @@ enum Ask {
 }
 
 pub(super) struct Probes {
-    pub(super) startup: Probe,
-    pub(super) readiness: Probe,
+    pub(super) startup: Option<Probe>,
+    pub(super) readiness: Option<Probe>,
     pub(super) liveness: Option<Probe>,
 }
 
@@ -28,31 +28,30 @@ pub(super) struct Probes {
 /// * homestead-prov is ready when its `/ping` has read from Cassandra (crest `api/ping.py`), and alive when nginx
 ///   accepts connections: restarting it does not bring Cassandra back.
 pub(super) fn probes(entry: &Entry) -> Probes {
+    let port = |name: &str| entry.port(name).map(|p| p.number);
+    let tcp = |name: &str| port(name).map(Ask::Tcp);
+    let http = |name: &str, path| port(name).map(|number| Ask::Http(number, path));
     let (ready, alive) = match entry.component {
-        Component::Etcd => (Ask::Http(2379, "/health"), Some(Ask::Tcp(2379))),
-        Component::Astaire => tcp(11311),
-        Component::Memcached => tcp(11211),
+        Component::Etcd => (http("etcd-client", "/health"), tcp("etcd-client")),
+        Component::Astaire => (tcp("rogers"), tcp("rogers")),
+        Component::Memcached => (tcp("memcached"), tcp("memcached")),
         // Thrift opens last. A container restarted in place never gets its cassandra.yaml back, because etcd still calls
         // the member normal (clearwater-etcd-plugins cassandra_plugin.py): a restart would be the end of the member.
-        Component::Cassandra => (Ask::Tcp(9160), None),
-        Component::Chronos => tcp(7253),
-        Component::Homestead => tcp(8888),
-        Component::HomesteadProv => (Ask::Http(8889, "/ping"), Some(Ask::Tcp(8889))),
-        Component::Homer => tcp(7888),
-        Component::Ralf => tcp(10888),
-        // The HTTP stack is started after the SIP stack (sprout src/main.cpp).
-        Component::Sprout => tcp(9888),
+        Component::Cassandra => (tcp("thrift"), None),
+        Component::HomesteadProv => (http("http", "/ping"), tcp("http")),
         // WebSockets are set up after the SIP listeners (sprout src/main.cpp).
-        Component::Bono => (Ask::Tcp(5062), Some(Ask::Tcp(5060))),
-        Component::Ellis => tcp(80),
+        Component::Bono => (tcp("sip-ws"), tcp("sip-tcp")),
+        // Sprout's HTTP stack is started after its SIP stack (sprout src/main.cpp).
+        _ => (tcp("http"), tcp("http")),
     };
     let budget = match entry.component {
         Component::Cassandra => CASSANDRA_BUDGET_SECONDS,
         _ => (3 * entry.slowest_start_seconds).max(LEAST_BUDGET_SECONDS),
     };
     Probes {
-        startup: probe(ready, 1, i32::try_from(budget).unwrap_or(i32::MAX)),
-        readiness: probe(ready, READINESS_PERIOD_SECONDS, UNREADY_AFTER_SECONDS / READINESS_PERIOD_SECONDS),
+        startup: ready.map(|ask| probe(ask, 1, i32::try_from(budget).unwrap_or(i32::MAX))),
+        readiness: ready
+            .map(|ask| probe(ask, READINESS_PERIOD_SECONDS, UNREADY_AFTER_SECONDS / READINESS_PERIOD_SECONDS)),
         liveness: alive.map(|ask| probe(ask, 10, 3)),
     }
 }
@@ -64,10 +63,6 @@ const READINESS_PERIOD_SECONDS: i32 = 2;
 const UNREADY_AFTER_SECONDS: i32 = 30;
 /// No component is given up sooner, however quick it usually is: nodes can be busy.
 const LEAST_BUDGET_SECONDS: u32 = 60;
-
-const fn tcp(port: u16) -> (Ask, Option<Ask>) {
-    (Ask::Tcp(port), Some(Ask::Tcp(port)))
-}
 
 fn probe(ask: Ask, period: i32, failures: i32) -> Probe {
     let port = |port: u16| IntOrString::Int(port.into());

@@ -1,7 +1,8 @@
 use thiserror::Error;
 
+use super::extras::Extras;
 use super::object::Manifest;
-use super::pod::{Extras, template};
+use super::pod::template;
 use super::workload::{WorkloadRef, budget, workload, workloads};
 use super::{Deployment, Inputs, Item, Note, PortRange, bono, ellis, etcd, service, shared};
 use crate::component::{Component, Entry, Release};

@@ -2,12 +2,11 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, ConfigMapKeySelector, ConfigMapVolumeSource, EnvVar, EnvVarSource, ObjectFieldSelector, Secret,
-    SecretKeySelector, Volume, VolumeMount,
+    ConfigMap, ConfigMapKeySelector, EnvVar, EnvVarSource, ObjectFieldSelector, Secret, SecretKeySelector,
 };
 
+use super::extras::Extras;
 use super::meta::metadata;
-use super::pod::Extras;
 use super::{Deployment, Inputs, Item, Lifecycle, Owner};
 use crate::component::{Component, Entry};
 use crate::config::shared::{ContainerEnvironment, KEYS_SECRET, Variable, VariableValue};
@@ -104,29 +103,6 @@ pub(super) fn log_level(d: &Deployment, entry: &Entry, mut extras: Extras) -> Ex
         extras.config.push(text);
     }
     extras
-}
-
-impl Extras {
-    /// Mounts one key of a ConfigMap as a file. A running container keeps the text that it started with.
-    fn mount_file(&mut self, config_map: &str, key: &str, path: &str) {
-        self.mount(config_map, path);
-        if let Some(mount) = self.mounts.last_mut() {
-            mount.sub_path = Some(key.to_owned());
-        }
-    }
-
-    /// Mounts a ConfigMap.
-    pub(super) fn mount(&mut self, config_map: &str, path: &str) {
-        let source = ConfigMapVolumeSource { name: config_map.to_owned(), ..ConfigMapVolumeSource::default() };
-        let volume = Volume { name: config_map.to_owned(), config_map: Some(source), ..Volume::default() };
-        self.volumes.push(volume);
-        self.mounts.push(VolumeMount {
-            name: config_map.to_owned(),
-            mount_path: path.to_owned(),
-            read_only: Some(true),
-            ..VolumeMount::default()
-        });
-    }
 }
 
 pub(super) fn variable(variable: &Variable) -> EnvVar {

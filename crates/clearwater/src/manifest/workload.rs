@@ -4,6 +4,7 @@ use k8s_openapi::api::apps::v1::{
 };
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PodTemplateSpec};
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::meta::{label_selector, metadata, selector};
@@ -149,14 +150,17 @@ fn strategy(d: &Deployment, component: Component) -> Option<DeploymentStrategy> 
 pub(super) fn budget(d: &Deployment, workload: &WorkloadRef, replicas: Replicas) -> Option<Item> {
     let component = workload.component;
     let owner = Owner::Component(component);
-    let object = PodDisruptionBudget {
-        metadata: metadata(d, owner, workload.part(), workload.name),
-        spec: Some(PodDisruptionBudgetSpec {
-            max_unavailable: Some(IntOrString::Int(1)),
-            selector: Some(label_selector(selector(component, workload.part()))),
-            ..PodDisruptionBudgetSpec::default()
-        }),
-        ..PodDisruptionBudget::default()
-    };
+    let selector = label_selector(selector(component, workload.part()));
+    let object = one_at_a_time(metadata(d, owner, workload.part(), workload.name), selector);
     (replicas.count() >= 2).then(|| Item::applied(component, object))
+}
+
+/// A budget that lets drains take one of the selected pods at a time.
+pub fn one_at_a_time(metadata: ObjectMeta, selector: LabelSelector) -> PodDisruptionBudget {
+    let spec = PodDisruptionBudgetSpec {
+        max_unavailable: Some(IntOrString::Int(1)),
+        selector: Some(selector),
+        ..PodDisruptionBudgetSpec::default()
+    };
+    PodDisruptionBudget { metadata, spec: Some(spec), ..PodDisruptionBudget::default() }
 }

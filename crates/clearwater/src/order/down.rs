@@ -34,7 +34,7 @@ impl Graph {
     /// # Ok::<(), clearwater::order::OrderError>(())
     /// ```
     pub fn plan_down(&self) -> Result<Plan, OrderError> {
-        Ok(self.plan_where(outlasts)?.reversed())
+        Ok(Plan::new(self, None, outlasts)?.reversed())
     }
 
     /// What must be gone before a node may go, given what is known of each; nothing where it may go now.

@@ -1,6 +1,5 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
@@ -9,6 +8,7 @@ use super::error::OrderError;
 use super::plan::Plan;
 use super::policy::Policy;
 use crate::component::{Component, nearest};
+use crate::names::named;
 
 /// How much one thing needs another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -23,25 +23,19 @@ pub enum Need {
     Hard,
 }
 
-impl Need {
+named! {
     /// The name: `none`, `soft` or `hard`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Soft => "soft",
-            Self::Hard => "hard",
-        }
-    }
-
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
-    fn is_none(&self) -> bool {
-        *self == Self::None
+    Need {
+        None = "none",
+        Soft = "soft",
+        Hard = "hard",
     }
 }
 
-impl fmt::Display for Need {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+impl Need {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+    fn is_none(&self) -> bool {
+        *self == Self::None
     }
 }
 
@@ -259,22 +253,6 @@ impl Graph {
     /// Orders the graph by the edges that gate under a policy.
     pub fn plan(&self, policy: Policy) -> Result<Plan, OrderError> {
         Plan::new(self, Some(policy), |e| policy.gates(e))
-    }
-
-    /// Orders the graph by the edges that a rule of one's own picks.
-    ///
-    /// With the soft edges that point back, Clearwater's graph has no order:
-    ///
-    /// ```
-    /// use clearwater::component::Release;
-    /// use clearwater::order::{Graph, Need, Policy, Subscribers};
-    ///
-    /// let graph = Graph::clearwater(Release::Hunter, Subscribers::BuiltIn);
-    /// assert!(graph.plan(Policy::Dependency).is_ok());
-    /// assert!(graph.plan_where(|e| e.start != Need::None || e.run != Need::None).is_err());
-    /// ```
-    pub fn plan_where(&self, gates: impl Fn(&Edge<'_>) -> bool) -> Result<Plan, OrderError> {
-        Plan::new(self, None, gates)
     }
 
     /// What an edge says, in a sentence or three.

@@ -134,11 +134,6 @@ impl Plan {
         self.policy
     }
 
-    /// Whether it takes things down rather than up.
-    pub fn is_reversed(&self) -> bool {
-        self.reversed
-    }
-
     /// How many nodes it has.
     pub fn len(&self) -> usize {
         self.inner.names.len()
@@ -188,30 +183,6 @@ impl Plan {
             state: vec![State::Waiting; self.inner.names.len()],
             unfinished: self.len(),
         }
-    }
-
-    /// What may start once those nodes are done: every node that is not done and waits for nothing else.
-    ///
-    /// ```
-    /// use clearwater::component::Release;
-    /// use clearwater::order::{Graph, Policy, Subscribers};
-    ///
-    /// let plan = Graph::clearwater(Release::Hunter, Subscribers::BuiltIn).plan(Policy::Dependency)?;
-    /// let ready = plan.ready_after(["etcd", "chronos", "sprout"]);
-    /// assert_eq!(ready, ["astaire", "cassandra", "bono"]);
-    /// # Ok::<(), clearwater::order::OrderError>(())
-    /// ```
-    pub fn ready_after<'d>(&self, done: impl IntoIterator<Item = &'d str>) -> Vec<&str> {
-        let mut is_done = vec![false; self.len()];
-        for node in done {
-            if let Some(&n) = self.inner.by_name.get(node) {
-                is_done[n as usize] = true;
-            }
-        }
-        (0..self.len())
-            .filter(|&n| !is_done[n] && self.inner.gates.of(index(n)).iter().all(|&g| is_done[g as usize]))
-            .map(|n| self.name(index(n)))
-            .collect()
     }
 
     /// The chain of nodes that decides how long the whole takes, when each node takes as long as `duration` says from

@@ -1,10 +1,7 @@
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 use super::graph::{Edge, Need, Origin};
-use crate::component::UnknownName;
+use crate::names::named;
 
 /// Which edges make a node wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -21,19 +18,16 @@ pub enum Policy {
     Article,
 }
 
-impl Policy {
-    /// Every policy.
-    pub const ALL: [Self; 3] = [Self::Dependency, Self::Earliest, Self::Article];
-
+named! {
     /// The name used on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Dependency => "dependency",
-            Self::Earliest => "earliest",
-            Self::Article => "article",
-        }
+    Policy, "policy" {
+        Dependency = "dependency",
+        Earliest = "earliest",
+        Article = "article",
     }
+}
 
+impl Policy {
     /// Whether the edge makes its dependent wait under this policy.
     pub fn gates(self, edge: &Edge<'_>) -> bool {
         match self {
@@ -45,22 +39,5 @@ impl Policy {
                 Origin::Own => edge.is_hard(),
             },
         }
-    }
-}
-
-impl fmt::Display for Policy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Policy {
-    type Err = UnknownName;
-
-    fn from_str(s: &str) -> Result<Self, UnknownName> {
-        Self::ALL
-            .into_iter()
-            .find(|p| p.name() == s)
-            .ok_or_else(|| UnknownName::new("policy", s, Self::ALL.iter().map(|p| p.name()).collect()))
     }
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::component::Store;
+use crate::names::named;
 
 /// The state of one member of a clustered store, in the words that the cluster manager writes to etcd
 /// (clearwater-etcd `src/metaswitch/clearwater/cluster_manager/constants.py`).
@@ -53,43 +53,26 @@ pub enum MemberState {
     Error,
 }
 
-impl MemberState {
-    /// Every state.
-    pub const ALL: [Self; 13] = [
-        Self::WaitingToJoin,
-        Self::Joining,
-        Self::JoiningAcknowledgedChange,
-        Self::JoiningConfigChanged,
-        Self::Normal,
-        Self::NormalAcknowledgedChange,
-        Self::NormalConfigChanged,
-        Self::WaitingToLeave,
-        Self::Leaving,
-        Self::LeavingAcknowledgedChange,
-        Self::LeavingConfigChanged,
-        Self::Finished,
-        Self::Error,
-    ];
-
+named! {
     /// The state's name in etcd.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::WaitingToJoin => "waiting to join",
-            Self::Joining => "joining",
-            Self::JoiningAcknowledgedChange => "joining, acknowledged change",
-            Self::JoiningConfigChanged => "joining, config changed",
-            Self::Normal => "normal",
-            Self::NormalAcknowledgedChange => "normal, acknowledged change",
-            Self::NormalConfigChanged => "normal, config changed",
-            Self::WaitingToLeave => "waiting to leave",
-            Self::Leaving => "leaving",
-            Self::LeavingAcknowledgedChange => "leaving, acknowledged change",
-            Self::LeavingConfigChanged => "leaving, config changed",
-            Self::Finished => "finished",
-            Self::Error => "error",
-        }
+    MemberState {
+        WaitingToJoin = "waiting to join",
+        Joining = "joining",
+        JoiningAcknowledgedChange = "joining, acknowledged change",
+        JoiningConfigChanged = "joining, config changed",
+        Normal = "normal",
+        NormalAcknowledgedChange = "normal, acknowledged change",
+        NormalConfigChanged = "normal, config changed",
+        WaitingToLeave = "waiting to leave",
+        Leaving = "leaving",
+        LeavingAcknowledgedChange = "leaving, acknowledged change",
+        LeavingConfigChanged = "leaving, config changed",
+        Finished = "finished",
+        Error = "error",
     }
+}
 
+impl MemberState {
     /// Whether it is on its way in.
     pub const fn is_joining(self) -> bool {
         matches!(
@@ -113,12 +96,6 @@ impl MemberState {
     /// Whether it is a member that stays: `normal`, whatever it has acknowledged.
     pub const fn is_staying(self) -> bool {
         matches!(self, Self::Normal | Self::NormalAcknowledgedChange | Self::NormalConfigChanged)
-    }
-}
-
-impl fmt::Display for MemberState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
     }
 }
 
@@ -166,18 +143,6 @@ pub enum ClusterState {
     FinishedLeaving,
     /// A mixture that no way leads to, and none out of.
     Invalid,
-}
-
-impl ClusterState {
-    /// Whether a member that is not on the list yet may ask to join.
-    pub const fn lets_join(self) -> bool {
-        matches!(self, Self::Empty | Self::Stable | Self::JoinPending)
-    }
-
-    /// Whether a member may ask to leave.
-    pub const fn lets_leave(self) -> bool {
-        matches!(self, Self::Stable | Self::LeavePending)
-    }
 }
 
 /// The members of one store and their states: the value of the store's key in etcd.
@@ -399,46 +364,4 @@ pub enum Violation {
 
 pub(super) fn list<T: fmt::Display>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// Reads what `cw-check_cluster_state` prints: the members of every store that etcd knows, from whichever member of
-/// whichever store it was asked (clearwater-etcd `check_cluster_state.py`).
-///
-/// A store that is not printed has no member.
-///
-/// ```
-/// use clearwater::component::Store;
-/// use clearwater::scale::parse_report;
-///
-/// let report = "\
-/// This script prints the status of the data store clusters.
-///
-/// This node (10.1.0.4) should be in the Chronos cluster.
-///
-/// Describing the Chronos cluster:
-///   The cluster is stable.
-///     10.1.0.4 is in state normal.
-/// ";
-/// let stores = parse_report(report)?;
-/// assert!(stores[&Store::Chronos].all_normal(1));
-/// # Ok::<(), clearwater::scale::MembersError>(())
-/// ```
-pub fn parse_report(report: &str) -> Result<BTreeMap<Store, Members>, MembersError> {
-    let mut stores: BTreeMap<Store, Members> = BTreeMap::new();
-    let mut store = None;
-    for line in report.lines() {
-        if let Some(rest) = line.strip_prefix("Describing the ") {
-            let title = rest.split(" cluster").next().unwrap_or_default();
-            store = Store::ALL.into_iter().find(|s| s.name().eq_ignore_ascii_case(title));
-            if let Some(store) = store {
-                stores.entry(store).or_default();
-            }
-        } else if let (Some(store), Some((address, state))) = (store, line.trim().split_once(" is in state ")) {
-            let member = address.parse().map_err(|_| MembersError::Address(address.to_owned()))?;
-            let state = state.strip_suffix('.').unwrap_or(state);
-            let state = state.parse().map_err(|state| MembersError::State { member, state })?;
-            stores.entry(store).or_default().0.insert(member, state);
-        }
-    }
-    Ok(stores)
 }

@@ -59,9 +59,11 @@
 mod member;
 mod plan;
 mod refusal;
+mod step;
 mod target;
 
-pub use member::{ClusterState, MemberState, Members, MembersError, UnknownState, Violation, parse_report};
-pub use plan::{Action, Autoscaler, MemberList, Plan, Pod, Reach, Situation, Step, check_autoscale};
+pub use member::{ClusterState, MemberState, Members, MembersError, UnknownState, Violation};
+pub use plan::{Autoscaler, MemberList, Pod, Reach, Situation, check_autoscale};
 pub use refusal::{Refusal, Unsound};
+pub use step::{Action, Plan, Step};
 pub use target::{InvalidTarget, Target};

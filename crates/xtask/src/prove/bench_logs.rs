@@ -12,11 +12,11 @@ use clearwater_e2e::cluster;
 use clearwater_testbed::sip::TOOLS_IMAGE;
 use clearwater_testbed::{Attempt, Kubectl, wait_for};
 
-use super::bench_up::shipped;
+use super::common::{now, shipped};
+use super::go;
 use super::measured::{self, Took};
-use super::register::now;
-use super::{go, root};
 use crate::steps::say;
+use crate::workspace::root;
 
 const PODS: u64 = 4;
 const LINES: u64 = 250_000;

@@ -2,22 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 use clearwater::component::Release;
 use clearwater::order::{Graph, Policy, Subscribers};
 use clearwater_e2e::{Plugin, Stamps, cluster, stamps};
-use clearwater_testbed::{ApiProxy, Fault, Namespace, Rule};
+use clearwater_testbed::{ApiProxy, Fault, Rule};
 use serde::{Deserialize, Serialize};
 
+use super::common::{gone, now, shipped};
 use super::competitors;
 use super::floor::{self, Floor};
-use super::register::{First, error_lines, now};
-use super::root;
+use super::register::{First, error_lines};
 use crate::steps::say;
+use crate::workspace::root;
 
 const LIMIT: Duration = Duration::from_secs(600);
 
@@ -41,14 +42,6 @@ pub(super) struct Round {
     pub(super) resident: u64,
     /// A second `up`: until it knew that nothing is to be changed, and in all.
     pub(super) again: Option<(Duration, Duration)>,
-}
-
-/// The build that is measured: the shipped one.
-pub(super) fn shipped() -> Result<PathBuf> {
-    if let Some(named) = env::var_os(clearwater_e2e::PLUGIN_VARIABLE) {
-        return Ok(named.into());
-    }
-    crate::build::built("dist")
 }
 
 fn again(plugin: &Plugin, args: &[&str]) -> Result<(Duration, Duration)> {
@@ -118,16 +111,6 @@ fn round(
     let again = if planted { None } else { Some(again(&plugin, &args)?) };
     gone(namespace)?;
     Ok(Round { wall: up.took, path: Some(path), register, errors, resident: memory.resident, again })
-}
-
-/// Pods on their way out would slow down the next round.
-pub(super) fn gone(namespace: Namespace<'_>) -> Result<()> {
-    // Their controllers first, or pods made anew meanwhile take their whole grace period to go.
-    namespace.kubectl().run(["delete", "deployments,replicasets,statefulsets", "--all", "--cascade=orphan"])?;
-    namespace.kubectl().run(["delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false"])?;
-    cluster().kubectl().run(["delete", "namespace", namespace.name(), "--timeout=180s"])?;
-    drop(namespace);
-    Ok(())
 }
 
 fn seconds(span: Option<Duration>) -> String {

@@ -10,9 +10,10 @@ use anyhow::{Context, Result, ensure};
 use clearwater_e2e::{Plugin, cluster};
 use clearwater_testbed::{Kubectl, Namespace};
 
-use super::bench_up::{Round, gone};
-use super::register::{First, error_lines, now};
-use super::root;
+use super::bench_up::Round;
+use super::common::{gone, now};
+use super::register::{First, error_lines};
+use crate::workspace::root;
 
 /// helm's module, pinned.
 const HELM: &str = "helm.sh/helm/v4/cmd/helm@v4.0.0";

@@ -8,9 +8,9 @@ use clearwater_e2e::{PLUGIN_VARIABLE, cluster};
 use clearwater_testbed::{Attempt, Kubectl, wait_for};
 use serde_json::{Value, json};
 
-use super::root;
 use crate::build::{Features, built};
 use crate::steps::say;
+use crate::workspace::root;
 
 /// The cases, whether the fault is DNS itself, and what they break.
 const CASES: [(&str, bool, &str); 8] = [

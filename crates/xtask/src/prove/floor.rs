@@ -9,7 +9,7 @@ use clearwater_testbed::{Attempt, Local, Namespace, wait_for};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::register::now;
+use super::common::now;
 
 /// Of one hop, in microseconds.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]

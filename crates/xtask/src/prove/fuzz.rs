@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
 
-use super::root;
 use crate::steps::say;
+use crate::workspace::root;
 
 /// What cargo-fuzz passes too, less the address sanitizer, which needs a nightly compiler; the model forbids unsafe code.
 const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

@@ -10,9 +10,9 @@ use clearwater_testbed::sip::{Phone, Subscriber};
 use clearwater_testbed::{Kubectl, Local};
 use serde_json::Value;
 
-use super::bench_up::gone;
-use super::root;
+use super::common::gone;
 use crate::steps::say;
+use crate::workspace::root;
 
 const LIMIT: Duration = Duration::from_secs(600);
 /// How long the load lasts at most.

@@ -7,8 +7,7 @@ use anyhow::{Result, ensure};
 use clearwater::order::Policy;
 use clearwater_e2e::{Plugin, cluster, kept_order, stamps};
 
-use super::bench_up::gone;
-use super::register::now;
+use super::common::{gone, now};
 use crate::steps::say;
 
 const LIMIT: Duration = Duration::from_secs(600);

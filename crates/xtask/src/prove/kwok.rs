@@ -13,7 +13,7 @@ use clearwater_e2e::cluster;
 use clearwater_testbed::{Attempt, Local, wait_for};
 use serde_json::json;
 
-use super::bench_up::shipped;
+use super::common::shipped;
 use super::{go, measured};
 use crate::steps::say;
 

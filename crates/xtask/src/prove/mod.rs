@@ -2,6 +2,7 @@
 
 mod bench_logs;
 mod bench_up;
+mod common;
 mod competitors;
 mod dns_faults;
 mod floor;
@@ -17,12 +18,13 @@ mod soak_logs;
 mod status_load;
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::fs;
 use std::process::{Command, ExitCode};
-use std::{env, fs};
 
 use anyhow::Context;
 use clap::ValueEnum;
+
+use crate::workspace::root;
 
 /// A proof.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -68,11 +70,6 @@ pub(crate) fn run(proof: Proof, minutes: u64, only: Option<&str>, rounds: usize)
         Proof::Fuzz => write_page("fuzz", &fuzz::run(minutes)?),
     }?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The top of the work tree.
-pub(crate) fn root() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
 /// Writes docs/proof/NAME.md: the figures, with the machine and the commit they were taken on.

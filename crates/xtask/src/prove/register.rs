@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
 use clearwater_testbed::Kubectl;
@@ -95,11 +94,6 @@ impl Drop for First {
 fn register(kubectl: &Kubectl, ellis: &str, bono: &str) -> Result<u64> {
     let text = kubectl.run(["exec", "phone", "--", "timeout", "300", "bash", "-c", SCRIPT, "first", ellis, bono])?;
     text.trim().parse().with_context(|| format!("no telephone was registered within five minutes: {text}"))
-}
-
-/// Microseconds since 1970.
-pub(super) fn now() -> Result<u64> {
-    Ok(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros())?)
 }
 
 /// ERROR lines in the log files of every container.

@@ -9,9 +9,8 @@ use clearwater_e2e::{Hoard, Plugin, Ran, addresses, cluster};
 use clearwater_testbed::sip::{Calls, Phone, Transport};
 use clearwater_testbed::{Attempt, Kubectl, wait_for};
 
-use super::bench_up::gone;
+use super::common::{gone, now};
 use super::kills::Dice;
-use super::register::now;
 use crate::steps::say;
 
 const LIMIT: Duration = Duration::from_secs(600);

@@ -18,7 +18,7 @@ use clearwater_testbed::{Attempt, Fault, Local, NODES, Part, Rule, wait_for};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::bench_up::shipped;
+use super::common::shipped;
 use super::{go, measured};
 use crate::steps::say;
 

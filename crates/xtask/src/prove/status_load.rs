@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use clearwater_e2e::{Plugin, Ran, cluster};
 use serde_json::Value;
 
-use super::bench_up::gone;
+use super::common::gone;
 use crate::steps::say;
 
 const LIMIT: Duration = Duration::from_secs(900);

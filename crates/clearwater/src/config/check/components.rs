@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Check, form, path};
 use crate::component::{Component, Release, entry, nearest};
-use crate::config::problem::{KeyPath, ProblemKind};
-use crate::config::read::quoted;
+use crate::config::problem::{KeyPath, ProblemKind, quoted};
 use crate::config::{ComponentOverrides, Ellis, LevelFile, Resources, Toleration};
 
 /// Labels that tie pods, Services and the plugin together.

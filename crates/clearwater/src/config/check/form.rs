@@ -109,31 +109,8 @@ pub(super) fn one_line(text: &str) -> Result<(), String> {
 
 /// A Kubernetes quantity, as a number of its unit.
 pub(super) fn quantity(text: &str) -> Result<f64, String> {
-    const SUFFIXES: [(&str, f64); 15] = [
-        ("Ki", 1024.0),
-        ("Mi", 1_048_576.0),
-        ("Gi", 1_073_741_824.0),
-        ("Ti", 1_099_511_627_776.0),
-        ("Pi", 1_125_899_906_842_624.0),
-        ("Ei", 1_152_921_504_606_846_976.0),
-        ("n", 1e-9),
-        ("u", 1e-6),
-        ("m", 1e-3),
-        ("k", 1e3),
-        ("M", 1e6),
-        ("G", 1e9),
-        ("T", 1e12),
-        ("P", 1e15),
-        ("E", 1e18),
-    ];
-    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let suffix = &text[number.len()..];
-    let factor =
-        if suffix.is_empty() { Some(1.0) } else { SUFFIXES.iter().find(|(s, _)| *s == suffix).map(|(_, f)| *f) };
-    let digits = |s: &str| s.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-'));
-    let value = factor.zip(number.parse::<f64>().ok().filter(|_| digits(number)));
-    match value {
-        Some((factor, value)) if value >= 0.0 => Ok(value * factor),
+    match crate::quantity::parse(text) {
+        Some(value) if value >= 0.0 => Ok(value),
         Some(_) => Err("is negative: write a quantity like 250m, 2, 512Mi or 1.5Gi".to_owned()),
         None => Err("is not a quantity: write one like 250m, 2, 512Mi or 1.5Gi".to_owned()),
     }

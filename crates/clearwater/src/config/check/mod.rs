@@ -8,8 +8,7 @@ mod images;
 mod names;
 mod settings;
 
-use super::problem::{KeyPath, Problem, ProblemKind};
-use super::read::quoted;
+use super::problem::{KeyPath, Problem, ProblemKind, quoted};
 use super::{Deployment, DeploymentFile};
 
 /// A problem, and the values it was concluded from: where one of them could not be read, nothing is concluded.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Check, form, path};
 use crate::config::generator::GeneratorError;
-use crate::config::read::quoted;
+use crate::config::problem::quoted;
 use crate::config::shared::{SettingsError, environment};
 use crate::config::{Deployment, KeyPolicy};
 

@@ -4,14 +4,12 @@ mod svg;
 mod tree;
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
 use super::error::OrderError;
 use super::graph::{Edge, Graph};
 use super::plan::Plan;
 use super::policy::Policy;
-use crate::component::UnknownName;
+use crate::names::named;
 use crate::text::Printable;
 
 /// A format of drawings.
@@ -29,35 +27,13 @@ pub enum Drawing {
     Svg,
 }
 
-impl Drawing {
-    /// Every format.
-    pub const ALL: [Self; 4] = [Self::Tree, Self::Dot, Self::Mermaid, Self::Svg];
-
+named! {
     /// The name used on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tree => "tree",
-            Self::Dot => "dot",
-            Self::Mermaid => "mermaid",
-            Self::Svg => "svg",
-        }
-    }
-}
-
-impl fmt::Display for Drawing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Drawing {
-    type Err = UnknownName;
-
-    fn from_str(s: &str) -> Result<Self, UnknownName> {
-        Self::ALL
-            .into_iter()
-            .find(|d| d.name() == s)
-            .ok_or_else(|| UnknownName::new("drawing", s, Self::ALL.iter().map(|d| d.name()).collect()))
+    Drawing, "drawing" {
+        Tree = "tree",
+        Dot = "dot",
+        Mermaid = "mermaid",
+        Svg = "svg",
     }
 }
 

@@ -1,8 +1,7 @@
 //! Kubernetes quantities, as far as adding and comparing them needs.
 
 /// A quantity as a number, or `None` where the text is not one (apimachinery `pkg/api/resource/quantity.go`).
-pub(crate) fn parse(text: &str) -> Option<f64> {
-    let text = text.trim();
+pub fn parse(text: &str) -> Option<f64> {
     let end = text
         .char_indices()
         .find(|(i, c)| {
