@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use clearwater::component::{Component, Entry, Release, entry};
 use clearwater::config::Deployment;
+use clearwater::dns::Names;
 use clearwater::event::LogExcerpt;
 use clearwater::manifest::{ENV_VARS, workloads};
 use clearwater::text::Clean;
@@ -193,9 +194,9 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
     // A part of the time is kept for the pods.
     let snapshot = look::snapshot(cluster, options.timeout.mul_f32(0.6)).await?;
     let release = options.deployment.as_ref().map_or_else(|| discover::release(&snapshot), Deployment::release);
-    let zone = zone(cluster, options).await;
+    let names = names(cluster, options, release).await;
     let parts = parts(&snapshot, options, release);
-    let scene = Scene { cluster, zone: zone.as_deref() };
+    let scene = Scene { cluster, names: names.as_ref() };
 
     // And half of what is left for asking again.
     let first = scene.look(Arc::new(snapshot), parts.iter().collect(), Instant::now() + left(until) / 2).await;
@@ -276,14 +277,15 @@ fn notes(cluster: &Cluster, snapshot: &Snapshot, nothing: bool) -> Vec<String> {
     notes
 }
 
-/// The zone below which the containers look names up.
-async fn zone(cluster: &Cluster, options: &StatusOptions) -> Option<String> {
+/// The deployment's host names, where the zone is known below which the containers look them up.
+async fn names(cluster: &Cluster, options: &StatusOptions, release: Release) -> Option<Names> {
     if let Some(deployment) = &options.deployment {
-        return Some(deployment.zone());
+        return Some(deployment.names());
     }
     let reading = timeout(Duration::from_secs(2), cluster.api::<ConfigMap>().get_opt(ENV_VARS)).await;
     let map = reading.ok()?.ok()??;
-    map.data?.remove("ZONE").filter(|z| !z.is_empty())
+    let zone = map.data?.remove("ZONE").filter(|z| !z.is_empty())?;
+    Some(Names::standing(release, &cluster.namespace, &zone))
 }
 
 /// What is to be judged: the components of the deployment file, or those that are there.

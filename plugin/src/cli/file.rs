@@ -56,6 +56,11 @@ impl FileArgs {
         Self { filename, set: Vec::new() }
     }
 
+    /// Whether a file is named, or the usual one exists.
+    pub(crate) fn is_there(&self) -> bool {
+        self.filename.is_some() || Path::new(USUAL).exists()
+    }
+
     /// Reads and checks the file. Its warnings are left to [`FileArgs::deployment`].
     pub(crate) fn read(&self) -> Result<NamedFile, CliError> {
         let (text, name) = match self.filename.as_deref() {
@@ -95,7 +100,7 @@ impl FileArgs {
         context: &mut Context,
         says: bool,
     ) -> Result<(Option<Deployment>, String), CliError> {
-        if self.filename.is_none() && !Path::new(USUAL).exists() {
+        if !self.is_there() {
             return Ok((None, self.namespace(context, says)?));
         }
         let deployment = self.deployment(context, says)?;

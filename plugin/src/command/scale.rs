@@ -55,14 +55,14 @@ pub(crate) struct Scale {
 impl Scale {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
         let mut targets = targets(&self.targets)?;
-        if targets.is_empty() && self.filename.is_none() {
+        let file = FileArgs::named(self.filename.clone());
+        if targets.is_empty() && !file.is_there() {
             return Err(CliError::Usage(
                 "say what to scale, as in: kubectl clearwater scale sprout 3; or carry out a file's replicas with --file \
                  clearwater.yaml"
                     .to_owned(),
             ));
         }
-        let file = FileArgs::named(self.filename.clone());
         let (deployment, namespace) = file.deployment_or_namespace(context, self.output.is_none())?;
         if let (true, Some(deployment)) = (targets.is_empty(), &deployment) {
             // What the file does not name may have been scaled by hand since.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clearwater::config::BonoExposure;
+use clearwater::dns::Names;
 use clearwater::event::{Change, CheckLine, CheckStatus, Operation, Outcome, PlannedStep, What, Whose};
 use clearwater::scale::{Plan, Refusal};
 use tokio::sync::{mpsc, watch};
@@ -16,6 +17,7 @@ use super::subject::{Unfit, subject, zone};
 use super::world::{Subject, World};
 use super::{End, ScaleOptions, Scaling, check, look, observe};
 use crate::cluster::Cluster;
+use crate::observe::discover;
 use crate::observe::snapshot::{News, watch as watch_namespace};
 use crate::run::{Emitter, Steering};
 
@@ -33,6 +35,7 @@ pub(super) async fn steps(
     see(&mut world, &mut news).await?;
 
     let zone = zone(cluster).await;
+    let names = Names::standing(discover::release(&world.snapshot), &cluster.namespace, &zone);
     let (autoscalers, unseen) = match check::autoscalers(cluster).await {
         Ok(found) => (found, None),
         Err(line) => (Vec::new(), Some(line)),
@@ -63,7 +66,7 @@ pub(super) async fn steps(
         cluster: cluster.clone(),
         world: world.clone(),
         subjects: subjects.clone(),
-        zone: zone.clone(),
+        names: names.clone(),
         news,
         bump,
         out: out.clone(),
@@ -93,7 +96,7 @@ pub(super) async fn steps(
         until: emitter.began() + options.timeout,
         consent,
         deployment: options.deployment.clone().map(Arc::new),
-        zone,
+        names,
     };
     Ok(Scaling { world, subjects, plans, shared, cancel, told, _seeing: (observing, watches) })
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clearwater::component::Component;
 use clearwater::config::Deployment;
+use clearwater::dns::Names;
 use clearwater::event::{CancelReason, Cost, Mending, What, Whose};
 use clearwater::manifest::{self, Inputs, MANAGED_BY, MANAGED_BY_LABEL, Object, Owner, WorkloadKind};
 use clearwater::scale::{Action, Plan, Refusal, Step};
@@ -77,8 +78,8 @@ pub(super) struct Shared {
     /// Whether dead members may be marked as failed.
     pub(super) consent: bool,
     pub(super) deployment: Option<Arc<Deployment>>,
-    /// The zone that cluster DNS gives to the namespace's Services.
-    pub(super) zone: String,
+    /// The host names that cluster DNS gives to the namespace's Services.
+    pub(super) names: Names,
 }
 
 /// What carrying out came to.
@@ -420,7 +421,7 @@ impl Carrier {
             // The Service's virtual address stands for them, whatever their number.
             return Ok(());
         }
-        let name = format!("{}.{}", self.subject.name(), self.shared.zone);
+        let name = self.shared.names.host(self.subject.component());
         let mut cancel = self.shared.cancel.clone();
         let within = deadline.min(self.shared.until).saturating_duration_since(Instant::now());
         let asking = timeout(within, dns::every_pod_answers(&self.shared.cluster, &name, &wanted));

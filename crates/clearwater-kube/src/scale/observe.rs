@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clearwater::component::Component;
+use clearwater::dns::Names;
 use clearwater::event::What;
 use kube::ResourceExt;
 use tokio::sync::{mpsc, watch};
@@ -20,7 +21,7 @@ pub(super) struct Observer {
     pub(super) cluster: Cluster,
     pub(super) world: Arc<Mutex<World>>,
     pub(super) subjects: Vec<Subject>,
-    pub(super) zone: String,
+    pub(super) names: Names,
     pub(super) news: mpsc::Receiver<News>,
     pub(super) bump: watch::Sender<u64>,
     pub(super) out: mpsc::UnboundedSender<What>,
@@ -110,7 +111,7 @@ impl Observer {
                     }
                     let names = match subject.component() {
                         Component::Etcd => Vec::new(),
-                        other => vec![format!("{other}.{}", self.zone)],
+                        other => vec![self.names.host(other)],
                     };
                     if let Some(target) = Target::of(subject.entry, &names, pod) {
                         found.push((uid, target, ready));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clearwater::component::{Component, Entry};
+use clearwater::dns::Names;
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::ListParams;
 use kube::{Api, Resource, ResourceExt};
@@ -36,8 +37,8 @@ pub(super) struct Found {
 #[derive(Clone, Copy)]
 pub(super) struct Scene<'a> {
     pub(super) cluster: &'a Cluster,
-    /// The zone below which the containers look names up, where it is known.
-    pub(super) zone: Option<&'a str>,
+    /// The deployment's host names, where the zone is known.
+    pub(super) names: Option<&'a Names>,
 }
 
 /// What one look saw.
@@ -58,12 +59,7 @@ impl Scene<'_> {
         let patience = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
         let mut asked = JoinSet::new();
         for part in &parts {
-            let names: Vec<String> = match self.zone {
-                Some(zone) if part.entry.component != Component::Etcd => {
-                    vec![format!("{}.{zone}", part.entry.component.name())]
-                }
-                _ => Vec::new(),
-            };
+            let names = self.names.map(|names| names.asked_of(part.entry.component)).unwrap_or_default();
             for pod in snapshot.pods_of(part.entry.component) {
                 let Some(target) = Target::of(part.entry, &names, pod) else { continue };
                 let open = judge::may_be_asked(&snapshot, part.entry.component, part.service.as_deref(), pod);

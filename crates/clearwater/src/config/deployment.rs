@@ -6,6 +6,9 @@ use super::{DeploymentFile, DnsBackend, Problem, ServiceKind, check, read};
 use crate::component::{Component, Entry, Release, catalogue, entry};
 use crate::dns::Names;
 
+/// The domain that Kubernetes answers for where nothing else is said.
+pub(crate) const CLUSTER_DOMAIN: &str = "cluster.local";
+
 /// The Service whose one virtual address all of sprout's names lead to where they stand in etcd.
 pub const SPROUT_ADDRESS: &str = "sprout-address";
 
@@ -80,7 +83,7 @@ impl Deployment {
 
     /// The cluster's DNS domain, without a trailing dot.
     pub fn cluster_domain(&self) -> &str {
-        self.file.cluster_domain.as_deref().unwrap_or("cluster.local")
+        self.file.cluster_domain.as_deref().unwrap_or(CLUSTER_DOMAIN)
     }
 
     /// `ZONE`: the file's zone, or `NAMESPACE.svc.CLUSTERDOMAIN`.

@@ -1,5 +1,5 @@
 use crate::component::{Component, Release, entry};
-use crate::config::{Deployment, DnsBackend};
+use crate::config::{CLUSTER_DOMAIN, Deployment, DnsBackend};
 
 /// A call session control function that sprout answers for under a name or port of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,6 +67,43 @@ impl Names {
             home_domain: deployment.home_domain(),
             backend: effective(deployment.file().dns.backend, deployment.release()),
         }
+    }
+
+    /// The names of a deployment of which only what stands is known: its release, its namespace and its zone.
+    ///
+    /// ```
+    /// use clearwater::component::{Component, Release};
+    /// use clearwater::dns::Names;
+    ///
+    /// let names = Names::standing(Release::Classic, "ims", "ims.svc.cluster.local");
+    /// assert_eq!(names.host(Component::Homestead), "hs.ims.svc.cluster.local");
+    /// assert_eq!(names.host(Component::Homer), "homer.ims.svc.cluster.local");
+    /// ```
+    pub fn standing(release: Release, namespace: &str, zone: &str) -> Self {
+        let domain = zone.strip_prefix(namespace).and_then(|rest| rest.strip_prefix(".svc."));
+        Self {
+            release,
+            namespace: namespace.to_owned(),
+            cluster_domain: domain.unwrap_or(CLUSTER_DOMAIN).to_owned(),
+            zone: zone.to_owned(),
+            home_domain: zone.to_owned(),
+            backend: effective(DnsBackend::Auto, release),
+        }
+    }
+
+    /// The host names that others ask for to reach a component: of classic's sprout those of its functions too, which its
+    /// configuration names (see [`Names::cscf`]). None of etcd, which is asked by its bare name.
+    pub fn asked_of(&self, component: Component) -> Vec<String> {
+        if component == Component::Etcd {
+            return Vec::new();
+        }
+        let mut names = vec![self.host(component)];
+        if component == Component::Sprout {
+            names.extend(Cscf::ALL.map(|cscf| self.cscf(cscf)));
+            names.sort_unstable();
+            names.dedup();
+        }
+        names
     }
 
     /// The zone: what the generator calls ZONE.
