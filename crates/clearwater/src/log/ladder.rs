@@ -384,8 +384,18 @@ impl Ladder {
         const COLUMN: usize = 200;
         const ROW: usize = 34;
         let steps = self.steps();
-        let (wide, high) = (self.lanes.len() * COLUMN + 110, steps.len() * ROW + 80);
-        let x = |lane: &Printable| self.lanes.iter().position(|l| l == lane).unwrap_or(0) * COLUMN + 110 + COLUMN / 2;
+        let x = |lane: &Printable| {
+            self.lanes.iter().position(|l| l == lane).unwrap_or(0) * COLUMN + TIME_COLUMN + COLUMN / 2
+        };
+        let columns = self.lanes.len() * COLUMN + TIME_COLUMN;
+        // What is written beside a column and has room on no side of it makes the picture wider.
+        let needed = steps.iter().map(|step| match step {
+            Step::Note(note) => beside((x(&note.lane), NOTE_GAP), &note.words(), columns),
+            Step::Hop(hop) if hop.from == hop.to => beside((x(&hop.from), LOOP_GAP), &hop.label(), columns),
+            Step::Hop(_) => Beside { x: 0, anchor: "start", end: 0 },
+        });
+        let wide = needed.map(|b| b.end).max().unwrap_or(0).max(columns);
+        let high = steps.len() * ROW + 80;
         let mut out = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {wide} {high}\" font-family=\"sans-serif\" \
              font-size=\"13\">\n<rect width=\"{wide}\" height=\"{high}\" fill=\"#fff\"/>\n<defs><marker id=\"a\" \
@@ -414,19 +424,20 @@ impl Ladder {
                     let x = x(&note.lane);
                     let grave = note.level.is_some_and(|l| l <= Level::Warning);
                     let colour = if grave { "#c00" } else { "#06c" };
-                    // A note in the last column would leave the picture.
-                    let (end, anchor) = if 2 * x > wide { (x - 8, "end") } else { (x + 8, "start") };
+                    let at = beside((x, NOTE_GAP), &note.words(), columns);
                     let _ = writeln!(
                         out,
-                        "<circle cx=\"{x}\" cy=\"{y}\" r=\"4\" fill=\"{colour}\"/>\n<text x=\"{end}\" y=\"{}\" \
-                         text-anchor=\"{anchor}\" font-size=\"11\" fill=\"{colour}\">{}</text>",
+                        "<circle cx=\"{x}\" cy=\"{y}\" r=\"4\" fill=\"{colour}\"/>\n<text x=\"{}\" y=\"{}\" \
+                         text-anchor=\"{}\" font-size=\"11\" fill=\"{colour}\">{}</text>",
+                        at.x,
                         y + 4,
+                        at.anchor,
                         escape(&note.words())
                     );
                 }
                 Step::Hop(hop) => {
                     stamp(&mut out, hop.time);
-                    svg_arrow(&mut out, hop, (x(&hop.from), x(&hop.to)), y, wide);
+                    svg_arrow(&mut out, hop, (x(&hop.from), x(&hop.to)), y, columns);
                 }
             }
         }
@@ -474,21 +485,49 @@ fn draw(line: &mut [char], hop: &Hop, a: usize, b: usize) {
     label.chars().enumerate().for_each(|(n, c)| line[start + n] = c);
 }
 
+/// Where the times of a picture end; how far from its column a note, and the label of an arrow to itself, begins; and how
+/// wide a letter is at most, nearly. All in units of the picture.
+const TIME_COLUMN: usize = 110;
+const NOTE_GAP: usize = 8;
+const LOOP_GAP: usize = 46;
+const LETTER: usize = 7;
+
+/// Where a text beside a column stands.
+struct Beside {
+    x: usize,
+    anchor: &'static str,
+    /// Where it ends on the right.
+    end: usize,
+}
+
+/// To the right of a column where it has room there, else to the left where it does not reach the times, else to the right
+/// all the same.
+fn beside((x, gap): (usize, usize), text: &Printable, columns: usize) -> Beside {
+    let length = text.chars().count() * LETTER;
+    let right = x + gap + length;
+    if right > columns && x >= TIME_COLUMN + NOTE_GAP + length {
+        Beside { x: x - NOTE_GAP, anchor: "end", end: x - NOTE_GAP }
+    } else {
+        Beside { x: x + gap, anchor: "start", end: right }
+    }
+}
+
 /// Draws an arrow into a picture: at the height `y`, from column to column or back to its own.
-fn svg_arrow(out: &mut String, hop: &Hop, (from, to): (usize, usize), y: usize, wide: usize) {
+fn svg_arrow(out: &mut String, hop: &Hop, (from, to): (usize, usize), y: usize, columns: usize) {
     let failed = hop.status.is_some_and(|s| s >= 400 && !matches!(s, 401 | 407));
     let colour = if failed { "#c00" } else { "#000" };
     let label = escape(&hop.label());
     let _ = if from == to {
-        // A label in the last column would leave the picture.
-        let (end, anchor) = if 2 * from > wide { (from - 8, "end") } else { (from + 46, "start") };
+        let at = beside((from, LOOP_GAP), &hop.label(), columns);
         writeln!(
             out,
             "<path d=\"M{from} {} h36 v12 h-36\" fill=\"none\" stroke=\"{colour}\" \
-             marker-end=\"url(#a)\"/>\n<text x=\"{end}\" y=\"{}\" text-anchor=\"{anchor}\" \
+             marker-end=\"url(#a)\"/>\n<text x=\"{}\" y=\"{}\" text-anchor=\"{}\" \
              fill=\"{colour}\">{label}</text>",
             y - 8,
-            y + 2
+            at.x,
+            y + 2,
+            at.anchor
         )
     } else {
         writeln!(

@@ -185,9 +185,30 @@ fn is_well_drawn(ladder: &Ladder) -> Result<(), TestCaseError> {
     prop_assert_eq!(mermaid.lines().count(), 1 + ladder.lanes().len() + steps, "{}", mermaid);
     let picture = roxmltree::Document::parse(&svg);
     prop_assert!(picture.is_ok(), "{:?}\n{}", picture, svg);
-    let texts = picture.unwrap().descendants().filter(|n| n.has_tag_name("text")).count();
-    prop_assert_eq!(texts, ladder.lanes().len() + 2 * steps);
+    let picture = picture.unwrap();
+    let texts: Vec<_> = picture.descendants().filter(|n| n.has_tag_name("text")).collect();
+    prop_assert_eq!(texts.len(), ladder.lanes().len() + 2 * steps);
+    let wide = picture.root_element().attribute("viewBox").and_then(|b| b.split(' ').nth(2)?.parse().ok());
+    let wide: usize = wide.expect("a width");
+    for text in texts {
+        // What is written beside a column neither leaves the picture nor covers the times.
+        let x: usize = text.attribute("x").and_then(|x| x.parse().ok()).expect("a place");
+        let length = 6 * text.text().unwrap_or_default().chars().count();
+        match text.attribute("text-anchor") {
+            Some("start") => prop_assert!(x + length <= wide, "{x} {length} {wide}\n{svg}"),
+            Some("end") => prop_assert!(x >= length + 100, "{x} {length}\n{svg}"),
+            _ => {}
+        }
+    }
     Ok(())
+}
+
+#[test]
+fn a_long_note_beside_the_last_column_stays_in_the_picture() {
+    let note = "OPTIONS from sip:6505550000@ims.example which is not registered through this bono ".repeat(3);
+    let ladder = hostile("bono-0", b"SIP/2.0 403 Forbidden", b"c", note.replace(' ', "_").as_bytes());
+    assert!(!ladder.notes().is_empty());
+    is_well_drawn(&ladder).unwrap();
 }
 
 #[test]
