@@ -287,13 +287,14 @@ fn a_store_that_is_killed_blocks_the_next_join_and_one_that_leaves_does_not() ->
     let cluster = Cluster::get()?;
     let place = Place::new(&cluster, "stale")?;
     place.apply_only("hunter-at-once", "etcd, astaire")?;
-    place.rollout(&["etcd", "astaire"], "60s")?;
+    place.rollout(&["etcd", "astaire"], "150s")?;
     let first = place.pod_ip("astaire")?;
-    let limit = Duration::from_secs(60);
+    // A join that does not arrive alone waits half a minute more.
+    let limit = Duration::from_secs(150);
     place.await_text("astaire", STATE, &format!("{first} is in state normal."), limit)?;
 
     place.replace_pod("astaire")?;
-    place.rollout(&["astaire"], "60s")?;
+    place.rollout(&["astaire"], "150s")?;
     let second = place.pod_ip("astaire")?;
     let text = place.await_text("astaire", STATE, &format!("{second} is in state normal."), limit)?;
     ensure!(!text.contains(&first), "a member that left by its pre-stop hook is still there:\n{text}");
@@ -305,7 +306,7 @@ fn a_store_that_is_killed_blocks_the_next_join_and_one_that_leaves_does_not() ->
     let text = place.await_text("astaire", STATE, stuck, limit)?;
     ensure!(text.contains(&format!("{second} is in state normal.")), "the killed member should stay normal:\n{text}");
     place.exec("astaire", &format!("cw-mark_node_failed node_type_memcached memcached {second}"))?;
-    place.rollout(&["astaire"], "60s")?;
+    place.rollout(&["astaire"], "150s")?;
 
     place.kubectl.run(["apply", "--filename", &objects("hunter/cassandra.yaml")])?;
     place.rollout(&["cassandra"], "90s")?;
