@@ -149,7 +149,8 @@ impl Assembler {
         let inside = !is_full && matches!(self.open, Some(Open { message: Message::Body { left: 1.., .. }, .. }));
         let grammar = match (inside, self.is_mixed) {
             (true, _) => None,
-            (false, true) => grammar_of(line),
+            // What follows a plain line is a line of its own.
+            (false, true) => grammar_of(line).or(self.open.and(Some(self.grammar)).filter(|g| *g == LogGrammar::Plain)),
             (false, false) => Some(self.grammar).filter(|g| Line::begins_record(*g, line)),
         };
         if let Some(grammar) = grammar {
@@ -227,6 +228,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::log::Level;
 
     fn records(grammar: LogGrammar, text: &[u8]) -> Vec<Vec<u8>> {
         let mut assembler = Assembler::new(grammar);
@@ -396,16 +398,19 @@ mod tests {
         let error = "23-11-2026 10:00:01.000 UTC [7f01] Error main.cpp:1: boom\nand more of it\n";
         let message = logged("[7f01] ", &format!("MESSAGE sip:a SIP/2.0\r\n\r\n{supervisord}"));
         let access = "23-11-2026 10:00:02.000 UTC 200 GET /ping 0.000321 seconds\n";
-        let text = format!("loose\n{supervisord}{error}{message}{access}{error}");
+        let proxy = "2026-11-23 10:00:02.409482 E | etcdmain: the proxy fails\n";
+        let text = format!("loose\n{supervisord}{error}{message}{access}{error}{proxy}loose\n{proxy}");
         let mut assembler = Assembler::mixed();
         let mut got: Vec<_> =
             text.as_bytes().split_inclusive(|b| *b == b'\n').filter_map(|l| assembler.push(l)).collect();
         got.extend(assembler.finish());
         assert_eq!(got.iter().flat_map(|r| r.bytes().to_vec()).collect::<Vec<_>>(), text.as_bytes());
         let grammars: Vec<_> = got.iter().map(Record::grammar).collect();
-        assert_eq!((grammars[0], grammars.len()), (LogGrammar::Plain, 65));
+        assert_eq!((grammars[0], grammars.len()), (LogGrammar::Plain, 68));
         assert!(grammars[1..61].iter().all(|g| *g == LogGrammar::Supervisord));
-        assert_eq!(grammars[61..], [LogGrammar::Cpp, LogGrammar::Cpp, LogGrammar::CppAccess, LogGrammar::Cpp]);
+        assert_eq!(grammars[61..65], [LogGrammar::Cpp, LogGrammar::Cpp, LogGrammar::CppAccess, LogGrammar::Cpp]);
+        assert_eq!(grammars[65..], [LogGrammar::Plain; 3]);
+        assert_eq!((got[65].bytes(), got[65].head().level), (proxy.as_bytes(), Some(Level::Error)));
         assert_eq!(got[61].bytes(), error.as_bytes());
         assert_eq!(got[62].bytes(), message.as_bytes());
     }

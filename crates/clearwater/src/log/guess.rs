@@ -13,9 +13,11 @@ const KNOWN: [LogGrammar; 6] = [
     LogGrammar::CppAccess,
 ];
 
-/// The grammar in which a line begins a record; `None` where it begins none in any.
+/// The grammar in which a line begins a record; `None` where it begins none in any. A plain line does where it says its
+/// time.
 pub(super) fn grammar_of(line: &[u8]) -> Option<LogGrammar> {
-    KNOWN.into_iter().find(|g| Line::begins_record(*g, line))
+    let plain = || Line::parse(LogGrammar::Plain, line).time.map(|_| LogGrammar::Plain);
+    KNOWN.into_iter().find(|g| Line::begins_record(*g, line)).or_else(plain)
 }
 
 /// The grammar that most of the first lines follow, where nothing else says it: [`LogGrammar::Plain`] when none fits.
