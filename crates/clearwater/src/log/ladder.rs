@@ -73,6 +73,8 @@ pub struct Hop {
     branch: String,
     sent: bool,
     received: bool,
+    /// Whether nothing but the address is known of the other party.
+    is_peer_unknown: bool,
 }
 
 impl Hop {
@@ -109,9 +111,9 @@ pub struct Ladder {
     notes: Vec<Note>,
 }
 
-/// Messages that one end logged, by what is the same at the other end: whether it was the sender, the parties, the
-/// message, and the branch.
-type Pairs = HashMap<(bool, [Printable; 5], String), Vec<usize>>;
+/// Messages that one end logged, by what is the same at the other end: whether it was the sender, the parties where they are
+/// known, the message, and the branch.
+type Pairs = HashMap<(bool, Option<[Printable; 2]>, [Printable; 3], String), Vec<usize>>;
 
 /// Whether a line that is no SIP message may stand between messages: what says more than level info does not.
 fn may_be_note(record: &Record) -> bool {
@@ -170,11 +172,13 @@ impl Ladder {
             }
             let peer = String::from_utf8_lossy(message.peer);
             let own = Printable::from(logged.lane);
+            let mut is_peer_unknown = false;
             let mut named = || {
                 let host = peer.rsplit_once(':').map_or(&*peer, |(h, _)| h).trim_matches(['[', ']']);
                 if let Some(lane) = lane_of(host) {
                     return Printable::from(lane);
                 }
+                is_peer_unknown = true;
                 let host = Printable::from(host);
                 if peers.len() < MOST_PEERS {
                     peers.insert(host.clone());
@@ -209,8 +213,14 @@ impl Ladder {
                     branch: branch(&value("Via")),
                     sent: message.direction != Direction::Received,
                     received: message.direction != Direction::Sent,
+                    is_peer_unknown,
                 },
             );
+        }
+        for lane in ladder.hops.iter().flat_map(|h| [&h.from, &h.to]) {
+            if !ladder.lanes.contains(lane) {
+                ladder.lanes.push(lane.clone());
+            }
         }
         ladder.annotate(&records, subject, &Identities::new(parties.into_iter().collect()));
         ladder
@@ -250,24 +260,33 @@ impl Ladder {
     }
 
     /// Adds a message, or puts it together with the one that its other end logged: the last of those that are the same
-    /// but for who logged it.
+    /// but for who logged it. Saved logs may not tell whose an address is: then the branch tells, which no two hops share
+    /// (RFC 3261 §8.1.1.7).
     fn add(&mut self, open: &mut Pairs, hop: Hop) {
         if hop.function.is_none() {
-            let of = |is_sent| {
-                (
-                    is_sent,
-                    [&hop.from, &hop.to, &hop.text, &hop.cseq, &hop.call_id].map(Clone::clone),
-                    hop.branch.clone(),
-                )
-            };
-            if let Some(other) = open.get_mut(&of(!hop.sent)).and_then(Vec::pop) {
-                (self.hops[other].sent, self.hops[other].received) = (true, true);
+            let message = || [&hop.text, &hop.cseq, &hop.call_id].map(Clone::clone);
+            let parties = Some([hop.from.clone(), hop.to.clone()]);
+            let of = |is_sent: bool, parties| (is_sent, parties, message(), hop.branch.clone());
+            let by_branch = hop.is_peer_unknown && !hop.branch.is_empty();
+            let known = open.get_mut(&of(!hop.sent, parties.clone())).and_then(Vec::pop);
+            let told = if by_branch { open.get_mut(&of(!hop.sent, None)).and_then(Vec::pop) } else { None };
+            let is_open = |n: &usize| self.hops.get(*n).is_some_and(|h| h.sent != h.received);
+            if let Some(n) = known.filter(is_open).or(told.filter(is_open))
+                && let Some(other) = self.hops.get_mut(n)
+            {
+                match known {
+                    Some(_) => {}
+                    None if other.sent => other.to = hop.to,
+                    None => other.from = hop.from,
+                }
+                (other.sent, other.received) = (true, true);
                 return;
             }
-            open.entry(of(hop.sent)).or_default().push(self.hops.len());
+            open.entry(of(hop.sent, parties)).or_default().push(self.hops.len());
+            if by_branch {
+                open.entry(of(hop.sent, None)).or_default().push(self.hops.len());
+            }
         }
-        self.lane(&hop.from);
-        self.lane(&hop.to);
         self.hops.push(hop);
     }
 

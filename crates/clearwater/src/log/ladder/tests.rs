@@ -24,6 +24,14 @@ fn line(text: &str) -> Record {
 }
 
 fn ladder(subject: &Subject) -> Ladder {
+    ladder_where(subject, |host| match host {
+        "10.0.0.1" => Some("bono".to_owned()),
+        "10.0.0.2" => Some("sprout".to_owned()),
+        _ => None,
+    })
+}
+
+fn ladder_where(subject: &Subject, lane_of: impl Fn(&str) -> Option<String>) -> Ladder {
     let time = "23-11-2026 10:00:00.123 UTC";
     let lines = [
         Record::new(
@@ -46,11 +54,15 @@ fn ladder(subject: &Subject) -> Ladder {
     let notes = lines.iter().map(|record| ("homestead", record));
     let records =
         records.iter().take(3).map(|(l, r)| (*l, r)).chain(notes).chain(records.iter().skip(3).map(|(l, r)| (*l, r)));
-    Ladder::of(records.map(|(lane, record)| Logged { lane, time, record }), subject, |host| match host {
-        "10.0.0.1" => Some("bono".to_owned()),
-        "10.0.0.2" => Some("sprout".to_owned()),
-        _ => None,
-    })
+    Ladder::of(records.map(|(lane, record)| Logged { lane, time, record }), subject, lane_of)
+}
+
+/// Files that were saved line by line do not tell whose an address is.
+#[test]
+fn the_branch_tells_whose_an_address_is() {
+    let subject = Subject::Call("c1".to_owned());
+    let (told, known) = (ladder_where(&subject, |_| None), ladder(&subject));
+    assert_eq!((told.text(), told.lanes()), (known.text(), known.lanes()));
 }
 
 #[test]
