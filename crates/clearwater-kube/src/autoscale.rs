@@ -220,8 +220,8 @@ pub async fn autoscale(
             notes.push(format!("{} has {count} members now, which the autoscaler changes at once", workload.name));
         }
         let mut object = elasticity.autoscaler(workload.kind, &workload.name, &container.name, labels);
-        let whose = standing.iter().find(|a| a.name_any() == workload.name).map(|a| owner::whose(&a.metadata));
-        let mark = owner::mark(whose.unwrap_or(Whose::Ours)).to_owned();
+        let before = standing.iter().find(|a| a.name_any() == workload.name).map(|a| &a.metadata);
+        let mark = owner::mark(owner::whose_then(before)).to_owned();
         object.annotations_mut().insert(ORIGIN_ANNOTATION.to_owned(), mark);
         objects.push(object);
     }

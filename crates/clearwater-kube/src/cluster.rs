@@ -2,11 +2,16 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
-use kube::api::ApiResource;
+use kube::api::{ApiResource, DeleteParams, Preconditions};
 use kube::core::GroupVersionKind;
 
 /// The field manager of every write (server-side apply).
 pub const FIELD_MANAGER: &str = "kubectl-clearwater";
+
+/// Deletes the object that was looked at, and no other that has taken its name since.
+pub(crate) fn only(uid: Option<String>) -> DeleteParams {
+    DeleteParams::default().preconditions(Preconditions { uid, resource_version: None })
+}
 
 /// A namespace of a cluster, and how it is reached.
 #[derive(Clone)]

@@ -157,13 +157,13 @@ impl Sieve {
     }
 
     fn keeps(&mut self, entry: &Entry) -> bool {
-        let is_message = SipMessage::of(&entry.record).is_some();
-        self.messages += u64::from(is_message);
+        let message = SipMessage::of(&entry.record);
+        self.messages += u64::from(message.is_some());
         let writers = [Component::Bono, Component::Sprout].map(Component::name);
         if let Some(writer) = writers.into_iter().find(|name| *name == entry.source.component) {
-            *self.writers.entry(writer).or_default() |= is_message;
+            *self.writers.entry(writer).or_default() |= message.is_some();
         }
-        self.subjects.iter().any(|subject| subject.may_need(&entry.record))
+        self.subjects.iter().any(|subject| subject.may_need(&entry.record, message.as_ref()))
     }
 
     /// The components that would write SIP messages, and wrote other lines only.

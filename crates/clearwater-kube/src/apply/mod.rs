@@ -168,6 +168,21 @@ fn refusal(object: &str, error: &kube::Error) -> ApplyError {
     }
 }
 
+fn late(object: &str) -> ApplyError {
+    ApplyError::Unreachable {
+        object: object.to_owned(),
+        message: format!("no answer from the API server within {} s", REQUEST.as_secs()),
+    }
+}
+
+/// The object as it stands.
+async fn standing(cluster: &Cluster, object: &Object) -> Result<Option<DynamicObject>, ApplyError> {
+    let name = name(object);
+    let api = cluster.dynamic(object.api_version(), object.kind());
+    let live = timeout(REQUEST, api.get_opt(object.name())).await.map_err(|_| late(&name))?;
+    live.map_err(|e| refusal(&name, &e))
+}
+
 fn params(force: bool, dry: bool) -> PatchParams {
     let params = PatchParams { dry_run: dry, ..PatchParams::apply(FIELD_MANAGER).validation_strict() };
     if force { params.force() } else { params }
@@ -201,19 +216,14 @@ async fn plan_one(cluster: &Cluster, item: Item, force: bool) -> Result<Planned,
     let object = &item.object;
     let name = name(object);
     let api = cluster.dynamic(object.api_version(), object.kind());
-    let late = || ApplyError::Unreachable {
-        object: name.clone(),
-        message: format!("no answer from the API server within {} s", REQUEST.as_secs()),
-    };
-    let live = timeout(REQUEST, api.get_opt(object.name())).await.map_err(|_| late())?;
-    let live = live.map_err(|e| refusal(&name, &e))?;
+    let live = standing(cluster, object).await?;
     if live.is_some() && item.lifecycle == Lifecycle::CreatedOnce {
         return Ok(Planned::new(item, live.as_ref(), Operation::Keep, String::new()));
     }
     let mut planned = Planned::new(item, live.as_ref(), Operation::Create, String::new());
     let (params, patch) = (params(force, true), Patch::Apply(&planned.body));
     let dry = timeout(REQUEST, api.patch(planned.item.object.name(), &params, &patch)).await;
-    let dry = dry.map_err(|_| late())?.map_err(|e| refusal(&name, &e))?;
+    let dry = dry.map_err(|_| late(&name))?.map_err(|e| refusal(&name, &e))?;
     if let Some(live) = live {
         planned.diff = difference(&name, &live, &dry);
         planned.operation = if planned.diff.is_empty() { Operation::Keep } else { Operation::Change };
@@ -293,15 +303,11 @@ fn hide(old: &mut Value, new: &mut Value) {
 /// Applies one object at once, with the mark that says whose it is: what is written without a plan before it.
 pub(crate) async fn apply_now(cluster: &Cluster, object: &Object) -> Result<(), ApplyError> {
     let name = name(object);
-    let late = |_| ApplyError::Unreachable {
-        object: name.clone(),
-        message: format!("no answer from the API server within {} s", REQUEST.as_secs()),
-    };
     let api = cluster.dynamic(object.api_version(), object.kind());
-    let live = timeout(REQUEST, api.get_opt(object.name())).await.map_err(late)?.map_err(|e| refusal(&name, &e))?;
+    let live = standing(cluster, object).await?;
     let body = body(object, owner::whose_then(live.as_ref().map(|l| &l.metadata)), live.as_ref());
     let written = timeout(REQUEST, api.patch(object.name(), &params(false, false), &Patch::Apply(&body))).await;
-    written.map_err(late)?.map_err(|e| refusal(&name, &e)).map(drop)
+    written.map_err(|_| late(&name))?.map_err(|e| refusal(&name, &e)).map(drop)
 }
 
 /// Carries a plan for one object out, and yields the object as it was written, or `None` where there was nothing to
@@ -392,10 +398,7 @@ async fn attempt(
             Err(Attempt::Moved)
         }
         Ok(Err(error)) => Err(Attempt::Failed(refusal(&name, &error))),
-        Err(_) => Err(Attempt::Failed(ApplyError::Unreachable {
-            object: name,
-            message: format!("no answer from the API server within {} s", REQUEST.as_secs()),
-        })),
+        Err(_) => Err(Attempt::Failed(late(&name))),
     }
 }
 

@@ -14,14 +14,14 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
+use kube::api::{ListParams, Patch, PatchParams};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::ask::{Server, ask_from};
 use super::scene::within;
 use super::{Answered, DnsError, Plan, Proof, ServerProof, count, tell};
-use crate::cluster::{Cluster, FIELD_MANAGER};
+use crate::cluster::{Cluster, FIELD_MANAGER, only};
 use crate::judge::rollout::pod_is_ready;
 use crate::pod::{AskError, Script, Shell, own_container};
 
@@ -165,10 +165,7 @@ async fn kept(cluster: &Cluster) -> Result<Option<ConfigMap>, DnsError> {
 /// Forgets what was kept; it is of no use once nothing stands any more.
 pub(crate) async fn forget_before(cluster: &Cluster) -> Result<(), DnsError> {
     let Some(map) = kept(cluster).await? else { return Ok(()) };
-    let params = DeleteParams {
-        preconditions: Some(Preconditions { uid: map.metadata.uid, resource_version: None }),
-        ..DeleteParams::default()
-    };
+    let params = only(map.metadata.uid);
     let api = cluster.api::<ConfigMap>();
     let deleting = async {
         match api.delete(KEPT, &params).await {

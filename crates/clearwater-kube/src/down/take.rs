@@ -8,7 +8,7 @@ use clearwater::event::{What, Whose};
 use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::Api;
-use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PropagationPolicy};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -17,7 +17,7 @@ use super::DownError;
 use super::find::Doomed;
 use super::pods::{Theirs, There, Workload, pod_of_ours};
 use crate::backoff;
-use crate::cluster::{Cluster, FIELD_MANAGER, say};
+use crate::cluster::{Cluster, FIELD_MANAGER, only, say};
 use crate::run::{Emitter, millis};
 
 /// The first pause between two looks at a namespace that is going, which not everybody may watch; each is twice as long.
@@ -33,11 +33,7 @@ pub(super) async fn take(cluster: &Cluster, doomed: &Doomed) -> Result<Option<St
     }
     let policy =
         if doomed.workload().is_some() { PropagationPolicy::Foreground } else { PropagationPolicy::Background };
-    let params = DeleteParams {
-        propagation_policy: Some(policy),
-        preconditions: Some(Preconditions { uid: doomed.uid.clone(), resource_version: None }),
-        ..DeleteParams::default()
-    };
+    let params = DeleteParams { propagation_policy: Some(policy), ..only(doomed.uid.clone()) };
     let api: Api<DynamicObject> = cluster.dynamic(doomed.api_version, doomed.kind);
     match api.delete(&doomed.name, &params).await {
         Ok(_) => Ok(None),

@@ -40,7 +40,8 @@ impl Handle {
         self.cancel.send_modify(|r| *r = (*r).max(Some(reason)));
     }
 
-    /// Answers a run that was started with [`UpOptions::ask`](crate::up::UpOptions::ask) or its like: whether the plan is to be carried out.
+    /// Answers a run that was started with [`UpOptions::ask`](crate::up::UpOptions::ask) or its like: whether the plan is
+    /// to be carried out.
     pub fn answer(&self, go_on: bool) {
         self.answer.send_replace(Some(go_on));
     }

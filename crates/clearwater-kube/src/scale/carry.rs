@@ -16,7 +16,7 @@ use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, StatefulSet};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::dns;
 use super::world::{Subject, World};
 use crate::apply::apply_now;
-use crate::cluster::{Cluster, FIELD_MANAGER, is_passing, say};
+use crate::cluster::{Cluster, FIELD_MANAGER, is_passing, only, say};
 use crate::judge::failure::{self, Doom};
 use crate::judge::{Stage, Workload};
 use crate::observe::members;
@@ -517,7 +517,7 @@ impl Carrier {
                 // Labels say nothing of whose it is, and the watch keeps no record of fields.
                 let live = services.get_opt(&name).await.map_err(broken)?;
                 let Some(live) = live.filter(|s| owner::whose(&s.metadata) == Whose::Ours) else { continue };
-                match services.delete(&name, &only(&live.metadata)).await {
+                match services.delete(&name, &only(live.metadata.uid)).await {
                     Ok(_) => self.writes += 1,
                     Err(kube::Error::Api(status)) if status.is_not_found() => {}
                     Err(error) => return Err(broken(error)),
@@ -540,7 +540,7 @@ impl Carrier {
                     api.patch(name, &params, &Patch::Apply(&wanted)).await.map(|_| true)
                 }
                 Ok(Some(live)) if self.subject.to < 2 && owner::whose(&live.metadata) == Whose::Ours => {
-                    api.delete(name, &only(&live.metadata)).await.map(|_| true)
+                    api.delete(name, &only(live.metadata.uid)).await.map(|_| true)
                 }
                 Ok(_) => Ok(false),
                 Err(error) => Err(error),
@@ -556,11 +556,6 @@ impl Carrier {
         }
         Ok(())
     }
-}
-
-/// Deletes the object that was looked at, and no other that has taken its name since.
-fn only(meta: &ObjectMeta) -> DeleteParams {
-    DeleteParams::default().preconditions(Preconditions { uid: meta.uid.clone(), resource_version: None })
 }
 
 fn is_ours<K: kube::Resource>(object: &K) -> bool {

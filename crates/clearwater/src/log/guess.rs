@@ -3,7 +3,8 @@ use super::{Line, LogGrammar};
 /// How many lines decide.
 const ENOUGH: usize = 50;
 
-/// The grammars that a line can be told by, the stricter ones first. A Python daemon's lines are read as those of a C++ one, which they resemble.
+/// The grammars that a line can be told by, the stricter ones first. A Python daemon's lines are read as those of a C++
+/// one, which they resemble.
 const KNOWN: [LogGrammar; 6] = [
     LogGrammar::Cpp,
     LogGrammar::Supervisord,

@@ -17,12 +17,12 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// Whether a record may be drawn in its ladder: a message that has to do with it, and every other line that may
-    /// stand between messages. Which of these lines are drawn is known only when all messages are: see [`Ladder::of`].
-    pub fn may_need(&self, record: &Record) -> bool {
-        match SipMessage::of(record) {
+    /// Whether a record, with the message that it is, may be drawn in its ladder: a message that has to do with it, and
+    /// every other line that may stand between messages. Which of these lines are drawn is known only when all messages are: see [`Ladder::of`].
+    pub fn may_need(&self, record: &Record, message: Option<&SipMessage<'_>>) -> bool {
+        match message {
             // Most messages are of others, and looked at no further.
-            Some(message) => self.is_in(record.bytes()) && self.has(&message),
+            Some(message) => self.is_in(record.bytes()) && self.has(message),
             None => may_be_note(record),
         }
     }
@@ -218,9 +218,7 @@ impl Ladder {
             );
         }
         for lane in ladder.hops.iter().flat_map(|h| [&h.from, &h.to]) {
-            if !ladder.lanes.contains(lane) {
-                ladder.lanes.push(lane.clone());
-            }
+            add_lane(&mut ladder.lanes, lane);
         }
         ladder.annotate(&records, subject, &Identities::new(parties.into_iter().collect()));
         ladder
@@ -241,7 +239,7 @@ impl Ladder {
             let is_grave = span.is_some() && head.level.is_some_and(|l| l <= Level::Warning);
             if is_grave || subject.is_in(bytes) || parties.are_mentioned_in(bytes) {
                 let lane = Printable::from(logged.lane);
-                self.lane(&lane);
+                add_lane(&mut self.lanes, &lane);
                 self.notes.push(Note {
                     time: logged.time,
                     lane,
@@ -250,12 +248,6 @@ impl Ladder {
                     place,
                 });
             }
-        }
-    }
-
-    fn lane(&mut self, name: &Printable) {
-        if !self.lanes.contains(name) {
-            self.lanes.push(name.clone());
         }
     }
 
@@ -268,16 +260,18 @@ impl Ladder {
             let parties = Some([hop.from.clone(), hop.to.clone()]);
             let of = |is_sent: bool, parties| (is_sent, parties, message(), hop.branch.clone());
             let by_branch = hop.is_peer_unknown && !hop.branch.is_empty();
-            let known = open.get_mut(&of(!hop.sent, parties.clone())).and_then(Vec::pop);
-            let told = if by_branch { open.get_mut(&of(!hop.sent, None)).and_then(Vec::pop) } else { None };
-            let is_open = |n: &usize| self.hops.get(*n).is_some_and(|h| h.sent != h.received);
-            if let Some(n) = known.filter(is_open).or(told.filter(is_open))
-                && let Some(other) = self.hops.get_mut(n)
-            {
-                match known {
-                    Some(_) => {}
-                    None if other.sent => other.to = hop.to,
-                    None => other.from = hop.from,
+            // One that was found by the branch still waits under its parties.
+            let mut waiting = |key| {
+                let all: &mut Vec<usize> = open.get_mut(&key)?;
+                std::iter::from_fn(|| all.pop()).find(|n| self.hops.get(*n).is_some_and(|h| h.sent != h.received))
+            };
+            let known = waiting(of(!hop.sent, parties.clone()));
+            let told = if known.is_none() && by_branch { waiting(of(!hop.sent, None)) } else { None };
+            if let Some(other) = known.or(told).and_then(|n| self.hops.get_mut(n)) {
+                match told {
+                    None => {}
+                    Some(_) if other.sent => other.to = hop.to,
+                    Some(_) => other.from = hop.from,
                 }
                 (other.sent, other.received) = (true, true);
                 return;
@@ -461,6 +455,12 @@ impl Ladder {
             }
         }
         out + "</svg>\n"
+    }
+}
+
+fn add_lane(lanes: &mut Vec<Printable>, name: &Printable) {
+    if !lanes.contains(name) {
+        lanes.push(name.clone());
     }
 }
 
