@@ -15,10 +15,10 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use crate::cluster::{Cluster, FIELD_MANAGER, say};
-use crate::observe::discover;
 use crate::observe::snapshot::{News, Snapshot, Update};
+use crate::observe::subject;
 use crate::owner::{self, ORIGIN_ANNOTATION};
-use crate::pod::own_container;
+use crate::pod::object::own_container;
 
 /// The longest that one request may take.
 const REQUEST: std::time::Duration = std::time::Duration::from_secs(15);
@@ -179,9 +179,9 @@ pub async fn autoscale(
 ) -> Result<Written, AutoscaleError> {
     elasticity.check()?;
     let snapshot = snapshot(cluster).await?;
-    let release = release.unwrap_or_else(|| discover::release(&snapshot));
+    let release = release.unwrap_or_else(|| subject::release(&snapshot));
     check_autoscale(release, component)?;
-    let workloads = discover::workloads(&snapshot, component);
+    let workloads = subject::workloads(&snapshot, component);
     if workloads.is_empty() {
         return Err(AutoscaleError::Absent(component, cluster.namespace.clone()));
     }
@@ -277,7 +277,7 @@ pub async fn list(cluster: &Cluster) -> Result<Autoscalers, AutoscaleError> {
     let all = autoscalers(cluster).await?;
     let mut found = Vec::new();
     for component in Component::ALL {
-        for workload in discover::workloads(&snapshot, component) {
+        for workload in subject::workloads(&snapshot, component) {
             found.extend(all.iter().filter(|a| is_of(a, workload.kind, &workload.name)).map(|a| seen(component, a)));
         }
     }
@@ -334,7 +334,7 @@ pub async fn remove(cluster: &Cluster, component: Component) -> Result<Vec<Strin
     let owned: Vec<&HorizontalPodAutoscaler> = all
         .iter()
         .filter(|a| {
-            let targets = discover::workloads(&snapshot, component).iter().any(|w| is_of(a, w.kind, &w.name));
+            let targets = subject::workloads(&snapshot, component).iter().any(|w| is_of(a, w.kind, &w.name));
             let labelled = a.labels().get("app.kubernetes.io/component").is_some_and(|c| c == component.name());
             targets || (labelled && is_ours(a))
         })

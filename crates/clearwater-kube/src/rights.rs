@@ -1,8 +1,14 @@
 //! Whether the user may do something, as the API server says.
 
+use std::time::Duration;
+
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::api::PostParams;
 use kube::{Api, Client};
+use tokio::time::timeout;
+
+/// The longest that asking for one right may take.
+const REQUEST: Duration = Duration::from_secs(15);
 
 /// A right: verb, API group, resource and subresource.
 pub(crate) type Right = (&'static str, &'static str, &'static str, &'static str);
@@ -37,4 +43,13 @@ pub(crate) async fn allowed(
     let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let answer = api.create(&PostParams::default(), &review).await?;
     Ok(answer.status.is_some_and(|s| s.allowed))
+}
+
+/// The rights that are missing in a namespace. What cannot be asked is taken to be there; the request itself will tell.
+pub(crate) async fn missing(client: &Client, namespace: &str, rights: &[Right]) -> Vec<String> {
+    let asked = rights.iter().map(|&right| async move {
+        let answer = timeout(REQUEST, allowed(client, namespace, right)).await;
+        matches!(answer, Ok(Ok(false))).then(|| named(right))
+    });
+    futures::future::join_all(asked).await.into_iter().flatten().collect()
 }

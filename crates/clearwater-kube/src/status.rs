@@ -5,36 +5,35 @@
 //! A deployment is found by upstream's labels (`service: NAME`), so one that other manifests made is judged as well.
 
 mod clean;
-mod look;
 mod settle;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clearwater::component::{Component, Entry, Release, entry};
 use clearwater::config::Deployment;
 use clearwater::dns::Names;
 use clearwater::event::LogExcerpt;
-use clearwater::manifest::{ENV_VARS, workloads};
+use clearwater::manifest::workloads;
+use clearwater::scale::Members;
 use clearwater::text::Clean;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
-use self::look::{Found, Look, Scene};
 use self::settle::{Settled, settle};
 use crate::cluster::Cluster;
-use crate::judge::failure::{self, Exits, Grace};
-use crate::judge::{self, Judged, MembersSeen, Stage, Workload};
-use crate::observe::discover;
+use crate::judge::failure::{self, Scene};
+use crate::judge::{self, About, Judged, Stage};
 use crate::observe::probe::{Report, Tally};
+use crate::observe::problem::Problem;
 use crate::observe::snapshot::{Snapshot, component_of};
-use crate::pod::own_container;
+use crate::observe::{Exits, MembersSeen, Observation, Subject, Workload, look, subject};
+use crate::pod::object::{own_container, pod_is_ready};
 
 /// Before something is looked at again. Also the least time that another look is worth.
 const BACK_OFF: Duration = Duration::from_millis(500);
@@ -191,53 +190,56 @@ pub fn schema() -> serde_json::Value {
 pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status, StatusError> {
     let at = Timestamp::now();
     let until = Instant::now() + options.timeout;
+    let failed = |message| StatusError::CouldNotLook { namespace: cluster.namespace.clone(), message };
     // A part of the time is kept for the pods.
-    let snapshot = look::snapshot(cluster, options.timeout.mul_f32(0.6)).await?;
-    let release = options.deployment.as_ref().map_or_else(|| discover::release(&snapshot), Deployment::release);
-    let names = names(cluster, options, release).await;
-    let parts = parts(&snapshot, options, release);
-    let scene = Scene { cluster, names: names.as_ref() };
+    let snapshot = look::snapshot(cluster, options.timeout.mul_f32(0.6)).await.map_err(failed)?;
+    let release = options.deployment.as_ref().map_or_else(|| subject::release(&snapshot), Deployment::release);
+    let names = match &options.deployment {
+        Some(deployment) => Some(deployment.names()),
+        None => subject::names(cluster, release).await,
+    };
+    let subjects = subjects(&snapshot, options, release, names.as_ref());
 
     // And half of what is left for asking again.
-    let first = scene.look(Arc::new(snapshot), parts.iter().collect(), Instant::now() + left(until) / 2).await;
+    let first = Look::at(cluster, snapshot, subjects.iter().collect(), Instant::now() + left(until) / 2).await;
     let mut looks = 1;
     let mut partial = false;
     let mut open = Vec::new();
     let mut settled = BTreeMap::new();
-    for part in &parts {
-        let judged = first.judge(part);
+    for subject in &subjects {
+        let judged = first.judge(subject);
         if judged.stage == Stage::Serving {
-            settled.insert(part.entry.component, component_status(part, judged, &first, at));
+            settled.insert(subject.component(), component_status(subject, judged, &first.seen, at));
         } else {
-            open.push((part, judged));
+            open.push((subject, judged));
         }
     }
     let mut last = first;
     while !open.is_empty() && left(until) > BACK_OFF {
         sleep(BACK_OFF).await;
         looks += 1;
-        let again = look::snapshot(cluster, left(until) / 2).await.map_or_else(|_| last.snapshot.clone(), Arc::new);
-        let next = scene.look(again, open.iter().map(|(part, _)| *part).collect(), until).await;
+        let again = look::snapshot(cluster, left(until) / 2).await.unwrap_or_else(|_| last.seen.snapshot.clone());
+        let next = Look::at(cluster, again, open.iter().map(|(subject, _)| *subject).collect(), until).await;
         open = open
             .into_iter()
-            .filter_map(|(part, before)| {
-                let now = next.judge(part);
+            .filter_map(|(subject, before)| {
+                let now = next.judge(subject);
                 let judged = match settle(&before, &now) {
-                    Settled::Open => return Some((part, now)),
+                    Settled::Open => return Some((subject, now)),
                     Settled::Serving => now,
                     Settled::Unwell(judged) => judged,
                 };
-                partial |= next.is_late(part);
-                settled.insert(part.entry.component, component_status(part, judged, &next, at));
+                partial |= next.is_late(subject);
+                settled.insert(subject.component(), component_status(subject, judged, &next.seen, at));
                 None
             })
             .collect();
         last = next;
     }
     // There was no time to see anything twice.
-    for (part, judged) in open {
+    for (subject, judged) in open {
         partial = true;
-        settled.insert(part.entry.component, component_status(part, judged, &last, at));
+        settled.insert(subject.component(), component_status(subject, judged, &last.seen, at));
     }
 
     let components: Vec<ComponentStatus> = settled.into_values().collect();
@@ -249,12 +251,42 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
         healthy: !components.is_empty() && components.iter().all(|c| c.health == Health::Serving),
         partial,
         looks,
-        notes: notes(cluster, &last.snapshot, components.is_empty()),
+        notes: notes(cluster, &last.seen.snapshot, components.is_empty()),
         components,
     };
     // It quotes what others wrote: names of members and of files, lines of logs, messages of the API.
     seen.clean();
     Ok(seen)
+}
+
+/// One look, over connections of its own.
+struct Look {
+    seen: Observation,
+    /// Pods that had not answered everything when the time was up, by uid.
+    late: BTreeSet<String>,
+}
+
+impl Look {
+    async fn at(cluster: &Cluster, snapshot: Snapshot, subjects: Vec<&Subject>, until: Instant) -> Self {
+        let (seen, late) = look::look(cluster, snapshot, &subjects, until).await;
+        Self { seen, late }
+    }
+
+    /// How far a component is.
+    fn judge(&self, subject: &Subject) -> Judged {
+        let mut judged = judge::component(subject, &self.seen);
+        let unready = judge::pods(subject, &self.seen).into_iter().any(|p| !pod_is_ready(p));
+        if subject.workloads.is_empty() && unready {
+            judged.problems.push(Problem::new(About::Pods, "a pod without a controller is not ready"));
+            judged.stage = judged.stage.min(Stage::Settling);
+        }
+        judged
+    }
+
+    /// Whether a pod of a component had not answered everything when the time was up.
+    fn is_late(&self, subject: &Subject) -> bool {
+        judge::pods(subject, &self.seen).iter().filter_map(|p| p.uid()).any(|uid| self.late.contains(&uid))
+    }
 }
 
 fn left(until: Instant) -> Duration {
@@ -277,19 +309,8 @@ fn notes(cluster: &Cluster, snapshot: &Snapshot, nothing: bool) -> Vec<String> {
     notes
 }
 
-/// The deployment's host names, where the zone is known below which the containers look them up.
-async fn names(cluster: &Cluster, options: &StatusOptions, release: Release) -> Option<Names> {
-    if let Some(deployment) = &options.deployment {
-        return Some(deployment.names());
-    }
-    let reading = timeout(Duration::from_secs(2), cluster.api::<ConfigMap>().get_opt(ENV_VARS)).await;
-    let map = reading.ok()?.ok()??;
-    let zone = map.data?.remove("ZONE").filter(|z| !z.is_empty())?;
-    Some(Names::standing(release, &cluster.namespace, &zone))
-}
-
 /// What is to be judged: the components of the deployment file, or those that are there.
-fn parts(snapshot: &Snapshot, options: &StatusOptions, release: Release) -> Vec<Found> {
+fn subjects(snapshot: &Snapshot, options: &StatusOptions, release: Release, names: Option<&Names>) -> Vec<Subject> {
     let mut found: BTreeMap<Component, Vec<Workload>> = BTreeMap::new();
     if let Some(deployment) = &options.deployment {
         for entry in deployment.components() {
@@ -297,7 +318,7 @@ fn parts(snapshot: &Snapshot, options: &StatusOptions, release: Release) -> Vec<
             found.insert(entry.component, expected.iter().map(Workload::from).collect());
         }
     } else {
-        for (component, workload) in discover::all_workloads(snapshot) {
+        for (component, workload) in subject::all_workloads(snapshot) {
             found.entry(component).or_default().push(workload);
         }
         // Bare pods, as the article has them.
@@ -307,66 +328,51 @@ fn parts(snapshot: &Snapshot, options: &StatusOptions, release: Release) -> Vec<
             }
         }
     }
+    let asked_of = |component| names.map(|names| names.asked_of(component)).unwrap_or_default();
     found
         .into_iter()
         .filter_map(|(component, workloads)| {
-            let service = component.name();
-            Some(Found {
-                entry: entry(release, component)?,
-                workloads,
-                service: snapshot.services.contains_key(service).then(|| service.to_owned()),
-            })
+            let standing = Subject::standing(entry(release, component)?, workloads, snapshot);
+            Some(Subject { names: asked_of(component), ..standing })
         })
         .collect()
 }
 
-fn component_status(part: &Found, judged: Judged, look: &Look, at: Timestamp) -> ComponentStatus {
-    let component = part.entry.component;
-    let (snapshot, reports) = (&*look.snapshot, &look.reports);
-    let stuck = judge::stuck(&look.view(part)).len();
-    let pods = snapshot.pods_of(component);
-    let names: Vec<String> = part.workloads.iter().map(|w| w.name.clone()).collect();
-    let events = snapshot.events_of(&pods, &names);
-    let mut exits = Exits::default();
-    for pod in &pods {
-        exits.observe(pod);
-    }
-    let mut problems: Vec<String> = judged.problems.into_iter().map(|p| p.text).collect();
+fn component_status(subject: &Subject, mut judged: Judged, seen: &Observation, at: Timestamp) -> ComponentStatus {
+    let component = subject.component();
+    let pods = judge::pods(subject, seen);
     if judged.stage < Stage::Settling {
-        let scene = failure::Scene {
-            pods: &pods,
-            events: &events,
-            exits: &exits,
-            needs_served_since: None,
-            since: Timestamp::UNIX_EPOCH,
-            now: at,
-            grace: Grace::default(),
-        };
+        let mut exits = Exits::default();
+        pods.iter().for_each(|pod| exits.observe(pod));
+        let scene = Scene { exits: &exits, now: at, ..Scene::of(seen, subject, pods.clone()) };
         let doom = failure::judge(&scene).map(|d| d.causes.join(": "));
         let cause = doom.or_else(|| failure::cause(&scene).map(|c| c.text));
         // What a program says of itself comes before what Kubernetes sees from outside.
-        let place = stuck + problems.iter().skip(stuck).take_while(|p| p.starts_with("program ")).count();
-        if let Some(cause) = cause.filter(|c| !problems.contains(c)) {
-            problems.insert(place, cause);
+        let stuck = judge::stuck(subject, seen).len();
+        let place = stuck + judged.problems.iter().skip(stuck).take_while(|p| p.about.is_program()).count();
+        if let Some(cause) = cause.filter(|c| !judged.problems.iter().any(|p| p.text == *c)) {
+            judged.problems.insert(place, Problem::new(About::Pods, cause));
         }
     }
+    let problems: Vec<String> = judged.problems.into_iter().map(|p| p.text).collect();
     let health = if problems.is_empty() { judged.stage.into() } else { Health::from(judged.stage).min(Health::Unwell) };
     let own = pods.first().and_then(|p| own_container(p.spec.as_ref()?, component));
     ComponentStatus {
         component,
-        roles: part.entry.roles.iter().map(|r| r.name().to_owned()).collect(),
+        roles: subject.entry.roles.iter().map(|r| r.name().to_owned()).collect(),
         health,
         image: own.and_then(|c| c.image.clone()).unwrap_or_default(),
         ready: judged.ready,
         wanted: judged.wanted,
-        pods: pods.iter().map(|p| pod_status(part.entry, p, reports)).collect(),
-        members: match look.members.get(&component) {
-            Some(MembersSeen::Read(members)) => {
-                members.iter().map(|(address, state)| (address.to_string(), state.name().to_owned())).collect()
-            }
-            _ => BTreeMap::new(),
-        },
-        log: pods.iter().filter_map(|p| reports.get(&p.uid()?)).find_map(|r| r.log.clone()),
+        pods: pods.iter().map(|p| pod_status(subject.entry, p, &seen.reports)).collect(),
+        members: seen
+            .members(component)
+            .and_then(MembersSeen::members)
+            .into_iter()
+            .flat_map(Members::iter)
+            .map(|(address, state)| (address.to_string(), state.name().to_owned()))
+            .collect(),
+        log: pods.iter().filter_map(|p| seen.reports.get(&p.uid()?)).find_map(|r| r.log.clone()),
         problems,
         unchecked: judged.unchecked,
         pending: judged.pending,
@@ -392,7 +398,7 @@ fn pod_status(entry: &Entry, pod: &Pod, reports: &BTreeMap<String, Report>) -> P
         name: pod.name_any(),
         node: pod.spec.as_ref().and_then(|s| s.node_name.clone()).unwrap_or_default(),
         address: status.and_then(|s| s.pod_ip.clone()).unwrap_or_default(),
-        ready: crate::judge::rollout::pod_is_ready(pod),
+        ready: pod_is_ready(pod),
         restarts,
         started: status.and_then(|s| s.start_time.as_ref()).map(|t| t.0),
         programs,

@@ -5,9 +5,8 @@ use std::path::Path;
 
 const OPERATIONS: [&str; 7] = ["autoscale", "dns", "down", "logs", "scale", "status", "up"];
 
-/// Imports that stand: names in DNS are a gate of `up`, `down` says which of them stay behind, and `scale` asks the
-/// cluster's DNS.
-const STATED: [(&str, &str); 3] = [("up", "dns"), ("down", "dns"), ("scale", "dns")];
+/// Imports that stand: names in DNS are a gate of `up`, and `down` says which of them stay behind.
+const STATED: [(&str, &str); 2] = [("up", "dns"), ("down", "dns")];
 
 #[test]
 fn no_operation_imports_another_and_nothing_below_imports_one() {

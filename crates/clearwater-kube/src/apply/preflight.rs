@@ -8,24 +8,24 @@ use std::time::Duration;
 
 use clearwater::component::Component;
 use clearwater::config::Deployment;
+use clearwater::dns::corefile::Corefile;
 use clearwater::event::{CheckLine, CheckStatus, Operation};
 use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL, Object, SERVICE_LABEL};
-use clearwater::scale::Members;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, EmptyDirVolumeSource, Namespace, Node, Pod, PodSpec, PodTemplateSpec, ResourceQuota, Volume,
+    EmptyDirVolumeSource, Namespace, Node, Pod, PodSpec, PodTemplateSpec, ResourceQuota, Volume,
 };
 use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
-use tokio::time::timeout;
 
 use super::prepare::{Scope, Standing, Work};
 use crate::apply::{ApplyError, Planned};
 use crate::cluster::{Cluster, FIELD_MANAGER, say};
-use crate::observe::members::{self, Unreadable};
+use crate::observe::cluster_dns::{ClusterDns, LookError};
 use crate::observe::snapshot::component_of;
-use crate::pod::Forward;
+use crate::observe::{MembersSeen, etcd, members};
+use crate::pod::object::{addresses, pod_is_ready, ready_since};
 use crate::rights::{self, Right, named};
 
 /// The oldest Kubernetes whose API is enough.
@@ -76,7 +76,7 @@ pub(crate) async fn check(
     lines.extend(quotas);
     lines.extend(nodes);
     lines.push(domain);
-    if scope.parts.iter().any(|p| p.entry.component == Component::Chronos) {
+    if scope.parts.iter().any(|p| p.subject.entry.component == Component::Chronos) {
         lines.push(standing.name_servers.line(standing.chronos_name_server()));
     }
     lines.extend(etcd);
@@ -531,44 +531,28 @@ async fn nodes(cluster: &Cluster, work: &Work) -> Vec<CheckLine> {
 /// Whether the cluster's DNS domain is the one that the names are made with.
 async fn domain(cluster: &Cluster, deployment: &Deployment) -> CheckLine {
     let expected = deployment.cluster_domain();
-    let title = format!("cluster domain {expected}");
-    let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), "kube-system");
-    let corefile = match maps.get_opt("coredns").await {
-        Ok(Some(map)) => map.data.and_then(|mut d| d.remove("Corefile")).unwrap_or_default(),
-        Ok(None) => {
-            return line(
-                "domain",
-                title,
-                CheckStatus::Skipped,
-                "there is no ConfigMap kube-system/coredns to read it from",
-            );
-        }
-        Err(kube::Error::Api(s)) if s.is_forbidden() => {
-            return line("domain", title, CheckStatus::Skipped, "needs get configmaps in kube-system");
-        }
-        Err(error) => return line("domain", title, CheckStatus::Skipped, say(&error)),
-    };
-    let served = served_domains(&corefile);
-    if served.is_empty() {
-        return line("domain", title, CheckStatus::Skipped, "the Corefile has no kubernetes plugin");
+    let skipped = |why: String| line("domain", format!("cluster domain {expected}"), CheckStatus::Skipped, why);
+    match ClusterDns::look(&cluster.client).await {
+        Ok(ClusterDns { file: Some(file), .. }) => match Corefile::parse(file.text()) {
+            Ok(corefile) => served(expected, &corefile.kubernetes_domains()),
+            Err(error) => skipped(format!("{}: {error}", file.place)),
+        },
+        Ok(dns) => skipped(format!("the pods of {}/{} run {}, not CoreDNS", dns.namespace, dns.service, dns.image)),
+        Err(LookError::Right { right, .. }) => skipped(format!("needs {right}")),
+        Err(error) => skipped(error.to_string()),
     }
-    if served.iter().any(|d| d == expected) {
-        return line("domain", title, CheckStatus::Ok, "");
-    }
-    let seen = line("domain", title, CheckStatus::Failed, format!("cluster DNS serves {}", served.join(", ")));
-    with_fix(seen, format!("set clusterDomain: {} in the deployment file", served[0]))
 }
 
-/// The domains that the kubernetes plugin of a Corefile serves, reverse zones left out.
-fn served_domains(corefile: &str) -> Vec<String> {
-    corefile
-        .lines()
-        .filter_map(|l| l.trim().strip_prefix("kubernetes "))
-        .flat_map(str::split_whitespace)
-        .take_while(|w| *w != "{")
-        .map(|w| w.trim_end_matches('.').to_owned())
-        .filter(|w| w.rsplit('.').next() != Some("arpa"))
-        .collect()
+fn served(expected: &str, served: &[String]) -> CheckLine {
+    let title = format!("cluster domain {expected}");
+    match served.first() {
+        None => line("domain", title, CheckStatus::Skipped, "the Corefile has no kubernetes plugin"),
+        Some(_) if served.iter().any(|d| d == expected) => line("domain", title, CheckStatus::Ok, ""),
+        Some(first) => {
+            let seen = line("domain", title, CheckStatus::Failed, format!("cluster DNS serves {}", served.join(", ")));
+            with_fix(seen, format!("set clusterDomain: {first} in the deployment file"))
+        }
+    }
 }
 
 /// A member of a store that ran before the etcd that runs now.
@@ -580,25 +564,16 @@ struct OldMember {
 
 /// The etcd pod that is ready, and the members of each store that are older than it, by the store's key.
 fn stores(scope: &Scope, pods: &[Pod]) -> Option<(String, BTreeMap<&'static str, Vec<OldMember>>)> {
-    let of = |component: Component| {
-        pods.iter().filter(move |p| component_of(*p) == Some(component) && crate::judge::rollout::pod_is_ready(p))
-    };
+    let of = |component: Component| pods.iter().filter(move |p| component_of(*p) == Some(component) && pod_is_ready(p));
     let etcd = of(Component::Etcd).next()?;
     let began = etcd.status.as_ref().and_then(|s| s.start_time.as_ref()).map(|t| t.0);
     let mut stores: BTreeMap<&'static str, Vec<OldMember>> = BTreeMap::new();
     for part in &scope.parts {
-        let Some(clustering) = &part.entry.clustering else { continue };
+        let Some(clustering) = &part.subject.entry.clustering else { continue };
         let older = stores.entry(clustering.etcd_key).or_default();
-        for pod in of(part.entry.component) {
-            let ready = pod
-                .status
-                .iter()
-                .flat_map(|s| s.conditions.iter().flatten())
-                .find(|c| c.type_ == "Ready")
-                .and_then(|c| c.last_transition_time.as_ref())
-                .map(|t| t.0);
-            let addresses = crate::judge::rollout::addresses(pod);
-            if ready < began && !addresses.is_empty() {
+        for pod in of(part.subject.component()) {
+            let addresses = addresses(pod);
+            if ready_since(pod) < began && !addresses.is_empty() {
                 older.push(OldMember { title: clustering.title, pod: pod.name_any(), addresses });
             }
         }
@@ -607,24 +582,26 @@ fn stores(scope: &Scope, pods: &[Pod]) -> Option<(String, BTreeMap<&'static str,
 }
 
 /// What there is to say of the stores' lists of members.
-fn lists(lists: &[(Vec<OldMember>, Result<Members, Unreadable>)]) -> Vec<CheckLine> {
+fn lists(lists: &[(Vec<OldMember>, MembersSeen)]) -> Vec<CheckLine> {
     let title = "etcd knows the members that run";
     let mut lines = Vec::new();
     let mut lost = Vec::new();
     for (older, read) in lists {
         match read {
-            Ok(members) => {
+            MembersSeen::Read(members) => {
                 let gone = older.iter().filter(|m| members::of(members, &m.addresses).is_none());
                 lost.extend(gone.map(|m| {
                     let address = m.addresses.first().map(IpAddr::to_string).unwrap_or_default();
                     format!("{} member {address} ({})", m.title, m.pod)
                 }));
             }
-            Err(Unreadable::List { key, error }) => {
+            MembersSeen::Wrong { key, error } => {
                 let seen = line("members", format!("the members in {key}"), CheckStatus::Refused, error.to_string());
                 lines.push(with_fix(seen, error.fix(key)));
             }
-            Err(error) => lines.push(line("etcd", title, CheckStatus::Skipped, error.to_string())),
+            MembersSeen::Failed(text) | MembersSeen::Unchecked(text) => {
+                lines.push(line("etcd", title, CheckStatus::Skipped, text));
+            }
         }
     }
     if !lost.is_empty() {
@@ -656,20 +633,9 @@ async fn etcd(cluster: &Cluster, scope: &Scope, standing: &Standing) -> Vec<Chec
     let Some((etcd, stores)) = stores(scope, &pods).filter(|(_, stores)| !stores.is_empty()) else {
         return Vec::new();
     };
-    let reading = async {
-        let mut forward = Forward::open(&cluster.api(), &etcd, 2379, ETCD).await?;
-        let mut read = Vec::new();
-        for (key, older) in stores {
-            let (_, body) = forward.get(&format!("/v2/keys{key}"), ETCD).await?;
-            read.push((older, members::parse(key, &body)));
-        }
-        Ok::<_, crate::pod::AskError>(read)
-    };
-    match timeout(ETCD, reading).await {
-        Ok(Ok(read)) => lists(&read),
-        Ok(Err(error)) => vec![line("etcd", title, CheckStatus::Skipped, error.to_string())],
-        Err(_) => vec![line("etcd", title, CheckStatus::Skipped, "etcd did not answer in time")],
-    }
+    let (keys, older): (Vec<_>, Vec<_>) = stores.into_iter().unzip();
+    let read = etcd::read(cluster, Some(&etcd), &keys, ETCD).await;
+    lists(&older.into_iter().zip(read).collect::<Vec<_>>())
 }
 
 /// Makes the namespace.
@@ -696,8 +662,12 @@ mod tests {
     #[test]
     fn the_domain_is_read_from_the_corefile() {
         let corefile = ".:53 {\n    errors\n    kubernetes cluster.example in-addr.arpa ip6.arpa {\n        pods insecure\n    }\n}\n";
-        assert_eq!(served_domains(corefile), ["cluster.example"]);
-        assert!(served_domains(".:53 {\n forward . 1.1.1.1\n}").is_empty());
+        let judged = |corefile: &str, expected: &str| {
+            served(expected, &Corefile::parse(corefile).unwrap().kubernetes_domains()).status
+        };
+        assert_eq!(judged(corefile, "cluster.example"), CheckStatus::Ok);
+        assert_eq!(judged(corefile, "cluster.local"), CheckStatus::Failed);
+        assert_eq!(judged(".:53 {\n forward . 1.1.1.1\n}\n", "cluster.local"), CheckStatus::Skipped);
     }
 
     #[test]
@@ -708,8 +678,8 @@ mod tests {
             addresses: vec![address.parse().unwrap()],
         };
         let read = |value: &str| {
-            let body = serde_json::json!({"node": {"value": value}}).to_string();
-            members::parse("/clearwater/site1/node_type_chronos/clustering/chronos", &body)
+            let key = "/clearwater/site1/node_type_chronos/clustering/chronos";
+            MembersSeen::of(key, Ok(value.to_owned()))
         };
         let judged = |older: Vec<OldMember>, value: &str| {
             let line = lists(&[(older, read(value))]).remove(0);

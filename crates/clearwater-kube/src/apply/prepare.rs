@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use clearwater::component::{Component, Entry, Rule};
+use clearwater::component::{Component, Rule};
 use clearwater::config::{Deployment, KeyPolicy, Keys};
 use clearwater::event::{Change, CheckLine, CheckStatus, PlannedComponent, PlannedGate};
 use clearwater::manifest::{
@@ -22,7 +22,7 @@ use thiserror::Error;
 use crate::apply::name_servers::NameServers;
 use crate::apply::{self, ApplyError, Planned};
 use crate::cluster::{Cluster, say};
-use crate::judge::Workload;
+use crate::observe::{Subject, Workload};
 
 /// The annotation of the StorageClass that claims without one get
 /// (k8s.io/component-helpers `storage/volume/helpers.go`).
@@ -114,12 +114,16 @@ impl Standing {
     /// a count belongs to `scale` or to an autoscaler once its workload stands.
     pub(crate) fn other_counts(&self, deployment: &Deployment, scope: &Scope) -> Vec<String> {
         let parts = scope.parts.iter().filter_map(|part| {
-            let component = part.entry.component;
+            let component = part.subject.entry.component;
             let wanted = deployment.file().components.get(&component)?.replicas?;
-            let live = part.workloads.iter().filter_map(|w| self.replicas(&w.name)).max().filter(|n| *n != wanted)?;
-            let never = live > wanted && part.entry.scaling.down == Rule::Never;
-            let refuses =
-                if never { format!(", which refuses, because {}", part.entry.scaling.reason) } else { String::new() };
+            let live =
+                part.subject.workloads.iter().filter_map(|w| self.replicas(&w.name)).max().filter(|n| *n != wanted)?;
+            let never = live > wanted && part.subject.entry.scaling.down == Rule::Never;
+            let refuses = if never {
+                format!(", which refuses, because {}", part.subject.entry.scaling.reason)
+            } else {
+                String::new()
+            };
             Some(format!(
                 "{component}: the file says {wanted} and {live} stand; up leaves the count alone, what changes it is \
                  kubectl clearwater scale {component} {wanted}{refuses}"
@@ -187,10 +191,7 @@ fn random_keys() -> Result<Keys, PrepareError> {
 /// One component of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
-    pub(crate) entry: &'static Entry,
-    pub(crate) workloads: Vec<Workload>,
-    /// The Service by whose endpoints it is found.
-    pub(crate) service: Option<String>,
+    pub(crate) subject: Subject,
     /// What starting and working need, whatever the policy gates by.
     pub(crate) needs: Vec<Component>,
 }
@@ -244,9 +245,12 @@ impl Scope {
             .components()
             .filter(|e| graph.contains(e.component.name()))
             .map(|entry| Part {
-                entry,
-                workloads: workloads(deployment, entry.component).iter().map(Workload::from).collect(),
-                service: Some(entry.component.name().to_owned()),
+                subject: Subject {
+                    entry,
+                    workloads: workloads(deployment, entry.component).iter().map(Workload::from).collect(),
+                    service: Some(entry.component.name().to_owned()),
+                    names: Vec::new(),
+                },
                 needs: graph
                     .edges()
                     .filter(|e| e.from == entry.component.name() && e.is_hard())
@@ -264,7 +268,7 @@ impl Scope {
         self.parts
             .iter()
             .map(|part| {
-                let name = part.entry.component.name();
+                let name = part.subject.entry.component.name();
                 let gates = self.plan.gates(name).map(|on| PlannedGate {
                     on: on.to_owned(),
                     because: self
@@ -275,7 +279,7 @@ impl Scope {
                         .unwrap_or_default()
                         .to_owned(),
                 });
-                let names = names.filter(|_| part.entry.component == Component::Bono);
+                let names = names.filter(|_| part.subject.entry.component == Component::Bono);
                 let names = names.map(|because| PlannedGate { on: NAMES.to_owned(), because: because.to_owned() });
                 PlannedComponent { component: name.to_owned(), gates: gates.chain(names).collect() }
             })
@@ -283,7 +287,7 @@ impl Scope {
     }
 
     pub(crate) fn has(&self, component: Component) -> bool {
-        self.parts.iter().any(|p| p.entry.component == component)
+        self.parts.iter().any(|p| p.subject.entry.component == component)
     }
 }
 

@@ -4,6 +4,8 @@ use clearwater::dns::keeper::Keeper;
 use clearwater::dns::{InvalidName, RecordsError};
 use thiserror::Error;
 
+use crate::observe::cluster_dns::LookError;
+
 /// Why names were not put into DNS, or not taken out.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -158,4 +160,14 @@ pub enum DnsError {
     /// It was looked at, and it does not work.
     #[error("{0}")]
     Failed(String),
+}
+
+impl From<LookError> for DnsError {
+    fn from(error: LookError) -> Self {
+        match error {
+            LookError::Right { what, right, message } => Self::Right { what, right, message },
+            LookError::Unreachable { what, message } => Self::Unreachable { what, message },
+            LookError::NoServer { message } => Self::NoServer { message },
+        }
+    }
 }

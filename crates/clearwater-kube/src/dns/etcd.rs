@@ -31,11 +31,11 @@ use tokio_util::sync::CancellationToken;
 use super::file::FileEdit;
 use super::names::{from_inside, last_written, left_behind, prove_within, sprout_address};
 use super::plan::{finishing, patience, rights, wait};
-use super::scene::{REQUEST, Scene};
 use super::transaction::{Target, Unanswered, transact};
 use super::{Action, DnsError, DnsOptions, EtcdAccess, Plan, Proof, Work, file, millis, tell, unless_cancelled};
 use crate::cluster::{Cluster, with_causes};
-use crate::judge::rollout::pod_is_ready;
+use crate::observe::cluster_dns::{ClusterDns, REQUEST};
+use crate::pod::object::pod_is_ready;
 
 /// The longest that etcd may take to be reached, and to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -119,7 +119,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
     let names = deployment.names().for_backend(DnsBackend::Etcd);
     let sprout: Name = names.sprout().parse()?;
     let zone_name = sprout.parent().ok_or_else(|| failed(format!("{sprout} has no parent")))?;
-    let scene = Scene::look(&cluster.client).await?;
+    let scene = ClusterDns::look(&cluster.client).await?;
     let Some(at) = scene.file.clone() else {
         return Err(DnsError::NotCoreDns { namespace: scene.namespace, service: scene.service, image: scene.image });
     };
@@ -249,7 +249,7 @@ fn endpoint_in(text: &str, name: &Name) -> Option<String> {
 struct Block<'a> {
     endpoint: &'a str,
     corefile: &'a Corefile,
-    at: &'a super::scene::File,
+    at: &'a crate::observe::cluster_dns::File,
     owner: &'a Owner,
     zone: &'a Name,
 }

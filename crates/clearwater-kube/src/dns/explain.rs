@@ -8,11 +8,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::DnsError;
-use super::ask::Server;
 use super::check::settings;
 use super::names::Inside;
-use super::scene::Scene;
 use crate::cluster::Cluster;
+use crate::observe::cluster_dns::ClusterDns;
+use crate::pod::dns::Server;
 
 /// c-ares' users keep that a name is missing for so long at most, and for this long where the answer does not say
 /// (cpp-common `src/dnscachedresolver.cpp`).
@@ -73,7 +73,7 @@ pub struct Seen {
 /// Asks for every name that the deployment needs, from every side, and says what follows. Writes nothing.
 pub async fn explain(cluster: &Cluster, deployment: &Deployment) -> Result<Explained, DnsError> {
     let mut explained = Explained { names: Vec::new(), resolvers: Vec::new(), notes: Vec::new() };
-    let scene = Scene::look(&cluster.client).await;
+    let scene = ClusterDns::look(&cluster.client).await;
     let mut servers: Vec<(String, Server)> = Vec::new();
     match &scene {
         Ok(scene) => {
@@ -127,7 +127,12 @@ async fn virtual_addresses(cluster: &Cluster) -> Vec<IpAddr> {
 }
 
 /// What a component asks beside what its pod's resolver asks.
-async fn resolver(inside: &mut Inside, scene: Option<&Scene>, explained: &mut Explained, aliases: &mut Vec<String>) {
+async fn resolver(
+    inside: &mut Inside,
+    scene: Option<&ClusterDns>,
+    explained: &mut Explained,
+    aliases: &mut Vec<String>,
+) {
     let component = inside.component;
     let settings = match settings(inside).await {
         Ok(settings) => settings,

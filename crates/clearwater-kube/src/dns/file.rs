@@ -16,11 +16,11 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::names::Left;
-use super::scene::{REQUEST, Scene, config_map};
 use super::transaction::{Target, Unanswered, transact};
 use super::watch::Watch;
 use super::{Action, DnsError, Plan, Proof, count, millis, names, tell, unless_cancelled};
 use crate::cluster::{Cluster, FIELD_MANAGER, say};
+use crate::observe::cluster_dns::{ClusterDns, REQUEST, config_map};
 
 /// A change of one key of a ConfigMap.
 #[derive(Clone, Debug)]
@@ -285,7 +285,7 @@ pub(super) async fn forgotten(cluster: &Cluster, proof: &mut Proof) {
 pub(super) async fn finish(
     cluster: &Cluster,
     plan: &Plan,
-    scene: &Scene,
+    scene: &ClusterDns,
     left: &Left,
     steps: &mpsc::UnboundedSender<DnsStep>,
 ) -> Result<Proof, DnsError> {

@@ -4,7 +4,6 @@
 //! is written with the version that was read, every DNS server is asked for every name, and where one of them does not
 //! answer as it must the change is taken back. A run that was killed in between is finished by the next one.
 
-pub(crate) mod ask;
 mod check;
 mod error;
 #[cfg(feature = "etcd")]
@@ -17,7 +16,6 @@ mod names;
 mod patch;
 mod plan;
 mod print;
-mod scene;
 mod slices;
 mod transaction;
 mod watch;
@@ -35,6 +33,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
+use crate::observe::cluster_dns::ClusterDns;
 use crate::run::millis;
 
 pub use check::{Findings, check};
@@ -147,7 +146,7 @@ pub struct Plan {
     pub(crate) finishing: Option<names::Left>,
     /// How long it may take until what stands is answered, where nothing is to be written.
     pub(crate) patience: Duration,
-    pub(crate) scene: Option<scene::Scene>,
+    pub(crate) scene: Option<ClusterDns>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) restart: bool,
     pub(crate) domain: String,

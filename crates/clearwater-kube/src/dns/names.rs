@@ -18,12 +18,13 @@ use kube::api::{ListParams, Patch, PatchParams};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::ask::{Server, ask_from};
-use super::scene::within;
 use super::{Answered, DnsError, Plan, Proof, ServerProof, count, tell};
 use crate::cluster::{Cluster, FIELD_MANAGER, only};
-use crate::judge::rollout::pod_is_ready;
-use crate::pod::{AskError, Script, Shell, own_container};
+use crate::observe::cluster_dns::within;
+use crate::pod::dns::{Server, ask_from};
+use crate::pod::object::own_container;
+use crate::pod::object::pod_is_ready;
+use crate::pod::{AskError, Script, Shell};
 
 /// The ConfigMap, in the deployment's namespace, that keeps what stood in DNS before the last change.
 pub const KEPT: &str = "clearwater-dns-before";
@@ -175,7 +176,7 @@ pub(crate) async fn forget_before(cluster: &Cluster) -> Result<(), DnsError> {
         }
     };
     let right = format!("delete configmaps in {}", cluster.namespace);
-    within(&format!("configmap {}/{KEPT}", cluster.namespace), &right, deleting).await
+    Ok(within(&format!("configmap {}/{KEPT}", cluster.namespace), &right, deleting).await?)
 }
 
 /// When an object was last written, as its managed fields tell.

@@ -12,10 +12,11 @@ use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::file::FileEdit;
 use super::names::Left;
-use super::scene::{File, Scene, config_map, missing};
 use super::{Action, DnsError, DnsOptions, Plan, Work, names, slices};
 use crate::cluster::Cluster;
+use crate::observe::cluster_dns::{ClusterDns, File, config_map};
 use crate::rights::Right;
+use crate::rights::missing;
 
 /// How long the kubelet may take to bring a changed ConfigMap into a pod, at most: it looks once a minute, and its
 /// cache may be as old again (kubernetes `pkg/kubelet/kubelet.go`, syncFrequency).
@@ -169,7 +170,7 @@ async fn pods(cluster: &Cluster, options: &DnsOptions, mut plan: Plan) -> Result
             None => plan.notes.push(format!("{}: no ready pod of sprout has the host name {}", sub.name, sub.label)),
         }
     }
-    plan.scene = Scene::look(&cluster.client).await.map_err(|e| plan.notes.push(e.to_string())).ok();
+    plan.scene = ClusterDns::look(&cluster.client).await.map_err(|e| plan.notes.push(e.to_string())).ok();
     Ok(plan)
 }
 
@@ -291,7 +292,7 @@ async fn file(cluster: &Cluster, options: &DnsOptions, mut plan: Plan) -> Result
         ));
         return Ok(plan);
     }
-    let scene = Scene::look(&cluster.client).await?;
+    let scene = ClusterDns::look(&cluster.client).await?;
     let Some(file) = &scene.file else {
         return Err(DnsError::NotCoreDns { namespace: scene.namespace, service: scene.service, image: scene.image });
     };

@@ -7,9 +7,9 @@ use clearwater::dns::{Zone, client_records, records, skydns};
 
 use super::names::{sprout_address, targets};
 use super::plan::all_rules;
-use super::scene::Scene;
 use super::{DnsError, DnsOptions};
 use crate::cluster::Cluster;
+use crate::observe::cluster_dns::ClusterDns;
 
 /// A text that the records are written as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ async fn corefile(cluster: &Cluster, options: &DnsOptions) -> Result<String, Dns
     let lines = all_rules(options)?.corefile_lines()?;
     let owner = Owner::namespace(deployment.namespace());
     let domain = deployment.cluster_domain().parse()?;
-    let file = Scene::look(&cluster.client).await.ok().and_then(|s| s.file);
+    let file = ClusterDns::look(&cluster.client).await.ok().and_then(|s| s.file);
     let whole = file.and_then(|file| Corefile::parse(file.text()).ok()?.with_lines(&owner, &domain, &lines).ok());
     Ok(match whole {
         Some(file) => file.to_string(),

@@ -20,11 +20,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::names::{OwnPod, from_inside, pods_of, prove_within};
-use super::scene::{Scene, missing, within};
 use super::transaction::{Target, Unanswered, transact};
 use super::{Action, DnsError, DnsOptions, Plan, Proof, Work, tell, unless_cancelled};
 use crate::cluster::{Cluster, FIELD_MANAGER};
+use crate::observe::cluster_dns::{ClusterDns, within};
 use crate::rights::Right;
+use crate::rights::missing;
 
 /// The rights that writing takes. The ClusterRoles edit and admin do not hold them (CVE-2021-25740).
 pub(super) const RIGHTS: [Right; 4] = [
@@ -205,7 +206,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
     }
     plan.diff = edit.diff();
     plan.work = Work::Slices(Box::new(edit));
-    plan.scene = Scene::look(&cluster.client)
+    plan.scene = ClusterDns::look(&cluster.client)
         .await
         .map_err(|e| plan.notes.push(format!("the DNS servers themselves cannot be asked: {e}")))
         .ok();
@@ -226,7 +227,7 @@ fn expect(sub: &SubDomain, ips: &[IpAddr]) -> Expectation {
 /// The slice that stands.
 async fn standing(cluster: &Cluster) -> Result<Option<EndpointSlice>, DnsError> {
     let right = format!("get endpointslices.discovery.k8s.io in {}", cluster.namespace);
-    within(&named(cluster), &right, cluster.api::<EndpointSlice>().get_opt(NAME)).await
+    Ok(within(&named(cluster), &right, cluster.api::<EndpointSlice>().get_opt(NAME)).await?)
 }
 
 fn named(cluster: &Cluster) -> String {

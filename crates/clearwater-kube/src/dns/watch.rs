@@ -13,13 +13,13 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::ask::Server;
 use super::metrics::Reloads;
 use super::names::{ask_all, by};
-use super::scene::{DnsPod, REQUEST, Scene};
 use super::{Answered, DnsError, Plan, ServerProof, count, millis, tell};
 use crate::backoff::{self, Backoff};
 use crate::cluster::Cluster;
+use crate::observe::cluster_dns::{ClusterDns, DnsPod, REQUEST};
+use crate::pod::dns::Server;
 use crate::pod::{AskError, Forward};
 
 /// The longest that one look at the metrics may take.
@@ -91,7 +91,7 @@ enum Seen {
 
 pub(crate) struct Watch {
     pods: Api<Pod>,
-    scene: Scene,
+    scene: ClusterDns,
     unrelated: Vec<Unrelated>,
     all: BTreeMap<String, One>,
     metrics: Option<u16>,
@@ -246,7 +246,7 @@ impl Watch {
     pub(crate) async fn begin(
         cluster: &Cluster,
         plan: &Plan,
-        scene: &Scene,
+        scene: &ClusterDns,
         metrics: Option<u16>,
     ) -> Result<Self, DnsError> {
         let pods = scene.api(&cluster.client);
@@ -481,7 +481,7 @@ impl Watch {
 
 /// Names that no change of ours has to do with: the API's, the DNS Service's own, one that nobody has, and some of the
 /// namespace's Services that have a virtual address, whose answers do not change by themselves.
-async fn unrelated_names(cluster: &Cluster, plan: &Plan, scene: &Scene) -> Vec<Name> {
+async fn unrelated_names(cluster: &Cluster, plan: &Plan, scene: &ClusterDns) -> Vec<Name> {
     let domain = &plan.domain;
     let mut texts = vec![
         format!("kubernetes.default.svc.{domain}"),

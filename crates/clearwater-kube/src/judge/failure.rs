@@ -3,12 +3,16 @@
 //! A rule speaks only where waiting cannot help. `ImagePullBackOff` alone is not such a place, because a registry may be
 //! down or may limit its rate; "manifest unknown" is. Everything else has the deadline of the run.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use clearwater::event::FailureKind;
+use clearwater::event::{Evidence, FailureKind};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+
+use crate::observe::exits::{Exit, Exits};
+use crate::observe::snapshot::event_time;
+use crate::observe::{Observation, Subject};
+use crate::pod::object::{containers, pod_name};
 
 /// How long conditions that may pass are borne.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,13 +55,36 @@ pub struct Doom {
     pub fix: String,
 }
 
+impl Doom {
+    /// The container whose logs may tell more.
+    pub(crate) fn telling_container(&self) -> Option<&str> {
+        let telling =
+            matches!(self.kind, FailureKind::CrashLoop | FailureKind::WrongArchitecture | FailureKind::Config);
+        self.container.as_deref().filter(|_| telling)
+    }
+
+    /// The failure as the logs tell it: they may tell more than the status did.
+    #[must_use]
+    pub(crate) fn told_by(mut self, evidence: &Evidence) -> Self {
+        let telling = evidence.logs.iter().flat_map(|l| &l.lines).find(|l| l.contains("exec format error"));
+        if self.kind == FailureKind::CrashLoop
+            && let Some(line) = telling
+        {
+            self.kind = FailureKind::WrongArchitecture;
+            self.causes.push(line.trim().to_owned());
+            self.fix = architecture_fix();
+        }
+        self
+    }
+}
+
 /// What is known of a component's pods.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Scene<'a> {
     /// Its pods, those on their way out left out.
-    pub pods: &'a [&'a Pod],
+    pub pods: Vec<&'a Pod>,
     /// Events about its pods and its workloads, in any order.
-    pub events: &'a [&'a Event],
+    pub events: Vec<&'a Event>,
     /// The exits seen so far.
     pub exits: &'a Exits,
     /// Since when everything it needs serves; `None` while something does not.
@@ -70,65 +97,19 @@ pub struct Scene<'a> {
     pub grace: Grace,
 }
 
-/// Exits of containers, gathered from the pods as they change: the API keeps only the last one of each container.
-#[derive(Clone, Debug, Default)]
-pub struct Exits(BTreeMap<(String, String), Vec<Exit>>);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Exit {
-    code: i32,
-    reason: String,
-    finished: Timestamp,
-}
-
-impl Exits {
-    /// Takes note of the exits that a pod's status tells.
-    pub fn observe(&mut self, pod: &Pod) {
-        let uid = pod.metadata.uid.clone().unwrap_or_default();
-        for (status, _) in containers(pod) {
-            let states = [status.last_state.as_ref(), status.state.as_ref()];
-            for ended in states.into_iter().flatten().filter_map(|s| s.terminated.as_ref()) {
-                let Some(finished) = ended.finished_at.as_ref().map(|t| t.0) else { continue };
-                let exit = Exit { code: ended.exit_code, reason: ended.reason.clone().unwrap_or_default(), finished };
-                let known = self.0.entry((uid.clone(), status.name.clone())).or_default();
-                if !known.contains(&exit) {
-                    known.push(exit);
-                    known.sort_by_key(|e| e.finished);
-                }
-            }
+impl<'a> Scene<'a> {
+    /// What is known of these of a component's pods. Events since the look began count.
+    pub fn of(seen: &'a Observation, subject: &Subject, pods: Vec<&'a Pod>) -> Self {
+        Self {
+            events: seen.snapshot.events_of(&pods, &subject.workload_names()),
+            pods,
+            exits: &seen.exits,
+            needs_served_since: None,
+            since: seen.since(),
+            now: seen.now(),
+            grace: Grace::default(),
         }
     }
-
-    /// Forgets a pod that is gone.
-    pub fn forget(&mut self, uid: &str) {
-        self.0.retain(|(pod, _), _| pod != uid);
-    }
-
-    fn of(&self, uid: &str, container: &str) -> &[Exit] {
-        self.0.get(&(uid.to_owned(), container.to_owned())).map_or(&[], Vec::as_slice)
-    }
-}
-
-/// Every container of a pod, init containers first, with whether it is one.
-fn containers(pod: &Pod) -> impl Iterator<Item = (&ContainerStatus, bool)> {
-    let status = pod.status.as_ref();
-    let init = status.and_then(|s| s.init_container_statuses.as_ref()).into_iter().flatten().map(|c| (c, true));
-    let main = status.and_then(|s| s.container_statuses.as_ref()).into_iter().flatten().map(|c| (c, false));
-    init.chain(main)
-}
-
-/// The object as kubectl names it.
-pub fn pod_name(pod: &Pod) -> String {
-    format!("pod/{}", pod.metadata.name.as_deref().unwrap_or("?"))
-}
-
-/// When an event last happened.
-pub fn event_time(event: &Event) -> Option<Timestamp> {
-    let series = event.series.as_ref().and_then(|s| s.last_observed_time.as_ref()).map(|t| t.0);
-    series
-        .or_else(|| event.last_timestamp.as_ref().map(|t| t.0))
-        .or_else(|| event.event_time.as_ref().map(|t| t.0))
-        .or_else(|| event.metadata.creation_timestamp.as_ref().map(|t| t.0))
 }
 
 fn event_count(event: &Event) -> i32 {
@@ -263,7 +244,7 @@ fn pod_doom(scene: &Scene<'_>, pod: &Pod) -> Option<Doom> {
     unschedulable(scene, pod).or_else(|| mount_doom(scene, pod))
 }
 
-pub(crate) fn architecture_fix() -> String {
+fn architecture_fix() -> String {
     "the images are built for amd64: run them on amd64 nodes (components.NAME.nodeSelector: kubernetes.io/arch: amd64) or \
      name images for the nodes' own architecture"
         .to_owned()
@@ -542,7 +523,7 @@ pub struct Cause {
 
 /// The most telling thing about pods that are not ready.
 pub fn cause(scene: &Scene<'_>) -> Option<Cause> {
-    let mut unready: Vec<&&Pod> = scene.pods.iter().filter(|p| !crate::judge::rollout::pod_is_ready(p)).collect();
+    let mut unready: Vec<&&Pod> = scene.pods.iter().filter(|p| !crate::pod::object::pod_is_ready(p)).collect();
     unready.sort_by_key(|p| p.metadata.name.as_deref());
     if let Some(pod) = unready.first() {
         let name = pod.metadata.name.clone();

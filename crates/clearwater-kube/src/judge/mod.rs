@@ -1,9 +1,7 @@
 //! What is seen, judged: whether a rollout is complete or fails, and whether a component serves. Pure.
 
 pub mod failure;
-pub mod problem;
 pub mod rollout;
 mod service;
 
-pub(crate) use service::NOT_ASKED;
-pub use service::{Judged, MembersSeen, Stage, Stuck, View, Workload, component, may_be_asked, pods, stuck};
+pub use service::{About, Judged, Stage, Stuck, component, pods, stuck};

@@ -4,12 +4,14 @@
 //! a StatefulSet with `updateStrategy: OnDelete` always current; here its counts are checked, and a pod on an older
 //! revision is *pending*, not unready. And a status written for an older generation is never believed.
 
-use std::net::IpAddr;
-
+use clearwater::manifest::WorkloadKind;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{ContainerState, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::observe::Workload;
+use crate::observe::snapshot::Snapshot;
 
 /// How far a workload is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +92,14 @@ impl<'a, S> Begun<'a, S> {
 
     fn going(&self, cause: String) -> Rollout {
         Rollout::Progressing { ready: self.ready, wanted: self.wanted, cause }
+    }
+}
+
+/// Judges a workload that was seen.
+pub fn of(snapshot: &Snapshot, workload: &Workload) -> Rollout {
+    match workload.kind {
+        WorkloadKind::Deployment => deployment(snapshot.deployments.get(&workload.name)),
+        WorkloadKind::StatefulSet => stateful_set(snapshot.stateful_sets.get(&workload.name)),
     }
 }
 
@@ -195,38 +205,6 @@ pub fn ready_endpoints<'a>(slices: impl IntoIterator<Item = &'a EndpointSlice>) 
     u32::try_from(targets.len()).unwrap_or(u32::MAX)
 }
 
-/// The addresses of a pod, each once.
-pub fn addresses(pod: &Pod) -> Vec<IpAddr> {
-    let Some(status) = &pod.status else { return Vec::new() };
-    let several = status.pod_ips.iter().flatten().map(|ip| ip.ip.as_str());
-    let mut all: Vec<IpAddr> =
-        status.pod_ip.as_deref().into_iter().chain(several).filter_map(|a| a.parse().ok()).collect();
-    all.sort_unstable();
-    all.dedup();
-    all
-}
-
-/// Whether the pod has ended for good.
-pub fn has_ended(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
-    matches!(phase, Some("Succeeded" | "Failed"))
-}
-
-/// Whether no container of the pod has ever run, so that it holds nothing. What init containers did does not count: they
-/// do it again in the next pod.
-pub fn never_ran(pod: &Pod) -> bool {
-    let Some(status) = &pod.status else { return true };
-    let ran = |state: Option<&ContainerState>| state.is_some_and(|s| s.running.is_some() || s.terminated.is_some());
-    status.phase.as_deref().is_none_or(|phase| phase == "Pending")
-        && status.container_statuses.iter().flatten().all(|c| {
-            c.restart_count == 0
-                && c.started != Some(true)
-                && c.container_id.as_ref().is_none_or(String::is_empty)
-                && !ran(c.state.as_ref())
-                && !ran(c.last_state.as_ref())
-        })
-}
-
 /// Of which revision of its StatefulSet a pod is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revision {
@@ -254,16 +232,6 @@ pub fn revision(set: &StatefulSet, least: Option<i64>, pod: &Pod) -> Option<Revi
         (Some(_), Some(_)) => Revision::Older,
         _ => Revision::Unknown,
     })
-}
-
-/// Whether the pod's own readiness condition is true and it is not on its way out.
-pub fn pod_is_ready(pod: &Pod) -> bool {
-    pod.metadata.deletion_timestamp.is_none()
-        && pod
-            .status
-            .iter()
-            .flat_map(|s| s.conditions.iter().flatten())
-            .any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
 #[cfg(test)]
@@ -396,41 +364,6 @@ mod tests {
         assert_eq!(ready_endpoints([]), 0);
     }
 
-    /// (what it shows, a container's status, whether it never ran)
-    #[test]
-    fn a_pod_whose_container_ever_ran_is_told_from_one_that_holds_nothing() {
-        let pod = |phase: &str, container: &Value| -> Pod {
-            let mut status = json!({"phase": phase, "containerStatuses": [
-                {"name": "chronos", "image": "x", "imageID": "", "ready": false, "restartCount": 0}]});
-            for (key, value) in container.as_object().unwrap() {
-                status["containerStatuses"][0][key] = value.clone();
-            }
-            serde_json::from_value(json!({"status": status})).unwrap()
-        };
-        let waiting = json!({"waiting": {"reason": "ImagePullBackOff"}});
-        let table = [
-            ("no image", json!({"state": waiting, "started": false}), true),
-            ("being made", json!({"state": {"waiting": {"reason": "ContainerCreating"}}}), true),
-            ("runs", json!({"state": {"running": {}}}), false),
-            ("has started", json!({"state": waiting, "started": true}), false),
-            ("ended", json!({"state": {"terminated": {"exitCode": 1}}}), false),
-            ("ended before", json!({"state": waiting, "lastState": {"terminated": {"exitCode": 1}}}), false),
-            ("was restarted", json!({"state": waiting, "restartCount": 1}), false),
-            ("was made", json!({"state": waiting, "containerID": "containerd://x"}), false),
-        ];
-        for (what, container, expected) in table {
-            assert_eq!(never_ran(&pod("Pending", &container)), expected, "{what}");
-            assert!(!never_ran(&pod("Running", &container)), "{what}, in a pod that runs");
-        }
-        // Of two containers one has run.
-        let mut both = pod("Pending", &json!({"state": waiting}));
-        let mut mesh = both.status.as_ref().unwrap().container_statuses.as_ref().unwrap()[0].clone();
-        mesh.restart_count = 1;
-        both.status.as_mut().unwrap().container_statuses.as_mut().unwrap().push(mesh);
-        assert!(!never_ran(&both));
-        assert!(never_ran(&Pod::default()) && never_ran(&serde_json::from_value(json!({"status": {}})).unwrap()));
-    }
-
     #[test]
     fn a_pods_revision_is_told_once_the_controller_has_seen_the_set() {
         let set = |observed: i64, update: &str| {
@@ -451,15 +384,5 @@ mod tests {
         assert_eq!(revision(&set(3, ""), None, &old), Some(Revision::Unknown));
         assert_eq!(revision(&set(3, "b"), None, &pod("other", json!("a"))), None);
         assert_eq!(revision(&set(3, "b"), None, &Pod::default()), None);
-    }
-
-    #[test]
-    fn a_leaving_pod_is_not_ready() {
-        let conditions = json!({"conditions": [{"type": "Ready", "status": "True"}]});
-        let pod = |metadata: Value| -> Pod {
-            serde_json::from_value(json!({"metadata": metadata, "status": conditions})).unwrap()
-        };
-        assert!(pod_is_ready(&pod(json!({}))));
-        assert!(!pod_is_ready(&pod(json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}))));
     }
 }

@@ -1,83 +1,42 @@
 //! Whether a component serves: the watch, the pods' own answers and the stores' members put together. Pure.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use clearwater::component::{Component, Entry};
-use clearwater::manifest::{WorkloadKind, WorkloadRef};
-use clearwater::scale::{MemberState, Members, MembersError};
+use clearwater::scale::MemberState;
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::judge::problem::{About, Part, Problem};
-use crate::judge::rollout::{self, Rollout};
-use crate::observe::members::{self, Unreadable};
-use crate::observe::probe::Report;
-use crate::observe::snapshot::{Kind, Snapshot};
+use super::rollout::{self, Rollout};
+use crate::observe::problem::{Part, Problem};
+use crate::observe::snapshot::Kind;
+use crate::observe::{MembersSeen, Observation, Subject, Workload, members};
+use crate::pod::object::{addresses, pod_is_ready};
 
-/// What a store's members are known to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MembersSeen {
-    /// etcd said so.
-    Read(Members),
-    /// etcd could not be asked for now.
-    Failed(String),
-    /// What stands in etcd is no list of members: somebody else wrote it.
-    Wrong {
-        /// The key in etcd.
-        key: String,
-        /// What is wrong with its value.
-        error: MembersError,
-    },
-    /// etcd cannot be asked at all, for want of what is named.
-    Unchecked(String),
+/// What a problem of a component is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum About {
+    /// How many pods and endpoints there are, and are ready.
+    Pods,
+    /// What etcd says of the store's members.
+    Members,
+    /// One pod, by name.
+    Pod(String, Part),
 }
 
-impl MembersSeen {
-    /// What etcd's answer came to.
-    pub(crate) fn of(read: Result<Members, Unreadable>) -> Self {
-        match read {
-            Ok(members) => Self::Read(members),
-            Err(Unreadable::List { key, error }) => Self::Wrong { key, error },
-            Err(error) => Self::Failed(error.to_string()),
+impl About {
+    /// Whether it is about a program that does not run.
+    pub(crate) const fn is_program(&self) -> bool {
+        matches!(self, Self::Pod(_, Part::Program(_)))
+    }
+
+    /// Whether two problems of one component can be the same. A pod that is not there or not ready hides what it would
+    /// have answered.
+    pub fn meets(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Pods, Self::Pod(..)) | (Self::Pod(..), Self::Pods) => true,
+            (Self::Pod(one, part), Self::Pod(another, other)) => one == another && part.meets(other),
+            _ => self == other,
         }
     }
-}
-
-/// What is said of a pod that has not been asked yet.
-pub(crate) const NOT_ASKED: &str = "has not been asked yet";
-
-/// A workload, by kind and name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Workload {
-    /// Its kind.
-    pub kind: WorkloadKind,
-    /// Its name.
-    pub name: String,
-}
-
-impl From<&WorkloadRef> for Workload {
-    fn from(workload: &WorkloadRef) -> Self {
-        Self { kind: workload.kind, name: workload.name.to_owned() }
-    }
-}
-
-/// What is known of one component.
-#[derive(Clone, Copy, Debug)]
-pub struct View<'a> {
-    /// What the catalogue knows of it.
-    pub entry: &'static Entry,
-    /// Its workloads.
-    pub workloads: &'a [Workload],
-    /// The Service whose endpoints must be ready; none where there is no Service.
-    pub service: Option<&'a str>,
-    /// What the watches say.
-    pub snapshot: &'a Snapshot,
-    /// What the pods say, by uid.
-    pub reports: &'a BTreeMap<String, Report>,
-    /// What etcd says of its members.
-    pub members: Option<&'a MembersSeen>,
-    /// The generation that a workload must have at least, because this run gave it to it, by name.
-    pub generations: &'a BTreeMap<String, i64>,
 }
 
 /// How far a component is.
@@ -104,8 +63,6 @@ pub struct Judged {
     pub ready: u32,
     /// Pods that are wanted.
     pub wanted: u32,
-    /// Why it is no further, in one line; empty where it serves.
-    pub cause: String,
     /// Everything that is wrong, most telling first.
     pub problems: Vec<Problem<About>>,
     /// Checks that could not be made, each with what it needs.
@@ -114,39 +71,53 @@ pub struct Judged {
     pub pending: u32,
 }
 
+impl Judged {
+    /// What is most telling of what is wrong.
+    fn first(&self) -> Option<&Problem<About>> {
+        self.problems.first()
+    }
+
+    /// Why it is no further, in one line; empty where it serves.
+    pub fn cause(&self) -> &str {
+        self.first().map_or("", |p| &p.text)
+    }
+
+    /// Whether all that is known is that a pod has not been asked yet: its answer follows at once.
+    pub(crate) fn is_unasked(&self) -> bool {
+        self.first().is_some_and(|p| matches!(p.about, About::Pod(_, Part::NotAsked)))
+    }
+
+    /// What a program says of itself, which tells more than a probe that fails because of it.
+    pub(crate) fn said_by_program(&self) -> Option<&str> {
+        self.problems.iter().find(|p| p.about.is_program()).map(|p| p.text.as_str())
+    }
+}
+
 /// Judges one component.
-pub fn component(view: &View<'_>) -> Judged {
-    let mut judged = Judged {
-        stage: Stage::Serving,
-        ready: 0,
-        wanted: 0,
-        cause: String::new(),
-        problems: Vec::new(),
-        unchecked: Vec::new(),
-        pending: 0,
-    };
-    for workload in view.workloads {
-        let (stage, cause) = workload_stage(view, workload, &mut judged);
+pub fn component(subject: &Subject, seen: &Observation) -> Judged {
+    let mut judged =
+        Judged { stage: Stage::Serving, ready: 0, wanted: 0, problems: Vec::new(), unchecked: Vec::new(), pending: 0 };
+    for workload in &subject.workloads {
+        let (stage, cause) = workload_stage(seen, workload, &mut judged);
         if stage < judged.stage {
             judged.stage = stage;
         }
         judged.problems.extend(cause.map(pods_lack));
     }
     if judged.stage == Stage::Serving {
-        let (stage, problems) = answers(view, &mut judged);
+        let (stage, problems) = answers(subject, seen, &mut judged);
         judged.stage = stage;
         judged.problems.extend(problems);
     } else if judged.stage == Stage::Starting {
         // What the programs of a pod that is not ready say is more telling than a count.
-        let mut said: Vec<Problem<About>> = pods(view)
+        let mut said: Vec<Problem<About>> = pods(subject, seen)
             .iter()
-            .filter_map(|p| Some((pod_name(p), view.reports.get(p.metadata.uid.as_deref()?)?)))
+            .filter_map(|p| Some((pod_name(p), seen.reports.get(p.metadata.uid.as_deref()?)?)))
             .flat_map(|(name, r)| r.problems.iter().map(move |p| of_pod(name, p)))
             .collect();
         said.append(&mut judged.problems);
-        judged.problems = stuck(view).iter().map(|s| pods_lack(s.text())).chain(said).collect();
+        judged.problems = stuck(subject, seen).iter().map(|s| pods_lack(s.text())).chain(said).collect();
     }
-    judged.cause = judged.problems.first().map(|p| p.text.clone()).unwrap_or_default();
     judged
 }
 
@@ -162,18 +133,9 @@ fn pod_name(pod: &Pod) -> &str {
     pod.metadata.name.as_deref().unwrap_or("?")
 }
 
-fn workload_stage(view: &View<'_>, workload: &Workload, judged: &mut Judged) -> (Stage, Option<String>) {
-    let (rollout, generation) = match workload.kind {
-        WorkloadKind::Deployment => {
-            let object = view.snapshot.deployments.get(&workload.name);
-            (rollout::deployment(object), object.and_then(|o| o.metadata.generation))
-        }
-        WorkloadKind::StatefulSet => {
-            let object = view.snapshot.stateful_sets.get(&workload.name);
-            (rollout::stateful_set(object), object.and_then(|o| o.metadata.generation))
-        }
-    };
-    let least = view.generations.get(&workload.name);
+fn workload_stage(seen: &Observation, workload: &Workload, judged: &mut Judged) -> (Stage, Option<String>) {
+    let least = seen.generations.get(&workload.name);
+    let generation = seen.snapshot.workload(workload).and_then(|w| w.metadata.generation);
     if let Some(least) = least
         && generation.is_none_or(|g| g < *least)
     {
@@ -181,10 +143,8 @@ fn workload_stage(view: &View<'_>, workload: &Workload, judged: &mut Judged) -> 
         judged.wanted += 1;
         return (Stage::Starting, Some("its controller has not seen the last change yet".to_owned()));
     }
-    match rollout {
-        Rollout::Absent => {
-            (Stage::Absent, Some(format!("there is no {}/{}", workload.kind.name().to_lowercase(), workload.name)))
-        }
+    match rollout::of(&seen.snapshot, workload) {
+        Rollout::Absent => (Stage::Absent, Some(format!("there is no {workload}"))),
         Rollout::Progressing { ready, wanted, cause } => {
             judged.ready += ready;
             judged.wanted += wanted;
@@ -237,23 +197,22 @@ impl Stuck {
 }
 
 /// The members of a store that cannot start again by themselves.
-pub fn stuck(view: &View<'_>) -> Vec<Stuck> {
-    let Some(clustering) = &view.entry.clustering else { return Vec::new() };
-    let (Some(from_joining), Some(MembersSeen::Read(members))) = (&clustering.from_joining, view.members) else {
-        return Vec::new();
-    };
-    let pods = pods(view);
+pub fn stuck(subject: &Subject, seen: &Observation) -> Vec<Stuck> {
+    let Some(clustering) = &subject.entry.clustering else { return Vec::new() };
+    let members = seen.members(subject.component()).and_then(MembersSeen::members);
+    let (Some(from_joining), Some(members)) = (&clustering.from_joining, members) else { return Vec::new() };
+    let pods = pods(subject, seen);
     let normal = |pod: &Pod| {
-        let found = members::of(members, &rollout::addresses(pod));
+        let found = members::of(members, &addresses(pod));
         found.and_then(|(address, state)| (state == MemberState::Normal).then_some(address))
     };
-    let others = pods.iter().filter(|p| normal(p).is_some() && rollout::pod_is_ready(p)).count();
+    let others = pods.iter().filter(|p| normal(p).is_some() && pod_is_ready(p)).count();
     pods.iter()
-        .filter(|p| !rollout::pod_is_ready(p))
+        .filter(|p| !pod_is_ready(p))
         .filter_map(|pod| {
             let address = normal(pod)?;
             let uid = pod.metadata.uid.clone()?;
-            let missing = view.reports.get(&uid)?.not_joined?;
+            let missing = seen.reports.get(&uid)?.not_joined?;
             Some(Stuck {
                 uid,
                 pod: pod.metadata.name.clone().unwrap_or_default(),
@@ -268,18 +227,18 @@ pub fn stuck(view: &View<'_>) -> Vec<Stuck> {
 }
 
 /// The component's pods.
-pub fn pods<'a>(view: &View<'a>) -> Vec<&'a Pod> {
-    view.snapshot.pods_of(view.entry.component)
+pub fn pods<'a>(subject: &Subject, seen: &'a Observation) -> Vec<&'a Pod> {
+    seen.snapshot.pods_of(subject.component())
 }
 
-fn answers(view: &View<'_>, judged: &mut Judged) -> (Stage, Vec<Problem<About>>) {
-    let pods = pods(view);
+fn answers(subject: &Subject, seen: &Observation, judged: &mut Judged) -> (Stage, Vec<Problem<About>>) {
+    let pods = pods(subject, seen);
     let mut problems = Vec::new();
-    if let Some(service) = view.service {
-        if view.snapshot.denied.contains(&Kind::EndpointSlice) {
+    if let Some(service) = &subject.service {
+        if seen.snapshot.denied.contains(&Kind::EndpointSlice) {
             judged.unchecked.push("endpoints: needs list and watch endpointslices.discovery.k8s.io".to_owned());
         } else {
-            let ready = rollout::ready_endpoints(view.snapshot.slices_of(service));
+            let ready = rollout::ready_endpoints(seen.snapshot.slices_of(service));
             if ready < judged.wanted {
                 let text = format!("{ready} of {} endpoints of Service {service} are ready", judged.wanted);
                 problems.push(pods_lack(text));
@@ -292,7 +251,7 @@ fn answers(view: &View<'_>, judged: &mut Judged) -> (Stage, Vec<Problem<About>>)
     }
     for pod in &pods {
         let name = pod_name(pod);
-        match pod.metadata.uid.as_deref().and_then(|uid| view.reports.get(uid)) {
+        match pod.metadata.uid.as_deref().and_then(|uid| seen.reports.get(uid)) {
             Some(report) if report.full => {
                 let several = pods.len() > 1;
                 problems.extend(report.problems.iter().map(|p| {
@@ -305,19 +264,19 @@ fn answers(view: &View<'_>, judged: &mut Judged) -> (Stage, Vec<Problem<About>>)
                 judged.unchecked.extend(report.unchecked.iter().cloned());
             }
             _ => {
-                let about = About::Pod(name.to_owned(), Part::Reach);
-                problems.push(Problem::new(about, format!("pod {name} {NOT_ASKED}")));
+                let about = About::Pod(name.to_owned(), Part::NotAsked);
+                problems.push(Problem::new(about, format!("pod {name} has not been asked yet")));
             }
         }
     }
-    if let Some(clustering) = &view.entry.clustering {
+    if let Some(clustering) = &subject.entry.clustering {
         let addresses: Vec<(&str, Vec<IpAddr>)> = pods
             .iter()
-            .filter_map(|p| Some((p.metadata.name.as_deref()?, rollout::addresses(p))))
+            .filter_map(|p| Some((p.metadata.name.as_deref()?, addresses(p))))
             .filter(|(_, addresses)| !addresses.is_empty())
             .collect();
         let mut wrong = |text: String| problems.push(Problem::new(About::Members, text));
-        match view.members {
+        match seen.members(subject.component()) {
             Some(MembersSeen::Read(members)) => {
                 members::judge(members, clustering.title, &addresses).into_iter().for_each(wrong);
             }
@@ -332,20 +291,4 @@ fn answers(view: &View<'_>, judged: &mut Judged) -> (Stage, Vec<Problem<About>>)
     judged.unchecked.sort();
     judged.unchecked.dedup();
     (if problems.is_empty() { Stage::Serving } else { Stage::Settling }, problems)
-}
-
-/// Whether a pod may be asked everything: it is ready, and its Service publishes it, so that no name is asked for too
-/// early.
-pub fn may_be_asked(snapshot: &Snapshot, component: Component, service: Option<&str>, pod: &Pod) -> bool {
-    if !rollout::pod_is_ready(pod) {
-        return false;
-    }
-    let Some(service) = service.filter(|_| component != Component::Etcd) else { return true };
-    if snapshot.denied.contains(&Kind::EndpointSlice) {
-        return true;
-    }
-    snapshot.slices_of(service).flat_map(|s| &s.endpoints).any(|e| {
-        let ready = e.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true);
-        ready && e.target_ref.as_ref().is_some_and(|t| t.name == pod.metadata.name)
-    })
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use clearwater::event::{Evidence, FailureKind, LogExcerpt};
+use clearwater::event::{Evidence, LogExcerpt};
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::LogParams;
 use tokio::time::timeout;
 
+use super::snapshot::event_time;
 use crate::cluster::Cluster;
-use crate::judge::failure::{Doom, event_time};
 
 /// The longest that reading one log may take.
 const READ: Duration = Duration::from_secs(3);
@@ -61,29 +61,20 @@ async fn logs(cluster: &Cluster, pod: &str, container: &str) -> Vec<LogExcerpt> 
     excerpts
 }
 
-/// Gathers what is to be shown of a doomed rollout. A log may tell more than the status did; then the doom is worded
-/// anew.
+/// Gathers what is to be shown of a failure: its object and the reason in the API's words, its events, and the logs of
+/// its container where one is named.
 pub(crate) async fn gather(
-    cluster: Cluster,
-    mut doom: Doom,
+    cluster: &Cluster,
+    object: String,
+    reason: String,
+    container: Option<&str>,
     events: Vec<String>,
     program_log: Option<LogExcerpt>,
-) -> (Doom, Vec<Evidence>) {
-    let mut evidence =
-        Evidence { object: doom.object.clone(), reason: doom.reason.clone(), events, ..Evidence::default() };
-    if let (Some(pod), Some(container)) = (doom.object.strip_prefix("pod/"), &doom.container)
-        && matches!(doom.kind, FailureKind::CrashLoop | FailureKind::WrongArchitecture | FailureKind::Config)
-    {
-        evidence.logs = logs(&cluster, pod, container).await;
+) -> Evidence {
+    let mut evidence = Evidence { object, reason, events, logs: Vec::new() };
+    if let (Some(pod), Some(container)) = (evidence.object.strip_prefix("pod/"), container) {
+        evidence.logs = logs(cluster, pod, container).await;
     }
     evidence.logs.extend(program_log);
-    let telling = evidence.logs.iter().flat_map(|l| &l.lines).find(|l| l.contains("exec format error"));
-    if doom.kind == FailureKind::CrashLoop
-        && let Some(line) = telling
-    {
-        doom.kind = FailureKind::WrongArchitecture;
-        doom.causes.push(line.trim().to_owned());
-        doom.fix = crate::judge::failure::architecture_fix();
-    }
-    (doom, vec![evidence])
+    evidence
 }

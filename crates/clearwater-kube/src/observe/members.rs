@@ -13,26 +13,51 @@ use thiserror::Error;
 
 use crate::pod::Script;
 
-/// An answer of etcd that does not tell a store's members.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum Unreadable {
-    /// etcd did not tell the key's value. Another time it may.
-    #[error("etcd's answer for {key} has no list of members: {why}")]
-    Answer {
-        /// The key that was asked for.
-        key: String,
-        /// What is wrong with the answer.
-        why: String,
-    },
-    /// The value is no list of members, and stays so until somebody writes another.
-    #[error("{key} in etcd: {error}")]
-    List {
-        /// The key that was asked for.
+/// What a store's members are known to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MembersSeen {
+    /// etcd said so. A key that does not exist is an empty list.
+    Read(Members),
+    /// etcd could not be asked for now.
+    Failed(String),
+    /// What stands in etcd is no list of members: somebody else wrote it, and it stays so until another is written.
+    Wrong {
+        /// The key in etcd.
         key: String,
         /// What is wrong with its value.
         error: MembersError,
     },
+    /// etcd cannot be asked at all, for want of what is named.
+    Unchecked(String),
+}
+
+impl MembersSeen {
+    /// What the value of a key came to.
+    pub(crate) fn of(key: &str, value: Result<String, Unreadable>) -> Self {
+        match value.map(|value| Members::parse(&value)) {
+            Ok(Ok(members)) => Self::Read(members),
+            Ok(Err(error)) => Self::Wrong { key: key.to_owned(), error },
+            Err(error) => Self::Failed(error.to_string()),
+        }
+    }
+
+    /// The members, where they were read.
+    pub fn members(&self) -> Option<&Members> {
+        match self {
+            Self::Read(members) => Some(members),
+            _ => None,
+        }
+    }
+}
+
+/// An answer of etcd that does not tell a key's value. Another time it may.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("etcd's answer for {key} has no list of members: {why}")]
+pub(crate) struct Unreadable {
+    /// The key that was asked for.
+    key: String,
+    /// What is wrong with the answer.
+    why: String,
 }
 
 #[derive(Deserialize)]
@@ -57,7 +82,7 @@ const KEY_NOT_FOUND: i64 = 100;
 /// Reads the body of `GET /v2/keys/KEY`, with or without `wait`: the key's value, empty where it does not exist, and
 /// etcd's index of the last change that it tells of.
 pub(crate) fn value(key: &str, body: &str) -> Result<(String, u64), Unreadable> {
-    let fail = |why: String| Unreadable::Answer { key: key.to_owned(), why };
+    let fail = |why: String| Unreadable { key: key.to_owned(), why };
     let answer: Answer = serde_json::from_str(body).map_err(|e| fail(e.to_string()))?;
     if answer.error_code == Some(KEY_NOT_FOUND) {
         return Ok((String::new(), answer.index.unwrap_or(0)));
@@ -68,12 +93,6 @@ pub(crate) fn value(key: &str, body: &str) -> Result<(String, u64), Unreadable> 
     let node = answer.node.ok_or_else(|| fail("it has no value".to_owned()))?;
     let index = node.modified_index.unwrap_or(0);
     Ok((node.value.ok_or_else(|| fail("it has no value".to_owned()))?, index))
-}
-
-/// Reads the body of `GET /v2/keys/KEY`. A key that does not exist is an empty list.
-pub fn parse(key: &str, body: &str) -> Result<Members, Unreadable> {
-    let (value, _) = value(key, body)?;
-    Members::parse(&value).map_err(|error| Unreadable::List { key: key.to_owned(), error })
 }
 
 /// Whether every one of these pods is a `normal` member and nobody else is a member; otherwise one line for each
@@ -127,6 +146,22 @@ mod tests {
 
     const KEY: &str = "/clearwater/site1/node_type_chronos/clustering/chronos";
 
+    fn parse(body: &str) -> MembersSeen {
+        MembersSeen::of(KEY, value(KEY, body).map(|(value, _)| value))
+    }
+
+    fn read(body: &str) -> Members {
+        parse(body).members().unwrap().clone()
+    }
+
+    fn said(body: &str) -> String {
+        match parse(body) {
+            MembersSeen::Wrong { key, error } => format!("{key} in etcd: {error}"),
+            MembersSeen::Failed(text) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn ip(text: &str) -> Vec<IpAddr> {
         vec![text.parse().unwrap()]
     }
@@ -135,7 +170,7 @@ mod tests {
     fn a_map_is_read() {
         let body = r#"{"action":"get","node":{"key":"/x","value":"{\"10.0.0.1\": \"normal\", \"10.0.0.2\": \"joining\"}",
             "modifiedIndex":7,"createdIndex":4}}"#;
-        let members = parse(KEY, body).unwrap();
+        let members = read(body);
         assert_eq!(
             judge(&members, "Chronos", &[("chronos-0", ip("10.0.0.1")), ("chronos-1", ip("10.0.0.2"))]),
             [r#"Chronos member 10.0.0.2 (chronos-1) is "joining""#]
@@ -160,25 +195,22 @@ mod tests {
     #[test]
     fn a_missing_key_is_an_empty_map() {
         let body = r#"{"errorCode":100,"message":"Key not found","cause":"/x","index":3}"#;
-        assert_eq!(parse(KEY, body).unwrap(), Members::default());
+        assert_eq!(read(body), Members::default());
         let body = r#"{"node":{"value":""}}"#;
-        assert_eq!(parse(KEY, body).unwrap(), Members::default());
+        assert_eq!(read(body), Members::default());
     }
 
     #[test]
     fn other_answers_are_named() {
-        assert!(parse(KEY, "404 page not found").unwrap_err().to_string().contains(KEY));
-        assert!(parse(KEY, r#"{"errorCode":300,"message":"Raft"}"#).unwrap_err().to_string().contains("300"));
-        assert!(parse(KEY, r#"{"node":{"dir":true}}"#).unwrap_err().to_string().contains("no value"));
-        assert!(parse(KEY, r#"{"node":{"value":"[]"}}"#).is_err());
+        assert!(said("404 page not found").contains(KEY));
+        assert!(said(r#"{"errorCode":300,"message":"Raft"}"#).contains("300"));
+        assert!(said(r#"{"node":{"dir":true}}"#).contains("no value"));
+        assert!(matches!(parse(r#"{"node":{"value":"[]"}}"#), MembersSeen::Wrong { .. }));
     }
 
     #[test]
     fn what_somebody_else_wrote_is_shown_and_never_read() {
-        let wrote = |value: &str| {
-            let value = serde_json::json!({"node": {"value": value}}).to_string();
-            parse(KEY, &value).unwrap_err().to_string()
-        };
+        let wrote = |value: &str| said(&serde_json::json!({"node": {"value": value}}).to_string());
         let said = wrote(r#"{"; id > /tmp/x #": "normal"}"#);
         assert!(said.contains(KEY) && said.contains(r#""; id > /tmp/x #""#), "{said}");
         for hostile in ["10.0.0.1\\n10.0.0.2", "10.0.0.1 ", "10.0.0.1; id", "\\u001b[2J", "\\u202e", ""] {

@@ -1,9 +1,21 @@
 //! What is seen of a namespace: what its watches say, what its pods answer, and the lists of members in etcd.
+//!
+//! An [`Observation`] is what is known; an `Observer` keeps it up to date, and `look` makes one of a single look.
 
-pub(crate) mod ask_members;
-pub(crate) mod discover;
+pub(crate) mod cluster_dns;
+pub(crate) mod etcd;
 pub(crate) mod evidence;
-pub(crate) mod list;
+pub(crate) mod exits;
+pub(crate) mod look;
 pub mod members;
+pub(crate) mod observation;
+pub(crate) mod observer;
 pub mod probe;
+pub mod problem;
 pub mod snapshot;
+pub(crate) mod subject;
+
+pub use exits::Exits;
+pub use members::MembersSeen;
+pub use observation::Observation;
+pub use subject::{Subject, Workload};

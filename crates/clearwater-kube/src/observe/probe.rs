@@ -10,10 +10,12 @@ use kube::{Api, ResourceExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
+use super::problem::{Part, Problem};
+use super::subject::Subject;
 use crate::cluster::Cluster;
-use crate::judge::problem::{Part, Problem};
+use crate::pod::object::own_container;
 use crate::pod::supervisor::{self, Trouble};
-use crate::pod::{AskError, Forward, Output, Script, Shell, Verdict, judge, own_container, script};
+use crate::pod::{AskError, Forward, Output, Script, Shell, Verdict, judge, script};
 
 /// The longest that opening a connection into a pod may take.
 const OPEN: Duration = Duration::from_secs(8);
@@ -76,10 +78,10 @@ pub struct Target {
 
 impl Target {
     /// How a pod is asked, or `None` while it has no address yet or does not run.
-    pub(crate) fn of(entry: &'static Entry, names: &[String], pod: &Pod) -> Option<Self> {
+    pub(crate) fn of(subject: &Subject, pod: &Pod) -> Option<Self> {
         let status = pod.status.as_ref()?;
         let address = status.pod_ip.as_deref()?.parse().ok()?;
-        let own = own_container(pod.spec.as_ref()?, entry.component)?;
+        let own = own_container(pod.spec.as_ref()?, subject.component())?;
         let mut statuses = status.container_statuses.iter().flatten();
         let running = statuses.any(|c| c.name == own.name && c.state.as_ref().is_some_and(|s| s.running.is_some()));
         running.then(|| Self {
@@ -87,8 +89,8 @@ impl Target {
             pod: pod.name_any(),
             container: own.name.clone(),
             address,
-            entry,
-            names: names.to_vec(),
+            entry: subject.entry,
+            names: subject.names.clone(),
         })
     }
 }

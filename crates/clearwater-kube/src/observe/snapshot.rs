@@ -7,6 +7,7 @@ use std::time::Duration;
 use clearwater::component::Component;
 use clearwater::manifest::SERVICE_LABEL;
 use futures::StreamExt;
+use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Event, Pod, Service};
@@ -19,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::backoff::doubling;
+use crate::pod::object::pod_is_ready;
 
 /// The label by which EndpointSlices name their Service (k8s.io/api `discovery/v1/well_known_labels.go`).
 const SLICE_SERVICE_LABEL: &str = "kubernetes.io/service-name";
@@ -183,6 +185,11 @@ impl Snapshot {
         self.slices.values().filter(move |s| s.labels().get(SLICE_SERVICE_LABEL).is_some_and(|l| l == service))
     }
 
+    /// The etcd pod that is asked for the stores' members: the first that is ready.
+    pub(crate) fn etcd_pod(&self) -> Option<String> {
+        self.pods_of(Component::Etcd).into_iter().find(|p| pod_is_ready(p)).map(ResourceExt::name_any)
+    }
+
     /// Events about the Services of these names.
     pub fn events_of_services(&self, wanted: impl Fn(&str) -> bool) -> Vec<&Event> {
         let about = |e: &&Event| {
@@ -214,6 +221,15 @@ impl Snapshot {
             })
             .collect()
     }
+}
+
+/// When an event last happened.
+pub fn event_time(event: &Event) -> Option<Timestamp> {
+    let series = event.series.as_ref().and_then(|s| s.last_observed_time.as_ref()).map(|t| t.0);
+    series
+        .or_else(|| event.last_timestamp.as_ref().map(|t| t.0))
+        .or_else(|| event.event_time.as_ref().map(|t| t.0))
+        .or_else(|| event.metadata.creation_timestamp.as_ref().map(|t| t.0))
 }
 
 /// The component that an object belongs to, by upstream's labels.

@@ -5,7 +5,9 @@
 //! asked by a `bash` in the container, which opens the connections itself (`/dev/tcp`), so that a question costs no
 //! process. etcd's image has no bash; it listens on every address and is asked through a forwarded port.
 
+pub(crate) mod dns;
 mod forward;
+pub mod object;
 mod question;
 mod script;
 mod shell;
@@ -18,8 +20,6 @@ pub use shell::{Output, Shell};
 
 use std::time::Duration;
 
-use clearwater::component::Component;
-use k8s_openapi::api::core::v1::{Container, PodSpec};
 use thiserror::Error;
 
 /// Why a question could not be asked.
@@ -87,9 +87,4 @@ impl AskError {
             Self::Broken { pod: pod.to_owned(), message: error.to_string() }
         }
     }
-}
-
-/// The container that the component's own programs run in: the one of its name, else the first.
-pub(crate) fn own_container(spec: &PodSpec, component: Component) -> Option<&Container> {
-    spec.containers.iter().find(|c| c.name == component.name()).or(spec.containers.first())
 }

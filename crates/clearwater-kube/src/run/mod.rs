@@ -1,5 +1,6 @@
 //! An operation that writes: what happens leaves it as events, and its handle cancels it and answers what it asks.
 
+pub(crate) mod checks;
 mod emit;
 
 use std::time::Duration;

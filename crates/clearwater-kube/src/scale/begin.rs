@@ -4,22 +4,24 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use clearwater::config::BonoExposure;
-use clearwater::dns::Names;
-use clearwater::event::{Change, CheckLine, CheckStatus, Operation, Outcome, PlannedStep, What, Whose};
+use clearwater::config::{BonoExposure, Deployment};
+use clearwater::event::{Change, CheckLine, Operation, Outcome, PlannedStep, What, Whose};
 use clearwater::scale::{Plan, Refusal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::carry::Shared;
-use super::subject::{Unfit, subject, zone};
-use super::world::{Subject, World};
-use super::{End, ScaleOptions, Scaling, check, look, observe};
+use super::execute::Context;
+use super::situation::replicas;
+use super::target::{ScaleTarget, Unfit, names, target};
+use super::watch::{Shared, keep, look};
+use super::{End, ScaleOptions, Scaling, check};
 use crate::cluster::Cluster;
-use crate::observe::discover;
-use crate::observe::snapshot::{News, watch as watch_namespace};
-use crate::run::{Emitter, Steering};
+use crate::observe::observation::Observed;
+use crate::observe::observer::Observer;
+use crate::observe::snapshot::News;
+use crate::observe::{Observation, subject};
+use crate::run::{Emitter, Steering, checks};
 
 /// The longest that a first look may take.
 const LOOK: Duration = Duration::from_secs(15);
@@ -30,52 +32,46 @@ pub(super) async fn steps(
     emitter: &mut Emitter,
     steering: &mut Steering,
 ) -> Result<Scaling, End> {
-    let mut world = World::new(cluster.clock_skew().await);
-    let (mut news, watches) = watch_namespace(&cluster.client, &cluster.namespace);
-    see(&mut world, &mut news).await?;
+    let mut seen = Observation::new(cluster.clock_skew().await);
+    let mut observer = Observer::begin(cluster);
+    see(&mut seen, &mut observer).await?;
 
-    let zone = zone(cluster).await;
-    let names = Names::standing(discover::release(&world.snapshot), &cluster.namespace, &zone);
+    let release = options.deployment.as_ref().map_or_else(|| subject::release(&seen.snapshot), Deployment::release);
+    let names = names(cluster, release).await;
     let (autoscalers, unseen) = match check::autoscalers(cluster).await {
         Ok(found) => (found, None),
         Err(line) => (Vec::new(), Some(line)),
     };
-    let mut subjects = Vec::new();
+    let mut targets = Vec::new();
     let mut refused = Vec::new();
-    for (component, target) in &options.targets {
-        match subject(&world, options, *component, *target) {
-            Ok(mut subject) => {
-                subject.autoscaler = check::owner(&autoscalers, &subject.workloads);
-                if subject.reach.exposure == BonoExposure::HostPort
-                    && let Some(spec) = subject.workloads.first().and_then(|w| world.template(w)?.spec.clone())
+    for (component, to) in &options.targets {
+        match target(&seen.snapshot, options, release, &names, *component, *to) {
+            Ok(mut target) => {
+                let workloads = &target.subject.workloads;
+                target.autoscaler = check::owner(&autoscalers, workloads);
+                if target.reach.exposure == BonoExposure::HostPort
+                    && let Some(spec) =
+                        workloads.first().and_then(|w| seen.snapshot.workload(w)?.template?.spec.clone())
                 {
-                    subject.reach.nodes = check::nodes_for(cluster, &spec).await;
+                    target.reach.nodes = check::nodes_for(cluster, &spec).await;
                 }
-                subjects.push(subject);
+                targets.push(target);
             }
             Err(Unfit::Absent(text)) => return Err((Outcome::CouldNotLook, text)),
             Err(Unfit::Refused(text)) => refused.push(text),
         }
     }
 
-    let world = Arc::new(Mutex::new(world));
-    let (bump, news_seen) = watch::channel(0);
+    let seen: Shared = Arc::new(Mutex::new(seen));
+    let (bump, news) = watch::channel(0);
     let (out, told) = mpsc::unbounded_channel();
-    let mut observing = JoinSet::new();
-    observing.spawn(observe::observe(observe::Observer {
-        cluster: cluster.clone(),
-        world: world.clone(),
-        subjects: subjects.clone(),
-        names: names.clone(),
-        news,
-        bump,
-        out: out.clone(),
-    }));
-    first_look(&world, &subjects, news_seen.clone()).await;
+    let mut keeper = JoinSet::new();
+    keeper.spawn(keep(observer, seen.clone(), targets.clone(), bump, out.clone()));
+    first_look(&seen, &targets, news.clone()).await;
 
     let mut plans = Vec::new();
-    for subject in &subjects {
-        match look(&world, |w| planned(w, subject)) {
+    for target in &targets {
+        match look(&seen, |seen| planned(seen, target)) {
             Ok(plan) => plans.push(plan),
             Err(text) => refused.push(text),
         }
@@ -83,14 +79,14 @@ pub(super) async fn steps(
     if !refused.is_empty() {
         return Err((Outcome::Refused, refused.join("\n")));
     }
-    let writes = checked(cluster, &world, &subjects, &plans, unseen, emitter).await?;
+    let writes = checked(cluster, &seen, &targets, &plans, unseen, emitter).await?;
     let consent = agreed(options, &plans, writes, emitter, steering).await?;
 
     let (cancel, cancelled) = watch::channel(None);
-    let shared = Shared {
+    let context = Context {
         cluster: cluster.clone(),
-        world: world.clone(),
-        news: news_seen,
+        seen,
+        news,
         cancel: cancelled,
         out,
         until: emitter.began() + options.timeout,
@@ -98,24 +94,24 @@ pub(super) async fn steps(
         deployment: options.deployment.clone().map(Arc::new),
         names,
     };
-    Ok(Scaling { world, subjects, plans, shared, cancel, told, _seeing: (observing, watches) })
+    Ok(Scaling { targets, plans, context, cancel, told, _keeper: keeper })
 }
 
 /// Waits until all of the namespace was seen.
-async fn see(world: &mut World, news: &mut mpsc::Receiver<News>) -> Result<(), End> {
+async fn see(seen: &mut Observation, observer: &mut Observer) -> Result<(), End> {
     let complete = async {
-        while !world.snapshot.is_complete() {
-            let Some(one) = news.recv().await else { break };
-            if let News::Trouble(_, text) = &one {
+        while !seen.snapshot.is_complete() {
+            let Some(one) = observer.next().await else { break };
+            if let Observed::Watch(News::Trouble(_, text)) = &one {
                 tracing::debug!(text, "a watch is broken and is being renewed");
             }
-            world.absorb(one);
+            seen.take(one);
         }
     };
     if timeout(LOOK, complete).await.is_err() {
         return Err((Outcome::CouldNotLook, format!("no answer from the API server within {} s", LOOK.as_secs())));
     }
-    match world.snapshot.denied.first() {
+    match seen.snapshot.denied.first() {
         Some(denied) => {
             Err((Outcome::CouldNotLook, format!("cannot look: needs list and watch {}", denied.resource())))
         }
@@ -124,16 +120,13 @@ async fn see(world: &mut World, news: &mut mpsc::Receiver<News>) -> Result<(), E
 }
 
 /// Waits until the stores' lists were read and are clear, or until they have had their time.
-async fn first_look(world: &Mutex<World>, subjects: &[Subject], mut news: watch::Receiver<u64>) {
+async fn first_look(seen: &Mutex<Observation>, targets: &[ScaleTarget], mut news: watch::Receiver<u64>) {
     let clear = async {
         loop {
             news.borrow_and_update();
-            let done = look(world, |w| {
-                subjects.iter().filter(|s| s.entry.clustering.is_some()).all(|s| {
-                    w.has_list(s.component())
-                        && (w.list_trouble(s.component()).is_none())
-                        && w.clear(s, &BTreeMap::new()).is_ok()
-                })
+            let done = look(seen, |seen| {
+                let mut stores = targets.iter().filter(|t| t.subject.entry.clustering.is_some());
+                stores.all(|t| t.clear(seen, &BTreeMap::new()).is_ok())
             });
             if done {
                 return;
@@ -146,9 +139,9 @@ async fn first_look(world: &Mutex<World>, subjects: &[Subject], mut news: watch:
 }
 
 /// A component's plan, or why it is refused.
-fn planned(world: &World, subject: &Subject) -> Result<Plan, String> {
-    let planned = world.situation(subject).plan().and_then(|plan| leaves_well(world, subject).map(|()| plan));
-    planned.map_err(|refusal| match (&refusal, world.list_trouble(subject.component())) {
+fn planned(seen: &Observation, target: &ScaleTarget) -> Result<Plan, String> {
+    let planned = target.situation(seen).plan().and_then(|plan| leaves_well(seen, target).map(|()| plan));
+    planned.map_err(|refusal| match (&refusal, target.list_trouble(seen)) {
         (Refusal::MembersUnknown { .. }, Some(why)) => format!("{refusal} ({why})"),
         _ => refusal.to_string(),
     })
@@ -157,8 +150,8 @@ fn planned(world: &World, subject: &Subject) -> Result<Plan, String> {
 /// Tells the plans, and every line of the checks. Yields whether anything is to be changed.
 async fn checked(
     cluster: &Cluster,
-    world: &Mutex<World>,
-    subjects: &[Subject],
+    seen: &Mutex<Observation>,
+    targets: &[ScaleTarget],
     plans: &[Plan],
     unseen: Option<CheckLine>,
     emitter: &mut Emitter,
@@ -167,26 +160,14 @@ async fn checked(
         emitter.emit(steps_of(plan)).await;
     }
     let changes: Vec<Change> =
-        subjects.iter().zip(plans).flat_map(|(s, p)| look(world, |w| changes(w, s, p))).collect();
+        targets.iter().zip(plans).flat_map(|(t, p)| look(seen, |seen| changes(seen, t, p))).collect();
     let writes = changes.iter().any(|c| c.operation != Operation::Keep);
-    let growth = look(world, |w| check::growth(w, subjects));
+    let growth = look(seen, |seen| check::growth(&seen.snapshot, targets));
     let mut lines: Vec<CheckLine> = unseen.into_iter().collect();
-    lines.extend(check::check(cluster, subjects, &growth, writes).await);
-    let seen = look(world, |w| w.snapshot.clone());
-    lines.extend(check::budgets(cluster, &World::of(seen), subjects).await);
-    let worst = lines.iter().map(|l| l.status).max().unwrap_or(CheckStatus::Ok);
-    let bad = lines.iter().find(|l| l.status == worst).map(|l| format!("{}: {}", l.title, l.detail));
-    for line in lines {
-        emitter.emit(What::Checked { line }).await;
-    }
-    let bad = bad.unwrap_or_default();
-    match worst {
-        CheckStatus::Refused => return Err((Outcome::Refused, format!("refused, nothing was changed: {bad}"))),
-        CheckStatus::Failed => {
-            return Err((Outcome::PreflightFailed, format!("nothing was changed, because a check failed: {bad}")));
-        }
-        CheckStatus::Ok | CheckStatus::Skipped | CheckStatus::Warning => {}
-    }
+    lines.extend(check::check(cluster, targets, &growth, writes).await);
+    let snapshot = look(seen, |seen| seen.snapshot.clone());
+    lines.extend(check::budgets(cluster, &snapshot, targets).await);
+    checks::tell(lines, "changed", emitter).await?;
     emitter.emit(What::Planned { changes, pending: Vec::new() }).await;
     Ok(writes)
 }
@@ -220,15 +201,16 @@ async fn agreed(
 }
 
 /// Refuses to take away a member whose pod would not leave the cluster before it stops.
-fn leaves_well(world: &World, subject: &Subject) -> Result<(), Refusal> {
-    let Some(_) = subject.entry.clustering.filter(|_| subject.entry.pre_stop.is_some()) else { return Ok(()) };
-    let from = world.from(subject);
-    let stays = subject.workloads.iter().all(|w| {
-        let spec = world.template(w).and_then(|t| t.spec.as_ref());
+fn leaves_well(seen: &Observation, target: &ScaleTarget) -> Result<(), Refusal> {
+    let entry = target.subject.entry;
+    let Some(_) = entry.clustering.filter(|_| entry.pre_stop.is_some()) else { return Ok(()) };
+    let from = target.from(seen);
+    let stays = target.subject.workloads.iter().all(|w| {
+        let spec = seen.snapshot.workload(w).and_then(|w| w.template?.spec.as_ref());
         spec.is_some_and(|s| s.containers.iter().any(|c| c.lifecycle.as_ref().is_some_and(|l| l.pre_stop.is_some())))
     });
-    if subject.to < from && !stays {
-        return Err(Refusal::NoPreStop { component: subject.component(), from, to: subject.to });
+    if target.to < from && !stays {
+        return Err(Refusal::NoPreStop { component: target.component(), from, to: target.to });
     }
     Ok(())
 }
@@ -249,17 +231,17 @@ fn steps_of(plan: &Plan) -> What {
 }
 
 /// What a plan changes: the workloads' counts, and the members that are marked as failed.
-fn changes(world: &World, subject: &Subject, plan: &Plan) -> Vec<Change> {
-    let component = Some(subject.name().to_owned());
-    let counts = subject.workloads.iter().map(|w| {
-        let live = world.replicas(w).unwrap_or(0);
-        let same = live == subject.to;
+fn changes(seen: &Observation, target: &ScaleTarget, plan: &Plan) -> Vec<Change> {
+    let component = Some(target.name().to_owned());
+    let counts = target.subject.workloads.iter().map(|w| {
+        let live = replicas(&seen.snapshot, w).unwrap_or(0);
+        let same = live == target.to;
         Change {
-            object: format!("{}/{}", w.kind.name().to_lowercase(), w.name),
+            object: w.to_string(),
             component: component.clone(),
             operation: if same { Operation::Keep } else { Operation::Change },
             whose: Whose::Ours,
-            diff: if same { String::new() } else { format!("-  replicas: {live}\n+  replicas: {}\n", subject.to) },
+            diff: if same { String::new() } else { format!("-  replicas: {live}\n+  replicas: {}\n", target.to) },
         }
     });
     let marked = plan.marks_failed().iter().map(|member| Change {

@@ -14,10 +14,12 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{ListParams, ObjectMeta};
 use kube::{Api, ResourceExt};
 
-use super::world::{Subject, World};
+use super::target::ScaleTarget;
 use crate::apply::preflight::{self, line, with_fix};
 use crate::cluster::{Cluster, say};
-use crate::judge::Workload;
+use crate::observe::Workload;
+use crate::observe::snapshot::Snapshot;
+use crate::observe::subject::WorkloadView;
 use crate::rights::{self, Right};
 
 /// What grows, with by how many pods.
@@ -29,17 +31,17 @@ pub(super) struct Growth {
 }
 
 /// What will grow, workload by workload.
-pub(super) fn growth(world: &World, subjects: &[Subject]) -> Vec<Growth> {
+pub(super) fn growth(snapshot: &Snapshot, targets: &[ScaleTarget]) -> Vec<Growth> {
     let mut all = Vec::new();
-    for subject in subjects {
-        for workload in &subject.workloads {
-            let more = world.replicas(workload).map_or(0, |live| subject.to.saturating_sub(live));
-            let Some(template) = world.template(workload).filter(|_| more > 0) else { continue };
-            let set =
-                world.snapshot.stateful_sets.get(&workload.name).filter(|_| workload.kind == WorkloadKind::StatefulSet);
+    for target in targets {
+        for workload in &target.subject.workloads {
+            let Some(live) = snapshot.workload(workload) else { continue };
+            let more = target.to.saturating_sub(live.replicas);
+            let Some(template) = live.template.filter(|_| more > 0) else { continue };
+            let set = snapshot.stateful_sets.get(&workload.name).filter(|_| workload.kind == WorkloadKind::StatefulSet);
             let claims = set.and_then(|s| s.spec.as_ref()?.volume_claim_templates.as_ref());
             all.push(Growth {
-                component: subject.component(),
+                component: target.component(),
                 more,
                 template: template.clone(),
                 claims: claims.into_iter().flatten().map(ResourceExt::name_any).collect(),
@@ -50,7 +52,12 @@ pub(super) fn growth(world: &World, subjects: &[Subject]) -> Vec<Growth> {
 }
 
 /// Looks at everything that depends on others, and yields a line for each.
-pub(super) async fn check(cluster: &Cluster, subjects: &[Subject], growth: &[Growth], changes: bool) -> Vec<CheckLine> {
+pub(super) async fn check(
+    cluster: &Cluster,
+    targets: &[ScaleTarget],
+    growth: &[Growth],
+    changes: bool,
+) -> Vec<CheckLine> {
     let mut wanted: BTreeMap<String, f64> = BTreeMap::new();
     for one in growth {
         for (name, n) in one.template.spec.as_ref().map(preflight::demand).unwrap_or_default() {
@@ -60,7 +67,7 @@ pub(super) async fn check(cluster: &Cluster, subjects: &[Subject], growth: &[Gro
     let samples = growth.iter().map(|g| (g.component.name().to_owned(), sample(g))).collect();
     let quota_fix = "raise the quota, or scale something else down first";
     let (rights, admission, quotas, nodes) = futures::join!(
-        rights(cluster, subjects, changes),
+        rights(cluster, targets, changes),
         preflight::admission(cluster, samples),
         preflight::quotas_against(cluster, &wanted, quota_fix),
         room(cluster, growth),
@@ -91,7 +98,7 @@ fn sample(growth: &Growth) -> Pod {
     Pod { metadata, spec: Some(spec), ..Pod::default() }
 }
 
-async fn rights(cluster: &Cluster, subjects: &[Subject], changes: bool) -> Vec<CheckLine> {
+async fn rights(cluster: &Cluster, targets: &[ScaleTarget], changes: bool) -> Vec<CheckLine> {
     let title = "rights in the namespace";
     match rights::allowed(&cluster.client, &cluster.namespace, ("*", "*", "*", "")).await {
         Ok(true) => return vec![line("rights", title, CheckStatus::Ok, "everything")],
@@ -99,13 +106,13 @@ async fn rights(cluster: &Cluster, subjects: &[Subject], changes: bool) -> Vec<C
         Err(error) => return vec![line("rights", title, CheckStatus::Skipped, say(&error))],
     }
     let mut needed: Vec<Right> = Vec::new();
-    let kinds: Vec<WorkloadKind> = subjects.iter().flat_map(|s| &s.workloads).map(|w| w.kind).collect();
+    let kinds: Vec<WorkloadKind> = targets.iter().flat_map(|t| &t.subject.workloads).map(|w| w.kind).collect();
     for (kind, resource) in [(WorkloadKind::Deployment, "deployments"), (WorkloadKind::StatefulSet, "statefulsets")] {
         if changes && kinds.contains(&kind) {
             needed.extend([("get", "apps", resource, "scale"), ("patch", "apps", resource, "scale")]);
         }
     }
-    if subjects.iter().any(|s| s.entry.clustering.is_some()) {
+    if targets.iter().any(|t| t.subject.entry.clustering.is_some()) {
         needed.push(("create", "", "pods", "portforward"));
     }
     let mut lines = Vec::new();
@@ -169,12 +176,12 @@ fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool 
 }
 
 /// Budgets that want more members to stay than there will be: every drain of a node would wait for ever.
-pub(super) async fn budgets(cluster: &Cluster, world: &World, subjects: &[Subject]) -> Vec<CheckLine> {
-    let title = "disruption budgets";
-    let shrinking: Vec<(&Subject, &Workload)> = subjects
+pub(super) async fn budgets(cluster: &Cluster, snapshot: &Snapshot, targets: &[ScaleTarget]) -> Vec<CheckLine> {
+    let title = "disruption budgets that still fit";
+    let shrinking: Vec<(&ScaleTarget, WorkloadView<'_>)> = targets
         .iter()
-        .flat_map(|s| s.workloads.iter().map(move |w| (s, w)))
-        .filter(|(s, w)| world.replicas(w).is_some_and(|live| s.to < live))
+        .flat_map(|t| t.subject.workloads.iter().filter_map(move |w| Some((t, snapshot.workload(w)?))))
+        .filter(|(target, live)| target.to < live.replicas)
         .collect();
     if shrinking.is_empty() {
         return Vec::new();
@@ -190,17 +197,17 @@ pub(super) async fn budgets(cluster: &Cluster, world: &World, subjects: &[Subjec
         }
     };
     let mut lines = Vec::new();
-    for (subject, workload) in shrinking {
-        let labels = world.template(workload).and_then(|t| t.metadata.as_ref()?.labels.clone()).unwrap_or_default();
+    for (target, live) in shrinking {
+        let labels = live.template.and_then(|t| t.metadata.as_ref()?.labels.clone()).unwrap_or_default();
         for budget in &budgets {
             let Some(spec) = &budget.spec else { continue };
             let ours = spec.selector.as_ref().is_some_and(|s| selects(s, &labels));
             let Some(IntOrString::Int(least)) = &spec.min_available else { continue };
-            let pods = u32::try_from(subject.pods()).unwrap_or(u32::MAX);
+            let pods = u32::try_from(target.wanted_pods()).unwrap_or(u32::MAX);
             if ours && u32::try_from(*least).is_ok_and(|n| n > pods) {
                 let name = budget.name_any();
                 let detail =
-                    format!("{name} wants at least {least} pods of {} to stay, and {pods} would", subject.name());
+                    format!("{name} wants at least {least} pods of {} to stay, and {pods} would", target.name());
                 let seen = line("budget", title, CheckStatus::Refused, detail);
                 lines.push(with_fix(
                     seen,

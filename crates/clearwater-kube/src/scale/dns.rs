@@ -5,47 +5,35 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clearwater::dns::{Name, RecordData, RecordType};
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::ListParams;
-use kube::{Api, ResourceExt};
-use tokio::time::sleep;
 
-use crate::cluster::{Cluster, say};
-use crate::dns::ask::Server;
-use crate::judge::rollout::pod_is_ready;
+use crate::backoff::{doubling, pause};
+use crate::cluster::Cluster;
+use crate::observe::cluster_dns::ClusterDns;
 use crate::pod::AskError;
+use crate::pod::dns::Server;
 
-const PAUSE_FIRST: Duration = Duration::from_millis(200);
-const PAUSE_LONGEST: Duration = Duration::from_secs(1);
-/// Where clusters keep their DNS, and the label of its pods (k8s.io/kubernetes `cluster/addons/dns`).
-const NAMESPACE: &str = "kube-system";
-const LABEL: &str = "k8s-app=kube-dns";
-const PORT: u16 = 53;
+/// The pauses between questions.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
 
 /// Waits until every DNS pod answers `name` with exactly these addresses. An error says why it cannot be seen.
 pub(super) async fn every_pod_answers(cluster: &Cluster, name: &str, wanted: &[IpAddr]) -> Result<(), String> {
-    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
-    let listed = pods.list(&ListParams::default().labels(LABEL)).await.map_err(|e| match &e {
-        kube::Error::Api(s) if s.is_forbidden() => format!("needs list pods in {NAMESPACE}"),
-        other => say(other),
-    })?;
-    let servers: Vec<String> = listed.items.iter().filter(|p| pod_is_ready(p)).map(ResourceExt::name_any).collect();
+    let dns = ClusterDns::look(&cluster.client).await.map_err(|e| e.to_string())?;
+    let servers: Vec<_> = dns.pods.iter().filter(|p| p.ready).collect();
     if servers.is_empty() {
-        return Err(format!("no pod {LABEL} is ready in {NAMESPACE}"));
+        return Err(format!("no pod behind service {}/{} is ready", dns.namespace, dns.service));
     }
     let name: Name = name.parse().map_err(|e| format!("{name} is no name: {e}"))?;
     let wanted: BTreeSet<IpAddr> = wanted.iter().copied().collect();
     for server in servers {
-        let mut server = Server::new(pods.clone(), &server, PORT);
-        let mut pause = PAUSE_FIRST;
+        let mut server = Server::new(dns.api(&cluster.client), &server.name, dns.port);
+        let mut pauses = doubling(PAUSES.0, PAUSES.1);
         loop {
             match addresses(&mut server, &name).await {
                 Ok(seen) if seen == wanted => break,
-                Err(error) if error.is_lasting() => return Err(format!("{error} in {NAMESPACE}")),
+                Err(error) if error.is_lasting() => return Err(format!("{error} in {}", dns.namespace)),
                 _ => {}
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_LONGEST);
+            pause(&mut pauses).await;
         }
     }
     Ok(())

@@ -3,14 +3,15 @@
 use clearwater::event::{CancelReason, Outcome, RunStats, What};
 use clearwater::scale::Plan;
 
-use super::carry::{Carried, Stop};
-use super::{End, Scaling, look};
+use super::execute::{Executed, Stop};
+use super::watch::look;
+use super::{End, Scaling};
 use crate::observe::evidence;
 use crate::run::Emitter;
 
 impl Scaling {
     /// What the components' ends make together.
-    pub(super) async fn end(&self, ended: Vec<Carried>, emitter: &mut Emitter, stats: &mut RunStats) -> End {
+    pub(super) async fn end(&self, ended: Vec<Executed>, emitter: &mut Emitter, stats: &mut RunStats) -> End {
         let reason = *self.cancel.borrow();
         let mut worst = Outcome::Done;
         let rank = |o: &Outcome| match o {
@@ -21,10 +22,10 @@ impl Scaling {
             _ => 0,
         };
         let mut said = Vec::new();
-        for carried in ended {
-            stats.writes += carried.writes;
-            let name = carried.component.name().to_owned();
-            let Some(stop) = carried.stop else {
+        for executed in ended {
+            stats.writes += executed.writes;
+            let name = executed.component.name().to_owned();
+            let Some(stop) = executed.stop else {
                 stats.serving += 1;
                 continue;
             };
@@ -47,14 +48,24 @@ impl Scaling {
                 }
                 Stop::Cancelled => Outcome::Cancelled,
                 Stop::Doomed(doom) => {
-                    let subject = self.subjects.iter().find(|s| s.component() == carried.component);
-                    let told = subject
-                        .map(|s| look(&self.world, |w| w.scene(s, |scene| evidence::events(scene.events.to_vec()))));
-                    let (doom, evidence) =
-                        evidence::gather(self.shared.cluster.clone(), *doom, told.unwrap_or_default(), None).await;
+                    let target = self.targets.iter().find(|t| t.component() == executed.component);
+                    let events = target
+                        .map(|t| look(&self.context.seen, |seen| evidence::events(t.scene(seen).events)))
+                        .unwrap_or_default();
+                    let (object, reason, container) =
+                        (doom.object.clone(), doom.reason.clone(), doom.telling_container());
+                    let gathering = evidence::gather(&self.context.cluster, object, reason, container, events, None);
+                    let evidence = gathering.await;
+                    let doom = doom.told_by(&evidence);
                     let fix = doom.fix.replace("NAME", &name);
                     said.push(format!("{name}: {}", doom.causes.first().cloned().unwrap_or_default()));
-                    let what = What::Failed { component: name, failure: doom.kind, causes: doom.causes, fix, evidence };
+                    let what = What::Failed {
+                        component: name,
+                        failure: doom.kind,
+                        causes: doom.causes,
+                        fix,
+                        evidence: vec![evidence],
+                    };
                     emitter.emit(what).await;
                     Outcome::Failed
                 }
@@ -67,17 +78,17 @@ impl Scaling {
                 worst = outcome;
             }
         }
-        stats.pod_connections = look(&self.world, |w| w.connections);
+        stats.pod_connections = look(&self.context.seen, |seen| seen.connections);
         let seconds = emitter.began().elapsed().as_secs_f32();
         let all: Vec<String> = self
-            .subjects
+            .targets
             .iter()
             .zip(&self.plans)
-            .map(|(s, p)| {
-                if p.from == s.to {
-                    format!("{} {}", s.name(), s.to)
+            .map(|(t, p)| {
+                if p.from == t.to {
+                    format!("{} {}", t.name(), t.to)
                 } else {
-                    format!("{} {} → {}", s.name(), p.from, s.to)
+                    format!("{} {} → {}", t.name(), p.from, t.to)
                 }
             })
             .collect();

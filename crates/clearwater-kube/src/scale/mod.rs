@@ -5,28 +5,27 @@
 //! together go on at the same time, each by its own plan: the invariant is about the members of one store.
 
 mod begin;
-mod carry;
 mod check;
 mod dns;
 mod end;
-mod observe;
-mod subject;
-mod world;
+mod execute;
+mod situation;
+mod target;
+mod watch;
+mod write;
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clearwater::component::Component;
 use clearwater::config::Deployment;
 use clearwater::event::{CancelReason, Command, Outcome, PlannedComponent, RunStats, What};
 use clearwater::scale::{Plan, Target};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
-use carry::{Carried, Shared, carry};
-use world::{Subject, World};
-
+use self::execute::{Context, Executed, execute};
+use self::target::ScaleTarget;
 use crate::cluster::Cluster;
 use crate::run::{Emitter, Run, Steering, cancelled, start, unless_cancelled};
 
@@ -58,15 +57,14 @@ type End = (Outcome, String);
 
 /// What is scaled, by which plans, and those who see to it.
 struct Scaling {
-    world: Arc<Mutex<World>>,
-    subjects: Vec<Subject>,
+    targets: Vec<ScaleTarget>,
     plans: Vec<Plan>,
     /// What every component's task has.
-    shared: Shared,
-    cancel: watch::Sender<Option<CancelReason>>,
+    context: Context,
+    cancel: tokio::sync::watch::Sender<Option<CancelReason>>,
     told: mpsc::UnboundedReceiver<What>,
-    /// The observer and the watches, which end with it.
-    _seeing: (JoinSet<()>, JoinSet<()>),
+    /// What keeps that up to date, and ends with it.
+    _keeper: JoinSet<()>,
 }
 
 async fn run(cluster: Cluster, options: ScaleOptions, mut emitter: Emitter, mut steering: Steering) {
@@ -111,18 +109,18 @@ async fn work(
 
 impl Scaling {
     /// Lets every component go through its steps. Yields how each ended.
-    async fn carry_out(&mut self, emitter: &mut Emitter, steering: &mut Steering) -> Result<Vec<Carried>, End> {
-        let Self { subjects, shared, cancel, told, .. } = self;
-        let until = shared.until;
-        let mut carriers: JoinSet<Carried> = subjects.iter().map(|s| carry(shared.clone(), s.clone())).collect();
-        let mut ended: Vec<Carried> = Vec::new();
+    async fn carry_out(&mut self, emitter: &mut Emitter, steering: &mut Steering) -> Result<Vec<Executed>, End> {
+        let Self { targets, context, cancel, told, .. } = self;
+        let until = context.until;
+        let mut tasks: JoinSet<Executed> = targets.iter().map(|t| execute(context.clone(), t.clone())).collect();
+        let mut ended: Vec<Executed> = Vec::new();
         loop {
             tokio::select! {
-                // What the carriers say comes before their end.
+                // What the tasks say comes before their end.
                 biased;
                 Some(what) = told.recv() => emitter.emit(what).await,
-                carried = carriers.join_next() => match carried {
-                    Some(Ok(carried)) => ended.push(carried),
+                executed = tasks.join_next() => match executed {
+                    Some(Ok(executed)) => ended.push(executed),
                     Some(Err(error)) => return Err((Outcome::Failed, format!("a part of the run ended badly: {error}"))),
                     None => break,
                 },
@@ -145,8 +143,4 @@ impl Scaling {
         }
         Ok(ended)
     }
-}
-
-fn look<T>(world: &Mutex<World>, look: impl FnOnce(&World) -> T) -> T {
-    look(&world.lock().unwrap_or_else(PoisonError::into_inner))
 }

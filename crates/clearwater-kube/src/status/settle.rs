@@ -26,13 +26,7 @@ pub(super) fn settle(before: &Judged, now: &Judged) -> Settled {
     }
     let mut settled = now.clone();
     settled.problems.retain(|p| before.problems.iter().any(|b| b.about.meets(&p.about)));
-    match settled.problems.first() {
-        None => Settled::Open,
-        Some(first) => {
-            settled.cause.clone_from(&first.text);
-            Settled::Unwell(settled)
-        }
-    }
+    if settled.problems.is_empty() { Settled::Open } else { Settled::Unwell(settled) }
 }
 
 #[cfg(test)]
@@ -40,7 +34,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::judge::problem::{About, Part, Problem};
+    use crate::judge::About;
+    use crate::observe::problem::{Part, Problem};
 
     fn part() -> impl Strategy<Value = Part> {
         prop_oneof![
@@ -63,7 +58,6 @@ mod tests {
             stage: if problems.is_empty() { Stage::Serving } else { stage },
             ready: 1,
             wanted: 1,
-            cause: problems.first().map(|p| p.text.clone()).unwrap_or_default(),
             problems,
             unchecked: Vec::new(),
             pending: 0,
@@ -99,7 +93,7 @@ mod tests {
             panic!("a program that is down twice is down")
         };
         assert_eq!(said.problems, settling(vec![program("homer")]).problems);
-        assert_eq!(said.cause, said.problems[0].text);
+        assert_eq!(said.cause(), said.problems[0].text);
     }
 
     #[test]

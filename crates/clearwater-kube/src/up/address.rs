@@ -8,7 +8,8 @@ use clearwater::event::FailureKind;
 use clearwater::manifest::{Balance, Balanced, balance};
 use k8s_openapi::api::core::v1::{Event, Service};
 
-use crate::judge::failure::{Doom, event_time};
+use crate::judge::failure::Doom;
+use crate::observe::snapshot::event_time;
 
 /// How long a load balancer may say nothing at all. Clouds take one to three minutes.
 pub(super) const PATIENCE: Duration = Duration::from_secs(300);

@@ -1,7 +1,6 @@
-//! The one loop of a run. Watches, probers, appliers and the user all send it news; it alone holds state, decides and
-//! emits events.
+//! The one loop of a run. Watches, probers, writers and the user all tell it what happened; it alone holds state, decides
+//! and emits events.
 
-mod asking;
 mod begin;
 mod early;
 mod end;
@@ -11,32 +10,31 @@ mod open;
 mod unit;
 mod unstarted;
 
-use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use clearwater::component::Component;
 use clearwater::event::{CancelReason, Outcome, What};
 use clearwater::order::Schedule;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Event, Pod};
-use kube::ResourceExt;
-use tokio::sync::{mpsc, watch};
+use k8s_openapi::api::core::v1::Pod;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Interval, MissedTickBehavior, sleep_until};
 
-use self::asking::PodTask;
 pub(super) use self::begin::run;
 use self::early::Early;
 use self::fail::Gathered;
 use self::open::{Late, Names};
-use self::unit::{Applied, Phase, Unit};
+use self::unit::{Applied, Phase, Stated, Units};
 use super::UpOptions;
 use crate::cluster::Cluster;
-use crate::judge::failure::{self, Exits, Grace, Scene};
-use crate::judge::{self, Judged, MembersSeen, NOT_ASKED, Stage, View};
-use crate::observe::ask_members::{MembersNews, Wish};
-use crate::observe::probe::{Look, Report};
-use crate::observe::snapshot::{News, Snapshot};
+use crate::judge::failure::{self, Scene};
+use crate::judge::{self, Judged, Stage};
+use crate::observe::Observation;
+use crate::observe::observation::Observed;
+use crate::observe::observer::{Observer, Wanted};
+use crate::observe::snapshot::News;
 use crate::run::{Emitter, Steering, cancelled, millis};
 
 /// How often graces, deadlines and changed causes are looked at where no news comes.
@@ -46,43 +44,68 @@ const SAY_EVERY: Duration = Duration::from_secs(1);
 /// A watch may be broken for so long before it is worth a word.
 const TROUBLE_AFTER: Duration = Duration::from_secs(2);
 
-struct Dispatcher {
+/// What does not change while the run goes on.
+struct Context {
     cluster: Cluster,
     options: UpOptions,
-    emitter: Emitter,
-    units: Vec<Unit>,
-    schedule: Schedule,
-    snapshot: Snapshot,
-    exits: Exits,
-    reports: BTreeMap<String, Report>,
-    probers: BTreeMap<String, PodTask>,
-    prober_tasks: JoinSet<()>,
-    looks: mpsc::Sender<Look>,
-    members: BTreeMap<Component, MembersSeen>,
-    /// What is known of members by a run that leaves etcd out, where there is none.
-    no_etcd: MembersSeen,
-    wish: watch::Sender<Wish>,
-    generations: BTreeMap<String, i64>,
+    /// Whether and why the run is cancelled.
+    cancel: watch::Receiver<Option<CancelReason>>,
+    /// When the time is up.
+    until: Instant,
+}
+
+/// What is being written, and how much was.
+struct Writing {
     appliers: JoinSet<Applied>,
     early: Early,
+    writes: u32,
+}
+
+/// A watch that is broken: since when, and whether that was told.
+#[derive(Clone, Copy)]
+struct Trouble {
+    since: Instant,
+    told: bool,
+}
+
+struct Dispatcher {
+    context: Context,
+    emitter: Emitter,
+    observer: Observer,
+    seen: Observation,
+    units: Units,
+    schedule: Schedule,
+    writing: Writing,
     gatherers: JoinSet<Gathered>,
     mending: mend::State,
-    /// The begin of the run on the API server's clock.
-    since: Timestamp,
-    skew: jiff::SignedDuration,
-    writes: u32,
-    connections: u32,
-    until: Instant,
     /// A component whose objects name addresses that are awaited.
     late: Option<Late>,
-    cancelled: Option<CancelReason>,
-    /// When it was.
-    cancelled_at: Option<Instant>,
-    /// Whether it will be.
-    cancel: watch::Receiver<Option<CancelReason>>,
-    failed_at: Option<Instant>,
-    trouble: Option<(Instant, bool)>,
     names: Option<Names>,
+    /// Why nothing new is begun any more, and since when.
+    cancelled: Option<(CancelReason, Instant)>,
+    failed_at: Option<Instant>,
+    trouble: Option<Trouble>,
+    /// When progress was told last.
+    progress_at: Instant,
+}
+
+/// What happened.
+enum Happened {
+    Observed(Observed),
+    /// A component's objects were written, or not.
+    Applied(Applied),
+    /// What is beside a component's workloads was.
+    AppliedEarly(Applied),
+    /// What shows a failure was gathered.
+    Gathered(Gathered),
+    Repaired(mend::Ended),
+    /// The user answered a question about data.
+    Consent(bool),
+    /// There is something to say about the names.
+    Said(String),
+    Tick,
+    TimeIsUp,
+    Cancelled(CancelReason),
 }
 
 /// What there is to say about the names; never, where there are none to be put in.
@@ -106,16 +129,9 @@ async fn consented(consent: &mut watch::Receiver<Option<bool>>) -> bool {
 }
 
 impl Dispatcher {
-    async fn work(
-        mut self,
-        mut news: mpsc::Receiver<News>,
-        mut looks: mpsc::Receiver<Look>,
-        mut members: mpsc::Receiver<MembersNews>,
-        mut steering: Steering,
-    ) {
+    async fn work(mut self, mut steering: Steering) {
         let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut progress = Instant::now();
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let outcome = loop {
             self.evaluate().await;
             if let Some(outcome) = self.ended()
@@ -123,42 +139,9 @@ impl Dispatcher {
             {
                 break if self.mending.refusals.is_empty() { outcome } else { Outcome::Refused };
             }
-            let until = self.until;
-            tokio::select! {
-                Some(n) = news.recv() => {
-                    self.take_news(n).await;
-                    while let Ok(n) = news.try_recv() {
-                        self.take_news(n).await;
-                    }
-                }
-                Some(look) = looks.recv() => self.take_look(look),
-                Some(m) = members.recv() => {
-                    self.connections += m.connections;
-                    self.members.insert(m.component, m.seen);
-                }
-                Some(Ok(applied)) = self.appliers.join_next() => self.take_applied(applied).await,
-                Some(Ok(early)) = self.early.tasks.join_next() => self.take_early(early).await,
-                Some(Ok(gathered)) = self.gatherers.join_next() => self.take_gathered(gathered).await,
-                Some(Ok(tried)) = self.mending.menders.join_next() => self.mending.take(tried),
-                agreed = consented(&mut steering.consent), if self.mending.asks() => self.mending.take_consent(agreed),
-                Some(text) = news_of_names(&mut self.names) => {
-                    self.emitter.emit(What::Notice { text }).await;
-                }
-                _ = tick.tick() => {
-                    if progress.elapsed() >= SAY_EVERY {
-                        progress = Instant::now();
-                        self.tell_progress().await;
-                    }
-                    self.tell_trouble();
-                }
-                () = sleep_until(until) => {
-                    self.late().await;
-                    break Outcome::NotReady;
-                }
-                reason = cancelled(&mut steering.cancel), if self.cancelled.is_none() => {
-                    self.cancel_for(reason);
-                    self.emitter.emit(What::CancelRequested { reason }).await;
-                }
+            let happened = self.next(&mut tick, &mut steering).await;
+            if let ControlFlow::Break(outcome) = self.handle(happened).await {
+                break outcome;
             }
             if self.emitter.deaf && self.cancelled.is_none() {
                 self.cancel_for(CancelReason::Reader);
@@ -167,28 +150,85 @@ impl Dispatcher {
         self.end(outcome).await;
     }
 
+    async fn next(&mut self, tick: &mut Interval, steering: &mut Steering) -> Happened {
+        let (writing, mending) = (&mut self.writing, &mut self.mending);
+        let asks = mending.asks();
+        tokio::select! {
+            Some(observed) = self.observer.next() => Happened::Observed(observed),
+            Some(Ok(applied)) = writing.appliers.join_next() => Happened::Applied(applied),
+            Some(Ok(early)) = writing.early.tasks.join_next() => Happened::AppliedEarly(early),
+            Some(Ok(gathered)) = self.gatherers.join_next() => Happened::Gathered(gathered),
+            Some(Ok(ended)) = mending.menders.join_next() => Happened::Repaired(ended),
+            agreed = consented(&mut steering.consent), if asks => Happened::Consent(agreed),
+            Some(text) = news_of_names(&mut self.names) => Happened::Said(text),
+            _ = tick.tick() => Happened::Tick,
+            () = sleep_until(self.context.until) => Happened::TimeIsUp,
+            reason = cancelled(&mut steering.cancel), if self.cancelled.is_none() => Happened::Cancelled(reason),
+        }
+    }
+
+    async fn handle(&mut self, happened: Happened) -> ControlFlow<Outcome> {
+        match happened {
+            Happened::Observed(observed) => {
+                self.take(observed).await;
+                while let Some(observed) = self.observer.ready() {
+                    self.take(observed).await;
+                }
+            }
+            Happened::Applied(applied) => self.take_applied(applied).await,
+            Happened::AppliedEarly(early) => self.take_early(early).await,
+            Happened::Gathered(gathered) => self.take_gathered(gathered).await,
+            Happened::Repaired(ended) => self.mending.take(ended),
+            Happened::Consent(agreed) => self.mending.take_consent(agreed),
+            Happened::Said(text) => self.emitter.emit(What::Notice { text }).await,
+            Happened::Tick => {
+                if self.progress_at.elapsed() >= SAY_EVERY {
+                    self.progress_at = Instant::now();
+                    self.tell_progress().await;
+                }
+                if self.seen.snapshot.is_complete() && self.trouble.is_some_and(|t| t.told) {
+                    self.trouble = None;
+                }
+            }
+            Happened::TimeIsUp => {
+                self.late().await;
+                return ControlFlow::Break(Outcome::NotReady);
+            }
+            Happened::Cancelled(reason) => {
+                self.cancel_for(reason);
+                self.emitter.emit(What::CancelRequested { reason }).await;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
     /// Begins nothing new from now on.
     fn cancel_for(&mut self, reason: CancelReason) {
-        self.cancelled = Some(reason);
-        self.cancelled_at = Some(Instant::now());
-        self.early.stop();
+        self.cancelled = Some((reason, Instant::now()));
+        self.writing.early.stop();
         if let Some(names) = &self.names {
             names.cancel.cancel();
         }
     }
 
-    async fn take_news(&mut self, news: News) {
-        match &news {
-            News::Pod(crate::observe::snapshot::Update::Set(pod)) => self.exits.observe(pod),
-            News::Pod(crate::observe::snapshot::Update::All(pods)) => pods.iter().for_each(|p| self.exits.observe(p)),
-            News::Pod(crate::observe::snapshot::Update::Gone(pod)) => self.exits.forget(&pod.uid().unwrap_or_default()),
+    async fn take(&mut self, observed: Observed) {
+        if let Observed::Watch(news) = &observed {
+            self.take_trouble(news).await;
+        }
+        self.seen.take(observed);
+    }
+
+    /// Says that a watch is broken, where it stays so, and what may not be watched.
+    async fn take_trouble(&mut self, news: &News) {
+        match news {
             News::Trouble(kind, text) => {
-                let (since, told) = *self.trouble.get_or_insert((Instant::now(), false));
-                if !told && since.elapsed() >= TROUBLE_AFTER {
-                    self.trouble = Some((since, true));
+                let trouble = *self.trouble.get_or_insert(Trouble { since: Instant::now(), told: false });
+                if !trouble.told && trouble.since.elapsed() >= TROUBLE_AFTER {
+                    self.trouble = Some(Trouble { told: true, ..trouble });
                     let text = format!("the watch of {} is broken and is being renewed: {text}", kind.resource());
                     self.emitter.emit(What::Notice { text }).await;
                 }
+                return;
             }
             News::Denied(kind) => {
                 let text = format!("skipped: what is seen in {} (needs list and watch {0})", kind.resource());
@@ -196,49 +236,32 @@ impl Dispatcher {
             }
             _ => {}
         }
-        if !matches!(news, News::Trouble(..)) {
-            self.trouble = self.trouble.filter(|(_, told)| *told);
-        }
-        self.snapshot.absorb(news);
-    }
-
-    fn tell_trouble(&mut self) {
-        if let Some((_, true)) = self.trouble
-            && self.snapshot.is_complete()
-        {
-            self.trouble = None;
-        }
-    }
-
-    fn take_look(&mut self, look: Look) {
-        self.connections += look.connections;
-        if self.probers.contains_key(&look.report.uid) {
-            self.reports.insert(look.report.uid.clone(), look.report);
-        }
+        self.trouble = self.trouble.filter(|t| t.told);
     }
 
     async fn take_applied(&mut self, mut applied: Applied) {
-        self.writes += applied.created + applied.changed;
-        self.generations.extend(std::mem::take(&mut applied.generations));
-        let Some(i) = self.index(applied.component) else { return };
-        if let Some(error) = &applied.error {
-            return self.fail_to_apply(i, error).await;
+        self.writing.writes += applied.created + applied.changed;
+        self.seen.generations.extend(std::mem::take(&mut applied.generations));
+        match &applied.error {
+            Some(error) => self.fail_to_apply(applied.component, error).await,
+            None => self.applied(applied.component, &applied).await,
         }
-        self.applied(i, &applied).await;
     }
 
     async fn take_early(&mut self, early: Applied) {
-        self.writes += early.created + early.changed;
-        let Some(i) = self.index(early.component) else { return };
-        if let Some(error) = &early.error {
-            return self.fail_to_apply(i, error).await;
+        self.writing.writes += early.created + early.changed;
+        match &early.error {
+            Some(error) => self.fail_to_apply(early.component, error).await,
+            None => {
+                let component = early.component;
+                self.units[component].early = Some(early);
+            }
         }
-        self.units[i].early = Some(early);
     }
 
     /// All of a component's objects stand.
-    async fn applied(&mut self, i: usize, own: &Applied) {
-        let unit = &mut self.units[i];
+    async fn applied(&mut self, component: Component, own: &Applied) {
+        let unit = &mut self.units[component];
         unit.applied = Some(Instant::now());
         unit.phase = Phase::Rolling;
         let sum = |of: fn(&Applied) -> u32| of(own) + unit.early.as_ref().map_or(0, of);
@@ -251,23 +274,13 @@ impl Dispatcher {
         self.emitter.emit(what).await;
     }
 
-    fn index(&self, component: Component) -> Option<usize> {
-        self.units.iter().position(|u| u.part.entry.component == component)
-    }
-
-    /// The API server's time.
-    fn now(&self) -> Timestamp {
-        let now = Timestamp::now();
-        now.saturating_add(self.skew).unwrap_or(now)
-    }
-
     async fn evaluate(&mut self) {
         loop {
             let mut again = false;
-            for i in 0..self.units.len() {
-                match self.units[i].phase {
-                    Phase::Waiting => self.open_or_wait(i).await,
-                    Phase::Rolling | Phase::Serving => again |= self.assess(i).await,
+            for component in self.units.components() {
+                match self.units[component].phase {
+                    Phase::Waiting => self.open_or_wait(component).await,
+                    Phase::Rolling | Phase::Serving => again |= self.assess(component).await,
                     Phase::Applying | Phase::Failed | Phase::Skipped => {}
                 }
             }
@@ -275,137 +288,123 @@ impl Dispatcher {
                 break;
             }
         }
-        self.update_probers();
-        self.update_wish();
+        self.ask();
     }
 
-    /// What is known of a component's pods, as it is asked whether they can succeed.
+    /// Asks the pods there are how they are, and etcd about the members of the stores that do not serve.
+    fn ask(&mut self) {
+        let Self { units, seen, observer, .. } = self;
+        let wanted: Vec<Wanted<'_>> = units
+            .iter()
+            .map(|unit| {
+                let subject = &unit.part.subject;
+                // A pod that is not ready after a while may wait for a member that does not exist any more.
+                let answers = || {
+                    judge::pods(subject, seen).into_iter().any(|pod| {
+                        let known = pod.metadata.uid.as_ref().is_some_and(|uid| seen.reports.contains_key(uid));
+                        known || seen.snapshot.may_be_asked(subject, pod)
+                    })
+                };
+                let open = unit.phase != Phase::Serving || unit.unsteady;
+                Wanted { subject, members: open && answers() }
+            })
+            .collect();
+        observer.ask(seen, &wanted);
+    }
+
+    /// What is known of these of a component's pods, as it is asked whether they can succeed.
     fn scene<'a>(
         &'a self,
-        pods: &'a [&'a Pod],
-        events: &'a [&'a Event],
+        component: Component,
+        pods: Vec<&'a Pod>,
         needs_served_since: Option<Timestamp>,
     ) -> Scene<'a> {
-        Scene {
-            pods,
-            events,
-            exits: &self.exits,
-            needs_served_since,
-            since: self.since,
-            now: self.now(),
-            grace: Grace::default(),
-        }
-    }
-
-    fn judged(&self, i: usize) -> Judged {
-        judge::component(&self.view(i))
-    }
-
-    fn view(&self, i: usize) -> View<'_> {
-        let unit = &self.units[i];
-        let without_etcd = self.index(Component::Etcd).is_none() && self.snapshot.pods_of(Component::Etcd).is_empty();
-        View {
-            entry: unit.part.entry,
-            workloads: &unit.part.workloads,
-            service: unit.part.service.as_deref(),
-            snapshot: &self.snapshot,
-            reports: &self.reports,
-            members: if without_etcd { Some(&self.no_etcd) } else { self.members.get(&unit.part.entry.component) },
-            generations: &self.generations,
-        }
+        Scene { needs_served_since, ..Scene::of(&self.seen, &self.units[component].part.subject, pods) }
     }
 
     /// Looks at one component that was applied. Yields whether it has just begun to serve.
-    async fn assess(&mut self, i: usize) -> bool {
-        if !self.snapshot.is_complete() {
+    async fn assess(&mut self, component: Component) -> bool {
+        if !self.seen.snapshot.is_complete() {
             return false;
         }
-        let judged = self.judged(i);
-        let began = self.emitter.began();
+        let judged = judge::component(&self.units[component].part.subject, &self.seen);
         let now = Instant::now();
-        let unit = &mut self.units[i];
+        let unit = &mut self.units[component];
         unit.pending = judged.pending;
-        unit.cause.clone_from(&judged.cause);
+        judged.cause().clone_into(&mut unit.cause);
         if judged.stage >= Stage::Settling {
             unit.ready.get_or_insert(now);
         }
         if judged.stage == Stage::Serving {
-            if unit.phase == Phase::Serving && !unit.unsteady {
-                return false;
-            }
-            let first = unit.phase != Phase::Serving;
-            unit.phase = Phase::Serving;
-            unit.unsteady = false;
-            unit.serving.get_or_insert(now);
-            unit.said = ("serving", String::new(), now);
-            let name = unit.name();
-            let what = What::Serving {
-                component: name.to_owned(),
-                durations: unit.durations(began),
-                unchecked: judged.unchecked,
-            };
-            self.emitter.emit(what).await;
-            if first {
-                self.schedule.complete(name);
-            }
-            return first;
+            return self.serves(component, judged).await;
         }
         if unit.phase == Phase::Serving {
             if !unit.unsteady {
                 unit.unsteady = true;
-                let what = What::Unsteady { component: unit.name().to_owned(), cause: judged.cause.clone() };
+                let what = What::Unsteady { component: unit.name().to_owned(), cause: unit.cause.clone() };
                 self.emitter.emit(what).await;
             }
-            self.look_for_doom(i).await;
+            self.look_for_doom(component).await;
             return false;
         }
-        self.look_for_doom(i).await;
-        self.tell_stage(i, &judged).await;
+        self.look_for_doom(component).await;
+        self.tell_stage(component, &judged).await;
         false
     }
 
-    fn workload_names(&self, i: usize) -> Vec<String> {
-        self.units[i].part.workloads.iter().map(|w| w.name.clone()).collect()
+    /// A component serves. Yields whether it has just begun to.
+    async fn serves(&mut self, component: Component, judged: Judged) -> bool {
+        let began = self.emitter.began();
+        let unit = &mut self.units[component];
+        if unit.phase == Phase::Serving && !unit.unsteady {
+            return false;
+        }
+        let first = unit.phase != Phase::Serving;
+        unit.phase = Phase::Serving;
+        unit.unsteady = false;
+        unit.serving.get_or_insert_with(Instant::now);
+        unit.state(Stated::Serving, String::new());
+        let name = unit.name();
+        let durations = unit.durations(began);
+        let what = What::Serving { component: name.to_owned(), durations, unchecked: judged.unchecked };
+        self.emitter.emit(what).await;
+        if first {
+            self.schedule.complete(name);
+        }
+        first
     }
 
-    async fn tell_stage(&mut self, i: usize, judged: &Judged) {
-        let pods = self.snapshot.pods_of(self.units[i].part.entry.component);
-        let workloads = self.workload_names(i);
-        let events = self.snapshot.events_of(&pods, &workloads);
-        let live = failure::cause(&self.scene(&pods, &events, None));
+    async fn tell_stage(&mut self, component: Component, judged: &Judged) {
+        let pods = self.seen.snapshot.pods_of(component);
+        let live = failure::cause(&self.scene(component, pods, None));
         let now = Instant::now();
-        let unit = &mut self.units[i];
-        let component = unit.name().to_owned();
-        // The programs' own words tell more than a probe that fails because of them.
-        let from_programs = judged.problems.iter().map(|p| &p.text).find(|t| t.starts_with("program ")).cloned();
+        let unit = &mut self.units[component];
+        let name = unit.name().to_owned();
         let (stage, cause, what) = if judged.stage == Stage::Settling {
-            let cause = judged.cause.clone();
-            ("settling", cause.clone(), What::Settling { component, cause })
+            let cause = judged.cause().to_owned();
+            (Stated::Settling, cause.clone(), What::Settling { component: name, cause })
         } else if let Some(live) = live.as_ref().filter(|l| l.pulling) {
             unit.pulled = Some(now);
             let pod = live.pod.clone().unwrap_or_default();
-            ("pulling", live.text.clone(), What::Pulling { component, pod, cause: live.text.clone() })
+            (Stated::Pulling, live.text.clone(), What::Pulling { component: name, pod, cause: live.text.clone() })
         } else {
-            let cause = from_programs.or(live.map(|l| l.text)).unwrap_or_else(|| judged.cause.clone());
-            let what = What::Starting { component, ready: judged.ready, wanted: judged.wanted, cause: cause.clone() };
-            ("starting", cause, what)
+            let from_programs = judged.said_by_program().map(str::to_owned);
+            let cause = from_programs.or(live.map(|l| l.text)).unwrap_or_else(|| judged.cause().to_owned());
+            let (ready, wanted) = (judged.ready, judged.wanted);
+            (Stated::Starting, cause.clone(), What::Starting { component: name, ready, wanted, cause })
         };
         unit.cause.clone_from(&cause);
-        if cause.ends_with(NOT_ASKED) {
-            // The answer follows at once.
+        // Of a pod that has not been asked yet the answer follows at once.
+        let unasked = judged.stage == Stage::Settling && judged.is_unasked();
+        if unasked || unit.has_just_stated(stage, &cause) {
             return;
         }
-        let same_stage = unit.said.0 == stage;
-        if same_stage && (unit.said.1 == cause || unit.said.2.elapsed() < SAY_EVERY) {
-            return;
-        }
-        unit.said = (stage, cause, now);
+        unit.state(stage, cause);
         self.emitter.emit(what).await;
     }
 
     async fn tell_progress(&mut self) {
-        for i in 0..self.units.len() {
-            let unit = &self.units[i];
+        for unit in self.units.iter() {
             let Some(opened) = unit.opened.filter(|_| matches!(unit.phase, Phase::Applying | Phase::Rolling)) else {
                 continue;
             };

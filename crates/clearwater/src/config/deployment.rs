@@ -7,7 +7,7 @@ use crate::component::{Component, Entry, Release, catalogue, entry};
 use crate::dns::Names;
 
 /// The domain that Kubernetes answers for where nothing else is said.
-pub(crate) const CLUSTER_DOMAIN: &str = "cluster.local";
+pub const CLUSTER_DOMAIN: &str = "cluster.local";
 
 /// The Service whose one virtual address all of sprout's names lead to where they stand in etcd.
 pub const SPROUT_ADDRESS: &str = "sprout-address";

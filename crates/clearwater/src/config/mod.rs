@@ -23,7 +23,7 @@ pub mod shell;
 mod starter;
 mod unfit;
 
-pub(crate) use deployment::CLUSTER_DOMAIN;
+pub use deployment::CLUSTER_DOMAIN;
 pub use deployment::{Deployment, Keys, SPROUT_ADDRESS};
 pub use file::{
     ApiVersion, Bono, BonoExposure, BonoService, ComponentOverrides, DeploymentFile, Dns, DnsBackend, Ellis,

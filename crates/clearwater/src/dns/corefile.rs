@@ -104,6 +104,31 @@ impl Corefile {
             .collect()
     }
 
+    /// The domains that the `kubernetes` plugin answers for, as they are written, without a dot at their end: those of its
+    /// directive, else those of its server block. Reverse zones and the root are left out.
+    ///
+    /// ```
+    /// use clearwater::dns::corefile::Corefile;
+    ///
+    /// let corefile = Corefile::parse(".:53 {\n kubernetes cluster.local. in-addr.arpa ip6.arpa\n}\n")?;
+    /// assert_eq!(corefile.kubernetes_domains(), ["cluster.local"]);
+    /// # Ok::<(), clearwater::dns::corefile::CorefileError>(())
+    /// ```
+    pub fn kubernetes_domains(&self) -> Vec<String> {
+        let mut domains = Vec::new();
+        for block in self.blocks.iter().filter(|b| b.snippet().is_none()) {
+            for directive in self.directives_of(block).filter(|d| d.name == "kubernetes") {
+                let zones: Vec<&str> = directive.zones().collect();
+                let keys = block.keys.iter().map(|k| host(k)).filter(|_| zones.is_empty());
+                let all = zones.iter().copied().chain(keys).map(|zone| zone.trim_end_matches('.'));
+                domains.extend(all.filter(|d| !d.is_empty() && !d.ends_with(".arpa")).map(str::to_owned));
+            }
+        }
+        domains.sort_unstable();
+        domains.dedup();
+        domains
+    }
+
     /// The files that the server blocks which serve `domain` import, as they are written there: paths and patterns,
     /// snippets left out.
     pub fn imports_of(&self, domain: &Name) -> Vec<&str> {

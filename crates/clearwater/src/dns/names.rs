@@ -106,6 +106,29 @@ impl Names {
         names
     }
 
+    /// Those of [`Names::asked_of`] that Kubernetes answers by itself as soon as the Service stands: none of a sub-domain,
+    /// and none in a zone of one's own.
+    ///
+    /// ```
+    /// use clearwater::component::{Component, Release};
+    /// use clearwater::dns::Names;
+    ///
+    /// let names = Names::standing(Release::Classic, "ims", "ims.svc.cluster.local");
+    /// assert_eq!(names.given_by_kubernetes(Component::Sprout), ["sprout.ims.svc.cluster.local"]);
+    /// let elsewhere = Names::standing(Release::Classic, "ims", "ims.example");
+    /// assert!(elsewhere.given_by_kubernetes(Component::Sprout).is_empty());
+    /// ```
+    pub fn given_by_kubernetes(&self, component: Component) -> Vec<String> {
+        let domain = self.service_domain();
+        let is_service = |name: &String| {
+            let label = name.strip_suffix(&domain).and_then(|rest| rest.strip_suffix('.'));
+            label.is_some_and(|label| !label.is_empty() && !label.contains('.'))
+        };
+        let mut names = self.asked_of(component);
+        names.retain(is_service);
+        names
+    }
+
     /// The zone: what the generator calls ZONE.
     pub fn zone(&self) -> &str {
         &self.zone

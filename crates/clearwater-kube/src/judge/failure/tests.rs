@@ -26,8 +26,8 @@ fn event(kind: &str, name: &str, reason: &str, message: &str, second: i64, count
 
 fn judge_at(second: i64, pods: &[&Pod], events: &[&Event], exits: &Exits) -> Option<Doom> {
     judge(&Scene {
-        pods,
-        events,
+        pods: pods.to_vec(),
+        events: events.to_vec(),
         exits,
         // Of the API's times only whole seconds are known.
         needs_served_since: Some(at(0) + SignedDuration::from_millis(300)),
@@ -216,8 +216,8 @@ fn a_volume_of_something_missing() {
 fn every_wait_has_a_cause() {
     let scene = |pods: &[&Pod], events: &[&Event]| {
         cause(&Scene {
-            pods,
-            events,
+            pods: pods.to_vec(),
+            events: events.to_vec(),
             exits: &Exits::default(),
             needs_served_since: None,
             since: at(0),

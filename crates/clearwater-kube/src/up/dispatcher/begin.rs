@@ -7,27 +7,24 @@ use std::time::Duration;
 
 use clearwater::component::Component;
 use clearwater::event::{CancelReason, CheckLine, CheckStatus, Command, Operation, Outcome, RunStats, What};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use kube::api::DynamicObject;
-use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::super::UpOptions;
 use super::early::{self, Early};
 use super::open::{Late, Names};
-use super::unit::{Applied, Unit};
-use super::{Dispatcher, mend};
+use super::unit::{Applied, Unit, Units};
+use super::{Context, Dispatcher, Writing, mend};
 use crate::apply::preflight;
-use crate::apply::prepare::{Scope, Standing, Work};
+use crate::apply::prepare::{Part, Scope, Standing, Work};
 use crate::apply::{self, ApplyError};
 use crate::cluster::Cluster;
 use crate::dns::Gate;
-use crate::judge::MembersSeen;
-use crate::judge::failure::Exits;
-use crate::observe::ask_members::{Wish, ask_members};
-use crate::observe::snapshot::{Snapshot, watch as watch_namespace};
-use crate::run::{Emitter, GRACE, Steering, unless_cancelled};
+use crate::observe::observer::Observer;
+use crate::observe::{MembersSeen, Observation, Subject};
+use crate::run::{Emitter, GRACE, Steering, checks, unless_cancelled};
 
 /// Why a run ends before a component is begun.
 struct Stop {
@@ -170,19 +167,8 @@ async fn checked(
     if !lines.iter().any(|l| l.status == CheckStatus::Refused) {
         lines.extend(unplanned);
     }
-    let worst = lines.iter().map(|l| l.status).max().unwrap_or(CheckStatus::Ok);
-    let bad = lines.iter().find(|l| l.status == worst).map(|l| l.title.clone()).unwrap_or_default();
-    for line in lines {
-        emitter.emit(What::Checked { line }).await;
-    }
-    match worst {
-        CheckStatus::Refused => Err(Stop::unwritten(Outcome::Refused, format!("refused, nothing was written: {bad}"))),
-        CheckStatus::Failed => {
-            let summary = format!("nothing was written, because a check failed: {bad}");
-            Err(Stop::unwritten(Outcome::PreflightFailed, summary))
-        }
-        CheckStatus::Ok | CheckStatus::Skipped | CheckStatus::Warning => Ok(work),
-    }
+    let told = checks::tell(lines, "written", emitter).await;
+    told.map(|()| work).map_err(|(outcome, summary)| Stop::unwritten(outcome, summary))
 }
 
 /// Tells what would be done, and waits for a "yes" where one is asked for.
@@ -259,17 +245,12 @@ async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, steering:
         addresses: Vec::new(),
     };
     let late = (!late.balanced.is_empty()).then_some(late);
-    let (news, _watches) = watch_namespace(&cluster.client, &cluster.namespace);
-    let (looks, looks_in) = mpsc::channel(64);
-    let (wish, wishes) = watch::channel(Wish::default());
-    let (members_out, members_in) = mpsc::channel(16);
-    let mut asking = JoinSet::new();
-    asking.spawn(ask_members(cluster.clone(), wishes, members_out));
+    let names = options.deployment.names();
     let mut planned = work.of;
     let mut first = Vec::new();
     let mut units = Vec::new();
     for part in &scope.parts {
-        let component = part.entry.component;
+        let component = part.subject.component();
         let all = planned.remove(&component).unwrap_or_default();
         // What names addresses that are not known yet is planned anew as a whole.
         let is_late = late.as_ref().is_some_and(|l| l.component == component);
@@ -281,42 +262,36 @@ async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, steering:
             first.push((component, beside));
             None
         };
-        units.push(Unit::new(part.clone(), own, written, emitter.began()));
+        // Names in a zone of one's own, and of sprout's functions, are put into DNS after the component stands.
+        let subject = Subject { names: names.given_by_kubernetes(component), ..part.subject.clone() };
+        units.push(Unit::new(Part { subject, ..part.clone() }, own, written, emitter.began()));
+    }
+    let mut seen = Observation::new(skew);
+    if !scope.has(Component::Etcd) {
+        seen.without_etcd = Some(MembersSeen::Unchecked("there is no etcd to ask".to_owned()));
     }
     let dispatcher = Dispatcher {
-        units,
+        observer: Observer::begin(&cluster),
+        seen,
+        units: Units::new(units),
         schedule: scope.plan.schedule(),
-        snapshot: Snapshot::default(),
-        exits: Exits::default(),
-        reports: BTreeMap::new(),
-        probers: BTreeMap::new(),
-        prober_tasks: JoinSet::new(),
-        looks,
-        members: BTreeMap::new(),
-        no_etcd: MembersSeen::Unchecked("there is no etcd to ask".to_owned()),
-        wish,
-        generations: BTreeMap::new(),
-        appliers: JoinSet::new(),
-        early: Early::begin(&cluster, first, options.force_conflicts, until),
+        writing: Writing {
+            appliers: JoinSet::new(),
+            early: Early::begin(&cluster, first, options.force_conflicts, until),
+            writes,
+        },
         gatherers: JoinSet::new(),
         mending: mend::State::default(),
-        since: Timestamp::now().saturating_add(skew).unwrap_or_else(|_| Timestamp::now()),
-        skew,
-        writes,
-        connections: 0,
-        until,
         late,
+        names: gate(&options, &scope).map(|gate| Names::begin(gate, &cluster)),
         cancelled: None,
-        cancelled_at: None,
-        cancel: steering.cancel.clone(),
         failed_at: None,
         trouble: None,
-        names: gate(&options, &scope).map(|gate| Names::begin(gate, &cluster)),
-        cluster,
-        options,
+        progress_at: Instant::now(),
+        context: Context { cluster, options, cancel: steering.cancel.clone(), until },
         emitter,
     };
-    Box::pin(dispatcher.work(news, looks_in, members_in, steering)).await;
+    Box::pin(dispatcher.work(steering)).await;
 }
 
 /// The virtual addresses of a Service as it was written.

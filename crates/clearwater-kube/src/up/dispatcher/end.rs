@@ -7,9 +7,9 @@ use kube::ResourceExt;
 
 use super::Dispatcher;
 use super::open::Names;
-use super::unit::{Phase, Unit};
-use crate::judge::failure;
+use super::unit::{Phase, Stated, Unit};
 use crate::observe::evidence;
+use crate::pod::object::pod_name;
 use crate::run::GRACE;
 use crate::run::millis;
 
@@ -33,7 +33,7 @@ impl Dispatcher {
         }
         Some(if self.units.iter().any(|u| u.pending > 0) {
             Outcome::ChangesPending
-        } else if self.writes == 0 && self.mending.mended.is_empty() {
+        } else if self.writing.writes == 0 && self.mending.mended.is_empty() {
             Outcome::NothingToDo
         } else {
             Outcome::Done
@@ -43,21 +43,21 @@ impl Dispatcher {
     /// Whether a cancelled run may end: nothing is being written, or what is on its way has had its time. A change of the
     /// cluster's DNS, which is everybody's, is never left unproved.
     fn has_stopped(&self) -> bool {
-        let late = self.cancelled_at.is_some_and(|at| at.elapsed() >= GRACE);
+        let late = self.cancelled.is_some_and(|(_, at)| at.elapsed() >= GRACE);
         (self.is_quiet() || late) && !self.names.as_ref().is_some_and(Names::is_at_work)
     }
 
     /// Whether nothing is being written.
     fn is_quiet(&self) -> bool {
-        self.appliers.is_empty() && self.early.tasks.is_empty()
+        self.writing.appliers.is_empty() && self.writing.early.tasks.is_empty()
     }
 
     /// The time is up: every component that does not serve says what kept it.
     pub(super) async fn late(&mut self) {
         self.emitter.emit(What::CancelRequested { reason: CancelReason::Deadline }).await;
-        for i in 0..self.units.len() {
-            let unit = &self.units[i];
-            let awaits_address = unit.phase == Phase::Waiting && unit.said.0 == "address";
+        for component in self.units.components() {
+            let unit = &self.units[component];
+            let awaits_address = unit.phase == Phase::Waiting && unit.stated() == Stated::AwaitingAddress;
             if !matches!(unit.phase, Phase::Applying | Phase::Rolling) && !unit.unsteady && !awaits_address {
                 continue;
             }
@@ -67,18 +67,18 @@ impl Dispatcher {
             } else {
                 "run up again to go on waiting, with a longer --timeout where it is only slow"
             };
-            let component = unit.part.entry.component;
-            let pods = self.snapshot.pods_of(component);
-            let events = evidence::events(self.snapshot.events_of(&pods, &self.workload_names(i)));
-            let report = pods.iter().filter_map(|p| self.reports.get(&p.uid()?)).find(|r| !r.problems.is_empty());
-            let object = pods.first().map_or_else(|| format!("workload {component}"), |p| failure::pod_name(p));
+            let pods = self.seen.snapshot.pods_of(component);
+            let events = evidence::events(self.seen.snapshot.events_of(&pods, &unit.part.subject.workload_names()));
+            let report = pods.iter().filter_map(|p| self.seen.reports.get(&p.uid()?)).find(|r| !r.problems.is_empty());
+            let object = pods.first().map_or_else(|| format!("workload {component}"), |p| pod_name(p));
             let evidence = Evidence {
                 object,
                 reason: "Deadline".to_owned(),
                 events,
                 logs: report.and_then(|r| r.log.clone()).into_iter().collect(),
             };
-            let causes = vec![format!("not serving after {} s", self.options.timeout.as_secs()), unit.cause.clone()];
+            let causes =
+                vec![format!("not serving after {} s", self.context.options.timeout.as_secs()), unit.cause.clone()];
             let what = What::Failed {
                 component: component.name().to_owned(),
                 failure: FailureKind::Deadline,
@@ -86,13 +86,13 @@ impl Dispatcher {
                 fix: fix.to_owned(),
                 evidence: vec![evidence],
             };
-            self.units[i].phase = Phase::Failed;
+            self.units[component].phase = Phase::Failed;
             self.emitter.emit(what).await;
         }
-        for i in 0..self.units.len() {
-            if self.units[i].phase == Phase::Waiting {
-                let because = format!("the time was up: {}", self.units[i].cause);
-                let component = self.units[i].name().to_owned();
+        for component in self.units.components() {
+            if self.units[component].phase == Phase::Waiting {
+                let because = format!("the time was up: {}", self.units[component].cause);
+                let component = self.units[component].name().to_owned();
                 self.emitter.emit(What::Skipped { component, because }).await;
             }
         }
@@ -107,7 +107,7 @@ impl Dispatcher {
                 _ => 0,
             };
             path.push(Hop { component: unit.name().to_owned(), took });
-            at = unit.opened_by.and_then(|c| self.units.iter().find(|u| u.part.entry.component == c));
+            at = unit.opened_by.and_then(|c| self.units.get(c));
         }
         path.reverse();
         path
@@ -130,15 +130,15 @@ impl Dispatcher {
             unfinished: count(&|u| {
                 matches!(u.phase, Phase::Applying | Phase::Rolling) || u.unsteady && u.phase == Phase::Serving
             }),
-            writes: self.writes,
-            pod_connections: self.connections,
+            writes: self.writing.writes,
+            pod_connections: self.seen.connections,
         };
         let pending: Vec<Pending> = self
             .units
             .iter()
             .filter(|u| u.pending > 0)
             .map(|u| {
-                let component = u.part.entry.component;
+                let component = u.part.subject.entry.component;
                 let refused = self.mending.refusals.get(&component);
                 let why = refused.map_or_else(String::new, |r| format!(" ({r})"));
                 let command = if refused.is_some() {

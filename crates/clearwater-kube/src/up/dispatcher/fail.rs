@@ -10,10 +10,10 @@ use tokio::time::Instant;
 use super::Dispatcher;
 use super::unit::Phase;
 use crate::apply::ApplyError;
-use crate::judge::MembersSeen;
 use crate::judge::failure::{self, Doom};
-use crate::judge::problem::Part;
-use crate::observe::evidence;
+use crate::observe::problem::Part;
+use crate::observe::{MembersSeen, evidence};
+use crate::pod::object::{pod_name, ready_since};
 
 /// The margin, in seconds, within which a program that was given up is held to have failed before what it needs was
 /// there.
@@ -41,52 +41,49 @@ fn wrong_members(seen: &MembersSeen) -> Option<Doom> {
 
 impl Dispatcher {
     /// Since when, on the API server's clock, everything the component needs serves; `None` while something does not.
-    fn needs_served_since(&self, i: usize) -> Option<Timestamp> {
+    fn needs_served_since(&self, component: Component) -> Option<Timestamp> {
         let mut latest = Timestamp::UNIX_EPOCH;
-        for need in &self.units[i].part.needs {
-            let Some(unit) = self.units.iter().find(|u| u.part.entry.component == *need) else { continue };
+        for need in &self.units[component].part.needs {
+            let Some(unit) = self.units.get(*need) else { continue };
             if unit.phase != Phase::Serving || unit.unsteady {
                 return None;
             }
-            for pod in self.snapshot.pods_of(*need) {
-                let ready = pod.status.iter().flat_map(|s| s.conditions.iter().flatten()).find(|c| c.type_ == "Ready");
-                if let Some(at) = ready.and_then(|c| c.last_transition_time.as_ref()) {
-                    latest = latest.max(at.0);
-                }
+            for pod in self.seen.snapshot.pods_of(*need) {
+                latest = ready_since(pod).map_or(latest, |at| latest.max(at));
             }
         }
         Some(latest)
     }
 
     /// Looks whether a component cannot succeed any more, and begins to gather what shows it.
-    pub(super) async fn look_for_doom(&mut self, i: usize) {
-        if self.units[i].doomed {
+    pub(super) async fn look_for_doom(&mut self, component: Component) {
+        if self.units[component].doomed {
             return;
         }
-        let history = self.mend_unstarted(i).await;
-        let needs_served_since = self.needs_served_since(i);
-        let component = self.units[i].part.entry.component;
-        let mut pods = self.snapshot.pods_of(component);
+        let history = self.mend_unstarted(component).await;
+        let needs_served_since = self.needs_served_since(component);
+        let mut pods = self.seen.snapshot.pods_of(component);
         pods.retain(|p| p.uid().is_none_or(|uid| !history.contains(&uid)));
-        let workloads = self.workload_names(i);
-        let events = self.snapshot.events_of(&pods, &workloads);
-        let doom = failure::judge(&self.scene(&pods, &events, needs_served_since)).map(|d| (d, None));
-        let doom = doom.or_else(|| self.fatal(component, &pods, needs_served_since));
-        let doom = doom.or_else(|| Some((wrong_members(self.members.get(&component)?)?, None)));
-        let doom = doom.or_else(|| self.deaf(component, &pods));
+        let scene = self.scene(component, pods, needs_served_since);
+        let doom = failure::judge(&scene).map(|d| (d, None));
+        let pods = &scene.pods;
+        let doom = doom.or_else(|| self.fatal(component, pods, needs_served_since));
+        let doom = doom.or_else(|| Some((wrong_members(self.seen.members(component)?)?, None)));
+        let doom = doom.or_else(|| self.deaf(component, pods));
         let Some((doom, log)) = doom else {
-            self.mend_members(i).await;
-            self.mend_stuck(i).await;
-            self.mend_lookup(i, needs_served_since).await;
+            self.mend_members(component).await;
+            self.mend_stuck(component).await;
+            self.mend_lookup(component, needs_served_since).await;
             self.mend(component, needs_served_since).await;
             return;
         };
-        let told = evidence::events(events);
-        self.units[i].doomed = true;
-        let cluster = self.cluster.clone();
+        let events = evidence::events(scene.events);
+        self.units[component].doomed = true;
+        let cluster = self.context.cluster.clone();
         self.gatherers.spawn(async move {
-            let (doom, evidence) = evidence::gather(cluster, doom, told, log).await;
-            Gathered { component, doom, evidence }
+            let (object, reason) = (doom.object.clone(), doom.reason.clone());
+            let evidence = evidence::gather(&cluster, object, reason, doom.telling_container(), events, log).await;
+            Gathered { component, doom: doom.told_by(&evidence), evidence: vec![evidence] }
         });
     }
 
@@ -99,7 +96,7 @@ impl Dispatcher {
         let since = needs_served_since?;
         for pod in pods {
             let uid = pod.uid().unwrap_or_default();
-            let Some(report) = self.reports.get(&uid) else { continue };
+            let Some(report) = self.seen.reports.get(&uid) else { continue };
             for trouble in report.troubles.iter().filter(|t| t.is_fatal()) {
                 let failed = trouble.stopped_at.unwrap_or(i64::MAX);
                 let mended = self.mending.mended.get(&(uid.clone(), trouble.program.clone()));
@@ -111,11 +108,11 @@ impl Dispatcher {
                     let after = if mended.is_some() { " again, after it was restarted" } else { "" };
                     let doom = Doom {
                         kind: FailureKind::ProgramFatal,
-                        object: failure::pod_name(pod),
+                        object: pod_name(pod),
                         container: None,
                         reason: trouble.program.clone(),
                         causes: vec![
-                            format!("{}: {}{after}", failure::pod_name(pod), trouble.text),
+                            format!("{}: {}{after}", pod_name(pod), trouble.text),
                             format!("everything that {component} needs was serving when it failed"),
                         ],
                         fix: "see the last lines of the program's log".to_owned(),
@@ -129,19 +126,19 @@ impl Dispatcher {
 
     /// A pod whose name servers its program cannot read. It read them when it started, and will not again.
     fn deaf(&self, component: Component, pods: &[&Pod]) -> Option<(Doom, Option<LogExcerpt>)> {
-        let unit = &self.units[self.index(component)?];
-        let asks = |n: usize| unit.part.entry.health.get(n).map(|q| q.asks);
+        let unit = &self.units[component];
+        let asks = |n: usize| unit.part.subject.entry.health.get(n).map(|q| q.asks);
         pods.iter().find_map(|pod| {
-            let report = self.reports.get(&pod.uid()?)?;
+            let report = self.seen.reports.get(&pod.uid()?)?;
             let problem = report.problems.iter().find(|p| {
                 matches!(p.about, Part::Question(n) if matches!(asks(n), Some(Asks::OneNameServer { .. })))
             })?;
             let doom = Doom {
                 kind: FailureKind::Config,
-                object: failure::pod_name(pod),
+                object: pod_name(pod),
                 container: None,
                 reason: "name servers".to_owned(),
-                causes: vec![format!("{}: {}", failure::pod_name(pod), problem.text)],
+                causes: vec![format!("{}: {}", pod_name(pod), problem.text)],
                 fix: format!(
                     "run up --replace-stores as somebody who may get nodes/proxy, which gives {component} one name server \
                      where the kubelets' clusterDNS has several; or give its pods a dnsConfig with one"
@@ -151,9 +148,8 @@ impl Dispatcher {
         })
     }
 
-    pub(super) async fn doom_of_address(&mut self, i: usize, doom: Doom) {
-        let component = self.units[i].part.entry.component;
-        let events = self.snapshot.events_of_services(|name| {
+    pub(super) async fn doom_of_address(&mut self, component: Component, doom: Doom) {
+        let events = self.seen.snapshot.events_of_services(|name| {
             name.strip_prefix(component.name()).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
         });
         let evidence = Evidence {
@@ -162,10 +158,10 @@ impl Dispatcher {
             events: evidence::events(events),
             logs: Vec::new(),
         };
-        self.fail(i, doom, vec![evidence]).await;
+        self.fail(component, doom, vec![evidence]).await;
     }
 
-    pub(super) async fn fail_to_apply(&mut self, i: usize, error: &ApplyError) {
+    pub(super) async fn fail_to_apply(&mut self, component: Component, error: &ApplyError) {
         let doom = Doom {
             kind: if matches!(error, ApplyError::Unreachable { .. }) {
                 FailureKind::Deadline
@@ -178,19 +174,17 @@ impl Dispatcher {
             causes: vec![error.to_string()],
             fix: error.fix(),
         };
-        self.fail(i, doom, Vec::new()).await;
+        self.fail(component, doom, Vec::new()).await;
     }
 
     pub(super) async fn take_gathered(&mut self, gathered: Gathered) {
-        if let Some(i) = self.index(gathered.component) {
-            self.fail(i, gathered.doom, gathered.evidence).await;
-        }
+        self.fail(gathered.component, gathered.doom, gathered.evidence).await;
     }
 
-    async fn fail(&mut self, i: usize, doom: Doom, evidence: Vec<Evidence>) {
+    async fn fail(&mut self, component: Component, doom: Doom, evidence: Vec<Evidence>) {
         self.failed_at.get_or_insert_with(Instant::now);
-        self.early.stop();
-        let unit = &mut self.units[i];
+        self.writing.early.stop();
+        let unit = &mut self.units[component];
         if unit.phase == Phase::Failed {
             return;
         }

@@ -16,18 +16,14 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Dispatcher;
-use super::asking::target_of;
 use crate::cluster::say;
-use crate::judge::failure;
-use crate::judge::rollout::{addresses, has_ended};
-use crate::judge::{self, MembersSeen, Stuck};
-use crate::observe::members;
+use crate::judge::{self, Stuck};
 use crate::observe::probe::{Prober, Target};
+use crate::observe::{MembersSeen, members};
 use crate::pod::Script;
+use crate::pod::object::{addresses, pod_name};
 use crate::run::{GRACE, unless_cancelled};
 
-/// A member without a pod is left alone for so long: one that is just leaving is gone by itself in a moment.
-const STALE_AFTER: Duration = Duration::from_secs(20);
 /// The longest that `cw-mark_node_failed` may take: it waits for the others' consent.
 const MARK_FAILED: Duration = Duration::from_secs(180);
 /// The longest that restarting a program may take: supervisord waits ten seconds for the old one to stop.
@@ -40,21 +36,20 @@ const TRIES: u32 = 20;
 /// A repair: the component or pod, and what of it.
 type Key = (String, String);
 
+/// A repair that has ended, with whether it failed.
+pub(super) type Ended = (Key, bool);
+
 /// What has been mended, and what is to be asked first.
 #[derive(Default)]
 pub(super) struct State {
     /// Repairs under way; each tells which it was and whether it failed.
-    pub(super) menders: JoinSet<(Key, bool)>,
+    pub(super) menders: JoinSet<Ended>,
     /// Repairs of this run, with when they were begun on the API server's clock.
     pub(super) mended: BTreeMap<Key, Timestamp>,
     /// Repairs that failed: how often, and when they are tried again.
     failed: BTreeMap<Key, (u32, Instant)>,
     /// Those of them that have not ended yet.
     running: BTreeSet<Key>,
-    /// Members of stores that no pod stands behind, with since when.
-    stale: BTreeMap<(Component, IpAddr), Instant>,
-    /// Members whose pods this run removed.
-    orphans: BTreeSet<IpAddr>,
     /// Pods of stores that were removed to be made anew, by uid.
     pub(super) replaced: BTreeSet<String>,
     /// Why stores' pods were not replaced although that was asked for.
@@ -72,7 +67,7 @@ struct Costly {
 
 impl State {
     /// Takes note of how a repair ended. Whether it helped is seen by other means.
-    pub(super) fn take(&mut self, (key, failed): (Key, bool)) {
+    pub(super) fn take(&mut self, (key, failed): Ended) {
         self.running.remove(&key);
         if failed {
             let (tries, at) = self.failed.entry(key).or_insert((0, Instant::now()));
@@ -125,19 +120,10 @@ impl State {
             && (self.has_failed(key) || !self.mended.contains_key(key))
     }
 
-    /// Which of a store's members without a pod are to be marked as failed now. Each is, however many others are being
-    /// marked: a run of `cw-mark_node_failed` ends only when no dead member is left, so one that was kept back would be
-    /// waited for.
-    fn dead(&mut self, component: Component, stale: &[IpAddr]) -> Vec<IpAddr> {
-        self.stale.retain(|(c, address), _| *c != component || stale.contains(address));
-        let mut dead = Vec::new();
-        for &address in stale {
-            let since = *self.stale.entry((component, address)).or_insert_with(Instant::now);
-            let certain = since.elapsed() >= STALE_AFTER || self.orphans.contains(&address);
-            if certain && self.is_due(&marking(component, address)) {
-                dead.push(address);
-            }
-        }
+    /// Which of a store's dead members are to be marked as failed now. Each is, however many others are being marked: a run
+    /// of `cw-mark_node_failed` ends only when no dead member is left, so one that was kept back would be waited for.
+    fn to_mark(&self, component: Component, mut dead: Vec<IpAddr>) -> Vec<IpAddr> {
+        dead.retain(|address| self.is_due(&marking(component, *address)));
         dead
     }
 }
@@ -195,10 +181,10 @@ impl Dispatcher {
         if needs_served_since.is_none() || self.cancelled.is_some() {
             return;
         }
-        let pods: Vec<Pod> = self.snapshot.pods_of(component).into_iter().cloned().collect();
+        let pods: Vec<Pod> = self.seen.snapshot.pods_of(component).into_iter().cloned().collect();
         for pod in pods {
             let uid = pod.uid().unwrap_or_default();
-            let Some(report) = self.reports.get(&uid) else { continue };
+            let Some(report) = self.seen.reports.get(&uid) else { continue };
             let programs: Vec<String> =
                 report.troubles.iter().filter(|t| t.is_fatal()).map(|t| t.program.clone()).collect();
             for program in programs {
@@ -206,16 +192,16 @@ impl Dispatcher {
                 if self.mending.mended.contains_key(&key) {
                     continue;
                 }
-                let Some(target) = target_of(&self.units, &self.options, component, &pod) else { continue };
-                self.mending.mended.insert(key.clone(), self.now());
+                let Some(target) = Target::of(&self.units[component].part.subject, &pod) else { continue };
+                self.mending.mended.insert(key.clone(), self.seen.now());
                 let mending = Mending {
                     component: component.name().to_owned(),
-                    object: format!("{}, program {program}", failure::pod_name(&pod)),
+                    object: format!("{}, program {program}", pod_name(&pod)),
                     action: format!("supervisorctl start {program}"),
                     because: "supervisord gave it up before what it needs was serving".to_owned(),
                     cost: Cost::Nothing,
                 };
-                let cluster = self.cluster.clone();
+                let cluster = self.context.cluster.clone();
                 self.emitter.emit(What::Mended { mending }).await;
                 self.mending.menders.spawn(async move {
                     let mut prober = Prober::new(&cluster, target);
@@ -229,27 +215,24 @@ impl Dispatcher {
 
     /// Removes members of stores that no pod stands behind, all of a store at once: they were killed without leaving, and
     /// the next join would wait for their consent for ever.
-    pub(super) async fn mend_members(&mut self, i: usize) {
-        let entry = self.units[i].part.entry;
-        let component = entry.component;
+    pub(super) async fn mend_members(&mut self, component: Component) {
+        let entry = self.units[component].part.subject.entry;
         let Some(clustering) = &entry.clustering else { return };
-        let Some(MembersSeen::Read(members)) = self.members.get(&component) else { return };
+        let Some(members) = self.seen.members(component).and_then(MembersSeen::members) else { return };
         if self.cancelled.is_some() {
             return;
         }
-        let own: Vec<IpAddr> = self.snapshot.pods.values().filter(|p| !has_ended(p)).flat_map(addresses).collect();
-        let stale: Vec<IpAddr> = members.stale(&own).into_iter().map(|(address, _)| address).collect();
         // A member knows the others; a pod that only wants to become one may not.
         let is_member =
             |p: &&Pod| members::of(members, &addresses(p)).is_some_and(|(_, state)| state == MemberState::Normal);
-        let pods = self.snapshot.pods_of(component);
+        let pods = self.seen.snapshot.pods_of(component);
         let candidates = pods.iter().copied().filter(is_member).chain(pods.iter().copied());
-        let target = candidates.into_iter().find_map(|p| Target::of(entry, &[], p));
-        let dead = self.mending.dead(component, &stale);
+        let target = candidates.into_iter().find_map(|p| Target::of(&self.units[component].part.subject, p));
+        let dead = self.mending.to_mark(component, self.seen.dead(component));
         let Some(target) = target else { return };
         for address in dead {
             let key = marking(component, address);
-            if self.mending.mended.insert(key.clone(), self.now()).is_none() {
+            if self.mending.mended.insert(key.clone(), self.seen.now()).is_none() {
                 let mending = Mending {
                     component: component.name().to_owned(),
                     object: format!("{} member {address}", clustering.title),
@@ -260,7 +243,7 @@ impl Dispatcher {
                 self.emitter.emit(What::Mended { mending }).await;
             }
             let script = members::mark_failed(clustering, address);
-            let (cluster, target) = (self.cluster.clone(), target.clone());
+            let (cluster, target) = (self.context.cluster.clone(), target.clone());
             self.mending.running.insert(key.clone());
             self.mending.menders.spawn(async move {
                 let mut prober = Prober::new(&cluster, target);
@@ -273,26 +256,25 @@ impl Dispatcher {
     /// Where it was asked for, replaces the next pod of a store that runs an older revision. Yields whether there is
     /// still something to wait for.
     pub(super) async fn replace_next(&mut self) -> bool {
-        if !self.options.replace_stores || self.cancelled.is_some() || self.failed_at.is_some() {
+        if !self.context.options.replace_stores || self.cancelled.is_some() || self.failed_at.is_some() {
             return false;
         }
-        if self.mending.replaced.iter().any(|uid| self.snapshot.pods.contains_key(uid)) {
+        if self.mending.replaced.iter().any(|uid| self.seen.snapshot.pods.contains_key(uid)) {
             return true;
         }
-        for i in 0..self.units.len() {
-            let unit = &self.units[i];
-            let component = unit.part.entry.component;
+        for component in self.units.components() {
+            let unit = &self.units[component];
             if unit.pending == 0 || self.mending.refusals.contains_key(&component) {
                 continue;
             }
-            let pods = self.snapshot.pods_of(component);
-            if let Some(loss) = loss_of_replacing(unit.part.entry, &pods) {
+            let pods = self.seen.snapshot.pods_of(component);
+            if let Some(loss) = loss_of_replacing(unit.part.subject.entry, &pods) {
                 self.mending.refusals.insert(component, loss);
                 continue;
             }
             let current = |p: &Pod| {
-                unit.part.workloads.iter().any(|w| {
-                    let set = self.snapshot.stateful_sets.get(&w.name).and_then(|s| s.status.as_ref());
+                unit.part.subject.workloads.iter().any(|w| {
+                    let set = self.seen.snapshot.stateful_sets.get(&w.name).and_then(|s| s.status.as_ref());
                     let revision = set.and_then(|s| s.update_revision.as_ref());
                     revision.is_some() && revision == p.labels().get("controller-revision-hash")
                 })
@@ -301,7 +283,7 @@ impl Dispatcher {
             let Some(old) = pods.into_iter().rev().find(|p| !current(p)).cloned() else { continue };
             let mending = Mending {
                 component: component.name().to_owned(),
-                object: failure::pod_name(&old),
+                object: pod_name(&old),
                 action: "replaced by one of the new revision".to_owned(),
                 because: "it runs an older revision and --replace-stores was given".to_owned(),
                 cost: Cost::Nothing,
@@ -310,10 +292,10 @@ impl Dispatcher {
             match self.delete_pod(&old.name_any()).await {
                 Ok(()) => {
                     self.mending.replaced.insert(old.uid().unwrap_or_default());
-                    self.writes += 1;
+                    self.writing.writes += 1;
                 }
                 Err(error) => {
-                    let text = format!("{}: {error}", failure::pod_name(&old));
+                    let text = format!("{}: {error}", pod_name(&old));
                     self.mending.refusals.insert(component, text);
                     continue;
                 }
@@ -324,37 +306,36 @@ impl Dispatcher {
     }
 
     /// Restarts a program that looked another component up when it started, where that one has a new address since.
-    pub(super) async fn mend_lookup(&mut self, i: usize, needs_served_since: Option<Timestamp>) {
+    pub(super) async fn mend_lookup(&mut self, component: Component, needs_served_since: Option<Timestamp>) {
         if needs_served_since.is_none() || self.cancelled.is_some() {
             return;
         }
-        let entry = self.units[i].part.entry;
-        let component = entry.component;
+        let entry = self.units[component].part.subject.entry;
         let Some(lookup) = LOOKS_UP_ONCE.iter().find(|l| l.component == component) else { return };
         let Some(program) = entry.program(lookup.program).map(Program::full_name) else { return };
-        let renewed = self.snapshot.pods_of(lookup.other).into_iter().filter_map(began).max();
-        let pods: Vec<Pod> = self.snapshot.pods_of(component).into_iter().cloned().collect();
+        let renewed = self.seen.snapshot.pods_of(lookup.other).into_iter().filter_map(began).max();
+        let pods: Vec<Pod> = self.seen.snapshot.pods_of(component).into_iter().cloned().collect();
         for pod in pods {
             let uid = pod.uid().unwrap_or_default();
             // Only one that was looked into and does not answer well, although all of its programs run.
-            let report = self.reports.get(&uid);
+            let report = self.seen.reports.get(&uid);
             let unwell = report.is_some_and(|r| r.troubles.is_empty() && r.programs_well > 0 && !r.is_good());
             let key = (uid, format!("{program} {}", lookup.other));
             if !unwell || began(&pod) >= renewed || !self.mending.is_due(&key) {
                 continue;
             }
-            let Some(target) = Target::of(entry, &[], &pod) else { continue };
-            self.mending.mended.insert(key.clone(), self.now());
+            let Some(target) = Target::of(&self.units[component].part.subject, &pod) else { continue };
+            self.mending.mended.insert(key.clone(), self.seen.now());
             let script = Script::new("supervisorctl restart \"$1\"").arg(&program);
             let mending = Mending {
                 component: component.name().to_owned(),
-                object: format!("{}, program {program}", failure::pod_name(&pod)),
+                object: format!("{}, program {program}", pod_name(&pod)),
                 action: format!("supervisorctl restart {program}"),
                 because: format!("it looked {0} up when it started, and {0} has another address since", lookup.other),
                 cost: Cost::Nothing,
             };
             self.emitter.emit(What::Mended { mending }).await;
-            let cluster = self.cluster.clone();
+            let cluster = self.context.cluster.clone();
             self.mending.running.insert(key.clone());
             self.mending.menders.spawn(async move {
                 let mut prober = Prober::new(&cluster, target);
@@ -366,28 +347,29 @@ impl Dispatcher {
 
     /// Replaces the next member of a store that cannot start again: the new pod joins anew, and what is left of the old
     /// member is removed by [`Self::mend_members`].
-    pub(super) async fn mend_stuck(&mut self, i: usize) {
+    pub(super) async fn mend_stuck(&mut self, component: Component) {
         if self.cancelled.is_some() {
             return;
         }
-        let entry = self.units[i].part.entry;
-        let component = entry.component;
-        let Some(MembersSeen::Read(members)) = self.members.get(&component) else { return };
-        let pods = self.snapshot.pods_of(component);
+        let entry = self.units[component].part.subject.entry;
+        let Some(members) = self.seen.members(component).and_then(MembersSeen::members) else { return };
+        let pods = self.seen.snapshot.pods_of(component);
         let own: Vec<IpAddr> = pods.iter().copied().flat_map(addresses).collect();
         // One a time: the next only when the one before is a member again.
         if !members.stale(&own).is_empty() || !members.all_normal(members.len()) {
             return;
         }
-        let stuck = judge::stuck(&self.view(i)).into_iter().find(|s| !self.mending.replaced.contains(&s.uid));
+        let stuck = judge::stuck(&self.units[component].part.subject, &self.seen)
+            .into_iter()
+            .find(|s| !self.mending.replaced.contains(&s.uid));
         let Some(stuck) = stuck else { return };
         let mending = unsticking(entry, &stuck);
-        if mending.cost == Cost::Data && !self.options.accept_loss {
+        if mending.cost == Cost::Data && !self.context.options.accept_loss {
             match self.mending.costly.as_ref().map(|c| c.agreed) {
                 Some(Some(true)) => {}
                 Some(_) => return,
                 None => {
-                    let agreed = (!self.options.ask).then_some(false);
+                    let agreed = (!self.context.options.ask).then_some(false);
                     self.mending.costly = Some(Costly { component, mending: mending.clone(), agreed });
                     self.emitter.emit(What::Asked { mending }).await;
                     return;
@@ -398,14 +380,13 @@ impl Dispatcher {
         if !self.mending.is_due(&key) {
             return;
         }
-        if self.mending.mended.insert(key.clone(), self.now()).is_none() {
+        if self.mending.mended.insert(key.clone(), self.seen.now()).is_none() {
             self.emitter.emit(What::Mended { mending }).await;
         }
         match self.delete_pod(&stuck.pod).await {
             Ok(()) => {
-                self.writes += 1;
+                self.writing.writes += 1;
                 self.mending.replaced.insert(stuck.uid);
-                self.mending.orphans.insert(stuck.address);
             }
             Err(error) => {
                 self.mending.take((key, true));
@@ -417,8 +398,8 @@ impl Dispatcher {
 
     /// Deletes a pod, within the time that any write has when the run is cancelled.
     async fn delete_pod(&self, name: &str) -> Result<(), String> {
-        let (pods, params): (kube::Api<Pod>, _) = (self.cluster.api(), DeleteParams::default());
-        match unless_cancelled(&self.cancel, GRACE, pods.delete(name, &params)).await {
+        let (pods, params): (kube::Api<Pod>, _) = (self.context.cluster.api(), DeleteParams::default());
+        match unless_cancelled(&self.context.cancel, GRACE, pods.delete(name, &params)).await {
             Ok(deleted) => deleted.map(drop).map_err(|e| say(&e)),
             Err(_) => Err("interrupted before the API server answered".to_owned()),
         }
@@ -454,33 +435,27 @@ mod tests {
         assert!(stuck(2, true).because.contains("10.0.0.7"));
     }
 
-    /// Every member that is certainly dead is marked at once, and one that becomes so later does not wait for those that
-    /// are being marked: they wait for it.
+    /// Every dead member is marked at once, and one that dies later does not wait for those that are being marked: they
+    /// wait for it.
     #[tokio::test(start_paused = true)]
     async fn dead_members_of_a_store_are_marked_together() {
         let ips = |last: &[u8]| last.iter().map(|n| IpAddr::from([10, 0, 0, *n])).collect::<Vec<_>>();
         let mut state = State::default();
         let chronos = Component::Chronos;
-        assert!(state.dead(chronos, &ips(&[1, 2, 3])).is_empty());
-        tokio::time::advance(STALE_AFTER).await;
-        assert_eq!(state.dead(chronos, &ips(&[1, 2, 3, 4])), ips(&[1, 2, 3]));
+        assert_eq!(state.to_mark(chronos, ips(&[1, 2, 3])), ips(&[1, 2, 3]));
         for address in ips(&[1, 2, 3]) {
             let key = marking(chronos, address);
             state.mended.insert(key.clone(), Timestamp::UNIX_EPOCH);
             state.running.insert(key);
         }
-        assert!(state.dead(chronos, &ips(&[1, 2, 3, 4])).is_empty());
-        tokio::time::advance(STALE_AFTER).await;
-        assert_eq!(state.dead(chronos, &ips(&[1, 2, 3, 4])), ips(&[4]));
+        assert_eq!(state.to_mark(chronos, ips(&[1, 2, 3, 4])), ips(&[4]));
         // One that failed is tried again after a pause, and never while it runs.
         state.take((marking(chronos, ips(&[1])[0]), true));
+        assert!(state.to_mark(chronos, ips(&[1])).is_empty());
         tokio::time::advance(AGAIN_AFTER).await;
-        assert_eq!(state.dead(chronos, &ips(&[1, 2, 3])), ips(&[1]));
+        assert_eq!(state.to_mark(chronos, ips(&[1, 2, 3])), ips(&[1]));
         state.running.insert(marking(chronos, ips(&[1])[0]));
-        assert!(state.dead(chronos, &ips(&[1, 2, 3])).is_empty());
-        // One that has a pod again begins anew.
-        assert!(state.dead(chronos, &[]).is_empty());
-        assert!(state.dead(chronos, &ips(&[5])).is_empty());
+        assert!(state.to_mark(chronos, ips(&[1, 2, 3])).is_empty());
     }
 
     #[test]

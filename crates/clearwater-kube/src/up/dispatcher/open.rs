@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::super::address::{Addresses, addresses};
-use super::unit::{Applied, Phase};
+use super::unit::{Applied, Phase, Stated};
 use super::{Dispatcher, early};
 use crate::apply::ApplyError;
 use crate::apply::prepare::plan_late;
@@ -77,17 +77,19 @@ impl Names {
 }
 
 impl Dispatcher {
-    pub(super) async fn open_or_wait(&mut self, i: usize) {
-        let name = self.units[i].name();
-        let address = self.awaited_addresses(i);
+    pub(super) async fn open_or_wait(&mut self, component: Component) {
+        let name = self.units[component].name();
+        let address = self.awaited_addresses(component);
         if let Some(Addresses::Doomed(doom)) = address {
-            self.doom_of_address(i, doom).await;
+            self.doom_of_address(component, doom).await;
             return;
         }
         let waiting = self.schedule.waiting_for(name);
         if waiting.is_empty() {
             match address {
-                Some(Addresses::Awaited(cause)) => return self.tell_waiting(i, "address", cause).await,
+                Some(Addresses::Awaited(cause)) => {
+                    return self.tell_waiting(component, Stated::AwaitingAddress, cause).await;
+                }
                 Some(Addresses::Known(all)) => {
                     if let Some(late) = &mut self.late {
                         late.addresses = all;
@@ -95,105 +97,106 @@ impl Dispatcher {
                 }
                 _ => {}
             }
-            if let Some(cause) = self.awaited_name(i) {
-                if self.snapshot.is_complete() {
-                    self.tell_waiting(i, "name", cause).await;
+            if let Some(cause) = self.awaited_name(component) {
+                if self.seen.snapshot.is_complete() {
+                    self.tell_waiting(component, Stated::AwaitingName, cause).await;
                 }
                 return;
             }
-            if self.cancelled.is_none() && self.failed_at.is_none() && self.units[i].early.is_some() {
-                self.open(i).await;
+            if self.cancelled.is_none() && self.failed_at.is_none() && self.units[component].early.is_some() {
+                self.open(component).await;
             }
             return;
         }
         let awaited: Vec<Awaited> = waiting
             .iter()
             .filter_map(|w| self.units.iter().find(|u| u.name() == &**w))
-            .map(|u| Awaited { component: u.name().to_owned(), state: u.state() })
+            .map(|u| Awaited { component: u.name().to_owned(), state: u.phrase() })
             .collect();
         let cause = awaited.first().map(|a| format!("{} {}", a.component, a.state)).unwrap_or_default();
         let names: Vec<&str> = awaited.iter().map(|a| a.component.as_str()).collect();
         // The gates' own lines tell their causes; this one only changes when a gate opens.
         let key = names.join(" ");
-        let unit = &mut self.units[i];
+        let unit = &mut self.units[component];
         unit.cause.clone_from(&cause);
-        if unit.said.0 == "waiting" && unit.said.1 == key {
+        if unit.has_stated(Stated::Waiting, &key) {
             return;
         }
-        unit.said = ("waiting", key, Instant::now());
+        unit.state(Stated::Waiting, key);
         self.emitter.emit(What::Waiting { component: name.to_owned(), awaited, cause }).await;
     }
 
     /// How far the addresses are that a component's objects name; `None` where they name none.
-    fn awaited_addresses(&self, i: usize) -> Option<Addresses> {
-        let late = self.late.as_ref().filter(|l| l.component == self.units[i].part.entry.component)?;
-        if !self.snapshot.is_complete() {
+    fn awaited_addresses(&self, component: Component) -> Option<Addresses> {
+        let late = self.late.as_ref().filter(|l| l.component == self.units[component].part.subject.entry.component)?;
+        if !self.seen.snapshot.is_complete() {
             return Some(Addresses::Awaited("its Services are being looked at".to_owned()));
         }
-        let events =
-            self.snapshot.events_of_services(|name| late.balanced.iter().any(|b| b.services.iter().any(|s| s == name)));
-        Some(addresses(&late.balanced, &self.snapshot.services, &events, late.since.elapsed()))
+        let events = self
+            .seen
+            .snapshot
+            .events_of_services(|name| late.balanced.iter().any(|b| b.services.iter().any(|s| s == name)));
+        Some(addresses(&late.balanced, &self.seen.snapshot.services, &events, late.since.elapsed()))
     }
 
     /// Why a component that needs nothing to start is not started yet all the same.
     ///
     /// Every container asks for etcd's name as soon as it runs. Asked before etcd's pod has an address, the cluster's DNS
     /// remembers for some seconds that there is no such name, and whoever needs etcd stands still for longer than that.
-    fn awaited_name(&self, i: usize) -> Option<String> {
-        let asks = !self.units[i].part.entry.programs.is_empty();
-        let etcd = &self.units[self.index(Component::Etcd).filter(|_| asks)?];
+    fn awaited_name(&self, component: Component) -> Option<String> {
+        let asks = !self.units[component].part.subject.entry.programs.is_empty();
+        let etcd = self.units.get(Component::Etcd).filter(|_| asks)?;
         let comes = matches!(etcd.phase, Phase::Waiting | Phase::Applying | Phase::Rolling);
         let in_time = etcd.opened.is_none_or(|at| at.elapsed() < NAME_PATIENCE);
-        if !comes || !in_time || self.snapshot.denied.contains(&Kind::EndpointSlice) {
+        if !comes || !in_time || self.seen.snapshot.denied.contains(&Kind::EndpointSlice) {
             return None;
         }
-        let service = etcd.part.service.as_deref()?;
-        let has_address = self.snapshot.slices_of(service).any(|s| !s.endpoints.is_empty());
+        let service = etcd.part.subject.service.as_deref()?;
+        let has_address = self.seen.snapshot.slices_of(service).any(|s| !s.endpoints.is_empty());
         (!has_address).then(|| "etcd has no address yet, and its name would be remembered as missing".to_owned())
     }
 
-    async fn tell_waiting(&mut self, i: usize, what: &'static str, cause: String) {
-        let unit = &mut self.units[i];
+    async fn tell_waiting(&mut self, component: Component, stated: Stated, cause: String) {
+        let unit = &mut self.units[component];
         unit.cause.clone_from(&cause);
-        if unit.said.0 == what && unit.said.1 == cause {
+        if unit.has_stated(stated, &cause) {
             return;
         }
-        unit.said = (what, cause.clone(), Instant::now());
+        unit.state(stated, cause.clone());
         let component = unit.name().to_owned();
         self.emitter.emit(What::Waiting { component, awaited: Vec::new(), cause }).await;
     }
 
-    async fn open(&mut self, i: usize) {
-        let name = self.units[i].name();
+    async fn open(&mut self, component: Component) {
+        let name = self.units[component].name();
         let gates: Vec<String> = self.schedule.plan().gates(name).map(str::to_owned).collect();
         let opened_by = self
             .units
             .iter()
             .filter(|u| gates.iter().any(|g| g == u.name()))
             .max_by_key(|u| u.serving)
-            .map(|u| u.part.entry.component);
-        let until = self.until;
-        let force = self.options.force_conflicts;
-        let unit = &mut self.units[i];
+            .map(|u| u.part.subject.entry.component);
+        let until = self.context.until;
+        let force = self.context.options.force_conflicts;
+        let unit = &mut self.units[component];
         let now = Instant::now();
         unit.opened = Some(now);
         unit.opened_by = opened_by;
-        let component = unit.part.entry.component;
         let to_write = early::to_write(&unit.planned);
-        let names = self.names.as_mut().filter(|_| component == Component::Bono).map(|n| n.work(&self.cluster));
+        let names = self.names.as_mut().filter(|_| component == Component::Bono).map(|n| n.work(&self.context.cluster));
         let is_late = self.late.as_ref().is_some_and(|l| l.component == component);
         if to_write == 0 && !is_late && names.is_none() {
             let kept = u32::try_from(unit.planned.len()).unwrap_or(u32::MAX);
-            return self.applied(i, &Applied { kept, ..Applied::of(component) }).await;
+            return self.applied(component, &Applied { kept, ..Applied::of(component) }).await;
         }
         unit.phase = Phase::Applying;
         let planned = std::mem::take(&mut unit.planned);
-        let cluster = self.cluster.clone();
+        let cluster = self.context.cluster.clone();
         let late = self.late.as_ref().filter(|l| l.component == component).map(|late| {
             let inputs = Inputs { bono_addresses: late.addresses.clone(), ..late.inputs.clone() };
-            (self.options.deployment.clone(), inputs)
+            (self.context.options.deployment.clone(), inputs)
         });
-        self.appliers.spawn(async move {
+        self.writing.appliers.spawn(async move {
             let mut applied = Applied::of(component);
             if let Some(names) = names
                 && let Ok(Err(error)) = names.await

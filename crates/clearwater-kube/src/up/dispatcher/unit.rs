@@ -1,13 +1,78 @@
 //! What a run knows of one component.
 
+use std::collections::BTreeMap;
+use std::ops::{Index, IndexMut};
+
 use clearwater::component::Component;
 use clearwater::event::{Durations, Operation};
 use tokio::time::Instant;
 
+use super::SAY_EVERY;
 use crate::apply::prepare::Part;
 use crate::apply::{self, ApplyError, Planned};
 use crate::cluster::Cluster;
 use crate::run::millis;
+
+/// The components of a run, in the order of the catalogue.
+pub(super) struct Units(BTreeMap<Component, Unit>);
+
+impl Units {
+    pub(super) fn new(units: impl IntoIterator<Item = Unit>) -> Self {
+        Self(units.into_iter().map(|u| (u.component(), u)).collect())
+    }
+
+    pub(super) fn components(&self) -> Vec<Component> {
+        self.0.keys().copied().collect()
+    }
+
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &Unit> {
+        self.0.values()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Unit> {
+        self.0.values_mut()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// A component that may be left out of the run.
+    pub(super) fn get(&self, component: Component) -> Option<&Unit> {
+        self.0.get(&component)
+    }
+}
+
+/// A component that is of the run.
+impl Index<Component> for Units {
+    type Output = Unit;
+
+    fn index(&self, component: Component) -> &Unit {
+        &self.0[&component]
+    }
+}
+
+impl IndexMut<Component> for Units {
+    fn index_mut(&mut self, component: Component) -> &mut Unit {
+        self.0.get_mut(&component).expect("only components of the run have news")
+    }
+}
+
+/// What was stated of a component last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stated {
+    Nothing,
+    /// It waits for other components.
+    Waiting,
+    /// It waits for its load balancers' addresses.
+    AwaitingAddress,
+    /// It waits for a name that would be remembered as missing.
+    AwaitingName,
+    Pulling,
+    Starting,
+    Settling,
+    Serving,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -35,8 +100,8 @@ pub(super) struct Unit {
     pub(super) ready: Option<Instant>,
     pub(super) serving: Option<Instant>,
     pub(super) pending: u32,
-    /// What was told last: the stage as a word, its cause, and when.
-    pub(super) said: (&'static str, String, Instant),
+    /// What was stated last, its cause, and when.
+    stated: (Stated, String, Instant),
     pub(super) cause: String,
     /// A failure whose evidence is being gathered.
     pub(super) doomed: bool,
@@ -58,14 +123,38 @@ impl Unit {
             ready: None,
             serving: None,
             pending: 0,
-            said: ("", String::new(), began),
+            stated: (Stated::Nothing, String::new(), began),
             cause: String::new(),
             doomed: false,
         }
     }
 
+    pub(super) fn component(&self) -> Component {
+        self.part.subject.component()
+    }
+
     pub(super) fn name(&self) -> &'static str {
-        self.part.entry.component.name()
+        self.part.subject.name()
+    }
+
+    /// Takes note of what is stated now.
+    pub(super) fn state(&mut self, stated: Stated, cause: String) {
+        self.stated = (stated, cause, Instant::now());
+    }
+
+    /// What was stated last.
+    pub(super) fn stated(&self) -> Stated {
+        self.stated.0
+    }
+
+    /// Whether just this was stated last, whenever that was.
+    pub(super) fn has_stated(&self, stated: Stated, cause: &str) -> bool {
+        self.stated.0 == stated && self.stated.1 == cause
+    }
+
+    /// Whether this was stated last, or something else of the same stage a moment ago.
+    pub(super) fn has_just_stated(&self, stated: Stated, cause: &str) -> bool {
+        self.stated.0 == stated && (self.stated.1 == cause || self.stated.2.elapsed() < SAY_EVERY)
     }
 
     pub(super) fn durations(&self, began: Instant) -> Durations {
@@ -85,7 +174,7 @@ impl Unit {
     }
 
     /// The state as another component's line tells it.
-    pub(super) fn state(&self) -> String {
+    pub(super) fn phrase(&self) -> String {
         match self.phase {
             Phase::Waiting => "is waiting".to_owned(),
             Phase::Applying => "is being applied".to_owned(),

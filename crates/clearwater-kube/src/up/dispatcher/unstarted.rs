@@ -4,25 +4,25 @@
 
 use std::collections::BTreeSet;
 
+use clearwater::component::Component;
 use clearwater::event::{Cost, Mending, What};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Preconditions};
 
 use super::Dispatcher;
-use crate::judge::failure;
-use crate::judge::rollout::{Revision, never_ran, revision};
+use crate::judge::rollout::{Revision, revision};
+use crate::pod::object::{never_ran, pod_name};
 use crate::run::{GRACE, unless_cancelled};
 
 impl Dispatcher {
     /// Replaces such pods of a component, all at once, because nothing is in them. Yields those that say nothing about the
     /// component as it is wanted now, by uid.
-    pub(super) async fn mend_unstarted(&mut self, i: usize) -> BTreeSet<String> {
+    pub(super) async fn mend_unstarted(&mut self, component: Component) -> BTreeSet<String> {
         let mut history = BTreeSet::new();
-        let component = self.units[i].part.entry.component;
         let mut older: Vec<Pod> = Vec::new();
-        for pod in self.snapshot.pods_of(component).into_iter().filter(|p| never_ran(p)) {
-            match self.revision_of(i, pod) {
+        for pod in self.seen.snapshot.pods_of(component).into_iter().filter(|p| never_ran(p)) {
+            match self.revision_of(component, pod) {
                 Some(Revision::Older) => older.push(pod.clone()),
                 Some(Revision::Unknown) => {
                     history.insert(pod.uid().unwrap_or_default());
@@ -34,7 +34,7 @@ impl Dispatcher {
             let uid = pod.uid().unwrap_or_default();
             let key = (uid.clone(), "unstarted".to_owned());
             if !self.mending.replaced.contains(&uid) && self.cancelled.is_none() && self.mending.may_be_tried(&key) {
-                self.replace_unstarted(i, &pod, key).await;
+                self.replace_unstarted(component, &pod, key).await;
             }
             // Where it may not be removed, what it waits for is all there is to say.
             if self.mending.replaced.contains(&uid) {
@@ -44,38 +44,43 @@ impl Dispatcher {
         history
     }
 
-    fn revision_of(&self, i: usize, pod: &Pod) -> Option<Revision> {
-        let mut sets = self.units[i].part.workloads.iter().filter_map(|w| self.snapshot.stateful_sets.get(&w.name));
-        sets.find_map(|set| revision(set, self.generations.get(&set.name_any()).copied(), pod))
+    fn revision_of(&self, component: Component, pod: &Pod) -> Option<Revision> {
+        let mut sets = self.units[component]
+            .part
+            .subject
+            .workloads
+            .iter()
+            .filter_map(|w| self.seen.snapshot.stateful_sets.get(&w.name));
+        sets.find_map(|set| revision(set, self.seen.generations.get(&set.name_any()).copied(), pod))
     }
 
-    async fn replace_unstarted(&mut self, i: usize, pod: &Pod, key: (String, String)) {
+    async fn replace_unstarted(&mut self, component: Component, pod: &Pod, key: (String, String)) {
         let (uid, name) = (key.0.clone(), pod.name_any());
         // Whatever happened to it since it was seen, its container's first start too, is a reason to look again.
         let preconditions = Preconditions { uid: pod.uid(), resource_version: pod.resource_version() };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        let api: kube::Api<Pod> = self.cluster.api();
-        let deleted = unless_cancelled(&self.cancel, GRACE, api.delete(&name, &params)).await;
+        let api: kube::Api<Pod> = self.context.cluster.api();
+        let deleted = unless_cancelled(&self.context.cancel, GRACE, api.delete(&name, &params)).await;
         // What is not known when the run ends is seen by the next.
         let Ok(deleted) = deleted else { return };
         match deleted {
             Ok(_) => {
                 let mending = Mending {
-                    component: self.units[i].name().to_owned(),
-                    object: failure::pod_name(pod),
+                    component: self.units[component].name().to_owned(),
+                    object: pod_name(pod),
                     action: "replaced by one of the new revision".to_owned(),
                     because: "it is of an older revision and never ran, so nothing is in it".to_owned(),
                     cost: Cost::Nothing,
                 };
-                self.writes += 1;
+                self.writing.writes += 1;
                 self.mending.replaced.insert(uid);
-                self.mending.mended.insert(key, self.now());
+                self.mending.mended.insert(key, self.seen.now());
                 self.emitter.emit(What::Mended { mending }).await;
             }
             Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
             Err(error) => {
                 if !self.mending.has_failed(&key) {
-                    let text = format!("{}: {}", failure::pod_name(pod), crate::cluster::say(&error));
+                    let text = format!("{}: {}", pod_name(pod), crate::cluster::say(&error));
                     self.emitter.emit(What::Notice { text }).await;
                 }
                 self.mending.take((key, true));

@@ -9,12 +9,11 @@ use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Service};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
+use thiserror::Error;
 use tokio::time::timeout;
 
-use super::DnsError;
 use crate::cluster::say;
-use crate::judge::rollout::pod_is_ready;
-use crate::rights::{self, Right};
+use crate::pod::object::pod_is_ready;
 
 /// The longest that one request may take.
 pub(crate) const REQUEST: Duration = Duration::from_secs(15);
@@ -22,6 +21,35 @@ pub(crate) const REQUEST: Duration = Duration::from_secs(15);
 /// Where the Service of the cluster's DNS is found, by the labels that installers give it.
 const SERVICES: [(&str, &str); 2] =
     [("kube-system", "k8s-app=kube-dns"), ("openshift-dns", "dns.operator.openshift.io/owning-dns")];
+
+/// Why the cluster's DNS cannot be seen.
+#[derive(Debug, Error)]
+pub(crate) enum LookError {
+    /// The API server does not let it be seen.
+    #[error("{what}: needs {right}: {message}")]
+    Right {
+        /// What was looked at.
+        what: String,
+        /// The right that is missing.
+        right: String,
+        /// The API server's words.
+        message: String,
+    },
+    /// The API server could not be asked.
+    #[error("{what}: {message}")]
+    Unreachable {
+        /// What was looked at.
+        what: String,
+        /// What was seen.
+        message: String,
+    },
+    /// There is none that could be asked or changed.
+    #[error("{message}")]
+    NoServer {
+        /// What was seen.
+        message: String,
+    },
+}
 
 /// A pod of the cluster's DNS.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +66,7 @@ pub(crate) struct DnsPod {
 
 /// The cluster's DNS.
 #[derive(Clone, Debug)]
-pub(crate) struct Scene {
+pub(crate) struct ClusterDns {
     pub(crate) namespace: String,
     pub(crate) service: String,
     pub(crate) addresses: Vec<IpAddr>,
@@ -75,29 +103,29 @@ pub(crate) async fn within<T>(
     what: &str,
     right: &str,
     request: impl Future<Output = kube::Result<T>>,
-) -> Result<T, DnsError> {
+) -> Result<T, LookError> {
     match timeout(REQUEST, request).await {
-        Err(_) => Err(DnsError::Unreachable {
+        Err(_) => Err(LookError::Unreachable {
             what: what.to_owned(),
             message: format!("no answer from the API server within {} s", REQUEST.as_secs()),
         }),
         Ok(Ok(value)) => Ok(value),
         Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
-            Err(DnsError::Right { what: what.to_owned(), right: right.to_owned(), message: status.message.clone() })
+            Err(LookError::Right { what: what.to_owned(), right: right.to_owned(), message: status.message.clone() })
         }
-        Ok(Err(error)) => Err(DnsError::Unreachable { what: what.to_owned(), message: say(&error) }),
+        Ok(Err(error)) => Err(LookError::Unreachable { what: what.to_owned(), message: say(&error) }),
     }
 }
 
-impl Scene {
+impl ClusterDns {
     /// Looks at the cluster's DNS.
-    pub(crate) async fn look(client: &Client) -> Result<Self, DnsError> {
+    pub(crate) async fn look(client: &Client) -> Result<Self, LookError> {
         let (namespace, service) = service(client).await?;
         let spec = service.spec.clone().unwrap_or_default();
         let selector: Vec<String> =
             spec.selector.iter().flatten().map(|(key, value)| format!("{key}={value}")).collect();
         if selector.is_empty() {
-            return Err(DnsError::NoServer {
+            return Err(LookError::NoServer {
                 message: format!(
                     "service {namespace}/{} selects no pods: DNS is outside of the cluster",
                     service.name_any()
@@ -132,7 +160,7 @@ impl Scene {
     }
 
     /// The pods as they are now.
-    pub(crate) async fn pods_now(&self, client: &Client) -> Result<Vec<DnsPod>, DnsError> {
+    pub(crate) async fn pods_now(&self, client: &Client) -> Result<Vec<DnsPod>, LookError> {
         Ok(list_pods(client, &self.namespace, &self.selector).await?.iter().filter_map(dns_pod).collect())
     }
 
@@ -143,7 +171,7 @@ impl Scene {
 }
 
 /// The Service that pods' resolvers are pointed at.
-async fn service(client: &Client) -> Result<(String, Service), DnsError> {
+async fn service(client: &Client) -> Result<(String, Service), LookError> {
     for (namespace, selector) in SERVICES {
         let api: Api<Service> = Api::namespaced(client.clone(), namespace);
         let what = format!("services in namespace {namespace}");
@@ -156,10 +184,10 @@ async fn service(client: &Client) -> Result<(String, Service), DnsError> {
         }
     }
     let looked: Vec<String> = SERVICES.iter().map(|(ns, selector)| format!("{selector} in {ns}")).collect();
-    Err(DnsError::NoServer { message: format!("no Service of the cluster's DNS was found ({})", looked.join(", ")) })
+    Err(LookError::NoServer { message: format!("no Service of the cluster's DNS was found ({})", looked.join(", ")) })
 }
 
-async fn list_pods(client: &Client, namespace: &str, selector: &str) -> Result<Vec<Pod>, DnsError> {
+async fn list_pods(client: &Client, namespace: &str, selector: &str) -> Result<Vec<Pod>, LookError> {
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let what = format!("the DNS pods in namespace {namespace}");
     let params = ListParams::default().labels(selector);
@@ -226,7 +254,7 @@ fn target_port(spec: &k8s_openapi::api::core::v1::ServiceSpec, container: Option
 }
 
 /// The file that the container's `-conf` names, found in the ConfigMap that is mounted there.
-async fn file(client: &Client, namespace: &str, pod: &Pod, container: &Container) -> Result<File, DnsError> {
+async fn file(client: &Client, namespace: &str, pod: &Pod, container: &Container) -> Result<File, LookError> {
     let words: Vec<&String> = container.command.iter().flatten().chain(container.args.iter().flatten()).collect();
     let after = words.windows(2).find(|w| *w[0] == "-conf" || *w[0] == "--conf").map(|w| w[1].clone());
     let path = after
@@ -249,19 +277,19 @@ async fn file(client: &Client, namespace: &str, pod: &Pod, container: &Container
         }
     }
     let Some((name, key)) = own else {
-        return Err(DnsError::NoServer {
+        return Err(LookError::NoServer {
             message: format!("pod {namespace}/{}: CoreDNS reads {path}, which comes from no ConfigMap", pod.name_any()),
         });
     };
     let place = Place { namespace: namespace.to_owned(), name, key };
     let config_map = config_map(client, &place)
         .await?
-        .ok_or_else(|| DnsError::NoServer { message: format!("{place} is mounted and does not exist") })?;
+        .ok_or_else(|| LookError::NoServer { message: format!("{place} is mounted and does not exist") })?;
     Ok(File { place, config_map, directory: directory.to_owned(), mounts })
 }
 
 /// The ConfigMap of a place, where it exists.
-pub(crate) async fn config_map(client: &Client, place: &Place) -> Result<Option<ConfigMap>, DnsError> {
+pub(crate) async fn config_map(client: &Client, place: &Place) -> Result<Option<ConfigMap>, LookError> {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), &place.namespace);
     let right = format!("get configmaps in {}", place.namespace);
     within(&place.to_string(), &right, api.get_opt(&place.name)).await
@@ -272,15 +300,6 @@ async fn node_local(client: &Client) -> bool {
     let api: Api<DaemonSet> = Api::namespaced(client.clone(), "kube-system");
     let params = ListParams::default().labels("k8s-app=node-local-dns");
     timeout(REQUEST, api.list(&params)).await.is_ok_and(|found| found.is_ok_and(|list| !list.items.is_empty()))
-}
-
-/// The rights that are missing in a namespace. What cannot be asked is taken to be there; the request itself will tell.
-pub(crate) async fn missing(client: &Client, namespace: &str, rights: &[Right]) -> Vec<String> {
-    let asked = rights.iter().map(|&right| async move {
-        let answer = timeout(REQUEST, rights::allowed(client, namespace, right)).await;
-        matches!(answer, Ok(Ok(false))).then(|| rights::named(right))
-    });
-    futures::future::join_all(asked).await.into_iter().flatten().collect()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use kube::api::Portforwarder;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::pod::{AskError, Script, Shell};
+use super::{AskError, Script, Shell};
 
 /// The longest that opening a connection may take.
 const OPEN: Duration = Duration::from_secs(8);

@@ -1,36 +1,35 @@
-//! Carries one component's plan out: a step, a look, a new plan from what is seen, until nothing is left to do.
+//! Executes one component's plan: a step, a look, a new plan from what is seen, until nothing is left to do.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clearwater::component::Component;
 use clearwater::config::Deployment;
 use clearwater::dns::Names;
 use clearwater::event::{CancelReason, Cost, Mending, What, Whose};
-use clearwater::manifest::{self, Inputs, MANAGED_BY, MANAGED_BY_LABEL, Object, Owner, WorkloadKind};
+use clearwater::manifest::{self, Inputs, Object, Owner};
 use clearwater::scale::{Action, Plan, Refusal, Step};
 use futures::future::join_all;
-use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, StatefulSet};
 use k8s_openapi::api::core::v1::Service;
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
-use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::dns;
-use super::world::{Subject, World};
+use super::situation::{balancer_address, cluster_ips, replicas};
+use super::target::ScaleTarget;
+use super::watch::{Shared, look};
+use super::write::{keep_budget, set_replicas};
 use crate::apply::apply_now;
-use crate::cluster::{Cluster, FIELD_MANAGER, is_passing, only, say};
+use crate::cluster::{Cluster, only, say};
 use crate::judge::failure::{self, Doom};
-use crate::judge::{Stage, Workload};
-use crate::observe::members;
+use crate::judge::{self, Judged, Stage};
 use crate::observe::probe::{Prober, Target};
-use crate::owner::{self, CREATED, ORIGIN_ANNOTATION};
+use crate::observe::{Observation, members};
+use crate::owner;
+use crate::pod::object::addresses;
 use crate::run::{GRACE, millis, unless_cancelled};
 
 /// How often deadlines are looked at where no news comes.
@@ -39,8 +38,6 @@ const TICK: Duration = Duration::from_millis(250);
 const SAY_EVERY: Duration = Duration::from_secs(1);
 /// How long a situation may stay unclear before something must be wrong.
 const UNCLEAR: Duration = Duration::from_secs(90);
-/// The longest that one request may take.
-const REQUEST: Duration = Duration::from_secs(15);
 /// How long a member that was marked as failed may stay on the list.
 const STRUCK: Duration = Duration::from_secs(30);
 
@@ -67,9 +64,9 @@ impl From<Refusal> for Stop {
 
 /// What a component's task sees and whom it tells.
 #[derive(Clone, Debug)]
-pub(super) struct Shared {
+pub(super) struct Context {
     pub(super) cluster: Cluster,
-    pub(super) world: Arc<Mutex<World>>,
+    pub(super) seen: Shared,
     /// Changes with every news.
     pub(super) news: watch::Receiver<u64>,
     pub(super) cancel: watch::Receiver<Option<CancelReason>>,
@@ -82,17 +79,17 @@ pub(super) struct Shared {
     pub(super) names: Names,
 }
 
-/// What carrying out came to.
+/// What executing came to.
 #[derive(Debug)]
-pub(super) struct Carried {
+pub(super) struct Executed {
     pub(super) component: Component,
     pub(super) writes: u32,
     pub(super) stop: Option<Stop>,
 }
 
-struct Carrier {
-    shared: Shared,
-    subject: Subject,
+struct Execution {
+    context: Context,
+    target: ScaleTarget,
     /// The counts that this run has set.
     expected: BTreeMap<String, u32>,
     /// The step under way, with when it began.
@@ -105,37 +102,37 @@ struct Carrier {
 }
 
 /// Scales one component.
-pub(super) async fn carry(shared: Shared, subject: Subject) -> Carried {
+pub(super) async fn execute(context: Context, target: ScaleTarget) -> Executed {
     let began = Instant::now();
-    let from = with(&shared.world, |w| w.from(&subject));
-    let component = subject.component();
+    let from = look(&context.seen, |seen| target.from(seen));
+    let component = target.component();
     let said = (String::new(), began);
-    let mut carrier =
-        Carrier { shared, subject, expected: BTreeMap::new(), step: None, set: None, said, began, writes: 0 };
-    let cancel = carrier.shared.cancel.clone();
-    let outcome = unless_cancelled(&cancel, GRACE, carrier.work()).await.unwrap_or(Err(Stop::Cancelled));
+    let mut execution =
+        Execution { context, target, expected: BTreeMap::new(), step: None, set: None, said, began, writes: 0 };
+    let cancel = execution.context.cancel.clone();
+    let outcome = unless_cancelled(&cancel, GRACE, execution.work()).await.unwrap_or(Err(Stop::Cancelled));
     if outcome.is_ok() {
-        let (to, took) = (carrier.subject.to, millis(began.elapsed()));
-        carrier.tell(What::Scaled { component: component.name().to_owned(), from, to, took });
+        let (to, took) = (execution.target.to, millis(began.elapsed()));
+        execution.tell(What::Scaled { component: component.name().to_owned(), from, to, took });
     }
-    Carried { component, writes: carrier.writes, stop: outcome.err() }
+    Executed { component, writes: execution.writes, stop: outcome.err() }
 }
 
-fn with<T>(world: &Mutex<World>, look: impl FnOnce(&World) -> T) -> T {
-    look(&world.lock().unwrap_or_else(PoisonError::into_inner))
-}
+impl Execution {
+    fn look<T>(&self, at: impl FnOnce(&Observation, &ScaleTarget) -> T) -> T {
+        look(&self.context.seen, |seen| at(seen, &self.target))
+    }
 
-impl Carrier {
     fn tell(&self, what: What) {
-        let _ = self.shared.out.send(what);
+        let _ = self.context.out.send(what);
     }
 
     fn name(&self) -> String {
-        self.subject.name().to_owned()
+        self.target.name().to_owned()
     }
 
     async fn work(&mut self) -> Result<(), Stop> {
-        if self.subject.entry.clustering.is_some() {
+        if self.target.subject.entry.clustering.is_some() {
             self.store().await?;
         } else {
             self.stateless().await?;
@@ -143,34 +140,35 @@ impl Carrier {
         // Whatever the plan was: as many pods as wanted, each serving, and none on its way out.
         self.served().await?;
         self.end_step();
-        self.budgets().await
+        self.budgets().await;
+        Ok(())
     }
 
     /// Waits until a look yields something. `waited` says what for, where the deadline comes first.
     async fn until<T>(
         &mut self,
         deadline: Instant,
-        mut look: impl FnMut(&World, &Subject) -> Result<Option<T>, Stop>,
+        mut at: impl FnMut(&Observation, &ScaleTarget) -> Result<Option<T>, Stop>,
         waited: &str,
     ) -> Result<T, Stop> {
-        let deadline = deadline.min(self.shared.until);
+        let deadline = deadline.min(self.context.until);
         loop {
-            self.shared.news.borrow_and_update();
-            if let Some(found) = with(&self.shared.world, |w| look(w, &self.subject))? {
+            self.context.news.borrow_and_update();
+            if let Some(found) = self.look(&mut at)? {
                 return Ok(found);
             }
-            if self.shared.cancel.borrow().is_some() {
+            if self.context.cancel.borrow().is_some() {
                 return Err(Stop::Cancelled);
             }
             self.look_closer()?;
             if Instant::now() >= deadline {
                 let cause = self.cause();
                 let cause = if cause.is_empty() { String::new() } else { format!(": {cause}") };
-                return Err(Stop::Late(format!("{}: {waited} took too long{cause}", self.subject.name())));
+                return Err(Stop::Late(format!("{}: {waited} took too long{cause}", self.target.name())));
             }
             tokio::select! {
-                changed = self.shared.news.changed() => if changed.is_err() { return Err(Stop::Cancelled) },
-                changed = self.shared.cancel.changed() => if changed.is_err() { return Err(Stop::Cancelled) },
+                changed = self.context.news.changed() => if changed.is_err() { return Err(Stop::Cancelled) },
+                changed = self.context.cancel.changed() => if changed.is_err() { return Err(Stop::Cancelled) },
                 () = sleep(TICK) => {}
             }
         }
@@ -178,23 +176,23 @@ impl Carrier {
 
     /// Why the component is no further, in one line.
     fn cause(&self) -> String {
-        with(&self.shared.world, |w| {
-            let live = w.scene(&self.subject, |scene| failure::cause(scene).map(|c| c.text));
-            live.unwrap_or_else(|| w.judged(&self.subject).cause)
+        self.look(|seen, target| {
+            let live = failure::cause(&target.scene(seen)).map(|c| c.text);
+            live.unwrap_or_else(|| judge::component(&target.subject, seen).cause().to_owned())
         })
     }
 
     /// Says what is waited for where it changed, and gives up on pods that cannot succeed.
     fn look_closer(&mut self) -> Result<(), Stop> {
-        let doom = with(&self.shared.world, |w| w.scene(&self.subject, failure::judge));
-        if let Some(doom) = doom {
+        if let Some(doom) = self.look(|seen, target| failure::judge(&target.scene(seen))) {
             return Err(Stop::Doomed(Box::new(doom)));
         }
         if self.said.1.elapsed() < SAY_EVERY {
             return Ok(());
         }
-        let judged = with(&self.shared.world, |w| w.judged(&self.subject));
-        let cause = if judged.stage == Stage::Settling { judged.cause } else { self.cause() };
+        let judged: Judged = self.look(|seen, target| judge::component(&target.subject, seen));
+        let settling = judged.stage == Stage::Settling;
+        let cause = if settling { judged.cause().to_owned() } else { self.cause() };
         let took = millis(self.began.elapsed());
         self.tell(What::Progress { component: self.name(), took, cause: cause.clone() });
         self.said.1 = Instant::now();
@@ -203,7 +201,7 @@ impl Carrier {
         }
         self.said = (cause.clone(), Instant::now());
         let (component, ready, wanted) = (self.name(), judged.ready, judged.wanted);
-        self.tell(if judged.stage == Stage::Settling {
+        self.tell(if settling {
             What::Settling { component, cause }
         } else {
             What::Starting { component, ready, wanted, cause }
@@ -234,16 +232,16 @@ impl Carrier {
     /// The plan from what is seen, as soon as that is clear.
     async fn plan(&mut self) -> Result<Plan, Stop> {
         let expected = self.expected.clone();
-        let look = move |world: &World, subject: &Subject| {
-            if world.clear(subject, &expected).is_err() {
+        let at = move |seen: &Observation, target: &ScaleTarget| {
+            if target.clear(seen, &expected).is_err() {
                 return Ok(None);
             }
-            Ok(Some(world.situation(subject).plan()?))
+            Ok(Some(target.situation(seen).plan()?))
         };
-        match self.until(Instant::now() + UNCLEAR, look, "seeing clearly what to do next").await {
+        match self.until(Instant::now() + UNCLEAR, at, "seeing clearly what to do next").await {
             Err(Stop::Late(text)) => {
-                let unclear = with(&self.shared.world, |w| w.clear(&self.subject, &self.expected).err());
-                Err(Stop::Late(unclear.map_or(text, |why| format!("{}: {why}", self.subject.name()))))
+                let unclear = self.look(|seen, target| target.clear(seen, &self.expected).err());
+                Err(Stop::Late(unclear.map_or(text, |why| format!("{}: {why}", self.target.name()))))
             }
             other => other,
         }
@@ -253,7 +251,7 @@ impl Carrier {
         loop {
             let plan = self.plan().await?;
             let Some(step) = plan.steps.first().cloned() else { break };
-            if let Some(refusal) = plan.without_consent().filter(|_| !self.shared.consent) {
+            if let Some(refusal) = plan.without_consent().filter(|_| !self.context.consent) {
                 return Err(refusal.into());
             }
             self.begin_step(plan.describe(&step.action), step.expected_seconds);
@@ -270,21 +268,21 @@ impl Carrier {
     /// Waits until the plan from what is seen begins with another step.
     async fn await_another(&mut self, plan: &Plan, step: &Step) -> Result<(), Stop> {
         let (expected, action, deadline) = (self.expected.clone(), step.action.clone(), self.step_deadline(step));
-        let look = move |world: &World, subject: &Subject| {
-            if world.clear(subject, &expected).is_err() {
+        let at = move |seen: &Observation, target: &ScaleTarget| {
+            if target.clear(seen, &expected).is_err() {
                 return Ok(None);
             }
-            let now = world.situation(subject).plan()?;
+            let now = target.situation(seen).plan()?;
             Ok((now.steps.first().map(|s| &s.action) != Some(&action)).then_some(()))
         };
-        self.until(deadline, look, &plan.describe(&step.action)).await
+        self.until(deadline, at, &plan.describe(&step.action)).await
     }
 
     async fn mark(&mut self, dead: &[IpAddr], via: &str, step: &Step) -> Result<(), Stop> {
-        let Some(clustering) = &self.subject.entry.clustering else { return Ok(()) };
-        let target = with(&self.shared.world, |w| {
-            let pod = w.pods(&self.subject).into_iter().find(|p| p.name_any() == via)?;
-            Target::of(self.subject.entry, &[], pod)
+        let Some(clustering) = &self.target.subject.entry.clustering else { return Ok(()) };
+        let target = self.look(|seen, target| {
+            let pod = target.pods(seen).into_iter().find(|p| p.name_any() == via)?;
+            Target::of(&target.subject, pod)
         });
         let Some(target) = target else {
             // It has gone meanwhile: the next plan names another.
@@ -303,14 +301,14 @@ impl Carrier {
             };
             self.tell(What::Mended { mending });
             self.writes += 1;
-            let (cluster, target) = (self.shared.cluster.clone(), target.clone());
+            let (cluster, target) = (self.context.cluster.clone(), target.clone());
             let within = Duration::from_secs(step.deadline_seconds);
             runs.push(async move {
                 let mut prober = Prober::new(&cluster, target);
                 prober.run_for(&script, within).await
             });
         }
-        let mut cancel = self.shared.cancel.clone();
+        let mut cancel = self.context.cancel.clone();
         let ran = tokio::select! {
             ran = join_all(runs) => ran,
             _ = cancel.changed() => return Err(Stop::Cancelled),
@@ -323,9 +321,9 @@ impl Carrier {
                 Err(error) => Some(error.to_string()),
             })
             .collect();
-        let (component, dead) = (self.subject.component(), dead.to_vec());
-        let struck = move |world: &World, _: &Subject| {
-            let left = world.orphans(component);
+        let (component, dead) = (self.target.component(), dead.to_vec());
+        let struck = move |seen: &Observation, _: &ScaleTarget| {
+            let left = seen.orphans(component);
             Ok((!dead.iter().any(|d| left.contains(d))).then_some(()))
         };
         match self.until(Instant::now() + STRUCK, struck, "striking the dead members off").await {
@@ -361,14 +359,13 @@ impl Carrier {
     /// Sets every workload that is not so to this many members.
     async fn resize(&mut self, from: u32, to: u32) -> Result<(), Stop> {
         self.set = Some(Instant::now());
-        for workload in self.subject.workloads.clone() {
-            let live = with(&self.shared.world, |w| w.replicas(&workload)).unwrap_or(from);
+        for workload in self.target.subject.workloads.clone() {
+            let live = self.look(|seen, _| replicas(&seen.snapshot, &workload)).unwrap_or(from);
             if live == to {
                 continue;
             }
-            if set_replicas(&self.shared.cluster, &workload, live, to, self.shared.until).await? {
-                self.writes += 1;
-            }
+            let set = set_replicas(&self.context.cluster, &workload, live, to, self.context.until).await;
+            self.writes += u32::from(set.map_err(Stop::Broken)?);
             self.expected.insert(workload.name.clone(), to);
         }
         Ok(())
@@ -376,8 +373,8 @@ impl Carrier {
 
     async fn rolled_out(&mut self, deadline: Instant) -> Result<(), Stop> {
         let expected = self.expected.clone();
-        let complete = move |world: &World, subject: &Subject| {
-            Ok((world.clear(subject, &expected).is_ok() && world.rolled_out(subject)).then_some(()))
+        let complete = move |seen: &Observation, target: &ScaleTarget| {
+            Ok((target.clear(seen, &expected).is_ok() && target.is_rolled_out(seen)).then_some(()))
         };
         self.until(deadline, complete, "starting its pods").await?;
         if let Some(set) = self.set.take() {
@@ -388,43 +385,42 @@ impl Carrier {
 
     async fn gone(&mut self, deadline: Instant, text: &str) -> Result<(), Stop> {
         let expected = self.expected.clone();
-        let gone = move |world: &World, subject: &Subject| {
-            let few = world.pods(subject).len() <= subject.pods();
-            Ok((few && world.clear(subject, &expected).is_ok()).then_some(()))
+        let gone = move |seen: &Observation, target: &ScaleTarget| {
+            let few = target.pods(seen).len() <= target.wanted_pods();
+            Ok((few && target.clear(seen, &expected).is_ok()).then_some(()))
         };
         self.until(deadline, gone, text).await
     }
 
     /// Waits until the component serves with as many pods as are wanted.
     async fn served(&mut self) -> Result<(), Stop> {
-        let patience = Duration::from_secs(3 * u64::from(self.subject.entry.slowest_start_seconds));
-        let grace = self.subject.entry.pre_stop.map_or(60, |p| u64::from(p.grace_seconds));
+        let patience = Duration::from_secs(3 * u64::from(self.target.subject.entry.slowest_start_seconds));
+        let grace = self.target.subject.entry.pre_stop.map_or(60, |p| u64::from(p.grace_seconds));
         let deadline = Instant::now() + patience.max(Duration::from_secs(grace));
         self.gone(deadline, "waiting for pods to end").await?;
         self.served_within(deadline, "waiting until it serves").await
     }
 
     async fn served_within(&mut self, deadline: Instant, text: &str) -> Result<(), Stop> {
-        let serving = |world: &World, subject: &Subject| {
-            let all = world.rolled_out(subject) && world.snapshot.pods_of(subject.component()).len() == subject.pods();
-            Ok((all && world.judged(subject).stage == Stage::Serving).then_some(()))
+        let serving = |seen: &Observation, target: &ScaleTarget| {
+            let there = judge::pods(&target.subject, seen).len();
+            let all = target.is_rolled_out(seen) && there == target.wanted_pods();
+            Ok((all && judge::component(&target.subject, seen).stage == Stage::Serving).then_some(()))
         };
         self.until(deadline, serving, text).await
     }
 
     async fn dns(&mut self, deadline: Instant) -> Result<(), Stop> {
-        let wanted = with(&self.shared.world, |w| {
-            let pods = w.snapshot.pods_of(self.subject.component());
-            pods.into_iter().flat_map(crate::judge::rollout::addresses).collect::<Vec<IpAddr>>()
-        });
-        if !with(&self.shared.world, |w| w.is_headless(&self.subject)) {
+        let wanted: Vec<IpAddr> =
+            self.look(|seen, target| judge::pods(&target.subject, seen).into_iter().flat_map(addresses).collect());
+        if !self.look(|seen, target| target.is_headless(seen)) {
             // The Service's virtual address stands for them, whatever their number.
             return Ok(());
         }
-        let name = self.shared.names.host(self.subject.component());
-        let mut cancel = self.shared.cancel.clone();
-        let within = deadline.min(self.shared.until).saturating_duration_since(Instant::now());
-        let asking = timeout(within, dns::every_pod_answers(&self.shared.cluster, &name, &wanted));
+        let name = self.context.names.host(self.target.component());
+        let mut cancel = self.context.cancel.clone();
+        let within = deadline.min(self.context.until).saturating_duration_since(Instant::now());
+        let asking = timeout(within, dns::every_pod_answers(&self.context.cluster, &name, &wanted));
         let seen = tokio::select! {
             seen = asking => seen,
             _ = cancel.changed() => return Err(Stop::Cancelled),
@@ -432,10 +428,10 @@ impl Carrier {
         // Worth telling, not worth failing for: what resolves names may cache for a while.
         let text = match seen {
             Ok(Ok(())) => return Ok(()),
-            Ok(Err(why)) => format!("{}: skipped: what DNS answers: {why}", self.subject.name()),
+            Ok(Err(why)) => format!("{}: skipped: what DNS answers: {why}", self.target.name()),
             Err(_) => format!(
                 "{}: after {} s not every DNS pod answers with the pods there are",
-                self.subject.name(),
+                self.target.name(),
                 within.as_secs()
             ),
         };
@@ -446,8 +442,8 @@ impl Carrier {
 
     /// The Services that `count` members need, or, where their addresses are known, the table that gives each its own.
     fn rendered(&self, count: u32, addresses: Option<Vec<IpAddr>>) -> Result<Vec<Object>, Stop> {
-        let component = self.subject.component();
-        let Some(deployment) = &self.shared.deployment else {
+        let component = self.target.component();
+        let Some(deployment) = &self.context.deployment else {
             return Err(Stop::Refused(format!(
                 "{component}: its pods have Services of their own, and only the deployment file says with which \
                  addresses: name it with -f"
@@ -455,10 +451,10 @@ impl Carrier {
         };
         let table = addresses.is_some();
         let mut inputs = Inputs { bono_addresses: addresses.unwrap_or_default(), ..Inputs::default() };
-        for workload in &self.subject.workloads {
+        for workload in &self.target.subject.workloads {
             inputs.live_replicas.insert(workload.name.clone(), count);
         }
-        inputs.cluster_ips = with(&self.shared.world, World::cluster_ips);
+        inputs.cluster_ips = self.look(|seen, _| cluster_ips(&seen.snapshot));
         let manifest =
             if table { manifest::render(deployment, &inputs) } else { manifest::services(deployment, &inputs) };
         let manifest = manifest.map_err(|e| Stop::Refused(format!("{component}: {e}")))?;
@@ -471,7 +467,7 @@ impl Carrier {
         for object in self.rendered(to, None)? {
             self.apply(&object).await?;
         }
-        if self.subject.reach.addresses > 0 {
+        if self.target.reach.addresses > 0 {
             for object in self.rendered(to, Some(Vec::new()))? {
                 self.apply(&object).await?;
             }
@@ -480,17 +476,17 @@ impl Carrier {
     }
 
     async fn apply(&mut self, object: &Object) -> Result<(), Stop> {
-        apply_now(&self.shared.cluster, object).await.map_err(|e| Stop::Broken(e.to_string()))?;
+        apply_now(&self.context.cluster, object).await.map_err(|e| Stop::Broken(e.to_string()))?;
         self.writes += 1;
         Ok(())
     }
 
     async fn addresses(&mut self, from: u32, to: u32, deadline: Instant) -> Result<(), Stop> {
-        let component = self.subject.component();
-        let balancers = move |world: &World| -> Option<Vec<IpAddr>> {
-            (0..to).map(|ordinal| world.balancer_address(&format!("{component}-{ordinal}"))).collect()
+        let component = self.target.component();
+        let given = move |seen: &Observation, _: &ScaleTarget| {
+            let pods = (0..to).map(|ordinal| format!("{component}-{ordinal}"));
+            Ok(pods.map(|pod| balancer_address(&seen.snapshot, &pod)).collect::<Option<Vec<IpAddr>>>())
         };
-        let given = move |world: &World, _: &Subject| Ok(balancers(world));
         let text = format!("waiting for the load balancers' addresses of {component}-{from} and later");
         let given = self.until(deadline, given, &text).await?;
         for object in self.rendered(to, Some(given))? {
@@ -501,11 +497,11 @@ impl Carrier {
 
     /// Removes the Services of pods by ordinal, from `from` up to and without `to`.
     async fn withdraw(&mut self, from: u32, to: u32) -> Result<(), Stop> {
-        let services: Api<Service> = self.shared.cluster.api();
+        let services: Api<Service> = self.context.cluster.api();
         for ordinal in from..to {
-            let own = format!("{}-{ordinal}", self.subject.name());
-            let names: Vec<String> = with(&self.shared.world, |w| {
-                w.snapshot
+            let own = format!("{}-{ordinal}", self.target.name());
+            let names: Vec<String> = self.look(|seen, _| {
+                seen.snapshot
                     .services
                     .values()
                     .map(ResourceExt::name_any)
@@ -527,120 +523,18 @@ impl Carrier {
         Ok(())
     }
 
-    /// Keeps the disruption budgets of our own workloads as `up` would make them: one where there are two members or
-    /// more.
-    async fn budgets(&mut self) -> Result<(), Stop> {
-        let api: Api<PodDisruptionBudget> = self.shared.cluster.api();
-        for workload in self.subject.workloads.clone() {
-            let Some(wanted) = with(&self.shared.world, |w| budget(w, &workload)) else { continue };
-            let name = &workload.name;
-            let outcome = match api.get_opt(name).await {
-                Ok(None) if self.subject.to >= 2 => {
-                    let params = PatchParams::apply(FIELD_MANAGER);
-                    api.patch(name, &params, &Patch::Apply(&wanted)).await.map(|_| true)
-                }
-                Ok(Some(live)) if self.subject.to < 2 && owner::whose(&live.metadata) == Whose::Ours => {
-                    api.delete(name, &only(live.metadata.uid)).await.map(|_| true)
-                }
-                Ok(_) => Ok(false),
-                Err(error) => Err(error),
-            };
-            match outcome {
+    /// Keeps the disruption budgets of our own workloads as `up` would make them.
+    async fn budgets(&mut self) {
+        for workload in self.target.subject.workloads.clone() {
+            let snapshot = self.look(|seen, _| seen.snapshot.clone());
+            match keep_budget(&self.context.cluster, &snapshot, &workload, self.target.to).await {
                 Ok(written) => self.writes += u32::from(written),
                 // It scales all the same; the next `up` makes it.
                 Err(error) => {
-                    let text = format!("skipped: poddisruptionbudget/{name}: {}", say(&error));
+                    let text = format!("skipped: poddisruptionbudget/{}: {}", workload.name, say(&error));
                     self.tell(What::Notice { text });
                 }
             }
         }
-        Ok(())
-    }
-}
-
-fn is_ours<K: kube::Resource>(object: &K) -> bool {
-    object.meta().labels.as_ref().and_then(|l| l.get(MANAGED_BY_LABEL)).is_some_and(|m| m == MANAGED_BY)
-}
-
-/// The budget that `up` makes for a workload of ours: with the workload's own labels and selector.
-fn budget(world: &World, workload: &Workload) -> Option<PodDisruptionBudget> {
-    let (ours, labels, selector) = match workload.kind {
-        WorkloadKind::Deployment => {
-            let object = world.snapshot.deployments.get(&workload.name)?;
-            (is_ours(object), object.labels().clone(), object.spec.as_ref()?.selector.clone())
-        }
-        WorkloadKind::StatefulSet => {
-            let object = world.snapshot.stateful_sets.get(&workload.name)?;
-            (is_ours(object), object.labels().clone(), object.spec.as_ref()?.selector.clone())
-        }
-    };
-    let metadata = ObjectMeta {
-        name: Some(workload.name.clone()),
-        labels: Some(labels),
-        // As `up` would mark it: it is written only where none stands.
-        annotations: Some(BTreeMap::from([(ORIGIN_ANNOTATION.to_owned(), CREATED.to_owned())])),
-        ..ObjectMeta::default()
-    };
-    ours.then(|| manifest::one_at_a_time(metadata, selector))
-}
-
-/// Sets a workload's replicas where they are still what was seen. Yields whether something was written.
-async fn set_replicas(
-    cluster: &Cluster,
-    workload: &Workload,
-    seen: u32,
-    to: u32,
-    until: Instant,
-) -> Result<bool, Stop> {
-    match workload.kind {
-        WorkloadKind::Deployment => set(&cluster.api::<DeploymentObject>(), workload, seen, to, until).await,
-        WorkloadKind::StatefulSet => set(&cluster.api::<StatefulSet>(), workload, seen, to, until).await,
-    }
-}
-
-async fn set<K>(api: &Api<K>, workload: &Workload, seen: u32, to: u32, until: Instant) -> Result<bool, Stop>
-where
-    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
-{
-    let name = &workload.name;
-    let object = format!("{}/{name}", workload.kind.name().to_lowercase());
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let mut pause = Duration::from_millis(50);
-    loop {
-        let attempt = async {
-            let live = api.get_scale(name).await?;
-            let count = live.spec.as_ref().and_then(|s| s.replicas).map_or(0, |n| u32::try_from(n).unwrap_or(0));
-            if count != seen {
-                return Ok(if count == to { Ok(false) } else { Err(count) });
-            }
-            // Of two who scale at once, the second is told that the object has moved.
-            let patch = json!({
-                "metadata": {"resourceVersion": live.metadata.resource_version},
-                "spec": {"replicas": to},
-            });
-            api.patch_scale(name, &params, &Patch::Merge(patch)).await.map(|_| Ok(true))
-        };
-        let error = match timeout(REQUEST, attempt).await {
-            Ok(Ok(Ok(written))) => return Ok(written),
-            Ok(Ok(Err(count))) => {
-                return Err(Stop::Broken(format!(
-                    "{object}: somebody else has just set it to {count}; run scale again"
-                )));
-            }
-            Ok(Err(error)) => error,
-            Err(_) => return Err(Stop::Broken(format!("{object}: no answer from the API server"))),
-        };
-        let moved = matches!(&error, kube::Error::Api(s) if s.code == 409);
-        if !(moved || is_passing(&error)) || Instant::now() + pause >= until {
-            let fix = match &error {
-                kube::Error::Api(s) if s.is_forbidden() => {
-                    format!("; ask for the right patch {}s/scale", workload.kind.name().to_lowercase())
-                }
-                _ => String::new(),
-            };
-            return Err(Stop::Broken(format!("{object}: {}{fix}", say(&error))));
-        }
-        sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(1));
     }
 }

@@ -5,6 +5,8 @@
 pub enum Part {
     /// The pod as a whole: it could not be asked to the end.
     Reach,
+    /// The pod as a whole: it has not been asked yet.
+    NotAsked,
     /// What supervisord says, where it says nothing that can be read.
     Programs,
     /// One program, by its full name.
@@ -20,34 +22,11 @@ impl Part {
     pub fn meets(&self, other: &Self) -> bool {
         matches!(
             (self, other),
-            (Self::Reach, _)
-                | (_, Self::Reach)
+            (Self::Reach | Self::NotAsked, _)
+                | (_, Self::Reach | Self::NotAsked)
                 | (Self::Programs, Self::Program(_))
                 | (Self::Program(_), Self::Programs)
         ) || self == other
-    }
-}
-
-/// What a problem of a component is about.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum About {
-    /// How many pods and endpoints there are, and are ready.
-    Pods,
-    /// What etcd says of the store's members.
-    Members,
-    /// One pod, by name.
-    Pod(String, Part),
-}
-
-impl About {
-    /// Whether two problems of one component can be the same. A pod that is not there or not ready hides what it would
-    /// have answered.
-    pub fn meets(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Pods, Self::Pod(..)) | (Self::Pod(..), Self::Pods) => true,
-            (Self::Pod(one, part), Self::Pod(another, other)) => one == another && part.meets(other),
-            _ => self == other,
-        }
     }
 }
 

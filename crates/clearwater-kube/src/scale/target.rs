@@ -1,28 +1,49 @@
 //! What is scaled, as it stands.
 
-use std::time::Duration;
-
-use clearwater::component::{Component, catalogue, entry};
-use clearwater::config::{BonoExposure, Deployment};
-use clearwater::manifest::{ENV_VARS, WorkloadKind};
-use clearwater::scale::{InvalidTarget, Reach, Refusal, Target};
-use k8s_openapi::api::core::v1::{ConfigMap, Container, PodSpec};
-use tokio::time::timeout;
+use clearwater::component::{Component, Release, catalogue, entry};
+use clearwater::config::{BonoExposure, CLUSTER_DOMAIN};
+use clearwater::dns::Names;
+use clearwater::manifest::WorkloadKind;
+use clearwater::scale::{Autoscaler, InvalidTarget, Reach, Refusal, Target};
+use k8s_openapi::api::core::v1::{Container, PodSpec};
 
 use super::ScaleOptions;
-use super::world::{Subject, World};
 use crate::cluster::Cluster;
-use crate::judge::Workload;
-use crate::observe::discover;
+use crate::observe::snapshot::Snapshot;
+use crate::observe::{Subject, Workload, subject};
 
-/// The zone that cluster DNS gives to the namespace's Services.
-pub(super) async fn zone(cluster: &Cluster) -> String {
-    let namespace = &cluster.namespace;
-    let own = |zone: &String| zone.starts_with(&format!("{namespace}.svc."));
-    let reading = timeout(Duration::from_secs(2), cluster.api::<ConfigMap>().get_opt(ENV_VARS)).await;
-    let map = reading.ok().and_then(Result::ok).flatten();
-    let zone = map.and_then(|m| m.data?.remove("ZONE")).filter(own);
-    zone.unwrap_or_else(|| format!("{namespace}.svc.cluster.local"))
+/// A component that is scaled.
+#[derive(Clone, Debug)]
+pub(super) struct ScaleTarget {
+    pub(super) subject: Subject,
+    pub(super) release: Release,
+    /// How many members each workload is to have.
+    pub(super) to: u32,
+    pub(super) reach: Reach,
+    pub(super) autoscaler: Option<Autoscaler>,
+}
+
+impl ScaleTarget {
+    pub(super) fn component(&self) -> Component {
+        self.subject.component()
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        self.subject.name()
+    }
+
+    /// How many pods that makes.
+    pub(super) fn wanted_pods(&self) -> usize {
+        self.to as usize * self.subject.workloads.len()
+    }
+}
+
+/// The host names of what stands, where the zone below which they are is the one that cluster DNS gives to the
+/// namespace's Services.
+pub(super) async fn names(cluster: &Cluster, release: Release) -> Names {
+    let standing = subject::names(cluster, release).await.filter(Names::zone_is_kubernetes);
+    let own = || Names::standing(release, &cluster.namespace, &format!("{}.svc.{CLUSTER_DOMAIN}", cluster.namespace));
+    standing.unwrap_or_else(own)
 }
 
 /// Why a component cannot even be looked at.
@@ -31,49 +52,46 @@ pub(super) enum Unfit {
     Refused(String),
 }
 
-pub(super) fn subject(
-    world: &World,
+/// What is to be scaled, as it stands.
+pub(super) fn target(
+    snapshot: &Snapshot,
     options: &ScaleOptions,
+    release: Release,
+    names: &Names,
     component: Component,
     target: Target,
-) -> Result<Subject, Unfit> {
-    let release = options.deployment.as_ref().map_or_else(|| discover::release(&world.snapshot), Deployment::release);
+) -> Result<ScaleTarget, Unfit> {
     let Some(entry) = entry(release, component) else {
         let known = catalogue(release).iter().map(|e| e.component).collect();
         return Err(Unfit::Refused(Refusal::NotInRelease { component, release, known }.to_string()));
     };
-    let workloads = discover::workloads(&world.snapshot, component);
+    let workloads = subject::workloads(snapshot, component);
     if workloads.is_empty() {
         return Err(Unfit::Absent(format!(
             "there is no {component} in this namespace: kubectl clearwater up brings it up, and -n chooses another"
         )));
     }
-    let most = workloads.iter().filter_map(|w| world.replicas(w)).max().unwrap_or(0);
+    let most = workloads.iter().filter_map(|w| snapshot.workload(w)).map(|w| w.replicas).max().unwrap_or(0);
     let to = target.resolve(most).map_err(|e: InvalidTarget| Unfit::Refused(format!("{component}: {e}")))?;
-    let service = component.name();
     let reach = match &options.deployment {
         Some(deployment) => Reach::of(deployment),
-        None if component == Component::Bono => reach(world, &workloads),
+        None if component == Component::Bono => reach(snapshot, &workloads),
         None => Reach::default(),
     };
-    Ok(Subject {
-        entry,
-        release,
-        workloads,
-        service: world.snapshot.services.contains_key(service).then(|| service.to_owned()),
-        to,
-        reach,
-        autoscaler: None,
-    })
+    let names = names.given_by_kubernetes(component);
+    let subject = Subject { names, ..Subject::standing(entry, workloads, snapshot) };
+    Ok(ScaleTarget { subject, release, to, reach, autoscaler: None })
 }
 
 /// How bonos are reached, read from what stands.
-fn reach(world: &World, workloads: &[Workload]) -> Reach {
-    let Some(spec) = workloads.first().and_then(|w| world.template(w)?.spec.as_ref()) else { return Reach::default() };
+fn reach(snapshot: &Snapshot, workloads: &[Workload]) -> Reach {
+    let Some(spec) = workloads.first().and_then(|w| snapshot.workload(w)?.template?.spec.as_ref()) else {
+        return Reach::default();
+    };
     let own = |name: &str| {
         name.strip_prefix("bono-").is_some_and(|n| n.split('-').next().is_some_and(|n| n.parse::<u32>().is_ok()))
     };
-    let services = || world.snapshot.services.iter().filter_map(|(name, s)| Some((name, s.spec.as_ref()?)));
+    let services = || snapshot.services.iter().filter_map(|(name, s)| Some((name, s.spec.as_ref()?)));
     let of_kind = |kind: &str| {
         services().filter(|(name, s)| own(name) && s.type_.as_deref() == Some(kind)).map(|(_, s)| s).collect::<Vec<_>>()
     };

@@ -1,0 +1,96 @@
+//! One look at a namespace: what stands, what its pods answer, and what etcd says of the stores' members.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::FutureExt;
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::ListParams;
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use super::etcd;
+use super::observation::Observation;
+use super::probe::{Depth, Prober, Target};
+use super::snapshot::{Kind, News, Snapshot, Update};
+use super::subject::Subject;
+use crate::cluster::{Cluster, say};
+
+/// The part of a look's time that one question may take.
+const PATIENCE: f32 = 0.6;
+
+/// What stands in the namespace. An error says why it cannot be seen.
+pub(crate) async fn snapshot(cluster: &Cluster, within: Duration) -> Result<Snapshot, String> {
+    let mut snapshot = Snapshot::default();
+    let looking = futures::future::join_all([
+        list(cluster, Kind::Pod, News::Pod).boxed(),
+        list(cluster, Kind::Deployment, News::Deployment).boxed(),
+        list(cluster, Kind::StatefulSet, News::StatefulSet).boxed(),
+        list(cluster, Kind::EndpointSlice, News::EndpointSlice).boxed(),
+        list(cluster, Kind::Service, News::Service).boxed(),
+        list(cluster, Kind::Event, News::Event).boxed(),
+    ]);
+    let news = timeout(within, looking)
+        .await
+        .map_err(|_| format!("no answer from the API server within {} s", within.as_secs_f32().round()))?;
+    for one in news {
+        snapshot.absorb(one.map_err(|e| say(&e))?);
+    }
+    if snapshot.denied.contains(&Kind::Pod) {
+        return Err("needs list pods".to_owned());
+    }
+    Ok(snapshot)
+}
+
+async fn list<K>(cluster: &Cluster, kind: Kind, wrap: fn(Update<K>) -> News) -> Result<News, kube::Error>
+where
+    K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+    K::DynamicType: Default,
+{
+    let api: Api<K> = cluster.api();
+    match api.list(&ListParams::default()).await {
+        Ok(list) => Ok(wrap(Update::All(list.items))),
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(News::Denied(kind)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Asks the pods of these components and etcd, over connections of its own: one that was used before may be the fault.
+/// Also yields the pods, by uid, that had not answered everything when the time was up.
+pub(crate) async fn look(
+    cluster: &Cluster,
+    snapshot: Snapshot,
+    subjects: &[&Subject],
+    until: Instant,
+) -> (Observation, BTreeSet<String>) {
+    let time = until.saturating_duration_since(Instant::now());
+    let patience = u32::try_from(time.mul_f32(PATIENCE).as_secs()).unwrap_or(u32::MAX);
+    let mut asked = JoinSet::new();
+    for subject in subjects {
+        for pod in snapshot.pods_of(subject.component()) {
+            let Some(target) = Target::of(subject, pod) else { continue };
+            let depth = if snapshot.may_be_asked(subject, pod) { Depth::Full } else { Depth::Programs };
+            let mut prober = Prober::new(cluster, target).patient(patience);
+            asked.spawn(async move { prober.look_until(depth, until).await });
+        }
+    }
+    let stores: Vec<_> =
+        subjects.iter().filter_map(|s| Some((s.component(), s.entry.clustering.as_ref()?.etcd_key))).collect();
+    let keys: Vec<_> = stores.iter().map(|(_, key)| *key).collect();
+    let etcd = snapshot.etcd_pod();
+    let (members, answers) = futures::join!(etcd::read(cluster, etcd.as_deref(), &keys, time), asked.join_all());
+    let mut seen = Observation::of(snapshot);
+    for ((component, _), members) in stores.into_iter().zip(members) {
+        seen.take_members(component, members);
+    }
+    let mut late = BTreeSet::new();
+    for (report, whole) in answers {
+        if !whole {
+            late.insert(report.uid.clone());
+        }
+        seen.reports.insert(report.uid.clone(), report);
+    }
+    (seen, late)
+}

@@ -1,0 +1,173 @@
+//! What is looked at: a component with the objects that make it up, as a deployment file has them or as they stand.
+
+use std::time::Duration;
+
+use clearwater::component::{Component, Entry, Release};
+use clearwater::dns::Names;
+use clearwater::manifest::{ENV_VARS, WorkloadKind, WorkloadRef};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodTemplateSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use tokio::time::timeout;
+
+use super::snapshot::{Kind, Snapshot, component_by, component_of};
+use crate::cluster::Cluster;
+use crate::pod::object::pod_is_ready;
+
+/// The longest that reading the zone may take.
+const ZONE: Duration = Duration::from_secs(2);
+
+/// A workload, by kind and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Workload {
+    /// Its kind.
+    pub kind: WorkloadKind,
+    /// Its name.
+    pub name: String,
+}
+
+impl From<&WorkloadRef> for Workload {
+    fn from(workload: &WorkloadRef) -> Self {
+        Self { kind: workload.kind, name: workload.name.to_owned() }
+    }
+}
+
+impl std::fmt::Display for Workload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.kind.name().to_lowercase(), self.name)
+    }
+}
+
+/// A component that is looked at.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// What the catalogue knows of it.
+    pub entry: &'static Entry,
+    /// Its workloads.
+    pub workloads: Vec<Workload>,
+    /// The Service whose endpoints must be ready; none where there is no Service.
+    pub service: Option<String>,
+    /// Names that must be found from inside its pods: those by which others know it.
+    pub names: Vec<String>,
+}
+
+impl Subject {
+    /// A component that stands: the Service of its name is its own where there is one.
+    pub(crate) fn standing(entry: &'static Entry, workloads: Vec<Workload>, snapshot: &Snapshot) -> Self {
+        let service = entry.component.name();
+        let service = snapshot.services.contains_key(service).then(|| service.to_owned());
+        Self { entry, workloads, service, names: Vec::new() }
+    }
+
+    /// The component.
+    pub fn component(&self) -> Component {
+        self.entry.component
+    }
+
+    /// The component's name.
+    pub fn name(&self) -> &'static str {
+        self.entry.component.name()
+    }
+
+    pub(crate) fn workload_names(&self) -> Vec<String> {
+        self.workloads.iter().map(|w| w.name.clone()).collect()
+    }
+}
+
+/// What is read of a workload, of whichever kind it is.
+pub(crate) struct WorkloadView<'a> {
+    pub(crate) metadata: &'a ObjectMeta,
+    /// The count that it is set to.
+    pub(crate) replicas: u32,
+    /// The generation that its controller has seen.
+    pub(crate) observed_generation: Option<i64>,
+    /// What its pods are selected by.
+    pub(crate) selector: Option<&'a LabelSelector>,
+    /// The template of its pods.
+    pub(crate) template: Option<&'a PodTemplateSpec>,
+}
+
+impl Snapshot {
+    /// A workload as it stands.
+    pub(crate) fn workload(&self, workload: &Workload) -> Option<WorkloadView<'_>> {
+        let count = |replicas: Option<i32>| replicas.map_or(1, |n| u32::try_from(n).unwrap_or(0));
+        Some(match workload.kind {
+            WorkloadKind::Deployment => {
+                let object = self.deployments.get(&workload.name)?;
+                WorkloadView {
+                    metadata: &object.metadata,
+                    replicas: count(object.spec.as_ref().and_then(|s| s.replicas)),
+                    observed_generation: object.status.as_ref().and_then(|s| s.observed_generation),
+                    selector: object.spec.as_ref().map(|s| &s.selector),
+                    template: object.spec.as_ref().map(|s| &s.template),
+                }
+            }
+            WorkloadKind::StatefulSet => {
+                let object = self.stateful_sets.get(&workload.name)?;
+                WorkloadView {
+                    metadata: &object.metadata,
+                    replicas: count(object.spec.as_ref().and_then(|s| s.replicas)),
+                    observed_generation: object.status.as_ref().and_then(|s| s.observed_generation),
+                    selector: object.spec.as_ref().map(|s| &s.selector),
+                    template: object.spec.as_ref().map(|s| &s.template),
+                }
+            }
+        })
+    }
+
+    /// Whether a pod may be asked everything: it is ready, and its Service publishes it, so that no name is asked for too
+    /// early.
+    pub fn may_be_asked(&self, subject: &Subject, pod: &Pod) -> bool {
+        if !pod_is_ready(pod) {
+            return false;
+        }
+        let Some(service) = subject.service.as_deref().filter(|_| subject.component() != Component::Etcd) else {
+            return true;
+        };
+        if self.denied.contains(&Kind::EndpointSlice) {
+            return true;
+        }
+        self.slices_of(service).flat_map(|s| &s.endpoints).any(|e| {
+            let ready = e.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true);
+            ready && e.target_ref.as_ref().is_some_and(|t| t.name == pod.metadata.name)
+        })
+    }
+}
+
+/// The release that stands, found by the labels that upstream's manifests give, whoever made it: only the classic one
+/// has a component `memcached`.
+pub(crate) fn release(snapshot: &Snapshot) -> Release {
+    if snapshot.pods.values().any(|p| component_of(p) == Some(Component::Memcached)) {
+        Release::Classic
+    } else {
+        Release::Hunter
+    }
+}
+
+/// Every workload that is of a component.
+pub(crate) fn all_workloads(snapshot: &Snapshot) -> impl Iterator<Item = (Component, Workload)> {
+    let named = |kind, name: &String, template: Option<&PodTemplateSpec>| {
+        Some((component_by(template?.metadata.as_ref()?)?, Workload { kind, name: name.clone() }))
+    };
+    let deployments = snapshot
+        .deployments
+        .iter()
+        .filter_map(move |(name, o)| named(WorkloadKind::Deployment, name, o.spec.as_ref().map(|s| &s.template)));
+    let sets = snapshot
+        .stateful_sets
+        .iter()
+        .filter_map(move |(name, o)| named(WorkloadKind::StatefulSet, name, o.spec.as_ref().map(|s| &s.template)));
+    deployments.chain(sets)
+}
+
+/// The workloads of a component.
+pub(crate) fn workloads(snapshot: &Snapshot, component: Component) -> Vec<Workload> {
+    all_workloads(snapshot).filter(|(of, _)| *of == component).map(|(_, workload)| workload).collect()
+}
+
+/// The host names of the deployment that stands, where the zone can be read below which its containers look them up.
+pub(crate) async fn names(cluster: &Cluster, release: Release) -> Option<Names> {
+    let reading = timeout(ZONE, cluster.api::<ConfigMap>().get_opt(ENV_VARS)).await;
+    let map = reading.ok()?.ok()??;
+    let zone = map.data?.remove("ZONE").filter(|z| !z.is_empty())?;
+    Some(Names::standing(release, &cluster.namespace, &zone))
+}
