@@ -12,7 +12,7 @@ pub(crate) fn doubling(first: Duration, longest: Duration) -> ExponentialBackoff
 }
 
 /// Waits for the next pause.
-pub(crate) async fn pause(pauses: &mut impl Backoff) {
+pub(crate) async fn pause(pauses: &mut impl Iterator<Item = Duration>) {
     if let Some(pause) = pauses.next() {
         tokio::time::sleep(pause).await;
     }

@@ -3,6 +3,7 @@
 //! Labels say nothing of that: `up` gives them to whatever it writes to, and anybody may write them into a manifest.
 
 use clearwater::event::Whose;
+use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use serde_json::{Value, json};
 
@@ -17,6 +18,16 @@ pub const ADOPTED: &str = "adopted";
 
 /// Times are told in whole seconds, and the record is made after the object.
 const SAME_MOMENT: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
+
+/// The selector of what `up` wrote to, whether it made it or not.
+pub(crate) fn our_label() -> String {
+    format!("{MANAGED_BY_LABEL}={MANAGED_BY}")
+}
+
+/// Whether an object carries the label that `up` gives to whatever it writes to.
+pub(crate) fn has_our_label(meta: &ObjectMeta) -> bool {
+    meta.labels.as_ref().and_then(|l| l.get(MANAGED_BY_LABEL)).is_some_and(|by| by == MANAGED_BY)
+}
 
 /// The value for an object that is written by this program.
 pub(crate) fn mark(whose: Whose) -> &'static str {

@@ -15,6 +15,7 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::backoff;
 use crate::cluster::{Cluster, FIELD_MANAGER, is_passing, say};
 use crate::owner;
 
@@ -22,6 +23,8 @@ use crate::owner;
 const AT_ONCE: usize = 8;
 /// The longest that one request may take.
 const REQUEST: Duration = Duration::from_secs(15);
+/// The pauses before a write is tried again.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 /// An object of a deployment beside what stands on the cluster.
 #[derive(Clone, Debug)]
@@ -321,7 +324,7 @@ pub async fn apply(
     if planned.operation == Operation::Keep {
         return Ok(None);
     }
-    let mut pause = Duration::from_millis(100);
+    let mut pauses = backoff::doubling(PAUSES.0, PAUSES.1);
     let mut at = planned.version.clone();
     let mut replicas = None;
     loop {
@@ -339,11 +342,11 @@ pub async fn apply(
             }
             Err(Attempt::Failed(error)) => error,
         };
-        if !matches!(error, ApplyError::Unreachable { .. }) || Instant::now() + pause >= until {
+        let pause = pauses.next().filter(|pause| Instant::now() + *pause < until);
+        let Some(pause) = pause.filter(|_| matches!(error, ApplyError::Unreachable { .. })) else {
             return Err(error);
-        }
+        };
         sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(1));
     }
 }
 

@@ -25,6 +25,7 @@ use crate::cluster::{Cluster, FIELD_MANAGER, say};
 use crate::observe::cluster_dns::{ClusterDns, LookError};
 use crate::observe::snapshot::component_of;
 use crate::observe::{MembersSeen, etcd, members};
+use crate::owner;
 use crate::pod::object::{addresses, pod_is_ready, ready_since};
 use crate::rights::{self, Right, named};
 
@@ -424,10 +425,6 @@ fn short(n: f64) -> String {
     }
 }
 
-fn is_ours(labels: &BTreeMap<String, String>) -> bool {
-    labels.get(MANAGED_BY_LABEL).is_some_and(|m| m == MANAGED_BY)
-}
-
 fn foreign_workloads(scope: &Scope, standing: &Standing) -> BTreeSet<String> {
     let taken = |template: Option<&PodTemplateSpec>| {
         let labels = template.and_then(|t| t.metadata.as_ref()?.labels.as_ref());
@@ -437,12 +434,12 @@ fn foreign_workloads(scope: &Scope, standing: &Standing) -> BTreeSet<String> {
     let deployments = standing
         .deployments
         .iter()
-        .filter(|(_, o)| taken(o.spec.as_ref().map(|s| &s.template)) && !is_ours(o.labels()))
+        .filter(|(_, o)| taken(o.spec.as_ref().map(|s| &s.template)) && !owner::has_our_label(&o.metadata))
         .map(|(name, _)| format!("deployment/{name}"));
     let sets = standing
         .stateful_sets
         .iter()
-        .filter(|(_, o)| taken(o.spec.as_ref().map(|s| &s.template)) && !is_ours(o.labels()))
+        .filter(|(_, o)| taken(o.spec.as_ref().map(|s| &s.template)) && !owner::has_our_label(&o.metadata))
         .map(|(name, _)| format!("statefulset/{name}"));
     deployments.chain(sets).collect()
 }
@@ -625,7 +622,7 @@ async fn etcd(cluster: &Cluster, scope: &Scope, standing: &Standing) -> Vec<Chec
     if !standing.stateful_sets.contains_key(Component::Etcd.name()) {
         return Vec::new();
     }
-    let params = ListParams::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
+    let params = ListParams::default().labels(&owner::our_label());
     let pods = match cluster.api::<Pod>().list(&params).await {
         Ok(pods) => pods.items,
         Err(error) => return vec![line("etcd", title, CheckStatus::Skipped, say(&error))],

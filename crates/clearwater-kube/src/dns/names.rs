@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::{Answered, DnsError, Plan, Proof, ServerProof, count, tell};
 use crate::cluster::{Cluster, FIELD_MANAGER, only};
 use crate::observe::cluster_dns::within;
+use crate::owner;
 use crate::pod::dns::{Server, ask_from};
 use crate::pod::object::own_container;
 use crate::pod::object::pod_is_ready;
@@ -105,11 +106,6 @@ pub(crate) async fn virtual_addresses(cluster: &Cluster, service: &str) -> Resul
     Ok(ips.iter().filter_map(|ip| ip.parse().ok()).collect())
 }
 
-/// Whether this program made an object.
-pub(crate) fn is_ours(metadata: &ObjectMeta) -> bool {
-    metadata.labels.as_ref().and_then(|l| l.get(MANAGED_BY_LABEL)).is_some_and(|by| by == MANAGED_BY)
-}
-
 /// Keeps what stands, so that it can be put back by hand whatever happens to this program. Yields the object's name;
 /// `None` where the deployment's namespace is gone.
 pub(crate) async fn keep_before(cluster: &Cluster, place: &Place, before: &str) -> Result<Option<String>, DnsError> {
@@ -160,7 +156,7 @@ async fn kept(cluster: &Cluster) -> Result<Option<ConfigMap>, DnsError> {
     let what = format!("configmap {}/{KEPT}", cluster.namespace);
     let right = format!("get configmaps in {}", cluster.namespace);
     let found = within(&what, &right, cluster.api::<ConfigMap>().get_opt(KEPT)).await?;
-    Ok(found.filter(|map| is_ours(&map.metadata)))
+    Ok(found.filter(|map| owner::has_our_label(&map.metadata)))
 }
 
 /// Forgets what was kept; it is of no use once nothing stands any more.

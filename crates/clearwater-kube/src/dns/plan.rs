@@ -15,8 +15,8 @@ use super::names::Left;
 use super::{Action, DnsError, DnsOptions, Plan, Work, names, slices};
 use crate::cluster::Cluster;
 use crate::observe::cluster_dns::{ClusterDns, File, config_map};
-use crate::rights::Right;
-use crate::rights::missing;
+use crate::owner;
+use crate::rights::{Right, missing};
 
 /// How long the kubelet may take to bring a changed ConfigMap into a pod, at most: it looks once a minute, and its
 /// cache may be as old again (kubernetes `pkg/kubelet/kubelet.go`, syncFrequency).
@@ -245,7 +245,7 @@ impl Ground<'_> {
                     ));
                 }
                 notes.push(format!("{place} is kept by {}, and imports {import}: that door is used", kept.by));
-                let alone = |m: &ConfigMap| names::is_ours(&m.metadata) && m.data.as_ref().is_none_or(|d| d.len() <= 1);
+                let alone = |m: &ConfigMap| owner::has_our_label(&m.metadata) && m.data.as_ref().is_none_or(|d| d.len() <= 1);
                 Ok(FileEdit {
                     before,
                     after: (action == Action::Put).then_some(text),

@@ -182,7 +182,7 @@ async fn list_names(
 fn has_our_labels(object: &DynamicObject) -> bool {
     let labels = object.labels();
     labels.get(PART_OF_LABEL).is_some_and(|v| v == PART_OF)
-        && labels.get(MANAGED_BY_LABEL).is_some_and(|v| v == MANAGED_BY)
+        && owner::has_our_label(&object.metadata)
 }
 
 pub(super) async fn find(cluster: &Cluster, options: &DownOptions) -> Result<Found, DownError> {
@@ -274,7 +274,7 @@ async fn look_at_pods(
     meant: impl Fn(Option<Component>) -> bool,
     found: &mut Found,
 ) -> Result<(), DownError> {
-    let params = ListParams::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
+    let params = ListParams::default().labels(&owner::our_label());
     let listed = cluster.api::<Pod>().list(&params).await;
     let listed = listed.map_err(|e| DownError::Failed { what: "listing pods".to_owned(), message: say(&e) })?;
     for pod in &listed.items {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 use clearwater::component::Component;
-use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL, WorkloadKind};
+use clearwater::manifest::WorkloadKind;
 use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::cluster::Cluster;
 use crate::observe::snapshot::{component_of, is_forbidden};
+use crate::owner;
 
 /// A workload by kind and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -137,7 +138,7 @@ async fn keep<K>(
     K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static,
     K::DynamicType: Default,
 {
-    let config = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
+    let config = watcher::Config::default().labels(&owner::our_label());
     let mut stream = watcher(cluster.api::<Meta<K>>(), config).default_backoff().boxed();
     let see = |part: &mut Part, object: &Meta<K>| {
         let leaving = object.metadata.deletion_timestamp.is_some();

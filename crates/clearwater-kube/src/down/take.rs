@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use clearwater::component::Component;
 use clearwater::event::{What, Whose};
-use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::Api;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PropagationPolicy};
@@ -18,6 +17,7 @@ use super::find::Doomed;
 use super::pods::{Theirs, There, Workload, pod_of_ours};
 use crate::backoff;
 use crate::cluster::{Cluster, FIELD_MANAGER, only, say};
+use crate::owner;
 use crate::run::{Emitter, millis};
 
 /// The first pause between two looks at a namespace that is going, which not everybody may watch; each is twice as long.
@@ -147,7 +147,7 @@ impl Removal {
     }
 
     async fn is_empty(&self) -> Result<bool, DownError> {
-        let params = ListParams::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
+        let params = ListParams::default().labels(&owner::our_label());
         let left = self.until.saturating_duration_since(Instant::now());
         let what = format!("looking for pods of {}", self.component);
         let Ok(listed) = timeout(left, self.cluster.api::<Pod>().list(&params)).await else {

@@ -12,7 +12,9 @@ use kube::api::LogParams;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::PAUSES;
 use super::feed::{Deaf, Feed, WHOLE, WHOLE_MESSAGE};
+use crate::backoff;
 use crate::cluster::say;
 
 /// One run of one container, and how its output is read.
@@ -79,11 +81,16 @@ enum Next {
     Gone,
 }
 
+/// Once at once, and then with pauses.
+fn at_once() -> impl Iterator<Item = Duration> {
+    std::iter::once(Duration::ZERO).chain(backoff::doubling(PAUSES.0, PAUSES.1))
+}
+
 impl Output {
     pub(super) async fn run(self, mut feed: Feed) -> Result<(), Deaf> {
         let mut resume = Resume::new();
         let mut next = if self.previous { Next::Rest { previous: true } } else { Next::Follow };
-        let mut pause = Duration::ZERO;
+        let mut pauses = at_once();
         let mut attempts = 0;
         let mut missed = 0;
         let mut clean = true;
@@ -106,7 +113,7 @@ impl Output {
                 feed.caught_up().await?;
             }
             if resume.last() != before {
-                (pause, attempts) = (Duration::ZERO, 0);
+                (pauses, attempts) = (at_once(), 0);
             } else if follow && !matches!(end, End::Closed(_)) {
                 attempts = 0;
             }
@@ -132,8 +139,7 @@ impl Output {
             }
             if !is_checked && !matches!(end, End::Silent | End::Doubtful) {
                 feed.behind().await?;
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).clamp(Duration::from_millis(50), Duration::from_secs(2));
+                backoff::pause(&mut pauses).await;
             }
             if is_missed_once {
                 tokio::time::sleep(CHECK_AGAIN).await;
@@ -287,7 +293,7 @@ impl Output {
 
     /// Looks what became of the container. Asks until it is told.
     async fn ask(&self, last: Next) -> Next {
-        let mut pause = Duration::from_millis(50);
+        let mut pauses = backoff::doubling(PAUSES.0, PAUSES.1);
         loop {
             match timeout(OPENING, self.pods.get_opt(&self.pod)).await {
                 Ok(Ok(None)) => return Next::Gone,
@@ -311,8 +317,7 @@ impl Output {
                     };
                 }
                 _ => {
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(2));
+                    backoff::pause(&mut pauses).await;
                 }
             }
         }

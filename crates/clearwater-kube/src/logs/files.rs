@@ -15,7 +15,8 @@ use tokio::time::timeout;
 use super::container::{run_of, statuses};
 use super::feed::{Deaf, Feed, WHOLE};
 use super::hub::{Key, Update};
-use super::{Origin, Source};
+use super::{Origin, PAUSES, Source};
+use crate::backoff::{self, Backoff};
 use crate::pod::AskError;
 
 /// What runs inside the container: a bash that reads files without starting a process for any line.
@@ -87,7 +88,7 @@ enum End {
 impl Follower {
     pub(super) async fn run(mut self) -> Result<(), Deaf> {
         let mut open: HashMap<String, Open> = HashMap::new();
-        let mut pause = Duration::from_millis(50);
+        let mut pauses = backoff::doubling(PAUSES.0, PAUSES.1);
         let mut attempts = 0;
         let mut first = true;
         loop {
@@ -96,7 +97,8 @@ impl Follower {
             let end = self.once(&mut open, first).await?;
             first &= open.is_empty();
             if read(&open) != before {
-                (pause, attempts) = (Duration::from_millis(50), 0);
+                attempts = 0;
+                pauses.reset();
             }
             let why = match end {
                 End::Over => break,
@@ -121,8 +123,7 @@ impl Follower {
                 file.id = None;
                 file.feed.behind().await?;
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(2));
+            backoff::pause(&mut pauses).await;
             if !self.still_runs().await {
                 for file in open.values_mut() {
                     if let Some(after) = file.feed.last() {
@@ -143,7 +144,7 @@ impl Follower {
     }
 
     async fn still_runs(&self) -> bool {
-        let mut pause = Duration::from_millis(50);
+        let mut pauses = backoff::doubling(PAUSES.0, PAUSES.1);
         loop {
             match timeout(OPENING, self.pods.get_opt(&self.source.pod)).await {
                 Ok(Ok(None)) => return false,
@@ -155,8 +156,7 @@ impl Follower {
                         });
                 }
                 _ => {
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(2));
+                    backoff::pause(&mut pauses).await;
                 }
             }
         }

@@ -25,6 +25,9 @@ use tokio::task::JoinSet;
 
 use crate::Cluster;
 
+/// The pauses before something is read again that broke.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
 /// Where records come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::problem::{Part, Problem};
 use super::subject::Subject;
+use crate::backoff::{Backoff, doubling};
 use crate::cluster::Cluster;
 use crate::pod::object::own_container;
 use crate::pod::supervisor::{self, Trouble};
@@ -32,10 +33,8 @@ const OPEN_AFTER: Duration = Duration::from_millis(500);
 /// A pod's names are not asked for before it has been ready for so long: the cluster's DNS hears of it at the same time as
 /// we do, and remembers for seconds that there was nothing when it is asked before.
 const NAMES_AFTER: Duration = Duration::from_millis(250);
-/// The first pause after a bad answer; each next one is twice as long.
-const PAUSE_FIRST: Duration = Duration::from_millis(100);
-/// The longest pause after a bad answer.
-const PAUSE_LONGEST: Duration = Duration::from_secs(1);
+/// The pauses after bad answers.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// Some services hang on a question that they cannot answer yet. The first question is given up after a second, later
 /// ones are given more, so that a slow machine is not taken for a broken service.
 const PATIENCE_FIRST: u32 = 1;
@@ -482,7 +481,7 @@ pub async fn watch_pod(cluster: Cluster, target: Target, mut ready: watch::Recei
     let component = target.entry.component;
     let mut prober = Prober::new(&cluster, target);
     prober.patience = PATIENCE_FIRST;
-    let mut pause = PAUSE_FIRST;
+    let mut pauses = doubling(PAUSES.0, PAUSES.1);
     let mut unready_for = UNREADY_FIRST;
     let mut told = 0;
     let mut opened = false;
@@ -505,7 +504,7 @@ pub async fn watch_pod(cluster: Cluster, target: Target, mut ready: watch::Recei
                 continue;
             }
             unready_for = UNREADY_EVERY;
-            pause = PAUSE_FIRST;
+            pauses.reset();
         }
         let report = prober.look(if is_ready { Depth::Full } else { Depth::Programs }).await;
         let good = report.is_good();
@@ -519,8 +518,10 @@ pub async fn watch_pod(cluster: Cluster, target: Target, mut ready: watch::Recei
             continue;
         }
         prober.patience = (prober.patience + 1).min(PATIENCE_LONGEST);
-        let wait = if good { STEADY_EVERY } else { pause };
-        pause = if good || starting { PAUSE_FIRST } else { (pause * 2).min(PAUSE_LONGEST) };
+        if good || starting {
+            pauses.reset();
+        }
+        let wait = if good { STEADY_EVERY } else { pauses.next().unwrap_or(PAUSES.1) };
         tokio::select! {
             changed = ready.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(wait) => {}

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clearwater::event::Whose;
-use clearwater::manifest::{self, MANAGED_BY, MANAGED_BY_LABEL, WorkloadKind};
+use clearwater::manifest::{self, WorkloadKind};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Api;
 use kube::api::{ObjectMeta, Patch, PatchParams};
 use serde_json::json;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::backoff::{doubling, pause};
+use crate::backoff::doubling;
 use crate::cluster::{Cluster, FIELD_MANAGER, is_passing, only, say};
 use crate::observe::Workload;
 use crate::observe::snapshot::Snapshot;
@@ -49,7 +49,6 @@ pub(super) async fn keep_budget(
 fn budget(snapshot: &Snapshot, workload: &Workload) -> Option<PodDisruptionBudget> {
     let live = snapshot.workload(workload)?;
     let labels = live.metadata.labels.clone().unwrap_or_default();
-    let is_ours = labels.get(MANAGED_BY_LABEL).is_some_and(|m| m == MANAGED_BY);
     let metadata = ObjectMeta {
         name: Some(workload.name.clone()),
         labels: Some(labels),
@@ -57,7 +56,7 @@ fn budget(snapshot: &Snapshot, workload: &Workload) -> Option<PodDisruptionBudge
         annotations: Some(BTreeMap::from([(ORIGIN_ANNOTATION.to_owned(), CREATED.to_owned())])),
         ..ObjectMeta::default()
     };
-    let selector = live.selector.filter(|_| is_ours)?;
+    let selector = live.selector.filter(|_| owner::has_our_label(live.metadata))?;
     Some(manifest::one_at_a_time(metadata, selector.clone()))
 }
 
@@ -106,7 +105,8 @@ where
             Err(_) => return Err(format!("{object}: no answer from the API server")),
         };
         let moved = matches!(&error, kube::Error::Api(s) if s.code == 409);
-        if !(moved || is_passing(&error)) || Instant::now() + PAUSES.1 >= until {
+        let pause = pauses.next().filter(|pause| Instant::now() + *pause < until);
+        let Some(pause) = pause.filter(|_| moved || is_passing(&error)) else {
             let fix = match &error {
                 kube::Error::Api(s) if s.is_forbidden() => {
                     format!("; ask for the right patch {}s/scale", workload.kind.name().to_lowercase())
@@ -114,7 +114,7 @@ where
                 _ => String::new(),
             };
             return Err(format!("{object}: {}{fix}", say(&error)));
-        }
-        pause(&mut pauses).await;
+        };
+        sleep(pause).await;
     }
 }
