@@ -3,6 +3,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
+use memchr::memmem;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -267,7 +268,7 @@ fn place_and_thread(text: &[u8]) -> Option<PlaceThreadText<'_>> {
         return is_place(place).then_some((Some(place), None, rest));
     }
     let rest = rest.strip_prefix(b"(thread ").filter(|_| is_place(first))?;
-    if let Some(end) = super::sip::find(rest, b"): ") {
+    if let Some(end) = memmem::find(rest, b"): ") {
         return Some((Some(first), Some(&rest[..end]), &rest[end + 3..]));
     }
     Some((Some(first), Some(rest.strip_suffix(b"):")?), b""))
