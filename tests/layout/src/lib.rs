@@ -55,13 +55,12 @@ impl Layout {
                 let name = child.ident.to_string();
                 let inner = [at, std::slice::from_ref(&name)].concat();
                 let below = folder.join(&name);
-                match &child.content {
-                    Some((_, items)) => self.module(items, &below, &inner, file),
-                    None => {
-                        let alone = folder.join(format!("{name}.rs"));
-                        let path = if alone.exists() { alone } else { below.join("mod.rs") };
-                        self.file(&path, &below, &inner);
-                    }
+                if let Some((_, items)) = &child.content {
+                    self.module(items, &below, &inner, file);
+                } else {
+                    let alone = folder.join(format!("{name}.rs"));
+                    let path = if alone.exists() { alone } else { below.join("mod.rs") };
+                    self.file(&path, &below, &inner);
                 }
                 continue;
             }
