@@ -1,6 +1,8 @@
-//! Enums whose values have names.
+//! Enums whose values have names, and names that are not known.
 
-/// Gives an enum `ALL`, `name` and `Display`; and `FromStr` with [`UnknownName`](crate::component::UnknownName) where
+use thiserror::Error;
+
+/// Gives an enum `ALL`, `name` and `Display`; and `FromStr` with [`UnknownName`] where
 /// the kind of the thing is said.
 macro_rules! named {
     ($(#[$doc:meta])* $type:ident { $($variant:ident = $name:literal),+ $(,)? }) => {
@@ -26,10 +28,10 @@ macro_rules! named {
         $crate::names::named!($(#[$doc])* $type { $($variant = $name),+ });
 
         impl std::str::FromStr for $type {
-            type Err = $crate::component::UnknownName;
+            type Err = $crate::names::UnknownName;
 
             fn from_str(s: &str) -> Result<Self, Self::Err> {
-                let unknown = || $crate::component::UnknownName::new($what, s, Self::ALL.map(Self::name).to_vec());
+                let unknown = || $crate::names::UnknownName::new($what, s, Self::ALL.map(Self::name).to_vec());
                 Self::ALL.into_iter().find(|one| one.name() == s).ok_or_else(unknown)
             }
         }
@@ -37,3 +39,34 @@ macro_rules! named {
 }
 
 pub(crate) use named;
+
+/// A name that is not known, with the nearest one that is.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("unknown {what} {found:?}{} known: {}", .nearest.map_or_else(|| ";".to_owned(), |n| format!(", did you mean {n:?}?")), .known.join(", "))]
+pub struct UnknownName {
+    /// What kind of name was looked for.
+    pub what: &'static str,
+    /// The name as it was given.
+    pub found: String,
+    /// The nearest known name, where one is near enough to be a likely slip.
+    pub nearest: Option<&'static str>,
+    /// Every known name.
+    pub known: Vec<&'static str>,
+}
+
+impl UnknownName {
+    pub(crate) fn new(what: &'static str, found: &str, known: Vec<&'static str>) -> Self {
+        Self { what, found: found.to_owned(), nearest: nearest(found, known.iter().copied()), known }
+    }
+}
+
+/// The candidate nearest to `found`, where it is near enough to be a likely slip of the finger.
+pub(crate) fn nearest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let found_lower = found.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|c| (strsim::damerau_levenshtein(&found_lower, &c.to_lowercase()), c))
+        .filter(|(distance, c)| *distance <= 1 + c.len() / 4)
+        .min()
+        .map(|(_, c)| c)
+}

@@ -212,6 +212,7 @@ const HUNTER_KEYS: &str = "home_domain sprout_hostname hs_hostname hs_provisioni
     ellis_api_key ellis_cookie_key reduce_cassandra_mem_usage scscf_uri icscf_uri bgcf_uri";
 
 /// One environment: what it is, and what must come out.
+#[derive(Clone)]
 struct Case {
     name: &'static str,
     release: Release,
@@ -221,17 +222,18 @@ struct Case {
     values: Vec<(&'static str, &'static str)>,
 }
 
-#[allow(clippy::too_many_lines)]
+fn hunter(name: &'static str, env: Environment, tail: &'static str, values: &[(&'static str, &'static str)]) -> Case {
+    Case { name, release: Release::Hunter, env, tail, values: values.to_vec() }
+}
+
 fn cases() -> Vec<Case> {
-    let case = |name, env, tail, values: &[(&'static str, &'static str)]| Case {
-        name,
-        release: Release::Hunter,
-        env,
-        tail,
-        values: values.to_vec(),
-    };
+    [zones(), servers(), additional_settings(), classic()].concat()
+}
+
+/// With a zone and without, with public names and with an HSS.
+fn zones() -> Vec<Case> {
     vec![
-        case(
+        hunter(
             "a zone",
             zoned(),
             "signaling_dns_server",
@@ -268,7 +270,7 @@ fn cases() -> Vec<Case> {
                 ("etcd_proxy", "etcd0=http://etcd:2380"),
             ],
         ),
-        case(
+        hunter(
             "no zone",
             base(),
             "signaling_dns_server",
@@ -281,43 +283,49 @@ fn cases() -> Vec<Case> {
                 ("scscf_uri", "sip:sprout:5054;transport=tcp"),
             ],
         ),
-        case(
+        hunter(
             "a public address",
             Environment { public_ip: Some("203.0.113.7".to_owned()), ..zoned() },
             "signaling_dns_server",
             &[("local_ip", "10.1.2.3"), ("public_ip", "203.0.113.7"), ("public_hostname", "203.0.113.7")],
         ),
-        case(
+        hunter(
             "a public host name",
             Environment { public_hostname: Some("edge".to_owned()), ..zoned() },
             "signaling_dns_server",
             &[("public_ip", "10.1.2.3"), ("public_hostname", "edge.a.svc.cluster.local")],
         ),
-        case(
+        hunter(
             "a public host name without a zone",
             Environment { public_hostname: Some("edge".to_owned()), ..base() },
             "signaling_dns_server",
             &[("public_hostname", "edge")],
         ),
-        case(
+        hunter(
             "an HSS",
             Environment { hss: Some("hss".to_owned()), ..zoned() },
             "hss_hostname hss_realm signaling_dns_server",
             &[("hss_hostname", "hss.a.svc.cluster.local"), ("hss_realm", "a.svc.cluster.local")],
         ),
-        case(
+        hunter(
             "an HSS without a zone",
             Environment { hss: Some("hss".to_owned()), ..base() },
             "hss_hostname hss_realm signaling_dns_server",
             &[("hss_hostname", "hss"), ("hss_realm", "")],
         ),
-        case(
+        hunter(
             "an HSS and additional settings",
             Environment { hss: Some("hss".to_owned()), ..additional(r"hss_realm=b.example\nlog_level=4") },
             "hss_hostname hss_realm log_level signaling_dns_server",
             &[("hss_realm", "b.example"), ("log_level", "4")],
         ),
-        case(
+    ]
+}
+
+/// What the pod itself is given.
+fn servers() -> Vec<Case> {
+    vec![
+        hunter(
             "several name servers",
             Environment {
                 resolv_conf: "# no comment\nnameserver 10.96.0.10\nnameserver fd00::a\nnameserver 8.8.8.8\n".to_owned(),
@@ -326,7 +334,7 @@ fn cases() -> Vec<Case> {
             "signaling_dns_server",
             &[("signaling_dns_server", "10.96.0.10,fd00::a,8.8.8.8")],
         ),
-        case(
+        hunter(
             "name servers behind tabs, two blanks and a comment",
             Environment {
                 resolv_conf: "# nameserver here\nnameserver\t10.96.0.10\nnameserver  8.8.8.8\n".to_owned(),
@@ -335,50 +343,61 @@ fn cases() -> Vec<Case> {
             "signaling_dns_server",
             &[("signaling_dns_server", "nameserver,nameserver,10.96.0.10")],
         ),
-        case("no name server", Environment { resolv_conf: String::new(), ..zoned() }, "", &[]),
-        case(
+        hunter("no name server", Environment { resolv_conf: String::new(), ..zoned() }, "", &[]),
+        hunter(
+            "an IPv6 pod",
+            Environment { ip: "fd00::5".to_owned(), ..zoned() },
+            "signaling_dns_server",
+            &[("local_ip", "fd00::5")],
+        ),
+    ]
+}
+
+/// `ADDITIONAL_SHARED_CONFIG`, as a shell's echo prints it.
+fn additional_settings() -> Vec<Case> {
+    vec![
+        hunter(
             "backslash-n between additional settings, the later one wins",
             additional(r"log_level=5\nsignup_key=other\nlog_level=3"),
             "log_level signaling_dns_server",
             &[("log_level", "3"), ("signup_key", "other")],
         ),
-        case(
+        hunter(
             "a real newline between additional settings becomes a blank",
             additional("log_level=5\nenum_server=10.0.0.1"),
             "",
             &[],
         ),
-        case(
+        hunter(
             "runs of blanks shrink to one, a single one survives in quotes",
             additional("signup_key=\"a    b\"\\nellis_api_key='c d'"),
             "signaling_dns_server",
             &[("signup_key", "a b"), ("ellis_api_key", "c d")],
         ),
-        case(
+        hunter(
             "options of echo are eaten",
             additional(r"-n -E x=1"),
             // Without a newline at its end the line takes the next one in.
             "x",
             &[("x", "1signaling_dns_server=10.96.0.10")],
         ),
-        case(
+        hunter(
             "escapes act",
             additional(r"x='\x41\0102\103\\d'\ny=\u0041"),
             "x y signaling_dns_server",
             &[("x", r"AB\103\d"), ("y", "A")],
         ),
-        case(
+        hunter(
             "the pod's name servers replace one that is asked for",
             additional("signaling_dns_server=192.0.2.53"),
             "signaling_dns_server",
             &[("signaling_dns_server", "10.96.0.10")],
         ),
-        case(
-            "an IPv6 pod",
-            Environment { ip: "fd00::5".to_owned(), ..zoned() },
-            "signaling_dns_server",
-            &[("local_ip", "fd00::5")],
-        ),
+    ]
+}
+
+fn classic() -> Vec<Case> {
+    vec![
         Case {
             name: "classic with a zone",
             release: Release::Classic,

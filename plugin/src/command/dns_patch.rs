@@ -1,19 +1,16 @@
-use std::fmt::Write as _;
-use std::io::Write as _;
-use std::path::PathBuf;
+mod etcd_args;
+mod report;
+mod steps;
+mod words;
+
 use std::time::Duration;
 
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use clearwater::config::{Deployment, DnsBackend};
-use clearwater::event::{Change, Event, What};
+use clearwater::event::Change;
 use clearwater_kube::Cluster;
-use clearwater_kube::dns::{
-    Action, DnsError, DnsOptions, EtcdAccess, Explained, Form, Patched, Plan, Seen, ServerProof, check, explain, patch,
-    plan, print, zone,
-};
-use schemars::JsonSchema;
-use serde::Serialize;
+use clearwater_kube::dns::{Action, DnsError, DnsOptions, Form, Patched, check, explain, patch, plan, print, zone};
 
 use crate::cli::{FileArgs, one_of};
 use crate::connection::duration;
@@ -22,12 +19,15 @@ use crate::drive::{Question, drive};
 use crate::error::CliError;
 use crate::exit;
 use crate::output::Format;
-use crate::reporter::{BAD, DIM, GOOD, Reporter, WARN, plain, text as line};
 use crate::runtime::{block_on, unless_ended};
 use crate::signal::{Signals, code};
 
-/// The version of what `-o json` and `-o yaml` write.
-const VERSION: u32 = 1;
+use etcd_args::EtcdArgs;
+use report::Outcome;
+use steps::Steps;
+use words::{explanation, text};
+
+pub(crate) use report::{ExplainReport, Report};
 
 /// Put the DNS names in that Clearwater needs and Kubernetes cannot give, and prove them
 ///
@@ -81,50 +81,6 @@ pub(crate) struct DnsPatch {
     etcd: EtcdArgs,
 }
 
-/// How etcd is reached.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "For --backend etcd")]
-#[expect(clippy::struct_field_names, reason = "the fields are the flags")]
-struct EtcdArgs {
-    /// The URL of etcd. Default: the one that CoreDNS' file names
-    #[arg(long, value_name = "URL")]
-    etcd_endpoint: Option<String>,
-    /// The certificate of etcd's authority, as PEM
-    #[arg(long, value_name = "FILE")]
-    etcd_cacert: Option<PathBuf>,
-    /// A client certificate, as PEM
-    #[arg(long, value_name = "FILE", requires = "etcd_key")]
-    etcd_cert: Option<PathBuf>,
-    /// The client certificate's key, as PEM
-    #[arg(long, value_name = "FILE", requires = "etcd_cert")]
-    etcd_key: Option<PathBuf>,
-    /// The user
-    #[arg(long, value_name = "NAME", requires = "etcd_password_file")]
-    etcd_user: Option<String>,
-    /// The file that holds the user's password
-    #[arg(long, value_name = "FILE", requires = "etcd_user")]
-    etcd_password_file: Option<PathBuf>,
-}
-
-impl EtcdArgs {
-    fn access(&self) -> Result<EtcdAccess, CliError> {
-        let read = |path: &PathBuf| std::fs::read(path).map_err(|source| CliError::Read { path: path.clone(), source });
-        let certificate = match (&self.etcd_cert, &self.etcd_key) {
-            (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
-            _ => None,
-        };
-        let user = match (&self.etcd_user, &self.etcd_password_file) {
-            (Some(user), Some(file)) => {
-                let password = String::from_utf8_lossy(&read(file)?).trim_end_matches(['\n', '\r']).to_owned();
-                Some((user.clone(), password))
-            }
-            _ => None,
-        };
-        let ca = self.etcd_cacert.as_ref().map(read).transpose()?;
-        Ok(EtcdAccess { endpoint: self.etcd_endpoint.clone(), ca, certificate, user })
-    }
-}
-
 /// What is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Output {
@@ -144,75 +100,6 @@ impl Output {
             _ => None,
         }
     }
-}
-
-/// What `-o json` and `-o yaml` write.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Report {
-    /// The version of this format.
-    v: u32,
-    /// The deployment's namespace.
-    namespace: String,
-    /// Put in, or taken out.
-    action: Action,
-    /// The backend; `auto` where none is needed.
-    backend: String,
-    /// Why this one.
-    because: String,
-    /// How it ended.
-    outcome: Outcome,
-    /// What is written to, as kubectl names it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    object: Option<String>,
-    /// Who keeps CoreDNS' file, and by what that is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    keeper: Option<String>,
-    /// The difference as a unified diff.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    diff: String,
-    /// Where what was there before is kept.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kept: Option<String>,
-    /// What each server answered.
-    servers: Vec<ServerProof>,
-    /// What is missing or stale.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    problems: Vec<String>,
-    /// What is worth knowing.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    notes: Vec<String>,
-}
-
-/// How it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum Outcome {
-    /// Nothing had to be written.
-    Unchanged,
-    /// It was written and proved.
-    Written,
-    /// Nothing had to be written, and what an earlier run had left was taken away once all was proved.
-    Finished,
-    /// It would be written.
-    DryRun,
-    /// Looked, and all is as it must be.
-    Right,
-    /// Looked, and something is missing or stale.
-    Stale,
-}
-
-/// What `--explain -o json` writes.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ExplainReport {
-    /// The version of this format.
-    v: u32,
-    /// The deployment's namespace.
-    namespace: String,
-    /// The names.
-    #[serde(flatten)]
-    explained: Explained,
 }
 
 impl DnsPatch {
@@ -262,7 +149,7 @@ impl DnsPatch {
         match self.output.and_then(Output::format) {
             Some(format) => {
                 let namespace = deployment.namespace().to_owned();
-                context.results().value(format, &ExplainReport { v: VERSION, namespace, explained })?;
+                context.results().value(format, &ExplainReport::new(namespace, explained))?;
             }
             None => context.results().styled(&explanation(&explained))?,
         }
@@ -306,7 +193,7 @@ impl DnsPatch {
             servers: findings.servers,
             problems: findings.problems,
             notes,
-            ..report(&plan, if right { Outcome::Right } else { Outcome::Stale })
+            ..Report::of(&plan, if right { Outcome::Right } else { Outcome::Stale })
         };
         self.finish(context, &report)?;
         Ok(code)
@@ -338,7 +225,7 @@ impl DnsPatch {
             (Some(_), None) if pending => Outcome::Written,
             _ => Outcome::Unchanged,
         };
-        let mut report = report(&plan, outcome);
+        let mut report = Report::of(&plan, outcome);
         if let Some(proof) = proof {
             if self.output.is_none() {
                 // Told already.
@@ -357,165 +244,4 @@ impl DnsPatch {
             None => context.results().styled(&text(report)),
         }
     }
-}
-
-fn report(plan: &Plan, outcome: Outcome) -> Report {
-    Report {
-        v: VERSION,
-        namespace: plan.namespace.clone(),
-        action: plan.action,
-        backend: plan.backend_name().to_owned(),
-        because: plan.because.clone(),
-        outcome,
-        object: plan.object.clone(),
-        keeper: plan.kept.as_ref().map(|k| format!("{} ({})", k.by, k.shown_by)),
-        diff: plan.diff.clone(),
-        kept: None,
-        servers: Vec::new(),
-        problems: Vec::new(),
-        notes: plan.notes.clone(),
-    }
-}
-
-/// Tells the steps on standard error.
-struct Steps {
-    quiet: bool,
-}
-
-impl Reporter for Steps {
-    fn event(&mut self, event: &Event) -> Result<(), CliError> {
-        let said = match &event.what {
-            _ if self.quiet => None,
-            What::RunStarted { .. } | What::RunFinished { .. } => None,
-            What::Planned { changes, .. } => {
-                let diffs: String = changes.iter().map(|c| coloured(&c.diff)).collect();
-                Some(diffs).filter(|d| !d.is_empty())
-            }
-            What::Notice { text } => Some(format!("{text}\n")),
-            What::CancelRequested { .. } => {
-                Some("stopping; what is not proved is taken back (once more to leave at once)\n".to_owned())
-            }
-            other => line(other).map(|text| format!("{text}\n")),
-        };
-        if let Some(said) = said {
-            // Nobody has to read it.
-            let _ = write!(anstream::stderr(), "{said}");
-        }
-        Ok(())
-    }
-
-    fn rest(&mut self) {}
-}
-
-fn coloured(diff: &str) -> String {
-    let mut text = String::new();
-    for line in diff.lines() {
-        let style = match line.as_bytes() {
-            [b'+', b'+', b'+', ..] | [b'-', b'-', b'-', ..] | [b'@', ..] => DIM,
-            [b'+', ..] => GOOD,
-            [b'-', ..] => BAD,
-            _ => {
-                let _ = writeln!(text, "{}", plain(line));
-                continue;
-            }
-        };
-        let _ = writeln!(text, "{style}{}{style:#}", plain(line));
-    }
-    text
-}
-
-fn text(report: &Report) -> String {
-    let mut text = String::new();
-    match report.outcome {
-        Outcome::DryRun => {
-            let _ = writeln!(text, "backend {}: {}", report.backend, plain(&report.because));
-            if let Some(keeper) = &report.keeper {
-                let _ = writeln!(text, "the file is kept by {}", plain(keeper));
-            }
-            text.push_str(&coloured(&report.diff));
-        }
-        Outcome::Unchanged | Outcome::Written | Outcome::Finished | Outcome::Right | Outcome::Stale => {}
-    }
-    for (i, server) in report.servers.iter().enumerate() {
-        let same = |other: &ServerProof| other.by == server.by && other.answers == server.answers;
-        if server.answers.is_empty() || report.servers[..i].iter().any(same) {
-            continue;
-        }
-        // Servers that say the same are told once.
-        let names: Vec<String> = report.servers[i..].iter().filter(|s| same(s)).map(|s| plain(&s.server)).collect();
-        let _ = writeln!(text, "{} ({})", names.join(", "), plain(&server.by));
-        for answer in &server.answers {
-            let _ = writeln!(text, "  {:<52} {:<6} {}", answer.name, answer.r#type, plain(&answer.answer));
-        }
-    }
-    for problem in &report.problems {
-        let _ = writeln!(text, "{BAD}{}{BAD:#}", plain(problem));
-    }
-    for note in &report.notes {
-        let _ = writeln!(text, "{DIM}{}{DIM:#}", plain(note));
-    }
-    let dangling = report.servers.iter().flat_map(|s| &s.answers).any(|a| a.answer.starts_with("NXDOMAIN"));
-    if dangling && report.action == Action::Put && report.outcome != Outcome::Stale {
-        let _ = writeln!(
-            text,
-            "{WARN}no pod of sprout stands behind the names yet: they lead to it as soon as one is ready{WARN:#}"
-        );
-    }
-    if let Some(kept) = report.kept.as_ref().filter(|_| report.action == Action::Put) {
-        let _ = writeln!(
-            text,
-            "what was there before: {kept}; to take the names out again: kubectl clearwater dns-patch --remove"
-        );
-    }
-    let (style, word) = match (report.outcome, report.action) {
-        (Outcome::Written, Action::Put) => (GOOD, "the names are in DNS, and every server gives them"),
-        (Outcome::Written, Action::Remove) => (GOOD, "the names are out of DNS again"),
-        (Outcome::Finished, _) => (GOOD, "the names are out of DNS, and what an earlier run had left is gone"),
-        (Outcome::Unchanged, Action::Remove) => (GOOD, "nothing to take out"),
-        (Outcome::Unchanged, Action::Put) => (GOOD, "nothing to change"),
-        (Outcome::DryRun, _) => (WARN, "nothing was written (--dry-run)"),
-        (Outcome::Right, _) => (GOOD, "everything is as it must be"),
-        (Outcome::Stale, _) => (BAD, "something is missing or stale: kubectl clearwater dns-patch puts it right"),
-    };
-    let _ = writeln!(text, "{style}{word}{style:#}");
-    text
-}
-
-fn explanation(explained: &Explained) -> String {
-    let mut text = String::new();
-    for name in &explained.names {
-        let (style, word) = match (name.found, name.optional, name.symptoms.is_empty()) {
-            (true, _, true) => (GOOD, "found"),
-            (true, _, false) => (BAD, "wrong"),
-            (false, true, _) => (WARN, "missing, optional"),
-            (false, false, _) => (BAD, "missing"),
-        };
-        let _ = writeln!(text, "{} {}  {style}{word}{style:#}", name.name, name.types.join("/"));
-        let _ = writeln!(text, "  for        {}", plain(&name.why));
-        let _ = writeln!(text, "  asked by   {}", name.askers.join(", "));
-        for (i, seen) in name.seen.iter().enumerate() {
-            let same = |other: &&Seen| {
-                (&other.asked, &other.r#type, &other.answer) == (&seen.asked, &seen.r#type, &seen.answer)
-            };
-            if name.seen[..i].iter().any(|other| same(&other)) {
-                continue;
-            }
-            let servers: Vec<&str> = name.seen[i..].iter().filter(same).map(|s| s.server.as_str()).collect();
-            let _ = writeln!(text, "  {} {} -> {}", seen.asked, seen.r#type, plain(&seen.answer));
-            let _ = writeln!(text, "    {DIM}{}{DIM:#}", plain(&servers.join("; ")));
-        }
-        for symptom in &name.symptoms {
-            let _ = writeln!(text, "  {style}symptom    {}{style:#}", plain(symptom));
-        }
-    }
-    if !explained.resolvers.is_empty() {
-        text.push_str("\nName servers\n");
-    }
-    for line in &explained.resolvers {
-        let _ = writeln!(text, "  {}", plain(line));
-    }
-    for note in &explained.notes {
-        let _ = writeln!(text, "{DIM}{}{DIM:#}", plain(note));
-    }
-    text
 }

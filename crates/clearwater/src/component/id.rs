@@ -1,6 +1,5 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use crate::names::named;
 
@@ -60,37 +59,6 @@ impl Component {
     pub const fn is_store(self) -> bool {
         matches!(self, Self::Etcd | Self::Astaire | Self::Memcached | Self::Cassandra | Self::Chronos)
     }
-}
-
-/// A name that is not known, with the nearest one that is.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("unknown {what} {found:?}{} known: {}", .nearest.map_or_else(|| ";".to_owned(), |n| format!(", did you mean {n:?}?")), .known.join(", "))]
-pub struct UnknownName {
-    /// What kind of name was looked for.
-    pub what: &'static str,
-    /// The name as it was given.
-    pub found: String,
-    /// The nearest known name, where one is near enough to be a likely slip.
-    pub nearest: Option<&'static str>,
-    /// Every known name.
-    pub known: Vec<&'static str>,
-}
-
-impl UnknownName {
-    pub(crate) fn new(what: &'static str, found: &str, known: Vec<&'static str>) -> Self {
-        Self { what, found: found.to_owned(), nearest: nearest(found, known.iter().copied()), known }
-    }
-}
-
-/// The candidate nearest to `found`, where it is near enough to be a likely slip of the finger.
-pub(crate) fn nearest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let found_lower = found.to_lowercase();
-    candidates
-        .into_iter()
-        .map(|c| (strsim::damerau_levenshtein(&found_lower, &c.to_lowercase()), c))
-        .filter(|(distance, c)| *distance <= 1 + c.len() / 4)
-        .min()
-        .map(|(_, c)| c)
 }
 
 /// A release of Clearwater: a set of images that belong together.

@@ -39,10 +39,11 @@ mod id;
 mod types;
 
 pub use catalogue::{catalogue, entry, playing};
-pub(crate) use id::nearest;
-pub use id::{Component, Release, UnknownName};
+pub use id::{Component, Release};
 pub use types::{
     AskedBy, Asks, Clustering, Data, Entry, EnvVar, FromJoining, HealthQuestion, LOOKS_UP_ONCE, Lifetime, LogFile,
     LogGrammar, LooksUpOnce, PortUse, PreStop, Program, ProgramHealth, Protocol, Role, Rule, Scaling, Source,
     StartsWith, Store,
 };
+
+pub use crate::names::UnknownName;

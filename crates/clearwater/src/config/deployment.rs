@@ -2,9 +2,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
-use super::{DeploymentFile, DnsBackend, Problem, ServiceKind, check, read};
+use super::DeploymentFile;
 use crate::component::{Component, Entry, Release, catalogue, entry};
-use crate::dns::Names;
 
 /// The domain that Kubernetes answers for where nothing else is said.
 pub const CLUSTER_DOMAIN: &str = "cluster.local";
@@ -61,11 +60,6 @@ impl Deployment {
         Self { file, namespace }
     }
 
-    /// What works and is likely not meant, or needs something of the cluster.
-    pub fn warnings(&self) -> Vec<Problem> {
-        read::warnings(check::file(&self.file).into_iter().chain(check::deployment(self)).collect())
-    }
-
     /// The file it was made from.
     pub fn file(&self) -> &DeploymentFile {
         &self.file
@@ -96,11 +90,6 @@ impl Deployment {
         self.file.home_domain.clone().unwrap_or_else(|| self.zone())
     }
 
-    /// The name model: every host name that configuration and DNS use.
-    pub fn names(&self) -> Names {
-        Names::of(self)
-    }
-
     /// The components that this deployment runs, in listing order: the release's, less homestead-prov and ellis where
     /// an HSS provides the subscribers.
     pub fn components(&self) -> impl Iterator<Item = &'static Entry> + '_ {
@@ -116,17 +105,6 @@ impl Deployment {
     /// How many pods the component is created with.
     pub fn replicas(&self, component: Component) -> u32 {
         self.file.components.get(&component).and_then(|c| c.replicas).unwrap_or(1)
-    }
-
-    /// The Service with the one virtual address that names lead to in place of sprout's pods, where there is one.
-    ///
-    /// sprout must know that address as its own (`local_alias_list`), or requests for it go round until they end in 483.
-    pub fn sprout_alias(&self) -> Option<&'static str> {
-        if self.file.services == ServiceKind::ClusterIp {
-            Some(Component::Sprout.name())
-        } else {
-            (self.names().backend() == DnsBackend::Etcd).then_some(SPROUT_ADDRESS)
-        }
     }
 
     /// The virtual addresses of the component's Service, where the file gives them.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigErrors, Deployment, Places, Problem, check, read, schema};
+use super::{Places, mapping};
 use crate::component::{Component, Release};
 use crate::names::named;
 use crate::yaml;
@@ -59,14 +59,14 @@ pub struct DeploymentFile {
     /// The virtual addresses of Services that exist already, by component; only with `services: clusterIP`
     /// or `dns: {backend: etcd}`, and only for an offline rendering: `up` looks for itself.
     #[serde(default, rename = "clusterIPs", skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "schema::by_component::<Vec<IpAddr>>")]
+    #[schemars(schema_with = "mapping::by_component::<Vec<IpAddr>>")]
     pub cluster_ips: BTreeMap<Component, Vec<IpAddr>>,
     /// How names that Kubernetes cannot give are put into DNS.
     #[serde(default, skip_serializing_if = "Dns::is_default")]
     pub dns: Dns,
     /// Settings by component.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "schema::by_component::<ComponentOverrides>")]
+    #[schemars(schema_with = "mapping::by_component::<ComponentOverrides>")]
     pub components: BTreeMap<Component, ComponentOverrides>,
     /// The daemons' log level, 0 (errors only) to 5 (debug). SIP messages are logged from 4. Upstream's default: 2. What
     /// holds no data is restarted for a changed level; a store takes it when its pod is next made.
@@ -75,8 +75,8 @@ pub struct DeploymentFile {
     pub log_level: Option<u8>,
     /// Further `shared_config` settings, appended in key order after the generated ones, which they override. Those
     /// that other keys of this file write are refused.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "schema::text_of_scalars")]
-    #[schemars(schema_with = "schema::scalars")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "mapping::text_of_scalars")]
+    #[schemars(schema_with = "mapping::scalars")]
     pub shared_config: BTreeMap<String, String>,
     /// The mail server that Ellis sends password recovery mails through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,28 +102,6 @@ pub struct DeploymentFile {
 }
 
 impl DeploymentFile {
-    /// Puts the file on a namespace and checks it as a whole.
-    ///
-    /// ```
-    /// use clearwater::config::DeploymentFile;
-    ///
-    /// let deployment = DeploymentFile::default().deploy("ims").unwrap();
-    /// assert_eq!(deployment.zone(), "ims.svc.cluster.local");
-    /// ```
-    pub fn deploy(&self, namespace: &str) -> Result<Deployment, ConfigErrors> {
-        let deployment = Deployment::new_unchecked(self.clone(), namespace.to_owned());
-        let findings = check::file(self).into_iter().chain(check::deployment(&deployment));
-        ConfigErrors::unless_empty(findings.map(|f| f.problem).filter(Problem::is_error).collect())?;
-        ConfigErrors::unless_empty(check::environment(&deployment).into_iter().map(|f| f.problem).collect())?;
-        Ok(deployment)
-    }
-
-    /// What works and is likely not meant, or needs something of the cluster.
-    /// [`Deployment::warnings`] says what depends on the namespace as well.
-    pub fn warnings(&self) -> Vec<Problem> {
-        read::warnings(check::file(self))
-    }
-
     /// The file as YAML, keys with their defaults left out. Reading it again gives the same file.
     pub fn to_yaml(&self) -> Result<String, yaml::YamlError> {
         yaml::write_one(self)
@@ -367,8 +345,8 @@ pub struct ComponentOverrides {
     #[schemars(range(min = 0, max = 5))]
     pub log_level: Option<u8>,
     /// Further environment variables of the component's container.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "schema::text_of_scalars")]
-    #[schemars(schema_with = "schema::scalars")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "mapping::text_of_scalars")]
+    #[schemars(schema_with = "mapping::scalars")]
     pub env: BTreeMap<String, String>,
 }
 
@@ -377,12 +355,12 @@ pub struct ComponentOverrides {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Resources {
     /// What the scheduler reserves.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "schema::text_of_scalars")]
-    #[schemars(schema_with = "schema::quantities")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "mapping::text_of_scalars")]
+    #[schemars(schema_with = "mapping::quantities")]
     pub requests: BTreeMap<String, String>,
     /// What the container may not exceed.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "schema::text_of_scalars")]
-    #[schemars(schema_with = "schema::quantities")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "mapping::text_of_scalars")]
+    #[schemars(schema_with = "mapping::quantities")]
     pub limits: BTreeMap<String, String>,
 }
 

@@ -8,10 +8,13 @@
 //! * [`shell`]: what a shell makes of a text, for the values on their way there.
 
 mod check;
+mod deploy;
 mod deployment;
+mod exposure;
 mod file;
 pub mod generator;
 mod level;
+mod mapping;
 mod problem;
 mod read;
 mod schema;
@@ -25,6 +28,8 @@ mod unfit;
 
 pub use deployment::CLUSTER_DOMAIN;
 pub use deployment::{Deployment, Keys, SPROUT_ADDRESS};
+pub use exposure::PortRange;
+pub(crate) use exposure::{bono_node_port, listed_ports};
 pub use file::{
     ApiVersion, Bono, BonoExposure, BonoService, ComponentOverrides, DeploymentFile, Dns, DnsBackend, Ellis,
     EllisExposure, Email, EtcdStorage, Hss, Images, Ingress, KeyPolicy, PullPolicy, Resources, SecretKey, ServiceKind,

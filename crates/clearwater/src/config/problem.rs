@@ -182,6 +182,12 @@ pub struct Problem {
     pub message: String,
 }
 
+impl Problem {
+    pub(super) fn is_error(&self) -> bool {
+        self.kind != ProblemKind::Warning
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(place) = &self.place {

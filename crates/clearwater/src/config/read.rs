@@ -7,10 +7,10 @@ use std::str::FromStr;
 use serde_json::{Map, Value, json};
 
 use super::DeploymentFile;
-use super::problem::{ConfigErrors, KeyPath, Place, Places, Problem, ProblemKind, Step, quoted, sort};
+use super::problem::{ConfigErrors, KeyPath, Place, Places, Problem, ProblemKind, Step, quoted};
 use super::schema::schema;
 use super::{check, set::Set};
-use crate::component::nearest;
+use crate::names::nearest;
 use crate::yaml::{self, Kind, Node, Position};
 
 /// A value of the file or of a flag, and where it was written.
@@ -496,17 +496,4 @@ fn fix(kinds: &[&str], item: &Item) -> String {
         What::Text(s) if kinds.contains(&"array") => format!("; write it as a list of one: [{s}]"),
         _ => String::new(),
     }
-}
-
-impl Problem {
-    pub(super) fn is_error(&self) -> bool {
-        self.kind != ProblemKind::Warning
-    }
-}
-
-/// The warnings among the findings, in the order of the file.
-pub(super) fn warnings(findings: Vec<check::Finding>) -> Vec<Problem> {
-    let mut warnings: Vec<Problem> = findings.into_iter().map(|f| f.problem).filter(|p| !p.is_error()).collect();
-    sort(&mut warnings);
-    warnings
 }

@@ -1,14 +1,11 @@
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::DeploymentFile;
-use crate::component::Component;
 
 /// Where the schema is published.
 const ID: &str =
@@ -61,34 +58,4 @@ fn nullable(schema: &mut Schema) {
             property.insert("anyOf".to_owned(), json!([{ "$ref": target }, { "type": "null" }]));
         }
     }
-}
-
-/// A mapping whose keys are components.
-pub(super) fn by_component<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
-    let value = generator.subschema_for::<T>();
-    let key = generator.subschema_for::<Component>();
-    json_schema!({ "type": "object", "propertyNames": key, "additionalProperties": value })
-}
-
-/// A mapping whose values are text, where numbers and truth values are taken as they are written.
-pub(super) fn scalars(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "object", "additionalProperties": { "type": ["string", "number", "boolean"] } })
-}
-
-/// A mapping of resource names to quantities, which may be written as numbers.
-pub(super) fn quantities(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "object", "additionalProperties": { "type": ["string", "number"] } })
-}
-
-/// Reads a mapping whose values are text, numbers or truth values as text.
-pub(super) fn text_of_scalars<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<BTreeMap<String, String>, D::Error> {
-    let values = BTreeMap::<String, Value>::deserialize(deserializer)?;
-    let text = |value: Value| match value {
-        Value::String(s) => Ok(s),
-        Value::Number(_) | Value::Bool(_) => Ok(value.to_string()),
-        other => Err(serde::de::Error::custom(format_args!("wants a text, found {other}"))),
-    };
-    values.into_iter().map(|(key, value)| Ok((key, text(value)?))).collect()
 }

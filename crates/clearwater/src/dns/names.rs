@@ -1,5 +1,5 @@
 use crate::component::{Component, Release, entry};
-use crate::config::{CLUSTER_DOMAIN, Deployment, DnsBackend};
+use crate::config::{CLUSTER_DOMAIN, Deployment, DnsBackend, SPROUT_ADDRESS, ServiceKind};
 
 /// A call session control function that sprout answers for under a name or port of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,8 +57,26 @@ fn effective(backend: DnsBackend, release: Release) -> DnsBackend {
     }
 }
 
+impl Deployment {
+    /// The name model: every host name that configuration and DNS use.
+    pub fn names(&self) -> Names {
+        Names::of(self)
+    }
+
+    /// The Service with the one virtual address that names lead to in place of sprout's pods, where there is one.
+    ///
+    /// sprout must know that address as its own (`local_alias_list`), or requests for it go round until they end in 483.
+    pub fn sprout_alias(&self) -> Option<&'static str> {
+        if self.file().services == ServiceKind::ClusterIp {
+            Some(Component::Sprout.name())
+        } else {
+            (self.names().backend() == DnsBackend::Etcd).then_some(SPROUT_ADDRESS)
+        }
+    }
+}
+
 impl Names {
-    pub(crate) fn of(deployment: &Deployment) -> Self {
+    fn of(deployment: &Deployment) -> Self {
         Self {
             release: deployment.release(),
             namespace: deployment.namespace().to_owned(),

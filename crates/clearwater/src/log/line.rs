@@ -3,6 +3,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
+use memchr::memmem;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -267,7 +268,7 @@ fn place_and_thread(text: &[u8]) -> Option<PlaceThreadText<'_>> {
         return is_place(place).then_some((Some(place), None, rest));
     }
     let rest = rest.strip_prefix(b"(thread ").filter(|_| is_place(first))?;
-    if let Some(end) = super::sip::find(rest, b"): ") {
+    if let Some(end) = memmem::find(rest, b"): ") {
         return Some((Some(first), Some(&rest[..end]), &rest[end + 3..]));
     }
     Some((Some(first), Some(rest.strip_suffix(b"):")?), b""))
@@ -451,9 +452,18 @@ mod tests {
         )
     }
 
+    /// A grammar, a line of it, and its time, level, place and text.
+    type Case = (LogGrammar, &'static str, &'static str, Option<Level>, &'static str, &'static str);
+
+    fn assert_read(cases: &[Case]) {
+        for &(grammar, line, time, level, place, text) in cases {
+            assert_eq!(read(grammar, line), (time.to_owned(), level, place.to_owned(), text.to_owned()), "{line}");
+        }
+    }
+
     #[test]
-    fn each_grammar_is_read() {
-        let cases = [
+    fn each_grammar_of_clearwaters_own_is_read() {
+        assert_read(&[
             (
                 LogGrammar::Cpp,
                 "23-11-2026 10:00:00.123 UTC Error main.cpp:42: no: way",
@@ -494,6 +504,21 @@ mod tests {
                 "",
                 "200 GET /ping 0.000321 seconds",
             ),
+            (LogGrammar::Cpp, "no head at all", "", None, "", "no head at all"),
+            (
+                LogGrammar::Cpp,
+                "31-02-2026 10:00:00.123 UTC Error main.cpp:42: no such day",
+                "",
+                None,
+                "",
+                "31-02-2026 10:00:00.123 UTC Error main.cpp:42: no such day",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn each_grammar_of_others_is_read() {
+        assert_read(&[
             (
                 LogGrammar::Supervisord,
                 "2026-11-23 00:12:31,123 INFO spawned: 'homestead' with pid 41\r\n",
@@ -550,27 +575,30 @@ mod tests {
                 "etcdserver",
                 "etcdserver: slow",
             ),
-            (LogGrammar::Cpp, "no head at all", "", None, "", "no head at all"),
-            (
-                LogGrammar::Cpp,
-                "31-02-2026 10:00:00.123 UTC Error main.cpp:42: no such day",
-                "",
-                None,
-                "",
-                "31-02-2026 10:00:00.123 UTC Error main.cpp:42: no such day",
-            ),
-        ];
-        for (grammar, line, time, level, place, text) in cases {
-            assert_eq!(read(grammar, line), (time.to_owned(), level, place.to_owned(), text.to_owned()), "{line}");
+        ]);
+    }
+
+    /// Every form that the real programs of the last release write, by who writes it: thread, level, place, text.
+    fn assert_forms(forms: &[Case]) {
+        for &(grammar, rest, thread, level, place, text) in forms {
+            let line = format!("27-11-2026 22:55:57.921 UTC {rest}\n");
+            let head = Line::parse(grammar, line.as_bytes());
+            assert_eq!(head.thread.unwrap_or_default(), thread.as_bytes(), "{line}");
+            assert_eq!(
+                read(grammar, &line),
+                ("2026-11-27T22:55:57.921Z".to_owned(), level, place.to_owned(), text.to_owned()),
+                "{line}"
+            );
+            let is_note = rest.starts_with("Previous");
+            assert_eq!(Line::begins_record(grammar, line.as_bytes()), !is_note, "{line}");
+            assert_eq!(cut_note(line.as_bytes()), is_note.then_some(17), "{line}");
         }
     }
 
-    /// Every form that the real programs write, by who writes it: thread, level, place, text.
     #[test]
-    fn forms_of_the_last_release_are_read() {
+    fn forms_of_the_last_releases_daemons_are_read() {
         use Level::{Debug, Error, Info, Status, Verbose, Warning};
-        type Form = (LogGrammar, &'static str, &'static str, Option<Level>, &'static str, &'static str);
-        let forms: [Form; 16] = [
+        assert_forms(&[
             (
                 LogGrammar::Cpp,
                 "[7f11c0a2b700] Status globals.cpp:7: Bind: x",
@@ -638,6 +666,13 @@ mod tests {
                 "",
                 "Previous log was truncated by 17 characters",
             ),
+        ]);
+    }
+
+    #[test]
+    fn forms_of_the_last_releases_python_and_access_logs_are_read() {
+        use Level::{Debug, Error, Info};
+        assert_forms(&[
             (
                 LogGrammar::Python,
                 "INFO utils.py:3 (thread MainThread): Got: x",
@@ -664,20 +699,7 @@ mod tests {
                 "",
                 "503 GET /impi/a%40b/av 0.000198 seconds",
             ),
-        ];
-        for (grammar, rest, thread, level, place, text) in forms {
-            let line = format!("27-11-2026 22:55:57.921 UTC {rest}\n");
-            let head = Line::parse(grammar, line.as_bytes());
-            assert_eq!(head.thread.unwrap_or_default(), thread.as_bytes(), "{line}");
-            assert_eq!(
-                read(grammar, &line),
-                ("2026-11-27T22:55:57.921Z".to_owned(), level, place.to_owned(), text.to_owned()),
-                "{line}"
-            );
-            let is_note = rest.starts_with("Previous");
-            assert_eq!(Line::begins_record(grammar, line.as_bytes()), !is_note, "{line}");
-            assert_eq!(cut_note(line.as_bytes()), is_note.then_some(17), "{line}");
-        }
+        ]);
     }
 
     #[test]

@@ -30,16 +30,18 @@ mod ladder;
 mod line;
 mod lines;
 mod merge;
+mod record;
 mod resume;
 mod sip;
 
-pub use assemble::{Assembler, Record};
+pub use assemble::Assembler;
 pub use guess::guess_grammar;
 pub use identity::{Identity, InvalidIdentity};
 pub use ladder::{Hop, Ladder, Logged, Note, Subject};
 pub use line::{Level, Line, UnknownLevel};
 pub use lines::{LONGEST_LINE, Lines};
 pub use merge::{Merge, Released, SourceId, Waits};
+pub use record::Record;
 pub use resume::{Gap, Resume, Seen, kubelet_line};
 pub use sip::{Direction, SipMessage};
 

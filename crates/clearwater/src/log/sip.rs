@@ -1,5 +1,7 @@
 use std::borrow::Cow;
 
+use memchr::memmem;
+
 use super::Record;
 use super::line::trim_end;
 use crate::text::printable;
@@ -37,7 +39,7 @@ impl<'a> SipMessage<'a> {
         let head = record.head().text;
         let announced = Self::announced_bytes(head)?;
         let (tail, cut) = record.written();
-        let start = find(tail, b"--start msg--")?;
+        let start = memmem::find(tail, b"--start msg--")?;
         let body = &tail[start + b"--start msg--".len()..];
         let body = match cut {
             // The cut may go through the mark behind the message.
@@ -45,7 +47,7 @@ impl<'a> SipMessage<'a> {
                 let body = skip_blank_lines(body);
                 &body[..body.len().min(announced)]
             }
-            None => skip_blank_lines(&body[..rfind(body, b"--end msg--").unwrap_or(body.len())]),
+            None => skip_blank_lines(&body[..memmem::rfind(body, b"--end msg--").unwrap_or(body.len())]),
         };
         let message = body.strip_suffix(b"\n").unwrap_or(body);
         let (direction, transport, peer) = parties(head)?;
@@ -56,13 +58,13 @@ impl<'a> SipMessage<'a> {
     pub(crate) fn announced_bytes(head: &[u8]) -> Option<usize> {
         // Most heads are none, which is seen at once: the message comes behind a colon.
         let head = trim_end(head).strip_suffix(b":")?;
-        let at = find(head, b" bytes")?;
+        let at = memmem::find(head, b" bytes")?;
         let before = &head[..at];
         let digits = before.iter().rev().take_while(|b| b.is_ascii_digit()).count();
         let lead = &before[..before.len() - digits];
         let announces = lead.ends_with(b"RX ")
             || lead.ends_with(b"TX ")
-            || (lead.ends_with(b"(") && find(lead, b"Routing ").is_some());
+            || (lead.ends_with(b"(") && memmem::find(lead, b"Routing ").is_some());
         if !announces || digits == 0 || digits > 9 {
             return None;
         }
@@ -173,15 +175,19 @@ fn shown(bytes: &[u8]) -> Cow<'_, str> {
 /// Reads direction, transport and peer from the end of the head: `… from TCP 10.0.0.1:5060:`.
 fn parties(head: &[u8]) -> Option<(Direction, &[u8], &[u8])> {
     let head = head.strip_suffix(b":").unwrap_or(head);
-    if let Some(at) = find(head, b"Routing ") {
-        return Some((Direction::Internal, &b""[..], rfind(head, b" ").map_or(&head[at..], |s| &head[s + 1..])));
+    if let Some(at) = memmem::find(head, b"Routing ") {
+        return Some((
+            Direction::Internal,
+            &b""[..],
+            memchr::memrchr(b' ', head).map_or(&head[at..], |s| &head[s + 1..]),
+        ));
     }
-    let (direction, mark) = if find(head, b"RX ").is_some() {
+    let (direction, mark) = if memmem::find(head, b"RX ").is_some() {
         (Direction::Received, &b" from "[..])
     } else {
         (Direction::Sent, &b" to "[..])
     };
-    let rest = &head[rfind(head, mark)? + mark.len()..];
+    let rest = &head[memmem::rfind(head, mark)? + mark.len()..];
     let space = rest.iter().position(|b| *b == b' ')?;
     Some((direction, &rest[..space], &rest[space + 1..]))
 }
@@ -191,14 +197,6 @@ fn skip_blank_lines(mut text: &[u8]) -> &[u8] {
         text = rest;
     }
     text
-}
-
-pub(crate) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|w| w == needle)
-}
-
-fn rfind(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).rposition(|w| w == needle)
 }
 
 #[cfg(test)]

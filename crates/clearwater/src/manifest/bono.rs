@@ -10,9 +10,9 @@ use super::extras::Extras;
 use super::meta::selector;
 use super::service::{service, service_port};
 use super::shared::{config_map, from_field};
-use super::{Deployment, Inputs, Item, ManifestError, Note, Object, Owner, PortRange};
+use super::{Deployment, Inputs, Item, ManifestError, Note, Object, Owner};
 use crate::component::{AskedBy, Component, Entry, PortUse, Protocol};
-use crate::config::{BonoExposure, BonoService};
+use crate::config::{BonoExposure, BonoService, PortRange, bono_node_port, listed_ports};
 
 /// The ConfigMap with the script that gives each Bono its address.
 const START: &str = "bono-start";
@@ -76,15 +76,6 @@ pub(super) fn services(
     }
 }
 
-/// The node port of one of the first Bono's ports, as the article "Clearwater On Kubernetes" lays them out: Bono writes
-/// itself into routes with port 5060, so that one at least must be the same outside.
-pub(crate) const fn node_port(port: &PortUse) -> u16 {
-    match (port.number, port.protocol) {
-        (5062, Protocol::Tcp) => 30002,
-        (number, _) => number,
-    }
-}
-
 /// The range of node ports, where it is known.
 pub(super) fn node_port_range(d: &Deployment, inputs: &Inputs) -> Result<Option<PortRange>, ManifestError> {
     match (inputs.node_port_range, d.file().bono.node_port_range.as_deref()) {
@@ -100,7 +91,7 @@ fn check_node_ports(
     ports: &[&PortUse],
     notes: &mut Vec<Note>,
 ) -> Result<(), ManifestError> {
-    let mut wanted: Vec<u16> = ports.iter().map(|p| node_port(p)).collect();
+    let mut wanted: Vec<u16> = ports.iter().map(|p| bono_node_port(p)).collect();
     wanted.sort_unstable();
     wanted.dedup();
     let Some(range) = node_port_range(d, inputs)? else {
@@ -109,7 +100,7 @@ fn check_node_ports(
             text: format!(
                 "the API server takes it only where --service-node-port-range holds the ports {}; the default, {}, does \
                  not",
-                list(&wanted),
+                listed_ports(&wanted),
                 PortRange::DEFAULT
             ),
         });
@@ -119,15 +110,11 @@ fn check_node_ports(
     if outside.is_empty() { Ok(()) } else { Err(ManifestError::NodePorts { outside, range, fixed: true }) }
 }
 
-pub(super) fn list(ports: &[u16]) -> String {
-    ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
 fn node_ports(d: &Deployment, inputs: &Inputs, ports: &[&PortUse], ordinal: u32, notes: &mut Vec<Note>) -> Item {
     let first = ordinal == 0;
     let ports = ports
         .iter()
-        .map(|p| ServicePort { node_port: first.then(|| node_port(p).into()), ..service_port(p) })
+        .map(|p| ServicePort { node_port: first.then(|| bono_node_port(p).into()), ..service_port(p) })
         .collect();
     let name = pod_name(ordinal);
     if let Some(address) = usize::try_from(ordinal).ok().and_then(|n| addresses(d, inputs).get(n)) {

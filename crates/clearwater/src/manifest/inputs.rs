@@ -1,11 +1,10 @@
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::ManifestError;
 use crate::component::Component;
-use crate::config::Keys;
+use crate::config::{Keys, PortRange};
 
 /// What a rendering needs beyond the deployment file: secrets that were made, and what was seen on the cluster.
 ///
@@ -30,40 +29,11 @@ pub struct Inputs {
     pub node_port_range: Option<PortRange>,
 }
 
-/// A range of port numbers, both ends included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PortRange {
-    /// The lowest port.
-    pub first: u16,
-    /// The highest port.
-    pub last: u16,
-}
-
-impl PortRange {
-    /// Kubernetes' default `--service-node-port-range`.
-    pub const DEFAULT: Self = Self { first: 30000, last: 32767 };
-
-    /// Whether the port lies in the range.
-    pub const fn contains(self, port: u16) -> bool {
-        self.first <= port && port <= self.last
-    }
-}
-
-impl fmt::Display for PortRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.first, self.last)
-    }
-}
-
 impl FromStr for PortRange {
     type Err = ManifestError;
 
     /// Reads `FIRST-LAST`, as the API server's flag and its error messages write it.
     fn from_str(s: &str) -> Result<Self, ManifestError> {
-        let range = s.split_once('-').and_then(|(first, last)| {
-            let range = Self { first: first.trim().parse().ok()?, last: last.trim().parse().ok()? };
-            (range.first <= range.last && range.first > 0).then_some(range)
-        });
-        range.ok_or_else(|| ManifestError::PortRange { found: s.to_owned() })
+        Self::read(s).ok_or_else(|| ManifestError::PortRange { found: s.to_owned() })
     }
 }

@@ -51,6 +51,7 @@
 mod autoscaler;
 mod bono;
 mod ellis;
+mod error;
 mod etcd;
 mod extras;
 mod first;
@@ -67,19 +68,20 @@ mod shared;
 mod workload;
 
 pub use autoscaler::{Elasticity, ElasticityError};
-pub(crate) use bono::node_port as bono_node_port;
+pub use error::ManifestError;
 pub use first::{
     Balance, Balanced, Given, ServicesFirst, UNKNOWN_ADDRESS, balance, given, provisional, services_first,
 };
 pub use image::image;
-pub use inputs::{Inputs, PortRange};
+pub use inputs::Inputs;
 pub use layout::{NamespaceObject, kustomize};
 pub use meta::{COMPONENT_LABEL, MANAGED_BY, MANAGED_BY_LABEL, PART_OF, PART_OF_LABEL, SERVICE_LABEL, VERSION_LABEL};
 pub use object::{Item, Lifecycle, Manifest, Note, Object, Owner, Replicas};
 pub use pod::CONFIG_HASH_ANNOTATION;
-pub use render::{ManifestError, render, services};
+pub use render::{render, services};
 pub use shared::{AUTO_CONFIG, ENV_VARS, LOG_LEVELS};
 
+pub use crate::config::PortRange;
 pub use crate::config::shared::KEYS_SECRET;
 pub use workload::{WorkloadKind, WorkloadRef, one_at_a_time, workloads};
 

@@ -5,10 +5,8 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use super::error::OrderError;
-use super::plan::Plan;
-use super::policy::Policy;
-use crate::component::{Component, nearest};
-use crate::names::named;
+use crate::component::Component;
+use crate::names::{named, nearest};
 
 /// How much one thing needs another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -248,11 +246,6 @@ impl Graph {
     /// The edges between two nodes, none where they are not joined.
     pub fn between<'g>(&'g self, from: &'g str, to: &'g str) -> impl Iterator<Item = Edge<'g>> {
         self.edges().filter(move |e| e.from == from && e.to == to)
-    }
-
-    /// Orders the graph by the edges that gate under a policy.
-    pub fn plan(&self, policy: Policy) -> Result<Plan, OrderError> {
-        Plan::new(self, Some(policy), |e| policy.gates(e))
     }
 
     /// What an edge says, in a sentence or three.

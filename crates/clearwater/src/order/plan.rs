@@ -60,6 +60,13 @@ pub struct Plan {
     reversed: bool,
 }
 
+impl Graph {
+    /// Orders the graph by the edges that gate under a policy.
+    pub fn plan(&self, policy: Policy) -> Result<Plan, OrderError> {
+        Plan::new(self, Some(policy), |e| policy.gates(e))
+    }
+}
+
 impl Plan {
     pub(super) fn new(
         graph: &Graph,

@@ -175,8 +175,186 @@ fn unknown_flags(stern: &Path) -> Result<Vec<String>> {
     Ok(flags.filter(|f| *f != "help" && !table.contains(&format!("`--{f}`"))).map(str::to_owned).collect())
 }
 
+/// Both tools on the pods of one namespace.
+struct Bench<'a> {
+    kubectl: &'a Kubectl,
+    kubeconfig: &'a Path,
+    /// The flag that names the namespace.
+    here: String,
+    ours: Tool,
+    theirs: Tool,
+}
+
+/// The lines that are printed in all.
+fn lines() -> Result<u32> {
+    Ok(u32::try_from(PODS * LINES)?)
+}
+
+impl Bench<'_> {
+    fn tools(&self) -> [&Tool; 2] {
+        [&self.ours, &self.theirs]
+    }
+
+    /// What a line costs, read from the API server.
+    fn costs(&self) -> Result<String> {
+        let mut page = format!(
+            "{PODS} containers of a real cluster hold {LINES} lines of about 126 bytes each; both tools read all of them \
+             through the API server and print them to /dev/null, in turn, {ROUNDS} rounds after one that is not counted. \
+             stern is v1.34.0 with `--max-log-requests 50`; `logs --no-follow` also brings the lines of all containers into \
+             exact order, which stern does not. Processor time is user and kernel time of the process, medians; the build \
+             that is shipped.\n\n\
+             | output | µs per line, logs | stern | stern / logs | wanted | met | spread, logs | spread, stern | peak MiB, \
+             logs | stern | wall s, logs | stern |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n"
+        );
+        let lines = lines()?;
+        let mib = |kib: u64| f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) / 1024.0;
+        for mode in &MODES {
+            let took = compare(&self.tools(), self.kubeconfig, mode)?;
+            let cpu = took.each_ref().map(|t| t.iter().map(|t| t.cpu * 1e6 / f64::from(lines)).collect::<Vec<_>>());
+            let memory = took.each_ref().map(|t| t.iter().map(|t| t.memory).max().unwrap_or_default());
+            let wall = took.each_ref().map(|t| median(t.iter().map(|t| t.wall.as_secs_f64()).collect()));
+            let [a, b] = cpu.each_ref().map(|c| median(c.clone()));
+            writeln!(
+                page,
+                "| {} | {a:.2} | {b:.2} | {:.1} | {} | {} | {} | {} | {:.1} | {:.1} | {:.1} | {:.1} |",
+                mode.name,
+                b / a,
+                mode.factor,
+                if b / a >= mode.factor { "yes" } else { "**no**" },
+                spread(&cpu[0]),
+                spread(&cpu[1]),
+                mib(memory[0]),
+                mib(memory[1]),
+                wall[0],
+                wall[1],
+            )?;
+        }
+        Ok(page)
+    }
+
+    /// What a line costs where no network is between.
+    fn costs_by_stdin(&self) -> Result<String> {
+        say("==> the same by standard input");
+        let file = std::env::temp_dir().join(format!("clearwater-bench-logs-{}", std::process::id()));
+        let lines = lines()?;
+        let mut awk = Command::new("awk");
+        let made = awk.args(["-v", &format!("N={lines}"), PRINT]).stdout(File::create(&file)?).status();
+        ensure!(made.context("cannot start awk")?.success(), "awk failed");
+        let mut page = "\nThe same lines by standard input (`--stdin`), which leaves the network out:\n\n\
+                        | output | µs per line, logs | stern | stern / logs |\n|---|---|---|---|\n"
+            .to_owned();
+        for mode in &MODES {
+            let mut cpu = [Vec::new(), Vec::new()];
+            for _ in 0..3 {
+                for (n, tool) in self.tools().iter().enumerate() {
+                    let mut command = Command::new(&tool.program);
+                    command.args(if n == 0 { &["logs", "--stdin"][..] } else { &["--stdin"] }).args(mode.arguments);
+                    command.stdin(File::open(&file)?).stdout(Stdio::null()).stderr(Stdio::null());
+                    cpu[n].push(measured::run(&mut command, LIMIT)?.cpu * 1e6 / f64::from(lines));
+                }
+            }
+            let [a, b] = cpu.map(median);
+            writeln!(page, "| {} | {a:.2} | {b:.2} | {:.1} |", mode.name, b / a)?;
+        }
+        fs::remove_file(&file)?;
+        Ok(page)
+    }
+
+    fn writes(&self) -> Result<String> {
+        say("==> writes");
+        let tail = words("--tail 5000 -o raw");
+        let mut counted = Vec::new();
+        for tool in self.tools() {
+            let arguments = [tool.arguments.clone(), tail.clone()].concat();
+            counted.push(measured::writes(&tool.program, &arguments, ("KUBECONFIG", self.kubeconfig))?);
+        }
+        let (a, b) = (counted[0].max(1), counted[1]);
+        Ok(format!(
+            "\nWrites to standard output for {} lines (`--tail 5000`, counted by strace): logs {a}, stern {b}: {} times fewer \
+             (wanted: 100).\n",
+            PODS * 5000,
+            b / a
+        ))
+    }
+
+    fn equal_bytes(&self) -> Result<String> {
+        say("==> equal bytes");
+        let mut page = "\nByte for byte the same lines as stern's, sorted (`--tail 5000`):\n\n".to_owned();
+        for more in [
+            "-o default",
+            "-o raw",
+            "-o json",
+            "-o extjson",
+            "-o ppextjson",
+            "-o raw -t",
+            "-o default --timestamps=short",
+            "-o json -t",
+            "-o raw -i 7 -e 77",
+            "-o raw --color always -i icscf -i scscf -H Routing",
+        ] {
+            let arguments: Vec<&str> = more.split(' ').chain(["--tail", "5000"]).collect();
+            let lines = same_bytes(&self.tools(), self.kubeconfig, &arguments)?;
+            writeln!(page, "- `{more}`: {lines} lines")?;
+        }
+        Ok(page)
+    }
+
+    fn latencies(&self) -> Result<String> {
+        say("==> latency");
+        let mut page =
+            "\nFrom write to print while following, in milliseconds; each line carries the time it was written at, \
+                        read from the same clock:\n\n\
+                        | lines a second | tool | median | 99 % | wanted | met |\n|---|---|---|---|---|---|\n"
+                .to_owned();
+        for (rate, count) in [(10, 150), (1000, 15_000)] {
+            page += &self.latencies_at(rate, count)?;
+        }
+        Ok(page)
+    }
+
+    fn latencies_at(&self, rate: u32, count: usize) -> Result<String> {
+        let name = format!("stamp-{rate}");
+        // Ten lines at a time where they come quickly: a shell has its limits.
+        let (together, pause) = if rate > 100 { (10, "0.009") } else { (1, "0.1") };
+        let script = format!(
+            "exec {{z}}<> <(:); while :; do for ((i=0;i<{together};i++)); do echo \"a line ${{EPOCHREALTIME/./}}\"; done; \
+             read -t {pause} -u $z; done"
+        );
+        self.kubectl.apply(&pod(&name, &script))?;
+        self.kubectl.run(["wait", "--for=condition=Ready", &format!("pod/{name}"), "--timeout=60s"])?;
+        let here = &self.here;
+        let ours = |window: &str| Tool {
+            name: "logs",
+            program: self.ours.program.clone(),
+            arguments: words(&format!(
+                "logs --source stdout --only-log-lines --pod ^{name}$ -o raw --window {window} {here}"
+            )),
+        };
+        let theirs = Tool {
+            name: "stern",
+            program: self.theirs.program.clone(),
+            arguments: words(&format!("^{name}$ --only-log-lines -o raw --since 1s {here}")),
+        };
+        let mut page = String::new();
+        for (label, tool, wanted) in [
+            ("`logs --window 0`", ours("0"), Some(50.0)),
+            ("`logs` (window 300 ms)", ours("300ms"), Some(350.0)),
+            ("stern", theirs, None),
+        ] {
+            let all = latency(&tool, self.kubeconfig, &[], count)?;
+            let (half, most) = (all[all.len() / 2], all[all.len() * 99 / 100]);
+            let (wanted, met) = match wanted {
+                Some(limit) => (format!("{limit:.0}"), if half < limit { "yes" } else { "**no**" }),
+                None => ("-".to_owned(), "-"),
+            };
+            writeln!(page, "| {rate} | {label} | {half:.1} | {most:.1} | {wanted} | {met} |")?;
+        }
+        self.kubectl.run(["delete", "pod", &name, "--force", "--grace-period=0"])?;
+        Ok(page)
+    }
+}
+
 /// Runs it.
-#[expect(clippy::too_many_lines, reason = "one page, from its top to its end")]
 pub(super) fn run() -> Result<String> {
     let program = shipped()?;
     let stern = go::program(go::STERN)?;
@@ -190,154 +368,18 @@ pub(super) fn run() -> Result<String> {
     say(&format!("==> {PODS} pods print {LINES} lines each"));
     printed(kubectl)?;
     let here = format!("-n {}", namespace.name());
-    let ours = Tool {
-        name: "logs",
-        program,
-        arguments: words(&format!("logs --no-follow --only-log-lines --source stdout --pod ^load- {here}")),
-    };
-    let theirs = Tool {
-        name: "stern",
-        program: stern,
-        arguments: words(&format!("^load- --no-follow --only-log-lines --max-log-requests 50 --timezone UTC {here}")),
-    };
-    let tools = [&ours, &theirs];
+    let arguments = format!("logs --no-follow --only-log-lines --source stdout --pod ^load- {here}");
+    let ours = Tool { name: "logs", program, arguments: words(&arguments) };
+    let arguments = format!("^load- --no-follow --only-log-lines --max-log-requests 50 --timezone UTC {here}");
+    let theirs = Tool { name: "stern", program: stern, arguments: words(&arguments) };
+    let bench = Bench { kubectl, kubeconfig: &kubeconfig, here, ours, theirs };
 
-    let mut page = format!(
-        "{PODS} containers of a real cluster hold {LINES} lines of about 126 bytes each; both tools read all of them through \
-         the API server and print them to /dev/null, in turn, {ROUNDS} rounds after one that is not counted. stern is \
-         v1.34.0 with `--max-log-requests 50`; `logs --no-follow` also brings the lines of all containers into exact \
-         order, which stern does not. Processor time is user and kernel time of the process, medians; the build \
-         that is shipped.\n\n\
-         | output | µs per line, logs | stern | stern / logs | wanted | met | spread, logs | spread, stern | peak MiB, logs \
-         | stern | wall s, logs | stern |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n"
-    );
-    let lines = u32::try_from(PODS * LINES)?;
-    let mib = |kib: u64| f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) / 1024.0;
-    for mode in &MODES {
-        let took = compare(&tools, &kubeconfig, mode)?;
-        let cpu = took.each_ref().map(|t| t.iter().map(|t| t.cpu * 1e6 / f64::from(lines)).collect::<Vec<_>>());
-        let memory = took.each_ref().map(|t| t.iter().map(|t| t.memory).max().unwrap_or_default());
-        let wall = took.each_ref().map(|t| median(t.iter().map(|t| t.wall.as_secs_f64()).collect()));
-        let [a, b] = cpu.each_ref().map(|c| median(c.clone()));
-        writeln!(
-            page,
-            "| {} | {a:.2} | {b:.2} | {:.1} | {} | {} | {} | {} | {:.1} | {:.1} | {:.1} | {:.1} |",
-            mode.name,
-            b / a,
-            mode.factor,
-            if b / a >= mode.factor { "yes" } else { "**no**" },
-            spread(&cpu[0]),
-            spread(&cpu[1]),
-            mib(memory[0]),
-            mib(memory[1]),
-            wall[0],
-            wall[1],
-        )?;
-    }
-
-    say("==> the same by standard input");
-    let file = std::env::temp_dir().join(format!("clearwater-bench-logs-{}", std::process::id()));
-    {
-        let count = format!("N={}", PODS * LINES);
-        let mut awk = Command::new("awk");
-        let made = awk.args(["-v", &count, PRINT]).stdout(File::create(&file)?).status();
-        ensure!(made.context("cannot start awk")?.success(), "awk failed");
-    }
-    page.push_str("\nThe same lines by standard input (`--stdin`), which leaves the network out:\n\n");
-    page.push_str("| output | µs per line, logs | stern | stern / logs |\n|---|---|---|---|\n");
-    for mode in &MODES {
-        let mut cpu = [Vec::new(), Vec::new()];
-        for _ in 0..3 {
-            for (n, tool) in tools.iter().enumerate() {
-                let mut command = Command::new(&tool.program);
-                command.args(if n == 0 { &["logs", "--stdin"][..] } else { &["--stdin"] }).args(mode.arguments);
-                command.stdin(File::open(&file)?).stdout(Stdio::null()).stderr(Stdio::null());
-                cpu[n].push(measured::run(&mut command, LIMIT)?.cpu * 1e6 / f64::from(lines));
-            }
-        }
-        let [a, b] = cpu.map(median);
-        writeln!(page, "| {} | {a:.2} | {b:.2} | {:.1} |", mode.name, b / a)?;
-    }
-    fs::remove_file(&file)?;
-
-    say("==> writes");
-    let tail = words("--tail 5000 -o raw");
-    let mut counted = Vec::new();
-    for tool in tools {
-        let arguments = [tool.arguments.clone(), tail.clone()].concat();
-        counted.push(measured::writes(&tool.program, &arguments, ("KUBECONFIG", &kubeconfig))?);
-    }
-    let (a, b) = (counted[0].max(1), counted[1]);
-    writeln!(
-        page,
-        "\nWrites to standard output for {} lines (`--tail 5000`, counted by strace): logs {a}, stern {b}: {} times fewer \
-         (wanted: 100).",
-        PODS * 5000,
-        b / a
-    )?;
-
-    say("==> equal bytes");
-    page.push_str("\nByte for byte the same lines as stern's, sorted (`--tail 5000`):\n\n");
-    for more in [
-        "-o default",
-        "-o raw",
-        "-o json",
-        "-o extjson",
-        "-o ppextjson",
-        "-o raw -t",
-        "-o default --timestamps=short",
-        "-o json -t",
-        "-o raw -i 7 -e 77",
-        "-o raw --color always -i icscf -i scscf -H Routing",
-    ] {
-        let arguments: Vec<&str> = more.split(' ').chain(["--tail", "5000"]).collect();
-        let lines = same_bytes(&tools, &kubeconfig, &arguments)?;
-        writeln!(page, "- `{more}`: {lines} lines")?;
-    }
+    let mut page = bench.costs()?;
+    page += &bench.costs_by_stdin()?;
+    page += &bench.writes()?;
+    page += &bench.equal_bytes()?;
     kubectl.run(["delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false"])?;
     guard.mend()?;
-
-    say("==> latency");
-    page.push_str(
-        "\nFrom write to print while following, in milliseconds; each line carries the time it was written at, read from the \
-         same clock:\n\n| lines a second | tool | median | 99 % | wanted | met |\n|---|---|---|---|---|---|\n",
-    );
-    for (rate, count) in [(10_u32, 150), (1000, 15_000)] {
-        let name = format!("stamp-{rate}");
-        // Ten lines at a time where they come quickly: a shell has its limits.
-        let (together, pause) = if rate > 100 { (10, "0.009") } else { (1, "0.1") };
-        let script = format!(
-            "exec {{z}}<> <(:); while :; do for ((i=0;i<{together};i++)); do echo \"a line ${{EPOCHREALTIME/./}}\"; done; \
-             read -t {pause} -u $z; done"
-        );
-        kubectl.apply(&pod(&name, &script))?;
-        kubectl.run(["wait", "--for=condition=Ready", &format!("pod/{name}"), "--timeout=60s"])?;
-        let ours = |window: &str| Tool {
-            name: "logs",
-            program: ours.program.clone(),
-            arguments: words(&format!(
-                "logs --source stdout --only-log-lines --pod ^{name}$ -o raw --window {window} {here}"
-            )),
-        };
-        let theirs = Tool {
-            name: "stern",
-            program: theirs.program.clone(),
-            arguments: words(&format!("^{name}$ --only-log-lines -o raw --since 1s {here}")),
-        };
-        for (label, tool, wanted) in [
-            ("`logs --window 0`", ours("0"), Some(50.0)),
-            ("`logs` (window 300 ms)", ours("300ms"), Some(350.0)),
-            ("stern", theirs, None),
-        ] {
-            let all = latency(&tool, &kubeconfig, &[], count)?;
-            let (half, most) = (all[all.len() / 2], all[all.len() * 99 / 100]);
-            let (wanted, met) = match wanted {
-                Some(limit) => (format!("{limit:.0}"), if half < limit { "yes" } else { "**no**" }),
-                None => ("-".to_owned(), "-"),
-            };
-            writeln!(page, "| {rate} | {label} | {half:.1} | {most:.1} | {wanted} | {met} |")?;
-        }
-        kubectl.run(["delete", "pod", &name, "--force", "--grace-period=0"])?;
-    }
+    page += &bench.latencies()?;
     Ok(page)
 }

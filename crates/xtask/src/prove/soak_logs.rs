@@ -7,14 +7,14 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clearwater_e2e::cluster;
 use clearwater_testbed::sip::TOOLS_IMAGE;
-use clearwater_testbed::{Attempt, Fault, Local, NODES, Part, Rule, wait_for};
+use clearwater_testbed::{Attempt, Fault, Kubectl, Local, NODES, Part, Rule, wait_for};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -220,8 +220,199 @@ fn interrupt(child: &Child) -> Result<()> {
     Ok(())
 }
 
+/// The name of a pod that counts.
+fn name(n: u32) -> String {
+    format!("count-{n:02}")
+}
+
+/// One soak: who prints, and where what was seen is kept.
+struct Soak<'a> {
+    local: &'a Local,
+    kubectl: &'a Kubectl,
+    namespace: &'a str,
+    /// How long the pods print.
+    seconds: u32,
+    /// The lines of each pod.
+    lines: u32,
+    work: PathBuf,
+    began: Instant,
+}
+
+/// What happened while both tools followed.
+struct Course {
+    /// How long after the beginning stern ended by itself.
+    stern_ended: Option<Duration>,
+    /// The last number that was seen of the pod that was replaced.
+    replaced_last: u32,
+    rolls: Rolls,
+}
+
+/// What was counted of both tools.
+struct Counted {
+    output: Tally,
+    files: Tally,
+    theirs: Tally,
+    late: u64,
+    ordered: bool,
+}
+
+impl Counted {
+    fn held(&self) -> bool {
+        let (output, files) = (&self.output, &self.files);
+        output.unexplained + output.doubled + output.idle_marks + files.missing + files.doubled + files.marks == 0
+            && self.ordered
+    }
+}
+
+impl Soak<'_> {
+    fn file(&self, name: &str) -> PathBuf {
+        self.work.join(name)
+    }
+
+    /// Starts a tool that follows every pod, with its output in a file of its name.
+    fn follow(&self, tool: &str, program: &Path, arguments: &[&str], kubeconfig: &Path) -> Result<Child> {
+        Ok(Command::new(program)
+            .args(arguments)
+            .args(["-n", self.namespace])
+            .env("KUBECONFIG", kubeconfig)
+            .stdin(Stdio::null())
+            .stdout(File::create(self.file(tool))?)
+            .stderr(File::create(self.file(&format!("{tool}.err")))?)
+            .spawn()?)
+    }
+
+    /// Disturbs what is between the pods and both tools, until the last lines have come or should have.
+    fn course(&self, stern: &mut Child) -> Result<Course> {
+        let rolls = Mutex::new(Rolls::default());
+        let over = AtomicBool::new(false);
+        let (mut stern_ended, mut replaced_last) = (None, 0);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    rolls.lock().unwrap_or_else(PoisonError::into_inner).look(self.local, self.namespace);
+                    thread::sleep(Duration::from_millis(500));
+                }
+            });
+            let mut look = || -> Result<()> {
+                if stern_ended.is_none() && stern.try_wait()?.is_some() {
+                    stern_ended = Some(self.began.elapsed());
+                }
+                Ok(())
+            };
+            let done = self.disturb(&mut look, &mut replaced_last).and_then(|()| self.last_lines(&mut look));
+            over.store(true, Ordering::Relaxed);
+            done
+        })?;
+        Ok(Course { stern_ended, replaced_last, rolls: rolls.into_inner().unwrap_or_else(PoisonError::into_inner) })
+    }
+
+    fn disturb(&self, look: &mut dyn FnMut() -> Result<()>, replaced_last: &mut u32) -> Result<()> {
+        let moment = |part: u32| Duration::from_secs(u64::from(self.seconds * part / 8));
+        for (at, what) in [(2, "restart"), (4, "replace"), (6, "restart")] {
+            while self.began.elapsed() < moment(at) {
+                thread::sleep(Duration::from_millis(100));
+                look()?;
+            }
+            if what == "restart" {
+                say("==> the API server is restarted");
+                self.local.restart(Part::ApiServer)?;
+            } else {
+                say("==> a pod is replaced");
+                let last = self.kubectl.run(["logs", "--tail=1", &name(PODS - 1)])?;
+                *replaced_last = number(&last, "out ").unwrap_or_default();
+                self.kubectl.run(["delete", "pod", &name(PODS - 1), "--force", "--grace-period=0"])?;
+                self.kubectl.apply(&pod(&name(PODS), self.lines / 4, false))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the last line of all has come, or should have.
+    fn last_lines(&self, look: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        let patience = Duration::from_secs(u64::from(self.seconds) * 2 + 60);
+        let last = format!("out {} ", self.lines);
+        let finished = |text: &str| text.lines().filter(|l| l.contains(&last)).count();
+        loop {
+            thread::sleep(Duration::from_secs(2));
+            look()?;
+            if self.began.elapsed().as_secs() >= u64::from(self.seconds)
+                && finished(&fs::read_to_string(self.file("logs"))?) >= PODS as usize - 1
+            {
+                // What comes after a cut may come a little later.
+                thread::sleep(Duration::from_secs(8));
+                return Ok(());
+            }
+            if self.began.elapsed() > patience {
+                bail!("the last lines had not come after {patience:?}; see {}", self.work.display());
+            }
+        }
+    }
+
+    fn count(&self, course: &Course) -> Result<Counted> {
+        let (streams, late, ordered) = ours(&self.file("logs"))?;
+        let stern_streams = stern(&self.file("stern"))?;
+        let (mut output, mut files, mut theirs) = (Tally::default(), Tally::default(), Tally::default());
+        for n in 0..=PODS {
+            let wanted = match n {
+                n if n == PODS - 1 => course.replaced_last,
+                n if n == PODS => self.lines / 4,
+                _ => self.lines,
+            };
+            stern_streams.get(&name(n)).unwrap_or(&Stream::default()).tally(Some(wanted), None, &mut theirs);
+            let stream = streams.get(&(name(n), "out ")).context("a pod of which nothing came")?;
+            // The replaced pod printed on for a moment after it was looked at.
+            let wanted =
+                if n == PODS - 1 { stream.got.iter().map(|g| g.0).max().max(Some(wanted)) } else { Some(wanted) };
+            stream.tally(wanted, course.rolls.firsts.get(&name(n)), &mut output);
+            if n < WITH_FILES {
+                let stream = streams.get(&(name(n), "file ")).context("a pod of whose files nothing came")?;
+                stream.tally(Some(self.lines), None, &mut files);
+            }
+        }
+        Ok(Counted { output, files, theirs, late, ordered })
+    }
+
+    fn page(&self, course: &Course, counted: &Counted, cuts: usize) -> Result<String> {
+        let roll_count: usize = course.rolls.firsts.values().map(|f| f.len() - 1).sum();
+        let mut page = format!(
+            "{PODS} containers print {RATE} numbered lines a second each for {} min ({} lines with the replaced pod's); \
+             {WITH_FILES} of them write the same numbers into files that roll every ten seconds. A proxy before the API server \
+             closes every log stream and every exec stream {} s after it was opened ({cuts} were cut), the API server is \
+             restarted twice, one pod is replaced, and container logs roll at 1 MiB ({roll_count} rolls). `logs --source all` \
+             and stern v1.34.0 run side by side through the same proxy. What rolled away while a stream was cut is no longer \
+             served by the API: a number that is missing for this reason has to lie inside a mark, and every mark has to hold \
+             a roll (the files on the nodes' disks say which numbers they begin with).\n\n\
+             | | logs, output | logs, files | stern, output |\n|---|---|---|---|\n",
+            self.seconds / 60,
+            (PODS - 1) * self.lines + course.replaced_last + self.lines / 4,
+            CUT.as_secs(),
+        );
+        let Counted { output, files, theirs, late, ordered } = counted;
+        let mut row = |what: &str, of: &dyn Fn(&Tally) -> String, stern_has: bool| {
+            let theirs = if stern_has { of(theirs) } else { "has none".to_owned() };
+            writeln!(page, "| {what} | {} | {} | {theirs} |", of(output), of(files))
+        };
+        row("lines printed", &|t| t.lines.to_string(), true)?;
+        row("numbers missing", &|t| t.missing.to_string(), true)?;
+        row("of these outside of any mark", &|t| t.unexplained.to_string(), true)?;
+        row("lines printed twice", &|t| t.doubled.to_string(), true)?;
+        row("marks", &|t| t.marks.to_string(), false)?;
+        row("marks without a roll between their ends", &|t| t.idle_marks.to_string(), false)?;
+        let order = if *ordered { "in order" } else { "**not in order**" };
+        writeln!(page, "\n- lines with a late mark: {late}; the others are {order}")?;
+        match course.stern_ended {
+            Some(at) => {
+                let why = fs::read_to_string(self.file("stern.err"))?;
+                let why = why.lines().rfind(|l| !l.starts_with(['+', '-'])).unwrap_or("nothing").to_owned();
+                writeln!(page, "- stern ended by itself after {:.0} s, saying: {why}", at.as_secs_f64())?;
+            }
+            None => writeln!(page, "- stern ran to the end")?,
+        }
+        Ok(page)
+    }
+}
+
 /// Runs it.
-#[expect(clippy::too_many_lines, reason = "one course of events")]
 pub(super) fn run(minutes: u64) -> Result<String> {
     let program = shipped()?;
     let stern_program = go::program(go::STERN)?;
@@ -235,94 +426,27 @@ pub(super) fn run(minutes: u64) -> Result<String> {
     let kubeconfig = proxy.kubeconfig()?;
     let work = std::env::temp_dir().join(format!("clearwater-soak-{}", std::process::id()));
     fs::create_dir_all(&work)?;
-    let file = |name: &str| work.join(name);
 
     say(&format!("==> {PODS} pods, {RATE} lines a second each, {minutes} min"));
-    let name = |n: u32| format!("count-{n:02}");
     for n in 0..PODS {
         kubectl.apply(&pod(&name(n), lines, n < WITH_FILES))?;
     }
     kubectl.run(["wait", "--for=condition=Ready", "pods", "--all", "--timeout=120s"])?;
-    let began = Instant::now();
+    let soak = Soak { local, kubectl, namespace: namespace.name(), seconds, lines, work, began: Instant::now() };
     proxy.set(&[Rule::new(Fault::Cut(CUT)).path("/log\\?"), Rule::new(Fault::Cut(CUT)).path("/exec\\?")])?;
+    let arguments = ["logs", "--source", "all", "--pod", "^count-", "-o", "typed"];
+    let mut logs = soak.follow("logs", &program, &arguments, &kubeconfig)?;
+    let arguments = ["^count-", "-o", "json", "--max-log-requests", "500", "--qps", "-1"];
+    let mut other = soak.follow("stern", &stern_program, &arguments, &kubeconfig)?;
 
-    let mut logs = Command::new(&program)
-        .args(["logs", "--source", "all", "--pod", "^count-", "-o", "typed", "-n", namespace.name()])
-        .env("KUBECONFIG", &kubeconfig)
-        .stdin(Stdio::null())
-        .stdout(File::create(file("logs"))?)
-        .stderr(File::create(file("logs.err"))?)
-        .spawn()?;
-    let mut other = Command::new(&stern_program)
-        .args(["^count-", "-o", "json", "--max-log-requests", "500", "--qps", "-1", "-n", namespace.name()])
-        .env("KUBECONFIG", &kubeconfig)
-        .stdin(Stdio::null())
-        .stdout(File::create(file("stern"))?)
-        .stderr(File::create(file("stern.err"))?)
-        .spawn()?;
-
-    let rolls = Arc::new(Mutex::new(Rolls::default()));
-    let over = Arc::new(AtomicBool::new(false));
-    let mut stern_ended = None;
-    let mut replaced_last = 0;
-    let course = thread::scope(|scope| -> Result<()> {
-        scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                rolls.lock().unwrap_or_else(PoisonError::into_inner).look(local, namespace.name());
-                thread::sleep(Duration::from_millis(500));
-            }
-        });
-        let done = (|| {
-            let moment = |part: u32| Duration::from_secs(u64::from(seconds * part / 8));
-            for (at, what) in [(2, "restart"), (4, "replace"), (6, "restart")] {
-                while began.elapsed() < moment(at) {
-                    thread::sleep(Duration::from_millis(100));
-                    if stern_ended.is_none() && other.try_wait()?.is_some() {
-                        stern_ended = Some(began.elapsed());
-                    }
-                }
-                if what == "restart" {
-                    say("==> the API server is restarted");
-                    local.restart(Part::ApiServer)?;
-                } else {
-                    say("==> a pod is replaced");
-                    let last = kubectl.run(["logs", "--tail=1", &name(PODS - 1)])?;
-                    replaced_last = number(&last, "out ").unwrap_or_default();
-                    kubectl.run(["delete", "pod", &name(PODS - 1), "--force", "--grace-period=0"])?;
-                    kubectl.apply(&pod(&name(PODS), lines / 4, false))?;
-                }
-            }
-            // Until the last line of all has come, or should have.
-            let patience = Duration::from_secs(u64::from(seconds) * 2 + 60);
-            let last = format!("out {lines} ");
-            let finished = |text: &str| text.lines().filter(|l| l.contains(&last)).count();
-            loop {
-                thread::sleep(Duration::from_secs(2));
-                if stern_ended.is_none() && other.try_wait()?.is_some() {
-                    stern_ended = Some(began.elapsed());
-                }
-                if began.elapsed().as_secs() >= u64::from(seconds)
-                    && finished(&fs::read_to_string(file("logs"))?) >= PODS as usize - 1
-                {
-                    // What comes after a cut may come a little later.
-                    thread::sleep(Duration::from_secs(8));
-                    return Ok(());
-                }
-                if began.elapsed() > patience {
-                    bail!("the last lines had not come after {patience:?}; see {}", work.display());
-                }
-            }
-        })();
-        over.store(true, Ordering::Relaxed);
-        done
-    });
+    let course = soak.course(&mut other);
     let memory = measured::peak(&logs);
     let cpu = measured::cpu(&logs);
     interrupt(&logs)?;
     let code = logs.wait()?.code();
     let _ = other.kill();
     let _ = other.wait();
-    course?;
+    let course = course?;
     let interrupted = Instant::now();
     wait_for("the followers inside the containers to end", Duration::from_secs(20), || {
         let left = followers(local);
@@ -331,86 +455,19 @@ pub(super) fn run(minutes: u64) -> Result<String> {
     let followers_gone = interrupted.elapsed();
 
     let cuts = proxy.requests().iter().filter(|r| r.action == "cut").count();
-    let err = fs::read_to_string(file("logs.err"))?;
+    let err = fs::read_to_string(soak.file("logs.err"))?;
     let summary = err.lines().last().unwrap_or_default().to_owned();
-    let rolls = rolls.lock().unwrap_or_else(PoisonError::into_inner);
-    let roll_count: usize = rolls.firsts.values().map(|f| f.len() - 1).sum();
-    let (streams, late, ordered) = ours(&file("logs"))?;
-    let (mut output, mut files) = (Tally::default(), Tally::default());
-    for n in 0..=PODS {
-        let wanted = match n {
-            n if n == PODS - 1 => replaced_last,
-            n if n == PODS => lines / 4,
-            _ => lines,
-        };
-        let stream = streams.get(&(name(n), "out ")).context("a pod of which nothing came")?;
-        // The replaced pod printed on for a moment after it was looked at.
-        let wanted = if n == PODS - 1 { stream.got.iter().map(|g| g.0).max().max(Some(wanted)) } else { Some(wanted) };
-        stream.tally(wanted, rolls.firsts.get(&name(n)), &mut output);
-        if n < WITH_FILES {
-            let stream = streams.get(&(name(n), "file ")).context("a pod of whose files nothing came")?;
-            stream.tally(Some(lines), None, &mut files);
-        }
-    }
-    let mut theirs = Tally::default();
-    let stern_streams = stern(&file("stern"))?;
-    for n in 0..=PODS {
-        let wanted = if n == PODS - 1 {
-            replaced_last
-        } else if n == PODS {
-            lines / 4
-        } else {
-            lines
-        };
-        stern_streams.get(&name(n)).unwrap_or(&Stream::default()).tally(Some(wanted), None, &mut theirs);
-    }
-
-    let mut page = format!(
-        "{PODS} containers print {RATE} numbered lines a second each for {minutes} min ({} lines with the replaced pod's); \
-         {WITH_FILES} of them write the same numbers into files that roll every ten seconds. A proxy before the API server \
-         closes every log stream and every exec stream {} s after it was opened ({cuts} were cut), the API server is \
-         restarted twice, one pod is replaced, and container logs roll at 1 MiB ({roll_count} rolls). `logs --source all` and \
-         stern v1.34.0 run side by side through the same proxy. What rolled away while a stream was cut is no longer served \
-         by the API: a number that is missing for this reason has to lie inside a mark, and every mark has to hold a roll \
-         (the files on the nodes' disks say which numbers they begin with).\n\n\
-         | | logs, output | logs, files | stern, output |\n|---|---|---|---|\n",
-        (PODS - 1) * lines + replaced_last + lines / 4,
-        CUT.as_secs(),
-    );
-    let mut row = |what: &str, of: &dyn Fn(&Tally) -> String, stern_has: bool| {
-        let theirs = if stern_has { of(&theirs) } else { "has none".to_owned() };
-        writeln!(page, "| {what} | {} | {} | {theirs} |", of(&output), of(&files))
-    };
-    row("lines printed", &|t| t.lines.to_string(), true)?;
-    row("numbers missing", &|t| t.missing.to_string(), true)?;
-    row("of these outside of any mark", &|t| t.unexplained.to_string(), true)?;
-    row("lines printed twice", &|t| t.doubled.to_string(), true)?;
-    row("marks", &|t| t.marks.to_string(), false)?;
-    row("marks without a roll between their ends", &|t| t.idle_marks.to_string(), false)?;
-    writeln!(
-        page,
-        "\n- lines with a late mark: {late}; the others are {}",
-        if ordered { "in order" } else { "**not in order**" }
-    )?;
-    match stern_ended {
-        Some(at) => {
-            let why = fs::read_to_string(file("stern.err"))?;
-            let why = why.lines().rfind(|l| !l.starts_with(['+', '-'])).unwrap_or("nothing").to_owned();
-            writeln!(page, "- stern ended by itself after {:.0} s, saying: {why}", at.as_secs_f64())?;
-        }
-        None => writeln!(page, "- stern ran to the end")?,
-    }
+    let counted = soak.count(&course)?;
+    let mut page = soak.page(&course, &counted, cuts)?;
     writeln!(page, "- Ctrl-C: exit code {}, {summary:?}", code.unwrap_or(-1))?;
     writeln!(page, "- no process of ours was left in any container {:.1} s after it", followers_gone.as_secs_f64())?;
     writeln!(page, "- `logs` took {:.0} s of processor time and {} MiB at most", cpu?, memory / 1024)?;
-    let held = output.unexplained + output.doubled + output.idle_marks + files.missing + files.doubled + files.marks
-        == 0
-        && ordered;
+    let held = counted.held();
     writeln!(page, "\nWhat was promised held: {}.", if held { "yes" } else { "**no**" })?;
     if held {
-        fs::remove_dir_all(&work)?;
+        fs::remove_dir_all(&soak.work)?;
     } else {
-        say(&format!("what was seen is in {}", work.display()));
+        say(&format!("what was seen is in {}", soak.work.display()));
     }
     Ok(page)
 }

@@ -1,9 +1,11 @@
+mod frame;
+mod json;
+mod stamp;
+mod template;
+
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 
-use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use clearwater::log::Gap;
 use clearwater::text;
@@ -11,8 +13,14 @@ use clearwater_kube::logs::{Entry, Origin, Source};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use regex::bytes::Regex;
-use serde::de::IgnoredAny;
 use serde_json::json;
+
+use frame::Frame;
+use stamp::Second;
+use template::{Field, Piece};
+
+pub(super) use stamp::{Stamp, zone};
+pub(super) use template::{Template, template};
 
 use super::Filter;
 use super::by_source::BySource;
@@ -37,13 +45,6 @@ impl Form {
     }
 }
 
-/// How times are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Stamp {
-    Default,
-    Short,
-}
-
 /// When colour is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Colour {
@@ -51,79 +52,6 @@ pub(crate) enum Colour {
     Auto,
     Always,
     Never,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Field {
-    Time,
-    Component,
-    Pod,
-    Container,
-    Node,
-    Namespace,
-    Source,
-    Level,
-    Thread,
-    Place,
-    Text,
-    Message,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
-    Literal(String),
-    Field(Field),
-}
-
-/// A form of the user's own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Template(Vec<Piece>);
-
-/// Reads `'{time} {component} {message}'`; `{{` and `}}` stand for braces.
-pub(crate) fn template(text: &str) -> Result<Template, String> {
-    const FIELDS: [(&str, Field); 12] = [
-        ("time", Field::Time),
-        ("component", Field::Component),
-        ("pod", Field::Pod),
-        ("container", Field::Container),
-        ("node", Field::Node),
-        ("namespace", Field::Namespace),
-        ("source", Field::Source),
-        ("level", Field::Level),
-        ("thread", Field::Thread),
-        ("place", Field::Place),
-        ("text", Field::Text),
-        ("message", Field::Message),
-    ];
-    let mut pieces = Vec::new();
-    let mut literal = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find(['{', '}']) {
-        literal.push_str(&rest[..at]);
-        let tail = &rest[at..];
-        if tail.starts_with("{{") || tail.starts_with("}}") {
-            literal.push_str(&tail[..1]);
-            rest = &tail[2..];
-            continue;
-        }
-        let end = tail.find('}').filter(|_| tail.starts_with('{'));
-        let Some(end) = end else { return Err("a brace without its other half; {{ and }} write braces".to_owned()) };
-        let name = &tail[1..end];
-        let Some((_, field)) = FIELDS.iter().find(|(n, _)| *n == name) else {
-            let known: Vec<_> = FIELDS.iter().map(|(n, _)| *n).collect();
-            return Err(format!("no field {name:?}; known: {}", known.join(", ")));
-        };
-        if !literal.is_empty() {
-            pieces.push(Piece::Literal(std::mem::take(&mut literal)));
-        }
-        pieces.push(Piece::Field(*field));
-        rest = &tail[end + 1..];
-    }
-    literal.push_str(rest);
-    if !literal.is_empty() {
-        pieces.push(Piece::Literal(literal));
-    }
-    Ok(Template(pieces))
 }
 
 /// What of a container a source is, in short.
@@ -138,24 +66,6 @@ fn origin(source: &Source) -> &str {
 /// A source by its full name.
 pub(super) fn name(source: &Source) -> String {
     format!("{} › {} {}", source.pod, source.container, origin(source))
-}
-
-/// Colours that are told from each other on dark and on light backgrounds: for a pod, and for its container.
-const PALETTE: [(AnsiColor, AnsiColor); 6] = [
-    (AnsiColor::BrightCyan, AnsiColor::Cyan),
-    (AnsiColor::BrightGreen, AnsiColor::Green),
-    (AnsiColor::BrightMagenta, AnsiColor::Magenta),
-    (AnsiColor::BrightYellow, AnsiColor::Yellow),
-    (AnsiColor::BrightBlue, AnsiColor::Blue),
-    (AnsiColor::BrightRed, AnsiColor::Red),
-];
-
-/// The colours of a component: the same in every run.
-fn colours(source: &Source, by_container: bool) -> (Style, Style) {
-    let of = |name: &str| PALETTE[name.bytes().fold(5381_usize, |h, b| h.wrapping_mul(33) ^ usize::from(b)) % 6];
-    let name = if source.component.is_empty() { &source.pod } else { &source.component };
-    let container = if by_container { &source.container } else { name };
-    (of(name).0.on_default(), of(container).1.on_default())
 }
 
 /// How a [`Printer`] writes.
@@ -188,34 +98,9 @@ pub(crate) struct Printer {
     frames: BySource<Frame>,
 }
 
-/// What stands before and after the message of every line of a source.
-#[derive(Debug)]
-struct Frame {
-    before: Vec<u8>,
-    after: Vec<u8>,
-}
-
-/// The second that was written last: most lines share theirs with the one before.
-#[derive(Debug, Default)]
-struct Second {
-    at: Option<i64>,
-    before: String,
-    after: String,
-}
-
 /// How a match is coloured: as stern does it.
 const MATCH_BEGINS: &[u8] = b"\x1b[31;1m";
 const MATCH_ENDS: &[u8] = b"\x1b[0;22m";
-
-/// The time zone of that name.
-pub(super) fn zone(name: &str) -> Result<TimeZone, CliError> {
-    match name {
-        "Local" | "local" => Ok(TimeZone::system()),
-        name => TimeZone::get(name).map_err(|e| {
-            CliError::Usage(format!("--timezone {name:?}: {e}; write a name like Europe/Berlin, UTC or Local"))
-        }),
-    }
-}
 
 impl Printer {
     pub(crate) fn new(look: Look, filter: &Filter) -> Result<Self, CliError> {
@@ -245,7 +130,7 @@ impl Printer {
         } else {
             self.formed(&mut out, entry);
             if self.look.harmless && self.look.form.is_json() {
-                json_harmless(&mut out);
+                json::harmless(&mut out);
             }
         }
         self.buffer = out;
@@ -273,8 +158,10 @@ impl Printer {
             let shown = shown(line, self.look.harmless && !self.look.form.is_json());
             let line = &*shown;
             match self.look.form {
-                Form::Extjson | Form::Ppextjson if stamped.is_empty() && is_json(line) => out.extend_from_slice(line),
-                Form::Json | Form::Extjson | Form::Ppextjson => json_text(out, &[stamped.as_bytes(), line]),
+                Form::Extjson | Form::Ppextjson if stamped.is_empty() && json::is_json(line) => {
+                    out.extend_from_slice(line)
+                }
+                Form::Json | Form::Extjson | Form::Ppextjson => json::text(out, &[stamped.as_bytes(), line]),
                 Form::Default | Form::Raw | Form::Typed => {
                     if entry.late && self.look.form == Form::Default {
                         out.extend_from_slice(b"(late) ");
@@ -334,127 +221,9 @@ impl Printer {
     }
 }
 
-impl Frame {
-    fn of(source: &Source, look: &Look, colour: bool) -> Self {
-        let (mut before, mut after) = (Vec::new(), Vec::new());
-        let (pod_style, container_style) = colours(source, look.by_container);
-        let coloured = |out: &mut Vec<u8>, style: Style, text: &str| {
-            let _ = if colour { write!(out, "{style}{text}{style:#}") } else { write!(out, "{text}") };
-        };
-        let namespace = Some(source.namespace.as_str()).filter(|_| look.namespaces);
-        match look.form {
-            Form::Raw => {}
-            Form::Default => {
-                for (style, text) in namespace
-                    .map(|n| (pod_style, n))
-                    .into_iter()
-                    .chain([(pod_style, source.pod.as_str()), (container_style, &source.container)])
-                {
-                    coloured(&mut before, style, text);
-                    before.push(b' ');
-                }
-            }
-            Form::Json => {
-                before.extend_from_slice(b"{\"message\":");
-                let _ = write!(after, ",\"nodeName\":");
-                json_text(&mut after, &[source.node.as_bytes()]);
-                for (key, value) in
-                    [("namespace", &source.namespace), ("podName", &source.pod), ("containerName", &source.container)]
-                {
-                    let _ = write!(after, ",\"{key}\":");
-                    json_text(&mut after, &[value.as_bytes()]);
-                }
-                for (key, map) in [("labels", &source.labels), ("annotations", &source.annotations)] {
-                    let _ = write!(after, ",\"{key}\":");
-                    json_map(&mut after, map);
-                }
-                after.push(b'}');
-            }
-            Form::Extjson | Form::Ppextjson => {
-                let pretty = look.form == Form::Ppextjson;
-                before.extend_from_slice(if pretty { b"{\n" } else { b"{" });
-                for (key, style, value) in namespace
-                    .map(|n| ("namespace", pod_style, n))
-                    .into_iter()
-                    .chain([("pod", pod_style, source.pod.as_str()), ("container", container_style, &source.container)])
-                {
-                    let _ = write!(before, "{}\"{key}\": \"", if pretty { "  " } else { "" });
-                    coloured(&mut before, style, value);
-                    before.extend_from_slice(if pretty { b"\",\n" } else { b"\", " });
-                }
-                let _ = write!(before, "{}\"message\": ", if pretty { "  " } else { "" });
-                after.extend_from_slice(if pretty { b"\n}" } else { b"}" });
-            }
-            Form::Typed => {
-                before.extend_from_slice(b"{\"v\":1,\"kind\":\"record\",");
-                for (key, value) in [
-                    ("component", source.component.as_str()),
-                    ("namespace", &source.namespace),
-                    ("pod", &source.pod),
-                    ("container", &source.container),
-                    ("node", &source.node),
-                    ("address", &source.address),
-                    ("source", origin(source)),
-                ] {
-                    let _ = write!(after, ",\"{key}\":");
-                    json_text(&mut after, &[value.as_bytes()]);
-                }
-                after.push(b'}');
-            }
-        }
-        after.push(b'\n');
-        Self { before, after }
-    }
-}
-
-impl Second {
-    /// Writes a time as stern does.
-    fn write(&mut self, out: &mut String, time: Timestamp, stamp: Stamp, zone: &TimeZone) {
-        let at = time.as_second() - i64::from(time.subsec_nanosecond() < 0);
-        if self.at != Some(at) {
-            let whole = Timestamp::from_second(at).unwrap_or(time).to_zoned(zone.clone());
-            (self.before, self.after) = match stamp {
-                Stamp::Short => (whole.strftime("%m-%d %H:%M:%S").to_string(), String::new()),
-                Stamp::Default => {
-                    let offset =
-                        if whole.offset().is_zero() { "Z".to_owned() } else { whole.strftime("%:z").to_string() };
-                    (whole.strftime("%Y-%m-%dT%H:%M:%S").to_string(), offset)
-                }
-            };
-            self.at = Some(at);
-        }
-        out.push_str(&self.before);
-        if stamp == Stamp::Default {
-            let nanos = i64::from(time.subsec_nanosecond()).rem_euclid(1_000_000_000);
-            let _ = write!(out, ".{nanos:09}{}", self.after);
-        }
-    }
-}
-
 /// What is written of a text: on a terminal it is harmless.
 fn shown(text: &[u8], harmless: bool) -> Cow<'_, [u8]> {
     if harmless { text::harmless(text) } else { Cow::Borrowed(text) }
-}
-
-/// Escapes what JSON leaves as it is and a terminal would obey. Escape sequences in it are this program's own colours.
-fn json_harmless(json: &mut Vec<u8>) {
-    let obeyed = |c: char| text::is_harmful(c) && (c >= '\u{7f}' || c == '\r');
-    let Ok(text) = std::str::from_utf8(json) else { return };
-    if json.is_ascii() && !json.contains(&0x7f) && !json.contains(&b'\r') || !text.contains(obeyed) {
-        return;
-    }
-    let mut out = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        match c {
-            // Between the words of an object that somebody wrote.
-            '\r' => out.push(' '),
-            c if obeyed(c) => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    *json = out.into_bytes();
 }
 
 /// Writes a line with its matches coloured.
@@ -486,7 +255,7 @@ fn typed(out: &mut Vec<u8>, entry: &Entry) {
     }
     if let Some(thread) = head.thread {
         out.extend_from_slice(b"\"thread\":");
-        json_text(out, &[thread]);
+        json::text(out, &[thread]);
         out.push(b',');
     }
     if let Some(cut) = entry.record.cut() {
@@ -494,90 +263,11 @@ fn typed(out: &mut Vec<u8>, entry: &Entry) {
     }
     if let Some(place) = head.place {
         out.extend_from_slice(b"\"place\":");
-        json_text(out, &[place]);
+        json::text(out, &[place]);
         out.push(b',');
     }
     out.extend_from_slice(b"\"message\":");
-    json_text(out, &[trim(entry.record.bytes())]);
-}
-
-/// Writes a JSON string as Go's encoding/json does, so that both print the same bytes: `<`, `>`, `&` and the two line
-/// separators of Unicode as escapes, and one replacement for each byte that is no UTF-8.
-fn json_text(out: &mut Vec<u8>, parts: &[&[u8]]) {
-    out.push(b'"');
-    for part in parts {
-        for chunk in part.utf8_chunks() {
-            escaped(out, chunk.valid());
-            for _ in chunk.invalid() {
-                out.extend_from_slice(b"\\ufffd");
-            }
-        }
-    }
-    out.push(b'"');
-}
-
-/// Which bytes stand for themselves in a JSON string. The first byte of U+2028 and U+2029 is looked at more closely.
-const PLAIN: [bool; 256] = {
-    let mut plain = [true; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        plain[byte] = false;
-        byte += 1;
-    }
-    // In order: " \ < > & and the first byte of the line separators.
-    (plain[0x22], plain[0x5c], plain[0x3c], plain[0x3e], plain[0x26], plain[0xe2]) =
-        (false, false, false, false, false, false);
-    plain
-};
-
-fn escaped(out: &mut Vec<u8>, text: &str) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let bytes = text.as_bytes();
-    let mut from = 0;
-    while let Some(at) = bytes[from..].iter().position(|b| !PLAIN[usize::from(*b)]).map(|n| from + n) {
-        out.extend_from_slice(&bytes[from..at]);
-        from = at + 1;
-        match bytes[at] {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            0x08 => out.extend_from_slice(b"\\b"),
-            0x0c => out.extend_from_slice(b"\\f"),
-            0xe2 => match bytes.get(at + 1..at + 3) {
-                Some([0x80, last @ (0xa8 | 0xa9)]) => {
-                    out.extend_from_slice(if *last == 0xa8 { b"\\u2028" } else { b"\\u2029" });
-                    from = at + 3;
-                }
-                _ => out.push(0xe2),
-            },
-            byte => {
-                out.extend_from_slice(b"\\u00");
-                out.extend([HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-            }
-        }
-    }
-    out.extend_from_slice(&bytes[from..]);
-}
-
-/// A map as Go writes it: `null` where there is none.
-fn json_map(out: &mut Vec<u8>, map: &BTreeMap<String, String>) {
-    if map.is_empty() {
-        out.extend_from_slice(b"null");
-        return;
-    }
-    for (n, (key, value)) in map.iter().enumerate() {
-        out.push(if n == 0 { b'{' } else { b',' });
-        json_text(out, &[key.as_bytes()]);
-        out.push(b':');
-        json_text(out, &[value.as_bytes()]);
-    }
-    out.push(b'}');
-}
-
-fn is_json(line: &[u8]) -> bool {
-    serde_json::from_slice::<IgnoredAny>(line).is_ok()
+    json::text(out, &[trim(entry.record.bytes())]);
 }
 
 /// The lines of a record, without their ends.
@@ -596,22 +286,6 @@ mod tests {
     use clearwater::log::{LogGrammar, Record};
 
     use super::*;
-
-    #[test]
-    fn templates_name_their_fields() {
-        let Template(pieces) = template("{time} {{{component}}} x").unwrap();
-        assert_eq!(
-            pieces,
-            [
-                Piece::Field(Field::Time),
-                Piece::Literal(" {".into()),
-                Piece::Field(Field::Component),
-                Piece::Literal("} x".into()),
-            ]
-        );
-        assert!(template("{tme}").unwrap_err().starts_with("no field \"tme\"; known: time"));
-        assert!(template("{time").is_err() && template("time}").is_err());
-    }
 
     fn source() -> Arc<Source> {
         let labels = |all: &[(&str, &str)]| all.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();

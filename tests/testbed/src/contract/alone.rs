@@ -52,59 +52,73 @@ pub fn alone(site: &Site, scratch: &Kubectl) -> Result<Vec<Finding>> {
 }
 
 pub(super) fn put(book: &mut Book, place: &Site) {
-    let classic = place.is_classic();
-    let soon = |component: &str, script: &str| -> Seen {
-        let awaited = wait_for("the claim to hold", PATIENCE, || {
-            Ok(match place.holds(component, script)? {
-                None => Attempt::Done(()),
-                Some(seen) => Attempt::not_yet(seen),
-            })
-        });
-        Ok(awaited.err().map(|error| format!("{error:#}")))
-    };
-    let store = place.store();
-    if !classic {
-        book.fact(
-            "rogers",
-            "astaire",
-            "has a rogers that ends without cluster_settings",
-            "astaire src/proxy_main.cpp",
-            || {
-                soon(
-                    "astaire",
-                    "grep rogers /var/log/supervisor/supervisord.log | tail -n 3; \
+    if !place.is_classic() {
+        hunter(book, place);
+    }
+    stores(book, place);
+    signalling(book, place);
+}
+
+/// Waits for a claim to hold; what was seen instead, where it does not come to.
+fn soon(place: &Site, component: &str, script: &str) -> Option<String> {
+    let awaited = wait_for("the claim to hold", PATIENCE, || {
+        Ok(match place.holds(component, script)? {
+            None => Attempt::Done(()),
+            Some(seen) => Attempt::not_yet(seen),
+        })
+    });
+    awaited.err().map(|error| format!("{error:#}"))
+}
+
+/// What the images of 2016 have not.
+fn hunter(book: &mut Book, place: &Site) {
+    let soon = |component: &str, script: &str| -> Seen { Ok(soon(place, component, script)) };
+    book.fact(
+        "rogers",
+        "astaire",
+        "has a rogers that ends without cluster_settings",
+        "astaire src/proxy_main.cpp",
+        || {
+            soon(
+                "astaire",
+                "grep rogers /var/log/supervisor/supervisord.log | tail -n 3; \
                 grep -q 'exited: rogers (exit status [0-9]*; not expected)' /var/log/supervisor/supervisord.log",
-                )
-            },
-        );
-        book.claim(
-            "astaire",
-            "without etcd has no cluster_settings, does not open 11311, and is tried again",
-            "astaire src/proxy_main.cpp, src/resync_main.cpp",
-            || {
-                soon(
-                    "astaire",
-                    "supervisorctl status | grep -E 'rogers +(BACKOFF|STARTING|FATAL)' && \
+            )
+        },
+    );
+    book.claim(
+        "astaire",
+        "without etcd has no cluster_settings, does not open 11311, and is tried again",
+        "astaire src/proxy_main.cpp, src/resync_main.cpp",
+        || {
+            soon(
+                "astaire",
+                "supervisorctl status | grep -E 'rogers +(BACKOFF|STARTING|FATAL)' && \
                 [ ! -e /etc/clearwater/cluster_settings ] && ! nc -z -w 1 127.0.0.1 11311",
-                )
-            },
-        );
-        book.claim(
-            "homestead-prov",
-            "without the name of Cassandra ends FATAL after its four tries",
-            "crest src/metaswitch/homestead_prov/cassandra.py",
-            || soon("homestead-prov", "supervisorctl status | grep -E 'homestead-prov +FATAL'"),
-        );
-        book.claim("homestead-prov", "answers 502 from nginx meanwhile", "crest homestead-prov nginx configuration", || {
+            )
+        },
+    );
+    book.claim(
+        "homestead-prov",
+        "without the name of Cassandra ends FATAL after its four tries",
+        "crest src/metaswitch/homestead_prov/cassandra.py",
+        || soon("homestead-prov", "supervisorctl status | grep -E 'homestead-prov +FATAL'"),
+    );
+    book.claim("homestead-prov", "answers 502 from nginx meanwhile", "crest homestead-prov nginx configuration", || {
             soon("homestead-prov", "seen=$(curl -s -m 5 -o /dev/null -w '%{http_code}' http://127.0.0.1:8889/ping); echo $seen; [ $seen = 502 ]")
         });
-        book.claim("bono", "takes PUBLIC_IP, PUBLIC_HOSTNAME and ADDITIONAL_SHARED_CONFIG",
+    book.claim("bono", "takes PUBLIC_IP, PUBLIC_HOSTNAME and ADDITIONAL_SHARED_CONFIG",
             "clearwater-infrastructure debian/clearwater-auto-config-docker.init.d", || {
             soon("bono", "cat /etc/clearwater/*_config; grep -qx public_ip=192.0.2.7 /etc/clearwater/local_config && \
                 grep -qx \"public_hostname=edge.$ZONE\" /etc/clearwater/local_config && grep -qx one=1 /etc/clearwater/shared_config && \
                 grep -qx two=2 /etc/clearwater/shared_config")
         });
-    }
+}
+
+/// The stores, and those that only need one.
+fn stores(book: &mut Book, place: &Site) {
+    let soon = |component: &str, script: &str| -> Seen { Ok(soon(place, component, script)) };
+    let store = place.store();
     book.claim(store, "without etcd answers on 4000 all the same, with 503", "etcd-io/etcd proxy/httpproxy", || {
         soon(store, "seen=$(curl -s -m 5 -o /dev/null -w '%{http_code}' http://127.0.0.1:4000/v2/keys); echo $seen; [ $seen = 503 ]")
     });
@@ -121,7 +135,7 @@ pub(super) fn put(book: &mut Book, place: &Site) {
             )
         },
     );
-    if !classic {
+    if !place.is_classic() {
         let main = "homestead src/main.cpp";
         book.fact("homestead-no-cassandra", "homestead", "without the name of Cassandra says error code 5, and ends", main, || {
         soon("homestead", "grep 'exited: homestead (exit status [0-9]*; not expected)' /var/log/supervisor/supervisord.log | tail -n 1; \
@@ -150,6 +164,11 @@ pub(super) fn put(book: &mut Book, place: &Site) {
     book.claim("ralf", "starts without store and chronos and answers /ping", "ralf src/main.cpp", || {
         soon("ralf", "[ \"$(curl -s -m 5 http://$ip:10888/ping)\" = OK ]")
     });
+}
+
+/// Those who are asked from outside.
+fn signalling(book: &mut Book, place: &Site) {
+    let soon = |component: &str, script: &str| -> Seen { Ok(soon(place, component, script)) };
     book.claim("homer", "opens 7888 without Cassandra", "crest homer nginx configuration", || {
         soon("homer", "nc -z -w 2 127.0.0.1 7888")
     });
@@ -173,7 +192,7 @@ pub(super) fn put(book: &mut Book, place: &Site) {
             )
         },
     );
-    if classic {
+    if place.is_classic() {
         book.claim("bono", "starts alone, and answers a REGISTER with 503 or 408 when sprout has no name", "sprout src/bono.cpp", || {
             soon("bono", &format!("{SIP}\nopen $ip 5060; register $ip 5060 $ZONE sip:a@$ZONE 'Expires: 60'; [ \"$status\" = 503 ] || [ \"$status\" = 408 ]"))
         });

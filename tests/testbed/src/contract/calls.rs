@@ -1,6 +1,6 @@
 //! Claims about SIP, and about what Ellis provisions.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use super::{Book, Site};
@@ -116,7 +116,6 @@ pub(super) fn sip(book: &mut Book, site: &Site) {
 
 pub(super) fn provisioning(book: &mut Book, site: &Site) {
     const ELLIS: &str = "ellis docs/api.md";
-    const PROV: &str = "crest docs/homestead_prov_api.md";
     let account = format!("contract-{}@example.com", std::process::id());
     let curl = "curl -s -m 20 -b /tmp/contract.jar -c /tmp/contract.jar -w '\\n%{http_code}'";
     let ellis = |arguments: &str, code: u16| -> Result<(Option<String>, String)> {
@@ -156,33 +155,65 @@ pub(super) fn provisioning(book: &mut Book, site: &Site) {
             .all(|key| number[*key].is_string());
         Ok(seen.or((!complete).then_some(body)))
     });
-    let text = |key: &str| number[key].as_str().unwrap_or_default().to_owned();
-    let (uri, impi, password) = (text("sip_uri"), text("private_id"), text("sip_password"));
-    let made = |uri: &str| if uri.is_empty() { bail!("Ellis made no number") } else { Ok(()) };
+    let line = Line::of(&number);
+    profile(book, site, &line);
+    registering(book, site, &line);
+    book.claim("ellis", "takes the number back: 200", ELLIS, || {
+        line.made()?;
+        Ok(ellis(&format!("-X DELETE http://127.0.0.1/accounts/{account}/numbers/{}/", line.uri), 200)?.0)
+    });
+}
 
+/// The number that Ellis made.
+struct Line {
+    uri: String,
+    impi: String,
+    password: String,
+}
+
+impl Line {
+    fn of(number: &Value) -> Self {
+        let text = |key: &str| number[key].as_str().unwrap_or_default().to_owned();
+        Self { uri: text("sip_uri"), impi: text("private_id"), password: text("sip_password") }
+    }
+
+    fn made(&self) -> Result<()> {
+        ensure!(!self.uri.is_empty(), "Ellis made no number");
+        Ok(())
+    }
+}
+
+/// What homestead-prov and homer hold of the number.
+fn profile(book: &mut Book, site: &Site, line: &Line) {
+    const PROV: &str = "crest docs/homestead_prov_api.md";
     let (prov, port) = if site.is_classic() { ("homestead", 8889) } else { ("homestead-prov", 8889) };
     let ask = |path: String, code: u16| {
         site.holds(prov, &format!("seen=$(curl -s -m 5 -o /dev/null -w '%{{http_code}}' http://127.0.0.1:{port}{path}); echo $seen; [ $seen = {code} ]"))
     };
     book.claim(prov, "knows the private identity Ellis made: 200", PROV, || {
-        made(&uri)?;
-        ask(format!("/private/{impi}"), 200)
+        line.made()?;
+        ask(format!("/private/{}", line.impi), 200)
     });
     book.claim(prov, "does not know another: 404", PROV, || ask("/private/nobody@nowhere".to_owned(), 404));
     book.claim(prov, "redirects from a public identity to its service profile: 303", PROV, || {
-        made(&uri)?;
-        ask(format!("/public/{}/service_profile", uri.replace(':', "%3A").replace('@', "%40")), 303)
+        line.made()?;
+        ask(format!("/public/{}/service_profile", line.uri.replace(':', "%3A").replace('@', "%40")), 303)
     });
     book.claim("homer", "holds the simservs that Ellis put there: 200", "crest docs/homer_api.md", || {
-        made(&uri)?;
+        line.made()?;
         site.holds(
             "homer",
-            &format!("seen=$(curl -s -m 5 -o /dev/null -w '%{{http_code}}' http://127.0.0.1:7888/org.etsi.ngn.simservs/users/{uri}/simservs.xml); echo $seen; [ $seen = 200 ]"),
+            &format!("seen=$(curl -s -m 5 -o /dev/null -w '%{{http_code}}' http://127.0.0.1:7888/org.etsi.ngn.simservs/users/{}/simservs.xml); echo $seen; [ $seen = 200 ]", line.uri),
         )
     });
+}
+
+/// What Bono lets the user do.
+fn registering(book: &mut Book, site: &Site, line: &Line) {
+    let Line { uri, impi, password } = line;
     book.claim("bono", "registers the user: 401 in the home domain, then 200 with Service-Route and P-Associated-URI",
         "sprout src/authenticationsproutlet.cpp, src/registrarsproutlet.cpp", || {
-            made(&uri)?;
+            line.made()?;
             let domain = site.setting("bono", "home_domain")?;
             site.holds(
                 "bono",
@@ -196,7 +227,7 @@ pub(super) fn provisioning(book: &mut Book, site: &Site) {
             )
         });
     book.claim("bono", "refuses the user with a wrong password: 403", "sprout src/authenticationsproutlet.cpp", || {
-        made(&uri)?;
+        line.made()?;
         let domain = site.setting("bono", "home_domain")?;
         site.holds(
             "bono",
@@ -216,9 +247,5 @@ pub(super) fn provisioning(book: &mut Book, site: &Site) {
                  'CSeq: 1 MESSAGE' 'Content-Length: 0'; hear; [ \"$status\" = 403 ]"
             ),
         )
-    });
-    book.claim("ellis", "takes the number back: 200", ELLIS, || {
-        made(&uri)?;
-        Ok(ellis(&format!("-X DELETE http://127.0.0.1/accounts/{account}/numbers/{uri}/"), 200)?.0)
     });
 }

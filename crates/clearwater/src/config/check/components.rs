@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{Check, form, path};
-use crate::component::{Component, Release, entry, nearest};
+use crate::component::{Component, Release, entry};
 use crate::config::problem::{KeyPath, ProblemKind, quoted};
 use crate::config::{ComponentOverrides, Ellis, LevelFile, Resources, Toleration};
+use crate::names::nearest;
 
 /// Labels that tie pods, Services and the plugin together.
 const OWN_LABELS: [&str; 7] = [

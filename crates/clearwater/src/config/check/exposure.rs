@@ -5,11 +5,9 @@ use std::net::IpAddr;
 
 use super::{Check, form, path};
 use crate::component::{AskedBy, Component, Release, entry};
-use crate::config::{BonoExposure, BonoService, DnsBackend, EllisExposure, ServiceKind};
-use crate::manifest::bono_node_port;
-
-/// The API server's default for `--service-node-port-range`.
-const DEFAULT_RANGE: (u16, u16) = (30000, 32767);
+use crate::config::{
+    BonoExposure, BonoService, DnsBackend, EllisExposure, PortRange, ServiceKind, bono_node_port, listed_ports,
+};
 
 pub(super) fn check(check: &mut Check<'_>) {
     bono(check);
@@ -113,18 +111,17 @@ fn bono_node_ports(release: Release) -> BTreeSet<u16> {
     ports.iter().filter(|p| p.asked_by == AskedBy::Clients).map(bono_node_port).collect()
 }
 
-fn listed(ports: &BTreeSet<u16>) -> String {
-    ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
-}
-
 fn node_ports(check: &mut Check<'_>) {
     let (bono, ellis) = (&check.file.bono, &check.file.ellis);
     let range_key = path("bono.nodePortRange");
     let (by_bono, by_ellis) = (bono.exposure == BonoExposure::NodePort, ellis.exposure == EllisExposure::NodePort);
-    let range = match bono.node_port_range.as_deref().map(form::port_range) {
-        Some(Err(why)) => {
-            let text = bono.node_port_range.clone().unwrap_or_default();
-            return check.wrong(&range_key, format!("{text:?} {why}"));
+    let range = match bono.node_port_range.as_deref().map(|text| PortRange::read(text).ok_or(text)) {
+        Some(Err(text)) => {
+            let message = format!(
+                "{text:?} is not a range: write LOW-HIGH as in the API server's --service-node-port-range, such as \
+                 3000-32767"
+            );
+            return check.wrong(&range_key, message);
         }
         Some(Ok(range)) => Some(range),
         None => None,
@@ -136,37 +133,36 @@ fn node_ports(check: &mut Check<'_>) {
         );
     }
     let taken = bono_node_ports(check.file.release);
-    if by_bono {
-        let (low, high) = range.unwrap_or((0, u16::MAX));
-        let outside: BTreeSet<u16> = taken.iter().copied().filter(|p| !(low..=high).contains(p)).collect();
+    if let Some(range) = range.filter(|_| by_bono) {
+        let outside: BTreeSet<u16> = taken.iter().copied().filter(|p| !range.contains(*p)).collect();
         if !outside.is_empty() {
             check.refuse(
                 &[range_key.clone(), path("bono.exposure")],
                 format!(
-                    "{low}-{high} does not hold the node ports {}. Bono must be reached on 5060, the port it writes \
+                    "{range} does not hold the node ports {}. Bono must be reached on 5060, the port it writes \
                      into SIP routes: start the API server with --service-node-port-range=3000-32767 and write that \
                      range here, or choose `exposure: loadBalancer`, `hostPort` or `headless`",
-                    listed(&outside)
+                    listed_ports(&outside)
                 ),
             );
         }
     }
     let Some(port) = ellis.node_port.filter(|_| by_ellis) else { return };
-    let (low, high) = range.unwrap_or(DEFAULT_RANGE);
+    let known = if range.is_some() { "" } else { ", the usual range" };
+    let range = range.unwrap_or(PortRange::DEFAULT);
     let key = path("ellis.nodePort");
-    if !(low..=high).contains(&port) {
-        let known = if range.is_some() { "" } else { ", the usual range" };
+    if !range.contains(port) {
         check.refuse(
             &[key, range_key],
             format!(
-                "{port} is outside {low}-{high}{known}: choose a port inside it, or write the API server's \
+                "{port} is outside {range}{known}: choose a port inside it, or write the API server's \
                  --service-node-port-range as bono.nodePortRange if it is another"
             ),
         );
     } else if by_bono && taken.contains(&port) {
         check.refuse(
             &[key, path("bono.exposure")],
-            format!("{port} is taken by Bono, which has the node ports {}: choose another", listed(&taken)),
+            format!("{port} is taken by Bono, which has the node ports {}: choose another", listed_ports(&taken)),
         );
     }
 }

@@ -172,14 +172,3 @@ pub(super) fn host_port(text: &str) -> Result<(), String> {
     }
     Ok(())
 }
-
-/// A range of ports: `LOW-HIGH`.
-pub(super) fn port_range(text: &str) -> Result<(u16, u16), String> {
-    text.split_once('-')
-        .and_then(|(low, high)| Some((low.trim().parse().ok()?, high.trim().parse().ok()?)))
-        .filter(|(low, high)| low <= high)
-        .ok_or_else(|| {
-            "is not a range: write LOW-HIGH as in the API server's --service-node-port-range, such as 3000-32767"
-                .to_owned()
-        })
-}

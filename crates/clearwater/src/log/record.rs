@@ -1,0 +1,70 @@
+use bytes::Bytes;
+
+use super::LogGrammar;
+use super::line::{Line, cut_note};
+
+/// One or more lines that belong together, with their line ends, as they were read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub(super) grammar: LogGrammar,
+    pub(super) bytes: Bytes,
+    pub(super) head_len: usize,
+}
+
+impl Record {
+    /// A record of these bytes, whose first line is its head.
+    pub fn new(grammar: LogGrammar, bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        let head_len = memchr::memchr(b'\n', &bytes).map_or(bytes.len(), |end| end + 1);
+        Self { grammar, bytes, head_len }
+    }
+
+    /// The grammar it was read in.
+    pub fn grammar(&self) -> LogGrammar {
+        self.grammar
+    }
+
+    /// Every byte of it, line ends included.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Its first line, taken apart.
+    pub fn head(&self) -> Line<'_> {
+        Line::parse(self.grammar, &self.bytes[..self.head_len])
+    }
+
+    /// Its lines, with their ends.
+    pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        let (head, tail) = self.bytes.split_at(self.head_len);
+        Some(head).filter(|head| !head.is_empty()).into_iter().chain(tail.split_inclusive(|b| *b == b'\n'))
+    }
+
+    /// How many characters of it the daemon did not write, because a log call may not be longer than 8192 bytes. The
+    /// note that says so is the record's last line.
+    pub fn cut(&self) -> Option<u64> {
+        self.written().1
+    }
+
+    /// What follows the first line: the rest of a message or of a trace. Empty for a record of one line.
+    pub fn tail(&self) -> &[u8] {
+        &self.bytes[self.head_len..]
+    }
+
+    /// The same without the note behind a record that was cut, and what the note says.
+    pub(super) fn written(&self) -> (&[u8], Option<u64>) {
+        let tail = self.tail();
+        if self.grammar != LogGrammar::Cpp {
+            return (tail, None);
+        }
+        let note = last_line(tail);
+        let cut = cut_note(note);
+        (if cut.is_some() { &tail[..tail.len() - note.len()] } else { tail }, cut)
+    }
+}
+
+/// The last line, with its end.
+fn last_line(bytes: &[u8]) -> &[u8] {
+    let body = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    memchr::memrchr(b'\n', body).map_or(bytes, |end| &bytes[end + 1..])
+}

@@ -1,0 +1,122 @@
+//! One reading: what is written of what a stream says, where to, and what was seen.
+
+use std::collections::HashSet;
+use std::io::IsTerminal;
+use std::sync::Arc;
+
+use clearwater_kube::logs::{Entry, Said, Source};
+
+use super::by_source::BySource;
+use super::folder::Folder;
+use super::span::Span;
+use super::{Filter, Printer, format};
+use crate::context::Context;
+use crate::error::CliError;
+
+/// What was seen, for the end.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) records: u64,
+    pub(super) lines: u64,
+    pub(super) late: u64,
+    pub(super) gaps: u64,
+    /// Those that a record came of, by name.
+    pub(super) sources: HashSet<String>,
+    /// Those that are among them already, so that no name is put together for every record.
+    known: BySource<()>,
+}
+
+impl Seen {
+    fn source(&mut self, source: &Arc<Source>) {
+        self.known.get(source, |source| {
+            self.sources.insert(format::name(source));
+        });
+    }
+}
+
+/// One reading: which records are written, how, where to, and what was seen.
+pub(super) struct Reading {
+    pub(super) span: Span,
+    pub(super) filter: Filter,
+    pub(super) printer: Printer,
+    pub(super) out: Out,
+    pub(super) seen: Seen,
+}
+
+/// Where lines go.
+pub(super) enum Out {
+    Results,
+    Folder(Folder),
+}
+
+impl Reading {
+    /// Writes a record, if it is one of those that are wanted; tells whether it is.
+    pub(super) fn write(&mut self, entry: &Entry, context: &mut Context) -> Result<bool, CliError> {
+        let passes = self.span.holds(entry.time) && self.filter.passes(&entry.record);
+        if passes {
+            self.out.write(&entry.source, self.printer.record(entry), context)?;
+        }
+        Ok(passes)
+    }
+
+    /// Takes what was said; tells whether something was written.
+    pub(super) fn take(&mut self, said: Said, talks: bool, context: &mut Context) -> Result<bool, CliError> {
+        let shows = talks && std::io::stderr().is_terminal();
+        match said {
+            Said::Record(entry) => {
+                self.seen.source(&entry.source);
+                self.seen.late += u64::from(entry.late);
+                if self.write(&entry, context)? {
+                    self.seen.records += 1;
+                    self.seen.lines += entry.record.lines().count() as u64;
+                    return Ok(true);
+                }
+            }
+            Said::Gap(source, gap) => {
+                self.seen.gaps += 1;
+                if let Some(line) = self.printer.gap(&source, &gap) {
+                    self.out.write(&source, line, context)?;
+                }
+                let until = gap.before.map_or_else(|| "its end".to_owned(), |t| t.to_string());
+                context.talk().warning(format!(
+                    "{}: what was written between {} and {until} is no longer served",
+                    format::name(&source),
+                    gap.after
+                ));
+                return Ok(true);
+            }
+            Said::Trouble(source, text) => {
+                let name = source.map(|s| format::name(&s) + ": ").unwrap_or_default();
+                context.talk().warning(name + &text);
+            }
+            Said::Opened(source) if shows => tell(context, '+', &source),
+            Said::Closed(source) if shows => tell(context, '-', &source),
+            Said::Opened(_) | Said::Closed(_) => {}
+        }
+        Ok(false)
+    }
+}
+
+/// Tells that a source comes or goes.
+fn tell(context: &mut Context, sign: char, source: &Source) {
+    let name = format::name(source);
+    if !name.ends_with(' ') {
+        context.talk().note(format!("{sign} {name}"));
+    }
+}
+
+impl Out {
+    fn write(&mut self, source: &Source, bytes: &[u8], context: &mut Context) -> Result<(), CliError> {
+        match self {
+            Self::Results => context.results().bytes(bytes),
+            Self::Folder(folder) => folder.write(source, bytes),
+        }
+    }
+
+    pub(super) fn flush(&mut self, context: &mut Context) -> Result<(), CliError> {
+        match self {
+            Self::Results => Ok(context.results().flush()?),
+            Self::Folder(folder) => folder.flush(),
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Which sources are read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, ValueEnum};
+use clearwater::component::{Component, Release, catalogue};
+use clearwater::manifest::SERVICE_LABEL;
+use clearwater_kube::Cluster;
+use clearwater_kube::logs::{Candidate, Choice, Logs as Stream, Options, Select, read};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use regex::Regex;
+
+use crate::cli::PlaceArgs;
+use crate::connection::duration;
+use crate::context::Context;
+use crate::error::CliError;
+
+/// Which pods and containers are read, and how far back. Shared by logs and trace.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub(in crate::command) struct Selection {
+    /// Only components that play this role, as s-cscf or hss-gateway
+    #[arg(long, value_name = "ROLE", value_delimiter = ',', value_parser = role)]
+    role: Vec<Component>,
+    /// Only pods with these labels
+    #[arg(short = 'l', long, value_name = "SELECTOR", default_value = "", hide_default_value = true)]
+    selector: String,
+    /// Only pods with these fields
+    #[arg(long, value_name = "SELECTOR", default_value = "", hide_default_value = true)]
+    field_selector: String,
+    /// Only pods on this node
+    #[arg(long, value_name = "NODE")]
+    node: Option<String>,
+    /// Only pods whose name matches
+    #[arg(long, value_name = "REGEX")]
+    pod: Option<Regex>,
+    /// The pods of all namespaces
+    #[arg(short = 'A', long)]
+    pub(super) all_namespaces: bool,
+    /// Only containers whose name matches
+    #[arg(short = 'c', long, value_name = "REGEX")]
+    container: Option<Regex>,
+    /// No containers whose name matches. May be given more than once
+    #[arg(short = 'E', long, value_name = "REGEX")]
+    exclude_container: Vec<Regex>,
+    /// No pods whose name matches. May be given more than once
+    #[arg(long, value_name = "REGEX")]
+    exclude_pod: Vec<Regex>,
+    /// Only containers in this state: running, waiting, terminated or all
+    #[arg(long, value_name = "STATE", value_delimiter = ',', value_enum, default_value = "all")]
+    container_state: Vec<State>,
+    /// Only pods with this condition, as ready or ready=false
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    condition: Option<String>,
+    /// Whether init containers are read
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true,
+          default_missing_value = "true", action = ArgAction::Set, hide_short_help = true)]
+    init_containers: bool,
+    /// Whether ephemeral containers are read
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true,
+          default_missing_value = "true", action = ArgAction::Set, hide_short_help = true)]
+    ephemeral_containers: bool,
+    /// What of each container is read: auto (its files where it is known to write files, else its output), stdout,
+    /// files, supervisor or all
+    #[arg(long, value_name = "SOURCE", default_value = "auto", value_parser = choice)]
+    source: Choice,
+    /// Nothing older than this, as 5m or 2h
+    #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "since_time")]
+    since: Option<Duration>,
+    /// Nothing older than this time (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    since_time: Option<Timestamp>,
+    /// At most so many lines of the past of each source; -1 for all of them
+    #[arg(long, value_name = "LINES", default_value_t = -1, allow_negative_numbers = true)]
+    tail: i64,
+    /// The containers before the present ones as well
+    #[arg(short = 'p', long)]
+    previous: bool,
+    /// How long lines are held so that older lines of other sources can go before them
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "300ms")]
+    pub(super) window: Duration,
+    /// How long a source whose stream broke may hold back all others while it resumes
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5s")]
+    max_hold: Duration,
+}
+
+/// What a container does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum State {
+    Running,
+    Waiting,
+    Terminated,
+    All,
+}
+
+impl State {
+    fn is_of(self, status: &ContainerStatus) -> bool {
+        let state = status.state.as_ref();
+        match self {
+            Self::Running => state.is_some_and(|s| s.running.is_some()),
+            Self::Waiting => state.is_some_and(|s| s.waiting.is_some()),
+            Self::Terminated => state.is_some_and(|s| s.terminated.is_some()),
+            Self::All => true,
+        }
+    }
+}
+
+/// Whether a pod has a condition, given as `name` or `name=value`; both are compared without case.
+fn meets(pod: &Pod, condition: &str) -> bool {
+    let (name, value) = condition.split_once('=').unwrap_or((condition, "true"));
+    let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().any(|c| c.type_.eq_ignore_ascii_case(name) && c.status.eq_ignore_ascii_case(value))
+}
+
+fn choice(text: &str) -> Result<Choice, String> {
+    match text {
+        "auto" => Ok(Choice::Auto),
+        "stdout" => Ok(Choice::Output),
+        "files" => Ok(Choice::Files),
+        "supervisor" => Ok(Choice::Supervisor),
+        "all" => Ok(Choice::All),
+        _ => Err("known: auto, stdout, files, supervisor, all".to_owned()),
+    }
+}
+
+fn role(text: &str) -> Result<Component, String> {
+    let entries = || Release::ALL.into_iter().flat_map(catalogue);
+    let playing = entries().find(|e| e.roles.iter().any(|r| r.name() == text));
+    playing.map(|e| e.component).ok_or_else(|| {
+        let mut known: Vec<_> = entries().flat_map(|e| e.roles).map(|r| r.name()).collect();
+        known.sort_unstable();
+        known.dedup();
+        format!("known: {}", known.join(", "))
+    })
+}
+
+impl Selection {
+    fn select(&self, components: &[Component]) -> Select {
+        let wanted: Vec<&'static str> = components.iter().chain(&self.role).map(|c| c.name()).collect();
+        let (container, node, pod) = (self.container.clone(), self.node.clone(), self.pod.clone());
+        let (without, without_pods) = (self.exclude_container.clone(), self.exclude_pod.clone());
+        let (states, condition) = (self.container_state.clone(), self.condition.clone());
+        let (init, ephemeral) = (self.init_containers, self.ephemeral_containers);
+        // Pods that other manifests made carry upstream's label as well; what carries another label was asked for.
+        let any_pod = !self.selector.is_empty() || self.pod.is_some();
+        Arc::new(move |c: &Candidate<'_>| {
+            let service = c.pod.metadata.labels.as_ref().and_then(|l| l.get(SERVICE_LABEL)).map(String::as_str);
+            let ours = service.is_some_and(|s| s.parse::<Component>().is_ok());
+            let name = c.pod.metadata.name.as_deref().unwrap_or_default();
+            let on = c.pod.spec.as_ref().and_then(|s| s.node_name.as_deref());
+            let is_ephemeral = || {
+                let all = c.pod.status.as_ref().and_then(|s| s.ephemeral_container_statuses.as_deref());
+                all.unwrap_or_default().iter().any(|s| s.name == c.container)
+            };
+            (if wanted.is_empty() { ours || any_pod } else { service.is_some_and(|s| wanted.contains(&s)) })
+                && pod.as_ref().is_none_or(|r| r.is_match(name))
+                && container.as_ref().is_none_or(|r| r.is_match(c.container))
+                && !without.iter().any(|r| r.is_match(c.container))
+                && !without_pods.iter().any(|r| r.is_match(name))
+                && node.as_deref().is_none_or(|n| on == Some(n))
+                && states.iter().any(|s| s.is_of(c.status))
+                && condition.as_deref().is_none_or(|condition| meets(c.pod, condition))
+                && (init || !c.init)
+                && (ephemeral || !is_ephemeral())
+        })
+    }
+
+    /// Whether a component was asked for: by its own name, or by a role that it plays.
+    pub(super) fn has(&self, components: &[Component], name: &str) -> bool {
+        let mut wanted = components.iter().chain(&self.role).peekable();
+        wanted.peek().is_none() || wanted.any(|c| c.name() == name)
+    }
+
+    pub(in crate::command) fn since(&self) -> Option<Timestamp> {
+        self.since.and_then(|s| Timestamp::now().checked_sub(s).ok()).or(self.since_time)
+    }
+
+    /// The namespace of the pods, which is the command's first line where `says`.
+    pub(in crate::command) fn namespace(
+        &self,
+        place: &PlaceArgs,
+        context: &mut Context,
+        says: bool,
+    ) -> Result<String, CliError> {
+        if says && self.all_namespaces {
+            context.talk().line("all namespaces");
+        }
+        place.namespace(context, says && !self.all_namespaces)
+    }
+
+    /// Begins to read. Must be called inside the runtime.
+    pub(in crate::command) async fn read(
+        &self,
+        context: &Context,
+        namespace: String,
+        components: &[Component],
+        follow: bool,
+        since: Option<Timestamp>,
+    ) -> Result<Stream, CliError> {
+        let client = context.connection().client().await?;
+        Ok(read(
+            Cluster::new(client, namespace),
+            Options {
+                all_namespaces: self.all_namespaces,
+                labels: self.selector.clone(),
+                fields: self.field_selector.clone(),
+                select: self.select(components),
+                choice: self.source,
+                follow,
+                since,
+                tail: (self.tail >= 0).then_some(self.tail),
+                previous: self.previous,
+                window: self.window,
+                max_hold: self.max_hold,
+            },
+        ))
+    }
+}
