@@ -29,7 +29,7 @@ use self::settle::{Settled, settle};
 use crate::cluster::Cluster;
 use crate::judge::failure::{self, Scene};
 use crate::judge::{self, About, Judged, Stage};
-use crate::observe::probe::{Report, Tally};
+use crate::observe::report::{Report, Tally};
 use crate::observe::problem::Problem;
 use crate::observe::snapshot::{Snapshot, component_of};
 use crate::observe::{Exits, MembersSeen, Observation, Subject, Workload, look, subject};

@@ -12,8 +12,10 @@ pub(crate) mod observation;
 pub(crate) mod observer;
 pub mod probe;
 pub mod problem;
+pub mod report;
 pub mod snapshot;
 pub(crate) mod subject;
+pub(crate) mod watch_pod;
 
 pub use exits::Exits;
 pub use members::MembersSeen;

@@ -13,7 +13,8 @@ use tokio::time::Instant;
 use super::etcd::MembersUpdate;
 use super::exits::Exits;
 use super::members::MembersSeen;
-use super::probe::{Look, Report};
+use super::report::Report;
+use super::watch_pod::Look;
 use super::snapshot::{Kind, News, Snapshot, Update};
 use crate::pod::object::{addresses, has_ended};
 

@@ -9,9 +9,10 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::etcd::{MembersUpdate, follow};
 use super::observation::{Observation, Observed};
-use super::probe::{Look, Target, watch_pod};
+use super::probe::Target;
 use super::snapshot::{News, watch as watch_namespace};
 use super::subject::Subject;
+use super::watch_pod::{Look, watch_pod};
 use crate::cluster::Cluster;
 
 /// A pod that is asked.

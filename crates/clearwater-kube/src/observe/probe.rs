@@ -1,45 +1,31 @@
-//! One pod asked again and again whether it serves, and what its programs do while it does not.
+//! One pod asked how it is: its programs, its own answers and the names by which others know it.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use clearwater::component::{Asks, Component, Entry, LogFile};
+use clearwater::component::{Asks, Entry, LogFile};
 use clearwater::event::LogExcerpt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt};
-use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::problem::{Part, Problem};
+use super::report::{NotJoined, Report};
 use super::subject::Subject;
-use crate::backoff::{Backoff, doubling};
 use crate::cluster::Cluster;
 use crate::pod::object::own_container;
-use crate::pod::supervisor::{self, Trouble};
+use crate::pod::supervisor;
 use crate::pod::{AskError, Forward, Output, Script, Shell, Verdict, judge, script};
 
 /// The longest that opening a connection into a pod may take.
 const OPEN: Duration = Duration::from_secs(8);
 /// The longest that one question may take. The questions in the pod give up after three seconds by themselves.
 const ANSWER: Duration = Duration::from_secs(8);
-/// A pod that is not ready is left alone for so long before its programs are looked at.
-const UNREADY_FIRST: Duration = Duration::from_secs(3);
-/// And is looked at this often from then on.
-const UNREADY_EVERY: Duration = Duration::from_secs(2);
-/// A pod that serves is looked at this often.
-const STEADY_EVERY: Duration = Duration::from_secs(5);
-/// A container that runs is connected to after so long, so that nothing is left to be opened when it is ready.
-const OPEN_AFTER: Duration = Duration::from_millis(500);
-/// A pod's names are not asked for before it has been ready for so long: the cluster's DNS hears of it at the same time as
-/// we do, and remembers for seconds that there was nothing when it is asked before.
-const NAMES_AFTER: Duration = Duration::from_millis(250);
-/// The pauses after bad answers.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// Some services hang on a question that they cannot answer yet. The first question is given up after a second, later
 /// ones are given more, so that a slow machine is not taken for a broken service.
-const PATIENCE_FIRST: u32 = 1;
+pub(super) const PATIENCE_FIRST: u32 = 1;
 /// The most that a question is given, in seconds.
-const PATIENCE_LONGEST: u32 = 4;
+pub(super) const PATIENCE_LONGEST: u32 = 4;
 /// How many last lines of a log are shown.
 const TAIL: usize = 12;
 /// Whether a member has what it got when it joined, and else whether there is data: the file, the directory of the data.
@@ -103,81 +89,6 @@ pub enum Depth {
     Full,
 }
 
-/// What was seen of a pod.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// The pod's uid.
-    pub uid: String,
-    /// How deep it was looked into.
-    pub full: bool,
-    /// What is wrong, most telling first.
-    pub problems: Vec<Problem<Part>>,
-    /// Programs that are not as they should be.
-    pub troubles: Vec<Trouble>,
-    /// The last lines of the log of the first such program.
-    pub log: Option<LogExcerpt>,
-    /// Checks that could not be made, each with what it needs.
-    pub unchecked: Vec<String>,
-    /// The programs that are as they should be.
-    pub programs_well: usize,
-    /// Health questions.
-    pub answers: Tally,
-    /// Names that must be found from inside the pod.
-    pub names: Tally,
-    /// What a member has only from its joining is missing from its container.
-    pub not_joined: Option<NotJoined>,
-}
-
-/// How many of some questions were answered as they should be. Those that could not be put are in neither number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Answered well.
-    pub well: u32,
-    /// Put in all.
-    pub put: u32,
-}
-
-/// A container without what its member got when it joined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotJoined {
-    /// Whether there is data all the same: on a volume, which outlives the container.
-    pub holds_data: bool,
-}
-
-impl Tally {
-    /// Takes a question in by what it left behind: a problem, or a check that could not be made.
-    fn count(&mut self, before: (usize, usize), after: (usize, usize)) {
-        if after.1 == before.1 {
-            self.put += 1;
-            self.well += u32::from(after.0 == before.0);
-        }
-    }
-}
-
-impl Report {
-    /// supervisord counts a program as running when its first second is over. One that answers for itself before is
-    /// taken at its word.
-    fn answers_while_starting(&mut self) {
-        let answers = self.answers.put > 0 && self.answers.well == self.answers.put;
-        let only_starting = self.problems.len() == self.troubles.len()
-            && self.troubles.iter().all(|t| t.is_first_start || t.is_under_way());
-        if answers && only_starting {
-            self.programs_well += self.troubles.len();
-            self.troubles.clear();
-            self.problems.clear();
-        }
-    }
-
-    fn wrong(&mut self, about: Part, text: impl Into<String>) {
-        self.problems.push(Problem::new(about, text));
-    }
-
-    /// Whether the pod serves, as far as could be asked.
-    pub fn is_good(&self) -> bool {
-        self.full && self.problems.is_empty()
-    }
-}
-
 /// Connections into one pod, opened when they are needed.
 pub struct Prober {
     pods: Api<Pod>,
@@ -190,7 +101,7 @@ pub struct Prober {
     /// Seconds that a question in the pod waits for the next line of its answer.
     pub patience: u32,
     /// Before this moment no name is asked for.
-    names_from: Option<Instant>,
+    pub(super) names_from: Option<Instant>,
     /// Why no shell can be had, once that is known.
     no_shell: Option<String>,
     no_forward: Option<String>,
@@ -221,7 +132,7 @@ impl Prober {
     }
 
     /// Opens what questions will need. What does not open now is opened, and judged, with the first question.
-    async fn open(&mut self) {
+    pub(super) async fn open(&mut self) {
         let wants_shell = !self.target.entry.programs.is_empty();
         if wants_shell && self.shell.is_none() {
             self.connections += 1;
@@ -459,80 +370,9 @@ fn place(log: &LogFile) -> String {
     format!("{}/{}", log.directory, log.current.unwrap_or(log.pattern))
 }
 
-/// Whether nothing is wrong but that supervisord does not count a program as running before its first second is over.
-fn good_but_starting(report: &Report) -> bool {
-    report.problems.len() == report.troubles.len() && report.troubles.iter().any(Trouble::is_starting)
-}
-
-/// News from a prober.
-#[derive(Debug)]
-pub struct Look {
-    /// The component.
-    pub component: Component,
-    /// What was seen.
-    pub report: Report,
-    /// Connections into the pod that were opened for it.
-    pub connections: u32,
-}
-
-/// Asks a pod until nobody listens any more: its programs while it is not ready, everything from the moment it is, with
-/// pauses of 100 ms doubling to 1 s until all is well, and now and then from then on.
-pub async fn watch_pod(cluster: Cluster, target: Target, mut ready: watch::Receiver<bool>, out: mpsc::Sender<Look>) {
-    let component = target.entry.component;
-    let mut prober = Prober::new(&cluster, target);
-    prober.patience = PATIENCE_FIRST;
-    let mut pauses = doubling(PAUSES.0, PAUSES.1);
-    let mut unready_for = UNREADY_FIRST;
-    let mut told = 0;
-    let mut opened = false;
-    let mut was_ready = false;
-    loop {
-        let is_ready = *ready.borrow_and_update();
-        if is_ready != was_ready {
-            was_ready = is_ready;
-            prober.names_from = is_ready.then(|| Instant::now() + NAMES_AFTER);
-        }
-        if !is_ready {
-            let next = if opened { unready_for } else { OPEN_AFTER };
-            tokio::select! {
-                changed = ready.changed() => if changed.is_err() { return } else { continue },
-                () = tokio::time::sleep(next) => {}
-            }
-            if !opened {
-                opened = true;
-                prober.open().await;
-                continue;
-            }
-            unready_for = UNREADY_EVERY;
-            pauses.reset();
-        }
-        let report = prober.look(if is_ready { Depth::Full } else { Depth::Programs }).await;
-        let good = report.is_good();
-        let starting = good_but_starting(&report);
-        let look = Look { component, report, connections: prober.connections - told };
-        told = prober.connections;
-        if out.send(look).await.is_err() {
-            return;
-        }
-        if !is_ready {
-            continue;
-        }
-        prober.patience = (prober.patience + 1).min(PATIENCE_LONGEST);
-        if good || starting {
-            pauses.reset();
-        }
-        let wait = if good { STEADY_EVERY } else { pauses.next().unwrap_or(PAUSES.1) };
-        tokio::select! {
-            changed = ready.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(wait) => {}
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pod::supervisor::State;
 
     fn bash(script: &Script) -> String {
         let line = script.line().unwrap();
@@ -562,31 +402,5 @@ mod tests {
         let joined = |file: &str| bash(&Script::new(JOINED).arg(folder.join(file).display()).arg(folder.display()));
         assert_eq!((joined("homer_1.txt").as_str(), joined("none").as_str()), ("joined\n", "data\n"));
         std::fs::remove_dir_all(&folder).unwrap();
-    }
-
-    fn report(first: bool, well: u32) -> Report {
-        let trouble = Trouble {
-            program: "clearwater-group:sprout".to_owned(),
-            state: Some(State::Starting),
-            text: "program clearwater-group:sprout is STARTING".to_owned(),
-            stopped_at: None,
-            is_first_start: first,
-        };
-        let mut report = Report {
-            full: true,
-            problems: vec![Problem::new(Part::Program(trouble.program.clone()), trouble.text.clone())],
-            troubles: vec![trouble],
-            answers: Tally { well, put: 2 },
-            ..Report::default()
-        };
-        report.answers_while_starting();
-        report
-    }
-
-    #[test]
-    fn a_program_that_answers_in_its_first_second_serves() {
-        assert!(report(true, 2).is_good());
-        assert!(!report(true, 1).is_good(), "a question was not answered");
-        assert!(!report(false, 2).is_good(), "it has ended before");
     }
 }

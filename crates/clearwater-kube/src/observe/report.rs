@@ -1,0 +1,118 @@
+//! What was seen of a pod.
+
+use clearwater::event::LogExcerpt;
+
+use super::problem::{Part, Problem};
+use crate::pod::supervisor::Trouble;
+
+/// What was seen of a pod.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The pod's uid.
+    pub uid: String,
+    /// How deep it was looked into.
+    pub full: bool,
+    /// What is wrong, most telling first.
+    pub problems: Vec<Problem<Part>>,
+    /// Programs that are not as they should be.
+    pub troubles: Vec<Trouble>,
+    /// The last lines of the log of the first such program.
+    pub log: Option<LogExcerpt>,
+    /// Checks that could not be made, each with what it needs.
+    pub unchecked: Vec<String>,
+    /// The programs that are as they should be.
+    pub programs_well: usize,
+    /// Health questions.
+    pub answers: Tally,
+    /// Names that must be found from inside the pod.
+    pub names: Tally,
+    /// What a member has only from its joining is missing from its container.
+    pub not_joined: Option<NotJoined>,
+}
+
+/// How many of some questions were answered as they should be. Those that could not be put are in neither number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Answered well.
+    pub well: u32,
+    /// Put in all.
+    pub put: u32,
+}
+
+/// A container without what its member got when it joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotJoined {
+    /// Whether there is data all the same: on a volume, which outlives the container.
+    pub holds_data: bool,
+}
+
+impl Tally {
+    /// Takes a question in by what it left behind: a problem, or a check that could not be made.
+    pub(super) fn count(&mut self, before: (usize, usize), after: (usize, usize)) {
+        if after.1 == before.1 {
+            self.put += 1;
+            self.well += u32::from(after.0 == before.0);
+        }
+    }
+}
+
+impl Report {
+    /// supervisord counts a program as running when its first second is over. One that answers for itself before is
+    /// taken at its word.
+    pub(super) fn answers_while_starting(&mut self) {
+        let answers = self.answers.put > 0 && self.answers.well == self.answers.put;
+        let only_starting = self.problems.len() == self.troubles.len()
+            && self.troubles.iter().all(|t| t.is_first_start || t.is_under_way());
+        if answers && only_starting {
+            self.programs_well += self.troubles.len();
+            self.troubles.clear();
+            self.problems.clear();
+        }
+    }
+
+    pub(super) fn wrong(&mut self, about: Part, text: impl Into<String>) {
+        self.problems.push(Problem::new(about, text));
+    }
+
+    /// Whether the pod serves, as far as could be asked.
+    pub fn is_good(&self) -> bool {
+        self.full && self.problems.is_empty()
+    }
+
+    /// Whether nothing is wrong but that supervisord does not count a program as running before its first second is over.
+    pub(super) fn is_good_but_starting(&self) -> bool {
+        self.problems.len() == self.troubles.len() && self.troubles.iter().any(Trouble::is_starting)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pod::supervisor::State;
+
+    fn report(first: bool, well: u32) -> Report {
+        let trouble = Trouble {
+            program: "clearwater-group:sprout".to_owned(),
+            state: Some(State::Starting),
+            text: "program clearwater-group:sprout is STARTING".to_owned(),
+            stopped_at: None,
+            is_first_start: first,
+        };
+        let mut report = Report {
+            full: true,
+            problems: vec![Problem::new(Part::Program(trouble.program.clone()), trouble.text.clone())],
+            troubles: vec![trouble],
+            answers: Tally { well, put: 2 },
+            ..Report::default()
+        };
+        report.answers_while_starting();
+        report
+    }
+
+    #[test]
+    fn a_program_that_answers_in_its_first_second_serves() {
+        assert!(report(true, 2).is_good());
+        assert!(!report(true, 1).is_good(), "a question was not answered");
+        assert!(!report(false, 2).is_good(), "it has ended before");
+    }
+}

@@ -1,0 +1,91 @@
+//! One pod asked again and again whether it serves, and what its programs do while it does not.
+
+use std::time::Duration;
+
+use clearwater::component::Component;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::probe::{Depth, PATIENCE_FIRST, PATIENCE_LONGEST, Prober, Target};
+use super::report::Report;
+use crate::backoff::{Backoff, doubling};
+use crate::cluster::Cluster;
+
+/// A pod that is not ready is left alone for so long before its programs are looked at.
+const UNREADY_FIRST: Duration = Duration::from_secs(3);
+/// And is looked at this often from then on.
+const UNREADY_EVERY: Duration = Duration::from_secs(2);
+/// A pod that serves is looked at this often.
+const STEADY_EVERY: Duration = Duration::from_secs(5);
+/// A container that runs is connected to after so long, so that nothing is left to be opened when it is ready.
+const OPEN_AFTER: Duration = Duration::from_millis(500);
+/// A pod's names are not asked for before it has been ready for so long: the cluster's DNS hears of it at the same time as
+/// we do, and remembers for seconds that there was nothing when it is asked before.
+const NAMES_AFTER: Duration = Duration::from_millis(250);
+/// The pauses after bad answers.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
+/// News from a prober.
+#[derive(Debug)]
+pub struct Look {
+    /// The component.
+    pub component: Component,
+    /// What was seen.
+    pub report: Report,
+    /// Connections into the pod that were opened for it.
+    pub connections: u32,
+}
+
+/// Asks a pod until nobody listens any more: its programs while it is not ready, everything from the moment it is, with
+/// pauses of 100 ms doubling to 1 s until all is well, and now and then from then on.
+pub async fn watch_pod(cluster: Cluster, target: Target, mut ready: watch::Receiver<bool>, out: mpsc::Sender<Look>) {
+    let component = target.entry.component;
+    let mut prober = Prober::new(&cluster, target);
+    prober.patience = PATIENCE_FIRST;
+    let mut pauses = doubling(PAUSES.0, PAUSES.1);
+    let mut unready_for = UNREADY_FIRST;
+    let mut told = 0;
+    let mut opened = false;
+    let mut was_ready = false;
+    loop {
+        let is_ready = *ready.borrow_and_update();
+        if is_ready != was_ready {
+            was_ready = is_ready;
+            prober.names_from = is_ready.then(|| Instant::now() + NAMES_AFTER);
+        }
+        if !is_ready {
+            let next = if opened { unready_for } else { OPEN_AFTER };
+            tokio::select! {
+                changed = ready.changed() => if changed.is_err() { return } else { continue },
+                () = tokio::time::sleep(next) => {}
+            }
+            if !opened {
+                opened = true;
+                prober.open().await;
+                continue;
+            }
+            unready_for = UNREADY_EVERY;
+            pauses.reset();
+        }
+        let report = prober.look(if is_ready { Depth::Full } else { Depth::Programs }).await;
+        let good = report.is_good();
+        let starting = report.is_good_but_starting();
+        let look = Look { component, report, connections: prober.connections - told };
+        told = prober.connections;
+        if out.send(look).await.is_err() {
+            return;
+        }
+        if !is_ready {
+            continue;
+        }
+        prober.patience = (prober.patience + 1).min(PATIENCE_LONGEST);
+        if good || starting {
+            pauses.reset();
+        }
+        let wait = if good { STEADY_EVERY } else { pauses.next().unwrap_or(PAUSES.1) };
+        tokio::select! {
+            changed = ready.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
