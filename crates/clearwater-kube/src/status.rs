@@ -334,6 +334,7 @@ fn component_status(part: &Found, judged: Judged, look: &Look, at: Timestamp) ->
     let mut problems: Vec<String> = judged.problems.into_iter().map(|p| p.text).collect();
     if judged.stage < Stage::Settling {
         let scene = failure::Scene {
+            component,
             pods: &pods,
             events: &events,
             exits: &exits,

@@ -7,6 +7,7 @@ use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use clearwater::config::{Deployment, DnsBackend};
 use clearwater::event::{Change, Event, What};
+use clearwater::remedy::Advice;
 use clearwater_kube::Cluster;
 use clearwater_kube::dns::{
     Action, DnsError, DnsOptions, EtcdAccess, Explained, Form, Patched, Plan, Seen, ServerProof, check, explain, patch,
@@ -15,6 +16,7 @@ use clearwater_kube::dns::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::advice;
 use crate::cli::{FileArgs, one_of};
 use crate::connection::duration;
 use crate::context::Context;
@@ -256,7 +258,8 @@ impl DnsPatch {
     }
 
     async fn explain(&self, context: &mut Context, cluster: &Cluster, deployment: &Deployment) -> Result<u8, CliError> {
-        let explained = explain(cluster, deployment).await?;
+        let mut explained = explain(cluster, deployment).await?;
+        explained.notes = explained.notes.iter().map(|note| advice::text(note).into()).collect();
         let bad = explained.names.iter().any(|n| !n.optional && (!n.found || !n.symptoms.is_empty()));
         let code = if bad { exit::UNHEALTHY } else { exit::OK };
         match self.output.and_then(Output::format) {
@@ -293,18 +296,18 @@ impl DnsPatch {
 
     async fn check(&self, context: &mut Context, cluster: &Cluster, options: &DnsOptions) -> Result<u8, CliError> {
         let could_not_look = |error: DnsError| match error {
-            DnsError::Right { .. } => CliError::Connection(error.to_string()),
+            DnsError::Right { .. } => CliError::Connection(advice::said(&error)),
             error => error.into(),
         };
         let plan = plan(cluster, &DnsOptions { restart: true, ..options.clone() }).await.map_err(could_not_look)?;
         let findings = check(cluster, &options.deployment, &plan).await.map_err(could_not_look)?;
         let right = findings.problems.is_empty();
         let code = if right { exit::OK } else { exit::PENDING };
-        let mut notes = plan.notes.clone();
+        let mut notes = texts(&plan.notes);
         notes.extend(findings.skipped.iter().map(|s| format!("skipped: {s}")));
         let report = Report {
             servers: findings.servers,
-            problems: findings.problems,
+            problems: texts(&findings.problems),
             notes,
             ..report(&plan, if right { Outcome::Right } else { Outcome::Stale })
         };
@@ -326,7 +329,7 @@ impl DnsPatch {
         let Patched { plan, proof } = match ended.value {
             Ok(patched) => patched,
             Err(error @ DnsError::Interrupted { .. }) => {
-                context.talk().error(&error);
+                context.talk().error(advice::said(&error));
                 return Ok(ended.reason.map_or(exit::INTERRUPTED, code));
             }
             Err(error) => return Err(error.into()),
@@ -344,7 +347,7 @@ impl DnsPatch {
                 // Told already.
                 report.notes.clear();
             }
-            report.notes.extend(proof.notes);
+            report.notes.extend(texts(&proof.notes));
             (report.servers, report.kept) = (proof.servers, proof.kept);
         }
         self.finish(context, &report)?;
@@ -357,6 +360,10 @@ impl DnsPatch {
             None => context.results().styled(&text(report)),
         }
     }
+}
+
+fn texts(all: &[Advice]) -> Vec<String> {
+    all.iter().map(advice::text).collect()
 }
 
 fn report(plan: &Plan, outcome: Outcome) -> Report {
@@ -373,7 +380,7 @@ fn report(plan: &Plan, outcome: Outcome) -> Report {
         kept: None,
         servers: Vec::new(),
         problems: Vec::new(),
-        notes: plan.notes.clone(),
+        notes: texts(&plan.notes),
     }
 }
 
@@ -515,7 +522,7 @@ fn explanation(explained: &Explained) -> String {
         let _ = writeln!(text, "  {}", plain(line));
     }
     for note in &explained.notes {
-        let _ = writeln!(text, "{DIM}{}{DIM:#}", plain(note));
+        let _ = writeln!(text, "{DIM}{}{DIM:#}", plain(&advice::text(note)));
     }
     text
 }

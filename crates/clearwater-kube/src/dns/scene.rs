@@ -82,9 +82,12 @@ pub(crate) async fn within<T>(
             message: format!("no answer from the API server within {} s", REQUEST.as_secs()),
         }),
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
-            Err(DnsError::Right { what: what.to_owned(), right: right.to_owned(), message: status.message.clone() })
-        }
+        Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => Err(DnsError::Right {
+            what: what.to_owned(),
+            right: right.to_owned(),
+            message: status.message.clone(),
+            instead: None,
+        }),
         Ok(Err(error)) => Err(DnsError::Unreachable { what: what.to_owned(), message: say(&error) }),
     }
 }

@@ -5,5 +5,4 @@ pub mod problem;
 pub mod rollout;
 mod service;
 
-pub(crate) use service::NOT_ASKED;
 pub use service::{Judged, MembersSeen, Stage, Stuck, View, Workload, component, may_be_asked, pods, stuck};

@@ -5,6 +5,8 @@
 pub enum Part {
     /// The pod as a whole: it could not be asked to the end.
     Reach,
+    /// The pod as a whole: it has not been asked yet.
+    Unasked,
     /// What supervisord says, where it says nothing that can be read.
     Programs,
     /// One program, by its full name.
@@ -20,8 +22,8 @@ impl Part {
     pub fn meets(&self, other: &Self) -> bool {
         matches!(
             (self, other),
-            (Self::Reach, _)
-                | (_, Self::Reach)
+            (Self::Reach | Self::Unasked, _)
+                | (_, Self::Reach | Self::Unasked)
                 | (Self::Programs, Self::Program(_))
                 | (Self::Program(_), Self::Programs)
         ) || self == other

@@ -43,9 +43,6 @@ impl MembersSeen {
     }
 }
 
-/// What is said of a pod that has not been asked yet.
-pub(crate) const NOT_ASKED: &str = "has not been asked yet";
-
 /// A workload, by kind and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Workload {
@@ -305,8 +302,8 @@ fn answers(view: &View<'_>, judged: &mut Judged) -> (Stage, Vec<Problem<About>>)
                 judged.unchecked.extend(report.unchecked.iter().cloned());
             }
             _ => {
-                let about = About::Pod(name.to_owned(), Part::Reach);
-                problems.push(Problem::new(about, format!("pod {name} {NOT_ASKED}")));
+                let about = About::Pod(name.to_owned(), Part::Unasked);
+                problems.push(Problem::new(about, format!("pod {name} has not been asked yet")));
             }
         }
     }

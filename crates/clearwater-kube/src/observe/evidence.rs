@@ -83,7 +83,7 @@ pub(crate) async fn gather(
     {
         doom.kind = FailureKind::WrongArchitecture;
         doom.causes.push(line.trim().to_owned());
-        doom.fix = crate::judge::failure::architecture_fix();
+        doom.fix = crate::judge::failure::architecture_fix(doom.component);
     }
     (doom, vec![evidence])
 }

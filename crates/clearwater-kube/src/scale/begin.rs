@@ -7,6 +7,7 @@ use std::time::Duration;
 use clearwater::config::BonoExposure;
 use clearwater::dns::Names;
 use clearwater::event::{Change, CheckLine, CheckStatus, Operation, Outcome, PlannedStep, What, Whose};
+use clearwater::remedy::{Advice, Remedied as _};
 use clearwater::scale::{Plan, Refusal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -53,8 +54,8 @@ pub(super) async fn steps(
                 }
                 subjects.push(subject);
             }
-            Err(Unfit::Absent(text)) => return Err((Outcome::CouldNotLook, text)),
-            Err(Unfit::Refused(text)) => refused.push(text),
+            Err(Unfit::Absent(advice)) => return Err((Outcome::CouldNotLook, advice)),
+            Err(Unfit::Refused(advice)) => refused.push(advice),
         }
     }
 
@@ -77,11 +78,11 @@ pub(super) async fn steps(
     for subject in &subjects {
         match look(&world, |w| planned(w, subject)) {
             Ok(plan) => plans.push(plan),
-            Err(text) => refused.push(text),
+            Err(advice) => refused.push(advice),
         }
     }
     if !refused.is_empty() {
-        return Err((Outcome::Refused, refused.join("\n")));
+        return Err((Outcome::Refused, Advice::lines(refused)));
     }
     let writes = checked(cluster, &world, &subjects, &plans, unseen, emitter).await?;
     let consent = agreed(options, &plans, writes, emitter, steering).await?;
@@ -113,11 +114,14 @@ async fn see(world: &mut World, news: &mut mpsc::Receiver<News>) -> Result<(), E
         }
     };
     if timeout(LOOK, complete).await.is_err() {
-        return Err((Outcome::CouldNotLook, format!("no answer from the API server within {} s", LOOK.as_secs())));
+        return Err((
+            Outcome::CouldNotLook,
+            format!("no answer from the API server within {} s", LOOK.as_secs()).into(),
+        ));
     }
     match world.snapshot.denied.first() {
         Some(denied) => {
-            Err((Outcome::CouldNotLook, format!("cannot look: needs list and watch {}", denied.resource())))
+            Err((Outcome::CouldNotLook, format!("cannot look: needs list and watch {}", denied.resource()).into()))
         }
         None => Ok(()),
     }
@@ -146,11 +150,13 @@ async fn first_look(world: &Mutex<World>, subjects: &[Subject], mut news: watch:
 }
 
 /// A component's plan, or why it is refused.
-fn planned(world: &World, subject: &Subject) -> Result<Plan, String> {
+fn planned(world: &World, subject: &Subject) -> Result<Plan, Advice> {
     let planned = world.situation(subject).plan().and_then(|plan| leaves_well(world, subject).map(|()| plan));
     planned.map_err(|refusal| match (&refusal, world.list_trouble(subject.component())) {
-        (Refusal::MembersUnknown { .. }, Some(why)) => format!("{refusal} ({why})"),
-        _ => refusal.to_string(),
+        (Refusal::MembersUnknown { .. }, Some(why)) => {
+            Advice { remedy: refusal.remedy(), ..Advice::from(format!("{refusal} ({why})")) }
+        }
+        _ => refusal.advice(),
     })
 }
 
@@ -181,9 +187,12 @@ async fn checked(
     }
     let bad = bad.unwrap_or_default();
     match worst {
-        CheckStatus::Refused => return Err((Outcome::Refused, format!("refused, nothing was changed: {bad}"))),
+        CheckStatus::Refused => return Err((Outcome::Refused, format!("refused, nothing was changed: {bad}").into())),
         CheckStatus::Failed => {
-            return Err((Outcome::PreflightFailed, format!("nothing was changed, because a check failed: {bad}")));
+            return Err((
+                Outcome::PreflightFailed,
+                format!("nothing was changed, because a check failed: {bad}").into(),
+            ));
         }
         CheckStatus::Ok | CheckStatus::Skipped | CheckStatus::Warning => {}
     }
@@ -200,21 +209,21 @@ async fn agreed(
     steering: &mut Steering,
 ) -> Result<bool, End> {
     if options.dry_run {
-        return Err((Outcome::DryRun, "nothing was changed".to_owned()));
+        return Err((Outcome::DryRun, "nothing was changed".into()));
     }
     let mut consent = options.mark_failed;
     if options.ask && writes {
         match steering.answered(emitter).await {
             Ok(true) => consent |= plans.iter().any(|p| !p.marks_failed().is_empty()),
-            Ok(false) => return Err((Outcome::Refused, "not confirmed, nothing was changed".to_owned())),
+            Ok(false) => return Err((Outcome::Refused, "not confirmed, nothing was changed".into())),
             Err(reason) => {
                 emitter.emit(What::CancelRequested { reason }).await;
-                return Err((Outcome::Cancelled, "interrupted, nothing was changed".to_owned()));
+                return Err((Outcome::Cancelled, "interrupted, nothing was changed".into()));
             }
         }
     }
     match plans.iter().find_map(Plan::without_consent) {
-        Some(refusal) if !consent => Err((Outcome::Refused, refusal.to_string())),
+        Some(refusal) if !consent => Err((Outcome::Refused, refusal.advice())),
         _ => Ok(consent),
     }
 }

@@ -10,6 +10,7 @@ use clearwater::config::Deployment;
 use clearwater::dns::Names;
 use clearwater::event::{CancelReason, Cost, Mending, What, Whose};
 use clearwater::manifest::{self, Inputs, MANAGED_BY, MANAGED_BY_LABEL, Object, Owner, WorkloadKind};
+use clearwater::remedy::{Advice, Remedied as _, Remedy};
 use clearwater::scale::{Action, Plan, Refusal, Step};
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, StatefulSet};
@@ -48,7 +49,7 @@ const STRUCK: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) enum Stop {
     /// The planner refuses.
-    Refused(String),
+    Refused(Advice),
     /// Its pods cannot succeed.
     Doomed(Box<Doom>),
     /// A step took longer than it may.
@@ -61,7 +62,7 @@ pub(super) enum Stop {
 
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal.to_string())
+        Self::Refused(refusal.advice())
     }
 }
 
@@ -440,7 +441,7 @@ impl Carrier {
             ),
         };
         self.step = None;
-        self.tell(What::Notice { text });
+        self.tell(What::Notice { text: text.into() });
         Ok(())
     }
 
@@ -448,10 +449,10 @@ impl Carrier {
     fn rendered(&self, count: u32, addresses: Option<Vec<IpAddr>>) -> Result<Vec<Object>, Stop> {
         let component = self.subject.component();
         let Some(deployment) = &self.shared.deployment else {
-            return Err(Stop::Refused(format!(
-                "{component}: its pods have Services of their own, and only the deployment file says with which \
-                 addresses: name it with -f"
-            )));
+            let reason = format!(
+                "{component}: its pods have Services of their own, and only the deployment file says with which addresses"
+            );
+            return Err(Stop::Refused(Advice::new(reason, Remedy::NameFile)));
         };
         let table = addresses.is_some();
         let mut inputs = Inputs { bono_addresses: addresses.unwrap_or_default(), ..Inputs::default() };
@@ -461,7 +462,7 @@ impl Carrier {
         inputs.cluster_ips = with(&self.shared.world, World::cluster_ips);
         let manifest =
             if table { manifest::render(deployment, &inputs) } else { manifest::services(deployment, &inputs) };
-        let manifest = manifest.map_err(|e| Stop::Refused(format!("{component}: {e}")))?;
+        let manifest = manifest.map_err(|e| Stop::Refused(e.advice().after(&format!("{component}: "))))?;
         let kind = if table { "ConfigMap" } else { "Service" };
         let own = manifest.of(Owner::Component(component)).map(|i| i.object.clone());
         Ok(own.filter(|o| o.kind() == kind).collect())
@@ -550,7 +551,7 @@ impl Carrier {
                 // It scales all the same; the next `up` makes it.
                 Err(error) => {
                     let text = format!("skipped: poddisruptionbudget/{name}: {}", say(&error));
-                    self.tell(What::Notice { text });
+                    self.tell(What::Notice { text: text.into() });
                 }
             }
         }
@@ -624,7 +625,7 @@ where
             Ok(Ok(Ok(written))) => return Ok(written),
             Ok(Ok(Err(count))) => {
                 return Err(Stop::Broken(format!(
-                    "{object}: somebody else has just set it to {count}; run scale again"
+                    "{object}: somebody else has just set it to {count}; scale it again"
                 )));
             }
             Ok(Err(error)) => error,

@@ -19,6 +19,7 @@ use std::time::Duration;
 use clearwater::component::Component;
 use clearwater::config::Deployment;
 use clearwater::event::{CancelReason, Command, Outcome, PlannedComponent, RunStats, What};
+use clearwater::remedy::Advice;
 use clearwater::scale::{Plan, Target};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -54,7 +55,7 @@ pub fn scale(cluster: Cluster, options: ScaleOptions) -> Run {
 }
 
 /// How a run ends, and the line that says it.
-type End = (Outcome, String);
+type End = (Outcome, Advice);
 
 /// What is scaled, by which plans, and those who see to it.
 struct Scaling {
@@ -100,7 +101,7 @@ async fn work(
         Ok(Err(end)) => return end,
         Err(reason) => {
             emitter.emit(What::CancelRequested { reason }).await;
-            return (Outcome::Cancelled, "interrupted, nothing was changed".to_owned());
+            return (Outcome::Cancelled, "interrupted, nothing was changed".into());
         }
     };
     match scaling.carry_out(emitter, steering).await {
@@ -123,7 +124,7 @@ impl Scaling {
                 Some(what) = told.recv() => emitter.emit(what).await,
                 carried = carriers.join_next() => match carried {
                     Some(Ok(carried)) => ended.push(carried),
-                    Some(Err(error)) => return Err((Outcome::Failed, format!("a part of the run ended badly: {error}"))),
+                    Some(Err(error)) => return Err((Outcome::Failed, format!("a part of the run ended badly: {error}").into())),
                     None => break,
                 },
                 reason = cancelled(&mut steering.cancel), if cancel.borrow().is_none() => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clearwater::component::{Component, catalogue, entry};
 use clearwater::config::{BonoExposure, Deployment};
 use clearwater::manifest::{ENV_VARS, WorkloadKind};
+use clearwater::remedy::{Advice, Remedied as _, Remedy};
 use clearwater::scale::{InvalidTarget, Reach, Refusal, Target};
 use k8s_openapi::api::core::v1::{ConfigMap, Container, PodSpec};
 use tokio::time::timeout;
@@ -27,8 +28,8 @@ pub(super) async fn zone(cluster: &Cluster) -> String {
 
 /// Why a component cannot even be looked at.
 pub(super) enum Unfit {
-    Absent(String),
-    Refused(String),
+    Absent(Advice),
+    Refused(Advice),
 }
 
 pub(super) fn subject(
@@ -40,16 +41,15 @@ pub(super) fn subject(
     let release = options.deployment.as_ref().map_or_else(|| discover::release(&world.snapshot), Deployment::release);
     let Some(entry) = entry(release, component) else {
         let known = catalogue(release).iter().map(|e| e.component).collect();
-        return Err(Unfit::Refused(Refusal::NotInRelease { component, release, known }.to_string()));
+        return Err(Unfit::Refused(Refusal::NotInRelease { component, release, known }.advice()));
     };
     let workloads = discover::workloads(&world.snapshot, component);
     if workloads.is_empty() {
-        return Err(Unfit::Absent(format!(
-            "there is no {component} in this namespace: kubectl clearwater up brings it up, and -n chooses another"
-        )));
+        let works = Remedy::any([Remedy::BringUp, Remedy::ChooseNamespace]);
+        return Err(Unfit::Absent(Advice::new(format!("there is no {component} in this namespace"), works)));
     }
     let most = workloads.iter().filter_map(|w| world.replicas(w)).max().unwrap_or(0);
-    let to = target.resolve(most).map_err(|e: InvalidTarget| Unfit::Refused(format!("{component}: {e}")))?;
+    let to = target.resolve(most).map_err(|e: InvalidTarget| Unfit::Refused(format!("{component}: {e}").into()))?;
     let service = component.name();
     let reach = match &options.deployment {
         Some(deployment) => Reach::of(deployment),

@@ -336,6 +336,7 @@ impl World {
         let names: Vec<String> = subject.workloads.iter().map(|w| w.name.clone()).collect();
         let events = self.snapshot.events_of(&pods, &names);
         look(&Scene {
+            component: subject.component(),
             pods: &pods,
             events: &events,
             exits: &self.exits,

@@ -29,11 +29,12 @@ pub(super) use self::begin::run;
 use self::early::Early;
 use self::fail::Gathered;
 use self::open::{Late, Names};
-use self::unit::{Applied, Phase, Unit};
+use self::unit::{Applied, Phase, Told, Unit};
 use super::UpOptions;
 use crate::cluster::Cluster;
 use crate::judge::failure::{self, Exits, Grace, Scene};
-use crate::judge::{self, Judged, MembersSeen, NOT_ASKED, Stage, View};
+use crate::judge::problem::{About, Part};
+use crate::judge::{self, Judged, MembersSeen, Stage, View};
 use crate::observe::ask_members::{MembersNews, Wish};
 use crate::observe::probe::{Look, Report};
 use crate::observe::snapshot::{News, Snapshot};
@@ -142,7 +143,7 @@ impl Dispatcher {
                 Some(Ok(tried)) = self.mending.menders.join_next() => self.mending.take(tried),
                 agreed = consented(&mut steering.consent), if self.mending.asks() => self.mending.take_consent(agreed),
                 Some(text) = news_of_names(&mut self.names) => {
-                    self.emitter.emit(What::Notice { text }).await;
+                    self.emitter.emit(What::Notice { text: text.into() }).await;
                 }
                 _ = tick.tick() => {
                     if progress.elapsed() >= SAY_EVERY {
@@ -187,12 +188,12 @@ impl Dispatcher {
                 if !told && since.elapsed() >= TROUBLE_AFTER {
                     self.trouble = Some((since, true));
                     let text = format!("the watch of {} is broken and is being renewed: {text}", kind.resource());
-                    self.emitter.emit(What::Notice { text }).await;
+                    self.emitter.emit(What::Notice { text: text.into() }).await;
                 }
             }
             News::Denied(kind) => {
                 let text = format!("skipped: what is seen in {} (needs list and watch {0})", kind.resource());
-                self.emitter.emit(What::Notice { text }).await;
+                self.emitter.emit(What::Notice { text: text.into() }).await;
             }
             _ => {}
         }
@@ -282,11 +283,13 @@ impl Dispatcher {
     /// What is known of a component's pods, as it is asked whether they can succeed.
     fn scene<'a>(
         &'a self,
+        component: Component,
         pods: &'a [&'a Pod],
         events: &'a [&'a Event],
         needs_served_since: Option<Timestamp>,
     ) -> Scene<'a> {
         Scene {
+            component,
             pods,
             events,
             exits: &self.exits,
@@ -337,7 +340,7 @@ impl Dispatcher {
             unit.phase = Phase::Serving;
             unit.unsteady = false;
             unit.serving.get_or_insert(now);
-            unit.said = ("serving", String::new(), now);
+            unit.said = (Told::Serving, String::new(), now);
             let name = unit.name();
             let what = What::Serving {
                 component: name.to_owned(),
@@ -372,26 +375,28 @@ impl Dispatcher {
         let pods = self.snapshot.pods_of(self.units[i].part.entry.component);
         let workloads = self.workload_names(i);
         let events = self.snapshot.events_of(&pods, &workloads);
-        let live = failure::cause(&self.scene(&pods, &events, None));
+        let live = failure::cause(&self.scene(self.units[i].part.entry.component, &pods, &events, None));
         let now = Instant::now();
         let unit = &mut self.units[i];
         let component = unit.name().to_owned();
         // The programs' own words tell more than a probe that fails because of them.
-        let from_programs = judged.problems.iter().map(|p| &p.text).find(|t| t.starts_with("program ")).cloned();
+        let mut of_programs = judged.problems.iter().filter(|p| matches!(p.about, About::Pod(_, Part::Program(_))));
+        let from_programs = of_programs.next().map(|p| p.text.clone());
         let (stage, cause, what) = if judged.stage == Stage::Settling {
             let cause = judged.cause.clone();
-            ("settling", cause.clone(), What::Settling { component, cause })
+            (Told::Settling, cause.clone(), What::Settling { component, cause })
         } else if let Some(live) = live.as_ref().filter(|l| l.pulling) {
             unit.pulled = Some(now);
             let pod = live.pod.clone().unwrap_or_default();
-            ("pulling", live.text.clone(), What::Pulling { component, pod, cause: live.text.clone() })
+            (Told::Pulling, live.text.clone(), What::Pulling { component, pod, cause: live.text.clone() })
         } else {
             let cause = from_programs.or(live.map(|l| l.text)).unwrap_or_else(|| judged.cause.clone());
             let what = What::Starting { component, ready: judged.ready, wanted: judged.wanted, cause: cause.clone() };
-            ("starting", cause, what)
+            (Told::Starting, cause, what)
         };
         unit.cause.clone_from(&cause);
-        if cause.ends_with(NOT_ASKED) {
+        let unasked = judged.problems.first().is_some_and(|p| matches!(p.about, About::Pod(_, Part::Unasked)));
+        if unasked && judged.stage == Stage::Settling {
             // The answer follows at once.
             return;
         }

@@ -8,6 +8,7 @@ use super::{Deployment, Inputs, Item, Note, PortRange, bono, ellis, etcd, servic
 use crate::component::{Component, Entry, Release};
 use crate::config::shared::{ContainerEnvironment, KEYS_SECRET, SettingsError, environment};
 use crate::config::{BonoExposure, DnsBackend, KeyPolicy};
+use crate::remedy::{Remedied, Remedy};
 
 /// Why a deployment cannot be rendered.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -31,15 +32,7 @@ pub enum ManifestError {
         found: String,
     },
     /// Node ports that the cluster does not give.
-    #[error(
-        "the node ports {} lie outside the cluster's range {range}: {}",
-        bono::list(.outside),
-        if *.fixed {
-            "start the API server with --service-node-port-range=3000-32767, or choose another exposure"
-        } else {
-            "choose ports inside it, or another exposure"
-        }
-    )]
+    #[error("the node ports {} lie outside the cluster's range {range}", bono::list(.outside))]
     NodePorts {
         /// The ports.
         outside: Vec<u16>,
@@ -49,15 +42,7 @@ pub enum ManifestError {
         fixed: bool,
     },
     /// Bonos without an address that leads to them.
-    #[error(
-        "no address is known that leads to {}: {}",
-        .missing.join(", "),
-        match .exposure {
-            BonoExposure::LoadBalancer =>
-                "`up` waits for the load balancer to give one; offline, set bono.addresses, one for each pod",
-            _ => "set bono.addresses, one for each pod",
-        }
-    )]
+    #[error("no address is known that leads to {}", .missing.join(", "))]
     BonoAddresses {
         /// How Bono is reached.
         exposure: BonoExposure,
@@ -76,6 +61,29 @@ pub enum ManifestError {
          endpoints or print, or services to headless"
     )]
     PodsBehindVirtualAddress,
+}
+
+impl Remedied for ManifestError {
+    fn remedy(&self) -> Option<Remedy> {
+        Some(match self {
+            Self::NodePorts { fixed: true, .. } => Remedy::any([
+                "start the API server with --service-node-port-range=3000-32767",
+                "choose another exposure",
+            ]),
+            Self::NodePorts { fixed: false, .. } => Remedy::any(["choose ports inside it", "choose another exposure"]),
+            Self::BonoAddresses { exposure: BonoExposure::LoadBalancer, .. } => Remedy::any([
+                Remedy::BringUp.then(", which waits for the load balancer to give one"),
+                "offline, set bono.addresses, one for each pod".into(),
+            ]),
+            Self::BonoAddresses { .. } => "set bono.addresses, one for each pod".into(),
+            // Their reason is what must be written.
+            Self::NoImage { .. }
+            | Self::PortRange { .. }
+            | Self::NoIngress
+            | Self::Settings(_)
+            | Self::PodsBehindVirtualAddress => return None,
+        })
+    }
 }
 
 /// Renders the objects of a deployment.

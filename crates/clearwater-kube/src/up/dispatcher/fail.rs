@@ -2,6 +2,7 @@
 
 use clearwater::component::{Asks, Component};
 use clearwater::event::{Evidence, FailureKind, LogExcerpt, What};
+use clearwater::remedy::{Permission, Remedied, Remedy};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -27,15 +28,16 @@ pub(super) struct Gathered {
 }
 
 /// A list of members that somebody else wrote into: nothing is done with what stands in it, and it stays so.
-fn wrong_members(seen: &MembersSeen) -> Option<Doom> {
+fn wrong_members(component: Component, seen: &MembersSeen) -> Option<Doom> {
     let MembersSeen::Wrong { key, error } = seen else { return None };
     Some(Doom {
+        component,
         kind: FailureKind::Members,
         object: format!("etcd key {key}"),
         container: None,
         reason: "Members".to_owned(),
         causes: vec![format!("{key} in etcd: {error}")],
-        fix: error.fix(key),
+        fix: error.fix(key).into(),
     })
 }
 
@@ -70,9 +72,9 @@ impl Dispatcher {
         pods.retain(|p| p.uid().is_none_or(|uid| !history.contains(&uid)));
         let workloads = self.workload_names(i);
         let events = self.snapshot.events_of(&pods, &workloads);
-        let doom = failure::judge(&self.scene(&pods, &events, needs_served_since)).map(|d| (d, None));
+        let doom = failure::judge(&self.scene(component, &pods, &events, needs_served_since)).map(|d| (d, None));
         let doom = doom.or_else(|| self.fatal(component, &pods, needs_served_since));
-        let doom = doom.or_else(|| Some((wrong_members(self.members.get(&component)?)?, None)));
+        let doom = doom.or_else(|| Some((wrong_members(component, self.members.get(&component)?)?, None)));
         let doom = doom.or_else(|| self.deaf(component, &pods));
         let Some((doom, log)) = doom else {
             self.mend_members(i).await;
@@ -110,6 +112,7 @@ impl Dispatcher {
                 if lasting {
                     let after = if mended.is_some() { " again, after it was restarted" } else { "" };
                     let doom = Doom {
+                        component,
                         kind: FailureKind::ProgramFatal,
                         object: failure::pod_name(pod),
                         container: None,
@@ -118,7 +121,7 @@ impl Dispatcher {
                             format!("{}: {}{after}", failure::pod_name(pod), trouble.text),
                             format!("everything that {component} needs was serving when it failed"),
                         ],
-                        fix: "see the last lines of the program's log".to_owned(),
+                        fix: "see the last lines of the program's log".into(),
                     };
                     return Some((doom, report.log.clone()));
                 }
@@ -137,15 +140,19 @@ impl Dispatcher {
                 matches!(p.about, Part::Question(n) if matches!(asks(n), Some(Asks::OneNameServer { .. })))
             })?;
             let doom = Doom {
+                component,
                 kind: FailureKind::Config,
                 object: failure::pod_name(pod),
                 container: None,
                 reason: "name servers".to_owned(),
                 causes: vec![format!("{}: {}", failure::pod_name(pod), problem.text)],
-                fix: format!(
-                    "run up --replace-stores as somebody who may get nodes/proxy, which gives {component} one name server \
-                     where the kubelets' clusterDNS has several; or give its pods a dnsConfig with one"
-                ),
+                fix: Remedy::any([
+                    Remedy::from(Permission::ReplaceStores).then(format!(
+                        " as somebody who may get nodes/proxy, which gives {component} one name server where the kubelets' \
+                         clusterDNS has several"
+                    )),
+                    "give its pods a dnsConfig with one".into(),
+                ]),
             };
             Some((doom, None))
         })
@@ -167,16 +174,17 @@ impl Dispatcher {
 
     pub(super) async fn fail_to_apply(&mut self, i: usize, error: &ApplyError) {
         let doom = Doom {
+            component: self.units[i].part.entry.component,
             kind: if matches!(error, ApplyError::Unreachable { .. }) {
                 FailureKind::Deadline
             } else {
                 FailureKind::Refused
             },
-            object: error.to_string().split(':').next().unwrap_or_default().to_owned(),
+            object: error.object().to_owned(),
             container: None,
             reason: "apply".to_owned(),
             causes: vec![error.to_string()],
-            fix: error.fix(),
+            fix: error.remedy().unwrap_or_else(|| "see what the message names".into()),
         };
         self.fail(i, doom, Vec::new()).await;
     }
@@ -196,8 +204,8 @@ impl Dispatcher {
         }
         unit.phase = Phase::Failed;
         let name = unit.name();
-        let fix = doom.fix.replace("NAME", name);
-        let what = What::Failed { component: name.to_owned(), failure: doom.kind, causes: doom.causes, fix, evidence };
+        let Doom { kind: failure, causes, fix, .. } = doom;
+        let what = What::Failed { component: name.to_owned(), failure, causes, fix, evidence };
         self.emitter.emit(what).await;
         for lost in self.schedule.fail(name) {
             if let Some(unit) = self.units.iter_mut().find(|u| u.name() == &*lost)

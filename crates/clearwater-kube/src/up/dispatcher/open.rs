@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::super::address::{Addresses, addresses};
-use super::unit::{Applied, Phase};
+use super::unit::{Applied, Awaits, Phase, Told};
 use super::{Dispatcher, early};
 use crate::apply::ApplyError;
 use crate::apply::prepare::plan_late;
@@ -87,7 +87,7 @@ impl Dispatcher {
         let waiting = self.schedule.waiting_for(name);
         if waiting.is_empty() {
             match address {
-                Some(Addresses::Awaited(cause)) => return self.tell_waiting(i, "address", cause).await,
+                Some(Addresses::Awaited(cause)) => return self.tell_waiting(i, Awaits::Address, cause).await,
                 Some(Addresses::Known(all)) => {
                     if let Some(late) = &mut self.late {
                         late.addresses = all;
@@ -97,7 +97,7 @@ impl Dispatcher {
             }
             if let Some(cause) = self.awaited_name(i) {
                 if self.snapshot.is_complete() {
-                    self.tell_waiting(i, "name", cause).await;
+                    self.tell_waiting(i, Awaits::Name, cause).await;
                 }
                 return;
             }
@@ -117,10 +117,10 @@ impl Dispatcher {
         let key = names.join(" ");
         let unit = &mut self.units[i];
         unit.cause.clone_from(&cause);
-        if unit.said.0 == "waiting" && unit.said.1 == key {
+        if unit.said.0 == Told::Waiting && unit.said.1 == key {
             return;
         }
-        unit.said = ("waiting", key, Instant::now());
+        unit.said = (Told::Waiting, key, Instant::now());
         self.emitter.emit(What::Waiting { component: name.to_owned(), awaited, cause }).await;
     }
 
@@ -152,13 +152,13 @@ impl Dispatcher {
         (!has_address).then(|| "etcd has no address yet, and its name would be remembered as missing".to_owned())
     }
 
-    async fn tell_waiting(&mut self, i: usize, what: &'static str, cause: String) {
+    async fn tell_waiting(&mut self, i: usize, what: Awaits, cause: String) {
         let unit = &mut self.units[i];
         unit.cause.clone_from(&cause);
-        if unit.said.0 == what && unit.said.1 == cause {
+        if unit.said.0 == Told::WaitingFor(what) && unit.said.1 == cause {
             return;
         }
-        unit.said = (what, cause.clone(), Instant::now());
+        unit.said = (Told::WaitingFor(what), cause.clone(), Instant::now());
         let component = unit.name().to_owned();
         self.emitter.emit(What::Waiting { component, awaited: Vec::new(), cause }).await;
     }

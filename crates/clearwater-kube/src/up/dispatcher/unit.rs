@@ -35,11 +35,34 @@ pub(super) struct Unit {
     pub(super) ready: Option<Instant>,
     pub(super) serving: Option<Instant>,
     pub(super) pending: u32,
-    /// What was told last: the stage as a word, its cause, and when.
-    pub(super) said: (&'static str, String, Instant),
+    /// What was told last: the stage, its cause, and when.
+    pub(super) said: (Told, String, Instant),
     pub(super) cause: String,
     /// A failure whose evidence is being gathered.
     pub(super) doomed: bool,
+}
+
+/// What the events told of a component last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    Nothing,
+    /// It waits for other components.
+    Waiting,
+    /// It waits for something that is no component.
+    WaitingFor(Awaits),
+    Pulling,
+    Starting,
+    Settling,
+    Serving,
+}
+
+/// What a component waits for that is no component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Awaits {
+    /// Addresses from load balancers.
+    Address,
+    /// The address that etcd's name leads to.
+    Name,
 }
 
 impl Unit {
@@ -58,7 +81,7 @@ impl Unit {
             ready: None,
             serving: None,
             pending: 0,
-            said: ("", String::new(), began),
+            said: (Told::Nothing, String::new(), began),
             cause: String::new(),
             doomed: false,
         }
