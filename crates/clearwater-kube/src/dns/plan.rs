@@ -176,7 +176,7 @@ async fn pods(cluster: &Cluster, options: &DnsOptions, mut plan: Plan) -> Result
                 ));
             }
             None => {
-                plan.notes.push(format!("{}: no ready pod of sprout has the host name {}", sub.name, sub.label).into())
+                plan.notes.push(format!("{}: no ready pod of sprout has the host name {}", sub.name, sub.label).into());
             }
         }
     }

@@ -568,12 +568,12 @@ impl What {
         let word = |remedy: &mut Remedy| *remedy = Remedy::Text(remedy.worded(words));
         match &mut self {
             Self::Checked { line } => line.fix.iter_mut().for_each(word),
-            Self::Planned { pending, .. } => pending.iter_mut().for_each(|p| word(&mut p.command)),
+            Self::Planned { pending, .. } => pending.iter_mut().map(|p| &mut p.command).for_each(word),
             Self::Failed { fix, .. } => word(fix),
             Self::Notice { text } => *text = text.worded(words).into(),
             Self::RunFinished { summary, pending, .. } => {
                 *summary = summary.worded(words).into();
-                pending.iter_mut().for_each(|p| word(&mut p.command));
+                pending.iter_mut().map(|p| &mut p.command).for_each(word);
             }
             _ => {}
         }
