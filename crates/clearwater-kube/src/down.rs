@@ -222,8 +222,8 @@ fn notices(cluster: &Cluster, options: &DownOptions, found: &Found, names: Optio
     let adopted: Vec<String> = found.doomed.iter().filter(|d| d.whose == Whose::Adopted).map(Doomed::object).collect();
     if !adopted.is_empty() {
         said.push(Advice::from(format!(
-            "stood before up wrote to it, and stays: {}. What only up wrote is taken out; a value that up was made to write \
-             over does not come back",
+            "stood before this program wrote to it, and stays: {}. What only this program wrote is taken out; a value that \
+             it was made to write over does not come back",
             adopted.join(", ")
         )));
     }

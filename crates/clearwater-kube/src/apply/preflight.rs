@@ -472,7 +472,8 @@ async fn foreign(cluster: &Cluster, scope: &Scope, standing: &Standing) -> Vec<C
     }
     let names: Vec<String> = found.into_iter().collect();
     let seen = line("foreign", title, CheckStatus::Refused, names.join(", "));
-    vec![with_fix(seen, "choose another namespace with -n, or remove these first: their pods would answer for ours")]
+    let remove = Remedy::from("remove these first: their pods would answer for ours");
+    vec![with_fix(seen, Remedy::any([Remedy::ChooseNamespace, remove]))]
 }
 
 /// Whether there are nodes for the pods' node selectors.
