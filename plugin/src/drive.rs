@@ -3,6 +3,7 @@
 use clearwater::event::{CancelReason, Change, Event, Mending, Operation, Outcome, What};
 use clearwater_kube::run::Run;
 
+use crate::advice;
 use crate::error::CliError;
 use crate::exit;
 use crate::question::answered;
@@ -60,7 +61,7 @@ pub(crate) async fn drive<T>(
             }
             () = signals.still_at_work(), if ended.reason.is_some() => continue,
         };
-        let Some(event) = event else { break };
+        let Some(event) = event.map(advice::worded) else { break };
         if broken.is_none()
             && let Err(error) = reporter.event(&event)
         {

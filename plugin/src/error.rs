@@ -5,6 +5,7 @@ use clearwater::config::ConfigErrors;
 use clearwater::event::CancelReason;
 use clearwater::manifest::ManifestError;
 use clearwater::order::OrderError;
+use clearwater::remedy::{Remedied, Remedy};
 use clearwater::yaml::YamlError;
 use clearwater_kube::dns::DnsError;
 use thiserror::Error;
@@ -74,6 +75,16 @@ pub(crate) enum CliError {
 impl From<DnsError> for CliError {
     fn from(error: DnsError) -> Self {
         Self::Dns(Box::new(error))
+    }
+}
+
+impl Remedied for CliError {
+    fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Manifest(error) => error.remedy(),
+            Self::Dns(error) => error.remedy(),
+            _ => None,
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! answer at once.
 #![forbid(unsafe_code)]
 
+mod advice;
 mod cli;
 mod command;
 mod connection;
@@ -48,7 +49,7 @@ pub fn main_impl(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             signal::code(reason)
         }
         Err(e) => {
-            context.talk().error(&e);
+            context.talk().error(advice::said(&e));
             e.exit_code()
         }
     };

@@ -3,6 +3,7 @@
 use clearwater::component::{Component, Release};
 use clearwater::event::Whose;
 use clearwater::manifest::{Elasticity, ElasticityError, MANAGED_BY, MANAGED_BY_LABEL, WorkloadKind};
+use clearwater::remedy::{Remedied, Remedy};
 use clearwater::scale::{Refusal, check_autoscale};
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -37,12 +38,11 @@ pub enum AutoscaleError {
     #[error(transparent)]
     Bounds(#[from] ElasticityError),
     /// There is nothing to scale.
-    #[error("there is no {0} in namespace {1}: kubectl clearwater up brings it up, and -n chooses another namespace")]
+    #[error("there is no {0} in namespace {1}")]
     Absent(Component, String),
     /// Nothing to measure a share of.
     #[error(
-        "{component} cannot be autoscaled: its container requests no CPU, and a percentage of nothing cannot be aimed at. \
-         What works: components.{component}.resources.requests.cpu in the deployment file, up, then autoscale again"
+        "{component} cannot be autoscaled: its container requests no CPU, and a percentage of nothing cannot be aimed at"
     )]
     NoRequest {
         /// The component.
@@ -50,8 +50,7 @@ pub enum AutoscaleError {
     },
     /// Somebody else's autoscaler has the same workload.
     #[error(
-        "{workload} has the autoscaler {autoscaler} already, which something else made: two would undo each other's work. \
-         What works: kubectl delete horizontalpodautoscaler {autoscaler} -n {namespace}, then again"
+        "{workload} has the autoscaler {autoscaler} already, which something else made: two would undo each other's work"
     )]
     Owned {
         /// The workload.
@@ -62,10 +61,7 @@ pub enum AutoscaleError {
         namespace: String,
     },
     /// Nothing measures pods.
-    #[error(
-        "the cluster measures no pods ({0}), so an autoscaler would do nothing. What works: install metrics-server \
-         (https://github.com/kubernetes-sigs/metrics-server), wait until kubectl top pods answers, then again"
-    )]
+    #[error("the cluster measures no pods ({0}), so an autoscaler would do nothing")]
     NoMetrics(String),
     /// The API server could not be asked, or refuses.
     #[error("{what}: {message}")]
@@ -75,6 +71,29 @@ pub enum AutoscaleError {
         /// The API server's words.
         message: String,
     },
+}
+
+impl Remedied for AutoscaleError {
+    fn remedy(&self) -> Option<Remedy> {
+        Some(match self {
+            Self::Refused(refusal) => return refusal.remedy(),
+            Self::Bounds(_) | Self::Api { .. } => return None,
+            Self::Absent(..) => Remedy::any([Remedy::BringUp, Remedy::ChooseNamespace]),
+            Self::NoRequest { component } => Remedy::sentence([
+                format!("components.{component}.resources.requests.cpu in the deployment file, ").into(),
+                Remedy::BringUp,
+                ", then autoscale again".into(),
+            ]),
+            Self::Owned { autoscaler, namespace, .. } => {
+                format!("kubectl delete horizontalpodautoscaler {autoscaler} -n {namespace}, then again").into()
+            }
+            Self::NoMetrics(_) => {
+                "install metrics-server (https://github.com/kubernetes-sigs/metrics-server), wait until \
+                                   kubectl top pods answers, then again"
+                    .into()
+            }
+        })
+    }
 }
 
 impl AutoscaleError {

@@ -15,6 +15,7 @@ use clearwater::event::{
     Awaited, CancelReason, Change, Command, Operation, Outcome, PlannedComponent, PlannedGate, RunStats, What, Whose,
 };
 use clearwater::order::{Graph, Need, Presence, Subscribers};
+use clearwater::remedy::{Advice, NamesDeed, Permission, Remedied, Remedy};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use thiserror::Error;
@@ -53,10 +54,40 @@ enum DownError {
     Failed { what: String, message: String },
     #[error("the time was up while {0}")]
     Late(String),
-    #[error("interrupted")]
+    #[error("stopped")]
     Cancelled(CancelReason),
-    #[error("{0}")]
-    Refused(String),
+    #[error("refused: namespace {namespace} holds what is not of this deployment: {}", .others.join(", "))]
+    Foreign { namespace: String, others: Vec<String> },
+    #[error("not confirmed, nothing was removed")]
+    NotConfirmed,
+    #[error(
+        "not confirmed, nothing was removed; refused: namespace {namespace} holds what is not of this deployment: {}",
+        .others.join(", ")
+    )]
+    NotConfirmedForeign { namespace: String, others: Vec<String> },
+    /// Members of stores would wait for ever for what goes.
+    #[error("refused: {} cannot leave their clusters without {goes}", names(.stay).join(", "))]
+    Stranded { goes: Component, stay: Vec<Component> },
+}
+
+fn names(components: &[Component]) -> Vec<&'static str> {
+    components.iter().map(|c| c.name()).collect()
+}
+
+impl Remedied for DownError {
+    fn remedy(&self) -> Option<Remedy> {
+        Some(match self {
+            Self::Failed { .. } | Self::Late(_) | Self::NotConfirmed => return None,
+            Self::Cancelled(_) => Remedy::GoOn(Command::Down),
+            Self::Foreign { .. } | Self::NotConfirmedForeign { .. } => {
+                Remedy::any([Remedy::from("move or remove it"), Permission::RemoveForeign.into()])
+            }
+            Self::Stranded { goes, stay } => Remedy::any([
+                Remedy::TakeDown([&[*goes], stay.as_slice()].concat()),
+                Remedy::from(Permission::RemoveAtOnce).after("to lose what they hold, "),
+            ]),
+        })
+    }
 }
 
 /// What dies with the pods of a component, in plain words; empty where nothing does.
@@ -76,13 +107,18 @@ async fn run(cluster: Cluster, options: DownOptions, mut emitter: Emitter, mut s
     let outcome = unless_cancelled(&cancel, Duration::ZERO, work).await;
     let (outcome, summary) = match outcome.unwrap_or_else(|reason| Err(DownError::Cancelled(reason))) {
         Ok(end) => end,
-        Err(error @ DownError::Failed { .. }) if stats.writes == 0 => (Outcome::CouldNotLook, error.to_string()),
-        Err(error @ DownError::Failed { .. }) => (Outcome::Failed, error.to_string()),
-        Err(error @ DownError::Late(_)) => (Outcome::NotReady, error.to_string()),
-        Err(error @ DownError::Refused(_)) => (Outcome::Refused, error.to_string()),
-        Err(DownError::Cancelled(reason)) => {
+        Err(error @ DownError::Failed { .. }) if stats.writes == 0 => (Outcome::CouldNotLook, error.advice()),
+        Err(error @ DownError::Failed { .. }) => (Outcome::Failed, error.advice()),
+        Err(error @ DownError::Late(_)) => (Outcome::NotReady, error.advice()),
+        Err(
+            error @ (DownError::Foreign { .. }
+            | DownError::NotConfirmed
+            | DownError::NotConfirmedForeign { .. }
+            | DownError::Stranded { .. }),
+        ) => (Outcome::Refused, error.advice()),
+        Err(error @ DownError::Cancelled(reason)) => {
             emitter.emit(What::CancelRequested { reason }).await;
-            (Outcome::Cancelled, "stopped; run down again to go on".to_owned())
+            (Outcome::Cancelled, error.advice())
         }
     };
     emitter.emit(What::RunFinished { outcome, summary, stats, critical_path: Vec::new(), pending: Vec::new() }).await;
@@ -171,13 +207,13 @@ impl Order {
 }
 
 /// What is worth knowing of what was found, beside what will be done.
-fn notices(cluster: &Cluster, options: &DownOptions, found: &Found, names: Option<String>) -> Vec<String> {
+fn notices(cluster: &Cluster, options: &DownOptions, found: &Found, names: Option<String>) -> Vec<Advice> {
     let namespace = &cluster.namespace;
     let mut said = Vec::new();
     if let Some(object) = names {
-        said.push(format!(
-            "names of this deployment stand in {object} and stay there: kubectl clearwater dns-patch --remove -n {namespace} \
-             takes them out, now or later"
+        said.push(Advice::new(
+            format!("names of this deployment stand in {object} and stay there"),
+            Remedy::from(NamesDeed::Remove(namespace.clone())).then(", now or later"),
         ));
     }
     if options.delete_namespace {
@@ -185,34 +221,24 @@ fn notices(cluster: &Cluster, options: &DownOptions, found: &Found, names: Optio
     }
     let adopted: Vec<String> = found.doomed.iter().filter(|d| d.whose == Whose::Adopted).map(Doomed::object).collect();
     if !adopted.is_empty() {
-        said.push(format!(
-            "stood before up wrote to it, and stays: {}. What only up wrote is taken out; a value that up was made to write \
-             over does not come back",
+        said.push(Advice::from(format!(
+            "stood before this program wrote to it, and stays: {}. What only this program wrote is taken out; a value that \
+             it was made to write over does not come back",
             adopted.join(", ")
-        ));
+        )));
     }
     if !found.strangers.is_empty() {
         let all = found.strangers.join(", ");
-        said.push(format!("has this program's labels and was not made by it, so it stays as it is: {all}"));
+        said.push(format!("has this program's labels and was not made by it, so it stays as it is: {all}").into());
     }
     if !found.claims.is_empty() {
         let all = found.claims.join(" ");
-        said.push(format!(
-            "claims that no StatefulSet of this program made stay: {all}. If they are not needed: kubectl delete pvc -n \
-             {namespace} {all}"
+        said.push(Advice::new(
+            format!("claims that no StatefulSet of this program made stay: {all}"),
+            format!("kubectl delete pvc -n {namespace} {all}, if they are not needed"),
         ));
     }
     said
-}
-
-/// Names what others have, for a refusal.
-fn refusal(cluster: &Cluster, others: &[String]) -> String {
-    format!(
-        "refused: namespace {} holds what is not of this deployment: {}. Move or remove it; or, to lose it, type the \
-         namespace's name when asked on a terminal, or say --yes --foreign",
-        cluster.namespace,
-        others.join(", ")
-    )
 }
 
 /// Tells what will be done, and waits for a "yes" where one is asked for. Yields what was found in the namespace beside it;
@@ -246,11 +272,14 @@ async fn agreed(
     }
     let theirs = told.beyond(&Others::default());
     if !theirs.is_empty() && !options.ask && !options.foreign {
-        return Err(DownError::Refused(refusal(cluster, &theirs)));
+        return Err(DownError::Foreign { namespace: cluster.namespace.clone(), others: theirs });
     }
     if options.ask && !steering.answered(emitter).await.map_err(DownError::Cancelled)? {
-        let text = if theirs.is_empty() { String::new() } else { format!("; {}", refusal(cluster, &theirs)) };
-        return Err(DownError::Refused(format!("not confirmed, nothing was removed{text}")));
+        return Err(if theirs.is_empty() {
+            DownError::NotConfirmed
+        } else {
+            DownError::NotConfirmedForeign { namespace: cluster.namespace.clone(), others: theirs }
+        });
     }
     Ok(Some(told))
 }
@@ -261,7 +290,7 @@ async fn work(
     emitter: &mut Emitter,
     steering: &mut Steering,
     stats: &mut RunStats,
-) -> Result<(Outcome, String), DownError> {
+) -> Result<(Outcome, Advice), DownError> {
     let names = async {
         // They all lead to sprout.
         let meant = options.only.is_empty() || options.only.contains(&Component::Sprout);
@@ -281,20 +310,14 @@ async fn work(
     if !options.now
         && let Some((goes, stays)) = order.stranded(&found.staying).into_iter().next()
     {
-        let names: Vec<&str> = stays.iter().map(|c| c.name()).collect();
-        return Err(DownError::Refused(format!(
-            "refused: {} cannot leave their clusters without {goes}. Take them down too (--only {goes},{}), or, to lose what \
-             they hold, say --now",
-            names.join(", "),
-            names.join(",")
-        )));
+        return Err(DownError::Stranded { goes, stay: stays });
     }
     for text in notices(cluster, options, &found, names) {
         emitter.emit(What::Notice { text }).await;
     }
     let Some(told) = agreed(cluster, options, &found, emitter, steering).await? else {
         let text = format!("nothing to remove in namespace {}", cluster.namespace);
-        return Ok((Outcome::NothingToDo, text));
+        return Ok((Outcome::NothingToDo, text.into()));
     };
     let until = emitter.began() + options.timeout;
 
@@ -307,13 +330,13 @@ async fn work(
         stats.writes += 1;
     }
     for text in &kept {
-        emitter.emit(What::Notice { text: text.clone() }).await;
+        emitter.emit(What::Notice { text: text.clone().into() }).await;
     }
     if options.delete_namespace {
         // Somebody may have put something there since it was told what goes.
         let new = others(cluster, &found).await?.beyond(&told);
         if !new.is_empty() && !options.foreign {
-            return Err(DownError::Refused(refusal(cluster, &new)));
+            return Err(DownError::Foreign { namespace: cluster.namespace.clone(), others: new });
         }
         delete_namespace(cluster, emitter, until).await?;
         stats.writes += 1;
@@ -323,9 +346,9 @@ async fn work(
         if given == 0 || options.delete_namespace { String::new() } else { format!(", {given} of them given back") };
     let text = format!("{} objects removed from namespace {}{given}", stats.writes, cluster.namespace);
     if kept.is_empty() {
-        Ok((Outcome::Done, text))
+        Ok((Outcome::Done, text.into()))
     } else {
-        Ok((Outcome::Failed, format!("{text}; {}", kept.join("; "))))
+        Ok((Outcome::Failed, format!("{text}; {}", kept.join("; ")).into()))
     }
 }
 

@@ -11,6 +11,7 @@
 //! * [`dns`]: the names a deployment needs, who asks for them, and what each DNS backend stores.
 //! * [`manifest`]: the Kubernetes objects of a deployment.
 //! * [`quantity`]: Kubernetes quantities as numbers.
+//! * [`remedy`]: what one can do about an error, in nobody's words yet.
 //! * [`scale`]: scaling rules and step plans.
 //! * [`log`]: the grammar of Clearwater's log lines.
 //! * [`event`]: what happens during a run, as types that a program can read without a cluster client.
@@ -26,6 +27,7 @@ pub mod manifest;
 mod names;
 pub mod order;
 pub mod quantity;
+pub mod remedy;
 pub mod scale;
 pub mod text;
 pub mod yaml;

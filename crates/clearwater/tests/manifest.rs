@@ -15,6 +15,7 @@ use clearwater::manifest::{
     CONFIG_HASH_ANNOTATION, Inputs, KEYS_SECRET, LOG_LEVELS, Lifecycle, Manifest, ManifestError, Note, Object, Owner,
     PortRange, Replicas, WorkloadKind, render, services, workloads,
 };
+use clearwater::remedy::Remedied as _;
 use k8s_openapi::api::core::v1::{Container, PodSpec, Probe, Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -670,7 +671,7 @@ fn images_are_listed_once_each() {
 fn error(file: &str, inputs: &Inputs) -> String {
     match render(&deployment(file, NAMESPACE), inputs) {
         Ok(_) => panic!("{file} was rendered"),
-        Err(e) => e.to_string(),
+        Err(e) => e.advice().to_string(),
     }
 }
 
@@ -679,29 +680,30 @@ fn errors_say_what_to_do() {
     let nothing = Inputs::default();
     assert_eq!(
         error("bono: {exposure: loadBalancer}\ncomponents: {bono: {replicas: 2}}\n", &nothing),
-        "no address is known that leads to bono-0, bono-1: `up` waits for the load balancer to give one; offline, set \
-         bono.addresses, one for each pod"
+        "no address is known that leads to bono-0, bono-1. What works: bring the deployment up, which waits for the load \
+         balancer to give one; or offline, set bono.addresses, one for each pod"
     );
     let scaled = Inputs { live_replicas: BTreeMap::from([("bono".to_owned(), 2)]), ..Inputs::default() };
     assert_eq!(
         error("bono: {exposure: nodePort, addresses: [192.0.2.1], nodePortRange: 3000-32767}\n", &scaled),
-        "no address is known that leads to bono-1: set bono.addresses, one for each pod"
+        "no address is known that leads to bono-1. What works: set bono.addresses, one for each pod"
     );
     let default_range = Inputs { node_port_range: Some(PortRange::DEFAULT), ..Inputs::default() };
     assert_eq!(
         error("bono: {exposure: nodePort, addresses: [192.0.2.1]}\n", &default_range),
-        "the node ports 3478, 5060 lie outside the cluster's range 30000-32767: start the API server with \
-         --service-node-port-range=3000-32767, or choose another exposure"
+        "the node ports 3478, 5060 lie outside the cluster's range 30000-32767. What works: start the API server with \
+         --service-node-port-range=3000-32767; or choose another exposure"
     );
     assert_eq!(
         error(&format!("{CLASSIC}bono: {{exposure: nodePort, addresses: [192.0.2.1]}}\n"), &default_range),
-        "the node ports 3478, 5060, 5062 lie outside the cluster's range 30000-32767: start the API server with \
-         --service-node-port-range=3000-32767, or choose another exposure"
+        "the node ports 3478, 5060, 5062 lie outside the cluster's range 30000-32767. What works: start the API server with \
+         --service-node-port-range=3000-32767; or choose another exposure"
     );
     let narrow = Inputs { node_port_range: Some(PortRange { first: 31000, last: 31999 }), ..Inputs::default() };
     assert_eq!(
         error("ellis: {exposure: nodePort, nodePort: 30080}\n", &narrow),
-        "the node ports 30080 lie outside the cluster's range 31000-31999: choose ports inside it, or another exposure"
+        "the node ports 30080 lie outside the cluster's range 31000-31999. What works: choose ports inside it; or choose another \
+         exposure"
     );
     let missing = error(&format!("{CLASSIC}services: clusterIP\ndns: {{backend: coredns}}\n"), &nothing);
     assert!(missing.starts_with("clusterIPs.sprout: the Service's virtual address is needed"), "{missing}");

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clearwater::component::{Component, Release, Rule, Store, catalogue, entry};
 use clearwater::config::{BonoExposure, DeploymentFile};
+use clearwater::remedy::Remedied as _;
 use clearwater::scale::{
     Action, Autoscaler, ClusterState, InvalidTarget, MemberList, MemberState, Members, MembersError, Plan, Pod, Reach,
     Refusal, Situation, Target, UnknownState, Violation, check_autoscale,
@@ -59,7 +60,7 @@ fn short(plan: &Plan) -> String {
 fn outcome(situation: &Situation) -> String {
     match situation.plan() {
         Ok(plan) => short(&plan),
-        Err(refusal) => format!("REFUSED {refusal}"),
+        Err(refusal) => format!("REFUSED {}", refusal.advice()),
     }
 }
 
@@ -167,7 +168,7 @@ fn plans_as_a_dry_run_shows_them() {
     let mut show = |situation: &Situation| {
         let _ = match situation.plan() {
             Ok(plan) => writeln!(text, "{plan}\n"),
-            Err(refusal) => writeln!(text, "{refusal}\n"),
+            Err(refusal) => writeln!(text, "{}\n", refusal.advice()),
         };
     };
     for (component, from, to) in [
@@ -230,7 +231,8 @@ fn who_may_be_autoscaled() {
     let mut text = String::new();
     for release in Release::ALL {
         for e in catalogue(release) {
-            let verdict = check_autoscale(release, e.component).map_or_else(|r| r.to_string(), |()| "yes".to_owned());
+            let verdict =
+                check_autoscale(release, e.component).map_or_else(|r| r.advice().to_string(), |()| "yes".to_owned());
             let _ = writeln!(text, "{release} {}: {verdict}", e.component);
         }
     }
@@ -243,7 +245,7 @@ fn dead_members_are_marked_only_with_consent() {
     let situation = Situation::new(Release::Hunter, Component::Chronos, 2, 3);
     let plan = seen(&situation).into_iter().find(|(n, _)| *n == "one dead").unwrap().1.plan().unwrap();
     assert_eq!(plan.marks_failed(), [address(99)]);
-    insta::assert_snapshot!(plan.without_consent().unwrap(), @"chronos is not scaled: its member 10.1.0.99 has no pod any more, and the others wait for it for ever. What works: agree to marking it as failed, when asked or with --mark-failed");
+    insta::assert_snapshot!(plan.without_consent().unwrap().advice(), @"chronos is not scaled: its member 10.1.0.99 has no pod any more, and the others wait for it for ever. What works: agree to marking it as failed");
     let stable = seen(&situation)[0].1.plan().unwrap();
     assert_eq!((stable.marks_failed(), stable.without_consent()), (&[][..], None));
 }
@@ -676,7 +678,7 @@ proptest! {
                 prop_assert_eq!(replicas, to);
                 prop_assert!(!plan.to_string().is_empty());
             }
-            Err(refusal) => prop_assert!(refusal.to_string().contains("What works: "), "{}", refusal),
+            Err(refusal) => prop_assert!(refusal.advice().to_string().contains("What works: "), "{}", refusal),
         }
     }
 

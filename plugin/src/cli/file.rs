@@ -2,7 +2,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use clearwater::config::{Deployment, DeploymentFile, Set};
+use clearwater::config::{Deployment, DeploymentFile, InvalidSet, Set};
 
 use crate::context::Context;
 use crate::error::CliError;
@@ -26,7 +26,7 @@ pub(crate) struct FileArgs {
     #[arg(short, long, visible_alias = "file", value_name = "FILE")]
     filename: Option<PathBuf>,
     /// Put a value over the deployment file's, as in --set bono.exposure=nodePort. May be given more than once
-    #[arg(long, value_name = "KEY=VALUE")]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = set)]
     set: Vec<Set>,
 }
 
@@ -36,6 +36,11 @@ pub(crate) struct PlaceArgs {
     /// The deployment file, for its namespace; - reads standard input. Default: clearwater.yaml where that exists
     #[arg(short, long, visible_alias = "file", value_name = "FILE")]
     filename: Option<PathBuf>,
+}
+
+/// A value, which problems name with the flag that gave it.
+fn set(text: &str) -> Result<Set, InvalidSet> {
+    text.parse::<Set>().map(|set| set.given_by("--set"))
 }
 
 impl PlaceArgs {

@@ -7,6 +7,7 @@ use clearwater::manifest::Elasticity;
 use clearwater_kube::Cluster;
 use clearwater_kube::autoscale::{AutoscaleError, Autoscalers, autoscale, list, remove};
 
+use crate::advice;
 use crate::cli::PlaceArgs;
 use crate::connection::duration;
 use crate::context::Context;
@@ -128,7 +129,7 @@ impl Autoscale {
 
 #[expect(clippy::needless_pass_by_value, reason = "the form that map_err asks for")]
 fn wrong(error: AutoscaleError) -> CliError {
-    let text = error.to_string();
+    let text = advice::said(&error);
     match error {
         AutoscaleError::Bounds(_) => CliError::Usage(text),
         AutoscaleError::Refused(_) | AutoscaleError::NoRequest { .. } | AutoscaleError::Owned { .. } => {

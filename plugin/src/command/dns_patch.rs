@@ -12,6 +12,7 @@ use clearwater::event::Change;
 use clearwater_kube::Cluster;
 use clearwater_kube::dns::{Action, DnsError, DnsOptions, Form, Patched, check, explain, patch, plan, print, zone};
 
+use crate::advice;
 use crate::cli::{FileArgs, one_of};
 use crate::connection::duration;
 use crate::context::Context;
@@ -143,7 +144,8 @@ impl DnsPatch {
     }
 
     async fn explain(&self, context: &mut Context, cluster: &Cluster, deployment: &Deployment) -> Result<u8, CliError> {
-        let explained = explain(cluster, deployment).await?;
+        let mut explained = explain(cluster, deployment).await?;
+        explained.notes = explained.notes.iter().map(|note| advice::text(note).into()).collect();
         let bad = explained.names.iter().any(|n| !n.optional && (!n.found || !n.symptoms.is_empty()));
         let code = if bad { exit::UNHEALTHY } else { exit::OK };
         match self.output.and_then(Output::format) {
@@ -180,18 +182,18 @@ impl DnsPatch {
 
     async fn check(&self, context: &mut Context, cluster: &Cluster, options: &DnsOptions) -> Result<u8, CliError> {
         let could_not_look = |error: DnsError| match error {
-            DnsError::Right { .. } => CliError::Connection(error.to_string()),
+            DnsError::Right { .. } => CliError::Connection(advice::said(&error)),
             error => error.into(),
         };
         let plan = plan(cluster, &DnsOptions { restart: true, ..options.clone() }).await.map_err(could_not_look)?;
         let findings = check(cluster, &options.deployment, &plan).await.map_err(could_not_look)?;
         let right = findings.problems.is_empty();
         let code = if right { exit::OK } else { exit::PENDING };
-        let mut notes = plan.notes.clone();
+        let mut notes = advice::texts(&plan.notes);
         notes.extend(findings.skipped.iter().map(|s| format!("skipped: {s}")));
         let report = Report {
             servers: findings.servers,
-            problems: findings.problems,
+            problems: advice::texts(&findings.problems),
             notes,
             ..Report::of(&plan, if right { Outcome::Right } else { Outcome::Stale })
         };
@@ -213,7 +215,7 @@ impl DnsPatch {
         let Patched { plan, proof } = match ended.value {
             Ok(patched) => patched,
             Err(error @ DnsError::Interrupted { .. }) => {
-                context.talk().error(&error);
+                context.talk().error(advice::said(&error));
                 return Ok(ended.reason.map_or(exit::INTERRUPTED, code));
             }
             Err(error) => return Err(error.into()),
@@ -231,7 +233,7 @@ impl DnsPatch {
                 // Told already.
                 report.notes.clear();
             }
-            report.notes.extend(proof.notes);
+            report.notes.extend(advice::texts(&proof.notes));
             (report.servers, report.kept) = (proof.servers, proof.kept);
         }
         self.finish(context, &report)?;

@@ -132,7 +132,8 @@ pub(super) fn finished(outcome: Outcome, summary: &str, path: &[Hop], pending: &
         Outcome::ChangesPending | Outcome::Cancelled => WARN,
         _ => BAD,
     };
-    let mut text = format!("{style}{}{style:#}\n", plain(summary));
+    let summary: Vec<String> = summary.lines().map(plain).collect();
+    let mut text = format!("{style}{}{style:#}\n", summary.join("\n"));
     if path.len() > 1 {
         let hops: Vec<String> = path.iter().map(|h| format!("{} {}", h.component, time(h.took))).collect();
         let _ = writeln!(text, "critical path: {}", hops.join(" → "));
@@ -220,7 +221,7 @@ pub(crate) fn line(what: &What) -> Option<String> {
             for cause in causes.iter().skip(1) {
                 let _ = writeln!(text, "    because: {}", plain(cause));
             }
-            let _ = writeln!(text, "    fix: {}", plain(fix));
+            let _ = writeln!(text, "    fix: {}", plain(&fix.to_string()));
             text.push_str(&evidence(seen));
             text.trim_end().to_owned()
         }
@@ -270,10 +271,10 @@ pub(crate) fn line(what: &What) -> Option<String> {
             format!("{GOOD}{component}: scaled from {from} to {to}, serving{GOOD:#} after {}", time(*took))
         }
         What::Dns { step } => return dns_step(step),
-        What::Notice { text } => format!("note: {}", plain(text)),
+        What::Notice { text } => format!("note: {}", plain(&text.to_string())),
         What::CancelRequested { reason } => format!("stopping ({reason:?}): nothing new is begun").to_lowercase(),
         What::RunFinished { outcome, summary, critical_path, pending, .. } => {
-            finished(*outcome, summary, critical_path, pending).trim_end().to_owned()
+            finished(*outcome, &summary.to_string(), critical_path, pending).trim_end().to_owned()
         }
         _ => return None,
     })

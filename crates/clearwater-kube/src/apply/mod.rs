@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clearwater::event::{Operation, Whose};
 use clearwater::manifest::{Item, Lifecycle, Object};
+use clearwater::remedy::{NamesDeed, Permission, Remedied, Remedy};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
@@ -100,6 +101,8 @@ pub enum ApplyError {
         message: String,
         /// Whether the user lacks the right.
         forbidden: bool,
+        /// What works for what was seen, where something does.
+        instead: Option<Remedy>,
     },
     /// The API server could not be asked.
     #[error("{object}: {message}")]
@@ -116,37 +119,51 @@ impl ApplyError {
     pub(crate) fn render(error: &clearwater::manifest::ManifestError) -> Self {
         Self::Refused { object: "manifest".to_owned(), message: error.to_string(), forbidden: false }
     }
+}
 
-    /// What to do about it.
-    pub fn fix(&self) -> String {
+impl ApplyError {
+    /// What it is about, as kubectl names it where it is one object.
+    pub fn object(&self) -> &str {
         match self {
-            Self::Conflict { .. } => {
-                "set the field to that value in the deployment file, or take it over with --force-conflicts".to_owned()
-            }
-            Self::Refused { forbidden: true, .. } => {
-                "ask for the right that the message names (kubectl clearwater up --dry-run lists all that are needed)"
-                    .to_owned()
-            }
+            Self::Conflict { object, .. } | Self::Refused { object, .. } | Self::Unreachable { object, .. } => object,
+            Self::Names { .. } => "names in DNS",
+        }
+    }
+}
+
+impl Remedied for ApplyError {
+    fn remedy(&self) -> Option<Remedy> {
+        Some(match self {
+            Self::Conflict { .. } => Remedy::any([
+                "set the field to that value in the deployment file".into(),
+                Remedy::from(Permission::ForceConflicts),
+            ]),
+            Self::Refused { forbidden: true, .. } => Remedy::sentence([
+                "ask for the right that the message names (to see all that are needed: ".into(),
+                Remedy::DryRun,
+                ")".into(),
+            ]),
             Self::Refused { message, .. }
                 if message.contains("immutable") || message.contains("Forbidden: updates to") =>
             {
-                "this field cannot be changed on a workload that stands: put the old value back, or take the component \
-                 down first"
-                    .to_owned()
+                Remedy::from(
+                    "this field cannot be changed on a workload that stands: put the old value back, or take the component \
+                     down first",
+                )
             }
-            Self::Refused { message, .. } if message.contains("not in the valid range") => {
+            Self::Refused { message, .. } if message.contains("not in the valid range") => Remedy::from(
                 "these node ports lie outside the cluster's range: start the API server with \
-                 --service-node-port-range=3000-32767, or choose another bono.exposure"
-                    .to_owned()
-            }
-            Self::Refused { .. } => "change what the message names in the deployment file".to_owned(),
-            Self::Names { forbidden: true, .. } => {
-                "ask whoever keeps the cluster's DNS to run kubectl clearwater dns-patch, or write `dns: {backend: pods}`"
-                    .to_owned()
-            }
-            Self::Names { .. } => "kubectl clearwater dns-patch --explain shows what each server answers".to_owned(),
-            Self::Unreachable { .. } => "check the connection to the API server and try again".to_owned(),
-        }
+                 --service-node-port-range=3000-32767, or choose another bono.exposure",
+            ),
+            Self::Refused { .. } => "change what the message names in the deployment file".into(),
+            Self::Names { forbidden: true, .. } => Remedy::any([
+                Remedy::from(NamesDeed::Put { namespace: None, backend: None })
+                    .after("ask whoever keeps the cluster's DNS for this: "),
+                "write `dns: {backend: pods}`".into(),
+            ]),
+            Self::Names { instead, .. } => Remedy::any(instead.clone().into_iter().chain([NamesDeed::Explain.into()])),
+            Self::Unreachable { .. } => "check the connection to the API server and try again".into(),
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clearwater::event::{CheckLine, CheckStatus};
+use clearwater::remedy::Remedy;
 use futures::FutureExt;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Node, PodSpec};
@@ -100,8 +101,10 @@ impl NameServers {
             }
             (Self::Unknown(why), None) => with_fix(
                 of(CheckStatus::Skipped, why.clone()),
-                "of several chronos reads none: where the kubelets' clusterDNS has more than one address, somebody who may \
-                 get nodes/proxy must run up once",
+                Remedy::BringUp.after(
+                    "of several chronos reads none: where the kubelets' clusterDNS has more than one address, have somebody \
+                     who may get nodes/proxy do this once: ",
+                ),
             ),
         }
     }

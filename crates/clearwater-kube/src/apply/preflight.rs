@@ -11,6 +11,7 @@ use clearwater::config::Deployment;
 use clearwater::dns::corefile::Corefile;
 use clearwater::event::{CheckLine, CheckStatus, Operation};
 use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL, Object, SERVICE_LABEL};
+use clearwater::remedy::{Permission, Remedy};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use k8s_openapi::api::core::v1::{
@@ -40,7 +41,7 @@ pub(crate) fn line(id: &str, title: impl Into<String>, status: CheckStatus, deta
     CheckLine { id: id.to_owned(), title: title.into(), status, detail: detail.into(), fix: None }
 }
 
-pub(crate) fn with_fix(mut line: CheckLine, fix: impl Into<String>) -> CheckLine {
+pub(crate) fn with_fix(mut line: CheckLine, fix: impl Into<Remedy>) -> CheckLine {
     line.fix = Some(fix.into());
     line
 }
@@ -112,7 +113,10 @@ fn namespace(cluster: &Cluster, create: bool, standing: &Standing) -> CheckLine 
         Some(false) if create => line("namespace", title, CheckStatus::Ok, "will be created"),
         Some(false) => with_fix(
             line("namespace", title, CheckStatus::Failed, "it does not exist"),
-            format!("add --create-namespace, or: kubectl create namespace {}", cluster.namespace),
+            Remedy::any([
+                Permission::CreateNamespace.into(),
+                Remedy::from(format!("kubectl create namespace {}", cluster.namespace)),
+            ]),
         ),
         None => line("namespace", title, CheckStatus::Skipped, "needs get namespaces"),
     }
@@ -362,13 +366,16 @@ async fn quotas(cluster: &Cluster, standing: &Standing, work: &Work) -> Vec<Chec
     if standing.namespace == Some(false) {
         return Vec::new();
     }
-    let fix =
-        "raise the quota, lower components.NAME.resources in the deployment file, or leave components out with --skip";
-    quotas_against(cluster, &total_demand(work.all()), fix).await
+    let fix = Remedy::any([
+        "raise the quota".into(),
+        "lower components.NAME.resources in the deployment file".into(),
+        Remedy::Skip,
+    ]);
+    quotas_against(cluster, &total_demand(work.all()), &fix).await
 }
 
 /// Compares what will be taken of each thing that a quota can count with what the quotas have left.
-pub(crate) async fn quotas_against(cluster: &Cluster, wanted: &BTreeMap<String, f64>, fix: &str) -> Vec<CheckLine> {
+pub(crate) async fn quotas_against(cluster: &Cluster, wanted: &BTreeMap<String, f64>, fix: &Remedy) -> Vec<CheckLine> {
     let title = "quotas against the sum of what will be made";
     let quotas = match cluster.api::<ResourceQuota>().list(&ListParams::default()).await {
         Ok(list) => list.items,
@@ -400,7 +407,7 @@ pub(crate) async fn quotas_against(cluster: &Cluster, wanted: &BTreeMap<String, 
                 let detail =
                     format!("{name}: {} is needed, {} of {} are left", short(need), short(limit_n - used_n), limit.0);
                 let seen = line("quota", format!("quota {}", quota.name_any()), CheckStatus::Failed, detail);
-                lines.push(with_fix(seen, fix));
+                lines.push(with_fix(seen, fix.clone()));
             }
         }
     }
@@ -462,7 +469,8 @@ async fn foreign(cluster: &Cluster, scope: &Scope, standing: &Standing) -> Vec<C
     }
     let names: Vec<String> = found.into_iter().collect();
     let seen = line("foreign", title, CheckStatus::Refused, names.join(", "));
-    vec![with_fix(seen, "choose another namespace with -n, or remove these first: their pods would answer for ours")]
+    let remove = Remedy::from("remove these first: their pods would answer for ours");
+    vec![with_fix(seen, Remedy::any([Remedy::ChooseNamespace, remove]))]
 }
 
 /// Whether there are nodes for the pods' node selectors.
@@ -606,8 +614,13 @@ fn lists(lists: &[(Vec<OldMember>, MembersSeen)]) -> Vec<CheckLine> {
         let seen = line("etcd", title, CheckStatus::Refused, detail);
         lines.push(with_fix(
             seen,
-            "the stores must be made anew with it: kubectl clearwater down --only etcd,astaire,chronos,cassandra, then up \
-             (subscribers, registrations and timers are lost)",
+            Remedy::sentence([
+                "the stores must be made anew with it: ".into(),
+                Remedy::TakeDown(vec![Component::Etcd, Component::Astaire, Component::Chronos, Component::Cassandra]),
+                ", then ".into(),
+                Remedy::BringUp,
+                " (subscribers, registrations and timers are lost)".into(),
+            ]),
         ));
     } else if lines.is_empty() && !lists.is_empty() {
         lines.push(line("etcd", title, CheckStatus::Ok, ""));
@@ -680,7 +693,7 @@ mod tests {
         };
         let judged = |older: Vec<OldMember>, value: &str| {
             let line = lists(&[(older, read(value))]).remove(0);
-            (line.status, format!("{} {} {}", line.title, line.detail, line.fix.unwrap_or_default()))
+            (line.status, format!("{} {} {}", line.title, line.detail, line.fix.map(String::from).unwrap_or_default()))
         };
         let normal = r#"{"10.0.0.1": "normal"}"#;
         assert_eq!(judged(vec![old("10.0.0.1")], normal).0, CheckStatus::Ok);

@@ -11,6 +11,7 @@ use clearwater::manifest::{
     services_first, workloads,
 };
 use clearwater::order::{Graph, NAMES, OrderError, Plan, Policy};
+use clearwater::remedy::{Advice, Remedied, Remedy};
 use futures::FutureExt;
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, Secret, Service};
@@ -37,8 +38,22 @@ pub(crate) enum PrepareError {
     Manifest(#[from] ManifestError),
     #[error("{what}: {message}")]
     Look { what: String, message: String },
+    #[error("secret {KEYS_SECRET}: needs get secrets, because the keys are made once and kept there")]
+    Keys,
     #[error("no random numbers for the keys: {0}")]
     Random(String),
+}
+
+impl Remedied for PrepareError {
+    fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Manifest(error) => error.remedy(),
+            Self::Keys => {
+                Some(Remedy::any(["bind the ClusterRole edit", "write keys: {secret: NAME} into the deployment file"]))
+            }
+            Self::Order(_) | Self::Look { .. } | Self::Random(_) => None,
+        }
+    }
 }
 
 /// What stands in the namespace, as far as planning needs it.
@@ -112,7 +127,7 @@ impl Standing {
 
     /// Counts that the file sets and that are not those that stand, each in one line: they are left as they are, because
     /// a count belongs to `scale` or to an autoscaler once its workload stands.
-    pub(crate) fn other_counts(&self, deployment: &Deployment, scope: &Scope) -> Vec<String> {
+    pub(crate) fn other_counts(&self, deployment: &Deployment, scope: &Scope) -> Vec<Advice> {
         let parts = scope.parts.iter().filter_map(|part| {
             let component = part.subject.entry.component;
             let wanted = deployment.file().components.get(&component)?.replicas?;
@@ -124,9 +139,9 @@ impl Standing {
             } else {
                 String::new()
             };
-            Some(format!(
-                "{component}: the file says {wanted} and {live} stand; up leaves the count alone, what changes it is \
-                 kubectl clearwater scale {component} {wanted}{refuses}"
+            Some(Advice::new(
+                format!("{component}: the file says {wanted} and {live} stand; the count is left alone"),
+                Remedy::Scale { component, to: Some(wanted) }.then(refuses),
             ))
         });
         parts.collect()
@@ -162,13 +177,7 @@ impl Standing {
                 Some(true) => {}
                 Some(false) => inputs.keys = Some(random_keys()?),
                 None => {
-                    return Err(PrepareError::Look {
-                        what: format!("secret {KEYS_SECRET}"),
-                        message:
-                            "needs get secrets, because the keys are made once and kept there; bind the ClusterRole \
-                                  edit, or write keys: {secret: NAME} into the deployment file"
-                                .to_owned(),
-                    });
+                    return Err(PrepareError::Keys);
                 }
             }
         }
@@ -231,7 +240,8 @@ impl Scope {
             .filter(|n| !graph.contains(n))
             .filter_map(|n| {
                 let component = whole.component(n)?;
-                let by_name = if skip.contains(&component) { "left out by --skip" } else { "not named by --only" };
+                let by_name =
+                    if skip.contains(&component) { "to be left out" } else { "not among those that were named" };
                 Some((component, reasons.get(n).cloned().unwrap_or_else(|| by_name.to_owned())))
             })
             .collect();
@@ -347,7 +357,7 @@ impl Work {
                     title: "objects as the API server takes them".to_owned(),
                     status: CheckStatus::Failed,
                     detail: error.to_string(),
-                    fix: Some(error.fix()),
+                    fix: error.remedy(),
                 }),
             }
         }

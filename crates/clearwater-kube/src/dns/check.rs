@@ -5,6 +5,7 @@ use clearwater::config::Deployment;
 use clearwater::config::shell::Settings;
 use clearwater::dns::answer::Code;
 use clearwater::dns::{Question, questions};
+use clearwater::remedy::{Advice, NamesDeed};
 
 use super::names::{Inside, ask_servers};
 use super::{Answered, DnsError, Plan, ServerProof};
@@ -18,7 +19,7 @@ const READ: Duration = Duration::from_secs(8);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
     /// What is missing or stale, one line each.
-    pub problems: Vec<String>,
+    pub problems: Vec<Advice>,
     /// What the servers answered.
     pub servers: Vec<ServerProof>,
     /// What could not be looked at, with what it needs.
@@ -30,12 +31,15 @@ pub struct Findings {
 pub async fn check(cluster: &Cluster, deployment: &Deployment, plan: &Plan) -> Result<Findings, DnsError> {
     let mut findings = Findings::default();
     if let Some(object) = plan.object.as_ref().filter(|_| plan.is_change()) {
-        findings.problems.push(format!("{object} is not as it must be: kubectl clearwater dns-patch changes it"));
+        let put = NamesDeed::Put { namespace: None, backend: None };
+        findings.problems.push(Advice::new(format!("{object} is not as it must be"), put));
     }
     match ask_servers(cluster, plan, Duration::from_secs(2)).await {
         Ok(servers) => {
             for server in &servers {
-                findings.problems.extend(server.problems.iter().map(|p| format!("DNS pod {}: {p}", server.server)));
+                findings
+                    .problems
+                    .extend(server.problems.iter().map(|p| format!("DNS pod {}: {p}", server.server).into()));
             }
             findings.servers = servers;
         }
@@ -121,6 +125,8 @@ async fn configured(mut inside: Inside, findings: &mut Findings) {
         }
         proof.answers.push(Answered { name: question.name.to_string(), r#type: types.join("/"), answer: seen });
     }
-    findings.problems.extend(proof.problems.iter().map(|p| format!("pod {} of {}: {p}", inside.pod, inside.component)));
+    findings
+        .problems
+        .extend(proof.problems.iter().map(|p| format!("pod {} of {}: {p}", inside.pod, inside.component).into()));
     findings.servers.push(proof);
 }

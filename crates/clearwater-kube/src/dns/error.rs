@@ -2,11 +2,12 @@ use clearwater::config::DnsBackend;
 use clearwater::dns::corefile::{CorefileError, EditError};
 use clearwater::dns::keeper::Keeper;
 use clearwater::dns::{InvalidName, RecordsError};
+use clearwater::remedy::{NamesDeed, Permission, Remedied, Remedy};
 use thiserror::Error;
 
 use crate::observe::cluster_dns::LookError;
 
-/// Why names were not put into DNS, or not taken out.
+/// Why names were not put into DNS, or not taken out. What works in its place is its [`remedy`](Remedied::remedy).
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DnsError {
@@ -17,11 +18,13 @@ pub enum DnsError {
         what: String,
         /// The right, as `patch configmaps in kube-system`.
         right: String,
-        /// What the API server said, or what to do.
+        /// What the API server said, or what follows from it.
         message: String,
+        /// What works without it, where something does.
+        instead: Option<Remedy>,
     },
     /// The API server did not answer, or not as it should.
-    #[error("{what}: {message}; check the connection to the cluster and try again")]
+    #[error("{what}: {message}")]
     Unreachable {
         /// What was looked for.
         what: String,
@@ -29,17 +32,13 @@ pub enum DnsError {
         message: String,
     },
     /// The cluster's DNS is not where it usually is.
-    #[error(
-        "{message}; put the names in by hand (kubectl clearwater dns-patch --backend print), or let sprout's pods carry them (`dns: {{backend: pods}}`)"
-    )]
+    #[error("{message}")]
     NoServer {
         /// What was seen.
         message: String,
     },
     /// The cluster's DNS is not CoreDNS.
-    #[error(
-        "the pods of {namespace}/{service} run {image}, not CoreDNS: it has no Corefile to put names into; let sprout's pods carry them (`dns: {{backend: pods}}`), or put them into DNS elsewhere (--backend print)"
-    )]
+    #[error("the pods of {namespace}/{service} run {image}, not CoreDNS: it has no Corefile to put names into")]
     NotCoreDns {
         /// The namespace.
         namespace: String,
@@ -49,9 +48,7 @@ pub enum DnsError {
         image: String,
     },
     /// Whoever keeps the file would put it back.
-    #[error(
-        "{file} is kept by {keeper} ({shown_by}), which would put its own file back: nothing was written. Instead: {instead}"
-    )]
+    #[error("{file} is kept by {keeper} ({shown_by}), which would put its own file back: nothing was written")]
     Closed {
         /// The file.
         file: String,
@@ -60,24 +57,24 @@ pub enum DnsError {
         /// The mark that shows it.
         shown_by: String,
         /// What to do.
-        instead: String,
+        instead: Remedy,
     },
     /// DNS is not well, and a change would make it hard to tell why.
     #[error("nothing was written, because {message}")]
     Unwell {
-        /// What is wrong and what to do.
+        /// What is wrong.
         message: String,
+        /// What to do.
+        fix: Remedy,
     },
     /// CoreDNS would not read the file again by itself.
-    #[error(
-        "{file}: it has no `reload`, so CoreDNS reads it at its start only: nothing was written; add --restart-dns to have its pods replaced one at a time, each asked before the next"
-    )]
+    #[error("{file}: it has no `reload`, so CoreDNS reads it at its start only: nothing was written")]
     NoReload {
         /// The file.
         file: String,
     },
     /// The file cannot be read as CoreDNS reads it.
-    #[error("{file}: {error}; mend it first, nothing was written")]
+    #[error("{file}: {error}; nothing was written")]
     Corefile {
         /// The file.
         file: String,
@@ -93,9 +90,7 @@ pub enum DnsError {
         error: EditError,
     },
     /// Somebody else wrote in between.
-    #[error(
-        "{object} was changed by {by} after it was read: nothing was written; look at it and run the command again"
-    )]
+    #[error("{object} was changed by {by} after it was read: nothing was written")]
     Moved {
         /// The object.
         object: String,
@@ -113,7 +108,7 @@ pub enum DnsError {
         after: String,
     },
     /// It was written, did not work, and could not be taken back.
-    #[error("{seen}. The change could NOT be taken back ({error}): restore {object} by hand from {kept}")]
+    #[error("{seen}. The change of {object} could NOT be taken back ({error})")]
     Stuck {
         /// What was seen.
         seen: String,
@@ -121,8 +116,8 @@ pub enum DnsError {
         error: String,
         /// What has to be restored.
         object: String,
-        /// Where what was there before is kept.
-        kept: String,
+        /// How it is restored.
+        fix: Remedy,
     },
     /// The user was asked, and did not agree.
     #[error("not confirmed, nothing was written")]
@@ -134,22 +129,24 @@ pub enum DnsError {
         state: String,
     },
     /// A backend that cannot do what is asked for.
-    #[error("--backend {}: {message}", .backend.name())]
+    #[error("backend {}: {message}", .backend.name())]
     Backend {
         /// The backend.
         backend: DnsBackend,
-        /// Why, and what to do.
+        /// Why.
         message: String,
+        /// What works in its place, where something does.
+        instead: Option<Remedy>,
     },
     /// etcd cannot be reached, or refuses.
-    #[error("etcd at {endpoint}: {message}; {fix}")]
+    #[error("etcd at {endpoint}: {message}")]
     Etcd {
         /// The URL.
         endpoint: String,
         /// What was seen.
         message: String,
         /// What to do.
-        fix: String,
+        fix: Remedy,
     },
     /// Records that cannot be made.
     #[error(transparent)]
@@ -162,10 +159,50 @@ pub enum DnsError {
     Failed(String),
 }
 
+impl DnsError {
+    /// A backend that cannot do what is asked for, and what works in its place.
+    pub(crate) fn backend(backend: DnsBackend, message: impl Into<String>, instead: impl Into<Remedy>) -> Self {
+        Self::Backend { backend, message: message.into(), instead: Some(instead.into()) }
+    }
+
+    /// One that needs more than is told here.
+    pub(crate) fn unable(backend: DnsBackend, message: impl Into<String>) -> Self {
+        Self::Backend { backend, message: message.into(), instead: None }
+    }
+}
+
+impl Remedied for DnsError {
+    fn remedy(&self) -> Option<Remedy> {
+        let pods = "let sprout's pods carry the names (`dns: {backend: pods}`)";
+        Some(match self {
+            Self::Right { instead, .. } | Self::Backend { instead, .. } => return instead.clone(),
+            Self::Unreachable { .. } => "check the connection to the cluster and try again".into(),
+            Self::NoServer { .. } => {
+                Remedy::any([Remedy::from(NamesDeed::Print).then(" and put them in by hand"), pods.into()])
+            }
+            Self::NotCoreDns { .. } => {
+                Remedy::any([pods.into(), Remedy::from(NamesDeed::Print).then(" and put them into DNS elsewhere")])
+            }
+            Self::Closed { instead, .. } => instead.clone(),
+            Self::Unwell { fix, .. } | Self::Stuck { fix, .. } | Self::Etcd { fix, .. } => fix.clone(),
+            Self::NoReload { .. } => Permission::RestartDns.into(),
+            Self::Corefile { .. } => "mend it first".into(),
+            Self::Moved { .. } => Remedy::Again.after("look at it, then "),
+            Self::Edit { .. }
+            | Self::TakenBack { .. }
+            | Self::NotConfirmed
+            | Self::Interrupted { .. }
+            | Self::Records(_)
+            | Self::Name(_)
+            | Self::Failed(_) => return None,
+        })
+    }
+}
+
 impl From<LookError> for DnsError {
     fn from(error: LookError) -> Self {
         match error {
-            LookError::Right { what, right, message } => Self::Right { what, right, message },
+            LookError::Right { what, right, message } => Self::Right { what, right, message, instead: None },
             LookError::Unreachable { what, message } => Self::Unreachable { what, message },
             LookError::NoServer { message } => Self::NoServer { message },
         }

@@ -14,6 +14,7 @@ use clearwater::dns::corefile::{Corefile, Owner};
 use clearwater::dns::keeper::{Door, door, kept};
 use clearwater::dns::{Name, RecordType, Targets, records, skydns, sub_domains};
 use clearwater::event::DnsStep;
+use clearwater::remedy::{Advice, NamesDeed, Remedy};
 use etcd_client::{Channel, Client, Compare, CompareOp, ConnectOptions, GetOptions, Txn, TxnOp};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
@@ -92,7 +93,7 @@ impl KeyEdit {
 }
 
 fn failed(message: impl Into<String>) -> DnsError {
-    DnsError::Backend { backend: DnsBackend::Etcd, message: message.into() }
+    DnsError::unable(DnsBackend::Etcd, message)
 }
 
 /// The keys of the deployment below its own subtree, by path.
@@ -114,7 +115,11 @@ fn rooted(path: &str, root: &str) -> String {
 pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan) -> Result<Plan, DnsError> {
     let deployment = &options.deployment;
     if options.clients {
-        return Err(failed("SkyDNS' format has no NAPTR records; add --backend coredns for what clients look for"));
+        return Err(DnsError::backend(
+            DnsBackend::Etcd,
+            "SkyDNS' format has no NAPTR records, which clients look for",
+            NamesDeed::Choose(DnsBackend::Coredns),
+        ));
     }
     let names = deployment.names().for_backend(DnsBackend::Etcd);
     let sprout: Name = names.sprout().parse()?;
@@ -141,7 +146,8 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
         // A run that was killed after it took its block out.
         .or_else(|| left.iter().flat_map(|l| &l.texts).find_map(|text| endpoint_in(text, &sprout)))
         .ok_or_else(|| {
-            failed("CoreDNS' file names no etcd for these names: say where it is with --etcd-endpoint http://HOST:2379")
+            let reason = "CoreDNS' file names no etcd for these names";
+            DnsError::backend(DnsBackend::Etcd, reason, NamesDeed::NameEtcd)
         })?;
     let root = served.as_ref().and_then(|(_, path)| path.clone()).unwrap_or_else(|| skydns::PREFIX.to_owned());
     let prefix = format!("{}/", rooted(&skydns::path(&zone_name), &root));
@@ -149,10 +155,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
     let zone = if options.action == Action::Put {
         let ips = sprout_address(cluster).await?;
         if ips.is_empty() {
-            return Err(failed(
-                "the names need one virtual address of sprout, and no Service has one: write `dns: {backend: etcd}` into \
-                 the deployment file and run kubectl clearwater up, which makes it",
-            ));
+            return Err(super::print::no_address());
         }
         let unlisted = match deployment.file().shared_config.get("local_alias_list") {
             Some(own) => {
@@ -161,11 +164,13 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
             None => Vec::new(),
         };
         if !unlisted.is_empty() {
-            plan.notes.push(format!(
-                "all names lead to {0}, which the file's own sharedConfig.local_alias_list does not name: requests go round \
-                 until they end in 483; remove it, so that `up` writes it, or add {0}, and run kubectl clearwater up",
-                unlisted.join(",")
-            ));
+            let unlisted = unlisted.join(",");
+            let reason = format!(
+                "all names lead to {unlisted}, which the file's own sharedConfig.local_alias_list does not name: requests go \
+                 round until they end in 483"
+            );
+            let works = format!("remove it, so that it is written for you, or add {unlisted}; then ");
+            plan.notes.push(Advice::new(reason, Remedy::BringUp.after(works)));
         }
         Some(records(deployment, DnsBackend::Etcd, &Targets::default().with(Component::Sprout, ips))?)
     } else {
@@ -203,10 +208,12 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
     }
     let own = deployment.names();
     if options.action == Action::Put && own.backend() != DnsBackend::Etcd {
-        plan.notes.push(format!(
-            "the containers ask for names below {}, because the deployment file has another dns.backend: write `dns: \
-             {{backend: etcd}}` and run kubectl clearwater up",
-            own.sprout()
+        plan.notes.push(Advice::new(
+            format!(
+                "the containers ask for names below {}, because the deployment file has another dns.backend",
+                own.sprout()
+            ),
+            Remedy::BringUp.after("write `dns: {backend: etcd}`, then "),
         ));
     }
     let edit = KeyEdit { endpoint, access: options.etcd.clone(), prefix, before, after, block };
@@ -293,12 +300,13 @@ impl Block<'_> {
                     keeper: kept.by,
                     shown_by: format!("{}; {why}", kept.shown_by),
                     instead: format!(
-                        "add this server block by the keeper's own means, then run this again:\n{}",
+                        "add this server block by the keeper's own means, then do this again:\n{}",
                         lines.join("\n")
-                    ),
+                    )
+                    .into(),
                 });
             }
-            plan.notes.push(format!("CoreDNS does not answer for {zone} yet: a server block is put in"));
+            plan.notes.push(format!("CoreDNS does not answer for {zone} yet: a server block is put in").into());
             let edited = corefile.with_block(owner, &lines);
             let edited = edited.map_err(|error| DnsError::Edit { file: at.place.to_string(), error })?;
             edited.to_string()
@@ -385,13 +393,15 @@ async fn stream(cluster: &Cluster, host: &str, port: u16) -> Result<Box<dyn Dupl
 }
 
 /// TLS as the access has it; the authorities of the machine are not asked, because an etcd has its own.
-fn tls(access: &EtcdAccess) -> Result<Arc<rustls::ClientConfig>, String> {
+fn tls(access: &EtcdAccess) -> Result<Arc<rustls::ClientConfig>, Advice> {
     let mut roots = rustls::RootCertStore::empty();
-    let ca =
-        access.ca.as_deref().ok_or("an https endpoint needs the certificate of its authority: --etcd-cacert FILE")?;
+    let ca = access
+        .ca
+        .as_deref()
+        .ok_or_else(|| Advice::new("an https endpoint needs the certificate of its authority", NamesDeed::TrustEtcd))?;
     for certificate in CertificateDer::pem_slice_iter(ca) {
-        let certificate = certificate.map_err(|e| format!("--etcd-cacert: {e}"))?;
-        roots.add(certificate).map_err(|e| format!("--etcd-cacert: {e}"))?;
+        let certificate = certificate.map_err(|e| format!("the certificate of its authority: {e}"))?;
+        roots.add(certificate).map_err(|e| format!("the certificate of its authority: {e}"))?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider)
@@ -402,9 +412,9 @@ fn tls(access: &EtcdAccess) -> Result<Arc<rustls::ClientConfig>, String> {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
             let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
-            let chain = chain.map_err(|e| format!("--etcd-cert: {e}"))?;
-            let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| format!("--etcd-key: {e}"))?;
-            builder.with_client_auth_cert(chain, key).map_err(|e| format!("--etcd-cert and --etcd-key: {e}"))?
+            let chain = chain.map_err(|e| format!("the client certificate: {e}"))?;
+            let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| format!("the client certificate's key: {e}"))?;
+            builder.with_client_auth_cert(chain, key).map_err(|e| format!("the client certificate and its key: {e}"))?
         }
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
@@ -413,14 +423,19 @@ fn tls(access: &EtcdAccess) -> Result<Arc<rustls::ClientConfig>, String> {
 
 async fn connect(cluster: &Cluster, endpoint: &str, access: &EtcdAccess) -> Result<Client, DnsError> {
     let wrong = |why: String| failed(format!("etcd at {endpoint}: {why}"));
+    let untrusted = |why: Advice| DnsError::Backend {
+        backend: DnsBackend::Etcd,
+        message: format!("etcd at {endpoint}: {}", why.reason),
+        instead: why.remedy,
+    };
     let uri: http::Uri = endpoint.parse().map_err(|e| wrong(format!("that is no URL: {e}")))?;
     let host = uri.host().ok_or_else(|| wrong("it names no host".to_owned()))?.to_owned();
     let port = uri.port_u16().unwrap_or(2379);
-    let config = if uri.scheme_str() == Some("https") { Some(tls(access).map_err(wrong)?) } else { None };
+    let config = if uri.scheme_str() == Some("https") { Some(tls(access).map_err(untrusted)?) } else { None };
     let unreachable = |message: String| DnsError::Etcd {
         endpoint: endpoint.to_owned(),
         message,
-        fix: "check the address, the certificates and the user; nothing was written".to_owned(),
+        fix: "check the address, the certificates and the user; nothing was written".into(),
     };
     // Opened by hand first: a failure here is told as it is.
     let opening = async {
@@ -454,7 +469,7 @@ fn trouble(endpoint: &str, error: &dyn std::error::Error) -> DnsError {
     DnsError::Etcd {
         endpoint: endpoint.to_owned(),
         message: with_causes(error),
-        fix: "check the address, the certificates and the user's rights".to_owned(),
+        fix: "check the address, the certificates and the user's rights".into(),
     }
 }
 
@@ -507,8 +522,8 @@ impl Target for Change<'_> {
         &self.object
     }
 
-    fn kept(&self) -> &'static str {
-        "the difference that was shown"
+    fn by_hand(&self) -> Remedy {
+        format!("restore {} by hand from the difference that was shown", self.object).into()
     }
 
     async fn write(&self) -> Result<(), Unanswered> {

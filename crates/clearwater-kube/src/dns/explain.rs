@@ -4,6 +4,7 @@ use clearwater::component::{Component, Release};
 use clearwater::config::{Deployment, SPROUT_ADDRESS};
 use clearwater::dns::answer::{Answer, Code};
 use clearwater::dns::{GivenBy, Name, Need, RecordType, Resolver, needs};
+use clearwater::remedy::{Advice, NamesDeed, Remedied as _};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -27,7 +28,7 @@ pub struct Explained {
     /// The name servers that components ask, beside those that their pods' resolvers have.
     pub resolvers: Vec<String>,
     /// What is worth knowing.
-    pub notes: Vec<String>,
+    pub notes: Vec<Advice>,
 }
 
 /// One name.
@@ -73,7 +74,7 @@ pub struct Seen {
 /// Asks for every name that the deployment needs, from every side, and says what follows. Writes nothing.
 pub async fn explain(cluster: &Cluster, deployment: &Deployment) -> Result<Explained, DnsError> {
     let mut explained = Explained { names: Vec::new(), resolvers: Vec::new(), notes: Vec::new() };
-    let scene = ClusterDns::look(&cluster.client).await;
+    let scene = ClusterDns::look(&cluster.client).await.map_err(DnsError::from);
     let mut servers: Vec<(String, Server)> = Vec::new();
     match &scene {
         Ok(scene) => {
@@ -83,7 +84,7 @@ pub async fn explain(cluster: &Cluster, deployment: &Deployment) -> Result<Expla
                 (name, Server::new(scene.api(&cluster.client), &p.name, scene.port))
             }));
         }
-        Err(error) => explained.notes.push(format!("the DNS servers themselves were not asked: {error}")),
+        Err(error) => explained.notes.push(error.advice().after("the DNS servers themselves were not asked: ")),
     }
     let mut inside = Vec::new();
     let mut aliases: Vec<String> = Vec::new();
@@ -96,7 +97,7 @@ pub async fn explain(cluster: &Cluster, deployment: &Deployment) -> Result<Expla
                 resolver(&mut opened, scene.as_ref().ok(), &mut explained, &mut aliases).await;
                 inside.push(opened);
             }
-            Err(why) => explained.notes.push(format!("not asked from {component}: {why}")),
+            Err(why) => explained.notes.push(format!("not asked from {component}: {why}").into()),
         }
     }
     let virtual_ips = virtual_addresses(cluster).await;
@@ -108,11 +109,11 @@ pub async fn explain(cluster: &Cluster, deployment: &Deployment) -> Result<Expla
     hops(&mut explained.names, deployment, &virtual_ips, &aliases);
     explained.notes.dedup();
     if deployment.release() == Release::Hunter {
-        explained.notes.push(
-            "the release hunter needs no name that Kubernetes cannot give; --clients offers what SIP clients look for \
-             that know the home domain only"
-                .to_owned(),
-        );
+        explained.notes.push(Advice::new(
+            "the release hunter needs no name that Kubernetes cannot give; SIP clients that know the home domain only look \
+             for more",
+            NamesDeed::OfferClients,
+        ));
     }
     Ok(explained)
 }
@@ -137,7 +138,7 @@ async fn resolver(
     let settings = match settings(inside).await {
         Ok(settings) => settings,
         Err(why) => {
-            explained.notes.push(format!("{component}: {why}"));
+            explained.notes.push(format!("{component}: {why}").into());
             return;
         }
     };
@@ -174,7 +175,7 @@ async fn one(
     servers: &mut [(String, Server)],
     inside: &mut [Inside],
     id: &mut u16,
-    notes: &mut Vec<String>,
+    notes: &mut Vec<Advice>,
 ) -> Result<Explanation, DnsError> {
     // etcd's name alone is asked for through the search domains.
     let suffix = deployment.names().service_domain();
@@ -206,7 +207,7 @@ async fn one(
         for (label, server) in servers.iter_mut() {
             match server.ask(&name, *record_type).await {
                 Ok(answer) => take(label, &name, *record_type, &answer, true),
-                Err(error) => notes.push(format!("{label}: {error}")),
+                Err(error) => notes.push(format!("{label}: {error}").into()),
             }
         }
         for pod in inside.iter_mut() {
@@ -214,7 +215,7 @@ async fn one(
             *id += 1;
             match pod.ask(*id, &name, *record_type).await {
                 Ok(answer) => take(&label, &name, *record_type, &answer, true),
-                Err(error) => notes.push(format!("{label}: {error}")),
+                Err(error) => notes.push(format!("{label}: {error}").into()),
             }
         }
         if let (Some(short), true, Some((label, server))) = (&short, literal, servers.first_mut())

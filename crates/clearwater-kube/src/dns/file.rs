@@ -4,8 +4,9 @@
 use clearwater::dns::Name;
 use clearwater::dns::corefile::{Corefile, Owner, without_owned};
 use clearwater::dns::keeper::Place;
-use clearwater::event::DnsStep;
+use clearwater::event::{Command, DnsStep};
 use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL};
+use clearwater::remedy::{Advice, Remedy};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
@@ -158,6 +159,7 @@ async fn write(cluster: &Cluster, edit: &FileEdit) -> Result<(), DnsError> {
             what: object,
             right: format!("patch configmaps in {}", edit.place.namespace),
             message: format!("nothing was written: {}", status.message),
+            instead: None,
         }),
         Ok(Err(error)) => Err(DnsError::Unreachable { what: object, message: say(&error) }),
         Err(_) => Err(DnsError::Unreachable {
@@ -183,8 +185,8 @@ impl Target for Change<'_> {
         &self.object
     }
 
-    fn kept(&self) -> &str {
-        self.kept.as_deref().unwrap_or("its owner")
+    fn by_hand(&self) -> Remedy {
+        format!("restore {} by hand from {}", self.object, self.kept.as_deref().unwrap_or("its owner")).into()
     }
 
     async fn write(&self) -> Result<(), Unanswered> {
@@ -276,7 +278,10 @@ pub(crate) async fn carry_out(
 pub(super) async fn forgotten(cluster: &Cluster, proof: &mut Proof) {
     match names::forget_before(cluster).await {
         Ok(()) => proof.kept = None,
-        Err(error) => proof.notes.push(format!("{error}; the names are gone: run the same command again to finish")),
+        Err(error) => proof.notes.push(Advice {
+            remedy: Some(Remedy::GoOn(Command::DnsPatch)),
+            ..Advice::from(format!("{error}; the names are gone, and it is not finished"))
+        }),
     }
 }
 

@@ -7,6 +7,7 @@ use clearwater::dns::answer::{Expectation, Wanted};
 use clearwater::dns::{RecordType, sub_domains};
 use clearwater::event::{CheckLine, CheckStatus, DnsStep};
 use clearwater::order::{before_sprout, names_gate};
+use clearwater::remedy::{NamesDeed, Remedied as _, Remedy};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -47,7 +48,7 @@ impl Gate {
 
     /// A look before anything is written.
     pub(crate) async fn preflight(&self, cluster: &Cluster) -> CheckLine {
-        let line = |status, detail: String, fix: Option<String>| CheckLine {
+        let line = |status, detail: String, fix: Option<Remedy>| CheckLine {
             id: "names".to_owned(),
             title: format!("names in DNS, backend {}", self.backend().name()),
             status,
@@ -60,11 +61,7 @@ impl Gate {
         match plan(cluster, &self.0).await {
             Ok(plan) if plan.is_change() => {
                 let object = plan.object.unwrap_or_default();
-                line(
-                    CheckStatus::Ok,
-                    format!("{object} will be changed (kubectl clearwater dns-patch --dry-run)"),
-                    None,
-                )
+                line(CheckStatus::Ok, format!("{object} will be changed"), None)
             }
             Ok(_) => line(CheckStatus::Ok, "they stand".to_owned(), None),
             Err(error @ DnsError::Right { .. }) => {
@@ -72,18 +69,19 @@ impl Gate {
             }
             Err(error @ DnsError::Unreachable { .. }) => line(CheckStatus::Skipped, error.to_string(), None),
             Err(error) => {
-                line(CheckStatus::Failed, error.to_string(), Some("put right what the message names".to_owned()))
+                let fix = error.remedy().unwrap_or_else(|| "put right what the message names".into());
+                line(CheckStatus::Failed, error.to_string(), Some(fix))
             }
         }
     }
 
-    fn by_others(&self) -> String {
-        format!(
-            "ask whoever keeps the cluster's DNS to run: kubectl clearwater dns-patch -n {} --backend {}; bono waits until \
-             the names are answered",
-            self.0.deployment.namespace(),
-            self.backend().name()
-        )
+    fn by_others(&self) -> Remedy {
+        let (namespace, backend) = (Some(self.0.deployment.namespace().to_owned()), Some(self.backend()));
+        Remedy::sentence([
+            "ask whoever keeps the cluster's DNS for this: ".into(),
+            NamesDeed::Put { namespace, backend }.into(),
+            "; bono waits until the names are answered".into(),
+        ])
     }
 
     /// Puts the names in where they are missing, and proves them.
@@ -96,6 +94,7 @@ impl Gate {
         let failed = |error: &DnsError| ApplyError::Names {
             message: error.to_string(),
             forbidden: matches!(error, DnsError::Right { .. }),
+            instead: error.remedy(),
         };
         let plan = match unless_cancelled(cancel, Box::pin(plan(cluster, &self.0))).await {
             Ok(plan) => plan,

@@ -26,6 +26,7 @@ use clearwater::config::{Deployment, DeploymentFile, DnsBackend};
 use clearwater::dns::answer::{Answer, Expectation};
 use clearwater::dns::keeper::{Door, Kept};
 use clearwater::event::DnsStep;
+use clearwater::remedy::Advice;
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -136,7 +137,7 @@ pub struct Plan {
     /// What changes, as a unified diff; empty where nothing does.
     pub diff: String,
     /// What is worth knowing before.
-    pub notes: Vec<String>,
+    pub notes: Vec<Advice>,
     /// How long until the servers know, at most, and why so long.
     pub wait: Option<(Duration, String)>,
     /// What every server must answer afterwards.
@@ -241,7 +242,7 @@ pub struct Proof {
     /// Where what was there before is kept.
     pub kept: Option<String>,
     /// What is worth knowing.
-    pub notes: Vec<String>,
+    pub notes: Vec<Advice>,
 }
 
 /// Looks at the cluster and says what would be done. Writes nothing.

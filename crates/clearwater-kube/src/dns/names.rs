@@ -251,7 +251,8 @@ pub(crate) async fn ask_servers(cluster: &Cluster, plan: &Plan, limit: Duration)
                         return Err(DnsError::Right {
                             what: format!("asking DNS pod {}", pod.name),
                             right: format!("{right} in {}", scene.namespace),
-                            message: "ask whoever keeps the cluster's DNS".to_owned(),
+                            message: "they cannot be asked without it".to_owned(),
+                            instead: Some("ask whoever keeps the cluster's DNS".into()),
                         });
                     }
                     Err(error) => (Vec::new(), vec![error.to_string()]),
@@ -333,7 +334,7 @@ pub(crate) async fn from_inside(cluster: &Cluster, plan: &Plan, proof: &mut Proo
         }
     }
     let Some(mut inside) = inside else {
-        proof.notes.push(format!("not asked from inside of the deployment: {}", whys.join("; ")));
+        proof.notes.push(format!("not asked from inside of the deployment: {}", whys.join("; ")).into());
         return;
     };
     let until = Instant::now() + PATIENCE;
@@ -361,7 +362,7 @@ pub(crate) async fn from_inside(cluster: &Cluster, plan: &Plan, proof: &mut Proo
         }
         if problems.is_empty() || Instant::now() >= until {
             if let Some(problem) = problems.first() {
-                proof.notes.push(format!("pod {} does not get it yet: {problem}", inside.pod));
+                proof.notes.push(format!("pod {} does not get it yet: {problem}", inside.pod).into());
             }
             let by = format!("UDP to {}", inside.servers[0]);
             proof.servers.push(ServerProof {

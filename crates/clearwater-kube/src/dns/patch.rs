@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clearwater::dns::keeper::Door;
 use clearwater::event::{CancelReason, Change, Command, Operation, Outcome, RunStats, What, Whose};
+use clearwater::remedy::{Advice, Remedied as _};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -69,9 +70,9 @@ async fn run(
     let (outcome, summary) = match &ended {
         Ok(patched) => {
             let (outcome, summary) = patched.outcome();
-            (outcome, summary.to_owned())
+            (outcome, summary.into())
         }
-        Err(error) => (outcome(error), error.to_string()),
+        Err(error) => (outcome(error), error.advice()),
     };
     let stats = RunStats::default();
     emitter.emit(What::RunFinished { outcome, summary, stats, critical_path: Vec::new(), pending: Vec::new() }).await;
@@ -113,19 +114,21 @@ async fn unwritten(reason: CancelReason, emitter: &mut Emitter) -> DnsError {
 }
 
 /// What is worth knowing before.
-fn notices(plan: &Plan) -> Vec<String> {
-    let mut said = vec![format!("backend {}: {}", plan.backend_name(), plan.because)];
+fn notices(plan: &Plan) -> Vec<Advice> {
+    let mut said = vec![format!("backend {}: {}", plan.backend_name(), plan.because).into()];
     said.extend(plan.notes.iter().cloned());
     if !plan.is_change() {
         return said;
     }
-    said.extend(plan.kept.iter().map(|kept| format!("the file is kept by {} ({})", kept.by, kept.shown_by)));
+    said.extend(plan.kept.iter().map(|kept| format!("the file is kept by {} ({})", kept.by, kept.shown_by).into()));
     if let Some(Door::Custom { place, import }) = &plan.door {
-        said.push(format!("the lines go into {place}, which the Corefile imports ({import})"));
+        said.push(format!("the lines go into {place}, which the Corefile imports ({import})").into());
     }
     let wait = plan.wait.iter();
     said.extend(
-        wait.map(|(most, because)| format!("until all servers know it can take {} s: {because}", most.as_secs())),
+        wait.map(|(most, because)| {
+            format!("until all servers know it can take {} s: {because}", most.as_secs()).into()
+        }),
     );
     said
 }

@@ -7,6 +7,7 @@ use clearwater::dns::answer::{Expectation, Wanted, expectations};
 use clearwater::dns::corefile::{Corefile, Owner};
 use clearwater::dns::keeper::{Door, Kept, Place, door, kept};
 use clearwater::dns::{Facts, Name, RecordData, RecordType, Rules, choose, client_rules, rules, sub_domains};
+use clearwater::remedy::{Advice, NamesDeed, Remedied as _, Remedy};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 
@@ -42,10 +43,10 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions) -> Result<Plan
             file(cluster, options, plan).await
         }
         DnsBackend::Auto => {
-            plan.notes.push(
-                "nothing is needed; --clients also lets SIP clients find Bono that know the home domain only"
-                    .to_owned(),
-            );
+            plan.notes.push(Advice::new(
+                "nothing is needed; SIP clients that know the home domain only look for more",
+                NamesDeed::OfferClients,
+            ));
             Ok(plan)
         }
         DnsBackend::Pods => pods(cluster, options, plan).await,
@@ -55,12 +56,14 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions) -> Result<Plan
         #[cfg(feature = "etcd")]
         _ => super::etcd::plan(cluster, options, plan).await,
         #[cfg(not(feature = "etcd"))]
-        other => Err(DnsError::Backend {
-            backend: other,
-            message: "it is not part of this build: build with `cargo xtask build`, which brings protoc and turns the \
-                      feature `etcd` on; --backend print writes the commands for etcdctl instead"
-                .to_owned(),
-        }),
+        other => Err(DnsError::backend(
+            other,
+            "it is not part of this build",
+            Remedy::any([
+                "build with `cargo xtask build`, which brings protoc and turns the feature `etcd` on".into(),
+                Remedy::from(NamesDeed::Print).then(", which writes the commands for etcdctl"),
+            ]),
+        )),
     }
 }
 
@@ -103,8 +106,10 @@ async fn removal(cluster: &Cluster, options: &DnsOptions) -> Result<Plan, DnsErr
     {
         let mut plan = plan.clone();
         if slices_change {
-            plan.notes
-                .push("an EndpointSlice holds names of this deployment too: run this again afterwards".to_owned());
+            plan.notes.push(Advice::new(
+                "an EndpointSlice holds names of this deployment too",
+                Remedy::Again.then(" afterwards"),
+            ));
         }
         return Ok(plan);
     }
@@ -145,10 +150,11 @@ async fn facts(cluster: &Cluster, options: &DnsOptions) -> Facts {
 /// The names of sprout's pods, which cluster DNS answers by itself.
 async fn pods(cluster: &Cluster, options: &DnsOptions, mut plan: Plan) -> Result<Plan, DnsError> {
     if options.clients {
-        return Err(DnsError::Backend {
-            backend: DnsBackend::Pods,
-            message: "pods' names cannot be what SIP clients look for; add --backend coredns".to_owned(),
-        });
+        return Err(DnsError::backend(
+            DnsBackend::Pods,
+            "pods' names cannot be what SIP clients look for",
+            NamesDeed::Choose(DnsBackend::Coredns),
+        ));
     }
     let found = names::pods_of(cluster, Component::Sprout).await?;
     let mut addresses: BTreeMap<&str, BTreeSet<RecordData>> = BTreeMap::new();
@@ -165,12 +171,17 @@ async fn pods(cluster: &Cluster, options: &DnsOptions, mut plan: Plan) -> Result
                 wanted: Wanted::Data(data.clone()),
             }),
             None if found.is_empty() => {
-                plan.notes.push(format!("{}: no pod of sprout yet; kubectl clearwater up makes them", sub.name));
+                plan.notes.push(Advice::new(
+                    format!("{}: no pod of sprout yet", sub.name),
+                    Remedy::BringUp.then(", which makes them"),
+                ));
             }
-            None => plan.notes.push(format!("{}: no ready pod of sprout has the host name {}", sub.name, sub.label)),
+            None => {
+                plan.notes.push(format!("{}: no ready pod of sprout has the host name {}", sub.name, sub.label).into());
+            }
         }
     }
-    plan.scene = ClusterDns::look(&cluster.client).await.map_err(|e| plan.notes.push(e.to_string())).ok();
+    plan.scene = ClusterDns::look(&cluster.client).await.map_err(|e| plan.notes.push(DnsError::from(e).advice())).ok();
     Ok(plan)
 }
 
@@ -178,13 +189,16 @@ async fn pods(cluster: &Cluster, options: &DnsOptions, mut plan: Plan) -> Result
 pub(super) fn all_rules(options: &DnsOptions) -> Result<Rules, DnsError> {
     let mut all = rules(&options.deployment)?;
     if options.clients {
-        let clients = client_rules(&options.deployment)?.ok_or_else(|| DnsError::Backend {
-            backend: DnsBackend::Coredns,
-            message: format!(
-                "the home domain {} is not the namespace's own, and answers for it inside of the cluster would hide \
-                 those that everybody else gets; --backend print --clients writes the records for the DNS it lives in",
-                options.deployment.home_domain()
-            ),
+        let clients = client_rules(&options.deployment)?.ok_or_else(|| {
+            DnsError::backend(
+                DnsBackend::Coredns,
+                format!(
+                    "the home domain {} is not the namespace's own, and answers for it inside of the cluster would hide \
+                     those that everybody else gets",
+                    options.deployment.home_domain()
+                ),
+                Remedy::from(NamesDeed::PrintClients).then(" and put them into the DNS it lives in"),
+            )
         })?;
         all.merge(clients);
     }
@@ -220,7 +234,7 @@ impl Ground<'_> {
         found: &Door,
         action: Action,
         lines: &[String],
-        notes: &mut Vec<String>,
+        notes: &mut Vec<Advice>,
     ) -> Result<FileEdit, DnsError> {
         let Self { file, corefile, kept, owner, domain } = *self;
         let place = &file.place;
@@ -239,13 +253,14 @@ impl Ground<'_> {
                 Corefile::parse(&format!(".:53 {{\n{text}}}\n"))
                     .map_err(|error| DnsError::Corefile { file: custom.to_string(), error })?;
                 if !corefile.lines_of(owner).is_empty() {
-                    notes.push(format!(
-                        "lines of this deployment stand in {place} too; {} may put its file back",
-                        kept.by
-                    ));
+                    notes.push(
+                        format!("lines of this deployment stand in {place} too; {} may put its file back", kept.by)
+                            .into(),
+                    );
                 }
-                notes.push(format!("{place} is kept by {}, and imports {import}: that door is used", kept.by));
-                let alone = |m: &ConfigMap| owner::has_our_label(&m.metadata) && m.data.as_ref().is_none_or(|d| d.len() <= 1);
+                notes.push(format!("{place} is kept by {}, and imports {import}: that door is used", kept.by).into());
+                let alone =
+                    |m: &ConfigMap| owner::has_our_label(&m.metadata) && m.data.as_ref().is_none_or(|d| d.len() <= 1);
                 Ok(FileEdit {
                     before,
                     after: (action == Action::Put).then_some(text),
@@ -285,10 +300,13 @@ async fn file(cluster: &Cluster, options: &DnsOptions, mut plan: Plan) -> Result
     let domain = deployment.cluster_domain().parse()?;
     let rules = all_rules(options)?;
     if rules.is_empty() && options.action == Action::Put {
-        plan.notes.push(format!(
-            "the release {} asks for no name that Kubernetes cannot give; --clients also lets SIP clients find Bono \
-             that know the home domain only",
-            deployment.release()
+        plan.notes.push(Advice::new(
+            format!(
+                "the release {} asks for no name that Kubernetes cannot give; SIP clients that know the home domain only \
+                 look for more",
+                deployment.release()
+            ),
+            NamesDeed::OfferClients,
         ));
         return Ok(plan);
     }
@@ -330,18 +348,21 @@ async fn file(cluster: &Cluster, options: &DnsOptions, mut plan: Plan) -> Result
     }
     if scene.node_local {
         let ttl = corefile.cache(&domain).unwrap_or(30);
-        plan.notes.push(format!(
-            "NodeLocal DNSCache stands before the DNS pods and may keep an old answer for up to {} s more",
-            ttl.clamp(5, 30)
-        ));
+        let most = ttl.clamp(5, 30);
+        plan.notes.push(
+            format!("NodeLocal DNSCache stands before the DNS pods and may keep an old answer for up to {most} s more")
+                .into(),
+        );
     }
     let own = deployment.names();
     if options.action == Action::Put && own.sprout() != own.for_backend(DnsBackend::Coredns).sprout() {
-        plan.notes.push(format!(
-            "the deployment file has dns.backend {}, so the containers ask for names below {}: change it and run \
-             kubectl clearwater up",
-            own.backend().name(),
-            own.sprout()
+        plan.notes.push(Advice::new(
+            format!(
+                "the deployment file has dns.backend {}, so the containers ask for names below {}",
+                own.backend().name(),
+                own.sprout()
+            ),
+            Remedy::BringUp.after("change it, then "),
         ));
     }
     plan.timeout = plan.timeout.or(plan.wait.as_ref().map(|(most, _)| (*most * 2).max(SHORTEST)));
@@ -371,10 +392,13 @@ pub(super) fn finishing(plan: &mut Plan, left: Option<Left>) -> Result<(), DnsEr
             wanted: Wanted::Something,
         });
     }
-    plan.notes.push(format!(
-        "an earlier run did not come to its end: every DNS server is asked again, then {} is taken away",
-        left.object
-    ));
+    plan.notes.push(
+        format!(
+            "an earlier run did not come to its end: every DNS server is asked again, then {} is taken away",
+            left.object
+        )
+        .into(),
+    );
     plan.finishing = Some(left);
     Ok(())
 }
@@ -434,9 +458,12 @@ pub(super) async fn rights(cluster: &Cluster, place: &Place, create: bool) -> Re
     Err(DnsError::Right {
         what: place.to_string(),
         right: format!("{} in namespace {}", missing.join(", "), place.namespace),
-        message: "nothing was written. Ask whoever keeps the cluster's DNS to run this command, or give them what \
-                  --backend print writes; `dns: {backend: pods}` needs no such right"
-            .to_owned(),
+        message: "nothing was written".to_owned(),
+        instead: Some(Remedy::any([
+            Remedy::Again.after("ask whoever keeps the cluster's DNS for this: "),
+            Remedy::from(NamesDeed::Print).then(" and give them to whoever keeps it"),
+            "`dns: {backend: pods}`, which needs no such right".into(),
+        ])),
     })
 }
 

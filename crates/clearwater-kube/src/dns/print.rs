@@ -4,6 +4,7 @@ use clearwater::component::{Component, Release};
 use clearwater::config::DnsBackend;
 use clearwater::dns::corefile::{Corefile, Owner};
 use clearwater::dns::{Zone, client_records, records, skydns};
+use clearwater::remedy::Remedy;
 
 use super::names::{sprout_address, targets};
 use super::plan::all_rules;
@@ -70,16 +71,20 @@ async fn keys(cluster: &Cluster, options: &DnsOptions) -> Result<Vec<skydns::Key
     }
     let ips = sprout_address(cluster).await?;
     if ips.is_empty() {
-        return Err(DnsError::Backend {
-            backend: DnsBackend::Etcd,
-            message:
-                "the names need one virtual address of sprout, and no Service has one: write `dns: {backend: etcd}` \
-                      into the deployment file and run kubectl clearwater up, which makes it"
-                    .to_owned(),
-        });
+        return Err(no_address());
     }
     let targets = clearwater::dns::Targets::default().with(Component::Sprout, ips);
     let zone = records(deployment, DnsBackend::Etcd, &targets)?;
     let owned = [format!("svc.{}", deployment.cluster_domain()).parse()?];
-    skydns::keys(&zone, &owned).map_err(|e| DnsError::Backend { backend: DnsBackend::Etcd, message: e.to_string() })
+    skydns::keys(&zone, &owned).map_err(|e| DnsError::unable(DnsBackend::Etcd, e.to_string()))
+}
+
+/// Keys in etcd lead to a Service, and only a deployment whose names are in etcd has one with an address.
+pub(super) fn no_address() -> DnsError {
+    let works = Remedy::sentence([
+        "write `dns: {backend: etcd}` into the deployment file, then ".into(),
+        Remedy::BringUp,
+        ", which makes it".into(),
+    ]);
+    DnsError::backend(DnsBackend::Etcd, "the names need one virtual address of sprout, and no Service has one", works)
 }

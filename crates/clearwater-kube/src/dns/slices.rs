@@ -10,6 +10,7 @@ use clearwater::dns::answer::{Expectation, Wanted};
 use clearwater::dns::{RecordData, SubDomain, sub_domains};
 use clearwater::event::DnsStep;
 use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL};
+use clearwater::remedy::{Advice, NamesDeed, Remedied as _, Remedy};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -138,9 +139,14 @@ fn addresses(pods: &[OwnPod]) -> Vec<IpAddr> {
 
 pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan) -> Result<Plan, DnsError> {
     let deployment = &options.deployment;
-    let backend = |message: String| DnsError::Backend { backend: DnsBackend::Endpoints, message };
+    let unable = |message: String| DnsError::unable(DnsBackend::Endpoints, message);
+    let unready = |message: String| DnsError::backend(DnsBackend::Endpoints, message, "bring sprout up first");
     if options.clients {
-        return Err(backend("endpoints cannot be what SIP clients look for; add --backend coredns".to_owned()));
+        return Err(DnsError::backend(
+            DnsBackend::Endpoints,
+            "endpoints cannot be what SIP clients look for",
+            NamesDeed::Choose(DnsBackend::Coredns),
+        ));
     }
     let subs = sub_domains(deployment, DnsBackend::Endpoints)?;
     let before = standing(cluster).await?;
@@ -152,11 +158,11 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
         None
     } else {
         if subs.is_empty() {
-            plan.notes.push(format!("the release {} asks for no such name", deployment.release()));
+            plan.notes.push(format!("the release {} asks for no such name", deployment.release()).into());
             return Ok(plan);
         }
         if !deployment.names().zone_is_kubernetes() {
-            return Err(backend(format!(
+            return Err(unable(format!(
                 "endpoints get names below {} only, and the zone is {}",
                 deployment.names().service_domain(),
                 deployment.zone()
@@ -168,20 +174,22 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
             cluster.api::<Service>().get_opt(Component::Sprout.name()),
         )
         .await?
-        .ok_or_else(|| backend(format!("there is no service {}/sprout: bring sprout up first", cluster.namespace)))?;
+        .ok_or_else(|| unready(format!("there is no service {}/sprout", cluster.namespace)))?;
         let pods = pods_of(cluster, Component::Sprout).await?;
         let ips = addresses(&pods);
         if ips.is_empty() {
-            return Err(backend(
-                "no pod of sprout is ready, and the names need their addresses: bring sprout up first".to_owned(),
-            ));
+            return Err(unready("no pod of sprout is ready, and the names need their addresses".to_owned()));
         }
         plan.questions = subs.iter().map(|s| expect(s, &ips)).collect();
-        plan.notes.push(
-            "the addresses are those of sprout's pods as they are now: run this command again when a pod was replaced \
-             (--check tells)"
-                .to_owned(),
-        );
+        plan.notes.push(Advice::new(
+            "the addresses are those of sprout's pods as they are now",
+            Remedy::sentence([
+                Remedy::Again,
+                " when a pod was replaced (".into(),
+                NamesDeed::Check.into(),
+                " to see whether one was)".into(),
+            ]),
+        ));
         Some(slice(&subs, &ips, &service))
     };
     let edit = SliceEdit { before, after };
@@ -191,10 +199,11 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
             return Err(DnsError::Right {
                 what: named(cluster),
                 right: format!("{} in namespace {}", missing.join(", "), cluster.namespace),
-                message:
-                    "nothing was written. The ClusterRoles edit and admin do not hold it: ask for a Role that does, \
-                          or use `dns: {backend: pods}`, which needs no such right"
-                        .to_owned(),
+                message: "nothing was written. The ClusterRoles edit and admin do not hold it".to_owned(),
+                instead: Some(Remedy::any([
+                    "ask for a Role that does",
+                    "use `dns: {backend: pods}`, which needs no such right",
+                ])),
             });
         }
         plan.object = Some(format!("endpointslice/{NAME} in namespace {}", cluster.namespace));
@@ -208,7 +217,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
     plan.work = Work::Slices(Box::new(edit));
     plan.scene = ClusterDns::look(&cluster.client)
         .await
-        .map_err(|e| plan.notes.push(format!("the DNS servers themselves cannot be asked: {e}")))
+        .map_err(|e| plan.notes.push(DnsError::from(e).advice().after("the DNS servers themselves cannot be asked: ")))
         .ok();
     Ok(plan)
 }
@@ -281,8 +290,9 @@ impl Target for Change<'_> {
         &self.object
     }
 
-    fn kept(&self) -> &'static str {
-        "nowhere: kubectl clearwater dns-patch --remove takes it away"
+    /// What stood before is kept nowhere.
+    fn by_hand(&self) -> Remedy {
+        NamesDeed::Remove(self.cluster.namespace.clone()).into()
     }
 
     async fn write(&self) -> Result<(), Unanswered> {
@@ -335,7 +345,7 @@ async fn proved(
         Ok(proof) => proof,
         Err(DnsError::Right { right, .. }) => {
             let mut proof = Proof::default();
-            proof.notes.push(format!("the DNS servers themselves were not asked: needs {right}"));
+            proof.notes.push(format!("the DNS servers themselves were not asked: needs {right}").into());
             proof
         }
         Err(error) => return Err(error),
@@ -347,7 +357,7 @@ async fn proved(
             from_inside(cluster, plan, &mut tried).await;
             let problem = match tried.servers.first() {
                 Some(server) => server.problems.first().cloned(),
-                None => Some(tried.notes.join("; ")),
+                None => Some(tried.notes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
             };
             let Some(problem) = problem else {
                 proof.servers = tried.servers;

@@ -2,6 +2,7 @@
 //! it cannot be proved. A write of which nobody can tell whether it was done is taken back as well.
 
 use clearwater::event::DnsStep;
+use clearwater::remedy::Remedy;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -27,8 +28,8 @@ pub(super) trait Target {
     /// Looks at what stands, and writes what stood before unless that stands.
     async fn put_back(&self) -> Result<(), DnsError>;
 
-    /// Where what stood before can be read when it cannot be put back.
-    fn kept(&self) -> &str;
+    /// What to do where what stood before cannot be put back.
+    fn by_hand(&self) -> Remedy;
 }
 
 /// Why a write did not end well.
@@ -81,7 +82,7 @@ pub(super) async fn transact(
             Err(DnsError::Interrupted { state: format!("{object} is as it was before") })
         }
         Ok(()) => Err(DnsError::TakenBack { seen, object, after: String::new() }),
-        Err(error) => Err(DnsError::Stuck { seen, error: error.to_string(), object, kept: target.kept().to_owned() }),
+        Err(error) => Err(DnsError::Stuck { seen, error: error.to_string(), object, fix: target.by_hand() }),
     }
 }
 

@@ -252,17 +252,14 @@ impl Watch {
         let pods = scene.api(&cluster.client);
         let now = scene.pods_now(&cluster.client).await?;
         if now.is_empty() {
-            let message =
-                format!("no DNS pod runs behind service {}/{}: mend DNS first", scene.namespace, scene.service);
-            return Err(DnsError::Unwell { message });
+            let message = format!("no DNS pod runs behind service {}/{}", scene.namespace, scene.service);
+            return Err(DnsError::Unwell { message, fix: "mend DNS first".into() });
         }
         if let Some(pod) = now.iter().find(|p| !p.ready) {
             let why = pod.waiting.clone().map_or_else(String::new, |w| format!(" ({w})"));
             return Err(DnsError::Unwell {
-                message: format!(
-                    "DNS pod {}/{} is not ready{why}: mend it first (kubectl describe pod -n {0} {1})",
-                    scene.namespace, pod.name
-                ),
+                message: format!("DNS pod {}/{} is not ready{why}", scene.namespace, pod.name),
+                fix: format!("mend it first (kubectl describe pod -n {} {})", scene.namespace, pod.name).into(),
             });
         }
         let names = unrelated_names(cluster, plan, scene).await;
@@ -283,8 +280,9 @@ impl Watch {
                     what: format!("asking DNS pod {}/{}", scene.namespace, one.pod.name),
                     right: format!("{right} in {}", scene.namespace),
                     message: "a change that cannot be proved is not made".to_owned(),
+                    instead: None,
                 },
-                error => DnsError::Unwell { message: format!("{error}: mend DNS first") },
+                error => DnsError::Unwell { message: error.to_string(), fix: "mend DNS first".into() },
             })?;
             if i == 0 {
                 unrelated = before;
@@ -294,7 +292,8 @@ impl Watch {
         }
         if let Some(bad) = unrelated.first().filter(|u| u.before.data(&u.name, RecordType::A).is_empty()) {
             return Err(DnsError::Unwell {
-                message: format!("{} gives {}: mend DNS first", bad.name, bad.before.say(&bad.name, RecordType::A)),
+                message: format!("{} gives {}", bad.name, bad.before.say(&bad.name, RecordType::A)),
+                fix: "mend DNS first".into(),
             });
         }
         let wanted = all.len();

@@ -181,8 +181,7 @@ async fn list_names(
 
 fn has_our_labels(object: &DynamicObject) -> bool {
     let labels = object.labels();
-    labels.get(PART_OF_LABEL).is_some_and(|v| v == PART_OF)
-        && owner::has_our_label(&object.metadata)
+    labels.get(PART_OF_LABEL).is_some_and(|v| v == PART_OF) && owner::has_our_label(&object.metadata)
 }
 
 pub(super) async fn find(cluster: &Cluster, options: &DownOptions) -> Result<Found, DownError> {

@@ -182,7 +182,7 @@ pub(super) async fn delete_namespace(
         };
         let holds = holders(&namespace);
         if !holds.is_empty() && holds != told {
-            emitter.emit(What::Notice { text: format!("what still holds the namespace: {holds}") }).await;
+            emitter.emit(What::Notice { text: format!("what still holds the namespace: {holds}").into() }).await;
             told.clone_from(&holds);
         }
         if Instant::now() >= until {

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
+use clearwater::component::Component;
 use clearwater::event::{Evidence, FailureKind};
+use clearwater::remedy::Remedy;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 
@@ -41,6 +43,8 @@ impl Default for Grace {
 /// A rollout that cannot succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doom {
+    /// The component.
+    pub component: Component,
     /// Which rule was met.
     pub kind: FailureKind,
     /// The object that shows it, as `kind/name`.
@@ -52,7 +56,7 @@ pub struct Doom {
     /// The causes, outermost first.
     pub causes: Vec<String>,
     /// What to do.
-    pub fix: String,
+    pub fix: Remedy,
 }
 
 impl Doom {
@@ -72,7 +76,7 @@ impl Doom {
         {
             self.kind = FailureKind::WrongArchitecture;
             self.causes.push(line.trim().to_owned());
-            self.fix = architecture_fix();
+            self.fix = architecture_fix(self.component);
         }
         self
     }
@@ -81,6 +85,8 @@ impl Doom {
 /// What is known of a component's pods.
 #[derive(Clone, Debug)]
 pub struct Scene<'a> {
+    /// The component.
+    pub component: Component,
     /// Its pods, those on their way out left out.
     pub pods: Vec<&'a Pod>,
     /// Events about its pods and its workloads, in any order.
@@ -101,6 +107,7 @@ impl<'a> Scene<'a> {
     /// What is known of these of a component's pods. Events since the look began count.
     pub fn of(seen: &'a Observation, subject: &Subject, pods: Vec<&'a Pod>) -> Self {
         Self {
+            component: subject.component(),
             events: seen.snapshot.events_of(&pods, &subject.workload_names()),
             pods,
             exits: &seen.exits,
@@ -204,7 +211,8 @@ pub fn judge(scene: &Scene<'_>) -> Option<Doom> {
 
 fn pod_doom(scene: &Scene<'_>, pod: &Pod) -> Option<Doom> {
     let object = pod_name(pod);
-    let doom = |kind, container: Option<&str>, reason: &str, causes: Vec<String>, fix: String| Doom {
+    let doom = |kind, container: Option<&str>, reason: &str, causes: Vec<String>, fix: Remedy| Doom {
+        component: scene.component,
         kind,
         object: object.clone(),
         container: container.map(str::to_owned),
@@ -233,7 +241,7 @@ fn pod_doom(scene: &Scene<'_>, pod: &Pod) -> Option<Doom> {
                     Some(&status.name),
                     "exec format error",
                     vec![head, message.trim().to_owned()],
-                    architecture_fix(),
+                    architecture_fix(scene.component),
                 ));
             }
         }
@@ -244,10 +252,15 @@ fn pod_doom(scene: &Scene<'_>, pod: &Pod) -> Option<Doom> {
     unschedulable(scene, pod).or_else(|| mount_doom(scene, pod))
 }
 
-fn architecture_fix() -> String {
-    "the images are built for amd64: run them on amd64 nodes (components.NAME.nodeSelector: kubernetes.io/arch: amd64) or \
-     name images for the nodes' own architecture"
-        .to_owned()
+/// What to do where images are for other processors than the nodes'.
+fn architecture_fix(component: Component) -> Remedy {
+    Remedy::any([
+        format!(
+            "run the images, which are built for amd64, on amd64 nodes (components.{component}.nodeSelector: \
+             kubernetes.io/arch: amd64)"
+        ),
+        "name images for the nodes' own architecture".to_owned(),
+    ])
 }
 
 fn container_doom(
@@ -256,18 +269,20 @@ fn container_doom(
     status: &ContainerStatus,
     reason: &str,
     message: &str,
-) -> Option<(FailureKind, String, String)> {
+) -> Option<(FailureKind, String, Remedy)> {
     let image = &status.image;
+    let component = scene.component;
     match reason {
         "InvalidImageName" => Some((
             FailureKind::ImageNotFound,
             format!("{image:?} is not an image reference: {message}"),
-            "correct images.registry, images.tag or components.NAME.image in the deployment file".to_owned(),
+            format!("correct images.registry, images.tag or components.{component}.image in the deployment file")
+                .into(),
         )),
         "ErrImageNeverPull" => Some((
             FailureKind::ImageNotFound,
             format!("{message} (pull policy Never)"),
-            "load the image on the node, or set images.pullPolicy: IfNotPresent".to_owned(),
+            Remedy::any(["load the image on the node", "set images.pullPolicy: IfNotPresent"]),
         )),
         "ErrImagePull" | "ImagePullBackOff" => {
             // Kubelets before 1.30 keep the pull's own words out of ImagePullBackOff; the event has them.
@@ -289,27 +304,33 @@ fn container_doom(
                 Pull::NotFound => Some((
                     FailureKind::ImageNotFound,
                     words,
-                    format!(
-                        "{image} does not exist: correct images.registry, images.tag or components.NAME.image in the \
-                             deployment file, or push the image"
-                    ),
+                    Remedy::any([
+                        format!(
+                            "correct images.registry, images.tag or components.{component}.image in the deployment file: \
+                             {image} does not exist"
+                        ),
+                        "push the image".to_owned(),
+                    ]),
                 )),
                 Pull::Denied => Some((
                     FailureKind::ImageNotFound,
                     words,
-                    format!(
-                        "the registry of {image} wants to know who asks, or there is no such image: check its name, or \
-                             name a Secret of type kubernetes.io/dockerconfigjson in images.pullSecrets"
-                    ),
+                    Remedy::any([
+                        format!(
+                            "the registry of {image} wants to know who asks, or there is no such image: check its name"
+                        ),
+                        "name a Secret of type kubernetes.io/dockerconfigjson in images.pullSecrets".to_owned(),
+                    ]),
                 )),
-                Pull::WrongArchitecture => Some((FailureKind::WrongArchitecture, words, architecture_fix())),
+                Pull::WrongArchitecture => Some((FailureKind::WrongArchitecture, words, architecture_fix(component))),
                 Pull::OldFormat => Some((
                     FailureKind::ImageNotFound,
                     words,
                     format!(
                         "{image} is stored in manifest schema 1, which container runtimes refuse today: pull it with an \
                              old docker and push it again"
-                    ),
+                    )
+                    .into(),
                 )),
                 Pull::Transient => None,
             }
@@ -317,11 +338,13 @@ fn container_doom(
         "CreateContainerConfigError" if !message.contains("timed out waiting for the condition") => Some((
             FailureKind::Config,
             message.to_owned(),
-            "make the object or key that the message names, or take the reference to it out of the deployment file"
-                .to_owned(),
+            Remedy::any([
+                "make the object or key that the message names",
+                "take the reference to it out of the deployment file",
+            ]),
         )),
         "RunContainerError" | "CreateContainerError" | "StartError" if message.contains("exec format error") => {
-            Some((FailureKind::WrongArchitecture, message.to_owned(), architecture_fix()))
+            Some((FailureKind::WrongArchitecture, message.to_owned(), architecture_fix(component)))
         }
         "RunContainerError" | "CreateContainerError" | "StartError"
             if message.contains("executable file not found") || message.contains("no command specified") =>
@@ -329,7 +352,8 @@ fn container_doom(
             Some((
                 FailureKind::Config,
                 message.to_owned(),
-                format!("{image} does not hold the program that is to be started: is it an image of this component?"),
+                format!("{image} does not hold the program that is to be started: is it an image of this component?")
+                    .into(),
             ))
         }
         _ => None,
@@ -372,18 +396,19 @@ fn crash_doom(scene: &Scene<'_>, pod: &Pod, status: &ContainerStatus) -> Option<
         reason => format!("{reason}, exit code {}", last.code),
     };
     let fix = if last.reason == "OOMKilled" {
-        "raise components.NAME.resources.limits.memory in the deployment file".to_owned()
+        format!("raise components.{}.resources.limits.memory in the deployment file", scene.component)
     } else {
         "see the last lines of its log".to_owned()
     };
     let count = exits.len().max(usize::try_from(ended).unwrap_or(0));
     Some(Doom {
+        component: scene.component,
         kind: FailureKind::CrashLoop,
         object: pod_name(pod),
         container: Some(status.name.clone()),
         reason: "CrashLoopBackOff".to_owned(),
         causes: vec![format!("{}, container {}: ended {count} times in the same way", pod_name(pod), status.name), why],
-        fix,
+        fix: fix.into(),
     })
 }
 
@@ -412,14 +437,17 @@ fn unschedulable(scene: &Scene<'_>, pod: &Pod) -> Option<Doom> {
         return None;
     }
     Some(Doom {
+        component: scene.component,
         kind: FailureKind::Unschedulable,
         object: pod_name(pod),
         container: None,
         reason: "Unschedulable".to_owned(),
         causes: vec![format!("{}: no node has taken it for {} s", pod_name(pod), waited.as_secs()), message],
-        fix:
-            "add a node, free what the message names, or change components.NAME.resources, nodeSelector or tolerations"
-                .to_owned(),
+        fix: Remedy::any([
+            "add a node".to_owned(),
+            "free what the message names".to_owned(),
+            format!("change components.{}.resources, nodeSelector or tolerations", scene.component),
+        ]),
     })
 }
 
@@ -436,6 +464,7 @@ fn mount_doom(scene: &Scene<'_>, pod: &Pod) -> Option<Doom> {
         return None;
     }
     Some(Doom {
+        component: scene.component,
         kind: FailureKind::Config,
         object: pod_name(pod),
         container: None,
@@ -444,7 +473,7 @@ fn mount_doom(scene: &Scene<'_>, pod: &Pod) -> Option<Doom> {
             format!("{}: a volume cannot be mounted", pod_name(pod)),
             event.message.clone().unwrap_or_default(),
         ],
-        fix: "make the object that the message names".to_owned(),
+        fix: "make the object that the message names".into(),
     })
 }
 
@@ -483,15 +512,20 @@ fn create_doom(scene: &Scene<'_>) -> Option<Doom> {
         return None;
     }
     let fix = if text.contains("exceeded quota") {
-        "raise the quota, or lower components.NAME.resources and replicas in the deployment file".to_owned()
+        Remedy::any([
+            "raise the quota".to_owned(),
+            format!("lower components.{}.resources and replicas in the deployment file", scene.component),
+        ])
     } else if text.contains("violates podsecurity") {
-        "put the namespace on a policy that allows these pods (label pod-security.kubernetes.io/enforce), or take out of \
-         the deployment file what the message names"
-            .to_owned()
+        Remedy::any([
+            "put the namespace on a policy that allows these pods (label pod-security.kubernetes.io/enforce)",
+            "take out of the deployment file what the message names",
+        ])
     } else {
-        "change what the message names, in the deployment file or in the policy".to_owned()
+        "change what the message names, in the deployment file or in the policy".into()
     };
     Some(Doom {
+        component: scene.component,
         kind: FailureKind::CannotCreate,
         object: about(event),
         container: None,

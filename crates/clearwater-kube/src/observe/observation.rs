@@ -14,8 +14,8 @@ use super::etcd::MembersUpdate;
 use super::exits::Exits;
 use super::members::MembersSeen;
 use super::report::Report;
-use super::watch_pod::Look;
 use super::snapshot::{Kind, News, Snapshot, Update};
+use super::watch_pod::Look;
 use crate::pod::object::{addresses, has_ended};
 
 /// A member without a pod is dead after so long: the list and the pods are watched apart, and one that leaves in good
@@ -96,7 +96,7 @@ impl Observation {
                 self.take_news(news);
                 None
             }
-            Observed::Pod(Look { report, connections, .. }) => {
+            Observed::Pod(Look { report, connections }) => {
                 self.connections += connections;
                 self.reports.insert(report.uid.clone(), report);
                 None

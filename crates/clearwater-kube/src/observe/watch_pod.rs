@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use clearwater::component::Component;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -27,19 +26,21 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 
 /// News from a prober.
 #[derive(Debug)]
-pub struct Look {
-    /// The component.
-    pub component: Component,
+pub(crate) struct Look {
     /// What was seen.
-    pub report: Report,
+    pub(crate) report: Report,
     /// Connections into the pod that were opened for it.
-    pub connections: u32,
+    pub(crate) connections: u32,
 }
 
 /// Asks a pod until nobody listens any more: its programs while it is not ready, everything from the moment it is, with
 /// pauses of 100 ms doubling to 1 s until all is well, and now and then from then on.
-pub async fn watch_pod(cluster: Cluster, target: Target, mut ready: watch::Receiver<bool>, out: mpsc::Sender<Look>) {
-    let component = target.entry.component;
+pub(crate) async fn watch_pod(
+    cluster: Cluster,
+    target: Target,
+    mut ready: watch::Receiver<bool>,
+    out: mpsc::Sender<Look>,
+) {
     let mut prober = Prober::new(&cluster, target);
     prober.patience = PATIENCE_FIRST;
     let mut pauses = doubling(PAUSES.0, PAUSES.1);
@@ -70,7 +71,7 @@ pub async fn watch_pod(cluster: Cluster, target: Target, mut ready: watch::Recei
         let report = prober.look(if is_ready { Depth::Full } else { Depth::Programs }).await;
         let good = report.is_good();
         let starting = report.is_good_but_starting();
-        let look = Look { component, report, connections: prober.connections - told };
+        let look = Look { report, connections: prober.connections - told };
         told = prober.connections;
         if out.send(look).await.is_err() {
             return;

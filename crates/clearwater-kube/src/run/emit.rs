@@ -61,7 +61,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(600)).await;
         emitter.leave_out(asked.elapsed());
         tokio::time::advance(Duration::from_secs(1)).await;
-        emitter.emit(What::Notice { text: String::new() }).await;
+        emitter.emit(What::Notice { text: String::new().into() }).await;
         assert_eq!(events.recv().await.map(|event| event.elapsed), Some(3000));
         assert_eq!(emitter.began().elapsed(), Duration::from_secs(3));
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clearwater::config::{BonoExposure, Deployment};
 use clearwater::event::{Change, CheckLine, Operation, Outcome, PlannedStep, What, Whose};
+use clearwater::remedy::{Advice, Remedied as _};
 use clearwater::scale::{Plan, Refusal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -57,8 +58,8 @@ pub(super) async fn steps(
                 }
                 targets.push(target);
             }
-            Err(Unfit::Absent(text)) => return Err((Outcome::CouldNotLook, text)),
-            Err(Unfit::Refused(text)) => refused.push(text),
+            Err(Unfit::Absent(advice)) => return Err((Outcome::CouldNotLook, advice)),
+            Err(Unfit::Refused(advice)) => refused.push(advice),
         }
     }
 
@@ -73,11 +74,11 @@ pub(super) async fn steps(
     for target in &targets {
         match look(&seen, |seen| planned(seen, target)) {
             Ok(plan) => plans.push(plan),
-            Err(text) => refused.push(text),
+            Err(advice) => refused.push(advice),
         }
     }
     if !refused.is_empty() {
-        return Err((Outcome::Refused, refused.join("\n")));
+        return Err((Outcome::Refused, Advice::lines(refused)));
     }
     let writes = checked(cluster, &seen, &targets, &plans, unseen, emitter).await?;
     let consent = agreed(options, &plans, writes, emitter, steering).await?;
@@ -109,11 +110,14 @@ async fn see(seen: &mut Observation, observer: &mut Observer) -> Result<(), End>
         }
     };
     if timeout(LOOK, complete).await.is_err() {
-        return Err((Outcome::CouldNotLook, format!("no answer from the API server within {} s", LOOK.as_secs())));
+        return Err((
+            Outcome::CouldNotLook,
+            format!("no answer from the API server within {} s", LOOK.as_secs()).into(),
+        ));
     }
     match seen.snapshot.denied.first() {
         Some(denied) => {
-            Err((Outcome::CouldNotLook, format!("cannot look: needs list and watch {}", denied.resource())))
+            Err((Outcome::CouldNotLook, format!("cannot look: needs list and watch {}", denied.resource()).into()))
         }
         None => Ok(()),
     }
@@ -139,11 +143,13 @@ async fn first_look(seen: &Mutex<Observation>, targets: &[ScaleTarget], mut news
 }
 
 /// A component's plan, or why it is refused.
-fn planned(seen: &Observation, target: &ScaleTarget) -> Result<Plan, String> {
+fn planned(seen: &Observation, target: &ScaleTarget) -> Result<Plan, Advice> {
     let planned = target.situation(seen).plan().and_then(|plan| leaves_well(seen, target).map(|()| plan));
     planned.map_err(|refusal| match (&refusal, target.list_trouble(seen)) {
-        (Refusal::MembersUnknown { .. }, Some(why)) => format!("{refusal} ({why})"),
-        _ => refusal.to_string(),
+        (Refusal::MembersUnknown { .. }, Some(why)) => {
+            Advice { remedy: refusal.remedy(), ..Advice::from(format!("{refusal} ({why})")) }
+        }
+        _ => refusal.advice(),
     })
 }
 
@@ -181,21 +187,21 @@ async fn agreed(
     steering: &mut Steering,
 ) -> Result<bool, End> {
     if options.dry_run {
-        return Err((Outcome::DryRun, "nothing was changed".to_owned()));
+        return Err((Outcome::DryRun, "nothing was changed".into()));
     }
     let mut consent = options.mark_failed;
     if options.ask && writes {
         match steering.answered(emitter).await {
             Ok(true) => consent |= plans.iter().any(|p| !p.marks_failed().is_empty()),
-            Ok(false) => return Err((Outcome::Refused, "not confirmed, nothing was changed".to_owned())),
+            Ok(false) => return Err((Outcome::Refused, "not confirmed, nothing was changed".into())),
             Err(reason) => {
                 emitter.emit(What::CancelRequested { reason }).await;
-                return Err((Outcome::Cancelled, "interrupted, nothing was changed".to_owned()));
+                return Err((Outcome::Cancelled, "interrupted, nothing was changed".into()));
             }
         }
     }
     match plans.iter().find_map(Plan::without_consent) {
-        Some(refusal) if !consent => Err((Outcome::Refused, refusal.to_string())),
+        Some(refusal) if !consent => Err((Outcome::Refused, refusal.advice())),
         _ => Ok(consent),
     }
 }

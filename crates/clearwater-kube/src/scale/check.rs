@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use clearwater::component::Component;
 use clearwater::event::{CheckLine, CheckStatus};
 use clearwater::manifest::WorkloadKind;
+use clearwater::remedy::Remedy;
 use clearwater::scale::Autoscaler;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Node, Pod, PodSpec, PodTemplateSpec, Volume};
@@ -65,11 +66,11 @@ pub(super) async fn check(
         }
     }
     let samples = growth.iter().map(|g| (g.component.name().to_owned(), sample(g))).collect();
-    let quota_fix = "raise the quota, or scale something else down first";
+    let quota_fix = Remedy::any(["raise the quota", "scale something else down first"]);
     let (rights, admission, quotas, nodes) = futures::join!(
         rights(cluster, targets, changes),
         preflight::admission(cluster, samples),
-        preflight::quotas_against(cluster, &wanted, quota_fix),
+        preflight::quotas_against(cluster, &wanted, &quota_fix),
         room(cluster, growth),
     );
     let mut lines = rights;
@@ -209,15 +210,16 @@ pub(super) async fn budgets(cluster: &Cluster, snapshot: &Snapshot, targets: &[S
                 let detail =
                     format!("{name} wants at least {least} pods of {} to stay, and {pods} would", target.name());
                 let seen = line("budget", title, CheckStatus::Refused, detail);
-                lines.push(with_fix(
-                    seen,
+                let fix = Remedy::any([
                     format!(
                         "kubectl patch poddisruptionbudget {name} -n {} --type merge -p \
-                         '{{\"spec\":{{\"minAvailable\":{}}}}}', or scale to {least} or more",
+                         '{{\"spec\":{{\"minAvailable\":{}}}}}'",
                         cluster.namespace,
                         pods.saturating_sub(1)
                     ),
-                ));
+                    format!("scale to {least} or more"),
+                ]);
+                lines.push(with_fix(seen, fix));
             }
         }
     }

@@ -1,11 +1,13 @@
 //! How a run ends, and what it says then.
 
-use clearwater::event::{CancelReason, Outcome, RunStats, What};
+use clearwater::event::{CancelReason, Command, Outcome, RunStats, What};
+use clearwater::remedy::{Advice, Remedy};
 use clearwater::scale::Plan;
 
 use super::execute::{Executed, Stop};
 use super::watch::look;
 use super::{End, Scaling};
+use crate::judge::failure::Doom;
 use crate::observe::evidence;
 use crate::run::Emitter;
 
@@ -21,7 +23,7 @@ impl Scaling {
             Outcome::Cancelled => 1,
             _ => 0,
         };
-        let mut said = Vec::new();
+        let mut said: Vec<Advice> = Vec::new();
         for executed in ended {
             stats.writes += executed.writes;
             let name = executed.component.name().to_owned();
@@ -30,20 +32,20 @@ impl Scaling {
                 continue;
             };
             let outcome = match stop {
-                Stop::Refused(text) => {
-                    said.push(text);
+                Stop::Refused(advice) => {
+                    said.push(advice);
                     Outcome::Refused
                 }
                 Stop::Late(text) => {
-                    said.push(text);
+                    said.push(text.into());
                     Outcome::NotReady
                 }
                 Stop::Broken(text) => {
-                    said.push(text);
+                    said.push(text.into());
                     Outcome::Failed
                 }
                 Stop::Cancelled if reason == Some(CancelReason::Deadline) => {
-                    said.push(format!("{name}: the time was up"));
+                    said.push(format!("{name}: the time was up").into());
                     Outcome::NotReady
                 }
                 Stop::Cancelled => Outcome::Cancelled,
@@ -57,15 +59,9 @@ impl Scaling {
                     let gathering = evidence::gather(&self.context.cluster, object, reason, container, events, None);
                     let evidence = gathering.await;
                     let doom = doom.told_by(&evidence);
-                    let fix = doom.fix.replace("NAME", &name);
-                    said.push(format!("{name}: {}", doom.causes.first().cloned().unwrap_or_default()));
-                    let what = What::Failed {
-                        component: name,
-                        failure: doom.kind,
-                        causes: doom.causes,
-                        fix,
-                        evidence: vec![evidence],
-                    };
+                    said.push(format!("{name}: {}", doom.causes.first().cloned().unwrap_or_default()).into());
+                    let Doom { kind: failure, causes, fix, .. } = doom;
+                    let what = What::Failed { component: name, failure, causes, fix, evidence: vec![evidence] };
                     emitter.emit(what).await;
                     Outcome::Failed
                 }
@@ -95,16 +91,14 @@ impl Scaling {
         let all = all.join(", ");
         match worst {
             Outcome::Done if self.plans.iter().all(Plan::is_empty) && stats.writes == 0 => {
-                (Outcome::NothingToDo, format!("nothing to do: {all} ({seconds:.1} s)"))
+                (Outcome::NothingToDo, format!("nothing to do: {all} ({seconds:.1} s)").into())
             }
-            Outcome::Done => (Outcome::Done, format!("scaled: {all} ({seconds:.1} s)")),
-            Outcome::Cancelled => (
-                worst,
-                "stopped; what was begun goes on by itself, and running the same scale again sees to the rest"
-                    .to_owned(),
-            ),
-            Outcome::NotReady => (worst, format!("{}; run the same scale again to go on", said.join("\n"))),
-            other => (other, said.join("\n")),
+            Outcome::Done => (Outcome::Done, format!("scaled: {all} ({seconds:.1} s)").into()),
+            Outcome::Cancelled => {
+                (worst, Advice::new("stopped; what was begun goes on by itself", Remedy::GoOn(Command::Scale)))
+            }
+            Outcome::NotReady => (worst, Advice::new(Advice::lines(said).to_string(), Remedy::GoOn(Command::Scale))),
+            other => (other, Advice::lines(said)),
         }
     }
 }

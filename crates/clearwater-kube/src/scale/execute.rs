@@ -10,6 +10,7 @@ use clearwater::config::Deployment;
 use clearwater::dns::Names;
 use clearwater::event::{CancelReason, Cost, Mending, What, Whose};
 use clearwater::manifest::{self, Inputs, Object, Owner};
+use clearwater::remedy::{Advice, Remedied as _, Remedy};
 use clearwater::scale::{Action, Plan, Refusal, Step};
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Service;
@@ -45,7 +46,7 @@ const STRUCK: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) enum Stop {
     /// The planner refuses.
-    Refused(String),
+    Refused(Advice),
     /// Its pods cannot succeed.
     Doomed(Box<Doom>),
     /// A step took longer than it may.
@@ -58,7 +59,7 @@ pub(super) enum Stop {
 
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal.to_string())
+        Self::Refused(refusal.advice())
     }
 }
 
@@ -436,7 +437,7 @@ impl Execution {
             ),
         };
         self.step = None;
-        self.tell(What::Notice { text });
+        self.tell(What::Notice { text: text.into() });
         Ok(())
     }
 
@@ -444,10 +445,10 @@ impl Execution {
     fn rendered(&self, count: u32, addresses: Option<Vec<IpAddr>>) -> Result<Vec<Object>, Stop> {
         let component = self.target.component();
         let Some(deployment) = &self.context.deployment else {
-            return Err(Stop::Refused(format!(
-                "{component}: its pods have Services of their own, and only the deployment file says with which \
-                 addresses: name it with -f"
-            )));
+            let reason = format!(
+                "{component}: its pods have Services of their own, and only the deployment file says with which addresses"
+            );
+            return Err(Stop::Refused(Advice::new(reason, Remedy::NameFile)));
         };
         let table = addresses.is_some();
         let mut inputs = Inputs { bono_addresses: addresses.unwrap_or_default(), ..Inputs::default() };
@@ -457,7 +458,7 @@ impl Execution {
         inputs.cluster_ips = self.look(|seen, _| cluster_ips(&seen.snapshot));
         let manifest =
             if table { manifest::render(deployment, &inputs) } else { manifest::services(deployment, &inputs) };
-        let manifest = manifest.map_err(|e| Stop::Refused(format!("{component}: {e}")))?;
+        let manifest = manifest.map_err(|e| Stop::Refused(e.advice().after(&format!("{component}: "))))?;
         let kind = if table { "ConfigMap" } else { "Service" };
         let own = manifest.of(Owner::Component(component)).map(|i| i.object.clone());
         Ok(own.filter(|o| o.kind() == kind).collect())
@@ -532,7 +533,7 @@ impl Execution {
                 // It scales all the same; the next `up` makes it.
                 Err(error) => {
                     let text = format!("skipped: poddisruptionbudget/{}: {}", workload.name, say(&error));
-                    self.tell(What::Notice { text });
+                    self.tell(What::Notice { text: text.into() });
                 }
             }
         }

@@ -19,6 +19,7 @@ use std::time::Duration;
 use clearwater::component::Component;
 use clearwater::config::Deployment;
 use clearwater::event::{CancelReason, Command, Outcome, PlannedComponent, RunStats, What};
+use clearwater::remedy::Advice;
 use clearwater::scale::{Plan, Target};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -53,7 +54,7 @@ pub fn scale(cluster: Cluster, options: ScaleOptions) -> Run {
 }
 
 /// How a run ends, and the line that says it.
-type End = (Outcome, String);
+type End = (Outcome, Advice);
 
 /// What is scaled, by which plans, and those who see to it.
 struct Scaling {
@@ -98,7 +99,7 @@ async fn work(
         Ok(Err(end)) => return end,
         Err(reason) => {
             emitter.emit(What::CancelRequested { reason }).await;
-            return (Outcome::Cancelled, "interrupted, nothing was changed".to_owned());
+            return (Outcome::Cancelled, "interrupted, nothing was changed".into());
         }
     };
     match scaling.carry_out(emitter, steering).await {
@@ -121,7 +122,7 @@ impl Scaling {
                 Some(what) = told.recv() => emitter.emit(what).await,
                 executed = tasks.join_next() => match executed {
                     Some(Ok(executed)) => ended.push(executed),
-                    Some(Err(error)) => return Err((Outcome::Failed, format!("a part of the run ended badly: {error}"))),
+                    Some(Err(error)) => return Err((Outcome::Failed, format!("a part of the run ended badly: {error}").into())),
                     None => break,
                 },
                 reason = cancelled(&mut steering.cancel), if cancel.borrow().is_none() => {

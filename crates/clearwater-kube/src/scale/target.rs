@@ -4,6 +4,7 @@ use clearwater::component::{Component, Release, catalogue, entry};
 use clearwater::config::{BonoExposure, CLUSTER_DOMAIN};
 use clearwater::dns::Names;
 use clearwater::manifest::WorkloadKind;
+use clearwater::remedy::{Advice, Remedied as _, Remedy};
 use clearwater::scale::{Autoscaler, InvalidTarget, Reach, Refusal, Target};
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
@@ -48,8 +49,8 @@ pub(super) async fn names(cluster: &Cluster, release: Release) -> Names {
 
 /// Why a component cannot even be looked at.
 pub(super) enum Unfit {
-    Absent(String),
-    Refused(String),
+    Absent(Advice),
+    Refused(Advice),
 }
 
 /// What is to be scaled, as it stands.
@@ -63,16 +64,15 @@ pub(super) fn target(
 ) -> Result<ScaleTarget, Unfit> {
     let Some(entry) = entry(release, component) else {
         let known = catalogue(release).iter().map(|e| e.component).collect();
-        return Err(Unfit::Refused(Refusal::NotInRelease { component, release, known }.to_string()));
+        return Err(Unfit::Refused(Refusal::NotInRelease { component, release, known }.advice()));
     };
     let workloads = subject::workloads(snapshot, component);
     if workloads.is_empty() {
-        return Err(Unfit::Absent(format!(
-            "there is no {component} in this namespace: kubectl clearwater up brings it up, and -n chooses another"
-        )));
+        let works = Remedy::any([Remedy::BringUp, Remedy::ChooseNamespace]);
+        return Err(Unfit::Absent(Advice::new(format!("there is no {component} in this namespace"), works)));
     }
     let most = workloads.iter().filter_map(|w| snapshot.workload(w)).map(|w| w.replicas).max().unwrap_or(0);
-    let to = target.resolve(most).map_err(|e: InvalidTarget| Unfit::Refused(format!("{component}: {e}")))?;
+    let to = target.resolve(most).map_err(|e: InvalidTarget| Unfit::Refused(format!("{component}: {e}").into()))?;
     let reach = match &options.deployment {
         Some(deployment) => Reach::of(deployment),
         None if component == Component::Bono => reach(snapshot, &workloads),

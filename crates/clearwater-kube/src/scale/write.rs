@@ -99,7 +99,7 @@ where
         let error = match timeout(REQUEST, attempt).await {
             Ok(Ok(Ok(written))) => return Ok(written),
             Ok(Ok(Err(count))) => {
-                return Err(format!("{object}: somebody else has just set it to {count}; run scale again"));
+                return Err(format!("{object}: somebody else has just set it to {count}; scale it again"));
             }
             Ok(Err(error)) => error,
             Err(_) => return Err(format!("{object}: no answer from the API server")),

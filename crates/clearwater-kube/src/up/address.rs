@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use clearwater::component::Component;
 use clearwater::event::FailureKind;
 use clearwater::manifest::{Balance, Balanced, balance};
+use clearwater::remedy::Remedy;
 use k8s_openapi::api::core::v1::{Event, Service};
 
 use crate::judge::failure::Doom;
@@ -34,8 +36,9 @@ pub(super) fn addresses(
     events: &[&Event],
     waited: Duration,
 ) -> Addresses {
-    let doom = |service: &str, reason: &str, causes: Vec<String>, fix: String| {
+    let doom = |service: &str, reason: &str, causes: Vec<String>, fix: Remedy| {
         Addresses::Doomed(Doom {
+            component: Component::Bono,
             kind: FailureKind::NoAddress,
             object: format!("service/{service}"),
             container: None,
@@ -56,7 +59,7 @@ pub(super) fn addresses(
                     format!("service/{service}: its load balancer gave the host name {host} and no address"),
                     "Bono writes its own address into SIP routes, and telephones do not look names up there".to_owned(),
                 ];
-                return doom(service, "NoAddress", causes, FIX.to_owned());
+                return doom(service, "NoAddress", causes, FIX.into());
             }
             Balance::Differ { services } => {
                 let seen: Vec<String> = services.iter().map(|(name, ip)| format!("{name} {ip}")).collect();
@@ -64,9 +67,11 @@ pub(super) fn addresses(
                     format!("the Services of one Bono were given different addresses: {}", seen.join(", ")),
                     "Bono can tell subscribers only one".to_owned(),
                 ];
-                let fix = format!(
-                    "write `service: combined`, let the load balancer share one address between both, or {FIX}"
-                );
+                let fix = Remedy::any([
+                    "write `service: combined`",
+                    "let the load balancer share one address between both",
+                    FIX,
+                ]);
                 return doom(services.first().map_or("bono", |(name, _)| name), "NoAddress", causes, fix);
             }
         }
@@ -86,9 +91,11 @@ pub(super) fn addresses(
                 |t| t.trim_start_matches(": ").to_owned(),
             ),
         ];
-        let fix = format!(
-            "install a load balancer controller (MetalLB, the cloud's own), choose another bono.exposure, or {FIX}"
-        );
+        let fix = Remedy::any([
+            "install a load balancer controller (MetalLB, the cloud's own)",
+            "choose another bono.exposure",
+            FIX,
+        ]);
         return doom(first, "NoAddress", causes, fix);
     }
     Addresses::Awaited(format!(
@@ -123,7 +130,10 @@ mod tests {
     #[test]
     fn a_host_name_is_doomed_at_once_and_asks_for_addresses() {
         let Addresses::Doomed(doom) = look(&json!([{"hostname": "lb.example.com"}]), &[], 0) else { panic!() };
-        assert!(doom.fix.contains("bono.addresses") && doom.causes[0].contains("lb.example.com"), "{doom:?}");
+        assert!(
+            doom.fix.to_string().contains("bono.addresses") && doom.causes[0].contains("lb.example.com"),
+            "{doom:?}"
+        );
     }
 
     #[test]

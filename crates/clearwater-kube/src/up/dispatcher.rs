@@ -180,7 +180,7 @@ impl Dispatcher {
             Happened::Gathered(gathered) => self.take_gathered(gathered).await,
             Happened::Repaired(ended) => self.mending.take(ended),
             Happened::Consent(agreed) => self.mending.take_consent(agreed),
-            Happened::Said(text) => self.emitter.emit(What::Notice { text }).await,
+            Happened::Said(text) => self.emitter.emit(What::Notice { text: text.into() }).await,
             Happened::Tick => {
                 if self.progress_at.elapsed() >= SAY_EVERY {
                     self.progress_at = Instant::now();
@@ -226,13 +226,13 @@ impl Dispatcher {
                 if !trouble.told && trouble.since.elapsed() >= TROUBLE_AFTER {
                     self.trouble = Some(Trouble { told: true, ..trouble });
                     let text = format!("the watch of {} is broken and is being renewed: {text}", kind.resource());
-                    self.emitter.emit(What::Notice { text }).await;
+                    self.emitter.emit(What::Notice { text: text.into() }).await;
                 }
                 return;
             }
             News::Denied(kind) => {
                 let text = format!("skipped: what is seen in {} (needs list and watch {0})", kind.resource());
-                self.emitter.emit(What::Notice { text }).await;
+                self.emitter.emit(What::Notice { text: text.into() }).await;
             }
             _ => {}
         }

@@ -104,7 +104,7 @@ pub enum Place {
         #[serde(flatten)]
         position: Position,
     },
-    /// On the command line.
+    /// Put over the texts; how it was given.
     Flag(String),
 }
 

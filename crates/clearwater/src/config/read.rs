@@ -172,7 +172,7 @@ impl Reader {
 
     /// Puts a flag's value into the tree.
     fn put(&mut self, root: &mut Item, set: &Set) {
-        let place = Place::Flag(set.flag());
+        let place = Place::Flag(set.shown());
         let node = match yaml::read_tree(set.value()) {
             Ok(node) => node,
             Err(e) => {

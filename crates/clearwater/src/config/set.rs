@@ -6,7 +6,7 @@ use thiserror::Error;
 use super::problem::{KeyPath, Step};
 use crate::yaml;
 
-/// A value from the command line that is put over a deployment file: `bono.exposure=nodePort`.
+/// A value that is put over a deployment file: `bono.exposure=nodePort`.
 ///
 /// The key is the way to the value, joined by dots; a dot inside a key is written `\.`, an element of a list `[0]`.
 /// The value is YAML, where a scalar needs no quotes: `images.tag=1.10` is the text 1.10. An empty value takes the key
@@ -16,6 +16,7 @@ pub struct Set {
     path: KeyPath,
     value: String,
     text: String,
+    by: Option<String>,
 }
 
 /// A text that does not say which key is to be set to what.
@@ -36,13 +37,20 @@ impl Set {
         &self.value
     }
 
-    /// How it was written on the command line, without the value where that may be a password.
-    pub fn flag(&self) -> String {
+    /// The same, given by an option of the embedding program: problems with the value name it before the text.
+    #[must_use]
+    pub fn given_by(self, option: impl Into<String>) -> Self {
+        Self { by: Some(option.into()), ..self }
+    }
+
+    /// How it was given, without the value where that may be a password.
+    pub fn shown(&self) -> String {
         let secret = |step: &Step| matches!(step, Step::Key(key) if key.to_lowercase().contains("password"));
+        let by = self.by.as_ref().map_or_else(String::new, |by| format!("{by} "));
         if self.path.steps().iter().any(secret) {
-            return format!("--set {}=…", self.path);
+            return format!("{by}{}=…", self.path);
         }
-        format!("--set {}", self.text)
+        format!("{by}{}", self.text)
     }
 }
 
@@ -79,7 +87,7 @@ impl FromStr for Set {
                         return Err(fail("the key has too many parts"));
                     }
                     if c == '=' {
-                        return Ok(Self { path, value: text[at + 1..].to_owned(), text: text.to_owned() });
+                        return Ok(Self { path, value: text[at + 1..].to_owned(), text: text.to_owned(), by: None });
                     }
                     wants_key = c == '.';
                     if c == '[' {

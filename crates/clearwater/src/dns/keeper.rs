@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::Name;
 use super::corefile::Corefile;
+use crate::remedy::{NamesDeed, Remedy};
 
 /// Who keeps a ConfigMap that holds a Corefile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -208,8 +209,8 @@ pub enum Door {
     },
     /// Nowhere that this program may write to.
     Closed {
-        /// What whoever keeps the file must be told, and how.
-        instead: String,
+        /// What works in its place.
+        instead: Remedy,
     },
 }
 
@@ -251,28 +252,30 @@ pub fn door(
         return Door::Corefile { place: place.clone() };
     }
     let file = format!("{}/{}", place.namespace, place.name);
-    let pods = "or let sprout's pods carry the names (`dns: {backend: pods}`), which needs nothing from DNS";
+    let pods =
+        || Remedy::from("let sprout's pods carry the names (`dns: {backend: pods}`), which needs nothing from DNS");
+    let print = |and: String| Remedy::any([Remedy::from(NamesDeed::Print).then(and), pods()]);
     let instead = match &kept.by {
-        Keeper::EksAddon => format!(
-            "give the file printed by --backend print to the add-on: aws eks update-addon --addon-name coredns \
-             --cluster-name CLUSTER --resolve-conflicts PRESERVE --configuration-values with {{\"corefile\": \"…\"}}; {pods}"
+        Keeper::EksAddon => print(
+            " and give the file to the add-on: aws eks update-addon --addon-name coredns --cluster-name CLUSTER \
+             --resolve-conflicts PRESERVE --configuration-values with {\"corefile\": \"…\"}"
+                .to_owned(),
         ),
-        Keeper::Kops => format!(
-            "put the file printed by --backend print at spec.kubeDNS.externalCoreFile (kops edit cluster, kops update \
-             cluster --yes); {pods}"
+        Keeper::Kops => print(
+            " and put the file at spec.kubeDNS.externalCoreFile (kops edit cluster, kops update cluster --yes)".to_owned(),
         ),
         Keeper::OpenShift => "the operator takes no lines for the cluster's own domain: let sprout's pods carry the names \
                               (`dns: {backend: pods}`), or give the zone to a DNS server of your own with spec.servers of \
                               dns.operator/default"
-            .to_owned(),
-        Keeper::Helm(release) => format!(
-            "put the lines printed by --backend print among the plugins in the values of release {release} and run helm \
-             upgrade; {pods}"
-        ),
-        Keeper::K3s | Keeper::AddonManager => {
-            format!("this version imports no file of the user's into {file}; upgrade it, {pods}")
-        }
-        _ => format!("put the lines printed by --backend print into what {} delivers as {file}; {pods}", kept.by),
+            .into(),
+        Keeper::Helm(release) => print(format!(
+            ", put the lines among the plugins in the values of release {release} and run helm upgrade"
+        )),
+        Keeper::K3s | Keeper::AddonManager => Remedy::any([
+            format!("upgrade this version, which imports no file of the user's into {file}").into(),
+            pods(),
+        ]),
+        _ => print(format!(" and put the lines into what {} delivers as {file}", kept.by)),
     };
     Door::Closed { instead }
 }

@@ -1,4 +1,6 @@
 use super::*;
+use crate::component::Component;
+use crate::remedy::{Advice, NamesDeed, Remedy};
 
 fn event(what: What) -> Event {
     Event { v: VERSION, seq: 3, at: "2026-11-22T10:00:00.5Z".parse().unwrap(), elapsed: 42, what }
@@ -48,7 +50,7 @@ fn an_event_survives_json() {
 fn json_names_are_camel_case_and_the_kind_is_a_tag() {
     let text = serde_json::to_string(&event(What::RunFinished {
         outcome: Outcome::ChangesPending,
-        summary: String::new(),
+        summary: Advice::default(),
         stats: RunStats { pod_connections: 2, ..RunStats::default() },
         critical_path: vec![],
         pending: vec![],
@@ -85,7 +87,7 @@ fn no_text_of_an_event_holds_what_a_terminal_obeys() {
     const BAD: &str = "a\u{1b}[2J\nb\u{202e}\u{9b}";
     let bad = || BAD.to_owned();
     let mending = Mending { component: bad(), object: bad(), action: bad(), because: bad(), cost: Cost::Data };
-    let pending = || vec![Pending { component: bad(), what: bad(), command: bad() }];
+    let pending = || vec![Pending { component: bad(), what: bad(), command: bad().into() }];
     let all = [
         What::RunStarted {
             command: Command::Up,
@@ -97,7 +99,13 @@ fn no_text_of_an_event_holds_what_a_terminal_obeys() {
             }],
         },
         What::Checked {
-            line: CheckLine { id: bad(), title: bad(), status: CheckStatus::Ok, detail: bad(), fix: Some(bad()) },
+            line: CheckLine {
+                id: bad(),
+                title: bad(),
+                status: CheckStatus::Ok,
+                detail: bad(),
+                fix: Some(bad().into()),
+            },
         },
         What::Planned {
             changes: vec![Change {
@@ -114,7 +122,7 @@ fn no_text_of_an_event_holds_what_a_terminal_obeys() {
             component: bad(),
             failure: FailureKind::CrashLoop,
             causes: vec![bad()],
-            fix: bad(),
+            fix: bad().into(),
             evidence: vec![Evidence {
                 object: bad(),
                 reason: bad(),
@@ -132,10 +140,10 @@ fn no_text_of_an_event_holds_what_a_terminal_obeys() {
             notices: vec![bad()],
         },
         What::MembersChanged { component: bad(), members: [(bad(), bad())].into(), violation: Some(bad()) },
-        What::Notice { text: bad() },
+        What::Notice { text: Advice::new(bad(), bad()) },
         What::RunFinished {
             outcome: Outcome::Done,
-            summary: bad(),
+            summary: Advice::new(bad(), Remedy::from(NamesDeed::Remove(bad())).then(bad())),
             stats: RunStats::default(),
             critical_path: vec![Hop { component: bad(), took: 1 }],
             pending: pending(),
@@ -163,4 +171,23 @@ fn texts_of(value: &serde_json::Value, texts: &mut Vec<String>) {
         }
         _ => {}
     }
+}
+
+#[test]
+fn remedies_take_the_words_of_whoever_shows_them() {
+    let words = |deed: &Remedy| matches!(deed, Remedy::BringUp).then(|| "press Start".to_owned());
+    let pending = |command| vec![Pending { component: "etcd".into(), what: "a change".into(), command }];
+    let again = Remedy::sentence([Remedy::TakeDown(vec![Component::Etcd]), ", then ".into(), Remedy::BringUp]);
+    let what = What::RunFinished {
+        outcome: Outcome::ChangesPending,
+        summary: Advice::new("one change waits", again.clone()),
+        stats: RunStats::default(),
+        critical_path: vec![],
+        pending: pending(again),
+    };
+    let neutral = serde_json::to_value(&what).unwrap();
+    assert_eq!(neutral["pending"][0]["command"], "take etcd down, then bring the deployment up");
+    let worded = serde_json::to_value(what.worded(&words)).unwrap();
+    assert_eq!(worded["pending"][0]["command"], "take etcd down, then press Start");
+    assert_eq!(worded["summary"], "one change waits. What works: take etcd down, then press Start");
 }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{DnsStep, Durations, Hop, RunStats};
+use crate::remedy::{Advice, Remedy, Words};
 
 /// A command that yields events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -74,7 +75,7 @@ pub struct CheckLine {
     pub detail: String,
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fix: Option<String>,
+    pub fix: Option<Remedy>,
 }
 
 /// What is done to an object.
@@ -140,8 +141,8 @@ pub struct Pending {
     pub component: String,
     /// What waits, and for what.
     pub what: String,
-    /// The command that carries it out.
-    pub command: String,
+    /// What carries it out.
+    pub command: Remedy,
 }
 
 /// What a component waits for.
@@ -406,7 +407,7 @@ pub enum What {
         /// The causes, outermost first.
         causes: Vec<String>,
         /// What to do.
-        fix: String,
+        fix: Remedy,
         /// What was seen.
         evidence: Vec<Evidence>,
     },
@@ -511,7 +512,7 @@ pub enum What {
     /// Trouble or news that concerns the whole run and does not end it.
     Notice {
         /// The text, one line.
-        text: String,
+        text: Advice,
     },
     /// How far a component is. May be dropped.
     Progress {
@@ -531,8 +532,8 @@ pub enum What {
     RunFinished {
         /// How it ended.
         outcome: Outcome,
-        /// One line that says it to a person.
-        summary: String,
+        /// What says it to a person: one line, or one for each component that was refused.
+        summary: Advice,
         /// The totals.
         stats: RunStats,
         /// The longest chain of components, each of which opened the next one's gate; empty where nothing was started.
@@ -559,6 +560,24 @@ impl What {
     /// Whether a run ends with this kind.
     pub const fn is_last(&self) -> bool {
         matches!(self, Self::RunFinished { .. })
+    }
+
+    /// The same with every [`Remedy`] in the words of the program that shows it: [`Remedy::Text`].
+    #[must_use]
+    pub fn worded(mut self, words: &Words<'_>) -> Self {
+        let word = |remedy: &mut Remedy| *remedy = Remedy::Text(remedy.worded(words));
+        match &mut self {
+            Self::Checked { line } => line.fix.iter_mut().for_each(word),
+            Self::Planned { pending, .. } => pending.iter_mut().map(|p| &mut p.command).for_each(word),
+            Self::Failed { fix, .. } => word(fix),
+            Self::Notice { text } => *text = text.worded(words).into(),
+            Self::RunFinished { summary, pending, .. } => {
+                *summary = summary.worded(words).into();
+                pending.iter_mut().map(|p| &mut p.command).for_each(word);
+            }
+            _ => {}
+        }
+        self
     }
 
     /// The component this is about, where it is about one.

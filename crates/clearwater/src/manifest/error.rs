@@ -3,6 +3,7 @@ use thiserror::Error;
 use crate::component::{Component, Release};
 use crate::config::shared::SettingsError;
 use crate::config::{BonoExposure, PortRange, listed_ports};
+use crate::remedy::{Remedied, Remedy};
 
 /// Why a deployment cannot be rendered.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -26,15 +27,7 @@ pub enum ManifestError {
         found: String,
     },
     /// Node ports that the cluster does not give.
-    #[error(
-        "the node ports {} lie outside the cluster's range {range}: {}",
-        listed_ports(.outside),
-        if *.fixed {
-            "start the API server with --service-node-port-range=3000-32767, or choose another exposure"
-        } else {
-            "choose ports inside it, or another exposure"
-        }
-    )]
+    #[error("the node ports {} lie outside the cluster's range {range}", listed_ports(.outside))]
     NodePorts {
         /// The ports.
         outside: Vec<u16>,
@@ -44,15 +37,7 @@ pub enum ManifestError {
         fixed: bool,
     },
     /// Bonos without an address that leads to them.
-    #[error(
-        "no address is known that leads to {}: {}",
-        .missing.join(", "),
-        match .exposure {
-            BonoExposure::LoadBalancer =>
-                "`up` waits for the load balancer to give one; offline, set bono.addresses, one for each pod",
-            _ => "set bono.addresses, one for each pod",
-        }
-    )]
+    #[error("no address is known that leads to {}", .missing.join(", "))]
     BonoAddresses {
         /// How Bono is reached.
         exposure: BonoExposure,
@@ -71,4 +56,27 @@ pub enum ManifestError {
          endpoints or print, or services to headless"
     )]
     PodsBehindVirtualAddress,
+}
+
+impl Remedied for ManifestError {
+    fn remedy(&self) -> Option<Remedy> {
+        Some(match self {
+            Self::NodePorts { fixed: true, .. } => Remedy::any([
+                "start the API server with --service-node-port-range=3000-32767",
+                "choose another exposure",
+            ]),
+            Self::NodePorts { fixed: false, .. } => Remedy::any(["choose ports inside it", "choose another exposure"]),
+            Self::BonoAddresses { exposure: BonoExposure::LoadBalancer, .. } => Remedy::any([
+                Remedy::BringUp.then(", which waits for the load balancer to give one"),
+                "offline, set bono.addresses, one for each pod".into(),
+            ]),
+            Self::BonoAddresses { .. } => "set bono.addresses, one for each pod".into(),
+            // Their reason is what must be written.
+            Self::NoImage { .. }
+            | Self::PortRange { .. }
+            | Self::NoIngress
+            | Self::Settings(_)
+            | Self::PodsBehindVirtualAddress => return None,
+        })
+    }
 }

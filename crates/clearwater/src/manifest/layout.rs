@@ -82,7 +82,7 @@ fn kustomization(d: &Deployment, files: &[String]) -> String {
          #\n\
          # The objects are made for the namespace {namespace}: Clearwater's own resolver takes no search list, so every\n\
          # host name is written out in full, below the ZONE {zone} in the ConfigMap env-vars. An\n\
-         # overlay with another namespace must patch ZONE with it; `kubectl clearwater render -n NAMESPACE` does both.\n",
+         # overlay with another namespace must patch ZONE with it, or be rendered for that namespace.\n",
         d.release()
     );
     text.push_str(match &d.file().keys {
@@ -90,12 +90,13 @@ fn kustomization(d: &Deployment, files: &[String]) -> String {
             "#\n\
              # The keys that protect sign-up, Ellis' API and its cookies are upstream's public default, \"secret\": fit for a\n\
              # laboratory and for upstream's live tests, not for a network that others reach. Keys of your own:\n\
-             # `kubectl clearwater up`, which makes them, or `keys: {secret: NAME}` in the file that is rendered.\n"
+             # bringing the deployment up with kubectl-clearwater, which makes them, or `keys: {secret: NAME}` in the file\n\
+             # that is rendered.\n"
         }
         KeyPolicy::Random => {
             "#\n\
              # The keys that protect sign-up, Ellis' API and its cookies are read from the Secret clearwater-keys, which\n\
-             # `kubectl clearwater up` makes and which must stand before the pods can start.\n"
+             # is made when the deployment is brought up and which must stand before the pods can start.\n"
         }
         KeyPolicy::Secret(_) => "",
     });

@@ -42,7 +42,7 @@
 //! );
 //!
 //! let refused = Situation::new(Release::Hunter, Component::Cassandra, 3, 2).plan().unwrap_err();
-//! assert!(refused.to_string().contains("takes its data with it. What works: leave it at 3; or"));
+//! assert!(refused.advice().to_string().contains("takes its data with it. What works: leave it at 3; or"));
 //! # Ok::<(), clearwater::scale::MembersError>(())
 //! ```
 //!

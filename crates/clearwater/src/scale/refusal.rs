@@ -5,8 +5,9 @@ use thiserror::Error;
 use super::member::{Members, MembersError, Violation, list};
 use crate::component::{Component, Release, Store};
 use crate::config::BonoExposure;
+use crate::remedy::{Permission, Remedied, Remedy};
 
-/// Why a component is not scaled. Each text names the reason and the way that works.
+/// Why a component is not scaled. The text names the reason, [`Remedied::remedy`] the way that works.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -21,7 +22,7 @@ pub enum Refusal {
         known: Vec<Component>,
     },
     /// The component always has one member.
-    #[error("{component} cannot be scaled to {to} members: {reason}. What works: {}", one_member(*.component))]
+    #[error("{component} cannot be scaled to {to} members: {reason}")]
     OneMember {
         /// The component.
         component: Component,
@@ -31,11 +32,7 @@ pub enum Refusal {
         reason: &'static str,
     },
     /// The store never shrinks.
-    #[error(
-        "{component} cannot be scaled down from {from} to {to} members: {reason}. What works: leave it at {from}; or \
-         take the deployment down, bring it up again with components.{component}.replicas: {to}, and provision the \
-         subscribers anew"
-    )]
+    #[error("{component} cannot be scaled down from {from} to {to} members: {reason}")]
     NeverDown {
         /// The component.
         component: Component,
@@ -47,10 +44,7 @@ pub enum Refusal {
         reason: &'static str,
     },
     /// The last member of a store would go.
-    #[error(
-        "{component} cannot be scaled to 0 members: the last one holds all {}. What works: leave one; or \
-         kubectl clearwater down, which takes the whole deployment down", .data.join(", ")
-    )]
+    #[error("{component} cannot be scaled to 0 members: the last one holds all {}", .data.join(", "))]
     LastMember {
         /// The component.
         component: Component,
@@ -60,8 +54,7 @@ pub enum Refusal {
     /// The store's pods would go without leaving their cluster.
     #[error(
         "{component} cannot be scaled down from {from} to {to} members: its workload has no preStop hook, so a pod that \
-         stops stays on the list of members and the others wait for it for ever. What works: kubectl clearwater up, whose \
-         {component} leaves before it stops; or give the workload the hook of clearwater-docker's manifests"
+         stops stays on the list of members and the others wait for it for ever"
     )]
     NoPreStop {
         /// The component.
@@ -74,7 +67,7 @@ pub enum Refusal {
     /// There are not enough addresses for as many bonos.
     #[error(
         "bono cannot have {to} members: each needs an address of its own that leads to it on port 5060, and for \
-         exposure {} the deployment file gives {}. What works: {}", exposure(*.by), given(*.have), more_addresses(*.by)
+         exposure {} the deployment file gives {}", exposure(*.by), given(*.have)
     )]
     TooFewAddresses {
         /// How many members were wanted.
@@ -86,8 +79,7 @@ pub enum Refusal {
     },
     /// There are not enough nodes for as many bonos.
     #[error(
-        "bono cannot have {to} members: with exposure hostPort each needs a node of its own, and {nodes} can take one. \
-         What works: add nodes; or exposure headless, nodePort or loadBalancer"
+        "bono cannot have {to} members: with exposure hostPort each needs a node of its own, and {nodes} can take one"
     )]
     TooFewNodes {
         /// How many members were wanted.
@@ -98,9 +90,7 @@ pub enum Refusal {
     /// An autoscaler would set the number back.
     #[error(
         "{component} cannot be scaled to {to} members by hand: the HorizontalPodAutoscaler {autoscaler} keeps it \
-         between {min} and {max} and would set it back. What works: change its bounds with kubectl clearwater autoscale \
-         {component} --min N --max M; or remove it with kubectl clearwater autoscale {component} --remove and scale \
-         again"
+         between {min} and {max} and would set it back"
     )]
     Autoscaled {
         /// The component.
@@ -115,7 +105,7 @@ pub enum Refusal {
         max: u32,
     },
     /// An autoscaler would lose data or calls.
-    #[error("{component} cannot be autoscaled: {reason}. What works: kubectl clearwater scale {component}, {way}")]
+    #[error("{component} cannot be autoscaled: {reason}")]
     NotElastic {
         /// The component.
         component: Component,
@@ -125,7 +115,7 @@ pub enum Refusal {
         way: &'static str,
     },
     /// An autoscaler would have nothing to change.
-    #[error("{component} cannot be autoscaled: {reason}. What works: {}", one_member(*.component))]
+    #[error("{component} cannot be autoscaled: {reason}")]
     NotElasticAtAll {
         /// The component.
         component: Component,
@@ -135,14 +125,14 @@ pub enum Refusal {
     /// The members' states could not be read.
     #[error(
         "{component} is not scaled: its members' states could not be read from etcd, so no step could be seen to be \
-         complete. What works: see to etcd (kubectl clearwater status), then scale again"
+         complete"
     )]
     MembersUnknown {
         /// The component.
         component: Component,
     },
     /// The members' states could be read but not understood.
-    #[error("{component} is not scaled: {key} in etcd: {error}. What works: {}; then scale again", .error.fix(.key))]
+    #[error("{component} is not scaled: {key} in etcd: {error}")]
     MembersUnreadable {
         /// The component.
         component: Component,
@@ -154,8 +144,7 @@ pub enum Refusal {
     /// Members that have long been serving are not on the list.
     #[error(
         "{component} is not scaled: etcd's list of members does not have {}, which {} long been serving; etcd has lost \
-         its data, and whoever joined now would form a second cluster. What works: kubectl clearwater up \
-         --replace-stores, which recreates the stores with etcd, and loses what they hold", list(.absent), has(.absent)
+         its data, and whoever joined now would form a second cluster", list(.absent), has(.absent)
     )]
     Absent {
         /// The component.
@@ -165,9 +154,7 @@ pub enum Refusal {
     },
     /// Dead members block every change, and there was no consent to mark them as failed.
     #[error(
-        "{component} is not scaled: {} no pod any more, and the others wait for {} for ever. What works: agree to marking \
-         {} as failed, when asked or with --mark-failed", dead(.stale),
-        them(.stale), them(.stale)
+        "{component} is not scaled: {} no pod any more, and the others wait for {} for ever", dead(.stale), them(.stale)
     )]
     Stale {
         /// The component.
@@ -179,8 +166,7 @@ pub enum Refusal {
     },
     /// Dead members block every change, and no living one can mark them as failed.
     #[error(
-        "{component} is not scaled: {} no pod any more, and no living member of {store} can mark {} as failed. What \
-         works: kubectl clearwater up --replace-stores, which recreates the stores with etcd, and loses what they hold",
+        "{component} is not scaled: {} no pod any more, and no living member of {store} can mark {} as failed",
          dead(.stale), them(.stale)
     )]
     NobodyToMark {
@@ -192,10 +178,7 @@ pub enum Refusal {
         stale: Vec<IpAddr>,
     },
     /// Living members are in a state that endangers data, or that no way leads out of.
-    #[error(
-        "{component} is not scaled: {why} ({members}). What works: look at the cluster manager's log in {} pods; once \
-         all members are normal, scale again", .component
-    )]
+    #[error("{component} is not scaled: {why} ({members})")]
     Unsound {
         /// The component.
         component: Component,
@@ -204,6 +187,52 @@ pub enum Refusal {
         /// The members.
         members: Members,
     },
+}
+
+impl Remedied for Refusal {
+    fn remedy(&self) -> Option<Remedy> {
+        Some(match self {
+            Self::NotInRelease { .. } => return None,
+            Self::OneMember { component, .. } | Self::NotElasticAtAll { component, .. } => {
+                one_member(*component).into()
+            }
+            Self::NeverDown { component, from, to, .. } => Remedy::any([
+                format!("leave it at {from}"),
+                format!(
+                    "take the deployment down, bring it up again with components.{component}.replicas: {to}, and provision \
+                     the subscribers anew"
+                ),
+            ]),
+            Self::LastMember { .. } => Remedy::any([
+                "leave one".into(),
+                Remedy::TakeDown(Vec::new()).then(", which takes the whole deployment down"),
+            ]),
+            Self::NoPreStop { component, .. } => Remedy::any([
+                Remedy::BringUp.then(format!(", whose {component} leaves before it stops")),
+                "give the workload the hook of clearwater-docker's manifests".into(),
+            ]),
+            Self::TooFewAddresses { by, .. } => Remedy::any(more_addresses(*by)),
+            Self::TooFewNodes { .. } => Remedy::any(["add nodes", "exposure headless, nodePort or loadBalancer"]),
+            Self::Autoscaled { component, .. } => Remedy::any([
+                Remedy::Autoscale(*component),
+                Remedy::RemoveAutoscaler(*component).then(" and scale again"),
+            ]),
+            Self::NotElastic { component, way, .. } => {
+                Remedy::Scale { component: *component, to: None }.then(format!(", {way}"))
+            }
+            Self::MembersUnknown { .. } => {
+                Remedy::sentence(["see to etcd (".into(), Remedy::Status, "), then scale again".into()])
+            }
+            Self::MembersUnreadable { error, key, .. } => format!("{}; then scale again", error.fix(key)).into(),
+            Self::Absent { .. } | Self::NobodyToMark { .. } => Remedy::from(Permission::ReplaceStores)
+                .then(", which recreates the stores with etcd, and loses what they hold"),
+            Self::Stale { stale, .. } => Permission::MarkFailed(stale.clone()).into(),
+            Self::Unsound { component, .. } => format!(
+                "look at the cluster manager's log in {component} pods; once all members are normal, scale again"
+            )
+            .into(),
+        })
+    }
 }
 
 /// What is wrong with living members.
@@ -240,20 +269,16 @@ fn given(addresses: u32) -> String {
     if addresses == 0 { "none, which does for one".to_owned() } else { addresses.to_string() }
 }
 
-fn more_addresses(by: BonoExposure) -> &'static str {
+fn more_addresses(by: BonoExposure) -> Vec<&'static str> {
+    let reached = "exposure headless, where pods' own addresses can be reached";
     match by {
         BonoExposure::HostPort => {
-            "add nodes to bono.nodeAddresses, or leave it out where the nodes' own addresses are public; or exposure \
-             headless, where pods' own addresses can be reached"
+            vec!["add nodes to bono.nodeAddresses, or leave it out where the nodes' own addresses are public", reached]
         }
         BonoExposure::LoadBalancer => {
-            "add addresses to bono.addresses, or leave it out to have the balancer give each its own; or exposure \
-             headless, where pods' own addresses can be reached"
+            vec!["add addresses to bono.addresses, or leave it out to have the balancer give each its own", reached]
         }
-        _ => {
-            "add addresses to bono.addresses; or exposure loadBalancer, which gives each its own; or headless, where \
-             pods' own addresses can be reached"
-        }
+        _ => vec!["add addresses to bono.addresses", "exposure loadBalancer, which gives each its own", reached],
     }
 }
 

@@ -4,6 +4,8 @@ use clearwater_kube::dns::{Action, Explained, Plan, ServerProof};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::advice;
+
 /// The version of what `-o json` and `-o yaml` write.
 const VERSION: u32 = 1;
 
@@ -92,7 +94,7 @@ impl Report {
             kept: None,
             servers: Vec::new(),
             problems: Vec::new(),
-            notes: plan.notes.clone(),
+            notes: advice::texts(&plan.notes),
         }
     }
 }

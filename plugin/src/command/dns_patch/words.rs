@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use clearwater_kube::dns::{Action, Explained, Seen, ServerProof};
 
 use super::report::{Outcome, Report};
+use crate::advice;
 use crate::reporter::{BAD, DIM, GOOD, WARN, plain};
 
 pub(super) fn coloured(diff: &str) -> String {
@@ -115,7 +116,7 @@ pub(super) fn explanation(explained: &Explained) -> String {
         let _ = writeln!(text, "  {}", plain(line));
     }
     for note in &explained.notes {
-        let _ = writeln!(text, "{DIM}{}{DIM:#}", plain(note));
+        let _ = writeln!(text, "{DIM}{}{DIM:#}", plain(&advice::text(note)));
     }
     text
 }

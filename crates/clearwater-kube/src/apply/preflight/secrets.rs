@@ -237,7 +237,14 @@ mod tests {
                 "Warning secret pull: its type is Opaque: images are pulled without it",
             ]
         );
-        assert!(found[0].fix.as_deref().unwrap().contains("create secret generic mail -n ims --from-literal=pass="));
+        assert!(
+            found[0]
+                .fix
+                .as_ref()
+                .unwrap()
+                .to_string()
+                .contains("create secret generic mail -n ims --from-literal=pass=")
+        );
     }
 
     #[tokio::test]

@@ -26,6 +26,7 @@ fn event(kind: &str, name: &str, reason: &str, message: &str, second: i64, count
 
 fn judge_at(second: i64, pods: &[&Pod], events: &[&Event], exits: &Exits) -> Option<Doom> {
     judge(&Scene {
+        component: Component::Sprout,
         pods: pods.to_vec(),
         events: events.to_vec(),
         exits,
@@ -84,7 +85,10 @@ fn waiting_containers() {
         let doom = judge_at(5, &[&pod], &[], &Exits::default());
         assert_eq!(doom.as_ref().map(|d| d.kind), expected, "{reason} {message}: {doom:?}");
         if let Some(doom) = doom {
-            assert!(!doom.fix.is_empty() && doom.object == "pod/sprout-1" && doom.causes.len() == 2, "{doom:?}");
+            assert!(
+                !doom.fix.to_string().is_empty() && doom.object == "pod/sprout-1" && doom.causes.len() == 2,
+                "{doom:?}"
+            );
         }
     }
 }
@@ -216,6 +220,7 @@ fn a_volume_of_something_missing() {
 fn every_wait_has_a_cause() {
     let scene = |pods: &[&Pod], events: &[&Event]| {
         cause(&Scene {
+            component: Component::Sprout,
             pods: pods.to_vec(),
             events: events.to_vec(),
             exits: &Exits::default(),

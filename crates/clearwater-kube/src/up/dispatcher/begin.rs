@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clearwater::component::Component;
 use clearwater::event::{CancelReason, CheckLine, CheckStatus, Command, Operation, Outcome, RunStats, What};
+use clearwater::remedy::{Advice, Remedied as _, Remedy};
 use jiff::SignedDuration;
 use kube::api::DynamicObject;
 use tokio::task::JoinSet;
@@ -29,12 +30,12 @@ use crate::run::{Emitter, GRACE, Steering, checks, unless_cancelled};
 /// Why a run ends before a component is begun.
 struct Stop {
     outcome: Outcome,
-    summary: String,
+    summary: Advice,
     writes: u32,
 }
 
 impl Stop {
-    fn unwritten(outcome: Outcome, summary: impl Into<String>) -> Self {
+    fn unwritten(outcome: Outcome, summary: impl Into<Advice>) -> Self {
         Self { outcome, summary: summary.into(), writes: 0 }
     }
 
@@ -42,8 +43,10 @@ impl Stop {
     async fn cancelled(reason: CancelReason, writes: u32, emitter: &mut Emitter) -> Self {
         emitter.emit(What::CancelRequested { reason }).await;
         let summary = match writes {
-            0 => "interrupted, nothing was written".to_owned(),
-            n => format!("stopped before the first component, after {n} objects; run up again to go on"),
+            0 => "interrupted, nothing was written".into(),
+            n => {
+                Advice::new(format!("stopped before the first component, after {n} objects"), Remedy::GoOn(Command::Up))
+            }
         };
         Self { outcome: Outcome::Cancelled, summary, writes }
     }
@@ -103,13 +106,13 @@ async fn steps(
     match unless_cancelled(&cancel, GRACE, shared).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            return Err(Stop { outcome: Outcome::Failed, summary: format!("{error}. {}", error.fix()), writes });
+            return Err(Stop { outcome: Outcome::Failed, summary: error.advice(), writes });
         }
         Err(reason) => return Err(Stop::cancelled(reason, writes, emitter).await),
     }
     if !work.first.is_empty() {
         let names: Vec<String> = work.first.iter().map(apply::Planned::name).collect();
-        let text = format!("stands first, because its address is needed: {}", names.join(", "));
+        let text = Advice::from(format!("stands first, because its address is needed: {}", names.join(", ")));
         emitter.emit(What::Notice { text }).await;
     }
     Ok(Ready { scope, work, skew, until, writes })
@@ -153,10 +156,10 @@ async fn checked(
                 title: "objects of the deployment".to_owned(),
                 status: CheckStatus::Failed,
                 detail: error.to_string(),
-                fix: None,
+                fix: error.remedy(),
             };
             emitter.emit(What::Checked { line }).await;
-            return Err(Stop::unwritten(Outcome::PreflightFailed, format!("nothing was written: {error}")));
+            return Err(Stop::unwritten(Outcome::PreflightFailed, error.advice().after("nothing was written: ")));
         }
     };
     let mut lines =

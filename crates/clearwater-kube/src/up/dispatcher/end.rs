@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use clearwater::event::{CancelReason, Evidence, FailureKind, Hop, Outcome, Pending, RunStats, What};
+use clearwater::event::{CancelReason, Command, Evidence, FailureKind, Hop, Outcome, Pending, RunStats, What};
+use clearwater::remedy::{Advice, Permission, Remedy};
 use kube::ResourceExt;
 
 use super::Dispatcher;
@@ -62,10 +63,12 @@ impl Dispatcher {
                 continue;
             }
             let fix = if awaits_address {
-                "look whether the cluster has a load balancer controller and run up again, or set bono.addresses in the \
-                 deployment file"
+                Remedy::any([
+                    Remedy::BringUp.after("look whether the cluster has a load balancer controller, then "),
+                    "set bono.addresses in the deployment file".into(),
+                ])
             } else {
-                "run up again to go on waiting, with a longer --timeout where it is only slow"
+                Remedy::WaitLonger
             };
             let pods = self.seen.snapshot.pods_of(component);
             let events = evidence::events(self.seen.snapshot.events_of(&pods, &unit.part.subject.workload_names()));
@@ -83,7 +86,7 @@ impl Dispatcher {
                 component: component.name().to_owned(),
                 failure: FailureKind::Deadline,
                 causes,
-                fix: fix.to_owned(),
+                fix,
                 evidence: vec![evidence],
             };
             self.units[component].phase = Phase::Failed;
@@ -142,9 +145,9 @@ impl Dispatcher {
                 let refused = self.mending.refusals.get(&component);
                 let why = refused.map_or_else(String::new, |r| format!(" ({r})"));
                 let command = if refused.is_some() {
-                    format!("kubectl clearwater down --only {component}, then up")
+                    Remedy::sentence([Remedy::TakeDown(vec![component]), ", then ".into(), Remedy::BringUp])
                 } else {
-                    "kubectl clearwater up --replace-stores".to_owned()
+                    Permission::ReplaceStores.into()
                 };
                 let what = format!("{} of its pods still run the old revision{why}", u.pending);
                 Pending { component: u.name().to_owned(), what, command }
@@ -153,23 +156,25 @@ impl Dispatcher {
             .collect();
         let all = self.units.len();
         let seconds = self.emitter.began().elapsed().as_secs_f32();
-        let summary = match outcome {
-            Outcome::NothingToDo => format!("nothing to change: all {all} components serve ({seconds:.1} s)"),
+        let summary: Advice = match outcome {
+            Outcome::NothingToDo => format!("nothing to change: all {all} components serve ({seconds:.1} s)").into(),
             Outcome::Done | Outcome::ChangesPending => {
                 let waiting = if pending.is_empty() { "" } else { "; changes wait" };
-                format!("{} of {all} components serve ({seconds:.1} s){waiting}", stats.serving)
+                format!("{} of {all} components serve ({seconds:.1} s){waiting}", stats.serving).into()
             }
             Outcome::NotReady => {
-                format!("not ready after {seconds:.0} s: {} of {all} components serve", stats.serving)
+                format!("not ready after {seconds:.0} s: {} of {all} components serve", stats.serving).into()
             }
             Outcome::Refused if self.mending.is_refused() => {
-                "refused: what is broken was not mended, because data would be lost".to_owned()
+                "refused: what is broken was not mended, because data would be lost".into()
             }
-            Outcome::Refused => "refused: stores' pods were not replaced, because data would be lost".to_owned(),
-            Outcome::Failed => format!("failed: {} of {all} components serve, {} cannot", stats.serving, stats.failed),
-            _ => format!(
-                "stopped: {} of {all} components serve, what was begun stands; run up again to go on",
-                stats.serving
+            Outcome::Refused => "refused: stores' pods were not replaced, because data would be lost".into(),
+            Outcome::Failed => {
+                format!("failed: {} of {all} components serve, {} cannot", stats.serving, stats.failed).into()
+            }
+            _ => Advice::new(
+                format!("stopped: {} of {all} components serve, what was begun stands", stats.serving),
+                Remedy::GoOn(Command::Up),
             ),
         };
         let critical_path = self.critical_path();

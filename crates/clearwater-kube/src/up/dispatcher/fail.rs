@@ -2,6 +2,7 @@
 
 use clearwater::component::{Asks, Component};
 use clearwater::event::{Evidence, FailureKind, LogExcerpt, What};
+use clearwater::remedy::{Permission, Remedied, Remedy};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -27,15 +28,16 @@ pub(super) struct Gathered {
 }
 
 /// A list of members that somebody else wrote into: nothing is done with what stands in it, and it stays so.
-fn wrong_members(seen: &MembersSeen) -> Option<Doom> {
+fn wrong_members(component: Component, seen: &MembersSeen) -> Option<Doom> {
     let MembersSeen::Wrong { key, error } = seen else { return None };
     Some(Doom {
+        component,
         kind: FailureKind::Members,
         object: format!("etcd key {key}"),
         container: None,
         reason: "Members".to_owned(),
         causes: vec![format!("{key} in etcd: {error}")],
-        fix: error.fix(key),
+        fix: error.fix(key).into(),
     })
 }
 
@@ -68,7 +70,7 @@ impl Dispatcher {
         let doom = failure::judge(&scene).map(|d| (d, None));
         let pods = &scene.pods;
         let doom = doom.or_else(|| self.fatal(component, pods, needs_served_since));
-        let doom = doom.or_else(|| Some((wrong_members(self.seen.members(component)?)?, None)));
+        let doom = doom.or_else(|| Some((wrong_members(component, self.seen.members(component)?)?, None)));
         let doom = doom.or_else(|| self.deaf(component, pods));
         let Some((doom, log)) = doom else {
             self.mend_members(component).await;
@@ -107,6 +109,7 @@ impl Dispatcher {
                 if lasting {
                     let after = if mended.is_some() { " again, after it was restarted" } else { "" };
                     let doom = Doom {
+                        component,
                         kind: FailureKind::ProgramFatal,
                         object: pod_name(pod),
                         container: None,
@@ -115,7 +118,7 @@ impl Dispatcher {
                             format!("{}: {}{after}", pod_name(pod), trouble.text),
                             format!("everything that {component} needs was serving when it failed"),
                         ],
-                        fix: "see the last lines of the program's log".to_owned(),
+                        fix: "see the last lines of the program's log".into(),
                     };
                     return Some((doom, report.log.clone()));
                 }
@@ -134,15 +137,19 @@ impl Dispatcher {
                 matches!(p.about, Part::Question(n) if matches!(asks(n), Some(Asks::OneNameServer { .. })))
             })?;
             let doom = Doom {
+                component,
                 kind: FailureKind::Config,
                 object: pod_name(pod),
                 container: None,
                 reason: "name servers".to_owned(),
                 causes: vec![format!("{}: {}", pod_name(pod), problem.text)],
-                fix: format!(
-                    "run up --replace-stores as somebody who may get nodes/proxy, which gives {component} one name server \
-                     where the kubelets' clusterDNS has several; or give its pods a dnsConfig with one"
-                ),
+                fix: Remedy::any([
+                    Remedy::from(Permission::ReplaceStores).then(format!(
+                        " as somebody who may get nodes/proxy, which gives {component} one name server where the kubelets' \
+                         clusterDNS has several"
+                    )),
+                    "give its pods a dnsConfig with one".into(),
+                ]),
             };
             Some((doom, None))
         })
@@ -163,16 +170,17 @@ impl Dispatcher {
 
     pub(super) async fn fail_to_apply(&mut self, component: Component, error: &ApplyError) {
         let doom = Doom {
+            component,
             kind: if matches!(error, ApplyError::Unreachable { .. }) {
                 FailureKind::Deadline
             } else {
                 FailureKind::Refused
             },
-            object: error.to_string().split(':').next().unwrap_or_default().to_owned(),
+            object: error.object().to_owned(),
             container: None,
             reason: "apply".to_owned(),
             causes: vec![error.to_string()],
-            fix: error.fix(),
+            fix: error.remedy().unwrap_or_else(|| "see what the message names".into()),
         };
         self.fail(component, doom, Vec::new()).await;
     }
@@ -190,8 +198,8 @@ impl Dispatcher {
         }
         unit.phase = Phase::Failed;
         let name = unit.name();
-        let fix = doom.fix.replace("NAME", name);
-        let what = What::Failed { component: name.to_owned(), failure: doom.kind, causes: doom.causes, fix, evidence };
+        let Doom { kind: failure, causes, fix, .. } = doom;
+        let what = What::Failed { component: name.to_owned(), failure, causes, fix, evidence };
         self.emitter.emit(what).await;
         for lost in self.schedule.fail(name) {
             if let Some(unit) = self.units.iter_mut().find(|u| u.name() == &*lost)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clearwater::component::{Component, Entry, LOOKS_UP_ONCE, Program};
 use clearwater::event::{Cost, Mending, Pending, What};
+use clearwater::remedy::Permission;
 use clearwater::scale::MemberState;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -99,7 +100,7 @@ impl State {
         Some(Pending {
             component: costly.component.name().to_owned(),
             what: format!("{} is {}: {}", costly.mending.object, costly.mending.action, costly.mending.because),
-            command: "kubectl clearwater up --accept-loss".to_owned(),
+            command: Permission::LoseData.into(),
         })
     }
 
@@ -285,7 +286,7 @@ impl Dispatcher {
                 component: component.name().to_owned(),
                 object: pod_name(&old),
                 action: "replaced by one of the new revision".to_owned(),
-                because: "it runs an older revision and --replace-stores was given".to_owned(),
+                because: "it runs an older revision, and stores are to be replaced".to_owned(),
                 cost: Cost::Nothing,
             };
             self.emitter.emit(What::Mended { mending }).await;
@@ -391,7 +392,7 @@ impl Dispatcher {
             Err(error) => {
                 self.mending.take((key, true));
                 let text = format!("pod/{}: {error}", stuck.pod);
-                self.emitter.emit(What::Notice { text }).await;
+                self.emitter.emit(What::Notice { text: text.into() }).await;
             }
         }
     }

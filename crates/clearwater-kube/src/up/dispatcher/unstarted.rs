@@ -81,7 +81,7 @@ impl Dispatcher {
             Err(error) => {
                 if !self.mending.has_failed(&key) {
                     let text = format!("{}: {}", pod_name(pod), crate::cluster::say(&error));
-                    self.emitter.emit(What::Notice { text }).await;
+                    self.emitter.emit(What::Notice { text: text.into() }).await;
                 }
                 self.mending.take((key, true));
             }

@@ -1,0 +1,268 @@
+//! Advice in the words of this command line: the libraries name deeds, and here alone each becomes a command or a flag.
+
+use clearwater::event::{Command, Event};
+use clearwater::remedy::{Advice, NamesDeed, Permission, Remedied, Remedy};
+
+/// An error with what works, as it is printed.
+pub(crate) fn said<E: Remedied + ?Sized>(error: &E) -> String {
+    text(&error.advice())
+}
+
+/// Advice as it is printed.
+pub(crate) fn text(advice: &Advice) -> String {
+    advice.worded(&word)
+}
+
+/// All of these as they are printed.
+pub(crate) fn texts(all: &[Advice]) -> Vec<String> {
+    all.iter().map(text).collect()
+}
+
+/// The event with every remedy in words, for people and programs alike.
+pub(crate) fn worded(event: Event) -> Event {
+    Event { what: event.what.worded(&word), ..event }
+}
+
+/// What this command line calls a deed; `None` where it has nothing to add to the libraries' words.
+fn word(remedy: &Remedy) -> Option<String> {
+    let text = match remedy {
+        Remedy::BringUp => "kubectl clearwater up",
+        Remedy::DryRun => "kubectl clearwater up --dry-run",
+        Remedy::Again => "run the command again",
+        Remedy::GoOn(Command::Up) => "run up again to go on",
+        Remedy::GoOn(Command::Down) => "run down again to go on",
+        Remedy::GoOn(Command::Scale) => "run the same scale again to go on",
+        Remedy::GoOn(Command::DnsPatch) => "run the same command again to finish",
+        Remedy::WaitLonger => "run up again to go on waiting, with a longer --timeout where it is only slow",
+        Remedy::TakeDown(components) => match components.as_slice() {
+            [] => "kubectl clearwater down",
+            some => {
+                let names: Vec<&str> = some.iter().map(|c| c.name()).collect();
+                return Some(format!("kubectl clearwater down --only {}", names.join(",")));
+            }
+        },
+        Remedy::Scale { component, to } => {
+            let to = to.map_or_else(String::new, |n| format!(" {n}"));
+            return Some(format!("kubectl clearwater scale {component}{to}"));
+        }
+        Remedy::Autoscale(component) => {
+            return Some(format!("change its bounds with kubectl clearwater autoscale {component} --min N --max M"));
+        }
+        Remedy::RemoveAutoscaler(component) => {
+            return Some(format!("remove it with kubectl clearwater autoscale {component} --remove"));
+        }
+        Remedy::Status => "kubectl clearwater status",
+        Remedy::ChooseNamespace => "choose another namespace with -n",
+        Remedy::NameFile => "name it with -f",
+        Remedy::Skip => "leave components out with --skip",
+        Remedy::Allow(permission) => return allow(permission),
+        Remedy::Names(deed) => return names(deed),
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+fn allow(permission: &Permission) -> Option<String> {
+    let text = match permission {
+        Permission::CreateNamespace => "add --create-namespace",
+        Permission::ForceConflicts => "take it over with --force-conflicts",
+        Permission::ReplaceStores => "kubectl clearwater up --replace-stores",
+        Permission::LoseData => "kubectl clearwater up --accept-loss",
+        Permission::MarkFailed(_) => return Some(format!("{permission}, when asked or with --mark-failed")),
+        Permission::RemoveAtOnce => "say --now",
+        Permission::RemoveForeign => {
+            "to lose it, type the namespace's name when asked on a terminal, or say --yes --foreign"
+        }
+        Permission::RestartDns => {
+            "add --restart-dns to have its pods replaced one at a time, each asked before the next"
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+fn names(deed: &NamesDeed) -> Option<String> {
+    let text = match deed {
+        NamesDeed::Put { namespace, backend } => {
+            let namespace = namespace.as_ref().map_or_else(String::new, |n| format!(" -n {n}"));
+            let backend = backend.map_or_else(String::new, |b| format!(" --backend {}", b.name()));
+            return Some(format!("kubectl clearwater dns-patch{namespace}{backend}"));
+        }
+        NamesDeed::Remove(namespace) => return Some(format!("kubectl clearwater dns-patch --remove -n {namespace}")),
+        NamesDeed::Check => "kubectl clearwater dns-patch --check",
+        NamesDeed::Explain => "kubectl clearwater dns-patch --explain, which shows what each server answers",
+        NamesDeed::Choose(backend) => return Some(format!("add --backend {}", backend.name())),
+        NamesDeed::Print => "print the records with --backend print",
+        NamesDeed::OfferClients => "add --clients, which lets them find Bono, too",
+        NamesDeed::PrintClients => "print the records with --backend print --clients",
+        NamesDeed::NameEtcd => "say where it is with --etcd-endpoint http://HOST:2379",
+        NamesDeed::TrustEtcd => "name it with --etcd-cacert FILE",
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::{Path, PathBuf};
+
+    use clap::CommandFactory;
+    use clearwater::component::Component;
+    use clearwater::config::DnsBackend;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    /// The long flags and the names of all commands.
+    fn command_line() -> (BTreeSet<String>, BTreeSet<String>) {
+        let (mut flags, mut commands) = (BTreeSet::new(), BTreeSet::new());
+        let mut all = vec![Cli::command()];
+        while let Some(command) = all.pop() {
+            for argument in command.get_arguments() {
+                flags.extend(argument.get_long().map(str::to_owned));
+                flags.extend(argument.get_all_aliases().unwrap_or_default().into_iter().map(str::to_owned));
+            }
+            for sub in command.get_subcommands() {
+                commands.insert(sub.get_name().to_owned());
+                all.push(sub.clone());
+            }
+        }
+        (flags, commands)
+    }
+
+    fn flags_in(text: &str) -> impl Iterator<Item = &str> {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        let starts = text.match_indices("--").filter(move |(at, _)| !text[..*at].ends_with(is_part));
+        starts
+            .map(move |(at, _)| &text[at + 2..])
+            .map(move |rest| &rest[..rest.find(|c| !is_part(c)).unwrap_or(rest.len())])
+            .filter(|flag| !flag.is_empty())
+    }
+
+    fn deeds() -> Vec<Remedy> {
+        let component = Component::Sprout;
+        let permissions = [
+            Permission::CreateNamespace,
+            Permission::ForceConflicts,
+            Permission::ReplaceStores,
+            Permission::LoseData,
+            Permission::MarkFailed(vec!["192.0.2.1".parse().unwrap()]),
+            Permission::RemoveAtOnce,
+            Permission::RemoveForeign,
+            Permission::RestartDns,
+        ];
+        let names = [
+            NamesDeed::Put { namespace: Some("ims".to_owned()), backend: Some(DnsBackend::Coredns) },
+            NamesDeed::Remove("ims".to_owned()),
+            NamesDeed::Check,
+            NamesDeed::Explain,
+            NamesDeed::Choose(DnsBackend::Coredns),
+            NamesDeed::Print,
+            NamesDeed::OfferClients,
+            NamesDeed::PrintClients,
+            NamesDeed::NameEtcd,
+            NamesDeed::TrustEtcd,
+        ];
+        let mut all = vec![
+            Remedy::BringUp,
+            Remedy::DryRun,
+            Remedy::Again,
+            Remedy::WaitLonger,
+            Remedy::TakeDown(vec![]),
+            Remedy::TakeDown(vec![component, Component::Etcd]),
+            Remedy::Scale { component, to: Some(2) },
+            Remedy::Scale { component, to: None },
+            Remedy::Autoscale(component),
+            Remedy::RemoveAutoscaler(component),
+            Remedy::Status,
+            Remedy::ChooseNamespace,
+            Remedy::NameFile,
+            Remedy::Skip,
+        ];
+        all.extend([Command::Up, Command::Down, Command::Scale, Command::DnsPatch].map(Remedy::GoOn));
+        all.extend(permissions.map(Remedy::from));
+        all.extend(names.map(Remedy::from));
+        all
+    }
+
+    #[test]
+    fn every_deed_has_its_words() {
+        let (flags, commands) = command_line();
+        let mut told = String::new();
+        for deed in deeds() {
+            let words = word(&deed).unwrap();
+            for flag in flags_in(&words) {
+                assert!(flags.contains(flag), "there is no --{flag}: {words}");
+            }
+            if let Some((_, rest)) = words.split_once("kubectl clearwater ") {
+                let command = rest.split([' ', ',']).next().unwrap();
+                assert!(commands.contains(command), "there is no {command}: {words}");
+            }
+            told.push_str(&format!("{deed}\n    {words}\n"));
+        }
+        insta::assert_snapshot!(told);
+    }
+
+    /// Flags that other programs have as well, each with whose they are and in which files of the libraries they stand.
+    const OF_OTHERS: [(&str, &str, &str); 2] = [
+        ("kops", "yes", "clearwater/src/dns/keeper.rs"),
+        ("kubectl logs", "previous", "clearwater-kube/src/dns/watch.rs"),
+    ];
+
+    fn sources(of: &Path, found: &mut Vec<PathBuf>) {
+        for path in std::fs::read_dir(of).unwrap().map(|e| e.unwrap().path()) {
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                found.push(path);
+            }
+        }
+    }
+
+    /// What of a line is code: it begins as no comment does.
+    fn is_code(line: &str) -> bool {
+        !line.trim_start().starts_with("//")
+    }
+
+    /// Where a text of the libraries names this command line.
+    fn slips(text: &str, file: &str, flags: &BTreeSet<String>, commands: &BTreeSet<String>) -> Vec<String> {
+        let mut slips = Vec::new();
+        for (n, line) in text.lines().enumerate().filter(|(_, line)| is_code(line)) {
+            let of_others = |flag: &str| OF_OTHERS.iter().any(|(_, f, at)| *f == flag && file.ends_with(at));
+            let flag = flags_in(line).find(|flag| flags.contains(*flag) && !of_others(flag));
+            // A key of the deployment file may be called as a command is, and stands in such marks too.
+            let marked = |command: &String| line.contains(&format!("`{command}`"));
+            if line.contains("kubectl clearwater") || flag.is_some() || commands.iter().any(marked) {
+                slips.push(format!("{file}:{}: {}", n + 1, line.trim()));
+            }
+        }
+        slips
+    }
+
+    #[test]
+    fn the_libraries_advise_no_command_line() {
+        let (flags, commands) = command_line();
+        let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
+        let mut all = Vec::new();
+        for library in ["clearwater/src", "clearwater-kube/src"] {
+            sources(&crates.join(library), &mut all);
+        }
+        assert!(all.len() > 100, "{all:?}");
+        let mut found: Vec<String> = Vec::new();
+        for path in &all {
+            let file = path.strip_prefix(&crates).unwrap().display().to_string();
+            found.extend(slips(&std::fs::read_to_string(path).unwrap(), &file, &flags, &commands));
+        }
+        assert!(found.is_empty(), "a remedy says this without our flags and commands:\n{}", found.join("\n"));
+    }
+
+    #[test]
+    fn what_names_the_command_line_is_found() {
+        let (flags, commands) = command_line();
+        let found = |line: &str| !slips(line, "clearwater/src/a.rs", &flags, &commands).is_empty();
+        assert!(found("\"run kubectl clearwater up\""));
+        assert!(found("\"add --backend coredns\"") && found("(--check tells)") && found("\"`up` waits\""));
+        assert!(!found("// add --backend coredns") && !found("\"--data-dir=/var\"") && !found("`keys: upstream`"));
+    }
+}
