@@ -1,5 +1,6 @@
 //! What applying a deployment would do to each object, and doing it: server-side apply with one field manager.
 
+pub(crate) mod checks;
 mod name_servers;
 pub(crate) mod preflight;
 pub(crate) mod prepare;

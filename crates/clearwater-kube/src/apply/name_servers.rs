@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use clearwater::event::{CheckLine, CheckStatus};
+use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::remedy::Remedy;
 use futures::FutureExt;
 use futures::future::join_all;
@@ -13,7 +13,7 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use tokio::time::timeout;
 
-use crate::apply::preflight::{line, with_fix};
+use crate::apply::checks::{line, with_fix};
 use crate::cluster::say;
 
 /// All nodes of a cluster are usually alike.
@@ -87,7 +87,7 @@ impl NameServers {
     /// The line of the preflight.
     pub(crate) fn line(&self, given: Option<IpAddr>) -> CheckLine {
         let title = "name servers of the pods";
-        let of = |status, detail: String| line("name-servers", title, status, detail);
+        let of = |status, detail: String| line(CheckId::NameServers, title, status, detail);
         match (self, given) {
             (Self::Known(servers), None) => {
                 of(CheckStatus::Ok, servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clearwater::component::Component;
 use clearwater::config::Deployment;
 use clearwater::dns::corefile::Corefile;
-use clearwater::event::{CheckLine, CheckStatus, Operation};
+use clearwater::event::{CheckId, CheckLine, CheckStatus, Operation};
 use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL, Object, SERVICE_LABEL};
 use clearwater::remedy::{Permission, Remedy};
 use futures::future::BoxFuture;
@@ -21,6 +21,7 @@ use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 
 use super::prepare::{Scope, Standing, Work};
+use crate::apply::checks::{line, with_fix};
 use crate::apply::{ApplyError, Planned};
 use crate::cluster::{Cluster, FIELD_MANAGER, say};
 use crate::observe::cluster_dns::{ClusterDns, LookError};
@@ -36,15 +37,6 @@ const OLDEST_MINOR: u32 = 28;
 const AT_ONCE: usize = 8;
 /// The longest that looking into etcd may take.
 const ETCD: Duration = Duration::from_secs(4);
-
-pub(crate) fn line(id: &str, title: impl Into<String>, status: CheckStatus, detail: impl Into<String>) -> CheckLine {
-    CheckLine { id: id.to_owned(), title: title.into(), status, detail: detail.into(), fix: None }
-}
-
-pub(crate) fn with_fix(mut line: CheckLine, fix: impl Into<Remedy>) -> CheckLine {
-    line.fix = Some(fix.into());
-    line
-}
 
 /// Looks at everything, and yields a line for each.
 pub(crate) async fn check(
@@ -96,29 +88,29 @@ async fn version(cluster: &Cluster) -> CheckLine {
     match cluster.client.apiserver_version().await {
         Ok(version) => {
             if minor(&version.minor).is_some_and(|m| m < OLDEST_MINOR) && version.major == "1" {
-                let seen = line("version", title, CheckStatus::Warning, version.git_version);
+                let seen = line(CheckId::Version, title, CheckStatus::Warning, version.git_version);
                 with_fix(seen, format!("1.{OLDEST_MINOR} or later is needed; older ones may refuse objects"))
             } else {
-                line("version", title, CheckStatus::Ok, version.git_version)
+                line(CheckId::Version, title, CheckStatus::Ok, version.git_version)
             }
         }
-        Err(error) => line("version", title, CheckStatus::Skipped, say(&error)),
+        Err(error) => line(CheckId::Version, title, CheckStatus::Skipped, say(&error)),
     }
 }
 
 fn namespace(cluster: &Cluster, create: bool, standing: &Standing) -> CheckLine {
     let title = format!("namespace {}", cluster.namespace);
     match standing.namespace {
-        Some(true) => line("namespace", title, CheckStatus::Ok, ""),
-        Some(false) if create => line("namespace", title, CheckStatus::Ok, "will be created"),
+        Some(true) => line(CheckId::Namespace, title, CheckStatus::Ok, ""),
+        Some(false) if create => line(CheckId::Namespace, title, CheckStatus::Ok, "will be created"),
         Some(false) => with_fix(
-            line("namespace", title, CheckStatus::Failed, "it does not exist"),
+            line(CheckId::Namespace, title, CheckStatus::Failed, "it does not exist"),
             Remedy::any([
                 Permission::CreateNamespace.into(),
                 Remedy::from(format!("kubectl create namespace {}", cluster.namespace)),
             ]),
         ),
-        None => line("namespace", title, CheckStatus::Skipped, "needs get namespaces"),
+        None => line(CheckId::Namespace, title, CheckStatus::Skipped, "needs get namespaces"),
     }
 }
 
@@ -170,9 +162,9 @@ async fn rights(cluster: &Cluster, standing: &Standing, work: &Work) -> Vec<Chec
     let title = "rights in the namespace";
     // Who may do everything is asked one question.
     match rights::allowed(&cluster.client, &cluster.namespace, ("*", "*", "*", "")).await {
-        Ok(true) => return vec![line("rights", title, CheckStatus::Ok, "everything")],
+        Ok(true) => return vec![line(CheckId::Rights, title, CheckStatus::Ok, "everything")],
         Ok(false) => {}
-        Err(error) => return vec![line("rights", title, CheckStatus::Skipped, say(&error))],
+        Err(error) => return vec![line(CheckId::Rights, title, CheckStatus::Skipped, say(&error))],
     }
     let mut needed: BTreeSet<Right> = NEEDED.into_iter().collect();
     for planned in work.all().filter(|p| p.operation != Operation::Keep) {
@@ -203,17 +195,17 @@ async fn rights(cluster: &Cluster, standing: &Standing, work: &Work) -> Vec<Chec
             (Ok(true), _) => {}
             (Ok(false), None) => missing.push(named(right)),
             (Ok(false), Some(what)) => {
-                lines.push(line("rights", what, CheckStatus::Skipped, format!("needs {}", named(right))));
+                lines.push(line(CheckId::Rights, what, CheckStatus::Skipped, format!("needs {}", named(right))));
             }
             (Err(error), _) => {
-                lines.push(line("rights", named(right), CheckStatus::Skipped, say(&error)));
+                lines.push(line(CheckId::Rights, named(right), CheckStatus::Skipped, say(&error)));
             }
         }
     }
     let first = if missing.is_empty() {
-        line("rights", title, CheckStatus::Ok, "what is needed")
+        line(CheckId::Rights, title, CheckStatus::Ok, "what is needed")
     } else {
-        let seen = line("rights", title, CheckStatus::Failed, format!("missing: {}", missing.join(", ")));
+        let seen = line(CheckId::Rights, title, CheckStatus::Failed, format!("missing: {}", missing.join(", ")));
         let where_ = if standing.namespace == Some(false) { " once it exists" } else { "" };
         with_fix(
             seen,
@@ -255,7 +247,7 @@ async fn dry_run_pods(cluster: &Cluster, standing: &Standing, work: &Work) -> Ve
         return Vec::new();
     }
     if standing.namespace == Some(false) {
-        return vec![line("admission", title, CheckStatus::Skipped, "the namespace does not exist yet")];
+        return vec![line(CheckId::Admission, title, CheckStatus::Skipped, "the namespace does not exist yet")];
     }
     admission(cluster, samples).await
 }
@@ -282,7 +274,7 @@ pub(crate) async fn admission(cluster: &Cluster, samples: Vec<(String, Pod)>) ->
     for (name, answer) in answers {
         let Err(kube::Error::Api(status)) = answer else { continue };
         if status.is_forbidden() && status.message.contains("cannot create resource \"pods\"") {
-            return vec![line("admission", title, CheckStatus::Skipped, "needs create pods")];
+            return vec![line(CheckId::Admission, title, CheckStatus::Skipped, "needs create pods")];
         }
         // The sum is judged by its own line; a quota that is full for one pod is told here all the same.
         let text = status.message.to_lowercase();
@@ -305,12 +297,12 @@ pub(crate) async fn admission(cluster: &Cluster, samples: Vec<(String, Pod)>) ->
     let mut lines: Vec<CheckLine> = refused
         .into_iter()
         .map(|(fix, (names, message))| {
-            let seen = line("admission", format!("{title}: {}", names.join(", ")), CheckStatus::Failed, message);
+            let seen = line(CheckId::Admission, format!("{title}: {}", names.join(", ")), CheckStatus::Failed, message);
             with_fix(seen, fix)
         })
         .collect();
     if lines.is_empty() {
-        lines.push(line("admission", title, CheckStatus::Ok, format!("{count} dry runs")));
+        lines.push(line(CheckId::Admission, title, CheckStatus::Ok, format!("{count} dry runs")));
     }
     lines
 }
@@ -384,7 +376,7 @@ pub(crate) async fn quotas_against(cluster: &Cluster, wanted: &BTreeMap<String, 
                 kube::Error::Api(s) if s.is_forbidden() => "needs list resourcequotas".to_owned(),
                 other => say(other),
             };
-            return vec![line("quota", title, CheckStatus::Skipped, detail)];
+            return vec![line(CheckId::Quota, title, CheckStatus::Skipped, detail)];
         }
     };
     let mut lines = Vec::new();
@@ -406,7 +398,7 @@ pub(crate) async fn quotas_against(cluster: &Cluster, wanted: &BTreeMap<String, 
             if need > 0.0 && used_n + need > limit_n * (1.0 + 1e-9) {
                 let detail =
                     format!("{name}: {} is needed, {} of {} are left", short(need), short(limit_n - used_n), limit.0);
-                let seen = line("quota", format!("quota {}", quota.name_any()), CheckStatus::Failed, detail);
+                let seen = line(CheckId::Quota, format!("quota {}", quota.name_any()), CheckStatus::Failed, detail);
                 lines.push(with_fix(seen, fix.clone()));
             }
         }
@@ -416,7 +408,7 @@ pub(crate) async fn quotas_against(cluster: &Cluster, wanted: &BTreeMap<String, 
             0 => "there are none".to_owned(),
             n => format!("{n} have room"),
         };
-        lines.push(line("quota", title, CheckStatus::Ok, detail));
+        lines.push(line(CheckId::Quota, title, CheckStatus::Ok, detail));
     }
     lines
 }
@@ -465,10 +457,10 @@ async fn foreign(cluster: &Cluster, scope: &Scope, standing: &Standing) -> Vec<C
         }
     }
     if found.is_empty() {
-        return vec![line("foreign", title, CheckStatus::Ok, "there are none")];
+        return vec![line(CheckId::Foreign, title, CheckStatus::Ok, "there are none")];
     }
     let names: Vec<String> = found.into_iter().collect();
-    let seen = line("foreign", title, CheckStatus::Refused, names.join(", "));
+    let seen = line(CheckId::Foreign, title, CheckStatus::Refused, names.join(", "));
     let remove = Remedy::from("remove these first: their pods would answer for ours");
     vec![with_fix(seen, Remedy::any([Remedy::ChooseNamespace, remove]))]
 }
@@ -494,7 +486,7 @@ async fn nodes(cluster: &Cluster, work: &Work) -> Vec<CheckLine> {
                 kube::Error::Api(s) if s.is_forbidden() => "needs list nodes".to_owned(),
                 other => say(other),
             };
-            return vec![line("nodes", title, CheckStatus::Skipped, detail)];
+            return vec![line(CheckId::Nodes, title, CheckStatus::Skipped, detail)];
         }
     };
     let ready = |n: &&Node| {
@@ -514,12 +506,12 @@ async fn nodes(cluster: &Cluster, work: &Work) -> Vec<CheckLine> {
             if let Some(away) = open.iter().find(has) {
                 // It may come back: the run waits for it.
                 let detail = format!("node {} has {wanted}, {need}, and is not ready now", away.name_any());
-                let seen = line("nodes", title, CheckStatus::Warning, detail);
+                let seen = line(CheckId::Nodes, title, CheckStatus::Warning, detail);
                 lines.push(with_fix(seen, "see kubectl describe node; the pods wait until it is back"));
                 continue;
             }
             let detail = format!("no ready node has {wanted}, {need}");
-            let seen = line("nodes", title, CheckStatus::Failed, detail);
+            let seen = line(CheckId::Nodes, title, CheckStatus::Failed, detail);
             lines.push(with_fix(
                 seen,
                 "the public images are built for amd64: add such a node, or set components.NAME.nodeSelector and images for \
@@ -528,7 +520,12 @@ async fn nodes(cluster: &Cluster, work: &Work) -> Vec<CheckLine> {
         }
     }
     if lines.is_empty() {
-        lines.push(line("nodes", title, CheckStatus::Ok, format!("{} of {} can take pods", usable.len(), nodes.len())));
+        lines.push(line(
+            CheckId::Nodes,
+            title,
+            CheckStatus::Ok,
+            format!("{} of {} can take pods", usable.len(), nodes.len()),
+        ));
     }
     lines
 }
@@ -536,7 +533,7 @@ async fn nodes(cluster: &Cluster, work: &Work) -> Vec<CheckLine> {
 /// Whether the cluster's DNS domain is the one that the names are made with.
 async fn domain(cluster: &Cluster, deployment: &Deployment) -> CheckLine {
     let expected = deployment.cluster_domain();
-    let skipped = |why: String| line("domain", format!("cluster domain {expected}"), CheckStatus::Skipped, why);
+    let skipped = |why: String| line(CheckId::Domain, format!("cluster domain {expected}"), CheckStatus::Skipped, why);
     match ClusterDns::look(&cluster.client).await {
         Ok(ClusterDns { file: Some(file), .. }) => match Corefile::parse(file.text()) {
             Ok(corefile) => served(expected, &corefile.kubernetes_domains()),
@@ -551,10 +548,11 @@ async fn domain(cluster: &Cluster, deployment: &Deployment) -> CheckLine {
 fn served(expected: &str, served: &[String]) -> CheckLine {
     let title = format!("cluster domain {expected}");
     match served.first() {
-        None => line("domain", title, CheckStatus::Skipped, "the Corefile has no kubernetes plugin"),
-        Some(_) if served.iter().any(|d| d == expected) => line("domain", title, CheckStatus::Ok, ""),
+        None => line(CheckId::Domain, title, CheckStatus::Skipped, "the Corefile has no kubernetes plugin"),
+        Some(_) if served.iter().any(|d| d == expected) => line(CheckId::Domain, title, CheckStatus::Ok, ""),
         Some(first) => {
-            let seen = line("domain", title, CheckStatus::Failed, format!("cluster DNS serves {}", served.join(", ")));
+            let seen =
+                line(CheckId::Domain, title, CheckStatus::Failed, format!("cluster DNS serves {}", served.join(", ")));
             with_fix(seen, format!("set clusterDomain: {first} in the deployment file"))
         }
     }
@@ -601,17 +599,18 @@ fn lists(lists: &[(Vec<OldMember>, MembersSeen)]) -> Vec<CheckLine> {
                 }));
             }
             MembersSeen::Wrong { key, error } => {
-                let seen = line("members", format!("the members in {key}"), CheckStatus::Refused, error.to_string());
+                let seen =
+                    line(CheckId::Members, format!("the members in {key}"), CheckStatus::Refused, error.to_string());
                 lines.push(with_fix(seen, error.fix(key)));
             }
             MembersSeen::Failed(text) | MembersSeen::Unchecked(text) => {
-                lines.push(line("etcd", title, CheckStatus::Skipped, text));
+                lines.push(line(CheckId::Etcd, title, CheckStatus::Skipped, text));
             }
         }
     }
     if !lost.is_empty() {
         let detail = format!("etcd came back empty: it does not have {}", lost.join(", "));
-        let seen = line("etcd", title, CheckStatus::Refused, detail);
+        let seen = line(CheckId::Etcd, title, CheckStatus::Refused, detail);
         lines.push(with_fix(
             seen,
             Remedy::sentence([
@@ -623,7 +622,7 @@ fn lists(lists: &[(Vec<OldMember>, MembersSeen)]) -> Vec<CheckLine> {
             ]),
         ));
     } else if lines.is_empty() && !lists.is_empty() {
-        lines.push(line("etcd", title, CheckStatus::Ok, ""));
+        lines.push(line(CheckId::Etcd, title, CheckStatus::Ok, ""));
     }
     lines
 }
@@ -638,7 +637,7 @@ async fn etcd(cluster: &Cluster, scope: &Scope, standing: &Standing) -> Vec<Chec
     let params = ListParams::default().labels(&owner::our_label());
     let pods = match cluster.api::<Pod>().list(&params).await {
         Ok(pods) => pods.items,
-        Err(error) => return vec![line("etcd", title, CheckStatus::Skipped, say(&error))],
+        Err(error) => return vec![line(CheckId::Etcd, title, CheckStatus::Skipped, say(&error))],
     };
     let Some((etcd, stores)) = stores(scope, &pods).filter(|(_, stores)| !stores.is_empty()) else {
         return Vec::new();

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use clearwater::component::{Component, Rule};
 use clearwater::config::{Deployment, KeyPolicy, Keys};
-use clearwater::event::{Change, CheckLine, CheckStatus, PlannedComponent, PlannedGate};
+use clearwater::event::{Change, CheckId, CheckLine, CheckStatus, PlannedComponent, PlannedGate};
 use clearwater::manifest::{
     self, Balance, Inputs, Item, KEYS_SECRET, ManifestError, Owner, ServicesFirst, balance, provisional,
     services_first, workloads,
@@ -353,7 +353,7 @@ impl Work {
                     Owner::Component(c) => work.of.entry(c).or_default().push(planned),
                 },
                 Err(error) => lines.push(CheckLine {
-                    id: "objects".to_owned(),
+                    id: CheckId::Objects,
                     title: "objects as the API server takes them".to_owned(),
                     status: CheckStatus::Failed,
                     detail: error.to_string(),

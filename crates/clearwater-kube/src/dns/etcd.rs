@@ -30,8 +30,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::file::FileEdit;
+use super::file_plan::{finishing, patience, rights, wait};
 use super::names::{from_inside, last_written, left_behind, prove_within, sprout_address};
-use super::plan::{finishing, patience, rights, wait};
 use super::transaction::{Target, Unanswered, transact};
 use super::{Action, DnsError, DnsOptions, EtcdAccess, Plan, Proof, Work, file, millis, tell, unless_cancelled};
 use crate::cluster::{Cluster, with_causes};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clearwater::config::{Deployment, DnsBackend};
 use clearwater::dns::answer::{Expectation, Wanted};
 use clearwater::dns::{RecordType, sub_domains};
-use clearwater::event::{CheckLine, CheckStatus, DnsStep};
+use clearwater::event::{CheckId, CheckLine, CheckStatus, DnsStep};
 use clearwater::order::{before_sprout, names_gate};
 use clearwater::remedy::{NamesDeed, Remedied as _, Remedy};
 use tokio::sync::mpsc;
@@ -49,7 +49,7 @@ impl Gate {
     /// A look before anything is written.
     pub(crate) async fn preflight(&self, cluster: &Cluster) -> CheckLine {
         let line = |status, detail: String, fix: Option<Remedy>| CheckLine {
-            id: "names".to_owned(),
+            id: CheckId::Names,
             title: format!("names in DNS, backend {}", self.backend().name()),
             status,
             detail,

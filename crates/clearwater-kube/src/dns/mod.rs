@@ -10,6 +10,7 @@ mod error;
 mod etcd;
 mod explain;
 mod file;
+mod file_plan;
 mod gate;
 mod metrics;
 mod names;

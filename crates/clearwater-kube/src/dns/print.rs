@@ -6,8 +6,8 @@ use clearwater::dns::corefile::{Corefile, Owner};
 use clearwater::dns::{Zone, client_records, records, skydns};
 use clearwater::remedy::Remedy;
 
+use super::file_plan::all_rules;
 use super::names::{sprout_address, targets};
-use super::plan::all_rules;
 use super::{DnsError, DnsOptions};
 use crate::cluster::Cluster;
 use crate::observe::cluster_dns::ClusterDns;

@@ -34,9 +34,10 @@ fn verdict(lines: &[CheckLine], undone: &str) -> Result<(), (Outcome, Advice)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clearwater::event::CheckId;
 
     fn line(title: &str, status: CheckStatus, detail: &str) -> CheckLine {
-        CheckLine { id: String::new(), title: title.to_owned(), status, detail: detail.to_owned(), fix: None }
+        CheckLine { id: CheckId::Rights, title: title.to_owned(), status, detail: detail.to_owned(), fix: None }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clearwater::component::Component;
-use clearwater::event::{CheckLine, CheckStatus};
+use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::manifest::WorkloadKind;
 use clearwater::remedy::Remedy;
 use clearwater::scale::Autoscaler;
@@ -16,7 +16,8 @@ use kube::api::{ListParams, ObjectMeta};
 use kube::{Api, ResourceExt};
 
 use super::target::ScaleTarget;
-use crate::apply::preflight::{self, line, with_fix};
+use crate::apply::checks::{line, with_fix};
+use crate::apply::preflight;
 use crate::cluster::{Cluster, say};
 use crate::observe::Workload;
 use crate::observe::snapshot::Snapshot;
@@ -102,9 +103,9 @@ fn sample(growth: &Growth) -> Pod {
 async fn rights(cluster: &Cluster, targets: &[ScaleTarget], changes: bool) -> Vec<CheckLine> {
     let title = "rights in the namespace";
     match rights::allowed(&cluster.client, &cluster.namespace, ("*", "*", "*", "")).await {
-        Ok(true) => return vec![line("rights", title, CheckStatus::Ok, "everything")],
+        Ok(true) => return vec![line(CheckId::Rights, title, CheckStatus::Ok, "everything")],
         Ok(false) => {}
-        Err(error) => return vec![line("rights", title, CheckStatus::Skipped, say(&error))],
+        Err(error) => return vec![line(CheckId::Rights, title, CheckStatus::Skipped, say(&error))],
     }
     let mut needed: Vec<Right> = Vec::new();
     let kinds: Vec<WorkloadKind> = targets.iter().flat_map(|t| &t.subject.workloads).map(|w| w.kind).collect();
@@ -122,13 +123,13 @@ async fn rights(cluster: &Cluster, targets: &[ScaleTarget], changes: bool) -> Ve
         match rights::allowed(&cluster.client, &cluster.namespace, right).await {
             Ok(true) => {}
             Ok(false) => missing.push(rights::named(right)),
-            Err(error) => lines.push(line("rights", rights::named(right), CheckStatus::Skipped, say(&error))),
+            Err(error) => lines.push(line(CheckId::Rights, rights::named(right), CheckStatus::Skipped, say(&error))),
         }
     }
     let first = if missing.is_empty() {
-        line("rights", title, CheckStatus::Ok, "what is needed")
+        line(CheckId::Rights, title, CheckStatus::Ok, "what is needed")
     } else {
-        let seen = line("rights", title, CheckStatus::Failed, format!("missing: {}", missing.join(", ")));
+        let seen = line(CheckId::Rights, title, CheckStatus::Failed, format!("missing: {}", missing.join(", ")));
         let fix =
             format!("bind the ClusterRole edit to this user in namespace {}, or a Role with these", cluster.namespace);
         with_fix(seen, fix)
@@ -145,7 +146,7 @@ pub(super) async fn autoscalers(cluster: &Cluster) -> Result<Vec<HorizontalPodAu
             kube::Error::Api(s) if s.is_forbidden() => "needs list horizontalpodautoscalers.autoscaling".to_owned(),
             other => say(other),
         };
-        line("autoscaler", "autoscalers of the same workloads", CheckStatus::Skipped, detail)
+        line(CheckId::Autoscaler, "autoscalers of the same workloads", CheckStatus::Skipped, detail)
     })
 }
 
@@ -194,7 +195,7 @@ pub(super) async fn budgets(cluster: &Cluster, snapshot: &Snapshot, targets: &[S
                 kube::Error::Api(s) if s.is_forbidden() => "needs list poddisruptionbudgets.policy".to_owned(),
                 other => say(other),
             };
-            return vec![line("budget", title, CheckStatus::Skipped, detail)];
+            return vec![line(CheckId::Budget, title, CheckStatus::Skipped, detail)];
         }
     };
     let mut lines = Vec::new();
@@ -209,7 +210,7 @@ pub(super) async fn budgets(cluster: &Cluster, snapshot: &Snapshot, targets: &[S
                 let name = budget.name_any();
                 let detail =
                     format!("{name} wants at least {least} pods of {} to stay, and {pods} would", target.name());
-                let seen = line("budget", title, CheckStatus::Refused, detail);
+                let seen = line(CheckId::Budget, title, CheckStatus::Refused, detail);
                 let fix = Remedy::any([
                     format!(
                         "kubectl patch poddisruptionbudget {name} -n {} --type merge -p \
@@ -224,7 +225,7 @@ pub(super) async fn budgets(cluster: &Cluster, snapshot: &Snapshot, targets: &[S
         }
     }
     if lines.is_empty() {
-        lines.push(line("budget", title, CheckStatus::Ok, ""));
+        lines.push(line(CheckId::Budget, title, CheckStatus::Ok, ""));
     }
     lines
 }
@@ -322,7 +323,7 @@ async fn room(cluster: &Cluster, growth: &[Growth]) -> Vec<CheckLine> {
                 }
                 other => say(other),
             };
-            return vec![line("nodes", title, CheckStatus::Skipped, detail)];
+            return vec![line(CheckId::Nodes, title, CheckStatus::Skipped, detail)];
         }
     };
     let mut left: Vec<Left> = nodes.iter().map(|n| left_on(n, &pods)).collect();
@@ -331,7 +332,7 @@ async fn room(cluster: &Cluster, growth: &[Growth]) -> Vec<CheckLine> {
         .map(|(component, missing, of)| {
             let detail =
                 format!("{missing} of {of} new pods of {component} find no node that they may run on with room left");
-            let seen = line("nodes", title, CheckStatus::Failed, detail);
+            let seen = line(CheckId::Nodes, title, CheckStatus::Failed, detail);
             with_fix(
                 seen,
                 format!(
@@ -341,7 +342,7 @@ async fn room(cluster: &Cluster, growth: &[Growth]) -> Vec<CheckLine> {
             )
         })
         .collect();
-    if lines.is_empty() { vec![line("nodes", title, CheckStatus::Ok, "")] } else { lines }
+    if lines.is_empty() { vec![line(CheckId::Nodes, title, CheckStatus::Ok, "")] } else { lines }
 }
 
 fn left_on(node: &Node, pods: &[Pod]) -> Left {

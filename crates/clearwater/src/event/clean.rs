@@ -3,8 +3,8 @@
 use super::dns::DnsStep;
 use super::stats::{Durations, Hop, RunStats};
 use super::what::{
-    Awaited, CancelReason, Change, CheckLine, CheckStatus, Command, Cost, Evidence, FailureKind, LogExcerpt, Mending,
-    Operation, Outcome, Pending, PlannedComponent, PlannedGate, PlannedStep, What,
+    Awaited, CancelReason, Change, CheckId, CheckLine, CheckStatus, Command, Cost, Evidence, FailureKind, LogExcerpt,
+    Mending, Operation, Outcome, Pending, PlannedComponent, PlannedGate, PlannedStep, What,
 };
 use crate::text::{Clean, clean_lines};
 
@@ -41,7 +41,20 @@ macro_rules! every_kind {
     };
 }
 
-plain!(u32, u64, CancelReason, CheckStatus, Command, Cost, Durations, FailureKind, Operation, Outcome, RunStats);
+plain!(
+    u32,
+    u64,
+    CancelReason,
+    CheckId,
+    CheckStatus,
+    Command,
+    Cost,
+    Durations,
+    FailureKind,
+    Operation,
+    Outcome,
+    RunStats
+);
 
 all_of! {
     Awaited { component, state }

@@ -36,8 +36,8 @@ mod what;
 pub use dns::DnsStep;
 pub use stats::{Durations, Hop, RunStats};
 pub use what::{
-    Awaited, CancelReason, Change, CheckLine, CheckStatus, Command, Cost, Evidence, FailureKind, LogExcerpt, Mending,
-    Operation, Outcome, Pending, PlannedComponent, PlannedGate, PlannedStep, What, Whose,
+    Awaited, CancelReason, Change, CheckId, CheckLine, CheckStatus, Command, Cost, Evidence, FailureKind, LogExcerpt,
+    Mending, Operation, Outcome, Pending, PlannedComponent, PlannedGate, PlannedStep, What, Whose,
 };
 
 use jiff::Timestamp;

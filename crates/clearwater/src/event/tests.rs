@@ -100,7 +100,7 @@ fn no_text_of_an_event_holds_what_a_terminal_obeys() {
         },
         What::Checked {
             line: CheckLine {
-                id: bad(),
+                id: CheckId::Rights,
                 title: bad(),
                 status: CheckStatus::Ok,
                 detail: bad(),

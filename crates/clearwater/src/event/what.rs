@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{DnsStep, Durations, Hop, RunStats};
+use crate::names::named;
 use crate::remedy::{Advice, Remedy, Words};
 
 /// A command that yields events.
@@ -60,13 +61,74 @@ pub enum CheckStatus {
     Refused,
 }
 
+/// What a check looks at: a name that stays the same between versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum CheckId {
+    /// The version of Kubernetes.
+    Version,
+    /// The namespace.
+    Namespace,
+    /// The user's rights.
+    Rights,
+    /// The objects of the deployment, as the API server takes them.
+    Objects,
+    /// Workloads of somebody else under the labels by which components are found.
+    Foreign,
+    /// The Secrets that the deployment file names.
+    Secrets,
+    /// Pods, as admission takes them.
+    Admission,
+    /// Resource quotas.
+    Quota,
+    /// Nodes that take the pods.
+    Nodes,
+    /// The domain that the cluster's DNS serves.
+    Domain,
+    /// The name servers that chronos' pods get.
+    NameServers,
+    /// Whether etcd knows the members that run.
+    Etcd,
+    /// A store's list of members in etcd.
+    Members,
+    /// The names in DNS that Kubernetes cannot give.
+    Names,
+    /// Autoscalers of the same workloads.
+    Autoscaler,
+    /// Disruption budgets.
+    Budget,
+}
+
+named! {
+    /// The name, as JSON has it.
+    CheckId {
+        Version = "version",
+        Namespace = "namespace",
+        Rights = "rights",
+        Objects = "objects",
+        Foreign = "foreign",
+        Secrets = "secrets",
+        Admission = "admission",
+        Quota = "quota",
+        Nodes = "nodes",
+        Domain = "domain",
+        NameServers = "name-servers",
+        Etcd = "etcd",
+        Members = "members",
+        Names = "names",
+        Autoscaler = "autoscaler",
+        Budget = "budget",
+    }
+}
+
 /// One line of the preflight.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckLine {
-    /// A name that stays the same between versions, as `rights` or `quota`.
-    pub id: String,
     /// What was looked at.
+    pub id: CheckId,
+    /// The same in words.
     pub title: String,
     /// How it ended.
     pub status: CheckStatus,

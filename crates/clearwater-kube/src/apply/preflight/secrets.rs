@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clearwater::component::Release;
 use clearwater::config::shared::Unfit;
-use clearwater::event::{CheckLine, CheckStatus, Operation};
+use clearwater::event::{CheckId, CheckLine, CheckStatus, Operation};
 use clearwater::manifest::Object;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
@@ -77,10 +77,13 @@ fn uses<'o>(objects: impl Iterator<Item = (&'o Object, Operation)>) -> BTreeMap<
 /// What is wrong with one Secret.
 fn judge(namespace: &str, release: Release, name: &str, uses: &Uses, seen: &Seen) -> Vec<CheckLine> {
     let title = format!("secret {name}");
-    let told = |status, detail: String, fix: String| with_fix(line("secrets", title.clone(), status, detail), fix);
+    let told =
+        |status, detail: String, fix: String| with_fix(line(CheckId::Secrets, title.clone(), status, detail), fix);
     let secret = match seen {
-        Seen::Forbidden => return vec![line("secrets", title.clone(), CheckStatus::Skipped, "needs get secrets")],
-        Seen::Unknown(why) => return vec![line("secrets", title.clone(), CheckStatus::Skipped, why.as_str())],
+        Seen::Forbidden => {
+            return vec![line(CheckId::Secrets, title.clone(), CheckStatus::Skipped, "needs get secrets")];
+        }
+        Seen::Unknown(why) => return vec![line(CheckId::Secrets, title.clone(), CheckStatus::Skipped, why.as_str())],
         Seen::Missing if !uses.keys.is_empty() => {
             let keys: String = uses.keys.iter().map(|k| format!(" --from-literal={k}=VALUE")).collect();
             let fix = format!("kubectl create secret generic {name} -n {namespace}{keys}");
@@ -152,7 +155,7 @@ async fn check_objects<'o>(
         return lines;
     }
     let names: Vec<&str> = uses.keys().map(String::as_str).collect();
-    vec![line("secrets", TITLE, CheckStatus::Ok, names.join(", "))]
+    vec![line(CheckId::Secrets, TITLE, CheckStatus::Ok, names.join(", "))]
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clearwater::component::Component;
-use clearwater::event::{CancelReason, CheckLine, CheckStatus, Command, Operation, Outcome, RunStats, What};
+use clearwater::event::{CancelReason, CheckId, CheckLine, CheckStatus, Command, Operation, Outcome, RunStats, What};
 use clearwater::remedy::{Advice, Remedied as _, Remedy};
 use jiff::SignedDuration;
 use kube::api::DynamicObject;
@@ -152,7 +152,7 @@ async fn checked(
         Ok(planned) => planned,
         Err(error) => {
             let line = CheckLine {
-                id: "objects".to_owned(),
+                id: CheckId::Objects,
                 title: "objects of the deployment".to_owned(),
                 status: CheckStatus::Failed,
                 detail: error.to_string(),
