@@ -14,6 +14,7 @@
 //! * [`scale`]: scaling rules and step plans.
 //! * [`log`]: the grammar of Clearwater's log lines.
 //! * [`event`]: what happens during a run, as types that a program can read without a cluster client.
+//! * [`svg`]: pictures, element by element.
 //! * [`text`]: what others wrote, made safe to show.
 #![forbid(unsafe_code)]
 
@@ -27,5 +28,6 @@ mod names;
 pub mod order;
 pub mod quantity;
 pub mod scale;
+pub mod svg;
 pub mod text;
 pub mod yaml;

@@ -211,6 +211,21 @@ pub fn clean_lines(text: &mut String) {
     }
 }
 
+/// A number of things, as a sentence names it; nouns that take an `s`.
+///
+/// ```
+/// use clearwater::text::counted;
+///
+/// assert_eq!(counted(1_u32, "pod"), "1 pod");
+/// assert_eq!(counted(0_u32, "pod"), "0 pods");
+/// ```
+pub fn counted(count: impl TryInto<u64>, noun: &str) -> String {
+    match count.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {noun}"),
+        n => format!("{n} {noun}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

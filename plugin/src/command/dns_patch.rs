@@ -13,9 +13,9 @@ use clearwater_kube::Cluster;
 use clearwater_kube::dns::{Action, DnsError, DnsOptions, Form, Patched, check, explain, patch, plan, print, zone};
 
 use crate::cli::{FileArgs, one_of};
-use crate::connection::duration;
 use crate::context::Context;
 use crate::drive::{Question, drive};
+use crate::duration::duration;
 use crate::error::CliError;
 use crate::exit;
 use crate::output::Format;

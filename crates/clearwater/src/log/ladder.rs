@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::identity::Identities;
 use super::{Direction, Identity, Level, Record, SipMessage};
+use crate::svg::{self, Element, Picture};
 use crate::text::Printable;
 
 /// What a [`Ladder`] is about.
@@ -124,6 +125,15 @@ fn may_be_note(record: &Record) -> bool {
 enum Step<'a> {
     Hop(&'a Hop),
     Note(&'a Note),
+}
+
+impl Step<'_> {
+    fn time(&self) -> Timestamp {
+        match self {
+            Self::Hop(hop) => hop.time,
+            Self::Note(note) => note.time,
+        }
+    }
 }
 
 /// How long before the first message and after the last one a line may have been logged to be drawn.
@@ -349,24 +359,22 @@ impl Ladder {
         for step in self.steps() {
             let mut line: Vec<char> = vec![' '; self.lanes.len() * width];
             (0..self.lanes.len()).for_each(|n| line[n * width + width / 2] = '│');
-            let time = match step {
+            let time = step.time();
+            match step {
                 Step::Hop(hop) if hop.from == hop.to => {
                     let label: Vec<char> = "↺ ".chars().chain(hop.label().chars()).chain([' ']).collect();
                     let from = at(&hop.from);
                     line.splice(from..line.len().min(from + label.len()), label);
-                    hop.time
                 }
                 Step::Hop(hop) => {
                     draw(&mut line, hop, at(&hop.from), at(&hop.to));
-                    hop.time
                 }
                 Step::Note(note) => {
                     let x = at(&note.lane);
                     line.truncate(x);
                     line.extend("● ".chars().chain(note.words().chars()));
-                    note.time
                 }
-            };
+            }
             let drawn: String = line.into_iter().collect();
             let _ = writeln!(out, "{}  {}", time.strftime("%H:%M:%S%.3f"), drawn.trim_end());
         }
@@ -409,52 +417,34 @@ impl Ladder {
         });
         let wide = needed.map(|b| b.end).max().unwrap_or(0).max(columns);
         let high = steps.len() * ROW + 80;
-        let mut out = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {wide} {high}\" font-family=\"sans-serif\" \
-             font-size=\"13\">\n<rect width=\"{wide}\" height=\"{high}\" fill=\"#fff\"/>\n<defs><marker id=\"a\" \
-             viewBox=\"0 0 8 8\" refX=\"8\" refY=\"4\" markerWidth=\"8\" markerHeight=\"8\" orient=\"auto\"><path \
-             d=\"M0 0 8 4 0 8z\"/></marker></defs>\n"
-        );
+        let root = Element::new("svg").set("viewBox", format_args!("0 0 {wide} {high}"));
+        let mut out = Picture::new(root.set("font-family", "sans-serif").set("font-size", 13));
+        let page = Element::new("rect").set("width", wide).set("height", high);
+        out.line([page.set("fill", "#fff")]);
+        out.line([svg::arrow_head()]);
         for lane in &self.lanes {
             let x = x(lane);
-            let _ = writeln!(
-                out,
-                "<text x=\"{x}\" y=\"24\" text-anchor=\"middle\" font-weight=\"bold\">{}</text>\n<line x1=\"{x}\" \
-                 y1=\"34\" x2=\"{x}\" y2=\"{}\" stroke=\"#999\"/>",
-                escape(lane),
-                high - 10
-            );
+            out.line([svg::text(x, 24, lane).set("text-anchor", "middle").set("font-weight", "bold")]);
+            out.line([svg::line(x, 34, x, high - 10).set("stroke", "#999")]);
         }
         for (n, step) in steps.into_iter().enumerate() {
             let y = n * ROW + 64;
-            let stamp = |out: &mut String, time: Timestamp| {
-                let time = time.strftime("%H:%M:%S%.3f");
-                let _ = writeln!(out, "<text x=\"8\" y=\"{y}\" fill=\"#666\" font-size=\"11\">{time}</text>");
-            };
+            let time = step.time().strftime("%H:%M:%S%.3f").to_string();
+            out.line([svg::text(8, y, &time).set("fill", "#666").set("font-size", 11)]);
             match step {
                 Step::Note(note) => {
-                    stamp(&mut out, note.time);
                     let x = x(&note.lane);
                     let grave = note.level.is_some_and(|l| l <= Level::Warning);
                     let colour = if grave { "#c00" } else { "#06c" };
                     let at = beside((x, NOTE_GAP), &note.words(), columns);
-                    let _ = writeln!(
-                        out,
-                        "<circle cx=\"{x}\" cy=\"{y}\" r=\"4\" fill=\"{colour}\"/>\n<text x=\"{}\" y=\"{}\" \
-                         text-anchor=\"{}\" font-size=\"11\" fill=\"{colour}\">{}</text>",
-                        at.x,
-                        y + 4,
-                        at.anchor,
-                        escape(&note.words())
-                    );
+                    out.line([Element::new("circle").set("cx", x).set("cy", y).set("r", 4).set("fill", colour)]);
+                    let words = svg::text(at.x, y + 4, &note.words()).set("text-anchor", at.anchor);
+                    out.line([words.set("font-size", 11).set("fill", colour)]);
                 }
-                Step::Hop(hop) => {
-                    stamp(&mut out, hop.time);
-                    svg_arrow(&mut out, hop, (x(&hop.from), x(&hop.to)), y, columns);
-                }
+                Step::Hop(hop) => svg_arrow(&mut out, hop, (x(&hop.from), x(&hop.to)), y, columns),
             }
         }
-        out + "</svg>\n"
+        out.finish()
     }
 }
 
@@ -532,31 +522,19 @@ fn beside((x, gap): (usize, usize), text: &Printable, columns: usize) -> Beside 
 }
 
 /// Draws an arrow into a picture: at the height `y`, from column to column or back to its own.
-fn svg_arrow(out: &mut String, hop: &Hop, (from, to): (usize, usize), y: usize, columns: usize) {
+fn svg_arrow(out: &mut Picture, hop: &Hop, (from, to): (usize, usize), y: usize, columns: usize) {
     let failed = hop.status.is_some_and(|s| s >= 400 && !matches!(s, 401 | 407));
     let colour = if failed { "#c00" } else { "#000" };
-    let label = escape(&hop.label());
-    let _ = if from == to {
+    let (arrow, words, anchor) = if from == to {
         let at = beside((from, LOOP_GAP), &hop.label(), columns);
-        writeln!(
-            out,
-            "<path d=\"M{from} {} h36 v12 h-36\" fill=\"none\" stroke=\"{colour}\" \
-             marker-end=\"url(#a)\"/>\n<text x=\"{}\" y=\"{}\" text-anchor=\"{}\" \
-             fill=\"{colour}\">{label}</text>",
-            y - 8,
-            at.x,
-            y + 2,
-            at.anchor
-        )
+        let path = Element::new("path").set("d", format_args!("M{from} {} h36 v12 h-36", y - 8));
+        (path.set("fill", "none"), svg::text(at.x, y + 2, &hop.label()), at.anchor)
     } else {
-        writeln!(
-            out,
-            "<line x1=\"{from}\" y1=\"{y}\" x2=\"{to}\" y2=\"{y}\" stroke=\"{colour}\" \
-             marker-end=\"url(#a)\"/>\n<text x=\"{}\" y=\"{}\" text-anchor=\"middle\" fill=\"{colour}\">{label}</text>",
-            usize::midpoint(from, to),
-            y - 5
-        )
+        let words = svg::text(usize::midpoint(from, to), y - 5, &hop.label());
+        (svg::line(from, y, to, y), words, "middle")
     };
+    out.line([arrow.set("stroke", colour).set("marker-end", svg::ARROW)]);
+    out.line([words.set("text-anchor", anchor).set("fill", colour)]);
 }
 
 /// The subscriber that a header field of a SIP message names.
@@ -572,11 +550,6 @@ fn party(value: &str) -> Option<Identity> {
 fn branch(via: &str) -> String {
     let topmost = via.split(',').next().unwrap_or_default();
     topmost.split(';').find_map(|p| p.trim().strip_prefix("branch=")).unwrap_or_default().trim().to_owned()
-}
-
-/// As XML holds it: what XML cannot hold at all is not in a printable text.
-fn escape(text: &Printable) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]
