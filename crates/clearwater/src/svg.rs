@@ -80,7 +80,7 @@ pub fn title(words: &str) -> Element {
 }
 
 /// The definition of the head that [`ARROW`] puts at the end of a line.
-pub fn arrow_head() -> Element {
+pub(crate) fn arrow_head() -> Element {
     let marker = Element::new("marker").set("id", "a").set("viewBox", "0 0 8 8").set("refX", 8).set("refY", 4);
     let marker = marker.set("markerWidth", 8).set("markerHeight", 8).set("markerUnits", "userSpaceOnUse");
     let head = Element::new("path").set("d", "M0 0L8 4L0 8z");
@@ -88,7 +88,7 @@ pub fn arrow_head() -> Element {
 }
 
 /// The `marker-end` of a line that is an arrow.
-pub const ARROW: &str = "url(#a)";
+pub(crate) const ARROW: &str = "url(#a)";
 
 /// A picture that is being drawn.
 #[derive(Clone, Debug)]

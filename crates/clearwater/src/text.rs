@@ -205,7 +205,7 @@ impl<T: Clean> Clean for BTreeMap<String, T> {
 }
 
 /// Makes every line of a text of several lines [`printable`].
-pub fn clean_lines(text: &mut String) {
+pub(crate) fn clean_lines(text: &mut String) {
     if text.contains(|c| is_harmful(c) && c != '\n') {
         *text = text.split('\n').map(printable).collect::<Vec<_>>().join("\n");
     }

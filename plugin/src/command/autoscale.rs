@@ -46,6 +46,7 @@ pub(crate) struct Autoscale {
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "0s")]
     scale_up_window: Duration,
     /// For how long fewer members must have been wanted before there are fewer
+    // Two of the registrations' default lifetimes of 300 s.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "600s")]
     scale_down_window: Duration,
     /// Look at everything, show what would be written, and stop
