@@ -12,6 +12,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::cli::NamedFile;
+use crate::duration::duration;
 use crate::error::CliError;
 
 /// How the cluster is reached: kubectl's flags, with kubectl's meaning.
@@ -130,23 +131,6 @@ fn pod_namespace(variable: impl Fn(&str) -> Option<String>, account: &Path) -> O
         let text = std::fs::read_to_string(account.join("namespace")).ok()?;
         Some(text.trim().to_owned()).filter(|n| !n.is_empty())
     })
-}
-
-/// Nobody waits for longer, and clocks can count it: a hundred years.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-
-/// A duration as kubectl takes it: a number of seconds, or numbers with units.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let span = || text.parse().ok().filter(|_| !text.starts_with(['P', 'p', '-']));
-    let duration = match text.parse().map(Duration::from_secs) {
-        Ok(duration) => Some(duration),
-        Err(_) => span().and_then(|d: jiff::SignedDuration| Duration::try_from(d).ok()),
-    };
-    match duration {
-        Some(duration) if duration <= LONGEST => Ok(duration),
-        Some(_) => Err(format!("{text:?} is longer than a hundred years; write one like 30s, 2m or 1m30s")),
-        None => Err(format!("{text:?} is not a duration; write one like 30s, 2m or 1m30s")),
-    }
 }
 
 impl Connection {
@@ -478,16 +462,5 @@ contexts:
         }
         assert!(connect("--token a\u{1}b").unwrap_err().starts_with("the bearer token has characters"));
         assert!(connect("--server ://").unwrap_err().starts_with("--server \"://\" is not a URL"));
-    }
-
-    #[test]
-    fn durations_are_kubectls() {
-        for (text, seconds) in [("0", 0), ("30", 30), ("30s", 30), ("2m", 120), ("1m30s", 90), ("1h", 3600)] {
-            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
-        }
-        for text in ["", "-1", "-5s", "soon", "P1D", "1 s 2", "18446744073709551615", "99999999999999999999", "876001h"]
-        {
-            assert!(duration(text).is_err(), "{text}");
-        }
     }
 }

@@ -11,6 +11,7 @@ mod command;
 mod connection;
 mod context;
 mod drive;
+mod duration;
 mod error;
 pub mod exit;
 mod output;
@@ -18,6 +19,7 @@ mod question;
 mod reporter;
 mod runtime;
 mod signal;
+mod table;
 mod timeline;
 
 use std::ffi::OsString;

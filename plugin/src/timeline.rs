@@ -1,8 +1,9 @@
 //! A drawing of where the time of a run went, from its events alone.
 
-use std::fmt::Write;
-
 use clearwater::event::{Durations, Event, What};
+use clearwater::svg::{self, Element, Picture};
+
+use crate::duration::time;
 
 const LEFT: u64 = 130;
 const WIDTH: u64 = 820;
@@ -23,11 +24,10 @@ pub(crate) fn draw(events: &[Event]) -> String {
     let whole = rows.iter().map(|(_, d)| d.total()).max().unwrap_or(0).max(1);
     let x = |ms: u64| LEFT + ms * WIDTH / whole;
     let height = TOP + ROW * rows.len() as u64 + 40;
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{height}\" font-family=\"sans-serif\" \
-         font-size=\"12\">\n<title>kubectl clearwater up: where the time went</title>\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n",
-        LEFT + WIDTH + 90
-    );
+    let root = Element::new("svg").set("width", LEFT + WIDTH + 90).set("height", height);
+    let mut svg = Picture::new(root.set("font-family", "sans-serif").set("font-size", 12));
+    svg.line([svg::title("kubectl clearwater up: where the time went")]);
+    svg.line([Element::new("rect").set("width", "100%").set("height", "100%").set("fill", "#ffffff")]);
     let phases = [
         ("#d9d9d9", "waiting"),
         ("#9e9ac8", "applying"),
@@ -37,33 +37,20 @@ pub(crate) fn draw(events: &[Event]) -> String {
     ];
     for (i, (colour, name)) in (0u64..).zip(phases) {
         let at = LEFT + i * 110;
-        let _ = writeln!(
-            svg,
-            "<rect x=\"{at}\" y=\"10\" width=\"12\" height=\"12\" fill=\"{colour}\"/>\
-            <text x=\"{}\" y=\"20\">{name}</text>",
-            at + 18
-        );
+        svg.line([svg::rect(at, 10, 12, 12).set("fill", colour), svg::text(at + 18, 20, name)]);
     }
     for (i, (name, d)) in (0u64..).zip(&rows) {
         let y = TOP + i * ROW;
-        let _ = writeln!(svg, "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{name}</text>", LEFT - 8, y + 15);
+        svg.line([svg::text(LEFT - 8, y + 15, name).set("text-anchor", "end")]);
         let mut at = 0;
         for ((colour, phase), ms) in
             phases.iter().zip([d.waiting, d.applying, d.pulling, d.starting, d.settling]).filter(|(_, ms)| *ms > 0)
         {
-            let _ = writeln!(
-                svg,
-                "<rect x=\"{}\" y=\"{y}\" width=\"{}\" height=\"{}\" fill=\"{colour}\"><title>{name} \
-                {phase} {ms} ms</title></rect>",
-                x(at),
-                (x(at + ms) - x(at)).max(1),
-                ROW - 6
-            );
+            let bar = svg::rect(x(at), y, (x(at + ms) - x(at)).max(1), ROW - 6).set("fill", colour);
+            svg.line([bar.with(&svg::title(&format!("{name} {phase} {ms} ms")))]);
             at += ms;
         }
-        let tenths = d.total() / 100;
-        let _ = writeln!(svg, "<text x=\"{}\" y=\"{}\">{}.{} s</text>", x(at) + 6, y + 15, tenths / 10, tenths % 10);
+        svg.line([svg::text(x(at) + 6, y + 15, &time(d.total()))]);
     }
-    svg.push_str("</svg>\n");
-    svg
+    svg.finish()
 }

@@ -15,6 +15,7 @@
 //! * [`scale`]: scaling rules and step plans.
 //! * [`log`]: the grammar of Clearwater's log lines.
 //! * [`event`]: what happens during a run, as types that a program can read without a cluster client.
+//! * [`svg`]: pictures, element by element.
 //! * [`text`]: what others wrote, made safe to show.
 #![forbid(unsafe_code)]
 
@@ -29,5 +30,6 @@ pub mod order;
 pub mod quantity;
 pub mod remedy;
 pub mod scale;
+pub mod svg;
 pub mod text;
 pub mod yaml;

@@ -205,9 +205,24 @@ impl<T: Clean> Clean for BTreeMap<String, T> {
 }
 
 /// Makes every line of a text of several lines [`printable`].
-pub fn clean_lines(text: &mut String) {
+pub(crate) fn clean_lines(text: &mut String) {
     if text.contains(|c| is_harmful(c) && c != '\n') {
         *text = text.split('\n').map(printable).collect::<Vec<_>>().join("\n");
+    }
+}
+
+/// A number of things, as a sentence names it; nouns that take an `s`.
+///
+/// ```
+/// use clearwater::text::counted;
+///
+/// assert_eq!(counted(1_u32, "pod"), "1 pod");
+/// assert_eq!(counted(0_u32, "pod"), "0 pods");
+/// ```
+pub fn counted(count: impl TryInto<u64>, noun: &str) -> String {
+    match count.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {noun}"),
+        n => format!("{n} {noun}s"),
     }
 }
 

@@ -13,14 +13,14 @@ use serde_saphyr::{Options, SerializerOptions, Spanned};
 use thiserror::Error;
 
 /// The largest text that is read, in bytes. The API server takes no larger request.
-pub const MAX_BYTES: usize = 3 * 1024 * 1024;
+pub(crate) const MAX_BYTES: usize = 3 * 1024 * 1024;
 /// How deep mappings and lists may be nested.
-pub const MAX_DEPTH: usize = 64;
+pub(crate) const MAX_DEPTH: usize = 64;
 /// The same for a text that is read with places: no deployment file is half as deep, and each level takes some 30 kB of
 /// stack in a debug build, where threads have 2 MB.
 const MAX_TREE_DEPTH: usize = 24;
 /// How many values one text may hold, those repeated by aliases included.
-pub const MAX_NODES: usize = 200_000;
+pub(crate) const MAX_NODES: usize = 200_000;
 
 /// A text that is not YAML, is not YAML of the wanted shape, or is larger than the limits.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

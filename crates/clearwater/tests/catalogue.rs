@@ -190,3 +190,14 @@ fn access_logs_are_read_of_every_cpp_daemon_that_keeps_one() {
         assert_eq!(keep, ["homestead", "ralf", "sprout"], "{release}");
     }
 }
+
+#[test]
+fn a_port_has_one_number_in_both_releases() {
+    for e in catalogue(Release::Classic) {
+        let Some(hunter) = entry(Release::Hunter, e.component) else { continue };
+        for port in hunter.ports {
+            let number = e.port(port.name).map_or(port.number, |p| p.number);
+            assert_eq!(number, port.number, "{} {}", e.component, port.name);
+        }
+    }
+}

@@ -4,19 +4,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clearwater::config::{Deployment, DeploymentFile, InvalidSet, Set};
 
+use super::NamedFile;
 use crate::context::Context;
 use crate::error::CliError;
 
 /// The deployment file that is read where none is named.
 pub(crate) const USUAL: &str = "clearwater.yaml";
-
-/// A deployment file that was read.
-#[derive(Clone, Debug)]
-pub(crate) struct NamedFile {
-    pub(crate) file: DeploymentFile,
-    /// What says its namespace: the file, or the flag that was put over it.
-    pub(crate) namespace_from: String,
-}
 
 /// Which deployment is meant.
 #[derive(Clone, Debug, Default, Args)]

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod file;
+mod named_file;
 mod one_of;
 
 use clap::Parser;
@@ -8,7 +9,8 @@ use clap::Parser;
 use crate::command::Command;
 use crate::connection::Connection;
 
-pub(crate) use file::{FileArgs, NamedFile, PlaceArgs, USUAL};
+pub(crate) use file::{FileArgs, PlaceArgs, USUAL};
+pub(crate) use named_file::NamedFile;
 pub(crate) use one_of::one_of;
 
 const ABOUT: &str = "Run the Clearwater IMS on Kubernetes";

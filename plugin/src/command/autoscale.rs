@@ -1,6 +1,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use anstyle::Style;
 use clap::Args;
 use clearwater::component::Component;
 use clearwater::manifest::Elasticity;
@@ -9,13 +10,14 @@ use clearwater_kube::autoscale::{AutoscaleError, Autoscalers, autoscale, list, r
 
 use crate::advice;
 use crate::cli::PlaceArgs;
-use crate::connection::duration;
 use crate::context::Context;
+use crate::duration::duration;
 use crate::error::CliError;
 use crate::exit;
 use crate::output::Format;
 use crate::reporter::{WARN, plain};
 use crate::runtime::{block_on, unless_ended};
+use crate::table::Table;
 
 /// Let the cluster choose how many members a component has, by the load on it
 ///
@@ -45,6 +47,7 @@ pub(crate) struct Autoscale {
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "0s")]
     scale_up_window: Duration,
     /// For how long fewer members must have been wanted before there are fewer
+    // Two of the registrations' default lifetimes of 300 s.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "600s")]
     scale_down_window: Duration,
     /// Look at everything, show what would be written, and stop
@@ -144,23 +147,23 @@ fn table(seen: &Autoscalers) -> String {
     if seen.autoscalers.is_empty() {
         return format!("no component in namespace {} has an autoscaler\n", seen.namespace);
     }
-    let mut text = format!(
-        "{:<15}{:<28}{:<6}{:<6}{:<12}{:<10}{}\n",
-        "COMPONENT", "WORKLOAD", "MIN", "MAX", "CPU", "MEMBERS", "WANTED"
-    );
-    for one in &seen.autoscalers {
-        let percent = |n: Option<u32>| n.map_or_else(|| "?".to_owned(), |n| format!("{n}%"));
-        let _ = writeln!(
-            text,
-            "{:<15}{:<28}{:<6}{:<6}{:<12}{:<10}{}",
-            one.component.name(),
-            one.workload,
-            one.min,
-            one.max,
+    let percent = |n: Option<u32>| n.map_or_else(|| "?".to_owned(), |n| format!("{n}%"));
+    let rows = seen.autoscalers.iter().map(|one| {
+        [
+            one.component.name().to_owned(),
+            one.workload.clone(),
+            one.min.to_string(),
+            one.max.to_string(),
             format!("{}/{}", percent(one.current_percent), percent(one.target_percent)),
-            one.current,
-            one.desired
-        );
+            one.current.to_string(),
+            one.desired.to_string(),
+        ]
+    });
+    let head = ["COMPONENT", "WORKLOAD", "MIN", "MAX", "CPU", "MEMBERS", "WANTED"];
+    let table = Table::new(head, rows.collect(), usize::MAX).least([13, 26, 4, 4, 10, 8, 0]);
+    let mut text = table.head() + "\n";
+    for (n, one) in seen.autoscalers.iter().enumerate() {
+        let _ = writeln!(text, "{}", table.row(n, Style::new()));
         if !one.ours {
             let _ = writeln!(text, "  made by something else, as {}", one.name);
         }

@@ -14,9 +14,9 @@ use clearwater_kube::dns::{Action, DnsError, DnsOptions, Form, Patched, check, e
 
 use crate::advice;
 use crate::cli::{FileArgs, one_of};
-use crate::connection::duration;
 use crate::context::Context;
 use crate::drive::{Question, drive};
+use crate::duration::duration;
 use crate::error::CliError;
 use crate::exit;
 use crate::output::Format;

@@ -9,9 +9,9 @@ use clearwater_kube::Cluster;
 use clearwater_kube::down::{DownOptions, down, losses};
 
 use crate::cli::PlaceArgs;
-use crate::connection::duration;
 use crate::context::Context;
 use crate::drive::{Question, drive};
+use crate::duration::duration;
 use crate::error::CliError;
 use crate::reporter::{BAD, EventFormat, changes, choose};
 use crate::runtime::block_on;

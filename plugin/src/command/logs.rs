@@ -17,8 +17,8 @@ use clearwater_kube::logs::Entry;
 use jiff::Timestamp;
 
 use crate::cli::PlaceArgs;
-use crate::connection::duration;
 use crate::context::Context;
+use crate::duration::duration;
 use crate::error::CliError;
 use crate::exit;
 use crate::runtime::block_on_two;

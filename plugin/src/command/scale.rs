@@ -9,9 +9,9 @@ use clearwater_kube::Cluster;
 use clearwater_kube::scale::{ScaleOptions, scale};
 
 use crate::cli::FileArgs;
-use crate::connection::duration;
 use crate::context::Context;
 use crate::drive::{Question, drive};
+use crate::duration::duration;
 use crate::error::CliError;
 use crate::reporter::{EventFormat, Reporter, choose, text};
 use crate::runtime::block_on;

@@ -11,13 +11,14 @@ use console::Term;
 use jiff::Timestamp;
 
 use crate::cli::FileArgs;
-use crate::connection::duration;
 use crate::context::Context;
+use crate::duration::{age, duration};
 use crate::error::CliError;
 use crate::exit;
 use crate::output::Format;
 use crate::reporter::{BAD, DIM, GOOD, WARN, plain};
 use crate::runtime::{block_on, unless_ended};
+use crate::table::Table;
 
 /// Look at a deployment in depth: pods, programs, answers, store members, names, and the cause of whatever is wrong
 ///
@@ -88,17 +89,6 @@ fn word(health: Health) -> (Style, &'static str) {
     }
 }
 
-fn age(since: Option<Timestamp>, now: Timestamp) -> String {
-    let Some(since) = since else { return "-".to_owned() };
-    let seconds = now.duration_since(since).as_secs().max(0);
-    match seconds {
-        0..120 => format!("{seconds}s"),
-        120..7200 => format!("{}m", seconds / 60),
-        7200..172_800 => format!("{}h", seconds / 3600),
-        _ => format!("{}d", seconds / 86400),
-    }
-}
-
 fn members(c: &ComponentStatus) -> String {
     if c.members.is_empty() {
         return "-".to_owned();
@@ -130,46 +120,22 @@ fn row(c: &ComponentStatus, at: Timestamp) -> [String; HEAD.len()] {
         members(c),
         sum(c, |p| p.names),
         restarts.to_string(),
-        age(c.pods.iter().filter_map(|p| p.started).min(), at),
+        c.pods.iter().filter_map(|p| p.started).min().map_or_else(|| "-".to_owned(), |since| age(since, at)),
         c.roles.join(", "),
         c.image.rsplit('/').next().unwrap_or_default().to_owned(),
     ]
 }
 
-/// The line of a table, cut where the screen ends. The second cell takes the style.
-fn line(cells: &[String], widths: &[usize], style: Style, screen: usize) -> String {
-    let mut text = String::new();
-    let mut used = 0;
-    for (i, (cell, width)) in cells.iter().zip(widths).enumerate() {
-        let room = screen.saturating_sub(used);
-        if room == 0 {
-            break;
-        }
-        let last = i + 1 == cells.len();
-        let padded = if last { cell.clone() } else { format!("{cell:<width$}  ") };
-        let shown = if padded.trim_end().chars().count() > room {
-            format!("{}…", padded.chars().take(room - 1).collect::<String>())
-        } else {
-            padded.chars().take(room).collect()
-        };
-        used += shown.chars().count();
-        let _ = if i == 1 { write!(text, "{style}{shown}{style:#}") } else { write!(text, "{shown}") };
-    }
-    text.trim_end().to_owned()
-}
-
 /// The whole as text, no table line longer than the screen is wide.
 fn table(seen: &Seen, screen: usize) -> String {
     let mut text = format!("namespace {}, release {}\n", seen.namespace, seen.release);
-    let rows: Vec<_> = seen.components.iter().map(|c| row(c, seen.at)).collect();
-    let head = HEAD.map(str::to_owned);
-    let widths: Vec<usize> =
-        (0..HEAD.len()).map(|i| rows.iter().chain([&head]).map(|r| r[i].chars().count()).max().unwrap_or(0)).collect();
-    if !rows.is_empty() {
-        let _ = writeln!(text, "{}", line(&head, &widths, Style::new(), screen));
+    let rows = seen.components.iter().map(|c| row(c, seen.at)).collect();
+    let table = Table::new(HEAD, rows, screen);
+    if !seen.components.is_empty() {
+        let _ = writeln!(text, "{}", table.head());
     }
-    for (c, row) in seen.components.iter().zip(&rows) {
-        let _ = writeln!(text, "{}", line(row, &widths, word(c.health).0, screen));
+    for (n, c) in seen.components.iter().enumerate() {
+        let _ = writeln!(text, "{}", table.row(n, word(c.health).0));
         for problem in &c.problems {
             let _ = writeln!(text, "  {BAD}{}{BAD:#}", plain(problem));
         }

@@ -12,9 +12,9 @@ use clearwater_kube::Cluster;
 use clearwater_kube::up::{UpOptions, up};
 
 use crate::cli::{FileArgs, one_of};
-use crate::connection::duration;
 use crate::context::Context;
 use crate::drive::{Question, drive};
+use crate::duration::duration;
 use crate::error::CliError;
 use crate::exit;
 use crate::reporter::{EventFormat, changes, choose};

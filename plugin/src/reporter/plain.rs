@@ -4,6 +4,7 @@ use std::io::Write;
 use clearwater::event::{Durations, Event, What};
 
 use super::{Reporter, line, words};
+use crate::duration::time;
 use crate::error::CliError;
 
 /// A line an event, with the time since the run began.
@@ -28,7 +29,7 @@ impl<W: Write> Reporter for Plain<W> {
         }
         if let Some(text) = words::line(&event.what) {
             let dim = words::DIM;
-            line(&mut self.out, &format!("{dim}{:>9}{dim:#} {text}", words::time(event.elapsed)));
+            line(&mut self.out, &format!("{dim}{:>9}{dim:#} {text}", time(event.elapsed)));
         }
         Ok(())
     }
@@ -66,7 +67,7 @@ impl Times {
             head[0], head[1], head[2], head[3], head[4], head[5], head[6]
         )];
         for (name, d) in rows {
-            let t = words::time;
+            let t = time;
             table.push(format!(
                 "{name:<15}{:>10}{:>10}{:>10}{:>10}{:>10}{:>11}",
                 t(d.waiting),

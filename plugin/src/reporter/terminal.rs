@@ -5,6 +5,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::plain::Times;
 use super::{Reporter, line, words};
+use crate::duration::seconds;
 use crate::error::CliError;
 
 /// A line a component, redrawn in place; what stays is printed above.
@@ -125,7 +126,7 @@ impl Reporter for Terminal {
             }
             What::Progress { component, took, .. } => {
                 if let Some(row) = self.row(component).filter(|r| !r.done) {
-                    row.time = words::seconds(*took);
+                    row.time = seconds(*took);
                     row.draw();
                 }
             }
@@ -151,7 +152,7 @@ impl Reporter for Terminal {
                 if let What::Serving { durations, .. } = what
                     && let Some(row) = self.row(&component)
                 {
-                    row.time = words::seconds(durations.own());
+                    row.time = seconds(durations.own());
                 }
                 let done = matches!(
                     what,

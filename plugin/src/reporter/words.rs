@@ -6,37 +6,18 @@ use anstyle::{AnsiColor, Style};
 use clearwater::event::{
     Change, CheckLine, CheckStatus, Cost, DnsStep, Evidence, Hop, Operation, Outcome, Pending, PlannedStep, What, Whose,
 };
+use clearwater::text::counted;
+
+use crate::duration::time;
 
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 pub(crate) const WARN: Style = AnsiColor::Yellow.on_default();
 pub(crate) const DIM: Style = Style::new().dimmed();
 
-/// Milliseconds as people say them: `850 ms`, `12.3 s`, `2 min 05 s`.
-#[expect(clippy::cast_precision_loss, reason = "a time that is shown with one digit after the point")]
-pub(super) fn time(ms: u64) -> String {
-    match ms {
-        0..1_000 => format!("{ms} ms"),
-        1_000..100_000 => format!("{:.1} s", ms as f64 / 1000.0),
-        _ => format!("{} min {:02} s", ms / 60_000, ms / 1000 % 60),
-    }
-}
-
-/// Milliseconds where they pass before one's eyes: whole seconds.
-pub(super) fn seconds(ms: u64) -> String {
-    match ms / 1000 {
-        s @ 0..100 => format!("{s} s"),
-        s => format!("{} min {:02} s", s / 60, s % 60),
-    }
-}
-
 /// A component's line without its name in front, for where the name stands already.
 pub(super) fn without_name(text: &str, component: &str) -> String {
     text.replacen(&format!("{component}: "), "", 1)
-}
-
-fn objects_of(count: u32) -> String {
-    if count == 1 { "1 object".to_owned() } else { format!("{count} objects") }
 }
 
 /// The text as one line that is only seen: it may quote what others wrote.
@@ -195,10 +176,10 @@ pub(crate) fn line(what: &What) -> Option<String> {
             let names: Vec<&str> = awaited.iter().map(|a| a.component.as_str()).collect();
             format!("{component}: waiting for {}", names.join(", "))
         }
-        What::Applying { component, objects } => format!("{component}: applying {}", objects_of(*objects)),
+        What::Applying { component, objects } => format!("{component}: applying {}", counted(*objects, "object")),
         What::Applied { component, created, changed, kept } => match (created, changed) {
-            (0, 0) => format!("{component}: {} as they should be", objects_of(*kept)),
-            _ => format!("{component}: {} created, {changed} changed", objects_of(*created)),
+            (0, 0) => format!("{component}: {} as they should be", counted(*kept, "object")),
+            _ => format!("{component}: {} created, {changed} changed", counted(*created, "object")),
         },
         What::Pulling { component, cause, .. } => format!("{component}: {}", plain(cause)),
         What::Starting { component, ready, wanted, cause } => {
@@ -244,7 +225,7 @@ pub(crate) fn line(what: &What) -> Option<String> {
         }
         What::Removing { component, cause } => format!("{component}: removing: {cause}"),
         What::Removed { component, objects, took } => {
-            format!("{component}: gone, {}, {}", objects_of(*objects), time(*took))
+            format!("{component}: gone, {}, {}", counted(*objects, "object"), time(*took))
         }
         What::StepsPlanned { component, from, to, steps, notices } => {
             planned_steps(component, *from, *to, steps, notices)

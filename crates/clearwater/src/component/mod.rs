@@ -38,6 +38,7 @@ mod hunter;
 mod id;
 mod types;
 
+pub(crate) use catalogue::port;
 pub use catalogue::{catalogue, entry, playing};
 pub use id::{Component, Release};
 pub use types::{

@@ -33,7 +33,8 @@
 use thiserror::Error;
 
 use super::shell::{self, EchoError, NotPlain, Settings};
-use crate::component::Release;
+use crate::component::{Component, Release, port};
+use crate::dns::Cscf;
 
 /// What a container's generator sees: environment variables and files of the pod.
 ///
@@ -184,6 +185,15 @@ etcd_cluster=
 max_log_directory_size=52428800
 ";
 
+/// The name of etcd's one member: the one that every proxy knows it by (clearwater-infrastructure
+/// `debian/clearwater-auto-config-docker.init.d`).
+pub(crate) const ETCD_MEMBER: &str = "etcd0";
+
+/// The member that a container's etcd proxy dials where nothing else is said.
+pub(super) fn etcd_proxy() -> String {
+    format!("{ETCD_MEMBER}=http://{}:{}", Component::Etcd, port(Component::Etcd, "etcd-server"))
+}
+
 /// What the container's files will hold in the given environment.
 pub fn generate(release: Release, env: &Environment) -> Result<Generated, GeneratorError> {
     let hunter = release != Release::Classic;
@@ -212,7 +222,7 @@ pub fn generate(release: Release, env: &Environment) -> Result<Generated, Genera
         local.append(&format!("etcd_proxy={proxy}\n"));
         return Ok(Generated { shared_config: None, local_config: local.0 });
     }
-    local.append("etcd_proxy=etcd0=http://etcd:2380\n");
+    local.append(&format!("etcd_proxy={}\n", etcd_proxy()));
 
     let mut shared = File(if hunter { HUNTER_TEMPLATE } else { CLASSIC_TEMPLATE }.to_owned());
     let home_domain = zone.clone().unwrap_or_else(|| "example.com".to_owned());
@@ -223,14 +233,15 @@ pub fn generate(release: Release, env: &Environment) -> Result<Generated, Genera
         (false, Some(_)) => ("hs", "hs", format!("scscf.{sprout}")),
         (false, None) => ("homestead", "homestead", format!("scscf.{sprout}")),
     };
+    let http = |component| port(component, "http");
     let mut names = vec![
         ("home_domain", home_domain.clone()),
         ("sprout_hostname", sprout.clone()),
-        ("xdms_hostname", format!("homer{suffix}:7888")),
-        ("hs_hostname", format!("{homestead}{suffix}:8888")),
-        ("hs_provisioning_hostname", format!("{provisioning}{suffix}:8889")),
+        ("xdms_hostname", format!("homer{suffix}:{}", http(Component::Homer))),
+        ("hs_hostname", format!("{homestead}{suffix}:{}", http(Component::Homestead))),
+        ("hs_provisioning_hostname", format!("{provisioning}{suffix}:{}", http(Component::HomesteadProv))),
         ("upstream_hostname", upstream),
-        ("ralf_hostname", format!("ralf{suffix}:10888")),
+        ("ralf_hostname", format!("ralf{suffix}:{}", http(Component::Ralf))),
         ("chronos_hostname", format!("chronos{suffix}")),
         ("cassandra_hostname", format!("cassandra{suffix}")),
         ("email_recovery_sender", format!("clearwater@{home_domain}")),
@@ -244,7 +255,8 @@ pub fn generate(release: Release, env: &Environment) -> Result<Generated, Genera
         shared.replace(key, &value);
     }
     if hunter {
-        for (key, port) in [("scscf_uri", 5054), ("icscf_uri", 5052), ("bgcf_uri", 5053)] {
+        for cscf in Cscf::ALL {
+            let (key, port) = (format!("{}_uri", cscf.label()), cscf.port());
             shared.delete(|line| line.starts_with(&format!("{key}=")));
             shared.append(&format!("{key}=\"sip:{sprout}:{port};transport=tcp\"\n"));
         }

@@ -7,7 +7,7 @@
 //! `src/globals.cpp`), which the images' generator copies from a sample and edits in place.
 
 use super::Deployment;
-use crate::component::Component;
+use crate::component::{Component, port};
 
 /// The file that a component's daemons read their log level from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,9 +59,10 @@ impl LevelFile {
             // As chronos ships it (etc/chronos/chronos.conf.sample). The generator looks for the bind address as it
             // stands here.
             (Self::ChronosSample, level) => format!(
-                "[http]\nbind-address = 0.0.0.0\nbind-port = 7253\nthreads = 50\n\n\
+                "[http]\nbind-address = 0.0.0.0\nbind-port = {}\nthreads = 50\n\n\
                  [logging]\nfolder = /var/log/chronos\nlevel = {}\n\n\
                  [alarms]\nenabled = true\n\n[exceptions]\nmax_ttl = 600\n",
+                port(Component::Chronos, "http"),
                 level.unwrap_or(2)
             ),
         }

@@ -1,4 +1,5 @@
 use super::Deployment;
+use super::generator::etcd_proxy;
 use super::setting::Setting;
 use super::shell::quote;
 use crate::component::Release;
@@ -82,7 +83,7 @@ else
   put "$dir/local_config" public_ip "${PUBLIC_IP:-$ip}"
   put "$dir/local_config" public_hostname "${PUBLIC_IP:-$ip}"
   drop "$dir/local_config" etcd_cluster=
-  put "$dir/local_config" etcd_proxy etcd0=http://etcd:2380
+  put "$dir/local_config" etcd_proxy @ETCD@
   servers=
   while read -r word server rest || [ -n "$word" ]; do
     [ "$word" != nameserver ] || servers=$servers${servers:+,}$server
@@ -107,7 +108,7 @@ shared=$dir/shared_config
 /// when it runs.
 pub(super) fn auto_config(deployment: &Deployment, settings: &[(String, Setting)]) -> String {
     debug_assert_eq!(deployment.release(), Release::Classic, "hunter takes ADDITIONAL_SHARED_CONFIG");
-    let mut script = HEAD.replace("@ORIGINAL@", ORIGINAL_AUTO_CONFIG);
+    let mut script = HEAD.replace("@ORIGINAL@", ORIGINAL_AUTO_CONFIG).replace("@ETCD@", &etcd_proxy());
     if deployment.file().hss.is_some() {
         script.push_str("drop \"$shared\" hs_provisioning\n");
     }

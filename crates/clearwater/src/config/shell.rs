@@ -48,7 +48,7 @@ pub fn quote(text: &str) -> String {
 }
 
 /// A text as the right side of a shell assignment: bare where every character is harmless there, quoted where not.
-pub fn quote_if_needed(text: &str) -> String {
+pub(crate) fn quote_if_needed(text: &str) -> String {
     if text.chars().all(is_bare) { text.to_owned() } else { quote(text) }
 }
 

@@ -90,7 +90,7 @@ impl Corefile {
     }
 
     /// The server blocks that answer for `domain` with the `kubernetes` plugin, directly or through a snippet.
-    pub fn serving_kubernetes(&self, domain: &Name) -> Vec<&Block> {
+    pub(crate) fn serving_kubernetes(&self, domain: &Name) -> Vec<&Block> {
         self.blocks
             .iter()
             .filter(|b| b.snippet().is_none())
@@ -131,7 +131,7 @@ impl Corefile {
 
     /// The files that the server blocks which serve `domain` import, as they are written there: paths and patterns,
     /// snippets left out.
-    pub fn imports_of(&self, domain: &Name) -> Vec<&str> {
+    pub(crate) fn imports_of(&self, domain: &Name) -> Vec<&str> {
         self.serving_kubernetes(domain)
             .into_iter()
             .flat_map(|b| self.directives_of(b))

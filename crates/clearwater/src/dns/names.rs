@@ -1,4 +1,4 @@
-use crate::component::{Component, Release, entry};
+use crate::component::{Component, Release, entry, port};
 use crate::config::{CLUSTER_DOMAIN, Deployment, DnsBackend, SPROUT_ADDRESS, ServiceKind};
 
 /// A call session control function that sprout answers for under a name or port of its own.
@@ -26,12 +26,12 @@ impl Cscf {
         }
     }
 
-    /// The SIP port (clearwater-docker sprout/Dockerfile; sprout `sprout-base.root/etc/init.d/sprout`).
+    /// The SIP port.
     pub const fn port(self) -> u16 {
         match self {
-            Self::Icscf => 5052,
-            Self::Bgcf => 5053,
-            Self::Scscf => 5054,
+            Self::Icscf => port(Component::Sprout, "icscf-tcp"),
+            Self::Bgcf => port(Component::Sprout, "bgcf-tcp"),
+            Self::Scscf => port(Component::Sprout, "scscf-tcp"),
         }
     }
 }
@@ -161,7 +161,7 @@ impl Names {
     /// (clearwater-infrastructure clearwater-auto-config-docker.init.d).
     pub fn host(&self, component: Component) -> String {
         match component {
-            Component::Etcd => "etcd".to_owned(),
+            Component::Etcd => component.name().to_owned(),
             Component::Sprout => self.sprout(),
             Component::Homestead | Component::HomesteadProv if self.release == Release::Classic => {
                 self.in_zone(HOMESTEAD_ALIAS)
@@ -175,7 +175,7 @@ impl Names {
         if self.backend == DnsBackend::Etcd {
             format!("sprout.{}.clearwater.{}", self.namespace, self.cluster_domain)
         } else {
-            self.in_zone("sprout")
+            self.in_zone(Component::Sprout.name())
         }
     }
 
@@ -225,7 +225,7 @@ impl Names {
 
     /// The name that restund asks for when a client wants a TURN relay: below the home domain, whatever the zone is
     /// (sprout `restund.root/usr/share/clearwater/infrastructure/scripts/restund`).
-    pub fn turn_credentials(&self) -> String {
+    pub(crate) fn turn_credentials(&self) -> String {
         format!("{HOMESTEAD_ALIAS}.{}", self.home_domain)
     }
 
@@ -238,7 +238,7 @@ impl Names {
 
     /// The SIP URI of one of sprout's functions. It carries a port, because no cluster DNS publishes SRV records below
     /// a sub-domain by itself.
-    pub fn cscf_uri(&self, cscf: Cscf) -> String {
+    pub(crate) fn cscf_uri(&self, cscf: Cscf) -> String {
         format!("sip:{}:{};transport=tcp", self.cscf(cscf), cscf.port())
     }
 

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::names::HOMESTEAD_ALIAS;
 use super::{Cscf, InvalidName, Name, Names, RecordData, RecordType, Zone};
-use crate::component::{Component, Release};
+use crate::component::{Component, Release, port};
 use crate::config::{Deployment, DnsBackend};
 
 /// The lifetime of every record, in seconds: SkyDNS' and CoreDNS' own default for cluster names.
@@ -140,6 +140,9 @@ pub fn client_records(deployment: &Deployment, targets: &Targets) -> Result<Zone
     Ok(zone)
 }
 
+/// The port that Bono writes into SIP routes.
+const SIP: u16 = port(Component::Bono, "sip-tcp");
+
 fn client_statics(names: &Names) -> Result<Zone, InvalidName> {
     let home: Name = names.home_domain().parse()?;
     let bono: Name = names.host(Component::Bono).parse()?;
@@ -147,7 +150,8 @@ fn client_statics(names: &Names) -> Result<Zone, InvalidName> {
     for (order, transport, service) in [(10, "_tcp", "SIP+D2T"), (20, "_udp", "SIP+D2U")] {
         let at = home.prepend(&format!("_sip.{transport}"))?;
         zone.insert(home.clone(), TTL, naptr(order, service, at.clone()));
-        zone.insert(at, TTL, RecordData::Srv { priority: 10, weight: 10, port: 5060, target: bono.clone() });
+        let srv = RecordData::Srv { priority: 10, weight: 10, port: SIP, target: bono.clone() };
+        zone.insert(at, TTL, srv);
     }
     Ok(zone)
 }

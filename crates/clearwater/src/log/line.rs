@@ -52,7 +52,7 @@ impl Level {
     }
 
     /// The level that a logged word stands for, in whatever grammar it was written.
-    pub fn from_word(word: &[u8]) -> Option<Self> {
+    pub(crate) fn from_word(word: &[u8]) -> Option<Self> {
         // As the C++ daemons write them.
         match word {
             b"Error" => return Some(Self::Error),
@@ -129,7 +129,7 @@ impl<'a> Line<'a> {
     }
 
     /// Whether the line begins a record rather than continuing one.
-    pub fn begins_record(grammar: LogGrammar, line: &[u8]) -> bool {
+    pub(crate) fn begins_record(grammar: LogGrammar, line: &[u8]) -> bool {
         match grammar {
             LogGrammar::Plain => true,
             LogGrammar::Cpp | LogGrammar::Python => cpp(trim_end(line)).is_some_and(|l| l.level.is_some()),

@@ -51,10 +51,6 @@ pub enum ElasticityError {
 const LONGEST_WINDOW: u32 = 3600;
 
 impl Elasticity {
-    /// The window before there are fewer members that is used unless another is asked for, in seconds: two of the
-    /// registrations' default lifetimes of 300 s.
-    pub const DOWN_WINDOW_SECONDS: u32 = 600;
-
     /// Says what makes no sense.
     pub fn check(&self) -> Result<(), ElasticityError> {
         if self.min == 0 {

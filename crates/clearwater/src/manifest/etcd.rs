@@ -9,13 +9,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::extras::Extras;
 use super::{Deployment, Inputs};
-use crate::component::{Component, Release};
+use crate::component::{Component, Release, port};
+use crate::config::generator::ETCD_MEMBER as MEMBER;
+
+const CLIENT: u16 = port(Component::Etcd, "etcd-client");
+const PEER: u16 = port(Component::Etcd, "etcd-server");
+const LEGACY: u16 = port(Component::Etcd, "etcd-legacy");
 
 const DATA: &str = "data";
 const DATA_PATH: &str = "/var/lib/etcd";
-/// The member's name: the one that every proxy knows it by (clearwater-infrastructure
-/// `debian/clearwater-auto-config-docker.init.d`).
-const MEMBER: &str = "etcd0";
 
 /// Whether etcd's data outlives its pod.
 pub(super) fn persistent(d: &Deployment, inputs: &Inputs) -> bool {
@@ -51,15 +53,15 @@ pub(super) fn extras(d: &Deployment, inputs: &Inputs) -> Extras {
 /// Advertises names: a proxy remembers what a member advertises, and the address of a replaced pod would be a dead one
 /// (etcd `etcdmain/etcd.go`, startProxy).
 fn args(host: &str) -> Vec<String> {
-    let peer = format!("http://{host}:2380");
+    let peer = format!("http://{host}:{PEER}");
     vec![
         format!("--name={MEMBER}"),
         // Below the mount point: a new volume can hold a lost+found, which etcd would stumble over.
         format!("--data-dir={DATA_PATH}/{MEMBER}"),
-        format!("--advertise-client-urls=http://{host}:2379"),
-        "--listen-client-urls=http://0.0.0.0:2379,http://0.0.0.0:4001".to_owned(),
+        format!("--advertise-client-urls=http://{host}:{CLIENT}"),
+        format!("--listen-client-urls=http://0.0.0.0:{CLIENT},http://0.0.0.0:{LEGACY}"),
         format!("--initial-advertise-peer-urls={peer}"),
-        "--listen-peer-urls=http://0.0.0.0:2380".to_owned(),
+        format!("--listen-peer-urls=http://0.0.0.0:{PEER}"),
         format!("--initial-cluster={MEMBER}={peer}"),
         "--initial-cluster-state=new".to_owned(),
     ]

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::refusal::Refusal;
 use crate::component::{Component, Store};
+use crate::text::counted;
 
 /// What is done or awaited in one step of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -195,7 +196,6 @@ impl Plan {
 
     fn write_action(&self, f: &mut fmt::Formatter<'_>, action: &Action) -> fmt::Result {
         let c = self.component;
-        let members = |n: u32| if n == 1 { "1 member".to_owned() } else { format!("{n} members") };
         let pods = |from: u32, to: u32| {
             let (first, last) = (from.min(to), from.max(to).saturating_sub(1));
             match last.saturating_sub(first) {
@@ -212,7 +212,7 @@ impl Plan {
             }
             Action::AwaitNormal { members: 1 } => f.write_str("wait until there is 1 member and it is normal"),
             Action::AwaitNormal { members: n } => {
-                write!(f, "wait until there are {} and all are normal", members(*n))
+                write!(f, "wait until there are {} and all are normal", counted(*n, "member"))
             }
             Action::Join { from, to } if one(*from, *to) => write!(f, "start {}, which joins", pods(*from, *to)),
             Action::Join { from, to } => write!(f, "start {}, which join together", pods(*from, *to)),

@@ -17,6 +17,7 @@ use super::common::{gone, now, shipped};
 use super::competitors;
 use super::floor::{self, Floor};
 use super::register::{First, error_lines};
+use super::round::{Round, median};
 use crate::steps::say;
 use crate::workspace::root;
 
@@ -27,35 +28,12 @@ fn allowed(path: Duration) -> Duration {
     path.mul_f64(1.10) + Duration::from_secs(1)
 }
 
-/// One way to deploy, once.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-pub(super) struct Round {
-    /// From the command to its end.
-    pub(super) wall: Duration,
-    /// What the components needed themselves, by the gates of the policy; none for those who have none.
-    pub(super) path: Option<Duration>,
-    /// From the command to the first registered telephone.
-    pub(super) register: Duration,
-    /// Errors in the components' logs.
-    pub(super) errors: u64,
-    /// The most memory that `up` held, in kilobytes; zero for other ways.
-    pub(super) resident: u64,
-    /// A second `up`: until it knew that nothing is to be changed, and in all.
-    pub(super) again: Option<(Duration, Duration)>,
-}
-
 fn again(plugin: &Plugin, args: &[&str]) -> Result<(Duration, Duration)> {
     let mut all = args.to_vec();
     all.extend(["-o", "json"]);
     let ran = plugin.run(&all)?.expect(0)?;
     let planned = ran.events()?.into_iter().find(|e| e["what"]["kind"] == "planned").context("no plan")?;
     Ok((Duration::from_millis(planned["elapsed"].as_u64().context("no time")?), ran.took))
-}
-
-pub(super) fn median(rounds: &[Round], of: impl Fn(&Round) -> Option<Duration>) -> Option<Duration> {
-    let mut all: Vec<Duration> = rounds.iter().filter_map(of).collect();
-    all.sort();
-    all.get(all.len() / 2).copied()
 }
 
 fn critical_path(policy: Policy, seen: &BTreeMap<String, Stamps>, floor: Floor) -> Result<Duration> {

@@ -10,9 +10,9 @@ use anyhow::{Context, Result, ensure};
 use clearwater_e2e::{Plugin, cluster};
 use clearwater_testbed::{Kubectl, Namespace};
 
-use super::bench_up::Round;
 use super::common::{gone, now};
 use super::register::{First, error_lines};
+use super::round::Round;
 use crate::workspace::root;
 
 /// helm's module, pinned.

@@ -5,6 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use clearwater::svg::{self, Element, Picture};
 use clearwater_e2e::{Plugin, cluster};
 use clearwater_testbed::sip::{Phone, Subscriber};
 use clearwater_testbed::{Kubectl, Local};
@@ -174,67 +175,41 @@ fn draw(samples: &[Sample], on: f64, off: f64) -> String {
     let top = f64::from(samples.iter().filter_map(|s| s.percent).max().unwrap_or(60).max(100));
     let members = |n: f64| 40.0 + PANEL - n / most * PANEL;
     let cpu = |p: f64| 90.0 + 2.0 * PANEL - p / top * PANEL;
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {}\" font-family=\"sans-serif\" font-size=\"12\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
-         <rect x=\"{:.1}\" y=\"40\" width=\"{:.1}\" height=\"{}\" fill=\"#f2e6c8\"/>\n\
-         <text x=\"{:.1}\" y=\"56\">load</text>\n",
-        130.0 + 2.0 * PANEL,
-        x(on),
-        x(off) - x(on),
-        50.0 + 2.0 * PANEL,
-        x(on) + 6.0,
-    );
+    let root = Element::new("svg").set("viewBox", format_args!("0 0 {WIDTH} {}", 130.0 + 2.0 * PANEL));
+    let mut svg = Picture::new(root.set("font-family", "sans-serif").set("font-size", 12));
+    let tenth = |n: f64| format!("{n:.1}");
+    svg.line([Element::new("rect").set("width", "100%").set("height", "100%").set("fill", "white")]);
+    svg.line([svg::rect(tenth(x(on)), 40, tenth(x(off) - x(on)), 50.0 + 2.0 * PANEL).set("fill", "#f2e6c8")]);
+    svg.line([svg::text(tenth(x(on) + 6.0), 56, "load")]);
+    let level = |y: f64| svg::line(LEFT, tenth(y), WIDTH - 20.0, tenth(y));
+    let beside = |y: f64, words: &str| svg::text(LEFT - 8.0, tenth(y + 4.0), words).set("text-anchor", "end");
     for n in 0..=samples.iter().map(|s| s.members).max().unwrap_or(1) {
         let y = members(f64::from(n));
-        let _ = writeln!(
-            svg,
-            "<line x1=\"{LEFT}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\" stroke=\"#ddd\"/><text x=\"{}\" y=\"{:.1}\" \
-             text-anchor=\"end\">{n}</text>",
-            WIDTH - 20.0,
-            LEFT - 8.0,
-            y + 4.0
-        );
+        svg.line([level(y).set("stroke", "#ddd"), beside(y, &n.to_string())]);
     }
     let y = cpu(60.0);
-    let _ = write!(
-        svg,
-        "<line x1=\"{LEFT}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\" stroke=\"#999\" stroke-dasharray=\"4\"/><text x=\"{}\" \
-         y=\"{:.1}\" text-anchor=\"end\">60 %</text>\n<text x=\"{LEFT}\" y=\"20\">sprouts that are ready</text>\n<text \
-         x=\"{LEFT}\" y=\"{}\">CPU of a sprout on average, in percent of its request</text>\n",
-        WIDTH - 20.0,
-        LEFT - 8.0,
-        y + 4.0,
-        80.0 + PANEL
-    );
-    let mut steps = String::new();
+    svg.line([level(y).set("stroke", "#999").set("stroke-dasharray", 4), beside(y, "60 %")]);
+    svg.line([svg::text(LEFT, 20, "sprouts that are ready")]);
+    svg.line([svg::text(LEFT, 80.0 + PANEL, "CPU of a sprout on average, in percent of its request")]);
+    let mut steps = Vec::new();
     let mut last = None;
     for s in samples {
-        if let Some(before) = last {
-            let _ = write!(steps, "{:.1},{:.1} ", x(s.at), members(before));
-        }
-        let _ = write!(steps, "{:.1},{:.1} ", x(s.at), members(f64::from(s.members)));
-        last = Some(f64::from(s.members));
+        let now = members(f64::from(s.members));
+        steps.extend(last.map(|before: f64| format!("{:.1},{before:.1}", x(s.at))));
+        steps.push(format!("{:.1},{now:.1}", x(s.at)));
+        last = Some(now);
     }
     let line: Vec<String> =
         samples.iter().filter_map(|s| Some(format!("{:.1},{:.1}", x(s.at), cpu(f64::from(s.percent?))))).collect();
-    let _ = write!(
-        svg,
-        "<polyline points=\"{}\" fill=\"none\" stroke=\"#1f5fa8\" stroke-width=\"2\"/>\n<polyline points=\"{}\" \
-         fill=\"none\" stroke=\"#b03a2e\" stroke-width=\"2\"/>\n",
-        steps.trim_end(),
-        line.join(" ")
-    );
+    for (points, colour) in [(steps, "#1f5fa8"), (line, "#b03a2e")] {
+        let line = Element::new("polyline").set("points", points.join(" ")).set("fill", "none");
+        svg.line([line.set("stroke", colour).set("stroke-width", 2)]);
+    }
     let mut second = 0.0;
     while second <= end {
-        let _ = writeln!(
-            svg,
-            "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{second:.0} s</text>",
-            x(second),
-            112.0 + 2.0 * PANEL
-        );
+        let words = format!("{second:.0} s");
+        svg.line([svg::text(tenth(x(second)), 112.0 + 2.0 * PANEL, &words).set("text-anchor", "middle")]);
         second += 60.0;
     }
-    svg.push_str("</svg>\n");
-    svg
+    svg.finish()
 }

@@ -13,6 +13,7 @@ mod kills;
 mod kwok;
 mod measured;
 mod register;
+mod round;
 mod scale;
 mod soak_logs;
 mod status_load;

@@ -159,7 +159,7 @@ impl Printer {
             let line = &*shown;
             match self.look.form {
                 Form::Extjson | Form::Ppextjson if stamped.is_empty() && json::is_json(line) => {
-                    out.extend_from_slice(line)
+                    out.extend_from_slice(line);
                 }
                 Form::Json | Form::Extjson | Form::Ppextjson => json::text(out, &[stamped.as_bytes(), line]),
                 Form::Default | Form::Raw | Form::Typed => {

@@ -13,8 +13,8 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use regex::Regex;
 
 use crate::cli::PlaceArgs;
-use crate::connection::duration;
 use crate::context::Context;
+use crate::duration::duration;
 use crate::error::CliError;
 
 /// Which pods and containers are read, and how far back. Shared by logs and trace.

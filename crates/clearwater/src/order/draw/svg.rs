@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use super::{Picture, Printable};
+use crate::svg::{self, Element};
 
 const MARGIN: i64 = 16;
 const HEADING: i64 = 24;
@@ -27,21 +28,6 @@ text{fill:#f0f6fc}.h{fill:#9198a1}\
 rect{fill:#151b23;stroke:#9198a1}\
 path{stroke:#9198a1}.l{stroke:#656c76}\
 marker path{fill:#9198a1;stroke:none}}";
-
-/// What XML cannot hold at all is not in a [`crate::text::Printable`].
-fn escaped(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            c => out.push(c),
-        }
-    }
-    out
-}
 
 /// A place in a column: a node's box, or a bend of an edge that passes by.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -157,48 +143,43 @@ pub(super) fn draw(picture: &Picture<'_>) -> String {
     let below = if picture.loose.is_empty() { 0 } else { 24 };
     let height = 2 * MARGIN + HEADING + tallest + below + LEGEND;
 
-    let title = format!("Start order, policy {}", picture.policy);
-    let mut out = String::new();
-    let _ = writeln!(
-        out,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} \
-         {height}\" role=\"img\">\n<title>{}</title>\n<style>{STYLE}</style>\n<defs><marker id=\"a\" \
-         viewBox=\"0 0 8 8\" refX=\"8\" refY=\"4\" markerWidth=\"8\" markerHeight=\"8\" markerUnits=\"userSpaceOnUse\" \
-         orient=\"auto\"><path d=\"M0 0L8 4L0 8z\"/></marker></defs>",
-        escaped(&title)
-    );
+    let root = Element::new("svg").set("width", width).set("height", height);
+    let mut out = svg::Picture::new(root.set("viewBox", format_args!("0 0 {width} {height}")).set("role", "img"));
+    out.line([svg::title(&format!("Start order, policy {}", picture.policy))]);
+    out.line([Element::new("style").text(STYLE)]);
+    out.line([svg::arrow_head()]);
     for i in 0..layout.columns.len() {
         let x = MARGIN + int(i) * pitch + box_width / 2;
-        let _ = writeln!(out, "<text class=\"h\" x=\"{x}\" y=\"{}\" text-anchor=\"middle\">{i}</text>", MARGIN + 8);
+        out.line([heading(x, MARGIN + 8, &i.to_string()).set("text-anchor", "middle")]);
     }
     for (&(to, from), says) in &picture.loose {
         let path = loose_path(at[to as usize], at[from as usize], box_width);
-        edge(&mut out, " class=\"l\"", &path, says);
+        out.line([edge(Element::new("path").set("class", "l"), &path, says)]);
     }
     for ((to, from), route) in &layout.routes {
         let says = picture.gating.get(&(*to, *from)).map_or(&[][..], Vec::as_slice);
-        edge(&mut out, "", &route_path(route, &at, box_width), says);
+        out.line([edge(Element::new("path"), &route_path(route, &at, box_width), says)]);
     }
     for node in picture.nodes() {
         let (x, y) = at[node as usize];
-        let _ = writeln!(
-            out,
-            "<rect x=\"{x}\" y=\"{}\" width=\"{box_width}\" height=\"{BOX_HEIGHT}\" rx=\"6\"/><text x=\"{}\" y=\"{}\" \
-             text-anchor=\"middle\">{}</text>",
-            y - BOX_HEIGHT / 2,
-            x + box_width / 2,
-            y + 5,
-            escaped(picture.name(node))
-        );
+        let frame = svg::rect(x, y - BOX_HEIGHT / 2, box_width, BOX_HEIGHT).set("rx", 6);
+        let name = svg::text(x + box_width / 2, y + 5, picture.name(node)).set("text-anchor", "middle");
+        out.line([frame, name]);
     }
     legend(&mut out, height - MARGIN, !picture.loose.is_empty(), picture.policy.name());
-    out.push_str("</svg>\n");
-    out
+    out.finish()
 }
 
-fn edge(out: &mut String, class: &str, path: &str, says: &[Printable]) {
-    let title = escaped(&says.join(" "));
-    let _ = writeln!(out, "<path{class} d=\"{path}\" marker-end=\"url(#a)\"><title>{title}</title></path>");
+fn heading(x: i64, y: i64, words: &str) -> Element {
+    Element::new("text").set("class", "h").set("x", x).set("y", y).text(words)
+}
+
+fn arrow(path: Element, d: &str) -> Element {
+    path.set("d", d).set("marker-end", svg::ARROW)
+}
+
+fn edge(path: Element, d: &str, says: &[Printable]) -> Element {
+    arrow(path, d).with(&svg::title(&says.join(" ")))
 }
 
 /// From the right side of the first box, level through each bend's column, to the left side of the last.
@@ -237,24 +218,14 @@ fn loose_path((to_x, to_y): (i64, i64), (from_x, from_y): (i64, i64), box_width:
     format!("M{start_x} {start_y}C{start_x} {bottom} {end_x} {bottom} {end_x} {end_y}")
 }
 
-fn legend(out: &mut String, y: i64, loose: bool, policy: &str) {
-    let line = y - 4;
+fn legend(out: &mut svg::Picture, y: i64, loose: bool, policy: &str) {
+    let line = |x: i64| format!("M{x} {}H{}", y - 4, x + 32);
     let x = MARGIN;
-    let _ = writeln!(
-        out,
-        "<path d=\"M{x} {line}H{}\" marker-end=\"url(#a)\"/><text class=\"h\" x=\"{}\" y=\"{y}\">is waited for \
-         (policy {policy})</text>",
-        x + 32,
-        x + 40
-    );
+    let words = format!("is waited for (policy {policy})");
+    out.line([arrow(Element::new("path"), &line(x)), heading(x + 40, y, &words)]);
     if loose {
         let x = x + 320;
-        let _ = writeln!(
-            out,
-            "<path class=\"l\" d=\"M{x} {line}H{}\" marker-end=\"url(#a)\"/><text class=\"h\" x=\"{}\" \
-             y=\"{y}\">is needed, not waited for</text>",
-            x + 32,
-            x + 40
-        );
+        let words = "is needed, not waited for";
+        out.line([arrow(Element::new("path").set("class", "l"), &line(x)), heading(x + 40, y, words)]);
     }
 }

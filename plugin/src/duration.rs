@@ -1,0 +1,67 @@
+//! Durations, as they are typed and as they are shown.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+/// Nobody waits for longer, and clocks can count it: a hundred years.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// A duration as kubectl takes it: a number of seconds, or numbers with units.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let span = || text.parse().ok().filter(|_| !text.starts_with(['P', 'p', '-']));
+    let duration = match text.parse().map(Duration::from_secs) {
+        Ok(duration) => Some(duration),
+        Err(_) => span().and_then(|d: jiff::SignedDuration| Duration::try_from(d).ok()),
+    };
+    match duration {
+        Some(duration) if duration <= LONGEST => Ok(duration),
+        Some(_) => Err(format!("{text:?} is longer than a hundred years; write one like 30s, 2m or 1m30s")),
+        None => Err(format!("{text:?} is not a duration; write one like 30s, 2m or 1m30s")),
+    }
+}
+
+/// Milliseconds as people say them: `850 ms`, `12.3 s`, `2 min 05 s`.
+#[expect(clippy::cast_precision_loss, reason = "a time that is shown with one digit after the point")]
+pub(crate) fn time(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..100_000 => format!("{:.1} s", ms as f64 / 1000.0),
+        _ => format!("{} min {:02} s", ms / 60_000, ms / 1000 % 60),
+    }
+}
+
+/// Milliseconds where they pass before one's eyes: whole seconds.
+pub(crate) fn seconds(ms: u64) -> String {
+    match ms / 1000 {
+        s @ 0..100 => format!("{s} s"),
+        s => format!("{} min {:02} s", s / 60, s % 60),
+    }
+}
+
+/// How long ago something was, as kubectl shows ages: one unit.
+pub(crate) fn age(since: Timestamp, now: Timestamp) -> String {
+    let seconds = now.duration_since(since).as_secs().max(0);
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7200 => format!("{}m", seconds / 60),
+        7200..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_kubectls() {
+        for (text, seconds) in [("0", 0), ("30", 30), ("30s", 30), ("2m", 120), ("1m30s", 90), ("1h", 3600)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "-1", "-5s", "soon", "P1D", "1 s 2", "18446744073709551615", "99999999999999999999", "876001h"]
+        {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}
