@@ -15,6 +15,7 @@
 //!
 //! ```
 //! use clearwater::component::{Component, Release};
+//! use clearwater::remedy::Remedied;
 //! use clearwater::scale::{MemberList, Members, Pod, Situation};
 //!
 //! let mut situation = Situation::new(Release::Hunter, Component::Chronos, 2, 1);
