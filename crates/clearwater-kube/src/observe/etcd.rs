@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clearwater::component::Component;
+use clearwater::component::{Component, port};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -11,8 +11,7 @@ use crate::backoff::{Backoff, doubling, pause};
 use crate::cluster::Cluster;
 use crate::pod::{AskError, Forward};
 
-/// etcd's client port (clearwater-docker `kubernetes/templates/etcd-depl.tmpl`).
-const CLIENT_PORT: u16 = 2379;
+const CLIENT_PORT: u16 = port(Component::Etcd, "etcd-client");
 const OPEN: Duration = Duration::from_secs(8);
 const ANSWER: Duration = Duration::from_secs(4);
 /// How long etcd is waited for where nothing changes, before the list is read anew over a new connection.

@@ -17,7 +17,7 @@ use kube::{Api, ResourceExt};
 
 use super::target::ScaleTarget;
 use crate::apply::checks::{line, with_fix};
-use crate::apply::preflight;
+use crate::apply::preflight::{admission, quota};
 use crate::cluster::{Cluster, say};
 use crate::observe::Workload;
 use crate::observe::snapshot::Snapshot;
@@ -62,7 +62,7 @@ pub(super) async fn check(
 ) -> Vec<CheckLine> {
     let mut wanted: BTreeMap<String, f64> = BTreeMap::new();
     for one in growth {
-        for (name, n) in one.template.spec.as_ref().map(preflight::demand).unwrap_or_default() {
+        for (name, n) in one.template.spec.as_ref().map(quota::demand).unwrap_or_default() {
             *wanted.entry(name).or_default() += n * f64::from(one.more);
         }
     }
@@ -70,8 +70,8 @@ pub(super) async fn check(
     let quota_fix = Remedy::any(["raise the quota", "scale something else down first"]);
     let (rights, admission, quotas, nodes) = futures::join!(
         rights(cluster, targets, changes),
-        preflight::admission(cluster, samples),
-        preflight::quotas_against(cluster, &wanted, &quota_fix),
+        admission::ask(cluster, samples),
+        quota::against(cluster, &wanted, &quota_fix),
         room(cluster, growth),
     );
     let mut lines = rights;

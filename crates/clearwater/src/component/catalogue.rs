@@ -35,7 +35,7 @@ pub fn playing(release: Release, role: Role) -> Option<Component> {
 
 /// The number of a component's port, for constants: one that the catalogue does not have is found when this is compiled.
 /// Both releases have the same numbers (`tests/catalogue.rs`).
-pub(crate) const fn port(component: Component, name: &str) -> u16 {
+pub const fn port(component: Component, name: &str) -> u16 {
     let mut entries = catalogue(Release::Hunter);
     while let [entry, rest @ ..] = entries {
         entries = rest;

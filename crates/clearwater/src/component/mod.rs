@@ -38,8 +38,7 @@ mod hunter;
 mod id;
 mod types;
 
-pub(crate) use catalogue::port;
-pub use catalogue::{catalogue, entry, playing};
+pub use catalogue::{catalogue, entry, playing, port};
 pub use id::{Component, Release};
 pub use types::{
     AskedBy, Asks, Clustering, Data, Entry, EnvVar, FromJoining, HealthQuestion, LOOKS_UP_ONCE, Lifetime, LogFile,

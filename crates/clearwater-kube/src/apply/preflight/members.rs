@@ -1,0 +1,143 @@
+//! Whether etcd knows the members of the stores that run.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clearwater::component::Component;
+use clearwater::event::{CheckId, CheckLine, CheckStatus};
+use clearwater::remedy::Remedy;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::ListParams;
+
+use super::super::checks::{line, with_fix};
+use super::super::prepare::{Scope, Standing};
+use crate::cluster::{Cluster, say};
+use crate::observe::snapshot::component_of;
+use crate::observe::{MembersSeen, etcd, members};
+use crate::owner;
+use crate::pod::object::{addresses, pod_is_ready, ready_since};
+
+/// The longest that looking into etcd may take.
+const ETCD: Duration = Duration::from_secs(4);
+
+/// A member of a store that ran before the etcd that runs now.
+struct OldMember {
+    title: &'static str,
+    pod: String,
+    addresses: Vec<IpAddr>,
+}
+
+/// The etcd pod that is ready, and the members of each store that are older than it, by the store's key.
+fn stores(scope: &Scope, pods: &[Pod]) -> Option<(String, BTreeMap<&'static str, Vec<OldMember>>)> {
+    let of = |component: Component| pods.iter().filter(move |p| component_of(*p) == Some(component) && pod_is_ready(p));
+    let etcd = of(Component::Etcd).next()?;
+    let began = etcd.status.as_ref().and_then(|s| s.start_time.as_ref()).map(|t| t.0);
+    let mut stores: BTreeMap<&'static str, Vec<OldMember>> = BTreeMap::new();
+    for part in &scope.parts {
+        let Some(clustering) = &part.subject.entry.clustering else { continue };
+        let older = stores.entry(clustering.etcd_key).or_default();
+        for pod in of(part.subject.component()) {
+            let addresses = addresses(pod);
+            if ready_since(pod) < began && !addresses.is_empty() {
+                older.push(OldMember { title: clustering.title, pod: pod.name_any(), addresses });
+            }
+        }
+    }
+    Some((etcd.name_any(), stores))
+}
+
+/// What there is to say of the stores' lists of members.
+fn lists(lists: &[(Vec<OldMember>, MembersSeen)]) -> Vec<CheckLine> {
+    let title = "etcd knows the members that run";
+    let mut lines = Vec::new();
+    let mut lost = Vec::new();
+    for (older, read) in lists {
+        match read {
+            MembersSeen::Read(members) => {
+                let gone = older.iter().filter(|m| members::of(members, &m.addresses).is_none());
+                lost.extend(gone.map(|m| {
+                    let address = m.addresses.first().map(IpAddr::to_string).unwrap_or_default();
+                    format!("{} member {address} ({})", m.title, m.pod)
+                }));
+            }
+            MembersSeen::Wrong { key, error } => {
+                let seen =
+                    line(CheckId::Members, format!("the members in {key}"), CheckStatus::Refused, error.to_string());
+                lines.push(with_fix(seen, error.fix(key)));
+            }
+            MembersSeen::Failed(text) | MembersSeen::Unchecked(text) => {
+                lines.push(line(CheckId::Etcd, title, CheckStatus::Skipped, text));
+            }
+        }
+    }
+    if !lost.is_empty() {
+        let detail = format!("etcd came back empty: it does not have {}", lost.join(", "));
+        let seen = line(CheckId::Etcd, title, CheckStatus::Refused, detail);
+        lines.push(with_fix(
+            seen,
+            Remedy::sentence([
+                "the stores must be made anew with it: ".into(),
+                Remedy::TakeDown(vec![Component::Etcd, Component::Astaire, Component::Chronos, Component::Cassandra]),
+                ", then ".into(),
+                Remedy::BringUp,
+                " (subscribers, registrations and timers are lost)".into(),
+            ]),
+        ));
+    } else if lines.is_empty() && !lists.is_empty() {
+        lines.push(line(CheckId::Etcd, title, CheckStatus::Ok, ""));
+    }
+    lines
+}
+
+/// Whether etcd still knows the stores that run, and tells nothing that no cluster manager wrote. One that came back
+/// empty would let new members form a second cluster.
+pub(super) async fn check(cluster: &Cluster, scope: &Scope, standing: &Standing) -> Vec<CheckLine> {
+    let title = "etcd knows the members that run";
+    if !standing.stateful_sets.contains_key(Component::Etcd.name()) {
+        return Vec::new();
+    }
+    let params = ListParams::default().labels(&owner::our_label());
+    let pods = match cluster.api::<Pod>().list(&params).await {
+        Ok(pods) => pods.items,
+        Err(error) => return vec![line(CheckId::Etcd, title, CheckStatus::Skipped, say(&error))],
+    };
+    let Some((etcd, stores)) = stores(scope, &pods).filter(|(_, stores)| !stores.is_empty()) else {
+        return Vec::new();
+    };
+    let (keys, older): (Vec<_>, Vec<_>) = stores.into_iter().unzip();
+    let read = etcd::read(cluster, Some(&etcd), &keys, ETCD).await;
+    lists(&older.into_iter().zip(read).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_etcd_tells_of_the_stores_is_judged() {
+        let old = |address: &str| OldMember {
+            title: "Chronos",
+            pod: "chronos-0".to_owned(),
+            addresses: vec![address.parse().unwrap()],
+        };
+        let read = |value: &str| {
+            let key = "/clearwater/site1/node_type_chronos/clustering/chronos";
+            MembersSeen::of(key, Ok(value.to_owned()))
+        };
+        let judged = |older: Vec<OldMember>, value: &str| {
+            let line = lists(&[(older, read(value))]).remove(0);
+            (line.status, format!("{} {} {}", line.title, line.detail, line.fix.map(String::from).unwrap_or_default()))
+        };
+        let normal = r#"{"10.0.0.1": "normal"}"#;
+        assert_eq!(judged(vec![old("10.0.0.1")], normal).0, CheckStatus::Ok);
+        let (status, said) = judged(vec![old("10.0.0.2")], normal);
+        assert!(status == CheckStatus::Refused && said.contains("10.0.0.2 (chronos-0)"), "{said}");
+        let (status, said) = judged(Vec::new(), r#"{"; id > /tmp/x #": "normal"}"#);
+        assert_eq!(status, CheckStatus::Refused);
+        for word in ["node_type_chronos/clustering/chronos", "\"; id > /tmp/x #\"", "somebody else", "etcdctl"] {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Whether the quotas have room.
+
+use std::collections::BTreeMap;
+
+use clearwater::event::{CheckId, CheckLine, CheckStatus, Operation};
+use clearwater::manifest::Object;
+use clearwater::remedy::Remedy;
+use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, ResourceQuota};
+use kube::ResourceExt;
+use kube::api::ListParams;
+
+use super::super::Planned;
+use super::super::checks::{line, with_fix};
+use super::super::prepare::{Standing, Work};
+use super::rights::resource_of;
+use crate::cluster::{Cluster, say};
+
+/// What one pod takes of each thing that a quota can count.
+pub(crate) fn demand(spec: &PodSpec) -> BTreeMap<String, f64> {
+    let mut sum: BTreeMap<String, f64> = BTreeMap::from([("pods".to_owned(), 1.0), ("count/pods".to_owned(), 1.0)]);
+    for container in &spec.containers {
+        let Some(resources) = &container.resources else { continue };
+        for (prefix, map) in [("requests.", &resources.requests), ("limits.", &resources.limits)] {
+            for (name, quantity) in map.iter().flatten() {
+                let Some(n) = clearwater::quantity::parse(&quantity.0) else { continue };
+                *sum.entry(format!("{prefix}{name}")).or_default() += n;
+                if prefix == "requests." {
+                    *sum.entry(name.clone()).or_default() += n;
+                }
+            }
+        }
+    }
+    sum
+}
+
+/// What making these objects takes in all. A changed Deployment rolls with one pod more than it has.
+fn total_demand<'p>(planned: impl Iterator<Item = &'p Planned>) -> BTreeMap<String, f64> {
+    let mut sum: BTreeMap<String, f64> = BTreeMap::new();
+    for one in planned {
+        let object = &one.item.object;
+        let pods = match (one.operation, object) {
+            (Operation::Create, _) => object.replicas().map_or(0, |r| r.max(0)),
+            (Operation::Change, Object::Deployment(_)) => 1,
+            _ => 0,
+        };
+        if let Some(spec) = object.pod_template().and_then(|t: &PodTemplateSpec| t.spec.as_ref()) {
+            for (name, n) in demand(spec) {
+                *sum.entry(name).or_default() += n * f64::from(pods);
+            }
+        }
+        if one.operation == Operation::Create
+            && let Some((group, resource)) = resource_of(object)
+        {
+            let counted =
+                if group.is_empty() { format!("count/{resource}") } else { format!("count/{resource}.{group}") };
+            *sum.entry(counted).or_default() += 1.0;
+            if group.is_empty() {
+                *sum.entry(resource.to_owned()).or_default() += 1.0;
+            }
+        }
+    }
+    sum
+}
+
+pub(super) async fn check(cluster: &Cluster, standing: &Standing, work: &Work) -> Vec<CheckLine> {
+    if standing.namespace == Some(false) {
+        return Vec::new();
+    }
+    let fix = Remedy::any([
+        "raise the quota".into(),
+        "lower components.NAME.resources in the deployment file".into(),
+        Remedy::Skip,
+    ]);
+    against(cluster, &total_demand(work.all()), &fix).await
+}
+
+/// Compares what will be taken of each thing that a quota can count with what the quotas have left.
+pub(crate) async fn against(cluster: &Cluster, wanted: &BTreeMap<String, f64>, fix: &Remedy) -> Vec<CheckLine> {
+    let title = "quotas against the sum of what will be made";
+    let quotas = match cluster.api::<ResourceQuota>().list(&ListParams::default()).await {
+        Ok(list) => list.items,
+        Err(error) => {
+            let detail = match &error {
+                kube::Error::Api(s) if s.is_forbidden() => "needs list resourcequotas".to_owned(),
+                other => say(other),
+            };
+            return vec![line(CheckId::Quota, title, CheckStatus::Skipped, detail)];
+        }
+    };
+    let mut lines = Vec::new();
+    for quota in &quotas {
+        let scoped = quota.spec.as_ref().is_some_and(|s| s.scopes.is_some() || s.scope_selector.is_some());
+        if scoped {
+            continue;
+        }
+        let status = quota.status.as_ref();
+        let hard = status.and_then(|s| s.hard.as_ref()).or(quota.spec.as_ref().and_then(|s| s.hard.as_ref()));
+        for (name, limit) in hard.into_iter().flatten() {
+            let used = status.and_then(|s| s.used.as_ref()?.get(name)).map_or("0", |q| q.0.as_str());
+            let (Some(limit_n), Some(used_n)) =
+                (clearwater::quantity::parse(&limit.0), clearwater::quantity::parse(used))
+            else {
+                continue;
+            };
+            let need = wanted.get(name).copied().unwrap_or(0.0);
+            if need > 0.0 && used_n + need > limit_n * (1.0 + 1e-9) {
+                let detail =
+                    format!("{name}: {} is needed, {} of {} are left", short(need), short(limit_n - used_n), limit.0);
+                let seen = line(CheckId::Quota, format!("quota {}", quota.name_any()), CheckStatus::Failed, detail);
+                lines.push(with_fix(seen, fix.clone()));
+            }
+        }
+    }
+    if lines.is_empty() {
+        let detail = match quotas.len() {
+            0 => "there are none".to_owned(),
+            n => format!("{n} have room"),
+        };
+        lines.push(line(CheckId::Quota, title, CheckStatus::Ok, detail));
+    }
+    lines
+}
+
+fn short(n: f64) -> String {
+    const MI: f64 = 1024.0 * 1024.0;
+    if n >= MI {
+        format!("{:.0}Mi", n / MI)
+    } else if n.fract().abs() < 1e-9 {
+        format!("{n:.0}")
+    } else {
+        format!("{:.0}m", n * 1000.0)
+    }
+}
