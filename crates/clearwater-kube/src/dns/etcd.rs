@@ -3,43 +3,33 @@
 //! All keys are written in one transaction, under the revisions that were read: no half of them ever stands. etcd is
 //! reached through a port forwarded to one of its pods where its address is one of the cluster's, else directly.
 
+mod connection;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clearwater::component::Component;
-use clearwater::config::DnsBackend;
+use clearwater::config::{Deployment, DnsBackend};
 use clearwater::dns::answer::{Expectation, Wanted, of_zone};
 use clearwater::dns::corefile::{Corefile, Owner};
 use clearwater::dns::keeper::{Door, door, kept};
-use clearwater::dns::{Name, RecordType, Targets, records, skydns, sub_domains};
+use clearwater::dns::{Name, RecordType, Targets, Zone, records, skydns, sub_domains};
 use clearwater::event::DnsStep;
 use clearwater::remedy::{Advice, NamesDeed, Remedy};
-use etcd_client::{Channel, Client, Compare, CompareOp, ConnectOptions, GetOptions, Txn, TxnOp};
-use hyper_util::rt::TokioIo;
+use etcd_client::{Client, Compare, CompareOp, GetOptions, Txn, TxnOp};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, Service};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::api::ListParams;
-use kube::{Api, ResourceExt};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use self::connection::{connect, failed, service_of, trouble};
 use super::file::FileEdit;
 use super::file_plan::{finishing, patience, rights, wait};
 use super::names::{from_inside, last_written, left_behind, prove_within, sprout_address};
 use super::transaction::{Target, Unanswered, transact};
 use super::{Action, DnsError, DnsOptions, EtcdAccess, Plan, Proof, Work, file, millis, tell, unless_cancelled};
-use crate::cluster::{Cluster, with_causes};
-use crate::observe::cluster_dns::{ClusterDns, REQUEST};
-use crate::pod::object::pod_is_ready;
+use crate::cluster::Cluster;
+use crate::observe::cluster_dns::ClusterDns;
 
-/// The longest that etcd may take to be reached, and to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// A name that was missing may be remembered as missing for so long.
 const CACHED: Duration = Duration::from_secs(75);
 
@@ -92,16 +82,8 @@ impl KeyEdit {
     }
 }
 
-fn failed(message: impl Into<String>) -> DnsError {
-    DnsError::unable(DnsBackend::Etcd, message)
-}
-
 /// The keys of the deployment below its own subtree, by path.
-fn wanted(
-    options: &DnsOptions,
-    zone: &clearwater::dns::Zone,
-    root: &str,
-) -> Result<BTreeMap<String, String>, DnsError> {
+fn wanted(options: &DnsOptions, zone: &Zone, root: &str) -> Result<BTreeMap<String, String>, DnsError> {
     let owned = [format!("svc.{}", options.deployment.cluster_domain()).parse()?];
     let keys = skydns::keys(zone, &owned).map_err(|e| failed(e.to_string()))?;
     Ok(keys.into_iter().map(|k| (rooted(&k.path, root), k.value)).collect())
@@ -110,6 +92,28 @@ fn wanted(
 /// A path below another root than SkyDNS' own.
 fn rooted(path: &str, root: &str) -> String {
     format!("{}{}", root.trim_end_matches('/'), path.strip_prefix(skydns::PREFIX).unwrap_or(path))
+}
+
+/// The records that lead to sprout, once it has addresses.
+async fn records_to_put(cluster: &Cluster, deployment: &Deployment, plan: &mut Plan) -> Result<Zone, DnsError> {
+    let ips = sprout_address(cluster).await?;
+    if ips.is_empty() {
+        return Err(super::print::no_address());
+    }
+    let unlisted: Vec<String> = match deployment.file().shared_config.get("local_alias_list") {
+        Some(own) => ips.iter().map(ToString::to_string).filter(|ip| !own.split(',').any(|o| o.trim() == ip)).collect(),
+        None => Vec::new(),
+    };
+    if !unlisted.is_empty() {
+        let unlisted = unlisted.join(",");
+        let reason = format!(
+            "all names lead to {unlisted}, which the file's own sharedConfig.local_alias_list does not name: requests go \
+             round until they end in 483"
+        );
+        let works = format!("remove it, so that it is written for you, or add {unlisted}; then ");
+        plan.notes.push(Advice::new(reason, Remedy::BringUp.after(works)));
+    }
+    Ok(records(deployment, DnsBackend::Etcd, &Targets::default().with(Component::Sprout, ips))?)
 }
 
 pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan) -> Result<Plan, DnsError> {
@@ -152,29 +156,9 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
     let root = served.as_ref().and_then(|(_, path)| path.clone()).unwrap_or_else(|| skydns::PREFIX.to_owned());
     let prefix = format!("{}/", rooted(&skydns::path(&zone_name), &root));
 
-    let zone = if options.action == Action::Put {
-        let ips = sprout_address(cluster).await?;
-        if ips.is_empty() {
-            return Err(super::print::no_address());
-        }
-        let unlisted = match deployment.file().shared_config.get("local_alias_list") {
-            Some(own) => {
-                ips.iter().map(ToString::to_string).filter(|ip| !own.split(',').any(|o| o.trim() == ip)).collect()
-            }
-            None => Vec::new(),
-        };
-        if !unlisted.is_empty() {
-            let unlisted = unlisted.join(",");
-            let reason = format!(
-                "all names lead to {unlisted}, which the file's own sharedConfig.local_alias_list does not name: requests go \
-                 round until they end in 483"
-            );
-            let works = format!("remove it, so that it is written for you, or add {unlisted}; then ");
-            plan.notes.push(Advice::new(reason, Remedy::BringUp.after(works)));
-        }
-        Some(records(deployment, DnsBackend::Etcd, &Targets::default().with(Component::Sprout, ips))?)
-    } else {
-        None
+    let zone = match options.action {
+        Action::Put => Some(records_to_put(cluster, deployment, &mut plan).await?),
+        Action::Remove => None,
     };
     let mut client = connect(cluster, &endpoint, &options.etcd).await?;
     let before = read(&mut client, &endpoint, &prefix).await?;
@@ -337,139 +321,6 @@ async fn inner(cluster: &Cluster, endpoint: &str) -> String {
             None => endpoint.to_owned(),
         },
         None => endpoint.to_owned(),
-    }
-}
-
-/// The Service behind a host: by its name, or by its virtual address.
-async fn service_of(cluster: &Cluster, host: &str) -> Option<Service> {
-    let mut labels = host.trim_end_matches('.').split('.');
-    let (name, namespace, svc) = (labels.next()?, labels.next(), labels.next());
-    if let (Some(namespace), Some("svc")) = (namespace, svc) {
-        let api: Api<Service> = Api::namespaced(cluster.client.clone(), namespace);
-        return timeout(REQUEST, api.get_opt(name)).await.ok()?.ok()?;
-    }
-    host.parse::<std::net::IpAddr>().ok()?;
-    let found = |list: kube::core::ObjectList<Service>| {
-        list.items.into_iter().find(|s| s.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()) == Some(host))
-    };
-    let all: Api<Service> = Api::all(cluster.client.clone());
-    match timeout(REQUEST, all.list(&ListParams::default())).await.ok()? {
-        Ok(list) => found(list),
-        Err(_) => found(timeout(REQUEST, cluster.api::<Service>().list(&ListParams::default())).await.ok()?.ok()?),
-    }
-}
-
-trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
-
-/// Opens a stream to etcd: forwarded where its host is the cluster's, else over the network.
-async fn stream(cluster: &Cluster, host: &str, port: u16) -> Result<Box<dyn Duplex>, String> {
-    if let Some(service) = service_of(cluster, host).await {
-        let namespace = service.namespace().unwrap_or_default();
-        let spec = service.spec.unwrap_or_default();
-        let selector: Vec<String> = spec.selector.iter().flatten().map(|(k, v)| format!("{k}={v}")).collect();
-        let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &namespace);
-        let params = ListParams::default().labels(&selector.join(","));
-        let pods = api.list(&params).await.map_err(|e| crate::cluster::say(&e))?;
-        let pod = pods.items.iter().find(|p| pod_is_ready(p));
-        let pod = pod.ok_or_else(|| {
-            format!("no pod behind service {namespace}/{} is ready", service.metadata.name.unwrap_or_default())
-        })?;
-        let target =
-            spec.ports.iter().flatten().find(|p| p.port == i32::from(port)).and_then(|p| p.target_port.clone());
-        let target = match target {
-            Some(IntOrString::Int(port)) => u16::try_from(port).unwrap_or(2379),
-            _ => port,
-        };
-        let mut forwarder = api
-            .portforward(&pod.name_any(), &[target])
-            .await
-            .map_err(|e| format!("pod {}: {}", pod.name_any(), crate::cluster::say(&e)))?;
-        let stream = forwarder.take_stream(target).ok_or_else(|| format!("port {target} was not forwarded"))?;
-        return Ok(Box::new(stream));
-    }
-    let stream = tokio::net::TcpStream::connect((host, port)).await.map_err(|e| e.to_string())?;
-    Ok(Box::new(stream))
-}
-
-/// TLS as the access has it; the authorities of the machine are not asked, because an etcd has its own.
-fn tls(access: &EtcdAccess) -> Result<Arc<rustls::ClientConfig>, Advice> {
-    let mut roots = rustls::RootCertStore::empty();
-    let ca = access
-        .ca
-        .as_deref()
-        .ok_or_else(|| Advice::new("an https endpoint needs the certificate of its authority", NamesDeed::TrustEtcd))?;
-    for certificate in CertificateDer::pem_slice_iter(ca) {
-        let certificate = certificate.map_err(|e| format!("the certificate of its authority: {e}"))?;
-        roots.add(certificate).map_err(|e| format!("the certificate of its authority: {e}"))?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| e.to_string())?
-        .with_root_certificates(roots);
-    let mut config = match &access.certificate {
-        None => builder.with_no_client_auth(),
-        Some((certificate, key)) => {
-            let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
-            let chain = chain.map_err(|e| format!("the client certificate: {e}"))?;
-            let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| format!("the client certificate's key: {e}"))?;
-            builder.with_client_auth_cert(chain, key).map_err(|e| format!("the client certificate and its key: {e}"))?
-        }
-    };
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(Arc::new(config))
-}
-
-async fn connect(cluster: &Cluster, endpoint: &str, access: &EtcdAccess) -> Result<Client, DnsError> {
-    let wrong = |why: String| failed(format!("etcd at {endpoint}: {why}"));
-    let untrusted = |why: Advice| DnsError::Backend {
-        backend: DnsBackend::Etcd,
-        message: format!("etcd at {endpoint}: {}", why.reason),
-        instead: why.remedy,
-    };
-    let uri: http::Uri = endpoint.parse().map_err(|e| wrong(format!("that is no URL: {e}")))?;
-    let host = uri.host().ok_or_else(|| wrong("it names no host".to_owned()))?.to_owned();
-    let port = uri.port_u16().unwrap_or(2379);
-    let config = if uri.scheme_str() == Some("https") { Some(tls(access).map_err(untrusted)?) } else { None };
-    let unreachable = |message: String| DnsError::Etcd {
-        endpoint: endpoint.to_owned(),
-        message,
-        fix: "check the address, the certificates and the user; nothing was written".into(),
-    };
-    // Opened by hand first: a failure here is told as it is.
-    let opening = async {
-        let stream = stream(cluster, &host, port).await?;
-        let Some(config) = config else { return Ok(stream) };
-        let name = ServerName::try_from(host.clone()).map_err(|e| e.to_string())?;
-        let stream = tokio_rustls::TlsConnector::from(config).connect(name, stream).await.map_err(|e| e.to_string())?;
-        Ok::<Box<dyn Duplex>, String>(Box::new(stream))
-    };
-    let opened = timeout(PATIENCE, opening).await;
-    let opened = opened
-        .map_err(|_| unreachable(format!("not reached within {} s", PATIENCE.as_secs())))?
-        .map_err(unreachable)?;
-    let mut once = Some(opened);
-    let connector = tower::service_fn(move |_: http::Uri| {
-        let stream = once.take();
-        async move { stream.map(TokioIo::new).ok_or_else(|| std::io::Error::other("the connection to etcd ended")) }
-    });
-    let authority = tonic::transport::Endpoint::from_shared(format!("http://{host}:{port}"))
-        .map_err(|e| wrong(e.to_string()))?
-        .timeout(PATIENCE);
-    let channel = authority.connect_with_connector(connector).await.map_err(|e| unreachable(with_causes(&e)))?;
-    let options = access.user.as_ref().map(|(user, password)| ConnectOptions::new().with_user(user, password));
-    let client = timeout(PATIENCE, Client::from_channel(Channel::Tonic(channel), options)).await;
-    client
-        .map_err(|_| unreachable(format!("no answer within {} s", PATIENCE.as_secs())))?
-        .map_err(|e| unreachable(with_causes(&e)))
-}
-
-fn trouble(endpoint: &str, error: &dyn std::error::Error) -> DnsError {
-    DnsError::Etcd {
-        endpoint: endpoint.to_owned(),
-        message: with_causes(error),
-        fix: "check the address, the certificates and the user's rights".into(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Executes one component's plan: a step, a look, a new plan from what is seen, until nothing is left to do.
 
+mod exposure;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,28 +10,24 @@ use std::time::Duration;
 use clearwater::component::Component;
 use clearwater::config::Deployment;
 use clearwater::dns::Names;
-use clearwater::event::{CancelReason, Cost, Mending, What, Whose};
-use clearwater::manifest::{self, Inputs, Object, Owner};
-use clearwater::remedy::{Advice, Remedied as _, Remedy};
+use clearwater::event::{CancelReason, Cost, Mending, What};
+use clearwater::remedy::{Advice, Remedied as _};
 use clearwater::scale::{Action, Plan, Refusal, Step};
 use futures::future::join_all;
-use k8s_openapi::api::core::v1::Service;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::dns;
-use super::situation::{balancer_address, cluster_ips, replicas};
+use super::situation::replicas;
 use super::target::ScaleTarget;
 use super::watch::{Shared, look};
 use super::write::{keep_budget, set_replicas};
-use crate::apply::apply_now;
-use crate::cluster::{Cluster, only, say};
+use crate::cluster::{Cluster, say};
 use crate::judge::failure::{self, Doom};
 use crate::judge::{self, Judged, Stage};
 use crate::observe::probe::{Prober, Target};
 use crate::observe::{Observation, members};
-use crate::owner;
 use crate::pod::object::addresses;
 use crate::run::{GRACE, millis, unless_cancelled};
 
@@ -438,89 +436,6 @@ impl Execution {
         };
         self.step = None;
         self.tell(What::Notice { text: text.into() });
-        Ok(())
-    }
-
-    /// The Services that `count` members need, or, where their addresses are known, the table that gives each its own.
-    fn rendered(&self, count: u32, addresses: Option<Vec<IpAddr>>) -> Result<Vec<Object>, Stop> {
-        let component = self.target.component();
-        let Some(deployment) = &self.context.deployment else {
-            let reason = format!(
-                "{component}: its pods have Services of their own, and only the deployment file says with which addresses"
-            );
-            return Err(Stop::Refused(Advice::new(reason, Remedy::NameFile)));
-        };
-        let table = addresses.is_some();
-        let mut inputs = Inputs { bono_addresses: addresses.unwrap_or_default(), ..Inputs::default() };
-        for workload in &self.target.subject.workloads {
-            inputs.live_replicas.insert(workload.name.clone(), count);
-        }
-        inputs.cluster_ips = self.look(|seen, _| cluster_ips(&seen.snapshot));
-        let manifest =
-            if table { manifest::render(deployment, &inputs) } else { manifest::services(deployment, &inputs) };
-        let manifest = manifest.map_err(|e| Stop::Refused(e.advice().after(&format!("{component}: "))))?;
-        let kind = if table { "ConfigMap" } else { "Service" };
-        let own = manifest.of(Owner::Component(component)).map(|i| i.object.clone());
-        Ok(own.filter(|o| o.kind() == kind).collect())
-    }
-
-    async fn publish(&mut self, to: u32) -> Result<(), Stop> {
-        for object in self.rendered(to, None)? {
-            self.apply(&object).await?;
-        }
-        if self.target.reach.addresses > 0 {
-            for object in self.rendered(to, Some(Vec::new()))? {
-                self.apply(&object).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn apply(&mut self, object: &Object) -> Result<(), Stop> {
-        apply_now(&self.context.cluster, object).await.map_err(|e| Stop::Broken(e.to_string()))?;
-        self.writes += 1;
-        Ok(())
-    }
-
-    async fn addresses(&mut self, from: u32, to: u32, deadline: Instant) -> Result<(), Stop> {
-        let component = self.target.component();
-        let given = move |seen: &Observation, _: &ScaleTarget| {
-            let pods = (0..to).map(|ordinal| format!("{component}-{ordinal}"));
-            Ok(pods.map(|pod| balancer_address(&seen.snapshot, &pod)).collect::<Option<Vec<IpAddr>>>())
-        };
-        let text = format!("waiting for the load balancers' addresses of {component}-{from} and later");
-        let given = self.until(deadline, given, &text).await?;
-        for object in self.rendered(to, Some(given))? {
-            self.apply(&object).await?;
-        }
-        Ok(())
-    }
-
-    /// Removes the Services of pods by ordinal, from `from` up to and without `to`.
-    async fn withdraw(&mut self, from: u32, to: u32) -> Result<(), Stop> {
-        let services: Api<Service> = self.context.cluster.api();
-        for ordinal in from..to {
-            let own = format!("{}-{ordinal}", self.target.name());
-            let names: Vec<String> = self.look(|seen, _| {
-                seen.snapshot
-                    .services
-                    .values()
-                    .map(ResourceExt::name_any)
-                    .filter(|n| *n == own || n.starts_with(&format!("{own}-")))
-                    .collect()
-            });
-            for name in names {
-                let broken = |error: kube::Error| Stop::Broken(format!("service/{name}: {}", say(&error)));
-                // Labels say nothing of whose it is, and the watch keeps no record of fields.
-                let live = services.get_opt(&name).await.map_err(broken)?;
-                let Some(live) = live.filter(|s| owner::whose(&s.metadata) == Whose::Ours) else { continue };
-                match services.delete(&name, &only(live.metadata.uid)).await {
-                    Ok(_) => self.writes += 1,
-                    Err(kube::Error::Api(status)) if status.is_not_found() => {}
-                    Err(error) => return Err(broken(error)),
-                }
-            }
-        }
         Ok(())
     }
 

@@ -1,0 +1,162 @@
+//! The connection to etcd: by its address, or over a forwarded port where it is a Service of the cluster.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clearwater::config::DnsBackend;
+use clearwater::remedy::{Advice, NamesDeed};
+use etcd_client::{Channel, Client, ConnectOptions};
+use hyper_util::rt::TokioIo;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+
+use super::super::{DnsError, EtcdAccess};
+use crate::cluster::{Cluster, with_causes};
+use crate::observe::cluster_dns::REQUEST;
+use crate::pod::object::pod_is_ready;
+
+/// The longest that etcd may take to be reached, and to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) fn failed(message: impl Into<String>) -> DnsError {
+    DnsError::unable(DnsBackend::Etcd, message)
+}
+
+/// The Service behind a host: by its name, or by its virtual address.
+pub(super) async fn service_of(cluster: &Cluster, host: &str) -> Option<Service> {
+    let mut labels = host.trim_end_matches('.').split('.');
+    let (name, namespace, svc) = (labels.next()?, labels.next(), labels.next());
+    if let (Some(namespace), Some("svc")) = (namespace, svc) {
+        let api: Api<Service> = Api::namespaced(cluster.client.clone(), namespace);
+        return timeout(REQUEST, api.get_opt(name)).await.ok()?.ok()?;
+    }
+    host.parse::<std::net::IpAddr>().ok()?;
+    let found = |list: kube::core::ObjectList<Service>| {
+        list.items.into_iter().find(|s| s.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()) == Some(host))
+    };
+    let all: Api<Service> = Api::all(cluster.client.clone());
+    match timeout(REQUEST, all.list(&ListParams::default())).await.ok()? {
+        Ok(list) => found(list),
+        Err(_) => found(timeout(REQUEST, cluster.api::<Service>().list(&ListParams::default())).await.ok()?.ok()?),
+    }
+}
+
+trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+/// Opens a stream to etcd: forwarded where its host is the cluster's, else over the network.
+async fn stream(cluster: &Cluster, host: &str, port: u16) -> Result<Box<dyn Duplex>, String> {
+    if let Some(service) = service_of(cluster, host).await {
+        let namespace = service.namespace().unwrap_or_default();
+        let spec = service.spec.unwrap_or_default();
+        let selector: Vec<String> = spec.selector.iter().flatten().map(|(k, v)| format!("{k}={v}")).collect();
+        let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &namespace);
+        let params = ListParams::default().labels(&selector.join(","));
+        let pods = api.list(&params).await.map_err(|e| crate::cluster::say(&e))?;
+        let pod = pods.items.iter().find(|p| pod_is_ready(p));
+        let pod = pod.ok_or_else(|| {
+            format!("no pod behind service {namespace}/{} is ready", service.metadata.name.unwrap_or_default())
+        })?;
+        let target =
+            spec.ports.iter().flatten().find(|p| p.port == i32::from(port)).and_then(|p| p.target_port.clone());
+        let target = match target {
+            Some(IntOrString::Int(port)) => u16::try_from(port).unwrap_or(2379),
+            _ => port,
+        };
+        let mut forwarder = api
+            .portforward(&pod.name_any(), &[target])
+            .await
+            .map_err(|e| format!("pod {}: {}", pod.name_any(), crate::cluster::say(&e)))?;
+        let stream = forwarder.take_stream(target).ok_or_else(|| format!("port {target} was not forwarded"))?;
+        return Ok(Box::new(stream));
+    }
+    let stream = tokio::net::TcpStream::connect((host, port)).await.map_err(|e| e.to_string())?;
+    Ok(Box::new(stream))
+}
+
+/// TLS as the access has it; the authorities of the machine are not asked, because an etcd has its own.
+fn tls(access: &EtcdAccess) -> Result<Arc<rustls::ClientConfig>, Advice> {
+    let mut roots = rustls::RootCertStore::empty();
+    let ca = access
+        .ca
+        .as_deref()
+        .ok_or_else(|| Advice::new("an https endpoint needs the certificate of its authority", NamesDeed::TrustEtcd))?;
+    for certificate in CertificateDer::pem_slice_iter(ca) {
+        let certificate = certificate.map_err(|e| format!("the certificate of its authority: {e}"))?;
+        roots.add(certificate).map_err(|e| format!("the certificate of its authority: {e}"))?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| e.to_string())?
+        .with_root_certificates(roots);
+    let mut config = match &access.certificate {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
+            let chain = chain.map_err(|e| format!("the client certificate: {e}"))?;
+            let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| format!("the client certificate's key: {e}"))?;
+            builder.with_client_auth_cert(chain, key).map_err(|e| format!("the client certificate and its key: {e}"))?
+        }
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Arc::new(config))
+}
+
+pub(super) async fn connect(cluster: &Cluster, endpoint: &str, access: &EtcdAccess) -> Result<Client, DnsError> {
+    let wrong = |why: String| failed(format!("etcd at {endpoint}: {why}"));
+    let untrusted = |why: Advice| DnsError::Backend {
+        backend: DnsBackend::Etcd,
+        message: format!("etcd at {endpoint}: {}", why.reason),
+        instead: why.remedy,
+    };
+    let uri: http::Uri = endpoint.parse().map_err(|e| wrong(format!("that is no URL: {e}")))?;
+    let host = uri.host().ok_or_else(|| wrong("it names no host".to_owned()))?.to_owned();
+    let port = uri.port_u16().unwrap_or(2379);
+    let config = if uri.scheme_str() == Some("https") { Some(tls(access).map_err(untrusted)?) } else { None };
+    let unreachable = |message: String| DnsError::Etcd {
+        endpoint: endpoint.to_owned(),
+        message,
+        fix: "check the address, the certificates and the user; nothing was written".into(),
+    };
+    // Opened by hand first: a failure here is told as it is.
+    let opening = async {
+        let stream = stream(cluster, &host, port).await?;
+        let Some(config) = config else { return Ok(stream) };
+        let name = ServerName::try_from(host.clone()).map_err(|e| e.to_string())?;
+        let stream = tokio_rustls::TlsConnector::from(config).connect(name, stream).await.map_err(|e| e.to_string())?;
+        Ok::<Box<dyn Duplex>, String>(Box::new(stream))
+    };
+    let opened = timeout(PATIENCE, opening).await;
+    let opened = opened
+        .map_err(|_| unreachable(format!("not reached within {} s", PATIENCE.as_secs())))?
+        .map_err(unreachable)?;
+    let mut once = Some(opened);
+    let connector = tower::service_fn(move |_: http::Uri| {
+        let stream = once.take();
+        async move { stream.map(TokioIo::new).ok_or_else(|| std::io::Error::other("the connection to etcd ended")) }
+    });
+    let authority = tonic::transport::Endpoint::from_shared(format!("http://{host}:{port}"))
+        .map_err(|e| wrong(e.to_string()))?
+        .timeout(PATIENCE);
+    let channel = authority.connect_with_connector(connector).await.map_err(|e| unreachable(with_causes(&e)))?;
+    let options = access.user.as_ref().map(|(user, password)| ConnectOptions::new().with_user(user, password));
+    let client = timeout(PATIENCE, Client::from_channel(Channel::Tonic(channel), options)).await;
+    client
+        .map_err(|_| unreachable(format!("no answer within {} s", PATIENCE.as_secs())))?
+        .map_err(|e| unreachable(with_causes(&e)))
+}
+
+pub(super) fn trouble(endpoint: &str, error: &dyn std::error::Error) -> DnsError {
+    DnsError::Etcd {
+        endpoint: endpoint.to_owned(),
+        message: with_causes(error),
+        fix: "check the address, the certificates and the user's rights".into(),
+    }
+}
