@@ -8,7 +8,7 @@ use std::io::Write;
 
 use clearwater::component::Component;
 use clearwater::config::DeploymentFile;
-use clearwater::event::{CancelReason, Event, Outcome, What};
+use clearwater::event::{CancelReason, Event, EventKind, Outcome};
 use clearwater_kube::Cluster;
 use clearwater_kube::run::Run;
 use clearwater_kube::up::{UpOptions, up};
@@ -24,18 +24,18 @@ pub(crate) fn options(namespace: &str) -> Result<UpOptions, Box<dyn Error>> {
 pub(crate) async fn follow(mut run: Run, out: &mut impl Write) -> Result<Option<Outcome>, Box<dyn Error>> {
     while let Some(Event { elapsed, what, .. }) = run.events.recv().await {
         match what {
-            What::Checked { line } => writeln!(out, "{:?}: {} {}", line.status, line.title, line.detail)?,
-            What::Waiting { component, cause, .. } | What::Starting { component, cause, .. } => {
+            EventKind::Checked { line } => writeln!(out, "{:?}: {} {}", line.status, line.title, line.detail)?,
+            EventKind::Waiting { component, cause, .. } | EventKind::Starting { component, cause, .. } => {
                 writeln!(out, "{elapsed:>7} ms {component}: {cause}")?;
             }
-            What::Serving { component, durations, .. } => {
+            EventKind::Serving { component, durations, .. } => {
                 writeln!(out, "{elapsed:>7} ms {component} serves, {} ms after its gates opened", durations.own())?;
             }
-            What::Failed { component, causes, fix, .. } => {
+            EventKind::Failed { component, causes, fix, .. } => {
                 writeln!(out, "{elapsed:>7} ms {component} failed: {}; {fix}", causes.join(": "))?;
                 run.handle.cancel(CancelReason::Failure);
             }
-            What::RunFinished { outcome, summary, .. } => {
+            EventKind::RunFinished { outcome, summary, .. } => {
                 writeln!(out, "{elapsed:>7} ms {summary}")?;
                 return Ok(Some(outcome));
             }

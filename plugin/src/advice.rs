@@ -206,7 +206,7 @@ mod tests {
 
     /// Flags that other programs have as well, each with whose they are and in which files of the libraries they stand.
     const OF_OTHERS: [(&str, &str, &str); 2] = [
-        ("kops", "yes", "clearwater/src/dns/keeper.rs"),
+        ("kops", "yes", "clearwater/src/dns/ownership.rs"),
         ("kubectl logs", "previous", "clearwater-kube/src/dns/watch.rs"),
     ];
 

@@ -1,6 +1,6 @@
 //! Runs a run: events to the reporter, signals and answers to the engine, the outcome to an exit code.
 
-use clearwater::event::{CancelReason, Change, Event, Mending, Operation, Outcome, What};
+use clearwater::event::{CancelReason, Change, Event, EventKind, Mending, Operation, Outcome};
 use clearwater_kube::run::Run;
 
 use crate::advice;
@@ -69,7 +69,7 @@ pub(crate) async fn drive<T>(
             run.handle.cancel(CancelReason::Reader);
             broken = Some(error);
         }
-        if let What::Planned { changes, .. } = &event.what
+        if let EventKind::Planned { changes, .. } = &event.what
             && changes.iter().any(|c| c.operation != Operation::Keep)
             && let Some(question) = &question
         {
@@ -79,7 +79,7 @@ pub(crate) async fn drive<T>(
                 run.handle.answer(go_on);
             }
         }
-        if let What::Asked { mending } = &event.what
+        if let EventKind::Asked { mending } = &event.what
             && question.is_some()
         {
             reporter.rest();
@@ -87,7 +87,7 @@ pub(crate) async fn drive<T>(
                 run.handle.consent(agreed);
             }
         }
-        if let What::RunFinished { outcome, .. } = &event.what {
+        if let EventKind::RunFinished { outcome, .. } = &event.what {
             ended.outcome = *outcome;
         }
         if !event.what.droppable() {

@@ -1,6 +1,6 @@
 //! A drawing of where the time of a run went, from its events alone.
 
-use clearwater::event::{Durations, Event, What};
+use clearwater::event::{Durations, Event, EventKind};
 use clearwater::svg::{self, Element, Picture};
 
 use crate::duration::time;
@@ -14,7 +14,7 @@ const TOP: u64 = 40;
 pub(crate) fn draw(events: &[Event]) -> String {
     let mut rows: Vec<(&str, &Durations)> = Vec::new();
     for event in events {
-        if let What::Serving { component, durations, .. } = &event.what
+        if let EventKind::Serving { component, durations, .. } = &event.what
             && !rows.iter().any(|(name, _)| name == component)
         {
             rows.push((component, durations));

@@ -16,7 +16,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use crate::cluster::{Cluster, FIELD_MANAGER, say};
-use crate::observe::snapshot::{News, Snapshot, Update};
+use crate::observe::snapshot::{Snapshot, Update, WatchEvent};
 use crate::observe::subject;
 use crate::owner::{self, ORIGIN_ANNOTATION};
 use crate::pod::object::own_container;
@@ -121,13 +121,13 @@ pub struct Autoscalers {
     /// The namespace.
     pub namespace: String,
     /// The autoscalers, by component.
-    pub autoscalers: Vec<Seen>,
+    pub autoscalers: Vec<ListedAutoscaler>,
 }
 
 /// An autoscaler as it was seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Seen {
+pub struct ListedAutoscaler {
     /// The component.
     pub component: Component,
     /// Its name.
@@ -167,8 +167,8 @@ async fn snapshot(cluster: &Cluster) -> Result<Snapshot, AutoscaleError> {
     let sets = cluster.api::<StatefulSet>().list(&all).await;
     let deployments = deployments.map_err(AutoscaleError::api("listing deployments"))?.items;
     let sets = sets.map_err(AutoscaleError::api("listing statefulsets"))?.items;
-    snapshot.absorb(News::Deployment(Update::All(deployments)));
-    snapshot.absorb(News::StatefulSet(Update::All(sets)));
+    snapshot.absorb(WatchEvent::Deployment(Update::All(deployments)));
+    snapshot.absorb(WatchEvent::StatefulSet(Update::All(sets)));
     Ok(snapshot)
 }
 
@@ -303,7 +303,7 @@ pub async fn list(cluster: &Cluster) -> Result<Autoscalers, AutoscaleError> {
     Ok(Autoscalers { v: VERSION, namespace: cluster.namespace.clone(), autoscalers: found })
 }
 
-fn seen(component: Component, autoscaler: &HorizontalPodAutoscaler) -> Seen {
+fn seen(component: Component, autoscaler: &HorizontalPodAutoscaler) -> ListedAutoscaler {
     let count = |n: Option<i32>| n.and_then(|n| u32::try_from(n).ok());
     let spec = autoscaler.spec.as_ref();
     let status = autoscaler.status.as_ref();
@@ -325,7 +325,7 @@ fn seen(component: Component, autoscaler: &HorizontalPodAutoscaler) -> Seen {
         .filter(|c| c.status == "False" && matches!(c.type_.as_str(), "AbleToScale" | "ScalingActive"))
         .map(|c| c.message.clone().or_else(|| c.reason.clone()).unwrap_or_default())
         .collect();
-    Seen {
+    ListedAutoscaler {
         component,
         name: autoscaler.name_any(),
         workload: spec

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use clearwater::component::{Component, Data, Release, entry};
 use clearwater::event::{
-    Awaited, CancelReason, Change, Command, Operation, Outcome, PlannedComponent, PlannedGate, RunStats, What, Whose,
+    Awaited, CancelReason, Change, Command, EventKind, Operation, Outcome, PlannedComponent, PlannedGate, RunStats,
+    Whose,
 };
 use clearwater::order::{Graph, Need, Presence, Subscribers};
 use clearwater::remedy::{Advice, NamesDeed, Permission, Remedied, Remedy};
@@ -22,7 +23,7 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use self::find::{Doomed, Found, Others, find, others};
+use self::find::{Deletion, Found, Others, find, others};
 use self::take::{Removal, Removed, delete_namespace, take};
 use crate::cluster::{Cluster, say};
 use crate::dns;
@@ -44,7 +45,7 @@ pub struct DownOptions {
     pub foreign: bool,
     /// How long the whole may take, without the time that a question stands open.
     pub timeout: Duration,
-    /// Whether the run waits after [`Planned`](What::Planned) until it is told to go on, where something would be done.
+    /// Whether the run waits after [`Planned`](EventKind::Planned) until it is told to go on, where something would be done.
     pub ask: bool,
 }
 
@@ -117,11 +118,13 @@ async fn run(cluster: Cluster, options: DownOptions, mut emitter: Emitter, mut s
             | DownError::Stranded { .. }),
         ) => (Outcome::Refused, error.advice()),
         Err(error @ DownError::Cancelled(reason)) => {
-            emitter.emit(What::CancelRequested { reason }).await;
+            emitter.emit(EventKind::CancelRequested { reason }).await;
             (Outcome::Cancelled, error.advice())
         }
     };
-    emitter.emit(What::RunFinished { outcome, summary, stats, critical_path: Vec::new(), pending: Vec::new() }).await;
+    emitter
+        .emit(EventKind::RunFinished { outcome, summary, stats, critical_path: Vec::new(), pending: Vec::new() })
+        .await;
 }
 
 /// Whether the namespace is there; `None` where the user may not look.
@@ -219,7 +222,8 @@ fn notices(cluster: &Cluster, options: &DownOptions, found: &Found, names: Optio
     if options.delete_namespace {
         return said;
     }
-    let adopted: Vec<String> = found.doomed.iter().filter(|d| d.whose == Whose::Adopted).map(Doomed::object).collect();
+    let adopted: Vec<String> =
+        found.deletion.iter().filter(|d| d.whose == Whose::Adopted).map(Deletion::object).collect();
     if !adopted.is_empty() {
         said.push(Advice::from(format!(
             "stood before this program wrote to it, and stays: {}. What only this program wrote is taken out; a value that \
@@ -256,7 +260,7 @@ async fn agreed(
     if stands {
         told = others(cluster, found).await?;
         // What is adopted is told as such already.
-        changes.extend(told.changes().filter(|o| !found.doomed.iter().any(|d| d.object() == o.object)));
+        changes.extend(told.changes().filter(|o| !found.deletion.iter().any(|d| d.object() == o.object)));
         changes.push(Change {
             object: format!("namespace/{}", cluster.namespace),
             component: None,
@@ -266,7 +270,7 @@ async fn agreed(
         });
     }
     let nothing = changes.iter().all(|c| c.operation == Operation::Keep);
-    emitter.emit(What::Planned { changes, pending: Vec::new() }).await;
+    emitter.emit(EventKind::Planned { changes, pending: Vec::new() }).await;
     if nothing {
         return Ok(None);
     }
@@ -300,7 +304,7 @@ async fn work(
     let found = found?;
     let order = Order::of(&found)?;
     emitter
-        .emit(What::RunStarted {
+        .emit(EventKind::RunStarted {
             command: Command::Down,
             namespace: cluster.namespace.clone(),
             order: "reverse".to_owned(),
@@ -313,7 +317,7 @@ async fn work(
         return Err(DownError::Stranded { goes, stay: stays });
     }
     for text in notices(cluster, options, &found, names) {
-        emitter.emit(What::Notice { text }).await;
+        emitter.emit(EventKind::Notice { text }).await;
     }
     let Some(told) = agreed(cluster, options, &found, emitter, steering).await? else {
         let text = format!("nothing to remove in namespace {}", cluster.namespace);
@@ -322,15 +326,15 @@ async fn work(
     let until = emitter.began() + options.timeout;
 
     let mut kept = remove_components(cluster, options, &found, &order, until, emitter, steering, stats).await?;
-    for doomed in found.doomed.iter().filter(|d| d.component.is_none()) {
-        if options.delete_namespace && doomed.whose != Whose::Ours {
+    for deletion in found.deletion.iter().filter(|d| d.component.is_none()) {
+        if options.delete_namespace && deletion.whose != Whose::Ours {
             continue;
         }
-        kept.extend(take(cluster, doomed).await?);
+        kept.extend(take(cluster, deletion).await?);
         stats.writes += 1;
     }
     for text in &kept {
-        emitter.emit(What::Notice { text: text.clone().into() }).await;
+        emitter.emit(EventKind::Notice { text: text.clone().into() }).await;
     }
     if options.delete_namespace {
         // Somebody may have put something there since it was told what goes.
@@ -341,7 +345,7 @@ async fn work(
         delete_namespace(cluster, emitter, until).await?;
         stats.writes += 1;
     }
-    let given = found.doomed.iter().filter(|d| d.whose == Whose::Adopted).count();
+    let given = found.deletion.iter().filter(|d| d.whose == Whose::Adopted).count();
     let given =
         if given == 0 || options.delete_namespace { String::new() } else { format!(", {given} of them given back") };
     let text = format!("{} objects removed from namespace {}{given}", stats.writes, cluster.namespace);
@@ -364,12 +368,12 @@ async fn remove_components(
     steering: &mut Steering,
     stats: &mut RunStats,
 ) -> Result<Vec<String>, DownError> {
-    let mut of: BTreeMap<Component, Vec<Doomed>> = BTreeMap::new();
-    for doomed in &found.doomed {
+    let mut of: BTreeMap<Component, Vec<Deletion>> = BTreeMap::new();
+    for deletion in &found.deletion {
         // What is adopted goes with the namespace.
-        let spared = options.delete_namespace && doomed.whose != Whose::Ours;
-        if let Some(component) = doomed.component.filter(|_| !spared) {
-            of.entry(component).or_default().push(doomed.clone());
+        let spared = options.delete_namespace && deletion.whose != Whose::Ours;
+        if let Some(component) = deletion.component.filter(|_| !spared) {
+            of.entry(component).or_default().push(deletion.clone());
         }
     }
     let (mut there, _watching) = pods::watch_all(cluster, &found.theirs);
@@ -400,7 +404,7 @@ async fn remove_components(
                 None if options.now => "its pods are killed".to_owned(),
                 None => "its pods are given their time to leave".to_owned(),
             };
-            emitter.emit(What::Removing { component: component.name().to_owned(), cause }).await;
+            emitter.emit(EventKind::Removing { component: component.name().to_owned(), cause }).await;
             let removal = Removal {
                 cluster: cluster.clone(),
                 component,
@@ -420,7 +424,7 @@ async fn remove_components(
                 kept.extend(removed.kept);
                 gone.insert(component);
                 let (component, objects, took) = (component.name().to_owned(), removed.objects, removed.took);
-                emitter.emit(What::Removed { component, objects, took }).await;
+                emitter.emit(EventKind::Removed { component, objects, took }).await;
             }
             Ok(()) = there.changed() => {}
             () = sleep_until(until), if removals.is_empty() => {
@@ -459,5 +463,5 @@ async fn wait(
         .collect();
     let cause = awaited.first().map(|a| format!("{} {}", a.component, a.state)).unwrap_or_default();
     told.insert(component, strays);
-    emitter.emit(What::Waiting { component: component.name().to_owned(), awaited, cause }).await;
+    emitter.emit(EventKind::Waiting { component: component.name().to_owned(), awaited, cause }).await;
 }

@@ -27,9 +27,9 @@ use tokio::time::{Instant, sleep};
 
 use self::settle::{Settled, settle};
 use crate::cluster::Cluster;
-use crate::judge::failure::{self, Scene};
+use crate::judge::failure::{self, RolloutContext};
 use crate::judge::{self, About, Judged, Stage};
-use crate::observe::problem::Problem;
+use crate::observe::finding::Finding;
 use crate::observe::report::{Report, Tally};
 use crate::observe::snapshot::{Snapshot, component_of};
 use crate::observe::{Exits, MembersSeen, Observation, Subject, Workload, look, subject};
@@ -277,7 +277,7 @@ impl Look {
         let mut judged = judge::component(subject, &self.seen);
         let unready = judge::pods(subject, &self.seen).into_iter().any(|p| !pod_is_ready(p));
         if subject.workloads.is_empty() && unready {
-            judged.problems.push(Problem::new(About::Pods, "a pod without a controller is not ready"));
+            judged.problems.push(Finding::new(About::Pods, "a pod without a controller is not ready"));
             judged.stage = judged.stage.min(Stage::Settling);
         }
         judged
@@ -343,15 +343,17 @@ fn component_status(subject: &Subject, mut judged: Judged, seen: &Observation, a
     let pods = judge::pods(subject, seen);
     if judged.stage < Stage::Settling {
         let mut exits = Exits::default();
-        pods.iter().for_each(|pod| exits.observe(pod));
-        let scene = Scene { exits: &exits, now: at, ..Scene::of(seen, subject, pods.clone()) };
-        let doom = failure::judge(&scene).map(|d| d.causes.join(": "));
-        let cause = doom.or_else(|| failure::cause(&scene).map(|c| c.text));
+        for pod in &pods {
+            exits.observe(pod);
+        }
+        let rollout = RolloutContext { exits: &exits, now: at, ..RolloutContext::of(seen, subject, pods.clone()) };
+        let failure = failure::judge(&rollout).map(|d| d.causes.join(": "));
+        let cause = failure.or_else(|| failure::cause(&rollout).map(|c| c.text));
         // What a program says of itself comes before what Kubernetes sees from outside.
         let stuck = judge::stuck(subject, seen).len();
         let place = stuck + judged.problems.iter().skip(stuck).take_while(|p| p.about.is_program()).count();
         if let Some(cause) = cause.filter(|c| !judged.problems.iter().any(|p| p.text == *c)) {
-            judged.problems.insert(place, Problem::new(About::Pods, cause));
+            judged.problems.insert(place, Finding::new(About::Pods, cause));
         }
     }
     let problems: Vec<String> = judged.problems.into_iter().map(|p| p.text).collect();

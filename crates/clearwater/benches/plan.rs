@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clearwater::component::{Component, Release};
 use clearwater::order::{Detail, Drawing, Graph, Link, Need, Policy, Subscribers};
-use clearwater::scale::{MemberList, MemberState, Pod, Situation};
+use clearwater::scale::{MemberList, MemberState, PodState, Situation};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 /// Ten thousand nodes with thirty thousand edges, each to an earlier node that a small generator picks.
@@ -62,7 +62,7 @@ fn scale(c: &mut Criterion) {
     let mut situation = Situation::new(Release::Hunter, Component::Chronos, 100, 50);
     let address = |i: u8| [10, 1, 0, i].into();
     situation.pods = (0..100)
-        .map(|i| Pod {
+        .map(|i| PodState {
             name: format!("chronos-{i}"),
             addresses: vec![address(i)],
             ready_for: Some(Duration::from_secs(600)),

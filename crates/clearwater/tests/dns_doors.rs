@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use clearwater::config::DeploymentFile;
 use clearwater::dns::Name;
 use clearwater::dns::corefile::{Corefile, Owner};
-use clearwater::dns::keeper::{Door, Mounts, Place, door, kept};
+use clearwater::dns::ownership::{Mounts, Place, WriteTarget, managed_by, write_target};
 use clearwater::dns::rules;
 use k8s_openapi::api::core::v1::ConfigMap;
 
@@ -52,13 +52,13 @@ fn each_distribution_has_its_door() {
         if ["k3s", "AKS"].contains(&name) {
             mounts.insert("/etc/coredns/custom".to_owned(), "coredns-custom".to_owned());
         }
-        let kept = kept(&map.metadata);
+        let kept = managed_by(&map.metadata);
         let restores = if kept.restores { "puts its file back" } else { "leaves edits alone" };
         writeln!(told, "{name}: {} {restores} ({})", kept.by, kept.shown_by).unwrap();
-        match door(&kept, &corefile, &domain(), &place, "/etc/coredns", &mounts, "ims") {
-            Door::Corefile { place } => writeln!(told, "  into {place}").unwrap(),
-            Door::Custom { place, import } => writeln!(told, "  into {place}, imported by {import}").unwrap(),
-            Door::Closed { instead } => writeln!(told, "  closed: {instead}").unwrap(),
+        match write_target(&kept, &corefile, &domain(), &place, "/etc/coredns", &mounts, "ims") {
+            WriteTarget::Corefile { place } => writeln!(told, "  into {place}").unwrap(),
+            WriteTarget::Custom { place, import } => writeln!(told, "  into {place}, imported by {import}").unwrap(),
+            WriteTarget::Closed { instead } => writeln!(told, "  closed: {instead}").unwrap(),
             other => panic!("{other:?}"),
         }
     }
@@ -69,8 +69,9 @@ fn each_distribution_has_its_door() {
 fn an_import_that_leads_nowhere_is_no_door() {
     let (map, corefile) = read(SHIPPED[2].1);
     let place = Place { namespace: "kube-system".into(), name: "coredns".into(), key: "Corefile".into() };
-    let door = door(&kept(&map.metadata), &corefile, &domain(), &place, "/etc/coredns", &Mounts::new(), "ims");
-    assert!(matches!(door, Door::Closed { .. }), "{door:?}");
+    let write_target =
+        write_target(&managed_by(&map.metadata), &corefile, &domain(), &place, "/etc/coredns", &Mounts::new(), "ims");
+    assert!(matches!(write_target, WriteTarget::Closed { .. }), "{write_target:?}");
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use clearwater::component::{Component, Release, catalogue};
 use clearwater::config::DeploymentFile;
-use clearwater::order::{Detail, Drawing, Graph, Link, Need, OrderError, Origin, Plan, Policy, Presence, Subscribers};
+use clearwater::order::{
+    Detail, Drawing, Graph, Link, Need, OrderError, Origin, Policy, Presence, StartPlan, Subscribers,
+};
 use clearwater::text::is_harmful;
 use proptest::prelude::*;
 
@@ -16,12 +18,12 @@ fn graphs() -> impl Iterator<Item = (String, Graph)> {
     })
 }
 
-fn waves(plan: &Plan) -> Vec<String> {
+fn waves(plan: &StartPlan) -> Vec<String> {
     plan.waves().map(|w| w.join(" ")).collect()
 }
 
 /// Every gate is passed before what it gates, in the order and in the waves.
-fn assert_ordered(plan: &Plan) {
+fn assert_ordered(plan: &StartPlan) {
     let order: Vec<_> = plan.order().collect();
     assert_eq!(order.len(), plan.len());
     assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), plan.len());
@@ -107,7 +109,7 @@ fn reaches(graph: &Graph, from: &str, to: &str) -> bool {
 }
 
 /// The plan of a graph in which each edge that the rule picks is needed to start.
-fn gated_by(graph: &Graph, gates: impl Fn(&clearwater::order::Edge<'_>) -> bool) -> Result<Plan, OrderError> {
+fn gated_by(graph: &Graph, gates: impl Fn(&clearwater::order::Edge<'_>) -> bool) -> Result<StartPlan, OrderError> {
     let mut hard = Graph::new();
     for node in graph.nodes() {
         hard.add(node);
@@ -163,7 +165,7 @@ fn backwards_what_was_last_goes_first() {
             for node in graph.nodes() {
                 assert_eq!(up.gates(node).collect::<Vec<_>>(), down.dependents(node).collect::<Vec<_>>());
             }
-            let is_reversed = |plan: &Plan| serde_json::to_value(plan).unwrap()["reversed"] == true;
+            let is_reversed = |plan: &StartPlan| serde_json::to_value(plan).unwrap()["reversed"] == true;
             assert!(is_reversed(&down) && !is_reversed(&down.reversed()));
         }
     }
@@ -206,7 +208,7 @@ fn functest_s_order() {
         ["etcd", "cassandra", "astaire chronos homer ralf", "homestead", "homestead-prov sprout", "bono ellis"]
     );
     // What Clearwater needs to start is kept by it; of what it needs to work, two gates are left to retries.
-    let position = |plan: &Plan, node: &str| plan.wave(node).unwrap();
+    let position = |plan: &StartPlan, node: &str| plan.wave(node).unwrap();
     let ours = Graph::clearwater(Release::Hunter, Subscribers::BuiltIn);
     let mut left: Vec<_> = ours
         .edges()

@@ -10,8 +10,8 @@ use clearwater::component::{Component, Release, Rule, Store, catalogue, entry};
 use clearwater::config::{BonoExposure, DeploymentFile};
 use clearwater::remedy::Remedied as _;
 use clearwater::scale::{
-    Action, Autoscaler, ClusterState, InvalidTarget, MemberList, MemberState, Members, MembersError, Plan, Pod, Reach,
-    Refusal, Situation, Target, UnknownState, Violation, check_autoscale,
+    Autoscaler, ClusterState, InvalidTarget, MemberList, MemberState, Members, MembersError, PodState, Reach, Refusal,
+    ScaleAction, ScalePlan, Situation, Target, UnknownState, Violation, check_autoscale,
 };
 use proptest::prelude::*;
 
@@ -19,8 +19,8 @@ fn address(n: u32) -> IpAddr {
     IpAddr::V4(Ipv4Addr::from(0x0a01_0000 + n))
 }
 
-fn pod(component: Component, ordinal: u32) -> Pod {
-    Pod {
+fn pod(component: Component, ordinal: u32) -> PodState {
+    PodState {
         name: format!("{component}-{ordinal}"),
         addresses: vec![address(ordinal)],
         ready_for: Some(Duration::from_secs(600)),
@@ -29,28 +29,28 @@ fn pod(component: Component, ordinal: u32) -> Pod {
 }
 
 /// A plan in short.
-fn short(plan: &Plan) -> String {
+fn short(plan: &ScalePlan) -> String {
     if plan.is_empty() {
         return "nothing to do".to_owned();
     }
     let steps = plan.steps.iter().map(|step| match &step.action {
-        Action::MarkFailed { members, via, .. } => {
+        ScaleAction::MarkFailed { members, via, .. } => {
             format!("mark {} from {via}", members.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
         }
-        Action::AwaitNormal { members } => format!("normal {members}"),
-        Action::Join { from, to } => format!("JOIN {from}→{to}"),
-        Action::Leave { pod, members } => format!("LEAVE {pod} →{members}"),
-        Action::AwaitLeft { pod, member } => {
+        ScaleAction::AwaitNormal { members } => format!("normal {members}"),
+        ScaleAction::Join { from, to } => format!("JOIN {from}→{to}"),
+        ScaleAction::Leave { pod, members } => format!("LEAVE {pod} →{members}"),
+        ScaleAction::AwaitLeft { pod, member } => {
             format!("left {pod}{}", member.map_or_else(String::new, |m| format!(" ({m})")))
         }
-        Action::AwaitEnded { pod } => format!("ended {pod}"),
-        Action::Publish { from, to } => format!("PUBLISH {from}..{to}"),
-        Action::AwaitAddresses { from, to } => format!("addresses {from}..{to}"),
-        Action::Resize { from, to } => format!("RESIZE {from}→{to}"),
-        Action::AwaitServing { members } => format!("serving {members}"),
-        Action::AwaitGone { members } => format!("gone {members}"),
-        Action::Withdraw { from, to } => format!("WITHDRAW {to}..{from}"),
-        Action::AwaitDns { members } => format!("dns {members}"),
+        ScaleAction::AwaitEnded { pod } => format!("ended {pod}"),
+        ScaleAction::Publish { from, to } => format!("PUBLISH {from}..{to}"),
+        ScaleAction::AwaitAddresses { from, to } => format!("addresses {from}..{to}"),
+        ScaleAction::Resize { from, to } => format!("RESIZE {from}→{to}"),
+        ScaleAction::AwaitServing { members } => format!("serving {members}"),
+        ScaleAction::AwaitGone { members } => format!("gone {members}"),
+        ScaleAction::Withdraw { from, to } => format!("WITHDRAW {to}..{from}"),
+        ScaleAction::AwaitDns { members } => format!("dns {members}"),
         other => format!("{other:?}"),
     });
     let steps: Vec<_> = steps.collect();
@@ -69,7 +69,7 @@ fn seen(situation: &Situation) -> Vec<(&'static str, Situation)> {
     use MemberState::{Error, JoiningAcknowledgedChange, Leaving, Normal, NormalAcknowledgedChange};
     let &Situation { component, from, .. } = situation;
     let pods: Vec<_> = (0..from).map(|o| pod(component, o)).collect();
-    let with = |pods: &[Pod], members: MemberList| Situation { pods: pods.to_vec(), members, ..situation.clone() };
+    let with = |pods: &[PodState], members: MemberList| Situation { pods: pods.to_vec(), members, ..situation.clone() };
     let normal = |n: u32| (0..n).map(|o| (address(o), Normal)).collect::<Vec<_>>();
     let read = |m: Vec<(IpAddr, MemberState)>| MemberList::Read(m.into_iter().collect());
     let mut all = vec![
@@ -80,7 +80,7 @@ fn seen(situation: &Situation) -> Vec<(&'static str, Situation)> {
     let mut leaving: Vec<_> = normal(from).into_iter().map(|(a, _)| (a, NormalAcknowledgedChange)).collect();
     leaving.push((address(from), Leaving));
     let mut and_last = pods.clone();
-    and_last.push(Pod { terminating: true, ..pod(component, from) });
+    and_last.push(PodState { terminating: true, ..pod(component, from) });
     all.push(("one leaving", with(&and_last, read(leaving))));
     if let Some(last) = from.checked_sub(1) {
         let mut joining: Vec<_> = normal(last).into_iter().map(|(a, _)| (a, NormalAcknowledgedChange)).collect();
@@ -114,9 +114,9 @@ fn the_whole_table() {
             for from in 0..=3 {
                 for to in 0..=3 {
                     let mut situation = Situation::new(release, component, from, to);
-                    let pods = |ready: u32, all: u32| -> Vec<Pod> {
+                    let pods = |ready: u32, all: u32| -> Vec<PodState> {
                         let ready_for = |o| (o < ready).then_some(Duration::from_secs(600));
-                        (0..all).map(|o| Pod { ready_for: ready_for(o), ..pod(component, o) }).collect()
+                        (0..all).map(|o| PodState { ready_for: ready_for(o), ..pod(component, o) }).collect()
                     };
                     situation.pods = pods(from, from);
                     let rows: Vec<(String, Situation)> = if e.clustering.is_some() {
@@ -470,7 +470,7 @@ impl World {
         situation.pods = self
             .nodes
             .iter()
-            .map(|(&a, n)| Pod {
+            .map(|(&a, n)| PodState {
                 name: n.name.clone(),
                 addresses: vec![a],
                 ready_for: n.was_listed.then_some(Duration::from_secs(600)),
@@ -481,13 +481,13 @@ impl World {
     }
 
     /// Carries a step out as far as it goes now; whether it is complete.
-    fn carry_out(&mut self, action: &Action) -> bool {
+    fn carry_out(&mut self, action: &ScaleAction) -> bool {
         if let Some(replicas) = action.replicas() {
             self.replicas = replicas;
             return true;
         }
         match action {
-            Action::MarkFailed { members, .. } => {
+            ScaleAction::MarkFailed { members, .. } => {
                 for &m in members {
                     let dead = !self.nodes.contains_key(&m);
                     if dead && self.list.contains_key(&m) && !self.marking.contains(&m) {
@@ -497,11 +497,11 @@ impl World {
                 }
                 members.iter().all(|m| !self.list.contains_key(m))
             }
-            Action::AwaitNormal { members } => self.members().all_normal(*members as usize),
-            Action::AwaitLeft { pod, member: Some(m) } => {
+            ScaleAction::AwaitNormal { members } => self.members().all_normal(*members as usize),
+            ScaleAction::AwaitLeft { pod, member: Some(m) } => {
                 !self.list.contains_key(m) && !self.nodes.iter().any(|(a, n)| a == m && n.name == *pod)
             }
-            Action::AwaitLeft { pod, member: None } | Action::AwaitEnded { pod } => {
+            ScaleAction::AwaitLeft { pod, member: None } | ScaleAction::AwaitEnded { pod } => {
                 !self.nodes.values().any(|n| n.name == *pod)
             }
             other => panic!("a store's plan has the step {other:?}"),
@@ -538,7 +538,7 @@ fn act() -> impl Strategy<Value = Act> {
 /// forgotten.
 struct Executor {
     wanted: u32,
-    plan: Option<(Plan, usize)>,
+    plan: Option<(ScalePlan, usize)>,
 }
 
 impl Executor {
@@ -662,7 +662,7 @@ proptest! {
         situation.members = MemberList::Read(states.iter().map(|&(a, s)| (address(a), MemberState::ALL[s])).collect());
         situation.pods = pods
             .iter()
-            .map(|&(o, terminating, ready)| Pod { terminating, ready_for: ready.map(Duration::from_secs), ..pod(component, o) })
+            .map(|&(o, terminating, ready)| PodState { terminating, ready_for: ready.map(Duration::from_secs), ..pod(component, o) })
             .collect();
         match situation.plan() {
             Ok(plan) => {

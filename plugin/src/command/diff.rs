@@ -1,5 +1,5 @@
 use clap::Args;
-use clearwater::event::{Operation, What};
+use clearwater::event::{EventKind, Operation};
 use clearwater_kube::Cluster;
 use clearwater_kube::up::{UpOptions, up};
 
@@ -46,7 +46,7 @@ impl Diff {
         })?;
         let code = ended.code();
         let planned = ended.events.iter().find_map(|e| match &e.what {
-            What::Planned { changes, .. } => Some(changes),
+            EventKind::Planned { changes, .. } => Some(changes),
             _ => None,
         });
         let Some(all) = planned.filter(|_| code == exit::OK) else { return Ok(code) };

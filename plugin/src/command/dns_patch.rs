@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use clearwater::config::{Deployment, DnsBackend};
 use clearwater::event::Change;
 use clearwater_kube::Cluster;
-use clearwater_kube::dns::{Action, DnsError, DnsOptions, Form, Patched, check, explain, patch, plan, print, zone};
+use clearwater_kube::dns::{DnsAction, DnsError, DnsOptions, Form, Patched, check, explain, patch, plan, print, zone};
 
 use crate::advice;
 use crate::cli::{FileArgs, one_of};
@@ -24,7 +24,7 @@ use crate::runtime::{block_on, unless_ended};
 use crate::signal::{Signals, code};
 
 use etcd_args::EtcdArgs;
-use report::Outcome;
+use report::PatchOutcome;
 use steps::Steps;
 use words::{explanation, text};
 
@@ -117,7 +117,7 @@ impl DnsPatch {
         let deployment = self.file.deployment(context, self.output.and_then(Output::format).is_none())?;
         let options = DnsOptions {
             backend: Some(self.backend),
-            action: if self.remove { Action::Remove } else { Action::Put },
+            action: if self.remove { DnsAction::Remove } else { DnsAction::Put },
             clients: self.clients,
             restart: self.restart_dns,
             timeout: self.timeout,
@@ -195,7 +195,7 @@ impl DnsPatch {
             servers: findings.servers,
             problems: advice::texts(&findings.problems),
             notes,
-            ..Report::of(&plan, if right { Outcome::Right } else { Outcome::Stale })
+            ..Report::of(&plan, if right { PatchOutcome::Right } else { PatchOutcome::Stale })
         };
         self.finish(context, &report)?;
         Ok(code)
@@ -222,10 +222,10 @@ impl DnsPatch {
         };
         let pending = plan.is_change() || plan.finishing().is_some();
         let outcome = match (&proof, plan.finishing()) {
-            (None, _) if pending => Outcome::DryRun,
-            (Some(_), Some(_)) => Outcome::Finished,
-            (Some(_), None) if pending => Outcome::Written,
-            _ => Outcome::Unchanged,
+            (None, _) if pending => PatchOutcome::DryRun,
+            (Some(_), Some(_)) => PatchOutcome::Finished,
+            (Some(_), None) if pending => PatchOutcome::Written,
+            _ => PatchOutcome::Unchanged,
         };
         let mut report = Report::of(&plan, outcome);
         if let Some(proof) = proof {

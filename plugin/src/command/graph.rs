@@ -1,6 +1,6 @@
 use clap::Args;
 use clearwater::component::Component;
-use clearwater::order::{self, Detail, Drawing, Plan, Policy};
+use clearwater::order::{self, Detail, Drawing, Policy, StartPlan};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -46,8 +46,8 @@ pub(crate) struct View<'g> {
     #[schemars(with = "shape::Graph")]
     graph: &'g order::Graph,
     /// The order that follows.
-    #[schemars(with = "shape::Plan")]
-    plan: Plan,
+    #[schemars(with = "shape::StartPlan")]
+    plan: StartPlan,
 }
 
 /// How the model writes graphs and plans, for the schema. A test reads what is written back into these.
@@ -103,7 +103,7 @@ pub(crate) mod shape {
     /// An order.
     #[derive(Debug, Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields)]
-    pub(crate) struct Plan {
+    pub(crate) struct StartPlan {
         /// The policy that it follows.
         policy: String,
         /// Whether it is for stopping.

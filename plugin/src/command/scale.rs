@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clearwater::component::Component;
-use clearwater::event::{Change, Event, What};
+use clearwater::event::{Change, Event, EventKind};
 use clearwater::scale::Target;
 use clearwater_kube::Cluster;
 use clearwater_kube::scale::{ScaleOptions, scale};
@@ -105,7 +105,7 @@ impl Scale {
             drive(scale(Cluster::new(client, namespace), options), &mut reporter, question, &signals).await
         })?;
         if reporter.quiet {
-            let planned = ended.events.iter().filter(|e| matches!(e.what, What::StepsPlanned { .. }));
+            let planned = ended.events.iter().filter(|e| matches!(e.what, EventKind::StepsPlanned { .. }));
             for steps in planned.filter_map(|e| text(&e.what)) {
                 context.results().styled(&format!("{steps}\n"))?;
             }
@@ -122,7 +122,7 @@ struct WithoutSteps {
 
 impl Reporter for WithoutSteps {
     fn event(&mut self, event: &Event) -> Result<(), CliError> {
-        if self.quiet && matches!(event.what, What::StepsPlanned { .. }) {
+        if self.quiet && matches!(event.what, EventKind::StepsPlanned { .. }) {
             return Ok(());
         }
         self.inner.event(event)

@@ -130,7 +130,7 @@ impl Up {
         }
         if self.dry_run && self.output.is_none() && code == exit::OK {
             for event in &ended.events {
-                if let clearwater::event::What::Planned { changes: all, .. } = &event.what {
+                if let clearwater::event::EventKind::Planned { changes: all, .. } = &event.what {
                     context.results().styled(&changes(all))?;
                 }
             }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use clearwater::event::{Durations, Event, What};
+use clearwater::event::{Durations, Event, EventKind};
 
 use super::{Reporter, line, words};
 use crate::duration::time;
@@ -44,12 +44,12 @@ impl<W: Write> Reporter for Plain<W> {
 pub(super) struct Times(BTreeMap<String, Durations>, bool);
 
 impl Times {
-    pub(super) fn take(&mut self, what: &What) {
+    pub(super) fn take(&mut self, what: &EventKind) {
         match what {
-            What::Serving { component, durations, .. } => {
+            EventKind::Serving { component, durations, .. } => {
                 self.0.entry(component.clone()).or_insert_with(|| durations.clone());
             }
-            What::Applied { created, changed, .. } => self.1 |= created + changed > 0,
+            EventKind::Applied { created, changed, .. } => self.1 |= created + changed > 0,
             _ => {}
         }
     }

@@ -1,6 +1,6 @@
 use std::io::Write;
 
-use clearwater::event::{Event, What};
+use clearwater::event::{Event, EventKind};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::plain::Times;
@@ -108,13 +108,13 @@ impl Reporter for Terminal {
     fn event(&mut self, event: &Event) -> Result<(), CliError> {
         self.times.take(&event.what);
         match &event.what {
-            What::RunStarted { components, .. } => {
+            EventKind::RunStarted { components, .. } => {
                 self.start(components.iter().map(|c| c.component.clone()));
                 if let Some(text) = words::line(&event.what) {
                     self.say(&text);
                 }
             }
-            What::RunFinished { .. } => {
+            EventKind::RunFinished { .. } => {
                 let well = self.rows.iter().all(|r| r.done);
                 self.finish(well);
                 for text in self.times.table() {
@@ -124,18 +124,18 @@ impl Reporter for Terminal {
                     line(&mut anstream::stderr(), &text);
                 }
             }
-            What::Progress { component, took, .. } => {
+            EventKind::Progress { component, took, .. } => {
                 if let Some(row) = self.row(component).filter(|r| !r.done) {
                     row.time = seconds(*took);
                     row.draw();
                 }
             }
-            What::StepsPlanned { .. } | What::StepEnded { .. } | What::RolledOut { .. } => {
+            EventKind::StepsPlanned { .. } | EventKind::StepEnded { .. } | EventKind::RolledOut { .. } => {
                 if let Some(text) = words::line(&event.what) {
                     self.say(&text);
                 }
             }
-            What::Failed { component, .. } => {
+            EventKind::Failed { component, .. } => {
                 self.set(component, styled(&format!("{0}failed{0:#}", words::BAD)), false);
                 if let Some(text) = words::line(&event.what) {
                     self.say(&text);
@@ -143,20 +143,23 @@ impl Reporter for Terminal {
             }
             what => {
                 let Some(text) = words::line(what) else { return Ok(()) };
-                let of_row = |what: &What| !matches!(what, What::Mended { .. } | What::Asked { .. });
+                let of_row = |what: &EventKind| !matches!(what, EventKind::Mended { .. } | EventKind::Asked { .. });
                 let row = what.component().filter(|c| of_row(what) && self.rows.iter().any(|r| r.component == *c));
                 let Some(component) = row.map(str::to_owned) else {
                     self.say(&text);
                     return Ok(());
                 };
-                if let What::Serving { durations, .. } = what
+                if let EventKind::Serving { durations, .. } = what
                     && let Some(row) = self.row(&component)
                 {
                     row.time = seconds(durations.own());
                 }
                 let done = matches!(
                     what,
-                    What::Serving { .. } | What::Scaled { .. } | What::Skipped { .. } | What::Removed { .. }
+                    EventKind::Serving { .. }
+                        | EventKind::Scaled { .. }
+                        | EventKind::Skipped { .. }
+                        | EventKind::Removed { .. }
                 );
                 let own = words::without_name(&text, &component);
                 let first = own.lines().next().unwrap_or_default().to_owned();

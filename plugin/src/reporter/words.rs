@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
 use clearwater::event::{
-    Change, CheckLine, CheckStatus, Cost, DnsStep, Evidence, Hop, Operation, Outcome, Pending, PlannedStep, What, Whose,
+    Change, CheckLine, CheckStatus, Cost, DnsStep, EventKind, Evidence, Hop, Operation, Outcome, Pending, PlannedStep,
+    Whose,
 };
 use clearwater::text::counted;
 
@@ -164,39 +165,41 @@ fn dns_step(step: &DnsStep) -> Option<String> {
 }
 
 /// An event as one line or more, or `None` where it says nothing that a line is worth.
-pub(crate) fn line(what: &What) -> Option<String> {
+pub(crate) fn line(what: &EventKind) -> Option<String> {
     Some(match what {
-        What::RunStarted { namespace, components, .. } => {
+        EventKind::RunStarted { namespace, components, .. } => {
             format!("{} components, namespace {namespace}", components.len())
         }
-        What::Checked { line } => check(line),
-        What::Planned { changes, .. } => count(changes),
-        What::Waiting { component, awaited, cause } if awaited.is_empty() => format!("{component}: {}", plain(cause)),
-        What::Waiting { component, awaited, .. } => {
+        EventKind::Checked { line } => check(line),
+        EventKind::Planned { changes, .. } => count(changes),
+        EventKind::Waiting { component, awaited, cause } if awaited.is_empty() => {
+            format!("{component}: {}", plain(cause))
+        }
+        EventKind::Waiting { component, awaited, .. } => {
             let names: Vec<&str> = awaited.iter().map(|a| a.component.as_str()).collect();
             format!("{component}: waiting for {}", names.join(", "))
         }
-        What::Applying { component, objects } => format!("{component}: applying {}", counted(*objects, "object")),
-        What::Applied { component, created, changed, kept } => match (created, changed) {
+        EventKind::Applying { component, objects } => format!("{component}: applying {}", counted(*objects, "object")),
+        EventKind::Applied { component, created, changed, kept } => match (created, changed) {
             (0, 0) => format!("{component}: {} as they should be", counted(*kept, "object")),
             _ => format!("{component}: {} created, {changed} changed", counted(*created, "object")),
         },
-        What::Pulling { component, cause, .. } => format!("{component}: {}", plain(cause)),
-        What::Starting { component, ready, wanted, cause } => {
+        EventKind::Pulling { component, cause, .. } => format!("{component}: {}", plain(cause)),
+        EventKind::Starting { component, ready, wanted, cause } => {
             format!("{component}: {ready}/{wanted} ready: {}", plain(cause))
         }
-        What::Settling { component, cause } => format!("{component}: ready, not serving yet: {}", plain(cause)),
-        What::Serving { component, durations, unchecked } => {
+        EventKind::Settling { component, cause } => format!("{component}: ready, not serving yet: {}", plain(cause)),
+        EventKind::Serving { component, durations, unchecked } => {
             let mut text = format!("{GOOD}{component}: serving{GOOD:#} after {}", time(durations.own()));
             for one in unchecked {
                 let _ = write!(text, "\n  skipped: {}", plain(one));
             }
             text
         }
-        What::Unsteady { component, cause } => {
+        EventKind::Unsteady { component, cause } => {
             format!("{WARN}{component}: served, and does not any more{WARN:#}: {}", plain(cause))
         }
-        What::Failed { component, causes, fix, evidence: seen, .. } => {
+        EventKind::Failed { component, causes, fix, evidence: seen, .. } => {
             let mut text =
                 format!("{BAD}{component}: failed{BAD:#}: {}\n", plain(causes.first().map_or("", String::as_str)));
             for cause in causes.iter().skip(1) {
@@ -206,15 +209,15 @@ pub(crate) fn line(what: &What) -> Option<String> {
             text.push_str(&evidence(seen));
             text.trim_end().to_owned()
         }
-        What::Skipped { component, because } => format!("{component}: left out: {because}"),
-        What::Mended { mending } => {
+        EventKind::Skipped { component, because } => format!("{component}: left out: {because}"),
+        EventKind::Mended { mending } => {
             let cost = if mending.cost == Cost::Data { " (data is lost)" } else { "" };
             format!(
                 "{WARN}{}: mending{WARN:#}: {}: {}, because {}{cost}",
                 mending.component, mending.object, mending.action, mending.because
             )
         }
-        What::Asked { mending } => {
+        EventKind::Asked { mending } => {
             format!(
                 "{BAD}{}: broken, and mending it costs data{BAD:#}: {}: {}, because {}",
                 mending.component,
@@ -223,21 +226,21 @@ pub(crate) fn line(what: &What) -> Option<String> {
                 plain(&mending.because)
             )
         }
-        What::Removing { component, cause } => format!("{component}: removing: {cause}"),
-        What::Removed { component, objects, took } => {
+        EventKind::Removing { component, cause } => format!("{component}: removing: {cause}"),
+        EventKind::Removed { component, objects, took } => {
             format!("{component}: gone, {}, {}", counted(*objects, "object"), time(*took))
         }
-        What::StepsPlanned { component, from, to, steps, notices } => {
+        EventKind::StepsPlanned { component, from, to, steps, notices } => {
             planned_steps(component, *from, *to, steps, notices)
         }
-        What::StepBegun { component, step, expected_seconds } => {
+        EventKind::StepBegun { component, step, expected_seconds } => {
             format!("{component}: {} (about {expected_seconds} s)", plain(step))
         }
-        What::StepEnded { component, step, took } => {
+        EventKind::StepEnded { component, step, took } => {
             format!("{component}: {GOOD}done{GOOD:#}: {} ({})", plain(step), time(*took))
         }
-        What::RolledOut { component, took } => format!("{component}: rolled out after {}", time(*took)),
-        What::MembersChanged { component, members, violation } => {
+        EventKind::RolledOut { component, took } => format!("{component}: rolled out after {}", time(*took)),
+        EventKind::MembersChanged { component, members, violation } => {
             let members: Vec<String> = members.iter().map(|(a, s)| format!("{a} {}", plain(s))).collect();
             let members = if members.is_empty() { "nobody".to_owned() } else { members.join("; ") };
             match violation {
@@ -245,16 +248,16 @@ pub(crate) fn line(what: &What) -> Option<String> {
                 None => format!("{component}: members: {members}"),
             }
         }
-        What::Scaled { component, from, to, took } if from == to => {
+        EventKind::Scaled { component, from, to, took } if from == to => {
             format!("{GOOD}{component}: {to} serving{GOOD:#} ({})", time(*took))
         }
-        What::Scaled { component, from, to, took } => {
+        EventKind::Scaled { component, from, to, took } => {
             format!("{GOOD}{component}: scaled from {from} to {to}, serving{GOOD:#} after {}", time(*took))
         }
-        What::Dns { step } => return dns_step(step),
-        What::Notice { text } => format!("note: {}", plain(&text.to_string())),
-        What::CancelRequested { reason } => format!("stopping ({reason:?}): nothing new is begun").to_lowercase(),
-        What::RunFinished { outcome, summary, critical_path, pending, .. } => {
+        EventKind::Dns { step } => return dns_step(step),
+        EventKind::Notice { text } => format!("note: {}", plain(&text.to_string())),
+        EventKind::CancelRequested { reason } => format!("stopping ({reason:?}): nothing new is begun").to_lowercase(),
+        EventKind::RunFinished { outcome, summary, critical_path, pending, .. } => {
             finished(*outcome, &summary.to_string(), critical_path, pending).trim_end().to_owned()
         }
         _ => return None,

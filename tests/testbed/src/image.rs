@@ -97,11 +97,11 @@ impl Layer {
 pub struct Entry {
     path: String,
     mode: u32,
-    what: What,
+    what: EventKind,
 }
 
 #[derive(Clone, Debug)]
-enum What {
+enum EventKind {
     Bytes(Vec<u8>),
     File(PathBuf),
     Symlink(String),
@@ -111,22 +111,22 @@ enum What {
 impl Entry {
     /// A file with the content of `source` on this machine.
     pub fn file(path: impl Into<String>, mode: u32, source: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), mode, what: What::File(source.into()) }
+        Self { path: path.into(), mode, what: EventKind::File(source.into()) }
     }
 
     /// A file with the given content.
     pub fn bytes(path: impl Into<String>, mode: u32, content: impl Into<Vec<u8>>) -> Self {
-        Self { path: path.into(), mode, what: What::Bytes(content.into()) }
+        Self { path: path.into(), mode, what: EventKind::Bytes(content.into()) }
     }
 
     /// A symbolic link at `path` that points at `target`.
     pub fn symlink(path: impl Into<String>, target: impl Into<String>) -> Self {
-        Self { path: path.into(), mode: 0o777, what: What::Symlink(target.into()) }
+        Self { path: path.into(), mode: 0o777, what: EventKind::Symlink(target.into()) }
     }
 
     /// An empty directory.
     pub fn directory(path: impl Into<String>, mode: u32) -> Self {
-        Self { path: path.into(), mode, what: What::Directory }
+        Self { path: path.into(), mode, what: EventKind::Directory }
     }
 }
 
@@ -352,19 +352,19 @@ fn append(builder: &mut Builder<impl Write>, entry: &Entry, known: &mut BTreeSet
         }
     }
     match &entry.what {
-        What::Bytes(content) => {
+        EventKind::Bytes(content) => {
             let mut header = header(EntryType::Regular, entry.mode, content.len() as u64);
             builder.append_data(&mut header, path, content.as_slice())?;
         }
-        What::File(source) => {
+        EventKind::File(source) => {
             let file = File::open(source).with_context(|| format!("cannot open {}", source.display()))?;
             let mut header = header(EntryType::Regular, entry.mode, file.metadata()?.len());
             builder.append_data(&mut header, path, BufReader::with_capacity(1 << 20, file))?;
         }
-        What::Symlink(target) => {
+        EventKind::Symlink(target) => {
             builder.append_link(&mut header(EntryType::Symlink, entry.mode, 0), path, target)?;
         }
-        What::Directory => {
+        EventKind::Directory => {
             if known.insert(path.to_owned()) {
                 let mut header = header(EntryType::Directory, entry.mode, 0);
                 builder.append_data(&mut header, format!("{path}/"), io::empty())?;

@@ -19,7 +19,7 @@ use k8s_openapi::api::core::v1::{Namespace, Pod, PodTemplateSpec};
 use kube::api::{ListParams, ObjectMeta, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 
-use super::prepare::{Scope, Standing, Work};
+use super::prepare::{ApplyPlan, LiveState, Scope};
 use crate::apply::ApplyError;
 use crate::apply::checks::{line, with_fix};
 use crate::cluster::{Cluster, FIELD_MANAGER, say};
@@ -38,8 +38,8 @@ pub(crate) async fn check(
     deployment: &Deployment,
     create_namespace: bool,
     scope: &Scope,
-    standing: &Standing,
-    work: &Work,
+    standing: &LiveState,
+    work: &ApplyPlan,
 ) -> Vec<CheckLine> {
     let (version, rights, secrets, pods, quotas, foreign, nodes, domain, etcd) = futures::join!(
         version(cluster),
@@ -92,7 +92,7 @@ async fn version(cluster: &Cluster) -> CheckLine {
     }
 }
 
-fn namespace(cluster: &Cluster, create: bool, standing: &Standing) -> CheckLine {
+fn namespace(cluster: &Cluster, create: bool, standing: &LiveState) -> CheckLine {
     let title = format!("namespace {}", cluster.namespace);
     match standing.namespace {
         Some(true) => line(CheckId::Namespace, title, CheckStatus::Ok, ""),
@@ -108,7 +108,7 @@ fn namespace(cluster: &Cluster, create: bool, standing: &Standing) -> CheckLine 
     }
 }
 
-fn foreign_workloads(scope: &Scope, standing: &Standing) -> BTreeSet<String> {
+fn foreign_workloads(scope: &Scope, standing: &LiveState) -> BTreeSet<String> {
     let taken = |template: Option<&PodTemplateSpec>| {
         let labels = template.and_then(|t| t.metadata.as_ref()?.labels.as_ref());
         let component = labels.and_then(|l| l.get(SERVICE_LABEL)?.parse::<Component>().ok());
@@ -128,7 +128,7 @@ fn foreign_workloads(scope: &Scope, standing: &Standing) -> BTreeSet<String> {
 }
 
 /// Workloads that carry the labels by which components are found and that something else made.
-async fn foreign(cluster: &Cluster, scope: &Scope, standing: &Standing) -> Vec<CheckLine> {
+async fn foreign(cluster: &Cluster, scope: &Scope, standing: &LiveState) -> Vec<CheckLine> {
     let title = "workloads of somebody else under the same labels";
     let mut found = foreign_workloads(scope, standing);
     let params = ListParams::default().labels(&format!("{SERVICE_LABEL},{MANAGED_BY_LABEL}!={MANAGED_BY}"));

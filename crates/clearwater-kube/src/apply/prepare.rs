@@ -10,7 +10,7 @@ use clearwater::manifest::{
     self, Balance, Inputs, Item, KEYS_SECRET, ManifestError, Owner, ServicesFirst, balance, provisional,
     services_first, workloads,
 };
-use clearwater::order::{Graph, NAMES, OrderError, Plan, Policy};
+use clearwater::order::{Graph, NAMES, OrderError, Policy, StartPlan};
 use clearwater::remedy::{Advice, Remedied, Remedy};
 use futures::FutureExt;
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, StatefulSet};
@@ -58,7 +58,7 @@ impl Remedied for PrepareError {
 
 /// What stands in the namespace, as far as planning needs it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Standing {
+pub(crate) struct LiveState {
     pub(crate) namespace: Option<bool>,
     pub(crate) deployments: BTreeMap<String, DeploymentObject>,
     pub(crate) stateful_sets: BTreeMap<String, StatefulSet>,
@@ -69,7 +69,7 @@ pub(crate) struct Standing {
     pub(crate) name_servers: NameServers,
 }
 
-impl Standing {
+impl LiveState {
     pub(crate) async fn look(cluster: &Cluster) -> Result<Self, PrepareError> {
         let fail = |what: &str| {
             let what = what.to_owned();
@@ -199,7 +199,7 @@ fn random_keys() -> Result<Keys, PrepareError> {
 
 /// One component of a run.
 #[derive(Clone, Debug)]
-pub(crate) struct Part {
+pub(crate) struct ComponentPlan {
     pub(crate) subject: Subject,
     /// What starting and working need, whatever the policy gates by.
     pub(crate) needs: Vec<Component>,
@@ -208,8 +208,8 @@ pub(crate) struct Part {
 /// The components of a run and their order.
 #[derive(Clone, Debug)]
 pub(crate) struct Scope {
-    pub(crate) plan: Plan,
-    pub(crate) parts: Vec<Part>,
+    pub(crate) plan: StartPlan,
+    pub(crate) parts: Vec<ComponentPlan>,
     /// Components of the release that are left out, each with why.
     pub(crate) left_out: Vec<(Component, String)>,
     graph: Graph,
@@ -254,7 +254,7 @@ impl Scope {
         let parts = deployment
             .components()
             .filter(|e| graph.contains(e.component.name()))
-            .map(|entry| Part {
+            .map(|entry| ComponentPlan {
                 subject: Subject {
                     entry,
                     workloads: workloads(deployment, entry.component).iter().map(Workload::from).collect(),
@@ -303,7 +303,7 @@ impl Scope {
 
 /// What will be done, object by object.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Work {
+pub(crate) struct ApplyPlan {
     /// Services that must stand before the rest can be rendered for good.
     pub(crate) first: Vec<Planned>,
     /// Why they must.
@@ -316,13 +316,13 @@ pub(crate) struct Work {
     pub(crate) of: BTreeMap<Component, Vec<Planned>>,
 }
 
-impl Work {
+impl ApplyPlan {
     /// Plans the objects of a scope. The second part are lines for objects that cannot be planned.
     pub(crate) async fn plan(
         cluster: &Cluster,
         deployment: &Deployment,
         scope: &Scope,
-        standing: &Standing,
+        standing: &LiveState,
         force: bool,
     ) -> Result<(Self, Vec<CheckLine>), PrepareError> {
         let mut inputs = standing.inputs(deployment)?;

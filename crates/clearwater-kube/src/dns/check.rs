@@ -8,7 +8,7 @@ use clearwater::dns::{Question, questions};
 use clearwater::remedy::{Advice, NamesDeed};
 
 use super::names::{Inside, ask_servers};
-use super::{Answered, DnsError, Plan, ServerProof};
+use super::{Answered, DnsError, DnsPlan, ServerProof};
 use crate::cluster::Cluster;
 use crate::pod::Script;
 
@@ -28,7 +28,7 @@ pub struct Findings {
 
 /// Compares what stands with what must stand: the file or object, the answer of every DNS server, and the names that
 /// the running containers' settings really ask for. Writes nothing.
-pub async fn check(cluster: &Cluster, deployment: &Deployment, plan: &Plan) -> Result<Findings, DnsError> {
+pub async fn check(cluster: &Cluster, deployment: &Deployment, plan: &DnsPlan) -> Result<Findings, DnsError> {
     let mut findings = Findings::default();
     if let Some(object) = plan.object.as_ref().filter(|_| plan.is_change()) {
         let put = NamesDeed::Put { namespace: None, backend: None };

@@ -1,6 +1,6 @@
 use clearwater::config::DnsBackend;
 use clearwater::dns::corefile::{CorefileError, EditError};
-use clearwater::dns::keeper::Keeper;
+use clearwater::dns::ownership::Manager;
 use clearwater::dns::{InvalidName, RecordsError};
 use clearwater::remedy::{NamesDeed, Permission, Remedied, Remedy};
 use thiserror::Error;
@@ -48,12 +48,12 @@ pub enum DnsError {
         image: String,
     },
     /// Whoever keeps the file would put it back.
-    #[error("{file} is kept by {keeper} ({shown_by}), which would put its own file back: nothing was written")]
+    #[error("{file} is kept by {manager} ({shown_by}), which would put its own file back: nothing was written")]
     Closed {
         /// The file.
         file: String,
         /// Who keeps it.
-        keeper: Keeper,
+        manager: Manager,
         /// The mark that shows it.
         shown_by: String,
         /// What to do.

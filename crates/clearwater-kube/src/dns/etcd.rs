@@ -12,7 +12,7 @@ use clearwater::component::Component;
 use clearwater::config::{Deployment, DnsBackend};
 use clearwater::dns::answer::{Expectation, Wanted, of_zone};
 use clearwater::dns::corefile::{Corefile, Owner};
-use clearwater::dns::keeper::{Door, door, kept};
+use clearwater::dns::ownership::{WriteTarget, managed_by, write_target};
 use clearwater::dns::{Name, RecordType, Targets, Zone, records, skydns, sub_domains};
 use clearwater::event::DnsStep;
 use clearwater::remedy::{Advice, NamesDeed, Remedy};
@@ -26,7 +26,7 @@ use super::file::FileEdit;
 use super::file_plan::{finishing, patience, rights, wait};
 use super::names::{from_inside, last_written, left_behind, prove_within, sprout_address};
 use super::transaction::{Target, Unanswered, transact};
-use super::{Action, DnsError, DnsOptions, EtcdAccess, Plan, Proof, Work, file, millis, tell, unless_cancelled};
+use super::{DnsAction, DnsError, DnsOptions, DnsPlan, EtcdAccess, Proof, Work, file, millis, tell, unless_cancelled};
 use crate::cluster::Cluster;
 use crate::observe::cluster_dns::ClusterDns;
 
@@ -95,7 +95,7 @@ fn rooted(path: &str, root: &str) -> String {
 }
 
 /// The records that lead to sprout, once it has addresses.
-async fn records_to_put(cluster: &Cluster, deployment: &Deployment, plan: &mut Plan) -> Result<Zone, DnsError> {
+async fn records_to_put(cluster: &Cluster, deployment: &Deployment, plan: &mut DnsPlan) -> Result<Zone, DnsError> {
     let ips = sprout_address(cluster).await?;
     if ips.is_empty() {
         return Err(super::print::no_address());
@@ -116,7 +116,7 @@ async fn records_to_put(cluster: &Cluster, deployment: &Deployment, plan: &mut P
     Ok(records(deployment, DnsBackend::Etcd, &Targets::default().with(Component::Sprout, ips))?)
 }
 
-pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan) -> Result<Plan, DnsError> {
+pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsPlan) -> Result<DnsPlan, DnsError> {
     let deployment = &options.deployment;
     if options.clients {
         return Err(DnsError::backend(
@@ -128,9 +128,13 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
     let names = deployment.names().for_backend(DnsBackend::Etcd);
     let sprout: Name = names.sprout().parse()?;
     let zone_name = sprout.parent().ok_or_else(|| failed(format!("{sprout} has no parent")))?;
-    let scene = ClusterDns::look(&cluster.client).await?;
-    let Some(at) = scene.file.clone() else {
-        return Err(DnsError::NotCoreDns { namespace: scene.namespace, service: scene.service, image: scene.image });
+    let cluster_dns = ClusterDns::look(&cluster.client).await?;
+    let Some(at) = cluster_dns.file.clone() else {
+        return Err(DnsError::NotCoreDns {
+            namespace: cluster_dns.namespace,
+            service: cluster_dns.service,
+            image: cluster_dns.image,
+        });
     };
     let corefile =
         Corefile::parse(at.text()).map_err(|error| DnsError::Corefile { file: at.place.to_string(), error })?;
@@ -140,7 +144,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
     // What others wrote into the file is relied on; our own block is written anew.
     let served = bare.etcd(&sprout).map(|d| (d.endpoints().map(str::to_owned).collect::<Vec<_>>(), d.path()));
     let ours = corefile.etcd(&sprout).map(|d| d.endpoints().map(str::to_owned).collect::<Vec<_>>()).unwrap_or_default();
-    let left = if options.action == Action::Remove { left_behind(cluster).await? } else { None };
+    let left = if options.action == DnsAction::Remove { left_behind(cluster).await? } else { None };
     let endpoint = options
         .etcd
         .endpoint
@@ -157,8 +161,8 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
     let prefix = format!("{}/", rooted(&skydns::path(&zone_name), &root));
 
     let zone = match options.action {
-        Action::Put => Some(records_to_put(cluster, deployment, &mut plan).await?),
-        Action::Remove => None,
+        DnsAction::Put => Some(records_to_put(cluster, deployment, &mut plan).await?),
+        DnsAction::Remove => None,
     };
     let mut client = connect(cluster, &endpoint, &options.etcd).await?;
     let before = read(&mut client, &endpoint, &prefix).await?;
@@ -191,7 +195,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
         rights(cluster, &block.place, false).await?;
     }
     let own = deployment.names();
-    if options.action == Action::Put && own.backend() != DnsBackend::Etcd {
+    if options.action == DnsAction::Put && own.backend() != DnsBackend::Etcd {
         plan.notes.push(Advice::new(
             format!(
                 "the containers ask for names below {}, because the deployment file has another dns.backend",
@@ -213,7 +217,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
     }
     plan.diff = edit.diff();
     plan.timeout = plan.timeout.or(plan.wait.as_ref().map(|(most, _)| (*most * 2).max(CACHED)));
-    plan.scene = Some(scene);
+    plan.cluster_dns = Some(cluster_dns);
     plan.work = Work::Keys(Box::new(edit));
     Ok(plan)
 }
@@ -251,15 +255,16 @@ impl Block<'_> {
         self,
         cluster: &Cluster,
         options: &DnsOptions,
-        plan: &mut Plan,
+        plan: &mut DnsPlan,
     ) -> Result<Option<FileEdit>, DnsError> {
         let Self { endpoint, corefile, at, owner, zone } = self;
         let deployment = &options.deployment;
         let domain: Name = deployment.cluster_domain().parse()?;
-        let kept = kept(&at.config_map.metadata);
-        let found = door(&kept, corefile, &domain, &at.place, &at.directory, &at.mounts, deployment.namespace());
+        let kept = managed_by(&at.config_map.metadata);
+        let found =
+            write_target(&kept, corefile, &domain, &at.place, &at.directory, &at.mounts, deployment.namespace());
         let before = corefile.to_string();
-        let after = if options.action == Action::Remove {
+        let after = if options.action == DnsAction::Remove {
             corefile.without_lines(owner)
         } else {
             let lines = [
@@ -273,7 +278,7 @@ impl Block<'_> {
                 "}".to_owned(),
             ];
             let tls = endpoint.starts_with("https://") || options.etcd.user.is_some();
-            if tls || !matches!(found, Door::Corefile { .. }) {
+            if tls || !matches!(found, WriteTarget::Corefile { .. }) {
                 let why = if tls {
                     "etcd asks for certificates or a password, which CoreDNS' pods have to be given as well".to_owned()
                 } else {
@@ -281,7 +286,7 @@ impl Block<'_> {
                 };
                 return Err(DnsError::Closed {
                     file: at.place.to_string(),
-                    keeper: kept.by,
+                    manager: kept.by,
                     shown_by: format!("{}; {why}", kept.shown_by),
                     instead: format!(
                         "add this server block by the keeper's own means, then do this again:\n{}",
@@ -297,7 +302,7 @@ impl Block<'_> {
         };
         Corefile::parse(&after).map_err(|error| DnsError::Corefile { file: at.place.to_string(), error })?;
         plan.kept = Some(kept);
-        plan.door = Some(found);
+        plan.write_target = Some(found);
         let edit = FileEdit {
             before: Some(before),
             after: Some(after),
@@ -401,17 +406,17 @@ impl Target for Change<'_> {
 
 pub(super) async fn carry_out(
     cluster: &Cluster,
-    plan: &Plan,
+    plan: &DnsPlan,
     edit: &KeyEdit,
     steps: &mpsc::UnboundedSender<DnsStep>,
     cancel: &CancellationToken,
 ) -> Result<Proof, DnsError> {
-    if let (Some(left), Some(scene), false) = (&plan.finishing, &plan.scene, edit.is_change()) {
-        return file::finish(cluster, plan, scene, left, steps).await;
+    if let (Some(left), Some(cluster_dns), false) = (&plan.finishing, &plan.cluster_dns, edit.is_change()) {
+        return file::finish(cluster, plan, cluster_dns, left, steps).await;
     }
     let proving = Box::pin(async {
         if let Some(block) = &edit.block {
-            let whole = Plan {
+            let whole = DnsPlan {
                 object: Some(format!("configmap/{} in namespace {}", block.place.name, block.place.namespace)),
                 ..plan.clone()
             };

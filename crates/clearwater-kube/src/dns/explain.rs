@@ -49,7 +49,7 @@ pub struct Explanation {
     /// Whether the deployment works without it.
     pub optional: bool,
     /// What came back from whom.
-    pub seen: Vec<Seen>,
+    pub seen: Vec<SeenAnswer>,
     /// Whether somebody gave a record.
     pub found: bool,
     /// What will be seen, where it is missing or wrong.
@@ -60,7 +60,7 @@ pub struct Explanation {
 /// One answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Seen {
+pub struct SeenAnswer {
     /// The server, or the pod that asked.
     pub server: String,
     /// The name as it was asked for.
@@ -74,14 +74,14 @@ pub struct Seen {
 /// Asks for every name that the deployment needs, from every side, and says what follows. Writes nothing.
 pub async fn explain(cluster: &Cluster, deployment: &Deployment) -> Result<Explained, DnsError> {
     let mut explained = Explained { names: Vec::new(), resolvers: Vec::new(), notes: Vec::new() };
-    let scene = ClusterDns::look(&cluster.client).await.map_err(DnsError::from);
+    let cluster_dns = ClusterDns::look(&cluster.client).await.map_err(DnsError::from);
     let mut servers: Vec<(String, Server)> = Vec::new();
-    match &scene {
-        Ok(scene) => {
-            let ready = scene.pods.iter().filter(|p| p.ready);
+    match &cluster_dns {
+        Ok(cluster_dns) => {
+            let ready = cluster_dns.pods.iter().filter(|p| p.ready);
             servers.extend(ready.map(|p| {
                 let name = format!("DNS pod {} on {}", p.name, p.node);
-                (name, Server::new(scene.api(&cluster.client), &p.name, scene.port))
+                (name, Server::new(cluster_dns.api(&cluster.client), &p.name, cluster_dns.port))
             }));
         }
         Err(error) => explained.notes.push(error.advice().after("the DNS servers themselves were not asked: ")),
@@ -94,7 +94,7 @@ pub async fn explain(cluster: &Cluster, deployment: &Deployment) -> Result<Expla
         }
         match Inside::open(cluster, deployment, component).await {
             Ok(mut opened) => {
-                resolver(&mut opened, scene.as_ref().ok(), &mut explained, &mut aliases).await;
+                resolver(&mut opened, cluster_dns.as_ref().ok(), &mut explained, &mut aliases).await;
                 inside.push(opened);
             }
             Err(why) => explained.notes.push(format!("not asked from {component}: {why}").into()),
@@ -130,7 +130,7 @@ async fn virtual_addresses(cluster: &Cluster) -> Vec<IpAddr> {
 /// What a component asks beside what its pod's resolver asks.
 async fn resolver(
     inside: &mut Inside,
-    scene: Option<&ClusterDns>,
+    cluster_dns: Option<&ClusterDns>,
     explained: &mut Explained,
     aliases: &mut Vec<String>,
 ) {
@@ -158,12 +158,12 @@ async fn resolver(
         inside.pod,
         own.join(", ")
     );
-    if let Some(scene) = scene
-        && !inside.servers.iter().any(|s| scene.addresses.contains(s))
+    if let Some(cluster_dns) = cluster_dns
+        && !inside.servers.iter().any(|s| cluster_dns.addresses.contains(s))
     {
         line.push_str(&format!(
             "; that is not service {}/{}: something stands between, such as NodeLocal DNSCache",
-            scene.namespace, scene.service
+            cluster_dns.namespace, cluster_dns.service
         ));
     }
     explained.resolvers.push(line);
@@ -194,7 +194,7 @@ async fn one(
                 negative = Some(answer.negative_ttl.unwrap_or(NEGATIVE).min(NEGATIVE)).max(negative);
             }
         }
-        seen.push(Seen {
+        seen.push(SeenAnswer {
             server: server.to_owned(),
             asked: format!("{asked}."),
             r#type: record_type.to_string(),

@@ -3,7 +3,7 @@
 
 use clearwater::dns::Name;
 use clearwater::dns::corefile::{Corefile, Owner, without_owned};
-use clearwater::dns::keeper::Place;
+use clearwater::dns::ownership::Place;
 use clearwater::event::{Command, DnsStep};
 use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL};
 use clearwater::remedy::{Advice, Remedy};
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::names::Left;
 use super::transaction::{Target, Unanswered, transact};
 use super::watch::Watch;
-use super::{Action, DnsError, Plan, Proof, count, millis, names, tell, unless_cancelled};
+use super::{DnsAction, DnsError, DnsPlan, Proof, count, millis, names, tell, unless_cancelled};
 use crate::cluster::{Cluster, FIELD_MANAGER, say};
 use crate::observe::cluster_dns::{ClusterDns, REQUEST, config_map};
 
@@ -221,22 +221,22 @@ impl Target for Change<'_> {
 
 pub(crate) async fn carry_out(
     cluster: &Cluster,
-    plan: &Plan,
+    plan: &DnsPlan,
     edit: &FileEdit,
     steps: &mpsc::UnboundedSender<DnsStep>,
     cancel: &CancellationToken,
 ) -> Result<Proof, DnsError> {
-    let Some(scene) = &plan.scene else {
+    let Some(cluster_dns) = &plan.cluster_dns else {
         return Err(DnsError::Failed("the plan was made without looking at the cluster's DNS".to_owned()));
     };
     if !edit.is_change() {
         return match &plan.finishing {
-            Some(left) => finish(cluster, plan, scene, left, steps).await,
+            Some(left) => finish(cluster, plan, cluster_dns, left, steps).await,
             None => names::prove(cluster, plan, steps).await,
         };
     }
     let begun = async {
-        let watch = Watch::begin(cluster, plan, scene, edit.metrics).await?;
+        let watch = Watch::begin(cluster, plan, cluster_dns, edit.metrics).await?;
         tell(steps, DnsStep::Well { servers: count(watch.servers()) });
         let kept = match &edit.before {
             Some(before) => names::keep_before(cluster, &edit.place, before).await?,
@@ -256,7 +256,7 @@ pub(crate) async fn carry_out(
         }
         let servers = watch.until_proved(plan, steps, cancel).await?;
         let mut proof = Proof { servers, kept, ..Proof::default() };
-        if plan.action == Action::Remove {
+        if plan.action == DnsAction::Remove {
             forgotten(cluster, &mut proof).await;
         }
         tokio::select! {
@@ -289,12 +289,12 @@ pub(super) async fn forgotten(cluster: &Cluster, proof: &mut Proof) {
 /// away before they do.
 pub(super) async fn finish(
     cluster: &Cluster,
-    plan: &Plan,
-    scene: &ClusterDns,
+    plan: &DnsPlan,
+    cluster_dns: &ClusterDns,
     left: &Left,
     steps: &mpsc::UnboundedSender<DnsStep>,
 ) -> Result<Proof, DnsError> {
-    let watch = Watch::begin(cluster, plan, scene, None).await?;
+    let watch = Watch::begin(cluster, plan, cluster_dns, None).await?;
     tell(steps, DnsStep::Well { servers: count(watch.servers()) });
     let proof = names::prove(cluster, plan, steps).await?;
     names::forget_before(cluster).await?;

@@ -7,7 +7,7 @@ use clearwater::component::Component;
 use clearwater::config::DnsBackend;
 use clearwater::dns::answer::{Expectation, Wanted, expectations};
 use clearwater::dns::corefile::{Corefile, Owner};
-use clearwater::dns::keeper::{Door, Kept, Place, door, kept};
+use clearwater::dns::ownership::{ManagedBy, Place, WriteTarget, managed_by, write_target};
 use clearwater::dns::{Name, RecordType, Rules, client_rules, rules};
 use clearwater::remedy::{Advice, NamesDeed, Remedy};
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::file::FileEdit;
 use super::names::Left;
-use super::{Action, DnsError, DnsOptions, Plan, Work, names, slices};
+use super::{DnsAction, DnsError, DnsOptions, DnsPlan, Work, names, slices};
 use crate::cluster::Cluster;
 use crate::observe::cluster_dns::{ClusterDns, File, config_map};
 use crate::owner;
@@ -63,7 +63,7 @@ pub(super) fn wait(corefile: &Corefile) -> Option<(Duration, String)> {
 struct Ground<'a> {
     file: &'a File,
     corefile: &'a Corefile,
-    kept: &'a Kept,
+    kept: &'a ManagedBy,
     owner: &'a Owner,
     domain: &'a Name,
 }
@@ -73,21 +73,21 @@ impl Ground<'_> {
     async fn edit(
         &self,
         cluster: &Cluster,
-        found: &Door,
-        action: Action,
+        found: &WriteTarget,
+        action: DnsAction,
         lines: &[String],
         notes: &mut Vec<Advice>,
     ) -> Result<FileEdit, DnsError> {
         let Self { file, corefile, kept, owner, domain } = *self;
         let place = &file.place;
         match (found, action) {
-            (Door::Closed { instead }, Action::Put) => Err(DnsError::Closed {
+            (WriteTarget::Closed { instead }, DnsAction::Put) => Err(DnsError::Closed {
                 file: place.to_string(),
-                keeper: kept.by.clone(),
+                manager: kept.by.clone(),
                 shown_by: kept.shown_by.clone(),
                 instead: instead.clone(),
             }),
-            (Door::Custom { place: custom, import }, action) => {
+            (WriteTarget::Custom { place: custom, import }, action) => {
                 let standing = config_map(&cluster.client, custom).await?;
                 let before = standing.as_ref().and_then(|m| m.data.as_ref()?.get(&custom.key).cloned());
                 let text: String = lines.iter().map(|line| format!("{line} {owner}\n")).collect();
@@ -105,7 +105,7 @@ impl Ground<'_> {
                     |m: &ConfigMap| owner::has_our_label(&m.metadata) && m.data.as_ref().is_none_or(|d| d.len() <= 1);
                 Ok(FileEdit {
                     before,
-                    after: (action == Action::Put).then_some(text),
+                    after: (action == DnsAction::Put).then_some(text),
                     written: standing.as_ref().and_then(|m| names::last_written(&m.metadata)),
                     version: standing.as_ref().and_then(|m| m.metadata.resource_version.clone()),
                     sole: standing.as_ref().is_some_and(alone),
@@ -114,11 +114,11 @@ impl Ground<'_> {
             }
             (_, action) => {
                 let after = match action {
-                    Action::Put => corefile
+                    DnsAction::Put => corefile
                         .with_lines(owner, domain, lines)
                         .map_err(|error| DnsError::Edit { file: place.to_string(), error })?
                         .to_string(),
-                    Action::Remove => corefile.without_lines(owner),
+                    DnsAction::Remove => corefile.without_lines(owner),
                 };
                 // Whatever is written has been read as a whole.
                 Corefile::parse(&after).map_err(|error| DnsError::Corefile { file: place.to_string(), error })?;
@@ -137,11 +137,11 @@ impl Ground<'_> {
 }
 
 /// Lines in CoreDNS' configuration.
-pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan) -> Result<Plan, DnsError> {
+pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsPlan) -> Result<DnsPlan, DnsError> {
     let deployment = &options.deployment;
     let domain = deployment.cluster_domain().parse()?;
     let rules = all_rules(options)?;
-    if rules.is_empty() && options.action == Action::Put {
+    if rules.is_empty() && options.action == DnsAction::Put {
         plan.notes.push(Advice::new(
             format!(
                 "the release {} asks for no name that Kubernetes cannot give; SIP clients that know the home domain only \
@@ -152,16 +152,20 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
         ));
         return Ok(plan);
     }
-    let scene = ClusterDns::look(&cluster.client).await?;
-    let Some(file) = &scene.file else {
-        return Err(DnsError::NotCoreDns { namespace: scene.namespace, service: scene.service, image: scene.image });
+    let cluster_dns = ClusterDns::look(&cluster.client).await?;
+    let Some(file) = &cluster_dns.file else {
+        return Err(DnsError::NotCoreDns {
+            namespace: cluster_dns.namespace,
+            service: cluster_dns.service,
+            image: cluster_dns.image,
+        });
     };
     let place = &file.place;
     let owner = Owner::namespace(deployment.namespace());
     let corefile =
         Corefile::parse(file.text()).map_err(|error| DnsError::Corefile { file: place.to_string(), error })?;
-    let kept = kept(&file.config_map.metadata);
-    let found = door(&kept, &corefile, &domain, place, &file.directory, &file.mounts, deployment.namespace());
+    let kept = managed_by(&file.config_map.metadata);
+    let found = write_target(&kept, &corefile, &domain, place, &file.directory, &file.mounts, deployment.namespace());
     let lines = rules.corefile_lines()?;
     let ground = Ground { file, corefile: &corefile, kept: &kept, owner: &owner, domain: &domain };
     let edit = ground.edit(cluster, &found, options.action, &lines, &mut plan.notes).await?;
@@ -170,12 +174,12 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
     plan.diff = edit.diff();
     plan.wait = wait(&corefile);
     plan.questions = expectations(&rules);
-    if options.action == Action::Remove {
+    if options.action == DnsAction::Remove {
         plan.questions = stood(edit.before.as_deref().unwrap_or_default(), &owner);
     }
     if !edit.is_change() {
         plan.patience = patience(edit.written, plan.wait.as_ref(), Timestamp::now() + cluster.clock_skew().await);
-        if options.action == Action::Remove {
+        if options.action == DnsAction::Remove {
             let left = names::left_behind(cluster).await?;
             let texts = left.as_ref().map(|l| l.texts.as_slice()).unwrap_or_default();
             plan.questions = was_given(cluster, texts, &rules, &owner, edit.after.as_deref().unwrap_or_default()).await;
@@ -188,7 +192,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
         }
         rights(cluster, &edit.place, edit.version.is_none()).await?;
     }
-    if scene.node_local {
+    if cluster_dns.node_local {
         let ttl = corefile.cache(&domain).unwrap_or(30);
         let most = ttl.clamp(5, 30);
         plan.notes.push(
@@ -197,7 +201,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
         );
     }
     let own = deployment.names();
-    if options.action == Action::Put && own.sprout() != own.for_backend(DnsBackend::Coredns).sprout() {
+    if options.action == DnsAction::Put && own.sprout() != own.for_backend(DnsBackend::Coredns).sprout() {
         plan.notes.push(Advice::new(
             format!(
                 "the deployment file has dns.backend {}, so the containers ask for names below {}",
@@ -209,9 +213,9 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
     }
     plan.timeout = plan.timeout.or(plan.wait.as_ref().map(|(most, _)| (*most * 2).max(SHORTEST)));
     plan.kept = Some(kept);
-    plan.door = Some(found);
+    plan.write_target = Some(found);
     plan.work = Work::File(Box::new(edit));
-    plan.scene = Some(scene);
+    plan.cluster_dns = Some(cluster_dns);
     Ok(plan)
 }
 
@@ -225,7 +229,7 @@ pub(super) fn patience(written: Option<Timestamp>, wait: Option<&(Duration, Stri
 }
 
 /// Makes the plan finish what an earlier run has left. Every server is asked something, whatever is known of the names.
-pub(super) fn finishing(plan: &mut Plan, left: Option<Left>) -> Result<(), DnsError> {
+pub(super) fn finishing(plan: &mut DnsPlan, left: Option<Left>) -> Result<(), DnsError> {
     let Some(left) = left else { return Ok(()) };
     if plan.questions.is_empty() {
         plan.questions.push(Expectation {

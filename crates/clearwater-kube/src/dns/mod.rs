@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use clearwater::config::{Deployment, DeploymentFile, DnsBackend};
 use clearwater::dns::answer::{Answer, Expectation};
-use clearwater::dns::keeper::{Door, Kept};
+use clearwater::dns::ownership::{ManagedBy, WriteTarget};
 use clearwater::event::DnsStep;
 use clearwater::remedy::Advice;
 use schemars::JsonSchema;
@@ -40,7 +40,7 @@ use crate::run::millis;
 
 pub use check::{Findings, check};
 pub use error::DnsError;
-pub use explain::{Explained, Explanation, Seen, explain};
+pub use explain::{Explained, Explanation, SeenAnswer, explain};
 pub(crate) use gate::Gate;
 pub use names::KEPT;
 pub use patch::{Patched, patch};
@@ -49,7 +49,7 @@ pub use print::{Form, print, zone};
 /// What is to be done with the names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub enum Action {
+pub enum DnsAction {
     /// Put them in.
     Put,
     /// Take them out.
@@ -65,7 +65,7 @@ pub struct DnsOptions {
     /// The backend; `None` leaves it to the deployment file and the cluster.
     pub backend: Option<DnsBackend>,
     /// Put in or take out.
-    pub action: Action,
+    pub action: DnsAction,
     /// Whether SIP clients that know the home domain only are to find Bono too.
     pub clients: bool,
     /// Whether CoreDNS' pods may be replaced one at a time where CoreDNS would not read its file again by itself.
@@ -76,7 +76,7 @@ pub struct DnsOptions {
     pub etcd: EtcdAccess,
     /// Whether to stop before the first write.
     pub dry_run: bool,
-    /// Whether the run waits after [`Planned`](clearwater::event::What::Planned) until it is told to go on, where
+    /// Whether the run waits after [`Planned`](clearwater::event::EventKind::Planned) until it is told to go on, where
     /// something would be written.
     pub ask: bool,
 }
@@ -107,7 +107,7 @@ impl DnsOptions {
         Self {
             deployment,
             backend: None,
-            action: Action::Put,
+            action: DnsAction::Put,
             clients: false,
             restart: false,
             timeout: None,
@@ -120,7 +120,7 @@ impl DnsOptions {
 
 /// What will be done.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct DnsPlan {
     /// The deployment's namespace.
     pub namespace: String,
     /// The backend; `Auto` where the release needs none.
@@ -128,13 +128,13 @@ pub struct Plan {
     /// Why this one.
     pub because: String,
     /// Put in or take out.
-    pub action: Action,
+    pub action: DnsAction,
     /// What is written, as kubectl names it, where something is.
     pub object: Option<String>,
     /// Who keeps the Corefile, where it is looked at.
-    pub kept: Option<Kept>,
+    pub kept: Option<ManagedBy>,
     /// Where the lines go, where they go into CoreDNS' configuration.
-    pub door: Option<Door>,
+    pub write_target: Option<WriteTarget>,
     /// What changes, as a unified diff; empty where nothing does.
     pub diff: String,
     /// What is worth knowing before.
@@ -148,7 +148,7 @@ pub struct Plan {
     pub(crate) finishing: Option<names::Left>,
     /// How long it may take until what stands is answered, where nothing is to be written.
     pub(crate) patience: Duration,
-    pub(crate) scene: Option<ClusterDns>,
+    pub(crate) cluster_dns: Option<ClusterDns>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) restart: bool,
     pub(crate) domain: String,
@@ -168,7 +168,7 @@ pub(crate) enum Work {
     Keys(Box<etcd::KeyEdit>),
 }
 
-impl Plan {
+impl DnsPlan {
     /// The backend's name; `none` where the release needs none.
     pub fn backend_name(&self) -> &'static str {
         if self.backend == DnsBackend::Auto { "none" } else { self.backend.name() }
@@ -247,19 +247,19 @@ pub struct Proof {
 }
 
 /// Looks at the cluster and says what would be done. Writes nothing.
-pub async fn plan(cluster: &Cluster, options: &DnsOptions) -> Result<Plan, DnsError> {
+pub async fn plan(cluster: &Cluster, options: &DnsOptions) -> Result<DnsPlan, DnsError> {
     plan::plan(cluster, options).await
 }
 
 /// The longest that a look may take which nothing hangs on.
 const GLANCE: Duration = Duration::from_secs(3);
 
-/// The object in which names of the namespace's deployment stand, as [`Action::Remove`] would take them out; `None`
+/// The object in which names of the namespace's deployment stand, as [`DnsAction::Remove`] would take them out; `None`
 /// where there are none, or where nobody lets us look.
 pub(crate) async fn standing(cluster: &Cluster) -> Option<String> {
     // Whose the names are is told by the namespace alone.
     let deployment = DeploymentFile::default().deploy(&cluster.namespace).ok()?;
-    let options = DnsOptions { action: Action::Remove, restart: true, ..DnsOptions::new(deployment) };
+    let options = DnsOptions { action: DnsAction::Remove, restart: true, ..DnsOptions::new(deployment) };
     let plan = timeout(GLANCE, Box::pin(plan(cluster, &options))).await.ok()?.ok()?;
     plan.object.clone().filter(|_| plan.is_change())
 }
@@ -267,7 +267,7 @@ pub(crate) async fn standing(cluster: &Cluster) -> Option<String> {
 /// Carries a plan out. Cancelling takes back what was written and is not proved yet.
 pub(crate) async fn carry_out(
     cluster: &Cluster,
-    plan: &Plan,
+    plan: &DnsPlan,
     steps: &mpsc::UnboundedSender<DnsStep>,
     cancel: &CancellationToken,
 ) -> Result<Proof, DnsError> {
@@ -350,7 +350,7 @@ mod tests {
         })
     }
 
-    fn kept(by: &str) -> Value {
+    fn managed_by(by: &str) -> Value {
         let lines = "{\n    rewrite name exact scscf.sprout.ims.svc.cluster.local. sprout.ims.svc.cluster.local. # \
             kubectl-clearwater ims\n";
         json!({
@@ -361,12 +361,12 @@ mod tests {
 
     fn options() -> DnsOptions {
         let deployment = DeploymentFile::default().deploy("ims").unwrap();
-        DnsOptions { action: Action::Remove, ..DnsOptions::new(deployment) }
+        DnsOptions { action: DnsAction::Remove, ..DnsOptions::new(deployment) }
     }
 
     #[tokio::test]
     async fn a_removal_that_was_killed_after_its_write_is_finished_and_not_before_every_server_was_asked() {
-        let (cluster, asked) = fake_api::cluster(|path| object(path, Some(&kept("kubectl-clearwater"))));
+        let (cluster, asked) = fake_api::cluster(|path| object(path, Some(&managed_by("kubectl-clearwater"))));
         let plan = plan(&cluster, &options()).await.unwrap();
         assert_eq!(plan.finishing(), Some("configmap/clearwater-dns-before in namespace ims"));
         assert!(!plan.is_change() && plan.backend == DnsBackend::Coredns);
@@ -383,7 +383,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_object_of_somebody_elses_with_our_name_is_nothing_to_finish() {
-        for kept in [None, Some(kept("somebody"))] {
+        for kept in [None, Some(managed_by("somebody"))] {
             let (cluster, _) = fake_api::cluster(move |path| object(path, kept.as_ref()));
             let plan = plan(&cluster, &options()).await.unwrap();
             assert_eq!((plan.finishing(), plan.is_change(), plan.backend), (None, false, DnsBackend::Auto));
@@ -393,7 +393,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_kept_is_forgotten_where_it_is_ours_and_may_be_deleted() {
-        let (cluster, asked) = fake_api::cluster(|path| object(path, Some(&kept("kubectl-clearwater"))));
+        let (cluster, asked) = fake_api::cluster(|path| object(path, Some(&managed_by("kubectl-clearwater"))));
         names::forget_before(&cluster).await.unwrap();
         assert_eq!(
             asked.all().last().map(String::as_str),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clearwater::component::{Component, entry};
 use clearwater::config::{Deployment, SPROUT_ADDRESS, ServiceKind};
 use clearwater::dns::answer::{Expectation, Wanted};
-use clearwater::dns::keeper::Place;
+use clearwater::dns::ownership::Place;
 use clearwater::dns::{Cscf, RecordType, Targets};
 use clearwater::event::DnsStep;
 use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL};
@@ -18,7 +18,7 @@ use kube::api::{ListParams, Patch, PatchParams};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Answered, DnsError, Plan, Proof, ServerProof, count, tell};
+use super::{Answered, DnsError, DnsPlan, Proof, ServerProof, count, tell};
 use crate::cluster::{Cluster, FIELD_MANAGER, only};
 use crate::observe::cluster_dns::within;
 use crate::owner;
@@ -145,14 +145,14 @@ pub(crate) struct Left {
 
 /// What an earlier run has left, where it has.
 pub(crate) async fn left_behind(cluster: &Cluster) -> Result<Option<Left>, DnsError> {
-    Ok(kept(cluster).await?.map(|map| Left {
+    Ok(managed_by(cluster).await?.map(|map| Left {
         object: format!("configmap/{KEPT} in namespace {}", cluster.namespace),
         texts: map.data.into_iter().flatten().map(|(_, text)| text).collect(),
     }))
 }
 
 /// The ConfigMap of what stood before, where there is one and this program made it.
-async fn kept(cluster: &Cluster) -> Result<Option<ConfigMap>, DnsError> {
+async fn managed_by(cluster: &Cluster) -> Result<Option<ConfigMap>, DnsError> {
     let what = format!("configmap {}/{KEPT}", cluster.namespace);
     let right = format!("get configmaps in {}", cluster.namespace);
     let found = within(&what, &right, cluster.api::<ConfigMap>().get_opt(KEPT)).await?;
@@ -161,7 +161,7 @@ async fn kept(cluster: &Cluster) -> Result<Option<ConfigMap>, DnsError> {
 
 /// Forgets what was kept; it is of no use once nothing stands any more.
 pub(crate) async fn forget_before(cluster: &Cluster) -> Result<(), DnsError> {
-    let Some(map) = kept(cluster).await? else { return Ok(()) };
+    let Some(map) = managed_by(cluster).await? else { return Ok(()) };
     let params = only(map.metadata.uid);
     let api = cluster.api::<ConfigMap>();
     let deleting = async {
@@ -201,7 +201,7 @@ pub(crate) async fn ask_all(
 /// Asks every DNS pod, and from inside of the deployment, without writing anything.
 pub(crate) async fn prove(
     cluster: &Cluster,
-    plan: &Plan,
+    plan: &DnsPlan,
     steps: &mpsc::UnboundedSender<DnsStep>,
 ) -> Result<Proof, DnsError> {
     if plan.patience > SOON {
@@ -218,7 +218,7 @@ pub(crate) async fn prove(
 /// Asks every DNS pod until all answer as they must, or the time is up.
 pub(crate) async fn prove_within(
     cluster: &Cluster,
-    plan: &Plan,
+    plan: &DnsPlan,
     steps: &mpsc::UnboundedSender<DnsStep>,
     limit: Duration,
 ) -> Result<Proof, DnsError> {
@@ -234,23 +234,29 @@ pub(crate) async fn prove_within(
 }
 
 /// Asks every DNS pod, again and again until the time is up where an answer is not as it must be.
-pub(crate) async fn ask_servers(cluster: &Cluster, plan: &Plan, limit: Duration) -> Result<Vec<ServerProof>, DnsError> {
-    let Some(scene) = plan.scene.as_ref().filter(|_| !plan.questions.is_empty()) else { return Ok(Vec::new()) };
-    let pods = scene.pods_now(&cluster.client).await?;
-    let api = scene.api(&cluster.client);
+pub(crate) async fn ask_servers(
+    cluster: &Cluster,
+    plan: &DnsPlan,
+    limit: Duration,
+) -> Result<Vec<ServerProof>, DnsError> {
+    let Some(cluster_dns) = plan.cluster_dns.as_ref().filter(|_| !plan.questions.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let pods = cluster_dns.pods_now(&cluster.client).await?;
+    let api = cluster_dns.api(&cluster.client);
     let until = Instant::now() + limit;
     let asked = pods.iter().filter(|p| p.ready).map(|pod| {
         let api = api.clone();
         async move {
             let began = Instant::now();
-            let mut server = Server::new(api, &pod.name, scene.port);
+            let mut server = Server::new(api, &pod.name, cluster_dns.port);
             let (answers, problems) = loop {
                 let (answers, problems) = match ask_all(&mut server, &plan.questions).await {
                     Ok(asked) => asked,
                     Err(AskError::Forbidden { right }) => {
                         return Err(DnsError::Right {
                             what: format!("asking DNS pod {}", pod.name),
-                            right: format!("{right} in {}", scene.namespace),
+                            right: format!("{right} in {}", cluster_dns.namespace),
                             message: "they cannot be asked without it".to_owned(),
                             instead: Some("ask whoever keeps the cluster's DNS".into()),
                         });
@@ -266,7 +272,7 @@ pub(crate) async fn ask_servers(cluster: &Cluster, plan: &Plan, limit: Duration)
             let verified = problems.is_empty().then(|| super::millis(began.elapsed()));
             Ok(ServerProof {
                 server: pod.name.clone(),
-                by: by(scene.port),
+                by: by(cluster_dns.port),
                 reloaded: None,
                 verified,
                 answers,
@@ -315,7 +321,7 @@ impl Inside {
 
 /// Asks by UDP out of a pod of the deployment, through whatever stands between it and the DNS pods. What is wrong there
 /// is a note and no failure: the DNS pods themselves answer, and what lies between may keep an old answer for a while.
-pub(crate) async fn from_inside(cluster: &Cluster, plan: &Plan, proof: &mut Proof) {
+pub(crate) async fn from_inside(cluster: &Cluster, plan: &DnsPlan, proof: &mut Proof) {
     const PATIENCE: Duration = Duration::from_secs(6);
     let mut inside = None;
     let mut whys = Vec::new();

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use clearwater::dns::keeper::Door;
-use clearwater::event::{CancelReason, Change, Command, Operation, Outcome, RunStats, What, Whose};
+use clearwater::dns::ownership::WriteTarget;
+use clearwater::event::{CancelReason, Change, Command, EventKind, Operation, Outcome, RunStats, Whose};
 use clearwater::remedy::{Advice, Remedied as _};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{DnsError, DnsOptions, Plan, Proof, UNWRITTEN, carry_out, plan};
+use super::{DnsError, DnsOptions, DnsPlan, Proof, UNWRITTEN, carry_out, plan};
 use crate::cluster::Cluster;
 use crate::run::{Emitter, Run, Steering, cancelled, start, unless_cancelled};
 
@@ -16,7 +16,7 @@ use crate::run::{Emitter, Run, Steering, cancelled, start, unless_cancelled};
 #[derive(Clone, Debug)]
 pub struct Patched {
     /// What was planned.
-    pub plan: Plan,
+    pub plan: DnsPlan,
     /// How it was proved; `None` where the run was only to look.
     pub proof: Option<Proof>,
 }
@@ -59,7 +59,7 @@ async fn run(
     mut steering: Steering,
 ) -> Result<Patched, DnsError> {
     emitter
-        .emit(What::RunStarted {
+        .emit(EventKind::RunStarted {
             command: Command::DnsPatch,
             namespace: cluster.namespace.clone(),
             order: "written, then proved".to_owned(),
@@ -75,7 +75,9 @@ async fn run(
         Err(error) => (outcome(error), error.advice()),
     };
     let stats = RunStats::default();
-    emitter.emit(What::RunFinished { outcome, summary, stats, critical_path: Vec::new(), pending: Vec::new() }).await;
+    emitter
+        .emit(EventKind::RunFinished { outcome, summary, stats, critical_path: Vec::new(), pending: Vec::new() })
+        .await;
     ended
 }
 
@@ -90,9 +92,9 @@ async fn work(
         Err(reason) => return Err(unwritten(reason, emitter).await),
     };
     for text in notices(&plan) {
-        emitter.emit(What::Notice { text }).await;
+        emitter.emit(EventKind::Notice { text }).await;
     }
-    emitter.emit(What::Planned { changes: changes(&plan), pending: Vec::new() }).await;
+    emitter.emit(EventKind::Planned { changes: changes(&plan), pending: Vec::new() }).await;
     if options.dry_run {
         return Ok(Patched { plan, proof: None });
     }
@@ -109,19 +111,19 @@ async fn work(
 
 /// The user's wish, told as such.
 async fn unwritten(reason: CancelReason, emitter: &mut Emitter) -> DnsError {
-    emitter.emit(What::CancelRequested { reason }).await;
+    emitter.emit(EventKind::CancelRequested { reason }).await;
     DnsError::Interrupted { state: UNWRITTEN.to_owned() }
 }
 
 /// What is worth knowing before.
-fn notices(plan: &Plan) -> Vec<Advice> {
+fn notices(plan: &DnsPlan) -> Vec<Advice> {
     let mut said = vec![format!("backend {}: {}", plan.backend_name(), plan.because).into()];
     said.extend(plan.notes.iter().cloned());
     if !plan.is_change() {
         return said;
     }
     said.extend(plan.kept.iter().map(|kept| format!("the file is kept by {} ({})", kept.by, kept.shown_by).into()));
-    if let Some(Door::Custom { place, import }) = &plan.door {
+    if let Some(WriteTarget::Custom { place, import }) = &plan.write_target {
         said.push(format!("the lines go into {place}, which the Corefile imports ({import})").into());
     }
     let wait = plan.wait.iter();
@@ -133,7 +135,7 @@ fn notices(plan: &Plan) -> Vec<Advice> {
     said
 }
 
-fn changes(plan: &Plan) -> Vec<Change> {
+fn changes(plan: &DnsPlan) -> Vec<Change> {
     let object = plan.object.iter().filter(|_| plan.is_change());
     let change = |object: &String| Change {
         object: object.clone(),
@@ -148,7 +150,7 @@ fn changes(plan: &Plan) -> Vec<Change> {
 /// Carries the plan out, and tells its steps.
 async fn carried_out(
     cluster: &Cluster,
-    plan: &Plan,
+    plan: &DnsPlan,
     emitter: &mut Emitter,
     steering: &mut Steering,
 ) -> Result<Proof, DnsError> {
@@ -159,19 +161,19 @@ async fn carried_out(
         tokio::select! {
             // Each step comes before the end.
             biased;
-            Some(step) = told.recv() => emitter.emit(What::Dns { step }).await,
+            Some(step) = told.recv() => emitter.emit(EventKind::Dns { step }).await,
             reason = cancelled(&mut steering.cancel), if !cancel.is_cancelled() => {
-                emitter.emit(What::CancelRequested { reason }).await;
+                emitter.emit(EventKind::CancelRequested { reason }).await;
                 cancel.cancel();
             }
             done = &mut working => break done,
         }
-        if emitter.deaf {
+        if emitter.receiver_closed {
             cancel.cancel();
         }
     };
     while let Ok(step) = told.try_recv() {
-        emitter.emit(What::Dns { step }).await;
+        emitter.emit(EventKind::Dns { step }).await;
     }
     done
 }

@@ -6,15 +6,15 @@ use clearwater::dns::answer::{Expectation, Wanted};
 use clearwater::dns::{Facts, RecordData, RecordType, choose, sub_domains};
 use clearwater::remedy::{Advice, NamesDeed, Remedied as _, Remedy};
 
-use super::{Action, DnsError, DnsOptions, Plan, Work, file_plan, names, slices};
+use super::{DnsAction, DnsError, DnsOptions, DnsPlan, Work, file_plan, names, slices};
 use crate::cluster::Cluster;
 use crate::observe::cluster_dns::ClusterDns;
 use crate::rights::missing;
 
-pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions) -> Result<Plan, DnsError> {
+pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions) -> Result<DnsPlan, DnsError> {
     let deployment = &options.deployment;
     let asked = options.backend.filter(|b| *b != DnsBackend::Auto);
-    if options.action == Action::Remove && asked.is_none() {
+    if options.action == DnsAction::Remove && asked.is_none() {
         return removal(cluster, options).await;
     }
     let undecided = asked.is_none()
@@ -24,7 +24,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions) -> Result<Plan
     let choice = choose(deployment, asked, &facts);
     let mut plan = blank(options, choice.backend, choice.because);
     match choice.backend {
-        DnsBackend::Auto if options.clients || options.action == Action::Remove => {
+        DnsBackend::Auto if options.clients || options.action == DnsAction::Remove => {
             plan.backend = DnsBackend::Coredns;
             file_plan::plan(cluster, options, plan).await
         }
@@ -53,15 +53,15 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions) -> Result<Plan
     }
 }
 
-pub(super) fn blank(options: &DnsOptions, backend: DnsBackend, because: String) -> Plan {
-    Plan {
+pub(super) fn blank(options: &DnsOptions, backend: DnsBackend, because: String) -> DnsPlan {
+    DnsPlan {
         namespace: options.deployment.namespace().to_owned(),
         backend,
         because,
         action: options.action,
         object: None,
         kept: None,
-        door: None,
+        write_target: None,
         diff: String::new(),
         notes: Vec::new(),
         wait: None,
@@ -69,7 +69,7 @@ pub(super) fn blank(options: &DnsOptions, backend: DnsBackend, because: String) 
         work: Work::Nothing,
         finishing: None,
         patience: names::SOON,
-        scene: None,
+        cluster_dns: None,
         timeout: options.timeout,
         restart: options.restart,
         domain: options.deployment.cluster_domain().to_owned(),
@@ -77,7 +77,7 @@ pub(super) fn blank(options: &DnsOptions, backend: DnsBackend, because: String) 
 }
 
 /// What of this deployment stands in DNS, whoever asked for it.
-async fn removal(cluster: &Cluster, options: &DnsOptions) -> Result<Plan, DnsError> {
+async fn removal(cluster: &Cluster, options: &DnsOptions) -> Result<DnsPlan, DnsError> {
     let blank = |backend| blank(options, backend, "that is what stands".to_owned());
     // Keys go together with the server block that was made for them.
     #[cfg(feature = "etcd")]
@@ -105,7 +105,7 @@ async fn removal(cluster: &Cluster, options: &DnsOptions) -> Result<Plan, DnsErr
     // Not having been able to look is not the same as nothing being there.
     let (by_file, by_slices) = (by_file?, by_slices?);
     let because = "neither CoreDNS' file nor an EndpointSlice holds a name of this deployment".to_owned();
-    let mut plan = Plan { because, scene: by_file.scene, ..blank(DnsBackend::Auto) };
+    let mut plan = DnsPlan { because, cluster_dns: by_file.cluster_dns, ..blank(DnsBackend::Auto) };
     // What an earlier run took out must be gone by now; what somebody put in by hand stays.
     if options.deployment.file().dns.backend != DnsBackend::Print {
         plan.questions = by_slices.questions;
@@ -123,7 +123,7 @@ async fn facts(cluster: &Cluster, options: &DnsOptions) -> Facts {
     if pods_carry_names != Some(false) && options.deployment.names().zone_is_kubernetes() {
         return Facts { pods_carry_names, ..Facts::default() };
     }
-    let tried = DnsOptions { action: Action::Put, restart: true, ..options.clone() };
+    let tried = DnsOptions { action: DnsAction::Put, restart: true, ..options.clone() };
     let by_file = file_plan::plan(cluster, &tried, blank(&tried, DnsBackend::Coredns, String::new())).await;
     let slices = missing(&cluster.client, &cluster.namespace, &slices::RIGHTS).await;
     Facts {
@@ -134,7 +134,7 @@ async fn facts(cluster: &Cluster, options: &DnsOptions) -> Facts {
 }
 
 /// The names of sprout's pods, which cluster DNS answers by itself.
-async fn pods(cluster: &Cluster, options: &DnsOptions, mut plan: Plan) -> Result<Plan, DnsError> {
+async fn pods(cluster: &Cluster, options: &DnsOptions, mut plan: DnsPlan) -> Result<DnsPlan, DnsError> {
     if options.clients {
         return Err(DnsError::backend(
             DnsBackend::Pods,
@@ -167,6 +167,7 @@ async fn pods(cluster: &Cluster, options: &DnsOptions, mut plan: Plan) -> Result
             }
         }
     }
-    plan.scene = ClusterDns::look(&cluster.client).await.map_err(|e| plan.notes.push(DnsError::from(e).advice())).ok();
+    plan.cluster_dns =
+        ClusterDns::look(&cluster.client).await.map_err(|e| plan.notes.push(DnsError::from(e).advice())).ok();
     Ok(plan)
 }

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::names::{OwnPod, from_inside, pods_of, prove_within};
 use super::transaction::{Target, Unanswered, transact};
-use super::{Action, DnsError, DnsOptions, Plan, Proof, Work, tell, unless_cancelled};
+use super::{DnsAction, DnsError, DnsOptions, DnsPlan, Proof, Work, tell, unless_cancelled};
 use crate::cluster::{Cluster, FIELD_MANAGER};
 use crate::observe::cluster_dns::{ClusterDns, within};
 use crate::rights::Right;
@@ -137,7 +137,7 @@ fn addresses(pods: &[OwnPod]) -> Vec<IpAddr> {
     all.into_iter().filter(|ip| ip.is_ipv6() == v6).collect()
 }
 
-pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan) -> Result<Plan, DnsError> {
+pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsPlan) -> Result<DnsPlan, DnsError> {
     let deployment = &options.deployment;
     let unable = |message: String| DnsError::unable(DnsBackend::Endpoints, message);
     let unready = |message: String| DnsError::backend(DnsBackend::Endpoints, message, "bring sprout up first");
@@ -150,7 +150,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
     }
     let subs = sub_domains(deployment, DnsBackend::Endpoints)?;
     let before = standing(cluster).await?;
-    let after = if options.action == Action::Remove {
+    let after = if options.action == DnsAction::Remove {
         let others = pods_of(cluster, Component::Sprout).await?.iter().any(|p| p.host_name.is_some());
         if !others {
             plan.questions = subs.iter().map(|s| expect(s, &[]).gone()).collect();
@@ -215,7 +215,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: Plan
     }
     plan.diff = edit.diff();
     plan.work = Work::Slices(Box::new(edit));
-    plan.scene = ClusterDns::look(&cluster.client)
+    plan.cluster_dns = ClusterDns::look(&cluster.client)
         .await
         .map_err(|e| plan.notes.push(DnsError::from(e).advice().after("the DNS servers themselves cannot be asked: ")))
         .ok();
@@ -315,7 +315,7 @@ impl Target for Change<'_> {
 
 pub(super) async fn carry_out(
     cluster: &Cluster,
-    plan: &Plan,
+    plan: &DnsPlan,
     edit: &SliceEdit,
     steps: &mpsc::UnboundedSender<DnsStep>,
     cancel: &CancellationToken,
@@ -337,7 +337,7 @@ pub(super) async fn carry_out(
 /// Asks the DNS servers where that may be done, else from inside of the deployment.
 async fn proved(
     cluster: &Cluster,
-    plan: &Plan,
+    plan: &DnsPlan,
     steps: &mpsc::UnboundedSender<DnsStep>,
     limit: Duration,
 ) -> Result<Proof, DnsError> {

@@ -100,7 +100,7 @@ async fn take_back(target: &impl Target) -> Result<(), DnsError> {
 #[cfg(test)]
 mod tests {
     use clearwater::dns::corefile::Owner;
-    use clearwater::dns::keeper::Place;
+    use clearwater::dns::ownership::Place;
     use serde_json::{Value, json};
 
     use super::*;

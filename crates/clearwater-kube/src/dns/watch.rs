@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::metrics::Reloads;
 use super::names::{ask_all, by};
-use super::{Answered, DnsError, Plan, ServerProof, count, millis, tell};
+use super::{Answered, DnsError, DnsPlan, ServerProof, count, millis, tell};
 use crate::backoff::{self, Backoff};
 use crate::cluster::Cluster;
 use crate::observe::cluster_dns::{ClusterDns, DnsPod, REQUEST};
@@ -73,7 +73,7 @@ struct One {
     before: Option<Reloads>,
     reloaded: Option<Instant>,
     proof: Option<ServerProof>,
-    deaf: u32,
+    receiver_closed: u32,
     unready: Option<Instant>,
     /// Whether it started after the change.
     fresh: bool,
@@ -91,7 +91,7 @@ enum Seen {
 
 pub(crate) struct Watch {
     pods: Api<Pod>,
-    scene: ClusterDns,
+    cluster_dns: ClusterDns,
     unrelated: Vec<Unrelated>,
     all: BTreeMap<String, One>,
     metrics: Option<u16>,
@@ -109,7 +109,7 @@ impl One {
             before: None,
             reloaded: None,
             proof: None,
-            deaf: 0,
+            receiver_closed: 0,
             unready: None,
             fresh: false,
             state: "not asked yet".to_owned(),
@@ -156,7 +156,7 @@ impl One {
             }
             return match self.usual(&unrelated[..unrelated.len().min(1)]).await {
                 Ok(()) => {
-                    self.deaf = 0;
+                    self.receiver_closed = 0;
                     if late {
                         return self.as_it_stands(questions, unrelated, began).await;
                     }
@@ -213,8 +213,8 @@ impl One {
     }
 
     fn deafer(&mut self, why: &str) -> Seen {
-        self.deaf += 1;
-        if self.deaf >= DEAF {
+        self.receiver_closed += 1;
+        if self.receiver_closed >= DEAF {
             Seen::Failed(format!("DNS pod {} stopped answering as before: {why}", self.pod.name))
         } else {
             Seen::Waiting(why.to_owned())
@@ -245,28 +245,28 @@ impl Watch {
     /// Looks whether DNS is well, and remembers how it answers.
     pub(crate) async fn begin(
         cluster: &Cluster,
-        plan: &Plan,
-        scene: &ClusterDns,
+        plan: &DnsPlan,
+        cluster_dns: &ClusterDns,
         metrics: Option<u16>,
     ) -> Result<Self, DnsError> {
-        let pods = scene.api(&cluster.client);
-        let now = scene.pods_now(&cluster.client).await?;
+        let pods = cluster_dns.api(&cluster.client);
+        let now = cluster_dns.pods_now(&cluster.client).await?;
         if now.is_empty() {
-            let message = format!("no DNS pod runs behind service {}/{}", scene.namespace, scene.service);
+            let message = format!("no DNS pod runs behind service {}/{}", cluster_dns.namespace, cluster_dns.service);
             return Err(DnsError::Unwell { message, fix: "mend DNS first".into() });
         }
         if let Some(pod) = now.iter().find(|p| !p.ready) {
             let why = pod.waiting.clone().map_or_else(String::new, |w| format!(" ({w})"));
             return Err(DnsError::Unwell {
-                message: format!("DNS pod {}/{} is not ready{why}", scene.namespace, pod.name),
-                fix: format!("mend it first (kubectl describe pod -n {} {})", scene.namespace, pod.name).into(),
+                message: format!("DNS pod {}/{} is not ready{why}", cluster_dns.namespace, pod.name),
+                fix: format!("mend it first (kubectl describe pod -n {} {})", cluster_dns.namespace, pod.name).into(),
             });
         }
-        let names = unrelated_names(cluster, plan, scene).await;
+        let names = unrelated_names(cluster, plan, cluster_dns).await;
         let mut all = BTreeMap::new();
         let mut unrelated = Vec::new();
         for (i, pod) in now.into_iter().enumerate() {
-            let mut one = One::new(&pods, pod, scene.port, metrics);
+            let mut one = One::new(&pods, pod, cluster_dns.port, metrics);
             let ask = async {
                 let mut before = Vec::new();
                 for name in &names {
@@ -277,8 +277,8 @@ impl Watch {
             };
             let before = ask.await.map_err(|error| match error {
                 AskError::Forbidden { right } => DnsError::Right {
-                    what: format!("asking DNS pod {}/{}", scene.namespace, one.pod.name),
-                    right: format!("{right} in {}", scene.namespace),
+                    what: format!("asking DNS pod {}/{}", cluster_dns.namespace, one.pod.name),
+                    right: format!("{right} in {}", cluster_dns.namespace),
                     message: "a change that cannot be proved is not made".to_owned(),
                     instead: None,
                 },
@@ -297,7 +297,15 @@ impl Watch {
             });
         }
         let wanted = all.len();
-        Ok(Self { pods, scene: scene.clone(), unrelated, all, metrics, wanted, client: cluster.client.clone() })
+        Ok(Self {
+            pods,
+            cluster_dns: cluster_dns.clone(),
+            unrelated,
+            all,
+            metrics,
+            wanted,
+            client: cluster.client.clone(),
+        })
     }
 
     /// How many servers there are.
@@ -308,7 +316,7 @@ impl Watch {
     /// Waits until every server has read the change, and answers as it must.
     pub(crate) async fn until_proved(
         &mut self,
-        plan: &Plan,
+        plan: &DnsPlan,
         steps: &mpsc::UnboundedSender<DnsStep>,
         cancel: &CancellationToken,
     ) -> Result<Vec<ServerProof>, DnsError> {
@@ -394,11 +402,11 @@ impl Watch {
     /// Looks at the pods: one that ended is a failure, one that is new is asked like the others.
     async fn follow_pods(&mut self, replacing: bool) -> Result<(), String> {
         // The API server may be away for a moment; the servers themselves are what counts.
-        let Ok(now) = self.scene.pods_now(&self.client).await else { return Ok(()) };
+        let Ok(now) = self.cluster_dns.pods_now(&self.client).await else { return Ok(()) };
         for pod in &now {
             let Some(one) = self.all.get_mut(&pod.uid) else {
                 // What starts now reads the change at its start.
-                let mut one = One::new(&self.pods, pod.clone(), self.scene.port, self.metrics);
+                let mut one = One::new(&self.pods, pod.clone(), self.cluster_dns.port, self.metrics);
                 one.fresh = true;
                 self.all.insert(pod.uid.clone(), one);
                 continue;
@@ -408,7 +416,7 @@ impl Watch {
                 return Err(format!(
                     "CoreDNS in DNS pod {} ended and was started again after the change{why} (kubectl logs -n {} {0} \
                      --previous says why)",
-                    pod.name, self.scene.namespace
+                    pod.name, self.cluster_dns.namespace
                 ));
             }
             if pod.ready {
@@ -453,7 +461,7 @@ impl Watch {
         const PATIENCE: Duration = Duration::from_secs(10);
         let until = Instant::now() + PATIENCE;
         loop {
-            let now = self.scene.pods_now(&cluster.client).await.unwrap_or_default();
+            let now = self.cluster_dns.pods_now(&cluster.client).await.unwrap_or_default();
             let mut bad = Vec::new();
             for pod in &now {
                 if !pod.ready {
@@ -461,7 +469,7 @@ impl Watch {
                     bad.push(format!("DNS pod {} {why}", pod.name));
                     continue;
                 }
-                let mut one = One::new(&self.pods, pod.clone(), self.scene.port, self.metrics);
+                let mut one = One::new(&self.pods, pod.clone(), self.cluster_dns.port, self.metrics);
                 if let Err(why) = one.usual(&self.unrelated).await {
                     bad.push(format!("DNS pod {}: {why}", pod.name));
                 }
@@ -480,11 +488,11 @@ impl Watch {
 
 /// Names that no change of ours has to do with: the API's, the DNS Service's own, one that nobody has, and some of the
 /// namespace's Services that have a virtual address, whose answers do not change by themselves.
-async fn unrelated_names(cluster: &Cluster, plan: &Plan, scene: &ClusterDns) -> Vec<Name> {
+async fn unrelated_names(cluster: &Cluster, plan: &DnsPlan, cluster_dns: &ClusterDns) -> Vec<Name> {
     let domain = &plan.domain;
     let mut texts = vec![
         format!("kubernetes.default.svc.{domain}"),
-        format!("{}.{}.svc.{domain}", scene.service, scene.namespace),
+        format!("{}.{}.svc.{domain}", cluster_dns.service, cluster_dns.namespace),
         format!("clearwater-nobody.{}.svc.{domain}", plan.namespace),
     ];
     let services: Api<Service> = cluster.api();

@@ -62,7 +62,7 @@ const AT_ONCE: usize = 6;
 
 /// An object that this run removes or gives back.
 #[derive(Clone, Debug)]
-pub(super) struct Doomed {
+pub(super) struct Deletion {
     pub(super) api_version: &'static str,
     pub(super) kind: &'static str,
     pub(super) name: String,
@@ -72,7 +72,7 @@ pub(super) struct Doomed {
     pub(super) whose: Whose,
 }
 
-impl Doomed {
+impl Deletion {
     fn new(api_version: &'static str, kind: &'static str, object: &DynamicObject, whose: Whose) -> Self {
         let component = component_of(object);
         Self { api_version, kind, name: object.name_any(), uid: object.uid(), component, whose }
@@ -107,7 +107,7 @@ impl Doomed {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// What is removed, or given back where it is adopted.
-    pub(super) doomed: Vec<Doomed>,
+    pub(super) deletion: Vec<Deletion>,
     /// Objects with this program's labels that it did not make, each with who did: they stay as they are.
     pub(super) strangers: Vec<String>,
     /// Claims that look like a component's and are nobody's that we know.
@@ -126,18 +126,18 @@ pub(super) struct Found {
 impl Found {
     /// The components that this run takes down.
     pub(super) fn components(&self) -> BTreeSet<Component> {
-        self.doomed.iter().filter_map(|d| d.component).chain(self.pods.iter().map(|(_, c)| *c)).collect()
+        self.deletion.iter().filter_map(|d| d.component).chain(self.pods.iter().map(|(_, c)| *c)).collect()
     }
 
     /// What will be done, object by object. With the namespace everything goes.
     pub(super) fn changes(&self, with_namespace: bool) -> Vec<Change> {
-        let operation = |d: &Doomed| match d.whose {
+        let operation = |d: &Deletion| match d.whose {
             Whose::Adopted if !with_namespace => Operation::Restore,
             _ => Operation::Delete,
         };
-        let objects = self.doomed.iter().map(|d| d.change(operation(d)));
+        let objects = self.deletion.iter().map(|d| d.change(operation(d)));
         // Pods go with their workloads; those that an earlier run left behind are told of themselves.
-        let has_objects: BTreeSet<_> = self.doomed.iter().filter_map(|d| d.component).collect();
+        let has_objects: BTreeSet<_> = self.deletion.iter().filter_map(|d| d.component).collect();
         let pods = self.pods.iter().filter(|(_, c)| !has_objects.contains(c)).map(|(name, component)| Change {
             object: format!("pod/{name}"),
             component: Some(component.name().to_owned()),
@@ -208,11 +208,11 @@ pub(super) async fn find(cluster: &Cluster, options: &DownOptions) -> Result<Fou
                 continue;
             }
             let whose = owner::whose(&object.metadata);
-            let doomed = Doomed::new(api_version, kind, &object, whose);
-            if let Some(workload) = doomed.workload() {
-                found.standing.extend(doomed.component);
+            let deletion = Deletion::new(api_version, kind, &object, whose);
+            if let Some(workload) = deletion.workload() {
+                found.standing.extend(deletion.component);
                 if object.metadata.deletion_timestamp.is_none() {
-                    found.staying.extend(doomed.component);
+                    found.staying.extend(deletion.component);
                 }
                 if whose != Whose::Ours {
                     found.theirs.insert(workload);
@@ -221,14 +221,14 @@ pub(super) async fn find(cluster: &Cluster, options: &DownOptions) -> Result<Fou
                 }
             }
             let kept = options.keep_config
-                && (doomed.name == ENV_VARS || doomed.name == KEYS_SECRET || doomed.component.is_none());
-            if !has_our_labels(&object) || !meant(doomed.component) || kept {
+                && (deletion.name == ENV_VARS || deletion.name == KEYS_SECRET || deletion.component.is_none());
+            if !has_our_labels(&object) || !meant(deletion.component) || kept {
                 continue;
             }
             if whose == Whose::Foreign {
-                found.strangers.push(format!("{} ({})", doomed.object(), owner::managers(&object.metadata)));
+                found.strangers.push(format!("{} ({})", deletion.object(), owner::managers(&object.metadata)));
             } else {
-                found.doomed.push(doomed);
+                found.deletion.push(deletion);
             }
         }
     }
@@ -261,7 +261,7 @@ fn look_at_claims(
             continue;
         }
         if owner::is_claim_of_ours(&cluster.namespace, &claim.metadata, &makers) {
-            found.doomed.push(Doomed::new("v1", "PersistentVolumeClaim", claim, Whose::Ours));
+            found.deletion.push(Deletion::new("v1", "PersistentVolumeClaim", claim, Whose::Ours));
         } else {
             found.claims.push(claim.name_any());
         }
@@ -311,7 +311,8 @@ impl Others {
 
 /// Looks for what others have in the namespace. A kind that may not be listed counts as being there.
 pub(super) async fn others(cluster: &Cluster, found: &Found) -> Result<Others, DownError> {
-    let ours: BTreeSet<String> = found.doomed.iter().filter(|d| d.whose == Whose::Ours).map(Doomed::object).collect();
+    let ours: BTreeSet<String> =
+        found.deletion.iter().filter(|d| d.whose == Whose::Ours).map(Deletion::object).collect();
     let questions: Vec<BoxFuture<'_, _>> =
         OF_OTHERS.iter().map(|(api_version, kind)| list_names(cluster, api_version, kind).boxed()).collect();
     let answers: Vec<_> = stream::iter(questions).buffered(AT_ONCE).collect().await;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clearwater::component::Component;
-use clearwater::event::{What, Whose};
+use clearwater::event::{EventKind, Whose};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::Api;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PropagationPolicy};
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::DownError;
-use super::find::Doomed;
+use super::find::Deletion;
 use super::pods::{Theirs, There, Workload, pod_of_ours};
 use crate::backoff;
 use crate::cluster::{Cluster, FIELD_MANAGER, only, say};
@@ -27,35 +27,39 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 ///
 /// A workload is gone only when all that it made is: as long as its controller stands, it makes a new pod for each that
 /// is killed.
-pub(super) async fn take(cluster: &Cluster, doomed: &Doomed) -> Result<Option<String>, DownError> {
-    if doomed.whose != Whose::Ours {
-        return give_back(cluster, doomed).await;
+pub(super) async fn take(cluster: &Cluster, deletion: &Deletion) -> Result<Option<String>, DownError> {
+    if deletion.whose != Whose::Ours {
+        return give_back(cluster, deletion).await;
     }
     let policy =
-        if doomed.workload().is_some() { PropagationPolicy::Foreground } else { PropagationPolicy::Background };
-    let params = DeleteParams { propagation_policy: Some(policy), ..only(doomed.uid.clone()) };
-    let api: Api<DynamicObject> = cluster.dynamic(doomed.api_version, doomed.kind);
-    match api.delete(&doomed.name, &params).await {
+        if deletion.workload().is_some() { PropagationPolicy::Foreground } else { PropagationPolicy::Background };
+    let params = DeleteParams { propagation_policy: Some(policy), ..only(deletion.uid.clone()) };
+    let api: Api<DynamicObject> = cluster.dynamic(deletion.api_version, deletion.kind);
+    match api.delete(&deletion.name, &params).await {
         Ok(_) => Ok(None),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
-        Err(error) => Err(DownError::Failed { what: format!("removing {}", doomed.object()), message: say(&error) }),
+        Err(error) => Err(DownError::Failed { what: format!("removing {}", deletion.object()), message: say(&error) }),
     }
 }
 
 /// Takes this program's fields out of an object that stood before it wrote to it.
-async fn give_back(cluster: &Cluster, doomed: &Doomed) -> Result<Option<String>, DownError> {
-    let api: Api<DynamicObject> = cluster.dynamic(doomed.api_version, doomed.kind);
+async fn give_back(cluster: &Cluster, deletion: &Deletion) -> Result<Option<String>, DownError> {
+    let api: Api<DynamicObject> = cluster.dynamic(deletion.api_version, deletion.kind);
     // With its uid, so that nothing is made where it has gone in the meantime.
-    let nothing = json!({"apiVersion": doomed.api_version, "kind": doomed.kind,
-        "metadata": {"name": doomed.name, "namespace": cluster.namespace, "uid": doomed.uid}});
-    match api.patch(&doomed.name, &PatchParams::apply(FIELD_MANAGER), &Patch::Apply(&nothing)).await {
+    let nothing = json!({"apiVersion": deletion.api_version, "kind": deletion.kind,
+        "metadata": {"name": deletion.name, "namespace": cluster.namespace, "uid": deletion.uid}});
+    match api.patch(&deletion.name, &PatchParams::apply(FIELD_MANAGER), &Patch::Apply(&nothing)).await {
         Ok(_) => Ok(None),
         Err(kube::Error::Api(status)) if status.is_not_found() || status.code == 409 => Ok(None),
         // Others' fields that `up` was made to write over are gone, and without ours it would not be whole.
-        Err(kube::Error::Api(status)) if status.code == 422 => {
-            Ok(Some(format!("{} stays as up left it, mend or remove it by hand: {}", doomed.object(), status.message)))
+        Err(kube::Error::Api(status)) if status.code == 422 => Ok(Some(format!(
+            "{} stays as up left it, mend or remove it by hand: {}",
+            deletion.object(),
+            status.message
+        ))),
+        Err(error) => {
+            Err(DownError::Failed { what: format!("giving {} back", deletion.object()), message: say(&error) })
         }
-        Err(error) => Err(DownError::Failed { what: format!("giving {} back", doomed.object()), message: say(&error) }),
     }
 }
 
@@ -82,7 +86,7 @@ pub(super) struct Removed {
 pub(super) struct Removal {
     pub(super) cluster: Cluster,
     pub(super) component: Component,
-    pub(super) objects: Vec<Doomed>,
+    pub(super) objects: Vec<Deletion>,
     /// Whether its pods are killed.
     pub(super) now: bool,
     pub(super) theirs: Theirs,
@@ -98,13 +102,13 @@ impl Removal {
         let (workloads, rest): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.objects).into_iter().partition(|d| d.workload().is_some());
         let mut kept = Vec::new();
-        for doomed in &workloads {
-            kept.extend(take(&self.cluster, doomed).await?);
+        for deletion in &workloads {
+            kept.extend(take(&self.cluster, deletion).await?);
         }
-        let ours = workloads.iter().filter(|d| d.whose == Whose::Ours).filter_map(Doomed::workload).collect();
+        let ours = workloads.iter().filter(|d| d.whose == Whose::Ours).filter_map(Deletion::workload).collect();
         self.gone(ours).await?;
-        for doomed in &rest {
-            kept.extend(take(&self.cluster, doomed).await?);
+        for deletion in &rest {
+            kept.extend(take(&self.cluster, deletion).await?);
         }
         let objects = u32::try_from(workloads.len() + rest.len()).unwrap_or(u32::MAX);
         Ok(Removed { objects, took: millis(began.elapsed()), kept })
@@ -182,7 +186,7 @@ pub(super) async fn delete_namespace(
         };
         let holds = holders(&namespace);
         if !holds.is_empty() && holds != told {
-            emitter.emit(What::Notice { text: format!("what still holds the namespace: {holds}").into() }).await;
+            emitter.emit(EventKind::Notice { text: format!("what still holds the namespace: {holds}").into() }).await;
             told.clone_from(&holds);
         }
         if Instant::now() >= until {
@@ -261,7 +265,7 @@ mod tests {
         let removal = Removal {
             cluster: Cluster::new(server.client(), "ims"),
             component: Component::Homer,
-            objects: vec![Doomed {
+            objects: vec![Deletion {
                 api_version: "apps/v1",
                 kind: "Deployment",
                 name: "homer".to_owned(),

@@ -43,7 +43,7 @@ impl Default for Grace {
 
 /// A rollout that cannot succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Doom {
+pub struct Failure {
     /// The component.
     pub component: Component,
     /// Which rule was met.
@@ -60,7 +60,7 @@ pub struct Doom {
     pub fix: Remedy,
 }
 
-impl Doom {
+impl Failure {
     /// The container whose logs may tell more.
     pub(crate) fn telling_container(&self) -> Option<&str> {
         let telling =
@@ -85,7 +85,7 @@ impl Doom {
 
 /// What is known of a component's pods.
 #[derive(Clone, Debug)]
-pub struct Scene<'a> {
+pub struct RolloutContext<'a> {
     /// The component.
     pub component: Component,
     /// Its pods, those on their way out left out.
@@ -104,7 +104,7 @@ pub struct Scene<'a> {
     pub grace: Grace,
 }
 
-impl<'a> Scene<'a> {
+impl<'a> RolloutContext<'a> {
     /// What is known of these of a component's pods. Events since the look began count.
     pub fn of(seen: &'a Observation, subject: &Subject, pods: Vec<&'a Pod>) -> Self {
         Self {
@@ -130,14 +130,14 @@ fn about(event: &Event) -> String {
 }
 
 /// The first rule that is met, or `None` where waiting may help.
-pub fn judge(scene: &Scene<'_>) -> Option<Doom> {
-    scene.pods.iter().find_map(|pod| pod_doom(scene, pod)).or_else(|| create_doom(scene))
+pub fn judge(rollout: &RolloutContext<'_>) -> Option<Failure> {
+    rollout.pods.iter().find_map(|pod| pod_failure(rollout, pod)).or_else(|| create_failure(rollout))
 }
 
-fn pod_doom(scene: &Scene<'_>, pod: &Pod) -> Option<Doom> {
+fn pod_failure(rollout: &RolloutContext<'_>, pod: &Pod) -> Option<Failure> {
     let object = pod_name(pod);
-    let doom = |kind, container: Option<&str>, reason: &str, causes: Vec<String>, fix: Remedy| Doom {
-        component: scene.component,
+    let failure = |kind, container: Option<&str>, reason: &str, causes: Vec<String>, fix: Remedy| Failure {
+        component: rollout.component,
         kind,
         object: object.clone(),
         container: container.map(str::to_owned),
@@ -149,10 +149,10 @@ fn pod_doom(scene: &Scene<'_>, pod: &Pod) -> Option<Doom> {
         if let Some(waiting) = status.state.as_ref().and_then(|s| s.waiting.as_ref()) {
             let reason = waiting.reason.as_deref().unwrap_or_default();
             let message = waiting.message.as_deref().unwrap_or_default();
-            let found = container_doom(scene, pod, status, reason, message);
+            let found = container_failure(rollout, pod, status, reason, message);
             if let Some((kind, text, fix)) = found {
                 let head = format!("{object}, container {}: {reason}", status.name);
-                return Some(doom(kind, Some(&status.name), reason, vec![head, text], fix));
+                return Some(failure(kind, Some(&status.name), reason, vec![head, text], fix));
             }
         }
         let ended = status.last_state.as_ref().and_then(|s| s.terminated.as_ref());
@@ -161,20 +161,20 @@ fn pod_doom(scene: &Scene<'_>, pod: &Pod) -> Option<Doom> {
             let message = ended.message.as_deref().unwrap_or_default();
             if message.contains("exec format error") {
                 let head = format!("{object}, container {}: exec format error", status.name);
-                return Some(doom(
+                return Some(failure(
                     FailureKind::WrongArchitecture,
                     Some(&status.name),
                     "exec format error",
                     vec![head, message.trim().to_owned()],
-                    architecture_fix(scene.component),
+                    architecture_fix(rollout.component),
                 ));
             }
         }
-        if let Some(found) = crash_doom(scene, pod, status) {
+        if let Some(found) = crash_loop(rollout, pod, status) {
             return Some(found);
         }
     }
-    unschedulable(scene, pod).or_else(|| mount_doom(scene, pod))
+    unschedulable(rollout, pod).or_else(|| mount_failure(rollout, pod))
 }
 
 /// What to do where images are for other processors than the nodes'.
@@ -188,15 +188,15 @@ fn architecture_fix(component: Component) -> Remedy {
     ])
 }
 
-fn container_doom(
-    scene: &Scene<'_>,
+fn container_failure(
+    rollout: &RolloutContext<'_>,
     pod: &Pod,
     status: &ContainerStatus,
     reason: &str,
     message: &str,
 ) -> Option<(FailureKind, String, Remedy)> {
     let image = &status.image;
-    let component = scene.component;
+    let component = rollout.component;
     match reason {
         "InvalidImageName" => Some((
             FailureKind::ImageNotFound,
@@ -214,7 +214,7 @@ fn container_doom(
             let mut words = message.to_owned();
             let name = pod.metadata.name.as_deref();
             if pull(&words.replace(image.as_str(), "")) == Pull::Transient
-                && let Some(event) = newest(scene, |e| {
+                && let Some(event) = newest(rollout, |e| {
                     e.involved_object.name.as_deref() == name
                         && e.reason.as_deref() == Some("Failed")
                         && e.message
@@ -285,14 +285,14 @@ fn container_doom(
     }
 }
 
-fn crash_doom(scene: &Scene<'_>, pod: &Pod, status: &ContainerStatus) -> Option<Doom> {
+fn crash_loop(rollout: &RolloutContext<'_>, pod: &Pod, status: &ContainerStatus) -> Option<Failure> {
     // The API tells times in whole seconds.
-    let since = Timestamp::from_second(scene.needs_served_since?.as_second()).ok()?;
+    let since = Timestamp::from_second(rollout.needs_served_since?.as_second()).ok()?;
     let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-    let exits = scene.exits.of(uid, &status.name);
+    let exits = rollout.exits.of(uid, &status.name);
     let seen: Vec<&Exit> = exits.iter().filter(|e| e.finished >= since).collect();
     let within = |from: Timestamp, to: Timestamp| {
-        Duration::try_from(to.duration_since(from)).is_ok_and(|d| d <= scene.grace.crash_window)
+        Duration::try_from(to.duration_since(from)).is_ok_and(|d| d <= rollout.grace.crash_window)
     };
     let triple = seen.windows(3).any(|w| {
         w[0].code == w[1].code
@@ -321,13 +321,13 @@ fn crash_doom(scene: &Scene<'_>, pod: &Pod, status: &ContainerStatus) -> Option<
         reason => format!("{reason}, exit code {}", last.code),
     };
     let fix = if last.reason == "OOMKilled" {
-        format!("raise components.{}.resources.limits.memory in the deployment file", scene.component)
+        format!("raise components.{}.resources.limits.memory in the deployment file", rollout.component)
     } else {
         "see the last lines of its log".to_owned()
     };
     let count = exits.len().max(usize::try_from(ended).unwrap_or(0));
-    Some(Doom {
-        component: scene.component,
+    Some(Failure {
+        component: rollout.component,
         kind: FailureKind::CrashLoop,
         object: pod_name(pod),
         container: Some(status.name.clone()),
@@ -337,7 +337,7 @@ fn crash_doom(scene: &Scene<'_>, pod: &Pod, status: &ContainerStatus) -> Option<
     })
 }
 
-fn unschedulable(scene: &Scene<'_>, pod: &Pod) -> Option<Doom> {
+fn unschedulable(rollout: &RolloutContext<'_>, pod: &Pod) -> Option<Failure> {
     let condition =
         pod.status.as_ref()?.conditions.as_ref()?.iter().find(|c| {
             c.type_ == "PodScheduled" && c.status == "False" && c.reason.as_deref() == Some("Unschedulable")
@@ -350,19 +350,19 @@ fn unschedulable(scene: &Scene<'_>, pod: &Pod) -> Option<Doom> {
         .map(|t| t.0))?;
     let flapping = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "no nodes available"];
     let grace =
-        if flapping.iter().any(|f| message.contains(f)) { scene.grace.flapping } else { scene.grace.unschedulable };
+        if flapping.iter().any(|f| message.contains(f)) { rollout.grace.flapping } else { rollout.grace.unschedulable };
     // Bounded by the run's own begin, so that a node that has just come back gets its chance.
-    let waited = Duration::try_from(scene.now.duration_since(since.max(scene.since))).unwrap_or_default();
+    let waited = Duration::try_from(rollout.now.duration_since(since.max(rollout.since))).unwrap_or_default();
     let name = pod.metadata.name.as_deref();
-    let scaling_up = scene
+    let scaling_up = rollout
         .events
         .iter()
         .any(|e| e.involved_object.name.as_deref() == name && e.reason.as_deref() == Some("TriggeredScaleUp"));
     if waited < grace || scaling_up {
         return None;
     }
-    Some(Doom {
-        component: scene.component,
+    Some(Failure {
+        component: rollout.component,
         kind: FailureKind::Unschedulable,
         object: pod_name(pod),
         container: None,
@@ -371,25 +371,25 @@ fn unschedulable(scene: &Scene<'_>, pod: &Pod) -> Option<Doom> {
         fix: Remedy::any([
             "add a node".to_owned(),
             "free what the message names".to_owned(),
-            format!("change components.{}.resources, nodeSelector or tolerations", scene.component),
+            format!("change components.{}.resources, nodeSelector or tolerations", rollout.component),
         ]),
     })
 }
 
-fn mount_doom(scene: &Scene<'_>, pod: &Pod) -> Option<Doom> {
+fn mount_failure(rollout: &RolloutContext<'_>, pod: &Pod) -> Option<Failure> {
     let name = pod.metadata.name.as_deref();
-    let event = newest(scene, |e| {
+    let event = newest(rollout, |e| {
         e.involved_object.name.as_deref() == name
             && e.reason.as_deref() == Some("FailedMount")
             && e.message.as_deref().is_some_and(|m| m.contains("not found") || m.contains("non-existent"))
     })?;
     let created = pod.metadata.creation_timestamp.as_ref().map(|t| t.0)?;
-    let waited = Duration::try_from(scene.now.duration_since(created.max(scene.since))).unwrap_or_default();
-    if event_count(event) < 2 || waited < scene.grace.mount {
+    let waited = Duration::try_from(rollout.now.duration_since(created.max(rollout.since))).unwrap_or_default();
+    if event_count(event) < 2 || waited < rollout.grace.mount {
         return None;
     }
-    Some(Doom {
-        component: scene.component,
+    Some(Failure {
+        component: rollout.component,
         kind: FailureKind::Config,
         object: pod_name(pod),
         container: None,
@@ -403,10 +403,10 @@ fn mount_doom(scene: &Scene<'_>, pod: &Pod) -> Option<Doom> {
 }
 
 /// A controller that may not create pods says so in events only.
-fn create_doom(scene: &Scene<'_>) -> Option<Doom> {
-    let event = newest(scene, |e| e.reason.as_deref() == Some("FailedCreate"))?;
+fn create_failure(rollout: &RolloutContext<'_>) -> Option<Failure> {
+    let event = newest(rollout, |e| e.reason.as_deref() == Some("FailedCreate"))?;
     // A pod made after the failure shows that it has passed.
-    let made = scene.pods.iter().filter_map(|p| p.metadata.creation_timestamp.as_ref()).map(|t| t.0).max();
+    let made = rollout.pods.iter().filter_map(|p| p.metadata.creation_timestamp.as_ref()).map(|t| t.0).max();
     if made > event_time(event) {
         return None;
     }
@@ -439,7 +439,7 @@ fn create_doom(scene: &Scene<'_>) -> Option<Doom> {
     let fix = if text.contains("exceeded quota") {
         Remedy::any([
             "raise the quota".to_owned(),
-            format!("lower components.{}.resources and replicas in the deployment file", scene.component),
+            format!("lower components.{}.resources and replicas in the deployment file", rollout.component),
         ])
     } else if text.contains("violates podsecurity") {
         Remedy::any([
@@ -449,8 +449,8 @@ fn create_doom(scene: &Scene<'_>) -> Option<Doom> {
     } else {
         "change what the message names, in the deployment file or in the policy".into()
     };
-    Some(Doom {
-        component: scene.component,
+    Some(Failure {
+        component: rollout.component,
         kind: FailureKind::CannotCreate,
         object: about(event),
         container: None,
@@ -460,12 +460,12 @@ fn create_doom(scene: &Scene<'_>) -> Option<Doom> {
     })
 }
 
-fn newest<'a>(scene: &Scene<'a>, wanted: impl Fn(&Event) -> bool) -> Option<&'a Event> {
-    scene
+fn newest<'a>(rollout: &RolloutContext<'a>, wanted: impl Fn(&Event) -> bool) -> Option<&'a Event> {
+    rollout
         .events
         .iter()
         .copied()
-        .filter(|e| event_time(e).is_none_or(|t| t.as_second() >= scene.since.as_second()) && wanted(e))
+        .filter(|e| event_time(e).is_none_or(|t| t.as_second() >= rollout.since.as_second()) && wanted(e))
         .max_by_key(|e| event_time(e))
 }
 
@@ -481,8 +481,8 @@ pub struct Cause {
 }
 
 /// The most telling thing about pods that are not ready.
-pub fn cause(scene: &Scene<'_>) -> Option<Cause> {
-    let mut unready: Vec<&&Pod> = scene.pods.iter().filter(|p| !crate::pod::object::pod_is_ready(p)).collect();
+pub fn cause(rollout: &RolloutContext<'_>) -> Option<Cause> {
+    let mut unready: Vec<&&Pod> = rollout.pods.iter().filter(|p| !crate::pod::object::pod_is_ready(p)).collect();
     unready.sort_by_key(|p| p.metadata.name.as_deref());
     if let Some(pod) = unready.first() {
         let name = pod.metadata.name.clone();
@@ -497,7 +497,7 @@ pub fn cause(scene: &Scene<'_>) -> Option<Cause> {
             match reason {
                 "ContainerCreating" | "PodInitializing" | "" => {}
                 "ErrImagePull" | "ImagePullBackOff" => {
-                    let event = newest(scene, |e| {
+                    let event = newest(rollout, |e| {
                         mine(e) && e.message.as_deref().is_some_and(|m| m.contains("Failed to pull image"))
                     });
                     let words = event.and_then(|e| e.message.as_deref()).unwrap_or(message);
@@ -518,7 +518,7 @@ pub fn cause(scene: &Scene<'_>) -> Option<Cause> {
         if let Some(c) = scheduled.filter(|c| c.status == "False") {
             return cause(shorten(&format!("not scheduled: {}", c.message.as_deref().unwrap_or("no node yet"))), false);
         }
-        let last = newest(scene, |e| {
+        let last = newest(rollout, |e| {
             mine(e)
                 && matches!(
                     e.reason.as_deref(),
@@ -537,7 +537,7 @@ pub fn cause(scene: &Scene<'_>) -> Option<Cause> {
         let text = if running { "running, not ready yet" } else { "creating its container" };
         return cause(text.to_owned(), false);
     }
-    let refused = newest(scene, |e| e.reason.as_deref() == Some("FailedCreate"))?;
+    let refused = newest(rollout, |e| e.reason.as_deref() == Some("FailedCreate"))?;
     Some(Cause { pod: None, text: shorten(refused.message.as_deref().unwrap_or_default()), pulling: false })
 }
 

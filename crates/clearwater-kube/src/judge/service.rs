@@ -6,7 +6,7 @@ use clearwater::scale::MemberState;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::rollout::{self, Rollout};
-use crate::observe::problem::{Part, Problem};
+use crate::observe::finding::{Finding, Part};
 use crate::observe::snapshot::Kind;
 use crate::observe::{MembersSeen, Observation, Subject, Workload, members};
 use crate::pod::object::{addresses, pod_is_ready};
@@ -64,7 +64,7 @@ pub struct Judged {
     /// Pods that are wanted.
     pub wanted: u32,
     /// Everything that is wrong, most telling first.
-    pub problems: Vec<Problem<About>>,
+    pub problems: Vec<Finding<About>>,
     /// Checks that could not be made, each with what it needs.
     pub unchecked: Vec<String>,
     /// Pods of an older revision that only their replacement will renew.
@@ -73,7 +73,7 @@ pub struct Judged {
 
 impl Judged {
     /// What is most telling of what is wrong.
-    fn first(&self) -> Option<&Problem<About>> {
+    fn first(&self) -> Option<&Finding<About>> {
         self.problems.first()
     }
 
@@ -110,7 +110,7 @@ pub fn component(subject: &Subject, seen: &Observation) -> Judged {
         judged.problems.extend(problems);
     } else if judged.stage == Stage::Starting {
         // What the programs of a pod that is not ready say is more telling than a count.
-        let mut said: Vec<Problem<About>> = pods(subject, seen)
+        let mut said: Vec<Finding<About>> = pods(subject, seen)
             .iter()
             .filter_map(|p| Some((pod_name(p), seen.reports.get(p.metadata.uid.as_deref()?)?)))
             .flat_map(|(name, r)| r.problems.iter().map(move |p| of_pod(name, p)))
@@ -121,12 +121,12 @@ pub fn component(subject: &Subject, seen: &Observation) -> Judged {
     judged
 }
 
-fn pods_lack(text: String) -> Problem<About> {
-    Problem::new(About::Pods, text)
+fn pods_lack(text: String) -> Finding<About> {
+    Finding::new(About::Pods, text)
 }
 
-fn of_pod(name: &str, problem: &Problem<Part>) -> Problem<About> {
-    Problem::new(About::Pod(name.to_owned(), problem.about.clone()), problem.text.clone())
+fn of_pod(name: &str, problem: &Finding<Part>) -> Finding<About> {
+    Finding::new(About::Pod(name.to_owned(), problem.about.clone()), problem.text.clone())
 }
 
 fn pod_name(pod: &Pod) -> &str {
@@ -231,7 +231,7 @@ pub fn pods<'a>(subject: &Subject, seen: &'a Observation) -> Vec<&'a Pod> {
     seen.snapshot.pods_of(subject.component())
 }
 
-fn answers(subject: &Subject, seen: &Observation, judged: &mut Judged) -> (Stage, Vec<Problem<About>>) {
+fn answers(subject: &Subject, seen: &Observation, judged: &mut Judged) -> (Stage, Vec<Finding<About>>) {
     let pods = pods(subject, seen);
     let mut problems = Vec::new();
     if let Some(service) = &subject.service {
@@ -265,7 +265,7 @@ fn answers(subject: &Subject, seen: &Observation, judged: &mut Judged) -> (Stage
             }
             _ => {
                 let about = About::Pod(name.to_owned(), Part::NotAsked);
-                problems.push(Problem::new(about, format!("pod {name} has not been asked yet")));
+                problems.push(Finding::new(about, format!("pod {name} has not been asked yet")));
             }
         }
     }
@@ -275,7 +275,7 @@ fn answers(subject: &Subject, seen: &Observation, judged: &mut Judged) -> (Stage
             .filter_map(|p| Some((p.metadata.name.as_deref()?, addresses(p))))
             .filter(|(_, addresses)| !addresses.is_empty())
             .collect();
-        let mut wrong = |text: String| problems.push(Problem::new(About::Members, text));
+        let mut wrong = |text: String| problems.push(Finding::new(About::Members, text));
         match seen.members(subject.component()) {
             Some(MembersSeen::Read(members)) => {
                 members::judge(members, clustering.title, &addresses).into_iter().for_each(wrong);

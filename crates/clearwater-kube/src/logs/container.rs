@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::PAUSES;
-use super::feed::{Deaf, Feed, WHOLE, WHOLE_MESSAGE};
+use super::feed::{Feed, ReceiverClosed, WHOLE, WHOLE_MESSAGE};
 use crate::backoff;
 use crate::cluster::say;
 
@@ -87,7 +87,7 @@ fn at_once() -> impl Iterator<Item = Duration> {
 }
 
 impl Output {
-    pub(super) async fn run(self, mut feed: Feed) -> Result<(), Deaf> {
+    pub(super) async fn run(self, mut feed: Feed) -> Result<(), ReceiverClosed> {
         let mut resume = Resume::new();
         let mut next = if self.previous { Next::Rest { previous: true } } else { Next::Follow };
         let mut pauses = at_once();
@@ -161,7 +161,7 @@ impl Output {
     }
 
     /// Reads one stream to its end.
-    async fn stream(&self, resume: &mut Resume, feed: &mut Feed, of: Next) -> Result<End, Deaf> {
+    async fn stream(&self, resume: &mut Resume, feed: &mut Feed, of: Next) -> Result<End, ReceiverClosed> {
         let (follow, previous) = (of == Next::Follow && self.follow, of == Next::Rest { previous: true });
         let since = resume.since();
         let params = LogParams {
@@ -190,7 +190,7 @@ impl Output {
         resume: &mut Resume,
         feed: &mut Feed,
         of: Next,
-    ) -> Result<End, Deaf> {
+    ) -> Result<End, ReceiverClosed> {
         let follow = of == Next::Follow && self.follow;
         let silent = if of == Next::Check { OPENING } else { SILENT };
         let mut lines = Lines::default();
@@ -274,7 +274,7 @@ impl Output {
     }
 
     /// Takes a line; `false` where it is of another run of the container.
-    async fn line(&self, line: &[u8], resume: &mut Resume, feed: &mut Feed, of: Next) -> Result<bool, Deaf> {
+    async fn line(&self, line: &[u8], resume: &mut Resume, feed: &mut Feed, of: Next) -> Result<bool, ReceiverClosed> {
         let Some((time, text)) = kubelet_line(line) else {
             let said = String::from_utf8_lossy(line);
             feed.trouble(format!("the kubelet says: {}", said.trim())).await?;

@@ -78,7 +78,7 @@ impl Lag {
 
 /// The hub is gone, and with it the reason to read.
 #[derive(Debug)]
-pub(super) struct Deaf;
+pub(super) struct ReceiverClosed;
 
 impl Feed {
     /// `spare` is shared by all: see [`SPARE`].
@@ -169,7 +169,7 @@ impl Feed {
     ///
     /// A stream that carries several sources must not wait for room before it has brought the past of all of them: the
     /// merge lets nothing go until it knows that nothing older comes, and what it waits for would be behind what waits.
-    pub(super) async fn send(&mut self, wait_for_room: bool) -> Result<(), Deaf> {
+    pub(super) async fn send(&mut self, wait_for_room: bool) -> Result<(), ReceiverClosed> {
         if self.batch.is_empty() {
             return Ok(());
         }
@@ -181,11 +181,11 @@ impl Feed {
         let now = self.now();
         let lag = items.last().map_or(SignedDuration::ZERO, |(time, _)| now.duration_since(*time));
         self.place(&mut items, now, lag).await?;
-        self.updates.send(Update::Items(self.key, items, room)).await.map_err(|_| Deaf)?;
+        self.updates.send(Update::Items(self.key, items, room)).await.map_err(|_| ReceiverClosed)?;
         if lag < RECENT { self.caught_up().await } else { Ok(()) }
     }
 
-    async fn room_for(&self, bytes: u32) -> Result<OwnedSemaphorePermit, Deaf> {
+    async fn room_for(&self, bytes: u32) -> Result<OwnedSemaphorePermit, ReceiverClosed> {
         let own = self.room.clone();
         if self.was_present
             && own.available_permits() < bytes as usize
@@ -193,7 +193,7 @@ impl Feed {
         {
             return Ok(permit);
         }
-        own.acquire_many_owned(bytes).await.map_err(|_| Deaf)
+        own.acquire_many_owned(bytes).await.map_err(|_| ReceiverClosed)
     }
 
     /// Puts lines whose clock is wrong where they were read.
@@ -202,7 +202,7 @@ impl Feed {
         items: &mut [(Timestamp, Item)],
         now: Timestamp,
         lag: SignedDuration,
-    ) -> Result<(), Deaf> {
+    ) -> Result<(), ReceiverClosed> {
         // What waited to be read may be old for another reason.
         let waited = std::mem::take(&mut self.lag.waited);
         let is_behind = self.caught_up && self.lag.is_of_clock(now, lag, waited);
@@ -232,31 +232,31 @@ impl Feed {
     }
 
     /// Says that the present is reached.
-    pub(super) async fn caught_up(&mut self) -> Result<(), Deaf> {
+    pub(super) async fn caught_up(&mut self) -> Result<(), ReceiverClosed> {
         if self.caught_up {
             return Ok(());
         }
         (self.caught_up, self.was_present) = (true, true);
-        self.updates.send(Update::CaughtUp(self.key)).await.map_err(|_| Deaf)
+        self.updates.send(Update::CaughtUp(self.key)).await.map_err(|_| ReceiverClosed)
     }
 
     /// Says that the stream broke and that the past must be read again.
-    pub(super) async fn behind(&mut self) -> Result<(), Deaf> {
+    pub(super) async fn behind(&mut self) -> Result<(), ReceiverClosed> {
         // A stream that had reached the present has brought what was written up to then, but for what was on its way.
         let was = std::mem::take(&mut self.caught_up);
         let known_to = self.now().checked_sub(ON_THE_WAY).ok().filter(|_| was);
-        self.updates.send(Update::Behind(self.key, known_to)).await.map_err(|_| Deaf)
+        self.updates.send(Update::Behind(self.key, known_to)).await.map_err(|_| ReceiverClosed)
     }
 
-    pub(super) async fn trouble(&self, text: String) -> Result<(), Deaf> {
-        self.updates.send(Update::Trouble(Some(self.key), text)).await.map_err(|_| Deaf)
+    pub(super) async fn trouble(&self, text: String) -> Result<(), ReceiverClosed> {
+        self.updates.send(Update::Trouble(Some(self.key), text)).await.map_err(|_| ReceiverClosed)
     }
 
     /// Sends the rest and says that nothing more comes.
-    pub(super) async fn close(mut self, wait_for_room: bool) -> Result<(), Deaf> {
+    pub(super) async fn close(mut self, wait_for_room: bool) -> Result<(), ReceiverClosed> {
         self.flush_record();
         self.send(wait_for_room).await?;
-        self.updates.send(Update::Closed(self.key)).await.map_err(|_| Deaf)
+        self.updates.send(Update::Closed(self.key)).await.map_err(|_| ReceiverClosed)
     }
 }
 

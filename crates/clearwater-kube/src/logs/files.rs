@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::container::{run_of, statuses};
-use super::feed::{Deaf, Feed, WHOLE};
+use super::feed::{Feed, ReceiverClosed, WHOLE};
 use super::hub::{Key, Update};
 use super::{Origin, PAUSES, Source};
 use crate::backoff::{self, Backoff};
@@ -86,7 +86,7 @@ enum End {
 }
 
 impl Follower {
-    pub(super) async fn run(mut self) -> Result<(), Deaf> {
+    pub(super) async fn run(mut self) -> Result<(), ReceiverClosed> {
         let mut open: HashMap<String, Open> = HashMap::new();
         let mut pauses = backoff::doubling(PAUSES.0, PAUSES.1);
         let mut attempts = 0;
@@ -136,11 +136,11 @@ impl Follower {
         for (_, file) in open {
             file.feed.close(false).await?;
         }
-        self.updates.send(Update::Closed(self.key)).await.map_err(|_| Deaf)
+        self.updates.send(Update::Closed(self.key)).await.map_err(|_| ReceiverClosed)
     }
 
-    async fn trouble(&self, text: String) -> Result<(), Deaf> {
-        self.updates.send(Update::Trouble(Some(self.key), text)).await.map_err(|_| Deaf)
+    async fn trouble(&self, text: String) -> Result<(), ReceiverClosed> {
+        self.updates.send(Update::Trouble(Some(self.key), text)).await.map_err(|_| ReceiverClosed)
     }
 
     async fn still_runs(&self) -> bool {
@@ -174,7 +174,7 @@ impl Follower {
     }
 
     /// Runs one follower to its end.
-    async fn once(&mut self, open: &mut HashMap<String, Open>, first: bool) -> Result<End, Deaf> {
+    async fn once(&mut self, open: &mut HashMap<String, Open>, first: bool) -> Result<End, ReceiverClosed> {
         let params = AttachParams::default()
             .container(&self.source.container)
             .stdin(true)
@@ -234,7 +234,7 @@ impl Follower {
         stdout: R,
         open: &mut HashMap<String, Open>,
         reached: &mut bool,
-    ) -> Result<End, Deaf> {
+    ) -> Result<End, ReceiverClosed> {
         let mut stdout = BufReader::with_capacity(64 * 1024, stdout);
         let mut names: HashMap<u64, String> = HashMap::new();
         let mut line = Vec::new();
@@ -316,7 +316,7 @@ impl Follower {
                         file.feed.send(*reached).await?;
                         file.feed.caught_up().await?;
                     }
-                    self.updates.send(Update::CaughtUp(self.key)).await.map_err(|_| Deaf)?;
+                    self.updates.send(Update::CaughtUp(self.key)).await.map_err(|_| ReceiverClosed)?;
                 }
                 _ => {}
             }
@@ -325,7 +325,7 @@ impl Follower {
     }
 
     /// Takes `S why name`, once for each: the name is quoted as a shell would read it.
-    async fn left_out(&mut self, line: &[u8]) -> Result<(), Deaf> {
+    async fn left_out(&mut self, line: &[u8]) -> Result<(), ReceiverClosed> {
         let Some(text) = std::str::from_utf8(line).ok().and_then(|t| t.trim_end().strip_prefix("S ")) else {
             return Ok(());
         };
@@ -341,7 +341,11 @@ impl Follower {
     }
 
     /// Takes `O number inode offset path`. A path that was not asked for is not taken.
-    async fn opened(&self, line: &[u8], open: &mut HashMap<String, Open>) -> Result<Option<(u64, String)>, Deaf> {
+    async fn opened(
+        &self,
+        line: &[u8],
+        open: &mut HashMap<String, Open>,
+    ) -> Result<Option<(u64, String)>, ReceiverClosed> {
         let [Some(id), Some(inode), Some(offset)] = numbers(line) else { return Ok(None) };
         let path = line.trim_ascii_end().splitn(5, |b| *b == b' ').nth(4).and_then(|p| std::str::from_utf8(p).ok());
         let Some(path) = path.filter(|p| is_plain(p)).map(str::to_owned) else { return Ok(None) };
@@ -358,7 +362,7 @@ impl Follower {
         }
         let key = self.keys.fetch_add(1, Ordering::Relaxed);
         let source = Source { origin: Origin::File(path.clone()), ..(*self.source).clone() };
-        self.updates.send(Update::Opened(key, Arc::new(source))).await.map_err(|_| Deaf)?;
+        self.updates.send(Update::Opened(key, Arc::new(source))).await.map_err(|_| ReceiverClosed)?;
         let feed = Feed::new(key, self.updates.clone(), self.spare.clone(), grammar, self.skew);
         let (lines, read_to, idle_since, id_now) = (0, None, None, Some(id));
         open.insert(path.clone(), Open { feed, grammar, inode, offset, lines, read_to, idle_since, id: id_now });

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::container::{Output, run_of, statuses};
-use super::feed::{Deaf, Feed, SPARE};
+use super::feed::{Feed, ReceiverClosed, SPARE};
 use super::files::{Files, Follower};
 use super::hub::{Key, Update};
 use super::{Candidate, Choice, Options, Origin, Source};
@@ -71,7 +71,7 @@ impl Reader {
         if self.options.all_namespaces { "all namespaces".to_owned() } else { self.cluster.namespace.clone() }
     }
 
-    async fn list(&mut self) -> Result<(), Deaf> {
+    async fn list(&mut self) -> Result<(), ReceiverClosed> {
         let params = kube::api::ListParams::default().labels(&self.options.labels).fields(&self.options.fields);
         match self.pods().list(&params).await {
             Ok(pods) => self.take(&pods.items).await?,
@@ -84,7 +84,7 @@ impl Reader {
         Ok(())
     }
 
-    async fn watch(&mut self) -> Result<(), Deaf> {
+    async fn watch(&mut self) -> Result<(), ReceiverClosed> {
         let config = watcher::Config::default().labels(&self.options.labels).fields(&self.options.fields);
         let mut events = watcher(self.pods(), config).default_backoff().boxed();
         let mut listed = Vec::new();
@@ -119,12 +119,12 @@ impl Reader {
         Ok(())
     }
 
-    async fn trouble(&self, text: String) -> Result<(), Deaf> {
-        self.updates.send(Update::Trouble(None, text)).await.map_err(|_| Deaf)
+    async fn trouble(&self, text: String) -> Result<(), ReceiverClosed> {
+        self.updates.send(Update::Trouble(None, text)).await.map_err(|_| ReceiverClosed)
     }
 
     /// Begins to read what is new. All of it is announced first, so that the merge waits for every source's past.
-    async fn take(&mut self, pods: &[Pod]) -> Result<(), Deaf> {
+    async fn take(&mut self, pods: &[Pod]) -> Result<(), ReceiverClosed> {
         let mut jobs = Vec::new();
         for pod in pods {
             let init = pod.status.as_ref().and_then(|s| s.init_container_statuses.as_deref()).unwrap_or_default();
@@ -150,7 +150,12 @@ impl Reader {
         Ok(())
     }
 
-    async fn consider(&mut self, pod: &Pod, status: &ContainerStatus, jobs: &mut Vec<Job>) -> Result<(), Deaf> {
+    async fn consider(
+        &mut self,
+        pod: &Pod,
+        status: &ContainerStatus,
+        jobs: &mut Vec<Job>,
+    ) -> Result<(), ReceiverClosed> {
         let Some(id) = run_of(status) else { return Ok(()) };
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let state = status.state.as_ref();
@@ -219,9 +224,9 @@ impl Reader {
         Ok(())
     }
 
-    async fn announce(&self, source: Source) -> Result<Key, Deaf> {
+    async fn announce(&self, source: Source) -> Result<Key, ReceiverClosed> {
         let key = self.keys.fetch_add(1, Ordering::Relaxed);
-        self.updates.send(Update::Opened(key, Arc::new(source))).await.map_err(|_| Deaf)?;
+        self.updates.send(Update::Opened(key, Arc::new(source))).await.map_err(|_| ReceiverClosed)?;
         Ok(key)
     }
 

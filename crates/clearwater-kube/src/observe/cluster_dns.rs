@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use clearwater::dns::keeper::{Mounts, Place};
+use clearwater::dns::ownership::{Mounts, Place};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Service};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;

@@ -13,8 +13,8 @@ use tokio::time::{Instant, timeout};
 
 use super::etcd;
 use super::observation::Observation;
-use super::probe::{Depth, Prober, Target};
-use super::snapshot::{Kind, News, Snapshot, Update};
+use super::probe::{Depth, ProbeTarget, Prober};
+use super::snapshot::{Kind, Snapshot, Update, WatchEvent};
 use super::subject::Subject;
 use crate::cluster::{Cluster, say};
 
@@ -25,12 +25,12 @@ const PATIENCE: f32 = 0.6;
 pub(crate) async fn snapshot(cluster: &Cluster, within: Duration) -> Result<Snapshot, String> {
     let mut snapshot = Snapshot::default();
     let looking = futures::future::join_all([
-        list(cluster, Kind::Pod, News::Pod).boxed(),
-        list(cluster, Kind::Deployment, News::Deployment).boxed(),
-        list(cluster, Kind::StatefulSet, News::StatefulSet).boxed(),
-        list(cluster, Kind::EndpointSlice, News::EndpointSlice).boxed(),
-        list(cluster, Kind::Service, News::Service).boxed(),
-        list(cluster, Kind::Event, News::Event).boxed(),
+        list(cluster, Kind::Pod, WatchEvent::Pod).boxed(),
+        list(cluster, Kind::Deployment, WatchEvent::Deployment).boxed(),
+        list(cluster, Kind::StatefulSet, WatchEvent::StatefulSet).boxed(),
+        list(cluster, Kind::EndpointSlice, WatchEvent::EndpointSlice).boxed(),
+        list(cluster, Kind::Service, WatchEvent::Service).boxed(),
+        list(cluster, Kind::Event, WatchEvent::Event).boxed(),
     ]);
     let news = timeout(within, looking)
         .await
@@ -44,7 +44,7 @@ pub(crate) async fn snapshot(cluster: &Cluster, within: Duration) -> Result<Snap
     Ok(snapshot)
 }
 
-async fn list<K>(cluster: &Cluster, kind: Kind, wrap: fn(Update<K>) -> News) -> Result<News, kube::Error>
+async fn list<K>(cluster: &Cluster, kind: Kind, wrap: fn(Update<K>) -> WatchEvent) -> Result<WatchEvent, kube::Error>
 where
     K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
     K::DynamicType: Default,
@@ -52,7 +52,7 @@ where
     let api: Api<K> = cluster.api();
     match api.list(&ListParams::default()).await {
         Ok(list) => Ok(wrap(Update::All(list.items))),
-        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(News::Denied(kind)),
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(WatchEvent::Denied(kind)),
         Err(error) => Err(error),
     }
 }
@@ -70,7 +70,7 @@ pub(crate) async fn look(
     let mut asked = JoinSet::new();
     for subject in subjects {
         for pod in snapshot.pods_of(subject.component()) {
-            let Some(target) = Target::of(subject, pod) else { continue };
+            let Some(target) = ProbeTarget::of(subject, pod) else { continue };
             let depth = if snapshot.may_be_asked(subject, pod) { Depth::Full } else { Depth::Programs };
             let mut prober = Prober::new(cluster, target).patient(patience);
             asked.spawn(async move { prober.look_until(depth, until).await });

@@ -14,8 +14,8 @@ use super::etcd::MembersUpdate;
 use super::exits::Exits;
 use super::members::MembersSeen;
 use super::report::Report;
-use super::snapshot::{Kind, News, Snapshot, Update};
-use super::watch_pod::Look;
+use super::snapshot::{Kind, Snapshot, Update, WatchEvent};
+use super::watch_pod::ProbeResult;
 use crate::pod::object::{addresses, has_ended};
 
 /// A member without a pod is dead after so long: the list and the pods are watched apart, and one that leaves in good
@@ -27,9 +27,9 @@ pub(crate) const CERTAIN: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(crate) enum Observed {
     /// What the API server says.
-    Watch(News),
+    Watch(WatchEvent),
     /// What a pod says.
-    Pod(Look),
+    Pod(ProbeResult),
     /// What etcd says of a store's members.
     Members(MembersUpdate),
 }
@@ -93,10 +93,10 @@ impl Observation {
     pub(crate) fn take(&mut self, observed: Observed) -> Option<(Component, Members)> {
         match observed {
             Observed::Watch(news) => {
-                self.take_news(news);
+                self.take_event(news);
                 None
             }
-            Observed::Pod(Look { report, connections }) => {
+            Observed::Pod(ProbeResult { report, connections }) => {
                 self.connections += connections;
                 self.reports.insert(report.uid.clone(), report);
                 None
@@ -108,12 +108,12 @@ impl Observation {
         }
     }
 
-    fn take_news(&mut self, news: News) {
+    fn take_event(&mut self, news: WatchEvent) {
         match &news {
-            News::Pod(Update::Set(pod)) => self.exits.observe(pod),
-            News::Pod(Update::All(pods)) => pods.iter().for_each(|p| self.exits.observe(p)),
-            News::Pod(Update::Gone(pod)) => self.exits.forget(&pod.uid().unwrap_or_default()),
-            News::Trouble(Kind::Pod, _) => self.lists.values_mut().for_each(|l| l.orphans.clear()),
+            WatchEvent::Pod(Update::Set(pod)) => self.exits.observe(pod),
+            WatchEvent::Pod(Update::All(pods)) => pods.iter().for_each(|p| self.exits.observe(p)),
+            WatchEvent::Pod(Update::Gone(pod)) => self.exits.forget(&pod.uid().unwrap_or_default()),
+            WatchEvent::Trouble(Kind::Pod, _) => self.lists.values_mut().for_each(|l| l.orphans.clear()),
             _ => {}
         }
         self.snapshot.absorb(news);
@@ -190,21 +190,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_member_without_a_pod_is_dead_after_a_while_in_which_the_pods_were_seen() {
+        let nearly = CERTAIN.saturating_sub(Duration::from_millis(1));
         let mut observation = Observation::default();
-        observation.take(Observed::Watch(News::Pod(Update::All(vec![pod("chronos-0", "10.0.0.1")]))));
+        observation.take(Observed::Watch(WatchEvent::Pod(Update::All(vec![pod("chronos-0", "10.0.0.1")]))));
         observation.take_members(CHRONOS, seen(r#"{"10.0.0.1": "normal", "10.0.0.9": "normal"}"#));
         assert_eq!((observation.orphans(CHRONOS), observation.dead(CHRONOS)), (vec![ip(9)], vec![]));
-        tokio::time::advance(CERTAIN - Duration::from_millis(1)).await;
+        tokio::time::advance(nearly).await;
         // A broken watch may hide the pod of a member.
-        observation.take(Observed::Watch(News::Trouble(Kind::Pod, "gone".to_owned())));
-        tokio::time::advance(CERTAIN - Duration::from_millis(1)).await;
+        observation.take(Observed::Watch(WatchEvent::Trouble(Kind::Pod, "gone".to_owned())));
+        tokio::time::advance(nearly).await;
         assert!(observation.dead(CHRONOS).is_empty());
         tokio::time::advance(Duration::from_millis(1)).await;
         assert_eq!(observation.dead(CHRONOS), [ip(9)]);
         // Trouble with etcd says nothing of a member; a pod of its address does.
         observation.take_members(CHRONOS, MembersSeen::Failed("broken".to_owned()));
         assert_eq!(observation.dead(CHRONOS), [ip(9)]);
-        observation.take(Observed::Watch(News::Pod(Update::Set(Box::new(pod("chronos-1", "10.0.0.9"))))));
+        observation.take(Observed::Watch(WatchEvent::Pod(Update::Set(Box::new(pod("chronos-1", "10.0.0.9"))))));
         assert_eq!((observation.orphans(CHRONOS), observation.dead(CHRONOS)), (vec![], vec![]));
     }
 
@@ -227,7 +228,7 @@ mod tests {
         assert_eq!(observation.members(CHRONOS), Some(&none));
         let etcd = json!({"metadata": {"name": "etcd-0", "uid": "e", "labels": {"instance-type": "etcd-pod"}}});
         let etcd = serde_json::from_value(etcd).unwrap();
-        observation.take(Observed::Watch(News::Pod(Update::All(vec![etcd]))));
+        observation.take(Observed::Watch(WatchEvent::Pod(Update::All(vec![etcd]))));
         assert_eq!(observation.members(CHRONOS), None);
     }
 }

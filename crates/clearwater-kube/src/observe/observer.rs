@@ -9,10 +9,10 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::etcd::{MembersUpdate, follow};
 use super::observation::{Observation, Observed};
-use super::probe::Target;
-use super::snapshot::{News, watch as watch_namespace};
+use super::probe::ProbeTarget;
+use super::snapshot::{WatchEvent, watch as watch_namespace};
 use super::subject::Subject;
-use super::watch_pod::{Look, watch_pod};
+use super::watch_pod::{ProbeResult, watch_pod};
 use crate::cluster::Cluster;
 
 /// A pod that is asked.
@@ -33,8 +33,8 @@ pub(crate) struct Wanted<'a> {
 /// [`Self::ask`].
 pub(crate) struct Observer {
     cluster: Cluster,
-    news: mpsc::Receiver<News>,
-    looks: (mpsc::Sender<Look>, mpsc::Receiver<Look>),
+    news: mpsc::Receiver<WatchEvent>,
+    looks: (mpsc::Sender<ProbeResult>, mpsc::Receiver<ProbeResult>),
     members: (mpsc::Sender<MembersUpdate>, mpsc::Receiver<MembersUpdate>),
     /// The etcd pod that is asked.
     etcd: watch::Sender<Option<String>>,
@@ -100,7 +100,7 @@ impl Observer {
                         // What it said while it was ready does not hold any more.
                         report.full = false;
                     }
-                } else if let Some(target) = Target::of(subject, pod) {
+                } else if let Some(target) = ProbeTarget::of(subject, pod) {
                     let (sender, receiver) = watch::channel(ready);
                     let task = watch_pod(self.cluster.clone(), target, receiver, self.looks.0.clone());
                     let abort = self.tasks.spawn(task);

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::problem::{Part, Problem};
+use super::finding::{Finding, Part};
 use super::report::{NotJoined, Report};
 use super::subject::Subject;
 use crate::cluster::Cluster;
@@ -46,7 +46,7 @@ const NEWEST_LOG: &str = r#"(
 
 /// A pod that is asked.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub struct ProbeTarget {
     /// The pod's uid.
     pub uid: String,
     /// The pod's name.
@@ -61,7 +61,7 @@ pub struct Target {
     pub names: Vec<String>,
 }
 
-impl Target {
+impl ProbeTarget {
     /// How a pod is asked, or `None` while it has no address yet or does not run.
     pub(crate) fn of(subject: &Subject, pod: &Pod) -> Option<Self> {
         let status = pod.status.as_ref()?;
@@ -92,7 +92,7 @@ pub enum Depth {
 /// Connections into one pod, opened when they are needed.
 pub struct Prober {
     pods: Api<Pod>,
-    target: Target,
+    target: ProbeTarget,
     shell: Option<Shell>,
     forward: Option<Forward>,
     asked: u64,
@@ -109,7 +109,7 @@ pub struct Prober {
 
 impl Prober {
     /// A prober of a pod. Nothing is opened yet.
-    pub fn new(cluster: &Cluster, target: Target) -> Self {
+    pub fn new(cluster: &Cluster, target: ProbeTarget) -> Self {
         Self {
             pods: cluster.api(),
             target,
@@ -254,7 +254,7 @@ impl Prober {
         // What will not mend itself first: it is the cause of the rest.
         report.troubles.sort_by_key(|t| (!t.is_fatal(), t.state != Some(supervisor::State::Backoff)));
         let troubles = report.troubles.iter();
-        report.problems.extend(troubles.map(|t| Problem::new(Part::Program(t.program.clone()), t.text.clone())));
+        report.problems.extend(troubles.map(|t| Finding::new(Part::Program(t.program.clone()), t.text.clone())));
     }
 
     /// Whether what the member got when it joined is missing. `None` also where nobody may look.

@@ -2,7 +2,7 @@
 
 use clearwater::event::LogExcerpt;
 
-use super::problem::{Part, Problem};
+use super::finding::{Finding, Part};
 use crate::pod::supervisor::Trouble;
 
 /// What was seen of a pod.
@@ -13,7 +13,7 @@ pub struct Report {
     /// How deep it was looked into.
     pub full: bool,
     /// What is wrong, most telling first.
-    pub problems: Vec<Problem<Part>>,
+    pub problems: Vec<Finding<Part>>,
     /// Programs that are not as they should be.
     pub troubles: Vec<Trouble>,
     /// The last lines of the log of the first such program.
@@ -71,7 +71,7 @@ impl Report {
     }
 
     pub(super) fn wrong(&mut self, about: Part, text: impl Into<String>) {
-        self.problems.push(Problem::new(about, text));
+        self.problems.push(Finding::new(about, text));
     }
 
     /// Whether the pod serves, as far as could be asked.
@@ -100,7 +100,7 @@ mod tests {
         };
         let mut report = Report {
             full: true,
-            problems: vec![Problem::new(Part::Program(trouble.program.clone()), trouble.text.clone())],
+            problems: vec![Finding::new(Part::Program(trouble.program.clone()), trouble.text.clone())],
             troubles: vec![trouble],
             answers: Tally { well, put: 2 },
             ..Report::default()

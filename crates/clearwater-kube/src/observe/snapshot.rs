@@ -97,7 +97,7 @@ pub enum Update<K> {
 
 /// News from a watch.
 #[derive(Debug)]
-pub enum News {
+pub enum WatchEvent {
     /// Of pods.
     Pod(Update<Pod>),
     /// Of Deployments.
@@ -130,28 +130,28 @@ fn take<K: Resource>(objects: &mut BTreeMap<String, K>, update: Update<K>, key: 
 
 impl Snapshot {
     /// Takes news in.
-    pub fn absorb(&mut self, news: News) {
+    pub fn absorb(&mut self, news: WatchEvent) {
         let kind = match &news {
-            News::Pod(_) => Kind::Pod,
-            News::Deployment(_) => Kind::Deployment,
-            News::StatefulSet(_) => Kind::StatefulSet,
-            News::EndpointSlice(_) => Kind::EndpointSlice,
-            News::Service(_) => Kind::Service,
-            News::Event(_) => Kind::Event,
-            News::Denied(kind) => {
+            WatchEvent::Pod(_) => Kind::Pod,
+            WatchEvent::Deployment(_) => Kind::Deployment,
+            WatchEvent::StatefulSet(_) => Kind::StatefulSet,
+            WatchEvent::EndpointSlice(_) => Kind::EndpointSlice,
+            WatchEvent::Service(_) => Kind::Service,
+            WatchEvent::Event(_) => Kind::Event,
+            WatchEvent::Denied(kind) => {
                 self.denied.insert(*kind);
                 return;
             }
-            News::Trouble(..) => return,
+            WatchEvent::Trouble(..) => return,
         };
         match news {
-            News::Pod(u) => take(&mut self.pods, u, |o| o.uid().unwrap_or_else(|| o.name_any())),
-            News::Deployment(u) => take(&mut self.deployments, u, ResourceExt::name_any),
-            News::StatefulSet(u) => take(&mut self.stateful_sets, u, ResourceExt::name_any),
-            News::EndpointSlice(u) => take(&mut self.slices, u, ResourceExt::name_any),
-            News::Service(u) => take(&mut self.services, u, ResourceExt::name_any),
-            News::Event(u) => take(&mut self.events, u, ResourceExt::name_any),
-            News::Denied(_) | News::Trouble(..) => {}
+            WatchEvent::Pod(u) => take(&mut self.pods, u, |o| o.uid().unwrap_or_else(|| o.name_any())),
+            WatchEvent::Deployment(u) => take(&mut self.deployments, u, ResourceExt::name_any),
+            WatchEvent::StatefulSet(u) => take(&mut self.stateful_sets, u, ResourceExt::name_any),
+            WatchEvent::EndpointSlice(u) => take(&mut self.slices, u, ResourceExt::name_any),
+            WatchEvent::Service(u) => take(&mut self.services, u, ResourceExt::name_any),
+            WatchEvent::Event(u) => take(&mut self.events, u, ResourceExt::name_any),
+            WatchEvent::Denied(_) | WatchEvent::Trouble(..) => {}
         }
         self.known.insert(kind);
     }
@@ -250,7 +250,7 @@ pub(crate) fn component_by(meta: &ObjectMeta) -> Option<Component> {
 /// a run must not sleep on.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
-async fn follow<K>(api: Api<K>, kind: Kind, wrap: fn(Update<K>) -> News, out: mpsc::Sender<News>)
+async fn follow<K>(api: Api<K>, kind: Kind, wrap: fn(Update<K>) -> WatchEvent, out: mpsc::Sender<WatchEvent>)
 where
     K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
@@ -270,10 +270,10 @@ where
             Ok(watcher::Event::Apply(object)) => wrap(Update::Set(Box::new(slim(object)))),
             Ok(watcher::Event::Delete(object)) => wrap(Update::Gone(Box::new(slim(object)))),
             Err(error) if is_forbidden(&error) => {
-                let _ = out.send(News::Denied(kind)).await;
+                let _ = out.send(WatchEvent::Denied(kind)).await;
                 return;
             }
-            Err(error) => News::Trouble(kind, error.to_string()),
+            Err(error) => WatchEvent::Trouble(kind, error.to_string()),
         };
         if out.send(news).await.is_err() {
             return;
@@ -297,12 +297,12 @@ pub(crate) fn is_forbidden(error: &watcher::Error) -> bool {
 }
 
 /// Watches every kind of a namespace. The watches end when the tasks are dropped.
-pub fn watch(client: &Client, namespace: &str) -> (mpsc::Receiver<News>, JoinSet<()>) {
+pub fn watch(client: &Client, namespace: &str) -> (mpsc::Receiver<WatchEvent>, JoinSet<()>) {
     let (out, news) = mpsc::channel(256);
     let mut tasks = JoinSet::new();
     macro_rules! follow {
         ($($kind:ident),*) => {$(
-            tasks.spawn(follow(Api::namespaced(client.clone(), namespace), Kind::$kind, News::$kind, out.clone()));
+            tasks.spawn(follow(Api::namespaced(client.clone(), namespace), Kind::$kind, WatchEvent::$kind, out.clone()));
         )*};
     }
     follow!(Pod, Deployment, StatefulSet, EndpointSlice, Service, Event);
@@ -322,11 +322,12 @@ mod tests {
     #[test]
     fn a_new_list_replaces_what_was_known() {
         let mut snapshot = Snapshot::default();
-        snapshot.absorb(News::Pod(Update::All(vec![pod("a", json!({"service": "sprout"})), pod("b", json!({}))])));
-        snapshot.absorb(News::Pod(Update::Set(Box::new(pod("c", json!({"service": "sprout"}))))));
+        snapshot
+            .absorb(WatchEvent::Pod(Update::All(vec![pod("a", json!({"service": "sprout"})), pod("b", json!({}))])));
+        snapshot.absorb(WatchEvent::Pod(Update::Set(Box::new(pod("c", json!({"service": "sprout"}))))));
         assert_eq!(snapshot.pods_of(Component::Sprout).len(), 2);
-        snapshot.absorb(News::Pod(Update::Gone(Box::new(pod("a", json!({}))))));
-        snapshot.absorb(News::Pod(Update::All(vec![pod("d", json!({"instance-type": "etcd-pod"}))])));
+        snapshot.absorb(WatchEvent::Pod(Update::Gone(Box::new(pod("a", json!({}))))));
+        snapshot.absorb(WatchEvent::Pod(Update::All(vec![pod("d", json!({"instance-type": "etcd-pod"}))])));
         assert_eq!(snapshot.pods_of(Component::Sprout).len(), 0);
         assert_eq!(snapshot.pods_of(Component::Etcd).len(), 1);
         assert!(!snapshot.is_complete());
@@ -340,7 +341,7 @@ mod tests {
                 "involvedObject": {"kind": kind, "name": name}}))
             .unwrap()
         };
-        snapshot.absorb(News::Event(Update::All(vec![
+        snapshot.absorb(WatchEvent::Event(Update::All(vec![
             event(0, "Pod", "homestead-7d9-x"),
             event(1, "ReplicaSet", "homestead-7d9"),
             event(2, "ReplicaSet", "homestead-prov-7d9"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::probe::{Depth, PATIENCE_FIRST, PATIENCE_LONGEST, Prober, Target};
+use super::probe::{Depth, PATIENCE_FIRST, PATIENCE_LONGEST, ProbeTarget, Prober};
 use super::report::Report;
 use crate::backoff::{Backoff, doubling};
 use crate::cluster::Cluster;
@@ -26,7 +26,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 
 /// News from a prober.
 #[derive(Debug)]
-pub(crate) struct Look {
+pub(crate) struct ProbeResult {
     /// What was seen.
     pub(crate) report: Report,
     /// Connections into the pod that were opened for it.
@@ -37,9 +37,9 @@ pub(crate) struct Look {
 /// pauses of 100 ms doubling to 1 s until all is well, and now and then from then on.
 pub(crate) async fn watch_pod(
     cluster: Cluster,
-    target: Target,
+    target: ProbeTarget,
     mut ready: watch::Receiver<bool>,
-    out: mpsc::Sender<Look>,
+    out: mpsc::Sender<ProbeResult>,
 ) {
     let mut prober = Prober::new(&cluster, target);
     prober.patience = PATIENCE_FIRST;
@@ -71,7 +71,7 @@ pub(crate) async fn watch_pod(
         let report = prober.look(if is_ready { Depth::Full } else { Depth::Programs }).await;
         let good = report.is_good();
         let starting = report.is_good_but_starting();
-        let look = Look { report, connections: prober.connections - told };
+        let look = ProbeResult { report, connections: prober.connections - told };
         told = prober.connections;
         if out.send(look).await.is_err() {
             return;

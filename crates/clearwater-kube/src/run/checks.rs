@@ -1,6 +1,6 @@
 //! What was looked at before the first write, told, and whether it lets the run go on.
 
-use clearwater::event::{CheckLine, CheckStatus, Outcome, What};
+use clearwater::event::{CheckLine, CheckStatus, EventKind, Outcome};
 use clearwater::remedy::Advice;
 
 use super::Emitter;
@@ -10,7 +10,7 @@ use super::Emitter;
 pub(crate) async fn tell(lines: Vec<CheckLine>, undone: &str, emitter: &mut Emitter) -> Result<(), (Outcome, Advice)> {
     let verdict = verdict(&lines, undone);
     for line in lines {
-        emitter.emit(What::Checked { line }).await;
+        emitter.emit(EventKind::Checked { line }).await;
     }
     verdict
 }

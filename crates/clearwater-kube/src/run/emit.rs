@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use clearwater::event::{Event, What};
+use clearwater::event::{Event, EventKind};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -12,12 +12,12 @@ pub(crate) struct Emitter {
     seq: u64,
     began: Instant,
     /// Whether the reader has gone.
-    pub(crate) deaf: bool,
+    pub(crate) receiver_closed: bool,
 }
 
 impl Emitter {
     pub(crate) fn new(out: mpsc::Sender<Event>) -> Self {
-        Self { out, seq: 0, began: Instant::now(), deaf: false }
+        Self { out, seq: 0, began: Instant::now(), receiver_closed: false }
     }
 
     pub(crate) fn began(&self) -> Instant {
@@ -29,7 +29,7 @@ impl Emitter {
         self.began += time;
     }
 
-    pub(crate) async fn emit(&mut self, what: What) {
+    pub(crate) async fn emit(&mut self, what: EventKind) {
         let droppable = what.droppable();
         let elapsed = millis(self.began.elapsed());
         let event = Event::new(self.seq, Timestamp::now(), elapsed, what);
@@ -38,7 +38,7 @@ impl Emitter {
             // A reader that is busy does without.
             let _ = self.out.try_send(event);
         } else if self.out.send(event).await.is_err() {
-            self.deaf = true;
+            self.receiver_closed = true;
         }
     }
 }
@@ -61,7 +61,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(600)).await;
         emitter.leave_out(asked.elapsed());
         tokio::time::advance(Duration::from_secs(1)).await;
-        emitter.emit(What::Notice { text: String::new().into() }).await;
+        emitter.emit(EventKind::Notice { text: String::new().into() }).await;
         assert_eq!(events.recv().await.map(|event| event.elapsed), Some(3000));
         assert_eq!(emitter.began().elapsed(), Duration::from_secs(3));
     }

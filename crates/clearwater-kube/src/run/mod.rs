@@ -47,7 +47,7 @@ impl Handle {
         self.answer.send_replace(Some(go_on));
     }
 
-    /// Answers [`Asked`](clearwater::event::What::Asked): whether data may be lost for it.
+    /// Answers [`Asked`](clearwater::event::EventKind::Asked): whether data may be lost for it.
     pub fn consent(&self, agreed: bool) {
         self.consent.send_replace(Some(agreed));
     }

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clearwater::config::{BonoExposure, Deployment};
-use clearwater::event::{Change, CheckLine, Operation, Outcome, PlannedStep, What, Whose};
+use clearwater::event::{Change, CheckLine, EventKind, Operation, Outcome, PlannedStep, Whose};
 use clearwater::remedy::{Advice, Remedied as _};
-use clearwater::scale::{Plan, Refusal};
+use clearwater::scale::{Refusal, ScalePlan};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -20,7 +20,7 @@ use super::{End, ScaleOptions, Scaling, check};
 use crate::cluster::Cluster;
 use crate::observe::observation::Observed;
 use crate::observe::observer::Observer;
-use crate::observe::snapshot::News;
+use crate::observe::snapshot::WatchEvent;
 use crate::observe::{Observation, subject};
 use crate::run::{Emitter, Steering, checks};
 
@@ -103,7 +103,7 @@ async fn see(seen: &mut Observation, observer: &mut Observer) -> Result<(), End>
     let complete = async {
         while !seen.snapshot.is_complete() {
             let Some(one) = observer.next().await else { break };
-            if let Observed::Watch(News::Trouble(_, text)) = &one {
+            if let Observed::Watch(WatchEvent::Trouble(_, text)) = &one {
                 tracing::debug!(text, "a watch is broken and is being renewed");
             }
             seen.take(one);
@@ -143,7 +143,7 @@ async fn first_look(seen: &Mutex<Observation>, targets: &[ScaleTarget], mut news
 }
 
 /// A component's plan, or why it is refused.
-fn planned(seen: &Observation, target: &ScaleTarget) -> Result<Plan, Advice> {
+fn planned(seen: &Observation, target: &ScaleTarget) -> Result<ScalePlan, Advice> {
     let planned = target.situation(seen).plan().and_then(|plan| leaves_well(seen, target).map(|()| plan));
     planned.map_err(|refusal| match (&refusal, target.list_trouble(seen)) {
         (Refusal::MembersUnknown { .. }, Some(why)) => {
@@ -158,7 +158,7 @@ async fn checked(
     cluster: &Cluster,
     seen: &Mutex<Observation>,
     targets: &[ScaleTarget],
-    plans: &[Plan],
+    plans: &[ScalePlan],
     unseen: Option<CheckLine>,
     emitter: &mut Emitter,
 ) -> Result<bool, End> {
@@ -174,14 +174,14 @@ async fn checked(
     let snapshot = look(seen, |seen| seen.snapshot.clone());
     lines.extend(check::budgets(cluster, &snapshot, targets).await);
     checks::tell(lines, "changed", emitter).await?;
-    emitter.emit(What::Planned { changes, pending: Vec::new() }).await;
+    emitter.emit(EventKind::Planned { changes, pending: Vec::new() }).await;
     Ok(writes)
 }
 
 /// Waits for a "yes" where one is asked for. Yields whether members may be marked as failed.
 async fn agreed(
     options: &ScaleOptions,
-    plans: &[Plan],
+    plans: &[ScalePlan],
     writes: bool,
     emitter: &mut Emitter,
     steering: &mut Steering,
@@ -195,12 +195,12 @@ async fn agreed(
             Ok(true) => consent |= plans.iter().any(|p| !p.marks_failed().is_empty()),
             Ok(false) => return Err((Outcome::Refused, "not confirmed, nothing was changed".into())),
             Err(reason) => {
-                emitter.emit(What::CancelRequested { reason }).await;
+                emitter.emit(EventKind::CancelRequested { reason }).await;
                 return Err((Outcome::Cancelled, "interrupted, nothing was changed".into()));
             }
         }
     }
-    match plans.iter().find_map(Plan::without_consent) {
+    match plans.iter().find_map(ScalePlan::without_consent) {
         Some(refusal) if !consent => Err((Outcome::Refused, refusal.advice())),
         _ => Ok(consent),
     }
@@ -221,13 +221,13 @@ fn leaves_well(seen: &Observation, target: &ScaleTarget) -> Result<(), Refusal> 
     Ok(())
 }
 
-fn steps_of(plan: &Plan) -> What {
+fn steps_of(plan: &ScalePlan) -> EventKind {
     let steps = plan.steps.iter().map(|s| PlannedStep {
         step: plan.describe(&s.action),
         expected_seconds: s.expected_seconds,
         deadline_seconds: s.deadline_seconds,
     });
-    What::StepsPlanned {
+    EventKind::StepsPlanned {
         component: plan.component.name().to_owned(),
         from: plan.from,
         to: plan.to,
@@ -237,7 +237,7 @@ fn steps_of(plan: &Plan) -> What {
 }
 
 /// What a plan changes: the workloads' counts, and the members that are marked as failed.
-fn changes(seen: &Observation, target: &ScaleTarget, plan: &Plan) -> Vec<Change> {
+fn changes(seen: &Observation, target: &ScaleTarget, plan: &ScalePlan) -> Vec<Change> {
     let component = Some(target.name().to_owned());
     let counts = target.subject.workloads.iter().map(|w| {
         let live = replicas(&seen.snapshot, w).unwrap_or(0);

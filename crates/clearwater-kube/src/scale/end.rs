@@ -1,13 +1,13 @@
 //! How a run ends, and what it says then.
 
-use clearwater::event::{CancelReason, Command, Outcome, RunStats, What};
+use clearwater::event::{CancelReason, Command, EventKind, Outcome, RunStats};
 use clearwater::remedy::{Advice, Remedy};
-use clearwater::scale::Plan;
+use clearwater::scale::ScalePlan;
 
 use super::execute::{Executed, Stop};
 use super::watch::look;
 use super::{End, Scaling};
-use crate::judge::failure::Doom;
+use crate::judge::failure::Failure;
 use crate::observe::evidence;
 use crate::run::Emitter;
 
@@ -49,19 +49,19 @@ impl Scaling {
                     Outcome::NotReady
                 }
                 Stop::Cancelled => Outcome::Cancelled,
-                Stop::Doomed(doom) => {
+                Stop::Failing(failure) => {
                     let target = self.targets.iter().find(|t| t.component() == executed.component);
                     let events = target
-                        .map(|t| look(&self.context.seen, |seen| evidence::events(t.scene(seen).events)))
+                        .map(|t| look(&self.context.seen, |seen| evidence::events(t.rollout(seen).events)))
                         .unwrap_or_default();
                     let (object, reason, container) =
-                        (doom.object.clone(), doom.reason.clone(), doom.telling_container());
+                        (failure.object.clone(), failure.reason.clone(), failure.telling_container());
                     let gathering = evidence::gather(&self.context.cluster, object, reason, container, events, None);
                     let evidence = gathering.await;
-                    let doom = doom.told_by(&evidence);
-                    said.push(format!("{name}: {}", doom.causes.first().cloned().unwrap_or_default()).into());
-                    let Doom { kind: failure, causes, fix, .. } = doom;
-                    let what = What::Failed { component: name, failure, causes, fix, evidence: vec![evidence] };
+                    let failure = failure.told_by(&evidence);
+                    said.push(format!("{name}: {}", failure.causes.first().cloned().unwrap_or_default()).into());
+                    let Failure { kind: failure, causes, fix, .. } = failure;
+                    let what = EventKind::Failed { component: name, failure, causes, fix, evidence: vec![evidence] };
                     emitter.emit(what).await;
                     Outcome::Failed
                 }
@@ -90,7 +90,7 @@ impl Scaling {
             .collect();
         let all = all.join(", ");
         match worst {
-            Outcome::Done if self.plans.iter().all(Plan::is_empty) && stats.writes == 0 => {
+            Outcome::Done if self.plans.iter().all(ScalePlan::is_empty) && stats.writes == 0 => {
                 (Outcome::NothingToDo, format!("nothing to do: {all} ({seconds:.1} s)").into())
             }
             Outcome::Done => (Outcome::Done, format!("scaled: {all} ({seconds:.1} s)").into()),

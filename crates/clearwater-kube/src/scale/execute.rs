@@ -10,9 +10,9 @@ use std::time::Duration;
 use clearwater::component::Component;
 use clearwater::config::Deployment;
 use clearwater::dns::Names;
-use clearwater::event::{CancelReason, Cost, Mending, What};
+use clearwater::event::{CancelReason, Cost, EventKind, Mending};
 use clearwater::remedy::{Advice, Remedied as _};
-use clearwater::scale::{Action, Plan, Refusal, Step};
+use clearwater::scale::{Refusal, ScaleAction, ScalePlan, ScaleStep};
 use futures::future::join_all;
 use kube::ResourceExt;
 use tokio::sync::{mpsc, watch};
@@ -24,9 +24,9 @@ use super::target::ScaleTarget;
 use super::watch::{Shared, look};
 use super::write::{keep_budget, set_replicas};
 use crate::cluster::{Cluster, say};
-use crate::judge::failure::{self, Doom};
+use crate::judge::failure::{self, Failure};
 use crate::judge::{self, Judged, Stage};
-use crate::observe::probe::{Prober, Target};
+use crate::observe::probe::{ProbeTarget, Prober};
 use crate::observe::{Observation, members};
 use crate::pod::object::addresses;
 use crate::run::{GRACE, millis, unless_cancelled};
@@ -46,7 +46,7 @@ pub(super) enum Stop {
     /// The planner refuses.
     Refused(Advice),
     /// Its pods cannot succeed.
-    Doomed(Box<Doom>),
+    Failing(Box<Failure>),
     /// A step took longer than it may.
     Late(String),
     /// The API server refuses something, or cannot be asked.
@@ -69,7 +69,7 @@ pub(super) struct Context {
     /// Changes with every news.
     pub(super) news: watch::Receiver<u64>,
     pub(super) cancel: watch::Receiver<Option<CancelReason>>,
-    pub(super) out: mpsc::UnboundedSender<What>,
+    pub(super) out: mpsc::UnboundedSender<EventKind>,
     pub(super) until: Instant,
     /// Whether dead members may be marked as failed.
     pub(super) consent: bool,
@@ -109,10 +109,10 @@ pub(super) async fn execute(context: Context, target: ScaleTarget) -> Executed {
     let mut execution =
         Execution { context, target, expected: BTreeMap::new(), step: None, set: None, said, began, writes: 0 };
     let cancel = execution.context.cancel.clone();
-    let outcome = unless_cancelled(&cancel, GRACE, execution.work()).await.unwrap_or(Err(Stop::Cancelled));
+    let outcome = unless_cancelled(&cancel, GRACE, Box::pin(execution.work())).await.unwrap_or(Err(Stop::Cancelled));
     if outcome.is_ok() {
         let (to, took) = (execution.target.to, millis(began.elapsed()));
-        execution.tell(What::Scaled { component: component.name().to_owned(), from, to, took });
+        execution.tell(EventKind::Scaled { component: component.name().to_owned(), from, to, took });
     }
     Executed { component, writes: execution.writes, stop: outcome.err() }
 }
@@ -122,7 +122,7 @@ impl Execution {
         look(&self.context.seen, |seen| at(seen, &self.target))
     }
 
-    fn tell(&self, what: What) {
+    fn tell(&self, what: EventKind) {
         let _ = self.context.out.send(what);
     }
 
@@ -176,15 +176,15 @@ impl Execution {
     /// Why the component is no further, in one line.
     fn cause(&self) -> String {
         self.look(|seen, target| {
-            let live = failure::cause(&target.scene(seen)).map(|c| c.text);
+            let live = failure::cause(&target.rollout(seen)).map(|c| c.text);
             live.unwrap_or_else(|| judge::component(&target.subject, seen).cause().to_owned())
         })
     }
 
     /// Says what is waited for where it changed, and gives up on pods that cannot succeed.
     fn look_closer(&mut self) -> Result<(), Stop> {
-        if let Some(doom) = self.look(|seen, target| failure::judge(&target.scene(seen))) {
-            return Err(Stop::Doomed(Box::new(doom)));
+        if let Some(failure) = self.look(|seen, target| failure::judge(&target.rollout(seen))) {
+            return Err(Stop::Failing(Box::new(failure)));
         }
         if self.said.1.elapsed() < SAY_EVERY {
             return Ok(());
@@ -193,7 +193,7 @@ impl Execution {
         let settling = judged.stage == Stage::Settling;
         let cause = if settling { judged.cause().to_owned() } else { self.cause() };
         let took = millis(self.began.elapsed());
-        self.tell(What::Progress { component: self.name(), took, cause: cause.clone() });
+        self.tell(EventKind::Progress { component: self.name(), took, cause: cause.clone() });
         self.said.1 = Instant::now();
         if cause.is_empty() || cause == self.said.0 {
             return Ok(());
@@ -201,9 +201,9 @@ impl Execution {
         self.said = (cause.clone(), Instant::now());
         let (component, ready, wanted) = (self.name(), judged.ready, judged.wanted);
         self.tell(if settling {
-            What::Settling { component, cause }
+            EventKind::Settling { component, cause }
         } else {
-            What::Starting { component, ready, wanted, cause }
+            EventKind::Starting { component, ready, wanted, cause }
         });
         Ok(())
     }
@@ -214,22 +214,22 @@ impl Execution {
         }
         self.end_step();
         self.step = Some((text.clone(), Instant::now()));
-        self.tell(What::StepBegun { component: self.name(), step: text, expected_seconds });
+        self.tell(EventKind::StepBegun { component: self.name(), step: text, expected_seconds });
     }
 
     fn end_step(&mut self) {
         if let Some((step, since)) = self.step.take() {
-            self.tell(What::StepEnded { component: self.name(), step, took: millis(since.elapsed()) });
+            self.tell(EventKind::StepEnded { component: self.name(), step, took: millis(since.elapsed()) });
         }
     }
 
-    fn step_deadline(&self, step: &Step) -> Instant {
+    fn step_deadline(&self, step: &ScaleStep) -> Instant {
         let began = self.step.as_ref().map_or_else(Instant::now, |(_, since)| *since);
         began + Duration::from_secs(step.deadline_seconds)
     }
 
     /// The plan from what is seen, as soon as that is clear.
-    async fn plan(&mut self) -> Result<Plan, Stop> {
+    async fn plan(&mut self) -> Result<ScalePlan, Stop> {
         let expected = self.expected.clone();
         let at = move |seen: &Observation, target: &ScaleTarget| {
             if target.clear(seen, &expected).is_err() {
@@ -255,9 +255,9 @@ impl Execution {
             }
             self.begin_step(plan.describe(&step.action), step.expected_seconds);
             match &step.action {
-                Action::Join { from, to } => self.resize(*from, *to).await?,
-                Action::Leave { members, .. } => self.resize(plan.from, *members).await?,
-                Action::MarkFailed { members, via, .. } => self.mark(members, via, &step).await?,
+                ScaleAction::Join { from, to } => self.resize(*from, *to).await?,
+                ScaleAction::Leave { members, .. } => self.resize(plan.from, *members).await?,
+                ScaleAction::MarkFailed { members, via, .. } => self.mark(members, via, &step).await?,
                 _ => self.await_another(&plan, &step).await?,
             }
         }
@@ -265,7 +265,7 @@ impl Execution {
     }
 
     /// Waits until the plan from what is seen begins with another step.
-    async fn await_another(&mut self, plan: &Plan, step: &Step) -> Result<(), Stop> {
+    async fn await_another(&mut self, plan: &ScalePlan, step: &ScaleStep) -> Result<(), Stop> {
         let (expected, action, deadline) = (self.expected.clone(), step.action.clone(), self.step_deadline(step));
         let at = move |seen: &Observation, target: &ScaleTarget| {
             if target.clear(seen, &expected).is_err() {
@@ -277,11 +277,11 @@ impl Execution {
         self.until(deadline, at, &plan.describe(&step.action)).await
     }
 
-    async fn mark(&mut self, dead: &[IpAddr], via: &str, step: &Step) -> Result<(), Stop> {
+    async fn mark(&mut self, dead: &[IpAddr], via: &str, step: &ScaleStep) -> Result<(), Stop> {
         let Some(clustering) = &self.target.subject.entry.clustering else { return Ok(()) };
         let target = self.look(|seen, target| {
             let pod = target.pods(seen).into_iter().find(|p| p.name_any() == via)?;
-            Target::of(&target.subject, pod)
+            ProbeTarget::of(&target.subject, pod)
         });
         let Some(target) = target else {
             // It has gone meanwhile: the next plan names another.
@@ -298,7 +298,7 @@ impl Execution {
                 because: "no pod has that address: it went without leaving, and the others wait for it".to_owned(),
                 cost: Cost::Nothing,
             };
-            self.tell(What::Mended { mending });
+            self.tell(EventKind::Mended { mending });
             self.writes += 1;
             let (cluster, target) = (self.context.cluster.clone(), target.clone());
             let within = Duration::from_secs(step.deadline_seconds);
@@ -339,16 +339,16 @@ impl Execution {
             self.begin_step(plan.describe(&step.action), step.expected_seconds);
             let deadline = self.step_deadline(step);
             match step.action {
-                Action::Resize { from, to } => self.resize(from, to).await?,
-                Action::AwaitServing { .. } => {
+                ScaleAction::Resize { from, to } => self.resize(from, to).await?,
+                ScaleAction::AwaitServing { .. } => {
                     self.rolled_out(deadline).await?;
                     self.served_within(deadline, &plan.describe(&step.action)).await?;
                 }
-                Action::AwaitGone { .. } => self.gone(deadline, &plan.describe(&step.action)).await?,
-                Action::Publish { to, .. } => self.publish(to).await?,
-                Action::AwaitAddresses { from, to } => self.addresses(from, to, deadline).await?,
-                Action::Withdraw { from, to } => self.withdraw(to, from).await?,
-                Action::AwaitDns { .. } => self.dns(deadline).await?,
+                ScaleAction::AwaitGone { .. } => self.gone(deadline, &plan.describe(&step.action)).await?,
+                ScaleAction::Publish { to, .. } => self.publish(to).await?,
+                ScaleAction::AwaitAddresses { from, to } => self.addresses(from, to, deadline).await?,
+                ScaleAction::Withdraw { from, to } => self.withdraw(to, from).await?,
+                ScaleAction::AwaitDns { .. } => self.dns(deadline).await?,
                 _ => {}
             }
         }
@@ -377,7 +377,7 @@ impl Execution {
         };
         self.until(deadline, complete, "starting its pods").await?;
         if let Some(set) = self.set.take() {
-            self.tell(What::RolledOut { component: self.name(), took: millis(set.elapsed()) });
+            self.tell(EventKind::RolledOut { component: self.name(), took: millis(set.elapsed()) });
         }
         Ok(())
     }
@@ -435,7 +435,7 @@ impl Execution {
             ),
         };
         self.step = None;
-        self.tell(What::Notice { text: text.into() });
+        self.tell(EventKind::Notice { text: text.into() });
         Ok(())
     }
 
@@ -448,7 +448,7 @@ impl Execution {
                 // It scales all the same; the next `up` makes it.
                 Err(error) => {
                     let text = format!("skipped: poddisruptionbudget/{}: {}", workload.name, say(&error));
-                    self.tell(What::Notice { text: text.into() });
+                    self.tell(EventKind::Notice { text: text.into() });
                 }
             }
         }

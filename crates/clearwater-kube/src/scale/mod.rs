@@ -18,9 +18,9 @@ use std::time::Duration;
 
 use clearwater::component::Component;
 use clearwater::config::Deployment;
-use clearwater::event::{CancelReason, Command, Outcome, PlannedComponent, RunStats, What};
+use clearwater::event::{CancelReason, Command, EventKind, Outcome, PlannedComponent, RunStats};
 use clearwater::remedy::Advice;
-use clearwater::scale::{Plan, Target};
+use clearwater::scale::{ScalePlan, Target};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
@@ -43,7 +43,7 @@ pub struct ScaleOptions {
     pub dry_run: bool,
     /// Whether members of stores that have no pod any more may be marked as failed.
     pub mark_failed: bool,
-    /// Whether the run waits after [`Planned`](What::Planned) until it is told to go on, where something would be
+    /// Whether the run waits after [`Planned`](EventKind::Planned) until it is told to go on, where something would be
     /// changed. Going on is consent to marking the members as failed that the plan named.
     pub ask: bool,
 }
@@ -59,11 +59,11 @@ type End = (Outcome, Advice);
 /// What is scaled, by which plans, and those who see to it.
 struct Scaling {
     targets: Vec<ScaleTarget>,
-    plans: Vec<Plan>,
+    plans: Vec<ScalePlan>,
     /// What every component's task has.
     context: Context,
     cancel: tokio::sync::watch::Sender<Option<CancelReason>>,
-    told: mpsc::UnboundedReceiver<What>,
+    told: mpsc::UnboundedReceiver<EventKind>,
     /// What keeps that up to date, and ends with it.
     _keeper: JoinSet<()>,
 }
@@ -72,7 +72,7 @@ async fn run(cluster: Cluster, options: ScaleOptions, mut emitter: Emitter, mut 
     let components =
         options.targets.iter().map(|(c, _)| PlannedComponent { component: c.name().to_owned(), gates: Vec::new() });
     emitter
-        .emit(What::RunStarted {
+        .emit(EventKind::RunStarted {
             command: Command::Scale,
             namespace: cluster.namespace.clone(),
             order: "each by its own steps".to_owned(),
@@ -81,7 +81,9 @@ async fn run(cluster: Cluster, options: ScaleOptions, mut emitter: Emitter, mut 
         .await;
     let mut stats = RunStats::default();
     let (outcome, summary) = Box::pin(work(&cluster, &options, &mut emitter, &mut steering, &mut stats)).await;
-    emitter.emit(What::RunFinished { outcome, summary, stats, critical_path: Vec::new(), pending: Vec::new() }).await;
+    emitter
+        .emit(EventKind::RunFinished { outcome, summary, stats, critical_path: Vec::new(), pending: Vec::new() })
+        .await;
 }
 
 async fn work(
@@ -98,7 +100,7 @@ async fn work(
         Ok(Ok(scaling)) => scaling,
         Ok(Err(end)) => return end,
         Err(reason) => {
-            emitter.emit(What::CancelRequested { reason }).await;
+            emitter.emit(EventKind::CancelRequested { reason }).await;
             return (Outcome::Cancelled, "interrupted, nothing was changed".into());
         }
     };
@@ -126,16 +128,16 @@ impl Scaling {
                     None => break,
                 },
                 reason = cancelled(&mut steering.cancel), if cancel.borrow().is_none() => {
-                    emitter.emit(What::CancelRequested { reason }).await;
+                    emitter.emit(EventKind::CancelRequested { reason }).await;
                     cancel.send_replace(Some(reason));
                 }
                 () = sleep_until(until), if cancel.borrow().is_none() => {
                     let reason = CancelReason::Deadline;
-                    emitter.emit(What::CancelRequested { reason }).await;
+                    emitter.emit(EventKind::CancelRequested { reason }).await;
                     cancel.send_replace(Some(reason));
                 }
             }
-            if emitter.deaf && cancel.borrow().is_none() {
+            if emitter.receiver_closed && cancel.borrow().is_none() {
                 cancel.send_replace(Some(CancelReason::Reader));
             }
         }

@@ -7,13 +7,13 @@ use std::time::Duration;
 use clearwater::component::Component;
 use clearwater::config::SPROUT_ADDRESS;
 use clearwater::manifest::WorkloadKind;
-use clearwater::scale::{MemberList, Pod as Member, Situation};
+use clearwater::scale::{MemberList, PodState, Situation};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use super::target::ScaleTarget;
-use crate::judge::failure::Scene;
+use crate::judge::failure::RolloutContext;
 use crate::judge::rollout;
 use crate::observe::snapshot::Snapshot;
 use crate::observe::{MembersSeen, Observation, Workload};
@@ -123,8 +123,8 @@ impl ScaleTarget {
     }
 
     /// What Kubernetes says of the component's pods.
-    pub(super) fn scene<'a>(&self, seen: &'a Observation) -> Scene<'a> {
-        Scene::of(seen, &self.subject, seen.snapshot.pods_of(self.component()))
+    pub(super) fn rollout<'a>(&self, seen: &'a Observation) -> RolloutContext<'a> {
+        RolloutContext::of(seen, &self.subject, seen.snapshot.pods_of(self.component()))
     }
 }
 
@@ -155,9 +155,9 @@ fn settled(snapshot: &Snapshot, workload: &Workload, expected: Option<u32>) -> R
     Ok(())
 }
 
-fn member(pod: &Pod, now: Timestamp) -> Member {
+fn member(pod: &Pod, now: Timestamp) -> PodState {
     let since = ready_since(pod).and_then(|t| Duration::try_from(now.duration_since(t)).ok());
-    Member {
+    PodState {
         name: pod.name_any(),
         addresses: addresses(pod),
         ready_for: pod_is_ready(pod).then(|| since.unwrap_or_default()),
@@ -175,7 +175,7 @@ mod tests {
 
     use crate::observe::Subject;
     use crate::observe::observation::{CERTAIN, Observed};
-    use crate::observe::snapshot::{News, Update};
+    use crate::observe::snapshot::{Update, WatchEvent};
 
     fn target(component: Component, workloads: &[(WorkloadKind, &str)], to: u32) -> ScaleTarget {
         ScaleTarget {
@@ -212,8 +212,8 @@ mod tests {
     fn chronos(replicas: u32, observed: i64, pods: Vec<Pod>, list: &str) -> Observation {
         let mut seen = Observation::default();
         let set = set("chronos", replicas, observed);
-        seen.take(Observed::Watch(News::StatefulSet(Update::All(vec![set]))));
-        seen.take(Observed::Watch(News::Pod(Update::All(pods))));
+        seen.take(Observed::Watch(WatchEvent::StatefulSet(Update::All(vec![set]))));
+        seen.take(Observed::Watch(WatchEvent::Pod(Update::All(pods))));
         seen.take_members(Component::Chronos, MembersSeen::Read(Members::parse(list).unwrap()));
         seen
     }
@@ -227,7 +227,7 @@ mod tests {
         };
         let mut seen = Observation::default();
         let both = vec![deployment("sprout-icscf", 3), deployment("sprout-scscf", 1)];
-        seen.take(Observed::Watch(News::Deployment(Update::All(both))));
+        seen.take(Observed::Watch(WatchEvent::Deployment(Update::All(both))));
         let both = [(WorkloadKind::Deployment, "sprout-icscf"), (WorkloadKind::Deployment, "sprout-scscf")];
         assert_eq!(target(Component::Sprout, &both, 3).from(&seen), 1);
         assert_eq!(target(Component::Sprout, &both, 1).from(&seen), 3);

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use clearwater::event::What;
+use clearwater::event::EventKind;
 use tokio::sync::{mpsc, watch};
 
 use super::target::ScaleTarget;
@@ -23,21 +23,21 @@ pub(super) async fn keep(
     seen: Shared,
     targets: Vec<ScaleTarget>,
     bump: watch::Sender<u64>,
-    out: mpsc::UnboundedSender<What>,
+    out: mpsc::UnboundedSender<EventKind>,
 ) {
     let wanted: Vec<Wanted<'_>> = targets.iter().map(|t| Wanted { subject: &t.subject, members: true }).collect();
     loop {
         look(&seen, |seen| observer.ask(seen, &wanted));
-        let Some(observed) = observer.next().await else { return };
+        let Some(news) = observer.next().await else { return };
         let changed = look(&seen, |seen| {
-            let (component, members) = seen.take(observed)?;
+            let (component, members) = seen.take(news)?;
             let violation = members.check(&seen.orphans(component)).err().map(|v| v.to_string());
             Some((component, members, violation))
         });
         if let Some((component, members, violation)) = changed {
             let members = members.iter().map(|(address, state)| (address.to_string(), state.name().to_owned()));
             let members = members.collect();
-            let _ = out.send(What::MembersChanged { component: component.name().to_owned(), members, violation });
+            let _ = out.send(EventKind::MembersChanged { component: component.name().to_owned(), members, violation });
         }
         bump.send_modify(|n| *n = n.wrapping_add(1));
     }

@@ -35,7 +35,7 @@ mod tests {
 
     use super::*;
     use crate::judge::About;
-    use crate::observe::problem::{Part, Problem};
+    use crate::observe::finding::{Finding, Part};
 
     fn part() -> impl Strategy<Value = Part> {
         prop_oneof![
@@ -53,7 +53,7 @@ mod tests {
 
     /// A look, as the judge makes it: it serves where nothing is wrong.
     fn look(stage: Stage, abouts: Vec<About>) -> Judged {
-        let problems: Vec<_> = abouts.into_iter().map(|a| Problem::new(a.clone(), format!("{a:?}"))).collect();
+        let problems: Vec<_> = abouts.into_iter().map(|a| Finding::new(a.clone(), format!("{a:?}"))).collect();
         Judged {
             stage: if problems.is_empty() { Stage::Serving } else { stage },
             ready: 1,

@@ -10,7 +10,7 @@ use clearwater::manifest::{Balance, Balanced, balance};
 use clearwater::remedy::Remedy;
 use k8s_openapi::api::core::v1::{Event, Service};
 
-use crate::judge::failure::Doom;
+use crate::judge::failure::Failure;
 use crate::observe::snapshot::event_time;
 
 /// How long a load balancer may say nothing at all. Clouds take one to three minutes.
@@ -26,7 +26,7 @@ pub(super) enum Addresses {
     /// Not yet, with the live cause.
     Awaited(String),
     /// They will not come.
-    Doomed(Doom),
+    Failing(Failure),
 }
 
 /// Looks at the Services of all Bonos. `events` are those about these Services; `waited` is how long they have stood.
@@ -36,8 +36,8 @@ pub(super) fn addresses(
     events: &[&Event],
     waited: Duration,
 ) -> Addresses {
-    let doom = |service: &str, reason: &str, causes: Vec<String>, fix: Remedy| {
-        Addresses::Doomed(Doom {
+    let failure = |service: &str, reason: &str, causes: Vec<String>, fix: Remedy| {
+        Addresses::Failing(Failure {
             component: Component::Bono,
             kind: FailureKind::NoAddress,
             object: format!("service/{service}"),
@@ -59,7 +59,7 @@ pub(super) fn addresses(
                     format!("service/{service}: its load balancer gave the host name {host} and no address"),
                     "Bono writes its own address into SIP routes, and telephones do not look names up there".to_owned(),
                 ];
-                return doom(service, "NoAddress", causes, FIX.into());
+                return failure(service, "NoAddress", causes, FIX.into());
             }
             Balance::Differ { services } => {
                 let seen: Vec<String> = services.iter().map(|(name, ip)| format!("{name} {ip}")).collect();
@@ -72,7 +72,7 @@ pub(super) fn addresses(
                     "let the load balancer share one address between both",
                     FIX,
                 ]);
-                return doom(services.first().map_or("bono", |(name, _)| name), "NoAddress", causes, fix);
+                return failure(services.first().map_or("bono", |(name, _)| name), "NoAddress", causes, fix);
             }
         }
     }
@@ -96,7 +96,7 @@ pub(super) fn addresses(
             "choose another bono.exposure",
             FIX,
         ]);
-        return doom(first, "NoAddress", causes, fix);
+        return failure(first, "NoAddress", causes, fix);
     }
     Addresses::Awaited(format!(
         "{} has no address from a load balancer yet{}",
@@ -129,10 +129,10 @@ mod tests {
 
     #[test]
     fn a_host_name_is_doomed_at_once_and_asks_for_addresses() {
-        let Addresses::Doomed(doom) = look(&json!([{"hostname": "lb.example.com"}]), &[], 0) else { panic!() };
+        let Addresses::Failing(failure) = look(&json!([{"hostname": "lb.example.com"}]), &[], 0) else { panic!() };
         assert!(
-            doom.fix.to_string().contains("bono.addresses") && doom.causes[0].contains("lb.example.com"),
-            "{doom:?}"
+            failure.fix.to_string().contains("bono.addresses") && failure.causes[0].contains("lb.example.com"),
+            "{failure:?}"
         );
     }
 
@@ -144,8 +144,8 @@ mod tests {
         .unwrap();
         let Addresses::Awaited(cause) = look(&json!([]), &[&event], 10) else { panic!() };
         assert!(cause.contains("service/bono-0") && cause.contains("quota of addresses"), "{cause}");
-        let Addresses::Doomed(doom) = look(&json!([]), &[&event], PATIENCE.as_secs()) else { panic!() };
-        assert!(doom.causes[1].contains("quota of addresses"), "{doom:?}");
+        let Addresses::Failing(failure) = look(&json!([]), &[&event], PATIENCE.as_secs()) else { panic!() };
+        assert!(failure.causes[1].contains("quota of addresses"), "{failure:?}");
         assert!(matches!(look(&json!([]), &[], PATIENCE.as_secs() - 1), Addresses::Awaited(_)));
     }
 }

@@ -5,8 +5,8 @@ mod begin;
 mod early;
 mod end;
 mod fail;
-mod mend;
 mod open;
+mod repair;
 mod unit;
 mod unstarted;
 
@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use clearwater::component::Component;
-use clearwater::event::{CancelReason, Outcome, What};
+use clearwater::event::{CancelReason, EventKind, Outcome};
 use clearwater::order::Schedule;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -29,12 +29,12 @@ use self::open::{Late, Names};
 use self::unit::{Applied, Phase, Stated, Units};
 use super::UpOptions;
 use crate::cluster::Cluster;
-use crate::judge::failure::{self, Scene};
+use crate::judge::failure::{self, RolloutContext};
 use crate::judge::{self, Judged, Stage};
 use crate::observe::Observation;
 use crate::observe::observation::Observed;
 use crate::observe::observer::{Observer, Wanted};
-use crate::observe::snapshot::News;
+use crate::observe::snapshot::WatchEvent;
 use crate::run::{Emitter, Steering, cancelled, millis};
 
 /// How often graces, deadlines and changed causes are looked at where no news comes.
@@ -77,7 +77,7 @@ struct Dispatcher {
     schedule: Schedule,
     writing: Writing,
     gatherers: JoinSet<Gathered>,
-    mending: mend::State,
+    repairs: repair::State,
     /// A component whose objects name addresses that are awaited.
     late: Option<Late>,
     names: Option<Names>,
@@ -98,7 +98,7 @@ enum Happened {
     AppliedEarly(Applied),
     /// What shows a failure was gathered.
     Gathered(Gathered),
-    Repaired(mend::Ended),
+    Repaired(repair::Ended),
     /// The user answered a question about data.
     Consent(bool),
     /// There is something to say about the names.
@@ -137,13 +137,13 @@ impl Dispatcher {
             if let Some(outcome) = self.ended()
                 && !self.replace_next().await
             {
-                break if self.mending.refusals.is_empty() { outcome } else { Outcome::Refused };
+                break if self.repairs.refusals.is_empty() { outcome } else { Outcome::Refused };
             }
             let happened = self.next(&mut tick, &mut steering).await;
             if let ControlFlow::Break(outcome) = self.handle(happened).await {
                 break outcome;
             }
-            if self.emitter.deaf && self.cancelled.is_none() {
+            if self.emitter.receiver_closed && self.cancelled.is_none() {
                 self.cancel_for(CancelReason::Reader);
             }
         };
@@ -151,14 +151,14 @@ impl Dispatcher {
     }
 
     async fn next(&mut self, tick: &mut Interval, steering: &mut Steering) -> Happened {
-        let (writing, mending) = (&mut self.writing, &mut self.mending);
-        let asks = mending.asks();
+        let (writing, repairs) = (&mut self.writing, &mut self.repairs);
+        let asks = repairs.asks();
         tokio::select! {
             Some(observed) = self.observer.next() => Happened::Observed(observed),
             Some(Ok(applied)) = writing.appliers.join_next() => Happened::Applied(applied),
             Some(Ok(early)) = writing.early.tasks.join_next() => Happened::AppliedEarly(early),
             Some(Ok(gathered)) = self.gatherers.join_next() => Happened::Gathered(gathered),
-            Some(Ok(ended)) = mending.menders.join_next() => Happened::Repaired(ended),
+            Some(Ok(ended)) = repairs.tasks.join_next() => Happened::Repaired(ended),
             agreed = consented(&mut steering.consent), if asks => Happened::Consent(agreed),
             Some(text) = news_of_names(&mut self.names) => Happened::Said(text),
             _ = tick.tick() => Happened::Tick,
@@ -178,9 +178,9 @@ impl Dispatcher {
             Happened::Applied(applied) => self.take_applied(applied).await,
             Happened::AppliedEarly(early) => self.take_early(early).await,
             Happened::Gathered(gathered) => self.take_gathered(gathered).await,
-            Happened::Repaired(ended) => self.mending.take(ended),
-            Happened::Consent(agreed) => self.mending.take_consent(agreed),
-            Happened::Said(text) => self.emitter.emit(What::Notice { text: text.into() }).await,
+            Happened::Repaired(ended) => self.repairs.take(ended),
+            Happened::Consent(agreed) => self.repairs.take_consent(agreed),
+            Happened::Said(text) => self.emitter.emit(EventKind::Notice { text: text.into() }).await,
             Happened::Tick => {
                 if self.progress_at.elapsed() >= SAY_EVERY {
                     self.progress_at = Instant::now();
@@ -196,7 +196,7 @@ impl Dispatcher {
             }
             Happened::Cancelled(reason) => {
                 self.cancel_for(reason);
-                self.emitter.emit(What::CancelRequested { reason }).await;
+                self.emitter.emit(EventKind::CancelRequested { reason }).await;
             }
         }
         ControlFlow::Continue(())
@@ -219,20 +219,20 @@ impl Dispatcher {
     }
 
     /// Says that a watch is broken, where it stays so, and what may not be watched.
-    async fn take_trouble(&mut self, news: &News) {
+    async fn take_trouble(&mut self, news: &WatchEvent) {
         match news {
-            News::Trouble(kind, text) => {
+            WatchEvent::Trouble(kind, text) => {
                 let trouble = *self.trouble.get_or_insert(Trouble { since: Instant::now(), told: false });
                 if !trouble.told && trouble.since.elapsed() >= TROUBLE_AFTER {
                     self.trouble = Some(Trouble { told: true, ..trouble });
                     let text = format!("the watch of {} is broken and is being renewed: {text}", kind.resource());
-                    self.emitter.emit(What::Notice { text: text.into() }).await;
+                    self.emitter.emit(EventKind::Notice { text: text.into() }).await;
                 }
                 return;
             }
-            News::Denied(kind) => {
+            WatchEvent::Denied(kind) => {
                 let text = format!("skipped: what is seen in {} (needs list and watch {0})", kind.resource());
-                self.emitter.emit(What::Notice { text: text.into() }).await;
+                self.emitter.emit(EventKind::Notice { text: text.into() }).await;
             }
             _ => {}
         }
@@ -250,13 +250,11 @@ impl Dispatcher {
 
     async fn take_early(&mut self, early: Applied) {
         self.writing.writes += early.created + early.changed;
-        match &early.error {
-            Some(error) => self.fail_to_apply(early.component, error).await,
-            None => {
-                let component = early.component;
-                self.units[component].early = Some(early);
-            }
+        let component = early.component;
+        if let Some(error) = &early.error {
+            return self.fail_to_apply(component, error).await;
         }
+        self.units[component].early = Some(early);
     }
 
     /// All of a component's objects stand.
@@ -265,7 +263,7 @@ impl Dispatcher {
         unit.applied = Some(Instant::now());
         unit.phase = Phase::Rolling;
         let sum = |of: fn(&Applied) -> u32| of(own) + unit.early.as_ref().map_or(0, of);
-        let what = What::Applied {
+        let what = EventKind::Applied {
             component: unit.name().to_owned(),
             created: sum(|a| a.created),
             changed: sum(|a| a.changed),
@@ -313,13 +311,16 @@ impl Dispatcher {
     }
 
     /// What is known of these of a component's pods, as it is asked whether they can succeed.
-    fn scene<'a>(
+    fn rollout<'a>(
         &'a self,
         component: Component,
         pods: Vec<&'a Pod>,
         needs_served_since: Option<Timestamp>,
-    ) -> Scene<'a> {
-        Scene { needs_served_since, ..Scene::of(&self.seen, &self.units[component].part.subject, pods) }
+    ) -> RolloutContext<'a> {
+        RolloutContext {
+            needs_served_since,
+            ..RolloutContext::of(&self.seen, &self.units[component].part.subject, pods)
+        }
     }
 
     /// Looks at one component that was applied. Yields whether it has just begun to serve.
@@ -341,13 +342,13 @@ impl Dispatcher {
         if unit.phase == Phase::Serving {
             if !unit.unsteady {
                 unit.unsteady = true;
-                let what = What::Unsteady { component: unit.name().to_owned(), cause: unit.cause.clone() };
+                let what = EventKind::Unsteady { component: unit.name().to_owned(), cause: unit.cause.clone() };
                 self.emitter.emit(what).await;
             }
-            self.look_for_doom(component).await;
+            self.look_for_failure(component).await;
             return false;
         }
-        self.look_for_doom(component).await;
+        self.look_for_failure(component).await;
         self.tell_stage(component, &judged).await;
         false
     }
@@ -366,7 +367,7 @@ impl Dispatcher {
         unit.state(Stated::Serving, String::new());
         let name = unit.name();
         let durations = unit.durations(began);
-        let what = What::Serving { component: name.to_owned(), durations, unchecked: judged.unchecked };
+        let what = EventKind::Serving { component: name.to_owned(), durations, unchecked: judged.unchecked };
         self.emitter.emit(what).await;
         if first {
             self.schedule.complete(name);
@@ -376,22 +377,22 @@ impl Dispatcher {
 
     async fn tell_stage(&mut self, component: Component, judged: &Judged) {
         let pods = self.seen.snapshot.pods_of(component);
-        let live = failure::cause(&self.scene(component, pods, None));
+        let live = failure::cause(&self.rollout(component, pods, None));
         let now = Instant::now();
         let unit = &mut self.units[component];
         let name = unit.name().to_owned();
         let (stage, cause, what) = if judged.stage == Stage::Settling {
             let cause = judged.cause().to_owned();
-            (Stated::Settling, cause.clone(), What::Settling { component: name, cause })
+            (Stated::Settling, cause.clone(), EventKind::Settling { component: name, cause })
         } else if let Some(live) = live.as_ref().filter(|l| l.pulling) {
             unit.pulled = Some(now);
             let pod = live.pod.clone().unwrap_or_default();
-            (Stated::Pulling, live.text.clone(), What::Pulling { component: name, pod, cause: live.text.clone() })
+            (Stated::Pulling, live.text.clone(), EventKind::Pulling { component: name, pod, cause: live.text.clone() })
         } else {
             let from_programs = judged.said_by_program().map(str::to_owned);
             let cause = from_programs.or(live.map(|l| l.text)).unwrap_or_else(|| judged.cause().to_owned());
             let (ready, wanted) = (judged.ready, judged.wanted);
-            (Stated::Starting, cause.clone(), What::Starting { component: name, ready, wanted, cause })
+            (Stated::Starting, cause.clone(), EventKind::Starting { component: name, ready, wanted, cause })
         };
         unit.cause.clone_from(&cause);
         // Of a pod that has not been asked yet the answer follows at once.
@@ -408,7 +409,7 @@ impl Dispatcher {
             let Some(opened) = unit.opened.filter(|_| matches!(unit.phase, Phase::Applying | Phase::Rolling)) else {
                 continue;
             };
-            let what = What::Progress {
+            let what = EventKind::Progress {
                 component: unit.name().to_owned(),
                 took: millis(opened.elapsed()),
                 cause: unit.cause.clone(),

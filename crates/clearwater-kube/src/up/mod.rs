@@ -38,7 +38,7 @@ pub struct UpOptions {
     /// Whether what is broken is mended even where that loses data. Otherwise the run asks, with [`UpOptions::ask`], or
     /// refuses and says what would be lost.
     pub accept_loss: bool,
-    /// Whether the run waits after [`Planned`](clearwater::event::What::Planned) until it is told to go on, where
+    /// Whether the run waits after [`Planned`](clearwater::event::EventKind::Planned) until it is told to go on, where
     /// something would be written.
     pub ask: bool,
 }

@@ -35,6 +35,16 @@ pub fn playing(release: Release, role: Role) -> Option<Component> {
 
 /// The number of a component's port, for constants: one that the catalogue does not have is found when this is compiled.
 /// Both releases have the same numbers (`tests/catalogue.rs`).
+///
+/// # Panics
+/// Where the component has no port of that name.
+///
+/// ```
+/// use clearwater::component::{Component, port};
+///
+/// const ETCD: u16 = port(Component::Etcd, "etcd-client");
+/// assert_eq!(ETCD, 2379);
+/// ```
 pub const fn port(component: Component, name: &str) -> u16 {
     let mut entries = catalogue(Release::Hunter);
     while let [entry, rest @ ..] = entries {

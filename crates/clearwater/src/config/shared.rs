@@ -16,14 +16,14 @@
 //! file.shared_config.insert("remote_audio_alert".to_owned(), "two  blanks, $5 and a *".to_owned());
 //! let deployment = file.deploy("ims")?;
 //!
-//! // What a pod is given: every character that the way there would spoil is an escape that it undoes.
+//! // EventKind a pod is given: every character that the way there would spoil is an escape that it undoes.
 //! let given = environment(&deployment, &BTreeMap::new())?;
 //! assert_eq!(
 //!     given.config_map["ADDITIONAL_SHARED_CONFIG"],
 //!     r"remote_audio_alert='two\0040\0040blanks,\0040$5\0040and\0040a\0040\0052'"
 //! );
 //!
-//! // What the container makes of it.
+//! // EventKind the container makes of it.
 //! let pod = Pod { ip: "10.1.2.3".to_owned(), ..Pod::default() };
 //! let files = rendered(&deployment, &BTreeMap::new(), &pod, &secret_values(&Keys::upstream(), None))?;
 //! assert_eq!(files.settings()?.get("remote_audio_alert"), Some("two  blanks, $5 and a *"));

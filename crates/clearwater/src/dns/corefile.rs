@@ -121,7 +121,8 @@ impl Corefile {
                 let zones: Vec<&str> = directive.zones().collect();
                 let keys = block.keys.iter().map(|k| host(k)).filter(|_| zones.is_empty());
                 let all = zones.iter().copied().chain(keys).map(|zone| zone.trim_end_matches('.'));
-                domains.extend(all.filter(|d| !d.is_empty() && !d.ends_with(".arpa")).map(str::to_owned));
+                domains
+                    .extend(all.filter(|d| !d.is_empty() && d.rsplit('.').next() != Some("arpa")).map(str::to_owned));
             }
         }
         domains.sort_unstable();

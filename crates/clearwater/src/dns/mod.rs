@@ -10,7 +10,7 @@
 //! * [`records`] and [`client_records`]: the records, as a [`Zone`].
 //! * [`Zone`] prints as a zone file and as JSON; [`ZoneDiff`] says what has to be done to get from one to another.
 //! * [`rules`] and [`Rules::corefile_lines`]: CoreDNS' own configuration. [`corefile`] puts such lines into a Corefile.
-//! * [`keeper`]: who keeps the cluster's Corefile, and by which door lines may go into it.
+//! * [`ownership`]: who keeps the cluster's Corefile, and by which door lines may go into it.
 //! * [`answer`]: what servers have to answer, and whether they do.
 //! * [`skydns`]: keys and values for CoreDNS' etcd plugin and for SkyDNS.
 //! * [`sub_domains`]: the host names that pods or endpoints must have.
@@ -39,10 +39,10 @@
 pub mod answer;
 mod choice;
 pub mod corefile;
-pub mod keeper;
 mod name;
 mod names;
 mod needs;
+pub mod ownership;
 mod record;
 mod records;
 pub mod skydns;

@@ -1,11 +1,12 @@
 //! Every text of an event is made printable. Each field is named, so that the compiler tells of one that is added.
 
+use super::command::Command;
 use super::dns::DnsStep;
-use super::stats::{Durations, Hop, RunStats};
-use super::what::{
-    Awaited, CancelReason, Change, CheckId, CheckLine, CheckStatus, Command, Cost, Evidence, FailureKind, LogExcerpt,
-    Mending, Operation, Outcome, Pending, PlannedComponent, PlannedGate, PlannedStep, What,
+use super::kind::{
+    Awaited, CancelReason, Change, CheckId, CheckLine, CheckStatus, Cost, EventKind, Evidence, FailureKind, LogExcerpt,
+    Mending, Operation, Outcome, Pending, PlannedComponent, PlannedGate, PlannedStep,
 };
+use super::stats::{Durations, Hop, RunStats};
 use crate::text::{Clean, clean_lines};
 
 /// What holds no text of others.
@@ -93,7 +94,7 @@ every_kind! {
 }
 
 every_kind! {
-    What {
+    EventKind {
         RunStarted { command, namespace, order, components }
         Checked { line }
         Planned { changes, pending }

@@ -1,44 +1,46 @@
 //! What happens during a run, as types that a program can read without a cluster client.
 //!
 //! A run is a stream of [`Event`]s. Each is an envelope (format version, number, time, time since the run began) around
-//! a [`What`]. The rules a reader may rely on:
+//! a [`EventKind`]. The rules a reader may rely on:
 //!
-//! * The first event is [`What::RunStarted`], with everything that is planned. The last is [`What::RunFinished`], with
+//! * The first event is [`EventKind::RunStarted`], with everything that is planned. The last is [`EventKind::RunFinished`], with
 //!   the totals; nothing follows it. A stream that ends without it was cut off.
-//! * `seq` begins at 0 and grows by one with every event that is sent. A gap means that a [droppable](What::droppable)
+//! * `seq` begins at 0 and grows by one with every event that is sent. A gap means that a [droppable](EventKind::droppable)
 //!   event was dropped because the reader was slow; no other event is ever dropped.
-//! * A component goes through [`What::Waiting`], [`What::Applying`], [`What::Applied`], [`What::Pulling`] or
-//!   [`What::Starting`], [`What::Settling`] and [`What::Serving`]. Steps may be left out where there was nothing to wait
-//!   for, and [`What::Failed`] or [`What::Skipped`] may come in the place of any of them. `Waiting`, `Starting` and
+//! * A component goes through [`EventKind::Waiting`], [`EventKind::Applying`], [`EventKind::Applied`], [`EventKind::Pulling`] or
+//!   [`EventKind::Starting`], [`EventKind::Settling`] and [`EventKind::Serving`]. Steps may be left out where there was nothing to wait
+//!   for, and [`EventKind::Failed`] or [`EventKind::Skipped`] may come in the place of any of them. `Waiting`, `Starting` and
 //!   `Settling` come again when their cause changes.
-//! * A component that is scaled goes through its steps instead: [`What::StepsPlanned`] once, then [`What::StepBegun`] and
-//!   [`What::StepEnded`] for each, and [`What::Scaled`] at the end; `Starting` and `Settling` tell what a step waits for.
-//! * A change of the cluster's DNS has no components: [`What::Dns`] tells its steps.
-//! * Kinds may be added to the format without a new version: an old reader sees them as [`What::Unknown`].
+//! * A component that is scaled goes through its steps instead: [`EventKind::StepsPlanned`] once, then [`EventKind::StepBegun`] and
+//!   [`EventKind::StepEnded`] for each, and [`EventKind::Scaled`] at the end; `Starting` and `Settling` tell what a step waits for.
+//! * A change of the cluster's DNS has no components: [`EventKind::Dns`] tells its steps.
+//! * Kinds may be added to the format without a new version: an old reader sees them as [`EventKind::Unknown`].
 //!
 //! In JSON an event is one object on one line; `what.kind` names the kind:
 //!
 //! ```
-//! use clearwater::event::{Event, What};
+//! use clearwater::event::{Event, EventKind};
 //!
 //! let line = r#"{"v":1,"seq":7,"at":"2026-11-22T10:00:00Z","elapsed":1250,
 //!                "what":{"kind":"skipped","component":"ellis","because":"an HSS provides the subscribers"}}"#;
 //! let event: Event = serde_json::from_str(line)?;
-//! assert!(matches!(event.what, What::Skipped { ref component, .. } if component == "ellis"));
+//! assert!(matches!(event.what, EventKind::Skipped { ref component, .. } if component == "ellis"));
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
 mod clean;
+mod command;
 mod dns;
+mod kind;
 mod stats;
-mod what;
 
+pub use command::Command;
 pub use dns::DnsStep;
-pub use stats::{Durations, Hop, RunStats};
-pub use what::{
-    Awaited, CancelReason, Change, CheckId, CheckLine, CheckStatus, Command, Cost, Evidence, FailureKind, LogExcerpt,
-    Mending, Operation, Outcome, Pending, PlannedComponent, PlannedGate, PlannedStep, What, Whose,
+pub use kind::{
+    Awaited, CancelReason, Change, CheckId, CheckLine, CheckStatus, Cost, EventKind, Evidence, FailureKind, LogExcerpt,
+    Mending, Operation, Outcome, Pending, PlannedComponent, PlannedGate, PlannedStep, Whose,
 };
+pub use stats::{Durations, Hop, RunStats};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -62,13 +64,13 @@ pub struct Event {
     /// Milliseconds since the run began, without the time that its question to go on stood open.
     pub elapsed: u64,
     /// What happened.
-    pub what: What,
+    pub what: EventKind,
 }
 
 impl Event {
     /// An event, with every text in it [`printable`](crate::text::printable): names and messages are quoted from what
     /// others wrote.
-    pub fn new(seq: u64, at: Timestamp, elapsed: u64, mut what: What) -> Self {
+    pub fn new(seq: u64, at: Timestamp, elapsed: u64, mut what: EventKind) -> Self {
         what.clean();
         Self { v: VERSION, seq, at, elapsed, what }
     }

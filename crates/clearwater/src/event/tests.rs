@@ -2,14 +2,14 @@ use super::*;
 use crate::component::Component;
 use crate::remedy::{Advice, NamesDeed, Remedy};
 
-fn event(what: What) -> Event {
+fn event(what: EventKind) -> Event {
     Event { v: VERSION, seq: 3, at: "2026-11-22T10:00:00.5Z".parse().unwrap(), elapsed: 42, what }
 }
 
 #[test]
 fn an_event_survives_json() {
     let all = [
-        What::RunStarted {
+        EventKind::RunStarted {
             command: Command::Up,
             namespace: "ims".into(),
             order: "dependency".into(),
@@ -18,19 +18,19 @@ fn an_event_survives_json() {
                 gates: vec![PlannedGate { on: "etcd".into(), because: "no cassandra.yaml without it".into() }],
             }],
         },
-        What::Waiting {
+        EventKind::Waiting {
             component: "cassandra".into(),
             awaited: vec![Awaited { component: "etcd".into(), state: "starting".into() }],
             cause: "etcd: 0 of 1 pods ready".into(),
         },
-        What::Failed {
+        EventKind::Failed {
             component: "sprout".into(),
             failure: FailureKind::ImageNotFound,
             causes: vec!["image x:y: not found".into()],
             fix: "correct images.tag".into(),
             evidence: vec![Evidence { object: "pod/sprout-1".into(), ..Evidence::default() }],
         },
-        What::RunFinished {
+        EventKind::RunFinished {
             outcome: Outcome::Done,
             summary: "11 of 11 components serve".into(),
             stats: RunStats::default(),
@@ -48,7 +48,7 @@ fn an_event_survives_json() {
 
 #[test]
 fn json_names_are_camel_case_and_the_kind_is_a_tag() {
-    let text = serde_json::to_string(&event(What::RunFinished {
+    let text = serde_json::to_string(&event(EventKind::RunFinished {
         outcome: Outcome::ChangesPending,
         summary: Advice::default(),
         stats: RunStats { pod_connections: 2, ..RunStats::default() },
@@ -63,7 +63,7 @@ fn json_names_are_camel_case_and_the_kind_is_a_tag() {
 fn an_old_reader_survives_a_new_writer() {
     let line = r#"{"v":1,"seq":9,"at":"2026-11-22T10:00:00Z","elapsed":1,"later":true,
         "what":{"kind":"somethingNew","component":"sprout","more":{"a":[1]}}}"#;
-    assert_eq!(serde_json::from_str::<Event>(line).unwrap().what, What::Unknown);
+    assert_eq!(serde_json::from_str::<Event>(line).unwrap().what, EventKind::Unknown);
     assert_eq!(serde_json::from_str::<FailureKind>(r#""somethingNew""#).unwrap(), FailureKind::Unknown);
     assert_eq!(serde_json::from_str::<Outcome>(r#""somethingNew""#).unwrap(), Outcome::Unknown);
 }
@@ -89,7 +89,7 @@ fn no_text_of_an_event_holds_what_a_terminal_obeys() {
     let mending = Mending { component: bad(), object: bad(), action: bad(), because: bad(), cost: Cost::Data };
     let pending = || vec![Pending { component: bad(), what: bad(), command: bad().into() }];
     let all = [
-        What::RunStarted {
+        EventKind::RunStarted {
             command: Command::Up,
             namespace: bad(),
             order: bad(),
@@ -98,7 +98,7 @@ fn no_text_of_an_event_holds_what_a_terminal_obeys() {
                 gates: vec![PlannedGate { on: bad(), because: bad() }],
             }],
         },
-        What::Checked {
+        EventKind::Checked {
             line: CheckLine {
                 id: CheckId::Rights,
                 title: bad(),
@@ -107,7 +107,7 @@ fn no_text_of_an_event_holds_what_a_terminal_obeys() {
                 fix: Some(bad().into()),
             },
         },
-        What::Planned {
+        EventKind::Planned {
             changes: vec![Change {
                 object: bad(),
                 component: Some(bad()),
@@ -117,8 +117,12 @@ fn no_text_of_an_event_holds_what_a_terminal_obeys() {
             }],
             pending: pending(),
         },
-        What::Waiting { component: bad(), awaited: vec![Awaited { component: bad(), state: bad() }], cause: bad() },
-        What::Failed {
+        EventKind::Waiting {
+            component: bad(),
+            awaited: vec![Awaited { component: bad(), state: bad() }],
+            cause: bad(),
+        },
+        EventKind::Failed {
             component: bad(),
             failure: FailureKind::CrashLoop,
             causes: vec![bad()],
@@ -130,18 +134,18 @@ fn no_text_of_an_event_holds_what_a_terminal_obeys() {
                 logs: vec![LogExcerpt { from: bad(), lines: vec![bad()] }],
             }],
         },
-        What::Mended { mending: mending.clone() },
-        What::Asked { mending },
-        What::StepsPlanned {
+        EventKind::Mended { mending: mending.clone() },
+        EventKind::Asked { mending },
+        EventKind::StepsPlanned {
             component: bad(),
             from: 1,
             to: 2,
             steps: vec![PlannedStep { step: bad(), expected_seconds: 1, deadline_seconds: 2 }],
             notices: vec![bad()],
         },
-        What::MembersChanged { component: bad(), members: [(bad(), bad())].into(), violation: Some(bad()) },
-        What::Notice { text: Advice::new(bad(), bad()) },
-        What::RunFinished {
+        EventKind::MembersChanged { component: bad(), members: [(bad(), bad())].into(), violation: Some(bad()) },
+        EventKind::Notice { text: Advice::new(bad(), bad()) },
+        EventKind::RunFinished {
             outcome: Outcome::Done,
             summary: Advice::new(bad(), Remedy::from(NamesDeed::Remove(bad())).then(bad())),
             stats: RunStats::default(),
@@ -178,7 +182,7 @@ fn remedies_take_the_words_of_whoever_shows_them() {
     let words = |deed: &Remedy| matches!(deed, Remedy::BringUp).then(|| "press Start".to_owned());
     let pending = |command| vec![Pending { component: "etcd".into(), what: "a change".into(), command }];
     let again = Remedy::sentence([Remedy::TakeDown(vec![Component::Etcd]), ", then ".into(), Remedy::BringUp]);
-    let what = What::RunFinished {
+    let what = EventKind::RunFinished {
         outcome: Outcome::ChangesPending,
         summary: Advice::new("one change waits", again.clone()),
         stats: RunStats::default(),

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::error::OrderError;
 use super::graph::{Edge, Graph, Need};
-use super::plan::Plan;
+use super::plan::StartPlan;
 use super::policy::Policy;
 
 /// What is known of a node while others are taken down.
@@ -33,8 +33,8 @@ impl Graph {
     /// assert_eq!(down.gates("etcd").collect::<Vec<_>>(), ["astaire", "cassandra", "chronos"]);
     /// # Ok::<(), clearwater::order::OrderError>(())
     /// ```
-    pub fn plan_down(&self) -> Result<Plan, OrderError> {
-        Ok(Plan::new(self, None, outlasts)?.reversed())
+    pub fn plan_down(&self) -> Result<StartPlan, OrderError> {
+        Ok(StartPlan::new(self, None, outlasts)?.reversed())
     }
 
     /// What must be gone before a node may go, given what is known of each; nothing where it may go now.

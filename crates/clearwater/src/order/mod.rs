@@ -103,6 +103,6 @@ pub use down::Presence;
 pub use draw::{Detail, Drawing};
 pub use error::{Cycle, CycleEdge, OrderError};
 pub use graph::{Edge, Graph, Link, Need, Origin};
-pub use plan::{CriticalPath, PathStep, Plan, Schedule};
+pub use plan::{CriticalPath, PathStep, Schedule, StartPlan};
 pub use policy::Policy;
 pub use select::{Along, Selection};

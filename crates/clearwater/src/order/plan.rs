@@ -54,7 +54,7 @@ struct Inner {
 ///
 /// A plan is made by [`Graph::plan`]. It is cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct StartPlan {
     inner: Arc<Inner>,
     policy: Option<Policy>,
     reversed: bool,
@@ -62,12 +62,12 @@ pub struct Plan {
 
 impl Graph {
     /// Orders the graph by the edges that gate under a policy.
-    pub fn plan(&self, policy: Policy) -> Result<Plan, OrderError> {
-        Plan::new(self, Some(policy), |e| policy.gates(e))
+    pub fn plan(&self, policy: Policy) -> Result<StartPlan, OrderError> {
+        StartPlan::new(self, Some(policy), |e| policy.gates(e))
     }
 }
 
-impl Plan {
+impl StartPlan {
     pub(super) fn new(
         graph: &Graph,
         policy: Option<Policy>,
@@ -160,7 +160,7 @@ impl Plan {
     /// The nodes by wave: those of wave 0 wait for nothing, each other one waits for something in the wave before.
     ///
     /// Waves are for people to read. An executor that started a wave only when the one before is complete would waste
-    /// time: use [`Plan::schedule`], which opens each node's gate as soon as its own gates allow.
+    /// time: use [`StartPlan::schedule`], which opens each node's gate as soon as its own gates allow.
     pub fn waves(&self) -> impl ExactSizeIterator<Item = Vec<&str>> {
         self.inner.waves.iter().map(|w| w.iter().map(|&n| self.name(n)).collect())
     }
@@ -238,7 +238,7 @@ impl Plan {
     }
 }
 
-impl Serialize for Plan {
+impl Serialize for StartPlan {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
@@ -406,7 +406,7 @@ enum State {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    plan: Plan,
+    plan: StartPlan,
     open: Vec<usize>,
     state: Vec<State>,
     unfinished: usize,
@@ -414,7 +414,7 @@ pub struct Schedule {
 
 impl Schedule {
     /// The plan that is run.
-    pub fn plan(&self) -> &Plan {
+    pub fn plan(&self) -> &StartPlan {
         &self.plan
     }
 

@@ -16,13 +16,13 @@
 //! ```
 //! use clearwater::component::{Component, Release};
 //! use clearwater::remedy::Remedied;
-//! use clearwater::scale::{MemberList, Members, Pod, Situation};
+//! use clearwater::scale::{MemberList, Members, PodState, Situation};
 //!
 //! let mut situation = Situation::new(Release::Hunter, Component::Chronos, 2, 1);
 //! situation.pods = ["10.1.0.4", "10.1.0.5"]
 //!     .iter()
 //!     .enumerate()
-//!     .map(|(i, a)| Pod {
+//!     .map(|(i, a)| PodState {
 //!         name: format!("chronos-{i}"),
 //!         addresses: vec![a.parse().unwrap()],
 //!         ready_for: Some(std::time::Duration::from_secs(600)),
@@ -64,7 +64,7 @@ mod step;
 mod target;
 
 pub use member::{ClusterState, MemberState, Members, MembersError, UnknownState, Violation};
-pub use plan::{Autoscaler, MemberList, Pod, Reach, Situation, check_autoscale};
+pub use plan::{Autoscaler, MemberList, PodState, Reach, Situation, check_autoscale};
 pub use refusal::{Refusal, Unsound};
-pub use step::{Action, Plan, Step};
+pub use step::{ScaleAction, ScalePlan, ScaleStep};
 pub use target::{InvalidTarget, Target};

@@ -3,13 +3,13 @@ use std::time::Duration;
 
 use super::member::{ClusterState, MemberState, Members, MembersError};
 use super::refusal::{Refusal, Unsound};
-use super::step::{Action, Plan, Step};
+use super::step::{ScaleAction, ScalePlan, ScaleStep};
 use crate::component::{Clustering, Component, Entry, Release, Rule, Store, catalogue, entry};
 use crate::config::{BonoExposure, Deployment};
 
 /// A pod of the component that is scaled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pod {
+pub struct PodState {
     /// Its name.
     pub name: String,
     /// Its addresses: none before it has a network, one of each family on a dual-stack cluster.
@@ -78,7 +78,7 @@ pub struct Situation {
     /// How many are wanted.
     pub to: u32,
     /// Its pods that have not ended, terminating ones included.
-    pub pods: Vec<Pod>,
+    pub pods: Vec<PodState>,
     /// The members of its store.
     pub members: MemberList,
     /// How bonos are reached. Counts for bono only.
@@ -109,7 +109,7 @@ impl Situation {
     ///
     /// The plan begins with what an interrupted run left behind, so that running it again goes on from there; where
     /// everything is as it should be it has no step.
-    pub fn plan(&self) -> Result<Plan, Refusal> {
+    pub fn plan(&self) -> Result<ScalePlan, Refusal> {
         let entry = entry(self.release, self.component).ok_or_else(|| Refusal::NotInRelease {
             component: self.component,
             release: self.release,
@@ -117,8 +117,13 @@ impl Situation {
         })?;
         self.check_rule(entry)?;
         self.check_autoscaler()?;
-        let mut plan =
-            Plan { component: self.component, from: self.from, to: self.to, steps: Vec::new(), notices: Vec::new() };
+        let mut plan = ScalePlan {
+            component: self.component,
+            from: self.from,
+            to: self.to,
+            steps: Vec::new(),
+            notices: Vec::new(),
+        };
         match &entry.clustering {
             Some(clustering) => self.plan_store(entry, clustering, &mut plan)?,
             None => self.plan_stateless(entry, &mut plan),
@@ -181,7 +186,7 @@ impl Situation {
         }
     }
 
-    fn plan_stateless(&self, entry: &Entry, plan: &mut Plan) {
+    fn plan_stateless(&self, entry: &Entry, plan: &mut ScalePlan) {
         let &Self { component, from, to, .. } = self;
         if from == to {
             return self.plan_rest(entry, plan);
@@ -189,21 +194,21 @@ impl Situation {
         let own_services = component == Component::Bono
             && matches!(self.reach.exposure, BonoExposure::NodePort | BonoExposure::LoadBalancer);
         if own_services && to > from {
-            plan.push(Action::Publish { from, to }, 1, 30);
+            plan.push(ScaleAction::Publish { from, to }, 1, 30);
             if self.reach.exposure == BonoExposure::LoadBalancer && self.reach.addresses == 0 {
-                plan.push(Action::AwaitAddresses { from, to }, 30, 300);
+                plan.push(ScaleAction::AwaitAddresses { from, to }, 30, 300);
             }
         }
-        plan.push(Action::Resize { from, to }, 1, 30);
+        plan.push(ScaleAction::Resize { from, to }, 1, 30);
         if to > from {
-            plan.push(Action::AwaitServing { members: to }, 30, 3 * u64::from(entry.slowest_start_seconds));
+            plan.push(ScaleAction::AwaitServing { members: to }, 30, 3 * u64::from(entry.slowest_start_seconds));
         } else {
-            plan.push(Action::AwaitGone { members: to }, 30, 120);
+            plan.push(ScaleAction::AwaitGone { members: to }, 30, 120);
         }
         if own_services && to < from {
-            plan.push(Action::Withdraw { from, to }, 1, 30);
+            plan.push(ScaleAction::Withdraw { from, to }, 1, 30);
         }
-        plan.push(Action::AwaitDns { members: to }, 30, 120);
+        plan.push(ScaleAction::AwaitDns { members: to }, 30, 120);
         if to < from && component == Component::Bono {
             plan.notices.push(
                 "devices that are connected to a bono that leaves must register again; their calls go on, media flowing \
@@ -217,21 +222,21 @@ impl Situation {
     }
 
     /// What is left of an interrupted run that had set the replicas already.
-    fn plan_rest(&self, entry: &Entry, plan: &mut Plan) {
+    fn plan_rest(&self, entry: &Entry, plan: &mut ScalePlan) {
         let to = self.to;
         let wanted = to.saturating_mul(self.workloads) as usize;
         let staying = || self.pods.iter().filter(|p| !p.terminating);
         if staying().filter(|p| p.ready_for.is_some()).count() < wanted {
-            plan.push(Action::AwaitServing { members: to }, 30, 3 * u64::from(entry.slowest_start_seconds));
+            plan.push(ScaleAction::AwaitServing { members: to }, 30, 3 * u64::from(entry.slowest_start_seconds));
         } else if self.pods.len() > wanted {
-            plan.push(Action::AwaitGone { members: to }, 30, 120);
+            plan.push(ScaleAction::AwaitGone { members: to }, 30, 120);
         } else {
             return;
         }
-        plan.push(Action::AwaitDns { members: to }, 30, 120);
+        plan.push(ScaleAction::AwaitDns { members: to }, 30, 120);
     }
 
-    fn plan_store(&self, entry: &Entry, clustering: &Clustering, plan: &mut Plan) -> Result<(), Refusal> {
+    fn plan_store(&self, entry: &Entry, clustering: &Clustering, plan: &mut ScalePlan) -> Result<(), Refusal> {
         let &Self { component, from, to, .. } = self;
         let members = match &self.members {
             MemberList::Read(members) => members,
@@ -257,10 +262,10 @@ impl Situation {
             let Some(member) = pod.addresses.iter().copied().find(|&a| members.state(a).is_some()) else { continue };
             let pod = pod.name.clone();
             if entry.pre_stop.is_some() {
-                plan.push(Action::AwaitLeft { pod, member: Some(member) }, times.leave, times.leave_deadline);
+                plan.push(ScaleAction::AwaitLeft { pod, member: Some(member) }, times.leave, times.leave_deadline);
             } else {
                 // Nothing makes it leave: once it has ended it is one of the dead.
-                plan.push(Action::AwaitEnded { pod }, 30, 120);
+                plan.push(ScaleAction::AwaitEnded { pod }, 30, 120);
                 dead.push(member);
             }
         }
@@ -269,15 +274,15 @@ impl Situation {
             let via = self.marker(members, store);
             let via = via.ok_or_else(|| Refusal::NobodyToMark { component, store, stale: dead.clone() })?;
             // In front: a leaving member waits for the dead ones to acknowledge.
-            let at = plan.steps.iter().position(|s| matches!(s.action, Action::AwaitLeft { .. }));
-            let step = Step::new(Action::MarkFailed { members: dead, store, via }, times.mark, 300);
+            let at = plan.steps.iter().position(|s| matches!(s.action, ScaleAction::AwaitLeft { .. }));
+            let step = ScaleStep::new(ScaleAction::MarkFailed { members: dead, store, via }, times.mark, 300);
             plan.steps.insert(at.unwrap_or(plan.steps.len()), step);
         }
         if !plan.steps.is_empty() || !members.all_normal(from as usize) {
             let is_normal = |&(a, state): &(_, _)| state == MemberState::Normal && addresses.contains(&a);
             let normal = members.iter().filter(is_normal).count();
             let joining = from.saturating_sub(u32::try_from(normal).unwrap_or(u32::MAX));
-            plan.push(Action::AwaitNormal { members: from }, times.join(joining), times.join_deadline(joining));
+            plan.push(ScaleAction::AwaitNormal { members: from }, times.join(joining), times.join_deadline(joining));
         }
 
         if to > from {
@@ -285,16 +290,20 @@ impl Situation {
             let mut at = from;
             while at < to {
                 let next = at.saturating_add(batch).min(to);
-                plan.push(Action::Join { from: at, to: next }, 1, 30);
-                plan.push(Action::AwaitNormal { members: next }, times.join(next - at), times.join_deadline(next - at));
+                plan.push(ScaleAction::Join { from: at, to: next }, 1, 30);
+                plan.push(
+                    ScaleAction::AwaitNormal { members: next },
+                    times.join(next - at),
+                    times.join_deadline(next - at),
+                );
                 at = next;
             }
         }
         for ordinal in (to..from).rev() {
             let pod = format!("{component}-{ordinal}");
-            plan.push(Action::Leave { pod: pod.clone(), members: ordinal }, 1, 30);
-            plan.push(Action::AwaitLeft { pod, member: None }, times.leave, times.leave_deadline);
-            plan.push(Action::AwaitNormal { members: ordinal }, 5, times.join_deadline(1));
+            plan.push(ScaleAction::Leave { pod: pod.clone(), members: ordinal }, 1, 30);
+            plan.push(ScaleAction::AwaitLeft { pod, member: None }, times.leave, times.leave_deadline);
+            plan.push(ScaleAction::AwaitNormal { members: ordinal }, 5, times.join_deadline(1));
         }
         if to < clustering.replication_factor && to < from {
             let data: Vec<_> = entry.data.iter().map(|d| d.what).collect();
@@ -313,7 +322,7 @@ impl Situation {
 
     /// Refuses where pods that have long been ready are not on the list.
     fn check_absent(&self, members: &Members) -> Result<(), Refusal> {
-        let listed = |p: &Pod| p.addresses.iter().any(|&a| members.state(a).is_some());
+        let listed = |p: &PodState| p.addresses.iter().any(|&a| members.state(a).is_some());
         let absent: Vec<_> = self
             .pods
             .iter()
@@ -331,7 +340,7 @@ impl Situation {
     /// The pod in which `cw-mark_node_failed` is run: for Cassandra one that can tell the ring, for the others any
     /// whose etcd proxy runs.
     fn marker(&self, members: &Members, store: Store) -> Option<String> {
-        let stays = |p: &&Pod| p.addresses.iter().any(|&a| members.state(a).is_some_and(MemberState::is_staying));
+        let stays = |p: &&PodState| p.addresses.iter().any(|&a| members.state(a).is_some_and(MemberState::is_staying));
         let living = || self.pods.iter().filter(|p| !p.terminating && !p.addresses.is_empty());
         let pod = living().find(stays).or_else(|| living().find(|_| store != Store::Cassandra));
         pod.map(|p| p.name.clone())

@@ -11,7 +11,7 @@ use crate::text::counted;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "action", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 #[non_exhaustive]
-pub enum Action {
+pub enum ScaleAction {
     /// Run `cw-mark_node_failed` for each of these dead members, all at the same time: each run ends only when every
     /// dead member was marked (clearwater-readthedocs `docs/Handling_Failed_Nodes.md`).
     ///
@@ -101,7 +101,7 @@ pub enum Action {
     },
 }
 
-impl Action {
+impl ScaleAction {
     /// What the workload's replicas are set to, where the step sets them.
     pub const fn replicas(&self) -> Option<u32> {
         match *self {
@@ -115,18 +115,18 @@ impl Action {
 /// One step of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Step {
+pub struct ScaleStep {
     /// What is done or awaited.
     #[serde(flatten)]
-    pub action: Action,
+    pub action: ScaleAction,
     /// How long that usually takes, in seconds.
     pub expected_seconds: u64,
     /// After how many seconds something must be wrong.
     pub deadline_seconds: u64,
 }
 
-impl Step {
-    pub(super) const fn new(action: Action, expected_seconds: u64, deadline_seconds: u64) -> Self {
+impl ScaleStep {
+    pub(super) const fn new(action: ScaleAction, expected_seconds: u64, deadline_seconds: u64) -> Self {
         Self { action, expected_seconds, deadline_seconds }
     }
 }
@@ -136,7 +136,7 @@ impl Step {
 /// `Display` prints it as a dry run shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Plan {
+pub struct ScalePlan {
     /// The component.
     pub component: Component,
     /// How many members the workload is set to now.
@@ -144,14 +144,14 @@ pub struct Plan {
     /// How many it will be set to.
     pub to: u32,
     /// The steps, each begun when the one before is complete.
-    pub steps: Vec<Step>,
+    pub steps: Vec<ScaleStep>,
     /// What a person should know before agreeing.
     pub notices: Vec<String>,
 }
 
-impl Plan {
-    pub(super) fn push(&mut self, action: Action, expected_seconds: u64, deadline_seconds: u64) {
-        self.steps.push(Step::new(action, expected_seconds, deadline_seconds));
+impl ScalePlan {
+    pub(super) fn push(&mut self, action: ScaleAction, expected_seconds: u64, deadline_seconds: u64) {
+        self.steps.push(ScaleStep::new(action, expected_seconds, deadline_seconds));
     }
 
     /// Whether nothing is to be done.
@@ -167,7 +167,7 @@ impl Plan {
     /// The dead members that the plan would mark as failed: what a person must agree to.
     pub fn marks_failed(&self) -> &[IpAddr] {
         let marked = self.steps.iter().find_map(|s| match &s.action {
-            Action::MarkFailed { members, .. } => Some(members.as_slice()),
+            ScaleAction::MarkFailed { members, .. } => Some(members.as_slice()),
             _ => None,
         });
         marked.unwrap_or_default()
@@ -176,7 +176,7 @@ impl Plan {
     /// What to say when nobody agreed, or `None` where the plan needs no consent.
     pub fn without_consent(&self) -> Option<Refusal> {
         self.steps.iter().find_map(|s| match &s.action {
-            Action::MarkFailed { members, store, .. } => {
+            ScaleAction::MarkFailed { members, store, .. } => {
                 Some(Refusal::Stale { component: self.component, store: *store, stale: members.clone() })
             }
             _ => None,
@@ -184,8 +184,8 @@ impl Plan {
     }
 
     /// What is done or awaited in a step of this plan, as a person would say it.
-    pub fn describe(&self, action: &Action) -> String {
-        struct Said<'a>(&'a Plan, &'a Action);
+    pub fn describe(&self, action: &ScaleAction) -> String {
+        struct Said<'a>(&'a ScalePlan, &'a ScaleAction);
         impl fmt::Display for Said<'_> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.0.write_action(f, self.1)
@@ -194,7 +194,7 @@ impl Plan {
         Said(self, action).to_string()
     }
 
-    fn write_action(&self, f: &mut fmt::Formatter<'_>, action: &Action) -> fmt::Result {
+    fn write_action(&self, f: &mut fmt::Formatter<'_>, action: &ScaleAction) -> fmt::Result {
         let c = self.component;
         let pods = |from: u32, to: u32| {
             let (first, last) = (from.min(to), from.max(to).saturating_sub(1));
@@ -206,39 +206,39 @@ impl Plan {
         };
         let one = |from: u32, to: u32| from.abs_diff(to) == 1;
         match action {
-            Action::MarkFailed { members, via, .. } => {
+            ScaleAction::MarkFailed { members, via, .. } => {
                 let list: Vec<_> = members.iter().map(ToString::to_string).collect();
                 write!(f, "mark {} as failed, from {via}", list.join(", "))
             }
-            Action::AwaitNormal { members: 1 } => f.write_str("wait until there is 1 member and it is normal"),
-            Action::AwaitNormal { members: n } => {
+            ScaleAction::AwaitNormal { members: 1 } => f.write_str("wait until there is 1 member and it is normal"),
+            ScaleAction::AwaitNormal { members: n } => {
                 write!(f, "wait until there are {} and all are normal", counted(*n, "member"))
             }
-            Action::Join { from, to } if one(*from, *to) => write!(f, "start {}, which joins", pods(*from, *to)),
-            Action::Join { from, to } => write!(f, "start {}, which join together", pods(*from, *to)),
-            Action::Leave { pod, .. } => write!(f, "stop {pod}, which leaves first"),
-            Action::AwaitLeft { pod, member: Some(member) } => {
+            ScaleAction::Join { from, to } if one(*from, *to) => write!(f, "start {}, which joins", pods(*from, *to)),
+            ScaleAction::Join { from, to } => write!(f, "start {}, which join together", pods(*from, *to)),
+            ScaleAction::Leave { pod, .. } => write!(f, "stop {pod}, which leaves first"),
+            ScaleAction::AwaitLeft { pod, member: Some(member) } => {
                 write!(f, "wait until {pod} ({member}) is off the list of members")
             }
-            Action::AwaitLeft { pod, member: None } => write!(f, "wait until {pod} is off the list of members"),
-            Action::AwaitEnded { pod } => write!(f, "wait until {pod} has ended"),
-            Action::Publish { from, to } => write!(f, "make a Service for {}", pods(*from, *to)),
-            Action::AwaitAddresses { from, to } => write!(f, "wait for an address for {}", pods(*from, *to)),
-            Action::Resize { from, to } => write!(f, "set the replicas from {from} to {to}"),
-            Action::AwaitServing { members: 1 } => f.write_str("wait until it serves"),
-            Action::AwaitServing { members: n } => write!(f, "wait until all {n} serve"),
-            Action::AwaitGone { members: 0 } => f.write_str("wait until none is left"),
-            Action::AwaitGone { members: 1 } => f.write_str("wait until one is left"),
-            Action::AwaitGone { members: n } => write!(f, "wait until {n} are left"),
-            Action::Withdraw { from, to } => write!(f, "remove the Service of {}", pods(*from, *to)),
-            Action::AwaitDns { members: 0 } => f.write_str("see every DNS pod answer with none"),
-            Action::AwaitDns { members: 1 } => f.write_str("see every DNS pod answer with that one"),
-            Action::AwaitDns { members: n } => write!(f, "see every DNS pod answer with those {n}"),
+            ScaleAction::AwaitLeft { pod, member: None } => write!(f, "wait until {pod} is off the list of members"),
+            ScaleAction::AwaitEnded { pod } => write!(f, "wait until {pod} has ended"),
+            ScaleAction::Publish { from, to } => write!(f, "make a Service for {}", pods(*from, *to)),
+            ScaleAction::AwaitAddresses { from, to } => write!(f, "wait for an address for {}", pods(*from, *to)),
+            ScaleAction::Resize { from, to } => write!(f, "set the replicas from {from} to {to}"),
+            ScaleAction::AwaitServing { members: 1 } => f.write_str("wait until it serves"),
+            ScaleAction::AwaitServing { members: n } => write!(f, "wait until all {n} serve"),
+            ScaleAction::AwaitGone { members: 0 } => f.write_str("wait until none is left"),
+            ScaleAction::AwaitGone { members: 1 } => f.write_str("wait until one is left"),
+            ScaleAction::AwaitGone { members: n } => write!(f, "wait until {n} are left"),
+            ScaleAction::Withdraw { from, to } => write!(f, "remove the Service of {}", pods(*from, *to)),
+            ScaleAction::AwaitDns { members: 0 } => f.write_str("see every DNS pod answer with none"),
+            ScaleAction::AwaitDns { members: 1 } => f.write_str("see every DNS pod answer with that one"),
+            ScaleAction::AwaitDns { members: n } => write!(f, "see every DNS pod answer with those {n}"),
         }
     }
 }
 
-impl fmt::Display for Plan {
+impl fmt::Display for ScalePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
             return write!(f, "{}: nothing to do, there are {}", self.component, self.to);

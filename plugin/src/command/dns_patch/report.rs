@@ -1,6 +1,6 @@
 //! What programs read of a run.
 
-use clearwater_kube::dns::{Action, Explained, Plan, ServerProof};
+use clearwater_kube::dns::{DnsAction, DnsPlan, Explained, ServerProof};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -18,13 +18,13 @@ pub(crate) struct Report {
     /// The deployment's namespace.
     pub(super) namespace: String,
     /// Put in, or taken out.
-    pub(super) action: Action,
+    pub(super) action: DnsAction,
     /// The backend; `auto` where none is needed.
     pub(super) backend: String,
     /// Why this one.
     pub(super) because: String,
     /// How it ended.
-    pub(super) outcome: Outcome,
+    pub(super) outcome: PatchOutcome,
     /// What is written to, as kubectl names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) object: Option<String>,
@@ -50,7 +50,7 @@ pub(crate) struct Report {
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) enum Outcome {
+pub(crate) enum PatchOutcome {
     /// Nothing had to be written.
     Unchanged,
     /// It was written and proved.
@@ -80,7 +80,7 @@ pub(crate) struct ExplainReport {
 
 impl Report {
     /// What a plan says, before anything was asked.
-    pub(super) fn of(plan: &Plan, outcome: Outcome) -> Self {
+    pub(super) fn of(plan: &DnsPlan, outcome: PatchOutcome) -> Self {
         Self {
             v: VERSION,
             namespace: plan.namespace.clone(),

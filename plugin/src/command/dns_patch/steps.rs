@@ -1,6 +1,6 @@
 use std::io::Write as _;
 
-use clearwater::event::{Event, What};
+use clearwater::event::{Event, EventKind};
 
 use super::words::coloured;
 use crate::error::CliError;
@@ -15,13 +15,13 @@ impl Reporter for Steps {
     fn event(&mut self, event: &Event) -> Result<(), CliError> {
         let said = match &event.what {
             _ if self.quiet => None,
-            What::RunStarted { .. } | What::RunFinished { .. } => None,
-            What::Planned { changes, .. } => {
+            EventKind::RunStarted { .. } | EventKind::RunFinished { .. } => None,
+            EventKind::Planned { changes, .. } => {
                 let diffs: String = changes.iter().map(|c| coloured(&c.diff)).collect();
                 Some(diffs).filter(|d| !d.is_empty())
             }
-            What::Notice { text } => Some(format!("{text}\n")),
-            What::CancelRequested { .. } => {
+            EventKind::Notice { text } => Some(format!("{text}\n")),
+            EventKind::CancelRequested { .. } => {
                 Some("stopping; what is not proved is taken back (once more to leave at once)\n".to_owned())
             }
             other => line(other).map(|text| format!("{text}\n")),

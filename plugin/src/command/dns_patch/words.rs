@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use clearwater_kube::dns::{Action, Explained, Seen, ServerProof};
+use clearwater_kube::dns::{DnsAction, Explained, SeenAnswer, ServerProof};
 
-use super::report::{Outcome, Report};
+use super::report::{PatchOutcome, Report};
 use crate::advice;
 use crate::reporter::{BAD, DIM, GOOD, WARN, plain};
 
@@ -28,14 +28,18 @@ pub(super) fn coloured(diff: &str) -> String {
 pub(super) fn text(report: &Report) -> String {
     let mut text = String::new();
     match report.outcome {
-        Outcome::DryRun => {
+        PatchOutcome::DryRun => {
             let _ = writeln!(text, "backend {}: {}", report.backend, plain(&report.because));
             if let Some(keeper) = &report.keeper {
                 let _ = writeln!(text, "the file is kept by {}", plain(keeper));
             }
             text.push_str(&coloured(&report.diff));
         }
-        Outcome::Unchanged | Outcome::Written | Outcome::Finished | Outcome::Right | Outcome::Stale => {}
+        PatchOutcome::Unchanged
+        | PatchOutcome::Written
+        | PatchOutcome::Finished
+        | PatchOutcome::Right
+        | PatchOutcome::Stale => {}
     }
     for (i, server) in report.servers.iter().enumerate() {
         let same = |other: &ServerProof| other.by == server.by && other.answers == server.answers;
@@ -56,27 +60,27 @@ pub(super) fn text(report: &Report) -> String {
         let _ = writeln!(text, "{DIM}{}{DIM:#}", plain(note));
     }
     let dangling = report.servers.iter().flat_map(|s| &s.answers).any(|a| a.answer.starts_with("NXDOMAIN"));
-    if dangling && report.action == Action::Put && report.outcome != Outcome::Stale {
+    if dangling && report.action == DnsAction::Put && report.outcome != PatchOutcome::Stale {
         let _ = writeln!(
             text,
             "{WARN}no pod of sprout stands behind the names yet: they lead to it as soon as one is ready{WARN:#}"
         );
     }
-    if let Some(kept) = report.kept.as_ref().filter(|_| report.action == Action::Put) {
+    if let Some(kept) = report.kept.as_ref().filter(|_| report.action == DnsAction::Put) {
         let _ = writeln!(
             text,
             "what was there before: {kept}; to take the names out again: kubectl clearwater dns-patch --remove"
         );
     }
     let (style, word) = match (report.outcome, report.action) {
-        (Outcome::Written, Action::Put) => (GOOD, "the names are in DNS, and every server gives them"),
-        (Outcome::Written, Action::Remove) => (GOOD, "the names are out of DNS again"),
-        (Outcome::Finished, _) => (GOOD, "the names are out of DNS, and what an earlier run had left is gone"),
-        (Outcome::Unchanged, Action::Remove) => (GOOD, "nothing to take out"),
-        (Outcome::Unchanged, Action::Put) => (GOOD, "nothing to change"),
-        (Outcome::DryRun, _) => (WARN, "nothing was written (--dry-run)"),
-        (Outcome::Right, _) => (GOOD, "everything is as it must be"),
-        (Outcome::Stale, _) => (BAD, "something is missing or stale: kubectl clearwater dns-patch puts it right"),
+        (PatchOutcome::Written, DnsAction::Put) => (GOOD, "the names are in DNS, and every server gives them"),
+        (PatchOutcome::Written, DnsAction::Remove) => (GOOD, "the names are out of DNS again"),
+        (PatchOutcome::Finished, _) => (GOOD, "the names are out of DNS, and what an earlier run had left is gone"),
+        (PatchOutcome::Unchanged, DnsAction::Remove) => (GOOD, "nothing to take out"),
+        (PatchOutcome::Unchanged, DnsAction::Put) => (GOOD, "nothing to change"),
+        (PatchOutcome::DryRun, _) => (WARN, "nothing was written (--dry-run)"),
+        (PatchOutcome::Right, _) => (GOOD, "everything is as it must be"),
+        (PatchOutcome::Stale, _) => (BAD, "something is missing or stale: kubectl clearwater dns-patch puts it right"),
     };
     let _ = writeln!(text, "{style}{word}{style:#}");
     text
@@ -95,7 +99,7 @@ pub(super) fn explanation(explained: &Explained) -> String {
         let _ = writeln!(text, "  for        {}", plain(&name.why));
         let _ = writeln!(text, "  asked by   {}", name.askers.join(", "));
         for (i, seen) in name.seen.iter().enumerate() {
-            let same = |other: &&Seen| {
+            let same = |other: &&SeenAnswer| {
                 (&other.asked, &other.r#type, &other.answer) == (&seen.asked, &seen.r#type, &seen.answer)
             };
             if name.seen[..i].iter().any(|other| same(&other)) {

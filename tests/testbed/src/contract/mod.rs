@@ -292,7 +292,9 @@ mod tests {
         for fact in FACTS {
             match fact.kept {
                 Kept::Deployment => assert!(claims.contains(fact.id), "no claim keeps {}", fact.id),
-                Kept::Files => assert!(files::FACTS_OF_FILES.contains(&fact.id), "no file is asked about {}", fact.id),
+                Kept::Files => {
+                    assert!(files::FACTS_OF_FILES.contains(&fact.id), "no file is asked about {}", fact.id);
+                }
                 Kept::Test(test) => {
                     let (file, name) = test.split_once("::").unwrap();
                     let source = std::fs::read_to_string(root.join(file)).unwrap();

@@ -11,7 +11,7 @@ use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 
 use super::super::checks::{line, with_fix};
-use super::super::prepare::{Standing, Work};
+use super::super::prepare::{ApplyPlan, LiveState};
 use super::AT_ONCE;
 use crate::cluster::{Cluster, FIELD_MANAGER};
 
@@ -32,7 +32,7 @@ fn sample(object: &Object) -> Option<Pod> {
 }
 
 /// Asks admission about one pod a workload, so that it speaks now and not in a controller's events.
-pub(super) async fn check(cluster: &Cluster, standing: &Standing, work: &Work) -> Vec<CheckLine> {
+pub(super) async fn check(cluster: &Cluster, standing: &LiveState, work: &ApplyPlan) -> Vec<CheckLine> {
     let title = "pods as admission takes them";
     let samples: Vec<(String, Pod)> = work
         .all()

@@ -12,7 +12,7 @@ use kube::ResourceExt;
 use kube::api::ListParams;
 
 use super::super::checks::{line, with_fix};
-use super::super::prepare::{Scope, Standing};
+use super::super::prepare::{LiveState, Scope};
 use crate::cluster::{Cluster, say};
 use crate::observe::snapshot::component_of;
 use crate::observe::{MembersSeen, etcd, members};
@@ -93,7 +93,7 @@ fn lists(lists: &[(Vec<OldMember>, MembersSeen)]) -> Vec<CheckLine> {
 
 /// Whether etcd still knows the stores that run, and tells nothing that no cluster manager wrote. One that came back
 /// empty would let new members form a second cluster.
-pub(super) async fn check(cluster: &Cluster, scope: &Scope, standing: &Standing) -> Vec<CheckLine> {
+pub(super) async fn check(cluster: &Cluster, scope: &Scope, standing: &LiveState) -> Vec<CheckLine> {
     let title = "etcd knows the members that run";
     if !standing.stateful_sets.contains_key(Component::Etcd.name()) {
         return Vec::new();

@@ -8,11 +8,11 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
 use super::super::checks::{line, with_fix};
-use super::super::prepare::Work;
+use super::super::prepare::ApplyPlan;
 use crate::cluster::{Cluster, say};
 
 /// Whether there are nodes for the pods' node selectors.
-pub(super) async fn check(cluster: &Cluster, work: &Work) -> Vec<CheckLine> {
+pub(super) async fn check(cluster: &Cluster, work: &ApplyPlan) -> Vec<CheckLine> {
     let title = "nodes that fit";
     let mut selectors: BTreeMap<BTreeMap<String, String>, Vec<String>> = BTreeMap::new();
     for planned in work.all().filter(|p| p.operation != Operation::Keep) {

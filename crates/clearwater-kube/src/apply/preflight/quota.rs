@@ -11,7 +11,7 @@ use kube::api::ListParams;
 
 use super::super::Planned;
 use super::super::checks::{line, with_fix};
-use super::super::prepare::{Standing, Work};
+use super::super::prepare::{ApplyPlan, LiveState};
 use super::rights::resource_of;
 use crate::cluster::{Cluster, say};
 
@@ -62,7 +62,7 @@ fn total_demand<'p>(planned: impl Iterator<Item = &'p Planned>) -> BTreeMap<Stri
     sum
 }
 
-pub(super) async fn check(cluster: &Cluster, standing: &Standing, work: &Work) -> Vec<CheckLine> {
+pub(super) async fn check(cluster: &Cluster, standing: &LiveState, work: &ApplyPlan) -> Vec<CheckLine> {
     if standing.namespace == Some(false) {
         return Vec::new();
     }

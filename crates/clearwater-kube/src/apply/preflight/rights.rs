@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 
 use super::super::checks::{line, with_fix};
-use super::super::prepare::{Standing, Work};
+use super::super::prepare::{ApplyPlan, LiveState};
 use super::{AT_ONCE, minor};
 use crate::cluster::{Cluster, say};
 use crate::rights::{self, Right, named};
@@ -57,7 +57,7 @@ pub(super) fn resource_of(object: &Object) -> Option<(&'static str, &'static str
     })
 }
 
-pub(super) async fn check(cluster: &Cluster, standing: &Standing, work: &Work) -> Vec<CheckLine> {
+pub(super) async fn check(cluster: &Cluster, standing: &LiveState, work: &ApplyPlan) -> Vec<CheckLine> {
     let title = "rights in the namespace";
     // Who may do everything is asked one question.
     match rights::allowed(&cluster.client, &cluster.namespace, ("*", "*", "*", "")).await {

@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::Secret;
 use tokio::time::timeout;
 
 use super::{AT_ONCE, line, with_fix};
-use crate::apply::prepare::Work;
+use crate::apply::prepare::ApplyPlan;
 use crate::cluster::{Cluster, say};
 
 /// The longest that reading one Secret may take.
@@ -136,7 +136,7 @@ async fn read(cluster: &Cluster, name: &str) -> Seen {
 }
 
 /// Reads every Secret that the pods will, and says what of it would not arrive.
-pub(super) async fn check(cluster: &Cluster, release: Release, work: &Work) -> Vec<CheckLine> {
+pub(super) async fn check(cluster: &Cluster, release: Release, work: &ApplyPlan) -> Vec<CheckLine> {
     check_objects(cluster, release, work.all().map(|p| (&p.item.object, p.operation))).await
 }
 

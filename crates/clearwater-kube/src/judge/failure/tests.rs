@@ -24,8 +24,8 @@ fn event(kind: &str, name: &str, reason: &str, message: &str, second: i64, count
     .unwrap()
 }
 
-fn judge_at(second: i64, pods: &[&Pod], events: &[&Event], exits: &Exits) -> Option<Doom> {
-    judge(&Scene {
+fn judge_at(second: i64, pods: &[&Pod], events: &[&Event], exits: &Exits) -> Option<Failure> {
+    judge(&RolloutContext {
         component: Component::Sprout,
         pods: pods.to_vec(),
         events: events.to_vec(),
@@ -82,12 +82,12 @@ fn waiting_containers() {
     ];
     for (reason, message, expected) in table {
         let pod = waiting(reason, message);
-        let doom = judge_at(5, &[&pod], &[], &Exits::default());
-        assert_eq!(doom.as_ref().map(|d| d.kind), expected, "{reason} {message}: {doom:?}");
-        if let Some(doom) = doom {
+        let failure = judge_at(5, &[&pod], &[], &Exits::default());
+        assert_eq!(failure.as_ref().map(|d| d.kind), expected, "{reason} {message}: {failure:?}");
+        if let Some(failure) = failure {
             assert!(
-                !doom.fix.to_string().is_empty() && doom.object == "pod/sprout-1" && doom.causes.len() == 2,
-                "{doom:?}"
+                !failure.fix.to_string().is_empty() && failure.object == "pod/sprout-1" && failure.causes.len() == 2,
+                "{failure:?}"
             );
         }
     }
@@ -125,8 +125,8 @@ fn the_third_equal_exit_within_a_minute_is_a_crash_loop() {
             let pod = crashed("sprout", init, n, 2, second);
             exits.observe(&pod);
             exits.observe(&pod);
-            let doom = judge_at(second, &[&pod], &[], &exits);
-            assert_eq!(doom.map(|d| d.kind), (n == 2).then_some(FailureKind::CrashLoop), "exit {n}, init {init}");
+            let failure = judge_at(second, &[&pod], &[], &exits);
+            assert_eq!(failure.map(|d| d.kind), (n == 2).then_some(FailureKind::CrashLoop), "exit {n}, init {init}");
         }
     }
 }
@@ -139,9 +139,9 @@ fn an_exit_that_no_status_told_counts_where_the_pod_is_young() {
         for (restarts, code, second) in [(1, 2, 3), (2, code, second)] {
             let pod = started(crashed("sprout", false, restarts, code, second), start);
             exits.observe(&pod);
-            let doom = judge_at(second, &[&pod], &[], &exits).map(|d| d.kind);
+            let failure = judge_at(second, &[&pod], &[], &exits).map(|d| d.kind);
             let expected = (is_loop && restarts == 2).then_some(FailureKind::CrashLoop);
-            assert_eq!(doom, expected, "start {start}, exit code {code}, restarts {restarts}");
+            assert_eq!(failure, expected, "start {start}, exit code {code}, restarts {restarts}");
         }
     }
 }
@@ -196,10 +196,10 @@ fn a_controller_that_may_not_create_is_told_by_its_events() {
         ),
         ("Internal error occurred: failed calling webhook \"v.example\": connection refused", false),
     ];
-    for (message, doomed) in table {
+    for (message, failing) in table {
         let event = event("ReplicaSet", "sprout-77", "FailedCreate", message, 2, 1);
-        let doom = judge_at(3, &[], &[&event], &Exits::default());
-        assert_eq!(doom.is_some(), doomed, "{message}: {doom:?}");
+        let failure = judge_at(3, &[], &[&event], &Exits::default());
+        assert_eq!(failure.is_some(), failing, "{message}: {failure:?}");
         // The same after a pod was made is history.
         let mut later = pod(&json!({}));
         later.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(3)));
@@ -218,8 +218,8 @@ fn a_volume_of_something_missing() {
 
 #[test]
 fn every_wait_has_a_cause() {
-    let scene = |pods: &[&Pod], events: &[&Event]| {
-        cause(&Scene {
+    let rollout = |pods: &[&Pod], events: &[&Event]| {
+        cause(&RolloutContext {
             component: Component::Sprout,
             pods: pods.to_vec(),
             events: events.to_vec(),
@@ -232,15 +232,18 @@ fn every_wait_has_a_cause() {
         .map(|c| c.text)
         .unwrap_or_default()
     };
-    assert_eq!(scene(&[&crashed("sprout", false, 4, 2, 1)], &[]), "container sprout crashed 4 times, last exit code 2");
+    assert_eq!(
+        rollout(&[&crashed("sprout", false, 4, 2, 1)], &[]),
+        "container sprout crashed 4 times, last exit code 2"
+    );
     let fresh = pod(&json!({"containerStatuses": [{"name": "s", "image": "i", "imageID": "", "ready": false,
         "restartCount": 0, "state": {"running": {}}}]}));
-    assert_eq!(scene(&[&fresh], &[]), "running, not ready yet");
+    assert_eq!(rollout(&[&fresh], &[]), "running, not ready yet");
     let probe =
         event("Pod", "sprout-1", "Unhealthy", "Startup probe failed: dial tcp 10.0.0.9:5054: connection refused", 2, 3);
-    assert_eq!(scene(&[&fresh], &[&probe]), "Startup probe failed: dial tcp 10.0.0.9:5054: connection refused");
+    assert_eq!(rollout(&[&fresh], &[&probe]), "Startup probe failed: dial tcp 10.0.0.9:5054: connection refused");
     let pulling = event("Pod", "sprout-1", "Pulling", "Pulling image \"i\"", 3, 1);
-    assert_eq!(scene(&[&fresh], &[&probe, &pulling]), "Pulling image \"i\"");
+    assert_eq!(rollout(&[&fresh], &[&probe, &pulling]), "Pulling image \"i\"");
     let quota = event("ReplicaSet", "sprout-77", "FailedCreate", "exceeded quota", 2, 1);
-    assert_eq!(scene(&[], &[&quota]), "exceeded quota");
+    assert_eq!(rollout(&[], &[&quota]), "exceeded quota");
 }

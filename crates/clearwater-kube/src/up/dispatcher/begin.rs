@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clearwater::component::Component;
-use clearwater::event::{CancelReason, CheckId, CheckLine, CheckStatus, Command, Operation, Outcome, RunStats, What};
+use clearwater::event::{
+    CancelReason, CheckId, CheckLine, CheckStatus, Command, EventKind, Operation, Outcome, RunStats,
+};
 use clearwater::remedy::{Advice, Remedied as _, Remedy};
 use jiff::SignedDuration;
 use kube::api::DynamicObject;
@@ -17,9 +19,9 @@ use super::super::UpOptions;
 use super::early::{self, Early};
 use super::open::{Late, Names};
 use super::unit::{Applied, Unit, Units};
-use super::{Context, Dispatcher, Writing, mend};
+use super::{Context, Dispatcher, Writing, repair};
 use crate::apply::preflight;
-use crate::apply::prepare::{Part, Scope, Standing, Work};
+use crate::apply::prepare::{ApplyPlan, ComponentPlan, LiveState, Scope};
 use crate::apply::{self, ApplyError};
 use crate::cluster::Cluster;
 use crate::dns::Gate;
@@ -41,7 +43,7 @@ impl Stop {
 
     /// The user's wish, told as such.
     async fn cancelled(reason: CancelReason, writes: u32, emitter: &mut Emitter) -> Self {
-        emitter.emit(What::CancelRequested { reason }).await;
+        emitter.emit(EventKind::CancelRequested { reason }).await;
         let summary = match writes {
             0 => "interrupted, nothing was written".into(),
             n => {
@@ -55,7 +57,7 @@ impl Stop {
 /// What the steps before the components leave to be done.
 struct Ready {
     scope: Scope,
-    work: Work,
+    work: ApplyPlan,
     skew: SignedDuration,
     until: Instant,
     writes: u32,
@@ -67,7 +69,7 @@ pub(in super::super) async fn run(cluster: Cluster, options: UpOptions, mut emit
         Err(Stop { outcome, summary, writes }) => {
             let stats = RunStats { writes, ..RunStats::default() };
             let (critical_path, pending) = (Vec::new(), Vec::new());
-            emitter.emit(What::RunFinished { outcome, summary, stats, critical_path, pending }).await;
+            emitter.emit(EventKind::RunFinished { outcome, summary, stats, critical_path, pending }).await;
         }
     }
 }
@@ -79,7 +81,7 @@ async fn steps(
     steering: &mut Steering,
 ) -> Result<Ready, Stop> {
     let scope = Scope::of(&options.deployment, options.policy, &options.only, &options.skip);
-    let started = What::RunStarted {
+    let started = EventKind::RunStarted {
         command: Command::Up,
         namespace: cluster.namespace.clone(),
         order: options.policy.name().to_owned(),
@@ -91,7 +93,7 @@ async fn steps(
     emitter.emit(started).await;
     let scope = scope.map_err(|error| Stop::unwritten(Outcome::Refused, error.to_string()))?;
     for (component, because) in &scope.left_out {
-        emitter.emit(What::Skipped { component: component.name().to_owned(), because: because.clone() }).await;
+        emitter.emit(EventKind::Skipped { component: component.name().to_owned(), because: because.clone() }).await;
     }
     let cancel = steering.cancel.clone();
     let looked = Box::pin(looked(cluster, options, &scope, emitter, steering));
@@ -113,7 +115,7 @@ async fn steps(
     if !work.first.is_empty() {
         let names: Vec<String> = work.first.iter().map(apply::Planned::name).collect();
         let text = Advice::from(format!("stands first, because its address is needed: {}", names.join(", ")));
-        emitter.emit(What::Notice { text }).await;
+        emitter.emit(EventKind::Notice { text }).await;
     }
     Ok(Ready { scope, work, skew, until, writes })
 }
@@ -130,9 +132,9 @@ async fn looked(
     scope: &Scope,
     emitter: &mut Emitter,
     steering: &mut Steering,
-) -> Result<(SignedDuration, Standing, Work), Stop> {
+) -> Result<(SignedDuration, LiveState, ApplyPlan), Stop> {
     let skew = cluster.clock_skew().await;
-    let standing = Standing::look(cluster).await;
+    let standing = LiveState::look(cluster).await;
     let standing = standing.map_err(|error| Stop::unwritten(Outcome::CouldNotLook, error.to_string()))?;
     let work = Box::pin(checked(cluster, options, scope, &standing, emitter)).await?;
     agreed(options, scope, &standing, &work, emitter, steering).await?;
@@ -144,10 +146,10 @@ async fn checked(
     cluster: &Cluster,
     options: &UpOptions,
     scope: &Scope,
-    standing: &Standing,
+    standing: &LiveState,
     emitter: &mut Emitter,
-) -> Result<Work, Stop> {
-    let planned = Work::plan(cluster, &options.deployment, scope, standing, options.force_conflicts).await;
+) -> Result<ApplyPlan, Stop> {
+    let planned = ApplyPlan::plan(cluster, &options.deployment, scope, standing, options.force_conflicts).await;
     let (work, unplanned) = match planned {
         Ok(planned) => planned,
         Err(error) => {
@@ -158,12 +160,13 @@ async fn checked(
                 detail: error.to_string(),
                 fix: error.remedy(),
             };
-            emitter.emit(What::Checked { line }).await;
+            emitter.emit(EventKind::Checked { line }).await;
             return Err(Stop::unwritten(Outcome::PreflightFailed, error.advice().after("nothing was written: ")));
         }
     };
     let mut lines =
-        preflight::check(cluster, &options.deployment, options.create_namespace, scope, standing, &work).await;
+        Box::pin(preflight::check(cluster, &options.deployment, options.create_namespace, scope, standing, &work))
+            .await;
     if let Some(names) = gate(options, scope) {
         lines.push(names.preflight(cluster).await);
     }
@@ -178,16 +181,16 @@ async fn checked(
 async fn agreed(
     options: &UpOptions,
     scope: &Scope,
-    standing: &Standing,
-    work: &Work,
+    standing: &LiveState,
+    work: &ApplyPlan,
     emitter: &mut Emitter,
     steering: &mut Steering,
 ) -> Result<(), Stop> {
     let changes = work.changes();
     let to_write = changes.iter().filter(|c| c.operation != Operation::Keep).count();
-    emitter.emit(What::Planned { changes, pending: Vec::new() }).await;
+    emitter.emit(EventKind::Planned { changes, pending: Vec::new() }).await;
     for text in standing.other_counts(&options.deployment, scope) {
-        emitter.emit(What::Notice { text }).await;
+        emitter.emit(EventKind::Notice { text }).await;
     }
     if options.dry_run {
         let summary = format!("{to_write} objects would be written; nothing was");
@@ -207,8 +210,8 @@ async fn agreed(
 async fn write_shared(
     cluster: &Cluster,
     options: &UpOptions,
-    standing: &Standing,
-    work: &mut Work,
+    standing: &LiveState,
+    work: &mut ApplyPlan,
     until: Instant,
     writes: &mut u32,
 ) -> Result<(), ApplyError> {
@@ -267,7 +270,7 @@ async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, steering:
         };
         // Names in a zone of one's own, and of sprout's functions, are put into DNS after the component stands.
         let subject = Subject { names: names.given_by_kubernetes(component), ..part.subject.clone() };
-        units.push(Unit::new(Part { subject, ..part.clone() }, own, written, emitter.began()));
+        units.push(Unit::new(ComponentPlan { subject, ..part.clone() }, own, written, emitter.began()));
     }
     let mut seen = Observation::new(skew);
     if !scope.has(Component::Etcd) {
@@ -284,7 +287,7 @@ async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, steering:
             writes,
         },
         gatherers: JoinSet::new(),
-        mending: mend::State::default(),
+        repairs: repair::State::default(),
         late,
         names: gate(&options, &scope).map(|gate| Names::begin(gate, &cluster)),
         cancelled: None,

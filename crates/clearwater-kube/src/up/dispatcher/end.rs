@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clearwater::event::{CancelReason, Command, Evidence, FailureKind, Hop, Outcome, Pending, RunStats, What};
+use clearwater::event::{CancelReason, Command, EventKind, Evidence, FailureKind, Hop, Outcome, Pending, RunStats};
 use clearwater::remedy::{Advice, Permission, Remedy};
 use kube::ResourceExt;
 
@@ -26,7 +26,7 @@ impl Dispatcher {
             let quiet = self.is_quiet() && self.gatherers.is_empty();
             return (quiet && at.elapsed() >= LAST_WORDS).then_some(Outcome::Failed);
         }
-        if self.mending.is_refused() {
+        if self.repairs.is_refused() {
             return self.is_quiet().then_some(Outcome::Refused);
         }
         if self.units.iter().any(|u| u.phase != Phase::Serving || u.unsteady) {
@@ -34,7 +34,7 @@ impl Dispatcher {
         }
         Some(if self.units.iter().any(|u| u.pending > 0) {
             Outcome::ChangesPending
-        } else if self.writing.writes == 0 && self.mending.mended.is_empty() {
+        } else if self.writing.writes == 0 && self.repairs.mended.is_empty() {
             Outcome::NothingToDo
         } else {
             Outcome::Done
@@ -55,7 +55,7 @@ impl Dispatcher {
 
     /// The time is up: every component that does not serve says what kept it.
     pub(super) async fn late(&mut self) {
-        self.emitter.emit(What::CancelRequested { reason: CancelReason::Deadline }).await;
+        self.emitter.emit(EventKind::CancelRequested { reason: CancelReason::Deadline }).await;
         for component in self.units.components() {
             let unit = &self.units[component];
             let awaits_address = unit.phase == Phase::Waiting && unit.stated() == Stated::AwaitingAddress;
@@ -82,7 +82,7 @@ impl Dispatcher {
             };
             let causes =
                 vec![format!("not serving after {} s", self.context.options.timeout.as_secs()), unit.cause.clone()];
-            let what = What::Failed {
+            let what = EventKind::Failed {
                 component: component.name().to_owned(),
                 failure: FailureKind::Deadline,
                 causes,
@@ -96,7 +96,7 @@ impl Dispatcher {
             if self.units[component].phase == Phase::Waiting {
                 let because = format!("the time was up: {}", self.units[component].cause);
                 let component = self.units[component].name().to_owned();
-                self.emitter.emit(What::Skipped { component, because }).await;
+                self.emitter.emit(EventKind::Skipped { component, because }).await;
             }
         }
     }
@@ -142,7 +142,7 @@ impl Dispatcher {
             .filter(|u| u.pending > 0)
             .map(|u| {
                 let component = u.part.subject.entry.component;
-                let refused = self.mending.refusals.get(&component);
+                let refused = self.repairs.refusals.get(&component);
                 let why = refused.map_or_else(String::new, |r| format!(" ({r})"));
                 let command = if refused.is_some() {
                     Remedy::sentence([Remedy::TakeDown(vec![component]), ", then ".into(), Remedy::BringUp])
@@ -152,7 +152,7 @@ impl Dispatcher {
                 let what = format!("{} of its pods still run the old revision{why}", u.pending);
                 Pending { component: u.name().to_owned(), what, command }
             })
-            .chain(self.mending.refused())
+            .chain(self.repairs.refused())
             .collect();
         let all = self.units.len();
         let seconds = self.emitter.began().elapsed().as_secs_f32();
@@ -165,7 +165,7 @@ impl Dispatcher {
             Outcome::NotReady => {
                 format!("not ready after {seconds:.0} s: {} of {all} components serve", stats.serving).into()
             }
-            Outcome::Refused if self.mending.is_refused() => {
+            Outcome::Refused if self.repairs.is_refused() => {
                 "refused: what is broken was not mended, because data would be lost".into()
             }
             Outcome::Refused => "refused: stores' pods were not replaced, because data would be lost".into(),
@@ -178,6 +178,6 @@ impl Dispatcher {
             ),
         };
         let critical_path = self.critical_path();
-        self.emitter.emit(What::RunFinished { outcome, summary, stats, critical_path, pending }).await;
+        self.emitter.emit(EventKind::RunFinished { outcome, summary, stats, critical_path, pending }).await;
     }
 }

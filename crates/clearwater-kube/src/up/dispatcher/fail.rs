@@ -1,7 +1,7 @@
 //! What cannot succeed any more: how it is found, shown, and what it takes along.
 
 use clearwater::component::{Asks, Component};
-use clearwater::event::{Evidence, FailureKind, LogExcerpt, What};
+use clearwater::event::{EventKind, Evidence, FailureKind, LogExcerpt};
 use clearwater::remedy::{Permission, Remedied, Remedy};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use super::Dispatcher;
 use super::unit::Phase;
 use crate::apply::ApplyError;
-use crate::judge::failure::{self, Doom};
-use crate::observe::problem::Part;
+use crate::judge::failure::{self, Failure};
+use crate::observe::finding::Part;
 use crate::observe::{MembersSeen, evidence};
 use crate::pod::object::{pod_name, ready_since};
 
@@ -23,14 +23,14 @@ const FATAL_MARGIN: i64 = 3;
 /// A failure and what shows it.
 pub(super) struct Gathered {
     pub(super) component: Component,
-    pub(super) doom: Doom,
+    pub(super) failure: Failure,
     pub(super) evidence: Vec<Evidence>,
 }
 
 /// A list of members that somebody else wrote into: nothing is done with what stands in it, and it stays so.
-fn wrong_members(component: Component, seen: &MembersSeen) -> Option<Doom> {
+fn wrong_members(component: Component, seen: &MembersSeen) -> Option<Failure> {
     let MembersSeen::Wrong { key, error } = seen else { return None };
-    Some(Doom {
+    Some(Failure {
         component,
         kind: FailureKind::Members,
         object: format!("etcd key {key}"),
@@ -58,34 +58,34 @@ impl Dispatcher {
     }
 
     /// Looks whether a component cannot succeed any more, and begins to gather what shows it.
-    pub(super) async fn look_for_doom(&mut self, component: Component) {
-        if self.units[component].doomed {
+    pub(super) async fn look_for_failure(&mut self, component: Component) {
+        if self.units[component].failing {
             return;
         }
-        let history = self.mend_unstarted(component).await;
+        let history = self.repair_unstarted(component).await;
         let needs_served_since = self.needs_served_since(component);
         let mut pods = self.seen.snapshot.pods_of(component);
         pods.retain(|p| p.uid().is_none_or(|uid| !history.contains(&uid)));
-        let scene = self.scene(component, pods, needs_served_since);
-        let doom = failure::judge(&scene).map(|d| (d, None));
-        let pods = &scene.pods;
-        let doom = doom.or_else(|| self.fatal(component, pods, needs_served_since));
-        let doom = doom.or_else(|| Some((wrong_members(component, self.seen.members(component)?)?, None)));
-        let doom = doom.or_else(|| self.deaf(component, pods));
-        let Some((doom, log)) = doom else {
-            self.mend_members(component).await;
-            self.mend_stuck(component).await;
-            self.mend_lookup(component, needs_served_since).await;
-            self.mend(component, needs_served_since).await;
+        let rollout = self.rollout(component, pods, needs_served_since);
+        let failure = failure::judge(&rollout).map(|d| (d, None));
+        let pods = &rollout.pods;
+        let failure = failure.or_else(|| self.fatal(component, pods, needs_served_since));
+        let failure = failure.or_else(|| Some((wrong_members(component, self.seen.members(component)?)?, None)));
+        let failure = failure.or_else(|| self.several_name_servers(component, pods));
+        let Some((failure, log)) = failure else {
+            self.repair_members(component).await;
+            self.repair_stuck(component).await;
+            self.repair_lookup(component, needs_served_since).await;
+            self.repair(component, needs_served_since).await;
             return;
         };
-        let events = evidence::events(scene.events);
-        self.units[component].doomed = true;
+        let events = evidence::events(rollout.events);
+        self.units[component].failing = true;
         let cluster = self.context.cluster.clone();
         self.gatherers.spawn(async move {
-            let (object, reason) = (doom.object.clone(), doom.reason.clone());
-            let evidence = evidence::gather(&cluster, object, reason, doom.telling_container(), events, log).await;
-            Gathered { component, doom: doom.told_by(&evidence), evidence: vec![evidence] }
+            let (object, reason) = (failure.object.clone(), failure.reason.clone());
+            let evidence = evidence::gather(&cluster, object, reason, failure.telling_container(), events, log).await;
+            Gathered { component, failure: failure.told_by(&evidence), evidence: vec![evidence] }
         });
     }
 
@@ -94,21 +94,21 @@ impl Dispatcher {
         component: Component,
         pods: &[&Pod],
         needs_served_since: Option<Timestamp>,
-    ) -> Option<(Doom, Option<LogExcerpt>)> {
+    ) -> Option<(Failure, Option<LogExcerpt>)> {
         let since = needs_served_since?;
         for pod in pods {
             let uid = pod.uid().unwrap_or_default();
             let Some(report) = self.seen.reports.get(&uid) else { continue };
             for trouble in report.troubles.iter().filter(|t| t.is_fatal()) {
                 let failed = trouble.stopped_at.unwrap_or(i64::MAX);
-                let mended = self.mending.mended.get(&(uid.clone(), trouble.program.clone()));
+                let mended = self.repairs.mended.get(&(uid.clone(), trouble.program.clone()));
                 let lasting = match mended {
                     Some(at) => failed > at.as_second(),
                     None => failed > since.as_second() + FATAL_MARGIN,
                 };
                 if lasting {
                     let after = if mended.is_some() { " again, after it was restarted" } else { "" };
-                    let doom = Doom {
+                    let failure = Failure {
                         component,
                         kind: FailureKind::ProgramFatal,
                         object: pod_name(pod),
@@ -120,7 +120,7 @@ impl Dispatcher {
                         ],
                         fix: "see the last lines of the program's log".into(),
                     };
-                    return Some((doom, report.log.clone()));
+                    return Some((failure, report.log.clone()));
                 }
             }
         }
@@ -128,7 +128,7 @@ impl Dispatcher {
     }
 
     /// A pod whose name servers its program cannot read. It read them when it started, and will not again.
-    fn deaf(&self, component: Component, pods: &[&Pod]) -> Option<(Doom, Option<LogExcerpt>)> {
+    fn several_name_servers(&self, component: Component, pods: &[&Pod]) -> Option<(Failure, Option<LogExcerpt>)> {
         let unit = &self.units[component];
         let asks = |n: usize| unit.part.subject.entry.health.get(n).map(|q| q.asks);
         pods.iter().find_map(|pod| {
@@ -136,7 +136,7 @@ impl Dispatcher {
             let problem = report.problems.iter().find(|p| {
                 matches!(p.about, Part::Question(n) if matches!(asks(n), Some(Asks::OneNameServer { .. })))
             })?;
-            let doom = Doom {
+            let failure = Failure {
                 component,
                 kind: FailureKind::Config,
                 object: pod_name(pod),
@@ -151,25 +151,25 @@ impl Dispatcher {
                     "give its pods a dnsConfig with one".into(),
                 ]),
             };
-            Some((doom, None))
+            Some((failure, None))
         })
     }
 
-    pub(super) async fn doom_of_address(&mut self, component: Component, doom: Doom) {
+    pub(super) async fn fail_for_address(&mut self, component: Component, failure: Failure) {
         let events = self.seen.snapshot.events_of_services(|name| {
             name.strip_prefix(component.name()).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
         });
         let evidence = Evidence {
-            object: doom.object.clone(),
-            reason: doom.reason.clone(),
+            object: failure.object.clone(),
+            reason: failure.reason.clone(),
             events: evidence::events(events),
             logs: Vec::new(),
         };
-        self.fail(component, doom, vec![evidence]).await;
+        self.fail(component, failure, vec![evidence]).await;
     }
 
     pub(super) async fn fail_to_apply(&mut self, component: Component, error: &ApplyError) {
-        let doom = Doom {
+        let failure = Failure {
             component,
             kind: if matches!(error, ApplyError::Unreachable { .. }) {
                 FailureKind::Deadline
@@ -182,14 +182,14 @@ impl Dispatcher {
             causes: vec![error.to_string()],
             fix: error.remedy().unwrap_or_else(|| "see what the message names".into()),
         };
-        self.fail(component, doom, Vec::new()).await;
+        self.fail(component, failure, Vec::new()).await;
     }
 
     pub(super) async fn take_gathered(&mut self, gathered: Gathered) {
-        self.fail(gathered.component, gathered.doom, gathered.evidence).await;
+        self.fail(gathered.component, gathered.failure, gathered.evidence).await;
     }
 
-    async fn fail(&mut self, component: Component, doom: Doom, evidence: Vec<Evidence>) {
+    async fn fail(&mut self, component: Component, failure: Failure, evidence: Vec<Evidence>) {
         self.failed_at.get_or_insert_with(Instant::now);
         self.writing.early.stop();
         let unit = &mut self.units[component];
@@ -198,8 +198,8 @@ impl Dispatcher {
         }
         unit.phase = Phase::Failed;
         let name = unit.name();
-        let Doom { kind: failure, causes, fix, .. } = doom;
-        let what = What::Failed { component: name.to_owned(), failure, causes, fix, evidence };
+        let Failure { kind: failure, causes, fix, .. } = failure;
+        let what = EventKind::Failed { component: name.to_owned(), failure, causes, fix, evidence };
         self.emitter.emit(what).await;
         for lost in self.schedule.fail(name) {
             if let Some(unit) = self.units.iter_mut().find(|u| u.name() == &*lost)
@@ -207,7 +207,7 @@ impl Dispatcher {
             {
                 unit.phase = Phase::Skipped;
                 let because = format!("{name} failed, and it waits for it");
-                self.emitter.emit(What::Skipped { component: lost.to_string(), because }).await;
+                self.emitter.emit(EventKind::Skipped { component: lost.to_string(), because }).await;
             }
         }
     }

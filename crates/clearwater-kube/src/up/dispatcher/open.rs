@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clearwater::component::Component;
-use clearwater::event::{Awaited, What};
+use clearwater::event::{Awaited, EventKind};
 use clearwater::manifest::{Balanced, Inputs};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
@@ -80,8 +80,8 @@ impl Dispatcher {
     pub(super) async fn open_or_wait(&mut self, component: Component) {
         let name = self.units[component].name();
         let address = self.awaited_addresses(component);
-        if let Some(Addresses::Doomed(doom)) = address {
-            self.doom_of_address(component, doom).await;
+        if let Some(Addresses::Failing(failure)) = address {
+            self.fail_for_address(component, failure).await;
             return;
         }
         let waiting = self.schedule.waiting_for(name);
@@ -123,7 +123,7 @@ impl Dispatcher {
             return;
         }
         unit.state(Stated::Waiting, key);
-        self.emitter.emit(What::Waiting { component: name.to_owned(), awaited, cause }).await;
+        self.emitter.emit(EventKind::Waiting { component: name.to_owned(), awaited, cause }).await;
     }
 
     /// How far the addresses are that a component's objects name; `None` where they name none.
@@ -164,7 +164,7 @@ impl Dispatcher {
         }
         unit.state(stated, cause.clone());
         let component = unit.name().to_owned();
-        self.emitter.emit(What::Waiting { component, awaited: Vec::new(), cause }).await;
+        self.emitter.emit(EventKind::Waiting { component, awaited: Vec::new(), cause }).await;
     }
 
     async fn open(&mut self, component: Component) {
@@ -222,6 +222,6 @@ impl Dispatcher {
             applied
         });
         let objects = u32::try_from(to_write).unwrap_or(u32::MAX);
-        self.emitter.emit(What::Applying { component: name.to_owned(), objects }).await;
+        self.emitter.emit(EventKind::Applying { component: name.to_owned(), objects }).await;
     }
 }

@@ -8,7 +8,7 @@ use clearwater::event::{Durations, Operation};
 use tokio::time::Instant;
 
 use super::SAY_EVERY;
-use crate::apply::prepare::Part;
+use crate::apply::prepare::ComponentPlan;
 use crate::apply::{self, ApplyError, Planned};
 use crate::cluster::Cluster;
 use crate::run::millis;
@@ -85,7 +85,7 @@ pub(super) enum Phase {
 }
 
 pub(super) struct Unit {
-    pub(super) part: Part,
+    pub(super) part: ComponentPlan,
     /// What is written when the gates open.
     pub(super) planned: Vec<Planned>,
     /// What was written before; `None` while that is under way.
@@ -104,12 +104,12 @@ pub(super) struct Unit {
     stated: (Stated, String, Instant),
     pub(super) cause: String,
     /// A failure whose evidence is being gathered.
-    pub(super) doomed: bool,
+    pub(super) failing: bool,
 }
 
 impl Unit {
     /// A component that nothing was done for yet.
-    pub(super) fn new(part: Part, planned: Vec<Planned>, early: Option<Applied>, began: Instant) -> Self {
+    pub(super) fn new(part: ComponentPlan, planned: Vec<Planned>, early: Option<Applied>, began: Instant) -> Self {
         Self {
             part,
             planned,
@@ -125,7 +125,7 @@ impl Unit {
             pending: 0,
             stated: (Stated::Nothing, String::new(), began),
             cause: String::new(),
-            doomed: false,
+            failing: false,
         }
     }
 

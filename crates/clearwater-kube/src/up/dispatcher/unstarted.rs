@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use clearwater::component::Component;
-use clearwater::event::{Cost, Mending, What};
+use clearwater::event::{Cost, EventKind, Mending};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Preconditions};
@@ -18,7 +18,7 @@ use crate::run::{GRACE, unless_cancelled};
 impl Dispatcher {
     /// Replaces such pods of a component, all at once, because nothing is in them. Yields those that say nothing about the
     /// component as it is wanted now, by uid.
-    pub(super) async fn mend_unstarted(&mut self, component: Component) -> BTreeSet<String> {
+    pub(super) async fn repair_unstarted(&mut self, component: Component) -> BTreeSet<String> {
         let mut history = BTreeSet::new();
         let mut older: Vec<Pod> = Vec::new();
         for pod in self.seen.snapshot.pods_of(component).into_iter().filter(|p| never_ran(p)) {
@@ -33,11 +33,11 @@ impl Dispatcher {
         for pod in older {
             let uid = pod.uid().unwrap_or_default();
             let key = (uid.clone(), "unstarted".to_owned());
-            if !self.mending.replaced.contains(&uid) && self.cancelled.is_none() && self.mending.may_be_tried(&key) {
+            if !self.repairs.replaced.contains(&uid) && self.cancelled.is_none() && self.repairs.may_be_tried(&key) {
                 self.replace_unstarted(component, &pod, key).await;
             }
             // Where it may not be removed, what it waits for is all there is to say.
-            if self.mending.replaced.contains(&uid) {
+            if self.repairs.replaced.contains(&uid) {
                 history.insert(uid);
             }
         }
@@ -73,17 +73,17 @@ impl Dispatcher {
                     cost: Cost::Nothing,
                 };
                 self.writing.writes += 1;
-                self.mending.replaced.insert(uid);
-                self.mending.mended.insert(key, self.seen.now());
-                self.emitter.emit(What::Mended { mending }).await;
+                self.repairs.replaced.insert(uid);
+                self.repairs.mended.insert(key, self.seen.now());
+                self.emitter.emit(EventKind::Mended { mending }).await;
             }
             Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
             Err(error) => {
-                if !self.mending.has_failed(&key) {
+                if !self.repairs.has_failed(&key) {
                     let text = format!("{}: {}", pod_name(pod), crate::cluster::say(&error));
-                    self.emitter.emit(What::Notice { text: text.into() }).await;
+                    self.emitter.emit(EventKind::Notice { text: text.into() }).await;
                 }
-                self.mending.take((key, true));
+                self.repairs.take((key, true));
             }
         }
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::error::OrderError;
 use super::graph::{Edge, Graph};
-use super::plan::Plan;
+use super::plan::StartPlan;
 use super::policy::Policy;
 use crate::names::named;
 use crate::text::Printable;
@@ -52,7 +52,7 @@ struct Picture<'g> {
     graph: &'g Graph,
     /// Programs that embed this give their nodes names of their own.
     names: Vec<Printable>,
-    plan: Plan,
+    plan: StartPlan,
     policy: Policy,
     gating: Pairs,
     loose: Pairs,

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clearwater::component::{Component, Entry, LOOKS_UP_ONCE, Program};
-use clearwater::event::{Cost, Mending, Pending, What};
+use clearwater::event::{Cost, EventKind, Mending, Pending};
 use clearwater::remedy::Permission;
 use clearwater::scale::MemberState;
 use jiff::Timestamp;
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::Dispatcher;
 use crate::cluster::say;
 use crate::judge::{self, Stuck};
-use crate::observe::probe::{Prober, Target};
+use crate::observe::probe::{ProbeTarget, Prober};
 use crate::observe::{MembersSeen, members};
 use crate::pod::Script;
 use crate::pod::object::{addresses, pod_name};
@@ -44,7 +44,7 @@ pub(super) type Ended = (Key, bool);
 #[derive(Default)]
 pub(super) struct State {
     /// Repairs under way; each tells which it was and whether it failed.
-    pub(super) menders: JoinSet<Ended>,
+    pub(super) tasks: JoinSet<Ended>,
     /// Repairs of this run, with when they were begun on the API server's clock.
     pub(super) mended: BTreeMap<Key, Timestamp>,
     /// Repairs that failed: how often, and when they are tried again.
@@ -178,7 +178,7 @@ fn began(pod: &Pod) -> Option<Timestamp> {
 
 impl Dispatcher {
     /// Restarts programs that supervisord gave up because what they need was not there, once it is.
-    pub(super) async fn mend(&mut self, component: Component, needs_served_since: Option<Timestamp>) {
+    pub(super) async fn repair(&mut self, component: Component, needs_served_since: Option<Timestamp>) {
         if needs_served_since.is_none() || self.cancelled.is_some() {
             return;
         }
@@ -190,11 +190,11 @@ impl Dispatcher {
                 report.troubles.iter().filter(|t| t.is_fatal()).map(|t| t.program.clone()).collect();
             for program in programs {
                 let key = (uid.clone(), program.clone());
-                if self.mending.mended.contains_key(&key) {
+                if self.repairs.mended.contains_key(&key) {
                     continue;
                 }
-                let Some(target) = Target::of(&self.units[component].part.subject, &pod) else { continue };
-                self.mending.mended.insert(key.clone(), self.seen.now());
+                let Some(target) = ProbeTarget::of(&self.units[component].part.subject, &pod) else { continue };
+                self.repairs.mended.insert(key.clone(), self.seen.now());
                 let mending = Mending {
                     component: component.name().to_owned(),
                     object: format!("{}, program {program}", pod_name(&pod)),
@@ -203,8 +203,8 @@ impl Dispatcher {
                     cost: Cost::Nothing,
                 };
                 let cluster = self.context.cluster.clone();
-                self.emitter.emit(What::Mended { mending }).await;
-                self.mending.menders.spawn(async move {
+                self.emitter.emit(EventKind::Mended { mending }).await;
+                self.repairs.tasks.spawn(async move {
                     let mut prober = Prober::new(&cluster, target);
                     // Whether it helped is seen by the pod's own prober.
                     let _ = prober.run(&Script::new("supervisorctl start \"$1\"").arg(program)).await;
@@ -216,7 +216,7 @@ impl Dispatcher {
 
     /// Removes members of stores that no pod stands behind, all of a store at once: they were killed without leaving, and
     /// the next join would wait for their consent for ever.
-    pub(super) async fn mend_members(&mut self, component: Component) {
+    pub(super) async fn repair_members(&mut self, component: Component) {
         let entry = self.units[component].part.subject.entry;
         let Some(clustering) = &entry.clustering else { return };
         let Some(members) = self.seen.members(component).and_then(MembersSeen::members) else { return };
@@ -228,12 +228,12 @@ impl Dispatcher {
             |p: &&Pod| members::of(members, &addresses(p)).is_some_and(|(_, state)| state == MemberState::Normal);
         let pods = self.seen.snapshot.pods_of(component);
         let candidates = pods.iter().copied().filter(is_member).chain(pods.iter().copied());
-        let target = candidates.into_iter().find_map(|p| Target::of(&self.units[component].part.subject, p));
-        let dead = self.mending.to_mark(component, self.seen.dead(component));
+        let target = candidates.into_iter().find_map(|p| ProbeTarget::of(&self.units[component].part.subject, p));
+        let dead = self.repairs.to_mark(component, self.seen.dead(component));
         let Some(target) = target else { return };
         for address in dead {
             let key = marking(component, address);
-            if self.mending.mended.insert(key.clone(), self.seen.now()).is_none() {
+            if self.repairs.mended.insert(key.clone(), self.seen.now()).is_none() {
                 let mending = Mending {
                     component: component.name().to_owned(),
                     object: format!("{} member {address}", clustering.title),
@@ -241,12 +241,12 @@ impl Dispatcher {
                     because: "no pod has that address: it went without leaving, and others wait for it".to_owned(),
                     cost: Cost::Nothing,
                 };
-                self.emitter.emit(What::Mended { mending }).await;
+                self.emitter.emit(EventKind::Mended { mending }).await;
             }
             let script = members::mark_failed(clustering, address);
             let (cluster, target) = (self.context.cluster.clone(), target.clone());
-            self.mending.running.insert(key.clone());
-            self.mending.menders.spawn(async move {
+            self.repairs.running.insert(key.clone());
+            self.repairs.tasks.spawn(async move {
                 let mut prober = Prober::new(&cluster, target);
                 let ran = prober.run_for(&script, MARK_FAILED).await;
                 (key, !ran.is_ok_and(|output| output.status == 0))
@@ -260,17 +260,17 @@ impl Dispatcher {
         if !self.context.options.replace_stores || self.cancelled.is_some() || self.failed_at.is_some() {
             return false;
         }
-        if self.mending.replaced.iter().any(|uid| self.seen.snapshot.pods.contains_key(uid)) {
+        if self.repairs.replaced.iter().any(|uid| self.seen.snapshot.pods.contains_key(uid)) {
             return true;
         }
         for component in self.units.components() {
             let unit = &self.units[component];
-            if unit.pending == 0 || self.mending.refusals.contains_key(&component) {
+            if unit.pending == 0 || self.repairs.refusals.contains_key(&component) {
                 continue;
             }
             let pods = self.seen.snapshot.pods_of(component);
             if let Some(loss) = loss_of_replacing(unit.part.subject.entry, &pods) {
-                self.mending.refusals.insert(component, loss);
+                self.repairs.refusals.insert(component, loss);
                 continue;
             }
             let current = |p: &Pod| {
@@ -289,15 +289,15 @@ impl Dispatcher {
                 because: "it runs an older revision, and stores are to be replaced".to_owned(),
                 cost: Cost::Nothing,
             };
-            self.emitter.emit(What::Mended { mending }).await;
+            self.emitter.emit(EventKind::Mended { mending }).await;
             match self.delete_pod(&old.name_any()).await {
                 Ok(()) => {
-                    self.mending.replaced.insert(old.uid().unwrap_or_default());
+                    self.repairs.replaced.insert(old.uid().unwrap_or_default());
                     self.writing.writes += 1;
                 }
                 Err(error) => {
                     let text = format!("{}: {error}", pod_name(&old));
-                    self.mending.refusals.insert(component, text);
+                    self.repairs.refusals.insert(component, text);
                     continue;
                 }
             }
@@ -307,7 +307,7 @@ impl Dispatcher {
     }
 
     /// Restarts a program that looked another component up when it started, where that one has a new address since.
-    pub(super) async fn mend_lookup(&mut self, component: Component, needs_served_since: Option<Timestamp>) {
+    pub(super) async fn repair_lookup(&mut self, component: Component, needs_served_since: Option<Timestamp>) {
         if needs_served_since.is_none() || self.cancelled.is_some() {
             return;
         }
@@ -322,11 +322,11 @@ impl Dispatcher {
             let report = self.seen.reports.get(&uid);
             let unwell = report.is_some_and(|r| r.troubles.is_empty() && r.programs_well > 0 && !r.is_good());
             let key = (uid, format!("{program} {}", lookup.other));
-            if !unwell || began(&pod) >= renewed || !self.mending.is_due(&key) {
+            if !unwell || began(&pod) >= renewed || !self.repairs.is_due(&key) {
                 continue;
             }
-            let Some(target) = Target::of(&self.units[component].part.subject, &pod) else { continue };
-            self.mending.mended.insert(key.clone(), self.seen.now());
+            let Some(target) = ProbeTarget::of(&self.units[component].part.subject, &pod) else { continue };
+            self.repairs.mended.insert(key.clone(), self.seen.now());
             let script = Script::new("supervisorctl restart \"$1\"").arg(&program);
             let mending = Mending {
                 component: component.name().to_owned(),
@@ -335,10 +335,10 @@ impl Dispatcher {
                 because: format!("it looked {0} up when it started, and {0} has another address since", lookup.other),
                 cost: Cost::Nothing,
             };
-            self.emitter.emit(What::Mended { mending }).await;
+            self.emitter.emit(EventKind::Mended { mending }).await;
             let cluster = self.context.cluster.clone();
-            self.mending.running.insert(key.clone());
-            self.mending.menders.spawn(async move {
+            self.repairs.running.insert(key.clone());
+            self.repairs.tasks.spawn(async move {
                 let mut prober = Prober::new(&cluster, target);
                 let ran = prober.run_for(&script, RESTART).await;
                 (key, ran.is_err())
@@ -347,8 +347,8 @@ impl Dispatcher {
     }
 
     /// Replaces the next member of a store that cannot start again: the new pod joins anew, and what is left of the old
-    /// member is removed by [`Self::mend_members`].
-    pub(super) async fn mend_stuck(&mut self, component: Component) {
+    /// member is removed by [`Self::repair_members`].
+    pub(super) async fn repair_stuck(&mut self, component: Component) {
         if self.cancelled.is_some() {
             return;
         }
@@ -362,37 +362,37 @@ impl Dispatcher {
         }
         let stuck = judge::stuck(&self.units[component].part.subject, &self.seen)
             .into_iter()
-            .find(|s| !self.mending.replaced.contains(&s.uid));
+            .find(|s| !self.repairs.replaced.contains(&s.uid));
         let Some(stuck) = stuck else { return };
         let mending = unsticking(entry, &stuck);
         if mending.cost == Cost::Data && !self.context.options.accept_loss {
-            match self.mending.costly.as_ref().map(|c| c.agreed) {
+            match self.repairs.costly.as_ref().map(|c| c.agreed) {
                 Some(Some(true)) => {}
                 Some(_) => return,
                 None => {
                     let agreed = (!self.context.options.ask).then_some(false);
-                    self.mending.costly = Some(Costly { component, mending: mending.clone(), agreed });
-                    self.emitter.emit(What::Asked { mending }).await;
+                    self.repairs.costly = Some(Costly { component, mending: mending.clone(), agreed });
+                    self.emitter.emit(EventKind::Asked { mending }).await;
                     return;
                 }
             }
         }
         let key = (stuck.uid.clone(), "stuck".to_owned());
-        if !self.mending.is_due(&key) {
+        if !self.repairs.is_due(&key) {
             return;
         }
-        if self.mending.mended.insert(key.clone(), self.seen.now()).is_none() {
-            self.emitter.emit(What::Mended { mending }).await;
+        if self.repairs.mended.insert(key.clone(), self.seen.now()).is_none() {
+            self.emitter.emit(EventKind::Mended { mending }).await;
         }
         match self.delete_pod(&stuck.pod).await {
             Ok(()) => {
                 self.writing.writes += 1;
-                self.mending.replaced.insert(stuck.uid);
+                self.repairs.replaced.insert(stuck.uid);
             }
             Err(error) => {
-                self.mending.take((key, true));
+                self.repairs.take((key, true));
                 let text = format!("pod/{}: {error}", stuck.pod);
-                self.emitter.emit(What::Notice { text: text.into() }).await;
+                self.emitter.emit(EventKind::Notice { text: text.into() }).await;
             }
         }
     }

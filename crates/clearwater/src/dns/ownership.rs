@@ -1,8 +1,8 @@
 //! Who keeps the cluster's Corefile, and by which door lines may be put into it.
 //!
 //! Many distributions put their own Corefile back after a while, and a patched name vanishes in the middle of a night.
-//! They all leave marks on the ConfigMap: labels, annotations, owner references, the managers of its fields. [`kept`]
-//! reads these marks, and [`door`] says what follows from them.
+//! They all leave marks on the ConfigMap: labels, annotations, owner references, the managers of its fields. [`managed_by`]
+//! reads these marks, and [`write_target`] says what follows from them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::remedy::{NamesDeed, Remedy};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", tag = "is", content = "name")]
 #[non_exhaustive]
-pub enum Keeper {
+pub enum Manager {
     /// kubeadm, also below kind and minikube: it made the file, and keeps edits when it upgrades
     /// (kubernetes `cmd/kubeadm/app/phases/addons/dns/dns.go`).
     Kubeadm,
@@ -44,7 +44,7 @@ pub enum Keeper {
     Person,
 }
 
-impl fmt::Display for Keeper {
+impl fmt::Display for Manager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kubeadm => f.write_str("kubeadm"),
@@ -61,12 +61,12 @@ impl fmt::Display for Keeper {
     }
 }
 
-/// The keeper of a ConfigMap, with what showed it.
+/// Who manages a ConfigMap, with what showed it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Kept {
+pub struct ManagedBy {
     /// Who.
-    pub by: Keeper,
+    pub by: Manager,
     /// Whether an edit by others is put back sooner or later.
     pub restores: bool,
     /// The mark that shows it.
@@ -76,38 +76,38 @@ pub struct Kept {
 /// Reads the marks of a ConfigMap.
 ///
 /// ```
-/// use clearwater::dns::keeper::{Keeper, kept};
+/// use clearwater::dns::ownership::{Manager, managed_by};
 /// use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 ///
 /// let mut metadata = ObjectMeta::default();
-/// assert_eq!(kept(&metadata).by, Keeper::Person);
+/// assert_eq!(managed_by(&metadata).by, Manager::Person);
 /// metadata.labels.get_or_insert_default().insert("addonmanager.kubernetes.io/mode".into(), "Reconcile".into());
-/// assert!(kept(&metadata).restores);
+/// assert!(managed_by(&metadata).restores);
 /// ```
-pub fn kept(metadata: &ObjectMeta) -> Kept {
-    let kept = |by, restores, shown_by: String| Kept { by, restores, shown_by };
+pub fn managed_by(metadata: &ObjectMeta) -> ManagedBy {
+    let found = |by, restores, shown_by: String| ManagedBy { by, restores, shown_by };
     let label = |key: &str| metadata.labels.as_ref().and_then(|l| l.get(key)).map(String::as_str);
     let annotation = |key: &str| metadata.annotations.as_ref().and_then(|a| a.get(key)).map(String::as_str);
     if let Some(dns) = label("dns.operator.openshift.io/owning-dns") {
-        return kept(Keeper::OpenShift, true, format!("label dns.operator.openshift.io/owning-dns: {dns}"));
+        return found(Manager::OpenShift, true, format!("label dns.operator.openshift.io/owning-dns: {dns}"));
     }
     if let Some(owner) = metadata.owner_references.iter().flatten().find(|o| o.controller.unwrap_or(true)) {
         let name = format!("{} {} ({})", owner.kind, owner.name, owner.api_version);
         let by = if owner.api_version.starts_with("operator.openshift.io/") && owner.kind == "DNS" {
-            Keeper::OpenShift
+            Manager::OpenShift
         } else {
-            Keeper::Controller(name.clone())
+            Manager::Controller(name.clone())
         };
-        return kept(by, true, format!("owner reference to {name}"));
+        return found(by, true, format!("owner reference to {name}"));
     }
     if let Some(kind) = annotation("objectset.rio.cattle.io/owner-gvk") {
         let mark = format!("annotation objectset.rio.cattle.io/owner-gvk: {kind}");
         let by = if kind.starts_with("k3s.cattle.io/") {
-            Keeper::K3s
+            Manager::K3s
         } else {
-            Keeper::Delivery(format!("Rancher ({kind})"))
+            Manager::Delivery(format!("Rancher ({kind})"))
         };
-        return kept(by, true, mark);
+        return found(by, true, mark);
     }
     for (key, tool) in [
         ("argocd.argoproj.io/instance", "Argo CD"),
@@ -117,28 +117,28 @@ pub fn kept(metadata: &ObjectMeta) -> Kept {
         ("resources.gardener.cloud/origin", "Gardener"),
     ] {
         if let Some(value) = label(key).or_else(|| annotation(key)) {
-            return kept(Keeper::Delivery(format!("{tool} ({value})")), true, format!("{key}: {value}"));
+            return found(Manager::Delivery(format!("{tool} ({value})")), true, format!("{key}: {value}"));
         }
     }
     if let Some(addon) =
         label("addon.kops.k8s.io/name").or_else(|| label("k8s-addon").filter(|a| a.contains("coredns")))
     {
-        return kept(Keeper::Kops, true, format!("label addon.kops.k8s.io/name or k8s-addon: {addon}"));
+        return found(Manager::Kops, true, format!("label addon.kops.k8s.io/name or k8s-addon: {addon}"));
     }
     if let Some(release) = annotation("meta.helm.sh/release-name") {
-        return kept(
-            Keeper::Helm(release.to_owned()),
+        return found(
+            Manager::Helm(release.to_owned()),
             true,
             format!("annotation meta.helm.sh/release-name: {release}"),
         );
     }
     match label("addonmanager.kubernetes.io/mode") {
         Some("Reconcile") => {
-            return kept(Keeper::AddonManager, true, "label addonmanager.kubernetes.io/mode: Reconcile".to_owned());
+            return found(Manager::AddonManager, true, "label addonmanager.kubernetes.io/mode: Reconcile".to_owned());
         }
         Some("EnsureExists") => {
             let mark = "label addonmanager.kubernetes.io/mode: EnsureExists, which puts back what is missing only";
-            return kept(Keeper::AddonManager, false, mark.to_owned());
+            return found(Manager::AddonManager, false, mark.to_owned());
         }
         _ => {}
     }
@@ -152,24 +152,24 @@ pub fn kept(metadata: &ObjectMeta) -> Kept {
         .filter(|m| *m != crate::manifest::MANAGED_BY)
         .collect();
     if managers.contains(&"eks") {
-        return kept(Keeper::EksAddon, true, "field manager eks".to_owned());
+        return found(Manager::EksAddon, true, "field manager eks".to_owned());
     }
     if let Some(manager) = managers.iter().find(|m| m.starts_with("deploy@")) {
-        return kept(Keeper::K3s, true, format!("field manager {manager}"));
+        return found(Manager::K3s, true, format!("field manager {manager}"));
     }
     if let Some(tool) =
         managers.iter().find(|m| ["argocd-controller", "kustomize-controller", "helm-controller"].contains(m))
     {
-        return kept(Keeper::Delivery((*tool).to_owned()), true, format!("field manager {tool}"));
+        return found(Manager::Delivery((*tool).to_owned()), true, format!("field manager {tool}"));
     }
     if managers.contains(&"kubeadm") {
-        return kept(Keeper::Kubeadm, false, "field manager kubeadm".to_owned());
+        return found(Manager::Kubeadm, false, "field manager kubeadm".to_owned());
     }
     let mark = match managers.as_slice() {
         [] => "no mark of anybody".to_owned(),
         some => format!("field manager {}", some.join(", ")),
     };
-    kept(Keeper::Person, false, mark)
+    found(Manager::Person, false, mark)
 }
 
 /// A ConfigMap by namespace and name.
@@ -194,7 +194,7 @@ impl fmt::Display for Place {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", tag = "is")]
 #[non_exhaustive]
-pub enum Door {
+pub enum WriteTarget {
     /// Into the Corefile itself.
     Corefile {
         /// The file.
@@ -221,15 +221,15 @@ pub type Mounts = BTreeMap<String, String>;
 ///
 /// `place` is where the Corefile itself stands and `directory` where CoreDNS finds it. `mounts` says which ConfigMap
 /// lies at which directory of the container.
-pub fn door(
-    kept: &Kept,
+pub fn write_target(
+    kept: &ManagedBy,
     corefile: &Corefile,
     domain: &Name,
     place: &Place,
     directory: &str,
     mounts: &Mounts,
     namespace: &str,
-) -> Door {
+) -> WriteTarget {
     for import in corefile.imports_of(domain) {
         let Some((imported, pattern)) = import.rsplit_once('/') else { continue };
         let Some(ending) = pattern.strip_prefix('*').filter(|e| e.starts_with('.') && !e.contains(['*', '?', '[']))
@@ -238,7 +238,7 @@ pub fn door(
         };
         let path = if imported.starts_with('/') { imported.to_owned() } else { format!("{directory}/{imported}") };
         if let Some(name) = mounts.get(&path) {
-            return Door::Custom {
+            return WriteTarget::Custom {
                 place: Place {
                     namespace: place.namespace.clone(),
                     name: name.clone(),
@@ -249,33 +249,33 @@ pub fn door(
         }
     }
     if !kept.restores {
-        return Door::Corefile { place: place.clone() };
+        return WriteTarget::Corefile { place: place.clone() };
     }
     let file = format!("{}/{}", place.namespace, place.name);
     let pods =
         || Remedy::from("let sprout's pods carry the names (`dns: {backend: pods}`), which needs nothing from DNS");
     let print = |and: String| Remedy::any([Remedy::from(NamesDeed::Print).then(and), pods()]);
     let instead = match &kept.by {
-        Keeper::EksAddon => print(
+        Manager::EksAddon => print(
             " and give the file to the add-on: aws eks update-addon --addon-name coredns --cluster-name CLUSTER \
              --resolve-conflicts PRESERVE --configuration-values with {\"corefile\": \"…\"}"
                 .to_owned(),
         ),
-        Keeper::Kops => print(
+        Manager::Kops => print(
             " and put the file at spec.kubeDNS.externalCoreFile (kops edit cluster, kops update cluster --yes)".to_owned(),
         ),
-        Keeper::OpenShift => "the operator takes no lines for the cluster's own domain: let sprout's pods carry the names \
+        Manager::OpenShift => "the operator takes no lines for the cluster's own domain: let sprout's pods carry the names \
                               (`dns: {backend: pods}`), or give the zone to a DNS server of your own with spec.servers of \
                               dns.operator/default"
             .into(),
-        Keeper::Helm(release) => print(format!(
+        Manager::Helm(release) => print(format!(
             ", put the lines among the plugins in the values of release {release} and run helm upgrade"
         )),
-        Keeper::K3s | Keeper::AddonManager => Remedy::any([
+        Manager::K3s | Manager::AddonManager => Remedy::any([
             format!("upgrade this version, which imports no file of the user's into {file}").into(),
             pods(),
         ]),
         _ => print(format!(" and put the lines into what {} delivers as {file}", kept.by)),
     };
-    Door::Closed { instead }
+    WriteTarget::Closed { instead }
 }

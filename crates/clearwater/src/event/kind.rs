@@ -3,27 +3,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DnsStep, Durations, Hop, RunStats};
+use super::{Command, DnsStep, Durations, Hop, RunStats};
 use crate::names::named;
 use crate::remedy::{Advice, Remedy, Words};
-
-/// A command that yields events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub enum Command {
-    /// `up`.
-    Up,
-    /// `down`.
-    Down,
-    /// `scale`.
-    Scale,
-    /// `dns-patch`.
-    DnsPatch,
-    /// A command that this version of the format does not know.
-    #[serde(other)]
-    Unknown,
-}
 
 /// A component that a run is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -365,7 +347,7 @@ pub struct PlannedStep {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[non_exhaustive]
-pub enum What {
+pub enum EventKind {
     /// The run begins. The first event of every run, sent once.
     RunStarted {
         /// The command.
@@ -506,7 +488,7 @@ pub enum What {
         /// Milliseconds from the first deletion until the last pod was gone.
         took: u64,
     },
-    /// How a component will be scaled, step by step. Sent once for each, before [`What::Planned`].
+    /// How a component will be scaled, step by step. Sent once for each, before [`EventKind::Planned`].
     StepsPlanned {
         /// The component.
         component: String,
@@ -608,8 +590,8 @@ pub enum What {
     Unknown,
 }
 
-impl What {
-    /// Whether a slow reader may miss this kind: only [`What::Progress`].
+impl EventKind {
+    /// Whether a slow reader may miss this kind: only [`EventKind::Progress`].
     pub const fn droppable(&self) -> bool {
         matches!(self, Self::Progress { .. })
     }

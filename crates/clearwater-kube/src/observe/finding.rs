@@ -32,14 +32,14 @@ impl Part {
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem<A> {
+pub struct Finding<A> {
     /// What it is about.
     pub about: A,
     /// One line that says it.
     pub text: String,
 }
 
-impl<A> Problem<A> {
+impl<A> Finding<A> {
     /// A problem.
     pub fn new(about: A, text: impl Into<String>) -> Self {
         Self { about, text: text.into() }

@@ -1,0 +1,20 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A command that yields events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum Command {
+    /// `up`.
+    Up,
+    /// `down`.
+    Down,
+    /// `scale`.
+    Scale,
+    /// `dns-patch`.
+    DnsPatch,
+    /// A command that this version of the format does not know.
+    #[serde(other)]
+    Unknown,
+}
