@@ -76,6 +76,7 @@ fn allow(permission: &Permission) -> Option<String> {
         Permission::RestartDns => {
             "add --restart-dns to have its pods replaced one at a time, each asked before the next"
         }
+        Permission::PlainPassword => "say --etcd-plain-password",
         _ => return None,
     };
     Some(text.to_owned())
@@ -151,6 +152,7 @@ mod tests {
             Permission::RemoveAtOnce,
             Permission::RemoveForeign,
             Permission::RestartDns,
+            Permission::PlainPassword,
         ];
         let names = [
             NamesDeed::Put { namespace: Some("ims".to_owned()), backend: Some(DnsBackend::Coredns) },

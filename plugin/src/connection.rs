@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use clearwater_kube::{Cluster, REQUEST_TIMEOUT};
 use http::HeaderValue;
 use http::header::USER_AGENT;
 use kube::Config;
@@ -12,7 +13,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::cli::NamedFile;
-use crate::duration::duration;
+use crate::duration::{LONGEST, duration};
 use crate::error::CliError;
 
 /// How the cluster is reached: kubectl's flags, with kubectl's meaning.
@@ -75,7 +76,7 @@ pub(crate) struct Connection {
     #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", require_equals = true,
           value_name = "BOOL", hide_short_help = true)]
     disable_compression: Option<bool>,
-    /// How long to wait for one answer of the API server, as in 30s, 2m; 0 waits without end
+    /// How long to wait for one answer of the API server, as in 30s, 2m [default: 30s]; 0 waits without end
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration, hide_short_help = true)]
     request_timeout: Option<Duration>,
 }
@@ -228,8 +229,6 @@ impl Connection {
         }
         if let Some(timeout) = self.request_timeout.filter(|t| !t.is_zero()) {
             config.connect_timeout = Some(timeout);
-            config.read_timeout = Some(timeout);
-            config.write_timeout = Some(timeout);
         }
         // Without a name of its own nobody can tell this program's requests in the API server's audit log.
         let name = HeaderValue::from_static(concat!("kubectl-clearwater/", env!("CARGO_PKG_VERSION")));
@@ -245,6 +244,16 @@ impl Connection {
             ));
         }
         Ok(config)
+    }
+
+    /// A namespace of the cluster, each request within the time that was asked for.
+    pub(crate) async fn cluster(&self, namespace: impl Into<String>) -> Result<Cluster, CliError> {
+        let timeout = match self.request_timeout {
+            None => REQUEST_TIMEOUT,
+            Some(Duration::ZERO) => LONGEST,
+            Some(timeout) => timeout,
+        };
+        Ok(Cluster::with_request_timeout(self.client().await?, namespace, timeout))
     }
 
     /// A client for the cluster.
@@ -440,7 +449,7 @@ contexts:
         assert_eq!(config.cluster_url.to_string(), "https://192.0.2.3/");
         assert_eq!(config.tls_server_name.as_deref(), Some("x"));
         assert!(config.accept_invalid_certs && config.disable_compression);
-        assert_eq!(config.read_timeout, Some(Duration::from_secs(60)));
+        assert_eq!(config.connect_timeout, Some(Duration::from_secs(60)));
         assert_eq!(config.root_cert_file.as_deref(), Some(std::path::Path::new("ca.crt")));
         let auth = config.auth_info;
         assert_eq!(auth.token.unwrap().expose_secret(), "t");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 /// Nobody waits for longer, and clocks can count it: a hundred years.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// A duration as kubectl takes it: a number of seconds, or numbers with units.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {

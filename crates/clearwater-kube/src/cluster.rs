@@ -5,8 +5,13 @@ use kube::Client;
 use kube::api::{ApiResource, DeleteParams, Preconditions};
 use kube::core::GroupVersionKind;
 
+use crate::deadline;
+
 /// The field manager of every write (server-side apply).
 pub const FIELD_MANAGER: &str = "kubectl-clearwater";
+
+/// How long one request may take where nothing else is said.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Deletes the object that was looked at, and no other that has taken its name since.
 pub(crate) fn only(uid: Option<String>) -> DeleteParams {
@@ -16,7 +21,7 @@ pub(crate) fn only(uid: Option<String>) -> DeleteParams {
 /// A namespace of a cluster, and how it is reached.
 #[derive(Clone)]
 pub struct Cluster {
-    /// The client.
+    /// The client, whose requests all have a deadline.
     pub client: Client,
     /// The namespace.
     pub namespace: String,
@@ -29,9 +34,15 @@ impl std::fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    /// A namespace as this client reaches it.
+    /// A namespace as this client reaches it, each request within [`REQUEST_TIMEOUT`].
     pub fn new(client: Client, namespace: impl Into<String>) -> Self {
-        Self { client, namespace: namespace.into() }
+        Self::with_request_timeout(client, namespace, REQUEST_TIMEOUT)
+    }
+
+    /// The same, each request within another time: to the end of its answer or, of what lasts (a watch, a log that is
+    /// followed, a connection into a pod), to the beginning.
+    pub fn with_request_timeout(client: Client, namespace: impl Into<String>, timeout: Duration) -> Self {
+        Self { client: deadline::within(client, timeout), namespace: namespace.into() }
     }
 
     /// An interface to the namespace's objects of a type.
@@ -75,6 +86,8 @@ pub(crate) fn say(error: &kube::Error) -> String {
                 status.message.clone()
             }
         }
+        // Its own name for itself tells nothing.
+        kube::Error::Service(error) => with_causes(error.as_ref()),
         other => with_causes(other),
     }
 }

@@ -7,6 +7,7 @@ pub mod apply;
 pub mod autoscale;
 mod backoff;
 mod cluster;
+mod deadline;
 pub mod dns;
 pub mod down;
 #[cfg(test)]
@@ -22,4 +23,4 @@ pub mod scale;
 pub mod status;
 pub mod up;
 
-pub use cluster::{Cluster, FIELD_MANAGER};
+pub use cluster::{Cluster, FIELD_MANAGER, REQUEST_TIMEOUT};

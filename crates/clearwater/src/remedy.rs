@@ -104,6 +104,8 @@ pub enum Permission {
     RemoveForeign,
     /// Replace the pods of the cluster's DNS, one at a time.
     RestartDns,
+    /// Send etcd's password over the network unencrypted.
+    PlainPassword,
 }
 
 /// What can be done about names in DNS.
@@ -223,6 +225,7 @@ impl fmt::Display for Permission {
             Self::RemoveAtOnce => "have them removed at once",
             Self::RemoveForeign => "agree to losing what is not of this deployment",
             Self::RestartDns => "allow the pods of the cluster's DNS to be replaced",
+            Self::PlainPassword => "allow the password to be read on the way",
         })
     }
 }

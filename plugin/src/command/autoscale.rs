@@ -69,7 +69,7 @@ impl Autoscale {
         let namespace = self.place.namespace(context, self.output.is_none())?;
         let signals = context.signals();
         block_on(unless_ended(&signals, async {
-            let cluster = Cluster::new(context.connection().client().await?, namespace);
+            let cluster = context.connection().cluster(namespace).await?;
             match self.component {
                 Some(component) if self.remove => self.removed(context, &cluster, component).await,
                 Some(component) => self.written(context, &cluster, component).await,

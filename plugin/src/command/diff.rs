@@ -1,6 +1,5 @@
 use clap::Args;
 use clearwater::event::{EventKind, Operation};
-use clearwater_kube::Cluster;
 use clearwater_kube::up::{UpOptions, up};
 
 use super::up::Scope;
@@ -41,8 +40,7 @@ impl Diff {
         let mut reporter = choose(self.output);
         let signals = context.signals();
         let ended = block_on(async {
-            let client = context.connection().client().await?;
-            drive(up(Cluster::new(client, namespace), options), reporter.as_mut(), None, &signals).await
+            drive(up(context.connection().cluster(namespace).await?, options), reporter.as_mut(), None, &signals).await
         })?;
         let code = ended.code();
         let planned = ended.events.iter().find_map(|e| match &e.what {

@@ -128,10 +128,9 @@ impl DnsPatch {
         };
         let signals = context.signals();
         block_on(async {
-            let client = context.connection().client().await?;
-            let cluster = Cluster::new(client, deployment.namespace());
+            let cluster = context.connection().cluster(deployment.namespace()).await?;
             if self.explain {
-                return unless_ended(&signals, self.explain(context, &cluster, &deployment)).await;
+                return unless_ended(&signals, Box::pin(self.explain(context, &cluster, &deployment))).await;
             }
             if printing {
                 return unless_ended(&signals, self.print(context, &cluster, &options)).await;

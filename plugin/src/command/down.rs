@@ -5,7 +5,6 @@ use std::time::Duration;
 use clap::Args;
 use clearwater::component::{Component, Release};
 use clearwater::event::{Change, Operation, Whose};
-use clearwater_kube::Cluster;
 use clearwater_kube::down::{DownOptions, down, losses};
 
 use crate::cli::PlaceArgs;
@@ -73,8 +72,7 @@ impl Down {
         let question = options.ask.then_some(Question { ask: &ask, yes: &namespace });
         let signals = context.signals();
         let ended = block_on(async {
-            let client = context.connection().client().await?;
-            let run = down(Cluster::new(client, namespace.clone()), options);
+            let run = down(context.connection().cluster(namespace.clone()).await?, options);
             drive(run, reporter.as_mut(), question, &signals).await
         })?;
         Ok(ended.code())

@@ -207,7 +207,10 @@ impl Logs {
                     seen.gaps
                 ));
             }
-            if seen.sources.is_empty() && !follow {
+            if seen.sources.is_empty() && !follow && code == exit::OK {
+                if seen.troubles > 0 {
+                    return Err(CliError::Connection("nothing could be read; the warnings say why".to_owned()));
+                }
                 context.talk().warning("no container was found to read; see kubectl clearwater status");
             }
             Ok(code)

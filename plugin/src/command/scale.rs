@@ -5,7 +5,6 @@ use clap::Args;
 use clearwater::component::Component;
 use clearwater::event::{Change, Event, EventKind};
 use clearwater::scale::Target;
-use clearwater_kube::Cluster;
 use clearwater_kube::scale::{ScaleOptions, scale};
 
 use crate::cli::FileArgs;
@@ -101,8 +100,8 @@ impl Scale {
         let question = options.ask.then_some(Question { ask: &ask, yes: "y" });
         let signals = context.signals();
         let ended = block_on(async {
-            let client = context.connection().client().await?;
-            drive(scale(Cluster::new(client, namespace), options), &mut reporter, question, &signals).await
+            drive(scale(context.connection().cluster(namespace).await?, options), &mut reporter, question, &signals)
+                .await
         })?;
         if reporter.quiet {
             let planned = ended.events.iter().filter(|e| matches!(e.what, EventKind::StepsPlanned { .. }));

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anstyle::Style;
 use clap::Args;
-use clearwater_kube::Cluster;
 use clearwater_kube::status::{ComponentStatus, Health, PodStatus, Status as Seen, StatusOptions, status};
 use console::Term;
 use jiff::Timestamp;
@@ -46,8 +45,7 @@ impl Status {
         let options = StatusOptions { deployment, timeout: self.timeout };
         let signals = context.signals();
         block_on(unless_ended(&signals, async {
-            let client = context.connection().client().await?;
-            let cluster = Cluster::new(client, namespace);
+            let cluster = context.connection().cluster(namespace).await?;
             loop {
                 let seen = status(&cluster, &options).await.map_err(|e| CliError::Connection(e.to_string()))?;
                 if let Some(format) = self.output {

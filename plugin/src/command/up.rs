@@ -8,7 +8,6 @@ use clearwater::config::{BonoExposure, Deployment, EllisExposure, KeyPolicy};
 use clearwater::event::{Operation, Outcome};
 use clearwater::manifest::KEYS_SECRET;
 use clearwater::order::Policy;
-use clearwater_kube::Cluster;
 use clearwater_kube::up::{UpOptions, up};
 
 use crate::cli::{FileArgs, one_of};
@@ -115,8 +114,7 @@ impl Up {
         let question = options.ask.then_some(Question { ask: &ask, yes: "y" });
         let signals = context.signals();
         let ended = block_on(async {
-            let client = context.connection().client().await?;
-            let run = up(Cluster::new(client, deployment.namespace()), options);
+            let run = up(context.connection().cluster(deployment.namespace()).await?, options);
             drive(run, reporter.as_mut(), question, &signals).await
         })?;
         if let Some(path) = &self.timeline {

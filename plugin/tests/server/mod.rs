@@ -20,6 +20,12 @@ pub(crate) enum Manners {
     Dripping,
     /// Forbidden.
     Refusing,
+    /// Nobody knows who asks: the token has run out.
+    Unauthorized,
+    /// There is nothing at all: another server than was meant.
+    Nothing,
+    /// A page for people, as a proxy's.
+    Garbage,
     /// Answered, from an empty cluster in which everything may be done. Watches stay open.
     Answering,
 }
@@ -121,6 +127,9 @@ fn serve(stream: TcpStream, manners: Manners, requests: &Mutex<Vec<String>>) -> 
             }
             Manners::Throttling => failed(429, "TooManyRequests"),
             Manners::Refusing => failed(403, "Forbidden"),
+            Manners::Unauthorized => failed(401, "Unauthorized"),
+            Manners::Nothing => failed(404, "NotFound"),
+            Manners::Garbage => (200, Value::String("<html>sign in first</html>".to_owned())),
             Manners::Answering if target.contains("watch=true") => {
                 out.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")?;
                 let _ = lines.read(&mut [0])?;

@@ -3,9 +3,20 @@
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::remedy::Remedy;
 
+use crate::cluster::say;
+
 /// A line without a fix.
 pub(crate) fn line(id: CheckId, title: impl Into<String>, status: CheckStatus, detail: impl Into<String>) -> CheckLine {
     CheckLine { id, title: title.into(), status, detail: detail.into(), fix: None }
+}
+
+/// A line of what could not be looked at; `right` is what it needs.
+pub(crate) fn unseen(id: CheckId, title: impl Into<String>, right: &str, error: &kube::Error) -> CheckLine {
+    let detail = match error {
+        kube::Error::Api(status) if status.is_forbidden() => format!("needs {right}"),
+        other => say(other),
+    };
+    line(id, title, CheckStatus::Skipped, detail)
 }
 
 /// The same line with what to do about it.

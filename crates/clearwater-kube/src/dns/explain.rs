@@ -12,7 +12,7 @@ use super::DnsError;
 use super::check::settings;
 use super::names::Inside;
 use crate::cluster::Cluster;
-use crate::observe::cluster_dns::ClusterDns;
+use crate::observe::cluster_dns::{ClusterDns, LookError};
 use crate::pod::dns::Server;
 
 /// c-ares' users keep that a name is missing for so long at most, and for this long where the answer does not say
@@ -74,7 +74,11 @@ pub struct SeenAnswer {
 /// Asks for every name that the deployment needs, from every side, and says what follows. Writes nothing.
 pub async fn explain(cluster: &Cluster, deployment: &Deployment) -> Result<Explained, DnsError> {
     let mut explained = Explained { names: Vec::new(), resolvers: Vec::new(), notes: Vec::new() };
-    let cluster_dns = ClusterDns::look(&cluster.client).await.map_err(DnsError::from);
+    let cluster_dns = match ClusterDns::look(&cluster.client).await {
+        // Nobody can be asked anything.
+        Err(error @ LookError::Unreachable { .. }) => return Err(error.into()),
+        other => other.map_err(DnsError::from),
+    };
     let mut servers: Vec<(String, Server)> = Vec::new();
     match &cluster_dns {
         Ok(cluster_dns) => {

@@ -92,6 +92,8 @@ pub struct EtcdAccess {
     pub certificate: Option<(Vec<u8>, Vec<u8>)>,
     /// A user and the password.
     pub user: Option<(String, String)>,
+    /// Whether the password may go over the network unencrypted.
+    pub plain_password: bool,
 }
 
 impl std::fmt::Debug for EtcdAccess {

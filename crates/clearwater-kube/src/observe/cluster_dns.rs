@@ -118,8 +118,24 @@ pub(crate) async fn within<T>(
 }
 
 impl ClusterDns {
-    /// Looks at the cluster's DNS.
+    /// Looks at the cluster's DNS, its file among it.
     pub(crate) async fn look(client: &Client) -> Result<Self, LookError> {
+        let (seen, model) = Box::pin(Self::servers_and_model(client)).await?;
+        let container = model.as_ref().and_then(|pod| pod.spec.as_ref()?.containers.iter().find(|c| is_coredns(c)));
+        let file = match (container, &model) {
+            (Some(container), Some(pod)) => Some(file(client, &seen.namespace, pod, container).await?),
+            _ => None,
+        };
+        Ok(Self { file, node_local: node_local(client).await, ..seen })
+    }
+
+    /// Looks at who answers. The file is not read.
+    pub(crate) async fn servers(client: &Client) -> Result<Self, LookError> {
+        Ok(Box::pin(Self::servers_and_model(client)).await?.0)
+    }
+
+    /// Also yields the pod that shows how the others are made.
+    async fn servers_and_model(client: &Client) -> Result<(Self, Option<Pod>), LookError> {
         let (namespace, service) = service(client).await?;
         let spec = service.spec.clone().unwrap_or_default();
         let selector: Vec<String> =
@@ -134,29 +150,26 @@ impl ClusterDns {
         }
         let selector = selector.join(",");
         let raw = list_pods(client, &namespace, &selector).await?;
-        let model = newest(&raw);
-        let containers = model.and_then(|p| p.spec.as_ref()).map(|s| s.containers.as_slice()).unwrap_or_default();
+        let model = newest(&raw).cloned();
+        let containers = model.as_ref().and_then(|p| p.spec.as_ref()).map(|s| s.containers.as_slice());
+        let containers = containers.unwrap_or_default();
         let container = containers.iter().find(|c| is_coredns(c));
         let image = container.or(containers.first()).and_then(|c| c.image.clone()).unwrap_or_default();
         let addresses = spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip).filter_map(|ip| ip.parse().ok());
         let mut addresses: Vec<IpAddr> = addresses.collect();
         addresses.dedup();
-        let port = target_port(&spec, container);
-        let file = match (container, model) {
-            (Some(container), Some(pod)) => Some(file(client, &namespace, pod, container).await?),
-            _ => None,
-        };
-        Ok(Self {
+        let seen = Self {
             service: service.name_any(),
             addresses,
-            port,
+            port: target_port(&spec, container),
             selector,
             pods: raw.iter().filter_map(dns_pod).collect(),
-            file,
+            file: None,
             image,
-            node_local: node_local(client).await,
+            node_local: false,
             namespace,
-        })
+        };
+        Ok((seen, model))
     }
 
     /// The pods as they are now.

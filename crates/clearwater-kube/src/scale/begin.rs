@@ -8,6 +8,8 @@ use clearwater::config::{BonoExposure, Deployment};
 use clearwater::event::{Change, CheckLine, EventKind, Operation, Outcome, PlannedStep, Whose};
 use clearwater::remedy::{Advice, Remedied as _};
 use clearwater::scale::{Refusal, ScalePlan};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -17,7 +19,7 @@ use super::situation::replicas;
 use super::target::{ScaleTarget, Unfit, names, target};
 use super::watch::{Shared, keep, look};
 use super::{End, ScaleOptions, Scaling, check};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, say};
 use crate::observe::observation::Observed;
 use crate::observe::observer::Observer;
 use crate::observe::snapshot::WatchEvent;
@@ -35,7 +37,7 @@ pub(super) async fn steps(
 ) -> Result<Scaling, End> {
     let mut seen = Observation::new(cluster.clock_skew().await);
     let mut observer = Observer::begin(cluster);
-    see(&mut seen, &mut observer).await?;
+    see(cluster, &mut seen, &mut observer).await?;
 
     let release = options.deployment.as_ref().map_or_else(|| subject::release(&seen.snapshot), Deployment::release);
     let names = names(cluster, release).await;
@@ -99,8 +101,14 @@ pub(super) async fn steps(
 }
 
 /// Waits until all of the namespace was seen.
-async fn see(seen: &mut Observation, observer: &mut Observer) -> Result<(), End> {
+async fn see(cluster: &Cluster, seen: &mut Observation, observer: &mut Observer) -> Result<(), End> {
     let complete = async {
+        // Who is refused is told so by a request; a watch only tries again.
+        match cluster.api::<Pod>().list(&ListParams::default().limit(1)).await {
+            Err(kube::Error::Api(status)) if status.is_forbidden() => {}
+            Err(error) => return Err((Outcome::CouldNotLook, format!("cannot look: {}", say(&error)).into())),
+            Ok(_) => {}
+        }
         while !seen.snapshot.is_complete() {
             let Some(one) = observer.next().await else { break };
             if let Observed::Watch(WatchEvent::Trouble(_, text)) = &one {
@@ -108,13 +116,15 @@ async fn see(seen: &mut Observation, observer: &mut Observer) -> Result<(), End>
             }
             seen.take(one);
         }
+        Ok(())
     };
-    if timeout(LOOK, complete).await.is_err() {
+    let Ok(looked) = timeout(LOOK, complete).await else {
         return Err((
             Outcome::CouldNotLook,
             format!("no answer from the API server within {} s", LOOK.as_secs()).into(),
         ));
-    }
+    };
+    looked?;
     match seen.snapshot.denied.first() {
         Some(denied) => {
             Err((Outcome::CouldNotLook, format!("cannot look: needs list and watch {}", denied.resource()).into()))

@@ -16,7 +16,7 @@ use kube::api::{ListParams, ObjectMeta};
 use kube::{Api, ResourceExt};
 
 use super::target::ScaleTarget;
-use crate::apply::checks::{line, with_fix};
+use crate::apply::checks::{line, unseen, with_fix};
 use crate::apply::preflight::{admission, quota};
 use crate::cluster::{Cluster, say};
 use crate::observe::Workload;
@@ -142,11 +142,12 @@ async fn rights(cluster: &Cluster, targets: &[ScaleTarget], changes: bool) -> Ve
 pub(super) async fn autoscalers(cluster: &Cluster) -> Result<Vec<HorizontalPodAutoscaler>, CheckLine> {
     let api: Api<HorizontalPodAutoscaler> = cluster.api();
     api.list(&ListParams::default()).await.map(|l| l.items).map_err(|error| {
-        let detail = match &error {
-            kube::Error::Api(s) if s.is_forbidden() => "needs list horizontalpodautoscalers.autoscaling".to_owned(),
-            other => say(other),
-        };
-        line(CheckId::Autoscaler, "autoscalers of the same workloads", CheckStatus::Skipped, detail)
+        unseen(
+            CheckId::Autoscaler,
+            "autoscalers of the same workloads",
+            "list horizontalpodautoscalers.autoscaling",
+            &error,
+        )
     })
 }
 
@@ -190,13 +191,7 @@ pub(super) async fn budgets(cluster: &Cluster, snapshot: &Snapshot, targets: &[S
     }
     let budgets = match cluster.api::<PodDisruptionBudget>().list(&ListParams::default()).await {
         Ok(list) => list.items,
-        Err(error) => {
-            let detail = match &error {
-                kube::Error::Api(s) if s.is_forbidden() => "needs list poddisruptionbudgets.policy".to_owned(),
-                other => say(other),
-            };
-            return vec![line(CheckId::Budget, title, CheckStatus::Skipped, detail)];
-        }
+        Err(error) => return vec![unseen(CheckId::Budget, title, "list poddisruptionbudgets.policy", &error)],
     };
     let mut lines = Vec::new();
     for (target, live) in shrinking {

@@ -17,7 +17,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from
 
 /// Waits until every DNS pod answers `name` with exactly these addresses. An error says why it cannot be seen.
 pub(super) async fn every_pod_answers(cluster: &Cluster, name: &str, wanted: &[IpAddr]) -> Result<(), String> {
-    let dns = ClusterDns::look(&cluster.client).await.map_err(|e| e.to_string())?;
+    let dns = ClusterDns::servers(&cluster.client).await.map_err(|e| e.to_string())?;
     let servers: Vec<_> = dns.pods.iter().filter(|p| p.ready).collect();
     if servers.is_empty() {
         return Err(format!("no pod behind service {}/{} is ready", dns.namespace, dns.service));

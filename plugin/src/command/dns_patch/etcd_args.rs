@@ -28,6 +28,9 @@ pub(super) struct EtcdArgs {
     /// The file that holds the user's password
     #[arg(long, value_name = "FILE", requires = "etcd_user")]
     etcd_password_file: Option<PathBuf>,
+    /// Send the password to an http endpoint outside of the cluster, where everybody on the way can read it
+    #[arg(long, requires = "etcd_user")]
+    etcd_plain_password: bool,
 }
 
 impl EtcdArgs {
@@ -45,6 +48,7 @@ impl EtcdArgs {
             _ => None,
         };
         let ca = self.etcd_cacert.as_ref().map(read).transpose()?;
-        Ok(EtcdAccess { endpoint: self.etcd_endpoint.clone(), ca, certificate, user })
+        let (endpoint, plain_password) = (self.etcd_endpoint.clone(), self.etcd_plain_password);
+        Ok(EtcdAccess { endpoint, ca, certificate, user, plain_password })
     }
 }

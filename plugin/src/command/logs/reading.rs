@@ -20,6 +20,8 @@ pub(super) struct Seen {
     pub(super) lines: u64,
     pub(super) late: u64,
     pub(super) gaps: u64,
+    /// What could not be read.
+    pub(super) troubles: u64,
     /// Those that a record came of, by name.
     pub(super) sources: HashSet<String>,
     /// Those that are among them already, so that no name is put together for every record.
@@ -86,6 +88,7 @@ impl Reading {
                 return Ok(true);
             }
             Said::Trouble(source, text) => {
+                self.seen.troubles += 1;
                 let name = source.map(|s| format::name(&s) + ": ").unwrap_or_default();
                 context.talk().warning(name + &text);
             }

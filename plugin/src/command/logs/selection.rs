@@ -6,7 +6,6 @@ use std::time::Duration;
 use clap::{ArgAction, Args, ValueEnum};
 use clearwater::component::{Component, Release, catalogue};
 use clearwater::manifest::SERVICE_LABEL;
-use clearwater_kube::Cluster;
 use clearwater_kube::logs::{Candidate, Choice, Logs as Stream, Options, Select, read};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
@@ -199,9 +198,8 @@ impl Selection {
         follow: bool,
         since: Option<Timestamp>,
     ) -> Result<Stream, CliError> {
-        let client = context.connection().client().await?;
         Ok(read(
-            Cluster::new(client, namespace),
+            context.connection().cluster(namespace).await?,
             Options {
                 all_namespaces: self.all_namespaces,
                 labels: self.selector.clone(),

@@ -7,9 +7,9 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
-use super::super::checks::{line, with_fix};
+use super::super::checks::{line, unseen, with_fix};
 use super::super::prepare::ApplyPlan;
-use crate::cluster::{Cluster, say};
+use crate::cluster::Cluster;
 
 /// Whether there are nodes for the pods' node selectors.
 pub(super) async fn check(cluster: &Cluster, work: &ApplyPlan) -> Vec<CheckLine> {
@@ -27,13 +27,7 @@ pub(super) async fn check(cluster: &Cluster, work: &ApplyPlan) -> Vec<CheckLine>
     let nodes: Api<Node> = Api::all(cluster.client.clone());
     let nodes = match nodes.list(&ListParams::default()).await {
         Ok(list) => list.items,
-        Err(error) => {
-            let detail = match &error {
-                kube::Error::Api(s) if s.is_forbidden() => "needs list nodes".to_owned(),
-                other => say(other),
-            };
-            return vec![line(CheckId::Nodes, title, CheckStatus::Skipped, detail)];
-        }
+        Err(error) => return vec![unseen(CheckId::Nodes, title, "list nodes", &error)],
     };
     let ready = |n: &&Node| {
         let conditions = n.status.iter().flat_map(|s| s.conditions.iter().flatten());

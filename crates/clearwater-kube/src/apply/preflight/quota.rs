@@ -10,10 +10,10 @@ use kube::ResourceExt;
 use kube::api::ListParams;
 
 use super::super::Planned;
-use super::super::checks::{line, with_fix};
+use super::super::checks::{line, unseen, with_fix};
 use super::super::prepare::{ApplyPlan, LiveState};
 use super::rights::resource_of;
-use crate::cluster::{Cluster, say};
+use crate::cluster::Cluster;
 
 /// What one pod takes of each thing that a quota can count.
 pub(crate) fn demand(spec: &PodSpec) -> BTreeMap<String, f64> {
@@ -79,13 +79,7 @@ pub(crate) async fn against(cluster: &Cluster, wanted: &BTreeMap<String, f64>, f
     let title = "quotas against the sum of what will be made";
     let quotas = match cluster.api::<ResourceQuota>().list(&ListParams::default()).await {
         Ok(list) => list.items,
-        Err(error) => {
-            let detail = match &error {
-                kube::Error::Api(s) if s.is_forbidden() => "needs list resourcequotas".to_owned(),
-                other => say(other),
-            };
-            return vec![line(CheckId::Quota, title, CheckStatus::Skipped, detail)];
-        }
+        Err(error) => return vec![unseen(CheckId::Quota, title, "list resourcequotas", &error)],
     };
     let mut lines = Vec::new();
     for quota in &quotas {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clearwater::config::DnsBackend;
-use clearwater::remedy::{Advice, NamesDeed};
+use clearwater::remedy::{Advice, NamesDeed, Permission, Remedy};
 use etcd_client::{Channel, Client, ConnectOptions};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -119,6 +119,15 @@ pub(super) async fn connect(cluster: &Cluster, endpoint: &str, access: &EtcdAcce
     let uri: http::Uri = endpoint.parse().map_err(|e| wrong(format!("that is no URL: {e}")))?;
     let host = uri.host().ok_or_else(|| wrong("it names no host".to_owned()))?.to_owned();
     let port = uri.port_u16().unwrap_or(2379);
+    let is_exposed = uri.scheme_str() != Some("https") && access.user.is_some() && !access.plain_password;
+    // To a Service of the cluster it goes through the API server.
+    if is_exposed && service_of(cluster, &host).await.is_none() {
+        return Err(DnsError::backend(
+            DnsBackend::Etcd,
+            format!("etcd at {endpoint}: the password would go over the network for everybody on the way to read"),
+            Remedy::any([Remedy::from("take an https endpoint"), Permission::PlainPassword.into()]),
+        ));
+    }
     let config = if uri.scheme_str() == Some("https") { Some(tls(access).map_err(untrusted)?) } else { None };
     let unreachable = |message: String| DnsError::Etcd {
         endpoint: endpoint.to_owned(),
@@ -158,5 +167,27 @@ pub(super) fn trouble(endpoint: &str, error: &dyn std::error::Error) -> DnsError
         endpoint: endpoint.to_owned(),
         message: with_causes(error),
         fix: "check the address, the certificates and the user's rights".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clearwater::remedy::Remedied as _;
+
+    use super::*;
+    use crate::fake_api;
+
+    /// Nothing listens there: who comes so far would have sent it.
+    #[tokio::test]
+    async fn a_password_goes_over_no_open_network_unless_that_is_allowed() {
+        let (cluster, _) = fake_api::cluster(|_| None);
+        let user = Some(("root".to_owned(), "secret".to_owned()));
+        let access = EtcdAccess { user, ..EtcdAccess::default() };
+        let said = |refused: Result<Client, DnsError>| refused.err().unwrap().advice().to_string();
+        let refused = said(connect(&cluster, "http://127.0.0.1:1", &access).await);
+        assert!(refused.contains("password") && !refused.contains("secret"), "{refused}");
+        let allowed = EtcdAccess { plain_password: true, ..access };
+        let reached = said(connect(&cluster, "http://127.0.0.1:1", &allowed).await);
+        assert!(!reached.contains("password would"), "{reached}");
     }
 }

@@ -1,0 +1,116 @@
+//! "Could not look" is never "all is well": what every command says of a server that does not answer as it should.
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod server;
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use server::{Manners, Server};
+
+/// The commands that have to look, and cannot say anything good without.
+const COMMANDS: [&str; 10] = [
+    "up --yes",
+    "up --dry-run",
+    "diff",
+    "status",
+    "scale bono 2 --yes",
+    "autoscale --list",
+    "down --yes",
+    "logs --no-follow",
+    "trace someone",
+    "dns-patch --explain",
+];
+
+/// Each request is given so long.
+const REQUEST: &str = "2s";
+/// No command makes so many requests one after the other that it may take longer.
+const LONGEST: Duration = Duration::from_secs(60);
+
+fn plugin(dir: &Path, line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-clearwater"));
+    command
+        .args(line.split_whitespace())
+        .args(["--request-timeout", REQUEST, "-n", "ims"])
+        .current_dir(dir)
+        .env_clear();
+    command.env("HOME", dir).env("KUBECONFIG", dir.join("kubeconfig"));
+    command.stdin(Stdio::null());
+    command
+}
+
+/// How it ended; what does not end is killed and has no code.
+fn run(dir: &Path, line: &str) -> (Option<i32>, String) {
+    let mut child = plugin(dir, line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let began = Instant::now();
+    while child.try_wait().unwrap().is_none() && began.elapsed() < LONGEST {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let _ = child.kill();
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    (status.code(), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
+}
+
+fn table(manners: Manners) {
+    let server = Server::start(manners);
+    let dir = tempfile::tempdir().unwrap();
+    server.kubeconfig(&dir.path().join("kubeconfig"), None);
+    let ended: Vec<_> = std::thread::scope(|scope| {
+        let running: Vec<_> = COMMANDS.map(|line| (line, scope.spawn(|| run(dir.path(), line)))).into_iter().collect();
+        running.into_iter().map(|(line, run)| (line, run.join().unwrap())).collect()
+    });
+    let wrong: Vec<String> = ended
+        .into_iter()
+        .filter(|(_, (code, said))| *code != Some(1) || said.trim().is_empty())
+        .map(|(line, (code, said))| format!("{manners:?}: {line}: {code:?}\n{said}"))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_server_that_hangs() {
+    table(Manners::Silent);
+}
+
+#[test]
+fn a_server_that_drips() {
+    table(Manners::Dripping);
+}
+
+#[test]
+fn a_server_that_asks_for_patience() {
+    table(Manners::Throttling);
+}
+
+#[test]
+fn a_server_that_does_not_know_who_asks() {
+    table(Manners::Unauthorized);
+}
+
+#[test]
+fn a_server_that_has_nothing() {
+    table(Manners::Nothing);
+}
+
+#[test]
+fn a_page_for_people() {
+    table(Manners::Garbage);
+}
+
+#[test]
+fn a_port_where_nobody_listens() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(Manners::Silent);
+    server.kubeconfig(&dir.path().join("kubeconfig"), None);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let text = std::fs::read_to_string(dir.path().join("kubeconfig")).unwrap();
+    let at = text.find("127.0.0.1:").unwrap() + "127.0.0.1:".len();
+    let end = at + text[at..].find('\'').unwrap();
+    std::fs::write(dir.path().join("kubeconfig"), format!("{}{port}{}", &text[..at], &text[end..])).unwrap();
+    for line in COMMANDS {
+        let (code, said) = run(dir.path(), line);
+        assert_eq!(code, Some(1), "{line}: {said}");
+    }
+}
