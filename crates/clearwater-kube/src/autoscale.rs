@@ -2,7 +2,7 @@
 
 use clearwater::component::{Component, Release};
 use clearwater::event::Whose;
-use clearwater::manifest::{Elasticity, ElasticityError, MANAGED_BY, MANAGED_BY_LABEL, WorkloadKind};
+use clearwater::manifest::{COMPONENT_LABEL, Elasticity, ElasticityError, MANAGED_BY, MANAGED_BY_LABEL, WorkloadKind};
 use clearwater::remedy::{Remedied, Remedy};
 use clearwater::scale::{Refusal, check_autoscale};
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, StatefulSet};
@@ -354,7 +354,7 @@ pub async fn remove(cluster: &Cluster, component: Component) -> Result<Vec<Strin
         .iter()
         .filter(|a| {
             let targets = subject::workloads(&snapshot, component).iter().any(|w| is_of(a, w.kind, &w.name));
-            let labelled = a.labels().get("app.kubernetes.io/component").is_some_and(|c| c == component.name());
+            let labelled = a.labels().get(COMPONENT_LABEL).is_some_and(|c| c == component.name());
             targets || (labelled && is_ours(a))
         })
         .collect();

@@ -201,7 +201,7 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
     let subjects = subjects(&snapshot, options, release, names.as_ref());
 
     // And half of what is left for asking again.
-    let first = Look::at(cluster, snapshot, subjects.iter().collect(), Instant::now() + left(until) / 2).await;
+    let first = Glance::at(cluster, snapshot, subjects.iter().collect(), Instant::now() + left(until) / 2).await;
     let mut looks = 1;
     let mut partial = false;
     let mut open = Vec::new();
@@ -219,7 +219,7 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
         sleep(BACK_OFF).await;
         looks += 1;
         let again = look::snapshot(cluster, left(until) / 2).await.unwrap_or_else(|_| last.seen.snapshot.clone());
-        let next = Look::at(cluster, again, open.iter().map(|(subject, _)| *subject).collect(), until).await;
+        let next = Glance::at(cluster, again, open.iter().map(|(subject, _)| *subject).collect(), until).await;
         open = open
             .into_iter()
             .filter_map(|(subject, before)| {
@@ -260,13 +260,13 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
 }
 
 /// One look, over connections of its own.
-struct Look {
+struct Glance {
     seen: Observation,
     /// Pods that had not answered everything when the time was up, by uid.
     late: BTreeSet<String>,
 }
 
-impl Look {
+impl Glance {
     async fn at(cluster: &Cluster, snapshot: Snapshot, subjects: Vec<&Subject>, until: Instant) -> Self {
         let (seen, late) = look::look(cluster, snapshot, &subjects, until).await;
         Self { seen, late }

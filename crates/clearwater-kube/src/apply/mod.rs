@@ -8,7 +8,7 @@ pub(crate) mod prepare;
 use std::time::Duration;
 
 use clearwater::event::{Operation, Whose};
-use clearwater::manifest::{Item, Lifecycle, Object};
+use clearwater::manifest::{Item, Lifecycle, ManifestError, Object};
 use clearwater::remedy::{NamesDeed, Permission, Remedied, Remedy};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
@@ -95,6 +95,9 @@ pub enum ApplyError {
         /// Whether the user lacks the right.
         forbidden: bool,
     },
+    /// The objects cannot be rendered.
+    #[error("manifest: {0}")]
+    Manifest(#[from] ManifestError),
     /// The names that the component asks for could not be put into DNS.
     #[error("names in DNS: {message}")]
     Names {
@@ -116,17 +119,11 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
-    /// What could not even be rendered.
-    pub(crate) fn render(error: &clearwater::manifest::ManifestError) -> Self {
-        Self::Refused { object: "manifest".to_owned(), message: error.to_string(), forbidden: false }
-    }
-}
-
-impl ApplyError {
     /// What it is about, as kubectl names it where it is one object.
     pub fn object(&self) -> &str {
         match self {
             Self::Conflict { object, .. } | Self::Refused { object, .. } | Self::Unreachable { object, .. } => object,
+            Self::Manifest(_) => "manifest",
             Self::Names { .. } => "names in DNS",
         }
     }
@@ -156,6 +153,7 @@ impl Remedied for ApplyError {
                 "these node ports lie outside the cluster's range: start the API server with \
                  --service-node-port-range=3000-32767, or choose another bono.exposure",
             ),
+            Self::Manifest(error) => return error.remedy(),
             Self::Refused { .. } => "change what the message names in the deployment file".into(),
             Self::Names { forbidden: true, .. } => Remedy::any([
                 Remedy::from(NamesDeed::Put { namespace: None, backend: None })

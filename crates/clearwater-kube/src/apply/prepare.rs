@@ -381,7 +381,7 @@ impl ApplyPlan {
             &ServicesFirst { balanced: self.services_first.balanced.clone(), ..ServicesFirst::default() },
             &BTreeMap::new(),
         );
-        let manifest = manifest::render(deployment, &filled).map_err(|e| ApplyError::render(&e))?;
+        let manifest = manifest::render(deployment, &filled)?;
         for planned in self.shared.iter_mut().chain(self.of.values_mut().flatten()) {
             let wanted = manifest.items().iter().find(|i| {
                 (i.object.kind(), i.object.name()) == (planned.item.object.kind(), planned.item.object.name())
@@ -422,7 +422,7 @@ pub(crate) async fn plan_late(
     component: Component,
     force: bool,
 ) -> Result<Vec<Planned>, ApplyError> {
-    let manifest = manifest::render(deployment, inputs).map_err(|e| ApplyError::render(&e))?;
+    let manifest = manifest::render(deployment, inputs)?;
     let items: Vec<Item> = manifest.of(Owner::Component(component)).cloned().collect();
     apply::plan(cluster, &items, true, force).await.into_iter().collect()
 }

@@ -186,7 +186,7 @@ impl Remedied for DnsError {
             Self::Closed { instead, .. } => instead.clone(),
             Self::Unwell { fix, .. } | Self::Stuck { fix, .. } | Self::Etcd { fix, .. } => fix.clone(),
             Self::NoReload { .. } => Permission::RestartDns.into(),
-            Self::Corefile { .. } => "mend it first".into(),
+            Self::Corefile { .. } => "repair it first".into(),
             Self::Moved { .. } => Remedy::Again.after("look at it, then "),
             Self::Edit { .. }
             | Self::TakenBack { .. }

@@ -35,7 +35,7 @@ const CACHED: Duration = Duration::from_secs(75);
 
 /// A key with what stands there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Standing {
+struct StoredKey {
     value: String,
     revision: i64,
 }
@@ -46,7 +46,7 @@ pub(crate) struct KeyEdit {
     endpoint: String,
     access: EtcdAccess,
     prefix: String,
-    before: BTreeMap<String, Standing>,
+    before: BTreeMap<String, StoredKey>,
     after: BTreeMap<String, String>,
     /// The server block that CoreDNS needs to answer from etcd, where it does not stand as it must.
     block: Option<FileEdit>,
@@ -223,7 +223,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
 }
 
 /// What is asked once keys are gone: their names, less the label that each record adds.
-fn gone(before: &BTreeMap<String, Standing>, root: &str) -> Vec<Expectation> {
+fn gone(before: &BTreeMap<String, StoredKey>, root: &str) -> Vec<Expectation> {
     let name = |path: &String| -> Option<Name> {
         let labels: Vec<&str> = path.strip_prefix(root)?.trim_matches('/').rsplit('/').collect();
         labels.join(".").parse().ok()
@@ -289,7 +289,7 @@ impl Block<'_> {
                     manager: kept.by,
                     shown_by: format!("{}; {why}", kept.shown_by),
                     instead: format!(
-                        "add this server block by the keeper's own means, then do this again:\n{}",
+                        "add this server block by its manager's own means, then do this again:\n{}",
                         lines.join("\n")
                     )
                     .into(),
@@ -329,11 +329,11 @@ async fn inner(cluster: &Cluster, endpoint: &str) -> String {
     }
 }
 
-async fn read(client: &mut Client, endpoint: &str, prefix: &str) -> Result<BTreeMap<String, Standing>, DnsError> {
+async fn read(client: &mut Client, endpoint: &str, prefix: &str) -> Result<BTreeMap<String, StoredKey>, DnsError> {
     let answer = client.get(prefix, Some(GetOptions::new().with_prefix())).await.map_err(|e| trouble(endpoint, &e))?;
     let keys = answer.kvs().iter().map(|kv| {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (text(kv.key()), Standing { value: text(kv.value()), revision: kv.mod_revision() })
+        (text(kv.key()), StoredKey { value: text(kv.value()), revision: kv.mod_revision() })
     });
     Ok(keys.collect())
 }
@@ -342,7 +342,7 @@ async fn read(client: &mut Client, endpoint: &str, prefix: &str) -> Result<BTree
 async fn write(
     client: &mut Client,
     endpoint: &str,
-    from: &BTreeMap<String, Standing>,
+    from: &BTreeMap<String, StoredKey>,
     to: &BTreeMap<String, String>,
 ) -> Result<bool, DnsError> {
     let mut compares = Vec::new();
@@ -454,7 +454,7 @@ mod tests {
 
     #[test]
     fn names_whose_keys_go_are_asked_for() {
-        let standing = Standing { value: String::new(), revision: 1 };
+        let standing = StoredKey { value: String::new(), revision: 1 };
         let keys = ["/skydns/local/cluster/clearwater/ims/sprout/ip-10-0-0-1", "/skydns/local/x/_tcp/y"];
         let before = keys.map(|k| (k.to_owned(), standing.clone())).into();
         let asked: Vec<String> = gone(&before, "/skydns").iter().map(ToString::to_string).collect();

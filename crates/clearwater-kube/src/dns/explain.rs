@@ -233,7 +233,7 @@ async fn one(
         symptoms.push(need.without.to_owned());
         if let Some(ttl) = negative.filter(|_| literal) {
             symptoms
-                .push(format!("a program that asked keeps that it is missing for up to {ttl} s after it is mended"));
+                .push(format!("a program that asked keeps that it is missing for up to {ttl} s after it is repaired"));
         }
     }
     Ok(Explanation {

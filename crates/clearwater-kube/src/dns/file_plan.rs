@@ -69,7 +69,7 @@ struct Ground<'a> {
 }
 
 impl Ground<'_> {
-    /// The edit that puts the lines in, or takes them out, by the door that was found.
+    /// The edit that puts the lines in, or takes them out, at the write target that was found.
     async fn edit(
         &self,
         cluster: &Cluster,
@@ -100,7 +100,7 @@ impl Ground<'_> {
                             .into(),
                     );
                 }
-                notes.push(format!("{place} is kept by {}, and imports {import}: that door is used", kept.by).into());
+                notes.push(format!("{place} is kept by {}, and imports {import}: that file is used", kept.by).into());
                 let alone =
                     |m: &ConfigMap| owner::has_our_label(&m.metadata) && m.data.as_ref().is_none_or(|d| d.len() <= 1);
                 Ok(FileEdit {

@@ -25,6 +25,7 @@ use super::transaction::{Target, Unanswered, transact};
 use super::{DnsAction, DnsError, DnsOptions, DnsPlan, Proof, Work, tell, unless_cancelled};
 use crate::cluster::{Cluster, FIELD_MANAGER};
 use crate::observe::cluster_dns::{ClusterDns, within};
+use crate::observe::snapshot::SLICE_SERVICE_LABEL;
 use crate::rights::Right;
 use crate::rights::missing;
 
@@ -38,9 +39,7 @@ pub(super) const RIGHTS: [Right; 4] = [
 
 /// The EndpointSlice.
 pub(super) const NAME: &str = "clearwater-sprout-names";
-/// The label that says to which Service a slice belongs, and the one that says who writes it
-/// (k8s.io/api `discovery/v1/well_known_labels.go`).
-const SERVICE: &str = "kubernetes.io/service-name";
+/// The label that says who writes a slice (k8s.io/api `discovery/v1/well_known_labels.go`).
 const WRITER: &str = "endpointslice.kubernetes.io/managed-by";
 /// An answer that a name is missing is kept so long by CoreDNS, at most (30 s by default), and by what stands before it.
 const PATIENCE: Duration = Duration::from_secs(75);
@@ -118,7 +117,7 @@ fn slice(subs: &[SubDomain], pods: &[IpAddr], service: &Service) -> EndpointSlic
             name: Some(NAME.to_owned()),
             labels: Some(
                 [
-                    (SERVICE.to_owned(), Component::Sprout.name().to_owned()),
+                    (SLICE_SERVICE_LABEL.to_owned(), Component::Sprout.name().to_owned()),
                     (WRITER.to_owned(), MANAGED_BY.to_owned()),
                     (MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned()),
                 ]

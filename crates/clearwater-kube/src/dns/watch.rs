@@ -253,13 +253,13 @@ impl Watch {
         let now = cluster_dns.pods_now(&cluster.client).await?;
         if now.is_empty() {
             let message = format!("no DNS pod runs behind service {}/{}", cluster_dns.namespace, cluster_dns.service);
-            return Err(DnsError::Unwell { message, fix: "mend DNS first".into() });
+            return Err(DnsError::Unwell { message, fix: "repair DNS first".into() });
         }
         if let Some(pod) = now.iter().find(|p| !p.ready) {
             let why = pod.waiting.clone().map_or_else(String::new, |w| format!(" ({w})"));
             return Err(DnsError::Unwell {
                 message: format!("DNS pod {}/{} is not ready{why}", cluster_dns.namespace, pod.name),
-                fix: format!("mend it first (kubectl describe pod -n {} {})", cluster_dns.namespace, pod.name).into(),
+                fix: format!("repair it first (kubectl describe pod -n {} {})", cluster_dns.namespace, pod.name).into(),
             });
         }
         let names = unrelated_names(cluster, plan, cluster_dns).await;
@@ -282,7 +282,7 @@ impl Watch {
                     message: "a change that cannot be proved is not made".to_owned(),
                     instead: None,
                 },
-                error => DnsError::Unwell { message: error.to_string(), fix: "mend DNS first".into() },
+                error => DnsError::Unwell { message: error.to_string(), fix: "repair DNS first".into() },
             })?;
             if i == 0 {
                 unrelated = before;
@@ -293,7 +293,7 @@ impl Watch {
         if let Some(bad) = unrelated.first().filter(|u| u.before.data(&u.name, RecordType::A).is_empty()) {
             return Err(DnsError::Unwell {
                 message: format!("{} gives {}", bad.name, bad.before.say(&bad.name, RecordType::A)),
-                fix: "mend DNS first".into(),
+                fix: "repair DNS first".into(),
             });
         }
         let wanted = all.len();

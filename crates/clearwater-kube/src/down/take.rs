@@ -53,7 +53,7 @@ async fn give_back(cluster: &Cluster, deletion: &Deletion) -> Result<Option<Stri
         Err(kube::Error::Api(status)) if status.is_not_found() || status.code == 409 => Ok(None),
         // Others' fields that `up` was made to write over are gone, and without ours it would not be whole.
         Err(kube::Error::Api(status)) if status.code == 422 => Ok(Some(format!(
-            "{} stays as up left it, mend or remove it by hand: {}",
+            "{} stays as it was left, repair or remove it by hand: {}",
             deletion.object(),
             status.message
         ))),

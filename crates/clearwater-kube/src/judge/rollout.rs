@@ -5,6 +5,7 @@
 //! revision is *pending*, not unready. And a status written for an older generation is never believed.
 
 use clearwater::manifest::WorkloadKind;
+use clearwater::text::counted;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -53,7 +54,7 @@ fn count(n: Option<i32>) -> u32 {
 }
 
 fn pods(n: u32) -> String {
-    if n == 1 { "1 pod".to_owned() } else { format!("{n} pods") }
+    counted(n, "pod")
 }
 
 /// What both kinds are judged by first: whether the status is about the object as it is now.

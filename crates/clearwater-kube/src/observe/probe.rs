@@ -251,7 +251,7 @@ impl Prober {
         };
         report.troubles = supervisor::judge(expected, &seen);
         report.programs_well = expected.len() - report.troubles.len();
-        // What will not mend itself first: it is the cause of the rest.
+        // What will not recover by itself first: it is the cause of the rest.
         report.troubles.sort_by_key(|t| (!t.is_fatal(), t.state != Some(supervisor::State::Backoff)));
         let troubles = report.troubles.iter();
         report.problems.extend(troubles.map(|t| Finding::new(Part::Program(t.program.clone()), t.text.clone())));

@@ -23,7 +23,7 @@ use crate::backoff::doubling;
 use crate::pod::object::pod_is_ready;
 
 /// The label by which EndpointSlices name their Service (k8s.io/api `discovery/v1/well_known_labels.go`).
-const SLICE_SERVICE_LABEL: &str = "kubernetes.io/service-name";
+pub(crate) const SLICE_SERVICE_LABEL: &str = "kubernetes.io/service-name";
 /// The label that upstream's manifests give to etcd's pods alone (clearwater-docker
 /// `kubernetes/templates/etcd-depl.tmpl`).
 const ETCD_LABEL: &str = "instance-type";
@@ -84,7 +84,7 @@ pub struct Snapshot {
     pub denied: BTreeSet<Kind>,
 }
 
-/// News of one kind.
+/// A change of one kind.
 #[derive(Debug)]
 pub enum Update<K> {
     /// The whole of it.
@@ -95,7 +95,7 @@ pub enum Update<K> {
     Gone(Box<K>),
 }
 
-/// News from a watch.
+/// What a watch says.
 #[derive(Debug)]
 pub enum WatchEvent {
     /// Of pods.

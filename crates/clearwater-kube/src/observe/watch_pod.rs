@@ -24,7 +24,7 @@ const NAMES_AFTER: Duration = Duration::from_millis(250);
 /// The pauses after bad answers.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
-/// News from a prober.
+/// What a prober saw.
 #[derive(Debug)]
 pub(crate) struct ProbeResult {
     /// What was seen.

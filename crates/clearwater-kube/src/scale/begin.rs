@@ -68,8 +68,8 @@ pub(super) async fn steps(
     let seen: Shared = Arc::new(Mutex::new(seen));
     let (bump, news) = watch::channel(0);
     let (out, told) = mpsc::unbounded_channel();
-    let mut keeper = JoinSet::new();
-    keeper.spawn(keep(observer, seen.clone(), targets.clone(), bump, out.clone()));
+    let mut observing = JoinSet::new();
+    observing.spawn(keep(observer, seen.clone(), targets.clone(), bump, out.clone()));
     first_look(&seen, &targets, news.clone()).await;
 
     let mut plans = Vec::new();
@@ -97,7 +97,7 @@ pub(super) async fn steps(
         deployment: options.deployment.clone().map(Arc::new),
         names,
     };
-    Ok(Scaling { targets, plans, context, cancel, told, _keeper: keeper })
+    Ok(Scaling { targets, plans, context, cancel, told, _observing: observing })
 }
 
 /// Waits until all of the namespace was seen.

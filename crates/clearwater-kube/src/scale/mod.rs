@@ -65,7 +65,7 @@ struct Scaling {
     cancel: tokio::sync::watch::Sender<Option<CancelReason>>,
     told: mpsc::UnboundedReceiver<EventKind>,
     /// What keeps that up to date, and ends with it.
-    _keeper: JoinSet<()>,
+    _observing: JoinSet<()>,
 }
 
 async fn run(cluster: Cluster, options: ScaleOptions, mut emitter: Emitter, mut steering: Steering) {

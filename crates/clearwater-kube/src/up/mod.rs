@@ -35,7 +35,7 @@ pub struct UpOptions {
     pub force_conflicts: bool,
     /// Whether stores' pods of an older revision are replaced, member by member.
     pub replace_stores: bool,
-    /// Whether what is broken is mended even where that loses data. Otherwise the run asks, with [`UpOptions::ask`], or
+    /// Whether what is broken is repaired even where that loses data. Otherwise the run asks, with [`UpOptions::ask`], or
     /// refuses and says what would be lost.
     pub accept_loss: bool,
     /// Whether the run waits after [`Planned`](clearwater::event::EventKind::Planned) until it is told to go on, where

@@ -10,7 +10,7 @@
 //! * [`records`] and [`client_records`]: the records, as a [`Zone`].
 //! * [`Zone`] prints as a zone file and as JSON; [`ZoneDiff`] says what has to be done to get from one to another.
 //! * [`rules`] and [`Rules::corefile_lines`]: CoreDNS' own configuration. [`corefile`] puts such lines into a Corefile.
-//! * [`ownership`]: who keeps the cluster's Corefile, and by which door lines may go into it.
+//! * [`ownership`]: who manages the cluster's Corefile, and where lines may be written.
 //! * [`answer`]: what servers have to answer, and whether they do.
 //! * [`skydns`]: keys and values for CoreDNS' etcd plugin and for SkyDNS.
 //! * [`sub_domains`]: the host names that pods or endpoints must have.

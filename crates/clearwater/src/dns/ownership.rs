@@ -1,4 +1,4 @@
-//! Who keeps the cluster's Corefile, and by which door lines may be put into it.
+//! Who manages the cluster's Corefile, and where lines may be written.
 //!
 //! Many distributions put their own Corefile back after a while, and a patched name vanishes in the middle of a night.
 //! They all leave marks on the ConfigMap: labels, annotations, owner references, the managers of its fields. [`managed_by`]
@@ -200,7 +200,7 @@ pub enum WriteTarget {
         /// The file.
         place: Place,
     },
-    /// Into a file of our own, which the Corefile imports: the door that the keeper made for it.
+    /// Into a file of our own, which the Corefile imports: the place that its manager made for it.
     Custom {
         /// The file.
         place: Place,
@@ -217,7 +217,7 @@ pub enum WriteTarget {
 /// What is mounted into the container of CoreDNS: directories of ConfigMaps, by path.
 pub type Mounts = BTreeMap<String, String>;
 
-/// The door for the lines of the deployment in `namespace`.
+/// The write target for the lines of the deployment in `namespace`.
 ///
 /// `place` is where the Corefile itself stands and `directory` where CoreDNS finds it. `mounts` says which ConfigMap
 /// lies at which directory of the container.

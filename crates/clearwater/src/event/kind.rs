@@ -37,7 +37,7 @@ pub enum CheckStatus {
     Skipped,
     /// Looked, and it may cause trouble; the run goes on.
     Warning,
-    /// Looked, and nothing will be written before it is mended.
+    /// Looked, and nothing will be written before it is repaired.
     Failed,
     /// Looked, and nothing will be written, because it would harm what is there.
     Refused,
@@ -462,12 +462,12 @@ pub enum EventKind {
         /// Why.
         because: String,
     },
-    /// Something broken is mended.
+    /// Something broken is repaired.
     Mended {
         /// What is done.
         mending: Mending,
     },
-    /// Something broken could be mended, and it would cost data: the run waits to be told whether to.
+    /// Something broken could be repaired, and it would cost data: the run waits to be told whether to.
     Asked {
         /// What would be done.
         mending: Mending,

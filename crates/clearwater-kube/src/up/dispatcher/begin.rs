@@ -134,8 +134,8 @@ async fn looked(
     steering: &mut Steering,
 ) -> Result<(SignedDuration, LiveState, ApplyPlan), Stop> {
     let skew = cluster.clock_skew().await;
-    let standing = LiveState::look(cluster).await;
-    let standing = standing.map_err(|error| Stop::unwritten(Outcome::CouldNotLook, error.to_string()))?;
+    let live = LiveState::look(cluster).await;
+    let standing = live.map_err(|error| Stop::unwritten(Outcome::CouldNotLook, error.to_string()))?;
     let work = Box::pin(checked(cluster, options, scope, &standing, emitter)).await?;
     agreed(options, scope, &standing, &work, emitter, steering).await?;
     Ok((skew, standing, work))

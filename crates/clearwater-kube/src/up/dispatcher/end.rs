@@ -166,7 +166,7 @@ impl Dispatcher {
                 format!("not ready after {seconds:.0} s: {} of {all} components serve", stats.serving).into()
             }
             Outcome::Refused if self.repairs.is_refused() => {
-                "refused: what is broken was not mended, because data would be lost".into()
+                "refused: what is broken was not repaired, because data would be lost".into()
             }
             Outcome::Refused => "refused: stores' pods were not replaced, because data would be lost".into(),
             Outcome::Failed => {

@@ -1,4 +1,4 @@
-//! What is broken and can be mended: programs that were given up, members without a pod, members that cannot start again,
+//! What is broken and can be repaired: programs that were given up, members without a pod, members that cannot start again,
 //! and, where it was asked for, pods of an older revision.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,7 +40,7 @@ type Key = (String, String);
 /// A repair that has ended, with whether it failed.
 pub(super) type Ended = (Key, bool);
 
-/// What has been mended, and what is to be asked first.
+/// What has been repaired, and what is to be asked first.
 #[derive(Default)]
 pub(super) struct State {
     /// Repairs under way; each tells which it was and whether it failed.
