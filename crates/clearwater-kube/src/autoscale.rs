@@ -208,18 +208,8 @@ pub async fn autoscale(
     let mut objects = Vec::new();
     let mut notes = Vec::new();
     for workload in &workloads {
-        let (labels, template, replicas) = match workload.kind {
-            WorkloadKind::Deployment => {
-                let Some(object) = snapshot.deployments.get(&workload.name) else { continue };
-                let Some(spec) = &object.spec else { continue };
-                (object.labels(), &spec.template, spec.replicas)
-            }
-            WorkloadKind::StatefulSet => {
-                let Some(object) = snapshot.stateful_sets.get(&workload.name) else { continue };
-                let Some(spec) = &object.spec else { continue };
-                (object.labels(), &spec.template, spec.replicas)
-            }
-        };
+        let Some(live) = snapshot.workload(workload) else { continue };
+        let Some(template) = live.template else { continue };
         let container = template.spec.as_ref().and_then(|s| own_container(s, component)).filter(|c| requests_cpu(c));
         let container = container.ok_or(AutoscaleError::NoRequest { component })?;
         let foreign = standing
@@ -232,9 +222,9 @@ pub async fn autoscale(
                 namespace: cluster.namespace.clone(),
             });
         }
-        let mut labels = labels.clone();
+        let mut labels = live.metadata.labels.clone().unwrap_or_default();
         labels.insert(MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned());
-        let count = replicas.map_or(1, |n| u32::try_from(n).unwrap_or(0));
+        let count = live.replicas;
         if !(elasticity.min..=elasticity.max).contains(&count) {
             notes.push(format!("{} has {count} members now, which the autoscaler changes at once", workload.name));
         }

@@ -52,6 +52,12 @@ impl Server {
         server
     }
 
+    /// A port where nobody listens any more.
+    pub(crate) fn gone() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self { address: listener.local_addr().unwrap(), requests: Arc::default() }
+    }
+
     /// A kubeconfig for it, whose context names a namespace or none.
     pub(crate) fn kubeconfig(&self, path: &Path, namespace: Option<&str>) {
         let namespace = namespace.map_or(String::new(), |n| format!(", namespace: {n}"));

@@ -251,6 +251,7 @@ impl Scope {
             }
         }
         let plan = graph.plan(policy)?;
+        let names = deployment.names();
         let parts = deployment
             .components()
             .filter(|e| graph.contains(e.component.name()))
@@ -259,7 +260,8 @@ impl Scope {
                     entry,
                     workloads: workloads(deployment, entry.component).iter().map(Workload::from).collect(),
                     service: Some(entry.component.name().to_owned()),
-                    names: Vec::new(),
+                    // Names in a zone of one's own, and of sprout's functions, are put into DNS after it stands.
+                    names: names.given_by_kubernetes(entry.component),
                 },
                 needs: graph
                     .edges()

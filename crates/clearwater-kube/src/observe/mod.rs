@@ -4,7 +4,6 @@
 
 pub(crate) mod cluster_dns;
 pub(crate) mod etcd;
-pub(crate) mod evidence;
 pub(crate) mod exits;
 pub mod finding;
 pub(crate) mod look;

@@ -116,8 +116,11 @@ impl Observation {
             WatchEvent::Trouble(Kind::Pod, _) => self.lists.values_mut().for_each(|l| l.orphans.clear()),
             _ => {}
         }
+        let about_pods = matches!(news, WatchEvent::Pod(_) | WatchEvent::Trouble(Kind::Pod, _));
         self.snapshot.absorb(news);
-        self.mind_orphans();
+        if about_pods {
+            self.mind_orphans();
+        }
     }
 
     /// Takes in what was seen of a store's list. Yields the list where it changed.

@@ -86,30 +86,37 @@ pub(crate) struct WorkloadView<'a> {
     pub(crate) template: Option<&'a PodTemplateSpec>,
 }
 
+impl<'a> WorkloadView<'a> {
+    /// `spec` is what both kinds have: the count, the selector and the template.
+    fn new(
+        metadata: &'a ObjectMeta,
+        spec: Option<(Option<i32>, &'a LabelSelector, &'a PodTemplateSpec)>,
+        observed_generation: Option<i64>,
+    ) -> Self {
+        let replicas = spec.and_then(|(replicas, ..)| replicas);
+        Self {
+            metadata,
+            replicas: replicas.map_or(1, |n| u32::try_from(n).unwrap_or(0)),
+            observed_generation,
+            selector: spec.map(|(_, selector, _)| selector),
+            template: spec.map(|(.., template)| template),
+        }
+    }
+}
+
 impl Snapshot {
     /// A workload as it stands.
     pub(crate) fn workload(&self, workload: &Workload) -> Option<WorkloadView<'_>> {
-        let count = |replicas: Option<i32>| replicas.map_or(1, |n| u32::try_from(n).unwrap_or(0));
         Some(match workload.kind {
             WorkloadKind::Deployment => {
                 let object = self.deployments.get(&workload.name)?;
-                WorkloadView {
-                    metadata: &object.metadata,
-                    replicas: count(object.spec.as_ref().and_then(|s| s.replicas)),
-                    observed_generation: object.status.as_ref().and_then(|s| s.observed_generation),
-                    selector: object.spec.as_ref().map(|s| &s.selector),
-                    template: object.spec.as_ref().map(|s| &s.template),
-                }
+                let spec = object.spec.as_ref().map(|s| (s.replicas, &s.selector, &s.template));
+                WorkloadView::new(&object.metadata, spec, object.status.as_ref().and_then(|s| s.observed_generation))
             }
             WorkloadKind::StatefulSet => {
                 let object = self.stateful_sets.get(&workload.name)?;
-                WorkloadView {
-                    metadata: &object.metadata,
-                    replicas: count(object.spec.as_ref().and_then(|s| s.replicas)),
-                    observed_generation: object.status.as_ref().and_then(|s| s.observed_generation),
-                    selector: object.spec.as_ref().map(|s| &s.selector),
-                    template: object.spec.as_ref().map(|s| &s.template),
-                }
+                let spec = object.spec.as_ref().map(|s| (s.replicas, &s.selector, &s.template));
+                WorkloadView::new(&object.metadata, spec, object.status.as_ref().and_then(|s| s.observed_generation))
             }
         })
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod checks;
 mod emit;
+pub(crate) mod evidence;
 
 use std::time::Duration;
 

@@ -8,8 +8,7 @@ use super::execute::{Executed, Stop};
 use super::watch::look;
 use super::{End, Scaling};
 use crate::judge::failure::Failure;
-use crate::observe::evidence;
-use crate::run::Emitter;
+use crate::run::{Emitter, evidence};
 
 impl Scaling {
     /// What the components' ends make together.
@@ -54,11 +53,7 @@ impl Scaling {
                     let events = target
                         .map(|t| look(&self.context.seen, |seen| evidence::events(t.rollout(seen).events)))
                         .unwrap_or_default();
-                    let (object, reason, container) =
-                        (failure.object.clone(), failure.reason.clone(), failure.telling_container());
-                    let gathering = evidence::gather(&self.context.cluster, object, reason, container, events, None);
-                    let evidence = gathering.await;
-                    let failure = failure.told_by(&evidence);
+                    let (failure, evidence) = evidence::shown(&self.context.cluster, *failure, events, None).await;
                     said.push(format!("{name}: {}", failure.causes.first().cloned().unwrap_or_default()).into());
                     let Failure { kind: failure, causes, fix, .. } = failure;
                     let what = EventKind::Failed { component: name, failure, causes, fix, evidence: vec![evidence] };

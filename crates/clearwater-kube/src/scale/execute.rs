@@ -22,7 +22,7 @@ use super::dns;
 use super::situation::replicas;
 use super::target::ScaleTarget;
 use super::watch::{Shared, look};
-use super::write::{keep_budget, set_replicas};
+use super::write::{budget, keep_budget, set_replicas};
 use crate::cluster::{Cluster, say};
 use crate::judge::failure::{self, Failure};
 use crate::judge::{self, Judged, Stage};
@@ -442,8 +442,8 @@ impl Execution {
     /// Keeps the disruption budgets of our own workloads as `up` would make them.
     async fn budgets(&mut self) {
         for workload in self.target.subject.workloads.clone() {
-            let snapshot = self.look(|seen, _| seen.snapshot.clone());
-            match keep_budget(&self.context.cluster, &snapshot, &workload, self.target.to).await {
+            let Some(wanted) = self.look(|seen, _| budget(&seen.snapshot, &workload)) else { continue };
+            match keep_budget(&self.context.cluster, &workload.name, &wanted, self.target.to).await {
                 Ok(written) => self.writes += u32::from(written),
                 // It scales all the same; the next `up` makes it.
                 Err(error) => {

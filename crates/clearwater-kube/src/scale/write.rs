@@ -23,30 +23,29 @@ const REQUEST: Duration = Duration::from_secs(15);
 /// The pauses before a request is tried again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// Keeps the disruption budget of a workload of ours as `up` would make it: one where there are two members or more.
-/// Yields whether something was written.
+/// Keeps the disruption budget of a workload of ours: one where there are two members or more. Yields whether something
+/// was written.
 pub(super) async fn keep_budget(
     cluster: &Cluster,
-    snapshot: &Snapshot,
-    workload: &Workload,
+    name: &str,
+    wanted: &PodDisruptionBudget,
     members: u32,
 ) -> kube::Result<bool> {
-    let Some(wanted) = budget(snapshot, workload) else { return Ok(false) };
     let api: Api<PodDisruptionBudget> = cluster.api();
-    match api.get_opt(&workload.name).await? {
+    match api.get_opt(name).await? {
         None if members >= 2 => {
             let params = PatchParams::apply(FIELD_MANAGER);
-            api.patch(&workload.name, &params, &Patch::Apply(&wanted)).await.map(|_| true)
+            api.patch(name, &params, &Patch::Apply(wanted)).await.map(|_| true)
         }
         Some(live) if members < 2 && owner::whose(&live.metadata) == Whose::Ours => {
-            api.delete(&workload.name, &only(live.metadata.uid)).await.map(|_| true)
+            api.delete(name, &only(live.metadata.uid)).await.map(|_| true)
         }
         _ => Ok(false),
     }
 }
 
 /// The budget that `up` makes for a workload of ours: with the workload's own labels and selector.
-fn budget(snapshot: &Snapshot, workload: &Workload) -> Option<PodDisruptionBudget> {
+pub(super) fn budget(snapshot: &Snapshot, workload: &Workload) -> Option<PodDisruptionBudget> {
     let live = snapshot.workload(workload)?;
     let labels = live.metadata.labels.clone().unwrap_or_default();
     let metadata = ObjectMeta {

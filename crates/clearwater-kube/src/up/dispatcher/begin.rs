@@ -21,12 +21,12 @@ use super::open::{Late, Names};
 use super::unit::{Applied, Unit, Units};
 use super::{Context, Dispatcher, Writing, repair};
 use crate::apply::preflight;
-use crate::apply::prepare::{ApplyPlan, ComponentPlan, LiveState, Scope};
+use crate::apply::prepare::{ApplyPlan, LiveState, Scope};
 use crate::apply::{self, ApplyError};
 use crate::cluster::Cluster;
 use crate::dns::Gate;
 use crate::observe::observer::Observer;
-use crate::observe::{MembersSeen, Observation, Subject};
+use crate::observe::{MembersSeen, Observation};
 use crate::run::{Emitter, GRACE, Steering, checks, unless_cancelled};
 
 /// Why a run ends before a component is begun.
@@ -251,7 +251,6 @@ async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, steering:
         addresses: Vec::new(),
     };
     let late = (!late.balanced.is_empty()).then_some(late);
-    let names = options.deployment.names();
     let mut planned = work.of;
     let mut first = Vec::new();
     let mut units = Vec::new();
@@ -268,9 +267,7 @@ async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, steering:
             first.push((component, beside));
             None
         };
-        // Names in a zone of one's own, and of sprout's functions, are put into DNS after the component stands.
-        let subject = Subject { names: names.given_by_kubernetes(component), ..part.subject.clone() };
-        units.push(Unit::new(ComponentPlan { subject, ..part.clone() }, own, written, emitter.began()));
+        units.push(Unit::new(part.clone(), own, written, emitter.began()));
     }
     let mut seen = Observation::new(skew);
     if !scope.has(Component::Etcd) {

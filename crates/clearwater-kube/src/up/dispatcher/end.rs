@@ -9,10 +9,8 @@ use kube::ResourceExt;
 use super::Dispatcher;
 use super::open::Names;
 use super::unit::{Phase, Stated, Unit};
-use crate::observe::evidence;
 use crate::pod::object::pod_name;
-use crate::run::GRACE;
-use crate::run::millis;
+use crate::run::{GRACE, evidence, millis};
 
 /// After the first failure, others have so long to show too.
 const LAST_WORDS: Duration = Duration::from_secs(2);

@@ -12,9 +12,10 @@ use super::Dispatcher;
 use super::unit::Phase;
 use crate::apply::ApplyError;
 use crate::judge::failure::{self, Failure};
+use crate::observe::MembersSeen;
 use crate::observe::finding::Part;
-use crate::observe::{MembersSeen, evidence};
 use crate::pod::object::{pod_name, ready_since};
+use crate::run::evidence;
 
 /// The margin, in seconds, within which a program that was given up is held to have failed before what it needs was
 /// there.
@@ -83,9 +84,8 @@ impl Dispatcher {
         self.units[component].failing = true;
         let cluster = self.context.cluster.clone();
         self.gatherers.spawn(async move {
-            let (object, reason) = (failure.object.clone(), failure.reason.clone());
-            let evidence = evidence::gather(&cluster, object, reason, failure.telling_container(), events, log).await;
-            Gathered { component, failure: failure.told_by(&evidence), evidence: vec![evidence] }
+            let (failure, evidence) = evidence::shown(&cluster, failure, events, log).await;
+            Gathered { component, failure, evidence: vec![evidence] }
         });
     }
 

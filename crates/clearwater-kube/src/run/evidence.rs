@@ -7,8 +7,9 @@ use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::LogParams;
 use tokio::time::timeout;
 
-use super::snapshot::event_time;
 use crate::cluster::Cluster;
+use crate::judge::failure::Failure;
+use crate::observe::snapshot::event_time;
 
 /// The longest that reading one log may take.
 const READ: Duration = Duration::from_secs(3);
@@ -61,20 +62,19 @@ async fn logs(cluster: &Cluster, pod: &str, container: &str) -> Vec<LogExcerpt> 
     excerpts
 }
 
-/// Gathers what is to be shown of a failure: its object and the reason in the API's words, its events, and the logs of
-/// its container where one is named.
-pub(crate) async fn gather(
+/// A failure with what shows it: its events, and the logs of its container where they may tell more than the status did;
+/// then it is worded anew.
+pub(crate) async fn shown(
     cluster: &Cluster,
-    object: String,
-    reason: String,
-    container: Option<&str>,
+    failure: Failure,
     events: Vec<String>,
     program_log: Option<LogExcerpt>,
-) -> Evidence {
+) -> (Failure, Evidence) {
+    let (object, reason) = (failure.object.clone(), failure.reason.clone());
     let mut evidence = Evidence { object, reason, events, logs: Vec::new() };
-    if let (Some(pod), Some(container)) = (evidence.object.strip_prefix("pod/"), container) {
+    if let (Some(pod), Some(container)) = (evidence.object.strip_prefix("pod/"), failure.telling_container()) {
         evidence.logs = logs(cluster, pod, container).await;
     }
     evidence.logs.extend(program_log);
-    evidence
+    (failure.told_by(&evidence), evidence)
 }
