@@ -9,10 +9,12 @@ use clearwater_kube::{Cluster, REQUEST_TIMEOUT};
 use http::HeaderValue;
 use http::header::USER_AGENT;
 use kube::Config;
+use kube::client::AuthError;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::cli::NamedFile;
+use crate::credential;
 use crate::duration::{LONGEST, duration};
 use crate::error::CliError;
 
@@ -178,12 +180,7 @@ impl Connection {
     fn read_kubeconfig(&self) -> Result<Option<Kubeconfig>, CliError> {
         let read = match &self.kubeconfig {
             Some(path) => Kubeconfig::read_from(path).map(Some),
-            None => match Kubeconfig::read() {
-                Ok(kubeconfig) => Ok(Some(kubeconfig)),
-                Err(KubeconfigError::ReadConfig(e, _)) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                Err(KubeconfigError::FindPath) => Ok(None),
-                Err(e) => Err(e),
-            },
+            None => usual_kubeconfig(),
         };
         read.map_err(|e| {
             CliError::Connection(format!(
@@ -234,6 +231,23 @@ impl Connection {
         let name = HeaderValue::from_static(concat!("kubectl-clearwater/", env!("CARGO_PKG_VERSION")));
         config.headers.push((USER_AGENT, name));
         self.authenticate(&mut config);
+        // A server without a scheme is taken for one of TLS, where kube would take it for no URL at all.
+        if config.cluster_url.scheme().is_none() {
+            config.cluster_url = uri(&config.cluster_url.to_string())?;
+        }
+        let auth = &config.auth_info;
+        let files = [
+            ("the token's file", &auth.token_file),
+            ("the client certificate", &auth.client_certificate),
+            ("the client certificate's key", &auth.client_key),
+        ];
+        for (what, path) in files {
+            path.as_ref().map_or(Ok(()), |path| is_file(what, Path::new(path)))?;
+        }
+        config.root_cert_file.as_ref().map_or(Ok(()), |path| is_file("the certificate of the authority", path))?;
+        if let Some(exec) = &mut config.auth_info.exec {
+            credential::guard(exec, self.deadline());
+        }
         // kube takes it for granted that a token can stand in a header.
         let token = config.auth_info.token.as_ref().map(ExposeSecret::expose_secret);
         if token.is_some_and(|token| HeaderValue::from_str(token).is_err()) {
@@ -248,12 +262,16 @@ impl Connection {
 
     /// A namespace of the cluster, each request within the time that was asked for.
     pub(crate) async fn cluster(&self, namespace: impl Into<String>) -> Result<Cluster, CliError> {
-        let timeout = match self.request_timeout {
+        Ok(Cluster::with_request_timeout(self.client().await?, namespace, self.deadline()))
+    }
+
+    /// How long one request may take.
+    fn deadline(&self) -> Duration {
+        match self.request_timeout {
             None => REQUEST_TIMEOUT,
             Some(Duration::ZERO) => LONGEST,
             Some(timeout) => timeout,
-        };
-        Ok(Cluster::with_request_timeout(self.client().await?, namespace, timeout))
+        }
     }
 
     /// A client for the cluster.
@@ -261,6 +279,12 @@ impl Connection {
         let config = self.config().await?;
         let server = config.cluster_url.clone();
         kube::Client::try_from(config).map_err(|e| {
+            // What the plugin's keeper says names the plugin, and kube would show its own call of it.
+            if let kube::Error::Auth(AuthError::AuthExecRun { out, .. }) = &e {
+                let said = String::from_utf8_lossy(&out.stderr);
+                let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("the credential plugin failed");
+                return CliError::Connection(format!("{last}; check the kubeconfig's user"));
+            }
             CliError::Connection(format!(
                 "no client can be made for {server}: {}; check the kubeconfig's user",
                 causes(&e)
@@ -276,6 +300,10 @@ impl Connection {
         named("context", &self.context, kubeconfig.contexts.iter().map(|c| c.name.as_str()).collect())?;
         named("cluster", &self.cluster, kubeconfig.clusters.iter().map(|c| c.name.as_str()).collect())?;
         named("user", &self.user, kubeconfig.auth_infos.iter().map(|c| c.name.as_str()).collect())?;
+        for cluster in kubeconfig.clusters.iter().filter_map(|c| c.cluster.as_ref()) {
+            let path = cluster.certificate_authority.as_ref();
+            path.map_or(Ok(()), |path| is_file("the certificate of the authority", Path::new(path)))?;
+        }
         let options =
             KubeConfigOptions { context: self.context.clone(), cluster: self.cluster.clone(), user: self.user.clone() };
         Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|e| {
@@ -312,6 +340,55 @@ impl Connection {
             auth.impersonate_uid = Some(uid.clone());
         }
     }
+}
+
+/// The kubeconfigs that the environment names, merged, else the one in the home directory. Members of the list that do
+/// not exist are passed over, as kubectl does.
+fn usual_kubeconfig() -> Result<Option<Kubeconfig>, KubeconfigError> {
+    let there = |read| match read {
+        Ok(kubeconfig) => Ok(Some(kubeconfig)),
+        Err(KubeconfigError::ReadConfig(e, _)) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(KubeconfigError::FindPath) => Ok(None),
+        Err(e) => Err(e),
+    };
+    let Some(list) = std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty()) else {
+        return there(Kubeconfig::read());
+    };
+    let mut merged: Option<Kubeconfig> = None;
+    for path in std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()) {
+        let Some(next) = there(Kubeconfig::read_from(path))? else { continue };
+        merged = Some(match merged {
+            None => next,
+            Some(before) => before.merge(next)?,
+        });
+    }
+    Ok(merged)
+}
+
+/// A file that a credential is read from. A device would be read for ever.
+fn is_file(what: &str, path: &Path) -> Result<(), CliError> {
+    let Ok(found) = std::fs::metadata(path) else { return Ok(()) };
+    if found.is_dir() || found.len() > LARGEST_FILE || is_device(&found) {
+        let path = path.display();
+        return Err(CliError::Connection(format!(
+            "{what} {path} is no file that a credential could be in; name another"
+        )));
+    }
+    Ok(())
+}
+
+/// No certificate or token is longer, in bytes.
+const LARGEST_FILE: u64 = 16 << 20;
+
+#[cfg(unix)]
+fn is_device(found: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    found.file_type().is_char_device() || found.file_type().is_block_device()
+}
+
+#[cfg(not(unix))]
+fn is_device(_: &std::fs::Metadata) -> bool {
+    false
 }
 
 fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> CliError {

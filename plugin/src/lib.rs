@@ -10,6 +10,7 @@ mod cli;
 mod command;
 mod connection;
 mod context;
+mod credential;
 mod drive;
 mod duration;
 mod error;
@@ -35,9 +36,14 @@ use signal::Listener;
 
 /// Runs a command line, the program's name first, and says how it ended: see [`exit`].
 pub fn main_impl(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut args = args.into_iter().peekable();
+    let program = args.next().unwrap_or_default();
+    if args.next_if(|word| word == credential::WORD).is_some() {
+        return credential::run(args);
+    }
     // Before anything else, so that no signal is lost between two waits.
     let listener = Listener::install();
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match Cli::try_parse_from(std::iter::once(program).chain(args)) {
         Ok(cli) => cli,
         Err(e) => return said_by_the_parser(&e),
     };

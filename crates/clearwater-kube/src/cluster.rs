@@ -76,6 +76,17 @@ impl Cluster {
     }
 }
 
+/// The minor version of the cluster's Kubernetes; `None` where it does not say.
+pub(crate) async fn minor(client: &Client) -> Option<u32> {
+    client.apiserver_version().await.ok().and_then(|version| minor_of(&version.minor))
+}
+
+/// The number of a minor version, which some distributions end with a plus sign.
+pub(crate) fn minor_of(text: &str) -> Option<u32> {
+    let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
+
 /// What an error of the API means, in one line, without the client's own nesting.
 pub(crate) fn say(error: &kube::Error) -> String {
     match error {

@@ -27,7 +27,8 @@ use self::find::{Deletion, Found, Others, find, others};
 use self::take::{Removal, Removed, delete_namespace, take};
 use crate::cluster::{Cluster, say};
 use crate::dns;
-use crate::run::{Emitter, Run, Steering, start, unless_cancelled};
+use crate::rights::{self, Task};
+use crate::run::{Emitter, Run, Steering, checks, start, unless_cancelled};
 
 /// What `down` is to do.
 #[derive(Clone, Debug)]
@@ -69,6 +70,9 @@ enum DownError {
     /// Members of stores would wait for ever for what goes.
     #[error("refused: {} cannot leave their clusters without {goes}", names(.stay).join(", "))]
     Stranded { goes: Component, stay: Vec<Component> },
+    /// A check before the first write forbids it.
+    #[error("{}", .1.reason)]
+    Unfit(Outcome, Advice),
 }
 
 fn names(components: &[Component]) -> Vec<&'static str> {
@@ -79,6 +83,7 @@ impl Remedied for DownError {
     fn remedy(&self) -> Option<Remedy> {
         Some(match self {
             Self::Failed { .. } | Self::Late(_) | Self::NotConfirmed => return None,
+            Self::Unfit(_, advice) => return advice.remedy.clone(),
             Self::Cancelled(_) => Remedy::GoOn(Command::Down),
             Self::Foreign { .. } | Self::NotConfirmedForeign { .. } => {
                 Remedy::any([Remedy::from("move or remove it"), Permission::RemoveForeign.into()])
@@ -110,6 +115,7 @@ async fn run(cluster: Cluster, options: DownOptions, mut emitter: Emitter, mut s
         Ok(end) => end,
         Err(error @ DownError::Failed { .. }) if stats.writes == 0 => (Outcome::CouldNotLook, error.advice()),
         Err(error @ DownError::Failed { .. }) => (Outcome::Failed, error.advice()),
+        Err(DownError::Unfit(outcome, advice)) => (outcome, advice),
         Err(error @ DownError::Late(_)) => (Outcome::NotReady, error.advice()),
         Err(
             error @ (DownError::Foreign { .. }
@@ -319,6 +325,9 @@ async fn work(
     for text in notices(cluster, options, &found, names) {
         emitter.emit(EventKind::Notice { text }).await;
     }
+    let tasks: &[Task] = if options.delete_namespace { &[Task::Down, Task::DeleteNamespace] } else { &[Task::Down] };
+    let rights = rights::check(cluster, tasks, &found.rights(options)).await;
+    checks::tell(rights, "removed", emitter).await.map_err(|(outcome, advice)| DownError::Unfit(outcome, advice))?;
     let Some(told) = agreed(cluster, options, &found, emitter, steering).await? else {
         let text = format!("nothing to remove in namespace {}", cluster.namespace);
         return Ok((Outcome::NothingToDo, text.into()));

@@ -17,7 +17,7 @@ pub mod logs;
 pub mod observe;
 pub mod owner;
 pub mod pod;
-mod rights;
+pub mod rights;
 pub mod run;
 pub mod scale;
 pub mod status;

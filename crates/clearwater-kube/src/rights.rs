@@ -1,39 +1,87 @@
-//! Whether the user may do something, as the API server says.
+//! What a user must be allowed to do: as a table, as Roles, and as questions to the API server.
+//!
+//! ```
+//! use clearwater_kube::rights::{Subject, Task, roles};
+//!
+//! // What somebody has to be given who runs `up` in namespace ims.
+//! let objects = roles(&[Task::Up], "ims", true, &Subject::User("ann".to_owned()));
+//! assert!(objects.iter().any(|o| o["kind"] == "RoleBinding" && o["metadata"]["namespace"] == "ims"));
+//! ```
 
-use std::time::Duration;
+mod roles;
+mod table;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use clearwater::event::{CheckId, CheckLine, CheckStatus};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::api::PostParams;
 use kube::{Api, Client};
-use tokio::time::timeout;
 
-/// The longest that asking for one right may take.
-const REQUEST: Duration = Duration::from_secs(15);
+pub use roles::{CLUSTER_DNS_NAMESPACE, Subject, roles};
+pub use table::{Rule, Scope, Task, When};
 
-/// A right: verb, API group, resource and subresource.
-pub(crate) type Right = (&'static str, &'static str, &'static str, &'static str);
+use crate::cluster::{Cluster, minor, say};
 
-/// A right as it is told: `get pods/exec`, `patch deployments.apps`.
-pub(crate) fn named((verb, group, resource, sub): Right) -> String {
-    let sub = if sub.is_empty() { String::new() } else { format!("/{sub}") };
-    let group = if group.is_empty() { String::new() } else { format!(".{group}") };
-    format!("{verb} {resource}{sub}{group}")
+/// How many rights are asked for at the same time.
+const AT_ONCE: usize = 8;
+
+/// One thing that may be allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Right {
+    pub(crate) verb: &'static str,
+    pub(crate) group: &'static str,
+    /// With its subresource.
+    pub(crate) resource: &'static str,
+}
+
+impl Right {
+    pub(crate) const fn new(verb: &'static str, group: &'static str, resource: &'static str) -> Self {
+        Self { verb, group, resource }
+    }
+}
+
+/// As it is told: `get pods/exec`, `patch deployments.apps`.
+impl std::fmt::Display for Right {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { verb, group, resource } = self;
+        let dot = if group.is_empty() { "" } else { "." };
+        write!(f, "{verb} {resource}{dot}{group}")
+    }
+}
+
+impl Rule {
+    fn rights(&self) -> impl Iterator<Item = Right> {
+        let one = move |verb| self.resources.iter().map(move |resource| Right::new(verb, self.group, resource));
+        self.verbs.iter().copied().flat_map(one)
+    }
+
+    /// Whether it is needed whatever is done, on a cluster of this minor version; on one whose version is not known it
+    /// is taken to be.
+    fn always(&self, minor: Option<u32>) -> bool {
+        match self.when {
+            When::Always => true,
+            When::Since(first) => minor.is_none_or(|m| m >= first),
+            When::If(_) => false,
+        }
+    }
 }
 
 /// Whether the user has a right in a namespace.
-pub(crate) async fn allowed(
-    client: &Client,
-    namespace: &str,
-    (verb, group, resource, sub): Right,
-) -> Result<bool, kube::Error> {
+async fn allowed(client: &Client, namespace: &str, right: Right) -> Result<bool, kube::Error> {
+    let (resource, subresource) = right.resource.split_once('/').unwrap_or((right.resource, ""));
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
             resource_attributes: Some(ResourceAttributes {
                 namespace: Some(namespace.to_owned()),
-                verb: Some(verb.to_owned()),
-                group: Some(group.to_owned()),
+                verb: Some(right.verb.to_owned()),
+                group: Some(right.group.to_owned()),
                 resource: Some(resource.to_owned()),
-                subresource: (!sub.is_empty()).then(|| sub.to_owned()),
+                // Who may touch this one need not be allowed to touch all.
+                name: Some(namespace.to_owned()).filter(|_| resource == "namespaces" && right.verb != "create"),
+                subresource: Some(subresource.to_owned()).filter(|s| !s.is_empty()),
                 ..ResourceAttributes::default()
             }),
             ..SelfSubjectAccessReviewSpec::default()
@@ -45,11 +93,123 @@ pub(crate) async fn allowed(
     Ok(answer.status.is_some_and(|s| s.allowed))
 }
 
-/// The rights that are missing in a namespace. What cannot be asked is taken to be there; the request itself will tell.
-pub(crate) async fn missing(client: &Client, namespace: &str, rights: &[Right]) -> Vec<String> {
-    let asked = rights.iter().map(|&right| async move {
-        let answer = timeout(REQUEST, allowed(client, namespace, right)).await;
-        matches!(answer, Ok(Ok(false))).then(|| named(right))
-    });
-    futures::future::join_all(asked).await.into_iter().flatten().collect()
+/// Asks for many rights in a namespace, each with what came.
+async fn ask<T: Send>(
+    client: &Client,
+    namespace: &str,
+    rights: impl IntoIterator<Item = (Right, T)>,
+) -> Vec<(Right, T, Result<bool, kube::Error>)> {
+    let ask = |(right, of)| async move { (right, of, allowed(client, namespace, right).await) }.boxed();
+    let questions: Vec<BoxFuture<'_, _>> = rights.into_iter().map(ask).collect();
+    stream::iter(questions).buffered(AT_ONCE).collect().await
+}
+
+/// Those rights that a task cannot do without at a scope, and that the user has not got there; `writes` are those of the
+/// rules with a condition that are needed this time.
+///
+/// What cannot be asked is taken to be there; the request itself will tell.
+pub(crate) async fn missing(
+    client: &Client,
+    namespace: &str,
+    task: Task,
+    scope: Scope,
+    writes: &BTreeSet<Right>,
+) -> Vec<String> {
+    let minor = minor(client).await;
+    let needed: BTreeSet<Right> = task
+        .rules()
+        .filter(|r| r.scope == scope && r.without.is_none())
+        .flat_map(|rule| rule.rights().filter(move |right| rule.always(minor) || writes.contains(right)))
+        .collect();
+    let answers = ask(client, namespace, needed.into_iter().map(|r| (r, ()))).await;
+    answers.into_iter().filter(|(.., has)| matches!(has, Ok(false))).map(|(right, ..)| right.to_string()).collect()
+}
+
+/// Whether the user may do in the namespace what these tasks take: to look, and to do the `writes` that
+/// are planned.
+pub(crate) async fn check(cluster: &Cluster, tasks: &[Task], writes: &BTreeSet<Right>) -> Vec<CheckLine> {
+    let title = "rights in the namespace";
+    let line = |title: &str, status, detail: String| {
+        let title = title.to_owned();
+        CheckLine { id: CheckId::Rights, title, status, detail, fix: None }
+    };
+    // Who may do everything is asked one question.
+    match allowed(&cluster.client, &cluster.namespace, Right::new("*", "*", "*")).await {
+        Ok(true) => return vec![line(title, CheckStatus::Ok, "everything".to_owned())],
+        Ok(false) => {}
+        Err(error) => return vec![line(title, CheckStatus::Skipped, say(&error))],
+    }
+    let asked = asked(tasks, writes, minor(&cluster.client).await);
+    let mut lines = Vec::new();
+    let mut missing = Vec::new();
+    let mut unseen: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (right, without, answer) in ask(&cluster.client, &cluster.namespace, asked).await {
+        match (answer, without) {
+            (Ok(true), _) => {}
+            (Ok(false), None) => missing.push(right.to_string()),
+            (Ok(false), Some(what)) => unseen.entry(what).or_default().push(right.to_string()),
+            (Err(error), _) => lines.push(line(&right.to_string(), CheckStatus::Skipped, say(&error))),
+        }
+    }
+    let skipped =
+        |(what, rights): (_, Vec<_>)| line(what, CheckStatus::Skipped, format!("needs {}", rights.join(", ")));
+    lines.extend(unseen.into_iter().map(skipped));
+    let first = if missing.is_empty() {
+        line(title, CheckStatus::Ok, "what is needed".to_owned())
+    } else {
+        let fix = format!(
+            "bind the ClusterRole edit to this user in namespace {}, or a Role with these rights",
+            cluster.namespace
+        );
+        CheckLine {
+            fix: Some(fix.into()),
+            ..line(title, CheckStatus::Failed, format!("missing: {}", missing.join(", ")))
+        }
+    };
+    lines.insert(0, first);
+    lines
+}
+
+/// The rights to ask for in the namespace, each with what the task goes without where it is missing: what lets it look,
+/// what it writes this time, and what nothing but this tells of.
+fn asked(tasks: &[Task], writes: &BTreeSet<Right>, minor: Option<u32>) -> BTreeMap<Right, Option<&'static str>> {
+    let mut asked = BTreeMap::new();
+    for rule in tasks.iter().flat_map(|task| task.rules()) {
+        let here = rule.scope == Scope::Namespace && rule.always(minor);
+        let wanted = |right: &Right| match rule.without {
+            None => writes.contains(right) || here && matches!(right.verb, "list" | "watch"),
+            Some(_) => here && !rule.has_own_check,
+        };
+        for right in rule.rights().filter(wanted) {
+            // What one part needs and another could go without is needed.
+            let without = asked.entry(right).or_insert(rule.without);
+            *without = without.and(rule.without);
+        }
+    }
+    asked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rights_are_named_as_roles_name_them() {
+        assert_eq!(Right::new("create", "", "pods/exec").to_string(), "create pods/exec");
+        assert_eq!(Right::new("patch", "apps", "deployments").to_string(), "patch deployments.apps");
+    }
+
+    #[test]
+    fn what_is_written_is_asked_for_and_what_is_not_is_not() {
+        let patch = Right::new("patch", "", "services");
+        let names = |writes: &BTreeSet<Right>, minor| {
+            asked(&[Task::Up], writes, minor).into_iter().map(|(r, _)| r.to_string()).collect::<BTreeSet<_>>()
+        };
+        let none = names(&BTreeSet::new(), Some(34));
+        assert!(none.contains("watch pods") && !none.contains("patch services"), "{none:?}");
+        assert!(!none.contains("create pods/exec"), "{none:?}");
+        let some = names(&BTreeSet::from([patch]), Some(35));
+        assert!(some.contains("patch services") && !some.contains("patch secrets"), "{some:?}");
+        assert!(some.contains("create pods/exec"), "{some:?}");
+    }
 }

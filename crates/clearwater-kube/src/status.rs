@@ -358,14 +358,21 @@ fn component_status(subject: &Subject, mut judged: Judged, seen: &Observation, a
     }
     let problems: Vec<String> = judged.problems.into_iter().map(|p| p.text).collect();
     let health = if problems.is_empty() { judged.stage.into() } else { Health::from(judged.stage).min(Health::Unwell) };
+    // Pods without a controller, or with one that may not be seen, are as many as there are.
+    let (ready, wanted) = if subject.workloads.is_empty() {
+        let ready = pods.iter().filter(|p| pod_is_ready(p)).count();
+        (u32::try_from(ready).unwrap_or(u32::MAX), u32::try_from(pods.len()).unwrap_or(u32::MAX))
+    } else {
+        (judged.ready, judged.wanted)
+    };
     let own = pods.first().and_then(|p| own_container(p.spec.as_ref()?, component));
     ComponentStatus {
         component,
         roles: subject.entry.roles.iter().map(|r| r.name().to_owned()).collect(),
         health,
         image: own.and_then(|c| c.image.clone()).unwrap_or_default(),
-        ready: judged.ready,
-        wanted: judged.wanted,
+        ready,
+        wanted,
         pods: pods.iter().map(|p| pod_status(subject.entry, p, &seen.reports)).collect(),
         members: seen
             .members(component)

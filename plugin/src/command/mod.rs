@@ -8,6 +8,7 @@ mod down;
 mod graph;
 mod init;
 mod logs;
+mod rbac;
 mod render;
 mod scale;
 mod status;
@@ -40,6 +41,7 @@ pub(crate) enum Command {
     DnsPatch(dns_patch::DnsPatch),
     Logs(Box<logs::Logs>),
     Trace(Box<trace::Trace>),
+    Rbac(rbac::Rbac),
     Version(version::Version),
 }
 
@@ -60,6 +62,7 @@ impl Command {
             Self::DnsPatch(command) => command.run(context),
             Self::Logs(command) => command.run(context),
             Self::Trace(command) => command.run(context),
+            Self::Rbac(command) => command.run(context),
             Self::Version(command) => command.run(context),
         }
     }

@@ -2,6 +2,7 @@
 
 mod follow;
 mod hoard;
+mod limited;
 mod order;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clearwater_testbed::{Cluster, Kubectl};
 pub use follow::{Following, Memory};
 pub use hoard::{Hoard, addresses};
+pub use limited::Limited;
 pub use order::kept_order;
 use serde_json::Value;
 

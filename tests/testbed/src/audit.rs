@@ -53,6 +53,9 @@ pub struct AuditUser {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct AuditObject {
+    /// Empty for the core.
+    #[serde(rename = "apiGroup")]
+    pub api_group: String,
     /// Plural, as in the path.
     pub resource: String,
     /// For example `exec` or `status`.

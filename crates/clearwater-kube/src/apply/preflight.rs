@@ -22,7 +22,7 @@ use kube::{Api, ResourceExt};
 use super::prepare::{ApplyPlan, LiveState, Scope};
 use crate::apply::ApplyError;
 use crate::apply::checks::{line, with_fix};
-use crate::cluster::{Cluster, FIELD_MANAGER, say};
+use crate::cluster::{Cluster, FIELD_MANAGER, minor_of, say};
 use crate::observe::cluster_dns::{ClusterDns, LookError};
 use crate::observe::snapshot::component_of;
 use crate::owner;
@@ -43,7 +43,7 @@ pub(crate) async fn check(
 ) -> Vec<CheckLine> {
     let (version, rights, secrets, pods, quotas, foreign, nodes, domain, etcd) = futures::join!(
         version(cluster),
-        rights::check(cluster, standing, work),
+        rights::check(cluster, create_namespace, standing, work),
         secrets::check(cluster, deployment.release(), work),
         admission::check(cluster, standing, work),
         quota::check(cluster, standing, work),
@@ -71,17 +71,11 @@ pub(crate) async fn check(
     lines
 }
 
-/// The number of a minor version, which some distributions end with a plus sign.
-fn minor(text: &str) -> Option<u32> {
-    let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().ok()
-}
-
 async fn version(cluster: &Cluster) -> CheckLine {
     let title = "Kubernetes version";
     match cluster.client.apiserver_version().await {
         Ok(version) => {
-            if minor(&version.minor).is_some_and(|m| m < OLDEST_MINOR) && version.major == "1" {
+            if minor_of(&version.minor).is_some_and(|m| m < OLDEST_MINOR) && version.major == "1" {
                 let seen = line(CheckId::Version, title, CheckStatus::Warning, version.git_version);
                 with_fix(seen, format!("1.{OLDEST_MINOR} or later is needed; older ones may refuse objects"))
             } else {

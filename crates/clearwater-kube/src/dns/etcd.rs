@@ -24,11 +24,13 @@ use tokio_util::sync::CancellationToken;
 use self::connection::{connect, failed, service_of, trouble};
 use super::file::FileEdit;
 use super::file_plan::{finishing, patience, rights, wait};
-use super::names::{from_inside, last_written, left_behind, prove_within, sprout_address};
+use super::kept::KeptFile;
+use super::names::{from_inside, last_written, prove_within, sprout_address};
 use super::transaction::{Target, Unanswered, transact};
 use super::{DnsAction, DnsError, DnsOptions, DnsPlan, EtcdAccess, Proof, Work, file, millis, tell, unless_cancelled};
 use crate::cluster::Cluster;
 use crate::observe::cluster_dns::ClusterDns;
+use crate::rights::Task;
 
 /// A name that was missing may be remembered as missing for so long.
 const CACHED: Duration = Duration::from_secs(75);
@@ -144,7 +146,10 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
     // What others wrote into the file is relied on; our own block is written anew.
     let served = bare.etcd(&sprout).map(|d| (d.endpoints().map(str::to_owned).collect::<Vec<_>>(), d.path()));
     let ours = corefile.etcd(&sprout).map(|d| d.endpoints().map(str::to_owned).collect::<Vec<_>>()).unwrap_or_default();
-    let left = if options.action == DnsAction::Remove { left_behind(cluster).await? } else { None };
+    let left = match options.action {
+        DnsAction::Remove => KeptFile::new(cluster, &cluster_dns.namespace).left().await?,
+        DnsAction::Put => None,
+    };
     let endpoint = options
         .etcd
         .endpoint
@@ -192,7 +197,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
         if plan.wait.is_none() && !options.restart {
             return Err(DnsError::NoReload { file: at.place.to_string() });
         }
-        rights(cluster, &block.place, false).await?;
+        rights(cluster, &block.place, Task::DnsEtcd).await?;
     }
     let own = deployment.names();
     if options.action == DnsAction::Put && own.backend() != DnsBackend::Etcd {
@@ -429,8 +434,8 @@ pub(super) async fn carry_out(
         let limit = plan.timeout.unwrap_or(CACHED.max(plan.patience));
         let mut proof = unless_cancelled(cancel, prove_within(cluster, plan, steps, limit)).await?;
         from_inside(cluster, plan, &mut proof).await;
-        if plan.finishing.is_some() {
-            file::forgotten(cluster, &mut proof).await;
+        if let (Some(_), Some(cluster_dns)) = (&plan.finishing, &plan.cluster_dns) {
+            file::forgotten(cluster, &cluster_dns.namespace, &mut proof).await;
         }
         Ok(proof)
     });

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::names::Left;
+use super::kept::{KeptFile, Left};
 use super::transaction::{Target, Unanswered, transact};
 use super::watch::Watch;
 use super::{DnsAction, DnsError, DnsPlan, Proof, count, millis, names, tell, unless_cancelled};
@@ -239,7 +239,7 @@ pub(crate) async fn carry_out(
         let watch = Watch::begin(cluster, plan, cluster_dns, edit.metrics).await?;
         tell(steps, DnsStep::Well { servers: count(watch.servers()) });
         let kept = match &edit.before {
-            Some(before) => names::keep_before(cluster, &edit.place, before).await?,
+            Some(before) => Some(KeptFile::new(cluster, &cluster_dns.namespace).keep(&edit.place, before).await?),
             None => None,
         };
         if let Some(object) = kept.clone() {
@@ -257,7 +257,7 @@ pub(crate) async fn carry_out(
         let servers = watch.until_proved(plan, steps, cancel).await?;
         let mut proof = Proof { servers, kept, ..Proof::default() };
         if plan.action == DnsAction::Remove {
-            forgotten(cluster, &mut proof).await;
+            forgotten(cluster, &cluster_dns.namespace, &mut proof).await;
         }
         tokio::select! {
             () = cancel.cancelled() => {}
@@ -275,8 +275,8 @@ pub(crate) async fn carry_out(
 }
 
 /// Takes away what was kept; what cannot be taken away is told, and the same command does it later.
-pub(super) async fn forgotten(cluster: &Cluster, proof: &mut Proof) {
-    match names::forget_before(cluster).await {
+pub(super) async fn forgotten(cluster: &Cluster, dns_namespace: &str, proof: &mut Proof) {
+    match KeptFile::new(cluster, dns_namespace).forget().await {
         Ok(()) => proof.kept = None,
         Err(error) => proof.notes.push(Advice {
             remedy: Some(Remedy::GoOn(Command::DnsPatch)),
@@ -297,7 +297,7 @@ pub(super) async fn finish(
     let watch = Watch::begin(cluster, plan, cluster_dns, None).await?;
     tell(steps, DnsStep::Well { servers: count(watch.servers()) });
     let proof = names::prove(cluster, plan, steps).await?;
-    names::forget_before(cluster).await?;
+    KeptFile::new(cluster, &cluster_dns.namespace).forget().await?;
     tell(steps, DnsStep::Forgotten { object: left.object.clone() });
     Ok(proof)
 }

@@ -14,12 +14,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::file::FileEdit;
-use super::names::Left;
+use super::kept::{KeptFile, Left};
 use super::{DnsAction, DnsError, DnsOptions, DnsPlan, Work, names, slices};
 use crate::cluster::Cluster;
 use crate::observe::cluster_dns::{ClusterDns, File, config_map};
 use crate::owner;
-use crate::rights::{Right, missing};
+use crate::rights::{Scope, Task, missing};
 
 /// How long the kubelet may take to bring a changed ConfigMap into a pod, at most: it looks once a minute, and its
 /// cache may be as old again (kubernetes `pkg/kubelet/kubelet.go`, syncFrequency).
@@ -180,7 +180,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
     if !edit.is_change() {
         plan.patience = patience(edit.written, plan.wait.as_ref(), Timestamp::now() + cluster.clock_skew().await);
         if options.action == DnsAction::Remove {
-            let left = names::left_behind(cluster).await?;
+            let left = KeptFile::new(cluster, &cluster_dns.namespace).left().await?;
             let texts = left.as_ref().map(|l| l.texts.as_slice()).unwrap_or_default();
             plan.questions = was_given(cluster, texts, &rules, &owner, edit.after.as_deref().unwrap_or_default()).await;
             finishing(&mut plan, left)?;
@@ -190,7 +190,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
         if plan.wait.is_none() && !options.restart {
             return Err(DnsError::NoReload { file: place.to_string() });
         }
-        rights(cluster, &edit.place, edit.version.is_none()).await?;
+        rights(cluster, &edit.place, Task::DnsCoredns).await?;
     }
     if cluster_dns.node_local {
         let ttl = corefile.cache(&domain).unwrap_or(30);
@@ -291,13 +291,8 @@ fn stood(text: &str, owner: &Owner) -> Vec<Expectation> {
 }
 
 /// Whether everything that will be done may be done.
-pub(super) async fn rights(cluster: &Cluster, place: &Place, create: bool) -> Result<(), DnsError> {
-    let mut needed: Vec<Right> =
-        vec![("get", "", "configmaps", ""), ("patch", "", "configmaps", ""), ("create", "", "pods", "portforward")];
-    if create {
-        needed.push(("create", "", "configmaps", ""));
-    }
-    let missing = missing(&cluster.client, &place.namespace, &needed).await;
+pub(super) async fn rights(cluster: &Cluster, place: &Place, task: Task) -> Result<(), DnsError> {
+    let missing = missing(&cluster.client, &place.namespace, task, Scope::ClusterDns, &BTreeSet::new()).await;
     if missing.is_empty() {
         return Ok(());
     }

@@ -12,6 +12,7 @@ mod explain;
 mod file;
 mod file_plan;
 mod gate;
+mod kept;
 mod metrics;
 mod names;
 mod patch;
@@ -42,7 +43,6 @@ pub use check::{Findings, check};
 pub use error::DnsError;
 pub use explain::{Explained, Explanation, SeenAnswer, explain};
 pub(crate) use gate::Gate;
-pub use names::KEPT;
 pub use patch::{Patched, patch};
 pub use print::{Form, print, zone};
 
@@ -147,7 +147,7 @@ pub struct DnsPlan {
     pub questions: Vec<Expectation>,
     pub(crate) work: Work,
     /// What an earlier run has left, where its work is to be finished.
-    pub(crate) finishing: Option<names::Left>,
+    pub(crate) finishing: Option<kept::Left>,
     /// How long it may take until what stands is answered, where nothing is to be written.
     pub(crate) patience: Duration,
     pub(crate) cluster_dns: Option<ClusterDns>,
@@ -318,6 +318,7 @@ pub(crate) fn tell(steps: &mpsc::UnboundedSender<DnsStep>, step: DnsStep) {
 mod tests {
     use serde_json::{Value, json};
 
+    use super::kept::KeptFile;
     use super::*;
     use crate::fake_api;
 
@@ -346,7 +347,7 @@ mod tests {
             "/api/v1/namespaces/kube-system/configmaps/coredns" => {
                 json!({"metadata": {"name": "coredns", "resourceVersion": "7"}, "data": {"Corefile": COREFILE}})
             }
-            "/api/v1/namespaces/ims/configmaps/clearwater-dns-before" => return kept.cloned(),
+            "/api/v1/namespaces/kube-system/configmaps/clearwater-dns-before.ims" => return kept.cloned(),
             "/api/v1/namespaces/ims/pods" | "/apis/apps/v1/namespaces/kube-system/daemonsets" => list(json!([])),
             _ => return None,
         })
@@ -356,7 +357,7 @@ mod tests {
         let lines = "{\n    rewrite name exact scscf.sprout.ims.svc.cluster.local. sprout.ims.svc.cluster.local. # \
             kubectl-clearwater ims\n";
         json!({
-            "metadata": {"name": KEPT, "uid": "k", "labels": {"app.kubernetes.io/managed-by": by}},
+            "metadata": {"name": "clearwater-dns-before.ims", "uid": "k", "labels": {"app.kubernetes.io/managed-by": by}},
             "data": {"Corefile": COREFILE.replacen("{\n", lines, 1)},
         })
     }
@@ -370,7 +371,7 @@ mod tests {
     async fn a_removal_that_was_killed_after_its_write_is_finished_and_not_before_every_server_was_asked() {
         let (cluster, asked) = fake_api::cluster(|path| object(path, Some(&managed_by("kubectl-clearwater"))));
         let plan = plan(&cluster, &options()).await.unwrap();
-        assert_eq!(plan.finishing(), Some("configmap/clearwater-dns-before in namespace ims"));
+        assert_eq!(plan.finishing(), Some("configmap/clearwater-dns-before.ims in namespace kube-system"));
         assert!(!plan.is_change() && plan.backend == DnsBackend::Coredns);
         let questions: Vec<String> = plan.questions.iter().map(ToString::to_string).collect();
         assert_eq!(questions, ["scscf.sprout.ims.svc.cluster.local A"]);
@@ -389,20 +390,20 @@ mod tests {
             let (cluster, _) = fake_api::cluster(move |path| object(path, kept.as_ref()));
             let plan = plan(&cluster, &options()).await.unwrap();
             assert_eq!((plan.finishing(), plan.is_change(), plan.backend), (None, false, DnsBackend::Auto));
-            names::forget_before(&cluster).await.unwrap();
+            KeptFile::new(&cluster, "kube-system").forget().await.unwrap();
         }
     }
 
     #[tokio::test]
     async fn what_was_kept_is_forgotten_where_it_is_ours_and_may_be_deleted() {
         let (cluster, asked) = fake_api::cluster(|path| object(path, Some(&managed_by("kubectl-clearwater"))));
-        names::forget_before(&cluster).await.unwrap();
+        KeptFile::new(&cluster, "kube-system").forget().await.unwrap();
         assert_eq!(
             asked.all().last().map(String::as_str),
-            Some("DELETE /api/v1/namespaces/ims/configmaps/clearwater-dns-before")
+            Some("DELETE /api/v1/namespaces/kube-system/configmaps/clearwater-dns-before.ims")
         );
-        let (cluster, _) = fake_api::cluster(|path| path.ends_with(KEPT).then_some(Value::Null));
-        let error = names::forget_before(&cluster).await.unwrap_err();
+        let (cluster, _) = fake_api::cluster(|path| path.ends_with("clearwater-dns-before.ims").then_some(Value::Null));
+        let error = KeptFile::new(&cluster, "kube-system").forget().await.unwrap_err();
         assert!(matches!(error, DnsError::Right { .. }), "{error}");
     }
 }

@@ -6,29 +6,25 @@ use std::time::Duration;
 use clearwater::component::{Component, entry};
 use clearwater::config::{Deployment, SPROUT_ADDRESS, ServiceKind};
 use clearwater::dns::answer::{Expectation, Wanted};
-use clearwater::dns::ownership::Place;
 use clearwater::dns::{Cscf, RecordType, Targets};
 use clearwater::event::DnsStep;
-use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL};
+use clearwater::manifest::SERVICE_LABEL;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::ListParams;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{Answered, DnsError, DnsPlan, Proof, ServerProof, count, tell};
-use crate::cluster::{Cluster, FIELD_MANAGER, only};
+use crate::cluster::Cluster;
 use crate::observe::cluster_dns::within;
-use crate::owner;
 use crate::pod::dns::{Server, ask_from};
 use crate::pod::object::own_container;
 use crate::pod::object::pod_is_ready;
 use crate::pod::{AskError, Script, Shell};
 
-/// The ConfigMap, in the deployment's namespace, that keeps what stood in DNS before the last change.
-pub const KEPT: &str = "clearwater-dns-before";
 /// What stood for a while is answered within this.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 /// The longest that opening a shell may take.
@@ -104,75 +100,6 @@ pub(crate) async fn virtual_addresses(cluster: &Cluster, service: &str) -> Resul
     let found = within(&what, &right, cluster.api::<Service>().get_opt(service)).await?;
     let ips = found.and_then(|s| s.spec).and_then(|s| s.cluster_ips).unwrap_or_default();
     Ok(ips.iter().filter_map(|ip| ip.parse().ok()).collect())
-}
-
-/// Keeps what stands, so that it can be put back by hand whatever happens to this program. Yields the object's name;
-/// `None` where the deployment's namespace is gone.
-pub(crate) async fn keep_before(cluster: &Cluster, place: &Place, before: &str) -> Result<Option<String>, DnsError> {
-    let object = serde_json::json!({
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {
-            "name": KEPT,
-            "labels": {MANAGED_BY_LABEL: MANAGED_BY},
-            "annotations": {"clearwater/kept-from": place.to_string()},
-        },
-        "data": {&place.key: before},
-    });
-    let params = PatchParams::apply(FIELD_MANAGER).force();
-    let what = format!("configmap {}/{KEPT}", cluster.namespace);
-    let right = format!("create and patch configmaps in {}", cluster.namespace);
-    let api = cluster.api::<ConfigMap>();
-    let keeping = async {
-        match api.patch(KEPT, &params, &Patch::Apply(&object)).await {
-            // The namespace went before its names: they are to be taken out all the same.
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-            other => other.map(Some),
-        }
-    };
-    let kept = within(&what, &right, keeping).await?;
-    Ok(kept.map(|_| format!("configmap/{KEPT} in namespace {}", cluster.namespace)))
-}
-
-/// What a run has left that did not come to its end: what stood in DNS before its write.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Left {
-    /// Where, as kubectl names it.
-    pub(crate) object: String,
-    /// The files' texts.
-    pub(crate) texts: Vec<String>,
-}
-
-/// What an earlier run has left, where it has.
-pub(crate) async fn left_behind(cluster: &Cluster) -> Result<Option<Left>, DnsError> {
-    Ok(managed_by(cluster).await?.map(|map| Left {
-        object: format!("configmap/{KEPT} in namespace {}", cluster.namespace),
-        texts: map.data.into_iter().flatten().map(|(_, text)| text).collect(),
-    }))
-}
-
-/// The ConfigMap of what stood before, where there is one and this program made it.
-async fn managed_by(cluster: &Cluster) -> Result<Option<ConfigMap>, DnsError> {
-    let what = format!("configmap {}/{KEPT}", cluster.namespace);
-    let right = format!("get configmaps in {}", cluster.namespace);
-    let found = within(&what, &right, cluster.api::<ConfigMap>().get_opt(KEPT)).await?;
-    Ok(found.filter(|map| owner::has_our_label(&map.metadata)))
-}
-
-/// Forgets what was kept; it is of no use once nothing stands any more.
-pub(crate) async fn forget_before(cluster: &Cluster) -> Result<(), DnsError> {
-    let Some(map) = managed_by(cluster).await? else { return Ok(()) };
-    let params = only(map.metadata.uid);
-    let api = cluster.api::<ConfigMap>();
-    let deleting = async {
-        match api.delete(KEPT, &params).await {
-            // Somebody was faster.
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            other => other.map(drop),
-        }
-    };
-    let right = format!("delete configmaps in {}", cluster.namespace);
-    Ok(within(&format!("configmap {}/{KEPT}", cluster.namespace), &right, deleting).await?)
 }
 
 /// When an object was last written, as its managed fields tell.

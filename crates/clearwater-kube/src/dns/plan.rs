@@ -9,7 +9,7 @@ use clearwater::remedy::{Advice, NamesDeed, Remedied as _, Remedy};
 use super::{DnsAction, DnsError, DnsOptions, DnsPlan, Work, file_plan, names, slices};
 use crate::cluster::Cluster;
 use crate::observe::cluster_dns::ClusterDns;
-use crate::rights::missing;
+use crate::rights::{Scope, Task, missing};
 
 pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions) -> Result<DnsPlan, DnsError> {
     let deployment = &options.deployment;
@@ -125,7 +125,8 @@ async fn facts(cluster: &Cluster, options: &DnsOptions) -> Facts {
     }
     let tried = DnsOptions { action: DnsAction::Put, restart: true, ..options.clone() };
     let by_file = file_plan::plan(cluster, &tried, blank(&tried, DnsBackend::Coredns, String::new())).await;
-    let slices = missing(&cluster.client, &cluster.namespace, &slices::RIGHTS).await;
+    let slices =
+        missing(&cluster.client, &cluster.namespace, Task::DnsEndpoints, Scope::Namespace, &BTreeSet::new()).await;
     Facts {
         pods_carry_names,
         corefile_closed: by_file.err().map(|e| e.to_string()),

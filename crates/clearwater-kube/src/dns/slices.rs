@@ -26,16 +26,7 @@ use super::{DnsAction, DnsError, DnsOptions, DnsPlan, Proof, Work, tell, unless_
 use crate::cluster::{Cluster, FIELD_MANAGER};
 use crate::observe::cluster_dns::{ClusterDns, within};
 use crate::observe::snapshot::SLICE_SERVICE_LABEL;
-use crate::rights::Right;
-use crate::rights::missing;
-
-/// The rights that writing takes. The ClusterRoles edit and admin do not hold them (CVE-2021-25740).
-pub(super) const RIGHTS: [Right; 4] = [
-    ("get", "discovery.k8s.io", "endpointslices", ""),
-    ("create", "discovery.k8s.io", "endpointslices", ""),
-    ("update", "discovery.k8s.io", "endpointslices", ""),
-    ("delete", "discovery.k8s.io", "endpointslices", ""),
-];
+use crate::rights::{Scope, Task, missing};
 
 /// The EndpointSlice.
 pub(super) const NAME: &str = "clearwater-sprout-names";
@@ -193,7 +184,8 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
     };
     let edit = SliceEdit { before, after };
     if edit.is_change() {
-        let missing = missing(&cluster.client, &cluster.namespace, &RIGHTS).await;
+        let missing =
+            missing(&cluster.client, &cluster.namespace, Task::DnsEndpoints, Scope::Namespace, &BTreeSet::new()).await;
         if !missing.is_empty() {
             return Err(DnsError::Right {
                 what: named(cluster),

@@ -16,18 +16,33 @@ use super::{DownError, DownOptions};
 use crate::cluster::{Cluster, say};
 use crate::observe::snapshot::component_of;
 use crate::owner::{self, ClaimMaker};
+use crate::rights::Right;
+
+/// A kind of which a deployment has objects.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind {
+    pub(super) api_version: &'static str,
+    pub(super) name: &'static str,
+    resource: &'static str,
+}
+
+const fn kind(api_version: &'static str, name: &'static str, resource: &'static str) -> Kind {
+    Kind { api_version, name, resource }
+}
+
+const CLAIM: Kind = kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims");
 
 /// The kinds of which a deployment has objects, those first that others hang on.
-const KINDS: [(&str, &str); 9] = [
-    ("autoscaling/v2", "HorizontalPodAutoscaler"),
-    ("apps/v1", "Deployment"),
-    ("apps/v1", "StatefulSet"),
-    ("networking.k8s.io/v1", "Ingress"),
-    ("policy/v1", "PodDisruptionBudget"),
-    ("v1", "Service"),
-    ("v1", "PersistentVolumeClaim"),
-    ("v1", "ConfigMap"),
-    ("v1", "Secret"),
+const KINDS: [Kind; 9] = [
+    kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
+    kind("apps/v1", "Deployment", "deployments"),
+    kind("apps/v1", "StatefulSet", "statefulsets"),
+    kind("networking.k8s.io/v1", "Ingress", "ingresses"),
+    kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
+    kind("v1", "Service", "services"),
+    CLAIM,
+    kind("v1", "ConfigMap", "configmaps"),
+    kind("v1", "Secret", "secrets"),
 ];
 
 /// What a person would miss who had put it into a namespace that goes.
@@ -63,8 +78,7 @@ const AT_ONCE: usize = 6;
 /// An object that this run removes or gives back.
 #[derive(Clone, Debug)]
 pub(super) struct Deletion {
-    pub(super) api_version: &'static str,
-    pub(super) kind: &'static str,
+    pub(super) kind: Kind,
     pub(super) name: String,
     /// One of the same name that was made since is another object.
     pub(super) uid: Option<String>,
@@ -73,18 +87,25 @@ pub(super) struct Deletion {
 }
 
 impl Deletion {
-    fn new(api_version: &'static str, kind: &'static str, object: &DynamicObject, whose: Whose) -> Self {
+    fn new(kind: Kind, object: &DynamicObject, whose: Whose) -> Self {
         let component = component_of(object);
-        Self { api_version, kind, name: object.name_any(), uid: object.uid(), component, whose }
+        Self { kind, name: object.name_any(), uid: object.uid(), component, whose }
+    }
+
+    /// What removing it takes, or giving it back.
+    fn right(&self) -> Right {
+        let group = self.kind.api_version.split_once('/').map_or("", |(group, _)| group);
+        let verb = if self.whose == Whose::Ours { "delete" } else { "patch" };
+        Right::new(verb, group, self.kind.resource)
     }
 
     pub(super) fn object(&self) -> String {
-        format!("{}/{}", self.kind.to_lowercase(), self.name)
+        format!("{}/{}", self.kind.name.to_lowercase(), self.name)
     }
 
     /// The workload that it is, where it is one.
     pub(super) fn workload(&self) -> Option<Workload> {
-        let kind = match self.kind {
+        let kind = match self.kind.name {
             "Deployment" => WorkloadKind::Deployment,
             "StatefulSet" => WorkloadKind::StatefulSet,
             _ => return None,
@@ -127,6 +148,20 @@ impl Found {
     /// The components that this run takes down.
     pub(super) fn components(&self) -> BTreeSet<Component> {
         self.deletion.iter().filter_map(|d| d.component).chain(self.pods.iter().map(|(_, c)| *c)).collect()
+    }
+
+    /// What removing it takes beyond looking.
+    pub(super) fn rights(&self, options: &DownOptions) -> BTreeSet<Right> {
+        let spared = |d: &&Deletion| options.delete_namespace && d.whose != Whose::Ours;
+        let mut rights: BTreeSet<Right> = self.deletion.iter().filter(|d| !spared(d)).map(Deletion::right).collect();
+        let left_behind = self.deletion.iter().all(|d| d.component.is_none()) && !self.pods.is_empty();
+        if options.now || left_behind {
+            rights.insert(Right::new("delete", "", "pods"));
+        }
+        if options.delete_namespace {
+            rights.extend(["get", "delete"].map(|verb| Right::new(verb, "", "namespaces")));
+        }
+        rights
     }
 
     /// What will be done, object by object. With the namespace everything goes.
@@ -187,28 +222,28 @@ fn has_our_labels(object: &DynamicObject) -> bool {
 pub(super) async fn find(cluster: &Cluster, options: &DownOptions) -> Result<Found, DownError> {
     let meant = |c: Option<Component>| options.only.is_empty() || c.is_some_and(|c| options.only.contains(&c));
     let questions: Vec<BoxFuture<'_, _>> =
-        KINDS.iter().map(|(api_version, kind)| list(cluster, api_version, kind).boxed()).collect();
+        KINDS.iter().map(|kind| list(cluster, kind.api_version, kind.name).boxed()).collect();
     let answers: Vec<_> = stream::iter(questions).buffered(AT_ONCE).collect().await;
     let mut found = Found::default();
     let mut sets: Vec<DynamicObject> = Vec::new();
     let mut claims = Vec::new();
-    for ((api_version, kind), listed) in KINDS.into_iter().zip(answers) {
+    for (kind, listed) in KINDS.into_iter().zip(answers) {
         let listed = match listed? {
             Some(listed) => listed,
-            None if kind == "Deployment" || kind == "StatefulSet" => {
-                let message = format!("you may not list {}s in namespace {}", kind.to_lowercase(), cluster.namespace);
+            None if matches!(kind.name, "Deployment" | "StatefulSet") => {
+                let message = format!("you may not list {} in namespace {}", kind.resource, cluster.namespace);
                 return Err(DownError::Failed { what: "looking for what stands".to_owned(), message });
             }
             // What may not even be listed was not made by this user.
             None => continue,
         };
         for object in listed {
-            if kind == "PersistentVolumeClaim" {
+            if kind.name == CLAIM.name {
                 claims.push(object);
                 continue;
             }
             let whose = owner::whose(&object.metadata);
-            let deletion = Deletion::new(api_version, kind, &object, whose);
+            let deletion = Deletion::new(kind, &object, whose);
             if let Some(workload) = deletion.workload() {
                 found.standing.extend(deletion.component);
                 if object.metadata.deletion_timestamp.is_none() {
@@ -216,7 +251,7 @@ pub(super) async fn find(cluster: &Cluster, options: &DownOptions) -> Result<Fou
                 }
                 if whose != Whose::Ours {
                     found.theirs.insert(workload);
-                } else if kind == "StatefulSet" {
+                } else if kind.name == "StatefulSet" {
                     sets.push(object.clone());
                 }
             }
@@ -261,7 +296,7 @@ fn look_at_claims(
             continue;
         }
         if owner::is_claim_of_ours(&cluster.namespace, &claim.metadata, &makers) {
-            found.deletion.push(Deletion::new("v1", "PersistentVolumeClaim", claim, Whose::Ours));
+            found.deletion.push(Deletion::new(CLAIM, claim, Whose::Ours));
         } else {
             found.claims.push(claim.name_any());
         }

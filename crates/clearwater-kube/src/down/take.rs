@@ -34,7 +34,7 @@ pub(super) async fn take(cluster: &Cluster, deletion: &Deletion) -> Result<Optio
     let policy =
         if deletion.workload().is_some() { PropagationPolicy::Foreground } else { PropagationPolicy::Background };
     let params = DeleteParams { propagation_policy: Some(policy), ..only(deletion.uid.clone()) };
-    let api: Api<DynamicObject> = cluster.dynamic(deletion.api_version, deletion.kind);
+    let api: Api<DynamicObject> = cluster.dynamic(deletion.kind.api_version, deletion.kind.name);
     match api.delete(&deletion.name, &params).await {
         Ok(_) => Ok(None),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
@@ -44,9 +44,9 @@ pub(super) async fn take(cluster: &Cluster, deletion: &Deletion) -> Result<Optio
 
 /// Takes this program's fields out of an object that stood before it wrote to it.
 async fn give_back(cluster: &Cluster, deletion: &Deletion) -> Result<Option<String>, DownError> {
-    let api: Api<DynamicObject> = cluster.dynamic(deletion.api_version, deletion.kind);
+    let api: Api<DynamicObject> = cluster.dynamic(deletion.kind.api_version, deletion.kind.name);
     // With its uid, so that nothing is made where it has gone in the meantime.
-    let nothing = json!({"apiVersion": deletion.api_version, "kind": deletion.kind,
+    let nothing = json!({"apiVersion": deletion.kind.api_version, "kind": deletion.kind.name,
         "metadata": {"name": deletion.name, "namespace": cluster.namespace, "uid": deletion.uid}});
     match api.patch(&deletion.name, &PatchParams::apply(FIELD_MANAGER), &Patch::Apply(&nothing)).await {
         Ok(_) => Ok(None),

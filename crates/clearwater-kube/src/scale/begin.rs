@@ -22,7 +22,7 @@ use super::{End, ScaleOptions, Scaling, check};
 use crate::cluster::{Cluster, say};
 use crate::observe::observation::Observed;
 use crate::observe::observer::Observer;
-use crate::observe::snapshot::WatchEvent;
+use crate::observe::snapshot::{Kind, WatchEvent};
 use crate::observe::{Observation, subject};
 use crate::run::{Emitter, Steering, checks};
 
@@ -125,7 +125,9 @@ async fn see(cluster: &Cluster, seen: &mut Observation, observer: &mut Observer)
         ));
     };
     looked?;
-    match seen.snapshot.denied.first() {
+    // What is not seen of endpoints and events is told as left out.
+    let needed = |kind: &&Kind| !matches!(kind, Kind::EndpointSlice | Kind::Event);
+    match seen.snapshot.denied.iter().find(needed) {
         Some(denied) => {
             Err((Outcome::CouldNotLook, format!("cannot look: needs list and watch {}", denied.resource()).into()))
         }

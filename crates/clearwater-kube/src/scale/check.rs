@@ -1,6 +1,6 @@
 //! What is looked at before the first step: one line each, with its fix.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clearwater::component::Component;
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
@@ -22,7 +22,7 @@ use crate::cluster::{Cluster, say};
 use crate::observe::Workload;
 use crate::observe::snapshot::Snapshot;
 use crate::observe::subject::WorkloadView;
-use crate::rights::{self, Right};
+use crate::rights::{self, Right, Task};
 
 /// What grows, with by how many pods.
 pub(super) struct Growth {
@@ -68,8 +68,9 @@ pub(super) async fn check(
     }
     let samples = growth.iter().map(|g| (g.component.name().to_owned(), sample(g))).collect();
     let quota_fix = Remedy::any(["raise the quota", "scale something else down first"]);
+    let writes = writes(targets, changes);
     let (rights, admission, quotas, nodes) = futures::join!(
-        rights(cluster, targets, changes),
+        rights::check(cluster, &[Task::Scale], &writes),
         admission::ask(cluster, samples),
         quota::against(cluster, &wanted, &quota_fix),
         room(cluster, growth),
@@ -100,42 +101,20 @@ fn sample(growth: &Growth) -> Pod {
     Pod { metadata, spec: Some(spec), ..Pod::default() }
 }
 
-async fn rights(cluster: &Cluster, targets: &[ScaleTarget], changes: bool) -> Vec<CheckLine> {
-    let title = "rights in the namespace";
-    match rights::allowed(&cluster.client, &cluster.namespace, ("*", "*", "*", "")).await {
-        Ok(true) => return vec![line(CheckId::Rights, title, CheckStatus::Ok, "everything")],
-        Ok(false) => {}
-        Err(error) => return vec![line(CheckId::Rights, title, CheckStatus::Skipped, say(&error))],
-    }
-    let mut needed: Vec<Right> = Vec::new();
-    let kinds: Vec<WorkloadKind> = targets.iter().flat_map(|t| &t.subject.workloads).map(|w| w.kind).collect();
-    for (kind, resource) in [(WorkloadKind::Deployment, "deployments"), (WorkloadKind::StatefulSet, "statefulsets")] {
-        if changes && kinds.contains(&kind) {
-            needed.extend([("get", "apps", resource, "scale"), ("patch", "apps", resource, "scale")]);
-        }
+/// What scaling these takes beyond looking.
+fn writes(targets: &[ScaleTarget], changes: bool) -> BTreeSet<Right> {
+    let mut writes = BTreeSet::new();
+    for workload in targets.iter().flat_map(|t| &t.subject.workloads).filter(|_| changes) {
+        let resource = match workload.kind {
+            WorkloadKind::Deployment => "deployments/scale",
+            WorkloadKind::StatefulSet => "statefulsets/scale",
+        };
+        writes.extend(["get", "patch"].map(|verb| Right::new(verb, "apps", resource)));
     }
     if targets.iter().any(|t| t.subject.entry.clustering.is_some()) {
-        needed.push(("create", "", "pods", "portforward"));
+        writes.insert(Right::new("get", "", "pods/portforward"));
     }
-    let mut lines = Vec::new();
-    let mut missing = Vec::new();
-    for right in needed {
-        match rights::allowed(&cluster.client, &cluster.namespace, right).await {
-            Ok(true) => {}
-            Ok(false) => missing.push(rights::named(right)),
-            Err(error) => lines.push(line(CheckId::Rights, rights::named(right), CheckStatus::Skipped, say(&error))),
-        }
-    }
-    let first = if missing.is_empty() {
-        line(CheckId::Rights, title, CheckStatus::Ok, "what is needed")
-    } else {
-        let seen = line(CheckId::Rights, title, CheckStatus::Failed, format!("missing: {}", missing.join(", ")));
-        let fix =
-            format!("bind the ClusterRole edit to this user in namespace {}, or a Role with these", cluster.namespace);
-        with_fix(seen, fix)
-    };
-    lines.insert(0, first);
-    lines
+    writes
 }
 
 /// The autoscaler that owns one of a component's workloads.

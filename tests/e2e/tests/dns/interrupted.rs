@@ -3,12 +3,18 @@
 use anyhow::{Result, ensure};
 use clearwater_e2e::{Plugin, Ran, cluster};
 use clearwater_testbed::Kubectl;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::{Corefile, PATIENCE, file, killed_after};
+use crate::{Corefile, PATIENCE, file, killed_after, sprout};
 
-fn kept(kubectl: &Kubectl) -> Result<bool> {
-    Ok(kubectl.run(["get", "configmaps", "--output=name"])?.contains("clearwater-dns-before"))
+/// Where what stood before is kept.
+fn before(namespace: &str) -> String {
+    format!("clearwater-dns-before.{namespace}")
+}
+
+fn kept(kubectl: &Kubectl, namespace: &str) -> Result<bool> {
+    let found = kubectl.in_namespace("kube-system").run(["get", "configmaps", "--output=name"])?;
+    Ok(found.contains(&before(namespace)))
 }
 
 fn report(ran: &Ran) -> Result<(String, usize)> {
@@ -41,22 +47,28 @@ fn what_was_killed_after_its_write_is_finished_by_the_next_run() -> Result<()> {
 
     killed_after(&plugin, &["dns-patch", "-f", &path, "--yes", "--remove"], "written: ")?;
     corefile.unchanged()?;
-    ensure!(kept(kubectl)?, "it came to its end before it was killed");
+    ensure!(kept(kubectl, namespace.name())?, "it came to its end before it was killed");
     // Looking takes nothing away.
     let shown = plugin.run_within(PATIENCE, &["dns-patch", "--remove", "--dry-run"])?.expect(0)?;
-    ensure!(shown.out.contains("did not come to its end") && kept(kubectl)?, "{}", shown.said());
+    ensure!(shown.out.contains("did not come to its end") && kept(kubectl, namespace.name())?, "{}", shown.said());
     let (outcome, servers) = report(&run(&["--remove"])?)?;
     ensure!(outcome == "finished" && servers == 2, "{outcome}, {servers} servers asked");
-    ensure!(!kept(kubectl)?, "what stood before is still kept");
+    ensure!(!kept(kubectl, namespace.name())?, "what stood before is still kept");
     corefile.unchanged()?;
     let (outcome, servers) = report(&run(&["--remove"])?)?;
     ensure!(outcome == "unchanged" && servers == 2, "{outcome}, {servers} servers asked");
 
     // Somebody else's object of that name is not taken away.
-    kubectl.run(["create", "configmap", "clearwater-dns-before", "--from-literal=mine=precious"])?;
+    let (system, theirs) = (kubectl.in_namespace("kube-system"), before(namespace.name()));
+    system.run(["create", "configmap", &theirs, "--from-literal=mine=precious"])?;
     run(&["--remove"])?;
-    ensure!(kept(kubectl)?, "somebody else's ConfigMap is gone");
-    Ok(())
+    // Nor written over: what stands now could not be kept.
+    let refused = plugin.run_within(PATIENCE, &["dns-patch", "-f", &path, "--yes"])?.expect(1)?;
+    ensure!(refused.err.contains(&theirs) && refused.err.contains("nothing was written"), "{}", refused.err);
+    let mine = system.run(["get", "configmap", &theirs, "--output=jsonpath={.data}"])?;
+    system.run(["delete", "configmap", &theirs])?;
+    ensure!(mine == r#"{"mine":"precious"}"#, "somebody else's ConfigMap is {mine}");
+    corefile.unchanged()
 }
 
 /// `down --delete-namespace` says that the names can be taken out later.
@@ -80,26 +92,7 @@ fn an_endpointslice_that_was_taken_out_or_put_in_is_proved_by_the_next_run() -> 
     let cluster = cluster();
     let namespace = cluster.namespace("e2e-dns-cut")?;
     let kubectl = namespace.kubectl();
-    let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
-        {
-            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "sprout"},
-            "spec": {"clusterIP": "None", "selector": {"service": "sprout"}, "ports": [{"name": "scscf", "port": 5054}]},
-        },
-        {
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "sprout", "labels": {"service": "sprout"}},
-            "spec": {
-                "terminationGracePeriodSeconds": 0,
-                "containers": [{
-                    "name": "sprout",
-                    "image": "localhost/clearwater-tools:1",
-                    "imagePullPolicy": "IfNotPresent",
-                    "command": ["sleep", "3600"],
-                }],
-            },
-        },
-    ]});
-    kubectl.apply(&objects.to_string())?;
-    kubectl.run(["wait", "--for=condition=Ready", "--timeout=60s", "pod/sprout"])?;
+    sprout(kubectl)?;
     let plugin = Plugin::new(cluster, namespace.name())?;
     let path = file("dns: {backend: endpoints}\n")?;
     let run = |more: &[&str]| {

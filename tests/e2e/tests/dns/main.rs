@@ -4,6 +4,7 @@ mod calls;
 mod corefiles;
 mod interrupted;
 mod neighbours;
+mod rights;
 
 /// What breaks the cluster's DNS, or starts it anew, runs by itself.
 mod alone {
@@ -35,6 +36,31 @@ fn file(more: &str) -> Result<String> {
         components:\n  etcd: {image: 'localhost/clearwater-classic/etcd:2016'}\n";
     std::fs::write(&path, format!("{text}{more}"))?;
     Ok(path.to_string_lossy().into_owned())
+}
+
+/// A Service sprout with a pod that stands for its own.
+fn sprout(kubectl: &Kubectl) -> Result<()> {
+    let objects = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": [
+        {
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "sprout"},
+            "spec": {"clusterIP": "None", "selector": {"service": "sprout"}, "ports": [{"name": "scscf", "port": 5054}]},
+        },
+        {
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "sprout", "labels": {"service": "sprout"}},
+            "spec": {
+                "terminationGracePeriodSeconds": 0,
+                "containers": [{
+                    "name": "sprout",
+                    "image": "localhost/clearwater-tools:1",
+                    "imagePullPolicy": "IfNotPresent",
+                    "command": ["sleep", "3600"],
+                }],
+            },
+        },
+    ]});
+    kubectl.apply(&objects.to_string())?;
+    kubectl.run(["wait", "--for=condition=Ready", "--timeout=60s", "pod/sprout"])?;
+    Ok(())
 }
 
 /// Starts the plugin, and kills it without a word as soon as it says so.

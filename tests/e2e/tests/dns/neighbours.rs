@@ -10,6 +10,7 @@ use crate::{Corefile, PATIENCE, file};
 fn two_namespaces_live_side_by_side() -> Result<()> {
     let cluster = cluster();
     let (one, two) = (cluster.namespace("e2e-dns-a")?, cluster.namespace("e2e-dns-b")?);
+    let system = one.kubectl().in_namespace("kube-system");
     let corefile = Corefile::keep(one.kubectl())?;
     let path = file("dns: {backend: coredns}\n")?;
     let (first, second) = (Plugin::new(cluster, one.name())?, Plugin::new(cluster, two.name())?);
@@ -38,7 +39,7 @@ fn two_namespaces_live_side_by_side() -> Result<()> {
         ensure!(server["verified"].as_u64().is_some_and(|ms| ms < 4000), "verified late: {server}");
     }
     ensure!(put.err.contains("looks every 2 s"), "how long it can take is not told:\n{}", put.err);
-    let kept = one.kubectl().json(["get", "configmap", "clearwater-dns-before"])?;
+    let kept = system.json(["get", "configmap", &format!("clearwater-dns-before.{}", one.name())])?;
     ensure!(kept["data"]["Corefile"] == corefile.before.as_str(), "what was there before is not kept: {kept}");
 
     run(&second, &["--yes"], 0)?;
@@ -66,8 +67,8 @@ fn two_namespaces_live_side_by_side() -> Result<()> {
     ensure!(!told(&second)?, "down speaks of names that are gone");
     let gone = run(&second, &["--remove", "--yes"], 0)?;
     ensure!(gone.out.contains("nothing to take out"), "{}", gone.out);
-    let kept = one.kubectl().run(["get", "configmaps", "--output=name"])?;
-    ensure!(!kept.contains("clearwater"), "left behind: {kept}");
+    let kept = system.run(["get", "configmaps", "--output=name"])?;
+    ensure!(!kept.contains(one.name()), "left behind: {kept}");
     Ok(())
 }
 

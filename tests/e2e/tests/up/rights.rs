@@ -1,8 +1,74 @@
 use anyhow::{Result, ensure};
-use clearwater_e2e::{Plugin, cluster};
+use clearwater_e2e::{Limited, Plugin, cluster};
 use clearwater_testbed::Rights;
 
 use crate::PATIENCE;
+
+/// A life of a deployment, each step by a user who may do just that: at first what it cannot do without, then everything
+/// that `rbac` writes.
+#[test]
+#[ignore = "needs cluster (creates a namespace)"]
+fn each_task_asks_for_nothing_that_the_table_of_rights_does_not_name() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-rights")?;
+    let few = "--only=etcd,chronos,homer";
+    let steps: [(&str, &str, bool, &[&str], i32); 13] = [
+        ("up-least", "up", false, &["up", "--yes", few], 0),
+        ("up-all", "up", true, &["up", "--yes", few], 0),
+        ("diff", "up", false, &["diff", few], 0),
+        ("status-least", "status", false, &["status"], 0),
+        ("status-all", "status", true, &["status"], 0),
+        ("scale-least", "scale", false, &["scale", "homer=2", "--yes"], 0),
+        ("scale-all", "scale", true, &["scale", "chronos=2", "--yes"], 0),
+        // This cluster measures no pods, which is refused when everything was looked at.
+        ("autoscale", "autoscale", true, &["autoscale", "homer", "--max=3"], 4),
+        ("autoscale-list", "autoscale", false, &["autoscale", "--list"], 0),
+        ("logs", "logs", false, &["logs", "--no-follow"], 0),
+        ("trace", "logs", true, &["trace", "nobody@example.com"], 1),
+        ("down-least", "down", false, &["down", "--yes", "--only=homer"], 0),
+        ("down-all", "down", true, &["down", "--yes", "--now"], 0),
+    ];
+    for (name, task, all, args, code) in steps {
+        let user = Limited::new(cluster, &namespace, name, &[task], all)?;
+        let ran = user.plugin()?.run_within(PATIENCE, args)?;
+        let ran = ran.expect(code)?;
+        ensure!(!ran.out.contains("0/0"), "{}", ran.out);
+        user.asked_for_what_the_table_names().map_err(|e| e.context(format!("{name}:\n{}", ran.said())))?;
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs cluster (creates a namespace)"]
+fn a_namespace_is_made_and_removed_with_the_rights_that_the_table_names() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-rights-ns")?;
+    let user = Limited::new(cluster, &namespace, "remover", &["down", "delete-namespace"], true)?;
+    user.plugin()?.run_within(PATIENCE, &["down", "--delete-namespace", "--yes", "--foreign"])?.expect(0)?;
+    user.asked_for_what_the_table_names()
+}
+
+/// What `down` may not remove is told before anything is gone.
+#[test]
+#[ignore = "needs cluster (creates a namespace)"]
+fn down_removes_nothing_where_it_may_not_remove_all() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-rights-down")?;
+    let admin = Plugin::new(cluster, namespace.name())?;
+    admin.run_within(PATIENCE, &["up", "--yes", "--only=homer"])?.expect(0)?;
+    let objects =
+        || namespace.kubectl().run(["get", "deployments,statefulsets,services,configmaps,secrets", "--output=name"]);
+    let before = objects()?;
+    let rules = serde_json::json!([
+        {"apiGroups": ["", "apps"], "resources": ["*"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["apps"], "resources": ["statefulsets", "deployments"], "verbs": ["delete"]},
+    ]);
+    let user = namespace.user("half", &Rights::Rules(rules))?;
+    let ran = Plugin::as_user(&user, namespace.name())?.run_within(PATIENCE, &["down", "--yes"])?.expect(4)?;
+    ensure!(ran.said().contains("delete services") && ran.said().contains("nothing was removed"), "{}", ran.said());
+    ensure!(objects()? == before, "half of it is gone:\n{}", objects()?);
+    Ok(())
+}
 
 #[test]
 #[ignore = "needs cluster (creates a namespace)"]

@@ -137,17 +137,18 @@ fn what_stands_in_the_way_is_told_and_nothing_is_written() -> Result<()> {
     let limited = put(&Plugin::as_user(&user, namespace.name())?, &[])?.expect(4)?;
     ensure!(limited.err.contains("in kube-system"), "the right is not named:\n{}", limited.err);
 
+    let before = format!("clearwater-dns-before.{}", namespace.name());
     // Another writer between reading and writing. The answer to the write of what was there before comes late.
     let mut proxy = cluster.local()?.api_proxy()?;
     let through = Plugin::as_user(&proxy.kubeconfig()?, namespace.name())?;
-    let late = Rule::new(Fault::Delay(Duration::from_secs(3))).method("PATCH").path("/clearwater-dns-before");
+    let late = Rule::new(Fault::Delay(Duration::from_secs(3))).method("PATCH").path(&format!("/{before}"));
     proxy.set(&[late])?;
     let theirs = format!("# theirs\n{}", corefile.before);
     let moved = thread::scope(|scope| {
         let writing = scope.spawn(|| {
             wait_for("what was there before to be kept", PATIENCE, || {
-                let found = kubectl.run(["get", "configmap", "clearwater-dns-before"]).is_ok();
-                let asked = proxy.requests().iter().any(|r| r.path.contains("clearwater-dns-before"));
+                let found = system.run(["get", "configmap", &before]).is_ok();
+                let asked = proxy.requests().iter().any(|r| r.path.contains(&before));
                 Ok(if found || asked { Attempt::Done(()) } else { Attempt::not_yet(String::new()) })
             })?;
             corefile.write(&theirs)

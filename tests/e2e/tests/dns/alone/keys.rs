@@ -211,7 +211,7 @@ fn an_etcd_that_cannot_be_used_is_told_and_nothing_is_written() -> Result<()> {
     corefile.unchanged()?;
     let finished = dns_patch(&["--remove"], 0)?;
     ensure!(finished.out.contains("what an earlier run had left is gone"), "{}", finished.said());
-    let left = kubectl.run(["get", "configmaps", "--output=name"])?;
-    ensure!(!left.contains("clearwater-dns-before"), "left behind: {left}");
+    let left = kubectl.in_namespace("kube-system").run(["get", "configmaps", "--output=name"])?;
+    ensure!(!left.contains(namespace.name()), "left behind: {left}");
     Ok(())
 }

@@ -1,0 +1,138 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::table::{Scope, Task};
+
+/// Where the cluster's DNS runs on most clusters.
+pub const CLUSTER_DNS_NAMESPACE: &str = "kube-system";
+
+/// Who is given rights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A user, as the API server's authentication names them.
+    User(String),
+    /// A group.
+    Group(String),
+    /// A service account.
+    ServiceAccount {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+impl Subject {
+    fn object(&self) -> Value {
+        let rbac = |kind: &str, name: &str| json!({"kind": kind, "apiGroup": GROUP, "name": name});
+        match self {
+            Self::User(name) => rbac("User", name),
+            Self::Group(name) => rbac("Group", name),
+            Self::ServiceAccount { namespace, name } => {
+                json!({"kind": "ServiceAccount", "namespace": namespace, "name": name})
+            }
+        }
+    }
+
+    /// As a part of an object's name.
+    fn slug(&self) -> String {
+        let (Self::User(name) | Self::Group(name) | Self::ServiceAccount { name, .. }) = self;
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+        name.chars().map(plain).collect::<String>().trim_matches('-').to_owned()
+    }
+}
+
+const GROUP: &str = "rbac.authorization.k8s.io";
+
+/// The Roles and bindings that give somebody what these tasks take in a namespace, as objects to apply. With `all` also
+/// what they could go without.
+///
+/// Up to three pairs: a Role in the namespace, one where the cluster's DNS runs, and a ClusterRole. No rule is wider than
+/// what the tasks ask for, and none names Secrets outside the namespace.
+pub fn roles(tasks: &[Task], namespace: &str, all: bool, subject: &Subject) -> Vec<Value> {
+    let name = format!("clearwater-{}", subject.slug());
+    let mut objects = Vec::new();
+    for scope in [Scope::Namespace, Scope::ClusterDns, Scope::Cluster] {
+        let rules = rules(tasks, namespace, scope, all);
+        if rules.is_empty() {
+            continue;
+        }
+        let (kind, place, name) = match scope {
+            Scope::Namespace => ("Role", Some(namespace), name.clone()),
+            // One for each namespace whose deployment they look after.
+            Scope::ClusterDns => ("Role", Some(CLUSTER_DNS_NAMESPACE), format!("{name}.{namespace}")),
+            Scope::Cluster => ("ClusterRole", None, format!("{name}.{namespace}")),
+        };
+        let mut metadata = json!({"name": name});
+        if let Some(place) = place {
+            metadata["namespace"] = place.into();
+        }
+        objects.push(json!({
+            "apiVersion": format!("{GROUP}/v1"), "kind": kind, "metadata": metadata, "rules": rules,
+        }));
+        objects.push(json!({
+            "apiVersion": format!("{GROUP}/v1"),
+            "kind": format!("{kind}Binding"),
+            "metadata": metadata,
+            "roleRef": {"apiGroup": GROUP, "kind": kind, "name": name},
+            "subjects": [subject.object()],
+        }));
+    }
+    objects
+}
+
+/// The rules of a Role: one for all resources of a group that take the same verbs.
+fn rules(tasks: &[Task], namespace: &str, scope: Scope, all: bool) -> Vec<Value> {
+    let mut verbs: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+    let wanted = tasks.iter().flat_map(|t| t.rules()).filter(|r| r.scope == scope && (all || r.without.is_none()));
+    for rule in wanted {
+        for resource in rule.resources {
+            verbs.entry((rule.group, resource)).or_default().extend(rule.verbs);
+        }
+    }
+    let mut alike: BTreeMap<(&str, BTreeSet<&str>, Option<&str>), Vec<&str>> = BTreeMap::new();
+    for ((group, resource), verbs) in verbs {
+        // This namespace and no other. A create has no name yet that could be meant.
+        let (create, named): (BTreeSet<&str>, _) =
+            verbs.into_iter().partition(|v| resource != "namespaces" || *v == "create");
+        for (verbs, name) in [(create, None), (named, Some(namespace))] {
+            if !verbs.is_empty() {
+                alike.entry((group, verbs, name)).or_default().push(resource);
+            }
+        }
+    }
+    let rule = |((group, verbs, name), resources)| {
+        let mut rule = json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
+        if let Some(name) = name {
+            rule["resourceNames"] = json!([name]);
+        }
+        rule
+    };
+    alike.into_iter().map(rule).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_of_the_cluster_names_the_one_namespace() {
+        let objects = roles(&[Task::CreateNamespace, Task::DeleteNamespace], "ims", false, &Subject::User("a".into()));
+        let role = objects.iter().find(|o| o["kind"] == "ClusterRole").unwrap();
+        let rules = role["rules"].as_array().unwrap();
+        for rule in rules {
+            let creates = rule["verbs"] == json!(["create"]);
+            assert_eq!(rule["resourceNames"] == json!(["ims"]), !creates, "{rule}");
+        }
+        assert_eq!(rules.len(), 2);
+    }
+
+    #[test]
+    fn no_secret_of_another_namespace_is_in_any_role() {
+        for task in Task::ALL {
+            let beyond = task.rules().filter(|r| r.scope != Scope::Namespace);
+            assert!(beyond.flat_map(|r| r.resources).all(|r| *r != "secrets"), "{}", task.name());
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! What each task asks of a cluster, rule by rule. The README's table, the Roles and the checks are all made from it.
+
+/// What somebody wants done on a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Task {
+    /// Bring a deployment up, or show what that would change.
+    Up,
+    /// Make the namespace as well.
+    CreateNamespace,
+    /// Judge a deployment.
+    Status,
+    /// Change how many pods components have.
+    Scale,
+    /// Have components scaled by their load.
+    Autoscale,
+    /// Take a deployment down.
+    Down,
+    /// Remove the namespace as well.
+    DeleteNamespace,
+    /// Read logs and trace calls.
+    Logs,
+    /// Put names into CoreDNS' file.
+    DnsCoredns,
+    /// Put names into an EndpointSlice.
+    DnsEndpoints,
+    /// Put names into the etcd that CoreDNS reads.
+    DnsEtcd,
+    /// Ask for the names that pods have of themselves.
+    DnsPods,
+}
+
+/// Where a rule must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// In the deployment's namespace.
+    Namespace,
+    /// In the namespace of the cluster's DNS.
+    ClusterDns,
+    /// For objects of no namespace, or of all.
+    Cluster,
+}
+
+/// When a rule is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Whatever is done.
+    Always,
+    /// On Kubernetes 1.N and later.
+    Since(u32),
+    /// In the case that these words name.
+    If(&'static str),
+}
+
+/// A rule as a Role has it, with where and when it is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// As the API server names them.
+    pub verbs: &'static [&'static str],
+    /// The API group; empty for the core.
+    pub group: &'static str,
+    /// Plural, with the subresource: `pods`, `pods/exec`.
+    pub resources: &'static [&'static str],
+    /// Where.
+    pub scope: Scope,
+    /// When.
+    pub when: When,
+    /// What a run goes without where the rule does not hold; `None` where it cannot go on.
+    pub without: Option<&'static str>,
+    /// Whether a check of its own says that it is missing.
+    pub(super) has_own_check: bool,
+}
+
+const fn rule(verbs: &'static [&'static str], group: &'static str, resources: &'static [&'static str]) -> Rule {
+    Rule { verbs, group, resources, scope: Scope::Namespace, when: When::Always, without: None, has_own_check: false }
+}
+
+impl Rule {
+    const fn cluster(self) -> Self {
+        Self { scope: Scope::Cluster, ..self }
+    }
+
+    const fn cluster_dns(self) -> Self {
+        Self { scope: Scope::ClusterDns, ..self }
+    }
+
+    const fn only_if(self, case: &'static str) -> Self {
+        Self { when: When::If(case), ..self }
+    }
+
+    const fn since(self, minor: u32) -> Self {
+        Self { when: When::Since(minor), ..self }
+    }
+
+    const fn or_without(self, what: &'static str) -> Self {
+        Self { without: Some(what), ..self }
+    }
+
+    /// The same, where the check that needs it says so itself.
+    const fn or_unchecked(self, what: &'static str) -> Self {
+        Self { has_own_check: true, ..self.or_without(what) }
+    }
+
+    /// Whether it allows a verb on a resource of a group.
+    pub fn allows(&self, verb: &str, group: &str, resource: &str) -> bool {
+        self.group == group && self.resources.contains(&resource) && self.verbs.contains(&verb)
+    }
+}
+
+const GET: &[&str] = &["get"];
+const LIST: &[&str] = &["list"];
+const CREATE: &[&str] = &["create"];
+const DELETE: &[&str] = &["delete"];
+const PATCH: &[&str] = &["patch"];
+const WATCH: &[&str] = &["list", "watch"];
+const WRITE: &[&str] = &["get", "create", "patch"];
+
+const APPS: &str = "apps";
+const DISCOVERY: &str = "discovery.k8s.io";
+const AUTOSCALING: &str = "autoscaling";
+const NETWORKING: &str = "networking.k8s.io";
+const POLICY: &str = "policy";
+
+/// Connections into pods that begin with a GET need to be allowed to create as well since then
+/// (kubernetes/kubernetes#136550).
+const CONNECTS_BY_CREATE: u32 = 35;
+
+const INSIDE: &str = "programs, answers and names inside the pods";
+const MEMBERS: &str = "etcd's health and the members of the stores";
+
+/// Connections into pods.
+const CONNECT: &[Rule] = &[
+    rule(GET, "", &["pods/exec"]).or_without(INSIDE),
+    rule(CREATE, "", &["pods/exec"]).since(CONNECTS_BY_CREATE).or_without(INSIDE),
+    rule(GET, "", &["pods/portforward"]).or_without(MEMBERS),
+    rule(CREATE, "", &["pods/portforward"]).since(CONNECTS_BY_CREATE).or_without(MEMBERS),
+];
+
+/// What is watched to see how a deployment stands.
+const OBSERVE: &[Rule] = &[
+    rule(WATCH, "", &["pods", "services"]),
+    rule(WATCH, APPS, &["deployments", "statefulsets"]),
+    rule(WATCH, "", &["events"]).or_without("events: why pods wait and what was refused"),
+    rule(WATCH, DISCOVERY, &["endpointslices"]).or_without("endpoints behind the Services"),
+];
+
+const LAST_LINES: Rule = rule(GET, "", &["pods/log"]).or_without("last lines of the logs of what failed");
+const ADMISSION: Rule = rule(CREATE, "", &["pods"]).or_unchecked("pods as admission takes them (a dry run)");
+const QUOTAS: Rule = rule(LIST, "", &["resourcequotas"]).or_unchecked("quotas");
+const NODES: Rule = rule(LIST, "", &["nodes"]).cluster().or_without("room on the nodes");
+const DOMAIN: &str = "the cluster's own domain";
+
+/// How the cluster's DNS is found, with the file that it reads.
+const fn find_dns(without: Option<&'static str>) -> [Rule; 3] {
+    let rules = [
+        rule(LIST, "", &["services", "pods"]).cluster_dns(),
+        rule(GET, "", &["configmaps"]).cluster_dns(),
+        rule(LIST, APPS, &["daemonsets"]).cluster_dns().or_without("whether NodeLocal DNSCache runs"),
+    ];
+    match without {
+        None => rules,
+        Some(_) => [Rule { without, ..rules[0] }, Rule { without, ..rules[1] }, rules[2]],
+    }
+}
+
+const UP: &[Rule] = &[
+    rule(WRITE, "", &["configmaps", "secrets", "services"]),
+    rule(WRITE, APPS, &["deployments", "statefulsets"]),
+    rule(WRITE, POLICY, &["poddisruptionbudgets"]),
+    rule(WRITE, NETWORKING, &["ingresses"]).only_if("Ellis has an Ingress"),
+    rule(DELETE, "", &["pods"]).or_without("repair of members and pods that stand in the way"),
+    ADMISSION,
+    QUOTAS,
+    LAST_LINES,
+    rule(GET, "", &["namespaces"]).cluster().or_unchecked("whether the namespace is there"),
+    rule(LIST, "storage.k8s.io", &["storageclasses"])
+        .cluster()
+        .only_if("etcd has a volume")
+        .or_without("whether its class of storage is there"),
+    rule(GET, "", &["nodes/proxy"]).cluster().or_without("how many name servers pods get"),
+    NODES,
+];
+
+const SCALE: &[Rule] = &[
+    rule(&["get", "patch"], APPS, &["deployments/scale", "statefulsets/scale"]),
+    rule(GET, "", &["pods/portforward"]).only_if("a store is scaled"),
+    rule(GET, "", &["configmaps"]).or_unchecked("the zone, where it is not Kubernetes' own"),
+    rule(LIST, AUTOSCALING, &["horizontalpodautoscalers"]).or_unchecked("autoscalers that would set the number back"),
+    rule(LIST, POLICY, &["poddisruptionbudgets"]).or_unchecked("disruption budgets that still fit"),
+    rule(&["get", "create", "patch", "delete"], POLICY, &["poddisruptionbudgets"])
+        .or_without("a disruption budget for as many members as there are"),
+    rule(&["get", "create", "patch", "delete"], "", &["services"]).only_if("components are exposed by pod"),
+    ADMISSION,
+    QUOTAS,
+    LAST_LINES,
+    NODES,
+    rule(LIST, "", &["pods"]).cluster().or_without("room on the nodes"),
+    rule(GET, "", &["pods/portforward"]).cluster_dns().or_without("what the cluster's DNS answers"),
+    rule(CREATE, "", &["pods/portforward"])
+        .cluster_dns()
+        .since(CONNECTS_BY_CREATE)
+        .or_without("what the cluster's DNS answers"),
+];
+
+const AUTOSCALE: &[Rule] = &[
+    rule(LIST, APPS, &["deployments", "statefulsets"]),
+    rule(&["list", "create", "patch", "delete"], AUTOSCALING, &["horizontalpodautoscalers"]),
+    rule(LIST, "metrics.k8s.io", &["pods"]).or_without("whether there are metrics to scale by"),
+];
+
+const LEFT_BY_OTHERS: &str = "names that stay in the cluster's DNS";
+
+const DOWN: &[Rule] = &[
+    rule(WATCH, "", &["pods"]),
+    rule(WATCH, APPS, &["deployments", "statefulsets"]),
+    rule(&["list", "delete"], "", &["configmaps", "secrets", "services"]),
+    rule(DELETE, APPS, &["deployments", "statefulsets"]),
+    rule(&["list", "delete"], POLICY, &["poddisruptionbudgets"]),
+    rule(&["list", "delete"], NETWORKING, &["ingresses"]),
+    rule(&["list", "delete"], AUTOSCALING, &["horizontalpodautoscalers"]),
+    rule(&["list", "delete"], "", &["persistentvolumeclaims"]),
+    rule(DELETE, "", &["pods"]).only_if("pods are killed, or were left behind"),
+    rule(PATCH, "", &["configmaps", "secrets", "services", "persistentvolumeclaims"]).only_if("they stood before"),
+    rule(PATCH, APPS, &["deployments", "statefulsets"]).only_if("they stood before"),
+    rule(PATCH, POLICY, &["poddisruptionbudgets"]).only_if("they stood before"),
+    rule(PATCH, NETWORKING, &["ingresses"]).only_if("they stood before"),
+    rule(PATCH, AUTOSCALING, &["horizontalpodautoscalers"]).only_if("they stood before"),
+    rule(GET, DISCOVERY, &["endpointslices"]).or_without(LEFT_BY_OTHERS),
+];
+
+const DELETE_NAMESPACE: &[Rule] = &[
+    rule(&["get", "delete"], "", &["namespaces"]).cluster(),
+    rule(LIST, "", &["serviceaccounts", "replicationcontrollers"]).or_without(COUNTS_AS_THERE),
+    rule(LIST, APPS, &["daemonsets", "replicasets"]).or_without(COUNTS_AS_THERE),
+    rule(LIST, "batch", &["jobs", "cronjobs"]).or_without(COUNTS_AS_THERE),
+    rule(LIST, NETWORKING, &["networkpolicies"]).or_without(COUNTS_AS_THERE),
+    rule(LIST, "rbac.authorization.k8s.io", &["roles", "rolebindings"]).or_without(COUNTS_AS_THERE),
+];
+
+/// What may not be listed counts as being there, so that nothing of others goes unseen.
+const COUNTS_AS_THERE: &str = "what others have there: it counts as being there";
+
+const LOGS: &[Rule] = &[
+    rule(WATCH, "", &["pods"]),
+    rule(GET, "", &["pods/log"]),
+    rule(GET, "", &["pods/exec"]).or_without("files inside the containers"),
+    rule(CREATE, "", &["pods/exec"]).since(CONNECTS_BY_CREATE).or_without("files inside the containers"),
+];
+
+/// Every DNS server is asked over a forwarded port.
+const ASK_DNS: &[Rule] = &[
+    rule(WATCH, "", &["pods"]).cluster_dns(),
+    rule(GET, "", &["pods/portforward"]).cluster_dns(),
+    rule(CREATE, "", &["pods/portforward"]).cluster_dns().since(CONNECTS_BY_CREATE),
+];
+
+const OWN_PODS: &[Rule] = &[
+    rule(LIST, "", &["pods"]),
+    rule(GET, "", &["pods/exec"]).or_without("names as the containers look them up"),
+    rule(CREATE, "", &["pods/exec"]).since(CONNECTS_BY_CREATE).or_without("names as the containers look them up"),
+];
+
+const DNS_FILE: &[Rule] = &[
+    // What stood before is kept beside the file.
+    rule(&["create", "patch", "delete"], "", &["configmaps"]).cluster_dns(),
+    rule(DELETE, "", &["pods"]).cluster_dns().only_if("CoreDNS does not reload by itself"),
+    rule(GET, "", &["services"]),
+    rule(GET, DISCOVERY, &["endpointslices"]).or_unchecked("whether an EndpointSlice gives the names as well"),
+    rule(LIST, "", &["services"]).or_unchecked("whether names of other Services go on being answered"),
+];
+
+const DNS_ENDPOINTS: &[Rule] = &[
+    // The ClusterRoles edit and admin do not hold them (CVE-2021-25740).
+    rule(&["get", "create", "update", "delete"], DISCOVERY, &["endpointslices"]),
+    rule(GET, "", &["services"]),
+];
+
+const DNS_ETCD: &[Rule] =
+    &[rule(LIST, "", &["services"]).cluster().only_if("the Corefile names etcd by its virtual address")];
+
+const FIND_DNS: &[Rule] = &find_dns(None);
+const FIND_DOMAIN: &[Rule] = &find_dns(Some(DOMAIN));
+const FIND_NAMES: &[Rule] = &find_dns(Some(LEFT_BY_OTHERS));
+const FIND_SERVERS: &[Rule] = &find_dns(Some("what the cluster's DNS answers"));
+
+impl Task {
+    /// Every task.
+    pub const ALL: [Self; 12] = [
+        Self::Up,
+        Self::CreateNamespace,
+        Self::Status,
+        Self::Scale,
+        Self::Autoscale,
+        Self::Down,
+        Self::DeleteNamespace,
+        Self::Logs,
+        Self::DnsCoredns,
+        Self::DnsEndpoints,
+        Self::DnsEtcd,
+        Self::DnsPods,
+    ];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::CreateNamespace => "create-namespace",
+            Self::Status => "status",
+            Self::Scale => "scale",
+            Self::Autoscale => "autoscale",
+            Self::Down => "down",
+            Self::DeleteNamespace => "delete-namespace",
+            Self::Logs => "logs",
+            Self::DnsCoredns => "dns-coredns",
+            Self::DnsEndpoints => "dns-endpoints",
+            Self::DnsEtcd => "dns-etcd",
+            Self::DnsPods => "dns-pods",
+        }
+    }
+
+    fn parts(self) -> &'static [&'static [Rule]] {
+        match self {
+            Self::Up => &[OBSERVE, UP, CONNECT, FIND_DOMAIN],
+            Self::CreateNamespace => {
+                const ALONE: &[Rule] = &[rule(&["get", "create", "patch"], "", &["namespaces"]).cluster()];
+                &[ALONE]
+            }
+            Self::Status => {
+                const ALONE: &[Rule] = &[
+                    rule(WATCH, "", &["pods"]),
+                    rule(WATCH, "", &["services"]).or_without("Services"),
+                    rule(WATCH, APPS, &["deployments", "statefulsets"]).or_without("how many pods there are to be"),
+                    rule(WATCH, "", &["events"]).or_without("why pods wait and what was refused"),
+                    rule(WATCH, DISCOVERY, &["endpointslices"]).or_without("endpoints behind the Services"),
+                    rule(GET, "", &["configmaps"]).or_unchecked("the zone, where it is not Kubernetes' own"),
+                    LAST_LINES,
+                ];
+                &[ALONE, CONNECT]
+            }
+            Self::Scale => &[OBSERVE, SCALE, CONNECT, FIND_SERVERS],
+            Self::Autoscale => &[AUTOSCALE],
+            Self::Down => &[DOWN, FIND_NAMES],
+            Self::DeleteNamespace => &[DELETE_NAMESPACE],
+            Self::Logs => &[LOGS],
+            Self::DnsCoredns => &[FIND_DNS, ASK_DNS, DNS_FILE, OWN_PODS],
+            Self::DnsEndpoints => &[DNS_ENDPOINTS, FIND_SERVERS, OWN_PODS],
+            Self::DnsEtcd => &[FIND_DNS, ASK_DNS, DNS_FILE, DNS_ETCD, OWN_PODS],
+            Self::DnsPods => &[OWN_PODS, FIND_SERVERS],
+        }
+    }
+
+    /// The rules that it takes, those that it cannot do without among others that it can.
+    pub fn rules(self) -> impl Iterator<Item = &'static Rule> {
+        self.parts().iter().copied().flatten()
+    }
+}

@@ -1,0 +1,90 @@
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clearwater_kube::rights::{Subject, Task, roles};
+
+use crate::cli::PlaceArgs;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit;
+use crate::output::Format;
+
+/// Show the Roles that let somebody do something, and nothing more
+///
+/// Nothing is asked of the cluster. Roles of the namespace, of kube-system where the cluster's DNS is meant, and of the
+/// whole cluster are written with their bindings, to be applied by whoever may give these rights.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  kubectl clearwater rbac up status logs -n ims --for-user ann | kubectl apply -f -
+  kubectl clearwater rbac scale -n ims --for-service-account ci:deployer --minimal")]
+pub(crate) struct Rbac {
+    /// What is to be done
+    #[arg(required = true, value_name = "TASK", value_parser = PossibleValuesParser::new(Task::ALL.map(Task::name)).map(task))]
+    tasks: Vec<Task>,
+    #[command(flatten)]
+    place: PlaceArgs,
+    #[command(flatten)]
+    subject: SubjectArgs,
+    /// Only what cannot be done without: what is left out is told as skipped
+    #[arg(long)]
+    minimal: bool,
+    /// The format
+    #[arg(short, long, value_enum, default_value = "yaml")]
+    output: Format,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct SubjectArgs {
+    /// The user who is to do it
+    #[arg(long, value_name = "NAME")]
+    for_user: Option<String>,
+    /// The group that is to do it
+    #[arg(long, value_name = "NAME")]
+    for_group: Option<String>,
+    /// The service account that is to do it, of this namespace or of the one before the colon
+    #[arg(long, value_name = "[NAMESPACE:]NAME")]
+    for_service_account: Option<String>,
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the parser's values are owned")]
+fn task(name: String) -> Task {
+    // Only names of tasks come here.
+    Task::ALL.into_iter().find(|t| t.name() == name).unwrap_or(Task::Up)
+}
+
+impl SubjectArgs {
+    fn subject(self, namespace: &str) -> Subject {
+        if let Some(user) = self.for_user {
+            return Subject::User(user);
+        }
+        if let Some(group) = self.for_group {
+            return Subject::Group(group);
+        }
+        let account = self.for_service_account.unwrap_or_default();
+        let (namespace, name) = account.split_once(':').unwrap_or((namespace, &account));
+        Subject::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+}
+
+impl Rbac {
+    pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
+        let namespace = self.place.namespace(context, true)?;
+        let subject = self.subject.subject(&namespace);
+        let objects = roles(&self.tasks, &namespace, !self.minimal, &subject);
+        match self.output {
+            Format::Yaml => {
+                for (nth, object) in objects.iter().enumerate() {
+                    if nth > 0 {
+                        context.results().text("---\n")?;
+                    }
+                    context.results().value(Format::Yaml, object)?;
+                }
+            }
+            Format::Json => {
+                let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
+                context.results().value(Format::Json, &list)?;
+            }
+        }
+        Ok(exit::OK)
+    }
+}

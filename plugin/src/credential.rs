@@ -1,0 +1,138 @@
+//! The credential plugin of a kubeconfig, run so that it can neither hang nor flood: kube runs this program in its place,
+//! which runs the plugin within bounds, and hands on what it wrote.
+//!
+//! kube waits for a plugin as long as it runs and keeps all that it writes, and takes it for granted that its token can
+//! stand in a header.
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, Read, Write};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use http::HeaderValue;
+use kube::config::{ExecConfig, ExecInteractiveMode};
+
+/// The first word of the command line that kube gets; no command of ours.
+pub(crate) const WORD: &str = "__credential";
+
+/// A credential is a token or a certificate with its key, some kilobytes.
+const LONGEST: u64 = 1 << 20;
+/// What is handed on of what a plugin says beside its credential.
+const SAID: u64 = 64 << 10;
+/// How long a plugin may be silent before it is told what is awaited.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is looked whether the plugin has ended, or whoever waits for it.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Puts this program before the plugin. One that may ask somebody has no deadline as long as there is a terminal.
+pub(crate) fn guard(exec: &mut ExecConfig, limit: Duration) {
+    let (Ok(own), Some(command)) = (std::env::current_exe(), exec.command.take()) else { return };
+    let asks = exec.interactive_mode != Some(ExecInteractiveMode::Never) && std::io::stdin().is_terminal();
+    let limit = if asks { String::new() } else { limit.as_millis().to_string() };
+    let words = [WORD.to_owned(), limit, command];
+    exec.args = Some(words.into_iter().chain(exec.args.take().unwrap_or_default()).collect());
+    exec.command = Some(own.to_string_lossy().into_owned());
+}
+
+/// Runs the plugin: the limit in milliseconds, its name and its arguments.
+pub(crate) fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    let limit = args.next().and_then(|l| l.to_str()?.parse().ok()).map(Duration::from_millis);
+    let Some(command) = args.next() else { return ExitCode::FAILURE };
+    let name = command.to_string_lossy().into_owned();
+    match within_bounds(Command::new(command).args(args), &name, limit) {
+        Ok(credential) => match std::io::stdout().write_all(&credential) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        Err(why) => {
+            let _ = writeln!(std::io::stderr(), "the credential plugin {name:?} {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn within_bounds(command: &mut Command, name: &str, limit: Option<Duration>) -> Result<Vec<u8>, String> {
+    let at_terminal = std::io::stderr().is_terminal();
+    let stderr = if at_terminal { Stdio::inherit() } else { Stdio::piped() };
+    let child = command.stdout(Stdio::piped()).stderr(stderr).spawn();
+    let mut child = Killed(child.map_err(|e| format!("cannot be started: {e}"))?);
+    if let Some(said) = child.0.stderr.take() {
+        thread::spawn(move || std::io::copy(&mut said.take(SAID), &mut std::io::stderr()));
+    }
+    let (send, read) = mpsc::channel();
+    if let Some(out) = child.0.stdout.take() {
+        thread::spawn(move || {
+            let mut all = Vec::new();
+            let done = out.take(LONGEST + 1).read_to_end(&mut all).map(|_| all);
+            let _ = send.send(done);
+        });
+    }
+    let (began, mut told, mut ended) = (Instant::now(), !at_terminal, None);
+    let waiter = parent();
+    let written = loop {
+        match read.recv_timeout(LOOK) {
+            Ok(done) => break done.map_err(|e| format!("cannot be read: {e}"))?,
+            Err(RecvTimeoutError::Disconnected) => return Err("cannot be read".to_owned()),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if let Some(limit) = limit.filter(|limit| began.elapsed() > *limit) {
+            return Err(format!("gave no credential within {} s", limit.as_secs()));
+        }
+        if parent() != waiter {
+            return Err("is not waited for any more".to_owned());
+        }
+        // One that has ended and left its output open to another has nothing more to say.
+        ended = ended.or(child.0.try_wait().ok().flatten().map(|_| Instant::now()));
+        if ended.is_some_and(|at| at.elapsed() > PATIENCE) {
+            return Err("has ended, and something that it started holds its output open".to_owned());
+        }
+        if !told && began.elapsed() > PATIENCE {
+            told = true;
+            let _ = writeln!(std::io::stderr(), "waiting for the credential plugin {name:?}");
+        }
+    };
+    if written.len() as u64 > LONGEST {
+        return Err(format!("wrote more than {LONGEST} bytes"));
+    }
+    let status = child.0.wait().map_err(|e| format!("cannot be waited for: {e}"))?;
+    if !status.success() {
+        return Err(format!("failed: {status}"));
+    }
+    checked(written)
+}
+
+/// What it wrote, where its token can be carried by a header.
+fn checked(written: Vec<u8>) -> Result<Vec<u8>, String> {
+    let value: serde_json::Value = match clearwater::yaml::read_one(&String::from_utf8_lossy(&written)) {
+        Ok(value) => value,
+        Err(e) => return Err(format!("wrote no ExecCredential: {e}")),
+    };
+    match value.pointer("/status/token").and_then(|t| t.as_str()) {
+        Some(token) if HeaderValue::from_str(token).is_err() => {
+            Err("gave a token with characters that no HTTP header can carry (a line end?)".to_owned())
+        }
+        _ => Ok(written),
+    }
+}
+
+#[cfg(unix)]
+fn parent() -> u32 {
+    std::os::unix::process::parent_id()
+}
+
+#[cfg(not(unix))]
+fn parent() -> u32 {
+    0
+}
+
+/// A child that does not outlive this program.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
