@@ -13,16 +13,12 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::time::timeout;
 
 use crate::cluster::{Cluster, FIELD_MANAGER, say};
 use crate::observe::snapshot::{Snapshot, Update, WatchEvent};
 use crate::observe::subject;
 use crate::owner::{self, ORIGIN_ANNOTATION};
 use crate::pod::object::own_container;
-
-/// The longest that one request may take.
-const REQUEST: std::time::Duration = std::time::Duration::from_secs(15);
 
 /// The version of the format of [`Autoscalers`].
 pub const VERSION: u32 = 1;
@@ -64,12 +60,12 @@ pub enum AutoscaleError {
     #[error("the cluster measures no pods ({0}), so an autoscaler would do nothing")]
     NoMetrics(String),
     /// The API server could not be asked, or refuses.
-    #[error("{what}: {message}")]
+    #[error("{what}: {}", say(source))]
     Api {
         /// What was tried.
         what: String,
-        /// The API server's words.
-        message: String,
+        /// What was seen.
+        source: kube::Error,
     },
 }
 
@@ -99,7 +95,7 @@ impl Remedied for AutoscaleError {
 impl AutoscaleError {
     fn api(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let what = what.into();
-        move |error| Self::Api { what, message: say(&error) }
+        move |source| Self::Api { what, source }
     }
 }
 
@@ -240,11 +236,7 @@ pub async fn autoscale(
     let mut written = Vec::new();
     for object in objects {
         let name = object.name_any();
-        let applied = timeout(REQUEST, api.patch(&name, &params, &Patch::Apply(&object))).await;
-        let applied = applied.map_err(|_| AutoscaleError::Api {
-            what: format!("horizontalpodautoscaler/{name}"),
-            message: format!("no answer from the API server within {} s", REQUEST.as_secs()),
-        })?;
+        let applied = api.patch(&name, &params, &Patch::Apply(&object)).await;
         written.push(applied.map_err(AutoscaleError::api(format!("horizontalpodautoscaler/{name}")))?);
     }
     Ok(Written { autoscalers: written, notes })
@@ -262,21 +254,20 @@ async fn metrics(cluster: &Cluster, component: Component) -> Result<Option<Strin
     );
     let request = http::Request::get(path)
         .body(Vec::new())
-        .map_err(|e| AutoscaleError::Api { what: "asking for metrics".to_owned(), message: e.to_string() })?;
-    match timeout(REQUEST, cluster.client.request::<List>(request)).await {
-        Ok(Ok(list)) if list.items.is_empty() => Ok(Some(format!(
+        .map_err(|e| AutoscaleError::api("asking for metrics")(kube::Error::HttpError(e)))?;
+    match cluster.client.request::<List>(request).await {
+        Ok(list) if list.items.is_empty() => Ok(Some(format!(
             "no pod of {component} has been measured yet: the autoscaler waits for the first measurement, about a minute \
              after a pod has started"
         ))),
-        Ok(Ok(_)) => Ok(None),
-        Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
+        Ok(_) => Ok(None),
+        Err(kube::Error::Api(status)) if status.is_forbidden() => {
             Ok(Some("skipped: whether pods are measured (needs list pods.metrics.k8s.io)".to_owned()))
         }
-        Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
+        Err(kube::Error::Api(status)) if status.code == 404 => {
             Err(AutoscaleError::NoMetrics("there is no API metrics.k8s.io".to_owned()))
         }
-        Ok(Err(error)) => Err(AutoscaleError::NoMetrics(say(&error))),
-        Err(_) => Err(AutoscaleError::NoMetrics("metrics.k8s.io does not answer".to_owned())),
+        Err(error) => Err(AutoscaleError::NoMetrics(say(&error))),
     }
 }
 

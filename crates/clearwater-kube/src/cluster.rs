@@ -1,9 +1,12 @@
+use std::error::Error;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::api::{ApiResource, DeleteParams, Preconditions};
 use kube::core::GroupVersionKind;
+#[cfg(feature = "etcd")]
+use tower::BoxError;
 
 use crate::deadline;
 
@@ -87,34 +90,54 @@ pub(crate) fn minor_of(text: &str) -> Option<u32> {
     digits.parse().ok()
 }
 
-/// What an error of the API means, in one line, without the client's own nesting.
-pub(crate) fn say(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => {
-            if status.message.is_empty() {
-                format!("the API server answered {} {}", status.code, status.reason)
-            } else {
-                status.message.clone()
-            }
-        }
-        // Its own name for itself tells nothing.
-        kube::Error::Service(error) => with_causes(error.as_ref()),
-        other => with_causes(other),
-    }
-}
-
-/// An error with its causes, in one line.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let words = cause.to_string();
+/// An error with its causes in one line, each said once, and one of the API without the client's own nesting.
+pub(crate) fn say(error: &(dyn Error + 'static)) -> String {
+    let mut text = words(error);
+    let mut next = cause(error);
+    while let Some(error) = next {
+        let words = words(error);
         if !text.contains(&words) {
             text = format!("{text}: {words}");
         }
-        source = cause.source();
+        next = cause(error);
     }
     text
+}
+
+fn words(error: &(dyn Error + 'static)) -> String {
+    match error.downcast_ref() {
+        Some(kube::Error::Api(status)) if status.message.is_empty() => {
+            format!("the API server answered {} {}", status.code, status.reason)
+        }
+        Some(kube::Error::Api(status)) => status.message.clone(),
+        // Its own name for itself tells nothing.
+        Some(kube::Error::Service(error)) => error.to_string(),
+        _ => error.to_string(),
+    }
+}
+
+fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref() {
+        Some(kube::Error::Api(_)) => None,
+        Some(kube::Error::Service(error)) => error.source(),
+        _ => error.source(),
+    }
+}
+
+/// An error with what it happened to.
+#[cfg(feature = "etcd")]
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {}", say(.source.as_ref()))]
+pub(crate) struct At {
+    what: String,
+    source: BoxError,
+}
+
+#[cfg(feature = "etcd")]
+impl At {
+    pub(crate) fn new(what: impl Into<String>, source: impl Into<BoxError>) -> Self {
+        Self { what: what.into(), source: source.into() }
+    }
 }
 
 /// Whether asking again may help: the connection broke, or the server is busy or restarting.

@@ -22,6 +22,7 @@ use kube::Api;
 use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
+use tower::BoxError;
 
 use self::find::{Deletion, Found, Others, find, others};
 use self::take::{Removal, Removed, delete_namespace, take};
@@ -54,6 +55,8 @@ pub struct DownOptions {
 enum DownError {
     #[error("{what}: {message}")]
     Failed { what: String, message: String },
+    #[error("{what}: {}", say(.source.as_ref()))]
+    Broken { what: String, source: BoxError },
     #[error("the time was up while {0}")]
     Late(String),
     #[error("stopped")]
@@ -75,6 +78,12 @@ enum DownError {
     Unfit(Outcome, Advice),
 }
 
+impl DownError {
+    fn broken(what: impl Into<String>, source: impl Into<BoxError>) -> Self {
+        Self::Broken { what: what.into(), source: source.into() }
+    }
+}
+
 fn names(components: &[Component]) -> Vec<&'static str> {
     components.iter().map(|c| c.name()).collect()
 }
@@ -82,7 +91,7 @@ fn names(components: &[Component]) -> Vec<&'static str> {
 impl Remedied for DownError {
     fn remedy(&self) -> Option<Remedy> {
         Some(match self {
-            Self::Failed { .. } | Self::Late(_) | Self::NotConfirmed => return None,
+            Self::Failed { .. } | Self::Broken { .. } | Self::Late(_) | Self::NotConfirmed => return None,
             Self::Unfit(_, advice) => return advice.remedy.clone(),
             Self::Cancelled(_) => Remedy::GoOn(Command::Down),
             Self::Foreign { .. } | Self::NotConfirmedForeign { .. } => {
@@ -113,8 +122,9 @@ async fn run(cluster: Cluster, options: DownOptions, mut emitter: Emitter, mut s
     let outcome = unless_cancelled(&cancel, Duration::ZERO, work).await;
     let (outcome, summary) = match outcome.unwrap_or_else(|reason| Err(DownError::Cancelled(reason))) {
         Ok(end) => end,
-        Err(error @ DownError::Failed { .. }) if stats.writes == 0 => (Outcome::CouldNotLook, error.advice()),
-        Err(error @ DownError::Failed { .. }) => (Outcome::Failed, error.advice()),
+        Err(error @ (DownError::Failed { .. } | DownError::Broken { .. })) => {
+            (if stats.writes == 0 { Outcome::CouldNotLook } else { Outcome::Failed }, error.advice())
+        }
         Err(DownError::Unfit(outcome, advice)) => (outcome, advice),
         Err(error @ DownError::Late(_)) => (Outcome::NotReady, error.advice()),
         Err(
@@ -139,7 +149,7 @@ async fn namespace_stands(cluster: &Cluster) -> Result<Option<bool>, DownError> 
     match namespaces.get_opt(&cluster.namespace).await {
         Ok(found) => Ok(Some(found.is_some())),
         Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
-        Err(error) => Err(DownError::Failed { what: "reading the namespace".to_owned(), message: say(&error) }),
+        Err(error) => Err(DownError::broken("reading the namespace", error)),
     }
 }
 
@@ -152,9 +162,7 @@ struct Order {
 impl Order {
     fn of(found: &Found) -> Result<Self, DownError> {
         let graph = Graph::clearwater(found.release, Subscribers::default());
-        let plan = graph
-            .plan_down()
-            .map_err(|e| DownError::Failed { what: "ordering the components".to_owned(), message: e.to_string() })?;
+        let plan = graph.plan_down().map_err(|e| DownError::broken("ordering the components", e))?;
         let going = found.components();
         let mut components: Vec<Component> =
             plan.order().filter_map(|n| n.parse().ok()).filter(|c| going.contains(c)).collect();

@@ -13,18 +13,18 @@ use clearwater::remedy::{NamesDeed, Permission, Remedied, Remedy};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::Status;
 use serde_json::Value;
 use thiserror::Error;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
+use tower::BoxError;
 
-use crate::backoff;
+use crate::backoff::{before, doubling, unless_lasting};
 use crate::cluster::{Cluster, FIELD_MANAGER, is_passing, say};
 use crate::owner;
 
 /// How many objects are asked about at the same time.
 const AT_ONCE: usize = 8;
-/// The longest that one request may take.
-const REQUEST: Duration = Duration::from_secs(15);
 /// The pauses before a write is tried again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
@@ -99,22 +99,22 @@ pub enum ApplyError {
     #[error("manifest: {0}")]
     Manifest(#[from] ManifestError),
     /// The names that the component asks for could not be put into DNS.
-    #[error("names in DNS: {message}")]
+    #[error("names in DNS: {source}")]
     Names {
         /// What was seen.
-        message: String,
+        source: BoxError,
         /// Whether the user lacks the right.
         forbidden: bool,
         /// What works for what was seen, where something does.
         instead: Option<Remedy>,
     },
     /// The API server could not be asked.
-    #[error("{object}: {message}")]
+    #[error("{object}: {}", say(.source.as_ref()))]
     Unreachable {
         /// The object.
         object: String,
         /// What was seen.
-        message: String,
+        source: BoxError,
     },
 }
 
@@ -166,8 +166,8 @@ impl Remedied for ApplyError {
     }
 }
 
-fn refusal(object: &str, error: &kube::Error) -> ApplyError {
-    match error {
+fn refusal(object: &str, error: kube::Error) -> ApplyError {
+    match &error {
         kube::Error::Api(status) if status.code == 409 => ApplyError::Conflict {
             object: object.to_owned(),
             fields: status.details.as_ref().map_or_else(
@@ -178,28 +178,19 @@ fn refusal(object: &str, error: &kube::Error) -> ApplyError {
                 },
             ),
         },
-        kube::Error::Api(status) if !is_passing(error) => ApplyError::Refused {
+        kube::Error::Api(status) if !is_passing(&error) => ApplyError::Refused {
             object: object.to_owned(),
             message: status.message.clone(),
             forbidden: status.is_forbidden() && !status.message.contains("exceeded quota"),
         },
-        other => ApplyError::Unreachable { object: object.to_owned(), message: say(other) },
-    }
-}
-
-fn late(object: &str) -> ApplyError {
-    ApplyError::Unreachable {
-        object: object.to_owned(),
-        message: format!("no answer from the API server within {} s", REQUEST.as_secs()),
+        _ => ApplyError::Unreachable { object: object.to_owned(), source: error.into() },
     }
 }
 
 /// The object as it stands.
 async fn standing(cluster: &Cluster, object: &Object) -> Result<Option<DynamicObject>, ApplyError> {
-    let name = name(object);
     let api = cluster.dynamic(object.api_version(), object.kind());
-    let live = timeout(REQUEST, api.get_opt(object.name())).await.map_err(|_| late(&name))?;
-    live.map_err(|e| refusal(&name, &e))
+    api.get_opt(object.name()).await.map_err(|e| refusal(&name(object), e))
 }
 
 fn params(force: bool, dry: bool) -> PatchParams {
@@ -241,8 +232,7 @@ async fn plan_one(cluster: &Cluster, item: Item, force: bool) -> Result<Planned,
     }
     let mut planned = Planned::new(item, live.as_ref(), Operation::Create, String::new());
     let (params, patch) = (params(force, true), Patch::Apply(&planned.body));
-    let dry = timeout(REQUEST, api.patch(planned.item.object.name(), &params, &patch)).await;
-    let dry = dry.map_err(|_| late(&name))?.map_err(|e| refusal(&name, &e))?;
+    let dry = api.patch(planned.item.object.name(), &params, &patch).await.map_err(|e| refusal(&name, e))?;
     if let Some(live) = live {
         planned.diff = difference(&name, &live, &dry);
         planned.operation = if planned.diff.is_empty() { Operation::Keep } else { Operation::Change };
@@ -321,12 +311,11 @@ fn hide(old: &mut Value, new: &mut Value) {
 
 /// Applies one object at once, with the mark that says whose it is: what is written without a plan before it.
 pub(crate) async fn apply_now(cluster: &Cluster, object: &Object) -> Result<(), ApplyError> {
-    let name = name(object);
     let api = cluster.dynamic(object.api_version(), object.kind());
     let live = standing(cluster, object).await?;
     let body = body(object, owner::whose_then(live.as_ref().map(|l| &l.metadata)), live.as_ref());
-    let written = timeout(REQUEST, api.patch(object.name(), &params(false, false), &Patch::Apply(&body))).await;
-    written.map_err(|_| late(&name))?.map_err(|e| refusal(&name, &e)).map(drop)
+    let written = api.patch(object.name(), &params(false, false), &Patch::Apply(&body)).await;
+    written.map(drop).map_err(|e| refusal(&name(object), e))
 }
 
 /// Carries a plan for one object out, and yields the object as it was written, or `None` where there was nothing to
@@ -340,29 +329,25 @@ pub async fn apply(
     if planned.operation == Operation::Keep {
         return Ok(None);
     }
-    let mut pauses = backoff::doubling(PAUSES.0, PAUSES.1);
     let mut at = planned.version.clone();
     let mut replicas = None;
+    let mut pauses = before(until, doubling(PAUSES.0, PAUSES.1));
     loop {
         let error = match attempt(cluster, planned, force, at.as_deref(), replicas).await {
             Ok(written) => return Ok(written),
-            Err(Attempt::Moved) => {
-                // The count may have been changed by an autoscaler or by hand: read it again, never set it back.
-                match read_again(cluster, &planned.item.object).await {
-                    Ok((version, count)) => {
-                        (at, replicas) = (version, count);
-                        ApplyError::Unreachable { object: planned.name(), message: "it keeps changing".to_owned() }
-                    }
-                    Err(error) => error,
-                }
-            }
             Err(Attempt::Failed(error)) => error,
+            // The count may have been changed by an autoscaler or by hand: read it again, never set it back.
+            Err(Attempt::Moved) => match standing(cluster, &planned.item.object).await {
+                Ok(live) => {
+                    replicas = live.as_ref().and_then(|l| l.data.pointer("/spec/replicas")?.as_i64());
+                    at = live.and_then(|l| l.metadata.resource_version);
+                    ApplyError::Unreachable { object: planned.name(), source: "it keeps changing".into() }
+                }
+                Err(error) => error,
+            },
         };
-        let pause = pauses.next().filter(|pause| Instant::now() + *pause < until);
-        let Some(pause) = pause.filter(|_| matches!(error, ApplyError::Unreachable { .. })) else {
-            return Err(error);
-        };
-        sleep(pause).await;
+        let may_pass = |error: &ApplyError| matches!(error, ApplyError::Unreachable { .. });
+        unless_lasting(error, may_pass, &mut pauses).await?;
     }
 }
 
@@ -388,46 +373,31 @@ async fn attempt(
         let body: DynamicObject = serde_json::from_value(body).map_err(|e| {
             Attempt::Failed(ApplyError::Refused { object: name.clone(), message: e.to_string(), forbidden: false })
         })?;
-        match timeout(REQUEST, api.create(&params, &body)).await {
+        match api.create(&params, &body).await {
             // Somebody else made it in the meantime; what is in it is theirs and in use.
-            Ok(Err(kube::Error::Api(status))) if status.is_already_exists() => return Ok(None),
+            Err(kube::Error::Api(status)) if status.is_already_exists() => return Ok(None),
             outcome => outcome,
         }
     } else {
-        let written = timeout(REQUEST, api.patch(object.name(), &params(force, false), &Patch::Apply(&body))).await;
-        match written {
+        match api.patch(object.name(), &params(force, false), &Patch::Apply(&body)).await {
             // It was not there when it was looked for, and somebody else has made it since.
-            Ok(Ok(written)) if planned.operation == Operation::Create && owner::is_shared(&written.metadata) => {
+            Ok(written) if planned.operation == Operation::Create && owner::is_shared(&written.metadata) => {
                 let mut adopted = planned.body.clone();
                 owner::set_mark(&mut adopted, Whose::Adopted, Some(&written.data));
-                timeout(REQUEST, api.patch(object.name(), &params(force, false), &Patch::Apply(&adopted))).await
+                api.patch(object.name(), &params(force, false), &Patch::Apply(&adopted)).await
             }
             written => written,
         }
     };
     match outcome {
-        Ok(Ok(written)) => Ok(Some(written)),
-        Ok(Err(kube::Error::Api(status)))
-            if status.code == 409
-                && !status
-                    .details
-                    .as_ref()
-                    .is_some_and(|d| d.causes.iter().any(|c| c.reason == "FieldManagerConflict")) =>
-        {
-            Err(Attempt::Moved)
-        }
-        Ok(Err(error)) => Err(Attempt::Failed(refusal(&name, &error))),
-        Err(_) => Err(Attempt::Failed(late(&name))),
+        Ok(written) => Ok(Some(written)),
+        Err(kube::Error::Api(status)) if status.code == 409 && !is_conflict_of_managers(&status) => Err(Attempt::Moved),
+        Err(error) => Err(Attempt::Failed(refusal(&name, error))),
     }
 }
 
-async fn read_again(cluster: &Cluster, object: &Object) -> Result<(Option<String>, Option<i64>), ApplyError> {
-    let api = cluster.dynamic(object.api_version(), object.kind());
-    let live = api.get_opt(object.name()).await.map_err(|e| refusal(&name(object), &e))?;
-    Ok(live.map_or((None, None), |live| {
-        let count = live.data.pointer("/spec/replicas").and_then(Value::as_i64);
-        (live.metadata.resource_version, count)
-    }))
+fn is_conflict_of_managers(status: &Status) -> bool {
+    status.details.as_ref().is_some_and(|d| d.causes.iter().any(|c| c.reason == "FieldManagerConflict"))
 }
 
 #[cfg(test)]

@@ -36,12 +36,12 @@ pub(crate) enum PrepareError {
     Order(#[from] OrderError),
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    #[error("{what}: {message}")]
-    Look { what: String, message: String },
+    #[error("{what}: {}", say(source))]
+    Look { what: &'static str, source: kube::Error },
     #[error("secret {KEYS_SECRET}: needs get secrets, because the keys are made once and kept there")]
     Keys,
     #[error("no random numbers for the keys: {0}")]
-    Random(String),
+    Random(#[from] getrandom::Error),
 }
 
 impl Remedied for PrepareError {
@@ -71,10 +71,7 @@ pub(crate) struct LiveState {
 
 impl LiveState {
     pub(crate) async fn look(cluster: &Cluster) -> Result<Self, PrepareError> {
-        let fail = |what: &str| {
-            let what = what.to_owned();
-            move |e: kube::Error| PrepareError::Look { what, message: say(&e) }
-        };
+        let fail = |what| move |source| PrepareError::Look { what, source };
         let all = ListParams::default();
         let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
         let (namespace, deployments, stateful_sets, services, keys, classes, name_servers) = futures::join!(
@@ -188,7 +185,7 @@ impl LiveState {
 fn random_keys() -> Result<Keys, PrepareError> {
     let key = || {
         let mut bytes = [0u8; 16];
-        getrandom::fill(&mut bytes).map_err(|e| PrepareError::Random(e.to_string()))?;
+        getrandom::fill(&mut bytes)?;
         Ok::<_, PrepareError>(bytes.iter().fold(String::new(), |mut text, b| {
             let _ = std::fmt::Write::write_fmt(&mut text, format_args!("{b:02x}"));
             text

@@ -4,7 +4,9 @@ use clearwater::dns::ownership::Manager;
 use clearwater::dns::{InvalidName, RecordsError};
 use clearwater::remedy::{NamesDeed, Permission, Remedied, Remedy};
 use thiserror::Error;
+use tower::BoxError;
 
+use crate::cluster::say;
 use crate::observe::cluster_dns::LookError;
 
 /// Why names were not put into DNS, or not taken out. What works in its place is its [`remedy`](Remedied::remedy).
@@ -79,6 +81,7 @@ pub enum DnsError {
         /// The file.
         file: String,
         /// What is wrong.
+        #[source]
         error: CorefileError,
     },
     /// The file cannot be edited.
@@ -87,6 +90,7 @@ pub enum DnsError {
         /// The file.
         file: String,
         /// Why.
+        #[source]
         error: EditError,
     },
     /// Somebody else wrote in between.
@@ -113,7 +117,8 @@ pub enum DnsError {
         /// What was seen.
         seen: String,
         /// Why not.
-        error: String,
+        #[source]
+        error: Box<DnsError>,
         /// What has to be restored.
         object: String,
         /// How it is restored.
@@ -129,22 +134,22 @@ pub enum DnsError {
         state: String,
     },
     /// A backend that cannot do what is asked for.
-    #[error("backend {}: {message}", .backend.name())]
+    #[error("backend {}: {source}", .backend.name())]
     Backend {
         /// The backend.
         backend: DnsBackend,
         /// Why.
-        message: String,
+        source: BoxError,
         /// What works in its place, where something does.
         instead: Option<Remedy>,
     },
     /// etcd cannot be reached, or refuses.
-    #[error("etcd at {endpoint}: {message}")]
+    #[error("etcd at {endpoint}: {}", say(.source.as_ref()))]
     Etcd {
         /// The URL.
         endpoint: String,
         /// What was seen.
-        message: String,
+        source: BoxError,
         /// What to do.
         fix: Remedy,
     },
@@ -161,13 +166,13 @@ pub enum DnsError {
 
 impl DnsError {
     /// A backend that cannot do what is asked for, and what works in its place.
-    pub(crate) fn backend(backend: DnsBackend, message: impl Into<String>, instead: impl Into<Remedy>) -> Self {
-        Self::Backend { backend, message: message.into(), instead: Some(instead.into()) }
+    pub(crate) fn backend(backend: DnsBackend, source: impl Into<BoxError>, instead: impl Into<Remedy>) -> Self {
+        Self::Backend { backend, source: source.into(), instead: Some(instead.into()) }
     }
 
     /// One that needs more than is told here.
-    pub(crate) fn unable(backend: DnsBackend, message: impl Into<String>) -> Self {
-        Self::Backend { backend, message: message.into(), instead: None }
+    pub(crate) fn unable(backend: DnsBackend, source: impl Into<BoxError>) -> Self {
+        Self::Backend { backend, source: source.into(), instead: None }
     }
 }
 

@@ -87,7 +87,7 @@ impl KeyEdit {
 /// The keys of the deployment below its own subtree, by path.
 fn wanted(options: &DnsOptions, zone: &Zone, root: &str) -> Result<BTreeMap<String, String>, DnsError> {
     let owned = [format!("svc.{}", options.deployment.cluster_domain()).parse()?];
-    let keys = skydns::keys(zone, &owned).map_err(|e| failed(e.to_string()))?;
+    let keys = skydns::keys(zone, &owned).map_err(failed)?;
     Ok(keys.into_iter().map(|k| (rooted(&k.path, root), k.value)).collect())
 }
 
@@ -335,7 +335,7 @@ async fn inner(cluster: &Cluster, endpoint: &str) -> String {
 }
 
 async fn read(client: &mut Client, endpoint: &str, prefix: &str) -> Result<BTreeMap<String, StoredKey>, DnsError> {
-    let answer = client.get(prefix, Some(GetOptions::new().with_prefix())).await.map_err(|e| trouble(endpoint, &e))?;
+    let answer = client.get(prefix, Some(GetOptions::new().with_prefix())).await.map_err(|e| trouble(endpoint, e))?;
     let keys = answer.kvs().iter().map(|kv| {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (text(kv.key()), StoredKey { value: text(kv.value()), revision: kv.mod_revision() })
@@ -366,7 +366,7 @@ async fn write(
             operations.push(TxnOp::put(key.as_str(), value.as_str(), None));
         }
     }
-    let answer = client.txn(Txn::new().when(compares).and_then(operations)).await.map_err(|e| trouble(endpoint, &e))?;
+    let answer = client.txn(Txn::new().when(compares).and_then(operations)).await.map_err(|e| trouble(endpoint, e))?;
     Ok(answer.succeeded())
 }
 

@@ -91,18 +91,18 @@ impl Gate {
         notices: &mpsc::UnboundedSender<String>,
         cancel: &CancellationToken,
     ) -> Result<(), ApplyError> {
-        let failed = |error: &DnsError| ApplyError::Names {
-            message: error.to_string(),
+        let failed = |error: DnsError| ApplyError::Names {
             forbidden: matches!(error, DnsError::Right { .. }),
             instead: error.remedy(),
+            source: error.into(),
         };
         let plan = match unless_cancelled(cancel, Box::pin(plan(cluster, &self.0))).await {
             Ok(plan) => plan,
             // Somebody else may have put them in, with rights or an access that are not at hand here.
             Err(error @ (DnsError::Right { .. } | DnsError::Etcd { .. } | DnsError::Backend { .. })) => {
-                return if self.answered(cluster, cancel).await { Ok(()) } else { Err(failed(&error)) };
+                return if self.answered(cluster, cancel).await { Ok(()) } else { Err(failed(error)) };
             }
-            Err(error) => return Err(failed(&error)),
+            Err(error) => return Err(failed(error)),
         };
         let (steps, mut told) = mpsc::unbounded_channel();
         let change = plan.is_change();
@@ -116,7 +116,7 @@ impl Gate {
                         let _ = notices.send(format!("names: {text}"));
                     }
                 }
-                done = &mut working => return done.map(drop).map_err(|e| failed(&e)),
+                done = &mut working => return done.map(drop).map_err(failed),
             }
         }
     }

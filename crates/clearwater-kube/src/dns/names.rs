@@ -18,9 +18,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{Answered, DnsError, DnsPlan, Proof, ServerProof, count, tell};
+use crate::backoff::pause;
 use crate::cluster::Cluster;
 use crate::observe::cluster_dns::within;
-use crate::pod::dns::{Server, ask_from};
+use crate::pod::dns::{Server, ask_from, pauses};
 use crate::pod::object::own_container;
 use crate::pod::object::pod_is_ready;
 use crate::pod::{AskError, Script, Shell};
@@ -177,6 +178,7 @@ pub(crate) async fn ask_servers(
         async move {
             let began = Instant::now();
             let mut server = Server::new(api, &pod.name, cluster_dns.port);
+            let mut pauses = pauses();
             let (answers, problems) = loop {
                 let (answers, problems) = match ask_all(&mut server, &plan.questions).await {
                     Ok(asked) => asked,
@@ -194,7 +196,7 @@ pub(crate) async fn ask_servers(
                     break (answers, problems);
                 }
                 // Endpoints that are new take a moment to be known.
-                tokio::time::sleep(Duration::from_millis(500)).await;
+                pause(&mut pauses).await;
             };
             let verified = problems.is_empty().then(|| super::millis(began.elapsed()));
             Ok(ServerProof {
@@ -271,6 +273,7 @@ pub(crate) async fn from_inside(cluster: &Cluster, plan: &DnsPlan, proof: &mut P
         return;
     };
     let until = Instant::now() + PATIENCE;
+    let mut pauses = pauses();
     let mut id = 1;
     loop {
         let (mut answers, mut problems) = (Vec::new(), Vec::new());
@@ -308,7 +311,7 @@ pub(crate) async fn from_inside(cluster: &Cluster, plan: &DnsPlan, proof: &mut P
             });
             return;
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        pause(&mut pauses).await;
     }
 }
 

@@ -76,7 +76,7 @@ async fn keys(cluster: &Cluster, options: &DnsOptions) -> Result<Vec<skydns::Key
     let targets = clearwater::dns::Targets::default().with(Component::Sprout, ips);
     let zone = records(deployment, DnsBackend::Etcd, &targets)?;
     let owned = [format!("svc.{}", deployment.cluster_domain()).parse()?];
-    skydns::keys(&zone, &owned).map_err(|e| DnsError::unable(DnsBackend::Etcd, e.to_string()))
+    skydns::keys(&zone, &owned).map_err(|e| DnsError::unable(DnsBackend::Etcd, e))
 }
 
 /// Keys in etcd lead to a Service, and only a deployment whose names are in etcd has one with an address.

@@ -6,11 +6,10 @@ use clearwater::remedy::Remedy;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{DnsError, Proof, UNWRITTEN, tell};
-use crate::backoff;
+use crate::backoff::{doubling, unless_lasting};
 
 /// How many times a change is tried to be taken back, while others write to the same object or nobody answers.
 const ATTEMPTS: usize = 10;
@@ -82,19 +81,17 @@ pub(super) async fn transact(
             Err(DnsError::Interrupted { state: format!("{object} is as it was before") })
         }
         Ok(()) => Err(DnsError::TakenBack { seen, object, after: String::new() }),
-        Err(error) => Err(DnsError::Stuck { seen, error: error.to_string(), object, fix: target.by_hand() }),
+        Err(error) => Err(DnsError::Stuck { seen, error: Box::new(error), object, fix: target.by_hand() }),
     }
 }
 
 /// Nothing ends this before its time: the cluster's DNS is everybody's.
 async fn take_back(target: &impl Target) -> Result<(), DnsError> {
-    for pause in backoff::doubling(PAUSES.0, PAUSES.1).take(ATTEMPTS - 1) {
-        if target.put_back().await.is_ok() {
-            return Ok(());
-        }
-        sleep(pause).await;
+    let mut pauses = doubling(PAUSES.0, PAUSES.1).take(ATTEMPTS - 1);
+    while let Err(error) = target.put_back().await {
+        unless_lasting(error, |_| true, &mut pauses).await?;
     }
-    target.put_back().await
+    Ok(())
 }
 
 #[cfg(test)]

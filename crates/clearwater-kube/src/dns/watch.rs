@@ -10,24 +10,22 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::Reloads;
 use super::names::{ask_all, by};
 use super::{Answered, DnsError, DnsPlan, ServerProof, count, millis, tell};
-use crate::backoff::{self, Backoff};
-use crate::cluster::Cluster;
-use crate::observe::cluster_dns::{ClusterDns, DnsPod, REQUEST};
-use crate::pod::dns::Server;
+use crate::backoff::{Backoff as _, pause};
+use crate::cluster::{Cluster, say};
+use crate::observe::cluster_dns::{ClusterDns, DnsPod};
+use crate::pod::dns::{Server, pauses};
 use crate::pod::{AskError, Forward};
 
 /// The longest that one look at the metrics may take.
 const METRICS: Duration = Duration::from_secs(5);
 /// The longest that one look at a server may take.
 const LOOK: Duration = Duration::from_secs(8);
-/// The first and the longest pause between two rounds.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
 /// A server that has read our change answers rightly within this.
 const SETTLE: Duration = Duration::from_secs(4);
 /// So many rounds in a row without the usual answers to unrelated names are too many.
@@ -324,22 +322,14 @@ impl Watch {
         let cancelled = || DnsError::Interrupted { state: String::new() };
         let limit = plan.timeout.unwrap_or(USUAL);
         let until = began + limit;
-        let mut pauses = backoff::doubling(PAUSES.0, PAUSES.1);
+        let mut pauses = pauses();
         let mut replacing = plan.wait.is_none() && plan.restart;
         loop {
             if cancel.is_cancelled() {
                 return Err(cancelled());
             }
-            match self.follow_pods(replacing).await {
-                Ok(()) => {}
-                Err(seen) => return Err(DnsError::Failed(seen)),
-            }
-            if replacing {
-                match self.replace_one(steps).await {
-                    Ok(more) => replacing = more,
-                    Err(seen) => return Err(DnsError::Failed(seen)),
-                }
-            }
+            self.follow_pods(replacing).await.map_err(DnsError::Failed)?;
+            replacing = replacing && self.replace_one(steps).await.map_err(DnsError::Failed)?;
             let late = Instant::now() >= until;
             let (pods, unrelated, questions) = (&self.pods, &self.unrelated, &plan.questions);
             let looks = self.all.values_mut().filter(|o| o.proof.is_none() && o.pod.running).map(|one| async move {
@@ -386,17 +376,15 @@ impl Watch {
             }
             tokio::select! {
                 () = cancel.cancelled() => return Err(cancelled()),
-                () = backoff::pause(&mut pauses) => {}
+                () = pause(&mut pauses) => {}
             }
         }
     }
 
     /// A server that ends right after it answered is not proved.
     async fn last_look(&mut self) -> Result<Vec<ServerProof>, DnsError> {
-        match self.follow_pods(false).await {
-            Err(seen) => Err(DnsError::Failed(seen)),
-            Ok(()) => Ok(self.all.values().filter_map(|o| o.proof.clone()).collect()),
-        }
+        self.follow_pods(false).await.map_err(DnsError::Failed)?;
+        Ok(self.all.values().filter_map(|o| o.proof.clone()).collect())
     }
 
     /// Looks at the pods: one that ended is a failure, one that is new is asked like the others.
@@ -446,12 +434,8 @@ impl Watch {
         }
         let Some(old) = self.all.values().find(|o| !o.fresh).map(|o| o.pod.name.clone()) else { return Ok(false) };
         tell(steps, DnsStep::Replacing { pod: old.clone() });
-        let deleted = timeout(REQUEST, self.pods.delete(&old, &DeleteParams::default())).await;
-        match deleted {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => return Err(format!("DNS pod {old} cannot be replaced: {}", crate::cluster::say(&error))),
-            Err(_) => return Err(format!("DNS pod {old} cannot be replaced: no answer from the API server")),
-        }
+        let deleted = self.pods.delete(&old, &DeleteParams::default()).await;
+        deleted.map_err(|error| format!("DNS pod {old} cannot be replaced: {}", say(&error)))?;
         self.all.retain(|_, o| o.pod.name != old);
         Ok(true)
     }
@@ -460,6 +444,7 @@ impl Watch {
     pub(crate) async fn after_taking_back(&mut self, cluster: &Cluster, restarted: bool) -> String {
         const PATIENCE: Duration = Duration::from_secs(10);
         let until = Instant::now() + PATIENCE;
+        let mut pauses = pauses();
         loop {
             let now = self.cluster_dns.pods_now(&cluster.client).await.unwrap_or_default();
             let mut bad = Vec::new();
@@ -481,7 +466,7 @@ impl Watch {
             if Instant::now() >= until {
                 return format!("; not everything answers yet: {}", bad.join("; "));
             }
-            sleep(Duration::from_millis(500)).await;
+            pause(&mut pauses).await;
         }
     }
 }
@@ -496,7 +481,7 @@ async fn unrelated_names(cluster: &Cluster, plan: &DnsPlan, cluster_dns: &Cluste
         format!("clearwater-nobody.{}.svc.{domain}", plan.namespace),
     ];
     let services: Api<Service> = cluster.api();
-    if let Ok(Ok(list)) = timeout(REQUEST, services.list(&ListParams::default())).await {
+    if let Ok(list) = services.list(&ListParams::default()).await {
         let fixed = list.items.iter().filter(|s| {
             let ip = s.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()).unwrap_or_default();
             !ip.is_empty() && ip != "None"

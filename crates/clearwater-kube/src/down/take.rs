@@ -16,7 +16,7 @@ use super::DownError;
 use super::find::Deletion;
 use super::pods::{Theirs, There, Workload, pod_of_ours};
 use crate::backoff;
-use crate::cluster::{Cluster, FIELD_MANAGER, only, say};
+use crate::cluster::{Cluster, FIELD_MANAGER, only};
 use crate::owner;
 use crate::run::{Emitter, millis};
 
@@ -38,7 +38,7 @@ pub(super) async fn take(cluster: &Cluster, deletion: &Deletion) -> Result<Optio
     match api.delete(&deletion.name, &params).await {
         Ok(_) => Ok(None),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
-        Err(error) => Err(DownError::Failed { what: format!("removing {}", deletion.object()), message: say(&error) }),
+        Err(error) => Err(DownError::broken(format!("removing {}", deletion.object()), error)),
     }
 }
 
@@ -57,9 +57,7 @@ async fn give_back(cluster: &Cluster, deletion: &Deletion) -> Result<Option<Stri
             deletion.object(),
             status.message
         ))),
-        Err(error) => {
-            Err(DownError::Failed { what: format!("giving {} back", deletion.object()), message: say(&error) })
-        }
+        Err(error) => Err(DownError::broken(format!("giving {} back", deletion.object()), error)),
     }
 }
 
@@ -69,7 +67,7 @@ async fn kill(cluster: &Cluster, name: &str) -> Result<(), DownError> {
     match cluster.api::<Pod>().delete(name, &params).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(error) => Err(DownError::Failed { what: format!("killing pod {name}"), message: say(&error) }),
+        Err(error) => Err(DownError::broken(format!("killing pod {name}"), error)),
     }
 }
 
@@ -157,7 +155,7 @@ impl Removal {
         let Ok(listed) = timeout(left, self.cluster.api::<Pod>().list(&params)).await else {
             return Err(DownError::Late(what));
         };
-        let listed = listed.map_err(|e| DownError::Failed { what, message: say(&e) })?;
+        let listed = listed.map_err(|e| DownError::broken(what, e))?;
         Ok(!listed.items.iter().any(|p| pod_of_ours(p, &self.theirs) == Some(self.component)))
     }
 }
@@ -169,19 +167,16 @@ pub(super) async fn delete_namespace(
     until: Instant,
 ) -> Result<(), DownError> {
     let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
-    let failed = |e: &kube::Error| DownError::Failed {
-        what: format!("removing namespace {}", cluster.namespace),
-        message: say(e),
-    };
+    let failed = |e| DownError::broken(format!("removing namespace {}", cluster.namespace), e);
     match namespaces.delete(&cluster.namespace, &DeleteParams::default()).await {
         Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
-        Err(error) => return Err(failed(&error)),
+        Err(error) => return Err(failed(error)),
         Ok(_) => {}
     }
     let mut told = String::new();
     let mut pauses = backoff::doubling(PAUSES.0, PAUSES.1);
     loop {
-        let Some(namespace) = namespaces.get_opt(&cluster.namespace).await.map_err(|e| failed(&e))? else {
+        let Some(namespace) = namespaces.get_opt(&cluster.namespace).await.map_err(failed)? else {
             return Ok(());
         };
         let holds = holders(&namespace);
@@ -308,5 +303,22 @@ mod tests {
         server.pods.lock().unwrap().clear();
         let removed = run.await.unwrap().unwrap();
         assert_eq!((removed.objects, removed.kept.len()), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_removed_keeps_the_answer() {
+        let (cluster, _) = crate::fake_api::cluster(|_| Some(serde_json::Value::Null));
+        let deletion = Deletion {
+            api_version: "v1",
+            kind: "Service",
+            name: "homer".to_owned(),
+            uid: None,
+            component: Some(Component::Homer),
+            whose: Whose::Ours,
+        };
+        let error = take(&cluster, &deletion).await.unwrap_err();
+        assert_eq!(error.to_string(), "removing service/homer: the API server answered 403 Forbidden");
+        let cause = std::error::Error::source(&error).and_then(|e| e.downcast_ref());
+        assert!(matches!(cause, Some(kube::Error::Api(status)) if status.is_forbidden()), "{cause:?}");
     }
 }

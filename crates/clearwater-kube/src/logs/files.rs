@@ -188,7 +188,7 @@ impl Follower {
         let mut process = match opened {
             Err(_) => return Ok(End::Broken("no answer within 15 s".to_owned())),
             Ok(Err(error)) => {
-                let error = AskError::from_kube(pod, "create pods/exec", &error);
+                let error = AskError::from_kube(pod, "create pods/exec", error);
                 let text = format!("its files cannot be read: {error}");
                 return Ok(if error.is_lasting() { End::Lasting(text) } else { End::Broken(error.to_string()) });
             }

@@ -10,7 +10,6 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use thiserror::Error;
-use tokio::time::timeout;
 
 use crate::cluster::say;
 use crate::pod::object::pod_is_ready;
@@ -98,23 +97,18 @@ impl File {
     }
 }
 
-/// Runs a request within its deadline.
+/// Runs a request, with what it looks at and the right that it needs.
 pub(crate) async fn within<T>(
     what: &str,
     right: &str,
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, LookError> {
-    match timeout(REQUEST, request).await {
-        Err(_) => Err(LookError::Unreachable {
-            what: what.to_owned(),
-            message: format!("no answer from the API server within {} s", REQUEST.as_secs()),
-        }),
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
-            Err(LookError::Right { what: what.to_owned(), right: right.to_owned(), message: status.message.clone() })
+    request.await.map_err(|error| match error {
+        kube::Error::Api(status) if status.is_forbidden() => {
+            LookError::Right { what: what.to_owned(), right: right.to_owned(), message: status.message.clone() }
         }
-        Ok(Err(error)) => Err(LookError::Unreachable { what: what.to_owned(), message: say(&error) }),
-    }
+        error => LookError::Unreachable { what: what.to_owned(), message: say(&error) },
+    })
 }
 
 impl ClusterDns {
@@ -312,7 +306,7 @@ pub(crate) async fn config_map(client: &Client, place: &Place) -> Result<Option<
 async fn node_local(client: &Client) -> bool {
     let api: Api<DaemonSet> = Api::namespaced(client.clone(), "kube-system");
     let params = ListParams::default().labels("k8s-app=node-local-dns");
-    timeout(REQUEST, api.list(&params)).await.is_ok_and(|found| found.is_ok_and(|list| !list.items.is_empty()))
+    api.list(&params).await.is_ok_and(|list| !list.items.is_empty())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::backoff::{Backoff, doubling, pause};
 use crate::cluster::Cluster;
 use crate::pod::{AskError, Forward};
 
-const CLIENT_PORT: u16 = port(Component::Etcd, "etcd-client");
+pub(crate) const CLIENT_PORT: u16 = port(Component::Etcd, "etcd-client");
 const OPEN: Duration = Duration::from_secs(8);
 const ANSWER: Duration = Duration::from_secs(4);
 /// How long etcd is waited for where nothing changes, before the list is read anew over a new connection.
@@ -142,7 +142,7 @@ impl Follower<'_> {
                     (next, within) = (path(self.key), ANSWER);
                     continue;
                 }
-                Err(error) => return Err(AskError::Broken { pod: pod.to_owned(), message: error.to_string() }),
+                Err(error) => return Err(AskError::broken(pod, error)),
             };
             let connections = u32::from(!std::mem::replace(&mut self.has_read, true));
             let seen = MembersSeen::of(self.key, Ok(value));

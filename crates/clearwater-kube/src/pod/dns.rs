@@ -15,8 +15,15 @@ use kube::Api;
 use kube::api::Portforwarder;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
+use tower::BoxError;
 
 use super::{AskError, Script, Shell};
+use crate::backoff::{Backoff, doubling};
+
+/// The pauses between two rounds of questions.
+pub(crate) fn pauses() -> impl Backoff {
+    doubling(Duration::from_millis(200), Duration::from_secs(1))
+}
 
 /// The longest that opening a connection may take.
 const OPEN: Duration = Duration::from_secs(8);
@@ -93,10 +100,10 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     id: u16,
     name: &Name,
     record_type: RecordType,
-) -> Result<Answer, String> {
+) -> Result<Answer, BoxError> {
     let question = question(id, name, record_type)?;
     let broken = |e: std::io::Error| format!("the connection broke: {e}");
-    let length = u16::try_from(question.len()).map_err(|e| e.to_string())?;
+    let length = u16::try_from(question.len())?;
     let mut framed = length.to_be_bytes().to_vec();
     framed.extend(question);
     stream.write_all(&framed).await.map_err(broken)?;
@@ -104,7 +111,7 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     let length = stream.read_u16().await.map_err(broken)?;
     let mut bytes = vec![0; length.into()];
     stream.read_exact(&mut bytes).await.map_err(broken)?;
-    read_answer(id, &bytes)
+    Ok(read_answer(id, &bytes)?)
 }
 
 trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -161,14 +168,9 @@ impl Server {
                 Ok(answer)
             }
             Ok(Err(own)) => {
-                // The kubelet says on its error channel what the bare end of the stream does not.
-                let said = match forwarder.take_error(self.port) {
-                    Some(refusal) => timeout(Duration::from_millis(100), refusal).await.ok().flatten(),
-                    None => None,
-                };
+                let error = AskError::at_end(&self.pod, self.port, &mut forwarder, own).await;
                 forwarder.abort();
-                let message = format!("port {}: {}", self.port, said.unwrap_or(own));
-                Err(AskError::Broken { pod: self.pod.clone(), message })
+                Err(error)
             }
             Err(_) => {
                 forwarder.abort();
@@ -180,11 +182,10 @@ impl Server {
     async fn connect(&mut self) -> Result<(Portforwarder, Box<dyn Duplex>), AskError> {
         let late = AskError::Deadline { pod: self.pod.clone(), within: OPEN };
         let opened = timeout(OPEN, self.pods.portforward(&self.pod, &[self.port])).await.map_err(|_| late)?;
-        let mut forwarder = opened.map_err(|e| AskError::from_kube(&self.pod, "create pods/portforward", &e))?;
-        let stream = forwarder.take_stream(self.port).ok_or_else(|| AskError::Broken {
-            pod: self.pod.clone(),
-            message: format!("port {} was not forwarded", self.port),
-        })?;
+        let mut forwarder = opened.map_err(|e| AskError::from_kube(&self.pod, "create pods/portforward", e))?;
+        let stream = forwarder
+            .take_stream(self.port)
+            .ok_or_else(|| AskError::broken(&self.pod, format!("port {} was not forwarded", self.port)))?;
         Ok((forwarder, Box::new(stream)))
     }
 }
@@ -215,7 +216,7 @@ pub(crate) async fn ask_from(
     name: &Name,
     record_type: RecordType,
 ) -> Result<Answer, AskError> {
-    let broken = |message: String| AskError::Broken { pod: pod.to_owned(), message };
+    let broken = |message: String| AskError::broken(pod, message);
     let question = question(id, name, record_type).map_err(broken)?;
     let output = shell.run(&script(&question, (server, 53).into(), 2), ANSWER + OPEN).await?;
     let digits = output.text.trim();

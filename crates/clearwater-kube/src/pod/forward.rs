@@ -9,6 +9,7 @@ use kube::Api;
 use kube::api::Portforwarder;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
+use tower::BoxError;
 
 use super::AskError;
 
@@ -40,17 +41,16 @@ impl Drop for Forward {
 impl Forward {
     /// Opens a connection, within the deadline.
     pub async fn open(pods: &Api<Pod>, pod: &str, port: u16, within: Duration) -> Result<Self, AskError> {
-        let broken =
-            |message: &str| AskError::Broken { pod: pod.to_owned(), message: format!("port {port}: {message}") };
         let opening = async {
             let mut forwarder = pods
                 .portforward(pod, &[port])
                 .await
-                .map_err(|e| AskError::from_kube(pod, "get and create pods/portforward", &e))?;
-            let stream = forwarder.take_stream(port).ok_or_else(|| broken("it was not forwarded"))?;
+                .map_err(|e| AskError::from_kube(pod, "get and create pods/portforward", e))?;
+            let stream =
+                forwarder.take_stream(port).ok_or_else(|| AskError::at_port(pod, port, "it was not forwarded"))?;
             let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
                 .await
-                .map_err(|e| broken(&e.to_string()))?;
+                .map_err(|e| AskError::at_port(pod, port, e))?;
             let pump = tokio::spawn(async move {
                 // The connection is only the pump of the requests, which tell what became of it.
                 let _ = connection.await;
@@ -76,27 +76,16 @@ impl Forward {
         match answer {
             Err(_) => Err(AskError::Deadline { pod: self.pod.clone(), within }),
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(own)) => {
-                // The kubelet says on its error channel what the bare end of the stream does not.
-                let said = match self.forwarder.take_error(self.port) {
-                    Some(refusal) => timeout(Duration::from_millis(100), refusal).await.ok().flatten(),
-                    None => None,
-                };
-                let message = format!("port {}: {}", self.port, said.unwrap_or(own));
-                Err(AskError::Broken { pod: self.pod.clone(), message })
-            }
+            Ok(Err(own)) => Err(AskError::at_end(&self.pod, self.port, &mut self.forwarder, own).await),
         }
     }
 
-    async fn exchange(&mut self, path: &str) -> Result<(u16, String), String> {
-        let request = hyper::Request::get(path)
-            .header(hyper::header::HOST, "localhost")
-            .body(Empty::<Bytes>::new())
-            .map_err(|e| e.to_string())?;
-        self.sender.ready().await.map_err(|e| e.to_string())?;
-        let response = self.sender.send_request(request).await.map_err(|e| e.to_string())?;
+    async fn exchange(&mut self, path: &str) -> Result<(u16, String), BoxError> {
+        let request = hyper::Request::get(path).header(hyper::header::HOST, "localhost").body(Empty::<Bytes>::new())?;
+        self.sender.ready().await?;
+        let response = self.sender.send_request(request).await?;
         let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), LONGEST).collect().await.map_err(|e| e.to_string())?;
+        let body = Limited::new(response.into_body(), LONGEST).collect().await?;
         Ok((status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
     }
 }

@@ -20,7 +20,10 @@ pub use shell::{Output, Shell};
 
 use std::time::Duration;
 
+use kube::api::Portforwarder;
 use thiserror::Error;
+use tokio::time::timeout;
+use tower::BoxError;
 
 /// Why a question could not be asked.
 #[derive(Debug, Error)]
@@ -59,13 +62,21 @@ pub enum AskError {
         nul: Nul,
     },
     /// The connection to the pod was refused or broke.
-    #[error("pod {pod}: {message}")]
+    #[error("pod {pod}: {source}")]
     Broken {
         /// The pod.
         pod: String,
         /// What was seen.
-        message: String,
+        source: BoxError,
     },
+}
+
+/// What was seen at a forwarded port.
+#[derive(Debug, Error)]
+#[error("port {port}: {source}")]
+struct AtPort {
+    port: u16,
+    source: BoxError,
 }
 
 impl AskError {
@@ -74,17 +85,31 @@ impl AskError {
         matches!(self, Self::Forbidden { .. } | Self::NoShell { .. })
     }
 
-    pub(crate) fn from_kube(pod: &str, right: &'static str, error: &kube::Error) -> Self {
+    pub(crate) fn broken(pod: &str, source: impl Into<BoxError>) -> Self {
+        Self::Broken { pod: pod.to_owned(), source: source.into() }
+    }
+
+    fn at_port(pod: &str, port: u16, source: impl Into<BoxError>) -> Self {
+        Self::broken(pod, AtPort { port, source: source.into() })
+    }
+
+    /// What ended a connection to a forwarded port. The kubelet says on its error channel what the bare end of the stream
+    /// does not.
+    async fn at_end(pod: &str, port: u16, forwarder: &mut Portforwarder, own: BoxError) -> Self {
+        let said = match forwarder.take_error(port) {
+            Some(refusal) => timeout(Duration::from_millis(100), refusal).await.ok().flatten(),
+            None => None,
+        };
+        Self::at_port(pod, port, said.map_or(own, Into::into))
+    }
+
+    pub(crate) fn from_kube(pod: &str, right: &'static str, error: kube::Error) -> Self {
         use kube::client::UpgradeConnectionError;
-        let forbidden = match error {
+        let forbidden = match &error {
             kube::Error::Api(status) => status.is_forbidden(),
             kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(code)) => code.as_u16() == 403,
             _ => false,
         };
-        if forbidden {
-            Self::Forbidden { right }
-        } else {
-            Self::Broken { pod: pod.to_owned(), message: error.to_string() }
-        }
+        if forbidden { Self::Forbidden { right } } else { Self::broken(pod, error) }
     }
 }

@@ -47,13 +47,10 @@ impl Shell {
         let params = AttachParams::default().container(container).stdin(true).stdout(true).stderr(false);
         let late = || AskError::Deadline { pod: pod.to_owned(), within };
         let opened = timeout(within, pods.exec(pod, ["bash", "-c", LOOP], &params)).await.map_err(|_| late())?;
-        let mut process = opened.map_err(|e| AskError::from_kube(pod, "get and create pods/exec", &e))?;
+        let mut process = opened.map_err(|e| AskError::from_kube(pod, "get and create pods/exec", e))?;
         let status = process.take_status();
         let (Some(stdin), Some(stdout)) = (process.stdin(), process.stdout()) else {
-            return Err(AskError::Broken {
-                pod: pod.to_owned(),
-                message: "the exec connection has no streams".to_owned(),
-            });
+            return Err(AskError::broken(pod, "the exec connection has no streams"));
         };
         let mut shell = Self::over(pod, Box::new(stdin), Box::new(stdout));
         shell.process = Some(process);
@@ -70,7 +67,7 @@ impl Shell {
                 Err(if missing {
                     AskError::NoShell { pod: pod.to_owned(), container: container.to_owned(), message }
                 } else {
-                    AskError::Broken { pod: pod.to_owned(), message }
+                    AskError::broken(pod, message)
                 })
             }
         }
@@ -92,9 +89,7 @@ impl Shell {
         let line = script.line().map_err(|nul| AskError::Unsayable { pod: pod.clone(), nul })?;
         match timeout(within, self.exchange(&line)).await {
             Err(_) => Err(AskError::Deadline { pod, within }),
-            Ok(Err(error)) => {
-                Err(AskError::Broken { pod, message: format!("the shell in the container ended: {error}") })
-            }
+            Ok(Err(error)) => Err(AskError::broken(&pod, format!("the shell in the container ended: {error}"))),
             Ok(Ok(output)) => Ok(output),
         }
     }

@@ -2,35 +2,32 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use clearwater::dns::{Name, RecordData, RecordType};
+use tower::BoxError;
 
-use crate::backoff::{doubling, pause};
+use crate::backoff::pause;
 use crate::cluster::Cluster;
 use crate::observe::cluster_dns::ClusterDns;
 use crate::pod::AskError;
-use crate::pod::dns::Server;
-
-/// The pauses between questions.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
+use crate::pod::dns::{Server, pauses};
 
 /// Waits until every DNS pod answers `name` with exactly these addresses. An error says why it cannot be seen.
-pub(super) async fn every_pod_answers(cluster: &Cluster, name: &str, wanted: &[IpAddr]) -> Result<(), String> {
-    let dns = ClusterDns::servers(&cluster.client).await.map_err(|e| e.to_string())?;
+pub(super) async fn every_pod_answers(cluster: &Cluster, name: &str, wanted: &[IpAddr]) -> Result<(), BoxError> {
+    let dns = ClusterDns::servers(&cluster.client).await?;
     let servers: Vec<_> = dns.pods.iter().filter(|p| p.ready).collect();
     if servers.is_empty() {
-        return Err(format!("no pod behind service {}/{} is ready", dns.namespace, dns.service));
+        return Err(format!("no pod behind service {}/{} is ready", dns.namespace, dns.service).into());
     }
     let name: Name = name.parse().map_err(|e| format!("{name} is no name: {e}"))?;
     let wanted: BTreeSet<IpAddr> = wanted.iter().copied().collect();
     for server in servers {
         let mut server = Server::new(dns.api(&cluster.client), &server.name, dns.port);
-        let mut pauses = doubling(PAUSES.0, PAUSES.1);
+        let mut pauses = pauses();
         loop {
             match addresses(&mut server, &name).await {
                 Ok(seen) if seen == wanted => break,
-                Err(error) if error.is_lasting() => return Err(format!("{error} in {}", dns.namespace)),
+                Err(error) if error.is_lasting() => return Err(format!("{error} in {}", dns.namespace).into()),
                 _ => {}
             }
             pause(&mut pauses).await;

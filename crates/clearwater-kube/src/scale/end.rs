@@ -39,8 +39,8 @@ impl Scaling {
                     said.push(text.into());
                     Outcome::NotReady
                 }
-                Stop::Broken(text) => {
-                    said.push(text.into());
+                Stop::Broken(advice) => {
+                    said.push(advice);
                     Outcome::Failed
                 }
                 Stop::Cancelled if reason == Some(CancelReason::Deadline) => {

@@ -50,7 +50,7 @@ pub(super) enum Stop {
     /// A step took longer than it may.
     Late(String),
     /// The API server refuses something, or cannot be asked.
-    Broken(String),
+    Broken(Advice),
     /// The run was cancelled.
     Cancelled,
 }
@@ -364,7 +364,7 @@ impl Execution {
                 continue;
             }
             let set = set_replicas(&self.context.cluster, &workload, live, to, self.context.until).await;
-            self.writes += u32::from(set.map_err(Stop::Broken)?);
+            self.writes += u32::from(set.map_err(|e| Stop::Broken(e.advice()))?);
             self.expected.insert(workload.name.clone(), to);
         }
         Ok(())

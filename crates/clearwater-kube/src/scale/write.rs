@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use clearwater::event::Whose;
 use clearwater::manifest::{self, WorkloadKind};
+use clearwater::remedy::{Remedied, Remedy};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Api;
 use kube::api::{ObjectMeta, Patch, PatchParams};
 use serde_json::json;
-use tokio::time::{Instant, sleep, timeout};
+use thiserror::Error;
+use tokio::time::Instant;
 
-use crate::backoff::doubling;
+use crate::backoff::{before, doubling, unless_lasting};
 use crate::cluster::{Cluster, FIELD_MANAGER, is_passing, only, say};
 use crate::observe::Workload;
 use crate::observe::snapshot::Snapshot;
 use crate::owner::{self, CREATED, ORIGIN_ANNOTATION};
 
-/// The longest that one request may take.
-const REQUEST: Duration = Duration::from_secs(15);
 /// The pauses before a request is tried again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
@@ -59,6 +59,35 @@ pub(super) fn budget(snapshot: &Snapshot, workload: &Workload) -> Option<PodDisr
     Some(manifest::one_at_a_time(metadata, selector.clone()))
 }
 
+/// Why a count was not set.
+#[derive(Debug, Error)]
+pub(super) enum SetError {
+    #[error("{workload}: somebody else has just set it to {count}")]
+    Other { workload: Workload, count: u32 },
+    #[error("{workload}: {}", say(source))]
+    Api { workload: Workload, source: kube::Error },
+}
+
+impl SetError {
+    fn may_pass(&self) -> bool {
+        let Self::Api { source, .. } = self else { return false };
+        is_passing(source) || matches!(source, kube::Error::Api(status) if status.code == 409)
+    }
+}
+
+impl Remedied for SetError {
+    fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Other { .. } => Some(Remedy::Again),
+            Self::Api { workload, source: kube::Error::Api(status) } if status.is_forbidden() => {
+                let kind = workload.kind.name().to_lowercase();
+                Some(format!("ask for the right patch {kind}s/scale").into())
+            }
+            Self::Api { .. } => None,
+        }
+    }
+}
+
 /// Sets a workload's replicas where they are still what was seen. Yields whether something was written.
 pub(super) async fn set_replicas(
     cluster: &Cluster,
@@ -66,54 +95,64 @@ pub(super) async fn set_replicas(
     seen: u32,
     to: u32,
     until: Instant,
-) -> Result<bool, String> {
+) -> Result<bool, SetError> {
     match workload.kind {
         WorkloadKind::Deployment => set(&cluster.api::<Deployment>(), workload, seen, to, until).await,
         WorkloadKind::StatefulSet => set(&cluster.api::<StatefulSet>(), workload, seen, to, until).await,
     }
 }
 
-async fn set<K>(api: &Api<K>, workload: &Workload, seen: u32, to: u32, until: Instant) -> Result<bool, String>
+async fn set<K>(api: &Api<K>, workload: &Workload, seen: u32, to: u32, until: Instant) -> Result<bool, SetError>
 where
     K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
     let name = &workload.name;
-    let object = workload.to_string();
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let mut pauses = doubling(PAUSES.0, PAUSES.1);
+    let failed = |source| SetError::Api { workload: workload.clone(), source };
+    let mut pauses = before(until, doubling(PAUSES.0, PAUSES.1));
     loop {
         let attempt = async {
-            let live = api.get_scale(name).await?;
-            let count = live.spec.as_ref().and_then(|s| s.replicas).map_or(0, |n| u32::try_from(n).unwrap_or(0));
-            if count != seen {
-                return Ok(if count == to { Ok(false) } else { Err(count) });
+            let live = api.get_scale(name).await.map_err(failed)?;
+            match live.spec.as_ref().and_then(|s| s.replicas).map_or(0, |n| u32::try_from(n).unwrap_or(0)) {
+                count if count == seen => {}
+                count if count == to => return Ok(false),
+                count => return Err(SetError::Other { workload: workload.clone(), count }),
             }
             // Of two who scale at once, the second is told that the object has moved.
             let patch = json!({
                 "metadata": {"resourceVersion": live.metadata.resource_version},
                 "spec": {"replicas": to},
             });
-            api.patch_scale(name, &params, &Patch::Merge(patch)).await.map(|_| Ok(true))
+            api.patch_scale(name, &params, &Patch::Merge(patch)).await.map(|_| true).map_err(failed)
         };
-        let error = match timeout(REQUEST, attempt).await {
-            Ok(Ok(Ok(written))) => return Ok(written),
-            Ok(Ok(Err(count))) => {
-                return Err(format!("{object}: somebody else has just set it to {count}; scale it again"));
-            }
-            Ok(Err(error)) => error,
-            Err(_) => return Err(format!("{object}: no answer from the API server")),
+        match attempt.await {
+            Ok(written) => return Ok(written),
+            Err(error) => unless_lasting(error, SetError::may_pass, &mut pauses).await?,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn what_can_be_done_is_no_part_of_the_message() {
+        let workload = Workload { kind: WorkloadKind::StatefulSet, name: "bono".to_owned() };
+        let api = |code, reason| SetError::Api {
+            workload: workload.clone(),
+            source: kube::Error::Api(Status::failure("not today", reason).with_code(code).boxed()),
         };
-        let moved = matches!(&error, kube::Error::Api(s) if s.code == 409);
-        let pause = pauses.next().filter(|pause| Instant::now() + *pause < until);
-        let Some(pause) = pause.filter(|_| moved || is_passing(&error)) else {
-            let fix = match &error {
-                kube::Error::Api(s) if s.is_forbidden() => {
-                    format!("; ask for the right patch {}s/scale", workload.kind.name().to_lowercase())
-                }
-                _ => String::new(),
-            };
-            return Err(format!("{object}: {}{fix}", say(&error)));
-        };
-        sleep(pause).await;
+        let said = |error: SetError| (error.may_pass(), error.advice().to_string());
+        let other = SetError::Other { workload: workload.clone(), count: 3 };
+        assert_eq!(other.to_string(), format!("{workload}: somebody else has just set it to 3"));
+        assert_eq!(other.remedy(), Some(Remedy::Again));
+        assert!(!other.may_pass());
+        let forbidden = format!("{workload}: not today. What works: ask for the right patch statefulsets/scale");
+        assert_eq!(said(api(403, "Forbidden")), (false, forbidden));
+        assert_eq!(said(api(409, "Conflict")), (true, format!("{workload}: not today")));
+        assert_eq!(said(api(503, "ServiceUnavailable")), (true, format!("{workload}: not today")));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clearwater::config::DnsBackend;
-use clearwater::remedy::{Advice, NamesDeed, Permission, Remedy};
+use clearwater::remedy::{NamesDeed, Permission, Remedy};
 use etcd_client::{Channel, Client, ConnectOptions};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -15,17 +15,18 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
+use tower::BoxError;
 
 use super::super::{DnsError, EtcdAccess};
-use crate::cluster::{Cluster, with_causes};
-use crate::observe::cluster_dns::REQUEST;
+use crate::cluster::{At, Cluster};
+use crate::observe::etcd::CLIENT_PORT;
 use crate::pod::object::pod_is_ready;
 
 /// The longest that etcd may take to be reached, and to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(super) fn failed(message: impl Into<String>) -> DnsError {
-    DnsError::unable(DnsBackend::Etcd, message)
+pub(super) fn failed(source: impl Into<BoxError>) -> DnsError {
+    DnsError::unable(DnsBackend::Etcd, source)
 }
 
 /// The Service behind a host: by its name, or by its virtual address.
@@ -34,16 +35,16 @@ pub(super) async fn service_of(cluster: &Cluster, host: &str) -> Option<Service>
     let (name, namespace, svc) = (labels.next()?, labels.next(), labels.next());
     if let (Some(namespace), Some("svc")) = (namespace, svc) {
         let api: Api<Service> = Api::namespaced(cluster.client.clone(), namespace);
-        return timeout(REQUEST, api.get_opt(name)).await.ok()?.ok()?;
+        return api.get_opt(name).await.ok()?;
     }
     host.parse::<std::net::IpAddr>().ok()?;
     let found = |list: kube::core::ObjectList<Service>| {
         list.items.into_iter().find(|s| s.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()) == Some(host))
     };
     let all: Api<Service> = Api::all(cluster.client.clone());
-    match timeout(REQUEST, all.list(&ListParams::default())).await.ok()? {
+    match all.list(&ListParams::default()).await {
         Ok(list) => found(list),
-        Err(_) => found(timeout(REQUEST, cluster.api::<Service>().list(&ListParams::default())).await.ok()?.ok()?),
+        Err(_) => found(cluster.api::<Service>().list(&ListParams::default()).await.ok()?),
     }
 }
 
@@ -51,14 +52,14 @@ trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 
 /// Opens a stream to etcd: forwarded where its host is the cluster's, else over the network.
-async fn stream(cluster: &Cluster, host: &str, port: u16) -> Result<Box<dyn Duplex>, String> {
+async fn stream(cluster: &Cluster, host: &str, port: u16) -> Result<Box<dyn Duplex>, BoxError> {
     if let Some(service) = service_of(cluster, host).await {
         let namespace = service.namespace().unwrap_or_default();
         let spec = service.spec.unwrap_or_default();
         let selector: Vec<String> = spec.selector.iter().flatten().map(|(k, v)| format!("{k}={v}")).collect();
         let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &namespace);
         let params = ListParams::default().labels(&selector.join(","));
-        let pods = api.list(&params).await.map_err(|e| crate::cluster::say(&e))?;
+        let pods = api.list(&params).await?;
         let pod = pods.items.iter().find(|p| pod_is_ready(p));
         let pod = pod.ok_or_else(|| {
             format!("no pod behind service {namespace}/{} is ready", service.metadata.name.unwrap_or_default())
@@ -66,43 +67,44 @@ async fn stream(cluster: &Cluster, host: &str, port: u16) -> Result<Box<dyn Dupl
         let target =
             spec.ports.iter().flatten().find(|p| p.port == i32::from(port)).and_then(|p| p.target_port.clone());
         let target = match target {
-            Some(IntOrString::Int(port)) => u16::try_from(port).unwrap_or(2379),
+            Some(IntOrString::Int(port)) => u16::try_from(port).unwrap_or(CLIENT_PORT),
             _ => port,
         };
-        let mut forwarder = api
-            .portforward(&pod.name_any(), &[target])
-            .await
-            .map_err(|e| format!("pod {}: {}", pod.name_any(), crate::cluster::say(&e)))?;
+        let name = pod.name_any();
+        let mut forwarder = api.portforward(&name, &[target]).await.map_err(|e| At::new(format!("pod {name}"), e))?;
         let stream = forwarder.take_stream(target).ok_or_else(|| format!("port {target} was not forwarded"))?;
         return Ok(Box::new(stream));
     }
-    let stream = tokio::net::TcpStream::connect((host, port)).await.map_err(|e| e.to_string())?;
+    let stream = tokio::net::TcpStream::connect((host, port)).await?;
     Ok(Box::new(stream))
 }
 
 /// TLS as the access has it; the authorities of the machine are not asked, because an etcd has its own.
-fn tls(access: &EtcdAccess) -> Result<Arc<rustls::ClientConfig>, Advice> {
+fn tls(endpoint: &str, access: &EtcdAccess) -> Result<Arc<rustls::ClientConfig>, DnsError> {
+    let wrong = |what: &str, source: BoxError| failed(At::new(format!("etcd at {endpoint}: {what}"), source));
     let mut roots = rustls::RootCertStore::empty();
-    let ca = access
-        .ca
-        .as_deref()
-        .ok_or_else(|| Advice::new("an https endpoint needs the certificate of its authority", NamesDeed::TrustEtcd))?;
+    let ca = access.ca.as_deref().ok_or_else(|| {
+        let reason = format!("etcd at {endpoint}: an https endpoint needs the certificate of its authority");
+        DnsError::backend(DnsBackend::Etcd, reason, NamesDeed::TrustEtcd)
+    })?;
     for certificate in CertificateDer::pem_slice_iter(ca) {
-        let certificate = certificate.map_err(|e| format!("the certificate of its authority: {e}"))?;
-        roots.add(certificate).map_err(|e| format!("the certificate of its authority: {e}"))?;
+        let added = certificate.map_err(BoxError::from).and_then(|c| Ok(roots.add(c)?));
+        added.map_err(|e| wrong("the certificate of its authority", e))?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|e| e.to_string())?
+        .map_err(|e| wrong("TLS", e.into()))?
         .with_root_certificates(roots);
     let mut config = match &access.certificate {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
             let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
-            let chain = chain.map_err(|e| format!("the client certificate: {e}"))?;
-            let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| format!("the client certificate's key: {e}"))?;
-            builder.with_client_auth_cert(chain, key).map_err(|e| format!("the client certificate and its key: {e}"))?
+            let chain = chain.map_err(|e| wrong("the client certificate", e.into()))?;
+            let key = PrivateKeyDer::from_pem_slice(key);
+            let key = key.map_err(|e| wrong("the client certificate's key", e.into()))?;
+            let config = builder.with_client_auth_cert(chain, key);
+            config.map_err(|e| wrong("the client certificate and its key", e.into()))?
         }
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
@@ -110,15 +112,10 @@ fn tls(access: &EtcdAccess) -> Result<Arc<rustls::ClientConfig>, Advice> {
 }
 
 pub(super) async fn connect(cluster: &Cluster, endpoint: &str, access: &EtcdAccess) -> Result<Client, DnsError> {
-    let wrong = |why: String| failed(format!("etcd at {endpoint}: {why}"));
-    let untrusted = |why: Advice| DnsError::Backend {
-        backend: DnsBackend::Etcd,
-        message: format!("etcd at {endpoint}: {}", why.reason),
-        instead: why.remedy,
-    };
-    let uri: http::Uri = endpoint.parse().map_err(|e| wrong(format!("that is no URL: {e}")))?;
-    let host = uri.host().ok_or_else(|| wrong("it names no host".to_owned()))?.to_owned();
-    let port = uri.port_u16().unwrap_or(2379);
+    let no_url = |e: BoxError| failed(At::new(format!("etcd at {endpoint}: that is no URL"), e));
+    let uri: http::Uri = endpoint.parse().map_err(|e: http::uri::InvalidUri| no_url(e.into()))?;
+    let host = uri.host().ok_or_else(|| failed(format!("etcd at {endpoint}: it names no host")))?.to_owned();
+    let port = uri.port_u16().unwrap_or(CLIENT_PORT);
     let is_exposed = uri.scheme_str() != Some("https") && access.user.is_some() && !access.plain_password;
     // To a Service of the cluster it goes through the API server.
     if is_exposed && service_of(cluster, &host).await.is_none() {
@@ -128,23 +125,23 @@ pub(super) async fn connect(cluster: &Cluster, endpoint: &str, access: &EtcdAcce
             Remedy::any([Remedy::from("take an https endpoint"), Permission::PlainPassword.into()]),
         ));
     }
-    let config = if uri.scheme_str() == Some("https") { Some(tls(access).map_err(untrusted)?) } else { None };
-    let unreachable = |message: String| DnsError::Etcd {
+    let config = if uri.scheme_str() == Some("https") { Some(tls(endpoint, access)?) } else { None };
+    let unreachable = |source: BoxError| DnsError::Etcd {
         endpoint: endpoint.to_owned(),
-        message,
+        source,
         fix: "check the address, the certificates and the user; nothing was written".into(),
     };
     // Opened by hand first: a failure here is told as it is.
     let opening = async {
         let stream = stream(cluster, &host, port).await?;
         let Some(config) = config else { return Ok(stream) };
-        let name = ServerName::try_from(host.clone()).map_err(|e| e.to_string())?;
-        let stream = tokio_rustls::TlsConnector::from(config).connect(name, stream).await.map_err(|e| e.to_string())?;
-        Ok::<Box<dyn Duplex>, String>(Box::new(stream))
+        let name = ServerName::try_from(host.clone())?;
+        let stream = tokio_rustls::TlsConnector::from(config).connect(name, stream).await?;
+        Ok::<Box<dyn Duplex>, BoxError>(Box::new(stream))
     };
     let opened = timeout(PATIENCE, opening).await;
     let opened = opened
-        .map_err(|_| unreachable(format!("not reached within {} s", PATIENCE.as_secs())))?
+        .map_err(|_| unreachable(format!("not reached within {} s", PATIENCE.as_secs()).into()))?
         .map_err(unreachable)?;
     let mut once = Some(opened);
     let connector = tower::service_fn(move |_: http::Uri| {
@@ -152,20 +149,20 @@ pub(super) async fn connect(cluster: &Cluster, endpoint: &str, access: &EtcdAcce
         async move { stream.map(TokioIo::new).ok_or_else(|| std::io::Error::other("the connection to etcd ended")) }
     });
     let authority = tonic::transport::Endpoint::from_shared(format!("http://{host}:{port}"))
-        .map_err(|e| wrong(e.to_string()))?
+        .map_err(|e| no_url(e.into()))?
         .timeout(PATIENCE);
-    let channel = authority.connect_with_connector(connector).await.map_err(|e| unreachable(with_causes(&e)))?;
+    let channel = authority.connect_with_connector(connector).await.map_err(|e| unreachable(e.into()))?;
     let options = access.user.as_ref().map(|(user, password)| ConnectOptions::new().with_user(user, password));
     let client = timeout(PATIENCE, Client::from_channel(Channel::Tonic(channel), options)).await;
     client
-        .map_err(|_| unreachable(format!("no answer within {} s", PATIENCE.as_secs())))?
-        .map_err(|e| unreachable(with_causes(&e)))
+        .map_err(|_| unreachable(format!("no answer within {} s", PATIENCE.as_secs()).into()))?
+        .map_err(|e| unreachable(e.into()))
 }
 
-pub(super) fn trouble(endpoint: &str, error: &dyn std::error::Error) -> DnsError {
+pub(super) fn trouble(endpoint: &str, source: impl Into<BoxError>) -> DnsError {
     DnsError::Etcd {
         endpoint: endpoint.to_owned(),
-        message: with_causes(error),
+        source: source.into(),
         fix: "check the address, the certificates and the user's rights".into(),
     }
 }

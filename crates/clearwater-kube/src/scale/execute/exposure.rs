@@ -54,7 +54,7 @@ impl Execution {
     }
 
     async fn apply(&mut self, object: &Object) -> Result<(), Stop> {
-        apply_now(&self.context.cluster, object).await.map_err(|e| Stop::Broken(e.to_string()))?;
+        apply_now(&self.context.cluster, object).await.map_err(|e| Stop::Broken(e.advice()))?;
         self.writes += 1;
         Ok(())
     }
@@ -87,7 +87,7 @@ impl Execution {
                     .collect()
             });
             for name in names {
-                let broken = |error: kube::Error| Stop::Broken(format!("service/{name}: {}", say(&error)));
+                let broken = |error: kube::Error| Stop::Broken(format!("service/{name}: {}", say(&error)).into());
                 // Labels say nothing of whose it is, and the watch keeps no record of fields.
                 let live = services.get_opt(&name).await.map_err(broken)?;
                 let Some(live) = live.filter(|s| owner::whose(&s.metadata) == Whose::Ours) else { continue };
