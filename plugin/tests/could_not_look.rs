@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use server::{Manners, Server};
 
 /// The commands that have to look, and cannot say anything good without.
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 12] = [
     "up --yes",
     "up --dry-run",
     "diff",
@@ -22,6 +22,8 @@ const COMMANDS: [&str; 10] = [
     "logs --no-follow",
     "trace someone",
     "dns-patch --explain",
+    "dns-patch --check",
+    "dns-patch --check --backend pods",
 ];
 
 /// Each request is given so long.

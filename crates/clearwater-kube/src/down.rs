@@ -57,6 +57,9 @@ enum DownError {
     Failed { what: String, message: String },
     #[error("{what}: {}", say(.source.as_ref()))]
     Broken { what: String, source: BoxError },
+    /// What is left cannot be watched, or not any more.
+    #[error("cannot look: {0}")]
+    Unseen(String),
     #[error("the time was up while {0}")]
     Late(String),
     #[error("stopped")]
@@ -93,7 +96,7 @@ impl Remedied for DownError {
         Some(match self {
             Self::Failed { .. } | Self::Broken { .. } | Self::Late(_) | Self::NotConfirmed => return None,
             Self::Unfit(_, advice) => return advice.remedy.clone(),
-            Self::Cancelled(_) => Remedy::GoOn(Command::Down),
+            Self::Cancelled(_) | Self::Unseen(_) => Remedy::GoOn(Command::Down),
             Self::Foreign { .. } | Self::NotConfirmedForeign { .. } => {
                 Remedy::any([Remedy::from("move or remove it"), Permission::RemoveForeign.into()])
             }
@@ -122,6 +125,7 @@ async fn run(cluster: Cluster, options: DownOptions, mut emitter: Emitter, mut s
     let outcome = unless_cancelled(&cancel, Duration::ZERO, work).await;
     let (outcome, summary) = match outcome.unwrap_or_else(|reason| Err(DownError::Cancelled(reason))) {
         Ok(end) => end,
+        Err(error @ DownError::Unseen(_)) => (Outcome::CouldNotLook, error.advice()),
         Err(error @ (DownError::Failed { .. } | DownError::Broken { .. })) => {
             (if stats.writes == 0 { Outcome::CouldNotLook } else { Outcome::Failed }, error.advice())
         }
@@ -403,7 +407,7 @@ async fn remove_components(
             (there.is_known(), there.leaving(), there.refused.clone())
         };
         if let Some(message) = refused {
-            return Err(DownError::Failed { what: "watching what is left".to_owned(), message });
+            return Err(DownError::Unseen(message));
         }
         for &component in order.components.iter().filter(|_| known) {
             if begun.contains(&component) {

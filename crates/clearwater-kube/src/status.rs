@@ -95,6 +95,9 @@ pub struct Status {
     pub healthy: bool,
     /// Whether something had not answered when the time was up.
     pub partial: bool,
+    /// Whether the API server did not let a pod be asked: what is wrong there is not known.
+    #[serde(default)]
+    pub unreached: bool,
     /// How often was looked: once where all is well at the first look; what is wrong is looked at once more.
     #[serde(default)]
     pub looks: u32,
@@ -251,6 +254,7 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
         healthy: !components.is_empty() && components.iter().all(|c| c.health == Health::Serving),
         partial,
         looks,
+        unreached: last.seen.reports.values().any(|r| r.unreached),
         notes: notes(cluster, &last.seen.snapshot, components.is_empty()),
         components,
     };

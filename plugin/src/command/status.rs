@@ -38,6 +38,9 @@ pub(crate) struct Status {
     output: Option<Format>,
 }
 
+/// How often what is watched is looked at.
+const EVERY: Duration = Duration::from_secs(2);
+
 impl Status {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
         let file = FileArgs::named(self.filename.clone());
@@ -46,8 +49,19 @@ impl Status {
         let signals = context.signals();
         block_on(unless_ended(&signals, async {
             let cluster = context.connection().cluster(namespace).await?;
+            let mut looked = false;
             loop {
-                let seen = status(&cluster, &options).await.map_err(|e| CliError::Connection(e.to_string()))?;
+                let seen = match status(&cluster, &options).await {
+                    Ok(seen) => seen,
+                    // What is watched may be seen again.
+                    Err(error) if looked => {
+                        context.talk().warning(error);
+                        tokio::time::sleep(EVERY).await;
+                        continue;
+                    }
+                    Err(error) => return Err(CliError::Connection(error.to_string())),
+                };
+                looked = true;
                 if let Some(format) = self.output {
                     context.results().value(format, &seen)?;
                 } else {
@@ -60,12 +74,15 @@ impl Status {
                         context.results().styled(&shown)?;
                     }
                 }
-                let code = if seen.healthy { exit::OK } else { exit::UNHEALTHY };
                 if !self.watch {
-                    return Ok(code);
+                    return Ok(match (seen.healthy, seen.unreached) {
+                        (true, _) => exit::OK,
+                        (false, true) => exit::FAILURE,
+                        (false, false) => exit::UNHEALTHY,
+                    });
                 }
                 context.results().flush()?;
-                tokio::time::sleep(Duration::from_secs(2)).await;
+                tokio::time::sleep(EVERY).await;
             }
         }))
     }
@@ -157,6 +174,10 @@ fn table(seen: &Seen, screen: usize) -> String {
     }
     for note in &seen.notes {
         let _ = writeln!(text, "{DIM}{}{DIM:#}", plain(note));
+    }
+    if seen.unreached {
+        let _ =
+            writeln!(text, "{WARN}not everything could be looked at: the API server did not let it be asked{WARN:#}");
     }
     if seen.partial {
         let _ = writeln!(text, "{WARN}not everything answered in time: --timeout gives it longer{WARN:#}");

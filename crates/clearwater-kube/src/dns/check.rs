@@ -7,7 +7,7 @@ use clearwater::dns::answer::Code;
 use clearwater::dns::{Question, questions};
 use clearwater::remedy::{Advice, NamesDeed};
 
-use super::names::{Inside, ask_servers};
+use super::names::{Inside, Unasked, ask_servers};
 use super::{Answered, DnsError, DnsPlan, ServerProof};
 use crate::cluster::Cluster;
 use crate::pod::Script;
@@ -34,6 +34,7 @@ pub async fn check(cluster: &Cluster, deployment: &Deployment, plan: &DnsPlan) -
         let put = NamesDeed::Put { namespace: None, backend: None };
         findings.problems.push(Advice::new(format!("{object} is not as it must be"), put));
     }
+    let mut unseen = false;
     match ask_servers(cluster, plan, Duration::from_secs(2)).await {
         Ok(servers) => {
             for server in &servers {
@@ -44,6 +45,7 @@ pub async fn check(cluster: &Cluster, deployment: &Deployment, plan: &DnsPlan) -
             findings.servers = servers;
         }
         Err(DnsError::Right { right, .. }) => {
+            unseen = true;
             findings.skipped.push(format!("the answers of the DNS servers: needs {right}"));
         }
         Err(error) => return Err(error),
@@ -53,9 +55,22 @@ pub async fn check(cluster: &Cluster, deployment: &Deployment, plan: &DnsPlan) -
             continue;
         }
         match Inside::open(cluster, deployment, component).await {
-            Ok(inside) => configured(inside, &mut findings).await,
-            Err(why) => findings.skipped.push(format!("what {component}'s settings ask for: {why}")),
+            Ok(inside) => {
+                if let Err(why) = configured(inside, &mut findings).await {
+                    unseen = true;
+                    findings.skipped.push(format!("what {component}'s settings ask for: {why}"));
+                }
+            }
+            Err(why) => {
+                unseen |= matches!(why, Unasked::Unseen(_));
+                findings.skipped.push(format!("what {component}'s settings ask for: {why}"));
+            }
         }
+    }
+    // Of some of them all may be well; of none nothing is known.
+    if unseen && findings.servers.is_empty() {
+        let what = format!("the names of namespace {}", cluster.namespace);
+        return Err(DnsError::Unreachable { what, message: findings.skipped.join("; ") });
     }
     Ok(findings)
 }
@@ -76,15 +91,9 @@ pub(super) async fn settings(inside: &mut Inside) -> Result<Settings, String> {
     Ok(settings)
 }
 
-/// Asks for everything that a container's settings name.
-async fn configured(mut inside: Inside, findings: &mut Findings) {
-    let settings = match settings(&mut inside).await {
-        Ok(settings) => settings,
-        Err(why) => {
-            findings.skipped.push(format!("what {}'s settings ask for: {why}", inside.component));
-            return;
-        }
-    };
+/// Asks for everything that a container's settings name. An error is why that cannot be done.
+async fn configured(mut inside: Inside, findings: &mut Findings) -> Result<(), String> {
+    let settings = settings(&mut inside).await?;
     let mut asked: Vec<Question> = questions(&settings);
     // Several settings name one host.
     asked.dedup_by(|a, b| a.name == b.name && a.types == b.types);
@@ -109,10 +118,7 @@ async fn configured(mut inside: Inside, findings: &mut Findings) {
                         seen = format!("{record_type} {}", answer.say(&question.name, *record_type));
                     }
                 }
-                Err(error) if error.is_lasting() => {
-                    findings.skipped.push(format!("what {}'s settings ask for: {error}", inside.component));
-                    return;
-                }
+                Err(error) if error.is_lasting() => return Err(error.to_string()),
                 Err(error) => seen = error.to_string(),
             }
             if found {
@@ -129,4 +135,5 @@ async fn configured(mut inside: Inside, findings: &mut Findings) {
         .problems
         .extend(proof.problems.iter().map(|p| format!("pod {} of {}: {p}", inside.pod, inside.component).into()));
     findings.servers.push(proof);
+    Ok(())
 }

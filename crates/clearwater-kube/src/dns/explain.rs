@@ -112,6 +112,12 @@ pub async fn explain(cluster: &Cluster, deployment: &Deployment) -> Result<Expla
     }
     hops(&mut explained.names, deployment, &virtual_ips, &aliases);
     explained.notes.dedup();
+    // Nobody's silence says that a name is missing.
+    if explained.names.iter().all(|name| name.seen.is_empty()) && !explained.names.is_empty() {
+        let message = explained.notes.iter().map(|note| note.reason.clone()).collect::<Vec<_>>().join("; ");
+        let what = format!("the names of namespace {}", cluster.namespace);
+        return Err(DnsError::Unreachable { what, message: format!("nobody was asked: {message}") });
+    }
     if deployment.release() == Release::Hunter {
         explained.notes.push(Advice::new(
             "the release hunter needs no name that Kubernetes cannot give; SIP clients that know the home domain only look \

@@ -225,15 +225,37 @@ pub(crate) struct Inside {
     pub(crate) servers: Vec<IpAddr>,
 }
 
+/// Why nobody was asked from inside of a component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unasked {
+    /// There is nobody to ask.
+    Absent(String),
+    /// It could not be looked.
+    Unseen(String),
+}
+
+impl std::fmt::Display for Unasked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Absent(why) | Self::Unseen(why)) = self;
+        f.write_str(why)
+    }
+}
+
 impl Inside {
     /// Opens one in a ready pod of the component.
-    pub(crate) async fn open(cluster: &Cluster, deployment: &Deployment, component: Component) -> Result<Self, String> {
+    pub(crate) async fn open(
+        cluster: &Cluster,
+        deployment: &Deployment,
+        component: Component,
+    ) -> Result<Self, Unasked> {
         if entry(deployment.release(), component).is_none() {
-            return Err(format!("{component} is no part of the release"));
+            return Err(Unasked::Absent(format!("{component} is no part of the release")));
         }
-        let pods = pods_of(cluster, component).await.map_err(|e| e.to_string())?;
-        let Some(pod) = pods.iter().find(|p| p.ready) else { return Err(format!("no pod of {component} is ready")) };
-        Self::open_in(cluster, pod, component).await
+        let pods = pods_of(cluster, component).await.map_err(|e| Unasked::Unseen(e.to_string()))?;
+        let Some(pod) = pods.iter().find(|p| p.ready) else {
+            return Err(Unasked::Absent(format!("no pod of {component} is ready")));
+        };
+        Self::open_in(cluster, pod, component).await.map_err(Unasked::Unseen)
     }
 
     /// Asks the first of its name servers by UDP.

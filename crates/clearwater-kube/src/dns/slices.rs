@@ -23,9 +23,11 @@ use tokio_util::sync::CancellationToken;
 use super::names::{OwnPod, from_inside, pods_of, prove_within};
 use super::transaction::{Target, Unanswered, transact};
 use super::{DnsAction, DnsError, DnsOptions, DnsPlan, Proof, Work, tell, unless_cancelled};
+use crate::backoff::before;
 use crate::cluster::{Cluster, FIELD_MANAGER};
 use crate::observe::cluster_dns::{ClusterDns, within};
 use crate::observe::snapshot::SLICE_SERVICE_LABEL;
+use crate::pod::dns::pauses;
 use crate::rights::{Scope, Task, missing};
 
 /// The EndpointSlice.
@@ -342,7 +344,7 @@ async fn proved(
         Err(error) => return Err(error),
     };
     if proof.servers.is_empty() && !plan.questions.is_empty() {
-        let until = tokio::time::Instant::now() + limit;
+        let mut pauses = before(tokio::time::Instant::now() + limit, pauses());
         loop {
             let mut tried = Proof::default();
             from_inside(cluster, plan, &mut tried).await;
@@ -355,9 +357,8 @@ async fn proved(
                 proof.notes.extend(tried.notes);
                 return Ok(proof);
             };
-            if tokio::time::Instant::now() >= until {
-                return Err(DnsError::Failed(problem));
-            }
+            let Some(next) = pauses.next() else { return Err(DnsError::Failed(problem)) };
+            tokio::time::sleep(next).await;
         }
     }
     from_inside(cluster, plan, &mut proof).await;

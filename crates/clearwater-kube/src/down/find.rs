@@ -26,7 +26,7 @@ pub(super) struct Kind {
     resource: &'static str,
 }
 
-const fn kind(api_version: &'static str, name: &'static str, resource: &'static str) -> Kind {
+pub(super) const fn kind(api_version: &'static str, name: &'static str, resource: &'static str) -> Kind {
     Kind { api_version, name, resource }
 }
 

@@ -17,7 +17,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::cluster::Cluster;
-use crate::observe::snapshot::{component_of, is_forbidden};
+use crate::cluster::say;
+use crate::observe::snapshot::{component_of, is_forbidden, is_unauthorized};
 use crate::owner;
 
 /// A workload by kind and name.
@@ -162,8 +163,8 @@ async fn keep<K>(
                     there.parts[part].there.remove(&object.name_any());
                 });
             }
-            Err(error) if is_forbidden(&error) => {
-                out.send_modify(|there| there.refused = Some(error.to_string()));
+            Err(error) if is_forbidden(&error) || is_unauthorized(&error) => {
+                out.send_modify(|there| there.refused = Some(say(&error)));
                 return;
             }
             // The watch is renewed; until the deadline nothing is lost by waiting for it.

@@ -114,12 +114,11 @@ impl Removal {
 
     async fn gone(&mut self, workloads: Vec<Workload>) -> Result<(), DownError> {
         let component = self.component;
-        let failed = |message: String| DownError::Failed { what: format!("watching the pods of {component}"), message };
         let mut killed = BTreeSet::new();
         loop {
             let there = self.there.borrow_and_update().clone();
             if let Some(why) = there.refused {
-                return Err(failed(why));
+                return Err(DownError::Unseen(why));
             }
             let pods = there.pods(component);
             let standing: Vec<&Workload> = workloads.iter().filter(|w| there.has(w)).collect();
@@ -136,7 +135,7 @@ impl Removal {
             let soon = if seen_gone { Instant::now() + PAUSES.1 } else { self.until };
             match timeout_at(soon.min(self.until), self.there.changed()).await {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(failed("the watch has ended".to_owned())),
+                Ok(Err(_)) => return Err(DownError::Unseen("the watch has ended".to_owned())),
                 Err(_) if Instant::now() < self.until => {}
                 Err(_) => {
                     let names = pods.into_iter().map(|(name, _)| format!("pod {name}"));
@@ -213,6 +212,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::down::find::kind;
 
     /// An API server that takes every deletion and notes it, and that lists these pods.
     #[derive(Clone, Default)]
@@ -261,8 +261,7 @@ mod tests {
             cluster: Cluster::new(server.client(), "ims"),
             component: Component::Homer,
             objects: vec![Deletion {
-                api_version: "apps/v1",
-                kind: "Deployment",
+                kind: kind("apps/v1", "Deployment", "deployments"),
                 name: "homer".to_owned(),
                 uid: Some("7".to_owned()),
                 component: Some(Component::Homer),
@@ -309,8 +308,7 @@ mod tests {
     async fn what_cannot_be_removed_keeps_the_answer() {
         let (cluster, _) = crate::fake_api::cluster(|_| Some(serde_json::Value::Null));
         let deletion = Deletion {
-            api_version: "v1",
-            kind: "Service",
+            kind: kind("v1", "Service", "services"),
             name: "homer".to_owned(),
             uid: None,
             component: Some(Component::Homer),

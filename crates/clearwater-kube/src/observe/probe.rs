@@ -194,14 +194,22 @@ impl Prober {
 
     async fn look_into(&mut self, depth: Depth, report: &mut Report) {
         self.programs(report).await;
+        if report.unreached {
+            return;
+        }
         if depth == Depth::Programs {
             report.not_joined = self.not_joined().await;
         }
         if depth == Depth::Full {
             for (number, question) in self.target.entry.health.iter().enumerate() {
                 let before = (report.problems.len(), report.unchecked.len());
-                if let Err(text) = self.question(&question.asks, report).await {
-                    report.wrong(Part::Question(number), text);
+                match self.question(&question.asks, report).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(text)) => report.wrong(Part::Question(number), text),
+                    Err(error) => report.failed(Part::Question(number), &error),
+                }
+                if report.unreached {
+                    return;
                 }
                 report.answers.count(before, (report.problems.len(), report.unchecked.len()));
             }
@@ -211,8 +219,13 @@ impl Prober {
             }
             for name in self.target.names.clone() {
                 let before = (report.problems.len(), report.unchecked.len());
-                if let Err(text) = self.name(&name, report).await {
-                    report.wrong(Part::Name(name), text);
+                match self.name(&name, report).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(text)) => report.wrong(Part::Name(name), text),
+                    Err(error) => report.failed(Part::Name(name), &error),
+                }
+                if report.unreached {
+                    return;
                 }
                 report.names.count(before, (report.problems.len(), report.unchecked.len()));
             }
@@ -245,7 +258,7 @@ impl Prober {
                 return;
             }
             Err(error) => {
-                report.wrong(Part::Programs, error.to_string());
+                report.failed(Part::Programs, &error);
                 return;
             }
         };
@@ -285,8 +298,8 @@ impl Prober {
         Ok(Err(format!("supervisord does not answer: {unreadable}; supervisorctl says {said:?}")))
     }
 
-    /// Puts one of the health questions; an error is what is wrong.
-    async fn question(&mut self, asks: &Asks, report: &mut Report) -> Result<(), String> {
+    /// Puts one of the health questions; an error inside is what is wrong.
+    async fn question(&mut self, asks: &Asks, report: &mut Report) -> Result<Result<(), String>, AskError> {
         self.asked += 1;
         let nonce = u64::from(std::process::id()) * 100_000 + self.asked;
         let has_bash = !self.target.entry.programs.is_empty();
@@ -296,53 +309,53 @@ impl Prober {
         };
         if let Some(why) = &self.no_shell {
             report.unchecked.push(format!("health: {why}"));
-            return Ok(());
+            return Ok(Ok(()));
         }
         match self.run(&script).await {
-            Ok(output) => judged(asks, &output.text),
+            Ok(output) => Ok(judged(asks, &output.text)),
             Err(error) if error.is_lasting() => {
                 self.no_shell = Some(error.to_string());
                 report.unchecked.push(format!("health: {error}"));
-                Ok(())
+                Ok(Ok(()))
             }
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(error),
         }
     }
 
-    async fn forwarded_question(&mut self, asks: &Asks, report: &mut Report) -> Result<(), String> {
+    async fn forwarded_question(&mut self, asks: &Asks, report: &mut Report) -> Result<Result<(), String>, AskError> {
         let Asks::EtcdHealth(port) = asks else {
             // Its readiness probe asks the same of the same ports.
-            return Ok(());
+            return Ok(Ok(()));
         };
         if let Some(why) = &self.no_forward {
             report.unchecked.push(format!("health: {why}"));
-            return Ok(());
+            return Ok(Ok(()));
         }
         match self.get(*port, "/health").await {
-            Ok((_, body)) => judged(asks, &body),
+            Ok((_, body)) => Ok(judged(asks, &body)),
             Err(error) if error.is_lasting() => {
                 self.no_forward = Some(error.to_string());
                 report.unchecked.push(format!("health: {error}"));
-                Ok(())
+                Ok(Ok(()))
             }
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(error),
         }
     }
 
     /// Asks for a name; an error is what is wrong.
-    async fn name(&mut self, name: &str, report: &mut Report) -> Result<(), String> {
+    async fn name(&mut self, name: &str, report: &mut Report) -> Result<Result<(), String>, AskError> {
         if self.no_shell.is_some() {
             report.unchecked.push(format!("name {name}: needs get and create pods/exec"));
-            return Ok(());
+            return Ok(Ok(()));
         }
         match self.run(&Script::new("getent ahosts \"$1.\"").arg(name)).await {
-            Ok(output) if output.status == 0 && !output.text.trim().is_empty() => Ok(()),
-            Ok(_) => Err(format!("name {name} is not found from inside pod {}", self.target.pod)),
+            Ok(output) if output.status == 0 && !output.text.trim().is_empty() => Ok(Ok(())),
+            Ok(_) => Ok(Err(format!("name {name} is not found from inside pod {}", self.target.pod))),
             Err(error) if error.is_lasting() => {
                 self.no_shell = Some(error.to_string());
-                Ok(())
+                Ok(Ok(()))
             }
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(error),
         }
     }
 

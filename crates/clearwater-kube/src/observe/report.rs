@@ -3,6 +3,7 @@
 use clearwater::event::LogExcerpt;
 
 use super::finding::{Finding, Part};
+use crate::pod::AskError;
 use crate::pod::supervisor::Trouble;
 
 /// What was seen of a pod.
@@ -20,6 +21,8 @@ pub struct Report {
     pub log: Option<LogExcerpt>,
     /// Checks that could not be made, each with what it needs.
     pub unchecked: Vec<String>,
+    /// Whether the pod could not be asked, and that was the API server's doing and not the pod's.
+    pub unreached: bool,
     /// The programs that are as they should be.
     pub programs_well: usize,
     /// Health questions.
@@ -68,6 +71,13 @@ impl Report {
             self.troubles.clear();
             self.problems.clear();
         }
+    }
+
+    /// Takes in why a question was not answered: a fault of the pod's, or of the way to it.
+    pub(super) fn failed(&mut self, about: Part, error: &AskError) {
+        self.unreached |= matches!(error, AskError::Unreached { .. });
+        let of_the_way = self.unreached || matches!(error, AskError::Broken { .. });
+        self.wrong(if of_the_way { Part::Reach } else { about }, error.to_string());
     }
 
     pub(super) fn wrong(&mut self, about: Part, text: impl Into<String>) {

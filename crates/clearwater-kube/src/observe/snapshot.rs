@@ -13,6 +13,7 @@ use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Event, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::Status;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -20,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::backoff::doubling;
+use crate::cluster::say;
 use crate::pod::object::pod_is_ready;
 
 /// The label by which EndpointSlices name their Service (k8s.io/api `discovery/v1/well_known_labels.go`).
@@ -82,6 +84,8 @@ pub struct Snapshot {
     pub known: BTreeSet<Kind>,
     /// Kinds that the user may not watch.
     pub denied: BTreeSet<Kind>,
+    /// What the API server said when it did not know any more who asks.
+    pub unauthorized: Option<String>,
 }
 
 /// A change of one kind.
@@ -112,6 +116,8 @@ pub enum WatchEvent {
     Event(Update<Event>),
     /// The user may not watch this kind.
     Denied(Kind),
+    /// The API server does not know any more who asks: a token has run out. Nothing of this kind is seen any more.
+    Unauthorized(String),
     /// The watch broke and is being renewed.
     Trouble(Kind, String),
 }
@@ -142,6 +148,10 @@ impl Snapshot {
                 self.denied.insert(*kind);
                 return;
             }
+            WatchEvent::Unauthorized(text) => {
+                self.unauthorized = Some(text.clone());
+                return;
+            }
             WatchEvent::Trouble(..) => return,
         };
         match news {
@@ -151,9 +161,16 @@ impl Snapshot {
             WatchEvent::EndpointSlice(u) => take(&mut self.slices, u, ResourceExt::name_any),
             WatchEvent::Service(u) => take(&mut self.services, u, ResourceExt::name_any),
             WatchEvent::Event(u) => take(&mut self.events, u, ResourceExt::name_any),
-            WatchEvent::Denied(_) | WatchEvent::Trouble(..) => {}
+            WatchEvent::Denied(_) | WatchEvent::Unauthorized(_) | WatchEvent::Trouble(..) => {}
         }
         self.known.insert(kind);
+    }
+
+    /// Why what a run stands on cannot be seen, or not any more. Endpoints and events can be gone without.
+    pub(crate) fn unseen(&self) -> Option<String> {
+        let needed = |kind: &&Kind| !matches!(kind, Kind::EndpointSlice | Kind::Event);
+        let denied = self.denied.iter().find(needed).map(|kind| format!("needs list and watch {}", kind.resource()));
+        self.unauthorized.clone().or(denied).map(|why| format!("cannot look: {why}"))
     }
 
     /// Whether every kind is known or denied.
@@ -273,6 +290,10 @@ where
                 let _ = out.send(WatchEvent::Denied(kind)).await;
                 return;
             }
+            Err(error) if is_unauthorized(&error) => {
+                let _ = out.send(WatchEvent::Unauthorized(say(&error))).await;
+                return;
+            }
             Err(error) => WatchEvent::Trouble(kind, error.to_string()),
         };
         if out.send(news).await.is_err() {
@@ -287,13 +308,23 @@ fn slim<K: Resource>(mut object: K) -> K {
     object
 }
 
-pub(crate) fn is_forbidden(error: &watcher::Error) -> bool {
+/// What the API server answered to a watch, where it was an error of the API.
+fn answered(error: &watcher::Error) -> Option<&Status> {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => status.is_forbidden(),
-        _ => false,
+        | watcher::Error::WatchError(status) => Some(status),
+        _ => None,
     }
+}
+
+pub(crate) fn is_forbidden(error: &watcher::Error) -> bool {
+    answered(error).is_some_and(Status::is_forbidden)
+}
+
+/// Whether the API server does not know who asks. No later attempt will be better.
+pub(crate) fn is_unauthorized(error: &watcher::Error) -> bool {
+    answered(error).is_some_and(|status| status.code == 401)
 }
 
 /// Watches every kind of a namespace. The watches end when the tasks are dropped.

@@ -182,7 +182,7 @@ impl Server {
     async fn connect(&mut self) -> Result<(Portforwarder, Box<dyn Duplex>), AskError> {
         let late = AskError::Deadline { pod: self.pod.clone(), within: OPEN };
         let opened = timeout(OPEN, self.pods.portforward(&self.pod, &[self.port])).await.map_err(|_| late)?;
-        let mut forwarder = opened.map_err(|e| AskError::from_kube(&self.pod, "create pods/portforward", e))?;
+        let mut forwarder = opened.map_err(|e| AskError::from_kube(&self.pod, "get and create pods/portforward", e))?;
         let stream = forwarder
             .take_stream(self.port)
             .ok_or_else(|| AskError::broken(&self.pod, format!("port {} was not forwarded", self.port)))?;

@@ -61,6 +61,14 @@ pub enum AskError {
         /// Why not.
         nul: Nul,
     },
+    /// The API server could not be asked, or did not let the question through. That says nothing of the pod.
+    #[error("pod {pod}: the API server does not let it be asked: {source}")]
+    Unreached {
+        /// The pod.
+        pod: String,
+        /// What was seen.
+        source: BoxError,
+    },
     /// The connection to the pod was refused or broke.
     #[error("pod {pod}: {source}")]
     Broken {
@@ -69,6 +77,11 @@ pub enum AskError {
         /// What was seen.
         source: BoxError,
     },
+}
+
+/// Whether an answer is about the server, or about who asks: it is busy, restarting or broken, or a token has run out.
+fn is_of_the_server(code: u16) -> bool {
+    matches!(code, 401 | 408 | 429) || code >= 500
 }
 
 /// What was seen at a forwarded port.
@@ -110,6 +123,21 @@ impl AskError {
             kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(code)) => code.as_u16() == 403,
             _ => false,
         };
-        if forbidden { Self::Forbidden { right } } else { Self::broken(pod, error) }
+        // What it does not find, or finds wrong with the question, is the pod's own.
+        let unreached = match &error {
+            kube::Error::Api(status) => is_of_the_server(status.code),
+            kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(code)) => {
+                is_of_the_server(code.as_u16())
+            }
+            kube::Error::Service(_) | kube::Error::HyperError(_) => true,
+            _ => false,
+        };
+        if forbidden {
+            Self::Forbidden { right }
+        } else if unreached {
+            Self::Unreached { pod: pod.to_owned(), source: error.into() }
+        } else {
+            Self::broken(pod, error)
+        }
     }
 }

@@ -271,6 +271,9 @@ const DNS_FILE: &[Rule] = &[
 const DNS_ENDPOINTS: &[Rule] = &[
     // The ClusterRoles edit and admin do not hold them (CVE-2021-25740).
     rule(&["get", "create", "update", "delete"], DISCOVERY, &["endpointslices"]),
+    // What is written is proved from inside where the DNS servers themselves may not be asked.
+    rule(GET, "", &["pods/exec"]),
+    rule(CREATE, "", &["pods/exec"]).since(CONNECTS_BY_CREATE),
     rule(GET, "", &["services"]),
 ];
 

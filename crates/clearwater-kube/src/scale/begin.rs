@@ -22,7 +22,7 @@ use super::{End, ScaleOptions, Scaling, check};
 use crate::cluster::{Cluster, say};
 use crate::observe::observation::Observed;
 use crate::observe::observer::Observer;
-use crate::observe::snapshot::{Kind, WatchEvent};
+use crate::observe::snapshot::WatchEvent;
 use crate::observe::{Observation, subject};
 use crate::run::{Emitter, Steering, checks};
 
@@ -109,7 +109,7 @@ async fn see(cluster: &Cluster, seen: &mut Observation, observer: &mut Observer)
             Err(error) => return Err((Outcome::CouldNotLook, format!("cannot look: {}", say(&error)).into())),
             Ok(_) => {}
         }
-        while !seen.snapshot.is_complete() {
+        while !seen.snapshot.is_complete() && seen.snapshot.unauthorized.is_none() {
             let Some(one) = observer.next().await else { break };
             if let Observed::Watch(WatchEvent::Trouble(_, text)) = &one {
                 tracing::debug!(text, "a watch is broken and is being renewed");
@@ -125,14 +125,7 @@ async fn see(cluster: &Cluster, seen: &mut Observation, observer: &mut Observer)
         ));
     };
     looked?;
-    // What is not seen of endpoints and events is told as left out.
-    let needed = |kind: &&Kind| !matches!(kind, Kind::EndpointSlice | Kind::Event);
-    match seen.snapshot.denied.iter().find(needed) {
-        Some(denied) => {
-            Err((Outcome::CouldNotLook, format!("cannot look: needs list and watch {}", denied.resource()).into()))
-        }
-        None => Ok(()),
-    }
+    seen.snapshot.unseen().map_or(Ok(()), |why| Err((Outcome::CouldNotLook, why.into())))
 }
 
 /// Waits until the stores' lists were read and are clear, or until they have had their time.

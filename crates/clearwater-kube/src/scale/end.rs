@@ -16,6 +16,7 @@ impl Scaling {
         let reason = *self.cancel.borrow();
         let mut worst = Outcome::Done;
         let rank = |o: &Outcome| match o {
+            Outcome::CouldNotLook => 5,
             Outcome::Failed => 4,
             Outcome::Refused => 3,
             Outcome::NotReady => 2,
@@ -38,6 +39,10 @@ impl Scaling {
                 Stop::Late(text) => {
                     said.push(text.into());
                     Outcome::NotReady
+                }
+                Stop::Unseen(why) => {
+                    said.push(why.into());
+                    Outcome::CouldNotLook
                 }
                 Stop::Broken(advice) => {
                     said.push(advice);
@@ -92,7 +97,9 @@ impl Scaling {
             Outcome::Cancelled => {
                 (worst, Advice::new("stopped; what was begun goes on by itself", Remedy::GoOn(Command::Scale)))
             }
-            Outcome::NotReady => (worst, Advice::new(Advice::lines(said).to_string(), Remedy::GoOn(Command::Scale))),
+            Outcome::NotReady | Outcome::CouldNotLook => {
+                (worst, Advice::new(Advice::lines(said).to_string(), Remedy::GoOn(Command::Scale)))
+            }
             other => (other, Advice::lines(said)),
         }
     }

@@ -51,6 +51,8 @@ pub(super) enum Stop {
     Late(String),
     /// The API server refuses something, or cannot be asked.
     Broken(Advice),
+    /// What it stands on cannot be seen any more.
+    Unseen(String),
     /// The run was cancelled.
     Cancelled,
 }
@@ -155,6 +157,9 @@ impl Execution {
             self.context.news.borrow_and_update();
             if let Some(found) = self.look(&mut at)? {
                 return Ok(found);
+            }
+            if let Some(why) = self.look(|seen, _| seen.snapshot.unseen()) {
+                return Err(Stop::Unseen(why));
             }
             if self.context.cancel.borrow().is_some() {
                 return Err(Stop::Cancelled);

@@ -6,7 +6,18 @@ use super::{ComponentStatus, PodStatus, Status};
 
 impl Clean for Status {
     fn clean(&mut self) {
-        let Self { v: _, namespace, release: _, at: _, healthy: _, partial: _, looks: _, components, notes } = self;
+        let Self {
+            v: _,
+            namespace,
+            release: _,
+            at: _,
+            healthy: _,
+            partial: _,
+            unreached: _,
+            looks: _,
+            components,
+            notes,
+        } = self;
         namespace.clean();
         components.clean();
         notes.clean();
@@ -70,6 +81,7 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
             healthy: true,
             partial: false,
+            unreached: false,
             looks: 1,
             components: vec![ComponentStatus {
                 component: Component::Homer,

@@ -170,6 +170,9 @@ impl Dispatcher {
             Outcome::Failed => {
                 format!("failed: {} of {all} components serve, {} cannot", stats.serving, stats.failed).into()
             }
+            Outcome::CouldNotLook => {
+                Advice::new(self.seen.snapshot.unseen().unwrap_or_default(), Remedy::GoOn(Command::Up))
+            }
             _ => Advice::new(
                 format!("stopped: {} of {all} components serve, what was begun stands", stats.serving),
                 Remedy::GoOn(Command::Up),
