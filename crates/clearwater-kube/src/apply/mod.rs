@@ -108,6 +108,14 @@ pub enum ApplyError {
         /// What works for what was seen, where something does.
         instead: Option<Remedy>,
     },
+    /// The API server does not know who asks: a token has run out.
+    #[error("{object}: {message}")]
+    Unauthorized {
+        /// The object.
+        object: String,
+        /// The API server's words.
+        message: String,
+    },
     /// The API server could not be asked.
     #[error("{object}: {}", say(.source.as_ref()))]
     Unreachable {
@@ -119,10 +127,18 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
+    /// Whether it says nothing of the object: the API server could not be asked, or does not know who asks.
+    pub const fn is_unseen(&self) -> bool {
+        matches!(self, Self::Unauthorized { .. } | Self::Unreachable { .. })
+    }
+
     /// What it is about, as kubectl names it where it is one object.
     pub fn object(&self) -> &str {
         match self {
-            Self::Conflict { object, .. } | Self::Refused { object, .. } | Self::Unreachable { object, .. } => object,
+            Self::Conflict { object, .. }
+            | Self::Refused { object, .. }
+            | Self::Unauthorized { object, .. }
+            | Self::Unreachable { object, .. } => object,
             Self::Manifest(_) => "manifest",
             Self::Names { .. } => "names in DNS",
         }
@@ -154,6 +170,7 @@ impl Remedied for ApplyError {
                  --service-node-port-range=3000-32767, or choose another bono.exposure",
             ),
             Self::Manifest(error) => return error.remedy(),
+            Self::Unauthorized { .. } => return None,
             Self::Refused { .. } => "change what the message names in the deployment file".into(),
             Self::Names { forbidden: true, .. } => Remedy::any([
                 Remedy::from(NamesDeed::Put { namespace: None, backend: None })
@@ -178,6 +195,9 @@ fn refusal(object: &str, error: kube::Error) -> ApplyError {
                 },
             ),
         },
+        kube::Error::Api(status) if status.code == 401 => {
+            ApplyError::Unauthorized { object: object.to_owned(), message: status.message.clone() }
+        }
         kube::Error::Api(status) if !is_passing(&error) => ApplyError::Refused {
             object: object.to_owned(),
             message: status.message.clone(),

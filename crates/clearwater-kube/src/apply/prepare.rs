@@ -38,6 +38,9 @@ pub(crate) enum PrepareError {
     Manifest(#[from] ManifestError),
     #[error("{what}: {}", say(source))]
     Look { what: &'static str, source: kube::Error },
+    /// An object's plan could not be asked for.
+    #[error(transparent)]
+    Unseen(ApplyError),
     #[error("secret {KEYS_SECRET}: needs get secrets, because the keys are made once and kept there")]
     Keys,
     #[error("no random numbers for the keys: {0}")]
@@ -48,6 +51,7 @@ impl Remedied for PrepareError {
     fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::Manifest(error) => error.remedy(),
+            Self::Unseen(error) => error.remedy(),
             Self::Keys => {
                 Some(Remedy::any(["bind the ClusterRole edit", "write keys: {secret: NAME} into the deployment file"]))
             }
@@ -351,6 +355,7 @@ impl ApplyPlan {
                     Owner::Shared => work.shared.push(planned),
                     Owner::Component(c) => work.of.entry(c).or_default().push(planned),
                 },
+                Err(error) if error.is_unseen() => return Err(PrepareError::Unseen(error)),
                 Err(error) => lines.push(CheckLine {
                     id: CheckId::Objects,
                     title: "objects as the API server takes them".to_owned(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{AttachParams, AttachedProcess};
-use tokio::io::{AsyncBufReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::time::timeout;
 
 use super::{AskError, Script};
@@ -23,6 +23,9 @@ pub struct Shell {
     asked: u64,
     process: Option<AttachedProcess>,
 }
+
+/// No answer to a question of ours is longer, in bytes.
+const LONGEST: usize = 1 << 20;
 
 /// What a command printed, and its exit status.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,8 +108,12 @@ impl Shell {
         let mut text = String::new();
         loop {
             let mut line = Vec::new();
-            if self.stdout.read_until(b'\n', &mut line).await? == 0 {
+            let left = LONGEST - text.len();
+            if (&mut self.stdout).take(left as u64 + 1).read_until(b'\n', &mut line).await? == 0 {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            if line.len() > left {
+                return Err(std::io::Error::other(format!("it answered with more than {LONGEST} bytes")));
             }
             let line = String::from_utf8_lossy(&line);
             if let Some(status) = answered(&line, &self.mark, number) {
@@ -173,6 +180,15 @@ mod tests {
         assert_eq!(shell.run(&show, SOON).await.unwrap().text, "0/");
         assert!(matches!(shell.run(&show.arg("a\0b"), SOON).await, Err(AskError::Unsayable { .. })));
         assert_eq!(shell.run(&Script::new("echo still here"), SOON).await.unwrap().text, "still here\n");
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_end_is_cut() {
+        for flood in ["yes", "while printf x; do :; done"] {
+            let (mut shell, _child) = local();
+            let error = shell.run(&Script::new(flood), SOON).await.unwrap_err();
+            assert!(matches!(error, AskError::Broken { .. }) && error.to_string().contains("more than"), "{error}");
+        }
     }
 
     #[tokio::test]

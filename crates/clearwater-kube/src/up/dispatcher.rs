@@ -174,9 +174,6 @@ impl Dispatcher {
                 while let Some(observed) = self.observer.ready() {
                     self.take(observed).await;
                 }
-                if self.cancelled.is_none() && self.seen.snapshot.unseen().is_some() {
-                    return ControlFlow::Break(Outcome::CouldNotLook);
-                }
             }
             Happened::Applied(applied) => self.take_applied(applied).await,
             Happened::AppliedEarly(early) => self.take_early(early).await,

@@ -1,6 +1,8 @@
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use clearwater_e2e::{Limited, Plugin, cluster};
-use clearwater_testbed::Rights;
+use clearwater_testbed::{Fault, Rights, Rule};
 
 use crate::PATIENCE;
 
@@ -110,5 +112,34 @@ fn a_foreign_workload_with_our_label_is_refused() -> Result<()> {
     ensure!(ran.said().contains("my-sprout"), "{}", ran.said());
     let made = namespace.kubectl().run(["get", "statefulsets,services", "--output=name"])?;
     ensure!(made.is_empty(), "written all the same: {made}");
+    Ok(())
+}
+
+/// Nobody waits for what can never come: after so many requests each further one is answered with 401. What was begun is
+/// gone on with by the same command.
+#[test]
+#[ignore = "needs cluster (creates a namespace)"]
+fn a_token_that_runs_out_in_the_middle_ends_the_run_at_once() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-expired")?;
+    let mut proxy = cluster.local()?.api_proxy()?;
+    let plugin = Plugin::as_user(&proxy.kubeconfig()?, namespace.name())?;
+    let steps: [(&[&str], &[u32]); 4] = [
+        (&["up", "--yes", "--only=chronos,homer"], &[20, 60, 110]),
+        (&["status"], &[1, 9]),
+        (&["scale", "homer=2", "--yes"], &[3, 14]),
+        (&["down", "--yes"], &[4, 20]),
+    ];
+    for (args, after) in steps {
+        for &count in after {
+            proxy.set(&[Rule::new(Fault::Status(401, 0)).skip(count)])?;
+            let ran = plugin.run_within(PATIENCE, args)?;
+            let told = format!("{args:?}, 401 after {count} requests, {} s:\n{}", ran.took.as_secs(), ran.said());
+            ensure!(ran.code == 1 && ran.took < Duration::from_secs(40), "exit {}: {told}", ran.code);
+            ensure!(told.contains("Unauthorized") || told.contains("401 "), "why is not said: {told}");
+        }
+        proxy.set(&[])?;
+        plugin.run_within(PATIENCE, args)?.expect(0)?;
+    }
     Ok(())
 }

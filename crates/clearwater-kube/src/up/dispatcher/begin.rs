@@ -21,7 +21,7 @@ use super::open::{Late, Names};
 use super::unit::{Applied, Unit, Units};
 use super::{Context, Dispatcher, Writing, repair};
 use crate::apply::preflight;
-use crate::apply::prepare::{ApplyPlan, LiveState, Scope};
+use crate::apply::prepare::{ApplyPlan, LiveState, PrepareError, Scope};
 use crate::apply::{self, ApplyError};
 use crate::cluster::Cluster;
 use crate::dns::Gate;
@@ -108,7 +108,9 @@ async fn steps(
     match unless_cancelled(&cancel, GRACE, shared).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            return Err(Stop { outcome: Outcome::Failed, summary: error.advice(), writes });
+            let outcome =
+                if matches!(error, ApplyError::Unauthorized { .. }) { Outcome::CouldNotLook } else { Outcome::Failed };
+            return Err(Stop { outcome, summary: error.advice(), writes });
         }
         Err(reason) => return Err(Stop::cancelled(reason, writes, emitter).await),
     }
@@ -152,6 +154,12 @@ async fn checked(
     let planned = ApplyPlan::plan(cluster, &options.deployment, scope, standing, options.force_conflicts).await;
     let (work, unplanned) = match planned {
         Ok(planned) => planned,
+        Err(error @ PrepareError::Unseen(_)) => {
+            return Err(Stop::unwritten(
+                Outcome::CouldNotLook,
+                error.advice().after("cannot look, nothing was written: "),
+            ));
+        }
         Err(error) => {
             let line = CheckLine {
                 id: CheckId::Objects,

@@ -20,6 +20,9 @@ impl Dispatcher {
         if self.cancelled.is_some() {
             return self.has_stopped().then_some(Outcome::Cancelled);
         }
+        if self.seen.snapshot.unseen().is_some() {
+            return Some(Outcome::CouldNotLook);
+        }
         if let Some(at) = self.failed_at {
             let quiet = self.is_quiet() && self.gatherers.is_empty();
             return (quiet && at.elapsed() >= LAST_WORDS).then_some(Outcome::Failed);

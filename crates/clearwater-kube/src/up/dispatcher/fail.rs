@@ -169,6 +169,10 @@ impl Dispatcher {
     }
 
     pub(super) async fn fail_to_apply(&mut self, component: Component, error: &ApplyError) {
+        if let ApplyError::Unauthorized { .. } = error {
+            self.seen.snapshot.unauthorized = Some(error.to_string());
+            return;
+        }
         let failure = Failure {
             component,
             kind: if matches!(error, ApplyError::Unreachable { .. }) {
