@@ -1,6 +1,6 @@
 //! An operation uses none of the others, and no file uses one that uses it: what two of them need stands below them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use clearwater_layout::Layout;
@@ -13,8 +13,26 @@ const STATED: [(&str, &str); 2] = [("up", "dns"), ("down", "dns")];
 /// Circles that stand, each with its reason.
 const STATED_CIRCLES: [&[&str]; 0] = [];
 
+/// Names that two public types of the libraries have, each with its reason.
+const SAME_NAMED: [&str; 0] = [];
+
 fn layout() -> Layout {
     Layout::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs"))
+}
+
+#[test]
+fn a_name_is_of_one_public_type() {
+    let model = Layout::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../clearwater/src/lib.rs"));
+    let kube = layout();
+    let mut files: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (layout, library) in [(&model, "clearwater"), (&kube, "clearwater-kube")] {
+        for (name, file) in layout.public_types() {
+            files.entry(name).or_default().push(format!("{library} {file}"));
+        }
+    }
+    assert!(files.contains_key("Deployment") && files.contains_key("Observation"), "{files:?}");
+    files.retain(|name, files| files.len() > 1 && !SAME_NAMED.contains(name));
+    assert!(files.is_empty(), "{files:#?}");
 }
 
 #[test]

@@ -23,6 +23,7 @@ pub mod component;
 pub mod config;
 pub mod dns;
 pub mod event;
+mod labels;
 pub mod log;
 pub mod manifest;
 mod names;

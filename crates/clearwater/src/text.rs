@@ -218,10 +218,12 @@ pub(crate) fn clean_lines(text: &mut String) {
 ///
 /// assert_eq!(counted(1_u32, "pod"), "1 pod");
 /// assert_eq!(counted(0_u32, "pod"), "0 pods");
+/// assert_eq!(counted(2_u32, "address"), "2 addresses");
 /// ```
 pub fn counted(count: impl TryInto<u64>, noun: &str) -> String {
     match count.try_into().unwrap_or(u64::MAX) {
         1 => format!("1 {noun}"),
+        n if noun.ends_with('s') => format!("{n} {noun}es"),
         n => format!("{n} {noun}s"),
     }
 }

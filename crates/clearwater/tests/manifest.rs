@@ -1,6 +1,8 @@
 //! The objects of deployments: golden files, and what must hold for all of them.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are outside test functions")]
 
+#[path = "manifest/article.rs"]
+mod article;
 #[path = "manifest/cases.rs"]
 mod cases;
 
@@ -12,8 +14,8 @@ use clearwater::component::{Component, Release, entry};
 use clearwater::config::DeploymentFile;
 use clearwater::config::shared::{Setting, settings};
 use clearwater::manifest::{
-    CONFIG_HASH_ANNOTATION, Inputs, KEYS_SECRET, LOG_LEVELS, Lifecycle, Manifest, ManifestError, Note, Object, Owner,
-    PortRange, Replicas, WorkloadKind, render, services, workloads,
+    CONFIG_HASH_ANNOTATION, Inputs, ItemOwner, KEYS_SECRET, LOG_LEVELS, Lifecycle, Manifest, ManifestError, Note,
+    Object, PortRange, Replicas, WorkloadKind, render, services, workloads,
 };
 use clearwater::remedy::Remedied as _;
 use k8s_openapi::api::core::v1::{Container, PodSpec, Probe, Service, ServicePort};
@@ -197,8 +199,8 @@ fn every_object_says_what_it_is_part_of() {
             assert_eq!(labels["app.kubernetes.io/part-of"], "clearwater");
             assert_eq!(labels["app.kubernetes.io/managed-by"], "kubectl-clearwater");
             match item.owner {
-                Owner::Shared => assert_eq!(labels.get("service"), None),
-                Owner::Component(component) => assert_eq!(labels["service"], component.name()),
+                ItemOwner::Shared => assert_eq!(labels.get("service"), None),
+                ItemOwner::Component(component) => assert_eq!(labels["service"], component.name()),
             }
         }
     }
@@ -311,7 +313,7 @@ fn probes_ask_ports_and_never_start_a_process() {
     for case in all() {
         for item in case.manifest(NAMESPACE).items() {
             let Some(container) = own_container(&item.object) else { continue };
-            let Owner::Component(component) = item.owner else { panic!("a workload without a component") };
+            let ItemOwner::Component(component) = item.owner else { panic!("a workload without a component") };
             let entry = entry(case.deployment(NAMESPACE).release(), component).unwrap();
             let (startup, readiness) =
                 (container.startup_probe.as_ref().unwrap(), container.readiness_probe.as_ref().unwrap());
@@ -358,7 +360,7 @@ fn only_stores_are_never_rolled() {
     for case in all() {
         for item in case.manifest(NAMESPACE).items() {
             let (Object::StatefulSet(_) | Object::Deployment(_)) = &item.object else { continue };
-            let Owner::Component(component) = item.owner else { panic!("a workload without a component") };
+            let ItemOwner::Component(component) = item.owner else { panic!("a workload without a component") };
             match &item.object {
                 Object::StatefulSet(set) => {
                     let spec = set.spec.as_ref().unwrap();
@@ -391,7 +393,7 @@ fn hooks_have_time() {
 fn logs_outlive_containers() {
     for case in [HUNTER, CLASSIC_DEFAULT] {
         for item in case.manifest(NAMESPACE).items() {
-            let (Some(container), Owner::Component(component)) = (own_container(&item.object), item.owner) else {
+            let (Some(container), ItemOwner::Component(component)) = (own_container(&item.object), item.owner) else {
                 continue;
             };
             let mounted: BTreeSet<_> =
@@ -738,7 +740,11 @@ fn the_start_script_gives_each_bono_its_address() {
     assert_eq!(run("hunter-bono-host-port-table", "NODE_NAME", "node-2.example.com"), ok("2001:db8::2"));
     assert_eq!(
         run("hunter-bono-load-balancer", "POD_NAME", "bono-2"),
-        (Some(1), String::new(), "bono-2 has no address: add one to bono.addresses and run up again\n".to_owned())
+        (
+            Some(1),
+            String::new(),
+            "bono-2 has no address: add one to bono.addresses, then bring the deployment up\n".to_owned()
+        )
     );
 }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use clearwater::component::Component;
-use clearwater_kube::logs::Entry;
+use clearwater_kube::logs::LogEntry;
 use jiff::Timestamp;
 
 use crate::cli::PlaceArgs;
@@ -219,7 +219,7 @@ impl Logs {
 
     /// What was saved, or comes by standard input.
     fn saved(&self, reading: &mut Reading, context: &mut Context) -> Result<u8, CliError> {
-        let mut print = |entry: &Entry, context: &mut Context| {
+        let mut print = |entry: &LogEntry, context: &mut Context| {
             if self.stdin || self.selection.has(&self.components, &entry.source.component) {
                 reading.write(entry, context)?;
             }

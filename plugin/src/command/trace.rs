@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use clearwater::component::Component;
-use clearwater::log::{Identity, Ladder, Logged, SipMessage, Subject};
-use clearwater_kube::logs::{Entry, Said};
+use clearwater::log::{Identity, Ladder, Logged, SipMessage, Traced};
+use clearwater_kube::logs::{LogEntry, Said};
 
 use super::logs::{Saved, Selection};
 use crate::cli::PlaceArgs;
@@ -104,7 +104,7 @@ impl Trace {
         Ok(exit::OK)
     }
 
-    fn ladder(entries: &[Entry], subject: &Subject) -> Ladder {
+    fn ladder(entries: &[LogEntry], subject: &Traced) -> Ladder {
         let mut lanes: BTreeMap<&str, &str> = BTreeMap::new();
         for entry in entries {
             if !entry.source.address.is_empty() {
@@ -121,7 +121,7 @@ impl Trace {
         namespace: String,
         context: &mut Context,
         sieve: &mut Sieve,
-    ) -> Result<Vec<Entry>, CliError> {
+    ) -> Result<Vec<LogEntry>, CliError> {
         let mut stream = self.selection.read(context, namespace, &[], false, self.selection.since()).await?;
         let mut entries = Vec::new();
         loop {
@@ -143,7 +143,7 @@ impl Trace {
 #[derive(Debug)]
 struct Sieve {
     /// The Call-ID is tried first: it may look like user@host.
-    subjects: Vec<Subject>,
+    subjects: Vec<Traced>,
     messages: u64,
     /// The components that would write SIP messages and wrote something, and whether any of it is one.
     writers: BTreeMap<&'static str, bool>,
@@ -151,12 +151,12 @@ struct Sieve {
 
 impl Sieve {
     fn new(subject: &str) -> Self {
-        let call = Subject::Call(subject.to_owned());
-        let subscriber = subject.parse::<Identity>().ok().map(Subject::Subscriber);
+        let call = Traced::Call(subject.to_owned());
+        let subscriber = subject.parse::<Identity>().ok().map(Traced::Subscriber);
         Self { subjects: Some(call).into_iter().chain(subscriber).collect(), messages: 0, writers: BTreeMap::new() }
     }
 
-    fn keeps(&mut self, entry: &Entry) -> bool {
+    fn keeps(&mut self, entry: &LogEntry) -> bool {
         let message = SipMessage::of(&entry.record);
         self.messages += u64::from(message.is_some());
         let writers = [Component::Bono, Component::Sprout].map(Component::name);
@@ -173,6 +173,6 @@ impl Sieve {
 }
 
 /// The column of a record: its pod.
-fn lane(entry: &Entry) -> &str {
+fn lane(entry: &LogEntry) -> &str {
     if entry.source.pod.is_empty() { &entry.source.component } else { &entry.source.pod }
 }

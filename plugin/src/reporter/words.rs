@@ -147,20 +147,14 @@ fn planned_steps(component: &str, from: u32, to: u32, steps: &[PlannedStep], not
 /// A step of a change of the cluster's DNS.
 fn dns_step(step: &DnsStep) -> Option<String> {
     Some(match step {
-        DnsStep::Well { servers } => format!("{servers} DNS pods answer as usual"),
-        DnsStep::Kept { object } => format!("what was there before is kept in {object}"),
-        DnsStep::Written { object } => format!("written: {object}"),
         DnsStep::Waiting { at_most, because } => {
             format!("waiting for the servers, up to {}: {because}", time(*at_most))
         }
-        DnsStep::Replacing { pod } => format!("DNS pod {pod} is replaced"),
         DnsStep::Reloaded { pod, after } => format!("DNS pod {pod} has read it, {} after it was written", time(*after)),
         DnsStep::Verified { pod, questions, after } => {
             format!("DNS pod {pod} answers {questions} questions as it must, {} later", time(*after))
         }
-        DnsStep::Forgotten { object } => format!("taken away: {object}"),
-        DnsStep::TakingBack { because } => format!("taking the change back: {because}"),
-        _ => return None,
+        other => return other.words(),
     })
 }
 

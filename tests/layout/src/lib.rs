@@ -28,6 +28,8 @@ struct Module {
     globs: Vec<Place>,
     /// Names that are defined here.
     items: BTreeSet<String>,
+    /// Those of public types, as often as they are defined.
+    types: Vec<String>,
     paths: Vec<Place>,
 }
 
@@ -65,9 +67,15 @@ impl Layout {
                 continue;
             }
             module.items.extend(defined(item));
+            module.types.extend(defined(item).filter(|_| is_public_type(item)));
             module.visit_item(item);
         }
         self.modules.insert(at.to_vec(), module);
+    }
+
+    /// The names of all public types, each with the file that defines it.
+    pub fn public_types(&self) -> impl Iterator<Item = (&str, String)> {
+        self.modules.values().flat_map(|module| module.types.iter().map(|t| (t.as_str(), name(&module.file))))
     }
 
     /// Every pair of files of which the first uses the second.
@@ -281,6 +289,18 @@ fn attributes(item: &syn::Item) -> &[syn::Attribute] {
     }
 }
 
+fn is_public_type(item: &syn::Item) -> bool {
+    let visibility = match item {
+        syn::Item::Struct(i) => &i.vis,
+        syn::Item::Enum(i) => &i.vis,
+        syn::Item::Union(i) => &i.vis,
+        syn::Item::Trait(i) => &i.vis,
+        syn::Item::Type(i) => &i.vis,
+        _ => return false,
+    };
+    matches!(visibility, syn::Visibility::Public(_))
+}
+
 fn defined(item: &syn::Item) -> Option<String> {
     let ident = match item {
         syn::Item::Const(i) => &i.ident,
@@ -350,5 +370,16 @@ mod tests {
         let far = ("a/child.rs", "use crate::b::B; pub struct Child(B);");
         let found = circles(&[("lib.rs", "mod a; mod b;"), above, far, ("b.rs", "use crate::a::A; pub struct B;")]);
         assert_eq!(found, [["a", "a/child", "b"]]);
+    }
+
+    #[test]
+    fn public_types_are_told_with_their_files() {
+        let found = layout(&[
+            ("lib.rs", "mod a; pub struct One; pub(crate) struct Inner;"),
+            ("a.rs", "pub enum One {} pub trait Two {} pub fn three() {} #[cfg(test)] mod tests { pub struct One; }"),
+        ]);
+        let mut types: Vec<_> = found.public_types().map(|(name, file)| format!("{name} {file}")).collect();
+        types.sort();
+        assert_eq!(types, ["One a", "One lib", "Two a"]);
     }
 }

@@ -254,7 +254,7 @@ async fn plan_one(cluster: &Cluster, item: Item, force: bool) -> Result<Planned,
     let (params, patch) = (params(force, true), Patch::Apply(&planned.body));
     let dry = api.patch(planned.item.object.name(), &params, &patch).await.map_err(|e| refusal(&name, e))?;
     if let Some(live) = live {
-        planned.diff = difference(&name, &live, &dry);
+        planned.diff = difference(&planned.item.object, &live, &dry);
         planned.operation = if planned.diff.is_empty() { Operation::Keep } else { Operation::Change };
     }
     Ok(planned)
@@ -295,14 +295,15 @@ fn bare(object: &DynamicObject) -> Value {
 
 /// The difference between two states of an object, as a unified diff of YAML. A Secret's values are hidden: only that
 /// they differ is shown.
-fn difference(name: &str, live: &DynamicObject, wanted: &DynamicObject) -> String {
+fn difference(object: &Object, live: &DynamicObject, wanted: &DynamicObject) -> String {
     let (mut old, mut new) = (bare(live), bare(wanted));
     if old == new {
         return String::new();
     }
-    if name.starts_with("secret/") {
+    if let Object::Secret(_) = object {
         hide(&mut old, &mut new);
     }
+    let name = name(object);
     let text = |v: &Value| clearwater::yaml::write_one(v).unwrap_or_else(|_| v.to_string());
     let (old, new) = (text(&old), text(&new));
     similar::TextDiff::from_lines(&old, &new)
@@ -435,7 +436,7 @@ mod tests {
             "resourceVersion": "5", "managedFields": [{"manager": "x"}]}, "data": {"a": "1"}}));
         let dry = object(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "uid": "1",
             "resourceVersion": "6", "managedFields": [{"manager": "y"}]}, "data": {"a": "1"}}));
-        assert_eq!(difference("configmap/c", &live, &dry), "");
+        assert_eq!(difference(&Object::ConfigMap(Box::default()), &live, &dry), "");
     }
 
     #[test]
@@ -445,9 +446,13 @@ mod tests {
                 json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "c"}, "data": {"a": value, "b": "same"}}),
             )
         };
-        let shown = difference("configmap/c", &of("ConfigMap", "old-value"), &of("ConfigMap", "new-value"));
+        let shown = difference(
+            &Object::ConfigMap(Box::default()),
+            &of("ConfigMap", "old-value"),
+            &of("ConfigMap", "new-value"),
+        );
         assert!(shown.contains("-  a: old-value\n+  a: new-value"), "{shown}");
-        let shown = difference("secret/c", &of("Secret", "b2xk"), &of("Secret", "bmV3"));
+        let shown = difference(&Object::Secret(Box::default()), &of("Secret", "b2xk"), &of("Secret", "bmV3"));
         assert!(shown.contains("differs") && !shown.contains("b2xk") && !shown.contains("bmV3"), "{shown}");
     }
 }

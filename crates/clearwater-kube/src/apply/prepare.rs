@@ -7,7 +7,7 @@ use clearwater::component::{Component, Rule};
 use clearwater::config::{Deployment, KeyPolicy, Keys};
 use clearwater::event::{Change, CheckId, CheckLine, CheckStatus, PlannedComponent, PlannedGate};
 use clearwater::manifest::{
-    self, Balance, Inputs, Item, KEYS_SECRET, ManifestError, Owner, ServicesFirst, balance, provisional,
+    self, Balance, Inputs, Item, ItemOwner, KEYS_SECRET, ManifestError, ServicesFirst, balance, provisional,
     services_first, workloads,
 };
 use clearwater::order::{Graph, NAMES, OrderError, Policy, StartPlan};
@@ -341,8 +341,8 @@ impl ApplyPlan {
             .items()
             .iter()
             .filter(|i| match i.owner {
-                Owner::Shared => true,
-                Owner::Component(c) => scope.has(c) || is_first(i),
+                ItemOwner::Shared => true,
+                ItemOwner::Component(c) => scope.has(c) || is_first(i),
             })
             .cloned()
             .collect();
@@ -352,8 +352,8 @@ impl ApplyPlan {
             match planned {
                 Ok(planned) if is_first(&planned.item) => work.first.push(planned),
                 Ok(planned) => match planned.item.owner {
-                    Owner::Shared => work.shared.push(planned),
-                    Owner::Component(c) => work.of.entry(c).or_default().push(planned),
+                    ItemOwner::Shared => work.shared.push(planned),
+                    ItemOwner::Component(c) => work.of.entry(c).or_default().push(planned),
                 },
                 Err(error) if error.is_unseen() => return Err(PrepareError::Unseen(error)),
                 Err(error) => lines.push(CheckLine {
@@ -407,8 +407,8 @@ impl ApplyPlan {
             .map(|planned| Change {
                 object: planned.name(),
                 component: match planned.item.owner {
-                    Owner::Shared => None,
-                    Owner::Component(c) => Some(c.name().to_owned()),
+                    ItemOwner::Shared => None,
+                    ItemOwner::Component(c) => Some(c.name().to_owned()),
                 },
                 operation: planned.operation,
                 whose: planned.whose,
@@ -427,6 +427,6 @@ pub(crate) async fn plan_late(
     force: bool,
 ) -> Result<Vec<Planned>, ApplyError> {
     let manifest = manifest::render(deployment, inputs)?;
-    let items: Vec<Item> = manifest.of(Owner::Component(component)).cloned().collect();
+    let items: Vec<Item> = manifest.of(ItemOwner::Component(component)).cloned().collect();
     apply::plan(cluster, &items, true, force).await.into_iter().collect()
 }

@@ -115,6 +115,14 @@ async fn records_to_put(cluster: &Cluster, deployment: &Deployment, plan: &mut D
         let works = format!("remove it, so that it is written for you, or add {unlisted}; then ");
         plan.notes.push(Advice::new(reason, Remedy::BringUp.after(works)));
     }
+    let own = deployment.names();
+    if own.backend() != DnsBackend::Etcd {
+        let sprout = own.sprout();
+        plan.notes.push(Advice::new(
+            format!("the containers ask for names below {sprout}, because the deployment file has another dns.backend"),
+            Remedy::BringUp.after("write `dns: {backend: etcd}`, then "),
+        ));
+    }
     Ok(records(deployment, DnsBackend::Etcd, &Targets::default().with(Component::Sprout, ips))?)
 }
 
@@ -175,16 +183,9 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
         Some(zone) => wanted(options, zone, &root)?,
         None => BTreeMap::new(),
     };
-    plan.questions = if let Some(zone) = &zone {
-        of_zone(zone)
-    } else {
-        // All of it lies below the deployment's own subtree: nobody else gives it, and a run before this one may
-        // have taken the keys.
-        let own = [sprout.clone()].into_iter();
-        let own = own.chain(sub_domains(deployment, DnsBackend::Etcd)?.into_iter().map(|s| s.name));
-        let mut questions = gone(&before, &root);
-        questions.extend(own.filter(|n| questions.iter().all(|q| q.name != *n)).map(nothing).collect::<Vec<_>>());
-        questions
+    plan.questions = match &zone {
+        Some(zone) => of_zone(zone),
+        None => all_gone(deployment, sprout, &before, &root)?,
     };
     let block = if served.is_some() {
         None
@@ -198,16 +199,6 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
             return Err(DnsError::NoReload { file: at.place.to_string() });
         }
         rights(cluster, &block.place, Task::DnsEtcd).await?;
-    }
-    let own = deployment.names();
-    if options.action == DnsAction::Put && own.backend() != DnsBackend::Etcd {
-        plan.notes.push(Advice::new(
-            format!(
-                "the containers ask for names below {}, because the deployment file has another dns.backend",
-                own.sprout()
-            ),
-            Remedy::BringUp.after("write `dns: {backend: etcd}`, then "),
-        ));
     }
     let edit = KeyEdit { endpoint, access: options.etcd.clone(), prefix, before, after, block };
     if !edit.is_change() {
@@ -225,6 +216,24 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
     plan.cluster_dns = Some(cluster_dns);
     plan.work = Work::Keys(Box::new(edit));
     Ok(plan)
+}
+
+/// What is asked once all is gone, the keys' names and the deployment's. All of it lies below the deployment's own
+/// subtree: nobody else gives it, and a run before this one may have taken the keys.
+fn all_gone(
+    deployment: &Deployment,
+    sprout: Name,
+    before: &BTreeMap<String, StoredKey>,
+    root: &str,
+) -> Result<Vec<Expectation>, DnsError> {
+    let mut questions = gone(before, root);
+    let subs = sub_domains(deployment, DnsBackend::Etcd)?.into_iter().map(|s| s.name);
+    for name in [sprout].into_iter().chain(subs) {
+        if questions.iter().all(|q| q.name != name) {
+            questions.push(nothing(name));
+        }
+    }
+    Ok(questions)
 }
 
 /// What is asked once keys are gone: their names, less the label that each record adds.

@@ -1,9 +1,10 @@
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use clearwater::component::{Component, Release};
 use clearwater::config::{Deployment, SPROUT_ADDRESS};
 use clearwater::dns::answer::{Answer, Code};
-use clearwater::dns::{GivenBy, Name, Need, RecordType, Resolver, needs};
+use clearwater::dns::{GivenBy, Name, NeededName, RecordData, RecordType, Resolver, needs};
 use clearwater::remedy::{Advice, NamesDeed, Remedied as _};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -91,7 +92,7 @@ pub async fn explain(cluster: &Cluster, deployment: &Deployment) -> Result<Expla
         Err(error) => explained.notes.push(error.advice().after("the DNS servers themselves were not asked: ")),
     }
     let mut inside = Vec::new();
-    let mut aliases: Vec<String> = Vec::new();
+    let mut aliases: Vec<IpAddr> = Vec::new();
     for component in [Component::Sprout, Component::Bono] {
         if !deployment.has(component) {
             continue;
@@ -104,13 +105,21 @@ pub async fn explain(cluster: &Cluster, deployment: &Deployment) -> Result<Expla
             Err(why) => explained.notes.push(format!("not asked from {component}: {why}").into()),
         }
     }
-    let virtual_ips = virtual_addresses(cluster).await;
+    let mut foreign = virtual_addresses(cluster).await;
+    foreign.retain(|ip| !aliases.contains(ip));
+    let sprout: Name = deployment.names().sprout().parse()?;
     let mut id = 0;
     for need in needs(deployment)? {
-        let explanation = one(deployment, &need, &mut servers, &mut inside, &mut id, &mut explained.notes).await?;
+        let (mut explanation, leads_to) =
+            one(deployment, &need, &mut servers, &mut inside, &mut id, &mut explained.notes).await?;
+        if let Some(ip) = foreign.iter().find(|ip| leads_to.contains(ip) && need.name.is_within(&sprout)) {
+            explanation.symptoms.push(format!(
+                "{ip} is a Service's virtual address and not in local_alias_list: sprout sends requests for it to itself \
+                 until their hops are used up (483 Too many hops)"
+            ));
+        }
         explained.names.push(explanation);
     }
-    hops(&mut explained.names, deployment, &virtual_ips, &aliases);
     explained.notes.dedup();
     // Nobody's silence says that a name is missing.
     if explained.names.iter().all(|name| name.seen.is_empty()) && !explained.names.is_empty() {
@@ -142,7 +151,7 @@ async fn resolver(
     inside: &mut Inside,
     cluster_dns: Option<&ClusterDns>,
     explained: &mut Explained,
-    aliases: &mut Vec<String>,
+    aliases: &mut Vec<IpAddr>,
 ) {
     let component = inside.component;
     let settings = match settings(inside).await {
@@ -152,7 +161,8 @@ async fn resolver(
             return;
         }
     };
-    aliases.extend(settings.get("local_alias_list").unwrap_or_default().split(',').map(|a| a.trim().to_owned()));
+    let own_names = settings.get("local_alias_list").unwrap_or_default();
+    aliases.extend(own_names.split(',').filter_map(|a| a.trim().parse::<IpAddr>().ok()));
     let own: Vec<String> = inside.servers.iter().map(ToString::to_string).collect();
     let asked = settings.get("signaling_dns_server").unwrap_or_default();
     let same = asked.split([',', ' ']).filter(|s| !s.is_empty()).eq(own.iter().map(String::as_str));
@@ -179,25 +189,32 @@ async fn resolver(
     explained.resolvers.push(line);
 }
 
+/// Asks for one name from every side. Yields the addresses that it leads to as well.
 async fn one(
     deployment: &Deployment,
-    need: &Need,
+    need: &NeededName,
     servers: &mut [(String, Server)],
     inside: &mut [Inside],
     id: &mut u16,
     notes: &mut Vec<Advice>,
-) -> Result<Explanation, DnsError> {
+) -> Result<(Explanation, BTreeSet<IpAddr>), DnsError> {
     // etcd's name alone is asked for through the search domains.
     let suffix = deployment.names().service_domain();
     let name: Name =
         if need.name.labels().count() == 1 { format!("{}.{suffix}", need.name).parse()? } else { need.name.clone() };
     let short: Option<Name> = name.as_str().strip_suffix(&format!(".{suffix}")).and_then(|s| s.parse().ok());
     let literal = need.askers.iter().any(|a| a.resolver == Resolver::CAres);
-    let mut seen = Vec::new();
+    let (mut seen, mut leads_to) = (Vec::new(), BTreeSet::new());
     let mut found = false;
     let mut negative: Option<u32> = None;
     let mut take = |server: &str, asked: &Name, record_type: RecordType, answer: &Answer, counts: bool| {
-        let has = answer.code == Code::NoError && !answer.data(asked, record_type).is_empty();
+        let data = answer.data(asked, record_type);
+        let has = answer.code == Code::NoError && !data.is_empty();
+        leads_to.extend(data.iter().filter_map(|data| match data {
+            RecordData::A(ip) => Some(IpAddr::V4(*ip)),
+            RecordData::Aaaa(ip) => Some(IpAddr::V6(*ip)),
+            _ => None,
+        }));
         if counts {
             found |= has;
             if !has {
@@ -242,7 +259,7 @@ async fn one(
                 .push(format!("a program that asked keeps that it is missing for up to {ttl} s after it is repaired"));
         }
     }
-    Ok(Explanation {
+    let explanation = Explanation {
         name: name.to_string(),
         types: need.types.iter().map(ToString::to_string).collect(),
         askers: need.askers.iter().map(ToString::to_string).collect(),
@@ -252,22 +269,6 @@ async fn one(
         seen,
         found,
         symptoms,
-    })
-}
-
-/// Names of sprout that lead to an address which sprout does not take for its own: the request goes round and round.
-fn hops(names: &mut [Explanation], deployment: &Deployment, virtual_ips: &[IpAddr], aliases: &[String]) {
-    let sprout = deployment.names().sprout();
-    for name in names.iter_mut().filter(|n| n.name == sprout || n.name.ends_with(&format!(".{sprout}"))) {
-        let foreign = virtual_ips
-            .iter()
-            .map(ToString::to_string)
-            .find(|ip| !aliases.contains(ip) && name.seen.iter().any(|s| s.answer.split(", ").any(|a| a == ip)));
-        if let Some(ip) = foreign {
-            name.symptoms.push(format!(
-                "{ip} is a Service's virtual address and not in local_alias_list: sprout sends requests for it to itself \
-                 until their hops are used up (483 Too many hops)"
-            ));
-        }
-    }
+    };
+    Ok((explanation, leads_to))
 }

@@ -149,13 +149,11 @@ impl Gate {
 /// A step in a few words; `None` for what is of no interest while a deployment comes up.
 fn say(step: &DnsStep) -> Option<String> {
     Some(match step {
-        DnsStep::Kept { object } => format!("what was there before is kept in {object}"),
-        DnsStep::Written { object } => format!("written: {object}"),
         DnsStep::Waiting { at_most, because } => {
             format!("until all servers know them can take {} s: {because}", at_most / 1000)
         }
         DnsStep::Verified { pod, .. } => format!("DNS pod {pod} answers as it must"),
-        DnsStep::TakingBack { because } => format!("taking the change back: {because}"),
+        DnsStep::Kept { .. } | DnsStep::Written { .. } | DnsStep::TakingBack { .. } => return step.words(),
         _ => return None,
     })
 }

@@ -10,6 +10,7 @@ use clearwater::event::{Evidence, FailureKind};
 use clearwater::remedy::Remedy;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use kube::ResourceExt;
 
 use super::pull::{Pull, pull};
 use crate::observe::exits::{Exit, Exits};
@@ -41,6 +42,15 @@ impl Default for Grace {
     }
 }
 
+/// A container of a pod, both by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodContainer {
+    /// The pod.
+    pub pod: String,
+    /// The container.
+    pub container: String,
+}
+
 /// A rollout that cannot succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -51,7 +61,7 @@ pub struct Failure {
     /// The object that shows it, as `kind/name`.
     pub object: String,
     /// The container that shows it, where one does.
-    pub container: Option<String>,
+    pub container: Option<PodContainer>,
     /// The reason in the API's own words.
     pub reason: String,
     /// The causes, outermost first.
@@ -62,10 +72,10 @@ pub struct Failure {
 
 impl Failure {
     /// The container whose logs may tell more.
-    pub(crate) fn telling_container(&self) -> Option<&str> {
+    pub(crate) fn telling_container(&self) -> Option<&PodContainer> {
         let telling =
             matches!(self.kind, FailureKind::CrashLoop | FailureKind::WrongArchitecture | FailureKind::Config);
-        self.container.as_deref().filter(|_| telling)
+        self.container.as_ref().filter(|_| telling)
     }
 
     /// The failure as the logs tell it: they may tell more than the status did.
@@ -140,7 +150,7 @@ fn pod_failure(rollout: &RolloutContext<'_>, pod: &Pod) -> Option<Failure> {
         component: rollout.component,
         kind,
         object: object.clone(),
-        container: container.map(str::to_owned),
+        container: container.map(|container| PodContainer { pod: pod.name_any(), container: container.to_owned() }),
         reason: reason.to_owned(),
         causes,
         fix,
@@ -330,7 +340,7 @@ fn crash_loop(rollout: &RolloutContext<'_>, pod: &Pod, status: &ContainerStatus)
         component: rollout.component,
         kind: FailureKind::CrashLoop,
         object: pod_name(pod),
-        container: Some(status.name.clone()),
+        container: Some(PodContainer { pod: pod.name_any(), container: status.name.clone() }),
         reason: "CrashLoopBackOff".to_owned(),
         causes: vec![format!("{}, container {}: ended {count} times in the same way", pod_name(pod), status.name), why],
         fix: fix.into(),

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::container::{run_of, statuses};
 use super::feed::{Feed, ReceiverClosed, WHOLE};
 use super::hub::{Key, Update};
-use super::{Origin, PAUSES, Source};
+use super::{LogOrigin, LogSource, PAUSES};
 use crate::backoff::{self, Backoff};
 use crate::pod::AskError;
 
@@ -38,7 +38,7 @@ pub(super) struct Files {
 /// The files of one container.
 pub(super) struct Follower {
     pub(super) pods: Api<Pod>,
-    pub(super) source: Arc<Source>,
+    pub(super) source: Arc<LogSource>,
     pub(super) uid: Option<String>,
     /// The runtime's name of this run.
     pub(super) id: String,
@@ -361,7 +361,7 @@ impl Follower {
             return Ok(Some((id, path)));
         }
         let key = self.keys.fetch_add(1, Ordering::Relaxed);
-        let source = Source { origin: Origin::File(path.clone()), ..(*self.source).clone() };
+        let source = LogSource { origin: LogOrigin::File(path.clone()), ..(*self.source).clone() };
         self.updates.send(Update::Opened(key, Arc::new(source))).await.map_err(|_| ReceiverClosed)?;
         let feed = Feed::new(key, self.updates.clone(), self.spare.clone(), grammar, self.skew);
         let (lines, read_to, idle_since, id_now) = (0, None, None, Some(id));

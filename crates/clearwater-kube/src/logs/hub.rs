@@ -8,14 +8,14 @@ use foldhash::fast::FixedState;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::{Entry, Said, Source};
+use super::{LogEntry, LogSource, Said};
 
 /// Names a source among the tasks.
 pub(super) type Key = u64;
 
 /// What the readers of sources tell the hub.
 pub(super) enum Update {
-    Opened(Key, Arc<Source>),
+    Opened(Key, Arc<LogSource>),
     Items(Key, Vec<(Timestamp, Item)>, Option<OwnedSemaphorePermit>),
     /// It lost its stream; up to when everything is known, where that is known.
     Behind(Key, Option<Timestamp>),
@@ -43,12 +43,12 @@ const TOGETHER_BYTES: usize = 64 * 1024;
 struct Sources {
     ids: HashMap<Key, SourceId>,
     /// Kept until the last item of a source that is closed is let go.
-    by_id: HashMap<SourceId, Arc<Source>, FixedState>,
+    by_id: HashMap<SourceId, Arc<LogSource>, FixedState>,
     closed: Vec<SourceId>,
 }
 
 impl Sources {
-    fn get(&self, key: Key) -> Option<(SourceId, &Arc<Source>)> {
+    fn get(&self, key: Key) -> Option<(SourceId, &Arc<LogSource>)> {
         let id = *self.ids.get(&key)?;
         Some((id, self.by_id.get(&id)?))
     }
@@ -169,7 +169,7 @@ fn said(released: Released<Held>, sources: &Sources) -> Option<Said> {
     let Released { source, time, item: Held { item, .. }, late } = released;
     let source = sources.by_id.get(&source)?.clone();
     Some(match item {
-        Item::Record(record) => Said::Record(Entry { source, time, record, late }),
+        Item::Record(record) => Said::Record(LogEntry { source, time, record, late }),
         Item::Gap(gap) => Said::Gap(source, gap),
     })
 }

@@ -30,7 +30,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 
 /// Where records come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
+pub struct LogSource {
     /// The component, by the pod's label; empty where it has none.
     pub component: String,
     /// The pod's namespace.
@@ -48,12 +48,12 @@ pub struct Source {
     /// The pod's annotations.
     pub annotations: BTreeMap<String, String>,
     /// What of the container it is.
-    pub origin: Origin,
+    pub origin: LogOrigin,
 }
 
 /// What of a container a source is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Origin {
+pub enum LogOrigin {
     /// What it writes to standard output and standard error.
     Output,
     /// What the container before it wrote there.
@@ -126,22 +126,22 @@ pub struct Options {
 #[derive(Clone, Debug)]
 pub enum Said {
     /// A source is read from now on.
-    Opened(Arc<Source>),
+    Opened(Arc<LogSource>),
     /// Nothing more comes from a source.
-    Closed(Arc<Source>),
+    Closed(Arc<LogSource>),
     /// A record.
-    Record(Entry),
+    Record(LogEntry),
     /// Something could not be read.
-    Gap(Arc<Source>, Gap),
+    Gap(Arc<LogSource>, Gap),
     /// A stream broke and is being resumed, or a source cannot be read at all.
-    Trouble(Option<Arc<Source>>, Printable),
+    Trouble(Option<Arc<LogSource>>, Printable),
 }
 
 /// A record with its place in time.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct LogEntry {
     /// Where it comes from.
-    pub source: Arc<Source>,
+    pub source: Arc<LogSource>,
     /// When it was written: the container runtime's time for output, the line's own time for files.
     pub time: Timestamp,
     /// The lines.

@@ -16,7 +16,7 @@ use super::container::{Output, run_of, statuses};
 use super::feed::{Feed, ReceiverClosed, SPARE};
 use super::files::{Files, Follower};
 use super::hub::{Key, Update};
-use super::{Candidate, Choice, Options, Origin, Source};
+use super::{Candidate, Choice, LogOrigin, LogSource, Options};
 use crate::Cluster;
 
 /// Where supervisord keeps what its programs print (Supervisor `childlogdir`).
@@ -195,14 +195,14 @@ impl Reader {
                 opening: self.opening.clone(),
             };
             if self.options.previous && !restarted && status.restart_count > 0 {
-                let key = self.announce(Source { origin: Origin::Previous, ..source.clone() }).await?;
+                let key = self.announce(LogSource { origin: LogOrigin::Previous, ..source.clone() }).await?;
                 jobs.push(Job::Output(output(true), key, grammar));
             }
             let key = self.announce(source.clone()).await?;
             jobs.push(Job::Output(output(false), key, grammar));
         }
         if wants_files {
-            let key = self.announce(Source { origin: Origin::File(String::new()), ..source.clone() }).await?;
+            let key = self.announce(LogSource { origin: LogOrigin::File(String::new()), ..source.clone() }).await?;
             jobs.push(Job::Files(Follower {
                 pods,
                 source: Arc::new(source),
@@ -224,14 +224,14 @@ impl Reader {
         Ok(())
     }
 
-    async fn announce(&self, source: Source) -> Result<Key, ReceiverClosed> {
+    async fn announce(&self, source: LogSource) -> Result<Key, ReceiverClosed> {
         let key = self.keys.fetch_add(1, Ordering::Relaxed);
         self.updates.send(Update::Opened(key, Arc::new(source))).await.map_err(|_| ReceiverClosed)?;
         Ok(key)
     }
 
     /// The files of a container that are chosen.
-    fn files(&self, source: &Source) -> Vec<Files> {
+    fn files(&self, source: &LogSource) -> Vec<Files> {
         let choice = self.options.choice;
         if choice == Choice::Output {
             return Vec::new();
@@ -253,10 +253,10 @@ impl Reader {
     }
 }
 
-fn source(pod: &Pod, container: &str) -> Source {
+fn source(pod: &Pod, container: &str) -> LogSource {
     let meta = &pod.metadata;
     let labels = meta.labels.clone().unwrap_or_default();
-    Source {
+    LogSource {
         component: labels.get(SERVICE_LABEL).cloned().unwrap_or_default(),
         namespace: meta.namespace.clone().unwrap_or_default(),
         pod: meta.name.clone().unwrap_or_default(),
@@ -265,12 +265,12 @@ fn source(pod: &Pod, container: &str) -> Source {
         container: container.to_owned(),
         labels,
         annotations: meta.annotations.clone().unwrap_or_default(),
-        origin: Origin::Output,
+        origin: LogOrigin::Output,
     }
 }
 
 /// The files that the component of a container is known to write. Both releases keep them in the same places.
-fn catalogued(source: &Source) -> Option<impl Iterator<Item = &'static LogFile>> {
+fn catalogued(source: &LogSource) -> Option<impl Iterator<Item = &'static LogFile>> {
     let component: Component = source.component.parse().ok()?;
     if source.container != source.component {
         return None;
@@ -287,11 +287,11 @@ fn catalogued(source: &Source) -> Option<impl Iterator<Item = &'static LogFile>>
 }
 
 /// Whether a container does nothing but print another one's file (clearwater-docker `kubernetes/templates`: `tailer`).
-fn repeats_a_file(source: &Source) -> bool {
+fn repeats_a_file(source: &LogSource) -> bool {
     source.container == "tailer"
 }
 
 /// The grammar of a container's output.
-fn output_grammar(source: &Source) -> LogGrammar {
+fn output_grammar(source: &LogSource) -> LogGrammar {
     if repeats_a_file(source) { LogGrammar::Cpp } else { LogGrammar::Plain }
 }

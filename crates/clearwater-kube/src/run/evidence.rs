@@ -8,7 +8,7 @@ use kube::api::LogParams;
 use tokio::time::timeout;
 
 use crate::cluster::Cluster;
-use crate::judge::failure::Failure;
+use crate::judge::failure::{Failure, PodContainer};
 use crate::observe::snapshot::event_time;
 
 /// The longest that reading one log may take.
@@ -41,16 +41,12 @@ pub(crate) fn events(mut events: Vec<&Event>) -> Vec<String> {
 }
 
 /// Reads the last lines of a container's output, previous and current.
-async fn logs(cluster: &Cluster, pod: &str, container: &str) -> Vec<LogExcerpt> {
+async fn logs(cluster: &Cluster, PodContainer { pod, container }: &PodContainer) -> Vec<LogExcerpt> {
     let pods = cluster.api::<Pod>();
     let mut excerpts = Vec::new();
     for previous in [true, false] {
-        let params = LogParams {
-            container: Some(container.to_owned()),
-            previous,
-            tail_lines: Some(TAIL),
-            ..LogParams::default()
-        };
+        let params =
+            LogParams { container: Some(container.clone()), previous, tail_lines: Some(TAIL), ..LogParams::default() };
         if let Ok(Ok(text)) = timeout(READ, pods.logs(pod, &params)).await {
             let lines: Vec<String> = text.lines().map(str::to_owned).collect();
             if !lines.is_empty() {
@@ -72,8 +68,8 @@ pub(crate) async fn shown(
 ) -> (Failure, Evidence) {
     let (object, reason) = (failure.object.clone(), failure.reason.clone());
     let mut evidence = Evidence { object, reason, events, logs: Vec::new() };
-    if let (Some(pod), Some(container)) = (evidence.object.strip_prefix("pod/"), failure.telling_container()) {
-        evidence.logs = logs(cluster, pod, container).await;
+    if let Some(telling) = failure.telling_container() {
+        evidence.logs = logs(cluster, telling).await;
     }
     evidence.logs.extend(program_log);
     (failure.told_by(&evidence), evidence)

@@ -36,7 +36,7 @@ pub use file::{
     Tailer, Toleration,
 };
 pub use level::LevelFile;
-pub use problem::{ConfigErrors, KeyPath, Place, Places, Problem, ProblemKind, Step};
+pub use problem::{ConfigErrors, KeyPath, Location, Places, Problem, ProblemKind, Step};
 pub use schema::schema;
 pub use script::ORIGINAL_AUTO_CONFIG;
 pub use set::{InvalidSet, Set};

@@ -94,8 +94,9 @@ impl Serialize for KeyPath {
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Place")]
 #[non_exhaustive]
-pub enum Place {
+pub enum Location {
     /// In a text.
     File {
         /// The name the text was read under.
@@ -108,7 +109,7 @@ pub enum Place {
     Flag(String),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { name, position } => write!(f, "{name}:{}:{}", position.line, position.column),
@@ -121,7 +122,7 @@ impl fmt::Display for Place {
 ///
 /// Two deployment files that differ only in where their values were written are equal.
 #[derive(Clone, Debug, Default)]
-pub struct Places(BTreeMap<KeyPath, Place>);
+pub struct Places(BTreeMap<KeyPath, Location>);
 
 impl PartialEq for Places {
     fn eq(&self, _: &Self) -> bool {
@@ -130,17 +131,17 @@ impl PartialEq for Places {
 }
 
 impl Places {
-    pub(crate) fn insert(&mut self, path: KeyPath, place: Place) {
+    pub(crate) fn insert(&mut self, path: KeyPath, place: Location) {
         self.0.insert(path, place);
     }
 
     /// Where the value at `path` was written.
-    pub fn at(&self, path: &KeyPath) -> Option<&Place> {
+    pub fn at(&self, path: &KeyPath) -> Option<&Location> {
         self.0.get(path)
     }
 
     /// Where the value at `path` was written, or the nearest one above it that was.
-    pub fn of(&self, path: &KeyPath) -> Option<&Place> {
+    pub fn of(&self, path: &KeyPath) -> Option<&Location> {
         self.at(path).or_else(|| self.of(&path.parent()?))
     }
 }
@@ -174,7 +175,7 @@ pub struct Problem {
     /// What kind of problem it is.
     pub kind: ProblemKind,
     /// Where it was written, where that is known.
-    pub place: Option<Place>,
+    pub place: Option<Location>,
     /// The key.
     #[schemars(with = "String")]
     pub key: KeyPath,

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde_json::{Map, Value, json};
 
 use super::DeploymentFile;
-use super::problem::{ConfigErrors, KeyPath, Place, Places, Problem, ProblemKind, Step, quoted};
+use super::problem::{ConfigErrors, KeyPath, Location, Places, Problem, ProblemKind, Step, quoted};
 use super::schema::schema;
 use super::{check, set::Set};
 use crate::names::nearest;
@@ -17,7 +17,7 @@ use crate::yaml::{self, Kind, Node, Position};
 #[derive(Clone)]
 struct Item {
     what: What,
-    place: Place,
+    place: Location,
     /// A scalar as it was written, where that stands on one line.
     written: Option<String>,
 }
@@ -36,12 +36,12 @@ enum What {
 #[derive(Clone)]
 struct Entry {
     key: String,
-    place: Place,
+    place: Location,
     value: Item,
 }
 
 impl Item {
-    fn of(node: Node, text: &str, place: &dyn Fn(Option<Position>) -> Place) -> Self {
+    fn of(node: Node, text: &str, place: &dyn Fn(Option<Position>) -> Location) -> Self {
         let at = place(node.at);
         let written = node.written(text).map(str::to_owned);
         let what = match node.kind {
@@ -131,7 +131,7 @@ struct Reader {
 
 impl Reader {
     fn read(&mut self, text: &str, name: &str, sets: &[Set]) -> Option<DeploymentFile> {
-        let place = |at: Option<Position>| Place::File {
+        let place = |at: Option<Position>| Location::File {
             name: name.to_owned(),
             position: at.unwrap_or(Position { line: 1, column: 1 }),
         };
@@ -165,14 +165,14 @@ impl Reader {
         }
     }
 
-    fn report(&mut self, kind: ProblemKind, place: Place, key: &KeyPath, message: String) {
+    fn report(&mut self, kind: ProblemKind, place: Location, key: &KeyPath, message: String) {
         self.problems.push(Problem { kind, place: Some(place), key: key.clone(), message });
         self.damaged.push(key.clone());
     }
 
     /// Puts a flag's value into the tree.
     fn put(&mut self, root: &mut Item, set: &Set) {
-        let place = Place::Flag(set.shown());
+        let place = Location::Flag(set.shown());
         let node = match yaml::read_tree(set.value()) {
             Ok(node) => node,
             Err(e) => {
@@ -300,7 +300,7 @@ impl Reader {
         };
         let takes = |kind: &str| kinds.contains(&kind);
         let written = || item.written.clone().unwrap_or_default();
-        let flag = matches!(item.place, Place::Flag(_));
+        let flag = matches!(item.place, Location::Flag(_));
         let scalar = !matches!(item.what, What::List(_) | What::Map(_) | What::Null);
         match &item.what {
             What::Null if takes("null") => Some(Value::Null),

@@ -16,7 +16,7 @@ pub struct Facts {
 
 /// A way into DNS, and why it is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Choice {
+pub struct BackendChoice {
     /// The backend; `Auto` where none is needed.
     pub backend: DnsBackend,
     /// Why.
@@ -34,8 +34,8 @@ pub struct Choice {
 /// assert_eq!(choose(&hunter, Some(DnsBackend::Print), &Facts::default()).because, "it is asked for");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn choose(deployment: &Deployment, asked: Option<DnsBackend>, facts: &Facts) -> Choice {
-    let choice = |backend, because: String| Choice { backend, because };
+pub fn choose(deployment: &Deployment, asked: Option<DnsBackend>, facts: &Facts) -> BackendChoice {
+    let choice = |backend, because: String| BackendChoice { backend, because };
     if let Some(asked) = asked.filter(|b| *b != DnsBackend::Auto) {
         return choice(asked, "it is asked for".to_owned());
     }

@@ -48,12 +48,12 @@ mod records;
 pub mod skydns;
 mod zone;
 
-pub use choice::{Choice, Facts, choose};
+pub use choice::{BackendChoice, Facts, choose};
 pub use name::{InvalidName, Name};
 pub use names::{Cscf, Names};
-pub use needs::{Asker, GivenBy, Need, Question, Resolver, needs, questions};
+pub use needs::{Asker, GivenBy, NeededName, Question, Resolver, needs, questions};
 pub use record::{InvalidData, RecordData, RecordType};
 pub use records::{
     RecordsError, Rules, SubDomain, TTL, Targets, client_records, client_rules, records, rules, sub_domains,
 };
-pub use zone::{Change, RecordSet, Zone, ZoneDiff, ZoneFileError};
+pub use zone::{RecordChange, RecordSet, Zone, ZoneDiff, ZoneFileError};

@@ -31,7 +31,7 @@ impl Name {
     }
 
     /// The name with a label (or several, joined by dots) put before it.
-    pub fn prepend(&self, labels: &str) -> Result<Self, InvalidName> {
+    pub(crate) fn prepend(&self, labels: &str) -> Result<Self, InvalidName> {
         format!("{labels}.{self}").parse()
     }
 

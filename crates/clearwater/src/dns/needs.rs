@@ -66,7 +66,7 @@ pub enum GivenBy {
 
 /// A name that a deployment needs in DNS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Need {
+pub struct NeededName {
     /// The name. etcd's has one label: it is asked for through the search domains.
     pub name: Name,
     /// The record types that are asked for. A or AAAA, whichever family the pods have, where both are listed.
@@ -104,11 +104,11 @@ const BROWSER: Asker = Asker { component: None, program: "browser", resolver: Re
 struct List<'a> {
     deployment: &'a Deployment,
     names: Names,
-    needs: Vec<Need>,
+    needs: Vec<NeededName>,
 }
 
 impl List<'_> {
-    fn add(&mut self, need: Need) {
+    fn add(&mut self, need: NeededName) {
         if let Some(same) = self.needs.iter_mut().find(|n| n.name == need.name && n.types == need.types) {
             same.askers.extend(need.askers);
             same.askers.sort_unstable();
@@ -135,7 +135,17 @@ impl List<'_> {
         let name: Name = self.names.host(target).parse()?;
         let given_by = self.giver(&name);
         let types = ADDRESS;
-        self.add(Need { name, types, askers, target: Some(target), given_by, optional: false, why, without, source });
+        self.add(NeededName {
+            name,
+            types,
+            askers,
+            target: Some(target),
+            given_by,
+            optional: false,
+            why,
+            without,
+            source,
+        });
         Ok(())
     }
 
@@ -166,7 +176,7 @@ impl List<'_> {
 /// assert!(needs(&hunter)?.iter().all(|n| n.given_by == GivenBy::Service || n.optional));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn needs(deployment: &Deployment) -> Result<Vec<Need>, InvalidName> {
+pub fn needs(deployment: &Deployment) -> Result<Vec<NeededName>, InvalidName> {
     use Component::{Bono, Cassandra, Chronos, Ellis, Homer, Homestead, HomesteadProv, Ralf, Sprout};
     let mut list = List { deployment, names: deployment.names(), needs: Vec::new() };
     let classic = deployment.release() == Release::Classic;
@@ -245,7 +255,7 @@ pub fn needs(deployment: &Deployment) -> Result<Vec<Need>, InvalidName> {
         outside(&mut list)?;
     }
     if let Some(hss) = &deployment.file().hss {
-        list.needs.push(Need {
+        list.needs.push(NeededName {
             name: list.names.in_zone(&hss.hostname).parse()?,
             types: ADDRESS,
             askers: vec![daemon(Homestead)],
@@ -266,7 +276,7 @@ fn etcd(list: &mut List<'_>) -> Result<(), InvalidName> {
     let proxies = list.deployment.components().map(|e| e.component).filter(|c| *c != Etcd);
     let askers =
         proxies.map(|c| Asker { component: Some(c), program: "etcd proxy", resolver: Resolver::System }).collect();
-    list.add(Need {
+    list.add(NeededName {
         name: Etcd.name().parse()?,
         types: ADDRESS,
         askers,
@@ -314,7 +324,7 @@ fn sub_domains(list: &mut List<'_>) -> Result<(), InvalidName> {
             GivenBy::Service if name.as_str() != list.names.sprout() => GivenBy::Backend,
             giver => giver,
         };
-        list.add(Need {
+        list.add(NeededName {
             name,
             types: ADDRESS,
             askers,
@@ -332,7 +342,7 @@ fn sub_domains(list: &mut List<'_>) -> Result<(), InvalidName> {
 /// What those outside look for, and what only they would miss.
 fn outside(list: &mut List<'_>) -> Result<(), InvalidName> {
     use Component::{Bono, Ellis, Homestead};
-    let clients = |name: Name, target, asker, why, without, list: &List<'_>| Need {
+    let clients = |name: Name, target, asker, why, without, list: &List<'_>| NeededName {
         given_by: list.giver(&name),
         name,
         types: ADDRESS,
@@ -352,7 +362,7 @@ fn outside(list: &mut List<'_>) -> Result<(), InvalidName> {
         list.add(need);
     }
     let name: Name = list.names.turn_credentials().parse()?;
-    list.add(Need {
+    list.add(NeededName {
         given_by: list.giver(&name),
         name,
         types: ADDRESS,
@@ -376,7 +386,7 @@ fn outside(list: &mut List<'_>) -> Result<(), InvalidName> {
         (home, ADDRESS, "the address, for a client that knows neither NAPTR nor SRV"),
     ];
     for (name, types, why) in wanted {
-        list.add(Need {
+        list.add(NeededName {
             name,
             types,
             askers: vec![SIP_CLIENT],

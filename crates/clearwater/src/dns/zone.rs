@@ -208,7 +208,7 @@ fn after_words(line: &str, n: usize) -> &str {
 
 /// What became of the records of one name and type.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum RecordChange {
     /// They were not there before.
     Added(RecordSet),
     /// They are gone.
@@ -224,7 +224,7 @@ pub enum Change {
 
 /// The difference between two zones: [`ZoneDiff::between`]`(a, b).apply(&a) == b`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ZoneDiff(BTreeMap<(Name, RecordType), Change>);
+pub struct ZoneDiff(BTreeMap<(Name, RecordType), RecordChange>);
 
 impl ZoneDiff {
     /// What has to be done to `before` to have `after`.
@@ -234,16 +234,16 @@ impl ZoneDiff {
             match after.0.get(key) {
                 Some(new) if new == old => {}
                 Some(new) => {
-                    changes.insert(key.clone(), Change::Changed { before: old.clone(), after: new.clone() });
+                    changes.insert(key.clone(), RecordChange::Changed { before: old.clone(), after: new.clone() });
                 }
                 None => {
-                    changes.insert(key.clone(), Change::Removed(old.clone()));
+                    changes.insert(key.clone(), RecordChange::Removed(old.clone()));
                 }
             }
         }
         for (key, new) in &after.0 {
             if !before.0.contains_key(key) {
-                changes.insert(key.clone(), Change::Added(new.clone()));
+                changes.insert(key.clone(), RecordChange::Added(new.clone()));
             }
         }
         Self(changes)
@@ -255,10 +255,10 @@ impl ZoneDiff {
         let mut sets = zone.0.clone();
         for (key, change) in &self.0 {
             match change {
-                Change::Added(set) | Change::Changed { after: set, .. } => {
+                RecordChange::Added(set) | RecordChange::Changed { after: set, .. } => {
                     sets.insert(key.clone(), set.clone());
                 }
-                Change::Removed(_) => {
+                RecordChange::Removed(_) => {
                     sets.remove(key);
                 }
             }
@@ -270,15 +270,15 @@ impl ZoneDiff {
     pub fn conflicts<'a>(&'a self, zone: &'a Zone) -> impl Iterator<Item = (&'a Name, RecordType)> {
         self.0.iter().filter_map(|(key, change)| {
             let expected = match change {
-                Change::Added(_) => None,
-                Change::Removed(set) | Change::Changed { before: set, .. } => Some(set),
+                RecordChange::Added(_) => None,
+                RecordChange::Removed(set) | RecordChange::Changed { before: set, .. } => Some(set),
             };
             (zone.0.get(key) != expected).then_some((&key.0, key.1))
         })
     }
 
     /// Every change, in the order of the names.
-    pub fn changes(&self) -> impl Iterator<Item = (&Name, RecordType, &Change)> {
+    pub fn changes(&self) -> impl Iterator<Item = (&Name, RecordType, &RecordChange)> {
         self.0.iter().map(|((name, record_type), change)| (name, *record_type, change))
     }
 
@@ -293,9 +293,9 @@ impl fmt::Display for ZoneDiff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for ((name, _), change) in &self.0 {
             let (before, after) = match change {
-                Change::Added(set) => (None, Some(set)),
-                Change::Removed(set) => (Some(set), None),
-                Change::Changed { before, after } => (Some(before), Some(after)),
+                RecordChange::Added(set) => (None, Some(set)),
+                RecordChange::Removed(set) => (Some(set), None),
+                RecordChange::Changed { before, after } => (Some(before), Some(after)),
             };
             let stays = |data: &RecordData| {
                 before.zip(after).is_some_and(|(b, a)| b.ttl == a.ttl && b.data.contains(data) && a.data.contains(data))

@@ -63,3 +63,18 @@ pub enum DnsStep {
     #[serde(other)]
     Unknown,
 }
+
+impl DnsStep {
+    /// The step in plain words; `None` for one that tells a time, which each program says in its own form.
+    pub fn words(&self) -> Option<String> {
+        Some(match self {
+            Self::Well { servers } => format!("{servers} DNS pods answer as usual"),
+            Self::Kept { object } => format!("what was there before is kept in {object}"),
+            Self::Written { object } => format!("written: {object}"),
+            Self::Replacing { pod } => format!("DNS pod {pod} is replaced"),
+            Self::Forgotten { object } => format!("taken away: {object}"),
+            Self::TakingBack { because } => format!("taking the change back: {because}"),
+            Self::Waiting { .. } | Self::Reloaded { .. } | Self::Verified { .. } | Self::Unknown => return None,
+        })
+    }
+}

@@ -30,7 +30,7 @@ impl Identity {
 
     /// Whether the text mentions the subscriber: the user part as a word of its own and, where a domain was given, no
     /// other domain after it.
-    pub fn is_mentioned_in(&self, text: &[u8]) -> bool {
+    pub(crate) fn is_mentioned_in(&self, text: &[u8]) -> bool {
         let user = self.user.as_bytes();
         let Some(first) = user.first() else { return false };
         let mut places = memchr::memchr2_iter(first.to_ascii_lowercase(), first.to_ascii_uppercase(), text);
@@ -74,7 +74,7 @@ impl Identities {
         Self { all, users: users.ok() }
     }
 
-    /// Whether the text mentions one of them: see [`Identity::is_mentioned_in`].
+    /// Whether the text mentions one of them.
     pub(super) fn are_mentioned_in(&self, text: &[u8]) -> bool {
         match &self.users {
             Some(users) => users

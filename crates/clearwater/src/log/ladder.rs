@@ -10,14 +10,14 @@ use crate::text::Printable;
 
 /// What a [`Ladder`] is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subject {
+pub enum Traced {
     /// One dialogue or transaction, by its Call-ID.
     Call(String),
     /// Everything that names a subscriber.
     Subscriber(Identity),
 }
 
-impl Subject {
+impl Traced {
     /// Whether a record, with the message that it is, may be drawn in its ladder: a message that has to do with it, and
     /// every other line that may stand between messages. Which of these lines are drawn is known only when all messages are: see [`Ladder::of`].
     pub fn may_need(&self, record: &Record, message: Option<&SipMessage<'_>>) -> bool {
@@ -51,7 +51,7 @@ impl Subject {
 
 /// A SIP message that went from one party to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hop {
+pub struct LadderHop {
     /// When it was logged first.
     pub time: Timestamp,
     /// The column that it left.
@@ -78,7 +78,7 @@ pub struct Hop {
     is_peer_unknown: bool,
 }
 
-impl Hop {
+impl LadderHop {
     /// What is written at its arrow.
     fn label(&self) -> Printable {
         match &self.function {
@@ -90,7 +90,7 @@ impl Hop {
 
 /// A line that was logged between the messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
+pub struct LadderNote {
     /// When it was logged.
     pub time: Timestamp,
     /// The column of who logged it.
@@ -108,8 +108,8 @@ pub struct Note {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ladder {
     lanes: Vec<Printable>,
-    hops: Vec<Hop>,
-    notes: Vec<Note>,
+    hops: Vec<LadderHop>,
+    notes: Vec<LadderNote>,
 }
 
 /// Messages that one end logged, by what is the same at the other end: whether it was the sender, the parties where they are
@@ -123,8 +123,8 @@ fn may_be_note(record: &Record) -> bool {
 
 /// What is drawn in one line.
 enum Step<'a> {
-    Hop(&'a Hop),
-    Note(&'a Note),
+    Hop(&'a LadderHop),
+    Note(&'a LadderNote),
 }
 
 impl Step<'_> {
@@ -164,7 +164,7 @@ impl Ladder {
     /// it, at level info or graver, and when they are warnings or errors of whatever kind.
     pub fn of<'a>(
         records: impl IntoIterator<Item = Logged<'a>>,
-        subject: &Subject,
+        subject: &Traced,
         lane_of: impl Fn(&str) -> Option<String>,
     ) -> Self {
         let records: Vec<Logged<'a>> = records.into_iter().collect();
@@ -210,7 +210,7 @@ impl Ladder {
             let value = |name: &str| message.header(name).unwrap_or_default().into_owned();
             ladder.add(
                 &mut open,
-                Hop {
+                LadderHop {
                     time: logged.time,
                     from,
                     to,
@@ -234,7 +234,7 @@ impl Ladder {
         ladder
     }
 
-    fn annotate(&mut self, records: &[Logged<'_>], subject: &Subject, parties: &Identities) {
+    fn annotate(&mut self, records: &[Logged<'_>], subject: &Traced, parties: &Identities) {
         let span = self.hops.first().zip(self.hops.last()).map(|(first, last)| (first.time, last.time));
         for (place, logged) in records.iter().enumerate() {
             let is_near = span.is_none_or(|(first, last)| {
@@ -250,7 +250,7 @@ impl Ladder {
             if is_grave || subject.is_in(bytes) || parties.are_mentioned_in(bytes) {
                 let lane = Printable::from(logged.lane);
                 add_lane(&mut self.lanes, &lane);
-                self.notes.push(Note {
+                self.notes.push(LadderNote {
                     time: logged.time,
                     lane,
                     level: head.level,
@@ -264,7 +264,7 @@ impl Ladder {
     /// Adds a message, or puts it together with the one that its other end logged: the last of those that are the same
     /// but for who logged it. Saved logs may not tell whose an address is: then the branch tells, which no two hops share
     /// (RFC 3261 §8.1.1.7).
-    fn add(&mut self, open: &mut Pairs, hop: Hop) {
+    fn add(&mut self, open: &mut Pairs, hop: LadderHop) {
         if hop.function.is_none() {
             let message = || [&hop.text, &hop.cseq, &hop.call_id].map(Clone::clone);
             let parties = Some([hop.from.clone(), hop.to.clone()]);
@@ -300,18 +300,18 @@ impl Ladder {
     }
 
     /// The messages, in the order in which they were logged.
-    pub fn hops(&self) -> &[Hop] {
+    pub fn hops(&self) -> &[LadderHop] {
         &self.hops
     }
 
     /// What was logged between them.
-    pub fn notes(&self) -> &[Note] {
+    pub fn notes(&self) -> &[LadderNote] {
         &self.notes
     }
 
     /// The last error, or else warning, that was logged before a moment and within a second of it.
-    pub fn cause(&self, of: Timestamp) -> Option<&Note> {
-        let near = |n: &&Note| {
+    pub fn cause(&self, of: Timestamp) -> Option<&LadderNote> {
+        let near = |n: &&LadderNote| {
             let before = of.duration_since(n.time);
             !before.is_negative() && before <= SignedDuration::from_secs(1)
         };
@@ -321,7 +321,7 @@ impl Ladder {
 
     /// The first request that nobody answered in these logs; an ACK is not answered. What stays inside sprout does not
     /// count: its functions may answer in another's place.
-    pub fn unanswered(&self) -> Option<&Hop> {
+    pub fn unanswered(&self) -> Option<&LadderHop> {
         let responses = self.on_the_wire().filter(|h| h.status.is_some());
         let answered: HashSet<_> = responses.map(|h| (&h.to, &h.from, &h.cseq, &h.branch)).collect();
         let mut requests = self.on_the_wire().filter(|h| h.status.is_none() && h.text != "ACK");
@@ -335,14 +335,14 @@ impl Ladder {
         all.into_iter().map(|(_, step)| step).collect()
     }
 
-    fn on_the_wire(&self) -> impl Iterator<Item = &Hop> {
+    fn on_the_wire(&self) -> impl Iterator<Item = &LadderHop> {
         self.hops.iter().filter(|h| h.function.is_none())
     }
 
     /// The first response that says that a request failed: 4xx other than the challenges 401 and 407, 5xx or 6xx; one
     /// that stayed inside sprout only where none was sent.
-    pub fn failure(&self) -> Option<&Hop> {
-        let failed = |h: &&Hop| h.status.is_some_and(|s| s >= 400 && !matches!(s, 401 | 407));
+    pub fn failure(&self) -> Option<&LadderHop> {
+        let failed = |h: &&LadderHop| h.status.is_some_and(|s| s >= 400 && !matches!(s, 401 | 407));
         self.on_the_wire().find(failed).or_else(|| self.hops.iter().find(failed))
     }
 }

@@ -10,16 +10,17 @@ use super::extras::Extras;
 use super::meta::selector;
 use super::service::{service, service_port};
 use super::shared::{config_map, from_field};
-use super::{Deployment, Inputs, Item, ManifestError, Note, Object, Owner};
+use super::{Deployment, Inputs, Item, ItemOwner, ManifestError, Note, Object};
 use crate::component::{AskedBy, Component, Entry, PortUse, Protocol};
 use crate::config::{BonoExposure, BonoService, PortRange, bono_node_port, listed_ports};
+use crate::remedy::Remedy;
 
 /// The ConfigMap with the script that gives each Bono its address.
 const START: &str = "bono-start";
 const START_SCRIPT: &str = "start.sh";
 const START_PATH: &str = "/opt/clearwater/start";
 
-const OWNER: Owner = Owner::Component(Component::Bono);
+const OWNER: ItemOwner = ItemOwner::Component(Component::Bono);
 
 /// Whether each Bono has an address and Services of its own, for which its name must last.
 pub(super) fn has_identity(d: &Deployment) -> bool {
@@ -232,6 +233,7 @@ fn started(d: &Deployment, variable: &str, path: &str, script: String, config: V
 
 /// The keys are names of pods or nodes and the values addresses, so none of them can mean anything to a shell.
 fn start_script(variable: &str, table: &[(String, IpAddr)], setting: &str) -> String {
+    let deed = Remedy::BringUp;
     let mut script = format!(
         "#!/bin/sh\n\
          # Tells this Bono the address that leads to it and to no other, then starts what follows.\n\
@@ -242,7 +244,7 @@ fn start_script(variable: &str, table: &[(String, IpAddr)], setting: &str) -> St
     }
     let _ = write!(
         script,
-        "  *) echo \"${variable} has no address: add one to {setting} and run up again\" >&2; exit 1 ;;\n\
+        "  *) echo \"${variable} has no address: add one to {setting}, then {deed}\" >&2; exit 1 ;;\n\
          esac\n\
          export PUBLIC_IP\n\
          exec \"$@\"\n"

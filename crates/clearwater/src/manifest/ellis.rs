@@ -7,7 +7,7 @@ use k8s_openapi::api::networking::v1::{
 use super::bono::node_port_range;
 use super::meta::metadata;
 use super::service::{service, service_port};
-use super::{Deployment, Inputs, Item, ManifestError, Owner};
+use super::{Deployment, Inputs, Item, ItemOwner, ManifestError};
 use crate::component::{AskedBy, Component, Entry};
 use crate::config::EllisExposure;
 
@@ -45,7 +45,7 @@ pub(super) fn exposure(d: &Deployment, entry: &Entry, inputs: &Inputs) -> Result
 }
 
 fn ingress(d: &Deployment, port: u16) -> Result<Item, ManifestError> {
-    let owner = Owner::Component(Component::Ellis);
+    let owner = ItemOwner::Component(Component::Ellis);
     let given = d.file().ellis.ingress.as_ref().ok_or(ManifestError::NoIngress)?;
     let backend = IngressBackend {
         service: Some(IngressServiceBackend {

@@ -9,7 +9,7 @@ use crate::component::Component;
 use crate::config::{BonoExposure, BonoService};
 
 /// What stands for an address that is not known yet (TEST-NET-1 of RFC 5737): good for a dry run, never for a pod.
-pub const UNKNOWN_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+const UNKNOWN_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// The Services that must stand before everything can be rendered, because what is rendered names their addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -130,7 +130,7 @@ pub fn balance(bono: &Balanced, services: &BTreeMap<String, Service>) -> Balance
 }
 
 /// Fills in what is not known yet, so that everything can be rendered for a dry run: addresses that stand where they
-/// are known, [`UNKNOWN_ADDRESS`] elsewhere.
+/// are known, 192.0.2.1 elsewhere.
 pub fn provisional(inputs: &Inputs, first: &ServicesFirst, services: &BTreeMap<String, Service>) -> Inputs {
     let mut inputs = inputs.clone();
     for component in first.virtual_addresses.keys() {

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::meta::{MANAGED_BY, MANAGED_BY_LABEL, PART_OF, PART_OF_LABEL};
-use super::{Deployment, Manifest, Object, Owner};
+use super::meta::{MANAGED_BY, PART_OF};
+use super::{Deployment, ItemOwner, Manifest, Object};
 use crate::config::{BonoExposure, KeyPolicy};
+use crate::labels::{MANAGED_BY_LABEL, PART_OF_LABEL};
 use crate::yaml::{self, YamlError};
 
 /// Whether a kustomize base creates its namespace.
@@ -107,7 +108,7 @@ fn kustomization(d: &Deployment, files: &[String]) -> String {
     text
 }
 
-impl Owner {
+impl ItemOwner {
     /// The component's name, or `shared`.
     pub const fn name(self) -> &'static str {
         match self {

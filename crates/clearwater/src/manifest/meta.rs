@@ -2,24 +2,14 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
-use super::{Deployment, Owner};
+use super::{Deployment, ItemOwner};
 use crate::component::Component;
+use crate::labels::{COMPONENT_LABEL, MANAGED_BY_LABEL, NAME_LABEL, PART_OF_LABEL, SERVICE_LABEL, VERSION_LABEL};
 
-/// Upstream's label: the component's name, on every object and pod (clearwater-docker `kubernetes/templates`).
-pub const SERVICE_LABEL: &str = "service";
-/// The part that a workload plays: the component's name, or the sprout function whose sub-domain its pods carry.
-pub const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
-/// The label that says what an object is part of.
-pub const PART_OF_LABEL: &str = "app.kubernetes.io/part-of";
 /// The value of [`PART_OF_LABEL`].
 pub const PART_OF: &str = "clearwater";
-/// The label that says who manages an object.
-pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// The value of [`MANAGED_BY_LABEL`].
 pub const MANAGED_BY: &str = "kubectl-clearwater";
-/// The label that says of which release an object is; pods do not carry it.
-pub const VERSION_LABEL: &str = "app.kubernetes.io/version";
-const NAME_LABEL: &str = "app.kubernetes.io/name";
 
 pub(super) type Labels = BTreeMap<String, String>;
 
@@ -52,10 +42,10 @@ pub(super) fn pod_labels(d: &Deployment, component: Component, part: Option<&str
 }
 
 /// The metadata of an object.
-pub(super) fn metadata(d: &Deployment, owner: Owner, part: Option<&str>, name: &str) -> ObjectMeta {
+pub(super) fn metadata(d: &Deployment, owner: ItemOwner, part: Option<&str>, name: &str) -> ObjectMeta {
     let mut labels = match owner {
-        Owner::Component(component) => pod_labels(d, component, part),
-        Owner::Shared => {
+        ItemOwner::Component(component) => pod_labels(d, component, part),
+        ItemOwner::Shared => {
             let mut labels = d.file().labels.clone();
             labels.insert(NAME_LABEL.to_owned(), PART_OF.to_owned());
             labels.insert(PART_OF_LABEL.to_owned(), PART_OF.to_owned());

@@ -67,19 +67,18 @@ mod service;
 mod shared;
 mod workload;
 
+pub use crate::labels::{COMPONENT_LABEL, MANAGED_BY_LABEL, PART_OF_LABEL, SERVICE_LABEL};
 pub use autoscaler::{Elasticity, ElasticityError};
 pub use error::ManifestError;
-pub use first::{
-    Balance, Balanced, Given, ServicesFirst, UNKNOWN_ADDRESS, balance, given, provisional, services_first,
-};
+pub use first::{Balance, Balanced, Given, ServicesFirst, balance, given, provisional, services_first};
 pub use image::image;
 pub use inputs::Inputs;
 pub use layout::{NamespaceObject, kustomize};
-pub use meta::{COMPONENT_LABEL, MANAGED_BY, MANAGED_BY_LABEL, PART_OF, PART_OF_LABEL, SERVICE_LABEL, VERSION_LABEL};
-pub use object::{Item, Lifecycle, Manifest, Note, Object, Owner, Replicas};
+pub use meta::{MANAGED_BY, PART_OF};
+pub use object::{Item, ItemOwner, Lifecycle, Manifest, Note, Object, Replicas};
 pub use pod::CONFIG_HASH_ANNOTATION;
 pub use render::{render, services};
-pub use shared::{AUTO_CONFIG, ENV_VARS, LOG_LEVELS};
+pub use shared::{ENV_VARS, LOG_LEVELS};
 
 pub use crate::config::PortRange;
 pub use crate::config::shared::KEYS_SECRET;

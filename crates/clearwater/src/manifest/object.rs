@@ -11,7 +11,7 @@ use crate::component::Component;
 
 /// Whom an object belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Owner {
+pub enum ItemOwner {
     /// The deployment as a whole.
     Shared,
     /// One component.
@@ -174,7 +174,7 @@ impl Serialize for Object {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Item {
     /// Whom it belongs to.
-    pub owner: Owner,
+    pub owner: ItemOwner,
     /// When it is written.
     pub lifecycle: Lifecycle,
     /// For a workload: how many pods it has, and who says so.
@@ -185,12 +185,12 @@ pub struct Item {
 
 impl Item {
     pub(super) fn applied(component: Component, object: impl Into<Object>) -> Self {
-        let owner = Owner::Component(component);
+        let owner = ItemOwner::Component(component);
         Self { owner, lifecycle: Lifecycle::Applied, replicas: None, object: object.into() }
     }
 
     pub(super) fn shared(lifecycle: Lifecycle, object: impl Into<Object>) -> Self {
-        Self { owner: Owner::Shared, lifecycle, replicas: None, object: object.into() }
+        Self { owner: ItemOwner::Shared, lifecycle, replicas: None, object: object.into() }
     }
 }
 
@@ -222,7 +222,7 @@ impl Manifest {
     }
 
     /// The items of one owner.
-    pub fn of(&self, owner: Owner) -> impl Iterator<Item = &Item> {
+    pub fn of(&self, owner: ItemOwner) -> impl Iterator<Item = &Item> {
         self.items.iter().filter(move |i| i.owner == owner)
     }
 

@@ -2,7 +2,7 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::meta::{metadata, selector};
-use super::{Deployment, Item, Owner};
+use super::{Deployment, Item, ItemOwner};
 use crate::component::{Component, Entry, PortUse};
 use crate::config::ServiceKind;
 
@@ -51,7 +51,7 @@ fn spec(d: &Deployment, ports: Vec<ServicePort>) -> ServiceSpec {
 pub(super) fn service(d: &Deployment, component: Component, name: &str, spec: ServiceSpec) -> Item {
     let spec = ServiceSpec { selector: spec.selector.or_else(|| Some(selector(component, None))), ..spec };
     let object = Service {
-        metadata: metadata(d, Owner::Component(component), None, name),
+        metadata: metadata(d, ItemOwner::Component(component), None, name),
         spec: Some(spec),
         ..Service::default()
     };

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
 
 use super::extras::Extras;
 use super::meta::metadata;
-use super::{Deployment, Inputs, Item, Lifecycle, Owner};
+use super::{Deployment, Inputs, Item, ItemOwner, Lifecycle};
 use crate::component::{Component, Entry};
 use crate::config::shared::{ContainerEnvironment, KEYS_SECRET, Variable, VariableValue};
 use crate::config::{KeyPolicy, Keys, LevelFile, ORIGINAL_AUTO_CONFIG};
@@ -16,7 +16,7 @@ use crate::config::{KeyPolicy, Keys, LevelFile, ORIGINAL_AUTO_CONFIG};
 /// (clearwater-docker `README.md`).
 pub const ENV_VARS: &str = "env-vars";
 /// The ConfigMap with the configuration generator of the classic release.
-pub const AUTO_CONFIG: &str = "clearwater-auto-config";
+const AUTO_CONFIG: &str = "clearwater-auto-config";
 
 /// The ConfigMap with the file that each component's daemons read their log level from, by component.
 pub const LOG_LEVELS: &str = "clearwater-log-levels";
@@ -28,14 +28,14 @@ const STARTER: &str = "start.sh";
 
 /// The objects that all components share.
 pub(super) fn items(d: &Deployment, inputs: &Inputs, environment: &ContainerEnvironment) -> Vec<Item> {
-    let mut items = vec![config_map(d, Owner::Shared, ENV_VARS, environment.config_map.clone())];
+    let mut items = vec![config_map(d, ItemOwner::Shared, ENV_VARS, environment.config_map.clone())];
     if let Some(script) = &environment.auto_config {
         let data =
             BTreeMap::from([(GENERATOR_KEY.to_owned(), script.clone()), (STARTER.to_owned(), auto_config_starter())]);
-        items.push(config_map(d, Owner::Shared, AUTO_CONFIG, data));
+        items.push(config_map(d, ItemOwner::Shared, AUTO_CONFIG, data));
     }
     let levels = d.components().filter_map(|e| Some((e.component.name().to_owned(), level_text(d, e.component)?)));
-    items.push(config_map(d, Owner::Shared, LOG_LEVELS, levels.collect()));
+    items.push(config_map(d, ItemOwner::Shared, LOG_LEVELS, levels.collect()));
     if d.file().keys == KeyPolicy::Random
         && let Some(keys) = &inputs.keys
     {
@@ -44,18 +44,18 @@ pub(super) fn items(d: &Deployment, inputs: &Inputs, environment: &ContainerEnvi
     items
 }
 
-pub(super) fn config_map(d: &Deployment, owner: Owner, name: &str, data: BTreeMap<String, String>) -> Item {
+pub(super) fn config_map(d: &Deployment, owner: ItemOwner, name: &str, data: BTreeMap<String, String>) -> Item {
     let object = ConfigMap { metadata: metadata(d, owner, None, name), data: Some(data), ..ConfigMap::default() };
     match owner {
-        Owner::Shared => Item::shared(Lifecycle::Applied, object),
-        Owner::Component(component) => Item::applied(component, object),
+        ItemOwner::Shared => Item::shared(Lifecycle::Applied, object),
+        ItemOwner::Component(component) => Item::applied(component, object),
     }
 }
 
 fn secret(d: &Deployment, keys: &Keys) -> Item {
     let data = keys.settings().into_iter().map(|(name, key)| (name.to_owned(), ByteString(key.as_bytes().to_vec())));
     let object = Secret {
-        metadata: metadata(d, Owner::Shared, None, KEYS_SECRET),
+        metadata: metadata(d, ItemOwner::Shared, None, KEYS_SECRET),
         type_: Some("Opaque".to_owned()),
         data: Some(data.collect()),
         ..Secret::default()

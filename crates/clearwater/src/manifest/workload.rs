@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::meta::{label_selector, metadata, selector};
-use super::{Deployment, Inputs, Item, Object, Owner, Replicas, bono, service};
+use super::{Deployment, Inputs, Item, ItemOwner, Object, Replicas, bono, service};
 use crate::component::{Component, Release};
 use crate::config::{BonoExposure, DnsBackend};
 use crate::dns::Cscf;
@@ -88,7 +88,7 @@ pub(super) fn workload(
     claims: Option<Vec<PersistentVolumeClaim>>,
 ) -> Item {
     let component = workload.component;
-    let owner = Owner::Component(component);
+    let owner = ItemOwner::Component(component);
     let metadata = metadata(d, owner, workload.part(), workload.name);
     let selector = label_selector(selector(component, workload.part()));
     let count = Some(i32::try_from(replicas.count()).unwrap_or(i32::MAX));
@@ -149,7 +149,7 @@ fn strategy(d: &Deployment, component: Component) -> Option<DeploymentStrategy> 
 /// A budget that lets drains take one pod at a time. With a single pod it would only block them, so there is none.
 pub(super) fn budget(d: &Deployment, workload: &WorkloadRef, replicas: Replicas) -> Option<Item> {
     let component = workload.component;
-    let owner = Owner::Component(component);
+    let owner = ItemOwner::Component(component);
     let selector = label_selector(selector(component, workload.part()));
     let object = one_at_a_time(metadata(d, owner, workload.part(), workload.name), selector);
     (replicas.count() >= 2).then(|| Item::applied(component, object))

@@ -332,7 +332,7 @@ impl Graph {
         let Some((backend, bono)) = names_gate(deployment).zip(self.index(Bono.name()).ok()) else { return self };
         let names = self.intern(NAMES.into(), None);
         let because =
-            "up makes it after they are answered: a name that was asked for too early is remembered as missing";
+            "it is made after they are answered: a name that was asked for too early is remembered as missing";
         let link = Link::new(Hard, Hard).evidence(because).seen("503 to every request that bono sends on");
         self.edges.push(EdgeData { from: bono, to: names, link });
         if let Some(sprout) = self.index(Sprout.name()).ok().filter(|_| !before_sprout(backend)) {

@@ -483,11 +483,6 @@ impl Schedule {
         gates.filter(|&&g| self.state[g as usize] != State::Done).filter_map(|&g| self.shared(g)).collect()
     }
 
-    /// Whether the node is done.
-    pub fn is_done(&self, node: &str) -> bool {
-        self.plan.inner.by_name.get(node).is_some_and(|&n| self.state[n as usize] == State::Done)
-    }
-
     /// Whether nothing is left to start: each node is done, or can never start.
     pub fn is_finished(&self) -> bool {
         self.unfinished == 0

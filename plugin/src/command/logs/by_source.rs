@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use clearwater_kube::logs::Source;
+use clearwater_kube::logs::LogSource;
 use foldhash::fast::FixedState;
 
 /// As many sources as are remembered at once.
@@ -12,10 +12,10 @@ const MOST: usize = 4096;
 #[derive(Debug)]
 pub(super) struct BySource<V> {
     /// The sources are kept with their values, so that an address is not given to another.
-    values: Vec<(Arc<Source>, V)>,
-    places: HashMap<*const Source, usize, FixedState>,
+    values: Vec<(Arc<LogSource>, V)>,
+    places: HashMap<*const LogSource, usize, FixedState>,
     /// The source that was asked for last, and its place.
-    last: Option<(*const Source, usize)>,
+    last: Option<(*const LogSource, usize)>,
 }
 
 impl<V> Default for BySource<V> {
@@ -26,7 +26,7 @@ impl<V> Default for BySource<V> {
 
 impl<V> BySource<V> {
     /// The value of a source. It is made where the source is new, or was forgotten because there were too many.
-    pub(super) fn get(&mut self, source: &Arc<Source>, make: impl FnOnce(&Source) -> V) -> &V {
+    pub(super) fn get(&mut self, source: &Arc<LogSource>, make: impl FnOnce(&LogSource) -> V) -> &V {
         let address = Arc::as_ptr(source);
         let place = match self.last {
             Some((last, place)) if last == address => place,
@@ -47,12 +47,12 @@ impl<V> BySource<V> {
 
 #[cfg(test)]
 mod tests {
-    use clearwater_kube::logs::Origin;
+    use clearwater_kube::logs::LogOrigin;
 
     use super::*;
 
-    fn source(pod: usize) -> Arc<Source> {
-        Arc::new(Source {
+    fn source(pod: usize) -> Arc<LogSource> {
+        Arc::new(LogSource {
             component: String::new(),
             namespace: String::new(),
             pod: pod.to_string(),
@@ -61,7 +61,7 @@ mod tests {
             container: String::new(),
             labels: std::collections::BTreeMap::default(),
             annotations: std::collections::BTreeMap::default(),
-            origin: Origin::Output,
+            origin: LogOrigin::Output,
         })
     }
 

@@ -1,6 +1,6 @@
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
-use clearwater::log::{Identity, Level, Record, Subject};
+use clearwater::log::{Identity, Level, Record, Traced};
 use regex::bytes::Regex;
 
 use crate::error::CliError;
@@ -35,7 +35,7 @@ pub(crate) struct Filter {
     level: Option<Level>,
     include: Option<Regex>,
     exclude: Option<Regex>,
-    subjects: Vec<Subject>,
+    subjects: Vec<Traced>,
     /// What is coloured: what matches one of the patterns to include or to highlight.
     pub(super) highlight: Option<Regex>,
 }
@@ -65,9 +65,9 @@ impl FilterArgs {
             subjects: self
                 .call_id
                 .clone()
-                .map(Subject::Call)
+                .map(Traced::Call)
                 .into_iter()
-                .chain(self.subscriber.clone().map(Subject::Subscriber))
+                .chain(self.subscriber.clone().map(Traced::Subscriber))
                 .collect(),
             highlight,
         })

@@ -3,7 +3,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use clearwater_kube::logs::Source;
+use clearwater_kube::logs::LogSource;
 
 use crate::error::CliError;
 
@@ -45,7 +45,7 @@ impl Folder {
     }
 
     /// Appends to the file of a source's component; a pod that is of none has its own.
-    pub(super) fn write(&mut self, source: &Source, bytes: &[u8]) -> Result<(), CliError> {
+    pub(super) fn write(&mut self, source: &LogSource, bytes: &[u8]) -> Result<(), CliError> {
         let name = match (source.component.as_str(), source.pod.as_str()) {
             ("", "") => "input",
             ("", pod) => pod,
@@ -109,10 +109,10 @@ fn rotate(path: &Path, keep: u32) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clearwater_kube::logs::Origin;
+    use clearwater_kube::logs::LogOrigin;
 
-    fn source(component: &str) -> Source {
-        Source {
+    fn source(component: &str) -> LogSource {
+        LogSource {
             component: component.to_owned(),
             namespace: "ims".to_owned(),
             pod: "p-0".to_owned(),
@@ -121,7 +121,7 @@ mod tests {
             container: "c".to_owned(),
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
-            origin: Origin::Output,
+            origin: LogOrigin::Output,
         }
     }
 

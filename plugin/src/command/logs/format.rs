@@ -9,7 +9,7 @@ use std::io::{IsTerminal, Write};
 use clap::ValueEnum;
 use clearwater::log::Gap;
 use clearwater::text;
-use clearwater_kube::logs::{Entry, Origin, Source};
+use clearwater_kube::logs::{LogEntry, LogOrigin, LogSource};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use regex::bytes::Regex;
@@ -55,16 +55,16 @@ pub(crate) enum Colour {
 }
 
 /// What of a container a source is, in short.
-fn origin(source: &Source) -> &str {
+fn origin(source: &LogSource) -> &str {
     match &source.origin {
-        Origin::Output => "stdout",
-        Origin::Previous => "previous",
-        Origin::File(path) => path,
+        LogOrigin::Output => "stdout",
+        LogOrigin::Previous => "previous",
+        LogOrigin::File(path) => path,
     }
 }
 
 /// A source by its full name.
-pub(super) fn name(source: &Source) -> String {
+pub(super) fn name(source: &LogSource) -> String {
     format!("{} › {} {}", source.pod, source.container, origin(source))
 }
 
@@ -121,7 +121,7 @@ impl Printer {
     }
 
     /// A record, ready to be written.
-    pub(crate) fn record(&mut self, entry: &Entry) -> &[u8] {
+    pub(crate) fn record(&mut self, entry: &LogEntry) -> &[u8] {
         let mut out = std::mem::take(&mut self.buffer);
         out.clear();
         if let Some(template) = self.look.template.take() {
@@ -137,7 +137,7 @@ impl Printer {
         &self.buffer
     }
 
-    fn formed(&mut self, out: &mut Vec<u8>, entry: &Entry) {
+    fn formed(&mut self, out: &mut Vec<u8>, entry: &LogEntry) {
         let Self { look, colour, second, frames, .. } = self;
         let frame = frames.get(&entry.source, |source| Frame::of(source, look, *colour));
         // A time that nobody knows is not written.
@@ -175,7 +175,7 @@ impl Printer {
     }
 
     /// A gap's own line, in the forms that have one.
-    pub(crate) fn gap(&mut self, source: &Source, gap: &Gap) -> Option<&[u8]> {
+    pub(crate) fn gap(&mut self, source: &LogSource, gap: &Gap) -> Option<&[u8]> {
         if self.look.template.is_some() || self.look.form != Form::Typed {
             return None;
         }
@@ -188,7 +188,7 @@ impl Printer {
         Some(&self.buffer)
     }
 
-    fn templated(&mut self, out: &mut Vec<u8>, template: &Template, entry: &Entry) {
+    fn templated(&mut self, out: &mut Vec<u8>, template: &Template, entry: &LogEntry) {
         let (source, head) = (&entry.source, entry.record.head());
         for piece in &template.0 {
             match piece {
@@ -244,7 +244,7 @@ fn message(out: &mut Vec<u8>, line: &[u8], highlight: Option<&Regex>) {
 }
 
 /// The members of a typed record that the record itself decides.
-fn typed(out: &mut Vec<u8>, entry: &Entry) {
+fn typed(out: &mut Vec<u8>, entry: &LogEntry) {
     let head = entry.record.head();
     let _ = write!(out, "\"time\":\"{}\",", entry.time);
     if entry.late {
@@ -271,7 +271,7 @@ fn typed(out: &mut Vec<u8>, entry: &Entry) {
 }
 
 /// The lines of a record, without their ends.
-fn lines(entry: &Entry) -> impl Iterator<Item = &[u8]> {
+fn lines(entry: &LogEntry) -> impl Iterator<Item = &[u8]> {
     entry.record.lines().map(trim)
 }
 
@@ -287,9 +287,9 @@ mod tests {
 
     use super::*;
 
-    fn source() -> Arc<Source> {
+    fn source() -> Arc<LogSource> {
         let labels = |all: &[(&str, &str)]| all.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Arc::new(Source {
+        Arc::new(LogSource {
             component: "sprout".to_owned(),
             namespace: "ims".to_owned(),
             pod: "sprout-0".to_owned(),
@@ -298,7 +298,7 @@ mod tests {
             container: "main".to_owned(),
             labels: labels(&[("b", "2"), ("a", "<1>")]),
             annotations: labels(&[]),
-            origin: Origin::Output,
+            origin: LogOrigin::Output,
         })
     }
 
@@ -307,7 +307,7 @@ mod tests {
         let source = source();
         let mut out = Vec::new();
         for line in lines {
-            let entry = Entry {
+            let entry = LogEntry {
                 source: source.clone(),
                 time: "2026-11-23T10:00:00.5Z".parse().unwrap(),
                 record: Record::new(LogGrammar::Plain, line.to_vec()),
@@ -392,7 +392,7 @@ mod tests {
                 .unwrap();
         let record = Record::new(LogGrammar::Cpp, line.to_vec());
         let time = record.head().time.unwrap();
-        let bytes = printer.record(&Entry { source: source(), time, record, late: true }).to_vec();
+        let bytes = printer.record(&LogEntry { source: source(), time, record, late: true }).to_vec();
         let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(value["message"], "23-11-2026 10:00:00.123 UTC [7f01] Error a.cpp:1: \"x\" \u{fffd}");
         assert_eq!(
@@ -403,7 +403,7 @@ mod tests {
         assert_eq!((&value["thread"], &value["cut"]), (&"7f01".into(), &serde_json::Value::Null));
         let cut = [&line[..], b"23-11-2026 10:00:00.123 UTC Previous log was truncated by 17 characters\n"].concat();
         let record = Record::new(LogGrammar::Cpp, cut);
-        let bytes = printer.record(&Entry { source: source(), time, record, late: false }).to_vec();
+        let bytes = printer.record(&LogEntry { source: source(), time, record, late: false }).to_vec();
         let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(value["cut"], 17);
     }

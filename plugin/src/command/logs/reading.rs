@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use clearwater_kube::logs::{Entry, Said, Source};
+use clearwater_kube::logs::{LogEntry, LogSource, Said};
 
 use super::by_source::BySource;
 use super::folder::Folder;
@@ -29,7 +29,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    fn source(&mut self, source: &Arc<Source>) {
+    fn source(&mut self, source: &Arc<LogSource>) {
         self.known.get(source, |source| {
             self.sources.insert(format::name(source));
         });
@@ -53,7 +53,7 @@ pub(super) enum Out {
 
 impl Reading {
     /// Writes a record, if it is one of those that are wanted; tells whether it is.
-    pub(super) fn write(&mut self, entry: &Entry, context: &mut Context) -> Result<bool, CliError> {
+    pub(super) fn write(&mut self, entry: &LogEntry, context: &mut Context) -> Result<bool, CliError> {
         let passes = self.span.holds(entry.time) && self.filter.passes(&entry.record);
         if passes {
             self.out.write(&entry.source, self.printer.record(entry), context)?;
@@ -101,7 +101,7 @@ impl Reading {
 }
 
 /// Tells that a source comes or goes.
-fn tell(context: &mut Context, sign: char, source: &Source) {
+fn tell(context: &mut Context, sign: char, source: &LogSource) {
     let name = format::name(source);
     if !name.ends_with(' ') {
         context.talk().note(format!("{sign} {name}"));
@@ -109,7 +109,7 @@ fn tell(context: &mut Context, sign: char, source: &Source) {
 }
 
 impl Out {
-    fn write(&mut self, source: &Source, bytes: &[u8], context: &mut Context) -> Result<(), CliError> {
+    fn write(&mut self, source: &LogSource, bytes: &[u8], context: &mut Context) -> Result<(), CliError> {
         match self {
             Self::Results => context.results().bytes(bytes),
             Self::Folder(folder) => folder.write(source, bytes),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clearwater::component::Component;
 use clearwater::log::{Assembler, Lines, Record, guess_grammar};
 use clearwater::text::printable;
-use clearwater_kube::logs::{Entry, Origin, Source};
+use clearwater_kube::logs::{LogEntry, LogOrigin, LogSource};
 use jiff::Timestamp;
 
 use crate::error::CliError;
@@ -19,13 +19,13 @@ const ROOM: usize = 64 * 1024;
 /// Logs that were saved, in time order.
 #[derive(Debug, Default)]
 pub(crate) struct Saved {
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Vec<LogEntry>,
 }
 
 impl Saved {
     /// What is to be kept of every file of a directory and those below it. The component is the one that a file's name or directory begins
     /// with.
-    pub(crate) fn of_directory(dir: &Path, mut keep: impl FnMut(&Entry) -> bool) -> Result<Self, CliError> {
+    pub(crate) fn of_directory(dir: &Path, mut keep: impl FnMut(&LogEntry) -> bool) -> Result<Self, CliError> {
         let mut saved = Self::default();
         saved.directory(dir, &mut keep)?;
         // The order of equal times is that of the files.
@@ -34,7 +34,7 @@ impl Saved {
     }
 
     /// What is to be kept of standard input.
-    pub(crate) fn of_stdin(mut keep: impl FnMut(&Entry) -> bool) -> Result<Self, CliError> {
+    pub(crate) fn of_stdin(mut keep: impl FnMut(&LogEntry) -> bool) -> Result<Self, CliError> {
         let mut saved = Self::default();
         each_of_stdin(|entry| {
             saved.entries.extend(entry.filter(&mut keep));
@@ -43,7 +43,7 @@ impl Saved {
         Ok(saved)
     }
 
-    fn directory(&mut self, dir: &Path, keep: &mut dyn FnMut(&Entry) -> bool) -> Result<(), CliError> {
+    fn directory(&mut self, dir: &Path, keep: &mut dyn FnMut(&LogEntry) -> bool) -> Result<(), CliError> {
         let fail = |source| CliError::Read { path: dir.to_owned(), source };
         let mut paths: Vec<_> = std::fs::read_dir(dir)
             .map_err(fail)?
@@ -65,11 +65,11 @@ impl Saved {
         Ok(())
     }
 
-    fn file(&mut self, path: &Path, keep: &mut dyn FnMut(&Entry) -> bool) -> io::Result<()> {
+    fn file(&mut self, path: &Path, keep: &mut dyn FnMut(&LogEntry) -> bool) -> io::Result<()> {
         let component = component(path);
         let name = path.display().to_string();
         let pod = if component.is_empty() { &name } else { &component };
-        let source = source(&component, pod, Origin::File(name.clone()));
+        let source = source(&component, pod, LogOrigin::File(name.clone()));
         let mut file = BufReader::with_capacity(ROOM, File::open(path)?);
         let mut reader = Reader::new(source, file.fill_buf()?);
         let mut lines = Lines::default();
@@ -91,12 +91,12 @@ impl Saved {
 }
 
 /// The names are those of files: anybody may have made them.
-fn source(component: &str, pod: &str, origin: Origin) -> Source {
+fn source(component: &str, pod: &str, origin: LogOrigin) -> LogSource {
     let origin = match origin {
-        Origin::File(path) => Origin::File(shown(&path)),
+        LogOrigin::File(path) => LogOrigin::File(shown(&path)),
         origin => origin,
     };
-    Source {
+    LogSource {
         component: shown(component),
         namespace: String::new(),
         pod: shown(pod),
@@ -115,7 +115,7 @@ fn shown(name: &str) -> String {
 
 /// Makes entries of saved lines: of a component's own, or of typed records that were printed before.
 struct Reader {
-    source: Arc<Source>,
+    source: Arc<LogSource>,
     form: Form,
     time: Timestamp,
 }
@@ -123,7 +123,7 @@ struct Reader {
 /// What the lines are.
 enum Form {
     Own(Assembler),
-    Typed(HashMap<String, Arc<Source>>),
+    Typed(HashMap<String, Arc<LogSource>>),
 }
 
 /// How typed records begin.
@@ -147,12 +147,12 @@ struct Typed {
 
 impl Reader {
     /// `first` is what is known of the lines: they show whether they are typed.
-    fn new(source: Source, first: &[u8]) -> Self {
+    fn new(source: LogSource, first: &[u8]) -> Self {
         let form = if first.starts_with(TYPED) { Form::Typed(HashMap::new()) } else { Form::Own(Assembler::mixed()) };
         Self { source: Arc::new(source), form, time: Timestamp::UNIX_EPOCH }
     }
 
-    fn line(&mut self, line: &[u8]) -> Option<Entry> {
+    fn line(&mut self, line: &[u8]) -> Option<LogEntry> {
         match &mut self.form {
             Form::Own(assembler) => {
                 let record = assembler.push(line)?;
@@ -162,7 +162,7 @@ impl Reader {
         }
     }
 
-    fn finish(&mut self) -> Option<Entry> {
+    fn finish(&mut self) -> Option<LogEntry> {
         let Form::Own(assembler) = &mut self.form else { return None };
         let record = assembler.finish()?;
         Some(self.entry(record))
@@ -173,21 +173,21 @@ impl Reader {
         matches!(&self.form, Form::Own(assembler) if assembler.is_inside_message())
     }
 
-    fn entry(&mut self, record: Record) -> Entry {
+    fn entry(&mut self, record: Record) -> LogEntry {
         self.time = record.head().time.unwrap_or(self.time);
-        Entry { source: self.source.clone(), time: self.time, record, late: false }
+        LogEntry { source: self.source.clone(), time: self.time, record, late: false }
     }
 }
 
 /// A typed record. What is none, as a gap, is passed over.
-fn typed(line: &[u8], sources: &mut HashMap<String, Arc<Source>>) -> Option<Entry> {
+fn typed(line: &[u8], sources: &mut HashMap<String, Arc<LogSource>>) -> Option<LogEntry> {
     let typed: Typed = serde_json::from_slice(line).ok()?;
     if typed.kind != "record" {
         return None;
     }
     let key = [&*typed.namespace, &typed.pod, &typed.container, &typed.source].join("\0");
     let source = sources.entry(key).or_insert_with(|| {
-        Arc::new(Source {
+        Arc::new(LogSource {
             component: shown(&typed.component),
             namespace: shown(&typed.namespace),
             pod: shown(&typed.pod),
@@ -197,19 +197,19 @@ fn typed(line: &[u8], sources: &mut HashMap<String, Arc<Source>>) -> Option<Entr
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             origin: match &*typed.source {
-                "stdout" => Origin::Output,
-                "previous" => Origin::Previous,
-                path => Origin::File(shown(path)),
+                "stdout" => LogOrigin::Output,
+                "previous" => LogOrigin::Previous,
+                path => LogOrigin::File(shown(path)),
             },
         })
     });
     let message = typed.message + "\n";
     let record = Record::new(guess_grammar(message.as_bytes()), message.into_bytes());
-    Some(Entry { source: source.clone(), time: typed.time.unwrap_or_default(), record, late: typed.late })
+    Some(LogEntry { source: source.clone(), time: typed.time.unwrap_or_default(), record, late: typed.late })
 }
 
 /// Hands out what comes by standard input, and `None` where more is not at hand.
-pub(super) fn each_of_stdin(mut take: impl FnMut(Option<Entry>) -> Result<(), CliError>) -> Result<(), CliError> {
+pub(super) fn each_of_stdin(mut take: impl FnMut(Option<LogEntry>) -> Result<(), CliError>) -> Result<(), CliError> {
     let mut input = BufReader::with_capacity(ROOM, io::stdin().lock());
     let mut reader: Option<Reader> = None;
     let mut lines = Lines::default();
@@ -220,7 +220,7 @@ pub(super) fn each_of_stdin(mut take: impl FnMut(Option<Entry>) -> Result<(), Cl
             Err(source) => return Err(CliError::Read { path: "standard input".into(), source }),
         };
         let length = chunk.len();
-        let reader = reader.get_or_insert_with(|| Reader::new(source("", "", Origin::Output), chunk));
+        let reader = reader.get_or_insert_with(|| Reader::new(source("", "", LogOrigin::Output), chunk));
         if length == 0 {
             if let Some(entry) = lines.rest().and_then(|line| reader.line(line)) {
                 take(Some(entry))?;

@@ -196,7 +196,7 @@ fn reader(pattern: &str) -> (Follower, mpsc::Receiver<Update>) {
     type Answer = http::Response<kube::client::Body>;
     let (service, _) = tower_test::mock::pair::<http::Request<kube::client::Body>, Answer>();
     let (updates, news) = mpsc::channel(100_000);
-    let source = Source {
+    let source = LogSource {
         component: "sprout".to_owned(),
         namespace: "ims".to_owned(),
         pod: "sprout-0".to_owned(),
@@ -205,7 +205,7 @@ fn reader(pattern: &str) -> (Follower, mpsc::Receiver<Update>) {
         container: "sprout".to_owned(),
         labels: std::collections::BTreeMap::new(),
         annotations: std::collections::BTreeMap::new(),
-        origin: Origin::Output,
+        origin: LogOrigin::Output,
     };
     let follower = Follower {
         pods: Api::default_namespaced(kube::Client::new(service, "ims")),

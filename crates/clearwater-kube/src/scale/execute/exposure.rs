@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use clearwater::event::Whose;
-use clearwater::manifest::{self, Inputs, Object, Owner};
+use clearwater::manifest::{self, Inputs, ItemOwner, Object};
 use clearwater::remedy::{Advice, Remedied as _, Remedy};
 use k8s_openapi::api::core::v1::Service;
 use kube::{Api, ResourceExt};
@@ -37,7 +37,7 @@ impl Execution {
             if table { manifest::render(deployment, &inputs) } else { manifest::services(deployment, &inputs) };
         let manifest = manifest.map_err(|e| Stop::Refused(e.advice().after(&format!("{component}: "))))?;
         let kind = if table { "ConfigMap" } else { "Service" };
-        let own = manifest.of(Owner::Component(component)).map(|i| i.object.clone());
+        let own = manifest.of(ItemOwner::Component(component)).map(|i| i.object.clone());
         Ok(own.filter(|o| o.kind() == kind).collect())
     }
 

@@ -6,18 +6,8 @@ use super::{Check, form, path};
 use crate::component::{Component, Release, entry};
 use crate::config::problem::{KeyPath, ProblemKind, quoted};
 use crate::config::{ComponentOverrides, Ellis, LevelFile, Resources, Toleration};
+use crate::labels;
 use crate::names::nearest;
-
-/// Labels that tie pods, Services and the plugin together.
-const OWN_LABELS: [&str; 7] = [
-    "service",
-    "app.kubernetes.io/name",
-    "app.kubernetes.io/instance",
-    "app.kubernetes.io/component",
-    "app.kubernetes.io/part-of",
-    "app.kubernetes.io/managed-by",
-    "app.kubernetes.io/version",
-];
 
 /// Below this memory limit, in bytes, memcached is killed as it fills: the images start it with a cache of 512 MB
 /// (clearwater-docker astaire/memcached.supervisord.conf).
@@ -204,7 +194,7 @@ fn labels(check: &mut Check<'_>, key: &KeyPath, labels: &BTreeMap<String, String
         let key = key.key(name);
         check.form(&key, name, form::qualified_name);
         check.form(&key, value, form::label_value);
-        if OWN_LABELS.contains(&name.as_str()) {
+        if labels::OWN.contains(&name.as_str()) {
             check.refuse(
                 std::slice::from_ref(&key),
                 "this label ties pods to their Services and is set already: choose another key, such as \

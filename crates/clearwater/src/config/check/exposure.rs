@@ -8,6 +8,7 @@ use crate::component::{AskedBy, Component, Release, entry};
 use crate::config::{
     BonoExposure, BonoService, DnsBackend, EllisExposure, PortRange, ServiceKind, bono_node_port, listed_ports,
 };
+use crate::text::counted;
 
 pub(super) fn check(check: &mut Check<'_>) {
     bono(check);
@@ -53,7 +54,7 @@ fn bono(check: &mut Check<'_>) {
             format!(
                 "{} for {count} pods: Bono writes its own address into every SIP route, so each pod needs one of its \
                  own; add {} more, or lower components.bono.replicas",
-                count_of(bono.addresses.len()),
+                counted(bono.addresses.len(), "address"),
                 needed - bono.addresses.len()
             ),
         );
@@ -86,10 +87,6 @@ fn bono(check: &mut Check<'_>) {
         check.form(&key, node, form::object_name);
         usable(check, &key, *address);
     }
-}
-
-fn count_of(addresses: usize) -> String {
-    if addresses == 1 { "1 address".to_owned() } else { format!("{addresses} addresses") }
 }
 
 fn usable(check: &mut Check<'_>, key: &crate::config::KeyPath, address: IpAddr) {
@@ -232,7 +229,10 @@ fn cluster_ips(check: &mut Check<'_>) {
             continue;
         }
         if addresses.is_empty() || addresses.len() > 2 {
-            check.wrong(&key, format!("{} addresses; a Service has one, or one of each family", addresses.len()));
+            check.wrong(
+                &key,
+                format!("{}; a Service has one, or one of each family", counted(addresses.len(), "address")),
+            );
         }
         if let [a, b] = addresses[..]
             && a.is_ipv4() == b.is_ipv4()

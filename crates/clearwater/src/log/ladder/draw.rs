@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Hop, Ladder, Note, Step};
+use super::{Ladder, LadderHop, LadderNote, Step};
 use crate::log::Level;
 use crate::svg::{self, Element, Picture};
 use crate::text::Printable;
@@ -110,7 +110,7 @@ impl Ladder {
     }
 }
 
-impl Note {
+impl LadderNote {
     /// The line, with its level where that is grave.
     fn words(&self) -> Printable {
         match self.level {
@@ -136,7 +136,7 @@ fn entities(text: &Printable) -> String {
 }
 
 /// Draws an arrow into a line of a terminal.
-fn draw(line: &mut [char], hop: &Hop, a: usize, b: usize) {
+fn draw(line: &mut [char], hop: &LadderHop, a: usize, b: usize) {
     let (low, high) = (a.min(b), a.max(b));
     let room = high.saturating_sub(low + 4);
     let label: String = hop.text.chars().take(room.max(1)).collect();
@@ -178,7 +178,7 @@ fn beside((x, gap): (usize, usize), text: &Printable, columns: usize) -> Beside 
 }
 
 /// Draws an arrow into a picture: at the height `y`, from column to column or back to its own.
-fn svg_arrow(out: &mut Picture, hop: &Hop, (from, to): (usize, usize), y: usize, columns: usize) {
+fn svg_arrow(out: &mut Picture, hop: &LadderHop, (from, to): (usize, usize), y: usize, columns: usize) {
     let failed = hop.status.is_some_and(|s| s >= 400 && !matches!(s, 401 | 407));
     let colour = if failed { "#c00" } else { "#000" };
     let (arrow, words, anchor) = if from == to {

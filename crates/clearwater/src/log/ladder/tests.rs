@@ -23,7 +23,7 @@ fn line(text: &str) -> Record {
     Record::new(LogGrammar::Cpp, text.as_bytes().to_vec())
 }
 
-fn ladder(subject: &Subject) -> Ladder {
+fn ladder(subject: &Traced) -> Ladder {
     ladder_where(subject, |host| match host {
         "10.0.0.1" => Some("bono".to_owned()),
         "10.0.0.2" => Some("sprout".to_owned()),
@@ -31,7 +31,7 @@ fn ladder(subject: &Subject) -> Ladder {
     })
 }
 
-fn ladder_where(subject: &Subject, lane_of: impl Fn(&str) -> Option<String>) -> Ladder {
+fn ladder_where(subject: &Traced, lane_of: impl Fn(&str) -> Option<String>) -> Ladder {
     let time = "23-11-2026 10:00:00.123 UTC";
     let lines = [
         Record::new(
@@ -60,14 +60,14 @@ fn ladder_where(subject: &Subject, lane_of: impl Fn(&str) -> Option<String>) -> 
 /// Files that were saved line by line do not tell whose an address is.
 #[test]
 fn the_branch_tells_whose_an_address_is() {
-    let subject = Subject::Call("c1".to_owned());
+    let subject = Traced::Call("c1".to_owned());
     let (told, known) = (ladder_where(&subject, |_| None), ladder(&subject));
     assert_eq!((told.text(), told.lanes()), (known.text(), known.lanes()));
 }
 
 #[test]
 fn a_message_that_both_ends_log_is_drawn_once() {
-    let drawn = ladder(&Subject::Call("c1".to_owned()));
+    let drawn = ladder(&Traced::Call("c1".to_owned()));
     assert_eq!(drawn.lanes(), ["192.0.2.1", "bono", "sprout", "homestead"]);
     let hops: Vec<_> = drawn.hops().iter().map(|h| (h.from.as_str(), h.to.as_str(), h.text.as_str())).collect();
     assert_eq!(
@@ -121,7 +121,7 @@ fn what_sprout_hands_to_itself_is_an_arrow_to_itself() {
     ];
     let time = "2026-11-23T10:00:00.123Z".parse().unwrap();
     let logged = records.iter().map(|record| Logged { lane: "sprout", time, record });
-    let drawn = Ladder::of(logged, &Subject::Call("c1".to_owned()), |_| Some("bono".to_owned()));
+    let drawn = Ladder::of(logged, &Traced::Call("c1".to_owned()), |_| Some("bono".to_owned()));
     assert_eq!(drawn.lanes(), ["bono", "sprout"]);
     let hops: Vec<_> = drawn.hops().iter().map(|h| (&*h.from, &*h.to, h.label().to_string())).collect();
     let hop = |from, to, text: &str| (from, to, text.to_owned());
@@ -154,7 +154,7 @@ fn the_branch_is_that_of_the_topmost_via() {
 
 #[test]
 fn a_subscriber_is_found_in_any_form() {
-    let by = |text: &str| ladder(&Subject::Subscriber(text.parse().unwrap())).hops().len();
+    let by = |text: &str| ladder(&Traced::Subscriber(text.parse().unwrap())).hops().len();
     assert_eq!((by("6505550001"), by("sip:6505550001@ims.example"), by("6505550002")), (4, 4, 0));
 }
 
@@ -184,7 +184,7 @@ fn hostile(lane: &str, first: &[u8], call: &[u8], note_bytes: &[u8]) -> Ladder {
     let inside = Record::new(LogGrammar::Cpp, text);
     let time = "2026-11-23T10:00:00.123Z".parse().unwrap();
     let logged = [&message, &note, &inside, &message].map(|record| Logged { lane, time, record });
-    Ladder::of(logged, &Subject::Call(id), |_| Some(lane.chars().rev().collect()))
+    Ladder::of(logged, &Traced::Call(id), |_| Some(lane.chars().rev().collect()))
 }
 
 fn is_well_drawn(ladder: &Ladder) -> Result<(), TestCaseError> {

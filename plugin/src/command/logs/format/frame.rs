@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
-use clearwater_kube::logs::Source;
+use clearwater_kube::logs::LogSource;
 
 use super::json;
 use super::{Form, Look, origin};
@@ -26,7 +26,7 @@ const PALETTE: [(AnsiColor, AnsiColor); 6] = [
 ];
 
 /// The colours of a component: the same in every run.
-fn colours(source: &Source, by_container: bool) -> (Style, Style) {
+fn colours(source: &LogSource, by_container: bool) -> (Style, Style) {
     let of = |name: &str| PALETTE[name.bytes().fold(5381_usize, |h, b| h.wrapping_mul(33) ^ usize::from(b)) % 6];
     let name = if source.component.is_empty() { &source.pod } else { &source.component };
     let container = if by_container { &source.container } else { name };
@@ -34,7 +34,7 @@ fn colours(source: &Source, by_container: bool) -> (Style, Style) {
 }
 
 impl Frame {
-    pub(super) fn of(source: &Source, look: &Look, colour: bool) -> Self {
+    pub(super) fn of(source: &LogSource, look: &Look, colour: bool) -> Self {
         let (mut before, mut after) = (Vec::new(), Vec::new());
         let (pod_style, container_style) = colours(source, look.by_container);
         let coloured = |out: &mut Vec<u8>, style: Style, text: &str| {

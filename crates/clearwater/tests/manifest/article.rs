@@ -1,14 +1,9 @@
 //! The two listings of the article "Clearwater On Kubernetes", Bono's Pod and Bono's Service, are recognisable in what
 //! is rendered for the classic release.
-#![allow(clippy::unwrap_used, reason = "helpers of tests are outside test functions")]
-
-#[path = "manifest/cases.rs"]
-#[allow(dead_code, reason = "shared with the other tests of manifests")]
-mod cases;
 
 use std::collections::BTreeSet;
 
-use cases::{ARTICLE, deployment};
+use super::cases::{ARTICLE, CLASSIC, deployment};
 use clearwater::manifest::{Inputs, Object, render};
 use k8s_openapi::api::core::v1::{Pod, Service};
 
@@ -113,8 +108,8 @@ fn services_have_virtual_addresses() {
 /// The article's way to the same pods with today's means: headless Services, and sub-domains from the pods' names.
 #[test]
 fn the_ports_are_the_same_with_headless_services() {
-    let headless = cases::CLASSIC.to_owned()
-        + "bono: {exposure: nodePort, addresses: [15.116.146.11], nodePortRange: 3000-32767}\n";
+    let headless =
+        CLASSIC.to_owned() + "bono: {exposure: nodePort, addresses: [15.116.146.11], nodePortRange: 3000-32767}\n";
     let manifest = render(&deployment(&headless, "default"), &Inputs::default()).unwrap();
     let article = ARTICLE.manifest("default");
     assert_eq!(manifest.find("Service", "bono-0"), article.find("Service", "bono-0"));
