@@ -18,11 +18,12 @@ use crate::observe::snapshot::component_of;
 use crate::owner::{self, ClaimMaker};
 
 /// The kinds of which a deployment has objects, those first that others hang on.
-const KINDS: [(&str, &str); 9] = [
+const KINDS: [(&str, &str); 10] = [
     ("autoscaling/v2", "HorizontalPodAutoscaler"),
     ("apps/v1", "Deployment"),
     ("apps/v1", "StatefulSet"),
     ("networking.k8s.io/v1", "Ingress"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
     ("policy/v1", "PodDisruptionBudget"),
     ("v1", "Service"),
     ("v1", "PersistentVolumeClaim"),

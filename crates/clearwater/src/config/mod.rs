@@ -19,6 +19,7 @@ mod problem;
 mod read;
 mod schema;
 mod script;
+mod security;
 mod set;
 mod setting;
 pub mod shared;
@@ -39,5 +40,9 @@ pub use level::LevelFile;
 pub use problem::{ConfigErrors, KeyPath, Place, Places, Problem, ProblemKind, Step};
 pub use schema::schema;
 pub use script::ORIGINAL_AUTO_CONFIG;
+pub use security::{
+    Capabilities, ContainerSecurity, NetworkPolicies, PodSecurityContext, SeLinuxOptions, SeccompProfile, SeccompType,
+    SecurityContext, Sysctl,
+};
 pub use set::{InvalidSet, Set};
 pub use starter::starter;
