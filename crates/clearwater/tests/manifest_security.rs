@@ -129,6 +129,43 @@ fn the_namespace_enforces_the_strictest_level_that_the_pods_keep_to() {
     }
 }
 
+/// The keys of Secrets that a container is given, and the text of its further settings.
+fn given(container: &Container) -> (Vec<&str>, Option<&str>) {
+    let variables = || container.env.iter().flatten();
+    let mut keys: Vec<&str> = variables()
+        .filter_map(|v| v.value_from.as_ref()?.secret_key_ref.as_ref())
+        .map(|reference| reference.key.as_str())
+        .collect();
+    keys.sort_unstable();
+    (keys, variables().find(|v| v.name == "ADDITIONAL_SHARED_CONFIG").and_then(|v| v.value.as_deref()))
+}
+
+#[test]
+fn keys_and_passwords_are_given_to_those_alone_that_read_them() {
+    let mail = "email: {smarthost: m.example.com, username: u, password: {secret: s, key: mail}}\ntailer: sidecar\n";
+    for release in ["", CLASSIC] {
+        let manifest = rendered(&format!("{release}{mail}"));
+        for container in containers(&manifest) {
+            let (keys, text) = given(container);
+            let wanted: &[&str] = match container.name.as_str() {
+                "ellis" => &["ellis_api_key", "ellis_cookie_key", "mail", "signup_key"],
+                "bono" => &["turn_workaround"],
+                _ => &[],
+            };
+            assert_eq!(keys, wanted, "{}", container.name);
+            let whole = match (release, container.name.as_str()) {
+                ("", "bono") => Some("turn_workaround='$(TURN_WORKAROUND)'\\n$(CLEARWATER_SHARED_CONFIG)"),
+                ("", "ellis") => Some(
+                    "smtp_password='$(SMTP_PASSWORD)'\\nellis_api_key='$(ELLIS_API_KEY)'\\n\
+                     ellis_cookie_key='$(ELLIS_COOKIE_KEY)'\\nsignup_key='$(SIGNUP_KEY)'\\n$(CLEARWATER_SHARED_CONFIG)",
+                ),
+                _ => None,
+            };
+            assert_eq!(text, whole, "{}", container.name);
+        }
+    }
+}
+
 #[test]
 fn a_digest_stands_behind_the_tag() {
     let hex = "0123456789abcdef".repeat(4);

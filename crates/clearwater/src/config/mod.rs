@@ -10,6 +10,7 @@
 mod check;
 mod deploy;
 mod deployment;
+mod environment;
 mod exposure;
 mod file;
 pub mod generator;

@@ -151,7 +151,7 @@ fn variables(d: &Deployment, entry: &Entry, environment: &ContainerEnvironment, 
     let mut env = Vec::new();
     if !entry.env.is_empty() {
         env.push(from_field("MY_POD_IP", "status.podIP"));
-        env.extend(environment.variables.iter().map(variable));
+        env.extend(environment.variables_of(entry.component).iter().map(variable));
     }
     env.extend(extras);
     for (name, value) in d.file().components.get(&entry.component).map(|o| &o.env).into_iter().flatten() {

@@ -83,7 +83,6 @@ impl Policies {
                 ingress: some(ingress(d, entry, connections)),
                 egress: some(egress(d, component, connections)),
             }),
-            ..NetworkPolicy::default()
         };
         Some(Item::applied(component, object))
     }

@@ -62,7 +62,7 @@ fn every_exposure_is_accepted_without_a_warning() -> Result<()> {
 /// Files with the strictest Pod Security Standard that their pods keep to.
 const LEVELS: &[(&str, PodSecurity)] = &[
     ("", PodSecurity::Baseline),
-    ("tailer: sidecar\netcdStorage: {persistent: true}\n", PodSecurity::Baseline),
+    ("tailer: sidecar\n", PodSecurity::Baseline),
     ("bono: {exposure: hostPort}\n", PodSecurity::Privileged),
     ("securityContext: hardened\n", PodSecurity::Baseline),
     ("securityContext: {privileged: true}\n", PodSecurity::Privileged),
