@@ -140,7 +140,8 @@ fn probes(release: Release) -> BTreeSet<(u16, Protocol)> {
 }
 
 /// Who may reach whom on TCP in the release hunter, written down by hand from upstream's own list of what must be open
-/// (clearwater-readthedocs `docs/Clearwater_IP_Port_Usage.md`) and from clearwater-docker's Dockerfiles.
+/// (clearwater-readthedocs `docs/Clearwater_IP_Port_Usage.md`), less homestead's port for Ellis, which is given the
+/// provisioning port's address alone, and from clearwater-docker's Dockerfiles.
 const HUNTER: &[(Component, Component, &[u16])] = &[
     (Astaire, Etcd, &[2379, 2380]),
     (Cassandra, Etcd, &[2379, 2380]),
@@ -239,6 +240,10 @@ fn outside_is_reached_by_those_alone_that_have_business_there() {
     let hss = deployment("networkPolicy: isolate\nhss: {hostname: hss}\n", "ims");
     assert!(reaches(&hss, Homestead, 3868, Protocol::Tcp));
     assert!(!isolated(&hss).admits(&pod(Homestead), &pod(Cassandra), 9160, Protocol::Tcp), "it never asks Cassandra");
+    for key in ["billing_cdf", "billing_realm", "cdf_identity"] {
+        let file = format!("networkPolicy: isolate\nsharedConfig: {{{key}: cdf.example.com}}\n");
+        assert!(reaches(&deployment(&file, "ims"), Ralf, 3868, Protocol::Tcp), "{key}");
+    }
     let charging = deployment("networkPolicy: isolate\nsharedConfig: {cdf_identity: cdf.example.com}\n", "ims");
     assert!(reaches(&charging, Ralf, 3868, Protocol::Tcp) && !reaches(&d, Ralf, 3868, Protocol::Tcp));
     assert!(isolated(&charging).admits(&Party::Outside, &pod(Ralf), 3869, Protocol::Tcp));

@@ -171,9 +171,10 @@ fn open_ports(d: &Deployment, entry: &Entry) -> BTreeSet<Port> {
     }
 }
 
-/// Whether ralf has somebody to send charging records to (ralf `debian/ralf.init.d`).
+/// Whether ralf has somebody to send charging records to (ralf `debian/ralf.init.d`; clearwater-readthedocs
+/// `docs/Clearwater_Configuration_Options_Reference.md`).
 fn charges(d: &Deployment) -> bool {
-    ["cdf_identity", "billing_realm"].iter().any(|key| d.file().shared_config.contains_key(*key))
+    ["billing_cdf", "billing_realm", "cdf_identity"].iter().any(|key| d.file().shared_config.contains_key(*key))
 }
 
 /// Whether a component connects to what no file names: subscribers and trunks, application servers in subscribers'

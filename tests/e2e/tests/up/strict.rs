@@ -1,6 +1,6 @@
 use anyhow::{Context, Result, ensure};
 use clearwater::config::DeploymentFile;
-use clearwater::manifest::{Inputs, PodSecurity, render};
+use clearwater::manifest::{Inputs, Object, PodSecurity, render};
 use clearwater_e2e::{Plugin, cluster};
 use clearwater_testbed::NamespaceOptions;
 
@@ -81,7 +81,7 @@ const LEVELS: &[(&str, PodSecurity)] = &[
 fn pods(text: &str, namespace: &str) -> Result<(PodSecurity, String)> {
     let deployment = DeploymentFile::parse(&format!("apiVersion: clearwater/v1\n{text}"), "file")?.deploy(namespace)?;
     let manifest = render(&deployment, &Inputs::default())?;
-    let pods: Vec<_> = manifest.objects().filter_map(|o| o.sample_pod()).collect();
+    let pods: Vec<_> = manifest.objects().filter_map(Object::sample_pod).collect();
     Ok((manifest.pod_security(), clearwater::yaml::write_many(&pods)?))
 }
 
