@@ -6,9 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use clearwater::component::{Component, Release};
 use clearwater::config::{
-    BonoExposure, BonoService, ComponentOverrides, ConfigErrors, DeploymentFile, DnsBackend, EllisExposure, Email,
-    EtcdStorage, Hss, Ingress, KeyPolicy, ProblemKind, PullPolicy, Resources, SecretKey, ServiceKind, Set, Tailer,
-    Toleration, schema, starter,
+    BonoExposure, BonoService, Capabilities, ComponentOverrides, ConfigErrors, ContainerSecurity, DeploymentFile,
+    DnsBackend, EllisExposure, Email, EtcdStorage, Hss, Ingress, KeyPolicy, NetworkPolicies, PodSecurityContext,
+    ProblemKind, PullPolicy, Resources, SeLinuxOptions, SeccompProfile, SeccompType, SecretKey, SecurityContext,
+    ServiceKind, Set, Tailer, Toleration, schema, starter,
 };
 use clearwater::yaml;
 use proptest::prelude::*;
@@ -246,7 +247,7 @@ fn address() -> impl Strategy<Value = IpAddr> {
     ]
 }
 
-fn overrides() -> impl Strategy<Value = ComponentOverrides> {
+fn overrides() -> BoxedStrategy<ComponentOverrides> {
     let tolerations = prop::collection::vec(
         (prop::option::of(text()), prop::option::of(prop_oneof![Just("Exists"), Just("Equal")]), any::<Option<i64>>()),
         0..3,
@@ -257,9 +258,17 @@ fn overrides() -> impl Strategy<Value = ComponentOverrides> {
         prop::option::of((map(), map())),
         (map(), map(), map(), map()),
         tolerations,
+        (prop::option::of(security_context()), prop::option::of(pod_security_context())),
     )
         .prop_map(
-            |((replicas, log_level), image, resources, (node_selector, labels, annotations, env), tolerations)| {
+            |(
+                (replicas, log_level),
+                image,
+                resources,
+                (node_selector, labels, annotations, env),
+                tolerations,
+                (security_context, pod_security_context),
+            )| {
                 let toleration = |(key, operator, toleration_seconds): (_, Option<&str>, _)| Toleration {
                     key,
                     operator: operator.map(str::to_owned),
@@ -274,11 +283,44 @@ fn overrides() -> impl Strategy<Value = ComponentOverrides> {
                     labels,
                     annotations,
                     log_level,
+                    security_context,
+                    pod_security_context,
                     env,
                     tolerations: tolerations.into_iter().map(toleration).collect(),
                 }
             },
         )
+        .boxed()
+}
+
+fn security_context() -> BoxedStrategy<SecurityContext> {
+    let capabilities = prop::option::of(prop::collection::vec(text(), 0..2))
+        .prop_map(|add| add.map(|add| Capabilities { add, drop: vec!["ALL".to_owned()] }));
+    let flags = (any::<Option<bool>>(), any::<Option<bool>>(), prop::option::of(0..70_000_i64));
+    let mapping = (capabilities, flags).prop_map(|(capabilities, (escalation, non_root, user))| {
+        SecurityContext::Verbatim(Box::new(ContainerSecurity {
+            capabilities,
+            allow_privilege_escalation: escalation,
+            run_as_non_root: non_root,
+            run_as_user: user,
+            ..ContainerSecurity::default()
+        }))
+    });
+    prop_oneof![Just(SecurityContext::Default), Just(SecurityContext::Hardened), mapping].boxed()
+}
+
+fn pod_security_context() -> BoxedStrategy<PodSecurityContext> {
+    let kinds = [SeccompType::RuntimeDefault, SeccompType::Localhost, SeccompType::Unconfined];
+    let seccomp = (prop::sample::select(kinds.to_vec()), prop::option::of(text()));
+    let groups = prop::collection::vec(0..70_000_i64, 0..2);
+    (prop::option::of(seccomp), groups, prop::option::of(text()))
+        .prop_map(|(seccomp, supplemental_groups, level)| PodSecurityContext {
+            seccomp_profile: seccomp.map(|(type_, localhost_profile)| SeccompProfile { type_, localhost_profile }),
+            supplemental_groups,
+            se_linux_options: level.map(|level| SeLinuxOptions { level: Some(level), ..SeLinuxOptions::default() }),
+            ..PodSecurityContext::default()
+        })
+        .boxed()
 }
 
 prop_compose! {
@@ -301,6 +343,8 @@ prop_compose! {
         (secret, key, username) in (text(), text(), prop::option::of(text())),
         node_port in any::<Option<u16>>(),
         pull_secrets in prop::collection::vec(text(), 0..3),
+        (security, pod_security) in (security_context(), pod_security_context()),
+        digests in prop::collection::btree_map(prop::sample::select(Component::ALL.to_vec()), text(), 0..3),
     ) -> DeploymentFile {
         let pick = |n: usize| choice % n;
         let release = if classic { Release::Classic } else { Release::Hunter };
@@ -311,6 +355,10 @@ prop_compose! {
         file.images.tag = tag;
         file.images.registry = registry;
         file.images.pull_secrets = pull_secrets;
+        file.images.digests = digests;
+        file.security_context = security;
+        file.pod_security_context = pod_security;
+        file.network_policy = [NetworkPolicies::None, NetworkPolicies::Isolate][pick(2)];
         file.images.pull_policy = [None, Some(PullPolicy::Always), Some(PullPolicy::IfNotPresent)][pick(3)];
         file.bono.exposure = [
             BonoExposure::Headless, BonoExposure::HostPort, BonoExposure::NodePort, BonoExposure::LoadBalancer

@@ -29,6 +29,7 @@ fn kind(root: &Value, schema: &Value) -> String {
     if let Some(ways) = schema["oneOf"].as_array() {
         let words = ways.iter().map(|way| match (&way["const"], way["properties"].as_object()) {
             (Value::String(word), _) => format!("`{word}`"),
+            _ if way["$ref"].is_string() => "the keys below".to_owned(),
             (_, Some(keys)) => {
                 format!("`{{{}}}`", keys.keys().map(|k| format!("{k}: …")).collect::<Vec<_>>().join(", "))
             }
@@ -77,8 +78,10 @@ fn rows(root: &Value, schema: &Value, path: &str, page: &mut String) {
                 write!(text, " Default: `{}`.", default.as_str().map_or_else(|| default.to_string(), str::to_owned));
         }
         writeln!(page, "| `{path}` | {} | {text} |", kind(root, property)).unwrap();
+        let other = of["oneOf"].as_array().and_then(|ways| ways.iter().find(|way| way["$ref"].is_string()));
         let inner = [
             (of, path.clone()),
+            (other.unwrap_or(&Value::Null), path.clone()),
             (&of["items"], format!("{path}[]")),
             (&of["additionalProperties"], {
                 let each = if path.starts_with("components") { "COMPONENT" } else { "NAME" };

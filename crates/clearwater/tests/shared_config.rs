@@ -820,22 +820,28 @@ fn the_classic_script_does_in_a_real_shell_what_the_library_renders() {
 }
 
 #[test]
-fn the_classic_script_says_which_secret_is_missing() {
+fn the_classic_script_leaves_a_key_that_the_pod_is_not_given() {
     let d = deployment(CLASSIC);
     let given = environment(&d, &BTreeMap::new()).unwrap();
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("auto-config"), given.auto_config.unwrap()).unwrap();
     fs::write(dir.path().join("resolv.conf"), "").unwrap();
+    fs::write(dir.path().join("shared_config"), "ellis_api_key=secret\nturn_workaround=secret\n").unwrap();
     let env = BTreeMap::from([
         ("CLEARWATER_CONFIG_DIR".to_owned(), dir.path().to_string_lossy().into_owned()),
         ("CLEARWATER_RESOLV_CONF".to_owned(), "resolv.conf".to_owned()),
         ("MY_POD_IP".to_owned(), "10.1.2.3".to_owned()),
         ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
+        ("TURN_WORKAROUND".to_owned(), "bono's own".to_owned()),
     ]);
     let output = run("dash", &["auto-config", "start"], dir.path(), &env);
-    assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(said, "auto-config: no ELLIS_API_KEY: Secret clearwater-keys has no key ellis_api_key\n");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let shared = fs::read_to_string(dir.path().join("shared_config")).unwrap();
+    assert!(
+        shared.contains("ellis_api_key=secret\n") && shared.contains("turn_workaround='bono'\\''s own'\n"),
+        "{shared}"
+    );
+    assert!(!shared.contains("signup_key"), "{shared}");
     assert_eq!(run("dash", &["auto-config", "status"], dir.path(), &env).status.code(), Some(0));
     assert_eq!(run("dash", &["auto-config", "dance"], dir.path(), &env).status.code(), Some(3));
 }

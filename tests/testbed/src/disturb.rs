@@ -4,6 +4,7 @@
 //! it was.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +22,11 @@ use crate::{ApiProxy, AuditEvent, AuditMark, Registry, audit};
 const PATIENCE: Duration = Duration::from_secs(120);
 /// The image that metrics-server runs in.
 const METRICS_IMAGE: &str = "localhost/clearwater-testbed/metrics-server:0.9.0";
+
+/// Takes kube-router's rules and sets away: it leaves them when it ends.
+const NO_POLICIES: &str = "iptables-save --table filter | grep --invert-match --extended-regexp \
+     'KUBE-(ROUTER|POD-FW|NWPLCY)-' | iptables-restore --wait --table filter && \
+     for set in $(ipset list -name | grep --extended-regexp '^KUBE-(SRC|DST)-'); do ipset destroy $set; done";
 
 /// A path through the cluster's network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,6 +205,34 @@ impl Local {
         let objects = include_str!("metrics.yaml").replace("METRICS_IMAGE", METRICS_IMAGE);
         let args = ["delete", "--ignore-not-found", "--wait=false", "--filename", "-"];
         self.kubectl().run_with_input(args, &objects).map(drop)
+    }
+
+    /// Enforces NetworkPolicy on both nodes until the guard is dropped, with kube-router's firewall part. The first time
+    /// it is built, which takes minutes of processor time.
+    pub fn network_policies(&self, say: &dyn Fn(&str)) -> Result<Broken<'_>> {
+        let program = Program::KubeRouter.get(say)?;
+        let link = self.plan.policies_program();
+        let _ = fs::remove_file(&link);
+        symlink(&program, &link).with_context(|| format!("cannot link {}", link.display()))?;
+        let enforced = Broken::new("unenforced policies", move || {
+            NODES.into_iter().try_for_each(|node| {
+                self.supervisor.stop(Part::Policies(node))?;
+                output(self.on_node(node, "sh").args(["-c", NO_POLICIES])).map(drop)
+            })
+        });
+        for node in NODES {
+            let part = Part::Policies(node);
+            self.supervisor.start(&self.plan.process(part))?;
+            wait_for(&format!("{part} to write its rules"), PATIENCE, || {
+                let rules =
+                    output(self.on_node(node, "iptables").args(["--wait", "--list-rules", "KUBE-ROUTER-FORWARD"]));
+                Ok(match rules {
+                    Ok(_) => Attempt::Done(()),
+                    Err(error) => Attempt::not_yet(format!("{error:#}\n{}", self.supervisor.tail(part, 5))),
+                })
+            })?;
+        }
+        Ok(enforced)
     }
 
     /// Gives every node the images of an archive; what a node has already is not sent again.

@@ -85,6 +85,11 @@ impl Plan {
         self.layout.node_run(node).join("containerd.sock")
     }
 
+    /// Where the program that enforces NetworkPolicy is put, once a test asks for it.
+    pub(crate) fn policies_program(&self) -> PathBuf {
+        self.layout.etc().join("kube-router")
+    }
+
     /// Directories that must be there before the parts start.
     pub(crate) fn directories(&self) -> Vec<PathBuf> {
         let mut all = vec![
@@ -307,6 +312,14 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
             Part::Proxy(node) => {
                 let config = self.etc(&format!("proxy-{node}.yaml"));
                 (on_node(node), program("kube-proxy"), vec![("config", config)])
+            }
+            Part::Policies(node) => {
+                let flags = vec![
+                    ("hostname-override", self.layout.node_name(node)),
+                    ("kubeconfig", text(self.kubeconfig("controllers"))),
+                    ("service-cluster-ip-range", SERVICE_RANGE.to_owned()),
+                ];
+                (on_node(node), vec![text(self.policies_program())], flags)
             }
         };
         command.extend(flags.into_iter().map(|(name, value)| format!("--{name}={value}")));

@@ -40,10 +40,12 @@ pub enum Part {
     Kubelet(u8),
     /// `kube-proxy` of a node.
     Proxy(u8),
+    /// What enforces NetworkPolicy on a node, where a test asks for it ([`Local::network_policies`](crate::Local)).
+    Policies(u8),
 }
 
 impl Part {
-    /// All parts, in the order in which they start.
+    /// The parts of every cluster, in the order in which they start.
     pub const ALL: [Self; 11] = [
         Self::Etcd,
         Self::ApiServer,
@@ -70,6 +72,7 @@ impl fmt::Display for Part {
             Self::Containerd(node) => formatter.pad(&format!("containerd-{node}")),
             Self::Kubelet(node) => formatter.pad(&format!("kubelet-{node}")),
             Self::Proxy(node) => formatter.pad(&format!("proxy-{node}")),
+            Self::Policies(node) => formatter.pad(&format!("policies-{node}")),
         }
     }
 }

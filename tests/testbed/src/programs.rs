@@ -35,6 +35,9 @@ pub enum Program {
     Probe,
     /// metrics-server. It has a module of its own, because it is built from a later Kubernetes.
     MetricsServer,
+    /// kube-router's firewall part, which enforces NetworkPolicy. It has a module of its own, because it is built from an
+    /// earlier Kubernetes.
+    KubeRouter,
 }
 
 impl Program {
@@ -47,6 +50,7 @@ impl Program {
             Self::Helper => "helper",
             Self::Probe => "probe",
             Self::MetricsServer => "metrics-server",
+            Self::KubeRouter => "kube-router",
         }
     }
 
@@ -95,7 +99,7 @@ impl Program {
         let mut inputs = vec![go(&["env", "GOVERSION", "GOARCH"])?.into_bytes(), self.link_flags().into_bytes()];
         let own = sources.join(self.name());
         let mut files = match self {
-            Self::MetricsServer => Vec::new(),
+            Self::MetricsServer | Self::KubeRouter => Vec::new(),
             _ => vec![sources.join("go.mod"), sources.join("go.sum")],
         };
         for entry in fs::read_dir(&own).with_context(|| format!("cannot read {}", own.display()))? {
@@ -116,7 +120,7 @@ impl Program {
         let temporary = directory.with_extension(format!("part-{}", std::process::id()));
         fs::create_dir_all(&temporary).with_context(|| format!("cannot create {}", temporary.display()))?;
         let (from, package) = match self {
-            Self::MetricsServer => (Path::new(SOURCES).join(name), ".".to_owned()),
+            Self::MetricsServer | Self::KubeRouter => (Path::new(SOURCES).join(name), ".".to_owned()),
             _ => (PathBuf::from(SOURCES), format!("./{name}")),
         };
         let mut command = Command::new("nice");

@@ -13,10 +13,10 @@ use clearwater::component::Component;
 use clearwater::config::Deployment;
 use clearwater::dns::corefile::Corefile;
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
-use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL};
+use clearwater::manifest::{self, MANAGED_BY, MANAGED_BY_LABEL, PodSecurity, SERVICE_LABEL};
 use clearwater::remedy::{Permission, Remedy};
 use k8s_openapi::api::core::v1::{Namespace, Pod, PodTemplateSpec};
-use kube::api::{ListParams, ObjectMeta, Patch, PatchParams};
+use kube::api::{ListParams, PostParams};
 use kube::{Api, ResourceExt};
 
 use super::prepare::{ApplyPlan, LiveState, Scope};
@@ -171,21 +171,20 @@ fn served(expected: &str, served: &[String]) -> CheckLine {
     }
 }
 
-/// Makes the namespace.
-pub(crate) async fn create_namespace(cluster: &Cluster) -> Result<(), ApplyError> {
-    let namespace = Namespace {
-        metadata: ObjectMeta { name: Some(cluster.namespace.clone()), ..ObjectMeta::default() },
-        ..Namespace::default()
-    };
+/// Makes the namespace, with the Pod Security Standard that the deployment's pods keep to. One that somebody else made in
+/// the meantime is theirs: its labels are left alone.
+pub(crate) async fn create_namespace(cluster: &Cluster, level: PodSecurity) -> Result<(), ApplyError> {
     let api: Api<Namespace> = Api::all(cluster.client.clone());
-    let params = PatchParams::apply(FIELD_MANAGER);
-    api.patch(&cluster.namespace, &params, &Patch::Apply(&namespace)).await.map(|_| ()).map_err(|e| {
-        ApplyError::Refused {
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    match api.create(&params, &manifest::namespace(&cluster.namespace, level)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+        Err(e) => Err(ApplyError::Refused {
             object: format!("namespace/{}", cluster.namespace),
             message: say(&e),
             forbidden: matches!(&e, kube::Error::Api(s) if s.is_forbidden()),
-        }
-    })
+        }),
+    }
 }
 
 #[cfg(test)]

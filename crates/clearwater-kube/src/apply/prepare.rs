@@ -7,8 +7,8 @@ use clearwater::component::{Component, Rule};
 use clearwater::config::{Deployment, KeyPolicy, Keys};
 use clearwater::event::{Change, CheckId, CheckLine, CheckStatus, PlannedComponent, PlannedGate};
 use clearwater::manifest::{
-    self, Balance, Inputs, Item, ItemOwner, KEYS_SECRET, ManifestError, ServicesFirst, balance, provisional,
-    services_first, workloads,
+    self, Balance, Inputs, Item, ItemOwner, KEYS_SECRET, ManifestError, PodSecurity, ServicesFirst, balance,
+    provisional, services_first, workloads,
 };
 use clearwater::order::{Graph, NAMES, OrderError, Policy, StartPlan};
 use clearwater::remedy::{Advice, Remedied, Remedy};
@@ -313,6 +313,8 @@ pub(crate) struct ApplyPlan {
     pub(crate) services_first: ServicesFirst,
     /// What the rest is rendered with, as far as it is known.
     pub(crate) inputs: Inputs,
+    /// What the namespace can enforce for all pods of the deployment, those that this run leaves out included.
+    pub(crate) pod_security: PodSecurity,
     /// Objects of the deployment as a whole.
     pub(crate) shared: Vec<Planned>,
     /// Objects of each component.
@@ -346,7 +348,7 @@ impl ApplyPlan {
             })
             .cloned()
             .collect();
-        let mut work = Self { inputs, ..Self::default() };
+        let mut work = Self { inputs, pod_security: manifest.pod_security(), ..Self::default() };
         let mut lines = Vec::new();
         for planned in apply::plan(cluster, &items, standing.namespace != Some(false), force).await {
             match planned {

@@ -33,11 +33,12 @@ pub(super) const fn kind(api_version: &'static str, name: &'static str, resource
 const CLAIM: Kind = kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims");
 
 /// The kinds of which a deployment has objects, those first that others hang on.
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 10] = [
     kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
     kind("apps/v1", "Deployment", "deployments"),
     kind("apps/v1", "StatefulSet", "statefulsets"),
     kind("networking.k8s.io/v1", "Ingress", "ingresses"),
+    kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
     kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
     kind("v1", "Service", "services"),
     CLAIM,

@@ -167,6 +167,7 @@ const UP: &[Rule] = &[
     rule(WRITE, APPS, &["deployments", "statefulsets"]),
     rule(WRITE, POLICY, &["poddisruptionbudgets"]),
     rule(WRITE, NETWORKING, &["ingresses"]).only_if("Ellis has an Ingress"),
+    rule(WRITE, NETWORKING, &["networkpolicies"]).only_if("networkPolicy is isolate"),
     rule(DELETE, "", &["pods"]).or_without("repair of members and pods that stand in the way"),
     ADMISSION,
     QUOTAS,
@@ -215,14 +216,14 @@ const DOWN: &[Rule] = &[
     rule(&["list", "delete"], "", &["configmaps", "secrets", "services"]),
     rule(DELETE, APPS, &["deployments", "statefulsets"]),
     rule(&["list", "delete"], POLICY, &["poddisruptionbudgets"]),
-    rule(&["list", "delete"], NETWORKING, &["ingresses"]),
+    rule(&["list", "delete"], NETWORKING, &["ingresses", "networkpolicies"]),
     rule(&["list", "delete"], AUTOSCALING, &["horizontalpodautoscalers"]),
     rule(&["list", "delete"], "", &["persistentvolumeclaims"]),
     rule(DELETE, "", &["pods"]).only_if("pods are killed, or were left behind"),
     rule(PATCH, "", &["configmaps", "secrets", "services", "persistentvolumeclaims"]).only_if("they stood before"),
     rule(PATCH, APPS, &["deployments", "statefulsets"]).only_if("they stood before"),
     rule(PATCH, POLICY, &["poddisruptionbudgets"]).only_if("they stood before"),
-    rule(PATCH, NETWORKING, &["ingresses"]).only_if("they stood before"),
+    rule(PATCH, NETWORKING, &["ingresses", "networkpolicies"]).only_if("they stood before"),
     rule(PATCH, AUTOSCALING, &["horizontalpodautoscalers"]).only_if("they stood before"),
     rule(GET, DISCOVERY, &["endpointslices"]).or_without(LEFT_BY_OTHERS),
 ];
@@ -232,7 +233,6 @@ const DELETE_NAMESPACE: &[Rule] = &[
     rule(LIST, "", &["serviceaccounts", "replicationcontrollers"]).or_without(COUNTS_AS_THERE),
     rule(LIST, APPS, &["daemonsets", "replicasets"]).or_without(COUNTS_AS_THERE),
     rule(LIST, "batch", &["jobs", "cronjobs"]).or_without(COUNTS_AS_THERE),
-    rule(LIST, NETWORKING, &["networkpolicies"]).or_without(COUNTS_AS_THERE),
     rule(LIST, "rbac.authorization.k8s.io", &["roles", "rolebindings"]).or_without(COUNTS_AS_THERE),
 ];
 

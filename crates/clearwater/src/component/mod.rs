@@ -31,14 +31,18 @@
 //! Programs, ports and logs that an image may have besides are left out where nothing depends on them. So whoever looks
 //! into a container should mind the programs that are listed, and leave the others alone.
 
+mod capability;
 mod catalogue;
 mod classic;
 mod common;
+mod contact;
 mod hunter;
 mod id;
 mod types;
 
+pub use capability::{CapabilityUse, capabilities};
 pub use catalogue::{catalogue, entry, playing, port};
+pub use contact::{CONTACTS, Contact, TURN_RELAY_PORTS, asked_ports, narrowed_by};
 pub use id::{Component, Release};
 pub use types::{
     AskedBy, Asks, Clustering, Data, Entry, EnvVar, FromJoining, HealthQuestion, LOOKS_UP_ONCE, Lifetime, LogFile,

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::security::{NetworkPolicies, PodSecurityContext, SecurityContext};
 use super::{Places, mapping};
 use crate::component::{Component, Release};
 use crate::names::named;
@@ -90,6 +91,17 @@ pub struct DeploymentFile {
     /// Where etcd keeps its data.
     #[serde(default, skip_serializing_if = "EtcdStorage::is_default")]
     pub etcd_storage: EtcdStorage,
+    /// What containers may do, where `components.COMPONENT.securityContext` says nothing: `default`, `hardened`, or
+    /// Kubernetes' own mapping.
+    #[serde(default, skip_serializing_if = "SecurityContext::is_default")]
+    pub security_context: SecurityContext,
+    /// What pods may do, where `components.COMPONENT.podSecurityContext` says nothing. Without a `seccompProfile` it is
+    /// `RuntimeDefault`.
+    #[serde(default, skip_serializing_if = "PodSecurityContext::is_default")]
+    pub pod_security_context: PodSecurityContext,
+    /// Which NetworkPolicy objects are rendered. They take a network plugin that enforces them.
+    #[serde(default, skip_serializing_if = "NetworkPolicies::is_default")]
+    pub network_policy: NetworkPolicies,
     /// Labels for every object.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -143,6 +155,11 @@ pub struct Images {
     /// When the kubelet pulls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull_policy: Option<PullPolicy>,
+    /// The digest that each component's image must have, as `sha256:…`. It is put behind the tag; a registry that has
+    /// other bytes under the tag no longer matters.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "mapping::by_component::<String>")]
+    pub digests: BTreeMap<Component, String>,
     /// Names of Secrets of type `kubernetes.io/dockerconfigjson` in the namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pull_secrets: Vec<String>,
@@ -344,6 +361,12 @@ pub struct ComponentOverrides {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 5))]
     pub log_level: Option<u8>,
+    /// What the component's containers may do, in place of the file's `securityContext`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security_context: Option<SecurityContext>,
+    /// What the component's pods may do, in place of the file's `podSecurityContext`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_security_context: Option<PodSecurityContext>,
     /// Further environment variables of the component's container.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "mapping::text_of_scalars")]
     #[schemars(schema_with = "mapping::scalars")]

@@ -10,6 +10,7 @@
 mod check;
 mod deploy;
 mod deployment;
+mod environment;
 mod exposure;
 mod file;
 pub mod generator;
@@ -19,6 +20,7 @@ mod problem;
 mod read;
 mod schema;
 mod script;
+mod security;
 mod set;
 mod setting;
 pub mod shared;
@@ -39,5 +41,9 @@ pub use level::LevelFile;
 pub use problem::{ConfigErrors, KeyPath, Location, Places, Problem, ProblemKind, Step};
 pub use schema::schema;
 pub use script::ORIGINAL_AUTO_CONFIG;
+pub use security::{
+    Capabilities, ContainerSecurity, NetworkPolicies, PodSecurityContext, SeLinuxOptions, SeccompProfile, SeccompType,
+    SecurityContext, Sysctl,
+};
 pub use set::{InvalidSet, Set};
 pub use starter::starter;

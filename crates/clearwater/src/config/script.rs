@@ -105,7 +105,7 @@ shared=$dir/shared_config
 ///
 /// It is POSIX shell, runs the images' own generator first, and then sets what that does not know: sub-domain URIs with
 /// ports, keys, log level, aliases. Values that are known stand in it quoted; secrets are read from the environment
-/// when it runs.
+/// when it runs, those that the container is given.
 pub(super) fn auto_config(deployment: &Deployment, settings: &[(String, Setting)]) -> String {
     debug_assert_eq!(deployment.release(), Release::Classic, "hunter takes ADDITIONAL_SHARED_CONFIG");
     let mut script = HEAD.replace("@ORIGINAL@", ORIGINAL_AUTO_CONFIG).replace("@ETCD@", &etcd_proxy());
@@ -115,10 +115,9 @@ pub(super) fn auto_config(deployment: &Deployment, settings: &[(String, Setting)
     for (key, setting) in settings {
         match setting {
             Setting::Text(text) => script.push_str(&format!("put \"$shared\" {key} {}\n", quote(text))),
-            Setting::Secret { variable, secret, key: data_key } => {
-                let missing = quote(&format!("no {variable}: Secret {secret} has no key {data_key}"));
-                script.push_str(&format!("[ -n \"${{{variable}+set}}\" ] || fail {missing}\n"));
-                script.push_str(&format!("put \"$shared\" {key} \"${variable}\"\n"));
+            // Only who reads it is given it: the kubelet starts no container whose Secret lacks the key.
+            Setting::Secret { variable, .. } => {
+                script.push_str(&format!("[ -z \"${{{variable}+set}}\" ] || put \"$shared\" {key} \"${variable}\"\n"));
             }
         }
     }

@@ -35,6 +35,8 @@ use std::net::IpAddr;
 
 use thiserror::Error;
 
+use super::environment::LINE_END;
+pub use super::environment::{ContainerEnvironment, Variable, VariableValue};
 use super::generator::{Environment, File, Generated, GeneratorError, generate};
 use super::script::auto_config;
 pub use super::setting::Setting;
@@ -49,45 +51,6 @@ pub const KEYS_SECRET: &str = "clearwater-keys";
 
 const ADDITIONAL: &str = "ADDITIONAL_SHARED_CONFIG";
 const FROM_CONFIG_MAP: &str = "CLEARWATER_SHARED_CONFIG";
-
-/// What the containers of a deployment are given. The same for every component except etcd, which reads none of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ContainerEnvironment {
-    /// The data of the ConfigMap that containers take their environment from.
-    pub config_map: BTreeMap<String, String>,
-    /// Further variables, in an order in which each is defined before it is referred to.
-    pub variables: Vec<Variable>,
-    /// For the classic release: the auto-config script. Meant for a ConfigMap; it holds no secret.
-    pub auto_config: Option<String>,
-}
-
-/// A variable of a container's environment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Variable {
-    /// Its name.
-    pub name: String,
-    /// Where its value comes from.
-    pub value: VariableValue,
-}
-
-/// Where a variable's value comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum VariableValue {
-    /// A text, in which Kubernetes replaces `$(NAME)` by the variable of that name.
-    Text(String),
-    /// A key of the deployment's own ConfigMap.
-    ConfigMap {
-        /// The key.
-        key: String,
-    },
-    /// A key of a Secret.
-    Secret {
-        /// The Secret's name.
-        secret: String,
-        /// The key in its data.
-        key: String,
-    },
-}
 
 /// What a renderer knows of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -295,11 +258,11 @@ pub fn environment(
             Setting::Text(text) if by_itself.get(key) == Some(text) => {}
             Setting::Text(text) => {
                 if !plain.is_empty() {
-                    plain.push_str("\\n");
+                    plain.push_str(LINE_END);
                 }
                 shell::encode_for_echo(&format!("{key}={}", shell::quote_if_needed(text)), &mut plain);
             }
-            Setting::Secret { variable, .. } => secret.push_str(&format!("{key}='$({variable})'\\n")),
+            Setting::Secret { variable, .. } => secret.push_str(&format!("{key}='$({variable})'{LINE_END}")),
         }
     }
     if plain.len() > LONGEST {
@@ -347,7 +310,7 @@ fn verify(
     Ok(())
 }
 
-/// The text of both files in a pod of the deployment.
+/// The text of both files in a pod of the deployment that is given every secret.
 ///
 /// `secrets` holds the values of the variables that come from Secrets, as [`secret_values`] makes them.
 pub fn rendered(

@@ -2,8 +2,16 @@ use super::{Deployment, ManifestError};
 use crate::component::{Component, Release, entry};
 
 /// The image of a component: the file's whole reference where it gives one, else `REGISTRY/PREFIXcomponent:TAG`, with
-/// the registry's host replaced where the file names a mirror.
+/// the registry's host replaced where the file names a mirror; and with the digest, where the file gives one.
 pub fn image(d: &Deployment, component: Component) -> Result<String, ManifestError> {
+    let reference = reference(d, component)?;
+    Ok(match d.file().images.digests.get(&component) {
+        Some(digest) => format!("{reference}@{digest}"),
+        None => reference,
+    })
+}
+
+fn reference(d: &Deployment, component: Component) -> Result<String, ManifestError> {
     if let Some(image) = d.file().components.get(&component).and_then(|o| o.image.as_ref()) {
         return Ok(image.clone());
     }

@@ -1,13 +1,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use k8s_openapi::api::core::v1::Namespace;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-
-use super::meta::{MANAGED_BY, PART_OF};
+use super::pod_security::namespace as namespace_object;
 use super::{Deployment, ItemOwner, Manifest, Object};
-use crate::config::{BonoExposure, KeyPolicy};
-use crate::labels::{MANAGED_BY_LABEL, PART_OF_LABEL};
+use crate::config::KeyPolicy;
 use crate::yaml::{self, YamlError};
 
 /// Whether a kustomize base creates its namespace.
@@ -56,23 +52,11 @@ pub fn kustomize(
     }
     if namespace == NamespaceObject::Included {
         let file = "namespace.yaml".to_owned();
-        files.insert(file.clone(), yaml::write_one(&namespace_object(d))?);
+        files.insert(file.clone(), yaml::write_one(&namespace_object(d.namespace(), manifest.pod_security()))?);
         order.insert(0, file);
     }
     files.insert("kustomization.yaml".to_owned(), kustomization(d, &order));
     Ok(files)
-}
-
-fn namespace_object(d: &Deployment) -> Namespace {
-    let mut labels = BTreeMap::from([
-        (PART_OF_LABEL.to_owned(), PART_OF.to_owned()),
-        (MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned()),
-    ]);
-    if d.file().bono.exposure != BonoExposure::HostPort {
-        labels.insert("pod-security.kubernetes.io/enforce".to_owned(), "baseline".to_owned());
-    }
-    let metadata = ObjectMeta { name: Some(d.namespace().to_owned()), labels: Some(labels), ..ObjectMeta::default() };
-    Namespace { metadata, ..Namespace::default() }
 }
 
 /// The text of `kustomization.yaml`. Its comments say what an overlay has to know.

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodSpec, PodTemplateSpec, Secret, Service};
-use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Serialize, Serializer};
@@ -64,6 +64,8 @@ pub enum Object {
     PodDisruptionBudget(Box<PodDisruptionBudget>),
     /// networking.k8s.io/v1 Ingress.
     Ingress(Box<Ingress>),
+    /// networking.k8s.io/v1 NetworkPolicy.
+    NetworkPolicy(Box<NetworkPolicy>),
 }
 
 macro_rules! each {
@@ -76,6 +78,7 @@ macro_rules! each {
             Object::StatefulSet($o) => $then,
             Object::PodDisruptionBudget($o) => $then,
             Object::Ingress($o) => $then,
+            Object::NetworkPolicy($o) => $then,
         }
     };
 }
@@ -96,7 +99,8 @@ from!(
     Deployment(DeploymentObject),
     StatefulSet(StatefulSet),
     PodDisruptionBudget(PodDisruptionBudget),
-    Ingress(Ingress)
+    Ingress(Ingress),
+    NetworkPolicy(NetworkPolicy)
 );
 
 fn api_version_of<T: k8s_openapi::Resource>(_: &T) -> &'static str {
@@ -158,7 +162,7 @@ impl Object {
         }
     }
 
-    fn pod_spec(&self) -> Option<&PodSpec> {
+    pub(super) fn pod_spec(&self) -> Option<&PodSpec> {
         self.pod_template().and_then(|t| t.spec.as_ref())
     }
 }

@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::extras::Extras;
 use super::meta::{label_selector, pod_labels, selector};
 use super::probe::probes;
+use super::security::{self, Which};
 use super::shared::{ENV_VARS, auto_config, from_field, log_level, variable};
 use super::{Deployment, ManifestError, image};
 use crate::component::{AskedBy, Component, Entry, LogFile};
@@ -76,6 +77,7 @@ pub(super) fn template(
         liveness_probe: probes.liveness,
         lifecycle: entry.pre_stop.map(|hook| pre_stop(hook.command)),
         volume_mounts: some(mounts),
+        security_context: security::container(d, component, Which::Own),
         ..Container::default()
     };
     let mut containers = vec![container];
@@ -90,6 +92,7 @@ pub(super) fn template(
         volumes: some(volumes),
         affinity: extras.affinity,
         automount_service_account_token: Some(false),
+        security_context: Some(security::pod(d, component)),
         enable_service_links: Some(false),
         host_aliases: extras.host_aliases,
         dns_policy: extras.name_server.map(|_| "None".to_owned()),
@@ -148,7 +151,7 @@ fn variables(d: &Deployment, entry: &Entry, environment: &ContainerEnvironment, 
     let mut env = Vec::new();
     if !entry.env.is_empty() {
         env.push(from_field("MY_POD_IP", "status.podIP"));
-        env.extend(environment.variables.iter().map(variable));
+        env.extend(environment.variables_of(entry.component).iter().map(variable));
     }
     env.extend(extras);
     for (name, value) in d.file().components.get(&entry.component).map(|o| &o.env).into_iter().flatten() {
@@ -221,6 +224,7 @@ fn tailer(d: &Deployment, entry: &Entry, image: String) -> Option<Container> {
         }),
         volume_mounts: log_mount(log.directory, log.directory)
             .map(|mount| vec![VolumeMount { read_only: Some(true), ..mount }]),
+        security_context: security::container(d, entry.component, Which::Beside),
         ..Container::default()
     })
 }

@@ -1,6 +1,7 @@
 use super::extras::Extras;
 use super::object::Manifest;
 use super::pod::template;
+use super::policy::Policies;
 use super::workload::{WorkloadRef, budget, workload, workloads};
 use super::{Deployment, Inputs, Item, ManifestError, Note, bono, ellis, etcd, service, shared};
 use crate::component::{Component, Entry, Release};
@@ -21,7 +22,9 @@ pub fn render(d: &Deployment, inputs: &Inputs) -> Result<Manifest, ManifestError
                 .to_owned(),
         });
     }
+    let policies = Policies::of(d);
     for entry in d.components() {
+        items.extend(policies.item(d, entry));
         items.extend(component_services(d, entry, inputs, &mut notes)?);
         items.extend(component_workloads(d, entry, inputs, &environment, &mut notes)?);
     }

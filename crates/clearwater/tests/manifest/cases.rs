@@ -117,6 +117,33 @@ pub(crate) const VARIANTS: &[Case] = &[
          \x20   annotations: {sidecar.istio.io/inject: 'false'}\n\
          \x20   env: {SPROUT_NOTE: 'costs $5 $(HOSTNAME)'}\n",
     ),
+    case("hunter-hardened", "securityContext: hardened\ntailer: sidecar\n"),
+    case(
+        "hunter-security-contexts",
+        "securityContext: hardened\n\
+         podSecurityContext: {fsGroup: 1000}\n\
+         components:\n\
+         \x20 etcd:\n\
+         \x20   securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, runAsNonRoot: true, runAsUser: 1000, capabilities: {drop: [ALL]}}\n\
+         \x20 chronos: {securityContext: default, podSecurityContext: {seccompProfile: {type: Localhost, localhostProfile: chronos.json}}}\n",
+    ),
+    case(
+        "hunter-digests",
+        "images:\n\
+         \x20 mirror: mirror.example.com\n\
+         \x20 digests:\n\
+         \x20   etcd: sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n\
+         \x20   sprout: sha256:fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210\n",
+    ),
+    case("hunter-isolate", "networkPolicy: isolate\n"),
+    case(
+        "hunter-isolate-outside",
+        "networkPolicy: isolate\n\
+         ellis: {exposure: loadBalancer}\n\
+         email: {smarthost: 'mail.example.com:587'}\n\
+         sharedConfig: {cdf_identity: cdf.example.com}\n",
+    ),
+    case("hunter-isolate-hss", "networkPolicy: isolate\nhss: {hostname: hss}\n"),
     ARTICLE,
     case("classic-two-sprouts", classic!("components: {sprout: {replicas: 2}}\n")),
     case("classic-coredns", classic!("dns: {backend: coredns}\n")),
@@ -124,6 +151,11 @@ pub(crate) const VARIANTS: &[Case] = &[
     case("classic-bono-host-port", classic!("bono: {exposure: hostPort}\n")),
     case("classic-bono-load-balancer", classic!("bono: {exposure: loadBalancer, addresses: [192.0.2.1]}\n")),
     Case { name: "classic-keys", file: CLASSIC, inputs: keys },
+    Case {
+        name: "classic-isolate",
+        file: classic!("networkPolicy: isolate\ndns: {backend: etcd}\n"),
+        inputs: virtual_addresses,
+    },
 ];
 
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {

@@ -1,5 +1,7 @@
 //! What disturbs the nodes that all tests share: these run one by one.
 
+mod isolated;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

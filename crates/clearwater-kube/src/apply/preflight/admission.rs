@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clearwater::event::{CheckId, CheckLine, CheckStatus, Operation};
-use clearwater::manifest::Object;
+use clearwater::manifest::{ENFORCE_LABEL, Object, PodSecurity};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume};
@@ -54,6 +54,7 @@ pub(crate) async fn ask(cluster: &Cluster, samples: Vec<(String, Pod)>) -> Vec<C
     if samples.is_empty() {
         return Vec::new();
     }
+    let level = samples.iter().filter_map(|(_, pod)| pod.spec.as_ref()).map(PodSecurity::of).max().unwrap_or_default();
     let pods: Api<Pod> = cluster.api();
     let params = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.to_owned()) };
     let questions: Vec<BoxFuture<'_, _>> = samples
@@ -79,8 +80,8 @@ pub(crate) async fn ask(cluster: &Cluster, samples: Vec<(String, Pod)>) -> Vec<C
         }
         let fix = if text.contains("violates podsecurity") {
             format!(
-                "kubectl label namespace {} pod-security.kubernetes.io/enforce=baseline --overwrite (or take out of the \
-                 deployment file what the message names)",
+                "kubectl label namespace {} {ENFORCE_LABEL}={level} --overwrite (or take out of the deployment file what \
+                 the message names)",
                 cluster.namespace
             )
         } else if text.contains("exceeded quota") {

@@ -19,6 +19,7 @@ pub(super) fn resource_of(object: &Object) -> Option<(&'static str, &'static str
         Object::StatefulSet(_) => ("apps", "statefulsets"),
         Object::PodDisruptionBudget(_) => ("policy", "poddisruptionbudgets"),
         Object::Ingress(_) => ("networking.k8s.io", "ingresses"),
+        Object::NetworkPolicy(_) => ("networking.k8s.io", "networkpolicies"),
         _ => return None,
     })
 }

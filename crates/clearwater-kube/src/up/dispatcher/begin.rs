@@ -225,7 +225,7 @@ async fn write_shared(
 ) -> Result<(), ApplyError> {
     let force = options.force_conflicts;
     if standing.namespace == Some(false) {
-        preflight::create_namespace(cluster).await?;
+        preflight::create_namespace(cluster, work.pod_security).await?;
         *writes += 1;
     }
     let mut given = BTreeMap::new();

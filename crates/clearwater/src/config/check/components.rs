@@ -28,6 +28,9 @@ pub(super) fn check(check: &mut Check<'_>) {
     for component in file.cluster_ips.keys() {
         belongs(check, *component, &path("clusterIPs").key(component.name()));
     }
+    for component in file.images.digests.keys() {
+        belongs(check, *component, &path("images.digests").key(component.name()));
+    }
     if file.hss.is_some() && file.ellis != Ellis::default() {
         without_provisioning(check, path("ellis"), Component::Ellis);
     }

@@ -145,6 +145,31 @@ pub(super) fn tag(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The digest of an image (OCI image-spec `descriptor.md`, "Digests").
+pub(super) fn digest(text: &str) -> Result<(), String> {
+    let hex = |h: &str| h.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
+    let fits = match text.split_once(':') {
+        Some(("sha256", h)) => h.len() == 64 && hex(h),
+        Some(("sha512", h)) => h.len() == 128 && hex(h),
+        _ => false,
+    };
+    if !fits {
+        return Err("is not a digest: write sha256: and 64 digits of 0-9 and a-f, as the registry gives it".to_owned());
+    }
+    Ok(())
+}
+
+/// A Linux capability as Kubernetes names it.
+pub(super) fn capability(text: &str) -> Result<(), String> {
+    if let Some(rest) = text.strip_prefix("CAP_") {
+        return Err(format!("has a prefix that Kubernetes puts there itself: write {rest:?}"));
+    }
+    if text.is_empty() || !text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_') {
+        return Err("is not a capability: write one like NET_BIND_SERVICE, or ALL".to_owned());
+    }
+    Ok(())
+}
+
 /// A whole image reference: `[HOST[:PORT]/]PATH[:TAG][@DIGEST]`.
 pub(super) fn image(text: &str) -> Result<(), String> {
     let wrong = || "is not an image: write one like registry.example.com/ims/sprout:1.0".to_owned();

@@ -32,6 +32,14 @@ pub(super) fn check(check: &mut Check<'_>) {
             check.wrong(&key, format!("{secret:?} is listed twice; remove one of them"));
         }
     }
+    for (component, digest) in &images.digests {
+        let key = path("images.digests").key(component.name());
+        check.form(&key, digest, form::digest);
+        let whole = path("components").key(component.name()).key("image");
+        if check.file.components.get(component).and_then(|o| o.image.as_ref()).is_some_and(|i| i.contains('@')) {
+            check.refuse(&[key, whole], "the whole reference under components has a digest too: remove one of them");
+        }
+    }
     for (component, overrides) in &check.file.components {
         if let Some(image) = &overrides.image {
             check.form(&path("components").key(component.name()).key("image"), image, form::image);

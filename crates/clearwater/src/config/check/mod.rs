@@ -6,6 +6,7 @@ mod exposure;
 mod form;
 mod images;
 mod names;
+mod security;
 mod settings;
 
 use super::problem::{KeyPath, Problem, ProblemKind, quoted};
@@ -24,6 +25,7 @@ pub(super) fn file(file: &DeploymentFile) -> Vec<Finding> {
     images::check(&mut check);
     exposure::check(&mut check);
     components::check(&mut check);
+    security::check(&mut check);
     settings::check(&mut check);
     check.found
 }
