@@ -91,7 +91,9 @@ fn rules(tasks: &[Task], namespace: &str, scope: Scope, all: bool) -> Vec<Value>
             verbs.entry((rule.group, resource)).or_default().extend(rule.verbs);
         }
     }
-    let mut alike: BTreeMap<(&str, BTreeSet<&str>, Option<&str>), Vec<&str>> = BTreeMap::new();
+    /// Group, verbs, and the one object's name where there is one.
+    type Grant<'r> = (&'r str, BTreeSet<&'r str>, Option<&'r str>);
+    let mut alike: BTreeMap<Grant<'_>, Vec<&str>> = BTreeMap::new();
     for ((group, resource), verbs) in verbs {
         // This namespace and no other. A create has no name yet that could be meant.
         let (create, named): (BTreeSet<&str>, _) =
