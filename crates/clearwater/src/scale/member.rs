@@ -6,7 +6,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::component::{Component, port};
 use crate::names::named;
+
+const CLIENT_PORT: u16 = port(Component::Etcd, "etcd-client");
 
 /// The state of one member of a clustered store, in the words that the cluster manager writes to etcd
 /// (clearwater-etcd `src/metaswitch/clearwater/cluster_manager/constants.py`).
@@ -182,8 +185,8 @@ impl MembersError {
     /// What to do where the value of this key in etcd was not understood.
     pub fn fix(&self, key: &str) -> String {
         format!(
-            "cluster managers write none but addresses and states, so somebody else wrote this; whoever reaches port 2379 of \
-             etcd can, so see who may (a NetworkPolicy keeps others out). Look with kubectl exec etcd-0 -- env \
+            "cluster managers write none but addresses and states, so somebody else wrote this; whoever reaches port {CLIENT_PORT} \
+             of etcd can, so see who may (a NetworkPolicy keeps others out). Look with kubectl exec etcd-0 -- env \
              ETCDCTL_API=2 etcdctl get {key}, and put it right with etcdctl set in the same way"
         )
     }
