@@ -82,6 +82,9 @@ pub fn roles(tasks: &[Task], namespace: &str, all: bool, subject: &Subject) -> V
     objects
 }
 
+/// Group, verbs, and the one object's name where there is one.
+type Grant<'r> = (&'r str, BTreeSet<&'r str>, Option<&'r str>);
+
 /// The rules of a Role: one for all resources of a group that take the same verbs.
 fn rules(tasks: &[Task], namespace: &str, scope: Scope, all: bool) -> Vec<Value> {
     let mut verbs: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
@@ -91,8 +94,6 @@ fn rules(tasks: &[Task], namespace: &str, scope: Scope, all: bool) -> Vec<Value>
             verbs.entry((rule.group, resource)).or_default().extend(rule.verbs);
         }
     }
-    /// Group, verbs, and the one object's name where there is one.
-    type Grant<'r> = (&'r str, BTreeSet<&'r str>, Option<&'r str>);
     let mut alike: BTreeMap<Grant<'_>, Vec<&str>> = BTreeMap::new();
     for ((group, resource), verbs) in verbs {
         // This namespace and no other. A create has no name yet that could be meant.
