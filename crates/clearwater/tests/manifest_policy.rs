@@ -296,7 +296,7 @@ fn expected(d: &Deployment) -> BTreeSet<(Component, Component, u16, Protocol)> {
         all.extend(asked_ports(release, from, to).map(|p| (from, to, p.number, p.protocol)));
     }
     for contact in CONTACTS {
-        let entry = entry(release, contact.to).unwrap();
+        let Some(entry) = entry(release, contact.to) else { continue };
         let ports = contact.ports.iter().filter_map(|name| entry.port(name));
         all.extend(ports.map(|p| (contact.from, contact.to, p.number, p.protocol)));
     }
@@ -370,7 +370,7 @@ fn every_edge_has_ports_and_every_narrowing_a_port_that_is_there() {
         }
     }
     for contact in CONTACTS {
-        let entry = entry(Release::Hunter, contact.to).unwrap();
+        let entry = Release::ALL.into_iter().find_map(|r| entry(r, contact.to)).unwrap();
         assert!(contact.ports.iter().all(|p| entry.port(p).is_some()), "{contact:?}");
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{AskedBy, Component, Entry, PortUse, Release, Source, entry};
 
-use Component::{Bono, Cassandra, Chronos, Ellis, Etcd, Homestead, Sprout};
+use Component::{Bono, Cassandra, Chronos, Ellis, Etcd, Homestead, Memcached, Sprout};
 
 /// Ports of a component that one other component, or all, ask, where these are not all that components may ask.
 struct Narrowed {
@@ -58,6 +58,8 @@ pub const CONTACTS: &[Contact] = &[
         source: Source("sprout src/icscfsproutlet.cpp, src/scscfsproutlet.cpp, src/bgcfsproutlet.cpp"),
     },
     Contact { from: Chronos, to: Chronos, ports: &["http"], source: PORT_USAGE },
+    // The classic images are everybody's own: a homestead that is later than 2016 keeps its public identities here.
+    Contact { from: Homestead, to: Memcached, ports: &["memcached"], source: Source("homestead src/main.cpp") },
 ];
 
 /// The ports of `to` that `from` asks where it needs `to`: those that are known for the two, else all that components
