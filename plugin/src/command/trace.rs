@@ -7,7 +7,7 @@ use clearwater::component::Component;
 use clearwater::log::{Identity, Ladder, Logged, SipMessage, Subject};
 use clearwater_kube::logs::{Entry, Said};
 
-use super::logs::{Saved, Selection};
+use super::logs::{Saved, Selection, Unread};
 use crate::cli::PlaceArgs;
 use crate::context::Context;
 use crate::error::CliError;
@@ -51,6 +51,7 @@ pub(crate) struct Trace {
 impl Trace {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
         let mut sieve = Sieve::new(&self.subject);
+        let mut unread = Unread::default();
         let entries = if self.stdin {
             Saved::of_stdin(|entry| sieve.keeps(entry))?.entries
         } else if let Some(dir) = &self.from {
@@ -58,7 +59,7 @@ impl Trace {
         } else {
             let namespace = self.selection.namespace(&self.place, context, true)?;
             let signals = context.signals();
-            block_on(unless_ended(&signals, self.collect(namespace, context, &mut sieve)))?
+            block_on(unless_ended(&signals, self.collect(namespace, context, &mut sieve, &mut unread)))?
         };
         let silent = sieve.silent();
         if !silent.is_empty() {
@@ -80,7 +81,7 @@ impl Trace {
                  shows what there is",
                 sieve.messages, self.subject
             ));
-            return Ok(exit::FAILURE);
+            return unread.error().map_or(Ok(exit::FAILURE), Err);
         }
         let drawn = match self.format {
             Drawing::Text => ladder.text(),
@@ -101,7 +102,7 @@ impl Trace {
                 hop.text, hop.from, hop.to, hop.cseq, hop.call_id
             ));
         }
-        Ok(exit::OK)
+        unread.error().map_or(Ok(exit::OK), Err)
     }
 
     fn ladder(entries: &[Entry], subject: &Subject) -> Ladder {
@@ -121,6 +122,7 @@ impl Trace {
         namespace: String,
         context: &mut Context,
         sieve: &mut Sieve,
+        unread: &mut Unread,
     ) -> Result<Vec<Entry>, CliError> {
         let mut stream = self.selection.read(context, namespace, &[], false, self.selection.since()).await?;
         let mut entries = Vec::new();
@@ -131,6 +133,7 @@ impl Trace {
                     let name = source.map(|s| format!("{}: ", s.pod)).unwrap_or_default();
                     context.talk().warning(name + &text);
                 }
+                Some(Said::Unread(source, why)) => unread.take(source.as_deref(), &why, context),
                 Some(_) => {}
                 None => break,
             }
