@@ -37,7 +37,7 @@ mod sip;
 pub use assemble::Assembler;
 pub use guess::guess_grammar;
 pub use identity::{Identity, InvalidIdentity};
-pub use ladder::{Hop, Ladder, Logged, Note, Subject};
+pub use ladder::{Hop, Ladder, Logged, Note, Sketch, Subject};
 pub use line::{Level, Line, UnknownLevel};
 pub use lines::{LONGEST_LINE, Lines};
 pub use merge::{Merge, Released, SourceId, Waits};
