@@ -17,6 +17,7 @@ use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
 
 /// Whether a character does something other than to be seen: controls (C0, DEL, C1), line and paragraph separators,
 /// marks, embeddings, overrides and isolates of bidirectional text, the byte order mark, and what is no character and
@@ -95,19 +96,19 @@ pub fn harmless(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out.into_bytes())
 }
 
-/// One line of text that is only seen, whoever wrote it.
+/// One line of text that is only seen, whoever wrote it. Copies share it.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Printable(String);
+pub struct Printable(Arc<str>);
 
 impl From<&str> for Printable {
     fn from(text: &str) -> Self {
-        Self(printable(text).into_owned())
+        Self(printable(text).into())
     }
 }
 
 impl From<String> for Printable {
     fn from(text: String) -> Self {
-        Self(cleaned(text))
+        Self(cleaned(text).into())
     }
 }
 
@@ -159,13 +160,13 @@ impl fmt::Debug for Printable {
 
 impl PartialEq<str> for Printable {
     fn eq(&self, other: &str) -> bool {
-        self.0 == other
+        &*self.0 == other
     }
 }
 
 impl PartialEq<&str> for Printable {
     fn eq(&self, other: &&str) -> bool {
-        self.0 == *other
+        &*self.0 == *other
     }
 }
 

@@ -6,6 +6,7 @@ mod reading;
 mod saved;
 mod selection;
 mod span;
+mod unread;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ pub(super) use filter::Filter;
 pub(super) use format::{Form, Printer};
 pub(super) use saved::Saved;
 pub(super) use selection::Selection;
+pub(super) use unread::Unread;
 
 /// Follow what components say: container output and the files inside containers, as one stream in time order
 ///
@@ -206,6 +208,11 @@ impl Logs {
                     seen.late,
                     seen.gaps
                 ));
+            }
+            if code == exit::OK
+                && let Some(error) = seen.unread.error()
+            {
+                return Err(error);
             }
             if seen.sources.is_empty() && !follow && code == exit::OK {
                 if seen.troubles > 0 {

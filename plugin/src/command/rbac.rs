@@ -36,14 +36,14 @@ pub(crate) struct Rbac {
 #[group(required = true, multiple = false)]
 struct SubjectArgs {
     /// The user who is to do it
-    #[arg(long, value_name = "NAME")]
-    for_user: Option<String>,
+    #[arg(id = "for-user", long = "for-user", value_name = "NAME")]
+    user: Option<String>,
     /// The group that is to do it
-    #[arg(long, value_name = "NAME")]
-    for_group: Option<String>,
+    #[arg(id = "for-group", long = "for-group", value_name = "NAME")]
+    group: Option<String>,
     /// The service account that is to do it, of this namespace or of the one before the colon
-    #[arg(long, value_name = "[NAMESPACE:]NAME")]
-    for_service_account: Option<String>,
+    #[arg(id = "for-service-account", long = "for-service-account", value_name = "[NAMESPACE:]NAME")]
+    service_account: Option<String>,
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the parser's values are owned")]
@@ -54,13 +54,13 @@ fn task(name: String) -> Task {
 
 impl SubjectArgs {
     fn subject(self, namespace: &str) -> Subject {
-        if let Some(user) = self.for_user {
+        if let Some(user) = self.user {
             return Subject::User(user);
         }
-        if let Some(group) = self.for_group {
+        if let Some(group) = self.group {
             return Subject::Group(group);
         }
-        let account = self.for_service_account.unwrap_or_default();
+        let account = self.service_account.unwrap_or_default();
         let (namespace, name) = account.split_once(':').unwrap_or((namespace, &account));
         Subject::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() }
     }

@@ -1,13 +1,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use clap::builder::NonEmptyStringValueParser;
+use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use clearwater::component::Component;
-use clearwater::log::{Identity, Ladder, Logged, SipMessage, Traced};
-use clearwater_kube::logs::{LogEntry, Said};
+use clearwater::log::{Identity, Ladder, Logged, SipMessage, Sketch, Traced};
+use clearwater_kube::logs::{LogEntry, LogSource, Said};
 
-use super::logs::{Saved, Selection};
+use super::logs::{Saved, Selection, Unread};
 use crate::cli::PlaceArgs;
 use crate::context::Context;
 use crate::error::CliError;
@@ -31,7 +32,7 @@ enum Drawing {
 #[derive(Debug, Args)]
 pub(crate) struct Trace {
     /// A Call-ID, or a subscriber: a number, a sip: or a tel: URI
-    #[arg(value_name = "CALL-ID|SUBSCRIBER", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(value_name = "CALL-ID|SUBSCRIBER", value_parser = NonEmptyStringValueParser::new().try_map(subject))]
     subject: String,
     #[command(flatten)]
     selection: Selection,
@@ -51,15 +52,16 @@ pub(crate) struct Trace {
 impl Trace {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
         let mut sieve = Sieve::new(&self.subject);
-        let entries = if self.stdin {
-            Saved::of_stdin(|entry| sieve.keeps(entry))?.entries
+        let mut unread = Unread::default();
+        if self.stdin {
+            Saved::of_stdin(|entry| sieve.take(entry))?;
         } else if let Some(dir) = &self.from {
-            Saved::of_directory(dir, |entry| sieve.keeps(entry))?.entries
+            Saved::of_directory(dir, |entry| sieve.take(entry))?;
         } else {
             let namespace = self.selection.namespace(&self.place, context, true)?;
             let signals = context.signals();
-            block_on(unless_ended(&signals, self.collect(namespace, context, &mut sieve)))?
-        };
+            block_on(unless_ended(&signals, self.collect(namespace, context, &mut sieve, &mut unread)))?;
+        }
         let silent = sieve.silent();
         if !silent.is_empty() {
             context.talk().warning(format!(
@@ -69,25 +71,21 @@ impl Trace {
                 silent.iter().map(|c| format!("`components.{c}.logLevel: 4`")).collect::<Vec<_>>().join(" and ")
             ));
         }
-        let mut ladders = sieve.subjects.iter().map(|subject| Self::ladder(&entries, subject));
-        let mut ladder = ladders.next().unwrap_or_default();
-        if ladder.hops().is_empty() {
-            ladder = ladders.next().unwrap_or(ladder);
-        }
+        let messages = sieve.messages;
+        let ladder = sieve.finish();
         if ladder.hops().is_empty() && ladder.notes().is_empty() {
             context.talk().warning(format!(
                 "none of {} SIP messages names {:?}, and no other line does; `kubectl clearwater logs --include Call-ID` \
                  shows what there is",
-                sieve.messages, self.subject
+                messages, self.subject
             ));
-            return Ok(exit::FAILURE);
+            return unread.error().map_or(Ok(exit::FAILURE), Err);
         }
-        let drawn = match self.format {
-            Drawing::Text => ladder.text(),
-            Drawing::Mermaid => ladder.mermaid(),
-            Drawing::Svg => ladder.svg(),
-        };
-        context.results().text(&drawn)?;
+        match self.format {
+            Drawing::Text => ladder.text_lines(|line| context.results().text(line))?,
+            Drawing::Mermaid => context.results().text(&ladder.mermaid())?,
+            Drawing::Svg => context.results().text(&ladder.svg())?,
+        }
         if let Some(hop) = ladder.failure() {
             let cause = ladder.cause(hop.time);
             let cause = cause.map(|n| format!("; just before it, {} logged: {}", n.lane, n.text)).unwrap_or_default();
@@ -101,18 +99,7 @@ impl Trace {
                 hop.text, hop.from, hop.to, hop.cseq, hop.call_id
             ));
         }
-        Ok(exit::OK)
-    }
-
-    fn ladder(entries: &[LogEntry], subject: &Traced) -> Ladder {
-        let mut lanes: BTreeMap<&str, &str> = BTreeMap::new();
-        for entry in entries {
-            if !entry.source.address.is_empty() {
-                lanes.insert(&entry.source.address, lane(entry));
-            }
-        }
-        let logged = entries.iter().map(|e| Logged { lane: lane(e), time: e.time, record: &e.record });
-        Ladder::of(logged, subject, |host| lanes.get(host).map(|l| (*l).to_owned()))
+        unread.error().map_or(Ok(exit::OK), Err)
     }
 
     /// What may be drawn of what the pods still hold.
@@ -121,29 +108,34 @@ impl Trace {
         namespace: String,
         context: &mut Context,
         sieve: &mut Sieve,
-    ) -> Result<Vec<LogEntry>, CliError> {
+        unread: &mut Unread,
+    ) -> Result<(), CliError> {
         let mut stream = self.selection.read(context, namespace, &[], false, self.selection.since()).await?;
-        let mut entries = Vec::new();
-        loop {
-            match stream.next().await {
-                Some(Said::Record(entry)) if sieve.keeps(&entry) => entries.push(entry),
-                Some(Said::Trouble(source, text)) => {
+        while let Some(said) = stream.next().await {
+            match said {
+                Said::Record(entry) => {
+                    sieve.take(&entry);
+                }
+                Said::Trouble(source, text) => {
                     let name = source.map(|s| format!("{}: ", s.pod)).unwrap_or_default();
                     context.talk().warning(name + &text);
                 }
-                Some(_) => {}
-                None => break,
+                Said::Unread(source, why) => unread.take(source.as_deref(), &why, context),
+                _ => {}
             }
         }
-        Ok(entries)
+        Ok(())
     }
 }
 
-/// Keeps what may be drawn and counts what there is, so that logs of any size need room for one call alone.
+/// Keeps what may be drawn and counts what there is, so that logs of any size need room for a few words of one call alone.
 #[derive(Debug)]
 struct Sieve {
-    /// The Call-ID is tried first: it may look like user@host.
-    subjects: Vec<Traced>,
+    sketch: Sketch,
+    /// The columns of addresses.
+    lanes: BTreeMap<String, String>,
+    /// The source of the last record.
+    last: Option<Arc<LogSource>>,
     messages: u64,
     /// The components that would write SIP messages and wrote something, and whether any of it is one.
     writers: BTreeMap<&'static str, bool>,
@@ -151,28 +143,48 @@ struct Sieve {
 
 impl Sieve {
     fn new(subject: &str) -> Self {
+        // The Call-ID is tried first: it may look like user@host.
         let call = Traced::Call(subject.to_owned());
         let subscriber = subject.parse::<Identity>().ok().map(Traced::Subscriber);
-        Self { subjects: Some(call).into_iter().chain(subscriber).collect(), messages: 0, writers: BTreeMap::new() }
+        let sketch = Sketch::new(Some(call).into_iter().chain(subscriber));
+        Self { sketch, lanes: BTreeMap::new(), last: None, messages: 0, writers: BTreeMap::new() }
     }
 
-    fn keeps(&mut self, entry: &LogEntry) -> bool {
+    /// Takes a record; no more of it needs to be kept.
+    fn take(&mut self, entry: &LogEntry) -> bool {
         let message = SipMessage::of(&entry.record);
         self.messages += u64::from(message.is_some());
         let writers = [Component::Bono, Component::Sprout].map(Component::name);
         if let Some(writer) = writers.into_iter().find(|name| *name == entry.source.component) {
             *self.writers.entry(writer).or_default() |= message.is_some();
         }
-        self.subjects.iter().any(|subject| subject.may_need(&entry.record, message.as_ref()))
+        if !self.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &entry.source)) {
+            self.last = Some(entry.source.clone());
+            if !entry.source.address.is_empty() {
+                self.lanes.insert(entry.source.address.clone(), lane(entry).to_owned());
+            }
+        }
+        let logged = Logged { lane: lane(entry), time: entry.time, record: &entry.record };
+        self.sketch.take(logged, message.as_ref());
+        false
     }
 
     /// The components that would write SIP messages, and wrote other lines only.
     fn silent(&self) -> Vec<&'static str> {
         self.writers.iter().filter(|(_, wrote)| !**wrote).map(|(name, _)| *name).collect()
     }
+
+    fn finish(self) -> Ladder {
+        self.sketch.finish(|host| self.lanes.get(host).cloned())
+    }
 }
 
 /// The column of a record: its pod.
 fn lane(entry: &LogEntry) -> &str {
     if entry.source.pod.is_empty() { &entry.source.component } else { &entry.source.pod }
+}
+
+/// A Call-ID or a subscriber: any text that is not blank.
+fn subject(text: String) -> Result<String, &'static str> {
+    if text.trim().is_empty() { Err("a Call-ID or a subscriber is not blank") } else { Ok(text) }
 }

@@ -12,8 +12,9 @@ use kube::api::LogParams;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::PAUSES;
 use super::feed::{Feed, ReceiverClosed, WHOLE, WHOLE_MESSAGE};
+use super::patience::{Patience, Reminder};
+use super::{PAUSES, REMINDERS, look, refusal};
 use crate::backoff;
 use crate::cluster::say;
 
@@ -60,6 +61,8 @@ enum End {
     Eof,
     /// It could not be opened.
     Closed(String),
+    /// It may not be opened.
+    Refused(String),
     /// It broke.
     Broken(String),
     /// It was silent for too long.
@@ -91,7 +94,8 @@ impl Output {
         let mut resume = Resume::new();
         let mut next = if self.previous { Next::Rest { previous: true } } else { Next::Follow };
         let mut pauses = at_once();
-        let mut attempts = 0;
+        let mut patience = Patience::new(self.follow);
+        let mut reminder = Reminder::new(REMINDERS.0, REMINDERS.1);
         let mut missed = 0;
         let mut clean = true;
         loop {
@@ -100,7 +104,7 @@ impl Output {
             }
             let follow = next == Next::Follow && self.follow;
             let before = resume.last();
-            let end = self.stream(&mut resume, &mut feed, next).await?;
+            let end = self.stream(&mut resume, &mut feed, next, &mut patience).await?;
             clean = matches!(end, End::Eof);
             let is_checked = next == Next::Check && clean;
             missed = if is_checked && resume.ended_in_gap().is_some() { missed + 1 } else { 0 };
@@ -113,17 +117,21 @@ impl Output {
                 feed.caught_up().await?;
             }
             if resume.last() != before {
-                (pauses, attempts) = (at_once(), 0);
-            } else if follow && !matches!(end, End::Closed(_)) {
-                attempts = 0;
+                pauses = at_once();
+                patience.renew();
+            }
+            if resume.last() != before || follow && !matches!(end, End::Closed(_)) {
+                reminder.came();
             }
             if clean && self.is_last(next) {
                 break;
             }
-            attempts += 1;
-            if attempts > 20 && !self.follow {
-                let (End::Closed(why) | End::Broken(why)) = end else { break };
-                feed.trouble(format!("given up: {why}")).await?;
+            if let End::Refused(why) = &end {
+                feed.unread(format!("cannot be read: {why}")).await?;
+                break;
+            }
+            if patience.is_over() {
+                feed.unread(format!("given up: {}", end.why())).await?;
                 break;
             }
             let is_missed_once = missed > 0 && !is_gone;
@@ -133,9 +141,9 @@ impl Output {
                 resume.cut();
             }
             if let End::Closed(why) = &end
-                && attempts == 3
+                && let Some(time) = reminder.failed()
             {
-                feed.trouble(format!("cannot be read, trying on: {why}")).await?;
+                feed.trouble(format!("cannot be read {time}, trying on: {why}")).await?;
             }
             if !is_checked && !matches!(end, End::Silent | End::Doubtful) {
                 feed.behind().await?;
@@ -144,7 +152,7 @@ impl Output {
             if is_missed_once {
                 tokio::time::sleep(CHECK_AGAIN).await;
             }
-            next = self.ask(next).await;
+            next = self.ask(next, &feed, &patience).await?;
             if next == Next::Follow && is_doubtful {
                 next = Next::Check;
             }
@@ -161,7 +169,13 @@ impl Output {
     }
 
     /// Reads one stream to its end.
-    async fn stream(&self, resume: &mut Resume, feed: &mut Feed, of: Next) -> Result<End, ReceiverClosed> {
+    async fn stream(
+        &self,
+        resume: &mut Resume,
+        feed: &mut Feed,
+        of: Next,
+        patience: &mut Patience,
+    ) -> Result<End, ReceiverClosed> {
         let (follow, previous) = (of == Next::Follow && self.follow, of == Next::Rest { previous: true });
         let since = resume.since();
         let params = LogParams {
@@ -174,11 +188,20 @@ impl Output {
             ..LogParams::default()
         };
         let permit = self.opening.acquire().await;
+        patience.asks();
         let opened = timeout(OPENING, self.pods.log_stream(&self.pod, &params)).await;
         drop(permit);
         let stream = match opened {
             Err(_) => return Ok(End::Closed("the API server did not answer within 15 s".to_owned())),
-            Ok(Err(error)) => return Ok(End::Closed(say(&error))),
+            Ok(Err(error)) => {
+                return match refusal(&error) {
+                    Some(401) => {
+                        Err(feed.end(format!("the log of {} cannot be read: {}", self.pod, say(&error))).await)
+                    }
+                    Some(403) => Ok(End::Refused(say(&error))),
+                    _ => Ok(End::Closed(say(&error))),
+                };
+            }
             Ok(Ok(stream)) => stream,
         };
         self.lines(pin!(stream), resume, feed, of).await
@@ -192,7 +215,7 @@ impl Output {
         of: Next,
     ) -> Result<End, ReceiverClosed> {
         let follow = of == Next::Follow && self.follow;
-        let silent = if of == Next::Check { OPENING } else { SILENT };
+        let silent = if of == Next::Check || !follow { OPENING } else { SILENT };
         let mut lines = Lines::default();
         let mut idle = Duration::ZERO;
         let mut turns = 0;
@@ -281,45 +304,61 @@ impl Output {
             return Ok(true);
         };
         // The container may have been started anew since it was last looked at: then this is another log.
-        if matches!(of, Next::Follow | Next::Check)
-            && resume.misses(time, text)
-            && self.ask(of).await == (Next::Rest { previous: true })
-        {
-            return Ok(false);
+        if matches!(of, Next::Follow | Next::Check) && resume.misses(time, text) {
+            let mut patience = Patience::new(self.follow);
+            patience.asks();
+            if self.ask(of, feed, &patience).await? == (Next::Rest { previous: true }) {
+                return Ok(false);
+            }
         }
         take(time, text, resume, feed);
         Ok(true)
     }
 
-    /// Looks what became of the container. Asks until it is told.
-    async fn ask(&self, last: Next) -> Next {
+    /// Looks what became of the container. Asks until it is told, or has no more patience: then nothing became of it.
+    async fn ask(&self, last: Next, feed: &Feed, patience: &Patience) -> Result<Next, ReceiverClosed> {
         let mut pauses = backoff::doubling(PAUSES.0, PAUSES.1);
         loop {
-            match timeout(OPENING, self.pods.get_opt(&self.pod)).await {
-                Ok(Ok(None)) => return Next::Gone,
-                Ok(Ok(Some(pod))) => {
-                    if pod.metadata.uid != self.uid {
-                        return Next::Gone;
-                    }
-                    if self.previous {
-                        return last;
-                    }
-                    let Some(status) = statuses(&pod).find(|s| s.name == self.container) else { return Next::Follow };
-                    return match (run_of(status), status.restart_count - self.restart) {
-                        (Some(id), _) if id == self.id => {
-                            let ended = status.state.as_ref().is_some_and(|s| s.terminated.is_some());
-                            if ended { Next::Rest { previous: false } } else { Next::Follow }
-                        }
-                        // Between two runs the status names none.
-                        (None, 0) => Next::Rest { previous: false },
-                        (_, 0 | 1) => Next::Rest { previous: true },
-                        _ => Next::Gone,
-                    };
+            match timeout(OPENING, look(&self.pods, &self.pod)).await {
+                Ok(Ok(None)) => return Ok(Next::Gone),
+                Ok(Err(error)) if refusal(&error) == Some(401) => {
+                    return Err(feed.end(format!("pod {} cannot be looked at: {}", self.pod, say(&error))).await);
                 }
-                _ => {
-                    backoff::pause(&mut pauses).await;
-                }
+                Ok(Ok(Some(pod))) => return Ok(self.became(&pod, last)),
+                _ if patience.is_over() => return Ok(last),
+                _ => backoff::pause(&mut pauses).await,
             }
+        }
+    }
+
+    /// What became of the container, by its pod as it is now.
+    fn became(&self, pod: &Pod, last: Next) -> Next {
+        if pod.metadata.uid != self.uid {
+            return Next::Gone;
+        }
+        if self.previous {
+            return last;
+        }
+        let Some(status) = statuses(pod).find(|s| s.name == self.container) else { return Next::Follow };
+        match (run_of(status), status.restart_count - self.restart) {
+            (Some(id), _) if id == self.id => {
+                let ended = status.state.as_ref().is_some_and(|s| s.terminated.is_some());
+                if ended { Next::Rest { previous: false } } else { Next::Follow }
+            }
+            // Between two runs the status names none.
+            (None, 0) => Next::Rest { previous: false },
+            (_, 0 | 1) => Next::Rest { previous: true },
+            _ => Next::Gone,
+        }
+    }
+}
+
+impl End {
+    fn why(&self) -> &str {
+        match self {
+            Self::Closed(why) | Self::Refused(why) | Self::Broken(why) => why,
+            Self::Silent | Self::Doubtful => "it is silent",
+            Self::Eof => "it ends before its end",
         }
     }
 }

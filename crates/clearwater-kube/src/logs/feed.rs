@@ -252,6 +252,17 @@ impl Feed {
         self.updates.send(Update::Trouble(Some(self.key), text)).await.map_err(|_| ReceiverClosed)
     }
 
+    /// Says that the source is given up.
+    pub(super) async fn unread(&self, text: String) -> Result<(), ReceiverClosed> {
+        self.updates.send(Update::Unread(self.key, text)).await.map_err(|_| ReceiverClosed)
+    }
+
+    /// Says that nothing more can be read, of this source or any other.
+    pub(super) async fn end(&self, text: String) -> ReceiverClosed {
+        let _ = self.updates.send(Update::End(text)).await;
+        ReceiverClosed
+    }
+
     /// Sends the rest and says that nothing more comes.
     pub(super) async fn close(mut self, wait_for_room: bool) -> Result<(), ReceiverClosed> {
         self.flush_record();

@@ -1,3 +1,5 @@
+mod talk;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,16 +10,19 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::AttachParams;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncRead, AsyncWriteExt, BufReader};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::container::{run_of, statuses};
 use super::feed::{Feed, ReceiverClosed, WHOLE};
 use super::hub::{Key, Update};
-use super::{LogOrigin, LogSource, PAUSES};
+use super::patience::{GIVE_UP, Patience, Reminder};
+use super::{LogOrigin, LogSource, PAUSES, REMINDERS, look, refusal};
 use crate::backoff::{self, Backoff};
+use crate::cluster::say;
 use crate::pod::AskError;
+use talk::{Chatter, Part};
 
 /// What runs inside the container: a bash that reads files without starting a process for any line.
 const FOLLOWER: &str = include_str!("follower.sh");
@@ -27,6 +32,13 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 /// The follower speaks every second; without a word for this long the connection is dead.
 const DEAD: Duration = Duration::from_secs(8);
 const OPENING: Duration = Duration::from_secs(15);
+
+/// The past of one container's files is held until all of it has come, in bytes of their lines: only then is it known
+/// which line is the oldest. More than this is not read.
+const MOST_PAST: usize = 512 * 1024 * 1024;
+
+/// How many files that are not read are named.
+const MOST_LEFT_OUT: usize = 64;
 
 /// Files to be followed: a path, with `*` for the part that rotation changes, and the grammar of their lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +69,8 @@ pub(super) struct Follower {
     pub(super) key: Key,
     /// What is not read and was said to be, over all followers.
     pub(super) left_out: HashSet<String>,
+    /// How much of the past is held, in bytes.
+    pub(super) past: usize,
 }
 
 /// A file, over all followers.
@@ -77,27 +91,49 @@ struct Open {
     id: Option<u64>,
 }
 
+impl Open {
+    /// Takes a line; gives how many bytes of it are wanted.
+    fn line(&mut self, text: &[u8], since: Option<Timestamp>) -> usize {
+        self.lines += 1;
+        self.idle_since = None;
+        let time = Line::parse(self.grammar, text).time;
+        self.read_to = time.or(self.read_to);
+        let is_wanted = since.is_none_or(|s| self.read_to.is_none_or(|t| t >= s));
+        if is_wanted {
+            self.feed.line(time, text);
+        }
+        if is_wanted { text.len() } else { 0 }
+    }
+}
+
 enum End {
     Over,
     /// The follower spoke, and then no more.
     Cut,
     Broken(String),
+    /// The files are gone without.
     Lasting(String),
+    /// The files are given up.
+    Unread(String),
 }
 
 impl Follower {
     pub(super) async fn run(mut self) -> Result<(), ReceiverClosed> {
         let mut open: HashMap<String, Open> = HashMap::new();
         let mut pauses = backoff::doubling(PAUSES.0, PAUSES.1);
-        let mut attempts = 0;
+        let mut patience = Patience::new(self.follow);
+        let mut reminder = Reminder::new(REMINDERS.0, REMINDERS.1);
         let mut first = true;
         loop {
-            let read = |open: &HashMap<String, Open>| open.values().map(|f| f.offset + f.lines).sum::<u64>();
+            let read = |open: &HashMap<String, Open>| {
+                open.values().fold(0_u64, |all, f| all.wrapping_add(f.offset).wrapping_add(f.lines))
+            };
             let before = read(&open);
-            let end = self.once(&mut open, first).await?;
+            let end = self.once(&mut open, first, &mut patience).await?;
             first &= open.is_empty();
             if read(&open) != before {
-                attempts = 0;
+                patience.renew();
+                reminder.came();
                 pauses.reset();
             }
             let why = match end {
@@ -106,25 +142,29 @@ impl Follower {
                     self.trouble(why).await?;
                     break;
                 }
+                End::Unread(why) => {
+                    self.unread(format!("its files are given up: {why}")).await?;
+                    break;
+                }
                 End::Cut => {
-                    attempts = 0;
+                    reminder.came();
                     "the connection is cut".to_owned()
                 }
                 End::Broken(why) => why,
             };
-            attempts += 1;
-            if attempts == 3 {
-                self.trouble(format!("its files cannot be read, trying on: {why}")).await?;
-            }
-            if attempts > 20 && !self.follow {
+            if patience.is_over() {
+                self.unread(format!("its files cannot be read, given up: {why}")).await?;
                 break;
+            }
+            if let Some(time) = reminder.failed() {
+                self.trouble(format!("its files cannot be read {time}, trying on: {why}")).await?;
             }
             for file in open.values_mut() {
                 file.id = None;
                 file.feed.behind().await?;
             }
             backoff::pause(&mut pauses).await;
-            if !self.still_runs().await {
+            if !self.still_runs(&patience).await? {
                 for file in open.values_mut() {
                     if let Some(after) = file.feed.last() {
                         file.feed.gap(Gap { after, before: None });
@@ -143,21 +183,33 @@ impl Follower {
         self.updates.send(Update::Trouble(Some(self.key), text)).await.map_err(|_| ReceiverClosed)
     }
 
-    async fn still_runs(&self) -> bool {
+    async fn unread(&self, text: String) -> Result<(), ReceiverClosed> {
+        self.updates.send(Update::Unread(self.key, text)).await.map_err(|_| ReceiverClosed)
+    }
+
+    /// Says that nothing more can be read, of this container or any other.
+    async fn end(&self, error: &kube::Error) -> ReceiverClosed {
+        let text = format!("the files of {} cannot be read: {}", self.source.pod, say(error));
+        let _ = self.updates.send(Update::End(text)).await;
+        ReceiverClosed
+    }
+
+    /// Whether the container still runs. Asks until it is told, or has no more patience.
+    async fn still_runs(&self, patience: &Patience) -> Result<bool, ReceiverClosed> {
         let mut pauses = backoff::doubling(PAUSES.0, PAUSES.1);
         loop {
-            match timeout(OPENING, self.pods.get_opt(&self.source.pod)).await {
-                Ok(Ok(None)) => return false,
+            match timeout(OPENING, look(&self.pods, &self.source.pod)).await {
+                Ok(Ok(None)) => return Ok(false),
                 Ok(Ok(Some(pod))) => {
-                    return pod.metadata.uid == self.uid
+                    return Ok(pod.metadata.uid == self.uid
                         && statuses(&pod).any(|s| {
                             run_of(s).as_ref() == Some(&self.id)
                                 && s.state.as_ref().is_some_and(|s| s.running.is_some())
-                        });
+                        }));
                 }
-                _ => {
-                    backoff::pause(&mut pauses).await;
-                }
+                Ok(Err(error)) if refusal(&error) == Some(401) => return Err(self.end(&error).await),
+                _ if patience.is_over() => return Ok(true),
+                _ => backoff::pause(&mut pauses).await,
             }
         }
     }
@@ -174,7 +226,12 @@ impl Follower {
     }
 
     /// Runs one follower to its end.
-    async fn once(&mut self, open: &mut HashMap<String, Open>, first: bool) -> Result<End, ReceiverClosed> {
+    async fn once(
+        &mut self,
+        open: &mut HashMap<String, Open>,
+        first: bool,
+        patience: &mut Patience,
+    ) -> Result<End, ReceiverClosed> {
         let params = AttachParams::default()
             .container(&self.source.container)
             .stdin(true)
@@ -183,14 +240,17 @@ impl Follower {
             .max_stdout_buf_size(64 * 1024);
         let pod = &self.source.pod;
         let permit = self.opening.acquire().await;
+        patience.asks();
         let opened = timeout(OPENING, self.pods.exec(pod, self.arguments(open, first), &params)).await;
         drop(permit);
         let mut process = match opened {
             Err(_) => return Ok(End::Broken("no answer within 15 s".to_owned())),
+            Ok(Err(error)) if refusal(&error) == Some(401) => return Err(self.end(&error).await),
             Ok(Err(error)) => {
-                let error = AskError::from_kube(pod, "create pods/exec", error);
-                let text = format!("its files cannot be read: {error}");
-                return Ok(if error.is_lasting() { End::Lasting(text) } else { End::Broken(error.to_string()) });
+                let said = say(&error);
+                let asked = AskError::from_kube(pod, "get and create pods/exec", error);
+                let text = format!("its files cannot be read: {asked}");
+                return Ok(if asked.is_lasting() { End::Lasting(text) } else { End::Broken(said) });
             }
             Ok(Ok(process)) => process,
         };
@@ -237,8 +297,10 @@ impl Follower {
     ) -> Result<End, ReceiverClosed> {
         let mut stdout = BufReader::with_capacity(64 * 1024, stdout);
         let mut names: HashMap<u64, String> = HashMap::new();
-        let mut line = Vec::new();
+        let mut part = Part::default();
+        let mut chatter = Chatter::new(self.follow);
         let mut idle = Duration::ZERO;
+        let mut heard = Instant::now();
         // Whether the follower has said that it read all there was, so that what is open may be whole.
         let mut at_end = false;
         loop {
@@ -255,7 +317,7 @@ impl Follower {
             }
             let pending = at_end && open.values().any(|f| f.feed.is_open());
             let wait = if pending { WHOLE } else { DEAD };
-            match timeout(wait, stdout.read_until(b'\n', &mut line)).await {
+            match timeout(wait, part.read(&mut stdout)).await {
                 Err(_) => {
                     idle += wait;
                     if idle >= DEAD {
@@ -264,47 +326,51 @@ impl Follower {
                     continue;
                 }
                 Ok(Err(error)) => return Ok(End::Broken(error.to_string())),
-                Ok(Ok(0)) => {
+                Ok(Ok(false)) => {
                     let over = !self.follow && *reached;
                     return Ok(if over { End::Over } else { End::Broken("the follower ended".to_owned()) });
                 }
-                Ok(Ok(_)) if line.last() != Some(&b'\n') => continue,
-                Ok(Ok(_)) => idle = Duration::ZERO,
+                Ok(Ok(true)) => idle = Duration::ZERO,
+            }
+            let line = part.take();
+            if let Some((id, text)) = numbered(line)
+                && let Some(file) = names.get(&id).and_then(|p| open.get_mut(p))
+            {
+                (at_end, heard) = (false, Instant::now());
+                let taken = file.line(text, self.since);
+                self.past = if *reached { 0 } else { self.past + taken };
+                if self.past > MOST_PAST {
+                    let most = MOST_PAST >> 20;
+                    return Ok(End::Unread(format!("their past is longer than {most} MiB; ask for less of it")));
+                }
+                if file.feed.is_full() {
+                    file.feed.send(*reached).await?;
+                }
+                continue;
+            }
+            if chatter.is_too_much(line.len()) {
+                return Ok(End::Unread("what the container runs as bash floods its output".to_owned()));
+            }
+            if !self.follow && heard.elapsed() > GIVE_UP {
+                return Ok(End::Broken(format!("no line of its files came within {} s", GIVE_UP.as_secs())));
             }
             match line[0] {
-                b'0'..=b'9' => {
-                    at_end = false;
-                    if let Some((id, text)) = numbered(&line)
-                        && let Some(file) = names.get(&id).and_then(|p| open.get_mut(p))
-                    {
-                        file.lines += 1;
-                        file.idle_since = None;
-                        let time = Line::parse(file.grammar, text).time;
-                        file.read_to = time.or(file.read_to);
-                        if self.since.is_none_or(|s| file.read_to.is_none_or(|t| t >= s)) {
-                            file.feed.line(time, text);
-                        }
-                        if file.feed.is_full() {
-                            file.feed.send(*reached).await?;
-                        }
-                    }
-                }
                 b'O' => {
-                    if let Some(path) = self.opened(&line, open).await? {
+                    if let Some(path) = self.opened(line, open).await? {
                         names.insert(path.0, path.1);
                     }
                 }
                 b'P' => {
-                    let [id, at] = numbers(&line);
+                    let [id, at] = numbers(line);
                     if let (Some(id), Some(at)) = (id, at)
                         && let Some(file) = names.get(&id).and_then(|p| open.get_mut(p))
                     {
                         (file.offset, file.lines) = (at, 0);
                     }
                 }
-                b'S' => self.left_out(&line).await?,
+                b'S' => self.left_out(line).await?,
                 b'C' => {
-                    let [id] = numbers(&line);
+                    let [id] = numbers(line);
                     if let Some(file) = id.and_then(|i| names.remove(&i)).and_then(|p| open.remove(&p)) {
                         file.feed.close(*reached).await?;
                     }
@@ -320,7 +386,6 @@ impl Follower {
                 }
                 _ => {}
             }
-            line.clear();
         }
     }
 
@@ -337,7 +402,12 @@ impl Follower {
             Some(("kind", name)) => format!("left out: {name}: it is no regular file"),
             _ => "left out: more files, for their names or because they are no regular files".to_owned(),
         };
-        if self.left_out.insert(text.clone()) { self.trouble(text).await } else { Ok(()) }
+        // A follower names twenty at most.
+        if self.left_out.len() < MOST_LEFT_OUT && self.left_out.insert(text.clone()) {
+            self.trouble(text).await
+        } else {
+            Ok(())
+        }
     }
 
     /// Takes `O number inode offset path`. A path that was not asked for is not taken.

@@ -22,6 +22,10 @@ pub(super) enum Update {
     CaughtUp(Key),
     Closed(Key),
     Trouble(Option<Key>, String),
+    /// A source is given up.
+    Unread(Key, String),
+    /// Nothing more can be read at all.
+    End(String),
 }
 
 pub(super) enum Item {
@@ -76,17 +80,29 @@ pub(super) async fn run(
     let mut merge: Merge<Held> = Merge::new(Waits { window, max_hold });
     let mut sources = Sources::default();
     let mut open = true;
+    let mut end = None;
     while open {
         let wake = merge.next_at(Instant::now());
         let mut batch = Vec::new();
         tokio::select! {
             update = news.recv() => match update {
+                Some(Update::End(why)) => {
+                    end = Some(Said::Unread(None, why.into()));
+                    open = false;
+                }
                 Some(update) => {
                     batch.extend(take(update, &mut merge, &mut sources));
                     // What came with it is taken too, so that it is merged at once.
                     for _ in 0..64 {
-                        let Ok(update) = news.try_recv() else { break };
-                        batch.extend(take(update, &mut merge, &mut sources));
+                        match news.try_recv() {
+                            Err(_) => break,
+                            Ok(Update::End(why)) => {
+                                end = Some(Said::Unread(None, why.into()));
+                                open = false;
+                                break;
+                            }
+                            Ok(update) => batch.extend(take(update, &mut merge, &mut sources)),
+                        }
                     }
                 }
                 None => open = false,
@@ -110,7 +126,7 @@ pub(super) async fn run(
         }
         sources.forget(&merge);
     }
-    let rest: Vec<Said> = merge.drain().filter_map(|r| said(r, &sources)).collect();
+    let rest: Vec<Said> = merge.drain().filter_map(|r| said(r, &sources)).chain(end).collect();
     let _ = out.send(rest).await;
 }
 
@@ -161,6 +177,11 @@ fn take(update: Update, merge: &mut Merge<Held>, sources: &mut Sources) -> Optio
             let text = Printable::from(text);
             return Some(Said::Trouble(key.and_then(|k| sources.get(k)).map(|(_, s)| s.clone()), text));
         }
+        Update::Unread(key, text) => {
+            return Some(Said::Unread(sources.get(key).map(|(_, s)| s.clone()), text.into()));
+        }
+        // The end is no matter of one source.
+        Update::End(_) => {}
     }
     None
 }

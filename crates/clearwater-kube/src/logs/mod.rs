@@ -11,6 +11,7 @@ mod container;
 mod feed;
 mod files;
 mod hub;
+mod patience;
 mod pods;
 
 use std::collections::BTreeMap;
@@ -20,10 +21,16 @@ use std::time::Duration;
 use clearwater::log::{Gap, Record};
 use clearwater::text::Printable;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::ListParams;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::Cluster;
+
+/// The pauses between words about one source that cannot be read.
+const REMINDERS: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(600));
 
 /// The pauses before something is read again that broke.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -133,8 +140,11 @@ pub enum Said {
     Record(LogEntry),
     /// Something could not be read.
     Gap(Arc<LogSource>, Gap),
-    /// A stream broke and is being resumed, or a source cannot be read at all.
+    /// A stream broke and is being resumed, or something is gone without.
     Trouble(Option<Arc<LogSource>>, Printable),
+    /// A source was asked for and is given up before its end; without a source nothing more can be read, and it is the
+    /// last word.
+    Unread(Option<Arc<LogSource>>, Printable),
 }
 
 /// A record with its place in time.
@@ -178,6 +188,27 @@ impl Logs {
             }
             self.batch = self.said.try_recv().ok()?.into_iter();
         }
+    }
+}
+
+/// What the API server answered, by number, where it refused.
+fn refusal(error: &kube::Error) -> Option<u16> {
+    use kube::client::UpgradeConnectionError;
+    match error {
+        kube::Error::Api(status) => Some(status.code),
+        kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(code)) => Some(code.as_u16()),
+        _ => None,
+    }
+}
+
+/// A pod as it is now. Who may only list pods may look too.
+async fn look(pods: &Api<Pod>, name: &str) -> kube::Result<Option<Pod>> {
+    match pods.get_opt(name).await {
+        Err(error) if refusal(&error) == Some(403) => {
+            let only = ListParams::default().fields(&format!("metadata.name={name}"));
+            Ok(pods.list(&only).await?.items.into_iter().next())
+        }
+        seen => seen,
     }
 }
 

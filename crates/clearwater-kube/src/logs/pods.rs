@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use clearwater::component::{Component, LogFile, LogGrammar, Release, entry};
 use clearwater::manifest::SERVICE_LABEL;
@@ -16,14 +17,22 @@ use super::container::{Output, run_of, statuses};
 use super::feed::{Feed, ReceiverClosed, SPARE};
 use super::files::{Files, Follower};
 use super::hub::{Key, Update};
-use super::{Candidate, Choice, LogOrigin, LogSource, Options};
+use super::patience::Reminder;
+use super::{Candidate, Choice, LogOrigin, LogSource, Options, refusal};
 use crate::Cluster;
+use crate::cluster::say;
 
 /// Where supervisord keeps what its programs print (Supervisor `childlogdir`).
 const PROGRAM_LOGS: &str = "/var/log/supervisor/*-std*.log";
 
 /// How many streams are opened at once: enough to hide the way to the API server, few enough not to bury it.
 const OPENING: usize = 64;
+
+/// How long the API server is asked to let one watch last, in seconds: one that hangs is noticed a little later.
+const WATCH: u32 = 60;
+
+/// The pauses between words about pods that cannot be watched.
+const REMINDER: Duration = Duration::from_secs(30);
 
 /// Watches the pods and reads what is chosen of them.
 pub(super) async fn run(cluster: Cluster, options: Options, updates: mpsc::Sender<Update>) {
@@ -76,8 +85,7 @@ impl Reader {
         match self.pods().list(&params).await {
             Ok(pods) => self.take(&pods.items).await?,
             Err(error) => {
-                let text = format!("the pods of {} cannot be listed: {}", self.place(), crate::cluster::say(&error));
-                self.trouble(text).await?;
+                return self.end(format!("the pods of {} cannot be listed: {}", self.place(), say(&error))).await;
             }
         }
         while self.tasks.join_next().await.is_some() {}
@@ -86,15 +94,32 @@ impl Reader {
 
     async fn watch(&mut self) -> Result<(), ReceiverClosed> {
         let config = watcher::Config::default().labels(&self.options.labels).fields(&self.options.fields);
-        let mut events = watcher(self.pods(), config).default_backoff().boxed();
+        let mut events = watcher(self.pods(), config.timeout(WATCH)).default_backoff().boxed();
         let mut listed = Vec::new();
-        let mut failures = 0;
-        while let Some(event) = events.next().await {
+        let mut reminder = Reminder::new(REMINDER, REMINDER);
+        let mut has_list = false;
+        reminder.awaits();
+        loop {
+            // A watch that goes on has no more to say until a pod changes: only the first list is awaited in silence.
+            let due = reminder.next().filter(|_| !has_list);
+            let event = tokio::select! {
+                event = events.next() => event,
+                () = tokio::time::sleep_until(due.unwrap_or_else(tokio::time::Instant::now)), if due.is_some() => {
+                    if let Some(time) = reminder.due() {
+                        self.trouble(format!("the pods of {} are awaited {time}", self.place())).await?;
+                    }
+                    continue;
+                }
+            };
+            let Some(event) = event else { return Ok(()) };
+            if event.is_ok() && !matches!(event, Ok(watcher::Event::Init)) && reminder.came() {
+                self.trouble(format!("the pods of {} are watched again", self.place())).await?;
+            }
             match event {
                 Ok(watcher::Event::Init) => listed.clear(),
                 Ok(watcher::Event::InitApply(pod)) => listed.push(pod),
                 Ok(watcher::Event::InitDone) => {
-                    failures = 0;
+                    has_list = true;
                     let pods = std::mem::take(&mut listed);
                     self.take(&pods).await?;
                     // Names are forgotten with their pods.
@@ -107,16 +132,24 @@ impl Reader {
                     self.seen.retain(|(seen, ..)| *seen != uid);
                 }
                 Err(error) => {
-                    failures += 1;
-                    if failures == 3 {
-                        let text = format!("the pods of {} cannot be watched, trying on: {error}", self.place());
+                    let (code, why) = reason(error);
+                    if matches!(code, Some(401 | 403)) {
+                        return self.end(format!("the pods of {} cannot be watched: {why}", self.place())).await;
+                    }
+                    if let Some(time) = reminder.failed() {
+                        let place = self.place();
+                        let text = format!("the pods of {place} are awaited {time}, and asked for again: {why}");
                         self.trouble(text).await?;
                     }
                 }
             }
             while self.tasks.try_join_next().is_some() {}
         }
-        Ok(())
+    }
+
+    /// Says that nothing more can be read.
+    async fn end(&self, text: String) -> Result<(), ReceiverClosed> {
+        self.updates.send(Update::End(text)).await.map_err(|_| ReceiverClosed)
     }
 
     async fn trouble(&self, text: String) -> Result<(), ReceiverClosed> {
@@ -219,6 +252,7 @@ impl Reader {
                 spare: self.spare.clone(),
                 key,
                 left_out: HashSet::new(),
+                past: 0,
             }));
         }
         Ok(())
@@ -251,6 +285,18 @@ impl Reader {
         }
         files
     }
+}
+
+/// What the API server answered, by number where it refused, and in words.
+fn reason(error: watcher::Error) -> (Option<u16>, String) {
+    let error = match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => error,
+        watcher::Error::WatchError(status) => kube::Error::Api(status),
+        watcher::Error::NoResourceVersion => return (None, error.to_string()),
+    };
+    (refusal(&error), say(&error))
 }
 
 fn source(pod: &Pod, container: &str) -> LogSource {

@@ -9,12 +9,13 @@ const SMALLEST_PIECE: usize = 512;
 const LARGEST_PIECE: usize = 32 * 1024;
 
 /// A record longer than this, in bytes, is closed where it stands, so that a stream without heads cannot grow without
-/// bound. It is above the largest SIP message that Clearwater accepts (pjsip `PJSIP_MAX_PKT_LEN`, 65,535).
+/// bound. It is above the largest SIP message that Clearwater accepts (pjsip `PJSIP_MAX_PKT_LEN`, 65,535). The lines that
+/// follow it up to the next head are records of their own, and known as its rest ([`Record::is_rest`]).
 const LONGEST_RECORD: usize = 256 * 1024;
 
 /// The most that a C++ daemon writes in one log call, in bytes; the rest is lost and told of in a note (cpp-common
 /// `src/log.cpp`, `MAX_LOGLINE`).
-const LONGEST_CALL: usize = 8192;
+pub(super) const LONGEST_CALL: usize = 8192;
 
 /// Puts lines together into records: a line that begins a record closes the one before it.
 ///
@@ -33,6 +34,8 @@ pub struct Assembler {
     bytes: BytesMut,
     /// The size of the next piece.
     piece: usize,
+    /// Whether the last record was closed where it stood, and what comes is the rest of it.
+    is_rest: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +64,7 @@ enum Message {
 impl Assembler {
     /// An assembler for one stream of lines.
     pub fn new(grammar: LogGrammar) -> Self {
-        Self { grammar, is_mixed: false, open: None, bytes: BytesMut::new(), piece: SMALLEST_PIECE }
+        Self { grammar, is_mixed: false, open: None, bytes: BytesMut::new(), piece: SMALLEST_PIECE, is_rest: false }
     }
 
     /// An assembler for a stream that holds lines of several programs, as a file of all logs of one component: each record
@@ -90,6 +93,7 @@ impl Assembler {
         if let Some(grammar) = grammar {
             let done = self.finish();
             self.grammar = grammar;
+            self.is_rest = false;
             self.append(line);
             self.open = Some(Open { head_len: line.len(), message: announced(text), lost: 0 });
             return done;
@@ -121,7 +125,10 @@ impl Assembler {
                 left == 0 && text == b"--end msg--"
             }
         };
-        if ends || self.bytes.len() > LONGEST_RECORD { self.finish() } else { None }
+        let is_too_long = !ends && self.bytes.len() > LONGEST_RECORD;
+        let done = if ends || is_too_long { self.finish() } else { None };
+        self.is_rest = is_too_long;
+        done
     }
 
     /// Gives the record that is still open, at the end of a stream or when nothing more is expected soon.
@@ -144,7 +151,7 @@ impl Assembler {
     }
 
     fn record(&mut self, head_len: usize) -> Record {
-        Record { grammar: self.grammar, bytes: self.bytes.split().freeze(), head_len }
+        Record { grammar: self.grammar, bytes: self.bytes.split().freeze(), head_len, is_rest: self.is_rest }
     }
 
     /// Whether a record is open whose last line has not come yet.
@@ -212,6 +219,13 @@ mod tests {
             text.extend_from_slice(b"a line of forty bytes without any head..\n");
         }
         assert!(records(LogGrammar::Python, &text).iter().all(|r| r.len() <= LONGEST_RECORD + 64));
+        let mut assembler = Assembler::new(LogGrammar::Python);
+        let next = b"17-10-2016 17:35:12.121 UTC ERROR main.py:1: next\n";
+        let lines = text.split_inclusive(|b| *b == b'\n').chain([&next[..]]);
+        let all: Vec<Record> = lines.filter_map(|l| assembler.push(l)).collect();
+        let last = assembler.finish().unwrap();
+        assert!(!all[0].is_rest() && all[1..].iter().all(Record::is_rest) && all.len() > 1);
+        assert!(!last.is_rest() && last.bytes() == next);
     }
 
     const NOTE: &str = "23-11-2026 10:00:00.123 UTC Previous log was truncated by ";

@@ -1,12 +1,14 @@
 mod draw;
+mod sketch;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::identity::Identities;
-use super::{Direction, Identity, Level, Record, SipMessage};
+use super::{Identity, Level, Record, SipMessage};
 use crate::text::Printable;
+
+pub use sketch::Sketch;
 
 /// What a [`Ladder`] is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,22 +20,17 @@ pub enum Traced {
 }
 
 impl Traced {
-    /// Whether a record, with the message that it is, may be drawn in its ladder: a message that has to do with it, and
-    /// every other line that may stand between messages. Which of these lines are drawn is known only when all messages are: see [`Ladder::of`].
-    pub fn may_need(&self, record: &Record, message: Option<&SipMessage<'_>>) -> bool {
-        match message {
-            // Most messages are of others, and looked at no further.
-            Some(message) => self.is_in(record.bytes()) && self.has(message),
-            None => may_be_note(record),
-        }
-    }
-
     /// Whether a record is about it.
     pub fn is_in(&self, record: &[u8]) -> bool {
         match self {
             Self::Call(id) => memchr::memmem::find(record, id.as_bytes()).is_some(),
             Self::Subscriber(identity) => identity.is_mentioned_in(record),
         }
+    }
+
+    /// The same, or not known before the header is read: a Call-ID is compared as it is shown, and may stand there otherwise.
+    fn may_be_in(&self, record: &[u8]) -> bool {
+        matches!(self, Self::Call(id) if id.contains('\\')) || self.is_in(record)
     }
 
     fn has(&self, message: &SipMessage<'_>) -> bool {
@@ -51,6 +48,7 @@ impl Traced {
 
 /// A SIP message that went from one party to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct LadderHop {
     /// When it was logged first.
     pub time: Timestamp,
@@ -69,9 +67,11 @@ pub struct LadderHop {
     /// The function of sprout that it was handed to, where it did not leave the process (`icscf`, `scscf-proxy`): it
     /// comes to the column that it left.
     pub function: Option<Printable>,
+    /// Whether the message was cut: by the daemon, or because its end never came.
+    pub is_cut: bool,
     /// Its place among all records.
     place: usize,
-    branch: String,
+    branch: Printable,
     sent: bool,
     received: bool,
     /// Whether nothing but the address is known of the other party.
@@ -81,8 +81,10 @@ pub struct LadderHop {
 impl LadderHop {
     /// What is written at its arrow.
     fn label(&self) -> Printable {
+        let cut = if self.is_cut { " [cut]" } else { "" };
         match &self.function {
-            Some(function) => format!("{} → {function}", self.text).into(),
+            Some(function) => format!("{} → {function}{cut}", self.text).into(),
+            None if self.is_cut => format!("{}{cut}", self.text).into(),
             None => self.text.clone(),
         }
     }
@@ -112,13 +114,9 @@ pub struct Ladder {
     notes: Vec<LadderNote>,
 }
 
-/// Messages that one end logged, by what is the same at the other end: whether it was the sender, the parties where they are
-/// known, the message, and the branch.
-type Pairs = HashMap<(bool, Option<[Printable; 2]>, [Printable; 3], String), Vec<usize>>;
-
 /// Whether a line that is no SIP message may stand between messages: what says more than level info does not.
 fn may_be_note(record: &Record) -> bool {
-    record.head().level <= Some(Level::Info)
+    !record.is_rest() && record.head().level <= Some(Level::Info)
 }
 
 /// What is drawn in one line.
@@ -129,20 +127,19 @@ enum Step<'a> {
 
 impl Step<'_> {
     fn time(&self) -> Timestamp {
+        self.place().0
+    }
+
+    fn place(&self) -> (Timestamp, usize) {
         match self {
-            Self::Hop(hop) => hop.time,
-            Self::Note(note) => note.time,
+            Self::Hop(hop) => (hop.time, hop.place),
+            Self::Note(note) => (note.time, note.place),
         }
     }
 }
 
 /// How long before the first message and after the last one a line may have been logged to be drawn.
 const AROUND: SignedDuration = SignedDuration::from_millis(200);
-
-/// How many columns peers may have, beside the programs that logged: nobody reads a picture with more, and a subscriber
-/// may have thousands. What is too much shares the column [`FURTHER`].
-const MOST_PEERS: usize = 30;
-const FURTHER: &str = "further peers";
 
 /// Who logged a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +153,7 @@ pub struct Logged<'a> {
 }
 
 impl Ladder {
-    /// The messages about a subject, from records in time order. `lane_of` names the column that an address (without
+    /// The messages about a subject, in time order. `lane_of` names the column that an address (without
     /// its port) belongs to, where it is known; other peers are columns of their own.
     ///
     /// A message that both ends logged is one hop. What sprout's functions hand to each other inside of it is a hop from
@@ -167,131 +164,11 @@ impl Ladder {
         subject: &Traced,
         lane_of: impl Fn(&str) -> Option<String>,
     ) -> Self {
-        let records: Vec<Logged<'a>> = records.into_iter().collect();
-        let mut ladder = Self::default();
-        let mut parties: HashSet<Identity> = HashSet::new();
-        let mut peers: HashSet<Printable> = HashSet::new();
-        let mut open: Pairs = HashMap::new();
-        for (place, logged) in records.iter().enumerate() {
-            let Some(message) = SipMessage::of(logged.record) else { continue };
-            if !subject.has(&message) {
-                continue;
-            }
-            for name in ["From", "To", "P-Asserted-Identity"] {
-                parties.extend(message.headers(name).filter_map(|value| party(&value)));
-            }
-            let peer = String::from_utf8_lossy(message.peer);
-            let own = Printable::from(logged.lane);
-            let mut is_peer_unknown = false;
-            let mut named = || {
-                let host = peer.rsplit_once(':').map_or(&*peer, |(h, _)| h).trim_matches(['[', ']']);
-                if let Some(lane) = lane_of(host) {
-                    return Printable::from(lane);
-                }
-                is_peer_unknown = true;
-                let host = Printable::from(host);
-                if peers.len() < MOST_PEERS {
-                    peers.insert(host.clone());
-                }
-                if peers.contains(&host) { host } else { Printable::from(FURTHER) }
-            };
-            let (from, to) = match message.direction {
-                Direction::Sent => (own, named()),
-                Direction::Received => (named(), own),
-                Direction::Internal => (own.clone(), own),
-            };
-            let function = (message.direction == Direction::Internal).then(|| Printable::from(&*peer));
-            let status = message.status();
-            let line = message.start_line();
-            let text = match status {
-                Some(_) => line.trim_start_matches("SIP/2.0 "),
-                None => line.split(' ').next().unwrap_or_default(),
-            };
-            let value = |name: &str| message.header(name).unwrap_or_default().into_owned();
-            ladder.add(
-                &mut open,
-                LadderHop {
-                    time: logged.time,
-                    from,
-                    to,
-                    text: text.into(),
-                    status,
-                    cseq: value("CSeq").into(),
-                    call_id: value("Call-ID").into(),
-                    function,
-                    place,
-                    branch: branch(&value("Via")),
-                    sent: message.direction != Direction::Received,
-                    received: message.direction != Direction::Sent,
-                    is_peer_unknown,
-                },
-            );
+        let mut sketch = Sketch::new([subject.clone()]);
+        for logged in records {
+            sketch.take(logged, SipMessage::of(logged.record).as_ref());
         }
-        for lane in ladder.hops.iter().flat_map(|h| [&h.from, &h.to]) {
-            add_lane(&mut ladder.lanes, lane);
-        }
-        ladder.annotate(&records, subject, &Identities::new(parties.into_iter().collect()));
-        ladder
-    }
-
-    fn annotate(&mut self, records: &[Logged<'_>], subject: &Traced, parties: &Identities) {
-        let span = self.hops.first().zip(self.hops.last()).map(|(first, last)| (first.time, last.time));
-        for (place, logged) in records.iter().enumerate() {
-            let is_near = span.is_none_or(|(first, last)| {
-                logged.time.duration_since(last) <= AROUND && first.duration_since(logged.time) <= AROUND
-            });
-            let head = logged.record.head();
-            if !is_near || !may_be_note(logged.record) || SipMessage::of(logged.record).is_some() {
-                continue;
-            }
-            let bytes = logged.record.bytes();
-            // Without a message there is nothing that an error would stand beside.
-            let is_grave = span.is_some() && head.level.is_some_and(|l| l <= Level::Warning);
-            if is_grave || subject.is_in(bytes) || parties.are_mentioned_in(bytes) {
-                let lane = Printable::from(logged.lane);
-                add_lane(&mut self.lanes, &lane);
-                self.notes.push(LadderNote {
-                    time: logged.time,
-                    lane,
-                    level: head.level,
-                    text: String::from_utf8_lossy(head.text).trim_end().into(),
-                    place,
-                });
-            }
-        }
-    }
-
-    /// Adds a message, or puts it together with the one that its other end logged: the last of those that are the same
-    /// but for who logged it. Saved logs may not tell whose an address is: then the branch tells, which no two hops share
-    /// (RFC 3261 §8.1.1.7).
-    fn add(&mut self, open: &mut Pairs, hop: LadderHop) {
-        if hop.function.is_none() {
-            let message = || [&hop.text, &hop.cseq, &hop.call_id].map(Clone::clone);
-            let parties = Some([hop.from.clone(), hop.to.clone()]);
-            let of = |is_sent: bool, parties| (is_sent, parties, message(), hop.branch.clone());
-            let by_branch = hop.is_peer_unknown && !hop.branch.is_empty();
-            // One that was found by the branch still waits under its parties.
-            let mut waiting = |key| {
-                let all: &mut Vec<usize> = open.get_mut(&key)?;
-                std::iter::from_fn(|| all.pop()).find(|n| self.hops.get(*n).is_some_and(|h| h.sent != h.received))
-            };
-            let known = waiting(of(!hop.sent, parties.clone()));
-            let told = if known.is_none() && by_branch { waiting(of(!hop.sent, None)) } else { None };
-            if let Some(other) = known.or(told).and_then(|n| self.hops.get_mut(n)) {
-                match told {
-                    None => {}
-                    Some(_) if other.sent => other.to = hop.to,
-                    Some(_) => other.from = hop.from,
-                }
-                (other.sent, other.received) = (true, true);
-                return;
-            }
-            open.entry(of(hop.sent, parties)).or_default().push(self.hops.len());
-            if by_branch {
-                open.entry(of(hop.sent, None)).or_default().push(self.hops.len());
-            }
-        }
-        self.hops.push(hop);
+        sketch.finish(lane_of)
     }
 
     /// The columns, in the order in which they appear.
@@ -328,11 +205,14 @@ impl Ladder {
         requests.find(|h| !answered.contains(&(&h.from, &h.to, &h.cseq, &h.branch)))
     }
 
-    fn steps(&self) -> Vec<Step<'_>> {
-        let mut all: Vec<(usize, Step<'_>)> = self.hops.iter().map(|h| (h.place, Step::Hop(h))).collect();
-        all.extend(self.notes.iter().map(|n| (n.place, Step::Note(n))));
-        all.sort_by_key(|(place, _)| *place);
-        all.into_iter().map(|(_, step)| step).collect()
+    fn steps(&self) -> impl Iterator<Item = Step<'_>> {
+        let mut hops = self.hops.iter().map(Step::Hop).peekable();
+        let mut notes = self.notes.iter().map(Step::Note).peekable();
+        std::iter::from_fn(move || match (hops.peek(), notes.peek()) {
+            (Some(hop), Some(note)) if note.place() < hop.place() => notes.next(),
+            (Some(_), _) => hops.next(),
+            (None, _) => notes.next(),
+        })
     }
 
     fn on_the_wire(&self) -> impl Iterator<Item = &LadderHop> {
@@ -347,12 +227,6 @@ impl Ladder {
     }
 }
 
-fn add_lane(lanes: &mut Vec<Printable>, name: &Printable) {
-    if !lanes.contains(name) {
-        lanes.push(name.clone());
-    }
-}
-
 /// The subscriber that a header field of a SIP message names.
 fn party(value: &str) -> Option<Identity> {
     let uri = match value.split_once('<') {
@@ -363,9 +237,9 @@ fn party(value: &str) -> Option<Identity> {
 }
 
 /// The branch of the topmost Via; a header field may hold several, with commas between (RFC 3261 §7.3.1).
-fn branch(via: &str) -> String {
+fn branch(via: &str) -> &str {
     let topmost = via.split(',').next().unwrap_or_default();
-    topmost.split(';').find_map(|p| p.trim().strip_prefix("branch=")).unwrap_or_default().trim().to_owned()
+    topmost.split(';').find_map(|p| p.trim().strip_prefix("branch=")).unwrap_or_default().trim()
 }
 
 #[cfg(test)]

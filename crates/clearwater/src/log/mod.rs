@@ -37,7 +37,7 @@ mod sip;
 pub use assemble::Assembler;
 pub use guess::guess_grammar;
 pub use identity::{Identity, InvalidIdentity};
-pub use ladder::{Ladder, LadderHop, LadderNote, Logged, Traced};
+pub use ladder::{Ladder, LadderHop, LadderNote, Logged, Sketch, Traced};
 pub use line::{Level, Line, UnknownLevel};
 pub use lines::{LONGEST_LINE, Lines};
 pub use merge::{Merge, Released, SourceId, Waits};

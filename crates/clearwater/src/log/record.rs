@@ -1,6 +1,7 @@
 use bytes::Bytes;
 
 use super::LogGrammar;
+use super::assemble::LONGEST_CALL;
 use super::line::{Line, cut_note};
 
 /// One or more lines that belong together, with their line ends, as they were read.
@@ -9,6 +10,7 @@ pub struct Record {
     pub(super) grammar: LogGrammar,
     pub(super) bytes: Bytes,
     pub(super) head_len: usize,
+    pub(super) is_rest: bool,
 }
 
 impl Record {
@@ -16,7 +18,7 @@ impl Record {
     pub fn new(grammar: LogGrammar, bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         let head_len = memchr::memchr(b'\n', &bytes).map_or(bytes.len(), |end| end + 1);
-        Self { grammar, bytes, head_len }
+        Self { grammar, bytes, head_len, is_rest: false }
     }
 
     /// The grammar it was read in.
@@ -44,6 +46,17 @@ impl Record {
     /// note that says so is the record's last line.
     pub fn cut(&self) -> Option<u64> {
         self.written().1
+    }
+
+    /// Whether it is a line of a record that was longer than any may be, and was closed before it.
+    pub fn is_rest(&self) -> bool {
+        self.is_rest
+    }
+
+    /// The same in memory of its own, and no more of it than a daemon writes at once: records that are read share memory.
+    pub(super) fn compact(&self) -> Self {
+        let bytes = Bytes::copy_from_slice(&self.bytes[..self.bytes.len().min(LONGEST_CALL)]);
+        Self { head_len: self.head_len.min(bytes.len()), bytes, ..*self }
     }
 
     /// What follows the first line: the rest of a message or of a trace. Empty for a record of one line.

@@ -31,6 +31,9 @@ pub struct SipMessage<'a> {
     pub message: &'a [u8],
     /// How many characters the daemon cut off: see [`Record::cut`].
     pub cut: Option<u64>,
+    /// Whether the mark behind it was seen. It is missing where the daemon cut it, or was killed, and where it was longer
+    /// than any record may be.
+    pub is_whole: bool,
 }
 
 impl<'a> SipMessage<'a> {
@@ -41,17 +44,18 @@ impl<'a> SipMessage<'a> {
         let (tail, cut) = record.written();
         let start = memmem::find(tail, b"--start msg--")?;
         let body = &tail[start + b"--start msg--".len()..];
+        let end = memmem::rfind(body, b"--end msg--").filter(|_| cut.is_none());
         let body = match cut {
             // The cut may go through the mark behind the message.
             Some(_) => {
                 let body = skip_blank_lines(body);
                 &body[..body.len().min(announced)]
             }
-            None => skip_blank_lines(&body[..memmem::rfind(body, b"--end msg--").unwrap_or(body.len())]),
+            None => skip_blank_lines(&body[..end.unwrap_or(body.len())]),
         };
         let message = body.strip_suffix(b"\n").unwrap_or(body);
         let (direction, transport, peer) = parties(head)?;
-        Some(Self { direction, transport, peer, message, cut })
+        Some(Self { direction, transport, peer, message, cut, is_whole: end.is_some() })
     }
 
     /// The number of bytes that the head of a record announces, where it announces a SIP message.
@@ -73,7 +77,8 @@ impl<'a> SipMessage<'a> {
 
     /// The request line or status line, [`printable`].
     pub fn start_line(&self) -> Cow<'a, str> {
-        shown(trim_end(self.message.split(|b| *b == b'\n').next().unwrap_or_default()))
+        let end = memchr::memchr(b'\n', self.message).unwrap_or(self.message.len());
+        shown(trim_end(&self.message[..end]))
     }
 
     /// The status code, for a response.
@@ -110,7 +115,7 @@ impl<'a> SipMessage<'a> {
         let compact = compact_form(name);
         let name = name.to_owned();
         fields(self.message).filter_map(move |field| {
-            let colon = field.iter().position(|b| *b == b':')?;
+            let colon = memchr::memchr(b':', field)?;
             let key = field[..colon].trim_ascii();
             let named = key.eq_ignore_ascii_case(name.as_bytes())
                 || compact.is_some_and(|c| key.eq_ignore_ascii_case(c.as_bytes()));
@@ -136,11 +141,11 @@ fn compact_form(name: &str) -> Option<&'static str> {
 
 /// The header fields of a message, each with its folded lines, without the start line.
 fn fields(message: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = message.iter().position(|b| *b == b'\n').map_or(&b""[..], |end| &message[end + 1..]);
+    let mut rest = memchr::memchr(b'\n', message).map_or(&b""[..], |end| &message[end + 1..]);
     std::iter::from_fn(move || {
         let mut end = 0;
         loop {
-            let line = rest[end..].iter().position(|b| *b == b'\n').map_or(rest.len(), |n| end + n + 1);
+            let line = memchr::memchr(b'\n', &rest[end..]).map_or(rest.len(), |n| end + n + 1);
             if end == 0 && trim_end(&rest[..line]).is_empty() {
                 return None;
             }

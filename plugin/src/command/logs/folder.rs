@@ -70,6 +70,10 @@ impl Folder {
         let open = match self.files.entry(name) {
             std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
             std::collections::btree_map::Entry::Vacant(place) => {
+                // Opening a pipe would wait for its reader.
+                if path.metadata().is_ok_and(|meta| !meta.is_file()) {
+                    return Err(io::Error::other("it is no regular file"));
+                }
                 let file = OpenOptions::new().append(true).create(true).open(path)?;
                 let written = file.metadata()?.len();
                 place.insert(Open { file: BufWriter::with_capacity(64 * 1024, file), written })
@@ -144,6 +148,15 @@ mod tests {
         folder.write(&source("sprout"), b"7\n").unwrap();
         folder.flush().unwrap();
         assert_eq!(read("sprout.log"), "six\n7\n");
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = std::process::Command::new("mkfifo").arg(dir.path().join("sprout.log")).status().unwrap();
+        assert!(fifo.success());
+        let error = Folder::new(dir.path(), 8, 2).unwrap().write(&source("sprout"), b"one\n").unwrap_err();
+        assert!(error.to_string().contains("no regular file"), "{error}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use clearwater_kube::logs::{LogEntry, LogSource, Said};
 use super::by_source::BySource;
 use super::folder::Folder;
 use super::span::Span;
+use super::unread::Unread;
 use super::{Filter, Printer, format};
 use crate::context::Context;
 use crate::error::CliError;
@@ -20,8 +21,10 @@ pub(super) struct Seen {
     pub(super) lines: u64,
     pub(super) late: u64,
     pub(super) gaps: u64,
-    /// What could not be read.
+    /// What broke, and what was gone without.
     pub(super) troubles: u64,
+    /// What was asked for and could not be read.
+    pub(super) unread: Unread,
     /// Those that a record came of, by name.
     pub(super) sources: HashSet<String>,
     /// Those that are among them already, so that no name is put together for every record.
@@ -92,6 +95,7 @@ impl Reading {
                 let name = source.map(|s| format::name(&s) + ": ").unwrap_or_default();
                 context.talk().warning(name + &text);
             }
+            Said::Unread(source, why) => self.seen.unread.take(source.as_deref(), &why, context),
             Said::Opened(source) if shows => tell(context, '+', &source),
             Said::Closed(source) if shows => tell(context, '-', &source),
             Said::Opened(_) | Said::Closed(_) => {}

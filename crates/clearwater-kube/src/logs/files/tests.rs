@@ -2,7 +2,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Stdio;
 
+use clearwater::log::LONGEST_LINE;
+use tokio::io::AsyncBufReadExt;
+
+use super::talk::{CHATTER, CHATTER_TIME};
 use super::*;
+use crate::logs::hub::Item;
 
 #[test]
 fn patterns_are_told_from_paths() {
@@ -223,6 +228,7 @@ fn reader(pattern: &str) -> (Follower, mpsc::Receiver<Update>) {
         spare: Arc::new(Semaphore::new(super::super::feed::SPARE)),
         key: 0,
         left_out: HashSet::new(),
+        past: 0,
     };
     (follower, news)
 }
@@ -303,4 +309,39 @@ async fn what_is_left_out_is_told_once_and_a_path_that_was_not_asked_for_is_not_
     assert_eq!(opened, 1);
     assert_eq!(told.len(), 3, "{told:?}");
     assert!(told[0].contains("$'/var/log/sprout/s_\\n.txt': its name") && told[1].contains("no regular file"));
+}
+
+#[tokio::test]
+async fn what_floods_in_the_place_of_bash_is_given_up_and_a_line_without_end_is_cut() {
+    // Words that mean nothing, words that name no file, and the follower's own.
+    for flood in [&b"yes\n"[..], b"7 x\n", b"H\n", b"S name x\n"] {
+        for follow in [false, true] {
+            let (mut reader, mut news) = reader("/var/log/sprout/s_*.txt");
+            reader.follow = follow;
+            let said = flood.repeat(CHATTER / flood.len() + 2);
+            let end = reader.listen(&said[..], &mut HashMap::new(), &mut false).await;
+            assert!(matches!(end, Ok(End::Unread(_))), "{flood:?}");
+            assert!(std::iter::from_fn(|| news.try_recv().ok()).count() <= 1, "{flood:?}");
+        }
+    }
+    // So many words in hours are none.
+    let mut chatter = Chatter::new(true);
+    chatter.bytes = CHATTER;
+    chatter.since = Instant::now().checked_sub(CHATTER_TIME).unwrap();
+    assert!(!chatter.is_too_much(2) && chatter.is_too_much(CHATTER));
+
+    let (mut reader, mut news) = reader("/var/log/sprout/s_*.txt");
+    let head = b"O 0 1 0 /var/log/sprout/s_a.txt\n0 ";
+    let said = [&head[..], &vec![b'x'; 3 * LONGEST_LINE], b"\n0 next\nE\n"].concat();
+    assert!(matches!(reader.listen(&said[..], &mut HashMap::new(), &mut false).await, Ok(End::Over)));
+    let mut lines = Vec::new();
+    while let Ok(update) = news.try_recv() {
+        if let Update::Items(_, items, _) = update {
+            lines.extend(items.into_iter().filter_map(|(_, i)| if let Item::Record(r) = i { Some(r) } else { None }));
+        }
+    }
+    let [long, next] = &lines[..] else { panic!("{} records", lines.len()) };
+    let mark = format!(" [cut here: {} more bytes]\n", 2 * LONGEST_LINE + 2);
+    assert_eq!(long.bytes().len(), LONGEST_LINE - 2 + mark.len());
+    assert!(long.bytes().ends_with(mark.as_bytes()) && next.bytes() == b"next\n");
 }

@@ -1,5 +1,7 @@
 //! A ladder as text, as a Mermaid diagram and as a picture.
 
+use std::collections::HashMap;
+use std::convert::Infallible;
 use std::fmt::Write as _;
 
 use super::{Ladder, LadderHop, LadderNote, Step};
@@ -7,40 +9,129 @@ use crate::log::Level;
 use crate::svg::{self, Element, Picture};
 use crate::text::Printable;
 
+/// The columns of a text: each line begins as the same one, in which an arrow or a note takes the place of a part.
+struct Columns<'l> {
+    places: HashMap<&'l str, usize>,
+    width: usize,
+    blank: String,
+}
+
+const BAR: char = '│';
+
+/// The longest name of a column that is written out, in letters.
+const LONGEST_NAME: usize = 80;
+
+impl<'l> Columns<'l> {
+    fn new(lanes: &'l [Printable]) -> Self {
+        let longest = lanes.iter().map(|l| l.chars().count()).max().unwrap_or(0);
+        let width = longest.clamp(20, LONGEST_NAME) + 4;
+        let half = " ".repeat(width / 2);
+        let rest = " ".repeat(width - width / 2 - 1);
+        let blank = format!("{half}{BAR}{rest}").repeat(lanes.len());
+        Self { places: places(lanes), width, blank }
+    }
+
+    /// Where the line of a column stands, in letters.
+    fn at(&self, lane: &Printable) -> usize {
+        self.places.get(lane.as_str()).copied().unwrap_or(0) * self.width + self.width / 2
+    }
+
+    /// The blank line from one letter to another.
+    fn part(&self, from: usize, to: usize) -> &str {
+        // Before a letter stand the bars of the columns on its left, each longer than a letter by the same.
+        let byte = |letter: usize| {
+            let bars = (letter + self.width - self.width / 2 - 1) / self.width;
+            (letter + bars * (BAR.len_utf8() - 1)).min(self.blank.len())
+        };
+        self.blank.get(byte(from)..byte(to)).unwrap_or_default()
+    }
+
+    fn letters(&self) -> usize {
+        self.places.len() * self.width
+    }
+
+    /// Writes what stands in one line.
+    fn step(&self, step: &Step<'_>, line: &mut String) {
+        match step {
+            Step::Hop(hop) if hop.from == hop.to => {
+                let from = self.at(&hop.from);
+                let room = self.letters() - from;
+                let label = hop.label();
+                let before = line.len();
+                line.push_str(self.part(0, from));
+                line.extend("↺ ".chars().chain(label.chars()).chain([' ']));
+                let written = label.chars().count() + 3;
+                if written < room {
+                    line.push_str(self.part(from + written, self.letters()));
+                }
+                line.truncate(before + line[before..].trim_end().len());
+            }
+            Step::Hop(hop) => {
+                let (a, b) = (self.at(&hop.from), self.at(&hop.to));
+                let (low, high) = (a.min(b), a.max(b));
+                line.push_str(self.part(0, low + 1));
+                arrow(line, hop, high - low - 1, b > a);
+                line.push_str(self.part(high, self.letters()).trim_end());
+            }
+            Step::Note(note) => {
+                line.push_str(self.part(0, self.at(&note.lane)));
+                let _ = write!(line, "● {}", note.words().trim_end());
+            }
+        }
+    }
+}
+
+/// Writes an arrow of so many letters, with its label in the middle.
+fn arrow(line: &mut String, hop: &LadderHop, length: usize, is_right: bool) {
+    let room = length.saturating_sub(3);
+    let label: String = hop.label().chars().take(room.max(1)).collect();
+    let letters = label.chars().count();
+    let before = 1 + (room - letters) / 2;
+    let dashes = |line: &mut String, n: usize| line.extend(std::iter::repeat_n('─', n));
+    line.push(if is_right { '─' } else { '◀' });
+    dashes(line, before - 1);
+    line.push_str(&label);
+    dashes(line, length - before - letters - 1);
+    line.push(if is_right { '▶' } else { '─' });
+}
+
+fn places(lanes: &[Printable]) -> HashMap<&str, usize> {
+    lanes.iter().enumerate().map(|(n, lane)| (lane.as_str(), n)).collect()
+}
+
 impl Ladder {
     /// For a terminal.
     pub fn text(&self) -> String {
-        let width = self.lanes.iter().map(|l| l.chars().count()).max().unwrap_or(0).max(20) + 4;
-        let mut out = String::from("              ");
-        for lane in &self.lanes {
-            let _ = write!(out, "{lane:^width$}");
-        }
-        out.truncate(out.trim_end().len());
-        out.push('\n');
-        let at = |lane: &Printable| self.lanes.iter().position(|l| l == lane).unwrap_or(0) * width + width / 2;
-        for step in self.steps() {
-            let mut line: Vec<char> = vec![' '; self.lanes.len() * width];
-            (0..self.lanes.len()).for_each(|n| line[n * width + width / 2] = '│');
-            let time = step.time();
-            match step {
-                Step::Hop(hop) if hop.from == hop.to => {
-                    let label: Vec<char> = "↺ ".chars().chain(hop.label().chars()).chain([' ']).collect();
-                    let from = at(&hop.from);
-                    line.splice(from..line.len().min(from + label.len()), label);
-                }
-                Step::Hop(hop) => {
-                    draw(&mut line, hop, at(&hop.from), at(&hop.to));
-                }
-                Step::Note(note) => {
-                    let x = at(&note.lane);
-                    line.truncate(x);
-                    line.extend("● ".chars().chain(note.words().chars()));
-                }
-            }
-            let drawn: String = line.into_iter().collect();
-            let _ = writeln!(out, "{}  {}", time.strftime("%H:%M:%S%.3f"), drawn.trim_end());
-        }
+        let mut out = String::new();
+        let Ok(()) = self.text_lines(|line| {
+            out.push_str(line);
+            Ok::<_, Infallible>(())
+        });
         out
+    }
+
+    /// The same, line by line: a long one needs no room.
+    ///
+    /// # Errors
+    /// That of `write`.
+    pub fn text_lines<E>(&self, mut write: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+        let columns = Columns::new(&self.lanes);
+        let mut line = String::from("              ");
+        for lane in &self.lanes {
+            let name: String = lane.chars().take(LONGEST_NAME).collect();
+            let _ = write!(line, "{name:^width$}", width = columns.width);
+        }
+        line.truncate(line.trim_end().len());
+        line.push('\n');
+        write(&line)?;
+        for step in self.steps() {
+            line.clear();
+            let _ = write!(line, "{}  ", step.time().strftime("%H:%M:%S%.3f"));
+            columns.step(&step, &mut line);
+            line.push('\n');
+            write(&line)?;
+        }
+        Ok(())
     }
 
     /// As a Mermaid sequence diagram.
@@ -49,14 +140,17 @@ impl Ladder {
         for (n, lane) in self.lanes.iter().enumerate() {
             let _ = writeln!(out, "  participant p{n} as {}", entities(lane));
         }
-        let number = |lane: &Printable| self.lanes.iter().position(|l| l == lane).unwrap_or(0);
+        let places = places(&self.lanes);
+        let number = |lane: &Printable| places.get(lane.as_str()).copied().unwrap_or(0);
         for step in self.steps() {
             let _ = match step {
                 Step::Hop(hop) => {
                     let arrow = if hop.status.is_some() { "-->>" } else { "->>" };
                     writeln!(out, "  p{}{arrow}p{}: {}", number(&hop.from), number(&hop.to), entities(&hop.label()))
                 }
-                Step::Note(note) => writeln!(out, "  Note over p{}: {}", number(&note.lane), entities(&note.words())),
+                Step::Note(note) => {
+                    writeln!(out, "  LadderNote over p{}: {}", number(&note.lane), entities(&note.words()))
+                }
             };
         }
         out
@@ -66,19 +160,17 @@ impl Ladder {
     pub fn svg(&self) -> String {
         const COLUMN: usize = 200;
         const ROW: usize = 34;
-        let steps = self.steps();
-        let x = |lane: &Printable| {
-            self.lanes.iter().position(|l| l == lane).unwrap_or(0) * COLUMN + TIME_COLUMN + COLUMN / 2
-        };
+        let places = places(&self.lanes);
+        let x = |lane: &Printable| places.get(lane.as_str()).copied().unwrap_or(0) * COLUMN + TIME_COLUMN + COLUMN / 2;
         let columns = self.lanes.len() * COLUMN + TIME_COLUMN;
         // What is written beside a column and has room on no side of it makes the picture wider.
-        let needed = steps.iter().map(|step| match step {
+        let needed = self.steps().map(|step| match step {
             Step::Note(note) => beside((x(&note.lane), NOTE_GAP), &note.words(), columns),
             Step::Hop(hop) if hop.from == hop.to => beside((x(&hop.from), LOOP_GAP), &hop.label(), columns),
             Step::Hop(_) => Beside { x: 0, anchor: "start", end: 0 },
         });
         let wide = needed.map(|b| b.end).max().unwrap_or(0).max(columns);
-        let high = steps.len() * ROW + 80;
+        let high = (self.hops.len() + self.notes.len()) * ROW + 80;
         let root = Element::new("svg").set("viewBox", format_args!("0 0 {wide} {high}"));
         let mut out = Picture::new(root.set("font-family", "sans-serif").set("font-size", 13));
         let page = Element::new("rect").set("width", wide).set("height", high);
@@ -89,7 +181,7 @@ impl Ladder {
             out.line([svg::text(x, 24, lane).set("text-anchor", "middle").set("font-weight", "bold")]);
             out.line([svg::line(x, 34, x, high - 10).set("stroke", "#999")]);
         }
-        for (n, step) in steps.into_iter().enumerate() {
+        for (n, step) in self.steps().enumerate() {
             let y = n * ROW + 64;
             let time = step.time().strftime("%H:%M:%S%.3f").to_string();
             out.line([svg::text(8, y, &time).set("fill", "#666").set("font-size", 11)]);
@@ -133,21 +225,6 @@ fn entities(text: &Printable) -> String {
         }
     }
     out
-}
-
-/// Draws an arrow into a line of a terminal.
-fn draw(line: &mut [char], hop: &LadderHop, a: usize, b: usize) {
-    let (low, high) = (a.min(b), a.max(b));
-    let room = high.saturating_sub(low + 4);
-    let label: String = hop.text.chars().take(room.max(1)).collect();
-    line[low + 1..high].fill('─');
-    if b > a {
-        line[high - 1] = '▶';
-    } else {
-        line[low + 1] = '◀';
-    }
-    let start = low + 2 + (room - label.chars().count()) / 2;
-    label.chars().enumerate().for_each(|(n, c)| line[start + n] = c);
 }
 
 /// Where the times of a picture end; how far from its column a note, and the label of an arrow to itself, begins; and how

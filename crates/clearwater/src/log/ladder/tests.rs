@@ -93,7 +93,7 @@ fn a_message_that_both_ends_log_is_drawn_once() {
     assert!(text.contains("│◀───404 Not Found──────│"), "{text}");
     let mermaid = drawn.mermaid();
     assert!(mermaid.contains("  p1->>p2: INVITE\n") && mermaid.contains("  p2-->>p1: 404 Not Found\n"), "{mermaid}");
-    assert!(mermaid.contains("  Note over p3: ERROR: no answer\n"), "{mermaid}");
+    assert!(mermaid.contains("  LadderNote over p3: ERROR: no answer\n"), "{mermaid}");
     assert!(drawn.svg().contains("404 Not Found") && drawn.svg().contains("ERROR: no answer"));
 }
 
@@ -249,4 +249,59 @@ proptest! {
     ) {
         is_well_drawn(&hostile(&lane, &first, &call, note.as_bytes()))?;
     }
+}
+
+#[test]
+fn thousands_of_peers_and_programs_share_columns() {
+    let records: Vec<_> = (0..3000)
+        .map(|n| {
+            (format!("pod-{n}"), record("RX", &format!("10.1.{}.{}", n / 250, n % 250), "INVITE sip:b@h SIP/2.0", "z"))
+        })
+        .collect();
+    let time = "2026-11-23T10:00:00.123Z".parse().unwrap();
+    let logged = records.iter().map(|(lane, record)| Logged { lane, time, record });
+    let drawn = Ladder::of(logged, &Traced::Call("c1".to_owned()), |_| None);
+    assert_eq!((drawn.hops().len(), drawn.lanes().len()), (3000, 92));
+    assert!(drawn.lanes().contains(&"further peers".into()) && drawn.lanes().contains(&"further programs".into()));
+    let text = drawn.text();
+    assert!(text.lines().all(|line| line.chars().count() <= 14 + 92 * 24));
+    let longest = "x".repeat(100_000);
+    let time = [&longest].map(|lane| Logged { lane, time, record: &records[0].1 });
+    let drawn = Ladder::of(time, &Traced::Call("c1".to_owned()), |_| None);
+    assert!(drawn.text().len() < 2000, "{}", drawn.text().len());
+}
+
+#[test]
+fn a_message_that_never_ends_is_cut_and_nothing_of_the_rest_is_kept() {
+    let head = "23-11-2026 10:00:00.123 UTC Verbose common_sip_processing.cpp:87: RX 99999999 bytes Request msg \
+                INVITE/cseq=1 (rdata0x1) from TCP 10.0.0.1:5060:\n--start msg--\n\nINVITE sip:b@h SIP/2.0\r\nCall-ID: \
+                c1\r\nCSeq: 1 INVITE\r\n";
+    let time = "2026-11-23T10:00:00.123Z".parse().unwrap();
+    let mut assembler = Assembler::mixed();
+    let mut sketch = Sketch::new([Traced::Call("c1".to_owned())]);
+    let mut longest = 0;
+    let mut take = |record: Option<Record>| {
+        let Some(record) = record else { return };
+        longest = longest.max(record.bytes().len());
+        sketch.take(Logged { lane: "bono", time, record: &record }, SipMessage::of(&record).as_ref());
+    };
+    for line in
+        head.split_inclusive('\n').chain(std::iter::repeat_n("Traced: c1 and a header field without end\r\n", 100_000))
+    {
+        take(assembler.push(line.as_bytes()));
+    }
+    take(assembler.finish());
+    assert!(longest < 257 * 1024, "{longest}");
+    assert_eq!((sketch.kept(), sketch.names()), (1, 6));
+    let drawn = sketch.finish(|_| None);
+    assert!(drawn.hops()[0].is_cut && drawn.hops().len() == 1 && drawn.notes().is_empty());
+    assert!(drawn.text().contains("─INVITE [cut]─"), "{}", drawn.text());
+}
+
+#[test]
+fn a_line_is_kept_in_memory_of_its_own_and_no_longer_than_a_daemon_writes() {
+    let long = line(&format!("23-11-2026 10:00:00.123 UTC Error a.cpp:1: boom\n{}", "x".repeat(100_000)));
+    let kept = long.compact();
+    assert_eq!(kept.bytes().len(), 8192);
+    assert_eq!(kept.head(), long.head());
 }

@@ -1,0 +1,63 @@
+//! What was asked for and could not be read: said when it happens, and named at the end.
+
+use std::collections::BTreeSet;
+
+use clearwater::text::Printable;
+use clearwater_kube::logs::LogSource;
+
+use super::format;
+use crate::context::Context;
+use crate::error::CliError;
+
+/// How many are named at the end.
+const MOST_NAMED: usize = 12;
+
+/// What could not be read.
+#[derive(Debug, Default)]
+pub(in crate::command) struct Unread {
+    sources: BTreeSet<String>,
+    /// Why nothing more could be read at all.
+    all: Option<Printable>,
+}
+
+impl Unread {
+    pub(in crate::command) fn take(&mut self, source: Option<&LogSource>, why: &Printable, context: &mut Context) {
+        match source {
+            None => self.all = Some(why.clone()),
+            Some(source) => {
+                let name = format::name(source);
+                let name = name.trim_end();
+                context.talk().warning(format!("{name}: {why}"));
+                self.sources.insert(name.to_owned());
+            }
+        }
+    }
+
+    /// Why the command failed, where anything is among them.
+    pub(in crate::command) fn error(&self) -> Option<CliError> {
+        if let Some(why) = &self.all {
+            return Some(CliError::Connection(why.to_string()));
+        }
+        let all = self.sources.len();
+        let named: Vec<&str> = self.sources.iter().take(MOST_NAMED).map(String::as_str).collect();
+        let more = if all > MOST_NAMED { format!(" and {} more", all - MOST_NAMED) } else { String::new() };
+        let named = named.join(", ");
+        (all > 0).then(|| CliError::Connection(format!("could not be read: {named}{more}; the warnings say why")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_are_named_and_the_others_counted() {
+        let of = |n: usize| Unread { sources: (0..n).map(|n| format!("pod-{n:02}")).collect(), all: None };
+        let said = |unread: &Unread| unread.error().map(|e| e.to_string());
+        assert_eq!(said(&of(0)), None);
+        assert_eq!(said(&of(2)).unwrap(), "could not be read: pod-00, pod-01; the warnings say why");
+        assert!(said(&of(20)).unwrap().ends_with("pod-11 and 8 more; the warnings say why"));
+        let lost = Unread { all: Some("Unauthorized".into()), ..of(2) };
+        assert_eq!(said(&lost).unwrap(), "Unauthorized");
+    }
+}
