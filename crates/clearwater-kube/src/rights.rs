@@ -203,7 +203,7 @@ mod tests {
     fn what_is_written_is_asked_for_and_what_is_not_is_not() {
         let patch = Right::new("patch", "", "services");
         let names = |writes: &BTreeSet<Right>, minor| {
-            asked(&[Task::Up], writes, minor).into_iter().map(|(r, _)| r.to_string()).collect::<BTreeSet<_>>()
+            asked(&[Task::Up], writes, minor).into_keys().map(|r| r.to_string()).collect::<BTreeSet<_>>()
         };
         let none = names(&BTreeSet::new(), Some(34));
         assert!(none.contains("watch pods") && !none.contains("patch services"), "{none:?}");
