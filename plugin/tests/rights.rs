@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use clearwater_kube::rights::{Rule, Scope, Task, When};
+use clearwater_kube::rights::{AccessRule, Scope, Task, When};
 
 const BEGIN: &str = "<!-- rights -->\n";
 const END: &str = "<!-- end of rights -->\n";
@@ -26,7 +26,7 @@ fn commands(task: Task) -> &'static str {
     }
 }
 
-fn said(rule: &Rule) -> String {
+fn said(rule: &AccessRule) -> String {
     let dot = if rule.group.is_empty() { "" } else { "." };
     let resources: Vec<String> = rule.resources.iter().map(|r| format!("`{r}{dot}{}`", rule.group)).collect();
     let mut text = format!("{} {}", rule.verbs.join(", "), resources.join(", "));

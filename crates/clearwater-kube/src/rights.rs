@@ -1,10 +1,10 @@
 //! What a user must be allowed to do: as a table, as Roles, and as questions to the API server.
 //!
 //! ```
-//! use clearwater_kube::rights::{Subject, Task, roles};
+//! use clearwater_kube::rights::{Grantee, Task, roles};
 //!
 //! // What somebody has to be given who runs `up` in namespace ims.
-//! let objects = roles(&[Task::Up], "ims", true, &Subject::User("ann".to_owned()));
+//! let objects = roles(&[Task::Up], "ims", true, &Grantee::User("ann".to_owned()));
 //! assert!(objects.iter().any(|o| o["kind"] == "RoleBinding" && o["metadata"]["namespace"] == "ims"));
 //! ```
 
@@ -20,8 +20,8 @@ use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessR
 use kube::api::PostParams;
 use kube::{Api, Client};
 
-pub use roles::{CLUSTER_DNS_NAMESPACE, Subject, roles};
-pub use table::{Rule, Scope, Task, When};
+pub use roles::{CLUSTER_DNS_NAMESPACE, Grantee, roles};
+pub use table::{AccessRule, Scope, Task, When};
 
 use crate::cluster::{Cluster, minor, say};
 
@@ -52,7 +52,7 @@ impl std::fmt::Display for Right {
     }
 }
 
-impl Rule {
+impl AccessRule {
     fn rights(&self) -> impl Iterator<Item = Right> {
         let one = move |verb| self.resources.iter().map(move |resource| Right::new(verb, self.group, resource));
         self.verbs.iter().copied().flat_map(one)

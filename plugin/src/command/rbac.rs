@@ -1,6 +1,6 @@
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
-use clearwater_kube::rights::{Subject, Task, roles};
+use clearwater_kube::rights::{Grantee, Task, roles};
 
 use crate::cli::PlaceArgs;
 use crate::context::Context;
@@ -53,16 +53,16 @@ fn task(name: String) -> Task {
 }
 
 impl SubjectArgs {
-    fn subject(self, namespace: &str) -> Subject {
+    fn subject(self, namespace: &str) -> Grantee {
         if let Some(user) = self.user {
-            return Subject::User(user);
+            return Grantee::User(user);
         }
         if let Some(group) = self.group {
-            return Subject::Group(group);
+            return Grantee::Group(group);
         }
         let account = self.service_account.unwrap_or_default();
         let (namespace, name) = account.split_once(':').unwrap_or((namespace, &account));
-        Subject::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() }
+        Grantee::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() }
     }
 }
 

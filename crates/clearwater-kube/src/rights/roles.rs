@@ -9,7 +9,7 @@ pub const CLUSTER_DNS_NAMESPACE: &str = "kube-system";
 
 /// Who is given rights.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subject {
+pub enum Grantee {
     /// A user, as the API server's authentication names them.
     User(String),
     /// A group.
@@ -23,7 +23,7 @@ pub enum Subject {
     },
 }
 
-impl Subject {
+impl Grantee {
     fn object(&self) -> Value {
         let rbac = |kind: &str, name: &str| json!({"kind": kind, "apiGroup": GROUP, "name": name});
         match self {
@@ -50,7 +50,7 @@ const GROUP: &str = "rbac.authorization.k8s.io";
 ///
 /// Up to three pairs: a Role in the namespace, one where the cluster's DNS runs, and a ClusterRole. No rule is wider than
 /// what the tasks ask for, and none names Secrets outside the namespace.
-pub fn roles(tasks: &[Task], namespace: &str, all: bool, subject: &Subject) -> Vec<Value> {
+pub fn roles(tasks: &[Task], namespace: &str, all: bool, subject: &Grantee) -> Vec<Value> {
     let name = format!("clearwater-{}", subject.slug());
     let mut objects = Vec::new();
     for scope in [Scope::Namespace, Scope::ClusterDns, Scope::Cluster] {
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_role_of_the_cluster_names_the_one_namespace() {
-        let objects = roles(&[Task::CreateNamespace, Task::DeleteNamespace], "ims", false, &Subject::User("a".into()));
+        let objects = roles(&[Task::CreateNamespace, Task::DeleteNamespace], "ims", false, &Grantee::User("a".into()));
         let role = objects.iter().find(|o| o["kind"] == "ClusterRole").unwrap();
         let rules = role["rules"].as_array().unwrap();
         for rule in rules {

@@ -53,7 +53,7 @@ pub enum When {
 
 /// A rule as a Role has it, with where and when it is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rule {
+pub struct AccessRule {
     /// As the API server names them.
     pub verbs: &'static [&'static str],
     /// The API group; empty for the core.
@@ -70,11 +70,19 @@ pub struct Rule {
     pub(super) has_own_check: bool,
 }
 
-const fn rule(verbs: &'static [&'static str], group: &'static str, resources: &'static [&'static str]) -> Rule {
-    Rule { verbs, group, resources, scope: Scope::Namespace, when: When::Always, without: None, has_own_check: false }
+const fn rule(verbs: &'static [&'static str], group: &'static str, resources: &'static [&'static str]) -> AccessRule {
+    AccessRule {
+        verbs,
+        group,
+        resources,
+        scope: Scope::Namespace,
+        when: When::Always,
+        without: None,
+        has_own_check: false,
+    }
 }
 
-impl Rule {
+impl AccessRule {
     const fn cluster(self) -> Self {
         Self { scope: Scope::Cluster, ..self }
     }
@@ -128,7 +136,7 @@ const INSIDE: &str = "programs, answers and names inside the pods";
 const MEMBERS: &str = "etcd's health and the members of the stores";
 
 /// Connections into pods.
-const CONNECT: &[Rule] = &[
+const CONNECT: &[AccessRule] = &[
     rule(GET, "", &["pods/exec"]).or_without(INSIDE),
     rule(CREATE, "", &["pods/exec"]).since(CONNECTS_BY_CREATE).or_without(INSIDE),
     rule(GET, "", &["pods/portforward"]).or_without(MEMBERS),
@@ -136,21 +144,21 @@ const CONNECT: &[Rule] = &[
 ];
 
 /// What is watched to see how a deployment stands.
-const OBSERVE: &[Rule] = &[
+const OBSERVE: &[AccessRule] = &[
     rule(WATCH, "", &["pods", "services"]),
     rule(WATCH, APPS, &["deployments", "statefulsets"]),
     rule(WATCH, "", &["events"]).or_without("events: why pods wait and what was refused"),
     rule(WATCH, DISCOVERY, &["endpointslices"]).or_without("endpoints behind the Services"),
 ];
 
-const LAST_LINES: Rule = rule(GET, "", &["pods/log"]).or_without("last lines of the logs of what failed");
-const ADMISSION: Rule = rule(CREATE, "", &["pods"]).or_unchecked("pods as admission takes them (a dry run)");
-const QUOTAS: Rule = rule(LIST, "", &["resourcequotas"]).or_unchecked("quotas");
-const NODES: Rule = rule(LIST, "", &["nodes"]).cluster().or_without("room on the nodes");
+const LAST_LINES: AccessRule = rule(GET, "", &["pods/log"]).or_without("last lines of the logs of what failed");
+const ADMISSION: AccessRule = rule(CREATE, "", &["pods"]).or_unchecked("pods as admission takes them (a dry run)");
+const QUOTAS: AccessRule = rule(LIST, "", &["resourcequotas"]).or_unchecked("quotas");
+const NODES: AccessRule = rule(LIST, "", &["nodes"]).cluster().or_without("room on the nodes");
 const DOMAIN: &str = "the cluster's own domain";
 
 /// How the cluster's DNS is found, with the file that it reads.
-const fn find_dns(without: Option<&'static str>) -> [Rule; 3] {
+const fn find_dns(without: Option<&'static str>) -> [AccessRule; 3] {
     let rules = [
         rule(LIST, "", &["services", "pods"]).cluster_dns(),
         rule(GET, "", &["configmaps"]).cluster_dns(),
@@ -158,11 +166,11 @@ const fn find_dns(without: Option<&'static str>) -> [Rule; 3] {
     ];
     match without {
         None => rules,
-        Some(_) => [Rule { without, ..rules[0] }, Rule { without, ..rules[1] }, rules[2]],
+        Some(_) => [AccessRule { without, ..rules[0] }, AccessRule { without, ..rules[1] }, rules[2]],
     }
 }
 
-const UP: &[Rule] = &[
+const UP: &[AccessRule] = &[
     rule(WRITE, "", &["configmaps", "secrets", "services"]),
     rule(WRITE, APPS, &["deployments", "statefulsets"]),
     rule(WRITE, POLICY, &["poddisruptionbudgets"]),
@@ -181,7 +189,7 @@ const UP: &[Rule] = &[
     NODES,
 ];
 
-const SCALE: &[Rule] = &[
+const SCALE: &[AccessRule] = &[
     rule(&["get", "patch"], APPS, &["deployments/scale", "statefulsets/scale"]),
     rule(GET, "", &["pods/portforward"]).only_if("a store is scaled"),
     rule(GET, "", &["configmaps"]).or_unchecked("the zone, where it is not Kubernetes' own"),
@@ -202,7 +210,7 @@ const SCALE: &[Rule] = &[
         .or_without("what the cluster's DNS answers"),
 ];
 
-const AUTOSCALE: &[Rule] = &[
+const AUTOSCALE: &[AccessRule] = &[
     rule(LIST, APPS, &["deployments", "statefulsets"]),
     rule(&["list", "create", "patch", "delete"], AUTOSCALING, &["horizontalpodautoscalers"]),
     rule(LIST, "metrics.k8s.io", &["pods"]).or_without("whether there are metrics to scale by"),
@@ -210,7 +218,7 @@ const AUTOSCALE: &[Rule] = &[
 
 const LEFT_BY_OTHERS: &str = "names that stay in the cluster's DNS";
 
-const DOWN: &[Rule] = &[
+const DOWN: &[AccessRule] = &[
     rule(WATCH, "", &["pods"]),
     rule(WATCH, APPS, &["deployments", "statefulsets"]),
     rule(&["list", "delete"], "", &["configmaps", "secrets", "services"]),
@@ -228,7 +236,7 @@ const DOWN: &[Rule] = &[
     rule(GET, DISCOVERY, &["endpointslices"]).or_without(LEFT_BY_OTHERS),
 ];
 
-const DELETE_NAMESPACE: &[Rule] = &[
+const DELETE_NAMESPACE: &[AccessRule] = &[
     rule(&["get", "delete"], "", &["namespaces"]).cluster(),
     rule(LIST, "", &["serviceaccounts", "replicationcontrollers"]).or_without(COUNTS_AS_THERE),
     rule(LIST, APPS, &["daemonsets", "replicasets"]).or_without(COUNTS_AS_THERE),
@@ -239,7 +247,7 @@ const DELETE_NAMESPACE: &[Rule] = &[
 /// What may not be listed counts as being there, so that nothing of others goes unseen.
 const COUNTS_AS_THERE: &str = "what others have there: it counts as being there";
 
-const LOGS: &[Rule] = &[
+const LOGS: &[AccessRule] = &[
     rule(WATCH, "", &["pods"]),
     rule(GET, "", &["pods/log"]),
     rule(GET, "", &["pods/exec"]).or_without("files inside the containers"),
@@ -247,19 +255,19 @@ const LOGS: &[Rule] = &[
 ];
 
 /// Every DNS server is asked over a forwarded port.
-const ASK_DNS: &[Rule] = &[
+const ASK_DNS: &[AccessRule] = &[
     rule(WATCH, "", &["pods"]).cluster_dns(),
     rule(GET, "", &["pods/portforward"]).cluster_dns(),
     rule(CREATE, "", &["pods/portforward"]).cluster_dns().since(CONNECTS_BY_CREATE),
 ];
 
-const OWN_PODS: &[Rule] = &[
+const OWN_PODS: &[AccessRule] = &[
     rule(LIST, "", &["pods"]),
     rule(GET, "", &["pods/exec"]).or_without("names as the containers look them up"),
     rule(CREATE, "", &["pods/exec"]).since(CONNECTS_BY_CREATE).or_without("names as the containers look them up"),
 ];
 
-const DNS_FILE: &[Rule] = &[
+const DNS_FILE: &[AccessRule] = &[
     // What stood before is kept beside the file.
     rule(&["create", "patch", "delete"], "", &["configmaps"]).cluster_dns(),
     rule(DELETE, "", &["pods"]).cluster_dns().only_if("CoreDNS does not reload by itself"),
@@ -268,7 +276,7 @@ const DNS_FILE: &[Rule] = &[
     rule(LIST, "", &["services"]).or_unchecked("whether names of other Services go on being answered"),
 ];
 
-const DNS_ENDPOINTS: &[Rule] = &[
+const DNS_ENDPOINTS: &[AccessRule] = &[
     // The ClusterRoles edit and admin do not hold them (CVE-2021-25740).
     rule(&["get", "create", "update", "delete"], DISCOVERY, &["endpointslices"]),
     // What is written is proved from inside where the DNS servers themselves may not be asked.
@@ -277,13 +285,13 @@ const DNS_ENDPOINTS: &[Rule] = &[
     rule(GET, "", &["services"]),
 ];
 
-const DNS_ETCD: &[Rule] =
+const DNS_ETCD: &[AccessRule] =
     &[rule(LIST, "", &["services"]).cluster().only_if("the Corefile names etcd by its virtual address")];
 
-const FIND_DNS: &[Rule] = &find_dns(None);
-const FIND_DOMAIN: &[Rule] = &find_dns(Some(DOMAIN));
-const FIND_NAMES: &[Rule] = &find_dns(Some(LEFT_BY_OTHERS));
-const FIND_SERVERS: &[Rule] = &find_dns(Some("what the cluster's DNS answers"));
+const FIND_DNS: &[AccessRule] = &find_dns(None);
+const FIND_DOMAIN: &[AccessRule] = &find_dns(Some(DOMAIN));
+const FIND_NAMES: &[AccessRule] = &find_dns(Some(LEFT_BY_OTHERS));
+const FIND_SERVERS: &[AccessRule] = &find_dns(Some("what the cluster's DNS answers"));
 
 impl Task {
     /// Every task.
@@ -320,15 +328,15 @@ impl Task {
         }
     }
 
-    fn parts(self) -> &'static [&'static [Rule]] {
+    fn parts(self) -> &'static [&'static [AccessRule]] {
         match self {
             Self::Up => &[OBSERVE, UP, CONNECT, FIND_DOMAIN],
             Self::CreateNamespace => {
-                const ALONE: &[Rule] = &[rule(&["get", "create", "patch"], "", &["namespaces"]).cluster()];
+                const ALONE: &[AccessRule] = &[rule(&["get", "create", "patch"], "", &["namespaces"]).cluster()];
                 &[ALONE]
             }
             Self::Status => {
-                const ALONE: &[Rule] = &[
+                const ALONE: &[AccessRule] = &[
                     rule(WATCH, "", &["pods"]),
                     rule(WATCH, "", &["services"]).or_without("Services"),
                     rule(WATCH, APPS, &["deployments", "statefulsets"]).or_without("how many pods there are to be"),
@@ -352,7 +360,7 @@ impl Task {
     }
 
     /// The rules that it takes, those that it cannot do without among others that it can.
-    pub fn rules(self) -> impl Iterator<Item = &'static Rule> {
+    pub fn rules(self) -> impl Iterator<Item = &'static AccessRule> {
         self.parts().iter().copied().flatten()
     }
 }

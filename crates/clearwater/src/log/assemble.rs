@@ -2,6 +2,7 @@ use bytes::BytesMut;
 
 use super::guess::grammar_of;
 use super::line::{Line, cut_note, trim_end};
+use super::record::LONGEST_CALL;
 use super::{LogGrammar, Record, SipMessage};
 
 /// Records share pieces of memory, so that a line needs none of its own. A quiet stream has small ones; in bytes.
@@ -12,10 +13,6 @@ const LARGEST_PIECE: usize = 32 * 1024;
 /// bound. It is above the largest SIP message that Clearwater accepts (pjsip `PJSIP_MAX_PKT_LEN`, 65,535). The lines that
 /// follow it up to the next head are records of their own, and known as its rest ([`Record::is_rest`]).
 const LONGEST_RECORD: usize = 256 * 1024;
-
-/// The most that a C++ daemon writes in one log call, in bytes; the rest is lost and told of in a note (cpp-common
-/// `src/log.cpp`, `MAX_LOGLINE`).
-pub(super) const LONGEST_CALL: usize = 8192;
 
 /// Puts lines together into records: a line that begins a record closes the one before it.
 ///

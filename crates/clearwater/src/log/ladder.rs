@@ -153,24 +153,6 @@ pub struct Logged<'a> {
 }
 
 impl Ladder {
-    /// The messages about a subject, in time order. `lane_of` names the column that an address (without
-    /// its port) belongs to, where it is known; other peers are columns of their own.
-    ///
-    /// A message that both ends logged is one hop. What sprout's functions hand to each other inside of it is a hop from
-    /// sprout to itself. Lines between them are drawn when they name the call, or a party of
-    /// it, at level info or graver, and when they are warnings or errors of whatever kind.
-    pub fn of<'a>(
-        records: impl IntoIterator<Item = Logged<'a>>,
-        subject: &Traced,
-        lane_of: impl Fn(&str) -> Option<String>,
-    ) -> Self {
-        let mut sketch = Sketch::new([subject.clone()]);
-        for logged in records {
-            sketch.take(logged, SipMessage::of(logged.record).as_ref());
-        }
-        sketch.finish(lane_of)
-    }
-
     /// The columns, in the order in which they appear.
     pub fn lanes(&self) -> &[Printable] {
         &self.lanes

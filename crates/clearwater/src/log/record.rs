@@ -1,8 +1,11 @@
 use bytes::Bytes;
 
 use super::LogGrammar;
-use super::assemble::LONGEST_CALL;
 use super::line::{Line, cut_note};
+
+/// The most that a C++ daemon writes in one log call, in bytes; the rest is lost and told of in a note (cpp-common
+/// `src/log.cpp`, `MAX_LOGLINE`).
+pub(super) const LONGEST_CALL: usize = 8192;
 
 /// One or more lines that belong together, with their line ends, as they were read.
 #[derive(Clone, Debug, PartialEq, Eq)]
