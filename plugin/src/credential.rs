@@ -58,8 +58,12 @@ fn within_bounds(command: &mut Command, name: &str, limit: Option<Duration>) -> 
     let stderr = if at_terminal { Stdio::inherit() } else { Stdio::piped() };
     let child = command.stdout(Stdio::piped()).stderr(stderr).spawn();
     let mut child = Killed(child.map_err(|e| format!("cannot be started: {e}"))?);
-    if let Some(said) = child.0.stderr.take() {
-        thread::spawn(move || std::io::copy(&mut said.take(SAID), &mut std::io::stderr()));
+    if let Some(mut said) = child.0.stderr.take() {
+        thread::spawn(move || {
+            let _ = std::io::copy(&mut said.by_ref().take(SAID), &mut std::io::stderr());
+            // What is said beyond is read all the same: a plugin that only talks much goes on.
+            std::io::copy(&mut said, &mut std::io::sink())
+        });
     }
     let (send, read) = mpsc::channel();
     if let Some(out) = child.0.stdout.take() {

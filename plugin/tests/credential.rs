@@ -1,0 +1,116 @@
+//! Credential plugins of a kubeconfig that misbehave.
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// A kubeconfig whose user is what a shell script says; the server is a port where nobody listens.
+fn kubeconfig(dir: &Path, script: &str) {
+    let user = format!(
+        "{{exec: {{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: sh, args: ['-c', {}]}}}}",
+        serde_json::Value::from(script)
+    );
+    kubeconfig_of(dir, "https://127.0.0.1:1", &user);
+}
+
+fn kubeconfig_of(dir: &Path, server: &str, user: &str) {
+    let text = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: lab\nclusters:\n- {{name: c, cluster: {{server: '{server}'}}}}\n\
+         users:\n- {{name: u, user: {user}}}\ncontexts:\n- {{name: lab, context: {{cluster: c, user: u}}}}\n"
+    );
+    std::fs::write(dir.join("kubeconfig"), text).unwrap();
+}
+
+fn plugin(dir: &Path, timeout: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-clearwater"));
+    command.args(["status", "--request-timeout", timeout]).current_dir(dir).env_clear();
+    command.env("HOME", dir).env("PATH", "/usr/bin:/bin").env("KUBECONFIG", dir.join("kubeconfig"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.clone(), output.stderr.clone()].concat()).into_owned()
+}
+
+#[test]
+fn a_plugin_that_hangs_floods_or_gives_nonsense_is_named() {
+    let credential = |token: &str| {
+        let status = serde_json::json!({"token": token});
+        let all = serde_json::json!({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status});
+        format!("cat <<'E'\n{all}\nE")
+    };
+    let cases = [
+        ("exec sleep 1000", "gave no credential within 2 s"),
+        ("sleep 1000", "gave no credential within 2 s"),
+        ("exec yes", "wrote more than 1048576 bytes"),
+        ("yes >&2", "gave no credential within 2 s"),
+        ("echo '{'", "wrote no ExecCredential"),
+        ("echo mine >&2; exit 3", "failed: exit status: 3"),
+        (&credential("a\nb"), "no HTTP header can carry"),
+        // A credential that can be used leads to the server.
+        (&credential("good"), "refused"),
+    ];
+    for (script, expected) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        kubeconfig(dir.path(), script);
+        let began = Instant::now();
+        let output = plugin(dir.path(), "2s").output().unwrap();
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{script}: {said}");
+        assert!(said.contains(expected) && !said.contains("__credential"), "{script}: {said}");
+        assert!(began.elapsed() < Duration::from_secs(30), "{script} took {:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn a_plugin_ends_with_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    kubeconfig(dir.path(), "echo $$ > pid; exec sleep 1000");
+    let mut child = plugin(dir.path(), "60s").spawn().unwrap();
+    let pid = dir.path().join("pid");
+    let began = Instant::now();
+    let plugin = loop {
+        match std::fs::read_to_string(&pid).ok().filter(|text| text.ends_with('\n')) {
+            Some(text) => break text.trim().to_owned(),
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "the plugin was not started");
+    };
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let proc = Path::new("/proc").join(plugin);
+    while proc.join("cwd").read_link().is_ok() {
+        assert!(began.elapsed() < Duration::from_secs(40), "the plugin outlives the run");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn what_the_kubeconfig_names_is_looked_at_before_it_is_used() {
+    let cases = [
+        ("127.0.0.1:1", "{token: t}", "refused"),
+        ("foo.invalid", "{token: t}", "dns error"),
+        ("https://127.0.0.1:1", "{tokenFile: /dev/zero}", "no file that a credential could be in"),
+        ("https://127.0.0.1:1", "{client-certificate: /dev/zero, client-key: /dev/zero}", "no file that"),
+    ];
+    for (server, user, expected) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        kubeconfig_of(dir.path(), server, user);
+        let output = plugin(dir.path(), "2s").env("TOKIO_WORKER_THREADS", "x").output().unwrap();
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{server} {user}: {said}");
+        assert!(said.contains(expected) && !said.contains("panicked"), "{server} {user}: {said}");
+    }
+}
+
+#[test]
+fn members_of_the_list_that_are_not_there_are_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    kubeconfig_of(dir.path(), "https://127.0.0.1:1", "{token: t}");
+    let list = format!("/nowhere/config:{}", dir.path().join("kubeconfig").display());
+    let output = plugin(dir.path(), "2s").env("KUBECONFIG", list).output().unwrap();
+    assert!(said(&output).contains("refused"), "{}", said(&output));
+}
