@@ -75,11 +75,12 @@ fn a_key_that_is_missing() -> Result<()> {
     namespace.kubectl().run(own)?;
     let path = file("keys: {secret: own-keys}\n")?;
     // The preflight names it to everybody who may read Secrets.
-    let early = up(&Plugin::new(cluster, namespace.name())?, &["--only", "astaire", "-f", &path])?.expect(4)?;
+    let early = up(&Plugin::new(cluster, namespace.name())?, &["--only", "ellis", "-f", &path])?.expect(4)?;
     ensure!(early.out.contains("it has no key ellis_api_key"), "{}", early.out);
     let user = namespace.user("limited", &crate::secrets::all_but_secrets())?;
-    let ran = up(&Plugin::as_user(&user, namespace.name())?, &["--only", "astaire", "-f", &path])?;
-    doomed(ran, "config", "astaire", &["own-keys"], Duration::from_secs(45))
+    // Ellis reads it, and comes when what it needs serves.
+    let ran = up(&Plugin::as_user(&user, namespace.name())?, &["--only", "ellis", "-f", &path])?;
+    doomed(ran, "config", "ellis", &["own-keys"], Duration::from_secs(120))
 }
 
 /// The preflight was content, and then somebody set a quota.

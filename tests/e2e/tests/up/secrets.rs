@@ -55,7 +55,7 @@ fn a_password_that_a_shell_would_run_is_refused_before_anything_is_written() -> 
     let path = file("email: {smarthost: mail.example.com, username: u, password: {secret: mail, key: pass}}\n")?;
     let run = |args: &[&str], code| {
         let mut all = args.to_vec();
-        all.extend(["-f", &path, "--only", "etcd,astaire"]);
+        all.extend(["-f", &path, "--only", "etcd,ellis"]);
         plugin.follow(&all)?.finish(PATIENCE)?.0.expect(code)
     };
     let nothing_stands = || {
