@@ -203,11 +203,6 @@ const SCALE: &[AccessRule] = &[
     LAST_LINES,
     NODES,
     rule(LIST, "", &["pods"]).cluster().or_without("room on the nodes"),
-    rule(GET, "", &["pods/portforward"]).cluster_dns().or_without("what the cluster's DNS answers"),
-    rule(CREATE, "", &["pods/portforward"])
-        .cluster_dns()
-        .since(CONNECTS_BY_CREATE)
-        .or_without("what the cluster's DNS answers"),
 ];
 
 const AUTOSCALE: &[AccessRule] = &[
@@ -254,6 +249,14 @@ const LOGS: &[AccessRule] = &[
     rule(CREATE, "", &["pods/exec"]).since(CONNECTS_BY_CREATE).or_without("files inside the containers"),
 ];
 
+const ANSWERS: &str = "what the cluster's DNS answers";
+
+/// DNS servers are asked over a forwarded port, where that may be done.
+const ASK_SERVERS: &[AccessRule] = &[
+    rule(GET, "", &["pods/portforward"]).cluster_dns().or_without(ANSWERS),
+    rule(CREATE, "", &["pods/portforward"]).cluster_dns().since(CONNECTS_BY_CREATE).or_without(ANSWERS),
+];
+
 /// Every DNS server is asked over a forwarded port.
 const ASK_DNS: &[AccessRule] = &[
     rule(WATCH, "", &["pods"]).cluster_dns(),
@@ -291,7 +294,7 @@ const DNS_ETCD: &[AccessRule] =
 const FIND_DNS: &[AccessRule] = &find_dns(None);
 const FIND_DOMAIN: &[AccessRule] = &find_dns(Some(DOMAIN));
 const FIND_NAMES: &[AccessRule] = &find_dns(Some(LEFT_BY_OTHERS));
-const FIND_SERVERS: &[AccessRule] = &find_dns(Some("what the cluster's DNS answers"));
+const FIND_SERVERS: &[AccessRule] = &find_dns(Some(ANSWERS));
 
 impl Task {
     /// Every task.
@@ -347,15 +350,15 @@ impl Task {
                 ];
                 &[ALONE, CONNECT]
             }
-            Self::Scale => &[OBSERVE, SCALE, CONNECT, FIND_SERVERS],
+            Self::Scale => &[OBSERVE, SCALE, CONNECT, FIND_SERVERS, ASK_SERVERS],
             Self::Autoscale => &[AUTOSCALE],
             Self::Down => &[DOWN, FIND_NAMES],
             Self::DeleteNamespace => &[DELETE_NAMESPACE],
             Self::Logs => &[LOGS],
             Self::DnsCoredns => &[FIND_DNS, ASK_DNS, DNS_FILE, OWN_PODS],
-            Self::DnsEndpoints => &[DNS_ENDPOINTS, FIND_SERVERS, OWN_PODS],
+            Self::DnsEndpoints => &[DNS_ENDPOINTS, FIND_SERVERS, ASK_SERVERS, OWN_PODS],
             Self::DnsEtcd => &[FIND_DNS, ASK_DNS, DNS_FILE, DNS_ETCD, OWN_PODS],
-            Self::DnsPods => &[OWN_PODS, FIND_SERVERS],
+            Self::DnsPods => &[OWN_PODS, FIND_SERVERS, ASK_SERVERS],
         }
     }
 

@@ -125,7 +125,7 @@ fn a_token_that_runs_out_in_the_middle_ends_the_run_at_once() -> Result<()> {
     let mut proxy = cluster.local()?.api_proxy()?;
     let plugin = Plugin::as_user(&proxy.kubeconfig()?, namespace.name())?;
     let steps: [(&[&str], &[u32]); 4] = [
-        (&["up", "--yes", "--only=chronos,homer"], &[20, 60, 110]),
+        (&["up", "--yes", "--only=chronos,homer"], &[20, 55]),
         (&["status"], &[1, 9]),
         (&["scale", "homer=2", "--yes"], &[3, 14]),
         (&["down", "--yes"], &[4, 20]),
