@@ -279,12 +279,13 @@ const DNS_FILE: &[AccessRule] = &[
     rule(LIST, "", &["services"]).or_unchecked("whether names of other Services go on being answered"),
 ];
 
+/// What stands is proved from inside where the DNS servers themselves may not be asked.
+const PROVED_INSIDE: &[AccessRule] =
+    &[rule(GET, "", &["pods/exec"]), rule(CREATE, "", &["pods/exec"]).since(CONNECTS_BY_CREATE)];
+
 const DNS_ENDPOINTS: &[AccessRule] = &[
     // The ClusterRoles edit and admin do not hold them (CVE-2021-25740).
     rule(&["get", "create", "update", "delete"], DISCOVERY, &["endpointslices"]),
-    // What is written is proved from inside where the DNS servers themselves may not be asked.
-    rule(GET, "", &["pods/exec"]),
-    rule(CREATE, "", &["pods/exec"]).since(CONNECTS_BY_CREATE),
     rule(GET, "", &["services"]),
 ];
 
@@ -356,9 +357,9 @@ impl Task {
             Self::DeleteNamespace => &[DELETE_NAMESPACE],
             Self::Logs => &[LOGS],
             Self::DnsCoredns => &[FIND_DNS, ASK_DNS, DNS_FILE, OWN_PODS],
-            Self::DnsEndpoints => &[DNS_ENDPOINTS, FIND_SERVERS, ASK_SERVERS, OWN_PODS],
+            Self::DnsEndpoints => &[DNS_ENDPOINTS, PROVED_INSIDE, FIND_SERVERS, ASK_SERVERS, OWN_PODS],
             Self::DnsEtcd => &[FIND_DNS, ASK_DNS, DNS_FILE, DNS_ETCD, OWN_PODS],
-            Self::DnsPods => &[OWN_PODS, FIND_SERVERS, ASK_SERVERS],
+            Self::DnsPods => &[PROVED_INSIDE, OWN_PODS, FIND_SERVERS, ASK_SERVERS],
         }
     }
 

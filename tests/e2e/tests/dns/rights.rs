@@ -19,7 +19,7 @@ fn each_backend_asks_for_nothing_that_the_table_of_rights_does_not_name() -> Res
         ("file-off", "dns-coredns", "coredns", &["--remove", "--yes"], 0),
         ("slice", "dns-endpoints", "endpoints", &["--yes"], 0),
         ("slice-off", "dns-endpoints", "endpoints", &["--remove", "--yes"], 0),
-        ("pods", "dns-pods", "pods", &["--check"], 0),
+        ("pods", "dns-pods", "pods", &["--dry-run"], 0),
     ];
     for (name, task, backend, more, code) in steps {
         for all in [false, true] {
