@@ -104,22 +104,15 @@ async fn ask<T: Send>(
     stream::iter(questions).buffered(AT_ONCE).collect().await
 }
 
-/// Those rights that a task cannot do without at a scope, and that the user has not got there; `writes` are those of the
-/// rules with a condition that are needed this time.
+/// Those rights that a task cannot do without at a scope, whatever it does, and that the user has not got there.
 ///
 /// What cannot be asked is taken to be there; the request itself will tell.
-pub(crate) async fn missing(
-    client: &Client,
-    namespace: &str,
-    task: Task,
-    scope: Scope,
-    writes: &BTreeSet<Right>,
-) -> Vec<String> {
+pub(crate) async fn missing(client: &Client, namespace: &str, task: Task, scope: Scope) -> Vec<String> {
     let minor = minor(client).await;
     let needed: BTreeSet<Right> = task
         .rules()
-        .filter(|r| r.scope == scope && r.without.is_none())
-        .flat_map(|rule| rule.rights().filter(move |right| rule.always(minor) || writes.contains(right)))
+        .filter(|r| r.scope == scope && r.without.is_none() && r.always(minor))
+        .flat_map(AccessRule::rights)
         .collect();
     let answers = ask(client, namespace, needed.into_iter().map(|r| (r, ()))).await;
     answers.into_iter().filter(|(.., has)| matches!(has, Ok(false))).map(|(right, ..)| right.to_string()).collect()

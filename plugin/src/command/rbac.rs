@@ -72,14 +72,7 @@ impl Rbac {
         let subject = self.subject.subject(&namespace);
         let objects = roles(&self.tasks, &namespace, !self.minimal, &subject);
         match self.output {
-            Format::Yaml => {
-                for (nth, object) in objects.iter().enumerate() {
-                    if nth > 0 {
-                        context.results().text("---\n")?;
-                    }
-                    context.results().value(Format::Yaml, object)?;
-                }
-            }
+            Format::Yaml => context.results().text(&clearwater::yaml::write_many(&objects)?)?,
             Format::Json => {
                 let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
                 context.results().value(Format::Json, &list)?;

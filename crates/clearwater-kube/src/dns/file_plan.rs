@@ -292,7 +292,7 @@ fn stood(text: &str, owner: &Owner) -> Vec<Expectation> {
 
 /// Whether everything that will be done may be done.
 pub(super) async fn rights(cluster: &Cluster, place: &Place, task: Task) -> Result<(), DnsError> {
-    let missing = missing(&cluster.client, &place.namespace, task, Scope::ClusterDns, &BTreeSet::new()).await;
+    let missing = missing(&cluster.client, &place.namespace, task, Scope::ClusterDns).await;
     if missing.is_empty() {
         return Ok(());
     }

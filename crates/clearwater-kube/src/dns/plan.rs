@@ -125,8 +125,7 @@ async fn facts(cluster: &Cluster, options: &DnsOptions) -> Facts {
     }
     let tried = DnsOptions { action: DnsAction::Put, restart: true, ..options.clone() };
     let by_file = file_plan::plan(cluster, &tried, blank(&tried, DnsBackend::Coredns, String::new())).await;
-    let slices =
-        missing(&cluster.client, &cluster.namespace, Task::DnsEndpoints, Scope::Namespace, &BTreeSet::new()).await;
+    let slices = missing(&cluster.client, &cluster.namespace, Task::DnsEndpoints, Scope::Namespace).await;
     Facts {
         pods_carry_names,
         corefile_closed: by_file.err().map(|e| e.to_string()),

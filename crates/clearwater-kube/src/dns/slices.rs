@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::names::{OwnPod, from_inside, pods_of, prove_within};
 use super::transaction::{Target, Unanswered, transact};
 use super::{DnsAction, DnsError, DnsOptions, DnsPlan, Proof, Work, tell, unless_cancelled};
-use crate::backoff::before;
+use crate::backoff::{before, unless_lasting};
 use crate::cluster::{Cluster, FIELD_MANAGER};
 use crate::observe::cluster_dns::{ClusterDns, within};
 use crate::observe::snapshot::SLICE_SERVICE_LABEL;
@@ -186,8 +186,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
     };
     let edit = SliceEdit { before, after };
     if edit.is_change() {
-        let missing =
-            missing(&cluster.client, &cluster.namespace, Task::DnsEndpoints, Scope::Namespace, &BTreeSet::new()).await;
+        let missing = missing(&cluster.client, &cluster.namespace, Task::DnsEndpoints, Scope::Namespace).await;
         if !missing.is_empty() {
             return Err(DnsError::Right {
                 what: named(cluster),
@@ -357,8 +356,7 @@ async fn proved(
                 proof.notes.extend(tried.notes);
                 return Ok(proof);
             };
-            let Some(next) = pauses.next() else { return Err(DnsError::Failed(problem)) };
-            tokio::time::sleep(next).await;
+            unless_lasting(problem, |_| true, &mut pauses).await.map_err(DnsError::Failed)?;
         }
     }
     from_inside(cluster, plan, &mut proof).await;

@@ -203,11 +203,8 @@ impl Prober {
         if depth == Depth::Full {
             for (number, question) in self.target.entry.health.iter().enumerate() {
                 let before = (report.problems.len(), report.unchecked.len());
-                match self.question(&question.asks, report).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(text)) => report.wrong(Part::Question(number), text),
-                    Err(error) => report.failed(Part::Question(number), &error),
-                }
+                let answered = self.question(&question.asks, report).await;
+                report.take(Part::Question(number), answered);
                 if report.unreached {
                     return;
                 }
@@ -219,11 +216,8 @@ impl Prober {
             }
             for name in self.target.names.clone() {
                 let before = (report.problems.len(), report.unchecked.len());
-                match self.name(&name, report).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(text)) => report.wrong(Part::Name(name), text),
-                    Err(error) => report.failed(Part::Name(name), &error),
-                }
+                let answered = self.name(&name, report).await;
+                report.take(Part::Name(name), answered);
                 if report.unreached {
                     return;
                 }

@@ -80,6 +80,15 @@ impl Report {
         self.wrong(if of_the_way { Part::Reach } else { about }, error.to_string());
     }
 
+    /// Takes in how a question was answered: an error inside is what is wrong.
+    pub(super) fn take(&mut self, about: Part, answered: Result<Result<(), String>, AskError>) {
+        match answered {
+            Ok(Ok(())) => {}
+            Ok(Err(text)) => self.wrong(about, text),
+            Err(error) => self.failed(about, &error),
+        }
+    }
+
     pub(super) fn wrong(&mut self, about: Part, text: impl Into<String>) {
         self.problems.push(Finding::new(about, text));
     }

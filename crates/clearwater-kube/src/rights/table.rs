@@ -1,4 +1,4 @@
-//! What each task asks of a cluster, rule by rule. The README's table, the Roles and the checks are all made from it.
+//! What each task asks of a cluster, rule by rule. The table in docs/rights.md, the Roles and the checks are all made from it.
 
 /// What somebody wants done on a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,11 +107,6 @@ impl AccessRule {
     const fn or_unchecked(self, what: &'static str) -> Self {
         Self { has_own_check: true, ..self.or_without(what) }
     }
-
-    /// Whether it allows a verb on a resource of a group.
-    pub fn allows(&self, verb: &str, group: &str, resource: &str) -> bool {
-        self.group == group && self.resources.contains(&resource) && self.verbs.contains(&verb)
-    }
 }
 
 const GET: &[&str] = &["get"];
@@ -135,13 +130,17 @@ const CONNECTS_BY_CREATE: u32 = 35;
 const INSIDE: &str = "programs, answers and names inside the pods";
 const MEMBERS: &str = "etcd's health and the members of the stores";
 
-/// Connections into pods.
-const CONNECT: &[AccessRule] = &[
-    rule(GET, "", &["pods/exec"]).or_without(INSIDE),
-    rule(CREATE, "", &["pods/exec"]).since(CONNECTS_BY_CREATE).or_without(INSIDE),
-    rule(GET, "", &["pods/portforward"]).or_without(MEMBERS),
-    rule(CREATE, "", &["pods/portforward"]).since(CONNECTS_BY_CREATE).or_without(MEMBERS),
-];
+const EXEC: &[&str] = &["pods/exec"];
+const FORWARD: &[&str] = &["pods/portforward"];
+
+/// Connections into pods of one kind.
+const fn connect(resource: &'static [&'static str], scope: Scope, without: Option<&'static str>) -> [AccessRule; 2] {
+    let get = AccessRule { scope, without, ..rule(GET, "", resource) };
+    [get, AccessRule { verbs: CREATE, ..get }.since(CONNECTS_BY_CREATE)]
+}
+
+const LOOK_INSIDE: &[AccessRule] = &connect(EXEC, Scope::Namespace, Some(INSIDE));
+const LOOK_AT_MEMBERS: &[AccessRule] = &connect(FORWARD, Scope::Namespace, Some(MEMBERS));
 
 /// What is watched to see how a deployment stands.
 const OBSERVE: &[AccessRule] = &[
@@ -242,33 +241,20 @@ const DELETE_NAMESPACE: &[AccessRule] = &[
 /// What may not be listed counts as being there, so that nothing of others goes unseen.
 const COUNTS_AS_THERE: &str = "what others have there: it counts as being there";
 
-const LOGS: &[AccessRule] = &[
-    rule(WATCH, "", &["pods"]),
-    rule(GET, "", &["pods/log"]),
-    rule(GET, "", &["pods/exec"]).or_without("files inside the containers"),
-    rule(CREATE, "", &["pods/exec"]).since(CONNECTS_BY_CREATE).or_without("files inside the containers"),
-];
+const LOGS: &[AccessRule] = &[rule(WATCH, "", &["pods"]), rule(GET, "", &["pods/log"])];
+const READ_INSIDE: &[AccessRule] = &connect(EXEC, Scope::Namespace, Some("files inside the containers"));
 
 const ANSWERS: &str = "what the cluster's DNS answers";
 
 /// DNS servers are asked over a forwarded port, where that may be done.
-const ASK_SERVERS: &[AccessRule] = &[
-    rule(GET, "", &["pods/portforward"]).cluster_dns().or_without(ANSWERS),
-    rule(CREATE, "", &["pods/portforward"]).cluster_dns().since(CONNECTS_BY_CREATE).or_without(ANSWERS),
-];
+const ASK_SERVERS: &[AccessRule] = &connect(FORWARD, Scope::ClusterDns, Some(ANSWERS));
 
 /// Every DNS server is asked over a forwarded port.
-const ASK_DNS: &[AccessRule] = &[
-    rule(WATCH, "", &["pods"]).cluster_dns(),
-    rule(GET, "", &["pods/portforward"]).cluster_dns(),
-    rule(CREATE, "", &["pods/portforward"]).cluster_dns().since(CONNECTS_BY_CREATE),
-];
+const ASK_DNS: &[AccessRule] = &connect(FORWARD, Scope::ClusterDns, None);
+const WATCH_DNS: &[AccessRule] = &[rule(WATCH, "", &["pods"]).cluster_dns()];
 
-const OWN_PODS: &[AccessRule] = &[
-    rule(LIST, "", &["pods"]),
-    rule(GET, "", &["pods/exec"]).or_without("names as the containers look them up"),
-    rule(CREATE, "", &["pods/exec"]).since(CONNECTS_BY_CREATE).or_without("names as the containers look them up"),
-];
+const OWN_PODS: &[AccessRule] = &[rule(LIST, "", &["pods"])];
+const ASK_INSIDE: &[AccessRule] = &connect(EXEC, Scope::Namespace, Some("names as the containers look them up"));
 
 const DNS_FILE: &[AccessRule] = &[
     // What stood before is kept beside the file.
@@ -280,8 +266,7 @@ const DNS_FILE: &[AccessRule] = &[
 ];
 
 /// What stands is proved from inside where the DNS servers themselves may not be asked.
-const PROVED_INSIDE: &[AccessRule] =
-    &[rule(GET, "", &["pods/exec"]), rule(CREATE, "", &["pods/exec"]).since(CONNECTS_BY_CREATE)];
+const PROVED_INSIDE: &[AccessRule] = &connect(EXEC, Scope::Namespace, None);
 
 const DNS_ENDPOINTS: &[AccessRule] = &[
     // The ClusterRoles edit and admin do not hold them (CVE-2021-25740).
@@ -334,7 +319,7 @@ impl Task {
 
     fn parts(self) -> &'static [&'static [AccessRule]] {
         match self {
-            Self::Up => &[OBSERVE, UP, CONNECT, FIND_DOMAIN],
+            Self::Up => &[OBSERVE, UP, LOOK_INSIDE, LOOK_AT_MEMBERS, FIND_DOMAIN],
             Self::CreateNamespace => {
                 const ALONE: &[AccessRule] = &[rule(&["get", "create", "patch"], "", &["namespaces"]).cluster()];
                 &[ALONE]
@@ -349,16 +334,16 @@ impl Task {
                     rule(GET, "", &["configmaps"]).or_unchecked("the zone, where it is not Kubernetes' own"),
                     LAST_LINES,
                 ];
-                &[ALONE, CONNECT]
+                &[ALONE, LOOK_INSIDE, LOOK_AT_MEMBERS]
             }
-            Self::Scale => &[OBSERVE, SCALE, CONNECT, FIND_SERVERS, ASK_SERVERS],
+            Self::Scale => &[OBSERVE, SCALE, LOOK_INSIDE, LOOK_AT_MEMBERS, FIND_SERVERS, ASK_SERVERS],
             Self::Autoscale => &[AUTOSCALE],
             Self::Down => &[DOWN, FIND_NAMES],
             Self::DeleteNamespace => &[DELETE_NAMESPACE],
-            Self::Logs => &[LOGS],
-            Self::DnsCoredns => &[FIND_DNS, ASK_DNS, DNS_FILE, OWN_PODS],
+            Self::Logs => &[LOGS, READ_INSIDE],
+            Self::DnsCoredns => &[FIND_DNS, WATCH_DNS, ASK_DNS, DNS_FILE, OWN_PODS, ASK_INSIDE],
             Self::DnsEndpoints => &[DNS_ENDPOINTS, PROVED_INSIDE, FIND_SERVERS, ASK_SERVERS, OWN_PODS],
-            Self::DnsEtcd => &[FIND_DNS, ASK_DNS, DNS_FILE, DNS_ETCD, OWN_PODS],
+            Self::DnsEtcd => &[FIND_DNS, WATCH_DNS, ASK_DNS, DNS_FILE, DNS_ETCD, OWN_PODS, ASK_INSIDE],
             Self::DnsPods => &[PROVED_INSIDE, OWN_PODS, FIND_SERVERS, ASK_SERVERS],
         }
     }
