@@ -183,7 +183,7 @@ fn what_is_not_followed_ends_and_names_what_could_not_be_read() {
         (ONCE, "/exec?", BROKEN, Some(1), &["hello", "could not be read: sprout-0 › sprout", "given up"]),
         (ONCE, "/exec?", Answer::Hang, Some(1), &["hello", "could not be read: sprout-0 › sprout", "within 4 s"]),
         (ONCE, "/exec?", UNAUTHORIZED, Some(1), &["sprout-0 cannot be read"]),
-        (ONCE, "/exec?", FORBIDDEN, Some(0), &["hello", "needs create pods/exec"]),
+        (ONCE, "/exec?", FORBIDDEN, Some(0), &["hello", "needs get and create pods/exec"]),
         (ONCE, "/log?", Answer::Hang, Some(1), &["could not be read: etcd-0 › etcd stdout"]),
         (
             "logs --no-follow --source stdout",

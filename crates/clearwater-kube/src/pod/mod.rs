@@ -32,7 +32,7 @@ pub enum AskError {
     /// The user may not do this.
     #[error("needs {right}")]
     Forbidden {
-        /// The right that is missing, as `create pods/exec`.
+        /// The right that is missing, as `get and create pods/exec`.
         right: &'static str,
     },
     /// The container has no program to ask with.
