@@ -16,7 +16,7 @@ pub const UNHEALTHY: u8 = 5;
 pub const REFUSED: u8 = 6;
 /// Changes are pending.
 pub const PENDING: u8 = 7;
-/// Tests failed. Reserved.
+/// Tests failed.
 pub const TESTS_FAILED: u8 = 8;
 /// Ended by SIGINT.
 pub const INTERRUPTED: u8 = 130;

@@ -10,6 +10,8 @@ mod cluster;
 mod deadline;
 pub mod dns;
 pub mod down;
+#[cfg(feature = "sip")]
+pub mod exercise;
 #[cfg(test)]
 mod fake_api;
 pub mod judge;

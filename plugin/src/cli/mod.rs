@@ -33,6 +33,7 @@ Exit codes:
   5         looked, and it is unhealthy
   6         refused: for safety, by your \"no\", or without a terminal and without --yes
   7         changes are pending
+  8         a test failed
   130, 143  ended by SIGINT or SIGTERM, within a second";
 
 /// The whole command line.

@@ -12,6 +12,7 @@ mod rbac;
 mod render;
 mod scale;
 mod status;
+mod test;
 mod trace;
 mod up;
 mod version;
@@ -36,6 +37,7 @@ pub(crate) enum Command {
     Up(Box<up::Up>),
     Down(down::Down),
     Status(status::Status),
+    Test(test::Test),
     Scale(scale::Scale),
     Autoscale(autoscale::Autoscale),
     DnsPatch(dns_patch::DnsPatch),
@@ -57,6 +59,7 @@ impl Command {
             Self::Up(command) => command.run(context),
             Self::Down(command) => command.run(context),
             Self::Status(command) => command.run(context),
+            Self::Test(command) => command.run(context),
             Self::Scale(command) => command.run(context),
             Self::Autoscale(command) => command.run(context),
             Self::DnsPatch(command) => command.run(context),

@@ -16,6 +16,7 @@ fn generate() -> Value {
         ("dns-patch --explain", generator.subschema_for::<dns_patch::ExplainReport>()),
         ("down", generator.subschema_for::<clearwater::event::Event>()),
         ("scale", generator.subschema_for::<clearwater::event::Event>()),
+        ("test", generator.subschema_for::<super::test::Report>()),
         ("status", generator.subschema_for::<clearwater_kube::status::Status>()),
         ("up", generator.subschema_for::<clearwater::event::Event>()),
         ("version", generator.subschema_for::<version::Facts>()),

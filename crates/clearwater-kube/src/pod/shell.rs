@@ -2,6 +2,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::Api;
 use kube::api::{AttachParams, AttachedProcess};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
@@ -60,19 +61,7 @@ impl Shell {
         match shell.run(&Script::new(":"), within).await {
             Ok(_) => Ok(shell),
             Err(error @ (AskError::Deadline { .. } | AskError::Forbidden { .. })) => Err(error),
-            Err(error) => {
-                let said = match status {
-                    Some(status) => timeout(Duration::from_secs(1), status).await.ok().flatten(),
-                    None => None,
-                };
-                let Some(message) = said.and_then(|s| s.message).filter(|m| !m.is_empty()) else { return Err(error) };
-                let missing = message.contains("executable file not found") || message.contains("no such file");
-                Err(if missing {
-                    AskError::NoShell { pod: pod.to_owned(), container: container.to_owned(), message }
-                } else {
-                    AskError::broken(pod, message)
-                })
-            }
+            Err(error) => Err(refusal(pod, container, status).await.unwrap_or(error)),
         }
     }
 
@@ -124,6 +113,22 @@ impl Shell {
             text.push_str(&line);
         }
     }
+}
+
+/// Why the container runtime did not start a program, where it says so.
+pub(super) async fn refusal(
+    pod: &str,
+    container: &str,
+    status: Option<impl Future<Output = Option<Status>>>,
+) -> Option<AskError> {
+    let said = timeout(Duration::from_secs(1), status?).await.ok().flatten();
+    let message = said.and_then(|s| s.message).filter(|m| !m.is_empty())?;
+    let missing = message.contains("executable file not found") || message.contains("no such file");
+    Some(if missing {
+        AskError::NoShell { pod: pod.to_owned(), container: container.to_owned(), message }
+    } else {
+        AskError::broken(pod, message)
+    })
 }
 
 fn answered(line: &str, mark: &str, number: u64) -> Option<i32> {

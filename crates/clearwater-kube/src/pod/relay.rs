@@ -1,0 +1,270 @@
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::{AttachParams, AttachedProcess};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use super::AskError;
+use super::shell::refusal;
+
+/// What a relay carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// A connection.
+    Tcp,
+    /// Datagrams, each whole.
+    Udp,
+}
+
+/// A way from this machine into a pod's own network, through a program in a container of it: for what listens on the
+/// pod's own address alone, which a forwarded port does not reach, and for datagrams, which it does not carry.
+///
+/// What is sent to [`near`](Self::near) leaves from [`far`](Self::far), an address of the pod, and what comes back there
+/// comes back here. The program ends with the connection, and half a minute after the last word from this side at the
+/// latest: a process that was started by `exec` outlives a connection that is cut (kubernetes/kubernetes#89031).
+#[derive(Debug)]
+pub struct Relay {
+    near: SocketAddr,
+    far: SocketAddr,
+    pump: AbortHandle,
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.pump.abort();
+    }
+}
+
+/// The first Python of the container runs the program. supervisord is one, so each of Clearwater's images has one.
+const LAUNCH: &str = r#"for p in python3 python2 python python2.7; do command -v "$p" >/dev/null && exec "$p" -u -c "$@"; done; echo "no: it has no Python"; exit 127"#;
+
+/// Speaks Python 2.7 and 3. Both ways a frame is its length, two bytes, and so many bytes. An empty one from outside says
+/// that somebody is still there. The first line that it prints is its own address and port, or "no:" and why not.
+const PROGRAM: &str = r#"
+import os, select, socket, struct, sys, time
+host, port, kind = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+try:
+    s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET,
+                      socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+    s.settimeout(5)
+    s.connect((host, port))
+    s.settimeout(None)
+except Exception as e:
+    sys.stdout.write("no: %s\n" % e)
+    sys.exit(1)
+sys.stdout.write("%s %d\n" % s.getsockname()[:2])
+sys.stdout.flush()
+def out(d):
+    d = struct.pack("!H", len(d)) + d
+    while d:
+        d = d[os.write(1, d):]
+b = b""
+heard = time.time()
+while time.time() - heard < 30:
+    for r in select.select([0, s], [], [], 5)[0]:
+        if r is s:
+            try:
+                d = s.recv(60000)
+            except socket.error:
+                if kind == "tcp":
+                    sys.exit(0)
+                continue
+            if not d and kind == "tcp":
+                sys.exit(0)
+            out(d)
+            continue
+        d = os.read(0, 65536)
+        if not d:
+            sys.exit(0)
+        heard = time.time()
+        b += d
+        while len(b) >= 2 and len(b) >= 2 + struct.unpack("!H", b[:2])[0]:
+            n = 2 + struct.unpack("!H", b[:2])[0]
+            d, b = b[2:n], b[n:]
+            try:
+                if d:
+                    s.sendall(d) if kind == "tcp" else s.send(d)
+            except socket.error:
+                if kind == "tcp":
+                    sys.exit(0)
+"#;
+
+/// How often this side says that it is still there.
+const STILL_HERE: Duration = Duration::from_secs(10);
+
+/// The longest frame: the program reads no more at once, and no datagram is longer.
+const FRAME: usize = 60_000;
+
+/// A line longer than this is not the relay's first.
+const FIRST_LINE: u64 = 1024;
+
+impl Relay {
+    /// Opens a way to an address that the pod reaches, its own for example, within the deadline.
+    pub async fn open(
+        pods: &Api<Pod>,
+        pod: &str,
+        container: &str,
+        to: SocketAddr,
+        protocol: Protocol,
+        within: Duration,
+    ) -> Result<Self, AskError> {
+        let opening = async {
+            let params = AttachParams::default().container(container).stdin(true).stdout(true).stderr(false);
+            let (ip, port) = (to.ip().to_string(), to.port().to_string());
+            let kind = match protocol {
+                Protocol::Tcp => "tcp",
+                Protocol::Udp => "udp",
+            };
+            let command = ["bash", "-c", LAUNCH, "relay", PROGRAM, &ip, &port, kind];
+            let opened = pods.exec(pod, command, &params).await;
+            let mut process = opened.map_err(|e| AskError::from_kube(pod, "get and create pods/exec", e))?;
+            let status = process.take_status();
+            let (Some(stdin), Some(stdout)) = (process.stdin(), process.stdout()) else {
+                return Err(AskError::broken(pod, "the exec connection has no streams"));
+            };
+            let mut stdout = BufReader::new(stdout);
+            let mut first = String::new();
+            let read = (&mut stdout).take(FIRST_LINE).read_line(&mut first).await;
+            read.map_err(|e| AskError::broken(pod, e))?;
+            let Some(far) = address(&first) else {
+                let said = first.trim().strip_prefix("no:").map(|why| format!("no way to {to}:{why}"));
+                return Err(match said {
+                    Some(why) => AskError::broken(pod, why),
+                    None => refusal(pod, container, status)
+                        .await
+                        .unwrap_or_else(|| AskError::broken(pod, format!("the relay began with {first:?}"))),
+                });
+            };
+            Self::pump(process, stdin, stdout, far, protocol).await.map_err(|e| AskError::broken(pod, e))
+        };
+        timeout(within, opening).await.unwrap_or_else(|_| Err(AskError::Deadline { pod: pod.to_owned(), within }))
+    }
+
+    /// Where this machine's programs send to: a socket at the loopback address. The first that connects is carried.
+    pub fn near(&self) -> SocketAddr {
+        self.near
+    }
+
+    /// Where that leaves the pod.
+    pub fn far(&self) -> SocketAddr {
+        self.far
+    }
+
+    async fn pump(
+        process: AttachedProcess,
+        stdin: impl AsyncWrite + Send + Unpin + 'static,
+        stdout: impl AsyncRead + Send + Unpin + 'static,
+        far: SocketAddr,
+        protocol: Protocol,
+    ) -> io::Result<Self> {
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (near, pump) = match protocol {
+            Protocol::Tcp => {
+                let listener = TcpListener::bind(loopback).await?;
+                let near = listener.local_addr()?;
+                (near, tokio::spawn(async move { connection(listener, stdin, stdout, process).await }).abort_handle())
+            }
+            Protocol::Udp => {
+                let socket = UdpSocket::bind(loopback).await?;
+                let near = socket.local_addr()?;
+                (near, tokio::spawn(async move { datagrams(socket, stdin, stdout, process).await }).abort_handle())
+            }
+        };
+        Ok(Self { near, far, pump })
+    }
+}
+
+/// `IP PORT`, as the program says its own.
+fn address(line: &str) -> Option<SocketAddr> {
+    let (ip, port) = line.trim().split_once(' ')?;
+    Some(SocketAddr::new(ip.parse::<IpAddr>().ok()?, port.parse().ok()?))
+}
+
+/// Reads a frame.
+async fn frame(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    let length = from.read_u16().await?;
+    let mut frame = vec![0; usize::from(length)];
+    from.read_exact(&mut frame).await?;
+    Ok(frame)
+}
+
+/// Writes a frame.
+async fn put(to: &mut (impl AsyncWrite + Unpin), frame: &[u8]) -> io::Result<()> {
+    let length = u16::try_from(frame.len()).map_err(io::Error::other)?;
+    let whole = [&length.to_be_bytes()[..], frame].concat();
+    to.write_all(&whole).await?;
+    to.flush().await
+}
+
+/// Carries one connection. Each direction is a loop of its own, so that what is half read is never dropped.
+async fn connection(
+    listener: TcpListener,
+    mut stdin: impl AsyncWrite + Unpin,
+    mut stdout: impl AsyncRead + Unpin,
+    process: AttachedProcess,
+) -> io::Result<()> {
+    let (stream, _) = listener.accept().await?;
+    drop(listener);
+    let (mut read, mut write) = stream.into_split();
+    let inward = async {
+        let mut bytes = vec![0; FRAME];
+        loop {
+            match timeout(STILL_HERE, read.read(&mut bytes)).await {
+                Err(_) => put(&mut stdin, &[]).await?,
+                Ok(Ok(0)) => return io::Result::Ok(()),
+                Ok(Ok(n)) => put(&mut stdin, &bytes[..n]).await?,
+                Ok(Err(error)) => return Err(error),
+            }
+        }
+    };
+    let outward = async {
+        loop {
+            write.write_all(&frame(&mut stdout).await?).await?;
+        }
+    };
+    let ended: io::Result<()> = tokio::select! { ended = inward => ended, ended = outward => ended };
+    drop(process);
+    ended
+}
+
+/// Carries datagrams between the far end and whoever sent to the near one last.
+async fn datagrams(
+    socket: UdpSocket,
+    mut stdin: impl AsyncWrite + Unpin,
+    mut stdout: impl AsyncRead + Unpin,
+    process: AttachedProcess,
+) -> io::Result<()> {
+    let (seen, mut phone) = tokio::sync::watch::channel(None);
+    let inward = async {
+        let mut bytes = vec![0; FRAME];
+        loop {
+            match timeout(STILL_HERE, socket.recv_from(&mut bytes)).await {
+                Err(_) => put(&mut stdin, &[]).await?,
+                Ok(received) => {
+                    let (n, from) = received?;
+                    seen.send_replace(Some(from));
+                    put(&mut stdin, &bytes[..n]).await?;
+                }
+            }
+        }
+    };
+    let outward = async {
+        loop {
+            let datagram = frame(&mut stdout).await?;
+            let to = *phone.borrow_and_update();
+            if let Some(to) = to {
+                // A phone that went away is not the relay's to mind.
+                let _ = socket.send_to(&datagram, to).await;
+            }
+        }
+    };
+    let ended: io::Result<()> = tokio::select! { ended = inward => ended, ended = outward => ended };
+    drop(process);
+    ended
+}

@@ -1,0 +1,264 @@
+//! What is tried, one case after the other, and how it ended.
+
+mod calls;
+mod media;
+mod messages;
+mod registration;
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::time::timeout;
+
+use crate::error::seconds;
+use crate::{Account, Entry, Phone, Reply, SipError, Transcript, Transport, Way, together};
+
+/// Where ways for phones come from.
+#[async_trait::async_trait]
+pub trait Reach: Send + Sync {
+    /// Opens a way for one phone. The error says in one line why there is none.
+    async fn open(&self, transport: Transport) -> Result<Opened, String>;
+}
+
+/// A way, and what must be held as long as it is used.
+pub struct Opened {
+    /// The way.
+    pub way: Way,
+    /// Whose it is, in a word: the pod, or the address.
+    pub through: String,
+    /// Closes the way when it goes.
+    pub keeper: Box<dyn Send + Sync>,
+}
+
+/// What is tried.
+pub struct Case {
+    /// Its name, for a person and for `--only`.
+    pub id: &'static str,
+    /// What it shows when it passes.
+    pub shows: &'static str,
+    /// How many lines it takes.
+    pub lines: usize,
+    /// Over which transports it makes sense.
+    pub over: &'static [Transport],
+    run: for<'a> fn(&'a Bench<'a>) -> BoxFuture<'a, Result<(), Trouble>>,
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Case").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// All cases, in the order they are tried: what the later need comes first.
+pub fn all() -> impl Iterator<Item = &'static Case> {
+    registration::CASES.iter().chain(messages::CASES).chain(calls::CASES)
+}
+
+/// What was seen where something else was right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What was being done, as `REGISTER with the password`.
+    pub step: String,
+    /// What is right.
+    pub wanted: String,
+    /// What came.
+    pub seen: String,
+    /// The method that was answered, and the status, where an answer is what failed.
+    pub answer: Option<(String, u16)>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { step, wanted, seen, .. } = self;
+        write!(f, "{step}: {seen}; {wanted} is right")
+    }
+}
+
+/// How a case ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// As it should.
+    Passed,
+    /// Otherwise.
+    Failed(Failure),
+    /// It could not be tried: there was no way to the proxy. That says nothing of the exchange.
+    NotTried(String),
+}
+
+/// What became of a case.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The case.
+    pub id: &'static str,
+    /// Over which transport.
+    pub transport: Transport,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// How long it took.
+    pub took: Duration,
+    /// The ways that its phones took, each once.
+    pub through: Vec<String>,
+    /// The messages of all its phones, in order.
+    pub messages: Vec<Entry>,
+}
+
+/// What ends a case early.
+pub(crate) enum Trouble {
+    Failed(Failure),
+    NotTried(String),
+}
+
+impl Trouble {
+    fn failed(step: &str, wanted: &str, seen: String) -> Self {
+        Self::Failed(Failure { step: step.to_owned(), wanted: wanted.to_owned(), seen, answer: None })
+    }
+}
+
+/// A case takes no longer than this whatever happens: two of SIP's own time-outs (RFC 3261 timer B, 32 s) and some more.
+const LONGEST: Duration = Duration::from_secs(80);
+
+/// What a phone leaves behind when it is gone.
+struct Held {
+    transcript: Transcript,
+    through: String,
+    _keeper: Box<dyn Send + Sync>,
+}
+
+/// What a case is given.
+pub(crate) struct Bench<'a> {
+    reach: &'a dyn Reach,
+    accounts: &'a [Account],
+    transport: Transport,
+    /// How long one answer may take.
+    pub(crate) patience: Duration,
+    held: Mutex<Vec<Held>>,
+}
+
+impl Case {
+    /// Tries it with these lines. `patience` is how long an answer may take.
+    ///
+    /// # Panics
+    /// Where there are fewer lines than [`lines`](Self::lines).
+    pub async fn attempt(
+        &self,
+        reach: &dyn Reach,
+        accounts: &[Account],
+        transport: Transport,
+        patience: Duration,
+    ) -> Outcome {
+        assert!(accounts.len() >= self.lines, "{} takes {} lines", self.id, self.lines);
+        let bench = Bench { reach, accounts, transport, patience, held: Mutex::default() };
+        let began = Instant::now();
+        let verdict = match timeout(LONGEST, (self.run)(&bench)).await {
+            Ok(Ok(())) => Verdict::Passed,
+            Ok(Err(Trouble::Failed(failure))) => Verdict::Failed(failure),
+            Ok(Err(Trouble::NotTried(why))) => Verdict::NotTried(why),
+            Err(_) => Verdict::Failed(Failure {
+                step: "the whole".to_owned(),
+                wanted: "an end".to_owned(),
+                seen: format!("not over after {}", seconds(LONGEST)),
+                answer: None,
+            }),
+        };
+        let took = began.elapsed();
+        let held = bench.held.into_inner();
+        let transcripts: Vec<Transcript> = held.iter().map(|h| h.transcript.clone()).collect();
+        let mut through: Vec<String> = held.into_iter().map(|h| h.through).collect();
+        through.sort();
+        through.dedup();
+        Outcome { id: self.id, transport, verdict, took, through, messages: together(&transcripts) }
+    }
+}
+
+impl Bench<'_> {
+    pub(crate) fn account(&self, line: usize) -> &Account {
+        &self.accounts[line]
+    }
+
+    /// A phone for a line; several times the same line are several phones of one owner.
+    pub(crate) async fn phone(&self, line: usize) -> Result<Phone, Trouble> {
+        self.phone_of(self.accounts[line].clone()).await
+    }
+
+    pub(crate) async fn phone_of(&self, account: Account) -> Result<Phone, Trouble> {
+        let opened = self.reach.open(self.transport).await.map_err(Trouble::NotTried)?;
+        let phone = Phone::open(account, opened.way).await;
+        let phone = phone.map_err(|e| Trouble::failed("connecting", "a connection to bono", e.to_string()))?;
+        let Opened { through, keeper, .. } = opened;
+        self.held.lock().push(Held { transcript: phone.transcript().clone(), through, _keeper: keeper });
+        Ok(phone)
+    }
+
+    /// A phone that is registered.
+    pub(crate) async fn registered(&self, line: usize) -> Result<Phone, Trouble> {
+        let mut phone = self.phone(line).await?;
+        let step = format!("REGISTER of {}", phone.account().number);
+        let reply = phone.register(REGISTERED, self.patience).await;
+        is(&step, "REGISTER", 200, reply)?;
+        Ok(phone)
+    }
+
+    /// Takes a registration back. What it ends with is not what the case is about.
+    pub(crate) async fn leave(&self, phones: impl IntoIterator<Item = &mut Phone>) {
+        for phone in phones {
+            let _ = phone.register(0, self.patience).await;
+        }
+    }
+}
+
+/// How long a registration of a case lasts, in seconds: longer than any case.
+const REGISTERED: u32 = 300;
+
+/// What was seen, where it is not this answer.
+pub(crate) fn is(step: &str, method: &str, code: u16, reply: Result<Reply, SipError>) -> Result<Reply, Trouble> {
+    let failed = |seen: String, answer| {
+        let (step, wanted) = (step.to_owned(), code.to_string());
+        Trouble::Failed(Failure { step, wanted, seen, answer })
+    };
+    match reply {
+        Ok(reply) if reply.code() == code => Ok(reply),
+        Ok(reply) => Err(failed(reply.to_string(), Some((method.to_owned(), reply.code())))),
+        Err(error) => Err(failed(error.to_string(), None)),
+    }
+}
+
+/// What was seen, where something did not happen.
+pub(crate) fn done<T>(step: &str, wanted: &str, result: Result<T, SipError>) -> Result<T, Trouble> {
+    result.map_err(|e| Trouble::failed(step, wanted, e.to_string()))
+}
+
+/// What was seen, where it is not as it should be.
+pub(crate) fn holds(step: &str, wanted: &str, fine: bool, seen: impl FnOnce() -> String) -> Result<(), Trouble> {
+    if fine { Ok(()) } else { Err(Trouble::failed(step, wanted, seen())) }
+}
+
+/// The cases that are meant, and those of the words that mean none. A word is an id, or the beginning of one that ends
+/// at a dash: `call` is `call`, `call-busy` and so on.
+pub fn chosen<'a>(words: &'a [String], among: &[&'static Case]) -> (Vec<&'static Case>, Vec<&'a str>) {
+    let means = |word: &str, case: &Case| {
+        case.id.strip_prefix(word).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    let cases = among.iter().copied().filter(|c| words.iter().any(|w| means(w, c))).collect();
+    let unknown = words.iter().filter(|w| !among.iter().any(|c| means(w, c))).map(String::as_str).collect();
+    (cases, unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn cases_have_names_of_their_own_and_are_chosen_by_them() {
+        let every: Vec<&Case> = all().collect();
+        let names: BTreeSet<&str> = every.iter().map(|c| c.id).collect();
+        assert_eq!(names.len(), every.len());
+        let words = ["register".to_owned(), "call-busy".to_owned(), "cal".to_owned()];
+        let (cases, unknown) = chosen(&words, &every);
+        assert!(cases.iter().any(|c| c.id == "call-busy") && cases.iter().any(|c| c.id.starts_with("register-")));
+        assert!(!cases.iter().any(|c| c.id == "call-hold"), "{cases:?}");
+        assert_eq!(unknown, ["cal"]);
+    }
+}

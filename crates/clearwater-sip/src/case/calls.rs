@@ -1,0 +1,258 @@
+use std::net::SocketAddr;
+
+use futures::FutureExt;
+
+use super::media::audio;
+use super::messages::NOBODY;
+use super::{Bench, Case, Trouble, done, holds, is};
+use crate::{Call, Phone, SipError, Transport};
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        id: "call",
+        shows: "a call rings, is answered, carries each side's media description to the other, and is hung up by the caller",
+        lines: 2,
+        over: &Transport::ALL,
+        run: |bench| call(bench, true).boxed(),
+    },
+    Case {
+        id: "call-callee-hangs-up",
+        shows: "the called phone hangs up",
+        lines: 2,
+        over: &Transport::ALL,
+        run: |bench| call(bench, false).boxed(),
+    },
+    Case {
+        id: "call-hold",
+        shows: "a call is put on hold and taken up again",
+        lines: 2,
+        over: &Transport::ALL,
+        run: |bench| hold(bench).boxed(),
+    },
+    Case {
+        id: "call-cancel",
+        shows: "a caller who hangs up while it rings ends the ringing",
+        lines: 2,
+        over: &Transport::ALL,
+        run: |bench| cancel(bench).boxed(),
+    },
+    Case {
+        id: "call-busy",
+        shows: "a busy phone is told as busy",
+        lines: 2,
+        over: &Transport::ALL,
+        run: |bench| busy(bench).boxed(),
+    },
+    Case {
+        id: "call-unknown",
+        shows: "a call to a number that nobody has is told so",
+        lines: 1,
+        over: &Transport::ALL,
+        run: |bench| unknown(bench).boxed(),
+    },
+    Case {
+        id: "call-unregistered",
+        shows: "a call to a phone that is switched off is told so",
+        lines: 2,
+        over: &Transport::ALL,
+        run: |bench| unregistered(bench).boxed(),
+    },
+    Case {
+        id: "call-forked",
+        shows: "all phones of a number ring, and when one is taken up the others stop",
+        lines: 2,
+        over: &Transport::ALL,
+        run: |bench| forked(bench).boxed(),
+    },
+];
+
+/// Addresses of RFC 5737 that carry nothing: here only the description of media travels.
+const OFFERED: ([u8; 4], u16) = ([192, 0, 2, 1], 40_000);
+const ANSWERED: ([u8; 4], u16) = ([192, 0, 2, 2], 40_002);
+
+fn offer(version: u32, direction: &str) -> String {
+    audio(SocketAddr::from(OFFERED), version, direction)
+}
+
+fn answer(version: u32, direction: &str) -> String {
+    audio(SocketAddr::from(ANSWERED), version, direction)
+}
+
+/// Whether a description arrived as it was sent.
+fn described(step: &str, seen: &[u8], sent: &str) -> Result<(), Trouble> {
+    let seen = String::from_utf8_lossy(seen);
+    let wanted = "the other side's media description";
+    holds(step, wanted, seen.trim_end() == sent.trim_end(), || {
+        format!("{:?}", seen.chars().take(200).collect::<String>())
+    })
+}
+
+/// A call that is up, as both sides have it.
+async fn established(bench: &Bench<'_>, from: &Phone, to: &mut Phone) -> Result<(Call, Call), Trouble> {
+    let recipient = to.account().public_identity.clone();
+    let (offered, answered) = (offer(1, "sendrecv"), answer(1, "sendrecv"));
+    let caller = async {
+        let mut invitation = done("INVITE", "a way out", from.invite(&recipient, &offered).await)?;
+        let (reply, before) = match invitation.outcome(bench.patience).await {
+            Ok((reply, before)) => (is("INVITE", "INVITE", 200, Ok(reply))?, before),
+            Err(error) => return Err(refused("INVITE", "200", &error)),
+        };
+        holds("INVITE", "180 before 200", before.contains(&180), || format!("{before:?} before it"))?;
+        described("200 OK", reply.body(), &answered)?;
+        done("ACK", "a way out", invitation.confirm(&reply).await)
+    };
+    let answerer = async {
+        let mut ringing = done("the called phone", "INVITE", to.called(bench.patience).await)?;
+        described("the called phone", ringing.media(), &offered)?;
+        let (seen, own) = (ringing.from(), &from.account().public_identity);
+        holds("the called phone", "the caller's identity", seen == *own, || format!("From {seen:?}"))?;
+        done("180 Ringing", "a way out", ringing.ring().await)?;
+        done("200 OK", "ACK", ringing.answer(&answered, bench.patience).await)
+    };
+    // The caller's words come first: what it was answered tells more than what the called phone waited for in vain.
+    let (caller, answerer) = tokio::join!(caller, answerer);
+    Ok((caller?, answerer?))
+}
+
+fn refused(step: &str, wanted: &str, error: &SipError) -> Trouble {
+    Trouble::failed(step, wanted, error.to_string())
+}
+
+async fn call(bench: &Bench<'_>, by_caller: bool) -> Result<(), Trouble> {
+    let (mut from, mut to) = (bench.registered(0).await?, bench.registered(1).await?);
+    let (caller, answerer) = established(bench, &from, &mut to).await?;
+    let (ending, ended) = if by_caller { (caller, answerer) } else { (answerer, caller) };
+    let (bye, heard) = tokio::join!(ending.hang_up(bench.patience), ended.hung_up(bench.patience));
+    is("BYE", "BYE", 200, bye)?;
+    done("the other phone", "BYE", heard)?;
+    bench.leave([&mut from, &mut to]).await;
+    Ok(())
+}
+
+async fn hold(bench: &Bench<'_>) -> Result<(), Trouble> {
+    let (mut from, mut to) = (bench.registered(0).await?, bench.registered(1).await?);
+    let (mut caller, mut answerer) = established(bench, &from, &mut to).await?;
+    for (version, wished, agreed) in [(2, "sendonly", "recvonly"), (3, "sendrecv", "sendrecv")] {
+        let step = format!("INVITE within the call, {wished}");
+        let (offered, answered) = (offer(version, wished), answer(version, agreed));
+        let (reply, seen) =
+            tokio::join!(caller.change(&offered, bench.patience), answerer.changed(&answered, bench.patience));
+        let reply = is(&step, "INVITE", 200, reply)?;
+        described(&step, &done(&step, "the called phone to hear of it", seen)?, &offered)?;
+        described(&step, reply.body(), &answered)?;
+    }
+    let (bye, heard) = tokio::join!(caller.hang_up(bench.patience), answerer.hung_up(bench.patience));
+    is("BYE", "BYE", 200, bye)?;
+    done("the other phone", "BYE", heard)?;
+    bench.leave([&mut from, &mut to]).await;
+    Ok(())
+}
+
+async fn cancel(bench: &Bench<'_>) -> Result<(), Trouble> {
+    let (mut from, mut to) = (bench.registered(0).await?, bench.registered(1).await?);
+    let recipient = to.account().public_identity.clone();
+    let caller = async {
+        let mut invitation = done("INVITE", "a way out", from.invite(&recipient, &offer(1, "sendrecv")).await)?;
+        let ringing = invitation.reply(bench.patience).await;
+        is("INVITE", "INVITE", 180, ringing)?;
+        done("CANCEL", "a way out", invitation.cancel().await)?;
+        match invitation.outcome(bench.patience).await {
+            Ok((reply, _)) => is("CANCEL", "INVITE", 487, Ok(reply)),
+            Err(error) => Err(refused("CANCEL", "487", &error)),
+        }
+    };
+    let answerer = async {
+        let mut ringing = done("the called phone", "INVITE", to.called(bench.patience).await)?;
+        done("180 Ringing", "a way out", ringing.ring().await)?;
+        done("the called phone", "CANCEL", ringing.cancelled(bench.patience).await)
+    };
+    let (caller, answerer) = tokio::join!(caller, answerer);
+    caller?;
+    answerer?;
+    bench.leave([&mut from, &mut to]).await;
+    Ok(())
+}
+
+/// A call that is not taken, and its answer.
+async fn answered_with(bench: &Bench<'_>, from: &Phone, to: &str, step: &str, code: u16) -> Result<(), Trouble> {
+    let mut invitation = done(step, "a way out", from.invite(to, &offer(1, "sendrecv")).await)?;
+    match invitation.outcome(bench.patience).await {
+        Ok((reply, _)) => is(step, "INVITE", code, Ok(reply)).map(drop),
+        Err(error) => Err(refused(step, &code.to_string(), &error)),
+    }
+}
+
+async fn busy(bench: &Bench<'_>) -> Result<(), Trouble> {
+    let (mut from, mut to) = (bench.registered(0).await?, bench.registered(1).await?);
+    let recipient = to.account().public_identity.clone();
+    let answerer = async {
+        let ringing = done("the called phone", "INVITE", to.called(bench.patience).await)?;
+        done("486 Busy Here", "ACK", ringing.reject(486, bench.patience).await)
+    };
+    let (caller, answerer) = tokio::join!(answered_with(bench, &from, &recipient, "INVITE", 486), answerer);
+    caller?;
+    answerer?;
+    bench.leave([&mut from, &mut to]).await;
+    Ok(())
+}
+
+async fn unknown(bench: &Bench<'_>) -> Result<(), Trouble> {
+    let mut from = bench.registered(0).await?;
+    let nobody = from.account().neighbour(NOBODY);
+    answered_with(bench, &from, &nobody, "INVITE to nobody", 404).await?;
+    bench.leave([&mut from]).await;
+    Ok(())
+}
+
+async fn unregistered(bench: &Bench<'_>) -> Result<(), Trouble> {
+    let mut from = bench.registered(0).await?;
+    // Somebody may have left it on.
+    let mut to = bench.registered(1).await?;
+    let step = "REGISTER for 0 s";
+    is(step, "REGISTER", 200, to.register(0, bench.patience).await)?;
+    let recipient = to.account().public_identity.clone();
+    answered_with(bench, &from, &recipient, "INVITE to a phone that is off", 480).await?;
+    bench.leave([&mut from]).await;
+    Ok(())
+}
+
+async fn forked(bench: &Bench<'_>) -> Result<(), Trouble> {
+    let mut from = bench.registered(0).await?;
+    let (mut taken, mut left) = (bench.registered(1).await?, bench.registered(1).await?);
+    let recipient = taken.account().public_identity.clone();
+    let answered = answer(1, "sendrecv");
+    let both = tokio::sync::Barrier::new(2);
+    let caller = async {
+        let mut invitation = done("INVITE", "a way out", from.invite(&recipient, &offer(1, "sendrecv")).await)?;
+        match invitation.outcome(bench.patience).await {
+            Ok((reply, _)) => {
+                let reply = is("INVITE", "INVITE", 200, Ok(reply))?;
+                done("ACK", "a way out", invitation.confirm(&reply).await)
+            }
+            Err(error) => Err(refused("INVITE", "200", &error)),
+        }
+    };
+    // The one is taken up when both ring.
+    let one = async {
+        let mut ringing = done("one of the called phones", "INVITE", taken.called(bench.patience).await)?;
+        done("180 Ringing", "a way out", ringing.ring().await)?;
+        let together = tokio::time::timeout(bench.patience, both.wait()).await;
+        holds("the other called phone", "INVITE", together.is_ok(), || "nothing".to_owned())?;
+        done("200 OK", "ACK", ringing.answer(&answered, bench.patience).await)
+    };
+    let other = async {
+        let mut ringing = done("the other called phone", "INVITE", left.called(bench.patience).await)?;
+        done("180 Ringing", "a way out", ringing.ring().await)?;
+        // Whether the first still rings is told by it.
+        let _ = tokio::time::timeout(bench.patience, both.wait()).await;
+        done("the phone that is not taken up", "CANCEL", ringing.cancelled(bench.patience).await)
+    };
+    let (caller, one, other) = tokio::join!(caller, one, other);
+    let (caller, answerer) = (caller?, one?);
+    other?;
+    let (bye, heard) = tokio::join!(caller.hang_up(bench.patience), answerer.hung_up(bench.patience));
+    is("BYE", "BYE", 200, bye)?;
+    done("the other phone", "BYE", heard)?;
+    bench.leave([&mut from, &mut taken, &mut left]).await;
+    Ok(())
+}

@@ -1,0 +1,38 @@
+//! A SIP phone, and cases that try whether an IMS carries registrations, messages and calls.
+//!
+//! The grammar, the transactions and the digest are `ezk-sip`'s; what is here is what a phone does with them, and what is
+//! expected of Clearwater. A phone speaks over TCP or UDP to a proxy that is given as an address ([`Way`]), which may be
+//! the near end of a relay.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use clearwater_sip::{Account, Phone, Transport, Way};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let account = Account::new("sip:6505550000@example.com", "6505550000@example.com", "secret")?;
+//! let way = Way { transport: Transport::Tcp, proxy: "192.0.2.1:5060".parse()?, seen_as: None };
+//! let mut phone = Phone::open(account, way).await?;
+//! let reply = phone.register(300, Duration::from_secs(5)).await?;
+//! println!("{} {} after {:?}", reply.code(), reply.reason(), reply.after());
+//! # Ok(()) }
+//! ```
+#![forbid(unsafe_code)]
+
+mod account;
+mod call;
+pub mod case;
+mod error;
+mod phone;
+mod reply;
+mod suspect;
+mod transcript;
+
+use account::uri;
+pub use account::{Account, AccountError, Transport};
+pub use call::{Call, Invitation, Ringing};
+pub use error::SipError;
+pub use phone::{Phone, Way};
+pub use reply::Reply;
+use reply::uri_of;
+pub use suspect::{Suspect, suspect_of};
+pub use transcript::{Entry, Heading, Transcript, together};

@@ -1,0 +1,488 @@
+use std::fmt::Write as _;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use clearwater_kube::exercise::{Bonos, ExerciseError, Via, exercise};
+use clearwater_kube::subscribers::{SubscriberError, Subscribers, SubscribersOptions};
+use clearwater_sip::case::{Case, Outcome, Verdict, all, chosen};
+use clearwater_sip::{Account, Entry, Heading, Transport, suspect_of};
+use futures::TryStreamExt;
+use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
+use schemars::JsonSchema;
+use secrecy::ExposeSecret;
+use serde::Serialize;
+
+use crate::cli::PlaceArgs;
+use crate::context::Context;
+use crate::duration::duration;
+use crate::error::CliError;
+use crate::exit;
+use crate::output::Format;
+use crate::reporter::{BAD, DIM, GOOD, WARN};
+use crate::runtime::{block_on, unless_ended};
+use crate::signal::Signals;
+
+/// Try whether it is a telephone exchange: phones register, write to each other and call each other through bono
+///
+/// Lines are made for it through Ellis (or homestead-prov, where there is no Ellis) and taken away again. The phones are
+/// this program's own. They reach bono through its pods, or with --via ADDRESS as any phone outside would. What fails is
+/// told with the messages that were exchanged and with the component that such an answer points at.
+///
+/// A namespace is tried by one at a time: what an earlier run left behind when it was killed is taken away first.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  kubectl clearwater test
+  kubectl clearwater test --only register,call --transport udp
+  kubectl clearwater test --via 203.0.113.7           from here, as a phone: this tries the exposure too
+  kubectl clearwater test --repeat 50 -o json --junit test.xml
+
+Exit code 8 says that a case failed, 1 that something could not be tried.")]
+pub(crate) struct Test {
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// Only these cases, by their names or what these begin with: `call` means all that begin so
+    #[arg(long, value_name = "CASE", value_delimiter = ',')]
+    only: Vec<String>,
+    /// All cases but these
+    #[arg(long, value_name = "CASE", value_delimiter = ',')]
+    skip: Vec<String>,
+    /// How SIP travels: tcp, udp
+    #[arg(long, value_name = "TRANSPORT", value_delimiter = ',', default_value = "tcp,udp")]
+    transport: Vec<Transport>,
+    /// How the phones reach bono: `pod`, or an address as HOST[:PORT]
+    #[arg(long, value_name = "pod|ADDRESS", default_value = "pod")]
+    via: String,
+    /// How often everything is tried
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    repeat: u32,
+    /// How long one answer may take
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
+    timeout: Duration,
+    /// Name the cases and what each shows, and stop
+    #[arg(long)]
+    list: bool,
+    /// A format for programs
+    #[arg(short, long, value_enum)]
+    output: Option<Format>,
+    /// Write the outcome as JUnit XML too, for a CI server
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+}
+
+/// The account at Ellis that the lines belong to, so that the next run finds what a killed one left. `.invalid` is no
+/// domain of anybody's (RFC 2606).
+const ACCOUNT: &str = "kubectl-clearwater-test@clearwater.invalid";
+
+/// The same at homestead-prov, which has no accounts: what the private identities begin with.
+const PREFIX: &str = "kubectl-clearwater-test.";
+
+/// How long taking the lines away may take once somebody wants the end.
+const TIDYING: Duration = Duration::from_secs(5);
+
+/// What was tried.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Report {
+    /// The version of this form: 1.
+    version: u32,
+    /// The namespace.
+    namespace: String,
+    /// Whether every case passed.
+    passed: bool,
+    /// How long it all took, in milliseconds.
+    millis: u64,
+    /// Each case, in the order they were tried.
+    cases: Vec<Tried>,
+}
+
+/// One case.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Tried {
+    /// Its name.
+    id: &'static str,
+    /// `tcp` or `udp`.
+    transport: String,
+    /// `passed`, `failed`, or `notTried` where there was no way to bono.
+    verdict: &'static str,
+    /// How long it took, in milliseconds.
+    millis: u64,
+    /// The pods of bono, or the address, that its phones went through.
+    through: Vec<String>,
+    /// What was seen, where it did not pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<Failed>,
+    /// What the phones sent and were sent, where it did not pass.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    messages: Vec<Message>,
+}
+
+/// Why a case did not pass.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Failed {
+    /// What was being done.
+    step: String,
+    /// What is right.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    wanted: String,
+    /// What was seen.
+    seen: String,
+    /// The component that such an answer points at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    component: Option<&'static str>,
+    /// What is likely wrong with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
+/// A SIP message as a phone had it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Message {
+    /// When, in milliseconds since the first phone was there.
+    millis: u64,
+    /// The phone's number.
+    phone: String,
+    /// Whether it was `sent` by the phone or `received`.
+    direction: &'static str,
+    /// The method, or the status and the method that it answers.
+    message: String,
+    /// The Call-ID, by which `trace` finds it in the logs.
+    call_id: String,
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Tried {
+    fn of(outcome: Outcome) -> Self {
+        let Outcome { id, transport, verdict, took, through, messages } = outcome;
+        let (word, failure) = match verdict {
+            Verdict::Passed => ("passed", None),
+            Verdict::Failed(failure) => {
+                let suspect = failure.answer.as_ref().and_then(|(method, code)| suspect_of(method, *code));
+                let (component, reason) = (suspect.map(|s| s.component), suspect.map(|s| s.reason));
+                let (step, wanted, seen) = (failure.step, failure.wanted, failure.seen);
+                ("failed", Some(Failed { step, wanted, seen, component, reason }))
+            }
+            Verdict::NotTried(why) => {
+                let (step, wanted) = ("the way to bono".to_owned(), String::new());
+                ("notTried", Some(Failed { step, wanted, seen: why, component: None, reason: None }))
+            }
+        };
+        let messages = if failure.is_some() { messages.into_iter().map(Message::of).collect() } else { Vec::new() };
+        Self { id, transport: transport.to_string(), verdict: word, millis: millis(took), through, failure, messages }
+    }
+
+    /// A line for the terminal, and more where it did not pass.
+    fn text(&self) -> String {
+        let (style, word) = match self.verdict {
+            "passed" => (GOOD, "ok"),
+            "failed" => (BAD, "FAILED"),
+            _ => (WARN, "not tried"),
+        };
+        let through = self.through.join(", ");
+        let mut text = format!(
+            "{style}{word:9}{style:#} {:24} {:4} {:>7} ms  {DIM}{through}{DIM:#}\n",
+            self.id, self.transport, self.millis
+        );
+        if let Some(failed) = &self.failure {
+            let right = if failed.wanted.is_empty() { String::new() } else { format!("; {} is right", failed.wanted) };
+            let _ = writeln!(text, "  {}: {}{right}", failed.step, failed.seen);
+            if let (Some(component), Some(reason)) = (failed.component, failed.reason) {
+                let _ = writeln!(text, "  look at {component}: {reason}");
+            }
+        }
+        for message in &self.messages {
+            let arrow = if message.direction == "sent" { "-->" } else { "<--" };
+            let _ = writeln!(text, "  {:>7} ms  {} {arrow} {}", message.millis, message.phone, message.message);
+        }
+        if let Some(last) = self.messages.last() {
+            let _ = writeln!(text, "  kubectl clearwater trace {}", last.call_id);
+        }
+        text
+    }
+}
+
+impl Message {
+    fn of(entry: Entry) -> Self {
+        Self {
+            millis: millis(entry.at),
+            phone: entry.phone.to_string(),
+            direction: match entry.heading {
+                Heading::Sent => "sent",
+                Heading::Received => "received",
+            },
+            message: entry.message,
+            call_id: entry.call_id,
+        }
+    }
+}
+
+/// The cases that are meant.
+fn cases(only: &[String], skip: &[String]) -> Result<Vec<&'static Case>, CliError> {
+    let every: Vec<&Case> = all().collect();
+    let unknown = |words: &[&str]| {
+        let names: Vec<&str> = every.iter().map(|c| c.id).collect();
+        CliError::Usage(format!("no case is called {}; there are {}", words.join(" or "), names.join(", ")))
+    };
+    let (left_out, strange) = chosen(skip, &every);
+    if !strange.is_empty() {
+        return Err(unknown(&strange));
+    }
+    let (meant, strange) = if only.is_empty() { (every.clone(), Vec::new()) } else { chosen(only, &every) };
+    if !strange.is_empty() {
+        return Err(unknown(&strange));
+    }
+    let cases: Vec<&Case> = meant.into_iter().filter(|c| !left_out.iter().any(|s| s.id == c.id)).collect();
+    if cases.is_empty() {
+        return Err(CliError::Usage("--skip leaves no case to try".to_owned()));
+    }
+    Ok(cases)
+}
+
+/// Reads `pod` or `HOST[:PORT]`.
+fn via(word: &str) -> Result<Via, CliError> {
+    if word == "pod" {
+        return Ok(Via::Pod);
+    }
+    if let Ok(address) = word.parse::<SocketAddr>() {
+        return Ok(Via::Address(address));
+    }
+    if let Ok(ip) = word.trim_start_matches('[').trim_end_matches(']').parse() {
+        return Ok(Via::Address(SocketAddr::new(ip, 5060)));
+    }
+    let (host, port) = match word.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().ok()),
+        None => (word, Some(5060)),
+    };
+    let Some(port) = port.filter(|_| !host.is_empty()) else {
+        return Err(CliError::Usage(format!("--via {word}: say `pod`, or an address as HOST or HOST:PORT")));
+    };
+    let found = (host, port).to_socket_addrs();
+    let found = found.map_err(|e| CliError::Connection(format!("--via {word}: {host} has no address: {e}")))?;
+    found.into_iter().next().map(Via::Address).ok_or_else(|| {
+        CliError::Connection(format!("--via {word}: {host} has no address; name an address, or `pod`"))
+    })
+}
+
+impl From<ExerciseError> for CliError {
+    fn from(error: ExerciseError) -> Self {
+        match error {
+            ExerciseError::NoBono { .. } => {
+                Self::Unready(format!("{error}; see `kubectl clearwater status`, and bring it up first"))
+            }
+            error => Self::Connection(error.to_string()),
+        }
+    }
+}
+
+impl Test {
+    pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
+        let cases = cases(&self.only, &self.skip)?;
+        if self.list {
+            for case in cases {
+                context.results().text(&format!("{:24} {}\n", case.id, case.shows))?;
+            }
+            return Ok(exit::OK);
+        }
+        let mut transports = self.transport.clone();
+        transports.sort_unstable();
+        transports.dedup();
+        if !cases.iter().any(|c| c.over.iter().any(|t| transports.contains(t))) {
+            let [case, ..] = &cases[..] else { return Ok(exit::OK) };
+            return Err(CliError::Usage(format!("{} makes no sense over {}", case.id, transports[0])));
+        }
+        let via = via(&self.via)?;
+        let namespace = self.place.namespace(context, self.output.is_none())?;
+        let signals = context.signals();
+        let began = Instant::now();
+        let tried = block_on(self.attempt(context, &signals, namespace.clone(), via, &cases, &transports))?;
+        let count = |verdict: &str| tried.iter().filter(|t| t.verdict == verdict).count();
+        let (passed, failed, not_tried) = (count("passed"), count("failed"), count("notTried"));
+        if let Some(path) = &self.junit {
+            write_junit(path, &namespace, &tried, began.elapsed())?;
+        }
+        let millis = millis(began.elapsed());
+        if let Some(format) = self.output {
+            let (version, passed) = (1, passed == tried.len());
+            context.results().value(format, &Report { version, namespace, passed, millis, cases: tried })?;
+        } else {
+            let style = if failed > 0 { BAD } else if not_tried > 0 { WARN } else { GOOD };
+            let rest = if not_tried > 0 { format!(", {not_tried} not tried") } else { String::new() };
+            let seconds = Duration::from_millis(millis).as_secs_f64();
+            let line = format!("{style}{passed} passed, {failed} failed{rest}{style:#}, in {seconds:.1} s\n");
+            context.results().styled(&line)?;
+        }
+        Ok(match (failed, not_tried) {
+            (0, 0) => exit::OK,
+            (0, _) => exit::FAILURE,
+            _ => exit::TESTS_FAILED,
+        })
+    }
+
+    /// Makes lines, tries the cases, and takes the lines away whatever became of them.
+    async fn attempt(
+        &self,
+        context: &mut Context,
+        signals: &Signals,
+        namespace: String,
+        via: Via,
+        cases: &[&'static Case],
+        transports: &[Transport],
+    ) -> Result<Vec<Tried>, CliError> {
+        let (bonos, subscribers) = unless_ended(signals, async {
+            let cluster = context.connection().cluster(namespace).await?;
+            let bonos = Bonos::find(&cluster, via).await?;
+            let options = SubscribersOptions::for_account(ACCOUNT).with_private_prefix(PREFIX);
+            let subscribers = Subscribers::open(&cluster, options).await.map_err(|e| cannot_make(&e))?;
+            Ok((bonos, subscribers))
+        })
+        .await?;
+        let done = unless_ended(signals, async {
+            let left = subscribers.delete_account().await.map_err(|e| cannot_make(&e))?;
+            if left > 0 {
+                context.talk().note(format!("{left} lines that an earlier run left behind were taken away"));
+            }
+            let lines = cases.iter().map(|c| c.lines).max().unwrap_or_default();
+            let made: Vec<_> = subscribers.create(lines).try_collect().await.map_err(|e| cannot_make(&e))?;
+            let accounts = made.iter().map(|line| {
+                let password = line.password.as_ref().map(|p| p.expose_secret()).unwrap_or_default();
+                Account::new(&line.public_identity.to_string(), &line.private_identity, password)
+                    .map_err(|e| CliError::Connection(e.to_string()))
+            });
+            let accounts: Vec<Account> = accounts.collect::<Result<_, _>>()?;
+            let mut tried = Vec::new();
+            for _ in 0..self.repeat {
+                let mut broken = None;
+                exercise(&bonos, &accounts, cases, transports, self.timeout, |outcome| {
+                    let outcome = Tried::of(outcome);
+                    if self.output.is_none() && broken.is_none() {
+                        let results = context.results();
+                        broken = results.styled(&outcome.text()).and_then(|()| Ok(results.flush()?)).err();
+                    }
+                    tried.push(outcome);
+                })
+                .await;
+                if let Some(error) = broken {
+                    return Err(error);
+                }
+            }
+            Ok(tried)
+        })
+        .await;
+        let tidied = async {
+            let deleting = tokio::time::timeout(TIDYING, subscribers.delete_account());
+            tokio::pin!(deleting);
+            loop {
+                tokio::select! {
+                    deleted = &mut deleting => return deleted,
+                    () = signals.still_at_work() => {}
+                }
+            }
+        };
+        let why = match tidied.await {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some(format!("it takes longer than {} s", TIDYING.as_secs())),
+        };
+        if let Some(why) = why {
+            context.talk().warning(format!("the lines of this run are left behind, for the next to take away: {why}"));
+        }
+        done
+    }
+}
+
+/// Without lines nothing can be tried, and nothing is said of the exchange.
+fn cannot_make(error: &SubscriberError) -> CliError {
+    CliError::Connection(format!("no lines can be made to try it with: {error}"))
+}
+
+fn write_junit(path: &Path, namespace: &str, tried: &[Tried], took: Duration) -> Result<(), CliError> {
+    let mut report = quick_junit::Report::new("kubectl-clearwater test");
+    report.set_time(took);
+    let mut suite = TestSuite::new(namespace);
+    for one in tried {
+        let status = match &one.failure {
+            None => TestCaseStatus::success(),
+            Some(failed) => {
+                let kind =
+                    if one.verdict == "failed" { NonSuccessKind::Failure } else { NonSuccessKind::Error };
+                let mut status = TestCaseStatus::non_success(kind);
+                status.set_message(format!("{}: {}", failed.step, failed.seen));
+                status.set_description(one.text());
+                status
+            }
+        };
+        let mut case = TestCase::new(one.id, status);
+        case.set_classname(format!("{namespace}.{}", one.transport)).set_time(Duration::from_millis(one.millis));
+        suite.add_test_case(case);
+    }
+    report.add_test_suite(suite);
+    let failed = |source| CliError::Write { path: path.to_owned(), source };
+    let text = report.to_string().map_err(|e| failed(std::io::Error::other(e)))?;
+    std::fs::write(path, text).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cases_are_chosen_and_left_out_by_name() {
+        let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+        let ids = |only: &[&str], skip: &[&str]| {
+            cases(&words(only), &words(skip)).map(|all| all.iter().map(|c| c.id).collect::<Vec<_>>())
+        };
+        assert_eq!(ids(&["options"], &[]).unwrap(), ["options"]);
+        assert_eq!(ids(&["message"], &["message-long"]).unwrap(), ["message", "message-unknown"]);
+        assert!(ids(&[], &["call"]).unwrap().iter().all(|id| !id.starts_with("call")));
+        let error = ids(&["cal"], &[]).unwrap_err().to_string();
+        assert!(error.contains("called cal") && error.contains("call-hold"), "{error}");
+        assert!(ids(&["call"], &["call"]).is_err());
+    }
+
+    #[test]
+    fn a_way_is_a_pod_or_an_address() {
+        let address = |text: &str| Via::Address(text.parse().unwrap());
+        assert_eq!(via("pod").unwrap(), Via::Pod);
+        assert_eq!(via("192.0.2.1").unwrap(), address("192.0.2.1:5060"));
+        assert_eq!(via("192.0.2.1:30060").unwrap(), address("192.0.2.1:30060"));
+        assert_eq!(via("[2001:db8::1]").unwrap(), address("[2001:db8::1]:5060"));
+        assert_eq!(via("2001:db8::1").unwrap(), address("[2001:db8::1]:5060"));
+        for wrong in ["", ":5060", "host:port", "host:99999"] {
+            assert!(matches!(via(wrong), Err(CliError::Usage(_))), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn what_failed_is_told_with_whom_to_look_at_and_what_was_said() {
+        let entry = Entry {
+            at: Duration::from_millis(12),
+            phone: "6505550000".into(),
+            heading: Heading::Received,
+            call_id: "abc".to_owned(),
+            message: "480 Temporarily Unavailable (REGISTER)".to_owned(),
+        };
+        let failure = clearwater_sip::case::Failure {
+            step: "REGISTER with the password".to_owned(),
+            wanted: "200".to_owned(),
+            seen: "480 Temporarily Unavailable".to_owned(),
+            answer: Some(("REGISTER".to_owned(), 480)),
+        };
+        let outcome = Outcome {
+            id: "register",
+            transport: Transport::Tcp,
+            verdict: Verdict::Failed(failure),
+            took: Duration::from_millis(20),
+            through: vec!["bono-1".to_owned()],
+            messages: vec![entry],
+        };
+        let text = anstream::adapter::strip_str(&Tried::of(outcome).text()).to_string();
+        insta::assert_snapshot!(text, @"");
+    }
+}
