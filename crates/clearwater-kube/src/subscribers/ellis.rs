@@ -11,9 +11,6 @@ use super::error::SubscriberError;
 use super::wire::{Answer, Question, Wire, segment};
 use crate::cluster::Cluster;
 
-/// Ellis' words when its pool is empty (ellis `src/metaswitch/ellis/api/numbers.py`).
-pub(super) const NO_NUMBERS: &str = "No available numbers";
-
 const PORT: u16 = port(Component::Ellis, "http");
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -33,14 +30,14 @@ enum Proof {
 /// A client of a deployment's Ellis. Requests share kept connections and may be put at the same time.
 ///
 /// It acts for every account where it has the API key, and for one where it has logged in.
-pub struct Ellis {
+pub struct EllisClient {
     wire: Wire,
     proof: Option<Proof>,
 }
 
-impl std::fmt::Debug for Ellis {
+impl std::fmt::Debug for EllisClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ellis").finish_non_exhaustive()
+        f.debug_struct("EllisClient").finish_non_exhaustive()
     }
 }
 
@@ -85,7 +82,7 @@ fn number(email: &str, identity: &PublicIdentity) -> String {
     format!("{}/numbers/{}", account(email), segment(identity.as_str()))
 }
 
-impl Ellis {
+impl EllisClient {
     /// A client that proves nothing yet. Nothing is opened.
     pub fn new(cluster: &Cluster) -> Self {
         Self { wire: Wire::new(cluster, Component::Ellis, PORT), proof: None }

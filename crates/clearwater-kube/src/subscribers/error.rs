@@ -1,6 +1,6 @@
 use clearwater::component::Component;
 use clearwater::remedy::{Remedied, Remedy};
-use clearwater::subscriber::InvalidIdentity;
+use clearwater::subscriber::InvalidPublicIdentity;
 use clearwater::text::printable;
 use thiserror::Error;
 
@@ -148,7 +148,7 @@ pub enum SubscriberError {
     Random(#[from] getrandom::Error),
     /// What was given, or came, is no identity.
     #[error(transparent)]
-    Identity(#[from] InvalidIdentity),
+    Identity(#[from] InvalidPublicIdentity),
 }
 
 impl SubscriberError {

@@ -5,13 +5,13 @@
 //!
 //! ```no_run
 //! use clearwater_kube::Cluster;
-//! use clearwater_kube::subscribers::{Subscribers, SubscribersOptions};
+//! use clearwater_kube::subscribers::{Provisioning, ProvisioningOptions};
 //! use futures::TryStreamExt;
 //!
 //! # async fn two_lines(client: kube::Client) -> Result<(), clearwater_kube::subscribers::SubscriberError> {
 //! let cluster = Cluster::new(client, "ims");
-//! let options = SubscribersOptions::for_account("clearwater-test@example.com").with_private_prefix("clearwater-test-");
-//! let subscribers = Subscribers::open(&cluster, options).await?;
+//! let options = ProvisioningOptions::for_account("clearwater-test@example.com").with_private_prefix("clearwater-test-");
+//! let subscribers = Provisioning::open(&cluster, options).await?;
 //! // What an earlier run of the same name left behind.
 //! for left in subscribers.list().await? {
 //!     subscribers.delete(&left.public_identity).await?;
@@ -39,10 +39,10 @@ use k8s_openapi::api::core::v1::Pod;
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
 
-pub use ellis::Ellis;
+pub use ellis::EllisClient;
 pub use error::SubscriberError;
 pub use keys::EllisKeys;
-pub use prov::HomesteadProv;
+pub use prov::ProvClient;
 
 use crate::cluster::Cluster;
 use crate::pod::object::{own_container, pod_is_ready};
@@ -59,7 +59,7 @@ const POOL: (u64, u64) = (6_505_550_000, 1000);
 /// Whose lines they are, and how they are made.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct SubscribersOptions {
+pub struct ProvisioningOptions {
     /// The account at Ellis, made where it is not there. Lists and deletions keep to its numbers.
     pub account: String,
     /// The name of the account's owner, which the address book of Ellis shows.
@@ -74,7 +74,7 @@ pub struct SubscribersOptions {
     pub at_once: usize,
 }
 
-impl SubscribersOptions {
+impl ProvisioningOptions {
     /// Those of an account, by its e-mail address, with everything else as it usually is.
     pub fn for_account(email: impl Into<String>) -> Self {
         Self {
@@ -97,17 +97,17 @@ impl SubscribersOptions {
 /// Whom it goes through.
 #[derive(Debug)]
 enum Way {
-    Ellis { ellis: Box<Ellis>, keys: EllisKeys, signed_up: OnceCell<()> },
+    Ellis { ellis: Box<EllisClient>, keys: EllisKeys, signed_up: OnceCell<()> },
     Prov,
 }
 
 /// The subscribers of a deployment that belong to one account.
 #[derive(Debug)]
-pub struct Subscribers {
-    options: SubscribersOptions,
+pub struct Provisioning {
+    options: ProvisioningOptions,
     home_domain: String,
     way: Way,
-    prov: Option<HomesteadProv>,
+    prov: Option<ProvClient>,
 }
 
 /// A password of 16 letters and digits: 92 bits, and nothing that a phone's keyboard or a file would spoil.
@@ -154,14 +154,14 @@ pub async fn ellis_keys(cluster: &Cluster) -> Result<EllisKeys, SubscriberError>
     Given::read(cluster, Component::Ellis, pod).await?.keys().await
 }
 
-impl Subscribers {
+impl Provisioning {
     /// Looks which of Ellis and homestead-prov stands, and reads what its pods were given. Nothing is written, and no
     /// account is made before something is.
     ///
     /// # Errors
     /// [`SubscriberError::NoProvisioning`] where neither stands, [`SubscriberError::NotReady`] where none of its pods is
     /// ready, and what went wrong with reading the keys.
-    pub async fn open(cluster: &Cluster, options: SubscribersOptions) -> Result<Self, SubscriberError> {
+    pub async fn open(cluster: &Cluster, options: ProvisioningOptions) -> Result<Self, SubscriberError> {
         let namespace = || cluster.namespace.clone();
         let ellis = match options.through {
             Some(Component::HomesteadProv) => Vec::new(),
@@ -180,12 +180,12 @@ impl Subscribers {
         let home_domain = options.home_domain.clone().unwrap_or_else(|| given.home_domain.clone());
         let way = if component == Component::Ellis {
             let keys = given.keys().await?;
-            let ellis = Box::new(Ellis::new(cluster).with_api_key(&keys.api_key));
+            let ellis = Box::new(EllisClient::new(cluster).with_api_key(&keys.api_key));
             Way::Ellis { ellis, keys, signed_up: OnceCell::new() }
         } else {
             Way::Prov
         };
-        let prov = prov.map(|(component, _)| HomesteadProv::new(cluster, component));
+        let prov = prov.map(|(component, _)| ProvClient::new(cluster, component));
         Ok(Self { options, home_domain, way, prov })
     }
 
@@ -203,12 +203,12 @@ impl Subscribers {
     }
 
     /// The client of homestead-prov, which stands behind Ellis as well. `None` where subscribers are an HSS'.
-    pub fn prov(&self) -> Option<&HomesteadProv> {
+    pub fn prov(&self) -> Option<&ProvClient> {
         self.prov.as_ref()
     }
 
     /// The client of Ellis, where that is the way.
-    pub fn ellis(&self) -> Option<&Ellis> {
+    pub fn ellis(&self) -> Option<&EllisClient> {
         match &self.way {
             Way::Ellis { ellis, .. } => Some(ellis),
             Way::Prov => None,
@@ -220,7 +220,7 @@ impl Subscribers {
         Ok(PublicIdentity::of(number, &self.home_domain)?)
     }
 
-    fn behind(&self) -> Result<&HomesteadProv, SubscriberError> {
+    fn behind(&self) -> Result<&ProvClient, SubscriberError> {
         self.prov.as_ref().ok_or(SubscriberError::Missing { identity: "homestead-prov".to_owned(), account: None })
     }
 
@@ -463,22 +463,22 @@ mod tests {
     async fn where_nothing_knows_subscribers_it_says_so_and_a_right_that_is_missing_is_named() {
         let none = serde_json::json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": []});
         let (cluster, _) = fake_api::cluster(move |_| Some(none.clone()));
-        let options = || SubscribersOptions::for_account("a@b");
-        let error = Subscribers::open(&cluster, options()).await.unwrap_err();
+        let options = || ProvisioningOptions::for_account("a@b");
+        let error = Provisioning::open(&cluster, options()).await.unwrap_err();
         assert_eq!(error.to_string(), "namespace ims: neither ellis nor homestead-prov runs there");
         let error = ellis_keys(&cluster).await.unwrap_err();
         assert_eq!(error.to_string(), "namespace ims: no ellis runs there");
         let (cluster, _) = fake_api::cluster(|_| Some(serde_json::Value::Null));
-        let error = Subscribers::open(&cluster, options()).await.unwrap_err();
+        let error = Provisioning::open(&cluster, options()).await.unwrap_err();
         assert_eq!(error.to_string(), "pods of ellis: needs the right to list pods");
     }
 
     #[tokio::test]
     async fn after_an_error_that_lasts_no_other_is_begun() {
         let (cluster, _) = fake_api::cluster(|_| None);
-        let options = SubscribersOptions { at_once: 2, ..SubscribersOptions::for_account("a@b") };
-        let prov = HomesteadProv::new(&cluster, Component::HomesteadProv);
-        let all = Subscribers { options, home_domain: "d".to_owned(), way: Way::Prov, prov: Some(prov) };
+        let options = ProvisioningOptions { at_once: 2, ..ProvisioningOptions::for_account("a@b") };
+        let prov = ProvClient::new(&cluster, Component::HomesteadProv);
+        let all = Provisioning { options, home_domain: "d".to_owned(), way: Way::Prov, prov: Some(prov) };
         let try_all = async |fail: SubscriberError| {
             let fail = std::cell::RefCell::new(Some(fail));
             let one = |n: u32| {

@@ -17,14 +17,14 @@ const JSON: &str = "application/json";
 const XML: &str = "application/xml";
 
 /// A client of a deployment's homestead-prov. Requests share kept connections and may be put at the same time.
-pub struct HomesteadProv {
+pub struct ProvClient {
     wire: Wire,
     component: Component,
 }
 
-impl std::fmt::Debug for HomesteadProv {
+impl std::fmt::Debug for ProvClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HomesteadProv").finish_non_exhaustive()
+        f.debug_struct("ProvClient").finish_non_exhaustive()
     }
 }
 
@@ -110,7 +110,7 @@ fn set(id: &str) -> String {
     format!("/irs/{}", segment(id))
 }
 
-impl HomesteadProv {
+impl ProvClient {
     /// A client of the component whose pods listen: homestead-prov, or homestead, whose image holds both in the classic
     /// release. Nothing is opened yet.
     pub(super) fn new(cluster: &Cluster, component: Component) -> Self {

@@ -34,6 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// For how long Ellis is asked again when those behind it failed: it has asked them already, and taken back what it began.
 const PATIENCE_BEHIND: Duration = Duration::from_secs(4);
 
+/// Ellis' words when its pool is empty (ellis `src/metaswitch/ellis/api/numbers.py`).
+const NO_NUMBERS: &str = "No available numbers";
+
 /// What may stand in a segment of a path as it is (RFC 3986 §2.3).
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -187,7 +190,7 @@ enum Fate {
 fn fate(status: u16, is_json: bool, words: &str) -> Fate {
     match status {
         // Ellis' own, when it has no number to give away.
-        503 if words.contains(super::ellis::NO_NUMBERS) => Fate::Final,
+        503 if words.contains(NO_NUMBERS) => Fate::Final,
         502 if is_json => Fate::Behind,
         // 502 is nginx': nobody is behind it.
         502 | 503 => Fate::Busy,

@@ -9,7 +9,7 @@ const LONGEST: usize = 255;
 /// What is no public identity.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{found:?} is no public identity: {reason}")]
-pub struct InvalidIdentity {
+pub struct InvalidPublicIdentity {
     /// What was given.
     pub found: String,
     /// What is wrong with it.
@@ -22,7 +22,7 @@ pub struct PublicIdentity(String);
 
 impl PublicIdentity {
     /// The identity of a number, or of a whole identity as it stands, in a home domain.
-    pub fn of(number: &str, domain: &str) -> Result<Self, InvalidIdentity> {
+    pub fn of(number: &str, domain: &str) -> Result<Self, InvalidPublicIdentity> {
         if number.contains(':') {
             return number.parse();
         }
@@ -63,10 +63,10 @@ impl fmt::Display for PublicIdentity {
 }
 
 impl FromStr for PublicIdentity {
-    type Err = InvalidIdentity;
+    type Err = InvalidPublicIdentity;
 
-    fn from_str(text: &str) -> Result<Self, InvalidIdentity> {
-        let wrong = |reason| Err(InvalidIdentity { found: text.chars().take(LONGEST).collect(), reason });
+    fn from_str(text: &str) -> Result<Self, InvalidPublicIdentity> {
+        let wrong = |reason| Err(InvalidPublicIdentity { found: text.chars().take(LONGEST).collect(), reason });
         if text.len() > LONGEST {
             return wrong("it is longer than 255 characters");
         }

@@ -18,7 +18,7 @@
 mod identity;
 mod numbers;
 
-pub use identity::{InvalidIdentity, PublicIdentity};
+pub use identity::{InvalidPublicIdentity, PublicIdentity};
 pub use numbers::{InvalidNumbers, Numbers};
 
 use secrecy::SecretString;
