@@ -19,6 +19,8 @@ fn commands(task: Task) -> &'static str {
         Task::Down => "`down`",
         Task::DeleteNamespace => "`down --delete-namespace`",
         Task::Logs => "`logs`, `trace`",
+        Task::Subscribers => "`subscriber`",
+        Task::Ellis => "`ellis`",
         Task::DnsCoredns => "`dns-patch`, backend coredns",
         Task::DnsEndpoints => "`dns-patch`, backend endpoints",
         Task::DnsEtcd => "`dns-patch`, backend etcd",

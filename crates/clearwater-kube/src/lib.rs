@@ -23,6 +23,7 @@ pub mod rights;
 pub mod run;
 pub mod scale;
 pub mod status;
+pub mod subscribers;
 pub mod up;
 
 pub use cluster::{Cluster, FIELD_MANAGER, REQUEST_TIMEOUT};

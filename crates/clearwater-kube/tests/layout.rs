@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clearwater_layout::Layout;
 
-const OPERATIONS: [&str; 7] = ["autoscale", "dns", "down", "logs", "scale", "status", "up"];
+const OPERATIONS: [&str; 8] = ["autoscale", "dns", "down", "logs", "scale", "status", "subscribers", "up"];
 
 /// Uses that stand: names in DNS are a gate of `up`, and `down` says which of them stay behind.
 const STATED: [(&str, &str); 2] = [("up", "dns"), ("down", "dns")];

@@ -13,6 +13,7 @@
 //! * [`quantity`]: Kubernetes quantities as numbers.
 //! * [`remedy`]: what one can do about an error, in nobody's words yet.
 //! * [`scale`]: scaling rules and step plans.
+//! * [`subscriber`]: identities of subscribers and ranges of numbers.
 //! * [`log`]: the grammar of Clearwater's log lines.
 //! * [`event`]: what happens during a run, as types that a program can read without a cluster client.
 //! * [`svg`]: pictures, element by element.
@@ -31,6 +32,7 @@ pub mod order;
 pub mod quantity;
 pub mod remedy;
 pub mod scale;
+pub mod subscriber;
 pub mod svg;
 pub mod text;
 pub mod yaml;

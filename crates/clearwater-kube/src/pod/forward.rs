@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http::header::HOST;
+use http::{HeaderValue, Request, Response};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
@@ -13,14 +15,15 @@ use tower::BoxError;
 
 use super::AskError;
 
-/// An answer longer than this is not one of those that are asked for.
-const LONGEST: usize = 1 << 20;
+/// An answer longer than this is not one of those that are asked for. The longest are lists of a hundred thousand names.
+const LONGEST: usize = 16 << 20;
 
 /// A kept HTTP connection to a port that a pod listens on at its loopback address, through a forwarded port.
 pub struct Forward {
     pod: String,
     port: u16,
-    sender: SendRequest<Empty<Bytes>>,
+    sender: SendRequest<Full<Bytes>>,
+    has_sent: bool,
     pump: AbortHandle,
     forwarder: Portforwarder,
 }
@@ -55,7 +58,7 @@ impl Forward {
                 // The connection is only the pump of the requests, which tell what became of it.
                 let _ = connection.await;
             });
-            Ok(Self { pod: pod.to_owned(), port, sender, pump: pump.abort_handle(), forwarder })
+            Ok(Self { pod: pod.to_owned(), port, sender, has_sent: false, pump: pump.abort_handle(), forwarder })
         };
         timeout(within, opening).await.unwrap_or_else(|_| Err(AskError::Deadline { pod: pod.to_owned(), within }))
     }
@@ -70,9 +73,26 @@ impl Forward {
         self.port
     }
 
+    /// Whether another question can be asked: the pod may close the connection after any answer.
+    pub fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
+    /// Whether the last request may have reached the pod.
+    pub fn has_sent(&self) -> bool {
+        self.has_sent
+    }
+
     /// Asks `GET path`. Yields the HTTP status and the body. After an error the connection must be dropped.
     pub async fn get(&mut self, path: &str, within: Duration) -> Result<(u16, String), AskError> {
-        let answer = timeout(within, self.exchange(path)).await;
+        let request = Request::get(path).body(Bytes::new()).map_err(|e| AskError::at_port(&self.pod, self.port, e))?;
+        let answer = self.ask(request, within).await?;
+        Ok((answer.status().as_u16(), String::from_utf8_lossy(answer.body()).into_owned()))
+    }
+
+    /// Puts a request whose URI is a path, and reads the answer to its end. After an error the connection must be dropped.
+    pub async fn ask(&mut self, request: Request<Bytes>, within: Duration) -> Result<Response<Bytes>, AskError> {
+        let answer = timeout(within, self.exchange(request)).await;
         match answer {
             Err(_) => Err(AskError::Deadline { pod: self.pod.clone(), within }),
             Ok(Ok(answer)) => Ok(answer),
@@ -80,12 +100,17 @@ impl Forward {
         }
     }
 
-    async fn exchange(&mut self, path: &str) -> Result<(u16, String), BoxError> {
-        let request = hyper::Request::get(path).header(hyper::header::HOST, "localhost").body(Empty::<Bytes>::new())?;
+    async fn exchange(&mut self, mut request: Request<Bytes>) -> Result<Response<Bytes>, BoxError> {
+        request.headers_mut().entry(HOST).or_insert(HeaderValue::from_static("localhost"));
+        self.has_sent = false;
         self.sender.ready().await?;
-        let response = self.sender.send_request(request).await?;
-        let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), LONGEST).collect().await?;
-        Ok((status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
+        self.has_sent = true;
+        let response = self.sender.try_send_request(request.map(Full::new)).await.map_err(|mut error| {
+            self.has_sent = error.take_message().is_none();
+            error.into_error()
+        })?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, LONGEST).collect().await?;
+        Ok(Response::from_parts(head, body.to_bytes()))
     }
 }

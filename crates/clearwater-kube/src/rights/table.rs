@@ -19,6 +19,10 @@ pub enum Task {
     DeleteNamespace,
     /// Read logs and trace calls.
     Logs,
+    /// Make, list and delete subscribers.
+    Subscribers,
+    /// Reach Ellis' pages.
+    Ellis,
     /// Put names into CoreDNS' file.
     DnsCoredns,
     /// Put names into an EndpointSlice.
@@ -244,6 +248,16 @@ const COUNTS_AS_THERE: &str = "what others have there: it counts as being there"
 const LOGS: &[AccessRule] = &[rule(WATCH, "", &["pods"]), rule(GET, "", &["pods/log"])];
 const READ_INSIDE: &[AccessRule] = &connect(EXEC, Scope::Namespace, Some("files inside the containers"));
 
+/// Ellis and homestead-prov are asked over forwarded ports.
+const REACH: &[AccessRule] = &connect(FORWARD, Scope::Namespace, None);
+
+/// The keys stand where Ellis' pods take them from.
+const READ_KEYS: &[AccessRule] =
+    &[rule(GET, "", &["configmaps"]), rule(GET, "", &["secrets"]).only_if("it goes through Ellis")];
+
+const CODE: &str = "the sign-up code";
+const SHOW_CODE: &[AccessRule] = &[rule(GET, "", &["configmaps", "secrets"]).or_without(CODE)];
+
 const ANSWERS: &str = "what the cluster's DNS answers";
 
 /// DNS servers are asked over a forwarded port, where that may be done.
@@ -284,7 +298,7 @@ const FIND_SERVERS: &[AccessRule] = &find_dns(Some(ANSWERS));
 
 impl Task {
     /// Every task.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Up,
         Self::CreateNamespace,
         Self::Status,
@@ -293,6 +307,8 @@ impl Task {
         Self::Down,
         Self::DeleteNamespace,
         Self::Logs,
+        Self::Subscribers,
+        Self::Ellis,
         Self::DnsCoredns,
         Self::DnsEndpoints,
         Self::DnsEtcd,
@@ -310,6 +326,8 @@ impl Task {
             Self::Down => "down",
             Self::DeleteNamespace => "delete-namespace",
             Self::Logs => "logs",
+            Self::Subscribers => "subscriber",
+            Self::Ellis => "ellis",
             Self::DnsCoredns => "dns-coredns",
             Self::DnsEndpoints => "dns-endpoints",
             Self::DnsEtcd => "dns-etcd",
@@ -341,6 +359,8 @@ impl Task {
             Self::Down => &[DOWN, FIND_NAMES],
             Self::DeleteNamespace => &[DELETE_NAMESPACE],
             Self::Logs => &[LOGS, READ_INSIDE],
+            Self::Subscribers => &[OWN_PODS, REACH, READ_KEYS],
+            Self::Ellis => &[OWN_PODS, REACH, SHOW_CODE],
             Self::DnsCoredns => &[FIND_DNS, WATCH_DNS, ASK_DNS, DNS_FILE, OWN_PODS, ASK_INSIDE],
             Self::DnsEndpoints => &[DNS_ENDPOINTS, PROVED_INSIDE, FIND_SERVERS, ASK_SERVERS, OWN_PODS],
             Self::DnsEtcd => &[FIND_DNS, WATCH_DNS, ASK_DNS, DNS_FILE, DNS_ETCD, OWN_PODS, ASK_INSIDE],

@@ -82,7 +82,7 @@ pub use object::{Item, ItemOwner, Lifecycle, Manifest, Note, Object, Replicas};
 pub use pod::CONFIG_HASH_ANNOTATION;
 pub use pod_security::{ENFORCE_LABEL, PodSecurity, namespace};
 pub use render::{render, services};
-pub use shared::{ENV_VARS, LOG_LEVELS};
+pub use shared::{AUTO_CONFIG, ENV_VARS, LOG_LEVELS};
 
 pub use crate::config::PortRange;
 pub use crate::config::shared::KEYS_SECRET;

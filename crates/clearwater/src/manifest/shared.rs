@@ -16,7 +16,7 @@ use crate::config::{KeyPolicy, Keys, LevelFile, ORIGINAL_AUTO_CONFIG};
 /// (clearwater-docker `README.md`).
 pub const ENV_VARS: &str = "env-vars";
 /// The ConfigMap with the configuration generator of the classic release.
-const AUTO_CONFIG: &str = "clearwater-auto-config";
+pub const AUTO_CONFIG: &str = "clearwater-auto-config";
 
 /// The ConfigMap with the file that each component's daemons read their log level from, by component.
 pub const LOG_LEVELS: &str = "clearwater-log-levels";

@@ -1,0 +1,499 @@
+//! Subscribers of a deployment: made, listed, shown and deleted, through Ellis where it stands and else at homestead-prov.
+//!
+//! Both are asked over ports of their pods that are forwarded, each connection once for many requests, so that neither needs
+//! an address outside of the cluster.
+//!
+//! ```no_run
+//! use clearwater_kube::Cluster;
+//! use clearwater_kube::subscribers::{Provisioning, ProvisioningOptions};
+//! use futures::TryStreamExt;
+//!
+//! # async fn two_lines(client: kube::Client) -> Result<(), clearwater_kube::subscribers::SubscriberError> {
+//! let cluster = Cluster::new(client, "ims");
+//! let options = ProvisioningOptions::for_account("clearwater-test@example.com").with_private_prefix("clearwater-test-");
+//! let subscribers = Provisioning::open(&cluster, options).await?;
+//! // What an earlier run of the same name left behind.
+//! for left in subscribers.list().await? {
+//!     subscribers.delete(&left.public_identity).await?;
+//! }
+//! let lines: Vec<_> = subscribers.create(2).try_collect().await?;
+//! # drop(lines);
+//! # Ok(()) }
+//! ```
+
+mod ellis;
+mod error;
+mod keys;
+mod prov;
+mod wire;
+
+use std::collections::HashSet;
+use std::future::{Future, ready};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clearwater::component::Component;
+use clearwater::subscriber::{PublicIdentity, Subscriber};
+use futures::{Stream, StreamExt, stream};
+use k8s_openapi::api::core::v1::Pod;
+use secrecy::SecretString;
+use tokio::sync::OnceCell;
+
+pub use ellis::EllisClient;
+pub use error::SubscriberError;
+pub use keys::EllisKeys;
+pub use prov::ProvClient;
+
+use crate::cluster::Cluster;
+use crate::pod::object::{own_container, pod_is_ready};
+use keys::Given;
+use wire::pods;
+
+/// How many are made at the same time where nothing else is said: Ellis and homestead-prov have a process a CPU each.
+pub const AT_ONCE: usize = 4;
+
+/// The numbers that Ellis' pool begins with, and how many it has (clearwater-docker `ellis/create_numbers.sh`). Where there
+/// is no Ellis, numbers that nobody chose are taken from the same.
+const POOL: (u64, u64) = (6_505_550_000, 1000);
+
+/// Whose lines they are, and how they are made.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ProvisioningOptions {
+    /// The account at Ellis, made where it is not there. Lists and deletions keep to its numbers.
+    pub account: String,
+    /// The name of the account's owner, which the address book of Ellis shows.
+    pub full_name: String,
+    /// At homestead-prov, which has no accounts: what the private identities begin with. Lists and deletions keep to those.
+    pub private_prefix: String,
+    /// Whom to ask: Ellis or homestead-prov; the first that stands where nothing is said.
+    pub through: Option<Component>,
+    /// The home domain; where nothing is said, the one that the pods were given.
+    pub home_domain: Option<String>,
+    /// How many are made at the same time.
+    pub at_once: usize,
+}
+
+impl ProvisioningOptions {
+    /// Those of an account, by its e-mail address, with everything else as it usually is.
+    pub fn for_account(email: impl Into<String>) -> Self {
+        Self {
+            account: email.into(),
+            full_name: "kubectl-clearwater".to_owned(),
+            private_prefix: String::new(),
+            through: None,
+            home_domain: None,
+            at_once: AT_ONCE,
+        }
+    }
+
+    /// The same, with private identities at homestead-prov that begin with this.
+    #[must_use]
+    pub fn with_private_prefix(self, prefix: impl Into<String>) -> Self {
+        Self { private_prefix: prefix.into(), ..self }
+    }
+}
+
+/// Whom it goes through.
+#[derive(Debug)]
+enum Way {
+    Ellis { ellis: Box<EllisClient>, keys: EllisKeys, signed_up: OnceCell<()> },
+    Prov,
+}
+
+/// The subscribers of a deployment that belong to one account.
+#[derive(Debug)]
+pub struct Provisioning {
+    options: ProvisioningOptions,
+    home_domain: String,
+    way: Way,
+    prov: Option<ProvClient>,
+}
+
+/// A password of 16 letters and digits: 92 bits, and nothing that a phone's keyboard or a file would spoil.
+fn new_password() -> Result<SecretString, SubscriberError> {
+    // Without those that are taken for one another.
+    const LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+    let mut text = String::new();
+    while text.len() < 16 {
+        // Those that would make some letters likelier are thrown away.
+        let low = (getrandom::u32()? & 0x3f) as usize;
+        text.extend(LETTERS.get(low).map(|b| char::from(*b)));
+    }
+    Ok(text.into())
+}
+
+/// Whether the next one would meet the same.
+fn is_end<T>(done: &Result<T, SubscriberError>) -> bool {
+    done.as_ref().is_err_and(|e| !e.is_of_one())
+}
+
+/// Where homestead-prov listens: in pods of its own or, in the classic release, in those of homestead.
+async fn prov_pods(cluster: &Cluster) -> Result<Option<(Component, Vec<Pod>)>, SubscriberError> {
+    for component in [Component::HomesteadProv, Component::Homestead] {
+        let all = pods(cluster, component).await?;
+        let listens = |pod: &Pod| {
+            let own = pod.spec.as_ref().and_then(|spec| own_container(spec, component));
+            let mut ports = own.into_iter().flat_map(|c| c.ports.iter().flatten());
+            component == Component::HomesteadProv || ports.any(|p| p.container_port == i32::from(prov::PORT))
+        };
+        if all.iter().any(listens) {
+            return Ok(Some((component, all)));
+        }
+    }
+    Ok(None)
+}
+
+/// The keys of a deployment's Ellis, from where its pods take them.
+pub async fn ellis_keys(cluster: &Cluster) -> Result<EllisKeys, SubscriberError> {
+    let all = pods(cluster, Component::Ellis).await?;
+    let Some(pod) = all.iter().find(|p| pod_is_ready(p)).or(all.first()) else {
+        let (namespace, wanted) = (cluster.namespace.clone(), Some(Component::Ellis));
+        return Err(SubscriberError::NoProvisioning { namespace, wanted });
+    };
+    Given::read(cluster, Component::Ellis, pod).await?.keys().await
+}
+
+impl Provisioning {
+    /// Looks which of Ellis and homestead-prov stands, and reads what its pods were given. Nothing is written, and no
+    /// account is made before something is.
+    ///
+    /// # Errors
+    /// [`SubscriberError::NoProvisioning`] where neither stands, [`SubscriberError::NotReady`] where none of its pods is
+    /// ready, and what went wrong with reading the keys.
+    pub async fn open(cluster: &Cluster, options: ProvisioningOptions) -> Result<Self, SubscriberError> {
+        let namespace = || cluster.namespace.clone();
+        let ellis = match options.through {
+            Some(Component::HomesteadProv) => Vec::new(),
+            _ => pods(cluster, Component::Ellis).await?,
+        };
+        let prov = prov_pods(cluster).await?;
+        let (component, of) = match (&prov, options.through) {
+            _ if !ellis.is_empty() => (Component::Ellis, &ellis),
+            (Some((component, of)), None | Some(Component::HomesteadProv)) => (*component, of),
+            (_, wanted) => return Err(SubscriberError::NoProvisioning { namespace: namespace(), wanted }),
+        };
+        let Some(pod) = of.iter().find(|p| pod_is_ready(p)) else {
+            return Err(SubscriberError::NotReady { component, namespace: namespace() });
+        };
+        let given = Given::read(cluster, component, pod).await?;
+        let home_domain = options.home_domain.clone().unwrap_or_else(|| given.home_domain.clone());
+        let way = if component == Component::Ellis {
+            let keys = given.keys().await?;
+            let ellis = Box::new(EllisClient::new(cluster).with_api_key(&keys.api_key));
+            Way::Ellis { ellis, keys, signed_up: OnceCell::new() }
+        } else {
+            Way::Prov
+        };
+        let prov = prov.map(|(component, _)| ProvClient::new(cluster, component));
+        Ok(Self { options, home_domain, way, prov })
+    }
+
+    /// Whom it goes through: Ellis or homestead-prov.
+    pub fn through(&self) -> Component {
+        match self.way {
+            Way::Ellis { .. } => Component::Ellis,
+            Way::Prov => Component::HomesteadProv,
+        }
+    }
+
+    /// The SIP home domain.
+    pub fn home_domain(&self) -> &str {
+        &self.home_domain
+    }
+
+    /// The client of homestead-prov, which stands behind Ellis as well. `None` where subscribers are an HSS'.
+    pub fn prov(&self) -> Option<&ProvClient> {
+        self.prov.as_ref()
+    }
+
+    /// The client of Ellis, where that is the way.
+    pub fn ellis(&self) -> Option<&EllisClient> {
+        match &self.way {
+            Way::Ellis { ellis, .. } => Some(ellis),
+            Way::Prov => None,
+        }
+    }
+
+    /// The public identity of a number.
+    pub fn identity(&self, number: &str) -> Result<PublicIdentity, SubscriberError> {
+        Ok(PublicIdentity::of(number, &self.home_domain)?)
+    }
+
+    fn behind(&self) -> Result<&ProvClient, SubscriberError> {
+        self.prov.as_ref().ok_or(SubscriberError::Missing { identity: "homestead-prov".to_owned(), account: None })
+    }
+
+    /// The private identity that goes with a public one that is made here.
+    fn private_identity(&self, identity: &PublicIdentity) -> String {
+        match self.way {
+            Way::Ellis { .. } => identity.private_identity().to_owned(),
+            Way::Prov => format!("{}{}", self.options.private_prefix, identity.private_identity()),
+        }
+    }
+
+    /// Makes the account, once.
+    async fn sign_up(&self) -> Result<(), SubscriberError> {
+        let Way::Ellis { ellis, keys, signed_up } = &self.way else { return Ok(()) };
+        let making = || async {
+            let (account, name) = (&self.options.account, &self.options.full_name);
+            // Nobody logs in with it: the API key acts for the account.
+            ellis.sign_up(account, name, &new_password()?, &keys.sign_up_code).await.map(drop)
+        };
+        signed_up.get_or_try_init(making).await.map(drop)
+    }
+
+    /// Makes so many lines, several at a time, with numbers that are free. Each comes as soon as it is made, with its
+    /// password.
+    ///
+    /// After an error that the next one would meet as well, those that are on their way are finished and no other is begun.
+    /// An empty pool is [`SubscriberError::PoolEmpty`].
+    pub fn create(&self, count: usize) -> impl Stream<Item = Result<Subscriber, SubscriberError>> + '_ {
+        let free = async move {
+            let numbers: Vec<Option<PublicIdentity>> = match self.way {
+                Way::Ellis { .. } => vec![None; count],
+                Way::Prov => match self.free_numbers(count).await {
+                    Ok(free) => free.into_iter().map(Some).collect(),
+                    Err(error) => return stream::iter([Err(error)]).left_stream(),
+                },
+            };
+            let missing = count - numbers.len();
+            let making = move |number: Option<PublicIdentity>| async move {
+                match (&self.way, number) {
+                    (Way::Ellis { ellis, .. }, None) => {
+                        self.sign_up().await?;
+                        ellis.create(&self.options.account).await
+                    }
+                    (_, Some(identity)) => self.create_identity(&identity).await,
+                    (Way::Prov, None) => Err(SubscriberError::PoolEmpty { component: Component::HomesteadProv }),
+                }
+            };
+            let all = numbers.into_iter().chain(std::iter::repeat_n(None, missing.min(1)));
+            self.several(all, making, is_end).right_stream()
+        };
+        stream::once(free).flatten()
+    }
+
+    /// Makes lines of one's own numbers, several at a time. Each comes with its number as soon as it is made or not: one
+    /// that is taken ([`SubscriberError::Taken`]) does not keep the others from being made.
+    pub fn create_numbers(
+        &self,
+        numbers: impl IntoIterator<Item = PublicIdentity>,
+    ) -> impl Stream<Item = (PublicIdentity, Result<Subscriber, SubscriberError>)> + '_ {
+        let numbers: Vec<PublicIdentity> = numbers.into_iter().collect();
+        let making = move |identity: PublicIdentity| async move {
+            let made = self.create_identity(&identity).await;
+            (identity, made)
+        };
+        self.several(numbers, making, |(_, made)| is_end(made))
+    }
+
+    /// Does something to each, several at a time. After one that is the end, those that are on their way are finished and no
+    /// other is begun.
+    fn several<T, O, F>(
+        &self,
+        all: impl IntoIterator<Item = T>,
+        one: impl Fn(T) -> F,
+        is_end: impl Fn(&O) -> bool + Copy,
+    ) -> impl Stream<Item = O>
+    where
+        F: Future<Output = O>,
+    {
+        let ended = Arc::new(AtomicBool::new(false));
+        let stop = ended.clone();
+        stream::iter(all)
+            .take_while(move |_| ready(!stop.load(Ordering::Relaxed)))
+            .map(move |item| {
+                let (doing, ended) = (one(item), ended.clone());
+                async move {
+                    let done = doing.await;
+                    if is_end(&done) {
+                        ended.store(true, Ordering::Relaxed);
+                    }
+                    done
+                }
+            })
+            .buffer_unordered(self.options.at_once.max(1))
+    }
+
+    /// Makes a line of a number of one's own choice: within or outside of Ellis' pool.
+    ///
+    /// # Errors
+    /// [`SubscriberError::Taken`] where the number is given away.
+    pub async fn create_number(&self, number: &str) -> Result<Subscriber, SubscriberError> {
+        self.create_identity(&self.identity(number)?).await
+    }
+
+    async fn create_identity(&self, identity: &PublicIdentity) -> Result<Subscriber, SubscriberError> {
+        let private_identity = self.private_identity(identity);
+        match &self.way {
+            Way::Ellis { ellis, .. } => {
+                self.sign_up().await?;
+                ellis.create_chosen(&self.options.account, identity, &private_identity, true).await
+            }
+            Way::Prov => {
+                let password = new_password()?;
+                self.behind()?.create(identity, &private_identity, &self.home_domain, &password).await?;
+                Ok(Subscriber { public_identity: identity.clone(), private_identity, password: Some(password) })
+            }
+        }
+    }
+
+    async fn free_numbers(&self, count: usize) -> Result<Vec<PublicIdentity>, SubscriberError> {
+        let taken: HashSet<PublicIdentity> = self.behind()?.public_identities().await?.into_iter().collect();
+        let all = (POOL.0..POOL.0 + POOL.1).map(|n| self.identity(&n.to_string()));
+        all.filter(|one| one.as_ref().is_ok_and(|i| !taken.contains(i)) || one.is_err()).take(count).collect()
+    }
+
+    /// The account's lines, in the order of their identities, without passwords.
+    pub async fn list(&self) -> Result<Vec<Subscriber>, SubscriberError> {
+        let mut all = match &self.way {
+            Way::Ellis { ellis, .. } => ellis.numbers(&self.options.account).await?,
+            Way::Prov => self.list_prov().await?,
+        };
+        all.sort_by(|a, b| a.public_identity.cmp(&b.public_identity));
+        Ok(all)
+    }
+
+    async fn list_prov(&self) -> Result<Vec<Subscriber>, SubscriberError> {
+        let prov = self.behind()?;
+        let identities = prov.public_identities().await?;
+        let asking = |identity: PublicIdentity| async move { prov.show(&identity).await };
+        let found: Vec<_> = self.several(identities, asking, is_end).collect().await;
+        let mut all = Vec::new();
+        for one in found {
+            // One that went away meanwhile is not there.
+            all.extend(one?.filter(|s| s.private_identity.starts_with(&self.options.private_prefix)));
+        }
+        Ok(all)
+    }
+
+    /// One of the account's lines, without its password. `None` where there is none of that identity.
+    pub async fn show(&self, identity: &PublicIdentity) -> Result<Option<Subscriber>, SubscriberError> {
+        match &self.way {
+            Way::Ellis { ellis, .. } => {
+                let all = ellis.numbers(&self.options.account).await?;
+                Ok(all.into_iter().find(|s| s.public_identity == *identity))
+            }
+            Way::Prov => {
+                let found = self.behind()?.show(identity).await?;
+                Ok(found.filter(|s| s.private_identity.starts_with(&self.options.private_prefix)))
+            }
+        }
+    }
+
+    /// The password of a line; `None` where only its digest is kept.
+    pub async fn password(&self, line: &Subscriber) -> Result<Option<SecretString>, SubscriberError> {
+        self.behind()?.password(&line.private_identity).await
+    }
+
+    /// Gives a line this password, or a new one where none is given. The old one is worth nothing from then on.
+    pub async fn set_password(
+        &self,
+        line: &Subscriber,
+        password: Option<SecretString>,
+    ) -> Result<SecretString, SubscriberError> {
+        match (&self.way, password) {
+            (Way::Ellis { ellis, .. }, None) => ellis.new_password(&self.options.account, &line.public_identity).await,
+            (_, password) => {
+                let password = password.map_or_else(new_password, Ok)?;
+                self.behind()?.put_password(&line.private_identity, &self.home_domain, &password).await?;
+                Ok(password)
+            }
+        }
+    }
+
+    /// Deletes one of the account's lines. Says whether it was there.
+    pub async fn delete(&self, identity: &PublicIdentity) -> Result<bool, SubscriberError> {
+        match &self.way {
+            Way::Ellis { ellis, .. } => ellis.delete(&self.options.account, identity).await,
+            // Another's is none of this account's.
+            Way::Prov if self.show(identity).await?.is_none() => Ok(false),
+            Way::Prov => self.behind()?.delete(identity).await,
+        }
+    }
+
+    /// Deletes lines, several at a time; each comes as soon as it is gone, with whether it was there.
+    pub fn delete_all(
+        &self,
+        identities: impl IntoIterator<Item = PublicIdentity>,
+    ) -> impl Stream<Item = (PublicIdentity, Result<bool, SubscriberError>)> + '_ {
+        let all: Vec<PublicIdentity> = identities.into_iter().collect();
+        let deleting = move |identity: PublicIdentity| async move {
+            let deleted = self.delete(&identity).await;
+            (identity, deleted)
+        };
+        self.several(all, deleting, |(_, deleted)| is_end(deleted))
+    }
+
+    /// Removes the account at Ellis with all its lines, or all lines of the prefix where there is no Ellis. Says how many
+    /// lines there were.
+    pub async fn delete_account(&self) -> Result<usize, SubscriberError> {
+        let all = self.list().await?;
+        let identities = all.iter().map(|s| s.public_identity.clone());
+        let deleted: Vec<_> = self.delete_all(identities).collect().await;
+        let mut count = 0;
+        for (_, deleted) in deleted {
+            count += usize::from(deleted?);
+        }
+        if let Way::Ellis { ellis, .. } = &self.way {
+            ellis.delete_account(&self.options.account).await?;
+        }
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+    use crate::fake_api;
+
+    fn is_send<T: Send>(_: &T) {}
+
+    #[test]
+    fn passwords_are_long_and_never_the_same() {
+        let all: HashSet<String> = (0..100).map(|_| new_password().unwrap().expose_secret().to_owned()).collect();
+        assert_eq!(all.len(), 100);
+        assert!(all.iter().all(|p| p.len() == 16 && p.chars().all(|c| c.is_ascii_alphanumeric())), "{all:?}");
+    }
+
+    #[tokio::test]
+    async fn where_nothing_knows_subscribers_it_says_so_and_a_right_that_is_missing_is_named() {
+        let none = serde_json::json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": []});
+        let (cluster, _) = fake_api::cluster(move |_| Some(none.clone()));
+        let options = || ProvisioningOptions::for_account("a@b");
+        let error = Provisioning::open(&cluster, options()).await.unwrap_err();
+        assert_eq!(error.to_string(), "namespace ims: neither ellis nor homestead-prov runs there");
+        let error = ellis_keys(&cluster).await.unwrap_err();
+        assert_eq!(error.to_string(), "namespace ims: no ellis runs there");
+        let (cluster, _) = fake_api::cluster(|_| Some(serde_json::Value::Null));
+        let error = Provisioning::open(&cluster, options()).await.unwrap_err();
+        assert_eq!(error.to_string(), "pods of ellis: needs the right to list pods");
+    }
+
+    #[tokio::test]
+    async fn after_an_error_that_lasts_no_other_is_begun() {
+        let (cluster, _) = fake_api::cluster(|_| None);
+        let options = ProvisioningOptions { at_once: 2, ..ProvisioningOptions::for_account("a@b") };
+        let prov = ProvClient::new(&cluster, Component::HomesteadProv);
+        let all = Provisioning { options, home_domain: "d".to_owned(), way: Way::Prov, prov: Some(prov) };
+        let try_all = async |fail: SubscriberError| {
+            let fail = std::cell::RefCell::new(Some(fail));
+            let one = |n: u32| {
+                ready(match fail.borrow_mut().take().filter(|_| n == 0) {
+                    Some(error) => Err(error),
+                    None => Ok(n),
+                })
+            };
+            let done: Vec<_> = all.several(0..10, one, is_end).collect().await;
+            done.len()
+        };
+        assert_eq!(try_all(SubscriberError::Taken { identity: "x".to_owned() }).await, 10);
+        assert!(try_all(SubscriberError::PoolEmpty { component: Component::Ellis }).await <= 3);
+        is_send(&all.create(2));
+        is_send(&all.create_numbers([]));
+        is_send(&all.list());
+    }
+}
