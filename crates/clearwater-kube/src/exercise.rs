@@ -1,7 +1,7 @@
 //! Tries whether a deployment is a telephone exchange: phones of [`clearwater_sip`] that reach the bonos of a namespace.
 //!
 //! Bono listens on its pod's own address alone (sprout's `bono.cpp` binds to `local_ip`), where a forwarded port does not
-//! lead. So a phone speaks through a [`Relay`] in the bono's own pod, or to an address as any phone outside would, which
+//! lead. So a phone speaks through a [`Tunnel`] in the bono's own pod, or to an address as any phone outside would, which
 //! tries the exposure too.
 
 use std::net::SocketAddr;
@@ -19,12 +19,12 @@ use thiserror::Error;
 use crate::Cluster;
 use crate::cluster::say;
 use crate::pod::object::pod_is_ready;
-use crate::pod::{AskError, Protocol, Relay};
+use crate::pod::{AskError, Protocol, Tunnel};
 
 /// How phones reach bono.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Via {
-    /// Through a relay in the pods of bono, each in turn.
+    /// Through a tunnel in the pods of bono, each in turn.
     Pod,
     /// At an address, from this machine.
     Address(SocketAddr),
@@ -55,7 +55,7 @@ pub enum ExerciseError {
 /// SIP's own port, at which bono takes phones (clearwater.md §2.10).
 const SIP: u16 = 5060;
 
-/// How long a relay may take to open.
+/// How long a tunnel may take to open.
 const OPENING: Duration = Duration::from_secs(15);
 
 /// The ways to the bonos of a namespace.
@@ -119,13 +119,13 @@ impl Reach for Bonos {
             Transport::Tcp => Protocol::Tcp,
             Transport::Udp => Protocol::Udp,
         };
-        let opened = Relay::open(&self.pods, &bono.pod, &bono.container, bono.address, protocol, OPENING).await;
-        let relay = opened.map_err(|error| match &error {
+        let opened = Tunnel::open(&self.pods, &bono.pod, &bono.container, bono.address, protocol, OPENING).await;
+        let tunnel = opened.map_err(|error| match &error {
             AskError::Forbidden { .. } => format!("pod {}: {error}", bono.pod),
             _ => error.to_string(),
         })?;
-        let way = Way { transport, proxy: relay.near(), seen_as: Some(relay.far()) };
-        Ok(Opened { way, through: bono.pod.clone(), keeper: Box::new(relay) })
+        let way = Way { transport, proxy: tunnel.near(), seen_as: Some(tunnel.far()) };
+        Ok(Opened { way, through: bono.pod.clone(), keeper: Box::new(tunnel) })
     }
 }
 

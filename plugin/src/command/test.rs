@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use clearwater_kube::exercise::{Bonos, ExerciseError, Via, exercise};
-use clearwater_kube::subscribers::{SubscriberError, Subscribers, SubscribersOptions};
+use clearwater_kube::subscribers::{Provisioning, ProvisioningOptions, SubscriberError};
 use clearwater_sip::case::{Case, Outcome, Verdict, all, chosen};
 use clearwater_sip::{Account, Entry, Heading, Transport, suspect_of};
 use futures::TryStreamExt;
@@ -338,8 +338,8 @@ impl Test {
         let (bonos, subscribers) = unless_ended(signals, async {
             let cluster = context.connection().cluster(namespace).await?;
             let bonos = Bonos::find(&cluster, via).await?;
-            let options = SubscribersOptions::for_account(ACCOUNT).with_private_prefix(PREFIX);
-            let subscribers = Subscribers::open(&cluster, options).await.map_err(|e| cannot_make(&e))?;
+            let options = ProvisioningOptions::for_account(ACCOUNT).with_private_prefix(PREFIX);
+            let subscribers = Provisioning::open(&cluster, options).await.map_err(|e| cannot_make(&e))?;
             Ok((bonos, subscribers))
         })
         .await?;

@@ -9,14 +9,14 @@ pub(crate) mod dns;
 mod forward;
 pub mod object;
 mod question;
-mod relay;
+mod tunnel;
 mod script;
 mod shell;
 pub mod supervisor;
 
 pub use forward::Forward;
 pub use question::{Verdict, judge, script};
-pub use relay::{Protocol, Relay};
+pub use tunnel::{Protocol, Tunnel};
 pub use script::{Nul, Script};
 pub use shell::{Output, Shell};
 

@@ -163,7 +163,7 @@ mod tests {
     }
 
     /// The type keeps words out of a shell that goes through it; this keeps other ways shut. `logs/files.rs` and
-    /// `relay.rs` hand a text of their own to a bash, with its arguments beside it.
+    /// `tunnel.rs` hand a text of their own to a bash, with its arguments beside it.
     #[test]
     fn nothing_else_in_this_crate_runs_a_program_in_a_pod() {
         let mut ways = Vec::new();
@@ -181,6 +181,6 @@ mod tests {
             }
         }
         ways.sort();
-        assert_eq!(ways, ["files.rs", "relay.rs", "shell.rs"], "these run programs in pods");
+        assert_eq!(ways, ["files.rs", "shell.rs", "tunnel.rs"], "these run programs in pods");
     }
 }

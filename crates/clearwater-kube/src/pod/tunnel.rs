@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::AskError;
 use super::shell::refusal;
 
-/// What a relay carries.
+/// What a tunnel carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// A connection.
@@ -29,13 +29,13 @@ pub enum Protocol {
 /// comes back here. The program ends with the connection, and half a minute after the last word from this side at the
 /// latest: a process that was started by `exec` outlives a connection that is cut (kubernetes/kubernetes#89031).
 #[derive(Debug)]
-pub struct Relay {
+pub struct Tunnel {
     near: SocketAddr,
     far: SocketAddr,
     pump: AbortHandle,
 }
 
-impl Drop for Relay {
+impl Drop for Tunnel {
     fn drop(&mut self) {
         self.pump.abort();
     }
@@ -101,10 +101,10 @@ const STILL_HERE: Duration = Duration::from_secs(10);
 /// The longest frame: the program reads no more at once, and no datagram is longer.
 const FRAME: usize = 60_000;
 
-/// A line longer than this is not the relay's first.
+/// A line longer than this is not the tunnel's first.
 const FIRST_LINE: u64 = 1024;
 
-impl Relay {
+impl Tunnel {
     /// Opens a way to an address that the pod reaches, its own for example, within the deadline.
     pub async fn open(
         pods: &Api<Pod>,
@@ -121,7 +121,7 @@ impl Relay {
                 Protocol::Tcp => "tcp",
                 Protocol::Udp => "udp",
             };
-            let command = ["bash", "-c", LAUNCH, "relay", PROGRAM, &ip, &port, kind];
+            let command = ["bash", "-c", LAUNCH, "tunnel", PROGRAM, &ip, &port, kind];
             let opened = pods.exec(pod, command, &params).await;
             let mut process = opened.map_err(|e| AskError::from_kube(pod, "get and create pods/exec", e))?;
             let status = process.take_status();
@@ -138,7 +138,7 @@ impl Relay {
                     Some(why) => AskError::broken(pod, why),
                     None => refusal(pod, container, status)
                         .await
-                        .unwrap_or_else(|| AskError::broken(pod, format!("the relay began with {first:?}"))),
+                        .unwrap_or_else(|| AskError::broken(pod, format!("the tunnel began with {first:?}"))),
                 });
             };
             Self::pump(process, stdin, stdout, far, protocol).await.map_err(|e| AskError::broken(pod, e))
@@ -259,7 +259,7 @@ async fn datagrams(
             let datagram = frame(&mut stdout).await?;
             let to = *phone.borrow_and_update();
             if let Some(to) = to {
-                // A phone that went away is not the relay's to mind.
+                // A phone that went away is not the tunnel's to mind.
                 let _ = socket.send_to(&datagram, to).await;
             }
         }
