@@ -1,8 +1,9 @@
 //! Tries whether a deployment is a telephone exchange: phones of [`clearwater_sip`] that reach the bonos of a namespace.
 //!
 //! Bono listens on its pod's own address alone (sprout's `bono.cpp` binds to `local_ip`), where a forwarded port does not
-//! lead. So a phone speaks through a [`Tunnel`] in the bono's own pod, or to an address as any phone outside would, which
-//! tries the exposure too.
+//! lead. So a phone speaks through a [`Tunnel`] in another pod of the deployment, or to an address as any phone outside
+//! would, which tries the exposure too. The pods of bono and sprout themselves are no place for a phone: what has their
+//! address they take for their own, and requests within a call for such a phone go astray.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,21 +11,21 @@ use std::time::Duration;
 
 use clearwater::component::Component;
 use clearwater_sip::case::{Case, Opened, Outcome, Reach};
-use clearwater_sip::{Account, Transport, Way};
+use clearwater_sip::{Account, Ends, Transport, Way};
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
 use kube::api::ListParams;
+use kube::{Api, ResourceExt};
 use thiserror::Error;
 
 use crate::Cluster;
 use crate::cluster::say;
-use crate::pod::object::pod_is_ready;
+use crate::pod::object::{own_container, pod_is_ready};
 use crate::pod::{AskError, Protocol, Tunnel};
 
 /// How phones reach bono.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Via {
-    /// Through a tunnel in the pods of bono, each in turn.
+    /// From another pod of the deployment, each bono in turn.
     Pod,
     /// At an address, from this machine.
     Address(SocketAddr),
@@ -35,7 +36,7 @@ pub enum Via {
 #[non_exhaustive]
 pub enum ExerciseError {
     /// The pods could not be listed.
-    #[error("the pods of bono in {namespace} cannot be listed: {}", say(.source))]
+    #[error("the pods in {namespace} cannot be listed: {}", say(.source))]
     List {
         /// The namespace.
         namespace: String,
@@ -50,6 +51,20 @@ pub enum ExerciseError {
         /// How many pods of bono there are.
         pods: usize,
     },
+    /// There is no pod that a phone could stand in.
+    #[error("no pod in {namespace} is ready that a phone could stand in: {}", names())]
+    NoStand {
+        /// The namespace.
+        namespace: String,
+    },
+}
+
+/// Where a phone may stand, the best first: their images have bash and, as supervisord is one, Python.
+const STANDS: [Component; 5] =
+    [Component::Ellis, Component::HomesteadProv, Component::Homer, Component::Homestead, Component::Ralf];
+
+fn names() -> String {
+    STANDS.map(Component::name).join(", ")
 }
 
 /// SIP's own port, at which bono takes phones (clearwater.md §2.10).
@@ -61,70 +76,89 @@ const OPENING: Duration = Duration::from_secs(15);
 /// The ways to the bonos of a namespace.
 pub struct Bonos {
     pods: Api<Pod>,
-    via: Via,
-    ready: Vec<Bono>,
+    way: Place,
     next: AtomicUsize,
 }
 
-#[derive(Clone, Debug)]
-struct Bono {
+enum Place {
+    Here(SocketAddr),
+    In { stand: Stand, bonos: Vec<Bono> },
+}
+
+/// A container that a phone stands in.
+struct Stand {
     pod: String,
     container: String,
+}
+
+struct Bono {
+    pod: String,
     address: SocketAddr,
 }
 
 impl Bonos {
-    /// Finds the bonos that are ready; with an address none is needed.
+    /// Finds the bonos that are ready, and where phones may stand; with an address neither is needed.
     pub async fn find(cluster: &Cluster, via: Via) -> Result<Self, ExerciseError> {
         let pods: Api<Pod> = cluster.api();
-        let mut ready = Vec::new();
-        if via == Via::Pod {
-            let namespace = cluster.namespace.clone();
-            let only = ListParams::default().labels(&format!("service={}", Component::Bono));
-            let all = pods.list(&only).await;
-            let all = all.map_err(|source| ExerciseError::List { namespace: namespace.clone(), source })?.items;
-            ready = all.iter().filter(|p| pod_is_ready(p)).filter_map(bono).collect();
-            if ready.is_empty() {
-                return Err(ExerciseError::NoBono { namespace, pods: all.len() });
+        let way = match via {
+            Via::Address(proxy) => Place::Here(proxy),
+            Via::Pod => {
+                let namespace = || cluster.namespace.clone();
+                let all = pods.list(&ListParams::default()).await;
+                let all = all.map_err(|source| ExerciseError::List { namespace: namespace(), source })?.items;
+                let bonos: Vec<Bono> = ready(&all, Component::Bono).filter_map(bono).collect();
+                if bonos.is_empty() {
+                    let pods = all.iter().filter(|p| is_of(p, Component::Bono)).count();
+                    return Err(ExerciseError::NoBono { namespace: namespace(), pods });
+                }
+                let stand = STANDS.into_iter().find_map(|c| ready(&all, c).find_map(|pod| stand(pod, c)));
+                Place::In { stand: stand.ok_or_else(|| ExerciseError::NoStand { namespace: namespace() })?, bonos }
             }
-        }
-        Ok(Self { pods, via, ready, next: AtomicUsize::new(0) })
-    }
-
-    /// The pods that phones are carried through, each in turn.
-    pub fn pods(&self) -> impl Iterator<Item = &str> {
-        self.ready.iter().map(|b| b.pod.as_str())
+        };
+        Ok(Self { pods, way, next: AtomicUsize::new(0) })
     }
 }
 
+fn is_of(pod: &Pod, component: Component) -> bool {
+    pod.labels().get("service").is_some_and(|service| service == component.name())
+}
+
+fn ready(pods: &[Pod], component: Component) -> impl Iterator<Item = &Pod> {
+    pods.iter().filter(move |p| is_of(p, component) && pod_is_ready(p))
+}
+
+fn stand(pod: &Pod, component: Component) -> Option<Stand> {
+    let container = own_container(pod.spec.as_ref()?, component)?.name.clone();
+    Some(Stand { pod: pod.metadata.name.clone()?, container })
+}
+
 fn bono(pod: &Pod) -> Option<Bono> {
-    let name = pod.metadata.name.clone()?;
-    let containers = &pod.spec.as_ref()?.containers;
-    let own = containers.iter().find(|c| c.name == Component::Bono.name()).or_else(|| containers.first())?;
     let ip = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
-    Some(Bono { pod: name, container: own.name.clone(), address: SocketAddr::new(ip, SIP) })
+    Some(Bono { pod: pod.metadata.name.clone()?, address: SocketAddr::new(ip, SIP) })
 }
 
 #[async_trait::async_trait]
 impl Reach for Bonos {
     async fn open(&self, transport: Transport) -> Result<Opened, String> {
-        let bono = match self.via {
-            Via::Address(proxy) => {
-                let way = Way { transport, proxy, seen_as: None };
+        let (stand, bonos) = match &self.way {
+            Place::Here(proxy) => {
+                let way = Way { transport, proxy: *proxy, tunnel: None };
                 return Ok(Opened { way, through: proxy.to_string(), keeper: Box::new(()) });
             }
-            Via::Pod => &self.ready[self.next.fetch_add(1, Ordering::Relaxed) % self.ready.len()],
+            Place::In { stand, bonos } => (stand, bonos),
         };
+        let bono = &bonos[self.next.fetch_add(1, Ordering::Relaxed) % bonos.len()];
         let protocol = match transport {
             Transport::Tcp => Protocol::Tcp,
             Transport::Udp => Protocol::Udp,
         };
-        let opened = Tunnel::open(&self.pods, &bono.pod, &bono.container, bono.address, protocol, OPENING).await;
+        let opened = Tunnel::open(&self.pods, &stand.pod, &stand.container, bono.address, protocol, OPENING).await;
         let tunnel = opened.map_err(|error| match &error {
-            AskError::Forbidden { .. } => format!("pod {}: {error}", bono.pod),
+            AskError::Forbidden { .. } => format!("pod {}: {error}", stand.pod),
             _ => error.to_string(),
         })?;
-        let way = Way { transport, proxy: tunnel.near(), seen_as: Some(tunnel.far()) };
+        let ends = Ends { near: tunnel.near(), far: tunnel.far() };
+        let way = Way { transport, proxy: bono.address, tunnel: Some(ends) };
         Ok(Opened { way, through: bono.pod.clone(), keeper: Box::new(tunnel) })
     }
 }

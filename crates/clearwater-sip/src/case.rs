@@ -5,6 +5,7 @@ mod media;
 mod messages;
 mod registration;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -134,6 +135,8 @@ pub(crate) struct Bench<'a> {
     /// How long one answer may take.
     pub(crate) patience: Duration,
     held: Mutex<Vec<Held>>,
+    /// The lines whose earlier registrations are taken back.
+    cleared: Mutex<BTreeSet<usize>>,
 }
 
 impl Case {
@@ -149,7 +152,7 @@ impl Case {
         patience: Duration,
     ) -> Outcome {
         assert!(accounts.len() >= self.lines, "{} takes {} lines", self.id, self.lines);
-        let bench = Bench { reach, accounts, transport, patience, held: Mutex::default() };
+        let bench = Bench { reach, accounts, transport, patience, held: Mutex::default(), cleared: Mutex::default() };
         let began = Instant::now();
         let verdict = match timeout(LONGEST, (self.run)(&bench)).await {
             Ok(Ok(())) => Verdict::Passed,
@@ -191,9 +194,14 @@ impl Bench<'_> {
         Ok(phone)
     }
 
-    /// A phone that is registered.
+    /// A phone that is registered. The first of a line takes back what others left: a phone that went away without a word
+    /// is called for as long as its registration lasts.
     pub(crate) async fn registered(&self, line: usize) -> Result<Phone, Trouble> {
         let mut phone = self.phone(line).await?;
+        if self.cleared.lock().insert(line) {
+            let step = format!("REGISTER of {} for 0 s, all phones", phone.account().number);
+            is(&step, "REGISTER", 200, phone.unregister_all(self.patience).await)?;
+        }
         let step = format!("REGISTER of {}", phone.account().number);
         let reply = phone.register(REGISTERED, self.patience).await;
         is(&step, "REGISTER", 200, reply)?;
@@ -248,7 +256,6 @@ pub fn chosen<'a>(words: &'a [String], among: &[&'static Case]) -> (Vec<&'static
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
 
     #[test]
     fn cases_have_names_of_their_own_and_are_chosen_by_them() {

@@ -10,7 +10,7 @@
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let account = Account::new("sip:6505550000@example.com", "6505550000@example.com", "secret")?;
-//! let way = Way { transport: Transport::Tcp, proxy: "192.0.2.1:5060".parse()?, seen_as: None };
+//! let way = Way { transport: Transport::Tcp, proxy: "192.0.2.1:5060".parse()?, tunnel: None };
 //! let mut phone = Phone::open(account, way).await?;
 //! let reply = phone.register(300, Duration::from_secs(5)).await?;
 //! println!("{} {} after {:?}", reply.code(), reply.reason(), reply.after());
@@ -31,7 +31,7 @@ use account::uri;
 pub use account::{Account, AccountError, Transport};
 pub use call::{Call, Invitation, Ringing};
 pub use error::SipError;
-pub use phone::{Phone, Way};
+pub use phone::{Ends, Phone, Way};
 pub use reply::Reply;
 use reply::uri_of;
 pub use suspect::{Suspect, suspect_of};

@@ -14,7 +14,7 @@ use ezk_sip_core::{Endpoint, IncomingRequest, Layer, MayTake, Request};
 use ezk_sip_types::header::typed::{Routing, Via};
 use ezk_sip_types::host::HostPort;
 use ezk_sip_types::uri::SipUri;
-use ezk_sip_types::{CodeKind, Method, Name, StatusCode};
+use ezk_sip_types::{CodeKind, Headers, Method, Name, StatusCode};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::ResolverConfig;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
@@ -31,10 +31,19 @@ use crate::{Account, Reply, SipError, Transport};
 pub struct Way {
     /// How its messages travel.
     pub transport: Transport,
-    /// Where they are sent: the proxy itself, or the near end of a relay.
+    /// The proxy.
     pub proxy: SocketAddr,
-    /// The address that the proxy sees them come from, where that is not this machine's: the far end of a relay.
-    pub seen_as: Option<SocketAddr>,
+    /// What carries them there, where the proxy is not reached from this machine itself.
+    pub tunnel: Option<Ends>,
+}
+
+/// The ends of a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// Where messages are sent to instead of to the proxy.
+    pub near: SocketAddr,
+    /// Where the proxy sees them come from.
+    pub far: SocketAddr,
 }
 
 /// A request from the network, with what is needed to answer it.
@@ -71,6 +80,7 @@ pub(crate) struct Line {
     pub(crate) account: Account,
     pub(crate) endpoint: Endpoint,
     transport: TpHandle,
+    proxy: SocketAddr,
     target: TargetTransportInfo,
     contact: String,
     calls: Arc<Mutex<HashMap<String, mpsc::UnboundedSender<Received>>>>,
@@ -150,22 +160,23 @@ impl Phone {
         for method in [Method::INVITE, Method::ACK, Method::BYE, Method::CANCEL, Method::OPTIONS, Method::MESSAGE] {
             builder.add_allow(method);
         }
+        let next = way.tunnel.map_or(way.proxy, |tunnel| tunnel.near);
         let (endpoint, transport) = match way.transport {
             Transport::Udp => {
-                let transport = builder.bind_udp(SocketAddr::new(towards(way.proxy).await?, 0)).await?;
+                let transport = builder.bind_udp(SocketAddr::new(towards(next).await?, 0)).await?;
                 (builder.build(), transport)
             }
             Transport::Tcp => {
                 let endpoint = builder.build();
-                let uri = SipUri::new(way.proxy.into()).uri_param_value("transport", "tcp");
+                let uri = SipUri::new(next.into()).uri_param_value("transport", "tcp");
                 let (transport, _) = endpoint.select_transport(&uri).await.map_err(SipError::from)?;
                 (endpoint, transport)
             }
         };
-        let seen = way.seen_as.unwrap_or_else(|| transport.bound());
+        let seen = way.tunnel.map_or_else(|| transport.bound(), |tunnel| tunnel.far);
         let target = TargetTransportInfo {
             via_host_port: Some(HostPort::from(seen)),
-            transport: Some((transport.clone(), way.proxy)),
+            transport: Some((transport.clone(), next)),
         };
         let mut credentials = DigestCredentials::new();
         credentials.set_default(DigestUser::new(account.private_identity.clone(), account.password.clone()));
@@ -174,6 +185,7 @@ impl Phone {
         let line = Line {
             endpoint,
             transport,
+            proxy: way.proxy,
             target,
             contact,
             calls,
@@ -201,7 +213,7 @@ impl Phone {
 
     /// Asks the proxy what it can do: OPTIONS for the proxy itself.
     pub async fn options(&self, within: Duration) -> Result<Reply, SipError> {
-        let target = format!("sip:{}", self.line.proxy());
+        let target = format!("sip:{}", self.line.proxy);
         let mut leg = Leg::new(&self.line.account.public_identity, &target);
         self.line.ask(&mut leg, Method::OPTIONS, &target, |_| {}, within).await
     }
@@ -220,6 +232,17 @@ impl Phone {
             *line.service_route.lock() = reply.headers.get(Name::unknown("Service-Route".into())).unwrap_or_default();
         }
         Ok(reply)
+    }
+
+    /// Takes back every registration of the line, this phone's or another's (RFC 3261 §10.2.2).
+    pub async fn unregister_all(&mut self, within: Duration) -> Result<Reply, SipError> {
+        let target = format!("sip:{}", self.line.account.domain());
+        let own = |request: &mut Request| {
+            request.headers.insert(Name::CONTACT, "*");
+            request.headers.insert(Name::EXPIRES, 0);
+        };
+        let line = Arc::clone(&self.line);
+        line.ask_with_password(&mut self.registration, Method::REGISTER, &target, own, within).await
     }
 
     /// Registers without a word about who it is, and tells the challenge.
@@ -271,11 +294,6 @@ impl Phone {
 }
 
 impl Line {
-    /// Where its messages go.
-    pub(crate) fn proxy(&self) -> SocketAddr {
-        self.target.transport.as_ref().map_or_else(|| self.transport.bound(), |(_, proxy)| *proxy)
-    }
-
     pub(crate) fn contact(&self) -> &str {
         &self.contact
     }
@@ -346,6 +364,7 @@ impl Line {
                 .map_err(|e| SipError::Protocol(format!("the challenge cannot be answered: {e}")))?;
             authenticator.authorize_request(&mut request.headers);
         }
+        plain_user_name(&mut request.headers, &self.account.private_identity);
         let (_, again) = self.exchange(request, &leg.call_id, within).await?;
         Ok(Reply { after: reply.after + again.after, ..again })
     }
@@ -432,10 +451,42 @@ impl Line {
     }
 }
 
+/// Writes the user name as RFC 3261 §25.1 has it. The stack writes each name with an `@` in the extended form of RFC 7616
+/// §3.4, which that keeps for names that do not fit into a quoted string, and which SIP servers do not know.
+fn plain_user_name(headers: &mut Headers, name: &str) {
+    for header in [Name::AUTHORIZATION, Name::PROXY_AUTHORIZATION] {
+        for value in headers.remove(&header).unwrap_or_default() {
+            let value = value.as_str();
+            let plain = value.split_once("username*=").and_then(|(before, after)| {
+                let (_, after) = after.split_once(',')?;
+                let name = name.replace('\\', "\\\\").replace('"', "\\\"");
+                Some(format!("{before}username=\"{name}\",{after}"))
+            });
+            headers.insert(header.clone(), plain.as_deref().unwrap_or(value));
+        }
+    }
+}
+
 /// This machine's address on the way to another.
 async fn towards(there: SocketAddr) -> Result<IpAddr, SipError> {
     let any = if there.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(any).await?;
     socket.connect(there).await?;
     Ok(socket.local_addr()?.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_name_is_quoted_as_sip_has_it() {
+        let mut headers = Headers::new();
+        headers.insert(Name::AUTHORIZATION, "Digest username*=UTF-8''1%40c, realm=\"c\"");
+        plain_user_name(&mut headers, "1@c");
+        let values: Vec<&str> = headers.get_raw(&Name::AUTHORIZATION).map(|v| v.as_str()).collect();
+        assert_eq!(values, ["Digest username=\"1@c\", realm=\"c\""]);
+        plain_user_name(&mut headers, "1@c");
+        assert_eq!(headers.get_raw(&Name::AUTHORIZATION).count(), 1);
+    }
 }

@@ -265,9 +265,11 @@ fn via(word: &str) -> Result<Via, CliError> {
     };
     let found = (host, port).to_socket_addrs();
     let found = found.map_err(|e| CliError::Connection(format!("--via {word}: {host} has no address: {e}")))?;
-    found.into_iter().next().map(Via::Address).ok_or_else(|| {
-        CliError::Connection(format!("--via {word}: {host} has no address; name an address, or `pod`"))
-    })
+    found
+        .into_iter()
+        .next()
+        .map(Via::Address)
+        .ok_or_else(|| CliError::Connection(format!("--via {word}: {host} has no address; name an address, or `pod`")))
 }
 
 impl From<ExerciseError> for CliError {
@@ -312,7 +314,13 @@ impl Test {
             let (version, passed) = (1, passed == tried.len());
             context.results().value(format, &Report { version, namespace, passed, millis, cases: tried })?;
         } else {
-            let style = if failed > 0 { BAD } else if not_tried > 0 { WARN } else { GOOD };
+            let style = if failed > 0 {
+                BAD
+            } else if not_tried > 0 {
+                WARN
+            } else {
+                GOOD
+            };
             let rest = if not_tried > 0 { format!(", {not_tried} not tried") } else { String::new() };
             let seconds = Duration::from_millis(millis).as_secs_f64();
             let line = format!("{style}{passed} passed, {failed} failed{rest}{style:#}, in {seconds:.1} s\n");
@@ -410,8 +418,7 @@ fn write_junit(path: &Path, namespace: &str, tried: &[Tried], took: Duration) ->
         let status = match &one.failure {
             None => TestCaseStatus::success(),
             Some(failed) => {
-                let kind =
-                    if one.verdict == "failed" { NonSuccessKind::Failure } else { NonSuccessKind::Error };
+                let kind = if one.verdict == "failed" { NonSuccessKind::Failure } else { NonSuccessKind::Error };
                 let mut status = TestCaseStatus::non_success(kind);
                 status.set_message(format!("{}: {}", failed.step, failed.seen));
                 status.set_description(one.text());

@@ -9,16 +9,16 @@ pub(crate) mod dns;
 mod forward;
 pub mod object;
 mod question;
-mod tunnel;
 mod script;
 mod shell;
 pub mod supervisor;
+mod tunnel;
 
 pub use forward::Forward;
 pub use question::{Verdict, judge, script};
-pub use tunnel::{Protocol, Tunnel};
 pub use script::{Nul, Script};
 pub use shell::{Output, Shell};
+pub use tunnel::{Protocol, Tunnel};
 
 use std::time::Duration;
 

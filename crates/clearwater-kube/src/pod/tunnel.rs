@@ -49,11 +49,15 @@ const LAUNCH: &str = r#"for p in python3 python2 python python2.7; do command -v
 const PROGRAM: &str = r#"
 import os, select, socket, struct, sys, time
 host, port, kind = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+family = socket.AF_INET6 if ":" in host else socket.AF_INET
 try:
-    s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET,
-                      socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+    s = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
     s.settimeout(5)
     s.connect((host, port))
+    if kind == "udp":
+        mine = s.getsockname()
+        s = socket.socket(family, socket.SOCK_DGRAM)
+        s.bind((mine[0], 0))
     s.settimeout(None)
 except Exception as e:
     sys.stdout.write("no: %s\n" % e)
@@ -89,7 +93,7 @@ while time.time() - heard < 30:
             d, b = b[2:n], b[n:]
             try:
                 if d:
-                    s.sendall(d) if kind == "tcp" else s.send(d)
+                    s.sendall(d) if kind == "tcp" else s.sendto(d, (host, port))
             except socket.error:
                 if kind == "tcp":
                     sys.exit(0)

@@ -206,7 +206,6 @@ async fn unknown(bench: &Bench<'_>) -> Result<(), Trouble> {
 
 async fn unregistered(bench: &Bench<'_>) -> Result<(), Trouble> {
     let mut from = bench.registered(0).await?;
-    // Somebody may have left it on.
     let mut to = bench.registered(1).await?;
     let step = "REGISTER for 0 s";
     is(step, "REGISTER", 200, to.register(0, bench.patience).await)?;
