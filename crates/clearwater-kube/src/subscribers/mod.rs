@@ -25,6 +25,7 @@ mod ellis;
 mod error;
 mod keys;
 mod prov;
+mod relay;
 mod wire;
 
 use std::collections::HashSet;
@@ -43,6 +44,7 @@ pub use ellis::EllisClient;
 pub use error::SubscriberError;
 pub use keys::EllisKeys;
 pub use prov::ProvClient;
+pub use relay::{Relay, RelayEvent};
 
 use crate::cluster::Cluster;
 use crate::pod::object::{own_container, pod_is_ready};
@@ -250,6 +252,9 @@ impl Provisioning {
     /// An empty pool is [`SubscriberError::PoolEmpty`].
     pub fn create(&self, count: usize) -> impl Stream<Item = Result<Subscriber, SubscriberError>> + '_ {
         let free = async move {
+            if let Err(error) = self.sign_up().await {
+                return stream::iter([Err(error)]).left_stream();
+            }
             let numbers: Vec<Option<PublicIdentity>> = match self.way {
                 Way::Ellis { .. } => vec![None; count],
                 Way::Prov => match self.free_numbers(count).await {
@@ -260,10 +265,7 @@ impl Provisioning {
             let missing = count - numbers.len();
             let making = move |number: Option<PublicIdentity>| async move {
                 match (&self.way, number) {
-                    (Way::Ellis { ellis, .. }, None) => {
-                        self.sign_up().await?;
-                        ellis.create(&self.options.account).await
-                    }
+                    (Way::Ellis { ellis, .. }, None) => ellis.create(&self.options.account).await,
                     (_, Some(identity)) => self.create_identity(&identity).await,
                     (Way::Prov, None) => Err(SubscriberError::PoolEmpty { component: Component::HomesteadProv }),
                 }
@@ -285,7 +287,14 @@ impl Provisioning {
             let made = self.create_identity(&identity).await;
             (identity, made)
         };
-        self.several(numbers, making, |(_, made)| is_end(made))
+        let beginning = async move {
+            let failed = self.sign_up().await.err().and_then(|error| Some((numbers.first()?.clone(), Err(error))));
+            match failed {
+                Some(failed) => stream::iter([failed]).left_stream(),
+                None => self.several(numbers, making, |(_, made)| is_end(made)).right_stream(),
+            }
+        };
+        stream::once(beginning).flatten()
     }
 
     /// Does something to each, several at a time. After one that is the end, those that are on their way are finished and no

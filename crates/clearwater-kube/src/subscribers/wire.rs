@@ -11,6 +11,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use hyper::body::Bytes;
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use kube::api::ListParams;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 use super::error::{SubscriberError, words};
 use crate::backoff::{before, doubling, unless_lasting};
 use crate::cluster::Cluster;
-use crate::pod::object::{has_ended, pod_is_ready, pod_name};
+use crate::pod::object::{has_ended, pod_is_ready};
 use crate::pod::{AskError, Forward};
 
 /// The longest that opening a connection into a pod may take.
@@ -51,7 +52,7 @@ pub(super) async fn pods(cluster: &Cluster, component: Component) -> Result<Vec<
     let all = cluster.api::<Pod>().list(&labelled).await;
     let all = all.map_err(|e| SubscriberError::of_api(format!("pods of {component}"), "list pods", &e))?;
     let mut pods: Vec<Pod> = all.items.into_iter().filter(|p| !has_ended(p)).collect();
-    pods.sort_by_key(pod_name);
+    pods.sort_by_key(ResourceExt::name_any);
     Ok(pods)
 }
 
@@ -293,7 +294,7 @@ impl Wire {
             let again = (turn > 0).then_some(PATIENCE);
             return Err(Try { error: SubscriberError::NotReady { component, namespace }, again });
         };
-        let opened = Forward::open(&self.cluster.api(), &pod_name(pod), self.port, OPEN).await;
+        let opened = Forward::open(&self.cluster.api(), &pod.name_any(), self.port, OPEN).await;
         opened.map_err(|e| {
             let again = (!e.is_lasting() && !matches!(e, AskError::Deadline { .. })).then_some(PATIENCE);
             Try { error: SubscriberError::ask(self.component, e), again }
