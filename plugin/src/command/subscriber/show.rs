@@ -24,7 +24,7 @@ pub(crate) struct Show {
     #[arg(value_name = "NUMBER")]
     number: Numbers,
     /// Show the password, where homestead-prov keeps it as text
-    #[arg(long, visible_alias = "password")]
+    #[arg(long)]
     passwords: bool,
     /// How this softphone is set up for the line
     #[arg(long, value_name = "PHONE", value_parser = phone())]
