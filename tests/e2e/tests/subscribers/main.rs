@@ -60,9 +60,17 @@ fn lines_through_ellis_and_homestead_prov() -> Result<()> {
     // Without Ellis, the same at homestead-prov.
     namespace.kubectl().run(["scale", "deployment/ellis", "--replicas=0"])?;
     namespace.kubectl().run(["wait", "--for=delete", "--timeout=60s", "pod", "--selector=service=ellis"])?;
-    let plain = plugin.run(&["subscriber", "create", "--count", "3", "--private-prefix", "lab-", "-o", "json"])?.expect(0)?;
-    ensure!(plain.out.contains("\"through\": \"homestead-prov\"") && plain.out.contains("\"lab-65055"), "{}", plain.out);
-    ensure!(listed(&plugin, &["--private-prefix", "lab-"])?.len() == 3 && listed(&plugin, &["--private-prefix", "x"])?.is_empty());
+    let plain =
+        plugin.run(&["subscriber", "create", "--count", "3", "--private-prefix", "lab-", "-o", "json"])?.expect(0)?;
+    ensure!(
+        plain.out.contains("\"through\": \"homestead-prov\"") && plain.out.contains("\"lab-65055"),
+        "{}",
+        plain.out
+    );
+    ensure!(
+        listed(&plugin, &["--private-prefix", "lab-"])?.len() == 3
+            && listed(&plugin, &["--private-prefix", "x"])?.is_empty()
+    );
     plugin.run(&["subscriber", "delete", "--all", "--yes", "--private-prefix", "lab-"])?.expect(0)?;
     ensure!(listed(&plugin, &[])?.is_empty(), "something is left at homestead-prov");
     Ok(())
@@ -79,10 +87,15 @@ fn twenty_lines(plugin: &Plugin) -> Result<()> {
     // A password is shown where it is asked for.
     let exported = plugin.run(&["subscriber", "export"])?.expect(0)?;
     ensure!(numbers(&exported)? == all && !exported.out.contains("password"), "{}", exported.out);
-    let shown = plugin.run(&["subscriber", "show", &all[0], "--passwords", "--phone", "text", "--proxy", "192.0.2.7"])?;
+    let shown =
+        plugin.run(&["subscriber", "show", &all[0], "--passwords", "--phone", "text", "--proxy", "192.0.2.7"])?;
     let password = lines[1].split("password=").nth(1).and_then(|l| l.split(']').next()).context("no password")?;
     let shown = shown.expect(0)?;
-    ensure!(shown.out.contains(password) && shown.out.contains("192.0.2.7") && shown.err.is_empty(), "{}", shown.said());
+    ensure!(
+        shown.out.contains(password) && shown.out.contains("192.0.2.7") && shown.err.is_empty(),
+        "{}",
+        shown.said()
+    );
     let renewed = plugin.run(&["subscriber", "password", &all[0]])?.expect(0)?;
     ensure!(!renewed.out.contains(password) && renewed.out.contains(&all[0]), "{}", renewed.out);
 
@@ -127,7 +140,11 @@ fn imported(plugin: &Plugin) -> Result<()> {
 
 /// Asks at the forwarded port. The status and the body.
 fn ask(url: &str, args: &[&str]) -> Result<(u16, String)> {
-    let output = Command::new("curl").args(["--silent", "--max-time", "30", "--write-out", "\n%{http_code}"]).args(args).arg(url).output()?;
+    let output = Command::new("curl")
+        .args(["--silent", "--max-time", "30", "--write-out", "\n%{http_code}"])
+        .args(args)
+        .arg(url)
+        .output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let (body, status) = text.rsplit_once('\n').with_context(|| format!("{url}: {output:?}"))?;
     Ok((status.parse()?, body.to_owned()))
@@ -186,6 +203,10 @@ fn pages(plugin: &Plugin, kubectl: &Kubectl) -> Result<()> {
     let began = Instant::now();
     Command::new("kill").args(["-INT", &forwarded.child.id().to_string()]).status()?;
     let status = forwarded.child.wait()?;
-    ensure!(status.code() == Some(130) && began.elapsed() < Duration::from_millis(1500), "{status}, {:?}", began.elapsed());
+    ensure!(
+        status.code() == Some(130) && began.elapsed() < Duration::from_millis(1500),
+        "{status}, {:?}",
+        began.elapsed()
+    );
     Ok(())
 }
