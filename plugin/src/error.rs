@@ -8,6 +8,7 @@ use clearwater::order::OrderError;
 use clearwater::remedy::{Remedied, Remedy};
 use clearwater::yaml::YamlError;
 use clearwater_kube::dns::DnsError;
+use clearwater_kube::subscribers::SubscriberError;
 use thiserror::Error;
 
 use crate::{exit, signal};
@@ -64,6 +65,9 @@ pub(crate) enum CliError {
     /// Names that were not put into DNS, or not taken out.
     #[error(transparent)]
     Dns(Box<DnsError>),
+    /// Something about subscribers that could not be done.
+    #[error(transparent)]
+    Subscriber(Box<SubscriberError>),
     /// Something that is not done because it could do harm.
     #[error("{0}")]
     Refused(String),
@@ -78,11 +82,18 @@ impl From<DnsError> for CliError {
     }
 }
 
+impl From<SubscriberError> for CliError {
+    fn from(error: SubscriberError) -> Self {
+        Self::Subscriber(Box::new(error))
+    }
+}
+
 impl Remedied for CliError {
     fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::Manifest(error) => error.remedy(),
             Self::Dns(error) => error.remedy(),
+            Self::Subscriber(error) => error.remedy(),
             _ => None,
         }
     }
@@ -103,6 +114,14 @@ impl CliError {
             Self::Unready(_) => exit::FAILED_EARLY,
             Self::Refused(_) => exit::REFUSED,
             Self::Ended(reason) => signal::code(*reason),
+            Self::Subscriber(error) => match **error {
+                SubscriberError::Right { .. }
+                | SubscriberError::NoProvisioning { .. }
+                | SubscriberError::NotReady { .. }
+                | SubscriberError::Keys { .. } => exit::FAILED_EARLY,
+                SubscriberError::Identity(_) => exit::USAGE,
+                _ => exit::FAILURE,
+            },
             Self::Dns(error) => match **error {
                 DnsError::Right { .. } => exit::FAILED_EARLY,
                 DnsError::Closed { .. }

@@ -21,6 +21,7 @@ fn commands(task: Task) -> &'static str {
         Task::Logs => "`logs`, `trace`",
         Task::Subscribers => "`subscriber`",
         Task::Ellis => "`ellis`",
+        Task::Test => "`test`",
         Task::DnsCoredns => "`dns-patch`, backend coredns",
         Task::DnsEndpoints => "`dns-patch`, backend endpoints",
         Task::DnsEtcd => "`dns-patch`, backend etcd",

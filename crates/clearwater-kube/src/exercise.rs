@@ -20,7 +20,7 @@ use thiserror::Error;
 use crate::Cluster;
 use crate::cluster::say;
 use crate::pod::object::{own_container, pod_is_ready};
-use crate::pod::{AskError, Protocol, Tunnel};
+use crate::pod::{AskError, Tunnel, TunnelProtocol};
 
 /// How phones reach bono.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,8 +149,8 @@ impl Reach for Bonos {
         };
         let bono = &bonos[self.next.fetch_add(1, Ordering::Relaxed) % bonos.len()];
         let protocol = match transport {
-            Transport::Tcp => Protocol::Tcp,
-            Transport::Udp => Protocol::Udp,
+            Transport::Tcp => TunnelProtocol::Tcp,
+            Transport::Udp => TunnelProtocol::Udp,
         };
         let opened = Tunnel::open(&self.pods, &stand.pod, &stand.container, bono.address, protocol, OPENING).await;
         let tunnel = opened.map_err(|error| match &error {

@@ -302,7 +302,7 @@ impl Call {
     /// Changes the media of the call: an INVITE within it.
     pub async fn change(&mut self, media: &str, within: Duration) -> Result<Reply, SipError> {
         let dialog = &mut self.dialog;
-        let mut request = dialog.request(Method::INVITE);
+        let mut request = dialog.request(&Method::INVITE);
         with_media(&mut request, &dialog.line, media);
         dialog.line.transcript.add(Heading::Sent, &dialog.leg.call_id, "INVITE");
         let began = Instant::now();
@@ -348,7 +348,7 @@ impl Call {
 
     /// Hangs up.
     pub async fn hang_up(mut self, within: Duration) -> Result<Reply, SipError> {
-        let request = self.dialog.request(Method::BYE);
+        let request = self.dialog.request(&Method::BYE);
         self.dialog.line.ask_prepared(request, &self.dialog.leg.call_id, within).await
     }
 
@@ -360,8 +360,8 @@ impl Call {
 }
 
 impl Dialog {
-    fn request(&mut self, method: Method) -> Request {
-        let mut request = self.leg.request(&method, self.target.clone());
+    fn request(&mut self, method: &Method) -> Request {
+        let mut request = self.leg.request(method, self.target.clone());
         if !self.routes.is_empty() {
             request.headers.insert_type(Name::ROUTE, &self.routes);
         }

@@ -484,7 +484,7 @@ mod tests {
         let mut headers = Headers::new();
         headers.insert(Name::AUTHORIZATION, "Digest username*=UTF-8''1%40c, realm=\"c\"");
         plain_user_name(&mut headers, "1@c");
-        let values: Vec<&str> = headers.get_raw(&Name::AUTHORIZATION).map(|v| v.as_str()).collect();
+        let values: Vec<&str> = headers.get_raw(&Name::AUTHORIZATION).map(AsRef::as_ref).collect();
         assert_eq!(values, ["Digest username=\"1@c\", realm=\"c\""]);
         plain_user_name(&mut headers, "1@c");
         assert_eq!(headers.get_raw(&Name::AUTHORIZATION).count(), 1);

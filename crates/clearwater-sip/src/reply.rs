@@ -48,12 +48,12 @@ impl Reply {
 
     /// The first header of that name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get_raw(&Name::from(name)).next().map(|value| value.as_str())
+        self.headers.get_raw(&Name::from(name)).next().map(AsRef::as_ref)
     }
 
     /// All headers of that name.
     pub fn headers(&self, name: &str) -> Vec<&str> {
-        self.headers.get_raw(&Name::from(name)).map(|value| value.as_str()).collect()
+        self.headers.get_raw(&Name::from(name)).map(AsRef::as_ref).collect()
     }
 
     /// The body.

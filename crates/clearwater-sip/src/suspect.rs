@@ -24,6 +24,9 @@ const fn suspect(component: &'static str, reason: &'static str) -> Suspect {
 /// ```
 pub fn suspect_of(method: &str, code: u16) -> Option<Suspect> {
     Some(match (method, code) {
+        ("INVITE" | "MESSAGE", 408) => {
+            suspect("sprout", "bono finds no address for the S-CSCF's name, or the called phone was not reached")
+        }
         (_, 408) => suspect("sprout", "bono finds no address for it, or it does not answer there"),
         (_, 503) => suspect("bono", "it has no connection to sprout, or more calls than it takes"),
         (_, 482) => {

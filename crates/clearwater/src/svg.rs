@@ -117,6 +117,6 @@ impl Picture {
 }
 
 /// What XML cannot hold at all is not in a [`Printable`](crate::text::Printable).
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -15,7 +15,7 @@ use crate::steps::{Steps, say};
 
 /// The programs of tests that need a cluster. cargo runs the programs of a group one after the other, and at the end of
 /// each the machine waits for its slowest test; groups side by side fill that time for each other.
-const GROUPS: [&[&str]; 3] = [&["standins"], &["dns", "scale"], &["cluster", "life", "logs", "up"]];
+const GROUPS: [&[&str]; 3] = [&["standins"], &["dns", "scale"], &["cluster", "life", "logs", "subscribers", "up"]];
 
 /// How many tests of each group run at once. They wait for the cluster most of the time, but with a seventh of them calls
 /// begin to fail on two cores.

@@ -5,6 +5,7 @@ mod config;
 mod diff;
 mod dns_patch;
 mod down;
+mod ellis;
 mod graph;
 mod init;
 mod logs;
@@ -12,6 +13,7 @@ mod rbac;
 mod render;
 mod scale;
 mod status;
+mod subscriber;
 mod test;
 mod trace;
 mod up;
@@ -41,6 +43,9 @@ pub(crate) enum Command {
     Scale(scale::Scale),
     Autoscale(autoscale::Autoscale),
     DnsPatch(dns_patch::DnsPatch),
+    #[command(subcommand)]
+    Subscriber(Box<subscriber::Subscriber>),
+    Ellis(ellis::Ellis),
     Logs(Box<logs::Logs>),
     Trace(Box<trace::Trace>),
     Rbac(rbac::Rbac),
@@ -63,6 +68,8 @@ impl Command {
             Self::Scale(command) => command.run(context),
             Self::Autoscale(command) => command.run(context),
             Self::DnsPatch(command) => command.run(context),
+            Self::Subscriber(command) => command.run(context),
+            Self::Ellis(command) => command.run(context),
             Self::Logs(command) => command.run(context),
             Self::Trace(command) => command.run(context),
             Self::Rbac(command) => command.run(context),

@@ -3,7 +3,7 @@
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
-use super::{config, dns_patch, graph, version};
+use super::{config, dns_patch, graph, subscriber, version};
 
 fn generate() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
@@ -18,6 +18,7 @@ fn generate() -> Value {
         ("scale", generator.subschema_for::<clearwater::event::Event>()),
         ("test", generator.subschema_for::<super::test::Report>()),
         ("status", generator.subschema_for::<clearwater_kube::status::Status>()),
+        ("subscriber", generator.subschema_for::<subscriber::Report>()),
         ("up", generator.subschema_for::<clearwater::event::Event>()),
         ("version", generator.subschema_for::<version::Facts>()),
     ];

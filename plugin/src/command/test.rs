@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use clearwater::text::printable;
 use clearwater_kube::exercise::{Bonos, ExerciseError, Via, exercise};
 use clearwater_kube::subscribers::{Provisioning, ProvisioningOptions, SubscriberError};
 use clearwater_sip::case::{Case, Outcome, Verdict, all, chosen};
 use clearwater_sip::{Account, Entry, Heading, Transport, suspect_of};
 use futures::TryStreamExt;
-use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
+use quick_xml::Writer;
+use quick_xml::events::{BytesDecl, BytesText, Event as XmlEvent};
 use schemars::JsonSchema;
 use secrecy::ExposeSecret;
 use serde::Serialize;
@@ -149,9 +151,14 @@ struct Message {
     /// Whether it was `sent` by the phone or `received`.
     direction: &'static str,
     /// The method, or the status and the method that it answers.
-    message: String,
+    line: String,
     /// The Call-ID, by which `trace` finds it in the logs.
     call_id: String,
+}
+
+/// What came from the network, as it may be shown.
+fn shown(text: &str) -> String {
+    printable(text).into_owned()
 }
 
 fn millis(time: Duration) -> u64 {
@@ -166,15 +173,15 @@ impl Tried {
             Verdict::Failed(failure) => {
                 let suspect = failure.answer.as_ref().and_then(|(method, code)| suspect_of(method, *code));
                 let (component, reason) = (suspect.map(|s| s.component), suspect.map(|s| s.reason));
-                let (step, wanted, seen) = (failure.step, failure.wanted, failure.seen);
+                let (step, wanted, seen) = (failure.step, failure.wanted, shown(&failure.seen));
                 ("failed", Some(Failed { step, wanted, seen, component, reason }))
             }
             Verdict::NotTried(why) => {
                 let (step, wanted) = ("the way to bono".to_owned(), String::new());
-                ("notTried", Some(Failed { step, wanted, seen: why, component: None, reason: None }))
+                ("notTried", Some(Failed { step, wanted, seen: shown(&why), component: None, reason: None }))
             }
         };
-        let messages = if failure.is_some() { messages.into_iter().map(Message::of).collect() } else { Vec::new() };
+        let messages = if failure.is_some() { messages.iter().map(Message::of).collect() } else { Vec::new() };
         Self { id, transport: transport.to_string(), verdict: word, millis: millis(took), through, failure, messages }
     }
 
@@ -199,7 +206,7 @@ impl Tried {
         }
         for message in &self.messages {
             let arrow = if message.direction == "sent" { "-->" } else { "<--" };
-            let _ = writeln!(text, "  {:>7} ms  {} {arrow} {}", message.millis, message.phone, message.message);
+            let _ = writeln!(text, "  {:>7} ms  {} {arrow} {}", message.millis, message.phone, message.line);
         }
         if let Some(last) = self.messages.last() {
             let _ = writeln!(text, "  kubectl clearwater trace {}", last.call_id);
@@ -209,7 +216,7 @@ impl Tried {
 }
 
 impl Message {
-    fn of(entry: Entry) -> Self {
+    fn of(entry: &Entry) -> Self {
         Self {
             millis: millis(entry.at),
             phone: entry.phone.to_string(),
@@ -217,8 +224,8 @@ impl Message {
                 Heading::Sent => "sent",
                 Heading::Received => "received",
             },
-            message: entry.message,
-            call_id: entry.call_id,
+            line: shown(&entry.message),
+            call_id: shown(&entry.call_id),
         }
     }
 }
@@ -359,7 +366,7 @@ impl Test {
             let lines = cases.iter().map(|c| c.lines).max().unwrap_or_default();
             let made: Vec<_> = subscribers.create(lines).try_collect().await.map_err(|e| cannot_make(&e))?;
             let accounts = made.iter().map(|line| {
-                let password = line.password.as_ref().map(|p| p.expose_secret()).unwrap_or_default();
+                let password = line.password.as_ref().map(ExposeSecret::expose_secret).unwrap_or_default();
                 Account::new(&line.public_identity.to_string(), &line.private_identity, password)
                     .map_err(|e| CliError::Connection(e.to_string()))
             });
@@ -410,29 +417,52 @@ fn cannot_make(error: &SubscriberError) -> CliError {
     CliError::Connection(format!("no lines can be made to try it with: {error}"))
 }
 
+/// Writes the form that CI servers read: a test suite with its test cases, where `failure` is a case that failed and
+/// `error` one that could not be tried.
 fn write_junit(path: &Path, namespace: &str, tried: &[Tried], took: Duration) -> Result<(), CliError> {
-    let mut report = quick_junit::Report::new("kubectl-clearwater test");
-    report.set_time(took);
-    let mut suite = TestSuite::new(namespace);
-    for one in tried {
-        let status = match &one.failure {
-            None => TestCaseStatus::success(),
-            Some(failed) => {
-                let kind = if one.verdict == "failed" { NonSuccessKind::Failure } else { NonSuccessKind::Error };
-                let mut status = TestCaseStatus::non_success(kind);
-                status.set_message(format!("{}: {}", failed.step, failed.seen));
-                status.set_description(one.text());
-                status
-            }
-        };
-        let mut case = TestCase::new(one.id, status);
-        case.set_classname(format!("{namespace}.{}", one.transport)).set_time(Duration::from_millis(one.millis));
-        suite.add_test_case(case);
-    }
-    report.add_test_suite(suite);
     let failed = |source| CliError::Write { path: path.to_owned(), source };
-    let text = report.to_string().map_err(|e| failed(std::io::Error::other(e)))?;
-    std::fs::write(path, text).map_err(failed)
+    std::fs::write(path, junit(namespace, tried, took).map_err(failed)?).map_err(failed)
+}
+
+fn junit(namespace: &str, tried: &[Tried], took: Duration) -> std::io::Result<Vec<u8>> {
+    let seconds = |millis: u64| format!("{:.3}", Duration::from_millis(millis).as_secs_f64());
+    let count = |verdict: &str| tried.iter().filter(|t| t.verdict == verdict).count().to_string();
+    let (tests, failures, errors) = (tried.len().to_string(), count("failed"), count("notTried"));
+    let time = seconds(millis(took));
+    let mut xml = Writer::new_with_indent(Vec::new(), b' ', 2);
+    xml.write_event(XmlEvent::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
+    let suite = xml.create_element("testsuite").with_attributes([
+        ("name", namespace),
+        ("tests", &tests),
+        ("failures", &failures),
+        ("errors", &errors),
+        ("time", &time),
+    ]);
+    suite.write_inner_content(|xml| {
+        for one in tried {
+            let (class, time) = (format!("{namespace}.{}", one.transport), seconds(one.millis));
+            let case = xml.create_element("testcase").with_attributes([
+                ("name", one.id),
+                ("classname", &class),
+                ("time", &time),
+            ]);
+            let Some(why) = &one.failure else {
+                case.write_empty()?;
+                continue;
+            };
+            let kind = if one.verdict == "failed" { "failure" } else { "error" };
+            let message = format!("{}: {}", why.step, why.seen);
+            let text = anstream::adapter::strip_str(&one.text()).to_string();
+            case.write_inner_content(|xml| {
+                let why = xml.create_element(kind).with_attribute(("message", message.as_str()));
+                why.write_text_content(BytesText::new(&text)).map(drop)
+            })?;
+        }
+        Ok(())
+    })?;
+    let mut written = xml.into_inner();
+    written.push(b'\n');
+    Ok(written)
 }
 
 #[cfg(test)]
@@ -478,7 +508,7 @@ mod tests {
         let failure = clearwater_sip::case::Failure {
             step: "REGISTER with the password".to_owned(),
             wanted: "200".to_owned(),
-            seen: "480 Temporarily Unavailable".to_owned(),
+            seen: "480 Temporarily\u{1b}[2J <Unavailable>".to_owned(),
             answer: Some(("REGISTER".to_owned(), 480)),
         };
         let outcome = Outcome {
@@ -489,7 +519,11 @@ mod tests {
             through: vec!["bono-1".to_owned()],
             messages: vec![entry],
         };
-        let text = anstream::adapter::strip_str(&Tried::of(outcome).text()).to_string();
-        insta::assert_snapshot!(text, @"");
+        let passed = Outcome { id: "options", verdict: Verdict::Passed, messages: Vec::new(), ..outcome.clone() };
+        let tried = [passed, outcome].map(Tried::of);
+        let text = tried.each_ref().map(|t| anstream::adapter::strip_str(&t.text()).to_string()).concat();
+        insta::assert_snapshot!("tried", text);
+        let xml = junit("ims", &tried, Duration::from_millis(41)).unwrap();
+        insta::assert_snapshot!("junit", String::from_utf8(xml).unwrap());
     }
 }

@@ -42,6 +42,6 @@ pub(crate) fn choose(format: Option<EventFormat>) -> Box<dyn Reporter> {
 }
 
 /// Writes a line, letting go of what cannot be written: nobody has to read progress.
-fn line(out: &mut impl Write, text: &str) {
+pub(crate) fn line(out: &mut impl Write, text: &str) {
     let _ = writeln!(out, "{text}");
 }

@@ -18,7 +18,7 @@ pub use forward::Forward;
 pub use question::{Verdict, judge, script};
 pub use script::{Nul, Script};
 pub use shell::{Output, Shell};
-pub use tunnel::{Protocol, Tunnel};
+pub use tunnel::{Tunnel, TunnelProtocol};
 
 use std::time::Duration;
 

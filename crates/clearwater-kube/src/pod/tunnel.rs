@@ -15,7 +15,7 @@ use super::shell::refusal;
 
 /// What a tunnel carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
+pub enum TunnelProtocol {
     /// A connection.
     Tcp,
     /// Datagrams, each whole.
@@ -45,7 +45,8 @@ impl Drop for Tunnel {
 const LAUNCH: &str = r#"for p in python3 python2 python python2.7; do command -v "$p" >/dev/null && exec "$p" -u -c "$@"; done; echo "no: it has no Python"; exit 127"#;
 
 /// Speaks Python 2.7 and 3. Both ways a frame is its length, two bytes, and so many bytes. An empty one from outside says
-/// that somebody is still there. The first line that it prints is its own address and port, or "no:" and why not.
+/// that somebody is still there. The first line that it prints is its own address and port, or "no:" and why not. Datagrams are taken
+/// from everybody, as a phone does: a proxy may send from another of its ports.
 const PROGRAM: &str = r#"
 import os, select, socket, struct, sys, time
 host, port, kind = sys.argv[1], int(sys.argv[2]), sys.argv[3]
@@ -115,15 +116,15 @@ impl Tunnel {
         pod: &str,
         container: &str,
         to: SocketAddr,
-        protocol: Protocol,
+        protocol: TunnelProtocol,
         within: Duration,
     ) -> Result<Self, AskError> {
         let opening = async {
             let params = AttachParams::default().container(container).stdin(true).stdout(true).stderr(false);
             let (ip, port) = (to.ip().to_string(), to.port().to_string());
             let kind = match protocol {
-                Protocol::Tcp => "tcp",
-                Protocol::Udp => "udp",
+                TunnelProtocol::Tcp => "tcp",
+                TunnelProtocol::Udp => "udp",
             };
             let command = ["bash", "-c", LAUNCH, "tunnel", PROGRAM, &ip, &port, kind];
             let opened = pods.exec(pod, command, &params).await;
@@ -165,16 +166,16 @@ impl Tunnel {
         stdin: impl AsyncWrite + Send + Unpin + 'static,
         stdout: impl AsyncRead + Send + Unpin + 'static,
         far: SocketAddr,
-        protocol: Protocol,
+        protocol: TunnelProtocol,
     ) -> io::Result<Self> {
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let (near, pump) = match protocol {
-            Protocol::Tcp => {
+            TunnelProtocol::Tcp => {
                 let listener = TcpListener::bind(loopback).await?;
                 let near = listener.local_addr()?;
                 (near, tokio::spawn(async move { connection(listener, stdin, stdout, process).await }).abort_handle())
             }
-            Protocol::Udp => {
+            TunnelProtocol::Udp => {
                 let socket = UdpSocket::bind(loopback).await?;
                 let near = socket.local_addr()?;
                 (near, tokio::spawn(async move { datagrams(socket, stdin, stdout, process).await }).abort_handle())

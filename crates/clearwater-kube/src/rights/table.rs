@@ -23,6 +23,8 @@ pub enum Task {
     Subscribers,
     /// Reach Ellis' pages.
     Ellis,
+    /// Try whether calls go through.
+    Test,
     /// Put names into CoreDNS' file.
     DnsCoredns,
     /// Put names into an EndpointSlice.
@@ -255,6 +257,12 @@ const REACH: &[AccessRule] = &connect(FORWARD, Scope::Namespace, None);
 const READ_KEYS: &[AccessRule] =
     &[rule(GET, "", &["configmaps"]), rule(GET, "", &["secrets"]).only_if("it goes through Ellis")];
 
+/// Phones stand in a pod, unless they come from outside.
+const STAND: &[AccessRule] = &[
+    rule(GET, "", EXEC).only_if("phones stand in pods and not outside"),
+    rule(CREATE, "", EXEC).only_if("phones stand in pods and not outside"),
+];
+
 const CODE: &str = "the sign-up code";
 const SHOW_CODE: &[AccessRule] = &[rule(GET, "", &["configmaps", "secrets"]).or_without(CODE)];
 
@@ -298,7 +306,7 @@ const FIND_SERVERS: &[AccessRule] = &find_dns(Some(ANSWERS));
 
 impl Task {
     /// Every task.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Up,
         Self::CreateNamespace,
         Self::Status,
@@ -309,6 +317,7 @@ impl Task {
         Self::Logs,
         Self::Subscribers,
         Self::Ellis,
+        Self::Test,
         Self::DnsCoredns,
         Self::DnsEndpoints,
         Self::DnsEtcd,
@@ -328,6 +337,7 @@ impl Task {
             Self::Logs => "logs",
             Self::Subscribers => "subscriber",
             Self::Ellis => "ellis",
+            Self::Test => "test",
             Self::DnsCoredns => "dns-coredns",
             Self::DnsEndpoints => "dns-endpoints",
             Self::DnsEtcd => "dns-etcd",
@@ -361,6 +371,7 @@ impl Task {
             Self::Logs => &[LOGS, READ_INSIDE],
             Self::Subscribers => &[OWN_PODS, REACH, READ_KEYS],
             Self::Ellis => &[OWN_PODS, REACH, SHOW_CODE],
+            Self::Test => &[OWN_PODS, REACH, READ_KEYS, STAND],
             Self::DnsCoredns => &[FIND_DNS, WATCH_DNS, ASK_DNS, DNS_FILE, OWN_PODS, ASK_INSIDE],
             Self::DnsEndpoints => &[DNS_ENDPOINTS, PROVED_INSIDE, FIND_SERVERS, ASK_SERVERS, OWN_PODS],
             Self::DnsEtcd => &[FIND_DNS, WATCH_DNS, ASK_DNS, DNS_FILE, DNS_ETCD, OWN_PODS, ASK_INSIDE],

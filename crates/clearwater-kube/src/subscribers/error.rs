@@ -52,7 +52,7 @@ pub enum SubscriberError {
         message: String,
     },
     /// The pod could not be asked.
-    #[error("{component}: {source}")]
+    #[error("{component}: {}", of_pod(.source))]
     Ask {
         /// The component.
         component: Component,
@@ -192,6 +192,16 @@ impl Remedied for SubscriberError {
             Self::Taken { .. } => "choose another number, or delete that one first".into(),
             _ => return None,
         })
+    }
+}
+
+/// A pod's trouble without the client's own nesting.
+fn of_pod(error: &AskError) -> String {
+    match error {
+        AskError::Broken { pod, source } | AskError::Unreached { pod, source } => {
+            format!("pod {pod}: {}", say(source.as_ref()))
+        }
+        other => other.to_string(),
     }
 }
 

@@ -25,27 +25,33 @@ mod ellis;
 mod error;
 mod keys;
 mod prov;
+mod relay;
 mod wire;
 
 use std::collections::HashSet;
 use std::future::{Future, ready};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use clearwater::component::Component;
 use clearwater::subscriber::{PublicIdentity, Subscriber};
 use futures::{Stream, StreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 pub use ellis::EllisClient;
 pub use error::SubscriberError;
 pub use keys::EllisKeys;
 pub use prov::ProvClient;
+pub use relay::{Relay, RelayEvent};
 
+use crate::backoff::{before, doubling, unless_lasting};
 use crate::cluster::Cluster;
-use crate::pod::object::{own_container, pod_is_ready};
+use crate::pod::object::{containers, own_container, pod_is_ready};
 use keys::Given;
 use wire::pods;
 
@@ -55,6 +61,12 @@ pub const AT_ONCE: usize = 4;
 /// The numbers that Ellis' pool begins with, and how many it has (clearwater-docker `ellis/create_numbers.sh`). Where there
 /// is no Ellis, numbers that nobody chose are taken from the same.
 const POOL: (u64, u64) = (6_505_550_000, 1000);
+
+/// How long after its start Ellis may be without numbers: a script puts them in once MySQL answers, and the pod is ready
+/// before (clearwater-docker `ellis/create_numbers.sh`).
+const FILLS: SignedDuration = SignedDuration::from_secs(60);
+/// The first and the longest pause before a pool that is filled yet is asked again.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
 
 /// Whose lines they are, and how they are made.
 #[derive(Clone, Debug)]
@@ -97,7 +109,13 @@ impl ProvisioningOptions {
 /// Whom it goes through.
 #[derive(Debug)]
 enum Way {
-    Ellis { ellis: Box<EllisClient>, keys: EllisKeys, signed_up: OnceCell<()> },
+    Ellis {
+        ellis: Box<EllisClient>,
+        keys: EllisKeys,
+        signed_up: OnceCell<()>,
+        /// Until then an empty pool may be one that is filled yet.
+        filled: Instant,
+    },
     Prov,
 }
 
@@ -121,6 +139,14 @@ fn new_password() -> Result<SecretString, SubscriberError> {
         text.extend(LETTERS.get(low).map(|b| char::from(*b)));
     }
     Ok(text.into())
+}
+
+/// For how long yet an empty pool of this pod may be one that is being filled.
+fn filling(pod: &Pod, now: Timestamp) -> Duration {
+    let started =
+        containers(pod).filter_map(|(c, _)| c.state.as_ref()?.running.as_ref()?.started_at.as_ref().map(|t| t.0));
+    let left = started.max().map(|started| FILLS - now.duration_since(started));
+    left.and_then(|left| left.min(FILLS).try_into().ok()).unwrap_or_default()
 }
 
 /// Whether the next one would meet the same.
@@ -181,7 +207,8 @@ impl Provisioning {
         let way = if component == Component::Ellis {
             let keys = given.keys().await?;
             let ellis = Box::new(EllisClient::new(cluster).with_api_key(&keys.api_key));
-            Way::Ellis { ellis, keys, signed_up: OnceCell::new() }
+            let filled = Instant::now() + filling(pod, Timestamp::now() + cluster.clock_skew().await);
+            Way::Ellis { ellis, keys, signed_up: OnceCell::new(), filled }
         } else {
             Way::Prov
         };
@@ -234,7 +261,7 @@ impl Provisioning {
 
     /// Makes the account, once.
     async fn sign_up(&self) -> Result<(), SubscriberError> {
-        let Way::Ellis { ellis, keys, signed_up } = &self.way else { return Ok(()) };
+        let Way::Ellis { ellis, keys, signed_up, .. } = &self.way else { return Ok(()) };
         let making = || async {
             let (account, name) = (&self.options.account, &self.options.full_name);
             // Nobody logs in with it: the API key acts for the account.
@@ -250,6 +277,9 @@ impl Provisioning {
     /// An empty pool is [`SubscriberError::PoolEmpty`].
     pub fn create(&self, count: usize) -> impl Stream<Item = Result<Subscriber, SubscriberError>> + '_ {
         let free = async move {
+            if let Err(error) = self.sign_up().await {
+                return stream::iter([Err(error)]).left_stream();
+            }
             let numbers: Vec<Option<PublicIdentity>> = match self.way {
                 Way::Ellis { .. } => vec![None; count],
                 Way::Prov => match self.free_numbers(count).await {
@@ -260,9 +290,13 @@ impl Provisioning {
             let missing = count - numbers.len();
             let making = move |number: Option<PublicIdentity>| async move {
                 match (&self.way, number) {
-                    (Way::Ellis { ellis, .. }, None) => {
-                        self.sign_up().await?;
-                        ellis.create(&self.options.account).await
+                    (Way::Ellis { ellis, filled, .. }, None) => {
+                        let mut pauses = before(*filled, doubling(PAUSES.0, PAUSES.1));
+                        loop {
+                            let made = ellis.create(&self.options.account).await;
+                            let Err(error @ SubscriberError::PoolEmpty { .. }) = made else { return made };
+                            unless_lasting(error, |_| true, &mut pauses).await?;
+                        }
                     }
                     (_, Some(identity)) => self.create_identity(&identity).await,
                     (Way::Prov, None) => Err(SubscriberError::PoolEmpty { component: Component::HomesteadProv }),
@@ -285,7 +319,14 @@ impl Provisioning {
             let made = self.create_identity(&identity).await;
             (identity, made)
         };
-        self.several(numbers, making, |(_, made)| is_end(made))
+        let beginning = async move {
+            let failed = self.sign_up().await.err().and_then(|error| Some((numbers.first()?.clone(), Err(error))));
+            match failed {
+                Some(failed) => stream::iter([failed]).left_stream(),
+                None => self.several(numbers, making, |(_, made)| is_end(made)).right_stream(),
+            }
+        };
+        stream::once(beginning).flatten()
     }
 
     /// Does something to each, several at a time. After one that is the end, those that are on their way are finished and no
@@ -457,6 +498,21 @@ mod tests {
         let all: HashSet<String> = (0..100).map(|_| new_password().unwrap().expose_secret().to_owned()).collect();
         assert_eq!(all.len(), 100);
         assert!(all.iter().all(|p| p.len() == 16 && p.chars().all(|c| c.is_ascii_alphanumeric())), "{all:?}");
+    }
+
+    #[test]
+    fn a_pool_is_waited_for_while_its_pod_is_young() {
+        let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
+        let of = |started: &str| {
+            let status = serde_json::json!({"containerStatuses": [{"name": "ellis", "image": "", "imageID": "", "ready": true,
+                "restartCount": 0, "state": {"running": {"startedAt": started}}}]});
+            filling(&serde_json::from_value(serde_json::json!({"status": status})).unwrap(), now).as_secs()
+        };
+        assert_eq!(of("2026-01-01T00:00:50Z"), 50);
+        assert_eq!(of("2025-12-31T00:00:00Z"), 0);
+        // A clock that is ahead makes no longer patience.
+        assert_eq!(of("2026-01-01T00:09:00Z"), 60);
+        assert_eq!(filling(&Pod::default(), now), Duration::ZERO);
     }
 
     #[tokio::test]

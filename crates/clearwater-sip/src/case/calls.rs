@@ -101,7 +101,7 @@ async fn established(bench: &Bench<'_>, from: &Phone, to: &mut Phone) -> Result<
         described("200 OK", reply.body(), &answered)?;
         done("ACK", "a way out", invitation.confirm(&reply).await)
     };
-    let answerer = async {
+    let other = async {
         let mut ringing = done("the called phone", "INVITE", to.called(bench.patience).await)?;
         described("the called phone", ringing.media(), &offered)?;
         let (seen, own) = (ringing.from(), &from.account().public_identity);
@@ -110,8 +110,8 @@ async fn established(bench: &Bench<'_>, from: &Phone, to: &mut Phone) -> Result<
         done("200 OK", "ACK", ringing.answer(&answered, bench.patience).await)
     };
     // The caller's words come first: what it was answered tells more than what the called phone waited for in vain.
-    let (caller, answerer) = tokio::join!(caller, answerer);
-    Ok((caller?, answerer?))
+    let (caller, other) = tokio::join!(caller, other);
+    Ok((caller?, other?))
 }
 
 fn refused(step: &str, wanted: &str, error: &SipError) -> Trouble {
@@ -120,8 +120,8 @@ fn refused(step: &str, wanted: &str, error: &SipError) -> Trouble {
 
 async fn call(bench: &Bench<'_>, by_caller: bool) -> Result<(), Trouble> {
     let (mut from, mut to) = (bench.registered(0).await?, bench.registered(1).await?);
-    let (caller, answerer) = established(bench, &from, &mut to).await?;
-    let (ending, ended) = if by_caller { (caller, answerer) } else { (answerer, caller) };
+    let (caller, other) = established(bench, &from, &mut to).await?;
+    let (ending, ended) = if by_caller { (caller, other) } else { (other, caller) };
     let (bye, heard) = tokio::join!(ending.hang_up(bench.patience), ended.hung_up(bench.patience));
     is("BYE", "BYE", 200, bye)?;
     done("the other phone", "BYE", heard)?;
@@ -131,17 +131,17 @@ async fn call(bench: &Bench<'_>, by_caller: bool) -> Result<(), Trouble> {
 
 async fn hold(bench: &Bench<'_>) -> Result<(), Trouble> {
     let (mut from, mut to) = (bench.registered(0).await?, bench.registered(1).await?);
-    let (mut caller, mut answerer) = established(bench, &from, &mut to).await?;
+    let (mut caller, mut other) = established(bench, &from, &mut to).await?;
     for (version, wished, agreed) in [(2, "sendonly", "recvonly"), (3, "sendrecv", "sendrecv")] {
         let step = format!("INVITE within the call, {wished}");
         let (offered, answered) = (offer(version, wished), answer(version, agreed));
         let (reply, seen) =
-            tokio::join!(caller.change(&offered, bench.patience), answerer.changed(&answered, bench.patience));
+            tokio::join!(caller.change(&offered, bench.patience), other.changed(&answered, bench.patience));
         let reply = is(&step, "INVITE", 200, reply)?;
         described(&step, &done(&step, "the called phone to hear of it", seen)?, &offered)?;
         described(&step, reply.body(), &answered)?;
     }
-    let (bye, heard) = tokio::join!(caller.hang_up(bench.patience), answerer.hung_up(bench.patience));
+    let (bye, heard) = tokio::join!(caller.hang_up(bench.patience), other.hung_up(bench.patience));
     is("BYE", "BYE", 200, bye)?;
     done("the other phone", "BYE", heard)?;
     bench.leave([&mut from, &mut to]).await;
@@ -161,14 +161,14 @@ async fn cancel(bench: &Bench<'_>) -> Result<(), Trouble> {
             Err(error) => Err(refused("CANCEL", "487", &error)),
         }
     };
-    let answerer = async {
+    let other = async {
         let mut ringing = done("the called phone", "INVITE", to.called(bench.patience).await)?;
         done("180 Ringing", "a way out", ringing.ring().await)?;
         done("the called phone", "CANCEL", ringing.cancelled(bench.patience).await)
     };
-    let (caller, answerer) = tokio::join!(caller, answerer);
+    let (caller, other) = tokio::join!(caller, other);
     caller?;
-    answerer?;
+    other?;
     bench.leave([&mut from, &mut to]).await;
     Ok(())
 }
@@ -185,13 +185,13 @@ async fn answered_with(bench: &Bench<'_>, from: &Phone, to: &str, step: &str, co
 async fn busy(bench: &Bench<'_>) -> Result<(), Trouble> {
     let (mut from, mut to) = (bench.registered(0).await?, bench.registered(1).await?);
     let recipient = to.account().public_identity.clone();
-    let answerer = async {
+    let other = async {
         let ringing = done("the called phone", "INVITE", to.called(bench.patience).await)?;
         done("486 Busy Here", "ACK", ringing.reject(486, bench.patience).await)
     };
-    let (caller, answerer) = tokio::join!(answered_with(bench, &from, &recipient, "INVITE", 486), answerer);
+    let (caller, other) = tokio::join!(answered_with(bench, &from, &recipient, "INVITE", 486), other);
     caller?;
-    answerer?;
+    other?;
     bench.leave([&mut from, &mut to]).await;
     Ok(())
 }
@@ -247,9 +247,9 @@ async fn forked(bench: &Bench<'_>) -> Result<(), Trouble> {
         done("the phone that is not taken up", "CANCEL", ringing.cancelled(bench.patience).await)
     };
     let (caller, one, other) = tokio::join!(caller, one, other);
-    let (caller, answerer) = (caller?, one?);
+    let (caller, one) = (caller?, one?);
     other?;
-    let (bye, heard) = tokio::join!(caller.hang_up(bench.patience), answerer.hung_up(bench.patience));
+    let (bye, heard) = tokio::join!(caller.hang_up(bench.patience), one.hung_up(bench.patience));
     is("BYE", "BYE", 200, bye)?;
     done("the other phone", "BYE", heard)?;
     bench.leave([&mut from, &mut taken, &mut left]).await;

@@ -47,7 +47,9 @@ pub fn injection(lines: &[Subscriber]) -> Result<String, InjectionError> {
 
 fn keyword(line: &Subscriber, password: &SecretString) -> Result<String, InjectionError> {
     let password = password.expose_secret();
-    if let Some(character) = password.chars().find(|c| matches!(c, ';' | ']' | '[') || c.is_whitespace() || c.is_control()) {
+    if let Some(character) =
+        password.chars().find(|c| matches!(c, ';' | ']' | '[') || c.is_whitespace() || c.is_control())
+    {
         return Err(InjectionError::Password { identity: line.public_identity.clone(), character });
     }
     Ok(format!("[authentication username={} password={password}]", line.private_identity))
@@ -118,7 +120,11 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_with_its_line() {
         let told = |text: &str| read_injection(text).unwrap_err().to_string();
-        assert!(told("SEQUENTIAL\nsip:1@a.b;\nnobody;x\n").starts_with("line 3: \"nobody\""), "{}", told("SEQUENTIAL\nsip:1@a.b;\nnobody;x\n"));
+        assert!(
+            told("SEQUENTIAL\nsip:1@a.b;\nnobody;x\n").starts_with("line 3: \"nobody\""),
+            "{}",
+            told("SEQUENTIAL\nsip:1@a.b;\nnobody;x\n")
+        );
         assert!(told("sip:1@a.b;[field0]\n").starts_with("line 1: the second field"));
     }
 

@@ -16,10 +16,14 @@
 //! ```
 
 mod identity;
+mod injection;
 mod numbers;
+mod phone;
 
 pub use identity::{InvalidPublicIdentity, PublicIdentity};
+pub use injection::{InjectionError, injection, read_injection};
 pub use numbers::{InvalidNumbers, Numbers};
+pub use phone::{Phone, settings};
 
 use secrecy::SecretString;
 

@@ -35,16 +35,14 @@ pub fn settings(phone: Phone, line: &Subscriber, proxy: Option<&str>) -> String 
     match phone {
         Phone::Linphone => linphone(line, password, proxy),
         Phone::Zoiper => format!(
-            "Account name:       {number}\n\
-             Username @ host:    {private}\n\
-             Password:           {password}\n\
-             Domain:             {domain}\n\
-             Caller ID/number:   {number}\n\
-             Authentication user: {private}\n\
-             Outbound proxy:     {proxy}\n\
-             Transport:          TCP\n",
-            number = line.number(),
-            private = line.private_identity,
+            "Username:                 {}\n\
+             Password:                 {password}\n\
+             Hostname or domain:       {domain}\n\
+             Authentication username:  {}\n\
+             Outbound proxy:           {proxy}\n\
+             Transport:                TCP\n",
+            line.number(),
+            line.private_identity,
         ),
         Phone::Text => format!(
             "SIP address (public identity):   {}\n\
@@ -103,7 +101,8 @@ mod tests {
     fn linphones_file_is_xml() {
         let text = settings(Phone::Linphone, &line(), None);
         let document = roxmltree::Document::parse(&text).unwrap();
-        let entry = |name: &str| document.descendants().find(|n| n.attribute("name") == Some(name)).and_then(|n| n.text());
+        let entry =
+            |name: &str| document.descendants().find(|n| n.attribute("name") == Some(name)).and_then(|n| n.text());
         assert_eq!(entry("passwd"), Some("pa<ss"));
         assert_eq!(entry("reg_proxy"), Some("<sip:ims.example.com;transport=tcp>"));
     }

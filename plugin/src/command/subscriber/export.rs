@@ -1,0 +1,47 @@
+use clap::Args;
+use clearwater::subscriber::Numbers;
+
+use super::report::{Found, LineFormat};
+use super::{AccountArgs, chosen};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit;
+use crate::runtime::{block_on, unless_ended};
+
+/// Write the lines of an account as a file that `subscriber import` reads
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  kubectl clearwater subscriber export -n ims > lines.json
+  kubectl clearwater subscriber export --passwords -o csv > lines.csv     sipp's -inf")]
+pub(crate) struct Export {
+    /// Only these numbers, or ranges of them
+    #[arg(value_name = "NUMBER|FROM..TO")]
+    numbers: Vec<Numbers>,
+    /// Write the passwords that homestead-prov keeps as text; of others it has a digest alone
+    #[arg(long)]
+    passwords: bool,
+    #[command(flatten)]
+    account: AccountArgs,
+    /// The format
+    #[arg(short, long, value_enum, default_value = "json")]
+    output: LineFormat,
+}
+
+impl Export {
+    pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
+        let namespace = self.account.place.namespace(context, false)?;
+        let signals = context.signals();
+        block_on(unless_ended(&signals, async {
+            let subscribers = self.account.open(context, namespace.clone()).await?;
+            let (lines, missing) = chosen(&subscribers, &self.numbers).await?;
+            let problems: Vec<String> = missing.iter().map(|i| format!("{i}: there is no such line")).collect();
+            let mut found = Found { namespace, account: self.account.account.clone(), lines, problems };
+            if self.passwords {
+                super::password::look_up(&subscribers, &mut found).await?;
+            }
+            let is_whole = found.problems.is_empty();
+            found.write(context, &subscribers, self.output)?;
+            Ok(if is_whole { exit::OK } else { exit::FAILURE })
+        }))
+    }
+}

@@ -1,0 +1,48 @@
+use clap::Args;
+use clearwater::subscriber::Numbers;
+
+use super::report::{Found, LineFormat};
+use super::{AccountArgs, chosen};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit;
+use crate::runtime::{block_on, unless_ended};
+
+/// List the lines of an account
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  kubectl clearwater subscriber list -n ims
+  kubectl clearwater subscriber list --account ann@example.com
+  kubectl clearwater subscriber list --through homestead-prov      all lines that there are, whoever made them")]
+pub(crate) struct List {
+    /// Only these numbers, or ranges of them
+    #[arg(value_name = "NUMBER|FROM..TO")]
+    numbers: Vec<Numbers>,
+    /// Show the passwords that homestead-prov keeps as text; of others it has a digest alone
+    #[arg(long)]
+    passwords: bool,
+    #[command(flatten)]
+    account: AccountArgs,
+    /// The format
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: LineFormat,
+}
+
+impl List {
+    pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
+        let namespace = self.account.place.namespace(context, self.output == LineFormat::Table)?;
+        let signals = context.signals();
+        block_on(unless_ended(&signals, async {
+            let subscribers = self.account.open(context, namespace.clone()).await?;
+            let (lines, missing) = chosen(&subscribers, &self.numbers).await?;
+            let mut found = Found { namespace, account: self.account.account.clone(), lines, problems: Vec::new() };
+            found.problems.extend(missing.iter().map(|i| format!("{i}: there is no such line")));
+            if self.passwords {
+                super::password::look_up(&subscribers, &mut found).await?;
+            }
+            let is_whole = missing.is_empty();
+            found.write(context, &subscribers, self.output)?;
+            Ok(if is_whole { exit::OK } else { exit::FAILURE })
+        }))
+    }
+}

@@ -1,0 +1,107 @@
+use clap::Args;
+use clearwater::subscriber::{Numbers, Subscriber as Line};
+use clearwater_kube::subscribers::{Provisioning, SubscriberError};
+use futures::{StreamExt, stream};
+
+use super::progress::Progress;
+use super::report::{Found, LineFormat};
+use super::{AccountArgs, chosen};
+use crate::advice;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit;
+use crate::runtime::{block_on, unless_ended};
+use crate::signal::Signals;
+
+/// How many are asked about at the same time.
+const AT_ONCE: usize = clearwater_kube::subscribers::AT_ONCE;
+
+/// Give lines new passwords, and show them
+///
+/// Telephones that know the old ones cannot register any more.
+#[derive(Debug, Args)]
+pub(crate) struct Password {
+    /// Numbers, or ranges of them, as FROM..TO with both ends
+    #[arg(value_name = "NUMBER|FROM..TO", required = true)]
+    numbers: Vec<Numbers>,
+    #[command(flatten)]
+    account: AccountArgs,
+    /// The format
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: LineFormat,
+}
+
+impl Password {
+    pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
+        let namespace = self.account.place.namespace(context, self.output == LineFormat::Table)?;
+        let signals = context.signals();
+        block_on(async {
+            let looking = async {
+                let subscribers = self.account.open(context, namespace.clone()).await?;
+                let found = chosen(&subscribers, &self.numbers).await?;
+                Ok((subscribers, found))
+            };
+            let (subscribers, (lines, missing)) = unless_ended(&signals, looking).await?;
+            let problems: Vec<String> = missing.iter().map(|i| format!("{i}: there is no such line")).collect();
+            let account = self.account.account.clone();
+            let mut found = Found { namespace, account, lines: Vec::new(), problems };
+            // What was changed is told whatever came then.
+            let ended = renew(&subscribers, lines, &mut found.lines, &mut found.problems, &signals).await;
+            let well = found.problems.is_empty();
+            found.write(context, &subscribers, self.output)?;
+            ended?;
+            Ok(if well { exit::OK } else { exit::FAILURE })
+        })
+    }
+}
+
+/// Gives lines new passwords, several at a time.
+pub(super) async fn renew(
+    subscribers: &Provisioning,
+    lines: Vec<Line>,
+    done: &mut Vec<Line>,
+    problems: &mut Vec<String>,
+    signals: &Signals,
+) -> Result<(), CliError> {
+    let mut progress = Progress::new("changed", lines.len());
+    let renewing = |line: Line| async move {
+        let password = subscribers.set_password(&line, None).await;
+        (line, password)
+    };
+    let mut all = stream::iter(lines).map(renewing).buffer_unordered(AT_ONCE);
+    loop {
+        let next = tokio::select! {
+            biased;
+            reason = signals.next() => return Err(CliError::Ended(reason)),
+            next = all.next() => next,
+        };
+        match next {
+            None => return Ok(()),
+            Some((line, Ok(password))) => {
+                progress.one();
+                done.push(Line { password: Some(password), ..line });
+            }
+            Some((line, Err(error))) => problems.push(format!("{}: {}", line.public_identity, advice::said(&error))),
+        }
+    }
+}
+
+/// Adds the passwords that homestead-prov tells, and says of how many it has none.
+pub(super) async fn look_up(subscribers: &Provisioning, found: &mut Found) -> Result<(), SubscriberError> {
+    let lines = std::mem::take(&mut found.lines);
+    let asking = |line: Line| async move {
+        let password = subscribers.password(&line).await?;
+        Ok::<_, SubscriberError>(Line { password, ..line })
+    };
+    let all: Vec<_> = stream::iter(lines).map(asking).buffer_unordered(AT_ONCE).collect().await;
+    found.lines = all.into_iter().collect::<Result<_, _>>()?;
+    let unknown = found.lines.iter().filter(|l| l.password.is_none()).count();
+    if unknown > 0 {
+        found.problems.push(format!(
+            "homestead-prov keeps {unknown} of {} passwords as digests alone, which no telephone can use; subscriber \
+             password gives new ones",
+            found.lines.len()
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clearwater::subscriber::{Numbers, Phone, settings};
+use qrcode::QrCode;
+use qrcode::render::unicode::Dense1x2;
+
+use super::report::{Found, LineFormat};
+use super::{AccountArgs, chosen};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit;
+use crate::runtime::{block_on, unless_ended};
+
+/// Show one line, or how a softphone is set up for it
+///
+/// The password stands in what is shown where it was asked for with --passwords and is kept as text.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  kubectl clearwater subscriber show 6505550000
+  kubectl clearwater subscriber show 6505550000 --passwords --phone linphone --proxy 192.0.2.7:5060 > phone.xml
+  kubectl clearwater subscriber show 6505550000 --passwords --phone text --qr")]
+pub(crate) struct Show {
+    /// The number, or the whole public identity's
+    #[arg(value_name = "NUMBER")]
+    number: Numbers,
+    /// Show the password, where homestead-prov keeps it as text
+    #[arg(long)]
+    passwords: bool,
+    /// How this softphone is set up for the line
+    #[arg(long, value_name = "PHONE", value_parser = phone())]
+    phone: Option<Phone>,
+    /// Where a telephone reaches Bono; without it the telephone asks DNS for the home domain
+    #[arg(long, value_name = "HOST[:PORT]", requires = "phone")]
+    proxy: Option<String>,
+    /// As a picture that a telephone's camera reads
+    #[arg(long, requires = "phone")]
+    qr: bool,
+    #[command(flatten)]
+    account: AccountArgs,
+    /// The format
+    #[arg(short, long, value_enum, default_value = "table", conflicts_with = "phone")]
+    output: LineFormat,
+}
+
+fn phone() -> impl clap::builder::TypedValueParser<Value = Phone> {
+    PossibleValuesParser::new(Phone::ALL.map(Phone::name)).try_map(|name: String| name.parse::<Phone>())
+}
+
+impl Show {
+    pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
+        let says = self.output == LineFormat::Table && self.phone.is_none();
+        let namespace = self.account.place.namespace(context, says)?;
+        let signals = context.signals();
+        block_on(unless_ended(&signals, async {
+            if self.number.count() != 1 {
+                return Err(CliError::Usage("one number is shown; subscriber list shows several".to_owned()));
+            }
+            let subscribers = self.account.open(context, namespace.clone()).await?;
+            let (lines, missing) = chosen(&subscribers, std::slice::from_ref(&self.number)).await?;
+            if let Some(identity) = missing.first() {
+                let account = &self.account.account;
+                return Err(CliError::Unready(format!(
+                    "{identity}: there is no such line of account {account}; subscriber list shows those that there are"
+                )));
+            }
+            let mut found = Found { namespace, account: self.account.account.clone(), lines, problems: Vec::new() };
+            if self.passwords {
+                super::password::look_up(&subscribers, &mut found).await?;
+            }
+            let (Some(phone), Some(line)) = (self.phone, found.lines.first()) else {
+                found.write(context, &subscribers, self.output)?;
+                return Ok(exit::OK);
+            };
+            let text = settings(phone, line, self.proxy.as_deref());
+            for problem in &found.problems {
+                context.talk().warning(problem);
+            }
+            if self.qr {
+                context.results().text(&picture(&text)?)?;
+            } else {
+                context.results().text(&text)?;
+            }
+            Ok(exit::OK)
+        }))
+    }
+}
+
+fn picture(text: &str) -> Result<String, CliError> {
+    let code = QrCode::new(text).map_err(|e| CliError::Refused(format!("no picture can hold this much text: {e}")))?;
+    // Dark letters on a dark screen would be the picture's negative, which most cameras read as well.
+    let mut picture = code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
+    picture.push('\n');
+    Ok(picture)
+}
