@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use server::{Manners, Server};
 
 /// The commands that have to look, and cannot say anything good without.
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 16] = [
     "up --yes",
     "up --dry-run",
     "diff",
@@ -24,6 +24,10 @@ const COMMANDS: [&str; 12] = [
     "dns-patch --explain",
     "dns-patch --check",
     "dns-patch --check --backend pods",
+    "subscriber list",
+    "subscriber create 6505550000",
+    "ellis --show url",
+    "ellis --show code",
 ];
 
 /// Each request is given so long.

@@ -49,7 +49,7 @@ fn end(mut child: Child, what: &str) -> (Option<i32>, Duration) {
 const SIGNALS: [(&str, i32); 2] = [("-INT", 130), ("-TERM", 143)];
 
 /// Every command that asks a cluster.
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 21] = [
     "up --yes",
     "up --dry-run",
     "diff",
@@ -65,6 +65,12 @@ const COMMANDS: [&str; 15] = [
     "dns-patch --set release=classic --set images.registry=r --set images.tag=1 --backend coredns --explain",
     "autoscale --list",
     "autoscale sprout --max 3",
+    "subscriber list",
+    "subscriber create --count 2",
+    "subscriber password 6505550000",
+    "subscriber delete --all --yes",
+    "ellis --show url",
+    "ellis --show code",
 ];
 
 fn no_api_server_holds_a_command(manners: Manners) {

@@ -2,6 +2,7 @@ use std::fmt::Write as _;
 use std::pin::pin;
 
 use clap::Args;
+use clearwater::component::Component;
 use clearwater::subscriber::{Numbers, PublicIdentity};
 use clearwater::text::counted;
 use futures::StreamExt;
@@ -44,6 +45,14 @@ impl Delete {
         block_on(async {
             let looking = async {
                 let subscribers = self.account.open(context, namespace.clone()).await?;
+                let has_owner = subscribers.through() == Component::Ellis || !self.account.private_prefix.is_empty();
+                if self.all && !has_owner {
+                    return Err(CliError::Refused(
+                        "homestead-prov knows no accounts: every line of the deployment would go, whoever made it. What works: \
+                         --private-prefix TEXT; or name numbers and ranges"
+                            .to_owned(),
+                    ));
+                }
                 let found = chosen(&subscribers, &self.numbers).await?;
                 Ok((subscribers, found))
             };

@@ -71,6 +71,7 @@ fn lines_through_ellis_and_homestead_prov() -> Result<()> {
         listed(&plugin, &["--private-prefix", "lab-"])?.len() == 3
             && listed(&plugin, &["--private-prefix", "x"])?.is_empty()
     );
+    plugin.run(&["subscriber", "delete", "--all", "--yes"])?.expect(6)?;
     plugin.run(&["subscriber", "delete", "--all", "--yes", "--private-prefix", "lab-"])?.expect(0)?;
     ensure!(listed(&plugin, &[])?.is_empty(), "something is left at homestead-prov");
     Ok(())
