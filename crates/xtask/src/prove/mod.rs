@@ -7,6 +7,7 @@ mod competitors;
 mod dns_faults;
 mod floor;
 mod fuzz;
+mod fuzz_lines;
 mod go;
 mod hpa;
 mod kills;
@@ -52,7 +53,8 @@ pub(crate) enum Proof {
     DnsFaults,
     /// Looks two hundred times at two healthy deployments while the machine is busy, and at one that is not.
     StatusLoad,
-    /// Fuzzes every parser, ten minutes in all unless told otherwise.
+    /// Fuzzes every parser, and command lines with their environments and kubeconfigs; ten minutes in all unless told
+    /// otherwise. In parts (--only): parsers, lines.
     Fuzz,
 }
 
@@ -68,9 +70,22 @@ pub(crate) fn run(proof: Proof, minutes: u64, only: Option<&str>, rounds: usize)
         Proof::Hpa => write_page("hpa", &hpa::run()?),
         Proof::DnsFaults => write_page("dns-faults", &dns_faults::run()?),
         Proof::StatusLoad => write_page("status-load", &status_load::run()?),
-        Proof::Fuzz => write_page("fuzz", &fuzz::run(minutes)?),
+        Proof::Fuzz => fuzz(minutes, only),
     }?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn fuzz(minutes: u64, only: Option<&str>) -> anyhow::Result<()> {
+    let wanted = |part: &str| only.is_none_or(|only| part.contains(only));
+    // A row of command lines starts a program, which takes as long as thousands of inputs of a parser.
+    let lines = if only.is_none() { minutes / 3 } else { minutes };
+    if wanted("lines") {
+        write_page("fuzz-lines", &fuzz_lines::run(lines)?)?;
+    }
+    if wanted("parsers") {
+        write_page("fuzz", &fuzz::run(if only.is_none() { minutes - lines } else { minutes })?)?;
+    }
+    Ok(())
 }
 
 /// Writes docs/proof/NAME.md: the figures, with the machine and the commit they were taken on.
