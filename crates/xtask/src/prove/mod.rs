@@ -80,7 +80,7 @@ fn fuzz(minutes: u64, only: Option<&str>) -> anyhow::Result<()> {
     // A row of command lines starts a program, which takes as long as thousands of inputs of a parser.
     let lines = if only.is_none() { minutes / 3 } else { minutes };
     if wanted("lines") {
-        write_page("fuzz-lines", &fuzz_lines::run(lines)?)?;
+        write_page_of("fuzz-lines", "fuzz --only lines", &fuzz_lines::run(lines)?)?;
     }
     if wanted("parsers") {
         write_page("fuzz", &fuzz::run(if only.is_none() { minutes - lines } else { minutes })?)?;
@@ -90,8 +90,13 @@ fn fuzz(minutes: u64, only: Option<&str>) -> anyhow::Result<()> {
 
 /// Writes docs/proof/NAME.md: the figures, with the machine and the commit they were taken on.
 fn write_page(name: &str, body: &str) -> anyhow::Result<()> {
+    write_page_of(name, name, body)
+}
+
+/// The same, of a proof that is run by other words than its page's name.
+fn write_page_of(name: &str, words: &str, body: &str) -> anyhow::Result<()> {
     let path = root().join("docs/proof").join(format!("{name}.md"));
-    let mut page = format!("# Proof: {name}\n\n`cargo xtask prove {name}`\n\n");
+    let mut page = format!("# Proof: {name}\n\n`cargo xtask prove {words}`\n\n");
     writeln!(page, "- commit: {}", commit()?)?;
     writeln!(page, "- machine: {}\n", machine()?)?;
     page.push_str(body);
