@@ -1,8 +1,11 @@
 //! kubectl's connection flags, which kubectl itself does not hand to plugins.
 
-use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::time::Duration;
+use std::{fmt, thread};
 
 use clap::Args;
 use clearwater_kube::{Cluster, REQUEST_TIMEOUT};
@@ -178,16 +181,17 @@ impl Connection {
 
     /// The kubeconfig that the flags and the environment name, or `None` where there is none.
     fn read_kubeconfig(&self) -> Result<Option<Kubeconfig>, CliError> {
-        let read = match &self.kubeconfig {
-            Some(path) => Kubeconfig::read_from(path).map(Some),
+        let (named, limit) = (self.kubeconfig.clone(), self.deadline());
+        let read = within(limit, move || match named {
+            Some(path) => kubeconfig_at(&path).map(Some),
             None => usual_kubeconfig(),
+        });
+        let why = match read {
+            Some(Ok(kubeconfig)) => return Ok(kubeconfig),
+            Some(Err(why)) => why,
+            None => format!("it does not end within {} s", limit.as_secs()),
         };
-        read.map_err(|e| {
-            CliError::Connection(format!(
-                "the kubeconfig cannot be read: {}; name another with --kubeconfig",
-                causes(&e)
-            ))
-        })
+        Err(CliError::Connection(format!("the kubeconfig cannot be read: {why}; name another with --kubeconfig")))
     }
 
     /// How to reach the cluster, as kube wants it.
@@ -235,16 +239,7 @@ impl Connection {
         if config.cluster_url.scheme().is_none() {
             config.cluster_url = uri(&config.cluster_url.to_string())?;
         }
-        let auth = &config.auth_info;
-        let files = [
-            ("the token's file", &auth.token_file),
-            ("the client certificate", &auth.client_certificate),
-            ("the client certificate's key", &auth.client_key),
-        ];
-        for (what, path) in files {
-            path.as_ref().map_or(Ok(()), |path| is_file(what, Path::new(path)))?;
-        }
-        config.root_cert_file.as_ref().map_or(Ok(()), |path| is_file("the certificate of the authority", path))?;
+        self.check_files(&config)?;
         if let Some(exec) = &mut config.auth_info.exec {
             credential::guard(exec, self.deadline());
         }
@@ -300,15 +295,33 @@ impl Connection {
         named("context", &self.context, kubeconfig.contexts.iter().map(|c| c.name.as_str()).collect())?;
         named("cluster", &self.cluster, kubeconfig.clusters.iter().map(|c| c.name.as_str()).collect())?;
         named("user", &self.user, kubeconfig.auth_infos.iter().map(|c| c.name.as_str()).collect())?;
-        for cluster in kubeconfig.clusters.iter().filter_map(|c| c.cluster.as_ref()) {
-            let path = cluster.certificate_authority.as_ref();
-            path.map_or(Ok(()), |path| is_file("the certificate of the authority", Path::new(path)))?;
+        for cluster in &kubeconfig.clusters {
+            let path = cluster.cluster.as_ref().and_then(|c| c.certificate_authority.as_ref());
+            let key = || format!("certificate-authority of the kubeconfig's cluster {:?}", cluster.name);
+            path.map_or(Ok(()), |path| is_file(key, Path::new(path), self.deadline()))?;
         }
         let options =
             KubeConfigOptions { context: self.context.clone(), cluster: self.cluster.clone(), user: self.user.clone() };
         Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|e| {
             CliError::Connection(format!("the kubeconfig names no usable cluster: {}; choose a --context", causes(&e)))
         })
+    }
+
+    /// Looks at the files that the client will read, before it waits for one of them.
+    fn check_files(&self, config: &Config) -> Result<(), CliError> {
+        let auth = &config.auth_info;
+        let files = [
+            ("tokenFile", false, auth.token_file.as_ref().map(Path::new)),
+            ("client-certificate", self.client_certificate.is_some(), auth.client_certificate.as_ref().map(Path::new)),
+            ("client-key", self.client_key.is_some(), auth.client_key.as_ref().map(Path::new)),
+            ("certificate-authority", self.certificate_authority.is_some(), config.root_cert_file.as_deref()),
+        ];
+        for (key, is_flag, path) in files {
+            let Some(path) = path else { continue };
+            let key = || if is_flag { format!("--{key}") } else { format!("{key} of the kubeconfig") };
+            is_file(key, path, self.deadline())?;
+        }
+        Ok(())
     }
 
     fn authenticate(&self, config: &mut Config) {
@@ -342,42 +355,84 @@ impl Connection {
     }
 }
 
+/// What reading comes to; `None` where it does not end in time. Nobody waits any more for what is still read then.
+fn within<T: Send + 'static>(limit: Duration, read: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (send, done) = mpsc::channel();
+    thread::spawn(move || drop(send.send(read())));
+    done.recv_timeout(limit).ok()
+}
+
 /// The kubeconfigs that the environment names, merged, else the one in the home directory. Members of the list that do
 /// not exist are passed over, as kubectl does.
-fn usual_kubeconfig() -> Result<Option<Kubeconfig>, KubeconfigError> {
+fn usual_kubeconfig() -> Result<Option<Kubeconfig>, String> {
     let there = |read| match read {
         Ok(kubeconfig) => Ok(Some(kubeconfig)),
-        Err(KubeconfigError::ReadConfig(e, _)) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(KubeconfigError::ReadConfig(e, _)) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(KubeconfigError::FindPath) => Ok(None),
-        Err(e) => Err(e),
+        Err(e) => Err(causes(&e)),
     };
     let Some(list) = std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty()) else {
         return there(Kubeconfig::read());
     };
     let mut merged: Option<Kubeconfig> = None;
     for path in std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()) {
-        let Some(next) = there(Kubeconfig::read_from(path))? else { continue };
+        if std::fs::metadata(&path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+            continue;
+        }
+        let next = kubeconfig_at(&path)?;
         merged = Some(match merged {
             None => next,
-            Some(before) => before.merge(next)?,
+            Some(before) => before.merge(next).map_err(|e| causes(&e))?,
         });
     }
     Ok(merged)
 }
 
-/// A file that a credential is read from. A device would be read for ever.
-fn is_file(what: &str, path: &Path) -> Result<(), CliError> {
-    let Ok(found) = std::fs::metadata(path) else { return Ok(()) };
-    if found.is_dir() || found.len() > LARGEST_FILE || is_device(&found) {
-        let path = path.display();
-        return Err(CliError::Connection(format!(
-            "{what} {path} is no file that a credential could be in; name another"
-        )));
+/// The kubeconfig in a file, or in what a shell puts in a file's place (`--kubeconfig <(...)`).
+fn kubeconfig_at(path: &Path) -> Result<Kubeconfig, String> {
+    let Ok(found) = std::fs::metadata(path) else { return Kubeconfig::read_from(path).map_err(|e| causes(&e)) };
+    let said = |why: &dyn fmt::Display| format!("{}: {why}", path.display());
+    if found.is_file() && found.len() <= LARGEST_FILE || found.is_dir() {
+        return Kubeconfig::read_from(path).map_err(|e| causes(&e));
     }
-    Ok(())
+    let mut text = String::new();
+    let file = File::open(path).map_err(|e| said(&e))?;
+    file.take(LARGEST_FILE + 1).read_to_string(&mut text).map_err(|e| said(&e))?;
+    if text.len() as u64 > LARGEST_FILE {
+        return Err(said(&format!("it is longer than {LARGEST_FILE} bytes")));
+    }
+    Kubeconfig::from_yaml(&text).map_err(|e| said(&causes(&e)))
 }
 
-/// No certificate or token is longer, in bytes.
+/// A file that a credential is read from, under this key. One that is another kind of file, or does not end, would be read
+/// for ever.
+fn is_file(key: impl Fn() -> String, path: &Path, limit: Duration) -> Result<(), CliError> {
+    let no = |why: &str| {
+        let (key, path) = (key(), path.display());
+        CliError::Connection(format!("{key}: {path} is no file that a credential could be in: it {why}; name another"))
+    };
+    // What is not there is told by whoever reads it.
+    let Ok(found) = std::fs::metadata(path) else { return Ok(()) };
+    if found.is_dir() {
+        return Err(no("is a directory"));
+    }
+    if is_device(&found) {
+        return Err(no("is a device"));
+    }
+    if !found.is_file() {
+        return Err(no("is a pipe or a socket"));
+    }
+    let own = path.to_owned();
+    let length =
+        within(limit, move || File::open(own).and_then(|f| io::copy(&mut f.take(LARGEST_FILE + 1), &mut io::sink())));
+    match length {
+        None => Err(no(&format!("does not end within {} s", limit.as_secs()))),
+        Some(Ok(length)) if length > LARGEST_FILE => Err(no(&format!("is longer than {LARGEST_FILE} bytes"))),
+        Some(_) => Ok(()),
+    }
+}
+
+/// No certificate, token or kubeconfig is longer, in bytes.
 const LARGEST_FILE: u64 = 16 << 20;
 
 #[cfg(unix)]

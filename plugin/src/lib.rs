@@ -27,12 +27,17 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 use cli::Cli;
 use context::Context;
 use error::CliError;
 use signal::Listener;
+
+/// The tree of commands with all that each takes, for whoever writes pages of it, or tries all of it.
+pub fn tree() -> clap::Command {
+    Cli::command()
+}
 
 /// Runs a command line, the program's name first, and says how it ended: see [`exit`].
 pub fn main_impl(args: impl IntoIterator<Item = OsString>) -> ExitCode {

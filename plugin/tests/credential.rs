@@ -93,17 +93,51 @@ fn what_the_kubeconfig_names_is_looked_at_before_it_is_used() {
     let cases = [
         ("127.0.0.1:1", "{token: t}", "refused"),
         ("foo.invalid", "{token: t}", "dns error"),
-        ("https://127.0.0.1:1", "{tokenFile: /dev/zero}", "no file that a credential could be in"),
-        ("https://127.0.0.1:1", "{client-certificate: /dev/zero, client-key: /dev/zero}", "no file that"),
+        ("https://127.0.0.1:1", "{tokenFile: /dev/zero}", "tokenFile of the kubeconfig: /dev/zero is no file"),
+        ("https://127.0.0.1:1", "{client-certificate: /dev/zero, client-key: /dev/zero}", "is a device; name another"),
+        ("https://127.0.0.1:1", "{tokenFile: pipe}", "/pipe is no file that a credential could be in: it is a pipe"),
+        ("https://127.0.0.1:1", "{client-certificate: pipe, client-key: x}", "client-certificate of the kubeconfig: "),
+        ("https://127.0.0.1:1", "{client-certificate-data: eA==, client-key: pipe}", "client-key of the kubeconfig: "),
+        ("https://127.0.0.1:1", "{tokenFile: .}", "is a directory"),
+        ("https://127.0.0.1:1", "{tokenFile: large}", "is longer than 16777216 bytes"),
+        ("https://127.0.0.1:1', certificate-authority: 'pipe", "{token: t}", "kubeconfig's cluster \"c\": "),
     ];
     for (server, user, expected) in cases {
         let dir = tempfile::tempdir().unwrap();
         kubeconfig_of(dir.path(), server, user);
+        pipe(&dir.path().join("pipe"));
+        std::fs::File::create(dir.path().join("large")).unwrap().set_len(1 << 25).unwrap();
         let output = plugin(dir.path(), "2s").env("TOKIO_WORKER_THREADS", "x").output().unwrap();
         let said = said(&output);
         assert_eq!(output.status.code(), Some(1), "{server} {user}: {said}");
         assert!(said.contains(expected) && !said.contains("panicked"), "{server} {user}: {said}");
     }
+}
+
+fn pipe(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+#[test]
+fn a_kubeconfig_may_come_through_a_pipe_and_is_not_waited_for_without_end() {
+    let dir = tempfile::tempdir().unwrap();
+    kubeconfig_of(dir.path(), "https://127.0.0.1:1", "{token: t}");
+    let path = dir.path().join("pipe");
+    pipe(&path);
+    let run = |kubeconfig: &Path| {
+        said(&plugin(dir.path(), "2s").args(["-n", "ims"]).env("KUBECONFIG", kubeconfig).output().unwrap())
+    };
+    assert!(run(&path).contains("the kubeconfig cannot be read: it does not end within 2 s; name another"));
+    assert!(run(Path::new("/dev/zero")).contains("/dev/zero: it is longer than 16777216 bytes; name another"));
+    assert!(run(Path::new("/dev/null")).contains("no cluster is known"));
+    // As a shell's `--kubeconfig <(...)`.
+    let writer = std::thread::spawn({
+        let (from, to) = (dir.path().join("kubeconfig"), path.clone());
+        move || std::fs::copy(from, to).map(drop)
+    });
+    let said = run(&path);
+    assert!(said.contains("refused"), "{said}");
+    drop(writer.join());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::api::{ApiResource, DeleteParams, Preconditions};
-use kube::core::GroupVersionKind;
+use kube::core::{GroupVersionKind, Status};
 #[cfg(feature = "etcd")]
 use tower::BoxError;
 
@@ -43,7 +43,7 @@ impl Cluster {
     }
 
     /// The same, each request within another time: to the end of its answer or, of what lasts (a watch, a log that is
-    /// followed, a connection into a pod), to the beginning.
+    /// followed, a connection into a pod), to the beginning. Of a log that is read to its end each piece has that time.
     pub fn with_request_timeout(client: Client, namespace: impl Into<String>, timeout: Duration) -> Self {
         Self { client: deadline::within(client, timeout), namespace: namespace.into() }
     }
@@ -140,12 +140,15 @@ impl At {
     }
 }
 
+/// Whether the API server's answer may be another one later: it is busy or restarting.
+pub(crate) fn is_passing_status(status: &Status) -> bool {
+    matches!(status.code, 408 | 429 | 500 | 502 | 503 | 504) || status.reason == "ServerTimeout"
+}
+
 /// Whether asking again may help: the connection broke, or the server is busy or restarting.
 pub(crate) fn is_passing(error: &kube::Error) -> bool {
     match error {
-        kube::Error::Api(status) => {
-            matches!(status.code, 408 | 429 | 500 | 502 | 503 | 504) || status.reason == "ServerTimeout"
-        }
+        kube::Error::Api(status) => is_passing_status(status),
         kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_) => true,
         _ => false,
     }

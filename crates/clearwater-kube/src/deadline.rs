@@ -2,21 +2,31 @@
 //!
 //! A server that hangs, drips its answer or asks for patience for ever holds nobody. Streams are another matter: a watch, a
 //! log that is followed and a connection into a pod last as long as they are wanted, and only their beginning has a
+//! deadline. A log that is read to its end may be of any length: it is handed on as it comes, and each piece of it has the
 //! deadline.
 
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::header::UPGRADE;
 use http::{Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Limited};
+use hyper::body::{Bytes, Frame, SizeHint};
 use kube::Client;
 use kube::client::Body;
 use thiserror::Error;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, Sleep, sleep, timeout_at};
 use tower::BoxError;
 
 /// An answer longer than this is not one of those that are asked for. The pods of a namespace are a few kilobytes each.
 const LONGEST: usize = 64 << 20;
+/// What must come of a log within the deadline, in bytes, where it does not end before: less is a server that drips.
+const PIECE: usize = 4096;
+/// The most that is counted as waiting for what was there when it was asked for: it may have come long before, while whoever
+/// reads did not ask.
+const UNASKED: Duration = Duration::from_secs(1);
 
 /// The API server did not answer in time.
 #[derive(Debug, Error)]
@@ -30,16 +40,88 @@ pub(crate) fn within(client: Client, time: Duration) -> Client {
     Client::new(service, namespace)
 }
 
-async fn answered(client: Client, request: Request<Body>, time: Duration) -> Result<Response<Body>, BoxError> {
-    let is_stream = is_stream(&request);
+async fn answered(
+    client: Client,
+    request: Request<Body>,
+    time: Duration,
+) -> Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError> {
+    let (is_stream, is_log) = (is_stream(&request), is_log(&request));
     let until = Instant::now() + time;
     let response = timeout_at(until, client.send(request)).await.map_err(|_| Late(time))??;
-    if is_stream {
-        return Ok(response);
-    }
     let (head, body) = response.into_parts();
-    let body = timeout_at(until, Limited::new(body, LONGEST).collect()).await.map_err(|_| Late(time))??;
-    Ok(Response::from_parts(head, Body::from(body.to_bytes())))
+    let body = if is_stream {
+        body.map_err(Into::into).boxed_unsync()
+    } else if is_log && head.status.is_success() {
+        Paced::new(body, time).boxed_unsync()
+    } else {
+        let body = timeout_at(until, Limited::new(body, LONGEST).collect()).await.map_err(|_| Late(time))??;
+        Body::from(body.to_bytes()).map_err(Into::into).boxed_unsync()
+    };
+    Ok(Response::from_parts(head, body))
+}
+
+/// An answer that is handed on as it comes, each [`PIECE`] of it within a time. Nothing of it is kept, and no time runs while
+/// nobody asks for more.
+struct Paced {
+    body: Body,
+    time: Duration,
+    /// How long the present piece has been waited for, up to `since`.
+    waited: Duration,
+    /// Since when more is waited for.
+    since: Option<Instant>,
+    /// How much of the present piece came.
+    came: usize,
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl Paced {
+    fn new(body: Body, time: Duration) -> Self {
+        Self { body, time, waited: Duration::ZERO, since: None, came: 0, alarm: Box::pin(sleep(time)) }
+    }
+
+    fn took(&mut self, bytes: usize) {
+        let waited = self.since.take().map_or(Duration::ZERO, |since| since.elapsed().min(UNASKED));
+        self.waited += waited;
+        self.came += bytes;
+        if self.came >= PIECE {
+            (self.came, self.waited) = (0, Duration::ZERO);
+        }
+    }
+}
+
+impl hyper::body::Body for Paced {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Poll::Ready(next) = Pin::new(&mut self.body).poll_frame(cx) {
+            if let Some(Ok(frame)) = &next {
+                self.took(frame.data_ref().map_or(0, Bytes::len));
+            }
+            return Poll::Ready(next.map(|frame| frame.map_err(Into::into)));
+        }
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let until = since + self.time.saturating_sub(self.waited);
+        if self.alarm.deadline() != until {
+            self.alarm.as_mut().reset(until);
+        }
+        ready!(self.alarm.as_mut().poll(cx));
+        Poll::Ready(Some(Err(Late(self.time).into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Whether what is asked for is a container's log.
+fn is_log(request: &Request<Body>) -> bool {
+    let parts: Vec<&str> = request.uri().path().trim_start_matches('/').split('/').collect();
+    matches!(parts[..], ["api", _, "namespaces", _, "pods", _, "log"])
 }
 
 /// Whether what is asked for lasts: a watch, a log that is followed, a connection.
@@ -51,12 +133,12 @@ fn is_stream(request: &Request<Body>) -> bool {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::pin::pin;
 
-    use futures::stream;
+    use futures::{AsyncBufReadExt as _, AsyncReadExt as _, FutureExt as _, stream};
     use http_body_util::StreamBody;
-    use hyper::body::{Bytes, Frame};
-    use k8s_openapi::api::core::v1::ConfigMap;
-    use kube::api::{ListParams, WatchParams};
+    use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+    use kube::api::{ListParams, LogParams, WatchParams};
     use kube::{Api, Error};
 
     use super::*;
@@ -100,5 +182,65 @@ mod tests {
         let asked = |uri: &str| is_stream(&Request::get(uri).body(Body::empty()).unwrap());
         assert!(asked("/api/v1/pods?x=1&watch=true") && asked("/log?follow=true"));
         assert!(!asked("/api/v1/pods?labelSelector=watch%3Dtrue") && !asked("/api/v1/pods"));
+    }
+
+    /// A server whose logs are `pieces` of so many bytes, one after each pause.
+    fn logs(pieces: usize, bytes: usize, pause: Duration) -> Api<Pod> {
+        let service = tower::service_fn(move |_: Request<Body>| async move {
+            let pieces = stream::unfold(0, move |n| async move {
+                tokio::time::sleep(pause).await;
+                (n < pieces).then(|| (Ok::<_, Infallible>(Frame::data(Bytes::from(vec![b'x'; bytes]))), n + 1))
+            });
+            Ok::<_, Infallible>(Response::new(StreamBody::new(pieces)))
+        });
+        Api::default_namespaced(within(Client::new(service, "ims"), TIME))
+    }
+
+    /// How much came of a log, and whether it came to its end; `rest` is how long is paused after each piece.
+    async fn read(logs: Api<Pod>, rest: Duration) -> (usize, Result<(), String>) {
+        let mut log = pin!(logs.log_stream("bono-0", &LogParams::default()).await.unwrap());
+        let (mut all, mut piece) = (0, vec![0; 1 << 20]);
+        loop {
+            match log.read(&mut piece).await {
+                Ok(0) => return (all, Ok(())),
+                Ok(n) => all += n,
+                Err(error) => return (all, Err(error.to_string())),
+            }
+            if !rest.is_zero() {
+                let _ = log.fill_buf().now_or_never();
+                tokio::time::sleep(rest).await;
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_may_be_of_any_length_and_take_any_time_while_it_comes() {
+        let (piece, long) = (1 << 20, Duration::from_secs(20));
+        let began = Instant::now();
+        let (all, end) = read(logs(100, piece, long), Duration::ZERO).await;
+        assert_eq!((all, end), (100 * piece, Ok(())));
+        assert!(all > LONGEST && began.elapsed() > 60 * TIME);
+        // Who pauses between reads loses nothing by it, however small the pieces are.
+        let (all, end) = read(logs(20, 10, Duration::from_millis(1)), 2 * TIME).await;
+        assert_eq!((all, end), (200, Ok(())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_that_hangs_or_drips_is_given_up() {
+        let late = "no answer from the API server within 30 s";
+        let began = Instant::now();
+        let (all, end) = read(logs(9, 10, 3 * TIME), Duration::ZERO).await;
+        assert!(all == 0 && end.unwrap_err().contains(late));
+        assert_eq!(began.elapsed(), TIME);
+        let (all, end) = read(logs(usize::MAX, 10, Duration::from_secs(1)), Duration::ZERO).await;
+        assert!(end.unwrap_err().contains(late));
+        assert!((290..=310).contains(&all), "{all}");
+    }
+
+    #[test]
+    fn a_log_is_known_by_its_path() {
+        let asked = |uri: &str| is_log(&Request::get(uri).body(Body::empty()).unwrap());
+        assert!(asked("/api/v1/namespaces/ims/pods/bono-0/log?container=bono"));
+        assert!(!asked("/api/v1/namespaces/ims/pods/log") && !asked("/api/v1/namespaces/log/configmaps/log"));
     }
 }

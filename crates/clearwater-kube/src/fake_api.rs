@@ -39,6 +39,17 @@ pub(crate) fn cluster(object: impl Fn(&str) -> Option<Value> + Clone + Send + 's
     (Cluster::new(kube::Client::new(service, "ims"), "ims"), asked)
 }
 
+/// The namespace `ims` of a cluster that refuses everything in one way.
+pub(crate) fn refusing(code: u16, reason: &'static str) -> Cluster {
+    let service = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+        let mut status = status(code, reason).1;
+        status["message"] = reason.into();
+        let body = kube::client::Body::from(status.to_string().into_bytes());
+        async move { Ok::<_, Infallible>(http::Response::builder().status(code).body(body).unwrap()) }
+    });
+    Cluster::new(kube::Client::new(service, "ims"), "ims")
+}
+
 fn status(code: u16, reason: &str) -> (u16, Value) {
     let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code});
     (code, status)

@@ -21,7 +21,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 
 pub use roles::{CLUSTER_DNS_NAMESPACE, Grantee, roles};
-pub use table::{AccessRule, Scope, Task, When};
+pub use table::{AccessRule, Scope, Task, UnknownTask, When};
 
 use crate::cluster::{Cluster, minor, say};
 
@@ -185,6 +185,13 @@ fn asked(tasks: &[Task], writes: &BTreeSet<Right>, minor: Option<u32>) -> BTreeM
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tasks_are_read_by_their_names() {
+        assert!(Task::ALL.into_iter().all(|task| task.name().parse() == Ok(task)));
+        let unknown = "upp".parse::<Task>().unwrap_err().to_string();
+        assert!(unknown.starts_with("unknown task \"upp\"; known: up, create-namespace, "), "{unknown}");
+    }
 
     #[test]
     fn rights_are_named_as_roles_name_them() {

@@ -4,13 +4,16 @@
 #[path = "manifest/cases.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod cases;
+#[path = "manifest/levels.rs"]
+mod levels;
 
 use std::path::Path;
 
 use cases::{CLASSIC, all, deployment};
 use clearwater::component::{Component, Release, capabilities, catalogue};
-use clearwater::manifest::{ENFORCE_LABEL, Inputs, Manifest, Object, PodSecurity, image, namespace, render};
+use clearwater::manifest::{ENFORCE_LABEL, Inputs, Manifest, Object, image, namespace, render};
 use k8s_openapi::api::core::v1::{Container, PodSpec};
+use levels::LEVELS;
 
 fn rendered(file: &str) -> Manifest {
     render(&deployment(file, "ims"), &Inputs::default()).unwrap()
@@ -92,34 +95,6 @@ fn a_component_s_contexts_take_the_place_of_the_file_s() {
     let ralf = spec("ralf").containers[0].security_context.as_ref().unwrap();
     assert_eq!((ralf.run_as_user, ralf.allow_privilege_escalation), (Some(42), None));
 }
-
-/// Deployments with the strictest level that their pods keep to. The test bed's API server agrees
-/// (tests/e2e `isolated.rs`).
-const LEVELS: [(&str, PodSecurity); 16] = [
-    ("", PodSecurity::Baseline),
-    (CLASSIC, PodSecurity::Baseline),
-    ("bono: {exposure: hostPort}\n", PodSecurity::Privileged),
-    ("bono: {exposure: loadBalancer, addresses: [192.0.2.1]}\n", PodSecurity::Baseline),
-    ("bono: {exposure: nodePort, addresses: [192.0.2.1]}\n", PodSecurity::Baseline),
-    ("securityContext: hardened\n", PodSecurity::Baseline),
-    ("securityContext: hardened\nbono: {exposure: hostPort}\n", PodSecurity::Privileged),
-    ("securityContext: {privileged: true}\n", PodSecurity::Privileged),
-    ("components: {homer: {securityContext: {capabilities: {add: [NET_ADMIN]}}}}\n", PodSecurity::Privileged),
-    ("components: {homer: {securityContext: {capabilities: {add: [SYS_CHROOT]}}}}\n", PodSecurity::Baseline),
-    ("podSecurityContext: {seccompProfile: {type: Unconfined}}\n", PodSecurity::Privileged),
-    ("podSecurityContext: {sysctls: [{name: net.core.somaxconn, value: '1024'}]}\n", PodSecurity::Privileged),
-    ("podSecurityContext: {sysctls: [{name: net.ipv4.tcp_syncookies, value: '1'}]}\n", PodSecurity::Baseline),
-    ("securityContext: {seLinuxOptions: {type: spc_t}}\n", PodSecurity::Privileged),
-    (
-        "securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}, runAsNonRoot: true}\n",
-        PodSecurity::Restricted,
-    ),
-    (
-        "podSecurityContext: {runAsNonRoot: true, runAsUser: 0}\n\
-         securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}\n",
-        PodSecurity::Baseline,
-    ),
-];
 
 #[test]
 fn the_namespace_enforces_the_strictest_level_that_the_pods_keep_to() {

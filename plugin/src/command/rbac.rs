@@ -1,8 +1,8 @@
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clap::builder::PossibleValue;
 use clearwater_kube::rights::{Grantee, Task, roles};
 
-use crate::cli::PlaceArgs;
+use crate::cli::{PlaceArgs, one_of};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;
@@ -18,7 +18,7 @@ use crate::output::Format;
   kubectl clearwater rbac scale -n ims --for-service-account ci:deployer --minimal")]
 pub(crate) struct Rbac {
     /// What is to be done
-    #[arg(required = true, value_name = "TASK", value_parser = PossibleValuesParser::new(Task::ALL.map(Task::name)).map(task))]
+    #[arg(required = true, value_name = "TASK", value_parser = one_of::<Task>(Task::ALL.map(Task::name).map(PossibleValue::new)))]
     tasks: Vec<Task>,
     #[command(flatten)]
     place: PlaceArgs,
@@ -44,12 +44,6 @@ struct SubjectArgs {
     /// The service account that is to do it, of this namespace or of the one before the colon
     #[arg(id = "for-service-account", long = "for-service-account", value_name = "[NAMESPACE:]NAME")]
     service_account: Option<String>,
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the parser's values are owned")]
-fn task(name: String) -> Task {
-    // Only names of tasks come here.
-    Task::ALL.into_iter().find(|t| t.name() == name).unwrap_or(Task::Up)
 }
 
 impl SubjectArgs {

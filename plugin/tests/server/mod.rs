@@ -26,8 +26,10 @@ pub(crate) enum Manners {
     Nothing,
     /// A page for people, as a proxy's.
     Garbage,
-    /// Answered, from an empty cluster in which everything may be done. Watches stay open.
+    /// Answered, in a cluster in which everything may be done. Watches stay open.
     Answering,
+    /// The same, but for one resource, with its subresource: nothing may be done to it.
+    Forbidding(&'static str),
 }
 
 /// A server on a port of its own, for as long as the program of tests runs.
@@ -38,15 +40,21 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// An empty cluster, where it is one that answers.
     pub(crate) fn start(manners: Manners) -> Self {
+        Self::with(manners, Vec::new())
+    }
+
+    /// A cluster in which these objects stand.
+    pub(crate) fn with(manners: Manners, objects: Vec<Value>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Self { address: listener.local_addr().unwrap(), requests: Arc::default() };
-        let requests = server.requests.clone();
+        let (requests, objects) = (server.requests.clone(), Arc::new(objects));
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let requests = requests.clone();
+                let (requests, objects) = (requests.clone(), objects.clone());
                 // A client that goes away is no failure.
-                std::thread::spawn(move || drop(serve(stream, manners, &requests)));
+                std::thread::spawn(move || drop(serve(stream, manners, &objects, &requests)));
             }
         });
         server
@@ -90,7 +98,7 @@ impl Server {
     }
 }
 
-fn serve(stream: TcpStream, manners: Manners, requests: &Mutex<Vec<String>>) -> std::io::Result<()> {
+fn serve(stream: TcpStream, manners: Manners, objects: &[Value], requests: &Mutex<Vec<String>>) -> std::io::Result<()> {
     let mut out = stream.try_clone()?;
     let mut lines = BufReader::new(stream);
     loop {
@@ -113,11 +121,12 @@ fn serve(stream: TcpStream, manners: Manners, requests: &Mutex<Vec<String>>) -> 
         lines.read_exact(&mut body)?;
         let (method, target) = first.trim_end().trim_end_matches(" HTTP/1.1").split_once(' ').unwrap();
         requests.lock().unwrap().push(format!("{method} {target}"));
-        let failed = |code: u16, reason: &str| {
+        let refused = |code: u16, reason: &str, message: &str| {
             let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                "message": reason, "reason": reason, "code": code});
+                "message": message, "reason": reason, "code": code});
             (code, status)
         };
+        let failed = |code: u16, reason: &str| refused(code, reason, reason);
         let (code, answer) = match manners {
             Manners::Silent => {
                 // Until the client goes.
@@ -136,14 +145,32 @@ fn serve(stream: TcpStream, manners: Manners, requests: &Mutex<Vec<String>>) -> 
             Manners::Unauthorized => failed(401, "Unauthorized"),
             Manners::Nothing => failed(404, "NotFound"),
             Manners::Garbage => (200, Value::String("<html>sign in first</html>".to_owned())),
-            Manners::Answering if target.contains("watch=true") => {
+            Manners::Forbidding(resource) if asked(target).is_some_and(|a| a.resource == resource) => {
+                let asked = asked(target).unwrap();
+                let verb = if method == "GET" { "read" } else { "write" };
+                refused(403, "Forbidden", &asked.refusal(verb))
+            }
+            Manners::Forbidding(resource) if target.contains("/selfsubjectaccessreviews") => {
+                let mut review: Value = serde_json::from_slice(&body).unwrap();
+                let of = &review["spec"]["resourceAttributes"];
+                let text = |key: &str| of[key].as_str().unwrap_or_default();
+                let name = [text("resource"), text("subresource")].join("/");
+                let allowed = name.trim_end_matches('/') != resource && text("resource") != "*";
+                review["status"] = json!({"allowed": allowed});
+                (201, review)
+            }
+            Manners::Answering | Manners::Forbidding(_) if target.contains("watch=true") => {
                 out.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")?;
                 let _ = lines.read(&mut [0])?;
                 return Ok(());
             }
             // As for a user of one namespace.
-            Manners::Answering if target.starts_with("/api/v1/nodes") => failed(403, "Forbidden"),
-            Manners::Answering => answered(method, target, &body).unwrap_or_else(|| failed(404, "NotFound")),
+            Manners::Answering | Manners::Forbidding(_) if target.starts_with("/api/v1/nodes") => {
+                failed(403, "Forbidden")
+            }
+            Manners::Answering | Manners::Forbidding(_) => {
+                answered(method, target, &body, objects).unwrap_or_else(|| failed(404, "NotFound"))
+            }
         };
         let text = answer.to_string();
         write!(
@@ -154,17 +181,81 @@ fn serve(stream: TcpStream, manners: Manners, requests: &Mutex<Vec<String>>) -> 
     }
 }
 
-/// An empty cluster's answer; `None` for what is not there.
-fn answered(method: &str, target: &str, body: &[u8]) -> Option<(u16, Value)> {
-    let path = target.split('?').next().unwrap_or_default();
-    if method != "GET" {
-        let mut object: Value = serde_json::from_slice(body).unwrap_or_default();
-        if path.contains("/selfsubject") {
-            object["status"] =
-                json!({"allowed": true, "incomplete": false, "resourceRules": [], "nonResourceRules": []});
-        }
-        return Some((if method == "POST" { 201 } else { 200 }, object));
+/// What a path names.
+struct Asked<'a> {
+    namespace: &'a str,
+    group: &'a str,
+    /// With the subresource.
+    resource: String,
+    name: Option<&'a str>,
+}
+
+impl Asked<'_> {
+    /// The API server's own words.
+    fn refusal(&self, verb: &str) -> String {
+        let Self { namespace, group, resource, .. } = self;
+        let place = if namespace.is_empty() {
+            "at the cluster scope".to_owned()
+        } else {
+            format!("in the namespace \"{namespace}\"")
+        };
+        format!(
+            "{resource} is forbidden: User \"u\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {place}"
+        )
     }
+}
+
+fn asked(target: &str) -> Option<Asked<'_>> {
+    let path = target.split('?').next().unwrap_or_default();
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let (group, rest) = match parts[..] {
+        ["api", _, ref rest @ ..] => ("", rest.to_vec()),
+        ["apis", group, _, ref rest @ ..] => (group, rest.to_vec()),
+        _ => return None,
+    };
+    let (namespace, rest) = match rest[..] {
+        ["namespaces", namespace, ref rest @ ..] if !rest.is_empty() => (namespace, rest.to_vec()),
+        ref rest => ("", rest.to_vec()),
+    };
+    let (resource, name) = match rest[..] {
+        [resource] => (resource.to_owned(), None),
+        [resource, name] => (resource.to_owned(), Some(name)),
+        [resource, name, part] => (format!("{resource}/{part}"), Some(name)),
+        _ => return None,
+    };
+    Some(Asked { namespace, group, resource, name })
+}
+
+/// The plural of a kind.
+fn plural(kind: &str) -> String {
+    let kind = kind.to_lowercase();
+    match kind.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None if kind.ends_with('s') && kind != "endpoints" => format!("{kind}es"),
+        None => format!("{kind}s"),
+    }
+}
+
+/// Whether an object's labels are as a selector wants them: `k=v`, `k!=v` and `k`.
+fn selected(object: &Value, target: &str) -> bool {
+    let Some((_, rest)) = target.split_once("labelSelector=") else { return true };
+    let selector =
+        rest.split('&').next().unwrap_or_default().replace("%2C", ",").replace("%3D", "=").replace("%21", "!");
+    let selector = selector.replace("%2F", "/");
+    selector.split(',').filter(|one| !one.is_empty()).all(|one| {
+        let label = |key: &str| object["metadata"]["labels"][key].as_str().map(str::to_owned);
+        match (one.split_once("!="), one.split_once('=')) {
+            (Some((key, value)), _) => label(key).as_deref() != Some(value),
+            (None, Some((key, value))) => label(key).as_deref() == Some(value),
+            (None, None) => label(one).is_some(),
+        }
+    })
+}
+
+/// The answer of a cluster in which these objects stand; `None` for what is not there. A write is answered with what stands,
+/// else with what was sent.
+fn answered(method: &str, target: &str, body: &[u8], objects: &[Value]) -> Option<(u16, Value)> {
+    let path = target.split('?').next().unwrap_or_default();
     if path == "/version" {
         let keys = ["gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform"];
         let mut version = json!({"major": "1", "minor": "34", "gitVersion": "v1.34.0"});
@@ -173,19 +264,34 @@ fn answered(method: &str, target: &str, body: &[u8]) -> Option<(u16, Value)> {
         }
         return Some((200, version));
     }
-    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-    let resource = match parts[..] {
-        ["api", _, ref rest @ ..] | ["apis", _, _, ref rest @ ..] => rest.to_vec(),
-        _ => return None,
-    };
-    match resource[..] {
-        ["namespaces", name] => Some((
+    let asked = asked(target)?;
+    let mut standing = objects.iter().filter(|o| {
+        asked.resource.split('/').next() == Some(plural(o["kind"].as_str().unwrap_or_default()).as_str())
+            && (asked.namespace.is_empty() || o["metadata"]["namespace"] == asked.namespace)
+            && asked.name.is_none_or(|name| o["metadata"]["name"] == name)
+    });
+    if method != "GET" {
+        let mut object: Value = serde_json::from_slice(body).unwrap_or_default();
+        if path.contains("/selfsubject") {
+            object["status"] =
+                json!({"allowed": true, "incomplete": false, "resourceRules": [], "nonResourceRules": []});
+        }
+        let object = standing.next().filter(|_| asked.name.is_some()).cloned().unwrap_or(object);
+        return Some((if method == "POST" { 201 } else { 200 }, object));
+    }
+    match (asked.name, asked.resource.as_str()) {
+        (Some(name), "namespaces") => Some((
             200,
             json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name, "resourceVersion": "1"}}),
         )),
-        [_] | ["namespaces", _, _] => {
-            Some((200, json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []})))
+        (Some(_), resource) if !resource.contains('/') => standing.next().map(|object| (200, object.clone())),
+        (Some(_), _) => None,
+        (None, _) => {
+            let items: Vec<&Value> = standing.filter(|object| selected(object, target)).collect();
+            Some((
+                200,
+                json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items}),
+            ))
         }
-        _ => None,
     }
 }

@@ -183,7 +183,8 @@ impl Remedied for ApplyError {
     }
 }
 
-fn refusal(object: &str, error: kube::Error) -> ApplyError {
+/// What an error that the API server gave about an object means.
+pub(crate) fn refusal(object: &str, error: kube::Error) -> ApplyError {
     match &error {
         kube::Error::Api(status) if status.code == 409 => ApplyError::Conflict {
             object: object.to_owned(),

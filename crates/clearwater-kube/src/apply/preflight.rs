@@ -20,8 +20,8 @@ use kube::api::{ListParams, PostParams};
 use kube::{Api, ResourceExt};
 
 use super::prepare::{ApplyPlan, LiveState, Scope};
-use crate::apply::ApplyError;
 use crate::apply::checks::{line, with_fix};
+use crate::apply::{ApplyError, refusal};
 use crate::cluster::{Cluster, FIELD_MANAGER, minor_of, say};
 use crate::observe::cluster_dns::{ClusterDns, LookError};
 use crate::observe::snapshot::component_of;
@@ -32,7 +32,7 @@ const OLDEST_MINOR: u32 = 28;
 /// How many questions are asked at the same time.
 const AT_ONCE: usize = 8;
 
-/// Looks at everything, and yields a line for each.
+/// Looks at everything, and yields a line for each. An error is that of an API server which does not know who asks.
 pub(crate) async fn check(
     cluster: &Cluster,
     deployment: &Deployment,
@@ -40,7 +40,7 @@ pub(crate) async fn check(
     scope: &Scope,
     standing: &LiveState,
     work: &ApplyPlan,
-) -> Vec<CheckLine> {
+) -> Result<Vec<CheckLine>, ApplyError> {
     let (version, rights, secrets, pods, quotas, foreign, nodes, domain, etcd) = futures::join!(
         version(cluster),
         rights::check(cluster, create_namespace, standing, work),
@@ -57,10 +57,10 @@ pub(crate) async fn check(
     lines.extend(foreign);
     if lines.iter().any(|l| l.status == CheckStatus::Refused) {
         // Whatever else there is to say would be about somebody else's objects.
-        return lines;
+        return Ok(lines);
     }
     lines.extend(secrets);
-    lines.extend(pods);
+    lines.extend(pods?);
     lines.extend(quotas);
     lines.extend(nodes);
     lines.push(domain);
@@ -68,7 +68,7 @@ pub(crate) async fn check(
         lines.push(standing.name_servers.line(standing.chronos_name_server()));
     }
     lines.extend(etcd);
-    lines
+    Ok(lines)
 }
 
 async fn version(cluster: &Cluster) -> CheckLine {
@@ -179,11 +179,7 @@ pub(crate) async fn create_namespace(cluster: &Cluster, level: PodSecurity) -> R
     match api.create(&params, &manifest::namespace(&cluster.namespace, level)).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
-        Err(e) => Err(ApplyError::Refused {
-            object: format!("namespace/{}", cluster.namespace),
-            message: say(&e),
-            forbidden: matches!(&e, kube::Error::Api(s) if s.is_forbidden()),
-        }),
+        Err(error) => Err(refusal(&format!("namespace/{}", cluster.namespace), error)),
     }
 }
 

@@ -27,6 +27,8 @@ use thiserror::Error;
 use tokio::time::timeout;
 use tower::BoxError;
 
+use crate::cluster::say;
+
 /// Why a question could not be asked.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -64,7 +66,7 @@ pub enum AskError {
         nul: Nul,
     },
     /// The API server could not be asked, or did not let the question through. That says nothing of the pod.
-    #[error("pod {pod}: the API server does not let it be asked: {source}")]
+    #[error("pod {pod}: the API server does not let it be asked: {}", say(.source.as_ref()))]
     Unreached {
         /// The pod.
         pod: String,
@@ -72,7 +74,7 @@ pub enum AskError {
         source: BoxError,
     },
     /// The connection to the pod was refused or broke.
-    #[error("pod {pod}: {source}")]
+    #[error("pod {pod}: {}", say(.source.as_ref()))]
     Broken {
         /// The pod.
         pod: String,
@@ -88,7 +90,7 @@ fn is_of_the_server(code: u16) -> bool {
 
 /// What was seen at a forwarded port.
 #[derive(Debug, Error)]
-#[error("port {port}: {source}")]
+#[error("port {port}: {}", say(.source.as_ref()))]
 struct AtPort {
     port: u16,
     source: BoxError,

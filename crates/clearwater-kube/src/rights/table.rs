@@ -1,5 +1,9 @@
 //! What each task asks of a cluster, rule by rule. The table in docs/rights.md, the Roles and the checks are all made from it.
 
+use std::str::FromStr;
+
+use thiserror::Error;
+
 /// What somebody wants done on a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Task {
@@ -303,6 +307,19 @@ const FIND_DNS: &[AccessRule] = &find_dns(None);
 const FIND_DOMAIN: &[AccessRule] = &find_dns(Some(DOMAIN));
 const FIND_NAMES: &[AccessRule] = &find_dns(Some(LEFT_BY_OTHERS));
 const FIND_SERVERS: &[AccessRule] = &find_dns(Some(ANSWERS));
+
+/// A name that no task has.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("unknown task {0:?}; known: {known}", known = Task::ALL.map(Task::name).join(", "))]
+pub struct UnknownTask(pub String);
+
+impl FromStr for Task {
+    type Err = UnknownTask;
+
+    fn from_str(s: &str) -> Result<Self, UnknownTask> {
+        Self::ALL.into_iter().find(|task| task.name() == s).ok_or_else(|| UnknownTask(s.to_owned()))
+    }
+}
 
 impl Task {
     /// Every task.

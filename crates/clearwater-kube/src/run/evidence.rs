@@ -15,6 +15,8 @@ use crate::observe::snapshot::event_time;
 const READ: Duration = Duration::from_secs(3);
 /// How many last lines are shown.
 const TAIL: i64 = 15;
+/// The most that is read of one log, in bytes: its last lines may have any length.
+const MOST: i64 = 1 << 20;
 /// How many events are shown.
 const EVENTS: usize = 6;
 
@@ -45,8 +47,13 @@ async fn logs(cluster: &Cluster, PodContainer { pod, container }: &PodContainer)
     let pods = cluster.api::<Pod>();
     let mut excerpts = Vec::new();
     for previous in [true, false] {
-        let params =
-            LogParams { container: Some(container.clone()), previous, tail_lines: Some(TAIL), ..LogParams::default() };
+        let params = LogParams {
+            container: Some(container.clone()),
+            previous,
+            tail_lines: Some(TAIL),
+            limit_bytes: Some(MOST),
+            ..LogParams::default()
+        };
         if let Ok(Ok(text)) = timeout(READ, pods.logs(pod, &params)).await {
             let lines: Vec<String> = text.lines().map(str::to_owned).collect();
             if !lines.is_empty() {

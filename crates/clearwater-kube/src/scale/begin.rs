@@ -175,7 +175,10 @@ async fn checked(
     let writes = changes.iter().any(|c| c.operation != Operation::Keep);
     let growth = look(seen, |seen| check::growth(&seen.snapshot, targets));
     let mut lines: Vec<CheckLine> = unseen.into_iter().collect();
-    lines.extend(check::check(cluster, targets, &growth, writes).await);
+    let looked = check::check(cluster, targets, &growth, writes).await;
+    lines.extend(
+        looked.map_err(|error| (Outcome::CouldNotLook, error.advice().after("cannot look, nothing was changed: ")))?,
+    );
     let snapshot = look(seen, |seen| seen.snapshot.clone());
     lines.extend(check::budgets(cluster, &snapshot, targets).await);
     checks::tell(lines, "changed", emitter).await?;

@@ -16,6 +16,7 @@ use kube::api::{ListParams, ObjectMeta};
 use kube::{Api, ResourceExt};
 
 use super::target::ScaleTarget;
+use crate::apply::ApplyError;
 use crate::apply::checks::{line, unseen, with_fix};
 use crate::apply::preflight::{admission, quota};
 use crate::cluster::{Cluster, say};
@@ -53,13 +54,14 @@ pub(super) fn growth(snapshot: &Snapshot, targets: &[ScaleTarget]) -> Vec<Growth
     all
 }
 
-/// Looks at everything that depends on others, and yields a line for each.
+/// Looks at everything that depends on others, and yields a line for each. An error is that of an API server which does not
+/// know who asks.
 pub(super) async fn check(
     cluster: &Cluster,
     targets: &[ScaleTarget],
     growth: &[Growth],
     changes: bool,
-) -> Vec<CheckLine> {
+) -> Result<Vec<CheckLine>, ApplyError> {
     let mut wanted: BTreeMap<String, f64> = BTreeMap::new();
     for one in growth {
         for (name, n) in one.template.spec.as_ref().map(quota::demand).unwrap_or_default() {
@@ -76,12 +78,12 @@ pub(super) async fn check(
         room(cluster, growth),
     );
     let mut lines = rights;
-    lines.extend(admission);
+    lines.extend(admission?);
     if !growth.is_empty() {
         lines.extend(quotas);
     }
     lines.extend(nodes);
-    lines
+    Ok(lines)
 }
 
 fn sample(growth: &Growth) -> Pod {

@@ -41,7 +41,7 @@ impl Scaling {
                     Outcome::NotReady
                 }
                 Stop::Unseen(why) => {
-                    said.push(why.into());
+                    said.push(why);
                     Outcome::CouldNotLook
                 }
                 Stop::Broken(advice) => {

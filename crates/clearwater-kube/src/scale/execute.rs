@@ -22,7 +22,8 @@ use super::dns;
 use super::situation::replicas;
 use super::target::ScaleTarget;
 use super::watch::{Shared, look};
-use super::write::{budget, keep_budget, set_replicas};
+use super::write::{SetError, budget, keep_budget, set_replicas};
+use crate::apply::ApplyError;
 use crate::cluster::{Cluster, say};
 use crate::judge::failure::{self, Failure};
 use crate::judge::{self, Judged, Stage};
@@ -49,10 +50,10 @@ pub(super) enum Stop {
     Failing(Box<Failure>),
     /// A step took longer than it may.
     Late(String),
-    /// The API server refuses something, or cannot be asked.
+    /// The API server refuses something.
     Broken(Advice),
-    /// What it stands on cannot be seen any more.
-    Unseen(String),
+    /// What it stands on cannot be seen any more, or nothing is known of what was to be written.
+    Unseen(Advice),
     /// The run was cancelled.
     Cancelled,
 }
@@ -60,6 +61,18 @@ pub(super) enum Stop {
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal.advice())
+    }
+}
+
+impl From<ApplyError> for Stop {
+    fn from(error: ApplyError) -> Self {
+        if error.is_unseen() { Self::Unseen(error.advice()) } else { Self::Broken(error.advice()) }
+    }
+}
+
+impl From<SetError> for Stop {
+    fn from(error: SetError) -> Self {
+        if error.is_unseen() { Self::Unseen(error.advice()) } else { Self::Broken(error.advice()) }
     }
 }
 
@@ -159,7 +172,7 @@ impl Execution {
                 return Ok(found);
             }
             if let Some(why) = self.look(|seen, _| seen.snapshot.unseen()) {
-                return Err(Stop::Unseen(why));
+                return Err(Stop::Unseen(why.into()));
             }
             if self.context.cancel.borrow().is_some() {
                 return Err(Stop::Cancelled);
@@ -369,7 +382,7 @@ impl Execution {
                 continue;
             }
             let set = set_replicas(&self.context.cluster, &workload, live, to, self.context.until).await;
-            self.writes += u32::from(set.map_err(|e| Stop::Broken(e.advice()))?);
+            self.writes += u32::from(set?);
             self.expected.insert(workload.name.clone(), to);
         }
         Ok(())

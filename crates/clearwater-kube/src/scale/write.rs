@@ -69,6 +69,12 @@ pub(super) enum SetError {
 }
 
 impl SetError {
+    /// Whether it says nothing of the count: the API server could not be asked, or does not know who asks.
+    pub(super) fn is_unseen(&self) -> bool {
+        let Self::Api { source, .. } = self else { return false };
+        is_passing(source) || matches!(source, kube::Error::Api(status) if status.code == 401)
+    }
+
     fn may_pass(&self) -> bool {
         let Self::Api { source, .. } = self else { return false };
         is_passing(source) || matches!(source, kube::Error::Api(status) if status.code == 409)
@@ -154,5 +160,8 @@ mod tests {
         assert_eq!(said(api(403, "Forbidden")), (false, forbidden));
         assert_eq!(said(api(409, "Conflict")), (true, format!("{workload}: not today")));
         assert_eq!(said(api(503, "ServiceUnavailable")), (true, format!("{workload}: not today")));
+        // Who is not known, or not answered, has been told nothing of the count; who is refused has.
+        let unseen = |code, reason| api(code, reason).is_unseen();
+        assert!(unseen(401, "Unauthorized") && unseen(503, "ServiceUnavailable") && !unseen(403, "Forbidden"));
     }
 }

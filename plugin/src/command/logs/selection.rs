@@ -71,7 +71,8 @@ pub(in crate::command) struct Selection {
     /// Nothing older than this time (RFC 3339)
     #[arg(long, value_name = "TIME")]
     since_time: Option<Timestamp>,
-    /// At most so many lines of the past of each source; -1 for all of them
+    /// At most so many lines of the past of each source; -1 for all of them. Lines are counted as kubectl does: of a message
+    /// of several the first that is shown may be one from its middle
     #[arg(long, value_name = "LINES", default_value_t = -1, allow_negative_numbers = true)]
     tail: i64,
     /// The containers before the present ones as well

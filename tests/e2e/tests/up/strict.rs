@@ -1,8 +1,12 @@
+#[path = "../../../../crates/clearwater/tests/manifest/levels.rs"]
+mod levels;
+
 use anyhow::{Context, Result, ensure};
 use clearwater::config::DeploymentFile;
 use clearwater::manifest::{Inputs, Object, PodSecurity, render};
 use clearwater_e2e::{Plugin, cluster};
 use clearwater_testbed::NamespaceOptions;
+use levels::LEVELS;
 
 /// Everything that can be rendered, as deployment files.
 const FILES: &[(&str, &str)] = &[
@@ -59,24 +63,6 @@ fn every_exposure_is_accepted_without_a_warning() -> Result<()> {
     Ok(())
 }
 
-/// Files with the strictest Pod Security Standard that their pods keep to.
-const LEVELS: &[(&str, PodSecurity)] = &[
-    ("", PodSecurity::Baseline),
-    ("tailer: sidecar\n", PodSecurity::Baseline),
-    ("bono: {exposure: hostPort}\n", PodSecurity::Privileged),
-    ("securityContext: hardened\n", PodSecurity::Baseline),
-    ("securityContext: {privileged: true}\n", PodSecurity::Privileged),
-    ("components: {homer: {securityContext: {capabilities: {add: [NET_ADMIN]}}}}\n", PodSecurity::Privileged),
-    ("podSecurityContext: {seccompProfile: {type: Unconfined}}\n", PodSecurity::Privileged),
-    ("podSecurityContext: {sysctls: [{name: net.core.somaxconn, value: '1024'}]}\n", PodSecurity::Privileged),
-    ("podSecurityContext: {sysctls: [{name: net.ipv4.tcp_syncookies, value: '1'}]}\n", PodSecurity::Baseline),
-    ("securityContext: {seLinuxOptions: {type: spc_t}}\n", PodSecurity::Privileged),
-    (
-        "securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}, runAsNonRoot: true}\n",
-        PodSecurity::Restricted,
-    ),
-];
-
 /// The pods of a file, each once, as one text.
 fn pods(text: &str, namespace: &str) -> Result<(PodSecurity, String)> {
     let deployment = DeploymentFile::parse(&format!("apiVersion: clearwater/v1\n{text}"), "file")?.deploy(namespace)?;
@@ -94,7 +80,7 @@ fn the_api_server_agrees_on_the_pod_security_standard() -> Result<()> {
     for level in levels {
         let options = NamespaceOptions { pod_security: Some(level.name()), ..NamespaceOptions::default() };
         let namespace = cluster.namespace_with("e2e-level", &options)?;
-        for (text, strictest) in LEVELS {
+        for (text, strictest) in &LEVELS {
             let (judged, pods) = pods(text, namespace.name())?;
             ensure!(judged == *strictest, "{text}: {judged}");
             let args = ["create", "--dry-run=server", "--validate=strict", "--filename=-"];

@@ -8,12 +8,14 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume};
 use kube::api::PostParams;
+use kube::core::Status;
 use kube::{Api, ResourceExt};
 
 use super::super::checks::{line, with_fix};
 use super::super::prepare::{ApplyPlan, LiveState};
 use super::AT_ONCE;
-use crate::cluster::{Cluster, FIELD_MANAGER};
+use crate::apply::{ApplyError, refusal};
+use crate::cluster::{Cluster, FIELD_MANAGER, is_passing_status, say};
 
 /// One pod of a workload, with an empty volume for each claim that a StatefulSet would make.
 fn sample(object: &Object) -> Option<Pod> {
@@ -32,7 +34,11 @@ fn sample(object: &Object) -> Option<Pod> {
 }
 
 /// Asks admission about one pod a workload, so that it speaks now and not in a controller's events.
-pub(super) async fn check(cluster: &Cluster, standing: &LiveState, work: &ApplyPlan) -> Vec<CheckLine> {
+pub(super) async fn check(
+    cluster: &Cluster,
+    standing: &LiveState,
+    work: &ApplyPlan,
+) -> Result<Vec<CheckLine>, ApplyError> {
     let title = "pods as admission takes them";
     let samples: Vec<(String, Pod)> = work
         .all()
@@ -40,19 +46,25 @@ pub(super) async fn check(cluster: &Cluster, standing: &LiveState, work: &ApplyP
         .filter_map(|p| Some((p.item.owner.name().to_owned(), sample(&p.item.object)?)))
         .collect();
     if samples.is_empty() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     if standing.namespace == Some(false) {
-        return vec![line(CheckId::Admission, title, CheckStatus::Skipped, "the namespace does not exist yet")];
+        return Ok(vec![line(CheckId::Admission, title, CheckStatus::Skipped, "the namespace does not exist yet")]);
     }
     ask(cluster, samples).await
 }
 
-/// Asks admission about these pods, each with the component it is of.
-pub(crate) async fn ask(cluster: &Cluster, samples: Vec<(String, Pod)>) -> Vec<CheckLine> {
+/// Whether it is admission's own answer: a webhook is asked about every pod, and does not answer.
+fn is_of_a_webhook(status: &Status) -> bool {
+    status.message.contains("failed calling webhook")
+}
+
+/// Asks admission about these pods, each with the component it is of. Only where the API server does not know who asks
+/// there is no line: nothing that is asked later can be answered then.
+pub(crate) async fn ask(cluster: &Cluster, samples: Vec<(String, Pod)>) -> Result<Vec<CheckLine>, ApplyError> {
     let title = "pods as admission takes them";
     if samples.is_empty() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let level = samples.iter().filter_map(|(_, pod)| pod.spec.as_ref()).map(PodSecurity::of).max().unwrap_or_default();
     let pods: Api<Pod> = cluster.api();
@@ -68,10 +80,21 @@ pub(crate) async fn ask(cluster: &Cluster, samples: Vec<(String, Pod)>) -> Vec<C
     let count = answers.len();
     // One line for each thing that must be done about it: a policy refuses all pods alike.
     let mut refused: BTreeMap<String, (Vec<String>, String)> = BTreeMap::new();
+    let mut unseen: Option<(Vec<String>, String)> = None;
     for (name, answer) in answers {
-        let Err(kube::Error::Api(status)) = answer else { continue };
+        let Err(error) = answer else { continue };
+        let status = match error {
+            kube::Error::Api(status) if status.code == 401 => {
+                return Err(refusal(&format!("pod of {name} (a dry run)"), kube::Error::Api(status)));
+            }
+            kube::Error::Api(status) if !is_passing_status(&status) || is_of_a_webhook(&status) => status,
+            error => {
+                unseen.get_or_insert_with(|| (Vec::new(), say(&error))).0.push(name);
+                continue;
+            }
+        };
         if status.is_forbidden() && status.message.contains("cannot create resource \"pods\"") {
-            return vec![line(CheckId::Admission, title, CheckStatus::Skipped, "needs create pods")];
+            return Ok(vec![line(CheckId::Admission, title, CheckStatus::Skipped, "needs create pods")]);
         }
         // The sum is judged by its own line; a quota that is full for one pod is told here all the same.
         let text = status.message.to_lowercase();
@@ -98,8 +121,45 @@ pub(crate) async fn ask(cluster: &Cluster, samples: Vec<(String, Pod)>) -> Vec<C
             with_fix(seen, fix)
         })
         .collect();
+    if let Some((names, why)) = unseen {
+        lines.push(line(CheckId::Admission, format!("{title}: {}", names.join(", ")), CheckStatus::Skipped, why));
+    }
     if lines.is_empty() {
         lines.push(line(CheckId::Admission, title, CheckStatus::Ok, format!("{count} dry runs")));
     }
-    lines
+    Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake_api;
+
+    fn samples() -> Vec<(String, Pod)> {
+        vec![("sprout".to_owned(), Pod::default()), ("bono".to_owned(), Pod::default())]
+    }
+
+    async fn asked(code: u16, reason: &'static str) -> Result<Vec<CheckLine>, ApplyError> {
+        ask(&fake_api::refusing(code, reason), samples()).await
+    }
+
+    #[tokio::test]
+    async fn who_is_not_known_is_told_nothing_of_the_pods() {
+        let error = asked(401, "Unauthorized").await.unwrap_err();
+        assert!(error.is_unseen() && error.object() == "pod of sprout (a dry run)", "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_asked_is_no_refusal_and_no_dry_run_that_went_well() {
+        for (code, reason) in [(503, "ServiceUnavailable"), (429, "TooManyRequests"), (500, "InternalError")] {
+            let lines = asked(code, reason).await.unwrap();
+            let [seen] = &lines[..] else { panic!("{lines:?}") };
+            assert_eq!(seen.status, CheckStatus::Skipped, "{seen:?}");
+            assert!(seen.title.ends_with("sprout, bono") && seen.detail.contains(reason), "{seen:?}");
+        }
+        for (code, reason) in [(403, "Forbidden"), (500, "failed calling webhook")] {
+            let lines = asked(code, reason).await.unwrap();
+            assert_eq!(lines[0].status, CheckStatus::Failed, "{lines:?}");
+        }
+    }
 }

@@ -10,8 +10,8 @@ use kube::{Api, ResourceExt};
 use tokio::time::Instant;
 
 use super::{Execution, Stop};
-use crate::apply::apply_now;
-use crate::cluster::{only, say};
+use crate::apply::{apply_now, refusal};
+use crate::cluster::only;
 use crate::observe::Observation;
 use crate::owner;
 use crate::scale::situation::{balancer_address, cluster_ips};
@@ -54,7 +54,7 @@ impl Execution {
     }
 
     async fn apply(&mut self, object: &Object) -> Result<(), Stop> {
-        apply_now(&self.context.cluster, object).await.map_err(|e| Stop::Broken(e.advice()))?;
+        apply_now(&self.context.cluster, object).await?;
         self.writes += 1;
         Ok(())
     }
@@ -87,7 +87,7 @@ impl Execution {
                     .collect()
             });
             for name in names {
-                let broken = |error: kube::Error| Stop::Broken(format!("service/{name}: {}", say(&error)).into());
+                let broken = |error| Stop::from(refusal(&format!("service/{name}"), error));
                 // Labels say nothing of whose it is, and the watch keeps no record of fields.
                 let live = services.get_opt(&name).await.map_err(broken)?;
                 let Some(live) = live.filter(|s| owner::whose(&s.metadata) == Whose::Ours) else { continue };

@@ -143,6 +143,11 @@ async fn looked(
     Ok((skew, standing, work))
 }
 
+/// How a run ends that could not ask what it has to know.
+fn unseen(error: &ApplyError) -> Stop {
+    Stop::unwritten(Outcome::CouldNotLook, error.advice().after("cannot look, nothing was written: "))
+}
+
 /// Plans the work, and tells every line of the preflight.
 async fn checked(
     cluster: &Cluster,
@@ -154,12 +159,7 @@ async fn checked(
     let planned = ApplyPlan::plan(cluster, &options.deployment, scope, standing, options.force_conflicts).await;
     let (work, unplanned) = match planned {
         Ok(planned) => planned,
-        Err(error @ PrepareError::Unseen(_)) => {
-            return Err(Stop::unwritten(
-                Outcome::CouldNotLook,
-                error.advice().after("cannot look, nothing was written: "),
-            ));
-        }
+        Err(PrepareError::Unseen(error)) => return Err(unseen(&error)),
         Err(error) => {
             let line = CheckLine {
                 id: CheckId::Objects,
@@ -174,7 +174,8 @@ async fn checked(
     };
     let mut lines =
         Box::pin(preflight::check(cluster, &options.deployment, options.create_namespace, scope, standing, &work))
-            .await;
+            .await
+            .map_err(|error| unseen(&error))?;
     if let Some(names) = gate(options, scope) {
         lines.push(names.preflight(cluster).await);
     }
