@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clearwater::component::Component;
-use clearwater_sip::case::{Case, Opened, Outcome, Reach};
+use clearwater_sip::case::{Case, NoWay, Opened, Outcome, Reach};
 use clearwater_sip::{Account, Ends, Transport, Way};
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use kube::api::ListParams;
-use kube::{Api, ResourceExt};
 use thiserror::Error;
 
 use crate::Cluster;
@@ -75,14 +75,11 @@ const OPENING: Duration = Duration::from_secs(15);
 
 /// The ways to the bonos of a namespace.
 pub struct Bonos {
-    pods: Api<Pod>,
-    way: Place,
+    cluster: Cluster,
+    via: Via,
+    /// How many there were when it was looked last.
+    ways: AtomicUsize,
     next: AtomicUsize,
-}
-
-enum Place {
-    Here(SocketAddr),
-    In { stand: Stand, bonos: Vec<Bono> },
 }
 
 /// A container that a phone stands in.
@@ -99,23 +96,33 @@ struct Bono {
 impl Bonos {
     /// Finds the bonos that are ready, and where phones may stand; with an address neither is needed.
     pub async fn find(cluster: &Cluster, via: Via) -> Result<Self, ExerciseError> {
-        let pods: Api<Pod> = cluster.api();
-        let way = match via {
-            Via::Address(proxy) => Place::Here(proxy),
-            Via::Pod => {
-                let namespace = || cluster.namespace.clone();
-                let all = pods.list(&ListParams::default()).await;
-                let all = all.map_err(|source| ExerciseError::List { namespace: namespace(), source })?.items;
-                let bonos: Vec<Bono> = ready(&all, Component::Bono).filter_map(bono).collect();
-                if bonos.is_empty() {
-                    let pods = all.iter().filter(|p| is_of(p, Component::Bono)).count();
-                    return Err(ExerciseError::NoBono { namespace: namespace(), pods });
-                }
-                let stand = STANDS.into_iter().find_map(|c| ready(&all, c).find_map(|pod| stand(pod, c)));
-                Place::In { stand: stand.ok_or_else(|| ExerciseError::NoStand { namespace: namespace() })?, bonos }
-            }
+        let bonos = Self { cluster: cluster.clone(), via, ways: AtomicUsize::new(1), next: AtomicUsize::new(0) };
+        if via == Via::Pod {
+            bonos.look().await?;
+        }
+        Ok(bonos)
+    }
+
+    /// Who is there now: pods come and go while it is tried.
+    async fn look(&self) -> Result<(Stand, Bono), ExerciseError> {
+        let namespace = || self.cluster.namespace.clone();
+        let all = self.cluster.api::<Pod>().list(&ListParams::default()).await;
+        let all = all.map_err(|source| ExerciseError::List { namespace: namespace(), source })?.items;
+        let bonos: Vec<Bono> = ready(&all, Component::Bono).filter_map(bono).collect();
+        let count = bonos.len();
+        self.ways.store(count, Ordering::Relaxed);
+        let turn = self.next.fetch_add(1, Ordering::Relaxed).checked_rem(count).unwrap_or_default();
+        let Some(bono) = bonos.into_iter().nth(turn) else {
+            let pods = all.iter().filter(|p| is_of(p, Component::Bono)).count();
+            return Err(ExerciseError::NoBono { namespace: namespace(), pods });
         };
-        Ok(Self { pods, way, next: AtomicUsize::new(0) })
+        let stand = STANDS.into_iter().find_map(|c| ready(&all, c).find_map(|pod| stand(pod, c)));
+        Ok((stand.ok_or_else(|| ExerciseError::NoStand { namespace: namespace() })?, bono))
+    }
+
+    /// How many there are, by which phones go in turn.
+    fn ways(&self) -> usize {
+        self.ways.load(Ordering::Relaxed)
     }
 }
 
@@ -139,27 +146,26 @@ fn bono(pod: &Pod) -> Option<Bono> {
 
 #[async_trait::async_trait]
 impl Reach for Bonos {
-    async fn open(&self, transport: Transport) -> Result<Opened, String> {
-        let (stand, bonos) = match &self.way {
-            Place::Here(proxy) => {
-                let way = Way { transport, proxy: *proxy, tunnel: None };
-                return Ok(Opened { way, through: proxy.to_string(), keeper: Box::new(()) });
-            }
-            Place::In { stand, bonos } => (stand, bonos),
-        };
-        let bono = &bonos[self.next.fetch_add(1, Ordering::Relaxed) % bonos.len()];
+    async fn open(&self, transport: Transport) -> Result<Opened, NoWay> {
+        if let Via::Address(proxy) = self.via {
+            let way = Way { transport, proxy, tunnel: None };
+            return Ok(Opened { way, through: proxy.to_string(), keeper: Box::new(()) });
+        }
+        let (stand, bono) = self.look().await.map_err(|e| NoWay::Unknown(e.to_string()))?;
         let protocol = match transport {
             Transport::Tcp => TunnelProtocol::Tcp,
             Transport::Udp => TunnelProtocol::Udp,
         };
-        let opened = Tunnel::open(&self.pods, &stand.pod, &stand.container, bono.address, protocol, OPENING).await;
-        let tunnel = opened.map_err(|error| match &error {
-            AskError::Forbidden { .. } => format!("pod {}: {error}", stand.pod),
-            _ => error.to_string(),
+        let pods = self.cluster.api();
+        let opened = Tunnel::open(&pods, &stand.pod, &stand.container, bono.address, protocol, OPENING).await;
+        let tunnel = opened.map_err(|error| match error {
+            AskError::NoWay { why, .. } => NoWay::Refused { through: bono.pod.clone(), why },
+            AskError::Forbidden { .. } => NoWay::Unknown(format!("pod {}: {error}", stand.pod)),
+            error => NoWay::Unknown(error.to_string()),
         })?;
         let ends = Ends { near: tunnel.near(), far: tunnel.far() };
         let way = Way { transport, proxy: bono.address, tunnel: Some(ends) };
-        Ok(Opened { way, through: bono.pod.clone(), keeper: Box::new(tunnel) })
+        Ok(Opened { way, through: bono.pod, keeper: Box::new(tunnel) })
     }
 }
 
@@ -173,8 +179,16 @@ pub async fn exercise(
     mut told: impl FnMut(Outcome),
 ) {
     for transport in transports {
+        let mut silent = None;
         for case in cases.iter().filter(|c| c.over.contains(transport)) {
-            told(case.attempt(bonos, accounts, *transport, patience).await);
+            if let Some(first) = silent {
+                told(case.not_tried(*transport, format!("nothing came back at all in the case {first}")));
+                continue;
+            }
+            let outcome = case.attempt(bonos, accounts, *transport, patience).await;
+            // Of several bonos another may answer.
+            silent = (bonos.ways() == 1 && outcome.is_silence()).then_some(case.id);
+            told(outcome);
         }
     }
 }

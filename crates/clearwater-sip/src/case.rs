@@ -14,13 +14,27 @@ use parking_lot::Mutex;
 use tokio::time::timeout;
 
 use crate::error::seconds;
-use crate::{Account, Entry, Phone, Reply, SipError, Transcript, Transport, Way, together};
+use crate::{Account, Entry, Heading, Phone, Reply, SipError, Transcript, Transport, Way, together};
 
 /// Where ways for phones come from.
 #[async_trait::async_trait]
 pub trait Reach: Send + Sync {
-    /// Opens a way for one phone. The error says in one line why there is none.
-    async fn open(&self, transport: Transport) -> Result<Opened, String>;
+    /// Opens a way for one phone.
+    async fn open(&self, transport: Transport) -> Result<Opened, NoWay>;
+}
+
+/// Why there is no way for a phone, in one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoWay {
+    /// A proxy was asked and took no connection.
+    Refused {
+        /// Whose it is, in a word.
+        through: String,
+        /// What was seen.
+        why: String,
+    },
+    /// Nobody could be asked.
+    Unknown(String),
 }
 
 /// A way, and what must be held as long as it is used.
@@ -175,6 +189,22 @@ impl Case {
     }
 }
 
+impl Case {
+    /// Leaves it out, and says why.
+    pub fn not_tried(&self, transport: Transport, why: String) -> Outcome {
+        let (through, messages) = (Vec::new(), Vec::new());
+        Outcome { id: self.id, transport, verdict: Verdict::NotTried(why), took: Duration::ZERO, through, messages }
+    }
+}
+
+impl Outcome {
+    /// Whether it failed and nothing came back at all: no connection, or no answer to anything.
+    pub fn is_silence(&self) -> bool {
+        let failed = matches!(self.verdict, Verdict::Failed(_));
+        failed && !self.messages.iter().any(|m| m.heading == Heading::Received)
+    }
+}
+
 impl Bench<'_> {
     pub(crate) fn account(&self, line: usize) -> &Account {
         &self.accounts[line]
@@ -186,7 +216,12 @@ impl Bench<'_> {
     }
 
     pub(crate) async fn phone_of(&self, account: Account) -> Result<Phone, Trouble> {
-        let opened = self.reach.open(self.transport).await.map_err(Trouble::NotTried)?;
+        let opened = self.reach.open(self.transport).await.map_err(|no| match no {
+            NoWay::Refused { through, why } => {
+                Trouble::failed(&format!("connecting to {through}"), "a connection", why)
+            }
+            NoWay::Unknown(why) => Trouble::NotTried(why),
+        })?;
         let phone = Phone::open(account, opened.way).await;
         let phone = phone.map_err(|e| Trouble::failed("connecting", "a connection to bono", e.to_string()))?;
         let Opened { through, keeper, .. } = opened;

@@ -253,7 +253,11 @@ impl Phone {
             request.headers.insert(Name::CONTACT, line.contact.as_str());
             request.headers.insert(Name::EXPIRES, 300);
         };
-        line.ask(&mut self.registration, Method::REGISTER, &target, own, within).await
+        let uri = crate::uri(&target)?;
+        let mut request = self.registration.request(&Method::REGISTER, uri);
+        own(&mut request);
+        line.introduce(&mut request);
+        line.exchange(request, &self.registration.call_id, within).await.map(|(_, reply)| reply)
     }
 
     /// Sends a text.
@@ -348,6 +352,9 @@ impl Line {
         let uri = crate::uri(target)?;
         let mut request = leg.request(&method, uri.clone());
         own(&mut request);
+        if method == Method::REGISTER {
+            self.introduce(&mut request);
+        }
         let (sent, reply) = self.exchange(request, &leg.call_id, within).await?;
         if !matches!(reply.code, 401 | 407) {
             return Ok(reply);
@@ -367,6 +374,18 @@ impl Line {
         plain_user_name(&mut request.headers, &self.account.private_identity);
         let (_, again) = self.exchange(request, &leg.call_id, within).await?;
         Ok(Reply { after: reply.after + again.after, ..again })
+    }
+
+    /// Says on a first REGISTER which private identity registers, where the public one does not tell it (3GPP TS 24.229
+    /// §5.1.1.2.2).
+    fn introduce(&self, request: &mut Request) {
+        let (account, own) = (&self.account, &self.account.private_identity);
+        if account.public_identity.strip_prefix("sip:") != Some(own) {
+            let (name, domain) = (quoted(own), account.domain());
+            let value =
+                format!("Digest username={name}, realm=\"{domain}\", nonce=\"\", uri=\"sip:{domain}\", response=\"\"");
+            request.headers.insert(Name::AUTHORIZATION, value);
+        }
     }
 
     /// Sends a request that is no INVITE and waits for its final answer.
@@ -451,6 +470,11 @@ impl Line {
     }
 }
 
+/// A quoted string (RFC 3261 §25.1).
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
 /// Writes the user name as RFC 3261 §25.1 has it. The stack writes each name with an `@` in the extended form of RFC 7616
 /// §3.4, which that keeps for names that do not fit into a quoted string, and which SIP servers do not know.
 fn plain_user_name(headers: &mut Headers, name: &str) {
@@ -459,8 +483,7 @@ fn plain_user_name(headers: &mut Headers, name: &str) {
             let value = value.as_str();
             let plain = value.split_once("username*=").and_then(|(before, after)| {
                 let (_, after) = after.split_once(',')?;
-                let name = name.replace('\\', "\\\\").replace('"', "\\\"");
-                Some(format!("{before}username=\"{name}\",{after}"))
+                Some(format!("{before}username={},{after}", quoted(name)))
             });
             headers.insert(header.clone(), plain.as_deref().unwrap_or(value));
         }

@@ -28,7 +28,7 @@ pub fn suspect_of(method: &str, code: u16) -> Option<Suspect> {
             suspect("sprout", "bono finds no address for the S-CSCF's name, or the called phone was not reached")
         }
         (_, 408) => suspect("sprout", "bono finds no address for it, or it does not answer there"),
-        (_, 503) => suspect("bono", "it has no connection to sprout, or more calls than it takes"),
+        (_, 503) => suspect("sprout", "bono has no connection to it, or it has more to do than it takes"),
         (_, 482) => {
             suspect("sprout", "scscf_uri names the port of the I-CSCF (5052) where that of the S-CSCF is meant")
         }

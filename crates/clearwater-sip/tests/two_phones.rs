@@ -54,10 +54,13 @@ async fn a_text_arrives_as_it_was_written() {
 #[tokio::test]
 async fn a_call_comes_up_is_changed_and_hung_up() {
     let (one, mut other) = phones().await;
+    let (rung, heard) = tokio::sync::oneshot::channel();
     let calling = async {
         let mut invitation = one.invite("sip:2@example.com", "v=0 offer").await.unwrap();
-        let (reply, before) = invitation.outcome(SOON).await.unwrap();
-        assert_eq!((reply.code(), before, reply.body()), (200, vec![180], &b"v=0 answer"[..]));
+        assert_eq!(invitation.reply(SOON).await.unwrap().code(), 180);
+        rung.send(()).unwrap();
+        let (reply, _) = invitation.outcome(SOON).await.unwrap();
+        assert_eq!((reply.code(), reply.body()), (200, &b"v=0 answer"[..]));
         let mut call = invitation.confirm(&reply).await.unwrap();
         let changed = call.change("v=0 hold", SOON).await.unwrap();
         assert_eq!((changed.code(), call.remote_media()), (200, &b"v=0 held"[..]));
@@ -67,6 +70,7 @@ async fn a_call_comes_up_is_changed_and_hung_up() {
         let mut ringing = other.called(SOON).await.unwrap();
         assert_eq!((ringing.from(), ringing.media()), ("sip:1@example.com".to_owned(), &b"v=0 offer"[..]));
         ringing.ring().await.unwrap();
+        heard.await.unwrap();
         let mut call = ringing.answer("v=0 answer", SOON).await.unwrap();
         assert_eq!(call.changed("v=0 held", SOON).await.unwrap(), b"v=0 hold");
         call.hung_up(SOON).await.unwrap();

@@ -1,5 +1,7 @@
 use std::fmt::Write as _;
+use std::hash::{BuildHasher, RandomState};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -9,7 +11,6 @@ use clearwater_kube::exercise::{Bonos, ExerciseError, Via, exercise};
 use clearwater_kube::subscribers::{Provisioning, ProvisioningOptions, SubscriberError};
 use clearwater_sip::case::{Case, Outcome, Verdict, all, chosen};
 use clearwater_sip::{Account, Entry, Heading, Transport, suspect_of};
-use futures::TryStreamExt;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event as XmlEvent};
 use schemars::JsonSchema;
@@ -80,8 +81,16 @@ const ACCOUNT: &str = "kubectl-clearwater-test@clearwater.invalid";
 /// The same at homestead-prov, which has no accounts: what the private identities begin with.
 const PREFIX: &str = "kubectl-clearwater-test.";
 
-/// How long taking the lines away may take once somebody wants the end.
+/// How long taking the lines away may take.
 const TIDYING: Duration = Duration::from_secs(5);
+/// And how long where somebody wants the end: the process ends within a second.
+const TIDYING_IN_HASTE: Duration = Duration::from_millis(800);
+
+/// The numbers of its lines: outside of Ellis' pool, and of an area that no numbering plan of that form has.
+const NUMBERS: RangeInclusive<u32> = 1_999_000_000..=1_999_099_999;
+
+/// The shortest time in which an answer can be awaited.
+const SHORTEST: Duration = Duration::from_millis(100);
 
 /// What was tried.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -306,6 +315,12 @@ impl Test {
             let [case, ..] = &cases[..] else { return Ok(exit::OK) };
             return Err(CliError::Usage(format!("{} makes no sense over {}", case.id, transports[0])));
         }
+        if self.timeout < SHORTEST {
+            let shortest = SHORTEST.as_millis();
+            return Err(CliError::Usage(format!(
+                "--timeout: no answer comes in so short a time; say {shortest}ms or more"
+            )));
+        }
         let via = via(&self.via)?;
         let namespace = self.place.namespace(context, self.output.is_none())?;
         let signals = context.signals();
@@ -331,7 +346,10 @@ impl Test {
             let rest = if not_tried > 0 { format!(", {not_tried} not tried") } else { String::new() };
             let seconds = Duration::from_millis(millis).as_secs_f64();
             let line = format!("{style}{passed} passed, {failed} failed{rest}{style:#}, in {seconds:.1} s\n");
-            context.results().styled(&line)?;
+            match context.results().styled(&line).and_then(|()| Ok(context.results().flush()?)) {
+                Err(error) if !error.is_broken_pipe() => return Err(error),
+                _ => {}
+            }
         }
         Ok(match (failed, not_tried) {
             (0, 0) => exit::OK,
@@ -361,10 +379,20 @@ impl Test {
         let done = unless_ended(signals, async {
             let left = subscribers.delete_account().await.map_err(|e| cannot_make(&e))?;
             if left > 0 {
-                context.talk().note(format!("{left} lines that an earlier run left behind were taken away"));
+                context.talk().note(format!(
+                    "{left} lines that an earlier run left behind, or that one uses which is under way, were taken away"
+                ));
             }
             let lines = cases.iter().map(|c| c.lines).max().unwrap_or_default();
-            let made: Vec<_> = subscribers.create(lines).try_collect().await.map_err(|e| cannot_make(&e))?;
+            let mut made = Vec::new();
+            while made.len() < lines {
+                match subscribers.create_number(&number()).await {
+                    Ok(line) => made.push(line),
+                    // Somebody has it: another, then.
+                    Err(SubscriberError::Taken { .. }) => {}
+                    Err(error) => return Err(cannot_make(&error)),
+                }
+            }
             let accounts = made.iter().map(|line| {
                 let password = line.password.as_ref().map(ExposeSecret::expose_secret).unwrap_or_default();
                 Account::new(&line.public_identity.to_string(), &line.private_identity, password)
@@ -383,15 +411,17 @@ impl Test {
                     tried.push(outcome);
                 })
                 .await;
-                if let Some(error) = broken {
+                // A reader that has seen enough changes nothing of the outcome.
+                if let Some(error) = broken.take_if(|e| !e.is_broken_pipe()) {
                     return Err(error);
                 }
             }
             Ok(tried)
         })
         .await;
+        let patience = if signals.came().is_some() { TIDYING_IN_HASTE } else { TIDYING };
         let tidied = async {
-            let deleting = tokio::time::timeout(TIDYING, subscribers.delete_account());
+            let deleting = tokio::time::timeout(patience, subscribers.delete_account());
             tokio::pin!(deleting);
             loop {
                 tokio::select! {
@@ -403,13 +433,21 @@ impl Test {
         let why = match tidied.await {
             Ok(Ok(_)) => None,
             Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some(format!("it takes longer than {} s", TIDYING.as_secs())),
+            Err(_) => Some(format!("it takes longer than {} ms", patience.as_millis())),
         };
         if let Some(why) = why {
             context.talk().warning(format!("the lines of this run are left behind, for the next to take away: {why}"));
         }
         done
     }
+}
+
+/// One of the numbers, by chance.
+fn number() -> String {
+    let count = NUMBERS.end() - NUMBERS.start() + 1;
+    // Each of the standard library's hashers has keys of its own, from the system's random numbers.
+    let chance = RandomState::new().hash_one(0) % u64::from(count);
+    (u64::from(*NUMBERS.start()) + chance).to_string()
 }
 
 /// Without lines nothing can be tried, and nothing is said of the exchange.

@@ -20,6 +20,7 @@ pub use script::{Nul, Script};
 pub use shell::{Output, Shell};
 pub use tunnel::{Tunnel, TunnelProtocol};
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use kube::api::Portforwarder;
@@ -72,6 +73,16 @@ pub enum AskError {
         pod: String,
         /// What was seen.
         source: BoxError,
+    },
+    /// The pod was asked, and what it should reach took no connection.
+    #[error("pod {pod} has no way to {to}: {why}")]
+    NoWay {
+        /// The pod.
+        pod: String,
+        /// What it should reach.
+        to: SocketAddr,
+        /// What was seen.
+        why: String,
     },
     /// The connection to the pod was refused or broke.
     #[error("pod {pod}: {}", say(.source.as_ref()))]

@@ -100,6 +100,9 @@ while time.time() - heard < 30:
                     sys.exit(0)
 "#;
 
+/// The end of what is said where there is none.
+const NO_PYTHON: &str = "has no Python";
+
 /// How often this side says that it is still there.
 const STILL_HERE: Duration = Duration::from_secs(10);
 
@@ -138,9 +141,11 @@ impl Tunnel {
             let read = (&mut stdout).take(FIRST_LINE).read_line(&mut first).await;
             read.map_err(|e| AskError::broken(pod, e))?;
             let Some(far) = address(&first) else {
-                let said = first.trim().strip_prefix("no:").map(|why| format!("no way to {to}:{why}"));
+                // Without Python nobody was asked.
+                let said = first.trim().strip_prefix("no: ").map(str::to_owned);
                 return Err(match said {
-                    Some(why) => AskError::broken(pod, why),
+                    Some(why) if why.ends_with(NO_PYTHON) => AskError::broken(pod, why),
+                    Some(why) => AskError::NoWay { pod: pod.to_owned(), to, why },
                     None => refusal(pod, container, status)
                         .await
                         .unwrap_or_else(|| AskError::broken(pod, format!("the tunnel began with {first:?}"))),

@@ -76,7 +76,8 @@ pub struct ProvisioningOptions {
     pub account: String,
     /// The name of the account's owner, which the address book of Ellis shows.
     pub full_name: String,
-    /// At homestead-prov, which has no accounts: what the private identities begin with. Lists and deletions keep to those.
+    /// What the private identities of chosen numbers begin with. At homestead-prov, which has no accounts, lists and
+    /// deletions keep to those.
     pub private_prefix: String,
     /// Whom to ask: Ellis or homestead-prov; the first that stands where nothing is said.
     pub through: Option<Component>,
@@ -253,10 +254,7 @@ impl Provisioning {
 
     /// The private identity that goes with a public one that is made here.
     fn private_identity(&self, identity: &PublicIdentity) -> String {
-        match self.way {
-            Way::Ellis { .. } => identity.private_identity().to_owned(),
-            Way::Prov => format!("{}{}", self.options.private_prefix, identity.private_identity()),
-        }
+        format!("{}{}", self.options.private_prefix, identity.private_identity())
     }
 
     /// Makes the account, once.
@@ -369,6 +367,12 @@ impl Provisioning {
         let private_identity = self.private_identity(identity);
         match &self.way {
             Way::Ellis { ellis, .. } => {
+                // Ellis forgets its numbers with its pod and would write over what homestead-prov has kept.
+                if let Some(prov) = &self.prov
+                    && prov.private_identities(identity).await?.is_some()
+                {
+                    return Err(SubscriberError::Taken { identity: identity.to_string() });
+                }
                 self.sign_up().await?;
                 ellis.create_chosen(&self.options.account, identity, &private_identity, true).await
             }
@@ -479,6 +483,14 @@ impl Provisioning {
         }
         if let Way::Ellis { ellis, .. } = &self.way {
             ellis.delete_account(&self.options.account).await?;
+            // What an Ellis that was replaced meanwhile does not know any more.
+            if !self.options.private_prefix.is_empty()
+                && let Some(prov) = &self.prov
+            {
+                for line in self.list_prov().await? {
+                    count += usize::from(prov.delete(&line.public_identity).await?);
+                }
+            }
         }
         Ok(count)
     }

@@ -65,6 +65,8 @@ async fn register(bench: &Bench<'_>) -> Result<(), Trouble> {
 
 async fn wrong_password(bench: &Bench<'_>) -> Result<(), Trouble> {
     let mut phone = bench.phone_of(bench.account(0).with_password("not the password")).await?;
+    // A refusal of everybody is none of a password.
+    is("REGISTER without a password", "REGISTER", 401, phone.challenge(bench.patience).await)?;
     is("REGISTER with a wrong password", "REGISTER", 403, phone.register(300, bench.patience).await)?;
     Ok(())
 }

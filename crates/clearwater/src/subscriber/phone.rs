@@ -73,7 +73,10 @@ fn linphone(line: &Subscriber, password: &str, proxy: &str) -> String {
     text += "  </section>\n  <section name=\"auth_info_0\">\n";
     text += &entry("username", line.number());
     text += &entry("userid", &line.private_identity);
-    text += &entry("passwd", password);
+    // An empty one would take the phone's own away.
+    if !password.is_empty() {
+        text += &entry("passwd", password);
+    }
     text += &entry("realm", domain);
     text += &entry("domain", domain);
     text += "  </section>\n</config>\n";

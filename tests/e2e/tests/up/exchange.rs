@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use clearwater_e2e::{Limited, Plugin, Ran, addresses, cluster};
+use clearwater_e2e::{Limited, Plugin, Ran, cluster};
 use clearwater_testbed::{Attempt, wait_for};
 use serde_json::Value;
 
@@ -46,9 +46,17 @@ fn test_tells_health_from_trouble() -> Result<()> {
     let xml = std::fs::read_to_string(&junit)?;
     ensure!(xml.contains("failures=\"0\"") && xml.matches("<testcase").count() == 3 * 29, "{xml}");
 
-    // From outside, at the address of a bono's pod: the test bed's host has a way to the pods.
-    let bono = addresses(kubectl, "bono")?.pop().context("no bono")?;
-    plugin.run(&["test", "--via", &bono, "--only", "register,message,call"])?.expect(0)?;
+    // From outside, where nobody listens.
+    let ran = plugin.run(&["test", "--via", "127.0.0.1:1", "--transport", "tcp", "-o", "json"])?.expect(8)?;
+    let seen = report(&ran)?;
+    let verdicts: Vec<&str> = cases(&seen).filter_map(|c| c["verdict"].as_str()).collect();
+    ensure!(verdicts[0] == "failed" && verdicts[1..].iter().all(|v| *v == "notTried"), "{verdicts:?}");
+
+    // A line of somebody's at homestead-prov of which Ellis knows nothing is not written over.
+    let foreign = ["--through", "homestead-prov", "1999000000"];
+    plugin.run(&[&["subscriber", "create"], &foreign[..]].concat())?.expect(0)?;
+    let refused = plugin.run(&["subscriber", "create", "1999000000"])?;
+    ensure!(refused.code != 0 && refused.said().contains("given away"), "{}", refused.said());
 
     // What one that is killed leaves behind goes with the next run.
     let mut killed = plugin.spawn(&["test", "--repeat", "1000", "-o", "json"])?;
@@ -60,7 +68,7 @@ fn test_tells_health_from_trouble() -> Result<()> {
     killed.kill()?;
     killed.wait()?;
     let next = plugin.run(&["test", "--only", "options"])?.expect(0)?;
-    ensure!(next.err.contains("lines that an earlier run left behind were taken away"), "{}", next.err);
+    ensure!(next.err.contains("lines that an earlier run left behind"), "{}", next.err);
     ensure!(lines()? == 0, "lines are left");
     let tunnels = || {
         let said = kubectl.run([
@@ -79,7 +87,7 @@ fn test_tells_health_from_trouble() -> Result<()> {
     for (component, program, only, named) in [
         ("homestead", "homestead", "register", "homestead"),
         ("astaire", "astaire", "register", "astaire"),
-        ("sprout", "sprout", "register", "bono sprout"),
+        ("sprout", "sprout", "register", "sprout"),
     ] {
         let program = format!("clearwater-group:{program}");
         let target =
