@@ -294,6 +294,9 @@ impl From<ExerciseError> for CliError {
             ExerciseError::NoBono { .. } => {
                 Self::Unready(format!("{error}; see `kubectl clearwater status`, and bring it up first"))
             }
+            ExerciseError::List { source: kube::Error::Api(ref status), .. } if status.is_forbidden() => {
+                Self::Unready(format!("{error}; `kubectl clearwater rbac test` writes the Role that is needed"))
+            }
             error => Self::Connection(error.to_string()),
         }
     }
@@ -320,6 +323,10 @@ impl Test {
             return Err(CliError::Usage(format!(
                 "--timeout: no answer comes in so short a time; say {shortest}ms or more"
             )));
+        }
+        let folder = self.junit.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            return Err(CliError::Usage(format!("--junit: there is no folder {}; make it first", folder.display())));
         }
         let via = via(&self.via)?;
         let namespace = self.place.namespace(context, self.output.is_none())?;
@@ -372,25 +379,28 @@ impl Test {
             let cluster = context.connection().cluster(namespace).await?;
             let bonos = Bonos::find(&cluster, via).await?;
             let options = ProvisioningOptions::for_account(ACCOUNT).with_private_prefix(PREFIX);
-            let subscribers = Provisioning::open(&cluster, options).await.map_err(|e| cannot_make(&e))?;
+            let subscribers = Provisioning::open(&cluster, options).await?;
             Ok((bonos, subscribers))
         })
         .await?;
+        // Before this nothing can be left behind.
+        let mut making = false;
         let done = unless_ended(signals, async {
-            let left = subscribers.delete_account().await.map_err(|e| cannot_make(&e))?;
+            let left = subscribers.delete_account().await?;
             if left > 0 {
                 context.talk().note(format!(
                     "{left} lines that an earlier run left behind, or that one uses which is under way, were taken away"
                 ));
             }
             let lines = cases.iter().map(|c| c.lines).max().unwrap_or_default();
+            making = true;
             let mut made = Vec::new();
             while made.len() < lines {
                 match subscribers.create_number(&number()).await {
                     Ok(line) => made.push(line),
                     // Somebody has it: another, then.
                     Err(SubscriberError::Taken { .. }) => {}
-                    Err(error) => return Err(cannot_make(&error)),
+                    Err(error) => return Err(error.into()),
                 }
             }
             let accounts = made.iter().map(|line| {
@@ -419,6 +429,9 @@ impl Test {
             Ok(tried)
         })
         .await;
+        if !making {
+            return done;
+        }
         let patience = if signals.came().is_some() { TIDYING_IN_HASTE } else { TIDYING };
         let tidied = async {
             let deleting = tokio::time::timeout(patience, subscribers.delete_account());
@@ -448,11 +461,6 @@ fn number() -> String {
     // Each of the standard library's hashers has keys of its own, from the system's random numbers.
     let chance = RandomState::new().hash_one(0) % u64::from(count);
     (u64::from(*NUMBERS.start()) + chance).to_string()
-}
-
-/// Without lines nothing can be tried, and nothing is said of the exchange.
-fn cannot_make(error: &SubscriberError) -> CliError {
-    CliError::Connection(format!("no lines can be made to try it with: {error}"))
 }
 
 /// Writes the form that CI servers read: a test suite with its test cases, where `failure` is a case that failed and
