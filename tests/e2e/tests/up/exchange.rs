@@ -91,7 +91,7 @@ fn test_tells_health_from_trouble() -> Result<()> {
     // Each trouble is told at the case that it breaks, with the component that it is of.
     for (component, program, only, named) in [
         ("homestead", "homestead", "register", "homestead"),
-        ("astaire", "astaire", "register", "astaire"),
+        ("astaire", "rogers", "register", "astaire"),
         ("sprout", "sprout", "register", "sprout"),
     ] {
         let program = format!("clearwater-group:{program}");
