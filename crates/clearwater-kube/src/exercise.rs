@@ -10,15 +10,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clearwater::component::Component;
-use clearwater_sip::case::{Case, NoWay, Opened, Outcome, Reach};
+use clearwater_sip::case::{Case, CaseOutcome, NoWay, Opened, WaySource};
 use clearwater_sip::{Account, Ends, Transport, Way};
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
 use kube::api::ListParams;
 use thiserror::Error;
 
 use crate::Cluster;
 use crate::cluster::say;
+use crate::observe::snapshot::component_of;
 use crate::pod::object::{own_container, pod_is_ready};
 use crate::pod::{AskError, Tunnel, TunnelProtocol};
 
@@ -113,7 +113,7 @@ impl Bonos {
         self.ways.store(count, Ordering::Relaxed);
         let turn = self.next.fetch_add(1, Ordering::Relaxed).checked_rem(count).unwrap_or_default();
         let Some(bono) = bonos.into_iter().nth(turn) else {
-            let pods = all.iter().filter(|p| is_of(p, Component::Bono)).count();
+            let pods = all.iter().filter(|p| component_of(*p) == Some(Component::Bono)).count();
             return Err(ExerciseError::NoBono { namespace: namespace(), pods });
         };
         let stand = STANDS.into_iter().find_map(|c| ready(&all, c).find_map(|pod| stand(pod, c)));
@@ -126,12 +126,8 @@ impl Bonos {
     }
 }
 
-fn is_of(pod: &Pod, component: Component) -> bool {
-    pod.labels().get("service").is_some_and(|service| service == component.name())
-}
-
 fn ready(pods: &[Pod], component: Component) -> impl Iterator<Item = &Pod> {
-    pods.iter().filter(move |p| is_of(p, component) && pod_is_ready(p))
+    pods.iter().filter(move |p| component_of(*p) == Some(component) && pod_is_ready(p))
 }
 
 fn stand(pod: &Pod, component: Component) -> Option<Stand> {
@@ -145,7 +141,7 @@ fn bono(pod: &Pod) -> Option<Bono> {
 }
 
 #[async_trait::async_trait]
-impl Reach for Bonos {
+impl WaySource for Bonos {
     async fn open(&self, transport: Transport) -> Result<Opened, NoWay> {
         if let Via::Address(proxy) = self.via {
             let way = Way { transport, proxy, tunnel: None };
@@ -176,7 +172,7 @@ pub async fn exercise(
     cases: &[&'static Case],
     transports: &[Transport],
     patience: Duration,
-    mut told: impl FnMut(Outcome),
+    mut told: impl FnMut(CaseOutcome),
 ) {
     for transport in transports {
         let mut silent = None;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clearwater_layout::Layout;
 
-const OPERATIONS: [&str; 8] = ["autoscale", "dns", "down", "logs", "scale", "status", "subscribers", "up"];
+const OPERATIONS: [&str; 9] = ["autoscale", "dns", "down", "exercise", "logs", "scale", "status", "subscribers", "up"];
 
 /// Uses that stand: names in DNS are a gate of `up`, and `down` says which of them stay behind.
 const STATED: [(&str, &str); 2] = [("up", "dns"), ("down", "dns")];
@@ -22,10 +22,11 @@ fn layout() -> Layout {
 
 #[test]
 fn a_name_is_of_one_public_type() {
-    let model = Layout::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../clearwater/src/lib.rs"));
+    let other = |path: &str| Layout::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(path));
+    let (model, sip) = (other("../clearwater/src/lib.rs"), other("../clearwater-sip/src/lib.rs"));
     let kube = layout();
     let mut files: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for (layout, library) in [(&model, "clearwater"), (&kube, "clearwater-kube")] {
+    for (layout, library) in [(&model, "clearwater"), (&sip, "clearwater-sip"), (&kube, "clearwater-kube")] {
         for (name, file) in layout.public_types() {
             files.entry(name).or_default().push(format!("{library} {file}"));
         }

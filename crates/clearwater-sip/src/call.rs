@@ -136,17 +136,15 @@ impl Invitation {
         }
     }
 
-    /// The answer that ends the waiting, and the codes that came before it.
-    pub async fn outcome(&mut self, within: Duration) -> Result<(Reply, Vec<u16>), SipError> {
+    /// The answer that ends the waiting; those before it are passed over.
+    pub async fn outcome(&mut self, within: Duration) -> Result<Reply, SipError> {
         let until = Instant::now() + within;
-        let mut before = Vec::new();
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let reply = self.reply(left).await.map_err(|e| e.awaiting("a final answer to INVITE", within))?;
             if reply.is_final() {
-                return Ok((reply, before));
+                return Ok(reply);
             }
-            before.push(reply.code);
         }
     }
 

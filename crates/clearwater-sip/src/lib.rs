@@ -35,4 +35,4 @@ pub use phone::{Ends, Phone, Way};
 pub use reply::Reply;
 use reply::uri_of;
 pub use suspect::{Suspect, suspect_of};
-pub use transcript::{Entry, Heading, Transcript, together};
+pub use transcript::{Heading, Transcript, TranscriptEntry, together};

@@ -221,13 +221,12 @@ impl Phone {
     /// Registers its address for so many seconds; 0 takes the registration back. Answers a challenge.
     pub async fn register(&mut self, seconds: u32, within: Duration) -> Result<Reply, SipError> {
         let line = Arc::clone(&self.line);
-        let target = format!("sip:{}", line.account.domain());
-        let own = |request: &mut Request| {
-            request.headers.insert(Name::CONTACT, line.contact.as_str());
-            request.headers.insert(Name::EXPIRES, seconds);
+        let (target, own) = line.binding(&line.contact, seconds);
+        let able = |request: &mut Request| {
+            own(request);
             request.headers.insert(Name::SUPPORTED, "path");
         };
-        let reply = line.ask_with_password(&mut self.registration, Method::REGISTER, &target, own, within).await?;
+        let reply = line.ask_with_password(&mut self.registration, Method::REGISTER, &target, able, within).await?;
         if reply.code == 200 {
             *line.service_route.lock() = reply.headers.get(Name::unknown("Service-Route".into())).unwrap_or_default();
         }
@@ -236,28 +235,20 @@ impl Phone {
 
     /// Takes back every registration of the line, this phone's or another's (RFC 3261 §10.2.2).
     pub async fn unregister_all(&mut self, within: Duration) -> Result<Reply, SipError> {
-        let target = format!("sip:{}", self.line.account.domain());
-        let own = |request: &mut Request| {
-            request.headers.insert(Name::CONTACT, "*");
-            request.headers.insert(Name::EXPIRES, 0);
-        };
         let line = Arc::clone(&self.line);
+        let (target, own) = line.binding("*", 0);
         line.ask_with_password(&mut self.registration, Method::REGISTER, &target, own, within).await
     }
 
-    /// Registers without a word about who it is, and tells the challenge.
+    /// Registers without a password, and tells the challenge.
     pub async fn challenge(&mut self, within: Duration) -> Result<Reply, SipError> {
         let line = Arc::clone(&self.line);
-        let target = format!("sip:{}", line.account.domain());
-        let own = |request: &mut Request| {
-            request.headers.insert(Name::CONTACT, line.contact.as_str());
-            request.headers.insert(Name::EXPIRES, 300);
+        let (target, own) = line.binding(&line.contact, 300);
+        let introduced = |request: &mut Request| {
+            own(request);
+            line.introduce(request);
         };
-        let uri = crate::uri(&target)?;
-        let mut request = self.registration.request(&Method::REGISTER, uri);
-        own(&mut request);
-        line.introduce(&mut request);
-        line.exchange(request, &self.registration.call_id, within).await.map(|(_, reply)| reply)
+        line.ask(&mut self.registration, Method::REGISTER, &target, introduced, within).await
     }
 
     /// Sends a text.
@@ -298,6 +289,15 @@ impl Phone {
 }
 
 impl Line {
+    /// Where a REGISTER goes, and what it says of its own: an address, or `*` for all, and for how many seconds.
+    fn binding<'a>(&self, contact: &'a str, seconds: u32) -> (String, impl Fn(&mut Request) + use<'a>) {
+        let own = move |request: &mut Request| {
+            request.headers.insert(Name::CONTACT, contact);
+            request.headers.insert(Name::EXPIRES, seconds);
+        };
+        (format!("sip:{}", self.account.domain()), own)
+    }
+
     pub(crate) fn contact(&self) -> &str {
         &self.contact
     }

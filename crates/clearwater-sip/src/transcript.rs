@@ -16,7 +16,7 @@ pub enum Heading {
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct TranscriptEntry {
     /// When, since the transcript was begun.
     pub at: Duration,
     /// The phone's number.
@@ -37,7 +37,7 @@ const MOST: usize = 512;
 pub struct Transcript {
     phone: Arc<str>,
     began: Instant,
-    entries: Arc<Mutex<Vec<Entry>>>,
+    entries: Arc<Mutex<Vec<TranscriptEntry>>>,
 }
 
 impl Transcript {
@@ -50,12 +50,12 @@ impl Transcript {
         if entries.len() < MOST {
             let at = self.began.elapsed();
             let (call_id, message) = (call_id.to_owned(), message.to_owned());
-            entries.push(Entry { at, phone: Arc::clone(&self.phone), heading, call_id, message });
+            entries.push(TranscriptEntry { at, phone: Arc::clone(&self.phone), heading, call_id, message });
         }
     }
 
     /// The messages until now, oldest first.
-    pub fn entries(&self) -> Vec<Entry> {
+    pub fn entries(&self) -> Vec<TranscriptEntry> {
         self.entries.lock().clone()
     }
 
@@ -66,13 +66,13 @@ impl Transcript {
 }
 
 /// The messages of several phones in one order, with times since the first of the transcripts was begun.
-pub fn together(transcripts: &[Transcript]) -> Vec<Entry> {
+pub fn together(transcripts: &[Transcript]) -> Vec<TranscriptEntry> {
     let Some(first) = transcripts.iter().map(Transcript::began).min() else { return Vec::new() };
-    let mut all: Vec<Entry> = transcripts
+    let mut all: Vec<TranscriptEntry> = transcripts
         .iter()
         .flat_map(|t| {
             let later = t.began() - first;
-            t.entries().into_iter().map(move |e| Entry { at: e.at + later, ..e })
+            t.entries().into_iter().map(move |e| TranscriptEntry { at: e.at + later, ..e })
         })
         .collect();
     all.sort_by_key(|e| e.at);

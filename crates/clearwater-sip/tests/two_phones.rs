@@ -59,7 +59,7 @@ async fn a_call_comes_up_is_changed_and_hung_up() {
         let mut invitation = one.invite("sip:2@example.com", "v=0 offer").await.unwrap();
         assert_eq!(invitation.reply(SOON).await.unwrap().code(), 180);
         rung.send(()).unwrap();
-        let (reply, _) = invitation.outcome(SOON).await.unwrap();
+        let reply = invitation.outcome(SOON).await.unwrap();
         assert_eq!((reply.code(), reply.body()), (200, &b"v=0 answer"[..]));
         let mut call = invitation.confirm(&reply).await.unwrap();
         let changed = call.change("v=0 hold", SOON).await.unwrap();
@@ -88,7 +88,7 @@ async fn a_call_is_cancelled_within_its_own_transaction() {
         let mut invitation = one.invite("sip:2@example.com", "v=0").await.unwrap();
         assert_eq!(invitation.reply(SOON).await.unwrap().code(), 180);
         invitation.cancel().await.unwrap();
-        assert_eq!(invitation.outcome(SOON).await.unwrap().0.code(), 487);
+        assert_eq!(invitation.outcome(SOON).await.unwrap().code(), 487);
     };
     let called = async {
         let mut ringing = other.called(SOON).await.unwrap();
@@ -103,7 +103,7 @@ async fn a_refusal_is_told_and_silence_has_an_end() {
     let (one, mut other) = phones().await;
     let calling = async {
         let mut invitation = one.invite("sip:2@example.com", "v=0").await.unwrap();
-        assert_eq!(invitation.outcome(SOON).await.unwrap().0.to_string(), "486 Busy Here");
+        assert_eq!(invitation.outcome(SOON).await.unwrap().to_string(), "486 Busy Here");
     };
     let called = async { other.called(SOON).await.unwrap().reject(486, SOON).await.unwrap() };
     tokio::join!(calling, called);

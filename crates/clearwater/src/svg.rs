@@ -14,6 +14,8 @@
 
 use std::fmt::{self, Display, Write as _};
 
+use crate::text::xml_escaped;
+
 /// An element with its attributes in the order in which they were set.
 #[derive(Clone, Debug)]
 #[must_use]
@@ -31,13 +33,13 @@ impl Element {
 
     /// The element with one more attribute.
     pub fn set(mut self, name: &str, value: impl Display) -> Self {
-        let _ = write!(self.attributes, " {name}=\"{}\"", escaped(&value.to_string()));
+        let _ = write!(self.attributes, " {name}=\"{}\"", xml_escaped(&value.to_string()));
         self
     }
 
     /// The element with a text in it.
     pub fn text(mut self, text: &str) -> Self {
-        self.content.push_str(&escaped(text));
+        self.content.push_str(&xml_escaped(text));
         self
     }
 
@@ -114,9 +116,4 @@ impl Picture {
         self.0.push_str("</svg>\n");
         self.0
     }
-}
-
-/// What XML cannot hold at all is not in a [`Printable`](crate::text::Printable).
-pub(crate) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -229,6 +229,11 @@ pub fn counted(count: impl TryInto<u64>, noun: &str) -> String {
     }
 }
 
+/// A text as XML holds it, between tags or in double quotes. What XML cannot hold at all is not in a [`Printable`].
+pub fn xml_escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

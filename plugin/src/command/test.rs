@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use clearwater::text::printable;
 use clearwater_kube::exercise::{Bonos, ExerciseError, Via, exercise};
 use clearwater_kube::subscribers::{Provisioning, ProvisioningOptions, SubscriberError};
-use clearwater_sip::case::{Case, Outcome, Verdict, all, chosen};
-use clearwater_sip::{Account, Entry, Heading, Transport, suspect_of};
+use clearwater_sip::case::{Case, CaseOutcome, TestVerdict, all, chosen};
+use clearwater_sip::{Account, Heading, TranscriptEntry, Transport, suspect_of};
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event as XmlEvent};
 use schemars::JsonSchema;
@@ -23,7 +22,7 @@ use crate::duration::duration;
 use crate::error::CliError;
 use crate::exit;
 use crate::output::Format;
-use crate::reporter::{BAD, DIM, GOOD, WARN};
+use crate::reporter::{BAD, DIM, GOOD, WARN, plain};
 use crate::runtime::{block_on, unless_ended};
 use crate::signal::Signals;
 
@@ -116,8 +115,8 @@ struct Tried {
     id: &'static str,
     /// `tcp` or `udp`.
     transport: String,
-    /// `passed`, `failed`, or `notTried` where there was no way to bono.
-    verdict: &'static str,
+    /// How it ended.
+    verdict: Ended,
     /// How long it took, in milliseconds.
     millis: u64,
     /// The pods of bono, or the address, that its phones went through.
@@ -128,6 +127,15 @@ struct Tried {
     /// What the phones sent and were sent, where it did not pass.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     messages: Vec<Message>,
+}
+
+/// How a case ended: `notTried` where there was no way to bono.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+enum Ended {
+    Passed,
+    Failed,
+    NotTried,
 }
 
 /// Why a case did not pass.
@@ -165,9 +173,9 @@ struct Message {
     call_id: String,
 }
 
-/// What came from the network, as it may be shown.
-fn shown(text: &str) -> String {
-    printable(text).into_owned()
+/// How many passed, failed, and were not tried.
+fn counts(tried: &[Tried]) -> [usize; 3] {
+    [Ended::Passed, Ended::Failed, Ended::NotTried].map(|ended| tried.iter().filter(|t| t.verdict == ended).count())
 }
 
 fn millis(time: Duration) -> u64 {
@@ -175,19 +183,19 @@ fn millis(time: Duration) -> u64 {
 }
 
 impl Tried {
-    fn of(outcome: Outcome) -> Self {
-        let Outcome { id, transport, verdict, took, through, messages } = outcome;
+    fn of(outcome: CaseOutcome) -> Self {
+        let CaseOutcome { id, transport, verdict, took, through, messages } = outcome;
         let (word, failure) = match verdict {
-            Verdict::Passed => ("passed", None),
-            Verdict::Failed(failure) => {
+            TestVerdict::Passed => (Ended::Passed, None),
+            TestVerdict::Failed(failure) => {
                 let suspect = failure.answer.as_ref().and_then(|(method, code)| suspect_of(method, *code));
                 let (component, reason) = (suspect.map(|s| s.component), suspect.map(|s| s.reason));
-                let (step, wanted, seen) = (failure.step, failure.wanted, shown(&failure.seen));
-                ("failed", Some(Failed { step, wanted, seen, component, reason }))
+                let (step, wanted, seen) = (failure.step, failure.wanted, plain(&failure.seen));
+                (Ended::Failed, Some(Failed { step, wanted, seen, component, reason }))
             }
-            Verdict::NotTried(why) => {
+            TestVerdict::NotTried(why) => {
                 let (step, wanted) = ("the way to bono".to_owned(), String::new());
-                ("notTried", Some(Failed { step, wanted, seen: shown(&why), component: None, reason: None }))
+                (Ended::NotTried, Some(Failed { step, wanted, seen: plain(&why), component: None, reason: None }))
             }
         };
         let messages = if failure.is_some() { messages.iter().map(Message::of).collect() } else { Vec::new() };
@@ -197,9 +205,9 @@ impl Tried {
     /// A line for the terminal, and more where it did not pass.
     fn text(&self) -> String {
         let (style, word) = match self.verdict {
-            "passed" => (GOOD, "ok"),
-            "failed" => (BAD, "FAILED"),
-            _ => (WARN, "not tried"),
+            Ended::Passed => (GOOD, "ok"),
+            Ended::Failed => (BAD, "FAILED"),
+            Ended::NotTried => (WARN, "not tried"),
         };
         let through = self.through.join(", ");
         let mut text = format!(
@@ -225,7 +233,7 @@ impl Tried {
 }
 
 impl Message {
-    fn of(entry: &Entry) -> Self {
+    fn of(entry: &TranscriptEntry) -> Self {
         Self {
             millis: millis(entry.at),
             phone: entry.phone.to_string(),
@@ -233,8 +241,8 @@ impl Message {
                 Heading::Sent => "sent",
                 Heading::Received => "received",
             },
-            line: shown(&entry.message),
-            call_id: shown(&entry.call_id),
+            line: plain(&entry.message),
+            call_id: plain(&entry.call_id),
         }
     }
 }
@@ -333,8 +341,7 @@ impl Test {
         let signals = context.signals();
         let began = Instant::now();
         let tried = block_on(self.attempt(context, &signals, namespace.clone(), via, &cases, &transports))?;
-        let count = |verdict: &str| tried.iter().filter(|t| t.verdict == verdict).count();
-        let (passed, failed, not_tried) = (count("passed"), count("failed"), count("notTried"));
+        let [passed, failed, not_tried] = counts(&tried);
         if let Some(path) = &self.junit {
             write_junit(path, &namespace, &tried, began.elapsed())?;
         }
@@ -472,8 +479,8 @@ fn write_junit(path: &Path, namespace: &str, tried: &[Tried], took: Duration) ->
 
 fn junit(namespace: &str, tried: &[Tried], took: Duration) -> std::io::Result<Vec<u8>> {
     let seconds = |millis: u64| format!("{:.3}", Duration::from_millis(millis).as_secs_f64());
-    let count = |verdict: &str| tried.iter().filter(|t| t.verdict == verdict).count().to_string();
-    let (tests, failures, errors) = (tried.len().to_string(), count("failed"), count("notTried"));
+    let [_, failures, errors] = counts(tried).map(|count| count.to_string());
+    let tests = tried.len().to_string();
     let time = seconds(millis(took));
     let mut xml = Writer::new_with_indent(Vec::new(), b' ', 2);
     xml.write_event(XmlEvent::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
@@ -496,7 +503,7 @@ fn junit(namespace: &str, tried: &[Tried], took: Duration) -> std::io::Result<Ve
                 case.write_empty()?;
                 continue;
             };
-            let kind = if one.verdict == "failed" { "failure" } else { "error" };
+            let kind = if one.verdict == Ended::Failed { "failure" } else { "error" };
             let message = format!("{}: {}", why.step, why.seen);
             let text = anstream::adapter::strip_str(&one.text()).to_string();
             case.write_inner_content(|xml| {
@@ -544,28 +551,29 @@ mod tests {
 
     #[test]
     fn what_failed_is_told_with_whom_to_look_at_and_what_was_said() {
-        let entry = Entry {
+        let entry = TranscriptEntry {
             at: Duration::from_millis(12),
             phone: "6505550000".into(),
             heading: Heading::Received,
             call_id: "abc".to_owned(),
             message: "480 Temporarily Unavailable (REGISTER)".to_owned(),
         };
-        let failure = clearwater_sip::case::Failure {
+        let failure = clearwater_sip::case::CaseFailure {
             step: "REGISTER with the password".to_owned(),
             wanted: "200".to_owned(),
             seen: "480 Temporarily\u{1b}[2J <Unavailable>".to_owned(),
             answer: Some(("REGISTER".to_owned(), 480)),
         };
-        let outcome = Outcome {
+        let outcome = CaseOutcome {
             id: "register",
             transport: Transport::Tcp,
-            verdict: Verdict::Failed(failure),
+            verdict: TestVerdict::Failed(failure),
             took: Duration::from_millis(20),
             through: vec!["bono-1".to_owned()],
             messages: vec![entry],
         };
-        let passed = Outcome { id: "options", verdict: Verdict::Passed, messages: Vec::new(), ..outcome.clone() };
+        let passed =
+            CaseOutcome { id: "options", verdict: TestVerdict::Passed, messages: Vec::new(), ..outcome.clone() };
         let tried = [passed, outcome].map(Tried::of);
         let text = tried.each_ref().map(|t| anstream::adapter::strip_str(&t.text()).to_string()).concat();
         insta::assert_snapshot!("tried", text);

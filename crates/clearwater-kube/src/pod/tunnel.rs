@@ -1,5 +1,6 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -45,8 +46,8 @@ impl Drop for Tunnel {
 const LAUNCH: &str = r#"for p in python3 python2 python python2.7; do command -v "$p" >/dev/null && exec "$p" -u -c "$@"; done; echo "no: it has no Python"; exit 127"#;
 
 /// Speaks Python 2.7 and 3. Both ways a frame is its length, two bytes, and so many bytes. An empty one from outside says
-/// that somebody is still there. The first line that it prints is its own address and port, or "no:" and why not. Datagrams are taken
-/// from everybody, as a phone does: a proxy may send from another of its ports.
+/// that somebody is still there. The first line that it prints is its own address and port, or "no:" and why not.
+/// Datagrams are taken from everybody, as a phone does: a proxy may send from another of its ports.
 const PROGRAM: &str = r#"
 import os, select, socket, struct, sys, time
 host, port, kind = sys.argv[1], int(sys.argv[2]), sys.argv[3]
@@ -217,7 +218,8 @@ async fn connection(
     listener: TcpListener,
     mut stdin: impl AsyncWrite + Unpin,
     mut stdout: impl AsyncRead + Unpin,
-    process: AttachedProcess,
+    // The connection lasts as long as this is held.
+    _process: AttachedProcess,
 ) -> io::Result<()> {
     let (stream, _) = listener.accept().await?;
     drop(listener);
@@ -238,9 +240,7 @@ async fn connection(
             write.write_all(&frame(&mut stdout).await?).await?;
         }
     };
-    let ended: io::Result<()> = tokio::select! { ended = inward => ended, ended = outward => ended };
-    drop(process);
-    ended
+    tokio::select! { ended = inward => ended, ended = outward => ended }
 }
 
 /// Carries datagrams between the far end and whoever sent to the near one last.
@@ -248,9 +248,10 @@ async fn datagrams(
     socket: UdpSocket,
     mut stdin: impl AsyncWrite + Unpin,
     mut stdout: impl AsyncRead + Unpin,
-    process: AttachedProcess,
+    // The connection lasts as long as this is held.
+    _process: AttachedProcess,
 ) -> io::Result<()> {
-    let (seen, mut phone) = tokio::sync::watch::channel(None);
+    let phone = Mutex::new(None);
     let inward = async {
         let mut bytes = vec![0; FRAME];
         loop {
@@ -258,7 +259,7 @@ async fn datagrams(
                 Err(_) => put(&mut stdin, &[]).await?,
                 Ok(received) => {
                     let (n, from) = received?;
-                    seen.send_replace(Some(from));
+                    *phone.lock().unwrap_or_else(PoisonError::into_inner) = Some(from);
                     put(&mut stdin, &bytes[..n]).await?;
                 }
             }
@@ -267,14 +268,12 @@ async fn datagrams(
     let outward = async {
         loop {
             let datagram = frame(&mut stdout).await?;
-            let to = *phone.borrow_and_update();
+            let to = *phone.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(to) = to {
                 // A phone that went away is not the tunnel's to mind.
                 let _ = socket.send_to(&datagram, to).await;
             }
         }
     };
-    let ended: io::Result<()> = tokio::select! { ended = inward => ended, ended = outward => ended };
-    drop(process);
-    ended
+    tokio::select! { ended = inward => ended, ended = outward => ended }
 }

@@ -8,31 +8,21 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::error::SubscriberError;
-use super::wire::{Answer, Question, Wire, segment};
+use super::wire::{Answer, JSON, Question, Wire, segment};
 use crate::cluster::Cluster;
 
 const PORT: u16 = port(Component::Ellis, "http");
 
 const FORM: &str = "application/x-www-form-urlencoded";
-const JSON: &str = "application/json";
-const XML: &str = "application/xml";
 const API_KEY: &str = "ngv-api-key";
 const SIGN_UP_CODE: &str = "ngv-signup-code";
-const COOKIE: &str = "cookie";
-
-/// How a request shows whose it is.
-#[derive(Clone)]
-enum Proof {
-    ApiKey(HeaderValue),
-    Cookie(HeaderValue),
-}
 
 /// A client of a deployment's Ellis. Requests share kept connections and may be put at the same time.
 ///
-/// It acts for every account where it has the API key, and for one where it has logged in.
+/// It acts for every account where it has the API key.
 pub struct EllisClient {
     wire: Wire,
-    proof: Option<Proof>,
+    api_key: Option<HeaderValue>,
 }
 
 impl std::fmt::Debug for EllisClient {
@@ -83,23 +73,22 @@ fn number(email: &str, identity: &PublicIdentity) -> String {
 }
 
 impl EllisClient {
-    /// A client that proves nothing yet. Nothing is opened.
+    /// A client without the API key. Nothing is opened.
     pub fn new(cluster: &Cluster) -> Self {
-        Self { wire: Wire::new(cluster, Component::Ellis, PORT), proof: None }
+        Self { wire: Wire::new(cluster, Component::Ellis, PORT), api_key: None }
     }
 
     /// The same, with the API key, which lets it act for every account. One that no header can carry is left out, and
     /// Ellis will say what is missing.
     #[must_use]
     pub fn with_api_key(mut self, key: &SecretString) -> Self {
-        self.proof = sensitive(key).map(Proof::ApiKey);
+        self.api_key = sensitive(key);
         self
     }
 
     async fn ask(&self, question: Question) -> Result<Answer, SubscriberError> {
-        let question = match &self.proof {
-            Some(Proof::ApiKey(key)) => question.secret(API_KEY, key.clone()),
-            Some(Proof::Cookie(cookie)) => question.secret(COOKIE, cookie.clone()),
+        let question = match &self.api_key {
+            Some(key) => question.secret(API_KEY, key.clone()),
             None => question,
         };
         let answer = self.wire.ask(&question).await?;
@@ -133,27 +122,6 @@ impl EllisClient {
             }
             _ => Err(answer.refused()),
         }
-    }
-
-    /// Logs in (`POST /session/`), so that what is asked from then on is asked by that account's owner.
-    pub async fn log_in(&mut self, email: &str, password: &SecretString) -> Result<(), SubscriberError> {
-        let body = json!({"email": email, "username": email, "password": password.expose_secret()});
-        let question = Question::new(Method::POST, "/session/").body(JSON, body.to_string()).repeatable();
-        let answer = self.wire.ask(&question).await?;
-        match answer.status() {
-            201 => {}
-            403 => {
-                let (request, reason) = (answer.request(), answer.words());
-                return Err(SubscriberError::Denied { request, status: 403, reason });
-            }
-            _ => return Err(answer.refused()),
-        }
-        let cookies: Vec<&str> =
-            answer.headers("set-cookie").filter_map(|c| c.split(';').next()).map(str::trim).collect();
-        let cookie = sensitive(&cookies.join("; ").into()).filter(|c| !c.is_empty());
-        let Some(cookie) = cookie else { return Err(answer.unreadable("it sets no cookie")) };
-        self.proof = Some(Proof::Cookie(cookie));
-        Ok(())
     }
 
     /// The numbers of an account, without passwords. An account that is not there has none.
@@ -220,27 +188,6 @@ impl EllisClient {
     /// Removes an account with all its numbers. Says whether it was there.
     pub async fn delete_account(&self, email: &str) -> Result<bool, SubscriberError> {
         gone(&self.ask(Question::new(Method::DELETE, format!("{}/", account(email)))).await?)
-    }
-
-    /// The document with a number's services (3GPP TS 24.623), which homer keeps.
-    pub async fn simservs(&self, email: &str, identity: &PublicIdentity) -> Result<String, SubscriberError> {
-        let answer = self.ask(Question::get(format!("{}/simservs", number(email, identity)))).await?;
-        match answer.status() {
-            200 => Ok(String::from_utf8_lossy(answer.body()).into_owned()),
-            404 => Err(missing(identity.as_str(), email)),
-            _ => Err(answer.refused()),
-        }
-    }
-
-    /// Puts another document with a number's services in the place of the one that is there.
-    pub async fn put_simservs(&self, email: &str, identity: &PublicIdentity, xml: &str) -> Result<(), SubscriberError> {
-        let path = format!("{}/simservs", number(email, identity));
-        let answer = self.ask(Question::new(Method::PUT, path).body(XML, xml.to_owned())).await?;
-        match answer.status() {
-            404 => Err(missing(identity.as_str(), email)),
-            _ if answer.is_good() => Ok(()),
-            _ => Err(answer.refused()),
-        }
     }
 }
 

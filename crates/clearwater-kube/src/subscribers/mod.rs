@@ -100,7 +100,7 @@ impl ProvisioningOptions {
         }
     }
 
-    /// The same, with private identities at homestead-prov that begin with this.
+    /// The same, with private identities that begin with this.
     #[must_use]
     pub fn with_private_prefix(self, prefix: impl Into<String>) -> Self {
         Self { private_prefix: prefix.into(), ..self }
@@ -471,8 +471,8 @@ impl Provisioning {
         self.several(all, deleting, |(_, deleted)| is_end(deleted))
     }
 
-    /// Removes the account at Ellis with all its lines, or all lines of the prefix where there is no Ellis. Says how many
-    /// lines there were.
+    /// Removes the account at Ellis with all its lines and, at homestead-prov, all lines of the prefix: those too that an
+    /// Ellis which was replaced does not know any more. Says how many lines there were.
     pub async fn delete_account(&self) -> Result<usize, SubscriberError> {
         let all = self.list().await?;
         let identities = all.iter().map(|s| s.public_identity.clone());
@@ -483,7 +483,7 @@ impl Provisioning {
         }
         if let Way::Ellis { ellis, .. } = &self.way {
             ellis.delete_account(&self.options.account).await?;
-            // What an Ellis that was replaced meanwhile does not know any more.
+            // Without a prefix they would be everybody's.
             if !self.options.private_prefix.is_empty()
                 && let Some(prov) = &self.prov
             {

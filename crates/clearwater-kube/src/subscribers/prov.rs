@@ -2,6 +2,7 @@
 
 use clearwater::component::{Component, port};
 use clearwater::subscriber::{PublicIdentity, Subscriber};
+use clearwater::text::xml_escaped;
 use http::Method;
 use md5::{Digest, Md5};
 use secrecy::{ExposeSecret, SecretString};
@@ -9,11 +10,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::error::SubscriberError;
-use super::wire::{Answer, Question, Wire, segment};
+use super::wire::{Answer, JSON, Question, Wire, segment};
 use crate::cluster::Cluster;
 
 pub(super) const PORT: u16 = port(Component::HomesteadProv, "http");
-const JSON: &str = "application/json";
 const XML: &str = "application/xml";
 
 /// A client of a deployment's homestead-prov. Requests share kept connections and may be put at the same time.
@@ -82,12 +82,8 @@ fn last(location: &str) -> &str {
     location.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
 fn public_identity(identity: &PublicIdentity) -> String {
-    format!("<PublicIdentity><Identity>{}</Identity></PublicIdentity>", escaped(identity.as_str()))
+    format!("<PublicIdentity><Identity>{}</Identity></PublicIdentity>", xml_escaped(identity.as_str()))
 }
 
 /// What Ellis gives a number: calls go by the deployment's own telephony services (metaswitch-common `ifcs.py`).
@@ -98,7 +94,7 @@ fn filter_criteria(home_domain: &str) -> String {
          <Method>INVITE</Method><Extension></Extension></SPT></TriggerPoint><ApplicationServer>\
          <ServerName>sip:mmtel.{}</ServerName><DefaultHandling>0</DefaultHandling></ApplicationServer>\
          </InitialFilterCriteria></ServiceProfile>",
-        escaped(home_domain)
+        xml_escaped(home_domain)
     )
 }
 

@@ -38,6 +38,9 @@ const PATIENCE_BEHIND: Duration = Duration::from_secs(4);
 /// Ellis' words when its pool is empty (ellis `src/metaswitch/ellis/api/numbers.py`).
 const NO_NUMBERS: &str = "No available numbers";
 
+/// What Ellis and homestead-prov are told most things in.
+pub(super) const JSON: &str = "application/json";
+
 /// What may stand in a segment of a path as it is (RFC 3986 §2.3).
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -123,10 +126,6 @@ impl Answer {
 
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.inner.headers().get(name).and_then(|v| v.to_str().ok())
-    }
-
-    pub(super) fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.inner.headers().get_all(name).iter().filter_map(|v| v.to_str().ok())
     }
 
     pub(super) fn body(&self) -> &[u8] {

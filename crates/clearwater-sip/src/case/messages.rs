@@ -1,6 +1,6 @@
 use futures::FutureExt;
 
-use super::{Bench, Case, Trouble, done, holds, is};
+use super::bench::{Bench, Case, Trouble, done, holds, is};
 use crate::Transport;
 
 pub(super) const CASES: &[Case] = &[

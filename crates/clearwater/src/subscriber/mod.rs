@@ -23,7 +23,7 @@ mod phone;
 pub use identity::{InvalidPublicIdentity, PublicIdentity};
 pub use injection::{InjectionError, injection, read_injection};
 pub use numbers::{InvalidNumbers, Numbers};
-pub use phone::{Phone, settings};
+pub use phone::{Softphone, settings};
 
 use secrecy::SecretString;
 

@@ -4,11 +4,11 @@ use secrecy::ExposeSecret;
 
 use super::Subscriber;
 use crate::names::named;
-use crate::svg;
+use crate::text::xml_escaped;
 
 /// A softphone, or none in particular.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phone {
+pub enum Softphone {
     /// A file that Linphone reads by its remote provisioning.
     Linphone,
     /// The fields of Zoiper's form for an account.
@@ -19,7 +19,7 @@ pub enum Phone {
 
 named!(
     /// Its name on a command line.
-    Phone, "phone" {
+    Softphone, "phone" {
         Linphone = "linphone",
         Zoiper = "zoiper",
         Text = "text",
@@ -28,13 +28,13 @@ named!(
 
 /// How a phone is set up for a line. `proxy` is where it reaches Bono, as `HOST` or `HOST:PORT`; without one it looks for
 /// the home domain's records in DNS. A password that is not known is left out.
-pub fn settings(phone: Phone, line: &Subscriber, proxy: Option<&str>) -> String {
+pub fn settings(phone: Softphone, line: &Subscriber, proxy: Option<&str>) -> String {
     let password = line.password.as_ref().map_or("", |p| p.expose_secret());
     let domain = line.public_identity.domain();
     let proxy = proxy.unwrap_or(domain);
     match phone {
-        Phone::Linphone => linphone(line, password, proxy),
-        Phone::Zoiper => format!(
+        Softphone::Linphone => linphone(line, password, proxy),
+        Softphone::Zoiper => format!(
             "Username:                 {}\n\
              Password:                 {password}\n\
              Hostname or domain:       {domain}\n\
@@ -44,7 +44,7 @@ pub fn settings(phone: Phone, line: &Subscriber, proxy: Option<&str>) -> String 
             line.number(),
             line.private_identity,
         ),
-        Phone::Text => format!(
+        Softphone::Text => format!(
             "SIP address (public identity):   {}\n\
              User name (private identity):    {}\n\
              Password:                        {password}\n\
@@ -58,7 +58,7 @@ pub fn settings(phone: Phone, line: &Subscriber, proxy: Option<&str>) -> String 
 /// Linphone's remote provisioning (linphone `lpconfig.xsd`).
 fn linphone(line: &Subscriber, password: &str, proxy: &str) -> String {
     let entry = |name: &str, value: &str| {
-        format!("    <entry name=\"{name}\" overwrite=\"true\">{}</entry>\n", svg::escaped(value))
+        format!("    <entry name=\"{name}\" overwrite=\"true\">{}</entry>\n", xml_escaped(value))
     };
     let domain = line.public_identity.domain();
     let mut text = String::from(
@@ -96,13 +96,14 @@ mod tests {
 
     #[test]
     fn phones_are_set_up_each_in_its_own_way() {
-        let all = Phone::ALL.map(|phone| format!("--- {phone}\n{}", settings(phone, &line(), Some("192.0.2.7:5060"))));
+        let all =
+            Softphone::ALL.map(|phone| format!("--- {phone}\n{}", settings(phone, &line(), Some("192.0.2.7:5060"))));
         insta::assert_snapshot!(all.concat());
     }
 
     #[test]
     fn linphones_file_is_xml() {
-        let text = settings(Phone::Linphone, &line(), None);
+        let text = settings(Softphone::Linphone, &line(), None);
         let document = roxmltree::Document::parse(&text).unwrap();
         let entry =
             |name: &str| document.descendants().find(|n| n.attribute("name") == Some(name)).and_then(|n| n.text());

@@ -12,7 +12,7 @@ use crate::advice;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;
-use crate::runtime::block_on;
+use crate::runtime::{block_on, unless_ended};
 use crate::signal::Signals;
 
 /// Make lines, with numbers of Ellis' pool or of your choice, and show their passwords
@@ -57,7 +57,7 @@ impl Create {
         let signals = context.signals();
         block_on(async {
             let opening = self.account.open(context, namespace.clone());
-            let subscribers = crate::runtime::unless_ended(&signals, opening).await?;
+            let subscribers = unless_ended(&signals, opening).await?;
             let mut made = Made::default();
             let ended = self.make(context, &subscribers, &mut made, &signals).await;
             if made.lines.is_empty() && made.problems.is_empty() {
@@ -91,7 +91,7 @@ impl Create {
         }
         let mut wanted = identities(subscribers, &self.numbers)?;
         let listing = async { Ok(subscribers.list().await?) };
-        let standing = crate::runtime::unless_ended(signals, listing).await?;
+        let standing = unless_ended(signals, listing).await?;
         let (old, count) =
             (standing.into_iter().filter(|l| wanted.remove(&l.public_identity)).collect::<Vec<_>>(), wanted.len());
         if !old.is_empty() {
@@ -119,25 +119,19 @@ async fn collect(
     let mut progress = Progress::new("made", count);
     let mut all = pin!(all);
     let mut last = None;
-    loop {
-        let next = tokio::select! {
-            biased;
-            reason = signals.next() => return Err(CliError::Ended(reason)),
-            next = all.next() => next,
-        };
-        match next {
-            None => break,
-            Some((_, Ok(line))) => {
+    while let Some((identity, one)) = unless_ended(signals, async { Ok(all.next().await) }).await? {
+        match one {
+            Ok(line) => {
                 progress.one();
                 made.lines.push(line);
             }
-            Some((identity, Err(error))) if error.is_of_one() => {
+            Err(error) if error.is_of_one() => {
                 let of = identity.map_or_else(String::new, |i| format!("{i}: "));
                 let said = advice::said(&error);
                 made.problems.push(if said.contains(of.trim_end_matches(": ")) { said } else { of + &said });
             }
             // Those that were on their way meet the same.
-            Some((_, Err(error))) => last = last.or(Some(error)),
+            Err(error) => last = last.or(Some(error)),
         }
     }
     drop(progress);

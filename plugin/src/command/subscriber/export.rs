@@ -1,8 +1,8 @@
 use clap::Args;
 use clearwater::subscriber::Numbers;
 
-use super::report::{Found, LineFormat};
-use super::{AccountArgs, chosen};
+use super::AccountArgs;
+use super::report::LineFormat;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;
@@ -32,10 +32,7 @@ impl Export {
         let namespace = self.account.place.namespace(context, false)?;
         let signals = context.signals();
         block_on(unless_ended(&signals, async {
-            let subscribers = self.account.open(context, namespace.clone()).await?;
-            let (lines, missing) = chosen(&subscribers, &self.numbers).await?;
-            let problems: Vec<String> = missing.iter().map(|i| format!("{i}: there is no such line")).collect();
-            let mut found = Found { namespace, account: self.account.account.clone(), lines, problems };
+            let (subscribers, mut found) = self.account.found(context, namespace, &self.numbers).await?;
             if self.passwords {
                 super::password::look_up(&subscribers, &mut found).await?;
             }

@@ -59,23 +59,19 @@ impl Import {
                 (identity, one(of, standing, line).await)
             };
             let mut all = stream::iter(wanted).map(importing).buffer_unordered(self.account.at_once.into());
-            let ended = loop {
-                let next = tokio::select! {
-                    biased;
-                    reason = signals.next() => break Err(CliError::Ended(reason)),
-                    next = all.next() => next,
-                };
-                match next {
-                    None => break Ok(()),
-                    Some((_, Ok(line))) => {
-                        progress.one();
-                        found.lines.push(line);
-                    }
-                    Some((identity, Err(error))) => {
-                        found.problems.push(format!("{identity}: {}", advice::said(&error)));
+            let ended = async {
+                while let Some((identity, imported)) = unless_ended(&signals, async { Ok(all.next().await) }).await? {
+                    match imported {
+                        Ok(line) => {
+                            progress.one();
+                            found.lines.push(line);
+                        }
+                        Err(error) => found.problems.push(format!("{identity}: {}", advice::said(&error))),
                     }
                 }
-            };
+                Ok::<_, CliError>(())
+            }
+            .await;
             drop(progress);
             if self.no_passwords {
                 found.lines = found.lines.into_iter().map(Line::without_password).collect();

@@ -1,8 +1,8 @@
 use clap::Args;
 use clearwater::subscriber::Numbers;
 
-use super::report::{Found, LineFormat};
-use super::{AccountArgs, chosen};
+use super::AccountArgs;
+use super::report::LineFormat;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;
@@ -33,14 +33,11 @@ impl List {
         let namespace = self.account.place.namespace(context, self.output == LineFormat::Table)?;
         let signals = context.signals();
         block_on(unless_ended(&signals, async {
-            let subscribers = self.account.open(context, namespace.clone()).await?;
-            let (lines, missing) = chosen(&subscribers, &self.numbers).await?;
-            let mut found = Found { namespace, account: self.account.account.clone(), lines, problems: Vec::new() };
-            found.problems.extend(missing.iter().map(|i| format!("{i}: there is no such line")));
+            let (subscribers, mut found) = self.account.found(context, namespace, &self.numbers).await?;
+            let is_whole = found.problems.is_empty();
             if self.passwords {
                 super::password::look_up(&subscribers, &mut found).await?;
             }
-            let is_whole = missing.is_empty();
             found.write(context, &subscribers, self.output)?;
             Ok(if is_whole { exit::OK } else { exit::FAILURE })
         }))

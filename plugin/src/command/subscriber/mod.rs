@@ -22,6 +22,7 @@ use crate::cli::PlaceArgs;
 use crate::context::Context;
 use crate::error::CliError;
 
+use report::Found;
 #[cfg(test)]
 pub(crate) use report::Report;
 
@@ -101,7 +102,7 @@ fn prefix(text: &str) -> Result<String, String> {
 }
 
 impl AccountArgs {
-    /// Opens the deployment's subscribers. The namespace is the command's first line where `says`.
+    /// Opens the deployment's subscribers.
     async fn open(&self, context: &Context, namespace: String) -> Result<Provisioning, CliError> {
         let cluster = context.connection().cluster(namespace).await?;
         let mut options =
@@ -109,6 +110,19 @@ impl AccountArgs {
         options.through = self.through;
         options.at_once = self.at_once.into();
         Ok(Provisioning::open(&cluster, options).await?)
+    }
+
+    /// Opens them and finds the lines of these ranges, or all; what is not there is a problem.
+    async fn found(
+        &self,
+        context: &Context,
+        namespace: String,
+        ranges: &[Numbers],
+    ) -> Result<(Provisioning, Found), CliError> {
+        let subscribers = self.open(context, namespace.clone()).await?;
+        let (lines, missing) = chosen(&subscribers, ranges).await?;
+        let problems = missing.iter().map(|i| format!("{i}: there is no such line")).collect();
+        Ok((subscribers, Found { namespace, account: self.account.clone(), lines, problems }))
     }
 }
 

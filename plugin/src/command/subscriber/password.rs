@@ -3,9 +3,9 @@ use clearwater::subscriber::{Numbers, Subscriber as Line};
 use clearwater_kube::subscribers::{Provisioning, SubscriberError};
 use futures::{StreamExt, stream};
 
+use super::AccountArgs;
 use super::progress::Progress;
 use super::report::{Found, LineFormat};
-use super::{AccountArgs, chosen};
 use crate::advice;
 use crate::context::Context;
 use crate::error::CliError;
@@ -36,15 +36,9 @@ impl Password {
         let namespace = self.account.place.namespace(context, self.output == LineFormat::Table)?;
         let signals = context.signals();
         block_on(async {
-            let looking = async {
-                let subscribers = self.account.open(context, namespace.clone()).await?;
-                let found = chosen(&subscribers, &self.numbers).await?;
-                Ok((subscribers, found))
-            };
-            let (subscribers, (lines, missing)) = unless_ended(&signals, looking).await?;
-            let problems: Vec<String> = missing.iter().map(|i| format!("{i}: there is no such line")).collect();
-            let account = self.account.account.clone();
-            let mut found = Found { namespace, account, lines: Vec::new(), problems };
+            let looking = self.account.found(context, namespace, &self.numbers);
+            let (subscribers, mut found) = unless_ended(&signals, looking).await?;
+            let lines = std::mem::take(&mut found.lines);
             // What was changed is told whatever came then.
             let ended = renew(&subscribers, lines, &mut found.lines, &mut found.problems, &signals).await;
             let well = found.problems.is_empty();
@@ -69,21 +63,16 @@ pub(super) async fn renew(
         (line, password)
     };
     let mut all = stream::iter(lines).map(renewing).buffer_unordered(AT_ONCE);
-    loop {
-        let next = tokio::select! {
-            biased;
-            reason = signals.next() => return Err(CliError::Ended(reason)),
-            next = all.next() => next,
-        };
-        match next {
-            None => return Ok(()),
-            Some((line, Ok(password))) => {
+    while let Some((line, renewed)) = unless_ended(signals, async { Ok(all.next().await) }).await? {
+        match renewed {
+            Ok(password) => {
                 progress.one();
                 done.push(Line { password: Some(password), ..line });
             }
-            Some((line, Err(error))) => problems.push(format!("{}: {}", line.public_identity, advice::said(&error))),
+            Err(error) => problems.push(format!("{}: {}", line.public_identity, advice::said(&error))),
         }
     }
+    Ok(())
 }
 
 /// Adds the passwords that homestead-prov tells, and says of how many it has none.

@@ -1,6 +1,6 @@
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
-use clearwater::subscriber::{Numbers, Phone, settings};
+use clearwater::subscriber::{Numbers, Softphone, settings};
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 
@@ -28,7 +28,7 @@ pub(crate) struct Show {
     passwords: bool,
     /// How this softphone is set up for the line
     #[arg(long, value_name = "PHONE", value_parser = phone())]
-    phone: Option<Phone>,
+    phone: Option<Softphone>,
     /// Where a telephone reaches Bono; without it the telephone asks DNS for the home domain
     #[arg(long, value_name = "HOST[:PORT]", requires = "phone")]
     proxy: Option<String>,
@@ -42,8 +42,8 @@ pub(crate) struct Show {
     output: LineFormat,
 }
 
-fn phone() -> impl clap::builder::TypedValueParser<Value = Phone> {
-    PossibleValuesParser::new(Phone::ALL.map(Phone::name)).try_map(|name: String| name.parse::<Phone>())
+fn phone() -> impl clap::builder::TypedValueParser<Value = Softphone> {
+    PossibleValuesParser::new(Softphone::ALL.map(Softphone::name)).try_map(|name: String| name.parse::<Softphone>())
 }
 
 impl Show {

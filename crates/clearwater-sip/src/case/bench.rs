@@ -1,0 +1,268 @@
+//! What a case is, what it is given, and how it ends.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::time::timeout;
+
+use crate::error::seconds;
+use crate::{Account, Heading, Phone, Reply, SipError, Transcript, TranscriptEntry, Transport, Way, together};
+
+/// Where ways for phones come from.
+#[async_trait::async_trait]
+pub trait WaySource: Send + Sync {
+    /// Opens a way for one phone.
+    async fn open(&self, transport: Transport) -> Result<Opened, NoWay>;
+}
+
+/// Why there is no way for a phone, in one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoWay {
+    /// A proxy was asked and took no connection.
+    Refused {
+        /// Whose it is, in a word.
+        through: String,
+        /// What was seen.
+        why: String,
+    },
+    /// Nobody could be asked.
+    Unknown(String),
+}
+
+/// A way, and what must be held as long as it is used.
+pub struct Opened {
+    /// The way.
+    pub way: Way,
+    /// Whose it is, in a word: the pod, or the address.
+    pub through: String,
+    /// Closes the way when it goes.
+    pub keeper: Box<dyn Send + Sync>,
+}
+
+/// What is tried.
+pub struct Case {
+    /// Its name, for a person and for `--only`.
+    pub id: &'static str,
+    /// What it shows when it passes.
+    pub shows: &'static str,
+    /// How many lines it takes.
+    pub lines: usize,
+    /// Over which transports it makes sense.
+    pub over: &'static [Transport],
+    pub(super) run: for<'a> fn(&'a Bench<'a>) -> BoxFuture<'a, Result<(), Trouble>>,
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Case").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// What was seen where something else was right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaseFailure {
+    /// What was being done, as `REGISTER with the password`.
+    pub step: String,
+    /// What is right.
+    pub wanted: String,
+    /// What came.
+    pub seen: String,
+    /// The method that was answered, and the status, where an answer is what failed.
+    pub answer: Option<(String, u16)>,
+}
+
+impl fmt::Display for CaseFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { step, wanted, seen, .. } = self;
+        write!(f, "{step}: {seen}; {wanted} is right")
+    }
+}
+
+/// How a case ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TestVerdict {
+    /// As it should.
+    Passed,
+    /// Otherwise.
+    Failed(CaseFailure),
+    /// It could not be tried: there was no way to the proxy. That says nothing of the exchange.
+    NotTried(String),
+}
+
+/// What became of a case.
+#[derive(Clone, Debug)]
+pub struct CaseOutcome {
+    /// The case.
+    pub id: &'static str,
+    /// Over which transport.
+    pub transport: Transport,
+    /// How it ended.
+    pub verdict: TestVerdict,
+    /// How long it took.
+    pub took: Duration,
+    /// The ways that its phones took, each once.
+    pub through: Vec<String>,
+    /// The messages of all its phones, in order.
+    pub messages: Vec<TranscriptEntry>,
+}
+
+/// What ends a case early.
+pub(super) enum Trouble {
+    Failed(CaseFailure),
+    NotTried(String),
+}
+
+impl Trouble {
+    fn failed(step: &str, wanted: &str, seen: String) -> Self {
+        Self::Failed(CaseFailure { step: step.to_owned(), wanted: wanted.to_owned(), seen, answer: None })
+    }
+}
+
+/// A case takes no longer than this whatever happens: two of SIP's own time-outs (RFC 3261 timer B, 32 s) and some more.
+const LONGEST: Duration = Duration::from_secs(80);
+
+/// What a phone leaves behind when it is gone.
+struct Held {
+    transcript: Transcript,
+    through: String,
+    _keeper: Box<dyn Send + Sync>,
+}
+
+/// What a case is given.
+pub(super) struct Bench<'a> {
+    reach: &'a dyn WaySource,
+    accounts: &'a [Account],
+    transport: Transport,
+    /// How long one answer may take.
+    pub(super) patience: Duration,
+    held: Mutex<Vec<Held>>,
+    /// The lines whose earlier registrations are taken back.
+    cleared: Mutex<BTreeSet<usize>>,
+}
+
+impl Case {
+    /// Tries it with these lines. `patience` is how long an answer may take.
+    ///
+    /// # Panics
+    /// Where there are fewer lines than [`lines`](Self::lines).
+    pub async fn attempt(
+        &self,
+        reach: &dyn WaySource,
+        accounts: &[Account],
+        transport: Transport,
+        patience: Duration,
+    ) -> CaseOutcome {
+        assert!(accounts.len() >= self.lines, "{} takes {} lines", self.id, self.lines);
+        let bench = Bench { reach, accounts, transport, patience, held: Mutex::default(), cleared: Mutex::default() };
+        let began = Instant::now();
+        let late = || Trouble::failed("the whole", "an end", format!("not over after {}", seconds(LONGEST)));
+        let verdict = match timeout(LONGEST, (self.run)(&bench)).await.unwrap_or_else(|_| Err(late())) {
+            Ok(()) => TestVerdict::Passed,
+            Err(Trouble::Failed(failure)) => TestVerdict::Failed(failure),
+            Err(Trouble::NotTried(why)) => TestVerdict::NotTried(why),
+        };
+        let took = began.elapsed();
+        let held = bench.held.into_inner();
+        let transcripts: Vec<Transcript> = held.iter().map(|h| h.transcript.clone()).collect();
+        let mut through: Vec<String> = held.into_iter().map(|h| h.through).collect();
+        through.sort();
+        through.dedup();
+        CaseOutcome { id: self.id, transport, verdict, took, through, messages: together(&transcripts) }
+    }
+
+    /// Leaves it out, and says why.
+    pub fn not_tried(&self, transport: Transport, why: String) -> CaseOutcome {
+        let (through, messages) = (Vec::new(), Vec::new());
+        CaseOutcome {
+            id: self.id,
+            transport,
+            verdict: TestVerdict::NotTried(why),
+            took: Duration::ZERO,
+            through,
+            messages,
+        }
+    }
+}
+
+impl CaseOutcome {
+    /// Whether it failed and nothing came back at all: no connection, or no answer to anything.
+    pub fn is_silence(&self) -> bool {
+        let failed = matches!(self.verdict, TestVerdict::Failed(_));
+        failed && !self.messages.iter().any(|m| m.heading == Heading::Received)
+    }
+}
+
+impl Bench<'_> {
+    pub(super) fn account(&self, line: usize) -> &Account {
+        &self.accounts[line]
+    }
+
+    /// A phone for a line; several times the same line are several phones of one owner.
+    pub(super) async fn phone(&self, line: usize) -> Result<Phone, Trouble> {
+        self.phone_of(self.accounts[line].clone()).await
+    }
+
+    pub(super) async fn phone_of(&self, account: Account) -> Result<Phone, Trouble> {
+        let opened = self.reach.open(self.transport).await.map_err(|no| match no {
+            NoWay::Refused { through, why } => {
+                Trouble::failed(&format!("connecting to {through}"), "a connection", why)
+            }
+            NoWay::Unknown(why) => Trouble::NotTried(why),
+        })?;
+        let phone = Phone::open(account, opened.way).await;
+        let phone = phone.map_err(|e| Trouble::failed("connecting", "a connection to bono", e.to_string()))?;
+        let Opened { through, keeper, .. } = opened;
+        self.held.lock().push(Held { transcript: phone.transcript().clone(), through, _keeper: keeper });
+        Ok(phone)
+    }
+
+    /// A phone that is registered. The first of a line takes back what others left: a phone that went away without a word
+    /// is called for as long as its registration lasts.
+    pub(super) async fn registered(&self, line: usize) -> Result<Phone, Trouble> {
+        let mut phone = self.phone(line).await?;
+        if self.cleared.lock().insert(line) {
+            let step = format!("REGISTER of {} for 0 s, all phones", phone.account().number);
+            is(&step, "REGISTER", 200, phone.unregister_all(self.patience).await)?;
+        }
+        let step = format!("REGISTER of {}", phone.account().number);
+        let reply = phone.register(REGISTERED, self.patience).await;
+        is(&step, "REGISTER", 200, reply)?;
+        Ok(phone)
+    }
+
+    /// Takes a registration back. What it ends with is not what the case is about.
+    pub(super) async fn leave(&self, phones: impl IntoIterator<Item = &mut Phone>) {
+        for phone in phones {
+            let _ = phone.register(0, self.patience).await;
+        }
+    }
+}
+
+/// How long a registration of a case lasts, in seconds: longer than any case.
+const REGISTERED: u32 = 300;
+
+/// What was seen, where it is not this answer.
+pub(super) fn is(step: &str, method: &str, code: u16, reply: Result<Reply, SipError>) -> Result<Reply, Trouble> {
+    let failed = |seen: String, answer| {
+        let (step, wanted) = (step.to_owned(), code.to_string());
+        Trouble::Failed(CaseFailure { step, wanted, seen, answer })
+    };
+    match reply {
+        Ok(reply) if reply.code() == code => Ok(reply),
+        Ok(reply) => Err(failed(reply.to_string(), Some((method.to_owned(), reply.code())))),
+        Err(error) => Err(failed(error.to_string(), None)),
+    }
+}
+
+/// What was seen, where something did not happen.
+pub(super) fn done<T>(step: &str, wanted: &str, result: Result<T, SipError>) -> Result<T, Trouble> {
+    result.map_err(|e| Trouble::failed(step, wanted, e.to_string()))
+}
+
+/// What was seen, where it is not as it should be.
+pub(super) fn holds(step: &str, wanted: &str, fine: bool, seen: impl FnOnce() -> String) -> Result<(), Trouble> {
+    if fine { Ok(()) } else { Err(Trouble::failed(step, wanted, seen())) }
+}
