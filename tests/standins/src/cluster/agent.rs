@@ -70,6 +70,19 @@ fn level(settings: &Settings) -> u8 {
     }
 }
 
+/// How one round ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Round {
+    /// What was due is written, or nothing was.
+    Done,
+    /// Somebody else wrote first, if only the same again, or etcd did not answer.
+    Unwritten,
+    /// The plugin could not do its part.
+    HookFailed,
+    /// This node is off the map.
+    Left,
+}
+
 /// One node's part in one store's cluster.
 pub(crate) struct Agent {
     store: Store,
@@ -95,12 +108,12 @@ impl Agent {
         }
     }
 
-    /// Works until this node has left. Each round begins with a map that differs from the one before.
+    /// Works until this node has left. Each round begins with a map that differs from the one before, but after a
+    /// write that did not come about: there the map may be as it was, and nobody else writes what is due.
     pub(crate) async fn work(&self) -> Result<()> {
         let key = self.store.key();
         let mut before: Option<(Option<String>, bool)> = None;
-        // A hook that failed is tried again although nobody wrote.
-        let mut again = false;
+        let limit = place::knob_ms("STANDIN_ETCD_WAIT_MS", 10_000);
         loop {
             if !self.proxy && place::fault("agent.hold") {
                 tokio::time::sleep(place::poll_interval()).await;
@@ -110,24 +123,26 @@ impl Agent {
             let leaving = *self.leaving.borrow();
             let now = (seen.value.clone(), leaving);
             if before.as_ref() == Some(&now) {
-                let limit = if again { Duration::from_secs(1) } else { place::knob_ms("STANDIN_ETCD_WAIT_MS", 10_000) };
                 self.changed(&key, &seen, limit).await;
-                if std::mem::take(&mut again) {
-                    before = None;
-                }
                 continue;
             }
-            before = Some(now);
             self.publish(&members);
-            if self.act(&key, &seen, &members, leaving, &mut again).await {
-                log!(Info, "etcd_synchronizer.py:74", "Quitting FSM");
-                return Ok(());
-            }
+            before = match self.act(&key, &seen, &members, leaving).await {
+                Round::Left => {
+                    log!(Info, "etcd_synchronizer.py:74", "Quitting FSM");
+                    return Ok(());
+                }
+                Round::Done => Some(now),
+                Round::Unwritten => None,
+                Round::HookFailed => {
+                    self.changed(&key, &seen, Duration::from_secs(1)).await;
+                    None
+                }
+            };
         }
     }
 
-    /// One round: whether this node has left.
-    async fn act(&self, key: &str, seen: &Seen, members: &Members, leaving: bool, again: &mut bool) -> bool {
+    async fn act(&self, key: &str, seen: &Seen, members: &Members, leaving: bool) -> Round {
         log!(Info, "etcd_synchronizer.py:47", "Got new state {} from etcd", format_members(members));
         let own = members.get(&self.me).copied();
         log!(
@@ -141,22 +156,27 @@ impl Agent {
         );
         if leaving && own != Some(State::WaitingToLeave) && rules::can_leave(members, self.proxy) {
             log!(Info, "etcd_synchronizer.py:60", "Cluster is in a stable state, so leaving the cluster now");
-            self.write_own(key, seen, members, Some(State::WaitingToLeave)).await;
-            return false;
+            return self.round(key, seen, members, Some(State::WaitingToLeave)).await;
         }
         match rules::step(members, self.me) {
-            Step::Wait => log!(Debug, "etcd_synchronizer.py:71", "No state change"),
-            Step::Settle(hook) => *again = !self.hook(hook, members).await,
-            Step::Become(hook, state) => {
-                let done = match hook {
-                    Some(hook) => self.hook(hook, members).await,
-                    None => true,
-                };
-                if done {
-                    self.write_own(key, seen, members, Some(state)).await;
+            Step::Wait => {
+                log!(Debug, "etcd_synchronizer.py:71", "No state change");
+                Round::Done
+            }
+            Step::Settle(hook) => {
+                if self.hook(hook, members).await {
+                    Round::Done
                 } else {
-                    *again = true;
+                    Round::HookFailed
                 }
+            }
+            Step::Become(hook, state) => {
+                if let Some(hook) = hook
+                    && !self.hook(hook, members).await
+                {
+                    return Round::HookFailed;
+                }
+                self.round(key, seen, members, Some(state)).await
             }
             Step::PauseThenMoveAll(from, to) => {
                 let what = if from == State::WaitingToJoin { "joining" } else { "leaving" };
@@ -172,16 +192,28 @@ impl Agent {
                 for state in moved.values_mut().filter(|s| **s == from) {
                     *state = to;
                 }
-                if self.swap(key, seen, &moved).await == Some(Swapped::Raced) {
-                    contended(to.words());
+                match self.swap(key, seen, &moved).await {
+                    Some(Swapped::Yes) => Round::Done,
+                    Some(Swapped::Raced) => {
+                        contended(to.words());
+                        Round::Unwritten
+                    }
+                    None => Round::Unwritten,
                 }
             }
             Step::Remove(hook) => {
                 self.hook(hook, members).await;
-                return self.write_own(key, seen, members, None).await;
+                match self.round(key, seen, members, None).await {
+                    Round::Done => Round::Left,
+                    other => other,
+                }
             }
         }
-        false
+    }
+
+    /// A round that ends with a write of this node's own state.
+    async fn round(&self, key: &str, seen: &Seen, members: &Members, state: Option<State>) -> Round {
+        if self.write_own(key, seen, members, state).await { Round::Done } else { Round::Unwritten }
     }
 
     /// The order to leave: at once where the cluster allows it, else when it does.
