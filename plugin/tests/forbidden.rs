@@ -12,14 +12,16 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use clearwater_kube::owner::{CREATED, ORIGIN_ANNOTATION};
 use clearwater_kube::rights::{Scope, Task, When};
 use serde_json::{Value, json};
 
 use server::{Manners, Server};
 
 /// Commands with the tasks whose rights they take.
-const COMMANDS: [(&str, Task); 10] = [
+const COMMANDS: [(&str, Task); 12] = [
     ("up --dry-run", Task::Up),
+    ("diff", Task::Up),
     ("up --yes --timeout 3s", Task::Up),
     ("status --timeout 2s", Task::Status),
     ("scale sprout 2 --yes --timeout 3s", Task::Scale),
@@ -29,6 +31,7 @@ const COMMANDS: [(&str, Task); 10] = [
     ("trace someone", Task::Logs),
     ("dns-patch --check --backend pods", Task::DnsPods),
     ("dns-patch --check --backend endpoints", Task::DnsEndpoints),
+    ("dns-patch --check --backend coredns", Task::DnsCoredns),
 ];
 
 const KINDS: [&str; 12] = [
@@ -68,6 +71,7 @@ fn deployment(dir: &Path) -> Vec<Value> {
     for (n, object) in objects.iter_mut().enumerate() {
         object["metadata"]["uid"] = format!("uid-{n}").into();
         object["metadata"]["resourceVersion"] = "1".into();
+        object["metadata"]["annotations"][ORIGIN_ANNOTATION] = CREATED.into();
         if !matches!(object["kind"].as_str(), Some("Deployment" | "StatefulSet")) {
             continue;
         }
@@ -150,7 +154,7 @@ fn is_needed(task: Task, resource: &str) -> bool {
 
 /// What the run does not come to here, because nobody answers inside these pods.
 fn is_hidden(task: Task, kind: &str) -> bool {
-    task == Task::DnsEndpoints && kind == "services"
+    matches!(task, Task::DnsEndpoints | Task::DnsCoredns) && kind == "services"
 }
 
 #[test]
@@ -196,4 +200,35 @@ fn one_kind_after_the_other() {
     let wrong = wrong.into_inner().unwrap();
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
     insta::assert_snapshot!(table);
+}
+
+/// Each command, with the token good for a few more requests each time, until it makes no more.
+#[test]
+fn a_token_that_runs_out_in_the_middle() {
+    let home = tempfile::tempdir().unwrap();
+    let objects = deployment(home.path());
+    let wrong = Mutex::new(Vec::new());
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while let Some((line, _)) = COMMANDS.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    for good in [1, 2, 3, 5, 8, 13, 21, 34, 55, 89] {
+                        let dir = tempfile::tempdir().unwrap();
+                        let server = Server::with(Manners::Expiring(good), objects.clone());
+                        server.kubeconfig(&dir.path().join("kubeconfig"), None);
+                        let (code, said) = run(dir.path(), line);
+                        if server.requests().len() <= good {
+                            break;
+                        }
+                        if code != 1 || !said.contains("Unauthorized") || said.contains("Status {") {
+                            wrong.lock().unwrap().push(format!("{line}, good for {good}: {code}\n{said}"));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::api::{ApiResource, DeleteParams, Preconditions};
 use kube::core::{GroupVersionKind, Status};
+use kube::runtime::watcher;
 #[cfg(feature = "etcd")]
 use tower::BoxError;
 
@@ -105,11 +106,22 @@ pub(crate) fn say(error: &(dyn Error + 'static)) -> String {
 }
 
 fn words(error: &(dyn Error + 'static)) -> String {
+    let api = |status: &Status| match status.message.is_empty() {
+        true => format!("the API server answered {} {}", status.code, status.reason),
+        false => status.message.clone(),
+    };
+    // A watch tells of an answer with all its fields.
     match error.downcast_ref() {
-        Some(kube::Error::Api(status)) if status.message.is_empty() => {
-            format!("the API server answered {} {}", status.code, status.reason)
-        }
-        Some(kube::Error::Api(status)) => status.message.clone(),
+        Some(watcher::Error::WatchError(status)) => return api(status),
+        Some(
+            watcher::Error::InitialListFailed(error)
+            | watcher::Error::WatchStartFailed(error)
+            | watcher::Error::WatchFailed(error),
+        ) => return words(error),
+        _ => {}
+    }
+    match error.downcast_ref() {
+        Some(kube::Error::Api(status)) => api(status),
         // Its own name for itself tells nothing.
         Some(kube::Error::Service(error)) => error.to_string(),
         _ => error.to_string(),

@@ -30,6 +30,8 @@ pub(crate) enum Manners {
     Answering,
     /// The same, but for one resource, with its subresource: nothing may be done to it.
     Forbidding(&'static str),
+    /// The same, but the token runs out after so many requests, and what is watched ends.
+    Expiring(usize),
 }
 
 /// A server on a port of its own, for as long as the program of tests runs.
@@ -120,13 +122,21 @@ fn serve(stream: TcpStream, manners: Manners, objects: &[Value], requests: &Mute
         let mut body = vec![0; length];
         lines.read_exact(&mut body)?;
         let (method, target) = first.trim_end().trim_end_matches(" HTTP/1.1").split_once(' ').unwrap();
-        requests.lock().unwrap().push(format!("{method} {target}"));
+        let before = {
+            let mut requests = requests.lock().unwrap();
+            requests.push(format!("{method} {target}"));
+            requests.len() - 1
+        };
         let refused = |code: u16, reason: &str, message: &str| {
             let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
                 "message": message, "reason": reason, "code": code});
             (code, status)
         };
         let failed = |code: u16, reason: &str| refused(code, reason, reason);
+        let manners = match manners {
+            Manners::Expiring(after) if before >= after => Manners::Unauthorized,
+            other => other,
+        };
         let (code, answer) = match manners {
             Manners::Silent => {
                 // Until the client goes.
@@ -159,16 +169,25 @@ fn serve(stream: TcpStream, manners: Manners, objects: &[Value], requests: &Mute
                 review["status"] = json!({"allowed": allowed});
                 (201, review)
             }
+            Manners::Expiring(after) if target.contains("watch=true") => {
+                out.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")?;
+                while requests.lock().unwrap().len() <= after {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                return Ok(());
+            }
             Manners::Answering | Manners::Forbidding(_) if target.contains("watch=true") => {
                 out.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")?;
                 let _ = lines.read(&mut [0])?;
                 return Ok(());
             }
             // As for a user of one namespace.
-            Manners::Answering | Manners::Forbidding(_) if target.starts_with("/api/v1/nodes") => {
+            Manners::Answering | Manners::Forbidding(_) | Manners::Expiring(_)
+                if target.starts_with("/api/v1/nodes") =>
+            {
                 failed(403, "Forbidden")
             }
-            Manners::Answering | Manners::Forbidding(_) => {
+            Manners::Answering | Manners::Forbidding(_) | Manners::Expiring(_) => {
                 answered(method, target, &body, objects).unwrap_or_else(|| failed(404, "NotFound"))
             }
         };

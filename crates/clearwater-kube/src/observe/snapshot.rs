@@ -294,7 +294,7 @@ where
                 let _ = out.send(WatchEvent::Unauthorized(say(&error))).await;
                 return;
             }
-            Err(error) => WatchEvent::Trouble(kind, error.to_string()),
+            Err(error) => WatchEvent::Trouble(kind, say(&error)),
         };
         if out.send(news).await.is_err() {
             return;
