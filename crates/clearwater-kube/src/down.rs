@@ -53,8 +53,6 @@ pub struct DownOptions {
 
 #[derive(Debug, Error)]
 enum DownError {
-    #[error("{what}: {message}")]
-    Failed { what: String, message: String },
     #[error("{what}: {}", say(.source.as_ref()))]
     Broken { what: String, source: BoxError },
     /// What is left cannot be watched, or not any more.
@@ -94,7 +92,7 @@ fn names(components: &[Component]) -> Vec<&'static str> {
 impl Remedied for DownError {
     fn remedy(&self) -> Option<Remedy> {
         Some(match self {
-            Self::Failed { .. } | Self::Broken { .. } | Self::Late(_) | Self::NotConfirmed => return None,
+            Self::Broken { .. } | Self::Late(_) | Self::NotConfirmed => return None,
             Self::Unfit(_, advice) => return advice.remedy.clone(),
             Self::Cancelled(_) | Self::Unseen(_) => Remedy::GoOn(Command::Down),
             Self::Foreign { .. } | Self::NotConfirmedForeign { .. } => {
@@ -126,7 +124,7 @@ async fn run(cluster: Cluster, options: DownOptions, mut emitter: Emitter, mut s
     let (outcome, summary) = match outcome.unwrap_or_else(|reason| Err(DownError::Cancelled(reason))) {
         Ok(end) => end,
         Err(error @ DownError::Unseen(_)) => (Outcome::CouldNotLook, error.advice()),
-        Err(error @ (DownError::Failed { .. } | DownError::Broken { .. })) => {
+        Err(error @ DownError::Broken { .. }) => {
             (if stats.writes == 0 { Outcome::CouldNotLook } else { Outcome::Failed }, error.advice())
         }
         Err(DownError::Unfit(outcome, advice)) => (outcome, advice),

@@ -65,6 +65,9 @@ impl Rbac {
         let namespace = self.place.namespace(context, true)?;
         let subject = self.subject.subject(&namespace);
         let objects = roles(&self.tasks, &namespace, !self.minimal, &subject);
+        if self.tasks.contains(&Task::CreateNamespace) {
+            context.talk().note(format!("the Roles of {namespace} can be applied only once that namespace stands"));
+        }
         match self.output {
             Format::Yaml => context.results().text(&clearwater::yaml::write_many(&objects)?)?,
             Format::Json => {

@@ -205,16 +205,16 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
         let now = Timestamp::now() + cluster.clock_skew().await;
         let own_block = !ours.is_empty() && served.is_none() || left.is_some();
         let wait = wait(&corefile).filter(|_| own_block);
-        plan.patience = patience(last_written(&at.config_map.metadata), wait.as_ref(), now).max(CACHED);
+        plan.means.patience = patience(last_written(&at.config_map.metadata), wait.as_ref(), now).max(CACHED);
     }
     finishing(&mut plan, left)?;
     if edit.is_change() {
         plan.object = Some(format!("the keys below {} in etcd {}", edit.prefix, edit.endpoint));
     }
     plan.diff = edit.diff();
-    plan.timeout = plan.timeout.or(plan.wait.as_ref().map(|(most, _)| (*most * 2).max(CACHED)));
-    plan.cluster_dns = Some(cluster_dns);
-    plan.work = Work::Keys(Box::new(edit));
+    plan.means.timeout = plan.means.timeout.or(plan.wait.as_ref().map(|(most, _)| (*most * 2).max(CACHED)));
+    plan.means.cluster_dns = Some(cluster_dns);
+    plan.means.work = Work::Keys(Box::new(edit));
     Ok(plan)
 }
 
@@ -425,7 +425,7 @@ pub(super) async fn carry_out(
     steps: &mpsc::UnboundedSender<DnsStep>,
     cancel: &CancellationToken,
 ) -> Result<Proof, DnsError> {
-    if let (Some(left), Some(cluster_dns), false) = (&plan.finishing, &plan.cluster_dns, edit.is_change()) {
+    if let (Some(left), Some(cluster_dns), false) = (&plan.means.finishing, &plan.means.cluster_dns, edit.is_change()) {
         return file::finish(cluster, plan, cluster_dns, left, steps).await;
     }
     let proving = Box::pin(async {
@@ -440,10 +440,10 @@ pub(super) async fn carry_out(
             let because = "CoreDNS asks etcd at once, and keeps for some seconds that a name was missing".to_owned();
             tell(steps, DnsStep::Waiting { at_most: millis(CACHED), because });
         }
-        let limit = plan.timeout.unwrap_or(CACHED.max(plan.patience));
+        let limit = plan.means.timeout.unwrap_or(CACHED.max(plan.means.patience));
         let mut proof = unless_cancelled(cancel, prove_within(cluster, plan, steps, limit)).await?;
         from_inside(cluster, plan, &mut proof).await;
-        if let (Some(_), Some(cluster_dns)) = (&plan.finishing, &plan.cluster_dns) {
+        if let (Some(_), Some(cluster_dns)) = (&plan.means.finishing, &plan.means.cluster_dns) {
             file::forgotten(cluster, &cluster_dns.namespace, &mut proof).await;
         }
         Ok(proof)

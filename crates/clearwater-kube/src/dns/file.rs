@@ -13,7 +13,6 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::json;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::kept::{KeptFile, Left};
@@ -21,7 +20,7 @@ use super::transaction::{Target, Unanswered, transact};
 use super::watch::Watch;
 use super::{DnsAction, DnsError, DnsPlan, Proof, count, millis, names, tell, unless_cancelled};
 use crate::cluster::{Cluster, FIELD_MANAGER, say};
-use crate::observe::cluster_dns::{ClusterDns, REQUEST, config_map};
+use crate::observe::cluster_dns::{ClusterDns, config_map};
 
 /// A change of one key of a ConfigMap.
 #[derive(Clone, Debug)]
@@ -116,7 +115,7 @@ async fn write(cluster: &Cluster, edit: &FileEdit) -> Result<(), DnsError> {
     let api = api(cluster, &edit.place);
     let object = edit.place.to_string();
     let name = edit.place.name.as_str();
-    let written = timeout(REQUEST, async {
+    let written = async {
         match &edit.version {
             None => {
                 let map: ConfigMap = serde_json::from_value(json!({
@@ -143,31 +142,27 @@ async fn write(cluster: &Cluster, edit: &FileEdit) -> Result<(), DnsError> {
                 api.patch(name, &params, &Patch::Merge(&patch)).await.map(drop)
             }
         }
-    })
+    }
     .await;
     match written {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(kube::Error::Api(status))) if status.code == 409 => {
-            let now = timeout(REQUEST, api.get_opt(name)).await;
-            let by = match now {
-                Ok(Ok(Some(map))) => last_writer(&map),
+        Ok(()) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            let by = match api.get_opt(name).await {
+                Ok(Some(map)) => last_writer(&map),
                 _ => "somebody".to_owned(),
             };
             Err(DnsError::Moved { object, by })
         }
-        Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => Err(DnsError::Right {
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Err(DnsError::Right {
             what: object,
             right: format!("patch configmaps in {}", edit.place.namespace),
             message: format!("nothing was written: {}", status.message),
             instead: None,
         }),
-        Ok(Err(error)) => Err(DnsError::Unreachable { what: object, message: say(&error) }),
-        Err(_) => Err(DnsError::Unreachable {
+        Err(error @ kube::Error::Api(_)) => Err(DnsError::Unreachable { what: object, message: say(&error) }),
+        Err(error) => Err(DnsError::Unreachable {
             what: object,
-            message: format!(
-                "no answer from the API server within {} s; what was written is not known",
-                REQUEST.as_secs()
-            ),
+            message: format!("{}; what was written is not known", say(&error)),
         }),
     }
 }
@@ -226,11 +221,11 @@ pub(crate) async fn carry_out(
     steps: &mpsc::UnboundedSender<DnsStep>,
     cancel: &CancellationToken,
 ) -> Result<Proof, DnsError> {
-    let Some(cluster_dns) = &plan.cluster_dns else {
+    let Some(cluster_dns) = &plan.means.cluster_dns else {
         return Err(DnsError::Failed("the plan was made without looking at the cluster's DNS".to_owned()));
     };
     if !edit.is_change() {
-        return match &plan.finishing {
+        return match &plan.means.finishing {
             Some(left) => finish(cluster, plan, cluster_dns, left, steps).await,
             None => names::prove(cluster, plan, steps).await,
         };
@@ -267,7 +262,7 @@ pub(crate) async fn carry_out(
     });
     match transact(&change, steps, cancel, proving).await {
         Err(DnsError::TakenBack { seen, object, .. }) => {
-            let after = watch.after_taking_back(cluster, plan.restart).await;
+            let after = watch.after_taking_back(cluster, plan.means.restart).await;
             Err(DnsError::TakenBack { seen, object, after })
         }
         ended => ended,

@@ -178,7 +178,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
         plan.questions = stood(edit.before.as_deref().unwrap_or_default(), &owner);
     }
     if !edit.is_change() {
-        plan.patience = patience(edit.written, plan.wait.as_ref(), Timestamp::now() + cluster.clock_skew().await);
+        plan.means.patience = patience(edit.written, plan.wait.as_ref(), Timestamp::now() + cluster.clock_skew().await);
         if options.action == DnsAction::Remove {
             let left = KeptFile::new(cluster, &cluster_dns.namespace).left().await?;
             let texts = left.as_ref().map(|l| l.texts.as_slice()).unwrap_or_default();
@@ -211,11 +211,11 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
             Remedy::BringUp.after("change it, then "),
         ));
     }
-    plan.timeout = plan.timeout.or(plan.wait.as_ref().map(|(most, _)| (*most * 2).max(SHORTEST)));
+    plan.means.timeout = plan.means.timeout.or(plan.wait.as_ref().map(|(most, _)| (*most * 2).max(SHORTEST)));
     plan.kept = Some(kept);
     plan.write_target = Some(found);
-    plan.work = Work::File(Box::new(edit));
-    plan.cluster_dns = Some(cluster_dns);
+    plan.means.work = Work::File(Box::new(edit));
+    plan.means.cluster_dns = Some(cluster_dns);
     Ok(plan)
 }
 
@@ -233,7 +233,7 @@ pub(super) fn finishing(plan: &mut DnsPlan, left: Option<Left>) -> Result<(), Dn
     let Some(left) = left else { return Ok(()) };
     if plan.questions.is_empty() {
         plan.questions.push(Expectation {
-            name: format!("kubernetes.default.svc.{}", plan.domain).parse()?,
+            name: format!("kubernetes.default.svc.{}", plan.means.domain).parse()?,
             record_type: RecordType::A,
             wanted: Wanted::Something,
         });
@@ -245,7 +245,7 @@ pub(super) fn finishing(plan: &mut DnsPlan, left: Option<Left>) -> Result<(), Dn
         )
         .into(),
     );
-    plan.finishing = Some(left);
+    plan.means.finishing = Some(left);
     Ok(())
 }
 

@@ -145,6 +145,12 @@ pub struct DnsPlan {
     pub wait: Option<(Duration, String)>,
     /// What every server must answer afterwards.
     pub questions: Vec<Expectation>,
+    pub(crate) means: Means,
+}
+
+/// How a plan is carried out.
+#[derive(Clone, Debug)]
+pub(crate) struct Means {
     pub(crate) work: Work,
     /// What an earlier run has left, where its work is to be finished.
     pub(crate) finishing: Option<kept::Left>,
@@ -178,7 +184,7 @@ impl DnsPlan {
 
     /// Whether something would be written.
     pub fn is_change(&self) -> bool {
-        match &self.work {
+        match &self.means.work {
             Work::Nothing => false,
             Work::File(edit) => edit.is_change(),
             Work::Slices(edit) => edit.is_change(),
@@ -190,7 +196,7 @@ impl DnsPlan {
     /// What an earlier run has left, as kubectl names it, where nothing is to be written and it only has to be finished:
     /// it is taken away once every server has answered as it must.
     pub fn finishing(&self) -> Option<&str> {
-        self.finishing.as_ref().filter(|_| !self.is_change()).map(|left| left.object.as_str())
+        self.means.finishing.as_ref().filter(|_| !self.is_change()).map(|left| left.object.as_str())
     }
 }
 
@@ -274,7 +280,7 @@ pub(crate) async fn carry_out(
     cancel: &CancellationToken,
 ) -> Result<Proof, DnsError> {
     let work = Box::pin(async {
-        match &plan.work {
+        match &plan.means.work {
             Work::Nothing => names::prove(cluster, plan, steps).await,
             Work::File(edit) => Box::pin(file::carry_out(cluster, plan, edit, steps, cancel)).await,
             Work::Slices(edit) => slices::carry_out(cluster, plan, edit, steps, cancel).await,

@@ -132,11 +132,11 @@ pub(crate) async fn prove(
     plan: &DnsPlan,
     steps: &mpsc::UnboundedSender<DnsStep>,
 ) -> Result<Proof, DnsError> {
-    if plan.patience > SOON {
+    if plan.means.patience > SOON {
         let because = "what was written a moment ago may not have come to all servers yet".to_owned();
-        tell(steps, DnsStep::Waiting { at_most: super::millis(plan.patience), because });
+        tell(steps, DnsStep::Waiting { at_most: super::millis(plan.means.patience), because });
     }
-    let mut proof = prove_within(cluster, plan, steps, plan.patience).await?;
+    let mut proof = prove_within(cluster, plan, steps, plan.means.patience).await?;
     if !plan.questions.is_empty() {
         from_inside(cluster, plan, &mut proof).await;
     }
@@ -167,7 +167,7 @@ pub(crate) async fn ask_servers(
     plan: &DnsPlan,
     limit: Duration,
 ) -> Result<Vec<ServerProof>, DnsError> {
-    let Some(cluster_dns) = plan.cluster_dns.as_ref().filter(|_| !plan.questions.is_empty()) else {
+    let Some(cluster_dns) = plan.means.cluster_dns.as_ref().filter(|_| !plan.questions.is_empty()) else {
         return Ok(Vec::new());
     };
     let pods = cluster_dns.pods_now(&cluster.client).await?;

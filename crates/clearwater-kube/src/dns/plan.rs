@@ -6,7 +6,7 @@ use clearwater::dns::answer::{Expectation, Wanted};
 use clearwater::dns::{Facts, RecordData, RecordType, choose, sub_domains};
 use clearwater::remedy::{Advice, NamesDeed, Remedied as _, Remedy};
 
-use super::{DnsAction, DnsError, DnsOptions, DnsPlan, Work, file_plan, names, slices};
+use super::{DnsAction, DnsError, DnsOptions, DnsPlan, Means, Work, file_plan, names, slices};
 use crate::cluster::Cluster;
 use crate::observe::cluster_dns::ClusterDns;
 use crate::rights::{Scope, Task, missing};
@@ -66,13 +66,15 @@ pub(super) fn blank(options: &DnsOptions, backend: DnsBackend, because: String) 
         notes: Vec::new(),
         wait: None,
         questions: Vec::new(),
-        work: Work::Nothing,
-        finishing: None,
-        patience: names::SOON,
-        cluster_dns: None,
-        timeout: options.timeout,
-        restart: options.restart,
-        domain: options.deployment.cluster_domain().to_owned(),
+        means: Means {
+            work: Work::Nothing,
+            finishing: None,
+            patience: names::SOON,
+            cluster_dns: None,
+            timeout: options.timeout,
+            restart: options.restart,
+            domain: options.deployment.cluster_domain().to_owned(),
+        },
     }
 }
 
@@ -88,7 +90,7 @@ async fn removal(cluster: &Cluster, options: &DnsOptions) -> Result<DnsPlan, Dns
     let by_slices = slices::plan(cluster, options, blank(DnsBackend::Endpoints)).await;
     let slices_change = matches!(&by_slices, Ok(plan) if plan.is_change());
     if let Ok(plan) = &by_file
-        && (plan.is_change() || plan.finishing.is_some())
+        && (plan.is_change() || plan.means.finishing.is_some())
     {
         let mut plan = plan.clone();
         if slices_change {
@@ -105,11 +107,12 @@ async fn removal(cluster: &Cluster, options: &DnsOptions) -> Result<DnsPlan, Dns
     // Not having been able to look is not the same as nothing being there.
     let (by_file, by_slices) = (by_file?, by_slices?);
     let because = "neither CoreDNS' file nor an EndpointSlice holds a name of this deployment".to_owned();
-    let mut plan = DnsPlan { because, cluster_dns: by_file.cluster_dns, ..blank(DnsBackend::Auto) };
+    let mut plan = DnsPlan { because, ..blank(DnsBackend::Auto) };
+    plan.means.cluster_dns = by_file.means.cluster_dns;
     // What an earlier run took out must be gone by now; what somebody put in by hand stays.
     if options.deployment.file().dns.backend != DnsBackend::Print {
         plan.questions = by_slices.questions;
-        plan.patience = by_file.patience;
+        plan.means.patience = by_file.means.patience;
     }
     Ok(plan)
 }
@@ -167,7 +170,7 @@ async fn pods(cluster: &Cluster, options: &DnsOptions, mut plan: DnsPlan) -> Res
             }
         }
     }
-    plan.cluster_dns =
+    plan.means.cluster_dns =
         ClusterDns::look(&cluster.client).await.map_err(|e| plan.notes.push(DnsError::from(e).advice())).ok();
     Ok(plan)
 }

@@ -206,8 +206,8 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
         ));
     }
     plan.diff = edit.diff();
-    plan.work = Work::Slices(Box::new(edit));
-    plan.cluster_dns = ClusterDns::look(&cluster.client)
+    plan.means.work = Work::Slices(Box::new(edit));
+    plan.means.cluster_dns = ClusterDns::look(&cluster.client)
         .await
         .map_err(|e| plan.notes.push(DnsError::from(e).advice().after("the DNS servers themselves cannot be asked: ")))
         .ok();
@@ -312,7 +312,7 @@ pub(super) async fn carry_out(
     steps: &mpsc::UnboundedSender<DnsStep>,
     cancel: &CancellationToken,
 ) -> Result<Proof, DnsError> {
-    let limit = plan.timeout.unwrap_or(PATIENCE);
+    let limit = plan.means.timeout.unwrap_or(PATIENCE);
     if !edit.is_change() {
         return proved(cluster, plan, steps, limit).await;
     }

@@ -320,10 +320,10 @@ impl Watch {
     ) -> Result<Vec<ServerProof>, DnsError> {
         let began = Instant::now();
         let cancelled = || DnsError::Interrupted { state: String::new() };
-        let limit = plan.timeout.unwrap_or(USUAL);
+        let limit = plan.means.timeout.unwrap_or(USUAL);
         let until = began + limit;
         let mut pauses = pauses();
-        let mut replacing = plan.wait.is_none() && plan.restart;
+        let mut replacing = plan.wait.is_none() && plan.means.restart;
         loop {
             if cancel.is_cancelled() {
                 return Err(cancelled());
@@ -474,7 +474,7 @@ impl Watch {
 /// Names that no change of ours has to do with: the API's, the DNS Service's own, one that nobody has, and some of the
 /// namespace's Services that have a virtual address, whose answers do not change by themselves.
 async fn unrelated_names(cluster: &Cluster, plan: &DnsPlan, cluster_dns: &ClusterDns) -> Vec<Name> {
-    let domain = &plan.domain;
+    let domain = &plan.means.domain;
     let mut texts = vec![
         format!("kubernetes.default.svc.{domain}"),
         format!("{}.{}.svc.{domain}", cluster_dns.service, cluster_dns.namespace),

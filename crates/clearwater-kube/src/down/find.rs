@@ -13,7 +13,7 @@ use kube::api::{DynamicObject, ListParams, PartialObjectMeta};
 
 use super::pods::{Theirs, Workload, pod_of_ours};
 use super::{DownError, DownOptions};
-use crate::cluster::{Cluster, say};
+use crate::cluster::Cluster;
 use crate::observe::snapshot::component_of;
 use crate::owner::{self, ClaimMaker};
 use crate::rights::Right;
@@ -190,7 +190,7 @@ fn allowed<T>(kind: &str, listed: Result<T, kube::Error>) -> Result<Option<T>, D
     match listed {
         Ok(listed) => Ok(Some(listed)),
         Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
-        Err(error) => Err(DownError::Failed { what: format!("listing {kind} objects"), message: say(&error) }),
+        Err(error) => Err(DownError::broken(format!("listing {kind} objects"), error)),
     }
 }
 
@@ -233,7 +233,7 @@ pub(super) async fn find(cluster: &Cluster, options: &DownOptions) -> Result<Fou
             Some(listed) => listed,
             None if matches!(kind.name, "Deployment" | "StatefulSet") => {
                 let message = format!("you may not list {} in namespace {}", kind.resource, cluster.namespace);
-                return Err(DownError::Failed { what: "looking for what stands".to_owned(), message });
+                return Err(DownError::Unseen(message));
             }
             // What may not even be listed was not made by this user.
             None => continue,
@@ -311,7 +311,7 @@ async fn look_at_pods(
 ) -> Result<(), DownError> {
     let params = ListParams::default().labels(&owner::our_label());
     let listed = cluster.api::<Pod>().list(&params).await;
-    let listed = listed.map_err(|e| DownError::Failed { what: "listing pods".to_owned(), message: say(&e) })?;
+    let listed = listed.map_err(|error| DownError::broken("listing pods", error))?;
     for pod in &listed.items {
         let Some(component) = pod_of_ours(pod, &found.theirs) else { continue };
         found.standing.insert(component);

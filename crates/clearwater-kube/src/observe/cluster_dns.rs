@@ -1,7 +1,6 @@
 //! What answers for the cluster's names: the Service, its pods, and the file that CoreDNS reads.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use clearwater::dns::ownership::{Mounts, Place};
 use k8s_openapi::api::apps::v1::DaemonSet;
@@ -13,9 +12,6 @@ use thiserror::Error;
 
 use crate::cluster::say;
 use crate::pod::object::pod_is_ready;
-
-/// The longest that one request may take.
-pub(crate) const REQUEST: Duration = Duration::from_secs(15);
 
 /// Where the Service of the cluster's DNS is found, by the labels that installers give it.
 const SERVICES: [(&str, &str); 2] =

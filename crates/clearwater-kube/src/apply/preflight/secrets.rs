@@ -2,7 +2,6 @@
 //! hold. A value is looked at and never told.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use clearwater::component::Release;
 use clearwater::config::shared::Unfit;
@@ -11,14 +10,11 @@ use clearwater::manifest::Object;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
-use tokio::time::timeout;
 
 use super::{AT_ONCE, line, with_fix};
 use crate::apply::prepare::ApplyPlan;
 use crate::cluster::{Cluster, say};
 
-/// The longest that reading one Secret may take.
-const READ: Duration = Duration::from_secs(15);
 /// The types of Secrets that the kubelet takes for a registry's password (kubernetes `pkg/credentialprovider/secrets`).
 const PULL_TYPES: [&str; 2] = ["kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg"];
 const TITLE: &str = "secrets that the pods read";
@@ -126,12 +122,11 @@ fn judge(namespace: &str, release: Release, name: &str, uses: &Uses, seen: &Seen
 }
 
 async fn read(cluster: &Cluster, name: &str) -> Seen {
-    match timeout(READ, cluster.api::<Secret>().get_opt(name)).await {
-        Ok(Ok(Some(secret))) => Seen::Found(Box::new(secret)),
-        Ok(Ok(None)) => Seen::Missing,
-        Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => Seen::Forbidden,
-        Ok(Err(error)) => Seen::Unknown(say(&error)),
-        Err(_) => Seen::Unknown(format!("no answer from the API server within {} s", READ.as_secs())),
+    match cluster.api::<Secret>().get_opt(name).await {
+        Ok(Some(secret)) => Seen::Found(Box::new(secret)),
+        Ok(None) => Seen::Missing,
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Seen::Forbidden,
+        Err(error) => Seen::Unknown(say(&error)),
     }
 }
 
