@@ -38,6 +38,15 @@ fn what_is_missing_is_named_and_nothing_is_written() {
         assert_eq!(code, Some(4), "{err}");
         assert!(server.requests().iter().all(|r| r.starts_with("GET ")), "{:?}", server.requests());
     }
+    let server = Server::start(Manners::Refusing);
+    server.kubeconfig(&dir.path().join("kubeconfig"), None);
+    for line in ["ellis --show url", "ellis --no-open"] {
+        let (code, out, err) = run(dir.path(), line);
+        assert!(
+            code == Some(4) && out.is_empty() && err.contains("needs the right to"),
+            "{line}: {code:?}\n{out}\n{err}"
+        );
+    }
     let server = Server::start(Manners::Answering);
     server.kubeconfig(&dir.path().join("kubeconfig"), None);
     for line in ["ellis --show url", "ellis --show code", "ellis --no-open"] {
@@ -55,6 +64,7 @@ fn a_wrong_command_line_asks_nobody() {
     let server = Server::start(Manners::Answering);
     server.kubeconfig(&dir.path().join("kubeconfig"), None);
     std::fs::write(dir.path().join("lines.csv"), "SEQUENTIAL\nnobody;x\n").unwrap();
+    std::fs::write(dir.path().join("twice.csv"), "sip:1@a.b;\nsip:1@c.d;\n").unwrap();
     for line in [
         "create 9..1",
         "create 1..2 --count 3",
@@ -66,6 +76,10 @@ fn a_wrong_command_line_asks_nobody() {
         "delete 1 --all",
         "show 1 --qr",
         "show 1 --phone telegraph",
+        "show sip:alice",
+        "show 1 --phone text --proxy 192.0.2.7:0",
+        "show 1 --phone text --proxy http://192.0.2.7/",
+        "import twice.csv",
         "import lines.csv",
     ] {
         let (code, out, err) = run(dir.path(), &format!("subscriber {line}"));

@@ -62,6 +62,11 @@ impl Ellis {
             let keys = keys(context, ellis_keys(&cluster).await)?;
             let relay = Relay::listen(&cluster, Component::Ellis, PORT, self.port).await;
             let relay = relay.map_err(|e| CliError::Unready(self.busy(&e)))?;
+            match relay.reach().await {
+                // The pages come when the pod does.
+                Ok(_) | Err(SubscriberError::NotReady { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
             let url = format!("http://{}/", relay.address().map_err(|e| CliError::Unready(self.busy(&e)))?);
             context.results().text(&format!("{url}\n"))?;
             if let Some(keys) = keys.filter(|_| is_terminal && self.show.is_none()) {

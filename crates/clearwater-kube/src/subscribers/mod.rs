@@ -30,8 +30,6 @@ mod wire;
 
 use std::collections::HashSet;
 use std::future::{Future, ready};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clearwater::component::Component;
@@ -42,6 +40,7 @@ use k8s_openapi::api::core::v1::Pod;
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 pub use ellis::EllisClient;
 pub use error::SubscriberError;
@@ -85,6 +84,8 @@ pub struct ProvisioningOptions {
     pub home_domain: Option<String>,
     /// How many are made at the same time.
     pub at_once: usize,
+    /// Once cancelled, no other line is begun; those that are on their way still come, with their passwords.
+    pub cancel: CancellationToken,
 }
 
 impl ProvisioningOptions {
@@ -97,6 +98,7 @@ impl ProvisioningOptions {
             through: None,
             home_domain: None,
             at_once: AT_ONCE,
+            cancel: CancellationToken::new(),
         }
     }
 
@@ -225,6 +227,11 @@ impl Provisioning {
         }
     }
 
+    /// What ends the beginning of lines: that of the options.
+    pub fn cancellation(&self) -> &CancellationToken {
+        &self.options.cancel
+    }
+
     /// The SIP home domain.
     pub fn home_domain(&self) -> &str {
         &self.home_domain
@@ -338,16 +345,16 @@ impl Provisioning {
     where
         F: Future<Output = O>,
     {
-        let ended = Arc::new(AtomicBool::new(false));
+        let ended = self.options.cancel.child_token();
         let stop = ended.clone();
         stream::iter(all)
-            .take_while(move |_| ready(!stop.load(Ordering::Relaxed)))
+            .take_while(move |_| ready(!stop.is_cancelled()))
             .map(move |item| {
                 let (doing, ended) = (one(item), ended.clone());
                 async move {
                     let done = doing.await;
                     if is_end(&done) {
-                        ended.store(true, Ordering::Relaxed);
+                        ended.cancel();
                     }
                     done
                 }
@@ -364,7 +371,18 @@ impl Provisioning {
     }
 
     async fn create_identity(&self, identity: &PublicIdentity) -> Result<Subscriber, SubscriberError> {
-        let private_identity = self.private_identity(identity);
+        self.create_line(identity, &self.private_identity(identity)).await
+    }
+
+    /// Makes a line whose private identity is chosen as well.
+    ///
+    /// # Errors
+    /// [`SubscriberError::Taken`] where the number is given away.
+    pub async fn create_line(
+        &self,
+        identity: &PublicIdentity,
+        private_identity: &str,
+    ) -> Result<Subscriber, SubscriberError> {
         match &self.way {
             Way::Ellis { ellis, .. } => {
                 // Ellis forgets its numbers with its pod and would write over what homestead-prov has kept.
@@ -374,12 +392,16 @@ impl Provisioning {
                     return Err(SubscriberError::Taken { identity: identity.to_string() });
                 }
                 self.sign_up().await?;
-                ellis.create_chosen(&self.options.account, identity, &private_identity, true).await
+                ellis.create_chosen(&self.options.account, identity, private_identity, true).await
             }
             Way::Prov => {
                 let password = new_password()?;
-                self.behind()?.create(identity, &private_identity, &self.home_domain, &password).await?;
-                Ok(Subscriber { public_identity: identity.clone(), private_identity, password: Some(password) })
+                self.behind()?.create(identity, private_identity, &self.home_domain, &password).await?;
+                Ok(Subscriber {
+                    public_identity: identity.clone(),
+                    private_identity: private_identity.to_owned(),
+                    password: Some(password),
+                })
             }
         }
     }
@@ -560,6 +582,13 @@ mod tests {
         };
         assert_eq!(try_all(SubscriberError::Taken { identity: "x".to_owned() }).await, 10);
         assert!(try_all(SubscriberError::PoolEmpty { component: Component::Ellis }).await <= 3);
+        // What is on its way comes, and nothing after it.
+        let one = |n: u32| {
+            all.options.cancel.cancel();
+            ready(n)
+        };
+        let done: Vec<_> = all.several(0..10, one, |_| false).collect().await;
+        assert_eq!(done, [0]);
         is_send(&all.create(2));
         is_send(&all.create_numbers([]));
         is_send(&all.list());

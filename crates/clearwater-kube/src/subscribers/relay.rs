@@ -75,6 +75,17 @@ impl Relay {
         self.listener.local_addr()
     }
 
+    /// Opens a way to a pod once, and closes it: its name.
+    ///
+    /// # Errors
+    /// What every connection would meet: [`SubscriberError::Right`] where the user may not, [`SubscriberError::NotReady`]
+    /// where there is no pod yet.
+    pub async fn reach(&self) -> Result<String, SubscriberError> {
+        let (pod, forwarder) = self.carrier.open().await?;
+        forwarder.abort();
+        Ok(pod)
+    }
+
     /// Carries connections until it is dropped, which ends them all. Comes back only where nothing can be listened to any
     /// more. What becomes of connections is told while somebody listens.
     pub async fn run(self, events: mpsc::Sender<RelayEvent>) -> io::Error {
@@ -170,6 +181,8 @@ mod tests {
         let relay = Relay::listen(&cluster, Component::Ellis, 80, 0).await.unwrap();
         let address = relay.address().unwrap();
         assert!(address.ip().is_loopback() && address.port() != 0);
+        // What will not change while one waits is told before.
+        assert!(matches!(relay.reach().await, Err(SubscriberError::Right { .. })));
         let (out, mut events) = mpsc::channel(4);
         let running = tokio::spawn(relay.run(out));
         let mut stream = TcpStream::connect(address).await.unwrap();

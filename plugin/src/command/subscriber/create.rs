@@ -1,13 +1,14 @@
-use std::pin::pin;
+use std::collections::HashSet;
 
 use clap::Args;
-use clearwater::subscriber::{Numbers, PublicIdentity, Subscriber as Line};
+use clearwater::component::Component;
+use clearwater::subscriber::{PublicIdentity, Subscriber as Line};
 use clearwater_kube::subscribers::{Provisioning, SubscriberError};
 use futures::{Stream, StreamExt};
 
 use super::progress::Progress;
 use super::report::{Found, LineFormat};
-use super::{AccountArgs, identities};
+use super::{AccountArgs, Which, identities, take_all};
 use crate::advice;
 use crate::context::Context;
 use crate::error::CliError;
@@ -25,9 +26,9 @@ use crate::signal::Signals;
   kubectl clearwater subscriber create --count 200 -o csv > lines.csv
   kubectl clearwater subscriber create 6505551000..6505551099 -n ims")]
 pub(crate) struct Create {
-    /// Numbers, or ranges of them, as FROM..TO with both ends
-    #[arg(value_name = "NUMBER|FROM..TO", conflicts_with = "count")]
-    numbers: Vec<Numbers>,
+    /// Numbers, ranges of them, as FROM..TO with both ends, or whole public identities
+    #[arg(value_name = "NUMBER|FROM..TO|IDENTITY", conflicts_with = "count")]
+    numbers: Vec<Which>,
     /// How many lines to make with numbers that are free. Default: 1
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     count: Option<u32>,
@@ -86,8 +87,17 @@ impl Create {
     ) -> Result<(), CliError> {
         if self.numbers.is_empty() {
             let count = self.count.unwrap_or(1) as usize;
+            let behind = unless_ended(signals, forgotten(subscribers)).await?;
             let all = subscribers.create(count).map(|made| (None, made));
-            return collect(all, count, made, signals).await;
+            let ended = collect(subscribers, all, count, made, signals).await;
+            for line in made.lines.iter().filter(|l| behind.contains(&l.public_identity)) {
+                made.problems.push(format!(
+                    "{}: homestead-prov had it from an Ellis that was replaced; it is the new line's now, and the old password \
+                     is worth nothing",
+                    line.public_identity
+                ));
+            }
+            return ended;
         }
         let mut wanted = identities(subscribers, &self.numbers)?;
         let listing = async { Ok(subscribers.list().await?) };
@@ -99,7 +109,7 @@ impl Create {
             context.talk().note(format!("{stand} of these lines stand already, {missing} are missing"));
         }
         let all = subscribers.create_numbers(wanted).map(|(identity, made)| (Some(identity), made));
-        let ended = collect(all, count, made, signals).await;
+        let ended = collect(subscribers, all, count, made, signals).await;
         if !self.new_passwords || ended.is_err() {
             made.lines.extend(old);
             return ended;
@@ -108,33 +118,41 @@ impl Create {
     }
 }
 
-/// Takes what comes until it ends or a signal does. What keeps one line from being made is a problem; what would keep all
+/// What homestead-prov has already, where numbers are given by Ellis, which may know less.
+async fn forgotten(subscribers: &Provisioning) -> Result<HashSet<PublicIdentity>, CliError> {
+    match subscribers.prov().filter(|_| subscribers.through() == Component::Ellis) {
+        Some(prov) => Ok(prov.public_identities().await?.into_iter().collect()),
+        None => Ok(HashSet::new()),
+    }
+}
+
+/// Takes what comes. What keeps one line from being made is a problem; what would keep all
 /// is one, too, and the end.
 async fn collect(
+    subscribers: &Provisioning,
     all: impl Stream<Item = (Option<PublicIdentity>, Result<Line, SubscriberError>)>,
     count: usize,
     made: &mut Made,
     signals: &Signals,
 ) -> Result<(), CliError> {
     let mut progress = Progress::new("made", count);
-    let mut all = pin!(all);
     let mut last = None;
-    while let Some((identity, one)) = unless_ended(signals, async { Ok(all.next().await) }).await? {
-        match one {
-            Ok(line) => {
-                progress.one();
-                made.lines.push(line);
-            }
-            Err(error) if error.is_of_one() => {
-                let of = identity.map_or_else(String::new, |i| format!("{i}: "));
-                let said = advice::said(&error);
-                made.problems.push(if said.contains(of.trim_end_matches(": ")) { said } else { of + &said });
-            }
-            // Those that were on their way meet the same.
-            Err(error) => last = last.or(Some(error)),
+    let taken = take_all(all, signals, subscribers.cancellation(), |(identity, one)| match one {
+        Ok(line) => {
+            progress.one();
+            made.lines.push(line);
         }
-    }
+        Err(error) if error.is_of_one() => {
+            let of = identity.map_or_else(String::new, |i| format!("{i}: "));
+            let said = advice::said(&error);
+            made.problems.push(if said.contains(of.trim_end_matches(": ")) { said } else { of + &said });
+        }
+        // Those that were on their way meet the same.
+        Err(error) => last = last.take().or(Some(error)),
+    })
+    .await;
     drop(progress);
+    taken?;
     let Some(error) = last else { return Ok(()) };
     if made.lines.is_empty() {
         return Err(error.into());

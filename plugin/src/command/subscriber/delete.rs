@@ -3,12 +3,12 @@ use std::pin::pin;
 
 use clap::Args;
 use clearwater::component::Component;
-use clearwater::subscriber::{Numbers, PublicIdentity};
+use clearwater::subscriber::PublicIdentity;
 use clearwater::text::counted;
 use futures::StreamExt;
 
 use super::progress::Progress;
-use super::{AccountArgs, chosen};
+use super::{AccountArgs, Which, chosen};
 use crate::advice;
 use crate::context::Context;
 use crate::error::CliError;
@@ -25,9 +25,9 @@ const NAMED: usize = 10;
   kubectl clearwater subscriber delete 6505551000..6505551099
   kubectl clearwater subscriber delete --all --yes               every line of the account, and the account at Ellis")]
 pub(crate) struct Delete {
-    /// Numbers, or ranges of them, as FROM..TO with both ends
-    #[arg(value_name = "NUMBER|FROM..TO", required_unless_present = "all", conflicts_with = "all")]
-    numbers: Vec<Numbers>,
+    /// Numbers, ranges of them, as FROM..TO with both ends, or whole public identities
+    #[arg(value_name = "NUMBER|FROM..TO|IDENTITY", required_unless_present = "all", conflicts_with = "all")]
+    numbers: Vec<Which>,
     /// Every line of the account, and the account
     #[arg(long)]
     all: bool,

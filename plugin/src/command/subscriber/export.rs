@@ -1,8 +1,7 @@
 use clap::Args;
-use clearwater::subscriber::Numbers;
 
-use super::AccountArgs;
 use super::report::LineFormat;
+use super::{AccountArgs, Which};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;
@@ -14,9 +13,9 @@ use crate::runtime::{block_on, unless_ended};
   kubectl clearwater subscriber export -n ims > lines.json
   kubectl clearwater subscriber export --passwords -o csv > lines.csv     sipp's -inf")]
 pub(crate) struct Export {
-    /// Only these numbers, or ranges of them
-    #[arg(value_name = "NUMBER|FROM..TO")]
-    numbers: Vec<Numbers>,
+    /// Only these numbers, ranges of them, or whole public identities
+    #[arg(value_name = "NUMBER|FROM..TO|IDENTITY")]
+    numbers: Vec<Which>,
     /// Write the passwords that homestead-prov keeps as text; of others it has a digest alone
     #[arg(long)]
     passwords: bool,

@@ -1,15 +1,17 @@
+use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clearwater::subscriber::{PublicIdentity, Subscriber as Line, read_injection};
 use clearwater_kube::subscribers::{Provisioning, SubscriberError};
+use futures::future::ready;
 use futures::{StreamExt, stream};
 use secrecy::SecretString;
 
-use super::AccountArgs;
 use super::progress::Progress;
 use super::report::{Found, LineFormat, Report};
+use super::{AccountArgs, take_all};
 use crate::advice;
 use crate::context::Context;
 use crate::error::CliError;
@@ -58,19 +60,16 @@ impl Import {
                 let identity = line.public_identity.clone();
                 (identity, one(of, standing, line).await)
             };
-            let mut all = stream::iter(wanted).map(importing).buffer_unordered(self.account.at_once.into());
-            let ended = async {
-                while let Some((identity, imported)) = unless_ended(&signals, async { Ok(all.next().await) }).await? {
-                    match imported {
-                        Ok(line) => {
-                            progress.one();
-                            found.lines.push(line);
-                        }
-                        Err(error) => found.problems.push(format!("{identity}: {}", advice::said(&error))),
-                    }
+            let cancel = subscribers.cancellation();
+            let all = stream::iter(wanted).take_while(|_| ready(!cancel.is_cancelled())).map(importing);
+            let all = all.buffer_unordered(self.account.at_once.into());
+            let ended = take_all(all, &signals, cancel, |(identity, imported)| match imported {
+                Ok(line) => {
+                    progress.one();
+                    found.lines.push(line);
                 }
-                Ok::<_, CliError>(())
-            }
+                Err(error) => found.problems.push(format!("{identity}: {}", advice::said(&error))),
+            })
             .await;
             drop(progress);
             if self.no_passwords {
@@ -90,11 +89,23 @@ async fn one(subscribers: &Provisioning, standing: &[Line], wanted: Line) -> Res
     let identity = subscribers.identity(wanted.number())?;
     let line = match standing.iter().find(|l| l.public_identity == identity) {
         Some(line) => line.clone(),
-        None => subscribers.create_number(wanted.number()).await?,
+        None => {
+            let private_identity = rehomed(&wanted, &identity);
+            subscribers.create_line(&identity, &private_identity).await?
+        }
     };
     let Some(password) = wanted.password else { return Ok(line) };
     let password = subscribers.set_password(&line, Some(password)).await?;
     Ok(Line { password: Some(password), ..line })
+}
+
+/// The file's private identity, in the domain that the line has now.
+fn rehomed(wanted: &Line, identity: &PublicIdentity) -> String {
+    let old = wanted.public_identity.domain();
+    match wanted.private_identity.split_once('@') {
+        Some((user, domain)) if domain == old => format!("{user}@{}", identity.domain()),
+        _ => wanted.private_identity.clone(),
+    }
 }
 
 fn read(path: &Path) -> Result<String, CliError> {
@@ -112,9 +123,20 @@ fn read(path: &Path) -> Result<String, CliError> {
 /// The lines of a file of either form.
 fn parse(text: &str, name: &str) -> Result<Vec<Line>, CliError> {
     let wrong = |message: String| CliError::Usage(format!("{name}: {message}"));
-    if !text.trim_start().starts_with('{') {
-        return read_injection(text).map_err(|e| wrong(e.to_string()));
+    let lines = if text.trim_start().starts_with('{') {
+        of_json(text, &wrong)
+    } else {
+        read_injection(text).map_err(|e| wrong(e.to_string()))
+    }?;
+    let mut numbers = HashSet::new();
+    match lines.iter().find(|line| !numbers.insert(line.number())) {
+        // Both would become one line of this deployment, with either's password.
+        Some(twice) => Err(wrong(format!("{} stands in it twice", twice.number()))),
+        None => Ok(lines),
     }
+}
+
+fn of_json(text: &str, wrong: &impl Fn(String) -> CliError) -> Result<Vec<Line>, CliError> {
     let report: Report = serde_json::from_str(text).map_err(|e| wrong(e.to_string()))?;
     if report.v != super::report::VERSION {
         return Err(wrong(format!("version {} of this format is not known to this program", report.v)));
@@ -132,6 +154,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_private_identity_keeps_its_name_and_comes_into_the_home_domain() {
+        let line = |private: &str| Line {
+            public_identity: "sip:1@a.b".parse().unwrap(),
+            private_identity: private.to_owned(),
+            password: None,
+        };
+        let here = "sip:1@c.d".parse().unwrap();
+        for (of_file, now) in [("1@a.b", "1@c.d"), ("lab-1@a.b", "lab-1@c.d"), ("1@hss", "1@hss"), ("one", "one")] {
+            assert_eq!(rehomed(&line(of_file), &here), now);
+        }
+    }
+
+    #[test]
     fn both_forms_are_read() {
         let json = r#"{"v": 1, "namespace": "ims", "through": "ellis", "homeDomain": "a.b", "subscribers":
             [{"publicIdentity": "sip:1@a.b", "privateIdentity": "1@a.b", "number": "1", "password": "x"}]}"#;
@@ -143,6 +178,7 @@ mod tests {
         }
         let told = |text: &str| parse(text, "lines.json").unwrap_err().to_string();
         assert!(told(&json.replace("\"v\": 1", "\"v\": 2")).contains("version 2"));
+        assert!(told(&format!("{csv}sip:1@c.d;\n")).ends_with("lines.json: 1 stands in it twice"));
         assert!(told("{").starts_with("lines.json: "));
         assert!(told("nobody\n").starts_with("lines.json: line 1: "));
     }

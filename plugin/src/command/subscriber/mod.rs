@@ -11,16 +11,23 @@ mod report;
 mod show;
 
 use std::collections::BTreeSet;
+use std::pin::pin;
+use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, Subcommand};
 use clearwater::component::Component;
-use clearwater::subscriber::{Numbers, PublicIdentity, Subscriber as Line};
+use clearwater::subscriber::{InvalidNumbers, Numbers, PublicIdentity, Subscriber as Line};
 use clearwater_kube::subscribers::{AT_ONCE, Provisioning, ProvisioningOptions};
+use futures::{Stream, StreamExt};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::PlaceArgs;
 use crate::context::Context;
 use crate::error::CliError;
+use crate::runtime::unless_ended;
+use crate::signal::Signals;
 
 use report::Found;
 #[cfg(test)]
@@ -31,6 +38,9 @@ const ACCOUNT: &str = "subscribers@kubectl-clearwater.invalid";
 
 /// The most lines that are made at the same time: each takes a connection of its own.
 const MOST_AT_ONCE: u16 = 32;
+
+/// How long what is on its way is waited for after a signal.
+const GRACE: Duration = Duration::from_millis(700);
 
 /// Make, list, show and delete subscribers, through Ellis where it stands and else at homestead-prov
 ///
@@ -57,6 +67,27 @@ impl Subscriber {
             Self::Delete(command) => command.run(context),
             Self::Export(command) => command.run(context),
             Self::Import(command) => command.run(context),
+        }
+    }
+}
+
+/// Lines as they are named on a command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Which {
+    /// Those of numbers in the home domain.
+    Numbers(Numbers),
+    /// The one of a whole identity.
+    Identity(PublicIdentity),
+}
+
+impl std::str::FromStr for Which {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains([':', '@']) {
+            PublicIdentity::of(text, "").map(Self::Identity).map_err(|e| e.to_string())
+        } else {
+            text.parse().map(Self::Numbers).map_err(|e: InvalidNumbers| e.to_string())
         }
     }
 }
@@ -117,28 +148,65 @@ impl AccountArgs {
         &self,
         context: &Context,
         namespace: String,
-        ranges: &[Numbers],
+        which: &[Which],
     ) -> Result<(Provisioning, Found), CliError> {
         let subscribers = self.open(context, namespace.clone()).await?;
-        let (lines, missing) = chosen(&subscribers, ranges).await?;
+        let (lines, missing) = chosen(&subscribers, which).await?;
         let problems = missing.iter().map(|i| format!("{i}: there is no such line")).collect();
         Ok((subscribers, Found { namespace, account: self.account.clone(), lines, problems }))
     }
 }
 
-/// The public identities of ranges, each once, in their order.
-fn identities(subscribers: &Provisioning, ranges: &[Numbers]) -> Result<BTreeSet<PublicIdentity>, CliError> {
-    let all = ranges.iter().flat_map(Numbers::iter);
-    Ok(all.map(|number| subscribers.identity(&number)).collect::<Result<_, _>>()?)
+/// The public identities that are meant, each once, in their order.
+fn identities(subscribers: &Provisioning, which: &[Which]) -> Result<BTreeSet<PublicIdentity>, CliError> {
+    let mut all = BTreeSet::new();
+    for one in which {
+        match one {
+            Which::Identity(identity) => all.extend([identity.clone()]),
+            Which::Numbers(numbers) => {
+                for number in numbers.iter() {
+                    all.extend([subscribers.identity(&number)?]);
+                }
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Takes what comes until it ends. After a signal nothing more is begun, and what is on its way is taken for as long as one
+/// may wait for the end: a password is told once.
+async fn take_all<T>(
+    all: impl Stream<Item = T>,
+    signals: &Signals,
+    cancel: &CancellationToken,
+    mut take: impl FnMut(T),
+) -> Result<(), CliError> {
+    let mut all = pin!(all);
+    loop {
+        match unless_ended(signals, async { Ok(all.next().await) }).await {
+            Ok(Some(one)) => take(one),
+            Ok(None) => return Ok(()),
+            Err(ended) => {
+                cancel.cancel();
+                let rest = async {
+                    while let Some(one) = all.next().await {
+                        take(one);
+                    }
+                };
+                let _ = timeout(GRACE, rest).await;
+                return Err(ended);
+            }
+        }
+    }
 }
 
 /// The account's lines of these ranges, or all where none is given; and the identities that are not there.
-async fn chosen(subscribers: &Provisioning, ranges: &[Numbers]) -> Result<(Vec<Line>, Vec<PublicIdentity>), CliError> {
+async fn chosen(subscribers: &Provisioning, which: &[Which]) -> Result<(Vec<Line>, Vec<PublicIdentity>), CliError> {
     let all = subscribers.list().await?;
-    if ranges.is_empty() {
+    if which.is_empty() {
         return Ok((all, Vec::new()));
     }
-    let mut wanted = identities(subscribers, ranges)?;
+    let mut wanted = identities(subscribers, which)?;
     let lines: Vec<Line> = all.into_iter().filter(|line| wanted.remove(&line.public_identity)).collect();
     Ok((lines, wanted.into_iter().collect()))
 }
@@ -146,6 +214,20 @@ async fn chosen(subscribers: &Provisioning, ranges: &[Numbers]) -> Result<(Vec<L
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_named_by_its_number_or_its_identity() {
+        let identity = |text: &str| Which::Identity(text.parse().unwrap());
+        for (text, which) in [
+            ("650", Ok(Which::Numbers("650".parse().unwrap()))),
+            ("sip:alice@x", Ok(identity("sip:alice@x"))),
+            ("alice@x", Ok(identity("sip:alice@x"))),
+            ("tel:+650", Ok(identity("tel:+650"))),
+        ] {
+            assert_eq!(text.parse::<Which>(), which);
+        }
+        assert!("alice".parse::<Which>().is_err() && "sip:alice".parse::<Which>().is_err());
+    }
 
     #[test]
     fn an_account_is_an_address_and_a_prefix_is_harmless() {

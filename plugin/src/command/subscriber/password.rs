@@ -1,11 +1,12 @@
 use clap::Args;
-use clearwater::subscriber::{Numbers, Subscriber as Line};
+use clearwater::subscriber::Subscriber as Line;
 use clearwater_kube::subscribers::{Provisioning, SubscriberError};
+use futures::future::ready;
 use futures::{StreamExt, stream};
 
-use super::AccountArgs;
 use super::progress::Progress;
 use super::report::{Found, LineFormat};
+use super::{AccountArgs, Which, take_all};
 use crate::advice;
 use crate::context::Context;
 use crate::error::CliError;
@@ -21,9 +22,9 @@ const AT_ONCE: usize = clearwater_kube::subscribers::AT_ONCE;
 /// Telephones that know the old ones cannot register any more.
 #[derive(Debug, Args)]
 pub(crate) struct Password {
-    /// Numbers, or ranges of them, as FROM..TO with both ends
-    #[arg(value_name = "NUMBER|FROM..TO", required = true)]
-    numbers: Vec<Numbers>,
+    /// Numbers, ranges of them, as FROM..TO with both ends, or whole public identities
+    #[arg(value_name = "NUMBER|FROM..TO|IDENTITY", required = true)]
+    numbers: Vec<Which>,
     #[command(flatten)]
     account: AccountArgs,
     /// The format
@@ -62,17 +63,16 @@ pub(super) async fn renew(
         let password = subscribers.set_password(&line, None).await;
         (line, password)
     };
-    let mut all = stream::iter(lines).map(renewing).buffer_unordered(AT_ONCE);
-    while let Some((line, renewed)) = unless_ended(signals, async { Ok(all.next().await) }).await? {
-        match renewed {
-            Ok(password) => {
-                progress.one();
-                done.push(Line { password: Some(password), ..line });
-            }
-            Err(error) => problems.push(format!("{}: {}", line.public_identity, advice::said(&error))),
+    let cancel = subscribers.cancellation();
+    let all = stream::iter(lines).take_while(|_| ready(!cancel.is_cancelled())).map(renewing).buffer_unordered(AT_ONCE);
+    take_all(all, signals, cancel, |(line, renewed)| match renewed {
+        Ok(password) => {
+            progress.one();
+            done.push(Line { password: Some(password), ..line });
         }
-    }
-    Ok(())
+        Err(error) => problems.push(format!("{}: {}", line.public_identity, advice::said(&error))),
+    })
+    .await
 }
 
 /// Adds the passwords that homestead-prov tells, and says of how many it has none.

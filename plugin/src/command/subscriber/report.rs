@@ -1,6 +1,7 @@
 //! Lines as people and programs read them.
 
 use clap::ValueEnum;
+use clearwater::component::Component;
 use clearwater::subscriber::{Subscriber as Line, injection};
 use clearwater_kube::subscribers::Provisioning;
 use schemars::JsonSchema;
@@ -84,6 +85,14 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Whose lines are meant: an account's, where there are accounts.
+    fn owner(&self, subscribers: &Provisioning) -> String {
+        match subscribers.through() {
+            Component::Ellis => format!("account {}", self.account),
+            other => other.name().to_owned(),
+        }
+    }
+
     /// Writes it in one format. Problems go where a program looks for them, and to standard error for people.
     pub(super) fn write(
         mut self,
@@ -94,6 +103,9 @@ impl Found {
         self.lines.sort_by(|a, b| a.public_identity.cmp(&b.public_identity));
         for problem in &self.problems {
             context.talk().warning(problem);
+        }
+        if self.lines.is_empty() && self.problems.is_empty() && format == LineFormat::Table {
+            context.talk().note(format!("{} has no lines here", self.owner(subscribers)));
         }
         match format {
             LineFormat::Table => context.results().text(&table(&self.lines)),

@@ -1,11 +1,12 @@
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
-use clearwater::subscriber::{Numbers, Softphone, settings};
+use clearwater::subscriber::{Softphone, settings};
+use http::uri::Authority;
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 
 use super::report::{Found, LineFormat};
-use super::{AccountArgs, chosen};
+use super::{AccountArgs, Which, chosen};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;
@@ -20,9 +21,9 @@ use crate::runtime::{block_on, unless_ended};
   kubectl clearwater subscriber show 6505550000 --passwords --phone linphone --proxy 192.0.2.7:5060 > phone.xml
   kubectl clearwater subscriber show 6505550000 --passwords --phone text --qr")]
 pub(crate) struct Show {
-    /// The number, or the whole public identity's
-    #[arg(value_name = "NUMBER")]
-    number: Numbers,
+    /// The number, or the whole public identity
+    #[arg(value_name = "NUMBER|IDENTITY")]
+    number: Which,
     /// Show the password, where homestead-prov keeps it as text
     #[arg(long)]
     passwords: bool,
@@ -30,8 +31,8 @@ pub(crate) struct Show {
     #[arg(long, value_name = "PHONE", value_parser = phone())]
     phone: Option<Softphone>,
     /// Where a telephone reaches Bono; without it the telephone asks DNS for the home domain
-    #[arg(long, value_name = "HOST[:PORT]", requires = "phone")]
-    proxy: Option<String>,
+    #[arg(long, value_name = "HOST[:PORT]", requires = "phone", value_parser = proxy)]
+    proxy: Option<Authority>,
     /// As a picture that a telephone's camera reads
     #[arg(long, requires = "phone")]
     qr: bool,
@@ -40,6 +41,17 @@ pub(crate) struct Show {
     /// The format
     #[arg(short, long, value_enum, default_value = "table", conflicts_with = "phone")]
     output: LineFormat,
+}
+
+fn proxy(text: &str) -> Result<Authority, String> {
+    text.parse()
+        .ok()
+        .filter(|at: &Authority| {
+            let rest = at.as_str().strip_prefix(at.host());
+            // A port that is none reads as if there were no port.
+            !at.host().is_empty() && rest.is_some_and(|rest| rest.is_empty() || at.port_u16().is_some_and(|p| p > 0))
+        })
+        .ok_or_else(|| "it is not HOST or HOST:PORT, as in 192.0.2.7:5060 or [2001:db8::7]".to_owned())
 }
 
 fn phone() -> impl clap::builder::TypedValueParser<Value = Softphone> {
@@ -52,7 +64,7 @@ impl Show {
         let namespace = self.account.place.namespace(context, says)?;
         let signals = context.signals();
         block_on(unless_ended(&signals, async {
-            if self.number.count() != 1 {
+            if matches!(&self.number, Which::Numbers(numbers) if numbers.count() != 1) {
                 return Err(CliError::Usage("one number is shown; subscriber list shows several".to_owned()));
             }
             let subscribers = self.account.open(context, namespace.clone()).await?;
@@ -71,7 +83,7 @@ impl Show {
                 found.write(context, &subscribers, self.output)?;
                 return Ok(exit::OK);
             };
-            let text = settings(phone, line, self.proxy.as_deref());
+            let text = settings(phone, line, self.proxy.as_ref().map(Authority::as_str));
             for problem in &found.problems {
                 context.talk().warning(problem);
             }

@@ -1,7 +1,7 @@
 //! `subscriber` and `ellis` as a user types them, on the real cluster.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -121,6 +121,26 @@ fn resumed(plugin: &Plugin) -> Result<()> {
     let again = plugin.run(&["subscriber", "create", RANGE, "-o", "json"])?.expect(0)?;
     ensure!(numbers(&again)?.len() == 20 && listed(plugin, &[])?.len() == 20, "{}", again.said());
     ensure!(again.out.matches("\"password\"").count() <= 20 - before + 1, "old passwords are not told: {}", again.out);
+    // What Ctrl-C met on its way is told, and no more was made.
+    let mut child = plugin.spawn(&["subscriber", "create", "--count", "200", "-o", "json"])?;
+    wait_for("a few lines more", Duration::from_secs(30), || {
+        let some = listed(plugin, &[])?.len();
+        Ok(if some >= 28 { Attempt::Done(()) } else { Attempt::not_yet(some.to_string()) })
+    })?;
+    let signalled = Instant::now();
+    ensure!(Command::new("kill").args(["-INT", &child.id().to_string()]).status()?.success());
+    child.wait()?;
+    let took = signalled.elapsed();
+    let mut text = String::new();
+    child.stdout.take().context("no stdout")?.read_to_string(&mut text)?;
+    let told: Value = serde_json::from_str(&text).with_context(|| text.clone())?;
+    let told = told["subscribers"].as_array().context("no subscribers")?;
+    let stand = listed(plugin, &[])?.len();
+    ensure!(stand == 20 + told.len() && told.len() < 200, "{stand} stand, {} were told", told.len());
+    ensure!(told.iter().all(|l| l["password"].is_string()) && took < Duration::from_secs(1), "{took:?} {text}");
+    let extra: Vec<&str> = told.iter().filter_map(|l| l["publicIdentity"].as_str()).collect();
+    plugin.run(&[&["subscriber", "show"], &extra[..1]].concat())?.expect(0)?;
+    plugin.run(&[&["subscriber", "delete", "--yes"], &extra[..]].concat())?.expect(0)?;
     let third = plugin.run(&["subscriber", "create", RANGE])?.expect(0)?;
     ensure!(third.err.contains("20 of these lines stand already, 0 are missing"), "{}", third.err);
     Ok(())
