@@ -20,6 +20,7 @@ use crate::cli::NamedFile;
 use crate::credential;
 use crate::duration::{LONGEST, duration};
 use crate::error::CliError;
+use crate::waiting;
 
 /// How the cluster is reached: kubectl's flags, with kubectl's meaning.
 #[derive(Clone, Debug, Default, Args)]
@@ -257,7 +258,7 @@ impl Connection {
 
     /// A namespace of the cluster, each request within the time that was asked for.
     pub(crate) async fn cluster(&self, namespace: impl Into<String>) -> Result<Cluster, CliError> {
-        Ok(Cluster::with_request_timeout(self.client().await?, namespace, self.deadline()))
+        Ok(Cluster::with_request_timeout(waiting::told(self.client().await?), namespace, self.deadline()))
     }
 
     /// How long one request may take.

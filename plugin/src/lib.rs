@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod advice;
+mod bounded;
 mod cli;
 mod command;
 mod connection;
@@ -22,6 +23,7 @@ mod runtime;
 mod signal;
 mod table;
 mod timeline;
+mod waiting;
 
 use std::ffi::OsString;
 use std::io::Write;

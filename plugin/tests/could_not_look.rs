@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use server::{Manners, Server};
 
 /// The commands that have to look, and cannot say anything good without.
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "up --yes",
     "up --dry-run",
     "diff",
@@ -23,6 +23,7 @@ const COMMANDS: [&str; 16] = [
     "trace someone",
     "dns-patch --explain",
     "dns-patch --check",
+    "dns-patch --yes",
     "dns-patch --check --backend pods",
     "subscriber list",
     "subscriber create 6505550000",
@@ -36,10 +37,14 @@ const REQUEST: &str = "2s";
 const LONGEST: Duration = Duration::from_secs(60);
 
 fn plugin(dir: &Path, line: &str) -> Command {
+    plugin_within(dir, line, REQUEST)
+}
+
+fn plugin_within(dir: &Path, line: &str, request: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-clearwater"));
     command
         .args(line.split_whitespace())
-        .args(["--request-timeout", REQUEST, "-n", "ims"])
+        .args(["--request-timeout", request, "-n", "ims"])
         .current_dir(dir)
         .env_clear();
     command.env("HOME", dir).env("KUBECONFIG", dir.join("kubeconfig"));
@@ -107,4 +112,22 @@ fn a_page_for_people() {
 #[test]
 fn a_port_where_nobody_listens() {
     table(&Server::gone());
+}
+
+/// Of names that nobody was asked for nothing is known.
+#[test]
+fn a_namespace_in_which_nobody_can_be_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    Server::start(Manners::Answering).kubeconfig(&dir.path().join("kubeconfig"), None);
+    let (code, said) = run(dir.path(), "dns-patch --check");
+    assert!(code == Some(1) && said.contains("no pod of sprout is ready") && !said.contains("as it must be"), "{said}");
+}
+
+#[test]
+fn silence_is_broken_by_a_word() {
+    let dir = tempfile::tempdir().unwrap();
+    Server::start(Manners::Silent).kubeconfig(&dir.path().join("kubeconfig"), None);
+    let said = plugin_within(dir.path(), "autoscale --list", "7s").output().unwrap();
+    let said = String::from_utf8_lossy(&said.stderr);
+    assert!(said.contains("waiting for the API server: GET /apis/apps/v1/namespaces/ims/"), "{said}");
 }

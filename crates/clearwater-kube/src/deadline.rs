@@ -22,6 +22,8 @@ use tower::BoxError;
 
 /// An answer longer than this is not one of those that are asked for. The pods of a namespace are a few kilobytes each.
 const LONGEST: usize = 64 << 20;
+/// No object is longer: etcd takes requests of 1.5 MiB where nobody chose otherwise, and 8 MiB is the most that is advised.
+const LONGEST_EVENT: usize = 16 << 20;
 /// What must come of a log within the deadline, in bytes, where it does not end before: less is a server that drips.
 const PIECE: usize = 4096;
 /// The most that is counted as waiting for what was there when it was asked for: it may have come long before, while whoever
@@ -45,11 +47,13 @@ async fn answered(
     request: Request<Body>,
     time: Duration,
 ) -> Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError> {
-    let (is_stream, is_log) = (is_stream(&request), is_log(&request));
+    let (is_stream, is_log, is_watch) = (is_stream(&request), is_log(&request), is_watch(&request));
     let until = Instant::now() + time;
     let response = timeout_at(until, client.send(request)).await.map_err(|_| Late(time))??;
     let (head, body) = response.into_parts();
-    let body = if is_stream {
+    let body = if is_watch {
+        Events { body, came: 0 }.boxed_unsync()
+    } else if is_stream {
         body.map_err(Into::into).boxed_unsync()
     } else if is_log && head.status.is_success() {
         Paced::new(body, time).boxed_unsync()
@@ -118,6 +122,46 @@ impl hyper::body::Body for Paced {
     }
 }
 
+/// What is watched: one line an event, each of a length that an object can have.
+struct Events {
+    body: Body,
+    /// How much of the present line came.
+    came: usize,
+}
+
+impl hyper::body::Body for Events {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let next = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(data) = next.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
+            self.came = data.iter().rev().position(|b| *b == b'\n').unwrap_or(self.came + data.len());
+            if self.came > LONGEST_EVENT {
+                return Poll::Ready(Some(Err(format!("an event of more than {LONGEST_EVENT} bytes").into())));
+            }
+        }
+        Poll::Ready(next.map(|frame| frame.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Whether what is asked for is watched.
+fn is_watch(request: &Request<Body>) -> bool {
+    has(request, &["watch=true", "watch=1"])
+}
+
+fn has(request: &Request<Body>, pairs: &[&str]) -> bool {
+    request.uri().query().is_some_and(|q| q.split('&').any(|pair| pairs.contains(&pair)))
+}
+
 /// Whether what is asked for is a container's log.
 fn is_log(request: &Request<Body>) -> bool {
     let parts: Vec<&str> = request.uri().path().trim_start_matches('/').split('/').collect();
@@ -126,8 +170,7 @@ fn is_log(request: &Request<Body>) -> bool {
 
 /// Whether what is asked for lasts: a watch, a log that is followed, a connection.
 fn is_stream(request: &Request<Body>) -> bool {
-    let lasts = |pair: &str| matches!(pair, "watch=true" | "watch=1" | "follow=true" | "follow=1");
-    request.headers().contains_key(UPGRADE) || request.uri().query().is_some_and(|q| q.split('&').any(lasts))
+    request.headers().contains_key(UPGRADE) || is_watch(request) || has(request, &["follow=true", "follow=1"])
 }
 
 #[cfg(test)]
@@ -182,6 +225,25 @@ mod tests {
         let asked = |uri: &str| is_stream(&Request::get(uri).body(Body::empty()).unwrap());
         assert!(asked("/api/v1/pods?x=1&watch=true") && asked("/log?follow=true"));
         assert!(!asked("/api/v1/pods?labelSelector=watch%3Dtrue") && !asked("/api/v1/pods"));
+    }
+
+    #[tokio::test]
+    async fn an_event_without_end_ends_the_watch() {
+        let watch = |line: &'static str, times: usize| async move {
+            let service = tower::service_fn(move |_: Request<Body>| async move {
+                let pieces = stream::iter((0..times).map(move |_| Ok::<_, Infallible>(Frame::data(Bytes::from(line)))));
+                Ok::<_, Infallible>(Response::new(StreamBody::new(pieces)))
+            });
+            let client = within(Client::new(service, "ims"), Duration::from_secs(5));
+            let request = http::Request::get("/api/v1/pods?watch=true").body(Vec::new()).unwrap();
+            let response = client.send(request.map(Body::from)).await.unwrap();
+            response.into_body().collect().await.map(|all| all.to_bytes().len()).map_err(|e| crate::cluster::say(&e))
+        };
+        let long: &'static str = Box::leak("x".repeat(1 << 20).into_boxed_str());
+        let event: &'static str = Box::leak(format!("{long}\n").into_boxed_str());
+        assert_eq!(watch(event, 20).await, Ok(20 * (long.len() + 1)));
+        let told = watch(long, 20).await.unwrap_err();
+        assert!(told.contains("an event of more than"), "{told}");
     }
 
     /// A server whose logs are `pieces` of so many bytes, one after each pause.

@@ -226,14 +226,24 @@ impl Order {
 }
 
 /// What is worth knowing of what was found, beside what will be done.
-fn notices(cluster: &Cluster, options: &DownOptions, found: &Found, names: Option<String>) -> Vec<Advice> {
+fn notices(
+    cluster: &Cluster,
+    options: &DownOptions,
+    found: &Found,
+    names: Result<Option<String>, String>,
+) -> Vec<Advice> {
     let namespace = &cluster.namespace;
     let mut said = Vec::new();
-    if let Some(object) = names {
-        said.push(Advice::new(
+    match names {
+        Ok(Some(object)) => said.push(Advice::new(
             format!("names of this deployment stand in {object} and stay there"),
             Remedy::from(NamesDeed::Remove(namespace.clone())).then(", now or later"),
-        ));
+        )),
+        Ok(None) => {}
+        Err(why) => said.push(Advice::new(
+            format!("whether names of this deployment stand in the cluster's DNS could not be looked at: {why}"),
+            Remedy::from(NamesDeed::Remove(namespace.clone())).then(", now or later"),
+        )),
     }
     if options.delete_namespace {
         return said;
@@ -314,7 +324,7 @@ async fn work(
     let names = async {
         // They all lead to sprout.
         let meant = options.only.is_empty() || options.only.contains(&Component::Sprout);
-        if meant { dns::standing(cluster).await } else { None }
+        if meant { dns::standing(cluster).await } else { Ok(None) }
     };
     let (found, names) = tokio::join!(find(cluster, options), names);
     let found = found?;

@@ -14,7 +14,7 @@ use clearwater::component::{Component, Entry, Release, entry};
 use clearwater::config::Deployment;
 use clearwater::dns::Names;
 use clearwater::event::LogExcerpt;
-use clearwater::manifest::workloads;
+use clearwater::manifest::{ENV_VARS, workloads};
 use clearwater::scale::Members;
 use clearwater::text::Clean;
 use jiff::Timestamp;
@@ -32,6 +32,7 @@ use crate::judge::{self, About, Judged, Stage};
 use crate::observe::finding::Finding;
 use crate::observe::report::{Report, Tally};
 use crate::observe::snapshot::{Snapshot, component_of};
+use crate::observe::subject::ZoneUnread;
 use crate::observe::{Exits, MembersSeen, Observation, Subject, Workload, look, subject};
 use crate::pod::object::{own_container, pod_is_ready};
 
@@ -197,9 +198,9 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
     // A part of the time is kept for the pods.
     let snapshot = look::snapshot(cluster, options.timeout.mul_f32(0.6)).await.map_err(failed)?;
     let release = options.deployment.as_ref().map_or_else(|| subject::release(&snapshot), Deployment::release);
-    let names = match &options.deployment {
-        Some(deployment) => Some(deployment.names()),
-        None => subject::names(cluster, release).await,
+    let (names, zone_unread) = match &options.deployment {
+        Some(deployment) => (Some(deployment.names()), None),
+        None => subject::names(cluster, release).await.map_or_else(|why| (None, Some(why)), |names| (names, None)),
     };
     let subjects = subjects(&snapshot, options, release, names.as_ref());
 
@@ -254,8 +255,9 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
         healthy: !components.is_empty() && components.iter().all(|c| c.health == Health::Serving),
         partial,
         looks,
-        unreached: last.seen.reports.values().any(|r| r.unreached),
-        notes: notes(cluster, &last.seen.snapshot, components.is_empty()),
+        unreached: matches!(zone_unread, Some(ZoneUnread::Unreached(_)))
+            || last.seen.reports.values().any(|r| r.unreached),
+        notes: notes(cluster, &last.seen.snapshot, zone_unread.as_ref(), components.is_empty()),
         components,
     };
     // It quotes what others wrote: names of members and of files, lines of logs, messages of the API.
@@ -297,12 +299,16 @@ fn left(until: Instant) -> Duration {
     until.saturating_duration_since(Instant::now())
 }
 
-fn notes(cluster: &Cluster, snapshot: &Snapshot, nothing: bool) -> Vec<String> {
+fn notes(cluster: &Cluster, snapshot: &Snapshot, zone: Option<&ZoneUnread>, nothing: bool) -> Vec<String> {
     let mut notes: Vec<String> = snapshot
         .denied
         .iter()
         .map(|kind| format!("skipped: what is seen in {} (needs list {0})", kind.resource()))
         .collect();
+    notes.extend(zone.map(|why| match why {
+        ZoneUnread::Forbidden => "skipped: names as the containers look them up (needs get configmaps)".to_owned(),
+        ZoneUnread::Unreached(why) => format!("names as the containers look them up: configmap/{ENV_VARS}: {why}"),
+    }));
     notes.extend(etcd_note(snapshot));
     if nothing {
         notes.push(format!(

@@ -1,10 +1,11 @@
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clearwater::config::{Deployment, DeploymentFile, InvalidSet, Set};
 
 use super::NamedFile;
+use crate::bounded::{self, LARGEST};
 use crate::context::Context;
 use crate::error::CliError;
 
@@ -62,14 +63,14 @@ impl FileArgs {
     /// Reads and checks the file. Its warnings are left to [`FileArgs::deployment`].
     pub(crate) fn read(&self) -> Result<NamedFile, CliError> {
         let (text, name) = match self.filename.as_deref() {
-            Some(path) if path == Path::new("-") => (stdin()?, "standard input".to_owned()),
-            Some(path) => (read(path)?, path.display().to_string()),
-            None => match std::fs::read_to_string(USUAL) {
+            Some(path) if path == Path::new("-") => (bounded::text(path, LARGEST)?, "standard input".to_owned()),
+            Some(path) => (bounded::text(path, LARGEST)?, path.display().to_string()),
+            None => match bounded::text(Path::new(USUAL), LARGEST) {
                 Ok(text) => (text, USUAL.to_owned()),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                Err(CliError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                     ("apiVersion: clearwater/v1\n".to_owned(), "the default deployment".to_owned())
                 }
-                Err(source) => return Err(CliError::Read { path: USUAL.into(), source }),
+                Err(error) => return Err(error),
             },
         };
         let file = DeploymentFile::parse_with(&text, &name, &self.set)?;
@@ -120,14 +121,4 @@ impl FileArgs {
         DeploymentFile::default().deploy(&namespace.name)?;
         Ok(namespace.name)
     }
-}
-
-fn read(path: &Path) -> Result<String, CliError> {
-    std::fs::read_to_string(path).map_err(|source| CliError::Read { path: path.to_owned(), source })
-}
-
-fn stdin() -> Result<String, CliError> {
-    let mut text = String::new();
-    let read = io::stdin().read_to_string(&mut text);
-    read.map(|_| text).map_err(|source| CliError::Read { path: "standard input".into(), source })
 }

@@ -11,6 +11,7 @@ use clearwater::manifest::{self, Inputs, ManifestError};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::bounded::{self, LARGEST};
 use crate::cli::FileArgs;
 use crate::context::Context;
 use crate::error::CliError;
@@ -183,9 +184,7 @@ impl Files {
             )));
         }
         let resolv_conf = match &self.resolv_conf {
-            Some(path) => {
-                std::fs::read_to_string(path).map_err(|source| CliError::Read { path: path.clone(), source })?
-            }
+            Some(path) => bounded::text(path, LARGEST)?,
             None => String::new(),
         };
         let of_file = deployment.file().bono.addresses.first().filter(|_| component == Component::Bono);

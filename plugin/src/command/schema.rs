@@ -3,7 +3,7 @@
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
-use super::{config, dns_patch, graph, subscriber, version};
+use super::{config, dns_patch, graph, subscriber, trace, version};
 
 fn generate() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
@@ -19,6 +19,7 @@ fn generate() -> Value {
         ("test", generator.subschema_for::<super::test::Report>()),
         ("status", generator.subschema_for::<clearwater_kube::status::Status>()),
         ("subscriber", generator.subschema_for::<subscriber::Report>()),
+        ("trace", generator.subschema_for::<trace::Report>()),
         ("up", generator.subschema_for::<clearwater::event::Event>()),
         ("version", generator.subschema_for::<version::Facts>()),
     ];

@@ -263,13 +263,21 @@ pub async fn plan(cluster: &Cluster, options: &DnsOptions) -> Result<DnsPlan, Dn
 const GLANCE: Duration = Duration::from_secs(3);
 
 /// The object in which names of the namespace's deployment stand, as [`DnsAction::Remove`] would take them out; `None`
-/// where there are none, or where nobody lets us look.
-pub(crate) async fn standing(cluster: &Cluster) -> Option<String> {
+/// where there are none, or where the user may not look, which the checks of rights tell.
+///
+/// # Errors
+/// Why it could not be looked.
+pub(crate) async fn standing(cluster: &Cluster) -> Result<Option<String>, String> {
     // Whose the names are is told by the namespace alone.
-    let deployment = DeploymentFile::default().deploy(&cluster.namespace).ok()?;
+    let deployment = DeploymentFile::default().deploy(&cluster.namespace).map_err(|e| e.to_string())?;
     let options = DnsOptions { action: DnsAction::Remove, restart: true, ..DnsOptions::new(deployment) };
-    let plan = timeout(GLANCE, Box::pin(plan(cluster, &options))).await.ok()?.ok()?;
-    plan.object.clone().filter(|_| plan.is_change())
+    match timeout(GLANCE, Box::pin(plan(cluster, &options))).await {
+        Ok(Ok(plan)) => Ok(plan.object.clone().filter(|_| plan.is_change())),
+        Ok(Err(error @ DnsError::Unreachable { .. })) => Err(error.to_string()),
+        // Where there is no DNS that could be changed, or none that may be, nothing of ours is in it.
+        Ok(Err(_)) => Ok(None),
+        Err(_) => Err(format!("no answer within {} s", GLANCE.as_secs())),
+    }
 }
 
 /// Carries a plan out. Cancelling takes back what was written and is not proved yet.

@@ -253,7 +253,7 @@ impl Inside {
         }
         let pods = pods_of(cluster, component).await.map_err(|e| Unasked::Unseen(e.to_string()))?;
         let Some(pod) = pods.iter().find(|p| p.ready) else {
-            return Err(Unasked::Absent(format!("no pod of {component} is ready")));
+            return Err(Unasked::Unseen(format!("no pod of {component} is ready")));
         };
         Self::open_in(cluster, pod, component).await.map_err(Unasked::Unseen)
     }

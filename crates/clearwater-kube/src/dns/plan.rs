@@ -29,6 +29,8 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions) -> Result<DnsP
             file_plan::plan(cluster, options, plan).await
         }
         DnsBackend::Auto => {
+            // What nobody could look at is not said to need nothing.
+            names::pods_of(cluster, Component::Sprout).await?;
             plan.notes.push(Advice::new(
                 "nothing is needed; SIP clients that know the home domain only look for more",
                 NamesDeed::OfferClients,

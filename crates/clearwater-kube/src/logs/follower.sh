@@ -122,17 +122,23 @@ pump() {
     busy=0
     for i in "${!fd[@]}"; do
       f=${fd[i]} rest=${part[i]} n=0
-      while ((n++ < 1000)) && IFS= read -r -u "$f" line; do
+      # A line without end neither fills the memory of the container nor keeps the others and the H waiting.
+      while ((n++ < 1000)) && IFS= read -r -n 65536 -u "$f" line; do
+        if ((${#line} == 65536)); then
+          ((${#rest} < longest)) && rest+=$line
+          continue
+        fi
         printf '%s %s\n' "$i" "$rest$line"
         rest=
       done
       if ((n > 1000)); then
         busy=1
-        part[i]= heard[i]=$SECONDS
-        mark "$i"
+        part[i]=$rest heard[i]=$SECONDS
+        [[ $rest ]] || mark "$i"
         continue
       fi
-      rest+=$line part[i]=$rest
+      ((${#rest} < longest)) && rest+=$line
+      part[i]=$rest
       if ((n > 1)); then
         heard[i]=$SECONDS quiet=0
         [[ $rest ]] || mark "$i"
@@ -151,16 +157,32 @@ pump() {
     if ((busy)); then
       quiet=0
     else
-      ((quiet++ == 0)) && printf 'E\n'
-      ((once)) && exit 0
+      ((once == 0 && quiet++ == 0)) && printf 'E\n'
+      if ((once)); then
+        # A last line without an end is all the same what stands there.
+        for i in "${!part[@]}"; do
+          [[ ${part[i]} ]] && printf '%s %s\n' "$i" "${part[i]}"
+        done
+        printf 'E\n'
+        return
+      fi
       read -r -t 0.1 -u "$z"
     fi
   done
 }
 once=$1
 shift
+# More of a line than whoever reads it keeps.
+longest=1048576
 if ((once)); then
+  # The same watch, beside a pump that ends by itself. It holds no stream open that somebody waits for.
+  {
+    while IFS= read -r -t 8 line; do :; done
+    kill -KILL $$
+  } <&0 >/dev/null 2>&1 &
+  watch=$!
   pump "$@"
+  kill -KILL "$watch"
   exit
 fi
 pump "$@" &

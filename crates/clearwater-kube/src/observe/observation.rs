@@ -98,6 +98,9 @@ impl Observation {
             }
             Observed::Pod(ProbeResult { report, connections }) => {
                 self.connections += connections;
+                if report.unauthorized.is_some() {
+                    self.snapshot.unauthorized.clone_from(&report.unauthorized);
+                }
                 self.reports.insert(report.uid.clone(), report);
                 None
             }

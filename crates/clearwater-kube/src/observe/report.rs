@@ -23,6 +23,8 @@ pub struct Report {
     pub unchecked: Vec<String>,
     /// Whether the pod could not be asked, and that was the API server's doing and not the pod's.
     pub unreached: bool,
+    /// What the API server said where it did not know who asks.
+    pub(crate) unauthorized: Option<String>,
     /// The programs that are as they should be.
     pub programs_well: usize,
     /// Health questions.
@@ -76,6 +78,9 @@ impl Report {
     /// Takes in why a question was not answered: a fault of the pod's, or of the way to it.
     pub(super) fn failed(&mut self, about: Part, error: &AskError) {
         self.unreached |= matches!(error, AskError::Unreached { .. });
+        if error.is_unauthorized() {
+            self.unauthorized = Some(error.to_string());
+        }
         let of_the_way = self.unreached || matches!(error, AskError::Broken { .. });
         self.wrong(if of_the_way { Part::Reach } else { about }, error.to_string());
     }

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use tokio::time::timeout;
 
 use super::snapshot::{Kind, Snapshot, component_by, component_of};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, say};
 use crate::pod::object::pod_is_ready;
 
 /// The longest that reading the zone may take.
@@ -171,10 +171,24 @@ pub(crate) fn workloads(snapshot: &Snapshot, component: Component) -> Vec<Worklo
     all_workloads(snapshot).filter(|(of, _)| *of == component).map(|(_, workload)| workload).collect()
 }
 
-/// The host names of the deployment that stands, where the zone can be read below which its containers look them up.
-pub(crate) async fn names(cluster: &Cluster, release: Release) -> Option<Names> {
-    let reading = timeout(ZONE, cluster.api::<ConfigMap>().get_opt(ENV_VARS)).await;
-    let map = reading.ok()?.ok()??;
-    let zone = map.data?.remove("ZONE").filter(|z| !z.is_empty())?;
-    Some(Names::standing(release, &cluster.namespace, &zone))
+/// Why the zone of what stands is not known.
+#[derive(Debug)]
+pub(crate) enum ZoneUnread {
+    /// The user may not read it.
+    Forbidden,
+    /// It could not be read.
+    Unreached(String),
+}
+
+/// The host names of the deployment that stands, below the zone in which its containers look them up; `None` where it says
+/// none.
+pub(crate) async fn names(cluster: &Cluster, release: Release) -> Result<Option<Names>, ZoneUnread> {
+    let map = match timeout(ZONE, cluster.api::<ConfigMap>().get_opt(ENV_VARS)).await {
+        Ok(Ok(map)) => map,
+        Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => return Err(ZoneUnread::Forbidden),
+        Ok(Err(error)) => return Err(ZoneUnread::Unreached(say(&error))),
+        Err(_) => return Err(ZoneUnread::Unreached(format!("no answer within {} s", ZONE.as_secs()))),
+    };
+    let zone = map.and_then(|map| map.data?.remove("ZONE")).filter(|z| !z.is_empty());
+    Ok(zone.map(|zone| Names::standing(release, &cluster.namespace, &zone)))
 }

@@ -113,6 +113,17 @@ impl AskError {
         matches!(self, Self::Forbidden { .. } | Self::NoShell { .. })
     }
 
+    /// Whether the API server does not know who asks. No later attempt will be better.
+    pub(crate) fn is_unauthorized(&self) -> bool {
+        use kube::client::UpgradeConnectionError;
+        let Self::Unreached { source, .. } = self else { return false };
+        match source.downcast_ref() {
+            Some(kube::Error::Api(status)) => status.code == 401,
+            Some(kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(code))) => code.as_u16() == 401,
+            _ => false,
+        }
+    }
+
     pub(crate) fn broken(pod: &str, source: impl Into<BoxError>) -> Self {
         Self::Broken { pod: pod.to_owned(), source: source.into() }
     }

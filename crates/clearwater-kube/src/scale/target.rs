@@ -42,7 +42,7 @@ impl ScaleTarget {
 /// The host names of what stands, where the zone below which they are is the one that cluster DNS gives to the
 /// namespace's Services.
 pub(super) async fn names(cluster: &Cluster, release: Release) -> Names {
-    let standing = subject::names(cluster, release).await.filter(Names::zone_is_kubernetes);
+    let standing = subject::names(cluster, release).await.ok().flatten().filter(Names::zone_is_kubernetes);
     let own = || Names::standing(release, &cluster.namespace, &format!("{}.svc.{CLUSTER_DOMAIN}", cluster.namespace));
     standing.unwrap_or_else(own)
 }

@@ -18,6 +18,18 @@ pub struct Identity {
 pub struct InvalidIdentity(pub String);
 
 impl Identity {
+    /// The subscriber that a header field of a SIP message names: `"Ann" <sip:6505550001@example.com>;tag=1` (RFC 3261
+    /// §20.20), or any of the shorter forms.
+    pub fn of_header(value: &str) -> Option<Self> {
+        // A name in quotes may hold brackets.
+        let name_ends = value.trim_start().starts_with('"').then(|| value.rfind('"')).flatten().unwrap_or(0);
+        let uri = match value.get(name_ends..)?.split_once('<') {
+            Some((_, rest)) => rest.split('>').next()?,
+            None => value,
+        };
+        uri.split(';').next()?.parse().ok()
+    }
+
     /// The user part, or the number without its leading `+`.
     pub fn user(&self) -> &str {
         &self.user

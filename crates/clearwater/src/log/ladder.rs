@@ -1,7 +1,8 @@
 mod draw;
 mod sketch;
+mod verdict;
 
-use std::collections::HashSet;
+use std::fmt::Write as _;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -9,6 +10,7 @@ use super::{Identity, Level, Record, SipMessage};
 use crate::text::Printable;
 
 pub use sketch::Sketch;
+pub use verdict::Verdict;
 
 /// What a [`Ladder`] is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +35,7 @@ impl Traced {
         matches!(self, Self::Call(id) if id.contains('\\')) || self.is_in(record)
     }
 
-    fn has(&self, message: &SipMessage<'_>) -> bool {
+    pub(super) fn has(&self, message: &SipMessage<'_>) -> bool {
         match self {
             Self::Call(id) => message.call_id().is_some_and(|c| c == id.as_str()),
             Self::Subscriber(identity) => {
@@ -79,14 +81,19 @@ pub struct LadderHop {
 }
 
 impl LadderHop {
-    /// What is written at its arrow.
+    /// What is written at its arrow: of an answer, what it answers as well.
     fn label(&self) -> Printable {
-        let cut = if self.is_cut { " [cut]" } else { "" };
-        match &self.function {
-            Some(function) => format!("{} → {function}{cut}", self.text).into(),
-            None if self.is_cut => format!("{}{cut}", self.text).into(),
-            None => self.text.clone(),
+        let mut label = self.text.to_string();
+        if let (Some(_), Some(method)) = (self.status, self.cseq.split_ascii_whitespace().nth(1)) {
+            let _ = write!(label, " ({method})");
         }
+        if let Some(function) = &self.function {
+            let _ = write!(label, " → {function}");
+        }
+        if self.is_cut {
+            label.push_str(" [cut]");
+        }
+        label.into()
     }
 }
 
@@ -178,15 +185,6 @@ impl Ladder {
         last(Level::Error).or_else(|| last(Level::Warning))
     }
 
-    /// The first request that nobody answered in these logs; an ACK is not answered. What stays inside sprout does not
-    /// count: its functions may answer in another's place.
-    pub fn unanswered(&self) -> Option<&LadderHop> {
-        let responses = self.on_the_wire().filter(|h| h.status.is_some());
-        let answered: HashSet<_> = responses.map(|h| (&h.to, &h.from, &h.cseq, &h.branch)).collect();
-        let mut requests = self.on_the_wire().filter(|h| h.status.is_none() && h.text != "ACK");
-        requests.find(|h| !answered.contains(&(&h.from, &h.to, &h.cseq, &h.branch)))
-    }
-
     fn steps(&self) -> impl Iterator<Item = Step<'_>> {
         let mut hops = self.hops.iter().map(Step::Hop).peekable();
         let mut notes = self.notes.iter().map(Step::Note).peekable();
@@ -196,26 +194,6 @@ impl Ladder {
             (None, _) => notes.next(),
         })
     }
-
-    fn on_the_wire(&self) -> impl Iterator<Item = &LadderHop> {
-        self.hops.iter().filter(|h| h.function.is_none())
-    }
-
-    /// The first response that says that a request failed: 4xx other than the challenges 401 and 407, 5xx or 6xx; one
-    /// that stayed inside sprout only where none was sent.
-    pub fn failure(&self) -> Option<&LadderHop> {
-        let failed = |h: &&LadderHop| h.status.is_some_and(|s| s >= 400 && !matches!(s, 401 | 407));
-        self.on_the_wire().find(failed).or_else(|| self.hops.iter().find(failed))
-    }
-}
-
-/// The subscriber that a header field of a SIP message names.
-fn party(value: &str) -> Option<Identity> {
-    let uri = match value.split_once('<') {
-        Some((_, rest)) => rest.split('>').next()?,
-        None => value,
-    };
-    uri.split(';').next()?.parse().ok()
 }
 
 /// The branch of the topmost Via; a header field may hold several, with commas between (RFC 3261 §7.3.1).

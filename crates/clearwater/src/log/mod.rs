@@ -24,6 +24,7 @@
 //! ```
 
 mod assemble;
+mod dialogs;
 mod guess;
 mod identity;
 mod ladder;
@@ -35,9 +36,10 @@ mod resume;
 mod sip;
 
 pub use assemble::Assembler;
+pub use dialogs::{Dialog, DialogOutcome, Dialogs};
 pub use guess::guess_grammar;
 pub use identity::{Identity, InvalidIdentity};
-pub use ladder::{Ladder, LadderHop, LadderNote, Logged, Sketch, Traced};
+pub use ladder::{Ladder, LadderHop, LadderNote, Logged, Sketch, Traced, Verdict};
 pub use line::{Level, Line, UnknownLevel};
 pub use lines::{LONGEST_LINE, Lines};
 pub use merge::{Merge, Released, SourceId, Waits};

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clearwater_kube::dns::EtcdAccess;
 
+use crate::bounded;
 use crate::error::CliError;
 
 /// How etcd is reached.
@@ -35,7 +36,7 @@ pub(super) struct EtcdArgs {
 
 impl EtcdArgs {
     pub(super) fn access(&self) -> Result<EtcdAccess, CliError> {
-        let read = |path: &PathBuf| std::fs::read(path).map_err(|source| CliError::Read { path: path.clone(), source });
+        let read = |path: &PathBuf| bounded::bytes(path);
         let certificate = match (&self.etcd_cert, &self.etcd_key) {
             (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
             _ => None,

@@ -1,6 +1,5 @@
 use std::collections::HashSet;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use clearwater::subscriber::{PublicIdentity, Subscriber as Line, read_injection};
@@ -13,6 +12,7 @@ use super::progress::Progress;
 use super::report::{Found, LineFormat, Report};
 use super::{AccountArgs, take_all};
 use crate::advice;
+use crate::bounded;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;
@@ -42,7 +42,7 @@ pub(crate) struct Import {
 
 impl Import {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
-        let wanted = parse(&read(&self.file)?, &self.file.display().to_string())?;
+        let wanted = parse(&bounded::text(&self.file, LONGEST)?, &self.file.display().to_string())?;
         let namespace = self.account.place.namespace(context, self.output == LineFormat::Table)?;
         let signals = context.signals();
         block_on(async {
@@ -106,18 +106,6 @@ fn rehomed(wanted: &Line, identity: &PublicIdentity) -> String {
         Some((user, domain)) if domain == old => format!("{user}@{}", identity.domain()),
         _ => wanted.private_identity.clone(),
     }
-}
-
-fn read(path: &Path) -> Result<String, CliError> {
-    let failed = |source| CliError::Read { path: path.to_owned(), source };
-    let mut text = String::new();
-    let read = if path == Path::new("-") {
-        std::io::stdin().lock().take(LONGEST).read_to_string(&mut text)
-    } else {
-        std::fs::File::open(path).map_err(failed)?.take(LONGEST).read_to_string(&mut text)
-    };
-    read.map_err(failed)?;
-    Ok(text)
 }
 
 /// The lines of a file of either form.

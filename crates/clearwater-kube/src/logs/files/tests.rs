@@ -37,6 +37,12 @@ fn local_as(options: &[&str], args: &[&str], dir: &Path) -> tokio::process::Chil
         .unwrap()
 }
 
+/// All that it says, with an open standard input, as a client leaves it that is there.
+async fn output(mut child: tokio::process::Child, within: u64) -> Vec<u8> {
+    let _stdin = child.stdin.take();
+    timeout(Duration::from_secs(within), child.wait_with_output()).await.expect("its end").unwrap().stdout
+}
+
 async fn next(lines: &mut (impl AsyncBufReadExt + Unpin)) -> String {
     loop {
         let mut line = Vec::new();
@@ -93,13 +99,11 @@ async fn files_are_followed_over_rolls_and_renames_and_from_where_they_were_left
     let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&hour).unwrap());
     let left = format!("@{inode}:4:0:{}", hour.display());
     let child = local(&["1", "0", "-1", &hour.display().to_string(), &left]);
-    let output = timeout(Duration::from_secs(5), child.wait_with_output()).await.unwrap().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = String::from_utf8_lossy(&output(child, 5).await).into_owned();
     assert!(text.contains("\n0 two\\ \u{fffd}\n") && !text.contains("one"), "{text}");
 
     let child = local(&["1", "0", "1", &hour.display().to_string()]);
-    let output = timeout(Duration::from_secs(5), child.wait_with_output()).await.unwrap().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = String::from_utf8_lossy(&output(child, 5).await).into_owned();
     assert!(text.contains("\n0 two") && !text.contains("one"), "{text}");
     std::fs::remove_dir_all(&dir).unwrap();
 }
@@ -113,6 +117,33 @@ async fn a_follower_whose_output_nobody_reads_ends_in_time() {
     let (_stdin, _stdout) = (child.stdin.take(), child.stdout.take());
     assert!(timeout(Duration::from_secs(10), child.wait()).await.is_ok());
     std::fs::remove_file(&path).unwrap();
+}
+
+/// Nothing is written that would tell it that nobody reads: of NUL bytes bash makes nothing, and of these there are hours.
+#[tokio::test]
+async fn a_reader_to_the_end_that_nobody_speaks_to_any_more_ends_in_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.txt");
+    std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    let mut child = local(&["1", "0", "-1", &path.display().to_string()]);
+    let (_stdin, _stdout) = (child.stdin.take(), child.stdout.take());
+    assert!(timeout(Duration::from_secs(12), child.wait()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_line_without_end_is_cut_in_the_container_and_the_next_one_is_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.txt");
+    // One that is as long as a piece, one that never seems to end, and one behind it.
+    append(&path, &[&b"a".repeat(65536)[..], b"\n", &b"b".repeat(5 << 20), b"\nlast\nwithout end"].concat());
+    let said = output(local(&["1", "0", "-1", &path.display().to_string()]), 20).await;
+    let of_file = said.split(|b| *b == b'\n').filter_map(|line| line.strip_prefix(b"0 "));
+    let told: Vec<(u8, usize)> = of_file.map(|line| (line[0], line.len())).collect();
+    assert_eq!(told, [(b'a', 65536), (b'b', 1 << 20), (b'l', 4), (b'w', 11)]);
+    let length = std::fs::metadata(&path).unwrap().len();
+    let length = length - "without end".len() as u64;
+    let text = String::from_utf8_lossy(&said).into_owned();
+    assert!(text.ends_with(&format!("P 0 {length}\n0 without end\nE\n")), "{}", &text[text.len() - 60..]);
 }
 
 /// What any user of a container may make in a log folder.
@@ -190,8 +221,7 @@ async fn thousands_of_hostile_names_are_told_in_few_lines() {
         append(&dir.path().join(format!("s_ {n}.txt")), b"x\n");
     }
     let child = local(&["1", "0", "-1", &format!("{}/s_*.txt", dir.path().display())]);
-    let output = timeout(Duration::from_secs(5), child.wait_with_output()).await.unwrap().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
+    let text = String::from_utf8(output(child, 5).await).unwrap();
     assert_eq!(text.lines().filter(|l| l.starts_with("S ")).count(), 21, "{text}");
     assert_eq!(text.lines().filter(|l| *l == "S more").count(), 1, "{text}");
 }
@@ -242,7 +272,7 @@ async fn run_with(arguments: &[String]) -> Vec<u8> {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    timeout(Duration::from_secs(10), child.wait_with_output()).await.unwrap().unwrap().stdout
+    output(child, 10).await
 }
 
 /// The lines of a log in what a follower said.

@@ -84,7 +84,9 @@ impl<'l> Columns<'l> {
 /// Writes an arrow of so many letters, with its label in the middle.
 fn arrow(line: &mut String, hop: &LadderHop, length: usize, is_right: bool) {
     let room = length.saturating_sub(3);
-    let label: String = hop.label().chars().take(room.max(1)).collect();
+    // What an answer is to can be seen from where it goes.
+    let label = Some(hop.label()).filter(|l| l.chars().count() <= room).unwrap_or_else(|| hop.text.clone());
+    let label: String = label.chars().take(room.max(1)).collect();
     let letters = label.chars().count();
     let before = 1 + (room - letters) / 2;
     let dashes = |line: &mut String, n: usize| line.extend(std::iter::repeat_n('─', n));
@@ -149,7 +151,7 @@ impl Ladder {
                     writeln!(out, "  p{}{arrow}p{}: {}", number(&hop.from), number(&hop.to), entities(&hop.label()))
                 }
                 Step::Note(note) => {
-                    writeln!(out, "  LadderNote over p{}: {}", number(&note.lane), entities(&note.words()))
+                    writeln!(out, "  Note over p{}: {}", number(&note.lane), entities(&note.words()))
                 }
             };
         }

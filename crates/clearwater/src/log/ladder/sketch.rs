@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use jiff::Timestamp;
 
-use super::{Ladder, LadderHop, LadderNote, Logged, Traced, branch, may_be_note, party};
+use super::{Ladder, LadderHop, LadderNote, Logged, Traced, branch, may_be_note};
 use crate::log::identity::Identities;
 use crate::log::{Direction, Identity, Record, SipMessage};
 use crate::text::Printable;
@@ -80,7 +80,7 @@ impl Sketch {
             // Most messages are of others, and looked at no further.
             if drawn.subject.may_be_in(logged.record.bytes()) && drawn.subject.has(message) {
                 for name in ["From", "To", "P-Asserted-Identity"] {
-                    drawn.parties.extend(message.headers(name).filter_map(|value| party(&value)));
+                    drawn.parties.extend(message.headers(name).filter_map(|value| Identity::of_header(&value)));
                 }
                 drawn.hops.push(hop(&mut self.names, self.place, logged, message));
             }

@@ -79,8 +79,7 @@ fn a_message_that_both_ends_log_is_drawn_once() {
             ("bono", "192.0.2.1", "404 Not Found"),
         ]
     );
-    assert_eq!(drawn.failure().map(|h| h.from.as_str()), Some("sprout"));
-    assert_eq!(drawn.unanswered(), None);
+    assert!(matches!(drawn.verdict(), Some(Verdict::Refused(hop)) if hop.from == "sprout"));
     assert_eq!(drawn.cause(drawn.hops()[2].time).map(|n| n.text.as_str()), Some("no answer"));
     let text = drawn.text();
     let lines: Vec<_> = text.lines().map(str::trim_start).collect();
@@ -92,8 +91,11 @@ fn a_message_that_both_ends_log_is_drawn_once() {
     assert!(!text.contains("user.cpp") && !text.contains("nothing to do"), "{text}");
     assert!(text.contains("│◀───404 Not Found──────│"), "{text}");
     let mermaid = drawn.mermaid();
-    assert!(mermaid.contains("  p1->>p2: INVITE\n") && mermaid.contains("  p2-->>p1: 404 Not Found\n"), "{mermaid}");
-    assert!(mermaid.contains("  LadderNote over p3: ERROR: no answer\n"), "{mermaid}");
+    assert!(
+        mermaid.contains("  p1->>p2: INVITE\n") && mermaid.contains("  p2-->>p1: 404 Not Found (INVITE)\n"),
+        "{mermaid}"
+    );
+    assert!(mermaid.contains("  Note over p3: ERROR: no answer\n"), "{mermaid}");
     assert!(drawn.svg().contains("404 Not Found") && drawn.svg().contains("ERROR: no answer"));
 }
 
@@ -131,17 +133,16 @@ fn what_sprout_hands_to_itself_is_an_arrow_to_itself() {
             hop("bono", "sprout", "INVITE"),
             hop("sprout", "sprout", "INVITE → icscf"),
             hop("sprout", "sprout", "INVITE → scscf-proxy"),
-            hop("sprout", "sprout", "404 Not Found → icscf"),
-            hop("sprout", "bono", "404 Not Found"),
+            hop("sprout", "sprout", "404 Not Found (INVITE) → icscf"),
+            hop("sprout", "bono", "404 Not Found (INVITE)"),
         ]
     );
     // The answer that was sent counts, and no hand-over is missed as unanswered.
-    assert_eq!(drawn.failure().map(|h| h.to.as_str()), Some("bono"));
-    assert_eq!(drawn.unanswered(), None);
+    assert!(matches!(drawn.verdict(), Some(Verdict::Refused(hop)) if hop.to == "bono"));
     assert!(drawn.text().contains("│                       ↺ INVITE → scscf-proxy\n"), "{}", drawn.text());
     assert!(drawn.mermaid().contains("  p1->>p1: INVITE → icscf\n"), "{}", drawn.mermaid());
     let svg = drawn.svg();
-    assert!(svg.contains("h36 v12 h-36") && svg.contains("404 Not Found → icscf</text>"), "{svg}");
+    assert!(svg.contains("h36 v12 h-36") && svg.contains("404 Not Found (INVITE) → icscf</text>"), "{svg}");
 }
 
 #[test]

@@ -1,0 +1,338 @@
+//! What calls, registrations and messages there were: a line each.
+
+use std::collections::HashMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Identity, SipMessage, Traced};
+use crate::names::named;
+use crate::text::Printable;
+
+/// The most that are kept. A busy bono has as many in an hour of ten calls a second; each takes some hundred bytes.
+const MOST: usize = 100_000;
+/// The most methods of one Call-ID whose answers are kept: RFC 3261 and its extensions know fourteen.
+const METHODS: usize = 16;
+
+/// How what a Call-ID began with ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DialogOutcome {
+    /// It was answered.
+    Succeeded,
+    /// It was refused, or challenged and not tried again.
+    Failed,
+    /// Whoever began it gave it up.
+    Cancelled,
+    /// No final answer is in these logs.
+    Unanswered,
+}
+
+named!(
+    /// Its name in JSON.
+    DialogOutcome, "outcome" {
+        Succeeded = "succeeded",
+        Failed = "failed",
+        Cancelled = "cancelled",
+        Unanswered = "unanswered",
+    }
+);
+
+/// The final answer to a method.
+#[derive(Clone, Debug)]
+struct Answer {
+    method: Printable,
+    cseq: u64,
+    status: u16,
+    text: Printable,
+}
+
+/// All messages of one Call-ID: a call, a registration, or a message outside of any.
+#[derive(Clone, Debug)]
+pub struct Dialog {
+    /// The Call-ID.
+    pub call_id: Printable,
+    /// When its first message was logged.
+    pub began: Timestamp,
+    /// When its last message was logged.
+    pub ended: Timestamp,
+    /// The method that it began with, as far as these logs go back.
+    pub method: Printable,
+    /// Who began it, as `user@domain`; empty where the header names nobody.
+    pub from: Printable,
+    /// Whom it was for.
+    pub to: Printable,
+    /// How many times one of its messages was logged: twice at most for each hop.
+    pub messages: u64,
+    answers: Vec<Answer>,
+    is_cancelled: bool,
+    is_of_subject: bool,
+}
+
+impl Dialog {
+    fn answer(&self) -> Option<&Answer> {
+        self.answers.iter().find(|a| a.method == self.method)
+    }
+
+    /// The final answer to what it began with: the code and its reason, as `486 Busy Here`.
+    pub fn answered(&self) -> Option<(u16, &Printable)> {
+        self.answer().map(|a| (a.status, &a.text))
+    }
+
+    /// How it ended.
+    pub fn outcome(&self) -> DialogOutcome {
+        match self.answer().map(|a| a.status) {
+            None => DialogOutcome::Unanswered,
+            Some(..400) => DialogOutcome::Succeeded,
+            Some(487) if self.is_cancelled => DialogOutcome::Cancelled,
+            Some(_) => DialogOutcome::Failed,
+        }
+    }
+
+    /// From the first message to the last.
+    pub fn duration(&self) -> SignedDuration {
+        self.ended.duration_since(self.began)
+    }
+
+    /// Takes a final answer. Of two telephones one may refuse and one answer; a request that was challenged or refused may
+    /// be tried again, and a call that stands is not undone by what is asked within it.
+    fn take(&mut self, new: Answer) {
+        let is_last = self.answers.len() >= METHODS;
+        let Some(old) = self.answers.iter_mut().find(|a| a.method == new.method) else {
+            if !is_last {
+                self.answers.push(new);
+            }
+            return;
+        };
+        let stands = old.status < 300 && (new.method == "INVITE" || new.cseq <= old.cseq);
+        if !stands && new.cseq >= old.cseq {
+            *old = new;
+        }
+    }
+}
+
+/// Finds the dialogs of a log, message by message, in any order.
+#[derive(Debug)]
+pub struct Dialogs {
+    subject: Option<Traced>,
+    most: usize,
+    all: HashMap<String, Dialog>,
+    left_out: u64,
+    polls: u64,
+}
+
+impl Dialogs {
+    /// All, or those that name the subject in any message.
+    pub fn new(subject: Option<Traced>) -> Self {
+        Self { subject, most: MOST, all: HashMap::new(), left_out: 0, polls: 0 }
+    }
+
+    /// Takes a message, and gives its dialog, with how it stood before. OPTIONS are counted and not kept: bono and sprout ask themselves every few
+    /// seconds whether they answer (clearwater-infrastructure `poll-sip`).
+    pub fn take(&mut self, time: Timestamp, message: &SipMessage<'_>) -> Option<(&Dialog, DialogOutcome)> {
+        let (call_id, method) = (message.call_id()?, message.method()?);
+        if method == "OPTIONS" {
+            self.polls += u64::from(message.status().is_none());
+            return None;
+        }
+        if !self.all.contains_key(&*call_id) && self.all.len() >= self.most {
+            self.left_out += 1;
+            return None;
+        }
+        let named = |name: &str| {
+            let party = message.header(name).and_then(|value| Identity::of_header(&value));
+            Printable::from(party.map(|p| p.to_string()).unwrap_or_default())
+        };
+        let dialog = self.all.entry(call_id.to_string()).or_insert_with(|| Dialog {
+            call_id: call_id.as_ref().into(),
+            began: time,
+            ended: time,
+            method: method.as_ref().into(),
+            from: named("From"),
+            to: named("To"),
+            messages: 0,
+            answers: Vec::new(),
+            is_cancelled: false,
+            is_of_subject: false,
+        });
+        let before = dialog.outcome();
+        if time < dialog.began {
+            // What comes back in a call names its parties the other way round.
+            (dialog.began, dialog.method) = (time, method.as_ref().into());
+            (dialog.from, dialog.to) = (named("From"), named("To"));
+        }
+        dialog.ended = dialog.ended.max(time);
+        dialog.messages += 1;
+        dialog.is_cancelled |= method == "CANCEL";
+        dialog.is_of_subject |= self.subject.as_ref().is_none_or(|subject| subject.has(message));
+        if let Some(status) = message.status().filter(|s| *s >= 200) {
+            let cseq = message.header("CSeq").unwrap_or_default();
+            let number = cseq.split_ascii_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0);
+            let text = message.start_line();
+            let text = text.trim_start_matches("SIP/2.0 ");
+            dialog.take(Answer { method: method.as_ref().into(), cseq: number, status, text: text.into() });
+        }
+        dialog.is_of_subject.then_some((&*dialog, before))
+    }
+
+    /// How many messages were left out, because there were more dialogs than are kept.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// How many OPTIONS there were.
+    pub fn polls(&self) -> u64 {
+        self.polls
+    }
+
+    /// The dialogs, in the order in which they began.
+    pub fn finish(self) -> Vec<Dialog> {
+        let mut all: Vec<Dialog> = self.all.into_values().filter(|d| d.is_of_subject).collect();
+        all.sort_unstable_by(|a, b| (a.began, &a.call_id).cmp(&(b.began, &b.call_id)));
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::log::{LogGrammar, Record};
+
+    fn record(first: &str, cseq: &str, call: &str) -> Record {
+        let body = format!(
+            "{first}\r\nFrom: \"Ann\" <sip:1@a.b>;tag=x\r\nTo: <sip:2@a.b>\r\nCall-ID: {call}\r\nCSeq: {cseq}\r\n\r\n"
+        );
+        Record::new(
+            LogGrammar::Cpp,
+            format!(
+                "23-11-2026 10:00:00.123 UTC Verbose common_sip_processing.cpp:87: RX {} bytes Request msg from TCP \
+                 10.0.0.1:5060:\n--start msg--\n\n{body}\n--end msg--\n",
+                body.len()
+            ),
+        )
+    }
+
+    /// The dialogs of rows `message / CSeq`, a second each; a number at the begin is a status.
+    fn dialogs(rows: &[(&str, &str)], subject: Option<&str>) -> Dialogs {
+        let begin: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
+        let mut all = Dialogs::new(subject.map(|s| Traced::Subscriber(s.parse().unwrap())));
+        for (n, (first, cseq)) in rows.iter().enumerate() {
+            let line = match first.parse::<u16>() {
+                Ok(_) => format!("SIP/2.0 {first} Some Reason"),
+                Err(_) => format!("{first} sip:2@a.b SIP/2.0"),
+            };
+            let record = record(&line, cseq, "c1");
+            all.take(begin + SignedDuration::from_secs(n as i64), &SipMessage::of(&record).unwrap());
+        }
+        all
+    }
+
+    #[test]
+    fn each_call_has_one_ending() {
+        use DialogOutcome::{Cancelled, Failed, Succeeded, Unanswered};
+        // (messages, method, status, outcome)
+        let rows: [(&[(&str, &str)], _, _, _); 10] = [
+            (
+                &[("INVITE", "1 INVITE"), ("180", "1 INVITE"), ("200", "1 INVITE"), ("200", "2 BYE")],
+                "INVITE",
+                200,
+                Succeeded,
+            ),
+            (
+                &[("INVITE", "1 INVITE"), ("407", "1 INVITE"), ("INVITE", "2 INVITE"), ("200", "2 INVITE")],
+                "INVITE",
+                200,
+                Succeeded,
+            ),
+            (&[("INVITE", "1 INVITE"), ("486", "1 INVITE")], "INVITE", 486, Failed),
+            // One telephone answers, the other is told that it is too late.
+            (
+                &[("INVITE", "1 INVITE"), ("200", "1 INVITE"), ("CANCEL", "1 CANCEL"), ("487", "1 INVITE")],
+                "INVITE",
+                200,
+                Succeeded,
+            ),
+            (&[("INVITE", "1 INVITE"), ("486", "1 INVITE"), ("200", "1 INVITE")], "INVITE", 200, Succeeded),
+            (
+                &[("INVITE", "1 INVITE"), ("CANCEL", "1 CANCEL"), ("200", "1 CANCEL"), ("487", "1 INVITE")],
+                "INVITE",
+                487,
+                Cancelled,
+            ),
+            // Within a call that stands.
+            (
+                &[("INVITE", "1 INVITE"), ("200", "1 INVITE"), ("INVITE", "2 INVITE"), ("488", "2 INVITE")],
+                "INVITE",
+                200,
+                Succeeded,
+            ),
+            // A registration that was refreshed in vain.
+            (&[("REGISTER", "1 REGISTER"), ("200", "1 REGISTER"), ("403", "2 REGISTER")], "REGISTER", 403, Failed),
+            (&[("REGISTER", "1 REGISTER"), ("401", "1 REGISTER")], "REGISTER", 401, Failed),
+            (&[("INVITE", "1 INVITE"), ("180", "1 INVITE")], "INVITE", 0, Unanswered),
+        ];
+        for (messages, method, status, outcome) in rows {
+            let all = dialogs(messages, None).finish();
+            let one = &all[0];
+            assert_eq!(
+                (all.len(), one.method.as_str(), one.answered().map_or(0, |a| a.0), one.outcome()),
+                (1, method, status, outcome),
+                "{messages:?}"
+            );
+            assert_eq!((one.from.as_str(), one.to.as_str()), ("1@a.b", "2@a.b"));
+            assert_eq!(one.duration(), SignedDuration::from_secs(messages.len() as i64 - 1));
+            assert_eq!(one.messages, messages.len() as u64);
+        }
+    }
+
+    #[test]
+    fn those_of_a_subscriber_are_picked_and_polls_are_counted() {
+        let call: &[(&str, &str)] = &[("INVITE", "1 INVITE"), ("486", "1 INVITE")];
+        for (subject, found) in [("1", 1), ("2@a.b", 1), ("3", 0), ("1@c.d", 0)] {
+            assert_eq!(dialogs(call, Some(subject)).finish().len(), found, "{subject}");
+        }
+        let polls = dialogs(&[("OPTIONS", "1 OPTIONS"), ("200", "1 OPTIONS")], None);
+        assert_eq!((polls.polls(), polls.finish().len()), (1, 0));
+    }
+
+    #[test]
+    fn more_than_is_kept_is_counted() {
+        let time: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
+        let mut all = Dialogs { most: 3, ..Dialogs::new(None) };
+        for n in 0..5 {
+            let record = record("INVITE sip:2@a.b SIP/2.0", "1 INVITE", &format!("c{n}"));
+            all.take(time, &SipMessage::of(&record).unwrap());
+        }
+        assert_eq!((all.left_out(), all.finish().len()), (2, 3));
+    }
+
+    proptest! {
+        #[test]
+        fn files_may_be_read_in_any_order(order in Just((0..5).collect::<Vec<usize>>()).prop_shuffle()) {
+            let rows = [("INVITE", "1 INVITE"), ("407", "1 INVITE"), ("INVITE", "2 INVITE"), ("486", "2 INVITE"), ("ACK", "2 ACK")];
+            let begin: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
+            let mut all = Dialogs::new(None);
+            for n in order {
+                let (first, cseq) = rows[n];
+                let line = if first.parse::<u16>().is_ok() { format!("SIP/2.0 {first} R") } else { format!("{first} sip:2@a.b SIP/2.0") };
+                let record = record(&line, cseq, "c1");
+                all.take(begin + SignedDuration::from_secs(n as i64), &SipMessage::of(&record).unwrap());
+            }
+            let all = all.finish();
+            prop_assert_eq!((all[0].method.as_str(), all[0].outcome(), all[0].messages), ("INVITE", DialogOutcome::Failed, 5));
+            prop_assert_eq!((all[0].answered().map(|a| a.0), all[0].began), (Some(486), begin));
+        }
+
+        #[test]
+        fn whatever_a_peer_sends_is_one_line(first in "\\PC{0,30}", call in any::<String>()) {
+            let record = record(&first, "x", &call);
+            let mut all = Dialogs::new(None);
+            if let Some(message) = SipMessage::of(&record) {
+                all.take("2026-11-23T10:00:00Z".parse().unwrap(), &message);
+            }
+            for one in all.finish() {
+                prop_assert!(!one.call_id.contains(crate::text::is_harmful) && !one.method.contains(crate::text::is_harmful));
+            }
+        }
+    }
+}

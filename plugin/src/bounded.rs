@@ -1,0 +1,53 @@
+//! Files that people name: read whole, and not for ever.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use crate::error::CliError;
+
+/// What no file that is meant is as long as.
+pub(crate) const LARGEST: u64 = 16 << 20;
+
+/// All of a reader; longer than `limit` is an error.
+pub(crate) fn all(reader: impl Read, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let length = reader.take(limit + 1).read_to_end(&mut bytes)?;
+    if length as u64 > limit {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is longer than {limit} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// The bytes of a file.
+pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, CliError> {
+    let failed = |source| CliError::Read { path: path.to_owned(), source };
+    all(File::open(path).map_err(failed)?, LARGEST).map_err(failed)
+}
+
+/// The text of a file, or of standard input where it is `-`.
+pub(crate) fn text(path: &Path, limit: u64) -> Result<String, CliError> {
+    let is_stdin = path == Path::new("-");
+    let failed =
+        |source| CliError::Read { path: if is_stdin { "standard input".into() } else { path.to_owned() }, source };
+    let bytes =
+        if is_stdin { all(io::stdin().lock(), limit) } else { File::open(path).and_then(|file| all(file, limit)) };
+    String::from_utf8(bytes.map_err(failed)?)
+        .map_err(|e| failed(io::Error::new(io::ErrorKind::InvalidData, e.utf8_error())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_end_is_an_error_and_takes_no_more_room_than_the_limit() {
+        assert_eq!(all(&b"12345"[..], 5).unwrap(), b"12345");
+        assert!(all(io::repeat(0), 1000).unwrap_err().to_string().contains("longer than 1000 bytes"));
+        #[cfg(unix)]
+        for read in [bytes(Path::new("/dev/zero")).err(), text(Path::new("/dev/zero"), LARGEST).err()] {
+            let told = read.expect("an error").to_string();
+            assert!(told.contains("/dev/zero") && told.contains("longer than"), "{told}");
+        }
+    }
+}

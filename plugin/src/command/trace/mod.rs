@@ -1,0 +1,234 @@
+//! `trace`: what calls there were, and one of them drawn.
+
+mod table;
+#[cfg(test)]
+pub(crate) use table::Report;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
+use clap::{Args, ValueEnum};
+use clearwater::component::Component;
+use clearwater::log::{Identity, Ladder, Logged, SipMessage, Sketch, Traced, Verdict};
+use clearwater_kube::logs::{LogEntry, LogSource, Said};
+
+use super::logs::{Saved, Selection, Unread};
+use crate::cli::PlaceArgs;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit;
+use crate::runtime::{block_on, unless_ended};
+
+/// How a ladder is drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Drawing {
+    #[default]
+    Text,
+    Mermaid,
+    Svg,
+}
+
+/// List the calls that there were, or draw the SIP messages of one, or of one subscriber, over all components
+///
+/// Without a Call-ID, calls, registrations and messages are listed with how each ended. With one, what bono and sprout wrote
+/// is drawn, with the lines between that name the call or its parties and with every warning and error, and who broke it is
+/// said. Bono and sprout write SIP messages from log level 4 on. What is still in the pods is read, or logs that were saved.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  kubectl clearwater trace -n ims --since 10m --failed         what went wrong in the last ten minutes
+  kubectl clearwater trace -n ims --follow --user 6505550000   what one subscriber does, as it happens
+  kubectl clearwater trace -n ims 1-69@10.244.1.4              one of them, drawn
+  kubectl clearwater trace --from night 6505550000 --format svg > night.svg")]
+pub(crate) struct Trace {
+    /// A Call-ID, or a subscriber: a number, a sip: or a tel: URI
+    #[arg(value_name = "CALL-ID|SUBSCRIBER", value_parser = NonEmptyStringValueParser::new().try_map(subject))]
+    subject: Option<String>,
+    #[command(flatten)]
+    list: table::ListArgs,
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// How it is drawn: text, mermaid or svg
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t, requires = "subject")]
+    format: Drawing,
+    /// Read lines from standard input instead of a cluster
+    #[arg(long, conflicts_with = "from")]
+    stdin: bool,
+    /// Read the log files of a directory instead of a cluster
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
+}
+
+impl Trace {
+    pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
+        match self.subject.clone() {
+            Some(subject) => self.draw(&subject, context),
+            None => self.tabulate(context),
+        }
+    }
+
+    fn draw(self, subject: &str, context: &mut Context) -> Result<u8, CliError> {
+        let mut sieve = Sieve::new(subject);
+        let mut unread = Unread::default();
+        self.each(context, true, &mut unread, |entry, _| {
+            sieve.take(entry);
+            Ok(())
+        })?;
+        sieve.writers.advise(context);
+        let messages = sieve.writers.messages;
+        let ladder = sieve.finish();
+        if ladder.hops().is_empty() && ladder.notes().is_empty() {
+            context.talk().warning(format!(
+                "none of {messages} SIP messages names {subject:?}, and no other line does; `kubectl clearwater trace` \
+                 without it lists what there is"
+            ));
+            return unread.error().map_or(Ok(exit::FAILURE), Err);
+        }
+        match self.format {
+            Drawing::Text => ladder.text_lines(|line| context.results().text(line))?,
+            Drawing::Mermaid => context.results().text(&ladder.mermaid())?,
+            Drawing::Svg => context.results().text(&ladder.svg())?,
+        }
+        match ladder.verdict() {
+            Some(Verdict::Refused(hop)) => {
+                let cause = ladder.cause(hop.time);
+                let cause =
+                    cause.map(|n| format!("; just before it, {} logged: {}", n.lane, n.text)).unwrap_or_default();
+                context.talk().note(format!(
+                    "it failed at {}, which answered \"{}\" (CSeq {}, Call-ID {}){cause}",
+                    hop.from, hop.text, hop.cseq, hop.call_id
+                ));
+            }
+            Some(Verdict::Unanswered(hop)) => context.talk().note(format!(
+                "it failed at {}: {} from {} to it has no answer in these logs (CSeq {}, Call-ID {})",
+                hop.to, hop.text, hop.from, hop.cseq, hop.call_id
+            )),
+            None => {}
+        }
+        unread.error().map_or(Ok(exit::OK), Err)
+    }
+
+    /// Hands on each record: of what was saved, or of what the pods still hold and, with `--follow`, say from now on.
+    fn each(
+        &self,
+        context: &mut Context,
+        says: bool,
+        unread: &mut Unread,
+        mut take: impl FnMut(&LogEntry, &mut Context) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        let mut failed = None;
+        let mut saved = |entry: &LogEntry| {
+            failed = failed.take().or_else(|| take(entry, context).err());
+            failed.is_some()
+        };
+        if self.stdin {
+            Saved::of_stdin(&mut saved)?;
+        } else if let Some(dir) = &self.from {
+            Saved::of_directory(dir, &mut saved)?;
+        } else {
+            let namespace = self.selection.namespace(&self.place, context, says)?;
+            let signals = context.signals();
+            return block_on(unless_ended(&signals, async {
+                let (selection, since) = (&self.selection, self.selection.since());
+                let mut stream = selection.read(context, namespace, &[], self.list.follow, since).await?;
+                while let Some(said) = stream.next().await {
+                    match said {
+                        Said::Record(entry) => take(&entry, context)?,
+                        Said::Trouble(source, text) => {
+                            let name = source.map(|s| format!("{}: ", s.pod)).unwrap_or_default();
+                            context.talk().warning(name + &text);
+                        }
+                        Said::Unread(source, why) => unread.take(source.as_deref(), &why, context),
+                        _ => {}
+                    }
+                }
+                Ok(())
+            }));
+        }
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+/// Who would write SIP messages, and did.
+#[derive(Debug, Default)]
+struct Writers {
+    messages: u64,
+    /// The components that would write SIP messages and wrote something, and whether any of it is one.
+    all: BTreeMap<&'static str, bool>,
+}
+
+impl Writers {
+    fn take(&mut self, component: &str, is_message: bool) {
+        self.messages += u64::from(is_message);
+        let writers = [Component::Bono, Component::Sprout].map(Component::name);
+        if let Some(writer) = writers.into_iter().find(|name| *name == component) {
+            *self.all.entry(writer).or_default() |= is_message;
+        }
+    }
+
+    /// Says what to do about those that would write SIP messages, and wrote other lines only.
+    fn advise(&self, context: &mut Context) {
+        let silent: Vec<&str> = self.all.iter().filter(|(_, wrote)| !**wrote).map(|(name, _)| *name).collect();
+        if silent.is_empty() {
+            return;
+        }
+        context.talk().warning(format!(
+            "no SIP message of {} is in these logs: it writes them from log level 4 on; set {} in the deployment file \
+             and run `kubectl clearwater up`, which restarts no other pods",
+            silent.join(" and "),
+            silent.iter().map(|c| format!("`components.{c}.logLevel: 4`")).collect::<Vec<_>>().join(" and ")
+        ));
+    }
+}
+
+/// Keeps what may be drawn and counts what there is, so that logs of any size need room for a few words of one call alone.
+#[derive(Debug)]
+struct Sieve {
+    sketch: Sketch,
+    /// The columns of addresses.
+    lanes: BTreeMap<String, String>,
+    /// The source of the last record.
+    last: Option<Arc<LogSource>>,
+    writers: Writers,
+}
+
+impl Sieve {
+    fn new(subject: &str) -> Self {
+        // The Call-ID is tried first: it may look like user@host.
+        let call = Traced::Call(subject.to_owned());
+        let subscriber = Identity::of_header(subject).map(Traced::Subscriber);
+        let sketch = Sketch::new(Some(call).into_iter().chain(subscriber));
+        Self { sketch, lanes: BTreeMap::new(), last: None, writers: Writers::default() }
+    }
+
+    /// Takes a record; no more of it needs to be kept.
+    fn take(&mut self, entry: &LogEntry) {
+        let message = SipMessage::of(&entry.record);
+        self.writers.take(&entry.source.component, message.is_some());
+        if !self.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &entry.source)) {
+            self.last = Some(entry.source.clone());
+            if !entry.source.address.is_empty() {
+                self.lanes.insert(entry.source.address.clone(), lane(entry).to_owned());
+            }
+        }
+        let logged = Logged { lane: lane(entry), time: entry.time, record: &entry.record };
+        self.sketch.take(logged, message.as_ref());
+    }
+
+    fn finish(self) -> Ladder {
+        self.sketch.finish(|host| self.lanes.get(host).cloned())
+    }
+}
+
+/// The column of a record: its pod.
+fn lane(entry: &LogEntry) -> &str {
+    if entry.source.pod.is_empty() { &entry.source.component } else { &entry.source.pod }
+}
+
+/// A Call-ID or a subscriber: any text that is not blank.
+fn subject(text: String) -> Result<String, &'static str> {
+    if text.trim().is_empty() { Err("a Call-ID or a subscriber is not blank") } else { Ok(text) }
+}

@@ -1,0 +1,211 @@
+//! What calls, registrations and messages there were, a line each.
+
+use anstyle::{AnsiColor, Style};
+use clap::{Args, ValueEnum};
+use clearwater::log::{Dialog, DialogOutcome, Dialogs, Identity, SipMessage, Traced};
+use clearwater::text::counted;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{Trace, Writers};
+use crate::command::logs::Unread;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit;
+use crate::output::Format;
+use crate::table::Table;
+
+/// The version of what `-o json` writes.
+const VERSION: u32 = 1;
+/// How wide the columns of a table are whose rows come one by one: what a number, its domain and a reason take as a rule.
+const LIVE: [usize; 7] = [12, 22, 28, 28, 8, 7, 9];
+
+/// Which dialogs are listed, and how.
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// Of the list: only what failed or has no answer
+    #[arg(long, conflicts_with = "subject")]
+    failed: bool,
+    /// Of the list: only what names this subscriber
+    #[arg(long, value_name = "SUBSCRIBER", conflicts_with = "subject", value_parser = subscriber)]
+    user: Option<Identity>,
+    /// Go on, and list each as its outcome comes. Without a letter: -f is the deployment file
+    #[arg(long, conflicts_with_all = ["subject", "stdin", "from", "output"])]
+    pub(super) follow: bool,
+    /// The format of the list
+    #[arg(short, long, value_enum, default_value_t, conflicts_with = "subject")]
+    output: ListFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum ListFormat {
+    /// For people
+    #[default]
+    Table,
+    /// For programs
+    Json,
+}
+
+fn subscriber(text: &str) -> Result<Identity, String> {
+    Identity::of_header(text)
+        .ok_or_else(|| "it names no subscriber; write a number, user@domain, a sip: or a tel: URI".to_owned())
+}
+
+/// What `trace -o json` writes.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Report {
+    /// The version of this format.
+    v: u32,
+    /// The dialogs, in the order in which they began.
+    dialogs: Vec<Row>,
+    /// How many OPTIONS there were, which are not listed.
+    options: u64,
+    /// How many messages were left out, because there were more dialogs than are kept.
+    left_out: u64,
+}
+
+/// All messages of one Call-ID.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    /// The Call-ID.
+    call_id: String,
+    /// When its first message was logged.
+    #[schemars(with = "String")]
+    began: Timestamp,
+    /// From its first message to its last, in milliseconds.
+    duration_ms: i64,
+    /// The method that it began with.
+    method: String,
+    /// Who began it, as user@domain; empty where nobody is named.
+    from: String,
+    /// Whom it was for.
+    to: String,
+    /// How it ended: succeeded, failed, cancelled or unanswered.
+    outcome: &'static str,
+    /// The final answer to what it began with.
+    status: Option<u16>,
+    /// The answer's reason.
+    reason: Option<String>,
+    /// How many times one of its messages was logged.
+    messages: u64,
+}
+
+impl Row {
+    fn of(dialog: &Dialog) -> Self {
+        let answer = dialog.answered();
+        Self {
+            call_id: dialog.call_id.to_string(),
+            began: dialog.began,
+            duration_ms: i64::try_from(dialog.duration().as_millis()).unwrap_or(i64::MAX),
+            method: dialog.method.to_string(),
+            from: dialog.from.to_string(),
+            to: dialog.to.to_string(),
+            outcome: dialog.outcome().name(),
+            status: answer.map(|a| a.0),
+            reason: answer.map(|(status, text)| text.trim_start_matches(&status.to_string()).trim_start().to_owned()),
+            messages: dialog.messages,
+        }
+    }
+
+    fn cells(dialog: &Dialog) -> [String; 8] {
+        let status = match (dialog.answered(), dialog.outcome()) {
+            (Some((_, text)), DialogOutcome::Cancelled) => format!("{text} (cancelled)"),
+            (Some((_, text)), _) => text.to_string(),
+            (None, _) => "no answer".to_owned(),
+        };
+        [
+            dialog.began.strftime("%H:%M:%S%.3f").to_string(),
+            status,
+            dialog.from.to_string(),
+            dialog.to.to_string(),
+            dialog.method.to_string(),
+            dialog.messages.to_string(),
+            format!("{:.3} s", dialog.duration().as_secs_f64()),
+            dialog.call_id.to_string(),
+        ]
+    }
+}
+
+const HEAD: [&str; 8] = ["BEGAN", "ENDING", "FROM", "TO", "METHOD", "LOGGED", "DURATION", "CALL-ID"];
+
+fn style(outcome: DialogOutcome) -> Style {
+    match outcome {
+        DialogOutcome::Succeeded => AnsiColor::Green.on_default(),
+        DialogOutcome::Failed | DialogOutcome::Unanswered => AnsiColor::Red.on_default(),
+        DialogOutcome::Cancelled => Style::new(),
+    }
+}
+
+fn is_failed(outcome: DialogOutcome) -> bool {
+    matches!(outcome, DialogOutcome::Failed | DialogOutcome::Unanswered)
+}
+
+impl Trace {
+    /// Lists the dialogs.
+    pub(super) fn tabulate(self, context: &mut Context) -> Result<u8, CliError> {
+        let (mut writers, mut unread) = (Writers::default(), Unread::default());
+        let mut dialogs = Dialogs::new(self.list.user.clone().map(Traced::Subscriber));
+        let (follow, only_failed) = (self.list.follow, self.list.failed);
+        if follow {
+            let [a, b, c, d, e, f, g] = LIVE;
+            let head = Table::new(HEAD, Vec::new(), usize::MAX).least([a, b, c, d, e, f, g, 0]).head();
+            context.results().text(&format!("{head}\n"))?;
+            context.results().flush()?;
+        }
+        let says = self.list.output == ListFormat::Table;
+        self.each(context, says, &mut unread, |entry, context| {
+            let message = SipMessage::of(&entry.record);
+            writers.take(&entry.source.component, message.is_some());
+            let Some(message) = message else { return Ok(()) };
+            let Some((dialog, outcome)) = dialogs.take(entry.time, &message) else { return Ok(()) };
+            let now = dialog.outcome();
+            if follow && outcome != now && (!only_failed || is_failed(now)) {
+                let [a, b, c, d, e, f, g] = LIVE;
+                let table = Table::new(HEAD, vec![Row::cells(dialog)], usize::MAX).least([a, b, c, d, e, f, g, 0]);
+                let line = table.row(0, style(now));
+                context.results().styled(&format!("{line}\n"))?;
+                context.results().flush()?;
+            }
+            Ok(())
+        })?;
+        writers.advise(context);
+        let (polls, left_out) = (dialogs.polls(), dialogs.left_out());
+        if left_out > 0 {
+            context.talk().warning(format!(
+                "{} of further calls are left out: the list is full; --since or --user makes it shorter",
+                counted(usize::try_from(left_out).unwrap_or(usize::MAX), "message")
+            ));
+        }
+        let all = dialogs.finish();
+        let count = all.len();
+        let all: Vec<Dialog> = all.into_iter().filter(|d| !only_failed || is_failed(d.outcome())).collect();
+        match self.list.output {
+            ListFormat::Json => {
+                let report =
+                    Report { v: VERSION, dialogs: all.iter().map(Row::of).collect(), options: polls, left_out };
+                context.results().value(Format::Json, &report)?;
+            }
+            ListFormat::Table if all.is_empty() => {
+                let of = if only_failed {
+                    format!("none of {} failed", counted(count, "dialog"))
+                } else {
+                    "no call, registration or message is in these logs".to_owned()
+                };
+                context.talk().note(of);
+            }
+            ListFormat::Table => {
+                // A Call-ID is copied from the screen: no line is cut.
+                let table = Table::new(HEAD, all.iter().map(Row::cells).collect(), usize::MAX);
+                context.results().text(&format!("{}\n", table.head()))?;
+                for (n, dialog) in all.iter().enumerate() {
+                    context.results().styled(&format!("{}\n", table.row(n, style(dialog.outcome()))))?;
+                }
+                context.talk().note("`kubectl clearwater trace CALL-ID` draws one of them");
+            }
+        }
+        unread.error().map_or(Ok(exit::OK), Err)
+    }
+}
