@@ -10,10 +10,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clearwater::component::Component;
-use clearwater_sip::case::{Case, CaseOutcome, NoWay, Opened, WaySource};
-use clearwater_sip::{Account, Ends, Transport, Way};
+use clearwater_sip::case::{Case, CaseOutcome, CaseTimes, NoWay, Opened, OpenedMedia, WaySource};
+use clearwater_sip::{Account, Ends, MediaWay, Transport, Way};
+use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
+use parking_lot::Mutex;
 use thiserror::Error;
 
 use crate::Cluster;
@@ -21,6 +23,7 @@ use crate::cluster::say;
 use crate::observe::snapshot::component_of;
 use crate::pod::object::{own_container, pod_is_ready};
 use crate::pod::{AskError, Tunnel, TunnelProtocol};
+use crate::rights::{self, Scope, Task};
 
 /// How phones reach bono.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +45,14 @@ pub enum ExerciseError {
         namespace: String,
         /// What was seen.
         source: kube::Error,
+    },
+    /// The user may not do what it takes.
+    #[error("namespace {namespace}: needs the right{} to {}", if .missing.len() == 1 { "" } else { "s" }, .missing.join(", "))]
+    Rights {
+        /// The namespace.
+        namespace: String,
+        /// The rights that are missing, as `get pods/exec`.
+        missing: Vec<String>,
     },
     /// There is no bono that could be asked.
     #[error("no pod of bono in {namespace} is ready ({pods} {})", if *.pods == 1 { "is there" } else { "are there" })]
@@ -94,30 +105,54 @@ struct Bono {
 }
 
 impl Bonos {
-    /// Finds the bonos that are ready, and where phones may stand; with an address neither is needed.
+    /// Finds the bonos that are ready, and where phones may stand; with an address neither is needed. Before that it asks
+    /// for every right that an exercise takes, lines included: without them nothing is begun.
     pub async fn find(cluster: &Cluster, via: Via) -> Result<Self, ExerciseError> {
+        let (client, namespace) = (&cluster.client, &cluster.namespace);
+        let missing = match via {
+            Via::Pod => rights::missing_with_exec(client, namespace, Task::Test).await,
+            Via::Address(_) => rights::missing(client, namespace, Task::Test, Scope::Namespace).await,
+        };
+        if !missing.is_empty() {
+            return Err(ExerciseError::Rights { namespace: namespace.clone(), missing });
+        }
         let bonos = Self { cluster: cluster.clone(), via, ways: AtomicUsize::new(1), next: AtomicUsize::new(0) };
         if via == Via::Pod {
-            bonos.look().await?;
+            bonos.look(0).await?;
         }
         Ok(bonos)
     }
 
     /// Who is there now: pods come and go while it is tried.
-    async fn look(&self) -> Result<(Stand, Bono), ExerciseError> {
+    async fn look(&self, turn: usize) -> Result<(Stand, Bono), ExerciseError> {
         let namespace = || self.cluster.namespace.clone();
         let all = self.cluster.api::<Pod>().list(&ListParams::default()).await;
         let all = all.map_err(|source| ExerciseError::List { namespace: namespace(), source })?.items;
         let bonos: Vec<Bono> = ready(&all, Component::Bono).filter_map(bono).collect();
         let count = bonos.len();
         self.ways.store(count, Ordering::Relaxed);
-        let turn = self.next.fetch_add(1, Ordering::Relaxed).checked_rem(count).unwrap_or_default();
-        let Some(bono) = bonos.into_iter().nth(turn) else {
+        let Some(bono) = bonos.into_iter().nth(turn.checked_rem(count).unwrap_or_default()) else {
             let pods = all.iter().filter(|p| component_of(*p) == Some(Component::Bono)).count();
             return Err(ExerciseError::NoBono { namespace: namespace(), pods });
         };
         let stand = STANDS.into_iter().find_map(|c| ready(&all, c).find_map(|pod| stand(pod, c)));
         Ok((stand.ok_or_else(|| ExerciseError::NoStand { namespace: namespace() })?, bono))
+    }
+
+    /// A tunnel from where phones stand to the next bono.
+    async fn dig(&self, protocol: TunnelProtocol) -> Result<(Tunnel, Bono), NoWay> {
+        // Media goes to no bono, and takes no turn.
+        let takes_turn = usize::from(protocol != TunnelProtocol::Aimed);
+        let turn = self.next.fetch_add(takes_turn, Ordering::Relaxed);
+        let (stand, bono) = self.look(turn).await.map_err(|e| NoWay::Unknown(e.to_string()))?;
+        let pods = self.cluster.api();
+        let opened = Tunnel::open(&pods, &stand.pod, &stand.container, bono.address, protocol, OPENING).await;
+        match opened {
+            Ok(tunnel) => Ok((tunnel, bono)),
+            Err(AskError::NoWay { why, .. }) => Err(NoWay::Refused { through: bono.pod, why }),
+            Err(error @ AskError::Forbidden { .. }) => Err(NoWay::Unknown(format!("pod {}: {error}", stand.pod))),
+            Err(error) => Err(NoWay::Unknown(error.to_string())),
+        }
     }
 
     /// How many there are, by which phones go in turn.
@@ -147,43 +182,82 @@ impl WaySource for Bonos {
             let way = Way { transport, proxy, tunnel: None };
             return Ok(Opened { way, through: proxy.to_string(), keeper: Box::new(()) });
         }
-        let (stand, bono) = self.look().await.map_err(|e| NoWay::Unknown(e.to_string()))?;
         let protocol = match transport {
             Transport::Tcp => TunnelProtocol::Tcp,
             Transport::Udp => TunnelProtocol::Udp,
         };
-        let pods = self.cluster.api();
-        let opened = Tunnel::open(&pods, &stand.pod, &stand.container, bono.address, protocol, OPENING).await;
-        let tunnel = opened.map_err(|error| match error {
-            AskError::NoWay { why, .. } => NoWay::Refused { through: bono.pod.clone(), why },
-            AskError::Forbidden { .. } => NoWay::Unknown(format!("pod {}: {error}", stand.pod)),
-            error => NoWay::Unknown(error.to_string()),
-        })?;
-        let ends = Ends { near: tunnel.near(), far: tunnel.far() };
-        let way = Way { transport, proxy: bono.address, tunnel: Some(ends) };
+        let (tunnel, bono) = self.dig(protocol).await?;
+        let way = Way { transport, proxy: bono.address, tunnel: Some(ends(&tunnel)) };
         Ok(Opened { way, through: bono.pod, keeper: Box::new(tunnel) })
+    }
+
+    async fn open_media(&self) -> Result<OpenedMedia, NoWay> {
+        if let Via::Address(proxy) = self.via {
+            return Ok(OpenedMedia { way: MediaWay::Direct(proxy), keeper: Box::new(()) });
+        }
+        let (mut tunnel, _) = self.dig(TunnelProtocol::Aimed).await?;
+        let aim = tunnel.aim().ok_or_else(|| NoWay::Unknown("the relay of media cannot be aimed".to_owned()))?;
+        Ok(OpenedMedia { way: MediaWay::Relayed { ends: ends(&tunnel), aim }, keeper: Box::new(tunnel) })
     }
 }
 
-/// Tries one case after the other over each of the transports, as far as it makes sense there, and hands each outcome on.
+fn ends(tunnel: &Tunnel) -> Ends {
+    Ends { near: tunnel.near(), far: tunnel.far() }
+}
+
+/// Where the lines come from that cases are tried with.
+#[async_trait::async_trait]
+pub trait LineSource: Send + Sync {
+    /// The lines of a lane, for the next case: others than those of any other lane. Why there are none, in one line.
+    async fn lines(&self, lane: usize) -> Result<Vec<Account>, String>;
+}
+
+/// What is tried, and how.
+#[derive(Debug)]
+pub struct ExercisePlan<'a> {
+    /// The cases.
+    pub cases: &'a [&'static Case],
+    /// Over which transports, one after the other.
+    pub transports: &'a [Transport],
+    /// How long things may take.
+    pub times: CaseTimes,
+    /// How many cases are tried at the same time, each in a lane with lines of its own.
+    pub at_once: usize,
+}
+
+/// Tries the cases over each of the transports, as far as they make sense there, and hands each outcome on.
 pub async fn exercise(
     bonos: &Bonos,
-    accounts: &[Account],
-    cases: &[&'static Case],
-    transports: &[Transport],
-    patience: Duration,
+    lines: &dyn LineSource,
+    plan: &ExercisePlan<'_>,
     mut told: impl FnMut(CaseOutcome),
 ) {
-    for transport in transports {
-        let mut silent = None;
-        for case in cases.iter().filter(|c| c.over.contains(transport)) {
-            if let Some(first) = silent {
-                told(case.not_tried(*transport, format!("nothing came back at all in the case {first}")));
-                continue;
+    let at_once = plan.at_once.max(1);
+    for transport in plan.transports {
+        let silent = Mutex::new(None);
+        let free = Mutex::new((0..at_once).rev().collect::<Vec<usize>>());
+        let trying = |case: &'static Case| {
+            let (silent, free) = (&silent, &free);
+            async move {
+                if let Some(first) = *silent.lock() {
+                    return case.not_tried(*transport, format!("nothing came back at all in the case {first}"));
+                }
+                let lane = free.lock().pop().unwrap_or_default();
+                let outcome = match lines.lines(lane).await {
+                    Ok(accounts) => case.attempt(bonos, &accounts, *transport, plan.times).await,
+                    Err(why) => case.not_tried(*transport, why),
+                };
+                free.lock().push(lane);
+                // Of several bonos another may answer.
+                if bonos.ways() == 1 && outcome.is_silence() {
+                    *silent.lock() = Some(case.id);
+                }
+                outcome
             }
-            let outcome = case.attempt(bonos, accounts, *transport, patience).await;
-            // Of several bonos another may answer.
-            silent = (bonos.ways() == 1 && outcome.is_silence()).then_some(case.id);
+        };
+        let cases = plan.cases.iter().copied().filter(|c| c.over.contains(transport));
+        let mut outcomes = stream::iter(cases).map(trying).buffer_unordered(at_once);
+        while let Some(outcome) = outcomes.next().await {
             told(outcome);
         }
     }

@@ -108,12 +108,20 @@ async fn ask<T: Send>(
 ///
 /// What cannot be asked is taken to be there; the request itself will tell.
 pub(crate) async fn missing(client: &Client, namespace: &str, task: Task, scope: Scope) -> Vec<String> {
+    missing_of(client, namespace, task.rules().filter(|r| r.scope == scope)).await
+}
+
+/// The same of the rules of a task in the namespace, and of connections into pods besides where those are not for all
+/// that it does.
+pub(crate) async fn missing_with_exec(client: &Client, namespace: &str, task: Task) -> Vec<String> {
+    let own = task.rules().filter(|r| r.scope == Scope::Namespace);
+    missing_of(client, namespace, own.chain(table::RUN_INSIDE)).await
+}
+
+async fn missing_of(client: &Client, namespace: &str, rules: impl Iterator<Item = &AccessRule>) -> Vec<String> {
     let minor = minor(client).await;
-    let needed: BTreeSet<Right> = task
-        .rules()
-        .filter(|r| r.scope == scope && r.without.is_none() && r.always(minor))
-        .flat_map(AccessRule::rights)
-        .collect();
+    let needed: BTreeSet<Right> =
+        rules.filter(|r| r.without.is_none() && r.always(minor)).flat_map(AccessRule::rights).collect();
     let answers = ask(client, namespace, needed.into_iter().map(|r| (r, ()))).await;
     answers.into_iter().filter(|(.., has)| matches!(has, Ok(false))).map(|(right, ..)| right.to_string()).collect()
 }

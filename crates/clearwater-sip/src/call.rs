@@ -28,6 +28,8 @@ struct Dialog {
     target: SipUri,
     routes: Vec<Routing>,
     heard: mpsc::UnboundedReceiver<Received>,
+    /// A BYE that overtook the ACK: the call was up, and is over.
+    overtook: Option<Box<Received>>,
 }
 
 impl Drop for Dialog {
@@ -175,7 +177,8 @@ impl Invitation {
         let mut routes: Vec<Routing> = reply.headers.get(Name::RECORD_ROUTE).unwrap_or_default();
         routes.reverse();
         let leg = Leg { remote: written(&reply.remote), ..self.leg.clone() };
-        let dialog = Dialog { line: Arc::clone(&self.line), leg, target: contact.uri.uri, routes, heard };
+        let dialog =
+            Dialog { line: Arc::clone(&self.line), leg, target: contact.uri.uri, routes, heard, overtook: None };
         let call = Call { dialog, remote_media: reply.body.clone() };
         call.dialog.acknowledge().await?;
         Ok(call)
@@ -263,7 +266,8 @@ impl Ringing {
             number: 0,
         };
         let routes: Vec<Routing> = self.request.headers.get(Name::RECORD_ROUTE).unwrap_or_default();
-        let mut dialog = Dialog { line: Arc::clone(&self.line), leg, target: contact.uri.uri, routes, heard };
+        let mut dialog =
+            Dialog { line: Arc::clone(&self.line), leg, target: contact.uri.uri, routes, heard, overtook: None };
         let until = Instant::now() + within;
         let mut pause = consts::T1;
         loop {
@@ -273,6 +277,11 @@ impl Ringing {
             }
             match timeout(pause.min(left), dialog.heard.recv()).await {
                 Ok(Some(received)) if received.request.line.method == Method::ACK => break,
+                // A proxy hands on what comes at once by several hands. Who hangs up has had the answer.
+                Ok(Some(received)) if received.request.line.method == Method::BYE => {
+                    dialog.overtook = Some(Box::new(received));
+                    break;
+                }
                 Ok(Some(mut received)) => dialog.line.answer(&mut received, 405).await?,
                 Ok(None) => return Err(Self::over()),
                 Err(_) => {
@@ -381,6 +390,9 @@ impl Dialog {
     /// The next request of that kind. A repeated ACK is passed over, others are refused.
     async fn awaited(&mut self, method: &Method, within: Duration) -> Result<Received, SipError> {
         let until = Instant::now() + within;
+        if let Some(early) = self.overtook.take_if(|early| early.request.line.method == *method) {
+            return Ok(*early);
+        }
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let late = || SipError::Silence { awaited: method.to_string(), within };

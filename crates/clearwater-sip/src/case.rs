@@ -4,12 +4,13 @@ mod bench;
 mod calls;
 mod messages;
 mod registration;
+mod talks;
 
-pub use bench::{Case, CaseFailure, CaseOutcome, NoWay, Opened, TestVerdict, WaySource};
+pub use bench::{Case, CaseFailure, CaseOutcome, CaseTimes, NoWay, Opened, OpenedMedia, TestVerdict, WaySource};
 
 /// All cases, in the order they are tried: what the later need comes first.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    registration::CASES.iter().chain(messages::CASES).chain(calls::CASES)
+    registration::CASES.iter().chain(messages::CASES).chain(calls::CASES).chain(talks::CASES)
 }
 
 /// The cases that are meant, and those of the words that mean none. A word is an id, or the beginning of one that ends

@@ -1,4 +1,4 @@
-//! A SIP phone, and cases that try whether an IMS carries registrations, messages and calls.
+//! A SIP phone, and cases that try whether an IMS carries registrations, messages and calls, and phones each other's media.
 //!
 //! The grammar, the transactions and the digest are `ezk-sip`'s; what is here is what a phone does with them, and what is
 //! expected of Clearwater. A phone speaks over TCP or UDP to a proxy that is given as an address ([`Way`]), which may be
@@ -22,6 +22,8 @@ mod account;
 mod call;
 pub mod case;
 mod error;
+pub mod load;
+mod media;
 mod phone;
 mod reply;
 mod suspect;
@@ -31,6 +33,7 @@ use account::uri;
 pub use account::{Account, AccountError, Transport};
 pub use call::{Call, Invitation, Ringing};
 pub use error::SipError;
+pub use media::{MediaHeard, MediaKind, MediaReport, MediaSocket, MediaWay};
 pub use phone::{Ends, Phone, Way};
 pub use reply::Reply;
 use reply::uri_of;

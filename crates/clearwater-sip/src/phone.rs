@@ -491,7 +491,7 @@ fn plain_user_name(headers: &mut Headers, name: &str) {
 }
 
 /// This machine's address on the way to another.
-async fn towards(there: SocketAddr) -> Result<IpAddr, SipError> {
+pub(crate) async fn towards(there: SocketAddr) -> Result<IpAddr, SipError> {
     let any = if there.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(any).await?;
     socket.connect(there).await?;

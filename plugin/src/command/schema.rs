@@ -17,6 +17,7 @@ fn generate() -> Value {
         ("down", generator.subschema_for::<clearwater::event::Event>()),
         ("scale", generator.subschema_for::<clearwater::event::Event>()),
         ("test", generator.subschema_for::<super::test::Report>()),
+        ("test --load", generator.subschema_for::<super::test::LoadReport>()),
         ("status", generator.subschema_for::<clearwater_kube::status::Status>()),
         ("subscriber", generator.subschema_for::<subscriber::Report>()),
         ("trace", generator.subschema_for::<trace::Report>()),

@@ -1,20 +1,16 @@
-use std::fmt::Write as _;
-use std::hash::{BuildHasher, RandomState};
+mod lines;
+mod load;
+mod report;
+
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use clearwater_kube::exercise::{Bonos, ExerciseError, Via, exercise};
-use clearwater_kube::subscribers::{Provisioning, ProvisioningOptions, SubscriberError};
-use clearwater_sip::case::{Case, CaseOutcome, TestVerdict, all, chosen};
-use clearwater_sip::{Account, Heading, TranscriptEntry, Transport, suspect_of};
-use quick_xml::Writer;
-use quick_xml::events::{BytesDecl, BytesText, Event as XmlEvent};
-use schemars::JsonSchema;
-use secrecy::ExposeSecret;
-use serde::Serialize;
+use clearwater_kube::exercise::{Bonos, ExerciseError, ExercisePlan, Via, exercise};
+use clearwater_sip::Transport;
+use clearwater_sip::case::{Case, CaseTimes, all, chosen};
+use clearwater_sip::load::LoadPlan;
 
 use crate::cli::PlaceArgs;
 use crate::context::Context;
@@ -22,9 +18,13 @@ use crate::duration::duration;
 use crate::error::CliError;
 use crate::exit;
 use crate::output::Format;
-use crate::reporter::{BAD, DIM, GOOD, WARN, plain};
+use crate::reporter::{BAD, GOOD, WARN};
 use crate::runtime::{block_on, unless_ended};
 use crate::signal::Signals;
+use lines::Lines;
+pub(super) use load::LoadReport;
+pub(super) use report::Report;
+use report::{Tried, counts, millis, write_junit};
 
 /// Try whether it is a telephone exchange: phones register, write to each other and call each other through bono
 ///
@@ -32,15 +32,17 @@ use crate::signal::Signals;
 /// this program's own. They reach bono through its pods, or with --via ADDRESS as any phone outside would. What fails is
 /// told with the messages that were exchanged and with the component that such an answer points at.
 ///
-/// A namespace is tried by one at a time: what an earlier run left behind when it was killed is taken away first.
+/// Several runs at once do not disturb each other: each has lines of its own. What a run left behind when it was killed is
+/// taken away by one that begins later, once its time is over.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   kubectl clearwater test
   kubectl clearwater test --only register,call --transport udp
   kubectl clearwater test --via 203.0.113.7           from here, as a phone: this tries the exposure too
   kubectl clearwater test --repeat 50 -o json --junit test.xml
+  kubectl clearwater test --load 5/s --for 2m         calls at a rate, while `autoscale` is watched
 
-Exit code 8 says that a case failed, 1 that something could not be tried.")]
+Exit code 8 says that a case failed, or more calls than may; 1 that something could not be tried.")]
 pub(crate) struct Test {
     #[command(flatten)]
     place: PlaceArgs,
@@ -62,6 +64,21 @@ pub(crate) struct Test {
     /// How long one answer may take
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
     timeout: Duration,
+    /// How long media flows in the cases call-voice and call-video
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "1s")]
+    talk: Duration,
+    /// How many cases are tried at once, each with lines of its own; with --load, how many pairs of phones there are
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    parallel: Option<u16>,
+    /// Make so many calls in a second, instead of trying cases
+    #[arg(long, value_name = "RATE", value_parser = load::rate, conflicts_with_all = ["only", "skip", "repeat", "talk", "junit"])]
+    load: Option<f64>,
+    /// For how long calls are made
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration, default_value = "30s", requires = "load")]
+    lasting: Duration,
+    /// How many of a hundred calls may fail
+    #[arg(long, value_name = "PERCENT", value_parser = load::percent, default_value = "1", requires = "load")]
+    failures: f64,
     /// Name the cases and what each shows, and stop
     #[arg(long)]
     list: bool,
@@ -73,179 +90,18 @@ pub(crate) struct Test {
     junit: Option<PathBuf>,
 }
 
-/// The account at Ellis that the lines belong to, so that the next run finds what a killed one left. `.invalid` is no
-/// domain of anybody's (RFC 2606).
-const ACCOUNT: &str = "kubectl-clearwater-test@clearwater.invalid";
-
-/// The same at homestead-prov, which has no accounts: what the private identities begin with.
-const PREFIX: &str = "kubectl-clearwater-test.";
-
-/// How long taking the lines away may take.
+/// How long taking the lines away may take, and how much longer for each of them.
 const TIDYING: Duration = Duration::from_secs(5);
+const TIDYING_A_LINE: Duration = Duration::from_millis(200);
 /// And how long where somebody wants the end: the process ends within a second.
 const TIDYING_IN_HASTE: Duration = Duration::from_millis(800);
 
-/// The numbers of its lines: outside of Ellis' pool, and of an area that no numbering plan of that form has.
-const NUMBERS: RangeInclusive<u32> = 1_999_000_000..=1_999_099_999;
-
 /// The shortest time in which an answer can be awaited.
 const SHORTEST: Duration = Duration::from_millis(100);
-
-/// What was tried.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Report {
-    /// The version of this form: 1.
-    version: u32,
-    /// The namespace.
-    namespace: String,
-    /// Whether every case passed.
-    passed: bool,
-    /// How long it all took, in milliseconds.
-    millis: u64,
-    /// Each case, in the order they were tried.
-    cases: Vec<Tried>,
-}
-
-/// One case.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct Tried {
-    /// Its name.
-    id: &'static str,
-    /// `tcp` or `udp`.
-    transport: String,
-    /// How it ended.
-    verdict: Ended,
-    /// How long it took, in milliseconds.
-    millis: u64,
-    /// The pods of bono, or the address, that its phones went through.
-    through: Vec<String>,
-    /// What was seen, where it did not pass.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failure: Option<Failed>,
-    /// What the phones sent and were sent, where it did not pass.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    messages: Vec<Message>,
-}
-
-/// How a case ended: `notTried` where there was no way to bono.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-enum Ended {
-    Passed,
-    Failed,
-    NotTried,
-}
-
-/// Why a case did not pass.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct Failed {
-    /// What was being done.
-    step: String,
-    /// What is right.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    wanted: String,
-    /// What was seen.
-    seen: String,
-    /// The component that such an answer points at.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    component: Option<&'static str>,
-    /// What is likely wrong with it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
-}
-
-/// A SIP message as a phone had it.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct Message {
-    /// When, in milliseconds since the first phone was there.
-    millis: u64,
-    /// The phone's number.
-    phone: String,
-    /// Whether it was `sent` by the phone or `received`.
-    direction: &'static str,
-    /// The method, or the status and the method that it answers.
-    line: String,
-    /// The Call-ID, by which `trace` finds it in the logs.
-    call_id: String,
-}
-
-/// How many passed, failed, and were not tried.
-fn counts(tried: &[Tried]) -> [usize; 3] {
-    [Ended::Passed, Ended::Failed, Ended::NotTried].map(|ended| tried.iter().filter(|t| t.verdict == ended).count())
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-impl Tried {
-    fn of(outcome: CaseOutcome) -> Self {
-        let CaseOutcome { id, transport, verdict, took, through, messages } = outcome;
-        let (word, failure) = match verdict {
-            TestVerdict::Passed => (Ended::Passed, None),
-            TestVerdict::Failed(failure) => {
-                let suspect = failure.answer.as_ref().and_then(|(method, code)| suspect_of(method, *code));
-                let (component, reason) = (suspect.map(|s| s.component), suspect.map(|s| s.reason));
-                let (step, wanted, seen) = (failure.step, failure.wanted, plain(&failure.seen));
-                (Ended::Failed, Some(Failed { step, wanted, seen, component, reason }))
-            }
-            TestVerdict::NotTried(why) => {
-                let (step, wanted) = ("the way to bono".to_owned(), String::new());
-                (Ended::NotTried, Some(Failed { step, wanted, seen: plain(&why), component: None, reason: None }))
-            }
-        };
-        let messages = if failure.is_some() { messages.iter().map(Message::of).collect() } else { Vec::new() };
-        Self { id, transport: transport.to_string(), verdict: word, millis: millis(took), through, failure, messages }
-    }
-
-    /// A line for the terminal, and more where it did not pass.
-    fn text(&self) -> String {
-        let (style, word) = match self.verdict {
-            Ended::Passed => (GOOD, "ok"),
-            Ended::Failed => (BAD, "FAILED"),
-            Ended::NotTried => (WARN, "not tried"),
-        };
-        let through = self.through.join(", ");
-        let mut text = format!(
-            "{style}{word:9}{style:#} {:24} {:4} {:>7} ms  {DIM}{through}{DIM:#}\n",
-            self.id, self.transport, self.millis
-        );
-        if let Some(failed) = &self.failure {
-            let right = if failed.wanted.is_empty() { String::new() } else { format!("; {} is right", failed.wanted) };
-            let _ = writeln!(text, "  {}: {}{right}", failed.step, failed.seen);
-            if let (Some(component), Some(reason)) = (failed.component, failed.reason) {
-                let _ = writeln!(text, "  look at {component}: {reason}");
-            }
-        }
-        for message in &self.messages {
-            let arrow = if message.direction == "sent" { "-->" } else { "<--" };
-            let _ = writeln!(text, "  {:>7} ms  {} {arrow} {}", message.millis, message.phone, message.line);
-        }
-        if let Some(last) = self.messages.last() {
-            let _ = writeln!(text, "  kubectl clearwater trace {}", last.call_id);
-        }
-        text
-    }
-}
-
-impl Message {
-    fn of(entry: &TranscriptEntry) -> Self {
-        Self {
-            millis: millis(entry.at),
-            phone: entry.phone.to_string(),
-            direction: match entry.heading {
-                Heading::Sent => "sent",
-                Heading::Received => "received",
-            },
-            line: plain(&entry.message),
-            call_id: plain(&entry.call_id),
-        }
-    }
-}
+/// Media flows no longer: a case has an end.
+const LONGEST_TALK: Duration = Duration::from_secs(30);
+/// Calls are made no longer.
+const LONGEST_LOAD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The cases that are meant.
 fn cases(only: &[String], skip: &[String]) -> Result<Vec<&'static Case>, CliError> {
@@ -298,16 +154,25 @@ fn via(word: &str) -> Result<Via, CliError> {
 
 impl From<ExerciseError> for CliError {
     fn from(error: ExerciseError) -> Self {
+        let rights =
+            |error| Self::Unready(format!("{error}; `kubectl clearwater rbac test` writes the Role that is needed"));
         match error {
             ExerciseError::NoBono { .. } => {
                 Self::Unready(format!("{error}; see `kubectl clearwater status`, and bring it up first"))
             }
-            ExerciseError::List { source: kube::Error::Api(ref status), .. } if status.is_forbidden() => {
-                Self::Unready(format!("{error}; `kubectl clearwater rbac test` writes the Role that is needed"))
-            }
+            ExerciseError::Rights { .. } => rights(error),
+            ExerciseError::List { source: kube::Error::Api(ref status), .. } if status.is_forbidden() => rights(error),
             error => Self::Connection(error.to_string()),
         }
     }
+}
+
+/// What a run tries.
+enum Work<'a> {
+    /// Cases; each that ends is added.
+    Cases { cases: &'a [&'static Case], transports: &'a [Transport], tried: &'a mut Vec<Tried> },
+    /// Calls at a rate.
+    Load { plan: LoadPlan, report: &'a mut LoadReport },
 }
 
 impl Test {
@@ -322,49 +187,73 @@ impl Test {
         let mut transports = self.transport.clone();
         transports.sort_unstable();
         transports.dedup();
+        self.check(&cases, &transports)?;
+        let via = via(&self.via)?;
+        let namespace = self.place.namespace(context, self.output.is_none())?;
+        match self.load {
+            Some(rate) => self.make_calls(context, namespace, via, rate, &transports),
+            None => self.try_cases(context, namespace, via, &cases, &transports),
+        }
+    }
+
+    /// What can be seen to make no sense before anything is asked.
+    fn check(&self, cases: &[&Case], transports: &[Transport]) -> Result<(), CliError> {
+        let usage = |why: String| Err(CliError::Usage(why));
         if !cases.iter().any(|c| c.over.iter().any(|t| transports.contains(t))) {
-            let [case, ..] = &cases[..] else { return Ok(exit::OK) };
-            return Err(CliError::Usage(format!("{} makes no sense over {}", case.id, transports[0])));
+            let [case, ..] = cases else { return Ok(()) };
+            return usage(format!("{} makes no sense over {}", case.id, transports[0]));
         }
         if self.timeout < SHORTEST {
             let shortest = SHORTEST.as_millis();
-            return Err(CliError::Usage(format!(
-                "--timeout: no answer comes in so short a time; say {shortest}ms or more"
-            )));
+            return usage(format!("--timeout: no answer comes in so short a time; say {shortest}ms or more"));
+        }
+        if self.talk < SHORTEST || self.talk > LONGEST_TALK {
+            let (shortest, longest) = (SHORTEST.as_millis(), LONGEST_TALK.as_secs());
+            return usage(format!("--talk: media flows for {shortest}ms to {longest}s; say a time between"));
+        }
+        if self.lasting < Duration::from_secs(1) || self.lasting > LONGEST_LOAD {
+            return usage("--for: calls are made for 1s to 24h; say a time between".to_owned());
         }
         let folder = self.junit.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
         if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-            return Err(CliError::Usage(format!("--junit: there is no folder {}; make it first", folder.display())));
+            return usage(format!("--junit: there is no folder {}; make it first", folder.display()));
         }
-        let via = via(&self.via)?;
-        let namespace = self.place.namespace(context, self.output.is_none())?;
-        let signals = context.signals();
-        let began = Instant::now();
-        let tried = block_on(self.attempt(context, &signals, namespace.clone(), via, &cases, &transports))?;
+        Ok(())
+    }
+
+    fn try_cases(
+        &self,
+        context: &mut Context,
+        namespace: String,
+        via: Via,
+        cases: &[&'static Case],
+        transports: &[Transport],
+    ) -> Result<u8, CliError> {
+        let (signals, began, mut tried) = (context.signals(), Instant::now(), Vec::new());
+        let work = Work::Cases { cases, transports, tried: &mut tried };
+        let done = block_on(self.attempt(context, &signals, namespace.clone(), via, work));
         let [passed, failed, not_tried] = counts(&tried);
-        if let Some(path) = &self.junit {
-            write_junit(path, &namespace, &tried, began.elapsed())?;
-        }
-        let millis = millis(began.elapsed());
+        let error = done.as_ref().err().map(ToString::to_string);
+        let all_passed = error.is_none() && passed == tried.len();
+        let report =
+            Report { v: 1, namespace, passed: all_passed, millis: millis(began.elapsed()), error, cases: tried };
+        let written = self.junit.as_deref().map_or(Ok(()), |path| write_junit(path, &report));
         if let Some(format) = self.output {
-            let (version, passed) = (1, passed == tried.len());
-            context.results().value(format, &Report { version, namespace, passed, millis, cases: tried })?;
-        } else {
+            context.results().value(format, &report)?;
+        } else if !report.cases.is_empty() {
             let style = if failed > 0 {
                 BAD
-            } else if not_tried > 0 {
+            } else if not_tried > 0 || done.is_err() {
                 WARN
             } else {
                 GOOD
             };
             let rest = if not_tried > 0 { format!(", {not_tried} not tried") } else { String::new() };
-            let seconds = Duration::from_millis(millis).as_secs_f64();
-            let line = format!("{style}{passed} passed, {failed} failed{rest}{style:#}, in {seconds:.1} s\n");
-            match context.results().styled(&line).and_then(|()| Ok(context.results().flush()?)) {
-                Err(error) if !error.is_broken_pipe() => return Err(error),
-                _ => {}
-            }
+            let seconds = Duration::from_millis(report.millis).as_secs_f64();
+            told(context, &format!("{style}{passed} passed, {failed} failed{rest}{style:#}, in {seconds:.1} s\n"))?;
         }
+        // Why it ended comes before why that could not be written down.
+        done.and(written)?;
         Ok(match (failed, not_tried) {
             (0, 0) => exit::OK,
             (0, _) => exit::FAILURE,
@@ -372,76 +261,89 @@ impl Test {
         })
     }
 
-    /// Makes lines, tries the cases, and takes the lines away whatever became of them.
+    fn make_calls(
+        &self,
+        context: &mut Context,
+        namespace: String,
+        via: Via,
+        rate: f64,
+        transports: &[Transport],
+    ) -> Result<u8, CliError> {
+        let transport = transports.first().copied().unwrap_or(Transport::Tcp);
+        let plan = LoadPlan { rate, lasting: self.lasting, answer: self.timeout, transport };
+        let pairs = self.parallel.map_or_else(|| load::pairs(rate), usize::from);
+        let mut report = LoadReport::new(&namespace, &plan, pairs, self.failures);
+        let signals = context.signals();
+        let work = Work::Load { plan, report: &mut report };
+        let done = block_on(self.attempt(context, &signals, namespace, via, work));
+        report.error = done.as_ref().err().map(ToString::to_string);
+        match self.output {
+            Some(format) => context.results().value(format, &report)?,
+            None if done.is_ok() => told(context, &report.text())?,
+            None => {}
+        }
+        done.map(|()| if report.passed { exit::OK } else { exit::TESTS_FAILED })
+    }
+
+    /// Looks who is there, does the work, and takes the lines away whatever became of it.
     async fn attempt(
         &self,
         context: &mut Context,
         signals: &Signals,
         namespace: String,
         via: Via,
-        cases: &[&'static Case],
-        transports: &[Transport],
-    ) -> Result<Vec<Tried>, CliError> {
-        let (bonos, subscribers) = unless_ended(signals, async {
+        work: Work<'_>,
+    ) -> Result<(), CliError> {
+        let (at_once, each) = match &work {
+            Work::Cases { cases, .. } => {
+                (self.parallel.unwrap_or(1).into(), cases.iter().map(|c| c.lines).max().unwrap_or_default())
+            }
+            Work::Load { .. } => (0, 0),
+        };
+        let (bonos, lines) = unless_ended(signals, async {
             let cluster = context.connection().cluster(namespace).await?;
             let bonos = Bonos::find(&cluster, via).await?;
-            let options = ProvisioningOptions::for_account(ACCOUNT).with_private_prefix(PREFIX);
-            let subscribers = Provisioning::open(&cluster, options).await?;
-            Ok((bonos, subscribers))
+            Ok((bonos, Lines::new(&cluster, at_once, each).await))
         })
         .await?;
-        // Before this nothing can be left behind.
-        let mut making = false;
         let done = unless_ended(signals, async {
-            let left = subscribers.delete_account().await?;
+            let left = lines.sweep().await?;
             if left > 0 {
-                context.talk().note(format!(
-                    "{left} lines that an earlier run left behind, or that one uses which is under way, were taken away"
-                ));
+                context.talk().note(format!("{left} lines that earlier runs left behind were taken away"));
             }
-            let lines = cases.iter().map(|c| c.lines).max().unwrap_or_default();
-            making = true;
-            let mut made = Vec::new();
-            while made.len() < lines {
-                match subscribers.create_number(&number()).await {
-                    Ok(line) => made.push(line),
-                    // Somebody has it: another, then.
-                    Err(SubscriberError::Taken { .. }) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            let accounts = made.iter().map(|line| {
-                let password = line.password.as_ref().map(ExposeSecret::expose_secret).unwrap_or_default();
-                Account::new(&line.public_identity.to_string(), &line.private_identity, password)
-                    .map_err(|e| CliError::Connection(e.to_string()))
-            });
-            let accounts: Vec<Account> = accounts.collect::<Result<_, _>>()?;
-            let mut tried = Vec::new();
-            for _ in 0..self.repeat {
-                let mut broken = None;
-                exercise(&bonos, &accounts, cases, transports, self.timeout, |outcome| {
-                    let outcome = Tried::of(outcome);
-                    if self.output.is_none() && broken.is_none() {
-                        let results = context.results();
-                        broken = results.styled(&outcome.text()).and_then(|()| Ok(results.flush()?)).err();
+            match work {
+                Work::Load { plan, report } => report.run(&bonos, &lines, &plan).await,
+                Work::Cases { cases, transports, tried } => {
+                    lines.begin().await?;
+                    let times = CaseTimes { answer: self.timeout, talk: self.talk };
+                    let plan = ExercisePlan { cases, transports, times, at_once };
+                    for round in 1..=self.repeat {
+                        let mut broken = None;
+                        exercise(&bonos, &lines, &plan, |outcome| {
+                            let outcome = Tried::of(outcome, round);
+                            if self.output.is_none() && broken.is_none() {
+                                broken = told(context, &outcome.text()).err();
+                            }
+                            tried.push(outcome);
+                        })
+                        .await;
+                        if let Some(error) = broken {
+                            return Err(error);
+                        }
                     }
-                    tried.push(outcome);
-                })
-                .await;
-                // A reader that has seen enough changes nothing of the outcome.
-                if let Some(error) = broken.take_if(|e| !e.is_broken_pipe()) {
-                    return Err(error);
+                    Ok(())
                 }
             }
-            Ok(tried)
         })
         .await;
-        if !making {
+        let count = lines.count();
+        if count == 0 {
             return done;
         }
-        let patience = if signals.came().is_some() { TIDYING_IN_HASTE } else { TIDYING };
+        let more = TIDYING_A_LINE * u32::try_from(count).unwrap_or(u32::MAX);
+        let patience = if signals.came().is_some() { TIDYING_IN_HASTE } else { TIDYING + more };
         let tidied = async {
-            let deleting = tokio::time::timeout(patience, subscribers.delete_account());
+            let deleting = tokio::time::timeout(patience, lines.take_away());
             tokio::pin!(deleting);
             loop {
                 tokio::select! {
@@ -451,71 +353,26 @@ impl Test {
             }
         };
         let why = match tidied.await {
-            Ok(Ok(_)) => None,
+            Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some(format!("it takes longer than {} ms", patience.as_millis())),
         };
         if let Some(why) = why {
-            context.talk().warning(format!("the lines of this run are left behind, for the next to take away: {why}"));
+            context.talk().warning(format!(
+                "the lines of this run are left behind, for one that begins some minutes later to take away: {why}"
+            ));
         }
         done
     }
 }
 
-/// One of the numbers, by chance.
-fn number() -> String {
-    let count = NUMBERS.end() - NUMBERS.start() + 1;
-    // Each of the standard library's hashers has keys of its own, from the system's random numbers.
-    let chance = RandomState::new().hash_one(0) % u64::from(count);
-    (u64::from(*NUMBERS.start()) + chance).to_string()
-}
-
-/// Writes the form that CI servers read: a test suite with its test cases, where `failure` is a case that failed and
-/// `error` one that could not be tried.
-fn write_junit(path: &Path, namespace: &str, tried: &[Tried], took: Duration) -> Result<(), CliError> {
-    let failed = |source| CliError::Write { path: path.to_owned(), source };
-    std::fs::write(path, junit(namespace, tried, took).map_err(failed)?).map_err(failed)
-}
-
-fn junit(namespace: &str, tried: &[Tried], took: Duration) -> std::io::Result<Vec<u8>> {
-    let seconds = |millis: u64| format!("{:.3}", Duration::from_millis(millis).as_secs_f64());
-    let [_, failures, errors] = counts(tried).map(|count| count.to_string());
-    let tests = tried.len().to_string();
-    let time = seconds(millis(took));
-    let mut xml = Writer::new_with_indent(Vec::new(), b' ', 2);
-    xml.write_event(XmlEvent::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
-    let suite = xml.create_element("testsuite").with_attributes([
-        ("name", namespace),
-        ("tests", &tests),
-        ("failures", &failures),
-        ("errors", &errors),
-        ("time", &time),
-    ]);
-    suite.write_inner_content(|xml| {
-        for one in tried {
-            let (class, time) = (format!("{namespace}.{}", one.transport), seconds(one.millis));
-            let case = xml.create_element("testcase").with_attributes([
-                ("name", one.id),
-                ("classname", &class),
-                ("time", &time),
-            ]);
-            let Some(why) = &one.failure else {
-                case.write_empty()?;
-                continue;
-            };
-            let kind = if one.verdict == Ended::Failed { "failure" } else { "error" };
-            let message = format!("{}: {}", why.step, why.seen);
-            let text = anstream::adapter::strip_str(&one.text()).to_string();
-            case.write_inner_content(|xml| {
-                let why = xml.create_element(kind).with_attribute(("message", message.as_str()));
-                why.write_text_content(BytesText::new(&text)).map(drop)
-            })?;
-        }
-        Ok(())
-    })?;
-    let mut written = xml.into_inner();
-    written.push(b'\n');
-    Ok(written)
+/// Says something at once. A reader that has seen enough changes nothing of the outcome.
+fn told(context: &mut Context, text: &str) -> Result<(), CliError> {
+    let results = context.results();
+    match results.styled(text).and_then(|()| Ok(results.flush()?)) {
+        Err(error) if !error.is_broken_pipe() => Err(error),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -547,37 +404,5 @@ mod tests {
         for wrong in ["", ":5060", "host:port", "host:99999"] {
             assert!(matches!(via(wrong), Err(CliError::Usage(_))), "{wrong:?}");
         }
-    }
-
-    #[test]
-    fn what_failed_is_told_with_whom_to_look_at_and_what_was_said() {
-        let entry = TranscriptEntry {
-            at: Duration::from_millis(12),
-            phone: "6505550000".into(),
-            heading: Heading::Received,
-            call_id: "abc".to_owned(),
-            message: "480 Temporarily Unavailable (REGISTER)".to_owned(),
-        };
-        let failure = clearwater_sip::case::CaseFailure {
-            step: "REGISTER with the password".to_owned(),
-            wanted: "200".to_owned(),
-            seen: "480 Temporarily\u{1b}[2J <Unavailable>".to_owned(),
-            answer: Some(("REGISTER".to_owned(), 480)),
-        };
-        let outcome = CaseOutcome {
-            id: "register",
-            transport: Transport::Tcp,
-            verdict: TestVerdict::Failed(failure),
-            took: Duration::from_millis(20),
-            through: vec!["bono-1".to_owned()],
-            messages: vec![entry],
-        };
-        let passed =
-            CaseOutcome { id: "options", verdict: TestVerdict::Passed, messages: Vec::new(), ..outcome.clone() };
-        let tried = [passed, outcome].map(Tried::of);
-        let text = tried.each_ref().map(|t| anstream::adapter::strip_str(&t.text()).to_string()).concat();
-        insta::assert_snapshot!("tried", text);
-        let xml = junit("ims", &tried, Duration::from_millis(41)).unwrap();
-        insta::assert_snapshot!("junit", String::from_utf8(xml).unwrap());
     }
 }

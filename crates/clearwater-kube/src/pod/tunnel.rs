@@ -8,6 +8,7 @@ use kube::Api;
 use kube::api::{AttachParams, AttachedProcess};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
@@ -21,6 +22,9 @@ pub enum TunnelProtocol {
     Tcp,
     /// Datagrams, each whole.
     Udp,
+    /// Datagrams, each whole, to somebody whose address is told later ([`Tunnel::aim`]): a phone knows where the other's
+    /// media is wanted when the call is answered, and must say before where its own is.
+    Aimed,
 }
 
 /// A way from this machine into a pod's own network, through a program in a container of it: for what listens on the
@@ -33,6 +37,7 @@ pub enum TunnelProtocol {
 pub struct Tunnel {
     near: SocketAddr,
     far: SocketAddr,
+    aim: Option<oneshot::Sender<SocketAddr>>,
     pump: AbortHandle,
 }
 
@@ -46,8 +51,8 @@ impl Drop for Tunnel {
 const LAUNCH: &str = r#"for p in python3 python2 python python2.7; do command -v "$p" >/dev/null && exec "$p" -u -c "$@"; done; echo "no: it has no Python"; exit 127"#;
 
 /// Speaks Python 2.7 and 3. Both ways a frame is its length, two bytes, and so many bytes. An empty one from outside says
-/// that somebody is still there. The first line that it prints is its own address and port, or "no:" and why not.
-/// Datagrams are taken from everybody, as a phone does: a proxy may send from another of its ports.
+/// that somebody is still there; of what is aimed later the first other one is the address and the port. The first line
+/// that it prints is its own address and port, or "no:" and why not. Datagrams are taken from everybody, as a phone does: a proxy may send from another of its ports.
 const PROGRAM: &str = r#"
 import os, select, socket, struct, sys, time
 host, port, kind = sys.argv[1], int(sys.argv[2]), sys.argv[3]
@@ -56,7 +61,7 @@ try:
     s = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
     s.settimeout(5)
     s.connect((host, port))
-    if kind == "udp":
+    if kind != "tcp":
         mine = s.getsockname()
         s = socket.socket(family, socket.SOCK_DGRAM)
         s.bind((mine[0], 0))
@@ -71,6 +76,7 @@ def out(d):
     while d:
         d = d[os.write(1, d):]
 b = b""
+aim = kind == "aimed"
 heard = time.time()
 while time.time() - heard < 30:
     for r in select.select([0, s], [], [], 5)[0]:
@@ -94,7 +100,10 @@ while time.time() - heard < 30:
             n = 2 + struct.unpack("!H", b[:2])[0]
             d, b = b[2:n], b[n:]
             try:
-                if d:
+                if d and aim:
+                    host, port = d.decode().split()
+                    port, aim = int(port), False
+                elif d:
                     s.sendall(d) if kind == "tcp" else s.sendto(d, (host, port))
             except socket.error:
                 if kind == "tcp":
@@ -114,7 +123,8 @@ const FRAME: usize = 60_000;
 const FIRST_LINE: u64 = 1024;
 
 impl Tunnel {
-    /// Opens a way to an address that the pod reaches, its own for example, within the deadline.
+    /// Opens a way to an address that the pod reaches, its own for example, within the deadline. What is aimed later
+    /// leaves from that of the pod's addresses which leads there.
     pub async fn open(
         pods: &Api<Pod>,
         pod: &str,
@@ -129,6 +139,7 @@ impl Tunnel {
             let kind = match protocol {
                 TunnelProtocol::Tcp => "tcp",
                 TunnelProtocol::Udp => "udp",
+                TunnelProtocol::Aimed => "aimed",
             };
             let command = ["bash", "-c", LAUNCH, "tunnel", PROGRAM, &ip, &port, kind];
             let opened = pods.exec(pod, command, &params).await;
@@ -167,6 +178,11 @@ impl Tunnel {
         self.far
     }
 
+    /// Takes what says, once, whom the datagrams are for. Only what is aimed has it; until then they wait.
+    pub fn aim(&mut self) -> Option<oneshot::Sender<SocketAddr>> {
+        self.aim.take()
+    }
+
     async fn pump(
         process: AttachedProcess,
         stdin: impl AsyncWrite + Send + Unpin + 'static,
@@ -175,19 +191,18 @@ impl Tunnel {
         protocol: TunnelProtocol,
     ) -> io::Result<Self> {
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let (near, pump) = match protocol {
-            TunnelProtocol::Tcp => {
-                let listener = TcpListener::bind(loopback).await?;
-                let near = listener.local_addr()?;
-                (near, tokio::spawn(async move { connection(listener, stdin, stdout, process).await }).abort_handle())
-            }
-            TunnelProtocol::Udp => {
-                let socket = UdpSocket::bind(loopback).await?;
-                let near = socket.local_addr()?;
-                (near, tokio::spawn(async move { datagrams(socket, stdin, stdout, process).await }).abort_handle())
-            }
-        };
-        Ok(Self { near, far, pump })
+        if protocol == TunnelProtocol::Tcp {
+            let listener = TcpListener::bind(loopback).await?;
+            let near = listener.local_addr()?;
+            let pump = tokio::spawn(async move { connection(listener, stdin, stdout, process).await }).abort_handle();
+            return Ok(Self { near, far, aim: None, pump });
+        }
+        let socket = UdpSocket::bind(loopback).await?;
+        let near = socket.local_addr()?;
+        let (aim, aimed) = oneshot::channel();
+        let (aim, aimed) = if protocol == TunnelProtocol::Aimed { (Some(aim), Some(aimed)) } else { (None, None) };
+        let pump = tokio::spawn(async move { datagrams(socket, aimed, stdin, stdout, process).await }).abort_handle();
+        Ok(Self { near, far, aim, pump })
     }
 }
 
@@ -246,6 +261,7 @@ async fn connection(
 /// Carries datagrams between the far end and whoever sent to the near one last.
 async fn datagrams(
     socket: UdpSocket,
+    aimed: Option<oneshot::Receiver<SocketAddr>>,
     mut stdin: impl AsyncWrite + Unpin,
     mut stdout: impl AsyncRead + Unpin,
     // The connection lasts as long as this is held.
@@ -254,6 +270,15 @@ async fn datagrams(
     let phone = Mutex::new(None);
     let inward = async {
         let mut bytes = vec![0; FRAME];
+        if let Some(mut aimed) = aimed {
+            let peer = loop {
+                match timeout(STILL_HERE, &mut aimed).await {
+                    Err(_) => put(&mut stdin, &[]).await?,
+                    Ok(peer) => break peer.map_err(io::Error::other)?,
+                }
+            };
+            put(&mut stdin, format!("{} {}", peer.ip(), peer.port()).as_bytes()).await?;
+        }
         loop {
             match timeout(STILL_HERE, socket.recv_from(&mut bytes)).await {
                 Err(_) => put(&mut stdin, &[]).await?,

@@ -291,8 +291,8 @@ const DNS_FILE: &[AccessRule] = &[
     rule(LIST, "", &["services"]).or_unchecked("whether names of other Services go on being answered"),
 ];
 
-/// What stands is proved from inside where the DNS servers themselves may not be asked.
-const PROVED_INSIDE: &[AccessRule] = &connect(EXEC, Scope::Namespace, None);
+/// What cannot be done without running programs in pods.
+pub(super) const RUN_INSIDE: &[AccessRule] = &connect(EXEC, Scope::Namespace, None);
 
 const DNS_ENDPOINTS: &[AccessRule] = &[
     // The ClusterRoles edit and admin do not hold them (CVE-2021-25740).
@@ -390,9 +390,9 @@ impl Task {
             Self::Ellis => &[OWN_PODS, REACH, SHOW_CODE],
             Self::Test => &[OWN_PODS, REACH, READ_KEYS, STAND],
             Self::DnsCoredns => &[FIND_DNS, WATCH_DNS, ASK_DNS, DNS_FILE, OWN_PODS, ASK_INSIDE],
-            Self::DnsEndpoints => &[DNS_ENDPOINTS, PROVED_INSIDE, FIND_SERVERS, ASK_SERVERS, OWN_PODS],
+            Self::DnsEndpoints => &[DNS_ENDPOINTS, RUN_INSIDE, FIND_SERVERS, ASK_SERVERS, OWN_PODS],
             Self::DnsEtcd => &[FIND_DNS, WATCH_DNS, ASK_DNS, DNS_FILE, DNS_ETCD, OWN_PODS, ASK_INSIDE],
-            Self::DnsPods => &[PROVED_INSIDE, OWN_PODS, FIND_SERVERS, ASK_SERVERS],
+            Self::DnsPods => &[RUN_INSIDE, OWN_PODS, FIND_SERVERS, ASK_SERVERS],
         }
     }
 

@@ -9,13 +9,19 @@ use parking_lot::Mutex;
 use tokio::time::timeout;
 
 use crate::error::seconds;
-use crate::{Account, Heading, Phone, Reply, SipError, Transcript, TranscriptEntry, Transport, Way, together};
+use crate::{
+    Account, Heading, MediaKind, MediaReport, MediaSocket, MediaWay, Phone, Reply, SipError, Transcript,
+    TranscriptEntry, Transport, Way, together,
+};
 
 /// Where ways for phones come from.
 #[async_trait::async_trait]
 pub trait WaySource: Send + Sync {
     /// Opens a way for one phone.
     async fn open(&self, transport: Transport) -> Result<Opened, NoWay>;
+
+    /// Opens a way for one phone's media of one kind, from where its other way is.
+    async fn open_media(&self) -> Result<OpenedMedia, NoWay>;
 }
 
 /// Why there is no way for a phone, in one line.
@@ -40,6 +46,23 @@ pub struct Opened {
     pub through: String,
     /// Closes the way when it goes.
     pub keeper: Box<dyn Send + Sync>,
+}
+
+/// A way for media, and what must be held as long as it is used.
+pub struct OpenedMedia {
+    /// The way.
+    pub way: MediaWay,
+    /// Closes the way when it goes.
+    pub keeper: Box<dyn Send + Sync>,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaseTimes {
+    /// One answer.
+    pub answer: Duration,
+    /// Media, where a case sends some.
+    pub talk: Duration,
 }
 
 /// What is tried.
@@ -107,6 +130,8 @@ pub struct CaseOutcome {
     pub through: Vec<String>,
     /// The messages of all its phones, in order.
     pub messages: Vec<TranscriptEntry>,
+    /// How media arrived, where it sends some.
+    pub media: Vec<MediaReport>,
 }
 
 /// What ends a case early.
@@ -138,13 +163,16 @@ pub(super) struct Bench<'a> {
     transport: Transport,
     /// How long one answer may take.
     pub(super) patience: Duration,
+    /// How long media flows.
+    pub(super) talk: Duration,
     held: Mutex<Vec<Held>>,
     /// The lines whose earlier registrations are taken back.
     cleared: Mutex<BTreeSet<usize>>,
+    pub(super) media: Mutex<Vec<MediaReport>>,
 }
 
 impl Case {
-    /// Tries it with these lines. `patience` is how long an answer may take.
+    /// Tries it with these lines.
     ///
     /// # Panics
     /// Where there are fewer lines than [`lines`](Self::lines).
@@ -153,10 +181,19 @@ impl Case {
         reach: &dyn WaySource,
         accounts: &[Account],
         transport: Transport,
-        patience: Duration,
+        times: CaseTimes,
     ) -> CaseOutcome {
         assert!(accounts.len() >= self.lines, "{} takes {} lines", self.id, self.lines);
-        let bench = Bench { reach, accounts, transport, patience, held: Mutex::default(), cleared: Mutex::default() };
+        let bench = Bench {
+            reach,
+            accounts,
+            transport,
+            patience: times.answer,
+            talk: times.talk,
+            held: Mutex::default(),
+            cleared: Mutex::default(),
+            media: Mutex::default(),
+        };
         let began = Instant::now();
         let late = || Trouble::failed("the whole", "an end", format!("not over after {}", seconds(LONGEST)));
         let verdict = match timeout(LONGEST, (self.run)(&bench)).await.unwrap_or_else(|_| Err(late())) {
@@ -170,7 +207,8 @@ impl Case {
         let mut through: Vec<String> = held.into_iter().map(|h| h.through).collect();
         through.sort();
         through.dedup();
-        CaseOutcome { id: self.id, transport, verdict, took, through, messages: together(&transcripts) }
+        let (messages, media) = (together(&transcripts), bench.media.into_inner());
+        CaseOutcome { id: self.id, transport, verdict, took, through, messages, media }
     }
 
     /// Leaves it out, and says why.
@@ -183,6 +221,7 @@ impl Case {
             took: Duration::ZERO,
             through,
             messages,
+            media: Vec::new(),
         }
     }
 }
@@ -193,6 +232,14 @@ impl CaseOutcome {
         let failed = matches!(self.verdict, TestVerdict::Failed(_));
         failed && !self.messages.iter().any(|m| m.heading == Heading::Received)
     }
+}
+
+/// Media has no proxy that could refuse it: where there is no way, nothing is said of the exchange.
+fn not_tried(no: NoWay) -> Trouble {
+    Trouble::NotTried(match no {
+        NoWay::Refused { through, why } => format!("{through}: {why}"),
+        NoWay::Unknown(why) => why,
+    })
 }
 
 impl Bench<'_> {
@@ -217,6 +264,14 @@ impl Bench<'_> {
         let Opened { through, keeper, .. } = opened;
         self.held.lock().push(Held { transcript: phone.transcript().clone(), through, _keeper: keeper });
         Ok(phone)
+    }
+
+    /// A socket for a phone's media, and what keeps its way open.
+    pub(super) async fn media_socket(&self, kind: MediaKind) -> Result<(MediaSocket, Box<dyn Send + Sync>), Trouble> {
+        let opened = self.reach.open_media().await.map_err(not_tried)?;
+        let socket = MediaSocket::open(kind, opened.way).await;
+        let socket = socket.map_err(|e| Trouble::NotTried(format!("a socket for {kind}: {e}")))?;
+        Ok((socket, opened.keeper))
     }
 
     /// A phone that is registered. The first of a line takes back what others left: a phone that went away without a word

@@ -1,8 +1,11 @@
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use futures::FutureExt;
 
 use super::bench::{Bench, Case, Trouble, done, holds, is};
 use super::messages::NOBODY;
-use crate::{Call, Phone, Transport};
+use crate::media::description;
+use crate::{Call, MediaKind, Phone, Transport};
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -63,24 +66,16 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
-/// Addresses of RFC 5737, which carry nothing, and ports: here only the description of media travels.
-const OFFERED: (&str, u16) = ("192.0.2.1", 40_000);
-const ANSWERED: (&str, u16) = ("192.0.2.2", 40_002);
-
-/// A session description (RFC 8866) with one audio stream at that address. `direction` is an attribute of RFC 8866 §6.7.
-fn audio((ip, port): (&str, u16), version: u32, direction: &str) -> String {
-    format!(
-        "v=0\r\no=- {port} {version} IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n\
-         a=rtpmap:0 PCMU/8000\r\na={direction}\r\n"
-    )
-}
+/// Addresses of RFC 5737, which carry nothing: here only the description of media travels.
+const OFFERED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 40_000);
+const ANSWERED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), 40_002);
 
 fn offer(version: u32, direction: &str) -> String {
-    audio(OFFERED, version, direction)
+    description(&[(MediaKind::Audio, OFFERED)], version, direction)
 }
 
 fn answer(version: u32, direction: &str) -> String {
-    audio(ANSWERED, version, direction)
+    description(&[(MediaKind::Audio, ANSWERED)], version, direction)
 }
 
 /// Whether a description arrived as it was sent.
@@ -92,29 +87,41 @@ fn described(step: &str, seen: &[u8], sent: &str) -> Result<(), Trouble> {
     })
 }
 
-/// A call that is up, as both sides have it.
+/// A call that is up, as both sides have it, each with the other's media description as it was sent.
 async fn established(bench: &Bench<'_>, from: &Phone, to: &mut Phone) -> Result<(Call, Call), Trouble> {
-    let recipient = to.account().public_identity.clone();
     let (offered, answered) = (offer(1, "sendrecv"), answer(1, "sendrecv"));
+    let (caller, other) = Box::pin(taken_up(bench, from, to, &offered, &answered)).await?;
+    described("200 OK", caller.remote_media(), &answered)?;
+    described("the called phone", other.remote_media(), &offered)?;
+    Ok((caller, other))
+}
+
+/// A call that is up, as both sides have it.
+pub(super) async fn taken_up(
+    bench: &Bench<'_>,
+    from: &Phone,
+    to: &mut Phone,
+    offered: &str,
+    answered: &str,
+) -> Result<(Call, Call), Trouble> {
+    let recipient = to.account().public_identity.clone();
     // As a person does, the called one takes up what is heard to ring: two answers sent at once may change places.
     let (rung, ringing) = tokio::sync::oneshot::channel();
     let caller = async {
-        let mut invitation = done("INVITE", "a way out", from.invite(&recipient, &offered).await)?;
+        let mut invitation = done("INVITE", "a way out", from.invite(&recipient, offered).await)?;
         is("INVITE", "INVITE", 180, invitation.reply(bench.patience).await)?;
         let _ = rung.send(());
         let reply = is("INVITE", "INVITE", 200, invitation.outcome(bench.patience).await)?;
-        described("200 OK", reply.body(), &answered)?;
         done("ACK", "a way out", invitation.confirm(&reply).await)
     };
     let other = async {
         let mut call = done("the called phone", "INVITE", to.called(bench.patience).await)?;
-        described("the called phone", call.media(), &offered)?;
         let (seen, own) = (call.from(), &from.account().public_identity);
         holds("the called phone", "the caller's identity", seen == *own, || format!("From {seen:?}"))?;
         done("180 Ringing", "a way out", call.ring().await)?;
         let heard = tokio::time::timeout(bench.patience, ringing).await;
         holds("180 Ringing", "the caller to hear of it", matches!(heard, Ok(Ok(()))), || "nothing".to_owned())?;
-        done("200 OK", "ACK", call.answer(&answered, bench.patience).await)
+        done("200 OK", "ACK", call.answer(answered, bench.patience).await)
     };
     // The caller's words come first: what it was answered tells more than what the called phone waited for in vain.
     let (caller, other) = tokio::join!(caller, other);
@@ -122,7 +129,7 @@ async fn established(bench: &Bench<'_>, from: &Phone, to: &mut Phone) -> Result<
 }
 
 /// Hangs up at one end and sees it at the other.
-async fn over(bench: &Bench<'_>, ending: Call, ended: Call) -> Result<(), Trouble> {
+pub(super) async fn over(bench: &Bench<'_>, ending: Call, ended: Call) -> Result<(), Trouble> {
     let (bye, heard) = tokio::join!(ending.hang_up(bench.patience), ended.hung_up(bench.patience));
     is("BYE", "BYE", 200, bye)?;
     done("the other phone", "BYE", heard)

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clearwater_e2e::{Limited, Plugin, Ran, cluster};
-use clearwater_testbed::{Attempt, wait_for};
+use clearwater_testbed::{Attempt, Kubectl, wait_for};
 use serde_json::Value;
 
 use crate::{PATIENCE, small_file};
@@ -43,13 +43,13 @@ fn test_tells_health_from_trouble() -> Result<()> {
         seen = report(&ran)?;
         Ok(ran.code == 0)
     })?;
-    ensure!(seen["passed"] == true && cases(&seen).count() == 29, "{seen:#}");
+    ensure!(seen["passed"] == true && cases(&seen).count() == 33, "{seen:#}");
     limited.asked_for_what_the_table_names()?;
     let through: BTreeSet<&str> =
         cases(&seen).flat_map(|c| c["through"].as_array().into_iter().flatten()).filter_map(Value::as_str).collect();
     ensure!(through.len() == 2, "through {through:?}");
     let xml = std::fs::read_to_string(&junit)?;
-    ensure!(xml.contains("failures=\"0\"") && xml.matches("<testcase").count() == 29, "{xml}");
+    ensure!(xml.contains("failures=\"0\"") && xml.matches("<testcase").count() == 33, "{xml}");
 
     // From outside, where nobody listens.
     let ran = plugin.run(&["test", "--via", "127.0.0.1:1", "--transport", "tcp", "-o", "json"])?.expect(8)?;
@@ -63,18 +63,7 @@ fn test_tells_health_from_trouble() -> Result<()> {
     let refused = plugin.run(&["subscriber", "create", "1999000000"])?;
     ensure!(refused.code != 0 && refused.said().contains("given away"), "{}", refused.said());
 
-    // What one that is killed leaves behind goes with the next run.
-    let mut killed = plugin.spawn(&["test", "--repeat", "1000", "-o", "json"])?;
-    let lines = || {
-        let list = plugin.run(&["subscriber", "list", "--account", "kubectl-clearwater-test@clearwater.invalid"])?;
-        Ok::<_, anyhow::Error>(list.out.matches("sip:").count())
-    };
-    until("lines of the run that will be killed", Duration::from_secs(30), || Ok(lines()? >= 2))?;
-    killed.kill()?;
-    killed.wait()?;
-    let next = plugin.run(&["test", "--only", "options"])?.expect(0)?;
-    ensure!(next.err.contains("lines that an earlier run left behind"), "{}", next.err);
-    ensure!(lines()? == 0, "lines are left");
+    leftovers(&plugin)?;
     let tunnels = || {
         let said = kubectl.run([
             "exec",
@@ -88,6 +77,80 @@ fn test_tells_health_from_trouble() -> Result<()> {
     };
     until("the tunnels of the killed run to end", Duration::from_secs(45), || Ok(tunnels()? == "0"))?;
 
+    faults(&plugin, kubectl, &junit)?;
+    stopped(&plugin, kubectl)
+}
+
+/// What the private identities of every run's lines begin with.
+const OWN: &str = "kubectl-clearwater-test.";
+/// And of a run whose lines are in use no more.
+const OVER: &str = "kubectl-clearwater-test.1000000000.0123abcd";
+
+/// Runs at once and one after another, of which one is killed.
+fn leftovers(plugin: &Plugin) -> Result<()> {
+    // What one that is killed leaves behind is left alone as long as it may be somebody's, and goes when its time is over.
+    let lines = |of: &str| {
+        let list = plugin.run(&["subscriber", "list", "--through", "homestead-prov", "--private-prefix", of])?;
+        Ok::<_, anyhow::Error>(list.out.matches("sip:").count())
+    };
+    let mut killed = plugin.spawn(&["test", "--repeat", "1000", "-o", "json"])?;
+    until("lines of the run that will be killed", Duration::from_secs(30), || Ok(lines(OWN)? >= 2))?;
+    // Two at once.
+    plugin.run(&["test", "--only", "register,call-busy", "--transport", "tcp", "--parallel", "2"])?.expect(0)?;
+    killed.kill()?;
+    killed.wait()?;
+    let (account, prefix) = (format!("{OVER}@clearwater.invalid"), format!("{OVER}."));
+    let old = ["subscriber", "create", "1999000007", "--account", &account, "--private-prefix", &prefix];
+    plugin.run(&old)?.expect(0)?;
+    let next = plugin.run(&["test", "--only", "options", "--transport", "tcp"])?.expect(0)?;
+    ensure!(next.err.contains("1 lines that earlier runs left behind"), "{}", next.err);
+    ensure!(lines(&prefix)? == 0 && lines(OWN)? == 2, "{} and {}", lines(&prefix)?, lines(OWN)?);
+
+    // Calls at a rate.
+    let ran = plugin.run(&["test", "--load", "5/s", "--for", "4s", "--failures", "50%", "-o", "json"])?.expect(0)?;
+    let seen = report(&ran)?;
+    ensure!(seen["attempts"] == 20 && seen["answeredAfter"]["p50"].is_number(), "{seen:#}");
+    Ok(())
+}
+
+/// What the stand-ins' faults look like to a phone.
+fn faults(plugin: &Plugin, kubectl: &Kubectl, junit: &str) -> Result<()> {
+    // What the stand-ins can be told to do wrong: who is named, and by which answer. Nobody is where a call needs nobody.
+    for (workload, fault, named) in [
+        ("deploy/homestead", "homestead.503", Some("homestead")),
+        ("deploy/homestead", "homestead.504", Some("homestead")),
+        ("deploy/homestead", "homestead.hang", Some("homestead")),
+        ("deploy/ralf", "ralf.503", None),
+        ("statefulset/chronos", "chronos.503", None),
+    ] {
+        let file = format!("/run/standin/fault/{fault}");
+        kubectl.run(["exec", workload, "--", "sh", "-c", &format!("mkdir -p /run/standin/fault; touch {file}")])?;
+        let only = ["--only", "register-two-phones,message-unknown,call-unknown", "--transport", "tcp"];
+        let ran = plugin.run(&[&["test", "-o", "json"], &only[..]].concat())?;
+        kubectl.run(["exec", workload, "--", "rm", &file])?;
+        let seen = report(&ran)?;
+        let wanted = if named.is_some() { 8 } else { 0 };
+        ensure!(ran.code == wanted && seen["error"].is_null(), "{fault}: {}", ran.said());
+        let told: BTreeSet<Option<&str>> = cases(&seen).map(|c| c["failure"]["component"].as_str()).collect();
+        ensure!(told == BTreeSet::from([named]), "{fault}: {seen:#}");
+    }
+    // Where no line can be made, the report says who would not.
+    for (workload, fault, named) in
+        [("deploy/homer", "homer.503", "homer"), ("deploy/homestead-prov", "homestead-prov.503", "homestead-prov")]
+    {
+        let file = format!("/run/standin/fault/{fault}");
+        kubectl.run(["exec", workload, "--", "sh", "-c", &format!("mkdir -p /run/standin/fault; touch {file}")])?;
+        let ran = plugin.run_within(PATIENCE, &["test", "-o", "json", "--junit", junit])?;
+        kubectl.run(["exec", workload, "--", "rm", &file])?;
+        let error = report(&ran)?["error"].as_str().unwrap_or_default().to_owned();
+        ensure!(ran.code == 1 && error.contains(named) && error.contains("503"), "{fault}: {}", ran.said());
+        ensure!(std::fs::read_to_string(junit)?.contains("<error message="), "no error in the XML");
+    }
+    Ok(())
+}
+
+/// What programs that are stopped look like to a phone.
+fn stopped(plugin: &Plugin, kubectl: &Kubectl) -> Result<()> {
     // Each trouble is told at the case that it breaks, with the component that it is of.
     for (component, program, only, named) in [
         ("homestead", "homestead", "register", "homestead"),

@@ -1,0 +1,346 @@
+//! What is told of the cases that were tried: lines for a person, JSON, and the XML that CI servers read.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use clearwater_sip::case::{CaseOutcome, TestVerdict};
+use clearwater_sip::{Heading, MediaReport, TranscriptEntry, suspect_of};
+use quick_xml::Writer;
+use quick_xml::events::{BytesDecl, BytesText, Event as XmlEvent};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::error::CliError;
+use crate::reporter::{BAD, DIM, GOOD, WARN, plain};
+
+/// What was tried.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::command) struct Report {
+    /// The version of this format.
+    pub(super) v: u32,
+    /// The namespace.
+    pub(super) namespace: String,
+    /// Whether everything was tried and every case passed.
+    pub(super) passed: bool,
+    /// How long it all took, in milliseconds.
+    pub(super) millis: u64,
+    /// Why it ended before everything was tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<String>,
+    /// Each case that was tried, in the order in which they ended.
+    pub(super) cases: Vec<Tried>,
+}
+
+/// One case.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Tried {
+    /// In which round, counted from 1: `--repeat` makes several.
+    pub(super) round: u32,
+    /// Its name.
+    id: &'static str,
+    /// `tcp` or `udp`.
+    transport: String,
+    /// How it ended.
+    pub(super) verdict: Ended,
+    /// How long it took, in milliseconds.
+    millis: u64,
+    /// The pods of bono, or the address, that its phones went through.
+    through: Vec<String>,
+    /// How media arrived, each direction of each kind, where the case sends some.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    media: Vec<Media>,
+    /// What was seen, where it did not pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<Failed>,
+    /// What the phones sent and were sent, where it did not pass.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    messages: Vec<Message>,
+}
+
+/// How a case ended: `notTried` where there was no way to bono.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Ended {
+    Passed,
+    Failed,
+    NotTried,
+}
+
+/// Why a case did not pass.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Failed {
+    /// What was being done.
+    step: String,
+    /// What is right.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    wanted: String,
+    /// What was seen.
+    seen: String,
+    /// The component that such an answer points at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    component: Option<&'static str>,
+    /// What is likely wrong with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
+/// How one direction of a kind of media arrived.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Media {
+    /// `audio` or `video`.
+    kind: &'static str,
+    /// The number of the phone that sent it.
+    from: String,
+    /// The number of the phone that it was for.
+    to: String,
+    /// RTP packets that were sent.
+    sent: u32,
+    /// RTP packets that arrived.
+    received: u32,
+    /// The packets that did not, of a hundred.
+    loss_percent: f64,
+    /// Interarrival jitter (RFC 3550, section 6.4.1), in milliseconds. What a relay adds is in it.
+    jitter_millis: f64,
+}
+
+impl From<MediaReport> for Media {
+    fn from(report: MediaReport) -> Self {
+        let rounded = |number: f64| (number * 100.0).round() / 100.0;
+        let loss_percent = rounded(report.loss());
+        let MediaReport { kind, from, to, sent, received, jitter } = report;
+        let jitter_millis = rounded(jitter.as_secs_f64() * 1000.0);
+        Self { kind: kind.name(), from, to, sent, received, loss_percent, jitter_millis }
+    }
+}
+
+/// A SIP message as a phone had it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Message {
+    /// When, in milliseconds since the first phone was there.
+    millis: u64,
+    /// The phone's number.
+    phone: String,
+    /// Whether it was `sent` by the phone or `received`.
+    direction: &'static str,
+    /// The method, or the status and the method that it answers.
+    line: String,
+    /// The Call-ID, by which `trace` finds it in the logs.
+    call_id: String,
+}
+
+/// How many passed, failed, and were not tried.
+pub(super) fn counts(tried: &[Tried]) -> [usize; 3] {
+    [Ended::Passed, Ended::Failed, Ended::NotTried].map(|ended| tried.iter().filter(|t| t.verdict == ended).count())
+}
+
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Tried {
+    pub(super) fn of(outcome: CaseOutcome, round: u32) -> Self {
+        let CaseOutcome { id, transport, verdict, took, through, messages, media } = outcome;
+        let (word, failure) = match verdict {
+            TestVerdict::Passed => (Ended::Passed, None),
+            TestVerdict::Failed(failure) => {
+                let suspect = failure.answer.as_ref().and_then(|(method, code)| suspect_of(method, *code));
+                let (component, reason) = (suspect.map(|s| s.component), suspect.map(|s| s.reason));
+                let (step, wanted, seen) = (failure.step, failure.wanted, plain(&failure.seen));
+                (Ended::Failed, Some(Failed { step, wanted, seen, component, reason }))
+            }
+            TestVerdict::NotTried(why) => {
+                let (step, wanted) = ("the way to bono".to_owned(), String::new());
+                (Ended::NotTried, Some(Failed { step, wanted, seen: plain(&why), component: None, reason: None }))
+            }
+        };
+        let messages = if failure.is_some() { messages.iter().map(Message::of).collect() } else { Vec::new() };
+        let (transport, millis) = (transport.to_string(), millis(took));
+        let media = media.into_iter().map(Media::from).collect();
+        Self { round, id, transport, verdict: word, millis, through, media, failure, messages }
+    }
+
+    /// A line for the terminal, and more where it did not pass.
+    pub(super) fn text(&self) -> String {
+        let (style, word) = match self.verdict {
+            Ended::Passed => (GOOD, "ok"),
+            Ended::Failed => (BAD, "FAILED"),
+            Ended::NotTried => (WARN, "not tried"),
+        };
+        let through = self.through.join(", ");
+        let mut text = format!(
+            "{style}{word:9}{style:#} {:24} {:4} {:>7} ms  {DIM}{through}{DIM:#}\n",
+            self.id, self.transport, self.millis
+        );
+        for Media { kind, from, to, sent, received, loss_percent, jitter_millis } in &self.media {
+            let _ = writeln!(
+                text,
+                "  {DIM}{kind} {from} -> {to}: {received} of {sent} packets, {loss_percent} % lost, \
+                 jitter {jitter_millis:.1} ms{DIM:#}"
+            );
+        }
+        if let Some(failed) = &self.failure {
+            let right = if failed.wanted.is_empty() { String::new() } else { format!("; {} is right", failed.wanted) };
+            let _ = writeln!(text, "  {}: {}{right}", failed.step, failed.seen);
+            if let (Some(component), Some(reason)) = (failed.component, failed.reason) {
+                let _ = writeln!(text, "  look at {component}: {reason}");
+            }
+        }
+        for message in &self.messages {
+            let arrow = if message.direction == "sent" { "-->" } else { "<--" };
+            let _ = writeln!(text, "  {:>7} ms  {} {arrow} {}", message.millis, message.phone, message.line);
+        }
+        if let Some(last) = self.messages.last() {
+            let _ = writeln!(text, "  kubectl clearwater trace {}", last.call_id);
+        }
+        text
+    }
+}
+
+impl Message {
+    fn of(entry: &TranscriptEntry) -> Self {
+        Self {
+            millis: millis(entry.at),
+            phone: entry.phone.to_string(),
+            direction: match entry.heading {
+                Heading::Sent => "sent",
+                Heading::Received => "received",
+            },
+            line: plain(&entry.message),
+            call_id: plain(&entry.call_id),
+        }
+    }
+}
+
+/// Writes the form that CI servers read: a test suite with its test cases, where `failure` is a case that failed and
+/// `error` one that could not be tried.
+pub(super) fn write_junit(path: &Path, report: &Report) -> Result<(), CliError> {
+    let failed = |source| CliError::Write { path: path.to_owned(), source };
+    std::fs::write(path, junit(report).map_err(failed)?).map_err(failed)
+}
+
+fn junit(report: &Report) -> std::io::Result<Vec<u8>> {
+    let Report { namespace, cases: tried, error, .. } = report;
+    let seconds = |millis: u64| format!("{:.3}", Duration::from_millis(millis).as_secs_f64());
+    let [_, failures, errors] = counts(tried);
+    let early = usize::from(error.is_some());
+    let [tests, failures, errors] = [tried.len() + early, failures, errors + early].map(|count| count.to_string());
+    let time = seconds(report.millis);
+    let rounds = tried.iter().map(|one| one.round).max().unwrap_or(1);
+    let mut xml = Writer::new_with_indent(Vec::new(), b' ', 2);
+    xml.write_event(XmlEvent::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
+    let suite = xml.create_element("testsuite").with_attributes([
+        ("name", namespace.as_str()),
+        ("tests", &tests),
+        ("failures", &failures),
+        ("errors", &errors),
+        ("time", &time),
+    ]);
+    suite.write_inner_content(|xml| {
+        for one in tried {
+            // Readers keep one result for each pair of class and name.
+            let round = if rounds > 1 { format!(".round-{}", one.round) } else { String::new() };
+            let (class, time) = (format!("{namespace}.{}{round}", one.transport), seconds(one.millis));
+            let case = xml.create_element("testcase").with_attributes([
+                ("name", one.id),
+                ("classname", &class),
+                ("time", &time),
+            ]);
+            let Some(why) = &one.failure else {
+                case.write_empty()?;
+                continue;
+            };
+            let kind = if one.verdict == Ended::Failed { "failure" } else { "error" };
+            let message = format!("{}: {}", why.step, why.seen);
+            let text = anstream::adapter::strip_str(&one.text()).to_string();
+            case.write_inner_content(|xml| {
+                let why = xml.create_element(kind).with_attribute(("message", message.as_str()));
+                why.write_text_content(BytesText::new(&text)).map(drop)
+            })?;
+        }
+        if let Some(error) = error {
+            let case =
+                xml.create_element("testcase").with_attributes([("name", "the whole"), ("classname", namespace)]);
+            case.write_inner_content(|xml| {
+                xml.create_element("error").with_attribute(("message", error.as_str())).write_empty().map(drop)
+            })?;
+        }
+        Ok(())
+    })?;
+    let mut written = xml.into_inner();
+    written.push(b'\n');
+    Ok(written)
+}
+
+#[cfg(test)]
+mod tests {
+    use clearwater_sip::Transport;
+
+    use super::*;
+
+    #[test]
+    fn what_failed_is_told_with_whom_to_look_at_and_what_was_said() {
+        let entry = TranscriptEntry {
+            at: Duration::from_millis(12),
+            phone: "6505550000".into(),
+            heading: Heading::Received,
+            call_id: "abc".to_owned(),
+            message: "480 Temporarily Unavailable (REGISTER)".to_owned(),
+        };
+        let failure = clearwater_sip::case::CaseFailure {
+            step: "REGISTER with the password".to_owned(),
+            wanted: "200".to_owned(),
+            seen: "480 Temporarily\u{1b}[2J <Unavailable>".to_owned(),
+            answer: Some(("REGISTER".to_owned(), 480)),
+        };
+        let outcome = CaseOutcome {
+            id: "register",
+            transport: Transport::Tcp,
+            verdict: TestVerdict::Failed(failure),
+            took: Duration::from_millis(20),
+            through: vec!["bono-1".to_owned()],
+            messages: vec![entry],
+            media: Vec::new(),
+        };
+        let media = MediaReport {
+            kind: clearwater_sip::MediaKind::Audio,
+            from: "6505550000".to_owned(),
+            to: "6505550001".to_owned(),
+            sent: 50,
+            received: 49,
+            jitter: Duration::from_micros(1234),
+        };
+        let passed = CaseOutcome {
+            id: "call-voice",
+            verdict: TestVerdict::Passed,
+            messages: Vec::new(),
+            media: vec![media],
+            ..outcome.clone()
+        };
+        let tried = [passed, outcome].map(|outcome| Tried::of(outcome, 1));
+        let text = tried.each_ref().map(|t| anstream::adapter::strip_str(&t.text()).to_string()).concat();
+        insta::assert_snapshot!("tried", text);
+        let mut report = Report {
+            v: 1,
+            namespace: "ims".to_owned(),
+            passed: false,
+            millis: 41,
+            error: None,
+            cases: Vec::from(tried),
+        };
+        let xml = |report: &Report| String::from_utf8(junit(report).unwrap()).unwrap();
+        insta::assert_snapshot!("junit", xml(&report));
+        // What ended early says so, and a case of each round has a name of its own.
+        report.error = Some("interrupted".to_owned());
+        report.cases[1].round = 2;
+        let xml = xml(&report);
+        assert!(xml.contains(r#"tests="3" failures="1" errors="1""#), "{xml}");
+        assert!(xml.contains("ims.tcp.round-1") && xml.contains("ims.tcp.round-2"), "{xml}");
+        assert!(xml.contains(r#"<error message="interrupted"/>"#), "{xml}");
+    }
+}
