@@ -157,15 +157,8 @@ pump() {
     if ((busy)); then
       quiet=0
     else
-      ((once == 0 && quiet++ == 0)) && printf 'E\n'
-      if ((once)); then
-        # A last line without an end is all the same what stands there.
-        for i in "${!part[@]}"; do
-          [[ ${part[i]} ]] && printf '%s %s\n' "$i" "${part[i]}"
-        done
-        printf 'E\n'
-        return
-      fi
+      ((quiet++ == 0)) && printf 'E\n'
+      ((once)) && return
       read -r -t 0.1 -u "$z"
     fi
   done

@@ -135,15 +135,14 @@ async fn a_line_without_end_is_cut_in_the_container_and_the_next_one_is_whole() 
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s.txt");
     // One that is as long as a piece, one that never seems to end, and one behind it.
-    append(&path, &[&b"a".repeat(65536)[..], b"\n", &b"b".repeat(5 << 20), b"\nlast\nwithout end"].concat());
+    append(&path, &[&b"a".repeat(65536)[..], b"\n", &b"b".repeat(5 << 20), b"\nlast\n"].concat());
     let said = output(local(&["1", "0", "-1", &path.display().to_string()]), 20).await;
     let of_file = said.split(|b| *b == b'\n').filter_map(|line| line.strip_prefix(b"0 "));
     let told: Vec<(u8, usize)> = of_file.map(|line| (line[0], line.len())).collect();
-    assert_eq!(told, [(b'a', 65536), (b'b', 1 << 20), (b'l', 4), (b'w', 11)]);
+    assert_eq!(told, [(b'a', 65536), (b'b', 1 << 20), (b'l', 4)]);
     let length = std::fs::metadata(&path).unwrap().len();
-    let length = length - "without end".len() as u64;
     let text = String::from_utf8_lossy(&said).into_owned();
-    assert!(text.ends_with(&format!("P 0 {length}\n0 without end\nE\n")), "{}", &text[text.len() - 60..]);
+    assert!(text.ends_with(&format!("P 0 {length}\nE\n")), "{}", &text[text.len() - 60..]);
 }
 
 /// What any user of a container may make in a log folder.
