@@ -106,9 +106,12 @@ pub(crate) fn say(error: &(dyn Error + 'static)) -> String {
 }
 
 fn words(error: &(dyn Error + 'static)) -> String {
-    let api = |status: &Status| match status.message.is_empty() {
-        true => format!("the API server answered {} {}", status.code, status.reason),
-        false => status.message.clone(),
+    let api = |status: &Status| {
+        if status.message.is_empty() {
+            format!("the API server answered {} {}", status.code, status.reason)
+        } else {
+            status.message.clone()
+        }
     };
     // A watch tells of an answer with all its fields.
     match error.downcast_ref() {

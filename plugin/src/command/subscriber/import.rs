@@ -87,12 +87,10 @@ impl Import {
 async fn one(subscribers: &Provisioning, standing: &[Line], wanted: Line) -> Result<Line, SubscriberError> {
     // A number of another deployment becomes one of this.
     let identity = subscribers.identity(wanted.number())?;
-    let line = match standing.iter().find(|l| l.public_identity == identity) {
-        Some(line) => line.clone(),
-        None => {
-            let private_identity = rehomed(&wanted, &identity);
-            subscribers.create_line(&identity, &private_identity).await?
-        }
+    let line = if let Some(line) = standing.iter().find(|l| l.public_identity == identity) {
+        line.clone()
+    } else {
+        subscribers.create_line(&identity, &rehomed(&wanted, &identity)).await?
     };
     let Some(password) = wanted.password else { return Ok(line) };
     let password = subscribers.set_password(&line, Some(password)).await?;

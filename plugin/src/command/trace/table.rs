@@ -19,7 +19,7 @@ use crate::table::Table;
 /// The version of what `-o json` writes.
 const VERSION: u32 = 1;
 /// How wide the columns of a table are whose rows come one by one: what a number, its domain and a reason take as a rule.
-const LIVE: [usize; 7] = [12, 22, 28, 28, 8, 7, 9];
+const LIVE: [usize; 8] = [12, 22, 28, 28, 8, 7, 9, 0];
 
 /// Which dialogs are listed, and how.
 #[derive(Debug, Args)]
@@ -150,8 +150,7 @@ impl Trace {
         let mut dialogs = Dialogs::new(self.list.user.clone().map(Traced::Subscriber));
         let (follow, only_failed) = (self.list.follow, self.list.failed);
         if follow {
-            let [a, b, c, d, e, f, g] = LIVE;
-            let head = Table::new(HEAD, Vec::new(), usize::MAX).least([a, b, c, d, e, f, g, 0]).head();
+            let head = Table::new(HEAD, Vec::new(), usize::MAX).least(LIVE).head();
             context.results().text(&format!("{head}\n"))?;
             context.results().flush()?;
         }
@@ -163,8 +162,7 @@ impl Trace {
             let Some((dialog, outcome)) = dialogs.take(entry.time, &message) else { return Ok(()) };
             let now = dialog.outcome();
             if follow && outcome != now && (!only_failed || is_failed(now)) {
-                let [a, b, c, d, e, f, g] = LIVE;
-                let table = Table::new(HEAD, vec![Row::cells(dialog)], usize::MAX).least([a, b, c, d, e, f, g, 0]);
+                let table = Table::new(HEAD, vec![Row::cells(dialog)], usize::MAX).least(LIVE);
                 let line = table.row(0, style(now));
                 context.results().styled(&format!("{line}\n"))?;
                 context.results().flush()?;
