@@ -64,7 +64,7 @@ impl FileArgs {
         let (text, name) = match self.filename.as_deref() {
             Some(path) if path == Path::new("-") => (stdin()?, "standard input".to_owned()),
             Some(path) => (read(path)?, path.display().to_string()),
-            None => match std::fs::read_to_string(USUAL) {
+            None => match std::fs::read(USUAL).and_then(text) {
                 Ok(text) => (text, USUAL.to_owned()),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
                     ("apiVersion: clearwater/v1\n".to_owned(), "the default deployment".to_owned())
@@ -123,11 +123,42 @@ impl FileArgs {
 }
 
 fn read(path: &Path) -> Result<String, CliError> {
-    std::fs::read_to_string(path).map_err(|source| CliError::Read { path: path.to_owned(), source })
+    std::fs::read(path).and_then(text).map_err(|source| CliError::Read { path: path.to_owned(), source })
+}
+
+/// The text of a file. What PowerShell's `>` writes is named as that.
+fn text(bytes: Vec<u8>) -> io::Result<String> {
+    let wrong = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why);
+    // YAML is ASCII at its begin, so that a zero byte there is half of a character.
+    if matches!(bytes[..], [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] | [0, _, ..] | [_, 0, ..]) {
+        return Err(wrong(
+            "it is UTF-16, as PowerShell writes by itself: save it as UTF-8 (| Out-File -Encoding utf8)",
+        ));
+    }
+    String::from_utf8(bytes)
+        .map_err(|e| wrong(&format!("it is no UTF-8 from byte {} on", e.utf8_error().valid_up_to())))
 }
 
 fn stdin() -> Result<String, CliError> {
-    let mut text = String::new();
-    let read = io::stdin().read_to_string(&mut text);
-    read.map(|_| text).map_err(|source| CliError::Read { path: "standard input".into(), source })
+    let mut bytes = Vec::new();
+    let read = io::stdin().read_to_end(&mut bytes).and_then(|_| text(bytes));
+    read.map_err(|source| CliError::Read { path: "standard input".into(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::text as read_text;
+
+    #[test]
+    fn a_file_of_powershell_is_named_as_such() {
+        let text = "apiVersion: clearwater/v1\n";
+        assert_eq!(read_text(text.as_bytes().to_vec()).unwrap(), text);
+        let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for bytes in [[&[0xFF, 0xFE][..], &little].concat(), [&[0xFE, 0xFF][..], &big].concat(), little, big] {
+            assert!(read_text(bytes).unwrap_err().to_string().contains("UTF-16, as PowerShell"));
+        }
+        assert_eq!(read_text(b"a: \xE4".to_vec()).unwrap_err().to_string(), "it is no UTF-8 from byte 3 on");
+        assert_eq!(read_text(Vec::new()).unwrap(), "");
+    }
 }

@@ -24,7 +24,9 @@ use crate::config::{PullPolicy, Tailer};
 pub const CONFIG_HASH_ANNOTATION: &str = "kubectl-clearwater/config-hash";
 
 /// The node label that says for which processor architecture an image must be built.
-const ARCH_LABEL: &str = "kubernetes.io/arch";
+const ARCH: (&str, &str) = ("kubernetes.io/arch", "amd64");
+/// A pod that does not ask for it may land on Windows.
+const OS: (&str, &str) = ("kubernetes.io/os", "linux");
 const LOGS: &str = "logs";
 const TAILER: &str = "tailer";
 
@@ -96,7 +98,7 @@ pub(super) fn template(
         enable_service_links: Some(false),
         host_aliases: extras.host_aliases,
         dns_policy: extras.name_server.map(|_| "None".to_owned()),
-        dns_config: extras.name_server.map(|server| dns_config(d, server)),
+        dns_config: Some(dns_config(d, extras.name_server)),
         hostname: extras.hostname.map(ToOwned::to_owned),
         subdomain: extras.subdomain.map(ToOwned::to_owned),
         image_pull_secrets: some(
@@ -116,13 +118,16 @@ pub(super) fn template(
     Ok(PodTemplateSpec { metadata: Some(metadata), spec: Some(spec) })
 }
 
-/// What the kubelet writes for a pod by itself (kubernetes `pkg/kubelet/network/dns/dns.go`), with one name server.
-fn dns_config(d: &Deployment, server: IpAddr) -> PodDNSConfig {
+/// How the pods ask. All names that components use are full ones but for `etcd`: with the kubelet's five dots each of them
+/// would first be completed with the node's own search domain, where a wildcard answers for anything. With one name server the
+/// rest is what the kubelet writes by itself (kubernetes `pkg/kubelet/network/dns/dns.go`).
+fn dns_config(d: &Deployment, server: Option<IpAddr>) -> PodDNSConfig {
     let domain = d.cluster_domain();
+    let searches = || vec![format!("{}.svc.{domain}", d.namespace()), format!("svc.{domain}"), domain.to_owned()];
     PodDNSConfig {
-        nameservers: Some(vec![server.to_string()]),
-        searches: Some(vec![format!("{}.svc.{domain}", d.namespace()), format!("svc.{domain}"), domain.to_owned()]),
-        options: Some(vec![PodDNSConfigOption { name: Some("ndots".to_owned()), value: Some("5".to_owned()) }]),
+        nameservers: server.map(|server| vec![server.to_string()]),
+        searches: server.map(|_| searches()),
+        options: Some(vec![PodDNSConfigOption { name: Some("ndots".to_owned()), value: Some("1".to_owned()) }]),
     }
 }
 
@@ -269,7 +274,7 @@ fn resources(d: &Deployment, component: Component) -> ResourceRequirements {
 }
 
 fn node_selector(d: &Deployment, component: Component) -> BTreeMap<String, String> {
-    let mut labels = BTreeMap::from([(ARCH_LABEL.to_owned(), "amd64".to_owned())]);
+    let mut labels = BTreeMap::from([ARCH, OS].map(|(key, value)| (key.to_owned(), value.to_owned())));
     if let Some(overrides) = d.file().components.get(&component) {
         labels.extend(overrides.node_selector.clone());
     }
