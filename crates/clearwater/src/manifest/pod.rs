@@ -98,7 +98,7 @@ pub(super) fn template(
         enable_service_links: Some(false),
         host_aliases: extras.host_aliases,
         dns_policy: extras.name_server.map(|_| "None".to_owned()),
-        dns_config: Some(dns_config(d, extras.name_server)),
+        dns_config: extras.name_server.map(|server| dns_config(d, server)),
         hostname: extras.hostname.map(ToOwned::to_owned),
         subdomain: extras.subdomain.map(ToOwned::to_owned),
         image_pull_secrets: some(
@@ -118,16 +118,13 @@ pub(super) fn template(
     Ok(PodTemplateSpec { metadata: Some(metadata), spec: Some(spec) })
 }
 
-/// How the pods ask. All names that components use are full ones but for `etcd`: with the kubelet's five dots each of them
-/// would first be completed with the node's own search domain, where a wildcard answers for anything. With one name server the
-/// rest is what the kubelet writes by itself (kubernetes `pkg/kubelet/network/dns/dns.go`).
-fn dns_config(d: &Deployment, server: Option<IpAddr>) -> PodDNSConfig {
+/// What the kubelet writes for a pod by itself (kubernetes `pkg/kubelet/network/dns/dns.go`), with one name server.
+fn dns_config(d: &Deployment, server: IpAddr) -> PodDNSConfig {
     let domain = d.cluster_domain();
-    let searches = || vec![format!("{}.svc.{domain}", d.namespace()), format!("svc.{domain}"), domain.to_owned()];
     PodDNSConfig {
-        nameservers: server.map(|server| vec![server.to_string()]),
-        searches: server.map(|_| searches()),
-        options: Some(vec![PodDNSConfigOption { name: Some("ndots".to_owned()), value: Some("1".to_owned()) }]),
+        nameservers: Some(vec![server.to_string()]),
+        searches: Some(vec![format!("{}.svc.{domain}", d.namespace()), format!("svc.{domain}"), domain.to_owned()]),
+        options: Some(vec![PodDNSConfigOption { name: Some("ndots".to_owned()), value: Some("5".to_owned()) }]),
     }
 }
 

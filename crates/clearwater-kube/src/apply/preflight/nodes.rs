@@ -130,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    fn node(name: &str, os: &str, taints: Value) -> Node {
+    fn node(name: &str, os: &str, taints: &Value) -> Node {
         serde_json::from_value(json!({
             "metadata": {"name": name, "labels": {"kubernetes.io/arch": "amd64", "kubernetes.io/os": os}},
             "spec": {"taints": taints},
