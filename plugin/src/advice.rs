@@ -77,6 +77,7 @@ fn allow(permission: &Permission) -> Option<String> {
             "add --restart-dns to have its pods replaced one at a time, each asked before the next"
         }
         Permission::PlainPassword => "say --etcd-plain-password",
+        Permission::SkipCheck(id) => return Some(format!("say --skip-check {id}")),
         _ => return None,
     };
     Some(text.to_owned())
@@ -153,6 +154,7 @@ mod tests {
             Permission::RemoveForeign,
             Permission::RestartDns,
             Permission::PlainPassword,
+            Permission::SkipCheck("domain"),
         ];
         let names = [
             NamesDeed::Put { namespace: Some("ims".to_owned()), backend: Some(DnsBackend::Coredns) },

@@ -32,13 +32,38 @@ pub(crate) fn text(path: &Path, limit: u64) -> Result<String, CliError> {
         |source| CliError::Read { path: if is_stdin { "standard input".into() } else { path.to_owned() }, source };
     let bytes =
         if is_stdin { all(io::stdin().lock(), limit) } else { File::open(path).and_then(|file| all(file, limit)) };
-    String::from_utf8(bytes.map_err(failed)?)
-        .map_err(|e| failed(io::Error::new(io::ErrorKind::InvalidData, e.utf8_error())))
+    bytes.and_then(decoded).map_err(failed)
+}
+
+/// The text of a file. What PowerShell's `>` writes is named as that.
+fn decoded(bytes: Vec<u8>) -> io::Result<String> {
+    let wrong = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why);
+    // YAML and JSON are ASCII at their begin, so that a zero byte there is half of a character.
+    if matches!(bytes[..], [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] | [0, _, ..] | [_, 0, ..]) {
+        return Err(wrong(
+            "it is UTF-16, as PowerShell writes by itself: save it as UTF-8 (| Out-File -Encoding utf8)",
+        ));
+    }
+    String::from_utf8(bytes)
+        .map_err(|e| wrong(&format!("it is no UTF-8 from byte {} on", e.utf8_error().valid_up_to())))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_powershell_is_named_as_such() {
+        let text = "apiVersion: clearwater/v1\n";
+        assert_eq!(decoded(text.as_bytes().to_vec()).unwrap(), text);
+        let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for bytes in [[&[0xFF, 0xFE][..], &little].concat(), [&[0xFE, 0xFF][..], &big].concat(), little, big] {
+            assert!(decoded(bytes).unwrap_err().to_string().contains("UTF-16, as PowerShell"));
+        }
+        assert_eq!(decoded(b"a: \xE4".to_vec()).unwrap_err().to_string(), "it is no UTF-8 from byte 3 on");
+        assert_eq!(decoded(Vec::new()).unwrap(), "");
+    }
 
     #[test]
     fn what_does_not_end_is_an_error_and_takes_no_more_room_than_the_limit() {

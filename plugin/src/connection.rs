@@ -1,20 +1,27 @@
 //! kubectl's connection flags, which kubectl itself does not hand to plugins.
 
+mod proxy;
+mod token_file;
+
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use std::{fmt, thread};
 
 use clap::Args;
 use clearwater_kube::{Cluster, REQUEST_TIMEOUT};
 use http::HeaderValue;
-use http::header::USER_AGENT;
+use http::header::{AUTHORIZATION, USER_AGENT};
 use kube::Config;
-use kube::client::AuthError;
-use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::client::{AuthError, Body, ClientBuilder};
+use kube::config::{AuthInfo, ExecAuthCluster, Kubeconfig, KubeconfigError};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use secrecy::{ExposeSecret, SecretString};
+use token_file::TokenFile;
+use tower::util::MapRequestLayer;
 
 use crate::cli::NamedFile;
 use crate::credential;
@@ -196,19 +203,34 @@ impl Connection {
     }
 
     /// How to reach the cluster, as kube wants it.
-    pub(crate) async fn config(&self) -> Result<Config, CliError> {
-        let mut config = match (self.read_kubeconfig()?, &self.server) {
-            (Some(kubeconfig), _) if !kubeconfig.contexts.is_empty() || !kubeconfig.clusters.is_empty() => {
-                self.config_of(kubeconfig).await?
+    pub(crate) fn config(&self) -> Result<Config, CliError> {
+        let (mut config, own_proxy) = match way(self.read_kubeconfig()?, self.server.as_deref()) {
+            Ok(Way::Kubeconfig(kubeconfig)) => self.config_of(*kubeconfig)?,
+            Ok(Way::Server(server)) => (Config::new(uri(server)?), None),
+            Ok(Way::Pod) => (
+                Config::incluster().map_err(|e| {
+                    let list = std::env::var("KUBECONFIG").ok().filter(|list| !list.is_empty());
+                    let list = list.map_or_else(String::new, |list| format!(" (KUBECONFIG is {list:?})"));
+                    CliError::Connection(format!(
+                        "no cluster is known: there is no kubeconfig{list}, and this is no pod ({}); name one with \
+                         --kubeconfig or --server",
+                        causes(&e)
+                    ))
+                })?,
+                None,
+            ),
+            // Another cluster than the one that was meant would be reached, were it taken for none.
+            Err(why) => {
+                let variable = std::env::var("KUBECONFIG").ok().filter(|list| !list.is_empty());
+                let named = match (&self.kubeconfig, variable) {
+                    (Some(path), _) => path.display().to_string(),
+                    (None, Some(list)) => format!("of KUBECONFIG ({list})"),
+                    (None, None) => "in ~/.kube/config".to_owned(),
+                };
+                return Err(CliError::Connection(format!(
+                    "the kubeconfig {named} {why}; name another with --kubeconfig"
+                )));
             }
-            (_, Some(server)) => Config::new(uri(server)?),
-            (_, None) => Config::incluster().map_err(|e| {
-                CliError::Connection(format!(
-                    "no cluster is known: there is no kubeconfig, and this is no pod ({}); name one with --kubeconfig \
-                     or --server",
-                    causes(&e)
-                ))
-            })?,
         };
         if let Some(server) = &self.server {
             config.cluster_url = uri(server)?;
@@ -240,6 +262,11 @@ impl Connection {
         if config.cluster_url.scheme().is_none() {
             config.cluster_url = uri(&config.cluster_url.to_string())?;
         }
+        config.proxy_url = proxy::proxy(&config.cluster_url, own_proxy.as_deref(), |name| std::env::var(name).ok())
+            .map_err(|why| {
+                let key = if own_proxy.is_some() { "proxy-url of the kubeconfig's cluster" } else { "the proxy" };
+                CliError::Connection(format!("{key}: {why}; correct it"))
+            })?;
         self.check_files(&config)?;
         if let Some(exec) = &mut config.auth_info.exec {
             credential::guard(exec, self.deadline());
@@ -271,10 +298,21 @@ impl Connection {
     }
 
     /// A client for the cluster.
+    #[expect(clippy::unused_async, reason = "what it makes wants to be made within a runtime")]
     pub(crate) async fn client(&self) -> Result<kube::Client, CliError> {
-        let config = self.config().await?;
+        let mut config = self.config()?;
         let server = config.cluster_url.clone();
-        kube::Client::try_from(config).map_err(|e| {
+        let token = token_file(&mut config.auth_info)?;
+        let made = ClientBuilder::try_from(config).map(|builder| match token {
+            None => builder.build(),
+            Some(file) => builder
+                .with_layer(&MapRequestLayer::new(move |mut request: http::Request<Body>| {
+                    request.headers_mut().insert(AUTHORIZATION, file.header());
+                    request
+                }))
+                .build(),
+        });
+        made.map_err(|e| {
             // What the plugin's keeper says names the plugin, and kube would show its own call of it.
             if let kube::Error::Auth(AuthError::AuthExecRun { out, .. }) = &e {
                 let said = String::from_utf8_lossy(&out.stderr);
@@ -288,7 +326,8 @@ impl Connection {
         })
     }
 
-    async fn config_of(&self, kubeconfig: Kubeconfig) -> Result<Config, CliError> {
+    /// What the kubeconfig says, with its cluster's own proxy. kube's reader would refuse what `NO_PROXY` may hold.
+    fn config_of(&self, kubeconfig: Kubeconfig) -> Result<(Config, Option<String>), CliError> {
         let named = |what, name: &Option<String>, known: Vec<&str>| match name {
             Some(name) if !known.contains(&name.as_str()) => Err(unknown(what, name, known.into_iter())),
             _ => Ok(()),
@@ -301,11 +340,42 @@ impl Connection {
             let key = || format!("certificate-authority of the kubeconfig's cluster {:?}", cluster.name);
             path.map_or(Ok(()), |path| is_file(key, Path::new(path), self.deadline()))?;
         }
-        let options =
-            KubeConfigOptions { context: self.context.clone(), cluster: self.cluster.clone(), user: self.user.clone() };
-        Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|e| {
-            CliError::Connection(format!("the kubeconfig names no usable cluster: {}; choose a --context", causes(&e)))
-        })
+        let no_cluster = |why: String| {
+            CliError::Connection(format!("the kubeconfig names no usable cluster: {why}; choose a --context"))
+        };
+        let name = self.context.as_ref().or(kubeconfig.current_context.as_ref()).filter(|name| !name.is_empty());
+        let name = name.ok_or_else(|| no_cluster("it has no current-context".to_owned()))?;
+        let context = kubeconfig.contexts.into_iter().find(|c| c.name == *name).and_then(|c| c.context);
+        let context = context.ok_or_else(|| no_cluster(format!("it has no context {name:?}")))?;
+        let name = self.cluster.as_ref().unwrap_or(&context.cluster);
+        let cluster = kubeconfig.clusters.into_iter().find(|c| c.name == *name).and_then(|c| c.cluster);
+        let cluster = cluster.ok_or_else(|| no_cluster(format!("it has no cluster {name:?}")))?;
+        // As for kubectl, a user that is not there is nobody.
+        let user = self.user.as_ref().or(context.user.as_ref());
+        let user = user.and_then(|user| kubeconfig.auth_infos.into_iter().find(|c| c.name == *user)?.auth_info);
+        let server = cluster.server.as_ref().ok_or_else(|| no_cluster(format!("cluster {name:?} has no server")))?;
+        let server = server.parse().map_err(|e| no_cluster(format!("cluster {name:?}: server {server:?}: {e}")))?;
+        let told = ExecAuthCluster::try_from(&cluster).map_err(|e| no_cluster(causes(&e)))?;
+        let mut config = Config::new(server);
+        if let Some(pem) = &told.certificate_authority_data {
+            let certificates: Result<Vec<_>, _> =
+                CertificateDer::pem_slice_iter(pem).map(|c| c.map(|c| c.to_vec())).collect();
+            config.root_cert = Some(certificates.map_err(|e| {
+                no_cluster(format!(
+                    "certificate-authority of cluster {name:?} is no certificate in PEM: {}",
+                    causes(&e)
+                ))
+            })?);
+        }
+        config.default_namespace = context.namespace.unwrap_or_else(|| "default".to_owned());
+        config.accept_invalid_certs = cluster.insecure_skip_tls_verify.unwrap_or(false);
+        config.disable_compression = cluster.disable_compression.unwrap_or(false);
+        config.tls_server_name = cluster.tls_server_name;
+        config.auth_info = user.unwrap_or_default();
+        if let Some(exec) = config.auth_info.exec.as_mut().filter(|exec| exec.provide_cluster_info) {
+            exec.cluster = Some(told);
+        }
+        Ok((config, cluster.proxy_url))
     }
 
     /// Looks at the files that the client will read, before it waits for one of them.
@@ -356,6 +426,41 @@ impl Connection {
     }
 }
 
+/// How the cluster is found.
+enum Way<'a> {
+    /// As the kubeconfig says.
+    Kubeconfig(Box<Kubeconfig>),
+    /// By the address of `--server` alone.
+    Server(&'a str),
+    /// As a pod finds its own.
+    Pod,
+}
+
+/// How the cluster is found. A kubeconfig that is there and names none is an error, also inside a pod.
+fn way(kubeconfig: Option<Kubeconfig>, server: Option<&str>) -> Result<Way<'_>, &'static str> {
+    match (kubeconfig, server) {
+        (Some(kubeconfig), _) if !kubeconfig.contexts.is_empty() || !kubeconfig.clusters.is_empty() => {
+            Ok(Way::Kubeconfig(Box::new(kubeconfig)))
+        }
+        (_, Some(server)) => Ok(Way::Server(server)),
+        (Some(_), None) => Err("names no cluster"),
+        (None, None) => Ok(Way::Pod),
+    }
+}
+
+/// Takes over what kube would do with a file that holds a token: it leaves line ends in it.
+fn token_file(auth: &mut AuthInfo) -> Result<Option<Arc<TokenFile>>, CliError> {
+    if auth.token.is_some() || auth.username.is_some() && auth.password.is_some() {
+        return Ok(None);
+    }
+    let Some(path) = auth.token_file.take() else { return Ok(None) };
+    (auth.exec, auth.auth_provider) = (None, None);
+    let file = TokenFile::open(path.into()).map_err(|why| {
+        CliError::Connection(format!("tokenFile of the kubeconfig: {why}; check the kubeconfig's user"))
+    })?;
+    Ok(Some(Arc::new(file)))
+}
+
 /// What reading comes to; `None` where it does not end in time. Nobody waits any more for what is still read then.
 fn within<T: Send + 'static>(limit: Duration, read: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (send, done) = mpsc::channel();
@@ -375,15 +480,19 @@ fn usual_kubeconfig() -> Result<Option<Kubeconfig>, String> {
     let Some(list) = std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty()) else {
         return there(Kubeconfig::read());
     };
+    merged(std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()))
+}
+
+fn merged(list: impl Iterator<Item = PathBuf>) -> Result<Option<Kubeconfig>, String> {
     let mut merged: Option<Kubeconfig> = None;
-    for path in std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()) {
+    for path in list {
         if std::fs::metadata(&path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
             continue;
         }
         let next = kubeconfig_at(&path)?;
         merged = Some(match merged {
             None => next,
-            Some(before) => before.merge(next).map_err(|e| causes(&e))?,
+            Some(before) => before.merge(next).map_err(|e| format!("{}: {}", path.display(), causes(&e)))?,
         });
     }
     Ok(merged)
@@ -391,10 +500,16 @@ fn usual_kubeconfig() -> Result<Option<Kubeconfig>, String> {
 
 /// The kubeconfig in a file, or in what a shell puts in a file's place (`--kubeconfig <(...)`).
 fn kubeconfig_at(path: &Path) -> Result<Kubeconfig, String> {
-    let Ok(found) = std::fs::metadata(path) else { return Kubeconfig::read_from(path).map_err(|e| causes(&e)) };
     let said = |why: &dyn fmt::Display| format!("{}: {why}", path.display());
+    let read = || match Kubeconfig::read_from(path) {
+        // Its words have the path.
+        Err(e @ KubeconfigError::ReadConfig(..)) => Err(causes(&e)),
+        Err(e) => Err(said(&causes(&e))),
+        Ok(kubeconfig) => Ok(kubeconfig),
+    };
+    let Ok(found) = std::fs::metadata(path) else { return read() };
     if found.is_file() && found.len() <= LARGEST_FILE || found.is_dir() {
-        return Kubeconfig::read_from(path).map_err(|e| causes(&e));
+        return read();
     }
     let mut text = String::new();
     let file = File::open(path).map_err(|e| said(&e))?;
@@ -535,6 +650,31 @@ contexts:
     }
 
     #[test]
+    fn a_list_of_kubeconfigs_is_what_of_it_is_there_and_what_is_wrong_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        write("good", KUBECONFIG);
+        write("other", &KUBECONFIG.replace("lab", "other"));
+        write("broken", "a: [");
+        write("nothing", "apiVersion: v1\nkind: Config\n");
+        std::fs::create_dir(dir.path().join("folder")).unwrap();
+        let list = |names: &str| merged(names.split(':').map(|name| dir.path().join(name)));
+        assert!(list("missing:gone").unwrap().is_none());
+        let both = list("missing:good:gone:other").unwrap().unwrap();
+        assert_eq!(both.current_context.as_deref(), Some("lab"));
+        assert_eq!(both.contexts.len(), 3, "{:?}", both.contexts);
+        for name in ["broken", "folder"] {
+            let error = list(&format!("good:{name}")).unwrap_err();
+            assert!(error.contains(&format!("/{name}")), "{error}");
+        }
+        // Neither is passed over for the pod's own account.
+        assert!(matches!(way(list("nothing").unwrap(), None), Err("names no cluster")));
+        assert!(matches!(way(list("nothing").unwrap(), Some("x")), Ok(Way::Server("x"))));
+        assert!(matches!(way(list("missing").unwrap(), None), Ok(Way::Pod)));
+        assert!(matches!(way(list("missing:good").unwrap(), None), Ok(Way::Kubeconfig(_))));
+    }
+
+    #[test]
     fn a_pod_has_its_service_accounts_namespace() {
         let dir = tempfile::tempdir().unwrap();
         let inside = |name: &str| Some(if name == "POD_NAMESPACE" { "" } else { "192.0.2.1" }.to_owned());
@@ -554,7 +694,7 @@ contexts:
         std::fs::write(&path, KUBECONFIG).unwrap();
         let line = format!("kubectl-clearwater version --kubeconfig {} {flags}", path.display());
         let cli = Cli::try_parse_from(line.split_whitespace()).map_err(|e| e.to_string())?;
-        runtime::block_on(cli.connection.config()).map_err(|e| e.to_string())
+        cli.connection.config().map_err(|e| e.to_string())
     }
 
     #[test]

@@ -106,6 +106,8 @@ pub enum Permission {
     RestartDns,
     /// Send etcd's password over the network unencrypted.
     PlainPassword,
+    /// Go on past a check before the first write, by its id.
+    SkipCheck(&'static str),
 }
 
 /// What can be done about names in DNS.
@@ -226,6 +228,7 @@ impl fmt::Display for Permission {
             Self::RemoveForeign => "agree to losing what is not of this deployment",
             Self::RestartDns => "allow the pods of the cluster's DNS to be replaced",
             Self::PlainPassword => "allow the password to be read on the way",
+            Self::SkipCheck(id) => return write!(f, "have the check {id} skipped"),
         })
     }
 }

@@ -349,7 +349,7 @@ prop_compose! {
         let pick = |n: usize| choice % n;
         let release = if classic { Release::Classic } else { Release::Hunter };
         let mut file = DeploymentFile { release, ..DeploymentFile::default() };
-        file.hss = zone.clone().filter(|_| pick(2) == 0).map(|hostname| Hss { hostname });
+        file.hss = zone.clone().filter(|_| pick(2) == 0).map(|hostname| Hss { hostname, realm: None });
         file.zone = zone;
         file.home_domain = home_domain;
         file.images.tag = tag;

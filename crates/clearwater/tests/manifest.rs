@@ -45,6 +45,10 @@ fn chronos_alone_is_given_one_name_server() {
     assert_eq!(dns.nameservers.as_deref(), Some(&["fd00::a".to_owned()][..]));
     let searches = ["ims.svc.cluster.local", "svc.cluster.local", "cluster.local"].map(str::to_owned);
     assert_eq!(dns.searches.as_deref(), Some(&searches[..]));
+    for template in given.objects().filter_map(Object::pod_template) {
+        let options = template.spec.as_ref().and_then(|s| s.dns_config.as_ref()?.options.clone()).unwrap();
+        assert_eq!((options[0].name.as_deref(), options[0].value.as_deref()), (Some("ndots"), Some("1")));
+    }
 }
 
 fn notes(text: &mut String, notes: &[Note]) {
@@ -766,4 +770,20 @@ fn the_smallest_file_is_rendered_for_every_release() {
         file.images.tag = Some("1".to_owned());
         assert!(render(&file.deploy(NAMESPACE).unwrap(), &Inputs::default()).is_ok(), "{release}");
     }
+}
+
+#[test]
+fn a_config_map_that_the_api_server_would_refuse_is_not_rendered() {
+    let of = |bytes: usize| {
+        let text = format!(
+            "apiVersion: clearwater/v1\nrelease: classic\nimages: {{registry: r.example/cw, tag: '2016'}}\nsharedConfig: {{a: {}}}\n",
+            "x".repeat(bytes)
+        );
+        let deployment =
+            clearwater::config::DeploymentFile::parse(&text, "clearwater.yaml").unwrap().deploy("ims").unwrap();
+        clearwater::manifest::render(&deployment, &Inputs::default()).map(drop)
+    };
+    of(1000 << 10).unwrap();
+    let error = of(1 << 20).unwrap_err();
+    assert!(matches!(error, ManifestError::TooLarge { size, .. } if size > 1 << 20), "{error}");
 }

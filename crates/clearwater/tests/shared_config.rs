@@ -971,3 +971,51 @@ proptest! {
         prop_assert_eq!(source("dash", &[&format!("k={}\n", quote(&text))], &["k"]), [Some(text)]);
     }
 }
+
+fn deployed(yaml: &str) -> clearwater::config::Deployment {
+    let text = format!("apiVersion: clearwater/v1\n{yaml}");
+    clearwater::config::DeploymentFile::parse(&text, "clearwater.yaml").unwrap().deploy("ims").unwrap()
+}
+
+fn plain_settings(yaml: &str) -> BTreeMap<String, String> {
+    let settings = clearwater::config::shared::settings(&deployed(yaml), &BTreeMap::new()).unwrap();
+    let text = |setting| match setting {
+        clearwater::config::shared::Setting::Text(text) => Some(text),
+        clearwater::config::shared::Setting::Secret { .. } => None,
+    };
+    settings.into_iter().filter_map(|(key, setting)| Some((key, text(setting)?))).collect()
+}
+
+const CLASSIC_IMAGES: &str = "release: classic\nimages: {registry: r.example/cw, tag: '2016'}\n";
+
+#[test]
+fn every_name_but_etcds_is_a_full_one_so_that_no_search_domain_is_needed() {
+    for yaml in ["", CLASSIC_IMAGES, "hss: {hostname: hss}\n"] {
+        let settings = plain_settings(yaml);
+        let named = |key: &str| ["_hostname", "_uri", "_store"].iter().any(|end| key.ends_with(end));
+        let names: Vec<_> = settings.iter().filter(|(key, _)| named(key)).collect();
+        assert!(names.len() > 8, "{names:?}");
+        let short: Vec<_> = names.iter().filter(|(_, name)| !name.contains(".svc.cluster.local")).collect();
+        assert!(short.is_empty(), "{short:?}");
+    }
+}
+
+#[test]
+fn an_hss_has_the_name_and_the_realm_that_it_is_given() {
+    let zone = "ims.svc.cluster.local";
+    for images in ["", CLASSIC_IMAGES] {
+        for (hss, hostname, realm) in [
+            ("{hostname: hss}", format!("hss.{zone}"), zone),
+            ("{hostname: hss.example.com}", "hss.example.com".to_owned(), zone),
+            ("{hostname: hss.example.com, realm: example.com}", "hss.example.com".to_owned(), "example.com"),
+            ("{hostname: 192.0.2.7, realm: example.com}", "192.0.2.7".to_owned(), "example.com"),
+        ] {
+            let yaml = format!("{images}hss: {hss}\n");
+            let settings = plain_settings(&yaml);
+            assert_eq!(settings["hss_hostname"], hostname, "{yaml}");
+            assert_eq!(settings["hss_realm"], realm, "{yaml}");
+            // The images' own generator arrives there.
+            clearwater::config::shared::environment(&deployed(&yaml), &BTreeMap::new()).unwrap();
+        }
+    }
+}

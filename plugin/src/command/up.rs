@@ -5,7 +5,7 @@ use clap::Args;
 use clap::builder::PossibleValue;
 use clearwater::component::Component;
 use clearwater::config::{BonoExposure, Deployment, EllisExposure, KeyPolicy};
-use clearwater::event::{Operation, Outcome};
+use clearwater::event::{CheckId, Operation, Outcome};
 use clearwater::manifest::KEYS_SECRET;
 use clearwater::order::Policy;
 use clearwater_kube::up::{UpOptions, up};
@@ -69,6 +69,10 @@ pub(crate) struct Up {
     /// Make the namespace where it is missing
     #[arg(long)]
     create_namespace: bool,
+    /// Go on past a check before the first write. May be given more than once
+    #[arg(long, value_name = "CHECK", value_delimiter = ',', hide_short_help = true,
+          value_parser = one_of::<CheckId>(CheckId::ALL.map(|id| PossibleValue::new(id.name()))))]
+    skip_check: Vec<CheckId>,
     /// Look at everything, show what would be written, and stop
     #[arg(long)]
     dry_run: bool,
@@ -96,6 +100,7 @@ impl Up {
             policy: self.scope.order,
             only: self.scope.only.clone(),
             skip: self.scope.skip.clone(),
+            skip_checks: self.skip_check.clone(),
             timeout: self.timeout,
             create_namespace: self.create_namespace,
             dry_run: self.dry_run,

@@ -19,6 +19,15 @@ pub(crate) fn unseen(id: CheckId, title: impl Into<String>, right: &str, error: 
     line(id, title, CheckStatus::Skipped, detail)
 }
 
+/// Lets a run go on past what it was asked not to heed.
+pub(crate) fn heed(lines: &mut [CheckLine], skipped: &[CheckId]) {
+    for line in lines.iter_mut().filter(|l| l.status > CheckStatus::Skipped && skipped.contains(&l.id)) {
+        line.status = CheckStatus::Skipped;
+        let separator = if line.detail.is_empty() { "" } else { ": " };
+        line.detail = format!("as asked{separator}{}", line.detail);
+    }
+}
+
 /// The same line with what to do about it.
 pub(crate) fn with_fix(mut line: CheckLine, fix: impl Into<Remedy>) -> CheckLine {
     line.fix = Some(fix.into());

@@ -21,6 +21,7 @@ use tower::BoxError;
 
 use crate::backoff::{before, doubling, unless_lasting};
 use crate::cluster::{Cluster, FIELD_MANAGER, is_passing, say};
+use crate::judge::policy::policy;
 use crate::owner;
 
 /// How many objects are asked about at the same time.
@@ -165,6 +166,10 @@ impl Remedied for ApplyError {
                      down first",
                 )
             }
+            Self::Refused { message, .. } if policy(message).is_some() => Remedy::any([
+                "change what the message names in the deployment file",
+                "have whoever keeps the policy that it names except this namespace from it",
+            ]),
             Self::Refused { message, .. } if message.contains("not in the valid range") => Remedy::from(
                 "these node ports lie outside the cluster's range: start the API server with \
                  --service-node-port-range=3000-32767, or choose another bono.exposure",
@@ -202,7 +207,9 @@ pub(crate) fn refusal(object: &str, error: kube::Error) -> ApplyError {
         kube::Error::Api(status) if !is_passing(&error) => ApplyError::Refused {
             object: object.to_owned(),
             message: status.message.clone(),
-            forbidden: status.is_forbidden() && !status.message.contains("exceeded quota"),
+            forbidden: status.is_forbidden()
+                && !status.message.contains("exceeded quota")
+                && policy(&status.message).is_none(),
         },
         _ => ApplyError::Unreachable { object: object.to_owned(), source: error.into() },
     }

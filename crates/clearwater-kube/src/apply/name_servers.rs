@@ -2,23 +2,14 @@
 //! are given one where there are more.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::remedy::Remedy;
-use futures::FutureExt;
-use futures::future::join_all;
-use k8s_openapi::api::core::v1::{Node, PodSpec};
-use kube::api::ListParams;
-use kube::{Api, Client, ResourceExt};
-use tokio::time::timeout;
+use k8s_openapi::api::core::v1::PodSpec;
+use kube::Client;
 
 use crate::apply::checks::{line, with_fix};
-use crate::cluster::say;
-
-/// All nodes of a cluster are usually alike.
-const NODES: u32 = 3;
-const WITHIN: Duration = Duration::from_secs(2);
+use crate::observe::kubelets;
 
 /// The name servers that pods get from their kubelet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,38 +27,17 @@ impl Default for NameServers {
 }
 
 impl NameServers {
-    /// Asks a few kubelets for their configuration (kubernetes `pkg/kubelet/server`, `/configz`): no pod has to run for it.
+    /// Asks a few kubelets for their configuration.
     pub(crate) async fn look(client: &Client) -> Self {
-        timeout(WITHIN, Self::ask(client))
-            .await
-            .unwrap_or_else(|_| Self::Unknown("no kubelet answered in time".to_owned()))
-    }
-
-    async fn ask(client: &Client) -> Self {
-        let nodes = match Api::<Node>::all(client.clone()).list(&ListParams::default().limit(NODES)).await {
-            Ok(nodes) => nodes.items,
-            Err(kube::Error::Api(status)) if status.is_forbidden() => {
-                return Self::Unknown("needs list nodes and get nodes/proxy".to_owned());
-            }
-            Err(error) => return Self::Unknown(say(&error)),
-        };
-        let asked: Vec<_> = nodes.iter().map(|node| configz(client, node.name_any()).boxed()).collect();
-        Self::together(join_all(asked).await)
+        Self::together(kubelets::cluster_dns(client).await)
     }
 
     /// One node with several is enough: a pod may land there.
-    fn together(answers: Vec<Self>) -> Self {
-        let size = |one: &Self| if let Self::Known(servers) = one { servers.len() } else { 0 };
-        answers.into_iter().max_by_key(size).unwrap_or_else(|| Self::Unknown("there is no node to ask".to_owned()))
-    }
-
-    /// Reads a kubelet's answer.
-    fn read(answer: &serde_json::Value) -> Self {
-        let list = answer["kubeletconfig"]["clusterDNS"].as_array().into_iter().flatten();
-        let servers: Option<Vec<IpAddr>> = list.map(|a| a.as_str()?.parse().ok()).collect();
-        match servers {
-            Some(servers) if !servers.is_empty() => Self::Known(servers),
-            _ => Self::Unknown("the kubelet names no cluster DNS".to_owned()),
+    fn together(answers: Vec<Result<Vec<IpAddr>, String>>) -> Self {
+        match answers.into_iter().max_by_key(|one| one.as_ref().map_or(0, Vec::len)) {
+            Some(Ok(servers)) => Self::Known(servers),
+            Some(Err(why)) => Self::Unknown(why),
+            None => Self::Unknown("there is no node to ask".to_owned()),
         }
     }
 
@@ -110,18 +80,6 @@ impl NameServers {
     }
 }
 
-async fn configz(client: &Client, node: String) -> NameServers {
-    let request = hyper::Request::get(format!("/api/v1/nodes/{node}/proxy/configz")).body(Vec::new());
-    let Ok(request) = request else { return NameServers::Unknown(format!("node {node} has no usable name")) };
-    match client.request::<serde_json::Value>(request).await {
-        Ok(answer) => NameServers::read(&answer),
-        Err(kube::Error::Api(status)) if status.is_forbidden() => {
-            NameServers::Unknown("needs get nodes/proxy".to_owned())
-        }
-        Err(error) => NameServers::Unknown(format!("node {node}: {}", say(&error))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::PodDNSConfig;
@@ -129,8 +87,12 @@ mod tests {
 
     use super::*;
 
+    fn said(servers: &[&str]) -> Result<Vec<IpAddr>, String> {
+        kubelets::read(&json!({"kubeletconfig": {"clusterDNS": servers, "clusterDomain": "cluster.local"}}))
+    }
+
     fn known(servers: &[&str]) -> NameServers {
-        NameServers::read(&json!({"kubeletconfig": {"clusterDNS": servers, "clusterDomain": "cluster.local"}}))
+        NameServers::together(vec![said(servers)])
     }
 
     fn standing(policy: &str, servers: &[&str]) -> PodSpec {
@@ -149,7 +111,7 @@ mod tests {
         let ip = |text: &str| Some(text.parse::<IpAddr>().unwrap());
         assert_eq!(known(&["10.96.0.10"]).for_chronos(None), None);
         assert_eq!(known(&["10.96.0.10", "fd00::a"]).for_chronos(None), ip("10.96.0.10"));
-        let mixed = NameServers::together(vec![NameServers::default(), known(&["::1"]), known(&["::2", "::3"])]);
+        let mixed = NameServers::together(vec![Err("not asked".to_owned()), said(&["::1"]), said(&["::2", "::3"])]);
         assert_eq!(mixed.for_chronos(None), ip("::2"));
         // What was given once and is no longer needed goes.
         assert_eq!(known(&["10.96.0.10"]).for_chronos(Some(&standing("None", &["10.96.0.10"]))), None);
@@ -157,7 +119,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_known_is_left_as_it_stands() {
-        for unknown in [known(&[]), known(&["dns"]), NameServers::read(&json!({})), NameServers::together(vec![])] {
+        for unknown in [
+            known(&[]),
+            known(&["dns"]),
+            NameServers::together(vec![kubelets::read(&json!({}))]),
+            NameServers::together(vec![]),
+        ] {
             assert_eq!(unknown.for_chronos(None), None);
             assert_eq!(unknown.for_chronos(Some(&standing("ClusterFirst", &["::1"]))), None);
             assert_eq!(unknown.for_chronos(Some(&standing("None", &["::1", "::2"]))), None);

@@ -20,7 +20,7 @@ use kube::api::{ListParams, PostParams};
 use kube::{Api, ResourceExt};
 
 use super::prepare::{ApplyPlan, LiveState, Scope};
-use crate::apply::checks::{line, with_fix};
+use crate::apply::checks::{heed, line, with_fix};
 use crate::apply::{ApplyError, refusal};
 use crate::cluster::{Cluster, FIELD_MANAGER, minor_of, say};
 use crate::observe::cluster_dns::{ClusterDns, LookError};
@@ -37,6 +37,7 @@ pub(crate) async fn check(
     cluster: &Cluster,
     deployment: &Deployment,
     create_namespace: bool,
+    skipped: &[CheckId],
     scope: &Scope,
     standing: &LiveState,
     work: &ApplyPlan,
@@ -45,7 +46,7 @@ pub(crate) async fn check(
         version(cluster),
         rights::check(cluster, create_namespace, standing, work),
         secrets::check(cluster, deployment.release(), work),
-        admission::check(cluster, standing, work),
+        admission::check(cluster, standing.namespace, work),
         quota::check(cluster, standing, work),
         foreign(cluster, scope, standing),
         nodes::check(cluster, work),
@@ -55,6 +56,7 @@ pub(crate) async fn check(
     let mut lines = vec![version, namespace(cluster, create_namespace, standing)];
     lines.extend(rights);
     lines.extend(foreign);
+    heed(&mut lines, skipped);
     if lines.iter().any(|l| l.status == CheckStatus::Refused) {
         // Whatever else there is to say would be about somebody else's objects.
         return Ok(lines);
@@ -89,6 +91,21 @@ async fn version(cluster: &Cluster) -> CheckLine {
 fn namespace(cluster: &Cluster, create: bool, standing: &LiveState) -> CheckLine {
     let title = format!("namespace {}", cluster.namespace);
     match standing.namespace {
+        Some(_) if standing.terminating => with_fix(
+            line(
+                CheckId::Namespace,
+                title,
+                CheckStatus::Failed,
+                "it is being removed (Terminating): nothing can be made in it",
+            ),
+            Remedy::any([
+                "wait until it is gone, and have it made anew".to_owned(),
+                format!(
+                    "kubectl get namespace {} -o jsonpath={{.status.conditions}}, which tells what holds it",
+                    cluster.namespace
+                ),
+            ]),
+        ),
         Some(true) => line(CheckId::Namespace, title, CheckStatus::Ok, ""),
         Some(false) if create => line(CheckId::Namespace, title, CheckStatus::Ok, "will be created"),
         Some(false) => with_fix(
@@ -118,12 +135,22 @@ fn foreign_workloads(scope: &Scope, standing: &LiveState) -> BTreeSet<String> {
         .iter()
         .filter(|(_, o)| taken(o.spec.as_ref().map(|s| &s.template)) && !owner::has_our_label(&o.metadata))
         .map(|(name, _)| format!("statefulset/{name}"));
-    deployments.chain(sets).collect()
+    // Taking its selector over would point whoever uses it at our pods.
+    let services = standing
+        .services
+        .iter()
+        .filter(|(name, _)| name.parse::<Component>().is_ok_and(|c| scope.has(c)))
+        .filter(|(name, o)| {
+            let selected = o.spec.as_ref().and_then(|s| s.selector.as_ref()?.get(SERVICE_LABEL));
+            !owner::has_our_label(&o.metadata) && selected != Some(*name)
+        })
+        .map(|(name, _)| format!("service/{name}"));
+    deployments.chain(sets).chain(services).collect()
 }
 
 /// Workloads that carry the labels by which components are found and that something else made.
 async fn foreign(cluster: &Cluster, scope: &Scope, standing: &LiveState) -> Vec<CheckLine> {
-    let title = "workloads of somebody else under the same labels";
+    let title = "what somebody else has under the same labels or names";
     let mut found = foreign_workloads(scope, standing);
     let params = ListParams::default().labels(&format!("{SERVICE_LABEL},{MANAGED_BY_LABEL}!={MANAGED_BY}"));
     if let Ok(pods) = cluster.api::<Pod>().list(&params).await {
@@ -148,8 +175,8 @@ async fn domain(cluster: &Cluster, deployment: &Deployment) -> CheckLine {
     let expected = deployment.cluster_domain();
     let skipped = |why: String| line(CheckId::Domain, format!("cluster domain {expected}"), CheckStatus::Skipped, why);
     match ClusterDns::look(&cluster.client).await {
-        Ok(ClusterDns { file: Some(file), .. }) => match Corefile::parse(file.text()) {
-            Ok(corefile) => served(expected, &corefile.kubernetes_domains()),
+        Ok(ClusterDns { file: Some(file), .. }) => match file.corefile() {
+            Ok(corefile) => served(expected, &corefile),
             Err(error) => skipped(format!("{}: {error}", file.place)),
         },
         Ok(dns) => skipped(format!("the pods of {}/{} run {}, not CoreDNS", dns.namespace, dns.service, dns.image)),
@@ -158,17 +185,26 @@ async fn domain(cluster: &Cluster, deployment: &Deployment) -> CheckLine {
     }
 }
 
-fn served(expected: &str, served: &[String]) -> CheckLine {
-    let title = format!("cluster domain {expected}");
-    match served.first() {
-        None => line(CheckId::Domain, title, CheckStatus::Skipped, "the Corefile has no kubernetes plugin"),
-        Some(_) if served.iter().any(|d| d == expected) => line(CheckId::Domain, title, CheckStatus::Ok, ""),
-        Some(first) => {
-            let seen =
-                line(CheckId::Domain, title, CheckStatus::Failed, format!("cluster DNS serves {}", served.join(", ")));
-            with_fix(seen, format!("set clusterDomain: {first} in the deployment file"))
-        }
+fn served(expected: &str, corefile: &Corefile) -> CheckLine {
+    let of = |status, detail: String| line(CheckId::Domain, format!("cluster domain {expected}"), status, detail);
+    let (served, unknown) = (corefile.kubernetes_domains(), corefile.unknown_kubernetes_domains());
+    if served.iter().any(|d| d == expected) {
+        return of(CheckStatus::Ok, String::new());
     }
+    if !unknown.is_empty() {
+        let variables = unknown.join(", ");
+        return of(CheckStatus::Skipped, format!("the Corefile names it by {variables}, whose value is not known"));
+    }
+    if served.is_empty() {
+        return of(CheckStatus::Skipped, "the Corefile has no kubernetes plugin".to_owned());
+    }
+    with_fix(
+        of(CheckStatus::Failed, format!("cluster DNS serves {}", served.join(", "))),
+        Remedy::any([
+            format!("set clusterDomain: {} in the deployment file", served.join(" or ")).into(),
+            Remedy::from(Permission::SkipCheck(CheckId::Domain.name())),
+        ]),
+    )
 }
 
 /// Makes the namespace, with the Pod Security Standard that the deployment's pods keep to. One that somebody else made in
@@ -190,11 +226,54 @@ mod tests {
     #[test]
     fn the_domain_is_read_from_the_corefile() {
         let corefile = ".:53 {\n    errors\n    kubernetes cluster.example in-addr.arpa ip6.arpa {\n        pods insecure\n    }\n}\n";
-        let judged = |corefile: &str, expected: &str| {
-            served(expected, &Corefile::parse(corefile).unwrap().kubernetes_domains()).status
-        };
+        let judged = |corefile: &str, expected: &str| served(expected, &Corefile::parse(corefile).unwrap()).status;
         assert_eq!(judged(corefile, "cluster.example"), CheckStatus::Ok);
         assert_eq!(judged(corefile, "cluster.local"), CheckStatus::Failed);
         assert_eq!(judged(".:53 {\n forward . 1.1.1.1\n}\n", "cluster.local"), CheckStatus::Skipped);
+        let variable = ".:53 {\n kubernetes {$CLUSTER_DOMAIN} in-addr.arpa\n}\n";
+        assert_eq!(judged(variable, "cluster.local"), CheckStatus::Skipped);
+        let other = "b.example {\n kubernetes b.example\n}\nA.Example:53 {\n kubernetes\n}\n";
+        assert_eq!(judged(other, "a.example"), CheckStatus::Ok);
+        let line = served("c.example", &Corefile::parse(other).unwrap());
+        assert_eq!(line.detail, "cluster DNS serves a.example, b.example");
+        let mut lines = [line];
+        heed(&mut lines, &[CheckId::Nodes]);
+        assert_eq!(lines[0].status, CheckStatus::Failed, "another one was to be skipped");
+        heed(&mut lines, &[CheckId::Domain]);
+        assert_eq!(lines[0].status, CheckStatus::Skipped);
+        assert_eq!(lines[0].detail, "as asked: cluster DNS serves a.example, b.example");
+    }
+
+    #[test]
+    fn a_service_of_somebody_else_is_not_taken_over() {
+        let deployment = clearwater::config::DeploymentFile::default().deploy("ims").unwrap();
+        let scope = Scope::of(&deployment, clearwater::order::Policy::default(), &[], &[]).unwrap();
+        let service = |labels: serde_json::Value, selector: serde_json::Value| -> k8s_openapi::api::core::v1::Service {
+            serde_json::from_value(serde_json::json!({"metadata": {"labels": labels}, "spec": {"selector": selector}}))
+                .unwrap()
+        };
+        let ours = serde_json::json!({MANAGED_BY_LABEL: MANAGED_BY});
+        for (name, labels, selector, foreign) in [
+            ("etcd", serde_json::json!({}), serde_json::json!({"app": "etcd"}), true),
+            ("etcd", serde_json::json!({}), serde_json::Value::Null, true),
+            ("etcd", ours, serde_json::json!({"app": "etcd"}), false),
+            ("etcd", serde_json::json!({}), serde_json::json!({"service": "etcd"}), false),
+            ("database", serde_json::json!({}), serde_json::json!({"app": "etcd"}), false),
+        ] {
+            let services = [(name.to_owned(), service(labels, selector.clone()))].into();
+            let standing = LiveState { services, ..LiveState::default() };
+            let found = foreign_workloads(&scope, &standing);
+            assert_eq!(found.contains("service/etcd"), foreign, "{name} {selector}: {found:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_namespace_that_is_being_removed_is_named() {
+        let cluster = crate::fake_api::refusing(404, "NotFound");
+        let mut standing = LiveState { namespace: Some(true), ..LiveState::default() };
+        assert_eq!(namespace(&cluster, true, &standing).status, CheckStatus::Ok);
+        standing.terminating = true;
+        let line = namespace(&cluster, true, &standing);
+        assert!(line.status == CheckStatus::Failed && line.detail.contains("Terminating"), "{line:?}");
     }
 }

@@ -64,6 +64,8 @@ impl Remedied for PrepareError {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LiveState {
     pub(crate) namespace: Option<bool>,
+    /// Whether the namespace is being removed.
+    pub(crate) terminating: bool,
     pub(crate) deployments: BTreeMap<String, DeploymentObject>,
     pub(crate) stateful_sets: BTreeMap<String, StatefulSet>,
     pub(crate) services: BTreeMap<String, Service>,
@@ -87,6 +89,8 @@ impl LiveState {
             async { Api::<StorageClass>::all(cluster.client.clone()).list(&all).await },
             NameServers::look(&cluster.client).boxed(),
         );
+        let leaving = |n: &Namespace| n.metadata.deletion_timestamp.is_some();
+        let terminating = namespace.as_ref().is_ok_and(|found| found.as_ref().is_some_and(leaving));
         let namespace = match namespace {
             Ok(found) => Some(found.is_some()),
             // Who may not read the namespace itself may still work in it.
@@ -104,6 +108,7 @@ impl LiveState {
             .map(|list| list.items.iter().any(|c| c.annotations().get(DEFAULT_CLASS).is_some_and(|v| v == "true")));
         Ok(Self {
             namespace,
+            terminating,
             deployments: deployments?.items.into_iter().map(|o| (o.name_any(), o)).collect(),
             stateful_sets: stateful_sets?.items.into_iter().map(|o| (o.name_any(), o)).collect(),
             services: services?.items.into_iter().map(|o| (o.name_any(), o)).collect(),

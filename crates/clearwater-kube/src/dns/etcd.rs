@@ -146,10 +146,9 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
             image: cluster_dns.image,
         });
     };
-    let corefile =
-        Corefile::parse(at.text()).map_err(|error| DnsError::Corefile { file: at.place.to_string(), error })?;
+    let corefile = at.corefile().map_err(|error| DnsError::Corefile { file: at.place.to_string(), error })?;
     let owner = Owner::namespace(deployment.namespace());
-    let bare = Corefile::parse(&corefile.without_lines(&owner))
+    let bare = Corefile::parse_in(&corefile.without_lines(&owner), &at.variables)
         .map_err(|error| DnsError::Corefile { file: at.place.to_string(), error })?;
     // What others wrote into the file is relied on; our own block is written anew.
     let served = bare.etcd(&sprout).map(|d| (d.endpoints().map(str::to_owned).collect::<Vec<_>>(), d.path()));

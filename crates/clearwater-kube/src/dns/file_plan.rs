@@ -162,8 +162,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
     };
     let place = &file.place;
     let owner = Owner::namespace(deployment.namespace());
-    let corefile =
-        Corefile::parse(file.text()).map_err(|error| DnsError::Corefile { file: place.to_string(), error })?;
+    let corefile = file.corefile().map_err(|error| DnsError::Corefile { file: place.to_string(), error })?;
     let kept = managed_by(&file.config_map.metadata);
     let found = write_target(&kept, &corefile, &domain, place, &file.directory, &file.mounts, deployment.namespace());
     let lines = rules.corefile_lines()?;

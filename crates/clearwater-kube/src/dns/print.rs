@@ -2,7 +2,7 @@
 
 use clearwater::component::{Component, Release};
 use clearwater::config::DnsBackend;
-use clearwater::dns::corefile::{Corefile, Owner};
+use clearwater::dns::corefile::Owner;
 use clearwater::dns::{Zone, client_records, records, skydns};
 use clearwater::remedy::Remedy;
 
@@ -57,7 +57,7 @@ async fn corefile(cluster: &Cluster, options: &DnsOptions) -> Result<String, Dns
     let owner = Owner::namespace(deployment.namespace());
     let domain = deployment.cluster_domain().parse()?;
     let file = ClusterDns::look(&cluster.client).await.ok().and_then(|s| s.file);
-    let whole = file.and_then(|file| Corefile::parse(file.text()).ok()?.with_lines(&owner, &domain, &lines).ok());
+    let whole = file.and_then(|file| file.corefile().ok()?.with_lines(&owner, &domain, &lines).ok());
     Ok(match whole {
         Some(file) => file.to_string(),
         None => lines.iter().map(|line| format!("{line} {owner}\n")).collect(),

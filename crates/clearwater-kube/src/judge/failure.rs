@@ -12,11 +12,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use kube::ResourceExt;
 
+use super::policy::{policy, refusal_fix};
 use super::pull::{Pull, pull};
 use crate::observe::exits::{Exit, Exits};
 use crate::observe::snapshot::event_time;
 use crate::observe::{Observation, Subject};
-use crate::pod::object::{containers, pod_name};
+use crate::pod::object::{claims, containers, pod_name};
 
 /// How long conditions that may pass are borne.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct Grace {
     pub flapping: Duration,
     /// A volume that cannot be mounted because what it names does not exist.
     pub mount: Duration,
+    /// A volume that is awaited from a driver of which nothing is seen.
+    pub volume: Duration,
     /// The window in which three equal exits are a crash loop.
     pub crash_window: Duration,
 }
@@ -37,6 +40,7 @@ impl Default for Grace {
             unschedulable: Duration::from_secs(30),
             flapping: Duration::from_secs(150),
             mount: Duration::from_secs(10),
+            volume: Duration::from_secs(120),
             crash_window: Duration::from_secs(60),
         }
     }
@@ -184,7 +188,8 @@ fn pod_failure(rollout: &RolloutContext<'_>, pod: &Pod) -> Option<Failure> {
             return Some(found);
         }
     }
-    unschedulable(rollout, pod).or_else(|| mount_failure(rollout, pod))
+    let volume = || volume_failure(rollout, pod);
+    volume().or_else(|| unschedulable(rollout, pod)).or_else(|| mount_failure(rollout, pod))
 }
 
 /// What to do where images are for other processors than the nodes'.
@@ -359,16 +364,16 @@ fn unschedulable(rollout: &RolloutContext<'_>, pod: &Pod) -> Option<Failure> {
         .as_ref()
         .map(|t| t.0))?;
     let flapping = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "no nodes available"];
-    let grace =
-        if flapping.iter().any(|f| message.contains(f)) { rollout.grace.flapping } else { rollout.grace.unschedulable };
+    let grace = if flapping.iter().any(|f| message.contains(f)) {
+        rollout.grace.flapping
+    } else if message.contains("unbound immediate PersistentVolumeClaims") {
+        rollout.grace.volume
+    } else {
+        rollout.grace.unschedulable
+    };
     // Bounded by the run's own begin, so that a node that has just come back gets its chance.
     let waited = Duration::try_from(rollout.now.duration_since(since.max(rollout.since))).unwrap_or_default();
-    let name = pod.metadata.name.as_deref();
-    let scaling_up = rollout
-        .events
-        .iter()
-        .any(|e| e.involved_object.name.as_deref() == name && e.reason.as_deref() == Some("TriggeredScaleUp"));
-    if waited < grace || scaling_up {
+    if waited < grace || coming_node(rollout, pod).is_some() {
         return None;
     }
     Some(Failure {
@@ -382,6 +387,95 @@ fn unschedulable(rollout: &RolloutContext<'_>, pod: &Pod) -> Option<Failure> {
             "add a node".to_owned(),
             "free what the message names".to_owned(),
             format!("change components.{}.resources, nodeSelector or tolerations", rollout.component),
+        ]),
+    })
+}
+
+/// The promise of a node for this pod, where the last word of those who make nodes is one: cluster-autoscaler's
+/// (`TriggeredScaleUp`), or that of Karpenter and what is built on it (`Nominated`).
+fn coming_node<'a>(rollout: &RolloutContext<'a>, pod: &Pod) -> Option<&'a Event> {
+    let name = pod.metadata.name.as_deref();
+    let words = ["TriggeredScaleUp", "Nominated", "NotTriggerScaleUp"];
+    // A promise that was given before this run holds, too.
+    let about = rollout.events.iter().copied().filter(|e| e.involved_object.name.as_deref() == name);
+    let last = about.filter(|e| e.reason.as_deref().is_some_and(|r| words.contains(&r))).max_by_key(|e| event_time(e));
+    last.filter(|e| e.reason.as_deref() != Some("NotTriggerScaleUp"))
+}
+
+/// The last word about a claim of a pod that has not begun to run, where it is that its volume is awaited or cannot be
+/// made: the claim's name, and the event.
+fn awaited_volume<'a>(rollout: &RolloutContext<'a>, pod: &Pod) -> Option<(&'a str, &'a Event)> {
+    if pod.status.as_ref().and_then(|s| s.phase.as_deref()).is_some_and(|phase| phase != "Pending") {
+        return None;
+    }
+    let words = ["ProvisioningFailed", "ExternalProvisioning", "Provisioning", "ProvisioningSucceeded"];
+    let claims: Vec<&str> = claims(pod).collect();
+    let last = newest(rollout, |e| {
+        e.involved_object.kind.as_deref() == Some("PersistentVolumeClaim")
+            && e.involved_object.name.as_deref().is_some_and(|n| claims.contains(&n))
+            && e.reason.as_deref().is_some_and(|r| words.contains(&r))
+    })?;
+    // A driver that has begun says so once; those who wait for it repeat that they do.
+    let name = last.involved_object.name.as_deref()?;
+    let begun = newest(rollout, |e| {
+        e.involved_object.name.as_deref() == Some(name) && e.reason.as_deref() == Some("Provisioning")
+    });
+    match last.reason.as_deref()? {
+        "ProvisioningFailed" => Some((name, last)),
+        "ExternalProvisioning" if begun.is_none() => Some((name, last)),
+        _ => None,
+    }
+}
+
+/// The driver that a claim's event says is awaited.
+fn awaited_driver(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("external provisioner ")?;
+    let quote = rest.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
+    rest[1..].split_once(quote).map(|(name, _)| name)
+}
+
+fn volume_failure(rollout: &RolloutContext<'_>, pod: &Pod) -> Option<Failure> {
+    let (claim, event) = awaited_volume(rollout, pod)?;
+    let message = event.message.clone().unwrap_or_default();
+    let no_class = message.contains("storageclass") && message.contains("not found");
+    let grace = if no_class { rollout.grace.mount } else { rollout.grace.volume };
+    let created = pod.metadata.creation_timestamp.as_ref().map(|t| t.0)?;
+    let waited = Duration::try_from(rollout.now.duration_since(created.max(rollout.since))).unwrap_or_default();
+    if waited < grace {
+        return None;
+    }
+    let (head, first) = match awaited_driver(&message) {
+        Some(driver) => (
+            format!(
+                "{}: for {} s it has waited for {driver} to make the volume of {claim}",
+                pod_name(pod),
+                waited.as_secs()
+            ),
+            format!("install the driver {driver}, or see why it does nothing"),
+        ),
+        None if no_class => (
+            format!("{}: the volume of {claim} cannot be made", pod_name(pod)),
+            "name a StorageClass that the cluster has (kubectl get storageclass) in etcdStorage.storageClass"
+                .to_owned(),
+        ),
+        None => {
+            (format!("{}: the volume of {claim} is not made", pod_name(pod)), "mend what the message names".to_owned())
+        }
+    };
+    Some(Failure {
+        component: rollout.component,
+        kind: FailureKind::Config,
+        object: pod_name(pod),
+        container: None,
+        reason: event.reason.clone().unwrap_or_default(),
+        causes: vec![head, message],
+        fix: Remedy::any([
+            first,
+            format!(
+                "set etcdStorage.persistent: false, which keeps no data, once what stands is removed \
+                 (kubectl delete statefulset/{} pvc/{claim})",
+                rollout.component
+            ),
         ]),
     })
 }
@@ -432,6 +526,9 @@ fn create_failure(rollout: &RolloutContext<'_>) -> Option<Failure> {
         "maximum",
         "minimum",
         "forbidden: unable to validate",
+        "denied request:",
+        "unable to validate against any security context constraint",
+        "no priorityclass with name",
     ];
     let passing = [
         "error looking up service account",
@@ -457,15 +554,19 @@ fn create_failure(rollout: &RolloutContext<'_>) -> Option<Failure> {
             "take out of the deployment file what the message names",
         ])
     } else {
-        "change what the message names, in the deployment file or in the policy".into()
+        refusal_fix(rollout.component.name(), &event.involved_object.namespace.clone().unwrap_or_default(), &message)
     };
+    let by = policy(&message).map_or_else(String::new, |p| {
+        let name = p.name.map_or_else(String::new, |name| format!(" {name}"));
+        format!(" by {}{name}", p.kind)
+    });
     Some(Failure {
         component: rollout.component,
         kind: FailureKind::CannotCreate,
         object: about(event),
         container: None,
         reason: "FailedCreate".to_owned(),
-        causes: vec![format!("{}: its pods are refused", about(event)), message],
+        causes: vec![format!("{}: its pods are refused{by}", about(event)), message],
         fix,
     })
 }
@@ -524,9 +625,21 @@ pub fn cause(rollout: &RolloutContext<'_>) -> Option<Cause> {
                 _ => return cause(shorten(&format!("{kind} {}: {reason} {message}", container.name)), false),
             }
         }
+        if let Some(event) = coming_node(rollout, pod).filter(|_| is_unbound(pod)) {
+            let words = event.message.as_deref().unwrap_or_default();
+            return cause(shorten(&format!("waits for a new node: {words}")), false);
+        }
         let scheduled = status.iter().flat_map(|s| s.conditions.iter().flatten()).find(|c| c.type_ == "PodScheduled");
         if let Some(c) = scheduled.filter(|c| c.status == "False") {
             return cause(shorten(&format!("not scheduled: {}", c.message.as_deref().unwrap_or("no node yet"))), false);
+        }
+        if let Some((claim, event)) = awaited_volume(rollout, pod) {
+            let message = event.message.as_deref().unwrap_or_default();
+            let text = match awaited_driver(message) {
+                Some(driver) => format!("waits for {driver} to make the volume of {claim}: is its driver installed?"),
+                None => format!("the volume of {claim} is not made: {message}"),
+            };
+            return cause(shorten(&text), false);
         }
         let last = newest(rollout, |e| {
             mine(e)
@@ -549,6 +662,10 @@ pub fn cause(rollout: &RolloutContext<'_>) -> Option<Cause> {
     }
     let refused = newest(rollout, |e| e.reason.as_deref() == Some("FailedCreate"))?;
     Some(Cause { pod: None, text: shorten(refused.message.as_deref().unwrap_or_default()), pulling: false })
+}
+
+fn is_unbound(pod: &Pod) -> bool {
+    pod.spec.as_ref().is_none_or(|s| s.node_name.is_none())
 }
 
 /// What a failed pull comes down to. Runtimes say the image's name once for each layer of their own, and why at the end.

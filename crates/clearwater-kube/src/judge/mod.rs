@@ -1,6 +1,7 @@
 //! What is seen, judged: whether a rollout is complete or fails, and whether a component serves. Pure.
 
 pub mod failure;
+pub(crate) mod policy;
 pub mod pull;
 pub mod rollout;
 mod service;

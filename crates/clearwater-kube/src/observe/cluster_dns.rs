@@ -1,7 +1,9 @@
 //! What answers for the cluster's names: the Service, its pods, and the file that CoreDNS reads.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use clearwater::dns::corefile::{Corefile, CorefileError};
 use clearwater::dns::ownership::{Mounts, Place};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Service};
@@ -11,11 +13,13 @@ use kube::{Api, Client, ResourceExt};
 use thiserror::Error;
 
 use crate::cluster::say;
+use crate::observe::kubelets;
 use crate::pod::object::pod_is_ready;
 
-/// Where the Service of the cluster's DNS is found, by the labels that installers give it.
-const SERVICES: [(&str, &str); 2] =
-    [("kube-system", "k8s-app=kube-dns"), ("openshift-dns", "dns.operator.openshift.io/owning-dns")];
+/// Where most installers have the cluster's DNS.
+const USUAL: &str = "kube-system";
+/// Where OpenShift has it, and the label of its Service there.
+const OPENSHIFT: (&str, &str) = ("openshift-dns", "dns.operator.openshift.io/owning-dns");
 
 /// Why the cluster's DNS cannot be seen.
 #[derive(Debug, Error)]
@@ -84,12 +88,19 @@ pub(crate) struct File {
     pub(crate) config_map: ConfigMap,
     pub(crate) directory: String,
     pub(crate) mounts: Mounts,
+    /// What CoreDNS' environment is known to hold, which the file may name.
+    pub(crate) variables: BTreeMap<String, String>,
 }
 
 impl File {
     /// The Corefile.
     pub(crate) fn text(&self) -> &str {
         self.config_map.data.as_ref().and_then(|d| d.get(&self.place.key)).map_or("", String::as_str)
+    }
+
+    /// The Corefile as this CoreDNS reads it.
+    pub(crate) fn corefile(&self) -> Result<Corefile, CorefileError> {
+        Corefile::parse_in(self.text(), &self.variables)
     }
 }
 
@@ -173,21 +184,63 @@ impl ClusterDns {
     }
 }
 
-/// The Service that pods' resolvers are pointed at.
+/// The Service that pods' resolvers are pointed at: by the name and labels that installers give it, else the one whose
+/// address kubelets hand to pods.
 async fn service(client: &Client) -> Result<(String, Service), LookError> {
-    for (namespace, selector) in SERVICES {
-        let api: Api<Service> = Api::namespaced(client.clone(), namespace);
-        let what = format!("services in namespace {namespace}");
-        let params = ListParams::default().labels(selector);
-        let mut found = within(&what, &format!("list services in {namespace}"), api.list(&params)).await?.items;
-        // NodeLocal DNSCache makes a second one with the same labels.
-        found.sort_by_key(|s| s.name_any() != "kube-dns");
-        if let Some(first) = found.into_iter().next() {
-            return Ok((namespace.to_owned(), first));
+    let usual = services(client, USUAL, &ListParams::default()).await?;
+    if let Some(found) = likeliest(&usual) {
+        return Ok((USUAL.to_owned(), found.clone()));
+    }
+    let (namespace, selector) = OPENSHIFT;
+    if let Some(found) = services(client, namespace, &ListParams::default().labels(selector)).await?.into_iter().next()
+    {
+        return Ok((namespace.to_owned(), found));
+    }
+    let handed: Vec<IpAddr> = kubelets::cluster_dns(client).await.into_iter().flatten().flatten().collect();
+    if !handed.is_empty() {
+        let all = Api::<Service>::all(client.clone());
+        let all = within("services", "list services in all namespaces", all.list(&ListParams::default())).await?;
+        if let Some(found) = all.items.into_iter().find(|s| handed.iter().any(|ip| has_address(s, *ip))) {
+            return Ok((found.namespace().unwrap_or_default(), found));
         }
     }
-    let looked: Vec<String> = SERVICES.iter().map(|(ns, selector)| format!("{selector} in {ns}")).collect();
-    Err(LookError::NoServer { message: format!("no Service of the cluster's DNS was found ({})", looked.join(", ")) })
+    Err(LookError::NoServer {
+        message: format!(
+            "no Service of the cluster's DNS was found (name kube-dns or label k8s-app=kube-dns or coredns in {USUAL}, \
+             {selector} in {namespace}, or the address that kubelets hand to pods)"
+        ),
+    })
+}
+
+async fn services(client: &Client, namespace: &str, params: &ListParams) -> Result<Vec<Service>, LookError> {
+    let api: Api<Service> = Api::namespaced(client.clone(), namespace);
+    let what = format!("services in namespace {namespace}");
+    Ok(within(&what, &format!("list services in {namespace}"), api.list(params)).await?.items)
+}
+
+fn has_address(service: &Service, ip: IpAddr) -> bool {
+    let spec = service.spec.iter();
+    let addresses = spec.flat_map(|s| s.cluster_ips.iter().flatten().chain(&s.cluster_ip));
+    addresses.into_iter().any(|a| a.parse() == Ok(ip))
+}
+
+/// The Service that is most likely DNS' own. NodeLocal DNSCache makes a second one with the same labels, and charts make
+/// one for metrics.
+fn likeliest(services: &[Service]) -> Option<&Service> {
+    let answers = |s: &Service| s.spec.iter().flat_map(|s| s.ports.iter().flatten()).any(|p| p.port == 53);
+    let rank = |s: &Service| {
+        let label = |name: &str| s.labels().get(name).map(String::as_str);
+        let name = s.metadata.name.as_deref().unwrap_or_default();
+        match (name, label("k8s-app")) {
+            ("kube-dns", _) => Some(0),
+            (_, Some("kube-dns")) => Some(1),
+            (_, Some("coredns")) if answers(s) => Some(2),
+            _ if answers(s) && (name == "coredns" || label("app.kubernetes.io/name") == Some("coredns")) => Some(3),
+            _ => None,
+        }
+    };
+    let ranked = services.iter().filter_map(|s| Some((rank(s)?, !answers(s), s.metadata.name.as_deref(), s)));
+    ranked.min_by_key(|(rank, silent, name, _)| (*rank, *silent, *name)).map(|(.., service)| service)
 }
 
 async fn list_pods(client: &Client, namespace: &str, selector: &str) -> Result<Vec<Pod>, LookError> {
@@ -288,7 +341,8 @@ async fn file(client: &Client, namespace: &str, pod: &Pod, container: &Container
     let config_map = config_map(client, &place)
         .await?
         .ok_or_else(|| LookError::NoServer { message: format!("{place} is mounted and does not exist") })?;
-    Ok(File { place, config_map, directory: directory.to_owned(), mounts })
+    let variables = container.env.iter().flatten().filter_map(|v| Some((v.name.clone(), v.value.clone()?))).collect();
+    Ok(File { place, config_map, directory: directory.to_owned(), mounts, variables })
 }
 
 /// The ConfigMap of a place, where it exists.
@@ -318,6 +372,57 @@ mod tests {
             "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]},
         }))
         .unwrap()
+    }
+
+    fn named(name: &str, labels: &Value, port: u16) -> Service {
+        serde_json::from_value(json!({
+            "metadata": {"name": name, "namespace": "kube-system", "labels": labels},
+            "spec": {"clusterIP": "10.96.0.10", "clusterIPs": ["10.96.0.10"], "ports": [{"port": port}]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_service_is_found_by_name_and_by_the_labels_of_installers() {
+        let dns = named("kube-dns", &json!({}), 53);
+        let labelled = named("dns", &json!({"k8s-app": "kube-dns"}), 53);
+        let upstream = named("kube-dns-upstream", &json!({"k8s-app": "kube-dns"}), 53);
+        let metrics = named("a-metrics", &json!({"k8s-app": "kube-dns"}), 9153);
+        let chart = named("x-coredns", &json!({"k8s-app": "coredns"}), 53);
+        let chart_metrics = named("a-coredns-metrics", &json!({"k8s-app": "coredns"}), 9153);
+        let newer = named("rke2-coredns", &json!({"app.kubernetes.io/name": "coredns"}), 53);
+        let other = named("metrics-server", &json!({"k8s-app": "metrics-server"}), 443);
+        for (services, expected) in [
+            (vec![&other, &metrics, &upstream, &dns], Some("kube-dns")),
+            (vec![&metrics, &labelled], Some("dns")),
+            (vec![&chart_metrics, &chart, &other], Some("x-coredns")),
+            (vec![&newer, &other], Some("rke2-coredns")),
+            (vec![&other, &chart_metrics], None),
+        ] {
+            let services: Vec<Service> = services.into_iter().cloned().collect();
+            assert_eq!(likeliest(&services).map(ResourceExt::name_any).as_deref(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_kubelets_hand_to_pods_leads_to_a_service_of_any_name() {
+        let list = |items: Value| json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items});
+        let (cluster, _) = crate::fake_api::cluster(move |path| {
+            Some(match path {
+                "/api/v1/nodes" => list(json!([{"metadata": {"name": "n"}}])),
+                "/api/v1/nodes/n/proxy/configz" => json!({"kubeletconfig": {"clusterDNS": ["10.96.0.10"]}}),
+                "/api/v1/services" => {
+                    let mut other = named("other", &json!({}), 53);
+                    other.spec.as_mut().unwrap().cluster_ips = None;
+                    other.spec.as_mut().unwrap().cluster_ip = Some("10.96.0.11".to_owned());
+                    let all = [other, named("resolver", &json!({}), 53)];
+                    list(json!(all))
+                }
+                _ => list(json!([])),
+            })
+        });
+        let (namespace, found) = service(&cluster.client).await.unwrap();
+        assert_eq!((namespace.as_str(), found.name_any().as_str()), ("kube-system", "resolver"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub(crate) mod cluster_dns;
 pub(crate) mod etcd;
 pub(crate) mod exits;
 pub mod finding;
+pub(crate) mod kubelets;
 pub(crate) mod look;
 pub mod members;
 pub(crate) mod observation;

@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 
 use crate::backoff::doubling;
 use crate::cluster::say;
-use crate::pod::object::pod_is_ready;
+use crate::pod::object::{claims, pod_is_ready};
 
 /// The label by which EndpointSlices name their Service (k8s.io/api `discovery/v1/well_known_labels.go`).
 pub(crate) const SLICE_SERVICE_LABEL: &str = "kubernetes.io/service-name";
@@ -216,7 +216,7 @@ impl Snapshot {
         self.events.values().filter(about).collect()
     }
 
-    /// Events about these pods and about objects whose name is one of these or begins with one of these and a hyphen,
+    /// Events about these pods and their claims, and about objects whose name is one of these or begins with one of these and a hyphen,
     /// as the ReplicaSets of a Deployment do.
     pub fn events_of(&self, pods: &[&Pod], workloads: &[String]) -> Vec<&Event> {
         self.events
@@ -229,7 +229,16 @@ impl Snapshot {
                         Some(uid) => pods.iter().any(|p| p.metadata.uid.as_deref() == Some(uid)),
                         None => pods.iter().any(|p| p.metadata.name.as_deref() == Some(name)),
                     },
-                    Some("Deployment" | "StatefulSet") => workloads.iter().any(|w| w == name),
+                    Some("PersistentVolumeClaim") => pods.iter().any(|p| claims(p).any(|c| c == name)),
+                    Some(kind @ ("Deployment" | "StatefulSet")) => {
+                        // One of an earlier object of the same name is about that one.
+                        let live = match kind {
+                            "Deployment" => self.deployments.get(name).and_then(|o| o.metadata.uid.as_deref()),
+                            _ => self.stateful_sets.get(name).and_then(|o| o.metadata.uid.as_deref()),
+                        };
+                        workloads.iter().any(|w| w == name)
+                            && (live.is_none() || object.uid.is_none() || live == object.uid.as_deref())
+                    }
                     Some("ReplicaSet") => {
                         workloads.iter().any(|w| name.rsplit_once('-').is_some_and(|(owner, _)| owner == w))
                     }

@@ -19,6 +19,12 @@ pub(crate) fn containers(pod: &Pod) -> impl Iterator<Item = (&ContainerStatus, b
     init.chain(main)
 }
 
+/// The names of the claims that a pod mounts.
+pub(crate) fn claims(pod: &Pod) -> impl Iterator<Item = &str> {
+    let volumes = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
+    volumes.filter_map(|v| v.persistent_volume_claim.as_ref()).map(|c| c.claim_name.as_str())
+}
+
 /// The container that the component's own programs run in: the one of its name, else the first.
 pub(crate) fn own_container(spec: &PodSpec, component: Component) -> Option<&Container> {
     spec.containers.iter().find(|c| c.name == component.name()).or(spec.containers.first())

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clearwater::event::{Evidence, LogExcerpt};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::LogParams;
 use tokio::time::timeout;
@@ -20,9 +21,13 @@ const MOST: i64 = 1 << 20;
 /// How many events are shown.
 const EVENTS: usize = 6;
 
-/// The events, oldest first, the last few of them, as `kubectl describe` words them.
-pub(crate) fn events(mut events: Vec<&Event>) -> Vec<String> {
-    events.retain(|e| e.type_.as_deref() == Some("Warning") || e.reason.as_deref() == Some("Pulling"));
+/// The events since then, oldest first, the last few of them, as `kubectl describe` words them.
+pub(crate) fn events(mut events: Vec<&Event>, since: Timestamp) -> Vec<String> {
+    let telling = ["Pulling", "ExternalProvisioning"];
+    events.retain(|e| {
+        let tells = e.type_.as_deref() == Some("Warning") || e.reason.as_deref().is_some_and(|r| telling.contains(&r));
+        tells && event_time(e).is_none_or(|t| t.as_second() >= since.as_second())
+    });
     events.sort_by_key(|e| event_time(e));
     let skip = events.len().saturating_sub(EVENTS);
     events
@@ -80,4 +85,25 @@ pub(crate) async fn shown(
     }
     evidence.logs.extend(program_log);
     (failure.told_by(&evidence), evidence)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_happened_before_the_run_is_no_evidence() {
+        let event = |reason: &str, kind: &str, second: i64| -> Event {
+            let at = Timestamp::from_second(second).unwrap().to_string();
+            serde_json::from_value(json!({"metadata": {}, "involvedObject": {"kind": "StatefulSet", "name": "etcd"},
+                "reason": reason, "type": kind, "message": "m", "lastTimestamp": at}))
+            .unwrap()
+        };
+        let (old, new) = (event("FailedCreate", "Warning", 99), event("FailedCreate", "Warning", 100));
+        let (awaited, plain) = (event("ExternalProvisioning", "Normal", 101), event("SuccessfulCreate", "Normal", 101));
+        let told = events(vec![&awaited, &old, &plain, &new], Timestamp::from_second(100).unwrap());
+        assert_eq!(told, ["FailedCreate statefulset/etcd: m", "ExternalProvisioning statefulset/etcd: m"]);
+    }
 }

@@ -56,7 +56,9 @@ impl Scaling {
                 Stop::Failing(failure) => {
                     let target = self.targets.iter().find(|t| t.component() == executed.component);
                     let events = target
-                        .map(|t| look(&self.context.seen, |seen| evidence::events(t.rollout(seen).events)))
+                        .map(|t| {
+                            look(&self.context.seen, |seen| evidence::events(t.rollout(seen).events, seen.since()))
+                        })
                         .unwrap_or_default();
                     let (failure, evidence) = evidence::shown(&self.context.cluster, *failure, events, None).await;
                     said.push(format!("{name}: {}", failure.causes.first().cloned().unwrap_or_default()).into());

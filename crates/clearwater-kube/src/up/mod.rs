@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clearwater::component::Component;
 use clearwater::config::Deployment;
+use clearwater::event::CheckId;
 use clearwater::order::Policy;
 
 use crate::cluster::Cluster;
@@ -25,6 +26,8 @@ pub struct UpOptions {
     pub only: Vec<Component>,
     /// Not these components, nor what needs them.
     pub skip: Vec<Component>,
+    /// Checks before the first write that are not heeded.
+    pub skip_checks: Vec<CheckId>,
     /// How long the whole may take, without the time that a question stands open.
     pub timeout: Duration,
     /// Whether a missing namespace is made.
@@ -51,6 +54,7 @@ impl UpOptions {
             policy: Policy::default(),
             only: Vec::new(),
             skip: Vec::new(),
+            skip_checks: Vec::new(),
             timeout: Duration::from_secs(15 * 60),
             create_namespace: false,
             dry_run: false,

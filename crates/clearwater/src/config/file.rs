@@ -180,8 +180,11 @@ pub enum PullPolicy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Hss {
-    /// Its host name without the zone: the generator appends `.ZONE`.
+    /// Its host name: a full name or an address; one without a dot is a name in the zone.
     pub hostname: String,
+    /// Its Diameter realm. Default: the zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub realm: Option<String>,
 }
 
 /// How Bono is reached by subscribers.

@@ -142,8 +142,8 @@ pub fn settings(
     match &file.hss {
         None => wanted.set("hs_provisioning_hostname", names.host_and_port(Component::HomesteadProv)),
         Some(hss) => {
-            wanted.set("hss_hostname", names.in_zone(&hss.hostname));
-            wanted.set("hss_realm", names.zone());
+            wanted.set("hss_hostname", names.hss(&hss.hostname));
+            wanted.set("hss_realm", hss.realm.as_deref().unwrap_or(names.zone()));
         }
     }
     wanted.set("xdms_hostname", names.host_and_port(Component::Homer));

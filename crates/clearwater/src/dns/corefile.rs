@@ -11,6 +11,7 @@
 mod edit;
 mod parse;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub use edit::{EditError, Owner, without_owned};
 pub struct Corefile {
     text: String,
     blocks: Vec<Block>,
+    variables: BTreeMap<String, String>,
 }
 
 /// A server block or a snippet.
@@ -76,7 +78,26 @@ impl Corefile {
     /// # Errors
     /// The line and what is wrong with it, for whatever CoreDNS' own reader refuses.
     pub fn parse(text: &str) -> Result<Self, CorefileError> {
-        Ok(Self { text: text.to_owned(), blocks: parse::blocks(text)? })
+        Self::parse_in(text, &BTreeMap::new())
+    }
+
+    /// The same, for a CoreDNS that has these environment variables: where they are named in addresses and directives,
+    /// their values are read (coredns/caddy `caddyfile/parse.go`, `replaceEnvVars`). Those that are not among them, and
+    /// the text itself, stay as they are written.
+    ///
+    /// # Errors
+    /// As [`Corefile::parse`].
+    pub fn parse_in(text: &str, variables: &BTreeMap<String, String>) -> Result<Self, CorefileError> {
+        let mut blocks = parse::blocks(text)?;
+        if !variables.is_empty() {
+            for block in &mut blocks {
+                let arguments = block.directives.iter_mut().flat_map(|d| &mut d.args);
+                for token in block.keys.iter_mut().chain(arguments) {
+                    *token = expanded(token, variables);
+                }
+            }
+        }
+        Ok(Self { text: text.to_owned(), blocks, variables: variables.clone() })
     }
 
     /// The text, byte for byte as it was read.
@@ -104,8 +125,9 @@ impl Corefile {
             .collect()
     }
 
-    /// The domains that the `kubernetes` plugin answers for, as they are written, without a dot at their end: those of its
-    /// directive, else those of its server block. Reverse zones and the root are left out.
+    /// The domains that the `kubernetes` plugin answers for, in lower case and without a dot at their end: those of its
+    /// directive, else those of its server block. Reverse zones and the root are left out, and so is what is no name:
+    /// networks, and variables whose value is not known.
     ///
     /// ```
     /// use clearwater::dns::corefile::Corefile;
@@ -115,19 +137,31 @@ impl Corefile {
     /// # Ok::<(), clearwater::dns::corefile::CorefileError>(())
     /// ```
     pub fn kubernetes_domains(&self) -> Vec<String> {
-        let mut domains = Vec::new();
+        let zones = self.kubernetes_zones().into_iter().filter_map(|zone| zone.parse::<Name>().ok());
+        let mut domains: Vec<String> =
+            zones.map(|name| name.to_string()).filter(|d| d.rsplit('.').next() != Some("arpa")).collect();
+        domains.sort_unstable();
+        domains.dedup();
+        domains
+    }
+
+    /// What stands for a domain that the `kubernetes` plugin answers for and takes its value from an environment variable
+    /// that is not known, as it is written.
+    pub fn unknown_kubernetes_domains(&self) -> Vec<String> {
+        let is_variable = |zone: &&str| zone.contains("{$") || zone.contains("{%");
+        self.kubernetes_zones().into_iter().filter(is_variable).map(str::to_owned).collect()
+    }
+
+    fn kubernetes_zones(&self) -> Vec<&str> {
+        let mut all = Vec::new();
         for block in self.blocks.iter().filter(|b| b.snippet().is_none()) {
             for directive in self.directives_of(block).filter(|d| d.name == "kubernetes") {
                 let zones: Vec<&str> = directive.zones().collect();
                 let keys = block.keys.iter().map(|k| host(k)).filter(|_| zones.is_empty());
-                let all = zones.iter().copied().chain(keys).map(|zone| zone.trim_end_matches('.'));
-                domains
-                    .extend(all.filter(|d| !d.is_empty() && d.rsplit('.').next() != Some("arpa")).map(str::to_owned));
+                all.extend(zones.iter().copied().chain(keys));
             }
         }
-        domains.sort_unstable();
-        domains.dedup();
-        domains
+        all
     }
 
     /// The files that the server blocks which serve `domain` import, as they are written there: paths and patterns,
@@ -261,6 +295,17 @@ fn go_duration(text: &str) -> Option<Duration> {
     (!text.is_empty()).then_some(sum)
 }
 
+/// A token with the values of these variables in their places.
+fn expanded(token: &str, variables: &BTreeMap<String, String>) -> String {
+    let mut out = token.to_owned();
+    for (name, value) in variables {
+        for place in [format!("{{${name}}}"), format!("{{%{name}%}}")] {
+            out = out.replace(&place, value);
+        }
+    }
+    out
+}
+
 /// The host of a server block's key: `dns://.:53` serves `.`.
 fn host(key: &str) -> &str {
     let bare = key.split_once("://").map_or(key, |(_, rest)| rest);
@@ -387,6 +432,31 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn domains_are_found_as_coredns_reads_them() {
+        let known = BTreeMap::from([("CLUSTER_DOMAIN".to_owned(), "cluster.local".to_owned())]);
+        let read = |text: &str| Corefile::parse_in(text, &known).unwrap();
+        for text in [
+            ".:53 {\n kubernetes {$CLUSTER_DOMAIN} in-addr.arpa ip6.arpa {\n  pods insecure\n }\n}\n",
+            ".:53 {\n kubernetes {%CLUSTER_DOMAIN%}\n}\n",
+            ".:53 {\n kubernetes \"Cluster.LOCAL.\" 10.0.0.0/8\n}\n",
+            "dns://{$CLUSTER_DOMAIN}:53 10.96.0.0/12 {\n kubernetes\n}\n",
+            "CLUSTER.local 10.in-addr.arpa {\n kubernetes\n}\nexample.org {\n whoami\n}\n",
+            "(k) {\n kubernetes cluster.local\n}\n. {\n import k\n}\n",
+        ] {
+            let file = read(text);
+            assert_eq!(file.kubernetes_domains(), ["cluster.local"], "{text}");
+            assert_eq!(file.serving_kubernetes(&domain()).len(), 1, "{text}");
+            assert_eq!(file.to_string(), text, "nothing of the text changes");
+            let edited = file.with_lines(&Owner::namespace("ims"), &domain(), &lines()).unwrap();
+            assert_eq!(edited.without_lines(&Owner::namespace("ims")), text);
+            assert_eq!(edited.kubernetes_domains(), ["cluster.local"], "{text}");
+        }
+        let other = read("b.example {\n kubernetes b.example\n}\n.:53 {\n kubernetes {$OTHER} cluster.local\n}\n");
+        assert_eq!(other.kubernetes_domains(), ["b.example", "cluster.local"]);
+        assert_eq!(other.unknown_kubernetes_domains(), ["{$OTHER}"]);
     }
 
     #[test]

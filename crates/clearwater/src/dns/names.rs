@@ -242,6 +242,11 @@ impl Names {
         format!("sip:{}:{};transport=tcp", self.cscf(cscf), cscf.port())
     }
 
+    /// The name of the HSS: a full name or an address as it is given, else a name in the zone.
+    pub fn hss(&self, given: &str) -> String {
+        if given.contains(['.', ':']) { given.to_owned() } else { self.in_zone(given) }
+    }
+
     /// `LABEL.ZONE`.
     pub fn in_zone(&self, label: &str) -> String {
         if self.zone.is_empty() { label.to_owned() } else { format!("{label}.{}", self.zone) }

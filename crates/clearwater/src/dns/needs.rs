@@ -1,4 +1,5 @@
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::Serialize;
 
@@ -254,9 +255,9 @@ pub fn needs(deployment: &Deployment) -> Result<Vec<NeededName>, InvalidName> {
     if deployment.has(Bono) {
         outside(&mut list)?;
     }
-    if let Some(hss) = &deployment.file().hss {
+    if let Some(hss) = deployment.file().hss.as_ref().filter(|hss| hss.hostname.parse::<IpAddr>().is_err()) {
         list.needs.push(NeededName {
-            name: list.names.in_zone(&hss.hostname).parse()?,
+            name: list.names.hss(&hss.hostname).parse()?,
             types: ADDRESS,
             askers: vec![daemon(Homestead)],
             target: None,
@@ -465,6 +466,6 @@ pub fn questions(settings: &Settings) -> Vec<Question> {
 }
 
 fn host_name(host: &str) -> Option<Name> {
-    let is_address = host.starts_with('[') || host.parse::<std::net::IpAddr>().is_ok();
+    let is_address = host.starts_with('[') || host.parse::<IpAddr>().is_ok();
     if is_address { None } else { host.parse().ok() }
 }

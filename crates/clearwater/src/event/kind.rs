@@ -84,7 +84,7 @@ pub enum CheckId {
 
 named! {
     /// The name, as JSON has it.
-    CheckId {
+    CheckId, "check" {
         Version = "version",
         Namespace = "namespace",
         Rights = "rights",

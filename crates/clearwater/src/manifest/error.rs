@@ -5,6 +5,9 @@ use crate::config::shared::SettingsError;
 use crate::config::{BonoExposure, PortRange, listed_ports};
 use crate::remedy::{Remedied, Remedy};
 
+/// The most that a ConfigMap may hold, in bytes (kubernetes `pkg/apis/core/types.go`, `MaxSecretSize`).
+pub(super) const LARGEST_CONFIG_MAP: usize = 1 << 20;
+
 /// Why a deployment cannot be rendered.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -50,6 +53,17 @@ pub enum ManifestError {
     /// The containers' configuration cannot be written.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// An object that the API server takes for too large.
+    #[error(
+        "ConfigMap/{name} would have {size} bytes, and the API server takes {LARGEST_CONFIG_MAP}: shorten sharedConfig in the \
+         deployment file"
+    )]
+    TooLarge {
+        /// The ConfigMap.
+        name: String,
+        /// What it holds, in bytes.
+        size: usize,
+    },
     /// Pods cannot carry sub-domains of a Service with a virtual address.
     #[error(
         "dns.backend is pods, which takes headless Services, and services is clusterIP: set dns.backend to coredns, etcd, \
@@ -75,6 +89,7 @@ impl Remedied for ManifestError {
             Self::NoImage { .. }
             | Self::PortRange { .. }
             | Self::NoIngress
+            | Self::TooLarge { .. }
             | Self::Settings(_)
             | Self::PodsBehindVirtualAddress => return None,
         })

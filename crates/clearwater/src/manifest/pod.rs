@@ -24,7 +24,9 @@ use crate::config::{PullPolicy, Tailer};
 pub const CONFIG_HASH_ANNOTATION: &str = "kubectl-clearwater/config-hash";
 
 /// The node label that says for which processor architecture an image must be built.
-const ARCH_LABEL: &str = "kubernetes.io/arch";
+const ARCH: (&str, &str) = ("kubernetes.io/arch", "amd64");
+/// A pod that does not ask for it may land on Windows.
+const OS: (&str, &str) = ("kubernetes.io/os", "linux");
 const LOGS: &str = "logs";
 const TAILER: &str = "tailer";
 
@@ -269,7 +271,7 @@ fn resources(d: &Deployment, component: Component) -> ResourceRequirements {
 }
 
 fn node_selector(d: &Deployment, component: Component) -> BTreeMap<String, String> {
-    let mut labels = BTreeMap::from([(ARCH_LABEL.to_owned(), "amd64".to_owned())]);
+    let mut labels = BTreeMap::from([ARCH, OS].map(|(key, value)| (key.to_owned(), value.to_owned())));
     if let Some(overrides) = d.file().components.get(&component) {
         labels.extend(overrides.node_selector.clone());
     }

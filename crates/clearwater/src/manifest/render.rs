@@ -1,9 +1,10 @@
+use super::error::LARGEST_CONFIG_MAP;
 use super::extras::Extras;
 use super::object::Manifest;
 use super::pod::template;
 use super::policy::Policies;
 use super::workload::{WorkloadRef, budget, workload, workloads};
-use super::{Deployment, Inputs, Item, ManifestError, Note, bono, ellis, etcd, service, shared};
+use super::{Deployment, Inputs, Item, ManifestError, Note, Object, bono, ellis, etcd, service, shared};
 use crate::component::{Component, Entry, Release};
 use crate::config::shared::{ContainerEnvironment, KEYS_SECRET, environment};
 use crate::config::{DnsBackend, KeyPolicy};
@@ -28,7 +29,18 @@ pub fn render(d: &Deployment, inputs: &Inputs) -> Result<Manifest, ManifestError
         items.extend(component_services(d, entry, inputs, &mut notes)?);
         items.extend(component_workloads(d, entry, inputs, &environment, &mut notes)?);
     }
+    items.iter().try_for_each(fits)?;
     Ok(Manifest { items, notes })
+}
+
+/// Whether the API server takes an object of this size.
+fn fits(item: &Item) -> Result<(), ManifestError> {
+    let Object::ConfigMap(map) = &item.object else { return Ok(()) };
+    let size = map.data.iter().flatten().map(|(_, text)| text.len()).sum();
+    if size > LARGEST_CONFIG_MAP {
+        return Err(ManifestError::TooLarge { name: item.object.name().to_owned(), size });
+    }
+    Ok(())
 }
 
 /// Renders the Services alone. They need no address, and give those that [`render`] may ask for.

@@ -13,6 +13,7 @@ mod hpa;
 mod kills;
 mod kwok;
 mod measured;
+mod proxies;
 mod register;
 mod round;
 mod scale;
@@ -53,6 +54,8 @@ pub(crate) enum Proof {
     DnsFaults,
     /// Looks two hundred times at two healthy deployments while the machine is busy, and at one that is not.
     StatusLoad,
+    /// Asks Go's own rules which proxy each server of the plugin's table is reached by.
+    Proxies,
     /// Fuzzes every parser, and command lines with their environments and kubeconfigs; ten minutes in all unless told
     /// otherwise. In parts (--only): parsers, lines.
     Fuzz,
@@ -70,6 +73,7 @@ pub(crate) fn run(proof: Proof, minutes: u64, only: Option<&str>, rounds: usize)
         Proof::Hpa => write_page("hpa", &hpa::run()?),
         Proof::DnsFaults => write_page("dns-faults", &dns_faults::run()?),
         Proof::StatusLoad => write_page("status-load", &status_load::run()?),
+        Proof::Proxies => write_page("proxies", &proxies::run()?),
         Proof::Fuzz => fuzz(minutes, only),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,7 @@
 //! What admission says of the pods.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use clearwater::event::{CheckId, CheckLine, CheckStatus, Operation};
 use clearwater::manifest::{ENFORCE_LABEL, Object, PodSecurity};
@@ -10,12 +11,20 @@ use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume};
 use kube::api::PostParams;
 use kube::core::Status;
 use kube::{Api, ResourceExt};
+use tokio::time::Instant;
 
 use super::super::checks::{line, with_fix};
-use super::super::prepare::{ApplyPlan, LiveState};
+use super::super::prepare::ApplyPlan;
 use super::AT_ONCE;
 use crate::apply::{ApplyError, refusal};
+use crate::backoff::{before, doubling, unless_lasting};
 use crate::cluster::{Cluster, FIELD_MANAGER, is_passing_status, say};
+use crate::judge::policy::refusal_fix;
+
+/// How long a new namespace's service account is waited for.
+const ACCOUNT: Duration = Duration::from_secs(5);
+/// What admission says while it is not there (kubernetes `plugin/pkg/admission/serviceaccount`).
+const NO_ACCOUNT: &str = "error looking up service account";
 
 /// One pod of a workload, with an empty volume for each claim that a StatefulSet would make.
 fn sample(object: &Object) -> Option<Pod> {
@@ -34,9 +43,9 @@ fn sample(object: &Object) -> Option<Pod> {
 }
 
 /// Asks admission about one pod a workload, so that it speaks now and not in a controller's events.
-pub(super) async fn check(
+pub(crate) async fn check(
     cluster: &Cluster,
-    standing: &LiveState,
+    namespace: Option<bool>,
     work: &ApplyPlan,
 ) -> Result<Vec<CheckLine>, ApplyError> {
     let title = "pods as admission takes them";
@@ -48,8 +57,8 @@ pub(super) async fn check(
     if samples.is_empty() {
         return Ok(Vec::new());
     }
-    if standing.namespace == Some(false) {
-        return Ok(vec![line(CheckId::Admission, title, CheckStatus::Skipped, "the namespace does not exist yet")]);
+    if namespace == Some(false) {
+        return Ok(vec![line(CheckId::Admission, title, CheckStatus::Skipped, "asked once the namespace exists")]);
     }
     ask(cluster, samples).await
 }
@@ -57,6 +66,18 @@ pub(super) async fn check(
 /// Whether it is admission's own answer: a webhook is asked about every pod, and does not answer.
 fn is_of_a_webhook(status: &Status) -> bool {
     status.message.contains("failed calling webhook")
+}
+
+/// Asks about one pod. In a namespace that was just made the service account comes in a moment, and admission looks for
+/// it before it looks at anything else.
+async fn asked(pods: &Api<Pod>, params: &PostParams, pod: &Pod) -> Result<Pod, kube::Error> {
+    let mut pauses = before(Instant::now() + ACCOUNT, doubling(Duration::from_millis(50), Duration::from_millis(500)));
+    loop {
+        let Err(error) = pods.create(params, pod).await else { return Ok(pod.clone()) };
+        let no_account =
+            |e: &kube::Error| matches!(e, kube::Error::Api(s) if s.message.to_lowercase().contains(NO_ACCOUNT));
+        unless_lasting(error, no_account, &mut pauses).await?;
+    }
 }
 
 /// Asks admission about these pods, each with the component it is of. Only where the API server does not know who asks
@@ -73,7 +94,7 @@ pub(crate) async fn ask(cluster: &Cluster, samples: Vec<(String, Pod)>) -> Resul
         .into_iter()
         .map(|(name, pod)| {
             let (pods, params) = (pods.clone(), params.clone());
-            async move { (name, pods.create(&params, &pod).await) }.boxed()
+            async move { (name, asked(&pods, &params, &pod).await) }.boxed()
         })
         .collect();
     let answers: Vec<(String, Result<Pod, kube::Error>)> = stream::iter(questions).buffered(AT_ONCE).collect().await;
@@ -98,7 +119,7 @@ pub(crate) async fn ask(cluster: &Cluster, samples: Vec<(String, Pod)>) -> Resul
         }
         // The sum is judged by its own line; a quota that is full for one pod is told here all the same.
         let text = status.message.to_lowercase();
-        if text.contains("error looking up service account") {
+        if text.contains(NO_ACCOUNT) {
             continue;
         }
         let fix = if text.contains("violates podsecurity") {
@@ -110,7 +131,7 @@ pub(crate) async fn ask(cluster: &Cluster, samples: Vec<(String, Pod)>) -> Resul
         } else if text.contains("exceeded quota") {
             format!("raise the quota, or lower components.{name}.resources")
         } else {
-            format!("set what the message names in components.{name} of the deployment file, or change the policy")
+            refusal_fix(&name, &cluster.namespace, &status.message).to_string()
         };
         refused.entry(fix).or_insert_with(|| (Vec::new(), status.message.clone())).0.push(name);
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clearwater::event::{CheckId, CheckLine, CheckStatus, Operation};
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, Taint, Toleration};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
@@ -11,61 +11,172 @@ use super::super::checks::{line, unseen, with_fix};
 use super::super::prepare::ApplyPlan;
 use crate::cluster::Cluster;
 
-/// Whether there are nodes for the pods' node selectors.
+const TITLE: &str = "nodes that fit";
+
+/// What pods ask of a node.
+#[derive(Clone, Debug, PartialEq)]
+struct Wants {
+    selector: BTreeMap<String, String>,
+    tolerations: Vec<Toleration>,
+}
+
+impl Wants {
+    fn labels(&self) -> String {
+        self.selector.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",")
+    }
+
+    fn has_labels(&self, node: &Node) -> bool {
+        self.selector.iter().all(|(k, v)| node.labels().get(k) == Some(v))
+    }
+
+    /// The first taint that keeps the pods off the node.
+    fn kept_off<'n>(&self, node: &'n Node) -> Option<&'n Taint> {
+        let taints = node.spec.iter().flat_map(|s| s.taints.iter().flatten());
+        let mut taints = taints.filter(|t| matches!(t.effect.as_str(), "NoSchedule" | "NoExecute"));
+        // These say what the node's own conditions do, and pass with them.
+        taints.find(|t| !t.key.starts_with("node.kubernetes.io/") && !self.tolerations.iter().any(|x| tolerates(x, t)))
+    }
+}
+
+/// Whether a taint is tolerated (k8s.io/component-helpers `scheduling/corev1`, `ToleratesTaint`).
+fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+    let text = |o: &Option<String>| o.clone().unwrap_or_default();
+    let key = text(&toleration.key);
+    let exists = toleration.operator.as_deref() == Some("Exists");
+    toleration.effect.as_deref().is_none_or(|effect| effect.is_empty() || effect == taint.effect)
+        && (key == taint.key || key.is_empty() && exists)
+        && (exists || text(&toleration.value) == text(&taint.value))
+}
+
+fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
+}
+
+/// Whether there are nodes that the pods' selectors mean and whose taints they tolerate.
 pub(super) async fn check(cluster: &Cluster, work: &ApplyPlan) -> Vec<CheckLine> {
-    let title = "nodes that fit";
-    let mut selectors: BTreeMap<BTreeMap<String, String>, Vec<String>> = BTreeMap::new();
+    let mut groups: Vec<(Wants, Vec<String>)> = Vec::new();
     for planned in work.all().filter(|p| p.operation != Operation::Keep) {
         if let Some(spec) = planned.item.object.pod_template().and_then(|t| t.spec.as_ref()) {
-            let selector = spec.node_selector.clone().unwrap_or_default();
-            selectors.entry(selector).or_default().push(planned.item.owner.name().to_owned());
+            let wants = Wants {
+                selector: spec.node_selector.clone().unwrap_or_default(),
+                tolerations: spec.tolerations.clone().unwrap_or_default(),
+            };
+            let name = planned.item.owner.name().to_owned();
+            match groups.iter_mut().find(|(w, _)| *w == wants) {
+                Some((_, names)) => names.push(name),
+                None => groups.push((wants, vec![name])),
+            }
         }
     }
-    if selectors.is_empty() {
+    if groups.is_empty() {
         return Vec::new();
     }
     let nodes: Api<Node> = Api::all(cluster.client.clone());
-    let nodes = match nodes.list(&ListParams::default()).await {
-        Ok(list) => list.items,
-        Err(error) => return vec![unseen(CheckId::Nodes, title, "list nodes", &error)],
-    };
-    let ready = |n: &&Node| {
-        let conditions = n.status.iter().flat_map(|s| s.conditions.iter().flatten());
-        conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
-    };
+    match nodes.list(&ListParams::default()).await {
+        Ok(list) => judge(&groups, &list.items),
+        Err(error) => vec![unseen(CheckId::Nodes, TITLE, "list nodes", &error)],
+    }
+}
+
+fn judge(groups: &[(Wants, Vec<String>)], nodes: &[Node]) -> Vec<CheckLine> {
     let open: Vec<&Node> =
         nodes.iter().filter(|n| n.spec.as_ref().is_none_or(|s| s.unschedulable != Some(true))).collect();
-    let usable: Vec<&Node> = open.iter().copied().filter(ready).collect();
+    let usable: Vec<&Node> = open.iter().copied().filter(|n| is_ready(n)).collect();
     let mut lines = Vec::new();
-    for (selector, components) in selectors {
-        let has = |n: &&&Node| selector.iter().all(|(k, v)| n.labels().get(k) == Some(v));
-        if !usable.iter().any(|n| has(&n)) {
-            let wanted: Vec<String> = selector.iter().map(|(k, v)| format!("{k}={v}")).collect();
-            let wanted = wanted.join(",");
-            let need = format!("which {} need", components.join(", "));
-            if let Some(away) = open.iter().find(has) {
-                // It may come back: the run waits for it.
-                let detail = format!("node {} has {wanted}, {need}, and is not ready now", away.name_any());
-                let seen = line(CheckId::Nodes, title, CheckStatus::Warning, detail);
-                lines.push(with_fix(seen, "see kubectl describe node; the pods wait until it is back"));
-                continue;
-            }
-            let detail = format!("no ready node has {wanted}, {need}");
-            let seen = line(CheckId::Nodes, title, CheckStatus::Failed, detail);
-            lines.push(with_fix(
-                seen,
-                "the public images are built for amd64: add such a node, or set components.NAME.nodeSelector and images for \
-                 the nodes there are",
-            ));
+    for (wants, components) in groups {
+        let fits = |n: &&&Node| wants.has_labels(n) && wants.kept_off(n).is_none();
+        if usable.iter().any(|n| fits(&n)) {
+            continue;
         }
+        let (wanted, need) = (wants.labels(), format!("which {} need", components.join(", ")));
+        if let Some(away) = open.iter().find(fits) {
+            // It may come back: the run waits for it.
+            let detail = format!("node {} has {wanted}, {need}, and is not ready now", away.name_any());
+            let seen = line(CheckId::Nodes, TITLE, CheckStatus::Warning, detail);
+            lines.push(with_fix(seen, "see kubectl describe node; the pods wait until it is back"));
+            continue;
+        }
+        let tainted: Vec<String> = open
+            .iter()
+            .filter(|n| wants.has_labels(n))
+            .filter_map(|n| wants.kept_off(n).map(|t| (n, t)))
+            .map(|(n, t)| {
+                let value = t.value.as_ref().map_or_else(String::new, |v| format!("={v}"));
+                format!("{} ({}{value}:{})", n.name_any(), t.key, t.effect)
+            })
+            .collect();
+        let (detail, fix) = if tainted.is_empty() {
+            let fix = "the public images are built for amd64: add such a node, or set components.NAME.nodeSelector and \
+                       images for the nodes there are";
+            (format!("no ready node has {wanted}, {need}"), fix)
+        } else {
+            let fix = "set components.NAME.tolerations, take the taint away, or add a node";
+            (format!("every node that has {wanted}, {need}, is tainted: {}", tainted.join(", ")), fix)
+        };
+        lines.push(with_fix(line(CheckId::Nodes, TITLE, CheckStatus::Failed, detail), fix));
     }
     if lines.is_empty() {
-        lines.push(line(
-            CheckId::Nodes,
-            title,
-            CheckStatus::Ok,
-            format!("{} of {} can take pods", usable.len(), nodes.len()),
-        ));
+        let fits = |n: &&Node| groups.iter().any(|(w, _)| w.has_labels(n) && w.kept_off(n).is_none());
+        let able = usable.into_iter().filter(fits).count();
+        lines.push(line(CheckId::Nodes, TITLE, CheckStatus::Ok, format!("{able} of {} can take pods", nodes.len())));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn node(name: &str, os: &str, taints: &Value) -> Node {
+        serde_json::from_value(json!({
+            "metadata": {"name": name, "labels": {"kubernetes.io/arch": "amd64", "kubernetes.io/os": os}},
+            "spec": {"taints": taints},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+        }))
+        .unwrap()
+    }
+
+    fn wants(tolerations: Value) -> Vec<(Wants, Vec<String>)> {
+        let labels = [("kubernetes.io/arch", "amd64"), ("kubernetes.io/os", "linux")];
+        let selector = labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        vec![(Wants { selector, tolerations: serde_json::from_value(tolerations).unwrap() }, vec!["sprout".to_owned()])]
+    }
+
+    #[test]
+    fn tainted_nodes_and_windows_are_not_counted() {
+        let control =
+            node("a", "linux", json!([{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]));
+        let gpu = node("b", "linux", json!([{"key": "team", "value": "gpu", "effect": "NoExecute"}]));
+        let windows = node("c", "windows", json!([]));
+        let soft = node(
+            "d",
+            "linux",
+            json!([{"key": "x", "effect": "PreferNoSchedule"},
+            {"key": "node.kubernetes.io/disk-pressure", "effect": "NoSchedule"}]),
+        );
+        let three = [control, gpu, windows];
+        let [refused] = &judge(&wants(json!([])), &three)[..] else { panic!("one line") };
+        assert_eq!(refused.status, CheckStatus::Failed);
+        let named = ["a (node-role.kubernetes.io/control-plane:NoSchedule)", "b (team=gpu:NoExecute)"];
+        assert!(named.iter().all(|n| refused.detail.contains(n)) && !refused.detail.contains("c ("), "{refused:?}");
+        for (tolerations, count) in [
+            (json!([{"key": "team", "value": "gpu"}]), 1),
+            (json!([{"key": "team", "operator": "Exists", "effect": "NoExecute"}]), 1),
+            (json!([{"operator": "Exists"}]), 2),
+        ] {
+            let lines = judge(&wants(tolerations.clone()), &three);
+            assert_eq!(lines[0].detail, format!("{count} of 3 can take pods"), "{tolerations}");
+        }
+        for tolerations in [
+            json!([{"key": "team", "value": "cpu"}]),
+            json!([{"key": "team", "operator": "Exists", "effect": "NoSchedule"}]),
+        ] {
+            assert_eq!(judge(&wants(tolerations), &three)[0].status, CheckStatus::Failed);
+        }
+        assert_eq!(judge(&wants(json!([])), &[soft])[0].detail, "1 of 1 can take pods");
+        assert_eq!(judge(&wants(json!([{"operator": "Exists"}])), &three[2..])[0].status, CheckStatus::Failed);
+    }
 }

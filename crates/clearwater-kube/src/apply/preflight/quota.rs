@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clearwater::event::{CheckId, CheckLine, CheckStatus, Operation};
 use clearwater::manifest::Object;
 use clearwater::remedy::Remedy;
-use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, ResourceQuota};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PodSpec, PodTemplateSpec, ResourceQuota};
 use kube::ResourceExt;
 use kube::api::ListParams;
 
@@ -48,6 +48,13 @@ fn total_demand<'p>(planned: impl Iterator<Item = &'p Planned>) -> BTreeMap<Stri
                 *sum.entry(name).or_default() += n * f64::from(pods);
             }
         }
+        if let Object::StatefulSet(set) = object
+            && one.operation == Operation::Create
+        {
+            for claim in set.spec.iter().flat_map(|s| s.volume_claim_templates.iter().flatten()) {
+                claim_demand(claim, f64::from(pods), &mut sum);
+            }
+        }
         if one.operation == Operation::Create
             && let Some((group, resource)) = resource_of(object)
         {
@@ -60,6 +67,20 @@ fn total_demand<'p>(planned: impl Iterator<Item = &'p Planned>) -> BTreeMap<Stri
         }
     }
     sum
+}
+
+/// What so many claims take. Those that stand already from an earlier deployment are counted, too.
+fn claim_demand(claim: &PersistentVolumeClaim, count: f64, sum: &mut BTreeMap<String, f64>) {
+    let Some(spec) = &claim.spec else { return };
+    let size = spec.resources.as_ref().and_then(|r| r.requests.as_ref()?.get("storage"));
+    let size = size.and_then(|q| clearwater::quantity::parse(&q.0)).unwrap_or_default();
+    let class = spec.storage_class_name.as_ref().map(|class| format!("{class}.storageclass.storage.k8s.io/"));
+    let mut add = |name: String, n: f64| *sum.entry(name).or_default() += n * count;
+    add("count/persistentvolumeclaims".to_owned(), 1.0);
+    for prefix in [String::new()].into_iter().chain(class) {
+        add(format!("{prefix}persistentvolumeclaims"), 1.0);
+        add(format!("{prefix}requests.storage"), size);
+    }
 }
 
 pub(super) async fn check(cluster: &Cluster, standing: &LiveState, work: &ApplyPlan) -> Vec<CheckLine> {
@@ -123,5 +144,45 @@ fn short(n: f64) -> String {
         format!("{n:.0}")
     } else {
         format!("{:.0}m", n * 1000.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clearwater::config::DeploymentFile;
+    use clearwater::manifest::{Inputs, render};
+    use serde_json::json;
+
+    use super::*;
+    use crate::fake_api;
+
+    #[tokio::test]
+    async fn claims_are_counted_against_quotas_of_storage() {
+        let yaml = "apiVersion: clearwater/v1\netcdStorage: {storageClass: fast, size: 2Gi}\n";
+        let deployment = DeploymentFile::parse(yaml, "clearwater.yaml").unwrap().deploy("ims").unwrap();
+        let manifest = render(&deployment, &Inputs::default()).unwrap();
+        let planned: Vec<Planned> = manifest
+            .items()
+            .iter()
+            .cloned()
+            .map(|item| Planned::new(item, None, Operation::Create, String::new()))
+            .collect();
+        let wanted = total_demand(planned.iter());
+        for (name, limit, used, fits) in [
+            ("persistentvolumeclaims", "1", "0", true),
+            ("persistentvolumeclaims", "1", "1", false),
+            ("requests.storage", "2Gi", "0", true),
+            ("requests.storage", "2Gi", "1Gi", false),
+            ("fast.storageclass.storage.k8s.io/requests.storage", "1Gi", "0", false),
+            ("fast.storageclass.storage.k8s.io/persistentvolumeclaims", "0", "0", false),
+            ("slow.storageclass.storage.k8s.io/requests.storage", "0", "0", true),
+        ] {
+            let quota = json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": [
+                {"metadata": {"name": "q"}, "status": {"hard": {name: limit}, "used": {name: used}}}]});
+            let (cluster, _) = fake_api::cluster(move |_| Some(quota.clone()));
+            let lines = against(&cluster, &wanted, &Remedy::Skip).await;
+            let status = if fits { CheckStatus::Ok } else { CheckStatus::Failed };
+            assert_eq!(lines[0].status, status, "{name} {limit} {used}: {lines:?}");
+        }
     }
 }

@@ -247,3 +247,117 @@ fn every_wait_has_a_cause() {
     let quota = event("ReplicaSet", "sprout-77", "FailedCreate", "exceeded quota", 2, 1);
     assert_eq!(rollout(&[], &[&quota]), "exceeded quota");
 }
+
+fn claiming() -> Pod {
+    let mut pod = pod(&json!({"phase": "Pending"}));
+    pod.spec = serde_json::from_value(json!({"containers": [],
+        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data-etcd-0"}}]}))
+    .unwrap();
+    pod
+}
+
+#[test]
+fn a_volume_that_nobody_makes() {
+    let claim =
+        |reason: &str, message: &str, second| event("PersistentVolumeClaim", "data-etcd-0", reason, message, second, 9);
+    let awaited = "Waiting for a volume to be created either by the external provisioner 'ebs.csi.aws.com' or manually by \
+                   the system administrator. If volume creation is delayed, please verify that the provisioner is running \
+                   and correctly registered.";
+    let pod = claiming();
+    let rollout = |events: &[&Event], second| -> (Option<Failure>, Option<String>) {
+        let none = Exits::default();
+        let context = RolloutContext {
+            component: Component::Etcd,
+            pods: vec![&pod],
+            events: events.to_vec(),
+            exits: &none,
+            needs_served_since: None,
+            since: at(0),
+            now: at(second),
+            grace: Grace::default(),
+        };
+        (judge(&context), cause(&context).map(|c| c.text))
+    };
+    let waits = claim("ExternalProvisioning", awaited, 100);
+    let (failure, text) = rollout(&[&waits], 60);
+    assert_eq!(failure, None);
+    assert_eq!(
+        text.as_deref(),
+        Some("waits for ebs.csi.aws.com to make the volume of data-etcd-0: is its driver installed?")
+    );
+    let failure = rollout(&[&waits], 121).0.unwrap();
+    assert!(failure.fix.to_string().contains("etcdStorage.persistent: false"), "{failure:?}");
+    assert!(failure.causes[0].contains("ebs.csi.aws.com"), "{failure:?}");
+    // A driver that has begun is there, however long it takes.
+    let begun = claim("Provisioning", "External provisioner is provisioning volume for claim \"ims/data-etcd-0\"", 5);
+    assert_eq!(rollout(&[&waits, &begun], 500).0, None);
+    let no_class = claim("ProvisioningFailed", "storageclass.storage.k8s.io \"fast\" not found", 8);
+    assert_eq!(rollout(&[&no_class], 5).0, None);
+    let failure = rollout(&[&no_class], 11).0.unwrap();
+    assert_eq!((failure.kind, failure.reason.as_str()), (FailureKind::Config, "ProvisioningFailed"));
+    assert!(failure.causes[1].contains("\"fast\" not found"), "{failure:?}");
+    // Of an earlier claim of the same name, and of another's.
+    let old = claim("ProvisioningFailed", "storageclass.storage.k8s.io \"fast\" not found", -8);
+    let other =
+        event("PersistentVolumeClaim", "data-etcd-1", "ProvisioningFailed", "storageclass \"x\" not found", 8, 1);
+    assert_eq!(rollout(&[&old, &other], 500).0, None);
+}
+
+#[test]
+fn a_node_that_was_promised_is_waited_for() {
+    let pod = pod(&json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+        "message": "0/3 nodes are available: 3 Insufficient cpu.", "lastTransitionTime": at(0).to_string()}]}));
+    let none = Exits::default();
+    assert!(judge_at(31, &[&pod], &[], &none).is_some());
+    for (reason, message) in [
+        ("TriggeredScaleUp", "pod triggered scale-up: [{ng-1 1->2 (max: 5)}]"),
+        ("Nominated", "Pod should schedule on: nodeclaim/default-x7k2p"),
+    ] {
+        let promise = event("Pod", "sprout-1", reason, message, -3, 1);
+        assert_eq!(judge_at(500, &[&pod], &[&promise], &none), None, "{reason}");
+        let context = RolloutContext {
+            component: Component::Sprout,
+            pods: vec![&pod],
+            events: vec![&promise],
+            exits: &none,
+            needs_served_since: None,
+            since: at(0),
+            now: at(5),
+            grace: Grace::default(),
+        };
+        assert_eq!(cause(&context).unwrap().text, format!("waits for a new node: {message}"));
+        let taken_back = event("Pod", "sprout-1", "NotTriggerScaleUp", "pod didn't trigger scale-up", 20, 1);
+        assert!(judge_at(500, &[&pod], &[&promise, &taken_back], &none).is_some());
+        let of_another = event("Pod", "sprout-2", reason, message, 3, 1);
+        assert!(judge_at(500, &[&pod], &[&of_another], &none).is_some());
+    }
+}
+
+#[test]
+fn pods_that_a_policy_or_a_missing_class_refuses() {
+    for (message, named) in [
+        (
+            "create Pod etcd-0 in StatefulSet etcd failed error: pods \"etcd-0\" is forbidden: no PriorityClass with name high was \
+             found",
+            "no PriorityClass with name high",
+        ),
+        (
+            "pods \"etcd-0\" is forbidden: ValidatingAdmissionPolicy 'no-root' with binding 'b' denied request: not as root",
+            "its pods are refused by ValidatingAdmissionPolicy no-root",
+        ),
+        (
+            "pods \"etcd-0\" is forbidden: unable to validate against any security context constraint: [provider \"anyuid\": \
+             Forbidden: not usable by user or serviceaccount]",
+            "its pods are refused by security context constraints",
+        ),
+        (
+            "admission webhook \"validation.gatekeeper.sh\" denied the request: [no-tags] tags are wanted",
+            "its pods are refused by Gatekeeper's constraint no-tags",
+        ),
+    ] {
+        let refused = event("StatefulSet", "etcd", "FailedCreate", message, 3, 1);
+        let failure = judge_at(5, &[], &[&refused], &Exits::default()).unwrap();
+        assert_eq!(failure.kind, FailureKind::CannotCreate);
+        assert!(failure.causes.iter().any(|c| c.contains(named)), "{failure:?}");
+    }
+}

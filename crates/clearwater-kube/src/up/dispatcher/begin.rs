@@ -20,6 +20,7 @@ use super::early::{self, Early};
 use super::open::{Late, Names};
 use super::unit::{Applied, Unit, Units};
 use super::{Context, Dispatcher, Writing, repair};
+use crate::apply::checks::heed;
 use crate::apply::preflight;
 use crate::apply::prepare::{ApplyPlan, LiveState, PrepareError, Scope};
 use crate::apply::{self, ApplyError};
@@ -104,7 +105,14 @@ async fn steps(
 
     let until = emitter.began() + options.timeout;
     let mut writes = 0;
-    let shared = write_shared(cluster, options, &standing, &mut work, until, &mut writes);
+    if standing.namespace == Some(false) {
+        let made = Box::pin(made(cluster, options, &work, emitter, &mut writes));
+        match unless_cancelled(&cancel, GRACE, made).await {
+            Ok(made) => made?,
+            Err(reason) => return Err(Stop::cancelled(reason, writes, emitter).await),
+        }
+    }
+    let shared = write_shared(cluster, options, &mut work, until, &mut writes);
     match unless_cancelled(&cancel, GRACE, shared).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
@@ -172,16 +180,24 @@ async fn checked(
             return Err(Stop::unwritten(Outcome::PreflightFailed, error.advice().after("nothing was written: ")));
         }
     };
-    let mut lines =
-        Box::pin(preflight::check(cluster, &options.deployment, options.create_namespace, scope, standing, &work))
-            .await
-            .map_err(|error| unseen(&error))?;
+    let mut lines = Box::pin(preflight::check(
+        cluster,
+        &options.deployment,
+        options.create_namespace,
+        &options.skip_checks,
+        scope,
+        standing,
+        &work,
+    ))
+    .await
+    .map_err(|error| unseen(&error))?;
     if let Some(names) = gate(options, scope) {
         lines.push(names.preflight(cluster).await);
     }
     if !lines.iter().any(|l| l.status == CheckStatus::Refused) {
         lines.extend(unplanned);
     }
+    heed(&mut lines, &options.skip_checks);
     let told = checks::tell(lines, "written", emitter).await;
     told.map(|()| work).map_err(|(outcome, summary)| Stop::unwritten(outcome, summary))
 }
@@ -215,20 +231,37 @@ async fn agreed(
     }
 }
 
-/// The namespace, Services whose addresses the rest names, and what all components share.
+/// Makes the namespace, and asks there what could not be asked before it was: whether admission takes the pods.
+async fn made(
+    cluster: &Cluster,
+    options: &UpOptions,
+    work: &ApplyPlan,
+    emitter: &mut Emitter,
+    writes: &mut u32,
+) -> Result<(), Stop> {
+    let stop = |error: ApplyError, writes| {
+        let outcome =
+            if matches!(error, ApplyError::Unauthorized { .. }) { Outcome::CouldNotLook } else { Outcome::Failed };
+        Stop { outcome, summary: error.advice(), writes }
+    };
+    preflight::create_namespace(cluster, work.pod_security).await.map_err(|error| stop(error, *writes))?;
+    *writes += 1;
+    let asked = preflight::admission::check(cluster, Some(true), work).await;
+    let mut lines = asked.map_err(|error| stop(error, *writes))?;
+    heed(&mut lines, &options.skip_checks);
+    let told = checks::tell(lines, "written but the namespace", emitter).await;
+    told.map_err(|(outcome, summary)| Stop { outcome, summary, writes: *writes })
+}
+
+/// Services whose addresses the rest names, and what all components share.
 async fn write_shared(
     cluster: &Cluster,
     options: &UpOptions,
-    standing: &LiveState,
     work: &mut ApplyPlan,
     until: Instant,
     writes: &mut u32,
 ) -> Result<(), ApplyError> {
     let force = options.force_conflicts;
-    if standing.namespace == Some(false) {
-        preflight::create_namespace(cluster, work.pod_security).await?;
-        *writes += 1;
-    }
     let mut given = BTreeMap::new();
     for planned in &work.first {
         if let Some(written) = apply::apply(cluster, planned, force, until).await? {

@@ -72,7 +72,8 @@ impl Dispatcher {
                 Remedy::WaitLonger
             };
             let pods = self.seen.snapshot.pods_of(component);
-            let events = evidence::events(self.seen.snapshot.events_of(&pods, &unit.part.subject.workload_names()));
+            let events = self.seen.snapshot.events_of(&pods, &unit.part.subject.workload_names());
+            let events = evidence::events(events, self.seen.since());
             let report = pods.iter().filter_map(|p| self.seen.reports.get(&p.uid()?)).find(|r| !r.problems.is_empty());
             let object = pods.first().map_or_else(|| format!("workload {component}"), |p| pod_name(p));
             let evidence = Evidence {

@@ -80,7 +80,7 @@ impl Dispatcher {
             self.repair(component, needs_served_since).await;
             return;
         };
-        let events = evidence::events(rollout.events);
+        let events = evidence::events(rollout.events, rollout.since);
         self.units[component].failing = true;
         let cluster = self.context.cluster.clone();
         self.gatherers.spawn(async move {
@@ -162,7 +162,7 @@ impl Dispatcher {
         let evidence = Evidence {
             object: failure.object.clone(),
             reason: failure.reason.clone(),
-            events: evidence::events(events),
+            events: evidence::events(events, self.seen.since()),
             logs: Vec::new(),
         };
         self.fail(component, failure, vec![evidence]).await;

@@ -140,6 +140,21 @@ fn requests_and_limits(check: &mut Check<'_>, component: Component, resources: &
             }
         }
     }
+    for ((kind, name), amount) in &amounts {
+        let text = if *kind == "requests" { &resources.requests[*name] } else { &resources.limits[*name] };
+        if name.contains('/') && amount.fract() != 0.0 {
+            let message =
+                format!("{} is no whole number, and {name} is given in whole pieces: write one", quoted(text));
+            check.wrong(&key.key(kind).key(name), message);
+        }
+        // What cannot be shared is requested by its limit (kubernetes `pkg/apis/core/validation`).
+        let is_shared = !name.contains('/') && !name.starts_with("hugepages-");
+        if !is_shared && *kind == "requests" && amounts.get(&("limits", *name)) != Some(amount) {
+            let limits = key.key("limits").key(name);
+            let message = format!("{name} is not shared, so a limit must be set and be the same: write {text} there");
+            check.refuse(&[limits, key.key("requests").key(name)], message);
+        }
+    }
     for (name, text) in &resources.requests {
         let (request, limit) = (amounts.get(&("requests", name)), amounts.get(&("limits", name)));
         if let (Some(request), Some(limit)) = (request, limit)

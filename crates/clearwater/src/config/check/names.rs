@@ -1,5 +1,6 @@
 //! Namespace, zone, home domain and HSS.
 
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::{Check, Finding, form, path};
@@ -20,15 +21,11 @@ pub(super) fn check(check: &mut Check<'_>) {
         }
     }
     if let Some(hss) = &file.hss {
-        let key = path("hss.hostname");
-        check.form(&key, &hss.hostname, form::domain);
-        if let Some(head) = file.zone.as_ref().and_then(|zone| hss.hostname.strip_suffix(zone.as_str()))
-            && let Some(head) = head.strip_suffix('.')
-        {
-            check.refuse(
-                &[key, path("zone")],
-                format!("the containers append the zone themselves, so it would stand there twice: write {head:?}"),
-            );
+        if hss.hostname.parse::<IpAddr>().is_err() {
+            check.form(&path("hss.hostname"), &hss.hostname, form::domain);
+        }
+        if let Some(realm) = &hss.realm {
+            check.form(&path("hss.realm"), realm, form::domain);
         }
     }
     dns_backend(check);

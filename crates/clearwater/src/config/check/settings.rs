@@ -53,10 +53,15 @@ pub(super) fn check(check: &mut Check<'_>) {
     if let Some(class) = &storage.storage_class {
         check.form(&path("etcdStorage.storageClass"), class, form::object_name);
     }
-    if let Some(size) = &storage.size
-        && let Err(why) = form::quantity(size)
-    {
-        check.wrong(&path("etcdStorage.size"), format!("{} {why}", quoted(size)));
+    if let Some(size) = &storage.size {
+        let why = match form::quantity(size) {
+            Ok(amount) if amount > 0.0 => None,
+            Ok(_) => Some("holds nothing, and the API server refuses such a claim: write one like 1Gi".to_owned()),
+            Err(why) => Some(why),
+        };
+        if let Some(why) = why {
+            check.wrong(&path("etcdStorage.size"), format!("{} {why}", quoted(size)));
+        }
     }
 }
 

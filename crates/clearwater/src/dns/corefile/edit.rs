@@ -143,7 +143,7 @@ impl Corefile {
             // Where they stand among other owners' lines does not matter, and moving them would never end.
             return Ok(self.clone());
         }
-        let bare = Self::parse(&self.without_lines(owner))?;
+        let bare = Self::parse_in(&self.without_lines(owner), &self.variables)?;
         let blocks = bare.serving_kubernetes(domain);
         if blocks.is_empty() {
             let imports = bare.blocks.iter().flat_map(|b| &b.directives).filter(|d| d.name == "import");
@@ -175,7 +175,7 @@ impl Corefile {
     /// [`EditError::Braceless`] where the file's one block has no braces, so that no other can stand beside it;
     /// [`EditError::Broken`] where the result would not be a Corefile.
     pub fn with_block(&self, owner: &Owner, lines: &[String]) -> Result<Self, EditError> {
-        let bare = Self::parse(&self.without_lines(owner))?;
+        let bare = Self::parse_in(&self.without_lines(owner), &self.variables)?;
         // An import beside all blocks stands as one without addresses.
         if bare.blocks.iter().any(|b| !b.keys.is_empty() && !b.braces) {
             return Err(EditError::Braceless);
@@ -190,7 +190,7 @@ impl Corefile {
 
     /// The text with a section of the owner's, if it can be read, and undone to the byte.
     fn edited(&self, text: &str, owner: &Owner) -> Result<Self, EditError> {
-        let edited = Self::parse(text)?;
+        let edited = Self::parse_in(text, &self.variables)?;
         if edited.without_lines(owner) == self.text { Ok(edited) } else { Err(EditError::Unrestorable) }
     }
 

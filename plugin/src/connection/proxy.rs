@@ -1,0 +1,156 @@
+//! Which proxy a server is reached by, as Go's programs choose it (golang.org/x/net `http/httpproxy/proxy.go`) and kubectl
+//! with them: `proxy-url` of the kubeconfig's cluster always, else the environment's, which `NO_PROXY` and loopback
+//! addresses are kept from.
+
+use std::net::IpAddr;
+
+use http::Uri;
+use http::uri::{Authority, Scheme};
+use ipnet::IpNet;
+
+/// The proxy for a server; `own` is that of the kubeconfig's cluster.
+pub(super) fn proxy(
+    server: &Uri,
+    own: Option<&str>,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Option<Uri>, String> {
+    if let Some(own) = own.filter(|own| !own.is_empty()) {
+        let uri = own.parse().ok().and_then(usable);
+        return uri.map(Some).ok_or_else(|| format!("{own:?} is no URL of http, https or socks5"));
+    }
+    let any = |upper: &str| {
+        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+        set(upper).or_else(|| set(&upper.to_lowercase()))
+    };
+    let is_plain = server.scheme() == Some(&Scheme::HTTP);
+    let Some(named) = any(if is_plain { "HTTP_PROXY" } else { "HTTPS_PROXY" }) else { return Ok(None) };
+    let full = if named.contains("://") { named } else { format!("http://{named}") };
+    // What is no address is taken for none, as Go does.
+    let Ok(uri) = full.parse::<Uri>() else { return Ok(None) };
+    if !Target::of(server).is_proxied(&any("NO_PROXY").unwrap_or_default()) {
+        return Ok(None);
+    }
+    usable(uri).map(Some).ok_or_else(|| format!("{full:?} is no URL of http, https or socks5"))
+}
+
+/// The proxy's address as the client takes it. Go asks every SOCKS proxy for names, so that both words mean one thing.
+fn usable(proxy: Uri) -> Option<Uri> {
+    let mut parts = proxy.into_parts();
+    match parts.scheme.as_ref()?.as_str() {
+        "http" | "https" => {}
+        "socks5" | "socks5h" => {
+            parts.scheme = "socks5".parse().ok();
+            let authority = parts.authority.as_ref()?;
+            if authority.port().is_none() {
+                parts.authority = Authority::try_from(format!("{authority}:1080")).ok();
+            }
+        }
+        _ => return None,
+    }
+    parts.path_and_query.get_or_insert(http::uri::PathAndQuery::from_static("/"));
+    Uri::from_parts(parts).ok()
+}
+
+/// A server as `NO_PROXY` names it.
+struct Target {
+    is_local: bool,
+    host: String,
+    address: Option<IpAddr>,
+    port: String,
+}
+
+impl Target {
+    fn of(server: &Uri) -> Self {
+        let host = server.host().unwrap_or_default().trim_matches(['[', ']']);
+        let address: Option<IpAddr> = host.parse().ok().map(|ip: IpAddr| ip.to_canonical());
+        let usual = if server.scheme() == Some(&Scheme::HTTP) { 80 } else { 443 };
+        Self {
+            is_local: host == "localhost" || address.is_some_and(|ip| ip.is_loopback()),
+            address,
+            port: server.port_u16().unwrap_or(usual).to_string(),
+            host: host.to_lowercase(),
+        }
+    }
+
+    fn is_proxied(&self, no_proxy: &str) -> bool {
+        !self.is_local && !no_proxy.split(',').any(|entry| self.is_meant_by(&entry.trim().to_lowercase()))
+    }
+
+    /// Whether an entry of `NO_PROXY`, trimmed and in lower case, means this server.
+    fn is_meant_by(&self, entry: &str) -> bool {
+        if entry == "*" {
+            return true;
+        }
+        if let Ok(net) = entry.parse::<IpNet>() {
+            return self.address.is_some_and(|ip| net.contains(&ip));
+        }
+        let (host, port) = split(entry).unwrap_or((entry, ""));
+        if host.is_empty() || !(port.is_empty() || port == self.port) {
+            return false;
+        }
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            return self.address == Some(ip.to_canonical());
+        }
+        if self.address.is_some() {
+            return false;
+        }
+        let host = host.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(host);
+        match host.strip_prefix('.') {
+            Some(_) => self.host.ends_with(host),
+            None => self.host == host || self.host.strip_suffix(host).is_some_and(|rest| rest.ends_with('.')),
+        }
+    }
+}
+
+/// Host and port, where there is a port (Go's `net.SplitHostPort`).
+fn split(text: &str) -> Option<(&str, &str)> {
+    let (host, port) = text.rsplit_once(':')?;
+    match host.strip_prefix('[') {
+        Some(inner) => Some((inner.strip_suffix(']')?, port)),
+        None => (!host.contains(':')).then_some((host, port)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// What `cargo xtask prove proxies` asks Go about.
+    const CASES: &str = include_str!("proxies.txt");
+
+    #[test]
+    fn the_environments_proxies_are_chosen_as_go_does() {
+        let (mut wrong, mut count) = (Vec::new(), 0);
+        for line in CASES.lines().filter(|line| !line.starts_with('#')) {
+            let words: Vec<&str> = line.split('|').map(str::trim).collect();
+            let [server, variables, expected] = words[..] else { panic!("{line}") };
+            let variables: BTreeMap<&str, &str> = variables
+                .split(' ')
+                .filter_map(|v| v.split_once('='))
+                .map(|(k, v)| (k, v.trim_matches('\'')))
+                .collect();
+            let variable = |name: &str| variables.get(name).map(|v| v.replace('_', " "));
+            let found = proxy(&server.parse().unwrap(), None, variable).unwrap();
+            let found = found.map_or_else(|| "-".to_owned(), |uri| uri.to_string().trim_end_matches('/').to_owned());
+            count += 1;
+            if found != expected {
+                wrong.push(format!("{line}: {found}"));
+            }
+        }
+        assert!(wrong.is_empty() && count > 40, "{count}: {wrong:#?}");
+    }
+
+    #[test]
+    fn the_kubeconfigs_own_proxy_is_taken_whatever_the_environment_says() {
+        let all = |name: &str| Some(if name == "NO_PROXY" { "*" } else { "http://other:1" }.to_owned());
+        let of = |own: &str| proxy(&"https://127.0.0.1:6443".parse().unwrap(), Some(own), all);
+        assert_eq!(of("http://proxy:3128").unwrap(), Some("http://proxy:3128/".parse().unwrap()));
+        assert_eq!(of("socks5h://proxy").unwrap(), Some("socks5://proxy:1080/".parse().unwrap()));
+        for wrong in ["proxy:3128", "ftp://proxy", "http://"] {
+            assert!(of(wrong).unwrap_err().contains("is no URL of http, https or socks5"), "{wrong}");
+        }
+        assert_eq!(of("").unwrap(), None, "an empty one names none");
+    }
+}
