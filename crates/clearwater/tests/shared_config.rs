@@ -992,8 +992,8 @@ const CLASSIC_IMAGES: &str = "release: classic\nimages: {registry: r.example/cw,
 fn every_name_but_etcds_is_a_full_one_so_that_no_search_domain_is_needed() {
     for yaml in ["", CLASSIC_IMAGES, "hss: {hostname: hss}\n"] {
         let settings = plain_settings(yaml);
-        let named = |key: &str| ["_hostname", "_uri", "_store"].iter().any(|end| key.ends_with(end));
-        let names: Vec<_> = settings.iter().filter(|(key, _)| named(key)).collect();
+        let is_name = |key: &str| ["_hostname", "_uri", "_store"].iter().any(|end| key.ends_with(end));
+        let names: Vec<_> = settings.iter().filter(|(key, _)| is_name(key)).collect();
         assert!(names.len() > 8, "{names:?}");
         let short: Vec<_> = names.iter().filter(|(_, name)| !name.contains(".svc.cluster.local")).collect();
         assert!(short.is_empty(), "{short:?}");

@@ -148,13 +148,13 @@ mod tests {
     #[test]
     fn tainted_nodes_and_windows_are_not_counted() {
         let control =
-            node("a", "linux", json!([{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]));
-        let gpu = node("b", "linux", json!([{"key": "team", "value": "gpu", "effect": "NoExecute"}]));
-        let windows = node("c", "windows", json!([]));
+            node("a", "linux", &json!([{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]));
+        let gpu = node("b", "linux", &json!([{"key": "team", "value": "gpu", "effect": "NoExecute"}]));
+        let windows = node("c", "windows", &json!([]));
         let soft = node(
             "d",
             "linux",
-            json!([{"key": "x", "effect": "PreferNoSchedule"},
+            &json!([{"key": "x", "effect": "PreferNoSchedule"},
             {"key": "node.kubernetes.io/disk-pressure", "effect": "NoSchedule"}]),
         );
         let three = [control, gpu, windows];
