@@ -45,10 +45,6 @@ fn chronos_alone_is_given_one_name_server() {
     assert_eq!(dns.nameservers.as_deref(), Some(&["fd00::a".to_owned()][..]));
     let searches = ["ims.svc.cluster.local", "svc.cluster.local", "cluster.local"].map(str::to_owned);
     assert_eq!(dns.searches.as_deref(), Some(&searches[..]));
-    for template in given.objects().filter_map(Object::pod_template) {
-        let options = template.spec.as_ref().and_then(|s| s.dns_config.as_ref()?.options.clone()).unwrap();
-        assert_eq!((options[0].name.as_deref(), options[0].value.as_deref()), (Some("ndots"), Some("1")));
-    }
 }
 
 fn notes(text: &mut String, notes: &[Note]) {
