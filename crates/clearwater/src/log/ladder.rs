@@ -1,6 +1,6 @@
 mod draw;
+mod failure;
 mod sketch;
-mod verdict;
 
 use std::fmt::Write as _;
 
@@ -9,8 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Identity, Level, Record, SipMessage};
 use crate::text::Printable;
 
+pub use failure::CallFailure;
 pub use sketch::Sketch;
-pub use verdict::Verdict;
 
 /// What a [`Ladder`] is about.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use clearwater::component::Component;
-use clearwater::log::{Identity, Ladder, Logged, SipMessage, Sketch, Traced, Verdict};
+use clearwater::log::{CallFailure, Identity, Ladder, Logged, SipMessage, Sketch, Traced};
 use clearwater_kube::logs::{LogEntry, LogSource, Said};
 
 use super::logs::{Saved, Selection, Unread};
@@ -92,8 +92,8 @@ impl Trace {
             Drawing::Mermaid => context.results().text(&ladder.mermaid())?,
             Drawing::Svg => context.results().text(&ladder.svg())?,
         }
-        match ladder.verdict() {
-            Some(Verdict::Refused(hop)) => {
+        match ladder.failure() {
+            Some(CallFailure::Refused(hop)) => {
                 let cause = ladder.cause(hop.time);
                 let cause =
                     cause.map(|n| format!("; just before it, {} logged: {}", n.lane, n.text)).unwrap_or_default();
@@ -102,7 +102,7 @@ impl Trace {
                     hop.from, hop.text, hop.cseq, hop.call_id
                 ));
             }
-            Some(Verdict::Unanswered(hop)) => context.talk().note(format!(
+            Some(CallFailure::Unanswered(hop)) => context.talk().note(format!(
                 "it failed at {}: {} from {} to it has no answer in these logs (CSeq {}, Call-ID {})",
                 hop.to, hop.text, hop.from, hop.cseq, hop.call_id
             )),

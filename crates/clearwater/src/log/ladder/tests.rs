@@ -79,7 +79,7 @@ fn a_message_that_both_ends_log_is_drawn_once() {
             ("bono", "192.0.2.1", "404 Not Found"),
         ]
     );
-    assert!(matches!(drawn.verdict(), Some(Verdict::Refused(hop)) if hop.from == "sprout"));
+    assert!(matches!(drawn.failure(), Some(CallFailure::Refused(hop)) if hop.from == "sprout"));
     assert_eq!(drawn.cause(drawn.hops()[2].time).map(|n| n.text.as_str()), Some("no answer"));
     let text = drawn.text();
     let lines: Vec<_> = text.lines().map(str::trim_start).collect();
@@ -138,7 +138,7 @@ fn what_sprout_hands_to_itself_is_an_arrow_to_itself() {
         ]
     );
     // The answer that was sent counts, and no hand-over is missed as unanswered.
-    assert!(matches!(drawn.verdict(), Some(Verdict::Refused(hop)) if hop.to == "bono"));
+    assert!(matches!(drawn.failure(), Some(CallFailure::Refused(hop)) if hop.to == "bono"));
     assert!(drawn.text().contains("│                       ↺ INVITE → scscf-proxy\n"), "{}", drawn.text());
     assert!(drawn.mermaid().contains("  p1->>p1: INVITE → icscf\n"), "{}", drawn.mermaid());
     let svg = drawn.svg();

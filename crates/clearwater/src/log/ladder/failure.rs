@@ -7,7 +7,7 @@ use crate::text::Printable;
 
 /// How a request came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict<'l> {
+pub enum CallFailure<'l> {
     /// Somebody refused it: the answer as it left whoever made it.
     Refused(&'l LadderHop),
     /// Nobody answered it: the request at the last place that it is known to have been sent to.
@@ -116,7 +116,7 @@ impl Ladder {
     /// What was challenged, what was tried again and went well, what one of several telephones refused while another
     /// answered, and what the caller gave up are no failures. For a timeout (408) it is the furthest request that nobody
     /// answered, and not the one who stopped waiting.
-    pub fn verdict(&self) -> Option<Verdict<'_>> {
+    pub fn failure(&self) -> Option<CallFailure<'_>> {
         let all = self.transactions();
         let is_same_call = |a: &Transaction<'_>, b: &Transaction<'_>| {
             a.first().map(|h| &h.call_id) == b.first().map(|h| &h.call_id) && a.origin() == b.origin()
@@ -132,7 +132,7 @@ impl Ladder {
                 let request = one.furthest(origin, None)?;
                 // Whoever rings may answer yet; who only tries (100) is as good as silent.
                 let rings = one.answers(request).any(|h| h.status > Some(100));
-                return (!rings).then_some(Verdict::Unanswered(request));
+                return (!rings).then_some(CallFailure::Unanswered(request));
             };
             match outcome.status {
                 Some(..400) | None => None,
@@ -141,9 +141,9 @@ impl Ladder {
                 Some(408) => {
                     let made = one.made(outcome);
                     let silent = one.furthest(&made.from, Some(made));
-                    Some(silent.map_or(Verdict::Refused(made), Verdict::Unanswered))
+                    Some(silent.map_or(CallFailure::Refused(made), CallFailure::Unanswered))
                 }
-                Some(_) => Some(Verdict::Refused(one.made(outcome))),
+                Some(_) => Some(CallFailure::Refused(one.made(outcome))),
             }
         })
     }
@@ -189,10 +189,10 @@ mod tests {
     }
 
     fn said(ladder: &Ladder) -> String {
-        match ladder.verdict() {
+        match ladder.failure() {
             None => "-".to_owned(),
-            Some(Verdict::Refused(hop)) => format!("{} made {}", hop.from, hop.text),
-            Some(Verdict::Unanswered(hop)) => format!("{} is silent to {}", hop.to, hop.from),
+            Some(CallFailure::Refused(hop)) => format!("{} made {}", hop.from, hop.text),
+            Some(CallFailure::Unanswered(hop)) => format!("{} is silent to {}", hop.to, hop.from),
         }
     }
 
