@@ -142,6 +142,17 @@ fn one_call_is_traced_through_bono_and_sprout() -> Result<()> {
     let saved = tempfile::tempdir()?;
     let dir = saved.path().to_str().context("a path")?;
     plugin.run(&["logs", "--no-follow", "--dir", dir, "-o", "typed"])?.expect(0)?;
+    // What there was is listed, with how it ended, the same of the pods and of what was saved.
+    let listed = |args: &[&str]| -> Result<Vec<String>> {
+        let ran = plugin.run(&[&["trace", "-o", "json"], args].concat())?.expect(0)?;
+        let report: serde_json::Value = serde_json::from_str(&ran.out).with_context(|| ran.said())?;
+        let all = report["dialogs"].as_array().context("no dialogs")?;
+        Ok(all.iter().map(|d| format!("{} {} {} {}", d["callId"], d["method"], d["outcome"], d["status"])).collect())
+    };
+    let all = listed(&[])?;
+    ensure!(all.iter().any(|d| d.ends_with(r#""INVITE" "succeeded" 200"#)), "{all:?}");
+    ensure!(listed(&["--from", dir])? == all, "{all:?}\nof files: {:?}", listed(&["--from", dir])?);
+    ensure!(listed(&["--failed"])?.is_empty(), "{all:?}");
     ensure!(saved.path().join("bono.log").exists() && saved.path().join("homestead.log").exists(), "no file for each");
     let again = plugin.run(&["logs", "--from", dir, "--role", "p-cscf", "-o", "raw"])?.expect(0)?;
     let live = plugin.run(&["logs", "bono", "--no-follow", "-o", "raw"])?.expect(0)?;

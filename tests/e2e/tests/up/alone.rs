@@ -1,5 +1,6 @@
-//! What disturbs the nodes that all tests share: these run one by one.
+//! What disturbs the nodes that all tests share, or would be disturbed by a busy machine: these run one by one.
 
+mod exchange;
 mod isolated;
 
 use std::collections::BTreeMap;

@@ -4,7 +4,6 @@ mod alone;
 mod doomed;
 mod down;
 mod edits;
-mod exchange;
 mod interrupted;
 mod life;
 mod name_servers;
