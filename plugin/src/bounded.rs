@@ -21,8 +21,8 @@ pub(crate) fn all(reader: impl Read, limit: u64) -> io::Result<Vec<u8>> {
 
 /// The bytes of a file.
 pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, CliError> {
-    let failed = |source| CliError::Read { path: path.to_owned(), source };
-    all(File::open(path).map_err(failed)?, LARGEST).map_err(failed)
+    let read = File::open(path).and_then(|file| all(file, LARGEST));
+    read.map_err(|source| CliError::Read { path: path.to_owned(), source })
 }
 
 /// The text of a file, or of standard input where it is `-`.
@@ -36,7 +36,7 @@ pub(crate) fn text(path: &Path, limit: u64) -> Result<String, CliError> {
 }
 
 /// The text of a file. What PowerShell's `>` writes is named as that.
-fn decoded(bytes: Vec<u8>) -> io::Result<String> {
+pub(crate) fn decoded(bytes: Vec<u8>) -> io::Result<String> {
     let wrong = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why);
     // YAML and JSON are ASCII at their begin, so that a zero byte there is half of a character.
     if matches!(bytes[..], [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] | [0, _, ..] | [_, 0, ..]) {

@@ -23,6 +23,7 @@ use secrecy::{ExposeSecret, SecretString};
 use token_file::TokenFile;
 use tower::util::MapRequestLayer;
 
+use crate::bounded::{self, LARGEST};
 use crate::cli::NamedFile;
 use crate::credential;
 use crate::duration::{LONGEST, duration};
@@ -508,15 +509,11 @@ fn kubeconfig_at(path: &Path) -> Result<Kubeconfig, String> {
         Ok(kubeconfig) => Ok(kubeconfig),
     };
     let Ok(found) = std::fs::metadata(path) else { return read() };
-    if found.is_file() && found.len() <= LARGEST_FILE || found.is_dir() {
+    if found.is_file() && found.len() <= LARGEST || found.is_dir() {
         return read();
     }
-    let mut text = String::new();
-    let file = File::open(path).map_err(|e| said(&e))?;
-    file.take(LARGEST_FILE + 1).read_to_string(&mut text).map_err(|e| said(&e))?;
-    if text.len() as u64 > LARGEST_FILE {
-        return Err(said(&format!("it is longer than {LARGEST_FILE} bytes")));
-    }
+    let text = File::open(path).and_then(|file| bounded::all(file, LARGEST)).and_then(bounded::decoded);
+    let text = text.map_err(|e| said(&e))?;
     Kubeconfig::from_yaml(&text).map_err(|e| said(&causes(&e)))
 }
 
@@ -540,16 +537,13 @@ fn is_file(key: impl Fn() -> String, path: &Path, limit: Duration) -> Result<(),
     }
     let own = path.to_owned();
     let length =
-        within(limit, move || File::open(own).and_then(|f| io::copy(&mut f.take(LARGEST_FILE + 1), &mut io::sink())));
+        within(limit, move || File::open(own).and_then(|f| io::copy(&mut f.take(LARGEST + 1), &mut io::sink())));
     match length {
         None => Err(no(&format!("does not end within {} s", limit.as_secs()))),
-        Some(Ok(length)) if length > LARGEST_FILE => Err(no(&format!("is longer than {LARGEST_FILE} bytes"))),
+        Some(Ok(length)) if length > LARGEST => Err(no(&format!("is longer than {LARGEST} bytes"))),
         Some(_) => Ok(()),
     }
 }
-
-/// No certificate, token or kubeconfig is longer, in bytes.
-const LARGEST_FILE: u64 = 16 << 20;
 
 #[cfg(unix)]
 fn is_device(found: &std::fs::Metadata) -> bool {

@@ -155,6 +155,16 @@ impl At {
     }
 }
 
+/// What the API server answered, by number, where it refused: a question, or a connection into a pod.
+pub(crate) fn code_of(error: &kube::Error) -> Option<u16> {
+    use kube::client::UpgradeConnectionError;
+    match error {
+        kube::Error::Api(status) => Some(status.code),
+        kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(code)) => Some(code.as_u16()),
+        _ => None,
+    }
+}
+
 /// Whether the API server's answer may be another one later: it is busy or restarting.
 pub(crate) fn is_passing_status(status: &Status) -> bool {
     matches!(status.code, 408 | 429 | 500 | 502 | 503 | 504) || status.reason == "ServerTimeout"

@@ -63,8 +63,11 @@ impl FileArgs {
     /// Reads and checks the file. Its warnings are left to [`FileArgs::deployment`].
     pub(crate) fn read(&self) -> Result<NamedFile, CliError> {
         let (text, name) = match self.filename.as_deref() {
-            Some(path) if path == Path::new("-") => (bounded::text(path, LARGEST)?, "standard input".to_owned()),
-            Some(path) => (bounded::text(path, LARGEST)?, path.display().to_string()),
+            Some(path) => {
+                let name =
+                    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
+                (bounded::text(path, LARGEST)?, name)
+            }
             None => match bounded::text(Path::new(USUAL), LARGEST) {
                 Ok(text) => (text, USUAL.to_owned()),
                 Err(CliError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {

@@ -556,10 +556,7 @@ fn create_failure(rollout: &RolloutContext<'_>) -> Option<Failure> {
     } else {
         refusal_fix(rollout.component.name(), &event.involved_object.namespace.clone().unwrap_or_default(), &message)
     };
-    let by = policy(&message).map_or_else(String::new, |p| {
-        let name = p.name.map_or_else(String::new, |name| format!(" {name}"));
-        format!(" by {}{name}", p.kind)
-    });
+    let by = policy(&message).map_or_else(String::new, |policy| format!(" by {policy}"));
     Some(Failure {
         component: rollout.component,
         kind: FailureKind::CannotCreate,

@@ -1,5 +1,7 @@
 //! Who refused a pod, told by the sentences that admission's policies are known by.
 
+use std::fmt;
+
 use clearwater::remedy::Remedy;
 
 /// A policy that refuses.
@@ -9,6 +11,13 @@ pub(crate) struct Policy<'a> {
     pub(crate) kind: &'static str,
     /// Its name, where the sentence has one.
     pub(crate) name: Option<&'a str>,
+}
+
+impl fmt::Display for Policy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind)?;
+        self.name.map_or(Ok(()), |name| write!(f, " {name}"))
+    }
 }
 
 fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
@@ -46,10 +55,10 @@ pub(crate) fn policy(message: &str) -> Option<Policy<'_>> {
 /// What to do about pods of a component that admission refuses in these words.
 pub(crate) fn refusal_fix(component: &str, namespace: &str, message: &str) -> Remedy {
     let file = format!("set what the message names in components.{component} of the deployment file");
-    let Some(Policy { kind, name }) = policy(message) else {
+    let Some(policy) = policy(message) else {
         return Remedy::any([file, "change the policy".to_owned()]);
     };
-    if kind == "security context constraints" {
+    if policy.kind == "security context constraints" {
         return Remedy::any([
             format!(
                 "oc adm policy add-scc-to-user anyuid -z default -n {namespace} (Clearwater's images start as root)"
@@ -57,8 +66,7 @@ pub(crate) fn refusal_fix(component: &str, namespace: &str, message: &str) -> Re
             file,
         ]);
     }
-    let name = name.map_or_else(String::new, |name| format!(" {name}"));
-    Remedy::any([file, format!("have whoever keeps {kind}{name} except namespace {namespace} from it")])
+    Remedy::any([file, format!("have whoever keeps {policy} except namespace {namespace} from it")])
 }
 
 #[cfg(test)]

@@ -14,9 +14,9 @@ use tokio::time::timeout;
 
 use super::feed::{Feed, ReceiverClosed, WHOLE, WHOLE_MESSAGE};
 use super::patience::{Patience, Reminder};
-use super::{PAUSES, REMINDERS, look, refusal};
+use super::{PAUSES, REMINDERS, look};
 use crate::backoff;
-use crate::cluster::say;
+use crate::cluster::{code_of, say};
 
 /// One run of one container, and how its output is read.
 pub(super) struct Output {
@@ -194,7 +194,7 @@ impl Output {
         let stream = match opened {
             Err(_) => return Ok(End::Closed("the API server did not answer within 15 s".to_owned())),
             Ok(Err(error)) => {
-                return match refusal(&error) {
+                return match code_of(&error) {
                     Some(401) => {
                         Err(feed.end(format!("the log of {} cannot be read: {}", self.pod, say(&error))).await)
                     }
@@ -321,7 +321,7 @@ impl Output {
         loop {
             match timeout(OPENING, look(&self.pods, &self.pod)).await {
                 Ok(Ok(None)) => return Ok(Next::Gone),
-                Ok(Err(error)) if refusal(&error) == Some(401) => {
+                Ok(Err(error)) if code_of(&error) == Some(401) => {
                     return Err(feed.end(format!("pod {} cannot be looked at: {}", self.pod, say(&error))).await);
                 }
                 Ok(Ok(Some(pod))) => return Ok(self.became(&pod, last)),

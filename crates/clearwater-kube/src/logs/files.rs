@@ -18,9 +18,9 @@ use super::container::{run_of, statuses};
 use super::feed::{Feed, ReceiverClosed, WHOLE};
 use super::hub::{Key, Update};
 use super::patience::{GIVE_UP, Patience, Reminder};
-use super::{LogOrigin, LogSource, PAUSES, REMINDERS, look, refusal};
+use super::{LogOrigin, LogSource, PAUSES, REMINDERS, look};
 use crate::backoff::{self, Backoff};
-use crate::cluster::say;
+use crate::cluster::{code_of, say};
 use crate::pod::AskError;
 use talk::{Chatter, Part};
 
@@ -207,7 +207,7 @@ impl Follower {
                                 && s.state.as_ref().is_some_and(|s| s.running.is_some())
                         }));
                 }
-                Ok(Err(error)) if refusal(&error) == Some(401) => return Err(self.end(&error).await),
+                Ok(Err(error)) if code_of(&error) == Some(401) => return Err(self.end(&error).await),
                 _ if patience.is_over() => return Ok(true),
                 _ => backoff::pause(&mut pauses).await,
             }
@@ -245,7 +245,7 @@ impl Follower {
         drop(permit);
         let mut process = match opened {
             Err(_) => return Ok(End::Broken("no answer within 15 s".to_owned())),
-            Ok(Err(error)) if refusal(&error) == Some(401) => return Err(self.end(&error).await),
+            Ok(Err(error)) if code_of(&error) == Some(401) => return Err(self.end(&error).await),
             Ok(Err(error)) => {
                 let said = say(&error);
                 let asked = AskError::from_kube(pod, "get and create pods/exec", error);

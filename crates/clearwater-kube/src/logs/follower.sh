@@ -163,6 +163,11 @@ pump() {
     fi
   done
 }
+# Comes back when nobody speaks to it any more.
+listen() {
+  local line
+  while IFS= read -r -t 8 line; do :; done
+}
 once=$1
 shift
 # More of a line than whoever reads it keeps.
@@ -170,7 +175,7 @@ longest=1048576
 if ((once)); then
   # The same watch, beside a pump that ends by itself. It holds no stream open that somebody waits for.
   {
-    while IFS= read -r -t 8 line; do :; done
+    listen
     kill -KILL $$
   } <&0 >/dev/null 2>&1 &
   watch=$!
@@ -179,5 +184,5 @@ if ((once)); then
   exit
 fi
 pump "$@" &
-while IFS= read -r -t 8 line; do :; done
+listen
 kill -KILL $!

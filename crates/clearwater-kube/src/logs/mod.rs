@@ -28,6 +28,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::Cluster;
+use crate::cluster::code_of;
 
 /// The pauses between words about one source that cannot be read.
 const REMINDERS: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(600));
@@ -191,20 +192,10 @@ impl Logs {
     }
 }
 
-/// What the API server answered, by number, where it refused.
-fn refusal(error: &kube::Error) -> Option<u16> {
-    use kube::client::UpgradeConnectionError;
-    match error {
-        kube::Error::Api(status) => Some(status.code),
-        kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(code)) => Some(code.as_u16()),
-        _ => None,
-    }
-}
-
 /// A pod as it is now. Who may only list pods may look too.
 async fn look(pods: &Api<Pod>, name: &str) -> kube::Result<Option<Pod>> {
     match pods.get_opt(name).await {
-        Err(error) if refusal(&error) == Some(403) => {
+        Err(error) if code_of(&error) == Some(403) => {
             let only = ListParams::default().fields(&format!("metadata.name={name}"));
             Ok(pods.list(&only).await?.items.into_iter().next())
         }

@@ -18,9 +18,9 @@ use super::feed::{Feed, ReceiverClosed, SPARE};
 use super::files::{Files, Follower};
 use super::hub::{Key, Update};
 use super::patience::Reminder;
-use super::{Candidate, Choice, LogOrigin, LogSource, Options, refusal};
+use super::{Candidate, Choice, LogOrigin, LogSource, Options};
 use crate::Cluster;
-use crate::cluster::say;
+use crate::cluster::{code_of, say};
 
 /// Where supervisord keeps what its programs print (Supervisor `childlogdir`).
 const PROGRAM_LOGS: &str = "/var/log/supervisor/*-std*.log";
@@ -296,7 +296,7 @@ fn reason(error: watcher::Error) -> (Option<u16>, String) {
         watcher::Error::WatchError(status) => kube::Error::Api(status),
         watcher::Error::NoResourceVersion => return (None, error.to_string()),
     };
-    (refusal(&error), say(&error))
+    (code_of(&error), say(&error))
 }
 
 fn source(pod: &Pod, container: &str) -> LogSource {

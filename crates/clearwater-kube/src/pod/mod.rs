@@ -28,7 +28,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 use tower::BoxError;
 
-use crate::cluster::say;
+use crate::cluster::{code_of, say};
 
 /// Why a question could not be asked.
 #[derive(Debug, Error)]
@@ -115,13 +115,8 @@ impl AskError {
 
     /// Whether the API server does not know who asks. No later attempt will be better.
     pub(crate) fn is_unauthorized(&self) -> bool {
-        use kube::client::UpgradeConnectionError;
         let Self::Unreached { source, .. } = self else { return false };
-        match source.downcast_ref() {
-            Some(kube::Error::Api(status)) => status.code == 401,
-            Some(kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(code))) => code.as_u16() == 401,
-            _ => false,
-        }
+        source.downcast_ref().and_then(code_of) == Some(401)
     }
 
     pub(crate) fn broken(pod: &str, source: impl Into<BoxError>) -> Self {
@@ -143,20 +138,14 @@ impl AskError {
     }
 
     pub(crate) fn from_kube(pod: &str, right: &'static str, error: kube::Error) -> Self {
-        use kube::client::UpgradeConnectionError;
         let forbidden = match &error {
             kube::Error::Api(status) => status.is_forbidden(),
-            kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(code)) => code.as_u16() == 403,
-            _ => false,
+            error => code_of(error) == Some(403),
         };
         // What it does not find, or finds wrong with the question, is the pod's own.
         let unreached = match &error {
-            kube::Error::Api(status) => is_of_the_server(status.code),
-            kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(code)) => {
-                is_of_the_server(code.as_u16())
-            }
             kube::Error::Service(_) | kube::Error::HyperError(_) => true,
-            _ => false,
+            error => code_of(error).is_some_and(is_of_the_server),
         };
         if forbidden {
             Self::Forbidden { right }

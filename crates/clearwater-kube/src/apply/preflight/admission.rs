@@ -21,6 +21,7 @@ use crate::backoff::{before, doubling, unless_lasting};
 use crate::cluster::{Cluster, FIELD_MANAGER, is_passing_status, say};
 use crate::judge::policy::refusal_fix;
 
+const TITLE: &str = "pods as admission takes them";
 /// How long a new namespace's service account is waited for.
 const ACCOUNT: Duration = Duration::from_secs(5);
 /// What admission says while it is not there (kubernetes `plugin/pkg/admission/serviceaccount`).
@@ -48,7 +49,6 @@ pub(crate) async fn check(
     namespace: Option<bool>,
     work: &ApplyPlan,
 ) -> Result<Vec<CheckLine>, ApplyError> {
-    let title = "pods as admission takes them";
     let samples: Vec<(String, Pod)> = work
         .all()
         .filter(|p| p.operation != Operation::Keep)
@@ -58,7 +58,7 @@ pub(crate) async fn check(
         return Ok(Vec::new());
     }
     if namespace == Some(false) {
-        return Ok(vec![line(CheckId::Admission, title, CheckStatus::Skipped, "asked once the namespace exists")]);
+        return Ok(vec![line(CheckId::Admission, TITLE, CheckStatus::Skipped, "asked once the namespace exists")]);
     }
     ask(cluster, samples).await
 }
@@ -83,7 +83,6 @@ async fn asked(pods: &Api<Pod>, params: &PostParams, pod: &Pod) -> Result<Pod, k
 /// Asks admission about these pods, each with the component it is of. Only where the API server does not know who asks
 /// there is no line: nothing that is asked later can be answered then.
 pub(crate) async fn ask(cluster: &Cluster, samples: Vec<(String, Pod)>) -> Result<Vec<CheckLine>, ApplyError> {
-    let title = "pods as admission takes them";
     if samples.is_empty() {
         return Ok(Vec::new());
     }
@@ -115,7 +114,7 @@ pub(crate) async fn ask(cluster: &Cluster, samples: Vec<(String, Pod)>) -> Resul
             }
         };
         if status.is_forbidden() && status.message.contains("cannot create resource \"pods\"") {
-            return Ok(vec![line(CheckId::Admission, title, CheckStatus::Skipped, "needs create pods")]);
+            return Ok(vec![line(CheckId::Admission, TITLE, CheckStatus::Skipped, "needs create pods")]);
         }
         // The sum is judged by its own line; a quota that is full for one pod is told here all the same.
         let text = status.message.to_lowercase();
@@ -138,15 +137,15 @@ pub(crate) async fn ask(cluster: &Cluster, samples: Vec<(String, Pod)>) -> Resul
     let mut lines: Vec<CheckLine> = refused
         .into_iter()
         .map(|(fix, (names, message))| {
-            let seen = line(CheckId::Admission, format!("{title}: {}", names.join(", ")), CheckStatus::Failed, message);
+            let seen = line(CheckId::Admission, format!("{TITLE}: {}", names.join(", ")), CheckStatus::Failed, message);
             with_fix(seen, fix)
         })
         .collect();
     if let Some((names, why)) = unseen {
-        lines.push(line(CheckId::Admission, format!("{title}: {}", names.join(", ")), CheckStatus::Skipped, why));
+        lines.push(line(CheckId::Admission, format!("{TITLE}: {}", names.join(", ")), CheckStatus::Skipped, why));
     }
     if lines.is_empty() {
-        lines.push(line(CheckId::Admission, title, CheckStatus::Ok, format!("{count} dry runs")));
+        lines.push(line(CheckId::Admission, TITLE, CheckStatus::Ok, format!("{count} dry runs")));
     }
     Ok(lines)
 }
