@@ -11,7 +11,7 @@ use std::time::Duration;
 use std::{fmt, thread};
 
 use clap::Args;
-use clearwater_kube::{Cluster, REQUEST_TIMEOUT};
+use clearwater_kube::{Cluster, REQUEST_TIMEOUT, RequestPolicy};
 use http::HeaderValue;
 use http::header::{AUTHORIZATION, USER_AGENT};
 use kube::Config;
@@ -28,7 +28,6 @@ use crate::cli::NamedFile;
 use crate::credential;
 use crate::duration::{LONGEST, duration};
 use crate::error::CliError;
-use crate::waiting;
 
 /// How the cluster is reached: kubectl's flags, with kubectl's meaning.
 #[derive(Clone, Debug, Default, Args)]
@@ -286,7 +285,10 @@ impl Connection {
 
     /// A namespace of the cluster, each request within the time that was asked for.
     pub(crate) async fn cluster(&self, namespace: impl Into<String>) -> Result<Cluster, CliError> {
-        Ok(Cluster::with_request_timeout(waiting::told(self.client().await?), namespace, self.deadline()))
+        let policy = RequestPolicy::new(self.deadline()).telling(|what| {
+            crate::reporter::line(&mut anstream::stderr(), &format!("waiting for the API server: {what}"));
+        });
+        Ok(Cluster::with_requests(self.client().await?, namespace, &policy))
     }
 
     /// How long one request may take.

@@ -56,9 +56,12 @@ pub(crate) fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
 fn within_bounds(command: &mut Command, name: &str, limit: Option<Duration>) -> Result<Vec<u8>, String> {
     let at_terminal = std::io::stderr().is_terminal();
     let stderr = if at_terminal { Stdio::inherit() } else { Stdio::piped() };
+    // One that may ask somebody has to stay in the terminal's own group.
+    let apart = limit.is_some() && apart(command);
     let child = command.stdout(Stdio::piped()).stderr(stderr).spawn();
-    let mut child = Killed(child.map_err(|e| format!("cannot be started: {e}"))?);
-    if let Some(mut said) = child.0.stderr.take() {
+    let child = child.map_err(|e| format!("cannot be started: {e}"))?;
+    let mut child = Killed { child, with_its_own: apart };
+    if let Some(mut said) = child.child.stderr.take() {
         thread::spawn(move || {
             let _ = std::io::copy(&mut said.by_ref().take(SAID), &mut std::io::stderr());
             // What is said beyond is read all the same: a plugin that only talks much goes on.
@@ -66,7 +69,7 @@ fn within_bounds(command: &mut Command, name: &str, limit: Option<Duration>) -> 
         });
     }
     let (send, read) = mpsc::channel();
-    if let Some(out) = child.0.stdout.take() {
+    if let Some(out) = child.child.stdout.take() {
         thread::spawn(move || {
             let mut all = Vec::new();
             let done = out.take(LONGEST + 1).read_to_end(&mut all).map(|_| all);
@@ -88,7 +91,7 @@ fn within_bounds(command: &mut Command, name: &str, limit: Option<Duration>) -> 
             return Err("is not waited for any more".to_owned());
         }
         // One that has ended and left its output open to another has nothing more to say.
-        ended = ended.or(child.0.try_wait().ok().flatten().map(|_| Instant::now()));
+        ended = ended.or(child.child.try_wait().ok().flatten().map(|_| Instant::now()));
         if ended.is_some_and(|at| at.elapsed() > PATIENCE) {
             return Err("has ended, and something that it started holds its output open".to_owned());
         }
@@ -100,7 +103,9 @@ fn within_bounds(command: &mut Command, name: &str, limit: Option<Duration>) -> 
     if written.len() as u64 > LONGEST {
         return Err(format!("wrote more than {LONGEST} bytes"));
     }
-    let status = child.0.wait().map_err(|e| format!("cannot be waited for: {e}"))?;
+    let status = child.child.wait().map_err(|e| format!("cannot be waited for: {e}"))?;
+    // What it leaves running for the next time may stay.
+    child.with_its_own = false;
     if !status.success() {
         return Err(format!("failed: {status}"));
     }
@@ -131,12 +136,39 @@ fn parent() -> u32 {
     0
 }
 
+/// Puts the plugin, with all that it will start, into a process group of its own, and this program into another: Ctrl-C
+/// reaches neither, and this program ends the plugin's as soon as whoever waits for it has gone.
+#[cfg(unix)]
+fn apart(command: &mut Command) -> bool {
+    use std::os::unix::process::CommandExt;
+    let own = rustix::process::setpgid(None, None).is_ok();
+    if own {
+        command.process_group(0);
+    }
+    own
+}
+
+#[cfg(not(unix))]
+fn apart(_: &mut Command) -> bool {
+    false
+}
+
 /// A child that does not outlive this program.
-struct Killed(Child);
+struct Killed {
+    child: Child,
+    /// Whether what it has started goes with it.
+    with_its_own: bool,
+}
 
 impl Drop for Killed {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        #[cfg(unix)]
+        if self.with_its_own
+            && let Some(group) = rustix::process::Pid::from_raw(self.child.id().cast_signed())
+        {
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

@@ -36,7 +36,8 @@ impl<T> Ended<T> {
             Outcome::NotReady => exit::NOT_READY,
             Outcome::Failed | Outcome::PreflightFailed => exit::FAILED_EARLY,
             Outcome::Refused => exit::REFUSED,
-            Outcome::Cancelled => code(self.reason.unwrap_or(CancelReason::Interrupted)),
+            // Nobody asked it to: it ended without saying how.
+            Outcome::Cancelled => self.reason.map_or(exit::FAILURE, code),
             _ => exit::FAILURE,
         }
     }
@@ -110,4 +111,57 @@ async fn confirm(question: &Question<'_>, changes: &[Change], signals: &Signals)
 async fn agreed(mending: &Mending, signals: &Signals) -> Result<bool, CancelReason> {
     let text = format!("Go on, and lose this data? Type the component's name ({}) to agree: ", mending.component);
     answered(&text, &mending.component, "--accept-loss to agree to it", signals).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    use clearwater_kube::Cluster;
+    use clearwater_kube::down::{DownOptions, down};
+    use kube::client::Body;
+
+    use super::*;
+    use crate::signal::Listener;
+
+    struct Deaf;
+
+    impl Reporter for Deaf {
+        fn event(&mut self, _: &Event) -> Result<(), CliError> {
+            Ok(())
+        }
+
+        fn rest(&mut self) {}
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_panics_has_failed_and_was_not_interrupted() {
+        let service = tower::service_fn(|_: http::Request<Body>| async {
+            std::panic::resume_unwind(Box::new("a fault of the engine"));
+            #[expect(unreachable_code, reason = "it says what the answer would be")]
+            Ok::<_, Infallible>(http::Response::new(Body::empty()))
+        });
+        let cluster = Cluster::new(kube::Client::new(service, "ims"), "ims");
+        let options = DownOptions {
+            only: Vec::new(),
+            now: false,
+            keep_config: false,
+            delete_namespace: false,
+            foreign: false,
+            timeout: Duration::from_secs(5),
+            ask: false,
+        };
+        let signals = Listener::silent().signals();
+        let error = drive(down(cluster, options), &mut Deaf, None, &signals).await.unwrap_err();
+        assert_eq!(error.exit_code(), exit::FAILURE);
+        assert!(error.to_string().contains("panicked"), "{error}");
+    }
+
+    #[test]
+    fn what_ends_without_saying_how_has_failed() {
+        let ended = |reason| Ended { outcome: Outcome::Cancelled, reason, events: Vec::new(), value: () };
+        assert_eq!(ended(None).code(), exit::FAILURE);
+        assert_eq!(ended(Some(CancelReason::Interrupted)).code(), exit::INTERRUPTED);
+    }
 }

@@ -23,7 +23,6 @@ mod runtime;
 mod signal;
 mod table;
 mod timeline;
-mod waiting;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -48,7 +48,7 @@ impl Listener {
     }
 
     /// One that hears nothing.
-    fn silent() -> Self {
+    pub(crate) fn silent() -> Self {
         Self { came: Arc::new(watch::Sender::new(None)), delivered: Arc::default(), alive: Arc::new(Notify::new()) }
     }
 

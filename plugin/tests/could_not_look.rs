@@ -120,7 +120,7 @@ fn a_namespace_in_which_nobody_can_be_asked() {
     let dir = tempfile::tempdir().unwrap();
     Server::start(Manners::Answering).kubeconfig(&dir.path().join("kubeconfig"), None);
     let (code, said) = run(dir.path(), "dns-patch --check");
-    assert!(code == Some(1) && said.contains("no pod of sprout is ready") && !said.contains("as it must be"), "{said}");
+    assert!(code == Some(1) && said.contains("there is no pod of sprout") && !said.contains("as it must be"), "{said}");
 }
 
 #[test]

@@ -65,27 +65,51 @@ fn a_plugin_that_hangs_floods_or_gives_nonsense_is_named() {
     }
 }
 
+/// The numbers that a script writes into a file, once all are there.
+fn pids(file: &Path, count: usize) -> Vec<String> {
+    let began = Instant::now();
+    loop {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let pids: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        if pids.len() == count && text.ends_with('\n') {
+            return pids;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "the plugin was not started");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn all_end(pids: &[String]) {
+    let began = Instant::now();
+    for pid in pids {
+        while Path::new("/proc").join(pid).join("cwd").read_link().is_ok() {
+            assert!(began.elapsed() < Duration::from_secs(10), "{pid} outlives the run");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// A plugin, and a program that it has started.
+const TWO: &str = "sleep 1000 & echo $! >pids; echo $$ >>pids; wait";
+
 #[test]
 fn a_plugin_ends_with_the_run() {
     let dir = tempfile::tempdir().unwrap();
-    kubeconfig(dir.path(), "echo $$ > pid; exec sleep 1000");
+    kubeconfig(dir.path(), TWO);
     let mut child = plugin(dir.path(), "60s").spawn().unwrap();
-    let pid = dir.path().join("pid");
-    let began = Instant::now();
-    let plugin = loop {
-        match std::fs::read_to_string(&pid).ok().filter(|text| text.ends_with('\n')) {
-            Some(text) => break text.trim().to_owned(),
-            None => std::thread::sleep(Duration::from_millis(20)),
-        }
-        assert!(began.elapsed() < Duration::from_secs(30), "the plugin was not started");
-    };
+    let pids = pids(&dir.path().join("pids"), 2);
     child.kill().unwrap();
     child.wait().unwrap();
-    let proc = Path::new("/proc").join(plugin);
-    while proc.join("cwd").read_link().is_ok() {
-        assert!(began.elapsed() < Duration::from_secs(40), "the plugin outlives the run");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    all_end(&pids);
+}
+
+#[test]
+fn what_a_plugin_has_started_ends_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    kubeconfig(dir.path(), TWO);
+    let output = plugin(dir.path(), "1s").output().unwrap();
+    assert!(said(&output).contains("gave no credential within 1 s"), "{}", said(&output));
+    all_end(&pids(&dir.path().join("pids"), 2));
 }
 
 #[test]

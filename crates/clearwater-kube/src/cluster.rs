@@ -9,13 +9,10 @@ use kube::runtime::watcher;
 #[cfg(feature = "etcd")]
 use tower::BoxError;
 
-use crate::deadline;
+use crate::deadline::{self, RequestPolicy};
 
 /// The field manager of every write (server-side apply).
 pub const FIELD_MANAGER: &str = "kubectl-clearwater";
-
-/// How long one request may take where nothing else is said.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Deletes the object that was looked at, and no other that has taken its name since.
 pub(crate) fn only(uid: Option<String>) -> DeleteParams {
@@ -29,6 +26,8 @@ pub struct Cluster {
     pub client: Client,
     /// The namespace.
     pub namespace: String,
+    /// How long one request may take, one that is put to a pod over the API server among them.
+    pub(crate) request_timeout: Duration,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -38,15 +37,15 @@ impl std::fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    /// A namespace as this client reaches it, each request within [`REQUEST_TIMEOUT`].
+    /// A namespace as this client reaches it, each request within [`REQUEST_TIMEOUT`](crate::REQUEST_TIMEOUT).
     pub fn new(client: Client, namespace: impl Into<String>) -> Self {
-        Self::with_request_timeout(client, namespace, REQUEST_TIMEOUT)
+        Self::with_requests(client, namespace, &RequestPolicy::default())
     }
 
-    /// The same, each request within another time: to the end of its answer or, of what lasts (a watch, a log that is
-    /// followed, a connection into a pod), to the beginning. Of a log that is read to its end each piece has that time.
-    pub fn with_request_timeout(client: Client, namespace: impl Into<String>, timeout: Duration) -> Self {
-        Self { client: deadline::within(client, timeout), namespace: namespace.into() }
+    /// The same, whose requests follow another policy.
+    pub fn with_requests(client: Client, namespace: impl Into<String>, policy: &RequestPolicy) -> Self {
+        let client = deadline::within(client, policy);
+        Self { client, namespace: namespace.into(), request_timeout: policy.timeout() }
     }
 
     /// An interface to the namespace's objects of a type.

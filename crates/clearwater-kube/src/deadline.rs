@@ -1,11 +1,12 @@
-//! The one policy for requests: each has a deadline.
+//! The one policy for requests: each has a deadline, and who waits is told what for.
 //!
 //! A server that hangs, drips its answer or asks for patience for ever holds nobody. Streams are another matter: a watch, a
 //! log that is followed and a connection into a pod last as long as they are wanted, and only their beginning has a
 //! deadline. A log that is read to its end may be of any length: it is handed on as it comes, and each piece of it has the
 //! deadline.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use hyper::body::{Bytes, Frame, SizeHint};
 use kube::Client;
 use kube::client::Body;
 use thiserror::Error;
-use tokio::time::{Instant, Sleep, sleep, timeout_at};
+use tokio::time::{Instant, Sleep, interval_at, sleep, timeout_at};
 use tower::BoxError;
 
 /// An answer longer than this is not one of those that are asked for. The pods of a namespace are a few kilobytes each.
@@ -35,10 +36,76 @@ const UNASKED: Duration = Duration::from_secs(1);
 #[error("no answer from the API server within {} s", .0.as_secs_f32())]
 struct Late(Duration);
 
-/// The same client, but each request has a deadline.
-pub(crate) fn within(client: Client, time: Duration) -> Client {
+/// After how long it is said what is waited for; it is said again after twice as long.
+const SOON: Duration = Duration::from_secs(5);
+
+/// How long one request may take where nothing else is said.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long one request may take, and who hears of one that takes its time.
+///
+/// ```
+/// use std::time::Duration;
+/// use clearwater_kube::RequestPolicy;
+///
+/// let policy = RequestPolicy::new(Duration::from_secs(10)).telling(|what| eprintln!("waiting for {what}"));
+/// assert_eq!(policy.timeout(), Duration::from_secs(10));
+/// ```
+#[derive(Clone)]
+pub struct RequestPolicy {
+    timeout: Duration,
+    tell: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+impl std::fmt::Debug for RequestPolicy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RequestPolicy").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+impl Default for RequestPolicy {
+    fn default() -> Self {
+        Self::new(REQUEST_TIMEOUT)
+    }
+}
+
+impl RequestPolicy {
+    /// Each request within a time: to the end of its answer or, of what lasts (a watch, a log that is followed, a connection
+    /// into a pod), to the beginning. Of a log that is read to its end each piece has that time.
+    pub fn new(timeout: Duration) -> Self {
+        Self { timeout, tell: Arc::new(|_| ()) }
+    }
+
+    /// The same, and a request that is not answered within 5 s is told, as `GET /api/v1/pods`, and again every 10 s.
+    #[must_use]
+    pub fn telling(self, tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self { tell: Arc::new(tell), ..self }
+    }
+
+    /// How long one request may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+}
+
+/// The same client, whose requests follow the policy.
+pub(crate) fn within(client: Client, policy: &RequestPolicy) -> Client {
     let namespace = client.default_namespace().to_owned();
-    let service = tower::service_fn(move |request: Request<Body>| answered(client.clone(), request, time));
+    let policy = policy.clone();
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let (client, policy) = (client.clone(), policy.clone());
+        async move {
+            let what = format!("{} {}", request.method(), request.uri().path());
+            let mut answer = pin!(answered(client, request, policy.timeout));
+            let mut waits = interval_at(Instant::now() + SOON, SOON * 2);
+            loop {
+                tokio::select! {
+                    answer = &mut answer => return answer,
+                    _ = waits.tick() => (policy.tell)(&what),
+                }
+            }
+        }
+    });
     Client::new(service, namespace)
 }
 
@@ -201,7 +268,7 @@ mod tests {
             });
             Ok::<_, Infallible>(Response::new(StreamBody::new(drops)))
         });
-        within(Client::new(service, "ims"), TIME)
+        within(Client::new(service, "ims"), &RequestPolicy::new(TIME))
     }
 
     #[tokio::test(start_paused = true)]
@@ -215,6 +282,20 @@ mod tests {
             assert_eq!(began.elapsed(), TIME, "{name}");
         }
         assert!(matches!(maps.list(&ListParams::default()).await, Err(Error::Service(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_broken_by_a_word() {
+        for name in ["hangs", "drips"] {
+            let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+            let (hears, began) = (told.clone(), Instant::now());
+            let policy = RequestPolicy::new(TIME)
+                .telling(move |what| hears.lock().unwrap().push((what.to_owned(), began.elapsed().as_secs())));
+            let maps: Api<ConfigMap> = Api::default_namespaced(within(server(), &policy));
+            maps.get(name).await.unwrap_err();
+            let what = format!("GET /api/v1/namespaces/ims/configmaps/{name}");
+            assert_eq!(*told.lock().unwrap(), [5, 15, 25].map(|at| (what.clone(), at)), "{name}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -234,7 +315,7 @@ mod tests {
                 let pieces = stream::iter((0..times).map(move |_| Ok::<_, Infallible>(Frame::data(Bytes::from(line)))));
                 Ok::<_, Infallible>(Response::new(StreamBody::new(pieces)))
             });
-            let client = within(Client::new(service, "ims"), Duration::from_secs(5));
+            let client = within(Client::new(service, "ims"), &RequestPolicy::new(Duration::from_secs(5)));
             let request = http::Request::get("/api/v1/pods?watch=true").body(Vec::new()).unwrap();
             let response = client.send(request.map(Body::from)).await.unwrap();
             response.into_body().collect().await.map(|all| all.to_bytes().len()).map_err(|e| crate::cluster::say(&e))
@@ -255,7 +336,7 @@ mod tests {
             });
             Ok::<_, Infallible>(Response::new(StreamBody::new(pieces)))
         });
-        Api::default_namespaced(within(Client::new(service, "ims"), TIME))
+        Api::default_namespaced(within(Client::new(service, "ims"), &RequestPolicy::new(TIME)))
     }
 
     /// How much came of a log, and whether it came to its end; `rest` is how long is paused after each piece.

@@ -26,4 +26,5 @@ pub mod status;
 pub mod subscribers;
 pub mod up;
 
-pub use cluster::{Cluster, FIELD_MANAGER, REQUEST_TIMEOUT};
+pub use cluster::{Cluster, FIELD_MANAGER};
+pub use deadline::{REQUEST_TIMEOUT, RequestPolicy};

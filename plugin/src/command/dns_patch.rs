@@ -145,8 +145,12 @@ impl DnsPatch {
     async fn explain(&self, context: &mut Context, cluster: &Cluster, deployment: &Deployment) -> Result<u8, CliError> {
         let mut explained = explain(cluster, deployment).await?;
         explained.notes = explained.notes.iter().map(|note| advice::text(note).into()).collect();
-        let bad = explained.names.iter().any(|n| !n.optional && (!n.found || !n.symptoms.is_empty()));
-        let code = if bad { exit::UNHEALTHY } else { exit::OK };
+        explained.unasked = explained.unasked.iter().map(|why| advice::text(why).into()).collect();
+        let code = match (explained.is_unwell(), explained.unasked.is_empty()) {
+            (true, _) => exit::UNHEALTHY,
+            (false, true) => exit::OK,
+            (false, false) => exit::FAILURE,
+        };
         match self.output.and_then(Output::format) {
             Some(format) => {
                 let namespace = deployment.namespace().to_owned();
@@ -186,15 +190,19 @@ impl DnsPatch {
         };
         let plan = plan(cluster, &DnsOptions { restart: true, ..options.clone() }).await.map_err(could_not_look)?;
         let findings = check(cluster, &options.deployment, &plan).await.map_err(could_not_look)?;
-        let right = findings.problems.is_empty();
-        let code = if right { exit::OK } else { exit::PENDING };
+        let (outcome, code) = match (findings.problems.is_empty(), findings.unasked.is_empty()) {
+            (false, _) => (PatchOutcome::Stale, exit::PENDING),
+            (true, true) => (PatchOutcome::Right, exit::OK),
+            (true, false) => (PatchOutcome::Unknown, exit::FAILURE),
+        };
         let mut notes = advice::texts(&plan.notes);
         notes.extend(findings.skipped.iter().map(|s| format!("skipped: {s}")));
+        notes.extend(findings.unasked.iter().map(|s| format!("could not be asked: {s}")));
         let report = Report {
             servers: findings.servers,
             problems: advice::texts(&findings.problems),
             notes,
-            ..Report::of(&plan, if right { PatchOutcome::Right } else { PatchOutcome::Stale })
+            ..Report::of(&plan, outcome)
         };
         self.finish(context, &report)?;
         Ok(code)

@@ -22,8 +22,10 @@ pub struct Findings {
     pub problems: Vec<Advice>,
     /// What the servers answered.
     pub servers: Vec<ServerProof>,
-    /// What could not be looked at, with what it needs.
+    /// Who is not there to be asked, or may not be asked by who runs this, with the right that it needs.
     pub skipped: Vec<String>,
+    /// Who could not be asked. Nothing is known of what they would have said.
+    pub unasked: Vec<String>,
 }
 
 /// Compares what stands with what must stand: the file or object, the answer of every DNS server, and the names that
@@ -34,7 +36,6 @@ pub async fn check(cluster: &Cluster, deployment: &Deployment, plan: &DnsPlan) -
         let put = NamesDeed::Put { namespace: None, backend: None };
         findings.problems.push(Advice::new(format!("{object} is not as it must be"), put));
     }
-    let mut unseen = false;
     match ask_servers(cluster, plan, Duration::from_secs(2)).await {
         Ok(servers) => {
             for server in &servers {
@@ -45,7 +46,6 @@ pub async fn check(cluster: &Cluster, deployment: &Deployment, plan: &DnsPlan) -
             findings.servers = servers;
         }
         Err(DnsError::Right { right, .. }) => {
-            unseen = true;
             findings.skipped.push(format!("the answers of the DNS servers: needs {right}"));
         }
         Err(error) => return Err(error),
@@ -54,45 +54,44 @@ pub async fn check(cluster: &Cluster, deployment: &Deployment, plan: &DnsPlan) -
         if !deployment.has(component) {
             continue;
         }
-        match Inside::open(cluster, deployment, component).await {
-            Ok(inside) => {
-                if let Err(why) = configured(inside, &mut findings).await {
-                    unseen = true;
-                    findings.skipped.push(format!("what {component}'s settings ask for: {why}"));
-                }
-            }
-            Err(why) => {
-                unseen |= matches!(why, Unasked::Unseen(_));
-                findings.skipped.push(format!("what {component}'s settings ask for: {why}"));
-            }
+        let of = |why: &str| format!("what {component}'s settings ask for: {why}");
+        let asked = match Inside::open(cluster, deployment, component).await {
+            Ok(inside) => configured(inside, &mut findings).await,
+            Err(why) => Err(why),
+        };
+        match asked {
+            Ok(()) => {}
+            Err(Unasked::LeftOut(why)) => findings.skipped.push(of(&why)),
+            Err(Unasked::Failed(why)) => findings.unasked.push(of(&why)),
         }
     }
-    // Of some of them all may be well; of none nothing is known.
-    if unseen && findings.servers.is_empty() {
+    if findings.servers.is_empty() && !(findings.skipped.is_empty() && findings.unasked.is_empty()) {
         let what = format!("the names of namespace {}", cluster.namespace);
-        return Err(DnsError::Unreachable { what, message: findings.skipped.join("; ") });
+        let message = [findings.unasked, findings.skipped].concat().join("; ");
+        return Err(DnsError::Unreachable { what, message });
     }
     Ok(findings)
 }
 
 /// The settings that a container's programs have, `local_config` over `shared_config`
 /// (clearwater-infrastructure `clearwater-auto-config/etc/clearwater/config`).
-pub(super) async fn settings(inside: &mut Inside) -> Result<Settings, String> {
+pub(super) async fn settings(inside: &mut Inside) -> Result<Settings, Unasked> {
     let mut settings = Settings::default();
     let cat = Script::new("cat \"/etc/clearwater/$1\"");
     for file in ["shared_config", "local_config"] {
-        let read = inside.shell.run(&cat.clone().arg(file), READ).await.map_err(|e| e.to_string())?;
+        let read = inside.shell.run(&cat.clone().arg(file), READ).await?;
         if read.status != 0 {
-            return Err(format!("pod {}: {}", inside.pod, read.text.trim()));
+            return Err(Unasked::LeftOut(format!("pod {}: {}", inside.pod, read.text.trim())));
         }
         let parsed = Settings::parse(&read.text);
-        settings = settings.then(parsed.map_err(|e| format!("pod {}: /etc/clearwater/{file}: {e}", inside.pod))?);
+        let parsed = parsed.map_err(|e| Unasked::Failed(format!("pod {}: /etc/clearwater/{file}: {e}", inside.pod)));
+        settings = settings.then(parsed?);
     }
     Ok(settings)
 }
 
-/// Asks for everything that a container's settings name. An error is why that cannot be done.
-async fn configured(mut inside: Inside, findings: &mut Findings) -> Result<(), String> {
+/// Asks for everything that a container's settings name.
+async fn configured(mut inside: Inside, findings: &mut Findings) -> Result<(), Unasked> {
     let settings = settings(&mut inside).await?;
     let mut asked: Vec<Question> = questions(&settings);
     // Several settings name one host.
@@ -118,8 +117,7 @@ async fn configured(mut inside: Inside, findings: &mut Findings) -> Result<(), S
                         seen = format!("{record_type} {}", answer.say(&question.name, *record_type));
                     }
                 }
-                Err(error) if error.is_lasting() => return Err(error.to_string()),
-                Err(error) => seen = error.to_string(),
+                Err(error) => return Err(error.into()),
             }
             if found {
                 break;

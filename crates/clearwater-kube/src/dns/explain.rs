@@ -6,12 +6,13 @@ use clearwater::config::{Deployment, SPROUT_ADDRESS};
 use clearwater::dns::answer::{Answer, Code};
 use clearwater::dns::{GivenBy, Name, NeededName, RecordData, RecordType, Resolver, needs};
 use clearwater::remedy::{Advice, NamesDeed, Remedied as _};
+use futures::future::join_all;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::DnsError;
 use super::check::settings;
-use super::names::Inside;
+use super::names::{Inside, Unasked};
 use crate::cluster::Cluster;
 use crate::observe::cluster_dns::{ClusterDns, LookError};
 use crate::pod::dns::Server;
@@ -21,7 +22,7 @@ use crate::pod::dns::Server;
 const NEGATIVE: u32 = 300;
 
 /// Every name of a deployment, and what came back for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Explained {
     /// The names.
@@ -30,6 +31,22 @@ pub struct Explained {
     pub resolvers: Vec<String>,
     /// What is worth knowing.
     pub notes: Vec<Advice>,
+    /// Who could not be asked, or not to the end, and why. What is said of the names rests on the others.
+    pub unasked: Vec<Advice>,
+}
+
+impl Explained {
+    fn leave_out(&mut self, who: Unasked) {
+        match who {
+            Unasked::LeftOut(why) => self.notes.push(format!("not asked: {why}").into()),
+            Unasked::Failed(why) => self.unasked.push(why.into()),
+        }
+    }
+
+    /// Whether a name that the deployment needs is missing or wrong, as those say who were asked.
+    pub fn is_unwell(&self) -> bool {
+        self.names.iter().any(|n| !n.optional && !n.seen.is_empty() && (!n.found || !n.symptoms.is_empty()))
+    }
 }
 
 /// One name.
@@ -72,26 +89,74 @@ pub struct SeenAnswer {
     pub answer: String,
 }
 
+/// Somebody who is asked.
+struct Party {
+    label: String,
+    side: Side,
+    /// Whether one question found no answer. Nobody is waited for twice.
+    silent: bool,
+}
+
+enum Side {
+    DnsPod(Box<Server>),
+    Inside(Box<Inside>),
+}
+
+impl Party {
+    fn dns_pod(label: String, server: Server) -> Self {
+        Self { label, side: Side::DnsPod(Box::new(server)), silent: false }
+    }
+
+    fn inside(inside: Inside) -> Self {
+        let label = format!("pod {} of {}, by UDP from {}", inside.pod, inside.component, inside.servers[0]);
+        Self { label, side: Side::Inside(Box::new(inside)), silent: false }
+    }
+
+    fn is_dns_pod(&self) -> bool {
+        matches!(self.side, Side::DnsPod(_))
+    }
+
+    /// Asks, or says why that could not be done. `None` where it was silent before.
+    async fn ask(&mut self, id: u16, name: &Name, record_type: RecordType) -> Option<Result<Answer, Unasked>> {
+        if self.silent {
+            return None;
+        }
+        let answer = match &mut self.side {
+            Side::DnsPod(server) => server.ask(name, record_type).await,
+            Side::Inside(inside) => inside.ask(id, name, record_type).await,
+        };
+        self.silent = answer.is_err();
+        Some(answer.map_err(|error| Unasked::from(error).of(&format!("{}, which was asked nothing more", self.label))))
+    }
+}
+
 /// Asks for every name that the deployment needs, from every side, and says what follows. Writes nothing.
+///
+/// # Errors
+///
+/// [`DnsError`] where the API server could not be asked, or nobody answered anything. Who else could not be asked stands
+/// in [`Explained::unasked`].
 pub async fn explain(cluster: &Cluster, deployment: &Deployment) -> Result<Explained, DnsError> {
-    let mut explained = Explained { names: Vec::new(), resolvers: Vec::new(), notes: Vec::new() };
+    let mut explained = Explained::default();
     let cluster_dns = match ClusterDns::look(&cluster.client).await {
         // Nobody can be asked anything.
         Err(error @ LookError::Unreachable { .. }) => return Err(error.into()),
         other => other.map_err(DnsError::from),
     };
-    let mut servers: Vec<(String, Server)> = Vec::new();
+    let mut parties = Vec::new();
     match &cluster_dns {
         Ok(cluster_dns) => {
             let ready = cluster_dns.pods.iter().filter(|p| p.ready);
-            servers.extend(ready.map(|p| {
-                let name = format!("DNS pod {} on {}", p.name, p.node);
-                (name, Server::new(cluster_dns.api(&cluster.client), &p.name, cluster_dns.port))
+            parties.extend(ready.map(|p| {
+                let server = Server::new(cluster_dns.api(&cluster.client), &p.name, cluster_dns.port);
+                Party::dns_pod(format!("DNS pod {} on {}", p.name, p.node), server)
             }));
         }
-        Err(error) => explained.notes.push(error.advice().after("the DNS servers themselves were not asked: ")),
+        Err(error @ DnsError::Right { .. }) => {
+            explained.notes.push(error.advice().after("the DNS servers themselves were not asked: "));
+        }
+        Err(error) => explained.unasked.push(error.advice().after("the DNS servers themselves: ")),
     }
-    let mut inside = Vec::new();
     let mut aliases: Vec<IpAddr> = Vec::new();
     for component in [Component::Sprout, Component::Bono] {
         if !deployment.has(component) {
@@ -100,9 +165,9 @@ pub async fn explain(cluster: &Cluster, deployment: &Deployment) -> Result<Expla
         match Inside::open(cluster, deployment, component).await {
             Ok(mut opened) => {
                 resolver(&mut opened, cluster_dns.as_ref().ok(), &mut explained, &mut aliases).await;
-                inside.push(opened);
+                parties.push(Party::inside(opened));
             }
-            Err(why) => explained.notes.push(format!("not asked from {component}: {why}").into()),
+            Err(why) => explained.leave_out(why.of(component.name())),
         }
     }
     let mut foreign = virtual_addresses(cluster).await;
@@ -110,8 +175,7 @@ pub async fn explain(cluster: &Cluster, deployment: &Deployment) -> Result<Expla
     let sprout: Name = deployment.names().sprout().parse()?;
     let mut id = 0;
     for need in needs(deployment)? {
-        let (mut explanation, leads_to) =
-            one(deployment, &need, &mut servers, &mut inside, &mut id, &mut explained.notes).await?;
+        let (mut explanation, leads_to) = one(deployment, &need, &mut parties, &mut id, &mut explained).await?;
         if let Some(ip) = foreign.iter().find(|ip| leads_to.contains(ip) && need.name.is_within(&sprout)) {
             explanation.symptoms.push(format!(
                 "{ip} is a Service's virtual address and not in local_alias_list: sprout sends requests for it to itself \
@@ -120,12 +184,17 @@ pub async fn explain(cluster: &Cluster, deployment: &Deployment) -> Result<Expla
         }
         explained.names.push(explanation);
     }
-    explained.notes.dedup();
     // Nobody's silence says that a name is missing.
     if explained.names.iter().all(|name| name.seen.is_empty()) && !explained.names.is_empty() {
-        let message = explained.notes.iter().map(|note| note.reason.clone()).collect::<Vec<_>>().join("; ");
+        let message = explained
+            .unasked
+            .iter()
+            .chain(&explained.notes)
+            .map(|note| note.reason.clone())
+            .collect::<Vec<_>>()
+            .join("; ");
         let what = format!("the names of namespace {}", cluster.namespace);
-        return Err(DnsError::Unreachable { what, message: format!("nobody was asked: {message}") });
+        return Err(DnsError::Unreachable { what, message: format!("nobody could be asked: {message}") });
     }
     if deployment.release() == Release::Hunter {
         explained.notes.push(Advice::new(
@@ -157,7 +226,7 @@ async fn resolver(
     let settings = match settings(inside).await {
         Ok(settings) => settings,
         Err(why) => {
-            explained.notes.push(format!("{component}: {why}").into());
+            explained.leave_out(why.of(component.name()));
             return;
         }
     };
@@ -193,10 +262,9 @@ async fn resolver(
 async fn one(
     deployment: &Deployment,
     need: &NeededName,
-    servers: &mut [(String, Server)],
-    inside: &mut [Inside],
+    parties: &mut [Party],
     id: &mut u16,
-    notes: &mut Vec<Advice>,
+    explained: &mut Explained,
 ) -> Result<(Explanation, BTreeSet<IpAddr>), DnsError> {
     // etcd's name alone is asked for through the search domains.
     let suffix = deployment.names().service_domain();
@@ -231,24 +299,24 @@ async fn one(
     // Of two address families one is enough to tell.
     let types: &[RecordType] = if need.types.contains(&RecordType::A) { &[RecordType::A] } else { need.types };
     for record_type in types {
-        for (label, server) in servers.iter_mut() {
-            match server.ask(&name, *record_type).await {
-                Ok(answer) => take(label, &name, *record_type, &answer, true),
-                Err(error) => notes.push(format!("{label}: {error}").into()),
+        *id = id.wrapping_add(1);
+        let asked = parties.iter_mut().map(|party| async {
+            let answer = party.ask(*id, &name, *record_type).await;
+            (party.label.as_str(), answer)
+        });
+        for (label, answer) in join_all(asked).await {
+            match answer {
+                Some(Ok(answer)) => take(label, &name, *record_type, &answer, true),
+                Some(Err(why)) => explained.leave_out(why),
+                None => {}
             }
         }
-        for pod in inside.iter_mut() {
-            let label = format!("pod {} of {}, by UDP from {}", pod.pod, pod.component, pod.servers[0]);
-            *id += 1;
-            match pod.ask(*id, &name, *record_type).await {
-                Ok(answer) => take(&label, &name, *record_type, &answer, true),
-                Err(error) => notes.push(format!("{label}: {error}").into()),
-            }
-        }
-        if let (Some(short), true, Some((label, server))) = (&short, literal, servers.first_mut())
-            && let Ok(answer) = server.ask(short, *record_type).await
+        let first = parties.iter_mut().find(|party| party.is_dns_pod());
+        if let (Some(short), true, Some(party)) = (&short, literal, first)
+            && let Some(Ok(answer)) = party.ask(*id, short, *record_type).await
         {
-            take(&format!("{label}, the short name as c-ares would ask it"), short, *record_type, &answer, false);
+            let label = format!("{}, the short name as c-ares would ask it", party.label);
+            take(&label, short, *record_type, &answer, false);
         }
     }
     let mut symptoms = Vec::new();
@@ -271,4 +339,48 @@ async fn one(
         symptoms,
     };
     Ok((explanation, leads_to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of eight names each silent pod would be waited for anew.
+    #[tokio::test]
+    async fn who_is_silent_is_not_waited_for_twice() {
+        let reason = |unasked| match unasked {
+            Unasked::LeftOut(why) | Unasked::Failed(why) => why,
+        };
+        let pods = crate::fake_api::refusing(500, "InternalError").api();
+        let mut party = Party::dns_pod("DNS pod coredns-1".to_owned(), Server::new(pods, "coredns-1", 53));
+        let name = "sprout.ims.svc.cluster.local".parse().unwrap();
+        let said = reason(party.ask(1, &name, RecordType::A).await.unwrap().unwrap_err());
+        assert!(said.contains("coredns-1") && said.contains("asked nothing more"), "{said}");
+        assert!(party.ask(2, &name, RecordType::A).await.is_none());
+    }
+
+    #[test]
+    fn what_nobody_was_asked_for_is_not_missing() {
+        let name = |seen: bool, found: bool, optional: bool| Explanation {
+            name: "scscf.sprout".to_owned(),
+            types: Vec::new(),
+            askers: Vec::new(),
+            why: String::new(),
+            given_by: GivenBy::Backend,
+            optional,
+            seen: Vec::from_iter(seen.then(|| SeenAnswer {
+                server: "coredns-1".to_owned(),
+                asked: "scscf.sprout.".to_owned(),
+                r#type: "A".to_owned(),
+                answer: "NXDOMAIN".to_owned(),
+            })),
+            found,
+            symptoms: Vec::new(),
+        };
+        let unwell = |name| Explained { names: vec![name], ..Explained::default() }.is_unwell();
+        assert!(unwell(name(true, false, false)));
+        assert!(
+            !unwell(name(true, true, false)) && !unwell(name(true, false, true)) && !unwell(name(false, false, false))
+        );
+    }
 }

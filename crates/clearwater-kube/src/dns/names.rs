@@ -228,16 +228,25 @@ pub(crate) struct Inside {
 /// Why nobody was asked from inside of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unasked {
-    /// There is nobody to ask.
-    Absent(String),
-    /// It could not be looked.
-    Unseen(String),
+    /// There is nobody to ask, or no right to: it is left out, and said.
+    LeftOut(String),
+    /// It should have been possible: nothing is known of what would have been seen.
+    Failed(String),
 }
 
-impl std::fmt::Display for Unasked {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (Self::Absent(why) | Self::Unseen(why)) = self;
-        f.write_str(why)
+impl Unasked {
+    /// The same, with whom it is about.
+    pub(super) fn of(self, whom: &str) -> Self {
+        match self {
+            Self::LeftOut(why) => Self::LeftOut(format!("{whom}: {why}")),
+            Self::Failed(why) => Self::Failed(format!("{whom}: {why}")),
+        }
+    }
+}
+
+impl From<AskError> for Unasked {
+    fn from(error: AskError) -> Self {
+        if error.is_lasting() { Self::LeftOut(error.to_string()) } else { Self::Failed(error.to_string()) }
     }
 }
 
@@ -249,16 +258,17 @@ impl Inside {
         component: Component,
     ) -> Result<Self, Unasked> {
         if entry(deployment.release(), component).is_none() {
-            return Err(Unasked::Absent(format!("{component} is no part of the release")));
+            return Err(Unasked::LeftOut(format!("{component} is no part of the release")));
         }
-        let pods = pods_of(cluster, component).await.map_err(|e| Unasked::Unseen(e.to_string()))?;
-        let Some(pod) = pods.iter().find(|p| p.ready) else {
-            return Err(Unasked::Unseen(format!("no pod of {component} is ready")));
-        };
-        Self::open_in(cluster, pod, component).await.map_err(Unasked::Unseen)
+        let pods = pods_of(cluster, component).await.map_err(|e| Unasked::Failed(e.to_string()))?;
+        match pods.iter().find(|p| p.ready) {
+            Some(pod) => Self::open_in(cluster, pod, component).await,
+            None if pods.is_empty() => Err(Unasked::LeftOut(format!("there is no pod of {component}"))),
+            None => Err(Unasked::Failed(format!("no pod of {component} is ready"))),
+        }
     }
 
-    /// Asks the first of its name servers by UDP.
+    /// Asks the first of its name servers by UDP, once more where nothing came: a datagram may be lost.
     pub(crate) async fn ask(
         &mut self,
         id: u16,
@@ -266,7 +276,12 @@ impl Inside {
         record_type: RecordType,
     ) -> Result<clearwater::dns::answer::Answer, AskError> {
         let server = self.servers[0];
-        ask_from(&mut self.shell, &self.pod, server, id, name, record_type).await
+        match ask_from(&mut self.shell, &self.pod, server, id, name, record_type).await {
+            Err(error) if !error.is_lasting() => {
+                ask_from(&mut self.shell, &self.pod, server, id, name, record_type).await
+            }
+            other => other,
+        }
     }
 }
 
@@ -287,7 +302,7 @@ pub(crate) async fn from_inside(cluster: &Cluster, plan: &DnsPlan, proof: &mut P
                 inside = Some(opened);
                 break;
             }
-            Err(why) => whys.push(why),
+            Err(Unasked::LeftOut(why) | Unasked::Failed(why)) => whys.push(why),
         }
     }
     let Some(mut inside) = inside else {
@@ -338,14 +353,13 @@ pub(crate) async fn from_inside(cluster: &Cluster, plan: &DnsPlan, proof: &mut P
 }
 
 impl Inside {
-    async fn open_in(cluster: &Cluster, pod: &OwnPod, component: Component) -> Result<Self, String> {
-        let opened = Shell::open(&cluster.api(), &pod.name, &pod.container, OPEN).await;
-        let mut shell = opened.map_err(|e| e.to_string())?;
-        let read = shell.run(&Script::new("cat /etc/resolv.conf"), OPEN).await.map_err(|e| e.to_string())?;
+    async fn open_in(cluster: &Cluster, pod: &OwnPod, component: Component) -> Result<Self, Unasked> {
+        let mut shell = Shell::open(&cluster.api(), &pod.name, &pod.container, OPEN).await?;
+        let read = shell.run(&Script::new("cat /etc/resolv.conf"), OPEN).await?;
         let lines = read.text.lines().filter_map(|l| l.trim().strip_prefix("nameserver"));
         let servers: Vec<IpAddr> = lines.filter_map(|ip| ip.trim().parse().ok()).collect();
         if servers.is_empty() {
-            return Err(format!("pod {}: /etc/resolv.conf names no server", pod.name));
+            return Err(Unasked::Failed(format!("pod {}: /etc/resolv.conf names no server", pod.name)));
         }
         Ok(Self { pod: pod.name.clone(), component, shell, servers })
     }

@@ -300,8 +300,12 @@ const DNS_ENDPOINTS: &[AccessRule] = &[
     rule(GET, "", &["services"]),
 ];
 
-const DNS_ETCD: &[AccessRule] =
-    &[rule(LIST, "", &["services"]).cluster().only_if("the Corefile names etcd by its virtual address")];
+const DNS_ETCD: &[AccessRule] = &[
+    rule(LIST, "", &["services"]).cluster().only_if("the Corefile names etcd by its virtual address"),
+    // One that stands in another namespace takes the same there, and its pods listed.
+    rule(GET, "", FORWARD).only_if("etcd stands in this namespace"),
+    rule(CREATE, "", FORWARD).since(CONNECTS_BY_CREATE),
+];
 
 const FIND_DNS: &[AccessRule] = &find_dns(None);
 const FIND_DOMAIN: &[AccessRule] = &find_dns(Some(DOMAIN));

@@ -26,9 +26,6 @@ use crate::observe::snapshot::WatchEvent;
 use crate::observe::{Observation, subject};
 use crate::run::{Emitter, Steering, checks};
 
-/// The longest that a first look may take.
-const LOOK: Duration = Duration::from_secs(15);
-
 pub(super) async fn steps(
     cluster: &Cluster,
     options: &ScaleOptions,
@@ -70,15 +67,20 @@ pub(super) async fn steps(
     let (out, told) = mpsc::unbounded_channel();
     let mut observing = JoinSet::new();
     observing.spawn(keep(observer, seen.clone(), targets.clone(), bump, out.clone()));
-    first_look(&seen, &targets, news.clone()).await;
+    first_look(&seen, &targets, news.clone(), cluster.request_timeout).await;
 
-    let mut plans = Vec::new();
+    let (mut plans, mut unread) = (Vec::new(), Vec::new());
     for target in &targets {
         match look(&seen, |seen| planned(seen, target)) {
             Ok(plan) => plans.push(plan),
-            Err(advice) => refused.push(advice),
+            Err((Outcome::CouldNotLook, advice)) => unread.push(advice),
+            Err((_, advice)) => refused.push(advice),
         }
     }
+    if refused.is_empty() && !unread.is_empty() {
+        return Err((Outcome::CouldNotLook, Advice::lines(unread)));
+    }
+    refused.extend(unread);
     if !refused.is_empty() {
         return Err((Outcome::Refused, Advice::lines(refused)));
     }
@@ -118,18 +120,21 @@ async fn see(cluster: &Cluster, seen: &mut Observation, observer: &mut Observer)
         }
         Ok(())
     };
-    let Ok(looked) = timeout(LOOK, complete).await else {
-        return Err((
-            Outcome::CouldNotLook,
-            format!("no answer from the API server within {} s", LOOK.as_secs()).into(),
-        ));
+    let Ok(looked) = timeout(cluster.request_timeout, complete).await else {
+        let within = cluster.request_timeout.as_secs_f32();
+        return Err((Outcome::CouldNotLook, format!("no answer from the API server within {within} s").into()));
     };
     looked?;
     seen.snapshot.unseen().map_or(Ok(()), |why| Err((Outcome::CouldNotLook, why.into())))
 }
 
 /// Waits until the stores' lists were read and are clear, or until they have had their time.
-async fn first_look(seen: &Mutex<Observation>, targets: &[ScaleTarget], mut news: watch::Receiver<u64>) {
+async fn first_look(
+    seen: &Mutex<Observation>,
+    targets: &[ScaleTarget],
+    mut news: watch::Receiver<u64>,
+    at_most: Duration,
+) {
     let clear = async {
         loop {
             news.borrow_and_update();
@@ -144,17 +149,18 @@ async fn first_look(seen: &Mutex<Observation>, targets: &[ScaleTarget], mut news
             let _ = timeout(Duration::from_millis(250), news.changed()).await;
         }
     };
-    let _ = timeout(LOOK, clear).await;
+    let _ = timeout(at_most, clear).await;
 }
 
-/// A component's plan, or why it is refused.
-fn planned(seen: &Observation, target: &ScaleTarget) -> Result<ScalePlan, Advice> {
+/// A component's plan, or why there is none: it is refused, or its members could not be looked at.
+fn planned(seen: &Observation, target: &ScaleTarget) -> Result<ScalePlan, End> {
     let planned = target.situation(seen).plan().and_then(|plan| leaves_well(seen, target).map(|()| plan));
-    planned.map_err(|refusal| match (&refusal, target.list_trouble(seen)) {
-        (Refusal::MembersUnknown { .. }, Some(why)) => {
-            Advice { remedy: refusal.remedy(), ..Advice::from(format!("{refusal} ({why})")) }
+    planned.map_err(|refusal| match &refusal {
+        Refusal::MembersUnknown { .. } => {
+            let why = target.list_trouble(seen).map_or(String::new(), |why| format!(" ({why})"));
+            (Outcome::CouldNotLook, Advice { remedy: refusal.remedy(), ..Advice::from(format!("{refusal}{why}")) })
         }
-        _ => refusal.advice(),
+        _ => (Outcome::Refused, refusal.advice()),
     })
 }
 

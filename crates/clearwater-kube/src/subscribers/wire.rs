@@ -25,8 +25,6 @@ use crate::pod::{AskError, Forward};
 
 /// The longest that opening a connection into a pod may take.
 const OPEN: Duration = Duration::from_secs(8);
-/// The longest that one answer may take. Ellis asks homestead-prov half a dozen things for one.
-const ANSWER: Duration = Duration::from_secs(30);
 /// The first and the longest pause before what is busy is asked again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 /// For how long what is busy is asked again: homestead-prov says 503 while Cassandra is slow (crest
@@ -246,7 +244,7 @@ impl Wire {
             again: None,
         })?;
         let again = question.repeatable.then_some(PATIENCE);
-        let inner = forward.ask(request, ANSWER).await.map_err(|e| {
+        let inner = forward.ask(request, self.cluster.request_timeout).await.map_err(|e| {
             let again = if forward.has_sent() { again } else { Some(PATIENCE) };
             Try { error: SubscriberError::ask(self.component, e), again }
         })?;

@@ -61,6 +61,8 @@ pub(crate) enum PatchOutcome {
     DryRun,
     /// Looked, and all is as it must be.
     Right,
+    /// Looked, and nothing is wrong that could be seen; not everybody could be asked.
+    Unknown,
     /// Looked, and something is missing or stale.
     Stale,
 }

@@ -39,6 +39,7 @@ pub(super) fn text(report: &Report) -> String {
         | PatchOutcome::Written
         | PatchOutcome::Finished
         | PatchOutcome::Right
+        | PatchOutcome::Unknown
         | PatchOutcome::Stale => {}
     }
     for (i, server) in report.servers.iter().enumerate() {
@@ -80,6 +81,7 @@ pub(super) fn text(report: &Report) -> String {
         (PatchOutcome::Unchanged, DnsAction::Put) => (GOOD, "nothing to change"),
         (PatchOutcome::DryRun, _) => (WARN, "nothing was written (--dry-run)"),
         (PatchOutcome::Right, _) => (GOOD, "everything is as it must be"),
+        (PatchOutcome::Unknown, _) => (WARN, "what was asked is as it must be; not everybody could be asked"),
         (PatchOutcome::Stale, _) => (BAD, "something is missing or stale: kubectl clearwater dns-patch puts it right"),
     };
     let _ = writeln!(text, "{style}{word}{style:#}");
@@ -90,6 +92,7 @@ pub(super) fn explanation(explained: &Explained) -> String {
     let mut text = String::new();
     for name in &explained.names {
         let (style, word) = match (name.found, name.optional, name.symptoms.is_empty()) {
+            _ if name.seen.is_empty() => (WARN, "not asked"),
             (true, _, true) => (GOOD, "found"),
             (true, _, false) => (BAD, "wrong"),
             (false, true, _) => (WARN, "missing, optional"),
@@ -121,6 +124,9 @@ pub(super) fn explanation(explained: &Explained) -> String {
     }
     for note in &explained.notes {
         let _ = writeln!(text, "{DIM}{}{DIM:#}", plain(&advice::text(note)));
+    }
+    for why in &explained.unasked {
+        let _ = writeln!(text, "{BAD}could not be asked: {}{BAD:#}", plain(&advice::text(why)));
     }
     text
 }
