@@ -31,7 +31,7 @@ use span::Span;
 
 pub(super) use filter::Filter;
 pub(super) use format::{Form, Printer};
-pub(super) use saved::Saved;
+pub(super) use saved::{each_of_path, each_of_stdin};
 pub(super) use selection::Selection;
 pub(super) use unread::Unread;
 
@@ -80,7 +80,8 @@ pub(crate) struct Logs {
     /// Give the containers of a pod colours of their own
     #[arg(short = 'd', long)]
     diff_container: bool,
-    /// Only what was written around this time: RFC 3339, or a clock time of today in --timezone
+    /// Only what was written around this time: RFC 3339, or a clock time in --timezone: of today, or with --from and
+    /// --stdin the first one after the logs begin
     #[arg(long, value_name = "TIME", conflicts_with_all = ["since", "since_time", "tail"])]
     around: Option<String>,
     /// How far around: before it and after it
@@ -104,8 +105,9 @@ pub(crate) struct Logs {
     /// Read lines from standard input instead of a cluster
     #[arg(long, conflicts_with = "from")]
     stdin: bool,
-    /// Read the log files of a directory instead of a cluster
-    #[arg(long, value_name = "DIR")]
+    /// Read what was saved in a file, an archive or a directory instead of a cluster: as kubectl, stern, docker, a node or
+    /// this command writes logs, packed with gzip, zstd or tar or not
+    #[arg(long, value_name = "PATH")]
     from: Option<PathBuf>,
     #[command(flatten)]
     accepted: Accepted,
@@ -150,7 +152,7 @@ impl Logs {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
         let filter = self.filter.build()?;
         let printer = Printer::new(self.look(), &filter)?;
-        let around = self.around.as_deref().map(|a| Span::around(a, self.within, &self.timezone)).transpose()?;
+        let around = self.around.as_deref().map(|a| Span::around(a, self.within, &self.timezone, None)).transpose()?;
         let span = around.unwrap_or(Span { from: self.selection.since(), to: None });
         let out = match &self.dir {
             Some(dir) => Out::Folder(Folder::new(dir, self.dir_size, self.dir_keep)?),
@@ -226,18 +228,22 @@ impl Logs {
 
     /// What was saved, or comes by standard input.
     fn saved(&self, reading: &mut Reading, context: &mut Context) -> Result<u8, CliError> {
+        let mut clock = self.around.as_deref().filter(|around| Span::is_clock(around));
         let mut print = |entry: &LogEntry, context: &mut Context| {
+            if entry.time != Timestamp::UNIX_EPOCH
+                && let Some(clock) = clock.take()
+            {
+                reading.span = Span::around(clock, self.within, &self.timezone, Some(entry.time))?;
+            }
             if self.stdin || self.selection.has(&self.components, &entry.source.component) {
                 reading.write(entry, context)?;
             }
             Ok(())
         };
         if let Some(dir) = &self.from {
-            for entry in &Saved::of_directory(dir, |_| true)?.entries {
-                print(entry, context)?;
-            }
+            each_of_path(dir, context, print)?;
         } else {
-            saved::each_of_stdin(|said| match said {
+            each_of_stdin(|said| match said {
                 Some(entry) => print(&entry, context),
                 None => Ok(context.results().flush()?),
             })?;

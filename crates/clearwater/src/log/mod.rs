@@ -33,6 +33,7 @@ mod lines;
 mod merge;
 mod record;
 mod resume;
+mod saved;
 mod sip;
 
 pub use assemble::Assembler;
@@ -45,6 +46,7 @@ pub use lines::{LONGEST_LINE, Lines};
 pub use merge::{Merge, Released, SourceId, Waits};
 pub use record::Record;
 pub use resume::{Gap, Resume, Seen, kubelet_line};
+pub use saved::{SavedForm, SavedLine, SavedLines, component_of};
 pub use sip::{Direction, SipMessage};
 
 pub use crate::component::LogGrammar;

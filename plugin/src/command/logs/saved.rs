@@ -1,248 +1,210 @@
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+//! Logs that somebody saved, in time order: of whatever a tool made of them, and without holding them in memory.
 
-use clearwater::component::Component;
-use clearwater::log::{Assembler, Lines, Record, guess_grammar};
-use clearwater::text::printable;
-use clearwater_kube::logs::{LogEntry, LogOrigin, LogSource};
+mod member;
+mod reader;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::io::{self, BufRead};
+use std::path::{Path, PathBuf};
+
+use clearwater::log::Lines;
+use clearwater_kube::logs::{LogEntry, LogOrigin};
 use jiff::Timestamp;
 
+use crate::context::Context;
 use crate::error::CliError;
 
-/// How much is read at once, in bytes.
-const ROOM: usize = 64 * 1024;
+use member::{Member, ROOM};
+use reader::{Reader, of_path, unnamed};
 
-/// Logs that were saved, in time order.
-#[derive(Debug, Default)]
-pub(crate) struct Saved {
-    pub(crate) entries: Vec<LogEntry>,
-}
-
-impl Saved {
-    /// What is to be kept of every file of a directory and those below it. The component is the one that a file's name or directory begins
-    /// with.
-    pub(crate) fn of_directory(dir: &Path, mut keep: impl FnMut(&LogEntry) -> bool) -> Result<Self, CliError> {
-        let mut saved = Self::default();
-        saved.directory(dir, &mut keep)?;
-        // The order of equal times is that of the files.
-        saved.entries.sort_by_key(|e| e.time);
-        Ok(saved)
+/// Hands on every record of a file or of a directory with all below it, in time order. What cannot be read is named, and the
+/// rest goes on.
+pub(crate) fn each_of_path(
+    path: &Path,
+    context: &mut Context,
+    mut take: impl FnMut(&LogEntry, &mut Context) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    let mut members = Vec::new();
+    let kind = path.metadata().map_err(|source| CliError::Read { path: path.to_owned(), source })?;
+    if kind.is_dir() {
+        find(path, &mut members, context)?;
+    } else {
+        let own = Member::all_of(path).map_err(|source| CliError::Read { path: path.to_owned(), source })?;
+        members.extend(own);
     }
-
-    /// What is to be kept of standard input.
-    pub(crate) fn of_stdin(mut keep: impl FnMut(&LogEntry) -> bool) -> Result<Self, CliError> {
-        let mut saved = Self::default();
-        each_of_stdin(|entry| {
-            saved.entries.extend(entry.filter(&mut keep));
-            Ok(())
-        })?;
-        Ok(saved)
-    }
-
-    fn directory(&mut self, dir: &Path, keep: &mut dyn FnMut(&LogEntry) -> bool) -> Result<(), CliError> {
-        let fail = |source| CliError::Read { path: dir.to_owned(), source };
-        let mut paths: Vec<_> = std::fs::read_dir(dir)
-            .map_err(fail)?
-            .map(|e| e.map(|e| e.path()))
-            .collect::<Result<_, _>>()
-            .map_err(fail)?;
-        paths.sort_by_cached_key(|path| by_age(path));
-        for path in paths {
-            // A link to the current file would show it twice, and what is no file may never end.
-            let Ok(kind) = path.symlink_metadata().map(|meta| meta.file_type()) else { continue };
-            if kind.is_dir() {
-                self.directory(&path, keep)?;
-            }
-            if !kind.is_file() {
-                continue;
-            }
-            self.file(&path, keep).map_err(|source| CliError::Read { path: path.clone(), source })?;
-        }
-        Ok(())
-    }
-
-    fn file(&mut self, path: &Path, keep: &mut dyn FnMut(&LogEntry) -> bool) -> io::Result<()> {
-        let component = component(path);
-        let name = path.display().to_string();
-        let pod = if component.is_empty() { &name } else { &component };
-        let source = source(&component, pod, LogOrigin::File(name.clone()));
-        let mut file = BufReader::with_capacity(ROOM, File::open(path)?);
-        let mut reader = Reader::new(source, file.fill_buf()?);
-        let mut lines = Lines::default();
-        loop {
-            let chunk = file.fill_buf()?;
-            let (length, mut rest) = (chunk.len(), chunk);
-            if length == 0 {
-                break;
-            }
-            while let Some(line) = lines.next(&mut rest) {
-                self.entries.extend(reader.line(line).filter(&mut *keep));
-            }
-            file.consume(length);
-        }
-        let last = lines.rest().and_then(|line| reader.line(line));
-        self.entries.extend(last.into_iter().chain(reader.finish()).filter(&mut *keep));
-        Ok(())
-    }
-}
-
-/// The names are those of files: anybody may have made them.
-fn source(component: &str, pod: &str, origin: LogOrigin) -> LogSource {
-    let origin = match origin {
-        LogOrigin::File(path) => LogOrigin::File(shown(&path)),
-        origin => origin,
-    };
-    LogSource {
-        component: shown(component),
-        namespace: String::new(),
-        pod: shown(pod),
-        node: String::new(),
-        address: String::new(),
-        container: shown(component),
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
-        origin,
-    }
-}
-
-fn shown(name: &str) -> String {
-    printable(name).into_owned()
-}
-
-/// Makes entries of saved lines: of a component's own, or of typed records that were printed before.
-struct Reader {
-    source: Arc<LogSource>,
-    form: Form,
-    time: Timestamp,
-}
-
-/// What the lines are.
-enum Form {
-    Own(Assembler),
-    Typed(HashMap<String, Arc<LogSource>>),
-}
-
-/// How typed records begin.
-const TYPED: &[u8] = b"{\"v\":1,\"kind\":";
-
-#[derive(Default, serde::Deserialize)]
-#[serde(default)]
-struct Typed {
-    kind: String,
-    time: Option<Timestamp>,
-    late: bool,
-    component: String,
-    namespace: String,
-    pod: String,
-    container: String,
-    node: String,
-    address: String,
-    source: String,
-    message: String,
-}
-
-impl Reader {
-    /// `first` is what is known of the lines: they show whether they are typed.
-    fn new(source: LogSource, first: &[u8]) -> Self {
-        let form = if first.starts_with(TYPED) { Form::Typed(HashMap::new()) } else { Form::Own(Assembler::mixed()) };
-        Self { source: Arc::new(source), form, time: Timestamp::UNIX_EPOCH }
-    }
-
-    fn line(&mut self, line: &[u8]) -> Option<LogEntry> {
-        match &mut self.form {
-            Form::Own(assembler) => {
-                let record = assembler.push(line)?;
-                Some(self.entry(record))
-            }
-            Form::Typed(sources) => typed(line, sources),
+    let mut logs: Vec<Log> = members.into_iter().map(|member| Log { member, open: None }).collect();
+    let mut turns = BinaryHeap::new();
+    for (index, log) in logs.iter().enumerate() {
+        // Of many files few are open at once: the others are only asked where they begin.
+        match Open::new(&log.member).and_then(|mut log| log.next()) {
+            Ok(Some(first)) => turns.push(Reverse((first.time, index))),
+            Ok(None) => {}
+            Err(error) => unread(&log.member.name, &error, context),
         }
     }
-
-    fn finish(&mut self) -> Option<LogEntry> {
-        let Form::Own(assembler) = &mut self.form else { return None };
-        let record = assembler.finish()?;
-        Some(self.entry(record))
+    while let Some(Reverse((time, index))) = turns.pop() {
+        match logs[index].turn() {
+            Ok((now, next)) => {
+                if let Some(entry) = now {
+                    take(&entry, context)?;
+                }
+                match next {
+                    // The order within a log is its own.
+                    Some(next) => turns.push(Reverse((next.max(time), index))),
+                    None => logs[index].close(context),
+                }
+            }
+            Err(error) => {
+                unread(&logs[index].member.name, &error, context);
+                logs[index].close(context);
+            }
+        }
     }
-
-    /// Whether the next line may belong to what was read before.
-    fn is_inside_message(&self) -> bool {
-        matches!(&self.form, Form::Own(assembler) if assembler.is_inside_message())
-    }
-
-    fn entry(&mut self, record: Record) -> LogEntry {
-        self.time = record.head().time.unwrap_or(self.time);
-        LogEntry { source: self.source.clone(), time: self.time, record, late: false }
-    }
-}
-
-/// A typed record. What is none, as a gap, is passed over.
-fn typed(line: &[u8], sources: &mut HashMap<String, Arc<LogSource>>) -> Option<LogEntry> {
-    let typed: Typed = serde_json::from_slice(line).ok()?;
-    if typed.kind != "record" {
-        return None;
-    }
-    let key = [&*typed.namespace, &typed.pod, &typed.container, &typed.source].join("\0");
-    let source = sources.entry(key).or_insert_with(|| {
-        Arc::new(LogSource {
-            component: shown(&typed.component),
-            namespace: shown(&typed.namespace),
-            pod: shown(&typed.pod),
-            node: shown(&typed.node),
-            address: shown(&typed.address),
-            container: shown(&typed.container),
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
-            origin: match &*typed.source {
-                "stdout" => LogOrigin::Output,
-                "previous" => LogOrigin::Previous,
-                path => LogOrigin::File(shown(path)),
-            },
-        })
-    });
-    let message = typed.message + "\n";
-    let record = Record::new(guess_grammar(message.as_bytes()), message.into_bytes());
-    Some(LogEntry { source: source.clone(), time: typed.time.unwrap_or_default(), record, late: typed.late })
+    Ok(())
 }
 
 /// Hands out what comes by standard input, and `None` where more is not at hand.
-pub(super) fn each_of_stdin(mut take: impl FnMut(Option<LogEntry>) -> Result<(), CliError>) -> Result<(), CliError> {
-    let mut input = BufReader::with_capacity(ROOM, io::stdin().lock());
+pub(crate) fn each_of_stdin(mut take: impl FnMut(Option<LogEntry>) -> Result<(), CliError>) -> Result<(), CliError> {
+    let fail = |source| CliError::Read { path: "standard input".into(), source };
+    let input = io::BufReader::with_capacity(ROOM, io::stdin());
+    let mut input = member::unpacked(Box::new(input)).and_then(member::text).map_err(fail)?;
     let mut reader: Option<Reader> = None;
-    let mut lines = Lines::default();
+    let (mut lines, mut out) = (Lines::default(), VecDeque::new());
     loop {
         let chunk = match input.fill_buf() {
             Ok(chunk) => chunk,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(source) => return Err(CliError::Read { path: "standard input".into(), source }),
+            Err(source) => return Err(fail(source)),
         };
         let length = chunk.len();
-        let reader = reader.get_or_insert_with(|| Reader::new(source("", "", LogOrigin::Output), chunk));
+        let reader = reader.get_or_insert_with(|| Reader::new(unnamed("", "", LogOrigin::Output), chunk));
         if length == 0 {
-            if let Some(entry) = lines.rest().and_then(|line| reader.line(line)) {
-                take(Some(entry))?;
+            if let Some(line) = lines.rest() {
+                reader.line(line, &mut out);
             }
-            return reader.finish().map_or(Ok(()), |entry| take(Some(entry)));
+            reader.finish(&mut out);
+            return out.drain(..).try_for_each(|entry| take(Some(entry)));
         }
         let mut rest = chunk;
         while let Some(line) = lines.next(&mut rest) {
-            if let Some(entry) = reader.line(line) {
-                take(Some(entry))?;
-            }
+            reader.line(line, &mut out);
+            out.drain(..).try_for_each(|entry| take(Some(entry)))?;
         }
         input.consume(length);
         if length < ROOM {
-            if !lines.is_open()
-                && !reader.is_inside_message()
-                && let Some(entry) = reader.finish()
-            {
-                take(Some(entry))?;
+            if !lines.is_open() && !reader.is_inside_message() {
+                reader.finish(&mut out);
+                out.drain(..).try_for_each(|entry| take(Some(entry)))?;
             }
             take(None)?;
         }
+    }
+}
+
+/// The logs of a directory and those below it.
+fn find(dir: &Path, members: &mut Vec<Member>, context: &mut Context) -> Result<(), CliError> {
+    let fail = |source| CliError::Read { path: dir.to_owned(), source };
+    let mut paths: Vec<_> =
+        std::fs::read_dir(dir).map_err(fail)?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>().map_err(fail)?;
+    paths.sort_by_cached_key(|path| by_age(path));
+    for path in paths {
+        let found = match path.symlink_metadata().map(|meta| meta.file_type()) {
+            Ok(kind) if kind.is_dir() => {
+                if let Err(CliError::Read { path, source }) = find(&path, members, context) {
+                    unread(&path, &source, context);
+                }
+                continue;
+            }
+            Ok(kind) if kind.is_file() => Member::all_of(&path),
+            // What it leads to is read under its own name, or lies elsewhere.
+            Ok(kind) if kind.is_symlink() => Err(io::Error::other("a link, which is not followed")),
+            // It may never end.
+            Ok(_) => Err(io::Error::other("no file")),
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(found) => members.extend(found),
+            Err(error) => unread(&path, &error, context),
+        }
+    }
+    Ok(())
+}
+
+fn unread(path: &Path, why: &io::Error, context: &mut Context) {
+    context.talk().warning(format!("{}: not read: {why}", path.display()));
+}
+
+/// A log, opened when its turn comes.
+struct Log {
+    member: Member,
+    open: Option<(Box<Open>, Option<LogEntry>)>,
+}
+
+/// A log that is being read.
+struct Open {
+    input: Box<dyn BufRead>,
+    lines: Lines,
+    reader: Reader,
+    out: VecDeque<LogEntry>,
+    has_ended: bool,
+}
+
+impl Log {
+    /// Yields the record whose turn it is, and when the next one was written.
+    fn turn(&mut self) -> io::Result<(Option<LogEntry>, Option<Timestamp>)> {
+        if self.open.is_none() {
+            let mut open = Box::new(Open::new(&self.member)?);
+            let first = open.next()?;
+            self.open = Some((open, first));
+        }
+        let Some((open, next)) = &mut self.open else { return Ok((None, None)) };
+        let now = next.take();
+        *next = open.next()?;
+        Ok((now, next.as_ref().map(|entry| entry.time)))
+    }
+
+    /// Nothing more of it is held. Where nothing of it was understood, that is said.
+    fn close(&mut self, context: &mut Context) {
+        let Some((open, _)) = self.open.take() else { return };
+        let (lines, known) = (open.reader.lines, open.reader.known);
+        if known == 0 && lines > 0 {
+            context.talk().warning(format!(
+                "{}: none of its {lines} lines is in a form that is known; they stand as they are, without a time",
+                self.member.name.display()
+            ));
+        }
+    }
+}
+
+impl Open {
+    fn new(member: &Member) -> io::Result<Self> {
+        let mut input = member.open()?;
+        let reader = Reader::new(of_path(&member.name), input.fill_buf()?);
+        Ok(Self { input, lines: Lines::default(), reader, out: VecDeque::new(), has_ended: false })
+    }
+
+    fn next(&mut self) -> io::Result<Option<LogEntry>> {
+        while self.out.is_empty() && !self.has_ended {
+            let chunk = match self.input.fill_buf() {
+                Ok(chunk) => chunk,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            let (length, mut rest) = (chunk.len(), chunk);
+            if length == 0 {
+                if let Some(line) = self.lines.rest() {
+                    self.reader.line(line, &mut self.out);
+                }
+                self.reader.finish(&mut self.out);
+                self.has_ended = true;
+            }
+            while let Some(line) = self.lines.next(&mut rest) {
+                self.reader.line(line, &mut self.out);
+            }
+            self.input.consume(length);
+        }
+        Ok(self.out.pop_front())
     }
 }
 
@@ -253,76 +215,5 @@ fn by_age(path: &Path) -> (PathBuf, Reverse<u64>) {
     match rotation {
         Some(rotation) => (path.with_extension(""), Reverse(rotation)),
         None => (path.to_owned(), Reverse(0)),
-    }
-}
-
-fn component(path: &Path) -> String {
-    let mut names = path.iter().rev().take(2).filter_map(|p| p.to_str());
-    let starts = |name: &str| {
-        let begins = |c: &&Component| {
-            name.strip_prefix(c.name()).is_some_and(|rest| !rest.starts_with(|l: char| l.is_ascii_alphanumeric()))
-        };
-        // homestead-prov begins with homestead.
-        Component::ALL.iter().filter(begins).max_by_key(|c| c.name().len()).map(|c| c.name().to_owned())
-    };
-    names.find_map(starts).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_of_a_directory_are_told_apart_and_merged() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("homestead-prov-0")).unwrap();
-        std::fs::write(dir.path().join("homestead-prov-0/a.txt"), "23-11-2026 10:00:02.000 UTC INFO a.py:1: two\n")
-            .unwrap();
-        let sprout =
-            "23-11-2026 10:00:01.000 UTC Error a.cpp:1: one\nmore\n23-11-2026 10:00:03.000 UTC Info a.cpp:1: x\n";
-        std::fs::write(dir.path().join("sprout_20261123T100000Z.txt"), sprout).unwrap();
-        let saved = Saved::of_directory(dir.path(), |_| true).unwrap();
-        let names: Vec<_> = saved.entries.iter().map(|e| e.source.component.as_str()).collect();
-        assert_eq!(names, ["sprout", "homestead-prov", "sprout"]);
-        assert!(saved.entries[0].record.bytes().ends_with(b"more\n"));
-    }
-
-    #[test]
-    fn rotated_files_are_read_oldest_first_and_what_is_no_file_is_passed_over() {
-        let dir = tempfile::tempdir().unwrap();
-        for (name, text) in
-            [("bono.log", "three"), ("bono.log.1", "two"), ("bono.log.10", "one"), ("cassandra.log", "x")]
-        {
-            let line = format!("23-11-2026 10:00:00.000 UTC [7f] Error a.cpp:1: {text}\n");
-            std::fs::write(dir.path().join(name), line).unwrap();
-        }
-        let fifo = std::process::Command::new("mkfifo").arg(dir.path().join("bono.log.2")).status().unwrap();
-        assert!(fifo.success());
-        let saved = Saved::of_directory(dir.path(), |_| true).unwrap();
-        let texts: Vec<_> =
-            saved.entries.iter().map(|e| String::from_utf8_lossy(e.record.head().text).into_owned()).collect();
-        assert_eq!(texts, ["one", "two", "three", "x"]);
-    }
-
-    #[test]
-    fn names_of_files_and_of_typed_records_are_printable() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("x\u{1b}[2J\n\u{202e}.txt"), "one\n").unwrap();
-        let typed = r#"{"v":1,"kind":"record","time":"2026-11-23T10:00:00Z","component":"s\u001b[2J","namespace":"i\n",
-            "pod":"p\u202e","container":"c\r","node":"n\u0007","address":"1\u009b","source":"/var/\u2066","message":"m"}"#;
-        std::fs::write(dir.path().join("typed.log"), typed.replace("\n            ", "") + "\n").unwrap();
-        let saved = Saved::of_directory(dir.path(), |_| true).unwrap();
-        assert_eq!(saved.entries.len(), 2);
-        for entry in &saved.entries {
-            let shown = format!("{:?}", entry.source);
-            assert!(!shown.contains(clearwater::text::is_harmful), "{shown}");
-            // A debug text writes a backslash twice: one that it escaped itself has one.
-            assert!(shown.matches('\\').count() % 2 == 0 && !shown.replace(r"\\", "").contains('\\'), "{shown}");
-        }
-        let pods: Vec<_> = saved.entries.iter().map(|e| e.source.pod.as_str()).collect();
-        assert!(
-            pods.iter().any(|p| p.ends_with(r"x\u{1b}[2J\n\u{202e}.txt")) && pods.contains(&r"p\u{202e}"),
-            "{pods:?}"
-        );
     }
 }

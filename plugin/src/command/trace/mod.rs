@@ -14,7 +14,7 @@ use clearwater::component::Component;
 use clearwater::log::{CallFailure, Identity, Ladder, Logged, SipMessage, Sketch, Traced};
 use clearwater_kube::logs::{LogEntry, LogSource, Said};
 
-use super::logs::{Saved, Selection, Unread};
+use super::logs::{Selection, Unread, each_of_path, each_of_stdin};
 use crate::cli::PlaceArgs;
 use crate::context::Context;
 use crate::error::CliError;
@@ -57,8 +57,8 @@ pub(crate) struct Trace {
     /// Read lines from standard input instead of a cluster
     #[arg(long, conflicts_with = "from")]
     stdin: bool,
-    /// Read the log files of a directory instead of a cluster
-    #[arg(long, value_name = "DIR")]
+    /// Read what was saved in a file, an archive or a directory instead of a cluster, in any form that `logs --from` reads
+    #[arg(long, value_name = "PATH")]
     from: Option<PathBuf>,
 }
 
@@ -119,19 +119,14 @@ impl Trace {
         unread: &mut Unread,
         mut take: impl FnMut(&LogEntry, &mut Context) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
-        let mut failed = None;
-        let mut saved = |entry: &LogEntry| {
-            failed = failed.take().or_else(|| take(entry, context).err());
-            failed.is_some()
-        };
         if self.stdin {
-            Saved::of_stdin(&mut saved)?;
-        } else if let Some(dir) = &self.from {
-            Saved::of_directory(dir, &mut saved)?;
+            each_of_stdin(|said| said.map_or(Ok(()), |entry| take(&entry, context)))
+        } else if let Some(path) = &self.from {
+            each_of_path(path, context, take)
         } else {
             let namespace = self.selection.namespace(&self.place, context, says)?;
             let signals = context.signals();
-            return block_on(unless_ended(&signals, async {
+            block_on(unless_ended(&signals, async {
                 let (selection, since) = (&self.selection, self.selection.since());
                 let mut stream = selection.read(context, namespace, &[], self.list.follow, since).await?;
                 while let Some(said) = stream.next().await {
@@ -146,9 +141,8 @@ impl Trace {
                     }
                 }
                 Ok(())
-            }));
+            }))
         }
-        failed.map_or(Ok(()), Err)
     }
 }
 

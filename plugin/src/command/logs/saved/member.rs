@@ -1,0 +1,100 @@
+//! The logs in what somebody saved: files, packed or not, and the members of archives.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use encoding_rs_io::DecodeReaderBytesBuilder;
+use flate2::read::MultiGzDecoder;
+use ruzstd::decoding::StreamingDecoder;
+
+/// How much is read at once, in bytes.
+pub(super) const ROOM: usize = 64 * 1024;
+
+const GZIP: &[u8] = b"\x1f\x8b";
+const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
+const ZIP: &[u8] = b"PK\x03\x04";
+/// Where a tar archive says what it is (POSIX.1-1988), and how.
+const TAR: (usize, &[u8]) = (257, b"ustar");
+
+/// One log.
+#[derive(Debug)]
+pub(super) struct Member {
+    /// Its path, for an archive's with that before it. No file is ever opened by a name that an archive gave.
+    pub(super) name: PathBuf,
+    data: Data,
+}
+
+#[derive(Debug)]
+enum Data {
+    File,
+    /// Taken out of an archive, without a name on the disk.
+    Taken(File),
+}
+
+impl Member {
+    /// The logs in a file, which may be an archive.
+    pub(super) fn all_of(path: &Path) -> io::Result<Vec<Self>> {
+        let mut input = unpacked(Box::new(BufReader::with_capacity(ROOM, File::open(path)?)))?;
+        let first = input.fill_buf()?;
+        if first.starts_with(ZIP) {
+            return Err(io::Error::other("a zip archive, which is not read; unpack it"));
+        }
+        if first.get(TAR.0..).is_none_or(|rest| !rest.starts_with(TAR.1)) {
+            return Ok(vec![Self { name: path.to_owned(), data: Data::File }]);
+        }
+        let mut members = Vec::new();
+        for entry in tar::Archive::new(input).entries()? {
+            let mut entry = entry?;
+            if !entry.header().entry_type().is_file() {
+                continue;
+            }
+            let name = path.join(String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches('/'));
+            let mut taken = tempfile::tempfile()?;
+            io::copy(&mut entry, &mut taken)?;
+            members.push(Self { name, data: Data::Taken(taken) });
+        }
+        Ok(members)
+    }
+
+    /// Its text from the beginning, unpacked and in UTF-8 where it was in UTF-16.
+    pub(super) fn open(&self) -> io::Result<Box<dyn BufRead>> {
+        let file = match &self.data {
+            Data::File => File::open(&self.name)?,
+            Data::Taken(file) => {
+                let mut file = file.try_clone()?;
+                file.seek(SeekFrom::Start(0))?;
+                file
+            }
+        };
+        text(unpacked(Box::new(BufReader::with_capacity(ROOM, file)))?)
+    }
+}
+
+/// What is packed, unpacked, as its first bytes tell.
+pub(super) fn unpacked(mut input: Box<dyn BufRead>) -> io::Result<Box<dyn BufRead>> {
+    let first = input.fill_buf()?;
+    Ok(if first.starts_with(GZIP) {
+        Box::new(BufReader::with_capacity(ROOM, MultiGzDecoder::new(input)))
+    } else if first.starts_with(ZSTD) {
+        let decoder = StreamingDecoder::new(input).map_err(io::Error::other)?;
+        Box::new(BufReader::with_capacity(ROOM, decoder))
+    } else {
+        input
+    })
+}
+
+/// What is in UTF-16 as its mark tells, in UTF-8, and without a mark. All else stays as it is, byte for byte.
+pub(super) fn text(mut input: Box<dyn BufRead>) -> io::Result<Box<dyn BufRead>> {
+    let first = input.fill_buf()?;
+    if first.starts_with(b"\xef\xbb\xbf") {
+        input.consume(3);
+    } else if first.starts_with(b"\xff\xfe") || first.starts_with(b"\xfe\xff") {
+        let mut decoder = BufReader::with_capacity(ROOM, DecodeReaderBytesBuilder::new().build(input));
+        // It hands out its first bytes alone, and a line is needed to tell the form.
+        let mut line = Vec::new();
+        decoder.by_ref().take(ROOM as u64).read_until(b'\n', &mut line)?;
+        return Ok(Box::new(io::Cursor::new(line).chain(decoder)));
+    }
+    Ok(input)
+}

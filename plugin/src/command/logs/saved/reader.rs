@@ -1,0 +1,318 @@
+//! Lines that somebody saved, as records of those who wrote them.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+
+use clearwater::component::Component;
+use clearwater::log::{Assembler, LONGEST_LINE, Record, SavedForm, SavedLine, SavedLines, component_of, guess_grammar};
+use clearwater::text::printable;
+use clearwater_kube::logs::{LogEntry, LogOrigin, LogSource};
+use jiff::Timestamp;
+
+/// How typed records begin.
+const TYPED: &[u8] = b"{\"v\":1,\"kind\":";
+
+/// Makes entries of the lines of one log.
+pub(super) struct Reader {
+    /// What the log's own name tells of who wrote it.
+    base: LogSource,
+    form: Form,
+    /// Whether lines were coloured.
+    coloured: bool,
+    /// Whether every line was given a carriage return.
+    returns: bool,
+    streams: HashMap<String, Stream>,
+    /// The stream of the last line.
+    last: String,
+    /// How many lines there were, and how many of them said something that is known: their time, or who wrote them.
+    pub(super) lines: u64,
+    pub(super) known: u64,
+}
+
+enum Form {
+    Saved(SavedLines),
+    Typed(HashMap<String, Arc<LogSource>>),
+}
+
+/// What one container wrote.
+struct Stream {
+    source: Arc<LogSource>,
+    assembler: Assembler,
+    /// The beginning of a line that was saved in pieces.
+    part: Vec<u8>,
+    /// When the open record was taken by the container's runtime.
+    stamp: Option<Timestamp>,
+    /// The last time that is known.
+    time: Timestamp,
+    is_late: bool,
+}
+
+impl Reader {
+    /// `first` is what is known of the lines: it shows their form.
+    pub(super) fn new(base: LogSource, first: &[u8]) -> Self {
+        let mut coloured = false;
+        let form = if first.starts_with(TYPED) {
+            Form::Typed(HashMap::new())
+        } else {
+            let mut form = SavedForm::of(first);
+            if form == SavedForm::Bare && memchr::memmem::find(first, b"\x1b[").is_some() {
+                form = SavedForm::of(&anstream::adapter::strip_bytes(first).into_vec());
+                coloured = form != SavedForm::Bare;
+            }
+            Form::Saved(SavedLines::new(form))
+        };
+        let returns = memchr::memchr(b'\n', first).is_some()
+            && first[..memchr::memrchr(b'\n', first).map_or(0, |end| end + 1)]
+                .split_inclusive(|b| *b == b'\n')
+                .all(|line| line.ends_with(b"\r\n"));
+        Self { base, form, coloured, returns, streams: HashMap::new(), last: String::new(), lines: 0, known: 0 }
+    }
+
+    /// Takes a line, and adds the entries that it completes.
+    pub(super) fn line(&mut self, line: &[u8], out: &mut VecDeque<LogEntry>) {
+        self.lines += 1;
+        let stripped;
+        let mut line = line;
+        if self.coloured {
+            stripped = anstream::adapter::strip_bytes(line).into_vec();
+            line = &stripped;
+        }
+        let shortened;
+        if self.returns
+            && let Some(text) = line.strip_suffix(b"\r\n")
+        {
+            shortened = [text, b"\n"].concat();
+            line = &shortened;
+        }
+        match &mut self.form {
+            Form::Typed(sources) => {
+                let entry = typed(line, sources);
+                self.known += u64::from(entry.is_some());
+                out.extend(entry);
+            }
+            Form::Saved(lines) => {
+                if let Some(line) = lines.next(line) {
+                    self.saved(&line, out);
+                }
+            }
+        }
+    }
+
+    fn saved(&mut self, line: &SavedLine<'_>, out: &mut VecDeque<LogEntry>) {
+        let is_last = self.last.split('\0').eq([&*line.namespace, &line.pod, &line.container]);
+        if !is_last {
+            self.last = [&*line.namespace, &line.pod, &line.container].join("\0");
+        }
+        if !self.streams.contains_key(&self.last) {
+            let stream = Stream::new(named(&self.base, line));
+            self.streams.insert(self.last.clone(), stream);
+        }
+        let Some(stream) = self.streams.get_mut(&self.last) else { return };
+        self.known += u64::from(stream.take(line, out) || line.time.is_some());
+    }
+
+    /// Adds what is still open.
+    pub(super) fn finish(&mut self, out: &mut VecDeque<LogEntry>) {
+        for stream in self.streams.values_mut() {
+            stream.finish(out);
+        }
+    }
+
+    /// Whether the next line may belong to what was read before.
+    pub(super) fn is_inside_message(&self) -> bool {
+        self.streams.values().any(|stream| stream.assembler.is_inside_message())
+    }
+}
+
+impl Stream {
+    fn new(source: LogSource) -> Self {
+        Self {
+            source: Arc::new(source),
+            assembler: Assembler::mixed(),
+            part: Vec::new(),
+            stamp: None,
+            time: Timestamp::UNIX_EPOCH,
+            is_late: false,
+        }
+    }
+
+    /// Tells whether a record of a form that is known was completed.
+    fn take(&mut self, line: &SavedLine<'_>, out: &mut VecDeque<LogEntry>) -> bool {
+        self.part.extend_from_slice(&line.text);
+        if line.is_partial && self.part.len() < LONGEST_LINE {
+            return false;
+        }
+        self.part.push(b'\n');
+        let was_open = self.assembler.is_open();
+        let done = self.assembler.push(&self.part);
+        self.part.clear();
+        let (before, late) = (self.stamp, self.is_late);
+        if !was_open || self.assembler.is_open() && done.is_some() {
+            (self.stamp, self.is_late) = (line.time, line.is_late);
+        }
+        let (stamp, late) = if was_open { (before, late) } else { (line.time, line.is_late) };
+        done.is_some_and(|record| self.entry(record, stamp, late, out))
+    }
+
+    fn finish(&mut self, out: &mut VecDeque<LogEntry>) {
+        if !self.part.is_empty() {
+            let rest = SavedLine { time: self.stamp, ..SavedLine::default() };
+            self.take(&rest, out);
+        }
+        if let Some(record) = self.assembler.finish() {
+            self.entry(record, self.stamp, self.is_late, out);
+        }
+    }
+
+    fn entry(&mut self, record: Record, stamp: Option<Timestamp>, late: bool, out: &mut VecDeque<LogEntry>) -> bool {
+        let own = record.head().time;
+        self.time = own.or(stamp).unwrap_or(self.time);
+        out.push_back(LogEntry { source: self.source.clone(), time: self.time, record, late });
+        own.is_some()
+    }
+}
+
+/// The source of a line: what was saved with it, else what the log's own name tells.
+fn named(base: &LogSource, line: &SavedLine<'_>) -> LogSource {
+    if line.pod.is_empty() {
+        return base.clone();
+    }
+    let component = component_of(&line.pod).or_else(|| component_of(&line.container));
+    let component = component.map_or_else(|| base.component.clone(), |c| c.name().to_owned());
+    LogSource {
+        namespace: shown(&line.namespace),
+        pod: shown(&line.pod),
+        container: shown(if line.container.is_empty() { &component } else { &line.container }),
+        component,
+        origin: LogOrigin::Output,
+        ..base.clone()
+    }
+}
+
+/// What the name of a log tells of who wrote it. Anybody may have made it.
+pub(super) fn of_path(path: &Path) -> LogSource {
+    let names: Vec<&str> = path.iter().filter_map(|p| p.to_str()).collect();
+    let pod = names.iter().find_map(|name| pod(name));
+    let component = match pod {
+        Some(pod) => beginning(pod),
+        None => names.iter().rev().take(2).find_map(|name| beginning(name)),
+    };
+    let component = component.map_or("", Component::name);
+    let name = path.display().to_string();
+    let pod = pod.unwrap_or(if component.is_empty() { &name } else { component });
+    unnamed(component, pod, LogOrigin::File(shown(&name)))
+}
+
+/// The source of what came without a name.
+pub(super) fn unnamed(component: &str, pod: &str, origin: LogOrigin) -> LogSource {
+    LogSource {
+        component: shown(component),
+        namespace: String::new(),
+        pod: shown(pod),
+        node: String::new(),
+        address: String::new(),
+        container: shown(component),
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        origin,
+    }
+}
+
+fn shown(name: &str) -> String {
+    printable(name).into_owned()
+}
+
+/// The component that a name begins with: `homestead-prov` begins with `homestead`, too.
+fn beginning(name: &str) -> Option<Component> {
+    let begins = |c: &Component| {
+        name.strip_prefix(c.name()).is_some_and(|rest| !rest.starts_with(|l: char| l.is_ascii_alphanumeric()))
+    };
+    Component::ALL.into_iter().filter(begins).max_by_key(|c| c.name().len())
+}
+
+/// The pod in the name of a file or a directory: a component's name with what a StatefulSet (`-0`) or a Deployment
+/// (`-5f649d585b-92x7j`) puts behind it.
+fn pod(name: &str) -> Option<&str> {
+    let name = name.split('.').next()?;
+    let own = beginning(name)?.name();
+    let rest: Vec<&str> = name.strip_prefix(own)?.strip_prefix('-')?.split('-').collect();
+    let all = |word: &str, fits: fn(&u8) -> bool| !word.is_empty() && word.bytes().all(|b| fits(&b));
+    let fits = match rest[..] {
+        [ordinal] => ordinal.len() < 5 && all(ordinal, u8::is_ascii_digit),
+        [hash, random] => {
+            (6..=10).contains(&hash.len())
+                && random.len() == 5
+                && all(hash, u8::is_ascii_alphanumeric)
+                && all(random, u8::is_ascii_alphanumeric)
+        }
+        _ => false,
+    };
+    fits.then_some(name)
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Typed {
+    kind: String,
+    time: Option<Timestamp>,
+    late: bool,
+    component: String,
+    namespace: String,
+    pod: String,
+    container: String,
+    node: String,
+    address: String,
+    source: String,
+    message: String,
+}
+
+/// A typed record. What is none, as a gap, is passed over.
+fn typed(line: &[u8], sources: &mut HashMap<String, Arc<LogSource>>) -> Option<LogEntry> {
+    let typed: Typed = serde_json::from_slice(line).ok()?;
+    if typed.kind != "record" {
+        return None;
+    }
+    let key = [&*typed.namespace, &typed.pod, &typed.container, &typed.source].join("\0");
+    let source = sources.entry(key).or_insert_with(|| {
+        Arc::new(LogSource {
+            component: shown(&typed.component),
+            namespace: shown(&typed.namespace),
+            pod: shown(&typed.pod),
+            node: shown(&typed.node),
+            address: shown(&typed.address),
+            container: shown(&typed.container),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            origin: match &*typed.source {
+                "stdout" => LogOrigin::Output,
+                "previous" => LogOrigin::Previous,
+                path => LogOrigin::File(shown(path)),
+            },
+        })
+    });
+    let message = typed.message + "\n";
+    let record = Record::new(guess_grammar(message.as_bytes()), message.into_bytes());
+    Some(LogEntry { source: source.clone(), time: typed.time.unwrap_or_default(), record, late: typed.late })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_files_tell_component_and_pod() {
+        let of = |path: &str| {
+            let source = of_path(Path::new(path));
+            (source.component, source.pod)
+        };
+        let two = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(of("night/sprout.log"), two("sprout", "sprout"));
+        assert_eq!(of("night/sprout-0.log"), two("sprout", "sprout-0"));
+        let tree = "t/sprout-5f649d585b-92x7j/var/log/clearwater-etcd/clearwater-etcd.log";
+        assert_eq!(of(tree), two("sprout", "sprout-5f649d585b-92x7j"));
+        assert_eq!(of("t/homestead-prov-0/a.txt"), two("homestead-prov", "homestead-prov-0"));
+        assert_eq!(of("bono-calls/sprout_20261123T100000Z.txt"), two("sprout", "sprout"));
+        assert_eq!(of("x/y.log"), two("", "x/y.log"));
+    }
+}

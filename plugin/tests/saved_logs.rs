@@ -1,0 +1,208 @@
+//! Logs that somebody saved, in the forms that tools give them: what `logs` and `trace` make of each.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::json;
+
+const POD: &str = "sprout-5f649d585b-92x7j";
+const CALL: &str = "8f3a@10.244.1.7";
+const STAMP: &str = "2026-11-23T10:00:00.123456789Z";
+
+/// What sprout wrote: a SIP message whose lines end as the wire has them, its answer, and an error.
+fn log() -> String {
+    let message = |clock: &str, way: &str, text: &str| {
+        format!(
+            "23-11-2026 10:00:{clock} UTC Verbose common_sip_processing.cpp:87: {way} {} bytes {} msg MESSAGE/cseq=1 \
+             (rdata0x1) {} TCP 10.244.1.7:40000:\n--start msg--\n\n{text}\n--end msg--\n",
+            text.len(),
+            if way == "RX" { "Request" } else { "Response 404" },
+            if way == "RX" { "from" } else { "to" },
+        )
+    };
+    let rest = format!(
+        "Via: SIP/2.0/TCP 10.244.1.7:40000;branch=z9hG4bKx\r\nFrom: <sip:1@ims>;tag=a\r\nTo: <sip:2@ims>\r\nCall-ID: \
+         {CALL}\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n"
+    );
+    [
+        message("00.000", "RX", &format!("MESSAGE sip:2@ims SIP/2.0\r\n{rest}")),
+        "23-11-2026 10:00:01.000 UTC Error hss.cpp:1: no such subscriber\n".to_owned(),
+        message("02.000", "TX", &format!("SIP/2.0 404 Not Found\r\n{rest}")),
+    ]
+    .concat()
+}
+
+fn lines(each: impl Fn(&str) -> String) -> Vec<u8> {
+    log().split_inclusive('\n').map(|line| each(line.strip_suffix('\n').unwrap())).collect::<String>().into_bytes()
+}
+
+fn gzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(bytes).unwrap();
+    packed.finish().unwrap()
+}
+
+fn archived(name: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_size(bytes.len() as u64);
+    header.set_mode(0o644);
+    archive.append_data(&mut header, name, bytes).unwrap();
+    archive.into_inner().unwrap()
+}
+
+fn utf16(text: &str) -> Vec<u8> {
+    [0xfeff].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect()
+}
+
+/// Each form with the file that it is saved in.
+fn forms() -> Vec<(&'static str, String, Vec<u8>)> {
+    let of_pod = format!("{POD}.log");
+    let json = |line: &str| json!({"message": line, "podName": POD, "containerName": "sprout"}).to_string() + "\n";
+    let docker = |line: &str| json!({"log": format!("{line}\n"), "stream": "stdout", "time": STAMP}).to_string() + "\n";
+    let pieces = |line: &str| {
+        let (a, b) = line.split_at(line.char_indices().nth(20).map_or(0, |(at, _)| at));
+        format!("{STAMP} stdout P {a}\n{STAMP} stdout F {b}\n")
+    };
+    let coloured = |line: &str| format!("\u{1b}[32m{POD}\u{1b}[0m \u{1b}[33msprout\u{1b}[0m {line}\n");
+    let pretty = |line: &str| {
+        format!("{{\n  \"pod\": \"{POD}\",\n  \"container\": \"sprout\",\n  \"message\": {}\n}}\n", json!(line))
+    };
+    let mut typed = Vec::new();
+    let raw = log();
+    let records: Vec<&str> = raw.split("23-11-2026 ").filter(|r| !r.is_empty()).collect();
+    for record in records {
+        let message = format!("23-11-2026 {}", record.trim_end_matches('\n'));
+        let time = format!("2026-11-23T10:00:{}Z", &message[17..23]);
+        let head = json!({"time": time, "component": "sprout", "pod": POD, "container": "sprout", "source": "stdout"});
+        let mut object = head.as_object().unwrap().clone();
+        object.insert("message".to_owned(), message.into());
+        let rest = serde_json::to_string(&object).unwrap();
+        typed.extend(format!("{{\"v\":1,\"kind\":\"record\",{}\n", &rest[1..]).into_bytes());
+    }
+    let bare = lines(|line| format!("{line}\n"));
+    let zstd = ruzstd::encoding::compress_to_vec(&bare[..], ruzstd::encoding::CompressionLevel::Fastest);
+    let crlf = raw.replace("\r\n", "\n").replace('\n', "\r\n").into_bytes();
+    vec![
+        ("the lines alone", of_pod.clone(), bare.clone()),
+        ("kubectl cp", format!("{POD}/var/log/sprout/sprout_current.txt"), bare.clone()),
+        ("kubectl --timestamps", of_pod.clone(), lines(|line| format!("{STAMP} {line}\n"))),
+        ("kubectl --prefix", "all.log".into(), lines(|line| format!("[pod/{POD}/sprout] {line}\n"))),
+        ("kubectl --prefix --timestamps", "all.log".into(), lines(|l| format!("[pod/{POD}/sprout] {STAMP} {l}\n"))),
+        ("stern", "all.log".into(), lines(|line| format!("{POD} sprout {line}\n"))),
+        ("stern --timestamps", "all.log".into(), lines(|line| format!("{POD} sprout {STAMP} {line}\n"))),
+        ("stern -A", "all.log".into(), lines(|line| format!("ims {POD} sprout {line}\n"))),
+        ("stern with colours", "all.log".into(), lines(coloured)),
+        ("json", "all.log".into(), lines(json)),
+        (
+            "extjson",
+            "all.log".into(),
+            lines(|l| json!({"pod": POD, "container": "c", "message": l}).to_string() + "\n"),
+        ),
+        ("ppextjson", "all.log".into(), lines(pretty)),
+        ("typed", "all.log".into(), typed),
+        ("docker's json-file", of_pod.clone(), lines(docker)),
+        ("a node's files", of_pod.clone(), lines(|line| format!("{STAMP} stdout F {line}\n"))),
+        ("a node's files, in pieces", of_pod.clone(), lines(pieces)),
+        ("docker compose", "all.log".into(), lines(|line| format!("{POD}  | {line}\n"))),
+        ("gzip", format!("{of_pod}.gz"), gzipped(&bare)),
+        ("zstd", format!("{of_pod}.zst"), zstd),
+        ("tar", "night.tar".into(), archived(&of_pod, &bare)),
+        ("tar.gz", "night.tar.gz".into(), gzipped(&archived(&format!("{POD}/sprout_current.txt"), &bare))),
+        ("UTF-16", of_pod.clone(), utf16(&raw)),
+        ("a mark of UTF-8", of_pod.clone(), [b"\xef\xbb\xbf", &bare[..]].concat()),
+        ("CRLF", of_pod, crlf),
+    ]
+}
+
+fn plugin(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-clearwater"));
+    command.args(args).current_dir(dir).env_clear().env("HOME", dir).stdin(Stdio::null());
+    let ran = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (ran.status.code(), text(&ran.stdout), text(&ran.stderr))
+}
+
+#[test]
+fn logs_and_trace_read_what_tools_save() {
+    let expected = log().replace('\r', "");
+    for (form, name, bytes) in forms() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("saved").join(&name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, bytes).unwrap();
+        for from in ["saved", file.to_str().unwrap()] {
+            let (code, out, err) = plugin(dir.path(), &["logs", "--from", from, "-o", "raw"]);
+            assert_eq!((code, out.replace('\r', "")), (Some(0), expected.clone()), "logs, {form}: {err}");
+            let (code, out, err) = plugin(dir.path(), &["trace", "--from", from, CALL]);
+            let lane = if from == "saved" || !name.starts_with("all") { POD } else { "sprout" };
+            assert!(code == Some(0) && out.contains("MESSAGE") && out.contains("404"), "trace, {form}: {out}{err}");
+            assert!(out.contains(lane), "trace, {form}: {out}");
+            assert!(err.contains("404 Not Found") && !err.contains("logLevel"), "trace, {form}: {err}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_named_and_the_rest_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let saved = dir.path().join("saved");
+    std::fs::create_dir(&saved).unwrap();
+    let line = |text: &str| format!("23-11-2026 10:00:00.000 UTC Error a.cpp:1: {text}\n");
+    std::fs::write(saved.join("bono-0.log"), line("one")).unwrap();
+    std::fs::write(saved.join("sprout-0.log"), line("two")).unwrap();
+    std::fs::write(saved.join("strange.txt"), "what\nis\nthis\n").unwrap();
+    std::fs::write(saved.join("cut.gz"), &gzipped(line("three").as_bytes())[..20]).unwrap();
+    std::fs::write(saved.join("report.zip"), b"PK\x03\x04 and so on").unwrap();
+    std::os::unix::fs::symlink("bono-0.log", saved.join("link.log")).unwrap();
+    assert!(Command::new("mkfifo").arg(saved.join("fifo")).status().unwrap().success());
+    let (code, out, err) = plugin(dir.path(), &["logs", "--from", "saved", "-o", "raw"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert_eq!(out, format!("what\nis\nthis\n{}{}", line("one"), line("two")));
+    for said in
+        ["link.log: not read: a link", "fifo: not read", "cut.gz: not read", "report.zip: not read", "its 3 lines"]
+    {
+        assert!(err.contains(said), "{said}: {err}");
+    }
+}
+
+/// Two pods of one component are two lanes, and their lines come in the order of time, whichever file is first.
+#[test]
+fn files_are_merged_by_time_and_rotated_ones_come_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let line = |second: u8, text: &str| format!("23-11-2026 10:00:{second:02}.000 UTC Error a.cpp:1: {text}\n");
+    for (name, text) in [
+        ("bono-1.log", line(2, "c") + &line(4, "e")),
+        ("sprout-0.log", line(1, "b") + "more\n" + &line(3, "d")),
+        ("bono-0.log", line(0, "three")),
+        ("bono-0.log.1", line(0, "two")),
+        ("bono-0.log.10", line(0, "one")),
+    ] {
+        std::fs::write(dir.path().join(name), text).unwrap();
+    }
+    let (_, out, err) = plugin(dir.path(), &["logs", "--from", ".", "--format", "{pod} {text}"]);
+    assert_eq!(out, "bono-0 one\nbono-0 two\nbono-0 three\nsprout-0 b\nbono-1 c\nsprout-0 d\nbono-1 e\n", "{err}");
+    let (_, out, _) =
+        plugin(dir.path(), &["logs", "--from", ".", "-o", "raw", "--around", "10:00:02", "--within", "1s"]);
+    assert_eq!(out, line(1, "b") + "more\n" + &line(2, "c") + &line(3, "d"));
+}
+
+#[test]
+fn names_of_files_and_of_records_are_printable() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("x\u{1b}[2J\n\u{202e}.txt"), "one\n").unwrap();
+    let typed = r#"{"v":1,"kind":"record","time":"2026-11-23T10:00:00Z","component":"s\u001b[2J","namespace":"i\n","pod":"p\u202e","container":"c\r","node":"n\u0007","address":"1\u009b","source":"/var/\u2066","message":"m"}"#;
+    std::fs::write(dir.path().join("typed.log"), typed.to_owned() + "\n").unwrap();
+    let ext = r#"{"pod": "sprout-0\u001b[2J", "container": "c\u202e", "message": "m"}"#;
+    std::fs::write(dir.path().join("ext.log"), ext.to_owned() + "\n").unwrap();
+    let format = "{component}|{namespace}|{pod}|{container}|{node}|{source}";
+    let (_, out, err) = plugin(dir.path(), &["logs", "--from", ".", "--format", format]);
+    assert_eq!(out.lines().count(), 3, "{out}");
+    let is_harmful = |text: &str| text.contains(|c| clearwater::text::is_harmful(c) && c != '\n');
+    assert!(!is_harmful(&out) && !is_harmful(&err), "{out:?} {err:?}");
+    assert!(out.contains(r"p\u{202e}") && out.contains(r"x\u{1b}[2J\n\u{202e}.txt"), "{out}");
+}
