@@ -170,6 +170,16 @@ fn what_cannot_be_read_is_named_and_the_rest_goes_on() {
     }
 }
 
+#[test]
+fn a_directory_without_a_log_is_no_success() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("saved")).unwrap();
+    for command in ["logs", "trace"] {
+        let (code, out, err) = plugin(dir.path(), &[command, "--from", "saved"]);
+        assert!(code == Some(1) && out.is_empty() && err.contains("there is no log in it"), "{command}: {out}{err}");
+    }
+}
+
 /// Two pods of one component are two lanes, and their lines come in the order of time, whichever file is first.
 #[test]
 fn files_are_merged_by_time_and_rotated_ones_come_first() {

@@ -18,6 +18,8 @@ enum Answer {
     Status(u16, &'static str),
     Text(&'static str),
     Hang,
+    /// A line that never ends.
+    Endless,
     /// A watch in which nothing happens, and which ends after a second.
     Watch,
 }
@@ -88,6 +90,13 @@ fn serve(stream: TcpStream, answers: &Answers) -> std::io::Result<()> {
             Answer::Hang => {
                 let _ = lines.read(&mut [0])?;
                 return Ok(());
+            }
+            Answer::Endless => {
+                out.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n2026-11-28T10:00:00.000000001Z ")?;
+                loop {
+                    out.write_all(&[b'a'; 4096])?;
+                    std::thread::sleep(Duration::from_millis(10));
+                }
             }
             Answer::Watch => {
                 out.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n")?;
@@ -200,6 +209,15 @@ fn what_is_not_followed_ends_and_names_what_could_not_be_read() {
             &["read: etcd-0 › etcd stdout, sprout-0 › sprout stdout"],
         ),
         ("trace x", "/exec?", Answer::Hang, Some(1), &["could not be read: sprout-0 › sprout"]),
+        ("trace", "/exec?", FORBIDDEN, Some(1), &["needs get and create pods/exec", "not everything could be read"]),
+        ("trace --failed", "/exec?", FORBIDDEN, Some(1), &["not everything could be read"]),
+        (
+            "logs --no-follow --source stdout",
+            "etcd-0/log?",
+            Answer::Endless,
+            Some(1),
+            &["hello", "could not be read: etcd-0 › etcd stdout", "one line without end"],
+        ),
     ];
     check(ROWS, 90);
 }

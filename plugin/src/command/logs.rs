@@ -217,8 +217,8 @@ impl Logs {
                 return Err(error);
             }
             if seen.sources.is_empty() && !follow && code == exit::OK {
-                if seen.troubles > 0 {
-                    return Err(CliError::Connection("nothing could be read; the warnings say why".to_owned()));
+                if let Some(error) = seen.unread.nothing() {
+                    return Err(error);
                 }
                 context.talk().warning("no container was found to read; see kubectl clearwater status");
             }

@@ -76,8 +76,8 @@ impl Status {
                 }
                 if !self.watch {
                     return Ok(match (seen.healthy, seen.unreached) {
-                        (true, _) => exit::OK,
-                        (false, true) => exit::FAILURE,
+                        (_, true) => exit::FAILURE,
+                        (true, false) => exit::OK,
                         (false, false) => exit::UNHEALTHY,
                     });
                 }

@@ -10,10 +10,10 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::Api;
 use kube::api::LogParams;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::feed::{Feed, ReceiverClosed, WHOLE, WHOLE_MESSAGE};
-use super::patience::{Patience, Reminder};
+use super::patience::{GIVE_UP, Patience, Reminder};
 use super::{PAUSES, REMINDERS, look};
 use crate::backoff;
 use crate::cluster::{code_of, say};
@@ -217,9 +217,14 @@ impl Output {
         let follow = of == Next::Follow && self.follow;
         let silent = if of == Next::Check || !follow { OPENING } else { SILENT };
         let mut lines = Lines::default();
+        // Since when a line has been coming that has no end yet.
+        let mut open: Option<Instant> = None;
         let mut idle = Duration::ZERO;
         let mut turns = 0;
         loop {
+            if open.is_some_and(|since| since.elapsed() >= GIVE_UP) && !follow {
+                return Ok(End::Broken("it gives one line without end".to_owned()));
+            }
             let is_repeating = resume.is_repeating();
             let quiet = if is_repeating { QUIET_RESUMED } else { QUIET };
             let ready = stream.fill_buf().now_or_never();
@@ -277,6 +282,7 @@ impl Output {
             let taken = chunk.len();
             let mut rest = chunk;
             while let Some(line) = lines.next(&mut rest) {
+                open = None;
                 // Nearly every line is expected, and leads to no question.
                 let taken = match kubelet_line(line) {
                     Some((time, text)) if !resume.misses(time, text) => {
@@ -293,6 +299,9 @@ impl Output {
                 }
             }
             stream.consume_unpin(taken);
+            if lines.is_open() {
+                open.get_or_insert_with(Instant::now);
+            }
         }
     }
 

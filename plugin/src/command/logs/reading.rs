@@ -21,8 +21,6 @@ pub(super) struct Seen {
     pub(super) lines: u64,
     pub(super) late: u64,
     pub(super) gaps: u64,
-    /// What broke, and what was gone without.
-    pub(super) troubles: u64,
     /// What was asked for and could not be read.
     pub(super) unread: Unread,
     /// Those that a record came of, by name.
@@ -91,9 +89,7 @@ impl Reading {
                 return Ok(true);
             }
             Said::Trouble(source, text) => {
-                self.seen.troubles += 1;
-                let name = source.map(|s| format::name(&s) + ": ").unwrap_or_default();
-                context.talk().warning(name + &text);
+                self.seen.unread.trouble(source.as_deref(), &text, context);
             }
             Said::Unread(source, why) => self.seen.unread.take(source.as_deref(), &why, context),
             Said::Opened(source) if shows => tell(context, '+', &source),

@@ -33,6 +33,9 @@ pub(crate) fn each_of_path(
         let own = Member::all_of(path).map_err(|source| CliError::Read { path: path.to_owned(), source })?;
         members.extend(own);
     }
+    if members.is_empty() {
+        return Err(CliError::Read { path: path.to_owned(), source: io::Error::other("there is no log in it") });
+    }
     let mut logs: Vec<Log> = members.into_iter().map(|member| Log { member, open: None }).collect();
     let mut turns = BinaryHeap::new();
     for (index, log) in logs.iter().enumerate() {

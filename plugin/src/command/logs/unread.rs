@@ -16,6 +16,8 @@ const MOST_NAMED: usize = 12;
 #[derive(Debug, Default)]
 pub(in crate::command) struct Unread {
     sources: BTreeSet<String>,
+    /// How often something was gone without: for want of a right, or of a program in the container.
+    troubles: u64,
     /// Why nothing more could be read at all.
     all: Option<Printable>,
 }
@@ -31,6 +33,19 @@ impl Unread {
                 self.sources.insert(name.to_owned());
             }
         }
+    }
+
+    /// Something was gone without.
+    pub(in crate::command) fn trouble(&mut self, source: Option<&LogSource>, why: &Printable, context: &mut Context) {
+        self.troubles += 1;
+        let name = source.map(|s| format!("{}: ", format::name(s).trim_end())).unwrap_or_default();
+        context.talk().warning(format!("{name}{why}"));
+    }
+
+    /// Why the command failed where it found nothing: what was gone without may have held it.
+    pub(in crate::command) fn nothing(&self) -> Option<CliError> {
+        let gone_without = || CliError::Connection("not everything could be read; the warnings say why".to_owned());
+        self.error().or_else(|| (self.troubles > 0).then(gone_without))
     }
 
     /// Why the command failed, where anything is among them.
@@ -52,11 +67,13 @@ mod tests {
 
     #[test]
     fn a_few_are_named_and_the_others_counted() {
-        let of = |n: usize| Unread { sources: (0..n).map(|n| format!("pod-{n:02}")).collect(), all: None };
+        let of = |n: usize| Unread { sources: (0..n).map(|n| format!("pod-{n:02}")).collect(), ..Unread::default() };
         let said = |unread: &Unread| unread.error().map(|e| e.to_string());
         assert_eq!(said(&of(0)), None);
         assert_eq!(said(&of(2)).unwrap(), "could not be read: pod-00, pod-01; the warnings say why");
         assert!(said(&of(20)).unwrap().ends_with("pod-11 and 8 more; the warnings say why"));
+        let without = Unread { troubles: 1, ..of(0) };
+        assert!(without.error().is_none() && without.nothing().is_some() && of(0).nothing().is_none());
         let lost = Unread { all: Some("Unauthorized".into()), ..of(2) };
         assert_eq!(said(&lost).unwrap(), "Unauthorized");
     }

@@ -85,7 +85,7 @@ impl Trace {
                 "none of {messages} SIP messages names {subject:?}, and no other line does; `kubectl clearwater trace` \
                  without it lists what there is"
             ));
-            return unread.error().map_or(Ok(exit::FAILURE), Err);
+            return unread.nothing().map_or(Ok(exit::FAILURE), Err);
         }
         match self.format {
             Drawing::Text => ladder.text_lines(|line| context.results().text(line))?,
@@ -132,10 +132,7 @@ impl Trace {
                 while let Some(said) = stream.next().await {
                     match said {
                         Said::Record(entry) => take(&entry, context)?,
-                        Said::Trouble(source, text) => {
-                            let name = source.map(|s| format!("{}: ", s.pod)).unwrap_or_default();
-                            context.talk().warning(name + &text);
-                        }
+                        Said::Trouble(source, why) => unread.trouble(source.as_deref(), &why, context),
                         Said::Unread(source, why) => unread.take(source.as_deref(), &why, context),
                         _ => {}
                     }

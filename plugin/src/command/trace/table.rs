@@ -204,6 +204,7 @@ impl Trace {
                 context.talk().note("`kubectl clearwater trace CALL-ID` draws one of them");
             }
         }
-        unread.error().map_or(Ok(exit::OK), Err)
+        let failed = if count == 0 { unread.nothing() } else { unread.error() };
+        failed.map_or(Ok(exit::OK), Err)
     }
 }
