@@ -159,13 +159,13 @@ pub async fn check(cluster: &Cluster, options: &CheckOptions) -> Result<Checks, 
     }
     // Half of the time is kept for a second look.
     let mut before = Vec::new();
-    let mut now = glance(cluster, options, left(until) / 2).await.map_err(failed)?;
+    let mut now = Box::pin(glance(cluster, options, left(until) / 2)).await.map_err(failed)?;
     let mut looks = 1;
     let wanted =
         |lines: &[CheckLine]| -> Vec<CheckLine> { lines.iter().filter(|l| options.wants(l.id)).cloned().collect() };
     while is_open(&before, &wanted(&now)) && left(until) > BACK_OFF {
         sleep(BACK_OFF).await;
-        let Ok(again) = glance(cluster, options, left(until)).await else { break };
+        let Ok(again) = Box::pin(glance(cluster, options, left(until))).await else { break };
         looks += 1;
         before = std::mem::replace(&mut now, again);
     }
@@ -296,7 +296,8 @@ async fn before(cluster: &Cluster, options: &CheckOptions) -> Result<Vec<CheckLi
     let live = LiveState::look(cluster).await.map_err(|e| e.to_string())?;
     let lines = match ApplyPlan::plan(cluster, &deployment, &scope, &live, false).await {
         Ok((work, unplanned)) => {
-            let checked = preflight::check(cluster, &deployment, true, &options.skip, &scope, &live, &work).await;
+            let checked =
+                Box::pin(preflight::check(cluster, &deployment, true, &options.skip, &scope, &live, &work)).await;
             let mut lines = checked.map_err(|e| e.to_string())?;
             lines.extend(unplanned);
             lines
