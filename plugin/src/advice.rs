@@ -1,6 +1,6 @@
 //! Advice in the words of this command line: the libraries name deeds, and here alone each becomes a command or a flag.
 
-use clearwater::event::{Command, Event};
+use clearwater::event::{CheckLine, Command, Event};
 use clearwater::remedy::{Advice, NamesDeed, Permission, Remedied, Remedy};
 
 /// An error with what works, as it is printed.
@@ -21,6 +21,13 @@ pub(crate) fn texts(all: &[Advice]) -> Vec<String> {
 /// The event with every remedy in words, for people and programs alike.
 pub(crate) fn worded(event: Event) -> Event {
     Event { what: event.what.worded(&word), ..event }
+}
+
+/// Lines of checks with every remedy in words.
+pub(crate) fn word_lines<'a>(lines: impl IntoIterator<Item = &'a mut CheckLine>) {
+    for line in lines {
+        line.fix = line.fix.take().map(|fix| Remedy::Text(fix.worded(&word)));
+    }
 }
 
 /// What this command line calls a deed; `None` where it has nothing to add to the libraries' words.

@@ -98,6 +98,8 @@ fn help_pages() {
         "graph --help",
         "up -h",
         "status -h",
+        "check -h",
+        "report -h",
         "diff -h",
         "down -h",
         "dns-patch -h",

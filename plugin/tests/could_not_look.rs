@@ -11,11 +11,14 @@ use std::time::{Duration, Instant};
 use server::{Manners, Server};
 
 /// The commands that have to look, and cannot say anything good without.
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 20] = [
     "up --yes",
     "up --dry-run",
     "diff",
     "status",
+    "check",
+    "check --before",
+    "report",
     "scale bono 2 --yes",
     "autoscale --list",
     "down --yes",

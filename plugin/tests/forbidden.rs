@@ -19,11 +19,13 @@ use serde_json::{Value, json};
 use server::{Manners, Server};
 
 /// Commands with the tasks whose rights they take.
-const COMMANDS: [(&str, Task); 12] = [
+const COMMANDS: [(&str, Task); 14] = [
     ("up --dry-run", Task::Up),
     ("diff", Task::Up),
     ("up --yes --timeout 3s", Task::Up),
     ("status --timeout 2s", Task::Status),
+    ("check --timeout 3s", Task::Check),
+    ("report --timeout 3s --to r.zip", Task::Report),
     ("scale sprout 2 --yes --timeout 3s", Task::Scale),
     ("autoscale --list", Task::Autoscale),
     ("down --yes --timeout 3s", Task::Down),
@@ -223,7 +225,8 @@ fn a_token_that_runs_out_in_the_middle() {
                         }
                         let told = ["Unauthorized", "did not let it be asked"].iter().any(|words| said.contains(words));
                         // Whose own time is short may have ended for that before it was refused.
-                        let ended = if line.contains("--timeout") { matches!(code, 3..=5) } else { false };
+                        let late = matches!(code, 3..=5) || said.contains("no answer from the API server within");
+                        let ended = line.contains("--timeout") && late;
                         if said.contains("Status {") || !(ended || code == 1 && told) {
                             wrong.lock().unwrap().push(format!("{line}, good for {good}: {code}\n{said}"));
                         }

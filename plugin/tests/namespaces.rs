@@ -10,10 +10,12 @@ use std::process::{Command, Stdio};
 use server::{Manners, Server};
 
 /// Every command that goes to a namespace, with the flag by which it takes a deployment file.
-const COMMANDS: [(&str, &str); 10] = [
+const COMMANDS: [(&str, &str); 12] = [
     ("up --yes", "-f"),
     ("diff", "-f"),
     ("status", "-f"),
+    ("check", "-f"),
+    ("report", "-f"),
     ("scale sprout 2 --yes", "-f"),
     ("down --yes", "-f"),
     ("logs", "--file"),

@@ -11,9 +11,11 @@ const END: &str = "<!-- end of rights -->\n";
 /// The commands that do a task.
 fn commands(task: Task) -> &'static str {
     match task {
-        Task::Up => "`up`, `diff`",
+        Task::Up => "`up`, `diff`, `check --before`",
         Task::CreateNamespace => "`up --create-namespace`",
         Task::Status => "`status`",
+        Task::Check => "`check`",
+        Task::Report => "`report`",
         Task::Scale => "`scale`",
         Task::Autoscale => "`autoscale`",
         Task::Down => "`down`",

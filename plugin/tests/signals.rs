@@ -49,13 +49,16 @@ fn end(mut child: Child, what: &str) -> (Option<i32>, Duration) {
 const SIGNALS: [(&str, i32); 2] = [("-INT", 130), ("-TERM", 143)];
 
 /// Every command that asks a cluster.
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 24] = [
     "up --yes",
     "up --dry-run",
     "diff",
     "down --yes",
     "scale sprout 2 --yes",
     "status",
+    "check",
+    "check --before",
+    "report",
     "status --watch",
     "logs",
     "logs --no-follow",

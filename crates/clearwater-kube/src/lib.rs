@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod autoscale;
 mod backoff;
+pub mod check;
 mod cluster;
 mod deadline;
 pub mod dns;
@@ -19,6 +20,7 @@ pub mod logs;
 pub mod observe;
 pub mod owner;
 pub mod pod;
+pub mod report;
 pub mod rights;
 pub mod run;
 pub mod scale;

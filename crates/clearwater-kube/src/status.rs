@@ -10,11 +10,10 @@ mod settle;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use clearwater::component::{Component, Entry, Release, entry};
+use clearwater::component::{Component, Entry, Release};
 use clearwater::config::Deployment;
-use clearwater::dns::Names;
 use clearwater::event::LogExcerpt;
-use clearwater::manifest::{ENV_VARS, workloads};
+use clearwater::manifest::ENV_VARS;
 use clearwater::scale::Members;
 use clearwater::text::Clean;
 use jiff::Timestamp;
@@ -31,9 +30,9 @@ use crate::judge::failure::{self, RolloutContext};
 use crate::judge::{self, About, Judged, Stage};
 use crate::observe::finding::Finding;
 use crate::observe::report::{Report, Tally};
-use crate::observe::snapshot::{Snapshot, component_of};
+use crate::observe::snapshot::Snapshot;
 use crate::observe::subject::ZoneUnread;
-use crate::observe::{Exits, MembersSeen, Observation, Subject, Workload, look, subject};
+use crate::observe::{Exits, MembersSeen, Observation, Subject, look, subject};
 use crate::pod::object::{own_container, pod_is_ready};
 
 /// Before something is looked at again. Also the least time that another look is worth.
@@ -202,7 +201,7 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
         Some(deployment) => (Some(deployment.names()), None),
         None => subject::names(cluster, release).await.map_or_else(|why| (None, Some(why)), |names| (names, None)),
     };
-    let subjects = subjects(&snapshot, options, release, names.as_ref());
+    let subjects = subject::all(&snapshot, options.deployment.as_ref(), release, names.as_ref());
 
     // And half of what is left for asking again.
     let first = Glance::at(cluster, snapshot, subjects.iter().collect(), Instant::now() + left(until) / 2).await;
@@ -211,7 +210,7 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
     let mut open = Vec::new();
     let mut settled = BTreeMap::new();
     for subject in &subjects {
-        let judged = first.judge(subject);
+        let judged = judge::standing(subject, &first.seen);
         if judged.stage == Stage::Serving {
             settled.insert(subject.component(), component_status(subject, judged, &first.seen, at));
         } else {
@@ -227,7 +226,7 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
         open = open
             .into_iter()
             .filter_map(|(subject, before)| {
-                let now = next.judge(subject);
+                let now = judge::standing(subject, &next.seen);
                 let judged = match settle(&before, &now) {
                     Settled::Open => return Some((subject, now)),
                     Settled::Serving => now,
@@ -278,17 +277,6 @@ impl Glance {
         Self { seen, late }
     }
 
-    /// How far a component is.
-    fn judge(&self, subject: &Subject) -> Judged {
-        let mut judged = judge::component(subject, &self.seen);
-        let unready = judge::pods(subject, &self.seen).into_iter().any(|p| !pod_is_ready(p));
-        if subject.workloads.is_empty() && unready {
-            judged.problems.push(Finding::new(About::Pods, "a pod without a controller is not ready"));
-            judged.stage = judged.stage.min(Stage::Settling);
-        }
-        judged
-    }
-
     /// Whether a pod of a component had not answered everything when the time was up.
     fn is_late(&self, subject: &Subject) -> bool {
         judge::pods(subject, &self.seen).iter().filter_map(|p| p.uid()).any(|uid| self.late.contains(&uid))
@@ -317,35 +305,6 @@ fn notes(cluster: &Cluster, snapshot: &Snapshot, zone: Option<&ZoneUnread>, noth
         ));
     }
     notes
-}
-
-/// What is to be judged: the components of the deployment file, or those that are there.
-fn subjects(snapshot: &Snapshot, options: &StatusOptions, release: Release, names: Option<&Names>) -> Vec<Subject> {
-    let mut found: BTreeMap<Component, Vec<Workload>> = BTreeMap::new();
-    if let Some(deployment) = &options.deployment {
-        for entry in deployment.components() {
-            let expected = workloads(deployment, entry.component);
-            found.insert(entry.component, expected.iter().map(Workload::from).collect());
-        }
-    } else {
-        for (component, workload) in subject::all_workloads(snapshot) {
-            found.entry(component).or_default().push(workload);
-        }
-        // Bare pods, as the article has them.
-        for pod in snapshot.pods.values() {
-            if let Some(component) = component_of(pod) {
-                found.entry(component).or_default();
-            }
-        }
-    }
-    let asked_of = |component| names.map(|names| names.asked_of(component)).unwrap_or_default();
-    found
-        .into_iter()
-        .filter_map(|(component, workloads)| {
-            let standing = Subject::standing(entry(release, component)?, workloads, snapshot);
-            Some(Subject { names: asked_of(component), ..standing })
-        })
-        .collect()
 }
 
 fn component_status(subject: &Subject, mut judged: Judged, seen: &Observation, at: Timestamp) -> ComponentStatus {

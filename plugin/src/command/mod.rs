@@ -1,6 +1,7 @@
 //! One module a command. Each has its arguments and a `run` that says how it ended.
 
 mod autoscale;
+mod check;
 mod config;
 mod diff;
 mod dns_patch;
@@ -11,6 +12,7 @@ mod init;
 mod logs;
 mod rbac;
 mod render;
+mod report;
 mod scale;
 mod status;
 mod subscriber;
@@ -39,6 +41,8 @@ pub(crate) enum Command {
     Up(Box<up::Up>),
     Down(down::Down),
     Status(status::Status),
+    Check(check::Check),
+    Report(report::Report),
     Test(test::Test),
     Scale(scale::Scale),
     Autoscale(autoscale::Autoscale),
@@ -64,6 +68,8 @@ impl Command {
             Self::Up(command) => command.run(context),
             Self::Down(command) => command.run(context),
             Self::Status(command) => command.run(context),
+            Self::Check(command) => command.run(context),
+            Self::Report(command) => command.run(context),
             Self::Test(command) => command.run(context),
             Self::Scale(command) => command.run(context),
             Self::Autoscale(command) => command.run(context),

@@ -9,6 +9,7 @@ fn generate() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let outputs = [
         ("autoscale --list", generator.subschema_for::<clearwater_kube::autoscale::Autoscalers>()),
+        ("check", generator.subschema_for::<clearwater_kube::check::Checks>()),
         ("config check", generator.subschema_for::<config::Checked>()),
         ("graph", generator.subschema_for::<graph::View<'_>>()),
         ("diff", generator.subschema_for::<clearwater::event::Event>()),

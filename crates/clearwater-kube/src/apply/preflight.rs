@@ -50,7 +50,7 @@ pub(crate) async fn check(
         quota::check(cluster, standing, work),
         foreign(cluster, scope, standing),
         nodes::check(cluster, work),
-        domain(cluster, deployment),
+        domain(cluster, deployment.cluster_domain()),
         members::check(cluster, scope, standing),
     );
     let mut lines = vec![version, namespace(cluster, create_namespace, standing)];
@@ -73,7 +73,7 @@ pub(crate) async fn check(
     Ok(lines)
 }
 
-async fn version(cluster: &Cluster) -> CheckLine {
+pub(crate) async fn version(cluster: &Cluster) -> CheckLine {
     let title = "Kubernetes version";
     match cluster.client.apiserver_version().await {
         Ok(version) => {
@@ -171,8 +171,7 @@ async fn foreign(cluster: &Cluster, scope: &Scope, standing: &LiveState) -> Vec<
 }
 
 /// Whether the cluster's DNS domain is the one that the names are made with.
-async fn domain(cluster: &Cluster, deployment: &Deployment) -> CheckLine {
-    let expected = deployment.cluster_domain();
+pub(crate) async fn domain(cluster: &Cluster, expected: &str) -> CheckLine {
     let skipped = |why: String| line(CheckId::Domain, format!("cluster domain {expected}"), CheckStatus::Skipped, why);
     match ClusterDns::look(&cluster.client).await {
         Ok(ClusterDns { file: Some(file), .. }) => match file.corefile() {

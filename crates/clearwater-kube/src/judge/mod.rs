@@ -6,4 +6,5 @@ pub mod pull;
 pub mod rollout;
 mod service;
 
+pub(crate) use service::standing;
 pub use service::{About, Judged, Stage, Stuck, component, pods, stuck};

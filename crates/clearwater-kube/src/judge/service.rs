@@ -121,6 +121,17 @@ pub fn component(subject: &Subject, seen: &Observation) -> Judged {
     judged
 }
 
+/// The same of what stands, whoever made it: a pod that nothing controls must be ready as well.
+pub(crate) fn standing(subject: &Subject, seen: &Observation) -> Judged {
+    let mut judged = component(subject, seen);
+    let unready = pods(subject, seen).into_iter().any(|p| !pod_is_ready(p));
+    if subject.workloads.is_empty() && unready {
+        judged.problems.push(pods_lack("a pod without a controller is not ready".to_owned()));
+        judged.stage = judged.stage.min(Stage::Settling);
+    }
+    judged
+}
+
 fn pods_lack(text: String) -> Finding<About> {
     Finding::new(About::Pods, text)
 }

@@ -1,10 +1,12 @@
 //! What is looked at: a component with the objects that make it up, as a deployment file has them or as they stand.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use clearwater::component::{Component, Entry, Release};
+use clearwater::component::{Component, Entry, Release, entry};
+use clearwater::config::Deployment;
 use clearwater::dns::Names;
-use clearwater::manifest::{ENV_VARS, WorkloadKind, WorkloadRef};
+use clearwater::manifest::{self, ENV_VARS, WorkloadKind, WorkloadRef};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use tokio::time::timeout;
@@ -164,6 +166,40 @@ pub(crate) fn all_workloads(snapshot: &Snapshot) -> impl Iterator<Item = (Compon
         .iter()
         .filter_map(move |(name, o)| named(WorkloadKind::StatefulSet, name, o.spec.as_ref().map(|s| &s.template)));
     deployments.chain(sets)
+}
+
+/// What is to be judged: the components of the deployment file, or those that are there.
+pub(crate) fn all(
+    snapshot: &Snapshot,
+    deployment: Option<&Deployment>,
+    release: Release,
+    names: Option<&Names>,
+) -> Vec<Subject> {
+    let mut found: BTreeMap<Component, Vec<Workload>> = BTreeMap::new();
+    if let Some(deployment) = deployment {
+        for entry in deployment.components() {
+            let expected = manifest::workloads(deployment, entry.component);
+            found.insert(entry.component, expected.iter().map(Workload::from).collect());
+        }
+    } else {
+        for (component, workload) in all_workloads(snapshot) {
+            found.entry(component).or_default().push(workload);
+        }
+        // Bare pods, as the article has them.
+        for pod in snapshot.pods.values() {
+            if let Some(component) = component_of(pod) {
+                found.entry(component).or_default();
+            }
+        }
+    }
+    let asked_of = |component| names.map(|names| names.asked_of(component)).unwrap_or_default();
+    found
+        .into_iter()
+        .filter_map(|(component, workloads)| {
+            let standing = Subject::standing(entry(release, component)?, workloads, snapshot);
+            Some(Subject { names: asked_of(component), ..standing })
+        })
+        .collect()
 }
 
 /// The workloads of a component.

@@ -13,6 +13,10 @@ pub enum Task {
     CreateNamespace,
     /// Judge a deployment.
     Status,
+    /// Look for known pitfalls.
+    Check,
+    /// Gather what a bug report needs.
+    Report,
     /// Change how many pods components have.
     Scale,
     /// Have components scaled by their load.
@@ -198,6 +202,30 @@ const UP: &[AccessRule] = &[
     NODES,
 ];
 
+const STATUS: &[AccessRule] = &[
+    rule(WATCH, "", &["pods"]),
+    rule(WATCH, "", &["services"]).or_without("Services"),
+    rule(WATCH, APPS, &["deployments", "statefulsets"]).or_without("how many pods there are to be"),
+    rule(WATCH, "", &["events"]).or_without("why pods wait and what was refused"),
+    rule(WATCH, DISCOVERY, &["endpointslices"]).or_without("endpoints behind the Services"),
+    rule(GET, "", &["configmaps"]).or_unchecked("the zone, where it is not Kubernetes' own"),
+    LAST_LINES,
+];
+
+const CHECK: &[AccessRule] = &[
+    rule(LIST, "", &["persistentvolumeclaims"]).or_without("what earlier deployments left"),
+    rule(LIST, "", &["nodes"]).cluster().or_without("the nodes and their kernels"),
+];
+
+const REPORTED: &str = "objects of that kind in the report";
+const REPORT: &[AccessRule] = &[
+    rule(LIST, "", &["configmaps", "secrets", "resourcequotas", "limitranges"]).or_without(REPORTED),
+    rule(LIST, APPS, &["replicasets"]).or_without(REPORTED),
+    rule(LIST, POLICY, &["poddisruptionbudgets"]).or_without(REPORTED),
+    rule(LIST, AUTOSCALING, &["horizontalpodautoscalers"]).or_without(REPORTED),
+    rule(LIST, NETWORKING, &["networkpolicies", "ingresses"]).or_without(REPORTED),
+];
+
 const SCALE: &[AccessRule] = &[
     rule(&["get", "patch"], APPS, &["deployments/scale", "statefulsets/scale"]),
     rule(GET, "", &["pods/portforward"]).only_if("a store is scaled"),
@@ -327,10 +355,12 @@ impl FromStr for Task {
 
 impl Task {
     /// Every task.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Up,
         Self::CreateNamespace,
         Self::Status,
+        Self::Check,
+        Self::Report,
         Self::Scale,
         Self::Autoscale,
         Self::Down,
@@ -351,6 +381,8 @@ impl Task {
             Self::Up => "up",
             Self::CreateNamespace => "create-namespace",
             Self::Status => "status",
+            Self::Check => "check",
+            Self::Report => "report",
             Self::Scale => "scale",
             Self::Autoscale => "autoscale",
             Self::Down => "down",
@@ -373,18 +405,9 @@ impl Task {
                 const ALONE: &[AccessRule] = &[rule(&["get", "create", "patch"], "", &["namespaces"]).cluster()];
                 &[ALONE]
             }
-            Self::Status => {
-                const ALONE: &[AccessRule] = &[
-                    rule(WATCH, "", &["pods"]),
-                    rule(WATCH, "", &["services"]).or_without("Services"),
-                    rule(WATCH, APPS, &["deployments", "statefulsets"]).or_without("how many pods there are to be"),
-                    rule(WATCH, "", &["events"]).or_without("why pods wait and what was refused"),
-                    rule(WATCH, DISCOVERY, &["endpointslices"]).or_without("endpoints behind the Services"),
-                    rule(GET, "", &["configmaps"]).or_unchecked("the zone, where it is not Kubernetes' own"),
-                    LAST_LINES,
-                ];
-                &[ALONE, LOOK_INSIDE, LOOK_AT_MEMBERS]
-            }
+            Self::Status => &[STATUS, LOOK_INSIDE, LOOK_AT_MEMBERS],
+            Self::Check => &[STATUS, LOOK_INSIDE, LOOK_AT_MEMBERS, CHECK, FIND_DOMAIN],
+            Self::Report => &[STATUS, REPORT, LOOK_INSIDE, LOOK_AT_MEMBERS, CHECK, FIND_DOMAIN],
             Self::Scale => &[OBSERVE, SCALE, LOOK_INSIDE, LOOK_AT_MEMBERS, FIND_SERVERS, ASK_SERVERS],
             Self::Autoscale => &[AUTOSCALE],
             Self::Down => &[DOWN, FIND_NAMES],

@@ -1,10 +1,11 @@
 //! Every text of an event is made printable. Each field is named, so that the compiler tells of one that is added.
 
+use super::check::{CheckId, CheckLine, CheckStatus};
 use super::command::Command;
 use super::dns::DnsStep;
 use super::kind::{
-    Awaited, CancelReason, Change, CheckId, CheckLine, CheckStatus, Cost, EventKind, Evidence, FailureKind, LogExcerpt,
-    Mending, Operation, Outcome, Pending, PlannedComponent, PlannedGate, PlannedStep,
+    Awaited, CancelReason, Change, Cost, EventKind, Evidence, FailureKind, LogExcerpt, Mending, Operation, Outcome,
+    Pending, PlannedComponent, PlannedGate, PlannedStep,
 };
 use super::stats::{Durations, Hop, RunStats};
 use crate::text::{Clean, clean_lines};

@@ -3,8 +3,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Command, DnsStep, Durations, Hop, RunStats};
-use crate::names::named;
+use super::{CheckLine, Command, DnsStep, Durations, Hop, RunStats};
 use crate::remedy::{Advice, Remedy, Words};
 
 /// A component that a run is about.
@@ -25,101 +24,6 @@ pub struct PlannedGate {
     pub on: String,
     /// Why.
     pub because: String,
-}
-
-/// How a check of the preflight ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum CheckStatus {
-    /// Looked, and it is well.
-    Ok,
-    /// Could not look; the run goes on without knowing.
-    Skipped,
-    /// Looked, and it may cause trouble; the run goes on.
-    Warning,
-    /// Looked, and nothing will be written before it is repaired.
-    Failed,
-    /// Looked, and nothing will be written, because it would harm what is there.
-    Refused,
-}
-
-/// What a check looks at: a name that stays the same between versions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum CheckId {
-    /// The version of Kubernetes.
-    Version,
-    /// The namespace.
-    Namespace,
-    /// The user's rights.
-    Rights,
-    /// The objects of the deployment, as the API server takes them.
-    Objects,
-    /// Workloads of somebody else under the labels by which components are found.
-    Foreign,
-    /// The Secrets that the deployment file names.
-    Secrets,
-    /// Pods, as admission takes them.
-    Admission,
-    /// Resource quotas.
-    Quota,
-    /// Nodes that take the pods.
-    Nodes,
-    /// The domain that the cluster's DNS serves.
-    Domain,
-    /// The name servers that chronos' pods get.
-    NameServers,
-    /// Whether etcd knows the members that run.
-    Etcd,
-    /// A store's list of members in etcd.
-    Members,
-    /// The names in DNS that Kubernetes cannot give.
-    Names,
-    /// Autoscalers of the same workloads.
-    Autoscaler,
-    /// Disruption budgets.
-    Budget,
-}
-
-named! {
-    /// The name, as JSON has it.
-    CheckId, "check" {
-        Version = "version",
-        Namespace = "namespace",
-        Rights = "rights",
-        Objects = "objects",
-        Foreign = "foreign",
-        Secrets = "secrets",
-        Admission = "admission",
-        Quota = "quota",
-        Nodes = "nodes",
-        Domain = "domain",
-        NameServers = "name-servers",
-        Etcd = "etcd",
-        Members = "members",
-        Names = "names",
-        Autoscaler = "autoscaler",
-        Budget = "budget",
-    }
-}
-
-/// One line of the preflight.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct CheckLine {
-    /// What was looked at.
-    pub id: CheckId,
-    /// The same in words.
-    pub title: String,
-    /// How it ended.
-    pub status: CheckStatus,
-    /// What was seen.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub detail: String,
-    /// What to do about it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fix: Option<Remedy>,
 }
 
 /// What is done to an object.

@@ -28,17 +28,19 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+mod check;
 mod clean;
 mod command;
 mod dns;
 mod kind;
 mod stats;
 
+pub use check::{CheckGroup, CheckId, CheckLine, CheckStatus};
 pub use command::Command;
 pub use dns::DnsStep;
 pub use kind::{
-    Awaited, CancelReason, Change, CheckId, CheckLine, CheckStatus, Cost, EventKind, Evidence, FailureKind, LogExcerpt,
-    Mending, Operation, Outcome, Pending, PlannedComponent, PlannedGate, PlannedStep, Whose,
+    Awaited, CancelReason, Change, Cost, EventKind, Evidence, FailureKind, LogExcerpt, Mending, Operation, Outcome,
+    Pending, PlannedComponent, PlannedGate, PlannedStep, Whose,
 };
 pub use stats::{Durations, Hop, RunStats};
 

@@ -1,6 +1,7 @@
 //! `up`, `status` and `down` as a user types them, on the real cluster with the stand-in images.
 
 mod alone;
+mod check;
 mod doomed;
 mod down;
 mod edits;

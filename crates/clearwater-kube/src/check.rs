@@ -1,0 +1,325 @@
+//! Known pitfalls of Clearwater on Kubernetes, looked for one by one: each check has an id that stays, says what was seen
+//! and what to do.
+//!
+//! What is unwell has been seen twice. What could not be looked at is a line of its own, and is never taken for well.
+
+mod facts;
+mod inside;
+mod rules;
+mod settle;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clearwater::component::Component;
+use clearwater::config::Deployment;
+use clearwater::event::{CheckGroup, CheckId, CheckLine, CheckStatus};
+use clearwater::remedy::{Remedied as _, Remedy};
+use clearwater::text::Clean;
+use futures::FutureExt;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use self::facts::{Facts, Part};
+use self::inside::{Inside, Unsaid, ask};
+use self::settle::{is_bad, is_open, settled};
+use crate::apply::checks::{line, with_fix};
+use crate::apply::preflight;
+use crate::apply::prepare::{ApplyPlan, LiveState, PrepareError, Scope};
+use crate::cluster::{Cluster, say};
+use crate::judge;
+use crate::observe::snapshot::{Snapshot, component_of};
+use crate::observe::subject::{self, ZoneUnread};
+use crate::observe::{Subject, look};
+use crate::pod::object::own_container;
+
+/// Before something is looked at again. Also the least time that another look is worth.
+const BACK_OFF: Duration = Duration::from_millis(500);
+
+/// The version of the format of [`Checks`].
+pub const VERSION: u32 = 1;
+
+/// What to look at, and for how long.
+#[derive(Clone, Debug)]
+pub struct CheckOptions {
+    /// The deployment as it should be; without it, what is there is judged, and before there is one the default is.
+    pub deployment: Option<Deployment>,
+    /// Nothing of a deployment is there yet: whether the cluster takes one.
+    pub before: bool,
+    /// These checks alone; all where none is named.
+    pub only: Vec<CheckId>,
+    /// Not these.
+    pub skip: Vec<CheckId>,
+    /// How long the whole may take.
+    pub timeout: Duration,
+}
+
+impl CheckOptions {
+    fn wants(&self, id: CheckId) -> bool {
+        (self.only.is_empty() || self.only.contains(&id)) && !self.skip.contains(&id)
+    }
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Checks {
+    /// The version of the format: [`VERSION`].
+    pub v: u32,
+    /// The namespace.
+    pub namespace: String,
+    /// When the look began.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub at: Timestamp,
+    /// Whether it was looked before there is a deployment.
+    pub before: bool,
+    /// Whether nothing that was looked at is unwell.
+    pub healthy: bool,
+    /// Whether everything could be looked at that was asked for.
+    pub complete: bool,
+    /// How often was looked.
+    pub looks: u32,
+    /// The checks, group by group.
+    pub groups: Vec<CheckedGroup>,
+}
+
+/// The checks of a group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckedGroup {
+    /// The group.
+    pub group: CheckGroup,
+    /// Its lines.
+    pub checks: Vec<CheckLine>,
+}
+
+impl Checks {
+    /// Every line.
+    pub fn lines(&self) -> impl Iterator<Item = &CheckLine> {
+        self.groups.iter().flat_map(|g| &g.checks)
+    }
+
+    fn new(cluster: &Cluster, options: &CheckOptions, at: Timestamp, looks: u32, mut lines: Vec<CheckLine>) -> Self {
+        lines.retain(|l| options.wants(l.id));
+        for line in &mut lines {
+            line.clean();
+        }
+        let healthy = !lines.iter().any(is_bad);
+        let complete = !lines.is_empty() && !lines.iter().any(|l| l.status == CheckStatus::Skipped);
+        let mut groups: BTreeMap<CheckGroup, Vec<CheckLine>> = BTreeMap::new();
+        for line in lines {
+            groups.entry(line.id.group()).or_default().push(line);
+        }
+        Self {
+            v: VERSION,
+            namespace: cluster.namespace.clone(),
+            at,
+            before: options.before,
+            healthy,
+            complete,
+            looks,
+            groups: groups.into_iter().map(|(group, checks)| CheckedGroup { group, checks }).collect(),
+        }
+    }
+}
+
+/// Why nothing could be seen.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CheckError {
+    /// The API server cannot be asked, or says nothing to this user.
+    #[error("cannot look at namespace {namespace}: {message}")]
+    CouldNotLook {
+        /// The namespace.
+        namespace: String,
+        /// What was seen.
+        message: String,
+    },
+}
+
+/// Looks, and again where something is unwell, until the same was seen twice or the time is up.
+pub async fn check(cluster: &Cluster, options: &CheckOptions) -> Result<Checks, CheckError> {
+    let at = Timestamp::now();
+    let until = Instant::now() + options.timeout;
+    let failed = |message| CheckError::CouldNotLook { namespace: cluster.namespace.clone(), message };
+    if options.before {
+        let lines = match timeout(options.timeout, before(cluster, options).boxed()).await {
+            Ok(lines) => lines.map_err(failed)?,
+            Err(_) => return Err(failed(format!("no answer within {} s", options.timeout.as_secs()))),
+        };
+        return Ok(Checks::new(cluster, options, at, 1, lines));
+    }
+    // Half of the time is kept for a second look.
+    let mut before = Vec::new();
+    let mut now = Box::pin(glance(cluster, options, left(until) / 2)).await.map_err(failed)?;
+    let mut looks = 1;
+    let wanted =
+        |lines: &[CheckLine]| -> Vec<CheckLine> { lines.iter().filter(|l| options.wants(l.id)).cloned().collect() };
+    while is_open(&before, &wanted(&now)) && left(until) > BACK_OFF {
+        sleep(BACK_OFF).await;
+        let Ok(again) = Box::pin(glance(cluster, options, left(until))).await else { break };
+        looks += 1;
+        before = std::mem::replace(&mut now, again);
+    }
+    Ok(Checks::new(cluster, options, at, looks, settled(&before, now)))
+}
+
+fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now())
+}
+
+/// The namespace's or the cluster's objects of a kind, or why they are not seen.
+async fn list<K>(api: Api<K>, right: &str, within: Duration) -> Result<Vec<K>, String>
+where
+    K: kube::Resource + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    match timeout(within, api.list(&ListParams::default())).await {
+        Ok(Ok(list)) => Ok(list.items),
+        Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => Err(format!("needs {right}")),
+        Ok(Err(error)) => Err(say(&error)),
+        Err(_) => Err(format!("no answer within {} s", within.as_secs_f32().round())),
+    }
+}
+
+/// One look.
+async fn glance(cluster: &Cluster, options: &CheckOptions, within: Duration) -> Result<Vec<CheckLine>, String> {
+    let until = Instant::now() + within;
+    let snapshot = look::snapshot(cluster, within.mul_f32(0.6)).await?;
+    let release = options.deployment.as_ref().map_or_else(|| subject::release(&snapshot), Deployment::release);
+    let (names, unread) = match &options.deployment {
+        Some(deployment) => (Some(deployment.names()), None),
+        None => subject::names(cluster, release).await.map_or_else(|why| (None, Some(why)), |names| (names, None)),
+    };
+    let subjects = subject::all(&snapshot, options.deployment.as_ref(), release, names.as_ref());
+    if subjects.is_empty() {
+        let detail = "there is no Clearwater here: no workload carries the label service: NAME";
+        let title = format!("a deployment in namespace {}", cluster.namespace);
+        let nothing = line(CheckId::Workloads, title, CheckStatus::Failed, detail);
+        return Ok(vec![with_fix(nothing, Remedy::BringUp)]);
+    }
+    let domain = match (&options.deployment, &names) {
+        (Some(deployment), _) => Some(deployment.cluster_domain().to_owned()),
+        (None, Some(names)) if names.zone_is_kubernetes() => {
+            names.zone().strip_prefix(&format!("{}.svc.", cluster.namespace)).map(str::to_owned)
+        }
+        _ => None,
+    };
+    let rest = left(until);
+    let asked: Vec<&Subject> = subjects.iter().collect();
+    let (version, domain, nodes, claims, (seen, _), inside) = futures::join!(
+        timeout(rest, preflight::version(cluster)),
+        async {
+            match &domain {
+                Some(domain) => timeout(rest, preflight::domain(cluster, domain)).await.ok(),
+                None => None,
+            }
+        },
+        list::<Node>(Api::all(cluster.client.clone()), "list nodes", rest),
+        list::<PersistentVolumeClaim>(cluster.api(), "list persistentvolumeclaims", rest),
+        look::look(cluster, snapshot.clone(), &asked, until),
+        inside(cluster, &subjects, snapshot.pods.values(), rest),
+    );
+    let late = |_| line(CheckId::Version, "Kubernetes version", CheckStatus::Skipped, "no answer in time");
+    let mut lines = vec![version.unwrap_or_else(late)];
+    lines.extend(domain);
+    lines.extend(unread.map(|why| {
+        let why = match why {
+            ZoneUnread::Forbidden => "needs get configmaps".to_owned(),
+            ZoneUnread::Unreached(why) => why,
+        };
+        line(CheckId::Names, "the zone in which containers look names up", CheckStatus::Skipped, why)
+    }));
+    let parts = subjects.iter().map(|subject| Part {
+        component: subject.component(),
+        judged: judge::standing(subject, &seen),
+        unreached: judge::pods(subject, &seen)
+            .iter()
+            .filter_map(|p| seen.reports.get(&p.uid()?))
+            .any(|report| report.unreached),
+    });
+    let parts = parts.collect();
+    let facts =
+        Facts { release, at: seen.now(), parts, inside, nodes, claims, cluster: lines, snapshot: seen.snapshot };
+    Ok(rules::lines(&facts))
+}
+
+type Answers = BTreeMap<String, (Component, Result<Inside, Unsaid>)>;
+
+/// What the containers that run say of themselves.
+async fn inside(
+    cluster: &Cluster,
+    subjects: &[Subject],
+    pods: impl Iterator<Item = &Pod>,
+    within: Duration,
+) -> Answers {
+    let mut asked = JoinSet::new();
+    let mut answers = Answers::new();
+    for pod in pods {
+        let component = component_of(pod);
+        let subject = subjects.iter().find(|s| Some(s.component()) == component && !s.entry.programs.is_empty());
+        let running = pod.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Running"));
+        let Some(subject) = subject.filter(|_| running && pod.metadata.deletion_timestamp.is_none()) else { continue };
+        let Some(own) = pod.spec.as_ref().and_then(|spec| own_container(spec, subject.component())) else { continue };
+        let (name, container, entry, api) = (pod.name_any(), own.name.clone(), subject.entry, cluster.api::<Pod>());
+        let late = Unsaid { why: format!("pod {name}: no answer in time") };
+        answers.insert(name.clone(), (entry.component, Err(late)));
+        asked.spawn(async move {
+            let said = timeout(within, ask(&api, &name, &container, entry)).await.ok();
+            (name, entry.component, said)
+        });
+    }
+    while let Some(done) = asked.join_next().await {
+        if let Ok((name, component, Some(said))) = done {
+            answers.insert(name, (component, said));
+        }
+    }
+    answers
+}
+
+/// What is looked at before there is a deployment: what `up` would look at before its first write, and the cluster.
+async fn before(cluster: &Cluster, options: &CheckOptions) -> Result<Vec<CheckLine>, String> {
+    let deployment = match &options.deployment {
+        Some(deployment) => deployment.clone(),
+        None => clearwater::config::DeploymentFile::default()
+            .deploy(&cluster.namespace)
+            .map_err(|errors| errors.to_string())?,
+    };
+    let scope = Scope::of(&deployment, clearwater::order::Policy::default(), &[], &[]).map_err(|e| e.to_string())?;
+    let live = LiveState::look(cluster).await.map_err(|e| e.to_string())?;
+    let lines = match ApplyPlan::plan(cluster, &deployment, &scope, &live, false).await {
+        Ok((work, unplanned)) => {
+            let checked =
+                Box::pin(preflight::check(cluster, &deployment, true, &options.skip, &scope, &live, &work)).await;
+            let mut lines = checked.map_err(|e| e.to_string())?;
+            lines.extend(unplanned);
+            lines
+        }
+        Err(PrepareError::Unseen(error)) => return Err(error.to_string()),
+        Err(error) => {
+            let seen = line(CheckId::Objects, "objects of the deployment", CheckStatus::Failed, error.to_string());
+            vec![CheckLine { fix: error.remedy(), ..seen }]
+        }
+    };
+    let nodes = list::<Node>(Api::all(cluster.client.clone()), "list nodes", options.timeout);
+    let claims = list::<PersistentVolumeClaim>(cluster.api(), "list persistentvolumeclaims", options.timeout);
+    let (nodes, claims) = futures::join!(nodes, claims);
+    let facts = Facts {
+        release: deployment.release(),
+        at: Timestamp::now(),
+        snapshot: Snapshot { stateful_sets: live.stateful_sets, ..Snapshot::default() },
+        parts: Vec::new(),
+        inside: Answers::new(),
+        nodes,
+        claims,
+        cluster: lines,
+    };
+    Ok(rules::before(&facts))
+}

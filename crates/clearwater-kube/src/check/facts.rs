@@ -1,0 +1,77 @@
+//! What one look saw: plain data, which the rules judge.
+
+use std::collections::BTreeMap;
+
+use clearwater::component::{Component, Release};
+use clearwater::event::CheckLine;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
+use kube::ResourceExt;
+
+use super::inside::{Inside, Unsaid};
+use crate::judge::Judged;
+use crate::observe::snapshot::Snapshot;
+
+/// A component as it was judged.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    pub(super) component: Component,
+    pub(super) judged: Judged,
+    /// Whether the API server did not let one of its pods be asked.
+    pub(super) unreached: bool,
+}
+
+/// What one look saw. An error of a part says why it could not be seen.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    pub(super) release: Release,
+    /// When it was.
+    pub(super) at: Timestamp,
+    pub(super) snapshot: Snapshot,
+    pub(super) parts: Vec<Part>,
+    /// What containers say of themselves, by pod; those without a shell are left out.
+    pub(super) inside: BTreeMap<String, (Component, Result<Inside, Unsaid>)>,
+    pub(super) nodes: Result<Vec<Node>, String>,
+    pub(super) claims: Result<Vec<PersistentVolumeClaim>, String>,
+    /// Lines of what is not judged here: it is the same before a first write.
+    pub(super) cluster: Vec<CheckLine>,
+}
+
+impl Facts {
+    /// The pods of a component.
+    pub(super) fn pods(&self, component: Component) -> Vec<&Pod> {
+        self.snapshot.pods_of(component)
+    }
+
+    /// Every pod of a component.
+    pub(super) fn all_pods(&self) -> impl Iterator<Item = (Component, &Pod)> {
+        self.parts.iter().flat_map(|p| self.pods(p.component).into_iter().map(|pod| (p.component, pod)))
+    }
+
+    /// What containers of a component said, by pod.
+    pub(super) fn said(&self, of: impl Fn(Component) -> bool) -> impl Iterator<Item = (&str, Component, &Inside)> {
+        let all = self.inside.iter().filter(move |(_, (component, _))| of(*component));
+        all.filter_map(|(pod, (component, said))| Some((pod.as_str(), *component, said.as_ref().ok()?)))
+    }
+
+    /// Why not all containers of these components said anything; `None` where all did.
+    pub(super) fn unsaid(&self, of: impl Fn(Component) -> bool) -> Option<&str> {
+        let mut all = self.inside.values().filter(move |(component, _)| of(*component));
+        all.find_map(|(_, said)| said.as_ref().err().map(|unsaid| unsaid.why.as_str()))
+    }
+
+    /// The names of the nodes that carry its pods.
+    pub(super) fn nodes_used(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.all_pods().filter_map(|(_, p)| p.spec.as_ref()?.node_name.as_deref()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// The nodes that matter: those that carry its pods, or all where there is none.
+    pub(super) fn nodes(&self) -> Result<Vec<&Node>, &str> {
+        let used = self.nodes_used();
+        let all = self.nodes.as_ref().map_err(String::as_str)?;
+        Ok(all.iter().filter(|n| used.is_empty() || used.contains(&n.name_any().as_str())).collect())
+    }
+}

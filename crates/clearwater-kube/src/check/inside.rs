@@ -1,0 +1,182 @@
+//! What a container says of itself: clocks, limits, room, and the configuration that its daemons read. One script, whose
+//! answer is parsed here and nowhere else.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clearwater::component::Entry;
+use clearwater::config::shell::Settings;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+
+use crate::pod::{AskError, Script, Shell};
+
+/// The longest that opening a connection into a pod may take.
+const OPEN: Duration = Duration::from_secs(8);
+/// The longest that the answer may take.
+const ANSWER: Duration = Duration::from_secs(8);
+
+/// A line for each thing: its name, a blank, its value. The arguments are directories whose room is wanted.
+const TELL: &str = r#"(
+  lines() { local line; while IFS= read -r line || [ -n "$line" ]; do printf '%s %s\n' "$1" "$line"; done 2>/dev/null <"$2"; }
+  word() { local key value rest; while read -r key value rest; do [ "$key" != "$2" ] || printf '%s %s\n' "$1" "$value"; done 2>/dev/null <"$3"; }
+  printf 'time %(%s)T\n' -1
+  while read -r a b c soft rest; do [ "$a $b $c" != 'Max open files' ] || printf 'nofile %s\n' "$soft"; done </proc/1/limits
+  lines ipv6-off /proc/sys/net/ipv6/conf/lo/disable_ipv6
+  word nameserver nameserver /etc/resolv.conf
+  word rpc rpc_address: /etc/cassandra/cassandra.yaml
+  lines shared /etc/clearwater/shared_config
+  lines local /etc/clearwater/local_config
+  lines user /etc/clearwater/user_settings
+  tail -n 1 /var/log/create_numbers.log 2>/dev/null | { IFS= read -r line && printf 'numbers %s\n' "$line"; }
+  for dir in "$@"; do
+    [ ! -d "$dir" ] || df -P "$dir" 2>/dev/null | { read -r head; read -r fs all used free percent rest && printf 'disk %s %s\n' "${percent%\%}" "$dir"; }
+  done
+  printf 'end\n'
+)"#;
+
+/// What a container said of itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Inside {
+    /// How far its clock is ahead of ours, in seconds.
+    pub(super) ahead: Option<f64>,
+    /// Files that its first process may open; `None` where it may open any number.
+    pub(super) nofile: Option<u64>,
+    /// Whether IPv6 is off on its loopback; `None` where its kernel has none.
+    pub(super) ipv6_off: Option<bool>,
+    /// The name servers of its `resolv.conf`.
+    pub(super) name_servers: Vec<String>,
+    /// Cassandra's `rpc_address`.
+    pub(super) rpc_address: Option<String>,
+    /// `shared_config`, and what is sourced after it.
+    pub(super) shared: Settings,
+    /// `local_config`.
+    pub(super) local: Settings,
+    /// `user_settings`.
+    pub(super) user: Settings,
+    /// The last line of the log of the script that makes Ellis' numbers.
+    pub(super) numbers: Option<String>,
+    /// How full the file systems of directories are, in per cent.
+    pub(super) full: BTreeMap<String, u8>,
+}
+
+/// Reads the answer. `asked` and `answered` are this machine's time around it. An error says what is no answer.
+fn parse(text: &str, asked: Timestamp, answered: Timestamp) -> Result<Inside, String> {
+    let mut inside = Inside::default();
+    let (mut shared, mut local, mut user) = (String::new(), String::new(), String::new());
+    let mut whole = false;
+    for line in text.lines() {
+        let (key, value) = line.split_once(' ').unwrap_or((line, ""));
+        match key {
+            "time" => {
+                // It is cut to whole seconds: half a second more is as near as it can be known.
+                let middle = f64::midpoint(asked.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64(), {
+                    answered.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64()
+                });
+                inside.ahead = value.parse::<u32>().ok().map(|seconds| f64::from(seconds) + 0.5 - middle);
+            }
+            "nofile" => inside.nofile = value.parse().ok(),
+            "ipv6-off" => inside.ipv6_off = Some(value == "1"),
+            "nameserver" => inside.name_servers.push(value.to_owned()),
+            "rpc" => inside.rpc_address = Some(value.trim_matches(['"', '\'']).to_owned()),
+            "shared" => shared.extend([value, "\n"]),
+            "local" => local.extend([value, "\n"]),
+            "user" => user.extend([value, "\n"]),
+            "numbers" => inside.numbers = Some(value.to_owned()),
+            "disk" => {
+                if let Some((percent, dir)) = value.split_once(' ')
+                    && let Ok(percent) = percent.parse()
+                {
+                    inside.full.insert(dir.to_owned(), percent);
+                }
+            }
+            "end" => whole = true,
+            _ => {}
+        }
+    }
+    if !whole {
+        return Err("the answer has no end".to_owned());
+    }
+    let read = |name: &str, text: &str| Settings::parse(text).map_err(|e| format!("{name}, {e}"));
+    inside.shared = read("shared_config", &shared)?;
+    inside.local = read("local_config", &local)?;
+    inside.user = read("user_settings", &user)?;
+    Ok(inside)
+}
+
+/// Why a container said nothing of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unsaid {
+    /// What was seen.
+    pub(super) why: String,
+}
+
+impl From<AskError> for Unsaid {
+    fn from(error: AskError) -> Self {
+        Self { why: error.to_string() }
+    }
+}
+
+/// Asks one container.
+pub(super) async fn ask(pods: &Api<Pod>, pod: &str, container: &str, entry: &Entry) -> Result<Inside, Unsaid> {
+    let mut shell = Shell::open(pods, pod, container, OPEN).await?;
+    let data = entry.clustering.as_ref().and_then(|c| c.from_joining.as_ref()).map(|j| j.data);
+    let script = Script::new(TELL).arg("/").args(data);
+    let asked = Timestamp::now();
+    let output = shell.run(&script, ANSWER).await?;
+    parse(&output.text, asked, Timestamp::now()).map_err(|why| Unsaid { why: format!("pod {pod}: {why}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ANSWER: &str = "time 1000\nnofile 20000\nipv6-off 0\nnameserver 10.96.0.10\nrpc \"::0\"\nshared # text\n\
+        shared home_domain=ims.svc\nshared signup_key=secret\nlocal public_hostname=10.0.0.1\nuser log_level=5\n\
+        numbers Created 1000 numbers\ndisk 68 /\ndisk 99 /var/lib/a b\nend\n";
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    #[test]
+    fn an_answer_is_read() {
+        let inside = parse(ANSWER, at(990), at(992)).unwrap();
+        assert!((inside.ahead.unwrap() - 9.5).abs() < 0.001, "{inside:?}");
+        assert_eq!((inside.nofile, inside.ipv6_off), (Some(20000), Some(false)));
+        assert_eq!(inside.name_servers, ["10.96.0.10"]);
+        assert_eq!(inside.rpc_address.as_deref(), Some("::0"));
+        assert_eq!(inside.shared.get("home_domain"), Some("ims.svc"));
+        assert_eq!(inside.local.get("public_hostname"), Some("10.0.0.1"));
+        assert_eq!(inside.user.get("log_level"), Some("5"));
+        assert_eq!(inside.numbers.as_deref(), Some("Created 1000 numbers"));
+        assert_eq!(inside.full, BTreeMap::from([("/".to_owned(), 68), ("/var/lib/a b".to_owned(), 99)]));
+    }
+
+    #[test]
+    fn half_an_answer_is_none() {
+        assert!(parse("time 1000\n", at(0), at(0)).is_err());
+        assert!(parse("shared a=$(id)\nend\n", at(0), at(0)).unwrap_err().starts_with("shared_config, line 1"));
+    }
+
+    /// The script on this machine's own bash.
+    #[test]
+    fn the_script_tells_what_is_read() {
+        let line = Script::new(TELL).arg("/").arg("/no such directory").line().unwrap();
+        let asked = Timestamp::now();
+        let output = std::process::Command::new("bash").args(["-c", &line]).output().unwrap();
+        let inside = parse(&String::from_utf8(output.stdout).unwrap(), asked, Timestamp::now()).unwrap();
+        assert!(inside.ahead.unwrap().abs() < 2.0, "{inside:?}");
+        assert!(inside.full.contains_key("/") && inside.full.len() == 1, "{inside:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_answered_is_read_or_refused(text in "([a-z]{1,8} [ -~]{0,20}\n){0,8}(end\n)?") {
+            let _ = parse(&text, at(0), at(1));
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! What containers say of themselves, judged.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clearwater::component::Component;
+use clearwater::config::Keys;
+use clearwater::event::{CheckId, CheckLine, CheckStatus};
+use clearwater::remedy::Remedy;
+
+use super::super::facts::Facts;
+use super::super::inside::Inside;
+use super::Said;
+use super::objects::{no_services, services};
+
+/// What the scripts of the images ask for at least, and what makes mysqld's tables take gigabytes.
+const FEW_FILES: u64 = 4096;
+const MANY_FILES: u64 = 16 * 1024 * 1024;
+/// Clocks that are known to a second.
+const APART_SECONDS: f64 = 4.0;
+const FULL: u8 = 85;
+const TOO_FULL: u8 = 96;
+/// The level at which daemons log every step.
+const DEBUG: u32 = 5;
+
+pub(super) fn lines(facts: &Facts) -> Vec<CheckLine> {
+    let rules =
+        [nofile, ipv6, clock, disk, resolver, zone, hostnames, uris, alias, public_address, keys, log_level, numbers];
+    rules.map(|rule| rule(facts)).concat()
+}
+
+/// A rule over what the containers of some components said.
+fn each(
+    facts: &Facts,
+    (id, title): (CheckId, &'static str),
+    of: fn(Component) -> bool,
+    well: &str,
+    mut judge: impl FnMut(&mut Said, &str, Component, &Inside),
+) -> Vec<CheckLine> {
+    if !facts.inside.values().any(|(component, _)| of(*component)) {
+        return Vec::new();
+    }
+    let mut said = Said::new(id, title);
+    for (pod, component, inside) in facts.said(of) {
+        judge(&mut said, pod, component, inside);
+    }
+    if let Some(why) = facts.unsaid(of) {
+        said.unseen(why);
+    }
+    said.lines(well)
+}
+
+const fn any(_: Component) -> bool {
+    true
+}
+
+const fn routes(component: Component) -> bool {
+    matches!(component, Component::Sprout)
+}
+
+fn nofile(facts: &Facts) -> Vec<CheckLine> {
+    each(facts, (CheckId::Nofile, "how many files may be open"), any, "", |said, pod, component, inside| {
+        match inside.nofile {
+            Some(few) if few < FEW_FILES => {
+                let detail = format!("{few}: the daemons run out of connections under load");
+                said.wrong(CheckStatus::Warning, pod, detail, "raise nofile in the container runtime");
+            }
+            Some(many) if many > MANY_FILES && component == Component::Ellis => {
+                let detail = format!("{many}: mysqld makes room for each of them, and may find none");
+                said.wrong(CheckStatus::Warning, pod, detail, "lower nofile in the container runtime to 1048576");
+            }
+            _ => {}
+        }
+    })
+}
+
+fn ipv6(facts: &Facts) -> Vec<CheckLine> {
+    let cassandra = |c| c == Component::Cassandra;
+    each(facts, (CheckId::Ipv6, "IPv6 where Cassandra listens on ::0"), cassandra, "", |said, pod, _, inside| {
+        if inside.rpc_address.as_deref() == Some("::0") && inside.ipv6_off != Some(false) {
+            let fix = Remedy::any([
+                "sysctl net.ipv6.conf.lo.disable_ipv6=0 in the pod (an unsafe sysctl, which the kubelet must allow)",
+                "rpc_address: 0.0.0.0 in its cassandra.yaml",
+            ]);
+            let detail = "IPv6 is off on the container's loopback: 9160 never opens";
+            said.wrong(CheckStatus::Failed, pod, detail, fix);
+        }
+    })
+}
+
+fn clock(facts: &Facts) -> Vec<CheckLine> {
+    // What is between two pods cancels how far our own clock is off.
+    let ahead: Vec<(&str, f64)> = facts.said(any).filter_map(|(pod, _, i)| Some((pod, i.ahead?))).collect();
+    let last = ahead.iter().max_by(|a, b| a.1.total_cmp(&b.1));
+    let first = ahead.iter().min_by(|a, b| a.1.total_cmp(&b.1));
+    let mut told = false;
+    each(facts, (CheckId::Clock, "clocks of the nodes agree"), any, "", |said, _, _, _| {
+        let (Some((late, behind)), Some((early, before))) = (first, last) else { return };
+        let apart = before - behind;
+        if apart > APART_SECONDS && !told {
+            told = true;
+            let detail = format!("{early} is {apart:.0} s ahead of {late}: timers, tokens and logs disagree");
+            said.wrong(CheckStatus::Warning, "", detail, "let all nodes keep time by NTP");
+        }
+    })
+}
+
+fn disk(facts: &Facts) -> Vec<CheckLine> {
+    each(facts, (CheckId::Disk, "room in the file systems"), any, "", |said, pod, _, inside| {
+        for (place, full) in inside.full.iter().filter(|(_, full)| **full >= FULL) {
+            let status = if *full >= TOO_FULL { CheckStatus::Failed } else { CheckStatus::Warning };
+            let fix = "make room on the node, or give the store a larger volume";
+            said.wrong(status, &format!("{pod}, {place}"), format!("{full} % are taken"), fix);
+        }
+    })
+}
+
+fn resolver(facts: &Facts) -> Vec<CheckLine> {
+    each(facts, (CheckId::Resolver, "daemons ask the pods' name servers"), any, "", |said, pod, _, inside| {
+        let Some(servers) = inside.shared.get("signaling_dns_server") else { return };
+        let others: Vec<&str> = servers
+            .split(',')
+            .map(str::trim)
+            .filter(|server| !server.is_empty() && !inside.name_servers.iter().any(|own| own == server))
+            .collect();
+        if !others.is_empty() {
+            let detail =
+                format!("signaling_dns_server names {}, which the pod's resolv.conf does not", others.join(", "));
+            let loops = others.iter().any(|s| s.starts_with("127.") || *s == "::1");
+            let status = if loops { CheckStatus::Failed } else { CheckStatus::Warning };
+            said.wrong(status, pod, detail, "leave signaling_dns_server out of shared_config: the images set it");
+        }
+    })
+}
+
+fn zone(facts: &Facts) -> Vec<CheckLine> {
+    each(facts, (CheckId::Zone, "a zone is set"), any, "", |said, pod, _, inside| {
+        let detail = match inside.shared.get("home_domain") {
+            Some("example.com") => "home_domain is example.com, upstream's value where ZONE is not set",
+            _ => return,
+        };
+        said.wrong(CheckStatus::Failed, pod, detail, "set ZONE in the containers' environment, and start them again");
+    })
+}
+
+/// The names by which daemons look for others.
+const HOSTNAMES: [&str; 8] = [
+    "sprout_hostname",
+    "hs_hostname",
+    "hs_provisioning_hostname",
+    "xdms_hostname",
+    "ralf_hostname",
+    "chronos_hostname",
+    "cassandra_hostname",
+    "upstream_hostname",
+];
+
+fn hostnames(facts: &Facts) -> Vec<CheckLine> {
+    each(facts, (CheckId::Hostnames, "names that daemons ask for are whole"), any, "", |said, pod, _, inside| {
+        for key in HOSTNAMES {
+            let Some(value) = inside.shared.get(key) else { continue };
+            let host = value.rsplit_once(':').map_or(value, |(host, _)| host);
+            let detail = if host == "localhost" || host.starts_with("127.") {
+                format!("{key} is {value:?}: nobody listens there")
+            } else if !host.is_empty() && !host.contains(['.', ':']) {
+                format!("{key} is {value:?}: the daemons' resolver does not complete names")
+            } else {
+                continue;
+            };
+            said.wrong(CheckStatus::Failed, &format!("{pod}, {key}"), detail, "set ZONE, so that every name is whole");
+        }
+    })
+}
+
+/// Host and port of a SIP URI.
+fn target(uri: &str) -> Option<&str> {
+    let rest = uri.strip_prefix("sip:").or_else(|| uri.strip_prefix("sips:"))?;
+    rest.split(';').next()
+}
+
+fn uris(facts: &Facts) -> Vec<CheckLine> {
+    each(facts, (CheckId::Uris, "I-CSCF and S-CSCF are told apart"), routes, "", |said, pod, _, inside| {
+        let of = |key| inside.shared.get(key).and_then(target);
+        if let (Some(scscf), Some(icscf)) = (of("scscf_uri"), of("icscf_uri"))
+            && scscf == icscf
+        {
+            let detail = format!("scscf_uri and icscf_uri are both {scscf}: calls end with 482");
+            said.wrong(CheckStatus::Failed, pod, detail, "give the S-CSCF port 5054 and the I-CSCF port 5052");
+        }
+    })
+}
+
+fn alias(facts: &Facts) -> Vec<CheckLine> {
+    let mut told = BTreeSet::new();
+    let mut lines =
+        each(facts, (CheckId::Alias, "virtual addresses are sprout's own"), routes, "", |said, pod, _, inside| {
+            if let Some(why) = no_services(facts) {
+                return said.unseen(why);
+            }
+            let own: Vec<&str> =
+                inside.shared.get("local_alias_list").unwrap_or_default().split(',').map(str::trim).collect();
+            for (name, _, service) in services(facts).filter(|(_, c, _)| routes(*c)) {
+                let address = service.spec.as_ref().and_then(|s| s.cluster_ip.as_deref());
+                let Some(address) = address.filter(|a| !a.is_empty() && *a != "None" && !own.contains(a)) else {
+                    continue;
+                };
+                if told.insert((pod.to_owned(), name.to_owned())) {
+                    let detail =
+                        format!("{address} of Service {name} is not: where it stands in a Route, calls end with 483");
+                    let fix = Remedy::any(["clusterIP: None in the Service", "the address in local_alias_list"]);
+                    said.wrong(CheckStatus::Warning, &format!("{pod}, {name}"), detail, fix);
+                }
+            }
+        });
+    if let [only] = lines.as_mut_slice()
+        && only.status == CheckStatus::Ok
+        && services(facts).all(|(_, _, s)| s.spec.as_ref().is_some_and(|s| s.cluster_ip.as_deref() == Some("None")))
+    {
+        "there are none: every Service is headless".clone_into(&mut only.detail);
+    }
+    lines
+}
+
+fn public_address(facts: &Facts) -> Vec<CheckLine> {
+    let bono = |c| c == Component::Bono;
+    let mut of: BTreeMap<String, String> = BTreeMap::new();
+    each(facts, (CheckId::PublicAddress, "each bono gives an address of its own"), bono, "", |said, pod, _, inside| {
+        let given = inside.local.get("public_hostname").or_else(|| inside.local.get("public_ip"));
+        match given.filter(|a| !a.is_empty()) {
+            None => {
+                let fix = "set PUBLIC_IP to the address that reaches just this bono";
+                said.wrong(CheckStatus::Failed, pod, "it has none: telephones get the pod's", fix);
+            }
+            Some(address) => {
+                if let Some(other) = of.insert(address.to_owned(), pod.to_owned()) {
+                    let detail = format!("{address} is {other}'s as well: what belongs to a call arrives at the other");
+                    said.wrong(CheckStatus::Failed, pod, detail, "give each bono an address that reaches it alone");
+                }
+            }
+        }
+    })
+}
+
+fn keys(facts: &Facts) -> Vec<CheckLine> {
+    let upstream = Keys::upstream();
+    let public = upstream.settings();
+    let has = |inside: &Inside, key: &str, value: &str| inside.shared.get(key) == Some(value);
+    let known: BTreeSet<&str> = facts
+        .said(any)
+        .flat_map(|(_, _, inside)| public.iter().filter(|(k, v)| has(inside, k, v)).map(|(k, _)| *k))
+        .collect();
+    let detail = format!("upstream's public value: {}", known.iter().copied().collect::<Vec<_>>().join(", "));
+    let mut told = known.is_empty();
+    each(facts, (CheckId::Keys, "keys are not those that everybody knows"), any, "", |said, _, _, _| {
+        if !std::mem::replace(&mut told, true) {
+            said.wrong(CheckStatus::Warning, "", detail.clone(), "keys: random in the deployment file has them made");
+        }
+    })
+}
+
+fn log_level(facts: &Facts) -> Vec<CheckLine> {
+    each(facts, (CheckId::LogLevel, "log levels"), any, "", |said, pod, _, inside| {
+        let level = inside.user.get("log_level").or_else(|| inside.shared.get("log_level"));
+        if level.and_then(|l| l.parse::<u32>().ok()).is_some_and(|l| l >= DEBUG) {
+            let detail = "level 5 writes every step: it costs calls and fills disks";
+            said.wrong(
+                CheckStatus::Warning,
+                pod,
+                detail,
+                "logLevel: 4 in the deployment file still shows SIP messages",
+            );
+        }
+    })
+}
+
+fn numbers(facts: &Facts) -> Vec<CheckLine> {
+    let ellis = |c| c == Component::Ellis;
+    each(facts, (CheckId::Numbers, "Ellis has numbers"), ellis, "", |said, pod, _, inside| {
+        let made = |line: &str| line.strip_prefix("Created ")?.split(' ').next()?.parse::<u64>().ok();
+        match inside.numbers.as_deref() {
+            None => said.unseen(format!("{pod} has no log of create_numbers")),
+            Some(line) if made(line).is_some() => {}
+            Some(line) => {
+                let detail = format!("the last line of create_numbers.log is {line:?}");
+                let fix = "run create_numbers again in its pod, once its mysqld answers";
+                said.wrong(CheckStatus::Warning, pod, detail, fix);
+            }
+        }
+    })
+}

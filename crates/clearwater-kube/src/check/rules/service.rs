@@ -1,0 +1,122 @@
+//! Whether the components serve: what their pods, their programs and the stores' lists say.
+
+use clearwater::component::{Component, entry};
+use clearwater::event::{CheckId, CheckLine, CheckStatus};
+use clearwater::remedy::{NamesDeed, Remedy};
+use clearwater::text::counted;
+
+use super::super::facts::{Facts, Part};
+use super::Said;
+use crate::judge::About;
+use crate::observe::finding::Part as Of;
+
+/// Which check a problem belongs to.
+const fn check(about: &About) -> CheckId {
+    match about {
+        About::Pods => CheckId::Workloads,
+        About::Members => CheckId::Members,
+        About::Pod(_, Of::Programs) => CheckId::Supervisor,
+        About::Pod(_, Of::Program(_)) => CheckId::Programs,
+        About::Pod(_, Of::Name(_)) => CheckId::Names,
+        About::Pod(_, Of::Question(_) | Of::Reach | Of::NotAsked) => CheckId::Answers,
+    }
+}
+
+/// Which check one that could not be made belongs to, by its first word.
+fn unmade(what: &str) -> CheckId {
+    match what.split([':', ' ']).next() {
+        Some("programs") => CheckId::Programs,
+        Some("name") => CheckId::Names,
+        Some("members") => CheckId::Members,
+        Some("endpoints") => CheckId::Workloads,
+        _ => CheckId::Answers,
+    }
+}
+
+fn fix(id: CheckId, component: Component) -> Remedy {
+    let told_by = |words: &str| Remedy::sentence([words.into(), Remedy::Status]);
+    match id {
+        CheckId::Workloads => {
+            let why = told_by("see why: ");
+            Remedy::any([why, Remedy::BringUp.then(", which says why and repairs what it can")])
+        }
+        CheckId::Members => Remedy::sentence([
+            "a member that went without leaving keeps others from joining: ".into(),
+            Remedy::BringUp,
+            " asks before it marks one as failed".into(),
+        ]),
+        CheckId::Supervisor => {
+            "supervisord's socket does not work on overlay file systems of kernels before 4: take nodes \
+            with a newer kernel and overlay2"
+                .into()
+        }
+        CheckId::Programs => told_by("see the last lines of its log: "),
+        CheckId::Names => NamesDeed::Explain.into(),
+        _ => match component {
+            Component::Homestead | Component::HomesteadProv | Component::Homer => {
+                "it stands on Cassandra: put that right first".into()
+            }
+            Component::Cassandra => {
+                "9160 never opens where rpc_address is ::0 and IPv6 is off, or while it cannot join".into()
+            }
+            Component::Ellis => "it stands on homestead-prov and homer: put these right first".into(),
+            _ => told_by("see what it stands on: "),
+        },
+    }
+}
+
+fn take(said: &mut Said, part: &Part) {
+    let id = said.id;
+    let mut problems = part.judged.problems.iter().filter(|p| check(&p.about) == id).peekable();
+    if part.unreached && problems.peek().is_some() {
+        // The API server did not let the question through: that says nothing of the pod.
+        let texts: Vec<&str> = problems.map(|p| p.text.as_str()).collect();
+        return said.unseen(texts.join("; "));
+    }
+    for problem in problems {
+        let about = match &problem.about {
+            About::Pod(pod, Of::Program(program)) => format!("{pod}, {program}"),
+            About::Pod(pod, Of::Question(n)) => format!("{pod}, question {}", n + 1),
+            About::Pod(pod, Of::Name(asked)) => format!("{pod}, {asked}"),
+            About::Pod(pod, _) => pod.clone(),
+            About::Pods | About::Members => part.component.name().to_owned(),
+        };
+        said.wrong(CheckStatus::Failed, &about, problem.text.clone(), fix(id, part.component));
+    }
+    for what in part.judged.unchecked.iter().filter(|what| unmade(what) == id) {
+        said.unseen(what.clone());
+    }
+}
+
+fn well(id: CheckId, facts: &Facts) -> String {
+    match id {
+        CheckId::Workloads => {
+            let ready: u32 = facts.parts.iter().map(|p| p.judged.ready).sum();
+            format!("{}, {}", counted(facts.parts.len(), "component"), counted(ready, "pod"))
+        }
+        CheckId::Members => {
+            let clustered = |c: Component| entry(facts.release, c).is_some_and(|e| e.clustering.is_some());
+            let lists = facts.parts.iter().filter(|p| clustered(p.component)).count();
+            format!("{}, every member normal", counted(lists, "list"))
+        }
+        _ => String::new(),
+    }
+}
+
+pub(super) fn lines(facts: &Facts) -> Vec<CheckLine> {
+    let checks = [
+        (CheckId::Workloads, "pods are there and ready"),
+        (CheckId::Supervisor, "supervisord answers"),
+        (CheckId::Programs, "programs run"),
+        (CheckId::Answers, "components answer for themselves"),
+        (CheckId::Members, "lists of members"),
+        (CheckId::Names, "names are found from inside the pods"),
+    ];
+    let mut lines = Vec::new();
+    for (id, title) in checks {
+        let mut said = Said::new(id, title);
+        facts.parts.iter().for_each(|part| take(&mut said, part));
+        lines.extend(said.lines(well(id, facts)));
+    }
+    lines
+}

@@ -1,0 +1,310 @@
+//! Each problem planted alone, into what a look at a deployment in health saw: just its check finds it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clearwater::component::{Component, Release, catalogue};
+use clearwater::config::shell::Settings;
+use clearwater::event::{CheckId, CheckStatus};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Service};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::super::facts::{Facts, Part};
+use super::super::inside::{Inside, Unsaid};
+use super::{before, lines};
+use crate::judge::{About, Judged, Stage};
+use crate::observe::finding::{Finding, Part as Of};
+use crate::observe::snapshot::{Kind, Snapshot, Update, WatchEvent};
+
+fn object<T: DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+fn pod(component: Component, n: usize) -> Pod {
+    let name = format!("{component}-{n}");
+    object(json!({"metadata": {"name": name, "uid": name, "labels": {"service": component.name()}},
+        "spec": {"nodeName": "one", "containers": [{"name": component.name(), "image": "registry/x:hunter"}]},
+        "status": {"phase": "Running", "containerStatuses": [{"name": component.name(), "image": "", "imageID": "",
+            "ready": true, "restartCount": 0, "state": {"running": {}}}]}}))
+}
+
+fn service(name: &str, component: Component, spec: &Value) -> Service {
+    let mut service = json!({"metadata": {"name": name}, "spec": {"selector": {"service": component.name()}}});
+    service["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    object(service)
+}
+
+fn settings(text: &str) -> Settings {
+    Settings::parse(text).unwrap()
+}
+
+const SHARED: &str = "home_domain=ims.svc.cluster.local\nsprout_hostname=sprout.ims.svc.cluster.local\n\
+    hs_hostname=homestead.ims.svc.cluster.local:8888\nscscf_uri='sip:sprout.ims.svc:5054;transport=tcp'\n\
+    icscf_uri='sip:sprout.ims.svc:5052;transport=tcp'\nsignup_key=random\nsignaling_dns_server=10.96.0.10\n";
+
+fn said(component: Component, n: usize) -> Inside {
+    Inside {
+        ahead: Some(0.3),
+        nofile: Some(20_000),
+        ipv6_off: Some(false),
+        name_servers: vec!["10.96.0.10".to_owned()],
+        rpc_address: (component == Component::Cassandra).then(|| "::0".to_owned()),
+        shared: settings(SHARED),
+        local: settings(&format!("public_hostname=10.0.{n}.1\n")),
+        user: Settings::default(),
+        numbers: (component == Component::Ellis).then(|| "Created 1000 numbers, 0 already present".to_owned()),
+        full: BTreeMap::from([("/".to_owned(), 68)]),
+    }
+}
+
+fn health() -> Facts {
+    let components: Vec<Component> = catalogue(Release::Hunter).iter().map(|e| e.component).collect();
+    let mut snapshot = Snapshot::default();
+    snapshot.absorb(WatchEvent::Pod(Update::All(components.iter().map(|c| pod(*c, 0)).collect())));
+    let services = components.iter().map(|c| service(c.name(), *c, &json!({"clusterIP": "None"})));
+    let hs = service("hs", Component::Homestead, &json!({"clusterIP": "None"}));
+    snapshot.absorb(WatchEvent::Service(Update::All(services.chain([hs]).collect())));
+    let judged = Judged { stage: Stage::Serving, ready: 1, wanted: 1, problems: vec![], unchecked: vec![], pending: 0 };
+    Facts {
+        release: Release::Hunter,
+        at: Timestamp::UNIX_EPOCH,
+        parts: components.iter().map(|c| Part { component: *c, judged: judged.clone(), unreached: false }).collect(),
+        inside: components
+            .iter()
+            .filter(|c| **c != Component::Etcd)
+            .map(|c| (format!("{c}-0"), (*c, Ok(said(*c, 0)))))
+            .collect(),
+        nodes: Ok(vec![node("one", "6.1.0-18-amd64", "True")]),
+        claims: Ok(vec![]),
+        cluster: vec![],
+        snapshot,
+    }
+}
+
+fn node(name: &str, kernel: &str, ready: &str) -> Node {
+    object(json!({"metadata": {"name": name}, "status": {"conditions": [{"type": "Ready", "status": ready}],
+        "nodeInfo": {"kernelVersion": kernel, "architecture": "", "bootID": "", "containerRuntimeVersion": "",
+            "kubeProxyVersion": "", "kubeletVersion": "", "machineID": "", "operatingSystem": "", "osImage": "",
+            "systemUUID": ""}}}))
+}
+
+fn part(facts: &mut Facts, component: Component) -> &mut Judged {
+    &mut facts.parts.iter_mut().find(|p| p.component == component).unwrap().judged
+}
+
+fn inside<'a>(facts: &'a mut Facts, pod: &str) -> &'a mut Inside {
+    facts.inside.get_mut(pod).unwrap().1.as_mut().unwrap()
+}
+
+fn is_wrong(facts: &mut Facts, component: Component, about: About) {
+    part(facts, component).problems.push(Finding::new(about, "what was seen"));
+}
+
+fn of_pod(part: Of) -> About {
+    About::Pod("x-0".to_owned(), part)
+}
+
+fn add(facts: &mut Facts, pod: Value) {
+    facts.snapshot.absorb(WatchEvent::Pod(Update::Set(Box::new(object(pod)))));
+}
+
+/// What is not as it should be.
+fn found(facts: &Facts) -> Vec<(CheckId, CheckStatus)> {
+    lines(facts).into_iter().filter(|l| l.status != CheckStatus::Ok).map(|l| (l.id, l.status)).collect()
+}
+
+#[test]
+fn a_deployment_in_health_has_no_finding() {
+    let said = lines(&health());
+    let wrong: Vec<_> = said.iter().filter(|l| l.status != CheckStatus::Ok).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(said.is_sorted_by_key(|l| (l.id.group(), l.id)));
+}
+
+/// (the row of the list of known problems, or 0; the check; how grave; what is planted)
+type Planted = (u8, CheckId, CheckStatus, fn(&mut Facts));
+
+const PLANTED: [Planted; 36] = [
+    (1, CheckId::Hostnames, CheckStatus::Failed, |f| {
+        inside(f, "homer-0").shared = settings("cassandra_hostname=cassandra\n");
+    }),
+    (2, CheckId::Resolver, CheckStatus::Failed, |f| {
+        inside(f, "sprout-0").shared = settings("signaling_dns_server=127.0.0.1\n");
+    }),
+    (2, CheckId::Resolver, CheckStatus::Warning, |f| {
+        inside(f, "sprout-0").shared = settings("signaling_dns_server=192.0.2.7\n");
+    }),
+    (3, CheckId::Names, CheckStatus::Failed, |f| {
+        is_wrong(f, Component::Sprout, of_pod(Of::Name("scscf.sprout".to_owned())));
+    }),
+    (4, CheckId::Alias, CheckStatus::Warning, |f| {
+        let vip = service("sprout", Component::Sprout, &json!({"clusterIP": "10.96.1.1"}));
+        f.snapshot.absorb(WatchEvent::Service(Update::Set(Box::new(vip))));
+    }),
+    (5, CheckId::Uris, CheckStatus::Failed, |f| {
+        inside(f, "sprout-0").shared = settings("scscf_uri=sip:s.x:5052\nicscf_uri='sip:s.x:5052;transport=tcp'\n");
+    }),
+    (6, CheckId::Supervisor, CheckStatus::Failed, |f| is_wrong(f, Component::Homer, of_pod(Of::Programs))),
+    (6, CheckId::Kernel, CheckStatus::Warning, |f| f.nodes = Ok(vec![node("one", "3.10.0-1160.el7", "True")])),
+    (7, CheckId::Programs, CheckStatus::Failed, |f| {
+        is_wrong(f, Component::Ellis, of_pod(Of::Program("mysql".to_owned())));
+    }),
+    (8, CheckId::Numbers, CheckStatus::Warning, |f| {
+        inside(f, "ellis-0").numbers = Some("OperationalError: (2002, \"Can't connect\")".to_owned());
+    }),
+    (10, CheckId::Answers, CheckStatus::Failed, |f| is_wrong(f, Component::HomesteadProv, of_pod(Of::Question(0)))),
+    (11, CheckId::Restarts, CheckStatus::Warning, |f| {
+        add(
+            f,
+            json!({"metadata": {"name": "homestead-0", "uid": "homestead-0", "labels": {"service": "homestead"}},
+            "spec": {"nodeName": "one", "containers": [{"name": "homestead", "image": "x:hunter"}]},
+            "status": {"containerStatuses": [{"name": "homestead", "image": "", "imageID": "", "ready": true,
+                "restartCount": 3, "lastState": {"terminated": {"exitCode": 2, "finishedAt": "1970-01-01T00:00:00Z"}}}]}}),
+        );
+    }),
+    (12, CheckId::Ipv6, CheckStatus::Failed, |f| inside(f, "cassandra-0").ipv6_off = Some(true)),
+    (12, CheckId::Ipv6, CheckStatus::Failed, |f| inside(f, "cassandra-0").ipv6_off = None),
+    (13, CheckId::Members, CheckStatus::Failed, |f| is_wrong(f, Component::Cassandra, About::Members)),
+    (13, CheckId::Workloads, CheckStatus::Failed, |f| is_wrong(f, Component::Cassandra, About::Pods)),
+    (16, CheckId::HostNetwork, CheckStatus::Warning, |f| {
+        add(
+            f,
+            json!({"metadata": {"name": "etcd-0", "uid": "etcd-0", "labels": {"service": "etcd"}},
+            "spec": {"hostNetwork": true, "nodeName": "one", "containers": [{"name": "etcd"}]}}),
+        );
+    }),
+    (17, CheckId::PublicAddress, CheckStatus::Failed, |f| inside(f, "bono-0").local = Settings::default()),
+    (17, CheckId::PublicAddress, CheckStatus::Failed, |f| {
+        f.inside.insert("bono-1".to_owned(), (Component::Bono, Ok(said(Component::Bono, 0))));
+    }),
+    (18, CheckId::LoadBalancer, CheckStatus::Failed, |f| {
+        let spec = json!({"type": "LoadBalancer", "ports": [{"port": 5060, "protocol": "UDP"}, {"port": 5060}]});
+        let balanced = service("bono-0", Component::Bono, &spec);
+        f.snapshot.absorb(WatchEvent::Service(Update::Set(Box::new(balanced))));
+    }),
+    (19, CheckId::Hostnames, CheckStatus::Failed, |f| {
+        inside(f, "homestead-0").shared = settings("cassandra_hostname=localhost\n");
+    }),
+    (20, CheckId::Zone, CheckStatus::Failed, |f| inside(f, "bono-0").shared = settings("home_domain=example.com\n")),
+    (25, CheckId::Memory, CheckStatus::Warning, |f| {
+        add(
+            f,
+            json!({"metadata": {"name": "astaire-0", "uid": "astaire-0", "labels": {"service": "astaire"}},
+            "spec": {"nodeName": "one", "containers": [{"name": "astaire", "image": "x:hunter",
+                "resources": {"limits": {"memory": "512Mi"}}}]}}),
+        );
+    }),
+    (26, CheckId::Programs, CheckStatus::Failed, |f| {
+        is_wrong(f, Component::Homestead, of_pod(Of::Program("homestead".to_owned())));
+    }),
+    (28, CheckId::EtcdData, CheckStatus::Warning, |f| {
+        let second = serde_json::to_value(pod(Component::Etcd, 1)).unwrap();
+        add(f, second);
+    }),
+    (29, CheckId::Turn, CheckStatus::Warning, |f| {
+        f.snapshot.services.remove("hs");
+    }),
+    (30, CheckId::Revision, CheckStatus::Warning, |f| part(f, Component::Astaire).pending = 1),
+    (31, CheckId::Nofile, CheckStatus::Warning, |f| inside(f, "sprout-0").nofile = Some(1024)),
+    (31, CheckId::Nofile, CheckStatus::Warning, |f| inside(f, "ellis-0").nofile = Some(1_073_741_816)),
+    (0, CheckId::Keys, CheckStatus::Warning, |f| inside(f, "ellis-0").shared = settings("ellis_api_key=secret\n")),
+    (0, CheckId::LogLevel, CheckStatus::Warning, |f| inside(f, "bono-0").user = settings("log_level=5\n")),
+    (0, CheckId::Clock, CheckStatus::Warning, |f| inside(f, "bono-0").ahead = Some(-7.0)),
+    (0, CheckId::Disk, CheckStatus::Warning, |f| {
+        inside(f, "cassandra-0").full.insert("/var/lib/cassandra".to_owned(), 90);
+    }),
+    (0, CheckId::Disk, CheckStatus::Failed, |f| {
+        inside(f, "cassandra-0").full.insert("/var/lib/cassandra".to_owned(), 100);
+    }),
+    (0, CheckId::Leftovers, CheckStatus::Warning, |f| {
+        let claim: PersistentVolumeClaim =
+            object(json!({"metadata": {"name": "data-etcd-0", "labels": {"service": "etcd"}}}));
+        f.claims = Ok(vec![claim]);
+    }),
+    (0, CheckId::Nodes, CheckStatus::Failed, |f| f.nodes = Ok(vec![node("one", "6.1.0", "Unknown")])),
+];
+
+#[test]
+fn each_problem_is_found_by_its_check_and_by_no_other() {
+    for (row, id, status, plant) in PLANTED {
+        let mut facts = health();
+        plant(&mut facts);
+        assert_eq!(found(&facts), [(id, status)], "row {row}: {id}");
+        let said = lines(&facts).into_iter().find(|l| l.status == status).unwrap();
+        assert!(!said.detail.is_empty() && said.fix.is_some(), "row {row}: {said:?}");
+    }
+}
+
+/// The page says of each known problem which check finds it; what it names is planted above.
+#[test]
+fn the_page_names_what_is_planted() {
+    let page = include_str!("../../../../../docs/check.md");
+    for (row, id, ..) in PLANTED.iter().filter(|p| p.0 > 0) {
+        let told = page.lines().find(|l| l.starts_with(&format!("| {row} |"))).unwrap_or_default();
+        assert!(told.contains(&format!("`{id}`")), "row {row} does not name {id}: {told}");
+    }
+    for row in 1..=32 {
+        assert!(page.contains(&format!("\n| {row} |")), "row {row} is missing");
+    }
+}
+
+#[test]
+fn what_could_not_be_seen_is_said_by_the_check_that_needs_it() {
+    let cannot: [(fn(&mut Facts), &[CheckId]); 6] = [
+        (|f| f.nodes = Err("needs list nodes".to_owned()), &[CheckId::Nodes, CheckId::Kernel]),
+        (|f| f.claims = Err("needs list persistentvolumeclaims".to_owned()), &[CheckId::Leftovers]),
+        (
+            |f| {
+                f.snapshot.denied.insert(Kind::Service);
+            },
+            &[CheckId::LoadBalancer, CheckId::Turn, CheckId::Alias],
+        ),
+        (
+            |f| part(f, Component::Homer).unchecked.push("programs: needs get pods/exec".to_owned()),
+            &[CheckId::Programs],
+        ),
+        (
+            |f| {
+                is_wrong(f, Component::Homer, of_pod(Of::Reach));
+                f.parts.iter_mut().for_each(|p| p.unreached = true);
+            },
+            &[CheckId::Answers],
+        ),
+        (
+            |f| {
+                let mute = Unsaid { why: "needs get and create pods/exec".to_owned() };
+                f.inside.insert("ellis-0".to_owned(), (Component::Ellis, Err(mute)));
+            },
+            &[
+                CheckId::Nofile,
+                CheckId::Clock,
+                CheckId::Disk,
+                CheckId::Resolver,
+                CheckId::Zone,
+                CheckId::Hostnames,
+                CheckId::Keys,
+                CheckId::LogLevel,
+                CheckId::Numbers,
+            ],
+        ),
+    ];
+    for (hide, ids) in cannot {
+        let mut facts = health();
+        hide(&mut facts);
+        let seen: BTreeSet<_> = found(&facts).into_iter().collect();
+        assert_eq!(seen, ids.iter().map(|id| (*id, CheckStatus::Skipped)).collect());
+    }
+}
+
+#[test]
+fn before_a_deployment_only_the_cluster_is_judged() {
+    let mut facts = health();
+    facts.snapshot = Snapshot::default();
+    facts.parts.clear();
+    let ids: BTreeSet<CheckId> = before(&facts).into_iter().map(|l| l.id).collect();
+    assert_eq!(ids, BTreeSet::from([CheckId::Nodes, CheckId::Kernel, CheckId::Leftovers]));
+    facts.nodes = Ok(vec![node("spare", "6.1.0", "False")]);
+    let status = before(&facts).into_iter().find(|l| l.id == CheckId::Nodes).unwrap().status;
+    assert_eq!(status, CheckStatus::Warning, "a node that carries nothing is no reason to fail");
+}

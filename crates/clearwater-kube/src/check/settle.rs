@@ -1,0 +1,76 @@
+//! When a look may say that something is wrong. Pure.
+
+use clearwater::event::{CheckLine, CheckStatus};
+
+/// Whether a line says that something is unwell.
+pub(super) fn is_bad(line: &CheckLine) -> bool {
+    line.status >= CheckStatus::Failed
+}
+
+/// Whether a look has to be repeated: something is said to be unwell that the look before did not say.
+pub(super) fn is_open(before: &[CheckLine], now: &[CheckLine]) -> bool {
+    now.iter().any(|line| is_bad(line) && !said(before, line))
+}
+
+fn said(before: &[CheckLine], line: &CheckLine) -> bool {
+    before.iter().any(|b| is_bad(b) && (b.id, &b.title) == (line.id, &line.title))
+}
+
+/// What the last look may say where there was no time for another: what was seen once is not known.
+pub(super) fn settled(before: &[CheckLine], mut now: Vec<CheckLine>) -> Vec<CheckLine> {
+    for line in &mut now {
+        if is_bad(line) && !said(before, line) {
+            line.status = CheckStatus::Skipped;
+            line.detail = format!("seen once, and there was no time to look again: {}", line.detail);
+            line.fix = None;
+        }
+    }
+    now
+}
+
+#[cfg(test)]
+mod tests {
+    use clearwater::event::CheckId;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn line(id: CheckId, title: &str, status: CheckStatus) -> CheckLine {
+        CheckLine { id, title: title.to_owned(), status, detail: "x".to_owned(), fix: None }
+    }
+
+    fn look() -> impl Strategy<Value = Vec<CheckLine>> {
+        let status = prop::sample::select(vec![
+            CheckStatus::Ok,
+            CheckStatus::Skipped,
+            CheckStatus::Warning,
+            CheckStatus::Failed,
+        ]);
+        let one = (prop::sample::select(vec![CheckId::Names, CheckId::Disk]), "[ab]", status);
+        prop::collection::vec(one.prop_map(|(id, title, status)| line(id, &title, status)), 0..6)
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_unwell_that_was_not_seen_twice(before in look(), now in look()) {
+            let after = settled(&before, now.clone());
+            prop_assert_eq!(after.len(), now.len());
+            for (line, seen) in after.iter().zip(&now) {
+                if is_bad(line) {
+                    prop_assert!(before.iter().any(|b| is_bad(b) && b.id == line.id && b.title == line.title));
+                } else if is_bad(seen) {
+                    prop_assert_eq!(line.status, CheckStatus::Skipped);
+                } else {
+                    prop_assert_eq!(line, seen);
+                }
+            }
+            prop_assert_eq!(is_open(&before, &now), after.iter().zip(&now).any(|(a, n)| is_bad(n) && !is_bad(a)));
+        }
+
+        #[test]
+        fn what_stays_wrong_is_said(look in look()) {
+            prop_assert!(!is_open(&look, &look));
+            prop_assert_eq!(settled(&look, look.clone()), look);
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! What somebody else needs to find a fault who has no way to the cluster: objects, events, logs and what containers say,
+//! as files. Nothing is written to the cluster, secrets are left out, and what could not be had is listed.
+
+mod redact;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use clearwater::component::{Entry, LogFile};
+use clearwater::config::Deployment;
+use futures::{AsyncReadExt as _, StreamExt as _};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ApiResource, DynamicObject, ListParams, LogParams};
+use kube::core::GroupVersionKind;
+use kube::{Api, ResourceExt};
+use thiserror::Error;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::cluster::{Cluster, code_of, say};
+use crate::observe::snapshot::component_of;
+use crate::observe::{Subject, look, subject};
+use crate::pod::object::{containers, own_container};
+use crate::pod::{Script, Shell};
+
+/// How many pods are asked at the same time.
+const AT_ONCE: usize = 8;
+/// The longest that a shell may take to open, and a question to be answered.
+const OPEN: Duration = Duration::from_secs(8);
+const ANSWER: Duration = Duration::from_secs(8);
+/// An answer of a shell is not longer, in bytes.
+const LARGEST_ANSWER: u64 = 900 * 1024;
+
+/// What is listed in the namespace: group and version, kind, plural.
+const KINDS: [(&str, &str, &str); 16] = [
+    ("v1", "Pod", "pods"),
+    ("v1", "Service", "services"),
+    ("v1", "ConfigMap", "configmaps"),
+    ("v1", "Secret", "secrets"),
+    ("v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
+    ("v1", "Event", "events"),
+    ("v1", "ResourceQuota", "resourcequotas"),
+    ("v1", "LimitRange", "limitranges"),
+    ("apps/v1", "Deployment", "deployments"),
+    ("apps/v1", "StatefulSet", "statefulsets"),
+    ("apps/v1", "ReplicaSet", "replicasets"),
+    ("discovery.k8s.io/v1", "EndpointSlice", "endpointslices"),
+    ("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
+    ("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
+    ("networking.k8s.io/v1", "Ingress", "ingresses"),
+];
+
+/// A component's own programs.
+const PROGRAMS: &str = "timeout 5 supervisorctl status; :";
+/// What the containers were made to read.
+const CONFIGURATION: &str = r#"for f in /etc/clearwater/shared_config /etc/clearwater/local_config /etc/clearwater/user_settings /etc/resolv.conf /etc/hosts; do
+  [ ! -r "$f" ] || { printf '== %s\n' "$f"; cat "$f"; printf '\n'; }
+done"#;
+/// What the container's own resolver answers for names.
+const NAMES: &str =
+    r#"for n in "$@"; do printf '== %s\n' "$n"; timeout 2 getent ahosts "$n." || printf 'no answer (%s)\n' "$?"; done"#;
+/// The end of the newest file of a pattern in a directory: bytes, directory, pattern.
+const LOG: &str = r#"(
+  IFS= newest=
+  for f in "$2"/$3; do
+    if [ -f "$f" ] && [ -s "$f" ] && { [ -z "$newest" ] || [ "$f" -nt "$newest" ]; }; then newest=$f; fi
+  done
+  [ -z "$newest" ] || tail -c "$1" "$newest"
+)"#;
+
+/// What to gather, and for how long.
+#[derive(Clone, Debug)]
+pub struct ReportOptions {
+    /// The deployment as it should be; without it, what is there tells.
+    pub deployment: Option<Deployment>,
+    /// The last bytes of each log that are taken.
+    pub limit: u64,
+    /// How long the whole may take. What has not come by then is listed as lacking.
+    pub timeout: Duration,
+}
+
+/// What was gathered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gathered {
+    /// Files by path. Every part of a path is a plain name.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// What could not be had, each with what it needs or what was seen.
+    pub lacked: BTreeSet<String>,
+    /// Whether the API server ceased to know who asks: what is lacking then could be had by somebody it knows.
+    pub unauthorized: bool,
+}
+
+/// Why nothing could be gathered.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// The API server cannot be asked, or shows no pods to this user.
+    #[error("cannot look at namespace {namespace}: {message}")]
+    CouldNotLook {
+        /// The namespace.
+        namespace: String,
+        /// What was seen.
+        message: String,
+    },
+}
+
+/// A part of a path, whatever the name holds.
+fn plain(name: &str) -> String {
+    let plain: String =
+        name.chars().take(200).map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
+    if plain.trim_start_matches('.').is_empty() { "_".to_owned() } else { plain.trim_start_matches('.').to_owned() }
+}
+
+impl Gathered {
+    fn put(&mut self, path: &[&str], text: &[u8]) {
+        let path: Vec<String> = path.iter().map(|part| plain(part)).collect();
+        self.files.insert(path.join("/"), redact::text(text));
+    }
+
+    fn lack(&mut self, what: &str, why: &str) {
+        self.lacked.insert(clearwater::text::printable(&format!("{what}: {why}")).into_owned());
+    }
+
+    /// Takes in why a request brought nothing.
+    fn refused(&mut self, what: &str, right: &str, error: &kube::Error) {
+        self.unauthorized |= code_of(error) == Some(401);
+        match error {
+            kube::Error::Api(status) if status.is_forbidden() => self.lack(what, &format!("needs {right}")),
+            error => self.lack(what, &say(error)),
+        }
+    }
+
+    fn join(&mut self, other: Self) {
+        self.unauthorized |= other.unauthorized;
+        self.files.extend(other.files);
+        self.lacked.extend(other.lacked);
+    }
+}
+
+/// Gathers everything that can be had in the time.
+pub async fn gather(cluster: &Cluster, options: &ReportOptions) -> Result<Gathered, ReportError> {
+    let until = Instant::now() + options.timeout;
+    let failed = |message| ReportError::CouldNotLook { namespace: cluster.namespace.clone(), message };
+    let snapshot = look::snapshot(cluster, options.timeout / 2).await.map_err(failed)?;
+    let release = options.deployment.as_ref().map_or_else(|| subject::release(&snapshot), Deployment::release);
+    let names = match &options.deployment {
+        Some(deployment) => Some(deployment.names()),
+        None => subject::names(cluster, release).await.ok().flatten(),
+    };
+    let subjects = subject::all(&snapshot, options.deployment.as_ref(), release, names.as_ref());
+    let mut gathered = Gathered::default();
+    let kinds = futures::future::join_all(KINDS.map(|kind| objects(cluster, kind, until)));
+    // Every name is asked for from each pod: who does not find it tells as much as what is answered.
+    let asked: Vec<&str> = subjects.iter().flat_map(|s| s.names.iter().map(String::as_str)).collect();
+    let pods = futures::stream::iter(snapshot.pods.values())
+        .map(|pod| of_pod(cluster, pod, &subjects, &asked, options.limit, until))
+        .buffer_unordered(AT_ONCE)
+        .collect::<Vec<_>>();
+    let (kinds, nodes, pods) = futures::join!(kinds, nodes(cluster, until), pods);
+    for one in kinds.into_iter().chain([nodes]).chain(pods) {
+        gathered.join(one);
+    }
+    Ok(gathered)
+}
+
+fn listed(kind: (&str, &str, &str), namespace: Option<&str>, cluster: &Cluster) -> Api<DynamicObject> {
+    let (group_version, kind, plural) = kind;
+    let (group, version) = group_version.split_once('/').unwrap_or(("", group_version));
+    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+    match namespace {
+        Some(namespace) => Api::namespaced_with(cluster.client.clone(), namespace, &resource),
+        None => Api::all_with(cluster.client.clone(), &resource),
+    }
+}
+
+async fn take(api: Api<DynamicObject>, kind: (&str, &str, &str), until: Instant) -> Gathered {
+    let mut gathered = Gathered::default();
+    let (group_version, kind, plural) = kind;
+    match timeout_at(until, api.list(&ListParams::default())).await {
+        Err(_) => gathered.lack(plural, "no answer in time"),
+        Ok(Err(error)) => gathered.refused(plural, &format!("list {plural}"), &error),
+        Ok(Ok(list)) => {
+            for object in list.items {
+                let name = object.name_any();
+                let mut value = serde_json::to_value(&object).unwrap_or_default();
+                // A list does not repeat of each what it is.
+                value["kind"] = kind.into();
+                value["apiVersion"] = group_version.into();
+                let text = serde_json::to_vec_pretty(&redact::object(value)).unwrap_or_default();
+                gathered.files.insert(format!("objects/{plural}/{}.json", plain(&name)), text);
+            }
+        }
+    }
+    gathered
+}
+
+async fn objects(cluster: &Cluster, kind: (&str, &str, &str), until: Instant) -> Gathered {
+    take(listed(kind, Some(&cluster.namespace), cluster), kind, until).await
+}
+
+async fn nodes(cluster: &Cluster, until: Instant) -> Gathered {
+    let kind = ("v1", "Node", "nodes");
+    take(listed(kind, None, cluster), kind, until).await
+}
+
+async fn of_pod(
+    cluster: &Cluster,
+    pod: &Pod,
+    subjects: &[Subject],
+    asked: &[&str],
+    limit: u64,
+    until: Instant,
+) -> Gathered {
+    let mut gathered = Gathered::default();
+    let name = pod.name_any();
+    for (container, _) in containers(pod) {
+        for previous in [false, true] {
+            if previous && container.restart_count == 0 {
+                continue;
+            }
+            let file = if previous { "previous.log" } else { "now.log" };
+            let what = format!("logs/{name}/{}/{file}", container.name);
+            match timeout_at(until, output(cluster, &name, &container.name, previous, limit)).await {
+                Err(_) => gathered.lack(&what, "no answer in time"),
+                Ok(Err(error)) => gathered.refused(&what, "get pods/log", &error),
+                Ok(Ok(text)) => gathered.put(&["logs", &name, &container.name, file], &text),
+            }
+        }
+    }
+    let of = component_of(pod);
+    let subject = subjects.iter().find(|s| Some(s.component()) == of && !s.entry.programs.is_empty());
+    let running = pod.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Running"));
+    if let Some(subject) = subject.filter(|_| running)
+        && let Some(own) = pod.spec.as_ref().and_then(|spec| own_container(spec, subject.component()))
+    {
+        let inside = inside(cluster, &name, &own.name, subject.entry, asked, limit, until);
+        gathered.join(inside.await);
+    }
+    gathered
+}
+
+/// The last bytes of what a container wrote.
+async fn output(
+    cluster: &Cluster,
+    pod: &str,
+    container: &str,
+    previous: bool,
+    limit: u64,
+) -> Result<Vec<u8>, kube::Error> {
+    // The API cuts by bytes from the beginning of what it sends: lines bring it near the end, and the rest is cut here.
+    let lines = i64::try_from(limit / 40).unwrap_or(i64::MAX).max(1);
+    let params =
+        LogParams { container: Some(container.to_owned()), previous, tail_lines: Some(lines), ..LogParams::default() };
+    let mut stream = Box::pin(cluster.api::<Pod>().log_stream(pod, &params).await?);
+    let keep = usize::try_from(limit).unwrap_or(usize::MAX);
+    let (mut kept, mut piece) = (Vec::new(), vec![0; 64 * 1024]);
+    loop {
+        let read = stream.read(&mut piece).await.map_err(|e| kube::Error::Service(e.into()))?;
+        if read == 0 {
+            break;
+        }
+        kept.extend_from_slice(&piece[..read]);
+        if kept.len() > keep.saturating_mul(2) {
+            kept.drain(..kept.len() - keep);
+        }
+    }
+    Ok(kept.split_off(kept.len().saturating_sub(keep)))
+}
+
+/// What a container says of itself, and the ends of its files.
+async fn inside(
+    cluster: &Cluster,
+    pod: &str,
+    container: &str,
+    entry: &Entry,
+    asked: &[&str],
+    limit: u64,
+    until: Instant,
+) -> Gathered {
+    let mut gathered = Gathered::default();
+    let what = format!("inside/{pod}");
+    let mut shell = match timeout_at(until, Shell::open(&cluster.api(), pod, container, OPEN)).await {
+        Ok(Ok(shell)) => shell,
+        Ok(Err(error)) => {
+            gathered.unauthorized |= error.is_unauthorized();
+            gathered.lack(&what, &error.to_string());
+            return gathered;
+        }
+        Err(_) => {
+            gathered.lack(&what, "no answer in time");
+            return gathered;
+        }
+    };
+    let bytes = limit.min(LARGEST_ANSWER);
+    let log = |file: &LogFile| {
+        let named =
+            format!("{}-{}", file.directory.rsplit('/').next().unwrap_or_default(), file.pattern.replace('*', ""));
+        ("logs", named, Script::new(LOG).arg(bytes).arg(file.directory).arg(file.pattern))
+    };
+    let mut questions = vec![
+        ("inside", "programs.txt".to_owned(), Script::new(PROGRAMS)),
+        ("inside", "configuration.txt".to_owned(), Script::new(CONFIGURATION)),
+    ];
+    questions.extend(entry.logs.iter().map(log));
+    // Last, because it takes longest where nothing answers, and a shell that was late is not asked again.
+    questions.push(("inside", "names.txt".to_owned(), Script::new(NAMES).args(asked)));
+    for (folder, file, script) in questions {
+        match timeout(until.saturating_duration_since(Instant::now()), shell.run(&script, ANSWER * 4)).await {
+            Ok(Ok(output)) if output.text.is_empty() => {}
+            Ok(Ok(output)) => gathered.put(&[folder, pod, &file], output.text.as_bytes()),
+            Ok(Err(error)) => {
+                gathered.lack(&format!("{what}/{file}"), &error.to_string());
+                break;
+            }
+            Err(_) => {
+                gathered.lack(&format!("{what}/{file}"), "no answer in time");
+                break;
+            }
+        }
+    }
+    gathered
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_may_not_be_seen_is_listed() {
+        let (cluster, _) = crate::fake_api::cluster(|path| match path.rsplit('/').next() {
+            Some("secrets" | "nodes" | "pods/log") => Some(serde_json::Value::Null),
+            Some("configmaps") => Some(json!({"kind": "ConfigMapList", "apiVersion": "v1", "metadata": {},
+                "items": [{"metadata": {"name": "env-vars"}, "data": {"ADDITIONAL_SHARED_CONFIG": "signup_key=hush"}}]})),
+            Some("env-vars") => None,
+            _ => Some(json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": []})),
+        });
+        let options = ReportOptions { deployment: None, limit: 1000, timeout: Duration::from_secs(20) };
+        let gathered = gather(&cluster, &options).await.unwrap();
+        let lacked: Vec<&str> = gathered.lacked.iter().map(String::as_str).collect();
+        assert_eq!(lacked, ["nodes: needs list nodes", "secrets: needs list secrets"]);
+        let map = String::from_utf8(gathered.files["objects/configmaps/env-vars.json"].clone()).unwrap();
+        assert!(map.contains("\"kind\": \"ConfigMap\"") && !map.contains("hush"), "{map}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_leads_out_of_its_folder(name in "\\PC{0,12}|[./]{0,6}") {
+            let plain = plain(&name);
+            prop_assert!(!plain.is_empty() && !plain.starts_with('.') && !plain.contains(['/', '\\']), "{plain:?}");
+        }
+    }
+}

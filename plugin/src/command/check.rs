@@ -1,0 +1,190 @@
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::PossibleValue;
+use clearwater::event::{CheckId, CheckLine, CheckStatus};
+use clearwater::text::counted;
+use clearwater_kube::check::{CheckOptions, Checks, check};
+
+use crate::advice;
+use crate::cli::{FileArgs, one_of};
+use crate::context::Context;
+use crate::duration::duration;
+use crate::error::CliError;
+use crate::exit;
+use crate::output::Format;
+use crate::reporter::{BAD, DIM, GOOD, WARN, plain};
+use crate::runtime::{block_on, unless_ended};
+
+/// What each check looks at and what to do, an anchor for each id.
+const PAGE: &str = "https://github.com/kubectl-clearwater/kubectl-clearwater/blob/main/docs/check.md";
+
+/// Look for the known pitfalls of Clearwater on Kubernetes, one by one, each with what to do about it
+///
+/// Works for deployments that other manifests made, too. Exit code 5 says that something is unwell, seen twice; 1 that
+/// something could not be looked at and nothing else is unwell. Warnings change no code.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The deployment file to compare with. Default: clearwater.yaml where that exists, else what is there is judged
+    #[arg(short, long, visible_alias = "file", value_name = "FILE")]
+    filename: Option<PathBuf>,
+    /// Look whether the cluster takes a deployment, before there is one: nothing is written
+    #[arg(long)]
+    before: bool,
+    /// Make these checks alone. May be given more than once
+    #[arg(long, value_name = "CHECK", value_delimiter = ',', hide_possible_values = true, value_parser = ids())]
+    only: Vec<CheckId>,
+    /// Leave these checks out. May be given more than once
+    #[arg(long, value_name = "CHECK", value_delimiter = ',', hide_possible_values = true, value_parser = ids())]
+    skip: Vec<CheckId>,
+    /// How long the whole may take
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "20s")]
+    timeout: Duration,
+    /// A format for programs
+    #[arg(short, long, value_enum)]
+    output: Option<Format>,
+}
+
+fn ids() -> impl clap::builder::TypedValueParser<Value = CheckId> {
+    one_of(CheckId::ALL.map(|id| PossibleValue::new(id.name())))
+}
+
+impl Check {
+    pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
+        let file = FileArgs::named(self.filename);
+        let (deployment, namespace) = file.deployment_or_namespace(context, self.output.is_none())?;
+        let options =
+            CheckOptions { deployment, before: self.before, only: self.only, skip: self.skip, timeout: self.timeout };
+        let signals = context.signals();
+        let mut seen = block_on(unless_ended(&signals, async {
+            let cluster = context.connection().cluster(namespace).await?;
+            check(&cluster, &options).await.map_err(|error| CliError::Connection(error.to_string()))
+        }))?;
+        advice::word_lines(seen.groups.iter_mut().flat_map(|g| &mut g.checks));
+        match self.output {
+            Some(format) => context.results().value(format, &seen)?,
+            None => context.results().styled(&text(&seen))?,
+        }
+        Ok(code(&seen))
+    }
+}
+
+fn code(seen: &Checks) -> u8 {
+    match (seen.healthy, seen.complete) {
+        (false, _) => exit::UNHEALTHY,
+        (true, false) => exit::FAILURE,
+        (true, true) => exit::OK,
+    }
+}
+
+fn row(line: &CheckLine) -> String {
+    let (style, mark) = match line.status {
+        CheckStatus::Ok => (GOOD, "ok"),
+        CheckStatus::Skipped => (WARN, "unseen"),
+        CheckStatus::Warning => (WARN, "warning"),
+        CheckStatus::Failed | CheckStatus::Refused => (BAD, "failed"),
+    };
+    let mut text = format!("  {style}{mark:<8}{style:#} {DIM}{:<15}{DIM:#} {}", line.id, plain(&line.title));
+    if !line.detail.is_empty() {
+        let _ = write!(text, ": {}", plain(&line.detail));
+    }
+    text.push('\n');
+    if let Some(fix) = line.fix.as_ref().filter(|_| line.status > CheckStatus::Skipped) {
+        let _ = writeln!(text, "           fix: {}", plain(&fix.to_string()));
+    }
+    if line.status > CheckStatus::Ok {
+        let _ = writeln!(text, "           {DIM}see {PAGE}#{}{DIM:#}", line.id);
+    }
+    text
+}
+
+fn text(seen: &Checks) -> String {
+    let mut text = String::new();
+    for group in &seen.groups {
+        let _ = writeln!(text, "{}", group.group);
+        group.checks.iter().for_each(|line| text.push_str(&row(line)));
+    }
+    let count = |status: fn(CheckStatus) -> bool| seen.lines().filter(|l| status(l.status)).count();
+    let warnings = count(|s| s == CheckStatus::Warning);
+    let unwell = count(|s| s > CheckStatus::Warning);
+    let unseen = count(|s| s == CheckStatus::Skipped);
+    let also = if warnings == 0 { String::new() } else { format!(", {}", counted(warnings, "warning")) };
+    let _ = match (unwell, unseen) {
+        (0, 0) if seen.complete => writeln!(text, "{GOOD}all is well{GOOD:#}{also}"),
+        (0, 0) => writeln!(text, "{WARN}nothing was looked at{WARN:#}"),
+        (0, _) => writeln!(
+            text,
+            "{WARN}nothing unwell was seen, but not everything: {} could not be made{WARN:#}{also}; --skip leaves them out",
+            counted(unseen, "check")
+        ),
+        (_, 0) => writeln!(text, "{BAD}{} unwell{BAD:#}{also}", counted(unwell, "finding")),
+        (_, _) => writeln!(
+            text,
+            "{BAD}{} unwell{BAD:#}{also}, and {} could not be made",
+            counted(unwell, "finding"),
+            counted(unseen, "check")
+        ),
+    };
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use clearwater::event::CheckGroup;
+    use clearwater_kube::check::CheckedGroup;
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn checks(statuses: &[CheckStatus]) -> Checks {
+        let checks: Vec<CheckLine> = statuses
+            .iter()
+            .map(|status| CheckLine {
+                id: CheckId::Disk,
+                title: "room in the file systems".to_owned(),
+                status: *status,
+                detail: "97 %\u{1b}[2J are taken".to_owned(),
+                fix: Some("make room".into()),
+            })
+            .collect();
+        Checks {
+            v: 1,
+            namespace: "ims".to_owned(),
+            at: Timestamp::UNIX_EPOCH,
+            before: false,
+            healthy: !statuses.iter().any(|s| *s > CheckStatus::Warning),
+            complete: !statuses.is_empty() && !statuses.contains(&CheckStatus::Skipped),
+            looks: 1,
+            groups: vec![CheckedGroup { group: CheckGroup::Pods, checks }],
+        }
+    }
+
+    #[test]
+    fn could_not_look_is_never_all_is_well() {
+        use CheckStatus::{Failed, Ok as Good, Skipped, Warning};
+        for (statuses, expected, said) in [
+            (&[Good][..], exit::OK, "all is well"),
+            (&[Good, Warning], exit::OK, "all is well, 1 warning"),
+            (&[Good, Skipped], exit::FAILURE, "1 check could not be made"),
+            (&[], exit::FAILURE, "nothing was looked at"),
+            (&[Skipped, Failed], exit::UNHEALTHY, "1 finding unwell, and 1 check could not be made"),
+            (&[Failed, Warning], exit::UNHEALTHY, "1 finding unwell, 1 warning"),
+        ] {
+            let seen = checks(statuses);
+            let shown = anstream::adapter::strip_str(&text(&seen)).to_string();
+            assert_eq!(code(&seen), expected, "{statuses:?}");
+            assert!(shown.contains(said), "{statuses:?}\n{shown}");
+            assert_eq!(shown.contains("all is well"), expected == exit::OK, "{shown}");
+        }
+    }
+
+    #[test]
+    fn every_check_has_its_place_on_the_page() {
+        let page = include_str!("../../../docs/check.md");
+        for id in CheckId::ALL {
+            assert!(page.contains(&format!("\n### {id}\n")), "docs/check.md has no section {id}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+use std::fs::OpenOptions;
+use std::io::{Cursor, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use clearwater::text::{counted, printable};
+use clearwater_kube::check::{CheckOptions, check};
+use clearwater_kube::report::{Gathered, ReportOptions, gather};
+use clearwater_kube::status::{StatusOptions, status};
+use jiff::Timestamp;
+use serde::Serialize;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+use crate::advice;
+use crate::cli::FileArgs;
+use crate::context::Context;
+use crate::duration::duration;
+use crate::error::CliError;
+use crate::exit;
+use crate::runtime::{block_on, unless_ended};
+
+/// Write a zip for a bug report: objects, events, logs, programs, members, what containers find in DNS, all checks
+///
+/// Data of Secrets, keys and passwords are left out. What could not be had is listed in the zip and said. Look through it
+/// before it is handed on: logs name subscribers, numbers and addresses.
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// The deployment file to compare with. Default: clearwater.yaml where that exists, else what is there tells
+    #[arg(short, long, visible_alias = "file", value_name = "FILE")]
+    filename: Option<PathBuf>,
+    /// Where to write it; nothing is written over. Default: clearwater-NAMESPACE-TIME.zip
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+    /// How much of the end of each log is taken
+    #[arg(long, value_name = "BYTES", value_parser = bytes, default_value = "512Ki")]
+    limit: u64,
+    /// How long the whole may take
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s")]
+    timeout: Duration,
+}
+
+/// A number of bytes, as Kubernetes writes quantities.
+fn bytes(text: &str) -> Result<u64, String> {
+    let parsed = clearwater::quantity::parse(text).filter(|n| (1.0..=1e10).contains(n));
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is within these bounds")]
+    parsed.map(|n| n as u64).ok_or_else(|| "a number of bytes is needed, as 512Ki or 2Mi".to_owned())
+}
+
+/// The first file of a report.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Contents<'a> {
+    /// The version of the layout.
+    v: u32,
+    at: Timestamp,
+    namespace: &'a str,
+    plugin: &'static str,
+    /// What could not be had, each with what it needs.
+    lacked: Vec<String>,
+    files: Vec<&'a str>,
+}
+
+impl Report {
+    pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
+        let file = FileArgs::named(self.filename);
+        let (deployment, namespace) = file.deployment_or_namespace(context, true)?;
+        let at = Timestamp::now();
+        let to = self
+            .to
+            .unwrap_or_else(|| PathBuf::from(format!("clearwater-{namespace}-{}.zip", at.strftime("%Y%m%dT%H%M%SZ"))));
+        let signals = context.signals();
+        let mut gathered = block_on(unless_ended(&signals, async {
+            let cluster = context.connection().cluster(namespace.clone()).await?;
+            let options = ReportOptions { deployment: deployment.clone(), limit: self.limit, timeout: self.timeout };
+            let within = self.timeout.min(Duration::from_secs(20));
+            let checks = CheckOptions {
+                deployment: deployment.clone(),
+                before: false,
+                only: Vec::new(),
+                skip: Vec::new(),
+                timeout: within,
+            };
+            let state = StatusOptions { deployment, timeout: within };
+            let (gathered, checks, state) =
+                futures::join!(gather(&cluster, &options), check(&cluster, &checks), status(&cluster, &state));
+            let mut gathered = gathered.map_err(|error| CliError::Connection(error.to_string()))?;
+            match checks {
+                Ok(mut checks) => {
+                    advice::word_lines(checks.groups.iter_mut().flat_map(|g| &mut g.checks));
+                    put(&mut gathered, "check.json", &checks)?;
+                }
+                Err(error) => lack(&mut gathered, "check.json", &error),
+            }
+            match state {
+                Ok(state) => put(&mut gathered, "status.json", &state)?,
+                Err(error) => lack(&mut gathered, "status.json", &error),
+            }
+            Ok(gathered)
+        }))?;
+        let contents = Contents {
+            v: 1,
+            at,
+            namespace: &namespace,
+            plugin: env!("CARGO_PKG_VERSION"),
+            lacked: gathered.lacked.iter().cloned().collect(),
+            files: gathered.files.keys().map(String::as_str).collect(),
+        };
+        let contents = serde_json::to_vec_pretty(&contents)?;
+        gathered.files.insert("report.json".to_owned(), contents);
+        write(&to, &zipped(&gathered)?)?;
+        for lacked in &gathered.lacked {
+            context.talk().note(format!("not in it: {lacked}"));
+        }
+        let shown = printable(&to.display().to_string()).into_owned();
+        context.results().text(&format!("{shown}\n"))?;
+        context.talk().line(format!(
+            "{} in it; secrets are left out, but logs name subscribers and addresses: look through it first",
+            counted(gathered.files.len(), "file")
+        ));
+        if gathered.unauthorized {
+            context.talk().error("Unauthorized: the API server ceased to know who asks, and the report is not whole");
+            return Ok(exit::FAILURE);
+        }
+        Ok(exit::OK)
+    }
+}
+
+fn put<T: Serialize>(gathered: &mut Gathered, name: &str, value: &T) -> Result<(), CliError> {
+    gathered.files.insert(name.to_owned(), serde_json::to_vec_pretty(value)?);
+    Ok(())
+}
+
+fn lack(gathered: &mut Gathered, name: &str, error: &dyn std::error::Error) {
+    gathered.lacked.insert(printable(&format!("{name}: {error}")).into_owned());
+}
+
+/// The files as a zip, the same bytes for the same files.
+fn zipped(gathered: &Gathered) -> Result<Vec<u8>, CliError> {
+    let failed = |error: zip::result::ZipError| CliError::Output(std::io::Error::other(error));
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+    for (path, bytes) in &gathered.files {
+        zip.start_file(path.as_str(), options).map_err(failed)?;
+        zip.write_all(bytes)?;
+    }
+    Ok(zip.finish().map_err(failed)?.into_inner())
+}
+
+/// Writes a new file, and leaves none that is half.
+fn write(to: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    let failed = |source| CliError::Write { path: to.to_owned(), source };
+    let mut file = OpenOptions::new().write(true).create_new(true).open(to).map_err(failed)?;
+    file.write_all(bytes).map_err(|source| {
+        let _ = std::fs::remove_file(to);
+        failed(source)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    #[test]
+    fn what_was_gathered_is_read_back() {
+        let mut gathered = Gathered::default();
+        gathered.files.insert("a/b.log".to_owned(), vec![0, 159, 146, 150].repeat(1000));
+        gathered.files.insert("report.json".to_owned(), b"{}".to_vec());
+        let bytes = zipped(&gathered).unwrap();
+        assert_eq!(bytes, zipped(&gathered).unwrap());
+        let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
+        for (path, expected) in &gathered.files {
+            let mut read = Vec::new();
+            archive.by_name(path).unwrap().read_to_end(&mut read).unwrap();
+            assert_eq!(&read, expected);
+        }
+        assert_eq!(archive.len(), gathered.files.len());
+    }
+
+    #[test]
+    fn nothing_is_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let to = dir.path().join("r.zip");
+        write(&to, b"one").unwrap();
+        assert!(write(&to, b"two").is_err());
+        assert_eq!(std::fs::read(&to).unwrap(), b"one");
+    }
+
+    #[test]
+    fn limits_are_quantities() {
+        assert_eq!((bytes("512Ki"), bytes("2M")), (Ok(512 * 1024), Ok(2_000_000)));
+        assert!(["0", "x", "-1", "1e30", "NaN"].into_iter().all(|text| bytes(text).is_err()));
+    }
+}

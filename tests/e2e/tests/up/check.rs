@@ -1,0 +1,72 @@
+use std::collections::BTreeSet;
+use std::io::Read as _;
+
+use anyhow::{Context, Result, ensure};
+use clearwater_e2e::{Plugin, cluster};
+use serde_json::Value;
+
+use crate::PATIENCE;
+
+/// The ids of the lines that end so, of what `check -o json` wrote.
+fn ids(checks: &Value, status: &str) -> BTreeSet<String> {
+    let groups = checks["groups"].as_array().into_iter().flatten();
+    let lines = groups.flat_map(|g| g["checks"].as_array().into_iter().flatten());
+    lines.filter(|l| l["status"] == status).filter_map(|l| Some(l["id"].as_str()?.to_owned())).collect()
+}
+
+/// Faults are planted into a deployment in health: `check` finds them by their ids, and so does who has only the report.
+#[test]
+#[ignore = "needs cluster (creates a namespace)"]
+fn planted_faults_are_found_on_the_cluster_and_in_its_report() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-check")?;
+    let kubectl = namespace.kubectl();
+    let plugin = Plugin::new(cluster, namespace.name())?;
+    plugin.run(&["check", "--before"])?.expect(0)?;
+    plugin.run(&["check"])?.expect(5)?;
+    plugin.run_within(PATIENCE, &["up", "--yes", "--only=etcd,chronos,homer"])?.expect(0)?;
+    plugin.run(&["check"])?.expect(0)?;
+
+    let plant = "supervisorctl stop clearwater-group:homer; \
+        sed -i 's/^home_domain=.*/home_domain=example.com/; s/^ellis_api_key=.*/ellis_api_key=secret/' \
+        /etc/clearwater/shared_config; true";
+    kubectl.run(["exec", "deployment/homer", "--", "bash", "-c", plant])?;
+    let ran = plugin.run(&["check", "-o", "json"])?.expect(5)?;
+    let checks: Value = serde_json::from_str(&ran.out)?;
+    let (failed, warned) = (ids(&checks, "failed"), ids(&checks, "warning"));
+    ensure!(failed.contains("programs") && failed.contains("zone"), "{failed:?}\n{}", ran.out);
+    ensure!(warned == BTreeSet::from(["keys".to_owned()]), "{warned:?}\n{}", ran.out);
+    ensure!(checks["looks"].as_u64() >= Some(2), "{}", ran.out);
+    plugin.run(&["check", "--only=clock,disk,images"])?.expect(0)?;
+
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("report.zip");
+    plugin.run(&["report", "--to", path.to_str().context("a path")?])?.expect(0)?;
+    let mut archive = zip::ZipArchive::new(std::fs::File::open(&path)?)?;
+    let mut all = String::new();
+    let mut read = |name: &str| -> Result<String> {
+        let mut text = String::new();
+        archive.by_name(name).with_context(|| name.to_owned())?.read_to_string(&mut text)?;
+        all.push_str(&text);
+        Ok(text)
+    };
+    let contents: Value = serde_json::from_str(&read("report.json")?)?;
+    ensure!(contents["lacked"].as_array().is_some_and(Vec::is_empty), "{contents}");
+    let checks: Value = serde_json::from_str(&read("check.json")?)?;
+    ensure!(ids(&checks, "failed").contains("programs"), "{checks}");
+    let files: Vec<String> =
+        contents["files"].as_array().context("files")?.iter().filter_map(|f| Some(f.as_str()?.to_owned())).collect();
+    let homer = |end: &str| files.iter().find(|f| f.contains("/homer-") && f.ends_with(end)).context(end.to_owned());
+    ensure!(read(homer("programs.txt")?)?.contains("STOPPED"), "homer's programs");
+    ensure!(read(homer("configuration.txt")?)?.contains("home_domain=example.com"), "homer's configuration");
+    for file in &files {
+        read(file)?;
+    }
+    // The keys are in the containers' configuration; none of them is in the report.
+    let keys = kubectl.run(["get", "secret", "clearwater-keys", "--output=jsonpath={.data.signup_key}"])?;
+    let key =
+        kubectl.run(["exec", "deployment/homer", "--", "grep", "^signup_key=", "/etc/clearwater/shared_config"])?;
+    let key = key.trim().trim_start_matches("signup_key=");
+    ensure!(key.len() > 8 && !all.contains(key) && !all.contains(keys.trim()), "a key is in the report");
+    Ok(())
+}
