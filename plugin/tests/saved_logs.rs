@@ -55,6 +55,15 @@ fn archived(name: &str, bytes: &[u8]) -> Vec<u8> {
     archive.into_inner().unwrap()
 }
 
+fn zipped(name: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, bytes) in [(name, bytes), ("report.json", b"{}")] {
+        archive.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(bytes).unwrap();
+    }
+    archive.finish().unwrap().into_inner()
+}
+
 fn utf16(text: &str) -> Vec<u8> {
     [0xfeff].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect()
 }
@@ -113,6 +122,7 @@ fn forms() -> Vec<(&'static str, String, Vec<u8>)> {
         ("zstd", format!("{of_pod}.zst"), zstd),
         ("tar", "night.tar".into(), archived(&of_pod, &bare)),
         ("tar.gz", "night.tar.gz".into(), gzipped(&archived(&format!("{POD}/sprout_current.txt"), &bare))),
+        ("a report's zip", "report.zip".into(), zipped(&format!("logs/{POD}/sprout/now.log"), &bare)),
         ("UTF-16", of_pod.clone(), utf16(&raw)),
         ("a mark of UTF-8", of_pod.clone(), [b"\xef\xbb\xbf", &bare[..]].concat()),
         ("CRLF", of_pod, crlf),
@@ -157,14 +167,14 @@ fn what_cannot_be_read_is_named_and_the_rest_goes_on() {
     std::fs::write(saved.join("sprout-0.log"), line("two")).unwrap();
     std::fs::write(saved.join("strange.txt"), "what\nis\nthis\n").unwrap();
     std::fs::write(saved.join("cut.gz"), &gzipped(line("three").as_bytes())[..20]).unwrap();
-    std::fs::write(saved.join("report.zip"), b"PK\x03\x04 and so on").unwrap();
+    std::fs::write(saved.join("broken.zip"), b"PK\x03\x04 and so on").unwrap();
     std::os::unix::fs::symlink("bono-0.log", saved.join("link.log")).unwrap();
     assert!(Command::new("mkfifo").arg(saved.join("fifo")).status().unwrap().success());
     let (code, out, err) = plugin(dir.path(), &["logs", "--from", "saved", "-o", "raw"]);
     assert_eq!(code, Some(0), "{err}");
     assert_eq!(out, format!("what\nis\nthis\n{}{}", line("one"), line("two")));
     for said in
-        ["link.log: not read: a link", "fifo: not read", "cut.gz: not read", "report.zip: not read", "its 3 lines"]
+        ["link.log: not read: a link", "fifo: not read", "cut.gz: not read", "broken.zip: not read", "its 3 lines"]
     {
         assert!(err.contains(said), "{said}: {err}");
     }

@@ -86,7 +86,7 @@ pub struct Gathered {
     pub files: BTreeMap<String, Vec<u8>>,
     /// What could not be had, each with what it needs or what was seen.
     pub lacked: BTreeSet<String>,
-    /// Whether the API server ceased to know who asks: what is lacking then could be had by somebody it knows.
+    /// Whether the API server ceased to know who asks, or was too busy to be asked: what is lacking then can be had.
     pub unauthorized: bool,
 }
 

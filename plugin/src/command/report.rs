@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use clearwater::event::CheckStatus;
 use clearwater::text::{counted, printable};
 use clearwater_kube::check::{CheckOptions, check};
 use clearwater_kube::report::{Gathered, ReportOptions, gather};
@@ -89,12 +90,18 @@ impl Report {
             match checks {
                 Ok(mut checks) => {
                     advice::word_lines(checks.groups.iter_mut().flat_map(|g| &mut g.checks));
+                    let unseen = checks.groups.iter().flat_map(|g| &g.checks);
+                    let unseen = unseen.filter(|line| line.status == CheckStatus::Skipped);
+                    gathered.lacked.extend(unseen.map(|line| format!("check.json: {}: {}", line.title, line.detail)));
                     put(&mut gathered, "check.json", &checks)?;
                 }
                 Err(error) => lack(&mut gathered, "check.json", &error),
             }
             match state {
-                Ok(state) => put(&mut gathered, "status.json", &state)?,
+                Ok(state) => {
+                    gathered.unauthorized |= state.unreached;
+                    put(&mut gathered, "status.json", &state)?;
+                }
                 Err(error) => lack(&mut gathered, "status.json", &error),
             }
             Ok(gathered)
@@ -120,7 +127,7 @@ impl Report {
             counted(gathered.files.len(), "file")
         ));
         if gathered.unauthorized {
-            context.talk().error("Unauthorized: the API server ceased to know who asks, and the report is not whole");
+            context.talk().error("not everything could be looked at, because the API server did not let it be asked: the report is not whole");
             return Ok(exit::FAILURE);
         }
         Ok(exit::OK)

@@ -14,6 +14,8 @@ pub(super) const ROOM: usize = 64 * 1024;
 const GZIP: &[u8] = b"\x1f\x8b";
 const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 const ZIP: &[u8] = b"PK\x03\x04";
+/// Where a report's logs are.
+const OF_REPORT: &str = "logs/";
 /// Where a tar archive says what it is (POSIX.1-1988), and how.
 const TAR: (usize, &[u8]) = (257, b"ustar");
 
@@ -38,7 +40,7 @@ impl Member {
         let mut input = unpacked(Box::new(BufReader::with_capacity(ROOM, File::open(path)?)))?;
         let first = input.fill_buf()?;
         if first.starts_with(ZIP) {
-            return Err(io::Error::other("a zip archive, which is not read; unpack it"));
+            return Self::all_of_zip(path);
         }
         if first.get(TAR.0..).is_none_or(|rest| !rest.starts_with(TAR.1)) {
             return Ok(vec![Self { name: path.to_owned(), data: Data::File }]);
@@ -50,6 +52,24 @@ impl Member {
                 continue;
             }
             let name = path.join(String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches('/'));
+            let mut taken = tempfile::tempfile()?;
+            io::copy(&mut entry, &mut taken)?;
+            members.push(Self { name, data: Data::Taken(taken) });
+        }
+        Ok(members)
+    }
+
+    /// The logs of a zip: those of a report, which are below `logs`, or else every file.
+    fn all_of_zip(path: &Path) -> io::Result<Vec<Self>> {
+        let mut archive = zip::ZipArchive::new(BufReader::new(File::open(path)?))?;
+        let is_report = archive.file_names().any(|name| name.starts_with(OF_REPORT));
+        let mut members = Vec::new();
+        for n in 0..archive.len() {
+            let mut entry = archive.by_index(n)?;
+            if !entry.is_file() || is_report && !entry.name().starts_with(OF_REPORT) {
+                continue;
+            }
+            let name = path.join(entry.name().trim_start_matches('/'));
             let mut taken = tempfile::tempfile()?;
             io::copy(&mut entry, &mut taken)?;
             members.push(Self { name, data: Data::Taken(taken) });
