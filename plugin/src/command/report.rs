@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn what_was_gathered_is_read_back() {
         let mut gathered = Gathered::default();
-        gathered.files.insert("a/b.log".to_owned(), vec![0, 159, 146, 150].repeat(1000));
+        gathered.files.insert("a/b.log".to_owned(), [0, 159, 146, 150].repeat(1000));
         gathered.files.insert("report.json".to_owned(), b"{}".to_vec());
         let bytes = zipped(&gathered).unwrap();
         assert_eq!(bytes, zipped(&gathered).unwrap());
