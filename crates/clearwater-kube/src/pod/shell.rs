@@ -43,7 +43,9 @@ pub struct Output {
 ///
 /// Standard error is redirected for each command and never for the shell as a whole: when a process closes its standard
 /// error, containerd 1.6 closes its standard input soon after.
-const LOOP: &str = r#"export LC_ALL=C; n=0; IFS= read -r -t 90 mark || exit 1; while IFS= read -r -t 90 line; do { eval "$line"; } </dev/null 2>&1; s=$?; printf '\n%s %s %s\n' "$mark" "$n" "$s"; n=$((n+1)); done"#;
+///
+/// Its variables have names that no script takes: a script runs in the same shell, without a process of its own.
+const LOOP: &str = r#"export LC_ALL=C; _asked=0; IFS= read -r -t 90 _mark || exit 1; while IFS= read -r -t 90 _line; do { eval "$_line"; } </dev/null 2>&1; _status=$?; printf '\n%s %s %s\n' "$_mark" "$_asked" "$_status"; _asked=$((_asked+1)); done"#;
 
 impl Shell {
     /// Opens a shell in a container, within the deadline.
@@ -185,6 +187,17 @@ mod tests {
         assert_eq!(shell.run(&show, SOON).await.unwrap().text, "0/");
         assert!(matches!(shell.run(&show.arg("a\0b"), SOON).await, Err(AskError::Unsayable { .. })));
         assert_eq!(shell.run(&Script::new("echo still here"), SOON).await.unwrap().text, "still here\n");
+    }
+
+    /// One that took the loop's own count was never answered.
+    #[tokio::test]
+    async fn a_script_may_use_what_variables_it_likes() {
+        let (mut shell, _child) = local();
+        let script = Script::new(r#"for n in "$@"; do s=$n line=$n mark=$n status=$n asked=$n; done; echo "$s""#);
+        for _ in 0..2 {
+            let output = shell.run(&script.clone().arg("a.example"), SOON).await.unwrap();
+            assert_eq!(output, Output { text: "a.example\n".into(), status: 0 });
+        }
     }
 
     #[tokio::test]

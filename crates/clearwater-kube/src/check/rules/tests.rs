@@ -251,6 +251,7 @@ fn the_page_names_what_is_planted() {
 
 #[test]
 fn what_could_not_be_seen_is_said_by_the_check_that_needs_it() {
+    #[expect(clippy::type_complexity, reason = "a table")]
     let cannot: [(fn(&mut Facts), &[CheckId]); 6] = [
         (|f| f.nodes = Err("needs list nodes".to_owned()), &[CheckId::Nodes, CheckId::Kernel]),
         (|f| f.claims = Err("needs list persistentvolumeclaims".to_owned()), &[CheckId::Leftovers]),
