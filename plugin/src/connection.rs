@@ -304,6 +304,8 @@ impl Connection {
     #[expect(clippy::unused_async, reason = "what it makes wants to be made within a runtime")]
     pub(crate) async fn client(&self) -> Result<kube::Client, CliError> {
         let mut config = self.config()?;
+        // The policy for requests asks again, and tells what it was told.
+        config.default_retry = false;
         let server = config.cluster_url.clone();
         let token = token_file(&mut config.auth_info)?;
         let made = ClientBuilder::try_from(config).map(|builder| match token {

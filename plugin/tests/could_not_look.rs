@@ -95,6 +95,10 @@ fn a_server_that_drips() {
 #[test]
 fn a_server_that_asks_for_patience() {
     table(&Server::start(Manners::Throttling));
+    let dir = tempfile::tempdir().unwrap();
+    Server::start(Manners::Throttling).kubeconfig(&dir.path().join("kubeconfig"), None);
+    let (code, said) = run(dir.path(), "subscriber list");
+    assert!(code == Some(1) && said.contains("it said 429 Too Many Requests"), "{said}");
 }
 
 #[test]

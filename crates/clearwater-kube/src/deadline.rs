@@ -7,19 +7,22 @@
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::header::UPGRADE;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Bytes, Frame, SizeHint};
 use kube::Client;
 use kube::client::Body;
+use kube::client::retry::RetryPolicy;
 use thiserror::Error;
 use tokio::time::{Instant, Sleep, interval_at, sleep, timeout_at};
 use tower::BoxError;
+use tower::retry::Policy as RetryOf;
 
 /// An answer longer than this is not one of those that are asked for. The pods of a namespace are a few kilobytes each.
 const LONGEST: usize = 64 << 20;
@@ -33,8 +36,16 @@ const UNASKED: Duration = Duration::from_secs(1);
 
 /// The API server did not answer in time.
 #[derive(Debug, Error)]
-#[error("no answer from the API server within {} s", .0.as_secs_f32())]
-struct Late(Duration);
+#[error("no answer from the API server within {} s{}", .within.as_secs_f32(), again(.last))]
+struct Late {
+    within: Duration,
+    /// What it said instead of an answer: that it is to be asked again.
+    last: Option<StatusCode>,
+}
+
+fn again(last: &Option<StatusCode>) -> String {
+    last.map_or(String::new(), |status| format!(": it said {status}, which is to ask again later"))
+}
 
 /// After how long it is said what is waited for; it is said again after twice as long.
 const SOON: Duration = Duration::from_secs(5);
@@ -116,7 +127,9 @@ async fn answered(
 ) -> Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError> {
     let (is_stream, is_log, is_watch) = (is_stream(&request), is_log(&request), is_watch(&request));
     let until = Instant::now() + time;
-    let response = timeout_at(until, client.send(request)).await.map_err(|_| Late(time))??;
+    let last = AtomicU16::new(0);
+    let late = |_| Late { within: time, last: StatusCode::from_u16(last.load(Ordering::Relaxed)).ok() };
+    let response = timeout_at(until, asked(client, request, &last)).await.map_err(late)??;
     let (head, body) = response.into_parts();
     let body = if is_watch {
         Events { body, came: 0 }.boxed_unsync()
@@ -125,10 +138,24 @@ async fn answered(
     } else if is_log && head.status.is_success() {
         Paced::new(body, time).boxed_unsync()
     } else {
-        let body = timeout_at(until, Limited::new(body, LONGEST).collect()).await.map_err(|_| Late(time))??;
+        let body = timeout_at(until, Limited::new(body, LONGEST).collect()).await.map_err(late)??;
         Body::from(body.to_bytes()).map_err(Into::into).boxed_unsync()
     };
     Ok(Response::from_parts(head, body))
+}
+
+/// Asks, and asks again where the server says so, as kube's own client would: that one does not tell what it was told.
+async fn asked(client: Client, mut request: Request<Body>, last: &AtomicU16) -> Result<Response<Body>, BoxError> {
+    let mut policy = RetryPolicy::server_retry();
+    loop {
+        let again = RetryOf::clone_request(&mut policy, &request);
+        let mut answer = client.send(request).await.map_err(BoxError::from);
+        let Some(mut again) = again else { return answer };
+        let Some(pause) = RetryOf::retry(&mut policy, &mut again, &mut answer) else { return answer };
+        last.store(answer.map_or(0, |answer| answer.status().as_u16()), Ordering::Relaxed);
+        pause.await;
+        request = again;
+    }
 }
 
 /// An answer that is handed on as it comes, each [`PIECE`] of it within a time. Nothing of it is kept, and no time runs while
@@ -177,7 +204,7 @@ impl hyper::body::Body for Paced {
             self.alarm.as_mut().reset(until);
         }
         ready!(self.alarm.as_mut().poll(cx));
-        Poll::Ready(Some(Err(Late(self.time).into())))
+        Poll::Ready(Some(Err(Late { within: self.time, last: None }.into())))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -282,6 +309,18 @@ mod tests {
             assert_eq!(began.elapsed(), TIME, "{name}");
         }
         assert!(matches!(maps.list(&ListParams::default()).await, Err(Error::Service(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_asks_for_patience_is_quoted() {
+        let service = tower::service_fn(|_: Request<Body>| async {
+            Ok::<_, Infallible>(Response::builder().status(429).header("Retry-After", "7").body(Body::empty()).unwrap())
+        });
+        let client = within(Client::new(service, "ims"), &RequestPolicy::new(TIME));
+        let began = Instant::now();
+        let error = Api::<ConfigMap>::default_namespaced(client).get("x").await.unwrap_err();
+        assert!(say(&error).contains("within 30 s: it said 429 Too Many Requests"), "{}", say(&error));
+        assert_eq!(began.elapsed(), TIME);
     }
 
     #[tokio::test(start_paused = true)]
