@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use server::{Manners, Server};
 
 /// The commands that have to look, and cannot say anything good without.
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 22] = [
     "up --yes",
     "up --dry-run",
     "diff",
@@ -23,7 +23,9 @@ const COMMANDS: [&str; 20] = [
     "autoscale --list",
     "down --yes",
     "logs --no-follow",
+    "trace",
     "trace someone",
+    "test --only register",
     "dns-patch --explain",
     "dns-patch --check",
     "dns-patch --yes",

@@ -226,7 +226,7 @@ fn a_token_that_runs_out_in_the_middle() {
                         let told = ["Unauthorized", "did not let it be asked"].iter().any(|words| said.contains(words));
                         // Whose own time is short may have ended for that before it was refused.
                         let late = matches!(code, 3..=5) || said.contains("no answer from the API server within");
-                        let ended = line.contains("--timeout") && late;
+                        let ended = line.contains("--timeout") && late && code != 0;
                         if said.contains("Status {") || !(ended || code == 1 && told) {
                             wrong.lock().unwrap().push(format!("{line}, good for {good}: {code}\n{said}"));
                         }

@@ -27,6 +27,8 @@ enum Answer {
 const FORBIDDEN: Answer = Answer::Status(403, "pods is forbidden: for a reason");
 const UNAUTHORIZED: Answer = Answer::Status(401, "who are you");
 const BROKEN: Answer = Answer::Status(500, "etcdserver: no leader");
+/// A pod that was listed, and is not there any more.
+const GONE: Answer = Answer::Status(404, "pods not found");
 const LINE: Answer = Answer::Text("2026-11-28T10:00:00.000000001Z hello\n");
 
 /// By path and query.
@@ -209,6 +211,8 @@ fn what_is_not_followed_ends_and_names_what_could_not_be_read() {
             &["read: etcd-0 › etcd stdout, sprout-0 › sprout stdout"],
         ),
         ("trace x", "/exec?", Answer::Hang, Some(1), &["could not be read: sprout-0 › sprout"]),
+        ("logs --no-follow --source stdout", "/pods/", GONE, Some(1), &["etcd-0 › etcd stdout: it went away"]),
+        ("trace", "/pods/", GONE, Some(1), &["sprout-0 › sprout: it went away", "not everything could be read"]),
         ("trace", "/exec?", FORBIDDEN, Some(1), &["needs get and create pods/exec", "not everything could be read"]),
         ("trace --failed", "/exec?", FORBIDDEN, Some(1), &["not everything could be read"]),
         (

@@ -126,6 +126,11 @@ impl Report {
             "{} in it; secrets are left out, but logs name subscribers and addresses: look through it first",
             counted(gathered.files.len(), "file")
         ));
+        let of_pods = |name: &str| name.starts_with("logs/") || name.starts_with("inside/");
+        if gathered.lacked.iter().any(|name| of_pods(name)) && !gathered.files.keys().any(|name| of_pods(name)) {
+            context.talk().error("nothing that the pods say could be had: the report holds objects alone");
+            return Ok(exit::FAILURE);
+        }
         if gathered.unauthorized {
             context.talk().error("not everything could be looked at, because the API server did not let it be asked: the report is not whole");
             return Ok(exit::FAILURE);

@@ -100,6 +100,9 @@ impl Output {
         let mut clean = true;
         loop {
             if next == Next::Gone {
+                if !self.follow && resume.last().is_none() && !clean {
+                    feed.trouble("it went away, and nothing of it was read".to_owned()).await?;
+                }
                 break;
             }
             let follow = next == Next::Follow && self.follow;

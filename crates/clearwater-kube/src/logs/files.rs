@@ -165,6 +165,9 @@ impl Follower {
             }
             backoff::pause(&mut pauses).await;
             if !self.still_runs(&patience).await? {
+                if !self.follow && open.is_empty() {
+                    self.trouble("it went away, and none of its files was read".to_owned()).await?;
+                }
                 for file in open.values_mut() {
                     if let Some(after) = file.feed.last() {
                         file.feed.gap(Gap { after, before: None });
