@@ -85,7 +85,7 @@ fn serve(stream: TcpStream, answers: &Answers) -> std::io::Result<()> {
             }
             Answer::Status(code, message) => {
                 let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                    "message": message, "code": code, "reason": if code == 403 { "Forbidden" } else { "" }});
+                    "message": message, "code": code, "reason": match code { 403 => "Forbidden", 404 => "NotFound", _ => "" }});
                 (code, status.to_string())
             }
             Answer::Text(text) => (200, text.to_owned()),

@@ -22,7 +22,7 @@ use kube::client::retry::RetryPolicy;
 use thiserror::Error;
 use tokio::time::{Instant, Sleep, interval_at, sleep, timeout_at};
 use tower::BoxError;
-use tower::retry::Policy as RetryOf;
+use tower::retry::Policy;
 
 /// An answer longer than this is not one of those that are asked for. The pods of a namespace are a few kilobytes each.
 const LONGEST: usize = 64 << 20;
@@ -36,14 +36,14 @@ const UNASKED: Duration = Duration::from_secs(1);
 
 /// The API server did not answer in time.
 #[derive(Debug, Error)]
-#[error("no answer from the API server within {} s{}", .within.as_secs_f32(), again(.last))]
+#[error("no answer from the API server within {} s{}", .within.as_secs_f32(), again(*.last))]
 struct Late {
     within: Duration,
     /// What it said instead of an answer: that it is to be asked again.
     last: Option<StatusCode>,
 }
 
-fn again(last: &Option<StatusCode>) -> String {
+fn again(last: Option<StatusCode>) -> String {
     last.map_or(String::new(), |status| format!(": it said {status}, which is to ask again later"))
 }
 
@@ -148,10 +148,10 @@ async fn answered(
 async fn asked(client: Client, mut request: Request<Body>, last: &AtomicU16) -> Result<Response<Body>, BoxError> {
     let mut policy = RetryPolicy::server_retry();
     loop {
-        let again = RetryOf::clone_request(&mut policy, &request);
+        let again = <RetryPolicy as Policy<_, Response<Body>, BoxError>>::clone_request(&mut policy, &request);
         let mut answer = client.send(request).await.map_err(BoxError::from);
         let Some(mut again) = again else { return answer };
-        let Some(pause) = RetryOf::retry(&mut policy, &mut again, &mut answer) else { return answer };
+        let Some(pause) = Policy::retry(&mut policy, &mut again, &mut answer) else { return answer };
         last.store(answer.map_or(0, |answer| answer.status().as_u16()), Ordering::Relaxed);
         pause.await;
         request = again;
