@@ -36,10 +36,9 @@ use crate::apply::preflight;
 use crate::apply::prepare::{ApplyPlan, LiveState, PrepareError, Scope};
 use crate::cluster::{Cluster, say};
 use crate::judge;
-use crate::observe::snapshot::{Snapshot, component_of};
-use crate::observe::subject::{self, ZoneUnread};
+use crate::observe::snapshot::Snapshot;
+use crate::observe::subject::{Subjects, ZoneUnread, with_programs};
 use crate::observe::{Subject, look};
-use crate::pod::object::own_container;
 
 /// Before something is looked at again. Also the least time that another look is worth.
 const BACK_OFF: Duration = Duration::from_millis(500);
@@ -193,12 +192,8 @@ where
 async fn glance(cluster: &Cluster, options: &CheckOptions, within: Duration) -> Result<Vec<CheckLine>, String> {
     let until = Instant::now() + within;
     let snapshot = look::snapshot(cluster, within.mul_f32(0.6)).await?;
-    let release = options.deployment.as_ref().map_or_else(|| subject::release(&snapshot), Deployment::release);
-    let (names, unread) = match &options.deployment {
-        Some(deployment) => (Some(deployment.names()), None),
-        None => subject::names(cluster, release).await.map_or_else(|why| (None, Some(why)), |names| (names, None)),
-    };
-    let subjects = subject::all(&snapshot, options.deployment.as_ref(), release, names.as_ref());
+    let Subjects { release, names, zone_unread, all: subjects } =
+        Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await;
     if subjects.is_empty() {
         let detail = "there is no Clearwater here: no workload carries the label service: NAME";
         let title = format!("a deployment in namespace {}", cluster.namespace);
@@ -230,7 +225,7 @@ async fn glance(cluster: &Cluster, options: &CheckOptions, within: Duration) -> 
     let late = |_| line(CheckId::Version, "Kubernetes version", CheckStatus::Skipped, "no answer in time");
     let mut lines = vec![version.unwrap_or_else(late)];
     lines.extend(domain);
-    lines.extend(unread.map(|why| {
+    lines.extend(zone_unread.map(|why| {
         let why = match why {
             ZoneUnread::Forbidden => "needs get configmaps".to_owned(),
             ZoneUnread::Unreached(why) => why,
@@ -263,11 +258,8 @@ async fn inside(
     let mut asked = JoinSet::new();
     let mut answers = Answers::new();
     for pod in pods {
-        let component = component_of(pod);
-        let subject = subjects.iter().find(|s| Some(s.component()) == component && !s.entry.programs.is_empty());
-        let running = pod.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Running"));
-        let Some(subject) = subject.filter(|_| running && pod.metadata.deletion_timestamp.is_none()) else { continue };
-        let Some(own) = pod.spec.as_ref().and_then(|spec| own_container(spec, subject.component())) else { continue };
+        let stays = pod.metadata.deletion_timestamp.is_none();
+        let Some((subject, own)) = with_programs(subjects, pod).filter(|_| stays) else { continue };
         let (name, container, entry, api) = (pod.name_any(), own.name.clone(), subject.entry, cluster.api::<Pod>());
         let late = Unsaid { why: format!("pod {name}: no answer in time") };
         answers.insert(name.clone(), (entry.component, Err(late)));

@@ -17,9 +17,9 @@ use thiserror::Error;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::cluster::{Cluster, code_of, say};
-use crate::observe::snapshot::component_of;
-use crate::observe::{Subject, look, subject};
-use crate::pod::object::{containers, own_container};
+use crate::observe::subject::{Subjects, with_programs};
+use crate::observe::{Subject, look};
+use crate::pod::object::containers;
 use crate::pod::{Script, Shell};
 
 /// How many pods are asked at the same time.
@@ -117,7 +117,8 @@ impl Gathered {
         self.files.insert(path.join("/"), redact::text(text));
     }
 
-    fn lack(&mut self, what: &str, why: &str) {
+    /// Takes in what could not be had, and what it needs or what was seen.
+    pub fn lack(&mut self, what: &str, why: &str) {
         self.lacked.insert(clearwater::text::printable(&format!("{what}: {why}")).into_owned());
     }
 
@@ -142,12 +143,7 @@ pub async fn gather(cluster: &Cluster, options: &ReportOptions) -> Result<Gather
     let until = Instant::now() + options.timeout;
     let failed = |message| ReportError::CouldNotLook { namespace: cluster.namespace.clone(), message };
     let snapshot = look::snapshot(cluster, options.timeout / 2).await.map_err(failed)?;
-    let release = options.deployment.as_ref().map_or_else(|| subject::release(&snapshot), Deployment::release);
-    let names = match &options.deployment {
-        Some(deployment) => Some(deployment.names()),
-        None => subject::names(cluster, release).await.ok().flatten(),
-    };
-    let subjects = subject::all(&snapshot, options.deployment.as_ref(), release, names.as_ref());
+    let subjects = Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await.all;
     let mut gathered = Gathered::default();
     let kinds = futures::future::join_all(KINDS.map(|kind| objects(cluster, kind, until)));
     // Every name is asked for from each pod: who does not find it tells as much as what is answered.
@@ -227,12 +223,7 @@ async fn of_pod(
             }
         }
     }
-    let of = component_of(pod);
-    let subject = subjects.iter().find(|s| Some(s.component()) == of && !s.entry.programs.is_empty());
-    let running = pod.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Running"));
-    if let Some(subject) = subject.filter(|_| running)
-        && let Some(own) = pod.spec.as_ref().and_then(|spec| own_container(spec, subject.component()))
-    {
+    if let Some((subject, own)) = with_programs(subjects, pod) {
         let inside = inside(cluster, &name, &own.name, subject.entry, asked, limit, until);
         gathered.join(inside.await);
     }

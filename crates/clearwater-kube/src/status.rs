@@ -31,8 +31,8 @@ use crate::judge::{self, About, Judged, Stage};
 use crate::observe::finding::Finding;
 use crate::observe::report::{Report, Tally};
 use crate::observe::snapshot::Snapshot;
-use crate::observe::subject::ZoneUnread;
-use crate::observe::{Exits, MembersSeen, Observation, Subject, look, subject};
+use crate::observe::subject::{Subjects, ZoneUnread};
+use crate::observe::{Exits, MembersSeen, Observation, Subject, look};
 use crate::pod::object::{own_container, pod_is_ready};
 
 /// Before something is looked at again. Also the least time that another look is worth.
@@ -196,12 +196,8 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
     let failed = |message| StatusError::CouldNotLook { namespace: cluster.namespace.clone(), message };
     // A part of the time is kept for the pods.
     let snapshot = look::snapshot(cluster, options.timeout.mul_f32(0.6)).await.map_err(failed)?;
-    let release = options.deployment.as_ref().map_or_else(|| subject::release(&snapshot), Deployment::release);
-    let (names, zone_unread) = match &options.deployment {
-        Some(deployment) => (Some(deployment.names()), None),
-        None => subject::names(cluster, release).await.map_or_else(|why| (None, Some(why)), |names| (names, None)),
-    };
-    let subjects = subject::all(&snapshot, options.deployment.as_ref(), release, names.as_ref());
+    let Subjects { release, zone_unread, all: subjects, .. } =
+        Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await;
 
     // And half of what is left for asking again.
     let first = Glance::at(cluster, snapshot, subjects.iter().collect(), Instant::now() + left(until) / 2).await;

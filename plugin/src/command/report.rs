@@ -92,17 +92,17 @@ impl Report {
                     advice::word_lines(checks.groups.iter_mut().flat_map(|g| &mut g.checks));
                     let unseen = checks.groups.iter().flat_map(|g| &g.checks);
                     let unseen = unseen.filter(|line| line.status == CheckStatus::Skipped);
-                    gathered.lacked.extend(unseen.map(|line| format!("check.json: {}: {}", line.title, line.detail)));
+                    unseen.for_each(|line| gathered.lack(&format!("check.json: {}", line.title), &line.detail));
                     put(&mut gathered, "check.json", &checks)?;
                 }
-                Err(error) => lack(&mut gathered, "check.json", &error),
+                Err(error) => gathered.lack("check.json", &error.to_string()),
             }
             match state {
                 Ok(state) => {
                     gathered.unauthorized |= state.unreached;
                     put(&mut gathered, "status.json", &state)?;
                 }
-                Err(error) => lack(&mut gathered, "status.json", &error),
+                Err(error) => gathered.lack("status.json", &error.to_string()),
             }
             Ok(gathered)
         }))?;
@@ -142,10 +142,6 @@ impl Report {
 fn put<T: Serialize>(gathered: &mut Gathered, name: &str, value: &T) -> Result<(), CliError> {
     gathered.files.insert(name.to_owned(), serde_json::to_vec_pretty(value)?);
     Ok(())
-}
-
-fn lack(gathered: &mut Gathered, name: &str, error: &dyn std::error::Error) {
-    gathered.lacked.insert(printable(&format!("{name}: {error}")).into_owned());
 }
 
 /// The files as a zip, the same bytes for the same files.

@@ -7,13 +7,13 @@ use clearwater::component::{Component, Entry, Release, entry};
 use clearwater::config::Deployment;
 use clearwater::dns::Names;
 use clearwater::manifest::{self, ENV_VARS, WorkloadKind, WorkloadRef};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use tokio::time::timeout;
 
 use super::snapshot::{Kind, Snapshot, component_by, component_of};
 use crate::cluster::{Cluster, say};
-use crate::pod::object::pod_is_ready;
+use crate::pod::object::{own_container, pod_is_ready};
 
 /// The longest that reading the zone may take.
 const ZONE: Duration = Duration::from_secs(2);
@@ -168,13 +168,40 @@ pub(crate) fn all_workloads(snapshot: &Snapshot) -> impl Iterator<Item = (Compon
     deployments.chain(sets)
 }
 
-/// What is to be judged: the components of the deployment file, or those that are there.
-pub(crate) fn all(
-    snapshot: &Snapshot,
-    deployment: Option<&Deployment>,
-    release: Release,
-    names: Option<&Names>,
-) -> Vec<Subject> {
+/// What is to be judged in a namespace.
+pub(crate) struct Subjects {
+    pub(crate) release: Release,
+    /// The names by which components are found, where they are known.
+    pub(crate) names: Option<Names>,
+    /// Why the zone in which containers look names up could not be read.
+    pub(crate) zone_unread: Option<ZoneUnread>,
+    pub(crate) all: Vec<Subject>,
+}
+
+impl Subjects {
+    /// Those of the deployment file; without one, those that stand.
+    pub(crate) async fn of(cluster: &Cluster, snapshot: &Snapshot, deployment: Option<&Deployment>) -> Self {
+        let release = deployment.map_or_else(|| release(snapshot), Deployment::release);
+        let (names, zone_unread) = match deployment {
+            Some(deployment) => (Some(deployment.names()), None),
+            None => names(cluster, release).await.map_or_else(|why| (None, Some(why)), |names| (names, None)),
+        };
+        let all = all(snapshot, deployment, release, names.as_ref());
+        Self { release, names, zone_unread, all }
+    }
+}
+
+/// A pod that runs with the component's programs in it, and the container that has them.
+pub(crate) fn with_programs<'s, 'p>(subjects: &'s [Subject], pod: &'p Pod) -> Option<(&'s Subject, &'p Container)> {
+    let component = component_of(pod)?;
+    let subject = subjects.iter().find(|s| s.component() == component && !s.entry.programs.is_empty())?;
+    let runs = pod.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Running"));
+    let own = own_container(pod.spec.as_ref()?, component)?;
+    runs.then_some((subject, own))
+}
+
+/// The components of the deployment file, or those that are there.
+fn all(snapshot: &Snapshot, deployment: Option<&Deployment>, release: Release, names: Option<&Names>) -> Vec<Subject> {
     let mut found: BTreeMap<Component, Vec<Workload>> = BTreeMap::new();
     if let Some(deployment) = deployment {
         for entry in deployment.components() {

@@ -47,16 +47,21 @@ impl Member {
         }
         let mut members = Vec::new();
         for entry in tar::Archive::new(input).entries()? {
-            let mut entry = entry?;
+            let entry = entry?;
             if !entry.header().entry_type().is_file() {
                 continue;
             }
             let name = path.join(String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches('/'));
-            let mut taken = tempfile::tempfile()?;
-            io::copy(&mut entry, &mut taken)?;
-            members.push(Self { name, data: Data::Taken(taken) });
+            members.push(Self::taken(name, entry)?);
         }
         Ok(members)
+    }
+
+    /// A member of an archive, out of which it is taken.
+    fn taken(name: PathBuf, mut member: impl Read) -> io::Result<Self> {
+        let mut taken = tempfile::tempfile()?;
+        io::copy(&mut member, &mut taken)?;
+        Ok(Self { name, data: Data::Taken(taken) })
     }
 
     /// The logs of a zip: those of a report, which are below `logs`, or else every file.
@@ -65,14 +70,12 @@ impl Member {
         let is_report = archive.file_names().any(|name| name.starts_with(OF_REPORT));
         let mut members = Vec::new();
         for n in 0..archive.len() {
-            let mut entry = archive.by_index(n)?;
+            let entry = archive.by_index(n)?;
             if !entry.is_file() || is_report && !entry.name().starts_with(OF_REPORT) {
                 continue;
             }
             let name = path.join(entry.name().trim_start_matches('/'));
-            let mut taken = tempfile::tempfile()?;
-            io::copy(&mut entry, &mut taken)?;
-            members.push(Self { name, data: Data::Taken(taken) });
+            members.push(Self::taken(name, entry)?);
         }
         Ok(members)
     }
