@@ -160,15 +160,21 @@ pub async fn check(cluster: &Cluster, options: &CheckOptions) -> Result<Checks, 
     let mut before = Vec::new();
     let mut now = Box::pin(glance(cluster, options, left(until) / 2)).await.map_err(failed)?;
     let mut looks = 1;
+    let mut why = "there was no time to look again".to_owned();
     let wanted =
         |lines: &[CheckLine]| -> Vec<CheckLine> { lines.iter().filter(|l| options.wants(l.id)).cloned().collect() };
     while is_open(&before, &wanted(&now)) && left(until) > BACK_OFF {
         sleep(BACK_OFF).await;
-        let Ok(again) = Box::pin(glance(cluster, options, left(until))).await else { break };
+        match Box::pin(glance(cluster, options, left(until))).await {
+            Ok(again) => before = std::mem::replace(&mut now, again),
+            Err(error) => {
+                why = format!("it could not be looked again ({error})");
+                break;
+            }
+        }
         looks += 1;
-        before = std::mem::replace(&mut now, again);
     }
-    Ok(Checks::new(cluster, options, at, looks, settled(&before, now)))
+    Ok(Checks::new(cluster, options, at, looks, settled(&before, now, &why)))
 }
 
 fn left(until: Instant) -> Duration {

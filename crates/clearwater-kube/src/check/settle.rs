@@ -16,12 +16,12 @@ fn said(before: &[CheckLine], line: &CheckLine) -> bool {
     before.iter().any(|b| is_bad(b) && (b.id, &b.title) == (line.id, &line.title))
 }
 
-/// What the last look may say where there was no time for another: what was seen once is not known.
-pub(super) fn settled(before: &[CheckLine], mut now: Vec<CheckLine>) -> Vec<CheckLine> {
+/// What the last look may say where there was no other, and why there was none: what was seen once is not known.
+pub(super) fn settled(before: &[CheckLine], mut now: Vec<CheckLine>, why: &str) -> Vec<CheckLine> {
     for line in &mut now {
         if is_bad(line) && !said(before, line) {
             line.status = CheckStatus::Skipped;
-            line.detail = format!("seen once, and there was no time to look again: {}", line.detail);
+            line.detail = format!("seen once, and {why}: {}", line.detail);
             line.fix = None;
         }
     }
@@ -53,13 +53,14 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_is_unwell_that_was_not_seen_twice(before in look(), now in look()) {
-            let after = settled(&before, now.clone());
+            let after = settled(&before, now.clone(), "it was late");
             prop_assert_eq!(after.len(), now.len());
             for (line, seen) in after.iter().zip(&now) {
                 if is_bad(line) {
                     prop_assert!(before.iter().any(|b| is_bad(b) && b.id == line.id && b.title == line.title));
                 } else if is_bad(seen) {
                     prop_assert_eq!(line.status, CheckStatus::Skipped);
+                    prop_assert!(line.detail.contains("it was late"));
                 } else {
                     prop_assert_eq!(line, seen);
                 }
@@ -70,7 +71,7 @@ mod tests {
         #[test]
         fn what_stays_wrong_is_said(look in look()) {
             prop_assert!(!is_open(&look, &look));
-            prop_assert_eq!(settled(&look, look.clone()), look);
+            prop_assert_eq!(settled(&look, look.clone(), "it was late"), look);
         }
     }
 }
