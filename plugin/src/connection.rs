@@ -49,13 +49,13 @@ pub(crate) struct Connection {
     #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
     user: Option<String>,
     /// The user to impersonate
-    #[arg(long = "as", global = true, value_name = "USER", hide_short_help = true)]
+    #[arg(long = "as", global = true, value_name = "USER", value_parser = sendable, hide_short_help = true)]
     impersonate: Option<String>,
     /// A group to impersonate. May be given more than once
-    #[arg(long, global = true, value_name = "GROUP", hide_short_help = true)]
+    #[arg(long, global = true, value_name = "GROUP", value_parser = sendable, hide_short_help = true)]
     as_group: Vec<String>,
     /// The UID to impersonate
-    #[arg(long, global = true, value_name = "UID", hide_short_help = true)]
+    #[arg(long, global = true, value_name = "UID", value_parser = sendable, hide_short_help = true)]
     as_uid: Option<String>,
     /// The API server's URL
     #[arg(short, long, global = true, value_name = "URL", hide_short_help = true)]
@@ -92,6 +92,14 @@ pub(crate) struct Connection {
     /// How long to wait for one answer of the API server, as in 30s, 2m [default: 30s]; 0 waits without end
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration, hide_short_help = true)]
     request_timeout: Option<Duration>,
+}
+
+/// What goes to the API server in a header: it takes no control characters.
+fn sendable(text: &str) -> Result<String, String> {
+    match text.chars().find(|c| c.is_control()) {
+        Some(c) => Err(format!("it holds the control character {:?}, which no request can carry", c)),
+        None => Ok(text.to_owned()),
+    }
 }
 
 /// Where a pod finds its service account.

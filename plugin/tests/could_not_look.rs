@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
 use server::{Manners, Server};
 
 /// The commands that have to look, and cannot say anything good without.
@@ -70,15 +71,22 @@ fn run(dir: &Path, line: &str) -> (Option<i32>, String) {
 }
 
 fn table(server: &Server) {
+    table_of(server, &COMMANDS, &[]);
+}
+
+/// Each command ends with 1, and says what it could not look at, in one of these words where there are any.
+fn table_of(server: &Server, commands: &[&str], words: &[&str]) {
     let dir = tempfile::tempdir().unwrap();
     server.kubeconfig(&dir.path().join("kubeconfig"), None);
     let ended: Vec<_> = std::thread::scope(|scope| {
-        let running: Vec<_> = COMMANDS.map(|line| (line, scope.spawn(|| run(dir.path(), line)))).into_iter().collect();
+        let running: Vec<_> = commands.iter().map(|line| (line, scope.spawn(|| run(dir.path(), line)))).collect();
         running.into_iter().map(|(line, run)| (line, run.join().unwrap())).collect()
     });
     let wrong: Vec<String> = ended
         .into_iter()
-        .filter(|(_, (code, said))| *code != Some(1) || said.trim().is_empty())
+        .filter(|(_, (code, said))| {
+            *code != Some(1) || said.trim().is_empty() || !(words.is_empty() || words.iter().any(|w| said.contains(w)))
+        })
         .map(|(line, (code, said))| format!("{line}: {code:?}\n{said}"))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -121,6 +129,66 @@ fn a_page_for_people() {
 #[test]
 fn a_port_where_nobody_listens() {
     table(&Server::gone());
+}
+
+/// A pod that runs, as far as Kubernetes sees.
+fn pod(component: &str) -> Value {
+    let status = json!({"name": component, "containerID": "c://1", "image": "", "imageID": "", "ready": true,
+        "restartCount": 0, "state": {"running": {}}});
+    json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": format!("{component}-0"), "namespace": "ims", "uid": component, "labels": {"service": component}},
+        "spec": {"containers": [{"name": component}]},
+        "status": {"phase": "Running", "podIP": "10.0.0.9", "podIPs": [{"ip": "10.0.0.9"}],
+            "conditions": [{"type": "Ready", "status": "True"}], "containerStatuses": [status]}})
+}
+
+fn replicas(component: &str) -> Value {
+    let labels = json!({"service": component});
+    json!({"apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": component, "namespace": "ims", "uid": component, "generation": 1},
+        "spec": {"replicas": 1, "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": component}]}}},
+        "status": {"replicas": 1, "readyReplicas": 1, "updatedReplicas": 1, "availableReplicas": 1,
+            "observedGeneration": 1}})
+}
+
+fn deployment() -> Vec<Value> {
+    ["bono", "sprout"].into_iter().flat_map(|component| [pod(component), replicas(component)]).collect()
+}
+
+/// That no connection into a pod is to be had says nothing of the pod.
+#[test]
+fn a_server_that_opens_no_connection_into_a_pod() {
+    const MANNERS: [&Manners; 7] = [
+        &Manners::Silent,
+        &Manners::Throttling,
+        &Manners::Broken,
+        &Manners::Unauthorized,
+        &Manners::Nothing,
+        &Manners::Garbage,
+        &Manners::Flooding,
+    ];
+    for manners in MANNERS {
+        let server = Server::with(Manners::But("pods/exec", manners), deployment());
+        table_of(&server, &["status", "check --only programs,answers", "report"], &["not everything", "not in it"]);
+    }
+}
+
+/// What one check could not look at is not passed over, where nothing but looking was asked for.
+#[test]
+fn a_server_that_fails_at_one_kind() {
+    const ROWS: [(&str, &str); 5] = [
+        ("horizontalpodautoscalers", "scale bono 2 --dry-run"),
+        ("poddisruptionbudgets", "scale bono 0 --dry-run"),
+        ("resourcequotas", "up --dry-run"),
+        ("limitranges", "up --dry-run"),
+        ("selfsubjectaccessreviews", "up --dry-run"),
+    ];
+    for (resource, line) in ROWS {
+        let standing = if line.starts_with("up") { Vec::new() } else { deployment() };
+        let server = Server::with(Manners::But(resource, &Manners::Broken), standing);
+        table_of(&server, &[line], &["not all was seen"]);
+    }
 }
 
 /// Of names that nobody was asked for nothing is known.

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::cluster::{Cluster, FIELD_MANAGER, say};
+use crate::cluster::{Cluster, FIELD_MANAGER, list_all, say};
 use crate::observe::snapshot::{Snapshot, Update, WatchEvent};
 use crate::observe::subject;
 use crate::owner::{self, ORIGIN_ANNOTATION};
@@ -159,18 +159,18 @@ fn requests_cpu(container: &Container) -> bool {
 async fn snapshot(cluster: &Cluster) -> Result<Snapshot, AutoscaleError> {
     let all = ListParams::default();
     let mut snapshot = Snapshot::default();
-    let deployments = cluster.api::<DeploymentObject>().list(&all).await;
-    let sets = cluster.api::<StatefulSet>().list(&all).await;
-    let deployments = deployments.map_err(AutoscaleError::api("listing deployments"))?.items;
-    let sets = sets.map_err(AutoscaleError::api("listing statefulsets"))?.items;
+    let deployments = list_all(&cluster.api::<DeploymentObject>(), &all).await;
+    let sets = list_all(&cluster.api::<StatefulSet>(), &all).await;
+    let deployments = deployments.map_err(AutoscaleError::api("listing deployments"))?;
+    let sets = sets.map_err(AutoscaleError::api("listing statefulsets"))?;
     snapshot.absorb(WatchEvent::Deployment(Update::All(deployments)));
     snapshot.absorb(WatchEvent::StatefulSet(Update::All(sets)));
     Ok(snapshot)
 }
 
 async fn autoscalers(cluster: &Cluster) -> Result<Vec<HorizontalPodAutoscaler>, AutoscaleError> {
-    let listed = cluster.api::<HorizontalPodAutoscaler>().list(&ListParams::default()).await;
-    Ok(listed.map_err(AutoscaleError::api("listing horizontalpodautoscalers"))?.items)
+    let listed = list_all(&cluster.api::<HorizontalPodAutoscaler>(), &ListParams::default()).await;
+    listed.map_err(AutoscaleError::api("listing horizontalpodautoscalers"))
 }
 
 fn is_ours(autoscaler: &HorizontalPodAutoscaler) -> bool {

@@ -30,7 +30,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::facts::{Facts, Part};
 use self::inside::{Inside, Unsaid, ask};
-use self::settle::{is_bad, is_open, settled};
+use self::settle::{is_bad, is_open, is_unseen, settled};
 use crate::apply::checks::{line, with_fix};
 use crate::apply::preflight;
 use crate::apply::prepare::{ApplyPlan, LiveState, PrepareError, Scope};
@@ -112,7 +112,7 @@ impl Checks {
             line.clean();
         }
         let healthy = !lines.iter().any(is_bad);
-        let complete = !lines.is_empty() && !lines.iter().any(|l| l.status == CheckStatus::Skipped);
+        let complete = !lines.is_empty() && !lines.iter().any(|l| is_unseen(l));
         let mut groups: BTreeMap<CheckGroup, Vec<CheckLine>> = BTreeMap::new();
         for line in lines {
             groups.entry(line.id.group()).or_default().push(line);
@@ -186,8 +186,8 @@ async fn list<K>(api: Api<K>, right: &str, within: Duration) -> Result<Vec<K>, S
 where
     K: kube::Resource + Clone + DeserializeOwned + std::fmt::Debug,
 {
-    match timeout(within, api.list(&ListParams::default())).await {
-        Ok(Ok(list)) => Ok(list.items),
+    match timeout(within, crate::cluster::list_all(&api, &ListParams::default())).await {
+        Ok(Ok(all)) => Ok(all),
         Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => Err(format!("needs {right}")),
         Ok(Err(error)) => Err(say(&error)),
         Err(_) => Err(format!("no answer within {} s", within.as_secs_f32().round())),
@@ -228,15 +228,15 @@ async fn glance(cluster: &Cluster, options: &CheckOptions, within: Duration) -> 
         look::look(cluster, snapshot.clone(), &asked, until),
         inside(cluster, &subjects, snapshot.pods.values(), rest),
     );
-    let late = |_| line(CheckId::Version, "Kubernetes version", CheckStatus::Skipped, "no answer in time");
+    let late = |_| line(CheckId::Version, "Kubernetes version", CheckStatus::Unseen, "no answer in time");
     let mut lines = vec![version.unwrap_or_else(late)];
     lines.extend(domain);
     lines.extend(zone_unread.map(|why| {
-        let why = match why {
-            ZoneUnread::Forbidden => "needs get configmaps".to_owned(),
-            ZoneUnread::Unreached(why) => why,
+        let (status, why) = match why {
+            ZoneUnread::Forbidden => (CheckStatus::Skipped, "needs get configmaps".to_owned()),
+            ZoneUnread::Unreached(why) => (CheckStatus::Unseen, why),
         };
-        line(CheckId::Names, "the zone in which containers look names up", CheckStatus::Skipped, why)
+        line(CheckId::Names, "the zone in which containers look names up", status, why)
     }));
     let parts = subjects.iter().map(|subject| Part {
         component: subject.component(),

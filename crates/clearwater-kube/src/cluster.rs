@@ -2,10 +2,11 @@ use std::error::Error;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use kube::Client;
-use kube::api::{ApiResource, DeleteParams, Preconditions};
+use kube::api::{ApiResource, DeleteParams, ListParams, Preconditions};
 use kube::core::{GroupVersionKind, Status};
 use kube::runtime::watcher;
+use kube::{Api, Client};
+use serde::de::DeserializeOwned;
 #[cfg(feature = "etcd")]
 use tower::BoxError;
 
@@ -77,6 +78,30 @@ impl Cluster {
         // The header is cut to whole seconds: less than two are no skew.
         if skew.abs() < SignedDuration::from_secs(2) { SignedDuration::ZERO } else { skew }
     }
+}
+
+/// So many objects are asked for at once: an answer stays small however large the cluster is.
+const PAGE: u32 = 250;
+/// No list has more pages: the largest clusters have 150,000 pods.
+const PAGES: usize = 600;
+
+/// Every object of a kind that fits, page by page. A list without end is an error.
+pub(crate) async fn list_all<K>(api: &Api<K>, params: &ListParams) -> kube::Result<Vec<K>>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let mut params = params.clone().limit(PAGE);
+    let mut all = Vec::new();
+    for _ in 0..PAGES {
+        let page = api.list(&params).await?;
+        all.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(all),
+        }
+    }
+    let endless = format!("a list of more than {PAGES} pages has no end");
+    Err(kube::Error::Service(endless.into()))
 }
 
 /// The minor version of the cluster's Kubernetes; `None` where it does not say.
@@ -175,5 +200,44 @@ pub(crate) fn is_passing(error: &kube::Error) -> bool {
         kube::Error::Api(status) => is_passing_status(status),
         kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_) => true,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use k8s_openapi::api::core::v1::Pod;
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+
+    /// A namespace whose pods come two a page, on so many pages.
+    fn paged(pages: usize) -> Api<Pod> {
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            let query = request.uri().query().unwrap_or_default();
+            let page: usize = query
+                .split('&')
+                .find_map(|pair| pair.strip_prefix("continue="))
+                .map_or(0, |token| token.parse().expect("it is a number that was given"));
+            assert!(query.contains("limit=250") && query.contains("labelSelector=a"), "{query}");
+            let pod = |n: usize| json!({"metadata": {"name": format!("pod-{n}")}});
+            let next = if page + 1 < pages { (page + 1).to_string() } else { String::new() };
+            let list = json!({"kind": "PodList", "apiVersion": "v1", "metadata": {"continue": next},
+                "items": [pod(2 * page), pod(2 * page + 1)]});
+            async move { Ok::<_, Infallible>(http::Response::new(Body::from(list.to_string().into_bytes()))) }
+        });
+        Api::default_namespaced(Client::new(service, "ims"))
+    }
+
+    #[tokio::test]
+    async fn a_list_is_read_to_its_last_page_and_no_further_than_a_cluster_can_be_large() {
+        let labelled = ListParams::default().labels("a");
+        let pods = list_all(&paged(3), &labelled).await.expect("it answers");
+        let names: Vec<_> = pods.iter().filter_map(|p| p.metadata.name.as_deref()).collect();
+        assert_eq!(names, ["pod-0", "pod-1", "pod-2", "pod-3", "pod-4", "pod-5"]);
+        let endless = list_all(&paged(usize::MAX), &labelled).await.expect_err("it has no end");
+        assert!(say(&endless).contains("has no end"), "{}", say(&endless));
     }
 }

@@ -24,10 +24,10 @@ use tokio::time::{Instant, Sleep, interval_at, sleep, timeout_at};
 use tower::BoxError;
 use tower::retry::Policy;
 
-/// An answer longer than this is not one of those that are asked for. The pods of a namespace are a few kilobytes each.
-const LONGEST: usize = 64 << 20;
-/// No object is longer: etcd takes requests of 1.5 MiB where nobody chose otherwise, and 8 MiB is the most that is advised.
-const LONGEST_EVENT: usize = 16 << 20;
+/// An answer longer than this is not one of those that are asked for: lists come page by page, objects are a few kilobytes
+/// each, and none is longer than 8 MiB (etcd takes requests of 1.5 MiB where nobody chose otherwise, and 8 MiB is the most
+/// that is advised).
+const LONGEST: usize = 16 << 20;
 /// What must come of a log within the deadline, in bytes, where it does not end before: less is a server that drips.
 const PIECE: usize = 4096;
 /// The most that is counted as waiting for what was there when it was asked for: it may have come long before, while whoever
@@ -231,8 +231,8 @@ impl hyper::body::Body for Events {
         let next = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if let Some(data) = next.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
             self.came = data.iter().rev().position(|b| *b == b'\n').unwrap_or(self.came + data.len());
-            if self.came > LONGEST_EVENT {
-                return Poll::Ready(Some(Err(format!("an event of more than {LONGEST_EVENT} bytes").into())));
+            if self.came > LONGEST {
+                return Poll::Ready(Some(Err(format!("an event of more than {LONGEST} bytes").into())));
             }
         }
         Poll::Ready(next.map(|frame| frame.map_err(Into::into)))

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use thiserror::Error;
 
 use crate::Cluster;
-use crate::cluster::say;
+use crate::cluster::{list_all, say};
 use crate::observe::snapshot::component_of;
 use crate::pod::object::{own_container, pod_is_ready};
 use crate::pod::{AskError, Tunnel, TunnelProtocol};
@@ -126,8 +126,8 @@ impl Bonos {
     /// Who is there now: pods come and go while it is tried.
     async fn look(&self, turn: usize) -> Result<(Stand, Bono), ExerciseError> {
         let namespace = || self.cluster.namespace.clone();
-        let all = self.cluster.api::<Pod>().list(&ListParams::default()).await;
-        let all = all.map_err(|source| ExerciseError::List { namespace: namespace(), source })?.items;
+        let all = list_all(&self.cluster.api::<Pod>(), &ListParams::default()).await;
+        let all = all.map_err(|source| ExerciseError::List { namespace: namespace(), source })?;
         let bonos: Vec<Bono> = ready(&all, Component::Bono).filter_map(bono).collect();
         let count = bonos.len();
         self.ways.store(count, Ordering::Relaxed);

@@ -16,16 +16,14 @@ use kube::{Api, ResourceExt};
 use thiserror::Error;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::cluster::{Cluster, code_of, say};
+use crate::cluster::{Cluster, code_of, list_all, say};
 use crate::observe::subject::{Subjects, with_programs};
 use crate::observe::{Subject, look};
 use crate::pod::object::containers;
-use crate::pod::{Script, Shell};
+use crate::pod::{OPEN, Script, Shell};
 
 /// How many pods are asked at the same time.
 const AT_ONCE: usize = 8;
-/// The longest that a shell may take to open, and a question to be answered.
-const OPEN: Duration = Duration::from_secs(8);
 const ANSWER: Duration = Duration::from_secs(8);
 /// An answer of a shell is not longer, in bytes.
 const LARGEST_ANSWER: u64 = 900 * 1024;
@@ -172,11 +170,11 @@ fn listed(kind: (&str, &str, &str), namespace: Option<&str>, cluster: &Cluster) 
 async fn take(api: Api<DynamicObject>, kind: (&str, &str, &str), until: Instant) -> Gathered {
     let mut gathered = Gathered::default();
     let (group_version, kind, plural) = kind;
-    match timeout_at(until, api.list(&ListParams::default())).await {
+    match timeout_at(until, list_all(&api, &ListParams::default())).await {
         Err(_) => gathered.lack(plural, "no answer in time"),
         Ok(Err(error)) => gathered.refused(plural, &format!("list {plural}"), &error),
         Ok(Ok(list)) => {
-            for object in list.items {
+            for object in list {
                 let name = object.name_any();
                 let mut value = serde_json::to_value(&object).unwrap_or_default();
                 // A list does not repeat of each what it is.

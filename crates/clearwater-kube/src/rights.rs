@@ -138,7 +138,7 @@ pub(crate) async fn check(cluster: &Cluster, tasks: &[Task], writes: &BTreeSet<R
     match allowed(&cluster.client, &cluster.namespace, Right::new("*", "*", "*")).await {
         Ok(true) => return vec![line(title, CheckStatus::Ok, "everything".to_owned())],
         Ok(false) => {}
-        Err(error) => return vec![line(title, CheckStatus::Skipped, say(&error))],
+        Err(error) => return vec![line(title, CheckStatus::Unseen, say(&error))],
     }
     let asked = asked(tasks, writes, minor(&cluster.client).await);
     let mut lines = Vec::new();
@@ -149,7 +149,7 @@ pub(crate) async fn check(cluster: &Cluster, tasks: &[Task], writes: &BTreeSet<R
             (Ok(true), _) => {}
             (Ok(false), None) => missing.push(right.to_string()),
             (Ok(false), Some(what)) => unseen.entry(what).or_default().push(right.to_string()),
-            (Err(error), _) => lines.push(line(&right.to_string(), CheckStatus::Skipped, say(&error))),
+            (Err(error), _) => lines.push(line(&right.to_string(), CheckStatus::Unseen, say(&error))),
         }
     }
     let skipped =

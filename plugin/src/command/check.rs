@@ -82,7 +82,7 @@ fn code(seen: &Checks) -> u8 {
 fn row(line: &CheckLine) -> String {
     let (style, mark) = match line.status {
         CheckStatus::Ok => (GOOD, "ok"),
-        CheckStatus::Skipped => (WARN, "unseen"),
+        CheckStatus::Skipped | CheckStatus::Unseen => (WARN, "unseen"),
         CheckStatus::Warning => (WARN, "warning"),
         CheckStatus::Failed | CheckStatus::Refused => (BAD, "failed"),
     };
@@ -91,7 +91,7 @@ fn row(line: &CheckLine) -> String {
         let _ = write!(text, ": {}", plain(&line.detail));
     }
     text.push('\n');
-    if let Some(fix) = line.fix.as_ref().filter(|_| line.status > CheckStatus::Skipped) {
+    if let Some(fix) = line.fix.as_ref().filter(|_| line.status >= CheckStatus::Warning) {
         let _ = writeln!(text, "           fix: {}", plain(&fix.to_string()));
     }
     if line.status > CheckStatus::Ok {
@@ -109,7 +109,7 @@ fn text(seen: &Checks) -> String {
     let count = |status: fn(CheckStatus) -> bool| seen.lines().filter(|l| status(l.status)).count();
     let warnings = count(|s| s == CheckStatus::Warning);
     let unwell = count(|s| s > CheckStatus::Warning);
-    let unseen = count(|s| s == CheckStatus::Skipped);
+    let unseen = count(|s| matches!(s, CheckStatus::Skipped | CheckStatus::Unseen));
     let also = if warnings == 0 { String::new() } else { format!(", {}", counted(warnings, "warning")) };
     let _ = match (unwell, unseen) {
         (0, 0) if seen.complete => writeln!(text, "{GOOD}all is well{GOOD:#}{also}"),

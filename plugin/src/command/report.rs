@@ -91,7 +91,8 @@ impl Report {
                 Ok(mut checks) => {
                     advice::word_lines(checks.groups.iter_mut().flat_map(|g| &mut g.checks));
                     let unseen = checks.groups.iter().flat_map(|g| &g.checks);
-                    let unseen = unseen.filter(|line| line.status == CheckStatus::Skipped);
+                    let unseen =
+                        unseen.filter(|line| matches!(line.status, CheckStatus::Skipped | CheckStatus::Unseen));
                     unseen.for_each(|line| gathered.lack(&format!("check.json: {}", line.title), &line.detail));
                     put(&mut gathered, "check.json", &checks)?;
                 }

@@ -31,6 +31,7 @@ pub(super) fn check(line: &CheckLine) -> String {
     let (style, mark) = match line.status {
         CheckStatus::Ok => (GOOD, "ok"),
         CheckStatus::Skipped => (DIM, "skipped"),
+        CheckStatus::Unseen => (WARN, "unseen"),
         CheckStatus::Warning => (WARN, "warning"),
         CheckStatus::Failed => (BAD, "failed"),
         CheckStatus::Refused => (BAD, "refused"),

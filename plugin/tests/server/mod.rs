@@ -26,10 +26,16 @@ pub(crate) enum Manners {
     Nothing,
     /// A page for people, as a proxy's.
     Garbage,
+    /// It has lost its store.
+    Broken,
+    /// An answer without end, as fast as it is taken.
+    Flooding,
     /// Answered, in a cluster in which everything may be done. Watches stay open.
     Answering,
     /// The same, but for one resource, with its subresource: nothing may be done to it.
     Forbidding(&'static str),
+    /// The same, but one resource, with its subresource, has these manners.
+    But(&'static str, &'static Manners),
     /// The same, but the token runs out after so many requests, and what is watched ends.
     Expiring(usize),
 }
@@ -135,6 +141,8 @@ fn serve(stream: TcpStream, manners: Manners, objects: &[Value], requests: &Mute
         let failed = |code: u16, reason: &str| refused(code, reason, reason);
         let manners = match manners {
             Manners::Expiring(after) if before >= after => Manners::Unauthorized,
+            Manners::But(resource, its) if asked(target).is_some_and(|a| a.resource == resource) => *its,
+            Manners::But(..) => Manners::Answering,
             other => other,
         };
         let (code, answer) = match manners {
@@ -150,6 +158,14 @@ fn serve(stream: TcpStream, manners: Manners, objects: &[Value], requests: &Mute
                     std::thread::sleep(Duration::from_millis(20));
                 }
             }
+            Manners::Flooding => {
+                out.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")?;
+                loop {
+                    out.write_all(&[b' '; 4096])?;
+                }
+            }
+            Manners::But(..) => unreachable!("one of the two was chosen"),
+            Manners::Broken => refused(500, "InternalError", "etcdserver: no leader"),
             Manners::Throttling => failed(429, "TooManyRequests"),
             Manners::Refusing => failed(403, "Forbidden"),
             Manners::Unauthorized => failed(401, "Unauthorized"),

@@ -12,11 +12,11 @@ pub(crate) fn line(id: CheckId, title: impl Into<String>, status: CheckStatus, d
 
 /// A line of what could not be looked at; `right` is what it needs.
 pub(crate) fn unseen(id: CheckId, title: impl Into<String>, right: &str, error: &kube::Error) -> CheckLine {
-    let detail = match error {
-        kube::Error::Api(status) if status.is_forbidden() => format!("needs {right}"),
-        other => say(other),
+    let (status, detail) = match error {
+        kube::Error::Api(status) if status.is_forbidden() => (CheckStatus::Skipped, format!("needs {right}")),
+        other => (CheckStatus::Unseen, say(other)),
     };
-    line(id, title, CheckStatus::Skipped, detail)
+    line(id, title, status, detail)
 }
 
 /// Lets a run go on past what it was asked not to heed.

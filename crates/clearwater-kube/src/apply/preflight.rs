@@ -20,9 +20,9 @@ use kube::api::{ListParams, PostParams};
 use kube::{Api, ResourceExt};
 
 use super::prepare::{ApplyPlan, LiveState, Scope};
-use crate::apply::checks::{heed, line, with_fix};
+use crate::apply::checks::{heed, line, unseen, with_fix};
 use crate::apply::{ApplyError, refusal};
-use crate::cluster::{Cluster, FIELD_MANAGER, minor_of, say};
+use crate::cluster::{Cluster, FIELD_MANAGER, list_all, minor_of};
 use crate::observe::cluster_dns::{ClusterDns, LookError};
 use crate::observe::snapshot::component_of;
 use crate::owner;
@@ -84,7 +84,7 @@ pub(crate) async fn version(cluster: &Cluster) -> CheckLine {
                 line(CheckId::Version, title, CheckStatus::Ok, version.git_version)
             }
         }
-        Err(error) => line(CheckId::Version, title, CheckStatus::Skipped, say(&error)),
+        Err(error) => unseen(CheckId::Version, title, "get /version", &error),
     }
 }
 
@@ -153,26 +153,28 @@ async fn foreign(cluster: &Cluster, scope: &Scope, standing: &LiveState) -> Vec<
     let title = "what somebody else has under the same labels or names";
     let mut found = foreign_workloads(scope, standing);
     let params = ListParams::default().labels(&format!("{SERVICE_LABEL},{MANAGED_BY_LABEL}!={MANAGED_BY}"));
-    if let Ok(pods) = cluster.api::<Pod>().list(&params).await {
-        for pod in pods.items {
-            let owned = pod.metadata.owner_references.as_ref().is_some_and(|o| !o.is_empty());
-            if !owned && component_of(&pod).is_some_and(|c| scope.has(c)) {
-                found.insert(format!("pod/{}", pod.name_any()));
-            }
+    let pods = list_all(&cluster.api::<Pod>(), &params).await;
+    let unseen = pods.as_ref().err().map(|error| unseen(CheckId::Foreign, title, "list pods", error));
+    for pod in pods.unwrap_or_default() {
+        let owned = pod.metadata.owner_references.as_ref().is_some_and(|o| !o.is_empty());
+        if !owned && component_of(&pod).is_some_and(|c| scope.has(c)) {
+            found.insert(format!("pod/{}", pod.name_any()));
         }
     }
     if found.is_empty() {
-        return vec![line(CheckId::Foreign, title, CheckStatus::Ok, "there are none")];
+        return vec![unseen.unwrap_or_else(|| line(CheckId::Foreign, title, CheckStatus::Ok, "there are none"))];
     }
     let names: Vec<String> = found.into_iter().collect();
     let seen = line(CheckId::Foreign, title, CheckStatus::Refused, names.join(", "));
     let remove = Remedy::from("remove these first: their pods would answer for ours");
-    vec![with_fix(seen, Remedy::any([Remedy::ChooseNamespace, remove]))]
+    let seen = with_fix(seen, Remedy::any([Remedy::ChooseNamespace, remove]));
+    unseen.into_iter().chain([seen]).collect()
 }
 
 /// Whether the cluster's DNS domain is the one that the names are made with.
 pub(crate) async fn domain(cluster: &Cluster, expected: &str) -> CheckLine {
-    let skipped = |why: String| line(CheckId::Domain, format!("cluster domain {expected}"), CheckStatus::Skipped, why);
+    let of = |status, why| line(CheckId::Domain, format!("cluster domain {expected}"), status, why);
+    let skipped = |why: String| of(CheckStatus::Skipped, why);
     match ClusterDns::look(&cluster.client).await {
         Ok(ClusterDns { file: Some(file), .. }) => match file.corefile() {
             Ok(corefile) => served(expected, &corefile),
@@ -180,7 +182,7 @@ pub(crate) async fn domain(cluster: &Cluster, expected: &str) -> CheckLine {
         },
         Ok(dns) => skipped(format!("the pods of {}/{} run {}, not CoreDNS", dns.namespace, dns.service, dns.image)),
         Err(LookError::Right { right, .. }) => skipped(format!("needs {right}")),
-        Err(error) => skipped(error.to_string()),
+        Err(error) => of(CheckStatus::Unseen, error.to_string()),
     }
 }
 

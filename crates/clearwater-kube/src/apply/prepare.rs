@@ -22,7 +22,7 @@ use thiserror::Error;
 
 use crate::apply::name_servers::NameServers;
 use crate::apply::{self, ApplyError, Planned};
-use crate::cluster::{Cluster, say};
+use crate::cluster::{Cluster, list_all, say};
 use crate::observe::{Subject, Workload};
 
 /// The annotation of the StorageClass that claims without one get
@@ -82,11 +82,11 @@ impl LiveState {
         let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
         let (namespace, deployments, stateful_sets, services, keys, classes, name_servers) = futures::join!(
             async { namespaces.get_opt(&cluster.namespace).await },
-            async { cluster.api::<DeploymentObject>().list(&all).await.map_err(fail("listing deployments")) },
-            async { cluster.api::<StatefulSet>().list(&all).await.map_err(fail("listing statefulsets")) },
-            async { cluster.api::<Service>().list(&all).await.map_err(fail("listing services")) },
+            async { list_all(&cluster.api::<DeploymentObject>(), &all).await.map_err(fail("listing deployments")) },
+            async { list_all(&cluster.api::<StatefulSet>(), &all).await.map_err(fail("listing statefulsets")) },
+            async { list_all(&cluster.api::<Service>(), &all).await.map_err(fail("listing services")) },
             async { cluster.api::<Secret>().get_opt(KEYS_SECRET).await },
-            async { Api::<StorageClass>::all(cluster.client.clone()).list(&all).await },
+            async { list_all(&Api::<StorageClass>::all(cluster.client.clone()), &all).await },
             NameServers::look(&cluster.client).boxed(),
         );
         let leaving = |n: &Namespace| n.metadata.deletion_timestamp.is_some();
@@ -105,13 +105,13 @@ impl LiveState {
         };
         let classes = classes
             .ok()
-            .map(|list| list.items.iter().any(|c| c.annotations().get(DEFAULT_CLASS).is_some_and(|v| v == "true")));
+            .map(|list| list.iter().any(|c| c.annotations().get(DEFAULT_CLASS).is_some_and(|v| v == "true")));
         Ok(Self {
             namespace,
             terminating,
-            deployments: deployments?.items.into_iter().map(|o| (o.name_any(), o)).collect(),
-            stateful_sets: stateful_sets?.items.into_iter().map(|o| (o.name_any(), o)).collect(),
-            services: services?.items.into_iter().map(|o| (o.name_any(), o)).collect(),
+            deployments: deployments?.into_iter().map(|o| (o.name_any(), o)).collect(),
+            stateful_sets: stateful_sets?.into_iter().map(|o| (o.name_any(), o)).collect(),
+            services: services?.into_iter().map(|o| (o.name_any(), o)).collect(),
             keys,
             default_storage_class: classes,
             name_servers,

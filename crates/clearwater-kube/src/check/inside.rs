@@ -10,10 +10,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 
-use crate::pod::{AskError, Script, Shell};
+use crate::pod::{AskError, OPEN, Script, Shell};
 
-/// The longest that opening a connection into a pod may take.
-const OPEN: Duration = Duration::from_secs(8);
 /// The longest that the answer may take.
 const ANSWER: Duration = Duration::from_secs(8);
 

@@ -7,6 +7,11 @@ pub(super) fn is_bad(line: &CheckLine) -> bool {
     line.status >= CheckStatus::Failed
 }
 
+/// Whether a line says that something is not known.
+pub(super) fn is_unseen(line: &CheckLine) -> bool {
+    matches!(line.status, CheckStatus::Skipped | CheckStatus::Unseen)
+}
+
 /// Whether a look has to be repeated: something is said to be unwell that the look before did not say.
 pub(super) fn is_open(before: &[CheckLine], now: &[CheckLine]) -> bool {
     now.iter().any(|line| is_bad(line) && !said(before, line))
@@ -20,7 +25,7 @@ fn said(before: &[CheckLine], line: &CheckLine) -> bool {
 pub(super) fn settled(before: &[CheckLine], mut now: Vec<CheckLine>, why: &str) -> Vec<CheckLine> {
     for line in &mut now {
         if is_bad(line) && !said(before, line) {
-            line.status = CheckStatus::Skipped;
+            line.status = CheckStatus::Unseen;
             line.detail = format!("seen once, and {why}: {}", line.detail);
             line.fix = None;
         }
@@ -59,7 +64,7 @@ mod tests {
                 if is_bad(line) {
                     prop_assert!(before.iter().any(|b| is_bad(b) && b.id == line.id && b.title == line.title));
                 } else if is_bad(seen) {
-                    prop_assert_eq!(line.status, CheckStatus::Skipped);
+                    prop_assert_eq!(line.status, CheckStatus::Unseen);
                     prop_assert!(line.detail.contains("it was late"));
                 } else {
                     prop_assert_eq!(line, seen);

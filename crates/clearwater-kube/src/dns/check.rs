@@ -68,7 +68,7 @@ pub async fn check(cluster: &Cluster, deployment: &Deployment, plan: &DnsPlan) -
     if findings.servers.is_empty() && !(findings.skipped.is_empty() && findings.unasked.is_empty()) {
         let what = format!("the names of namespace {}", cluster.namespace);
         let message = [findings.unasked, findings.skipped].concat().join("; ");
-        return Err(DnsError::Unreachable { what, message });
+        return Err(DnsError::Unasked { what, message });
     }
     Ok(findings)
 }

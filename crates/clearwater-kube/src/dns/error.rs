@@ -33,6 +33,14 @@ pub enum DnsError {
         /// What was seen.
         message: String,
     },
+    /// Nobody is there to be asked, or may be, or answered.
+    #[error("{what}: nobody could be asked: {message}")]
+    Unasked {
+        /// What was looked for.
+        what: String,
+        /// Whom, and why not.
+        message: String,
+    },
     /// The cluster's DNS is not where it usually is.
     #[error("{message}")]
     NoServer {
@@ -199,6 +207,7 @@ impl Remedied for DnsError {
             | Self::Interrupted { .. }
             | Self::Records(_)
             | Self::Name(_)
+            | Self::Unasked { .. }
             | Self::Failed(_) => return None,
         })
     }

@@ -67,7 +67,7 @@ impl Gate {
             Err(error @ DnsError::Right { .. }) => {
                 line(CheckStatus::Warning, error.to_string(), Some(self.by_others()))
             }
-            Err(error @ DnsError::Unreachable { .. }) => line(CheckStatus::Skipped, error.to_string(), None),
+            Err(error @ DnsError::Unreachable { .. }) => line(CheckStatus::Unseen, error.to_string(), None),
             Err(error) => {
                 let fix = error.remedy().unwrap_or_else(|| "put right what the message names".into());
                 line(CheckStatus::Failed, error.to_string(), Some(fix))

@@ -19,17 +19,15 @@ use tokio::time::Instant;
 
 use super::{Answered, DnsError, DnsPlan, Proof, ServerProof, count, tell};
 use crate::backoff::pause;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, list_all};
 use crate::observe::cluster_dns::within;
 use crate::pod::dns::{Server, ask_from, pauses};
 use crate::pod::object::own_container;
 use crate::pod::object::pod_is_ready;
-use crate::pod::{AskError, Script, Shell};
+use crate::pod::{AskError, OPEN, Script, Shell};
 
 /// What stood for a while is answered within this.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
-/// The longest that opening a shell may take.
-const OPEN: Duration = Duration::from_secs(8);
 
 /// A pod of the deployment.
 #[derive(Clone, Debug)]
@@ -46,8 +44,8 @@ pub(crate) async fn pods_of(cluster: &Cluster, component: Component) -> Result<V
     let params = ListParams::default().labels(&format!("{SERVICE_LABEL}={component}"));
     let what = format!("the pods of {component} in namespace {}", cluster.namespace);
     let right = format!("list pods in {}", cluster.namespace);
-    let list = within(&what, &right, cluster.api::<Pod>().list(&params)).await?;
-    let pods = list.items.iter().filter(|p| p.metadata.deletion_timestamp.is_none());
+    let all = within(&what, &right, list_all(&cluster.api::<Pod>(), &params)).await?;
+    let pods = all.iter().filter(|p| p.metadata.deletion_timestamp.is_none());
     Ok(pods.filter_map(|p| own_pod(p, component)).collect())
 }
 
@@ -292,7 +290,13 @@ pub(crate) async fn from_inside(cluster: &Cluster, plan: &DnsPlan, proof: &mut P
     let mut inside = None;
     let mut whys = Vec::new();
     for component in [Component::Sprout, Component::Bono] {
-        let pods = pods_of(cluster, component).await.unwrap_or_default();
+        let pods = match pods_of(cluster, component).await {
+            Ok(pods) => pods,
+            Err(error) => {
+                whys.push(error.to_string());
+                continue;
+            }
+        };
         let Some(pod) = pods.iter().find(|p| p.ready) else {
             whys.push(format!("no pod of {component} is ready"));
             continue;

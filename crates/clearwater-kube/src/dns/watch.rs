@@ -17,7 +17,7 @@ use super::metrics::Reloads;
 use super::names::{ask_all, by};
 use super::{Answered, DnsError, DnsPlan, ServerProof, count, millis, tell};
 use crate::backoff::{Backoff as _, pause};
-use crate::cluster::{Cluster, say};
+use crate::cluster::{Cluster, list_all, say};
 use crate::observe::cluster_dns::{ClusterDns, DnsPod};
 use crate::pod::dns::{Server, pauses};
 use crate::pod::{AskError, Forward};
@@ -481,8 +481,8 @@ async fn unrelated_names(cluster: &Cluster, plan: &DnsPlan, cluster_dns: &Cluste
         format!("clearwater-nobody.{}.svc.{domain}", plan.namespace),
     ];
     let services: Api<Service> = cluster.api();
-    if let Ok(list) = services.list(&ListParams::default()).await {
-        let fixed = list.items.iter().filter(|s| {
+    if let Ok(all) = list_all(&services, &ListParams::default()).await {
+        let fixed = all.iter().filter(|s| {
             let ip = s.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()).unwrap_or_default();
             !ip.is_empty() && ip != "None"
         });

@@ -199,7 +199,7 @@ async fn list(cluster: &Cluster, api_version: &str, kind: &str) -> Result<Option
     let all = matches!(kind, "Deployment" | "StatefulSet" | "PersistentVolumeClaim");
     let ours = format!("{PART_OF_LABEL}={PART_OF},{MANAGED_BY_LABEL}={MANAGED_BY}");
     let params = if all { ListParams::default() } else { ListParams::default().labels(&ours) };
-    allowed(kind, cluster.dynamic(api_version, kind).list(&params).await.map(|l| l.items))
+    allowed(kind, crate::cluster::list_all(&cluster.dynamic(api_version, kind), &params).await)
 }
 
 /// The names and owners of all objects of a kind. Secrets' values are none of our business here.
@@ -310,9 +310,9 @@ async fn look_at_pods(
     found: &mut Found,
 ) -> Result<(), DownError> {
     let params = ListParams::default().labels(&owner::our_label());
-    let listed = cluster.api::<Pod>().list(&params).await;
+    let listed = crate::cluster::list_all(&cluster.api::<Pod>(), &params).await;
     let listed = listed.map_err(|error| DownError::broken("listing pods", error))?;
-    for pod in &listed.items {
+    for pod in &listed {
         let Some(component) = pod_of_ours(pod, &found.theirs) else { continue };
         found.standing.insert(component);
         if meant(Some(component)) {

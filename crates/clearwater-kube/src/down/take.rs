@@ -16,7 +16,7 @@ use super::DownError;
 use super::find::Deletion;
 use super::pods::{Theirs, There, Workload, pod_of_ours};
 use crate::backoff;
-use crate::cluster::{Cluster, FIELD_MANAGER, only};
+use crate::cluster::{Cluster, FIELD_MANAGER, list_all, only};
 use crate::owner;
 use crate::run::{Emitter, millis};
 
@@ -151,11 +151,11 @@ impl Removal {
         let params = ListParams::default().labels(&owner::our_label());
         let left = self.until.saturating_duration_since(Instant::now());
         let what = format!("looking for pods of {}", self.component);
-        let Ok(listed) = timeout(left, self.cluster.api::<Pod>().list(&params)).await else {
+        let Ok(listed) = timeout(left, list_all(&self.cluster.api::<Pod>(), &params)).await else {
             return Err(DownError::Late(what));
         };
         let listed = listed.map_err(|e| DownError::broken(what, e))?;
-        Ok(!listed.items.iter().any(|p| pod_of_ours(p, &self.theirs) == Some(self.component)))
+        Ok(!listed.iter().any(|p| pod_of_ours(p, &self.theirs) == Some(self.component)))
     }
 }
 

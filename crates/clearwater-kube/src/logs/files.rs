@@ -21,7 +21,7 @@ use super::patience::{GIVE_UP, Patience, Reminder};
 use super::{LogOrigin, LogSource, PAUSES, REMINDERS, look};
 use crate::backoff::{self, Backoff};
 use crate::cluster::{code_of, say};
-use crate::pod::AskError;
+use crate::pod::exec;
 use talk::{Chatter, Part};
 
 /// What runs inside the container: a bash that reads files without starting a process for any line.
@@ -191,7 +191,7 @@ impl Follower {
     }
 
     /// Says that nothing more can be read, of this container or any other.
-    async fn end(&self, error: &kube::Error) -> ReceiverClosed {
+    async fn end(&self, error: &(dyn std::error::Error + Send + Sync + 'static)) -> ReceiverClosed {
         let text = format!("the files of {} cannot be read: {}", self.source.pod, say(error));
         let _ = self.updates.send(Update::End(text)).await;
         ReceiverClosed
@@ -244,18 +244,13 @@ impl Follower {
         let pod = &self.source.pod;
         let permit = self.opening.acquire().await;
         patience.asks();
-        let opened = timeout(OPENING, self.pods.exec(pod, self.arguments(open, first), &params)).await;
+        let opened = exec(&self.pods, pod, self.arguments(open, first), &params, OPENING).await;
         drop(permit);
         let mut process = match opened {
-            Err(_) => return Ok(End::Broken("no answer within 15 s".to_owned())),
-            Ok(Err(error)) if code_of(&error) == Some(401) => return Err(self.end(&error).await),
-            Ok(Err(error)) => {
-                let said = say(&error);
-                let asked = AskError::from_kube(pod, "get and create pods/exec", error);
-                let text = format!("its files cannot be read: {asked}");
-                return Ok(if asked.is_lasting() { End::Lasting(text) } else { End::Broken(said) });
-            }
-            Ok(Ok(process)) => process,
+            Err(error) if error.is_unauthorized() => return Err(self.end(&error).await),
+            Err(error) if error.is_lasting() => return Ok(End::Lasting(format!("its files cannot be read: {error}"))),
+            Err(error) => return Ok(End::Broken(error.to_string())),
+            Ok(process) => process,
         };
         let status = process.take_status();
         let (Some(mut stdin), Some(stdout)) = (process.stdin(), process.stdout()) else {

@@ -20,7 +20,7 @@ use super::hub::{Key, Update};
 use super::patience::Reminder;
 use super::{Candidate, Choice, LogOrigin, LogSource, Options};
 use crate::Cluster;
-use crate::cluster::{code_of, say};
+use crate::cluster::{code_of, list_all, say};
 
 /// Where supervisord keeps what its programs print (Supervisor `childlogdir`).
 const PROGRAM_LOGS: &str = "/var/log/supervisor/*-std*.log";
@@ -82,8 +82,8 @@ impl Reader {
 
     async fn list(&mut self) -> Result<(), ReceiverClosed> {
         let params = kube::api::ListParams::default().labels(&self.options.labels).fields(&self.options.fields);
-        match self.pods().list(&params).await {
-            Ok(pods) => self.take(&pods.items).await?,
+        match list_all(&self.pods(), &params).await {
+            Ok(pods) => self.take(&pods).await?,
             Err(error) => {
                 return self.end(format!("the pods of {} cannot be listed: {}", self.place(), say(&error))).await;
             }

@@ -12,7 +12,7 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use thiserror::Error;
 
-use crate::cluster::say;
+use crate::cluster::{list_all, say};
 use crate::observe::kubelets;
 use crate::pod::object::pod_is_ready;
 
@@ -199,8 +199,8 @@ async fn service(client: &Client) -> Result<(String, Service), LookError> {
     let handed: Vec<IpAddr> = kubelets::cluster_dns(client).await.into_iter().flatten().flatten().collect();
     if !handed.is_empty() {
         let all = Api::<Service>::all(client.clone());
-        let all = within("services", "list services in all namespaces", all.list(&ListParams::default())).await?;
-        if let Some(found) = all.items.into_iter().find(|s| handed.iter().any(|ip| has_address(s, *ip))) {
+        let all = within("services", "list services in all namespaces", list_all(&all, &ListParams::default())).await?;
+        if let Some(found) = all.into_iter().find(|s| handed.iter().any(|ip| has_address(s, *ip))) {
             return Ok((found.namespace().unwrap_or_default(), found));
         }
     }
@@ -215,7 +215,7 @@ async fn service(client: &Client) -> Result<(String, Service), LookError> {
 async fn services(client: &Client, namespace: &str, params: &ListParams) -> Result<Vec<Service>, LookError> {
     let api: Api<Service> = Api::namespaced(client.clone(), namespace);
     let what = format!("services in namespace {namespace}");
-    Ok(within(&what, &format!("list services in {namespace}"), api.list(params)).await?.items)
+    within(&what, &format!("list services in {namespace}"), list_all(&api, params)).await
 }
 
 fn has_address(service: &Service, ip: IpAddr) -> bool {
@@ -247,7 +247,7 @@ async fn list_pods(client: &Client, namespace: &str, selector: &str) -> Result<V
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let what = format!("the DNS pods in namespace {namespace}");
     let params = ListParams::default().labels(selector);
-    Ok(within(&what, &format!("list pods in {namespace}"), api.list(&params)).await?.items)
+    within(&what, &format!("list pods in {namespace}"), list_all(&api, &params)).await
 }
 
 /// The pod that shows how the others are made: during a rollout, and for CoreDNS' `lameduck` after it, old ones are listed

@@ -9,10 +9,9 @@ use tokio::time::timeout;
 use super::members::{MembersSeen, value};
 use crate::backoff::{Backoff, doubling, pause};
 use crate::cluster::Cluster;
-use crate::pod::{AskError, Forward};
+use crate::pod::{AskError, Forward, OPEN};
 
 pub(crate) const CLIENT_PORT: u16 = port(Component::Etcd, "etcd-client");
-const OPEN: Duration = Duration::from_secs(8);
 const ANSWER: Duration = Duration::from_secs(4);
 /// How long etcd is waited for where nothing changes, before the list is read anew over a new connection.
 const QUIET: Duration = Duration::from_secs(30);

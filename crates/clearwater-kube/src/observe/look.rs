@@ -16,7 +16,7 @@ use super::observation::Observation;
 use super::probe::{Depth, ProbeTarget, Prober};
 use super::snapshot::{Kind, Snapshot, Update, WatchEvent};
 use super::subject::Subject;
-use crate::cluster::{Cluster, say};
+use crate::cluster::{Cluster, list_all, say};
 
 /// The part of a look's time that one question may take.
 const PATIENCE: f32 = 0.6;
@@ -50,8 +50,8 @@ where
     K::DynamicType: Default,
 {
     let api: Api<K> = cluster.api();
-    match api.list(&ListParams::default()).await {
-        Ok(list) => Ok(wrap(Update::All(list.items))),
+    match list_all(&api, &ListParams::default()).await {
+        Ok(all) => Ok(wrap(Update::All(all))),
         Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(WatchEvent::Denied(kind)),
         Err(error) => Err(error),
     }

@@ -15,10 +15,8 @@ use super::subject::Subject;
 use crate::cluster::Cluster;
 use crate::pod::object::own_container;
 use crate::pod::supervisor;
-use crate::pod::{AskError, Forward, Output, Script, Shell, Verdict, judge, script};
+use crate::pod::{AskError, EXEC, Forward, OPEN, Output, Script, Shell, Verdict, judge, script};
 
-/// The longest that opening a connection into a pod may take.
-const OPEN: Duration = Duration::from_secs(8);
 /// The longest that one question may take. The questions in the pod give up after three seconds by themselves.
 const ANSWER: Duration = Duration::from_secs(8);
 /// Some services hang on a question that they cannot answer yet. The first question is given up after a second, later
@@ -339,7 +337,7 @@ impl Prober {
     /// Asks for a name; an error is what is wrong.
     async fn name(&mut self, name: &str, report: &mut Report) -> Result<Result<(), String>, AskError> {
         if self.no_shell.is_some() {
-            report.unchecked.push(format!("name {name}: needs get and create pods/exec"));
+            report.unchecked.push(format!("name {name}: needs {EXEC}"));
             return Ok(Ok(()));
         }
         match self.run(&Script::new("getent ahosts \"$1.\"").arg(name)).await {

@@ -77,11 +77,11 @@ impl Report {
 
     /// Takes in why a question was not answered: a fault of the pod's, or of the way to it.
     pub(super) fn failed(&mut self, about: Part, error: &AskError) {
-        self.unreached |= matches!(error, AskError::Unreached { .. });
+        self.unreached |= error.is_of_the_way();
         if error.is_unauthorized() {
             self.unauthorized = Some(error.to_string());
         }
-        let of_the_way = self.unreached || matches!(error, AskError::Broken { .. });
+        let of_the_way = error.is_of_the_way() || matches!(error, AskError::Broken { .. });
         self.wrong(if of_the_way { Part::Reach } else { about }, error.to_string());
     }
 

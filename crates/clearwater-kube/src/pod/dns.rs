@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 use tower::BoxError;
 
-use super::{AskError, Script, Shell};
+use super::{AskError, Duplex, OPEN, Script, Shell, forward};
 use crate::backoff::{Backoff, doubling};
 
 /// The pauses between two rounds of questions.
@@ -25,8 +25,6 @@ pub(crate) fn pauses() -> impl Backoff {
     doubling(Duration::from_millis(200), Duration::from_secs(1))
 }
 
-/// The longest that opening a connection may take.
-const OPEN: Duration = Duration::from_secs(8);
 /// The longest that one answer may take.
 const ANSWER: Duration = Duration::from_secs(5);
 
@@ -114,9 +112,6 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(read_answer(id, &bytes)?)
 }
 
-trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
-
 /// One pod of the cluster's DNS, asked over TCP through a forwarded port. The connection is kept, and opened anew where
 /// the server closed it.
 pub(crate) struct Server {
@@ -180,13 +175,7 @@ impl Server {
     }
 
     async fn connect(&mut self) -> Result<(Portforwarder, Box<dyn Duplex>), AskError> {
-        let late = AskError::Deadline { pod: self.pod.clone(), within: OPEN };
-        let opened = timeout(OPEN, self.pods.portforward(&self.pod, &[self.port])).await.map_err(|_| late)?;
-        let mut forwarder = opened.map_err(|e| AskError::from_kube(&self.pod, "get and create pods/portforward", e))?;
-        let stream = forwarder
-            .take_stream(self.port)
-            .ok_or_else(|| AskError::broken(&self.pod, format!("port {} was not forwarded", self.port)))?;
-        Ok((forwarder, Box::new(stream)))
+        forward(&self.pods, &self.pod, self.port, OPEN).await
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tower::BoxError;
 
-use super::AskError;
+use super::{AskError, forward};
 
 /// An answer longer than this is not one of those that are asked for. The longest are lists of a hundred thousand names.
 const LONGEST: usize = 16 << 20;
@@ -44,13 +44,8 @@ impl Drop for Forward {
 impl Forward {
     /// Opens a connection, within the deadline.
     pub async fn open(pods: &Api<Pod>, pod: &str, port: u16, within: Duration) -> Result<Self, AskError> {
+        let (forwarder, stream) = forward(pods, pod, port, within).await?;
         let opening = async {
-            let mut forwarder = pods
-                .portforward(pod, &[port])
-                .await
-                .map_err(|e| AskError::from_kube(pod, "get and create pods/portforward", e))?;
-            let stream =
-                forwarder.take_stream(port).ok_or_else(|| AskError::at_port(pod, port, "it was not forwarded"))?;
             let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
                 .await
                 .map_err(|e| AskError::at_port(pod, port, e))?;

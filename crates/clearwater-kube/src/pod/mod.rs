@@ -8,6 +8,7 @@
 pub(crate) mod dns;
 mod forward;
 pub mod object;
+mod open;
 mod question;
 mod script;
 mod shell;
@@ -15,6 +16,7 @@ pub mod supervisor;
 mod tunnel;
 
 pub use forward::Forward;
+pub(crate) use open::{Duplex, EXEC, OPEN, exec, forward};
 pub use question::{Verdict, judge, script};
 pub use script::{Nul, Script};
 pub use shell::{Output, Shell};
@@ -66,6 +68,14 @@ pub enum AskError {
         /// Why not.
         nul: Nul,
     },
+    /// No connection into the pod was opened in time. That says nothing of the pod.
+    #[error("pod {pod}: the API server opened no connection into it within {} ms", .within.as_millis())]
+    NotOpened {
+        /// The pod.
+        pod: String,
+        /// The time that was given.
+        within: Duration,
+    },
     /// The API server could not be asked, or did not let the question through. That says nothing of the pod.
     #[error("pod {pod}: the API server does not let it be asked: {}", say(.source.as_ref()))]
     Unreached {
@@ -94,11 +104,6 @@ pub enum AskError {
     },
 }
 
-/// Whether an answer is about the server, or about who asks: it is busy, restarting or broken, or a token has run out.
-fn is_of_the_server(code: u16) -> bool {
-    matches!(code, 401 | 408 | 429) || code >= 500
-}
-
 /// What was seen at a forwarded port.
 #[derive(Debug, Error)]
 #[error("port {port}: {}", say(.source.as_ref()))]
@@ -111,6 +116,11 @@ impl AskError {
     /// Whether asking again later cannot help.
     pub const fn is_lasting(&self) -> bool {
         matches!(self, Self::Forbidden { .. } | Self::NoShell { .. })
+    }
+
+    /// Whether the pod was never asked: no connection into it was to be had.
+    pub const fn is_of_the_way(&self) -> bool {
+        matches!(self, Self::Unreached { .. } | Self::NotOpened { .. })
     }
 
     /// Whether the API server does not know who asks. No later attempt will be better.
@@ -137,22 +147,16 @@ impl AskError {
         Self::at_port(pod, port, said.map_or(own, Into::into))
     }
 
-    pub(crate) fn from_kube(pod: &str, right: &'static str, error: kube::Error) -> Self {
-        let forbidden = match &error {
+    /// Why a connection into a pod was not opened.
+    pub(crate) fn not_opened(pod: &str, right: &'static str, error: kube::Error) -> Self {
+        let is_forbidden = match &error {
             kube::Error::Api(status) => status.is_forbidden(),
             error => code_of(error) == Some(403),
         };
-        // What it does not find, or finds wrong with the question, is the pod's own.
-        let unreached = match &error {
-            kube::Error::Service(_) | kube::Error::HyperError(_) => true,
-            error => code_of(error).is_some_and(is_of_the_server),
-        };
-        if forbidden {
+        if is_forbidden {
             Self::Forbidden { right }
-        } else if unreached {
-            Self::Unreached { pod: pod.to_owned(), source: error.into() }
         } else {
-            Self::broken(pod, error)
+            Self::Unreached { pod: pod.to_owned(), source: error.into() }
         }
     }
 }

@@ -8,7 +8,7 @@ use kube::api::{AttachParams, AttachedProcess};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::time::timeout;
 
-use super::{AskError, Script};
+use super::{AskError, Script, exec};
 
 /// A bash in a container, kept open for one question after the other.
 ///
@@ -51,9 +51,7 @@ impl Shell {
     /// Opens a shell in a container, within the deadline.
     pub async fn open(pods: &Api<Pod>, pod: &str, container: &str, within: Duration) -> Result<Self, AskError> {
         let params = AttachParams::default().container(container).stdin(true).stdout(true).stderr(false);
-        let late = || AskError::Deadline { pod: pod.to_owned(), within };
-        let opened = timeout(within, pods.exec(pod, ["bash", "-c", LOOP], &params)).await.map_err(|_| late())?;
-        let mut process = opened.map_err(|e| AskError::from_kube(pod, "get and create pods/exec", e))?;
+        let mut process = exec(pods, pod, ["bash", "-c", LOOP], &params, within).await?;
         let status = process.take_status();
         let (Some(stdin), Some(stdout)) = (process.stdin(), process.stdout()) else {
             return Err(AskError::broken(pod, "the exec connection has no streams"));

@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::AskError;
 use super::shell::refusal;
+use super::{AskError, exec};
 
 /// What a tunnel carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,8 +142,7 @@ impl Tunnel {
                 TunnelProtocol::Aimed => "aimed",
             };
             let command = ["bash", "-c", LAUNCH, "tunnel", PROGRAM, &ip, &port, kind];
-            let opened = pods.exec(pod, command, &params).await;
-            let mut process = opened.map_err(|e| AskError::from_kube(pod, "get and create pods/exec", e))?;
+            let mut process = exec(pods, pod, command, &params, within).await?;
             let status = process.take_status();
             let (Some(stdin), Some(stdout)) = (process.stdin(), process.stdout()) else {
                 return Err(AskError::broken(pod, "the exec connection has no streams"));

@@ -5,9 +5,16 @@ use clearwater::remedy::Advice;
 
 use super::Emitter;
 
+/// What could not be looked at, where something could not; a run that was only to look ends with it.
+pub(crate) type Unseen = Option<String>;
+
 /// Tells every line. An error is how the run ends where a line forbids to go on; `undone` is what was not done then
 /// ("written", "changed").
-pub(crate) async fn tell(lines: Vec<CheckLine>, undone: &str, emitter: &mut Emitter) -> Result<(), (Outcome, Advice)> {
+pub(crate) async fn tell(
+    lines: Vec<CheckLine>,
+    undone: &str,
+    emitter: &mut Emitter,
+) -> Result<Unseen, (Outcome, Advice)> {
     let verdict = verdict(&lines, undone);
     for line in lines {
         emitter.emit(EventKind::Checked { line }).await;
@@ -15,19 +22,24 @@ pub(crate) async fn tell(lines: Vec<CheckLine>, undone: &str, emitter: &mut Emit
     verdict
 }
 
-fn verdict(lines: &[CheckLine], undone: &str) -> Result<(), (Outcome, Advice)> {
+fn verdict(lines: &[CheckLine], undone: &str) -> Result<Unseen, (Outcome, Advice)> {
     // Of several that are equal the last one would be the greatest.
     let Some(worst) = lines.iter().rev().max_by_key(|l| l.status) else {
-        return Ok(());
+        return Ok(None);
     };
-    let separator = if worst.detail.is_empty() { "" } else { ": " };
-    let seen = format!("{}{separator}{}", worst.title, worst.detail);
+    let said = |line: &CheckLine| {
+        let separator = if line.detail.is_empty() { "" } else { ": " };
+        format!("{}{separator}{}", line.title, line.detail)
+    };
+    let seen = said(worst);
     match worst.status {
         CheckStatus::Refused => Err((Outcome::Refused, format!("refused, nothing was {undone}: {seen}").into())),
         CheckStatus::Failed => {
             Err((Outcome::PreflightFailed, format!("nothing was {undone}, because a check failed: {seen}").into()))
         }
-        CheckStatus::Ok | CheckStatus::Skipped | CheckStatus::Warning => Ok(()),
+        CheckStatus::Ok | CheckStatus::Skipped | CheckStatus::Unseen | CheckStatus::Warning => {
+            Ok(lines.iter().find(|l| l.status == CheckStatus::Unseen).map(said))
+        }
     }
 }
 
@@ -42,9 +54,11 @@ mod tests {
 
     #[test]
     fn the_first_of_the_worst_lines_ends_the_run() {
-        use CheckStatus::{Failed, Ok as Good, Refused, Warning};
-        assert_eq!(verdict(&[], "written"), Ok(()));
-        assert_eq!(verdict(&[line("a", Good, ""), line("b", Warning, "x")], "written"), Ok(()));
+        use CheckStatus::{Failed, Ok as Good, Refused, Skipped, Unseen, Warning};
+        assert_eq!(verdict(&[], "written"), Ok(None));
+        assert_eq!(verdict(&[line("a", Good, ""), line("b", Skipped, "x")], "written"), Ok(None));
+        let unseen = [line("a", Unseen, "x"), line("b", Warning, "y"), line("c", Unseen, "z")];
+        assert_eq!(verdict(&unseen, "written"), Ok(Some("a: x".to_owned())));
         let failed = [line("a", Failed, ""), line("b", Failed, "x")];
         let said = "nothing was written, because a check failed: a".into();
         assert_eq!(verdict(&failed, "written"), Err((Outcome::PreflightFailed, said)));

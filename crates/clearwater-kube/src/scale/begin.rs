@@ -24,7 +24,8 @@ use crate::observe::observation::Observed;
 use crate::observe::observer::Observer;
 use crate::observe::snapshot::WatchEvent;
 use crate::observe::{Observation, subject};
-use crate::run::{Emitter, Steering, checks};
+use crate::run::checks::{self, Unseen};
+use crate::run::{Emitter, Steering};
 
 pub(super) async fn steps(
     cluster: &Cluster,
@@ -84,8 +85,8 @@ pub(super) async fn steps(
     if !refused.is_empty() {
         return Err((Outcome::Refused, Advice::lines(refused)));
     }
-    let writes = checked(cluster, &seen, &targets, &plans, unseen, emitter).await?;
-    let consent = agreed(options, &plans, writes, emitter, steering).await?;
+    let (writes, unseen) = checked(cluster, &seen, &targets, &plans, unseen, emitter).await?;
+    let consent = agreed(options, &plans, writes, unseen, emitter, steering).await?;
 
     let (cancel, cancelled) = watch::channel(None);
     let context = Context {
@@ -172,7 +173,7 @@ async fn checked(
     plans: &[ScalePlan],
     unseen: Option<CheckLine>,
     emitter: &mut Emitter,
-) -> Result<bool, End> {
+) -> Result<(bool, Unseen), End> {
     for plan in plans {
         emitter.emit(steps_of(plan)).await;
     }
@@ -187,9 +188,9 @@ async fn checked(
     );
     let snapshot = look(seen, |seen| seen.snapshot.clone());
     lines.extend(check::budgets(cluster, &snapshot, targets).await);
-    checks::tell(lines, "changed", emitter).await?;
+    let unseen = checks::tell(lines, "changed", emitter).await?;
     emitter.emit(EventKind::Planned { changes, pending: Vec::new() }).await;
-    Ok(writes)
+    Ok((writes, unseen))
 }
 
 /// Waits for a "yes" where one is asked for. Yields whether members may be marked as failed.
@@ -197,11 +198,15 @@ async fn agreed(
     options: &ScaleOptions,
     plans: &[ScalePlan],
     writes: bool,
+    unseen: Unseen,
     emitter: &mut Emitter,
     steering: &mut Steering,
 ) -> Result<bool, End> {
     if options.dry_run {
-        return Err((Outcome::DryRun, "nothing was changed".into()));
+        return Err(match unseen {
+            Some(what) => (Outcome::CouldNotLook, format!("nothing was changed, and not all was seen: {what}").into()),
+            None => (Outcome::DryRun, "nothing was changed".into()),
+        });
     }
     let mut consent = options.mark_failed;
     if options.ask && writes {

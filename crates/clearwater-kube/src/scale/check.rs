@@ -19,7 +19,7 @@ use super::target::ScaleTarget;
 use crate::apply::ApplyError;
 use crate::apply::checks::{line, unseen, with_fix};
 use crate::apply::preflight::{admission, quota};
-use crate::cluster::{Cluster, say};
+use crate::cluster::{Cluster, list_all};
 use crate::observe::Workload;
 use crate::observe::snapshot::Snapshot;
 use crate::observe::subject::WorkloadView;
@@ -122,7 +122,7 @@ fn writes(targets: &[ScaleTarget], changes: bool) -> BTreeSet<Right> {
 /// The autoscaler that owns one of a component's workloads.
 pub(super) async fn autoscalers(cluster: &Cluster) -> Result<Vec<HorizontalPodAutoscaler>, CheckLine> {
     let api: Api<HorizontalPodAutoscaler> = cluster.api();
-    api.list(&ListParams::default()).await.map(|l| l.items).map_err(|error| {
+    list_all(&api, &ListParams::default()).await.map_err(|error| {
         unseen(
             CheckId::Autoscaler,
             "autoscalers of the same workloads",
@@ -170,8 +170,8 @@ pub(super) async fn budgets(cluster: &Cluster, snapshot: &Snapshot, targets: &[S
     if shrinking.is_empty() {
         return Vec::new();
     }
-    let budgets = match cluster.api::<PodDisruptionBudget>().list(&ListParams::default()).await {
-        Ok(list) => list.items,
+    let budgets = match list_all(&cluster.api::<PodDisruptionBudget>(), &ListParams::default()).await {
+        Ok(budgets) => budgets,
         Err(error) => return vec![unseen(CheckId::Budget, title, "list poddisruptionbudgets.policy", &error)],
     };
     let mut lines = Vec::new();
@@ -289,17 +289,11 @@ async fn room(cluster: &Cluster, growth: &[Growth]) -> Vec<CheckLine> {
     let nodes: Api<Node> = Api::all(cluster.client.clone());
     let pods: Api<Pod> = Api::all(cluster.client.clone());
     let all = ListParams::default();
-    let (nodes, pods) = futures::join!(nodes.list(&all), pods.list(&all));
+    let (nodes, pods) = futures::join!(list_all(&nodes, &all), list_all(&pods, &all));
     let (nodes, pods) = match (nodes, pods) {
-        (Ok(nodes), Ok(pods)) => (nodes.items, pods.items),
+        (Ok(nodes), Ok(pods)) => (nodes, pods),
         (Err(error), _) | (_, Err(error)) => {
-            let detail = match &error {
-                kube::Error::Api(s) if s.is_forbidden() => {
-                    "needs list nodes, and list pods in all namespaces".to_owned()
-                }
-                other => say(other),
-            };
-            return vec![line(CheckId::Nodes, title, CheckStatus::Skipped, detail)];
+            return vec![unseen(CheckId::Nodes, title, "list nodes, and list pods in all namespaces", &error)];
         }
     };
     let mut left: Vec<Left> = nodes.iter().map(|n| left_on(n, &pods)).collect();
@@ -343,7 +337,7 @@ fn left_on(node: &Node, pods: &[Pod]) -> Left {
 /// How many nodes can run a pod of this template.
 pub(super) async fn nodes_for(cluster: &Cluster, spec: &PodSpec) -> Option<u32> {
     let nodes: Api<Node> = Api::all(cluster.client.clone());
-    let nodes = nodes.list(&ListParams::default()).await.ok()?.items;
+    let nodes = list_all(&nodes, &ListParams::default()).await.ok()?;
     u32::try_from(nodes.iter().filter(|n| may_run(spec, n)).count()).ok()
 }
 

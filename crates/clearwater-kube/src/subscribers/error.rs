@@ -181,6 +181,9 @@ impl Remedied for SubscriberError {
             Self::NotReady { .. } | Self::Ask { source: AskError::Broken { .. } | AskError::Deadline { .. }, .. } => {
                 Remedy::Status
             }
+            Self::Ask { source: AskError::Unreached { .. } | AskError::NotOpened { .. }, .. } => {
+                "check the connection to the cluster and try again".into()
+            }
             Self::Right { right, .. } => format!("let an administrator grant {right} in the namespace").into(),
             Self::Unreachable { .. } => "check the connection to the cluster and try again".into(),
             Self::SignUpCode { .. } => {

@@ -6,25 +6,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clearwater::component::Component;
-use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
+use kube::api::Portforwarder;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::error::SubscriberError;
 use super::wire::pods;
 use crate::backoff::{before, doubling};
 use crate::cluster::Cluster;
-use crate::pod::AskError;
 use crate::pod::object::pod_is_ready;
+use crate::pod::{Duplex, OPEN, forward};
 
 /// How many connections are open at the same time: a browser opens six.
 const MOST: usize = 64;
-/// The longest that opening a connection into a pod may take.
-const OPEN: Duration = Duration::from_secs(8);
 /// For how long a connection waits for a pod: one that is replaced is back within a minute.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The first and the longest pause between looks for a pod.
@@ -81,7 +79,7 @@ impl Relay {
     /// What every connection would meet: [`SubscriberError::Right`] where the user may not, [`SubscriberError::NotReady`]
     /// where there is no pod yet.
     pub async fn reach(&self) -> Result<String, SubscriberError> {
-        let (pod, forwarder) = self.carrier.open().await?;
+        let (pod, forwarder, _) = self.carrier.open().await?;
         forwarder.abort();
         Ok(pod)
     }
@@ -118,7 +116,7 @@ impl Carrier {
     async fn carry(&self, mut local: TcpStream, events: &mpsc::Sender<RelayEvent>) {
         let mut pauses = before(Instant::now() + PATIENCE, doubling(PAUSES.0, PAUSES.1));
         loop {
-            let (pod, mut forwarder) = match self.open().await {
+            let (pod, forwarder, mut remote) = match self.open().await {
                 Ok(opened) => opened,
                 Err(error) => {
                     self.tell(events, RelayEvent::Waits { reason: error.to_string() }).await;
@@ -129,29 +127,22 @@ impl Carrier {
                 }
             };
             self.tell(events, RelayEvent::LeadsTo { pod }).await;
-            if let Some(mut remote) = forwarder.take_stream(self.port) {
-                // Either end may go away at any time; both see it.
-                let _ = copy_bidirectional(&mut local, &mut remote).await;
-            }
+            // Either end may go away at any time; both see it.
+            let _ = copy_bidirectional(&mut local, &mut remote).await;
             forwarder.abort();
             return;
         }
     }
 
-    async fn open(&self) -> Result<(String, kube::api::Portforwarder), SubscriberError> {
+    async fn open(&self) -> Result<(String, Portforwarder, Box<dyn Duplex>), SubscriberError> {
         let all = pods(&self.cluster, self.component).await?;
         let Some(pod) = all.iter().find(|p| pod_is_ready(p)).map(ResourceExt::name_any) else {
             let (component, namespace) = (self.component, self.cluster.namespace.clone());
             return Err(SubscriberError::NotReady { component, namespace });
         };
-        let api: Api<Pod> = self.cluster.api();
-        let opened = timeout(OPEN, api.portforward(&pod, &[self.port])).await;
-        let opened = match opened {
-            Ok(opened) => opened.map_err(|e| AskError::from_kube(&pod, "get and create pods/portforward", e)),
-            Err(_) => Err(AskError::Deadline { pod: pod.clone(), within: OPEN }),
-        };
-        let forwarder = opened.map_err(|e| SubscriberError::ask(self.component, e))?;
-        Ok((pod, forwarder))
+        let opened = forward(&self.cluster.api(), &pod, self.port, OPEN).await;
+        let (forwarder, stream) = opened.map_err(|e| SubscriberError::ask(self.component, e))?;
+        Ok((pod, forwarder, stream))
     }
 
     /// Tells what is new.

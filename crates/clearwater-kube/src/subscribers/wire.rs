@@ -19,12 +19,10 @@ use tokio::time::Instant;
 
 use super::error::{SubscriberError, words};
 use crate::backoff::{before, doubling, unless_lasting};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, list_all};
 use crate::pod::object::{has_ended, pod_is_ready};
-use crate::pod::{AskError, Forward};
+use crate::pod::{AskError, Forward, OPEN};
 
-/// The longest that opening a connection into a pod may take.
-const OPEN: Duration = Duration::from_secs(8);
 /// The first and the longest pause before what is busy is asked again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 /// For how long what is busy is asked again: homestead-prov says 503 while Cassandra is slow (crest
@@ -50,9 +48,9 @@ pub(super) fn segment(text: &str) -> String {
 /// The pods of a component that have not ended, in the order of their names.
 pub(super) async fn pods(cluster: &Cluster, component: Component) -> Result<Vec<Pod>, SubscriberError> {
     let labelled = ListParams::default().labels(&format!("{SERVICE_LABEL}={component}"));
-    let all = cluster.api::<Pod>().list(&labelled).await;
+    let all = list_all(&cluster.api::<Pod>(), &labelled).await;
     let all = all.map_err(|e| SubscriberError::of_api(format!("pods of {component}"), "list pods", &e))?;
-    let mut pods: Vec<Pod> = all.items.into_iter().filter(|p| !has_ended(p)).collect();
+    let mut pods: Vec<Pod> = all.into_iter().filter(|p| !has_ended(p)).collect();
     pods.sort_by_key(ResourceExt::name_any);
     Ok(pods)
 }
@@ -293,7 +291,8 @@ impl Wire {
         };
         let opened = Forward::open(&self.cluster.api(), &pod.name_any(), self.port, OPEN).await;
         opened.map_err(|e| {
-            let again = (!e.is_lasting() && !matches!(e, AskError::Deadline { .. })).then_some(PATIENCE);
+            let again = (!e.is_lasting() && !matches!(e, AskError::Deadline { .. } | AskError::NotOpened { .. }))
+                .then_some(PATIENCE);
             Try { error: SubscriberError::ask(self.component, e), again }
         })
     }

@@ -12,8 +12,11 @@ use crate::remedy::Remedy;
 pub enum CheckStatus {
     /// Looked, and it is well.
     Ok,
-    /// Could not look; a run goes on without knowing.
+    /// Did not look: it was left out, may not be looked at, or tells nothing here. A run goes on without knowing.
     Skipped,
+    /// Could not look: whoever was asked did not answer as it should. A run goes on without knowing; one that was only to
+    /// look has not seen everything.
+    Unseen,
     /// Looked, and it may cause trouble; a run goes on.
     Warning,
     /// Looked, and it is not well: a run writes nothing before it is repaired.

@@ -142,7 +142,7 @@ pub(crate) async fn ask(cluster: &Cluster, samples: Vec<(String, Pod)>) -> Resul
         })
         .collect();
     if let Some((names, why)) = unseen {
-        lines.push(line(CheckId::Admission, format!("{TITLE}: {}", names.join(", ")), CheckStatus::Skipped, why));
+        lines.push(line(CheckId::Admission, format!("{TITLE}: {}", names.join(", ")), CheckStatus::Unseen, why));
     }
     if lines.is_empty() {
         lines.push(line(CheckId::Admission, TITLE, CheckStatus::Ok, format!("{count} dry runs")));
@@ -175,7 +175,7 @@ mod tests {
         for (code, said) in busy {
             let lines = asked(code, "InternalError").await.unwrap();
             let [seen] = &lines[..] else { panic!("{lines:?}") };
-            assert_eq!(seen.status, CheckStatus::Skipped, "{seen:?}");
+            assert_eq!(seen.status, CheckStatus::Unseen, "{seen:?}");
             assert!(seen.title.ends_with("sprout, bono") && seen.detail.contains(said), "{seen:?}");
         }
         for (code, reason) in [(403, "Forbidden"), (500, "failed calling webhook")] {

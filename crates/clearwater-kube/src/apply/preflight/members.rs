@@ -11,9 +11,9 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::ListParams;
 
-use super::super::checks::{line, with_fix};
+use super::super::checks::{line, unseen, with_fix};
 use super::super::prepare::{LiveState, Scope};
-use crate::cluster::{Cluster, say};
+use crate::cluster::{Cluster, list_all};
 use crate::observe::snapshot::component_of;
 use crate::observe::{MembersSeen, etcd, members};
 use crate::owner;
@@ -67,8 +67,9 @@ fn lists(lists: &[(Vec<OldMember>, MembersSeen)]) -> Vec<CheckLine> {
                     line(CheckId::Members, format!("the members in {key}"), CheckStatus::Refused, error.to_string());
                 lines.push(with_fix(seen, error.fix(key)));
             }
-            MembersSeen::Failed(text) | MembersSeen::Unchecked(text) => {
-                lines.push(line(CheckId::Etcd, title, CheckStatus::Skipped, text));
+            MembersSeen::Unchecked(text) => lines.push(line(CheckId::Etcd, title, CheckStatus::Skipped, text)),
+            MembersSeen::Failed(text) => {
+                lines.push(line(CheckId::Etcd, title, CheckStatus::Unseen, text));
             }
         }
     }
@@ -99,9 +100,9 @@ pub(super) async fn check(cluster: &Cluster, scope: &Scope, standing: &LiveState
         return Vec::new();
     }
     let params = ListParams::default().labels(&owner::our_label());
-    let pods = match cluster.api::<Pod>().list(&params).await {
-        Ok(pods) => pods.items,
-        Err(error) => return vec![line(CheckId::Etcd, title, CheckStatus::Skipped, say(&error))],
+    let pods = match list_all(&cluster.api::<Pod>(), &params).await {
+        Ok(pods) => pods,
+        Err(error) => return vec![unseen(CheckId::Etcd, title, "list pods", &error)],
     };
     let Some((etcd, stores)) = stores(scope, &pods).filter(|(_, stores)| !stores.is_empty()) else {
         return Vec::new();

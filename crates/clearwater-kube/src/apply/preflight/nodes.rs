@@ -9,7 +9,7 @@ use kube::{Api, ResourceExt};
 
 use super::super::checks::{line, unseen, with_fix};
 use super::super::prepare::ApplyPlan;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, list_all};
 
 const TITLE: &str = "nodes that fit";
 
@@ -73,8 +73,8 @@ pub(super) async fn check(cluster: &Cluster, work: &ApplyPlan) -> Vec<CheckLine>
         return Vec::new();
     }
     let nodes: Api<Node> = Api::all(cluster.client.clone());
-    match nodes.list(&ListParams::default()).await {
-        Ok(list) => judge(&groups, &list.items),
+    match list_all(&nodes, &ListParams::default()).await {
+        Ok(nodes) => judge(&groups, &nodes),
         Err(error) => vec![unseen(CheckId::Nodes, TITLE, "list nodes", &error)],
     }
 }

@@ -13,7 +13,7 @@ use super::super::Planned;
 use super::super::checks::{line, unseen, with_fix};
 use super::super::prepare::{ApplyPlan, LiveState};
 use super::rights::resource_of;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, list_all};
 
 /// What one pod takes of each thing that a quota can count.
 pub(crate) fn demand(spec: &PodSpec) -> BTreeMap<String, f64> {
@@ -98,8 +98,8 @@ pub(super) async fn check(cluster: &Cluster, standing: &LiveState, work: &ApplyP
 /// Compares what will be taken of each thing that a quota can count with what the quotas have left.
 pub(crate) async fn against(cluster: &Cluster, wanted: &BTreeMap<String, f64>, fix: &Remedy) -> Vec<CheckLine> {
     let title = "quotas against the sum of what will be made";
-    let quotas = match cluster.api::<ResourceQuota>().list(&ListParams::default()).await {
-        Ok(list) => list.items,
+    let quotas = match list_all(&cluster.api::<ResourceQuota>(), &ListParams::default()).await {
+        Ok(quotas) => quotas,
         Err(error) => return vec![unseen(CheckId::Quota, title, "list resourcequotas", &error)],
     };
     let mut lines = Vec::new();

@@ -79,7 +79,7 @@ fn judge(namespace: &str, release: Release, name: &str, uses: &Uses, seen: &Seen
         Seen::Forbidden => {
             return vec![line(CheckId::Secrets, title.clone(), CheckStatus::Skipped, "needs get secrets")];
         }
-        Seen::Unknown(why) => return vec![line(CheckId::Secrets, title.clone(), CheckStatus::Skipped, why.as_str())],
+        Seen::Unknown(why) => return vec![line(CheckId::Secrets, title.clone(), CheckStatus::Unseen, why.as_str())],
         Seen::Missing if !uses.keys.is_empty() => {
             let keys: String = uses.keys.iter().map(|k| format!(" --from-literal={k}=VALUE")).collect();
             let fix = format!("kubectl create secret generic {name} -n {namespace}{keys}");

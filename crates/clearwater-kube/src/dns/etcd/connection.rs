@@ -13,14 +13,14 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tower::BoxError;
 
 use super::super::{DnsError, EtcdAccess};
-use crate::cluster::{At, Cluster};
+use crate::cluster::{At, Cluster, list_all};
 use crate::observe::etcd::CLIENT_PORT;
 use crate::pod::object::pod_is_ready;
+use crate::pod::{Duplex, OPEN, forward};
 
 /// The longest that etcd may take to be reached, and to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,18 +38,15 @@ pub(super) async fn service_of(cluster: &Cluster, host: &str) -> Option<Service>
         return api.get_opt(name).await.ok()?;
     }
     host.parse::<std::net::IpAddr>().ok()?;
-    let found = |list: kube::core::ObjectList<Service>| {
-        list.items.into_iter().find(|s| s.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()) == Some(host))
+    let found = |all: Vec<Service>| {
+        all.into_iter().find(|s| s.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()) == Some(host))
     };
     let all: Api<Service> = Api::all(cluster.client.clone());
-    match all.list(&ListParams::default()).await {
-        Ok(list) => found(list),
-        Err(_) => found(cluster.api::<Service>().list(&ListParams::default()).await.ok()?),
+    match list_all(&all, &ListParams::default()).await {
+        Ok(all) => found(all),
+        Err(_) => found(list_all(&cluster.api::<Service>(), &ListParams::default()).await.ok()?),
     }
 }
-
-trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 
 /// Opens a stream to etcd: forwarded where its host is the cluster's, else over the network.
 async fn stream(cluster: &Cluster, host: &str, port: u16) -> Result<Box<dyn Duplex>, BoxError> {
@@ -59,8 +56,8 @@ async fn stream(cluster: &Cluster, host: &str, port: u16) -> Result<Box<dyn Dupl
         let selector: Vec<String> = spec.selector.iter().flatten().map(|(k, v)| format!("{k}={v}")).collect();
         let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &namespace);
         let params = ListParams::default().labels(&selector.join(","));
-        let pods = api.list(&params).await?;
-        let pod = pods.items.iter().find(|p| pod_is_ready(p));
+        let pods = list_all(&api, &params).await?;
+        let pod = pods.iter().find(|p| pod_is_ready(p));
         let pod = pod.ok_or_else(|| {
             format!("no pod behind service {namespace}/{} is ready", service.metadata.name.unwrap_or_default())
         })?;
@@ -71,9 +68,8 @@ async fn stream(cluster: &Cluster, host: &str, port: u16) -> Result<Box<dyn Dupl
             _ => port,
         };
         let name = pod.name_any();
-        let mut forwarder = api.portforward(&name, &[target]).await.map_err(|e| At::new(format!("pod {name}"), e))?;
-        let stream = forwarder.take_stream(target).ok_or_else(|| format!("port {target} was not forwarded"))?;
-        return Ok(Box::new(stream));
+        let (_, stream) = forward(&api, &name, target, OPEN).await?;
+        return Ok(stream);
     }
     let stream = tokio::net::TcpStream::connect((host, port)).await?;
     Ok(Box::new(stream))

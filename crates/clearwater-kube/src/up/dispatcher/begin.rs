@@ -28,7 +28,8 @@ use crate::cluster::Cluster;
 use crate::dns::Gate;
 use crate::observe::observer::Observer;
 use crate::observe::{MembersSeen, Observation};
-use crate::run::{Emitter, GRACE, Steering, checks, unless_cancelled};
+use crate::run::checks::{self, Unseen};
+use crate::run::{Emitter, GRACE, Steering, unless_cancelled};
 
 /// Why a run ends before a component is begun.
 struct Stop {
@@ -146,8 +147,8 @@ async fn looked(
     let skew = cluster.clock_skew().await;
     let live = LiveState::look(cluster).await;
     let standing = live.map_err(|error| Stop::unwritten(Outcome::CouldNotLook, error.to_string()))?;
-    let work = Box::pin(checked(cluster, options, scope, &standing, emitter)).await?;
-    agreed(options, scope, &standing, &work, emitter, steering).await?;
+    let (work, unseen) = Box::pin(checked(cluster, options, scope, &standing, emitter)).await?;
+    agreed(options, scope, &standing, &work, unseen, emitter, steering).await?;
     Ok((skew, standing, work))
 }
 
@@ -163,7 +164,7 @@ async fn checked(
     scope: &Scope,
     standing: &LiveState,
     emitter: &mut Emitter,
-) -> Result<ApplyPlan, Stop> {
+) -> Result<(ApplyPlan, Unseen), Stop> {
     let planned = ApplyPlan::plan(cluster, &options.deployment, scope, standing, options.force_conflicts).await;
     let (work, unplanned) = match planned {
         Ok(planned) => planned,
@@ -199,7 +200,7 @@ async fn checked(
     }
     heed(&mut lines, &options.skip_checks);
     let told = checks::tell(lines, "written", emitter).await;
-    told.map(|()| work).map_err(|(outcome, summary)| Stop::unwritten(outcome, summary))
+    told.map(|unseen| (work, unseen)).map_err(|(outcome, summary)| Stop::unwritten(outcome, summary))
 }
 
 /// Tells what would be done, and waits for a "yes" where one is asked for.
@@ -208,6 +209,7 @@ async fn agreed(
     scope: &Scope,
     standing: &LiveState,
     work: &ApplyPlan,
+    unseen: Unseen,
     emitter: &mut Emitter,
     steering: &mut Steering,
 ) -> Result<(), Stop> {
@@ -219,7 +221,10 @@ async fn agreed(
     }
     if options.dry_run {
         let summary = format!("{to_write} objects would be written; nothing was");
-        return Err(Stop::unwritten(Outcome::DryRun, summary));
+        return Err(match unseen {
+            Some(what) => Stop::unwritten(Outcome::CouldNotLook, format!("{summary}, and not all was seen: {what}")),
+            None => Stop::unwritten(Outcome::DryRun, summary),
+        });
     }
     if !options.ask || to_write == 0 {
         return Ok(());
@@ -250,7 +255,7 @@ async fn made(
     let mut lines = asked.map_err(|error| stop(error, *writes))?;
     heed(&mut lines, &options.skip_checks);
     let told = checks::tell(lines, "written but the namespace", emitter).await;
-    told.map_err(|(outcome, summary)| Stop { outcome, summary, writes: *writes })
+    told.map(drop).map_err(|(outcome, summary)| Stop { outcome, summary, writes: *writes })
 }
 
 /// Services whose addresses the rest names, and what all components share.
