@@ -171,13 +171,34 @@ fn what_cannot_be_read_is_named_and_the_rest_goes_on() {
     std::os::unix::fs::symlink("bono-0.log", saved.join("link.log")).unwrap();
     assert!(Command::new("mkfifo").arg(saved.join("fifo")).status().unwrap().success());
     let (code, out, err) = plugin(dir.path(), &["logs", "--from", "saved", "-o", "raw"]);
-    assert_eq!(code, Some(0), "{err}");
+    assert_eq!(code, Some(1), "{err}");
     assert_eq!(out, format!("what\nis\nthis\n{}{}", line("one"), line("two")));
     for said in
         ["link.log: not read: a link", "fifo: not read", "cut.gz: not read", "broken.zip: not read", "its 3 lines"]
     {
         assert!(err.contains(said), "{said}: {err}");
     }
+    assert!(err.contains("error: could not be read: saved/broken.zip, saved/cut.gz;"), "{err}");
+}
+
+/// What nobody understands is shown as it stands, but a call may be in it.
+#[test]
+fn what_is_not_understood_is_not_known_to_hold_no_call() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("strange.txt"), "what\nis\nthis\n").unwrap();
+    let (code, out, err) = plugin(dir.path(), &["logs", "--from", "strange.txt", "-o", "raw"]);
+    assert_eq!((code, out.as_str()), (Some(0), "what\nis\nthis\n"), "{err}");
+    let (code, out, err) = plugin(dir.path(), &["trace", "--from", "strange.txt"]);
+    assert!(code == Some(1) && out.is_empty() && err.contains("error: not everything could be read"), "{out}{err}");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kubectl-clearwater"))
+        .args(["trace", "--stdin"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"what\nis\nthis\n").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
 }
 
 #[test]

@@ -228,6 +228,7 @@ impl Logs {
 
     /// What was saved, or comes by standard input.
     fn saved(&self, reading: &mut Reading, context: &mut Context) -> Result<u8, CliError> {
+        let mut unread = Unread::default();
         let mut clock = self.around.as_deref().filter(|around| Span::is_clock(around));
         let mut print = |entry: &LogEntry, context: &mut Context| {
             if entry.time != Timestamp::UNIX_EPOCH
@@ -241,7 +242,7 @@ impl Logs {
             Ok(())
         };
         if let Some(dir) = &self.from {
-            each_of_path(dir, context, print)?;
+            each_of_path(dir, context, &mut unread, print)?;
         } else {
             each_of_stdin(|said| match said {
                 Some(entry) => print(&entry, context),
@@ -249,7 +250,7 @@ impl Logs {
             })?;
         }
         reading.out.flush(context)?;
-        Ok(exit::OK)
+        unread.error().map_or(Ok(exit::OK), Err)
     }
 }
 

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use crate::context::Context;
 use crate::error::CliError;
 
+use super::Unread;
 use member::{Member, ROOM};
 use reader::{Reader, of_path, unnamed};
 
@@ -23,12 +24,13 @@ use reader::{Reader, of_path, unnamed};
 pub(crate) fn each_of_path(
     path: &Path,
     context: &mut Context,
+    unread: &mut Unread,
     mut take: impl FnMut(&LogEntry, &mut Context) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
     let mut members = Vec::new();
     let kind = path.metadata().map_err(|source| CliError::Read { path: path.to_owned(), source })?;
     if kind.is_dir() {
-        find(path, &mut members, context)?;
+        find(path, &mut members, context, unread)?;
     } else {
         let own = Member::all_of(path).map_err(|source| CliError::Read { path: path.to_owned(), source })?;
         members.extend(own);
@@ -43,7 +45,7 @@ pub(crate) fn each_of_path(
         match Open::new(&log.member).and_then(|mut log| log.next()) {
             Ok(Some(first)) => turns.push(Reverse((first.time, index))),
             Ok(None) => {}
-            Err(error) => unread(&log.member.name, &error, context),
+            Err(error) => unread.file(&log.member.name, &error, context),
         }
     }
     while let Some(Reverse((time, index))) = turns.pop() {
@@ -55,20 +57,23 @@ pub(crate) fn each_of_path(
                 match next {
                     // The order within a log is its own.
                     Some(next) => turns.push(Reverse((next.max(time), index))),
-                    None => logs[index].close(context),
+                    None => logs[index].close(context, unread),
                 }
             }
             Err(error) => {
-                unread(&logs[index].member.name, &error, context);
-                logs[index].close(context);
+                unread.file(&logs[index].member.name, &error, context);
+                logs[index].close(context, unread);
             }
         }
     }
     Ok(())
 }
 
-/// Hands out what comes by standard input, and `None` where more is not at hand.
-pub(crate) fn each_of_stdin(mut take: impl FnMut(Option<LogEntry>) -> Result<(), CliError>) -> Result<(), CliError> {
+/// Hands out what comes by standard input, and `None` where more is not at hand. Yields how many lines there were, and how
+/// many of them were in a form that is known.
+pub(crate) fn each_of_stdin(
+    mut take: impl FnMut(Option<LogEntry>) -> Result<(), CliError>,
+) -> Result<(u64, u64), CliError> {
     let fail = |source| CliError::Read { path: "standard input".into(), source };
     let input = io::BufReader::with_capacity(ROOM, io::stdin());
     let mut input = member::unpacked(Box::new(input)).and_then(member::text).map_err(fail)?;
@@ -87,7 +92,8 @@ pub(crate) fn each_of_stdin(mut take: impl FnMut(Option<LogEntry>) -> Result<(),
                 reader.line(line, &mut out);
             }
             reader.finish(&mut out);
-            return out.drain(..).try_for_each(|entry| take(Some(entry)));
+            out.drain(..).try_for_each(|entry| take(Some(entry)))?;
+            return Ok((reader.lines, reader.known));
         }
         let mut rest = chunk;
         while let Some(line) = lines.next(&mut rest) {
@@ -106,7 +112,7 @@ pub(crate) fn each_of_stdin(mut take: impl FnMut(Option<LogEntry>) -> Result<(),
 }
 
 /// The logs of a directory and those below it.
-fn find(dir: &Path, members: &mut Vec<Member>, context: &mut Context) -> Result<(), CliError> {
+fn find(dir: &Path, members: &mut Vec<Member>, context: &mut Context, unread: &mut Unread) -> Result<(), CliError> {
     let fail = |source| CliError::Read { path: dir.to_owned(), source };
     let mut paths: Vec<_> =
         std::fs::read_dir(dir).map_err(fail)?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>().map_err(fail)?;
@@ -114,28 +120,30 @@ fn find(dir: &Path, members: &mut Vec<Member>, context: &mut Context) -> Result<
     for path in paths {
         let found = match path.symlink_metadata().map(|meta| meta.file_type()) {
             Ok(kind) if kind.is_dir() => {
-                if let Err(CliError::Read { path, source }) = find(&path, members, context) {
-                    unread(&path, &source, context);
+                if let Err(CliError::Read { path, source }) = find(&path, members, context, unread) {
+                    unread.file(&path, &source, context);
                 }
                 continue;
             }
             Ok(kind) if kind.is_file() => Member::all_of(&path),
             // What it leads to is read under its own name, or lies elsewhere.
-            Ok(kind) if kind.is_symlink() => Err(io::Error::other("a link, which is not followed")),
+            Ok(kind) if kind.is_symlink() => {
+                context.talk().warning(format!("{}: not read: a link, which is not followed", path.display()));
+                continue;
+            }
             // It may never end.
-            Ok(_) => Err(io::Error::other("no file")),
+            Ok(_) => {
+                context.talk().warning(format!("{}: not read: no file", path.display()));
+                continue;
+            }
             Err(error) => Err(error),
         };
         match found {
             Ok(found) => members.extend(found),
-            Err(error) => unread(&path, &error, context),
+            Err(error) => unread.file(&path, &error, context),
         }
     }
     Ok(())
-}
-
-fn unread(path: &Path, why: &io::Error, context: &mut Context) {
-    context.talk().warning(format!("{}: not read: {why}", path.display()));
 }
 
 /// A log, opened when its turn comes.
@@ -168,14 +176,11 @@ impl Log {
     }
 
     /// Nothing more of it is held. Where nothing of it was understood, that is said.
-    fn close(&mut self, context: &mut Context) {
+    fn close(&mut self, context: &mut Context, unread: &mut Unread) {
         let Some((open, _)) = self.open.take() else { return };
         let (lines, known) = (open.reader.lines, open.reader.known);
         if known == 0 && lines > 0 {
-            context.talk().warning(format!(
-                "{}: none of its {lines} lines is in a form that is known; they stand as they are, without a time",
-                self.member.name.display()
-            ));
+            unread.unknown(&self.member.name, lines, context);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What was asked for and could not be read: said when it happens, and named at the end.
 
 use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
 
 use clearwater::text::Printable;
 use clearwater_kube::logs::LogSource;
@@ -33,6 +35,22 @@ impl Unread {
                 self.sources.insert(name.to_owned());
             }
         }
+    }
+
+    /// What was saved and cannot be read.
+    pub(super) fn file(&mut self, path: &Path, why: &io::Error, context: &mut Context) {
+        let name = path.display().to_string();
+        context.talk().warning(format!("{name}: not read: {why}"));
+        self.sources.insert(name);
+    }
+
+    /// What was saved in no form that is known: what was looked for may be in it.
+    pub(in crate::command) fn unknown(&mut self, path: &Path, lines: u64, context: &mut Context) {
+        self.troubles += 1;
+        context.talk().warning(format!(
+            "{}: none of its {lines} lines is in a form that is known; they stand as they are, without a time",
+            path.display()
+        ));
     }
 
     /// Something was gone without.

@@ -5,7 +5,7 @@ mod table;
 pub(crate) use table::Report;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
@@ -120,9 +120,13 @@ impl Trace {
         mut take: impl FnMut(&LogEntry, &mut Context) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
         if self.stdin {
-            each_of_stdin(|said| said.map_or(Ok(()), |entry| take(&entry, context)))
+            let (lines, known) = each_of_stdin(|said| said.map_or(Ok(()), |entry| take(&entry, context)))?;
+            if known == 0 && lines > 0 {
+                unread.unknown(Path::new("standard input"), lines, context);
+            }
+            Ok(())
         } else if let Some(path) = &self.from {
-            each_of_path(path, context, take)
+            each_of_path(path, context, unread, take)
         } else {
             let namespace = self.selection.namespace(&self.place, context, says)?;
             let signals = context.signals();
