@@ -24,9 +24,9 @@ use kube::{Api, ResourceExt};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
+use tower::BoxError;
 
 use self::facts::{Facts, Part};
 use self::inside::{Inside, Unsaid, ask};
@@ -38,7 +38,7 @@ use crate::cluster::{Cluster, say};
 use crate::judge;
 use crate::observe::snapshot::Snapshot;
 use crate::observe::subject::{Subjects, ZoneUnread, with_programs};
-use crate::observe::{Subject, look};
+use crate::observe::{CouldNotLook, Subject, look};
 
 /// Before something is looked at again. Also the least time that another look is worth.
 const BACK_OFF: Duration = Duration::from_millis(500);
@@ -130,35 +130,20 @@ impl Checks {
     }
 }
 
-/// Why nothing could be seen.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum CheckError {
-    /// The API server cannot be asked, or says nothing to this user.
-    #[error("cannot look at namespace {namespace}: {message}")]
-    CouldNotLook {
-        /// The namespace.
-        namespace: String,
-        /// What was seen.
-        message: String,
-    },
-}
-
 /// Looks, and again where something is unwell, until the same was seen twice or the time is up.
-pub async fn check(cluster: &Cluster, options: &CheckOptions) -> Result<Checks, CheckError> {
+pub async fn check(cluster: &Cluster, options: &CheckOptions) -> Result<Checks, CouldNotLook> {
     let at = Timestamp::now();
     let until = Instant::now() + options.timeout;
-    let failed = |message| CheckError::CouldNotLook { namespace: cluster.namespace.clone(), message };
     if options.before {
         let lines = match timeout(options.timeout, before(cluster, options).boxed()).await {
-            Ok(lines) => lines.map_err(failed)?,
-            Err(_) => return Err(failed(format!("no answer within {} s", options.timeout.as_secs()))),
+            Ok(lines) => lines?,
+            Err(_) => return Err(CouldNotLook::late(cluster, options.timeout)),
         };
         return Ok(Checks::new(cluster, options, at, 1, lines));
     }
     // Half of the time is kept for a second look.
     let mut before = Vec::new();
-    let mut now = Box::pin(glance(cluster, options, left(until) / 2)).await.map_err(failed)?;
+    let mut now = Box::pin(glance(cluster, options, left(until) / 2)).await?;
     let mut looks = 1;
     let mut why = "there was no time to look again".to_owned();
     let wanted =
@@ -168,7 +153,7 @@ pub async fn check(cluster: &Cluster, options: &CheckOptions) -> Result<Checks, 
         match Box::pin(glance(cluster, options, left(until))).await {
             Ok(again) => before = std::mem::replace(&mut now, again),
             Err(error) => {
-                why = format!("it could not be looked again ({error})");
+                why = format!("it could not be looked again ({})", say(error.source.as_ref()));
                 break;
             }
         }
@@ -195,7 +180,7 @@ where
 }
 
 /// One look.
-async fn glance(cluster: &Cluster, options: &CheckOptions, within: Duration) -> Result<Vec<CheckLine>, String> {
+async fn glance(cluster: &Cluster, options: &CheckOptions, within: Duration) -> Result<Vec<CheckLine>, CouldNotLook> {
     let until = Instant::now() + within;
     let snapshot = look::snapshot(cluster, within.mul_f32(0.6)).await?;
     let Subjects { release, names, zone_unread, all: subjects } =
@@ -283,24 +268,25 @@ async fn inside(
 }
 
 /// What is looked at before there is a deployment: what `up` would look at before its first write, and the cluster.
-async fn before(cluster: &Cluster, options: &CheckOptions) -> Result<Vec<CheckLine>, String> {
+async fn before(cluster: &Cluster, options: &CheckOptions) -> Result<Vec<CheckLine>, CouldNotLook> {
+    let failed = |source: BoxError| CouldNotLook::at(cluster, source);
     let deployment = match &options.deployment {
         Some(deployment) => deployment.clone(),
-        None => clearwater::config::DeploymentFile::default()
-            .deploy(&cluster.namespace)
-            .map_err(|errors| errors.to_string())?,
+        None => {
+            clearwater::config::DeploymentFile::default().deploy(&cluster.namespace).map_err(|e| failed(e.into()))?
+        }
     };
-    let scope = Scope::of(&deployment, clearwater::order::Policy::default(), &[], &[]).map_err(|e| e.to_string())?;
-    let live = LiveState::look(cluster).await.map_err(|e| e.to_string())?;
+    let scope = Scope::of(&deployment, clearwater::order::Policy::default(), &[], &[]).map_err(|e| failed(e.into()))?;
+    let live = LiveState::look(cluster).await.map_err(|e| failed(e.into()))?;
     let lines = match ApplyPlan::plan(cluster, &deployment, &scope, &live, false).await {
         Ok((work, unplanned)) => {
             let checked =
                 Box::pin(preflight::check(cluster, &deployment, true, &options.skip, &scope, &live, &work)).await;
-            let mut lines = checked.map_err(|e| e.to_string())?;
+            let mut lines = checked.map_err(|e| failed(e.into()))?;
             lines.extend(unplanned);
             lines
         }
-        Err(PrepareError::Unseen(error)) => return Err(error.to_string()),
+        Err(PrepareError::Unseen(error)) => return Err(failed(error.into())),
         Err(error) => {
             let seen = line(CheckId::Objects, "objects of the deployment", CheckStatus::Failed, error.to_string());
             vec![CheckLine { fix: error.remedy(), ..seen }]

@@ -179,14 +179,33 @@ impl At {
     }
 }
 
-/// What the API server answered, by number, where it refused: a question, or a connection into a pod.
-pub(crate) fn code_of(error: &kube::Error) -> Option<u16> {
+/// What the API server answered, by number, where it refused: a question, a watch, or a connection into a pod.
+pub(crate) fn code_of(error: &(dyn Error + 'static)) -> Option<u16> {
     use kube::client::UpgradeConnectionError;
-    match error {
+    if let Some(error) = error.downcast_ref::<watcher::Error>() {
+        return match error {
+            watcher::Error::InitialListFailed(error)
+            | watcher::Error::WatchStartFailed(error)
+            | watcher::Error::WatchFailed(error) => code_of(error),
+            watcher::Error::WatchError(status) => Some(status.code),
+            watcher::Error::NoResourceVersion => None,
+        };
+    }
+    match error.downcast_ref::<kube::Error>()? {
         kube::Error::Api(status) => Some(status.code),
         kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(code)) => Some(code.as_u16()),
         _ => None,
     }
+}
+
+/// Whether the user may not do what was asked.
+pub(crate) fn is_forbidden(error: &(dyn Error + 'static)) -> bool {
+    code_of(error) == Some(403)
+}
+
+/// Whether the API server does not know who asks. No later attempt will be better.
+pub(crate) fn is_unauthorized(error: &(dyn Error + 'static)) -> bool {
+    code_of(error) == Some(401)
 }
 
 /// Whether the API server's answer may be another one later: it is busy or restarting.

@@ -29,7 +29,7 @@ use self::take::{Removal, Removed, delete_namespace, take};
 use crate::cluster::{Cluster, say};
 use crate::dns;
 use crate::rights::{self, Task};
-use crate::run::{Emitter, Run, Steering, checks, start, unless_cancelled};
+use crate::run::{Declined, Emitter, Run, Steering, checks, start, unless_cancelled};
 
 /// What `down` is to do.
 #[derive(Clone, Debug)]
@@ -140,9 +140,7 @@ async fn run(cluster: Cluster, options: DownOptions, mut emitter: Emitter, mut s
             (Outcome::Cancelled, error.advice())
         }
     };
-    emitter
-        .emit(EventKind::RunFinished { outcome, summary, stats, critical_path: Vec::new(), pending: Vec::new() })
-        .await;
+    emitter.finish(outcome, summary, stats).await;
 }
 
 /// Whether the namespace is there; `None` where the user may not look.
@@ -304,14 +302,12 @@ async fn agreed(
     if !theirs.is_empty() && !options.ask && !options.foreign {
         return Err(DownError::Foreign { namespace: cluster.namespace.clone(), others: theirs });
     }
-    if options.ask && !steering.answered(emitter).await.map_err(DownError::Cancelled)? {
-        return Err(if theirs.is_empty() {
-            DownError::NotConfirmed
-        } else {
-            DownError::NotConfirmedForeign { namespace: cluster.namespace.clone(), others: theirs }
-        });
+    match steering.agreed(false, options.ask, emitter).await {
+        Ok(()) => Ok(Some(told)),
+        Err(Declined::Cancelled(reason)) => Err(DownError::Cancelled(reason)),
+        Err(_) if theirs.is_empty() => Err(DownError::NotConfirmed),
+        Err(_) => Err(DownError::NotConfirmedForeign { namespace: cluster.namespace.clone(), others: theirs }),
     }
-    Ok(Some(told))
 }
 
 async fn work(

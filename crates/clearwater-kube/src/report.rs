@@ -13,12 +13,11 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ApiResource, DynamicObject, ListParams, LogParams};
 use kube::core::GroupVersionKind;
 use kube::{Api, ResourceExt};
-use thiserror::Error;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::cluster::{Cluster, code_of, list_all, say};
+use crate::cluster::{Cluster, is_forbidden, is_unauthorized, list_all, say};
 use crate::observe::subject::{Subjects, with_programs};
-use crate::observe::{Subject, look};
+use crate::observe::{CouldNotLook, Subject, look};
 use crate::pod::object::containers;
 use crate::pod::{OPEN, Script, Shell};
 
@@ -88,20 +87,6 @@ pub struct Gathered {
     pub unauthorized: bool,
 }
 
-/// Why nothing could be gathered.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ReportError {
-    /// The API server cannot be asked, or shows no pods to this user.
-    #[error("cannot look at namespace {namespace}: {message}")]
-    CouldNotLook {
-        /// The namespace.
-        namespace: String,
-        /// What was seen.
-        message: String,
-    },
-}
-
 /// A part of a path, whatever the name holds.
 fn plain(name: &str) -> String {
     let plain: String =
@@ -122,9 +107,9 @@ impl Gathered {
 
     /// Takes in why a request brought nothing.
     fn refused(&mut self, what: &str, right: &str, error: &kube::Error) {
-        self.unauthorized |= code_of(error) == Some(401);
+        self.unauthorized |= is_unauthorized(error);
         match error {
-            kube::Error::Api(status) if status.is_forbidden() => self.lack(what, &format!("needs {right}")),
+            error if is_forbidden(error) => self.lack(what, &format!("needs {right}")),
             error => self.lack(what, &say(error)),
         }
     }
@@ -137,10 +122,9 @@ impl Gathered {
 }
 
 /// Gathers everything that can be had in the time.
-pub async fn gather(cluster: &Cluster, options: &ReportOptions) -> Result<Gathered, ReportError> {
+pub async fn gather(cluster: &Cluster, options: &ReportOptions) -> Result<Gathered, CouldNotLook> {
     let until = Instant::now() + options.timeout;
-    let failed = |message| ReportError::CouldNotLook { namespace: cluster.namespace.clone(), message };
-    let snapshot = look::snapshot(cluster, options.timeout / 2).await.map_err(failed)?;
+    let snapshot = look::snapshot(cluster, options.timeout / 2).await?;
     let subjects = Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await.all;
     let mut gathered = Gathered::default();
     let kinds = futures::future::join_all(KINDS.map(|kind| objects(cluster, kind, until)));

@@ -21,7 +21,6 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
 use self::settle::{Settled, settle};
@@ -32,7 +31,7 @@ use crate::observe::finding::Finding;
 use crate::observe::report::{Report, Tally};
 use crate::observe::snapshot::Snapshot;
 use crate::observe::subject::{Subjects, ZoneUnread};
-use crate::observe::{Exits, MembersSeen, Observation, Subject, look};
+use crate::observe::{CouldNotLook, Exits, MembersSeen, Observation, Subject, look};
 use crate::pod::object::{own_container, pod_is_ready};
 
 /// Before something is looked at again. Also the least time that another look is worth.
@@ -169,20 +168,6 @@ pub struct PodStatus {
     pub names: Option<(u32, u32)>,
 }
 
-/// Why nothing could be seen.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum StatusError {
-    /// The API server cannot be asked, or says nothing to this user.
-    #[error("cannot look at namespace {namespace}: {message}")]
-    CouldNotLook {
-        /// The namespace.
-        namespace: String,
-        /// What was seen.
-        message: String,
-    },
-}
-
 /// The JSON schema of [`Status`].
 pub fn schema() -> serde_json::Value {
     schemars::schema_for!(Status).to_value()
@@ -190,12 +175,11 @@ pub fn schema() -> serde_json::Value {
 
 /// Looks, and where something is wrong looks at that once more before it is said: an answer that is lost once is not a
 /// component that is unwell.
-pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status, StatusError> {
+pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status, CouldNotLook> {
     let at = Timestamp::now();
     let until = Instant::now() + options.timeout;
-    let failed = |message| StatusError::CouldNotLook { namespace: cluster.namespace.clone(), message };
     // A part of the time is kept for the pods.
-    let snapshot = look::snapshot(cluster, options.timeout.mul_f32(0.6)).await.map_err(failed)?;
+    let snapshot = look::snapshot(cluster, options.timeout.mul_f32(0.6)).await?;
     let Subjects { release, zone_unread, all: subjects, .. } =
         Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await;
 

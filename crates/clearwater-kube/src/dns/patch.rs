@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{DnsError, DnsOptions, DnsPlan, Proof, UNWRITTEN, carry_out, plan};
 use crate::cluster::Cluster;
-use crate::run::{Emitter, Run, Steering, cancelled, start, unless_cancelled};
+use crate::run::{Declined, Emitter, Run, Steering, cancelled, start, unless_cancelled};
 
 /// A change of the cluster's DNS that came to its end.
 #[derive(Clone, Debug)]
@@ -74,10 +74,7 @@ async fn run(
         }
         Err(error) => (outcome(error), error.advice()),
     };
-    let stats = RunStats::default();
-    emitter
-        .emit(EventKind::RunFinished { outcome, summary, stats, critical_path: Vec::new(), pending: Vec::new() })
-        .await;
+    emitter.finish(outcome, summary, RunStats::default()).await;
     ended
 }
 
@@ -95,15 +92,11 @@ async fn work(
         emitter.emit(EventKind::Notice { text }).await;
     }
     emitter.emit(EventKind::Planned { changes: changes(&plan), pending: Vec::new() }).await;
-    if options.dry_run {
-        return Ok(Patched { plan, proof: None });
-    }
-    if options.ask && plan.is_change() {
-        match steering.answered(emitter).await {
-            Ok(true) => {}
-            Ok(false) => return Err(DnsError::NotConfirmed),
-            Err(reason) => return Err(unwritten(reason, emitter).await),
-        }
+    match steering.agreed(options.dry_run, options.ask && plan.is_change(), emitter).await {
+        Ok(()) => {}
+        Err(Declined::DryRun) => return Ok(Patched { plan, proof: None }),
+        Err(Declined::NotConfirmed) => return Err(DnsError::NotConfirmed),
+        Err(Declined::Cancelled(reason)) => return Err(unwritten(reason, emitter).await),
     }
     let proof = Some(carried_out(cluster, &plan, emitter, steering).await?);
     Ok(Patched { plan, proof })

@@ -16,9 +16,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::cluster::Cluster;
-use crate::cluster::say;
-use crate::observe::snapshot::{component_of, is_forbidden, is_unauthorized};
+use crate::cluster::{Cluster, is_forbidden, is_unauthorized, say};
+use crate::observe::snapshot::component_of;
 use crate::owner;
 
 /// A workload by kind and name.

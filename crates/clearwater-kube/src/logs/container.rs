@@ -16,7 +16,7 @@ use super::feed::{Feed, ReceiverClosed, WHOLE, WHOLE_MESSAGE};
 use super::patience::{GIVE_UP, Patience, Reminder};
 use super::{PAUSES, REMINDERS, look};
 use crate::backoff;
-use crate::cluster::{code_of, say};
+use crate::cluster::{code_of, is_unauthorized, say};
 
 /// One run of one container, and how its output is read.
 pub(super) struct Output {
@@ -333,7 +333,7 @@ impl Output {
         loop {
             match timeout(OPENING, look(&self.pods, &self.pod)).await {
                 Ok(Ok(None)) => return Ok(Next::Gone),
-                Ok(Err(error)) if code_of(&error) == Some(401) => {
+                Ok(Err(error)) if is_unauthorized(&error) => {
                     return Err(feed.end(format!("pod {} cannot be looked at: {}", self.pod, say(&error))).await);
                 }
                 Ok(Ok(Some(pod))) => return Ok(self.became(&pod, last)),

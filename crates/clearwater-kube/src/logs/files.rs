@@ -20,7 +20,7 @@ use super::hub::{Key, Update};
 use super::patience::{GIVE_UP, Patience, Reminder};
 use super::{LogOrigin, LogSource, PAUSES, REMINDERS, look};
 use crate::backoff::{self, Backoff};
-use crate::cluster::{code_of, say};
+use crate::cluster::{is_unauthorized, say};
 use crate::pod::exec;
 use talk::{Chatter, Part};
 
@@ -210,7 +210,7 @@ impl Follower {
                                 && s.state.as_ref().is_some_and(|s| s.running.is_some())
                         }));
                 }
-                Ok(Err(error)) if code_of(&error) == Some(401) => return Err(self.end(&error).await),
+                Ok(Err(error)) if is_unauthorized(&error) => return Err(self.end(&error).await),
                 _ if patience.is_over() => return Ok(true),
                 _ => backoff::pause(&mut pauses).await,
             }

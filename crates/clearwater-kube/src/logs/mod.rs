@@ -28,7 +28,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::Cluster;
-use crate::cluster::code_of;
+use crate::cluster::is_forbidden;
 
 /// The pauses between words about one source that cannot be read.
 const REMINDERS: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(600));
@@ -195,7 +195,7 @@ impl Logs {
 /// A pod as it is now. Who may only list pods may look too.
 async fn look(pods: &Api<Pod>, name: &str) -> kube::Result<Option<Pod>> {
     match pods.get_opt(name).await {
-        Err(error) if code_of(&error) == Some(403) => {
+        Err(error) if is_forbidden(&error) => {
             let only = ListParams::default().fields(&format!("metadata.name={name}"));
             Ok(pods.list(&only).await?.items.into_iter().next())
         }

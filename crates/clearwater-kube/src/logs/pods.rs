@@ -20,7 +20,7 @@ use super::hub::{Key, Update};
 use super::patience::Reminder;
 use super::{Candidate, Choice, LogOrigin, LogSource, Options};
 use crate::Cluster;
-use crate::cluster::{code_of, list_all, say};
+use crate::cluster::{is_forbidden, is_unauthorized, list_all, say};
 
 /// Where supervisord keeps what its programs print (Supervisor `childlogdir`).
 const PROGRAM_LOGS: &str = "/var/log/supervisor/*-std*.log";
@@ -132,8 +132,8 @@ impl Reader {
                     self.seen.retain(|(seen, ..)| *seen != uid);
                 }
                 Err(error) => {
-                    let (code, why) = reason(error);
-                    if matches!(code, Some(401 | 403)) {
+                    let why = say(&error);
+                    if is_forbidden(&error) || is_unauthorized(&error) {
                         return self.end(format!("the pods of {} cannot be watched: {why}", self.place())).await;
                     }
                     if let Some(time) = reminder.failed() {
@@ -285,18 +285,6 @@ impl Reader {
         }
         files
     }
-}
-
-/// What the API server answered, by number where it refused, and in words.
-fn reason(error: watcher::Error) -> (Option<u16>, String) {
-    let error = match error {
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => error,
-        watcher::Error::WatchError(status) => kube::Error::Api(status),
-        watcher::Error::NoResourceVersion => return (None, error.to_string()),
-    };
-    (code_of(&error), say(&error))
 }
 
 fn source(pod: &Pod, container: &str) -> LogSource {

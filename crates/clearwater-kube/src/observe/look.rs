@@ -8,8 +8,10 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::api::ListParams;
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
+use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
+use tower::BoxError;
 
 use super::etcd;
 use super::observation::Observation;
@@ -18,11 +20,32 @@ use super::snapshot::{Kind, Snapshot, Update, WatchEvent};
 use super::subject::Subject;
 use crate::cluster::{Cluster, list_all, say};
 
+/// Nothing of a namespace could be seen: the API server cannot be asked, or shows no pods to this user.
+#[derive(Debug, Error)]
+#[error("cannot look at namespace {namespace}: {}", say(.source.as_ref()))]
+pub struct CouldNotLook {
+    /// The namespace.
+    pub namespace: String,
+    /// What was seen.
+    pub source: BoxError,
+}
+
+impl CouldNotLook {
+    pub(crate) fn at(cluster: &Cluster, source: impl Into<BoxError>) -> Self {
+        Self { namespace: cluster.namespace.clone(), source: source.into() }
+    }
+
+    /// One that gave no answer in time.
+    pub(crate) fn late(cluster: &Cluster, within: Duration) -> Self {
+        Self::at(cluster, format!("no answer from the API server within {} s", within.as_secs_f32().round()))
+    }
+}
+
 /// The part of a look's time that one question may take.
 const PATIENCE: f32 = 0.6;
 
-/// What stands in the namespace. An error says why it cannot be seen.
-pub(crate) async fn snapshot(cluster: &Cluster, within: Duration) -> Result<Snapshot, String> {
+/// What stands in the namespace.
+pub(crate) async fn snapshot(cluster: &Cluster, within: Duration) -> Result<Snapshot, CouldNotLook> {
     let mut snapshot = Snapshot::default();
     let looking = futures::future::join_all([
         list(cluster, Kind::Pod, WatchEvent::Pod).boxed(),
@@ -32,14 +55,12 @@ pub(crate) async fn snapshot(cluster: &Cluster, within: Duration) -> Result<Snap
         list(cluster, Kind::Service, WatchEvent::Service).boxed(),
         list(cluster, Kind::Event, WatchEvent::Event).boxed(),
     ]);
-    let news = timeout(within, looking)
-        .await
-        .map_err(|_| format!("no answer from the API server within {} s", within.as_secs_f32().round()))?;
+    let news = timeout(within, looking).await.map_err(|_| CouldNotLook::late(cluster, within))?;
     for one in news {
-        snapshot.absorb(one.map_err(|e| say(&e))?);
+        snapshot.absorb(one.map_err(|error| CouldNotLook::at(cluster, error))?);
     }
     if snapshot.denied.contains(&Kind::Pod) {
-        return Err("needs list pods".to_owned());
+        return Err(CouldNotLook::at(cluster, "needs list pods"));
     }
     Ok(snapshot)
 }

@@ -18,6 +18,7 @@ pub(crate) mod subject;
 pub(crate) mod watch_pod;
 
 pub use exits::Exits;
+pub use look::CouldNotLook;
 pub use members::MembersSeen;
 pub use observation::Observation;
 pub use subject::{Subject, Workload};

@@ -13,7 +13,6 @@ use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Event, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::Status;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -21,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::backoff::doubling;
-use crate::cluster::say;
+use crate::cluster::{is_forbidden, is_unauthorized, say};
 use crate::pod::object::{claims, pod_is_ready};
 
 /// The label by which EndpointSlices name their Service (k8s.io/api `discovery/v1/well_known_labels.go`).
@@ -315,25 +314,6 @@ where
 fn slim<K: Resource>(mut object: K) -> K {
     object.meta_mut().managed_fields = None;
     object
-}
-
-/// What the API server answered to a watch, where it was an error of the API.
-fn answered(error: &watcher::Error) -> Option<&Status> {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => Some(status),
-        _ => None,
-    }
-}
-
-pub(crate) fn is_forbidden(error: &watcher::Error) -> bool {
-    answered(error).is_some_and(Status::is_forbidden)
-}
-
-/// Whether the API server does not know who asks. No later attempt will be better.
-pub(crate) fn is_unauthorized(error: &watcher::Error) -> bool {
-    answered(error).is_some_and(|status| status.code == 401)
 }
 
 /// Watches every kind of a namespace. The watches end when the tasks are dropped.

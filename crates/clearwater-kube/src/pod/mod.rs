@@ -30,7 +30,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 use tower::BoxError;
 
-use crate::cluster::{code_of, say};
+use crate::cluster::{is_forbidden, is_unauthorized, say};
 
 /// Why a question could not be asked.
 #[derive(Debug, Error)]
@@ -125,8 +125,7 @@ impl AskError {
 
     /// Whether the API server does not know who asks. No later attempt will be better.
     pub(crate) fn is_unauthorized(&self) -> bool {
-        let Self::Unreached { source, .. } = self else { return false };
-        source.downcast_ref().and_then(code_of) == Some(401)
+        matches!(self, Self::Unreached { source, .. } if is_unauthorized(source.as_ref()))
     }
 
     pub(crate) fn broken(pod: &str, source: impl Into<BoxError>) -> Self {
@@ -149,11 +148,7 @@ impl AskError {
 
     /// Why a connection into a pod was not opened.
     pub(crate) fn not_opened(pod: &str, right: &'static str, error: kube::Error) -> Self {
-        let is_forbidden = match &error {
-            kube::Error::Api(status) => status.is_forbidden(),
-            error => code_of(error) == Some(403),
-        };
-        if is_forbidden {
+        if is_forbidden(&error) {
             Self::Forbidden { right }
         } else {
             Self::Unreached { pod: pod.to_owned(), source: error.into() }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use clearwater::event::{Event, EventKind};
+use clearwater::event::{Event, EventKind, Outcome, RunStats};
+use clearwater::remedy::Advice;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -27,6 +28,12 @@ impl Emitter {
     /// Leaves time out of the run's: that of a person who was asked.
     pub(crate) fn leave_out(&mut self, time: Duration) {
         self.began += time;
+    }
+
+    /// The last event of a run that has nothing more to tell than how it ended.
+    pub(crate) async fn finish(&mut self, outcome: Outcome, summary: Advice, stats: RunStats) {
+        let (critical_path, pending) = (Vec::new(), Vec::new());
+        self.emit(EventKind::RunFinished { outcome, summary, stats, critical_path, pending }).await;
     }
 
     pub(crate) async fn emit(&mut self, what: EventKind) {

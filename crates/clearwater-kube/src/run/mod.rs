@@ -6,7 +6,8 @@ pub(crate) mod evidence;
 
 use std::time::Duration;
 
-use clearwater::event::{CancelReason, Event};
+use clearwater::event::{CancelReason, Event, EventKind, Outcome};
+use clearwater::remedy::Advice;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -61,13 +62,53 @@ pub(crate) struct Steering {
     pub(crate) consent: watch::Receiver<Option<bool>>,
 }
 
+/// Why a plan is not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Declined {
+    /// It was only to be shown.
+    DryRun,
+    /// Whoever was asked did not agree.
+    NotConfirmed,
+    /// The run was cancelled before there was an answer.
+    Cancelled(CancelReason),
+}
+
+impl Declined {
+    /// How the run ends; `undone` is what was not done then ("written", "changed"), `unseen` what could not be looked at.
+    pub(crate) async fn end(self, undone: &str, unseen: checks::Unseen, emitter: &mut Emitter) -> (Outcome, Advice) {
+        let nothing = format!("nothing was {undone}");
+        match (self, unseen) {
+            (Self::DryRun, None) => (Outcome::DryRun, nothing.into()),
+            (Self::DryRun, Some(what)) => {
+                (Outcome::CouldNotLook, format!("{nothing}, and not all was seen: {what}").into())
+            }
+            (Self::NotConfirmed, _) => (Outcome::Refused, format!("not confirmed, {nothing}").into()),
+            (Self::Cancelled(reason), _) => {
+                emitter.emit(EventKind::CancelRequested { reason }).await;
+                (Outcome::Cancelled, format!("interrupted, {nothing}").into())
+            }
+        }
+    }
+}
+
 impl Steering {
-    /// The answer to whether to go on. The time that it takes is not the run's.
-    pub(crate) async fn answered(&mut self, emitter: &mut Emitter) -> Result<bool, CancelReason> {
+    /// Whether a plan is to be carried out: not where it was only to be shown, and with a yes alone where somebody is asked.
+    /// The time that the answer takes is not the run's.
+    pub(crate) async fn agreed(&mut self, dry_run: bool, ask: bool, emitter: &mut Emitter) -> Result<(), Declined> {
+        if dry_run {
+            return Err(Declined::DryRun);
+        }
+        if !ask {
+            return Ok(());
+        }
         let asked = Instant::now();
         let answer = self.answer().await;
         emitter.leave_out(asked.elapsed());
-        answer
+        match answer {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Declined::NotConfirmed),
+            Err(reason) => Err(Declined::Cancelled(reason)),
+        }
     }
 
     async fn answer(&mut self) -> Result<bool, CancelReason> {

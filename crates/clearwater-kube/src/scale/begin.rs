@@ -202,23 +202,11 @@ async fn agreed(
     emitter: &mut Emitter,
     steering: &mut Steering,
 ) -> Result<bool, End> {
-    if options.dry_run {
-        return Err(match unseen {
-            Some(what) => (Outcome::CouldNotLook, format!("nothing was changed, and not all was seen: {what}").into()),
-            None => (Outcome::DryRun, "nothing was changed".into()),
-        });
+    let asks = options.ask && writes;
+    if let Err(declined) = steering.agreed(options.dry_run, asks, emitter).await {
+        return Err(declined.end("changed", unseen, emitter).await);
     }
-    let mut consent = options.mark_failed;
-    if options.ask && writes {
-        match steering.answered(emitter).await {
-            Ok(true) => consent |= plans.iter().any(|p| !p.marks_failed().is_empty()),
-            Ok(false) => return Err((Outcome::Refused, "not confirmed, nothing was changed".into())),
-            Err(reason) => {
-                emitter.emit(EventKind::CancelRequested { reason }).await;
-                return Err((Outcome::Cancelled, "interrupted, nothing was changed".into()));
-            }
-        }
-    }
+    let consent = options.mark_failed || (asks && plans.iter().any(|p| !p.marks_failed().is_empty()));
     match plans.iter().find_map(ScalePlan::without_consent) {
         Some(refusal) if !consent => Err((Outcome::Refused, refusal.advice())),
         _ => Ok(consent),

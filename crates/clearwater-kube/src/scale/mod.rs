@@ -81,9 +81,7 @@ async fn run(cluster: Cluster, options: ScaleOptions, mut emitter: Emitter, mut 
         .await;
     let mut stats = RunStats::default();
     let (outcome, summary) = Box::pin(work(&cluster, &options, &mut emitter, &mut steering, &mut stats)).await;
-    emitter
-        .emit(EventKind::RunFinished { outcome, summary, stats, critical_path: Vec::new(), pending: Vec::new() })
-        .await;
+    emitter.finish(outcome, summary, stats).await;
 }
 
 async fn work(

@@ -29,7 +29,7 @@ use crate::dns::Gate;
 use crate::observe::observer::Observer;
 use crate::observe::{MembersSeen, Observation};
 use crate::run::checks::{self, Unseen};
-use crate::run::{Emitter, GRACE, Steering, unless_cancelled};
+use crate::run::{Declined, Emitter, GRACE, Steering, unless_cancelled};
 
 /// Why a run ends before a component is begun.
 struct Stop {
@@ -70,8 +70,7 @@ pub(in super::super) async fn run(cluster: Cluster, options: UpOptions, mut emit
         Ok(ready) => Box::pin(begin(cluster, options, emitter, steering, ready)).await,
         Err(Stop { outcome, summary, writes }) => {
             let stats = RunStats { writes, ..RunStats::default() };
-            let (critical_path, pending) = (Vec::new(), Vec::new());
-            emitter.emit(EventKind::RunFinished { outcome, summary, stats, critical_path, pending }).await;
+            emitter.finish(outcome, summary, stats).await;
         }
     }
 }
@@ -219,21 +218,13 @@ async fn agreed(
     for text in standing.other_counts(&options.deployment, scope) {
         emitter.emit(EventKind::Notice { text }).await;
     }
-    if options.dry_run {
-        let summary = format!("{to_write} objects would be written; nothing was");
-        return Err(match unseen {
-            Some(what) => Stop::unwritten(Outcome::CouldNotLook, format!("{summary}, and not all was seen: {what}")),
-            None => Stop::unwritten(Outcome::DryRun, summary),
-        });
-    }
-    if !options.ask || to_write == 0 {
+    let Err(declined) = steering.agreed(options.dry_run, options.ask && to_write > 0, emitter).await else {
         return Ok(());
-    }
-    match steering.answered(emitter).await {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Stop::unwritten(Outcome::Refused, "not confirmed, nothing was written")),
-        Err(reason) => Err(Stop::cancelled(reason, 0, emitter).await),
-    }
+    };
+    let (outcome, summary) = declined.end("written", unseen, emitter).await;
+    let would = format!("{to_write} objects would be written; ");
+    let summary = if declined == Declined::DryRun { summary.after(&would) } else { summary };
+    Err(Stop::unwritten(outcome, summary))
 }
 
 /// Makes the namespace, and asks there what could not be asked before it was: whether admission takes the pods.
