@@ -22,6 +22,7 @@ use tower::BoxError;
 use crate::backoff::{before, doubling, unless_lasting};
 use crate::cluster::{Cluster, FIELD_MANAGER, is_passing, say};
 use crate::judge::policy::policy;
+use crate::judge::said::Said;
 use crate::owner;
 
 /// How many objects are asked about at the same time.
@@ -208,7 +209,7 @@ pub(crate) fn refusal(object: &str, error: kube::Error) -> ApplyError {
             object: object.to_owned(),
             message: status.message.clone(),
             forbidden: status.is_forbidden()
-                && !status.message.contains("exceeded quota")
+                && Said::of(&status.message) != Some(Said::QuotaExceeded)
                 && policy(&status.message).is_none(),
         },
         _ => ApplyError::Unreachable { object: object.to_owned(), source: error.into() },

@@ -11,9 +11,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{DynamicObject, ListParams, PartialObjectMeta};
 
-use super::pods::{Theirs, Workload, pod_of_ours};
+use super::pods::{Theirs, pod_of_ours};
 use super::{DownError, DownOptions};
 use crate::cluster::Cluster;
+use crate::observe::Workload;
 use crate::observe::snapshot::component_of;
 use crate::owner::{self, ClaimMaker};
 use crate::rights::Right;

@@ -17,15 +17,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::cluster::{Cluster, is_forbidden, is_unauthorized, say};
+use crate::observe::Workload;
 use crate::observe::snapshot::component_of;
 use crate::owner;
-
-/// A workload by kind and name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Workload {
-    pub(super) kind: WorkloadKind,
-    pub(super) name: String,
-}
 
 /// Workloads that are not of this deployment, or were adopted: their pods stay.
 pub(super) type Theirs = BTreeSet<Workload>;

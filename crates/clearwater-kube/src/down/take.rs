@@ -14,9 +14,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::DownError;
 use super::find::Deletion;
-use super::pods::{Theirs, There, Workload, pod_of_ours};
+use super::pods::{Theirs, There, pod_of_ours};
 use crate::backoff;
 use crate::cluster::{Cluster, FIELD_MANAGER, list_all, only};
+use crate::observe::Workload;
 use crate::owner;
 use crate::run::{Emitter, millis};
 

@@ -14,6 +14,7 @@ use kube::ResourceExt;
 
 use super::policy::{policy, refusal_fix};
 use super::pull::{Pull, pull};
+use super::said::Said;
 use crate::observe::exits::{Exit, Exits};
 use crate::observe::snapshot::event_time;
 use crate::observe::{Observation, Subject};
@@ -85,7 +86,8 @@ impl Failure {
     /// The failure as the logs tell it: they may tell more than the status did.
     #[must_use]
     pub(crate) fn told_by(mut self, evidence: &Evidence) -> Self {
-        let telling = evidence.logs.iter().flat_map(|l| &l.lines).find(|l| l.contains("exec format error"));
+        let telling =
+            evidence.logs.iter().flat_map(|l| &l.lines).find(|l| Said::of(l) == Some(Said::WrongArchitecture));
         if self.kind == FailureKind::CrashLoop
             && let Some(line) = telling
         {
@@ -173,7 +175,7 @@ fn pod_failure(rollout: &RolloutContext<'_>, pod: &Pod) -> Option<Failure> {
         let ended = status.state.as_ref().and_then(|s| s.terminated.as_ref()).or(ended);
         if let Some(ended) = ended {
             let message = ended.message.as_deref().unwrap_or_default();
-            if message.contains("exec format error") {
+            if Said::of(message) == Some(Said::WrongArchitecture) {
                 let head = format!("{object}, container {}: exec format error", status.name);
                 return Some(failure(
                     FailureKind::WrongArchitecture,
@@ -283,11 +285,13 @@ fn container_failure(
                 "take the reference to it out of the deployment file",
             ]),
         )),
-        "RunContainerError" | "CreateContainerError" | "StartError" if message.contains("exec format error") => {
+        "RunContainerError" | "CreateContainerError" | "StartError"
+            if Said::of(message) == Some(Said::WrongArchitecture) =>
+        {
             Some((FailureKind::WrongArchitecture, message.to_owned(), architecture_fix(component)))
         }
         "RunContainerError" | "CreateContainerError" | "StartError"
-            if message.contains("executable file not found") || message.contains("no command specified") =>
+            if Said::of(message) == Some(Said::NoProgram) || message.contains("no command specified") =>
         {
             Some((
                 FailureKind::Config,
@@ -543,18 +547,20 @@ fn create_failure(rollout: &RolloutContext<'_>) -> Option<Failure> {
     if passing.iter().any(|p| text.contains(p)) || !lasting.iter().any(|l| text.contains(l)) {
         return None;
     }
-    let fix = if text.contains("exceeded quota") {
-        Remedy::any([
+    let fix = match Said::of(&message) {
+        Some(Said::QuotaExceeded) => Remedy::any([
             "raise the quota".to_owned(),
             format!("lower components.{}.resources and replicas in the deployment file", rollout.component),
-        ])
-    } else if text.contains("violates podsecurity") {
-        Remedy::any([
+        ]),
+        Some(Said::PodSecurity) => Remedy::any([
             "put the namespace on a policy that allows these pods (label pod-security.kubernetes.io/enforce)",
             "take out of the deployment file what the message names",
-        ])
-    } else {
-        refusal_fix(rollout.component.name(), &event.involved_object.namespace.clone().unwrap_or_default(), &message)
+        ]),
+        _ => refusal_fix(
+            rollout.component.name(),
+            &event.involved_object.namespace.clone().unwrap_or_default(),
+            &message,
+        ),
     };
     let by = policy(&message).map_or_else(String::new, |policy| format!(" by {policy}"));
     Some(Failure {

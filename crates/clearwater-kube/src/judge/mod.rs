@@ -4,6 +4,7 @@ pub mod failure;
 pub(crate) mod policy;
 pub mod pull;
 pub mod rollout;
+pub(crate) mod said;
 mod service;
 
 pub(crate) use service::standing;

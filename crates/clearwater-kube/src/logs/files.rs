@@ -21,7 +21,7 @@ use super::patience::{GIVE_UP, Patience, Reminder};
 use super::{LogOrigin, LogSource, PAUSES, REMINDERS, look};
 use crate::backoff::{self, Backoff};
 use crate::cluster::{is_unauthorized, say};
-use crate::pod::exec;
+use crate::pod::{exec, refusal};
 use talk::{Chatter, Part};
 
 /// What runs inside the container: a bash that reads files without starting a process for any line.
@@ -272,18 +272,14 @@ impl Follower {
             () = speak => End::Over,
         };
         // What the runtime says where the program could not be started at all.
-        let said = match status {
-            Some(status) => timeout(Duration::from_secs(1), status).await.ok().flatten(),
-            None => None,
-        };
-        let message = said.and_then(|s| s.message).unwrap_or_default();
-        if message.contains("executable file not found") || message.contains("no such file") {
-            return Ok(End::Lasting("its files cannot be read: the container has no bash".to_owned()));
-        }
-        Ok(match end {
-            End::Broken(_) if reached && self.follow => End::Cut,
-            End::Broken(_) if !message.is_empty() => End::Broken(message),
-            other => other,
+        let refused = refusal(&self.source.pod, &self.source.container, status).await;
+        Ok(match (end, refused) {
+            (_, Some(error)) if error.is_lasting() => {
+                End::Lasting("its files cannot be read: the container has no bash".to_owned())
+            }
+            (End::Broken(_), _) if reached && self.follow => End::Cut,
+            (End::Broken(_), Some(error)) => End::Broken(error.to_string()),
+            (end, _) => end,
         })
     }
 

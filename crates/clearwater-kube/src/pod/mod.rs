@@ -19,6 +19,7 @@ pub use forward::Forward;
 pub(crate) use open::{Duplex, EXEC, OPEN, exec, forward};
 pub use question::{Verdict, judge, script};
 pub use script::{Nul, Script};
+pub(crate) use shell::refusal;
 pub use shell::{Output, Shell};
 pub use tunnel::{Tunnel, TunnelProtocol};
 

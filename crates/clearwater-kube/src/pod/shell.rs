@@ -9,6 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufRea
 use tokio::time::timeout;
 
 use super::{AskError, Script, exec};
+use crate::judge::said::Said;
 
 /// A bash in a container, kept open for one question after the other.
 ///
@@ -116,14 +117,14 @@ impl Shell {
 }
 
 /// Why the container runtime did not start a program, where it says so.
-pub(super) async fn refusal(
+pub(crate) async fn refusal(
     pod: &str,
     container: &str,
     status: Option<impl Future<Output = Option<Status>>>,
 ) -> Option<AskError> {
     let said = timeout(Duration::from_secs(1), status?).await.ok().flatten();
     let message = said.and_then(|s| s.message).filter(|m| !m.is_empty())?;
-    let missing = message.contains("executable file not found") || message.contains("no such file");
+    let missing = Said::of(&message) == Some(Said::NoProgram) || message.contains("no such file");
     Some(if missing {
         AskError::NoShell { pod: pod.to_owned(), container: container.to_owned(), message }
     } else {

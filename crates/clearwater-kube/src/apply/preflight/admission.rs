@@ -20,6 +20,7 @@ use crate::apply::{ApplyError, refusal};
 use crate::backoff::{before, doubling, unless_lasting};
 use crate::cluster::{Cluster, FIELD_MANAGER, is_passing_status, say};
 use crate::judge::policy::refusal_fix;
+use crate::judge::said::Said;
 
 const TITLE: &str = "pods as admission takes them";
 /// How long a new namespace's service account is waited for.
@@ -117,20 +118,17 @@ pub(crate) async fn ask(cluster: &Cluster, samples: Vec<(String, Pod)>) -> Resul
             return Ok(vec![line(CheckId::Admission, TITLE, CheckStatus::Skipped, "needs create pods")]);
         }
         // The sum is judged by its own line; a quota that is full for one pod is told here all the same.
-        let text = status.message.to_lowercase();
-        if text.contains(NO_ACCOUNT) {
+        if status.message.to_lowercase().contains(NO_ACCOUNT) {
             continue;
         }
-        let fix = if text.contains("violates podsecurity") {
-            format!(
+        let fix = match Said::of(&status.message) {
+            Some(Said::PodSecurity) => format!(
                 "kubectl label namespace {} {ENFORCE_LABEL}={level} --overwrite (or take out of the deployment file what \
                  the message names)",
                 cluster.namespace
-            )
-        } else if text.contains("exceeded quota") {
-            format!("raise the quota, or lower components.{name}.resources")
-        } else {
-            refusal_fix(&name, &cluster.namespace, &status.message).to_string()
+            ),
+            Some(Said::QuotaExceeded) => format!("raise the quota, or lower components.{name}.resources"),
+            _ => refusal_fix(&name, &cluster.namespace, &status.message).to_string(),
         };
         refused.entry(fix).or_insert_with(|| (Vec::new(), status.message.clone())).0.push(name);
     }
