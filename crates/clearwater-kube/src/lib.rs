@@ -13,6 +13,7 @@ pub mod dns;
 pub mod down;
 #[cfg(feature = "sip")]
 pub mod exercise;
+pub mod exposure;
 #[cfg(test)]
 mod fake_api;
 pub mod judge;

@@ -12,6 +12,7 @@ use crate::build::Features;
 use crate::check;
 use crate::standins;
 use crate::steps::{Steps, say};
+use crate::tools::phone;
 
 /// The programs of tests that need a cluster. cargo runs the programs of a group one after the other, and at the end of
 /// each the machine waits for its slowest test; groups side by side fill that time for each other.
@@ -78,13 +79,18 @@ fn on_cluster(options: &Options, steps: &mut Steps) -> anyhow::Result<()> {
     // The whole workspace each time: a part of it would choose other features of its dependencies and build them anew.
     let features = Features::found()?;
     steps.run([features.step("build", &["build", "--quiet", "--workspace", "--bin", "kubectl-clearwater"])])?;
+    let phone = phone()?;
     let tests_of = |programs: &[&str], group, threads: &str, which: &[&str]| {
         let mut args = vec!["test", "--quiet", "--no-fail-fast", "--workspace"];
         args.extend(programs.iter().flat_map(|program| ["--test", program]));
         args.extend(["--", "--ignored"]);
         args.extend(["--test-threads", threads]);
         args.extend(which);
-        features.step(group, &args).env(NAME_VARIABLE, &options.name)
+        let step = features.step(group, &args).env(NAME_VARIABLE, &options.name);
+        match &phone {
+            Some(program) => step.env("CLEARWATER_BARESIP", program),
+            None => step,
+        }
     };
     let all = GROUPS.concat();
     let tests = |group, threads: &str, which: &[&str]| tests_of(&all, group, threads, which);

@@ -66,6 +66,14 @@ pub(crate) fn protoc() -> anyhow::Result<Option<PathBuf>> {
     Ok(unpacked("debian-protoc-1", &PROTOC, &["protoc"])?.map(|bin| bin.join("protoc")))
 }
 
+/// A phone that is not this project's, in its parts that need no sound and no picture.
+const PHONE: [&str; 3] = ["baresip-core=1.0.*", "libre0=1.1.*", "librem0=0.6.*"];
+
+/// `baresip`, or `None` on a system without apt.
+pub(crate) fn phone() -> anyhow::Result<Option<PathBuf>> {
+    Ok(unpacked("debian-phone-1", &PHONE, &["baresip"])?.map(|bin| bin.join("baresip")))
+}
+
 /// A folder with programs of Debian packages, or `None` on a system without apt.
 ///
 /// The packages are unpacked, never installed: installing servers would start them as services of the machine.

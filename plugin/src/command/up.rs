@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +9,9 @@ use clearwater::config::{BonoExposure, Deployment, EllisExposure, KeyPolicy};
 use clearwater::event::{CheckId, Operation, Outcome};
 use clearwater::manifest::KEYS_SECRET;
 use clearwater::order::Policy;
+use clearwater_kube::exposure::bono_addresses;
 use clearwater_kube::up::{UpOptions, up};
+use tokio::time::timeout;
 
 use crate::cli::{FileArgs, one_of};
 use crate::context::Context;
@@ -19,6 +22,9 @@ use crate::exit;
 use crate::reporter::{EventFormat, changes, choose};
 use crate::runtime::block_on;
 use crate::timeline;
+
+/// How long is looked for bono's addresses once all serves.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Which components are meant, and in which order.
 #[derive(Clone, Debug, Args)]
@@ -119,18 +125,21 @@ impl Up {
         let question = options.ask.then_some(Question { ask: &ask, yes: "y" });
         let signals = context.signals();
         let ended = block_on(async {
-            let run = up(context.connection().cluster(deployment.namespace()).await?, options);
-            drive(run, reporter.as_mut(), question, &signals).await
+            let cluster = context.connection().cluster(deployment.namespace()).await?;
+            let ended = drive(up(cluster.clone(), options), reporter.as_mut(), question, &signals).await?;
+            let serves = matches!(ended.outcome, Outcome::Done | Outcome::NothingToDo | Outcome::ChangesPending);
+            if self.output.is_none() && serves && self.scope.only.is_empty() {
+                let looked = timeout(LOOK, bono_addresses(&cluster, &deployment)).await;
+                let proxies = looked.ok().and_then(Result::ok).unwrap_or_default();
+                context.results().text(&how_to_go_on(&deployment, &proxies))?;
+            }
+            Ok::<_, CliError>(ended)
         })?;
         if let Some(path) = &self.timeline {
             let svg = timeline::draw(&ended.events);
             std::fs::write(path, svg).map_err(|source| CliError::Write { path: path.clone(), source })?;
         }
         let code = ended.code();
-        let serves = matches!(ended.outcome, Outcome::Done | Outcome::NothingToDo | Outcome::ChangesPending);
-        if self.output.is_none() && serves && self.scope.only.is_empty() {
-            context.results().text(&how_to_go_on(&deployment))?;
-        }
         if self.dry_run && self.output.is_none() && code == exit::OK {
             for event in &ended.events {
                 if let clearwater::event::EventKind::Planned { changes: all, .. } = &event.what {
@@ -143,7 +152,7 @@ impl Up {
 }
 
 /// What a person does next: open Ellis, type an account into a softphone, look.
-fn how_to_go_on(deployment: &Deployment) -> String {
+fn how_to_go_on(deployment: &Deployment, proxies: &[SocketAddr]) -> String {
     use std::fmt::Write;
     let ns = deployment.namespace();
     let file = deployment.file();
@@ -172,25 +181,44 @@ fn how_to_go_on(deployment: &Deployment) -> String {
         let _ = writeln!(text, "  sign-up code: {key}");
     }
     if deployment.has(Component::Bono) {
-        let shows = match file.bono.exposure {
-            BonoExposure::Headless => format!("the address of bono (kubectl get pods -n {ns} -l service=bono -o wide)"),
-            BonoExposure::HostPort => format!("the node of bono (kubectl get pods -n {ns} -l service=bono -o wide)"),
-            BonoExposure::NodePort | BonoExposure::LoadBalancer => {
-                format!("the address of the Service bono-0 (kubectl get services -n {ns} -l service=bono)")
-            }
-        };
-        let _ = writeln!(
-            text,
-            "\nType into a softphone:\n  domain {}, transport TCP, port 5060\n  proxy: {shows}\n  user and password: those \
-             that Ellis shows for the number",
-            deployment.home_domain()
-        );
+        text.push_str(&softphone(deployment, proxies));
     }
     let _ = writeln!(
         text,
         "\nNext:\n  kubectl clearwater status -n {ns}\n  kubectl clearwater logs -n {ns}\n  kubectl clearwater down -n {ns}"
     );
     text
+}
+
+/// What a softphone asks for, line by line.
+fn softphone(deployment: &Deployment, proxies: &[SocketAddr]) -> String {
+    let ns = deployment.namespace();
+    let domain = deployment.home_domain();
+    let proxy = match (proxies, deployment.file().bono.exposure) {
+        ([], BonoExposure::Headless) => {
+            format!("the address of bono (kubectl get pods -n {ns} -l service=bono -o wide)")
+        }
+        ([], BonoExposure::HostPort) => format!("the node of bono (kubectl get pods -n {ns} -l service=bono -o wide)"),
+        ([], BonoExposure::NodePort | BonoExposure::LoadBalancer) => {
+            format!("the address of the Service bono-0 (kubectl get services -n {ns} -l service=bono)")
+        }
+        (proxies, _) => proxies.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "),
+    };
+    let inside = match deployment.file().bono.exposure {
+        BonoExposure::Headless => {
+            "   reached from inside of the cluster alone: bono.exposure in the deployment file opens it"
+        }
+        _ => "",
+    };
+    format!(
+        "\nType into a softphone, for a number such as 6505550000 that Ellis shows:\n  \
+         user            6505550000\n  \
+         domain          {domain}\n  \
+         outbound proxy  {proxy}{inside}\n  \
+         transport       TCP\n  \
+         auth name       6505550000@{domain}\n  \
+         password        the one that Ellis shows\n"
+    )
 }
 
 fn secret(namespace: &str, name: &str) -> String {

@@ -157,6 +157,12 @@ impl Local {
         }))
     }
 
+    /// A command that runs in the first node's network, from where pods' addresses are reached as a phone beside the
+    /// cluster would reach them.
+    pub fn beside_a_node(&self, program: &str) -> std::process::Command {
+        net::inside(&self.layout().namespace(&node_namespace(1)), program)
+    }
+
     fn wire(&self, node: u8, state: &str) -> Result<()> {
         let control_plane = self.layout().namespace(CONTROL_PLANE);
         let mut command = net::inside(&control_plane, "ip");

@@ -8,6 +8,7 @@ mod edits;
 mod interrupted;
 mod life;
 mod name_servers;
+mod phone;
 mod repair;
 mod rights;
 mod secrets;
