@@ -97,7 +97,7 @@ pub(crate) struct Connection {
 /// What goes to the API server in a header: it takes no control characters.
 fn sendable(text: &str) -> Result<String, String> {
     match text.chars().find(|c| c.is_control()) {
-        Some(c) => Err(format!("it holds the control character {:?}, which no request can carry", c)),
+        Some(c) => Err(format!("it holds the control character {c:?}, which no request can carry")),
         None => Ok(text.to_owned()),
     }
 }

@@ -112,7 +112,7 @@ impl Checks {
             line.clean();
         }
         let healthy = !lines.iter().any(is_bad);
-        let complete = !lines.is_empty() && !lines.iter().any(|l| is_unseen(l));
+        let complete = !lines.is_empty() && !lines.iter().any(is_unseen);
         let mut groups: BTreeMap<CheckGroup, Vec<CheckLine>> = BTreeMap::new();
         for line in lines {
             groups.entry(line.id.group()).or_default().push(line);

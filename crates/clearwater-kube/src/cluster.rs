@@ -7,7 +7,7 @@ use kube::core::{GroupVersionKind, Status};
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use serde::de::DeserializeOwned;
-#[cfg(feature = "etcd")]
+use tokio::time::Instant;
 use tower::BoxError;
 
 use crate::deadline::{self, RequestPolicy};
@@ -85,6 +85,9 @@ const PAGE: u32 = 250;
 /// No list has more pages: the largest clusters have 150,000 pods.
 const PAGES: usize = 600;
 
+/// The longest that a list of many pages may take: one of 150,000 objects takes half a minute.
+const LIST: Duration = Duration::from_secs(120);
+
 /// Every object of a kind that fits, page by page. A list without end is an error.
 pub(crate) async fn list_all<K>(api: &Api<K>, params: &ListParams) -> kube::Result<Vec<K>>
 where
@@ -92,7 +95,11 @@ where
 {
     let mut params = params.clone().limit(PAGE);
     let mut all = Vec::new();
+    let until = Instant::now() + LIST;
     for _ in 0..PAGES {
+        if Instant::now() >= until {
+            break;
+        }
         let page = api.list(&params).await?;
         all.extend(page.items);
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
@@ -100,7 +107,7 @@ where
             None => return Ok(all),
         }
     }
-    let endless = format!("a list of more than {PAGES} pages has no end");
+    let endless = format!("a list of {} objects and more has no end", all.len());
     Err(kube::Error::Service(endless.into()))
 }
 
@@ -164,7 +171,6 @@ fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
 }
 
 /// An error with what it happened to.
-#[cfg(feature = "etcd")]
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {}", say(.source.as_ref()))]
 pub(crate) struct At {
@@ -172,7 +178,6 @@ pub(crate) struct At {
     source: BoxError,
 }
 
-#[cfg(feature = "etcd")]
 impl At {
     pub(crate) fn new(what: impl Into<String>, source: impl Into<BoxError>) -> Self {
         Self { what: what.into(), source: source.into() }

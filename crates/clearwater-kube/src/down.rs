@@ -28,7 +28,7 @@ use self::find::{Deletion, Found, Others, find, others};
 use self::take::{Removal, Removed, delete_namespace, take};
 use crate::cluster::{Cluster, say};
 use crate::dns;
-use crate::rights::{self, Task};
+use crate::rights::{self, Task, grant};
 use crate::run::{Declined, Emitter, Run, Steering, checks, start, unless_cancelled};
 
 /// What `down` is to do.
@@ -58,6 +58,9 @@ enum DownError {
     /// What is left cannot be watched, or not any more.
     #[error("cannot look: {0}")]
     Unseen(String),
+    /// The user may not look at what would have to go.
+    #[error("you may not list {resource} in namespace {namespace}: nothing was removed")]
+    Right { resource: &'static str, namespace: String },
     #[error("the time was up while {0}")]
     Late(String),
     #[error("stopped")]
@@ -95,6 +98,7 @@ impl Remedied for DownError {
             Self::Broken { .. } | Self::Late(_) | Self::NotConfirmed => return None,
             Self::Unfit(_, advice) => return advice.remedy.clone(),
             Self::Cancelled(_) | Self::Unseen(_) => Remedy::GoOn(Command::Down),
+            Self::Right { namespace, .. } => grant(namespace),
             Self::Foreign { .. } | Self::NotConfirmedForeign { .. } => {
                 Remedy::any([Remedy::from("move or remove it"), Permission::RemoveForeign.into()])
             }
@@ -123,7 +127,7 @@ async fn run(cluster: Cluster, options: DownOptions, mut emitter: Emitter, mut s
     let outcome = unless_cancelled(&cancel, Duration::ZERO, work).await;
     let (outcome, summary) = match outcome.unwrap_or_else(|reason| Err(DownError::Cancelled(reason))) {
         Ok(end) => end,
-        Err(error @ DownError::Unseen(_)) => (Outcome::CouldNotLook, error.advice()),
+        Err(error @ (DownError::Unseen(_) | DownError::Right { .. })) => (Outcome::CouldNotLook, error.advice()),
         Err(error @ DownError::Broken { .. }) => {
             (if stats.writes == 0 { Outcome::CouldNotLook } else { Outcome::Failed }, error.advice())
         }

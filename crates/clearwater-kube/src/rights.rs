@@ -14,6 +14,7 @@ mod table;
 use std::collections::{BTreeMap, BTreeSet};
 
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
+use clearwater::remedy::Remedy;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
@@ -126,6 +127,11 @@ async fn missing_of(client: &Client, namespace: &str, rules: impl Iterator<Item 
     answers.into_iter().filter(|(.., has)| matches!(has, Ok(false))).map(|(right, ..)| right.to_string()).collect()
 }
 
+/// What to do where a right is missing.
+pub(crate) fn grant(namespace: &str) -> Remedy {
+    format!("bind the ClusterRole edit to this user in namespace {namespace}, or a Role with these rights").into()
+}
+
 /// Whether the user may do in the namespace what these tasks take: to look, and to do the `writes` that
 /// are planned.
 pub(crate) async fn check(cluster: &Cluster, tasks: &[Task], writes: &BTreeSet<Right>) -> Vec<CheckLine> {
@@ -158,12 +164,8 @@ pub(crate) async fn check(cluster: &Cluster, tasks: &[Task], writes: &BTreeSet<R
     let first = if missing.is_empty() {
         line(title, CheckStatus::Ok, "what is needed".to_owned())
     } else {
-        let fix = format!(
-            "bind the ClusterRole edit to this user in namespace {}, or a Role with these rights",
-            cluster.namespace
-        );
         CheckLine {
-            fix: Some(fix.into()),
+            fix: Some(grant(&cluster.namespace)),
             ..line(title, CheckStatus::Failed, format!("missing: {}", missing.join(", ")))
         }
     };

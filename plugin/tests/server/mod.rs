@@ -146,24 +146,7 @@ fn serve(stream: TcpStream, manners: Manners, objects: &[Value], requests: &Mute
             other => other,
         };
         let (code, answer) = match manners {
-            Manners::Silent => {
-                // Until the client goes.
-                let _ = lines.read(&mut [0])?;
-                return Ok(());
-            }
-            Manners::Dripping => {
-                out.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n")?;
-                loop {
-                    out.write_all(b" ")?;
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-            }
-            Manners::Flooding => {
-                out.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")?;
-                loop {
-                    out.write_all(&[b' '; 4096])?;
-                }
-            }
+            Manners::Silent | Manners::Dripping | Manners::Flooding => return endless(manners, &mut lines, &mut out),
             Manners::But(..) => unreachable!("one of the two was chosen"),
             Manners::Broken => refused(500, "InternalError", "etcdserver: no leader"),
             Manners::Throttling => failed(429, "TooManyRequests"),
@@ -213,6 +196,30 @@ fn serve(stream: TcpStream, manners: Manners, objects: &[Value], requests: &Mute
             "HTTP/1.1 {code} x\r\nContent-Type: application/json\r\nRetry-After: 30\r\nContent-Length: {}\r\n\r\n{text}",
             text.len()
         )?;
+    }
+}
+
+/// An answer that never comes, or never ends.
+fn endless(manners: Manners, lines: &mut impl Read, out: &mut TcpStream) -> std::io::Result<()> {
+    match manners {
+        Manners::Dripping => {
+            out.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n")?;
+            loop {
+                out.write_all(b" ")?;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        Manners::Flooding => {
+            out.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")?;
+            loop {
+                out.write_all(&[b' '; 4096])?;
+            }
+        }
+        _ => {
+            // Until the client goes.
+            let _ = lines.read(&mut [0])?;
+            Ok(())
+        }
     }
 }
 

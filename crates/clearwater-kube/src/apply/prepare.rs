@@ -22,7 +22,7 @@ use thiserror::Error;
 
 use crate::apply::name_servers::NameServers;
 use crate::apply::{self, ApplyError, Planned};
-use crate::cluster::{Cluster, list_all, say};
+use crate::cluster::{Cluster, is_forbidden, list_all, say};
 use crate::observe::{Subject, Workload};
 
 /// The annotation of the StorageClass that claims without one get
@@ -54,6 +54,9 @@ impl Remedied for PrepareError {
             Self::Unseen(error) => error.remedy(),
             Self::Keys => {
                 Some(Remedy::any(["bind the ClusterRole edit", "write keys: {secret: NAME} into the deployment file"]))
+            }
+            Self::Look { source, .. } if is_forbidden(source) => {
+                Some("bind the ClusterRole edit to this user in the namespace, or a Role with this right".into())
             }
             Self::Order(_) | Self::Look { .. } | Self::Random(_) => None,
         }

@@ -233,8 +233,7 @@ pub(super) async fn find(cluster: &Cluster, options: &DownOptions) -> Result<Fou
         let listed = match listed? {
             Some(listed) => listed,
             None if matches!(kind.name, "Deployment" | "StatefulSet") => {
-                let message = format!("you may not list {} in namespace {}", kind.resource, cluster.namespace);
-                return Err(DownError::Unseen(message));
+                return Err(DownError::Right { resource: kind.resource, namespace: cluster.namespace.clone() });
             }
             // What may not even be listed was not made by this user.
             None => continue,

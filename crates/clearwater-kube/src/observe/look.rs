@@ -18,7 +18,7 @@ use super::observation::Observation;
 use super::probe::{Depth, ProbeTarget, Prober};
 use super::snapshot::{Kind, Snapshot, Update, WatchEvent};
 use super::subject::Subject;
-use crate::cluster::{Cluster, list_all, say};
+use crate::cluster::{At, Cluster, list_all, say};
 
 /// Nothing of a namespace could be seen: the API server cannot be asked, or shows no pods to this user.
 #[derive(Debug, Error)]
@@ -65,7 +65,7 @@ pub(crate) async fn snapshot(cluster: &Cluster, within: Duration) -> Result<Snap
     Ok(snapshot)
 }
 
-async fn list<K>(cluster: &Cluster, kind: Kind, wrap: fn(Update<K>) -> WatchEvent) -> Result<WatchEvent, kube::Error>
+async fn list<K>(cluster: &Cluster, kind: Kind, wrap: fn(Update<K>) -> WatchEvent) -> Result<WatchEvent, At>
 where
     K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
     K::DynamicType: Default,
@@ -74,7 +74,7 @@ where
     match list_all(&api, &ListParams::default()).await {
         Ok(all) => Ok(wrap(Update::All(all))),
         Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(WatchEvent::Denied(kind)),
-        Err(error) => Err(error),
+        Err(error) => Err(At::new(format!("listing {}", kind.resource()), error)),
     }
 }
 

@@ -14,13 +14,16 @@ fn each_task_asks_for_nothing_that_the_table_of_rights_does_not_name() -> Result
     let cluster = cluster();
     let namespace = cluster.namespace("e2e-rights")?;
     let few = "--only=etcd,chronos,homer";
-    let steps: [(&str, &str, bool, &[&str], i32); 14] = [
+    let zip = tempfile::tempdir()?;
+    let zip = zip.path().join("report.zip").display().to_string();
+    let steps: [(&str, &str, bool, &[&str], i32); 15] = [
         ("up-least", "up", false, &["up", "--yes", few], 0),
         ("up-all", "up", true, &["up", "--yes", few], 0),
         ("diff", "up", false, &["diff", few], 0),
         ("status-least", "status", false, &["status"], 0),
         ("status-all", "status", true, &["status"], 0),
         ("check", "check", true, &["check"], 0),
+        ("report", "report", true, &["report", "--to", &zip], 0),
         ("scale-least", "scale", false, &["scale", "homer=2", "--yes"], 0),
         ("scale-all", "scale", true, &["scale", "chronos=2", "--yes"], 0),
         // This cluster measures no pods, which is refused when everything was looked at.
