@@ -1,6 +1,7 @@
 use crate::component::Release;
 
-/// A deployment file that says what can be chosen: what `init` writes.
+/// A deployment file that says what can be chosen. It has no title, and names no program: who writes it down puts above it
+/// what to do with the file.
 ///
 /// It deploys the release with every default. For classic it has example images, which must be replaced.
 pub fn starter(release: Release) -> String {
