@@ -283,7 +283,7 @@ impl Connection {
         let token = config.auth_info.token.as_ref().map(ExposeSecret::expose_secret);
         if token.is_some_and(|token| HeaderValue::from_str(token).is_err()) {
             return Err(CliError::Connection(
-                "the bearer token has characters that no HTTP header can carry (a line end?); mend the kubeconfig's user \
+                "the bearer token has characters that no HTTP header can carry (a line end?); repair the kubeconfig's user \
                  or --token"
                     .to_owned(),
             ));
@@ -326,7 +326,7 @@ impl Connection {
                 .build(),
         });
         made.map_err(|e| {
-            // What the plugin's keeper says names the plugin, and kube would show its own call of it.
+            // What the plugin's maker says names the plugin, and kube would show its own call of it.
             if let kube::Error::Auth(AuthError::AuthExecRun { out, .. }) = &e {
                 let said = String::from_utf8_lossy(&out.stderr);
                 let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("the credential plugin failed");

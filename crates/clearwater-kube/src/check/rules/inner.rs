@@ -228,7 +228,7 @@ fn public_address(facts: &Facts) -> Vec<CheckLine> {
         match given.filter(|a| !a.is_empty()) {
             None => {
                 let fix = "set PUBLIC_IP to the address that reaches just this bono";
-                said.wrong(CheckStatus::Failed, pod, "it has none: telephones get the pod's", fix);
+                said.wrong(CheckStatus::Failed, pod, "it has none: phones get the pod's", fix);
             }
             Some(address) => {
                 if let Some(other) = of.insert(address.to_owned(), pod.to_owned()) {

@@ -35,7 +35,7 @@ impl Dispatcher {
         }
         Some(if self.units.iter().any(|u| u.pending > 0) {
             Outcome::ChangesPending
-        } else if self.writing.writes == 0 && self.repairs.mended.is_empty() {
+        } else if self.writing.writes == 0 && self.repairs.begun.is_empty() {
             Outcome::NothingToDo
         } else {
             Outcome::Done
