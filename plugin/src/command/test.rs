@@ -14,7 +14,7 @@ use clearwater_sip::load::LoadPlan;
 
 use crate::cli::PlaceArgs;
 use crate::context::Context;
-use crate::duration::duration;
+use crate::duration::{duration, time};
 use crate::error::CliError;
 use crate::exit;
 use crate::output::Format;
@@ -249,8 +249,8 @@ impl Test {
                 GOOD
             };
             let rest = if not_tried > 0 { format!(", {not_tried} not tried") } else { String::new() };
-            let seconds = Duration::from_millis(report.millis).as_secs_f64();
-            told(context, &format!("{style}{passed} passed, {failed} failed{rest}{style:#}, in {seconds:.1} s\n"))?;
+            let took = time(report.millis);
+            told(context, &format!("{style}{passed} passed, {failed} failed{rest}{style:#}, in {took}\n"))?;
         }
         // Why it ended comes before why that could not be written down.
         done.and(written)?;
