@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use clearwater::component::{Component, port};
 use clearwater_kube::exercise::{Bonos, ExerciseError, ExercisePlan, Via, exercise};
 use clearwater_sip::Transport;
 use clearwater_sip::case::{Case, CaseTimes, all, chosen};
@@ -125,6 +126,9 @@ fn cases(only: &[String], skip: &[String]) -> Result<Vec<&'static Case>, CliErro
     Ok(cases)
 }
 
+/// Where bono takes phones that name no port.
+const SIP: u16 = port(Component::Bono, "sip-tcp");
+
 /// Reads `pod` or `HOST[:PORT]`.
 fn via(word: &str) -> Result<Via, CliError> {
     if word == "pod" {
@@ -134,11 +138,11 @@ fn via(word: &str) -> Result<Via, CliError> {
         return Ok(Via::Address(address));
     }
     if let Ok(ip) = word.trim_start_matches('[').trim_end_matches(']').parse() {
-        return Ok(Via::Address(SocketAddr::new(ip, 5060)));
+        return Ok(Via::Address(SocketAddr::new(ip, SIP)));
     }
     let (host, port) = match word.rsplit_once(':') {
         Some((host, port)) => (host, port.parse().ok()),
-        None => (word, Some(5060)),
+        None => (word, Some(SIP)),
     };
     let Some(port) = port.filter(|_| !host.is_empty()) else {
         return Err(CliError::Usage(format!("--via {word}: say `pod`, or an address as HOST or HOST:PORT")));
