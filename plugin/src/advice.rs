@@ -225,7 +225,7 @@ mod tests {
         for path in std::fs::read_dir(of).unwrap().map(|e| e.unwrap().path()) {
             if path.is_dir() {
                 sources(&path, found);
-            } else if path.extension().is_some_and(|e| e == "rs") {
+            } else if path.extension().is_some_and(|e| e == "rs" || e == "yaml") {
                 found.push(path);
             }
         }
@@ -256,7 +256,7 @@ mod tests {
         let (flags, commands) = command_line();
         let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
         let mut all = Vec::new();
-        for library in ["clearwater/src", "clearwater-kube/src"] {
+        for library in ["clearwater/src", "clearwater-kube/src", "clearwater-sip/src"] {
             sources(&crates.join(library), &mut all);
         }
         assert!(all.len() > 100, "{all:?}");

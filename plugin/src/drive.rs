@@ -1,6 +1,6 @@
 //! Runs a run: events to the reporter, signals and answers to the engine, the outcome to an exit code.
 
-use clearwater::event::{CancelReason, Change, Event, EventKind, Mending, Operation, Outcome};
+use clearwater::event::{CancelReason, Change, Event, EventKind, Operation, Outcome, Repair};
 use clearwater_kube::run::Run;
 
 use crate::advice;
@@ -80,11 +80,11 @@ pub(crate) async fn drive<T>(
                 run.handle.answer(go_on);
             }
         }
-        if let EventKind::Asked { mending } = &event.what
+        if let EventKind::Asked { repair } = &event.what
             && question.is_some()
         {
             reporter.rest();
-            if let Ok(agreed) = agreed(mending, signals).await {
+            if let Ok(agreed) = agreed(repair, signals).await {
                 run.handle.consent(agreed);
             }
         }
@@ -108,9 +108,9 @@ async fn confirm(question: &Question<'_>, changes: &[Change], signals: &Signals)
 }
 
 /// Whether data may be lost for a repair.
-async fn agreed(mending: &Mending, signals: &Signals) -> Result<bool, CancelReason> {
-    let text = format!("Go on, and lose this data? Type the component's name ({}) to agree: ", mending.component);
-    answered(&text, &mending.component, "--accept-loss to agree to it", signals).await
+async fn agreed(repair: &Repair, signals: &Signals) -> Result<bool, CancelReason> {
+    let text = format!("Go on, and lose this data? Type the component's name ({}) to agree: ", repair.component);
+    answered(&text, &repair.component, "--accept-loss to agree to it", signals).await
 }
 
 #[cfg(test)]
@@ -125,9 +125,9 @@ mod tests {
     use super::*;
     use crate::signal::Listener;
 
-    struct Deaf;
+    struct Silent;
 
-    impl Reporter for Deaf {
+    impl Reporter for Silent {
         fn event(&mut self, _: &Event) -> Result<(), CliError> {
             Ok(())
         }
@@ -153,7 +153,7 @@ mod tests {
             ask: false,
         };
         let signals = Listener::silent().signals();
-        let error = drive(down(cluster, options), &mut Deaf, None, &signals).await.unwrap_err();
+        let error = drive(down(cluster, options), &mut Silent, None, &signals).await.unwrap_err();
         assert_eq!(error.exit_code(), exit::FAILURE);
         assert!(error.to_string().contains("panicked"), "{error}");
     }

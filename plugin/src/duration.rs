@@ -21,14 +21,9 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Milliseconds as people say them: `850 ms`, `12.3 s`, `2 min 05 s`.
-#[expect(clippy::cast_precision_loss, reason = "a time that is shown with one digit after the point")]
+/// Milliseconds as people say them.
 pub(crate) fn time(ms: u64) -> String {
-    match ms {
-        0..1_000 => format!("{ms} ms"),
-        1_000..100_000 => format!("{:.1} s", ms as f64 / 1000.0),
-        _ => format!("{} min {:02} s", ms / 60_000, ms / 1000 % 60),
-    }
+    clearwater::text::seconds(Duration::from_millis(ms))
 }
 
 /// Milliseconds where they pass before one's eyes: whole seconds.

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use clearwater::component::Component;
+use clearwater::component::{Component, port};
 use clearwater_sip::case::{Case, CaseOutcome, CaseTimes, NoWay, Opened, OpenedMedia, WaySource};
 use clearwater_sip::{Account, Ends, MediaWay, Transport, Way};
 use futures::{StreamExt, stream};
@@ -79,7 +79,7 @@ fn names() -> String {
 }
 
 /// SIP's own port, at which bono takes phones (clearwater.md §2.10).
-const SIP: u16 = 5060;
+const SIP: u16 = port(Component::Bono, "sip-tcp");
 
 /// How long a tunnel may take to open.
 const OPENING: Duration = Duration::from_secs(15);

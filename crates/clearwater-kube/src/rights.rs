@@ -22,7 +22,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 
 pub use roles::{CLUSTER_DNS_NAMESPACE, Grantee, roles};
-pub use table::{AccessRule, Scope, Task, UnknownTask, When};
+pub use table::{AccessRule, Scope, Task, When};
 
 use crate::cluster::{Cluster, minor, say};
 
@@ -200,7 +200,10 @@ mod tests {
     fn tasks_are_read_by_their_names() {
         assert!(Task::ALL.into_iter().all(|task| task.name().parse() == Ok(task)));
         let unknown = "upp".parse::<Task>().unwrap_err().to_string();
-        assert!(unknown.starts_with("unknown task \"upp\"; known: up, create-namespace, "), "{unknown}");
+        assert!(
+            unknown.starts_with("unknown task \"upp\", did you mean \"up\"? known: up, create-namespace, "),
+            "{unknown}"
+        );
     }
 
     #[test]

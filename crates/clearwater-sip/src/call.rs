@@ -14,7 +14,9 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::SipError;
-use crate::phone::{Leg, Line, Phone, Received, token};
+use crate::leg::{Leg, token};
+use crate::line::{Line, Received};
+use crate::phone::Phone;
 use crate::reply::Reply;
 use crate::transcript::Heading;
 

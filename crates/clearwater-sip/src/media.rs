@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use crate::SipError;
-use crate::phone::{Ends, towards};
+use crate::way::{Ends, towards};
 
 /// What travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,7 +3,9 @@
 use thiserror::Error;
 
 /// Gives an enum `ALL`, `name` and `Display`; and `FromStr` with [`UnknownName`] where
-/// the kind of the thing is said.
+/// the kind of the thing is said. For the crates of this workspace alone: no promise is made of it.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! named {
     ($(#[$doc:meta])* $type:ident { $($variant:ident = $name:literal),+ $(,)? }) => {
         impl $type {
@@ -25,13 +27,13 @@ macro_rules! named {
         }
     };
     ($(#[$doc:meta])* $type:ident, $what:literal { $($variant:ident = $name:literal),+ $(,)? }) => {
-        $crate::names::named!($(#[$doc])* $type { $($variant = $name),+ });
+        $crate::named!($(#[$doc])* $type { $($variant = $name),+ });
 
         impl std::str::FromStr for $type {
-            type Err = $crate::names::UnknownName;
+            type Err = $crate::component::UnknownName;
 
             fn from_str(s: &str) -> Result<Self, Self::Err> {
-                let unknown = || $crate::names::UnknownName::new($what, s, Self::ALL.map(Self::name).to_vec());
+                let unknown = || $crate::component::UnknownName::new($what, s, Self::ALL.map(Self::name).to_vec());
                 Self::ALL.into_iter().find(|one| one.name() == s).ok_or_else(unknown)
             }
         }
@@ -55,7 +57,8 @@ pub struct UnknownName {
 }
 
 impl UnknownName {
-    pub(crate) fn new(what: &'static str, found: &str, known: Vec<&'static str>) -> Self {
+    /// That none of the known names was found.
+    pub fn new(what: &'static str, found: &str, known: Vec<&'static str>) -> Self {
         Self { what, found: found.to_owned(), nearest: nearest(found, known.iter().copied()), known }
     }
 }

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Whether a character does something other than to be seen: controls (C0, DEL, C1), line and paragraph separators,
 /// marks, embeddings, overrides and isolates of bidirectional text, the byte order mark, and what is no character and
@@ -209,6 +210,25 @@ impl<T: Clean> Clean for BTreeMap<String, T> {
 pub(crate) fn clean_lines(text: &mut String) {
     if text.contains(|c| is_harmful(c) && c != '\n') {
         *text = text.split('\n').map(printable).collect::<Vec<_>>().join("\n");
+    }
+}
+
+/// A time as people say it.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use clearwater::text::seconds;
+///
+/// assert_eq!(seconds(Duration::from_millis(850)), "850 ms");
+/// assert_eq!(seconds(Duration::from_millis(12_340)), "12.3 s");
+/// assert_eq!(seconds(Duration::from_secs(125)), "2 min 05 s");
+/// ```
+pub fn seconds(time: Duration) -> String {
+    match time.as_millis() {
+        ms @ 0..1_000 => format!("{ms} ms"),
+        1_000..100_000 => format!("{:.1} s", time.as_secs_f64()),
+        _ => format!("{} min {:02} s", time.as_secs() / 60, time.as_secs() % 60),
     }
 }
 

@@ -124,7 +124,7 @@ fn flags_are_put_over_the_file() {
 }
 
 #[test]
-fn a_flag_can_mend_a_file() {
+fn a_flag_can_repair_a_file() {
     let text = "apiVersion: clearwater/v1\nrelease: classic\n";
     parse_with(text, &["images.registry=registry.example.com/ims", "images.tag=2016"]).unwrap();
 }

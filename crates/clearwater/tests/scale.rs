@@ -324,7 +324,7 @@ struct Node {
     was_listed: bool,
 }
 
-struct World {
+struct Cluster {
     component: Component,
     store: Store,
     leaves: bool,
@@ -337,7 +337,7 @@ struct World {
     history: Vec<String>,
 }
 
-impl World {
+impl Cluster {
     fn new(component: Component) -> Self {
         let e = entry(Release::Hunter, component).or_else(|| entry(Release::Classic, component)).unwrap();
         Self {
@@ -542,100 +542,101 @@ struct Executor {
 }
 
 impl Executor {
-    fn carry_out(&mut self, world: &mut World) {
+    fn carry_out(&mut self, cluster: &mut Cluster) {
         let planned = self.plan.as_ref().map(|(p, _)| p.marks_failed().to_vec()).unwrap_or_default();
-        if world.dead().iter().any(|d| !planned.contains(d)) {
-            self.forget(world);
+        if cluster.dead().iter().any(|d| !planned.contains(d)) {
+            self.forget(cluster);
         }
         let (plan, at) = match self.plan.take() {
             Some(plan) => plan,
-            None => match world.situation(self.wanted).plan() {
+            None => match cluster.situation(self.wanted).plan() {
                 Ok(plan) => (plan, 0),
                 // Everybody is dead, or a member that the test deleted is not back yet.
                 Err(Refusal::NobodyToMark { .. }) => return,
-                Err(refusal) => panic!("{refusal}\n{}", world.history.join("\n")),
+                Err(refusal) => panic!("{refusal}\n{}", cluster.history.join("\n")),
             },
         };
         let Some(step) = plan.steps.get(at) else { return };
-        let at = if world.carry_out(&step.action) { at + 1 } else { at };
+        let at = if cluster.carry_out(&step.action) { at + 1 } else { at };
         self.plan = (at < plan.steps.len()).then_some((plan, at));
     }
 
-    fn forget(&mut self, world: &mut World) {
+    fn forget(&mut self, cluster: &mut Cluster) {
         self.plan = None;
         // The command that it ran in the pod dies with it.
-        world.marking.clear();
+        cluster.marking.clear();
     }
 }
 
 fn play(component: Component, acts: &[Act], seed: &[prop::sample::Index]) {
-    let mut world = World::new(component);
+    let mut cluster = Cluster::new(component);
     let mut executor = Executor { wanted: 1, plan: None };
     let never_down = entry(Release::Hunter, component).is_some_and(|e| e.scaling.down == Rule::Never);
     let mut deaths = 0;
     for act in acts {
-        let staying = world.list.iter().filter(|(a, s)| s.is_staying() && world.nodes.contains_key(a)).count();
+        let staying = cluster.list.iter().filter(|(a, s)| s.is_staying() && cluster.nodes.contains_key(a)).count();
         match act {
-            Act::Turn(i) if !world.nodes.is_empty() => {
-                let me = *world.nodes.keys().nth(i.index(world.nodes.len())).unwrap();
-                world.turn(me, false);
+            Act::Turn(i) if !cluster.nodes.is_empty() => {
+                let me = *cluster.nodes.keys().nth(i.index(cluster.nodes.len())).unwrap();
+                cluster.turn(me, false);
             }
-            Act::Mark(i) if !world.marking.is_empty() => {
-                let me = world.marking[i.index(world.marking.len())];
-                if world.list.contains_key(&me) {
-                    world.turn(me, true);
+            Act::Mark(i) if !cluster.marking.is_empty() => {
+                let me = cluster.marking[i.index(cluster.marking.len())];
+                if cluster.list.contains_key(&me) {
+                    cluster.turn(me, true);
                 }
             }
-            Act::Control => world.control(),
-            Act::CarryOut => executor.carry_out(&mut world),
-            Act::KillExecutor => executor.forget(&mut world),
-            // Cassandra's ring is lost with its last member, and nothing mends that.
-            Act::KillPod(i) if deaths < 4 && (world.store != Store::Cassandra || staying > 1) => {
-                if let Some(&victim) = world.nodes.keys().nth(i.index(world.nodes.len().max(1))) {
-                    world.nodes.remove(&victim);
+            Act::Control => cluster.control(),
+            Act::CarryOut => executor.carry_out(&mut cluster),
+            Act::KillExecutor => executor.forget(&mut cluster),
+            // Cassandra's ring is lost with its last member, and nothing repairs that.
+            Act::KillPod(i) if deaths < 4 && (cluster.store != Store::Cassandra || staying > 1) => {
+                if let Some(&victim) = cluster.nodes.keys().nth(i.index(cluster.nodes.len().max(1))) {
+                    cluster.nodes.remove(&victim);
                     deaths += 1;
                 }
             }
             // Somebody else's `kubectl delete pod`; two at once is what the plans are there to avoid.
-            Act::Delete(i) if world.leaves && world.members().all_normal(world.nodes.len()) => {
+            Act::Delete(i) if cluster.leaves && cluster.members().all_normal(cluster.nodes.len()) => {
                 let another =
-                    world.nodes.len() > world.replicas as usize || world.nodes.values().any(|n| n.terminating);
+                    cluster.nodes.len() > cluster.replicas as usize || cluster.nodes.values().any(|n| n.terminating);
                 if !another
                     && executor.plan.is_none()
-                    && let Some(node) = world.nodes.values_mut().nth(i.index(world.replicas.max(1) as usize))
-                    && !world.list.is_empty()
+                    && let Some(node) = cluster.nodes.values_mut().nth(i.index(cluster.replicas.max(1) as usize))
+                    && !cluster.list.is_empty()
                 {
                     node.terminating = true;
                 }
             }
-            Act::Want(n) if !never_down || *n >= world.replicas.max(executor.wanted) => {
+            Act::Want(n) if !never_down || *n >= cluster.replicas.max(executor.wanted) => {
                 executor.wanted = *n;
-                executor.forget(&mut world);
+                executor.forget(&mut cluster);
             }
             _ => {}
         }
     }
     // No more failures: it converges.
     for round in 0..400 {
-        world.control();
+        cluster.control();
         for i in seed {
-            if !world.nodes.is_empty() {
-                let me = *world.nodes.keys().nth((i.index(world.nodes.len()) + round) % world.nodes.len()).unwrap();
-                world.turn(me, false);
+            if !cluster.nodes.is_empty() {
+                let me =
+                    *cluster.nodes.keys().nth((i.index(cluster.nodes.len()) + round) % cluster.nodes.len()).unwrap();
+                cluster.turn(me, false);
             }
-            for m in world.marking.clone() {
-                if world.list.contains_key(&m) {
-                    world.turn(m, true);
+            for m in cluster.marking.clone() {
+                if cluster.list.contains_key(&m) {
+                    cluster.turn(m, true);
                 }
             }
         }
-        executor.carry_out(&mut world);
-        let done = world.replicas == executor.wanted && world.members().all_normal(executor.wanted as usize);
-        if done && executor.plan.is_none() && world.situation(executor.wanted).plan().is_ok_and(|p| p.is_empty()) {
+        executor.carry_out(&mut cluster);
+        let done = cluster.replicas == executor.wanted && cluster.members().all_normal(executor.wanted as usize);
+        if done && executor.plan.is_none() && cluster.situation(executor.wanted).plan().is_ok_and(|p| p.is_empty()) {
             return;
         }
     }
-    panic!("{component} does not converge to {}: {}", executor.wanted, world.history.join("\n"));
+    panic!("{component} does not converge to {}: {}", executor.wanted, cluster.history.join("\n"));
 }
 
 proptest! {

@@ -31,7 +31,7 @@ pub(crate) struct Down {
     /// Only these components
     #[arg(long, value_name = "COMPONENT", value_delimiter = ',')]
     only: Vec<Component>,
-    /// Kill the pods at once: stores do not leave their cluster, and what stays of it must be mended or made anew
+    /// Kill the pods at once: stores do not leave their cluster, and what stays of it must be repaired or made anew
     #[arg(long)]
     now: bool,
     /// Keep the configuration and the keys, so that the next `up` uses them again

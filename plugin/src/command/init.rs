@@ -11,6 +11,16 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;
 
+/// What stands above the model's text, which knows no command line.
+const HEAD: &str = "\
+# A Clearwater IMS on Kubernetes.
+#
+#   kubectl clearwater config check   says what is wrong with this file
+#   kubectl clearwater render         shows the Kubernetes objects that follow from it
+#   kubectl clearwater up             deploys it
+#
+";
+
 /// Write a deployment file that says what can be chosen
 #[derive(Debug, Args)]
 pub(crate) struct Init {
@@ -27,7 +37,7 @@ pub(crate) struct Init {
 
 impl Init {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
-        let text = starter(self.release);
+        let text = format!("{HEAD}{}", starter(self.release));
         let path = self.filename;
         if path == Path::new("-") {
             context.results().text(&text)?;
@@ -51,5 +61,24 @@ impl Init {
         }
         context.talk().note(format!("{shown} is written; change it, then: kubectl clearwater config check -f {shown}"));
         Ok(exit::OK)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::HEAD;
+    use crate::cli::Cli;
+
+    #[test]
+    fn the_head_names_commands_that_there_are() {
+        let commands: Vec<&str> =
+            HEAD.lines().filter_map(|line| line.split_once("kubectl clearwater ")).map(|(_, c)| c).collect();
+        assert_eq!(commands.len(), 3);
+        for line in commands {
+            let words = line.split("  ").next().unwrap().split(' ');
+            words.fold(Cli::command(), |command, word| command.find_subcommand(word).expect(word).clone());
+        }
     }
 }

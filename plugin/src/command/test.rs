@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use clearwater::component::{Component, port};
 use clearwater_kube::exercise::{Bonos, ExerciseError, ExercisePlan, Via, exercise};
 use clearwater_sip::Transport;
 use clearwater_sip::case::{Case, CaseTimes, all, chosen};
@@ -14,7 +15,7 @@ use clearwater_sip::load::LoadPlan;
 
 use crate::cli::PlaceArgs;
 use crate::context::Context;
-use crate::duration::duration;
+use crate::duration::{duration, time};
 use crate::error::CliError;
 use crate::exit;
 use crate::output::Format;
@@ -125,6 +126,9 @@ fn cases(only: &[String], skip: &[String]) -> Result<Vec<&'static Case>, CliErro
     Ok(cases)
 }
 
+/// Where bono takes phones that name no port.
+const SIP: u16 = port(Component::Bono, "sip-tcp");
+
 /// Reads `pod` or `HOST[:PORT]`.
 fn via(word: &str) -> Result<Via, CliError> {
     if word == "pod" {
@@ -134,11 +138,11 @@ fn via(word: &str) -> Result<Via, CliError> {
         return Ok(Via::Address(address));
     }
     if let Ok(ip) = word.trim_start_matches('[').trim_end_matches(']').parse() {
-        return Ok(Via::Address(SocketAddr::new(ip, 5060)));
+        return Ok(Via::Address(SocketAddr::new(ip, SIP)));
     }
     let (host, port) = match word.rsplit_once(':') {
         Some((host, port)) => (host, port.parse().ok()),
-        None => (word, Some(5060)),
+        None => (word, Some(SIP)),
     };
     let Some(port) = port.filter(|_| !host.is_empty()) else {
         return Err(CliError::Usage(format!("--via {word}: say `pod`, or an address as HOST or HOST:PORT")));
@@ -249,8 +253,8 @@ impl Test {
                 GOOD
             };
             let rest = if not_tried > 0 { format!(", {not_tried} not tried") } else { String::new() };
-            let seconds = Duration::from_millis(report.millis).as_secs_f64();
-            told(context, &format!("{style}{passed} passed, {failed} failed{rest}{style:#}, in {seconds:.1} s\n"))?;
+            let took = time(report.millis);
+            told(context, &format!("{style}{passed} passed, {failed} failed{rest}{style:#}, in {took}\n"))?;
         }
         // Why it ended comes before why that could not be written down.
         done.and(written)?;

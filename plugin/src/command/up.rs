@@ -85,7 +85,7 @@ pub(crate) struct Up {
     /// Replace stores' pods of an older revision, member by member
     #[arg(long)]
     replace_stores: bool,
-    /// Mend what is broken even where data is lost for it
+    /// Repair what is broken even where data is lost for it
     #[arg(long)]
     accept_loss: bool,
     /// Take over fields that somebody else set

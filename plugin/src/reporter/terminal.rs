@@ -143,7 +143,7 @@ impl Reporter for Terminal {
             }
             what => {
                 let Some(text) = words::line(what) else { return Ok(()) };
-                let of_row = |what: &EventKind| !matches!(what, EventKind::Mended { .. } | EventKind::Asked { .. });
+                let of_row = |what: &EventKind| !matches!(what, EventKind::Repaired { .. } | EventKind::Asked { .. });
                 let row = what.component().filter(|c| of_row(what) && self.rows.iter().any(|r| r.component == *c));
                 let Some(component) = row.map(str::to_owned) else {
                     self.say(&text);

@@ -205,20 +205,20 @@ pub(crate) fn line(what: &EventKind) -> Option<String> {
             text.trim_end().to_owned()
         }
         EventKind::Skipped { component, because } => format!("{component}: left out: {because}"),
-        EventKind::Mended { mending } => {
-            let cost = if mending.cost == Cost::Data { " (data is lost)" } else { "" };
+        EventKind::Repaired { repair } => {
+            let cost = if repair.cost == Cost::Data { " (data is lost)" } else { "" };
             format!(
-                "{WARN}{}: mending{WARN:#}: {}: {}, because {}{cost}",
-                mending.component, mending.object, mending.action, mending.because
+                "{WARN}{}: repairing{WARN:#}: {}: {}, because {}{cost}",
+                repair.component, repair.object, repair.action, repair.because
             )
         }
-        EventKind::Asked { mending } => {
+        EventKind::Asked { repair } => {
             format!(
-                "{BAD}{}: broken, and mending it costs data{BAD:#}: {}: {}, because {}",
-                mending.component,
-                mending.object,
-                mending.action,
-                plain(&mending.because)
+                "{BAD}{}: broken, and repairing it costs data{BAD:#}: {}: {}, because {}",
+                repair.component,
+                repair.object,
+                repair.action,
+                plain(&repair.because)
             )
         }
         EventKind::Removing { component, cause } => format!("{component}: removing: {cause}"),

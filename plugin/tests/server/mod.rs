@@ -106,27 +106,33 @@ impl Server {
     }
 }
 
+/// The next request, its first line and its body; `None` where the client went.
+fn request(lines: &mut BufReader<TcpStream>) -> std::io::Result<Option<(String, Vec<u8>)>> {
+    let mut first = String::new();
+    if lines.read_line(&mut first)? == 0 {
+        return Ok(None);
+    }
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        lines.read_line(&mut line)?;
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    lines.read_exact(&mut body)?;
+    Ok(Some((first, body)))
+}
+
 fn serve(stream: TcpStream, manners: Manners, objects: &[Value], requests: &Mutex<Vec<String>>) -> std::io::Result<()> {
     let mut out = stream.try_clone()?;
     let mut lines = BufReader::new(stream);
     loop {
-        let mut first = String::new();
-        if lines.read_line(&mut first)? == 0 {
-            return Ok(());
-        }
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            lines.read_line(&mut line)?;
-            if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap();
-            }
-            if line.trim().is_empty() {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        lines.read_exact(&mut body)?;
+        let Some((first, body)) = request(&mut lines)? else { return Ok(()) };
         let (method, target) = first.trim_end().trim_end_matches(" HTTP/1.1").split_once(' ').unwrap();
         let before = {
             let mut requests = requests.lock().unwrap();

@@ -1,6 +1,6 @@
 //! What tests do to the cluster of the test bed: parts that stop, wires that are cut, nodes that fall silent.
 //!
-//! Everything here gives back a guard that mends it when it is dropped, so that a test that fails leaves the cluster as
+//! Everything here gives back a guard that repairs it when it is dropped, so that a test that fails leaves the cluster as
 //! it was.
 
 use std::fs;
@@ -41,11 +41,11 @@ pub enum Path {
     Address(String),
 }
 
-/// Mends something when it is dropped, or when it is told to.
-#[must_use = "what was broken is mended as soon as this is dropped"]
+/// Repairs something when it is dropped, or when it is told to.
+#[must_use = "what was broken is repaired as soon as this is dropped"]
 pub struct Broken<'a> {
     what: String,
-    mend: Option<Box<dyn FnOnce() -> Result<()> + 'a>>,
+    repair: Option<Box<dyn FnOnce() -> Result<()> + 'a>>,
 }
 
 impl std::fmt::Debug for Broken<'_> {
@@ -55,22 +55,22 @@ impl std::fmt::Debug for Broken<'_> {
 }
 
 impl<'a> Broken<'a> {
-    fn new(what: impl Into<String>, mend: impl FnOnce() -> Result<()> + 'a) -> Self {
-        Self { what: what.into(), mend: Some(Box::new(mend)) }
+    fn new(what: impl Into<String>, repair: impl FnOnce() -> Result<()> + 'a) -> Self {
+        Self { what: what.into(), repair: Some(Box::new(repair)) }
     }
 
-    /// Mends it now and waits until it works again.
-    pub fn mend(mut self) -> Result<()> {
-        let mend = self.mend.take();
-        mend.map_or(Ok(()), |mend| mend()).with_context(|| format!("cannot mend {}", self.what))
+    /// Repairs it now and waits until it works again.
+    pub fn repair(mut self) -> Result<()> {
+        let repair = self.repair.take();
+        repair.map_or(Ok(()), |repair| repair()).with_context(|| format!("cannot repair {}", self.what))
     }
 }
 
 impl Drop for Broken<'_> {
     fn drop(&mut self) {
-        if let Some(mend) = self.mend.take() {
-            // A test that fails is about to say why; the next `up` mends what could not be mended here.
-            let _ = mend();
+        if let Some(repair) = self.repair.take() {
+            // A test that fails is about to say why; the next `up` repairs what could not be repaired here.
+            let _ = repair();
         }
     }
 }
@@ -90,7 +90,7 @@ impl Local {
 
     /// Stops a part, starts it again and waits until it answers.
     pub fn restart(&self, part: Part) -> Result<()> {
-        self.stop(part)?.mend()
+        self.stop(part)?.repair()
     }
 
     fn begin(&self, part: Part) -> Result<()> {

@@ -199,7 +199,7 @@ mod alone {
 
     #[test]
     #[ignore = "needs root"]
-    fn parts_restart_paths_are_cut_nodes_fall_silent_and_all_is_mended() -> Result<()> {
+    fn parts_restart_paths_are_cut_nodes_fall_silent_and_all_is_repaired() -> Result<()> {
         const NAME: &str = "broken";
         let _taken = Taken(NAME);
         let cluster = Cluster::from(up(NAME)?);
@@ -225,19 +225,19 @@ mod alone {
         for path in [Path::BetweenNodes, Path::Address(address.clone())] {
             let broken = local.cut(&path)?;
             ensure!(reach().is_err(), "{path:?} is cut and pods reach each other");
-            broken.mend()?;
+            broken.repair()?;
             reach()?;
         }
 
         let broken = local.cut(&Path::Of(2))?;
         local.await_ready(2, false)?;
-        broken.mend()?;
+        broken.repair()?;
         local.await_ready(2, true)?;
         let broken = local.node_not_ready(1)?;
-        broken.mend()?;
+        broken.repair()?;
         let drained = local.drain(2, "run=pod-2")?;
         let pods = namespace.kubectl().run(["get", "pods", "--output=name"])?;
         ensure!(!pods.contains("pod-2"), "the drained node keeps {pods}");
-        drained.mend()
+        drained.repair()
     }
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use clearwater::component::Component;
+use clearwater::component::{Component, SETTINGS_DIRECTORY};
 use clearwater::config::Deployment;
 use clearwater::config::shell::Settings;
 use clearwater::dns::answer::Code;
@@ -77,14 +77,15 @@ pub async fn check(cluster: &Cluster, deployment: &Deployment, plan: &DnsPlan) -
 /// (clearwater-infrastructure `clearwater-auto-config/etc/clearwater/config`).
 pub(super) async fn settings(inside: &mut Inside) -> Result<Settings, Unasked> {
     let mut settings = Settings::default();
-    let cat = Script::new("cat \"/etc/clearwater/$1\"");
+    let cat = Script::new("cat \"$1\"");
     for file in ["shared_config", "local_config"] {
-        let read = inside.shell.run(&cat.clone().arg(file), READ).await?;
+        let path = format!("{SETTINGS_DIRECTORY}/{file}");
+        let read = inside.shell.run(&cat.clone().arg(&path), READ).await?;
         if read.status != 0 {
             return Err(Unasked::LeftOut(format!("pod {}: {}", inside.pod, read.text.trim())));
         }
         let parsed = Settings::parse(&read.text);
-        let parsed = parsed.map_err(|e| Unasked::Failed(format!("pod {}: /etc/clearwater/{file}: {e}", inside.pod)));
+        let parsed = parsed.map_err(|e| Unasked::Failed(format!("pod {}: {path}: {e}", inside.pod)));
         settings = settings.then(parsed?);
     }
     Ok(settings)

@@ -462,9 +462,10 @@ fn volume_failure(rollout: &RolloutContext<'_>, pod: &Pod) -> Option<Failure> {
             "name a StorageClass that the cluster has (kubectl get storageclass) in etcdStorage.storageClass"
                 .to_owned(),
         ),
-        None => {
-            (format!("{}: the volume of {claim} is not made", pod_name(pod)), "mend what the message names".to_owned())
-        }
+        None => (
+            format!("{}: the volume of {claim} is not made", pod_name(pod)),
+            "repair what the message names".to_owned(),
+        ),
     };
     Some(Failure {
         component: rollout.component,

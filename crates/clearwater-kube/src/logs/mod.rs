@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clearwater::log::{Gap, Record};
+use clearwater::named;
 use clearwater::text::Printable;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -85,6 +86,17 @@ pub enum Choice {
     Supervisor,
     /// Everything, even where files and output repeat each other.
     All,
+}
+
+named! {
+    /// The name, as people type it.
+    Choice, "source" {
+        Auto = "auto",
+        Output = "stdout",
+        Files = "files",
+        Supervisor = "supervisor",
+        All = "all",
+    }
 }
 
 /// A container that may be read.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use clearwater::component::{Component, LogFile, LogGrammar, Release, entry};
+use clearwater::component::{Component, LogFile, LogGrammar, PROGRAM_LOGS, Release, entry};
 use clearwater::manifest::SERVICE_LABEL;
 use futures::StreamExt;
 use jiff::SignedDuration;
@@ -21,9 +21,6 @@ use super::patience::Reminder;
 use super::{Candidate, Choice, LogOrigin, LogSource, Options};
 use crate::Cluster;
 use crate::cluster::{is_forbidden, is_unauthorized, list_all, say};
-
-/// Where supervisord keeps what its programs print (Supervisor `childlogdir`).
-const PROGRAM_LOGS: &str = "/var/log/supervisor/*-std*.log";
 
 /// How many streams are opened at once: enough to hide the way to the API server, few enough not to bury it.
 const OPENING: usize = 64;

@@ -1,6 +1,7 @@
 //! What supervisord says about its programs, read from its XML-RPC answers or from `supervisorctl status`.
 
 use clearwater::component::{Program, ProgramHealth};
+use clearwater::named;
 use thiserror::Error;
 
 /// A program's state, as supervisord names it (supervisor `supervisor/states.py`).
@@ -17,33 +18,24 @@ pub enum State {
     Unknown,
 }
 
+named! {
+    /// The name that supervisord prints.
+    State {
+        Stopped = "STOPPED",
+        Starting = "STARTING",
+        Running = "RUNNING",
+        Backoff = "BACKOFF",
+        Stopping = "STOPPING",
+        Exited = "EXITED",
+        Fatal = "FATAL",
+        Unknown = "UNKNOWN",
+    }
+}
+
 impl State {
     /// The state by the name that supervisord prints.
     pub fn from_name(name: &str) -> Self {
-        match name {
-            "STOPPED" => Self::Stopped,
-            "STARTING" => Self::Starting,
-            "RUNNING" => Self::Running,
-            "BACKOFF" => Self::Backoff,
-            "STOPPING" => Self::Stopping,
-            "EXITED" => Self::Exited,
-            "FATAL" => Self::Fatal,
-            _ => Self::Unknown,
-        }
-    }
-
-    /// The name that supervisord prints.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Stopped => "STOPPED",
-            Self::Starting => "STARTING",
-            Self::Running => "RUNNING",
-            Self::Backoff => "BACKOFF",
-            Self::Stopping => "STOPPING",
-            Self::Exited => "EXITED",
-            Self::Fatal => "FATAL",
-            Self::Unknown => "UNKNOWN",
-        }
+        Self::ALL.into_iter().find(|state| state.name() == name).unwrap_or(Self::Unknown)
     }
 }
 

@@ -1,8 +1,6 @@
 //! What each task asks of a cluster, rule by rule. The table in docs/rights.md, the Roles and the checks are all made from it.
 
-use std::str::FromStr;
-
-use thiserror::Error;
+use clearwater::named;
 
 /// What somebody wants done on a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -340,64 +338,30 @@ const FIND_DOMAIN: &[AccessRule] = &find_dns(Some(DOMAIN));
 const FIND_NAMES: &[AccessRule] = &find_dns(Some(LEFT_BY_OTHERS));
 const FIND_SERVERS: &[AccessRule] = &find_dns(Some(ANSWERS));
 
-/// A name that no task has.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("unknown task {0:?}; known: {known}", known = Task::ALL.map(Task::name).join(", "))]
-pub struct UnknownTask(pub String);
-
-impl FromStr for Task {
-    type Err = UnknownTask;
-
-    fn from_str(s: &str) -> Result<Self, UnknownTask> {
-        Self::ALL.into_iter().find(|task| task.name() == s).ok_or_else(|| UnknownTask(s.to_owned()))
+named! {
+    /// Its name.
+    Task, "task" {
+        Up = "up",
+        CreateNamespace = "create-namespace",
+        Status = "status",
+        Check = "check",
+        Report = "report",
+        Scale = "scale",
+        Autoscale = "autoscale",
+        Down = "down",
+        DeleteNamespace = "delete-namespace",
+        Logs = "logs",
+        Subscribers = "subscriber",
+        Ellis = "ellis",
+        Test = "test",
+        DnsCoredns = "dns-coredns",
+        DnsEndpoints = "dns-endpoints",
+        DnsEtcd = "dns-etcd",
+        DnsPods = "dns-pods",
     }
 }
 
 impl Task {
-    /// Every task.
-    pub const ALL: [Self; 17] = [
-        Self::Up,
-        Self::CreateNamespace,
-        Self::Status,
-        Self::Check,
-        Self::Report,
-        Self::Scale,
-        Self::Autoscale,
-        Self::Down,
-        Self::DeleteNamespace,
-        Self::Logs,
-        Self::Subscribers,
-        Self::Ellis,
-        Self::Test,
-        Self::DnsCoredns,
-        Self::DnsEndpoints,
-        Self::DnsEtcd,
-        Self::DnsPods,
-    ];
-
-    /// Its name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::CreateNamespace => "create-namespace",
-            Self::Status => "status",
-            Self::Check => "check",
-            Self::Report => "report",
-            Self::Scale => "scale",
-            Self::Autoscale => "autoscale",
-            Self::Down => "down",
-            Self::DeleteNamespace => "delete-namespace",
-            Self::Logs => "logs",
-            Self::Subscribers => "subscriber",
-            Self::Ellis => "ellis",
-            Self::Test => "test",
-            Self::DnsCoredns => "dns-coredns",
-            Self::DnsEndpoints => "dns-endpoints",
-            Self::DnsEtcd => "dns-etcd",
-            Self::DnsPods => "dns-pods",
-        }
-    }
-
     fn parts(self) -> &'static [&'static [AccessRule]] {
         match self {
             Self::Up => &[OBSERVE, UP, LOOK_INSIDE, LOOK_AT_MEMBERS, FIND_DOMAIN],

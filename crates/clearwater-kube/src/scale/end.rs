@@ -3,6 +3,7 @@
 use clearwater::event::{CancelReason, Command, EventKind, Outcome, RunStats};
 use clearwater::remedy::{Advice, Remedy};
 use clearwater::scale::ScalePlan;
+use clearwater::text::seconds;
 
 use super::execute::{Executed, Stop};
 use super::watch::look;
@@ -77,7 +78,7 @@ impl Scaling {
             }
         }
         stats.pod_connections = look(&self.context.seen, |seen| seen.connections);
-        let seconds = emitter.began().elapsed().as_secs_f32();
+        let took = seconds(emitter.began().elapsed());
         let all: Vec<String> = self
             .targets
             .iter()
@@ -93,9 +94,9 @@ impl Scaling {
         let all = all.join(", ");
         match worst {
             Outcome::Done if self.plans.iter().all(ScalePlan::is_empty) && stats.writes == 0 => {
-                (Outcome::NothingToDo, format!("nothing to do: {all} ({seconds:.1} s)").into())
+                (Outcome::NothingToDo, format!("nothing to do: {all} ({took})").into())
             }
-            Outcome::Done => (Outcome::Done, format!("scaled: {all} ({seconds:.1} s)").into()),
+            Outcome::Done => (Outcome::Done, format!("scaled: {all} ({took})").into()),
             Outcome::Cancelled => {
                 (worst, Advice::new("stopped; what was begun goes on by itself", Remedy::GoOn(Command::Scale)))
             }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use clearwater::component::Component;
 use clearwater::config::Deployment;
 use clearwater::dns::Names;
-use clearwater::event::{CancelReason, Cost, EventKind, Mending};
+use clearwater::event::{CancelReason, Cost, EventKind, Repair};
 use clearwater::remedy::{Advice, Remedied as _};
 use clearwater::scale::{Refusal, ScaleAction, ScalePlan, ScaleStep};
 use futures::future::join_all;
@@ -309,14 +309,14 @@ impl Execution {
         let mut runs = Vec::new();
         for member in dead {
             let script = members::mark_failed(clustering, *member);
-            let mending = Mending {
+            let repair = Repair {
                 component: self.name(),
                 object: format!("{} member {member}", clustering.title),
                 action: format!("{}, in pod {via}", members::mark_failed_text(clustering, *member)),
                 because: "no pod has that address: it went without leaving, and the others wait for it".to_owned(),
                 cost: Cost::Nothing,
             };
-            self.tell(EventKind::Mended { mending });
+            self.tell(EventKind::Repaired { repair });
             self.writes += 1;
             let (cluster, target) = (self.context.cluster.clone(), target.clone());
             let within = Duration::from_secs(step.deadline_seconds);

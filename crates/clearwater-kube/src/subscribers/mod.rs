@@ -362,14 +362,6 @@ impl Provisioning {
             .buffer_unordered(self.options.at_once.max(1))
     }
 
-    /// Makes a line of a number of one's own choice: within or outside of Ellis' pool.
-    ///
-    /// # Errors
-    /// [`SubscriberError::Taken`] where the number is given away.
-    pub async fn create_number(&self, number: &str) -> Result<Subscriber, SubscriberError> {
-        self.create_identity(&self.identity(number)?).await
-    }
-
     async fn create_identity(&self, identity: &PublicIdentity) -> Result<Subscriber, SubscriberError> {
         self.create_line(identity, &self.private_identity(identity)).await
     }

@@ -57,7 +57,7 @@ pub(super) fn addresses(
             Balance::NameOnly { service, host } => {
                 let causes = vec![
                     format!("service/{service}: its load balancer gave the host name {host} and no address"),
-                    "Bono writes its own address into SIP routes, and telephones do not look names up there".to_owned(),
+                    "Bono writes its own address into SIP routes, and phones do not look names up there".to_owned(),
                 ];
                 return failure(service, "NoAddress", causes, FIX.into());
             }
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_name_is_doomed_at_once_and_asks_for_addresses() {
+    fn a_host_name_fails_at_once_and_asks_for_addresses() {
         let Addresses::Failing(failure) = look(&json!([{"hostname": "lb.example.com"}]), &[], 0) else { panic!() };
         assert!(
             failure.fix.to_string().contains("bono.addresses") && failure.causes[0].contains("lb.example.com"),

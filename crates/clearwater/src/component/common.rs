@@ -1,5 +1,6 @@
 //! What entries of both releases are made of.
 
+use super::paths::SUPERVISOR_LOGS;
 use super::{
     AskedBy, EnvVar, LogFile, LogGrammar, PortUse, Program, ProgramHealth, Protocol, Rule, Scaling, Source, StartsWith,
 };
@@ -192,7 +193,7 @@ pub(super) const NGINX_ACCESS_LOG: LogFile =
 pub(super) const NGINX_ERROR_LOG: LogFile =
     log("/var/log/nginx", "error.log", None, LogGrammar::NginxError, "Ubuntu nginx package, nginx.conf");
 pub(super) const SUPERVISORD_LOG: LogFile =
-    log("/var/log/supervisor", "supervisord.log", None, LogGrammar::Supervisord, "clearwater-docker base/Dockerfile");
+    log(SUPERVISOR_LOGS, "supervisord.log", None, LogGrammar::Supervisord, "clearwater-docker base/Dockerfile");
 pub(super) const ETCD_PROXY_LOG: LogFile = log(
     "/var/log/clearwater-etcd",
     "clearwater-etcd.log",

@@ -46,27 +46,25 @@ pub enum Role {
     StunTurn,
 }
 
-impl Role {
+named! {
     /// The name used on the command line, as in `--role s-cscf`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::PCscf => "p-cscf",
-            Self::ICscf => "i-cscf",
-            Self::SCscf => "s-cscf",
-            Self::Bgcf => "bgcf",
-            Self::MmtelAs => "mmtel-as",
-            Self::Ibcf => "ibcf",
-            Self::HssGateway => "hss-gateway",
-            Self::Provisioning => "provisioning",
-            Self::Xdms => "xdms",
-            Self::Ctf => "ctf",
-            Self::SessionStore => "session-store",
-            Self::SubscriberStore => "subscriber-store",
-            Self::Timers => "timers",
-            Self::ClusterMembership => "cluster-membership",
-            Self::SelfCare => "self-care",
-            Self::StunTurn => "stun-turn",
-        }
+    Role, "role" {
+        PCscf = "p-cscf",
+        ICscf = "i-cscf",
+        SCscf = "s-cscf",
+        Bgcf = "bgcf",
+        MmtelAs = "mmtel-as",
+        Ibcf = "ibcf",
+        HssGateway = "hss-gateway",
+        Provisioning = "provisioning",
+        Xdms = "xdms",
+        Ctf = "ctf",
+        SessionStore = "session-store",
+        SubscriberStore = "subscriber-store",
+        Timers = "timers",
+        ClusterMembership = "cluster-membership",
+        SelfCare = "self-care",
+        StunTurn = "stun-turn",
     }
 }
 
@@ -81,13 +79,11 @@ pub enum Protocol {
     Udp,
 }
 
-impl Protocol {
+named! {
     /// The name Kubernetes uses.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "TCP",
-            Self::Udp => "UDP",
-        }
+    Protocol {
+        Tcp = "TCP",
+        Udp = "UDP",
     }
 }
 

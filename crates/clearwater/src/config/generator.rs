@@ -32,6 +32,7 @@
 
 use thiserror::Error;
 
+use super::HostSetting;
 use super::shell::{self, EchoError, NotPlain, Settings};
 use crate::component::{Component, Release, port};
 use crate::dns::Cscf;
@@ -247,7 +248,7 @@ pub fn generate(release: Release, env: &Environment) -> Result<Generated, Genera
         ("email_recovery_sender", format!("clearwater@{home_domain}")),
     ];
     if hunter {
-        for key in ["sprout_registration_store", "homestead_impu_store", "ralf_session_store"] {
+        for key in HostSetting::Store.keys() {
             names.push((key, format!("astaire{suffix}")));
         }
     }

@@ -7,7 +7,7 @@
 //! `src/globals.cpp`), which the images' generator copies from a sample and edits in place.
 
 use super::Deployment;
-use crate::component::{Component, port};
+use crate::component::{Component, USER_SETTINGS, port};
 
 /// The file that a component's daemons read their log level from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,7 +39,7 @@ impl LevelFile {
     /// Its path in the container.
     pub const fn path(self) -> &'static str {
         match self {
-            Self::UserSettings => "/etc/clearwater/user_settings",
+            Self::UserSettings => USER_SETTINGS,
             Self::ChronosSample => "/etc/chronos/chronos.conf.sample",
         }
     }

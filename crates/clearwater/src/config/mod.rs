@@ -14,6 +14,7 @@ mod environment;
 mod exposure;
 mod file;
 pub mod generator;
+mod host_setting;
 mod level;
 mod mapping;
 mod problem;
@@ -37,6 +38,7 @@ pub use file::{
     EllisExposure, Email, EtcdStorage, Hss, Images, Ingress, KeyPolicy, PullPolicy, Resources, SecretKey, ServiceKind,
     Tailer, Toleration,
 };
+pub use host_setting::HostSetting;
 pub use level::LevelFile;
 pub use problem::{ConfigErrors, KeyPath, Location, Places, Problem, ProblemKind, Step};
 pub use schema::schema;

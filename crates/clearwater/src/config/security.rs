@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::names::named;
+
 /// What a container may do.
 ///
 /// ```
@@ -221,14 +223,12 @@ pub enum SeccompType {
     Unconfined,
 }
 
-impl SeccompType {
+named! {
     /// The name Kubernetes uses.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::RuntimeDefault => "RuntimeDefault",
-            Self::Localhost => "Localhost",
-            Self::Unconfined => "Unconfined",
-        }
+    SeccompType {
+        RuntimeDefault = "RuntimeDefault",
+        Localhost = "Localhost",
+        Unconfined = "Unconfined",
     }
 }
 

@@ -42,7 +42,7 @@ use super::script::auto_config;
 pub use super::setting::Setting;
 use super::shell::{self, NotPlain};
 pub use super::unfit::Unfit;
-use super::{Deployment, KeyPolicy, Keys};
+use super::{Deployment, HostSetting, KeyPolicy, Keys};
 use crate::component::{Component, Release};
 use crate::dns::Cscf;
 
@@ -151,7 +151,7 @@ pub fn settings(
     wanted.set("chronos_hostname", names.host(Component::Chronos));
     wanted.set("cassandra_hostname", names.host(Component::Cassandra));
     if hunter {
-        for key in ["sprout_registration_store", "homestead_impu_store", "ralf_session_store"] {
+        for key in HostSetting::Store.keys() {
             wanted.set(key, names.host(Component::Astaire));
         }
     }

@@ -1,6 +1,7 @@
 use crate::component::Release;
 
-/// A deployment file that says what can be chosen: what `init` writes.
+/// A deployment file that says what can be chosen. It has no title, and names no program: who writes it down puts above it
+/// what to do with the file.
 ///
 /// It deploys the release with every default. For classic it has example images, which must be replaced.
 pub fn starter(release: Release) -> String {
@@ -15,7 +16,7 @@ pub fn starter(release: Release) -> String {
             "\n# Nobody publishes these images: name the registry that holds yours.\nimages:\n  registry: registry.example.com/clearwater\n#  prefix: clearwater-\n  tag: latest\n",
         )
         .replace(
-            "\n# How telephones reach Bono.",
-            "\n# How the names below sprout (icscf.sprout, scscf.sprout) come into DNS: auto (pods), pods, coredns, etcd, endpoints\n# or print.\n#dns:\n#  backend: coredns\n\n# How Services answer: headless, or clusterIP with one virtual address each, as in the article.\n#services: clusterIP\n#clusterIPs: {sprout: [10.96.0.10]}\n\n# How telephones reach Bono.",
+            "\n# How phones reach Bono.",
+            "\n# How the names below sprout (icscf.sprout, scscf.sprout) come into DNS: auto (pods), pods, coredns, etcd, endpoints\n# or print.\n#dns:\n#  backend: coredns\n\n# How Services answer: headless, or clusterIP with one virtual address each, as in the article.\n#services: clusterIP\n#clusterIPs: {sprout: [10.96.0.10]}\n\n# How phones reach Bono.",
         )
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{Cscf, InvalidName, Name, Names, RecordType};
 use crate::component::{Component, Release};
 use crate::config::shell::Settings;
-use crate::config::{Deployment, DnsBackend};
+use crate::config::{Deployment, DnsBackend, HostSetting};
 use crate::names::named;
 
 /// How a program turns a name into an address.
@@ -418,30 +418,16 @@ pub struct Question {
 /// SIP URIs follow RFC 3263: with a port only addresses are asked for; without one, SRV for the transport; without a
 /// transport, NAPTR first. Addresses and names that are none are passed over.
 pub fn questions(settings: &Settings) -> Vec<Question> {
-    const HOSTS: [&str; 13] = [
-        "sprout_hostname",
-        "hs_hostname",
-        "hs_provisioning_hostname",
-        "xdms_hostname",
-        "ralf_hostname",
-        "chronos_hostname",
-        "cassandra_hostname",
-        "sprout_registration_store",
-        "homestead_impu_store",
-        "ralf_session_store",
-        "upstream_hostname",
-        "hss_hostname",
-        "smtp_smarthost",
-    ];
     let mut questions = Vec::new();
-    for key in HOSTS {
+    let hosts = [HostSetting::Component, HostSetting::Store, HostSetting::Outside];
+    for key in hosts.into_iter().flat_map(HostSetting::keys) {
         let Some(value) = settings.get(key) else { continue };
         let host = value.rsplit_once(':').map_or(value, |(host, _)| host);
         if let Some(name) = host_name(host) {
             questions.push(Question { name, types: ADDRESS, setting: key.to_owned() });
         }
     }
-    for key in ["scscf_uri", "icscf_uri", "bgcf_uri"] {
+    for key in HostSetting::Uri.keys() {
         let uri = settings.get(key).unwrap_or_default();
         let Some(rest) = uri.strip_prefix("sip:").or_else(|| uri.strip_prefix("sips:")) else { continue };
         let mut parts = rest.split(';');

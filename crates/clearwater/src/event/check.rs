@@ -165,7 +165,7 @@ checks! {
     Uris = "uris" in Configuration,
     /// Virtual addresses of Services among sprout's own names.
     Alias = "alias" in Configuration,
-    /// The address that each Bono gives to telephones.
+    /// The address that each Bono gives to phones.
     PublicAddress = "public-address" in Configuration,
     /// Keys that everybody knows.
     Keys = "keys" in Configuration,

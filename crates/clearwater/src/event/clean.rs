@@ -4,8 +4,8 @@ use super::check::{CheckId, CheckLine, CheckStatus};
 use super::command::Command;
 use super::dns::DnsStep;
 use super::kind::{
-    Awaited, CancelReason, Change, Cost, EventKind, Evidence, FailureKind, LogExcerpt, Mending, Operation, Outcome,
-    Pending, PlannedComponent, PlannedGate, PlannedStep,
+    Awaited, CancelReason, Change, Cost, EventKind, Evidence, FailureKind, LogExcerpt, Operation, Outcome, Pending,
+    PlannedComponent, PlannedGate, PlannedStep, Repair,
 };
 use super::stats::{Durations, Hop, RunStats};
 use crate::text::{Clean, clean_lines};
@@ -64,7 +64,7 @@ all_of! {
     Evidence { object, reason, events, logs }
     Hop { component, took }
     LogExcerpt { from, lines }
-    Mending { component, object, action, because, cost }
+    Repair { component, object, action, because, cost }
     Pending { component, what, command }
     PlannedComponent { component, gates }
     PlannedGate { on, because }
@@ -109,8 +109,8 @@ every_kind! {
         Unsteady { component, cause }
         Failed { component, failure, causes, fix, evidence }
         Skipped { component, because }
-        Mended { mending }
-        Asked { mending }
+        Repaired { repair }
+        Asked { repair }
         Removing { component, cause }
         Removed { component, objects, took }
         StepsPlanned { component, from, to, steps, notices }

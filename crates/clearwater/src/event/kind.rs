@@ -172,7 +172,7 @@ pub enum Cost {
 /// A repair.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Mending {
+pub struct Repair {
     /// The component.
     pub component: String,
     /// The object or program that is restarted or removed.
@@ -367,14 +367,17 @@ pub enum EventKind {
         because: String,
     },
     /// Something broken is repaired.
-    Mended {
+    #[serde(rename = "mended")]
+    Repaired {
         /// What is done.
-        mending: Mending,
+        #[serde(rename = "mending")]
+        repair: Repair,
     },
     /// Something broken could be repaired, and it would cost data: the run waits to be told whether to.
     Asked {
         /// What would be done.
-        mending: Mending,
+        #[serde(rename = "mending")]
+        repair: Repair,
     },
     /// A component's objects are being removed.
     Removing {
@@ -550,7 +553,7 @@ impl EventKind {
             | Self::MembersChanged { component, .. }
             | Self::Scaled { component, .. }
             | Self::Progress { component, .. } => Some(component),
-            Self::Mended { mending } | Self::Asked { mending } => Some(&mending.component),
+            Self::Repaired { repair } | Self::Asked { repair } => Some(&repair.component),
             _ => None,
         }
     }

@@ -39,8 +39,8 @@ pub use check::{CheckGroup, CheckId, CheckLine, CheckStatus};
 pub use command::Command;
 pub use dns::DnsStep;
 pub use kind::{
-    Awaited, CancelReason, Change, Cost, EventKind, Evidence, FailureKind, LogExcerpt, Mending, Operation, Outcome,
-    Pending, PlannedComponent, PlannedGate, PlannedStep, Whose,
+    Awaited, CancelReason, Change, Cost, EventKind, Evidence, FailureKind, LogExcerpt, Operation, Outcome, Pending,
+    PlannedComponent, PlannedGate, PlannedStep, Repair, Whose,
 };
 pub use stats::{Durations, Hop, RunStats};
 

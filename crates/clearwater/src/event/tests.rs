@@ -86,7 +86,7 @@ fn the_schema_names_every_kind() {
 fn no_text_of_an_event_holds_what_a_terminal_obeys() {
     const BAD: &str = "a\u{1b}[2J\nb\u{202e}\u{9b}";
     let bad = || BAD.to_owned();
-    let mending = Mending { component: bad(), object: bad(), action: bad(), because: bad(), cost: Cost::Data };
+    let repair = Repair { component: bad(), object: bad(), action: bad(), because: bad(), cost: Cost::Data };
     let pending = || vec![Pending { component: bad(), what: bad(), command: bad().into() }];
     let all = [
         EventKind::RunStarted {
@@ -134,8 +134,8 @@ fn no_text_of_an_event_holds_what_a_terminal_obeys() {
                 logs: vec![LogExcerpt { from: bad(), lines: vec![bad()] }],
             }],
         },
-        EventKind::Mended { mending: mending.clone() },
-        EventKind::Asked { mending },
+        EventKind::Repaired { repair: repair.clone() },
+        EventKind::Asked { repair },
         EventKind::StepsPlanned {
             component: bad(),
             from: 1,

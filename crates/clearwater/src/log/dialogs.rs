@@ -92,7 +92,7 @@ impl Dialog {
         self.ended.duration_since(self.began)
     }
 
-    /// Takes a final answer. Of two telephones one may refuse and one answer; a request that was challenged or refused may
+    /// Takes a final answer. Of two phones one may refuse and one answer; a request that was challenged or refused may
     /// be tried again, and a call that stands is not undone by what is asked within it.
     fn take(&mut self, new: Answer) {
         let is_last = self.answers.len() >= METHODS;
@@ -245,7 +245,7 @@ mod tests {
                 Succeeded,
             ),
             (&[("INVITE", "1 INVITE"), ("486", "1 INVITE")], "INVITE", 486, Failed),
-            // One telephone answers, the other is told that it is too late.
+            // One phone answers, the other is told that it is too late.
             (
                 &[("INVITE", "1 INVITE"), ("200", "1 INVITE"), ("CANCEL", "1 CANCEL"), ("487", "1 INVITE")],
                 "INVITE",

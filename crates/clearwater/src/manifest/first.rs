@@ -73,7 +73,7 @@ pub enum Given {
     Nothing,
     /// An address.
     Address(IpAddr),
-    /// A host name and no address. Bono cannot use it: it writes the text into SIP routes, and telephones take it
+    /// A host name and no address. Bono cannot use it: it writes the text into SIP routes, and phones take it
     /// literally.
     NameOnly(String),
 }

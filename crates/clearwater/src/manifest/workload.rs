@@ -12,6 +12,7 @@ use super::{Deployment, Inputs, Item, ItemOwner, Object, Replicas, bono, service
 use crate::component::{Component, Release};
 use crate::config::{BonoExposure, DnsBackend};
 use crate::dns::Cscf;
+use crate::names::named;
 
 /// The kind of a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,13 +23,11 @@ pub enum WorkloadKind {
     StatefulSet,
 }
 
-impl WorkloadKind {
+named! {
     /// The `kind` of the object.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Deployment => "Deployment",
-            Self::StatefulSet => "StatefulSet",
-        }
+    WorkloadKind {
+        Deployment = "Deployment",
+        StatefulSet = "StatefulSet",
     }
 }
 

@@ -1,4 +1,4 @@
-//! sipp's injection file, one line a telephone (sipp `docs/usage.rst`, "Injecting values from an external CSV").
+//! sipp's injection file, one line a phone (sipp `docs/usage.rst`, "Injecting values from an external CSV").
 //!
 //! The first line says how lines are taken; each of the others has three fields with semicolons between: the public
 //! identity, the keyword that sipp answers a challenge with, and whom the line calls, which is the next one.

@@ -27,7 +27,7 @@ pub use phone::{Softphone, settings};
 
 use secrecy::SecretString;
 
-/// A line: what a telephone is set up with.
+/// A line: what a phone is set up with.
 #[derive(Clone, Debug)]
 pub struct Subscriber {
     /// By which it is called: `sip:6505550000@example.com`.

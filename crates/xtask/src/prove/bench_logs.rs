@@ -379,7 +379,7 @@ pub(super) fn run() -> Result<String> {
     page += &bench.writes()?;
     page += &bench.equal_bytes()?;
     kubectl.run(["delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false"])?;
-    guard.mend()?;
+    guard.repair()?;
     page += &bench.latencies()?;
     Ok(page)
 }

@@ -235,7 +235,7 @@ fn page(kept: &Kept, size: u64) -> Result<String> {
         "Times in seconds, medians. *Path* is the longest chain, over the policy's gates, of could-serve − start by the \
          stand-ins' own stamps, plus for each hop the floor: {:.2} s from apply to PID 1 and {:.2} s from the open port to \
          the endpoint (mean of {pods} pods that open a port after 0 to 2 s, under the same probes). *Allowed* is 1.10 × \
-         path + 1 s. *REGISTER* is the time to the first registered telephone, which asks Ellis for its number \
+         path + 1 s. *REGISTER* is the time to the first registered phone, which asks Ellis for its number \
          first. *Errors* are the ERROR lines in the components' logs, round by round. *Second `up`* is the time to \
          knowing that nothing is to be changed, and to its end, with the judgement in depth. Images are on the nodes. \
          `hunter` are the quick stand-ins; `hunter-lifelike` take their time as the real images do.\n\n",

@@ -18,7 +18,7 @@ const CASES: [(&str, bool, &str); 8] = [
     (
         "alone::faults::what_stands_in_the_way",
         false,
-        "no right to kube-system; another writer in between; a DNS pod that is not ready; a keeper who puts his file back",
+        "no right to kube-system; another writer in between; a DNS pod that is not ready; a manager that puts its file back",
     ),
     (
         "alone::faults::what_goes_wrong",
@@ -31,7 +31,7 @@ const CASES: [(&str, bool, &str); 8] = [
         "CoreDNS that looks at its file once an hour (the test restarts CoreDNS)",
     ),
     ("alone::by_hand::without_reload", true, "CoreDNS without `reload`: its pods replaced one at a time"),
-    ("alone::by_hand::the_keepers_own_door", true, "a keeper's `coredns-custom` (the test restarts CoreDNS)"),
+    ("alone::by_hand::the_managers_write_target", true, "a manager's `coredns-custom` (the test restarts CoreDNS)"),
     (
         "alone::keys::",
         false,

@@ -1,4 +1,4 @@
-//! The first telephone: a pod that tries to get a number and to register it, from the begin of a run.
+//! The first phone: a pod that tries to get a number and to register it, from the begin of a run.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -33,7 +33,7 @@ done
 date +%s%6N
 "#;
 
-/// A telephone that waits for Ellis and Bono to be published, and then tries.
+/// A phone that waits for Ellis and Bono to be published, and then tries.
 ///
 /// It neither tries nor looks names up before: that would take the machine from what is measured, and plant negative
 /// answers in the cluster's DNS that the components themselves then meet.
@@ -80,7 +80,7 @@ impl First {
     /// When it was registered, in microseconds since 1970.
     pub(super) fn registered(mut self) -> Result<u64> {
         let done = self.done.take().context("it was asked already")?;
-        done.join().map_err(|_| anyhow!("the telephone's thread panicked"))?
+        done.join().map_err(|_| anyhow!("the phone's thread panicked"))?
     }
 }
 
@@ -93,7 +93,7 @@ impl Drop for First {
 
 fn register(kubectl: &Kubectl, ellis: &str, bono: &str) -> Result<u64> {
     let text = kubectl.run(["exec", "phone", "--", "timeout", "300", "bash", "-c", SCRIPT, "first", ellis, bono])?;
-    text.trim().parse().with_context(|| format!("no telephone was registered within five minutes: {text}"))
+    text.trim().parse().with_context(|| format!("no phone was registered within five minutes: {text}"))
 }
 
 /// ERROR lines in the log files of every container.

@@ -11,7 +11,7 @@ pub(super) struct Round {
     pub(super) wall: Duration,
     /// What the components needed themselves, by the gates of the policy; none for those who have none.
     pub(super) path: Option<Duration>,
-    /// From the command to the first registered telephone.
+    /// From the command to the first registered phone.
     pub(super) register: Duration,
     /// Errors in the components' logs.
     pub(super) errors: u64,

@@ -99,9 +99,9 @@ fn stores(size: &Size, page: &mut String) -> Result<()> {
     kubectl.run(["delete", "pod", "chronos-2", "--force", "--grace-period=0"])?;
     let without = plugin.run_within(LIMIT, &["scale", "chronos", "3", "--yes"])?.expect(6)?;
     ensure!(without.said().contains(&dead), "{}", without.said());
-    let mended = scale(&plugin, &["chronos=3"])?;
-    ensure!(mended.out.contains("cw-mark_node_failed"), "{}", mended.out);
-    row(page, "chronos-2 deleted by force: named, marked as failed, 3 again", mended.took)?;
+    let repaired = scale(&plugin, &["chronos=3"])?;
+    ensure!(repaired.out.contains("cw-mark_node_failed"), "{}", repaired.out);
+    row(page, "chronos-2 deleted by force: named, marked as failed, 3 again", repaired.took)?;
 
     let before_due = began.elapsed() < Duration::from_secs(size.due.into());
     let changes: BTreeMap<String, usize> = hoard.obeyed(&[dead])?;

@@ -29,8 +29,8 @@ pub(crate) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) object: Option<String>,
     /// Who keeps CoreDNS' file, and by what that is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) keeper: Option<String>,
+    #[serde(rename = "keeper", skip_serializing_if = "Option::is_none")]
+    pub(super) managed_by: Option<String>,
     /// The difference as a unified diff.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(super) diff: String,
@@ -91,7 +91,7 @@ impl Report {
             because: plan.because.clone(),
             outcome,
             object: plan.object.clone(),
-            keeper: plan.kept.as_ref().map(|k| format!("{} ({})", k.by, k.shown_by)),
+            managed_by: plan.kept.as_ref().map(|k| format!("{} ({})", k.by, k.shown_by)),
             diff: plan.diff.clone(),
             kept: None,
             servers: Vec::new(),

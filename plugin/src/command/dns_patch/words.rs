@@ -30,8 +30,8 @@ pub(super) fn text(report: &Report) -> String {
     match report.outcome {
         PatchOutcome::DryRun => {
             let _ = writeln!(text, "backend {}: {}", report.backend, plain(&report.because));
-            if let Some(keeper) = &report.keeper {
-                let _ = writeln!(text, "the file is kept by {}", plain(keeper));
+            if let Some(manager) = &report.managed_by {
+                let _ = writeln!(text, "the file is kept by {}", plain(manager));
             }
             text.push_str(&coloured(&report.diff));
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum};
-use clearwater::component::{Component, Release, catalogue};
+use clearwater::component::{Component, Release, Role, UnknownName, playing};
 use clearwater::manifest::SERVICE_LABEL;
 use clearwater_kube::logs::{Candidate, Choice, Logs as Stream, Options, Select, read};
 use jiff::Timestamp;
@@ -63,7 +63,7 @@ pub(in crate::command) struct Selection {
     ephemeral_containers: bool,
     /// What of each container is read: auto (its files where it is known to write files, else its output), stdout,
     /// files, supervisor or all
-    #[arg(long, value_name = "SOURCE", default_value = "auto", value_parser = choice)]
+    #[arg(long, value_name = "SOURCE", default_value_t)]
     source: Choice,
     /// Nothing older than this, as 5m or 2h
     #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "since_time")]
@@ -115,26 +115,10 @@ fn meets(pod: &Pod, condition: &str) -> bool {
     conditions.iter().any(|c| c.type_.eq_ignore_ascii_case(name) && c.status.eq_ignore_ascii_case(value))
 }
 
-fn choice(text: &str) -> Result<Choice, String> {
-    match text {
-        "auto" => Ok(Choice::Auto),
-        "stdout" => Ok(Choice::Output),
-        "files" => Ok(Choice::Files),
-        "supervisor" => Ok(Choice::Supervisor),
-        "all" => Ok(Choice::All),
-        _ => Err("known: auto, stdout, files, supervisor, all".to_owned()),
-    }
-}
-
+/// The component that plays a role, by the role's name. Every release has every role.
 fn role(text: &str) -> Result<Component, String> {
-    let entries = || Release::ALL.into_iter().flat_map(catalogue);
-    let playing = entries().find(|e| e.roles.iter().any(|r| r.name() == text));
-    playing.map(|e| e.component).ok_or_else(|| {
-        let mut known: Vec<_> = entries().flat_map(|e| e.roles).map(|r| r.name()).collect();
-        known.sort_unstable();
-        known.dedup();
-        format!("known: {}", known.join(", "))
-    })
+    let role: Role = text.parse().map_err(|unknown: UnknownName| unknown.to_string())?;
+    Release::ALL.into_iter().find_map(|release| playing(release, role)).ok_or_else(|| format!("nobody plays {role}"))
 }
 
 impl Selection {

@@ -35,7 +35,7 @@ pub(crate) struct Create {
     /// Do not show the new passwords
     #[arg(long, visible_alias = "no-password")]
     no_passwords: bool,
-    /// Give lines that stand already new passwords: telephones that know the old ones cannot register any more
+    /// Give lines that stand already new passwords: phones that know the old ones cannot register any more
     #[arg(long)]
     new_passwords: bool,
     #[command(flatten)]

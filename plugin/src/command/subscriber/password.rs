@@ -19,7 +19,7 @@ const AT_ONCE: usize = clearwater_kube::subscribers::AT_ONCE;
 
 /// Give lines new passwords, and show them
 ///
-/// Telephones that know the old ones cannot register any more.
+/// Phones that know the old ones cannot register any more.
 #[derive(Debug, Args)]
 pub(crate) struct Password {
     /// Numbers, ranges of them, as FROM..TO with both ends, or whole public identities
@@ -87,7 +87,7 @@ pub(super) async fn look_up(subscribers: &Provisioning, found: &mut Found) -> Re
     let unknown = found.lines.iter().filter(|l| l.password.is_none()).count();
     if unknown > 0 {
         found.problems.push(format!(
-            "homestead-prov keeps {unknown} of {} passwords as digests alone, which no telephone can use; subscriber \
+            "homestead-prov keeps {unknown} of {} passwords as digests alone, which no phone can use; subscriber \
              password gives new ones",
             found.lines.len()
         ));

@@ -30,10 +30,10 @@ pub(crate) struct Show {
     /// How this softphone is set up for the line
     #[arg(long, value_name = "PHONE", value_parser = phone())]
     phone: Option<Softphone>,
-    /// Where a telephone reaches Bono; without it the telephone asks DNS for the home domain
+    /// Where a phone reaches Bono; without it the phone asks DNS for the home domain
     #[arg(long, value_name = "HOST[:PORT]", requires = "phone", value_parser = proxy)]
     proxy: Option<Authority>,
-    /// As a picture that a telephone's camera reads
+    /// As a picture that a phone's camera reads
     #[arg(long, requires = "phone")]
     qr: bool,
     #[command(flatten)]

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::lines::Lines;
 use super::report::millis;
+use crate::duration::time;
 use crate::error::CliError;
 use crate::reporter::{BAD, GOOD, line, plain};
 
@@ -159,9 +160,9 @@ impl LoadReport {
     pub(super) fn text(&self) -> String {
         let style = if self.passed { GOOD } else { BAD };
         let mut text = format!(
-            "{style}{} calls in {:.1} s over {}, {} answered, {} failed ({} %; {} % may){style:#}\n",
+            "{style}{} calls in {} over {}, {} answered, {} failed ({} %; {} % may){style:#}\n",
             self.attempts,
-            Duration::from_millis(self.millis).as_secs_f64(),
+            time(self.millis),
             self.transport,
             self.answered,
             self.failed,

@@ -118,11 +118,11 @@ fn cases() -> Result<Vec<Case>> {
         ensure!(after.with_lines(&owner, &domain, &lines)? == after, "{name}: patched twice it is not the same");
         ensure!(after.without_lines(&owner) == before, "{name}: not restored to the byte");
         all.push(Case { name: name.to_owned(), text: after.to_string() });
-        // What is left when somebody deletes the first of our lines loads too, or is mended by the next patch.
+        // What is left when somebody deletes the first of our lines loads too, or is repaired by the next patch.
         let first = after.as_str().lines().find(|l| l.contains("rewrite name exact bgcf")).unwrap_or_default();
         let half = after.as_str().replacen(&format!("{first}\n"), "", 1);
-        let mended = Corefile::parse(&half)?.with_lines(&owner, &domain, &lines)?;
-        ensure!(mended == after, "{name}: half deleted it is not made whole");
+        let repaired = Corefile::parse(&half)?.with_lines(&owner, &domain, &lines)?;
+        ensure!(repaired == after, "{name}: half deleted it is not made whole");
     }
     Ok(all)
 }

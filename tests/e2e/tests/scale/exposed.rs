@@ -10,7 +10,7 @@ use crate::{PATIENCE, file, outcome, scale};
 /// How soon after Ctrl-C it ends.
 const PROMPT: Duration = Duration::from_secs(10);
 
-/// The address that Bono tells telephones, by the node of its pod.
+/// The address that Bono tells phones, by the node of its pod.
 fn told(kubectl: &Kubectl) -> Result<BTreeMap<String, String>> {
     let pods = kubectl.json(["get", "pods", "--selector=service=bono"])?;
     let pods = pods["items"].as_array().context("no pods")?;
@@ -24,7 +24,7 @@ fn told(kubectl: &Kubectl) -> Result<BTreeMap<String, String>> {
         .collect()
 }
 
-/// Each Bono has a node of its own and tells telephones that node's address; there are no more than nodes. Ctrl-C in the
+/// Each Bono has a node of its own and tells phones that node's address; there are no more than nodes. Ctrl-C in the
 /// middle leaves what the next run goes on with.
 #[test]
 #[ignore = "needs cluster (creates a namespace)"]

@@ -28,7 +28,7 @@ fn a_node_that_flaps_is_waited_for() -> Result<()> {
     let plugin = Plugin::new(cluster, namespace.name())?;
     let mut up = plugin.follow(&["up", "--yes", "--only", "etcd", "-f", &path])?;
     up.until(PATIENCE, |e| e["cause"].as_str().is_some_and(|c| c.contains("not scheduled")))?;
-    away.mend()?;
+    away.repair()?;
     up.finish(PATIENCE)?.0.expect(0)?;
     Ok(())
 }
@@ -82,7 +82,7 @@ fn a_drain_moves_one_member_of_astaire_at_a_time() -> Result<()> {
         done.store(true, Ordering::Relaxed);
         let seen = watching.join().map_err(|_| anyhow::anyhow!("the watcher panicked"))?;
         settled?.0.expect(0)?;
-        drained?.mend()?;
+        drained?.repair()?;
         Ok::<_, anyhow::Error>(seen)
     })?;
     let moving = |s: &String| s.contains("join") || s.contains("leav") || s == "finished";

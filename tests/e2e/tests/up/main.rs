@@ -2,9 +2,9 @@
 
 mod alone;
 mod check;
-mod doomed;
 mod down;
 mod edits;
+mod failures;
 mod interrupted;
 mod life;
 mod name_servers;

@@ -48,7 +48,7 @@ fn a_chronos_with_two_name_servers_is_said_to_be_deaf() -> Result<()> {
     let error = format!("Failed to parse '{server},192.0.2.53' as IP address - defaulting to 127.0.0.1");
     ensure!(said.contains(&error), "{said}");
 
-    // It will not mend itself, and `up` does not wait for it.
+    // It will not repair itself, and `up` does not wait for it.
     let up = plugin.follow(&args)?.finish(PATIENCE)?.0.expect(4)?;
     let failed = kinds(&up)?.into_iter().find(|e| e["kind"] == "failed").with_context(|| up.out.clone())?;
     ensure!(failed["failure"] == "config" && failed["component"] == "chronos", "{failed}");

@@ -1,4 +1,4 @@
-//! What is broken only because it was started too early, restarted in place or killed: `up` names it and mends it.
+//! What is broken only because it was started too early, restarted in place or killed: `up` names it and repairs it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,10 +19,10 @@ fn up(plugin: &Plugin, only: &str, more: &[&str]) -> Result<Ran> {
     Ok(plugin.follow(&args)?.finish(PATIENCE)?.0)
 }
 
-fn mended(ran: &Ran, component: &str) -> Result<Vec<Value>> {
+fn repaired(ran: &Ran, component: &str) -> Result<Vec<Value>> {
     let all = kinds(ran)?.into_iter().filter(|e| e["kind"] == "mended").map(|e| e["mending"].clone());
     let own: Vec<Value> = all.filter(|m| m["component"] == component).collect();
-    ensure!(!own.is_empty(), "nothing of {component} was mended:\n{}", ran.out);
+    ensure!(!own.is_empty(), "nothing of {component} was repaired:\n{}", ran.out);
     Ok(own)
 }
 
@@ -64,15 +64,15 @@ fn restarted_in_place(plugin: &Plugin, kubectl: &Kubectl) -> Result<()> {
 
 #[test]
 #[ignore = "needs cluster (creates a namespace)"]
-fn what_was_started_too_early_or_restarted_in_place_is_mended() -> Result<()> {
+fn what_was_started_too_early_or_restarted_in_place_is_repaired() -> Result<()> {
     let cluster = cluster();
-    let namespace = cluster.namespace("e2e-mend")?;
+    let namespace = cluster.namespace("e2e-repair")?;
     let kubectl = namespace.kubectl();
     let plugin = Plugin::new(cluster, namespace.name())?;
 
     given_up(&plugin, kubectl)?;
     let ran = up(&plugin, "homestead-prov", &[])?.expect(0)?;
-    let told = mended(&ran, "homestead-prov")?;
+    let told = repaired(&ran, "homestead-prov")?;
     ensure!(told[0]["action"].to_string().contains("supervisorctl start"), "{told:?}");
 
     restarted_in_place(&plugin, kubectl)?;
@@ -84,11 +84,11 @@ fn what_was_started_too_early_or_restarted_in_place_is_mended() -> Result<()> {
     ensure!(refused.out.contains("subscribers") && refused.out.contains("--accept-loss"), "{}", refused.out);
     ensure!(uid(kubectl, "cassandra-0")? == before, "it was replaced all the same");
     let ran = up(&plugin, "homestead-prov", &["--accept-loss"])?.expect(0)?;
-    let told = mended(&ran, "cassandra")?;
+    let told = repaired(&ran, "cassandra")?;
     ensure!(told[0]["object"] == "pod/cassandra-0" && told[0]["cost"] == "data", "{told:?}");
     ensure!(uid(kubectl, "cassandra-0")? != before, "it was not replaced");
     // Its one connection led to the old address.
-    let told = mended(&ran, "homestead-prov")?;
+    let told = repaired(&ran, "homestead-prov")?;
     ensure!(told[0]["action"].to_string().contains("supervisorctl restart"), "{told:?}");
     wait_for("status to be content", SOON, || {
         let ran = plugin.run(&["status"])?;
@@ -107,7 +107,7 @@ fn a_member_that_was_killed_is_removed() -> Result<()> {
     up(&plugin, "astaire", &[])?.expect(0)?;
     kubectl.run(["delete", "pod", "astaire-0", "--force", "--grace-period=0"])?;
     let ran = up(&plugin, "astaire", &[])?.expect(0)?;
-    let told = mended(&ran, "astaire")?;
+    let told = repaired(&ran, "astaire")?;
     ensure!(told[0]["action"].to_string().contains("cw-mark_node_failed"), "{told:?}");
     plugin.run(&["status"])?.expect(0)?;
     Ok(())
@@ -209,7 +209,7 @@ fn a_store_that_never_started_is_made_anew_once_the_file_is_right() -> Result<()
         format!("components: {{chronos: {{replicas: 2, image: \"{}/clearwater/none:1\"}}}}\n", registry.address());
     let (wrong, right) = (file(&wrong)?, file("components: {chronos: {replicas: 2}}\n")?);
     let replaced = |ran: &Ran| -> Result<Vec<Value>> {
-        let told = mended(ran, "chronos")?;
+        let told = repaired(ran, "chronos")?;
         ensure!(
             told.iter().all(|m| m["because"].to_string().contains("never ran") && m["cost"] == "nothing"),
             "{told:?}"

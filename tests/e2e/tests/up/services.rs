@@ -18,7 +18,7 @@ fn read(kubectl: &Kubectl, object: &str, path: &str) -> Result<String> {
     kubectl.run(["get", object, &format!("--output=jsonpath={path}")])
 }
 
-/// Bono is told the address that its load balancer gave, and telephones come through it.
+/// Bono is told the address that its load balancer gave, and phones come through it.
 #[test]
 #[ignore = "needs cluster (creates a namespace)"]
 fn bono_takes_the_address_of_its_load_balancer() -> Result<()> {

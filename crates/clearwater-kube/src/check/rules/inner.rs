@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clearwater::component::Component;
-use clearwater::config::Keys;
+use clearwater::config::{HostSetting, Keys};
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::remedy::Remedy;
 
@@ -142,21 +142,9 @@ fn zone(facts: &Facts) -> Vec<CheckLine> {
     })
 }
 
-/// The names by which daemons look for others.
-const HOSTNAMES: [&str; 8] = [
-    "sprout_hostname",
-    "hs_hostname",
-    "hs_provisioning_hostname",
-    "xdms_hostname",
-    "ralf_hostname",
-    "chronos_hostname",
-    "cassandra_hostname",
-    "upstream_hostname",
-];
-
 fn hostnames(facts: &Facts) -> Vec<CheckLine> {
     each(facts, (CheckId::Hostnames, "names that daemons ask for are whole"), any, "", |said, pod, _, inside| {
-        for key in HOSTNAMES {
+        for key in HostSetting::Component.keys() {
             let Some(value) = inside.shared.get(key) else { continue };
             let host = value.rsplit_once(':').map_or(value, |(host, _)| host);
             let detail = if host == "localhost" || host.starts_with("127.") {
@@ -228,7 +216,7 @@ fn public_address(facts: &Facts) -> Vec<CheckLine> {
         match given.filter(|a| !a.is_empty()) {
             None => {
                 let fix = "set PUBLIC_IP to the address that reaches just this bono";
-                said.wrong(CheckStatus::Failed, pod, "it has none: telephones get the pod's", fix);
+                said.wrong(CheckStatus::Failed, pod, "it has none: phones get the pod's", fix);
             }
             Some(address) => {
                 if let Some(other) = of.insert(address.to_owned(), pod.to_owned()) {

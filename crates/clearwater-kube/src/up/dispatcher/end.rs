@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clearwater::event::{CancelReason, Command, EventKind, Evidence, FailureKind, Hop, Outcome, Pending, RunStats};
 use clearwater::remedy::{Advice, Permission, Remedy};
+use clearwater::text::seconds;
 use kube::ResourceExt;
 
 use super::Dispatcher;
@@ -35,7 +36,7 @@ impl Dispatcher {
         }
         Some(if self.units.iter().any(|u| u.pending > 0) {
             Outcome::ChangesPending
-        } else if self.writing.writes == 0 && self.repairs.mended.is_empty() {
+        } else if self.writing.writes == 0 && self.repairs.begun.is_empty() {
             Outcome::NothingToDo
         } else {
             Outcome::Done
@@ -157,16 +158,14 @@ impl Dispatcher {
             .chain(self.repairs.refused())
             .collect();
         let all = self.units.len();
-        let seconds = self.emitter.began().elapsed().as_secs_f32();
+        let took = seconds(self.emitter.began().elapsed());
         let summary: Advice = match outcome {
-            Outcome::NothingToDo => format!("nothing to change: all {all} components serve ({seconds:.1} s)").into(),
+            Outcome::NothingToDo => format!("nothing to change: all {all} components serve ({took})").into(),
             Outcome::Done | Outcome::ChangesPending => {
                 let waiting = if pending.is_empty() { "" } else { "; changes wait" };
-                format!("{} of {all} components serve ({seconds:.1} s){waiting}", stats.serving).into()
+                format!("{} of {all} components serve ({took}){waiting}", stats.serving).into()
             }
-            Outcome::NotReady => {
-                format!("not ready after {seconds:.0} s: {} of {all} components serve", stats.serving).into()
-            }
+            Outcome::NotReady => format!("not ready after {took}: {} of {all} components serve", stats.serving).into(),
             Outcome::Refused if self.repairs.is_refused() => {
                 "refused: what is broken was not repaired, because data would be lost".into()
             }

@@ -101,13 +101,13 @@ impl Dispatcher {
             let Some(report) = self.seen.reports.get(&uid) else { continue };
             for trouble in report.troubles.iter().filter(|t| t.is_fatal()) {
                 let failed = trouble.stopped_at.unwrap_or(i64::MAX);
-                let mended = self.repairs.mended.get(&(uid.clone(), trouble.program.clone()));
-                let lasting = match mended {
+                let begun = self.repairs.begun.get(&(uid.clone(), trouble.program.clone()));
+                let lasting = match begun {
                     Some(at) => failed > at.as_second(),
                     None => failed > since.as_second() + FATAL_MARGIN,
                 };
                 if lasting {
-                    let after = if mended.is_some() { " again, after it was restarted" } else { "" };
+                    let after = if begun.is_some() { " again, after it was restarted" } else { "" };
                     let failure = Failure {
                         component,
                         kind: FailureKind::ProgramFatal,

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clearwater::component::{Component, Entry, LOOKS_UP_ONCE, Program};
-use clearwater::event::{Cost, EventKind, Mending, Pending};
+use clearwater::event::{Cost, EventKind, Pending, Repair};
 use clearwater::remedy::Permission;
 use clearwater::scale::MemberState;
 use jiff::Timestamp;
@@ -46,7 +46,7 @@ pub(super) struct State {
     /// Repairs under way; each tells which it was and whether it failed.
     pub(super) tasks: JoinSet<Ended>,
     /// Repairs of this run, with when they were begun on the API server's clock.
-    pub(super) mended: BTreeMap<Key, Timestamp>,
+    pub(super) begun: BTreeMap<Key, Timestamp>,
     /// Repairs that failed: how often, and when they are tried again.
     failed: BTreeMap<Key, (u32, Instant)>,
     /// Those of them that have not ended yet.
@@ -61,7 +61,7 @@ pub(super) struct State {
 
 struct Costly {
     component: Component,
-    mending: Mending,
+    repair: Repair,
     /// Whether the user agreed; `None` while the question is open.
     agreed: Option<bool>,
 }
@@ -99,7 +99,7 @@ impl State {
         let costly = self.costly.as_ref().filter(|c| c.agreed == Some(false))?;
         Some(Pending {
             component: costly.component.name().to_owned(),
-            what: format!("{} is {}: {}", costly.mending.object, costly.mending.action, costly.mending.because),
+            what: format!("{} is {}: {}", costly.repair.object, costly.repair.action, costly.repair.because),
             command: Permission::LoseData.into(),
         })
     }
@@ -116,9 +116,7 @@ impl State {
 
     /// Whether a repair is to be begun now: for the first time, or again because it failed.
     fn is_due(&self, key: &Key) -> bool {
-        !self.running.contains(key)
-            && self.may_be_tried(key)
-            && (self.has_failed(key) || !self.mended.contains_key(key))
+        !self.running.contains(key) && self.may_be_tried(key) && (self.has_failed(key) || !self.begun.contains_key(key))
     }
 
     /// Which of a store's dead members are to be marked as failed now. Each is, however many others are being marked: a run
@@ -134,7 +132,7 @@ fn marking(component: Component, member: IpAddr) -> Key {
 }
 
 /// The repair of a member that cannot start again.
-fn unsticking(entry: &Entry, stuck: &Stuck) -> Mending {
+fn unsticking(entry: &Entry, stuck: &Stuck) -> Repair {
     let data: Vec<&str> = entry.data.iter().map(|d| d.what).collect();
     let data = data.join(", ");
     let (cost, about) = match (stuck.others, stuck.holds_data) {
@@ -145,7 +143,7 @@ fn unsticking(entry: &Entry, stuck: &Stuck) -> Mending {
         ),
         (others, _) => (Cost::Nothing, format!("{others} other members hold copies")),
     };
-    Mending {
+    Repair {
         component: entry.component.name().to_owned(),
         object: format!("pod/{}", stuck.pod),
         action: "replaced by a new pod, which joins in its place".to_owned(),
@@ -190,12 +188,12 @@ impl Dispatcher {
                 report.troubles.iter().filter(|t| t.is_fatal()).map(|t| t.program.clone()).collect();
             for program in programs {
                 let key = (uid.clone(), program.clone());
-                if self.repairs.mended.contains_key(&key) {
+                if self.repairs.begun.contains_key(&key) {
                     continue;
                 }
                 let Some(target) = ProbeTarget::of(&self.units[component].part.subject, &pod) else { continue };
-                self.repairs.mended.insert(key.clone(), self.seen.now());
-                let mending = Mending {
+                self.repairs.begun.insert(key.clone(), self.seen.now());
+                let repair = Repair {
                     component: component.name().to_owned(),
                     object: format!("{}, program {program}", pod_name(&pod)),
                     action: format!("supervisorctl start {program}"),
@@ -203,7 +201,7 @@ impl Dispatcher {
                     cost: Cost::Nothing,
                 };
                 let cluster = self.context.cluster.clone();
-                self.emitter.emit(EventKind::Mended { mending }).await;
+                self.emitter.emit(EventKind::Repaired { repair }).await;
                 self.repairs.tasks.spawn(async move {
                     let mut prober = Prober::new(&cluster, target);
                     // Whether it helped is seen by the pod's own prober.
@@ -233,15 +231,15 @@ impl Dispatcher {
         let Some(target) = target else { return };
         for address in dead {
             let key = marking(component, address);
-            if self.repairs.mended.insert(key.clone(), self.seen.now()).is_none() {
-                let mending = Mending {
+            if self.repairs.begun.insert(key.clone(), self.seen.now()).is_none() {
+                let repair = Repair {
                     component: component.name().to_owned(),
                     object: format!("{} member {address}", clustering.title),
                     action: format!("{}, in pod {}", members::mark_failed_text(clustering, address), target.pod),
                     because: "no pod has that address: it went without leaving, and others wait for it".to_owned(),
                     cost: Cost::Nothing,
                 };
-                self.emitter.emit(EventKind::Mended { mending }).await;
+                self.emitter.emit(EventKind::Repaired { repair }).await;
             }
             let script = members::mark_failed(clustering, address);
             let (cluster, target) = (self.context.cluster.clone(), target.clone());
@@ -282,14 +280,14 @@ impl Dispatcher {
             };
             // The last one first, as a StatefulSet rolls.
             let Some(old) = pods.into_iter().rev().find(|p| !current(p)).cloned() else { continue };
-            let mending = Mending {
+            let repair = Repair {
                 component: component.name().to_owned(),
                 object: pod_name(&old),
                 action: "replaced by one of the new revision".to_owned(),
                 because: "it runs an older revision, and stores are to be replaced".to_owned(),
                 cost: Cost::Nothing,
             };
-            self.emitter.emit(EventKind::Mended { mending }).await;
+            self.emitter.emit(EventKind::Repaired { repair }).await;
             match self.delete_pod(&old.name_any()).await {
                 Ok(()) => {
                     self.repairs.replaced.insert(old.uid().unwrap_or_default());
@@ -326,16 +324,16 @@ impl Dispatcher {
                 continue;
             }
             let Some(target) = ProbeTarget::of(&self.units[component].part.subject, &pod) else { continue };
-            self.repairs.mended.insert(key.clone(), self.seen.now());
+            self.repairs.begun.insert(key.clone(), self.seen.now());
             let script = Script::new("supervisorctl restart \"$1\"").arg(&program);
-            let mending = Mending {
+            let repair = Repair {
                 component: component.name().to_owned(),
                 object: format!("{}, program {program}", pod_name(&pod)),
                 action: format!("supervisorctl restart {program}"),
                 because: format!("it looked {0} up when it started, and {0} has another address since", lookup.other),
                 cost: Cost::Nothing,
             };
-            self.emitter.emit(EventKind::Mended { mending }).await;
+            self.emitter.emit(EventKind::Repaired { repair }).await;
             let cluster = self.context.cluster.clone();
             self.repairs.running.insert(key.clone());
             self.repairs.tasks.spawn(async move {
@@ -364,15 +362,15 @@ impl Dispatcher {
             .into_iter()
             .find(|s| !self.repairs.replaced.contains(&s.uid));
         let Some(stuck) = stuck else { return };
-        let mending = unsticking(entry, &stuck);
-        if mending.cost == Cost::Data && !self.context.options.accept_loss {
+        let repair = unsticking(entry, &stuck);
+        if repair.cost == Cost::Data && !self.context.options.accept_loss {
             match self.repairs.costly.as_ref().map(|c| c.agreed) {
                 Some(Some(true)) => {}
                 Some(_) => return,
                 None => {
                     let agreed = (!self.context.options.ask).then_some(false);
-                    self.repairs.costly = Some(Costly { component, mending: mending.clone(), agreed });
-                    self.emitter.emit(EventKind::Asked { mending }).await;
+                    self.repairs.costly = Some(Costly { component, repair: repair.clone(), agreed });
+                    self.emitter.emit(EventKind::Asked { repair }).await;
                     return;
                 }
             }
@@ -381,8 +379,8 @@ impl Dispatcher {
         if !self.repairs.is_due(&key) {
             return;
         }
-        if self.repairs.mended.insert(key.clone(), self.seen.now()).is_none() {
-            self.emitter.emit(EventKind::Mended { mending }).await;
+        if self.repairs.begun.insert(key.clone(), self.seen.now()).is_none() {
+            self.emitter.emit(EventKind::Repaired { repair }).await;
         }
         match self.delete_pod(&stuck.pod).await {
             Ok(()) => {
@@ -412,7 +410,7 @@ mod tests {
     use super::*;
     use clearwater::component::{Release, entry};
 
-    fn stuck(others: usize, holds_data: bool) -> Mending {
+    fn stuck(others: usize, holds_data: bool) -> Repair {
         let stuck = Stuck {
             uid: "u".into(),
             pod: "cassandra-0".into(),
@@ -446,7 +444,7 @@ mod tests {
         assert_eq!(state.to_mark(chronos, ips(&[1, 2, 3])), ips(&[1, 2, 3]));
         for address in ips(&[1, 2, 3]) {
             let key = marking(chronos, address);
-            state.mended.insert(key.clone(), Timestamp::UNIX_EPOCH);
+            state.begun.insert(key.clone(), Timestamp::UNIX_EPOCH);
             state.running.insert(key);
         }
         assert_eq!(state.to_mark(chronos, ips(&[1, 2, 3, 4])), ips(&[4]));
@@ -464,7 +462,7 @@ mod tests {
         let mut state = State::default();
         let key = ("cassandra".to_owned(), "10.0.0.7".to_owned());
         assert!(state.is_due(&key));
-        state.mended.insert(key.clone(), Timestamp::UNIX_EPOCH);
+        state.begun.insert(key.clone(), Timestamp::UNIX_EPOCH);
         assert!(!state.is_due(&key));
         state.take((key.clone(), true));
         assert!(!state.is_due(&key));

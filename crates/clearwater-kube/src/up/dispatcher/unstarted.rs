@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use clearwater::component::Component;
-use clearwater::event::{Cost, EventKind, Mending};
+use clearwater::event::{Cost, EventKind, Repair};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Preconditions};
@@ -65,7 +65,7 @@ impl Dispatcher {
         let Ok(deleted) = deleted else { return };
         match deleted {
             Ok(_) => {
-                let mending = Mending {
+                let repair = Repair {
                     component: self.units[component].name().to_owned(),
                     object: pod_name(pod),
                     action: "replaced by one of the new revision".to_owned(),
@@ -74,8 +74,8 @@ impl Dispatcher {
                 };
                 self.writing.writes += 1;
                 self.repairs.replaced.insert(uid);
-                self.repairs.mended.insert(key, self.seen.now());
-                self.emitter.emit(EventKind::Mended { mending }).await;
+                self.repairs.begun.insert(key, self.seen.now());
+                self.emitter.emit(EventKind::Repaired { repair }).await;
             }
             Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
             Err(error) => {

@@ -6,25 +6,12 @@ use super::{Check, form, path};
 use crate::config::generator::GeneratorError;
 use crate::config::problem::quoted;
 use crate::config::shared::{SettingsError, environment};
-use crate::config::{Deployment, KeyPolicy};
+use crate::config::{Deployment, HostSetting, KeyPolicy};
 
-/// Settings that name other components. They come from the name model, as the DNS records do.
-const NAMES: [&str; 14] = [
-    "bgcf_uri",
-    "cassandra_hostname",
-    "chronos_hostname",
-    "homestead_impu_store",
-    "hs_hostname",
-    "hs_provisioning_hostname",
-    "icscf_uri",
-    "ralf_hostname",
-    "ralf_session_store",
-    "scscf_uri",
-    "sprout_hostname",
-    "sprout_registration_store",
-    "upstream_hostname",
-    "xdms_hostname",
-];
+/// Whether a setting names other components: such come from the name model, as the DNS records do.
+fn follows(key: &str) -> bool {
+    HostSetting::of(key).is_some_and(|setting| setting != HostSetting::Outside)
+}
 
 pub(super) fn check(check: &mut Check<'_>) {
     shared_config(check);
@@ -91,7 +78,7 @@ fn shared_config(check: &mut Check<'_>) {
             (None, "local_ip" | "public_ip" | "public_hostname" | "etcd_proxy" | "etcd_cluster") => {
                 "has no effect: local_config is read after shared_config and wins; remove it".to_owned()
             }
-            (None, name) if NAMES.contains(&name) => {
+            (None, name) if follows(name) => {
                 "follows from zone, homeDomain and dns, so that configuration and DNS agree: change those, and remove \
                  this"
                     .to_owned()

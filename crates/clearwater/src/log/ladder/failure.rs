@@ -113,7 +113,7 @@ impl Ladder {
 
     /// How the first request that failed came to nothing; `None` where all went well.
     ///
-    /// What was challenged, what was tried again and went well, what one of several telephones refused while another
+    /// What was challenged, what was tried again and went well, what one of several phones refused while another
     /// answered, and what the caller gave up are no failures. For a timeout (408) it is the furthest request that nobody
     /// answered, and not the one who stopped waiting.
     pub fn failure(&self) -> Option<CallFailure<'_>> {

@@ -86,12 +86,12 @@ impl Drop for Unlabelled<'_> {
     }
 }
 
-/// As on k3s: a keeper who would put its file back, and the file that it imports for its users.
+/// As on k3s: a manager that would put its file back, and the file that it imports for its users.
 #[test]
 #[ignore = "needs cluster (restarts its DNS)"]
-fn the_keepers_own_door_is_used() -> Result<()> {
+fn the_managers_write_target_is_used() -> Result<()> {
     let cluster = cluster();
-    let namespace = cluster.namespace("e2e-dns-door")?;
+    let namespace = cluster.namespace("e2e-dns-managed")?;
     let system = namespace.kubectl().in_namespace("kube-system");
     let restored = Restored { cluster, corefile: Corefile::keep(namespace.kubectl())? };
     let plugin = Plugin::new(cluster, namespace.name())?;
@@ -117,7 +117,7 @@ fn the_keepers_own_door_is_used() -> Result<()> {
     let path = file("")?;
     let done = put(&plugin, &path, &[], 0)?;
     ensure!(done.err.contains("coredns-custom") && done.err.contains("k3s"), "{}", done.err);
-    ensure!(restored.corefile.now()? == theirs, "the keeper's own file was touched");
+    ensure!(restored.corefile.now()? == theirs, "the manager's own file was touched");
     put(&plugin, &path, &["--check"], 0)?;
     put(&plugin, &path, &["--remove"], 0)?;
     let left = system.run(["get", "configmaps", "--output=name"])?;

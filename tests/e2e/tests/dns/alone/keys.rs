@@ -121,7 +121,7 @@ fn classic_gets_through_with_names_in_etcd() -> Result<()> {
     let answer = phone.script(&format!("dig +short SRV _sip._tcp.scscf.{domain}."))?;
     ensure!(answer.contains(" 5054 "), "{answer:?}");
 
-    // Half of the keys gone and one of them wrong: told, and mended by one who may do no more than the table says.
+    // Half of the keys gone and one of them wrong: told, and repaired by one who may do no more than the table says.
     let all = etcdctl(kubectl, &["get", "--prefix", "--keys-only", "/skydns/local/cluster/clearwater"])?;
     let all: Vec<&str> = all.split_whitespace().collect();
     ensure!(all.len() > 4, "{all:?}");

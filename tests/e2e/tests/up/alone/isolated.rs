@@ -119,5 +119,5 @@ fn a_call_goes_through_and_neighbours_reach_no_store() -> Result<()> {
     plugin.run_within(PATIENCE, &["down", "--yes", "--now"])?.expect(0)?;
     let left = kubectl.run(["get", "networkpolicies", "--output=name"])?;
     ensure!(left.is_empty(), "{left}");
-    enforced.mend()
+    enforced.repair()
 }

@@ -1,4 +1,4 @@
-//! Corefiles as distributions ship them, with their keepers' marks: by which door lines go in, and that they come out
+//! Corefiles as distributions ship them, with the marks of who manages them: where lines are written, and that they come out
 //! again without a trace.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
@@ -38,7 +38,7 @@ fn read(yaml: &str) -> (ConfigMap, Corefile) {
 }
 
 #[test]
-fn each_distribution_has_its_door() {
+fn each_distribution_has_its_write_target() {
     let mut told = String::new();
     for (name, yaml) in SHIPPED {
         let (map, corefile) = read(yaml);
@@ -66,7 +66,7 @@ fn each_distribution_has_its_door() {
 }
 
 #[test]
-fn an_import_that_leads_nowhere_is_no_door() {
+fn an_import_that_leads_nowhere_is_no_write_target() {
     let (map, corefile) = read(SHIPPED[2].1);
     let place = Place { namespace: "kube-system".into(), name: "coredns".into(), key: "Corefile".into() };
     let write_target =

@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::{PATIENCE, file, is, kinds};
 
-/// A doomed run: it names what is wrong, and says so soon.
-fn doomed(ran: Ran, failure: &str, component: &str, words: &[&str], within: Duration) -> Result<()> {
+/// A run that cannot succeed: it names what is wrong, and says so soon.
+fn fails(ran: Ran, failure: &str, component: &str, words: &[&str], within: Duration) -> Result<()> {
     ensure!(ran.took < within, "it took {:?}\n{}", ran.took, ran.out);
     names_it(ran, failure, component, words)
 }
@@ -65,7 +65,7 @@ fn an_image_that_does_not_exist() -> Result<()> {
     let image = format!("{}/clearwater/none:1", registry.address());
     let set = format!("components.etcd.image={image}");
     let ran = up(&Plugin::new(cluster, namespace.name())?, &["--only", "etcd", "--set", &set])?;
-    doomed(ran, "imageNotFound", "etcd", &[&image], Duration::from_secs(20))
+    fails(ran, "imageNotFound", "etcd", &[&image], Duration::from_secs(20))
 }
 
 fn a_key_that_is_missing() -> Result<()> {
@@ -80,7 +80,7 @@ fn a_key_that_is_missing() -> Result<()> {
     let user = namespace.user("limited", &crate::secrets::all_but_secrets())?;
     // Ellis reads it, and comes when what it needs serves.
     let ran = up(&Plugin::as_user(&user, namespace.name())?, &["--only", "ellis", "-f", &path])?;
-    doomed(ran, "config", "ellis", &["own-keys"], Duration::from_secs(120))
+    fails(ran, "config", "ellis", &["own-keys"], Duration::from_secs(120))
 }
 
 /// The preflight was content, and then somebody set a quota.
@@ -91,7 +91,7 @@ fn a_quota_that_comes_later() -> Result<()> {
     run.until(PATIENCE, |e| is(e, "applying", "etcd"))?;
     namespace.kubectl().run(["create", "quota", "late", "--hard=pods=1"])?;
     let ran = run.finish(PATIENCE)?.0;
-    doomed(ran, "cannotCreate", "cassandra", &["exceeded quota", "late"], Duration::from_secs(45))
+    fails(ran, "cannotCreate", "cassandra", &["exceeded quota", "late"], Duration::from_secs(45))
 }
 
 fn no_node_that_fits() -> Result<()> {
@@ -123,7 +123,7 @@ fn a_required_program_given_up() -> Result<()> {
     // No address of the pod: nginx cannot listen, and supervisord gives it up.
     let path = file("components: {homer: {env: {STANDIN_BIND: 192.0.2.9}}}\n")?;
     let ran = up(&Plugin::new(cluster, namespace.name())?, &["--only", "homer", "-f", &path])?;
-    doomed(ran, "programFatal", "homer", &["nginx", "FATAL"], Duration::from_secs(90))
+    fails(ran, "programFatal", "homer", &["nginx", "FATAL"], Duration::from_secs(90))
 }
 
 /// A program for another processor, in an image that says it is for this one: what somebody gets who pushed the wrong
@@ -172,7 +172,7 @@ type Case = fn() -> Result<()>;
 /// Side by side: each of them mostly waits.
 #[test]
 #[ignore = "needs cluster (creates namespaces)"]
-fn doomed_rollouts_end_early_and_say_why() -> Result<()> {
+fn rollouts_that_cannot_succeed_end_early_and_say_why() -> Result<()> {
     let cases: [(&str, Case); 8] = [
         ("an image that does not exist", an_image_that_does_not_exist),
         ("a key that is missing", a_key_that_is_missing),

@@ -1,0 +1,278 @@
+//! From the flags over what the kubeconfig says to a client.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use http::HeaderValue;
+use http::header::{AUTHORIZATION, USER_AGENT};
+use kube::Config;
+use kube::client::{AuthError, Body, ClientBuilder};
+use kube::config::AuthInfo;
+use secrecy::{ExposeSecret, SecretString};
+use tower::util::MapRequestLayer;
+
+use super::credential_file::is_file;
+use super::kubeconfig::{Way, way};
+use super::token_file::TokenFile;
+use super::{Connection, causes, proxy};
+use crate::credential;
+use crate::error::CliError;
+
+impl Connection {
+    /// How to reach the cluster, as kube wants it.
+    fn config(&self) -> Result<Config, CliError> {
+        let (mut config, own_proxy) = match way(self.read_kubeconfig()?, self.server.as_deref()) {
+            Ok(Way::Kubeconfig(kubeconfig)) => self.config_of(*kubeconfig)?,
+            Ok(Way::Server(server)) => (Config::new(uri(server)?), None),
+            Ok(Way::Pod) => (
+                Config::incluster().map_err(|e| {
+                    let list = std::env::var("KUBECONFIG").ok().filter(|list| !list.is_empty());
+                    let list = list.map_or_else(String::new, |list| format!(" (KUBECONFIG is {list:?})"));
+                    CliError::Connection(format!(
+                        "no cluster is known: there is no kubeconfig{list}, and this is no pod ({}); name one with \
+                         --kubeconfig or --server",
+                        causes(&e)
+                    ))
+                })?,
+                None,
+            ),
+            // Another cluster than the one that was meant would be reached, were it taken for none.
+            Err(why) => {
+                let variable = std::env::var("KUBECONFIG").ok().filter(|list| !list.is_empty());
+                let named = match (&self.kubeconfig, variable) {
+                    (Some(path), _) => path.display().to_string(),
+                    (None, Some(list)) => format!("of KUBECONFIG ({list})"),
+                    (None, None) => "in ~/.kube/config".to_owned(),
+                };
+                return Err(CliError::Connection(format!(
+                    "the kubeconfig {named} {why}; name another with --kubeconfig"
+                )));
+            }
+        };
+        if let Some(server) = &self.server {
+            config.cluster_url = uri(server)?;
+        }
+        if let Some(namespace) = self.named_namespace() {
+            config.default_namespace = namespace.name;
+        }
+        if let Some(path) = &self.certificate_authority {
+            config.root_cert = None;
+            config.root_cert_file = Some(path.clone());
+        }
+        if let Some(name) = &self.tls_server_name {
+            config.tls_server_name = Some(name.clone());
+        }
+        if let Some(insecure) = self.insecure_skip_tls_verify {
+            config.accept_invalid_certs = insecure;
+        }
+        if let Some(disable) = self.disable_compression {
+            config.disable_compression = disable;
+        }
+        if let Some(timeout) = self.request_timeout.filter(|t| !t.is_zero()) {
+            config.connect_timeout = Some(timeout);
+        }
+        // Without a name of its own nobody can tell this program's requests in the API server's audit log.
+        let name = HeaderValue::from_static(concat!("kubectl-clearwater/", env!("CARGO_PKG_VERSION")));
+        config.headers.push((USER_AGENT, name));
+        self.authenticate(&mut config);
+        // A server without a scheme is taken for one of TLS, where kube would take it for no URL at all.
+        if config.cluster_url.scheme().is_none() {
+            config.cluster_url = uri(&config.cluster_url.to_string())?;
+        }
+        config.proxy_url = proxy::proxy(&config.cluster_url, own_proxy.as_deref(), |name| std::env::var(name).ok())
+            .map_err(|why| {
+                let key = if own_proxy.is_some() { "proxy-url of the kubeconfig's cluster" } else { "the proxy" };
+                CliError::Connection(format!("{key}: {why}; correct it"))
+            })?;
+        self.check_files(&config)?;
+        if let Some(exec) = &mut config.auth_info.exec {
+            credential::guard(exec, self.deadline());
+        }
+        // kube takes it for granted that a token can stand in a header.
+        let token = config.auth_info.token.as_ref().map(ExposeSecret::expose_secret);
+        if token.is_some_and(|token| HeaderValue::from_str(token).is_err()) {
+            return Err(CliError::Connection(
+                "the bearer token has characters that no HTTP header can carry (a line end?); repair the kubeconfig's \
+                 user or --token"
+                    .to_owned(),
+            ));
+        }
+        Ok(config)
+    }
+
+    /// A client for the cluster.
+    #[expect(clippy::unused_async, reason = "what it makes wants to be made within a runtime")]
+    pub(super) async fn client(&self) -> Result<kube::Client, CliError> {
+        let mut config = self.config()?;
+        // The policy for requests asks again, and tells what it was told.
+        config.default_retry = false;
+        let server = config.cluster_url.clone();
+        let token = token_file(&mut config.auth_info)?;
+        let made = ClientBuilder::try_from(config).map(|builder| match token {
+            None => builder.build(),
+            Some(file) => builder
+                .with_layer(&MapRequestLayer::new(move |mut request: http::Request<Body>| {
+                    request.headers_mut().insert(AUTHORIZATION, file.header());
+                    request
+                }))
+                .build(),
+        });
+        made.map_err(|e| {
+            // What our guard of the credential plugin says names it, and kube would show its own call of it.
+            if let kube::Error::Auth(AuthError::AuthExecRun { out, .. }) = &e {
+                let said = String::from_utf8_lossy(&out.stderr);
+                let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("the credential plugin failed");
+                return CliError::Connection(format!("{last}; check the kubeconfig's user"));
+            }
+            CliError::Connection(format!(
+                "no client can be made for {server}: {}; check the kubeconfig's user",
+                causes(&e)
+            ))
+        })
+    }
+
+    /// Looks at the files that the client will read, before it waits for one of them.
+    fn check_files(&self, config: &Config) -> Result<(), CliError> {
+        let auth = &config.auth_info;
+        let files = [
+            ("tokenFile", false, auth.token_file.as_ref().map(Path::new)),
+            ("client-certificate", self.client_certificate.is_some(), auth.client_certificate.as_ref().map(Path::new)),
+            ("client-key", self.client_key.is_some(), auth.client_key.as_ref().map(Path::new)),
+            ("certificate-authority", self.certificate_authority.is_some(), config.root_cert_file.as_deref()),
+        ];
+        for (key, is_flag, path) in files {
+            let Some(path) = path else { continue };
+            let key = || if is_flag { format!("--{key}") } else { format!("{key} of the kubeconfig") };
+            is_file(key, path, self.deadline())?;
+        }
+        Ok(())
+    }
+
+    fn authenticate(&self, config: &mut Config) {
+        let auth = &mut config.auth_info;
+        let text = |path: &PathBuf| path.display().to_string();
+        if let Some(token) = &self.token {
+            auth.token = Some(SecretString::from(token.clone()));
+            (auth.token_file, auth.exec, auth.auth_provider) = (None, None, None);
+        }
+        if let Some(username) = &self.username {
+            auth.username = Some(username.clone());
+        }
+        if let Some(password) = &self.password {
+            auth.password = Some(SecretString::from(password.clone()));
+        }
+        if let Some(path) = &self.client_certificate {
+            (auth.client_certificate, auth.client_certificate_data) = (Some(text(path)), None);
+        }
+        if let Some(path) = &self.client_key {
+            (auth.client_key, auth.client_key_data) = (Some(text(path)), None);
+        }
+        if let Some(user) = &self.impersonate {
+            auth.impersonate = Some(user.clone());
+        }
+        if !self.as_group.is_empty() {
+            auth.impersonate_groups = Some(self.as_group.clone());
+        }
+        if let Some(uid) = &self.as_uid {
+            auth.impersonate_uid = Some(uid.clone());
+        }
+    }
+}
+
+/// Takes over what kube would do with a file that holds a token: it leaves line ends in it.
+fn token_file(auth: &mut AuthInfo) -> Result<Option<Arc<TokenFile>>, CliError> {
+    if auth.token.is_some() || auth.username.is_some() && auth.password.is_some() {
+        return Ok(None);
+    }
+    let Some(path) = auth.token_file.take() else { return Ok(None) };
+    (auth.exec, auth.auth_provider) = (None, None);
+    let file = TokenFile::open(path.into()).map_err(|why| {
+        CliError::Connection(format!("tokenFile of the kubeconfig: {why}; check the kubeconfig's user"))
+    })?;
+    Ok(Some(Arc::new(file)))
+}
+
+fn uri(server: &str) -> Result<http::Uri, CliError> {
+    let full = if server.contains("://") { server.to_owned() } else { format!("https://{server}") };
+    full.parse().map_err(|e| CliError::Usage(format!("--server {server:?} is not a URL: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::Parser;
+
+    use super::super::kubeconfig::SAMPLE;
+    use super::*;
+    use crate::cli::Cli;
+    use crate::runtime;
+
+    #[test]
+    fn a_client_can_be_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config");
+        std::fs::write(&path, SAMPLE).unwrap();
+        let connection = Connection { kubeconfig: Some(path), ..Connection::default() };
+        let made = runtime::block_on(async { connection.client().await.map(|c| c.default_namespace().to_owned()) });
+        assert_eq!(made.unwrap(), "ims");
+    }
+
+    fn connect(flags: &str) -> Result<Config, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config");
+        std::fs::write(&path, SAMPLE).unwrap();
+        let line = format!("kubectl-clearwater version --kubeconfig {} {flags}", path.display());
+        let cli = Cli::try_parse_from(line.split_whitespace()).map_err(|e| e.to_string())?;
+        cli.connection.config().map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_context_says_how_to_connect() {
+        let config = connect("").unwrap();
+        assert_eq!(config.cluster_url.to_string(), "https://192.0.2.1:6443/");
+        assert_eq!(config.default_namespace, "ims");
+        assert_eq!(config.auth_info.token.unwrap().expose_secret(), "of-lab");
+        let config = connect("--context live").unwrap();
+        assert_eq!(config.tls_server_name.as_deref(), Some("api"));
+        let config = connect("--cluster live --user live -n other").unwrap();
+        assert_eq!(config.cluster_url.to_string(), "https://192.0.2.2:6443/");
+        assert_eq!(config.auth_info.username.as_deref(), Some("u"));
+        assert_eq!(config.default_namespace, "other");
+    }
+
+    #[test]
+    fn flags_win_over_the_context() {
+        let config = connect(
+            "-s 192.0.2.3 --token t --as jane --as-group a --as-group b --as-uid 7 --tls-server-name x \
+             --insecure-skip-tls-verify --disable-compression --request-timeout 1m --certificate-authority ca.crt \
+             --client-certificate c.crt --client-key c.key --username u --password p",
+        )
+        .unwrap();
+        assert_eq!(config.cluster_url.to_string(), "https://192.0.2.3/");
+        assert_eq!(config.tls_server_name.as_deref(), Some("x"));
+        assert!(config.accept_invalid_certs && config.disable_compression);
+        assert_eq!(config.connect_timeout, Some(Duration::from_secs(60)));
+        assert_eq!(config.root_cert_file.as_deref(), Some(std::path::Path::new("ca.crt")));
+        let auth = config.auth_info;
+        assert_eq!(auth.token.unwrap().expose_secret(), "t");
+        assert_eq!(auth.impersonate.as_deref(), Some("jane"));
+        assert_eq!(auth.impersonate_groups, Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(auth.impersonate_uid.as_deref(), Some("7"));
+        assert_eq!((auth.client_certificate.as_deref(), auth.client_key.as_deref()), (Some("c.crt"), Some("c.key")));
+        assert_eq!((auth.username.as_deref(), auth.password.unwrap().expose_secret()), (Some("u"), "p"));
+    }
+
+    #[test]
+    fn names_that_the_kubeconfig_does_not_have() {
+        for (flags, said) in [
+            ("--context x", "the kubeconfig has no context \"x\"; it has: lab, live"),
+            ("--cluster x", "the kubeconfig has no cluster \"x\"; it has: lab, live"),
+            ("--user x", "the kubeconfig has no user \"x\"; it has: lab, live"),
+        ] {
+            assert_eq!(connect(flags).unwrap_err(), said);
+        }
+        assert!(connect("--token a\u{1}b").unwrap_err().starts_with("the bearer token has characters"));
+        assert!(connect("--server ://").unwrap_err().starts_with("--server \"://\" is not a URL"));
+    }
+}

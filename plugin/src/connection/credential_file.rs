@@ -1,0 +1,57 @@
+//! Files that credentials are read from: none that would be read for ever, and none that is waited for without end.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use crate::bounded::LARGEST;
+use crate::error::CliError;
+
+/// What reading comes to; `None` where it does not end in time. Nobody waits any more for what is still read then.
+pub(super) fn within<T: Send + 'static>(limit: Duration, read: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (send, done) = mpsc::channel();
+    thread::spawn(move || drop(send.send(read())));
+    done.recv_timeout(limit).ok()
+}
+
+/// A file that a credential is read from, under this key. One that is another kind of file, or does not end, would be read
+/// for ever.
+pub(super) fn is_file(key: impl Fn() -> String, path: &Path, limit: Duration) -> Result<(), CliError> {
+    let no = |why: &str| {
+        let (key, path) = (key(), path.display());
+        CliError::Connection(format!("{key}: {path} is no file that a credential could be in: it {why}; name another"))
+    };
+    // What is not there is told by whoever reads it.
+    let Ok(found) = std::fs::metadata(path) else { return Ok(()) };
+    if found.is_dir() {
+        return Err(no("is a directory"));
+    }
+    if is_device(&found) {
+        return Err(no("is a device"));
+    }
+    if !found.is_file() {
+        return Err(no("is a pipe or a socket"));
+    }
+    let own = path.to_owned();
+    let length =
+        within(limit, move || File::open(own).and_then(|f| io::copy(&mut f.take(LARGEST + 1), &mut io::sink())));
+    match length {
+        None => Err(no(&format!("does not end within {} s", limit.as_secs()))),
+        Some(Ok(length)) if length > LARGEST => Err(no(&format!("is longer than {LARGEST} bytes"))),
+        Some(_) => Ok(()),
+    }
+}
+
+#[cfg(unix)]
+fn is_device(found: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    found.file_type().is_char_device() || found.file_type().is_block_device()
+}
+
+#[cfg(not(unix))]
+fn is_device(_: &std::fs::Metadata) -> bool {
+    false
+}

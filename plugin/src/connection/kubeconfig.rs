@@ -1,0 +1,207 @@
+//! The kubeconfig: which one is read, what several come to, and how the cluster is reached that it names.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::{fmt, io};
+
+use kube::Config;
+use kube::config::{ExecAuthCluster, Kubeconfig, KubeconfigError};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use super::credential_file::{is_file, within};
+use super::{Connection, causes};
+use crate::bounded::{self, LARGEST};
+use crate::error::CliError;
+
+impl Connection {
+    /// The kubeconfig that the flags and the environment name, or `None` where there is none.
+    pub(super) fn read_kubeconfig(&self) -> Result<Option<Kubeconfig>, CliError> {
+        let (named, limit) = (self.kubeconfig.clone(), self.deadline());
+        let read = within(limit, move || match named {
+            Some(path) => kubeconfig_at(&path).map(Some),
+            None => usual_kubeconfig(),
+        });
+        let why = match read {
+            Some(Ok(kubeconfig)) => return Ok(kubeconfig),
+            Some(Err(why)) => why,
+            None => format!("it does not end within {} s", limit.as_secs()),
+        };
+        Err(CliError::Connection(format!("the kubeconfig cannot be read: {why}; name another with --kubeconfig")))
+    }
+
+    /// What the kubeconfig says, with its cluster's own proxy. kube's reader would refuse what `NO_PROXY` may hold.
+    pub(super) fn config_of(&self, kubeconfig: Kubeconfig) -> Result<(Config, Option<String>), CliError> {
+        let named = |what, name: &Option<String>, known: Vec<&str>| match name {
+            Some(name) if !known.contains(&name.as_str()) => Err(unknown(what, name, known.into_iter())),
+            _ => Ok(()),
+        };
+        named("context", &self.context, kubeconfig.contexts.iter().map(|c| c.name.as_str()).collect())?;
+        named("cluster", &self.cluster, kubeconfig.clusters.iter().map(|c| c.name.as_str()).collect())?;
+        named("user", &self.user, kubeconfig.auth_infos.iter().map(|c| c.name.as_str()).collect())?;
+        for cluster in &kubeconfig.clusters {
+            let path = cluster.cluster.as_ref().and_then(|c| c.certificate_authority.as_ref());
+            let key = || format!("certificate-authority of the kubeconfig's cluster {:?}", cluster.name);
+            path.map_or(Ok(()), |path| is_file(key, Path::new(path), self.deadline()))?;
+        }
+        let no_cluster = |why: String| {
+            CliError::Connection(format!("the kubeconfig names no usable cluster: {why}; choose a --context"))
+        };
+        let name = self.context.as_ref().or(kubeconfig.current_context.as_ref()).filter(|name| !name.is_empty());
+        let name = name.ok_or_else(|| no_cluster("it has no current-context".to_owned()))?;
+        let context = kubeconfig.contexts.into_iter().find(|c| c.name == *name).and_then(|c| c.context);
+        let context = context.ok_or_else(|| no_cluster(format!("it has no context {name:?}")))?;
+        let name = self.cluster.as_ref().unwrap_or(&context.cluster);
+        let cluster = kubeconfig.clusters.into_iter().find(|c| c.name == *name).and_then(|c| c.cluster);
+        let cluster = cluster.ok_or_else(|| no_cluster(format!("it has no cluster {name:?}")))?;
+        // As for kubectl, a user that is not there is nobody.
+        let user = self.user.as_ref().or(context.user.as_ref());
+        let user = user.and_then(|user| kubeconfig.auth_infos.into_iter().find(|c| c.name == *user)?.auth_info);
+        let server = cluster.server.as_ref().ok_or_else(|| no_cluster(format!("cluster {name:?} has no server")))?;
+        let server = server.parse().map_err(|e| no_cluster(format!("cluster {name:?}: server {server:?}: {e}")))?;
+        let told = ExecAuthCluster::try_from(&cluster).map_err(|e| no_cluster(causes(&e)))?;
+        let mut config = Config::new(server);
+        if let Some(pem) = &told.certificate_authority_data {
+            let certificates: Result<Vec<_>, _> =
+                CertificateDer::pem_slice_iter(pem).map(|c| c.map(|c| c.to_vec())).collect();
+            config.root_cert = Some(certificates.map_err(|e| {
+                no_cluster(format!(
+                    "certificate-authority of cluster {name:?} is no certificate in PEM: {}",
+                    causes(&e)
+                ))
+            })?);
+        }
+        config.default_namespace = context.namespace.unwrap_or_else(|| "default".to_owned());
+        config.accept_invalid_certs = cluster.insecure_skip_tls_verify.unwrap_or(false);
+        config.disable_compression = cluster.disable_compression.unwrap_or(false);
+        config.tls_server_name = cluster.tls_server_name;
+        config.auth_info = user.unwrap_or_default();
+        if let Some(exec) = config.auth_info.exec.as_mut().filter(|exec| exec.provide_cluster_info) {
+            exec.cluster = Some(told);
+        }
+        Ok((config, cluster.proxy_url))
+    }
+}
+
+/// How the cluster is found.
+pub(super) enum Way<'a> {
+    /// As the kubeconfig says.
+    Kubeconfig(Box<Kubeconfig>),
+    /// By the address of `--server` alone.
+    Server(&'a str),
+    /// As a pod finds its own.
+    Pod,
+}
+
+/// How the cluster is found. A kubeconfig that is there and names none is an error, also inside a pod.
+pub(super) fn way(kubeconfig: Option<Kubeconfig>, server: Option<&str>) -> Result<Way<'_>, &'static str> {
+    match (kubeconfig, server) {
+        (Some(kubeconfig), _) if !kubeconfig.contexts.is_empty() || !kubeconfig.clusters.is_empty() => {
+            Ok(Way::Kubeconfig(Box::new(kubeconfig)))
+        }
+        (_, Some(server)) => Ok(Way::Server(server)),
+        (Some(_), None) => Err("names no cluster"),
+        (None, None) => Ok(Way::Pod),
+    }
+}
+
+/// The kubeconfigs that the environment names, merged, else the one in the home directory. Members of the list that do
+/// not exist are passed over, as kubectl does.
+fn usual_kubeconfig() -> Result<Option<Kubeconfig>, String> {
+    let there = |read| match read {
+        Ok(kubeconfig) => Ok(Some(kubeconfig)),
+        Err(KubeconfigError::ReadConfig(e, _)) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(KubeconfigError::FindPath) => Ok(None),
+        Err(e) => Err(causes(&e)),
+    };
+    let Some(list) = std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty()) else {
+        return there(Kubeconfig::read());
+    };
+    merged(std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()))
+}
+
+fn merged(list: impl Iterator<Item = PathBuf>) -> Result<Option<Kubeconfig>, String> {
+    let mut merged: Option<Kubeconfig> = None;
+    for path in list {
+        if std::fs::metadata(&path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+            continue;
+        }
+        let next = kubeconfig_at(&path)?;
+        merged = Some(match merged {
+            None => next,
+            Some(before) => before.merge(next).map_err(|e| format!("{}: {}", path.display(), causes(&e)))?,
+        });
+    }
+    Ok(merged)
+}
+
+/// The kubeconfig in a file, or in what a shell puts in a file's place (`--kubeconfig <(...)`).
+fn kubeconfig_at(path: &Path) -> Result<Kubeconfig, String> {
+    let said = |why: &dyn fmt::Display| format!("{}: {why}", path.display());
+    let read = || match Kubeconfig::read_from(path) {
+        // Its words have the path.
+        Err(e @ KubeconfigError::ReadConfig(..)) => Err(causes(&e)),
+        Err(e) => Err(said(&causes(&e))),
+        Ok(kubeconfig) => Ok(kubeconfig),
+    };
+    let Ok(found) = std::fs::metadata(path) else { return read() };
+    if found.is_file() && found.len() <= LARGEST || found.is_dir() {
+        return read();
+    }
+    let text = File::open(path).and_then(|file| bounded::all(file, LARGEST)).and_then(bounded::decoded);
+    let text = text.map_err(|e| said(&e))?;
+    Kubeconfig::from_yaml(&text).map_err(|e| said(&causes(&e)))
+}
+
+pub(super) fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> CliError {
+    let known: Vec<&str> = known.collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    CliError::Connection(format!("the kubeconfig has no {what} {name:?}; it has: {known}"))
+}
+
+/// A kubeconfig of two contexts, for tests.
+#[cfg(test)]
+pub(super) const SAMPLE: &str = "\
+apiVersion: v1
+kind: Config
+current-context: lab
+clusters:
+- {name: lab, cluster: {server: 'https://192.0.2.1:6443'}}
+- {name: live, cluster: {server: 'https://192.0.2.2:6443', tls-server-name: api}}
+users:
+- {name: lab, user: {token: of-lab}}
+- {name: live, user: {username: u, password: p}}
+contexts:
+- {name: lab, context: {cluster: lab, user: lab, namespace: ims}}
+- {name: live, context: {cluster: live, user: live}}
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_kubeconfigs_is_what_of_it_is_there_and_what_is_wrong_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        write("good", SAMPLE);
+        write("other", &SAMPLE.replace("lab", "other"));
+        write("broken", "a: [");
+        write("nothing", "apiVersion: v1\nkind: Config\n");
+        std::fs::create_dir(dir.path().join("folder")).unwrap();
+        let list = |names: &str| merged(names.split(':').map(|name| dir.path().join(name)));
+        assert!(list("missing:gone").unwrap().is_none());
+        let both = list("missing:good:gone:other").unwrap().unwrap();
+        assert_eq!(both.current_context.as_deref(), Some("lab"));
+        assert_eq!(both.contexts.len(), 3, "{:?}", both.contexts);
+        for name in ["broken", "folder"] {
+            let error = list(&format!("good:{name}")).unwrap_err();
+            assert!(error.contains(&format!("/{name}")), "{error}");
+        }
+        // Neither is passed over for the pod's own account.
+        assert!(matches!(way(list("nothing").unwrap(), None), Err("names no cluster")));
+        assert!(matches!(way(list("nothing").unwrap(), Some("x")), Ok(Way::Server("x"))));
+        assert!(matches!(way(list("missing").unwrap(), None), Ok(Way::Pod)));
+        assert!(matches!(way(list("missing:good").unwrap(), None), Ok(Way::Kubeconfig(_))));
+    }
+}
