@@ -196,7 +196,7 @@ impl Connection {
     }
 
     /// The kubeconfig that the flags and the environment name, or `None` where there is none.
-    fn read_kubeconfig(&self) -> Result<Option<Kubeconfig>, CliError> {
+    pub(crate) fn read_kubeconfig(&self) -> Result<Option<Kubeconfig>, CliError> {
         let (named, limit) = (self.kubeconfig.clone(), self.deadline());
         let read = within(limit, move || match named {
             Some(path) => kubeconfig_at(&path).map(Some),

@@ -9,6 +9,7 @@ mod advice;
 mod bounded;
 mod cli;
 mod command;
+mod complete;
 mod connection;
 mod context;
 mod credential;
@@ -46,6 +47,9 @@ pub fn main_impl(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let program = args.next().unwrap_or_default();
     if args.next_if(|word| word == credential::WORD).is_some() {
         return credential::run(args);
+    }
+    if args.next_if(|word| word == complete::WORD).is_some() {
+        return complete::run(args);
     }
     // Before anything else, so that no signal is lost between two waits.
     let listener = Listener::install();

@@ -31,7 +31,8 @@ use span::Span;
 
 pub(super) use filter::Filter;
 pub(super) use format::{Form, Printer};
-pub(super) use saved::{each_of_path, each_of_stdin};
+pub(crate) use saved::each_of_path;
+pub(super) use saved::each_of_stdin;
 pub(super) use selection::Selection;
 pub(super) use unread::Unread;
 

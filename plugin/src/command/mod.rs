@@ -2,6 +2,7 @@
 
 mod autoscale;
 mod check;
+mod completion;
 mod config;
 mod diff;
 mod dns_patch;
@@ -22,6 +23,8 @@ mod up;
 mod version;
 
 use clap::Subcommand;
+
+pub(crate) use logs::each_of_path;
 
 use crate::context::Context;
 use crate::error::CliError;
@@ -53,6 +56,8 @@ pub(crate) enum Command {
     Logs(Box<logs::Logs>),
     Trace(Box<trace::Trace>),
     Rbac(rbac::Rbac),
+    #[command(subcommand)]
+    Completion(completion::Completion),
     Version(version::Version),
 }
 
@@ -79,6 +84,7 @@ impl Command {
             Self::Logs(command) => command.run(context),
             Self::Trace(command) => command.run(context),
             Self::Rbac(command) => command.run(context),
+            Self::Completion(command) => command.run(context),
             Self::Version(command) => command.run(context),
         }
     }
