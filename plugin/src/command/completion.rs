@@ -15,18 +15,33 @@ use crate::exit;
 /// `install` puts it there, for every shell at once. The scripts are for kubectl-clearwater called by its own name.
 /// PowerShell's is untested.
 #[derive(Debug, Subcommand)]
-#[command(after_help = "Examples:
+#[command(
+    disable_help_subcommand = true,
+    after_help = "Examples:
   kubectl clearwater completion install
   kubectl clearwater completion install --dir ~/.local/bin
-  kubectl clearwater completion bash > ~/.local/share/bash-completion/completions/kubectl-clearwater")]
+  kubectl clearwater completion bash > kubectl-clearwater.bash"
+)]
 pub(crate) enum Completion {
     /// Show the script for bash
+    #[command(after_help = "Examples:
+  kubectl clearwater completion bash
+  kubectl clearwater completion bash > kubectl-clearwater.bash")]
     Bash,
     /// Show the script for zsh
+    #[command(after_help = "Examples:
+  kubectl clearwater completion zsh
+  kubectl clearwater completion zsh > _kubectl-clearwater")]
     Zsh,
     /// Show the script for fish
+    #[command(after_help = "Examples:
+  kubectl clearwater completion fish
+  kubectl clearwater completion fish > kubectl-clearwater.fish")]
     Fish,
     /// Show the script for PowerShell
+    #[command(after_help = "Examples:
+  kubectl clearwater completion powershell
+  kubectl clearwater completion powershell > kubectl-clearwater.ps1")]
     Powershell,
     Install(Install),
 }

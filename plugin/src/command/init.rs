@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clearwater::component::Release;
-use clearwater::config::starter;
+use clearwater::config::{schema, starter};
 
 use crate::cli::USUAL;
 use crate::context::Context;
@@ -13,9 +13,13 @@ use crate::exit;
 
 /// Write a deployment file that says what can be chosen
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl clearwater init
+  kubectl clearwater init --release classic -f classic.yaml
+  kubectl clearwater init -o -")]
 pub(crate) struct Init {
     /// The file to write; - writes to standard output
-    #[arg(short, long, value_name = "FILE", default_value = USUAL)]
+    #[arg(short, long, short_alias = 'o', alias = "output", value_name = "FILE", default_value = USUAL)]
     filename: PathBuf,
     /// The release of Clearwater: hunter or classic
     #[arg(long, value_name = "RELEASE", default_value_t)]
@@ -25,9 +29,15 @@ pub(crate) struct Init {
     force: bool,
 }
 
+/// The starter, after the line by which editors find the schema: they complete keys, and say what each is.
+fn starter_for_editors(release: Release) -> String {
+    let place = schema()["$id"].as_str().unwrap_or_default();
+    format!("# yaml-language-server: $schema={place}\n{}", starter(release))
+}
+
 impl Init {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
-        let text = starter(self.release);
+        let text = starter_for_editors(self.release);
         let path = self.filename;
         if path == Path::new("-") {
             context.results().text(&text)?;

@@ -41,6 +41,13 @@ pub(super) use unread::Unread;
 /// Streams that break are resumed: what the cluster still serves is printed once, what it no longer serves is marked
 /// with its bounds. Letters are stern's where they mean the same; -s stays kubectl's --server.
 #[derive(Debug, Args)]
+#[command(
+    alias = "tail",
+    after_help = "Examples:
+  kubectl clearwater logs -n ims
+  kubectl clearwater logs -n ims sprout homestead --level warning --since 10m
+  kubectl clearwater logs --from night --around 03:12:45"
+)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Logs {
     /// Only these components; every component when none is named

@@ -11,6 +11,8 @@ mod ellis;
 mod graph;
 mod init;
 mod logs;
+mod man;
+mod options;
 mod rbac;
 mod render;
 mod report;
@@ -24,6 +26,7 @@ mod version;
 
 use clap::Subcommand;
 
+pub(crate) use config::keys;
 pub(crate) use logs::each_of_path;
 
 use crate::context::Context;
@@ -58,7 +61,10 @@ pub(crate) enum Command {
     Rbac(rbac::Rbac),
     #[command(subcommand)]
     Completion(completion::Completion),
+    Options(options::Options),
     Version(version::Version),
+    #[command(hide = true)]
+    Man(man::Man),
 }
 
 impl Command {
@@ -85,6 +91,8 @@ impl Command {
             Self::Trace(command) => command.run(context),
             Self::Rbac(command) => command.run(context),
             Self::Completion(command) => command.run(context),
+            Self::Options(command) => command.run(context),
+            Self::Man(command) => command.run(context),
             Self::Version(command) => command.run(context),
         }
     }

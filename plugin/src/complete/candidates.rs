@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 
-use clap::{Arg, Command, ValueHint};
+use clap::{Arg, Command, CommandFactory as _, ValueHint};
 use clap_complete::engine::{
     ArgValueCandidates, ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter as _,
 };
@@ -14,10 +14,12 @@ use clearwater_sip::case::all as cases;
 
 use super::is_plain;
 use super::lookup::{Found, Lookup};
+use crate::cli::Cli;
+use crate::command::keys;
 
 /// The tree of commands, each argument with its candidates.
 pub(super) fn tree(lookup: Lookup) -> Command {
-    with(crate::tree(), &Arc::new(lookup))
+    with(Cli::command(), &Arc::new(lookup))
 }
 
 fn with(command: Command, lookup: &Arc<Lookup>) -> Command {
@@ -43,6 +45,8 @@ fn candidates(command: &str, arg: Arg, lookup: &Arc<Lookup>) -> Arg {
         (_, "node", _) => found(arg, Lookup::nodes),
         ("trace", "subject", _) | (_, "call_id", _) => found(arg, Lookup::call_ids),
         (_, _, "COMPONENT" | "COMPONENT[=]N") => ours(arg, components),
+        ("explain", "key", _) => ours(arg, || described_keys("")),
+        (_, "set", _) => ours(arg, || described_keys("=")),
         (_, _, "ROLE") => ours(arg, roles),
         (_, _, "CASE") => ours(arg, || cases().map(|case| described(case.id, case.shows)).collect()),
         (_, _, "RELEASE") => ours(arg, || Release::ALL.map(|r| CompletionCandidate::new(r.name())).into()),
@@ -78,6 +82,11 @@ fn components() -> Vec<CompletionCandidate> {
         described(component.name(), roles.iter().map(|r| r.name()).collect::<Vec<_>>().join(", "))
     };
     Component::ALL.into_iter().map(of).collect()
+}
+
+/// The keys of the deployment file, with what follows them.
+fn described_keys(after: &str) -> Vec<CompletionCandidate> {
+    keys().into_iter().map(|(key, what)| described(format!("{key}{after}"), what)).collect()
 }
 
 fn roles() -> Vec<CompletionCandidate> {
