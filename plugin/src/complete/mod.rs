@@ -24,8 +24,8 @@ use lookup::Lookup;
 /// The first word of such a question; no command of ours.
 pub(crate) const WORD: &str = "__complete";
 
-/// How long all that has to be looked up may take together.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// How long all that has to be looked up may take together: with the start of the program a quarter of a second.
+const PATIENCE: Duration = Duration::from_millis(220);
 
 /// The most candidates: nobody reads more, and somebody's shell has to hold them.
 const MOST: usize = 1000;
