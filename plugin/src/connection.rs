@@ -18,9 +18,12 @@ use crate::error::CliError;
 
 pub(crate) use namespace::Namespace;
 
+/// What stands over them where they are told.
+pub(crate) const HEADING: &str = "Connection, as for kubectl";
+
 /// How the cluster is reached: kubectl's flags, with kubectl's meaning.
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Connection, as for kubectl")]
+#[command(next_help_heading = HEADING)]
 pub(crate) struct Connection {
     /// The namespace. Default: the deployment file's, else the context's, else in a pod its own, else default
     #[arg(short, long, global = true, value_name = "NAMESPACE")]

@@ -9,6 +9,7 @@ mod advice;
 mod bounded;
 mod cli;
 mod command;
+mod complete;
 mod connection;
 mod context;
 mod credential;
@@ -28,7 +29,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser};
+use clap::FromArgMatches as _;
 
 use cli::Cli;
 use context::Context;
@@ -37,7 +38,7 @@ use signal::Listener;
 
 /// The tree of commands with all that each takes, for whoever writes pages of it, or tries all of it.
 pub fn tree() -> clap::Command {
-    Cli::command()
+    cli::tree()
 }
 
 /// Runs a command line, the program's name first, and says how it ended: see [`exit`].
@@ -47,9 +48,17 @@ pub fn main_impl(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if args.next_if(|word| word == credential::WORD).is_some() {
         return credential::run(args);
     }
+    if args.next_if(|word| word == complete::WORD).is_some() {
+        return complete::run(args);
+    }
     // Before anything else, so that no signal is lost between two waits.
     let listener = Listener::install();
-    let cli = match Cli::try_parse_from(std::iter::once(program).chain(args)) {
+    // Nothing asked for is asked for help.
+    let help = args.peek().is_none().then(|| OsString::from("-h"));
+    let words = std::iter::once(program).chain(args).chain(help);
+    let mut tree = tree();
+    let matches = tree.try_get_matches_from_mut(words);
+    let cli = match matches.and_then(|m| Cli::from_arg_matches(&m).map_err(|e| e.format(&mut tree))) {
         Ok(cli) => cli,
         Err(e) => return said_by_the_parser(&e),
     };

@@ -121,6 +121,15 @@ impl Signals {
     }
 }
 
+/// Takes standard error and standard input from the process and all that it starts: nobody is told or asked anything.
+pub(crate) fn quiet() {
+    #[cfg(unix)]
+    if let Ok(nothing) = std::fs::File::options().read(true).write(true).open("/dev/null") {
+        let _ = rustix::stdio::dup2_stderr(&nothing);
+        let _ = rustix::stdio::dup2_stdin(&nothing);
+    }
+}
+
 /// Where signals come from.
 struct Sources {
     #[cfg(unix)]

@@ -84,13 +84,16 @@ fn help_pages() {
     let dir = scratch();
     let mut pages = String::new();
     for line in [
-        "-h",
+        "",
         "--help",
+        "help up",
+        "options",
         "init -h",
         "render -h",
         "config -h",
         "config check -h",
         "config show -h",
+        "config explain -h",
         "config schema -h",
         "config shared-config -h",
         "config local-config -h",
@@ -107,11 +110,172 @@ fn help_pages() {
         "autoscale -h",
         "logs -h",
         "trace -h",
+        "test -h",
+        "ellis -h",
+        "rbac -h",
+        "subscriber -h",
+        "subscriber create -h",
+        "completion -h",
+        "completion install -h",
         "version -h",
     ] {
         pages += &transcript(line, &run(dir.path(), &line.split_whitespace().collect::<Vec<_>>()));
     }
     assert_golden("help_pages", &pages);
+}
+
+/// Every page of the tree, with the words that lead to it.
+fn pages(tree: &clap::Command, words: &[String], take: &mut dyn FnMut(&[String], &clap::Command)) {
+    take(words, tree);
+    for command in tree.get_subcommands().filter(|c| c.get_name() != "help") {
+        pages(command, &[words, &[command.get_name().to_owned()]].concat(), take);
+    }
+}
+
+/// A line as a shell cuts it, up to what is done with its output and what is said of it.
+fn words_of(example: &str) -> Vec<String> {
+    let line = example.split(" | ").next().unwrap().split(" > ").next().unwrap();
+    let line = line.split_once("   ").map_or(line, |(line, _)| line);
+    line.split_whitespace().map(|word| word.trim_matches('\'').to_owned()).collect()
+}
+
+#[test]
+fn examples_stand_on_every_page_and_are_true() {
+    let tree = kubectl_clearwater::tree();
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    pages(&tree, &[], &mut |path, command| {
+        let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let examples = text.lines().skip_while(|l| *l != "Examples:").skip(1).take_while(|l| l.starts_with("  "));
+        let examples: Vec<&str> = examples.map(str::trim).collect();
+        let own = examples.iter().filter(|e| e.starts_with("kubectl clearwater")).count();
+        if own == 0 || examples.len() < 2 {
+            wrong.push(format!("{path:?}: {examples:?}"));
+        }
+        for example in examples {
+            if example.len() > 78 {
+                wrong.push(format!("{example}: wider than a terminal"));
+            }
+            let Some(line) = example.strip_prefix("kubectl clearwater ") else { continue };
+            seen += 1;
+            let words = ["kubectl-clearwater".to_owned()].into_iter().chain(words_of(line));
+            if let Err(e) = tree.clone().try_get_matches_from(words) {
+                wrong.push(format!("{example}: {e}"));
+            }
+        }
+    });
+    assert!(wrong.is_empty() && seen > 60, "{seen}\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn nothing_asked_for_is_asked_for_help() {
+    let dir = scratch();
+    let page = out(&run(dir.path(), &[]));
+    assert!(page.contains("Usage: kubectl clearwater <COMMAND>"), "{page}");
+    for line in [&["-h"][..], &["help"]] {
+        assert!(out(&run(dir.path(), line)).contains("Usage: kubectl clearwater <COMMAND>"), "{line:?}");
+    }
+    assert_eq!(run(dir.path(), &["-n", "ims"]).status.code(), Some(2));
+}
+
+#[test]
+fn names_of_other_tools_lead_on() {
+    let dir = scratch();
+    for (alias, name) in
+        [("delete", "down"), ("uninstall", "down"), ("doctor", "check"), ("tail", "logs"), ("install", "up")]
+    {
+        let page = out(&run(dir.path(), &[alias, "-h"]));
+        assert_eq!(page, out(&run(dir.path(), &[name, "-h"])), "{alias}");
+        assert!(!out(&run(dir.path(), &[])).contains(&format!("\n  {alias} ")), "{alias} is hidden");
+    }
+}
+
+#[test]
+fn flags_of_the_connection_stand_on_one_page() {
+    let dir = scratch();
+    let page = out(&run(dir.path(), &["options"]));
+    pages(&kubectl_clearwater::tree(), &[], &mut |path, _| {
+        let help = out(&run(dir.path(), &path.iter().map(String::as_str).chain(["--help"]).collect::<Vec<_>>()));
+        assert!(help.contains("Use \"kubectl clearwater options\""), "{path:?}\n{help}");
+        assert!(!help.contains("--kubeconfig <"), "{path:?}\n{help}");
+    });
+    let mut tree = kubectl_clearwater::tree();
+    tree.build();
+    let flags = tree.get_arguments().filter(|a| a.get_help_heading() == Some("Connection, as for kubectl"));
+    let flags: Vec<&str> = flags.filter_map(clap::Arg::get_long).collect();
+    assert!(flags.len() >= 19, "{flags:?}");
+    for flag in flags {
+        assert!(page.contains(&format!("--{flag}")), "{flag}\n{page}");
+    }
+}
+
+#[test]
+fn the_manual_has_a_page_for_each_command() {
+    let dir = scratch();
+    out(&run(dir.path(), &["man", "--dir", "man1"]));
+    let page = |name: &str| std::fs::read_to_string(dir.path().join("man1").join(name)).unwrap();
+    let mut count = 0;
+    pages(&kubectl_clearwater::tree(), &[], &mut |path, command| {
+        if command.is_hide_set() {
+            return;
+        }
+        count += 1;
+        let name = std::iter::once("kubectl-clearwater".to_owned()).chain(path.iter().cloned()).collect::<Vec<_>>();
+        let text = page(&format!("{}.1", name.join("-")));
+        for section in [".SH NAME", ".SH SYNOPSIS", ".SH DESCRIPTION", ".SH OPTIONS", ".SH NOTES"] {
+            assert_eq!(text.matches(&format!("\n{section}\n")).count(), 1, "{name:?} {section}\n{text}");
+        }
+        // What begins with a dot is an order to the formatter: only those that were meant.
+        let orders = ["ie ", "el ", "TH ", "SH ", "TP", "RS ", "RE", "nf", "fi", "br", "PP", "IP ", "B ", "I "];
+        for order in text.lines().filter_map(|l| l.strip_prefix('.')) {
+            assert!(orders.iter().any(|o| order.starts_with(o)), "{name:?} .{order}");
+        }
+        assert_eq!(text.matches("\n.nf\n").count(), text.matches("\n.fi\n").count(), "{name:?}");
+    });
+    assert_eq!(std::fs::read_dir(dir.path().join("man1")).unwrap().count(), count);
+    assert!(page("kubectl-clearwater-options.1").contains("kubeconfig"));
+    if let Ok(lint) = Command::new("mandoc")
+        .args(["-T", "lint", "-W", "error"])
+        .arg(dir.path().join("man1/kubectl-clearwater-up.1"))
+        .output()
+    {
+        assert!(lint.status.success(), "{}", text(&lint.stdout));
+    }
+}
+
+#[test]
+fn keys_are_explained() {
+    let dir = scratch();
+    let mut shown = String::new();
+    for line in [
+        "config explain",
+        "config explain bono.exposure",
+        "config explain logLevel",
+        "config explain bono.addresses[0]",
+        "config explain components",
+        "config explain components.sprout.logLevel",
+        "config explain securityContext",
+        "config explain bonno",
+        "config explain bono.exposur",
+        "config explain bono.exposure.deeper",
+        "config explain components.sproud.env",
+    ] {
+        shown += &transcript(line, &run(dir.path(), &line.split_whitespace().collect::<Vec<_>>()));
+    }
+    assert_golden("explain", &shown);
+}
+
+/// Each key that docs/deployment-file.md has is explained by its name there.
+#[test]
+fn every_key_of_the_page_is_explained() {
+    let dir = scratch();
+    let page = include_str!("../../docs/deployment-file.md");
+    let keys: Vec<&str> = page.lines().filter_map(|l| l.strip_prefix("| `")?.split('`').next()).collect();
+    assert!(keys.len() > 100, "{}", keys.len());
+    for key in keys.iter().step_by(3) {
+        let key = key.replace("COMPONENT", "bono");
+        assert!(out(&run(dir.path(), &["config", "explain", &key])).starts_with(&key), "{key}");
+    }
 }
 
 #[test]
@@ -130,7 +294,7 @@ fn init_then_check_then_render() {
     let mut shown = String::new();
     for line in [
         "init",
-        "init",
+        "init -o clearwater.yaml",
         "init --force",
         "config check",
         "config check -o json",
@@ -140,7 +304,15 @@ fn init_then_check_then_render() {
         shown += &transcript(line, &run(dir.path(), &line.split_whitespace().collect::<Vec<_>>()));
     }
     assert_golden("init_then_check", &shown);
-    let starter = out(&run(dir.path(), &["init", "-f", "-"]));
+    let starter = out(&run(dir.path(), &["init", "-o", "-"]));
+    assert_eq!(starter, out(&run(dir.path(), &["init", "-f", "-"])));
+    // Editors find by it what the file of the repository says, and `config schema`.
+    let schema: serde_json::Value = serde_json::from_str(&out(&run(dir.path(), &["config", "schema"]))).unwrap();
+    let place = schema["$id"].as_str().unwrap();
+    assert_eq!(starter.lines().next().unwrap(), format!("# yaml-language-server: $schema={place}"));
+    let kept = place.split_once("/main/").unwrap().1;
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(kept);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&std::fs::read_to_string(kept).unwrap()).unwrap(), schema);
     assert_eq!(std::fs::read_to_string(dir.path().join("clearwater.yaml")).unwrap(), starter);
     let of_file = out(&run(dir.path(), &["render"]));
     std::fs::remove_file(dir.path().join("clearwater.yaml")).unwrap();

@@ -172,3 +172,24 @@ fn members_of_the_list_that_are_not_there_are_passed_over() {
     let output = plugin(dir.path(), "2s").env("KUBECONFIG", list).output().unwrap();
     assert!(said(&output).contains("refused"), "{}", said(&output));
 }
+
+/// At half a character kube's own reader would panic.
+#[test]
+fn a_kubeconfig_cut_in_the_middle_of_a_character_is_an_error() {
+    for list in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join(".kube");
+        std::fs::create_dir(&home).unwrap();
+        for place in [dir.path().join("kubeconfig"), home.join("config")] {
+            std::fs::write(place, b"\xff\xfe\x00").unwrap();
+        }
+        let mut command = plugin(dir.path(), "2s");
+        if !list {
+            command.env_remove("KUBECONFIG");
+        }
+        let output = command.output().unwrap();
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("in the middle of a character") && !said.contains("panicked"), "{said}");
+    }
+}

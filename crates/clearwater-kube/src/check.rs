@@ -38,7 +38,7 @@ use crate::cluster::{Cluster, say};
 use crate::judge;
 use crate::observe::snapshot::Snapshot;
 use crate::observe::subject::{Subjects, ZoneUnread, with_programs};
-use crate::observe::{CouldNotLook, Subject, look};
+use crate::observe::{CouldNotLook, MembersSeen, Subject, look};
 
 /// Before something is looked at again. Also the least time that another look is worth.
 const BACK_OFF: Duration = Duration::from_millis(500);
@@ -204,7 +204,9 @@ async fn glance(cluster: &Cluster, options: &CheckOptions, within: Duration) -> 
         timeout(rest, preflight::version(cluster)),
         async {
             match &domain {
-                Some(domain) => timeout(rest, preflight::domain(cluster, domain)).await.ok(),
+                Some(domain) => Some(timeout(rest, preflight::domain(cluster, domain)).await.unwrap_or_else(|_| {
+                    line(CheckId::Domain, format!("cluster domain {domain}"), CheckStatus::Unseen, "no answer in time")
+                })),
                 None => None,
             }
         },
@@ -216,20 +218,15 @@ async fn glance(cluster: &Cluster, options: &CheckOptions, within: Duration) -> 
     let late = |_| line(CheckId::Version, "Kubernetes version", CheckStatus::Unseen, "no answer in time");
     let mut lines = vec![version.unwrap_or_else(late)];
     lines.extend(domain);
-    lines.extend(zone_unread.map(|why| {
-        let (status, why) = match why {
-            ZoneUnread::Forbidden => (CheckStatus::Skipped, "needs get configmaps".to_owned()),
-            ZoneUnread::Unreached(why) => (CheckStatus::Unseen, why),
-        };
-        line(CheckId::Names, "the zone in which containers look names up", status, why)
-    }));
+    lines.extend(zone_unread.map(ZoneUnread::line));
     let parts = subjects.iter().map(|subject| Part {
         component: subject.component(),
         judged: judge::standing(subject, &seen),
         unreached: judge::pods(subject, &seen)
             .iter()
             .filter_map(|p| seen.reports.get(&p.uid()?))
-            .any(|report| report.unreached),
+            .any(|report| report.unreached)
+            || matches!(seen.members(subject.component()), Some(MembersSeen::Unreached(_))),
     });
     let parts = parts.collect();
     let facts =

@@ -91,7 +91,10 @@ async fn allowed(client: &Client, namespace: &str, right: Right) -> Result<bool,
     };
     let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let answer = api.create(&PostParams::default(), &review).await?;
-    Ok(answer.status.is_some_and(|s| s.allowed))
+    match answer.status {
+        Some(status) => Ok(status.allowed),
+        None => Err(kube::Error::Service("the API server does not say whether it is allowed".into())),
+    }
 }
 
 /// Asks for many rights in a namespace, each with what came.

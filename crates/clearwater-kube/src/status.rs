@@ -235,7 +235,8 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
         partial,
         looks,
         unreached: matches!(zone_unread, Some(ZoneUnread::Unreached(_)))
-            || last.seen.reports.values().any(|r| r.unreached),
+            || last.seen.reports.values().any(|r| r.unreached)
+            || subjects.iter().any(|s| matches!(last.seen.members(s.component()), Some(MembersSeen::Unreached(_)))),
         notes: notes(cluster, &last.seen.snapshot, zone_unread.as_ref(), components.is_empty()),
         components,
     };

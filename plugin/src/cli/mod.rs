@@ -4,10 +4,10 @@ mod file;
 mod named_file;
 mod one_of;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 use crate::command::Command;
-use crate::connection::Connection;
+use crate::connection::{Connection, HEADING};
 
 pub(crate) use file::{FileArgs, PlaceArgs, USUAL};
 pub(crate) use named_file::NamedFile;
@@ -23,7 +23,16 @@ their own resolver can look up, and says what is wrong when one does not work.
 
 Results are written to standard output, everything else to standard error.";
 
-const AFTER: &str = "\
+const EXAMPLES: &str = "\
+Examples:
+  kubectl clearwater up -n ims --create-namespace
+  kubectl clearwater status -n ims
+  kubectl clearwater logs -n ims sprout homestead";
+
+/// Where the connection's flags are told, which every command takes and no page repeats, as kubectl's.
+const OPTIONS: &str = "Use \"kubectl clearwater options\" for the connection's flags (-n, --context, --kubeconfig, …).";
+
+const EXIT_CODES: &str = "\
 Exit codes:
   0         it worked
   1         it failed, or could not look
@@ -44,10 +53,10 @@ Exit codes:
     version,
     about = ABOUT,
     long_about = LONG_ABOUT,
-    after_long_help = AFTER,
+    after_help = EXAMPLES,
+    after_long_help = format!("{EXIT_CODES}\n\n{EXAMPLES}"),
     subcommand_required = true,
     arg_required_else_help = true,
-    disable_help_subcommand = true,
     max_term_width = 120
 )]
 pub(crate) struct Cli {
@@ -55,4 +64,27 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
     #[command(flatten)]
     pub(crate) connection: Connection,
+}
+
+/// The tree of commands as its help pages show it.
+pub(crate) fn tree() -> clap::Command {
+    let tree = Cli::command().mut_args(|arg| {
+        let is_of_connection = arg.get_help_heading() == Some(HEADING);
+        arg.hide(is_of_connection)
+    });
+    with_options(tree)
+}
+
+/// The command's page, and those below it, with the word where the flags are that it leaves out.
+fn with_options(command: clap::Command) -> clap::Command {
+    let and =
+        |text: Option<&clap::builder::StyledStr>| text.map_or(OPTIONS.to_owned(), |t| format!("{t}\n\n{OPTIONS}"));
+    let short = and(command.get_after_help());
+    let long = command.get_after_long_help().map(|text| and(Some(text)));
+    let command = match long {
+        Some(long) => command.after_help(short).after_long_help(long),
+        None => command.after_help(short),
+    };
+    let names: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
+    names.into_iter().fold(command, |command, name| command.mut_subcommand(name, with_options))
 }

@@ -24,7 +24,7 @@ use crate::table::Table;
 /// Writes a HorizontalPodAutoscaler that measures the component's own container. Components that would lose data or calls
 /// each time they shrink are refused, with the way that works. `up` leaves the number to the autoscaler from then on.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:
+#[command(after_help = "Examples:
   kubectl clearwater autoscale sprout --min 2 --max 6 --cpu 60
   kubectl clearwater autoscale --list
   kubectl clearwater autoscale sprout --remove")]

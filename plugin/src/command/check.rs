@@ -26,6 +26,13 @@ const PAGE: &str = "https://github.com/kubectl-clearwater/kubectl-clearwater/blo
 /// Works for deployments that other manifests made, too. Exit code 5 says that something is unwell, seen twice; 1 that
 /// something could not be looked at and nothing else is unwell. Warnings change no code.
 #[derive(Debug, Args)]
+#[command(
+    alias = "doctor",
+    after_help = "Examples:
+  kubectl clearwater check -n ims
+  kubectl clearwater check --before -f clearwater.yaml
+  kubectl clearwater check --only programs,disk -o json"
+)]
 pub(crate) struct Check {
     /// The deployment file to compare with. Default: clearwater.yaml where that exists, else what is there is judged
     #[arg(short, long, visible_alias = "file", value_name = "FILE")]

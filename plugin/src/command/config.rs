@@ -1,3 +1,5 @@
+mod explain;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -18,16 +20,32 @@ use crate::error::CliError;
 use crate::exit;
 use crate::output::Format;
 
+pub(crate) use explain::keys;
+
 /// Check a deployment file, and show the configuration that follows from it
 #[derive(Debug, Subcommand)]
+#[command(
+    disable_help_subcommand = true,
+    after_help = "Examples:
+  kubectl clearwater config check -f clearwater.yaml
+  kubectl clearwater config explain bono.exposure
+  kubectl clearwater config show --set logLevel=4 -o json"
+)]
 #[expect(clippy::enum_variant_names, reason = "the files are called shared_config and local_config")]
 pub(crate) enum Config {
     Check(Check),
     Show(Show),
+    Explain(explain::Explain),
     Schema(Schema),
     /// Show shared_config as a component's containers will hold it
+    #[command(after_help = "Examples:
+  kubectl clearwater config shared-config -f clearwater.yaml
+  kubectl clearwater config shared-config --component bono --pod-ip 192.0.2.7")]
     SharedConfig(Files),
     /// Show local_config as a component's containers will hold it
+    #[command(after_help = "Examples:
+  kubectl clearwater config local-config -f clearwater.yaml
+  kubectl clearwater config local-config --component bono --pod-ip 192.0.2.7")]
     LocalConfig(Files),
 }
 
@@ -36,6 +54,7 @@ impl Config {
         match self {
             Self::Check(command) => command.run(context),
             Self::Show(command) => command.run(context),
+            Self::Explain(command) => command.run(context),
             Self::Schema(command) => command.run(context),
             Self::SharedConfig(command) => command.run(context, |files| files.shared_config.as_deref()),
             Self::LocalConfig(command) => command.run(context, |files| Some(&files.local_config)),
@@ -45,6 +64,9 @@ impl Config {
 
 /// Say everything that is wrong with a deployment file
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl clearwater config check
+  kubectl clearwater config check -f clearwater.yaml -o json")]
 pub(crate) struct Check {
     #[command(flatten)]
     file: FileArgs,
@@ -122,6 +144,9 @@ impl Check {
 
 /// Show a deployment file with the command line's values put over it, defaults left out
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl clearwater config show -f clearwater.yaml
+  kubectl clearwater config show --set logLevel=4 -o json")]
 pub(crate) struct Show {
     #[command(flatten)]
     file: FileArgs,
@@ -142,6 +167,9 @@ impl Show {
 
 /// Show the JSON Schema of deployment files
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl clearwater config schema
+  kubectl clearwater config schema > clearwater.v1.json")]
 pub(crate) struct Schema {}
 
 impl Schema {

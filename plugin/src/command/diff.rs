@@ -15,6 +15,9 @@ use crate::runtime::block_on;
 ///
 /// Nothing is written. Exit code 7 says that something would be.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl clearwater diff -f clearwater.yaml -n ims
+  kubectl clearwater diff --only sprout -o json")]
 pub(crate) struct Diff {
     #[command(flatten)]
     file: FileArgs,

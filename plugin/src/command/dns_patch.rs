@@ -36,7 +36,7 @@ pub(crate) use report::{ExplainReport, Report};
 /// itself. Where one of them does not answer as it must, the change is taken back. Exit code 7 says that --check found
 /// something missing or stale.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:
+#[command(after_help = "Examples:
   kubectl clearwater dns-patch -n ims
   kubectl clearwater dns-patch -f clearwater.yaml --backend coredns --dry-run
   kubectl clearwater dns-patch --check

@@ -20,9 +20,9 @@ use crate::runtime::block_on;
 /// Subscribers, registrations, timers and accounts live in the pods and die with them. Only objects that this program
 /// made are removed; one that stood before `up` wrote to it is given back without what `up` wrote.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:
+#[command(aliases = ["delete", "uninstall"], after_help = "Examples:
   kubectl clearwater down -n ims
-  kubectl clearwater down -f clearwater.yaml     the deployment of the namespace that the file names
+  kubectl clearwater down -f clearwater.yaml     in the file's namespace
   kubectl clearwater down --only bono --yes")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(crate) struct Down {

@@ -21,11 +21,11 @@ const PORT: u16 = port(Component::Ellis, "http");
 /// The port listens at 127.0.0.1 alone. A pod that is replaced is followed. The sign-up code, which an account takes, is
 /// shown on a terminal, or where --show asks for it.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:
+#[command(after_help = "Examples:
   kubectl clearwater ellis -n ims
   kubectl clearwater ellis --port 8080 --no-open
-  kubectl clearwater ellis --show url        for scripts: the URL alone, without a browser
-  kubectl clearwater ellis --show code       the sign-up code alone, and no more")]
+  kubectl clearwater ellis --show url      the URL alone, for scripts
+  kubectl clearwater ellis --show code     the sign-up code alone")]
 pub(crate) struct Ellis {
     #[command(flatten)]
     place: PlaceArgs,

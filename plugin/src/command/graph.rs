@@ -12,6 +12,10 @@ use crate::output::Format;
 
 /// Draw which component waits for which, and why
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl clearwater graph
+  kubectl clearwater graph --only bono --order earliest
+  kubectl clearwater graph --format svg --all > graph.svg")]
 pub(crate) struct Graph {
     #[command(flatten)]
     file: FileArgs,

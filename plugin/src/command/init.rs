@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clearwater::component::Release;
-use clearwater::config::starter;
+use clearwater::config::{schema, starter};
 
 use crate::cli::USUAL;
 use crate::context::Context;
@@ -23,9 +23,13 @@ const HEAD: &str = "\
 
 /// Write a deployment file that says what can be chosen
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl clearwater init
+  kubectl clearwater init --release classic -f classic.yaml
+  kubectl clearwater init -o -")]
 pub(crate) struct Init {
     /// The file to write; - writes to standard output
-    #[arg(short, long, value_name = "FILE", default_value = USUAL)]
+    #[arg(short, long, short_alias = 'o', alias = "output", value_name = "FILE", default_value = USUAL)]
     filename: PathBuf,
     /// The release of Clearwater: hunter or classic
     #[arg(long, value_name = "RELEASE", default_value_t)]
@@ -35,9 +39,15 @@ pub(crate) struct Init {
     force: bool,
 }
 
+/// The starter, after the line by which editors find the schema: they complete keys, and say what each is.
+fn starter_for_editors(release: Release) -> String {
+    let place = schema()["$id"].as_str().unwrap_or_default();
+    format!("# yaml-language-server: $schema={place}\n{HEAD}{}", starter(release))
+}
+
 impl Init {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
-        let text = format!("{HEAD}{}", starter(self.release));
+        let text = starter_for_editors(self.release);
         let path = self.filename;
         if path == Path::new("-") {
             context.results().text(&text)?;

@@ -31,15 +31,23 @@ use span::Span;
 
 pub(super) use filter::Filter;
 pub(super) use format::{Form, Printer};
-pub(super) use saved::{each_of_path, each_of_stdin};
+pub(crate) use saved::each_of_path;
+pub(super) use saved::each_of_stdin;
 pub(super) use selection::Selection;
-pub(super) use unread::Unread;
+pub(crate) use unread::Unread;
 
 /// Follow what components say: container output and the files inside containers, as one stream in time order
 ///
 /// Streams that break are resumed: what the cluster still serves is printed once, what it no longer serves is marked
 /// with its bounds. Letters are stern's where they mean the same; -s stays kubectl's --server.
 #[derive(Debug, Args)]
+#[command(
+    alias = "tail",
+    after_help = "Examples:
+  kubectl clearwater logs -n ims
+  kubectl clearwater logs -n ims sprout homestead --level warning --since 10m
+  kubectl clearwater logs --from night --around 03:12:45"
+)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Logs {
     /// Only these components; every component when none is named

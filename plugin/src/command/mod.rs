@@ -2,6 +2,7 @@
 
 mod autoscale;
 mod check;
+mod completion;
 mod config;
 mod diff;
 mod dns_patch;
@@ -10,6 +11,8 @@ mod ellis;
 mod graph;
 mod init;
 mod logs;
+mod man;
+mod options;
 mod rbac;
 mod render;
 mod report;
@@ -22,6 +25,9 @@ mod up;
 mod version;
 
 use clap::Subcommand;
+
+pub(crate) use config::keys;
+pub(crate) use logs::{Unread, each_of_path};
 
 use crate::context::Context;
 use crate::error::CliError;
@@ -53,7 +59,12 @@ pub(crate) enum Command {
     Logs(Box<logs::Logs>),
     Trace(Box<trace::Trace>),
     Rbac(rbac::Rbac),
+    #[command(subcommand)]
+    Completion(completion::Completion),
+    Options(options::Options),
     Version(version::Version),
+    #[command(hide = true)]
+    Man(man::Man),
 }
 
 impl Command {
@@ -79,6 +90,9 @@ impl Command {
             Self::Logs(command) => command.run(context),
             Self::Trace(command) => command.run(context),
             Self::Rbac(command) => command.run(context),
+            Self::Completion(command) => command.run(context),
+            Self::Options(command) => command.run(context),
+            Self::Man(command) => command.run(context),
             Self::Version(command) => command.run(context),
         }
     }

@@ -13,9 +13,9 @@ use crate::output::Format;
 /// Nothing is asked of the cluster. Roles of the namespace, of kube-system where the cluster's DNS is meant, and of the
 /// whole cluster are written with their bindings, to be applied by whoever may give these rights.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:
-  kubectl clearwater rbac up status logs -n ims --for-user ann | kubectl apply -f -
-  kubectl clearwater rbac scale -n ims --for-service-account ci:deployer --minimal")]
+#[command(after_help = "Examples:
+  kubectl clearwater rbac up status -n ims --for-user ann
+  kubectl clearwater rbac scale --for-service-account ci:deployer --minimal")]
 pub(crate) struct Rbac {
     /// What is to be done
     #[arg(required = true, value_name = "TASK", value_parser = one_of::<Task>(Task::ALL.map(Task::name).map(PossibleValue::new)))]

@@ -13,6 +13,10 @@ use crate::output::Format;
 ///
 /// Nothing is asked of a cluster. The objects are those that `up` applies, less what only a cluster can tell.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl clearwater render -f clearwater.yaml
+  kubectl clearwater render --dir base/ims -n ims     a base for kustomize
+  kubectl clearwater render --list-images > images.txt")]
 pub(crate) struct Render {
     #[command(flatten)]
     file: FileArgs,

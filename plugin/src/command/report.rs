@@ -27,6 +27,9 @@ use crate::runtime::{block_on, unless_ended};
 /// Data of Secrets, keys and passwords are left out. What could not be had is listed in the zip and said. Look through it
 /// before it is handed on: logs name subscribers, numbers and addresses.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl clearwater report -n ims
+  kubectl clearwater report --to night.zip --limit 4Mi")]
 pub(crate) struct Report {
     /// The deployment file to compare with. Default: clearwater.yaml where that exists, else what is there tells
     #[arg(short, long, visible_alias = "file", value_name = "FILE")]

@@ -21,11 +21,11 @@ use crate::runtime::block_on;
 /// to be complete. What would lose data is refused, with the way that works. An interrupted run is gone on with by
 /// running it again.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:
+#[command(after_help = "Examples:
   kubectl clearwater scale bono 2
   kubectl clearwater scale bono=2 sprout=+1
   kubectl clearwater scale chronos 3 --dry-run
-  kubectl clearwater scale --file clearwater.yaml     carries out the replicas that the file names")]
+  kubectl clearwater scale -f clearwater.yaml     to what the file names")]
 pub(crate) struct Scale {
     /// COMPONENT N, or COMPONENT=N for several; N may be relative: +1, -1
     #[arg(value_name = "COMPONENT[=]N", allow_negative_numbers = true)]

@@ -23,6 +23,10 @@ use crate::table::Table;
 ///
 /// Works for deployments that other manifests made, too. Exit code 5 says that something does not serve.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl clearwater status -n ims
+  kubectl clearwater status --watch
+  kubectl clearwater status -f clearwater.yaml -o json")]
 pub(crate) struct Status {
     /// The deployment file to compare with. Default: clearwater.yaml where that exists, else what is there is judged
     #[arg(short, long, visible_alias = "file", value_name = "FILE")]

@@ -36,12 +36,12 @@ use report::{Tried, counts, millis, write_junit};
 /// Several runs at once do not disturb each other: each has lines of its own. What a run left behind when it was killed is
 /// taken away by one that begins later, once its time is over.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:
+#[command(after_help = "Examples:
   kubectl clearwater test
   kubectl clearwater test --only register,call --transport udp
-  kubectl clearwater test --via 203.0.113.7           from here, as a phone: this tries the exposure too
+  kubectl clearwater test --via 203.0.113.7       from here, as a phone
   kubectl clearwater test --repeat 50 -o json --junit test.xml
-  kubectl clearwater test --load 5/s --for 2m         calls at a rate, while `autoscale` is watched
+  kubectl clearwater test --load 5/s --for 2m     calls at a rate
 
 Exit code 8 says that a case failed, or more calls than may; 1 that something could not be tried.")]
 pub(crate) struct Test {

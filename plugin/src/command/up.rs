@@ -56,10 +56,13 @@ fn policies() -> [PossibleValue; Policy::ALL.len()] {
 /// What stands is kept, so it can be run again and again: after an edit of the file, after an interruption, or to see
 /// that nothing has to be done.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:
+#[command(
+    alias = "install",
+    after_help = "Examples:
   kubectl clearwater up -n ims --create-namespace
   kubectl clearwater up -f clearwater.yaml --set logLevel=4 --yes
-  kubectl clearwater up --only homer --dry-run")]
+  kubectl clearwater up --only homer --dry-run"
+)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(crate) struct Up {
     #[command(flatten)]

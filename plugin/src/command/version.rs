@@ -10,6 +10,9 @@ use crate::output::Format;
 
 /// Show the plugin's version and what it can do
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl clearwater version
+  kubectl clearwater version -o json")]
 pub(crate) struct Version {
     /// Write it for programs
     #[arg(short, long, value_enum)]

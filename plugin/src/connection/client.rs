@@ -102,7 +102,7 @@ impl Connection {
 
     /// A client for the cluster.
     #[expect(clippy::unused_async, reason = "what it makes wants to be made within a runtime")]
-    pub(super) async fn client(&self) -> Result<kube::Client, CliError> {
+    pub(crate) async fn client(&self) -> Result<kube::Client, CliError> {
         let mut config = self.config()?;
         // The policy for requests asks again, and tells what it was told.
         config.default_retry = false;

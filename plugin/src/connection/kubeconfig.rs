@@ -16,7 +16,7 @@ use crate::error::CliError;
 
 impl Connection {
     /// The kubeconfig that the flags and the environment name, or `None` where there is none.
-    pub(super) fn read_kubeconfig(&self) -> Result<Option<Kubeconfig>, CliError> {
+    pub(crate) fn read_kubeconfig(&self) -> Result<Option<Kubeconfig>, CliError> {
         let (named, limit) = (self.kubeconfig.clone(), self.deadline());
         let read = within(limit, move || match named {
             Some(path) => kubeconfig_at(&path).map(Some),
@@ -115,7 +115,11 @@ fn usual_kubeconfig() -> Result<Option<Kubeconfig>, String> {
         Err(e) => Err(causes(&e)),
     };
     let Some(list) = std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty()) else {
-        return there(Kubeconfig::read());
+        return there(
+            whole(std::env::home_dir().map(|home| home.join(".kube/config")).as_deref())
+                .map_err(|why| KubeconfigError::ReadConfig(why, PathBuf::from("~/.kube/config")))
+                .and_then(|()| Kubeconfig::read()),
+        );
     };
     merged(std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()))
 }
@@ -135,10 +139,24 @@ fn merged(list: impl Iterator<Item = PathBuf>) -> Result<Option<Kubeconfig>, Str
     Ok(merged)
 }
 
+/// Refuses UTF-16 that ends in the middle of a character, at which kube's reader would panic.
+fn whole(path: Option<&Path>) -> io::Result<()> {
+    let Some(bytes) = path.and_then(|path| std::fs::read(path).ok()) else { return Ok(()) };
+    match bytes[..] {
+        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] if bytes.len() % 2 == 1 => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "it is UTF-16 and ends in the middle of a character"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The kubeconfig in a file, or in what a shell puts in a file's place (`--kubeconfig <(...)`).
 fn kubeconfig_at(path: &Path) -> Result<Kubeconfig, String> {
     let said = |why: &dyn fmt::Display| format!("{}: {why}", path.display());
-    let read = || match Kubeconfig::read_from(path) {
+    let read = || match whole(Some(path))
+        .map_err(|why| KubeconfigError::ReadConfig(why, path.to_owned()))
+        .and_then(|()| Kubeconfig::read_from(path))
+    {
         // Its words have the path.
         Err(e @ KubeconfigError::ReadConfig(..)) => Err(causes(&e)),
         Err(e) => Err(said(&causes(&e))),

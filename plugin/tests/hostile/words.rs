@@ -13,7 +13,8 @@ pub(crate) fn line(random: &mut Random, tree: &Command) -> Vec<OsString> {
     let mut words: Vec<OsString> = Vec::new();
     let mut command = tree;
     loop {
-        let below: Vec<&Command> = command.get_subcommands().collect();
+        // `completion install` would write beside the program itself.
+        let below: Vec<&Command> = command.get_subcommands().filter(|c| c.get_name() != "install").collect();
         if below.is_empty() || random.one_in(40) {
             break;
         }

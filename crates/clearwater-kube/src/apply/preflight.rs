@@ -76,6 +76,9 @@ pub(crate) async fn check(
 pub(crate) async fn version(cluster: &Cluster) -> CheckLine {
     let title = "Kubernetes version";
     match cluster.client.apiserver_version().await {
+        Ok(version) if version.git_version.is_empty() => {
+            line(CheckId::Version, title, CheckStatus::Unseen, "the API server tells none")
+        }
         Ok(version) => {
             if minor_of(&version.minor).is_some_and(|m| m < OLDEST_MINOR) && version.major == "1" {
                 let seen = line(CheckId::Version, title, CheckStatus::Warning, version.git_version);

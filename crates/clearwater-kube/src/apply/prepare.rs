@@ -106,9 +106,14 @@ impl LiveState {
             Err(kube::Error::Api(status)) if status.is_forbidden() => None,
             Err(error) => return Err(fail("reading the keys' secret")(error)),
         };
-        let classes = classes
-            .ok()
-            .map(|list| list.iter().any(|c| c.annotations().get(DEFAULT_CLASS).is_some_and(|v| v == "true")));
+        let classes = match classes {
+            Ok(classes) => Some(classes),
+            // Whether there is a default one is then left to whoever makes the volume.
+            Err(error) if is_forbidden(&error) => None,
+            Err(error) => return Err(fail("listing storageclasses")(error)),
+        };
+        let classes =
+            classes.map(|list| list.iter().any(|c| c.annotations().get(DEFAULT_CLASS).is_some_and(|v| v == "true")));
         Ok(Self {
             namespace,
             terminating,

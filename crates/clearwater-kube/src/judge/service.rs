@@ -294,7 +294,9 @@ fn answers(subject: &Subject, seen: &Observation, judged: &mut Judged) -> (Stage
             Some(MembersSeen::Wrong { key, error }) => {
                 wrong(format!("{} members: {error}; {}", clustering.title, error.fix(key)));
             }
-            Some(MembersSeen::Failed(text)) => wrong(format!("{} members: {text}", clustering.title)),
+            Some(MembersSeen::Failed(text) | MembersSeen::Unreached(text)) => {
+                wrong(format!("{} members: {text}", clustering.title));
+            }
             Some(MembersSeen::Unchecked(text)) => judged.unchecked.push(format!("members: {text}")),
             None => wrong(format!("the members of {} have not been asked for yet", clustering.title)),
         }

@@ -33,7 +33,12 @@ async fn open(cluster: &Cluster, pod: &str) -> Result<Forward, AskError> {
 
 /// What a failure to ask says of every list.
 fn failed(error: &AskError) -> MembersSeen {
-    if error.is_lasting() { MembersSeen::Unchecked(error.to_string()) } else { MembersSeen::Failed(error.to_string()) }
+    let text = error.to_string();
+    match error {
+        error if error.is_lasting() => MembersSeen::Unchecked(text),
+        error if error.is_of_the_way() => MembersSeen::Unreached(text),
+        _ => MembersSeen::Failed(text),
+    }
 }
 
 /// Reads the lists under these keys once, in their order, out of an etcd pod.

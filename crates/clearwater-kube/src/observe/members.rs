@@ -20,6 +20,8 @@ pub enum MembersSeen {
     Read(Members),
     /// etcd could not be asked for now.
     Failed(String),
+    /// No connection to etcd was to be had, which says nothing of it.
+    Unreached(String),
     /// What stands in etcd is no list of members: somebody else wrote it, and it stays so until another is written.
     Wrong {
         /// The key in etcd.

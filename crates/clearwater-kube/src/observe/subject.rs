@@ -6,6 +6,7 @@ use std::time::Duration;
 use clearwater::component::{Component, Entry, Release, entry};
 use clearwater::config::Deployment;
 use clearwater::dns::Names;
+use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::manifest::{self, ENV_VARS, WorkloadKind, WorkloadRef};
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -241,6 +242,18 @@ pub(crate) enum ZoneUnread {
     Forbidden,
     /// It could not be read.
     Unreached(String),
+}
+
+impl ZoneUnread {
+    /// The line of the checks.
+    pub(crate) fn line(self) -> CheckLine {
+        let (status, detail) = match self {
+            Self::Forbidden => (CheckStatus::Skipped, "needs get configmaps".to_owned()),
+            Self::Unreached(why) => (CheckStatus::Unseen, why),
+        };
+        let title = "the zone in which containers look names up".to_owned();
+        CheckLine { id: CheckId::Names, title, status, detail, fix: None }
+    }
 }
 
 /// The host names of the deployment that stands, below the zone in which its containers look them up; `None` where it says

@@ -23,6 +23,7 @@ use crate::cluster::{Cluster, say};
 use crate::observe::observation::Observed;
 use crate::observe::observer::Observer;
 use crate::observe::snapshot::WatchEvent;
+use crate::observe::subject::ZoneUnread;
 use crate::observe::{Observation, subject};
 use crate::run::checks::{self, Unseen};
 use crate::run::{Emitter, Steering};
@@ -38,11 +39,12 @@ pub(super) async fn steps(
     see(cluster, &mut seen, &mut observer).await?;
 
     let release = options.deployment.as_ref().map_or_else(|| subject::release(&seen.snapshot), Deployment::release);
-    let names = names(cluster, release).await;
-    let (autoscalers, unseen) = match check::autoscalers(cluster).await {
-        Ok(found) => (found, None),
-        Err(line) => (Vec::new(), Some(line)),
-    };
+    let (names, zone_unread) = names(cluster, release).await;
+    let mut unseen: Vec<CheckLine> = zone_unread.map(ZoneUnread::line).into_iter().collect();
+    let autoscalers = check::autoscalers(cluster).await.unwrap_or_else(|line| {
+        unseen.push(line);
+        Vec::new()
+    });
     let mut targets = Vec::new();
     let mut refused = Vec::new();
     for (component, to) in &options.targets {
@@ -171,7 +173,7 @@ async fn checked(
     seen: &Mutex<Observation>,
     targets: &[ScaleTarget],
     plans: &[ScalePlan],
-    unseen: Option<CheckLine>,
+    unseen: Vec<CheckLine>,
     emitter: &mut Emitter,
 ) -> Result<(bool, Unseen), End> {
     for plan in plans {
@@ -181,7 +183,7 @@ async fn checked(
         targets.iter().zip(plans).flat_map(|(t, p)| look(seen, |seen| changes(seen, t, p))).collect();
     let writes = changes.iter().any(|c| c.operation != Operation::Keep);
     let growth = look(seen, |seen| check::growth(&seen.snapshot, targets));
-    let mut lines: Vec<CheckLine> = unseen.into_iter().collect();
+    let mut lines = unseen;
     let looked = check::check(cluster, targets, &growth, writes).await;
     lines.extend(
         looked.map_err(|error| (Outcome::CouldNotLook, error.advice().after("cannot look, nothing was changed: ")))?,

@@ -258,20 +258,20 @@ fn place(growth: &[Growth], nodes: &[Node], left: &mut [Left]) -> Vec<(Component
         let Some(spec) = &one.template.spec else { continue };
         let (cpu, memory) = (request(spec, "cpu"), request(spec, "memory"));
         let mut missing = 0;
-        for _ in 0..one.more {
+        for placed in 0..one.more {
             let place = left
                 .iter_mut()
                 .zip(nodes)
                 .filter(|(l, n)| may_run(spec, n) && l.cpu >= cpu - 1e-9 && l.memory >= memory && l.pods >= 1.0)
                 .max_by(|(a, _), (b, _)| a.cpu.total_cmp(&b.cpu));
-            match place {
-                Some((l, _)) => {
-                    l.cpu -= cpu;
-                    l.memory -= memory;
-                    l.pods -= 1.0;
-                }
-                None => missing += 1,
-            }
+            let Some((l, _)) = place else {
+                // Room only becomes less.
+                missing = one.more - placed;
+                break;
+            };
+            l.cpu -= cpu;
+            l.memory -= memory;
+            l.pods -= 1.0;
         }
         if missing > 0 {
             without.push((one.component, missing, one.more));
@@ -369,6 +369,9 @@ mod tests {
         let left = || nodes.iter().map(|n| left_on(n, std::slice::from_ref(&running))).collect::<Vec<_>>();
         assert_eq!(place(&[grows(2, &spec)], &nodes, &mut left()), []);
         assert_eq!(place(&[grows(3, &spec)], &nodes, &mut left()), [(Component::Sprout, 1, 3)]);
+        // Counted at once, however many there are.
+        let most = u32::MAX;
+        assert_eq!(place(&[grows(most, &spec)], &nodes, &mut left()), [(Component::Sprout, most - 2, most)]);
         let elsewhere = json!({"nodeSelector": {"zone": "c"}, "containers": []});
         assert_eq!(place(&[grows(1, &elsewhere)], &nodes, &mut left()), [(Component::Sprout, 1, 1)]);
     }

@@ -87,7 +87,7 @@ impl ScaleTarget {
     /// Why its store's list of members cannot be read.
     pub(super) fn list_trouble<'a>(&self, seen: &'a Observation) -> Option<&'a str> {
         match seen.members(self.component())? {
-            MembersSeen::Failed(text) | MembersSeen::Unchecked(text) => Some(text),
+            MembersSeen::Failed(text) | MembersSeen::Unreached(text) | MembersSeen::Unchecked(text) => Some(text),
             MembersSeen::Read(_) | MembersSeen::Wrong { .. } => None,
         }
     }

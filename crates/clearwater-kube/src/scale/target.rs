@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec};
 use super::ScaleOptions;
 use crate::cluster::Cluster;
 use crate::observe::snapshot::Snapshot;
+use crate::observe::subject::ZoneUnread;
 use crate::observe::{Subject, Workload, subject};
 
 /// A component that is scaled.
@@ -41,10 +42,13 @@ impl ScaleTarget {
 
 /// The host names of what stands, where the zone below which they are is the one that cluster DNS gives to the
 /// namespace's Services.
-pub(super) async fn names(cluster: &Cluster, release: Release) -> Names {
-    let standing = subject::names(cluster, release).await.ok().flatten().filter(Names::zone_is_kubernetes);
+pub(super) async fn names(cluster: &Cluster, release: Release) -> (Names, Option<ZoneUnread>) {
+    let (standing, unread) = match subject::names(cluster, release).await {
+        Ok(standing) => (standing.filter(Names::zone_is_kubernetes), None),
+        Err(unread) => (None, Some(unread)),
+    };
     let own = || Names::standing(release, &cluster.namespace, &format!("{}.svc.{CLUSTER_DOMAIN}", cluster.namespace));
-    standing.unwrap_or_else(own)
+    (standing.unwrap_or_else(own), unread)
 }
 
 /// Why a component cannot even be looked at.

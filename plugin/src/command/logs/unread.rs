@@ -16,7 +16,7 @@ const MOST_NAMED: usize = 12;
 
 /// What could not be read.
 #[derive(Debug, Default)]
-pub(in crate::command) struct Unread {
+pub(crate) struct Unread {
     sources: BTreeSet<String>,
     /// How often something was gone without: for want of a right, or of a program in the container.
     troubles: u64,

@@ -21,8 +21,8 @@ use crate::signal::Signals;
 /// A range that was made in part is completed: lines that stand already stay as they are. Ellis tells a password once;
 /// --new-passwords gives those that stand already new ones, so that all are shown.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:
-  kubectl clearwater subscriber create                             one line, with the next number of the pool
+#[command(after_help = "Examples:
+  kubectl clearwater subscriber create     the next number of the pool
   kubectl clearwater subscriber create --count 200 -o csv > lines.csv
   kubectl clearwater subscriber create 6505551000..6505551099 -n ims")]
 pub(crate) struct Create {

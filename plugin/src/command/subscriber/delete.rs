@@ -21,9 +21,9 @@ const NAMED: usize = 10;
 
 /// Delete lines: their numbers go back to the pool
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:
+#[command(after_help = "Examples:
   kubectl clearwater subscriber delete 6505551000..6505551099
-  kubectl clearwater subscriber delete --all --yes               every line of the account, and the account at Ellis")]
+  kubectl clearwater subscriber delete --all --yes     and the account at Ellis")]
 pub(crate) struct Delete {
     /// Numbers, ranges of them, as FROM..TO with both ends, or whole public identities
     #[arg(value_name = "NUMBER|FROM..TO|IDENTITY", required_unless_present = "all", conflicts_with = "all")]

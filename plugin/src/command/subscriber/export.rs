@@ -9,9 +9,9 @@ use crate::runtime::{block_on, unless_ended};
 
 /// Write the lines of an account as a file that `subscriber import` reads
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:
+#[command(after_help = "Examples:
   kubectl clearwater subscriber export -n ims > lines.json
-  kubectl clearwater subscriber export --passwords -o csv > lines.csv     sipp's -inf")]
+  kubectl clearwater subscriber export --passwords -o csv > lines.csv")]
 pub(crate) struct Export {
     /// Only these numbers, ranges of them, or whole public identities
     #[arg(value_name = "NUMBER|FROM..TO|IDENTITY")]

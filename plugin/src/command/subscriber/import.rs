@@ -26,6 +26,9 @@ const LONGEST: u64 = 64 << 20;
 /// A line that stands already is kept, and given the file's password where it has one; an import that was interrupted is
 /// completed by the same one again. Lines without a password get a new one, which is shown.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl clearwater subscriber import lines.json -n ims
+  kubectl clearwater subscriber import lines.csv --no-passwords")]
 pub(crate) struct Import {
     /// The file; - reads standard input
     #[arg(value_name = "FILE")]

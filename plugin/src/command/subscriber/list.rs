@@ -9,10 +9,10 @@ use crate::runtime::{block_on, unless_ended};
 
 /// List the lines of an account
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:
+#[command(after_help = "Examples:
   kubectl clearwater subscriber list -n ims
   kubectl clearwater subscriber list --account ann@example.com
-  kubectl clearwater subscriber list --through homestead-prov      all lines that there are, whoever made them")]
+  kubectl clearwater subscriber list --through homestead-prov     all there are")]
 pub(crate) struct List {
     /// Only these numbers, ranges of them, or whole public identities
     #[arg(value_name = "NUMBER|FROM..TO|IDENTITY")]

@@ -47,6 +47,13 @@ const GRACE: Duration = Duration::from_millis(700);
 /// Lines belong to an account of Ellis, one of this program's own where --account names no other. Passwords are shown by
 /// `create`, `password` and `import`, which make them, and elsewhere with --passwords only.
 #[derive(Debug, Subcommand)]
+#[command(
+    disable_help_subcommand = true,
+    after_help = "Examples:
+  kubectl clearwater subscriber create --count 2 -n ims
+  kubectl clearwater subscriber list
+  kubectl clearwater subscriber show 6505550000 --passwords"
+)]
 pub(crate) enum Subscriber {
     Create(create::Create),
     List(list::List),

@@ -21,6 +21,9 @@ const AT_ONCE: usize = clearwater_kube::subscribers::AT_ONCE;
 ///
 /// Phones that know the old ones cannot register any more.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl clearwater subscriber password 6505550000
+  kubectl clearwater subscriber password 6505551000..6505551099 -o csv")]
 pub(crate) struct Password {
     /// Numbers, ranges of them, as FROM..TO with both ends, or whole public identities
     #[arg(value_name = "NUMBER|FROM..TO|IDENTITY", required = true)]

@@ -16,9 +16,9 @@ use crate::runtime::{block_on, unless_ended};
 ///
 /// The password stands in what is shown where it was asked for with --passwords and is kept as text.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:
+#[command(after_help = "Examples:
   kubectl clearwater subscriber show 6505550000
-  kubectl clearwater subscriber show 6505550000 --passwords --phone linphone --proxy 192.0.2.7:5060 > phone.xml
+  kubectl clearwater subscriber show 6505550000 --phone linphone > phone.xml
   kubectl clearwater subscriber show 6505550000 --passwords --phone text --qr")]
 pub(crate) struct Show {
     /// The number, or the whole public identity

@@ -36,10 +36,10 @@ enum Drawing {
 /// is drawn, with the lines between that name the call or its parties and with every warning and error, and who broke it is
 /// said. Bono and sprout write SIP messages from log level 4 on. What is still in the pods is read, or logs that were saved.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Examples:
-  kubectl clearwater trace -n ims --since 10m --failed         what went wrong in the last ten minutes
-  kubectl clearwater trace -n ims --follow --user 6505550000   what one subscriber does, as it happens
-  kubectl clearwater trace -n ims 1-69@10.244.1.4              one of them, drawn
+#[command(after_help = "Examples:
+  kubectl clearwater trace -n ims --since 10m --failed
+  kubectl clearwater trace -n ims --follow --user 6505550000
+  kubectl clearwater trace -n ims 1-69@10.244.1.4     one of them, drawn
   kubectl clearwater trace --from night 6505550000 --format svg > night.svg")]
 pub(crate) struct Trace {
     /// A Call-ID, or a subscriber: a number, a sip: or a tel: URI

@@ -68,7 +68,7 @@ fn lists(lists: &[(Vec<OldMember>, MembersSeen)]) -> Vec<CheckLine> {
                 lines.push(with_fix(seen, error.fix(key)));
             }
             MembersSeen::Unchecked(text) => lines.push(line(CheckId::Etcd, title, CheckStatus::Skipped, text)),
-            MembersSeen::Failed(text) => {
+            MembersSeen::Failed(text) | MembersSeen::Unreached(text) => {
                 lines.push(line(CheckId::Etcd, title, CheckStatus::Unseen, text));
             }
         }
