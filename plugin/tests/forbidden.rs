@@ -223,7 +223,10 @@ fn a_token_that_runs_out_in_the_middle() {
                         if server.requests().len() <= good {
                             break;
                         }
-                        let told = ["Unauthorized", "did not let it be asked"].iter().any(|words| said.contains(words));
+                        // `check` tells of each thing the first reason alone.
+                        let told = ["Unauthorized", "did not let it be asked", "could not be made"]
+                            .iter()
+                            .any(|words| said.contains(words));
                         // Whose own time is short may have ended for that before it was refused.
                         let late = matches!(code, 3..=5) || said.contains("no answer from the API server within");
                         let ended = line.contains("--timeout") && late && code != 0;

@@ -145,7 +145,9 @@ async fn looked(
 ) -> Result<(SignedDuration, LiveState, ApplyPlan), Stop> {
     let skew = cluster.clock_skew().await;
     let live = LiveState::look(cluster).await;
-    let standing = live.map_err(|error| Stop::unwritten(Outcome::CouldNotLook, error.advice()))?;
+    let standing = live.map_err(|error| {
+        Stop::unwritten(Outcome::CouldNotLook, error.advice().after("cannot look, nothing was written: "))
+    })?;
     let (work, unseen) = Box::pin(checked(cluster, options, scope, &standing, emitter)).await?;
     agreed(options, scope, &standing, &work, unseen, emitter, steering).await?;
     Ok((skew, standing, work))
