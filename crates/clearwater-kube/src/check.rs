@@ -29,16 +29,17 @@ use tokio::time::{Instant, sleep, timeout};
 use tower::BoxError;
 
 use self::facts::{Facts, Part};
-use self::inside::{Inside, Unsaid, ask};
-use self::settle::{is_bad, is_open, is_unseen, settled};
+use self::inside::{Inside, ask};
+use self::settle::{is_bad, is_open, settled};
 use crate::apply::checks::{line, with_fix};
 use crate::apply::preflight;
 use crate::apply::prepare::{ApplyPlan, LiveState, PrepareError, Scope};
-use crate::cluster::{Cluster, say};
+use crate::cluster::{Cluster, list_all, say};
 use crate::judge;
 use crate::observe::snapshot::Snapshot;
-use crate::observe::subject::{Subjects, ZoneUnread, with_programs};
-use crate::observe::{CouldNotLook, MembersSeen, Subject, look};
+use crate::observe::subject::{Subjects, with_programs, zone_line};
+use crate::observe::unasked::Unasked;
+use crate::observe::{CouldNotLook, Subject, look};
 
 /// Before something is looked at again. Also the least time that another look is worth.
 const BACK_OFF: Duration = Duration::from_millis(500);
@@ -112,7 +113,7 @@ impl Checks {
             line.clean();
         }
         let healthy = !lines.iter().any(is_bad);
-        let complete = !lines.is_empty() && !lines.iter().any(is_unseen);
+        let complete = !lines.is_empty() && lines.iter().all(|l| l.status.is_known());
         let mut groups: BTreeMap<CheckGroup, Vec<CheckLine>> = BTreeMap::new();
         for line in lines {
             groups.entry(line.id.group()).or_default().push(line);
@@ -171,7 +172,7 @@ async fn list<K>(api: Api<K>, right: &str, within: Duration) -> Result<Vec<K>, S
 where
     K: kube::Resource + Clone + DeserializeOwned + std::fmt::Debug,
 {
-    match timeout(within, crate::cluster::list_all(&api, &ListParams::default())).await {
+    match timeout(within, list_all(&api, &ListParams::default())).await {
         Ok(Ok(all)) => Ok(all),
         Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => Err(format!("needs {right}")),
         Ok(Err(error)) => Err(say(&error)),
@@ -218,15 +219,11 @@ async fn glance(cluster: &Cluster, options: &CheckOptions, within: Duration) -> 
     let late = |_| line(CheckId::Version, "Kubernetes version", CheckStatus::Unseen, "no answer in time");
     let mut lines = vec![version.unwrap_or_else(late)];
     lines.extend(domain);
-    lines.extend(zone_unread.map(ZoneUnread::line));
+    lines.extend(zone_unread.as_ref().map(zone_line));
     let parts = subjects.iter().map(|subject| Part {
         component: subject.component(),
         judged: judge::standing(subject, &seen),
-        unreached: judge::pods(subject, &seen)
-            .iter()
-            .filter_map(|p| seen.reports.get(&p.uid()?))
-            .any(|report| report.unreached)
-            || matches!(seen.members(subject.component()), Some(MembersSeen::Unreached(_))),
+        unreached: judge::is_unreached(subject, &seen),
     });
     let parts = parts.collect();
     let facts =
@@ -234,7 +231,7 @@ async fn glance(cluster: &Cluster, options: &CheckOptions, within: Duration) -> 
     Ok(rules::lines(&facts))
 }
 
-type Answers = BTreeMap<String, (Component, Result<Inside, Unsaid>)>;
+type Answers = BTreeMap<String, (Component, Result<Inside, Unasked>)>;
 
 /// What the containers that run say of themselves.
 async fn inside(
@@ -249,7 +246,7 @@ async fn inside(
         let stays = pod.metadata.deletion_timestamp.is_none();
         let Some((subject, own)) = with_programs(subjects, pod).filter(|_| stays) else { continue };
         let (name, container, entry, api) = (pod.name_any(), own.name.clone(), subject.entry, cluster.api::<Pod>());
-        let late = Unsaid { why: format!("pod {name}: no answer in time") };
+        let late = Unasked::failed(format!("pod {name}: no answer in time"));
         answers.insert(name.clone(), (entry.component, Err(late)));
         asked.spawn(async move {
             let said = timeout(within, ask(&api, &name, &container, entry)).await.ok();

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use clearwater::component::{Component, port};
+use clearwater::component::Component;
 use clearwater_sip::case::{Case, CaseOutcome, CaseTimes, NoWay, Opened, OpenedMedia, WaySource};
 use clearwater_sip::{Account, Ends, MediaWay, Transport, Way};
 use futures::{StreamExt, stream};
@@ -20,8 +20,9 @@ use thiserror::Error;
 
 use crate::Cluster;
 use crate::cluster::{list_all, say};
-use crate::observe::snapshot::component_of;
-use crate::pod::object::{own_container, pod_is_ready};
+use crate::exposure::SIP;
+use crate::observe::snapshot::{component_of, ready};
+use crate::pod::object::own_container;
 use crate::pod::{AskError, Tunnel, TunnelProtocol};
 use crate::rights::{self, Scope, Task};
 
@@ -77,9 +78,6 @@ const STANDS: [Component; 5] =
 fn names() -> String {
     STANDS.map(Component::name).join(", ")
 }
-
-/// SIP's own port, at which bono takes phones (clearwater.md §2.10).
-const SIP: u16 = port(Component::Bono, "sip-tcp");
 
 /// How long a tunnel may take to open.
 const OPENING: Duration = Duration::from_secs(15);
@@ -159,10 +157,6 @@ impl Bonos {
     fn ways(&self) -> usize {
         self.ways.load(Ordering::Relaxed)
     }
-}
-
-fn ready(pods: &[Pod], component: Component) -> impl Iterator<Item = &Pod> {
-    pods.iter().filter(move |p| component_of(*p) == Some(component) && pod_is_ready(p))
 }
 
 fn stand(pod: &Pod, component: Component) -> Option<Stand> {

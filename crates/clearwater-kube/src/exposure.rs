@@ -6,18 +6,17 @@ use std::net::{IpAddr, SocketAddr};
 
 use clearwater::component::{Component, port};
 use clearwater::config::{BonoExposure, Deployment};
-use clearwater::manifest::{Given, given};
+use clearwater::manifest::{Balance, Balanced, balance};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt;
 use kube::api::ListParams;
 
 use crate::cluster::{Cluster, list_all};
 use crate::observe::CouldNotLook;
-use crate::observe::snapshot::component_of;
-use crate::pod::object::pod_is_ready;
+use crate::observe::snapshot::ready;
 
-/// SIP's own port, at which bono takes phones by TCP and UDP.
-const SIP: u16 = port(Component::Bono, "sip-tcp");
+/// SIP's own port, at which bono takes phones by TCP and UDP (clearwater.md §2.10).
+pub(crate) const SIP: u16 = port(Component::Bono, "sip-tcp");
 
 /// The addresses at which phones reach the bonos that are ready, each once, in the order of the pods' names.
 ///
@@ -43,8 +42,7 @@ pub async fn bono_addresses(cluster: &Cluster, deployment: &Deployment) -> Resul
 }
 
 fn addresses(deployment: &Deployment, pods: &[Pod], services: &BTreeMap<String, Service>) -> Vec<SocketAddr> {
-    let mut bonos: Vec<&Pod> =
-        pods.iter().filter(|p| component_of(*p) == Some(Component::Bono) && pod_is_ready(p)).collect();
+    let mut bonos: Vec<&Pod> = ready(pods, Component::Bono).collect();
     bonos.sort_by_key(|pod| pod.name_any());
     let bono = &deployment.file().bono;
     let own = |pod: &Pod| pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok();
@@ -54,13 +52,9 @@ fn addresses(deployment: &Deployment, pods: &[Pod], services: &BTreeMap<String, 
         let ordinal: usize = pod.name_any().rsplit('-').next()?.parse().ok()?;
         bono.addresses.get(ordinal).copied()
     };
-    let balanced = |pod: &Pod| {
-        let name = pod.name_any();
-        let service = services.get(&name).or_else(|| services.get(&format!("{name}-tcp")))?;
-        match given(service) {
-            Given::Address(address) => Some(address),
-            _ => None,
-        }
+    let balanced = |pod: &Pod| match balance(&Balanced::of(deployment, pod.name_any()), services) {
+        Balance::Known(address) => Some(address),
+        _ => None,
     };
     let address = |pod: &Pod| -> Option<IpAddr> {
         match bono.exposure {
@@ -105,7 +99,12 @@ mod tests {
     #[test]
     fn each_exposure_has_its_address() {
         let pods = [pod("bono-1", true), pod("bono-0", true), pod("bono-2", false)];
-        let services = BTreeMap::from([service("bono-0", "203.0.113.5"), service("bono-1-tcp", "2001:db8::6")]);
+        let services = BTreeMap::from([
+            service("bono-0", "203.0.113.5"),
+            service("bono-1", "2001:db8::6"),
+            service("bono-0-tcp", "203.0.113.7"),
+            service("bono-0-udp", "203.0.113.7"),
+        ]);
         for (bono, expected) in [
             ("{}", &["10.0.0.9:5060"][..]),
             ("{exposure: hostPort}", &["192.0.2.7:5060"]),
@@ -114,6 +113,7 @@ mod tests {
                 &["198.51.100.1:5060", "198.51.100.2:5060"],
             ),
             ("{exposure: loadBalancer}", &["203.0.113.5:5060", "[2001:db8::6]:5060"]),
+            ("{exposure: loadBalancer, service: perProtocol}", &["203.0.113.7:5060"]),
             ("{exposure: loadBalancer, addresses: [198.51.100.1]}", &["198.51.100.1:5060", "[2001:db8::6]:5060"]),
         ] {
             let all: Vec<String> =

@@ -108,10 +108,8 @@ impl Gathered {
     /// Takes in why a request brought nothing.
     fn refused(&mut self, what: &str, right: &str, error: &kube::Error) {
         self.unauthorized |= is_unauthorized(error);
-        match error {
-            error if is_forbidden(error) => self.lack(what, &format!("needs {right}")),
-            error => self.lack(what, &say(error)),
-        }
+        let why = if is_forbidden(error) { format!("needs {right}") } else { say(error) };
+        self.lack(what, &why);
     }
 
     fn join(&mut self, other: Self) {

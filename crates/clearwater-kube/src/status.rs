@@ -30,7 +30,8 @@ use crate::judge::{self, About, Judged, Stage};
 use crate::observe::finding::Finding;
 use crate::observe::report::{Report, Tally};
 use crate::observe::snapshot::Snapshot;
-use crate::observe::subject::{Subjects, ZoneUnread};
+use crate::observe::subject::Subjects;
+use crate::observe::unasked::Unasked;
 use crate::observe::{CouldNotLook, Exits, MembersSeen, Observation, Subject, look};
 use crate::pod::object::{own_container, pod_is_ready};
 
@@ -234,9 +235,8 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
         healthy: !components.is_empty() && components.iter().all(|c| c.health == Health::Serving),
         partial,
         looks,
-        unreached: matches!(zone_unread, Some(ZoneUnread::Unreached(_)))
-            || last.seen.reports.values().any(|r| r.unreached)
-            || subjects.iter().any(|s| matches!(last.seen.members(s.component()), Some(MembersSeen::Unreached(_)))),
+        unreached: matches!(zone_unread, Some(Unasked::Failed(_)))
+            || subjects.iter().any(|subject| judge::is_unreached(subject, &last.seen)),
         notes: notes(cluster, &last.seen.snapshot, zone_unread.as_ref(), components.is_empty()),
         components,
     };
@@ -268,15 +268,15 @@ fn left(until: Instant) -> Duration {
     until.saturating_duration_since(Instant::now())
 }
 
-fn notes(cluster: &Cluster, snapshot: &Snapshot, zone: Option<&ZoneUnread>, nothing: bool) -> Vec<String> {
+fn notes(cluster: &Cluster, snapshot: &Snapshot, zone: Option<&Unasked>, nothing: bool) -> Vec<String> {
     let mut notes: Vec<String> = snapshot
         .denied
         .iter()
         .map(|kind| format!("skipped: what is seen in {} (needs list {0})", kind.resource()))
         .collect();
     notes.extend(zone.map(|why| match why {
-        ZoneUnread::Forbidden => "skipped: names as the containers look them up (needs get configmaps)".to_owned(),
-        ZoneUnread::Unreached(why) => format!("names as the containers look them up: configmap/{ENV_VARS}: {why}"),
+        Unasked::LeftOut(why) => format!("skipped: names as the containers look them up ({why})"),
+        Unasked::Failed(why) => format!("names as the containers look them up: configmap/{ENV_VARS}: {why}"),
     }));
     notes.extend(etcd_note(snapshot));
     if nothing {

@@ -64,7 +64,14 @@ impl UnknownName {
 }
 
 /// The candidate nearest to `found`, where it is near enough to be a likely slip of the finger.
-pub(crate) fn nearest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+///
+/// ```
+/// use clearwater::component::nearest;
+///
+/// assert_eq!(nearest("sprot", ["bono", "sprout"]), Some("sprout"));
+/// assert_eq!(nearest("kamailio", ["bono", "sprout"]), None);
+/// ```
+pub fn nearest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let found_lower = found.to_lowercase();
     candidates
         .into_iter()

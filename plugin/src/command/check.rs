@@ -116,7 +116,7 @@ fn text(seen: &Checks) -> String {
     let count = |status: fn(CheckStatus) -> bool| seen.lines().filter(|l| status(l.status)).count();
     let warnings = count(|s| s == CheckStatus::Warning);
     let unwell = count(|s| s > CheckStatus::Warning);
-    let unseen = count(|s| matches!(s, CheckStatus::Skipped | CheckStatus::Unseen));
+    let unseen = count(|s| !s.is_known());
     let also = if warnings == 0 { String::new() } else { format!(", {}", counted(warnings, "warning")) };
     let _ = match (unwell, unseen) {
         (0, 0) if seen.complete => writeln!(text, "{GOOD}all is well{GOOD:#}{also}"),

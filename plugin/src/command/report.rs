@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use clearwater::event::CheckStatus;
 use clearwater::text::{counted, printable};
 use clearwater_kube::check::{CheckOptions, check};
 use clearwater_kube::report::{Gathered, ReportOptions, gather};
@@ -94,8 +93,7 @@ impl Report {
                 Ok(mut checks) => {
                     advice::word_lines(checks.groups.iter_mut().flat_map(|g| &mut g.checks));
                     let unseen = checks.groups.iter().flat_map(|g| &g.checks);
-                    let unseen =
-                        unseen.filter(|line| matches!(line.status, CheckStatus::Skipped | CheckStatus::Unseen));
+                    let unseen = unseen.filter(|line| !line.status.is_known());
                     unseen.for_each(|line| gathered.lack(&format!("check.json: {}", line.title), &line.detail));
                     put(&mut gathered, "check.json", &checks)?;
                 }

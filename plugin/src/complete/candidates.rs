@@ -9,7 +9,9 @@ use clap_complete::engine::{
     ArgValueCandidates, ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter as _,
 };
 use clearwater::component::{Component, Release, catalogue};
-use clearwater::order::Policy;
+use clearwater::log::Level;
+use clearwater::order::{Drawing, Policy};
+use clearwater_kube::logs::Choice;
 use clearwater_sip::case::all as cases;
 
 use super::is_plain;
@@ -49,12 +51,12 @@ fn candidates(command: &str, arg: Arg, lookup: &Arc<Lookup>) -> Arg {
         (_, "set", _) => ours(arg, || described_keys("=")),
         (_, _, "ROLE") => ours(arg, roles),
         (_, _, "CASE") => ours(arg, || cases().map(|case| described(case.id, case.shows)).collect()),
-        (_, _, "RELEASE") => ours(arg, || Release::ALL.map(|r| CompletionCandidate::new(r.name())).into()),
-        (_, _, "POLICY") => ours(arg, || Policy::ALL.map(|p| CompletionCandidate::new(p.name())).into()),
-        (_, _, "LEVEL") => ours(arg, || words(&["error", "warning", "status", "info", "verbose", "debug"])),
-        (_, _, "SOURCE") => ours(arg, || words(&["auto", "stdout", "files", "supervisor", "all"])),
+        (_, _, "RELEASE") => ours(arg, || words(&Release::ALL.map(Release::name))),
+        (_, _, "POLICY") => ours(arg, || words(&Policy::ALL.map(Policy::name))),
+        (_, _, "LEVEL") => ours(arg, || words(&Level::ALL.map(Level::name))),
+        (_, _, "SOURCE") => ours(arg, || words(&Choice::ALL.map(Choice::name))),
         (_, _, "TRANSPORT") => ours(arg, || words(&["tcp", "udp"])),
-        ("graph", "format", _) => ours(arg, || words(&["tree", "dot", "mermaid", "svg"])),
+        ("graph", "format", _) => ours(arg, || words(&Drawing::ALL.map(Drawing::name))),
         (_, "filename", _) => paths(arg, |path| path.extension().is_some_and(|e| e == "yaml" || e == "yml")),
         (_, _, "DIR") => paths(arg, |_| false),
         _ if arg.get_value_hint() == ValueHint::AnyPath => paths(arg, |_| true),

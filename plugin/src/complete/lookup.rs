@@ -108,7 +108,9 @@ impl Lookup {
                 };
                 Ok(ask(connection.client().await?, namespace.name).await)
             });
-            names.unwrap_or_default().into_iter().for_each(|name| drop(found.send((name, String::new()))));
+            for name in names.unwrap_or_default() {
+                let _ = found.send((name, String::new()));
+            }
         })
     }
 

@@ -1,6 +1,7 @@
 //! The kubeconfig: which one is read, what several come to, and how the cluster is reached that it names.
 
 use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
@@ -108,20 +109,10 @@ pub(super) fn way(kubeconfig: Option<Kubeconfig>, server: Option<&str>) -> Resul
 /// The kubeconfigs that the environment names, merged, else the one in the home directory. Members of the list that do
 /// not exist are passed over, as kubectl does.
 fn usual_kubeconfig() -> Result<Option<Kubeconfig>, String> {
-    let there = |read| match read {
-        Ok(kubeconfig) => Ok(Some(kubeconfig)),
-        Err(KubeconfigError::ReadConfig(e, _)) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(KubeconfigError::FindPath) => Ok(None),
-        Err(e) => Err(causes(&e)),
-    };
-    let Some(list) = std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty()) else {
-        return there(
-            whole(std::env::home_dir().map(|home| home.join(".kube/config")).as_deref())
-                .map_err(|why| KubeconfigError::ReadConfig(why, PathBuf::from("~/.kube/config")))
-                .and_then(|()| Kubeconfig::read()),
-        );
-    };
-    merged(std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()))
+    match std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty()) {
+        Some(list) => merged(std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty())),
+        None => merged(std::env::home_dir().map(|home| home.join(".kube/config")).into_iter()),
+    }
 }
 
 fn merged(list: impl Iterator<Item = PathBuf>) -> Result<Option<Kubeconfig>, String> {
@@ -139,24 +130,17 @@ fn merged(list: impl Iterator<Item = PathBuf>) -> Result<Option<Kubeconfig>, Str
     Ok(merged)
 }
 
-/// Refuses UTF-16 that ends in the middle of a character, at which kube's reader would panic.
-fn whole(path: Option<&Path>) -> io::Result<()> {
-    let Some(bytes) = path.and_then(|path| std::fs::read(path).ok()) else { return Ok(()) };
-    match bytes[..] {
-        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] if bytes.len() % 2 == 1 => {
-            Err(io::Error::new(io::ErrorKind::InvalidData, "it is UTF-16 and ends in the middle of a character"))
-        }
-        _ => Ok(()),
-    }
+/// Whether it is UTF-16 that ends in the middle of a character, at which kube's reader would panic.
+fn is_half(path: &Path, length: u64) -> bool {
+    let mut mark = [0; 2];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut mark));
+    read.is_ok() && matches!(mark, [0xFF, 0xFE] | [0xFE, 0xFF]) && length % 2 == 1
 }
 
 /// The kubeconfig in a file, or in what a shell puts in a file's place (`--kubeconfig <(...)`).
 fn kubeconfig_at(path: &Path) -> Result<Kubeconfig, String> {
     let said = |why: &dyn fmt::Display| format!("{}: {why}", path.display());
-    let read = || match whole(Some(path))
-        .map_err(|why| KubeconfigError::ReadConfig(why, path.to_owned()))
-        .and_then(|()| Kubeconfig::read_from(path))
-    {
+    let read = || match Kubeconfig::read_from(path) {
         // Its words have the path.
         Err(e @ KubeconfigError::ReadConfig(..)) => Err(causes(&e)),
         Err(e) => Err(said(&causes(&e))),
@@ -164,6 +148,9 @@ fn kubeconfig_at(path: &Path) -> Result<Kubeconfig, String> {
     };
     let Ok(found) = std::fs::metadata(path) else { return read() };
     if found.is_file() && found.len() <= LARGEST || found.is_dir() {
+        if is_half(path, found.len()) {
+            return Err(said(&"it is UTF-16 and ends in the middle of a character"));
+        }
         return read();
     }
     let text = File::open(path).and_then(|file| bounded::all(file, LARGEST)).and_then(bounded::decoded);

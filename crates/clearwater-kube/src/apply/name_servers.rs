@@ -9,7 +9,8 @@ use k8s_openapi::api::core::v1::PodSpec;
 use kube::Client;
 
 use crate::apply::checks::{line, with_fix};
-use crate::observe::kubelets::{self, Unsaid};
+use crate::observe::kubelets;
+use crate::observe::unasked::Unasked;
 
 /// The name servers that pods get from their kubelet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,12 +18,12 @@ pub(crate) enum NameServers {
     /// As kubelets say.
     Known(Vec<IpAddr>),
     /// Nobody could be asked, and why.
-    Unknown(Unsaid),
+    Unknown(Unasked),
 }
 
 impl Default for NameServers {
     fn default() -> Self {
-        Self::Unknown(Unsaid::left_out("not asked"))
+        Self::Unknown(Unasked::left_out("not asked"))
     }
 }
 
@@ -33,11 +34,11 @@ impl NameServers {
     }
 
     /// One node with several is enough: a pod may land there.
-    fn together(answers: Vec<Result<Vec<IpAddr>, Unsaid>>) -> Self {
+    fn together(answers: Vec<Result<Vec<IpAddr>, Unasked>>) -> Self {
         match answers.into_iter().max_by_key(|one| one.as_ref().map_or(0, Vec::len)) {
             Some(Ok(servers)) => Self::Known(servers),
             Some(Err(why)) => Self::Unknown(why),
-            None => Self::Unknown(Unsaid::left_out("there is no node to ask")),
+            None => Self::Unknown(Unasked::left_out("there is no node to ask")),
         }
     }
 
@@ -58,7 +59,6 @@ impl NameServers {
     pub(crate) fn line(&self, given: Option<IpAddr>) -> CheckLine {
         let title = "name servers of the pods";
         let of = |status, detail: String| line(CheckId::NameServers, title, status, detail);
-        let status = |unsaid: &Unsaid| if unsaid.failed { CheckStatus::Unseen } else { CheckStatus::Skipped };
         match (self, given) {
             (Self::Known(servers), None) => {
                 of(CheckStatus::Ok, servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
@@ -67,11 +67,11 @@ impl NameServers {
                 CheckStatus::Ok,
                 format!("{}, of which chronos could read none: its pods get {given} alone", servers.len()),
             ),
-            (Self::Unknown(unsaid), Some(given)) => {
-                of(status(unsaid), format!("{}; chronos' pods keep {given} alone", unsaid.why))
+            (Self::Unknown(unasked), Some(given)) => {
+                of(unasked.status(), format!("{}; chronos' pods keep {given} alone", unasked.why()))
             }
-            (Self::Unknown(unsaid), None) => with_fix(
-                of(status(unsaid), unsaid.why.clone()),
+            (Self::Unknown(unasked), None) => with_fix(
+                of(unasked.status(), unasked.why().to_owned()),
                 Remedy::BringUp.after(
                     "of several chronos reads none: where the kubelets' clusterDNS has more than one address, have somebody \
                      who may get nodes/proxy do this once: ",
@@ -88,7 +88,7 @@ mod tests {
 
     use super::*;
 
-    fn said(servers: &[&str]) -> Result<Vec<IpAddr>, Unsaid> {
+    fn said(servers: &[&str]) -> Result<Vec<IpAddr>, Unasked> {
         kubelets::read(&json!({"kubeletconfig": {"clusterDNS": servers, "clusterDomain": "cluster.local"}}))
     }
 
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(known(&["10.96.0.10"]).for_chronos(None), None);
         assert_eq!(known(&["10.96.0.10", "fd00::a"]).for_chronos(None), ip("10.96.0.10"));
         let mixed =
-            NameServers::together(vec![Err(Unsaid::left_out("not asked")), said(&["::1"]), said(&["::2", "::3"])]);
+            NameServers::together(vec![Err(Unasked::left_out("not asked")), said(&["::1"]), said(&["::2", "::3"])]);
         assert_eq!(mixed.for_chronos(None), ip("::2"));
         // What was given once and is no longer needed goes.
         assert_eq!(known(&["10.96.0.10"]).for_chronos(Some(&standing("None", &["10.96.0.10"]))), None);

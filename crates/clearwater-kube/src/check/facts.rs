@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 
-use super::inside::{Inside, Unsaid};
+use super::inside::Inside;
 use crate::judge::Judged;
 use crate::observe::snapshot::Snapshot;
+use crate::observe::unasked::Unasked;
 
 /// A component as it was judged.
 #[derive(Clone, Debug)]
@@ -30,7 +31,7 @@ pub(super) struct Facts {
     pub(super) snapshot: Snapshot,
     pub(super) parts: Vec<Part>,
     /// What containers say of themselves, by pod; those without a shell are left out.
-    pub(super) inside: BTreeMap<String, (Component, Result<Inside, Unsaid>)>,
+    pub(super) inside: BTreeMap<String, (Component, Result<Inside, Unasked>)>,
     pub(super) nodes: Result<Vec<Node>, String>,
     pub(super) claims: Result<Vec<PersistentVolumeClaim>, String>,
     /// Lines of what is not judged here: it is the same before a first write.
@@ -57,7 +58,7 @@ impl Facts {
     /// Why not all containers of these components said anything; `None` where all did.
     pub(super) fn unsaid(&self, of: impl Fn(Component) -> bool) -> Option<&str> {
         let mut all = self.inside.values().filter(move |(component, _)| of(*component));
-        all.find_map(|(_, said)| said.as_ref().err().map(|unsaid| unsaid.why.as_str()))
+        all.find_map(|(_, said)| said.as_ref().err().map(Unasked::why))
     }
 
     /// The names of the nodes that carry its pods.

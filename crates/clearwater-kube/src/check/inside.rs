@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 
-use crate::pod::{AskError, OPEN, Script, Shell};
+use crate::observe::unasked::Unasked;
+use crate::pod::{OPEN, Script, Shell};
 
 /// The longest that the answer may take.
 const ANSWER: Duration = Duration::from_secs(8);
@@ -103,27 +104,14 @@ fn parse(text: &str, asked: Timestamp, answered: Timestamp) -> Result<Inside, St
     Ok(inside)
 }
 
-/// Why a container said nothing of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Unsaid {
-    /// What was seen.
-    pub(super) why: String,
-}
-
-impl From<AskError> for Unsaid {
-    fn from(error: AskError) -> Self {
-        Self { why: error.to_string() }
-    }
-}
-
 /// Asks one container.
-pub(super) async fn ask(pods: &Api<Pod>, pod: &str, container: &str, entry: &Entry) -> Result<Inside, Unsaid> {
+pub(super) async fn ask(pods: &Api<Pod>, pod: &str, container: &str, entry: &Entry) -> Result<Inside, Unasked> {
     let mut shell = Shell::open(pods, pod, container, OPEN).await?;
     let data = entry.clustering.as_ref().and_then(|c| c.from_joining.as_ref()).map(|j| j.data);
     let script = Script::new(TELL).arg("/").args(data);
     let asked = Timestamp::now();
     let output = shell.run(&script, ANSWER).await?;
-    parse(&output.text, asked, Timestamp::now()).map_err(|why| Unsaid { why: format!("pod {pod}: {why}") })
+    parse(&output.text, asked, Timestamp::now()).map_err(|why| Unasked::failed(format!("pod {pod}: {why}")))
 }
 
 #[cfg(test)]

@@ -7,11 +7,6 @@ pub(super) fn is_bad(line: &CheckLine) -> bool {
     line.status >= CheckStatus::Failed
 }
 
-/// Whether a line says that something is not known.
-pub(super) fn is_unseen(line: &CheckLine) -> bool {
-    matches!(line.status, CheckStatus::Skipped | CheckStatus::Unseen)
-}
-
 /// Whether a look has to be repeated: something is said to be unwell that the look before did not say.
 pub(super) fn is_open(before: &[CheckLine], now: &[CheckLine]) -> bool {
     now.iter().any(|line| is_bad(line) && !said(before, line))

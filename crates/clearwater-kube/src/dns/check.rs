@@ -7,9 +7,10 @@ use clearwater::dns::answer::Code;
 use clearwater::dns::{Question, questions};
 use clearwater::remedy::{Advice, NamesDeed};
 
-use super::names::{Inside, Unasked, ask_servers};
+use super::names::{Inside, ask_servers};
 use super::{Answered, DnsError, DnsPlan, ServerProof};
 use crate::cluster::Cluster;
+use crate::observe::unasked::Unasked;
 use crate::pod::Script;
 
 /// The longest that reading a file in a container may take.

@@ -12,9 +12,10 @@ use serde::Serialize;
 
 use super::DnsError;
 use super::check::settings;
-use super::names::{Inside, Unasked};
+use super::names::Inside;
 use crate::cluster::Cluster;
 use crate::observe::cluster_dns::{ClusterDns, LookError};
+use crate::observe::unasked::Unasked;
 use crate::pod::dns::Server;
 
 /// c-ares' users keep that a name is missing for so long at most, and for this long where the answer does not say

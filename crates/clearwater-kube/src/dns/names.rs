@@ -21,6 +21,7 @@ use super::{Answered, DnsError, DnsPlan, Proof, ServerProof, count, tell};
 use crate::backoff::pause;
 use crate::cluster::{Cluster, list_all};
 use crate::observe::cluster_dns::within;
+use crate::observe::unasked::Unasked;
 use crate::pod::dns::{Server, ask_from, pauses};
 use crate::pod::object::own_container;
 use crate::pod::object::pod_is_ready;
@@ -223,31 +224,6 @@ pub(crate) struct Inside {
     pub(crate) servers: Vec<IpAddr>,
 }
 
-/// Why nobody was asked from inside of a component.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Unasked {
-    /// There is nobody to ask, or no right to: it is left out, and said.
-    LeftOut(String),
-    /// It should have been possible: nothing is known of what would have been seen.
-    Failed(String),
-}
-
-impl Unasked {
-    /// The same, with whom it is about.
-    pub(super) fn of(self, whom: &str) -> Self {
-        match self {
-            Self::LeftOut(why) => Self::LeftOut(format!("{whom}: {why}")),
-            Self::Failed(why) => Self::Failed(format!("{whom}: {why}")),
-        }
-    }
-}
-
-impl From<AskError> for Unasked {
-    fn from(error: AskError) -> Self {
-        if error.is_lasting() { Self::LeftOut(error.to_string()) } else { Self::Failed(error.to_string()) }
-    }
-}
-
 impl Inside {
     /// Opens one in a ready pod of the component.
     pub(crate) async fn open(
@@ -306,7 +282,7 @@ pub(crate) async fn from_inside(cluster: &Cluster, plan: &DnsPlan, proof: &mut P
                 inside = Some(opened);
                 break;
             }
-            Err(Unasked::LeftOut(why) | Unasked::Failed(why)) => whys.push(why),
+            Err(unasked) => whys.push(unasked.why().to_owned()),
         }
     }
     let Some(mut inside) = inside else {

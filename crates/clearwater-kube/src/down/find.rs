@@ -13,7 +13,7 @@ use kube::api::{DynamicObject, ListParams, PartialObjectMeta};
 
 use super::pods::{Theirs, pod_of_ours};
 use super::{DownError, DownOptions};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, list_all};
 use crate::observe::Workload;
 use crate::observe::snapshot::component_of;
 use crate::owner::{self, ClaimMaker};
@@ -200,7 +200,7 @@ async fn list(cluster: &Cluster, api_version: &str, kind: &str) -> Result<Option
     let all = matches!(kind, "Deployment" | "StatefulSet" | "PersistentVolumeClaim");
     let ours = format!("{PART_OF_LABEL}={PART_OF},{MANAGED_BY_LABEL}={MANAGED_BY}");
     let params = if all { ListParams::default() } else { ListParams::default().labels(&ours) };
-    allowed(kind, crate::cluster::list_all(&cluster.dynamic(api_version, kind), &params).await)
+    allowed(kind, list_all(&cluster.dynamic(api_version, kind), &params).await)
 }
 
 /// The names and owners of all objects of a kind. Secrets' values are none of our business here.
@@ -310,7 +310,7 @@ async fn look_at_pods(
     found: &mut Found,
 ) -> Result<(), DownError> {
     let params = ListParams::default().labels(&owner::our_label());
-    let listed = crate::cluster::list_all(&cluster.api::<Pod>(), &params).await;
+    let listed = list_all(&cluster.api::<Pod>(), &params).await;
     let listed = listed.map_err(|error| DownError::broken("listing pods", error))?;
     for pod in &listed {
         let Some(component) = pod_of_ours(pod, &found.theirs) else { continue };

@@ -7,5 +7,5 @@ pub mod rollout;
 pub(crate) mod said;
 mod service;
 
-pub(crate) use service::standing;
 pub use service::{About, Judged, Stage, Stuck, component, pods, stuck};
+pub(crate) use service::{is_unreached, standing};

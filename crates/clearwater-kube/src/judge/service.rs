@@ -242,6 +242,14 @@ pub fn pods<'a>(subject: &Subject, seen: &'a Observation) -> Vec<&'a Pod> {
     seen.snapshot.pods_of(subject.component())
 }
 
+/// Whether the API server opened no way to a pod of the component, or to etcd for its members: what is wrong with it is not
+/// known.
+pub(crate) fn is_unreached(subject: &Subject, seen: &Observation) -> bool {
+    let asked = pods(subject, seen).into_iter().filter_map(|p| seen.reports.get(p.metadata.uid.as_ref()?));
+    asked.into_iter().any(|report| report.unreached)
+        || matches!(seen.members(subject.component()), Some(MembersSeen::Unreached(_)))
+}
+
 fn answers(subject: &Subject, seen: &Observation, judged: &mut Judged) -> (Stage, Vec<Finding<About>>) {
     let pods = pods(subject, seen);
     let mut problems = Vec::new();

@@ -15,6 +15,7 @@ pub mod probe;
 pub mod report;
 pub mod snapshot;
 pub(crate) mod subject;
+pub(crate) mod unasked;
 pub(crate) mod watch_pod;
 
 pub use exits::Exits;

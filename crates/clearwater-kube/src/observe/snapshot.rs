@@ -262,6 +262,11 @@ pub fn component_of<K: Resource>(object: &K) -> Option<Component> {
     component_by(object.meta())
 }
 
+/// Those pods of a component that are ready.
+pub(crate) fn ready(pods: &[Pod], component: Component) -> impl Iterator<Item = &Pod> {
+    pods.iter().filter(move |p| component_of(*p) == Some(component) && pod_is_ready(p))
+}
+
 /// The component that something of this metadata belongs to: an object, or a template's pods.
 pub(crate) fn component_by(meta: &ObjectMeta) -> Option<Component> {
     let labels = meta.labels.as_ref()?;

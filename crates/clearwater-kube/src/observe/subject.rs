@@ -6,13 +6,14 @@ use std::time::Duration;
 use clearwater::component::{Component, Entry, Release, entry};
 use clearwater::config::Deployment;
 use clearwater::dns::Names;
-use clearwater::event::{CheckId, CheckLine, CheckStatus};
+use clearwater::event::{CheckId, CheckLine};
 use clearwater::manifest::{self, ENV_VARS, WorkloadKind, WorkloadRef};
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use tokio::time::timeout;
 
 use super::snapshot::{Kind, Snapshot, component_by, component_of};
+use super::unasked::Unasked;
 use crate::cluster::{Cluster, say};
 use crate::pod::object::{own_container, pod_is_ready};
 
@@ -175,7 +176,7 @@ pub(crate) struct Subjects {
     /// The names by which components are found, where they are known.
     pub(crate) names: Option<Names>,
     /// Why the zone in which containers look names up could not be read.
-    pub(crate) zone_unread: Option<ZoneUnread>,
+    pub(crate) zone_unread: Option<Unasked>,
     pub(crate) all: Vec<Subject>,
 }
 
@@ -235,35 +236,22 @@ pub(crate) fn workloads(snapshot: &Snapshot, component: Component) -> Vec<Worklo
     all_workloads(snapshot).filter(|(of, _)| *of == component).map(|(_, workload)| workload).collect()
 }
 
-/// Why the zone of what stands is not known.
-#[derive(Debug)]
-pub(crate) enum ZoneUnread {
-    /// The user may not read it.
-    Forbidden,
-    /// It could not be read.
-    Unreached(String),
-}
-
-impl ZoneUnread {
-    /// The line of the checks.
-    pub(crate) fn line(self) -> CheckLine {
-        let (status, detail) = match self {
-            Self::Forbidden => (CheckStatus::Skipped, "needs get configmaps".to_owned()),
-            Self::Unreached(why) => (CheckStatus::Unseen, why),
-        };
-        let title = "the zone in which containers look names up".to_owned();
-        CheckLine { id: CheckId::Names, title, status, detail, fix: None }
-    }
+/// The line of the checks where the zone of what stands is not known.
+pub(crate) fn zone_line(unread: &Unasked) -> CheckLine {
+    let title = "the zone in which containers look names up".to_owned();
+    CheckLine { id: CheckId::Names, title, status: unread.status(), detail: unread.why().to_owned(), fix: None }
 }
 
 /// The host names of the deployment that stands, below the zone in which its containers look them up; `None` where it says
 /// none.
-pub(crate) async fn names(cluster: &Cluster, release: Release) -> Result<Option<Names>, ZoneUnread> {
+pub(crate) async fn names(cluster: &Cluster, release: Release) -> Result<Option<Names>, Unasked> {
     let map = match timeout(ZONE, cluster.api::<ConfigMap>().get_opt(ENV_VARS)).await {
         Ok(Ok(map)) => map,
-        Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => return Err(ZoneUnread::Forbidden),
-        Ok(Err(error)) => return Err(ZoneUnread::Unreached(say(&error))),
-        Err(_) => return Err(ZoneUnread::Unreached(format!("no answer within {} s", ZONE.as_secs()))),
+        Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
+            return Err(Unasked::left_out("needs get configmaps"));
+        }
+        Ok(Err(error)) => return Err(Unasked::failed(say(&error))),
+        Err(_) => return Err(Unasked::failed(format!("no answer within {} s", ZONE.as_secs()))),
     };
     let zone = map.and_then(|map| map.data?.remove("ZONE")).filter(|z| !z.is_empty());
     Ok(zone.map(|zone| Names::standing(release, &cluster.namespace, &zone)))

@@ -132,16 +132,16 @@ impl Tunnel {
         protocol: TunnelProtocol,
         within: Duration,
     ) -> Result<Self, AskError> {
+        let params = AttachParams::default().container(container).stdin(true).stdout(true).stderr(false);
+        let (ip, port) = (to.ip().to_string(), to.port().to_string());
+        let kind = match protocol {
+            TunnelProtocol::Tcp => "tcp",
+            TunnelProtocol::Udp => "udp",
+            TunnelProtocol::Aimed => "aimed",
+        };
+        let command = ["bash", "-c", LAUNCH, "tunnel", PROGRAM, &ip, &port, kind];
+        let mut process = exec(pods, pod, command, &params, within).await?;
         let opening = async {
-            let params = AttachParams::default().container(container).stdin(true).stdout(true).stderr(false);
-            let (ip, port) = (to.ip().to_string(), to.port().to_string());
-            let kind = match protocol {
-                TunnelProtocol::Tcp => "tcp",
-                TunnelProtocol::Udp => "udp",
-                TunnelProtocol::Aimed => "aimed",
-            };
-            let command = ["bash", "-c", LAUNCH, "tunnel", PROGRAM, &ip, &port, kind];
-            let mut process = exec(pods, pod, command, &params, within).await?;
             let status = process.take_status();
             let (Some(stdin), Some(stdout)) = (process.stdin(), process.stdout()) else {
                 return Err(AskError::broken(pod, "the exec connection has no streams"));

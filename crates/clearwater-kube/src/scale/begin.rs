@@ -23,7 +23,7 @@ use crate::cluster::{Cluster, say};
 use crate::observe::observation::Observed;
 use crate::observe::observer::Observer;
 use crate::observe::snapshot::WatchEvent;
-use crate::observe::subject::ZoneUnread;
+use crate::observe::subject::zone_line;
 use crate::observe::{Observation, subject};
 use crate::run::checks::{self, Unseen};
 use crate::run::{Emitter, Steering};
@@ -40,7 +40,7 @@ pub(super) async fn steps(
 
     let release = options.deployment.as_ref().map_or_else(|| subject::release(&seen.snapshot), Deployment::release);
     let (names, zone_unread) = names(cluster, release).await;
-    let mut unseen: Vec<CheckLine> = zone_unread.map(ZoneUnread::line).into_iter().collect();
+    let mut unseen: Vec<CheckLine> = zone_unread.as_ref().map(zone_line).into_iter().collect();
     let autoscalers = check::autoscalers(cluster).await.unwrap_or_else(|line| {
         unseen.push(line);
         Vec::new()

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec};
 use super::ScaleOptions;
 use crate::cluster::Cluster;
 use crate::observe::snapshot::Snapshot;
-use crate::observe::subject::ZoneUnread;
+use crate::observe::unasked::Unasked;
 use crate::observe::{Subject, Workload, subject};
 
 /// A component that is scaled.
@@ -42,7 +42,7 @@ impl ScaleTarget {
 
 /// The host names of what stands, where the zone below which they are is the one that cluster DNS gives to the
 /// namespace's Services.
-pub(super) async fn names(cluster: &Cluster, release: Release) -> (Names, Option<ZoneUnread>) {
+pub(super) async fn names(cluster: &Cluster, release: Release) -> (Names, Option<Unasked>) {
     let (standing, unread) = match subject::names(cluster, release).await {
         Ok(standing) => (standing.filter(Names::zone_is_kubernetes), None),
         Err(unread) => (None, Some(unread)),

@@ -170,6 +170,9 @@ impl SubscriberError {
     }
 }
 
+/// What to do where the API server cannot be asked.
+const CONNECTION: &str = "check the connection to the cluster and try again";
+
 impl Remedied for SubscriberError {
     fn remedy(&self) -> Option<Remedy> {
         Some(match self {
@@ -181,11 +184,9 @@ impl Remedied for SubscriberError {
             Self::NotReady { .. } | Self::Ask { source: AskError::Broken { .. } | AskError::Deadline { .. }, .. } => {
                 Remedy::Status
             }
-            Self::Ask { source: AskError::Unreached { .. } | AskError::NotOpened { .. }, .. } => {
-                "check the connection to the cluster and try again".into()
-            }
+            Self::Ask { source, .. } if source.is_of_the_way() => CONNECTION.into(),
             Self::Right { right, .. } => format!("let an administrator grant {right} in the namespace").into(),
-            Self::Unreachable { .. } => "check the connection to the cluster and try again".into(),
+            Self::Unreachable { .. } => CONNECTION.into(),
             Self::SignUpCode { .. } => {
                 "restart ellis' pod, if the key was changed after it started; or give the code that it was started with"
                     .into()

@@ -53,4 +53,4 @@ pub use types::{
     StartsWith, Store,
 };
 
-pub use crate::names::UnknownName;
+pub use crate::names::{UnknownName, nearest};

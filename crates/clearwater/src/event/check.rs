@@ -25,6 +25,19 @@ pub enum CheckStatus {
     Refused,
 }
 
+impl CheckStatus {
+    /// Whether something is known of what was to be looked at.
+    ///
+    /// ```
+    /// use clearwater::event::CheckStatus;
+    ///
+    /// assert!(CheckStatus::Failed.is_known() && !CheckStatus::Unseen.is_known());
+    /// ```
+    pub const fn is_known(self) -> bool {
+        !matches!(self, Self::Skipped | Self::Unseen)
+    }
+}
+
 /// What a check is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -42,6 +42,17 @@ pub struct Balanced {
     pub services: Vec<String>,
 }
 
+impl Balanced {
+    /// The Bono in this pod, with the Services that a load-balanced one has.
+    pub fn of(d: &Deployment, pod: String) -> Self {
+        let services = match d.file().bono.service {
+            BonoService::Combined => vec![pod.clone()],
+            BonoService::PerProtocol => vec![format!("{pod}-tcp"), format!("{pod}-udp")],
+        };
+        Self { pod, services }
+    }
+}
+
 /// Says which Services must stand first, given what is known already.
 pub fn services_first(d: &Deployment, inputs: &Inputs) -> ServicesFirst {
     let file = d.file();
@@ -52,16 +63,7 @@ pub fn services_first(d: &Deployment, inputs: &Inputs) -> ServicesFirst {
     }
     if file.bono.exposure == BonoExposure::LoadBalancer && file.bono.addresses.is_empty() {
         let count: u32 = workloads(d, Component::Bono).iter().map(|w| w.replicas(d, inputs).count()).sum();
-        first.balanced = (0..count)
-            .map(|ordinal| {
-                let pod = bono::pod_name(ordinal);
-                let services = match file.bono.service {
-                    BonoService::Combined => vec![pod.clone()],
-                    BonoService::PerProtocol => vec![format!("{pod}-tcp"), format!("{pod}-udp")],
-                };
-                Balanced { pod, services }
-            })
-            .collect();
+        first.balanced = (0..count).map(|ordinal| Balanced::of(d, bono::pod_name(ordinal))).collect();
     }
     first
 }

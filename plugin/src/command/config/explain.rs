@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use clap::Args;
+use clearwater::component::nearest;
 use clearwater::config::schema;
 use serde_json::Value;
 
@@ -221,22 +222,15 @@ fn unknown(node: &Node, path: &str, name: &str) -> CliError {
         names => names,
     };
     let place = if path.is_empty() { "the deployment file".to_owned() } else { path.to_owned() };
-    let near = nearest(name, &known);
+    let near = nearest(name, known.iter().map(String::as_str));
     CliError::Usage(match near {
         Some(near) => {
-            let near = if path.is_empty() { near.clone() } else { format!("{path}.{near}") };
+            let near = if path.is_empty() { near.to_owned() } else { format!("{path}.{near}") };
             format!("{place} has no key {name:?}: did you mean {near}?")
         }
         None if known.is_empty() => format!("{place} has no keys below it, so none that is called {name:?}"),
         None => format!("{place} has no key {name:?}; known: {}", known.join(", ")),
     })
-}
-
-/// The name that is likely meant.
-fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a String> {
-    let far = |other: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &other.to_lowercase());
-    let near = known.iter().map(|other| (far(other), other)).filter(|(far, other)| *far <= 1 + other.len() / 4);
-    near.min().map(|(_, other)| other)
 }
 
 fn page(key: &str, node: &Node) -> String {

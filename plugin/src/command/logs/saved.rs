@@ -178,10 +178,7 @@ impl Log {
     /// Nothing more of it is held. Where nothing of it was understood, that is said.
     fn close(&mut self, context: &mut Context, unread: &mut Unread) {
         let Some((open, _)) = self.open.take() else { return };
-        let (lines, known) = (open.reader.lines, open.reader.known);
-        if known == 0 && lines > 0 {
-            unread.unknown(&self.member.name, lines, context);
-        }
+        unread.understood(&self.member.name, open.reader.lines, open.reader.known, context);
     }
 }
 

@@ -44,8 +44,11 @@ impl Unread {
         self.sources.insert(name);
     }
 
-    /// What was saved in no form that is known: what was looked for may be in it.
-    pub(in crate::command) fn unknown(&mut self, path: &Path, lines: u64, context: &mut Context) {
+    /// Takes in how many of a log's lines were in a form that is known. Where none was, what was looked for may be in it.
+    pub(in crate::command) fn understood(&mut self, path: &Path, lines: u64, known: u64, context: &mut Context) {
+        if known > 0 || lines == 0 {
+            return;
+        }
         self.troubles += 1;
         context.talk().warning(format!(
             "{}: none of its {lines} lines is in a form that is known; they stand as they are, without a time",

@@ -121,9 +121,7 @@ impl Trace {
     ) -> Result<(), CliError> {
         if self.stdin {
             let (lines, known) = each_of_stdin(|said| said.map_or(Ok(()), |entry| take(&entry, context)))?;
-            if known == 0 && lines > 0 {
-                unread.unknown(Path::new("standard input"), lines, context);
-            }
+            unread.understood(Path::new("standard input"), lines, known, context);
             Ok(())
         } else if let Some(path) = &self.from {
             each_of_path(path, context, unread, take)

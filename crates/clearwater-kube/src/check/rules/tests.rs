@@ -11,11 +11,12 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::super::facts::{Facts, Part};
-use super::super::inside::{Inside, Unsaid};
+use super::super::inside::Inside;
 use super::{before, lines};
 use crate::judge::{About, Judged, Stage};
 use crate::observe::finding::{Finding, Part as Of};
 use crate::observe::snapshot::{Kind, Snapshot, Update, WatchEvent};
+use crate::observe::unasked::Unasked;
 
 fn object<T: DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
@@ -274,7 +275,7 @@ fn what_could_not_be_seen_is_said_by_the_check_that_needs_it() {
         ),
         (
             |f| {
-                let mute = Unsaid { why: "needs get and create pods/exec".to_owned() };
+                let mute = Unasked::left_out("needs get and create pods/exec");
                 f.inside.insert("ellis-0".to_owned(), (Component::Ellis, Err(mute)));
             },
             &[

@@ -9,7 +9,7 @@ use clearwater::component::Component;
 use clearwater::event::{
     CancelReason, CheckId, CheckLine, CheckStatus, Command, EventKind, Operation, Outcome, RunStats,
 };
-use clearwater::remedy::{Advice, Remedied as _, Remedy};
+use clearwater::remedy::{Advice, Remedied, Remedy};
 use jiff::SignedDuration;
 use kube::api::DynamicObject;
 use tokio::task::JoinSet;
@@ -145,16 +145,14 @@ async fn looked(
 ) -> Result<(SignedDuration, LiveState, ApplyPlan), Stop> {
     let skew = cluster.clock_skew().await;
     let live = LiveState::look(cluster).await;
-    let standing = live.map_err(|error| {
-        Stop::unwritten(Outcome::CouldNotLook, error.advice().after("cannot look, nothing was written: "))
-    })?;
+    let standing = live.map_err(|error| unseen(&error))?;
     let (work, unseen) = Box::pin(checked(cluster, options, scope, &standing, emitter)).await?;
     agreed(options, scope, &standing, &work, unseen, emitter, steering).await?;
     Ok((skew, standing, work))
 }
 
 /// How a run ends that could not ask what it has to know.
-fn unseen(error: &ApplyError) -> Stop {
+fn unseen(error: &impl Remedied) -> Stop {
     Stop::unwritten(Outcome::CouldNotLook, error.advice().after("cannot look, nothing was written: "))
 }
 

@@ -1,0 +1,55 @@
+//! Why something was not seen: left out with a reason, or it should have been possible.
+
+use clearwater::event::CheckStatus;
+
+use crate::pod::AskError;
+
+/// Why something was not asked for, or not answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unasked {
+    /// There is nobody to ask, or no right to: it is left out, and said.
+    LeftOut(String),
+    /// It should have been possible: nothing is known of what would have been seen.
+    Failed(String),
+}
+
+impl Unasked {
+    /// There is nobody to ask, or no right to.
+    pub(crate) fn left_out(why: impl Into<String>) -> Self {
+        Self::LeftOut(why.into())
+    }
+
+    /// It should have been possible.
+    pub(crate) fn failed(why: impl Into<String>) -> Self {
+        Self::Failed(why.into())
+    }
+
+    /// The same, with whom it is about.
+    pub(crate) fn of(self, whom: &str) -> Self {
+        match self {
+            Self::LeftOut(why) => Self::LeftOut(format!("{whom}: {why}")),
+            Self::Failed(why) => Self::Failed(format!("{whom}: {why}")),
+        }
+    }
+
+    /// The reason.
+    pub(crate) fn why(&self) -> &str {
+        match self {
+            Self::LeftOut(why) | Self::Failed(why) => why,
+        }
+    }
+
+    /// How a check ends that needed it.
+    pub(crate) fn status(&self) -> CheckStatus {
+        match self {
+            Self::LeftOut(_) => CheckStatus::Skipped,
+            Self::Failed(_) => CheckStatus::Unseen,
+        }
+    }
+}
+
+impl From<AskError> for Unasked {
+    fn from(error: AskError) -> Self {
+        if error.is_lasting() { Self::LeftOut(error.to_string()) } else { Self::Failed(error.to_string()) }
+    }
+}
