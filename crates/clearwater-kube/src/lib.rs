@@ -17,6 +17,7 @@ pub mod exposure;
 #[cfg(test)]
 mod fake_api;
 pub mod judge;
+mod kinds;
 pub mod logs;
 pub mod observe;
 pub mod owner;
