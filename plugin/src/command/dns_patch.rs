@@ -13,7 +13,7 @@ use clearwater_kube::Cluster;
 use clearwater_kube::dns::{DnsAction, DnsError, DnsOptions, Form, Patched, check, explain, patch, plan, print, zone};
 
 use crate::advice;
-use crate::cli::{FileArgs, one_of};
+use crate::arguments::{FileArgs, one_of};
 use crate::context::Context;
 use crate::drive::{Question, drive};
 use crate::duration::duration;

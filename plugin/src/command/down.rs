@@ -7,7 +7,7 @@ use clearwater::component::{Component, Release};
 use clearwater::event::{Change, Operation, Whose};
 use clearwater_kube::down::{DownOptions, down, losses};
 
-use crate::cli::PlaceArgs;
+use crate::arguments::PlaceArgs;
 use crate::context::Context;
 use crate::drive::{Question, drive};
 use crate::duration::duration;

@@ -17,7 +17,7 @@ use clearwater::component::Component;
 use clearwater_kube::logs::LogEntry;
 use jiff::Timestamp;
 
-use crate::cli::PlaceArgs;
+use crate::arguments::PlaceArgs;
 use crate::context::Context;
 use crate::duration::duration;
 use crate::error::CliError;

@@ -7,7 +7,7 @@ use clearwater::event::{Change, Event, EventKind};
 use clearwater::scale::Target;
 use clearwater_kube::scale::{ScaleOptions, scale};
 
-use crate::cli::FileArgs;
+use crate::arguments::FileArgs;
 use crate::context::Context;
 use crate::drive::{Question, drive};
 use crate::duration::duration;

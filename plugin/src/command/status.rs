@@ -9,7 +9,7 @@ use clearwater_kube::status::{ComponentStatus, Health, PodStatus, Status as Seen
 use console::Term;
 use jiff::Timestamp;
 
-use crate::cli::FileArgs;
+use crate::arguments::FileArgs;
 use crate::context::Context;
 use crate::duration::{age, duration};
 use crate::error::CliError;

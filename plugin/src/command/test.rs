@@ -13,7 +13,7 @@ use clearwater_sip::Transport;
 use clearwater_sip::case::{Case, CaseTimes, all, chosen};
 use clearwater_sip::load::LoadPlan;
 
-use crate::cli::PlaceArgs;
+use crate::arguments::PlaceArgs;
 use crate::context::Context;
 use crate::duration::{duration, time};
 use crate::error::CliError;

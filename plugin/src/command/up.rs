@@ -13,7 +13,7 @@ use clearwater_kube::exposure::bono_addresses;
 use clearwater_kube::up::{UpOptions, up};
 use tokio::time::timeout;
 
-use crate::cli::{FileArgs, one_of};
+use crate::arguments::{FileArgs, one_of};
 use crate::context::Context;
 use crate::drive::{Question, drive};
 use crate::duration::duration;
