@@ -15,7 +15,7 @@ use clearwater_kube::dns::{DnsAction, DnsError, DnsOptions, Form, Patched, check
 use crate::advice;
 use crate::arguments::{FileArgs, one_of};
 use crate::context::Context;
-use crate::drive::{Question, drive};
+use crate::drive::{ConsentQuestion, drive};
 use crate::duration::duration;
 use crate::error::CliError;
 use crate::exit;
@@ -216,7 +216,7 @@ impl DnsPatch {
         signals: &Signals,
     ) -> Result<u8, CliError> {
         let ask = |all: &[Change]| format!("Write {}? [y/N] ", all.first().map_or("it", |c| c.object.as_str()));
-        let question = options.ask.then_some(Question { ask: &ask, yes: "y" });
+        let question = options.ask.then_some(ConsentQuestion { ask: &ask, yes: "y" });
         let mut steps = Steps { quiet: options.dry_run };
         let ended = drive(patch(cluster, options), &mut steps, question, signals).await?;
         let Patched { plan, proof } = match ended.value {

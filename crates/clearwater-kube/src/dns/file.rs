@@ -168,14 +168,14 @@ async fn write(cluster: &Cluster, edit: &FileEdit) -> Result<(), DnsError> {
 }
 
 /// A change of a file, and where what stood before is kept.
-pub(super) struct Change<'a> {
+pub(super) struct FileChange<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) edit: &'a FileEdit,
     pub(super) object: String,
     pub(super) kept: Option<String>,
 }
 
-impl Target for Change<'_> {
+impl Target for FileChange<'_> {
     fn object(&self) -> &str {
         &self.object
     }
@@ -244,7 +244,7 @@ pub(crate) async fn carry_out(
     };
     let (mut watch, kept) = unless_cancelled(cancel, begun).await?;
     let object = plan.object.clone().unwrap_or_else(|| edit.place.to_string());
-    let change = Change { cluster, edit, object, kept: kept.clone() };
+    let change = FileChange { cluster, edit, object, kept: kept.clone() };
     let proving = Box::pin(async {
         if let Some((most, because)) = &plan.wait {
             tell(steps, DnsStep::Waiting { at_most: millis(*most), because: because.clone() });

@@ -271,13 +271,13 @@ async fn write(cluster: &Cluster, from: Option<&EndpointSlice>, to: Option<&Endp
 }
 
 /// A change of the slice.
-pub(super) struct Change<'a> {
+pub(super) struct SliceChange<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) edit: &'a SliceEdit,
     pub(super) object: String,
 }
 
-impl Target for Change<'_> {
+impl Target for SliceChange<'_> {
     fn object(&self) -> &str {
         &self.object
     }
@@ -323,7 +323,7 @@ pub(super) async fn carry_out(
         }
         unless_cancelled(cancel, proved(cluster, plan, steps, limit)).await
     });
-    transact(&Change { cluster, edit, object }, steps, cancel, proving).await
+    transact(&SliceChange { cluster, edit, object }, steps, cancel, proving).await
 }
 
 /// Asks the DNS servers where that may be done, else from inside of the deployment.

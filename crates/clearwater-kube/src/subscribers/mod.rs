@@ -111,7 +111,7 @@ impl ProvisioningOptions {
 
 /// Whom it goes through.
 #[derive(Debug)]
-enum Way {
+enum ProvisioningWay {
     Ellis {
         ellis: Box<EllisClient>,
         keys: EllisKeys,
@@ -127,7 +127,7 @@ enum Way {
 pub struct Provisioning {
     options: ProvisioningOptions,
     home_domain: String,
-    way: Way,
+    way: ProvisioningWay,
     prov: Option<ProvClient>,
 }
 
@@ -211,9 +211,9 @@ impl Provisioning {
             let keys = given.keys().await?;
             let ellis = Box::new(EllisClient::new(cluster).with_api_key(&keys.api_key));
             let filled = Instant::now() + filling(pod, Timestamp::now() + cluster.clock_skew().await);
-            Way::Ellis { ellis, keys, signed_up: OnceCell::new(), filled }
+            ProvisioningWay::Ellis { ellis, keys, signed_up: OnceCell::new(), filled }
         } else {
-            Way::Prov
+            ProvisioningWay::Prov
         };
         let prov = prov.map(|(component, _)| ProvClient::new(cluster, component));
         Ok(Self { options, home_domain, way, prov })
@@ -222,8 +222,8 @@ impl Provisioning {
     /// Whom it goes through: Ellis or homestead-prov.
     pub fn through(&self) -> Component {
         match self.way {
-            Way::Ellis { .. } => Component::Ellis,
-            Way::Prov => Component::HomesteadProv,
+            ProvisioningWay::Ellis { .. } => Component::Ellis,
+            ProvisioningWay::Prov => Component::HomesteadProv,
         }
     }
 
@@ -245,8 +245,8 @@ impl Provisioning {
     /// The client of Ellis, where that is the way.
     pub fn ellis(&self) -> Option<&EllisClient> {
         match &self.way {
-            Way::Ellis { ellis, .. } => Some(ellis),
-            Way::Prov => None,
+            ProvisioningWay::Ellis { ellis, .. } => Some(ellis),
+            ProvisioningWay::Prov => None,
         }
     }
 
@@ -266,7 +266,7 @@ impl Provisioning {
 
     /// Makes the account, once.
     async fn sign_up(&self) -> Result<(), SubscriberError> {
-        let Way::Ellis { ellis, keys, signed_up, .. } = &self.way else { return Ok(()) };
+        let ProvisioningWay::Ellis { ellis, keys, signed_up, .. } = &self.way else { return Ok(()) };
         let making = || async {
             let (account, name) = (&self.options.account, &self.options.full_name);
             // Nobody logs in with it: the API key acts for the account.
@@ -286,8 +286,8 @@ impl Provisioning {
                 return stream::iter([Err(error)]).left_stream();
             }
             let numbers: Vec<Option<PublicIdentity>> = match self.way {
-                Way::Ellis { .. } => vec![None; count],
-                Way::Prov => match self.free_numbers(count).await {
+                ProvisioningWay::Ellis { .. } => vec![None; count],
+                ProvisioningWay::Prov => match self.free_numbers(count).await {
                     Ok(free) => free.into_iter().map(Some).collect(),
                     Err(error) => return stream::iter([Err(error)]).left_stream(),
                 },
@@ -295,7 +295,7 @@ impl Provisioning {
             let missing = count - numbers.len();
             let making = move |number: Option<PublicIdentity>| async move {
                 match (&self.way, number) {
-                    (Way::Ellis { ellis, filled, .. }, None) => {
+                    (ProvisioningWay::Ellis { ellis, filled, .. }, None) => {
                         let mut pauses = before(*filled, doubling(PAUSES.0, PAUSES.1));
                         loop {
                             let made = ellis.create(&self.options.account).await;
@@ -304,7 +304,9 @@ impl Provisioning {
                         }
                     }
                     (_, Some(identity)) => self.create_identity(&identity).await,
-                    (Way::Prov, None) => Err(SubscriberError::PoolEmpty { component: Component::HomesteadProv }),
+                    (ProvisioningWay::Prov, None) => {
+                        Err(SubscriberError::PoolEmpty { component: Component::HomesteadProv })
+                    }
                 }
             };
             let all = numbers.into_iter().chain(std::iter::repeat_n(None, missing.min(1)));
@@ -376,7 +378,7 @@ impl Provisioning {
         private_identity: &str,
     ) -> Result<Subscriber, SubscriberError> {
         match &self.way {
-            Way::Ellis { ellis, .. } => {
+            ProvisioningWay::Ellis { ellis, .. } => {
                 // Ellis forgets its numbers with its pod and would write over what homestead-prov has kept.
                 if let Some(prov) = &self.prov
                     && prov.private_identities(identity).await?.is_some()
@@ -386,7 +388,7 @@ impl Provisioning {
                 self.sign_up().await?;
                 ellis.create_chosen(&self.options.account, identity, private_identity, true).await
             }
-            Way::Prov => {
+            ProvisioningWay::Prov => {
                 let password = new_password()?;
                 self.behind()?.create(identity, private_identity, &self.home_domain, &password).await?;
                 Ok(Subscriber {
@@ -407,8 +409,8 @@ impl Provisioning {
     /// The account's lines, in the order of their identities, without passwords.
     pub async fn list(&self) -> Result<Vec<Subscriber>, SubscriberError> {
         let mut all = match &self.way {
-            Way::Ellis { ellis, .. } => ellis.numbers(&self.options.account).await?,
-            Way::Prov => self.list_prov().await?,
+            ProvisioningWay::Ellis { ellis, .. } => ellis.numbers(&self.options.account).await?,
+            ProvisioningWay::Prov => self.list_prov().await?,
         };
         all.sort_by(|a, b| a.public_identity.cmp(&b.public_identity));
         Ok(all)
@@ -430,11 +432,11 @@ impl Provisioning {
     /// One of the account's lines, without its password. `None` where there is none of that identity.
     pub async fn show(&self, identity: &PublicIdentity) -> Result<Option<Subscriber>, SubscriberError> {
         match &self.way {
-            Way::Ellis { ellis, .. } => {
+            ProvisioningWay::Ellis { ellis, .. } => {
                 let all = ellis.numbers(&self.options.account).await?;
                 Ok(all.into_iter().find(|s| s.public_identity == *identity))
             }
-            Way::Prov => {
+            ProvisioningWay::Prov => {
                 let found = self.behind()?.show(identity).await?;
                 Ok(found.filter(|s| s.private_identity.starts_with(&self.options.private_prefix)))
             }
@@ -453,7 +455,9 @@ impl Provisioning {
         password: Option<SecretString>,
     ) -> Result<SecretString, SubscriberError> {
         match (&self.way, password) {
-            (Way::Ellis { ellis, .. }, None) => ellis.new_password(&self.options.account, &line.public_identity).await,
+            (ProvisioningWay::Ellis { ellis, .. }, None) => {
+                ellis.new_password(&self.options.account, &line.public_identity).await
+            }
             (_, password) => {
                 let password = password.map_or_else(new_password, Ok)?;
                 self.behind()?.put_password(&line.private_identity, &self.home_domain, &password).await?;
@@ -465,10 +469,10 @@ impl Provisioning {
     /// Deletes one of the account's lines. Says whether it was there.
     pub async fn delete(&self, identity: &PublicIdentity) -> Result<bool, SubscriberError> {
         match &self.way {
-            Way::Ellis { ellis, .. } => ellis.delete(&self.options.account, identity).await,
+            ProvisioningWay::Ellis { ellis, .. } => ellis.delete(&self.options.account, identity).await,
             // Another's is none of this account's.
-            Way::Prov if self.show(identity).await?.is_none() => Ok(false),
-            Way::Prov => self.behind()?.delete(identity).await,
+            ProvisioningWay::Prov if self.show(identity).await?.is_none() => Ok(false),
+            ProvisioningWay::Prov => self.behind()?.delete(identity).await,
         }
     }
 
@@ -495,7 +499,7 @@ impl Provisioning {
         for (_, deleted) in deleted {
             count += usize::from(deleted?);
         }
-        if let Way::Ellis { ellis, .. } = &self.way {
+        if let ProvisioningWay::Ellis { ellis, .. } = &self.way {
             ellis.delete_account(&self.options.account).await?;
             // Without a prefix they would be everybody's.
             if !self.options.private_prefix.is_empty()
@@ -560,7 +564,7 @@ mod tests {
         let (cluster, _) = fake_api::cluster(|_| None);
         let options = ProvisioningOptions { at_once: 2, ..ProvisioningOptions::for_account("a@b") };
         let prov = ProvClient::new(&cluster, Component::HomesteadProv);
-        let all = Provisioning { options, home_domain: "d".to_owned(), way: Way::Prov, prov: Some(prov) };
+        let all = Provisioning { options, home_domain: "d".to_owned(), way: ProvisioningWay::Prov, prov: Some(prov) };
         let try_all = async |fail: SubscriberError| {
             let fail = std::cell::RefCell::new(Some(fail));
             let one = |n: u32| {

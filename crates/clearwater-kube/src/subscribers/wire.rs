@@ -56,7 +56,7 @@ pub(super) async fn pods(cluster: &Cluster, component: Component) -> Result<Vec<
 }
 
 /// A request. It is not shown: its body may hold a password.
-pub(super) struct Question {
+pub(super) struct ProvisioningRequest {
     method: Method,
     path: String,
     headers: HeaderMap,
@@ -65,7 +65,7 @@ pub(super) struct Question {
     repeatable: bool,
 }
 
-impl Question {
+impl ProvisioningRequest {
     pub(super) fn new(method: Method, path: impl Into<String>) -> Self {
         let repeatable = method != Method::POST;
         Self { method, path: path.into(), headers: HeaderMap::new(), body: Bytes::new(), repeatable }
@@ -109,13 +109,13 @@ impl Question {
 
 /// An answer, with what it is of.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ProvisioningAnswer {
     component: Component,
     request: String,
     inner: Response<Bytes>,
 }
 
-impl Answer {
+impl ProvisioningAnswer {
     pub(super) fn status(&self) -> u16 {
         self.inner.status().as_u16()
     }
@@ -218,7 +218,7 @@ impl Wire {
     }
 
     /// Asks, and goes on asking while it is busy. Only what may be done twice is asked again when the answer was lost.
-    pub(super) async fn ask(&self, question: &Question) -> Result<Answer, SubscriberError> {
+    pub(super) async fn ask(&self, question: &ProvisioningRequest) -> Result<ProvisioningAnswer, SubscriberError> {
         let began = Instant::now();
         let mut pauses = before(began + PATIENCE, doubling(PAUSES.0, PAUSES.1));
         loop {
@@ -231,7 +231,7 @@ impl Wire {
         }
     }
 
-    async fn once(&self, question: &Question, began: Instant) -> Result<Answer, Try> {
+    async fn once(&self, question: &ProvisioningRequest, began: Instant) -> Result<ProvisioningAnswer, Try> {
         let mut forward = self.connection().await?;
         let request = question.request().map_err(|e| Try {
             error: SubscriberError::Unreadable {
@@ -249,7 +249,7 @@ impl Wire {
         if forward.is_open() {
             self.idle().push(forward);
         }
-        let answer = Answer { component: self.component, request: question.told(), inner };
+        let answer = ProvisioningAnswer { component: self.component, request: question.told(), inner };
         let again = match fate(answer.status(), answer.is_json(), &answer.words()) {
             Fate::Final => return Ok(answer),
             Fate::Busy => Some(PATIENCE),
@@ -304,7 +304,7 @@ impl Wire {
 
 /// Which of those behind Ellis failed, as far as it says: its forward_error gives the URL (ellis
 /// `src/metaswitch/ellis/api/_base.py`), its handlers of numbers say no more than that one did.
-fn behind(answer: &Answer) -> SubscriberError {
+fn behind(answer: &ProvisioningAnswer) -> SubscriberError {
     let text = String::from_utf8_lossy(answer.body());
     let named: Vec<&str> = [Component::HomesteadProv, Component::Homer]
         .into_iter()
@@ -319,9 +319,9 @@ fn behind(answer: &Answer) -> SubscriberError {
 mod tests {
     use super::*;
 
-    fn answer(status: u16, body: &str) -> Answer {
+    fn answer(status: u16, body: &str) -> ProvisioningAnswer {
         let inner = Response::builder().status(status).body(Bytes::copy_from_slice(body.as_bytes())).unwrap();
-        Answer { component: Component::Ellis, request: "POST /x".to_owned(), inner }
+        ProvisioningAnswer { component: Component::Ellis, request: "POST /x".to_owned(), inner }
     }
 
     #[test]
@@ -363,11 +363,12 @@ mod tests {
     #[test]
     fn a_request_is_told_without_its_secrets() {
         let value = HeaderValue::from_static("hidden");
-        let question =
-            Question::new(Method::POST, "/session/").secret("ngv-api-key", value).body("text/plain", "hidden");
+        let question = ProvisioningRequest::new(Method::POST, "/session/")
+            .secret("ngv-api-key", value)
+            .body("text/plain", "hidden");
         assert_eq!(question.told(), "POST /session/");
         assert!(!format!("{:?}", question.headers).contains("hidden"));
-        assert!(!question.repeatable && Question::get("/").repeatable);
+        assert!(!question.repeatable && ProvisioningRequest::get("/").repeatable);
     }
 
     #[test]
