@@ -6,7 +6,7 @@ mod redact;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use clearwater::component::{Entry, LogFile};
+use clearwater::component::{Entry, LogFile, SETTINGS_FILES};
 use clearwater::config::Deployment;
 use futures::{AsyncReadExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::Pod;
@@ -50,9 +50,11 @@ const KINDS: [ObjectKind; 16] = [
 /// A component's own programs.
 const PROGRAMS: &str = "timeout 5 supervisorctl status; :";
 /// What the containers were made to read.
-const CONFIGURATION: &str = r#"for f in /etc/clearwater/shared_config /etc/clearwater/local_config /etc/clearwater/user_settings /etc/resolv.conf /etc/hosts; do
+const CONFIGURATION: &str = r#"for f in "$@"; do
   [ ! -r "$f" ] || { printf '== %s\n' "$f"; cat "$f"; printf '\n'; }
 done"#;
+/// What a container's resolver reads, in every image.
+const RESOLVER_FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 /// What the container's own resolver answers for names.
 const NAMES: &str =
     r#"for n in "$@"; do printf '== %s\n' "$n"; timeout 2 getent ahosts "$n." || printf 'no answer (%s)\n' "$?"; done"#;
@@ -252,7 +254,11 @@ async fn inside(
     };
     let mut questions = vec![
         ("inside", "programs.txt".to_owned(), Script::new(PROGRAMS)),
-        ("inside", "configuration.txt".to_owned(), Script::new(CONFIGURATION)),
+        (
+            "inside",
+            "configuration.txt".to_owned(),
+            Script::new(CONFIGURATION).args(SETTINGS_FILES).args(RESOLVER_FILES),
+        ),
     ];
     questions.extend(entry.logs.iter().map(log));
     // Last, because it takes longest where nothing answers, and a shell that was late is not asked again.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use clearwater::component::{Component, SETTINGS_DIRECTORY};
+use clearwater::component::{Component, SETTINGS_FILES};
 use clearwater::config::Deployment;
 use clearwater::config::shell::Settings;
 use clearwater::dns::answer::Code;
@@ -79,9 +79,9 @@ pub async fn check(cluster: &Cluster, deployment: &Deployment, plan: &DnsPlan) -
 pub(super) async fn settings(inside: &mut Inside) -> Result<Settings, Unasked> {
     let mut settings = Settings::default();
     let cat = Script::new("cat \"$1\"");
-    for file in ["shared_config", "local_config"] {
-        let path = format!("{SETTINGS_DIRECTORY}/{file}");
-        let read = inside.shell.run(&cat.clone().arg(&path), READ).await?;
+    let [shared, local, _] = SETTINGS_FILES;
+    for path in [shared, local] {
+        let read = inside.shell.run(&cat.clone().arg(path), READ).await?;
         if read.status != 0 {
             return Err(Unasked::LeftOut(format!("pod {}: {}", inside.pod, read.text.trim())));
         }

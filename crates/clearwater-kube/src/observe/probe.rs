@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use clearwater::component::{Asks, Entry, LogFile};
+use clearwater::component::{Asks, Entry, LogFile, SUPERVISOR_LOGS};
 use clearwater::event::LogExcerpt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt};
@@ -30,12 +30,12 @@ const TAIL: usize = 12;
 const JOINED: &str = r#"if [ -e "$1" ]; then echo joined
 elif find "$2" -type f 2>/dev/null | head -n 1 | grep -q .; then echo data
 else echo bare; fi"#;
-/// Names the newest log of a program that holds something, and prints its last lines: how many, the program, and
-/// patterns of its files besides what supervisord keeps. With an empty IFS a pattern is expanded and not split.
+/// Names the newest log of a program that holds something, and prints its last lines: how many, where supervisord keeps
+/// what programs print, the program, and patterns of its other files. With an empty IFS a pattern is expanded and not split.
 const NEWEST_LOG: &str = r#"(
   IFS= files=() newest=
-  for place in "${@:3}"; do files+=($place); done
-  files+=(/var/log/supervisor/"$2"-std*---supervisor-*.log)
+  for place in "${@:4}"; do files+=($place); done
+  files+=("$2"/"$3"-std*---supervisor-*.log)
   for f in "${files[@]}"; do
     if [ -f "$f" ] && [ -s "$f" ] && { [ -z "$newest" ] || [ "$f" -nt "$newest" ]; }; then newest=$f; fi
   done
@@ -356,7 +356,7 @@ impl Prober {
     pub async fn log_of(&mut self, program: &str) -> Option<LogExcerpt> {
         let short = program.rsplit(':').next().unwrap_or(program);
         let known = self.target.entry.logs.iter().filter(|l| l.directory.ends_with(&format!("/{short}")));
-        let look = Script::new(NEWEST_LOG).arg(TAIL).arg(short).args(known.map(place));
+        let look = Script::new(NEWEST_LOG).arg(TAIL).arg(SUPERVISOR_LOGS).arg(short).args(known.map(place));
         let output = timeout(ANSWER, self.run(&look)).await.ok()?.ok()?;
         let mut lines = output.text.lines().map(str::to_owned);
         let file = lines.next().filter(|f| f.starts_with('/'))?;
@@ -398,11 +398,12 @@ mod tests {
         std::thread::sleep(Duration::from_millis(20));
         write("homer_2.txt", "");
         let place = format!("{}/homer_*.txt", folder.display());
-        let shown = bash(&Script::new(NEWEST_LOG).arg(1).arg("no*ne").arg(place));
+        let shown = bash(&Script::new(NEWEST_LOG).arg(1).arg(SUPERVISOR_LOGS).arg("no*ne").arg(place));
         assert_eq!(shown, format!("{}/homer_1.txt\nlast\n", folder.display()));
         std::thread::sleep(Duration::from_millis(20));
         write("homer_\n-n.txt", "it speaks\n");
-        let shown = bash(&Script::new(NEWEST_LOG).arg(1).arg("none").arg(format!("{}/homer_*", folder.display())));
+        let place = format!("{}/homer_*", folder.display());
+        let shown = bash(&Script::new(NEWEST_LOG).arg(1).arg(SUPERVISOR_LOGS).arg("none").arg(place));
         assert_eq!(shown, format!("{}/homer_?-n.txt\nit speaks\n", folder.display()));
         let joined = |file: &str| bash(&Script::new(JOINED).arg(folder.join(file).display()).arg(folder.display()));
         assert_eq!((joined("homer_1.txt").as_str(), joined("none").as_str()), ("joined\n", "data\n"));

@@ -408,7 +408,7 @@ impl Dispatcher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clearwater::component::{Release, entry};
+    use clearwater::component::{CASSANDRA_SETTINGS, Release, entry};
 
     fn stuck(others: usize, holds_data: bool) -> Repair {
         let stuck = Stuck {
@@ -416,7 +416,7 @@ mod tests {
             pod: "cassandra-0".into(),
             address: "10.0.0.7".parse().unwrap(),
             store: "Cassandra",
-            file: "/etc/cassandra/cassandra.yaml",
+            file: CASSANDRA_SETTINGS,
             holds_data,
             others,
         };
