@@ -129,7 +129,8 @@ async fn configured(mut inside: Inside, findings: &mut Findings) -> Result<(), U
         if !found {
             proof.problems.push(format!("{} names {}, which gives {seen}", question.setting, question.name));
         }
-        proof.answers.push(Answered { name: question.name.to_string(), r#type: types.join("/"), answer: seen });
+        let (name, r#type) = (question.name.to_string(), types.join("/"));
+        proof.answers.push(Answered { name, r#type, answer: seen, is_missing: false });
     }
     findings
         .problems

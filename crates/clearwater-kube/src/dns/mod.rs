@@ -25,7 +25,7 @@ mod watch;
 use std::time::Duration;
 
 use clearwater::config::{Deployment, DeploymentFile, DnsBackend};
-use clearwater::dns::answer::{Answer, Expectation};
+use clearwater::dns::answer::{Answer, Code, Expectation};
 use clearwater::dns::ownership::{ManagedBy, WriteTarget};
 use clearwater::event::DnsStep;
 use clearwater::remedy::Advice;
@@ -231,6 +231,9 @@ pub struct Answered {
     pub r#type: String,
     /// What came back.
     pub answer: String,
+    /// Whether the server said that there is no such name.
+    #[serde(skip)]
+    pub is_missing: bool,
 }
 
 impl Answered {
@@ -239,6 +242,7 @@ impl Answered {
             name: question.name.to_string(),
             r#type: question.record_type.to_string(),
             answer: answer.say(&question.name, question.record_type),
+            is_missing: answer.code == Code::NxDomain && answer.data(&question.name, question.record_type).is_empty(),
         }
     }
 }
