@@ -176,19 +176,25 @@ fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
     }
 }
 
-/// An error with what it happened to.
+/// An error with what it happened to: what was asked of the API server, mostly, and why no answer came that is of use.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {}", say(.source.as_ref()))]
-pub(crate) struct At {
-    what: String,
-    source: BoxError,
+pub struct FailedAt {
+    /// What was tried, or the object.
+    pub what: String,
+    /// What was seen.
+    pub source: BoxError,
 }
 
-impl At {
-    pub(crate) fn new(what: impl Into<String>, source: impl Into<BoxError>) -> Self {
+impl FailedAt {
+    /// An error of something.
+    pub fn new(what: impl Into<String>, source: impl Into<BoxError>) -> Self {
         Self { what: what.into(), source: source.into() }
     }
 }
+
+/// What to do where the API server cannot be asked.
+pub(crate) const CONNECTION: &str = "check the connection to the API server and try again";
 
 /// What the API server answered, by number, where it refused: a question, a watch, or a connection into a pod.
 pub(crate) fn code_of(error: &(dyn Error + 'static)) -> Option<u16> {

@@ -36,11 +36,30 @@ const UNASKED: Duration = Duration::from_secs(1);
 
 /// The API server did not answer in time.
 #[derive(Debug, Error)]
-#[error("no answer from the API server within {} s{}", .within.as_secs_f32(), again(*.last))]
+#[error("{}{}", no_api_answer(*.within), again(*.last))]
 struct Late {
     within: Duration,
     /// What it said instead of an answer: that it is to be asked again.
     last: Option<StatusCode>,
+}
+
+/// Nothing came of whom was asked, in the time that was given.
+pub(crate) fn no_answer(within: Duration) -> String {
+    format!("no answer within {}", limit(within))
+}
+
+/// The same of the API server.
+pub(crate) fn no_api_answer(within: Duration) -> String {
+    format!("no answer from the API server within {}", limit(within))
+}
+
+/// A time that was given, as it was given: whole where it is.
+pub(crate) fn limit(time: Duration) -> String {
+    if time < Duration::from_secs(1) {
+        format!("{} ms", time.as_millis())
+    } else {
+        format!("{} s", (time.as_secs_f64() * 10.0).round() / 10.0)
+    }
 }
 
 fn again(last: Option<StatusCode>) -> String {

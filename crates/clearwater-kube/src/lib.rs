@@ -30,5 +30,5 @@ pub mod status;
 pub mod subscribers;
 pub mod up;
 
-pub use cluster::{Cluster, FIELD_MANAGER};
+pub use cluster::{Cluster, FIELD_MANAGER, FailedAt};
 pub use deadline::{REQUEST_TIMEOUT, RequestPolicy};

@@ -5,6 +5,7 @@ use std::io;
 
 use clearwater::component::Release;
 use clearwater::config::DnsBackend;
+use clearwater_kube::FailedAt;
 use clearwater_kube::apply::ApplyError;
 use clearwater_kube::autoscale::AutoscaleError;
 use clearwater_kube::dns::DnsError;
@@ -21,8 +22,8 @@ fn has<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
 #[test]
 fn an_error_of_the_api_is_kept_and_said_once() {
     let all: [Box<dyn Error>; 3] = [
-        Box::new(ApplyError::Unreachable { object: "service/x".to_owned(), source: refused().into() }),
-        Box::new(AutoscaleError::Api { what: "listing deployments".to_owned(), source: refused() }),
+        Box::new(ApplyError::Unreachable(FailedAt::new("service/x", refused()))),
+        Box::new(AutoscaleError::Api(FailedAt::new("listing deployments", refused()))),
         Box::new(DnsError::Etcd { endpoint: "http://x".to_owned(), source: refused().into(), fix: "look".into() }),
     ];
     for error in &all {

@@ -184,9 +184,9 @@ impl DnsPatch {
     }
 
     async fn check(&self, context: &mut Context, cluster: &Cluster, options: &DnsOptions) -> Result<u8, CliError> {
-        let could_not_look = |error: DnsError| match error {
-            DnsError::Right { .. } => CliError::Connection(advice::said(&error)),
-            error => error.into(),
+        let could_not_look = |error: DnsError| match error.missing_right() {
+            Some(_) => CliError::Connection(advice::said(&error)),
+            None => error.into(),
         };
         let plan = plan(cluster, &DnsOptions { restart: true, ..options.clone() }).await.map_err(could_not_look)?;
         let findings = check(cluster, &options.deployment, &plan).await.map_err(could_not_look)?;

@@ -164,8 +164,7 @@ impl From<ExerciseError> for CliError {
             ExerciseError::NoBono { .. } => {
                 Self::Unready(format!("{error}; see `kubectl clearwater status`, and bring it up first"))
             }
-            ExerciseError::Rights { .. } => rights(error),
-            ExerciseError::List { source: kube::Error::Api(ref status), .. } if status.is_forbidden() => rights(error),
+            error if error.is_of_rights() => rights(error),
             error => Self::Connection(error.to_string()),
         }
     }

@@ -8,7 +8,7 @@ use clearwater::dns::{Question, questions};
 use clearwater::remedy::{Advice, NamesDeed};
 
 use super::names::{Inside, ask_servers};
-use super::{Answered, DnsError, DnsPlan, ServerProof};
+use super::{Answered, ClusterDnsError, DnsError, DnsPlan, ServerProof};
 use crate::cluster::Cluster;
 use crate::observe::unasked::Unasked;
 use crate::pod::Script;
@@ -46,7 +46,7 @@ pub async fn check(cluster: &Cluster, deployment: &Deployment, plan: &DnsPlan) -
             }
             findings.servers = servers;
         }
-        Err(DnsError::Right { right, .. }) => {
+        Err(DnsError::Cluster(ClusterDnsError::Right { right, .. })) => {
             findings.skipped.push(format!("the answers of the DNS servers: needs {right}"));
         }
         Err(error) => return Err(error),

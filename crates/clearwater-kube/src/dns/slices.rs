@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::names::{OwnPod, from_inside, pods_of, prove_within};
 use super::transaction::{Target, Unanswered, transact};
-use super::{DnsAction, DnsError, DnsOptions, DnsPlan, Proof, Work, tell, unless_cancelled};
+use super::{ClusterDnsError, DnsAction, DnsError, DnsOptions, DnsPlan, Proof, Work, tell, unless_cancelled};
 use crate::backoff::{before, unless_lasting};
 use crate::cluster::{Cluster, FIELD_MANAGER};
 use crate::observe::cluster_dns::{ClusterDns, within};
@@ -188,15 +188,15 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
     if edit.is_change() {
         let missing = missing(&cluster.client, &cluster.namespace, Task::DnsEndpoints, Scope::Namespace).await;
         if !missing.is_empty() {
-            return Err(DnsError::Right {
-                what: named(cluster),
-                right: format!("{} in namespace {}", missing.join(", "), cluster.namespace),
-                message: "nothing was written. The ClusterRoles edit and admin do not hold it".to_owned(),
-                instead: Some(Remedy::any([
+            return Err(DnsError::right(
+                named(cluster),
+                format!("{} in namespace {}", missing.join(", "), cluster.namespace),
+                "nothing was written. The ClusterRoles edit and admin do not hold it",
+                Some(Remedy::any([
                     "ask for a Role that does",
                     "use `dns: {backend: pods}`, which needs no such right",
                 ])),
-            });
+            ));
         }
         plan.object = Some(format!("endpointslice/{NAME} in namespace {}", cluster.namespace));
         plan.wait = Some((
@@ -209,7 +209,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
     plan.means.work = Work::Slices(Box::new(edit));
     plan.means.cluster_dns = ClusterDns::look(&cluster.client)
         .await
-        .map_err(|e| plan.notes.push(DnsError::from(e).advice().after("the DNS servers themselves cannot be asked: ")))
+        .map_err(|e| plan.notes.push(e.advice().after("the DNS servers themselves cannot be asked: ")))
         .ok();
     Ok(plan)
 }
@@ -335,7 +335,7 @@ async fn proved(
 ) -> Result<Proof, DnsError> {
     let mut proof = match prove_within(cluster, plan, steps, limit).await {
         Ok(proof) => proof,
-        Err(DnsError::Right { right, .. }) => {
+        Err(DnsError::Cluster(ClusterDnsError::Right { right, .. })) => {
             let mut proof = Proof::default();
             proof.notes.push(format!("the DNS servers themselves were not asked: needs {right}").into());
             proof

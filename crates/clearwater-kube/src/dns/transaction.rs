@@ -42,10 +42,7 @@ pub(super) enum Unanswered {
 
 impl From<DnsError> for Unanswered {
     fn from(error: DnsError) -> Self {
-        match error {
-            DnsError::Unreachable { .. } => Self::Unclear(error),
-            error => Self::Undone(error),
-        }
+        if error.is_unreachable() { Self::Unclear(error) } else { Self::Undone(error) }
     }
 }
 

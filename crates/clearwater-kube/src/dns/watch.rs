@@ -18,6 +18,7 @@ use super::names::{ask_all, by};
 use super::{Answered, DnsError, DnsPlan, ServerProof, count, millis, tell};
 use crate::backoff::{Backoff as _, pause};
 use crate::cluster::{Cluster, list_all, say};
+use crate::deadline::no_answer;
 use crate::observe::cluster_dns::{ClusterDns, DnsPod};
 use crate::pod::dns::{Server, pauses};
 use crate::pod::{AskError, Forward};
@@ -274,12 +275,12 @@ impl Watch {
                 Ok::<_, AskError>(before)
             };
             let before = ask.await.map_err(|error| match error {
-                AskError::Forbidden { right } => DnsError::Right {
-                    what: format!("asking DNS pod {}/{}", cluster_dns.namespace, one.pod.name),
-                    right: format!("{right} in {}", cluster_dns.namespace),
-                    message: "a change that cannot be proved is not made".to_owned(),
-                    instead: None,
-                },
+                AskError::Forbidden { right } => DnsError::right(
+                    format!("asking DNS pod {}/{}", cluster_dns.namespace, one.pod.name),
+                    format!("{right} in {}", cluster_dns.namespace),
+                    "a change that cannot be proved is not made",
+                    None,
+                ),
                 error => DnsError::Unwell { message: error.to_string(), fix: "repair DNS first".into() },
             })?;
             if i == 0 {
@@ -336,7 +337,7 @@ impl Watch {
                 // One that takes connections and says nothing must not keep the others waiting.
                 let seen = match timeout(LOOK, one.look(pods, questions, unrelated, began, late)).await {
                     Ok(seen) => seen,
-                    Err(_) => one.deafer(&format!("no answer within {} s", LOOK.as_secs())),
+                    Err(_) => one.deafer(&no_answer(LOOK)),
                 };
                 (one, seen)
             });

@@ -187,14 +187,14 @@ fn has_script(spec: &PodSpec) -> bool {
 async fn config_map(cluster: &Cluster, name: &str) -> Result<BTreeMap<String, String>, SubscriberError> {
     let what = format!("ConfigMap/{name}");
     let found = cluster.api::<ConfigMap>().get_opt(name).await;
-    let found = found.map_err(|e| SubscriberError::of_api(&what, "get configmaps", &e))?;
+    let found = found.map_err(|e| SubscriberError::of_api(&what, "get configmaps", e))?;
     Ok(found.and_then(|m| m.data).unwrap_or_default())
 }
 
 async fn secret_value(cluster: &Cluster, name: &str, key: &str) -> Result<SecretString, SubscriberError> {
     let what = format!("Secret/{name}");
     let found = cluster.api::<Secret>().get_opt(name).await;
-    let found = found.map_err(|e| SubscriberError::of_api(&what, "get secrets", &e))?;
+    let found = found.map_err(|e| SubscriberError::of_api(&what, "get secrets", e))?;
     let wrong = |message: String| SubscriberError::Keys { what: what.clone(), message };
     let Some(secret) = found else {
         return Err(wrong("it does not exist, though ellis' pod was made from it".to_owned()));

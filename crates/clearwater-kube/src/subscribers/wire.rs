@@ -1,6 +1,5 @@
 //! Requests to a component's pods over kept connections.
 
-use std::fmt::Display;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -16,6 +15,7 @@ use kube::api::ListParams;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
+use tower::BoxError;
 
 use super::error::{SubscriberError, words};
 use crate::backoff::{before, doubling, unless_lasting};
@@ -49,7 +49,7 @@ pub(super) fn segment(text: &str) -> String {
 pub(super) async fn pods(cluster: &Cluster, component: Component) -> Result<Vec<Pod>, SubscriberError> {
     let labelled = ListParams::default().labels(&format!("{SERVICE_LABEL}={component}"));
     let all = list_all(&cluster.api::<Pod>(), &labelled).await;
-    let all = all.map_err(|e| SubscriberError::of_api(format!("pods of {component}"), "list pods", &e))?;
+    let all = all.map_err(|e| SubscriberError::of_api(format!("pods of {component}"), "list pods", e))?;
     let mut pods: Vec<Pod> = all.into_iter().filter(|p| !has_ended(p)).collect();
     pods.sort_by_key(ResourceExt::name_any);
     Ok(pods)
@@ -146,12 +146,9 @@ impl ProvisioningAnswer {
         serde_json::from_slice(self.inner.body()).map_err(|e| self.unreadable(e))
     }
 
-    pub(super) fn unreadable(&self, message: impl Display) -> SubscriberError {
-        SubscriberError::Unreadable {
-            component: self.component,
-            request: self.request.clone(),
-            message: message.to_string(),
-        }
+    pub(super) fn unreadable(&self, why: impl Into<BoxError>) -> SubscriberError {
+        let (component, request) = (self.component, self.request.clone());
+        SubscriberError::Unreadable { component, request, source: why.into() }
     }
 
     /// An error of an answer that nothing else is known of.
@@ -237,7 +234,7 @@ impl Wire {
             error: SubscriberError::Unreadable {
                 component: self.component,
                 request: question.told(),
-                message: e.to_string(),
+                source: e.into(),
             },
             again: None,
         })?;
