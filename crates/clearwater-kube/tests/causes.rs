@@ -8,7 +8,8 @@ use clearwater::config::DnsBackend;
 use clearwater_kube::FailedAt;
 use clearwater_kube::apply::ApplyError;
 use clearwater_kube::autoscale::AutoscaleError;
-use clearwater_kube::dns::DnsError;
+use clearwater_kube::dns::{ClusterDnsError, DnsError};
+use clearwater_kube::subscribers::SubscriberError;
 use kube::core::Status;
 
 fn refused() -> kube::Error {
@@ -21,7 +22,16 @@ fn has<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
 
 #[test]
 fn an_error_of_the_api_is_kept_and_said_once() {
-    let all: [Box<dyn Error>; 3] = [
+    let right = ClusterDnsError::Right {
+        what: "configmap x".to_owned(),
+        right: "get configmaps".to_owned(),
+        source: refused().into(),
+        instead: None,
+    };
+    let all: [Box<dyn Error>; 6] = [
+        Box::new(DnsError::from(right)),
+        Box::new(DnsError::from(ClusterDnsError::Unreachable(FailedAt::new("service x", refused())))),
+        Box::new(SubscriberError::Unreachable(FailedAt::new("pods of ellis", refused()))),
         Box::new(ApplyError::Unreachable(FailedAt::new("service/x", refused()))),
         Box::new(AutoscaleError::Api(FailedAt::new("listing deployments", refused()))),
         Box::new(DnsError::Etcd { endpoint: "http://x".to_owned(), source: refused().into(), fix: "look".into() }),

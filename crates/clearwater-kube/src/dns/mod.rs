@@ -424,6 +424,6 @@ mod tests {
         );
         let (cluster, _) = fake_api::cluster(|path| path.ends_with("clearwater-dns-before.ims").then_some(Value::Null));
         let error = KeptFile::new(&cluster, "kube-system").forget().await.unwrap_err();
-        assert_eq!(error.missing_right(), Some("delete configmaps in kube-system"), "{error}");
+        assert_eq!(error.missing_right(), Some("get configmaps in kube-system"), "{error}");
     }
 }
