@@ -124,7 +124,7 @@ impl Prober {
 
     /// The same with another patience, in seconds, as far as that is sensible.
     #[must_use]
-    pub fn patient(mut self, patience: u32) -> Self {
+    pub(crate) fn patient(mut self, patience: u32) -> Self {
         self.patience = patience.clamp(PATIENCE_FIRST, PATIENCE_LONGEST);
         self
     }
@@ -144,7 +144,7 @@ impl Prober {
     }
 
     /// The same, for a script that may take longer.
-    pub async fn run_for(&mut self, script: &Script, within: Duration) -> Result<Output, AskError> {
+    pub(crate) async fn run_for(&mut self, script: &Script, within: Duration) -> Result<Output, AskError> {
         let mut shell = if let Some(shell) = self.shell.take() {
             shell
         } else {
@@ -177,7 +177,7 @@ impl Prober {
     }
 
     /// Looks once, and says whether it came to the end before that moment. What was seen until then is kept.
-    pub async fn look_until(&mut self, depth: Depth, until: Instant) -> (Report, bool) {
+    pub(crate) async fn look_until(&mut self, depth: Depth, until: Instant) -> (Report, bool) {
         let mut report = self.report(depth);
         let whole = timeout_at(until, self.look_into(depth, &mut report)).await.is_ok();
         if !whole {
@@ -353,7 +353,7 @@ impl Prober {
 
     /// The last lines of the log of a program: its own log file where the catalogue knows one, else what supervisord
     /// kept of its output.
-    pub async fn log_of(&mut self, program: &str) -> Option<LogExcerpt> {
+    pub(crate) async fn log_of(&mut self, program: &str) -> Option<LogExcerpt> {
         let short = program.rsplit(':').next().unwrap_or(program);
         let known = self.target.entry.logs.iter().filter(|l| l.directory.ends_with(&format!("/{short}")));
         let look = Script::new(NEWEST_LOG).arg(TAIL).arg(SUPERVISOR_LOGS).arg(short).args(known.map(place));

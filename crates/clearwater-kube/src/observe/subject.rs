@@ -128,7 +128,7 @@ impl Snapshot {
 
     /// Whether a pod may be asked everything: it is ready, and its Service publishes it, so that no name is asked for too
     /// early.
-    pub fn may_be_asked(&self, subject: &Subject, pod: &Pod) -> bool {
+    pub(crate) fn may_be_asked(&self, subject: &Subject, pod: &Pod) -> bool {
         if !pod_is_ready(pod) {
             return false;
         }

@@ -81,7 +81,7 @@ impl EllisClient {
     /// The same, with the API key, which lets it act for every account. One that no header can carry is left out, and
     /// Ellis will say what is missing.
     #[must_use]
-    pub fn with_api_key(mut self, key: &SecretString) -> Self {
+    pub(crate) fn with_api_key(mut self, key: &SecretString) -> Self {
         self.api_key = sensitive(key);
         self
     }
@@ -151,7 +151,7 @@ impl EllisClient {
     /// Gives an account a number of one's own choice. It takes the API key.
     ///
     /// With `is_new` the private identity is made, with its password; else it must be there.
-    pub async fn create_chosen(
+    pub(crate) async fn create_chosen(
         &self,
         email: &str,
         identity: &PublicIdentity,

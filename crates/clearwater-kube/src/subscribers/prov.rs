@@ -154,7 +154,10 @@ impl ProvClient {
     }
 
     /// The private identities that may register a public one; `None` where that is not there.
-    pub async fn private_identities(&self, identity: &PublicIdentity) -> Result<Option<Vec<String>>, SubscriberError> {
+    pub(crate) async fn private_identities(
+        &self,
+        identity: &PublicIdentity,
+    ) -> Result<Option<Vec<String>>, SubscriberError> {
         let path = format!("/public/{}/associated_private_ids", segment(identity.as_str()));
         let Some(answer) = self.found(path).await? else { return Ok(None) };
         Ok(Some(answer.read::<PrivateIds>()?.private_ids))
@@ -169,7 +172,7 @@ impl ProvClient {
     }
 
     /// Gives a private identity a password, and makes it where it is not there. Only the digest is kept.
-    pub async fn put_password(
+    pub(crate) async fn put_password(
         &self,
         private_identity: &str,
         realm: &str,
