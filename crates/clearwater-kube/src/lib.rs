@@ -17,6 +17,7 @@ pub mod exposure;
 #[cfg(test)]
 mod fake_api;
 pub mod judge;
+mod kinds;
 pub mod logs;
 pub mod observe;
 pub mod owner;
@@ -29,5 +30,5 @@ pub mod status;
 pub mod subscribers;
 pub mod up;
 
-pub use cluster::{Cluster, FIELD_MANAGER};
+pub use cluster::{Cluster, FIELD_MANAGER, FailedAt};
 pub use deadline::{REQUEST_TIMEOUT, RequestPolicy};

@@ -6,16 +6,16 @@ mod redact;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use clearwater::component::{Entry, LogFile};
+use clearwater::component::{Entry, LogFile, SETTINGS_FILES};
 use clearwater::config::Deployment;
 use futures::{AsyncReadExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ApiResource, DynamicObject, ListParams, LogParams};
-use kube::core::GroupVersionKind;
+use kube::api::{DynamicObject, ListParams, LogParams};
 use kube::{Api, ResourceExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::cluster::{Cluster, code_of, list_all, say};
+use crate::kinds::{self, ObjectKind};
 use crate::observe::subject::{Subjects, with_programs};
 use crate::observe::unasked::Unasked;
 use crate::observe::{CouldNotLook, Subject, look};
@@ -28,32 +28,34 @@ const ANSWER: Duration = Duration::from_secs(8);
 /// An answer of a shell is not longer, in bytes.
 const LARGEST_ANSWER: u64 = 900 * 1024;
 
-/// What is listed in the namespace: group and version, kind, plural.
-const KINDS: [(&str, &str, &str); 16] = [
-    ("v1", "Pod", "pods"),
-    ("v1", "Service", "services"),
-    ("v1", "ConfigMap", "configmaps"),
-    ("v1", "Secret", "secrets"),
-    ("v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
-    ("v1", "Event", "events"),
-    ("v1", "ResourceQuota", "resourcequotas"),
-    ("v1", "LimitRange", "limitranges"),
-    ("apps/v1", "Deployment", "deployments"),
-    ("apps/v1", "StatefulSet", "statefulsets"),
-    ("apps/v1", "ReplicaSet", "replicasets"),
-    ("discovery.k8s.io/v1", "EndpointSlice", "endpointslices"),
-    ("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
-    ("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
-    ("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
-    ("networking.k8s.io/v1", "Ingress", "ingresses"),
+/// What is listed in the namespace.
+const KINDS: [ObjectKind; 16] = [
+    kinds::POD,
+    kinds::SERVICE,
+    kinds::CONFIG_MAP,
+    kinds::SECRET,
+    kinds::PERSISTENT_VOLUME_CLAIM,
+    kinds::EVENT,
+    kinds::RESOURCE_QUOTA,
+    kinds::LIMIT_RANGE,
+    kinds::DEPLOYMENT,
+    kinds::STATEFUL_SET,
+    kinds::REPLICA_SET,
+    kinds::ENDPOINT_SLICE,
+    kinds::POD_DISRUPTION_BUDGET,
+    kinds::HORIZONTAL_POD_AUTOSCALER,
+    kinds::NETWORK_POLICY,
+    kinds::INGRESS,
 ];
 
 /// A component's own programs.
 const PROGRAMS: &str = "timeout 5 supervisorctl status; :";
 /// What the containers were made to read.
-const CONFIGURATION: &str = r#"for f in /etc/clearwater/shared_config /etc/clearwater/local_config /etc/clearwater/user_settings /etc/resolv.conf /etc/hosts; do
+const CONFIGURATION: &str = r#"for f in "$@"; do
   [ ! -r "$f" ] || { printf '== %s\n' "$f"; cat "$f"; printf '\n'; }
 done"#;
+/// What a container's resolver reads, in every image.
+const RESOLVER_FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 /// What the container's own resolver answers for names.
 const NAMES: &str =
     r#"for n in "$@"; do printf '== %s\n' "$n"; timeout 2 getent ahosts "$n." || printf 'no answer (%s)\n' "$?"; done"#;
@@ -142,33 +144,24 @@ pub async fn gather(cluster: &Cluster, options: &ReportOptions) -> Result<Gather
     let snapshot = look::snapshot(cluster, options.timeout / 2).await?;
     let subjects = Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await.all;
     let mut gathered = Gathered::default();
-    let kinds = futures::future::join_all(KINDS.map(|kind| objects(cluster, kind, until)));
+    let listed = futures::future::join_all(KINDS.map(|kind| take(cluster.of_kind(kind), kind, until)));
     // Every name is asked for from each pod: who does not find it tells as much as what is answered.
     let asked: Vec<&str> = subjects.iter().flat_map(|s| s.names.iter().map(String::as_str)).collect();
     let pods = futures::stream::iter(snapshot.pods.values())
         .map(|pod| of_pod(cluster, pod, &subjects, &asked, options.limit, until))
         .buffer_unordered(AT_ONCE)
         .collect::<Vec<_>>();
-    let (kinds, nodes, pods) = futures::join!(kinds, nodes(cluster, until), pods);
-    for one in kinds.into_iter().chain([nodes]).chain(pods) {
+    let nodes = Api::all_with(cluster.client.clone(), &kinds::NODE.resource());
+    let (listed, nodes, pods) = futures::join!(listed, take(nodes, kinds::NODE, until), pods);
+    for one in listed.into_iter().chain([nodes]).chain(pods) {
         gathered.join(one);
     }
     Ok(gathered)
 }
 
-fn listed(kind: (&str, &str, &str), namespace: Option<&str>, cluster: &Cluster) -> Api<DynamicObject> {
-    let (group_version, kind, plural) = kind;
-    let (group, version) = group_version.split_once('/').unwrap_or(("", group_version));
-    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
-    match namespace {
-        Some(namespace) => Api::namespaced_with(cluster.client.clone(), namespace, &resource),
-        None => Api::all_with(cluster.client.clone(), &resource),
-    }
-}
-
-async fn take(api: Api<DynamicObject>, kind: (&str, &str, &str), until: Instant) -> Gathered {
+async fn take(api: Api<DynamicObject>, kind: ObjectKind, until: Instant) -> Gathered {
     let mut gathered = Gathered::default();
-    let (group_version, kind, plural) = kind;
+    let plural = kind.plural;
     match timeout_at(until, list_all(&api, &ListParams::default())).await {
         Err(_) => gathered.miss(plural, "no answer in time"),
         Ok(Err(error)) => gathered.refused(plural, &format!("list {plural}"), &error),
@@ -177,23 +170,14 @@ async fn take(api: Api<DynamicObject>, kind: (&str, &str, &str), until: Instant)
                 let name = object.name_any();
                 let mut value = serde_json::to_value(&object).unwrap_or_default();
                 // A list does not repeat of each what it is.
-                value["kind"] = kind.into();
-                value["apiVersion"] = group_version.into();
+                value["kind"] = kind.name.into();
+                value["apiVersion"] = kind.api_version.into();
                 let text = serde_json::to_vec_pretty(&redact::object(value)).unwrap_or_default();
                 gathered.files.insert(format!("objects/{plural}/{}.json", plain(&name)), text);
             }
         }
     }
     gathered
-}
-
-async fn objects(cluster: &Cluster, kind: (&str, &str, &str), until: Instant) -> Gathered {
-    take(listed(kind, Some(&cluster.namespace), cluster), kind, until).await
-}
-
-async fn nodes(cluster: &Cluster, until: Instant) -> Gathered {
-    let kind = ("v1", "Node", "nodes");
-    take(listed(kind, None, cluster), kind, until).await
 }
 
 async fn of_pod(
@@ -286,7 +270,11 @@ async fn inside(
     };
     let mut questions = vec![
         ("inside", "programs.txt".to_owned(), Script::new(PROGRAMS)),
-        ("inside", "configuration.txt".to_owned(), Script::new(CONFIGURATION)),
+        (
+            "inside",
+            "configuration.txt".to_owned(),
+            Script::new(CONFIGURATION).args(SETTINGS_FILES).args(RESOLVER_FILES),
+        ),
     ];
     questions.extend(entry.logs.iter().map(log));
     // Last, because it takes longest where nothing answers, and a shell that was late is not asked again.

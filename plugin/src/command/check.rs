@@ -9,7 +9,7 @@ use clearwater::text::counted;
 use clearwater_kube::check::{CheckOptions, Checks, check};
 
 use crate::advice;
-use crate::cli::{FileArgs, one_of};
+use crate::arguments::{FileArgs, one_of};
 use crate::context::Context;
 use crate::duration::duration;
 use crate::error::CliError;

@@ -6,7 +6,7 @@ use clap::Args;
 use clearwater::component::Release;
 use clearwater::config::{schema, starter};
 
-use crate::cli::USUAL;
+use crate::arguments::USUAL;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;

@@ -14,7 +14,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use crate::advice;
-use crate::cli::FileArgs;
+use crate::arguments::FileArgs;
 use crate::context::Context;
 use crate::duration::duration;
 use crate::error::CliError;

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use anstyle::Style;
 use clap::Args;
+use clearwater::scale::MemberState;
 use clearwater_kube::status::{ComponentStatus, Health, PodStatus, Status as Seen, StatusOptions, status};
 use console::Term;
 use jiff::Timestamp;
 
-use crate::cli::FileArgs;
+use crate::arguments::FileArgs;
 use crate::context::Context;
 use crate::duration::{age, duration};
 use crate::error::CliError;
@@ -112,7 +113,7 @@ fn members(c: &ComponentStatus) -> String {
     if c.members.is_empty() {
         return "-".to_owned();
     }
-    let normal = c.members.values().filter(|s| *s == "normal").count();
+    let normal = c.members.values().filter(|s| **s == MemberState::Normal).count();
     format!("{normal}/{} normal", c.members.len())
 }
 

@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWr
 use tokio::time::timeout;
 
 use super::{AskError, Script, exec};
+use crate::cluster::FailedAt;
 use crate::judge::said::Said;
 
 /// A bash in a container, kept open for one question after the other.
@@ -104,10 +105,10 @@ impl Shell {
     /// Runs a script. After an error the shell is of no more use and must be dropped.
     pub async fn run(&mut self, script: &Script, within: Duration) -> Result<Output, AskError> {
         let pod = self.pod.clone();
-        let line = script.line().map_err(|nul| AskError::Unsayable { pod: pod.clone(), nul })?;
+        let line = script.line().map_err(|source| AskError::Unsayable { pod: pod.clone(), source })?;
         match timeout(within, self.exchange(&line)).await {
             Err(_) => Err(AskError::Deadline { pod, within }),
-            Ok(Err(error)) => Err(AskError::broken(&pod, format!("the shell in the container ended: {error}"))),
+            Ok(Err(error)) => Err(AskError::broken(&pod, FailedAt::new("the shell in the container ended", error))),
             Ok(Ok(output)) => Ok(output),
         }
     }

@@ -15,7 +15,7 @@ use clearwater::log::{CallFailure, Identity, Ladder, Logged, SipMessage, Sketch,
 use clearwater_kube::logs::{LogEntry, LogSource, Said};
 
 use super::logs::{Selection, Unread, each_of_path, each_of_stdin};
-use crate::cli::PlaceArgs;
+use crate::arguments::PlaceArgs;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;
