@@ -72,3 +72,39 @@ fn planted_faults_are_found_on_the_cluster_and_in_its_report() -> Result<()> {
     }
     Ok(())
 }
+
+/// The ids of what differs, of what `check --images -o json` wrote, with the component that each is about.
+fn differing(report: &Value) -> BTreeSet<(String, String)> {
+    let images = report["images"].as_array().into_iter().flatten();
+    let claims = images.flat_map(|i| i["claims"].as_array().into_iter().flatten());
+    let differ = claims.filter(|c| c["verdict"] == "differs");
+    differ.filter_map(|c| Some((c["about"].as_str()?.to_owned(), c["id"].as_str()?.to_owned()))).collect()
+}
+
+/// The stand-ins are as the product takes the images to be; one that is changed differs by name, with what was seen.
+#[test]
+#[ignore = "needs cluster (creates a namespace)"]
+fn images_agree_and_a_planted_one_differs_by_name() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-check-images")?;
+    let kubectl = namespace.kubectl();
+    let plugin = Plugin::new(cluster, namespace.name())?;
+    plugin.run(&["check", "--images"])?.expect(1)?;
+    plugin.run_within(PATIENCE, &["up", "--yes"])?.expect(0)?;
+    let ran = plugin.run_within(PATIENCE, &["check", "--images", "-o", "json"])?.expect(0)?;
+    let report: Value = serde_json::from_str(&ran.out)?;
+    ensure!(report["agrees"] == true && report["complete"] == true, "{}", ran.out);
+    let images = report["images"].as_array().context("images")?;
+    ensure!(images.len() == 10, "{} images were asked", images.len());
+
+    let plant = "rm /usr/bin/pre-stop; sed -i 's/^home_domain=.*/home_domain=example.org/' /etc/clearwater/shared_config; \
+        printf 'something else\\n' > /var/log/homer/homer_20200101T000000Z.txt";
+    kubectl.run(["exec", "deployment/homer", "--", "bash", "-c", plant])?;
+    let ran = plugin.run_within(PATIENCE, &["check", "--images", "-o", "json"])?.expect(5)?;
+    let planted = ["helpers", "log-python", "shared-config"].map(|id| ("homer".to_owned(), id.to_owned()));
+    let found = differing(&serde_json::from_str(&ran.out)?);
+    ensure!(found == BTreeSet::from(planted), "{found:?}\n{}", ran.out);
+    let ran = plugin.run_within(PATIENCE, &["check", "--images"])?.expect(5)?;
+    ensure!(ran.out.contains("/usr/bin/pre-stop is missing") && ran.out.contains("3 claims differ"), "{}", ran.out);
+    Ok(())
+}
