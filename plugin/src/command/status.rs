@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anstyle::Style;
 use clap::Args;
+use clearwater::text::Clean as _;
 use clearwater_kube::status::{ComponentStatus, Health, PodStatus, Status as Seen, StatusOptions, status};
 use jiff::Timestamp;
 
@@ -27,6 +28,7 @@ use crate::table::{Table, screen};
   kubectl clearwater status -n ims
   kubectl clearwater status --watch
   kubectl clearwater status -A
+  kubectl clearwater status --from night.zip
   kubectl clearwater status -f clearwater.yaml -o json")]
 pub(crate) struct Status {
     /// The deployment file to compare with. Default: clearwater.yaml where that exists, else what is there is judged
@@ -38,6 +40,9 @@ pub(crate) struct Status {
     /// Look again every two seconds, until interrupted
     #[arg(short, long)]
     watch: bool,
+    /// Show what a report holds, a zip that `report` wrote, instead of looking at a cluster
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["filename", "watch", "timeout", "all_namespaces"])]
+    from: Option<PathBuf>,
     /// Every namespace that holds a deployment, a line each; the exit code is the worst of all
     #[arg(short = 'A', long, conflicts_with_all = ["filename", "watch"])]
     all_namespaces: bool,
@@ -51,6 +56,16 @@ const EVERY: Duration = Duration::from_secs(2);
 
 impl Status {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
+        if let Some(path) = &self.from {
+            let mut seen: Seen = super::report::read(path, "status.json")?;
+            seen.clean();
+            context.talk().note(format!("as it was at {}", seen.at));
+            match self.output {
+                Some(format) => context.results().value(format, &seen)?,
+                None => context.results().styled(&table(&seen, screen()))?,
+            }
+            return Ok(code(&seen));
+        }
         if self.all_namespaces {
             let timeout = self.timeout;
             let look = |cluster| async move {

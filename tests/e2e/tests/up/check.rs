@@ -1,8 +1,10 @@
 use std::collections::BTreeSet;
 use std::io::Read as _;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use clearwater_e2e::{Plugin, cluster};
+use clearwater_testbed::Kubectl;
 use serde_json::Value;
 
 use crate::PATIENCE;
@@ -59,9 +61,14 @@ fn planted_faults_are_found_on_the_cluster_and_in_its_report() -> Result<()> {
     let homer = |end: &str| files.iter().find(|f| f.contains("/homer-") && f.ends_with(end)).context(end.to_owned());
     ensure!(read(homer("programs.txt")?)?.contains("STOPPED"), "homer's programs");
     ensure!(read(homer("configuration.txt")?)?.contains("home_domain=example.com"), "homer's configuration");
+    let images: Value = serde_json::from_str(&read("check-images.json")?)?;
+    let planted = ["programs", "shared-config"].map(|id| ("homer".to_owned(), id.to_owned()));
+    ensure!(planted.iter().all(|id| differing(&images).contains(id)), "{images}");
     for file in &files {
         read(file)?;
     }
+    let ran = plugin.run(&["status", "--from", path.to_str().context("a path")?])?.expect(5)?;
+    ensure!(ran.out.contains("homer") && ran.out.contains("unwell"), "{}", ran.out);
     // The keys are in the containers' configuration, of those that need them; none of them is in the report.
     let template = "--output=go-template={{range .data}}{{.}} {{base64decode .}} {{end}}";
     let keys = kubectl.run(["get", "secret", "clearwater-keys", template])?;
@@ -70,6 +77,28 @@ fn planted_faults_are_found_on_the_cluster_and_in_its_report() -> Result<()> {
         let at = all.find(key).map(|at| all[at.saturating_sub(60)..at].to_owned());
         ensure!(key.len() > 8 && at.is_none(), "a key is in the report, behind {at:?}");
     }
+    hides_addresses(&plugin, kubectl, &dir.path().join("hidden.zip"))
+}
+
+/// No pod's address is left in any file of an anonymized report, which can be read all the same.
+fn hides_addresses(plugin: &Plugin, kubectl: &Kubectl, path: &Path) -> Result<()> {
+    let file = path.to_str().context("a path")?;
+    plugin.run(&["report", "--anonymize", "--to", file])?.expect(0)?;
+    let template = "--output=go-template={{range .items}}{{.status.podIP}} {{.status.hostIP}} {{end}}";
+    let addresses = kubectl.run(["get", "pods", template])?;
+    let mut archive = zip::ZipArchive::new(std::fs::File::open(path)?)?;
+    for n in 0..archive.len() {
+        let mut text = Vec::new();
+        let mut file = archive.by_index(n)?;
+        file.read_to_end(&mut text)?;
+        let text = format!("{}\n{}", file.name(), String::from_utf8_lossy(&text));
+        let left: Vec<&str> = text
+            .split(|c: char| !c.is_ascii_digit() && c != '.')
+            .filter(|word| addresses.split_whitespace().any(|address| address == word.trim_end_matches('.')))
+            .collect();
+        ensure!(left.is_empty(), "{}: {left:?}", file.name());
+    }
+    plugin.run(&["status", "--from", file])?.expect(5)?;
     Ok(())
 }
 
