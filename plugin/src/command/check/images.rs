@@ -38,7 +38,7 @@ fn row(of: &AskedImage, claim: &AskedClaim) -> Option<String> {
     };
     let about = if claim.about == of.component { String::new() } else { format!("{} ", claim.about) };
     let known = match claim.known {
-        Known::Seen => "seen on the real program",
+        Known::Seen => "seen on the real program;",
         Known::Read => "read in",
     };
     let mut text = format!("  {style}{mark:<8}{style:#} {DIM}{:<16}{DIM:#} {about}{}", claim.id, claim.claim);

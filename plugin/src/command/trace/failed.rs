@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use clearwater::log::{Dialog, Dialogs, SipMessage, Sketch, Traced};
+use clearwater::log::{Dialog, Dialogs, Logged, SipMessage, Sketch, Traced};
 use clearwater::text::printable;
 
+use super::lane;
 use super::table::is_failed;
-use super::{Sieve, Writers};
 use crate::command::logs::{Unread, each_of_texts};
 use crate::context::Context;
 use crate::error::CliError;
@@ -33,26 +33,23 @@ pub(crate) fn failed_ladders(
     if drawn.is_empty() {
         return Ok((Vec::new(), 0));
     }
-    let mut sieves: Vec<Sieve> = drawn.iter().map(Sieve::of).collect();
+    let of = |dialog: &Dialog| Sketch::new([Traced::Call(dialog.call_id.to_string())]);
+    let mut sketches: Vec<Sketch> = drawn.iter().map(of).collect();
     each_of_texts(logs(), context, &mut Unread::quiet(), |entry, _| {
-        sieves.iter_mut().for_each(|sieve| sieve.take(entry));
+        let message = SipMessage::of(&entry.record);
+        for sketch in &mut sketches {
+            let logged = Logged { lane: lane(entry), time: entry.time, record: &entry.record };
+            sketch.take(logged, message.as_ref());
+        }
         Ok(())
     })?;
-    let ladders = drawn.iter().zip(sieves).map(|(dialog, sieve)| {
+    let ladders = drawn.iter().zip(sketches).map(|(dialog, sketch)| {
         let (method, from, to, call) = (&dialog.method, &dialog.from, &dialog.to, &dialog.call_id);
         let head =
             format!("{} {method} from {from} to {to}, Call-ID {call}: {}", dialog.began, dialog.outcome().name());
-        format!("{}\n\n{}", printable(&head), sieve.finish().text())
+        format!("{}\n\n{}", printable(&head), sketch.finish(|_| None).text())
     });
     Ok((ladders.collect(), failed.len()))
-}
-
-impl Sieve {
-    /// One that keeps what is of this dialog alone.
-    fn of(dialog: &Dialog) -> Self {
-        let sketch = Sketch::new([Traced::Call(dialog.call_id.to_string())]);
-        Self { sketch, lanes: BTreeMap::new(), last: None, writers: Writers::default() }
-    }
 }
 
 #[cfg(test)]
