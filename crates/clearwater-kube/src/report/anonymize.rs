@@ -85,7 +85,7 @@ impl Anonymizer {
         }
         let bare = word.strip_suffix(b".").or(word.strip_suffix(b":")).unwrap_or(word);
         for whole in [word, bare] {
-            if whole.iter().filter(|b| **b == b':').count() >= 2
+            if memchr::memchr_iter(b':', whole).count() >= 2
                 && let Some(address) = std::str::from_utf8(whole).ok().and_then(|w| w.parse::<Ipv6Addr>().ok())
             {
                 out.extend_from_slice(self.address(IpAddr::V6(address)).as_bytes());
