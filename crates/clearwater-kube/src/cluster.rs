@@ -50,6 +50,12 @@ impl Cluster {
         Self { client, namespace: namespace.into(), policy: policy.clone() }
     }
 
+    /// Another namespace of the same cluster, reached in the same way.
+    #[must_use]
+    pub fn beside(&self, namespace: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), ..self.clone() }
+    }
+
     /// An interface to the namespace's objects of a type.
     pub fn api<K>(&self) -> kube::Api<K>
     where

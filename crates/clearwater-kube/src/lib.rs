@@ -8,6 +8,7 @@ pub mod autoscale;
 mod backoff;
 pub mod check;
 mod cluster;
+pub mod contract;
 mod deadline;
 pub mod dns;
 pub mod down;

@@ -1,6 +1,7 @@
 //! What somebody else needs to find a fault who has no way to the cluster: objects, events, logs and what containers say,
 //! as files. Nothing is written to the cluster, secrets are left out, and what could not be had is listed.
 
+mod anonymize;
 mod redact;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use kube::api::{DynamicObject, ListParams, LogParams};
 use kube::{Api, ResourceExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use self::anonymize::Anonymizer;
 use crate::cluster::{Cluster, code_of, list_all, say};
 use crate::kinds::{self, ObjectKind};
 use crate::observe::subject::{Subjects, with_programs};
@@ -27,6 +29,9 @@ const AT_ONCE: usize = 8;
 const ANSWER: Duration = Duration::from_secs(8);
 /// An answer of a shell is not longer, in bytes.
 const LARGEST_ANSWER: u64 = 900 * 1024;
+
+/// All files together are not larger, in bytes: they are held in memory.
+const LARGEST: usize = 256 << 20;
 
 /// What is listed in the namespace.
 const KINDS: [ObjectKind; 16] = [
@@ -121,6 +126,21 @@ impl Gathered {
         }
     }
 
+    /// Puts others in the place of subscribers' numbers and names and of addresses, in all files and in what is lacking: the
+    /// same for the same. Names of components, pods and hosts stay.
+    pub fn anonymize(&mut self) {
+        let mut anonymizer = Anonymizer::default();
+        // A number may be known only by what a later file says.
+        for text in self.files.values() {
+            anonymizer.text(text);
+        }
+        let mut other = |text: &str| String::from_utf8_lossy(&anonymizer.text(text.as_bytes())).into_owned();
+        self.lacked = self.lacked.iter().map(|text| other(text)).collect();
+        let names: Vec<String> = self.files.keys().map(|name| other(name)).collect();
+        let files = std::mem::take(&mut self.files).into_values();
+        self.files = names.into_iter().zip(files.map(|text| anonymizer.text(&text))).collect();
+    }
+
     /// Takes in why a request brought nothing.
     fn refused(&mut self, what: &str, right: &str, error: &kube::Error) {
         match code_of(error) {
@@ -131,10 +151,19 @@ impl Gathered {
         }
     }
 
-    fn join(&mut self, other: Self) {
+    fn join(mut self, other: Self) -> Self {
         self.failed |= other.failed;
-        self.files.extend(other.files);
         self.lacked.extend(other.lacked);
+        let mut room = LARGEST.saturating_sub(self.files.values().map(Vec::len).sum());
+        for (name, text) in other.files {
+            if text.len() <= room {
+                room -= text.len();
+                self.files.insert(name, text);
+            } else {
+                self.lack(&name, "the report would be too large: a smaller limit for each log leaves room");
+            }
+        }
+        self
     }
 }
 
@@ -143,20 +172,16 @@ pub async fn gather(cluster: &Cluster, options: &ReportOptions) -> Result<Gather
     let until = Instant::now() + options.timeout;
     let snapshot = look::snapshot(cluster, options.timeout / 2).await?;
     let subjects = Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await.all;
-    let mut gathered = Gathered::default();
     let listed = futures::future::join_all(KINDS.map(|kind| take(cluster.of_kind(kind), kind, until)));
     // Every name is asked for from each pod: who does not find it tells as much as what is answered.
     let asked: Vec<&str> = subjects.iter().flat_map(|s| s.names.iter().map(String::as_str)).collect();
     let pods = futures::stream::iter(snapshot.pods.values())
         .map(|pod| of_pod(cluster, pod, &subjects, &asked, options.limit, until))
         .buffer_unordered(AT_ONCE)
-        .collect::<Vec<_>>();
+        .fold(Gathered::default(), |all, one| async { all.join(one) });
     let nodes = Api::all_with(cluster.client.clone(), &kinds::NODE.resource());
     let (listed, nodes, pods) = futures::join!(listed, take(nodes, kinds::NODE, until), pods);
-    for one in listed.into_iter().chain([nodes]).chain(pods) {
-        gathered.join(one);
-    }
-    Ok(gathered)
+    Ok(listed.into_iter().chain([nodes, pods]).fold(Gathered::default(), Gathered::join))
 }
 
 async fn take(api: Api<DynamicObject>, kind: ObjectKind, until: Instant) -> Gathered {
@@ -206,7 +231,7 @@ async fn of_pod(
     }
     if let Some((subject, own)) = with_programs(subjects, pod) {
         let inside = inside(cluster, &name, &own.name, subject.entry, asked, limit, until);
-        gathered.join(inside.await);
+        return gathered.join(inside.await);
     }
     gathered
 }
@@ -318,6 +343,32 @@ mod tests {
         assert_eq!(lacked, ["nodes: needs list nodes", "secrets: needs list secrets"]);
         let map = String::from_utf8(gathered.files["objects/configmaps/env-vars.json"].clone()).unwrap();
         assert!(map.contains("\"kind\": \"ConfigMap\"") && !map.contains("hush"), "{map}");
+    }
+
+    #[test]
+    fn a_report_is_bounded_and_says_what_did_not_fit() {
+        let of = |name: &str, length: usize| {
+            let mut one = Gathered::default();
+            one.files.insert(name.to_owned(), vec![b'x'; length]);
+            one
+        };
+        let all = of("a", LARGEST - 5).join(of("b", 6)).join(of("c", 5)).join(of("d", 1));
+        assert_eq!(all.files.keys().collect::<Vec<_>>(), ["a", "c"]);
+        assert!(all.lacked.iter().map(|l| &l[..2]).eq(["b:", "d:"]), "{:?}", all.lacked);
+    }
+
+    #[test]
+    fn a_report_is_anonymized_as_a_whole() {
+        let mut gathered = Gathered::default();
+        // The first file by name does not say what the number is.
+        gathered.put(&["a", "x.log"], b"6505550001 at 10.1.2.3");
+        gathered.put(&["objects", "ip-10-1-2-3.json"], b"sip:6505550001@ims");
+        gathered.lack("inside/bono", "10.1.2.3 does not answer");
+        gathered.anonymize();
+        let text = |name: &str| String::from_utf8(gathered.files[name].clone()).unwrap();
+        assert_eq!(text("a/x.log"), "9990000001 at 198.18.0.1");
+        assert_eq!(text("objects/ip-198-18-0-1.json"), "sip:9990000001@ims");
+        assert_eq!(gathered.lacked.first().unwrap(), "inside/bono: 198.18.0.1 does not answer");
     }
 
     proptest! {

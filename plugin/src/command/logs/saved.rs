@@ -25,7 +25,7 @@ pub(crate) fn each_of_path(
     path: &Path,
     context: &mut Context,
     unread: &mut Unread,
-    mut take: impl FnMut(&LogEntry, &mut Context) -> Result<(), CliError>,
+    take: impl FnMut(&LogEntry, &mut Context) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
     let mut members = Vec::new();
     let kind = path.metadata().map_err(|source| CliError::Read { path: path.to_owned(), source })?;
@@ -38,6 +38,26 @@ pub(crate) fn each_of_path(
     if members.is_empty() {
         return Err(CliError::Read { path: path.to_owned(), source: io::Error::other("there is no log in it") });
     }
+    each_of_members(members, context, unread, take)
+}
+
+/// The same of logs in memory, each by the path that tells whose it is.
+pub(crate) fn each_of_texts<'a>(
+    texts: impl Iterator<Item = (&'a str, &'a [u8])>,
+    context: &mut Context,
+    unread: &mut Unread,
+    take: impl FnMut(&LogEntry, &mut Context) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    let members = texts.map(|(name, text)| Member::taken(name.into(), text)).collect::<Result<_, _>>()?;
+    each_of_members(members, context, unread, take)
+}
+
+fn each_of_members(
+    members: Vec<Member>,
+    context: &mut Context,
+    unread: &mut Unread,
+    mut take: impl FnMut(&LogEntry, &mut Context) -> Result<(), CliError>,
+) -> Result<(), CliError> {
     let mut logs: Vec<Log> = members.into_iter().map(|member| Log { member, open: None }).collect();
     let mut turns = BinaryHeap::new();
     for (index, log) in logs.iter().enumerate() {

@@ -1,6 +1,8 @@
 //! `trace`: what calls there were, and one of them drawn.
 
+mod failed;
 mod table;
+pub(crate) use failed::failed_ladders;
 #[cfg(test)]
 pub(crate) use table::Report;
 
