@@ -32,7 +32,7 @@ use span::Span;
 pub(super) use filter::Filter;
 pub(super) use format::{Form, Printer};
 pub(crate) use saved::each_of_path;
-pub(super) use saved::each_of_stdin;
+pub(super) use saved::{each_of_stdin, stopped};
 pub(super) use selection::Selection;
 pub(crate) use unread::Unread;
 

@@ -11,15 +11,18 @@ use std::sync::Arc;
 use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use clearwater::component::Component;
+use clearwater::event::CancelReason;
 use clearwater::log::{CallFailure, Identity, Ladder, Logged, SipMessage, Sketch, Traced};
+use clearwater::text::Printable;
 use clearwater_kube::logs::{LogEntry, LogSource, Said};
 
-use super::logs::{Selection, Unread, each_of_path, each_of_stdin};
+use super::logs::{Selection, Unread, each_of_path, each_of_stdin, stopped};
 use crate::cli::PlaceArgs;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;
 use crate::runtime::{block_on, unless_ended};
+use crate::signal::code;
 
 /// How a ladder is drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -73,7 +76,7 @@ impl Trace {
     fn draw(self, subject: &str, context: &mut Context) -> Result<u8, CliError> {
         let mut sieve = Sieve::new(subject);
         let mut unread = Unread::default();
-        self.each(context, true, &mut unread, |entry, _| {
+        let stopped = self.each(context, true, &mut unread, |entry, _| {
             sieve.take(entry);
             Ok(())
         })?;
@@ -81,6 +84,9 @@ impl Trace {
         let messages = sieve.writers.messages;
         let ladder = sieve.finish();
         if ladder.hops().is_empty() && ladder.notes().is_empty() {
+            if let Some(reason) = stopped {
+                return Ok(code(reason));
+            }
             context.talk().warning(format!(
                 "none of {messages} SIP messages names {subject:?}, and no other line does; `kubectl clearwater trace` \
                  without it lists what there is"
@@ -92,43 +98,45 @@ impl Trace {
             Drawing::Mermaid => context.results().text(&ladder.mermaid())?,
             Drawing::Svg => context.results().text(&ladder.svg())?,
         }
-        match ladder.failure() {
-            Some(CallFailure::Refused(hop)) => {
-                let cause = ladder.cause(hop.time);
-                let cause =
-                    cause.map(|n| format!("; just before it, {} logged: {}", n.lane, n.text)).unwrap_or_default();
-                context.talk().note(format!(
-                    "it failed at {}, which answered \"{}\" (CSeq {}, Call-ID {}){cause}",
-                    hop.from, hop.text, hop.cseq, hop.call_id
-                ));
+        if self.format == Drawing::Text {
+            let legend: Vec<_> = ladder.legend().map(|(lane, whole)| format!("{lane} is {whole}")).collect();
+            if !legend.is_empty() {
+                context.talk().note(legend.join(", "));
             }
-            Some(CallFailure::Unanswered(hop)) => context.talk().note(format!(
-                "it failed at {}: {} from {} to it has no answer in these logs (CSeq {}, Call-ID {})",
-                hop.to, hop.text, hop.from, hop.cseq, hop.call_id
-            )),
-            None => {}
+        }
+        if let Some(reason) = stopped {
+            // What has not been read may tell otherwise.
+            return Ok(code(reason));
+        }
+        if let Some(verdict) = verdict(&ladder) {
+            context.talk().note(verdict);
         }
         unread.error().map_or(Ok(exit::OK), Err)
     }
 
-    /// Hands on each record: of what was saved, or of what the pods still hold and, with `--follow`, say from now on.
+    /// Hands on each record: of what was saved, or of what the pods still hold and, with `--follow`, say from now on. Yields
+    /// the signal that ended it early, which is said with how far it came.
     fn each(
         &self,
         context: &mut Context,
         says: bool,
         unread: &mut Unread,
         mut take: impl FnMut(&LogEntry, &mut Context) -> Result<(), CliError>,
-    ) -> Result<(), CliError> {
-        if self.stdin {
-            let (lines, known) = each_of_stdin(|said| said.map_or(Ok(()), |entry| take(&entry, context)))?;
-            unread.understood(Path::new("standard input"), lines, known, context);
-            Ok(())
+    ) -> Result<Option<CancelReason>, CliError> {
+        let signals = context.signals();
+        let mut take = |entry: &LogEntry, context: &mut Context| match signals.came() {
+            Some(reason) => Err(CliError::Ended(reason)),
+            None => take(entry, context),
+        };
+        let read = if self.stdin {
+            each_of_stdin(|said| said.map_or(Ok(()), |entry| take(&entry, context)))
+                .map(|(lines, known)| unread.understood(Path::new("standard input"), lines, known, context))
         } else if let Some(path) = &self.from {
             each_of_path(path, context, unread, take)
         } else {
             let namespace = self.selection.namespace(&self.place, context, says)?;
-            let signals = context.signals();
-            block_on(unless_ended(&signals, async {
+            let (mut opened, mut closed) = (0, 0);
+            let read = block_on(unless_ended(&signals, async {
                 let (selection, since) = (&self.selection, self.selection.since());
                 let mut stream = selection.read(context, namespace, &[], self.list.follow, since).await?;
                 while let Some(said) = stream.next().await {
@@ -136,13 +144,53 @@ impl Trace {
                         Said::Record(entry) => take(&entry, context)?,
                         Said::Trouble(source, why) => unread.trouble(source.as_deref(), &why, context),
                         Said::Unread(source, why) => unread.take(source.as_deref(), &why, context),
-                        _ => {}
+                        Said::Opened(_) => opened += 1,
+                        Said::Closed(_) => closed += 1,
+                        Said::Gap(..) => {}
                     }
                 }
                 Ok(())
-            }))
+            }));
+            // Who follows ends it so.
+            if matches!(read, Err(CliError::Ended(_))) && !self.list.follow {
+                context.talk().warning(stopped(closed, opened));
+            }
+            read
+        };
+        match read {
+            Ok(()) => Ok(None),
+            Err(CliError::Ended(reason)) if !self.list.follow => Ok(Some(reason)),
+            Err(error) => Err(error),
         }
     }
+}
+
+/// Who broke a call, in a sentence.
+fn verdict(ladder: &Ladder) -> Option<String> {
+    let named = |lane: &Printable| {
+        ladder.whole_name(lane).map_or_else(|| lane.to_string(), |whole| format!("{lane} ({whole})"))
+    };
+    Some(match ladder.failure()? {
+        CallFailure::Refused(hop) => {
+            let cause = ladder.cause(hop);
+            let cause = cause.map(|n| format!("; just before it, {} logged: {}", n.lane, n.text)).unwrap_or_default();
+            format!(
+                "it failed at {}, which answered \"{}\" (CSeq {}, Call-ID {}){cause}",
+                named(&hop.from),
+                hop.text,
+                hop.cseq,
+                hop.call_id
+            )
+        }
+        CallFailure::Unanswered(hop) => format!(
+            "it failed at {}: {} from {} to it has no answer in these logs (CSeq {}, Call-ID {})",
+            named(&hop.to),
+            hop.text,
+            named(&hop.from),
+            hop.cseq,
+            hop.call_id
+        ),
+    })
 }
 
 /// Who would write SIP messages, and did.

@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;
 use crate::output::Format;
+use crate::signal::code;
 use crate::table::Table;
 
 /// The version of what `-o json` writes.
@@ -155,7 +156,7 @@ impl Trace {
             context.results().flush()?;
         }
         let says = self.list.output == ListFormat::Table;
-        self.each(context, says, &mut unread, |entry, context| {
+        let stopped = self.each(context, says, &mut unread, |entry, context| {
             let message = SipMessage::of(&entry.record);
             writers.take(&entry.source.component, message.is_some());
             let Some(message) = message else { return Ok(()) };
@@ -186,6 +187,7 @@ impl Trace {
                     Report { v: VERSION, dialogs: all.iter().map(Row::of).collect(), options: polls, left_out };
                 context.results().value(Format::Json, &report)?;
             }
+            ListFormat::Table if all.is_empty() && stopped.is_some() => {}
             ListFormat::Table if all.is_empty() => {
                 let of = if only_failed {
                     format!("none of {} failed", counted(count, "dialog"))
@@ -203,6 +205,9 @@ impl Trace {
                 }
                 context.talk().note("`kubectl clearwater trace CALL-ID` draws one of them");
             }
+        }
+        if let Some(reason) = stopped {
+            return Ok(code(reason));
         }
         let failed = if count == 0 { unread.nothing() } else { unread.error() };
         failed.map_or(Ok(exit::OK), Err)

@@ -68,22 +68,23 @@ fn the_branch_tells_whose_an_address_is() {
 #[test]
 fn a_message_that_both_ends_log_is_drawn_once() {
     let drawn = ladder(&Traced::Call("c1".to_owned()));
-    assert_eq!(drawn.lanes(), ["192.0.2.1", "bono", "sprout", "homestead"]);
+    assert_eq!(drawn.lanes(), ["phone 1", "bono", "sprout", "homestead"]);
+    assert_eq!(drawn.whole_name("phone 1").map(|name| name.as_str()), Some("192.0.2.1:5060"));
     let hops: Vec<_> = drawn.hops().iter().map(|h| (h.from.as_str(), h.to.as_str(), h.text.as_str())).collect();
     assert_eq!(
         hops,
         [
-            ("192.0.2.1", "bono", "INVITE"),
+            ("phone 1", "bono", "INVITE"),
             ("bono", "sprout", "INVITE"),
             ("sprout", "bono", "404 Not Found"),
-            ("bono", "192.0.2.1", "404 Not Found"),
+            ("bono", "phone 1", "404 Not Found"),
         ]
     );
     assert!(matches!(drawn.failure(), Some(CallFailure::Refused(hop)) if hop.from == "sprout"));
-    assert_eq!(drawn.cause(drawn.hops()[2].time).map(|n| n.text.as_str()), Some("no answer"));
+    assert_eq!(drawn.cause(&drawn.hops()[2]).map(|n| n.text.as_str()), Some("no answer"));
     let text = drawn.text();
     let lines: Vec<_> = text.lines().map(str::trim_start).collect();
-    assert_eq!(lines[0], "192.0.2.1                  bono                   sprout                homestead");
+    assert_eq!(lines[0], "phone 1                   bono                   sprout                homestead");
     let none = "│                       │";
     assert_eq!(lines[1], format!("10:00:00.123              │────────INVITE────────▶{none}                       │"));
     assert!(text.contains("● 200 GET /impu/sip%3A6505550001%40ims.example/reg-data 0.001 seconds\n"), "{text}");
@@ -293,7 +294,7 @@ fn a_message_that_never_ends_is_cut_and_nothing_of_the_rest_is_kept() {
     }
     take(assembler.finish());
     assert!(longest < 257 * 1024, "{longest}");
-    assert_eq!((sketch.kept(), sketch.names()), (1, 6));
+    assert_eq!((sketch.kept(), sketch.names()), (1, 7));
     let drawn = sketch.finish(|_| None);
     assert!(drawn.hops()[0].is_cut && drawn.hops().len() == 1 && drawn.notes().is_empty());
     assert!(drawn.text().contains("─INVITE [cut]─"), "{}", drawn.text());
