@@ -116,7 +116,8 @@ impl FromStr for Identity {
         };
         let user = user.split(':').next().unwrap_or(user);
         // What makes a number easy to read is no part of it (RFC 3966 §3).
-        let is_global = user.starts_with('+') || text.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("tel:"));
+        let is_global =
+            user.starts_with('+') || text.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("tel:"));
         let user = user.trim_start_matches('+');
         let is_number = is_global && user.bytes().all(|b| b.is_ascii_digit() || b"-.()".contains(&b));
         let digits = || user.bytes().filter(u8::is_ascii_digit).map(char::from).collect::<String>();

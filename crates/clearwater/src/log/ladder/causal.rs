@@ -60,7 +60,9 @@ fn order(hops: &[LadderHop], notes: &[LadderNote]) -> Vec<usize> {
         // Of one moment: what is asked, what is logged of it, what is answered.
         let kind = |event: &Event<'_>| hops.get(event.step).map_or(1, |hop| if hop.status.is_none() { 0 } else { 2 });
         let heads = columns.iter().enumerate().filter_map(|(n, column)| Some((n, column.first()?)));
-        let Some((_, next)) = heads.min_by_key(|(n, event)| (rank(event), event.logged.time, kind(event), *n)) else { break };
+        let Some((_, next)) = heads.min_by_key(|(n, event)| (rank(event), event.logged.time, kind(event), *n)) else {
+            break;
+        };
         is_drawn[next.step] = true;
         order.push(next.step);
         for column in &mut columns {

@@ -119,7 +119,10 @@ fn ladder(records: &[(&'static str, Timestamp, Record)], lane_of: impl Fn(&str) 
 fn party(ladder: &Ladder, lane: &str) -> String {
     let whole = ladder.whole_name(lane).map_or(lane, |name| name.as_str());
     let letters = (b'a'..=b'z').map(|letter| char::from(letter).to_string());
-    letters.into_iter().find(|letter| address(letter) == whole || (letter == "x" && whole == "192.0.2.9")).unwrap_or_else(|| lane.to_owned())
+    letters
+        .into_iter()
+        .find(|letter| address(letter) == whole || (letter == "x" && whole == "192.0.2.9"))
+        .unwrap_or_else(|| lane.to_owned())
 }
 
 fn verdict(ladder: &Ladder) -> String {
@@ -265,7 +268,7 @@ fn each_ending_has_its_verdict_live_and_saved_whatever_clocks_say() {
                 PROGRAMS.iter().find(|(_, address, _)| *address == host).map(|(name, ..)| (*name).to_owned())
             };
             let live = ladder(&live, known);
-            assert_eq!(verdict(&live), expected, "{case}: {rows}\n{}", live.text());
+            assert_eq!(verdict(&live), expected, "{case}: {rows}\n{}", live.text(None));
             is_in_order(&live, &planted, rows);
             // Saved files do not tell whose an address is, and are read in any order.
             for files in [[0, 1], [1, 0]] {
@@ -321,9 +324,73 @@ fn notes_are_of_this_call_and_its_components_errors_come_first() {
         texts,
         ["2 is not registered", "503 from homestead", "connection lost", "for sip:1@ims.example", "still lost"]
     );
-    let Some(CallFailure::Refused(hop)) = drawn.failure() else { panic!("{}", drawn.text()) };
+    let Some(CallFailure::Refused(hop)) = drawn.failure() else { panic!("{}", drawn.text(None)) };
     assert_eq!(drawn.cause(hop).map(|note| note.text.as_str()), Some("503 from homestead"));
     let (errors, off) = (drawn.seen(LadderNotes::Errors, true), drawn.seen(LadderNotes::Off, true));
     assert_eq!((errors.notes().len(), off.notes().len()), (4, 0));
     assert!(drawn.lanes().contains(&"homestead".into()) && !off.lanes().contains(&"homestead".into()));
+}
+
+/// A call to many phones, of so many columns, with lines between.
+fn long(peers: usize) -> Ladder {
+    let letters: Vec<String> = (b'b'..).take(peers - 3).map(|b| char::from(b).to_string()).collect();
+    let fork = |(n, phone): (usize, &String)| format!("sprout>bono>{phone} INVITE {n}, {phone}>bono>sprout 486 {n}");
+    let forks: Vec<_> = letters.iter().enumerate().map(fork).collect();
+    let rows = format!("a>bono>sprout INVITE, {}, sprout>bono>a 486", forks.join(", "));
+    let mut records = logs(&planted(&rows), 0).concat();
+    let begin = records[0].1;
+    for lane in ["bono", "sprout"] {
+        let text = "23-11-2026 10:00:00.000 UTC Error a.cpp:9: sip:1@ims.example is told something that takes many words to tell\n";
+        records.push((lane, begin + SignedDuration::from_millis(2), Record::new(LogGrammar::Cpp, text)));
+    }
+    ladder(&records, |_| None)
+}
+
+#[test]
+fn a_drawing_fits_the_screen() {
+    for width in [80, 120] {
+        for peers in 4..=9 {
+            let drawn = long(peers);
+            let text = drawn.text(Some(width));
+            let longest = text.lines().map(|line| line.trim_end().chars().count()).max().unwrap();
+            // Six columns are the most that go into 80 letters.
+            let room = width.max(14 + drawn.lanes().len() * 10);
+            assert!(longest <= room, "{width} {longest}\n{text}");
+            assert!(text.contains("486") && text.contains('…'), "{text}");
+            // Every column has its line.
+            let bars = text.lines().nth(1).unwrap().chars().filter(|c| *c == '│').count();
+            assert_eq!((bars, drawn.lanes().len()), (peers, peers), "{text}");
+        }
+    }
+}
+
+/// Where a text of a picture lies: its left and right ends, and its baseline.
+fn lies(text: &roxmltree::Node<'_, '_>) -> (i64, i64, i64) {
+    let number = |name: &str| text.attribute(name).and_then(|n| n.parse::<i64>().ok()).unwrap();
+    let of_letter = if matches!(text.attribute("class"), Some("time" | "note" | "grave")) { 6 } else { 7 };
+    let (x, long) = (number("x"), of_letter * i64::try_from(text.text().unwrap_or_default().chars().count()).unwrap());
+    let left = match text.attribute("text-anchor") {
+        Some("middle") => x - long / 2,
+        Some("end") => x - long,
+        _ => x,
+    };
+    (left, left + long, number("y"))
+}
+
+#[test]
+fn nothing_overlaps_in_a_picture_and_it_suits_dark_pages() {
+    for peers in 4..=9 {
+        let svg = long(peers).svg();
+        let picture = roxmltree::Document::parse(&svg).unwrap();
+        let style = picture.descendants().find(|n| n.has_tag_name("style")).and_then(|n| n.text()).unwrap();
+        assert!(style.contains("@media(prefers-color-scheme:dark)"), "{style}");
+        let texts: Vec<_> = picture.descendants().filter(|n| n.has_tag_name("text")).map(|n| lies(&n)).collect();
+        for (n, a) in texts.iter().enumerate() {
+            assert!(a.0 >= 0, "{a:?}\n{svg}");
+            for b in &texts[n + 1..] {
+                let is_apart = a.1 <= b.0 || b.1 <= a.0 || (a.2 - b.2).abs() >= 13;
+                assert!(is_apart, "{a:?} {b:?}\n{svg}");
+            }
+        }
+    }
 }

@@ -54,8 +54,7 @@ impl<'n, F: Fn(&str) -> Option<String>> Columns<'n, F> {
 
     /// Names the parties of a hop by their columns; a peer of which nothing else is known by its address.
     pub(super) fn place(&mut self, hop: &mut LadderHop) {
-        let (own, peer) =
-            if hop.sent.is_some() { (&mut hop.from, &mut hop.to) } else { (&mut hop.to, &mut hop.from) };
+        let (own, peer) = if hop.sent.is_some() { (&mut hop.from, &mut hop.to) } else { (&mut hop.to, &mut hop.from) };
         *own = self.program(own);
         if hop.function.is_some() {
             *peer = own.clone();
@@ -192,7 +191,10 @@ mod tests {
             (&["bono-8664965f7d-br5z2", "bono-8664965f7d-aaaaa"], &["bono-br5z2", "bono-aaaaa"]),
             (&["sprout-scscf-76d6cbb9b4-4mhp8", "bono-2"], &["sprout-scscf", "bono-2"]),
             // Names that are none of a Deployment's pods, and one whose short name is another's.
-            (&["10.244.1.4", "bono-0", "a-b-c", "homestead-prov"], &["10.244.1.4", "bono-0", "a-b-c", "homestead-prov"]),
+            (
+                &["10.244.1.4", "bono-0", "a-b-c", "homestead-prov"],
+                &["10.244.1.4", "bono-0", "a-b-c", "homestead-prov"],
+            ),
             (&["bono-8664965f7d-br5z2", "bono"], &["bono-8664965f7d-br5z2", "bono"]),
         ];
         for (lanes, expected) in rows {

@@ -161,7 +161,10 @@ fn hop(names: &mut Names, place: usize, logged: Logged<'_>, message: &SipMessage
 /// place of the answer (3GPP TS 24.229 §5.1.1.2).
 fn has_credentials(message: &SipMessage<'_>) -> bool {
     let is_answer = |value: std::borrow::Cow<'_, str>| {
-        value.split(',').filter_map(|p| p.split_once("response=")).any(|(_, answer)| !matches!(answer.trim(), "" | "\"\""))
+        value
+            .split(',')
+            .filter_map(|p| p.split_once("response="))
+            .any(|(_, answer)| !matches!(answer.trim(), "" | "\"\""))
     };
     ["Authorization", "Proxy-Authorization"].iter().any(|name| message.headers(name).any(is_answer))
 }
@@ -314,9 +317,11 @@ fn notes(
     times.sort_unstable();
     let is_near = |time: Timestamp| {
         let next = times.partition_point(|t| *t < time);
-        [next.checked_sub(1), Some(next)].into_iter().flatten().filter_map(|n| times.get(n)).any(|t| {
-            t.duration_since(time).abs() <= super::AROUND
-        })
+        [next.checked_sub(1), Some(next)]
+            .into_iter()
+            .flatten()
+            .filter_map(|n| times.get(n))
+            .any(|t| t.duration_since(time).abs() <= super::AROUND)
     };
     // Without a message there is nothing that a line would stand far from.
     let span = times.first().zip(times.last()).map(|(first, last)| (*first - super::AROUND, *last + super::AROUND));
@@ -347,5 +352,7 @@ fn notes(
 
 /// Whether a line names a subscriber or a call, whoever that is.
 fn names_somebody(line: &[u8]) -> bool {
-    [&b"sip:"[..], b"sips:", b"tel:", b"sip%3A", b"sip%3a", b"%40", b"@"].iter().any(|mark| memmem::find(line, mark).is_some())
+    [&b"sip:"[..], b"sips:", b"tel:", b"sip%3A", b"sip%3a", b"%40", b"@"]
+        .iter()
+        .any(|mark| memmem::find(line, mark).is_some())
 }
