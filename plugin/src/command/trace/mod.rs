@@ -47,7 +47,7 @@ enum Drawing {
   kubectl clearwater trace -n ims --since 10m --failed
   kubectl clearwater trace -n ims --follow --user 6505550000
   kubectl clearwater trace -n ims 1-69@10.244.1.4     one of them, drawn
-  kubectl clearwater trace -n ims 1-69@10.244.1.4 -o call.pcapng     for Wireshark and sngrep
+  kubectl clearwater trace -n ims 1-69@10.244.1.4 -o call.pcapng
   kubectl clearwater trace --from night 6505550000 --format svg > night.svg")]
 pub(crate) struct Trace {
     /// A Call-ID, or a subscriber: a number, a sip: or a tel: URI
@@ -76,7 +76,7 @@ pub(crate) struct Trace {
     #[arg(long, requires = "subject")]
     messages: bool,
     /// Of the list: table or json. Of a call: FILE.pcapng, which gets its messages as packets for Wireshark and sngrep
-    #[arg(short, long, value_name = "FORMAT|FILE.pcapng", value_hint = clap::ValueHint::FilePath)]
+    #[arg(short, long, value_name = "FORMAT|FILE", value_hint = clap::ValueHint::FilePath)]
     output: Option<Output>,
     /// Read lines from standard input instead of a cluster
     #[arg(long, conflicts_with = "from")]

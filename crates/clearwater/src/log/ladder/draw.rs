@@ -169,7 +169,8 @@ impl Ladder {
             let to = if hop.function.is_some() { "inside" } else { hop.to.as_str() };
             write(&format!("\n{time}  {} → {to}: {}\n", hop.from, hop.label()))?;
             for line in message.split_inclusive(|b| *b == b'\n') {
-                write(&format!("    {}\n", printable(&String::from_utf8_lossy(line.trim_ascii_end()))))?;
+                let line = format!("    {}", printable(&String::from_utf8_lossy(line.trim_ascii_end())));
+                write(&format!("{}\n", line.trim_end()))?;
             }
         }
         Ok(())

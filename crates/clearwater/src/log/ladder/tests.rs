@@ -69,7 +69,7 @@ fn the_branch_tells_whose_an_address_is() {
 fn a_message_that_both_ends_log_is_drawn_once() {
     let drawn = ladder(&Traced::Call("c1".to_owned()));
     assert_eq!(drawn.lanes(), ["phone 1", "bono", "sprout", "homestead"]);
-    assert_eq!(drawn.whole_name("phone 1").map(|name| name.as_str()), Some("192.0.2.1:5060"));
+    assert_eq!(drawn.whole_name("phone 1").map(Printable::as_str), Some("192.0.2.1:5060"));
     let hops: Vec<_> = drawn.hops().iter().map(|h| (h.from.as_str(), h.to.as_str(), h.text.as_str())).collect();
     assert_eq!(
         hops,
