@@ -151,7 +151,7 @@ fn logs_and_trace_read_what_tools_save() {
             let (code, out, err) = plugin(dir.path(), &["trace", "--from", from, CALL]);
             let lane = if from == "saved" || !name.starts_with("all") { POD } else { "sprout" };
             assert!(code == Some(0) && out.contains("MESSAGE") && out.contains("404"), "trace, {form}: {out}{err}");
-            assert!(out.contains(lane), "trace, {form}: {out}");
+            assert!(out.contains("sprout") && (out + &err).contains(lane), "trace, {form}: {err}");
             assert!(err.contains("404 Not Found") && !err.contains("logLevel"), "trace, {form}: {err}");
         }
     }

@@ -240,3 +240,28 @@ fn a_yes_without_ctrl_c_is_one() {
     let (ended, took) = end(up.child, "up");
     assert!(ended == Some(130) && took < PROMPT, "exit {ended:?} after {took:?}");
 }
+
+/// What has not been read is never told to be none.
+#[test]
+fn a_trace_of_saved_logs_that_is_ended_says_how_far_it_came() {
+    let dir = tempfile::tempdir().unwrap();
+    let saved = dir.path().join("saved");
+    std::fs::create_dir(&saved).unwrap();
+    let line = "23-11-2026 10:00:00.000 UTC Status main.cpp:1: nothing that is looked for\n";
+    std::fs::write(saved.join("bono.log"), line.repeat(400_000)).unwrap();
+    // It is told of when reading begins.
+    std::os::unix::fs::symlink("bono.log", saved.join("sprout.log")).unwrap();
+    for (command, (name, code)) in ["trace --from saved 6505550000", "trace --from saved"].into_iter().zip(SIGNALS) {
+        let mut child = plugin(dir.path(), command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = std::io::BufReader::new(child.stderr.take().unwrap());
+        let mut first = String::new();
+        std::io::BufRead::read_line(&mut said, &mut first).unwrap();
+        assert!(first.contains("sprout.log: not read"), "{first}");
+        signal(&child, name);
+        let mut rest = String::new();
+        said.read_to_string(&mut rest).unwrap();
+        assert!(rest.contains("stopped after reading 0 of 1 log: there may be more"), "{command}: {rest}");
+        assert!(!rest.contains("none") && !rest.contains("no call"), "{command}: {rest}");
+        assert_eq!(end(child, command).0, Some(code), "{command}");
+    }
+}

@@ -32,7 +32,7 @@ use span::Span;
 pub(super) use filter::Filter;
 pub(super) use format::{Form, Printer};
 pub(crate) use saved::each_of_path;
-pub(super) use saved::{each_of_stdin, each_of_texts};
+pub(super) use saved::{each_of_stdin, each_of_texts, stopped};
 pub(super) use selection::Selection;
 pub(crate) use unread::Unread;
 

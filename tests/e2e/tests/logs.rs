@@ -132,7 +132,8 @@ fn one_call_is_traced_through_bono_and_sprout() -> Result<()> {
         ensure!(trace.out.contains(message), "no {message}:\n{}\n{}", trace.out, trace.err);
     }
     let head = trace.out.lines().next().unwrap_or_default();
-    ensure!(head.contains("bono-") && head.contains("sprout-"), "{}", trace.out);
+    ensure!(head.contains("phone 1") && head.contains("bono") && head.contains("sprout"), "{}", trace.out);
+    ensure!(trace.err.contains("bono is bono-"), "{}", trace.err);
     ensure!(!trace.out.contains("● From: "), "a message came in pieces:\n{}", trace.out);
     // homestead's part of it stands between the messages.
     let asked = trace.out.lines().find(|l| l.contains("● ") && (l.contains("/impu/") || l.contains("/impi/")));

@@ -114,12 +114,19 @@ impl FromStr for Identity {
             Some((user, domain)) => (user, Some(domain.split(':').next().unwrap_or(domain))),
             None => (bare, None),
         };
-        let user = user.split(':').next().unwrap_or(user).trim_start_matches('+');
+        let user = user.split(':').next().unwrap_or(user);
+        // What makes a number easy to read is no part of it (RFC 3966 §3).
+        let is_global =
+            user.starts_with('+') || text.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("tel:"));
+        let user = user.trim_start_matches('+');
+        let is_number = is_global && user.bytes().all(|b| b.is_ascii_digit() || b"-.()".contains(&b));
+        let digits = || user.bytes().filter(u8::is_ascii_digit).map(char::from).collect::<String>();
+        let user = if is_number { digits() } else { user.to_owned() };
         let foreign = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | '"' | ',');
         if user.is_empty() || domain == Some("") || bare.contains(foreign) {
             return Err(fail());
         }
-        Ok(Self { user: user.to_owned(), domain: domain.map(str::to_owned) })
+        Ok(Self { user, domain: domain.map(str::to_owned) })
     }
 }
 
@@ -154,6 +161,27 @@ mod tests {
         let with_domain: Identity = "1@a.example".parse().expect("an identity");
         assert!(!with_domain.is_mentioned_in(b"sip:1@b.example"));
         assert!(!with_domain.is_mentioned_in(b"sip:1@a.example.org"));
+    }
+
+    #[test]
+    fn header_fields_and_what_people_type_are_understood() {
+        // (as it is written, whom it names)
+        let rows = [
+            ("<sip:6505550001@ims.example>;tag=1", "6505550001@ims.example"),
+            ("\"Ann <x>, the 2nd\" <sip:6505550001@ims.example;user=phone>;tag=1", "6505550001@ims.example"),
+            ("Ann <sip:6505550001@ims.example>", "6505550001@ims.example"),
+            ("sip:6505550001@ims.example;tag=1", "6505550001@ims.example"),
+            ("<tel:+16505550001;phone-context=ims.example>;tag=1", "16505550001"),
+            ("tel:+1-650-555-0001", "16505550001"),
+            ("+1(650)555.0001", "16505550001"),
+            ("6505550001", "6505550001"),
+            ("SIPS:bob.smith@ims.example:5061", "bob.smith@ims.example"),
+            ("bob.smith", "bob.smith"),
+        ];
+        for (written, named) in rows {
+            assert_eq!(Identity::of_header(written).expect(written).to_string(), named, "{written}");
+        }
+        assert!("tel:---".parse::<Identity>().is_err());
     }
 
     #[test]

@@ -1,12 +1,17 @@
+mod causal;
 mod draw;
 mod failure;
+mod lanes;
 mod sketch;
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
+use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Identity, Level, Record, SipMessage};
+use crate::names::named;
 use crate::text::Printable;
 
 pub use failure::CallFailure;
@@ -48,11 +53,17 @@ impl Traced {
     }
 }
 
+/// When a record was logged, and its place among all that were read: what one column logged stands in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Logging {
+    time: Timestamp,
+    place: usize,
+}
+
 /// A SIP message that went from one party to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct LadderHop {
-    /// When it was logged first.
+    /// When it was sent by its sender's log; where that does not have it, when it came.
     pub time: Timestamp,
     /// The column that it left.
     pub from: Printable,
@@ -71,11 +82,21 @@ pub struct LadderHop {
     pub function: Option<Printable>,
     /// Whether the message was cut: by the daemon, or because its end never came.
     pub is_cut: bool,
-    /// Its place among all records.
-    place: usize,
+    /// The transport, as it was logged (`TCP`, `UDP`, `WS`); empty for what did not leave the process.
+    pub transport: Printable,
+    /// The address and port that it came from, where its receiver logged it.
+    pub source: Option<Printable>,
+    /// The address and port that it was sent to, where its sender logged it.
+    pub target: Option<Printable>,
+    /// The whole message, where these are kept ([`Sketch::with_messages`]).
+    pub message: Option<Bytes>,
     branch: Printable,
-    sent: bool,
-    received: bool,
+    sent: Option<Logging>,
+    received: Option<Logging>,
+    /// Whether it answers a challenge, or says that it could.
+    has_credentials: bool,
+    /// Whether the other party is a telephone, as far as the message tells.
+    is_of_phone: Option<bool>,
     /// Whether nothing but the address is known of the other party.
     is_peer_unknown: bool,
 }
@@ -108,9 +129,38 @@ pub struct LadderNote {
     pub level: Option<Level>,
     /// The line, without time and level.
     pub text: Printable,
-    /// Its place among all records.
-    place: usize,
+    logged: Logging,
+    /// How many messages stand above it.
+    above: usize,
 }
+
+impl LadderNote {
+    /// Whether it is a warning or an error.
+    pub fn is_grave(&self) -> bool {
+        self.level.is_some_and(|level| level <= Level::Warning)
+    }
+}
+
+/// Which lines are drawn between messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum LadderNotes {
+    /// None.
+    Off,
+    /// Warnings and errors.
+    Errors,
+    /// All that are of the call.
+    #[default]
+    All,
+}
+
+named!(
+    /// Its name on the command line.
+    LadderNotes, "notes" {
+        Off = "off",
+        Errors = "errors",
+        All = "all",
+    }
+);
 
 /// The SIP messages of a call, or of a subscriber, over all components, and what was logged between them: a sequence
 /// diagram.
@@ -119,6 +169,8 @@ pub struct Ladder {
     lanes: Vec<Printable>,
     hops: Vec<LadderHop>,
     notes: Vec<LadderNote>,
+    /// The columns whose names are short, with their whole names.
+    legend: Vec<(Printable, Printable)>,
 }
 
 /// Whether a line that is no SIP message may stand between messages: what says more than level info does not.
@@ -134,18 +186,14 @@ enum Step<'a> {
 
 impl Step<'_> {
     fn time(&self) -> Timestamp {
-        self.place().0
-    }
-
-    fn place(&self) -> (Timestamp, usize) {
         match self {
-            Self::Hop(hop) => (hop.time, hop.place),
-            Self::Note(note) => (note.time, note.place),
+            Self::Hop(hop) => hop.time,
+            Self::Note(note) => note.time,
         }
     }
 }
 
-/// How long before the first message and after the last one a line may have been logged to be drawn.
+/// How long before a message and after it a line may have been logged to be drawn, if it names nobody.
 const AROUND: SignedDuration = SignedDuration::from_millis(200);
 
 /// Who logged a record.
@@ -165,7 +213,17 @@ impl Ladder {
         &self.lanes
     }
 
-    /// The messages, in the order in which they were logged.
+    /// The whole name of a column, where the column has a shorter one: a pod's, or the address of a telephone.
+    pub fn whole_name(&self, lane: &str) -> Option<&Printable> {
+        self.legend.iter().find(|(short, _)| *short == *lane).map(|(_, whole)| whole)
+    }
+
+    /// The columns that have shorter names, each with the whole one.
+    pub fn legend(&self) -> impl Iterator<Item = (&Printable, &Printable)> {
+        self.lanes.iter().filter_map(|lane| Some((lane, self.whole_name(lane)?)))
+    }
+
+    /// The messages: each column's in its order, and none above what it came of.
     pub fn hops(&self) -> &[LadderHop] {
         &self.hops
     }
@@ -175,23 +233,61 @@ impl Ladder {
         &self.notes
     }
 
-    /// The last error, or else warning, that was logged before a moment and within a second of it.
-    pub fn cause(&self, of: Timestamp) -> Option<&LadderNote> {
-        let near = |n: &&LadderNote| {
-            let before = of.duration_since(n.time);
-            !before.is_negative() && before <= SignedDuration::from_secs(1)
+    /// The same with these notes only and, unless they are wanted, without what stayed inside sprout; columns that are left
+    /// with nothing go.
+    #[must_use]
+    pub fn seen(&self, notes: LadderNotes, with_internal: bool) -> Self {
+        let is_seen = |hop: &LadderHop| with_internal || hop.function.is_none();
+        let mut above = Vec::with_capacity(self.hops.len() + 1);
+        above.push(0);
+        let mut hops = Vec::new();
+        for hop in &self.hops {
+            hops.extend(is_seen(hop).then(|| hop.clone()));
+            above.push(hops.len());
+        }
+        let is_wanted = |note: &&LadderNote| match notes {
+            LadderNotes::Off => false,
+            LadderNotes::Errors => note.is_grave(),
+            LadderNotes::All => true,
         };
-        let last = |level: Level| self.notes.iter().rev().filter(near).find(|n| n.level == Some(level));
-        last(Level::Error).or_else(|| last(Level::Warning))
+        let notes = self.notes.iter().filter(is_wanted).map(|note| {
+            let above = above.get(note.above).copied().unwrap_or(hops.len());
+            LadderNote { above, ..note.clone() }
+        });
+        let notes: Vec<_> = notes.collect();
+        let legend = self.legend.clone();
+        let mut seen = Self { lanes: Vec::new(), hops, notes, legend };
+        seen.find_lanes();
+        seen
+    }
+
+    /// Finds the columns of what there is.
+    fn find_lanes(&mut self) {
+        let mut known = HashSet::new();
+        let of_hops = self.hops.iter().flat_map(|h| [&h.from, &h.to]);
+        let all = of_hops.chain(self.notes.iter().map(|note| &note.lane));
+        self.lanes = all.filter(|lane| known.insert((*lane).clone())).cloned().collect();
+    }
+
+    /// What was logged before a message went out, and may be why: an error of who sent it, or else of another; or else a
+    /// warning. Within a second of it, and the last where there are several.
+    pub fn cause(&self, of: &LadderHop) -> Option<&LadderNote> {
+        let place = self.hops.iter().position(|hop| std::ptr::eq(hop, of) || hop == of)?;
+        let is_near = |note: &&LadderNote| {
+            note.above <= place && note.time.duration_since(of.time).abs() <= SignedDuration::from_secs(1)
+        };
+        let grave = self.notes.iter().filter(|note| note.is_grave()).filter(is_near);
+        // Of equals `max_by_key` takes the last.
+        grave.max_by_key(|note| (note.level.map(std::cmp::Reverse), note.lane == of.from))
     }
 
     fn steps(&self) -> impl Iterator<Item = Step<'_>> {
-        let mut hops = self.hops.iter().map(Step::Hop).peekable();
-        let mut notes = self.notes.iter().map(Step::Note).peekable();
+        let mut hops = self.hops.iter().enumerate().map(|(n, hop)| (n, Step::Hop(hop))).peekable();
+        let mut notes = self.notes.iter().peekable();
         std::iter::from_fn(move || match (hops.peek(), notes.peek()) {
-            (Some(hop), Some(note)) if note.place() < hop.place() => notes.next(),
-            (Some(_), _) => hops.next(),
-            (None, _) => notes.next(),
+            (Some((n, _)), Some(note)) if note.above <= *n => notes.next().map(Step::Note),
+            (Some(_), _) => hops.next().map(|(_, step)| step),
+            (None, _) => notes.next().map(Step::Note),
         })
     }
 }
@@ -202,5 +298,7 @@ fn branch(via: &str) -> &str {
     topmost.split(';').find_map(|p| p.trim().strip_prefix("branch=")).unwrap_or_default().trim()
 }
 
+#[cfg(test)]
+mod endings;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
 use clearwater::log::Lines;
+use clearwater::text::counted;
 use clearwater_kube::logs::{LogEntry, LogOrigin};
 use jiff::Timestamp;
 
@@ -68,11 +69,16 @@ fn each_of_members(
             Err(error) => unread.file(&log.member.name, &error, context),
         }
     }
+    let all = logs.len();
     while let Some(Reverse((time, index))) = turns.pop() {
         match logs[index].turn() {
             Ok((now, next)) => {
-                if let Some(entry) = now {
-                    take(&entry, context)?;
+                if let Some(Err(error)) = now.map(|entry| take(&entry, context)) {
+                    if matches!(error, CliError::Ended(_)) {
+                        // Those that wait for their turn, and this one.
+                        context.talk().warning(stopped(all - turns.len() - 1, all));
+                    }
+                    return Err(error);
                 }
                 match next {
                     // The order within a log is its own.
@@ -87,6 +93,14 @@ fn each_of_members(
         }
     }
     Ok(())
+}
+
+/// How far a reading came that was ended early.
+pub(crate) fn stopped(read: usize, all: usize) -> String {
+    match all {
+        0 => "stopped before anything was read".to_owned(),
+        all => format!("stopped after reading {read} of {}: there may be more", counted(all, "log")),
+    }
 }
 
 /// Hands out what comes by standard input, and `None` where more is not at hand. Yields how many lines there were, and how

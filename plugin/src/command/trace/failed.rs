@@ -47,7 +47,7 @@ pub(crate) fn failed_ladders(
         let (method, from, to, call) = (&dialog.method, &dialog.from, &dialog.to, &dialog.call_id);
         let head =
             format!("{} {method} from {from} to {to}, Call-ID {call}: {}", dialog.began, dialog.outcome().name());
-        format!("{}\n\n{}", printable(&head), sketch.finish(|_| None).text())
+        format!("{}\n\n{}", printable(&head), sketch.finish(|_| None).text(None))
     });
     Ok((ladders.collect(), failed.len()))
 }

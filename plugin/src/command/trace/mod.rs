@@ -1,5 +1,6 @@
 //! `trace`: what calls there were, and one of them drawn.
 
+mod capture;
 mod failed;
 mod table;
 pub(crate) use failed::failed_ladders;
@@ -7,21 +8,27 @@ pub(crate) use failed::failed_ladders;
 pub(crate) use table::Report;
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
+use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use clearwater::component::Component;
-use clearwater::log::{CallFailure, Identity, Ladder, Logged, SipMessage, Sketch, Traced};
+use clearwater::event::CancelReason;
+use clearwater::log::{CallFailure, Identity, Ladder, LadderNotes, Logged, SipMessage, Sketch, Traced};
+use clearwater::text::{Printable, counted};
 use clearwater_kube::logs::{LogEntry, LogSource, Said};
 
-use super::logs::{Selection, Unread, each_of_path, each_of_stdin};
+use table::Output;
+
+use super::logs::{Selection, Unread, each_of_path, each_of_stdin, stopped};
 use crate::arguments::PlaceArgs;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;
 use crate::runtime::{block_on, unless_ended};
+use crate::signal::code;
 
 /// How a ladder is drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -42,6 +49,7 @@ enum Drawing {
   kubectl clearwater trace -n ims --since 10m --failed
   kubectl clearwater trace -n ims --follow --user 6505550000
   kubectl clearwater trace -n ims 1-69@10.244.1.4     one of them, drawn
+  kubectl clearwater trace -n ims 1-69@10.244.1.4 -o call.pcapng
   kubectl clearwater trace --from night 6505550000 --format svg > night.svg")]
 pub(crate) struct Trace {
     /// A Call-ID, or a subscriber: a number, a sip: or a tel: URI
@@ -56,6 +64,22 @@ pub(crate) struct Trace {
     /// How it is drawn: text, mermaid or svg
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t, requires = "subject")]
     format: Drawing,
+    /// How many letters a line may take. Default: the terminal's width; in a file as many as the columns ask for
+    #[arg(long, value_name = "LETTERS", requires = "subject", value_parser = clap::value_parser!(u16).range(40..))]
+    width: Option<u16>,
+    /// Draw also what sprout's functions hand to each other inside of it
+    #[arg(long, requires = "subject")]
+    internal: bool,
+    /// Which lines are drawn between messages: off, errors (and warnings) or all of this call
+    #[arg(long, value_name = "WHICH", default_value_t, requires = "subject",
+          value_parser = PossibleValuesParser::new(LadderNotes::ALL.map(LadderNotes::name)).try_map(|name| name.parse::<LadderNotes>()))]
+    notes: LadderNotes,
+    /// Write each message in full below the drawing
+    #[arg(long, requires = "subject")]
+    messages: bool,
+    /// Of the list: table or json. Of a call: FILE.pcapng, which gets its messages as packets for Wireshark and sngrep
+    #[arg(short, long, value_name = "FORMAT|FILE", value_hint = clap::ValueHint::FilePath)]
+    output: Option<Output>,
     /// Read lines from standard input instead of a cluster
     #[arg(long, conflicts_with = "from")]
     stdin: bool,
@@ -73,64 +97,88 @@ impl Trace {
     }
 
     fn draw(self, subject: &str, context: &mut Context) -> Result<u8, CliError> {
-        let mut sieve = Sieve::new(subject);
+        if matches!(self.output, Some(Output::Table | Output::Json)) {
+            return Err(CliError::Usage("`-o table` and `-o json` are of the list, which has no Call-ID; of one call there is --format, and -o FILE.pcapng".to_owned()));
+        }
+        let keeps = self.messages || self.output.is_some();
+        let mut sieve = Sieve::new(subject, keeps);
         let mut unread = Unread::default();
-        self.each(context, true, &mut unread, |entry, _| {
+        let stopped = self.each(context, true, &mut unread, |entry, _| {
             sieve.take(entry);
             Ok(())
         })?;
         sieve.writers.advise(context);
         let messages = sieve.writers.messages;
-        let ladder = sieve.finish();
+        let (ladder, addresses) = sieve.finish();
         if ladder.hops().is_empty() && ladder.notes().is_empty() {
+            if let Some(reason) = stopped {
+                return Ok(code(reason));
+            }
             context.talk().warning(format!(
                 "none of {messages} SIP messages names {subject:?}, and no other line does; `kubectl clearwater trace` \
                  without it lists what there is"
             ));
             return unread.nothing().map_or(Ok(exit::FAILURE), Err);
         }
-        match self.format {
-            Drawing::Text => ladder.text_lines(|line| context.results().text(line))?,
-            Drawing::Mermaid => context.results().text(&ladder.mermaid())?,
-            Drawing::Svg => context.results().text(&ladder.svg())?,
+        if let Some(Output::Capture(path)) = &self.output {
+            write_capture(path, &ladder, &addresses, context)?;
+        } else {
+            self.show(&ladder.seen(self.notes, self.internal), context)?;
         }
-        match ladder.failure() {
-            Some(CallFailure::Refused(hop)) => {
-                let cause = ladder.cause(hop.time);
-                let cause =
-                    cause.map(|n| format!("; just before it, {} logged: {}", n.lane, n.text)).unwrap_or_default();
-                context.talk().note(format!(
-                    "it failed at {}, which answered \"{}\" (CSeq {}, Call-ID {}){cause}",
-                    hop.from, hop.text, hop.cseq, hop.call_id
-                ));
-            }
-            Some(CallFailure::Unanswered(hop)) => context.talk().note(format!(
-                "it failed at {}: {} from {} to it has no answer in these logs (CSeq {}, Call-ID {})",
-                hop.to, hop.text, hop.from, hop.cseq, hop.call_id
-            )),
-            None => {}
+        if let Some(reason) = stopped {
+            // What has not been read may tell otherwise.
+            return Ok(code(reason));
+        }
+        if let Some(verdict) = verdict(&ladder) {
+            context.talk().note(verdict);
         }
         unread.error().map_or(Ok(exit::OK), Err)
     }
 
-    /// Hands on each record: of what was saved, or of what the pods still hold and, with `--follow`, say from now on.
+    /// Writes a drawing.
+    fn show(&self, ladder: &Ladder, context: &mut Context) -> Result<(), CliError> {
+        match self.format {
+            Drawing::Text => {
+                let terminal = console::Term::stdout().size_checked().filter(|_| std::io::stdout().is_terminal());
+                let width = self.width.or(terminal.map(|(_, columns)| columns)).map(usize::from);
+                ladder.text_lines(width, |line| context.results().text(line))?;
+            }
+            Drawing::Mermaid => context.results().text(&ladder.mermaid())?,
+            Drawing::Svg => context.results().text(&ladder.svg())?,
+        }
+        if self.messages {
+            ladder.message_lines(|line| context.results().text(line))?;
+        }
+        let legend: Vec<_> = ladder.legend().map(|(lane, whole)| format!("{lane} is {whole}")).collect();
+        if self.format == Drawing::Text && !legend.is_empty() {
+            context.talk().note(legend.join(", "));
+        }
+        Ok(())
+    }
+
+    /// Hands on each record: of what was saved, or of what the pods still hold and, with `--follow`, say from now on. Yields
+    /// the signal that ended it early, which is said with how far it came.
     fn each(
         &self,
         context: &mut Context,
         says: bool,
         unread: &mut Unread,
         mut take: impl FnMut(&LogEntry, &mut Context) -> Result<(), CliError>,
-    ) -> Result<(), CliError> {
-        if self.stdin {
-            let (lines, known) = each_of_stdin(|said| said.map_or(Ok(()), |entry| take(&entry, context)))?;
-            unread.understood(Path::new("standard input"), lines, known, context);
-            Ok(())
+    ) -> Result<Option<CancelReason>, CliError> {
+        let signals = context.signals();
+        let mut take = |entry: &LogEntry, context: &mut Context| match signals.came() {
+            Some(reason) => Err(CliError::Ended(reason)),
+            None => take(entry, context),
+        };
+        let read = if self.stdin {
+            each_of_stdin(|said| said.map_or(Ok(()), |entry| take(&entry, context)))
+                .map(|(lines, known)| unread.understood(Path::new("standard input"), lines, known, context))
         } else if let Some(path) = &self.from {
             each_of_path(path, context, unread, take)
         } else {
             let namespace = self.selection.namespace(&self.place, context, says)?;
-            let signals = context.signals();
-            block_on(unless_ended(&signals, async {
+            let (mut opened, mut closed) = (0, 0);
+            let read = block_on(unless_ended(&signals, async {
                 let (selection, since) = (&self.selection, self.selection.since());
                 let mut stream = selection.read(context, namespace, &[], self.list.follow, since).await?;
                 while let Some(said) = stream.next().await {
@@ -138,13 +186,74 @@ impl Trace {
                         Said::Record(entry) => take(&entry, context)?,
                         Said::Trouble(source, why) => unread.trouble(source.as_deref(), &why, context),
                         Said::Unread(source, why) => unread.take(source.as_deref(), &why, context),
-                        _ => {}
+                        Said::Opened(_) => opened += 1,
+                        Said::Closed(_) => closed += 1,
+                        Said::Gap(..) => {}
                     }
                 }
                 Ok(())
-            }))
+            }));
+            // Who follows ends it so.
+            if matches!(read, Err(CliError::Ended(_))) && !self.list.follow {
+                context.talk().warning(stopped(closed, opened));
+            }
+            read
+        };
+        match read {
+            Ok(()) => Ok(None),
+            Err(CliError::Ended(reason)) if !self.list.follow => Ok(Some(reason)),
+            Err(error) => Err(error),
         }
     }
+}
+
+/// Writes the messages of a ladder as packets.
+fn write_capture(
+    path: &Path,
+    ladder: &Ladder,
+    addresses: &BTreeMap<String, String>,
+    context: &mut Context,
+) -> Result<(), CliError> {
+    let known =
+        |lane: &str| addresses.iter().find(|(_, name)| *name == lane).and_then(|(address, _)| address.parse().ok());
+    let (count, made_up) =
+        capture::write(path, ladder, known).map_err(|source| CliError::Write { path: path.to_owned(), source })?;
+    context.talk().note(format!("{} in {}", counted(count, "message"), path.display()));
+    if !made_up.is_empty() {
+        context.talk().note(format!(
+            "no log tells the address of {}: a made-up one of 192.0.2.0/24 stands for it",
+            made_up.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// Who broke a call, in a sentence.
+fn verdict(ladder: &Ladder) -> Option<String> {
+    let named = |lane: &Printable| {
+        ladder.whole_name(lane).map_or_else(|| lane.to_string(), |whole| format!("{lane} ({whole})"))
+    };
+    Some(match ladder.failure()? {
+        CallFailure::Refused(hop) => {
+            let cause = ladder.cause(hop);
+            let cause = cause.map(|n| format!("; just before it, {} logged: {}", n.lane, n.text)).unwrap_or_default();
+            format!(
+                "it failed at {}, which answered \"{}\" (CSeq {}, Call-ID {}){cause}",
+                named(&hop.from),
+                hop.text,
+                hop.cseq,
+                hop.call_id
+            )
+        }
+        CallFailure::Unanswered(hop) => format!(
+            "it failed at {}: {} from {} to it has no answer in these logs (CSeq {}, Call-ID {})",
+            named(&hop.to),
+            hop.text,
+            named(&hop.from),
+            hop.cseq,
+            hop.call_id
+        ),
+    })
 }
 
 /// Who would write SIP messages, and did.
@@ -191,11 +300,12 @@ struct Sieve {
 }
 
 impl Sieve {
-    fn new(subject: &str) -> Self {
+    fn new(subject: &str, keeps_messages: bool) -> Self {
         // The Call-ID is tried first: it may look like user@host.
         let call = Traced::Call(subject.to_owned());
         let subscriber = Identity::of_header(subject).map(Traced::Subscriber);
         let sketch = Sketch::new(Some(call).into_iter().chain(subscriber));
+        let sketch = if keeps_messages { sketch.with_messages() } else { sketch };
         Self { sketch, lanes: BTreeMap::new(), last: None, writers: Writers::default() }
     }
 
@@ -213,8 +323,10 @@ impl Sieve {
         self.sketch.take(logged, message.as_ref());
     }
 
-    fn finish(self) -> Ladder {
-        self.sketch.finish(|host| self.lanes.get(host).cloned())
+    /// The ladder, and the columns of addresses.
+    fn finish(self) -> (Ladder, BTreeMap<String, String>) {
+        let ladder = self.sketch.finish(|host| self.lanes.get(host).cloned());
+        (ladder, self.lanes)
     }
 }
 

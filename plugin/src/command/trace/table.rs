@@ -1,7 +1,10 @@
 //! What calls, registrations and messages there were, a line each.
 
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
 use anstyle::{AnsiColor, Style};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use clearwater::log::{Dialog, DialogOutcome, Dialogs, Identity, SipMessage, Traced};
 use clearwater::text::counted;
 use jiff::Timestamp;
@@ -14,6 +17,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;
 use crate::output::Format;
+use crate::signal::code;
 use crate::table::Table;
 
 /// The version of what `-o json` writes.
@@ -33,18 +37,35 @@ pub(super) struct ListArgs {
     /// Go on, and list each as its outcome comes. Without a letter: -f is the deployment file
     #[arg(long, conflicts_with_all = ["subject", "stdin", "from", "output"])]
     pub(super) follow: bool,
-    /// The format of the list
-    #[arg(short, long, value_enum, default_value_t, conflicts_with = "subject")]
-    output: ListFormat,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum ListFormat {
-    /// For people
-    #[default]
+/// What is written, and where to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Output {
+    /// A list for people.
     Table,
-    /// For programs
+    /// A list for programs.
     Json,
+    /// The messages of one call, in a file of packets.
+    Capture(PathBuf),
+}
+
+impl FromStr for Output {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let path = Path::new(text);
+        match text {
+            "table" => Ok(Self::Table),
+            "json" => Ok(Self::Json),
+            _ if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("pcapng")) => {
+                Ok(Self::Capture(path.to_owned()))
+            }
+            _ => Err(
+                "a list is written as table or json, and the messages of a call to a file whose name ends with .pcapng",
+            ),
+        }
+    }
 }
 
 fn subscriber(text: &str) -> Result<Identity, String> {
@@ -146,6 +167,12 @@ pub(super) fn is_failed(outcome: DialogOutcome) -> bool {
 impl Trace {
     /// Lists the dialogs.
     pub(super) fn tabulate(self, context: &mut Context) -> Result<u8, CliError> {
+        if let Some(Output::Capture(path)) = &self.output {
+            return Err(CliError::Usage(format!(
+                "{} would hold the messages of one call or subscriber: name it; `kubectl clearwater trace` lists what there is",
+                path.display()
+            )));
+        }
         let (mut writers, mut unread) = (Writers::default(), Unread::default());
         let mut dialogs = Dialogs::new(self.list.user.clone().map(Traced::Subscriber));
         let (follow, only_failed) = (self.list.follow, self.list.failed);
@@ -154,8 +181,8 @@ impl Trace {
             context.results().text(&format!("{head}\n"))?;
             context.results().flush()?;
         }
-        let says = self.list.output == ListFormat::Table;
-        self.each(context, says, &mut unread, |entry, context| {
+        let says = self.output != Some(Output::Json);
+        let stopped = self.each(context, says, &mut unread, |entry, context| {
             let message = SipMessage::of(&entry.record);
             writers.take(&entry.source.component, message.is_some());
             let Some(message) = message else { return Ok(()) };
@@ -180,13 +207,14 @@ impl Trace {
         let all = dialogs.finish();
         let count = all.len();
         let all: Vec<Dialog> = all.into_iter().filter(|d| !only_failed || is_failed(d.outcome())).collect();
-        match self.list.output {
-            ListFormat::Json => {
+        match self.output {
+            Some(Output::Json) => {
                 let report =
                     Report { v: VERSION, dialogs: all.iter().map(Row::of).collect(), options: polls, left_out };
                 context.results().value(Format::Json, &report)?;
             }
-            ListFormat::Table if all.is_empty() => {
+            _ if all.is_empty() && stopped.is_some() => {}
+            _ if all.is_empty() => {
                 let of = if only_failed {
                     format!("none of {} failed", counted(count, "dialog"))
                 } else {
@@ -194,7 +222,7 @@ impl Trace {
                 };
                 context.talk().note(of);
             }
-            ListFormat::Table => {
+            _ => {
                 // A Call-ID is copied from the screen: no line is cut.
                 let table = Table::new(HEAD, all.iter().map(Row::cells).collect(), usize::MAX);
                 context.results().text(&format!("{}\n", table.head()))?;
@@ -203,6 +231,9 @@ impl Trace {
                 }
                 context.talk().note("`kubectl clearwater trace CALL-ID` draws one of them");
             }
+        }
+        if let Some(reason) = stopped {
+            return Ok(code(reason));
         }
         let failed = if count == 0 { unread.nothing() } else { unread.error() };
         failed.map_or(Ok(exit::OK), Err)

@@ -1,5 +1,6 @@
 //! A ladder as text, as a Mermaid diagram and as a picture.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -7,28 +8,45 @@ use std::fmt::Write as _;
 use super::{Ladder, LadderHop, LadderNote, Step};
 use crate::log::Level;
 use crate::svg::{self, Element, Picture};
-use crate::text::Printable;
+use crate::text::{Printable, printable};
 
 /// The columns of a text: each line begins as the same one, in which an arrow or a note takes the place of a part.
 struct Columns<'l> {
     places: HashMap<&'l str, usize>,
     width: usize,
     blank: String,
+    /// How long a line may be, the time not counted.
+    room: usize,
 }
 
 const BAR: char = '│';
 
 /// The longest name of a column that is written out, in letters.
 const LONGEST_NAME: usize = 80;
+/// The least width of a column: an arrow with a status still goes into it.
+const LEAST_COLUMN: usize = 10;
+/// What stands before the columns: the time.
+const TIME: usize = 14;
+
+/// The text, or as much of it as goes into the room, with a mark that it was cut.
+fn cut(text: &str, room: usize) -> Cow<'_, str> {
+    if text.chars().count() <= room {
+        return Cow::Borrowed(text);
+    }
+    let kept: String = text.chars().take(room.saturating_sub(1)).collect();
+    Cow::Owned(kept + if room == 0 { "" } else { "…" })
+}
 
 impl<'l> Columns<'l> {
-    fn new(lanes: &'l [Printable]) -> Self {
+    /// As wide as the names ask for, or narrower, so that all go into a screen.
+    fn new(lanes: &'l [Printable], screen: Option<usize>) -> Self {
         let longest = lanes.iter().map(|l| l.chars().count()).max().unwrap_or(0);
-        let width = longest.clamp(20, LONGEST_NAME) + 4;
+        let room = screen.map_or(usize::MAX, |screen| screen.saturating_sub(TIME));
+        let width = (longest.clamp(20, LONGEST_NAME) + 4).min(room / lanes.len().max(1)).max(LEAST_COLUMN);
         let half = " ".repeat(width / 2);
         let rest = " ".repeat(width - width / 2 - 1);
         let blank = format!("{half}{BAR}{rest}").repeat(lanes.len());
-        Self { places: places(lanes), width, blank }
+        Self { places: places(lanes), width, blank, room }
     }
 
     /// Where the line of a column stands, in letters.
@@ -57,6 +75,7 @@ impl<'l> Columns<'l> {
                 let from = self.at(&hop.from);
                 let room = self.letters() - from;
                 let label = hop.label();
+                let label = cut(&label, self.room.saturating_sub(from + 2));
                 let before = line.len();
                 line.push_str(self.part(0, from));
                 line.extend("↺ ".chars().chain(label.chars()).chain([' ']));
@@ -74,8 +93,9 @@ impl<'l> Columns<'l> {
                 line.push_str(self.part(high, self.letters()).trim_end());
             }
             Step::Note(note) => {
-                line.push_str(self.part(0, self.at(&note.lane)));
-                let _ = write!(line, "● {}", note.words().trim_end());
+                let at = self.at(&note.lane);
+                line.push_str(self.part(0, at));
+                let _ = write!(line, "● {}", cut(note.words().trim_end(), self.room.saturating_sub(at + 2)));
             }
         }
     }
@@ -84,9 +104,11 @@ impl<'l> Columns<'l> {
 /// Writes an arrow of so many letters, with its label in the middle.
 fn arrow(line: &mut String, hop: &LadderHop, length: usize, is_right: bool) {
     let room = length.saturating_sub(3);
-    // What an answer is to can be seen from where it goes.
-    let label = Some(hop.label()).filter(|l| l.chars().count() <= room).unwrap_or_else(|| hop.text.clone());
-    let label: String = label.chars().take(room.max(1)).collect();
+    // What an answer is to can be seen from where it goes, and its reason from its number.
+    let label = hop.label();
+    let status = hop.status.and_then(|_| hop.text.split(' ').next()).unwrap_or(&hop.text);
+    let label = [label.as_str(), hop.text.as_str(), status].into_iter().find(|l| l.chars().count() <= room);
+    let label = cut(label.unwrap_or(status), room.max(1));
     let letters = label.chars().count();
     let before = 1 + (room - letters) / 2;
     let dashes = |line: &mut String, n: usize| line.extend(std::iter::repeat_n('─', n));
@@ -102,10 +124,10 @@ fn places(lanes: &[Printable]) -> HashMap<&str, usize> {
 }
 
 impl Ladder {
-    /// For a terminal.
-    pub fn text(&self) -> String {
+    /// As text, in lines of so many letters where that is asked for.
+    pub fn text(&self, width: Option<usize>) -> String {
         let mut out = String::new();
-        let Ok(()) = self.text_lines(|line| {
+        let Ok(()) = self.text_lines(width, |line| {
             out.push_str(line);
             Ok::<_, Infallible>(())
         });
@@ -116,11 +138,11 @@ impl Ladder {
     ///
     /// # Errors
     /// That of `write`.
-    pub fn text_lines<E>(&self, mut write: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
-        let columns = Columns::new(&self.lanes);
-        let mut line = String::from("              ");
+    pub fn text_lines<E>(&self, width: Option<usize>, mut write: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+        let columns = Columns::new(&self.lanes, width);
+        let mut line = " ".repeat(TIME);
         for lane in &self.lanes {
-            let name: String = lane.chars().take(LONGEST_NAME).collect();
+            let name = cut(lane, LONGEST_NAME.min(columns.width - 1));
             let _ = write!(line, "{name:^width$}", width = columns.width);
         }
         line.truncate(line.trim_end().len());
@@ -132,6 +154,24 @@ impl Ladder {
             columns.step(&step, &mut line);
             line.push('\n');
             write(&line)?;
+        }
+        Ok(())
+    }
+
+    /// The whole text of each message that was kept ([`Sketch::with_messages`](super::Sketch::with_messages)), line by line.
+    ///
+    /// # Errors
+    /// That of `write`.
+    pub fn message_lines<E>(&self, mut write: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+        for hop in &self.hops {
+            let Some(message) = &hop.message else { continue };
+            let time = hop.time.strftime("%H:%M:%S%.3f");
+            let to = if hop.function.is_some() { "inside" } else { hop.to.as_str() };
+            write(&format!("\n{time}  {} → {to}: {}\n", hop.from, hop.label()))?;
+            for line in message.split_inclusive(|b| *b == b'\n') {
+                let line = format!("    {}", printable(&String::from_utf8_lossy(line.trim_ascii_end())));
+                write(&format!("{}\n", line.trim_end()))?;
+            }
         }
         Ok(())
     }
@@ -158,10 +198,8 @@ impl Ladder {
         out
     }
 
-    /// As an SVG picture.
+    /// As an SVG picture, for light and dark pages.
     pub fn svg(&self) -> String {
-        const COLUMN: usize = 200;
-        const ROW: usize = 34;
         let places = places(&self.lanes);
         let x = |lane: &Printable| places.get(lane.as_str()).copied().unwrap_or(0) * COLUMN + TIME_COLUMN + COLUMN / 2;
         let columns = self.lanes.len() * COLUMN + TIME_COLUMN;
@@ -174,28 +212,29 @@ impl Ladder {
         let wide = needed.map(|b| b.end).max().unwrap_or(0).max(columns);
         let high = (self.hops.len() + self.notes.len()) * ROW + 80;
         let root = Element::new("svg").set("viewBox", format_args!("0 0 {wide} {high}"));
-        let mut out = Picture::new(root.set("font-family", "sans-serif").set("font-size", 13));
-        let page = Element::new("rect").set("width", wide).set("height", high);
-        out.line([page.set("fill", "#fff")]);
+        let mut out = Picture::new(root.set("width", wide).set("height", high));
+        out.line([Element::new("style").text(STYLE)]);
+        out.line([svg::rect(0, 0, wide, high).set("class", "page")]);
         out.line([svg::arrow_head()]);
         for lane in &self.lanes {
             let x = x(lane);
-            out.line([svg::text(x, 24, lane).set("text-anchor", "middle").set("font-weight", "bold")]);
-            out.line([svg::line(x, 34, x, high - 10).set("stroke", "#999")]);
+            let name =
+                svg::text(x, 24, &cut(lane, COLUMN / LETTER - 4)).set("text-anchor", "middle").set("class", "lane");
+            out.line([name.with(&svg::title(self.whole_name(lane).unwrap_or(lane)))]);
+            out.line([svg::line(x, 34, x, high - 10).set("class", "lane")]);
         }
         for (n, step) in self.steps().enumerate() {
             let y = n * ROW + 64;
             let time = step.time().strftime("%H:%M:%S%.3f").to_string();
-            out.line([svg::text(8, y, &time).set("fill", "#666").set("font-size", 11)]);
+            out.line([svg::text(8, y, &time).set("class", "time")]);
             match step {
                 Step::Note(note) => {
                     let x = x(&note.lane);
-                    let grave = note.level.is_some_and(|l| l <= Level::Warning);
-                    let colour = if grave { "#c00" } else { "#06c" };
+                    let class = if note.is_grave() { "grave" } else { "note" };
                     let at = beside((x, NOTE_GAP), &note.words(), columns);
-                    out.line([Element::new("circle").set("cx", x).set("cy", y).set("r", 4).set("fill", colour)]);
+                    out.line([Element::new("circle").set("cx", x).set("cy", y).set("r", 4).set("class", class)]);
                     let words = svg::text(at.x, y + 4, &note.words()).set("text-anchor", at.anchor);
-                    out.line([words.set("font-size", 11).set("fill", colour)]);
+                    out.line([words.set("class", class)]);
                 }
                 Step::Hop(hop) => svg_arrow(&mut out, hop, (x(&hop.from), x(&hop.to)), y, columns),
             }
@@ -203,6 +242,23 @@ impl Ladder {
         out.finish()
     }
 }
+
+/// How far columns stand from each other, and rows.
+const COLUMN: usize = 200;
+const ROW: usize = 34;
+
+/// What is written over the line of a column has the page's colour around it.
+const STYLE: &str = "\
+text{font:13px system-ui,sans-serif;fill:#1f2328;stroke:#fff;stroke-width:4px;paint-order:stroke;stroke-linejoin:round}\
+.page{fill:#fff}text.lane{font-weight:bold}text.time{font-size:11px;fill:#59636e}\
+line,path{stroke:#1f2328;fill:none}line.lane{stroke:#818b98}marker path{fill:#59636e;stroke:none}\
+text.note,text.grave{font-size:11px}.note{fill:#0550ae}.grave{fill:#cf222e}\
+.failed{stroke:#cf222e}text.failed{fill:#cf222e;stroke:#fff}\
+@media(prefers-color-scheme:dark){\
+.page{fill:#0d1117}text{fill:#f0f6fc;stroke:#0d1117}text.time{fill:#9198a1}\
+line,path{stroke:#f0f6fc}line.lane{stroke:#656c76}marker path{fill:#9198a1;stroke:none}\
+.note{fill:#79c0ff}.grave{fill:#ff7b72}\
+.failed{stroke:#ff7b72}text.failed{fill:#ff7b72;stroke:#0d1117}}";
 
 impl LadderNote {
     /// The line, with its level where that is grave.
@@ -258,16 +314,20 @@ fn beside((x, gap): (usize, usize), text: &Printable, columns: usize) -> Beside 
 
 /// Draws an arrow into a picture: at the height `y`, from column to column or back to its own.
 fn svg_arrow(out: &mut Picture, hop: &LadderHop, (from, to): (usize, usize), y: usize, columns: usize) {
-    let failed = hop.status.is_some_and(|s| s >= 400 && !matches!(s, 401 | 407));
-    let colour = if failed { "#c00" } else { "#000" };
+    let class = if hop.status.is_some_and(|s| s >= 400 && !matches!(s, 401 | 407)) { "failed" } else { "message" };
+    let label = hop.label();
     let (arrow, words, anchor) = if from == to {
-        let at = beside((from, LOOP_GAP), &hop.label(), columns);
-        let path = Element::new("path").set("d", format_args!("M{from} {} h36 v12 h-36", y - 8));
-        (path.set("fill", "none"), svg::text(at.x, y + 2, &hop.label()), at.anchor)
+        let at = beside((from, LOOP_GAP), &label, columns);
+        (
+            Element::new("path").set("d", format_args!("M{from} {} h36 v12 h-36", y - 8)),
+            svg::text(at.x, y + 2, &label),
+            at.anchor,
+        )
     } else {
-        let words = svg::text(usize::midpoint(from, to), y - 5, &hop.label());
+        let room = (from.abs_diff(to) - LETTER) / LETTER;
+        let words = svg::text(usize::midpoint(from, to), y - 5, &cut(&label, room));
         (svg::line(from, y, to, y), words, "middle")
     };
-    out.line([arrow.set("stroke", colour).set("marker-end", svg::ARROW)]);
-    out.line([words.set("text-anchor", anchor).set("fill", colour)]);
+    out.line([arrow.set("class", class).set("marker-end", svg::ARROW)]);
+    out.line([words.set("text-anchor", anchor).set("class", class).with(&svg::title(&label))]);
 }

@@ -1,36 +1,17 @@
 //! What is kept of records until all messages are known: a few words of each, so that logs of any size need little room.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
+use bytes::Bytes;
 use jiff::Timestamp;
+use memchr::memmem;
 
-use super::{Ladder, LadderHop, LadderNote, Logged, Traced, branch, may_be_note};
+use super::lanes::{Columns, Names, short_names};
+use super::{Ladder, LadderHop, LadderNote, Logged, Logging, Traced, branch, causal, may_be_note};
 use crate::log::identity::Identities;
 use crate::log::{Direction, Identity, Record, SipMessage};
 use crate::text::Printable;
-
-/// How many columns peers may have, beside the programs that logged, and how many these: nobody reads a picture with more,
-/// and a subscriber may have thousands of peers. What is too much shares a column.
-const MOST_PEERS: usize = 30;
-const FURTHER: &str = "further peers";
-const MOST_PROGRAMS: usize = 60;
-const FURTHER_PROGRAMS: &str = "further programs";
-
-/// The names that occur, each kept once.
-#[derive(Debug, Default)]
-struct Names(HashSet<Printable>);
-
-impl Names {
-    fn of(&mut self, name: &str) -> Printable {
-        if let Some(known) = self.0.get(name) {
-            return known.clone();
-        }
-        let name = Printable::from(name);
-        self.0.insert(name.clone());
-        name
-    }
-}
 
 /// The messages of one subject.
 #[derive(Debug)]
@@ -43,9 +24,8 @@ struct Drawn {
 /// A line that may be drawn.
 #[derive(Debug)]
 struct Line {
-    time: Timestamp,
+    logged: Logging,
     lane: Printable,
-    place: usize,
     record: Record,
 }
 
@@ -56,13 +36,21 @@ pub struct Sketch {
     lines: Vec<Line>,
     names: Names,
     place: usize,
+    keeps_messages: bool,
 }
 
 impl Sketch {
     /// Of the first of these subjects that has messages.
     pub fn new(subjects: impl IntoIterator<Item = Traced>) -> Self {
         let drawn = |subject| Drawn { subject, hops: Vec::new(), parties: HashSet::new() };
-        Self { all: subjects.into_iter().map(drawn).collect(), lines: Vec::new(), names: Names::default(), place: 0 }
+        let all = subjects.into_iter().map(drawn).collect();
+        Self { all, lines: Vec::new(), names: Names::default(), place: 0, keeps_messages: false }
+    }
+
+    /// The same, which keeps the whole of each message that is drawn, and not a few words of it.
+    #[must_use]
+    pub fn with_messages(self) -> Self {
+        Self { keeps_messages: true, ..self }
     }
 
     /// Takes a record, with the message that it is.
@@ -72,7 +60,7 @@ impl Sketch {
             if may_be_note(logged.record) {
                 let lane = self.names.of(logged.lane);
                 let record = logged.record.compact();
-                self.lines.push(Line { time: logged.time, lane, place: self.place, record });
+                self.lines.push(Line { logged: Logging { time: logged.time, place: self.place }, lane, record });
             }
             return;
         };
@@ -82,7 +70,9 @@ impl Sketch {
                 for name in ["From", "To", "P-Asserted-Identity"] {
                     drawn.parties.extend(message.headers(name).filter_map(|value| Identity::of_header(&value)));
                 }
-                drawn.hops.push(hop(&mut self.names, self.place, logged, message));
+                let mut hop = hop(&mut self.names, self.place, logged, message);
+                hop.message = self.keeps_messages.then(|| Bytes::copy_from_slice(message.message));
+                drawn.hops.push(hop);
             }
         }
     }
@@ -96,7 +86,7 @@ impl Sketch {
     /// How many different words are kept.
     #[cfg(test)]
     pub(super) fn names(&self) -> usize {
-        self.names.0.len()
+        self.names.len()
     }
 
     /// The ladder of the first subject that has messages, or else of the last. `lane_of` names the column that an address
@@ -106,24 +96,20 @@ impl Sketch {
         let last = all.len().saturating_sub(1);
         let chosen = all.into_iter().enumerate().find(|(n, drawn)| *n == last || !drawn.hops.is_empty());
         let Some((_, Drawn { subject, mut hops, parties })) = chosen else { return Ladder::default() };
-        hops.sort_unstable_by_key(|hop| (hop.time, hop.place));
-        lines.sort_unstable_by_key(|line| (line.time, line.place));
-        let mut columns = Columns { lane_of, names: &mut names, peers: HashSet::new(), programs: HashSet::new() };
+        hops.sort_unstable_by_key(LadderHop::logged);
+        lines.sort_unstable_by_key(|line| line.logged);
+        let mut columns = Columns::new(lane_of, &mut names);
         for hop in &mut hops {
             columns.place(hop);
         }
-        let mut ladder = Ladder { lanes: Vec::new(), hops: paired(hops), notes: Vec::new() };
-        let mut known = HashSet::new();
-        for lane in ladder.hops.iter().flat_map(|h| [&h.from, &h.to]) {
-            if known.insert(lane.clone()) {
-                ladder.lanes.push(lane.clone());
-            }
-        }
+        let hops = paired(hops);
         let parties = Identities::new(parties.into_iter().collect());
-        ladder.annotate(&lines, &subject, &parties, |lane| {
-            let lane = columns.program(lane);
-            if known.insert(lane.clone()) { (lane.clone(), Some(lane)) } else { (lane, None) }
-        });
+        let notes = notes(&lines, &hops, &subject, &parties, |lane| columns.program(lane));
+        let (hops, notes) = causal::arrange(hops, notes);
+        let mut ladder = Ladder { hops, notes, ..Ladder::default() };
+        columns.name_peers(&mut ladder.hops, &mut ladder.legend);
+        ladder.shorten();
+        ladder.find_lanes();
         ladder
     }
 }
@@ -131,13 +117,12 @@ impl Sketch {
 fn hop(names: &mut Names, place: usize, logged: Logged<'_>, message: &SipMessage<'_>) -> LadderHop {
     let peer = String::from_utf8_lossy(message.peer);
     let own = names.of(logged.lane);
-    let host = peer.rsplit_once(':').map_or(&*peer, |(h, _)| h).trim_matches(['[', ']']);
+    let address = names.of(&peer);
     let (from, to) = match message.direction {
-        Direction::Sent => (own, names.of(host)),
-        Direction::Received => (names.of(host), own),
+        Direction::Sent => (own, address.clone()),
+        Direction::Received => (address.clone(), own),
         Direction::Internal => (own.clone(), own),
     };
-    let function = (message.direction == Direction::Internal).then(|| names.of(&peer));
     let status = message.status();
     let line = message.start_line();
     let text = match status {
@@ -148,6 +133,7 @@ fn hop(names: &mut Names, place: usize, logged: Logged<'_>, message: &SipMessage
     let mut value = |name: &str| names.of(&message.header(name).unwrap_or_default());
     let (cseq, call_id) = (value("CSeq"), value("Call-ID"));
     let branch = names.of(branch(&message.header("Via").unwrap_or_default()));
+    let at = Logging { time: logged.time, place };
     LadderHop {
         time: logged.time,
         from,
@@ -156,72 +142,53 @@ fn hop(names: &mut Names, place: usize, logged: Logged<'_>, message: &SipMessage
         status,
         cseq,
         call_id,
-        function,
+        function: (message.direction == Direction::Internal).then(|| address.clone()),
         is_cut: !message.is_whole,
-        place,
+        transport: names.of(&String::from_utf8_lossy(message.transport)),
+        source: (message.direction == Direction::Received).then(|| address.clone()),
+        target: (message.direction == Direction::Sent).then_some(address),
+        message: None,
         branch,
-        sent: message.direction != Direction::Received,
-        received: message.direction != Direction::Sent,
+        sent: (message.direction != Direction::Received).then_some(at),
+        received: (message.direction != Direction::Sent).then_some(at),
+        has_credentials: has_credentials(message),
+        is_of_phone: is_of_phone(message),
         is_peer_unknown: false,
     }
 }
 
-/// The columns that there are, as many as are allowed.
-struct Columns<'n, F> {
-    lane_of: F,
-    names: &'n mut Names,
-    peers: HashSet<Printable>,
-    programs: HashSet<Printable>,
+/// Whether a request answers a challenge. A phone's first REGISTER names its user in the same field, with nothing in the
+/// place of the answer (3GPP TS 24.229 §5.1.1.2).
+fn has_credentials(message: &SipMessage<'_>) -> bool {
+    let is_answer = |value: std::borrow::Cow<'_, str>| {
+        value
+            .split(',')
+            .filter_map(|p| p.split_once("response="))
+            .any(|(_, answer)| !matches!(answer.trim(), "" | "\"\""))
+    };
+    ["Authorization", "Proxy-Authorization"].iter().any(|name| message.headers(name).any(is_answer))
 }
 
-impl<F: Fn(&str) -> Option<String>> Columns<'_, F> {
-    /// Names the parties of a hop by their columns.
-    fn place(&mut self, hop: &mut LadderHop) {
-        let (own, peer) = if hop.sent { (&mut hop.from, &mut hop.to) } else { (&mut hop.to, &mut hop.from) };
-        *own = self.program(own);
-        if hop.function.is_some() {
-            *peer = own.clone();
-        } else if let Some(lane) = (self.lane_of)(peer) {
-            let lane = self.names.of(&lane);
-            *peer = self.program(&lane);
-        } else {
-            hop.is_peer_unknown = true;
-            *peer = fitting(&mut self.peers, peer, MOST_PEERS, self.names, FURTHER);
+/// Whether the peer of bono is a telephone: only its own Via is in what it asks, and bono's is the first below; and what it is
+/// asked has no further way to go. An answer from it tells nothing.
+fn is_of_phone(message: &SipMessage<'_>) -> Option<bool> {
+    let is_answer = message.status().is_some();
+    match message.direction {
+        Direction::Internal => None,
+        Direction::Received if is_answer => None,
+        Direction::Sent if !is_answer => Some(message.header("Route").is_none()),
+        Direction::Received | Direction::Sent => {
+            Some(message.headers("Via").map(|via| via.split(',').count()).sum::<usize>() == 1)
         }
     }
-
-    /// The column of a program that logged.
-    fn program(&mut self, lane: &Printable) -> Printable {
-        fitting(&mut self.programs, lane, MOST_PROGRAMS, self.names, FURTHER_PROGRAMS)
-    }
-}
-
-/// The name itself, where it is among the first so many.
-fn fitting(
-    known: &mut HashSet<Printable>,
-    name: &Printable,
-    most: usize,
-    names: &mut Names,
-    further: &str,
-) -> Printable {
-    if known.contains(name) {
-        return name.clone();
-    }
-    if known.len() >= most {
-        return names.of(further);
-    }
-    known.insert(name.clone());
-    name.clone()
 }
 
 /// Messages that one end logged, by what is the same at the other end: whether it was the sender, the parties where they
-/// are known, the message, and the branch. The last that came is the first that is found.
+/// are known, the message, and the branch. Of those that are sent again the first that came is the first that is found.
 #[derive(Default)]
 struct Waiting {
     hasher: RandomState,
-    heads: HashMap<u64, usize>,
-    /// A hop, and the one that waited before it.
-    links: Vec<(usize, Option<usize>)>,
+    all: HashMap<u64, VecDeque<usize>>,
 }
 
 impl Waiting {
@@ -231,21 +198,15 @@ impl Waiting {
     }
 
     fn push(&mut self, key: u64, hop: usize) {
-        let before = self.heads.insert(key, self.links.len());
-        self.links.push((hop, before));
+        self.all.entry(key).or_default().push_back(hop);
     }
 
     fn pop(&mut self, key: u64) -> Option<usize> {
-        let head = self.heads.remove(&key)?;
-        let (hop, before) = *self.links.get(head)?;
-        if let Some(before) = before {
-            self.heads.insert(key, before);
-        }
-        Some(hop)
+        self.all.get_mut(&key)?.pop_front()
     }
 }
 
-/// Puts each message together with the one that its other end logged: the last of those that are the same but for who
+/// Puts each message together with the one that its other end logged: the first of those that are the same but for who
 /// logged it. Saved logs may not tell whose an address is: then the branch tells, which no two hops share (RFC 3261
 /// §8.1.1.7).
 fn paired(all: Vec<LadderHop>) -> Vec<LadderHop> {
@@ -256,24 +217,20 @@ fn paired(all: Vec<LadderHop>) -> Vec<LadderHop> {
         let hop = &hops[n];
         if hop.function.is_none() {
             let by_branch = hop.is_peer_unknown && !hop.branch.is_empty();
-            let (parties, branch) = (waiting.key(hop, !hop.sent, true), waiting.key(hop, !hop.sent, false));
-            let own = (waiting.key(hop, hop.sent, true), waiting.key(hop, hop.sent, false));
+            let is_sent = hop.sent.is_some();
+            let (parties, branch) = (waiting.key(hop, !is_sent, true), waiting.key(hop, !is_sent, false));
+            let own = (waiting.key(hop, is_sent, true), waiting.key(hop, is_sent, false));
             // One that was found by the branch still waits under its parties.
             let find = |waiting: &mut Waiting, key| {
-                std::iter::from_fn(|| waiting.pop(key)).find(|n| hops.get(*n).is_some_and(|h| h.sent != h.received))
+                std::iter::from_fn(|| waiting.pop(key)).find(|n| hops.get(*n).is_some_and(LadderHop::is_half))
             };
             let known = find(&mut waiting, parties);
             let told = if known.is_none() && by_branch { find(&mut waiting, branch) } else { None };
             if let Some(other) = known.or(told) {
-                let (from, to, is_cut) = (hop.from.clone(), hop.to.clone(), hop.is_cut);
-                let other = &mut hops[other];
-                match told {
-                    None => {}
-                    Some(_) if other.sent => other.to = to,
-                    Some(_) => other.from = from,
+                let half = hop.clone();
+                if let Some(other) = hops.get_mut(other) {
+                    other.join(half);
                 }
-                (other.sent, other.received) = (true, true);
-                other.is_cut |= is_cut;
                 continue;
             }
             waiting.push(own.0, kept);
@@ -308,36 +265,94 @@ impl Ladder {
         sketch.finish(lane_of)
     }
 
-    /// Adds the lines that are drawn. `lane_of` gives the column of one, and the same once more where it is new.
-    fn annotate(
-        &mut self,
-        lines: &[Line],
-        subject: &Traced,
-        parties: &Identities,
-        mut lane_of: impl FnMut(&Printable) -> (Printable, Option<Printable>),
-    ) {
-        let span = self.hops.first().zip(self.hops.last()).map(|(first, last)| (first.time, last.time));
-        for line in lines {
-            let is_near = span.is_none_or(|(first, last)| {
-                line.time.duration_since(last) <= super::AROUND && first.duration_since(line.time) <= super::AROUND
-            });
-            if !is_near {
-                continue;
-            }
-            let (head, bytes) = (line.record.head(), line.record.bytes());
-            // Without a message there is nothing that an error would stand beside.
-            let is_grave = span.is_some() && head.level.is_some_and(|l| l <= crate::log::Level::Warning);
-            if is_grave || subject.is_in(bytes) || parties.are_mentioned_in(bytes) {
-                let (lane, new) = lane_of(&line.lane);
-                self.lanes.extend(new);
-                self.notes.push(LadderNote {
-                    time: line.time,
-                    lane,
-                    level: head.level,
-                    text: String::from_utf8_lossy(head.text).trim_end().into(),
-                    place: line.place,
-                });
+    /// Gives the columns names that fit.
+    fn shorten(&mut self) {
+        let of_hops = self.hops.iter().flat_map(|h| [&h.from, &h.to]);
+        let short = short_names(of_hops.chain(self.notes.iter().map(|note| &note.lane)));
+        let hops = self.hops.iter_mut().flat_map(|h| [&mut h.from, &mut h.to]);
+        for lane in hops.chain(self.notes.iter_mut().map(|note| &mut note.lane)) {
+            if let Some(name) = short.get(lane) {
+                *lane = name.clone();
             }
         }
+        self.legend.extend(short.into_iter().map(|(whole, short)| (short, whole)));
     }
+}
+
+impl LadderHop {
+    /// When it was logged first, by its sender where that logged it.
+    fn logged(&self) -> Option<Logging> {
+        self.sent.or(self.received)
+    }
+
+    /// Whether only one of its ends logged it, so far.
+    fn is_half(&self) -> bool {
+        self.sent.is_some() != self.received.is_some()
+    }
+
+    /// Takes in what the other end logged of the same message.
+    fn join(&mut self, other: Self) {
+        if other.sent.is_some() {
+            (self.time, self.from, self.sent, self.target) = (other.time, other.from, other.sent, other.target);
+        } else {
+            (self.to, self.received, self.source) = (other.to, other.received, other.source);
+        }
+        if self.is_cut && !other.is_cut {
+            self.message = other.message;
+        }
+        self.is_cut |= other.is_cut;
+    }
+}
+
+/// The lines that are drawn: those that name the call or a party of it, at level info or graver; and, near one of its
+/// messages, the warnings and errors that name nobody.
+fn notes(
+    lines: &[Line],
+    hops: &[LadderHop],
+    subject: &Traced,
+    parties: &Identities,
+    mut lane_of: impl FnMut(&Printable) -> Printable,
+) -> Vec<LadderNote> {
+    let mut times: Vec<Timestamp> = hops.iter().map(|hop| hop.time).collect();
+    times.sort_unstable();
+    let is_near = |time: Timestamp| {
+        let next = times.partition_point(|t| *t < time);
+        [next.checked_sub(1), Some(next)]
+            .into_iter()
+            .flatten()
+            .filter_map(|n| times.get(n))
+            .any(|t| t.duration_since(time).abs() <= super::AROUND)
+    };
+    // Without a message there is nothing that a line would stand far from.
+    let span = times.first().zip(times.last()).map(|(first, last)| (*first - super::AROUND, *last + super::AROUND));
+    let mut notes = Vec::new();
+    for line in lines {
+        let time = line.logged.time;
+        if span.is_some_and(|(first, last)| time < first || time > last) {
+            continue;
+        }
+        let head = line.record.head();
+        let is_grave = head.level.is_some_and(|l| l <= crate::log::Level::Warning);
+        // The time and the place in the source hold numbers that are nobody's.
+        let text = [head.text, line.record.tail()];
+        let is_of_call = text.iter().any(|text| subject.is_in(text) || parties.are_mentioned_in(text));
+        if is_of_call || (is_grave && is_near(time) && !text.iter().any(|text| names_somebody(text))) {
+            notes.push(LadderNote {
+                time,
+                lane: lane_of(&line.lane),
+                level: head.level,
+                text: String::from_utf8_lossy(head.text).trim_end().into(),
+                logged: line.logged,
+                above: 0,
+            });
+        }
+    }
+    notes
+}
+
+/// Whether a line names a subscriber or a call, whoever that is.
+fn names_somebody(line: &[u8]) -> bool {
+    [&b"sip:"[..], b"sips:", b"tel:", b"sip%3A", b"sip%3a", b"%40", b"@"]
+        .iter()
+        .any(|mark| memmem::find(line, mark).is_some())
 }

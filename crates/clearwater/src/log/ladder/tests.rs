@@ -62,28 +62,29 @@ fn ladder_where(subject: &Traced, lane_of: impl Fn(&str) -> Option<String>) -> L
 fn the_branch_tells_whose_an_address_is() {
     let subject = Traced::Call("c1".to_owned());
     let (told, known) = (ladder_where(&subject, |_| None), ladder(&subject));
-    assert_eq!((told.text(), told.lanes()), (known.text(), known.lanes()));
+    assert_eq!((told.text(None), told.lanes()), (known.text(None), known.lanes()));
 }
 
 #[test]
 fn a_message_that_both_ends_log_is_drawn_once() {
     let drawn = ladder(&Traced::Call("c1".to_owned()));
-    assert_eq!(drawn.lanes(), ["192.0.2.1", "bono", "sprout", "homestead"]);
+    assert_eq!(drawn.lanes(), ["phone 1", "bono", "sprout", "homestead"]);
+    assert_eq!(drawn.whole_name("phone 1").map(Printable::as_str), Some("192.0.2.1:5060"));
     let hops: Vec<_> = drawn.hops().iter().map(|h| (h.from.as_str(), h.to.as_str(), h.text.as_str())).collect();
     assert_eq!(
         hops,
         [
-            ("192.0.2.1", "bono", "INVITE"),
+            ("phone 1", "bono", "INVITE"),
             ("bono", "sprout", "INVITE"),
             ("sprout", "bono", "404 Not Found"),
-            ("bono", "192.0.2.1", "404 Not Found"),
+            ("bono", "phone 1", "404 Not Found"),
         ]
     );
     assert!(matches!(drawn.failure(), Some(CallFailure::Refused(hop)) if hop.from == "sprout"));
-    assert_eq!(drawn.cause(drawn.hops()[2].time).map(|n| n.text.as_str()), Some("no answer"));
-    let text = drawn.text();
+    assert_eq!(drawn.cause(&drawn.hops()[2]).map(|n| n.text.as_str()), Some("no answer"));
+    let text = drawn.text(None);
     let lines: Vec<_> = text.lines().map(str::trim_start).collect();
-    assert_eq!(lines[0], "192.0.2.1                  bono                   sprout                homestead");
+    assert_eq!(lines[0], "phone 1                   bono                   sprout                homestead");
     let none = "│                       │";
     assert_eq!(lines[1], format!("10:00:00.123              │────────INVITE────────▶{none}                       │"));
     assert!(text.contains("● 200 GET /impu/sip%3A6505550001%40ims.example/reg-data 0.001 seconds\n"), "{text}");
@@ -139,10 +140,10 @@ fn what_sprout_hands_to_itself_is_an_arrow_to_itself() {
     );
     // The answer that was sent counts, and no hand-over is missed as unanswered.
     assert!(matches!(drawn.failure(), Some(CallFailure::Refused(hop)) if hop.to == "bono"));
-    assert!(drawn.text().contains("│                       ↺ INVITE → scscf-proxy\n"), "{}", drawn.text());
+    assert!(drawn.text(None).contains("│                       ↺ INVITE → scscf-proxy\n"), "{}", drawn.text(None));
     assert!(drawn.mermaid().contains("  p1->>p1: INVITE → icscf\n"), "{}", drawn.mermaid());
     let svg = drawn.svg();
-    assert!(svg.contains("h36 v12 h-36") && svg.contains("404 Not Found (INVITE) → icscf</text>"), "{svg}");
+    assert!(svg.contains("h36 v12 h-36") && svg.contains("404 Not Found (INVITE) → icscf<title>"), "{svg}");
 }
 
 #[test]
@@ -189,7 +190,7 @@ fn hostile(lane: &str, first: &[u8], call: &[u8], note_bytes: &[u8]) -> Ladder {
 }
 
 fn is_well_drawn(ladder: &Ladder) -> Result<(), TestCaseError> {
-    let (text, mermaid, svg) = (ladder.text(), ladder.mermaid(), ladder.svg());
+    let (text, mermaid, svg) = (ladder.text(None), ladder.mermaid(), ladder.svg());
     for drawn in [&text, &mermaid, &svg] {
         prop_assert!(!drawn.contains(|c| is_harmful(c) && c != '\n'), "{drawn:?}");
     }
@@ -264,12 +265,12 @@ fn thousands_of_peers_and_programs_share_columns() {
     let drawn = Ladder::of(logged, &Traced::Call("c1".to_owned()), |_| None);
     assert_eq!((drawn.hops().len(), drawn.lanes().len()), (3000, 92));
     assert!(drawn.lanes().contains(&"further peers".into()) && drawn.lanes().contains(&"further programs".into()));
-    let text = drawn.text();
+    let text = drawn.text(None);
     assert!(text.lines().all(|line| line.chars().count() <= 14 + 92 * 24));
     let longest = "x".repeat(100_000);
     let time = [&longest].map(|lane| Logged { lane, time, record: &records[0].1 });
     let drawn = Ladder::of(time, &Traced::Call("c1".to_owned()), |_| None);
-    assert!(drawn.text().len() < 2000, "{}", drawn.text().len());
+    assert!(drawn.text(None).len() < 2000, "{}", drawn.text(None).len());
 }
 
 #[test]
@@ -293,10 +294,10 @@ fn a_message_that_never_ends_is_cut_and_nothing_of_the_rest_is_kept() {
     }
     take(assembler.finish());
     assert!(longest < 257 * 1024, "{longest}");
-    assert_eq!((sketch.kept(), sketch.names()), (1, 6));
+    assert_eq!((sketch.kept(), sketch.names()), (1, 7));
     let drawn = sketch.finish(|_| None);
     assert!(drawn.hops()[0].is_cut && drawn.hops().len() == 1 && drawn.notes().is_empty());
-    assert!(drawn.text().contains("─INVITE [cut]─"), "{}", drawn.text());
+    assert!(drawn.text(None).contains("─INVITE [cut]─"), "{}", drawn.text(None));
 }
 
 #[test]

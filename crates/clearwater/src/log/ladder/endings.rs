@@ -1,0 +1,396 @@
+//! How calls end, each planted in logs as bono and sprout write them: the right one is named, from pods that are read live
+//! and from files that were saved, whatever their clocks say.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::super::LogGrammar;
+use super::*;
+
+/// The programs that log, with their addresses and how much their clocks are wrong, in milliseconds: in each column another
+/// case. Everybody else is a peer that has a letter.
+const PROGRAMS: [(&str, &str, [i64; 3]); 2] =
+    [("bono", "10.0.0.1", [0, 40, -3000]), ("sprout", "10.0.0.2", [0, -25, 2000])];
+const CASES: usize = 3;
+
+fn address(party: &str) -> String {
+    match PROGRAMS.iter().find(|(name, ..)| *name == party) {
+        Some((_, address, _)) => format!("{address}:5060"),
+        None if party == "x" => "192.0.2.9:5060".to_owned(),
+        // Phones behind one address.
+        None => format!("192.0.2.1:{}", 5000 + u32::from(party.as_bytes()[0])),
+    }
+}
+
+fn is_program(party: &str) -> bool {
+    PROGRAMS.iter().any(|(name, ..)| *name == party)
+}
+
+/// One message on one hop.
+struct Planted<'r> {
+    from: &'r str,
+    to: &'r str,
+    /// The method or the status.
+    text: &'r str,
+    cseq: String,
+    branch: String,
+    has_credentials: bool,
+}
+
+/// Reads `a>bono>sprout 486/2-INVITE branch`: the CSeq is `1 INVITE` where none is named, `+` behind a method is an answer to a
+/// challenge.
+fn planted(rows: &str) -> Vec<Planted<'_>> {
+    let mut all = Vec::new();
+    for row in rows.split(',') {
+        let mut words = row.split_whitespace();
+        let (path, message) = (words.next().unwrap(), words.next().unwrap());
+        let fork = words.next().unwrap_or_default();
+        let (text, cseq) = message.split_once('/').unwrap_or((message, "1-INVITE"));
+        let parties: Vec<_> = path.split('>').collect();
+        for pair in parties.windows(2) {
+            let (from, to) = (pair[0], pair[1]);
+            let (asks, answers) = if text.parse::<u16>().is_ok() { (to, from) } else { (from, to) };
+            let number = cseq.split('-').next().unwrap();
+            all.push(Planted {
+                from,
+                to,
+                text: text.trim_end_matches('+'),
+                cseq: cseq.replace('-', " "),
+                branch: format!("z9hG4bK{asks}{answers}{number}{fork}"),
+                has_credentials: text.ends_with('+'),
+            });
+        }
+    }
+    all
+}
+
+impl Planted<'_> {
+    /// As one of its ends logs it.
+    fn record(&self, is_sent: bool) -> Record {
+        let is_answer = self.text.parse::<u16>().is_ok();
+        let first = if is_answer {
+            format!("SIP/2.0 {} Reason", self.text)
+        } else {
+            format!("{} sip:2@ims.example SIP/2.0", self.text)
+        };
+        let end = if is_answer { self.to } else { self.from };
+        let further = if is_program(end) { "Via: SIP/2.0/TCP 192.0.2.1;branch=z9hG4bKup\r\n" } else { "" };
+        let route = if is_program(self.to) && !is_answer { "Route: <sip:x.ims.example;lr>\r\n" } else { "" };
+        let answer = if self.has_credentials { "\"0123abcd\"" } else { "\"\"" };
+        let message = format!(
+            "{first}\r\nVia: SIP/2.0/TCP 10.0.0.9;branch={}\r\n{further}{route}From: \"Ann\" <sip:1@ims.example>;tag=a\r\nTo: \
+             <sip:2@ims.example>\r\nCall-ID: c1@192.0.2.1\r\nCSeq: {}\r\nAuthorization: Digest username=\"1\", \
+             response={answer}\r\n\r\n",
+            self.branch, self.cseq
+        );
+        let (verb, word, peer) = if is_sent { ("TX", "to", self.to) } else { ("RX", "from", self.from) };
+        Record::new(
+            LogGrammar::Cpp,
+            format!(
+                "23-11-2026 10:00:00.000 UTC Verbose common_sip_processing.cpp:87: {verb} {} bytes Request msg \
+                 x/cseq=1 (rdata0x1) {word} TCP {}:\n--start msg--\n\n{message}\n--end msg--\n",
+                message.len(),
+                address(peer)
+            ),
+        )
+    }
+}
+
+/// Who logged what, in the order of each log.
+fn logs(planted: &[Planted<'_>], case: usize) -> Vec<Vec<(&'static str, Timestamp, Record)>> {
+    let begin: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
+    let of = |(program, _, wrong): (&'static str, &str, [i64; CASES])| {
+        let at = |n: usize| begin + SignedDuration::from_millis(i64::try_from(n).unwrap() + wrong[case]);
+        let own = |(n, hop): (usize, &Planted<'_>)| {
+            let sent = (hop.from == program).then(|| (program, at(n), hop.record(true)));
+            let received = (hop.to == program).then(|| (program, at(n), hop.record(false)));
+            sent.into_iter().chain(received)
+        };
+        planted.iter().enumerate().flat_map(own).collect()
+    };
+    PROGRAMS.map(of).into()
+}
+
+fn ladder(records: &[(&'static str, Timestamp, Record)], lane_of: impl Fn(&str) -> Option<String>) -> Ladder {
+    let logged = records.iter().map(|(lane, time, record)| Logged { lane, time: *time, record });
+    Ladder::of(logged, &Traced::Call("c1@192.0.2.1".to_owned()), lane_of)
+}
+
+/// The letter of a peer, by its column.
+fn party(ladder: &Ladder, lane: &str) -> String {
+    let whole = ladder.whole_name(lane).map_or(lane, |name| name.as_str());
+    let letters = (b'a'..=b'z').map(|letter| char::from(letter).to_string());
+    letters
+        .into_iter()
+        .find(|letter| address(letter) == whole || (letter == "x" && whole == "192.0.2.9"))
+        .unwrap_or_else(|| lane.to_owned())
+}
+
+fn verdict(ladder: &Ladder) -> String {
+    match ladder.failure() {
+        None => "-".to_owned(),
+        Some(CallFailure::Refused(hop)) => {
+            format!("{} made {}", party(ladder, &hop.from), hop.text.trim_end_matches(" Reason"))
+        }
+        Some(CallFailure::Unanswered(hop)) => {
+            format!("{} is silent to {}", party(ladder, &hop.to), party(ladder, &hop.from))
+        }
+    }
+}
+
+/// Nothing stands above what it came of: each program's messages are in the order in which it logged them.
+fn is_in_order(ladder: &Ladder, planted: &[Planted<'_>], rows: &str) {
+    for (program, ..) in PROGRAMS {
+        let logged = planted.iter().filter(|p| p.from == program || p.to == program);
+        let logged: Vec<_> = logged.map(|p| (p.from.to_owned(), p.to.to_owned(), p.text.to_owned())).collect();
+        let drawn = ladder.hops().iter().filter(|h| h.from == *program || h.to == *program);
+        let of = |hop: &LadderHop| {
+            (party(ladder, &hop.from), party(ladder, &hop.to), hop.text.trim_end_matches(" Reason").to_owned())
+        };
+        assert_eq!(drawn.map(of).collect::<Vec<_>>(), logged, "{program}: {rows}");
+    }
+}
+
+/// (how it went, who broke it)
+const ENDINGS: [(&str, &str); 44] = [
+    // Well.
+    (
+        "a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 180, b>bono>sprout>bono>a 200, a>bono>sprout>bono>b ACK/1-ACK, \
+         b>bono>sprout>bono>a BYE/9-BYE, a>bono>sprout>bono>b 200/9-BYE",
+        "-",
+    ),
+    (
+        "a>bono>sprout REGISTER/1-REGISTER, sprout>bono>a 401/1-REGISTER, a>bono>sprout REGISTER+/2-REGISTER, \
+         sprout>bono>a 200/2-REGISTER",
+        "-",
+    ),
+    // It is refreshed: what was challenged with is too old.
+    (
+        "a>bono>sprout REGISTER/1-REGISTER, sprout>bono>a 401/1-REGISTER, a>bono>sprout REGISTER+/2-REGISTER, \
+         sprout>bono>a 200/2-REGISTER, a>bono>sprout REGISTER+/3-REGISTER, sprout>bono>a 401/3-REGISTER, \
+         a>bono>sprout REGISTER+/4-REGISTER, sprout>bono>a 200/4-REGISTER",
+        "-",
+    ),
+    ("a>bono>sprout INVITE, sprout>bono>a 407, a>bono>sprout INVITE+/2-INVITE, sprout>bono>a 200/2-INVITE", "-"),
+    // A challenge that is not taken up is not somebody else's fault.
+    ("a>bono>sprout REGISTER/1-REGISTER, sprout>bono>a 401/1-REGISTER", "-"),
+    ("a>bono INVITE, bono>a 407", "-"),
+    // A wrong password.
+    (
+        "a>bono>sprout REGISTER/1-REGISTER, sprout>bono>a 401/1-REGISTER, a>bono>sprout REGISTER+/2-REGISTER, \
+         sprout>bono>a 401/2-REGISTER",
+        "sprout made 401",
+    ),
+    (
+        "a>bono>sprout REGISTER/1-REGISTER, sprout>bono>a 401/1-REGISTER, a>bono>sprout REGISTER+/2-REGISTER, \
+         sprout>bono>a 403/2-REGISTER",
+        "sprout made 403",
+    ),
+    // Refused: by the callee, by servers of others, by sprout, by bono.
+    ("a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 486", "b made 486"),
+    ("a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 503", "b made 503"),
+    ("a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 180, b>bono>sprout>bono>a 603", "b made 603"),
+    ("a>bono>sprout>x INVITE, x>sprout>bono>a 503", "x made 503"),
+    ("a>bono>sprout>x INVITE, x>sprout 100, x>sprout>bono>a 500", "x made 500"),
+    ("a>bono>sprout INVITE, sprout>bono>a 404", "sprout made 404"),
+    ("a>bono>sprout INVITE, sprout>bono>a 403", "sprout made 403"),
+    ("a>bono>sprout MESSAGE/1-MESSAGE, sprout>bono>a 480/1-MESSAGE", "sprout made 480"),
+    ("a>bono INVITE, bono>a 403", "bono made 403"),
+    ("a>bono INVITE, bono>a 100, bono>a 503", "bono made 503"),
+    // Max-Forwards runs out, here and there.
+    ("a>bono>sprout INVITE, sprout>bono>a 483", "sprout made 483"),
+    ("a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 483", "b made 483"),
+    // Who says something else than what came made that.
+    ("a>bono>sprout>bono>b INVITE, b>bono>sprout 503, sprout>bono>a 480", "sprout made 480"),
+    // Forks: one answers, another is busy, is told that it is too late, or refuses when all is said.
+    (
+        "a>bono>sprout INVITE, sprout>bono>b INVITE 1, sprout>bono>c INVITE 2, c>bono>sprout 486 2, b>bono>sprout 200 1, \
+         sprout>bono>a 200",
+        "-",
+    ),
+    (
+        "a>bono>sprout INVITE, sprout>bono>b INVITE 1, sprout>bono>c INVITE 2, b>bono>sprout 200 1, sprout>bono>a 200, \
+         sprout>bono>c CANCEL/1-CANCEL 2, c>bono>sprout 200/1-CANCEL 2, c>bono>sprout 487 2",
+        "-",
+    ),
+    (
+        "a>bono>sprout INVITE, sprout>bono>b INVITE 1, sprout>bono>c INVITE 2, b>bono>sprout 486 1, c>bono>sprout 486 2, \
+         sprout>bono>a 486",
+        "c made 486",
+    ),
+    ("a>bono INVITE, bono>a 200, bono>a 486", "-"),
+    // The caller gives up; or nobody did, and it is said all the same.
+    (
+        "a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 180, a>bono CANCEL/1-CANCEL, bono>a 200/1-CANCEL, \
+         bono>sprout CANCEL/1-CANCEL, sprout>bono 200/1-CANCEL, sprout>bono>b CANCEL/1-CANCEL, b>bono>sprout 200/1-CANCEL, \
+         b>bono>sprout>bono>a 487",
+        "-",
+    ),
+    ("a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 487", "b made 487"),
+    // Nobody answers: at each depth, while it rings, and behind those that try.
+    ("a>bono INVITE", "bono is silent to a"),
+    ("a>bono INVITE, bono>a 100, bono>sprout INVITE", "sprout is silent to bono"),
+    ("a>bono>sprout>bono INVITE, bono>sprout>bono>a 100", "bono is silent to sprout"),
+    ("a>bono>sprout>bono>b INVITE, bono>a 100, sprout>bono 100", "b is silent to bono"),
+    ("a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 180", "-"),
+    ("a>bono>sprout>bono>b MESSAGE/1-MESSAGE", "b is silent to bono"),
+    // A timeout is that of the furthest who kept silent, not of who stopped waiting.
+    ("a>bono INVITE, bono>a 100, bono>sprout INVITE, bono>a 408", "sprout is silent to bono"),
+    ("a>bono>sprout>bono>b INVITE, sprout>bono>a 408", "b is silent to bono"),
+    ("a>bono>sprout>bono>b INVITE, bono>sprout>bono>a 408", "b is silent to bono"),
+    ("a>bono>sprout>x INVITE, x>sprout 100, sprout>bono>a 408", "x is silent to sprout"),
+    (
+        "a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 180, sprout>bono>a 408, sprout>bono>b CANCEL/1-CANCEL, \
+         b>bono>sprout 200/1-CANCEL, b>bono>sprout 487",
+        "b is silent to bono",
+    ),
+    ("a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 408", "b made 408"),
+    ("a>bono REGISTER/1-REGISTER, bono>a 408/1-REGISTER", "bono made 408"),
+    // It is tried again.
+    ("a>bono REGISTER/1-REGISTER, bono>a 423/1-REGISTER, a>bono REGISTER/2-REGISTER, bono>a 200/2-REGISTER", "-"),
+    ("a>bono INVITE, bono>a 503, a>bono>sprout INVITE/2-INVITE, sprout>bono>a 486/2-INVITE", "bono made 503"),
+    // What comes later in a call that stood.
+    (
+        "a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 200, a>bono>sprout>bono>b BYE/3-BYE, b>bono>sprout>bono>a 481/3-BYE",
+        "b made 481",
+    ),
+    ("a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 200, b>bono>sprout>bono>a BYE/2-BYE", "a is silent to bono"),
+];
+
+#[test]
+fn each_ending_has_its_verdict_live_and_saved_whatever_clocks_say() {
+    for (rows, expected) in ENDINGS {
+        let planted = planted(rows);
+        for case in 0..CASES {
+            let logs = logs(&planted, case);
+            let mut live = logs.concat();
+            live.sort_by_key(|(_, time, _)| *time);
+            let known = |host: &str| {
+                PROGRAMS.iter().find(|(_, address, _)| *address == host).map(|(name, ..)| (*name).to_owned())
+            };
+            let live = ladder(&live, known);
+            assert_eq!(verdict(&live), expected, "{case}: {rows}\n{}", live.text(None));
+            is_in_order(&live, &planted, rows);
+            // Saved files do not tell whose an address is, and are read in any order.
+            for files in [[0, 1], [1, 0]] {
+                let saved: Vec<_> = files.iter().flat_map(|n| logs[*n].clone()).collect();
+                let saved = ladder(&saved, |_| None);
+                assert_eq!(saved.mermaid(), live.mermaid(), "{case}: {rows}");
+                assert_eq!(verdict(&saved), expected, "{case}: {rows}");
+            }
+        }
+    }
+}
+
+/// A BYE and an answer that pass each other on their way: no line holds what both ends say, and each is drawn.
+#[test]
+fn what_crosses_on_its_way_is_drawn_by_its_senders() {
+    let hop = |from, to, text| planted(Box::leak(format!("{from}>{to} {text}").into_boxed_str())).remove(0);
+    let (there, back) = (hop("bono", "sprout", "INFO/2-INFO"), hop("sprout", "bono", "BYE/3-BYE"));
+    let begin: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
+    let at = |n| begin + SignedDuration::from_millis(n);
+    let records = [
+        ("bono", at(0), there.record(true)),
+        ("sprout", at(0), back.record(true)),
+        ("bono", at(3), back.record(false)),
+        ("sprout", at(3), there.record(false)),
+    ];
+    let drawn = ladder(&records, |_| None);
+    let texts: Vec<_> = drawn.hops().iter().map(|h| h.text.as_str()).collect();
+    assert_eq!(texts, ["INFO", "BYE"]);
+}
+
+#[test]
+fn notes_are_of_this_call_and_its_components_errors_come_first() {
+    let mut records = logs(&planted("a>bono>sprout INVITE, sprout>bono>a 503"), 0).concat();
+    let begin = records[0].1;
+    let line = |lane, after: i64, text: &str| {
+        let record = Record::new(LogGrammar::Cpp, format!("23-11-2026 10:00:00.000 UTC {text}\n"));
+        (lane, begin + SignedDuration::from_millis(after), record)
+    };
+    records.extend([
+        line("homestead", 0, "Error hss.cpp:1: connection lost"),
+        line("sprout", 1, "Error http.cpp:1: 503 from homestead"),
+        line("homestead", 1, "Error hss.cpp:1: still lost"),
+        line("homestead", 1, "Error hss.cpp:2: no answer for sip:77@ims.example"),
+        line("bono", 1, "Warning flow.cpp:2: for sip:1@ims.example"),
+        line("sprout", 2, "Info sub.cpp:2: 2 is not registered"),
+        line("sprout", 2, "Status sub.cpp:2: something else"),
+        line("sprout", 1500, "Error later.cpp:2: nothing to do with it"),
+    ]);
+    let drawn = ladder(&records, |_| None);
+    let mut texts: Vec<_> = drawn.notes().iter().map(|n| n.text.as_str()).collect();
+    texts.sort_unstable();
+    assert_eq!(
+        texts,
+        ["2 is not registered", "503 from homestead", "connection lost", "for sip:1@ims.example", "still lost"]
+    );
+    let Some(CallFailure::Refused(hop)) = drawn.failure() else { panic!("{}", drawn.text(None)) };
+    assert_eq!(drawn.cause(hop).map(|note| note.text.as_str()), Some("503 from homestead"));
+    let (errors, off) = (drawn.seen(LadderNotes::Errors, true), drawn.seen(LadderNotes::Off, true));
+    assert_eq!((errors.notes().len(), off.notes().len()), (4, 0));
+    assert!(drawn.lanes().contains(&"homestead".into()) && !off.lanes().contains(&"homestead".into()));
+}
+
+/// A call to many phones, of so many columns, with lines between.
+fn long(peers: usize) -> Ladder {
+    let letters: Vec<String> = (b'b'..).take(peers - 3).map(|b| char::from(b).to_string()).collect();
+    let fork = |(n, phone): (usize, &String)| format!("sprout>bono>{phone} INVITE {n}, {phone}>bono>sprout 486 {n}");
+    let forks: Vec<_> = letters.iter().enumerate().map(fork).collect();
+    let rows = format!("a>bono>sprout INVITE, {}, sprout>bono>a 486", forks.join(", "));
+    let mut records = logs(&planted(&rows), 0).concat();
+    let begin = records[0].1;
+    for lane in ["bono", "sprout"] {
+        let text = "23-11-2026 10:00:00.000 UTC Error a.cpp:9: sip:1@ims.example is told something that takes many words to tell\n";
+        records.push((lane, begin + SignedDuration::from_millis(2), Record::new(LogGrammar::Cpp, text)));
+    }
+    ladder(&records, |_| None)
+}
+
+#[test]
+fn a_drawing_fits_the_screen() {
+    for width in [80, 120] {
+        for peers in 4..=9 {
+            let drawn = long(peers);
+            let text = drawn.text(Some(width));
+            let longest = text.lines().map(|line| line.trim_end().chars().count()).max().unwrap();
+            // Six columns are the most that go into 80 letters.
+            let room = width.max(14 + drawn.lanes().len() * 10);
+            assert!(longest <= room, "{width} {longest}\n{text}");
+            assert!(text.contains("486") && (width > 80 || text.contains('…')), "{text}");
+            // Every column has its line.
+            let bars = text.lines().nth(1).unwrap().chars().filter(|c| *c == '│').count();
+            assert_eq!((bars, drawn.lanes().len()), (peers, peers), "{text}");
+        }
+    }
+}
+
+/// Where a text of a picture lies: its left and right ends, and its baseline.
+fn lies(text: &roxmltree::Node<'_, '_>) -> (i64, i64, i64) {
+    let number = |name: &str| text.attribute(name).and_then(|n| n.parse::<i64>().ok()).unwrap();
+    let of_letter = if matches!(text.attribute("class"), Some("time" | "note" | "grave")) { 6 } else { 7 };
+    let (x, long) = (number("x"), of_letter * i64::try_from(text.text().unwrap_or_default().chars().count()).unwrap());
+    let left = match text.attribute("text-anchor") {
+        Some("middle") => x - long / 2,
+        Some("end") => x - long,
+        _ => x,
+    };
+    (left, left + long, number("y"))
+}
+
+#[test]
+fn nothing_overlaps_in_a_picture_and_it_suits_dark_pages() {
+    for peers in 4..=9 {
+        let svg = long(peers).svg();
+        let picture = roxmltree::Document::parse(&svg).unwrap();
+        let style = picture.descendants().find(|n| n.has_tag_name("style")).and_then(|n| n.text()).unwrap();
+        assert!(style.contains("@media(prefers-color-scheme:dark)"), "{style}");
+        let texts: Vec<_> = picture.descendants().filter(|n| n.has_tag_name("text")).map(|n| lies(&n)).collect();
+        for (n, a) in texts.iter().enumerate() {
+            assert!(a.0 >= 0, "{a:?}\n{svg}");
+            for b in &texts[n + 1..] {
+                let is_apart = a.1 <= b.0 || b.1 <= a.0 || (a.2 - b.2).abs() >= 13;
+                assert!(is_apart, "{a:?} {b:?}\n{svg}");
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! One call of saved logs: how it is drawn, and what Wireshark gets of it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use etherparse::{SlicedPacket, TransportSlice};
+use pcap_file::DataLink;
+use pcap_file::pcapng::{Block, PcapNgReader};
+
+const CALL: &str = "8f3a@10.244.1.7";
+
+fn plugin(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-clearwater"));
+    command.args(args).current_dir(dir).env_clear().env("HOME", dir).stdin(Stdio::null());
+    let ran = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (ran.status.code(), text(&ran.stdout), text(&ran.stderr))
+}
+
+fn message(first: &str, vias: &[&str], body: &str) -> String {
+    let vias: String = vias.iter().map(|v| format!("Via: SIP/2.0/TCP x.ims;branch=z9hG4bK{v}\r\n")).collect();
+    format!(
+        "{first}\r\n{vias}From: <sip:1@ims>;tag=a\r\nTo: <sip:2@ims>\r\nCall-ID: {CALL}\r\nCSeq: 1 INVITE\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn record(milli: u32, way: &str, peer: &str, text: &str) -> String {
+    let word = if way == "RX" { "from" } else { "to" };
+    format!(
+        "23-11-2026 10:00:00.{milli:03} UTC Verbose common_sip_processing.cpp:87: {way} {} bytes Request msg \
+         INVITE/cseq=1 (rdata0x1) {word} {peer}:\n--start msg--\n\n{text}\n--end msg--\n",
+        text.len()
+    )
+}
+
+/// A call of one phone by UDP to another behind the same address, which is busy; sprout's clock is late.
+fn save(dir: &Path) {
+    let invite = "INVITE sip:2@ims SIP/2.0";
+    let busy = "SIP/2.0 486 Busy Here";
+    let sdp = "v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\ns=-\r\n";
+    let (caller, callee) = ("UDP 192.0.2.7:5060", "UDP 192.0.2.7:5070");
+    let (to_sprout, of_bono) = ("TCP 10.244.1.5:5054", "TCP 10.244.1.4:41000");
+    let (to_bono, of_sprout) = ("TCP 10.244.1.4:5058", "TCP 10.244.1.5:42000");
+    let route = |text: String| text.replacen("\r\n", "\r\nRoute: <sip:ims;lr>\r\n", 1);
+    let bono = [
+        record(100, "RX", caller, &message(invite, &["a"], sdp)),
+        record(101, "TX", to_sprout, &route(message(invite, &["b", "a"], sdp))),
+        record(110, "RX", of_sprout, &route(message(invite, &["c", "b", "a"], sdp))),
+        record(111, "TX", callee, &message(invite, &["d", "c", "b", "a"], sdp)),
+        record(120, "RX", callee, &message(busy, &["d", "c", "b", "a"], "")),
+        record(121, "TX", of_sprout, &message(busy, &["c", "b", "a"], "")),
+        record(130, "RX", to_sprout, &message(busy, &["b", "a"], "")),
+        record(131, "TX", caller, &message(busy, &["a"], "")),
+    ];
+    let inside = message(invite, &["b", "a"], sdp);
+    let sprout = [
+        record(1, "RX", of_bono, &route(message(invite, &["b", "a"], sdp))),
+        format!(
+            "23-11-2026 10:00:00.002 UTC Verbose sproutletproxy.cpp:1: Routing Request msg INVITE/cseq=1 (tdta0x1) ({} bytes) to \
+             downstream sproutlet scscf:\n--start msg--\n\n{inside}\n--end msg--\n",
+            inside.len()
+        ),
+        "23-11-2026 10:00:00.003 UTC Error hss.cpp:1: sip:2@ims is new to me\n".to_owned(),
+        "23-11-2026 10:00:00.003 UTC Info hss.cpp:1: sip:2@ims is looked for\n".to_owned(),
+        record(4, "TX", to_bono, &route(message(invite, &["c", "b", "a"], sdp))),
+        record(5, "RX", to_bono, &message(busy, &["c", "b", "a"], "")),
+        record(6, "TX", of_bono, &message(busy, &["b", "a"], "")),
+    ];
+    std::fs::create_dir(dir.join("saved")).unwrap();
+    std::fs::write(dir.join("saved/bono-8664965f7d-br5z2.log"), bono.concat()).unwrap();
+    std::fs::write(dir.join("saved/sprout-76d6cbb9b4-4mhp8.log"), sprout.concat()).unwrap();
+}
+
+#[test]
+fn one_call_is_drawn_as_it_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    save(dir.path());
+    let trace = |args: &[&str]| {
+        let (code, out, err) = plugin(dir.path(), &[&["trace", "--from", "saved", CALL], args].concat());
+        assert_eq!(code, Some(0), "{args:?}: {err}");
+        (out, err)
+    };
+    let (out, err) = trace(&[]);
+    let head: Vec<_> = out.lines().next().unwrap().split("  ").map(str::trim).filter(|name| !name.is_empty()).collect();
+    assert_eq!(head, ["phone 1", "bono", "sprout", "phone 2"], "{out}");
+    assert_eq!(out.lines().filter(|line| line.contains("INVITE─") || line.contains("486")).count(), 8, "{out}");
+    assert!(err.contains("phone 1 is 192.0.2.7:5060, bono is bono-8664965f7d-br5z2"), "{err}");
+    assert!(err.contains("it failed at phone 2 (192.0.2.7:5070), which answered \"486 Busy Here\""), "{err}");
+    assert!(out.contains("ERROR: sip:2@ims is new") && out.contains("is looked for") && !out.contains('↺'), "{out}");
+    assert!(trace(&["--internal"]).0.contains("↺ INVITE → scscf"));
+    let (errors, _) = trace(&["--notes", "errors"]);
+    assert!(errors.contains("is new") && !errors.contains("is looked for"), "{errors}");
+    assert!(!trace(&["--notes", "off"]).0.contains('●'));
+    for width in ["80", "120"] {
+        let (out, _) = trace(&["--width", width]);
+        let longest = out.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(longest <= width.parse().unwrap(), "{width}: {longest}\n{out}");
+    }
+    let (out, _) = trace(&["--messages"]);
+    assert!(out.contains("phone 1 → bono: INVITE\n    INVITE sip:2@ims SIP/2.0\n    Via: "), "{out}");
+    assert!(out.contains("    o=- 1 1 IN IP4 192.0.2.7\n"), "{out}");
+    for (args, said) in [
+        (["trace", "--from", "saved", "-o", "call.pcapng"], "lists what there is"),
+        (["trace", "--from", "saved", CALL, "-ojson"], "are of the list"),
+        (["trace", "--from", "saved", CALL, "-ocall.pcap"], "ends with .pcapng"),
+    ] {
+        let (code, _, err) = plugin(dir.path(), &args);
+        assert!(code == Some(2) && err.contains(said), "{args:?}: {err}");
+    }
+}
+
+#[test]
+fn a_capture_holds_each_message_once_in_frames_with_right_checksums() {
+    let dir = tempfile::tempdir().unwrap();
+    save(dir.path());
+    let (code, out, err) = plugin(dir.path(), &["trace", "--from", "saved", CALL, "-o", "call.pcapng"]);
+    assert!(code == Some(0) && out.is_empty() && err.contains("8 messages in call.pcapng"), "{out}{err}");
+    let mut reader = PcapNgReader::new(File::open(dir.path().join("call.pcapng")).unwrap()).unwrap();
+    let mut seen = Vec::new();
+    while let Some(block) = reader.next_block() {
+        match block.unwrap() {
+            Block::InterfaceDescription(interface) => assert_eq!(interface.linktype, DataLink::RAW),
+            Block::EnhancedPacket(packet) => {
+                let sliced = SlicedPacket::from_ip(&packet.data).unwrap();
+                let ip = sliced.net.as_ref().unwrap().ipv4_ref().unwrap().header();
+                assert_eq!(ip.header_checksum(), ip.to_header().calc_header_checksum());
+                let (from, to) = (ip.source_addr(), ip.destination_addr());
+                let (ports, payload) = match sliced.transport.unwrap() {
+                    TransportSlice::Udp(udp) => {
+                        let sum = udp.to_header().calc_checksum_ipv4(&ip.to_header(), udp.payload()).unwrap();
+                        assert_eq!(udp.checksum(), sum);
+                        (
+                            format!("UDP {from}:{} {to}:{}", udp.source_port(), udp.destination_port()),
+                            udp.payload().to_vec(),
+                        )
+                    }
+                    TransportSlice::Tcp(tcp) => {
+                        let sum = tcp.to_header().calc_checksum_ipv4(&ip.to_header(), tcp.payload()).unwrap();
+                        assert_eq!(tcp.checksum(), sum);
+                        (
+                            format!("TCP {from}:{} {to}:{}", tcp.source_port(), tcp.destination_port()),
+                            tcp.payload().to_vec(),
+                        )
+                    }
+                    other => panic!("{other:?}"),
+                };
+                let text = String::from_utf8(payload).unwrap();
+                seen.push(format!("{ports} {}", text.split([' ', '\r']).find(|w| *w != "SIP/2.0").unwrap()));
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(
+        seen,
+        [
+            "UDP 192.0.2.7:5060 10.244.1.4:5060 INVITE",
+            "TCP 10.244.1.4:41000 10.244.1.5:5054 INVITE",
+            "TCP 10.244.1.5:42000 10.244.1.4:5058 INVITE",
+            "UDP 10.244.1.4:5060 192.0.2.7:5070 INVITE",
+            "UDP 192.0.2.7:5070 10.244.1.4:5060 486",
+            "TCP 10.244.1.4:5058 10.244.1.5:42000 486",
+            "TCP 10.244.1.5:5054 10.244.1.4:41000 486",
+            "UDP 10.244.1.4:5060 192.0.2.7:5060 486",
+        ]
+    );
+}
