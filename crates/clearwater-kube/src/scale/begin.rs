@@ -71,7 +71,8 @@ pub(super) async fn steps(
     let (out, told) = mpsc::unbounded_channel();
     let mut observing = JoinSet::new();
     observing.spawn(keep(observer, seen.clone(), targets.clone(), bump, out.clone()));
-    first_look(&seen, &targets, news.clone(), cluster.request_timeout).await;
+    let looking = first_look(&seen, &targets, news.clone(), cluster.policy.timeout());
+    cluster.policy.awaited("what etcd says of the members", looking).await;
 
     let (mut plans, mut unread) = (Vec::new(), Vec::new());
     for target in &targets {
@@ -124,8 +125,8 @@ async fn see(cluster: &Cluster, seen: &mut Observation, observer: &mut Observer)
         }
         Ok(())
     };
-    let Ok(looked) = timeout(cluster.request_timeout, complete).await else {
-        return Err((Outcome::CouldNotLook, no_api_answer(cluster.request_timeout).into()));
+    let Ok(looked) = timeout(cluster.policy.timeout(), complete).await else {
+        return Err((Outcome::CouldNotLook, no_api_answer(cluster.policy.timeout()).into()));
     };
     looked?;
     seen.snapshot.unseen().map_or(Ok(()), |why| Err((Outcome::CouldNotLook, why.into())))

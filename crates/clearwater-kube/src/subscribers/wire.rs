@@ -229,6 +229,11 @@ impl Wire {
     }
 
     async fn once(&self, question: &ProvisioningRequest, began: Instant) -> Result<ProvisioningAnswer, Try> {
+        let what = format!("{}: {}", self.component, question.told());
+        self.cluster.policy.awaited(&what, self.tried(question, began)).await
+    }
+
+    async fn tried(&self, question: &ProvisioningRequest, began: Instant) -> Result<ProvisioningAnswer, Try> {
         let mut forward = self.connection().await?;
         let request = question.request().map_err(|e| Try {
             error: SubscriberError::Unreadable {
@@ -239,7 +244,7 @@ impl Wire {
             again: None,
         })?;
         let again = question.repeatable.then_some(PATIENCE);
-        let inner = forward.ask(request, self.cluster.request_timeout).await.map_err(|e| {
+        let inner = forward.ask(request, self.cluster.policy.timeout()).await.map_err(|e| {
             let again = if forward.has_sent() { again } else { Some(PATIENCE) };
             Try { error: SubscriberError::ask(self.component, e), again }
         })?;
