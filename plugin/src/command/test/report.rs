@@ -136,6 +136,7 @@ struct Message {
     call_id: String,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
 fn direction<S: Serializer>(heading: &Heading, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(match heading {
         Heading::Sent => "sent",
