@@ -92,7 +92,12 @@ impl Check {
         let file = FileArgs::named(self.filename);
         let (deployment, namespace) = file.deployment_or_namespace(context, self.output.is_none())?;
         if self.images {
-            return images::run(context, namespace, ContractOptions { deployment, timeout: self.timeout }, self.output);
+            return images::run(
+                context,
+                namespace,
+                &ContractOptions { deployment, timeout: self.timeout },
+                self.output,
+            );
         }
         let options =
             CheckOptions { deployment, before: self.before, only: self.only, skip: self.skip, timeout: self.timeout };

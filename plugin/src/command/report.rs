@@ -125,7 +125,7 @@ impl Report {
                     images.unseen().for_each(|(name, why)| gathered.lack(&format!("check-images.json: {name}"), why));
                     put(&mut gathered, "check-images.json", &images)?;
                 }
-                Err(error) => gathered.lack("check-images.json", &error.to_string()),
+                Err(error) => gathered.miss("check-images.json", &error.to_string()),
             }
             match state {
                 Ok(state) => {

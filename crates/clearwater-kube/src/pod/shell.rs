@@ -76,7 +76,7 @@ impl Shell {
             Err(error) => {
                 let _ = timeout(LAST_WORD, shell.end.reached()).await;
                 Err(match shell.end {
-                    End::Told(Some(said)) => refused(pod, container, said).unwrap_or(error),
+                    End::Told(Some(said)) => refused(pod, container, *said).unwrap_or(error),
                     End::Told(None) => AskError::cut_off(pod),
                     End::Untold | End::Awaited(_) => error,
                 })
@@ -142,14 +142,14 @@ enum End {
     /// It has not ended, or nobody said so yet.
     Awaited(Pin<Box<dyn Future<Output = Option<Status>> + Send>>),
     /// It ended as the kubelet says; where that says nothing, it is the connection that ended.
-    Told(Option<Status>),
+    Told(Option<Box<Status>>),
 }
 
 impl End {
     async fn reached(&mut self) {
         match self {
             Self::Untold => std::future::pending().await,
-            Self::Awaited(status) => *self = Self::Told(status.await),
+            Self::Awaited(status) => *self = Self::Told(status.await.map(Box::new)),
             Self::Told(_) => {}
         }
     }

@@ -15,13 +15,13 @@ use crate::runtime::{block_on, unless_ended};
 pub(super) fn run(
     context: &mut Context,
     namespace: String,
-    options: ContractOptions,
+    options: &ContractOptions,
     output: Option<Format>,
 ) -> Result<u8, CliError> {
     let signals = context.signals();
     let seen = block_on(unless_ended(&signals, async {
         let cluster = context.connection().cluster(namespace).await?;
-        contract(&cluster, &options).await.map_err(|error| CliError::Connection(error.to_string()))
+        contract(&cluster, options).await.map_err(|error| CliError::Connection(error.to_string()))
     }))?;
     match output {
         Some(format) => context.results().value(format, &seen)?,
