@@ -137,7 +137,7 @@ fn request(lines: &mut BufReader<TcpStream>) -> std::io::Result<Option<(String, 
         match line.split_once(':').map(|(name, value)| (name.to_lowercase(), value.trim().to_owned())) {
             Some((name, value)) if name == "sec-websocket-key" => offer.key = value,
             Some((name, value)) if name == "sec-websocket-protocol" => {
-                offer.protocol = value.split(',').next().unwrap_or_default().to_owned();
+                value.split(',').next().unwrap_or_default().clone_into(&mut offer.protocol);
             }
             _ => {}
         }
