@@ -80,3 +80,35 @@ fn with_options(command: clap::Command) -> clap::Command {
     let names: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
     names.into_iter().fold(command, |command, name| command.mut_subcommand(name, with_options))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// clap takes a command's own flag for the connection's of the same name, and panics where it is read as that.
+    #[test]
+    fn no_command_has_a_flag_that_every_command_has() {
+        fn names(command: &clap::Command) -> Vec<String> {
+            let one = |arg: &clap::Arg| {
+                let long = arg.get_long().map(|l| format!("--{l}"));
+                let short = arg.get_short().map(|s| format!("-{s}"));
+                [Some(arg.get_id().to_string()), long, short]
+            };
+            command.get_arguments().flat_map(one).flatten().collect()
+        }
+        fn look(command: &clap::Command, of_all: &BTreeSet<String>) {
+            for command in command.get_subcommands() {
+                for name in names(command) {
+                    assert!(!of_all.contains(&name), "{}: {name}", command.get_name());
+                }
+                look(command, of_all);
+            }
+        }
+        let cli = Cli::command();
+        let of_all = cli.get_arguments().filter(|a| a.is_global_set());
+        let of_all = names(&clap::Command::new("all").args(of_all.cloned())).into_iter().collect();
+        look(&cli, &of_all);
+    }
+}

@@ -47,6 +47,13 @@ impl Keys {
             ("turn_workaround", self.turn_workaround.as_str()),
         ])
     }
+
+    /// The component that reads a key or a password, by the name of its setting: Ellis, but for the one that restund lets
+    /// clients in with (sprout `restund.root/usr/share/clearwater/infrastructure/scripts/restund`; clearwater-readthedocs
+    /// `docs/Clearwater_Configuration_Options_Reference.md`). In the configuration of others it keeps the image's value.
+    pub fn reader(setting: &str) -> Component {
+        if setting == "turn_workaround" { Component::Bono } else { Component::Ellis }
+    }
 }
 
 impl fmt::Debug for Keys {

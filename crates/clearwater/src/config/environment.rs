@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Keys;
 use crate::component::Component;
 
 /// What stands between two lines of the one variable that holds several.
@@ -17,13 +18,6 @@ pub struct ContainerEnvironment {
     pub variables: Vec<Variable>,
     /// For the classic release: the auto-config script. Meant for a ConfigMap; it holds no secret.
     pub auto_config: Option<String>,
-}
-
-/// The component that reads a key or a password: Ellis, but for the one that restund lets clients in with (sprout
-/// `restund.root/usr/share/clearwater/infrastructure/scripts/restund`; clearwater-readthedocs
-/// `docs/Clearwater_Configuration_Options_Reference.md`).
-fn reader(setting: &str) -> Component {
-    if setting == "turn_workaround" { Component::Bono } else { Component::Ellis }
 }
 
 impl ContainerEnvironment {
@@ -43,7 +37,7 @@ impl ContainerEnvironment {
     /// ```
     pub fn variables_of(&self, component: Component) -> Vec<Variable> {
         let is_read = |v: &&Variable| match v.value {
-            VariableValue::Secret { .. } => reader(&v.name.to_lowercase()) == component,
+            VariableValue::Secret { .. } => Keys::reader(&v.name.to_lowercase()) == component,
             VariableValue::Text(_) | VariableValue::ConfigMap { .. } => true,
         };
         let mut kept: Vec<Variable> = self.variables.iter().filter(is_read).cloned().collect();

@@ -47,7 +47,7 @@ enum Drawing {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   kubectl clearwater trace -n ims --since 10m --failed
-  kubectl clearwater trace -n ims --follow --user 6505550000
+  kubectl clearwater trace -n ims --follow --subscriber 6505550000
   kubectl clearwater trace -n ims 1-69@10.244.1.4     one of them, drawn
   kubectl clearwater trace -n ims 1-69@10.244.1.4 -o call.pcapng
   kubectl clearwater trace --from night 6505550000 --format svg > night.svg")]

@@ -31,9 +31,9 @@ pub(super) struct ListArgs {
     /// Of the list: only what failed or has no answer
     #[arg(long, conflicts_with = "subject")]
     failed: bool,
-    /// Of the list: only what names this subscriber
+    /// Of the list: only what names this subscriber. (--user is the kubeconfig's)
     #[arg(long, value_name = "SUBSCRIBER", conflicts_with = "subject", value_parser = subscriber)]
-    user: Option<Identity>,
+    subscriber: Option<Identity>,
     /// Go on, and list each as its outcome comes. Without a letter: -f is the deployment file
     #[arg(long, conflicts_with_all = ["subject", "stdin", "from", "output"])]
     pub(super) follow: bool,
@@ -174,7 +174,7 @@ impl Trace {
             )));
         }
         let (mut writers, mut unread) = (Writers::default(), Unread::default());
-        let mut dialogs = Dialogs::new(self.list.user.clone().map(Traced::Subscriber));
+        let mut dialogs = Dialogs::new(self.list.subscriber.clone().map(Traced::Subscriber));
         let (follow, only_failed) = (self.list.follow, self.list.failed);
         if follow {
             let head = Table::new(HEAD, Vec::new(), usize::MAX).least(LIVE).head();
@@ -200,7 +200,7 @@ impl Trace {
         let (polls, left_out) = (dialogs.polls(), dialogs.left_out());
         if left_out > 0 {
             context.talk().warning(format!(
-                "{} of further calls are left out: the list is full; --since or --user makes it shorter",
+                "{} of further calls are left out: the list is full; --since or --subscriber makes it shorter",
                 counted(usize::try_from(left_out).unwrap_or(usize::MAX), "message")
             ));
         }

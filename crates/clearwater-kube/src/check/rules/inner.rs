@@ -231,10 +231,13 @@ fn public_address(facts: &Facts) -> Vec<CheckLine> {
 fn keys(facts: &Facts) -> Vec<CheckLine> {
     let upstream = Keys::upstream();
     let public = upstream.settings();
-    let has = |inside: &Inside, key: &str, value: &str| inside.shared.get(key) == Some(value);
+    // Who does not read a key is not given it, and its configuration keeps the image's.
+    let has = |of: Component, inside: &Inside, key: &str, value: &str| {
+        Keys::reader(key) == of && inside.shared.get(key) == Some(value)
+    };
     let known: BTreeSet<&str> = facts
         .said(any)
-        .flat_map(|(_, _, inside)| public.iter().filter(|(k, v)| has(inside, k, v)).map(|(k, _)| *k))
+        .flat_map(|(_, of, inside)| public.iter().filter(move |(k, v)| has(of, inside, k, v)).map(|(k, _)| *k))
         .collect();
     let detail = format!("upstream's public value: {}", known.iter().copied().collect::<Vec<_>>().join(", "));
     let mut told = known.is_empty();

@@ -44,14 +44,18 @@ const SHARED: &str = "home_domain=ims.svc.cluster.local\nsprout_hostname=sprout.
     hs_hostname=homestead.ims.svc.cluster.local:8888\nscscf_uri='sip:sprout.ims.svc:5054;transport=tcp'\n\
     icscf_uri='sip:sprout.ims.svc:5052;transport=tcp'\nsignup_key=random\nsignaling_dns_server=10.96.0.10\n";
 
+/// The keys as the image has them, where they are not read: nobody gives them there.
+const UNREAD: &str = "signup_key=secret\nturn_workaround=secret\nellis_api_key=secret\nellis_cookie_key=secret\n";
+
 fn said(component: Component, n: usize) -> Inside {
+    let unread = if matches!(component, Component::Bono | Component::Ellis) { "" } else { UNREAD };
     Inside {
         ahead: Some(0.3),
         nofile: Some(20_000),
         ipv6_off: Some(false),
         name_servers: vec!["10.96.0.10".to_owned()],
         rpc_address: (component == Component::Cassandra).then(|| "::0".to_owned()),
-        shared: settings(SHARED),
+        shared: settings(&format!("{SHARED}{unread}")),
         local: settings(&format!("public_hostname=10.0.{n}.1\n")),
         user: Settings::default(),
         numbers: (component == Component::Ellis).then(|| "Created 1000 numbers, 0 already present".to_owned()),

@@ -35,7 +35,7 @@ is() {
   [ "$seen" = "$2" ] || { echo "$1 is '$seen', not '$2'"; bad=1; }
 }
 is home_domain "${ZONE:-example.com}"
-for want in "$@"; do is "${want%%=*}" "${want#*=}"; done
+for want in "$@"; do w=${want#*=}; is "${want%%=*}" "${w/@/$z}"; done
 exit $bad"#
     );
     let script = script.args(SETTINGS.iter().chain(if book.classic { &CLASSIC[..] } else { &HUNTER[..] }).copied());
