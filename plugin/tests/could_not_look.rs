@@ -217,7 +217,7 @@ fn a_server_that_opens_no_connection_into_a_pod() {
 /// What one check could not look at is not passed over, where nothing but looking was asked for.
 #[test]
 fn a_server_that_fails_at_one_kind() {
-    const ROWS: [(&str, &Manners, &str); 13] = [
+    const ROWS: [(&str, &Manners, &str); 21] = [
         ("horizontalpodautoscalers", &Manners::Broken, "scale bono 2 --dry-run"),
         ("poddisruptionbudgets", &Manners::Broken, "scale bono 0 --dry-run"),
         ("configmaps", &Manners::Broken, "scale bono 2 --dry-run"),
@@ -231,12 +231,21 @@ fn a_server_that_fails_at_one_kind() {
         ("version", &Manners::Broken, "check --only version"),
         ("version", &Manners::Hollow, "check --only version"),
         ("persistentvolumeclaims", &Manners::Broken, "check --only leftovers"),
+        ("persistentvolumeclaims", &Manners::Other, "check --only leftovers"),
+        ("resourcequotas", &Manners::Other, "up --dry-run"),
+        ("services", &Manners::Other, "diff"),
+        ("horizontalpodautoscalers", &Manners::Other, "scale bono 2 --dry-run"),
+        ("horizontalpodautoscalers", &Manners::Other, "autoscale --list"),
+        ("deployments", &Manners::Other, "down --yes"),
+        ("pods", &Manners::Other, "subscriber list"),
+        ("deployments", &Manners::Broken, "scale bono 2 --dry-run"),
     ];
     for (resource, manners, line) in ROWS {
         let standing = if line.starts_with("up") { Vec::new() } else { deployment() };
         let server = Server::with(Manners::But(resource, manners), standing);
         let why: &[&str] = match manners {
             Manners::Hollow => &["no object of Kubernetes", "the API server tells none"],
+            Manners::Other => &["a SecretList and no list of", "the SecretList \"\" and not"],
             _ => &["etcdserver: no leader"],
         };
         table_of(&server, &[line], why);

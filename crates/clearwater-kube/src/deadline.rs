@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::header::UPGRADE;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Bytes, Frame, SizeHint};
@@ -24,6 +24,8 @@ use thiserror::Error;
 use tokio::time::{Instant, Sleep, interval_at, sleep, timeout_at};
 use tower::BoxError;
 use tower::retry::Policy;
+
+use crate::kinds::ObjectKind;
 
 /// An answer longer than this is not one of those that are asked for: lists come page by page, objects are a few kilobytes
 /// each, and none is longer than 8 MiB (etcd takes requests of 1.5 MiB where nobody chose otherwise, and 8 MiB is the most
@@ -44,25 +46,81 @@ struct Late {
     last: Option<StatusCode>,
 }
 
-/// What was answered is no object of Kubernetes, though it could be read as one in which nothing is said: whatever answered,
-/// it is no API server, and no later answer will be better.
+/// What was answered is not what was asked for, though it could be read as that: whatever answered, it is no API server, and
+/// no later answer will be better.
 #[derive(Debug, Error)]
-#[error("what answered {request} is no object of Kubernetes (it has no kind): is this the API server?")]
+#[error("what answered {request} is {seen}: is this the API server?")]
 pub(crate) struct NoObject {
     request: String,
+    seen: String,
 }
 
 /// What every object of Kubernetes says of itself, lists and the API's own among them.
 #[derive(Deserialize)]
-struct TypeOf {
+struct ObjectHead {
     #[serde(default)]
     kind: String,
+    #[serde(default)]
+    metadata: NameOf,
 }
 
-/// Whether JSON that was answered under the API's own paths, which a kubelet's answer is not that comes by a proxy, says of
-/// itself what it is; what is no JSON is told elsewhere.
-fn has_kind(body: &[u8]) -> bool {
-    serde_json::from_slice::<TypeOf>(body).map_or(true, |of| !of.kind.is_empty())
+#[derive(Default, Deserialize)]
+struct NameOf {
+    #[serde(default)]
+    name: String,
+}
+
+/// What of the API's objects a path names.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Addressed<'a> {
+    pub(crate) group: &'a str,
+    pub(crate) plural: &'a str,
+    /// One of them; none where all are meant.
+    pub(crate) name: Option<&'a str>,
+}
+
+impl<'a> Addressed<'a> {
+    /// `None` for subresources, and for what a kubelet answers by a proxy.
+    pub(crate) fn of(path: &'a str) -> Option<Self> {
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        let (group, below) = match &parts[..] {
+            ["api", _, below @ ..] => ("", below),
+            ["apis", group, _, below @ ..] => (*group, below),
+            _ => return None,
+        };
+        match below {
+            ["namespaces", _, plural] | [plural] => Some(Self { group, plural, name: None }),
+            ["namespaces", _, plural, name] | [plural, name] => Some(Self { group, plural, name: Some(name) }),
+            _ => None,
+        }
+    }
+}
+
+/// What is wrong with JSON that answers a request for objects; what is no JSON is told elsewhere.
+fn not_asked_for(method: &Method, path: &str, body: &[u8]) -> Option<String> {
+    let head: ObjectHead = serde_json::from_slice(body).ok()?;
+    let (kind, named) = (head.kind, head.metadata.name);
+    if kind.is_empty() {
+        return Some("no object of Kubernetes (it has no kind)".to_owned());
+    }
+    let asked = Addressed::of(path)?;
+    // What is deleted may be answered with a Status, and what is made has got its kind from here.
+    if method == Method::DELETE || method == Method::POST {
+        return None;
+    }
+    let known = ObjectKind::of_resource(asked.group, asked.plural).map(|kind| kind.name);
+    match asked.name {
+        // Where no more is asked for, an object is told by its metadata alone.
+        None => {
+            let is_it = known.is_none_or(|known| kind.strip_suffix("List") == Some(known));
+            let is_list = kind == "PartialObjectMetadataList" || kind.ends_with("List") && is_it;
+            (!is_list).then(|| format!("a {kind} and no list of {}", asked.plural))
+        }
+        Some(name) => {
+            let is_it = known.is_none_or(|known| kind == known) || kind == "PartialObjectMetadata";
+            (!is_it || named != name).then(|| format!("the {kind} {named:?} and not {}/{name}", asked.plural))
+        }
+    }
 }
 
 /// Nothing came of whom was asked, in the time that was given.
@@ -173,9 +231,8 @@ async fn answered(
     time: Duration,
 ) -> Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError> {
     let (is_stream, is_log, is_watch) = (is_stream(&request), is_log(&request), is_watch(&request));
-    let path = request.uri().path();
-    let (is_api, what) =
-        (path.starts_with("/api") && !path.contains("/proxy/"), format!("{} {path}", request.method()));
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let is_api = path.starts_with("/api") && !path.contains("/proxy/");
     let until = Instant::now() + time;
     let last = AtomicU16::new(0);
     let late = |_| Late { within: time, last: StatusCode::from_u16(last.load(Ordering::Relaxed)).ok() };
@@ -189,8 +246,11 @@ async fn answered(
         Paced::new(body, time).boxed_unsync()
     } else {
         let body = timeout_at(until, Limited::new(body, LONGEST).collect()).await.map_err(late)??.to_bytes();
-        if head.status.is_success() && is_api && !has_kind(&body) {
-            return Err(NoObject { request: what }.into());
+        if head.status.is_success()
+            && is_api
+            && let Some(seen) = not_asked_for(&method, &path, &body)
+        {
+            return Err(NoObject { request: format!("{method} {path}"), seen }.into());
         }
         Body::from(body).map_err(Into::into).boxed_unsync()
     };
@@ -398,11 +458,19 @@ mod tests {
             });
             Api::<ConfigMap>::default_namespaced(within(Client::new(service, "ims"), &RequestPolicy::new(TIME)))
         };
-        for body in ["{}", r#"{"metadata":{"name":"x"}}"#, r#"{"kind":""}"#] {
+        for (body, words) in [
+            ("{}", "no object of Kubernetes"),
+            (r#"{"metadata":{"name":"x"}}"#, "no object of Kubernetes"),
+            (r#"{"kind":""}"#, "no object of Kubernetes"),
+            (r#"{"kind":"Status","status":"Success"}"#, "the Status \"\" and not configmaps/x"),
+            (r#"{"kind":"ConfigMap","metadata":{"name":"y"}}"#, "the ConfigMap \"y\" and not configmaps/x"),
+        ] {
             let error = service(body).get("x").await.unwrap_err();
-            assert!(say(&error).contains("is no object of Kubernetes"), "{body}: {}", say(&error));
+            assert!(say(&error).contains(words), "{body}: {}", say(&error));
             assert!(!crate::cluster::is_passing(&error), "{body}");
         }
+        let one = service(r#"{"kind":"ConfigMap","metadata":{"name":"x"}}"#).list(&ListParams::default()).await;
+        assert!(say(&one.unwrap_err()).contains("a ConfigMap and no list of configmaps"));
         assert!(service(r#"{"kind":"ConfigMap","metadata":{"name":"x"}}"#).get("x").await.is_ok());
         let page = service("<html>").get("x").await.unwrap_err();
         assert!(matches!(page, Error::SerdeError(_)), "{}", say(&page));
@@ -488,6 +556,50 @@ mod tests {
         let (all, end) = read(logs(usize::MAX, 10, Duration::from_secs(1)), Duration::ZERO).await;
         assert!(end.unwrap_err().contains(late));
         assert!((290..=310).contains(&all), "{all}");
+    }
+
+    #[test]
+    fn what_a_path_names_is_known() {
+        let named = |group, plural, name| Some(Addressed { group, plural, name });
+        for (path, expected) in [
+            ("/api/v1/namespaces", named("", "namespaces", None)),
+            ("/api/v1/namespaces/ims", named("", "namespaces", Some("ims"))),
+            ("/api/v1/namespaces/ims/pods", named("", "pods", None)),
+            ("/api/v1/namespaces/ims/pods/bono-0", named("", "pods", Some("bono-0"))),
+            ("/api/v1/namespaces/ims/pods/bono-0/log", None),
+            ("/apis/apps/v1/namespaces/ims/deployments/bono/scale", None),
+            ("/apis/storage.k8s.io/v1/storageclasses", named("storage.k8s.io", "storageclasses", None)),
+            ("/api/v1/nodes/n1/proxy/configz", None),
+            ("/apis/apps/v1", None),
+            ("/api", None),
+        ] {
+            assert_eq!(Addressed::of(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_of_the_kind_that_was_asked_for() {
+        let seen = |method: Method, path: &str, body: &str| not_asked_for(&method, path, body.as_bytes());
+        let pods = "/api/v1/namespaces/ims/pods";
+        for kind in ["SecretList", "Status", "Pod", "PodMetricsList"] {
+            let body = format!("{{\"kind\": \"{kind}\", \"items\": []}}");
+            assert_eq!(seen(Method::GET, pods, &body), Some(format!("a {kind} and no list of pods")));
+        }
+        for kind in ["PodList", "PartialObjectMetadataList"] {
+            assert_eq!(seen(Method::GET, pods, &format!("{{\"kind\": \"{kind}\"}}")), None);
+        }
+        let metrics = "/apis/metrics.k8s.io/v1beta1/namespaces/ims/pods";
+        assert_eq!(seen(Method::GET, metrics, "{\"kind\": \"PodMetricsList\"}"), None);
+        let one = "/api/v1/namespaces/ims/services/bono";
+        for method in [Method::GET, Method::PATCH] {
+            for other in
+                [r#"{"kind":"Secret","metadata":{"name":"bono"}}"#, r#"{"kind":"Service","metadata":{"name":"zzz"}}"#]
+            {
+                assert!(seen(method.clone(), one, other).is_some(), "{other}");
+            }
+            assert_eq!(seen(method, one, r#"{"kind":"Service","metadata":{"name":"bono"}}"#), None);
+        }
+        assert_eq!(seen(Method::DELETE, one, r#"{"kind":"Status"}"#), None);
     }
 
     #[test]

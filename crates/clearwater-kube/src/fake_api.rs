@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
+use crate::deadline::Addressed;
+use crate::kinds::ObjectKind;
 
 /// What was asked, as `METHOD path`.
 #[derive(Clone, Debug, Default)]
@@ -50,13 +52,19 @@ pub(crate) fn refusing(code: u16, reason: &'static str) -> Cluster {
     Cluster::new(kube::Client::new(service, "ims"), "ims")
 }
 
-/// An object of Kubernetes says what it is, and tests need not.
+/// An object of Kubernetes says what it is and how it is called, and tests need not.
 fn typed(path: &str, mut object: Value) -> Value {
-    let kind = [("/configmaps/", "ConfigMap"), ("/endpointslices/", "EndpointSlice")];
-    if let Some((_, kind)) = kind.into_iter().find(|(part, _)| path.contains(part))
-        && object["kind"].is_null()
-    {
-        object["kind"] = kind.into();
+    let Some(asked) = Addressed::of(path).filter(|_| object.is_object() && object["kind"] != "Status") else {
+        return object;
+    };
+    let Some(kind) = ObjectKind::of_resource(asked.group, asked.plural) else { return object };
+    match asked.name {
+        None if object["items"].is_array() => object["kind"] = format!("{}List", kind.name).into(),
+        None => {}
+        Some(name) => {
+            object["kind"] = kind.name.into();
+            object["metadata"]["name"] = name.into();
+        }
     }
     object
 }

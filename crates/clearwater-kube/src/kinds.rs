@@ -20,6 +20,11 @@ impl ObjectKind {
         RENDERED.into_iter().find(|kind| kind.name == object.kind())
     }
 
+    /// That of a resource, by its group, empty for the core, and its plural.
+    pub(crate) fn of_resource(group: &str, plural: &str) -> Option<Self> {
+        ALL.iter().copied().find(|kind| kind.group() == group && kind.plural == plural)
+    }
+
     /// The API group; empty for the core.
     pub(crate) fn group(self) -> &'static str {
         self.api_version.split_once('/').map_or("", |(group, _)| group)
@@ -40,7 +45,9 @@ impl ObjectKind {
 macro_rules! kinds {
     ($($constant:ident = $api_version:literal $name:literal $plural:literal;)*) => {$(
         pub(crate) const $constant: ObjectKind = ObjectKind { api_version: $api_version, name: $name, plural: $plural };
-    )*};
+    )*
+    const ALL: &[ObjectKind] = &[$($constant),*];
+    };
 }
 
 kinds! {
@@ -53,6 +60,7 @@ kinds! {
     HORIZONTAL_POD_AUTOSCALER = "autoscaling/v2" "HorizontalPodAutoscaler" "horizontalpodautoscalers";
     INGRESS = "networking.k8s.io/v1" "Ingress" "ingresses";
     JOB = "batch/v1" "Job" "jobs";
+    NAMESPACE = "v1" "Namespace" "namespaces";
     LIMIT_RANGE = "v1" "LimitRange" "limitranges";
     NETWORK_POLICY = "networking.k8s.io/v1" "NetworkPolicy" "networkpolicies";
     NODE = "v1" "Node" "nodes";
@@ -66,6 +74,7 @@ kinds! {
     ROLE_BINDING = "rbac.authorization.k8s.io/v1" "RoleBinding" "rolebindings";
     SECRET = "v1" "Secret" "secrets";
     SERVICE = "v1" "Service" "services";
+    STORAGE_CLASS = "storage.k8s.io/v1" "StorageClass" "storageclasses";
     SERVICE_ACCOUNT = "v1" "ServiceAccount" "serviceaccounts";
     STATEFUL_SET = "apps/v1" "StatefulSet" "statefulsets";
 }

@@ -33,6 +33,8 @@ pub(crate) enum Manners {
     Flooding,
     /// An object in which nothing is said, not even what it is.
     Hollow,
+    /// A list of something else, with nothing in it.
+    Other,
     /// A connection is opened, and closed at once.
     HangingUp,
     /// A connection is opened, and nothing is ever said over it.
@@ -189,6 +191,7 @@ fn serve(stream: TcpStream, manners: Manners, objects: &[Value], requests: &Mute
                 return Ok(());
             }
             Manners::Hollow => (200, json!({})),
+            Manners::Other => (200, json!({"kind": "SecretList", "apiVersion": "v1", "metadata": {}, "items": []})),
             Manners::But(..) => unreachable!("one of the two was chosen"),
             Manners::Broken => refused(500, "InternalError", "etcdserver: no leader"),
             Manners::Throttling => failed(429, "TooManyRequests"),
@@ -311,6 +314,42 @@ fn asked(target: &str) -> Option<Asked<'_>> {
     Some(Asked { namespace, group, resource, name })
 }
 
+/// The kind of a resource whose list may be empty here.
+fn kind(asked: &Asked<'_>) -> &'static str {
+    const KINDS: [&str; 24] = [
+        "ConfigMap",
+        "CronJob",
+        "DaemonSet",
+        "Deployment",
+        "EndpointSlice",
+        "Event",
+        "HorizontalPodAutoscaler",
+        "Ingress",
+        "Job",
+        "LimitRange",
+        "Namespace",
+        "NetworkPolicy",
+        "Node",
+        "PersistentVolumeClaim",
+        "Pod",
+        "PodDisruptionBudget",
+        "ReplicaSet",
+        "ReplicationController",
+        "ResourceQuota",
+        "Role",
+        "RoleBinding",
+        "Secret",
+        "Service",
+        "StatefulSet",
+    ];
+    match asked.resource.as_str() {
+        "serviceaccounts" => "ServiceAccount",
+        "storageclasses" => "StorageClass",
+        "pods" if asked.group == "metrics.k8s.io" => "PodMetrics",
+        resource => KINDS.into_iter().find(|kind| plural(kind) == resource).unwrap_or("Unknown"),
+    }
+}
+
 /// The plural of a kind.
 fn plural(kind: &str) -> String {
     let kind = kind.to_lowercase();
@@ -379,7 +418,8 @@ fn answered(method: &str, target: &str, body: &[u8], objects: &[Value]) -> Optio
             let items: Vec<&Value> = standing.filter(|object| selected(object, target)).collect();
             Some((
                 200,
-                json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items}),
+                json!({"kind": format!("{}List", kind(&asked)), "apiVersion": "v1",
+                    "metadata": {"resourceVersion": "1"}, "items": items}),
             ))
         }
     }

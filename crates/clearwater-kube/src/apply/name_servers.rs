@@ -124,7 +124,7 @@ mod tests {
         for unknown in [
             known(&[]),
             known(&["dns"]),
-            NameServers::together(vec![kubelets::read(&json!({}))]),
+            NameServers::together(vec![kubelets::read(&json!({"kubeletconfig": {}}))]),
             NameServers::together(vec![]),
         ] {
             assert_eq!(unknown.for_chronos(None), None);
@@ -133,6 +133,9 @@ mod tests {
             assert_eq!(unknown.for_chronos(Some(&standing("None", &["::1"]))), "::1".parse().ok());
             assert_eq!(unknown.line(None).status, CheckStatus::Skipped);
         }
+        // What is no kubelet's answer tells nothing.
+        let untold = NameServers::together(vec![kubelets::read(&json!({}))]);
+        assert_eq!(untold.line(None).status, CheckStatus::Unseen);
     }
 
     #[test]

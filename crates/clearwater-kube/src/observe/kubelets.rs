@@ -45,6 +45,9 @@ async fn configz(client: &Client, node: String) -> Result<Vec<IpAddr>, Unasked> 
 
 /// Reads a kubelet's answer.
 pub(crate) fn read(answer: &serde_json::Value) -> Result<Vec<IpAddr>, Unasked> {
+    if !answer["kubeletconfig"].is_object() {
+        return Err(Unasked::failed("what answered in a kubelet's place told no configuration"));
+    }
     let list = answer["kubeletconfig"]["clusterDNS"].as_array().into_iter().flatten();
     let servers: Option<Vec<IpAddr>> = list.map(|a| a.as_str()?.parse().ok()).collect();
     servers.filter(|servers| !servers.is_empty()).ok_or_else(|| Unasked::left_out("the kubelet names no cluster DNS"))

@@ -76,8 +76,11 @@ impl Shell {
             Err(error) => {
                 let _ = timeout(LAST_WORD, shell.end.reached()).await;
                 Err(match shell.end {
-                    End::Told(Some(said)) => refused(pod, container, *said).unwrap_or(error),
-                    End::Told(None) => AskError::cut_off(pod),
+                    // No bash ends well before it has answered.
+                    End::Told(said) if said.as_ref().is_none_or(|s| s.status.as_deref() == Some("Success")) => {
+                        AskError::cut_off(pod)
+                    }
+                    End::Told(said) => said.and_then(|said| refused(pod, container, *said)).unwrap_or(error),
                     End::Untold | End::Awaited(_) => error,
                 })
             }
@@ -186,11 +189,17 @@ pub(crate) async fn refusal(
     refused(pod, container, timeout(LAST_WORD, status?).await.ok().flatten()?)
 }
 
+/// What an end with these words means. An internal error in which no container is named is the API server's own: it found
+/// no way to the kubelet (kubernetes `apimachinery/pkg/util/proxy/streamtranslator.go`, "error dialing backend"), and says so
+/// over the connection that it had opened. The kubelet's are about "the container".
 fn refused(pod: &str, container: &str, said: Status) -> Option<AskError> {
+    let is_internal = said.reason.as_deref() == Some("InternalError");
     let message = said.message.filter(|m| !m.is_empty())?;
     let missing = Said::of(&message) == Some(Said::NoProgram) || message.contains("no such file");
     Some(if missing {
         AskError::NoShell { pod: pod.to_owned(), container: container.to_owned(), message }
+    } else if is_internal && !message.contains("container") {
+        AskError::Unreached { pod: pod.to_owned(), source: message.into() }
     } else {
         AskError::broken(pod, message)
     })
@@ -270,6 +279,21 @@ mod tests {
             let error = shell.run(&Script::new(flood), SOON).await.unwrap_err();
             assert!(matches!(error, AskError::Broken { .. }) && error.to_string().contains("more than"), "{error}");
         }
+    }
+
+    #[test]
+    fn an_end_that_is_the_way_s_own_says_nothing_of_the_pod() {
+        let said = |reason: &str, message: &str| {
+            let status =
+                Status { reason: Some(reason.to_owned()), message: Some(message.to_owned()), ..Status::default() };
+            refused("bono-0", "bono", status).unwrap()
+        };
+        let dial =
+            "Internal error occurred: error dialing backend: dial tcp 10.0.0.7:10250: connect: connection refused";
+        assert!(said("InternalError", dial).is_of_the_way());
+        let runtime = "Internal error occurred: error executing command in container: task not found";
+        assert!(matches!(said("InternalError", runtime), AskError::Broken { .. }));
+        assert!(matches!(said("NonZeroExitCode", "command terminated with exit code 137"), AskError::Broken { .. }));
     }
 
     #[tokio::test]

@@ -257,6 +257,7 @@ const DOWN: &[AccessRule] = &[
     rule(PATCH, NETWORKING, &["ingresses", "networkpolicies"]).only_if("they stood before"),
     rule(PATCH, AUTOSCALING, &["horizontalpodautoscalers"]).only_if("they stood before"),
     rule(GET, DISCOVERY, &["endpointslices"]).or_without(LEFT_BY_OTHERS),
+    rule(LIST, APPS, &["daemonsets"]).cluster_dns().or_without("whether NodeLocal DNSCache runs"),
 ];
 
 const DELETE_NAMESPACE: &[AccessRule] = &[

@@ -109,6 +109,7 @@ pub(super) async fn steps(
 
 /// Waits until all of the namespace was seen.
 async fn see(cluster: &Cluster, seen: &mut Observation, observer: &mut Observer) -> Result<(), End> {
+    let mut trouble = None;
     let complete = async {
         // Who is refused is told so by a request; a watch only tries again.
         match cluster.api::<Pod>().list(&ListParams::default().limit(1)).await {
@@ -120,13 +121,17 @@ async fn see(cluster: &Cluster, seen: &mut Observation, observer: &mut Observer)
             let Some(one) = observer.next().await else { break };
             if let Observed::Watch(WatchEvent::Trouble(_, text)) = &one {
                 tracing::debug!(text, "a watch is broken and is being renewed");
+                trouble = Some(text.clone());
             }
             seen.take(one);
         }
         Ok(())
     };
-    let Ok(looked) = timeout(cluster.policy.timeout(), complete).await else {
-        return Err((Outcome::CouldNotLook, no_api_answer(cluster.policy.timeout()).into()));
+    let within = cluster.policy.timeout();
+    let looking = cluster.policy.awaited("what stands in the namespace", timeout(within, complete));
+    let Ok(looked) = looking.await else {
+        let why = trouble.map_or_else(|| no_api_answer(within), |text| format!("cannot look: {text}"));
+        return Err((Outcome::CouldNotLook, why.into()));
     };
     looked?;
     seen.snapshot.unseen().map_or(Ok(()), |why| Err((Outcome::CouldNotLook, why.into())))

@@ -22,26 +22,29 @@ use crate::pod::object::{addresses, pod_is_ready, ready_since};
 /// The longest that looking into etcd may take.
 const ETCD: Duration = Duration::from_secs(4);
 
-/// A member of a store that ran before the etcd that runs now.
-struct OldMember {
+/// A member of a store that is ready.
+struct ReadyMember {
     title: &'static str,
     pod: String,
     addresses: Vec<IpAddr>,
+    /// Whether it was before the etcd that runs now began.
+    is_older: bool,
 }
 
-/// The etcd pod that is ready, and the members of each store that are older than it, by the store's key.
-fn stores(scope: &Scope, pods: &[Pod]) -> Option<(String, BTreeMap<&'static str, Vec<OldMember>>)> {
+/// The etcd pod that is ready, and the members of each store that are, by the store's key.
+fn stores(scope: &Scope, pods: &[Pod]) -> Option<(String, BTreeMap<&'static str, Vec<ReadyMember>>)> {
     let of = |component: Component| pods.iter().filter(move |p| component_of(*p) == Some(component) && pod_is_ready(p));
     let etcd = of(Component::Etcd).next()?;
     let began = etcd.status.as_ref().and_then(|s| s.start_time.as_ref()).map(|t| t.0);
-    let mut stores: BTreeMap<&'static str, Vec<OldMember>> = BTreeMap::new();
+    let mut stores: BTreeMap<&'static str, Vec<ReadyMember>> = BTreeMap::new();
     for part in &scope.parts {
         let Some(clustering) = &part.subject.entry.clustering else { continue };
-        let older = stores.entry(clustering.etcd_key).or_default();
+        let ready = stores.entry(clustering.etcd_key).or_default();
         for pod in of(part.subject.component()) {
             let addresses = addresses(pod);
-            if ready_since(pod) < began && !addresses.is_empty() {
-                older.push(OldMember { title: clustering.title, pod: pod.name_any(), addresses });
+            if !addresses.is_empty() {
+                let is_older = ready_since(pod) < began;
+                ready.push(ReadyMember { title: clustering.title, pod: pod.name_any(), addresses, is_older });
             }
         }
     }
@@ -49,18 +52,18 @@ fn stores(scope: &Scope, pods: &[Pod]) -> Option<(String, BTreeMap<&'static str,
 }
 
 /// What there is to say of the stores' lists of members.
-fn lists(lists: &[(Vec<OldMember>, MembersSeen)]) -> Vec<CheckLine> {
+fn lists(lists: &[(Vec<ReadyMember>, MembersSeen)]) -> Vec<CheckLine> {
     let title = "etcd knows the members that run";
     let mut lines = Vec::new();
-    let mut lost = Vec::new();
-    for (older, read) in lists {
+    let (mut lost, mut missing) = (Vec::new(), Vec::new());
+    for (ready, read) in lists {
         match read {
             MembersSeen::Read(members) => {
-                let gone = older.iter().filter(|m| members::of(members, &m.addresses).is_none());
-                lost.extend(gone.map(|m| {
-                    let address = m.addresses.first().map(IpAddr::to_string).unwrap_or_default();
-                    format!("{} member {address} ({})", m.title, m.pod)
-                }));
+                for member in ready.iter().filter(|m| members::of(members, &m.addresses).is_none()) {
+                    let address = member.addresses.first().map(IpAddr::to_string).unwrap_or_default();
+                    let told = format!("{} member {address} ({})", member.title, member.pod);
+                    if member.is_older { &mut lost } else { &mut missing }.push(told);
+                }
             }
             MembersSeen::Wrong { key, error } => {
                 let seen =
@@ -86,6 +89,9 @@ fn lists(lists: &[(Vec<OldMember>, MembersSeen)]) -> Vec<CheckLine> {
                 " (subscribers, registrations and timers are lost)".into(),
             ]),
         ));
+    } else if !missing.is_empty() {
+        let detail = format!("it does not have {} yet: new members join for about a minute", missing.join(", "));
+        lines.push(line(CheckId::Etcd, title, CheckStatus::Warning, detail));
     } else if lines.is_empty() && !lists.is_empty() {
         lines.push(line(CheckId::Etcd, title, CheckStatus::Ok, ""));
     }
@@ -107,9 +113,9 @@ pub(super) async fn check(cluster: &Cluster, scope: &Scope, standing: &LiveState
     let Some((etcd, stores)) = stores(scope, &pods).filter(|(_, stores)| !stores.is_empty()) else {
         return Vec::new();
     };
-    let (keys, older): (Vec<_>, Vec<_>) = stores.into_iter().unzip();
+    let (keys, ready): (Vec<_>, Vec<_>) = stores.into_iter().unzip();
     let read = etcd::read(cluster, Some(&etcd), &keys, ETCD).await;
-    lists(&older.into_iter().zip(read).collect::<Vec<_>>())
+    lists(&ready.into_iter().zip(read).collect::<Vec<_>>())
 }
 
 #[cfg(test)]
@@ -118,23 +124,31 @@ mod tests {
 
     #[test]
     fn what_etcd_tells_of_the_stores_is_judged() {
-        let old = |address: &str| OldMember {
+        let member = |address: &str, is_older| ReadyMember {
             title: "Chronos",
             pod: "chronos-0".to_owned(),
             addresses: vec![address.parse().unwrap()],
+            is_older,
         };
+        let old = |address: &str| member(address, true);
         let read = |value: &str| {
             let key = "/clearwater/site1/node_type_chronos/clustering/chronos";
             MembersSeen::of(key, Ok(value.to_owned()))
         };
-        let judged = |older: Vec<OldMember>, value: &str| {
-            let line = lists(&[(older, read(value))]).remove(0);
+        let judged = |ready: Vec<ReadyMember>, value: &str| {
+            let line = lists(&[(ready, read(value))]).remove(0);
             (line.status, format!("{} {} {}", line.title, line.detail, line.fix.map(String::from).unwrap_or_default()))
         };
         let normal = r#"{"10.0.0.1": "normal"}"#;
         assert_eq!(judged(vec![old("10.0.0.1")], normal).0, CheckStatus::Ok);
         let (status, said) = judged(vec![old("10.0.0.2")], normal);
         assert!(status == CheckStatus::Refused && said.contains("10.0.0.2 (chronos-0)"), "{said}");
+        // One that came after etcd may not have joined yet, and is not told to be known.
+        for nothing in ["", "{}"] {
+            let (status, said) = judged(vec![member("10.0.0.2", false)], nothing);
+            assert!(status == CheckStatus::Warning && said.contains("10.0.0.2 (chronos-0) yet"), "{said}");
+        }
+        assert_eq!(judged(vec![member("10.0.0.1", false)], normal).0, CheckStatus::Ok);
         let (status, said) = judged(Vec::new(), r#"{"; id > /tmp/x #": "normal"}"#);
         assert_eq!(status, CheckStatus::Refused);
         for word in ["node_type_chronos/clustering/chronos", "\"; id > /tmp/x #\"", "somebody else", "etcdctl"] {
