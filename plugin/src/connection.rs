@@ -98,7 +98,7 @@ impl Connection {
     /// A namespace of the cluster, each request within the time that was asked for.
     pub(crate) async fn cluster(&self, namespace: impl Into<String>) -> Result<Cluster, CliError> {
         let policy = RequestPolicy::new(self.deadline()).telling(|what| {
-            crate::reporter::line(&mut anstream::stderr(), &format!("waiting for the API server: {what}"));
+            crate::reporter::line(&mut anstream::stderr(), &format!("waiting for {what}"));
         });
         Ok(Cluster::with_requests(self.client().await?, namespace, &policy))
     }

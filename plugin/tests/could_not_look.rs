@@ -127,6 +127,11 @@ fn a_page_for_people() {
 }
 
 #[test]
+fn a_server_whose_answers_say_nothing() {
+    table(&Server::start(Manners::Hollow));
+}
+
+#[test]
 fn a_port_where_nobody_listens() {
     table(&Server::gone());
 }
@@ -159,7 +164,8 @@ fn deployment() -> Vec<Value> {
 /// That no connection into a pod is to be had says nothing of the pod.
 #[test]
 fn a_server_that_opens_no_connection_into_a_pod() {
-    const MANNERS: [&Manners; 7] = [
+    const MANNERS: [&Manners; 8] = [
+        &Manners::HangingUp,
         &Manners::Silent,
         &Manners::Throttling,
         &Manners::Broken,
@@ -177,20 +183,29 @@ fn a_server_that_opens_no_connection_into_a_pod() {
 /// What one check could not look at is not passed over, where nothing but looking was asked for.
 #[test]
 fn a_server_that_fails_at_one_kind() {
-    const ROWS: [(&str, &str); 8] = [
-        ("horizontalpodautoscalers", "scale bono 2 --dry-run"),
-        ("poddisruptionbudgets", "scale bono 0 --dry-run"),
-        ("resourcequotas", "up --dry-run"),
-        ("limitranges", "up --dry-run"),
-        ("selfsubjectaccessreviews", "up --dry-run"),
-        ("nodes", "up --dry-run"),
-        ("storageclasses", "up --dry-run"),
-        ("configmaps", "scale bono 2 --dry-run"),
+    const ROWS: [(&str, &Manners, &str); 13] = [
+        ("horizontalpodautoscalers", &Manners::Broken, "scale bono 2 --dry-run"),
+        ("poddisruptionbudgets", &Manners::Broken, "scale bono 0 --dry-run"),
+        ("configmaps", &Manners::Broken, "scale bono 2 --dry-run"),
+        ("resourcequotas", &Manners::Broken, "up --dry-run"),
+        ("selfsubjectaccessreviews", &Manners::Broken, "up --dry-run"),
+        ("selfsubjectaccessreviews", &Manners::Hollow, "up --dry-run"),
+        ("nodes", &Manners::Broken, "up --dry-run"),
+        ("storageclasses", &Manners::Broken, "up --dry-run"),
+        ("services", &Manners::Broken, "up --dry-run"),
+        ("pods", &Manners::Hollow, "up --dry-run"),
+        ("version", &Manners::Broken, "check --only version"),
+        ("version", &Manners::Hollow, "check --only version"),
+        ("persistentvolumeclaims", &Manners::Broken, "check --only leftovers"),
     ];
-    for (resource, line) in ROWS {
+    for (resource, manners, line) in ROWS {
         let standing = if line.starts_with("up") { Vec::new() } else { deployment() };
-        let server = Server::with(Manners::But(resource, &Manners::Broken), standing);
-        table_of(&server, &[line], &["not all was seen", "cannot look, nothing was written"]);
+        let server = Server::with(Manners::But(resource, manners), standing);
+        let why: &[&str] = match manners {
+            Manners::Hollow => &["no object of Kubernetes", "the API server tells none"],
+            _ => &["etcdserver: no leader"],
+        };
+        table_of(&server, &[line], why);
     }
 }
 
@@ -201,6 +216,23 @@ fn a_namespace_in_which_nobody_can_be_asked() {
     Server::start(Manners::Answering).kubeconfig(&dir.path().join("kubeconfig"), None);
     let (code, said) = run(dir.path(), "dns-patch --check");
     assert!(code == Some(1) && said.contains("there is no pod of sprout") && !said.contains("as it must be"), "{said}");
+}
+
+/// Neither is a pod that says nothing waited for in silence.
+#[test]
+fn the_silence_of_a_pod_is_broken_by_a_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::with(Manners::But("pods/exec", &Manners::Mute), deployment());
+    server.kubeconfig(&dir.path().join("kubeconfig"), None);
+    for (line, what) in [
+        ("status --timeout 20s", "what pods answer"),
+        ("trace", "what the pods have written"),
+        ("report --timeout 20s", "what pods answer"),
+    ] {
+        let said = plugin_within(dir.path(), line, "7s").output().unwrap();
+        let said = String::from_utf8_lossy(&said.stderr);
+        assert!(said.contains(&format!("waiting for {what}")), "{line}: {said}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tower::BoxError;
 
-use crate::deadline::{self, RequestPolicy};
+use crate::deadline::{self, NoObject, RequestPolicy};
 
 /// The field manager of every write (server-side apply).
 pub const FIELD_MANAGER: &str = "kubectl-clearwater";
@@ -27,8 +27,8 @@ pub struct Cluster {
     pub client: Client,
     /// The namespace.
     pub namespace: String,
-    /// How long one request may take, one that is put to a pod over the API server among them.
-    pub(crate) request_timeout: Duration,
+    /// How long one request may take, one that is put to a pod over the API server among them, and who hears of waiting.
+    pub(crate) policy: RequestPolicy,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -46,7 +46,7 @@ impl Cluster {
     /// The same, whose requests follow another policy.
     pub fn with_requests(client: Client, namespace: impl Into<String>, policy: &RequestPolicy) -> Self {
         let client = deadline::within(client, policy);
-        Self { client, namespace: namespace.into(), request_timeout: policy.timeout() }
+        Self { client, namespace: namespace.into(), policy: policy.clone() }
     }
 
     /// An interface to the namespace's objects of a type.
@@ -222,7 +222,8 @@ pub(crate) fn is_passing_status(status: &Status) -> bool {
 pub(crate) fn is_passing(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => is_passing_status(status),
-        kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_) => true,
+        kube::Error::Service(error) => !error.is::<NoObject>(),
+        kube::Error::HyperError(_) | kube::Error::ReadEvents(_) => true,
         _ => false,
     }
 }

@@ -19,6 +19,7 @@ use hyper::body::{Bytes, Frame, SizeHint};
 use kube::Client;
 use kube::client::Body;
 use kube::client::retry::RetryPolicy;
+use serde::Deserialize;
 use thiserror::Error;
 use tokio::time::{Instant, Sleep, interval_at, sleep, timeout_at};
 use tower::BoxError;
@@ -41,6 +42,26 @@ struct Late {
     within: Duration,
     /// What it said instead of an answer: that it is to be asked again.
     last: Option<StatusCode>,
+}
+
+/// What was answered is no object of Kubernetes, though it could be read as one in which nothing is said: whatever answered,
+/// it is no API server, and no later answer will be better.
+#[derive(Debug, Error)]
+#[error("what answered {request} is no object of Kubernetes (it has no kind): is this the API server?")]
+pub(crate) struct NoObject {
+    request: String,
+}
+
+/// What every object of Kubernetes says of itself, lists and the API's own among them.
+#[derive(Deserialize)]
+struct TypeOf {
+    #[serde(default)]
+    kind: String,
+}
+
+/// Whether JSON that was answered under the API's own paths, which a kubelet's answer is not that comes by a proxy, says of itself what it is; what is no JSON is told elsewhere.
+fn has_kind(body: &[u8]) -> bool {
+    serde_json::from_slice::<TypeOf>(body).map_or(true, |of| !of.kind.is_empty())
 }
 
 fn again(last: Option<StatusCode>) -> String {
@@ -87,7 +108,8 @@ impl RequestPolicy {
         Self { timeout, tell: Arc::new(|_| ()) }
     }
 
-    /// The same, and a request that is not answered within 5 s is told, as `GET /api/v1/pods`, and again every 10 s.
+    /// The same, and what is waited for longer than 5 s is told, and again every 10 s: a request as `the API server: GET
+    /// /api/v1/pods`, and what was asked inside of pods as `pod ellis-0, port 80: GET /`.
     #[must_use]
     pub fn telling(self, tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self { tell: Arc::new(tell), ..self }
@@ -96,6 +118,18 @@ impl RequestPolicy {
     /// How long one request may take.
     pub fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// Waits, and every now and then says what for.
+    pub(crate) async fn awaited<T>(&self, what: &str, waiting: impl Future<Output = T>) -> T {
+        let mut waiting = pin!(waiting);
+        let mut waits = interval_at(Instant::now() + SOON, SOON * 2);
+        loop {
+            tokio::select! {
+                done = &mut waiting => return done,
+                _ = waits.tick() => (self.tell)(what),
+            }
+        }
     }
 }
 
@@ -106,15 +140,8 @@ pub(crate) fn within(client: Client, policy: &RequestPolicy) -> Client {
     let service = tower::service_fn(move |request: Request<Body>| {
         let (client, policy) = (client.clone(), policy.clone());
         async move {
-            let what = format!("{} {}", request.method(), request.uri().path());
-            let mut answer = pin!(answered(client, request, policy.timeout));
-            let mut waits = interval_at(Instant::now() + SOON, SOON * 2);
-            loop {
-                tokio::select! {
-                    answer = &mut answer => return answer,
-                    _ = waits.tick() => (policy.tell)(&what),
-                }
-            }
+            let what = format!("the API server: {} {}", request.method(), request.uri().path());
+            policy.awaited(&what, answered(client, request, policy.timeout)).await
         }
     });
     Client::new(service, namespace)
@@ -126,6 +153,9 @@ async fn answered(
     time: Duration,
 ) -> Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError> {
     let (is_stream, is_log, is_watch) = (is_stream(&request), is_log(&request), is_watch(&request));
+    let path = request.uri().path();
+    let (is_api, what) =
+        (path.starts_with("/api") && !path.contains("/proxy/"), format!("{} {path}", request.method()));
     let until = Instant::now() + time;
     let last = AtomicU16::new(0);
     let late = |_| Late { within: time, last: StatusCode::from_u16(last.load(Ordering::Relaxed)).ok() };
@@ -138,8 +168,11 @@ async fn answered(
     } else if is_log && head.status.is_success() {
         Paced::new(body, time).boxed_unsync()
     } else {
-        let body = timeout_at(until, Limited::new(body, LONGEST).collect()).await.map_err(late)??;
-        Body::from(body.to_bytes()).map_err(Into::into).boxed_unsync()
+        let body = timeout_at(until, Limited::new(body, LONGEST).collect()).await.map_err(late)??.to_bytes();
+        if head.status.is_success() && is_api && !has_kind(&body) {
+            return Err(NoObject { request: what }.into());
+        }
+        Body::from(body).map_err(Into::into).boxed_unsync()
     };
     Ok(Response::from_parts(head, body))
 }
@@ -332,9 +365,27 @@ mod tests {
                 .telling(move |what| hears.lock().unwrap().push((what.to_owned(), began.elapsed().as_secs())));
             let maps: Api<ConfigMap> = Api::default_namespaced(within(server(), &policy));
             maps.get(name).await.unwrap_err();
-            let what = format!("GET /api/v1/namespaces/ims/configmaps/{name}");
+            let what = format!("the API server: GET /api/v1/namespaces/ims/configmaps/{name}");
             assert_eq!(*told.lock().unwrap(), [5, 15, 25].map(|at| (what.clone(), at)), "{name}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_no_object_is_told_and_not_asked_for_again() {
+        let service = |body: &'static str| {
+            let service = tower::service_fn(move |_: Request<Body>| async move {
+                Ok::<_, Infallible>(Response::new(Body::from(body.as_bytes().to_vec())))
+            });
+            Api::<ConfigMap>::default_namespaced(within(Client::new(service, "ims"), &RequestPolicy::new(TIME)))
+        };
+        for body in ["{}", r#"{"metadata":{"name":"x"}}"#, r#"{"kind":""}"#] {
+            let error = service(body).get("x").await.unwrap_err();
+            assert!(say(&error).contains("is no object of Kubernetes"), "{body}: {}", say(&error));
+            assert!(!crate::cluster::is_passing(&error), "{body}");
+        }
+        assert!(service(r#"{"kind":"ConfigMap","metadata":{"name":"x"}}"#).get("x").await.is_ok());
+        let page = service("<html>").get("x").await.unwrap_err();
+        assert!(matches!(page, Error::SerdeError(_)), "{}", say(&page));
     }
 
     #[tokio::test(start_paused = true)]

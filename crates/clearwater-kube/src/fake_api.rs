@@ -31,7 +31,7 @@ pub(crate) fn cluster(object: impl Fn(&str) -> Option<Value> + Clone + Send + 's
         let (code, body) = match object(&path) {
             None => status(404, "NotFound"),
             Some(Value::Null) => status(403, "Forbidden"),
-            Some(object) => (200, object),
+            Some(object) => (200, typed(&path, object)),
         };
         let body = kube::client::Body::from(body.to_string().into_bytes());
         async move { Ok::<_, Infallible>(http::Response::builder().status(code).body(body).unwrap()) }
@@ -48,6 +48,17 @@ pub(crate) fn refusing(code: u16, reason: &'static str) -> Cluster {
         async move { Ok::<_, Infallible>(http::Response::builder().status(code).body(body).unwrap()) }
     });
     Cluster::new(kube::Client::new(service, "ims"), "ims")
+}
+
+/// An object of Kubernetes says what it is, and tests need not.
+fn typed(path: &str, mut object: Value) -> Value {
+    let kind = [("/configmaps/", "ConfigMap"), ("/endpointslices/", "EndpointSlice")];
+    if let Some((_, kind)) = kind.into_iter().find(|(part, _)| path.contains(part))
+        && object["kind"].is_null()
+    {
+        object["kind"] = kind.into();
+    }
+    object
 }
 
 fn status(code: u16, reason: &str) -> (u16, Value) {
@@ -84,6 +95,7 @@ impl Store {
                 let body = body.collect_bytes().await.unwrap();
                 let sent = serde_json::from_slice(&body).unwrap_or(Value::Null);
                 let (code, body) = store.answer(&parts.method, parts.uri.path(), sent)?;
+                let body = typed(parts.uri.path(), body);
                 let body = kube::client::Body::from(body.to_string().into_bytes());
                 Ok::<_, io::Error>(http::Response::builder().status(code).body(body).unwrap())
             }

@@ -15,8 +15,9 @@ use kube::core::GroupVersionKind;
 use kube::{Api, ResourceExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::cluster::{Cluster, is_forbidden, is_unauthorized, list_all, say};
+use crate::cluster::{Cluster, code_of, list_all, say};
 use crate::observe::subject::{Subjects, with_programs};
+use crate::observe::unasked::Unasked;
 use crate::observe::{CouldNotLook, Subject, look};
 use crate::pod::object::containers;
 use crate::pod::{OPEN, Script, Shell};
@@ -83,8 +84,8 @@ pub struct Gathered {
     pub files: BTreeMap<String, Vec<u8>>,
     /// What could not be had, each with what it needs or what was seen.
     pub lacked: BTreeSet<String>,
-    /// Whether the API server ceased to know who asks, or was too busy to be asked: what is lacking then can be had.
-    pub unauthorized: bool,
+    /// Whether some of that should have been possible: neither a right was missing, nor is it not there.
+    pub failed: bool,
 }
 
 /// A part of a path, whatever the name holds.
@@ -100,20 +101,36 @@ impl Gathered {
         self.files.insert(path.join("/"), redact::text(text));
     }
 
-    /// Takes in what could not be had, and what it needs or what was seen.
+    /// Takes in what was not asked for, or is not there, and why.
     pub fn lack(&mut self, what: &str, why: &str) {
         self.lacked.insert(clearwater::text::printable(&format!("{what}: {why}")).into_owned());
     }
 
+    /// Takes in what should have been there to be had, and what was seen in its place.
+    pub fn miss(&mut self, what: &str, why: &str) {
+        self.failed = true;
+        self.lack(what, why);
+    }
+
+    fn without(&mut self, what: &str, unasked: &Unasked) {
+        match unasked {
+            Unasked::LeftOut(why) => self.lack(what, why),
+            Unasked::Failed(why) => self.miss(what, why),
+        }
+    }
+
     /// Takes in why a request brought nothing.
     fn refused(&mut self, what: &str, right: &str, error: &kube::Error) {
-        self.unauthorized |= is_unauthorized(error);
-        let why = if is_forbidden(error) { format!("needs {right}") } else { say(error) };
-        self.lack(what, &why);
+        match code_of(error) {
+            Some(403) => self.lack(what, &format!("needs {right}")),
+            // A kind that this cluster does not have, a container that has not run yet or whose last run is forgotten.
+            Some(400 | 404) => self.lack(what, &say(error)),
+            _ => self.miss(what, &say(error)),
+        }
     }
 
     fn join(&mut self, other: Self) {
-        self.unauthorized |= other.unauthorized;
+        self.failed |= other.failed;
         self.files.extend(other.files);
         self.lacked.extend(other.lacked);
     }
@@ -153,7 +170,7 @@ async fn take(api: Api<DynamicObject>, kind: (&str, &str, &str), until: Instant)
     let mut gathered = Gathered::default();
     let (group_version, kind, plural) = kind;
     match timeout_at(until, list_all(&api, &ListParams::default())).await {
-        Err(_) => gathered.lack(plural, "no answer in time"),
+        Err(_) => gathered.miss(plural, "no answer in time"),
         Ok(Err(error)) => gathered.refused(plural, &format!("list {plural}"), &error),
         Ok(Ok(list)) => {
             for object in list {
@@ -197,7 +214,7 @@ async fn of_pod(
             let file = if previous { "previous.log" } else { "now.log" };
             let what = format!("logs/{name}/{}/{file}", container.name);
             match timeout_at(until, output(cluster, &name, &container.name, previous, limit)).await {
-                Err(_) => gathered.lack(&what, "no answer in time"),
+                Err(_) => gathered.miss(&what, "no answer in time"),
                 Ok(Err(error)) => gathered.refused(&what, "get pods/log", &error),
                 Ok(Ok(text)) => gathered.put(&["logs", &name, &container.name, file], &text),
             }
@@ -253,12 +270,11 @@ async fn inside(
     let mut shell = match timeout_at(until, Shell::open(&cluster.api(), pod, container, OPEN)).await {
         Ok(Ok(shell)) => shell,
         Ok(Err(error)) => {
-            gathered.unauthorized |= error.is_unauthorized();
-            gathered.lack(&what, &error.to_string());
+            gathered.without(&what, &Unasked::from(error));
             return gathered;
         }
         Err(_) => {
-            gathered.lack(&what, "no answer in time");
+            gathered.miss(&what, "no answer in time");
             return gathered;
         }
     };
@@ -280,11 +296,11 @@ async fn inside(
             Ok(Ok(output)) if output.text.is_empty() => {}
             Ok(Ok(output)) => gathered.put(&[folder, pod, &file], output.text.as_bytes()),
             Ok(Err(error)) => {
-                gathered.lack(&format!("{what}/{file}"), &error.to_string());
+                gathered.without(&format!("{what}/{file}"), &Unasked::from(error));
                 break;
             }
             Err(_) => {
-                gathered.lack(&format!("{what}/{file}"), "no answer in time");
+                gathered.miss(&format!("{what}/{file}"), "no answer in time");
                 break;
             }
         }

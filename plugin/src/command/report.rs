@@ -97,14 +97,14 @@ impl Report {
                     unseen.for_each(|line| gathered.lack(&format!("check.json: {}", line.title), &line.detail));
                     put(&mut gathered, "check.json", &checks)?;
                 }
-                Err(error) => gathered.lack("check.json", &error.to_string()),
+                Err(error) => gathered.miss("check.json", &error.to_string()),
             }
             match state {
                 Ok(state) => {
-                    gathered.unauthorized |= state.unreached;
+                    gathered.failed |= state.unreached;
                     put(&mut gathered, "status.json", &state)?;
                 }
-                Err(error) => gathered.lack("status.json", &error.to_string()),
+                Err(error) => gathered.miss("status.json", &error.to_string()),
             }
             Ok(gathered)
         }))?;
@@ -133,8 +133,8 @@ impl Report {
             context.talk().error("nothing that the pods say could be had: the report holds objects alone");
             return Ok(exit::FAILURE);
         }
-        if gathered.unauthorized {
-            context.talk().error("not everything could be looked at, because the API server did not let it be asked: the report is not whole");
+        if gathered.failed {
+            context.talk().error("not everything could be looked at that this user may see: the report is not whole");
             return Ok(exit::FAILURE);
         }
         Ok(exit::OK)

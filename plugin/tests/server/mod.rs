@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tungstenite::handshake::derive_accept_key;
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,12 @@ pub(crate) enum Manners {
     Broken,
     /// An answer without end, as fast as it is taken.
     Flooding,
+    /// An object in which nothing is said, not even what it is.
+    Hollow,
+    /// A connection is opened, and closed at once.
+    HangingUp,
+    /// A connection is opened, and nothing is ever said over it.
+    Mute,
     /// Answered, in a cluster in which everything may be done. Watches stay open.
     Answering,
     /// The same, but for one resource, with its subresource: nothing may be done to it.
@@ -106,18 +113,33 @@ impl Server {
     }
 }
 
-/// The next request, its first line and its body; `None` where the client went.
-fn request(lines: &mut BufReader<TcpStream>) -> std::io::Result<Option<(String, Vec<u8>)>> {
+/// What a request for a connection offers.
+#[derive(Debug, Default)]
+struct Offer {
+    key: String,
+    /// The first of its protocols.
+    protocol: String,
+}
+
+/// The next request, its first line, what it offers and its body; `None` where the client went.
+fn request(lines: &mut BufReader<TcpStream>) -> std::io::Result<Option<(String, Offer, Vec<u8>)>> {
     let mut first = String::new();
     if lines.read_line(&mut first)? == 0 {
         return Ok(None);
     }
-    let mut length = 0;
+    let (mut length, mut offer) = (0, Offer::default());
     loop {
         let mut line = String::new();
         lines.read_line(&mut line)?;
         if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().unwrap();
+        }
+        match line.split_once(':').map(|(name, value)| (name.to_lowercase(), value.trim().to_owned())) {
+            Some((name, value)) if name == "sec-websocket-key" => offer.key = value,
+            Some((name, value)) if name == "sec-websocket-protocol" => {
+                offer.protocol = value.split(',').next().unwrap_or_default().to_owned();
+            }
+            _ => {}
         }
         if line.trim().is_empty() {
             break;
@@ -125,14 +147,14 @@ fn request(lines: &mut BufReader<TcpStream>) -> std::io::Result<Option<(String, 
     }
     let mut body = vec![0; length];
     lines.read_exact(&mut body)?;
-    Ok(Some((first, body)))
+    Ok(Some((first, offer, body)))
 }
 
 fn serve(stream: TcpStream, manners: Manners, objects: &[Value], requests: &Mutex<Vec<String>>) -> std::io::Result<()> {
     let mut out = stream.try_clone()?;
     let mut lines = BufReader::new(stream);
     loop {
-        let Some((first, body)) = request(&mut lines)? else { return Ok(()) };
+        let Some((first, offer, body)) = request(&mut lines)? else { return Ok(()) };
         let (method, target) = first.trim_end().trim_end_matches(" HTTP/1.1").split_once(' ').unwrap();
         let before = {
             let mut requests = requests.lock().unwrap();
@@ -153,6 +175,20 @@ fn serve(stream: TcpStream, manners: Manners, objects: &[Value], requests: &Mute
         };
         let (code, answer) = match manners {
             Manners::Silent | Manners::Dripping | Manners::Flooding => return endless(manners, &mut lines, &mut out),
+            Manners::HangingUp | Manners::Mute => {
+                write!(
+                    out,
+                    "HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                     Sec-WebSocket-Protocol: {}\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+                    offer.protocol,
+                    derive_accept_key(offer.key.as_bytes())
+                )?;
+                if manners == Manners::Mute {
+                    std::io::copy(&mut lines, &mut std::io::sink())?;
+                }
+                return Ok(());
+            }
+            Manners::Hollow => (200, json!({})),
             Manners::But(..) => unreachable!("one of the two was chosen"),
             Manners::Broken => refused(500, "InternalError", "etcdserver: no leader"),
             Manners::Throttling => failed(429, "TooManyRequests"),
@@ -257,6 +293,7 @@ fn asked(target: &str) -> Option<Asked<'_>> {
     let path = target.split('?').next().unwrap_or_default();
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     let (group, rest) = match parts[..] {
+        ["version"] => ("", vec!["version"]),
         ["api", _, ref rest @ ..] => ("", rest.to_vec()),
         ["apis", group, _, ref rest @ ..] => (group, rest.to_vec()),
         _ => return None,

@@ -17,7 +17,7 @@ use super::file::FileEdit;
 use super::kept::{KeptFile, Left};
 use super::{DnsAction, DnsError, DnsOptions, DnsPlan, Work, names, slices};
 use crate::cluster::Cluster;
-use crate::observe::cluster_dns::{ClusterDns, File, config_map};
+use crate::observe::cluster_dns::{ClusterDns, File, config_map, has_node_local};
 use crate::owner;
 use crate::rights::{Scope, Task, missing};
 
@@ -191,13 +191,20 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
         }
         rights(cluster, &edit.place, Task::DnsCoredns).await?;
     }
-    if cluster_dns.node_local {
-        let ttl = corefile.cache(&domain).unwrap_or(30);
-        let most = ttl.clamp(5, 30);
-        plan.notes.push(
+    let most = corefile.cache(&domain).unwrap_or(30).clamp(5, 30);
+    match has_node_local(&cluster.client).await {
+        Ok(false) => {}
+        Ok(true) => plan.notes.push(
             format!("NodeLocal DNSCache stands before the DNS pods and may keep an old answer for up to {most} s more")
                 .into(),
-        );
+        ),
+        Err(error) => plan.notes.push(
+            format!(
+                "it was not seen whether NodeLocal DNSCache stands before the DNS pods, which may keep an old answer for \
+                 up to {most} s more ({error})"
+            )
+            .into(),
+        ),
     }
     let own = deployment.names();
     if options.action == DnsAction::Put && own.sprout() != own.for_backend(DnsBackend::Coredns).sprout() {

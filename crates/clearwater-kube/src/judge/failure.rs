@@ -409,7 +409,9 @@ fn coming_node<'a>(rollout: &RolloutContext<'a>, pod: &Pod) -> Option<&'a Event>
 /// The last word about a claim of a pod that has not begun to run, where it is that its volume is awaited or cannot be
 /// made: the claim's name, and the event.
 fn awaited_volume<'a>(rollout: &RolloutContext<'a>, pod: &Pod) -> Option<(&'a str, &'a Event)> {
-    if pod.status.as_ref().and_then(|s| s.phase.as_deref()).is_some_and(|phase| phase != "Pending") {
+    let begun = pod.status.as_ref().and_then(|s| s.phase.as_deref()).is_some_and(|phase| phase != "Pending");
+    // A pod is given a node once its claims have their volumes: what was said of them before is history.
+    if begun || !is_unbound(pod) {
         return None;
     }
     let words = ["ProvisioningFailed", "ExternalProvisioning", "Provisioning", "ProvisioningSucceeded"];

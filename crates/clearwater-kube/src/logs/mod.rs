@@ -28,8 +28,8 @@ use kube::api::ListParams;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::Cluster;
 use crate::cluster::is_forbidden;
+use crate::{Cluster, RequestPolicy};
 
 /// The pauses between words about one source that cannot be read.
 const REMINDERS: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(600));
@@ -178,6 +178,8 @@ pub struct LogEntry {
 pub struct Logs {
     said: mpsc::Receiver<Vec<Said>>,
     batch: std::vec::IntoIter<Said>,
+    /// Who hears of waiting, where an end is waited for.
+    policy: Option<RequestPolicy>,
     _tasks: JoinSet<()>,
 }
 
@@ -189,7 +191,11 @@ impl Logs {
             if let Some(said) = self.batch.next() {
                 return Some(said);
             }
-            self.batch = self.said.recv().await?.into_iter();
+            let said = match &self.policy {
+                Some(policy) => policy.awaited("what the pods have written", self.said.recv()).await,
+                None => self.said.recv().await,
+            };
+            self.batch = said?.into_iter();
         }
     }
 
@@ -221,6 +227,7 @@ pub fn read(cluster: Cluster, options: Options) -> Logs {
     let (updates, news) = mpsc::channel(256);
     let mut tasks = JoinSet::new();
     tasks.spawn(hub::run(news, out, options.window, options.follow.then_some(options.max_hold)));
+    let policy = (!options.follow).then(|| cluster.policy.clone());
     tasks.spawn(pods::run(cluster, options, updates));
-    Logs { said, batch: Vec::new().into_iter(), _tasks: tasks }
+    Logs { said, batch: Vec::new().into_iter(), policy, _tasks: tasks }
 }

@@ -77,8 +77,6 @@ pub(crate) struct ClusterDns {
     pub(crate) file: Option<File>,
     /// What runs in the pods.
     pub(crate) image: String,
-    /// Whether a cache stands before it on each node.
-    pub(crate) node_local: bool,
 }
 
 /// The file that CoreDNS reads.
@@ -127,7 +125,7 @@ impl ClusterDns {
             (Some(container), Some(pod)) => Some(file(client, &seen.namespace, pod, container).await?),
             _ => None,
         };
-        Ok(Self { file, node_local: node_local(client).await, ..seen })
+        Ok(Self { file, ..seen })
     }
 
     /// Looks at who answers. The file is not read.
@@ -167,7 +165,6 @@ impl ClusterDns {
             pods: raw.iter().filter_map(dns_pod).collect(),
             file: None,
             image,
-            node_local: false,
             namespace,
         };
         Ok((seen, model))
@@ -352,11 +349,12 @@ pub(crate) async fn config_map(client: &Client, place: &Place) -> Result<Option<
     within(&place.to_string(), &right, api.get_opt(&place.name)).await
 }
 
-/// Whether NodeLocal DNSCache runs (kubernetes `cluster/addons/dns/nodelocaldns`). Not knowing is as good as no.
-async fn node_local(client: &Client) -> bool {
-    let api: Api<DaemonSet> = Api::namespaced(client.clone(), "kube-system");
+/// Whether NodeLocal DNSCache stands before it on each node (kubernetes `cluster/addons/dns/nodelocaldns`).
+pub(crate) async fn has_node_local(client: &Client) -> Result<bool, LookError> {
+    let api: Api<DaemonSet> = Api::namespaced(client.clone(), USUAL);
     let params = ListParams::default().labels("k8s-app=node-local-dns");
-    api.list(&params).await.is_ok_and(|list| !list.items.is_empty())
+    let what = format!("daemonsets in namespace {USUAL}");
+    Ok(!within(&what, &format!("list daemonsets in {USUAL}"), list_all(&api, &params)).await?.is_empty())
 }
 
 #[cfg(test)]

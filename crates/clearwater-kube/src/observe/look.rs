@@ -101,7 +101,8 @@ pub(crate) async fn look(
         subjects.iter().filter_map(|s| Some((s.component(), s.entry.clustering.as_ref()?.etcd_key))).collect();
     let keys: Vec<_> = stores.iter().map(|(_, key)| *key).collect();
     let etcd = snapshot.etcd_pod();
-    let (members, answers) = futures::join!(etcd::read(cluster, etcd.as_deref(), &keys, time), asked.join_all());
+    let asking = async { futures::join!(etcd::read(cluster, etcd.as_deref(), &keys, time), asked.join_all()) };
+    let (members, answers) = cluster.policy.awaited("what pods answer", asking).await;
     let mut seen = Observation::of(snapshot);
     for ((component, _), members) in stores.into_iter().zip(members) {
         seen.take_members(component, members);

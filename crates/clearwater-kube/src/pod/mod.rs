@@ -133,6 +133,12 @@ impl AskError {
         Self::Broken { pod: pod.to_owned(), source: source.into() }
     }
 
+    /// A connection into a pod that ended before anything was said by anybody.
+    pub(crate) fn cut_off(pod: &str) -> Self {
+        let source = "the connection into it was ended at once, and nobody said why".into();
+        Self::Unreached { pod: pod.to_owned(), source }
+    }
+
     fn at_port(pod: &str, port: u16, source: impl Into<BoxError>) -> Self {
         Self::broken(pod, AtPort { port, source: source.into() })
     }

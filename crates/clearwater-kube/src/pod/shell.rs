@@ -1,11 +1,12 @@
 use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::Api;
 use kube::api::{AttachParams, AttachedProcess};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::time::timeout;
 
 use super::{AskError, Script, exec};
@@ -23,8 +24,15 @@ pub struct Shell {
     /// pass for that line.
     mark: String,
     asked: u64,
+    end: End,
     process: Option<AttachedProcess>,
 }
+
+/// How long what was read before the end may take to arrive: it is in this program already.
+const REST: Duration = Duration::from_millis(100);
+
+/// How long the kubelet may take to say how a program ended whose output has ended.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// No answer to a question of ours is longer, in bytes.
 const LONGEST: usize = 1 << 20;
@@ -53,16 +61,25 @@ impl Shell {
     pub async fn open(pods: &Api<Pod>, pod: &str, container: &str, within: Duration) -> Result<Self, AskError> {
         let params = AttachParams::default().container(container).stdin(true).stdout(true).stderr(false);
         let mut process = exec(pods, pod, ["bash", "-c", LOOP], &params, within).await?;
-        let status = process.take_status();
+        let end = process.take_status().map_or(End::Untold, |status| End::Awaited(Box::pin(status)));
         let (Some(stdin), Some(stdout)) = (process.stdin(), process.stdout()) else {
             return Err(AskError::broken(pod, "the exec connection has no streams"));
         };
         let mut shell = Self::over(pod, Box::new(stdin), Box::new(stdout));
+        shell.end = end;
         shell.process = Some(process);
         match shell.run(&Script::new(":"), within).await {
             Ok(_) => Ok(shell),
             Err(error @ (AskError::Deadline { .. } | AskError::Forbidden { .. })) => Err(error),
-            Err(error) => Err(refusal(pod, container, status).await.unwrap_or(error)),
+            // The kubelet says of each program that it started how it ended.
+            Err(error) => {
+                let _ = timeout(LAST_WORD, shell.end.reached()).await;
+                Err(match shell.end {
+                    End::Told(Some(said)) => refused(pod, container, said).unwrap_or(error),
+                    End::Told(None) => AskError::cut_off(pod),
+                    End::Untold | End::Awaited(_) => error,
+                })
+            }
         }
     }
 
@@ -73,7 +90,15 @@ impl Shell {
     ) -> Self {
         // Each of the standard library's hashers has keys of its own, from the system's random numbers.
         let mark = format!("@answered-{:016x}", RandomState::new().hash_one(pod));
-        Self { pod: pod.to_owned(), stdin, stdout: BufReader::new(stdout), mark, asked: 0, process: None }
+        Self {
+            pod: pod.to_owned(),
+            stdin,
+            stdout: BufReader::new(stdout),
+            mark,
+            asked: 0,
+            end: End::Untold,
+            process: None,
+        }
     }
 
     /// Runs a script. After an error the shell is of no more use and must be dropped.
@@ -95,24 +120,59 @@ impl Shell {
         self.asked += 1;
         self.stdin.write_all(format!("{line}\n").as_bytes()).await?;
         self.stdin.flush().await?;
-        let mut text = String::new();
-        loop {
-            let mut line = Vec::new();
-            let left = LONGEST - text.len();
-            if (&mut self.stdout).take(left as u64 + 1).read_until(b'\n', &mut line).await? == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-            if line.len() > left {
-                return Err(std::io::Error::other(format!("it answered with more than {LONGEST} bytes")));
-            }
-            let line = String::from_utf8_lossy(&line);
-            if let Some(status) = answered(&line, &self.mark, number) {
-                // The loop prints a newline before its mark, so that a last line without one is kept apart from it.
-                let text = text.strip_suffix('\n').unwrap_or(&text).to_owned();
-                return Ok(Output { text, status });
-            }
-            text.push_str(&line);
+        let Self { stdout, mark, end, .. } = self;
+        // What is read has no end where the connection broke: kube's client (5.0.0) then drops the writing half without a
+        // word to the reading one.
+        let ended = async {
+            end.reached().await;
+            tokio::time::sleep(REST).await;
+        };
+        tokio::select! {
+            answer = answer(stdout, mark, number) => answer,
+            () = ended => Err(std::io::ErrorKind::UnexpectedEof.into()),
         }
+    }
+}
+
+/// What becomes of the program.
+enum End {
+    /// Nobody will say.
+    Untold,
+    /// It has not ended, or nobody said so yet.
+    Awaited(Pin<Box<dyn Future<Output = Option<Status>> + Send>>),
+    /// It ended as the kubelet says; where that says nothing, it is the connection that ended.
+    Told(Option<Status>),
+}
+
+impl End {
+    async fn reached(&mut self) {
+        match self {
+            Self::Untold => std::future::pending().await,
+            Self::Awaited(status) => *self = Self::Told(status.await),
+            Self::Told(_) => {}
+        }
+    }
+}
+
+/// Reads up to the line that closes the answer.
+async fn answer(stdout: &mut (impl AsyncBufRead + Unpin), mark: &str, number: u64) -> std::io::Result<Output> {
+    let mut text = String::new();
+    loop {
+        let mut line = Vec::new();
+        let left = LONGEST - text.len();
+        if (&mut *stdout).take(left as u64 + 1).read_until(b'\n', &mut line).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        if line.len() > left {
+            return Err(std::io::Error::other(format!("it answered with more than {LONGEST} bytes")));
+        }
+        let line = String::from_utf8_lossy(&line);
+        if let Some(status) = answered(&line, mark, number) {
+            // The loop prints a newline before its mark, so that a last line without one is kept apart from it.
+            let text = text.strip_suffix('\n').unwrap_or(&text).to_owned();
+            return Ok(Output { text, status });
+        }
+        text.push_str(&line);
     }
 }
 
@@ -122,8 +182,11 @@ pub(crate) async fn refusal(
     container: &str,
     status: Option<impl Future<Output = Option<Status>>>,
 ) -> Option<AskError> {
-    let said = timeout(Duration::from_secs(1), status?).await.ok().flatten();
-    let message = said.and_then(|s| s.message).filter(|m| !m.is_empty())?;
+    refused(pod, container, timeout(LAST_WORD, status?).await.ok().flatten()?)
+}
+
+fn refused(pod: &str, container: &str, said: Status) -> Option<AskError> {
+    let message = said.message.filter(|m| !m.is_empty())?;
     let missing = Said::of(&message) == Some(Said::NoProgram) || message.contains("no such file");
     Some(if missing {
         AskError::NoShell { pod: pod.to_owned(), container: container.to_owned(), message }

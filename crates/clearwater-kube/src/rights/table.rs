@@ -169,16 +169,9 @@ const NODES: AccessRule = rule(LIST, "", &["nodes"]).cluster().or_without("room 
 const DOMAIN: &str = "the cluster's own domain";
 
 /// How the cluster's DNS is found, with the file that it reads.
-const fn find_dns(without: Option<&'static str>) -> [AccessRule; 3] {
-    let rules = [
-        rule(LIST, "", &["services", "pods"]).cluster_dns(),
-        rule(GET, "", &["configmaps"]).cluster_dns(),
-        rule(LIST, APPS, &["daemonsets"]).cluster_dns().or_without("whether NodeLocal DNSCache runs"),
-    ];
-    match without {
-        None => rules,
-        Some(_) => [AccessRule { without, ..rules[0] }, AccessRule { without, ..rules[1] }, rules[2]],
-    }
+const fn find_dns(without: Option<&'static str>) -> [AccessRule; 2] {
+    let rules = [rule(LIST, "", &["services", "pods"]).cluster_dns(), rule(GET, "", &["configmaps"]).cluster_dns()];
+    [AccessRule { without, ..rules[0] }, AccessRule { without, ..rules[1] }]
 }
 
 const UP: &[AccessRule] = &[
@@ -312,6 +305,7 @@ const DNS_FILE: &[AccessRule] = &[
     // What stood before is kept beside the file.
     rule(&["create", "patch", "delete"], "", &["configmaps"]).cluster_dns(),
     rule(DELETE, "", &["pods"]).cluster_dns().only_if("CoreDNS does not reload by itself"),
+    rule(LIST, APPS, &["daemonsets"]).cluster_dns().or_without("whether NodeLocal DNSCache runs"),
     rule(GET, "", &["services"]),
     rule(GET, DISCOVERY, &["endpointslices"]).or_unchecked("whether an EndpointSlice gives the names as well"),
     rule(LIST, "", &["services"]).or_unchecked("whether names of other Services go on being answered"),

@@ -70,7 +70,8 @@ pub(super) async fn steps(
     let (out, told) = mpsc::unbounded_channel();
     let mut observing = JoinSet::new();
     observing.spawn(keep(observer, seen.clone(), targets.clone(), bump, out.clone()));
-    first_look(&seen, &targets, news.clone(), cluster.request_timeout).await;
+    let looking = first_look(&seen, &targets, news.clone(), cluster.policy.timeout());
+    cluster.policy.awaited("what etcd says of the members", looking).await;
 
     let (mut plans, mut unread) = (Vec::new(), Vec::new());
     for target in &targets {
@@ -123,8 +124,8 @@ async fn see(cluster: &Cluster, seen: &mut Observation, observer: &mut Observer)
         }
         Ok(())
     };
-    let Ok(looked) = timeout(cluster.request_timeout, complete).await else {
-        let within = cluster.request_timeout.as_secs_f32();
+    let Ok(looked) = timeout(cluster.policy.timeout(), complete).await else {
+        let within = cluster.policy.timeout().as_secs_f32();
         return Err((Outcome::CouldNotLook, format!("no answer from the API server within {within} s").into()));
     };
     looked?;

@@ -232,6 +232,11 @@ impl Wire {
     }
 
     async fn once(&self, question: &Question, began: Instant) -> Result<Answer, Try> {
+        let what = format!("{}: {}", self.component, question.told());
+        self.cluster.policy.awaited(&what, self.tried(question, began)).await
+    }
+
+    async fn tried(&self, question: &Question, began: Instant) -> Result<Answer, Try> {
         let mut forward = self.connection().await?;
         let request = question.request().map_err(|e| Try {
             error: SubscriberError::Unreadable {
@@ -242,7 +247,7 @@ impl Wire {
             again: None,
         })?;
         let again = question.repeatable.then_some(PATIENCE);
-        let inner = forward.ask(request, self.cluster.request_timeout).await.map_err(|e| {
+        let inner = forward.ask(request, self.cluster.policy.timeout()).await.map_err(|e| {
             let again = if forward.has_sent() { again } else { Some(PATIENCE) };
             Try { error: SubscriberError::ask(self.component, e), again }
         })?;

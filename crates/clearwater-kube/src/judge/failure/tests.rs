@@ -296,6 +296,11 @@ fn a_volume_that_nobody_makes() {
     let failure = rollout(&[&no_class], 11).0.unwrap();
     assert_eq!((failure.kind, failure.reason.as_str()), (FailureKind::Config, "ProvisioningFailed"));
     assert!(failure.causes[1].contains("\"fast\" not found"), "{failure:?}");
+    // A pod that has a node has its volumes, whatever was said before it had.
+    let mut placed = pod.clone();
+    placed.spec.as_mut().unwrap().node_name = Some("n1".to_owned());
+    assert!(judge_at(500, &[&pod], &[&waits], &Exits::default()).is_some());
+    assert_eq!(judge_at(500, &[&placed], &[&waits], &Exits::default()), None);
     // Of an earlier claim of the same name, and of another's.
     let old = claim("ProvisioningFailed", "storageclass.storage.k8s.io \"fast\" not found", -8);
     let other =
