@@ -11,7 +11,7 @@ use crate::reporter::Reporter;
 use crate::signal::{Signals, code};
 
 /// What is asked before the first write.
-pub(crate) struct Question<'q> {
+pub(crate) struct ConsentQuestion<'q> {
     /// Shows what will be done and words the question.
     pub(crate) ask: &'q dyn Fn(&[Change]) -> String,
     /// The answer that means yes.
@@ -47,7 +47,7 @@ impl<T> Ended<T> {
 pub(crate) async fn drive<T>(
     mut run: Run<T>,
     reporter: &mut dyn Reporter,
-    question: Option<Question<'_>>,
+    question: Option<ConsentQuestion<'_>>,
     signals: &Signals,
 ) -> Result<Ended<T>, CliError> {
     let mut ended = Ended { outcome: Outcome::Cancelled, reason: None, events: Vec::new(), value: () };
@@ -103,7 +103,7 @@ pub(crate) async fn drive<T>(
     Ok(Ended { outcome, reason, events, value })
 }
 
-async fn confirm(question: &Question<'_>, changes: &[Change], signals: &Signals) -> Result<bool, CancelReason> {
+async fn confirm(question: &ConsentQuestion<'_>, changes: &[Change], signals: &Signals) -> Result<bool, CancelReason> {
     answered(&(question.ask)(changes), question.yes, "--yes to go on without being asked", signals).await
 }
 

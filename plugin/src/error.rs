@@ -7,7 +7,7 @@ use clearwater::manifest::ManifestError;
 use clearwater::order::OrderError;
 use clearwater::remedy::{Remedied, Remedy};
 use clearwater::yaml::YamlError;
-use clearwater_kube::dns::DnsError;
+use clearwater_kube::dns::{ClusterDnsError, DnsError};
 use clearwater_kube::subscribers::SubscriberError;
 use thiserror::Error;
 
@@ -123,7 +123,7 @@ impl CliError {
                 _ => exit::FAILURE,
             },
             Self::Dns(error) => match **error {
-                DnsError::Right { .. } => exit::FAILED_EARLY,
+                DnsError::Cluster(ClusterDnsError::Right { .. }) => exit::FAILED_EARLY,
                 DnsError::Closed { .. }
                 | DnsError::Unwell { .. }
                 | DnsError::NoReload { .. }

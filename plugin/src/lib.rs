@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod advice;
+mod arguments;
 mod bounded;
 mod cli;
 mod command;

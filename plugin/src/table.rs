@@ -1,6 +1,13 @@
 //! Tables for a terminal: columns as wide as what stands in them, two blanks between, nothing longer than the screen.
 
 use anstyle::Style;
+use console::Term;
+
+/// How wide the screen is; without end where the output is no terminal.
+pub(crate) fn screen() -> usize {
+    let out = Term::stdout();
+    if out.is_term() { out.size_checked().map_or(80, |(_, columns)| columns.into()) } else { usize::MAX }
+}
 
 /// A table, row by row. Rows may be written with other lines between.
 pub(crate) struct Table<const N: usize> {

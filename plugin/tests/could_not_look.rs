@@ -12,13 +12,16 @@ use serde_json::{Value, json};
 use server::{Manners, Server};
 
 /// The commands that have to look, and cannot say anything good without.
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 25] = [
     "up --yes",
     "up --dry-run",
     "diff",
     "status",
     "check",
     "check --before",
+    "check --images",
+    "check -A",
+    "status -A",
     "report",
     "scale bono 2 --yes",
     "autoscale --list",
@@ -161,6 +164,36 @@ fn deployment() -> Vec<Value> {
     ["bono", "sprout"].into_iter().flat_map(|component| [pod(component), replicas(component)]).collect()
 }
 
+/// Of all namespaces each has its line, and the worst is the exit code.
+#[test]
+fn every_namespace_that_holds_a_deployment_is_told() {
+    let mut objects = deployment();
+    for name in ["one", "two"] {
+        objects.extend(deployment().into_iter().map(|mut object| {
+            object["metadata"]["namespace"] = name.into();
+            object
+        }));
+    }
+    let mut other = pod("etcd");
+    other["metadata"]["namespace"] = "of-others".into();
+    objects.push(other);
+    let server = Server::with(Manners::But("pods/exec", &Manners::Refusing), objects);
+    let dir = tempfile::tempdir().unwrap();
+    server.kubeconfig(&dir.path().join("kubeconfig"), None);
+    for line in ["status -A", "check -A"] {
+        let (code, said) = run(dir.path(), line);
+        let places: Vec<&str> = said.lines().filter_map(|l| l.split_whitespace().next()).collect();
+        assert_eq!(places, ["NAMESPACE", "ims", "one", "two"], "{code:?} {said}");
+    }
+    let (code, said) = run(dir.path(), "check -A --only zone,workloads -o json");
+    let told: Value = serde_json::from_str(&said).unwrap();
+    assert!(code != Some(0) && told["namespaces"][2]["seen"]["namespace"] == "two", "{code:?} {said}");
+    let server = Server::with(Manners::Forbidding("statefulsets"), Vec::new());
+    server.kubeconfig(&dir.path().join("kubeconfig"), None);
+    let (code, said) = run(dir.path(), "status -A");
+    assert!(code == Some(1) && said.contains("needs list statefulsets in all namespaces"), "{code:?} {said}");
+}
+
 /// That no connection into a pod is to be had says nothing of the pod.
 #[test]
 fn a_server_that_opens_no_connection_into_a_pod() {
@@ -176,7 +209,8 @@ fn a_server_that_opens_no_connection_into_a_pod() {
     ];
     for manners in MANNERS {
         let server = Server::with(Manners::But("pods/exec", manners), deployment());
-        table_of(&server, &["status", "check --only programs,answers", "report"], &["not everything", "not in it"]);
+        let commands = ["status", "check --only programs,answers", "check --images", "report"];
+        table_of(&server, &commands, &["not everything", "not in it", "could not be looked at"]);
     }
 }
 

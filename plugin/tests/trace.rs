@@ -42,7 +42,7 @@ fn save(dir: &Path) {
     let invite = "INVITE sip:2@ims SIP/2.0";
     let busy = "SIP/2.0 486 Busy Here";
     let sdp = "v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\ns=-\r\n";
-    let (caller, callee) = ("UDP 192.0.2.7:5060", "UDP 192.0.2.7:5070");
+    let (caller, answerer) = ("UDP 192.0.2.7:5060", "UDP 192.0.2.7:5070");
     let (to_sprout, of_bono) = ("TCP 10.244.1.5:5054", "TCP 10.244.1.4:41000");
     let (to_bono, of_sprout) = ("TCP 10.244.1.4:5058", "TCP 10.244.1.5:42000");
     let route = |text: String| text.replacen("\r\n", "\r\nRoute: <sip:ims;lr>\r\n", 1);
@@ -50,8 +50,8 @@ fn save(dir: &Path) {
         record(100, "RX", caller, &message(invite, &["a"], sdp)),
         record(101, "TX", to_sprout, &route(message(invite, &["b", "a"], sdp))),
         record(110, "RX", of_sprout, &route(message(invite, &["c", "b", "a"], sdp))),
-        record(111, "TX", callee, &message(invite, &["d", "c", "b", "a"], sdp)),
-        record(120, "RX", callee, &message(busy, &["d", "c", "b", "a"], "")),
+        record(111, "TX", answerer, &message(invite, &["d", "c", "b", "a"], sdp)),
+        record(120, "RX", answerer, &message(busy, &["d", "c", "b", "a"], "")),
         record(121, "TX", of_sprout, &message(busy, &["c", "b", "a"], "")),
         record(130, "RX", to_sprout, &message(busy, &["b", "a"], "")),
         record(131, "TX", caller, &message(busy, &["a"], "")),

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::cluster::{Cluster, FIELD_MANAGER, list_all, say};
+use crate::cluster::{Cluster, FIELD_MANAGER, FailedAt, list_all, say};
 use crate::observe::snapshot::{Snapshot, Update, WatchEvent};
 use crate::observe::subject;
 use crate::owner::{self, ORIGIN_ANNOTATION};
@@ -60,20 +60,15 @@ pub enum AutoscaleError {
     #[error("the cluster measures no pods ({0}), so an autoscaler would do nothing")]
     NoMetrics(String),
     /// The API server could not be asked, or refuses.
-    #[error("{what}: {}", say(source))]
-    Api {
-        /// What was tried.
-        what: String,
-        /// What was seen.
-        source: kube::Error,
-    },
+    #[error(transparent)]
+    Api(FailedAt),
 }
 
 impl Remedied for AutoscaleError {
     fn remedy(&self) -> Option<Remedy> {
         Some(match self {
             Self::Refused(refusal) => return refusal.remedy(),
-            Self::Bounds(_) | Self::Api { .. } => return None,
+            Self::Bounds(_) | Self::Api(_) => return None,
             Self::Absent(..) => Remedy::any([Remedy::BringUp, Remedy::ChooseNamespace]),
             Self::NoRequest { component } => Remedy::sentence([
                 format!("components.{component}.resources.requests.cpu in the deployment file, ").into(),
@@ -95,7 +90,7 @@ impl Remedied for AutoscaleError {
 impl AutoscaleError {
     fn api(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let what = what.into();
-        move |source| Self::Api { what, source }
+        move |source| Self::Api(FailedAt::new(what, source))
     }
 }
 

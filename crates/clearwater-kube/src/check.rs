@@ -35,6 +35,7 @@ use crate::apply::checks::{line, with_fix};
 use crate::apply::preflight;
 use crate::apply::prepare::{ApplyPlan, LiveState, PrepareError, Scope};
 use crate::cluster::{Cluster, list_all, say};
+use crate::deadline::no_answer;
 use crate::judge;
 use crate::observe::snapshot::Snapshot;
 use crate::observe::subject::{Subjects, with_programs, zone_line};
@@ -176,7 +177,7 @@ where
         Ok(Ok(all)) => Ok(all),
         Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => Err(format!("needs {right}")),
         Ok(Err(error)) => Err(say(&error)),
-        Err(_) => Err(format!("no answer within {} s", within.as_secs_f32().round())),
+        Err(_) => Err(no_answer(within)),
     }
 }
 

@@ -2,7 +2,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use kube::api::{ApiResource, DeleteParams, ListParams, Preconditions};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Preconditions};
 use kube::core::{GroupVersionKind, Status};
 use kube::runtime::watcher;
 use kube::{Api, Client};
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tower::BoxError;
 
 use crate::deadline::{self, NoObject, RequestPolicy};
+use crate::kinds::ObjectKind;
 
 /// The field manager of every write (server-side apply).
 pub const FIELD_MANAGER: &str = "kubectl-clearwater";
@@ -49,6 +50,12 @@ impl Cluster {
         Self { client, namespace: namespace.into(), policy: policy.clone() }
     }
 
+    /// Another namespace of the same cluster, reached in the same way.
+    #[must_use]
+    pub fn beside(&self, namespace: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), ..self.clone() }
+    }
+
     /// An interface to the namespace's objects of a type.
     pub fn api<K>(&self) -> kube::Api<K>
     where
@@ -59,10 +66,15 @@ impl Cluster {
     }
 
     /// An interface to the namespace's objects of a kind that is known by name only.
-    pub fn dynamic(&self, api_version: &str, kind: &str) -> kube::Api<kube::api::DynamicObject> {
+    pub fn dynamic(&self, api_version: &str, kind: &str) -> kube::Api<DynamicObject> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         kube::Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
+    }
+
+    /// An interface to the namespace's objects of a kind.
+    pub(crate) fn of_kind(&self, kind: ObjectKind) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &self.namespace, &kind.resource())
     }
 
     /// How far the API server's clock is ahead of this machine's. Zero where it does not say.
@@ -170,19 +182,25 @@ fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
     }
 }
 
-/// An error with what it happened to.
+/// An error with what it happened to: what was asked of the API server, mostly, and why no answer came that is of use.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {}", say(.source.as_ref()))]
-pub(crate) struct At {
-    what: String,
-    source: BoxError,
+pub struct FailedAt {
+    /// What was tried, or the object.
+    pub what: String,
+    /// What was seen.
+    pub source: BoxError,
 }
 
-impl At {
-    pub(crate) fn new(what: impl Into<String>, source: impl Into<BoxError>) -> Self {
+impl FailedAt {
+    /// An error of something.
+    pub fn new(what: impl Into<String>, source: impl Into<BoxError>) -> Self {
         Self { what: what.into(), source: source.into() }
     }
 }
+
+/// What to do where the API server cannot be asked.
+pub(crate) const CONNECTION: &str = "check the connection to the API server and try again";
 
 /// What the API server answered, by number, where it refused: a question, a watch, or a connection into a pod.
 pub(crate) fn code_of(error: &(dyn Error + 'static)) -> Option<u16> {

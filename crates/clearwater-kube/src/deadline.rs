@@ -37,7 +37,7 @@ const UNASKED: Duration = Duration::from_secs(1);
 
 /// The API server did not answer in time.
 #[derive(Debug, Error)]
-#[error("no answer from the API server within {} s{}", .within.as_secs_f32(), again(*.last))]
+#[error("{}{}", no_api_answer(*.within), again(*.last))]
 struct Late {
     within: Duration,
     /// What it said instead of an answer: that it is to be asked again.
@@ -59,9 +59,29 @@ struct TypeOf {
     kind: String,
 }
 
-/// Whether JSON that was answered under the API's own paths, which a kubelet's answer is not that comes by a proxy, says of itself what it is; what is no JSON is told elsewhere.
+/// Whether JSON that was answered under the API's own paths, which a kubelet's answer is not that comes by a proxy, says of
+/// itself what it is; what is no JSON is told elsewhere.
 fn has_kind(body: &[u8]) -> bool {
     serde_json::from_slice::<TypeOf>(body).map_or(true, |of| !of.kind.is_empty())
+}
+
+/// Nothing came of whom was asked, in the time that was given.
+pub(crate) fn no_answer(within: Duration) -> String {
+    format!("no answer within {}", limit(within))
+}
+
+/// The same of the API server.
+pub(crate) fn no_api_answer(within: Duration) -> String {
+    format!("no answer from the API server within {}", limit(within))
+}
+
+/// A time that was given, as it was given: whole where it is.
+pub(crate) fn limit(time: Duration) -> String {
+    if time < Duration::from_secs(1) {
+        format!("{} ms", time.as_millis())
+    } else {
+        format!("{} s", (time.as_secs_f64() * 10.0).round() / 10.0)
+    }
 }
 
 fn again(last: Option<StatusCode>) -> String {

@@ -26,7 +26,7 @@ use tower::BoxError;
 
 use self::find::{Deletion, Found, Others, find, others};
 use self::take::{Removal, Removed, delete_namespace, take};
-use crate::cluster::{Cluster, say};
+use crate::cluster::{Cluster, FailedAt};
 use crate::dns;
 use crate::rights::{self, Task, grant};
 use crate::run::{Declined, Emitter, Run, Steering, checks, start, unless_cancelled};
@@ -53,8 +53,8 @@ pub struct DownOptions {
 
 #[derive(Debug, Error)]
 enum DownError {
-    #[error("{what}: {}", say(.source.as_ref()))]
-    Broken { what: String, source: BoxError },
+    #[error(transparent)]
+    Broken(FailedAt),
     /// What is left cannot be watched, or not any more.
     #[error("cannot look: {0}")]
     Unseen(String),
@@ -84,7 +84,7 @@ enum DownError {
 
 impl DownError {
     fn broken(what: impl Into<String>, source: impl Into<BoxError>) -> Self {
-        Self::Broken { what: what.into(), source: source.into() }
+        Self::Broken(FailedAt::new(what, source))
     }
 }
 
@@ -95,7 +95,7 @@ fn names(components: &[Component]) -> Vec<&'static str> {
 impl Remedied for DownError {
     fn remedy(&self) -> Option<Remedy> {
         Some(match self {
-            Self::Broken { .. } | Self::Late(_) | Self::NotConfirmed => return None,
+            Self::Broken(_) | Self::Late(_) | Self::NotConfirmed => return None,
             Self::Unfit(_, advice) => return advice.remedy.clone(),
             Self::Cancelled(_) | Self::Unseen(_) => Remedy::GoOn(Command::Down),
             Self::Right { namespace, .. } => grant(namespace),
@@ -128,7 +128,7 @@ async fn run(cluster: Cluster, options: DownOptions, mut emitter: Emitter, mut s
     let (outcome, summary) = match outcome.unwrap_or_else(|reason| Err(DownError::Cancelled(reason))) {
         Ok(end) => end,
         Err(error @ (DownError::Unseen(_) | DownError::Right { .. })) => (Outcome::CouldNotLook, error.advice()),
-        Err(error @ DownError::Broken { .. }) => {
+        Err(error @ DownError::Broken(_)) => {
             (if stats.writes == 0 { Outcome::CouldNotLook } else { Outcome::Failed }, error.advice())
         }
         Err(DownError::Unfit(outcome, advice)) => (outcome, advice),

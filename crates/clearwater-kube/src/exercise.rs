@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use thiserror::Error;
 
 use crate::Cluster;
-use crate::cluster::{list_all, say};
+use crate::cluster::{FailedAt, is_forbidden, list_all};
 use crate::exposure::SIP;
 use crate::observe::snapshot::{component_of, ready};
 use crate::pod::object::own_container;
@@ -40,13 +40,8 @@ pub enum Via {
 #[non_exhaustive]
 pub enum ExerciseError {
     /// The pods could not be listed.
-    #[error("the pods in {namespace} cannot be listed: {}", say(.source))]
-    List {
-        /// The namespace.
-        namespace: String,
-        /// What was seen.
-        source: kube::Error,
-    },
+    #[error(transparent)]
+    List(FailedAt),
     /// The user may not do what it takes.
     #[error("namespace {namespace}: needs the right{} to {}", if .missing.len() == 1 { "" } else { "s" }, .missing.join(", "))]
     Rights {
@@ -69,6 +64,17 @@ pub enum ExerciseError {
         /// The namespace.
         namespace: String,
     },
+}
+
+impl ExerciseError {
+    /// Whether the user may not do what it takes.
+    pub fn is_of_rights(&self) -> bool {
+        match self {
+            Self::Rights { .. } => true,
+            Self::List(failed) => is_forbidden(failed.source.as_ref()),
+            Self::NoBono { .. } | Self::NoStand { .. } => false,
+        }
+    }
 }
 
 /// Where a phone may stand, the best first: their images have bash and, as supervisord is one, Python.
@@ -125,7 +131,8 @@ impl Bonos {
     async fn look(&self, turn: usize) -> Result<(Stand, Bono), ExerciseError> {
         let namespace = || self.cluster.namespace.clone();
         let all = list_all(&self.cluster.api::<Pod>(), &ListParams::default()).await;
-        let all = all.map_err(|source| ExerciseError::List { namespace: namespace(), source })?;
+        let all = all
+            .map_err(|e| ExerciseError::List(FailedAt::new(format!("listing pods in namespace {}", namespace()), e)))?;
         let bonos: Vec<Bono> = ready(&all, Component::Bono).filter_map(bono).collect();
         let count = bonos.len();
         self.ways.store(count, Ordering::Relaxed);

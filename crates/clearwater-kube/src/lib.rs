@@ -8,6 +8,7 @@ pub mod autoscale;
 mod backoff;
 pub mod check;
 mod cluster;
+pub mod contract;
 mod deadline;
 pub mod dns;
 pub mod down;
@@ -17,6 +18,7 @@ pub mod exposure;
 #[cfg(test)]
 mod fake_api;
 pub mod judge;
+mod kinds;
 pub mod logs;
 pub mod observe;
 pub mod owner;
@@ -29,5 +31,5 @@ pub mod status;
 pub mod subscribers;
 pub mod up;
 
-pub use cluster::{Cluster, FIELD_MANAGER};
+pub use cluster::{Cluster, FIELD_MANAGER, FailedAt};
 pub use deadline::{REQUEST_TIMEOUT, RequestPolicy};

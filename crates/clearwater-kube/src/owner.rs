@@ -14,7 +14,7 @@ pub const ORIGIN_ANNOTATION: &str = "kubectl-clearwater/origin";
 /// The value of [`ORIGIN_ANNOTATION`] on what this program made.
 pub const CREATED: &str = "created";
 /// The value of [`ORIGIN_ANNOTATION`] on what stood before this program wrote to it.
-pub const ADOPTED: &str = "adopted";
+pub(crate) const ADOPTED: &str = "adopted";
 
 /// Times are told in whole seconds, and the record is made after the object.
 const SAME_MOMENT: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);

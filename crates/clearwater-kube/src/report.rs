@@ -1,21 +1,23 @@
 //! What somebody else needs to find a fault who has no way to the cluster: objects, events, logs and what containers say,
 //! as files. Nothing is written to the cluster, secrets are left out, and what could not be had is listed.
 
+mod anonymize;
 mod redact;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use clearwater::component::{Entry, LogFile};
+use clearwater::component::{Entry, LogFile, SETTINGS_FILES};
 use clearwater::config::Deployment;
 use futures::{AsyncReadExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ApiResource, DynamicObject, ListParams, LogParams};
-use kube::core::GroupVersionKind;
+use kube::api::{DynamicObject, ListParams, LogParams};
 use kube::{Api, ResourceExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use self::anonymize::Anonymizer;
 use crate::cluster::{Cluster, code_of, list_all, say};
+use crate::kinds::{self, ObjectKind};
 use crate::observe::subject::{Subjects, with_programs};
 use crate::observe::unasked::Unasked;
 use crate::observe::{CouldNotLook, Subject, look};
@@ -28,32 +30,37 @@ const ANSWER: Duration = Duration::from_secs(8);
 /// An answer of a shell is not longer, in bytes.
 const LARGEST_ANSWER: u64 = 900 * 1024;
 
-/// What is listed in the namespace: group and version, kind, plural.
-const KINDS: [(&str, &str, &str); 16] = [
-    ("v1", "Pod", "pods"),
-    ("v1", "Service", "services"),
-    ("v1", "ConfigMap", "configmaps"),
-    ("v1", "Secret", "secrets"),
-    ("v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
-    ("v1", "Event", "events"),
-    ("v1", "ResourceQuota", "resourcequotas"),
-    ("v1", "LimitRange", "limitranges"),
-    ("apps/v1", "Deployment", "deployments"),
-    ("apps/v1", "StatefulSet", "statefulsets"),
-    ("apps/v1", "ReplicaSet", "replicasets"),
-    ("discovery.k8s.io/v1", "EndpointSlice", "endpointslices"),
-    ("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
-    ("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
-    ("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
-    ("networking.k8s.io/v1", "Ingress", "ingresses"),
+/// All files together are not larger, in bytes: they are held in memory.
+const LARGEST: usize = 256 << 20;
+
+/// What is listed in the namespace.
+const KINDS: [ObjectKind; 16] = [
+    kinds::POD,
+    kinds::SERVICE,
+    kinds::CONFIG_MAP,
+    kinds::SECRET,
+    kinds::PERSISTENT_VOLUME_CLAIM,
+    kinds::EVENT,
+    kinds::RESOURCE_QUOTA,
+    kinds::LIMIT_RANGE,
+    kinds::DEPLOYMENT,
+    kinds::STATEFUL_SET,
+    kinds::REPLICA_SET,
+    kinds::ENDPOINT_SLICE,
+    kinds::POD_DISRUPTION_BUDGET,
+    kinds::HORIZONTAL_POD_AUTOSCALER,
+    kinds::NETWORK_POLICY,
+    kinds::INGRESS,
 ];
 
 /// A component's own programs.
 const PROGRAMS: &str = "timeout 5 supervisorctl status; :";
 /// What the containers were made to read.
-const CONFIGURATION: &str = r#"for f in /etc/clearwater/shared_config /etc/clearwater/local_config /etc/clearwater/user_settings /etc/resolv.conf /etc/hosts; do
+const CONFIGURATION: &str = r#"for f in "$@"; do
   [ ! -r "$f" ] || { printf '== %s\n' "$f"; cat "$f"; printf '\n'; }
 done"#;
+/// What a container's resolver reads, in every image.
+const RESOLVER_FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 /// What the container's own resolver answers for names.
 const NAMES: &str =
     r#"for n in "$@"; do printf '== %s\n' "$n"; timeout 2 getent ahosts "$n." || printf 'no answer (%s)\n' "$?"; done"#;
@@ -119,6 +126,21 @@ impl Gathered {
         }
     }
 
+    /// Puts others in the place of subscribers' numbers and names and of addresses, in all files and in what is lacking: the
+    /// same for the same. Names of components, pods and hosts stay.
+    pub fn anonymize(&mut self) {
+        let mut anonymizer = Anonymizer::default();
+        // A number may be known only by what a later file says.
+        for text in self.files.values() {
+            anonymizer.text(text);
+        }
+        let mut other = |text: &str| String::from_utf8_lossy(&anonymizer.text(text.as_bytes())).into_owned();
+        self.lacked = self.lacked.iter().map(|text| other(text)).collect();
+        let names: Vec<String> = self.files.keys().map(|name| other(name)).collect();
+        let files = std::mem::take(&mut self.files).into_values();
+        self.files = names.into_iter().zip(files.map(|text| anonymizer.text(&text))).collect();
+    }
+
     /// Takes in why a request brought nothing.
     fn refused(&mut self, what: &str, right: &str, error: &kube::Error) {
         match code_of(error) {
@@ -129,10 +151,19 @@ impl Gathered {
         }
     }
 
-    fn join(&mut self, other: Self) {
+    fn join(mut self, other: Self) -> Self {
         self.failed |= other.failed;
-        self.files.extend(other.files);
         self.lacked.extend(other.lacked);
+        let mut room = LARGEST.saturating_sub(self.files.values().map(Vec::len).sum());
+        for (name, text) in other.files {
+            if text.len() <= room {
+                room -= text.len();
+                self.files.insert(name, text);
+            } else {
+                self.lack(&name, "the report would be too large: a smaller limit for each log leaves room");
+            }
+        }
+        self
     }
 }
 
@@ -141,34 +172,21 @@ pub async fn gather(cluster: &Cluster, options: &ReportOptions) -> Result<Gather
     let until = Instant::now() + options.timeout;
     let snapshot = look::snapshot(cluster, options.timeout / 2).await?;
     let subjects = Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await.all;
-    let mut gathered = Gathered::default();
-    let kinds = futures::future::join_all(KINDS.map(|kind| objects(cluster, kind, until)));
+    let listed = futures::future::join_all(KINDS.map(|kind| take(cluster.of_kind(kind), kind, until)));
     // Every name is asked for from each pod: who does not find it tells as much as what is answered.
     let asked: Vec<&str> = subjects.iter().flat_map(|s| s.names.iter().map(String::as_str)).collect();
     let pods = futures::stream::iter(snapshot.pods.values())
         .map(|pod| of_pod(cluster, pod, &subjects, &asked, options.limit, until))
         .buffer_unordered(AT_ONCE)
-        .collect::<Vec<_>>();
-    let (kinds, nodes, pods) = futures::join!(kinds, nodes(cluster, until), pods);
-    for one in kinds.into_iter().chain([nodes]).chain(pods) {
-        gathered.join(one);
-    }
-    Ok(gathered)
+        .fold(Gathered::default(), |all, one| async { all.join(one) });
+    let nodes = Api::all_with(cluster.client.clone(), &kinds::NODE.resource());
+    let (listed, nodes, pods) = futures::join!(listed, take(nodes, kinds::NODE, until), pods);
+    Ok(listed.into_iter().chain([nodes, pods]).fold(Gathered::default(), Gathered::join))
 }
 
-fn listed(kind: (&str, &str, &str), namespace: Option<&str>, cluster: &Cluster) -> Api<DynamicObject> {
-    let (group_version, kind, plural) = kind;
-    let (group, version) = group_version.split_once('/').unwrap_or(("", group_version));
-    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
-    match namespace {
-        Some(namespace) => Api::namespaced_with(cluster.client.clone(), namespace, &resource),
-        None => Api::all_with(cluster.client.clone(), &resource),
-    }
-}
-
-async fn take(api: Api<DynamicObject>, kind: (&str, &str, &str), until: Instant) -> Gathered {
+async fn take(api: Api<DynamicObject>, kind: ObjectKind, until: Instant) -> Gathered {
     let mut gathered = Gathered::default();
-    let (group_version, kind, plural) = kind;
+    let plural = kind.plural;
     match timeout_at(until, list_all(&api, &ListParams::default())).await {
         Err(_) => gathered.miss(plural, "no answer in time"),
         Ok(Err(error)) => gathered.refused(plural, &format!("list {plural}"), &error),
@@ -177,23 +195,14 @@ async fn take(api: Api<DynamicObject>, kind: (&str, &str, &str), until: Instant)
                 let name = object.name_any();
                 let mut value = serde_json::to_value(&object).unwrap_or_default();
                 // A list does not repeat of each what it is.
-                value["kind"] = kind.into();
-                value["apiVersion"] = group_version.into();
+                value["kind"] = kind.name.into();
+                value["apiVersion"] = kind.api_version.into();
                 let text = serde_json::to_vec_pretty(&redact::object(value)).unwrap_or_default();
                 gathered.files.insert(format!("objects/{plural}/{}.json", plain(&name)), text);
             }
         }
     }
     gathered
-}
-
-async fn objects(cluster: &Cluster, kind: (&str, &str, &str), until: Instant) -> Gathered {
-    take(listed(kind, Some(&cluster.namespace), cluster), kind, until).await
-}
-
-async fn nodes(cluster: &Cluster, until: Instant) -> Gathered {
-    let kind = ("v1", "Node", "nodes");
-    take(listed(kind, None, cluster), kind, until).await
 }
 
 async fn of_pod(
@@ -222,7 +231,7 @@ async fn of_pod(
     }
     if let Some((subject, own)) = with_programs(subjects, pod) {
         let inside = inside(cluster, &name, &own.name, subject.entry, asked, limit, until);
-        gathered.join(inside.await);
+        return gathered.join(inside.await);
     }
     gathered
 }
@@ -286,7 +295,11 @@ async fn inside(
     };
     let mut questions = vec![
         ("inside", "programs.txt".to_owned(), Script::new(PROGRAMS)),
-        ("inside", "configuration.txt".to_owned(), Script::new(CONFIGURATION)),
+        (
+            "inside",
+            "configuration.txt".to_owned(),
+            Script::new(CONFIGURATION).args(SETTINGS_FILES).args(RESOLVER_FILES),
+        ),
     ];
     questions.extend(entry.logs.iter().map(log));
     // Last, because it takes longest where nothing answers, and a shell that was late is not asked again.
@@ -330,6 +343,32 @@ mod tests {
         assert_eq!(lacked, ["nodes: needs list nodes", "secrets: needs list secrets"]);
         let map = String::from_utf8(gathered.files["objects/configmaps/env-vars.json"].clone()).unwrap();
         assert!(map.contains("\"kind\": \"ConfigMap\"") && !map.contains("hush"), "{map}");
+    }
+
+    #[test]
+    fn a_report_is_bounded_and_says_what_did_not_fit() {
+        let of = |name: &str, length: usize| {
+            let mut one = Gathered::default();
+            one.files.insert(name.to_owned(), vec![b'x'; length]);
+            one
+        };
+        let all = of("a", LARGEST - 5).join(of("b", 6)).join(of("c", 5)).join(of("d", 1));
+        assert_eq!(all.files.keys().collect::<Vec<_>>(), ["a", "c"]);
+        assert!(all.lacked.iter().map(|l| &l[..2]).eq(["b:", "d:"]), "{:?}", all.lacked);
+    }
+
+    #[test]
+    fn a_report_is_anonymized_as_a_whole() {
+        let mut gathered = Gathered::default();
+        // The first file by name does not say what the number is.
+        gathered.put(&["a", "x.log"], b"6505550001 at 10.1.2.3");
+        gathered.put(&["objects", "ip-10-1-2-3.json"], b"sip:6505550001@ims");
+        gathered.lack("inside/bono", "10.1.2.3 does not answer");
+        gathered.anonymize();
+        let text = |name: &str| String::from_utf8(gathered.files[name].clone()).unwrap();
+        assert_eq!(text("a/x.log"), "9990000001 at 198.18.0.1");
+        assert_eq!(text("objects/ip-198-18-0-1.json"), "sip:9990000001@ims");
+        assert_eq!(gathered.lacked.first().unwrap(), "inside/bono: 198.18.0.1 does not answer");
     }
 
     proptest! {

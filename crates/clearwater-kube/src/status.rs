@@ -14,7 +14,7 @@ use clearwater::component::{Component, Entry, Release};
 use clearwater::config::Deployment;
 use clearwater::event::LogExcerpt;
 use clearwater::manifest::ENV_VARS;
-use clearwater::scale::Members;
+use clearwater::scale::{MemberState, Members};
 use clearwater::text::Clean;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -126,7 +126,8 @@ pub struct ComponentStatus {
     /// Its pods.
     pub pods: Vec<PodStatus>,
     /// The members of its store with their states, by address; empty where it is none or could not be asked.
-    pub members: BTreeMap<String, String>,
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub members: BTreeMap<String, MemberState>,
     /// What is wrong, most telling first.
     pub problems: Vec<String>,
     /// The last lines of the log of the first program that is not as it should be.
@@ -329,7 +330,7 @@ fn component_status(subject: &Subject, mut judged: Judged, seen: &Observation, a
             .and_then(MembersSeen::members)
             .into_iter()
             .flat_map(Members::iter)
-            .map(|(address, state)| (address.to_string(), state.name().to_owned()))
+            .map(|(address, state)| (address.to_string(), state))
             .collect(),
         log: pods.iter().filter_map(|p| seen.reports.get(&p.uid()?)).find_map(|r| r.log.clone()),
         problems,

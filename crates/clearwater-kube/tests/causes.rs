@@ -5,9 +5,11 @@ use std::io;
 
 use clearwater::component::Release;
 use clearwater::config::DnsBackend;
+use clearwater_kube::FailedAt;
 use clearwater_kube::apply::ApplyError;
 use clearwater_kube::autoscale::AutoscaleError;
-use clearwater_kube::dns::DnsError;
+use clearwater_kube::dns::{ClusterDnsError, DnsError};
+use clearwater_kube::subscribers::SubscriberError;
 use kube::core::Status;
 
 fn refused() -> kube::Error {
@@ -20,9 +22,18 @@ fn has<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
 
 #[test]
 fn an_error_of_the_api_is_kept_and_said_once() {
-    let all: [Box<dyn Error>; 3] = [
-        Box::new(ApplyError::Unreachable { object: "service/x".to_owned(), source: refused().into() }),
-        Box::new(AutoscaleError::Api { what: "listing deployments".to_owned(), source: refused() }),
+    let right = ClusterDnsError::Right {
+        what: "configmap x".to_owned(),
+        right: "get configmaps".to_owned(),
+        source: refused().into(),
+        instead: None,
+    };
+    let all: [Box<dyn Error>; 6] = [
+        Box::new(DnsError::from(right)),
+        Box::new(DnsError::from(ClusterDnsError::Unreachable(FailedAt::new("service x", refused())))),
+        Box::new(SubscriberError::Unreachable(FailedAt::new("pods of ellis", refused()))),
+        Box::new(ApplyError::Unreachable(FailedAt::new("service/x", refused()))),
+        Box::new(AutoscaleError::Api(FailedAt::new("listing deployments", refused()))),
         Box::new(DnsError::Etcd { endpoint: "http://x".to_owned(), source: refused().into(), fix: "look".into() }),
     ];
     for error in &all {

@@ -5,8 +5,20 @@ use std::path::Path;
 
 use clearwater_layout::Layout;
 
-const OPERATIONS: [&str; 11] =
-    ["autoscale", "check", "dns", "down", "exercise", "logs", "report", "scale", "status", "subscribers", "up"];
+const OPERATIONS: [&str; 12] = [
+    "autoscale",
+    "check",
+    "contract",
+    "dns",
+    "down",
+    "exercise",
+    "logs",
+    "report",
+    "scale",
+    "status",
+    "subscribers",
+    "up",
+];
 
 /// Uses that stand: names in DNS are a gate of `up`, and `down` says which of them stay behind.
 const STATED: [(&str, &str); 2] = [("up", "dns"), ("down", "dns")];

@@ -94,7 +94,7 @@ impl Account {
 
     /// The same line, whose owner has forgotten the password.
     #[must_use]
-    pub fn with_password(&self, password: &str) -> Self {
+    pub(crate) fn with_password(&self, password: &str) -> Self {
         Self { password: password.to_owned(), ..self.clone() }
     }
 
@@ -108,9 +108,9 @@ impl Account {
 pub(crate) fn uri(text: &str) -> Result<SipUri, SipError> {
     // A line break would begin a header of somebody else's.
     if text.chars().any(char::is_control) {
-        return Err(SipError::Protocol(format!("{text:?} is no SIP URI")));
+        return Err(SipError::protocol(format!("{text:?} is no SIP URI")));
     }
-    NameAddr::from_str(text).map(|n| n.uri).map_err(|_| SipError::Protocol(format!("{text:?} is no SIP URI")))
+    NameAddr::from_str(text).map(|n| n.uri).map_err(|_| SipError::protocol(format!("{text:?} is no SIP URI")))
 }
 
 #[cfg(test)]

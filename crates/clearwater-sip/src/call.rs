@@ -125,7 +125,7 @@ impl Invitation {
             loop {
                 let response = self.transaction.receive().await?;
                 let Some(response) = response else {
-                    return Err(SipError::Protocol("the INVITE is over".to_owned()));
+                    return Err(SipError::protocol("the INVITE is over"));
                 };
                 let reply = self.line.reply("INVITE", response, self.began);
                 if reply.code != 100 {
@@ -172,10 +172,9 @@ impl Invitation {
 
     /// Takes up a call that was answered with 200: sends the ACK.
     pub async fn confirm(mut self, reply: &Reply) -> Result<Call, SipError> {
-        let heard = self.heard.take().ok_or_else(|| SipError::Protocol("the call is over".to_owned()))?;
+        let heard = self.heard.take().ok_or_else(|| SipError::protocol("the call is over"))?;
         let contacts: Vec<Contact> = reply.headers.get(Name::CONTACT)?;
-        let contact =
-            contacts.into_iter().next().ok_or_else(|| SipError::Protocol("200 without Contact".to_owned()))?;
+        let contact = contacts.into_iter().next().ok_or_else(|| SipError::protocol("200 without Contact"))?;
         let mut routes: Vec<Routing> = reply.headers.get(Name::RECORD_ROUTE).unwrap_or_default();
         routes.reverse();
         let leg = Leg { remote: written(&reply.remote), ..self.leg.clone() };
@@ -215,7 +214,7 @@ impl Ringing {
     }
 
     fn over() -> SipError {
-        SipError::Protocol("the call is over".to_owned())
+        SipError::protocol("the call is over")
     }
 
     /// Rings: 180.
@@ -259,8 +258,7 @@ impl Ringing {
         let mut accepted = transaction.respond_success(response).await?;
         let heard = self.heard.take().ok_or_else(Self::over)?;
         let contacts: Vec<Contact> = self.request.headers.get(Name::CONTACT)?;
-        let contact =
-            contacts.into_iter().next().ok_or_else(|| SipError::Protocol("INVITE without Contact".to_owned()))?;
+        let contact = contacts.into_iter().next().ok_or_else(|| SipError::protocol("INVITE without Contact"))?;
         let leg = Leg {
             call_id: self.call_id().to_owned(),
             local: written_with(&self.request.base_headers.to, &self.tag),
@@ -320,7 +318,7 @@ impl Call {
             let mut transaction = dialog.line.endpoint.send_invite(request, &mut dialog.line.target()).await?;
             loop {
                 let response = transaction.receive().await?;
-                let response = response.ok_or_else(|| SipError::Protocol("the INVITE is over".to_owned()))?;
+                let response = response.ok_or_else(|| SipError::protocol("the INVITE is over"))?;
                 let reply = dialog.line.reply("INVITE", response, began);
                 if reply.is_final() {
                     return Ok::<_, SipError>(reply);

@@ -20,10 +20,15 @@ pub enum SipError {
     Broken(#[from] std::io::Error),
     /// What came makes no sense.
     #[error("{0}")]
-    Protocol(String),
+    Protocol(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl SipError {
+    /// What makes no sense, or could not be made, with its cause where it has one.
+    pub(crate) fn protocol(seen: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Protocol(seen.into())
+    }
+
     /// The same, where it is silence, told as what was really waited for.
     pub(crate) fn awaiting(self, what: &str, whole: Duration) -> Self {
         match self {
@@ -46,7 +51,7 @@ impl From<ezk_sip_core::Error> for SipError {
 
 impl From<HeaderError> for SipError {
     fn from(error: HeaderError) -> Self {
-        Self::Protocol(error.to_string())
+        Self::protocol(error)
     }
 }
 

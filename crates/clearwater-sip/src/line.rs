@@ -85,7 +85,7 @@ impl Line {
         // there are none.
         let resolver = TokioResolver::builder_with_config(ResolverConfig::default(), TokioRuntimeProvider::default())
             .build()
-            .map_err(|e| SipError::Protocol(e.to_string()))?;
+            .map_err(SipError::protocol)?;
         builder.set_dns_resolver(resolver);
         builder.add_layer(Ear { calls: Arc::clone(&calls), others, transcript: transcript.clone() });
         for method in [Method::INVITE, Method::ACK, Method::BYE, Method::CANCEL, Method::OPTIONS, Method::MESSAGE] {
@@ -206,7 +206,7 @@ impl Line {
             let refused = ResponseParts { line: &line, headers: &reply.headers, body: &reply.body };
             authenticator
                 .handle_rejection(asked, refused)
-                .map_err(|e| SipError::Protocol(format!("the challenge cannot be answered: {e}")))?;
+                .map_err(|e| SipError::protocol(format!("the challenge cannot be answered: {e}")))?;
             authenticator.authorize_request(&mut request.headers);
         }
         plain_user_name(&mut request.headers, &self.account.private_identity);

@@ -55,7 +55,7 @@ const LONGEST: u64 = 3_600_000_000;
 
 impl LoadTally {
     fn new() -> Result<Self, SipError> {
-        let times = Histogram::new_with_bounds(1, LONGEST, 3).map_err(|e| SipError::Protocol(e.to_string()))?;
+        let times = Histogram::new_with_bounds(1, LONGEST, 3).map_err(SipError::protocol)?;
         Ok(Self { begun: 0, answered: 0, failures: BTreeMap::new(), times })
     }
 

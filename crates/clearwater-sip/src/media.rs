@@ -179,7 +179,7 @@ impl MediaSocket {
     /// Sends to a peer for so long, and hears what it sends in the same time.
     pub async fn exchange(mut self, peer: SocketAddr, lasting: Duration) -> Result<MediaHeard, SipError> {
         if let Some(aim) = self.aim.take() {
-            aim.send(peer).map_err(|_| SipError::Protocol("the relay of the media is closed".to_owned()))?;
+            aim.send(peer).map_err(|_| SipError::protocol("the relay of the media is closed"))?;
         }
         let (count, until) = (self.kind.packets(lasting), Instant::now() + lasting + STRAGGLERS);
         let (sent, arrivals) = tokio::join!(self.send(self.near.unwrap_or(peer), count), self.hear(count, until));
@@ -203,7 +203,7 @@ impl MediaSocket {
                 .marker_bit(n == 0 || kind == MediaKind::Video)
                 .payload(payload.as_slice())
                 .write_vec()
-                .map_err(|e| SipError::Protocol(e.to_string()))?;
+                .map_err(|e| SipError::protocol(e.to_string()))?;
             self.socket.send_to(&packet, to).await?;
             number = number.wrapping_add(1);
         }
@@ -227,7 +227,7 @@ impl MediaSocket {
 }
 
 fn random() -> Result<u32, SipError> {
-    getrandom::u32().map_err(|e| SipError::Protocol(e.to_string()))
+    getrandom::u32().map_err(SipError::protocol)
 }
 
 /// What arrived of one source.
@@ -283,7 +283,7 @@ pub(crate) fn description(streams: &[(MediaKind, SocketAddr)], version: u32, dir
 /// Where a session description wants media of a kind: the m= line's port at its own c= line's address, or at the
 /// session's (RFC 8866 §5.7).
 pub(crate) fn wanted_at(description: &[u8], kind: MediaKind) -> Result<SocketAddr, SipError> {
-    let wrong = |why: String| SipError::Protocol(format!("the other side's media description: {why}"));
+    let wrong = |why: String| SipError::protocol(format!("the other side's media description: {why}"));
     let session = Session::parse(description).map_err(|e| wrong(e.to_string()))?;
     let stream = session.medias.iter().find(|m| m.media == kind.name() && m.port != 0);
     let stream = stream.ok_or_else(|| wrong(format!("it takes no {kind}")))?;

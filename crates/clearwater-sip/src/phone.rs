@@ -67,7 +67,7 @@ impl Phone {
     }
 
     /// Takes back every registration of the line, this phone's or another's (RFC 3261 §10.2.2).
-    pub async fn unregister_all(&mut self, within: Duration) -> Result<Reply, SipError> {
+    pub(crate) async fn unregister_all(&mut self, within: Duration) -> Result<Reply, SipError> {
         let line = Arc::clone(&self.line);
         let (target, own) = line.binding("*", 0);
         line.ask_with_password(&mut self.registration, Method::REGISTER, &target, own, within).await
@@ -99,7 +99,7 @@ impl Phone {
     pub(crate) async fn next(&mut self, within: Duration) -> Result<Received, SipError> {
         match timeout(within, self.others.recv()).await {
             Ok(Some(received)) => Ok(received),
-            Ok(None) => Err(SipError::Protocol("the phone was switched off".to_owned())),
+            Ok(None) => Err(SipError::protocol("the phone was switched off")),
             Err(_) => Err(SipError::Silence { awaited: "a request".to_owned(), within }),
         }
     }

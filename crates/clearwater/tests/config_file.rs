@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use clearwater::component::{Component, Release};
+use clearwater::component::{Component, Release, catalogue};
 use clearwater::config::{
     BonoExposure, BonoService, Capabilities, ComponentOverrides, ConfigErrors, ContainerSecurity, DeploymentFile,
     DnsBackend, EllisExposure, Email, EtcdStorage, Hss, Ingress, KeyPolicy, NetworkPolicies, PodSecurityContext,
     ProblemKind, PullPolicy, Resources, SeLinuxOptions, SeccompProfile, SeccompType, SecretKey, SecurityContext,
-    ServiceKind, Set, Tailer, Toleration, schema, starter,
+    ServiceKind, Set, Size, Tailer, Toleration, schema, starter,
 };
 use clearwater::yaml;
 use proptest::prelude::*;
@@ -54,7 +54,7 @@ fn the_committed_schema_is_the_generated_one() {
 #[test]
 fn starters_parse_and_are_the_defaults() {
     for release in Release::ALL {
-        let text = starter(release);
+        let text = starter(release, None);
         let file = parse(&text);
         assert_eq!(file.release, release);
         file.deploy("ims").unwrap_or_else(|e| panic!("{e}"));
@@ -62,13 +62,45 @@ fn starters_parse_and_are_the_defaults() {
             insta::assert_snapshot!(format!("starter_{release}"), text);
         });
     }
-    assert_eq!(parse(&starter(Release::Hunter)), DeploymentFile::default());
+    assert_eq!(parse(&starter(Release::Hunter, None)), DeploymentFile::default());
+}
+
+#[test]
+fn sizes_are_deployments_and_every_figure_has_its_reason() {
+    for release in Release::ALL {
+        for size in Size::ALL {
+            let text = starter(release, Some(size));
+            let deployment = parse(&text).deploy("ims").unwrap();
+            let left_out = starter(release, None);
+            let head = left_out.split("#components:").next().unwrap();
+            assert!(
+                text.starts_with(head) && text.contains("\n#logLevel: 4\n") && !text.contains("disktype"),
+                "{text}"
+            );
+            let lines: Vec<&str> = text.lines().collect();
+            let of = |key: &str| lines.iter().filter(|l| l.trim_start().starts_with(key)).count();
+            let count = catalogue(release).len();
+            assert_eq!([of("replicas: "), of("requests: "), of("# cpu: "), of("# memory: ")], [count; 4], "{text}");
+            assert_eq!(of("limits: "), if size == Size::Course { count } else { 0 });
+            for (n, line) in lines.iter().enumerate() {
+                if line.trim_start().starts_with("replicas: ") {
+                    assert!(lines[n - 1].trim_start().starts_with("# ") && lines[n - 1].len() > 40, "{}", lines[n - 1]);
+                }
+            }
+            for entry in catalogue(release) {
+                let replicas = deployment.replicas(entry.component);
+                let once = matches!(entry.component, Component::Etcd | Component::Ellis) || size != Size::Ha;
+                assert_eq!(replicas == 1, once, "{release} {size} {}: {replicas}", entry.component);
+            }
+        }
+    }
+    insta::assert_snapshot!("starter_ha", starter(Release::Hunter, Some(Size::Ha)));
 }
 
 #[test]
 fn what_starters_show_can_be_written() {
     for release in Release::ALL {
-        let shown = uncommented(&starter(release));
+        let shown = uncommented(&starter(release, None));
         let errors = DeploymentFile::parse(&shown, "starter").err();
         let wrong: Vec<String> = errors
             .iter()
@@ -421,7 +453,7 @@ proptest! {
 
     #[test]
     fn no_shuffled_file_makes_it_panic(
-        lines in prop::collection::vec(prop::sample::select(starter(Release::Classic).lines().map(|l| l.trim_start_matches('#').to_owned()).collect::<Vec<_>>()), 0..40),
+        lines in prop::collection::vec(prop::sample::select(starter(Release::Classic, None).lines().map(|l| l.trim_start_matches('#').to_owned()).collect::<Vec<_>>()), 0..40),
         namespace in "\\PC{0,20}",
     ) {
         let text = format!("{SMALLEST}{}", lines.join("\n"));

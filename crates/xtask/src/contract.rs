@@ -8,8 +8,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{ArgGroup, Args};
 use clearwater::component::Release;
+use clearwater_kube::contract::Agreement;
 use clearwater_testbed::Cluster;
-use clearwater_testbed::contract::{self, Finding, Site, Verdict, files};
+use clearwater_testbed::contract::{self, Finding, Site, files};
 
 /// Who answers: a deployment, or files that a program wrote.
 #[derive(Debug, Args)]
@@ -101,12 +102,12 @@ fn report(findings: &[Finding], all: bool) -> Result<ExitCode> {
     let mut out = io::stdout().lock();
     let (mut agree, mut differ, mut unseen) = (0, 0, 0);
     for finding in findings {
-        match finding.verdict {
-            Verdict::Agrees => agree += 1,
-            Verdict::Differs(_) => differ += 1,
-            Verdict::CouldNotLook(_) => unseen += 1,
+        match finding.agreement {
+            Agreement::Agrees => agree += 1,
+            Agreement::Differs { .. } => differ += 1,
+            Agreement::CouldNotLook { .. } => unseen += 1,
         }
-        if all || finding.verdict != Verdict::Agrees {
+        if all || finding.agreement != Agreement::Agrees {
             writeln!(out, "{finding}")?;
         }
     }

@@ -9,7 +9,7 @@ use clearwater_kube::Cluster;
 use clearwater_kube::autoscale::{AutoscaleError, Autoscalers, autoscale, list, remove};
 
 use crate::advice;
-use crate::cli::PlaceArgs;
+use crate::arguments::PlaceArgs;
 use crate::context::Context;
 use crate::duration::duration;
 use crate::error::CliError;

@@ -1,3 +1,5 @@
+mod images;
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,9 +9,11 @@ use clap::builder::PossibleValue;
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::text::counted;
 use clearwater_kube::check::{CheckOptions, Checks, check};
+use clearwater_kube::contract::ContractOptions;
 
+use super::everywhere::{self, Told, first_of};
 use crate::advice;
-use crate::cli::{FileArgs, one_of};
+use crate::arguments::{FileArgs, one_of};
 use crate::context::Context;
 use crate::duration::duration;
 use crate::error::CliError;
@@ -31,7 +35,9 @@ const PAGE: &str = "https://github.com/kubectl-clearwater/kubectl-clearwater/blo
     after_help = "Examples:
   kubectl clearwater check -n ims
   kubectl clearwater check --before -f clearwater.yaml
-  kubectl clearwater check --only programs,disk -o json"
+  kubectl clearwater check --only programs,disk -o json
+  kubectl clearwater check --images
+  kubectl clearwater check -A --skip disk"
 )]
 pub(crate) struct Check {
     /// The deployment file to compare with. Default: clearwater.yaml where that exists, else what is there is judged
@@ -46,8 +52,15 @@ pub(crate) struct Check {
     /// Leave these checks out. May be given more than once
     #[arg(long, value_name = "CHECK", value_delimiter = ',', hide_possible_values = true, value_parser = ids())]
     skip: Vec<CheckId>,
-    /// How long the whole may take
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "20s")]
+    /// Put to the pods that run what this program takes Clearwater's images to be, claim by claim: files, programs, scripts,
+    /// forms of logs, ports, answers. Nothing is written there. 5 says that one differs, twice
+    #[arg(long, conflicts_with_all = ["before", "only", "skip"])]
+    images: bool,
+    /// Every namespace that holds a deployment, a line each; the exit code is the worst of all
+    #[arg(short = 'A', long, conflicts_with_all = ["filename", "before", "images"])]
+    all_namespaces: bool,
+    /// How long the whole may take (with -A in each namespace); with --images 60s where nothing is said
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "20s", default_value_if("images", "true", "60s"))]
     timeout: Duration,
     /// A format for programs
     #[arg(short, long, value_enum)]
@@ -60,8 +73,32 @@ fn ids() -> impl clap::builder::TypedValueParser<Value = CheckId> {
 
 impl Check {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
+        if self.all_namespaces {
+            let options = CheckOptions {
+                deployment: None,
+                before: false,
+                only: self.only,
+                skip: self.skip,
+                timeout: self.timeout,
+            };
+            let look = |cluster| async {
+                let cluster = cluster;
+                let mut seen = check(&cluster, &options).await.map_err(|error| error.to_string())?;
+                advice::word_lines(seen.groups.iter_mut().flat_map(|g| &mut g.checks));
+                Ok(seen)
+            };
+            return everywhere::run(context, HEAD_EVERYWHERE, (self.timeout, self.output), look, place);
+        }
         let file = FileArgs::named(self.filename);
         let (deployment, namespace) = file.deployment_or_namespace(context, self.output.is_none())?;
+        if self.images {
+            return images::run(
+                context,
+                namespace,
+                &ContractOptions { deployment, timeout: self.timeout },
+                self.output,
+            );
+        }
         let options =
             CheckOptions { deployment, before: self.before, only: self.only, skip: self.skip, timeout: self.timeout };
         let signals = context.signals();
@@ -74,16 +111,51 @@ impl Check {
             Some(format) => context.results().value(format, &seen)?,
             None => context.results().styled(&text(&seen))?,
         }
-        Ok(code(&seen))
+        Ok(code(seen.healthy, seen.complete))
     }
 }
 
-fn code(seen: &Checks) -> u8 {
-    match (seen.healthy, seen.complete) {
+/// Whether nothing is unwell of what was looked at, and whether everything was.
+fn code(healthy: bool, complete: bool) -> u8 {
+    match (healthy, complete) {
         (false, _) => exit::UNHEALTHY,
         (true, false) => exit::FAILURE,
         (true, true) => exit::OK,
     }
+}
+
+const HEAD_EVERYWHERE: [&str; 7] = ["NAMESPACE", "RESULT", "OK", "WARNINGS", "UNWELL", "UNSEEN", "FIRST"];
+
+/// A namespace's line of the table of all.
+fn place(namespace: &str, seen: Result<&Checks, &str>) -> Told<{ HEAD_EVERYWHERE.len() }> {
+    let dash = || "-".to_owned();
+    let seen = match seen {
+        Ok(seen) => seen,
+        Err(why) => {
+            let cells = [namespace.to_owned(), "unseen".to_owned(), dash(), dash(), dash(), dash(), plain(why)];
+            return (cells, WARN, exit::FAILURE);
+        }
+    };
+    let count = |status: fn(CheckStatus) -> bool| seen.lines().filter(|l| status(l.status)).count().to_string();
+    let code = code(seen.healthy, seen.complete);
+    let (style, result) = match code {
+        exit::UNHEALTHY => (BAD, "unwell"),
+        exit::OK => (GOOD, "well"),
+        _ => (WARN, "unseen"),
+    };
+    let mut told: Vec<&CheckLine> = seen.lines().filter(|l| l.status != CheckStatus::Ok).collect();
+    told.sort_by_key(|l| std::cmp::Reverse(l.status));
+    let told: Vec<String> = told.iter().map(|l| format!("{} {}: {}", l.id, l.title, l.detail)).collect();
+    let cells = [
+        namespace.to_owned(),
+        result.to_owned(),
+        count(|s| s == CheckStatus::Ok),
+        count(|s| s == CheckStatus::Warning),
+        count(|s| s > CheckStatus::Warning),
+        count(|s| !s.is_known()),
+        first_of(told.iter().map(String::as_str)),
+    ];
+    (cells, style, code)
 }
 
 fn row(line: &CheckLine) -> String {
@@ -181,10 +253,20 @@ mod tests {
         ] {
             let seen = checks(statuses);
             let shown = anstream::adapter::strip_str(&text(&seen)).to_string();
-            assert_eq!(code(&seen), expected, "{statuses:?}");
+            assert_eq!(code(seen.healthy, seen.complete), expected, "{statuses:?}");
             assert!(shown.contains(said), "{statuses:?}\n{shown}");
             assert_eq!(shown.contains("all is well"), expected == exit::OK, "{shown}");
         }
+    }
+
+    #[test]
+    fn of_all_namespaces_each_has_a_line_and_a_code() {
+        use CheckStatus::{Failed, Ok as Good, Skipped};
+        let (cells, _, code) = place("a", Ok(&checks(&[Good, Failed, Skipped])));
+        assert_eq!((&cells[..6], code), (&["a", "unwell", "1", "0", "1", "1"].map(str::to_owned)[..], exit::UNHEALTHY));
+        assert!(cells[6].starts_with("disk room in") && cells[6].ends_with("(and 1 more)"), "{cells:?}");
+        let (cells, _, code) = place("b", Err("needs list pods"));
+        assert_eq!((&*cells[1], &*cells[6], code), ("unseen", "needs list pods", exit::FAILURE));
     }
 
     #[test]

@@ -13,8 +13,8 @@ use clearwater::manifest::{self, Inputs, ManifestError};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::arguments::FileArgs;
 use crate::bounded::{self, LARGEST};
-use crate::cli::FileArgs;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;

@@ -3,7 +3,7 @@ use clearwater::event::{EventKind, Operation};
 use clearwater_kube::up::{UpOptions, up};
 
 use super::up::Scope;
-use crate::cli::FileArgs;
+use crate::arguments::FileArgs;
 use crate::context::Context;
 use crate::drive::drive;
 use crate::error::CliError;

@@ -13,9 +13,9 @@ use clearwater_kube::Cluster;
 use clearwater_kube::dns::{DnsAction, DnsError, DnsOptions, Form, Patched, check, explain, patch, plan, print, zone};
 
 use crate::advice;
-use crate::cli::{FileArgs, one_of};
+use crate::arguments::{FileArgs, one_of};
 use crate::context::Context;
-use crate::drive::{Question, drive};
+use crate::drive::{ConsentQuestion, drive};
 use crate::duration::duration;
 use crate::error::CliError;
 use crate::exit;
@@ -184,9 +184,9 @@ impl DnsPatch {
     }
 
     async fn check(&self, context: &mut Context, cluster: &Cluster, options: &DnsOptions) -> Result<u8, CliError> {
-        let could_not_look = |error: DnsError| match error {
-            DnsError::Right { .. } => CliError::Connection(advice::said(&error)),
-            error => error.into(),
+        let could_not_look = |error: DnsError| match error.missing_right() {
+            Some(_) => CliError::Connection(advice::said(&error)),
+            None => error.into(),
         };
         let plan = plan(cluster, &DnsOptions { restart: true, ..options.clone() }).await.map_err(could_not_look)?;
         let findings = check(cluster, &options.deployment, &plan).await.map_err(could_not_look)?;
@@ -216,7 +216,7 @@ impl DnsPatch {
         signals: &Signals,
     ) -> Result<u8, CliError> {
         let ask = |all: &[Change]| format!("Write {}? [y/N] ", all.first().map_or("it", |c| c.object.as_str()));
-        let question = options.ask.then_some(Question { ask: &ask, yes: "y" });
+        let question = options.ask.then_some(ConsentQuestion { ask: &ask, yes: "y" });
         let mut steps = Steps { quiet: options.dry_run };
         let ended = drive(patch(cluster, options), &mut steps, question, signals).await?;
         let Patched { plan, proof } = match ended.value {

@@ -7,9 +7,9 @@ use clearwater::component::{Component, Release};
 use clearwater::event::{Change, Operation, Whose};
 use clearwater_kube::down::{DownOptions, down, losses};
 
-use crate::cli::PlaceArgs;
+use crate::arguments::PlaceArgs;
 use crate::context::Context;
-use crate::drive::{Question, drive};
+use crate::drive::{ConsentQuestion, drive};
 use crate::duration::duration;
 use crate::error::CliError;
 use crate::reporter::{BAD, EventFormat, changes, choose};
@@ -69,7 +69,7 @@ impl Down {
         };
         let mut reporter = choose(self.output);
         let ask = |all: &[Change]| warning(all, &namespace, self.now);
-        let question = options.ask.then_some(Question { ask: &ask, yes: &namespace });
+        let question = options.ask.then_some(ConsentQuestion { ask: &ask, yes: &namespace });
         let signals = context.signals();
         let ended = block_on(async {
             let run = down(context.connection().cluster(namespace.clone()).await?, options);

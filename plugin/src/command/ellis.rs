@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
 
 use crate::advice;
-use crate::cli::PlaceArgs;
+use crate::arguments::PlaceArgs;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;

@@ -4,7 +4,7 @@ use clearwater::order::{self, Detail, Drawing, Policy, StartPlan};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::cli::FileArgs;
+use crate::arguments::FileArgs;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;

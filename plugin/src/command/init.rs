@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clearwater::component::Release;
-use clearwater::config::{schema, starter};
+use clearwater::config::{Size, schema, starter};
 
-use crate::cli::USUAL;
+use crate::arguments::USUAL;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;
@@ -26,6 +26,7 @@ const HEAD: &str = "\
 #[command(after_help = "Examples:
   kubectl clearwater init
   kubectl clearwater init --release classic -f classic.yaml
+  kubectl clearwater init --size ha
   kubectl clearwater init -o -")]
 pub(crate) struct Init {
     /// The file to write; - writes to standard output
@@ -34,20 +35,23 @@ pub(crate) struct Init {
     /// The release of Clearwater: hunter or classic
     #[arg(long, value_name = "RELEASE", default_value_t)]
     release: Release,
+    /// Recommended counts and resources of every component, each with its reason: lab, course or ha. Left out: the defaults
+    #[arg(long, value_name = "SIZE")]
+    size: Option<Size>,
     /// Write over a file that exists
     #[arg(long)]
     force: bool,
 }
 
 /// The starter, after the line by which editors find the schema: they complete keys, and say what each is.
-fn starter_for_editors(release: Release) -> String {
+fn starter_for_editors(release: Release, size: Option<Size>) -> String {
     let place = schema()["$id"].as_str().unwrap_or_default();
-    format!("# yaml-language-server: $schema={place}\n{HEAD}{}", starter(release))
+    format!("# yaml-language-server: $schema={place}\n{HEAD}{}", starter(release, size))
 }
 
 impl Init {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
-        let text = starter_for_editors(self.release);
+        let text = starter_for_editors(self.release, self.size);
         let path = self.filename;
         if path == Path::new("-") {
             context.results().text(&text)?;

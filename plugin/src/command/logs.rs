@@ -17,7 +17,7 @@ use clearwater::component::Component;
 use clearwater_kube::logs::LogEntry;
 use jiff::Timestamp;
 
-use crate::cli::PlaceArgs;
+use crate::arguments::PlaceArgs;
 use crate::context::Context;
 use crate::duration::duration;
 use crate::error::CliError;
@@ -26,13 +26,13 @@ use crate::runtime::block_on_two;
 use crate::signal::code;
 
 use folder::Folder;
-use reading::{Out, Reading, Seen};
+use reading::{Out, Reading, ReadingSummary};
 use span::Span;
 
 pub(super) use filter::Filter;
 pub(super) use format::{Form, Printer};
 pub(crate) use saved::each_of_path;
-pub(super) use saved::{each_of_stdin, stopped};
+pub(super) use saved::{each_of_stdin, each_of_texts, stopped};
 pub(super) use selection::Selection;
 pub(crate) use unread::Unread;
 
@@ -166,7 +166,7 @@ impl Logs {
             Some(dir) => Out::Folder(Folder::new(dir, self.dir_size, self.dir_keep)?),
             None => Out::Results,
         };
-        let mut reading = Reading { span, filter, printer, out, seen: Seen::default() };
+        let mut reading = Reading { span, filter, printer, out, seen: ReadingSummary::default() };
         if self.stdin || self.from.is_some() {
             return self.saved(&mut reading, context);
         }

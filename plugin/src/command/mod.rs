@@ -8,6 +8,7 @@ mod diff;
 mod dns_patch;
 mod down;
 mod ellis;
+mod everywhere;
 mod graph;
 mod init;
 mod logs;

@@ -2,7 +2,7 @@ use clap::Args;
 use clap::builder::PossibleValue;
 use clearwater_kube::rights::{Grantee, Task, roles};
 
-use crate::cli::{PlaceArgs, one_of};
+use crate::arguments::{PlaceArgs, one_of};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clearwater::manifest::{self, Inputs, NamespaceObject, kustomize};
 
-use crate::cli::FileArgs;
+use crate::arguments::FileArgs;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;

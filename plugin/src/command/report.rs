@@ -1,3 +1,5 @@
+mod saved;
+
 use std::fs::OpenOptions;
 use std::io::{Cursor, Write as _};
 use std::path::{Path, PathBuf};
@@ -6,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use clearwater::text::{counted, printable};
 use clearwater_kube::check::{CheckOptions, check};
+use clearwater_kube::contract::{ContractOptions, contract};
 use clearwater_kube::report::{Gathered, ReportOptions, gather};
 use clearwater_kube::status::{StatusOptions, status};
 use jiff::Timestamp;
@@ -13,22 +16,29 @@ use serde::Serialize;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
+pub(super) use saved::read;
+
+use super::trace::failed_ladders;
 use crate::advice;
-use crate::cli::FileArgs;
+use crate::arguments::FileArgs;
 use crate::context::Context;
 use crate::duration::duration;
 use crate::error::CliError;
 use crate::exit;
 use crate::runtime::{block_on, unless_ended};
 
-/// Write a zip for a bug report: objects, events, logs, programs, members, what containers find in DNS, all checks
+/// Write a zip for a bug report: objects, events, logs, programs, members, names, checks, ladders of what failed
 ///
+/// It has what the containers find in DNS, what `status`, `check` and `check --images` say, and the last calls that failed, drawn.
 /// Data of Secrets, keys and passwords are left out. What could not be had is listed in the zip and said. Look through it
-/// before it is handed on: logs name subscribers, numbers and addresses.
+/// before it is handed on: logs name subscribers, numbers and addresses, where --anonymize puts no others in their place.
+/// `status`, `logs` and `trace` read it with --from, where there is no cluster.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   kubectl clearwater report -n ims
-  kubectl clearwater report --to night.zip --limit 4Mi")]
+  kubectl clearwater report --to night.zip --limit 4Mi
+  kubectl clearwater report --anonymize
+  kubectl clearwater status --from night.zip")]
 pub(crate) struct Report {
     /// The deployment file to compare with. Default: clearwater.yaml where that exists, else what is there tells
     #[arg(short, long, visible_alias = "file", value_name = "FILE")]
@@ -39,6 +49,10 @@ pub(crate) struct Report {
     /// How much of the end of each log is taken
     #[arg(long, value_name = "BYTES", value_parser = bytes, default_value = "512Ki")]
     limit: u64,
+    /// Put others in the place of subscribers' numbers and names and of addresses, the same for the same in all files. Names of
+    /// components, pods and hosts stay
+    #[arg(long)]
+    anonymize: bool,
     /// How long the whole may take
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s")]
     timeout: Duration,
@@ -60,6 +74,8 @@ struct Contents<'a> {
     at: Timestamp,
     namespace: &'a str,
     plugin: &'static str,
+    /// Whether numbers, users and addresses are others.
+    anonymized: bool,
     /// What could not be had, each with what it needs.
     lacked: Vec<String>,
     files: Vec<&'a str>,
@@ -85,9 +101,14 @@ impl Report {
                 skip: Vec::new(),
                 timeout: within,
             };
+            let claims = ContractOptions { deployment: deployment.clone(), timeout: self.timeout };
             let state = StatusOptions { deployment, timeout: within };
-            let (gathered, checks, state) =
-                futures::join!(gather(&cluster, &options), check(&cluster, &checks), status(&cluster, &state));
+            let (gathered, checks, images, state) = futures::join!(
+                gather(&cluster, &options),
+                check(&cluster, &checks),
+                contract(&cluster, &claims),
+                status(&cluster, &state)
+            );
             let mut gathered = gathered.map_err(|error| CliError::Connection(error.to_string()))?;
             match checks {
                 Ok(mut checks) => {
@@ -99,6 +120,13 @@ impl Report {
                 }
                 Err(error) => gathered.miss("check.json", &error.to_string()),
             }
+            match images {
+                Ok(images) => {
+                    images.unseen().for_each(|(name, why)| gathered.lack(&format!("check-images.json: {name}"), why));
+                    put(&mut gathered, "check-images.json", &images)?;
+                }
+                Err(error) => gathered.miss("check-images.json", &error.to_string()),
+            }
             match state {
                 Ok(state) => {
                     gathered.failed |= state.unreached;
@@ -108,11 +136,16 @@ impl Report {
             }
             Ok(gathered)
         }))?;
+        draw(&mut gathered, context)?;
+        if self.anonymize {
+            gathered.anonymize();
+        }
         let contents = Contents {
             v: 1,
             at,
             namespace: &namespace,
             plugin: env!("CARGO_PKG_VERSION"),
+            anonymized: self.anonymize,
             lacked: gathered.lacked.iter().cloned().collect(),
             files: gathered.files.keys().map(String::as_str).collect(),
         };
@@ -124,10 +157,13 @@ impl Report {
         }
         let shown = printable(&to.display().to_string()).into_owned();
         context.results().text(&format!("{shown}\n"))?;
-        context.talk().line(format!(
-            "{} in it; secrets are left out, but logs name subscribers and addresses: look through it first",
-            counted(gathered.files.len(), "file")
-        ));
+        let named = if self.anonymize {
+            "numbers, users and addresses are others, but names of hosts and pods are not"
+        } else {
+            "but logs name subscribers and addresses"
+        };
+        let count = counted(gathered.files.len(), "file");
+        context.talk().line(format!("{count} in it; secrets are left out, {named}: look through it first"));
         let of_pods = |name: &str| name.starts_with("logs/") || name.starts_with("inside/");
         if gathered.lacked.iter().any(|name| of_pods(name)) && !gathered.files.keys().any(|name| of_pods(name)) {
             context.talk().error("nothing that the pods say could be had: the report holds objects alone");
@@ -139,6 +175,18 @@ impl Report {
         }
         Ok(exit::OK)
     }
+}
+
+/// Draws what failed.
+fn draw(gathered: &mut Gathered, context: &mut Context) -> Result<(), CliError> {
+    let (ladders, count) = failed_ladders(&gathered.files, context)?;
+    if count > ladders.len() {
+        let why = format!("{count} calls, registrations and messages failed, and the last {} are drawn", ladders.len());
+        gathered.lack("ladders", &why);
+    }
+    let named = ladders.into_iter().enumerate();
+    gathered.files.extend(named.map(|(n, ladder)| (format!("ladders/{:02}.txt", n + 1), ladder.into_bytes())));
+    Ok(())
 }
 
 fn put<T: Serialize>(gathered: &mut Gathered, name: &str, value: &T) -> Result<(), CliError> {

@@ -7,9 +7,9 @@ use clearwater::event::{Change, Event, EventKind};
 use clearwater::scale::Target;
 use clearwater_kube::scale::{ScaleOptions, scale};
 
-use crate::cli::FileArgs;
+use crate::arguments::FileArgs;
 use crate::context::Context;
-use crate::drive::{Question, drive};
+use crate::drive::{ConsentQuestion, drive};
 use crate::duration::duration;
 use crate::error::CliError;
 use crate::reporter::{EventFormat, Reporter, choose, text};
@@ -97,7 +97,7 @@ impl Scale {
             };
             format!("{marking}Go on? [y/N] ")
         };
-        let question = options.ask.then_some(Question { ask: &ask, yes: "y" });
+        let question = options.ask.then_some(ConsentQuestion { ask: &ask, yes: "y" });
         let signals = context.signals();
         let ended = block_on(async {
             drive(scale(context.connection().cluster(namespace).await?, options), &mut reporter, question, &signals)

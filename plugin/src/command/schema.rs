@@ -3,6 +3,7 @@
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
+use super::everywhere::Everywhere;
 use super::{config, dns_patch, graph, subscriber, trace, version};
 
 fn generate() -> Value {
@@ -10,6 +11,8 @@ fn generate() -> Value {
     let outputs = [
         ("autoscale --list", generator.subschema_for::<clearwater_kube::autoscale::Autoscalers>()),
         ("check", generator.subschema_for::<clearwater_kube::check::Checks>()),
+        ("check --images", generator.subschema_for::<clearwater_kube::contract::ContractReport>()),
+        ("check --all-namespaces", generator.subschema_for::<Everywhere<clearwater_kube::check::Checks>>()),
         ("config check", generator.subschema_for::<config::Checked>()),
         ("graph", generator.subschema_for::<graph::View<'_>>()),
         ("diff", generator.subschema_for::<clearwater::event::Event>()),
@@ -20,6 +23,7 @@ fn generate() -> Value {
         ("test", generator.subschema_for::<super::test::Report>()),
         ("test --load", generator.subschema_for::<super::test::LoadReport>()),
         ("status", generator.subschema_for::<clearwater_kube::status::Status>()),
+        ("status --all-namespaces", generator.subschema_for::<Everywhere<clearwater_kube::status::Status>>()),
         ("subscriber", generator.subschema_for::<subscriber::Report>()),
         ("trace", generator.subschema_for::<trace::Report>()),
         ("up", generator.subschema_for::<clearwater::event::Event>()),

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use anstyle::Style;
 use clap::Args;
+use clearwater::scale::MemberState;
+use clearwater::text::Clean as _;
 use clearwater_kube::status::{ComponentStatus, Health, PodStatus, Status as Seen, StatusOptions, status};
-use console::Term;
 use jiff::Timestamp;
 
-use crate::cli::FileArgs;
+use super::everywhere::{self, Told, first_of};
+use crate::arguments::FileArgs;
 use crate::context::Context;
 use crate::duration::{age, duration};
 use crate::error::CliError;
@@ -17,7 +19,7 @@ use crate::exit;
 use crate::output::Format;
 use crate::reporter::{BAD, DIM, GOOD, WARN, plain};
 use crate::runtime::{block_on, unless_ended};
-use crate::table::Table;
+use crate::table::{Table, screen};
 
 /// Look at a deployment in depth: pods, programs, answers, store members, names, and the cause of whatever is wrong
 ///
@@ -26,6 +28,8 @@ use crate::table::Table;
 #[command(after_help = "Examples:
   kubectl clearwater status -n ims
   kubectl clearwater status --watch
+  kubectl clearwater status -A
+  kubectl clearwater status --from night.zip
   kubectl clearwater status -f clearwater.yaml -o json")]
 pub(crate) struct Status {
     /// The deployment file to compare with. Default: clearwater.yaml where that exists, else what is there is judged
@@ -37,6 +41,12 @@ pub(crate) struct Status {
     /// Look again every two seconds, until interrupted
     #[arg(short, long)]
     watch: bool,
+    /// Show what a report holds, a zip that `report` wrote, instead of looking at a cluster
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["filename", "watch", "timeout", "all_namespaces"])]
+    from: Option<PathBuf>,
+    /// Every namespace that holds a deployment, a line each; the exit code is the worst of all
+    #[arg(short = 'A', long, conflicts_with_all = ["filename", "watch"])]
+    all_namespaces: bool,
     /// A format for programs
     #[arg(short, long, value_enum)]
     output: Option<Format>,
@@ -47,6 +57,24 @@ const EVERY: Duration = Duration::from_secs(2);
 
 impl Status {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
+        if let Some(path) = &self.from {
+            let mut seen: Seen = super::report::read(path, "status.json")?;
+            seen.clean();
+            context.talk().note(format!("as it was at {}", seen.at));
+            match self.output {
+                Some(format) => context.results().value(format, &seen)?,
+                None => context.results().styled(&table(&seen, screen()))?,
+            }
+            return Ok(code(&seen));
+        }
+        if self.all_namespaces {
+            let timeout = self.timeout;
+            let look = |cluster| async move {
+                let options = StatusOptions { deployment: None, timeout };
+                status(&cluster, &options).await.map_err(|error| error.to_string())
+            };
+            return everywhere::run(context, HEAD_EVERYWHERE, (timeout, self.output), look, place);
+        }
         let file = FileArgs::named(self.filename.clone());
         let (deployment, namespace) = file.deployment_or_namespace(context, self.output.is_none())?;
         let options = StatusOptions { deployment, timeout: self.timeout };
@@ -79,11 +107,7 @@ impl Status {
                     }
                 }
                 if !self.watch {
-                    return Ok(match (seen.healthy, seen.unreached) {
-                        (_, true) => exit::FAILURE,
-                        (true, false) => exit::OK,
-                        (false, false) => exit::UNHEALTHY,
-                    });
+                    return Ok(code(&seen));
                 }
                 context.results().flush()?;
                 tokio::time::sleep(EVERY).await;
@@ -92,10 +116,46 @@ impl Status {
     }
 }
 
-/// How wide the screen is; without end where the output is no terminal.
-fn screen() -> usize {
-    let out = Term::stdout();
-    if out.is_term() { out.size_checked().map_or(80, |(_, columns)| columns.into()) } else { usize::MAX }
+fn code(seen: &Seen) -> u8 {
+    match (seen.healthy, seen.unreached) {
+        (_, true) => exit::FAILURE,
+        (true, false) => exit::OK,
+        (false, false) => exit::UNHEALTHY,
+    }
+}
+
+const HEAD_EVERYWHERE: [&str; 7] = ["NAMESPACE", "HEALTH", "RELEASE", "SERVING", "PODS", "RESTARTS", "PROBLEM"];
+
+/// A namespace's line of the table of all.
+fn place(namespace: &str, seen: Result<&Seen, &str>) -> Told<{ HEAD_EVERYWHERE.len() }> {
+    let dash = || "-".to_owned();
+    let seen = match seen {
+        Ok(seen) => seen,
+        Err(why) => {
+            let cells = [namespace.to_owned(), "unseen".to_owned(), dash(), dash(), dash(), dash(), plain(why)];
+            return (cells, WARN, exit::FAILURE);
+        }
+    };
+    let (style, health) = match (seen.unreached, seen.components.iter().map(|c| c.health).min()) {
+        (true, _) if seen.healthy => (WARN, "unseen"),
+        (_, Some(health)) => word(health),
+        (_, None) => (BAD, "absent"),
+    };
+    let serving = seen.components.iter().filter(|c| c.health == Health::Serving).count();
+    let (ready, wanted) = seen.components.iter().fold((0, 0), |(r, w), c| (r + c.ready, w + c.wanted));
+    let restarts: u32 = seen.components.iter().flat_map(|c| &c.pods).map(|p| p.restarts).sum();
+    let problems = seen.components.iter().flat_map(|c| c.problems.iter().map(move |p| format!("{}: {p}", c.component)));
+    let problems: Vec<String> = problems.chain(seen.notes.iter().map(ToString::to_string)).collect();
+    let cells = [
+        namespace.to_owned(),
+        health.to_owned(),
+        seen.release.to_string(),
+        format!("{serving}/{}", seen.components.len()),
+        format!("{ready}/{wanted}"),
+        restarts.to_string(),
+        first_of(problems.iter().map(String::as_str)),
+    ];
+    (cells, style, code(seen))
 }
 
 fn word(health: Health) -> (Style, &'static str) {
@@ -112,7 +172,7 @@ fn members(c: &ComponentStatus) -> String {
     if c.members.is_empty() {
         return "-".to_owned();
     }
-    let normal = c.members.values().filter(|s| *s == "normal").count();
+    let normal = c.members.values().filter(|s| **s == MemberState::Normal).count();
     format!("{normal}/{} normal", c.members.len())
 }
 

@@ -13,7 +13,7 @@ use clearwater_sip::Transport;
 use clearwater_sip::case::{Case, CaseTimes, all, chosen};
 use clearwater_sip::load::LoadPlan;
 
-use crate::cli::PlaceArgs;
+use crate::arguments::PlaceArgs;
 use crate::context::Context;
 use crate::duration::{duration, time};
 use crate::error::CliError;
@@ -164,8 +164,7 @@ impl From<ExerciseError> for CliError {
             ExerciseError::NoBono { .. } => {
                 Self::Unready(format!("{error}; see `kubectl clearwater status`, and bring it up first"))
             }
-            ExerciseError::Rights { .. } => rights(error),
-            ExerciseError::List { source: kube::Error::Api(ref status), .. } if status.is_forbidden() => rights(error),
+            error if error.is_of_rights() => rights(error),
             error => Self::Connection(error.to_string()),
         }
     }

@@ -13,9 +13,9 @@ use clearwater_kube::exposure::bono_addresses;
 use clearwater_kube::up::{UpOptions, up};
 use tokio::time::timeout;
 
-use crate::cli::{FileArgs, one_of};
+use crate::arguments::{FileArgs, one_of};
 use crate::context::Context;
-use crate::drive::{Question, drive};
+use crate::drive::{ConsentQuestion, drive};
 use crate::duration::duration;
 use crate::error::CliError;
 use crate::exit;
@@ -125,7 +125,7 @@ impl Up {
             let shown = if fresh { String::new() } else { changes(all) };
             format!("{shown}Go on? [y/N] ")
         };
-        let question = options.ask.then_some(Question { ask: &ask, yes: "y" });
+        let question = options.ask.then_some(ConsentQuestion { ask: &ask, yes: "y" });
         let signals = context.signals();
         let ended = block_on(async {
             let cluster = context.connection().cluster(deployment.namespace()).await?;

@@ -15,7 +15,7 @@ use kube::config::Kubeconfig;
 use kube::core::PartialObjectMeta;
 
 use super::MOST;
-use crate::cli::FileArgs;
+use crate::arguments::FileArgs;
 use crate::command::{Unread, each_of_path};
 use crate::connection::Connection;
 use crate::context::Context;

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tower::util::MapRequestLayer;
 
 use super::credential_file::is_file;
-use super::kubeconfig::{Way, way};
+use super::kubeconfig::{ClusterAccess, way};
 use super::token_file::TokenFile;
 use super::{Connection, causes, proxy};
 use crate::credential;
@@ -22,9 +22,9 @@ impl Connection {
     /// How to reach the cluster, as kube wants it.
     fn config(&self) -> Result<Config, CliError> {
         let (mut config, own_proxy) = match way(self.read_kubeconfig()?, self.server.as_deref()) {
-            Ok(Way::Kubeconfig(kubeconfig)) => self.config_of(*kubeconfig)?,
-            Ok(Way::Server(server)) => (Config::new(uri(server)?), None),
-            Ok(Way::Pod) => (
+            Ok(ClusterAccess::Kubeconfig(kubeconfig)) => self.config_of(*kubeconfig)?,
+            Ok(ClusterAccess::Server(server)) => (Config::new(uri(server)?), None),
+            Ok(ClusterAccess::Pod) => (
                 Config::incluster().map_err(|e| {
                     let list = std::env::var("KUBECONFIG").ok().filter(|list| !list.is_empty());
                     let list = list.map_or_else(String::new, |list| format!(" (KUBECONFIG is {list:?})"));

@@ -85,7 +85,7 @@ impl Connection {
 }
 
 /// How the cluster is found.
-pub(super) enum Way<'a> {
+pub(super) enum ClusterAccess<'a> {
     /// As the kubeconfig says.
     Kubeconfig(Box<Kubeconfig>),
     /// By the address of `--server` alone.
@@ -95,14 +95,14 @@ pub(super) enum Way<'a> {
 }
 
 /// How the cluster is found. A kubeconfig that is there and names none is an error, also inside a pod.
-pub(super) fn way(kubeconfig: Option<Kubeconfig>, server: Option<&str>) -> Result<Way<'_>, &'static str> {
+pub(super) fn way(kubeconfig: Option<Kubeconfig>, server: Option<&str>) -> Result<ClusterAccess<'_>, &'static str> {
     match (kubeconfig, server) {
         (Some(kubeconfig), _) if !kubeconfig.contexts.is_empty() || !kubeconfig.clusters.is_empty() => {
-            Ok(Way::Kubeconfig(Box::new(kubeconfig)))
+            Ok(ClusterAccess::Kubeconfig(Box::new(kubeconfig)))
         }
-        (_, Some(server)) => Ok(Way::Server(server)),
+        (_, Some(server)) => Ok(ClusterAccess::Server(server)),
         (Some(_), None) => Err("names no cluster"),
-        (None, None) => Ok(Way::Pod),
+        (None, None) => Ok(ClusterAccess::Pod),
     }
 }
 
@@ -205,8 +205,8 @@ mod tests {
         }
         // Neither is passed over for the pod's own account.
         assert!(matches!(way(list("nothing").unwrap(), None), Err("names no cluster")));
-        assert!(matches!(way(list("nothing").unwrap(), Some("x")), Ok(Way::Server("x"))));
-        assert!(matches!(way(list("missing").unwrap(), None), Ok(Way::Pod)));
-        assert!(matches!(way(list("missing:good").unwrap(), None), Ok(Way::Kubeconfig(_))));
+        assert!(matches!(way(list("nothing").unwrap(), Some("x")), Ok(ClusterAccess::Server("x"))));
+        assert!(matches!(way(list("missing").unwrap(), None), Ok(ClusterAccess::Pod)));
+        assert!(matches!(way(list("missing:good").unwrap(), None), Ok(ClusterAccess::Kubeconfig(_))));
     }
 }

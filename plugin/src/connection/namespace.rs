@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::Connection;
 use super::kubeconfig::unknown;
-use crate::cli::NamedFile;
+use crate::arguments::NamedFile;
 use crate::error::CliError;
 
 /// Where a pod finds its service account.

@@ -137,7 +137,7 @@ fn request(lines: &mut BufReader<TcpStream>) -> std::io::Result<Option<(String, 
         match line.split_once(':').map(|(name, value)| (name.to_lowercase(), value.trim().to_owned())) {
             Some((name, value)) if name == "sec-websocket-key" => offer.key = value,
             Some((name, value)) if name == "sec-websocket-protocol" => {
-                offer.protocol = value.split(',').next().unwrap_or_default().to_owned();
+                value.split(',').next().unwrap_or_default().clone_into(&mut offer.protocol);
             }
             _ => {}
         }
@@ -321,12 +321,16 @@ fn plural(kind: &str) -> String {
     }
 }
 
-/// Whether an object's labels are as a selector wants them: `k=v`, `k!=v` and `k`.
+/// Whether an object's labels are as a selector wants them: `k in (v,w)` alone, or `k=v`, `k!=v` and `k`.
 fn selected(object: &Value, target: &str) -> bool {
     let Some((_, rest)) = target.split_once("labelSelector=") else { return true };
     let selector =
         rest.split('&').next().unwrap_or_default().replace("%2C", ",").replace("%3D", "=").replace("%21", "!");
-    let selector = selector.replace("%2F", "/");
+    let selector = selector.replace("%2F", "/").replace('+', " ").replace("%28", "(").replace("%29", ")");
+    if let Some((key, values)) = selector.split_once(" in (") {
+        let label = object["metadata"]["labels"][key].as_str().unwrap_or_default();
+        return values.trim_end_matches(')').split(',').any(|value| value == label);
+    }
     selector.split(',').filter(|one| !one.is_empty()).all(|one| {
         let label = |key: &str| object["metadata"]["labels"][key].as_str().map(str::to_owned);
         match (one.split_once("!="), one.split_once('=')) {

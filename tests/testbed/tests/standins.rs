@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use clearwater_testbed::contract::{self, Site, Verdict};
+use clearwater_kube::contract::Agreement;
+use clearwater_testbed::contract::{self, Site};
 use clearwater_testbed::sip::{Outcome, Phone, Subscriber, Transport};
 use clearwater_testbed::{Attempt, Cluster, Kubectl, Namespace, wait_for};
 
@@ -388,7 +389,7 @@ fn keeps_the_contract(release: &str, deployments: &[&str]) -> Result<()> {
     let scratch = cluster.namespace("t2-alone")?;
     findings.extend(contract::alone(&site, scratch.kubectl())?);
     let wrong: Vec<String> =
-        findings.iter().filter(|f| f.verdict != Verdict::Agrees).map(ToString::to_string).collect();
+        findings.iter().filter(|f| f.agreement != Agreement::Agrees).map(ToString::to_string).collect();
     ensure!(wrong.is_empty(), "{} of {} claims do not agree:\n{}", wrong.len(), findings.len(), wrong.join("\n"));
     Ok(())
 }

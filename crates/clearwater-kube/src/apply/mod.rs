@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tower::BoxError;
 
 use crate::backoff::{before, doubling, unless_lasting};
-use crate::cluster::{Cluster, FIELD_MANAGER, is_passing, say};
+use crate::cluster::{CONNECTION, Cluster, FIELD_MANAGER, FailedAt, is_passing};
 use crate::judge::policy::policy;
 use crate::judge::said::Said;
 use crate::owner;
@@ -119,19 +119,14 @@ pub enum ApplyError {
         message: String,
     },
     /// The API server could not be asked.
-    #[error("{object}: {}", say(.source.as_ref()))]
-    Unreachable {
-        /// The object.
-        object: String,
-        /// What was seen.
-        source: BoxError,
-    },
+    #[error(transparent)]
+    Unreachable(FailedAt),
 }
 
 impl ApplyError {
     /// Whether it says nothing of the object: the API server could not be asked, or does not know who asks.
     pub const fn is_unseen(&self) -> bool {
-        matches!(self, Self::Unauthorized { .. } | Self::Unreachable { .. })
+        matches!(self, Self::Unauthorized { .. } | Self::Unreachable(_))
     }
 
     /// What it is about, as kubectl names it where it is one object.
@@ -140,7 +135,7 @@ impl ApplyError {
             Self::Conflict { object, .. }
             | Self::Refused { object, .. }
             | Self::Unauthorized { object, .. }
-            | Self::Unreachable { object, .. } => object,
+            | Self::Unreachable(FailedAt { what: object, .. }) => object,
             Self::Manifest(_) => "manifest",
             Self::Names { .. } => "names in DNS",
         }
@@ -184,7 +179,7 @@ impl Remedied for ApplyError {
                 "write `dns: {backend: pods}`".into(),
             ]),
             Self::Names { instead, .. } => Remedy::any(instead.clone().into_iter().chain([NamesDeed::Explain.into()])),
-            Self::Unreachable { .. } => "check the connection to the API server and try again".into(),
+            Self::Unreachable(_) => CONNECTION.into(),
         })
     }
 }
@@ -212,7 +207,7 @@ pub(crate) fn refusal(object: &str, error: kube::Error) -> ApplyError {
                 && Said::of(&status.message) != Some(Said::QuotaExceeded)
                 && policy(&status.message).is_none(),
         },
-        _ => ApplyError::Unreachable { object: object.to_owned(), source: error.into() },
+        _ => ApplyError::Unreachable(FailedAt::new(object, error)),
     }
 }
 
@@ -371,12 +366,12 @@ pub async fn apply(
                 Ok(live) => {
                     replicas = live.as_ref().and_then(|l| l.data.pointer("/spec/replicas")?.as_i64());
                     at = live.and_then(|l| l.metadata.resource_version);
-                    ApplyError::Unreachable { object: planned.name(), source: "it keeps changing".into() }
+                    ApplyError::Unreachable(FailedAt::new(planned.name(), "it keeps changing"))
                 }
                 Err(error) => error,
             },
         };
-        let may_pass = |error: &ApplyError| matches!(error, ApplyError::Unreachable { .. });
+        let may_pass = |error: &ApplyError| matches!(error, ApplyError::Unreachable(_));
         unless_lasting(error, may_pass, &mut pauses).await?;
     }
 }

@@ -23,7 +23,7 @@ use super::prepare::{ApplyPlan, LiveState, Scope};
 use crate::apply::checks::{heed, line, unseen, with_fix};
 use crate::apply::{ApplyError, refusal};
 use crate::cluster::{Cluster, FIELD_MANAGER, list_all, minor_of};
-use crate::observe::cluster_dns::{ClusterDns, LookError};
+use crate::observe::cluster_dns::{ClusterDns, ClusterDnsError};
 use crate::observe::snapshot::component_of;
 use crate::owner;
 
@@ -184,7 +184,7 @@ pub(crate) async fn domain(cluster: &Cluster, expected: &str) -> CheckLine {
             Err(error) => skipped(format!("{}: {error}", file.place)),
         },
         Ok(dns) => skipped(format!("the pods of {}/{} run {}, not CoreDNS", dns.namespace, dns.service, dns.image)),
-        Err(LookError::Right { right, .. }) => skipped(format!("needs {right}")),
+        Err(ClusterDnsError::Right { right, .. }) => skipped(format!("needs {right}")),
         Err(error) => of(CheckStatus::Unseen, error.to_string()),
     }
 }

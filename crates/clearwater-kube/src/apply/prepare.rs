@@ -22,8 +22,9 @@ use thiserror::Error;
 
 use crate::apply::name_servers::NameServers;
 use crate::apply::{self, ApplyError, Planned};
-use crate::cluster::{Cluster, is_forbidden, list_all, say};
+use crate::cluster::{Cluster, FailedAt, is_forbidden, list_all};
 use crate::observe::{Subject, Workload};
+use crate::rights::grant;
 
 /// The annotation of the StorageClass that claims without one get
 /// (k8s.io/component-helpers `storage/volume/helpers.go`).
@@ -36,13 +37,13 @@ pub(crate) enum PrepareError {
     Order(#[from] OrderError),
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    #[error("{what}: {}", say(source))]
-    Look { what: &'static str, source: kube::Error },
+    #[error("{source}")]
+    Look { namespace: String, source: FailedAt },
     /// An object's plan could not be asked for.
     #[error(transparent)]
     Unseen(ApplyError),
     #[error("secret {KEYS_SECRET}: needs get secrets, because the keys are made once and kept there")]
-    Keys,
+    Keys { namespace: String },
     #[error("no random numbers for the keys: {0}")]
     Random(#[from] getrandom::Error),
 }
@@ -52,12 +53,10 @@ impl Remedied for PrepareError {
         match self {
             Self::Manifest(error) => error.remedy(),
             Self::Unseen(error) => error.remedy(),
-            Self::Keys => {
-                Some(Remedy::any(["bind the ClusterRole edit", "write keys: {secret: NAME} into the deployment file"]))
+            Self::Keys { namespace } => {
+                Some(Remedy::any([grant(namespace), "write keys: {secret: NAME} into the deployment file".into()]))
             }
-            Self::Look { source, .. } if is_forbidden(source) => {
-                Some("bind the ClusterRole edit to this user in the namespace, or a Role with this right".into())
-            }
+            Self::Look { namespace, source } if is_forbidden(source.source.as_ref()) => Some(grant(namespace)),
             Self::Order(_) | Self::Look { .. } | Self::Random(_) => None,
         }
     }
@@ -80,7 +79,10 @@ pub(crate) struct LiveState {
 
 impl LiveState {
     pub(crate) async fn look(cluster: &Cluster) -> Result<Self, PrepareError> {
-        let fail = |what| move |source| PrepareError::Look { what, source };
+        let fail = |what| {
+            let namespace = cluster.namespace.clone();
+            move |error: kube::Error| PrepareError::Look { namespace, source: FailedAt::new(what, error) }
+        };
         let all = ListParams::default();
         let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
         let (namespace, deployments, stateful_sets, services, keys, classes, name_servers) = futures::join!(
@@ -191,7 +193,7 @@ impl LiveState {
                 Some(true) => {}
                 Some(false) => inputs.keys = Some(random_keys()?),
                 None => {
-                    return Err(PrepareError::Keys);
+                    return Err(PrepareError::Keys { namespace: deployment.namespace().to_owned() });
                 }
             }
         }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use clearwater::component::Entry;
+use clearwater::component::{CASSANDRA_SETTINGS, Entry, NUMBERS_LOG, SETTINGS_FILES};
 use clearwater::config::shell::Settings;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -16,7 +16,8 @@ use crate::pod::{OPEN, Script, Shell};
 /// The longest that the answer may take.
 const ANSWER: Duration = Duration::from_secs(8);
 
-/// A line for each thing: its name, a blank, its value. The arguments are directories whose room is wanted.
+/// A line for each thing: its name, a blank, its value. The arguments are [`SETTINGS_FILES`], Cassandra's settings, the log
+/// of what fills Ellis' pool, and directories whose room is wanted.
 const TELL: &str = r#"(
   lines() { local line; while IFS= read -r line || [ -n "$line" ]; do printf '%s %s\n' "$1" "$line"; done 2>/dev/null <"$2"; }
   word() { local key value rest; while read -r key value rest; do [ "$key" != "$2" ] || printf '%s %s\n' "$1" "$value"; done 2>/dev/null <"$3"; }
@@ -24,12 +25,12 @@ const TELL: &str = r#"(
   while read -r a b c soft rest; do [ "$a $b $c" != 'Max open files' ] || printf 'nofile %s\n' "$soft"; done </proc/1/limits
   lines ipv6-off /proc/sys/net/ipv6/conf/lo/disable_ipv6
   word nameserver nameserver /etc/resolv.conf
-  word rpc rpc_address: /etc/cassandra/cassandra.yaml
-  lines shared /etc/clearwater/shared_config
-  lines local /etc/clearwater/local_config
-  lines user /etc/clearwater/user_settings
-  tail -n 1 /var/log/create_numbers.log 2>/dev/null | { IFS= read -r line && printf 'numbers %s\n' "$line"; }
-  for dir in "$@"; do
+  word rpc rpc_address: "$4"
+  lines shared "$1"
+  lines local "$2"
+  lines user "$3"
+  tail -n 1 "$5" 2>/dev/null | { IFS= read -r line && printf 'numbers %s\n' "$line"; }
+  for dir in "${@:6}"; do
     [ ! -d "$dir" ] || df -P "$dir" 2>/dev/null | { read -r head; read -r fs all used free percent rest && printf 'disk %s %s\n' "${percent%\%}" "$dir"; }
   done
   printf 'end\n'
@@ -104,11 +105,16 @@ fn parse(text: &str, asked: Timestamp, answered: Timestamp) -> Result<Inside, St
     Ok(inside)
 }
 
+/// What makes a container tell of itself and of the room in directories.
+fn tell<'d>(directories: impl IntoIterator<Item = &'d str>) -> Script {
+    Script::new(TELL).args(SETTINGS_FILES).arg(CASSANDRA_SETTINGS).arg(NUMBERS_LOG).args(directories)
+}
+
 /// Asks one container.
 pub(super) async fn ask(pods: &Api<Pod>, pod: &str, container: &str, entry: &Entry) -> Result<Inside, Unasked> {
     let mut shell = Shell::open(pods, pod, container, OPEN).await?;
     let data = entry.clustering.as_ref().and_then(|c| c.from_joining.as_ref()).map(|j| j.data);
-    let script = Script::new(TELL).arg("/").args(data);
+    let script = tell(["/"].into_iter().chain(data));
     let asked = Timestamp::now();
     let output = shell.run(&script, ANSWER).await?;
     parse(&output.text, asked, Timestamp::now()).map_err(|why| Unasked::failed(format!("pod {pod}: {why}")))
@@ -151,7 +157,7 @@ mod tests {
     /// The script on this machine's own bash.
     #[test]
     fn the_script_tells_what_is_read() {
-        let line = Script::new(TELL).arg("/").arg("/no such directory").line().unwrap();
+        let line = tell(["/", "/no such directory"]).line().unwrap();
         let asked = Timestamp::now();
         let output = std::process::Command::new("bash").args(["-c", &line]).output().unwrap();
         let inside = parse(&String::from_utf8(output.stdout).unwrap(), asked, Timestamp::now()).unwrap();

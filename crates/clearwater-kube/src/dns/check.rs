@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use clearwater::component::{Component, SETTINGS_DIRECTORY};
+use clearwater::component::{Component, SETTINGS_FILES};
 use clearwater::config::Deployment;
 use clearwater::config::shell::Settings;
 use clearwater::dns::answer::Code;
@@ -8,7 +8,7 @@ use clearwater::dns::{Question, questions};
 use clearwater::remedy::{Advice, NamesDeed};
 
 use super::names::{Inside, ask_servers};
-use super::{Answered, DnsError, DnsPlan, ServerProof};
+use super::{Answered, ClusterDnsError, DnsError, DnsPlan, ServerProof};
 use crate::cluster::Cluster;
 use crate::observe::unasked::Unasked;
 use crate::pod::Script;
@@ -46,7 +46,7 @@ pub async fn check(cluster: &Cluster, deployment: &Deployment, plan: &DnsPlan) -
             }
             findings.servers = servers;
         }
-        Err(DnsError::Right { right, .. }) => {
+        Err(DnsError::Cluster(ClusterDnsError::Right { right, .. })) => {
             findings.skipped.push(format!("the answers of the DNS servers: needs {right}"));
         }
         Err(error) => return Err(error),
@@ -79,9 +79,9 @@ pub async fn check(cluster: &Cluster, deployment: &Deployment, plan: &DnsPlan) -
 pub(super) async fn settings(inside: &mut Inside) -> Result<Settings, Unasked> {
     let mut settings = Settings::default();
     let cat = Script::new("cat \"$1\"");
-    for file in ["shared_config", "local_config"] {
-        let path = format!("{SETTINGS_DIRECTORY}/{file}");
-        let read = inside.shell.run(&cat.clone().arg(&path), READ).await?;
+    let [shared, local, _] = SETTINGS_FILES;
+    for path in [shared, local] {
+        let read = inside.shell.run(&cat.clone().arg(path), READ).await?;
         if read.status != 0 {
             return Err(Unasked::LeftOut(format!("pod {}: {}", inside.pod, read.text.trim())));
         }
@@ -129,7 +129,8 @@ async fn configured(mut inside: Inside, findings: &mut Findings) -> Result<(), U
         if !found {
             proof.problems.push(format!("{} names {}, which gives {seen}", question.setting, question.name));
         }
-        proof.answers.push(Answered { name: question.name.to_string(), r#type: types.join("/"), answer: seen });
+        let (name, r#type) = (question.name.to_string(), types.join("/"));
+        proof.answers.push(Answered { name, r#type, answer: seen, is_missing: false });
     }
     findings
         .problems

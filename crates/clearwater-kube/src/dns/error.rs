@@ -6,45 +6,22 @@ use clearwater::remedy::{NamesDeed, Permission, Remedied, Remedy};
 use thiserror::Error;
 use tower::BoxError;
 
-use crate::cluster::say;
-use crate::observe::cluster_dns::LookError;
+use crate::cluster::{FailedAt, say};
+use crate::observe::cluster_dns::{BY_PODS, ClusterDnsError};
 
 /// Why names were not put into DNS, or not taken out. What works in its place is its [`remedy`](Remedied::remedy).
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DnsError {
-    /// The user may not do what is needed.
-    #[error("{what}: needs the right to {right}: {message}")]
-    Right {
-        /// What it is needed for.
-        what: String,
-        /// The right, as `patch configmaps in kube-system`.
-        right: String,
-        /// What the API server said, or what follows from it.
-        message: String,
-        /// What works without it, where something does.
-        instead: Option<Remedy>,
-    },
-    /// The API server did not answer, or not as it should.
-    #[error("{what}: {message}")]
-    Unreachable {
-        /// What was looked for.
-        what: String,
-        /// What was seen.
-        message: String,
-    },
+    /// The cluster's DNS cannot be seen, or not be changed by this user.
+    #[error(transparent)]
+    Cluster(#[from] ClusterDnsError),
     /// Nobody is there to be asked, or may be, or answered.
     #[error("{what}: nobody could be asked: {message}")]
     Unasked {
         /// What was looked for.
         what: String,
         /// Whom, and why not.
-        message: String,
-    },
-    /// The cluster's DNS is not where it usually is.
-    #[error("{message}")]
-    NoServer {
-        /// What was seen.
         message: String,
     },
     /// The cluster's DNS is not CoreDNS.
@@ -178,6 +155,35 @@ impl DnsError {
         Self::Backend { backend, source: source.into(), instead: Some(instead.into()) }
     }
 
+    /// A right that is missing, with what it is needed for and what follows.
+    pub(crate) fn right(
+        what: impl Into<String>,
+        right: impl Into<String>,
+        source: impl Into<BoxError>,
+        instead: Option<Remedy>,
+    ) -> Self {
+        let (what, right, source) = (what.into(), right.into(), source.into());
+        ClusterDnsError::Right { what, right, source, instead }.into()
+    }
+
+    /// The API server that did not answer, or not as it should.
+    pub(crate) fn unreachable(what: impl Into<String>, source: impl Into<BoxError>) -> Self {
+        ClusterDnsError::Unreachable(FailedAt::new(what, source)).into()
+    }
+
+    /// The right that is missing, where it is one.
+    pub fn missing_right(&self) -> Option<&str> {
+        match self {
+            Self::Cluster(ClusterDnsError::Right { right, .. }) => Some(right),
+            _ => None,
+        }
+    }
+
+    /// Whether the API server could not be asked.
+    pub(crate) const fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Cluster(ClusterDnsError::Unreachable(_)))
+    }
+
     /// One that needs more than is told here.
     pub(crate) fn unable(backend: DnsBackend, source: impl Into<BoxError>) -> Self {
         Self::Backend { backend, source: source.into(), instead: None }
@@ -186,15 +192,11 @@ impl DnsError {
 
 impl Remedied for DnsError {
     fn remedy(&self) -> Option<Remedy> {
-        let pods = "let sprout's pods carry the names (`dns: {backend: pods}`)";
         Some(match self {
-            Self::Right { instead, .. } | Self::Backend { instead, .. } => return instead.clone(),
-            Self::Unreachable { .. } => "check the connection to the cluster and try again".into(),
-            Self::NoServer { .. } => {
-                Remedy::any([Remedy::from(NamesDeed::Print).then(" and put them in by hand"), pods.into()])
-            }
+            Self::Cluster(error) => return error.remedy(),
+            Self::Backend { instead, .. } => return instead.clone(),
             Self::NotCoreDns { .. } => {
-                Remedy::any([pods.into(), Remedy::from(NamesDeed::Print).then(" and put them into DNS elsewhere")])
+                Remedy::any([BY_PODS.into(), Remedy::from(NamesDeed::Print).then(" and put them into DNS elsewhere")])
             }
             Self::Closed { instead, .. } => instead.clone(),
             Self::Unwell { fix, .. } | Self::Stuck { fix, .. } | Self::Etcd { fix, .. } => fix.clone(),
@@ -210,15 +212,5 @@ impl Remedied for DnsError {
             | Self::Unasked { .. }
             | Self::Failed(_) => return None,
         })
-    }
-}
-
-impl From<LookError> for DnsError {
-    fn from(error: LookError) -> Self {
-        match error {
-            LookError::Right { what, right, message } => Self::Right { what, right, message, instead: None },
-            LookError::Unreachable { what, message } => Self::Unreachable { what, message },
-            LookError::NoServer { message } => Self::NoServer { message },
-        }
     }
 }

@@ -379,14 +379,14 @@ async fn write(
 }
 
 /// A change of keys, over the connection that it is written on.
-struct Change<'a> {
+struct KeysChange<'a> {
     cluster: &'a Cluster,
     edit: &'a KeyEdit,
     object: String,
     client: Client,
 }
 
-impl Target for Change<'_> {
+impl Target for KeysChange<'_> {
     fn object(&self) -> &str {
         &self.object
     }
@@ -452,7 +452,7 @@ pub(super) async fn carry_out(
     }
     let object = plan.object.clone().unwrap_or_else(|| format!("the keys below {}", edit.prefix));
     let client = unless_cancelled(cancel, connect(cluster, &edit.endpoint, &edit.access)).await?;
-    transact(&Change { cluster, edit, object, client }, steps, cancel, proving).await
+    transact(&KeysChange { cluster, edit, object, client }, steps, cancel, proving).await
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::DnsError;
 use super::check::settings;
 use super::names::Inside;
 use crate::cluster::Cluster;
-use crate::observe::cluster_dns::{ClusterDns, LookError};
+use crate::observe::cluster_dns::{ClusterDns, ClusterDnsError};
 use crate::observe::unasked::Unasked;
 use crate::pod::dns::Server;
 
@@ -141,8 +141,8 @@ pub async fn explain(cluster: &Cluster, deployment: &Deployment) -> Result<Expla
     let mut explained = Explained::default();
     let cluster_dns = match ClusterDns::look(&cluster.client).await {
         // Nobody can be asked anything.
-        Err(error @ LookError::Unreachable { .. }) => return Err(error.into()),
-        other => other.map_err(DnsError::from),
+        Err(error @ ClusterDnsError::Unreachable(_)) => return Err(error.into()),
+        other => other,
     };
     let mut parties = Vec::new();
     match &cluster_dns {
@@ -153,7 +153,7 @@ pub async fn explain(cluster: &Cluster, deployment: &Deployment) -> Result<Expla
                 Party::dns_pod(format!("DNS pod {} on {}", p.name, p.node), server)
             }));
         }
-        Err(error @ DnsError::Right { .. }) => {
+        Err(error @ ClusterDnsError::Right { .. }) => {
             explained.notes.push(error.advice().after("the DNS servers themselves were not asked: "));
         }
         Err(error) => explained.unasked.push(error.advice().after("the DNS servers themselves: ")),
@@ -195,7 +195,7 @@ pub async fn explain(cluster: &Cluster, deployment: &Deployment) -> Result<Expla
             .collect::<Vec<_>>()
             .join("; ");
         let what = format!("the names of namespace {}", cluster.namespace);
-        return Err(DnsError::Unreachable { what, message: format!("nobody could be asked: {message}") });
+        return Err(DnsError::unreachable(what, format!("nobody could be asked: {message}")));
     }
     if deployment.release() == Release::Hunter {
         explained.notes.push(Advice::new(

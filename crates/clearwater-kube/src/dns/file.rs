@@ -19,7 +19,7 @@ use super::kept::{KeptFile, Left};
 use super::transaction::{Target, Unanswered, transact};
 use super::watch::Watch;
 use super::{DnsAction, DnsError, DnsPlan, Proof, count, millis, names, tell, unless_cancelled};
-use crate::cluster::{Cluster, FIELD_MANAGER, say};
+use crate::cluster::{Cluster, FIELD_MANAGER, FailedAt, is_forbidden};
 use crate::observe::cluster_dns::{ClusterDns, config_map};
 
 /// A change of one key of a ConfigMap.
@@ -153,29 +153,24 @@ async fn write(cluster: &Cluster, edit: &FileEdit) -> Result<(), DnsError> {
             };
             Err(DnsError::Moved { object, by })
         }
-        Err(kube::Error::Api(status)) if status.is_forbidden() => Err(DnsError::Right {
-            what: object,
-            right: format!("patch configmaps in {}", edit.place.namespace),
-            message: format!("nothing was written: {}", status.message),
-            instead: None,
-        }),
-        Err(error @ kube::Error::Api(_)) => Err(DnsError::Unreachable { what: object, message: say(&error) }),
-        Err(error) => Err(DnsError::Unreachable {
-            what: object,
-            message: format!("{}; what was written is not known", say(&error)),
-        }),
+        Err(error) if is_forbidden(&error) => {
+            let right = format!("patch configmaps in {}", edit.place.namespace);
+            Err(DnsError::right(object, right, FailedAt::new("nothing was written", error), None))
+        }
+        Err(error @ kube::Error::Api(_)) => Err(DnsError::unreachable(object, error)),
+        Err(error) => Err(DnsError::unreachable(object, FailedAt::new("what was written is not known", error))),
     }
 }
 
 /// A change of a file, and where what stood before is kept.
-pub(super) struct Change<'a> {
+pub(super) struct FileChange<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) edit: &'a FileEdit,
     pub(super) object: String,
     pub(super) kept: Option<String>,
 }
 
-impl Target for Change<'_> {
+impl Target for FileChange<'_> {
     fn object(&self) -> &str {
         &self.object
     }
@@ -244,7 +239,7 @@ pub(crate) async fn carry_out(
     };
     let (mut watch, kept) = unless_cancelled(cancel, begun).await?;
     let object = plan.object.clone().unwrap_or_else(|| edit.place.to_string());
-    let change = Change { cluster, edit, object, kept: kept.clone() };
+    let change = FileChange { cluster, edit, object, kept: kept.clone() };
     let proving = Box::pin(async {
         if let Some((most, because)) = &plan.wait {
             tell(steps, DnsStep::Waiting { at_most: millis(*most), because: because.clone() });

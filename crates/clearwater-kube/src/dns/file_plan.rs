@@ -302,16 +302,16 @@ pub(super) async fn rights(cluster: &Cluster, place: &Place, task: Task) -> Resu
     if missing.is_empty() {
         return Ok(());
     }
-    Err(DnsError::Right {
-        what: place.to_string(),
-        right: format!("{} in namespace {}", missing.join(", "), place.namespace),
-        message: "nothing was written".to_owned(),
-        instead: Some(Remedy::any([
+    Err(DnsError::right(
+        place.to_string(),
+        format!("{} in namespace {}", missing.join(", "), place.namespace),
+        "nothing was written",
+        Some(Remedy::any([
             Remedy::Again.after("ask whoever keeps the cluster's DNS for this: "),
             Remedy::from(NamesDeed::Print).then(" and give them to whoever keeps it"),
             "`dns: {backend: pods}`, which needs no such right".into(),
         ])),
-    })
+    ))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::names::from_inside;
 use super::plan::blank;
-use super::{DnsError, DnsOptions, Proof, carry_out, plan, unless_cancelled};
+use super::{ClusterDnsError, DnsError, DnsOptions, Proof, carry_out, plan, unless_cancelled};
 use crate::apply::ApplyError;
 use crate::cluster::Cluster;
 
@@ -64,10 +64,10 @@ impl Gate {
                 line(CheckStatus::Ok, format!("{object} will be changed"), None)
             }
             Ok(_) => line(CheckStatus::Ok, "they stand".to_owned(), None),
-            Err(error @ DnsError::Right { .. }) => {
+            Err(error) if error.missing_right().is_some() => {
                 line(CheckStatus::Warning, error.to_string(), Some(self.by_others()))
             }
-            Err(error @ DnsError::Unreachable { .. }) => line(CheckStatus::Unseen, error.to_string(), None),
+            Err(error) if error.is_unreachable() => line(CheckStatus::Unseen, error.to_string(), None),
             Err(error) => {
                 let fix = error.remedy().unwrap_or_else(|| "put right what the message names".into());
                 line(CheckStatus::Failed, error.to_string(), Some(fix))
@@ -92,14 +92,18 @@ impl Gate {
         cancel: &CancellationToken,
     ) -> Result<(), ApplyError> {
         let failed = |error: DnsError| ApplyError::Names {
-            forbidden: matches!(error, DnsError::Right { .. }),
+            forbidden: error.missing_right().is_some(),
             instead: error.remedy(),
             source: error.into(),
         };
         let plan = match unless_cancelled(cancel, Box::pin(plan(cluster, &self.0))).await {
             Ok(plan) => plan,
             // Somebody else may have put them in, with rights or an access that are not at hand here.
-            Err(error @ (DnsError::Right { .. } | DnsError::Etcd { .. } | DnsError::Backend { .. })) => {
+            Err(
+                error @ (DnsError::Cluster(ClusterDnsError::Right { .. })
+                | DnsError::Etcd { .. }
+                | DnsError::Backend { .. }),
+            ) => {
                 return if self.answered(cluster, cancel).await { Ok(()) } else { Err(failed(error)) };
             }
             Err(error) => return Err(failed(error)),

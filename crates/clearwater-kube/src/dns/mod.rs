@@ -25,7 +25,7 @@ mod watch;
 use std::time::Duration;
 
 use clearwater::config::{Deployment, DeploymentFile, DnsBackend};
-use clearwater::dns::answer::{Answer, Expectation};
+use clearwater::dns::answer::{Answer, Code, Expectation};
 use clearwater::dns::ownership::{ManagedBy, WriteTarget};
 use clearwater::event::DnsStep;
 use clearwater::remedy::Advice;
@@ -36,9 +36,11 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
+use crate::deadline::no_answer;
 use crate::observe::cluster_dns::ClusterDns;
 use crate::run::millis;
 
+pub use crate::observe::cluster_dns::ClusterDnsError;
 pub use check::{Findings, check};
 pub use error::DnsError;
 pub use explain::{Explained, Explanation, SeenAnswer, explain};
@@ -231,6 +233,9 @@ pub struct Answered {
     pub r#type: String,
     /// What came back.
     pub answer: String,
+    /// Whether the server said that there is no such name.
+    #[serde(skip)]
+    pub is_missing: bool,
 }
 
 impl Answered {
@@ -239,6 +244,7 @@ impl Answered {
             name: question.name.to_string(),
             r#type: question.record_type.to_string(),
             answer: answer.say(&question.name, question.record_type),
+            is_missing: answer.code == Code::NxDomain && answer.data(&question.name, question.record_type).is_empty(),
         }
     }
 }
@@ -273,10 +279,10 @@ pub(crate) async fn standing(cluster: &Cluster) -> Result<Option<String>, String
     let options = DnsOptions { action: DnsAction::Remove, restart: true, ..DnsOptions::new(deployment) };
     match timeout(GLANCE, Box::pin(plan(cluster, &options))).await {
         Ok(Ok(plan)) => Ok(plan.object.clone().filter(|_| plan.is_change())),
-        Ok(Err(error @ DnsError::Unreachable { .. })) => Err(error.to_string()),
+        Ok(Err(error)) if error.is_unreachable() => Err(error.to_string()),
         // Where there is no DNS that could be changed, or none that may be, nothing of ours is in it.
         Ok(Err(_)) => Ok(None),
-        Err(_) => Err(format!("no answer within {} s", GLANCE.as_secs())),
+        Err(_) => Err(no_answer(GLANCE)),
     }
 }
 
@@ -418,6 +424,6 @@ mod tests {
         );
         let (cluster, _) = fake_api::cluster(|path| path.ends_with("clearwater-dns-before.ims").then_some(Value::Null));
         let error = KeptFile::new(&cluster, "kube-system").forget().await.unwrap_err();
-        assert!(matches!(error, DnsError::Right { .. }), "{error}");
+        assert_eq!(error.missing_right(), Some("get configmaps in kube-system"), "{error}");
     }
 }

@@ -182,12 +182,12 @@ pub(crate) async fn ask_servers(
                 let (answers, problems) = match ask_all(&mut server, &plan.questions).await {
                     Ok(asked) => asked,
                     Err(AskError::Forbidden { right }) => {
-                        return Err(DnsError::Right {
-                            what: format!("asking DNS pod {}", pod.name),
-                            right: format!("{right} in {}", cluster_dns.namespace),
-                            message: "they cannot be asked without it".to_owned(),
-                            instead: Some("ask whoever keeps the cluster's DNS".into()),
-                        });
+                        return Err(DnsError::right(
+                            format!("asking DNS pod {}", pod.name),
+                            format!("{right} in {}", cluster_dns.namespace),
+                            "they cannot be asked without it",
+                            Some("ask whoever keeps the cluster's DNS".into()),
+                        ));
                     }
                     Err(error) => (Vec::new(), vec![error.to_string()]),
                 };

@@ -8,7 +8,7 @@ use clearwater::remedy::{Advice, Remedied as _};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{DnsError, DnsOptions, DnsPlan, Proof, UNWRITTEN, carry_out, plan};
+use super::{ClusterDnsError, DnsError, DnsOptions, DnsPlan, Proof, UNWRITTEN, carry_out, plan};
 use crate::cluster::Cluster;
 use crate::run::{Declined, Emitter, Run, Steering, cancelled, start, unless_cancelled};
 
@@ -36,13 +36,13 @@ impl Patched {
 fn outcome(error: &DnsError) -> Outcome {
     match error {
         DnsError::Interrupted { .. } => Outcome::Cancelled,
-        DnsError::Right { .. } => Outcome::PreflightFailed,
+        DnsError::Cluster(ClusterDnsError::Right { .. }) => Outcome::PreflightFailed,
         DnsError::Closed { .. }
         | DnsError::Unwell { .. }
         | DnsError::NoReload { .. }
         | DnsError::NotConfirmed
         | DnsError::Moved { .. } => Outcome::Refused,
-        DnsError::Unreachable { .. } | DnsError::NoServer { .. } | DnsError::Etcd { .. } => Outcome::CouldNotLook,
+        DnsError::Cluster(_) | DnsError::Etcd { .. } => Outcome::CouldNotLook,
         _ => Outcome::Failed,
     }
 }

@@ -172,7 +172,6 @@ async fn pods(cluster: &Cluster, options: &DnsOptions, mut plan: DnsPlan) -> Res
             }
         }
     }
-    plan.means.cluster_dns =
-        ClusterDns::look(&cluster.client).await.map_err(|e| plan.notes.push(DnsError::from(e).advice())).ok();
+    plan.means.cluster_dns = ClusterDns::look(&cluster.client).await.map_err(|e| plan.notes.push(e.advice())).ok();
     Ok(plan)
 }

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::names::{OwnPod, from_inside, pods_of, prove_within};
 use super::transaction::{Target, Unanswered, transact};
-use super::{DnsAction, DnsError, DnsOptions, DnsPlan, Proof, Work, tell, unless_cancelled};
+use super::{ClusterDnsError, DnsAction, DnsError, DnsOptions, DnsPlan, Proof, Work, tell, unless_cancelled};
 use crate::backoff::{before, unless_lasting};
 use crate::cluster::{Cluster, FIELD_MANAGER};
 use crate::observe::cluster_dns::{ClusterDns, within};
@@ -188,15 +188,15 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
     if edit.is_change() {
         let missing = missing(&cluster.client, &cluster.namespace, Task::DnsEndpoints, Scope::Namespace).await;
         if !missing.is_empty() {
-            return Err(DnsError::Right {
-                what: named(cluster),
-                right: format!("{} in namespace {}", missing.join(", "), cluster.namespace),
-                message: "nothing was written. The ClusterRoles edit and admin do not hold it".to_owned(),
-                instead: Some(Remedy::any([
+            return Err(DnsError::right(
+                named(cluster),
+                format!("{} in namespace {}", missing.join(", "), cluster.namespace),
+                "nothing was written. The ClusterRoles edit and admin do not hold it",
+                Some(Remedy::any([
                     "ask for a Role that does",
                     "use `dns: {backend: pods}`, which needs no such right",
                 ])),
-            });
+            ));
         }
         plan.object = Some(format!("endpointslice/{NAME} in namespace {}", cluster.namespace));
         plan.wait = Some((
@@ -209,7 +209,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
     plan.means.work = Work::Slices(Box::new(edit));
     plan.means.cluster_dns = ClusterDns::look(&cluster.client)
         .await
-        .map_err(|e| plan.notes.push(DnsError::from(e).advice().after("the DNS servers themselves cannot be asked: ")))
+        .map_err(|e| plan.notes.push(e.advice().after("the DNS servers themselves cannot be asked: ")))
         .ok();
     Ok(plan)
 }
@@ -271,13 +271,13 @@ async fn write(cluster: &Cluster, from: Option<&EndpointSlice>, to: Option<&Endp
 }
 
 /// A change of the slice.
-pub(super) struct Change<'a> {
+pub(super) struct SliceChange<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) edit: &'a SliceEdit,
     pub(super) object: String,
 }
 
-impl Target for Change<'_> {
+impl Target for SliceChange<'_> {
     fn object(&self) -> &str {
         &self.object
     }
@@ -323,7 +323,7 @@ pub(super) async fn carry_out(
         }
         unless_cancelled(cancel, proved(cluster, plan, steps, limit)).await
     });
-    transact(&Change { cluster, edit, object }, steps, cancel, proving).await
+    transact(&SliceChange { cluster, edit, object }, steps, cancel, proving).await
 }
 
 /// Asks the DNS servers where that may be done, else from inside of the deployment.
@@ -335,7 +335,7 @@ async fn proved(
 ) -> Result<Proof, DnsError> {
     let mut proof = match prove_within(cluster, plan, steps, limit).await {
         Ok(proof) => proof,
-        Err(DnsError::Right { right, .. }) => {
+        Err(DnsError::Cluster(ClusterDnsError::Right { right, .. })) => {
             let mut proof = Proof::default();
             proof.notes.push(format!("the DNS servers themselves were not asked: needs {right}").into());
             proof

@@ -42,10 +42,7 @@ pub(super) enum Unanswered {
 
 impl From<DnsError> for Unanswered {
     fn from(error: DnsError) -> Self {
-        match error {
-            DnsError::Unreachable { .. } => Self::Unclear(error),
-            error => Self::Undone(error),
-        }
+        if error.is_unreachable() { Self::Unclear(error) } else { Self::Undone(error) }
     }
 }
 
@@ -175,7 +172,7 @@ mod tests {
         let before = serde_json::from_value(store.get(SLICE).unwrap()).unwrap();
         let after = serde_json::from_value(slice("10.0.0.2")).unwrap();
         let edit = SliceEdit { before: Some(before), after: Some(after) };
-        let change = slices::Change { cluster: &cluster, edit: &edit, object: "X".to_owned() };
+        let change = slices::SliceChange { cluster: &cluster, edit: &edit, object: "X".to_owned() };
         let ended = run(case, &change).await;
         let stands = store.get(SLICE).unwrap()["endpoints"][0]["addresses"][0] == "10.0.0.2";
         (ended, store.writes(), stands)
@@ -191,8 +188,8 @@ mod tests {
         }
     }
 
-    fn file_change<'a>(cluster: &'a Cluster, edit: &'a FileEdit) -> file::Change<'a> {
-        file::Change { cluster, edit, object: "X".to_owned(), kept: None }
+    fn file_change<'a>(cluster: &'a Cluster, edit: &'a FileEdit) -> file::FileChange<'a> {
+        file::FileChange { cluster, edit, object: "X".to_owned(), kept: None }
     }
 
     async fn by_file(case: &Case) -> End {
@@ -288,7 +285,7 @@ mod tests {
         let cluster = store.cluster();
         let of = |ip| Some(serde_json::from_value(slice(ip)).unwrap());
         let edit = SliceEdit { before: of("10.0.0.1"), after: of("10.0.0.2") };
-        let change = slices::Change { cluster: &cluster, edit: &edit, object: "X".to_owned() };
+        let change = slices::SliceChange { cluster: &cluster, edit: &edit, object: "X".to_owned() };
         let error = change.put_back().await.unwrap_err();
         assert!(matches!(error, DnsError::Moved { .. }), "{error}");
         assert!(store.writes().is_empty());

@@ -18,6 +18,7 @@ use super::names::{ask_all, by};
 use super::{Answered, DnsError, DnsPlan, ServerProof, count, millis, tell};
 use crate::backoff::{Backoff as _, pause};
 use crate::cluster::{Cluster, list_all, say};
+use crate::deadline::no_answer;
 use crate::observe::cluster_dns::{ClusterDns, DnsPod};
 use crate::pod::dns::{Server, pauses};
 use crate::pod::{AskError, Forward};
@@ -80,7 +81,7 @@ struct One {
 }
 
 /// What one look at a server showed.
-enum Seen {
+enum ServerLook {
     Waiting(String),
     Reloaded,
     Proved(ServerProof),
@@ -142,15 +143,15 @@ impl One {
         unrelated: &[Unrelated],
         began: Instant,
         late: bool,
-    ) -> Seen {
+    ) -> ServerLook {
         if self.reloaded.is_none() {
             match self.has_reloaded(pods, questions).await {
                 Ok(true) => {
                     self.reloaded = Some(Instant::now());
-                    return Seen::Reloaded;
+                    return ServerLook::Reloaded;
                 }
                 Ok(false) => {}
-                Err(failed) => return Seen::Failed(failed),
+                Err(failed) => return ServerLook::Failed(failed),
             }
             return match self.usual(&unrelated[..unrelated.len().min(1)]).await {
                 Ok(()) => {
@@ -158,7 +159,7 @@ impl One {
                     if late {
                         return self.as_it_stands(questions, unrelated, began).await;
                     }
-                    Seen::Waiting(NOT_READ.to_owned())
+                    ServerLook::Waiting(NOT_READ.to_owned())
                 }
                 Err(why) => self.deafer(&why),
             };
@@ -167,11 +168,11 @@ impl One {
         let problem = match ask_all(&mut self.server, questions).await {
             Ok((answers, problems)) => match problems.into_iter().next() {
                 None => match self.usual(unrelated).await {
-                    Ok(()) => return Seen::Proved(self.prove(answers, began, since)),
+                    Ok(()) => return ServerLook::Proved(self.prove(answers, began, since)),
                     Err(why) if since.elapsed() > SETTLE => {
-                        return Seen::Failed(format!("DNS pod {} has read the change, and {why}", self.pod.name));
+                        return ServerLook::Failed(format!("DNS pod {} has read the change, and {why}", self.pod.name));
                     }
-                    Err(why) => return Seen::Waiting(why),
+                    Err(why) => return ServerLook::Waiting(why),
                 },
                 Some(problem) => problem,
             },
@@ -180,22 +181,22 @@ impl One {
         if since.elapsed() > SETTLE {
             // What it read was an earlier change of the file, by this program or another: the next one is ours.
             if let Err(why) = self.usual(unrelated).await {
-                return Seen::Failed(format!("DNS pod {} has read its file again, and {why}", self.pod.name));
+                return ServerLook::Failed(format!("DNS pod {} has read its file again, and {why}", self.pod.name));
             }
             self.before = self.reloads(pods).await.or_else(|| self.before.take());
             self.reloaded = None;
         }
-        Seen::Waiting(problem)
+        ServerLook::Waiting(problem)
     }
 
     /// A server that has not read its file again when it must have, and answers as it must, never read what stood in
     /// between: a change that was taken back by the next one is no change to it.
-    async fn as_it_stands(&mut self, questions: &[Expectation], unrelated: &[Unrelated], began: Instant) -> Seen {
+    async fn as_it_stands(&mut self, questions: &[Expectation], unrelated: &[Unrelated], began: Instant) -> ServerLook {
         match ask_all(&mut self.server, questions).await {
             Ok((answers, problems)) if problems.is_empty() && self.usual(unrelated).await.is_ok() => {
-                Seen::Proved(self.prove(answers, began, began))
+                ServerLook::Proved(self.prove(answers, began, began))
             }
-            _ => Seen::Waiting(NOT_READ.to_owned()),
+            _ => ServerLook::Waiting(NOT_READ.to_owned()),
         }
     }
 
@@ -210,12 +211,12 @@ impl One {
         }
     }
 
-    fn deafer(&mut self, why: &str) -> Seen {
+    fn deafer(&mut self, why: &str) -> ServerLook {
         self.receiver_closed += 1;
         if self.receiver_closed >= DEAF {
-            Seen::Failed(format!("DNS pod {} stopped answering as before: {why}", self.pod.name))
+            ServerLook::Failed(format!("DNS pod {} stopped answering as before: {why}", self.pod.name))
         } else {
-            Seen::Waiting(why.to_owned())
+            ServerLook::Waiting(why.to_owned())
         }
     }
 
@@ -274,12 +275,12 @@ impl Watch {
                 Ok::<_, AskError>(before)
             };
             let before = ask.await.map_err(|error| match error {
-                AskError::Forbidden { right } => DnsError::Right {
-                    what: format!("asking DNS pod {}/{}", cluster_dns.namespace, one.pod.name),
-                    right: format!("{right} in {}", cluster_dns.namespace),
-                    message: "a change that cannot be proved is not made".to_owned(),
-                    instead: None,
-                },
+                AskError::Forbidden { right } => DnsError::right(
+                    format!("asking DNS pod {}/{}", cluster_dns.namespace, one.pod.name),
+                    format!("{right} in {}", cluster_dns.namespace),
+                    "a change that cannot be proved is not made",
+                    None,
+                ),
                 error => DnsError::Unwell { message: error.to_string(), fix: "repair DNS first".into() },
             })?;
             if i == 0 {
@@ -336,7 +337,7 @@ impl Watch {
                 // One that takes connections and says nothing must not keep the others waiting.
                 let seen = match timeout(LOOK, one.look(pods, questions, unrelated, began, late)).await {
                     Ok(seen) => seen,
-                    Err(_) => one.deafer(&format!("no answer within {} s", LOOK.as_secs())),
+                    Err(_) => one.deafer(&no_answer(LOOK)),
                 };
                 (one, seen)
             });
@@ -348,9 +349,9 @@ impl Watch {
             let mut moved = false;
             for (one, seen) in seen {
                 match seen {
-                    Seen::Waiting(state) => one.state = state,
-                    Seen::Reloaded => moved = true,
-                    Seen::Proved(proof) => {
+                    ServerLook::Waiting(state) => one.state = state,
+                    ServerLook::Reloaded => moved = true,
+                    ServerLook::Proved(proof) => {
                         let after = proof.reloaded.unwrap_or_default();
                         tell(steps, DnsStep::Reloaded { pod: one.pod.name.clone(), after });
                         let (pod, after) = (proof.server.clone(), proof.verified.unwrap_or_default());
@@ -358,7 +359,7 @@ impl Watch {
                         one.proof = Some(proof);
                         moved = true;
                     }
-                    Seen::Failed(why) => return Err(DnsError::Failed(why)),
+                    ServerLook::Failed(why) => return Err(DnsError::Failed(why)),
                 }
             }
             if !replacing && !self.all.is_empty() && self.all.values().all(|o| o.proof.is_some()) {

@@ -14,65 +14,55 @@ use kube::api::{DynamicObject, ListParams, PartialObjectMeta};
 use super::pods::{Theirs, pod_of_ours};
 use super::{DownError, DownOptions};
 use crate::cluster::{Cluster, list_all};
+use crate::kinds::{self, ObjectKind};
 use crate::observe::Workload;
 use crate::observe::snapshot::component_of;
 use crate::owner::{self, ClaimMaker};
 use crate::rights::Right;
 
-/// A kind of which a deployment has objects.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Kind {
-    pub(super) api_version: &'static str,
-    pub(super) name: &'static str,
-    resource: &'static str,
-}
-
-pub(super) const fn kind(api_version: &'static str, name: &'static str, resource: &'static str) -> Kind {
-    Kind { api_version, name, resource }
-}
-
-const CLAIM: Kind = kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims");
-
 /// The kinds of which a deployment has objects, those first that others hang on.
-const KINDS: [Kind; 10] = [
-    kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
-    kind("apps/v1", "Deployment", "deployments"),
-    kind("apps/v1", "StatefulSet", "statefulsets"),
-    kind("networking.k8s.io/v1", "Ingress", "ingresses"),
-    kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
-    kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
-    kind("v1", "Service", "services"),
-    CLAIM,
-    kind("v1", "ConfigMap", "configmaps"),
-    kind("v1", "Secret", "secrets"),
+const KINDS: [ObjectKind; 10] = [
+    kinds::HORIZONTAL_POD_AUTOSCALER,
+    kinds::DEPLOYMENT,
+    kinds::STATEFUL_SET,
+    kinds::INGRESS,
+    kinds::NETWORK_POLICY,
+    kinds::POD_DISRUPTION_BUDGET,
+    kinds::SERVICE,
+    kinds::PERSISTENT_VOLUME_CLAIM,
+    kinds::CONFIG_MAP,
+    kinds::SECRET,
 ];
 
 /// What a person would miss who had put it into a namespace that goes.
-const OF_OTHERS: [(&str, &str); 19] = [
-    ("apps/v1", "Deployment"),
-    ("apps/v1", "StatefulSet"),
-    ("apps/v1", "DaemonSet"),
-    ("apps/v1", "ReplicaSet"),
-    ("batch/v1", "CronJob"),
-    ("batch/v1", "Job"),
-    ("v1", "ReplicationController"),
-    ("v1", "Pod"),
-    ("v1", "Service"),
-    ("v1", "PersistentVolumeClaim"),
-    ("v1", "ConfigMap"),
-    ("v1", "Secret"),
-    ("v1", "ServiceAccount"),
-    ("networking.k8s.io/v1", "Ingress"),
-    ("networking.k8s.io/v1", "NetworkPolicy"),
-    ("autoscaling/v2", "HorizontalPodAutoscaler"),
-    ("policy/v1", "PodDisruptionBudget"),
-    ("rbac.authorization.k8s.io/v1", "Role"),
-    ("rbac.authorization.k8s.io/v1", "RoleBinding"),
+const OF_OTHERS: [ObjectKind; 19] = [
+    kinds::DEPLOYMENT,
+    kinds::STATEFUL_SET,
+    kinds::DAEMON_SET,
+    kinds::REPLICA_SET,
+    kinds::CRON_JOB,
+    kinds::JOB,
+    kinds::REPLICATION_CONTROLLER,
+    kinds::POD,
+    kinds::SERVICE,
+    kinds::PERSISTENT_VOLUME_CLAIM,
+    kinds::CONFIG_MAP,
+    kinds::SECRET,
+    kinds::SERVICE_ACCOUNT,
+    kinds::INGRESS,
+    kinds::NETWORK_POLICY,
+    kinds::HORIZONTAL_POD_AUTOSCALER,
+    kinds::POD_DISRUPTION_BUDGET,
+    kinds::ROLE,
+    kinds::ROLE_BINDING,
 ];
 
 /// What every namespace has of itself.
-const OF_THE_CLUSTER: [(&str, &str); 3] =
-    [("ConfigMap", "kube-root-ca.crt"), ("ConfigMap", "openshift-service-ca.crt"), ("ServiceAccount", "default")];
+const OF_THE_CLUSTER: [(ObjectKind, &str); 3] = [
+    (kinds::CONFIG_MAP, "kube-root-ca.crt"),
+    (kinds::CONFIG_MAP, "openshift-service-ca.crt"),
+    (kinds::SERVICE_ACCOUNT, "default"),
+];
 
 /// How many kinds are listed at the same time.
 const AT_ONCE: usize = 6;
@@ -80,7 +70,7 @@ const AT_ONCE: usize = 6;
 /// An object that this run removes or gives back.
 #[derive(Clone, Debug)]
 pub(super) struct Deletion {
-    pub(super) kind: Kind,
+    pub(super) kind: ObjectKind,
     pub(super) name: String,
     /// One of the same name that was made since is another object.
     pub(super) uid: Option<String>,
@@ -89,27 +79,26 @@ pub(super) struct Deletion {
 }
 
 impl Deletion {
-    fn new(kind: Kind, object: &DynamicObject, whose: Whose) -> Self {
+    fn new(kind: ObjectKind, object: &DynamicObject, whose: Whose) -> Self {
         let component = component_of(object);
         Self { kind, name: object.name_any(), uid: object.uid(), component, whose }
     }
 
     /// What removing it takes, or giving it back.
     fn right(&self) -> Right {
-        let group = self.kind.api_version.split_once('/').map_or("", |(group, _)| group);
         let verb = if self.whose == Whose::Ours { "delete" } else { "patch" };
-        Right::new(verb, group, self.kind.resource)
+        Right::new(verb, self.kind.group(), self.kind.plural)
     }
 
     pub(super) fn object(&self) -> String {
-        format!("{}/{}", self.kind.name.to_lowercase(), self.name)
+        self.kind.named(&self.name)
     }
 
     /// The workload that it is, where it is one.
     pub(super) fn workload(&self) -> Option<Workload> {
-        let kind = match self.kind.name {
-            "Deployment" => WorkloadKind::Deployment,
-            "StatefulSet" => WorkloadKind::StatefulSet,
+        let kind = match self.kind {
+            kinds::DEPLOYMENT => WorkloadKind::Deployment,
+            kinds::STATEFUL_SET => WorkloadKind::StatefulSet,
             _ => return None,
         };
         Some(Workload { kind, name: self.name.clone() })
@@ -187,33 +176,32 @@ impl Found {
 }
 
 /// What was listed; `None` where the user may not.
-fn allowed<T>(kind: &str, listed: Result<T, kube::Error>) -> Result<Option<T>, DownError> {
+fn allowed<T>(kind: ObjectKind, listed: Result<T, kube::Error>) -> Result<Option<T>, DownError> {
     match listed {
         Ok(listed) => Ok(Some(listed)),
         Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
-        Err(error) => Err(DownError::broken(format!("listing {kind} objects"), error)),
+        Err(error) => Err(DownError::broken(format!("listing {} objects", kind.name), error)),
     }
 }
 
 /// Objects of a kind: all workloads and claims, because those of others matter too, and of the rest what has our labels.
-async fn list(cluster: &Cluster, api_version: &str, kind: &str) -> Result<Option<Vec<DynamicObject>>, DownError> {
-    let all = matches!(kind, "Deployment" | "StatefulSet" | "PersistentVolumeClaim");
+async fn list(cluster: &Cluster, kind: ObjectKind) -> Result<Option<Vec<DynamicObject>>, DownError> {
+    let all = matches!(kind, kinds::DEPLOYMENT | kinds::STATEFUL_SET | kinds::PERSISTENT_VOLUME_CLAIM);
     let ours = format!("{PART_OF_LABEL}={PART_OF},{MANAGED_BY_LABEL}={MANAGED_BY}");
     let params = if all { ListParams::default() } else { ListParams::default().labels(&ours) };
-    allowed(kind, list_all(&cluster.dynamic(api_version, kind), &params).await)
+    allowed(kind, list_all(&cluster.of_kind(kind), &params).await)
 }
 
 /// The names and owners of all objects of a kind. Secrets' values are none of our business here.
 async fn list_names(
     cluster: &Cluster,
-    api_version: &str,
-    kind: &str,
+    kind: ObjectKind,
 ) -> Result<Option<Vec<PartialObjectMeta<DynamicObject>>>, DownError> {
     let params = match kind {
-        "Secret" => ListParams::default().fields("type!=kubernetes.io/service-account-token"),
+        kinds::SECRET => ListParams::default().fields("type!=kubernetes.io/service-account-token"),
         _ => ListParams::default(),
     };
-    allowed(kind, cluster.dynamic(api_version, kind).list_metadata(&params).await.map(|l| l.items))
+    allowed(kind, cluster.of_kind(kind).list_metadata(&params).await.map(|l| l.items))
 }
 
 fn has_our_labels(object: &DynamicObject) -> bool {
@@ -223,8 +211,7 @@ fn has_our_labels(object: &DynamicObject) -> bool {
 
 pub(super) async fn find(cluster: &Cluster, options: &DownOptions) -> Result<Found, DownError> {
     let meant = |c: Option<Component>| options.only.is_empty() || c.is_some_and(|c| options.only.contains(&c));
-    let questions: Vec<BoxFuture<'_, _>> =
-        KINDS.iter().map(|kind| list(cluster, kind.api_version, kind.name).boxed()).collect();
+    let questions: Vec<BoxFuture<'_, _>> = KINDS.into_iter().map(|kind| list(cluster, kind).boxed()).collect();
     let answers: Vec<_> = stream::iter(questions).buffered(AT_ONCE).collect().await;
     let mut found = Found::default();
     let mut sets: Vec<DynamicObject> = Vec::new();
@@ -232,14 +219,14 @@ pub(super) async fn find(cluster: &Cluster, options: &DownOptions) -> Result<Fou
     for (kind, listed) in KINDS.into_iter().zip(answers) {
         let listed = match listed? {
             Some(listed) => listed,
-            None if matches!(kind.name, "Deployment" | "StatefulSet") => {
-                return Err(DownError::Right { resource: kind.resource, namespace: cluster.namespace.clone() });
+            None if matches!(kind, kinds::DEPLOYMENT | kinds::STATEFUL_SET) => {
+                return Err(DownError::Right { resource: kind.plural, namespace: cluster.namespace.clone() });
             }
             // What may not even be listed was not made by this user.
             None => continue,
         };
         for object in listed {
-            if kind.name == CLAIM.name {
+            if kind == kinds::PERSISTENT_VOLUME_CLAIM {
                 claims.push(object);
                 continue;
             }
@@ -297,7 +284,7 @@ fn look_at_claims(
             continue;
         }
         if owner::is_claim_of_ours(&cluster.namespace, &claim.metadata, &makers) {
-            found.deletion.push(Deletion::new(CLAIM, claim, Whose::Ours));
+            found.deletion.push(Deletion::new(kinds::PERSISTENT_VOLUME_CLAIM, claim, Whose::Ours));
         } else {
             found.claims.push(claim.name_any());
         }
@@ -350,18 +337,17 @@ pub(super) async fn others(cluster: &Cluster, found: &Found) -> Result<Others, D
     let ours: BTreeSet<String> =
         found.deletion.iter().filter(|d| d.whose == Whose::Ours).map(Deletion::object).collect();
     let questions: Vec<BoxFuture<'_, _>> =
-        OF_OTHERS.iter().map(|(api_version, kind)| list_names(cluster, api_version, kind).boxed()).collect();
+        OF_OTHERS.into_iter().map(|kind| list_names(cluster, kind).boxed()).collect();
     let answers: Vec<_> = stream::iter(questions).buffered(AT_ONCE).collect().await;
     let mut others = Others::default();
-    for ((_, kind), listed) in OF_OTHERS.into_iter().zip(answers) {
-        let lower = kind.to_lowercase();
+    for (kind, listed) in OF_OTHERS.into_iter().zip(answers) {
         match listed? {
-            None => drop(others.objects.insert(format!("{lower}/* (may not be listed)"))),
+            None => drop(others.objects.insert(kind.named("* (may not be listed)"))),
             Some(listed) => others.objects.extend(
                 listed
                     .iter()
                     .filter(|o| !is_of_the_cluster(kind, o))
-                    .map(|o| format!("{lower}/{}", o.name_any()))
+                    .map(|o| kind.named(&o.name_any()))
                     .filter(|object| !ours.contains(object)),
             ),
         }
@@ -370,6 +356,6 @@ pub(super) async fn others(cluster: &Cluster, found: &Found) -> Result<Others, D
 }
 
 /// Whether it goes and comes with something else, or with the namespace.
-fn is_of_the_cluster(kind: &str, object: &PartialObjectMeta<DynamicObject>) -> bool {
+fn is_of_the_cluster(kind: ObjectKind, object: &PartialObjectMeta<DynamicObject>) -> bool {
     !object.owner_references().is_empty() || OF_THE_CLUSTER.contains(&(kind, object.name_any().as_str()))
 }

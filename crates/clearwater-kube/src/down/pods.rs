@@ -43,7 +43,7 @@ pub(super) fn pod_of_ours<K: Resource>(pod: &K, theirs: &Theirs) -> Option<Compo
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Seen {
+struct StandingObject {
     component: Component,
     /// Whether it has been told to go.
     leaving: bool,
@@ -51,16 +51,16 @@ struct Seen {
 
 /// What is there of one kind.
 #[derive(Clone, Debug, Default)]
-struct Part {
+struct StandingKind {
     /// Whether it has been listed.
     known: bool,
-    there: BTreeMap<String, Seen>,
+    there: BTreeMap<String, StandingObject>,
 }
 
 /// What is still there.
 #[derive(Clone, Debug, Default)]
 pub(super) struct There {
-    parts: [Part; 3],
+    parts: [StandingKind; 3],
     /// Why nobody can tell.
     pub(super) refused: Option<String>,
 }
@@ -69,9 +69,12 @@ pub(super) struct There {
 impl There {
     /// Everything listed: pods of a component, each with whether it is on its way out, and Deployments.
     pub(super) fn of(component: Component, pods: &[(&str, bool)], deployments: &[&str]) -> Self {
-        let part = |all: Vec<(&str, bool)>| Part {
+        let part = |all: Vec<(&str, bool)>| StandingKind {
             known: true,
-            there: all.into_iter().map(|(name, leaving)| (name.to_owned(), Seen { component, leaving })).collect(),
+            there: all
+                .into_iter()
+                .map(|(name, leaving)| (name.to_owned(), StandingObject { component, leaving }))
+                .collect(),
         };
         let deployments = deployments.iter().map(|name| (*name, false)).collect();
         Self { parts: [part(pods.to_vec()), part(deployments), part(Vec::new())], refused: None }
@@ -134,17 +137,17 @@ async fn keep<K>(
 {
     let config = watcher::Config::default().labels(&owner::our_label());
     let mut stream = watcher(cluster.api::<Meta<K>>(), config).default_backoff().boxed();
-    let see = |part: &mut Part, object: &Meta<K>| {
+    let see = |part: &mut StandingKind, object: &Meta<K>| {
         let leaving = object.metadata.deletion_timestamp.is_some();
         match component(object) {
-            Some(component) => part.there.insert(object.name_any(), Seen { component, leaving }),
+            Some(component) => part.there.insert(object.name_any(), StandingObject { component, leaving }),
             None => part.there.remove(&object.name_any()),
         };
     };
-    let mut listed = Part::default();
+    let mut listed = StandingKind::default();
     while let Some(event) = stream.next().await {
         match event {
-            Ok(watcher::Event::Init) => listed = Part { known: true, ..Part::default() },
+            Ok(watcher::Event::Init) => listed = StandingKind { known: true, ..StandingKind::default() },
             Ok(watcher::Event::InitApply(object)) => see(&mut listed, &object),
             Ok(watcher::Event::InitDone) => {
                 let listed = std::mem::take(&mut listed);

@@ -35,7 +35,7 @@ pub(super) async fn take(cluster: &Cluster, deletion: &Deletion) -> Result<Optio
     let policy =
         if deletion.workload().is_some() { PropagationPolicy::Foreground } else { PropagationPolicy::Background };
     let params = DeleteParams { propagation_policy: Some(policy), ..only(deletion.uid.clone()) };
-    let api: Api<DynamicObject> = cluster.dynamic(deletion.kind.api_version, deletion.kind.name);
+    let api: Api<DynamicObject> = cluster.of_kind(deletion.kind);
     match api.delete(&deletion.name, &params).await {
         Ok(_) => Ok(None),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
@@ -45,7 +45,7 @@ pub(super) async fn take(cluster: &Cluster, deletion: &Deletion) -> Result<Optio
 
 /// Takes this program's fields out of an object that stood before it wrote to it.
 async fn give_back(cluster: &Cluster, deletion: &Deletion) -> Result<Option<String>, DownError> {
-    let api: Api<DynamicObject> = cluster.dynamic(deletion.kind.api_version, deletion.kind.name);
+    let api: Api<DynamicObject> = cluster.of_kind(deletion.kind);
     // With its uid, so that nothing is made where it has gone in the meantime.
     let nothing = json!({"apiVersion": deletion.kind.api_version, "kind": deletion.kind.name,
         "metadata": {"name": deletion.name, "namespace": cluster.namespace, "uid": deletion.uid}});
@@ -213,7 +213,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::down::find::kind;
+    use crate::kinds;
 
     /// An API server that takes every deletion and notes it, and that lists these pods.
     #[derive(Clone, Default)]
@@ -262,7 +262,7 @@ mod tests {
             cluster: Cluster::new(server.client(), "ims"),
             component: Component::Homer,
             objects: vec![Deletion {
-                kind: kind("apps/v1", "Deployment", "deployments"),
+                kind: kinds::DEPLOYMENT,
                 name: "homer".to_owned(),
                 uid: Some("7".to_owned()),
                 component: Some(Component::Homer),
@@ -309,7 +309,7 @@ mod tests {
     async fn what_cannot_be_removed_keeps_the_answer() {
         let (cluster, _) = crate::fake_api::cluster(|_| Some(serde_json::Value::Null));
         let deletion = Deletion {
-            kind: kind("v1", "Service", "services"),
+            kind: kinds::SERVICE,
             name: "homer".to_owned(),
             uid: None,
             component: Some(Component::Homer),

@@ -146,7 +146,7 @@ pub fn deployment(object: Option<&Deployment>) -> Rollout {
 }
 
 /// Judges a StatefulSet. A revision that only `OnDelete` holds back is counted as pending.
-pub fn stateful_set(object: Option<&StatefulSet>) -> Rollout {
+pub(crate) fn stateful_set(object: Option<&StatefulSet>) -> Rollout {
     let Some(object) = object else { return Rollout::Absent };
     let spec = object.spec.as_ref();
     let strategy = spec.and_then(|s| s.update_strategy.as_ref());
@@ -187,7 +187,7 @@ pub fn stateful_set(object: Option<&StatefulSet>) -> Rollout {
 
 /// How many endpoints of a Service's slices are ready. One address in several slices (dual stack, several ports) counts
 /// once.
-pub fn ready_endpoints<'a>(slices: impl IntoIterator<Item = &'a EndpointSlice>) -> u32 {
+pub(crate) fn ready_endpoints<'a>(slices: impl IntoIterator<Item = &'a EndpointSlice>) -> u32 {
     let mut targets: Vec<&str> = slices
         .into_iter()
         .flat_map(|s| &s.endpoints)

@@ -17,6 +17,7 @@ use super::patience::{GIVE_UP, Patience, Reminder};
 use super::{PAUSES, REMINDERS, look};
 use crate::backoff;
 use crate::cluster::{code_of, is_unauthorized, say};
+use crate::deadline::no_api_answer;
 
 /// One run of one container, and how its output is read.
 pub(super) struct Output {
@@ -195,7 +196,7 @@ impl Output {
         let opened = timeout(OPENING, self.pods.log_stream(&self.pod, &params)).await;
         drop(permit);
         let stream = match opened {
-            Err(_) => return Ok(End::Closed("the API server did not answer within 15 s".to_owned())),
+            Err(_) => return Ok(End::Closed(no_api_answer(OPENING))),
             Ok(Err(error)) => {
                 return match code_of(&error) {
                     Some(401) => {

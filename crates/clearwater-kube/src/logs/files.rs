@@ -22,7 +22,7 @@ use super::{LogOrigin, LogSource, PAUSES, REMINDERS, look};
 use crate::backoff::{self, Backoff};
 use crate::cluster::{is_unauthorized, say};
 use crate::pod::{exec, refusal};
-use talk::{Chatter, Part};
+use talk::{Chatter, PartialLine};
 
 /// What runs inside the container: a bash that reads files without starting a process for any line.
 const FOLLOWER: &str = include_str!("follower.sh");
@@ -74,7 +74,7 @@ pub(super) struct Follower {
 }
 
 /// A file, over all followers.
-struct Open {
+struct OpenFile {
     feed: Feed,
     grammar: LogGrammar,
     inode: u64,
@@ -91,7 +91,7 @@ struct Open {
     id: Option<u64>,
 }
 
-impl Open {
+impl OpenFile {
     /// Takes a line; gives how many bytes of it are wanted.
     fn line(&mut self, text: &[u8], since: Option<Timestamp>) -> usize {
         self.lines += 1;
@@ -119,13 +119,13 @@ enum End {
 
 impl Follower {
     pub(super) async fn run(mut self) -> Result<(), ReceiverClosed> {
-        let mut open: HashMap<String, Open> = HashMap::new();
+        let mut open: HashMap<String, OpenFile> = HashMap::new();
         let mut pauses = backoff::doubling(PAUSES.0, PAUSES.1);
         let mut patience = Patience::new(self.follow);
         let mut reminder = Reminder::new(REMINDERS.0, REMINDERS.1);
         let mut first = true;
         loop {
-            let read = |open: &HashMap<String, Open>| {
+            let read = |open: &HashMap<String, OpenFile>| {
                 open.values().fold(0_u64, |all, f| all.wrapping_add(f.offset).wrapping_add(f.lines))
             };
             let before = read(&open);
@@ -217,7 +217,7 @@ impl Follower {
         }
     }
 
-    fn arguments(&self, open: &HashMap<String, Open>, first: bool) -> Vec<String> {
+    fn arguments(&self, open: &HashMap<String, OpenFile>, first: bool) -> Vec<String> {
         let since = self.since.map_or(0, Timestamp::as_second);
         let tail = self.tail.filter(|_| first).unwrap_or(-1);
         let once = if self.follow { "0" } else { "1" };
@@ -231,7 +231,7 @@ impl Follower {
     /// Runs one follower to its end.
     async fn once(
         &mut self,
-        open: &mut HashMap<String, Open>,
+        open: &mut HashMap<String, OpenFile>,
         first: bool,
         patience: &mut Patience,
     ) -> Result<End, ReceiverClosed> {
@@ -286,12 +286,12 @@ impl Follower {
     async fn listen<R: AsyncRead + Unpin>(
         &mut self,
         stdout: R,
-        open: &mut HashMap<String, Open>,
+        open: &mut HashMap<String, OpenFile>,
         reached: &mut bool,
     ) -> Result<End, ReceiverClosed> {
         let mut stdout = BufReader::with_capacity(64 * 1024, stdout);
         let mut names: HashMap<u64, String> = HashMap::new();
-        let mut part = Part::default();
+        let mut part = PartialLine::default();
         let mut chatter = Chatter::new(self.follow);
         let mut idle = Duration::ZERO;
         let mut heard = Instant::now();
@@ -408,7 +408,7 @@ impl Follower {
     async fn opened(
         &self,
         line: &[u8],
-        open: &mut HashMap<String, Open>,
+        open: &mut HashMap<String, OpenFile>,
     ) -> Result<Option<(u64, String)>, ReceiverClosed> {
         let [Some(id), Some(inode), Some(offset)] = numbers(line) else { return Ok(None) };
         let path = line.trim_ascii_end().splitn(5, |b| *b == b' ').nth(4).and_then(|p| std::str::from_utf8(p).ok());
@@ -429,7 +429,7 @@ impl Follower {
         self.updates.send(Update::Opened(key, Arc::new(source))).await.map_err(|_| ReceiverClosed)?;
         let feed = Feed::new(key, self.updates.clone(), self.spare.clone(), grammar, self.skew);
         let (lines, read_to, idle_since, id_now) = (0, None, None, Some(id));
-        open.insert(path.clone(), Open { feed, grammar, inode, offset, lines, read_to, idle_since, id: id_now });
+        open.insert(path.clone(), OpenFile { feed, grammar, inode, offset, lines, read_to, idle_since, id: id_now });
         Ok(Some((id, path)))
     }
 }

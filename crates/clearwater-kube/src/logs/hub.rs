@@ -33,7 +33,7 @@ pub(super) enum Item {
     Gap(Gap),
 }
 
-struct Held {
+struct HubItem {
     item: Item,
     /// Given back when the last item of what was sent together is let go: see [`super::feed::Feed`].
     _room: Option<OwnedSemaphorePermit>,
@@ -58,7 +58,7 @@ impl Sources {
     }
 
     /// Forgets what is closed and of which nothing is held any more.
-    fn forget(&mut self, merge: &Merge<Held>) {
+    fn forget(&mut self, merge: &Merge<HubItem>) {
         let by_id = &mut self.by_id;
         self.closed.retain(|id| {
             let held = merge.holds(*id);
@@ -77,7 +77,7 @@ pub(super) async fn run(
     window: Duration,
     max_hold: Option<Duration>,
 ) {
-    let mut merge: Merge<Held> = Merge::new(Waits { window, max_hold });
+    let mut merge: Merge<HubItem> = Merge::new(Waits { window, max_hold });
     let mut sources = Sources::default();
     let mut open = true;
     let mut end = None;
@@ -144,7 +144,7 @@ async fn until(wake: Option<Instant>) {
     }
 }
 
-fn take(update: Update, merge: &mut Merge<Held>, sources: &mut Sources) -> Option<Said> {
+fn take(update: Update, merge: &mut Merge<HubItem>, sources: &mut Sources) -> Option<Said> {
     let now = Instant::now();
     match update {
         Update::Opened(key, source) => {
@@ -159,7 +159,7 @@ fn take(update: Update, merge: &mut Merge<Held>, sources: &mut Sources) -> Optio
             let mut room = room;
             for (n, (time, item)) in items.into_iter().enumerate() {
                 let permit = if n == last { room.take() } else { None };
-                merge.push(id, time, Held { item, _room: permit }, now);
+                merge.push(id, time, HubItem { item, _room: permit }, now);
             }
         }
         Update::Behind(key, known_to) => merge.behind(sources.get(key)?.0, known_to, now),
@@ -186,8 +186,8 @@ fn take(update: Update, merge: &mut Merge<Held>, sources: &mut Sources) -> Optio
     None
 }
 
-fn said(released: Released<Held>, sources: &Sources) -> Option<Said> {
-    let Released { source, time, item: Held { item, .. }, late } = released;
+fn said(released: Released<HubItem>, sources: &Sources) -> Option<Said> {
+    let Released { source, time, item: HubItem { item, .. }, late } = released;
     let source = sources.by_id.get(&source)?.clone();
     Some(match item {
         Item::Record(record) => Said::Record(LogEntry { source, time, record, late }),

@@ -34,7 +34,7 @@ const REMINDER: Duration = Duration::from_secs(30);
 /// Watches the pods and reads what is chosen of them.
 pub(super) async fn run(cluster: Cluster, options: Options, updates: mpsc::Sender<Update>) {
     let skew = cluster.clock_skew().await;
-    let mut reader = Reader {
+    let mut reader = PodsReader {
         cluster,
         options,
         updates,
@@ -49,7 +49,7 @@ pub(super) async fn run(cluster: Cluster, options: Options, updates: mpsc::Sende
     let _ = if reader.options.follow { reader.watch().await } else { reader.list().await };
 }
 
-struct Reader {
+struct PodsReader {
     cluster: Cluster,
     options: Options,
     updates: mpsc::Sender<Update>,
@@ -68,7 +68,7 @@ enum Job {
     Files(Follower),
 }
 
-impl Reader {
+impl PodsReader {
     fn pods(&self) -> Api<Pod> {
         if self.options.all_namespaces { Api::all(self.cluster.client.clone()) } else { self.cluster.api() }
     }

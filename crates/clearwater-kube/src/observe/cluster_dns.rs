@@ -5,14 +5,16 @@ use std::net::IpAddr;
 
 use clearwater::dns::corefile::{Corefile, CorefileError};
 use clearwater::dns::ownership::{Mounts, Place};
+use clearwater::remedy::{NamesDeed, Remedied, Remedy};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Service};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use thiserror::Error;
+use tower::BoxError;
 
-use crate::cluster::{list_all, say};
+use crate::cluster::{CONNECTION, FailedAt, is_forbidden, list_all, say};
 use crate::observe::kubelets;
 use crate::pod::object::pod_is_ready;
 
@@ -21,33 +23,44 @@ const USUAL: &str = "kube-system";
 /// Where OpenShift has it, and the label of its Service there.
 const OPENSHIFT: (&str, &str) = ("openshift-dns", "dns.operator.openshift.io/owning-dns");
 
-/// Why the cluster's DNS cannot be seen.
+/// What needs no name in the cluster's DNS.
+pub(crate) const BY_PODS: &str = "let sprout's pods carry the names (`dns: {backend: pods}`)";
+
+/// Why the cluster's DNS cannot be seen, or changed.
 #[derive(Debug, Error)]
-pub(crate) enum LookError {
-    /// The API server does not let it be seen.
-    #[error("{what}: needs {right}: {message}")]
+#[non_exhaustive]
+pub enum ClusterDnsError {
+    /// The user may not do what is needed.
+    #[error("{what}: needs the right to {right}: {}", say(.source.as_ref()))]
     Right {
-        /// What was looked at.
+        /// What it is needed for.
         what: String,
-        /// The right that is missing.
+        /// The right, as `patch configmaps in kube-system`.
         right: String,
-        /// The API server's words.
-        message: String,
+        /// What the API server said, or what follows from it.
+        source: BoxError,
+        /// What works without it, where something does.
+        instead: Option<Remedy>,
     },
-    /// The API server could not be asked.
-    #[error("{what}: {message}")]
-    Unreachable {
-        /// What was looked at.
-        what: String,
-        /// What was seen.
-        message: String,
-    },
-    /// There is none that could be asked or changed.
-    #[error("{message}")]
-    NoServer {
-        /// What was seen.
-        message: String,
-    },
+    /// The API server did not answer, or not as it should.
+    #[error(transparent)]
+    Unreachable(FailedAt),
+    /// The cluster's DNS is not where it usually is.
+    #[error("{0}")]
+    NoServer(String),
+}
+
+impl Remedied for ClusterDnsError {
+    fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Right { instead, .. } => instead.clone(),
+            Self::Unreachable(_) => Some(CONNECTION.into()),
+            Self::NoServer(_) => {
+                let print = Remedy::from(NamesDeed::Print).then(" and put them in by hand");
+                Some(Remedy::any([print, BY_PODS.into()]))
+            }
+        }
+    }
 }
 
 /// A pod of the cluster's DNS.
@@ -107,18 +120,21 @@ pub(crate) async fn within<T>(
     what: &str,
     right: &str,
     request: impl Future<Output = kube::Result<T>>,
-) -> Result<T, LookError> {
+) -> Result<T, ClusterDnsError> {
     request.await.map_err(|error| match error {
-        kube::Error::Api(status) if status.is_forbidden() => {
-            LookError::Right { what: what.to_owned(), right: right.to_owned(), message: status.message.clone() }
-        }
-        error => LookError::Unreachable { what: what.to_owned(), message: say(&error) },
+        error if is_forbidden(&error) => ClusterDnsError::Right {
+            what: what.to_owned(),
+            right: right.to_owned(),
+            source: error.into(),
+            instead: None,
+        },
+        error => ClusterDnsError::Unreachable(FailedAt::new(what, error)),
     })
 }
 
 impl ClusterDns {
     /// Looks at the cluster's DNS, its file among it.
-    pub(crate) async fn look(client: &Client) -> Result<Self, LookError> {
+    pub(crate) async fn look(client: &Client) -> Result<Self, ClusterDnsError> {
         let (seen, model) = Box::pin(Self::servers_and_model(client)).await?;
         let container = model.as_ref().and_then(|pod| pod.spec.as_ref()?.containers.iter().find(|c| is_coredns(c)));
         let file = match (container, &model) {
@@ -129,23 +145,21 @@ impl ClusterDns {
     }
 
     /// Looks at who answers. The file is not read.
-    pub(crate) async fn servers(client: &Client) -> Result<Self, LookError> {
+    pub(crate) async fn servers(client: &Client) -> Result<Self, ClusterDnsError> {
         Ok(Box::pin(Self::servers_and_model(client)).await?.0)
     }
 
     /// Also yields the pod that shows how the others are made.
-    async fn servers_and_model(client: &Client) -> Result<(Self, Option<Pod>), LookError> {
+    async fn servers_and_model(client: &Client) -> Result<(Self, Option<Pod>), ClusterDnsError> {
         let (namespace, service) = service(client).await?;
         let spec = service.spec.clone().unwrap_or_default();
         let selector: Vec<String> =
             spec.selector.iter().flatten().map(|(key, value)| format!("{key}={value}")).collect();
         if selector.is_empty() {
-            return Err(LookError::NoServer {
-                message: format!(
-                    "service {namespace}/{} selects no pods: DNS is outside of the cluster",
-                    service.name_any()
-                ),
-            });
+            return Err(ClusterDnsError::NoServer(format!(
+                "service {namespace}/{} selects no pods: DNS is outside of the cluster",
+                service.name_any()
+            )));
         }
         let selector = selector.join(",");
         let raw = list_pods(client, &namespace, &selector).await?;
@@ -171,7 +185,7 @@ impl ClusterDns {
     }
 
     /// The pods as they are now.
-    pub(crate) async fn pods_now(&self, client: &Client) -> Result<Vec<DnsPod>, LookError> {
+    pub(crate) async fn pods_now(&self, client: &Client) -> Result<Vec<DnsPod>, ClusterDnsError> {
         Ok(list_pods(client, &self.namespace, &self.selector).await?.iter().filter_map(dns_pod).collect())
     }
 
@@ -183,7 +197,7 @@ impl ClusterDns {
 
 /// The Service that pods' resolvers are pointed at: by the name and labels that installers give it, else the one whose
 /// address kubelets hand to pods.
-async fn service(client: &Client) -> Result<(String, Service), LookError> {
+async fn service(client: &Client) -> Result<(String, Service), ClusterDnsError> {
     let usual = services(client, USUAL, &ListParams::default()).await?;
     if let Some(found) = likeliest(&usual) {
         return Ok((USUAL.to_owned(), found.clone()));
@@ -201,15 +215,13 @@ async fn service(client: &Client) -> Result<(String, Service), LookError> {
             return Ok((found.namespace().unwrap_or_default(), found));
         }
     }
-    Err(LookError::NoServer {
-        message: format!(
-            "no Service of the cluster's DNS was found (name kube-dns or label k8s-app=kube-dns or coredns in {USUAL}, \
+    Err(ClusterDnsError::NoServer(format!(
+        "no Service of the cluster's DNS was found (name kube-dns or label k8s-app=kube-dns or coredns in {USUAL}, \
              {selector} in {namespace}, or the address that kubelets hand to pods)"
-        ),
-    })
+    )))
 }
 
-async fn services(client: &Client, namespace: &str, params: &ListParams) -> Result<Vec<Service>, LookError> {
+async fn services(client: &Client, namespace: &str, params: &ListParams) -> Result<Vec<Service>, ClusterDnsError> {
     let api: Api<Service> = Api::namespaced(client.clone(), namespace);
     let what = format!("services in namespace {namespace}");
     within(&what, &format!("list services in {namespace}"), list_all(&api, params)).await
@@ -240,7 +252,7 @@ fn likeliest(services: &[Service]) -> Option<&Service> {
     ranked.min_by_key(|(rank, silent, name, _)| (*rank, *silent, *name)).map(|(.., service)| service)
 }
 
-async fn list_pods(client: &Client, namespace: &str, selector: &str) -> Result<Vec<Pod>, LookError> {
+async fn list_pods(client: &Client, namespace: &str, selector: &str) -> Result<Vec<Pod>, ClusterDnsError> {
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let what = format!("the DNS pods in namespace {namespace}");
     let params = ListParams::default().labels(selector);
@@ -307,7 +319,7 @@ fn target_port(spec: &k8s_openapi::api::core::v1::ServiceSpec, container: Option
 }
 
 /// The file that the container's `-conf` names, found in the ConfigMap that is mounted there.
-async fn file(client: &Client, namespace: &str, pod: &Pod, container: &Container) -> Result<File, LookError> {
+async fn file(client: &Client, namespace: &str, pod: &Pod, container: &Container) -> Result<File, ClusterDnsError> {
     let words: Vec<&String> = container.command.iter().flatten().chain(container.args.iter().flatten()).collect();
     let after = words.windows(2).find(|w| *w[0] == "-conf" || *w[0] == "--conf").map(|w| w[1].clone());
     let path = after
@@ -330,27 +342,28 @@ async fn file(client: &Client, namespace: &str, pod: &Pod, container: &Container
         }
     }
     let Some((name, key)) = own else {
-        return Err(LookError::NoServer {
-            message: format!("pod {namespace}/{}: CoreDNS reads {path}, which comes from no ConfigMap", pod.name_any()),
-        });
+        return Err(ClusterDnsError::NoServer(format!(
+            "pod {namespace}/{}: CoreDNS reads {path}, which comes from no ConfigMap",
+            pod.name_any()
+        )));
     };
     let place = Place { namespace: namespace.to_owned(), name, key };
     let config_map = config_map(client, &place)
         .await?
-        .ok_or_else(|| LookError::NoServer { message: format!("{place} is mounted and does not exist") })?;
+        .ok_or_else(|| ClusterDnsError::NoServer(format!("{place} is mounted and does not exist")))?;
     let variables = container.env.iter().flatten().filter_map(|v| Some((v.name.clone(), v.value.clone()?))).collect();
     Ok(File { place, config_map, directory: directory.to_owned(), mounts, variables })
 }
 
 /// The ConfigMap of a place, where it exists.
-pub(crate) async fn config_map(client: &Client, place: &Place) -> Result<Option<ConfigMap>, LookError> {
+pub(crate) async fn config_map(client: &Client, place: &Place) -> Result<Option<ConfigMap>, ClusterDnsError> {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), &place.namespace);
     let right = format!("get configmaps in {}", place.namespace);
     within(&place.to_string(), &right, api.get_opt(&place.name)).await
 }
 
 /// Whether NodeLocal DNSCache stands before it on each node (kubernetes `cluster/addons/dns/nodelocaldns`).
-pub(crate) async fn has_node_local(client: &Client) -> Result<bool, LookError> {
+pub(crate) async fn has_node_local(client: &Client) -> Result<bool, ClusterDnsError> {
     let api: Api<DaemonSet> = Api::namespaced(client.clone(), USUAL);
     let params = ListParams::default().labels("k8s-app=node-local-dns");
     let what = format!("daemonsets in namespace {USUAL}");

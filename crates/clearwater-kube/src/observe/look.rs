@@ -18,7 +18,8 @@ use super::observation::Observation;
 use super::probe::{Depth, ProbeTarget, Prober};
 use super::snapshot::{Kind, Snapshot, Update, WatchEvent};
 use super::subject::Subject;
-use crate::cluster::{At, Cluster, list_all, say};
+use crate::cluster::{Cluster, FailedAt, list_all, say};
+use crate::deadline::no_api_answer;
 
 /// Nothing of a namespace could be seen: the API server cannot be asked, or shows no pods to this user.
 #[derive(Debug, Error)]
@@ -37,7 +38,7 @@ impl CouldNotLook {
 
     /// One that gave no answer in time.
     pub(crate) fn late(cluster: &Cluster, within: Duration) -> Self {
-        Self::at(cluster, format!("no answer from the API server within {} s", within.as_secs_f32().round()))
+        Self::at(cluster, no_api_answer(within))
     }
 }
 
@@ -65,7 +66,7 @@ pub(crate) async fn snapshot(cluster: &Cluster, within: Duration) -> Result<Snap
     Ok(snapshot)
 }
 
-async fn list<K>(cluster: &Cluster, kind: Kind, wrap: fn(Update<K>) -> WatchEvent) -> Result<WatchEvent, At>
+async fn list<K>(cluster: &Cluster, kind: Kind, wrap: fn(Update<K>) -> WatchEvent) -> Result<WatchEvent, FailedAt>
 where
     K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
     K::DynamicType: Default,
@@ -74,7 +75,7 @@ where
     match list_all(&api, &ListParams::default()).await {
         Ok(all) => Ok(wrap(Update::All(all))),
         Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(WatchEvent::Denied(kind)),
-        Err(error) => Err(At::new(format!("listing {}", kind.resource()), error)),
+        Err(error) => Err(FailedAt::new(format!("listing {}", kind.resource()), error)),
     }
 }
 

@@ -63,7 +63,7 @@ pub(crate) struct Unreadable {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct KeyAnswer {
     node: Option<Node>,
     #[serde(rename = "errorCode")]
     error_code: Option<i64>,
@@ -85,7 +85,7 @@ const KEY_NOT_FOUND: i64 = 100;
 /// etcd's index of the last change that it tells of.
 pub(crate) fn value(key: &str, body: &str) -> Result<(String, u64), Unreadable> {
     let fail = |why: String| Unreadable { key: key.to_owned(), why };
-    let answer: Answer = serde_json::from_str(body).map_err(|e| fail(e.to_string()))?;
+    let answer: KeyAnswer = serde_json::from_str(body).map_err(|e| fail(e.to_string()))?;
     if answer.error_code == Some(KEY_NOT_FOUND) {
         return Ok((String::new(), answer.index.unwrap_or(0)));
     }

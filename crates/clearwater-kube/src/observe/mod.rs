@@ -11,6 +11,7 @@ pub(crate) mod look;
 pub mod members;
 pub(crate) mod observation;
 pub(crate) mod observer;
+pub mod places;
 pub mod probe;
 pub mod report;
 pub mod snapshot;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use clearwater::component::{Asks, Entry, LogFile};
+use clearwater::component::{Asks, Entry, LogFile, SUPERVISOR_LOGS};
 use clearwater::event::LogExcerpt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt};
@@ -30,12 +30,12 @@ const TAIL: usize = 12;
 const JOINED: &str = r#"if [ -e "$1" ]; then echo joined
 elif find "$2" -type f 2>/dev/null | head -n 1 | grep -q .; then echo data
 else echo bare; fi"#;
-/// Names the newest log of a program that holds something, and prints its last lines: how many, the program, and
-/// patterns of its files besides what supervisord keeps. With an empty IFS a pattern is expanded and not split.
+/// Names the newest log of a program that holds something, and prints its last lines: how many, where supervisord keeps
+/// what programs print, the program, and patterns of its other files. With an empty IFS a pattern is expanded and not split.
 const NEWEST_LOG: &str = r#"(
   IFS= files=() newest=
-  for place in "${@:3}"; do files+=($place); done
-  files+=(/var/log/supervisor/"$2"-std*---supervisor-*.log)
+  for place in "${@:4}"; do files+=($place); done
+  files+=("$2"/"$3"-std*---supervisor-*.log)
   for f in "${files[@]}"; do
     if [ -f "$f" ] && [ -s "$f" ] && { [ -z "$newest" ] || [ "$f" -nt "$newest" ]; }; then newest=$f; fi
   done
@@ -124,7 +124,7 @@ impl Prober {
 
     /// The same with another patience, in seconds, as far as that is sensible.
     #[must_use]
-    pub fn patient(mut self, patience: u32) -> Self {
+    pub(crate) fn patient(mut self, patience: u32) -> Self {
         self.patience = patience.clamp(PATIENCE_FIRST, PATIENCE_LONGEST);
         self
     }
@@ -144,7 +144,7 @@ impl Prober {
     }
 
     /// The same, for a script that may take longer.
-    pub async fn run_for(&mut self, script: &Script, within: Duration) -> Result<Output, AskError> {
+    pub(crate) async fn run_for(&mut self, script: &Script, within: Duration) -> Result<Output, AskError> {
         let mut shell = if let Some(shell) = self.shell.take() {
             shell
         } else {
@@ -177,7 +177,7 @@ impl Prober {
     }
 
     /// Looks once, and says whether it came to the end before that moment. What was seen until then is kept.
-    pub async fn look_until(&mut self, depth: Depth, until: Instant) -> (Report, bool) {
+    pub(crate) async fn look_until(&mut self, depth: Depth, until: Instant) -> (Report, bool) {
         let mut report = self.report(depth);
         let whole = timeout_at(until, self.look_into(depth, &mut report)).await.is_ok();
         if !whole {
@@ -353,10 +353,10 @@ impl Prober {
 
     /// The last lines of the log of a program: its own log file where the catalogue knows one, else what supervisord
     /// kept of its output.
-    pub async fn log_of(&mut self, program: &str) -> Option<LogExcerpt> {
+    pub(crate) async fn log_of(&mut self, program: &str) -> Option<LogExcerpt> {
         let short = program.rsplit(':').next().unwrap_or(program);
         let known = self.target.entry.logs.iter().filter(|l| l.directory.ends_with(&format!("/{short}")));
-        let look = Script::new(NEWEST_LOG).arg(TAIL).arg(short).args(known.map(place));
+        let look = Script::new(NEWEST_LOG).arg(TAIL).arg(SUPERVISOR_LOGS).arg(short).args(known.map(place));
         let output = timeout(ANSWER, self.run(&look)).await.ok()?.ok()?;
         let mut lines = output.text.lines().map(str::to_owned);
         let file = lines.next().filter(|f| f.starts_with('/'))?;
@@ -398,11 +398,12 @@ mod tests {
         std::thread::sleep(Duration::from_millis(20));
         write("homer_2.txt", "");
         let place = format!("{}/homer_*.txt", folder.display());
-        let shown = bash(&Script::new(NEWEST_LOG).arg(1).arg("no*ne").arg(place));
+        let shown = bash(&Script::new(NEWEST_LOG).arg(1).arg(SUPERVISOR_LOGS).arg("no*ne").arg(place));
         assert_eq!(shown, format!("{}/homer_1.txt\nlast\n", folder.display()));
         std::thread::sleep(Duration::from_millis(20));
         write("homer_\n-n.txt", "it speaks\n");
-        let shown = bash(&Script::new(NEWEST_LOG).arg(1).arg("none").arg(format!("{}/homer_*", folder.display())));
+        let place = format!("{}/homer_*", folder.display());
+        let shown = bash(&Script::new(NEWEST_LOG).arg(1).arg(SUPERVISOR_LOGS).arg("none").arg(place));
         assert_eq!(shown, format!("{}/homer_?-n.txt\nit speaks\n", folder.display()));
         let joined = |file: &str| bash(&Script::new(JOINED).arg(folder.join(file).display()).arg(folder.display()));
         assert_eq!((joined("homer_1.txt").as_str(), joined("none").as_str()), ("joined\n", "data\n"));

@@ -189,7 +189,7 @@ impl Snapshot {
     }
 
     /// A component's pods that are on their way out.
-    pub fn leaving_of(&self, component: Component) -> Vec<&Pod> {
+    pub(crate) fn leaving_of(&self, component: Component) -> Vec<&Pod> {
         self.pods
             .values()
             .filter(|p| p.metadata.deletion_timestamp.is_some() && component_of(*p) == Some(component))
@@ -197,7 +197,7 @@ impl Snapshot {
     }
 
     /// The slices of a Service.
-    pub fn slices_of<'a>(&'a self, service: &'a str) -> impl Iterator<Item = &'a EndpointSlice> {
+    pub(crate) fn slices_of<'a>(&'a self, service: &'a str) -> impl Iterator<Item = &'a EndpointSlice> {
         self.slices.values().filter(move |s| s.labels().get(SLICE_SERVICE_LABEL).is_some_and(|l| l == service))
     }
 
@@ -207,7 +207,7 @@ impl Snapshot {
     }
 
     /// Events about the Services of these names.
-    pub fn events_of_services(&self, wanted: impl Fn(&str) -> bool) -> Vec<&Event> {
+    pub(crate) fn events_of_services(&self, wanted: impl Fn(&str) -> bool) -> Vec<&Event> {
         let about = |e: &&Event| {
             e.involved_object.kind.as_deref() == Some("Service")
                 && e.involved_object.name.as_deref().is_some_and(&wanted)
@@ -217,7 +217,7 @@ impl Snapshot {
 
     /// Events about these pods and their claims, and about objects whose name is one of these or begins with one of these and a hyphen,
     /// as the ReplicaSets of a Deployment do.
-    pub fn events_of(&self, pods: &[&Pod], workloads: &[String]) -> Vec<&Event> {
+    pub(crate) fn events_of(&self, pods: &[&Pod], workloads: &[String]) -> Vec<&Event> {
         self.events
             .values()
             .filter(|e| {
@@ -249,7 +249,7 @@ impl Snapshot {
 }
 
 /// When an event last happened.
-pub fn event_time(event: &Event) -> Option<Timestamp> {
+pub(crate) fn event_time(event: &Event) -> Option<Timestamp> {
     let series = event.series.as_ref().and_then(|s| s.last_observed_time.as_ref()).map(|t| t.0);
     series
         .or_else(|| event.last_timestamp.as_ref().map(|t| t.0))

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::snapshot::{Kind, Snapshot, component_by, component_of};
 use super::unasked::Unasked;
 use crate::cluster::{Cluster, say};
+use crate::deadline::no_answer;
 use crate::pod::object::{own_container, pod_is_ready};
 
 /// The longest that reading the zone may take.
@@ -127,7 +128,7 @@ impl Snapshot {
 
     /// Whether a pod may be asked everything: it is ready, and its Service publishes it, so that no name is asked for too
     /// early.
-    pub fn may_be_asked(&self, subject: &Subject, pod: &Pod) -> bool {
+    pub(crate) fn may_be_asked(&self, subject: &Subject, pod: &Pod) -> bool {
         if !pod_is_ready(pod) {
             return false;
         }
@@ -251,7 +252,7 @@ pub(crate) async fn names(cluster: &Cluster, release: Release) -> Result<Option<
             return Err(Unasked::left_out("needs get configmaps"));
         }
         Ok(Err(error)) => return Err(Unasked::failed(say(&error))),
-        Err(_) => return Err(Unasked::failed(format!("no answer within {} s", ZONE.as_secs()))),
+        Err(_) => return Err(Unasked::failed(no_answer(ZONE))),
     };
     let zone = map.and_then(|map| map.data?.remove("ZONE")).filter(|z| !z.is_empty());
     Ok(zone.map(|zone| Names::standing(release, &cluster.namespace, &zone)))

@@ -19,6 +19,7 @@ use tower::BoxError;
 
 use super::{AskError, Duplex, OPEN, Script, Shell, forward};
 use crate::backoff::{Backoff, doubling};
+use crate::cluster::FailedAt;
 
 /// The pauses between two rounds of questions.
 pub(crate) fn pauses() -> impl Backoff {
@@ -49,10 +50,10 @@ fn question(id: u16, name: &Name, record_type: RecordType) -> Result<Vec<u8>, St
 }
 
 /// The answer to question `id`.
-fn read_answer(id: u16, bytes: &[u8]) -> Result<Answer, String> {
-    let message = Message::from_bytes(bytes).map_err(|e| format!("what came is no DNS message: {e}"))?;
+fn read_answer(id: u16, bytes: &[u8]) -> Result<Answer, BoxError> {
+    let message = Message::from_bytes(bytes).map_err(|e| FailedAt::new("what came is no DNS message", e))?;
     if message.metadata.id != id {
-        return Err(format!("an answer to question {} came to question {id}", message.metadata.id));
+        return Err(format!("an answer to question {} came to question {id}", message.metadata.id).into());
     }
     let mut records = Zone::new();
     for record in &message.answers {
@@ -100,7 +101,7 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     record_type: RecordType,
 ) -> Result<Answer, BoxError> {
     let question = question(id, name, record_type)?;
-    let broken = |e: std::io::Error| format!("the connection broke: {e}");
+    let broken = |e: std::io::Error| FailedAt::new("the connection broke", e);
     let length = u16::try_from(question.len())?;
     let mut framed = length.to_be_bytes().to_vec();
     framed.extend(question);
@@ -109,7 +110,7 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     let length = stream.read_u16().await.map_err(broken)?;
     let mut bytes = vec![0; length.into()];
     stream.read_exact(&mut bytes).await.map_err(broken)?;
-    Ok(read_answer(id, &bytes)?)
+    read_answer(id, &bytes)
 }
 
 /// One pod of the cluster's DNS, asked over TCP through a forwarded port. The connection is kept, and opened anew where
@@ -205,8 +206,7 @@ pub(crate) async fn ask_from(
     name: &Name,
     record_type: RecordType,
 ) -> Result<Answer, AskError> {
-    let broken = |message: String| AskError::broken(pod, message);
-    let question = question(id, name, record_type).map_err(broken)?;
+    let question = question(id, name, record_type).map_err(|e| AskError::broken(pod, e))?;
     let output = shell.run(&script(&question, (server, 53).into(), 2), ANSWER + OPEN).await?;
     let digits = output.text.trim();
     let bytes: Option<Vec<u8>> = (0..digits.len())
@@ -214,13 +214,15 @@ pub(crate) async fn ask_from(
         .map(|i| digits.get(i..i + 2).and_then(|d| u8::from_str_radix(d, 16).ok()))
         .collect();
     match bytes {
-        Some(bytes) if !bytes.is_empty() => {
-            read_answer(id, &bytes).map_err(|e| broken(format!("name server {server}: {e}")))
-        }
-        _ => Err(broken(format!("name server {server} did not answer by UDP within 2 s{}", {
-            let said = digits.lines().next().unwrap_or_default();
-            if said.is_empty() { String::new() } else { format!(" ({said})") }
-        }))),
+        Some(bytes) if !bytes.is_empty() => read_answer(id, &bytes)
+            .map_err(|e| AskError::broken(pod, FailedAt::new(format!("name server {server}"), e))),
+        _ => Err(AskError::broken(
+            pod,
+            format!("name server {server} did not answer by UDP within 2 s{}", {
+                let said = digits.lines().next().unwrap_or_default();
+                if said.is_empty() { String::new() } else { format!(" ({said})") }
+            }),
+        )),
     }
 }
 
@@ -239,7 +241,7 @@ mod tests {
     #[test]
     fn an_answer_of_another_question_is_refused() {
         let bytes = question(7, &"a.example".parse().unwrap(), RecordType::A).unwrap();
-        assert!(read_answer(8, &bytes).unwrap_err().contains("question 7"));
+        assert!(read_answer(8, &bytes).unwrap_err().to_string().contains("question 7"));
         let answer = read_answer(7, &bytes).unwrap();
         assert_eq!((answer.code, answer.records.is_empty(), answer.negative_ttl), (Code::NoError, true, None));
         assert!(read_answer(7, b"\0").is_err());

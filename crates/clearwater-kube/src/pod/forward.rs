@@ -74,7 +74,7 @@ impl Forward {
     }
 
     /// Whether the last request may have reached the pod.
-    pub fn has_sent(&self) -> bool {
+    pub(crate) fn has_sent(&self) -> bool {
         self.has_sent
     }
 

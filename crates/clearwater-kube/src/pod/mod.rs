@@ -31,7 +31,8 @@ use thiserror::Error;
 use tokio::time::timeout;
 use tower::BoxError;
 
-use crate::cluster::{is_forbidden, is_unauthorized, say};
+use crate::cluster::{FailedAt, is_forbidden, is_unauthorized, say};
+use crate::deadline::{limit, no_answer};
 
 /// Why a question could not be asked.
 #[derive(Debug, Error)]
@@ -54,7 +55,7 @@ pub enum AskError {
         message: String,
     },
     /// No answer in time.
-    #[error("pod {pod}: no answer within {} ms", .within.as_millis())]
+    #[error("pod {pod}: {}", no_answer(*.within))]
     Deadline {
         /// The pod.
         pod: String,
@@ -62,15 +63,15 @@ pub enum AskError {
         within: Duration,
     },
     /// The question cannot be put.
-    #[error("pod {pod}: {nul}")]
+    #[error("pod {pod}: {source}")]
     Unsayable {
         /// The pod.
         pod: String,
         /// Why not.
-        nul: Nul,
+        source: Nul,
     },
     /// No connection into the pod was opened in time. That says nothing of the pod.
-    #[error("pod {pod}: the API server opened no connection into it within {} ms", .within.as_millis())]
+    #[error("pod {pod}: the API server opened no connection into it within {}", limit(*.within))]
     NotOpened {
         /// The pod.
         pod: String,
@@ -105,14 +106,6 @@ pub enum AskError {
     },
 }
 
-/// What was seen at a forwarded port.
-#[derive(Debug, Error)]
-#[error("port {port}: {}", say(.source.as_ref()))]
-struct AtPort {
-    port: u16,
-    source: BoxError,
-}
-
 impl AskError {
     /// Whether asking again later cannot help.
     pub const fn is_lasting(&self) -> bool {
@@ -140,7 +133,7 @@ impl AskError {
     }
 
     fn at_port(pod: &str, port: u16, source: impl Into<BoxError>) -> Self {
-        Self::broken(pod, AtPort { port, source: source.into() })
+        Self::broken(pod, FailedAt::new(format!("port {port}"), source))
     }
 
     /// What ended a connection to a forwarded port. The kubelet says on its error channel what the bare end of the stream

@@ -49,7 +49,7 @@ pub fn has_ended(pod: &Pod) -> bool {
 
 /// Whether no container of the pod has ever run, so that it holds nothing. What init containers did does not count: they
 /// do it again in the next pod.
-pub fn never_ran(pod: &Pod) -> bool {
+pub(crate) fn never_ran(pod: &Pod) -> bool {
     let Some(status) = &pod.status else { return true };
     let ran = |state: Option<&ContainerState>| state.is_some_and(|s| s.running.is_some() || s.terminated.is_some());
     status.phase.as_deref().is_none_or(|phase| phase == "Pending")
@@ -63,7 +63,7 @@ pub fn never_ran(pod: &Pod) -> bool {
 }
 
 /// Whether the pod's own readiness condition is true and it is not on its way out.
-pub fn pod_is_ready(pod: &Pod) -> bool {
+pub(crate) fn pod_is_ready(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_none()
         && pod
             .status
@@ -73,7 +73,7 @@ pub fn pod_is_ready(pod: &Pod) -> bool {
 }
 
 /// Since when the pod has been ready or not ready, on the API server's clock.
-pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
+pub(crate) fn ready_since(pod: &Pod) -> Option<Timestamp> {
     let mut conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
     conditions.find(|c| c.type_ == "Ready")?.last_transition_time.as_ref().map(|t| t.0)
 }

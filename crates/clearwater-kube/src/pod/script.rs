@@ -48,7 +48,7 @@ impl Script {
     }
 
     /// One line for bash that does it.
-    pub(crate) fn line(&self) -> Result<String, Nul> {
+    pub fn line(&self) -> Result<String, Nul> {
         let mut line = "set --".to_owned();
         for argument in &self.args {
             if argument.contains('\0') {

@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWr
 use tokio::time::timeout;
 
 use super::{AskError, Script, exec};
+use crate::cluster::FailedAt;
 use crate::judge::said::Said;
 
 /// A bash in a container, kept open for one question after the other.
@@ -75,7 +76,7 @@ impl Shell {
             Err(error) => {
                 let _ = timeout(LAST_WORD, shell.end.reached()).await;
                 Err(match shell.end {
-                    End::Told(Some(said)) => refused(pod, container, said).unwrap_or(error),
+                    End::Told(Some(said)) => refused(pod, container, *said).unwrap_or(error),
                     End::Told(None) => AskError::cut_off(pod),
                     End::Untold | End::Awaited(_) => error,
                 })
@@ -104,10 +105,10 @@ impl Shell {
     /// Runs a script. After an error the shell is of no more use and must be dropped.
     pub async fn run(&mut self, script: &Script, within: Duration) -> Result<Output, AskError> {
         let pod = self.pod.clone();
-        let line = script.line().map_err(|nul| AskError::Unsayable { pod: pod.clone(), nul })?;
+        let line = script.line().map_err(|source| AskError::Unsayable { pod: pod.clone(), source })?;
         match timeout(within, self.exchange(&line)).await {
             Err(_) => Err(AskError::Deadline { pod, within }),
-            Ok(Err(error)) => Err(AskError::broken(&pod, format!("the shell in the container ended: {error}"))),
+            Ok(Err(error)) => Err(AskError::broken(&pod, FailedAt::new("the shell in the container ended", error))),
             Ok(Ok(output)) => Ok(output),
         }
     }
@@ -141,14 +142,14 @@ enum End {
     /// It has not ended, or nobody said so yet.
     Awaited(Pin<Box<dyn Future<Output = Option<Status>> + Send>>),
     /// It ended as the kubelet says; where that says nothing, it is the connection that ended.
-    Told(Option<Status>),
+    Told(Option<Box<Status>>),
 }
 
 impl End {
     async fn reached(&mut self) {
         match self {
             Self::Untold => std::future::pending().await,
-            Self::Awaited(status) => *self = Self::Told(status.await),
+            Self::Awaited(status) => *self = Self::Told(status.await.map(Box::new)),
             Self::Told(_) => {}
         }
     }

@@ -34,7 +34,7 @@ named! {
 
 impl State {
     /// The state by the name that supervisord prints.
-    pub fn from_name(name: &str) -> Self {
+    pub(crate) fn from_name(name: &str) -> Self {
         Self::ALL.into_iter().find(|state| state.name() == name).unwrap_or(Self::Unknown)
     }
 }
@@ -92,7 +92,7 @@ pub fn request() -> String {
 }
 
 /// Reads the answer to [`request`], with or without its HTTP head.
-pub fn parse_answer(answer: &str) -> Result<Vec<ProgramState>, Unreadable> {
+pub(crate) fn parse_answer(answer: &str) -> Result<Vec<ProgramState>, Unreadable> {
     let not_xml = |why: &str| Unreadable::NotXml(why.to_owned());
     let xml = answer.find("<?xml").or_else(|| answer.find("<methodResponse")).map(|at| &answer[at..]);
     let xml = xml.ok_or_else(|| not_xml(answer.lines().next().unwrap_or("it is empty")))?;
@@ -132,7 +132,7 @@ fn program(structure: roxmltree::Node<'_, '_>) -> Option<ProgramState> {
 }
 
 /// Reads what `supervisorctl status` prints. Lines that are not a program's are passed over.
-pub fn parse_supervisorctl(text: &str) -> Vec<ProgramState> {
+pub(crate) fn parse_supervisorctl(text: &str) -> Vec<ProgramState> {
     text.lines()
         .filter_map(|line| {
             let mut words = line.split_whitespace();
@@ -173,17 +173,17 @@ pub struct Trouble {
 
 impl Trouble {
     /// Whether supervisord has given up.
-    pub fn is_fatal(&self) -> bool {
+    pub(crate) fn is_fatal(&self) -> bool {
         self.state == Some(State::Fatal)
     }
 
     /// Whether it is a program that runs and is to come to its end.
-    pub fn is_under_way(&self) -> bool {
+    pub(crate) fn is_under_way(&self) -> bool {
         self.state == Some(State::Running)
     }
 
     /// Whether it was started a moment ago.
-    pub fn is_starting(&self) -> bool {
+    pub(crate) fn is_starting(&self) -> bool {
         self.state == Some(State::Starting)
     }
 }

@@ -20,6 +20,7 @@ use super::target::{ScaleTarget, Unfit, names, target};
 use super::watch::{Shared, keep, look};
 use super::{End, ScaleOptions, Scaling, check};
 use crate::cluster::{Cluster, say};
+use crate::deadline::no_api_answer;
 use crate::observe::observation::Observed;
 use crate::observe::observer::Observer;
 use crate::observe::snapshot::WatchEvent;
@@ -125,8 +126,7 @@ async fn see(cluster: &Cluster, seen: &mut Observation, observer: &mut Observer)
         Ok(())
     };
     let Ok(looked) = timeout(cluster.policy.timeout(), complete).await else {
-        let within = cluster.policy.timeout().as_secs_f32();
-        return Err((Outcome::CouldNotLook, format!("no answer from the API server within {within} s").into()));
+        return Err((Outcome::CouldNotLook, no_api_answer(cluster.policy.timeout()).into()));
     };
     looked?;
     seen.snapshot.unseen().map_or(Ok(()), |why| Err((Outcome::CouldNotLook, why.into())))

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::error::SubscriberError;
-use super::wire::{Answer, JSON, Question, Wire, segment};
+use super::wire::{JSON, ProvisioningAnswer, ProvisioningRequest, Wire, segment};
 use crate::cluster::Cluster;
 
 const PORT: u16 = port(Component::Ellis, "http");
@@ -81,12 +81,12 @@ impl EllisClient {
     /// The same, with the API key, which lets it act for every account. One that no header can carry is left out, and
     /// Ellis will say what is missing.
     #[must_use]
-    pub fn with_api_key(mut self, key: &SecretString) -> Self {
+    pub(crate) fn with_api_key(mut self, key: &SecretString) -> Self {
         self.api_key = sensitive(key);
         self
     }
 
-    async fn ask(&self, question: Question) -> Result<Answer, SubscriberError> {
+    async fn ask(&self, question: ProvisioningRequest) -> Result<ProvisioningAnswer, SubscriberError> {
         let question = match &self.api_key {
             Some(key) => question.secret(API_KEY, key.clone()),
             None => question,
@@ -109,7 +109,8 @@ impl EllisClient {
     ) -> Result<bool, SubscriberError> {
         let body = json!({"email": email, "password": password.expose_secret(), "full_name": full_name});
         // One that was made by a request whose answer was lost is there, as it should be.
-        let mut question = Question::new(Method::POST, "/accounts/").body(JSON, body.to_string()).repeatable();
+        let mut question =
+            ProvisioningRequest::new(Method::POST, "/accounts/").body(JSON, body.to_string()).repeatable();
         if let Some(code) = sensitive(code) {
             question = question.secret(SIGN_UP_CODE, code);
         }
@@ -126,7 +127,7 @@ impl EllisClient {
 
     /// The numbers of an account, without passwords. An account that is not there has none.
     pub async fn numbers(&self, email: &str) -> Result<Vec<Subscriber>, SubscriberError> {
-        let answer = self.ask(Question::get(format!("{}/numbers/", account(email)))).await?;
+        let answer = self.ask(ProvisioningRequest::get(format!("{}/numbers/", account(email)))).await?;
         match answer.status() {
             200 => answer.read::<Numbers>()?.numbers.into_iter().map(Number::subscriber).collect(),
             404 => Ok(Vec::new()),
@@ -136,7 +137,8 @@ impl EllisClient {
 
     /// Gives an account a number from the pool, with a new private identity and its password.
     pub async fn create(&self, email: &str) -> Result<Subscriber, SubscriberError> {
-        let question = Question::new(Method::POST, format!("{}/numbers/", account(email))).body(FORM, "pstn=false");
+        let question =
+            ProvisioningRequest::new(Method::POST, format!("{}/numbers/", account(email))).body(FORM, "pstn=false");
         let answer = self.ask(question).await?;
         match answer.status() {
             200 | 201 => answer.read::<Number>()?.subscriber(),
@@ -149,7 +151,7 @@ impl EllisClient {
     /// Gives an account a number of one's own choice. It takes the API key.
     ///
     /// With `is_new` the private identity is made, with its password; else it must be there.
-    pub async fn create_chosen(
+    pub(crate) async fn create_chosen(
         &self,
         email: &str,
         identity: &PublicIdentity,
@@ -157,7 +159,7 @@ impl EllisClient {
         is_new: bool,
     ) -> Result<Subscriber, SubscriberError> {
         let form = format!("private_id={}&new_private_id={is_new}", segment(private_identity));
-        let question = Question::new(Method::POST, format!("{}/", number(email, identity))).body(FORM, form);
+        let question = ProvisioningRequest::new(Method::POST, format!("{}/", number(email, identity))).body(FORM, form);
         let answer = self.ask(question).await?;
         match answer.status() {
             200 | 201 => answer.read::<Number>()?.subscriber(),
@@ -171,7 +173,7 @@ impl EllisClient {
     pub async fn new_password(&self, email: &str, identity: &PublicIdentity) -> Result<SecretString, SubscriberError> {
         // Whoever asks twice gets a newer one.
         let path = format!("{}/password", number(email, identity));
-        let answer = self.ask(Question::new(Method::POST, path).body(FORM, "").repeatable()).await?;
+        let answer = self.ask(ProvisioningRequest::new(Method::POST, path).body(FORM, "").repeatable()).await?;
         match answer.status() {
             200 | 201 => Ok(answer.read::<Password>()?.sip_password),
             404 => Err(missing(identity.as_str(), email)),
@@ -181,17 +183,18 @@ impl EllisClient {
 
     /// Takes a number from its account and gives it back to the pool. Says whether it was there.
     pub async fn delete(&self, email: &str, identity: &PublicIdentity) -> Result<bool, SubscriberError> {
-        let answer = self.ask(Question::new(Method::DELETE, format!("{}/", number(email, identity)))).await?;
+        let answer =
+            self.ask(ProvisioningRequest::new(Method::DELETE, format!("{}/", number(email, identity)))).await?;
         gone(&answer)
     }
 
     /// Removes an account with all its numbers. Says whether it was there.
     pub async fn delete_account(&self, email: &str) -> Result<bool, SubscriberError> {
-        gone(&self.ask(Question::new(Method::DELETE, format!("{}/", account(email)))).await?)
+        gone(&self.ask(ProvisioningRequest::new(Method::DELETE, format!("{}/", account(email)))).await?)
     }
 }
 
-fn gone(answer: &Answer) -> Result<bool, SubscriberError> {
+fn gone(answer: &ProvisioningAnswer) -> Result<bool, SubscriberError> {
     match answer.status() {
         404 => Ok(false),
         _ if answer.is_good() => Ok(true),

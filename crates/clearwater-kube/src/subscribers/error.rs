@@ -3,8 +3,9 @@ use clearwater::remedy::{Remedied, Remedy};
 use clearwater::subscriber::InvalidPublicIdentity;
 use clearwater::text::printable;
 use thiserror::Error;
+use tower::BoxError;
 
-use crate::cluster::say;
+use crate::cluster::{CONNECTION, FailedAt, is_forbidden, say};
 use crate::pod::AskError;
 
 /// Why nothing could be done about subscribers. What works in its place is its [`remedy`](Remedied::remedy).
@@ -34,15 +35,12 @@ pub enum SubscriberError {
         what: String,
         /// The right, as `get secrets`.
         right: String,
+        /// What the API server said.
+        source: kube::Error,
     },
     /// The API server did not answer, or not as it should.
-    #[error("{what}: {message}")]
-    Unreachable {
-        /// What was looked for.
-        what: String,
-        /// What was seen.
-        message: String,
-    },
+    #[error(transparent)]
+    Unreachable(FailedAt),
     /// What the deployment keeps its keys in is not as it must be.
     #[error("{what}: {message}")]
     Keys {
@@ -134,14 +132,14 @@ pub enum SubscriberError {
         reason: String,
     },
     /// An answer that cannot be read.
-    #[error("{component}: {request}: the answer cannot be read: {message}")]
+    #[error("{component}: {request}: the answer cannot be read: {}", say(.source.as_ref()))]
     Unreadable {
         /// The component.
         component: Component,
         /// What was asked.
         request: String,
         /// Why.
-        message: String,
+        source: BoxError,
     },
     /// The system gives no random numbers, of which passwords are made.
     #[error("no password can be made: {0}")]
@@ -157,11 +155,12 @@ impl SubscriberError {
         matches!(self, Self::Taken { .. } | Self::Missing { .. } | Self::Identity(_))
     }
 
-    pub(super) fn of_api(what: impl Into<String>, right: &str, error: &kube::Error) -> Self {
+    pub(super) fn of_api(what: impl Into<String>, right: &str, source: kube::Error) -> Self {
         let what = what.into();
-        match error {
-            kube::Error::Api(status) if status.is_forbidden() => Self::Right { what, right: right.to_owned() },
-            _ => Self::Unreachable { what, message: say(error) },
+        if is_forbidden(&source) {
+            Self::Right { what, right: right.to_owned(), source }
+        } else {
+            Self::Unreachable(FailedAt::new(what, source))
         }
     }
 
@@ -169,9 +168,6 @@ impl SubscriberError {
         Self::Ask { component, source }
     }
 }
-
-/// What to do where the API server cannot be asked.
-const CONNECTION: &str = "check the connection to the cluster and try again";
 
 impl Remedied for SubscriberError {
     fn remedy(&self) -> Option<Remedy> {
@@ -186,7 +182,7 @@ impl Remedied for SubscriberError {
             }
             Self::Ask { source, .. } if source.is_of_the_way() => CONNECTION.into(),
             Self::Right { right, .. } => format!("let an administrator grant {right} in the namespace").into(),
-            Self::Unreachable { .. } => CONNECTION.into(),
+            Self::Unreachable(_) => CONNECTION.into(),
             Self::SignUpCode { .. } => {
                 "restart ellis' pod, if the key was changed after it started; or give the code that it was started with"
                     .into()

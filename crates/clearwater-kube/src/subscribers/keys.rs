@@ -32,25 +32,25 @@ pub struct EllisKeys {
 
 /// Where a variable's value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Source {
+enum VariableSource {
     Text(String),
     Map { map: String, key: String },
     Secret { secret: String, key: String },
 }
 
 /// The variables of a container, in their order, and the ConfigMaps that all of the data is taken from.
-fn sources(container: &Container) -> (Vec<(String, Source)>, Vec<String>) {
+fn sources(container: &Container) -> (Vec<(String, VariableSource)>, Vec<String>) {
     let mut variables = Vec::new();
     for variable in container.env.iter().flatten() {
         let from = variable.value_from.as_ref();
         let map = from.and_then(|f| f.config_map_key_ref.as_ref());
         let secret = from.and_then(|f| f.secret_key_ref.as_ref());
         let source = match (map, secret) {
-            (Some(r), _) => Source::Map { map: r.name.clone(), key: r.key.clone() },
-            (_, Some(r)) => Source::Secret { secret: r.name.clone(), key: r.key.clone() },
+            (Some(r), _) => VariableSource::Map { map: r.name.clone(), key: r.key.clone() },
+            (_, Some(r)) => VariableSource::Secret { secret: r.name.clone(), key: r.key.clone() },
             // What a pod says of itself is no key.
             _ if from.is_some() => continue,
-            _ => Source::Text(variable.value.clone().unwrap_or_default()),
+            _ => VariableSource::Text(variable.value.clone().unwrap_or_default()),
         };
         variables.push((variable.name.clone(), source));
     }
@@ -80,7 +80,7 @@ fn expanded(text: &str, known: &BTreeMap<String, String>) -> String {
 
 /// The plain variables of a container. Those that a Secret holds stay out, and what refers to them keeps the reference.
 fn plain(
-    variables: &[(String, Source)],
+    variables: &[(String, VariableSource)],
     whole: &[String],
     maps: &BTreeMap<String, BTreeMap<String, String>>,
 ) -> BTreeMap<String, String> {
@@ -88,9 +88,9 @@ fn plain(
         whole.iter().filter_map(|name| maps.get(name)).flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
     for (name, source) in variables {
         let value = match source {
-            Source::Text(text) => Some(expanded(text, &known)),
-            Source::Map { map, key } => maps.get(map).and_then(|m| m.get(key)).cloned(),
-            Source::Secret { .. } => None,
+            VariableSource::Text(text) => Some(expanded(text, &known)),
+            VariableSource::Map { map, key } => maps.get(map).and_then(|m| m.get(key)).cloned(),
+            VariableSource::Secret { .. } => None,
         };
         match value {
             Some(value) => known.insert(name.clone(), value),
@@ -120,7 +120,7 @@ fn home_domain_in(script: &str) -> Option<String> {
 /// What the containers of a component were given.
 pub(super) struct Given {
     cluster: Cluster,
-    variables: Vec<(String, Source)>,
+    variables: Vec<(String, VariableSource)>,
     settings: Settings,
     /// The SIP home domain.
     pub(super) home_domain: String,
@@ -134,7 +134,7 @@ impl Given {
         let (variables, whole) = sources(&own);
         let mut maps = BTreeMap::new();
         let named = variables.iter().filter_map(|(_, s)| match s {
-            Source::Map { map, .. } => Some(map),
+            VariableSource::Map { map, .. } => Some(map),
             _ => None,
         });
         for name in named.chain(&whole) {
@@ -164,11 +164,11 @@ impl Given {
     async fn key(&self, variable: &str, setting: &'static str) -> Result<(SecretString, String), SubscriberError> {
         let own = self.variables.iter().rfind(|(name, _)| name == variable).map(|(_, source)| source);
         match own {
-            Some(Source::Secret { secret, key }) => {
+            Some(VariableSource::Secret { secret, key }) => {
                 let value = secret_value(&self.cluster, secret, key).await?;
                 Ok((value, format!("key {key} of Secret/{secret}")))
             }
-            Some(Source::Text(text)) => Ok((text.as_str().into(), "the pod's own environment".to_owned())),
+            Some(VariableSource::Text(text)) => Ok((text.as_str().into(), "the pod's own environment".to_owned())),
             _ => {
                 let upstream = Keys::upstream();
                 let default = upstream.settings().get(setting).copied().unwrap_or_default().to_owned();
@@ -187,14 +187,14 @@ fn has_script(spec: &PodSpec) -> bool {
 async fn config_map(cluster: &Cluster, name: &str) -> Result<BTreeMap<String, String>, SubscriberError> {
     let what = format!("ConfigMap/{name}");
     let found = cluster.api::<ConfigMap>().get_opt(name).await;
-    let found = found.map_err(|e| SubscriberError::of_api(&what, "get configmaps", &e))?;
+    let found = found.map_err(|e| SubscriberError::of_api(&what, "get configmaps", e))?;
     Ok(found.and_then(|m| m.data).unwrap_or_default())
 }
 
 async fn secret_value(cluster: &Cluster, name: &str, key: &str) -> Result<SecretString, SubscriberError> {
     let what = format!("Secret/{name}");
     let found = cluster.api::<Secret>().get_opt(name).await;
-    let found = found.map_err(|e| SubscriberError::of_api(&what, "get secrets", &e))?;
+    let found = found.map_err(|e| SubscriberError::of_api(&what, "get secrets", e))?;
     let wrong = |message: String| SubscriberError::Keys { what: what.clone(), message };
     let Some(secret) = found else {
         return Err(wrong("it does not exist, though ellis' pod was made from it".to_owned()));

@@ -21,6 +21,7 @@
 //! # Ok(()) }
 //! ```
 
+mod create;
 mod ellis;
 mod error;
 mod keys;
@@ -28,14 +29,12 @@ mod prov;
 mod relay;
 mod wire;
 
-use std::collections::HashSet;
 use std::future::{Future, ready};
-use std::time::Duration;
 
 use clearwater::component::Component;
 use clearwater::subscriber::{PublicIdentity, Subscriber};
 use futures::{Stream, StreamExt, stream};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
@@ -48,24 +47,14 @@ pub use keys::EllisKeys;
 pub use prov::ProvClient;
 pub use relay::{Relay, RelayEvent};
 
-use crate::backoff::{before, doubling, unless_lasting};
 use crate::cluster::Cluster;
-use crate::pod::object::{containers, own_container, pod_is_ready};
+use crate::pod::object::{own_container, pod_is_ready};
+use create::{filling, new_password};
 use keys::Given;
 use wire::pods;
 
 /// How many are made at the same time where nothing else is said: Ellis and homestead-prov have a process a CPU each.
 pub const AT_ONCE: usize = 4;
-
-/// The numbers that Ellis' pool begins with, and how many it has (clearwater-docker `ellis/create_numbers.sh`). Where there
-/// is no Ellis, numbers that nobody chose are taken from the same.
-const POOL: (u64, u64) = (6_505_550_000, 1000);
-
-/// How long after its start Ellis may be without numbers: a script puts them in once MySQL answers, and the pod is ready
-/// before (clearwater-docker `ellis/create_numbers.sh`).
-const FILLS: SignedDuration = SignedDuration::from_secs(60);
-/// The first and the longest pause before a pool that is filled yet is asked again.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
 
 /// Whose lines they are, and how they are made.
 #[derive(Clone, Debug)]
@@ -111,7 +100,7 @@ impl ProvisioningOptions {
 
 /// Whom it goes through.
 #[derive(Debug)]
-enum Way {
+enum ProvisioningWay {
     Ellis {
         ellis: Box<EllisClient>,
         keys: EllisKeys,
@@ -127,29 +116,8 @@ enum Way {
 pub struct Provisioning {
     options: ProvisioningOptions,
     home_domain: String,
-    way: Way,
+    way: ProvisioningWay,
     prov: Option<ProvClient>,
-}
-
-/// A password of 16 letters and digits: 92 bits, and nothing that a phone's keyboard or a file would spoil.
-fn new_password() -> Result<SecretString, SubscriberError> {
-    // Without those that are taken for one another.
-    const LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
-    let mut text = String::new();
-    while text.len() < 16 {
-        // Those that would make some letters likelier are thrown away.
-        let low = (getrandom::u32()? & 0x3f) as usize;
-        text.extend(LETTERS.get(low).map(|b| char::from(*b)));
-    }
-    Ok(text.into())
-}
-
-/// For how long yet an empty pool of this pod may be one that is being filled.
-fn filling(pod: &Pod, now: Timestamp) -> Duration {
-    let started =
-        containers(pod).filter_map(|(c, _)| c.state.as_ref()?.running.as_ref()?.started_at.as_ref().map(|t| t.0));
-    let left = started.max().map(|started| FILLS - now.duration_since(started));
-    left.and_then(|left| left.min(FILLS).try_into().ok()).unwrap_or_default()
 }
 
 /// Whether the next one would meet the same.
@@ -211,9 +179,9 @@ impl Provisioning {
             let keys = given.keys().await?;
             let ellis = Box::new(EllisClient::new(cluster).with_api_key(&keys.api_key));
             let filled = Instant::now() + filling(pod, Timestamp::now() + cluster.clock_skew().await);
-            Way::Ellis { ellis, keys, signed_up: OnceCell::new(), filled }
+            ProvisioningWay::Ellis { ellis, keys, signed_up: OnceCell::new(), filled }
         } else {
-            Way::Prov
+            ProvisioningWay::Prov
         };
         let prov = prov.map(|(component, _)| ProvClient::new(cluster, component));
         Ok(Self { options, home_domain, way, prov })
@@ -222,8 +190,8 @@ impl Provisioning {
     /// Whom it goes through: Ellis or homestead-prov.
     pub fn through(&self) -> Component {
         match self.way {
-            Way::Ellis { .. } => Component::Ellis,
-            Way::Prov => Component::HomesteadProv,
+            ProvisioningWay::Ellis { .. } => Component::Ellis,
+            ProvisioningWay::Prov => Component::HomesteadProv,
         }
     }
 
@@ -245,8 +213,8 @@ impl Provisioning {
     /// The client of Ellis, where that is the way.
     pub fn ellis(&self) -> Option<&EllisClient> {
         match &self.way {
-            Way::Ellis { ellis, .. } => Some(ellis),
-            Way::Prov => None,
+            ProvisioningWay::Ellis { ellis, .. } => Some(ellis),
+            ProvisioningWay::Prov => None,
         }
     }
 
@@ -257,81 +225,6 @@ impl Provisioning {
 
     fn behind(&self) -> Result<&ProvClient, SubscriberError> {
         self.prov.as_ref().ok_or(SubscriberError::Missing { identity: "homestead-prov".to_owned(), account: None })
-    }
-
-    /// The private identity that goes with a public one that is made here.
-    fn private_identity(&self, identity: &PublicIdentity) -> String {
-        format!("{}{}", self.options.private_prefix, identity.private_identity())
-    }
-
-    /// Makes the account, once.
-    async fn sign_up(&self) -> Result<(), SubscriberError> {
-        let Way::Ellis { ellis, keys, signed_up, .. } = &self.way else { return Ok(()) };
-        let making = || async {
-            let (account, name) = (&self.options.account, &self.options.full_name);
-            // Nobody logs in with it: the API key acts for the account.
-            ellis.sign_up(account, name, &new_password()?, &keys.sign_up_code).await.map(drop)
-        };
-        signed_up.get_or_try_init(making).await.map(drop)
-    }
-
-    /// Makes so many lines, several at a time, with numbers that are free. Each comes as soon as it is made, with its
-    /// password.
-    ///
-    /// After an error that the next one would meet as well, those that are on their way are finished and no other is begun.
-    /// An empty pool is [`SubscriberError::PoolEmpty`].
-    pub fn create(&self, count: usize) -> impl Stream<Item = Result<Subscriber, SubscriberError>> + '_ {
-        let free = async move {
-            if let Err(error) = self.sign_up().await {
-                return stream::iter([Err(error)]).left_stream();
-            }
-            let numbers: Vec<Option<PublicIdentity>> = match self.way {
-                Way::Ellis { .. } => vec![None; count],
-                Way::Prov => match self.free_numbers(count).await {
-                    Ok(free) => free.into_iter().map(Some).collect(),
-                    Err(error) => return stream::iter([Err(error)]).left_stream(),
-                },
-            };
-            let missing = count - numbers.len();
-            let making = move |number: Option<PublicIdentity>| async move {
-                match (&self.way, number) {
-                    (Way::Ellis { ellis, filled, .. }, None) => {
-                        let mut pauses = before(*filled, doubling(PAUSES.0, PAUSES.1));
-                        loop {
-                            let made = ellis.create(&self.options.account).await;
-                            let Err(error @ SubscriberError::PoolEmpty { .. }) = made else { return made };
-                            unless_lasting(error, |_| true, &mut pauses).await?;
-                        }
-                    }
-                    (_, Some(identity)) => self.create_identity(&identity).await,
-                    (Way::Prov, None) => Err(SubscriberError::PoolEmpty { component: Component::HomesteadProv }),
-                }
-            };
-            let all = numbers.into_iter().chain(std::iter::repeat_n(None, missing.min(1)));
-            self.several(all, making, is_end).right_stream()
-        };
-        stream::once(free).flatten()
-    }
-
-    /// Makes lines of one's own numbers, several at a time. Each comes with its number as soon as it is made or not: one
-    /// that is taken ([`SubscriberError::Taken`]) does not keep the others from being made.
-    pub fn create_numbers(
-        &self,
-        numbers: impl IntoIterator<Item = PublicIdentity>,
-    ) -> impl Stream<Item = (PublicIdentity, Result<Subscriber, SubscriberError>)> + '_ {
-        let numbers: Vec<PublicIdentity> = numbers.into_iter().collect();
-        let making = move |identity: PublicIdentity| async move {
-            let made = self.create_identity(&identity).await;
-            (identity, made)
-        };
-        let beginning = async move {
-            let failed = self.sign_up().await.err().and_then(|error| Some((numbers.first()?.clone(), Err(error))));
-            match failed {
-                Some(failed) => stream::iter([failed]).left_stream(),
-                None => self.several(numbers, making, |(_, made)| is_end(made)).right_stream(),
-            }
-        };
-        stream::once(beginning).flatten()
     }
 
     /// Does something to each, several at a time. After one that is the end, those that are on their way are finished and no
@@ -362,53 +255,11 @@ impl Provisioning {
             .buffer_unordered(self.options.at_once.max(1))
     }
 
-    async fn create_identity(&self, identity: &PublicIdentity) -> Result<Subscriber, SubscriberError> {
-        self.create_line(identity, &self.private_identity(identity)).await
-    }
-
-    /// Makes a line whose private identity is chosen as well.
-    ///
-    /// # Errors
-    /// [`SubscriberError::Taken`] where the number is given away.
-    pub async fn create_line(
-        &self,
-        identity: &PublicIdentity,
-        private_identity: &str,
-    ) -> Result<Subscriber, SubscriberError> {
-        match &self.way {
-            Way::Ellis { ellis, .. } => {
-                // Ellis forgets its numbers with its pod and would write over what homestead-prov has kept.
-                if let Some(prov) = &self.prov
-                    && prov.private_identities(identity).await?.is_some()
-                {
-                    return Err(SubscriberError::Taken { identity: identity.to_string() });
-                }
-                self.sign_up().await?;
-                ellis.create_chosen(&self.options.account, identity, private_identity, true).await
-            }
-            Way::Prov => {
-                let password = new_password()?;
-                self.behind()?.create(identity, private_identity, &self.home_domain, &password).await?;
-                Ok(Subscriber {
-                    public_identity: identity.clone(),
-                    private_identity: private_identity.to_owned(),
-                    password: Some(password),
-                })
-            }
-        }
-    }
-
-    async fn free_numbers(&self, count: usize) -> Result<Vec<PublicIdentity>, SubscriberError> {
-        let taken: HashSet<PublicIdentity> = self.behind()?.public_identities().await?.into_iter().collect();
-        let all = (POOL.0..POOL.0 + POOL.1).map(|n| self.identity(&n.to_string()));
-        all.filter(|one| one.as_ref().is_ok_and(|i| !taken.contains(i)) || one.is_err()).take(count).collect()
-    }
-
     /// The account's lines, in the order of their identities, without passwords.
     pub async fn list(&self) -> Result<Vec<Subscriber>, SubscriberError> {
         let mut all = match &self.way {
-            Way::Ellis { ellis, .. } => ellis.numbers(&self.options.account).await?,
-            Way::Prov => self.list_prov().await?,
+            ProvisioningWay::Ellis { ellis, .. } => ellis.numbers(&self.options.account).await?,
+            ProvisioningWay::Prov => self.list_prov().await?,
         };
         all.sort_by(|a, b| a.public_identity.cmp(&b.public_identity));
         Ok(all)
@@ -430,11 +281,11 @@ impl Provisioning {
     /// One of the account's lines, without its password. `None` where there is none of that identity.
     pub async fn show(&self, identity: &PublicIdentity) -> Result<Option<Subscriber>, SubscriberError> {
         match &self.way {
-            Way::Ellis { ellis, .. } => {
+            ProvisioningWay::Ellis { ellis, .. } => {
                 let all = ellis.numbers(&self.options.account).await?;
                 Ok(all.into_iter().find(|s| s.public_identity == *identity))
             }
-            Way::Prov => {
+            ProvisioningWay::Prov => {
                 let found = self.behind()?.show(identity).await?;
                 Ok(found.filter(|s| s.private_identity.starts_with(&self.options.private_prefix)))
             }
@@ -453,7 +304,9 @@ impl Provisioning {
         password: Option<SecretString>,
     ) -> Result<SecretString, SubscriberError> {
         match (&self.way, password) {
-            (Way::Ellis { ellis, .. }, None) => ellis.new_password(&self.options.account, &line.public_identity).await,
+            (ProvisioningWay::Ellis { ellis, .. }, None) => {
+                ellis.new_password(&self.options.account, &line.public_identity).await
+            }
             (_, password) => {
                 let password = password.map_or_else(new_password, Ok)?;
                 self.behind()?.put_password(&line.private_identity, &self.home_domain, &password).await?;
@@ -465,10 +318,10 @@ impl Provisioning {
     /// Deletes one of the account's lines. Says whether it was there.
     pub async fn delete(&self, identity: &PublicIdentity) -> Result<bool, SubscriberError> {
         match &self.way {
-            Way::Ellis { ellis, .. } => ellis.delete(&self.options.account, identity).await,
+            ProvisioningWay::Ellis { ellis, .. } => ellis.delete(&self.options.account, identity).await,
             // Another's is none of this account's.
-            Way::Prov if self.show(identity).await?.is_none() => Ok(false),
-            Way::Prov => self.behind()?.delete(identity).await,
+            ProvisioningWay::Prov if self.show(identity).await?.is_none() => Ok(false),
+            ProvisioningWay::Prov => self.behind()?.delete(identity).await,
         }
     }
 
@@ -495,7 +348,7 @@ impl Provisioning {
         for (_, deleted) in deleted {
             count += usize::from(deleted?);
         }
-        if let Way::Ellis { ellis, .. } = &self.way {
+        if let ProvisioningWay::Ellis { ellis, .. } = &self.way {
             ellis.delete_account(&self.options.account).await?;
             // Without a prefix they would be everybody's.
             if !self.options.private_prefix.is_empty()
@@ -512,34 +365,11 @@ impl Provisioning {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
 
     use super::*;
     use crate::fake_api;
 
     fn is_send<T: Send>(_: &T) {}
-
-    #[test]
-    fn passwords_are_long_and_never_the_same() {
-        let all: HashSet<String> = (0..100).map(|_| new_password().unwrap().expose_secret().to_owned()).collect();
-        assert_eq!(all.len(), 100);
-        assert!(all.iter().all(|p| p.len() == 16 && p.chars().all(|c| c.is_ascii_alphanumeric())), "{all:?}");
-    }
-
-    #[test]
-    fn a_pool_is_waited_for_while_its_pod_is_young() {
-        let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
-        let of = |started: &str| {
-            let status = serde_json::json!({"containerStatuses": [{"name": "ellis", "image": "", "imageID": "", "ready": true,
-                "restartCount": 0, "state": {"running": {"startedAt": started}}}]});
-            filling(&serde_json::from_value(serde_json::json!({"status": status})).unwrap(), now).as_secs()
-        };
-        assert_eq!(of("2026-01-01T00:00:50Z"), 50);
-        assert_eq!(of("2025-12-31T00:00:00Z"), 0);
-        // A clock that is ahead makes no longer patience.
-        assert_eq!(of("2026-01-01T00:09:00Z"), 60);
-        assert_eq!(filling(&Pod::default(), now), Duration::ZERO);
-    }
 
     #[tokio::test]
     async fn where_nothing_knows_subscribers_it_says_so_and_a_right_that_is_missing_is_named() {
@@ -560,7 +390,7 @@ mod tests {
         let (cluster, _) = fake_api::cluster(|_| None);
         let options = ProvisioningOptions { at_once: 2, ..ProvisioningOptions::for_account("a@b") };
         let prov = ProvClient::new(&cluster, Component::HomesteadProv);
-        let all = Provisioning { options, home_domain: "d".to_owned(), way: Way::Prov, prov: Some(prov) };
+        let all = Provisioning { options, home_domain: "d".to_owned(), way: ProvisioningWay::Prov, prov: Some(prov) };
         let try_all = async |fail: SubscriberError| {
             let fail = std::cell::RefCell::new(Some(fail));
             let one = |n: u32| {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::error::SubscriberError;
-use super::wire::{Answer, JSON, Question, Wire, segment};
+use super::wire::{JSON, ProvisioningAnswer, ProvisioningRequest, Wire, segment};
 use crate::cluster::Cluster;
 
 pub(super) const PORT: u16 = port(Component::HomesteadProv, "http");
@@ -113,12 +113,12 @@ impl ProvClient {
         Self { wire: Wire::new(cluster, component, PORT), component }
     }
 
-    async fn ask(&self, question: Question) -> Result<Answer, SubscriberError> {
+    async fn ask(&self, question: ProvisioningRequest) -> Result<ProvisioningAnswer, SubscriberError> {
         self.wire.ask(&question).await
     }
 
     /// Asks what must succeed; what is not there is an error that names the identity.
-    async fn done(&self, question: Question, identity: &str) -> Result<Answer, SubscriberError> {
+    async fn done(&self, question: ProvisioningRequest, identity: &str) -> Result<ProvisioningAnswer, SubscriberError> {
         let answer = self.ask(question).await?;
         match answer.status() {
             404 => Err(SubscriberError::Missing { identity: identity.to_owned(), account: None }),
@@ -128,8 +128,8 @@ impl ProvClient {
     }
 
     /// Asks for what may not be there.
-    async fn found(&self, path: String) -> Result<Option<Answer>, SubscriberError> {
-        let answer = self.ask(Question::get(path)).await?;
+    async fn found(&self, path: String) -> Result<Option<ProvisioningAnswer>, SubscriberError> {
+        let answer = self.ask(ProvisioningRequest::get(path)).await?;
         match answer.status() {
             404 => Ok(None),
             303 => Ok(Some(answer)),
@@ -139,21 +139,25 @@ impl ProvClient {
     }
 
     async fn made(&self, path: String, identity: &str) -> Result<String, SubscriberError> {
-        let answer = self.done(Question::new(Method::POST, path), identity).await?;
+        let answer = self.done(ProvisioningRequest::new(Method::POST, path), identity).await?;
         answer.header("location").map(|l| last(l).to_owned()).ok_or_else(|| answer.unreadable("it names no location"))
     }
 
     /// All public identities of the deployment, in one answer: without a part of the ring that is asked for by itself, the
     /// program pauses for a second after each of 256.
     pub async fn public_identities(&self) -> Result<Vec<PublicIdentity>, SubscriberError> {
-        let answer = self.done(Question::get("/public/?excludeuuids=true&chunk-proportion=1"), "/public/").await?;
+        let answer =
+            self.done(ProvisioningRequest::get("/public/?excludeuuids=true&chunk-proportion=1"), "/public/").await?;
         let all = answer.read::<PublicIds>()?.public_ids.into_iter().map(PublicId::text);
         // What others wrote there and is no identity is no line either.
         Ok(all.filter_map(|text| text.parse().ok()).collect())
     }
 
     /// The private identities that may register a public one; `None` where that is not there.
-    pub async fn private_identities(&self, identity: &PublicIdentity) -> Result<Option<Vec<String>>, SubscriberError> {
+    pub(crate) async fn private_identities(
+        &self,
+        identity: &PublicIdentity,
+    ) -> Result<Option<Vec<String>>, SubscriberError> {
         let path = format!("/public/{}/associated_private_ids", segment(identity.as_str()));
         let Some(answer) = self.found(path).await? else { return Ok(None) };
         Ok(Some(answer.read::<PrivateIds>()?.private_ids))
@@ -168,14 +172,14 @@ impl ProvClient {
     }
 
     /// Gives a private identity a password, and makes it where it is not there. Only the digest is kept.
-    pub async fn put_password(
+    pub(crate) async fn put_password(
         &self,
         private_identity: &str,
         realm: &str,
         password: &SecretString,
     ) -> Result<(), SubscriberError> {
         let body = json!({"digest_ha1": digest_ha1(private_identity, realm, password), "realm": realm});
-        let question = Question::new(Method::PUT, private(private_identity)).body(JSON, body.to_string());
+        let question = ProvisioningRequest::new(Method::PUT, private(private_identity)).body(JSON, body.to_string());
         self.done(question, private_identity).await.map(drop)
     }
 
@@ -191,7 +195,7 @@ impl ProvClient {
     }
 
     async fn delete_path(&self, path: String) -> Result<bool, SubscriberError> {
-        let answer = self.ask(Question::new(Method::DELETE, path)).await?;
+        let answer = self.ask(ProvisioningRequest::new(Method::DELETE, path)).await?;
         match answer.status() {
             204 | 404 => Ok(false),
             _ if answer.is_good() => Ok(true),
@@ -246,12 +250,12 @@ impl ProvClient {
         let id = self.made("/irs".to_owned(), of).await?;
         *made = Some(id.clone());
         let path = format!("{}/associated_implicit_registration_sets/{}", private(private_identity), segment(&id));
-        self.done(Question::new(Method::PUT, path), private_identity).await?;
+        self.done(ProvisioningRequest::new(Method::PUT, path), private_identity).await?;
         let profile = self.made(format!("{}/service_profiles", set(&id)), of).await?;
         let profile = format!("{}/service_profiles/{}", set(&id), segment(&profile));
         let path = format!("{profile}/public_ids/{}", segment(of));
-        self.done(Question::new(Method::PUT, path).body(XML, public_identity(identity)), of).await?;
-        let criteria = Question::new(Method::PUT, format!("{profile}/filter_criteria"));
+        self.done(ProvisioningRequest::new(Method::PUT, path).body(XML, public_identity(identity)), of).await?;
+        let criteria = ProvisioningRequest::new(Method::PUT, format!("{profile}/filter_criteria"));
         self.done(criteria.body(XML, filter_criteria(home_domain)), of).await.map(drop)
     }
 

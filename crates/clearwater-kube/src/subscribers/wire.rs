@@ -1,6 +1,5 @@
 //! Requests to a component's pods over kept connections.
 
-use std::fmt::Display;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -16,6 +15,7 @@ use kube::api::ListParams;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
+use tower::BoxError;
 
 use super::error::{SubscriberError, words};
 use crate::backoff::{before, doubling, unless_lasting};
@@ -49,14 +49,14 @@ pub(super) fn segment(text: &str) -> String {
 pub(super) async fn pods(cluster: &Cluster, component: Component) -> Result<Vec<Pod>, SubscriberError> {
     let labelled = ListParams::default().labels(&format!("{SERVICE_LABEL}={component}"));
     let all = list_all(&cluster.api::<Pod>(), &labelled).await;
-    let all = all.map_err(|e| SubscriberError::of_api(format!("pods of {component}"), "list pods", &e))?;
+    let all = all.map_err(|e| SubscriberError::of_api(format!("pods of {component}"), "list pods", e))?;
     let mut pods: Vec<Pod> = all.into_iter().filter(|p| !has_ended(p)).collect();
     pods.sort_by_key(ResourceExt::name_any);
     Ok(pods)
 }
 
 /// A request. It is not shown: its body may hold a password.
-pub(super) struct Question {
+pub(super) struct ProvisioningRequest {
     method: Method,
     path: String,
     headers: HeaderMap,
@@ -65,7 +65,7 @@ pub(super) struct Question {
     repeatable: bool,
 }
 
-impl Question {
+impl ProvisioningRequest {
     pub(super) fn new(method: Method, path: impl Into<String>) -> Self {
         let repeatable = method != Method::POST;
         Self { method, path: path.into(), headers: HeaderMap::new(), body: Bytes::new(), repeatable }
@@ -109,13 +109,13 @@ impl Question {
 
 /// An answer, with what it is of.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ProvisioningAnswer {
     component: Component,
     request: String,
     inner: Response<Bytes>,
 }
 
-impl Answer {
+impl ProvisioningAnswer {
     pub(super) fn status(&self) -> u16 {
         self.inner.status().as_u16()
     }
@@ -146,12 +146,9 @@ impl Answer {
         serde_json::from_slice(self.inner.body()).map_err(|e| self.unreadable(e))
     }
 
-    pub(super) fn unreadable(&self, message: impl Display) -> SubscriberError {
-        SubscriberError::Unreadable {
-            component: self.component,
-            request: self.request.clone(),
-            message: message.to_string(),
-        }
+    pub(super) fn unreadable(&self, why: impl Into<BoxError>) -> SubscriberError {
+        let (component, request) = (self.component, self.request.clone());
+        SubscriberError::Unreadable { component, request, source: why.into() }
     }
 
     /// An error of an answer that nothing else is known of.
@@ -218,7 +215,7 @@ impl Wire {
     }
 
     /// Asks, and goes on asking while it is busy. Only what may be done twice is asked again when the answer was lost.
-    pub(super) async fn ask(&self, question: &Question) -> Result<Answer, SubscriberError> {
+    pub(super) async fn ask(&self, question: &ProvisioningRequest) -> Result<ProvisioningAnswer, SubscriberError> {
         let began = Instant::now();
         let mut pauses = before(began + PATIENCE, doubling(PAUSES.0, PAUSES.1));
         loop {
@@ -231,18 +228,18 @@ impl Wire {
         }
     }
 
-    async fn once(&self, question: &Question, began: Instant) -> Result<Answer, Try> {
+    async fn once(&self, question: &ProvisioningRequest, began: Instant) -> Result<ProvisioningAnswer, Try> {
         let what = format!("{}: {}", self.component, question.told());
-        self.cluster.policy.awaited(&what, self.tried(question, began)).await
+        self.cluster.policy.awaited(&what, Box::pin(self.tried(question, began))).await
     }
 
-    async fn tried(&self, question: &Question, began: Instant) -> Result<Answer, Try> {
+    async fn tried(&self, question: &ProvisioningRequest, began: Instant) -> Result<ProvisioningAnswer, Try> {
         let mut forward = self.connection().await?;
         let request = question.request().map_err(|e| Try {
             error: SubscriberError::Unreadable {
                 component: self.component,
                 request: question.told(),
-                message: e.to_string(),
+                source: e.into(),
             },
             again: None,
         })?;
@@ -254,7 +251,7 @@ impl Wire {
         if forward.is_open() {
             self.idle().push(forward);
         }
-        let answer = Answer { component: self.component, request: question.told(), inner };
+        let answer = ProvisioningAnswer { component: self.component, request: question.told(), inner };
         let again = match fate(answer.status(), answer.is_json(), &answer.words()) {
             Fate::Final => return Ok(answer),
             Fate::Busy => Some(PATIENCE),
@@ -309,7 +306,7 @@ impl Wire {
 
 /// Which of those behind Ellis failed, as far as it says: its forward_error gives the URL (ellis
 /// `src/metaswitch/ellis/api/_base.py`), its handlers of numbers say no more than that one did.
-fn behind(answer: &Answer) -> SubscriberError {
+fn behind(answer: &ProvisioningAnswer) -> SubscriberError {
     let text = String::from_utf8_lossy(answer.body());
     let named: Vec<&str> = [Component::HomesteadProv, Component::Homer]
         .into_iter()
@@ -324,9 +321,9 @@ fn behind(answer: &Answer) -> SubscriberError {
 mod tests {
     use super::*;
 
-    fn answer(status: u16, body: &str) -> Answer {
+    fn answer(status: u16, body: &str) -> ProvisioningAnswer {
         let inner = Response::builder().status(status).body(Bytes::copy_from_slice(body.as_bytes())).unwrap();
-        Answer { component: Component::Ellis, request: "POST /x".to_owned(), inner }
+        ProvisioningAnswer { component: Component::Ellis, request: "POST /x".to_owned(), inner }
     }
 
     #[test]
@@ -368,11 +365,12 @@ mod tests {
     #[test]
     fn a_request_is_told_without_its_secrets() {
         let value = HeaderValue::from_static("hidden");
-        let question =
-            Question::new(Method::POST, "/session/").secret("ngv-api-key", value).body("text/plain", "hidden");
+        let question = ProvisioningRequest::new(Method::POST, "/session/")
+            .secret("ngv-api-key", value)
+            .body("text/plain", "hidden");
         assert_eq!(question.told(), "POST /session/");
         assert!(!format!("{:?}", question.headers).contains("hidden"));
-        assert!(!question.repeatable && Question::get("/").repeatable);
+        assert!(!question.repeatable && ProvisioningRequest::get("/").repeatable);
     }
 
     #[test]

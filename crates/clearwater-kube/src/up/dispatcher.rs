@@ -63,7 +63,7 @@ struct Writing {
 
 /// A watch that is broken: since when, and whether that was told.
 #[derive(Clone, Copy)]
-struct Trouble {
+struct BrokenWatch {
     since: Instant,
     told: bool,
 }
@@ -77,14 +77,14 @@ struct Dispatcher {
     schedule: Schedule,
     writing: Writing,
     gatherers: JoinSet<Gathered>,
-    repairs: repair::State,
+    repairs: repair::Repairs,
     /// A component whose objects name addresses that are awaited.
     late: Option<Late>,
     names: Option<Names>,
     /// Why nothing new is begun any more, and since when.
     cancelled: Option<(CancelReason, Instant)>,
     failed_at: Option<Instant>,
-    trouble: Option<Trouble>,
+    trouble: Option<BrokenWatch>,
     /// When progress was told last.
     progress_at: Instant,
 }
@@ -222,9 +222,9 @@ impl Dispatcher {
     async fn take_trouble(&mut self, news: &WatchEvent) {
         match news {
             WatchEvent::Trouble(kind, text) => {
-                let trouble = *self.trouble.get_or_insert(Trouble { since: Instant::now(), told: false });
+                let trouble = *self.trouble.get_or_insert(BrokenWatch { since: Instant::now(), told: false });
                 if !trouble.told && trouble.since.elapsed() >= TROUBLE_AFTER {
-                    self.trouble = Some(Trouble { told: true, ..trouble });
+                    self.trouble = Some(BrokenWatch { told: true, ..trouble });
                     let text = format!("the watch of {} is broken and is being renewed: {text}", kind.resource());
                     self.emitter.emit(EventKind::Notice { text: text.into() }).await;
                 }

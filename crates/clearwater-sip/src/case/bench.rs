@@ -75,7 +75,7 @@ pub struct Case {
     pub lines: usize,
     /// Over which transports it makes sense.
     pub over: &'static [Transport],
-    pub(super) run: for<'a> fn(&'a Bench<'a>) -> BoxFuture<'a, Result<(), Trouble>>,
+    pub(super) run: for<'a> fn(&'a Bench<'a>) -> BoxFuture<'a, Result<(), EarlyEnd>>,
 }
 
 impl fmt::Debug for Case {
@@ -135,12 +135,12 @@ pub struct CaseOutcome {
 }
 
 /// What ends a case early.
-pub(super) enum Trouble {
+pub(super) enum EarlyEnd {
     Failed(CaseFailure),
     NotTried(String),
 }
 
-impl Trouble {
+impl EarlyEnd {
     fn failed(step: &str, wanted: &str, seen: String) -> Self {
         Self::Failed(CaseFailure { step: step.to_owned(), wanted: wanted.to_owned(), seen, answer: None })
     }
@@ -150,7 +150,7 @@ impl Trouble {
 const LONGEST: Duration = Duration::from_secs(80);
 
 /// What a phone leaves behind when it is gone.
-struct Held {
+struct PhoneLeft {
     transcript: Transcript,
     through: String,
     _keeper: Box<dyn Send + Sync>,
@@ -165,7 +165,7 @@ pub(super) struct Bench<'a> {
     pub(super) patience: Duration,
     /// How long media flows.
     pub(super) talk: Duration,
-    held: Mutex<Vec<Held>>,
+    held: Mutex<Vec<PhoneLeft>>,
     /// The lines whose earlier registrations are taken back.
     cleared: Mutex<BTreeSet<usize>>,
     pub(super) media: Mutex<Vec<MediaReport>>,
@@ -195,11 +195,11 @@ impl Case {
             media: Mutex::default(),
         };
         let began = Instant::now();
-        let late = || Trouble::failed("the whole", "an end", format!("not over after {}", seconds(LONGEST)));
+        let late = || EarlyEnd::failed("the whole", "an end", format!("not over after {}", seconds(LONGEST)));
         let verdict = match timeout(LONGEST, (self.run)(&bench)).await.unwrap_or_else(|_| Err(late())) {
             Ok(()) => TestVerdict::Passed,
-            Err(Trouble::Failed(failure)) => TestVerdict::Failed(failure),
-            Err(Trouble::NotTried(why)) => TestVerdict::NotTried(why),
+            Err(EarlyEnd::Failed(failure)) => TestVerdict::Failed(failure),
+            Err(EarlyEnd::NotTried(why)) => TestVerdict::NotTried(why),
         };
         let took = began.elapsed();
         let held = bench.held.into_inner();
@@ -235,8 +235,8 @@ impl CaseOutcome {
 }
 
 /// Media has no proxy that could refuse it: where there is no way, nothing is said of the exchange.
-fn not_tried(no: NoWay) -> Trouble {
-    Trouble::NotTried(match no {
+fn not_tried(no: NoWay) -> EarlyEnd {
+    EarlyEnd::NotTried(match no {
         NoWay::Refused { through, why } => format!("{through}: {why}"),
         NoWay::Unknown(why) => why,
     })
@@ -248,35 +248,35 @@ impl Bench<'_> {
     }
 
     /// A phone for a line; several times the same line are several phones of one owner.
-    pub(super) async fn phone(&self, line: usize) -> Result<Phone, Trouble> {
+    pub(super) async fn phone(&self, line: usize) -> Result<Phone, EarlyEnd> {
         self.phone_of(self.accounts[line].clone()).await
     }
 
-    pub(super) async fn phone_of(&self, account: Account) -> Result<Phone, Trouble> {
+    pub(super) async fn phone_of(&self, account: Account) -> Result<Phone, EarlyEnd> {
         let opened = self.reach.open(self.transport).await.map_err(|no| match no {
             NoWay::Refused { through, why } => {
-                Trouble::failed(&format!("connecting to {through}"), "a connection", why)
+                EarlyEnd::failed(&format!("connecting to {through}"), "a connection", why)
             }
-            NoWay::Unknown(why) => Trouble::NotTried(why),
+            NoWay::Unknown(why) => EarlyEnd::NotTried(why),
         })?;
         let phone = Phone::open(account, opened.way).await;
-        let phone = phone.map_err(|e| Trouble::failed("connecting", "a connection to bono", e.to_string()))?;
+        let phone = phone.map_err(|e| EarlyEnd::failed("connecting", "a connection to bono", e.to_string()))?;
         let Opened { through, keeper, .. } = opened;
-        self.held.lock().push(Held { transcript: phone.transcript().clone(), through, _keeper: keeper });
+        self.held.lock().push(PhoneLeft { transcript: phone.transcript().clone(), through, _keeper: keeper });
         Ok(phone)
     }
 
     /// A socket for a phone's media, and what keeps its way open.
-    pub(super) async fn media_socket(&self, kind: MediaKind) -> Result<(MediaSocket, Box<dyn Send + Sync>), Trouble> {
+    pub(super) async fn media_socket(&self, kind: MediaKind) -> Result<(MediaSocket, Box<dyn Send + Sync>), EarlyEnd> {
         let opened = self.reach.open_media().await.map_err(not_tried)?;
         let socket = MediaSocket::open(kind, opened.way).await;
-        let socket = socket.map_err(|e| Trouble::NotTried(format!("a socket for {kind}: {e}")))?;
+        let socket = socket.map_err(|e| EarlyEnd::NotTried(format!("a socket for {kind}: {e}")))?;
         Ok((socket, opened.keeper))
     }
 
     /// A phone that is registered. The first of a line takes back what others left: a phone that went away without a word
     /// is called for as long as its registration lasts.
-    pub(super) async fn registered(&self, line: usize) -> Result<Phone, Trouble> {
+    pub(super) async fn registered(&self, line: usize) -> Result<Phone, EarlyEnd> {
         let mut phone = self.phone(line).await?;
         if self.cleared.lock().insert(line) {
             let step = format!("REGISTER of {} for 0 s, all phones", phone.account().number);
@@ -300,10 +300,10 @@ impl Bench<'_> {
 const REGISTERED: u32 = 300;
 
 /// What was seen, where it is not this answer.
-pub(super) fn is(step: &str, method: &str, code: u16, reply: Result<Reply, SipError>) -> Result<Reply, Trouble> {
+pub(super) fn is(step: &str, method: &str, code: u16, reply: Result<Reply, SipError>) -> Result<Reply, EarlyEnd> {
     let failed = |seen: String, answer| {
         let (step, wanted) = (step.to_owned(), code.to_string());
-        Trouble::Failed(CaseFailure { step, wanted, seen, answer })
+        EarlyEnd::Failed(CaseFailure { step, wanted, seen, answer })
     };
     match reply {
         Ok(reply) if reply.code() == code => Ok(reply),
@@ -313,11 +313,11 @@ pub(super) fn is(step: &str, method: &str, code: u16, reply: Result<Reply, SipEr
 }
 
 /// What was seen, where something did not happen.
-pub(super) fn done<T>(step: &str, wanted: &str, result: Result<T, SipError>) -> Result<T, Trouble> {
-    result.map_err(|e| Trouble::failed(step, wanted, e.to_string()))
+pub(super) fn done<T>(step: &str, wanted: &str, result: Result<T, SipError>) -> Result<T, EarlyEnd> {
+    result.map_err(|e| EarlyEnd::failed(step, wanted, e.to_string()))
 }
 
 /// What was seen, where it is not as it should be.
-pub(super) fn holds(step: &str, wanted: &str, fine: bool, seen: impl FnOnce() -> String) -> Result<(), Trouble> {
-    if fine { Ok(()) } else { Err(Trouble::failed(step, wanted, seen())) }
+pub(super) fn holds(step: &str, wanted: &str, fine: bool, seen: impl FnOnce() -> String) -> Result<(), EarlyEnd> {
+    if fine { Ok(()) } else { Err(EarlyEnd::failed(step, wanted, seen())) }
 }

@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use futures::FutureExt;
 
-use super::bench::{Bench, Case, Trouble, done, holds, is};
+use super::bench::{Bench, Case, EarlyEnd, done, holds, is};
 use super::messages::NOBODY;
 use crate::media::description;
 use crate::{Call, MediaKind, Phone, Transport};
@@ -79,7 +79,7 @@ fn answer(version: u32, direction: &str) -> String {
 }
 
 /// Whether a description arrived as it was sent.
-fn described(step: &str, seen: &[u8], sent: &str) -> Result<(), Trouble> {
+fn described(step: &str, seen: &[u8], sent: &str) -> Result<(), EarlyEnd> {
     let seen = String::from_utf8_lossy(seen);
     let wanted = "the other side's media description";
     holds(step, wanted, seen.trim_end() == sent.trim_end(), || {
@@ -88,7 +88,7 @@ fn described(step: &str, seen: &[u8], sent: &str) -> Result<(), Trouble> {
 }
 
 /// A call that is up, as both sides have it, each with the other's media description as it was sent.
-async fn established(bench: &Bench<'_>, from: &Phone, to: &mut Phone) -> Result<(Call, Call), Trouble> {
+async fn established(bench: &Bench<'_>, from: &Phone, to: &mut Phone) -> Result<(Call, Call), EarlyEnd> {
     let (offered, answered) = (offer(1, "sendrecv"), answer(1, "sendrecv"));
     let (caller, other) = Box::pin(taken_up(bench, from, to, &offered, &answered)).await?;
     described("200 OK", caller.remote_media(), &answered)?;
@@ -103,7 +103,7 @@ pub(super) async fn taken_up(
     to: &mut Phone,
     offered: &str,
     answered: &str,
-) -> Result<(Call, Call), Trouble> {
+) -> Result<(Call, Call), EarlyEnd> {
     let recipient = to.account().public_identity.clone();
     // As a person does, the called one takes up what is heard to ring: two answers sent at once may change places.
     let (rung, ringing) = tokio::sync::oneshot::channel();
@@ -129,13 +129,13 @@ pub(super) async fn taken_up(
 }
 
 /// Hangs up at one end and sees it at the other.
-pub(super) async fn over(bench: &Bench<'_>, ending: Call, ended: Call) -> Result<(), Trouble> {
+pub(super) async fn over(bench: &Bench<'_>, ending: Call, ended: Call) -> Result<(), EarlyEnd> {
     let (bye, heard) = tokio::join!(ending.hang_up(bench.patience), ended.hung_up(bench.patience));
     is("BYE", "BYE", 200, bye)?;
     done("the other phone", "BYE", heard)
 }
 
-async fn call(bench: &Bench<'_>, by_caller: bool) -> Result<(), Trouble> {
+async fn call(bench: &Bench<'_>, by_caller: bool) -> Result<(), EarlyEnd> {
     let (mut from, mut to) = (bench.registered(0).await?, bench.registered(1).await?);
     let (caller, other) = established(bench, &from, &mut to).await?;
     let (ending, ended) = if by_caller { (caller, other) } else { (other, caller) };
@@ -144,7 +144,7 @@ async fn call(bench: &Bench<'_>, by_caller: bool) -> Result<(), Trouble> {
     Ok(())
 }
 
-async fn hold(bench: &Bench<'_>) -> Result<(), Trouble> {
+async fn hold(bench: &Bench<'_>) -> Result<(), EarlyEnd> {
     let (mut from, mut to) = (bench.registered(0).await?, bench.registered(1).await?);
     let (mut caller, mut other) = established(bench, &from, &mut to).await?;
     for (version, wished, agreed) in [(2, "sendonly", "recvonly"), (3, "sendrecv", "sendrecv")] {
@@ -161,7 +161,7 @@ async fn hold(bench: &Bench<'_>) -> Result<(), Trouble> {
     Ok(())
 }
 
-async fn cancel(bench: &Bench<'_>) -> Result<(), Trouble> {
+async fn cancel(bench: &Bench<'_>) -> Result<(), EarlyEnd> {
     let (mut from, mut to) = (bench.registered(0).await?, bench.registered(1).await?);
     let recipient = to.account().public_identity.clone();
     let caller = async {
@@ -184,12 +184,12 @@ async fn cancel(bench: &Bench<'_>) -> Result<(), Trouble> {
 }
 
 /// A call that is not taken, and its answer.
-async fn answered_with(bench: &Bench<'_>, from: &Phone, to: &str, step: &str, code: u16) -> Result<(), Trouble> {
+async fn answered_with(bench: &Bench<'_>, from: &Phone, to: &str, step: &str, code: u16) -> Result<(), EarlyEnd> {
     let mut invitation = done(step, "a way out", from.invite(to, &offer(1, "sendrecv")).await)?;
     is(step, "INVITE", code, invitation.outcome(bench.patience).await).map(drop)
 }
 
-async fn busy(bench: &Bench<'_>) -> Result<(), Trouble> {
+async fn busy(bench: &Bench<'_>) -> Result<(), EarlyEnd> {
     let (mut from, mut to) = (bench.registered(0).await?, bench.registered(1).await?);
     let recipient = to.account().public_identity.clone();
     let other = async {
@@ -203,7 +203,7 @@ async fn busy(bench: &Bench<'_>) -> Result<(), Trouble> {
     Ok(())
 }
 
-async fn unknown(bench: &Bench<'_>) -> Result<(), Trouble> {
+async fn unknown(bench: &Bench<'_>) -> Result<(), EarlyEnd> {
     let mut from = bench.registered(0).await?;
     let nobody = from.account().neighbour(NOBODY);
     answered_with(bench, &from, &nobody, "INVITE to nobody", 404).await?;
@@ -211,7 +211,7 @@ async fn unknown(bench: &Bench<'_>) -> Result<(), Trouble> {
     Ok(())
 }
 
-async fn unregistered(bench: &Bench<'_>) -> Result<(), Trouble> {
+async fn unregistered(bench: &Bench<'_>) -> Result<(), EarlyEnd> {
     let mut from = bench.registered(0).await?;
     let mut to = bench.registered(1).await?;
     let step = "REGISTER for 0 s";
@@ -222,7 +222,7 @@ async fn unregistered(bench: &Bench<'_>) -> Result<(), Trouble> {
     Ok(())
 }
 
-async fn forked(bench: &Bench<'_>) -> Result<(), Trouble> {
+async fn forked(bench: &Bench<'_>) -> Result<(), EarlyEnd> {
     let mut from = bench.registered(0).await?;
     let (mut taken, mut left) = (bench.registered(1).await?, bench.registered(1).await?);
     let recipient = taken.account().public_identity.clone();

@@ -1,6 +1,6 @@
 use futures::FutureExt;
 
-use super::bench::{Bench, Case, Trouble, done, holds, is};
+use super::bench::{Bench, Case, EarlyEnd, done, holds, is};
 use crate::Transport;
 
 pub(super) const CASES: &[Case] = &[
@@ -31,7 +31,7 @@ pub(super) const CASES: &[Case] = &[
 /// No number of Ellis' pool, which begins at 6505550000 (clearwater.md §2.11).
 pub(super) const NOBODY: &str = "1999999999";
 
-async fn text(bench: &Bench<'_>, text: String) -> Result<(), Trouble> {
+async fn text(bench: &Bench<'_>, text: String) -> Result<(), EarlyEnd> {
     let (mut from, mut to) = (bench.registered(0).await?, bench.registered(1).await?);
     let recipient = to.account().public_identity.clone();
     let sending = from.message(&recipient, &text, bench.patience);
@@ -47,7 +47,7 @@ async fn text(bench: &Bench<'_>, text: String) -> Result<(), Trouble> {
     Ok(())
 }
 
-async fn unknown(bench: &Bench<'_>) -> Result<(), Trouble> {
+async fn unknown(bench: &Bench<'_>) -> Result<(), EarlyEnd> {
     let mut phone = bench.registered(0).await?;
     let nobody = phone.account().neighbour(NOBODY);
     is("MESSAGE to nobody", "MESSAGE", 404, phone.message(&nobody, "anybody?", bench.patience).await)?;

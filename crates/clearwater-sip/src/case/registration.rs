@@ -1,6 +1,6 @@
 use futures::FutureExt;
 
-use super::bench::{Bench, Case, Trouble, done, holds, is};
+use super::bench::{Bench, Case, EarlyEnd, done, holds, is};
 use crate::{Reply, Transport};
 
 pub(super) const CASES: &[Case] = &[
@@ -28,7 +28,7 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
-async fn options(bench: &Bench<'_>) -> Result<(), Trouble> {
+async fn options(bench: &Bench<'_>) -> Result<(), EarlyEnd> {
     let phone = bench.phone(0).await?;
     is("OPTIONS", "OPTIONS", 200, phone.options(bench.patience).await)?;
     Ok(())
@@ -39,7 +39,7 @@ fn bindings(reply: &Reply) -> usize {
     reply.headers("Contact").iter().map(|line| line.matches("sip:").count()).sum()
 }
 
-async fn register(bench: &Bench<'_>) -> Result<(), Trouble> {
+async fn register(bench: &Bench<'_>) -> Result<(), EarlyEnd> {
     let mut phone = bench.phone(0).await?;
     let step = "REGISTER without a password";
     let challenge = is(step, "REGISTER", 401, phone.challenge(bench.patience).await)?;
@@ -63,7 +63,7 @@ async fn register(bench: &Bench<'_>) -> Result<(), Trouble> {
     holds(step, "a binding less", bindings(&reply) < before, || format!("{} bindings, as before", bindings(&reply)))
 }
 
-async fn wrong_password(bench: &Bench<'_>) -> Result<(), Trouble> {
+async fn wrong_password(bench: &Bench<'_>) -> Result<(), EarlyEnd> {
     let mut phone = bench.phone_of(bench.account(0).with_password("not the password")).await?;
     // A refusal of everybody is none of a password.
     is("REGISTER without a password", "REGISTER", 401, phone.challenge(bench.patience).await)?;
@@ -71,7 +71,7 @@ async fn wrong_password(bench: &Bench<'_>) -> Result<(), Trouble> {
     Ok(())
 }
 
-async fn two_phones(bench: &Bench<'_>) -> Result<(), Trouble> {
+async fn two_phones(bench: &Bench<'_>) -> Result<(), EarlyEnd> {
     let mut first = bench.registered(0).await?;
     let mut second = bench.phone(0).await?;
     let step = "REGISTER of the second phone";

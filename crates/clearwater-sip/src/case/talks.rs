@@ -3,7 +3,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::try_join_all;
 
-use super::bench::{Bench, Case, Trouble, done, holds};
+use super::bench::{Bench, Case, EarlyEnd, done, holds};
 use super::calls::{over, taken_up};
 use crate::media::{description, wanted_at};
 use crate::{Call, MediaKind, MediaReport, MediaSocket, Transport};
@@ -35,7 +35,7 @@ struct Ears {
 }
 
 impl Ears {
-    async fn open(bench: &Bench<'_>, kinds: &[MediaKind]) -> Result<Self, Trouble> {
+    async fn open(bench: &Bench<'_>, kinds: &[MediaKind]) -> Result<Self, EarlyEnd> {
         let opened = try_join_all(kinds.iter().map(|kind| bench.media_socket(*kind))).await?;
         let (sockets, keepers) = opened.into_iter().unzip();
         Ok(Self { sockets, _keepers: keepers })
@@ -49,7 +49,7 @@ impl Ears {
 
 /// Sends what a phone's sockets have to say to where the other wants it, and tells what each heard: how many packets of
 /// its kind it sent itself, and what came.
-async fn said(ears: Ears, call: &Call, lasting: Duration) -> Result<Vec<(MediaKind, crate::MediaHeard)>, Trouble> {
+async fn said(ears: Ears, call: &Call, lasting: Duration) -> Result<Vec<(MediaKind, crate::MediaHeard)>, EarlyEnd> {
     let Ears { sockets, _keepers } = ears;
     let saying = sockets.into_iter().map(|socket| async move {
         let kind = socket.kind();
@@ -59,8 +59,8 @@ async fn said(ears: Ears, call: &Call, lasting: Duration) -> Result<Vec<(MediaKi
     try_join_all(saying).await
 }
 
-async fn talk(bench: &Bench<'_>, kinds: &[MediaKind]) -> Result<(), Trouble> {
-    let phones = async { Ok::<_, Trouble>((bench.registered(0).await?, bench.registered(1).await?)) };
+async fn talk(bench: &Bench<'_>, kinds: &[MediaKind]) -> Result<(), EarlyEnd> {
+    let phones = async { Ok::<_, EarlyEnd>((bench.registered(0).await?, bench.registered(1).await?)) };
     let ((mut from, mut to), mine, theirs) =
         futures::try_join!(phones, Ears::open(bench, kinds), Ears::open(bench, kinds))?;
     let (offered, answered) = (mine.description(), theirs.description());

@@ -87,7 +87,7 @@ pub fn narrowed_by(from: Component, to: Component) -> Option<Source> {
 
 impl Entry {
     /// The ports on which its own pods ask each other.
-    pub fn peer_ports(&self) -> impl Iterator<Item = &'static PortUse> {
+    pub(crate) fn peer_ports(&self) -> impl Iterator<Item = &'static PortUse> {
         self.ports.iter().filter(|p| p.asked_by == AskedBy::Peers)
     }
 }

@@ -5,6 +5,7 @@ use super::common::{
     NGINX_ERROR_LOG, NGINX_PING, SNMPD, SOCKET_FACTORY_MGMT, SOCKET_FACTORY_SIG, SUPERVISORD_LOG, access_log, cpp_log,
     log, member, member_in, python_log, served, tcp, udp,
 };
+use super::paths::CASSANDRA_SETTINGS;
 use super::{
     AskedBy, Asks, Clustering, Component, Data, Entry, FromJoining, HealthQuestion, Lifetime, LogGrammar, PreStop,
     ProgramHealth, Role, Rule, Scaling, Source, Store,
@@ -249,7 +250,7 @@ pub(super) const CASSANDRA: Entry = Entry {
         title: "Cassandra",
         replication_factor: 2,
         from_joining: Some(FromJoining {
-            file: "/etc/cassandra/cassandra.yaml",
+            file: CASSANDRA_SETTINGS,
             data: "/var/lib/cassandra",
             source: Source(CASSANDRA_PLUGIN),
         }),

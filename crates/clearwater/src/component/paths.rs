@@ -1,11 +1,5 @@
-//! Where things stand in the images' file systems, as upstream chose it. Shell texts that run in a container have these
-//! paths in them as they are.
-
-macro_rules! settings {
-    ($file:literal) => {
-        concat!("/etc/clearwater", $file)
-    };
-}
+//! Where things stand in the images' file systems, as upstream chose it. Shell texts that run in a container are given
+//! these as arguments.
 
 macro_rules! supervisor {
     ($file:literal) => {
@@ -13,15 +7,21 @@ macro_rules! supervisor {
     };
 }
 
-/// The directory of `shared_config`, `local_config` and `user_settings`
-/// (clearwater-infrastructure `clearwater-auto-config/etc/clearwater/config`).
-pub const SETTINGS_DIRECTORY: &str = settings!("");
-
 /// What somebody sets by hand: read after every other file.
-pub(crate) const USER_SETTINGS: &str = settings!("/user_settings");
+pub(crate) const USER_SETTINGS: &str = "/etc/clearwater/user_settings";
+
+/// What a container's programs are configured by, each read after the one before it
+/// (clearwater-infrastructure `clearwater-auto-config/etc/clearwater/config`).
+pub const SETTINGS_FILES: [&str; 3] = ["/etc/clearwater/shared_config", "/etc/clearwater/local_config", USER_SETTINGS];
+
+/// Cassandra's own settings, which the cluster manager writes when a member joins.
+pub const CASSANDRA_SETTINGS: &str = "/etc/cassandra/cassandra.yaml";
+
+/// What puts numbers into Ellis' pool says here how far it came (clearwater-docker `ellis/create_numbers.sh`).
+pub const NUMBERS_LOG: &str = "/var/log/create_numbers.log";
 
 /// Where supervisord writes its own log and what its programs print (clearwater-docker `base/Dockerfile`).
-pub(crate) const SUPERVISOR_LOGS: &str = supervisor!("");
+pub const SUPERVISOR_LOGS: &str = supervisor!("");
 
 /// What supervisord's programs print, as a pattern of files.
 pub const PROGRAM_LOGS: &str = supervisor!("/*-std*.log");

@@ -26,6 +26,7 @@ mod set;
 mod setting;
 pub mod shared;
 pub mod shell;
+mod size;
 mod starter;
 mod unfit;
 
@@ -48,4 +49,5 @@ pub use security::{
     SecurityContext, Sysctl,
 };
 pub use set::{InvalidSet, Set};
+pub use size::Size;
 pub use starter::starter;

@@ -30,11 +30,11 @@ enum What {
     Float,
     Text(String),
     List(Vec<Item>),
-    Map(Vec<Entry>),
+    Map(Vec<WrittenKey>),
 }
 
 #[derive(Clone)]
-struct Entry {
+struct WrittenKey {
     key: String,
     place: Location,
     value: Item,
@@ -54,7 +54,7 @@ impl Item {
             Kind::Map(entries) => What::Map(
                 entries
                     .into_iter()
-                    .map(|(key, value)| Entry {
+                    .map(|(key, value)| WrittenKey {
                         place: place(key.at),
                         key: match (&key.kind, key.written(text)) {
                             (Kind::Text(s), _) => s.clone(),
@@ -104,7 +104,7 @@ impl DeploymentFile {
 
     /// Reads and checks a deployment file with values from the command line put over it, in their order.
     pub fn parse_with(text: &str, name: &str, sets: &[Set]) -> Result<Self, ConfigErrors> {
-        let mut reader = Reader::default();
+        let mut reader = FileReader::default();
         let file = reader.read(text, name, sets);
         if let Some(file) = &file {
             let found = check::file(file);
@@ -122,14 +122,14 @@ impl DeploymentFile {
 }
 
 #[derive(Default)]
-struct Reader {
+struct FileReader {
     problems: Vec<Problem>,
     /// Values that were left out because something is wrong with them: nothing more is said about these.
     damaged: Vec<KeyPath>,
     places: Places,
 }
 
-impl Reader {
+impl FileReader {
     fn read(&mut self, text: &str, name: &str, sets: &[Set]) -> Option<DeploymentFile> {
         let place = |at: Option<Position>| Location::File {
             name: name.to_owned(),
@@ -195,7 +195,7 @@ impl Reader {
                     let found = entries.iter().position(|e| e.key == *key).unwrap_or(entries.len());
                     if found == entries.len() {
                         let value = Item { what: What::Null, place: place.clone(), written: None };
-                        entries.push(Entry { key: key.clone(), place: place.clone(), value });
+                        entries.push(WrittenKey { key: key.clone(), place: place.clone(), value });
                     }
                     &mut entries[found].value
                 }
@@ -356,8 +356,8 @@ impl Reader {
         Value::Array(values.collect())
     }
 
-    fn mapping(&mut self, schema: &Value, entries: &[Entry], item: &Item, path: &KeyPath) -> Option<Value> {
-        let mut seen: Vec<&Entry> = Vec::new();
+    fn mapping(&mut self, schema: &Value, entries: &[WrittenKey], item: &Item, path: &KeyPath) -> Option<Value> {
+        let mut seen: Vec<&WrittenKey> = Vec::new();
         let mut map = Map::new();
         let required: Vec<&str> =
             schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
@@ -397,7 +397,7 @@ impl Reader {
     }
 
     /// The schema of an entry's value, or `None` where its key is not known.
-    fn entry_schema<'s>(&mut self, schema: &'s Value, entry: &Entry, path: &KeyPath) -> Option<&'s Value> {
+    fn entry_schema<'s>(&mut self, schema: &'s Value, entry: &WrittenKey, path: &KeyPath) -> Option<&'s Value> {
         let known: Vec<&str> = match schema.get("propertyNames").map(resolve) {
             Some(names) => choices(names),
             None => properties(schema).map(|(k, _)| k).collect(),

@@ -218,7 +218,7 @@ impl Settings {
     /// Reads a file without running anything in it: comments, blank lines and assignments of literal values, bare or
     /// quoted. Anything that a shell would expand or run is an error.
     pub fn parse(text: &str) -> Result<Self, NotPlain> {
-        let mut reader = Reader { chars: text.chars().peekable(), line: 1, column: 1 };
+        let mut reader = ShellReader { chars: text.chars().peekable(), line: 1, column: 1 };
         let mut settings = Vec::new();
         while let Some(c) = reader.peek() {
             match c {
@@ -257,13 +257,13 @@ impl fmt::Display for Settings {
     }
 }
 
-struct Reader<'a> {
+struct ShellReader<'a> {
     chars: std::iter::Peekable<std::str::Chars<'a>>,
     line: usize,
     column: usize,
 }
 
-impl Reader<'_> {
+impl ShellReader<'_> {
     fn peek(&mut self) -> Option<char> {
         self.chars.peek().copied()
     }

@@ -1,11 +1,19 @@
+use super::size::{Size, components};
 use crate::component::Release;
 
 /// A deployment file that says what can be chosen. It has no title, and names no program: who writes it down puts above it
 /// what to do with the file.
 ///
-/// It deploys the release with every default. For classic it has example images, which must be replaced.
-pub fn starter(release: Release) -> String {
+/// It deploys the release with every default, or with the counts and resources that are recommended for a size. For classic
+/// it has example images, which must be replaced.
+pub fn starter(release: Release, size: Option<Size>) -> String {
     let text = include_str!("starter.yaml");
+    let sized = size.and_then(|size| {
+        let (before, rest) = text.split_once("#components:\n")?;
+        let (_, after) = rest.split_once("\n\n")?;
+        Some(format!("{before}{}\n{after}", components(release, size)))
+    });
+    let text = sized.as_deref().unwrap_or(text);
     if release != Release::Classic {
         return text.to_owned();
     }

@@ -102,13 +102,13 @@ const fn daemon(component: Component) -> Asker {
 const SIP_CLIENT: Asker = Asker { component: None, program: "SIP client", resolver: Resolver::Outside };
 const BROWSER: Asker = Asker { component: None, program: "browser", resolver: Resolver::Outside };
 
-struct List<'a> {
+struct NeedsList<'a> {
     deployment: &'a Deployment,
     names: Names,
     needs: Vec<NeededName>,
 }
 
-impl List<'_> {
+impl NeedsList<'_> {
     fn add(&mut self, need: NeededName) {
         if let Some(same) = self.needs.iter_mut().find(|n| n.name == need.name && n.types == need.types) {
             same.askers.extend(need.askers);
@@ -179,7 +179,7 @@ impl List<'_> {
 /// ```
 pub fn needs(deployment: &Deployment) -> Result<Vec<NeededName>, InvalidName> {
     use Component::{Bono, Cassandra, Chronos, Ellis, Homer, Homestead, HomesteadProv, Ralf, Sprout};
-    let mut list = List { deployment, names: deployment.names(), needs: Vec::new() };
+    let mut list = NeedsList { deployment, names: deployment.names(), needs: Vec::new() };
     let classic = deployment.release() == Release::Classic;
 
     etcd(&mut list)?;
@@ -272,7 +272,7 @@ pub fn needs(deployment: &Deployment) -> Result<Vec<NeededName>, InvalidName> {
 }
 
 /// The name of etcd, which alone is asked for without a zone.
-fn etcd(list: &mut List<'_>) -> Result<(), InvalidName> {
+fn etcd(list: &mut NeedsList<'_>) -> Result<(), InvalidName> {
     use Component::Etcd;
     let proxies = list.deployment.components().map(|e| e.component).filter(|c| *c != Etcd);
     let askers =
@@ -292,7 +292,7 @@ fn etcd(list: &mut List<'_>) -> Result<(), InvalidName> {
 }
 
 /// The sub-domains of sprout that the classic release's configuration names.
-fn sub_domains(list: &mut List<'_>) -> Result<(), InvalidName> {
+fn sub_domains(list: &mut NeedsList<'_>) -> Result<(), InvalidName> {
     use Component::{Bono, Sprout};
     if list.deployment.release() != Release::Classic {
         return Ok(());
@@ -341,9 +341,9 @@ fn sub_domains(list: &mut List<'_>) -> Result<(), InvalidName> {
 }
 
 /// What those outside look for, and what only they would miss.
-fn outside(list: &mut List<'_>) -> Result<(), InvalidName> {
+fn outside(list: &mut NeedsList<'_>) -> Result<(), InvalidName> {
     use Component::{Bono, Ellis, Homestead};
-    let clients = |name: Name, target, asker, why, without, list: &List<'_>| NeededName {
+    let clients = |name: Name, target, asker, why, without, list: &NeedsList<'_>| NeededName {
         given_by: list.giver(&name),
         name,
         types: ADDRESS,

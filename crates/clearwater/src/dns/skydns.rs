@@ -81,7 +81,7 @@ pub enum SkyDnsError {
     Name(#[from] InvalidName),
 }
 
-struct Entry {
+struct KeyEntry {
     at: Name,
     host: Host,
     service: Option<(u16, u16, u16)>,
@@ -116,13 +116,13 @@ pub fn keys(zone: &Zone, owned: &[Name]) -> Result<Vec<Key>, SkyDnsError> {
             });
         }
     }
-    let mut keys: Vec<Key> = entries.iter().map(Entry::key).collect();
+    let mut keys: Vec<Key> = entries.iter().map(KeyEntry::key).collect();
     keys.sort();
     Ok(keys)
 }
 
-fn entries(zone: &Zone) -> Result<Vec<Entry>, SkyDnsError> {
-    let mut entries: Vec<Entry> = Vec::new();
+fn entries(zone: &Zone) -> Result<Vec<KeyEntry>, SkyDnsError> {
+    let mut entries: Vec<KeyEntry> = Vec::new();
     for (name, ttl, data) in zone.records() {
         match data {
             RecordData::Srv { priority, weight, port, target } => {
@@ -131,10 +131,10 @@ fn entries(zone: &Zone) -> Result<Vec<Entry>, SkyDnsError> {
                 if target.parent().as_ref() == Some(name) && addresses.len() == 1 {
                     // A host right below the service's name is the key that both are answered from.
                     let host = addresses.into_iter().next().map(Host::Address);
-                    entries.extend(host.map(|host| Entry { at: target.clone(), host, service, ttl }));
+                    entries.extend(host.map(|host| KeyEntry { at: target.clone(), host, service, ttl }));
                 } else {
                     let at = name.prepend(&format!("srv-{}", entries.len()))?;
-                    entries.push(Entry { at, host: Host::Name(target.clone()), service, ttl });
+                    entries.push(KeyEntry { at, host: Host::Name(target.clone()), service, ttl });
                 }
             }
             RecordData::Naptr { .. } => {
@@ -154,7 +154,7 @@ fn entries(zone: &Zone) -> Result<Vec<Entry>, SkyDnsError> {
         };
         let has_key = entries.iter().take(services).any(|e| e.at == *name);
         if !has_key {
-            entries.push(Entry { at: name.prepend(&label)?, host, service: None, ttl });
+            entries.push(KeyEntry { at: name.prepend(&label)?, host, service: None, ttl });
         }
     }
     Ok(entries)
@@ -169,7 +169,7 @@ fn addresses(zone: &Zone, name: &Name) -> impl Iterator<Item = IpAddr> {
 
 /// What SkyDNS answers: every key below the name, or the name's own where there is none below. Weights become shares
 /// of a hundred among records of one priority (coredns `plugin/backend_lookup.go`, SRV).
-fn answers(entries: &[Entry], name: &Name, record_type: RecordType) -> BTreeSet<RecordData> {
+fn answers(entries: &[KeyEntry], name: &Name, record_type: RecordType) -> BTreeSet<RecordData> {
     let below = || entries.iter().filter(|e| e.at.is_within(name));
     let share = |priority: u16, weight: u16| {
         let same = below().map(|e| e.service.unwrap_or((10, 10, 0))).filter(|(p, ..)| *p == priority);
@@ -197,7 +197,7 @@ fn answers(entries: &[Entry], name: &Name, record_type: RecordType) -> BTreeSet<
         .collect()
 }
 
-impl Entry {
+impl KeyEntry {
     fn key(&self) -> Key {
         let host = match &self.host {
             Host::Address(ip) => ip.to_string(),

@@ -26,7 +26,7 @@ pub struct Assembler {
     grammar: LogGrammar,
     /// Whether each record may have a grammar of its own.
     is_mixed: bool,
-    open: Option<Open>,
+    open: Option<OpenRecord>,
     /// The bytes of the open record.
     bytes: BytesMut,
     /// The size of the next piece.
@@ -36,7 +36,7 @@ pub struct Assembler {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Open {
+struct OpenRecord {
     head_len: usize,
     message: Message,
     /// Carriage returns of its message that were taken out on the way.
@@ -80,7 +80,7 @@ impl Assembler {
         // The time that stands before a call is not counted with it, but is shorter than any head of a record.
         let is_full = self.bytes.len() + self.open.map_or(0, |open| open.lost) >= LONGEST_CALL;
         // A body may quote a log. What comes behind a full call is none of it, whatever was announced.
-        let inside = !is_full && matches!(self.open, Some(Open { message: Message::Body { left: 1.., .. }, .. }));
+        let inside = !is_full && matches!(self.open, Some(OpenRecord { message: Message::Body { left: 1.., .. }, .. }));
         let grammar = match (inside, self.is_mixed) {
             (true, _) => None,
             // What follows a plain line is a line of its own.
@@ -92,7 +92,7 @@ impl Assembler {
             self.grammar = grammar;
             self.is_rest = false;
             self.append(line);
-            self.open = Some(Open { head_len: line.len(), message: announced(text), lost: 0 });
+            self.open = Some(OpenRecord { head_len: line.len(), message: announced(text), lost: 0 });
             return done;
         }
         let is_note = is_full && self.grammar == LogGrammar::Cpp && cut_note(line).is_some();
@@ -130,7 +130,7 @@ impl Assembler {
 
     /// Gives the record that is still open, at the end of a stream or when nothing more is expected soon.
     pub fn finish(&mut self) -> Option<Record> {
-        let Open { head_len, .. } = self.open.take()?;
+        let OpenRecord { head_len, .. } = self.open.take()?;
         Some(self.record(head_len))
     }
 

@@ -38,7 +38,7 @@ named!(
 
 /// The final answer to a method.
 #[derive(Clone, Debug)]
-struct Answer {
+struct FinalAnswer {
     method: Printable,
     cseq: u64,
     status: u16,
@@ -62,13 +62,13 @@ pub struct Dialog {
     pub to: Printable,
     /// How many times one of its messages was logged: twice at most for each hop.
     pub messages: u64,
-    answers: Vec<Answer>,
+    answers: Vec<FinalAnswer>,
     is_cancelled: bool,
     is_of_subject: bool,
 }
 
 impl Dialog {
-    fn answer(&self) -> Option<&Answer> {
+    fn answer(&self) -> Option<&FinalAnswer> {
         self.answers.iter().find(|a| a.method == self.method)
     }
 
@@ -94,7 +94,7 @@ impl Dialog {
 
     /// Takes a final answer. Of two phones one may refuse and one answer; a request that was challenged or refused may
     /// be tried again, and a call that stands is not undone by what is asked within it.
-    fn take(&mut self, new: Answer) {
+    fn take(&mut self, new: FinalAnswer) {
         let is_last = self.answers.len() >= METHODS;
         let Some(old) = self.answers.iter_mut().find(|a| a.method == new.method) else {
             if !is_last {
@@ -168,7 +168,7 @@ impl Dialogs {
             let number = cseq.split_ascii_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0);
             let text = message.start_line();
             let text = text.trim_start_matches("SIP/2.0 ");
-            dialog.take(Answer { method: method.as_ref().into(), cseq: number, status, text: text.into() });
+            dialog.take(FinalAnswer { method: method.as_ref().into(), cseq: number, status, text: text.into() });
         }
         dialog.is_of_subject.then_some((&*dialog, before))
     }

@@ -64,10 +64,10 @@ pub struct Waits {
 #[derive(Debug)]
 pub struct Merge<T> {
     waits: Waits,
-    sources: HashMap<SourceId, Source<T>, FixedState>,
+    sources: HashMap<SourceId, SourceQueue<T>, FixedState>,
     /// The first item of each source that holds any, smallest first. What is no longer a first item is passed over.
     heads: BinaryHeap<Reverse<(Timestamp, u64, SourceId)>>,
-    late: BinaryHeap<Reverse<Held<T>>>,
+    late: BinaryHeap<Reverse<HeldItem<T>>>,
     held: usize,
     behind: usize,
     bounds: Option<Bounds>,
@@ -77,9 +77,9 @@ pub struct Merge<T> {
 }
 
 #[derive(Debug)]
-struct Source<T> {
+struct SourceQueue<T> {
     /// What it holds, oldest first.
-    queue: VecDeque<Held<T>>,
+    queue: VecDeque<HeldItem<T>>,
     /// When the youngest of all its items was written.
     mark: Option<Timestamp>,
     /// When it was heard last, while it is behind.
@@ -124,7 +124,7 @@ impl Bound {
 }
 
 #[derive(Debug)]
-struct Held<T> {
+struct HeldItem<T> {
     time: Timestamp,
     seq: u64,
     source: SourceId,
@@ -132,7 +132,7 @@ struct Held<T> {
     item: T,
 }
 
-impl<T> Held<T> {
+impl<T> HeldItem<T> {
     fn key(&self) -> (Timestamp, u64) {
         (self.time, self.seq)
     }
@@ -142,21 +142,21 @@ impl<T> Held<T> {
     }
 }
 
-impl<T> PartialEq for Held<T> {
+impl<T> PartialEq for HeldItem<T> {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
     }
 }
 
-impl<T> Eq for Held<T> {}
+impl<T> Eq for HeldItem<T> {}
 
-impl<T> PartialOrd for Held<T> {
+impl<T> PartialOrd for HeldItem<T> {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<T> Ord for Held<T> {
+impl<T> Ord for HeldItem<T> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.key().cmp(&other.key())
     }
@@ -183,7 +183,7 @@ impl<T> Merge<T> {
     pub fn open(&mut self, now: Instant) -> SourceId {
         let id = SourceId(self.next_source);
         self.next_source += 1;
-        self.sources.insert(id, Source { queue: VecDeque::new(), mark: None, heard: Some(now), closed: false });
+        self.sources.insert(id, SourceQueue { queue: VecDeque::new(), mark: None, heard: Some(now), closed: false });
         self.behind += 1;
         self.bounds = None;
         id
@@ -231,7 +231,7 @@ impl<T> Merge<T> {
             source.mark = Some(time);
         }
         self.bounds = None;
-        let held = Held { time, seq: self.next_seq, source: id, came: now, item };
+        let held = HeldItem { time, seq: self.next_seq, source: id, came: now, item };
         self.next_seq += 1;
         self.held += 1;
         if self.last.is_some_and(|last| time < last) {

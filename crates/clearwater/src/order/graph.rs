@@ -168,7 +168,7 @@ impl Graph {
     }
 
     /// Adds a Clearwater component as a node of its name.
-    pub fn add_component(&mut self, component: Component) -> &mut Self {
+    pub(crate) fn add_component(&mut self, component: Component) -> &mut Self {
         self.intern(component.name().into(), Some(component));
         self
     }

@@ -187,7 +187,7 @@ impl StartPlan {
         Schedule {
             plan: self.clone(),
             open,
-            state: vec![State::Waiting; self.inner.names.len()],
+            state: vec![NodeState::Waiting; self.inner.names.len()],
             unfinished: self.len(),
         }
     }
@@ -382,7 +382,7 @@ impl std::fmt::Display for CriticalPath {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum NodeState {
     Waiting,
     Done,
     /// It failed, or something that it waits for did.
@@ -408,7 +408,7 @@ enum State {
 pub struct Schedule {
     plan: StartPlan,
     open: Vec<usize>,
-    state: Vec<State>,
+    state: Vec<NodeState>,
     unfinished: usize,
 }
 
@@ -425,7 +425,7 @@ impl Schedule {
     /// Every node that may start and is not done, in the order in which the nodes were added.
     pub fn ready(&self) -> Vec<Arc<str>> {
         (0..self.open.len())
-            .filter(|&n| self.open[n] == 0 && self.state[n] == State::Waiting)
+            .filter(|&n| self.open[n] == 0 && self.state[n] == NodeState::Waiting)
             .filter_map(|n| self.shared(index(n)))
             .collect()
     }
@@ -436,16 +436,16 @@ impl Schedule {
     /// unknown, or done or lost already.
     pub fn complete(&mut self, node: &str) -> Vec<Arc<str>> {
         let Some(&node) = self.plan.inner.by_name.get(node) else { return Vec::new() };
-        if self.state[node as usize] != State::Waiting {
+        if self.state[node as usize] != NodeState::Waiting {
             return Vec::new();
         }
-        self.state[node as usize] = State::Done;
+        self.state[node as usize] = NodeState::Done;
         self.unfinished -= 1;
         let mut ready = Vec::new();
         for &dependent in self.plan.inner.dependents.of(node) {
             let dependent = dependent as usize;
             self.open[dependent] -= 1;
-            if self.open[dependent] == 0 && self.state[dependent] == State::Waiting {
+            if self.open[dependent] == 0 && self.state[dependent] == NodeState::Waiting {
                 ready.extend(self.shared(index(dependent)));
             }
         }
@@ -456,16 +456,16 @@ impl Schedule {
     /// those that are done. In the order in which the nodes were added.
     pub fn fail(&mut self, node: &str) -> Vec<Arc<str>> {
         let Some(&node) = self.plan.inner.by_name.get(node) else { return Vec::new() };
-        if self.state[node as usize] != State::Waiting {
+        if self.state[node as usize] != NodeState::Waiting {
             return Vec::new();
         }
         let mut lost = Vec::new();
         let mut stack = vec![node];
         while let Some(n) = stack.pop() {
-            if self.state[n as usize] != State::Waiting {
+            if self.state[n as usize] != NodeState::Waiting {
                 continue;
             }
-            self.state[n as usize] = State::Lost;
+            self.state[n as usize] = NodeState::Lost;
             self.unfinished -= 1;
             if n != node {
                 lost.push(n);
@@ -480,7 +480,7 @@ impl Schedule {
     pub fn waiting_for(&self, node: &str) -> Vec<Arc<str>> {
         let Some(&node) = self.plan.inner.by_name.get(node) else { return Vec::new() };
         let gates = self.plan.inner.gates.of(node).iter();
-        gates.filter(|&&g| self.state[g as usize] != State::Done).filter_map(|&g| self.shared(g)).collect()
+        gates.filter(|&&g| self.state[g as usize] != NodeState::Done).filter_map(|&g| self.shared(g)).collect()
     }
 
     /// Whether nothing is left to start: each node is done, or can never start.

@@ -60,7 +60,7 @@ pub(super) fn text(report: &Report) -> String {
     for note in &report.notes {
         let _ = writeln!(text, "{DIM}{}{DIM:#}", plain(note));
     }
-    let dangling = report.servers.iter().flat_map(|s| &s.answers).any(|a| a.answer.starts_with("NXDOMAIN"));
+    let dangling = report.servers.iter().flat_map(|s| &s.answers).any(|a| a.is_missing);
     if dangling && report.action == DnsAction::Put && report.outcome != PatchOutcome::Stale {
         let _ = writeln!(
             text,

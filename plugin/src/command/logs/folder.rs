@@ -12,10 +12,10 @@ pub(super) struct Folder {
     path: PathBuf,
     size: u64,
     keep: u32,
-    files: BTreeMap<String, Open>,
+    files: BTreeMap<String, OpenLog>,
 }
 
-struct Open {
+struct OpenLog {
     file: BufWriter<File>,
     written: u64,
 }
@@ -76,7 +76,7 @@ impl Folder {
                 }
                 let file = OpenOptions::new().append(true).create(true).open(path)?;
                 let written = file.metadata()?.len();
-                place.insert(Open { file: BufWriter::with_capacity(64 * 1024, file), written })
+                place.insert(OpenLog { file: BufWriter::with_capacity(64 * 1024, file), written })
             }
         };
         open.written += length;

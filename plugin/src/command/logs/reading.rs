@@ -16,7 +16,7 @@ use crate::error::CliError;
 
 /// What was seen, for the end.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct ReadingSummary {
     pub(super) records: u64,
     pub(super) lines: u64,
     pub(super) late: u64,
@@ -29,7 +29,7 @@ pub(super) struct Seen {
     known: BySource<()>,
 }
 
-impl Seen {
+impl ReadingSummary {
     fn source(&mut self, source: &Arc<LogSource>) {
         self.known.get(source, |source| {
             self.sources.insert(format::name(source));
@@ -43,7 +43,7 @@ pub(super) struct Reading {
     pub(super) filter: Filter,
     pub(super) printer: Printer,
     pub(super) out: Out,
-    pub(super) seen: Seen,
+    pub(super) seen: ReadingSummary,
 }
 
 /// Where lines go.

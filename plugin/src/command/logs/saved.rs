@@ -18,7 +18,7 @@ use crate::error::CliError;
 
 use super::Unread;
 use member::{Member, ROOM};
-use reader::{Reader, of_path, unnamed};
+use reader::{SavedReader, of_path, unnamed};
 
 /// Hands on every record of a file or of a directory with all below it, in time order. What cannot be read is named, and the
 /// rest goes on.
@@ -26,7 +26,7 @@ pub(crate) fn each_of_path(
     path: &Path,
     context: &mut Context,
     unread: &mut Unread,
-    mut take: impl FnMut(&LogEntry, &mut Context) -> Result<(), CliError>,
+    take: impl FnMut(&LogEntry, &mut Context) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
     let mut members = Vec::new();
     let kind = path.metadata().map_err(|source| CliError::Read { path: path.to_owned(), source })?;
@@ -39,11 +39,31 @@ pub(crate) fn each_of_path(
     if members.is_empty() {
         return Err(CliError::Read { path: path.to_owned(), source: io::Error::other("there is no log in it") });
     }
+    each_of_members(members, context, unread, take)
+}
+
+/// The same of logs in memory, each by the path that tells whose it is.
+pub(crate) fn each_of_texts<'a>(
+    texts: impl Iterator<Item = (&'a str, &'a [u8])>,
+    context: &mut Context,
+    unread: &mut Unread,
+    take: impl FnMut(&LogEntry, &mut Context) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    let members = texts.map(|(name, text)| Member::taken(name.into(), text)).collect::<Result<_, _>>()?;
+    each_of_members(members, context, unread, take)
+}
+
+fn each_of_members(
+    members: Vec<Member>,
+    context: &mut Context,
+    unread: &mut Unread,
+    mut take: impl FnMut(&LogEntry, &mut Context) -> Result<(), CliError>,
+) -> Result<(), CliError> {
     let mut logs: Vec<Log> = members.into_iter().map(|member| Log { member, open: None }).collect();
     let mut turns = BinaryHeap::new();
     for (index, log) in logs.iter().enumerate() {
         // Of many files few are open at once: the others are only asked where they begin.
-        match Open::new(&log.member).and_then(|mut log| log.next()) {
+        match OpenMember::new(&log.member).and_then(|mut log| log.next()) {
             Ok(Some(first)) => turns.push(Reverse((first.time, index))),
             Ok(None) => {}
             Err(error) => unread.file(&log.member.name, &error, context),
@@ -91,7 +111,7 @@ pub(crate) fn each_of_stdin(
     let fail = |source| CliError::Read { path: "standard input".into(), source };
     let input = io::BufReader::with_capacity(ROOM, io::stdin());
     let mut input = member::unpacked(Box::new(input)).and_then(member::text).map_err(fail)?;
-    let mut reader: Option<Reader> = None;
+    let mut reader: Option<SavedReader> = None;
     let (mut lines, mut out) = (Lines::default(), VecDeque::new());
     loop {
         let chunk = match input.fill_buf() {
@@ -100,7 +120,7 @@ pub(crate) fn each_of_stdin(
             Err(source) => return Err(fail(source)),
         };
         let length = chunk.len();
-        let reader = reader.get_or_insert_with(|| Reader::new(unnamed("", "", LogOrigin::Output), chunk));
+        let reader = reader.get_or_insert_with(|| SavedReader::new(unnamed("", "", LogOrigin::Output), chunk));
         if length == 0 {
             if let Some(line) = lines.rest() {
                 reader.line(line, &mut out);
@@ -163,14 +183,14 @@ fn find(dir: &Path, members: &mut Vec<Member>, context: &mut Context, unread: &m
 /// A log, opened when its turn comes.
 struct Log {
     member: Member,
-    open: Option<(Box<Open>, Option<LogEntry>)>,
+    open: Option<(Box<OpenMember>, Option<LogEntry>)>,
 }
 
 /// A log that is being read.
-struct Open {
+struct OpenMember {
     input: Box<dyn BufRead>,
     lines: Lines,
-    reader: Reader,
+    reader: SavedReader,
     out: VecDeque<LogEntry>,
     has_ended: bool,
 }
@@ -179,7 +199,7 @@ impl Log {
     /// Yields the record whose turn it is, and when the next one was written.
     fn turn(&mut self) -> io::Result<(Option<LogEntry>, Option<Timestamp>)> {
         if self.open.is_none() {
-            let mut open = Box::new(Open::new(&self.member)?);
+            let mut open = Box::new(OpenMember::new(&self.member)?);
             let first = open.next()?;
             self.open = Some((open, first));
         }
@@ -196,10 +216,10 @@ impl Log {
     }
 }
 
-impl Open {
+impl OpenMember {
     fn new(member: &Member) -> io::Result<Self> {
         let mut input = member.open()?;
-        let reader = Reader::new(of_path(&member.name), input.fill_buf()?);
+        let reader = SavedReader::new(of_path(&member.name), input.fill_buf()?);
         Ok(Self { input, lines: Lines::default(), reader, out: VecDeque::new(), has_ended: false })
     }
 

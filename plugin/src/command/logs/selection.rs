@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use regex::Regex;
 
-use crate::cli::PlaceArgs;
+use crate::arguments::PlaceArgs;
 use crate::context::Context;
 use crate::duration::duration;
 use crate::error::CliError;
@@ -49,7 +49,7 @@ pub(in crate::command) struct Selection {
     exclude_pod: Vec<Regex>,
     /// Only containers in this state: running, waiting, terminated or all
     #[arg(long, value_name = "STATE", value_delimiter = ',', value_enum, default_value = "all")]
-    container_state: Vec<State>,
+    container_state: Vec<RunState>,
     /// Only pods with this condition, as ready or ready=false
     #[arg(long, value_name = "NAME[=VALUE]")]
     condition: Option<String>,
@@ -89,14 +89,14 @@ pub(in crate::command) struct Selection {
 
 /// What a container does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum State {
+enum RunState {
     Running,
     Waiting,
     Terminated,
     All,
 }
 
-impl State {
+impl RunState {
     fn is_of(self, status: &ContainerStatus) -> bool {
         let state = status.state.as_ref();
         match self {

@@ -22,9 +22,16 @@ pub(crate) struct Unread {
     troubles: u64,
     /// Why nothing more could be read at all.
     all: Option<Printable>,
+    /// Whether nothing is said of what was saved: it is not what was asked for.
+    quiet: bool,
 }
 
 impl Unread {
+    /// One that says nothing of what was saved.
+    pub(in crate::command) fn quiet() -> Self {
+        Self { quiet: true, ..Self::default() }
+    }
+
     pub(in crate::command) fn take(&mut self, source: Option<&LogSource>, why: &Printable, context: &mut Context) {
         match source {
             None => self.all = Some(why.clone()),
@@ -40,7 +47,9 @@ impl Unread {
     /// What was saved and cannot be read.
     pub(super) fn file(&mut self, path: &Path, why: &io::Error, context: &mut Context) {
         let name = path.display().to_string();
-        context.talk().warning(format!("{name}: not read: {why}"));
+        if !self.quiet {
+            context.talk().warning(format!("{name}: not read: {why}"));
+        }
         self.sources.insert(name);
     }
 
@@ -50,6 +59,9 @@ impl Unread {
             return;
         }
         self.troubles += 1;
+        if self.quiet {
+            return;
+        }
         context.talk().warning(format!(
             "{}: none of its {lines} lines is in a form that is known; they stand as they are, without a time",
             path.display()

@@ -23,7 +23,7 @@ use futures::{Stream, StreamExt};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::PlaceArgs;
+use crate::arguments::PlaceArgs;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::runtime::unless_ended;

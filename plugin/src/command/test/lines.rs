@@ -96,13 +96,13 @@ fn next(number: u32) -> u32 {
 }
 
 /// Lines that were made, or are about to be.
-struct Held {
+struct LeasedLines {
     lease: Lease,
     provisioning: Provisioning,
     identities: Mutex<Vec<PublicIdentity>>,
 }
 
-impl Held {
+impl LeasedLines {
     async fn take_away(&self) -> Result<(), SubscriberError> {
         let identities = self.identities.lock().clone();
         self.provisioning.delete_all(identities).map(|(_, deleted)| deleted).try_collect::<Vec<_>>().await?;
@@ -115,7 +115,7 @@ impl Held {
 
 /// Lines in use.
 struct Lane {
-    held: Arc<Held>,
+    held: Arc<LeasedLines>,
     accounts: Vec<Account>,
 }
 
@@ -123,7 +123,7 @@ struct Lane {
 pub(super) struct Lines {
     cluster: Cluster,
     skew: SignedDuration,
-    held: Mutex<Vec<Arc<Held>>>,
+    held: Mutex<Vec<Arc<LeasedLines>>>,
     lanes: Vec<tokio::sync::Mutex<Option<Lane>>>,
     /// How many a lane has.
     each: usize,
@@ -157,7 +157,7 @@ impl Lines {
         let mut count = 0;
         for (lease, identities) in left {
             let provisioning = Provisioning::open(&self.cluster, lease.options()).await?;
-            let held = Held { lease, provisioning, identities: Mutex::new(identities.clone()) };
+            let held = LeasedLines { lease, provisioning, identities: Mutex::new(identities.clone()) };
             held.take_away().await?;
             for identity in &identities {
                 // An Ellis that was replaced meanwhile knows nothing of it.
@@ -172,7 +172,7 @@ impl Lines {
     async fn make(&self, count: usize, lasting: SignedDuration) -> Result<Lane, CliError> {
         let lease = Lease::until(self.now() + lasting);
         let provisioning = Provisioning::open(&self.cluster, lease.options()).await?;
-        let held = Arc::new(Held { lease, provisioning, identities: Mutex::default() });
+        let held = Arc::new(LeasedLines { lease, provisioning, identities: Mutex::default() });
         self.held.lock().push(Arc::clone(&held));
         let span = u64::from(NUMBERS.end() - NUMBERS.start()) + 1;
         let mut number = NUMBERS.start() + u32::try_from(chance() % span).unwrap_or_default();

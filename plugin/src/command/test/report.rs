@@ -9,7 +9,7 @@ use clearwater_sip::{Heading, MediaReport, TranscriptEntry, suspect_of};
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event as XmlEvent};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::error::CliError;
 use crate::reporter::{BAD, DIM, GOOD, WARN, plain};
@@ -127,11 +127,21 @@ struct Message {
     /// The phone's number.
     phone: String,
     /// Whether it was `sent` by the phone or `received`.
-    direction: &'static str,
+    #[serde(rename = "direction", serialize_with = "direction")]
+    #[schemars(with = "String")]
+    heading: Heading,
     /// The method, or the status and the method that it answers.
     line: String,
     /// The Call-ID, by which `trace` finds it in the logs.
     call_id: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+fn direction<S: Serializer>(heading: &Heading, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(match heading {
+        Heading::Sent => "sent",
+        Heading::Received => "received",
+    })
 }
 
 /// How many passed, failed, and were not tried.
@@ -192,7 +202,10 @@ impl Tried {
             }
         }
         for message in &self.messages {
-            let arrow = if message.direction == "sent" { "-->" } else { "<--" };
+            let arrow = match message.heading {
+                Heading::Sent => "-->",
+                Heading::Received => "<--",
+            };
             let _ = writeln!(text, "  {:>7} ms  {} {arrow} {}", message.millis, message.phone, message.line);
         }
         if let Some(last) = self.messages.last() {
@@ -207,10 +220,7 @@ impl Message {
         Self {
             millis: millis(entry.at),
             phone: entry.phone.to_string(),
-            direction: match entry.heading {
-                Heading::Sent => "sent",
-                Heading::Received => "received",
-            },
+            heading: entry.heading,
             line: plain(&entry.message),
             call_id: plain(&entry.call_id),
         }

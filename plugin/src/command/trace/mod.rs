@@ -1,7 +1,9 @@
 //! `trace`: what calls there were, and one of them drawn.
 
 mod capture;
+mod failed;
 mod table;
+pub(crate) use failed::failed_ladders;
 #[cfg(test)]
 pub(crate) use table::Report;
 
@@ -21,7 +23,7 @@ use clearwater_kube::logs::{LogEntry, LogSource, Said};
 use table::Output;
 
 use super::logs::{Selection, Unread, each_of_path, each_of_stdin, stopped};
-use crate::cli::PlaceArgs;
+use crate::arguments::PlaceArgs;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;

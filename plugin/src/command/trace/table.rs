@@ -160,7 +160,7 @@ fn style(outcome: DialogOutcome) -> Style {
     }
 }
 
-fn is_failed(outcome: DialogOutcome) -> bool {
+pub(super) fn is_failed(outcome: DialogOutcome) -> bool {
     matches!(outcome, DialogOutcome::Failed | DialogOutcome::Unanswered)
 }
 

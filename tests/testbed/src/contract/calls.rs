@@ -25,12 +25,6 @@ hear() {
   echo "$code" >&2
   status=$code
 }
-options() {
-  open "$1" "$2"
-  say "OPTIONS sip:$1:$2 SIP/2.0" "Via: SIP/2.0/TCP $ip;rport;branch=z9hG4bK-$RANDOM$RANDOM" "Max-Forwards: $3" \
-    "To: <sip:$1:$2>" "From: <sip:poll@$ip>;tag=$RANDOM" "Call-ID: $RANDOM$RANDOM" 'CSeq: 1 OPTIONS' 'Content-Length: 0'
-  hear
-}
 register() { # address port domain user extra-header...
   local address=$1 port=$2 domain=$3 user=$4
   shift 4
@@ -52,19 +46,6 @@ credentials() { # impi password uri
 "#;
 
 pub(super) fn sip(book: &mut Book, site: &Site) {
-    let options = |component: &str, port: u16, hops: u8, wanted: &str| {
-        site.holds(component, &format!("{SIP}\noptions $ip {port} {hops}; [ \"$status\" = {wanted} ]"))
-    };
-    for port in [5060, 5058] {
-        book.claim("bono", format!("answers OPTIONS on {port} with 200"), "sprout src/options.cpp", || {
-            options("bono", port, 2, "200")
-        });
-    }
-    for port in [5052, 5053, 5054] {
-        book.claim("sprout", format!("answers OPTIONS on {port} with 200"), "sprout src/options.cpp", || {
-            options("sprout", port, 2, "200")
-        });
-    }
     book.claim("sprout", "answers 483 when Max-Forwards has run out", "sprout src/sproutletproxy.cpp", || {
         let domain = site.setting("sprout", "home_domain")?;
         site.holds(
@@ -74,13 +55,6 @@ pub(super) fn sip(book: &mut Book, site: &Site) {
                  'Max-Forwards: 0' 'To: <sip:6505550000@{domain}>' 'From: <sip:a@{domain}>;tag=1' \"Call-ID: $RANDOM\" 'CSeq: 1 MESSAGE' \
                  'Content-Length: 0'; hear; [ \"$status\" = 483 ]"
             ),
-        )
-    });
-    book.claim("bono", "answers STUN on UDP 3478", "restund, RFC 5389", || {
-        site.holds(
-            "bono",
-            "seen=$(printf '\\x00\\x01\\x00\\x00\\x21\\x12\\xa4\\x42contract-one' | timeout 3 nc -u -w 1 $ip 3478 | head -c 2 | od -An -tx1 | tr -d ' \\n'); \
-             echo \"$seen\"; [ \"$seen\" = 0101 ]",
         )
     });
     book.fact("register-unknown", "bono", "forwards a REGISTER: unknown users get 403", "sprout src/icscfrouter.cpp", || {

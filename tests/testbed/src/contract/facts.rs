@@ -1,21 +1,12 @@
 //! What the real programs did when upstream's last commits were built and run, fact by fact, and where each is kept.
 
-/// How a fact is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
-    /// The program was built, run and seen to do it.
-    Seen,
-    /// It stands in its source, or in its documentation.
-    Read,
-}
+use clearwater_kube::contract::Known;
 
-impl Known {
-    /// In words, before the source.
-    pub(super) fn words(self) -> &'static str {
-        match self {
-            Self::Seen => "seen on the real program; ",
-            Self::Read => "read; ",
-        }
+/// In words, before the source.
+pub(super) fn words(known: Known) -> &'static str {
+    match known {
+        Known::Seen => "seen on the real program; ",
+        Known::Read => "read; ",
     }
 }
 

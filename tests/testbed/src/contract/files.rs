@@ -278,12 +278,12 @@ pub fn members(text: &str) -> (Option<String>, Vec<Finding>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::Verdict;
+    use clearwater_kube::contract::Agreement;
 
     const T: &str = "27-11-2026 23:14:04.072 UTC";
 
     fn differing(findings: &[Finding]) -> Vec<String> {
-        findings.iter().filter(|f| f.verdict != Verdict::Agrees).map(ToString::to_string).collect()
+        findings.iter().filter(|f| f.agreement != Agreement::Agrees).map(ToString::to_string).collect()
     }
 
     fn log(text: &str) -> (Counts, Vec<Finding>) {

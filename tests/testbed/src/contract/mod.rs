@@ -1,19 +1,23 @@
 //! The contract: what the product relies on in Clearwater's images, as claims that a deployment answers for itself.
 //!
+//! What only reads is the product's own ([`clearwater_kube::contract`]): `kubectl clearwater check --images` puts it to the
+//! images that users run. Here stands what writes or sends besides, and what needs components that are alone.
+//!
 //! Everything is asked through kubectl from inside the deployment's own pods, with what the images hold (bash, nc, curl,
 //! supervisorctl), so the same claims can be put to the stand-ins and to the real images on anybody's cluster. Each claim
 //! names the upstream file it was read in, and says whether the real program was seen to do it: [`FACTS`] lists all that
-//! was seen, with the claims that keep it. Claims about a program alone are put to its [`files`]. Two sets ask a deployment: [`healthy`] looks at a deployment that runs (and creates one Ellis
-//! account with one number, which it deletes), [`alone`] starts each component without any other in a namespace of its
-//! own and looks at how it fails.
+//! was seen, with the claims that keep it. Claims about a program alone are put to its [`files`]. Two sets ask a
+//! deployment: [`healthy`] looks at a deployment that runs (and creates one Ellis account with one number, which it
+//! deletes), [`alone`] starts each component without any other in a namespace of its own and looks at how it fails.
 //!
 //! ```no_run
-//! use clearwater_testbed::contract::{Site, Verdict, healthy};
+//! use clearwater_kube::contract::Agreement;
+//! use clearwater_testbed::contract::{Site, healthy};
 //! # fn main() -> anyhow::Result<()> {
 //! # let cluster = clearwater_testbed::Cluster::get()?;
 //! let site = Site::look(&cluster.kubectl().in_namespace("ims"))?;
 //! for finding in healthy(&site) {
-//!     if let Verdict::Differs(seen) = &finding.verdict {
+//!     if let Agreement::Differs { seen } = &finding.agreement {
 //!         println!("{}: {seen}", finding.claim);
 //!     }
 //! }
@@ -25,29 +29,20 @@ mod calls;
 mod facts;
 pub mod files;
 mod healthy;
-mod lines;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::{Context, Result, bail};
+use clearwater::component::{Entry, Release, entry};
+use clearwater_kube::contract::{Agreement, Claim, Known, PodPlace};
+use clearwater_kube::pod::Script;
 use serde_json::Value;
 
 pub use self::alone::alone;
-pub use self::facts::{FACTS, Fact, Kept, Known};
+pub use self::facts::{FACTS, Fact, Kept};
 pub use self::healthy::healthy;
 use crate::kubectl::Kubectl;
-
-/// What a look at one claim gave.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is so.
-    Agrees,
-    /// It is not so; what was seen.
-    Differs(String),
-    /// It could not be asked; why.
-    CouldNotLook(String),
-}
 
 /// One claim and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,17 +58,18 @@ pub struct Finding {
     /// The fact that it keeps, by its name in [`FACTS`].
     pub fact: Option<&'static str>,
     /// What was found.
-    pub verdict: Verdict,
+    pub agreement: Agreement,
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (word, seen) = match &self.verdict {
-            Verdict::Agrees => ("agrees", None),
-            Verdict::Differs(seen) => ("DIFFERS", Some(seen)),
-            Verdict::CouldNotLook(why) => ("could not look", Some(why)),
+        let (word, seen) = match &self.agreement {
+            Agreement::Agrees => ("agrees", None),
+            Agreement::Differs { seen } => ("DIFFERS", Some(seen)),
+            Agreement::CouldNotLook { why } => ("could not look", Some(why)),
         };
-        write!(out, "{word:<14} {:<14} {} [{}{}]", self.component, self.claim, self.known.words(), self.source)?;
+        let known = facts::words(self.known);
+        write!(out, "{word:<14} {:<14} {} [{known}{}]", self.component, self.claim, self.source)?;
         for line in seen.into_iter().flat_map(|text| text.trim().lines()) {
             write!(out, "\n               | {line}")?;
         }
@@ -116,6 +112,19 @@ impl Book {
         self.put(component, claim.into(), source, Some(fact), look);
     }
 
+    /// Puts a claim of the product's.
+    fn take(&mut self, claim: &Claim, look: impl FnOnce() -> Result<Agreement>) {
+        let agreement = self.asked(look);
+        self.findings.push(Finding {
+            component: claim.component.name(),
+            claim: claim.words.clone(),
+            source: claim.source.0,
+            known: claim.known,
+            fact: facts::fact(&claim.id).map(|fact| fact.id),
+            agreement,
+        });
+    }
+
     fn put(
         &mut self,
         component: &'static str,
@@ -124,17 +133,16 @@ impl Book {
         fact: Option<&'static str>,
         look: impl FnOnce() -> Seen,
     ) {
-        let verdict = if self.silent {
-            Verdict::CouldNotLook("not asked".to_owned())
-        } else {
-            match look() {
-                Ok(None) => Verdict::Agrees,
-                Ok(Some(seen)) => Verdict::Differs(seen),
-                Err(error) => Verdict::CouldNotLook(format!("{error:#}")),
-            }
-        };
+        let agreement = self.asked(|| Ok(look()?.map_or(Agreement::Agrees, |seen| Agreement::Differs { seen })));
         let known = fact.and_then(facts::fact).map_or(Known::Read, |fact| fact.known);
-        self.findings.push(Finding { component, claim, source, known, fact, verdict });
+        self.findings.push(Finding { component, claim, source, known, fact, agreement });
+    }
+
+    fn asked(&self, look: impl FnOnce() -> Result<Agreement>) -> Agreement {
+        if self.silent {
+            return Agreement::CouldNotLook { why: "not asked".to_owned() };
+        }
+        look().unwrap_or_else(|error| Agreement::CouldNotLook { why: format!("{error:#}") })
     }
 
     /// An empty one that asks as this one does.
@@ -212,9 +220,34 @@ impl Site {
         self.store() == "memcached"
     }
 
+    fn release(&self) -> Release {
+        if self.is_classic() { Release::Classic } else { Release::Hunter }
+    }
+
+    fn entry(&self, component: &str) -> Option<&'static Entry> {
+        entry(self.release(), component.parse().ok()?)
+    }
+
+    /// Where a component's pod stands.
+    fn place(&self, component: &str) -> PodPlace {
+        let address = |component: &str| self.pods.get(component).map(|pod| pod.ip.clone());
+        PodPlace { address: address(component).unwrap_or_default(), etcd: address("etcd") }
+    }
+
     fn run(&self, component: &str, script: &str) -> Result<Ran> {
+        let ip = &self.pod(component)?.ip;
+        self.exec(component, &format!("ip={ip}\n( {script}\n)"))
+    }
+
+    /// Puts a script of the product's.
+    fn ask(&self, component: &str, script: &Script) -> Result<Agreement> {
+        let ran = self.exec(component, &format!("{{ {}; }} </dev/null", script.line()?))?;
+        Ok(Agreement::of(ran.code, &ran.text))
+    }
+
+    fn exec(&self, component: &str, script: &str) -> Result<Ran> {
         let pod = self.pod(component)?;
-        let wrapped = format!("exec 2>&1\nip={}\n( {script}\n)\necho \"status=$?\"", pod.ip);
+        let wrapped = format!("exec 2>&1\n{script}\necho \"status=$?\"");
         let text = self.kubectl.run_with_input(
             ["exec", "--stdin", &pod.name, "--container", &pod.container, "--", "bash", "-s"],
             &wrapped,
@@ -250,7 +283,7 @@ mod tests {
             source: "sprout src/options.cpp",
             known: Known::Seen,
             fact: None,
-            verdict: Verdict::Differs("ended with 1\n403".into()),
+            agreement: Agreement::Differs { seen: "ended with 1\n403".into() },
         };
         let text = finding.to_string();
         let line = "DIFFERS        bono           answers [seen on the real program; sprout src/options.cpp]\n";
@@ -283,8 +316,12 @@ mod tests {
 
     #[test]
     fn every_fact_is_kept_or_says_why_not() {
-        let claims: BTreeSet<&str> =
-            [false, true].into_iter().flat_map(listed).filter_map(|finding| finding.fact).collect();
+        let listed: Vec<Finding> = [false, true].into_iter().flat_map(listed).collect();
+        for finding in &listed {
+            let known = finding.fact.and_then(facts::fact).map_or(Known::Read, |fact| fact.known);
+            assert_eq!(finding.known, known, "{finding}");
+        }
+        let claims: BTreeSet<&str> = listed.iter().filter_map(|finding| finding.fact).collect();
         let ids: BTreeSet<&str> = FACTS.iter().map(|fact| fact.id).collect();
         assert_eq!(ids.len(), FACTS.len(), "a name stands twice");
         assert_eq!(claims.difference(&ids).collect::<Vec<_>>(), Vec::<&&str>::new(), "claims of unknown facts");

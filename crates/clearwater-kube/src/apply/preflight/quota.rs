@@ -12,8 +12,8 @@ use kube::api::ListParams;
 use super::super::Planned;
 use super::super::checks::{line, unseen, with_fix};
 use super::super::prepare::{ApplyPlan, LiveState};
-use super::rights::resource_of;
 use crate::cluster::{Cluster, list_all};
+use crate::kinds::ObjectKind;
 
 /// What one pod takes of each thing that a quota can count.
 pub(crate) fn demand(spec: &PodSpec) -> BTreeMap<String, f64> {
@@ -56,8 +56,9 @@ fn total_demand<'p>(planned: impl Iterator<Item = &'p Planned>) -> BTreeMap<Stri
             }
         }
         if one.operation == Operation::Create
-            && let Some((group, resource)) = resource_of(object)
+            && let Some(kind) = ObjectKind::of(object)
         {
+            let (group, resource) = (kind.group(), kind.plural);
             let counted =
                 if group.is_empty() { format!("count/{resource}") } else { format!("count/{resource}.{group}") };
             *sum.entry(counted).or_default() += 1.0;

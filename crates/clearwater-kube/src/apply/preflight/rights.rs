@@ -3,26 +3,11 @@
 use std::collections::BTreeSet;
 
 use clearwater::event::{CheckLine, Operation};
-use clearwater::manifest::Object;
 
 use super::super::prepare::{ApplyPlan, LiveState};
 use crate::cluster::Cluster;
+use crate::kinds::ObjectKind;
 use crate::rights::{self, Right, Task};
-
-/// The resource of a kind of object that is written.
-pub(super) fn resource_of(object: &Object) -> Option<(&'static str, &'static str)> {
-    Some(match object {
-        Object::ConfigMap(_) => ("", "configmaps"),
-        Object::Secret(_) => ("", "secrets"),
-        Object::Service(_) => ("", "services"),
-        Object::Deployment(_) => ("apps", "deployments"),
-        Object::StatefulSet(_) => ("apps", "statefulsets"),
-        Object::PodDisruptionBudget(_) => ("policy", "poddisruptionbudgets"),
-        Object::Ingress(_) => ("networking.k8s.io", "ingresses"),
-        Object::NetworkPolicy(_) => ("networking.k8s.io", "networkpolicies"),
-        _ => return None,
-    })
-}
 
 /// What writing takes: server-side apply that makes an object needs create as well.
 fn writes(standing: &LiveState, work: &ApplyPlan) -> BTreeSet<Right> {
@@ -31,10 +16,10 @@ fn writes(standing: &LiveState, work: &ApplyPlan) -> BTreeSet<Right> {
         writes.extend(["patch", "create"].map(|verb| Right::new(verb, "", "namespaces")));
     }
     for planned in work.all().filter(|p| p.operation != Operation::Keep) {
-        let Some((group, resource)) = resource_of(&planned.item.object) else { continue };
+        let Some(kind) = ObjectKind::of(&planned.item.object) else { continue };
         let verbs: &[&str] =
             if planned.operation == Operation::Create { &["get", "patch", "create"] } else { &["get", "patch"] };
-        writes.extend(verbs.iter().map(|verb| Right::new(verb, group, resource)));
+        writes.extend(verbs.iter().map(|verb| Right::new(verb, kind.group(), kind.plural)));
     }
     writes
 }

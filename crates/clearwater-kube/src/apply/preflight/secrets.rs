@@ -31,7 +31,7 @@ struct Uses {
 }
 
 /// What reading a Secret showed.
-enum Seen {
+enum SecretSeen {
     Found(Box<Secret>),
     Missing,
     Forbidden,
@@ -71,33 +71,35 @@ fn uses<'o>(objects: impl Iterator<Item = (&'o Object, Operation)>) -> BTreeMap<
 }
 
 /// What is wrong with one Secret.
-fn judge(namespace: &str, release: Release, name: &str, uses: &Uses, seen: &Seen) -> Vec<CheckLine> {
+fn judge(namespace: &str, release: Release, name: &str, uses: &Uses, seen: &SecretSeen) -> Vec<CheckLine> {
     let title = format!("secret {name}");
     let told =
         |status, detail: String, fix: String| with_fix(line(CheckId::Secrets, title.clone(), status, detail), fix);
     let secret = match seen {
-        Seen::Forbidden => {
+        SecretSeen::Forbidden => {
             return vec![line(CheckId::Secrets, title.clone(), CheckStatus::Skipped, "needs get secrets")];
         }
-        Seen::Unknown(why) => return vec![line(CheckId::Secrets, title.clone(), CheckStatus::Unseen, why.as_str())],
-        Seen::Missing if !uses.keys.is_empty() => {
+        SecretSeen::Unknown(why) => {
+            return vec![line(CheckId::Secrets, title.clone(), CheckStatus::Unseen, why.as_str())];
+        }
+        SecretSeen::Missing if !uses.keys.is_empty() => {
             let keys: String = uses.keys.iter().map(|k| format!(" --from-literal={k}=VALUE")).collect();
             let fix = format!("kubectl create secret generic {name} -n {namespace}{keys}");
             return vec![told(CheckStatus::Failed, "it does not exist".to_owned(), fix)];
         }
         // The kubelet goes on without, and a certificate may be made once its Ingress stands.
-        Seen::Missing if uses.pull => {
+        SecretSeen::Missing if uses.pull => {
             let fix =
                 format!("kubectl create secret docker-registry {name} -n {namespace} …, or correct images.pullSecrets");
             return vec![told(CheckStatus::Warning, "it does not exist: images are pulled without it".to_owned(), fix)];
         }
-        Seen::Missing => {
+        SecretSeen::Missing => {
             let detail = "it does not exist: Ellis has no certificate of its own until somebody makes it".to_owned();
             let fix =
                 format!("kubectl create secret tls {name} -n {namespace} --cert=FILE --key=FILE, or cert-manager");
             return vec![told(CheckStatus::Warning, detail, fix)];
         }
-        Seen::Found(secret) => secret,
+        SecretSeen::Found(secret) => secret,
     };
     let mut lines = Vec::new();
     for key in &uses.keys {
@@ -121,12 +123,12 @@ fn judge(namespace: &str, release: Release, name: &str, uses: &Uses, seen: &Seen
     lines
 }
 
-async fn read(cluster: &Cluster, name: &str) -> Seen {
+async fn read(cluster: &Cluster, name: &str) -> SecretSeen {
     match cluster.api::<Secret>().get_opt(name).await {
-        Ok(Some(secret)) => Seen::Found(Box::new(secret)),
-        Ok(None) => Seen::Missing,
-        Err(kube::Error::Api(status)) if status.is_forbidden() => Seen::Forbidden,
-        Err(error) => Seen::Unknown(say(&error)),
+        Ok(Some(secret)) => SecretSeen::Found(Box::new(secret)),
+        Ok(None) => SecretSeen::Missing,
+        Err(kube::Error::Api(status)) if status.is_forbidden() => SecretSeen::Forbidden,
+        Err(error) => SecretSeen::Unknown(say(&error)),
     }
 }
 

@@ -17,7 +17,8 @@ use tokio::time::timeout;
 use tower::BoxError;
 
 use super::super::{DnsError, EtcdAccess};
-use crate::cluster::{At, Cluster, list_all};
+use crate::cluster::{Cluster, FailedAt, list_all};
+use crate::deadline::{limit, no_answer};
 use crate::observe::etcd::CLIENT_PORT;
 use crate::pod::object::pod_is_ready;
 use crate::pod::{Duplex, OPEN, forward};
@@ -77,7 +78,7 @@ async fn stream(cluster: &Cluster, host: &str, port: u16) -> Result<Box<dyn Dupl
 
 /// TLS as the access has it; the authorities of the machine are not asked, because an etcd has its own.
 fn tls(endpoint: &str, access: &EtcdAccess) -> Result<Arc<rustls::ClientConfig>, DnsError> {
-    let wrong = |what: &str, source: BoxError| failed(At::new(format!("etcd at {endpoint}: {what}"), source));
+    let wrong = |what: &str, source: BoxError| failed(FailedAt::new(format!("etcd at {endpoint}: {what}"), source));
     let mut roots = rustls::RootCertStore::empty();
     let ca = access.ca.as_deref().ok_or_else(|| {
         let reason = format!("etcd at {endpoint}: an https endpoint needs the certificate of its authority");
@@ -108,7 +109,7 @@ fn tls(endpoint: &str, access: &EtcdAccess) -> Result<Arc<rustls::ClientConfig>,
 }
 
 pub(super) async fn connect(cluster: &Cluster, endpoint: &str, access: &EtcdAccess) -> Result<Client, DnsError> {
-    let no_url = |e: BoxError| failed(At::new(format!("etcd at {endpoint}: that is no URL"), e));
+    let no_url = |e: BoxError| failed(FailedAt::new(format!("etcd at {endpoint}: that is no URL"), e));
     let uri: http::Uri = endpoint.parse().map_err(|e: http::uri::InvalidUri| no_url(e.into()))?;
     let host = uri.host().ok_or_else(|| failed(format!("etcd at {endpoint}: it names no host")))?.to_owned();
     let port = uri.port_u16().unwrap_or(CLIENT_PORT);
@@ -137,7 +138,7 @@ pub(super) async fn connect(cluster: &Cluster, endpoint: &str, access: &EtcdAcce
     };
     let opened = timeout(PATIENCE, opening).await;
     let opened = opened
-        .map_err(|_| unreachable(format!("not reached within {} s", PATIENCE.as_secs()).into()))?
+        .map_err(|_| unreachable(format!("not reached within {}", limit(PATIENCE)).into()))?
         .map_err(unreachable)?;
     let mut once = Some(opened);
     let connector = tower::service_fn(move |_: http::Uri| {
@@ -150,9 +151,7 @@ pub(super) async fn connect(cluster: &Cluster, endpoint: &str, access: &EtcdAcce
     let channel = authority.connect_with_connector(connector).await.map_err(|e| unreachable(e.into()))?;
     let options = access.user.as_ref().map(|(user, password)| ConnectOptions::new().with_user(user, password));
     let client = timeout(PATIENCE, Client::from_channel(Channel::Tonic(channel), options)).await;
-    client
-        .map_err(|_| unreachable(format!("no answer within {} s", PATIENCE.as_secs()).into()))?
-        .map_err(|e| unreachable(e.into()))
+    client.map_err(|_| unreachable(no_answer(PATIENCE).into()))?.map_err(|e| unreachable(e.into()))
 }
 
 pub(super) fn trouble(endpoint: &str, source: impl Into<BoxError>) -> DnsError {

@@ -33,13 +33,13 @@ impl Chatter {
 
 /// A line that comes in pieces, of which no more than [`LONGEST_LINE`] is kept.
 #[derive(Default)]
-pub(super) struct Part {
+pub(super) struct PartialLine {
     bytes: Vec<u8>,
     left_out: u64,
     is_whole: bool,
 }
 
-impl Part {
+impl PartialLine {
     /// Reads on to the end of the line; `false` where the stream ends before it. What came stays where the future is
     /// dropped before it is ready.
     pub(super) async fn read<R: AsyncBufRead + Unpin>(&mut self, from: &mut R) -> std::io::Result<bool> {

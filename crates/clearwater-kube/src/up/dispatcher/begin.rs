@@ -322,7 +322,7 @@ async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, steering:
             writes,
         },
         gatherers: JoinSet::new(),
-        repairs: repair::State::default(),
+        repairs: repair::Repairs::default(),
         late,
         names: gate(&options, &scope).map(|gate| Names::begin(gate, &cluster)),
         cancelled: None,

@@ -175,7 +175,7 @@ impl Dispatcher {
         }
         let failure = Failure {
             component,
-            kind: if matches!(error, ApplyError::Unreachable { .. }) {
+            kind: if matches!(error, ApplyError::Unreachable(_)) {
                 FailureKind::Deadline
             } else {
                 FailureKind::Refused

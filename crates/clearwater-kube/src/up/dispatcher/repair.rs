@@ -42,7 +42,7 @@ pub(super) type Ended = (Key, bool);
 
 /// What has been repaired, and what is to be asked first.
 #[derive(Default)]
-pub(super) struct State {
+pub(super) struct Repairs {
     /// Repairs under way; each tells which it was and whether it failed.
     pub(super) tasks: JoinSet<Ended>,
     /// Repairs of this run, with when they were begun on the API server's clock.
@@ -66,7 +66,7 @@ struct Costly {
     agreed: Option<bool>,
 }
 
-impl State {
+impl Repairs {
     /// Takes note of how a repair ended. Whether it helped is seen by other means.
     pub(super) fn take(&mut self, (key, failed): Ended) {
         self.running.remove(&key);
@@ -408,7 +408,7 @@ impl Dispatcher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clearwater::component::{Release, entry};
+    use clearwater::component::{CASSANDRA_SETTINGS, Release, entry};
 
     fn stuck(others: usize, holds_data: bool) -> Repair {
         let stuck = Stuck {
@@ -416,7 +416,7 @@ mod tests {
             pod: "cassandra-0".into(),
             address: "10.0.0.7".parse().unwrap(),
             store: "Cassandra",
-            file: "/etc/cassandra/cassandra.yaml",
+            file: CASSANDRA_SETTINGS,
             holds_data,
             others,
         };
@@ -439,7 +439,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn dead_members_of_a_store_are_marked_together() {
         let ips = |last: &[u8]| last.iter().map(|n| IpAddr::from([10, 0, 0, *n])).collect::<Vec<_>>();
-        let mut state = State::default();
+        let mut state = Repairs::default();
         let chronos = Component::Chronos;
         assert_eq!(state.to_mark(chronos, ips(&[1, 2, 3])), ips(&[1, 2, 3]));
         for address in ips(&[1, 2, 3]) {
@@ -459,7 +459,7 @@ mod tests {
 
     #[test]
     fn what_fails_is_tried_again_after_a_pause_and_not_for_ever() {
-        let mut state = State::default();
+        let mut state = Repairs::default();
         let key = ("cassandra".to_owned(), "10.0.0.7".to_owned());
         assert!(state.is_due(&key));
         state.begun.insert(key.clone(), Timestamp::UNIX_EPOCH);

@@ -59,11 +59,11 @@ impl Owner {
     }
 
     /// What a line of a text is to this owner.
-    fn part_of<'a>(&self, line: &'a str) -> Part<'a> {
+    fn part_of<'a>(&self, line: &'a str) -> LineRole<'a> {
         let head = line.trim_end_matches(['\n', '\r']).strip_suffix(&self.to_string());
         match head.filter(|head| head.ends_with([' ', '\t'])) {
-            None => Part::Other,
-            Some(head) => head.strip_suffix(BREAK).map_or(Part::Own(head), Part::Break),
+            None => LineRole::Other,
+            Some(head) => head.strip_suffix(BREAK).map_or(LineRole::Own(head), LineRole::Break),
         }
     }
 
@@ -83,7 +83,7 @@ impl fmt::Display for Owner {
 }
 
 /// What a line is to an owner.
-enum Part<'a> {
+enum LineRole<'a> {
     /// Nothing.
     Other,
     /// A line of the owner's, without its mark.
@@ -103,7 +103,7 @@ fn line_end(text: &str) -> &'static str {
     if text.contains("\r\n") { "\r\n" } else { "\n" }
 }
 
-fn without<'a>(text: &'a str, part_of: impl Fn(&'a str) -> Part<'a>) -> String {
+fn without<'a>(text: &'a str, part_of: impl Fn(&'a str) -> LineRole<'a>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     if let Some(after) = text.strip_prefix(BYTE_ORDER_MARK) {
@@ -113,12 +113,12 @@ fn without<'a>(text: &'a str, part_of: impl Fn(&'a str) -> Part<'a>) -> String {
     let mut broken = false;
     for line in rest.split_inclusive('\n') {
         match part_of(line) {
-            Part::Own(_) => {}
-            Part::Break(opening) => {
+            LineRole::Own(_) => {}
+            LineRole::Break(opening) => {
                 out.push_str(opening);
                 broken = true;
             }
-            Part::Other => {
+            LineRole::Other => {
                 // Earlier versions put a second owner's lines behind the first one's break, which is theirs from now on.
                 if let Some(heir) = Owner::of_line(line).filter(|_| broken) {
                     out.push_str(&format!("{BREAK}{heir}{}", line_end(text)));
@@ -233,22 +233,22 @@ impl Corefile {
         let lines = self.text[part].split_inclusive('\n');
         lines
             .filter_map(|line| match self.part_of(owner, line) {
-                Part::Own(head) => Some(head.trim().to_owned()),
+                LineRole::Own(head) => Some(head.trim().to_owned()),
                 _ => None,
             })
             .filter(|line| !line.is_empty())
     }
 
     /// What a line of this text is to the owner.
-    fn part_of<'a>(&self, owner: &Owner, line: &'a str) -> Part<'a> {
+    fn part_of<'a>(&self, owner: &Owner, line: &'a str) -> LineRole<'a> {
         let part = owner.part_of(line);
         // Earlier versions marked a break by nothing but one blank between an opening and the mark.
-        if let Part::Own(head) = part
+        if let LineRole::Own(head) = part
             && let Some(opening) = head.strip_suffix(' ')
         {
             let start = line.as_ptr() as usize - self.text.as_ptr() as usize;
             if self.blocks.iter().any(|b| b.contents == start + opening.len()) {
-                return Part::Break(opening);
+                return LineRole::Break(opening);
             }
         }
         part

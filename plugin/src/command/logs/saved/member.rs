@@ -14,6 +14,8 @@ pub(super) const ROOM: usize = 64 * 1024;
 const GZIP: &[u8] = b"\x1f\x8b";
 const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 const ZIP: &[u8] = b"PK\x03\x04";
+/// No more than this is taken out of an archive, in bytes: a small one may hold what no disk does.
+const MOST: u64 = 4 << 30;
 /// Where a report's logs are.
 const OF_REPORT: &str = "logs/";
 /// Where a tar archive says what it is (POSIX.1-1988), and how.
@@ -45,22 +47,34 @@ impl Member {
         if first.get(TAR.0..).is_none_or(|rest| !rest.starts_with(TAR.1)) {
             return Ok(vec![Self { name: path.to_owned(), data: Data::File }]);
         }
-        let mut members = Vec::new();
+        let (mut members, mut room) = (Vec::new(), MOST);
         for entry in tar::Archive::new(input).entries()? {
             let entry = entry?;
             if !entry.header().entry_type().is_file() {
                 continue;
             }
             let name = path.join(String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches('/'));
-            members.push(Self::taken(name, entry)?);
+            members.push(Self::taken_within(name, entry, &mut room)?);
         }
         Ok(members)
     }
 
-    /// A member of an archive, out of which it is taken.
-    fn taken(name: PathBuf, mut member: impl Read) -> io::Result<Self> {
+    /// What is not in a file of that name.
+    pub(super) fn taken(name: PathBuf, text: impl Read) -> io::Result<Self> {
+        Self::taken_within(name, text, &mut MOST.clone())
+    }
+
+    /// A member of an archive, out of which it is taken. It takes of the room that there is for all.
+    fn taken_within(name: PathBuf, member: impl Read, room: &mut u64) -> io::Result<Self> {
         let mut taken = tempfile::tempfile()?;
-        io::copy(&mut member, &mut taken)?;
+        let length = io::copy(&mut member.take(*room + 1), &mut taken)?;
+        *room = room.checked_sub(length).ok_or_else(|| {
+            let most = MOST >> 30;
+            io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("it holds more than {most} GiB: unpack it, and name the directory"),
+            )
+        })?;
         Ok(Self { name, data: Data::Taken(taken) })
     }
 
@@ -68,14 +82,14 @@ impl Member {
     fn all_of_zip(path: &Path) -> io::Result<Vec<Self>> {
         let mut archive = zip::ZipArchive::new(BufReader::new(File::open(path)?))?;
         let is_report = archive.file_names().any(|name| name.starts_with(OF_REPORT));
-        let mut members = Vec::new();
+        let (mut members, mut room) = (Vec::new(), MOST);
         for n in 0..archive.len() {
             let entry = archive.by_index(n)?;
             if !entry.is_file() || is_report && !entry.name().starts_with(OF_REPORT) {
                 continue;
             }
             let name = path.join(entry.name().trim_start_matches('/'));
-            members.push(Self::taken(name, entry)?);
+            members.push(Self::taken_within(name, entry, &mut room)?);
         }
         Ok(members)
     }
@@ -120,4 +134,18 @@ pub(super) fn text(mut input: Box<dyn BufRead>) -> io::Result<Box<dyn BufRead>> 
         return Ok(Box::new(io::Cursor::new(line).chain(decoder)));
     }
     Ok(input)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_is_taken_out_within_the_room_that_there_is() {
+        let mut room = 10;
+        let member =
+            |length: u64, room: &mut u64| Member::taken_within("x".into(), io::repeat(b'x').take(length), room);
+        assert!(member(6, &mut room).is_ok() && member(4, &mut room).is_ok());
+        assert!(member(1, &mut room).unwrap_err().to_string().contains("more than 4 GiB"));
+    }
 }

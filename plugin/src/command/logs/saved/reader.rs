@@ -14,7 +14,7 @@ use jiff::Timestamp;
 const TYPED: &[u8] = b"{\"v\":1,\"kind\":";
 
 /// Makes entries of the lines of one log.
-pub(super) struct Reader {
+pub(super) struct SavedReader {
     /// What the log's own name tells of who wrote it.
     base: LogSource,
     form: Form,
@@ -48,7 +48,7 @@ struct Stream {
     is_late: bool,
 }
 
-impl Reader {
+impl SavedReader {
     /// `first` is what is known of the lines: it shows their form.
     pub(super) fn new(base: LogSource, first: &[u8]) -> Self {
         let mut coloured = false;

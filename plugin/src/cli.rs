@@ -1,17 +1,9 @@
 //! The command line.
 
-mod file;
-mod named_file;
-mod one_of;
-
 use clap::{CommandFactory as _, Parser};
 
 use crate::command::Command;
 use crate::connection::{Connection, HEADING};
-
-pub(crate) use file::{FileArgs, PlaceArgs, USUAL};
-pub(crate) use named_file::NamedFile;
-pub(crate) use one_of::one_of;
 
 const ABOUT: &str = "Run the Clearwater IMS on Kubernetes";
 
