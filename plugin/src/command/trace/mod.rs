@@ -16,7 +16,7 @@ use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueP
 use clap::{Args, ValueEnum};
 use clearwater::component::Component;
 use clearwater::event::CancelReason;
-use clearwater::log::{CallFailure, Identity, Ladder, LadderNotes, Logged, SipMessage, Sketch, Traced};
+use clearwater::log::{CallFailure, Identity, Ladder, LadderHop, LadderNotes, Logged, SipMessage, Sketch, Traced};
 use clearwater::text::{Printable, counted};
 use clearwater_kube::logs::{LogEntry, LogSource, Said};
 
@@ -29,6 +29,9 @@ use crate::error::CliError;
 use crate::exit;
 use crate::runtime::{block_on, unless_ended};
 use crate::signal::code;
+
+/// No more verdicts are told, of what a subscriber did.
+const MOST_VERDICTS: usize = 5;
 
 /// How a ladder is drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -129,8 +132,16 @@ impl Trace {
             // What has not been read may tell otherwise.
             return Ok(code(reason));
         }
-        if let Some(verdict) = verdict(&ladder) {
-            context.talk().note(verdict);
+        let failures = ladder.failures();
+        for failure in failures.iter().take(MOST_VERDICTS) {
+            context.talk().note(verdict(&ladder, *failure));
+        }
+        if failures.len() > MOST_VERDICTS {
+            context.talk().note(format!("{} more failed", failures.len() - MOST_VERDICTS));
+        }
+        let calls = ladder.calls();
+        if calls > 1 && ladder.hops().iter().all(|hop| hop.call_id == *subject) {
+            context.talk().note(format!("{calls} calls have this Call-ID: whoever began them gave each another tag"));
         }
         unread.error().map_or(Ok(exit::OK), Err)
     }
@@ -229,31 +240,43 @@ fn write_capture(
 }
 
 /// Who broke a call, in a sentence.
-fn verdict(ladder: &Ladder) -> Option<String> {
+fn verdict(ladder: &Ladder, failure: CallFailure<'_>) -> String {
     let named = |lane: &Printable| {
         ladder.whole_name(lane).map_or_else(|| lane.to_string(), |whole| format!("{lane} ({whole})"))
     };
-    Some(match ladder.failure()? {
+    let whose = |hop: &LadderHop| format!("(CSeq {}, Call-ID {})", hop.cseq, hop.call_id);
+    match failure {
         CallFailure::Refused(hop) => {
             let cause = ladder.cause(hop);
             let cause = cause.map(|n| format!("; just before it, {} logged: {}", n.lane, n.text)).unwrap_or_default();
-            format!(
-                "it failed at {}, which answered \"{}\" (CSeq {}, Call-ID {}){cause}",
-                named(&hop.from),
-                hop.text,
-                hop.cseq,
-                hop.call_id
-            )
+            format!("it failed at {}, which answered \"{}\" {}{cause}", named(&hop.from), hop.text, whose(hop))
         }
+        CallFailure::Challenged(hop) => format!(
+            "it failed at {}, which got \"{}\" and did not try again with a password in these logs {}",
+            named(&hop.to),
+            hop.text,
+            whose(hop)
+        ),
         CallFailure::Unanswered(hop) => format!(
-            "it failed at {}: {} from {} to it has no answer in these logs (CSeq {}, Call-ID {})",
+            "it failed at {}: {} from {} to it has no answer in these logs {}",
             named(&hop.to),
             hop.text,
             named(&hop.from),
-            hop.cseq,
-            hop.call_id
+            whose(hop)
         ),
-    })
+        CallFailure::Rang(hop) => format!(
+            "it failed at {}, which rang, or said that it was at work, and nobody answered the {} in these logs {}",
+            named(&hop.to),
+            hop.text,
+            whose(hop)
+        ),
+        CallFailure::Unacknowledged(hop) => format!(
+            "it failed at {}, to which \"{}\" was sent again and again; these logs have no ACK of it {}",
+            named(&hop.to),
+            hop.text,
+            whose(hop)
+        ),
+    }
 }
 
 /// Who would write SIP messages, and did.

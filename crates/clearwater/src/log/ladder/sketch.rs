@@ -9,6 +9,7 @@ use memchr::memmem;
 
 use super::lanes::{Columns, Names, short_names};
 use super::{Ladder, LadderHop, LadderNote, Logged, Logging, Traced, branch, causal, may_be_note};
+use crate::log::ending::{depth, has_credentials, tag};
 use crate::log::identity::Identities;
 use crate::log::{Direction, Identity, Record, SipMessage};
 use crate::text::Printable;
@@ -132,6 +133,7 @@ fn hop(names: &mut Names, place: usize, logged: Logged<'_>, message: &SipMessage
     let text = names.of(text);
     let mut value = |name: &str| names.of(&message.header(name).unwrap_or_default());
     let (cseq, call_id) = (value("CSeq"), value("Call-ID"));
+    let tags = (names.of(&tag(message.header("From"))), names.of(&tag(message.header("To"))));
     let branch = names.of(branch(&message.header("Via").unwrap_or_default()));
     let at = Logging { time: logged.time, place };
     LadderHop {
@@ -149,24 +151,14 @@ fn hop(names: &mut Names, place: usize, logged: Logged<'_>, message: &SipMessage
         target: (message.direction == Direction::Sent).then_some(address),
         message: None,
         branch,
+        tags,
+        depth: depth(message),
         sent: (message.direction != Direction::Received).then_some(at),
         received: (message.direction != Direction::Sent).then_some(at),
         has_credentials: has_credentials(message),
         is_of_phone: is_of_phone(message),
         is_peer_unknown: false,
     }
-}
-
-/// Whether a request answers a challenge. A phone's first REGISTER names its user in the same field, with nothing in the
-/// place of the answer (3GPP TS 24.229 §5.1.1.2).
-fn has_credentials(message: &SipMessage<'_>) -> bool {
-    let is_answer = |value: std::borrow::Cow<'_, str>| {
-        value
-            .split(',')
-            .filter_map(|p| p.split_once("response="))
-            .any(|(_, answer)| !matches!(answer.trim(), "" | "\"\""))
-    };
-    ["Authorization", "Proxy-Authorization"].iter().any(|name| message.headers(name).any(is_answer))
 }
 
 /// Whether the peer of bono is a telephone: only its own Via is in what it asks, and bono's is the first below; and what it is
