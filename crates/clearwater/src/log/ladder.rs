@@ -82,6 +82,8 @@ pub struct LadderHop {
     pub function: Option<Printable>,
     /// Whether the message was cut: by the daemon, or because its end never came.
     pub is_cut: bool,
+    /// How many bytes it had, those that were cut off with it.
+    pub length: usize,
     /// The transport, as it was logged (`TCP`, `UDP`, `WS`); empty for what did not leave the process.
     pub transport: Printable,
     /// The address and port that it came from, where its receiver logged it.

@@ -233,7 +233,7 @@ impl Trace {
         let says = self.output != Some(Output::Json);
         let stopped = self.each(context, says, &mut unread, |entry, context| {
             let message = SipMessage::of(&entry.record);
-            writers.take(&entry.source.component, message.is_some());
+            writers.take(&entry.source.component, &entry.record, message.is_some());
             let Some(message) = message else { return Ok(()) };
             let Some(dialog) = dialogs.take(entry.time, &message) else { return Ok(()) };
             let now = dialog.outcome();

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
+use std::net::Ipv6Addr;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -116,7 +117,7 @@ impl Sketch {
 }
 
 fn hop(names: &mut Names, place: usize, logged: Logged<'_>, message: &SipMessage<'_>) -> LadderHop {
-    let peer = String::from_utf8_lossy(message.peer);
+    let peer = in_one_form(&String::from_utf8_lossy(message.peer));
     let own = names.of(logged.lane);
     let address = names.of(&peer);
     let (from, to) = match message.direction {
@@ -135,6 +136,7 @@ fn hop(names: &mut Names, place: usize, logged: Logged<'_>, message: &SipMessage
     let (cseq, call_id) = (value("CSeq"), value("Call-ID"));
     let tags = (names.of(&tag(message.header("From"))), names.of(&tag(message.header("To"))));
     let branch = names.of(branch(&message.header("Via").unwrap_or_default()));
+    let announced = SipMessage::announced_bytes(logged.record.head().text).unwrap_or(message.message.len());
     let at = Logging { time: logged.time, place };
     LadderHop {
         time: logged.time,
@@ -146,6 +148,7 @@ fn hop(names: &mut Names, place: usize, logged: Logged<'_>, message: &SipMessage
         call_id,
         function: (message.direction == Direction::Internal).then(|| address.clone()),
         is_cut: !message.is_whole,
+        length: if message.is_whole { message.message.len() } else { announced },
         transport: names.of(&String::from_utf8_lossy(message.transport)),
         source: (message.direction == Direction::Received).then(|| address.clone()),
         target: (message.direction == Direction::Sent).then_some(address),
@@ -159,6 +162,13 @@ fn hop(names: &mut Names, place: usize, logged: Logged<'_>, message: &SipMessage
         is_of_phone: is_of_phone(message),
         is_peer_unknown: false,
     }
+}
+
+/// An address and port as they are written elsewhere: pjsip leaves out the brackets around an IPv6 address.
+fn in_one_form(peer: &str) -> String {
+    let v6 =
+        peer.rsplit_once(':').filter(|(host, port)| host.parse::<Ipv6Addr>().is_ok() && port.parse::<u16>().is_ok());
+    v6.map_or_else(|| peer.to_owned(), |(host, port)| format!("[{host}]:{port}"))
 }
 
 /// Whether the peer of bono is a telephone: only its own Via is in what it asks, and bono's is the first below; and what it is
@@ -290,7 +300,7 @@ impl LadderHop {
             (self.to, self.received, self.source) = (other.to, other.received, other.source);
         }
         if self.is_cut && !other.is_cut {
-            self.message = other.message;
+            (self.message, self.length) = (other.message, other.length);
         }
         self.is_cut |= other.is_cut;
     }
