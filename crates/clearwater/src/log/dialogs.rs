@@ -153,7 +153,7 @@ impl Dialogs {
             is_sent: message.direction != Direction::Received,
         };
         let known =
-            self.all.get(&*call_id).and_then(|all| Ending::find(all.iter().map(|dialog| &dialog.ending), &told));
+            self.all.get(&*call_id).and_then(|all| Ending::find(&all.iter().map(|dialog| &dialog.ending), &told));
         if known.is_none() && self.count >= self.most {
             self.left_out += 1;
             return None;

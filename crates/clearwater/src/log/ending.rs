@@ -65,6 +65,7 @@ pub(super) fn has_credentials(message: &SipMessage<'_>) -> bool {
 
 /// A request, and what whoever asked was told. What others were told on the way counts only where that is not known.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is something that a message told")]
 pub(super) struct Asked {
     pub(super) method: Printable,
     /// The tag and the number of who asked.
@@ -157,7 +158,7 @@ impl Ending {
 
     /// Which of those with one Call-ID a message is of. Two calls may have the same: they are told apart by the tag of who
     /// began them (RFC 3261 §12). What is asked outside of calls is not, as a phone that registers again may take another tag.
-    pub(super) fn find<'e>(all: impl Iterator<Item = &'e Self> + Clone, told: &Told<'_>) -> Option<usize> {
+    pub(super) fn find<'e>(all: &(impl Iterator<Item = &'e Self> + Clone), told: &Told<'_>) -> Option<usize> {
         let (from, to) = told.tags;
         let begins = to.is_empty() && told.status.is_none();
         let has = |one: &Self, tag: &str| one.tags.0 == *tag && (one.is_call || told.method != "INVITE");

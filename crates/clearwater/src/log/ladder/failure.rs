@@ -36,7 +36,7 @@ impl<'l> Transaction<'l> {
         let depth = self.hops.iter().map(|h| h.depth).min()?;
         let finals = || self.hops.iter().copied().filter(|h| h.status >= Some(200) && h.depth == depth);
         // Of two phones one may answer and another refuse later.
-        finals().find(|h| h.status < Some(300)).or_else(|| finals().last())
+        finals().find(|h| h.status < Some(300)).or_else(|| finals().next_back())
     }
 
     /// The answer as it left whoever made it: followed back through those who handed it on, of which one may have done so
@@ -156,7 +156,7 @@ impl Ladder {
         for hop in self.hops.iter().filter(|h| h.function.is_none() || !is_sent) {
             let calls = all.entry(&hop.call_id).or_default();
             for told in hop.told() {
-                let place = Ending::find(calls.iter().map(|call| &call.ending), &told).unwrap_or_else(|| {
+                let place = Ending::find(&calls.iter().map(|call| &call.ending), &told).unwrap_or_else(|| {
                     order.push((&hop.call_id, calls.len()));
                     calls.push(Conversation { ending: Ending::new(&told), transactions: HashMap::new() });
                     calls.len() - 1
