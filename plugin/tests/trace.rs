@@ -103,6 +103,19 @@ fn one_call_is_drawn_as_it_is_asked_for() {
     let (out, _) = trace(&["--messages"]);
     assert!(out.contains("phone 1 → bono: INVITE\n    INVITE sip:2@ims SIP/2.0\n    Via: "), "{out}");
     assert!(out.contains("    o=- 1 1 IN IP4 192.0.2.7\n"), "{out}");
+    // What pods are picked by picks also what was saved, as far as that tells it.
+    for (args, rows) in [
+        (&["--since", "1s"][..], 0),
+        (&["--since-time", "2026-11-23T10:00:00.105Z"], 1),
+        (&["--role", "hss-gateway"], 0),
+        (&["--pod", "^bono"], 1),
+        (&["--exclude-pod", "bono|sprout"], 0),
+        (&["--tail", "1"], 1),
+    ] {
+        let (_, out, err) = plugin(dir.path(), &[&["trace", "--from", "saved"], args].concat());
+        assert_eq!(out.lines().filter(|line| line.contains(CALL)).count(), rows, "{args:?}: {out}{err}");
+        assert_eq!(err.contains("--tail picks pods of a cluster"), args[0] == "--tail", "{err}");
+    }
     for (args, said) in [
         (["trace", "--from", "saved", "-o", "call.pcapng"], "lists what there is"),
         (["trace", "--from", "saved", CALL, "-ojson"], "are of the list"),
@@ -167,4 +180,66 @@ fn a_capture_holds_each_message_once_in_frames_with_right_checksums() {
             "UDP 10.244.1.4:5060 192.0.2.7:5060 486",
         ]
     );
+}
+
+/// Messages that are longer than a packet, or were cut by the daemon, and an address as pjsip writes it.
+#[test]
+fn a_capture_holds_messages_that_are_no_single_packet() {
+    let dir = tempfile::tempdir().unwrap();
+    let invite = "INVITE sip:2@ims SIP/2.0";
+    let (long, longer) = (message(invite, &["a"], &"z".repeat(170_000)), message(invite, &["b"], &"z".repeat(70_000)));
+    let busy = message("SIP/2.0 486 Busy Here", &["a"], "");
+    let cut = message(invite, &["c"], "v=0\r\n");
+    let head = record(4, "RX", "TCP 192.0.2.7:5060", &cut).replace(&format!("RX {} bytes", cut.len()), "RX 9000 bytes");
+    let log = [
+        record(1, "RX", "TCP 192.0.2.7:5060", &long),
+        record(2, "RX", "UDP 2001:db8::5:5060", &longer),
+        record(3, "TX", "TCP 192.0.2.7:5060", &busy),
+        head.replace("\n--end msg--\n", "\n"),
+    ];
+    std::fs::write(dir.path().join("bono-8664965f7d-br5z2.log"), log.concat()).unwrap();
+    let (code, _, err) =
+        plugin(dir.path(), &["trace", "--from", "bono-8664965f7d-br5z2.log", CALL, "-o", "call.pcapng"]);
+    assert!(code == Some(0) && err.contains("4 messages in call.pcapng") && err.contains("1 message by UDP"), "{err}");
+    assert!(!err.contains("phone 2 and") && !err.contains("of phone"), "{err}");
+    let mut reader = PcapNgReader::new(File::open(dir.path().join("call.pcapng")).unwrap()).unwrap();
+    let (mut stream, mut seen, mut next) = (Vec::new(), Vec::new(), 1);
+    while let Some(block) = reader.next_block() {
+        let Block::EnhancedPacket(packet) = block.unwrap() else { continue };
+        let lost = packet.original_len as usize - packet.data.len();
+        let whole = [&*packet.data, &vec![0; lost]].concat();
+        let sliced = SlicedPacket::from_ip(&whole).unwrap();
+        match sliced.transport.unwrap() {
+            TransportSlice::Tcp(tcp)
+                if tcp.source_port() == 5060 && tcp.destination_port() == 5060 && stream.len() < long.len() =>
+            {
+                assert_eq!(tcp.sequence_number(), next);
+                next += u32::try_from(tcp.payload().len()).unwrap();
+                stream.extend_from_slice(tcp.payload());
+            }
+            TransportSlice::Tcp(tcp) => seen.push(("TCP", tcp.payload().len(), lost)),
+            TransportSlice::Udp(udp) => seen.push(("UDP", udp.payload().len(), lost)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(stream, long.as_bytes());
+    let cut_off = 9000 - seen[2].1.min(9000);
+    assert_eq!((seen[0], seen[1], cut_off), (("UDP", 65_000, 0), ("TCP", busy.len(), 0), 0), "{seen:?}");
+    assert!(seen[2].2 >= 9000 - cut.len() - 2, "{seen:?}");
+}
+
+#[test]
+fn what_is_no_call_is_said_and_no_advice_is_given_that_is_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let poll = message("OPTIONS sip:poll-sip@ims SIP/2.0", &["a"], "").replace("1 INVITE", "1 OPTIONS");
+    std::fs::write(dir.path().join("bono-1.log"), record(1, "RX", "TCP 127.0.0.1:4000", &poll)).unwrap();
+    let (_, _, err) = plugin(dir.path(), &["trace", "--from", "bono-1.log"]);
+    assert!(err.contains("is in these logs; OPTIONS, which are not listed: 1"), "{err}");
+    for (level, advises) in [(2, true), (5, false)] {
+        let line = format!("23-11-2026 10:00:00.000 UTC Status main.cpp:1433: Log level set to {level}\n");
+        std::fs::write(dir.path().join("bono-1.log"), line).unwrap();
+        let (_, _, err) = plugin(dir.path(), &["trace", "--from", "bono-1.log"]);
+        assert!(err.contains("no SIP message of bono is in these logs"), "{err}");
+        assert_eq!((err.contains("logLevel: 4"), err.contains("log level is 5")), (advises, !advises), "{err}");
+    }
 }

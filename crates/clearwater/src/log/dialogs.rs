@@ -4,25 +4,24 @@ use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Identity, SipMessage, Traced};
+use super::ending::{Asked, Broken, Ending, Told, depth, has_credentials, tag};
+use super::{Direction, Identity, SipMessage, Traced};
 use crate::names::named;
 use crate::text::Printable;
 
 /// The most that are kept. A busy bono has as many in an hour of ten calls a second; each takes some hundred bytes.
 const MOST: usize = 100_000;
-/// The most methods of one Call-ID whose answers are kept: RFC 3261 and its extensions know fourteen.
-const METHODS: usize = 16;
 
 /// How what a Call-ID began with ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DialogOutcome {
-    /// It was answered.
+    /// All that was asked in it was answered.
     Succeeded,
-    /// It was refused, or challenged and not tried again.
+    /// It, or something within it, was refused, challenged and not tried again, or accepted and not acknowledged.
     Failed,
     /// Whoever began it gave it up.
     Cancelled,
-    /// No final answer is in these logs.
+    /// No final answer to it, or to something within it, is in these logs.
     Unanswered,
 }
 
@@ -36,16 +35,22 @@ named!(
     }
 );
 
-/// The final answer to a method.
-#[derive(Clone, Debug)]
-struct FinalAnswer {
-    method: Printable,
-    cseq: u64,
-    status: u16,
-    text: Printable,
+/// What came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BrokenRequest<'d> {
+    /// Its method.
+    pub method: &'d Printable,
+    /// The number of its CSeq.
+    pub cseq: u64,
+    /// Its final answer, where it had one: the code and its reason.
+    pub answered: Option<(u16, &'d Printable)>,
+    /// Whether it was accepted, and that never acknowledged.
+    pub is_unacknowledged: bool,
+    /// Whether what it was asked within had been accepted: the call stood.
+    pub is_within: bool,
 }
 
-/// All messages of one Call-ID: a call, a registration, or a message outside of any.
+/// All messages of one call, of one registration, or of what else has a Call-ID. Two calls with one Call-ID are two.
 #[derive(Clone, Debug)]
 pub struct Dialog {
     /// The Call-ID.
@@ -62,50 +67,47 @@ pub struct Dialog {
     pub to: Printable,
     /// How many times one of its messages was logged: twice at most for each hop.
     pub messages: u64,
-    answers: Vec<FinalAnswer>,
-    is_cancelled: bool,
+    ending: Ending,
+    /// The last outcome that was more than that something has no answer yet.
+    settled: DialogOutcome,
     is_of_subject: bool,
 }
 
-impl Dialog {
-    fn answer(&self) -> Option<&FinalAnswer> {
-        self.answers.iter().find(|a| a.method == self.method)
-    }
+fn answer(asked: &Asked) -> Option<(u16, &Printable)> {
+    asked.answer.as_ref().map(|(status, text)| (*status, text))
+}
 
+impl Dialog {
     /// The final answer to what it began with: the code and its reason, as `486 Busy Here`.
     pub fn answered(&self) -> Option<(u16, &Printable)> {
-        self.answer().map(|a| (a.status, &a.text))
+        self.ending.asked_first().and_then(answer)
+    }
+
+    /// The first request of it that came to nothing: the same that [`Ladder::failures`](super::Ladder::failures) tells more of.
+    pub fn broken(&self) -> Option<BrokenRequest<'_>> {
+        let (asked, how) = self.ending.broken()?;
+        Some(BrokenRequest {
+            method: &asked.method,
+            cseq: asked.number,
+            answered: answer(asked),
+            is_unacknowledged: how == Broken::Unacknowledged,
+            is_within: self.ending.asked_first().is_some_and(|first| first.went_well() && !std::ptr::eq(first, asked)),
+        })
     }
 
     /// How it ended.
     pub fn outcome(&self) -> DialogOutcome {
-        match self.answer().map(|a| a.status) {
-            None => DialogOutcome::Unanswered,
-            Some(..400) => DialogOutcome::Succeeded,
-            Some(487) if self.is_cancelled => DialogOutcome::Cancelled,
+        match self.ending.broken() {
+            Some((_, Broken::Unanswered)) => DialogOutcome::Unanswered,
             Some(_) => DialogOutcome::Failed,
+            None if self.ending.is_cancelled() => DialogOutcome::Cancelled,
+            None => DialogOutcome::Succeeded,
         }
     }
 
     /// From the first message to the last.
     pub fn duration(&self) -> SignedDuration {
         self.ended.duration_since(self.began)
-    }
-
-    /// Takes a final answer. Of two phones one may refuse and one answer; a request that was challenged or refused may
-    /// be tried again, and a call that stands is not undone by what is asked within it.
-    fn take(&mut self, new: FinalAnswer) {
-        let is_last = self.answers.len() >= METHODS;
-        let Some(old) = self.answers.iter_mut().find(|a| a.method == new.method) else {
-            if !is_last {
-                self.answers.push(new);
-            }
-            return;
-        };
-        let stands = old.status < 300 && (new.method == "INVITE" || new.cseq <= old.cseq);
-        if !stands && new.cseq >= old.cseq {
-            *old = new;
-        }
     }
 }
 
@@ -114,7 +116,9 @@ impl Dialog {
 pub struct Dialogs {
     subject: Option<Traced>,
     most: usize,
-    all: HashMap<String, Dialog>,
+    /// By their Call-IDs.
+    all: HashMap<String, Vec<Dialog>>,
+    count: usize,
     left_out: u64,
     polls: u64,
 }
@@ -122,18 +126,35 @@ pub struct Dialogs {
 impl Dialogs {
     /// All, or those that name the subject in any message.
     pub fn new(subject: Option<Traced>) -> Self {
-        Self { subject, most: MOST, all: HashMap::new(), left_out: 0, polls: 0 }
+        Self { subject, most: MOST, all: HashMap::new(), count: 0, left_out: 0, polls: 0 }
     }
 
-    /// Takes a message, and gives its dialog, with how it stood before. OPTIONS are counted and not kept: bono and sprout ask themselves every few
-    /// seconds whether they answer (clearwater-infrastructure `poll-sip`).
-    pub fn take(&mut self, time: Timestamp, message: &SipMessage<'_>) -> Option<(&Dialog, DialogOutcome)> {
+    /// Takes a message, and gives its dialog where it has an outcome that it did not have before; that something has no answer
+    /// yet is none. OPTIONS are counted and not kept: bono and sprout ask themselves every few seconds whether they answer
+    /// (clearwater-infrastructure `poll-sip`).
+    pub fn take(&mut self, time: Timestamp, message: &SipMessage<'_>) -> Option<&Dialog> {
         let (call_id, method) = (message.call_id()?, message.method()?);
         if method == "OPTIONS" {
             self.polls += u64::from(message.status().is_none());
             return None;
         }
-        if !self.all.contains_key(&*call_id) && self.all.len() >= self.most {
+        let cseq = message.header("CSeq").unwrap_or_default();
+        let tags = (tag(message.header("From")), tag(message.header("To")));
+        let line = message.start_line();
+        let told = Told {
+            time,
+            method: &method,
+            cseq: &cseq,
+            status: message.status(),
+            text: line.trim_start_matches("SIP/2.0 "),
+            tags: (&tags.0, &tags.1),
+            depth: depth(message),
+            has_credentials: has_credentials(message),
+            is_sent: message.direction != Direction::Received,
+        };
+        let known =
+            self.all.get(&*call_id).and_then(|all| Ending::find(&all.iter().map(|dialog| &dialog.ending), &told));
+        if known.is_none() && self.count >= self.most {
             self.left_out += 1;
             return None;
         }
@@ -141,19 +162,24 @@ impl Dialogs {
             let party = message.header(name).and_then(|value| Identity::of_header(&value));
             Printable::from(party.map(|p| p.to_string()).unwrap_or_default())
         };
-        let dialog = self.all.entry(call_id.to_string()).or_insert_with(|| Dialog {
-            call_id: call_id.as_ref().into(),
-            began: time,
-            ended: time,
-            method: method.as_ref().into(),
-            from: named("From"),
-            to: named("To"),
-            messages: 0,
-            answers: Vec::new(),
-            is_cancelled: false,
-            is_of_subject: false,
+        let all = self.all.entry(call_id.to_string()).or_default();
+        let place = known.unwrap_or_else(|| {
+            all.push(Dialog {
+                call_id: call_id.as_ref().into(),
+                began: time,
+                ended: time,
+                method: method.as_ref().into(),
+                from: named("From"),
+                to: named("To"),
+                messages: 0,
+                ending: Ending::new(&told),
+                settled: DialogOutcome::Unanswered,
+                is_of_subject: false,
+            });
+            self.count += 1;
+            all.len() - 1
         });
-        let before = dialog.outcome();
+        let dialog = all.get_mut(place)?;
         if time < dialog.began {
             // What comes back in a call names its parties the other way round.
             (dialog.began, dialog.method) = (time, method.as_ref().into());
@@ -161,16 +187,17 @@ impl Dialogs {
         }
         dialog.ended = dialog.ended.max(time);
         dialog.messages += 1;
-        dialog.is_cancelled |= method == "CANCEL";
         dialog.is_of_subject |= self.subject.as_ref().is_none_or(|subject| subject.has(message));
-        if let Some(status) = message.status().filter(|s| *s >= 200) {
-            let cseq = message.header("CSeq").unwrap_or_default();
-            let number = cseq.split_ascii_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0);
-            let text = message.start_line();
-            let text = text.trim_start_matches("SIP/2.0 ");
-            dialog.take(FinalAnswer { method: method.as_ref().into(), cseq: number, status, text: text.into() });
+        dialog.ending.take(&told);
+        if told.status < Some(200) || !dialog.is_of_subject {
+            return None;
         }
-        dialog.is_of_subject.then_some((&*dialog, before))
+        let outcome = dialog.outcome();
+        let is_new = outcome != DialogOutcome::Unanswered && outcome != dialog.settled;
+        if is_new {
+            dialog.settled = outcome;
+        }
+        is_new.then_some(&*dialog)
     }
 
     /// How many messages were left out, because there were more dialogs than are kept.
@@ -185,7 +212,7 @@ impl Dialogs {
 
     /// The dialogs, in the order in which they began.
     pub fn finish(self) -> Vec<Dialog> {
-        let mut all: Vec<Dialog> = self.all.into_values().filter(|d| d.is_of_subject).collect();
+        let mut all: Vec<Dialog> = self.all.into_values().flatten().filter(|d| d.is_of_subject).collect();
         all.sort_unstable_by(|a, b| (a.began, &a.call_id).cmp(&(b.began, &b.call_id)));
         all
     }
@@ -231,7 +258,7 @@ mod tests {
     fn each_call_has_one_ending() {
         use DialogOutcome::{Cancelled, Failed, Succeeded, Unanswered};
         // (messages, method, status, outcome)
-        let rows: [(&[(&str, &str)], _, _, _); 10] = [
+        let rows: [(&[(&str, &str)], _, _, _); 15] = [
             (
                 &[("INVITE", "1 INVITE"), ("180", "1 INVITE"), ("200", "1 INVITE"), ("200", "2 BYE")],
                 "INVITE",
@@ -262,6 +289,29 @@ mod tests {
             // Within a call that stands.
             (
                 &[("INVITE", "1 INVITE"), ("200", "1 INVITE"), ("INVITE", "2 INVITE"), ("488", "2 INVITE")],
+                "INVITE",
+                200,
+                Failed,
+            ),
+            (&[("INVITE", "1 INVITE"), ("200", "1 INVITE"), ("BYE", "2 BYE")], "INVITE", 200, Unanswered),
+            // What is asked within it a second time.
+            (
+                &[("INVITE", "1 INVITE"), ("200", "1 INVITE"), ("491", "2 INVITE"), ("200", "3 INVITE")],
+                "INVITE",
+                200,
+                Succeeded,
+            ),
+            // It is accepted again and again, and that is acknowledged, or not.
+            (
+                &[("INVITE", "1 INVITE"), ("200", "1 INVITE"), ("200", "1 INVITE"), ("ACK", "1 ACK")],
+                "INVITE",
+                200,
+                Succeeded,
+            ),
+            (&[("INVITE", "1 INVITE"), ("200", "1 INVITE"), ("200", "1 INVITE")], "INVITE", 200, Failed),
+            // It is given up when it has been answered.
+            (
+                &[("INVITE", "1 INVITE"), ("CANCEL", "1 CANCEL"), ("200", "1 INVITE"), ("481", "1 CANCEL")],
                 "INVITE",
                 200,
                 Succeeded,

@@ -37,7 +37,7 @@ impl Traced {
 
     /// The same, or not known before the header is read: a Call-ID is compared as it is shown, and may stand there otherwise.
     fn may_be_in(&self, record: &[u8]) -> bool {
-        matches!(self, Self::Call(id) if id.contains('\\')) || self.is_in(record)
+        matches!(self, Self::Call(id) if id.contains(['\\', ' '])) || self.is_in(record)
     }
 
     pub(super) fn has(&self, message: &SipMessage<'_>) -> bool {
@@ -82,6 +82,8 @@ pub struct LadderHop {
     pub function: Option<Printable>,
     /// Whether the message was cut: by the daemon, or because its end never came.
     pub is_cut: bool,
+    /// How many bytes it had, those that were cut off with it.
+    pub length: usize,
     /// The transport, as it was logged (`TCP`, `UDP`, `WS`); empty for what did not leave the process.
     pub transport: Printable,
     /// The address and port that it came from, where its receiver logged it.
@@ -91,6 +93,10 @@ pub struct LadderHop {
     /// The whole message, where these are kept ([`Sketch::with_messages`]).
     pub message: Option<Bytes>,
     branch: Printable,
+    /// The tags of who asks and of whom it is for.
+    tags: (Printable, Printable),
+    /// How many hops it is from who asks, as far as it tells.
+    depth: u16,
     sent: Option<Logging>,
     received: Option<Logging>,
     /// Whether it answers a challenge, or says that it could.

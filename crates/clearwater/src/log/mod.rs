@@ -25,6 +25,7 @@
 
 mod assemble;
 mod dialogs;
+mod ending;
 mod guess;
 mod identity;
 mod ladder;
@@ -37,7 +38,7 @@ mod saved;
 mod sip;
 
 pub use assemble::Assembler;
-pub use dialogs::{Dialog, DialogOutcome, Dialogs};
+pub use dialogs::{BrokenRequest, Dialog, DialogOutcome, Dialogs};
 pub use guess::guess_grammar;
 pub use identity::{Identity, InvalidIdentity};
 pub use ladder::{CallFailure, Ladder, LadderHop, LadderNote, LadderNotes, Logged, Sketch, Traced};

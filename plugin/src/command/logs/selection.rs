@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, ValueEnum};
 use clearwater::component::{Component, Release, Role, UnknownName, playing};
 use clearwater::manifest::SERVICE_LABEL;
-use clearwater_kube::logs::{Candidate, Choice, Logs as Stream, Options, Select, read};
+use clearwater_kube::logs::{Candidate, Choice, LogEntry, Logs as Stream, Options, Select, read};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use regex::Regex;
@@ -156,6 +156,30 @@ impl Selection {
     pub(super) fn has(&self, components: &[Component], name: &str) -> bool {
         let mut wanted = components.iter().chain(&self.role).peekable();
         wanted.peek().is_none() || wanted.any(|c| c.name() == name)
+    }
+
+    /// Whether a record of what was saved is wanted, as far as that tells: by its time, its component and its pod.
+    pub(in crate::command) fn has_saved(&self, entry: &LogEntry, since: Option<Timestamp>) -> bool {
+        let pod = &entry.source.pod;
+        since.is_none_or(|since| entry.time >= since)
+            && self.has(&[], &entry.source.component)
+            && self.pod.as_ref().is_none_or(|wanted| wanted.is_match(pod))
+            && !self.exclude_pod.iter().any(|unwanted| unwanted.is_match(pod))
+    }
+
+    /// The flags that were given and that nothing of what was saved can tell.
+    pub(in crate::command) fn of_pods_only(&self) -> Vec<&'static str> {
+        let given = [
+            ("--selector", !self.selector.is_empty()),
+            ("--field-selector", !self.field_selector.is_empty()),
+            ("--node", self.node.is_some()),
+            ("--container", self.container.is_some()),
+            ("--exclude-container", !self.exclude_container.is_empty()),
+            ("--condition", self.condition.is_some()),
+            ("--tail", self.tail >= 0),
+            ("--previous", self.previous),
+        ];
+        given.into_iter().filter(|(_, is_given)| *is_given).map(|(flag, _)| flag).collect()
     }
 
     pub(in crate::command) fn since(&self) -> Option<Timestamp> {

@@ -16,7 +16,9 @@ use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueP
 use clap::{Args, ValueEnum};
 use clearwater::component::Component;
 use clearwater::event::CancelReason;
-use clearwater::log::{CallFailure, Identity, Ladder, LadderNotes, Logged, SipMessage, Sketch, Traced};
+use clearwater::log::{
+    CallFailure, Identity, Ladder, LadderHop, LadderNotes, Logged, Record, SipMessage, Sketch, Traced,
+};
 use clearwater::text::{Printable, counted};
 use clearwater_kube::logs::{LogEntry, LogSource, Said};
 
@@ -29,6 +31,9 @@ use crate::error::CliError;
 use crate::exit;
 use crate::runtime::{block_on, unless_ended};
 use crate::signal::code;
+
+/// No more verdicts are told, of what a subscriber did.
+const MOST_VERDICTS: usize = 5;
 
 /// How a ladder is drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -129,8 +134,16 @@ impl Trace {
             // What has not been read may tell otherwise.
             return Ok(code(reason));
         }
-        if let Some(verdict) = verdict(&ladder) {
-            context.talk().note(verdict);
+        let failures = ladder.failures();
+        for failure in failures.iter().take(MOST_VERDICTS) {
+            context.talk().note(verdict(&ladder, *failure));
+        }
+        if failures.len() > MOST_VERDICTS {
+            context.talk().note(format!("{} more failed", failures.len() - MOST_VERDICTS));
+        }
+        let calls = ladder.calls();
+        if calls > 1 && ladder.hops().iter().all(|hop| hop.call_id == *subject) {
+            context.talk().note(format!("{calls} calls have this Call-ID: whoever began them gave each another tag"));
         }
         unread.error().map_or(Ok(exit::OK), Err)
     }
@@ -166,10 +179,19 @@ impl Trace {
         mut take: impl FnMut(&LogEntry, &mut Context) -> Result<(), CliError>,
     ) -> Result<Option<CancelReason>, CliError> {
         let signals = context.signals();
+        let (is_saved, since) = (self.stdin || self.from.is_some(), self.selection.since());
         let mut take = |entry: &LogEntry, context: &mut Context| match signals.came() {
             Some(reason) => Err(CliError::Ended(reason)),
+            // What pods hold is picked before it is read.
+            None if is_saved && !self.selection.has_saved(entry, since) => Ok(()),
             None => take(entry, context),
         };
+        let unheeded = if is_saved { self.selection.of_pods_only() } else { Vec::new() };
+        if !unheeded.is_empty() {
+            context
+                .talk()
+                .warning(format!("{} picks pods of a cluster, and nothing of what was saved", unheeded.join(", ")));
+        }
         let read = if self.stdin {
             each_of_stdin(|said| said.map_or(Ok(()), |entry| take(&entry, context)))
                 .map(|(lines, known)| unread.understood(Path::new("standard input"), lines, known, context))
@@ -179,8 +201,7 @@ impl Trace {
             let namespace = self.selection.namespace(&self.place, context, says)?;
             let (mut opened, mut closed) = (0, 0);
             let read = block_on(unless_ended(&signals, async {
-                let (selection, since) = (&self.selection, self.selection.since());
-                let mut stream = selection.read(context, namespace, &[], self.list.follow, since).await?;
+                let mut stream = self.selection.read(context, namespace, &[], self.list.follow, since).await?;
                 while let Some(said) = stream.next().await {
                     match said {
                         Said::Record(entry) => take(&entry, context)?,
@@ -216,9 +237,16 @@ fn write_capture(
 ) -> Result<(), CliError> {
     let known =
         |lane: &str| addresses.iter().find(|(_, name)| *name == lane).and_then(|(address, _)| address.parse().ok());
-    let (count, made_up) =
+    let written =
         capture::write(path, ladder, known).map_err(|source| CliError::Write { path: path.to_owned(), source })?;
-    context.talk().note(format!("{} in {}", counted(count, "message"), path.display()));
+    context.talk().note(format!("{} in {}", counted(written.messages, "message"), path.display()));
+    if written.cut > 0 {
+        let of = counted(written.cut, "message");
+        context
+            .talk()
+            .warning(format!("{of} by UDP is longer than any packet and cut there; --messages writes all of it"));
+    }
+    let made_up = written.made_up;
     if !made_up.is_empty() {
         context.talk().note(format!(
             "no log tells the address of {}: a made-up one of 192.0.2.0/24 stands for it",
@@ -229,61 +257,101 @@ fn write_capture(
 }
 
 /// Who broke a call, in a sentence.
-fn verdict(ladder: &Ladder) -> Option<String> {
+fn verdict(ladder: &Ladder, failure: CallFailure<'_>) -> String {
     let named = |lane: &Printable| {
         ladder.whole_name(lane).map_or_else(|| lane.to_string(), |whole| format!("{lane} ({whole})"))
     };
-    Some(match ladder.failure()? {
+    let whose = |hop: &LadderHop| format!("(CSeq {}, Call-ID {})", hop.cseq, hop.call_id);
+    match failure {
         CallFailure::Refused(hop) => {
             let cause = ladder.cause(hop);
             let cause = cause.map(|n| format!("; just before it, {} logged: {}", n.lane, n.text)).unwrap_or_default();
-            format!(
-                "it failed at {}, which answered \"{}\" (CSeq {}, Call-ID {}){cause}",
-                named(&hop.from),
-                hop.text,
-                hop.cseq,
-                hop.call_id
-            )
+            format!("it failed at {}, which answered \"{}\" {}{cause}", named(&hop.from), hop.text, whose(hop))
         }
+        CallFailure::Challenged(hop) => format!(
+            "it failed at {}, which got \"{}\" and did not try again with a password in these logs {}",
+            named(&hop.to),
+            hop.text,
+            whose(hop)
+        ),
         CallFailure::Unanswered(hop) => format!(
-            "it failed at {}: {} from {} to it has no answer in these logs (CSeq {}, Call-ID {})",
+            "it failed at {}: {} from {} to it has no answer in these logs {}",
             named(&hop.to),
             hop.text,
             named(&hop.from),
-            hop.cseq,
-            hop.call_id
+            whose(hop)
         ),
-    })
+        CallFailure::Rang(hop) => {
+            format!("it failed at {}, which rang and was not picked up in these logs {}", named(&hop.to), whose(hop))
+        }
+        CallFailure::Unacknowledged(hop) => format!(
+            "it failed at {}, to which \"{}\" was sent again and again; these logs have no ACK of it {}",
+            named(&hop.to),
+            hop.text,
+            whose(hop)
+        ),
+    }
 }
 
 /// Who would write SIP messages, and did.
 #[derive(Debug, Default)]
 struct Writers {
     messages: u64,
-    /// The components that would write SIP messages and wrote something, and whether any of it is one.
-    all: BTreeMap<&'static str, bool>,
+    /// The components that would write SIP messages and wrote something.
+    all: BTreeMap<&'static str, Writer>,
+}
+
+/// What a component that would write SIP messages wrote.
+#[derive(Debug, Default)]
+struct Writer {
+    has_message: bool,
+    /// The log level that it says it has.
+    level: Option<u8>,
+}
+
+/// The level from which on SIP messages are written.
+const SIP_LEVEL: u8 = 4;
+
+/// The log level that a line of a daemon tells (cpp-common `src/log.cpp`, sprout `src/main.cpp`).
+fn told_level(record: &Record) -> Option<u8> {
+    let text = record.head().text;
+    let mark = b"Log level set to ";
+    let at = text.windows(mark.len()).position(|part| part == mark)?;
+    text.get(at + mark.len()).filter(|b| b.is_ascii_digit()).map(|digit| digit - b'0')
 }
 
 impl Writers {
-    fn take(&mut self, component: &str, is_message: bool) {
+    fn take(&mut self, component: &str, record: &Record, is_message: bool) {
         self.messages += u64::from(is_message);
         let writers = [Component::Bono, Component::Sprout].map(Component::name);
-        if let Some(writer) = writers.into_iter().find(|name| *name == component) {
-            *self.all.entry(writer).or_default() |= is_message;
+        if let Some(name) = writers.into_iter().find(|name| *name == component) {
+            let writer = self.all.entry(name).or_default();
+            writer.has_message |= is_message;
+            if !is_message && let Some(level) = told_level(record) {
+                writer.level = Some(level);
+            }
         }
     }
 
     /// Says what to do about those that would write SIP messages, and wrote other lines only.
     fn advise(&self, context: &mut Context) {
-        let silent: Vec<&str> = self.all.iter().filter(|(_, wrote)| !**wrote).map(|(name, _)| *name).collect();
-        if silent.is_empty() {
+        let silent = || self.all.iter().filter(|(_, writer)| !writer.has_message);
+        let is_loud = |writer: &Writer| writer.level.is_some_and(|level| level >= SIP_LEVEL);
+        for (name, writer) in silent().filter(|(_, writer)| is_loud(writer)) {
+            let level = writer.level.unwrap_or_default();
+            context.talk().warning(format!(
+                "no SIP message of {name} is in these logs, though it would write them: its log level is {level}; none came to it"
+            ));
+        }
+        let quiet: Vec<&str> = silent().filter(|(_, writer)| !is_loud(writer)).map(|(name, _)| *name).collect();
+        if quiet.is_empty() {
             return;
         }
         context.talk().warning(format!(
-            "no SIP message of {} is in these logs: it writes them from log level 4 on; set {} in the deployment file \
+            "no SIP message of {} is in these logs: it writes them from log level {SIP_LEVEL} on; set {} in the deployment file \
              and run `kubectl clearwater up`, which restarts no other pods",
-            silent.join(" and "),
-            silent.iter().map(|c| format!("`components.{c}.logLevel: 4`")).collect::<Vec<_>>().join(" and ")
+            quiet.join(" and "),
+            quiet.iter().map(|c| format!("`components.{c}.logLevel: {SIP_LEVEL}`")).collect::<Vec<_>>().join(" and ")
         ));
     }
 }
@@ -312,7 +380,7 @@ impl Sieve {
     /// Takes a record; no more of it needs to be kept.
     fn take(&mut self, entry: &LogEntry) {
         let message = SipMessage::of(&entry.record);
-        self.writers.take(&entry.source.component, message.is_some());
+        self.writers.take(&entry.source.component, &entry.record, message.is_some());
         if !self.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &entry.source)) {
             self.last = Some(entry.source.clone());
             if !entry.source.address.is_empty() {

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use anstyle::{AnsiColor, Style};
 use clap::Args;
-use clearwater::log::{Dialog, DialogOutcome, Dialogs, Identity, SipMessage, Traced};
-use clearwater::text::counted;
+use clearwater::log::{BrokenRequest, Dialog, DialogOutcome, Dialogs, Identity, SipMessage, Traced};
+use clearwater::text::{Printable, counted};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -87,7 +87,7 @@ pub(crate) struct Report {
     left_out: u64,
 }
 
-/// All messages of one Call-ID.
+/// All messages of one call, of one registration, or of what else has a Call-ID.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Row {
@@ -110,8 +110,61 @@ struct Row {
     status: Option<u16>,
     /// The answer's reason.
     reason: Option<String>,
+    /// The first request of it that came to nothing.
+    broken: Option<Broken>,
     /// How many times one of its messages was logged.
     messages: u64,
+}
+
+/// A request that came to nothing.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Broken {
+    /// Its method.
+    method: String,
+    /// The number of its CSeq.
+    cseq: u64,
+    /// Its final answer, where it had one.
+    status: Option<u16>,
+    /// The answer's reason.
+    reason: Option<String>,
+    /// Whether it was accepted, and that never acknowledged.
+    is_unacknowledged: bool,
+}
+
+impl Broken {
+    fn of(broken: &BrokenRequest<'_>) -> Self {
+        Self {
+            method: broken.method.to_string(),
+            cseq: broken.cseq,
+            status: broken.answered.map(|a| a.0),
+            reason: broken.answered.map(reason),
+            is_unacknowledged: broken.is_unacknowledged,
+        }
+    }
+}
+
+fn reason((status, text): (u16, &Printable)) -> String {
+    text.trim_start_matches(&status.to_string()).trim_start().to_owned()
+}
+
+/// How it ended, in a few words: what it began with, and what came to nothing afterwards.
+fn ending(dialog: &Dialog) -> String {
+    let begun = match (dialog.answered(), dialog.outcome()) {
+        (Some((_, text)), DialogOutcome::Cancelled) => format!("{text} (cancelled)"),
+        (Some((_, text)), _) => text.to_string(),
+        (None, DialogOutcome::Unanswered) => "no answer".to_owned(),
+        // These logs have no more of it than an ACK.
+        (None, _) => "not known".to_owned(),
+    };
+    match dialog.broken() {
+        Some(broken) if broken.is_unacknowledged => format!("{begun}, no ACK"),
+        Some(broken) if broken.is_within => {
+            let answer = broken.answered.map_or("no answer", |(_, text)| text.as_str());
+            format!("{begun}, then {answer} ({})", broken.method)
+        }
+        _ => begun,
+    }
 }
 
 impl Row {
@@ -126,20 +179,16 @@ impl Row {
             to: dialog.to.to_string(),
             outcome: dialog.outcome().name(),
             status: answer.map(|a| a.0),
-            reason: answer.map(|(status, text)| text.trim_start_matches(&status.to_string()).trim_start().to_owned()),
+            reason: answer.map(reason),
+            broken: dialog.broken().as_ref().map(Broken::of),
             messages: dialog.messages,
         }
     }
 
     fn cells(dialog: &Dialog) -> [String; 8] {
-        let status = match (dialog.answered(), dialog.outcome()) {
-            (Some((_, text)), DialogOutcome::Cancelled) => format!("{text} (cancelled)"),
-            (Some((_, text)), _) => text.to_string(),
-            (None, _) => "no answer".to_owned(),
-        };
         [
             dialog.began.strftime("%H:%M:%S%.3f").to_string(),
-            status,
+            ending(dialog),
             dialog.from.to_string(),
             dialog.to.to_string(),
             dialog.method.to_string(),
@@ -184,11 +233,11 @@ impl Trace {
         let says = self.output != Some(Output::Json);
         let stopped = self.each(context, says, &mut unread, |entry, context| {
             let message = SipMessage::of(&entry.record);
-            writers.take(&entry.source.component, message.is_some());
+            writers.take(&entry.source.component, &entry.record, message.is_some());
             let Some(message) = message else { return Ok(()) };
-            let Some((dialog, outcome)) = dialogs.take(entry.time, &message) else { return Ok(()) };
+            let Some(dialog) = dialogs.take(entry.time, &message) else { return Ok(()) };
             let now = dialog.outcome();
-            if follow && outcome != now && (!only_failed || is_failed(now)) {
+            if follow && (!only_failed || is_failed(now)) {
                 let table = Table::new(HEAD, vec![Row::cells(dialog)], usize::MAX).least(LIVE);
                 let line = table.row(0, style(now));
                 context.results().styled(&format!("{line}\n"))?;
@@ -220,6 +269,7 @@ impl Trace {
                 } else {
                     "no call, registration or message is in these logs".to_owned()
                 };
+                let of = if polls > 0 { format!("{of}; OPTIONS, which are not listed: {polls}") } else { of };
                 context.talk().note(of);
             }
             _ => {

@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::LogGrammar;
+use super::super::{Dialog, DialogOutcome, Dialogs, LogGrammar};
 use super::*;
 
 /// The programs that log, with their addresses and how much their clocks are wrong, in milliseconds: in each column another
@@ -33,29 +33,43 @@ struct Planted<'r> {
     text: &'r str,
     cseq: String,
     branch: String,
+    /// How many wrote a Via.
+    depth: usize,
+    /// The tag of who asks.
+    tag: &'r str,
     has_credentials: bool,
 }
 
 /// Reads `a>bono>sprout 486/2-INVITE branch`: the CSeq is `1 INVITE` where none is named, `+` behind a method is an answer to a
-/// challenge.
+/// challenge, and `branch@tag` names the tag of who asks.
 fn planted(rows: &str) -> Vec<Planted<'_>> {
-    let mut all = Vec::new();
+    let mut all: Vec<Planted<'_>> = Vec::new();
     for row in rows.split(',') {
         let mut words = row.split_whitespace();
         let (path, message) = (words.next().unwrap(), words.next().unwrap());
         let fork = words.next().unwrap_or_default();
+        let (fork, tag) = fork.split_once('@').unwrap_or((fork, "a"));
         let (text, cseq) = message.split_once('/').unwrap_or((message, "1-INVITE"));
         let parties: Vec<_> = path.split('>').collect();
         for pair in parties.windows(2) {
             let (from, to) = (pair[0], pair[1]);
             let (asks, answers) = if text.parse::<u16>().is_ok() { (to, from) } else { (from, to) };
             let number = cseq.split('-').next().unwrap();
+            let (cseq, branch) = (cseq.replace('-', " "), format!("z9hG4bK{asks}{answers}{number}{fork}{tag}"));
+            // As far as what it is the same as, or one further than what it was sent for.
+            let same = |p: &&Planted<'_>| p.branch == branch && p.cseq == cseq;
+            let above =
+                |p: &&Planted<'_>| p.to == asks && p.cseq == cseq && p.tag == tag && p.text.parse::<u16>().is_err();
+            let known = all.iter().find(same).map(|p| p.depth);
+            let depth = known.unwrap_or_else(|| all.iter().rev().find(above).map_or(0, |p| p.depth) + 1);
             all.push(Planted {
                 from,
                 to,
                 text: text.trim_end_matches('+'),
-                cseq: cseq.replace('-', " "),
-                branch: format!("z9hG4bK{asks}{answers}{number}{fork}"),
+                cseq,
+                branch,
+                depth,
+                tag,
                 has_credentials: text.ends_with('+'),
             });
         }
@@ -72,15 +86,14 @@ impl Planted<'_> {
         } else {
             format!("{} sip:2@ims.example SIP/2.0", self.text)
         };
-        let end = if is_answer { self.to } else { self.from };
-        let further = if is_program(end) { "Via: SIP/2.0/TCP 192.0.2.1;branch=z9hG4bKup\r\n" } else { "" };
+        let further = "Via: SIP/2.0/TCP 192.0.2.1;branch=z9hG4bKup\r\n".repeat(self.depth - 1);
         let route = if is_program(self.to) && !is_answer { "Route: <sip:x.ims.example;lr>\r\n" } else { "" };
         let answer = if self.has_credentials { "\"0123abcd\"" } else { "\"\"" };
         let message = format!(
-            "{first}\r\nVia: SIP/2.0/TCP 10.0.0.9;branch={}\r\n{further}{route}From: \"Ann\" <sip:1@ims.example>;tag=a\r\nTo: \
+            "{first}\r\nVia: SIP/2.0/TCP 10.0.0.9;branch={}\r\n{further}{route}From: \"Ann\" <sip:1@ims.example>;tag={}\r\nTo: \
              <sip:2@ims.example>\r\nCall-ID: c1@192.0.2.1\r\nCSeq: {}\r\nAuthorization: Digest username=\"1\", \
              response={answer}\r\n\r\n",
-            self.branch, self.cseq
+            self.branch, self.tag, self.cseq
         );
         let (verb, word, peer) = if is_sent { ("TX", "to", self.to) } else { ("RX", "from", self.from) };
         Record::new(
@@ -126,15 +139,27 @@ fn party(ladder: &Ladder, lane: &str) -> String {
 }
 
 fn verdict(ladder: &Ladder) -> String {
-    match ladder.failure() {
-        None => "-".to_owned(),
-        Some(CallFailure::Refused(hop)) => {
-            format!("{} made {}", party(ladder, &hop.from), hop.text.trim_end_matches(" Reason"))
-        }
-        Some(CallFailure::Unanswered(hop)) => {
-            format!("{} is silent to {}", party(ladder, &hop.to), party(ladder, &hop.from))
-        }
+    let party = |lane: &Printable| party(ladder, lane);
+    let failure = |failure: CallFailure<'_>| match failure {
+        CallFailure::Refused(hop) => format!("{} made {}", party(&hop.from), hop.text.trim_end_matches(" Reason")),
+        CallFailure::Challenged(hop) => format!("{} leaves {}", party(&hop.to), hop.text.trim_end_matches(" Reason")),
+        CallFailure::Unanswered(hop) => format!("{} is silent to {}", party(&hop.to), party(&hop.from)),
+        CallFailure::Rang(hop) => format!("{} rings", party(&hop.to)),
+        CallFailure::Unacknowledged(hop) => format!("{} does not acknowledge", party(&hop.to)),
+    };
+    let all: Vec<_> = ladder.failures().into_iter().map(failure).collect();
+    if all.is_empty() { "-".to_owned() } else { all.join(", ") }
+}
+
+/// What a list says of the same: how many calls there are, and which of them failed.
+fn listed(records: &[(&'static str, Timestamp, Record)]) -> (usize, usize) {
+    let mut dialogs = Dialogs::new(None);
+    for (_, time, record) in records {
+        dialogs.take(*time, &SipMessage::of(record).unwrap());
     }
+    let all = dialogs.finish();
+    let failed = |dialog: &&Dialog| matches!(dialog.outcome(), DialogOutcome::Failed | DialogOutcome::Unanswered);
+    (all.len(), all.iter().filter(failed).count())
 }
 
 /// Nothing stands above what it came of: each program's messages are in the order in which it logged them.
@@ -151,7 +176,7 @@ fn is_in_order(ladder: &Ladder, planted: &[Planted<'_>], rows: &str) {
 }
 
 /// (how it went, who broke it)
-const ENDINGS: [(&str, &str); 44] = [
+const ENDINGS: [(&str, &str); 58] = [
     // Well.
     (
         "a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 180, b>bono>sprout>bono>a 200, a>bono>sprout>bono>b ACK/1-ACK, \
@@ -171,9 +196,9 @@ const ENDINGS: [(&str, &str); 44] = [
         "-",
     ),
     ("a>bono>sprout INVITE, sprout>bono>a 407, a>bono>sprout INVITE+/2-INVITE, sprout>bono>a 200/2-INVITE", "-"),
-    // A challenge that is not taken up is not somebody else's fault.
-    ("a>bono>sprout REGISTER/1-REGISTER, sprout>bono>a 401/1-REGISTER", "-"),
-    ("a>bono INVITE, bono>a 407", "-"),
+    // A challenge that is not taken up.
+    ("a>bono>sprout REGISTER/1-REGISTER, sprout>bono>a 401/1-REGISTER", "a leaves 401"),
+    ("a>bono INVITE, bono>a 407", "a leaves 407"),
     // A wrong password.
     (
         "a>bono>sprout REGISTER/1-REGISTER, sprout>bono>a 401/1-REGISTER, a>bono>sprout REGISTER+/2-REGISTER, \
@@ -201,6 +226,14 @@ const ENDINGS: [(&str, &str); 44] = [
     ("a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 483", "b made 483"),
     // Who says something else than what came made that.
     ("a>bono>sprout>bono>b INVITE, b>bono>sprout 503, sprout>bono>a 480", "sprout made 480"),
+    // Whoever hands a 503 on makes 500 of it.
+    ("a>bono>sprout>bono>b INVITE, b>bono 503, bono>sprout>bono>a 500", "b made 503"),
+    (
+        "a>bono>sprout INVITE, sprout>bono>b INVITE 1, sprout>bono>c INVITE 2, b>bono>sprout 503 1, c>bono>sprout 503 2, \
+         sprout>bono>a 500",
+        "c made 503",
+    ),
+    ("a>bono>sprout>bono>b INVITE, b>bono>sprout 486, sprout>bono>a 500", "sprout made 500"),
     // Forks: one answers, another is busy, is told that it is too late, or refuses when all is said.
     (
         "a>bono>sprout INVITE, sprout>bono>b INVITE 1, sprout>bono>c INVITE 2, c>bono>sprout 486 2, b>bono>sprout 200 1, \
@@ -218,6 +251,21 @@ const ENDINGS: [(&str, &str); 44] = [
         "c made 486",
     ),
     ("a>bono INVITE, bono>a 200, bono>a 486", "-"),
+    // Nobody tells that the CANCEL of another came.
+    (
+        "a>bono>sprout INVITE, sprout>bono>b INVITE 1, sprout>bono>c INVITE 2, b>bono>sprout 200 1, sprout>bono>a 200, \
+         sprout>bono>c CANCEL/1-CANCEL 2, c>bono>sprout 487 2",
+        "-",
+    ),
+    // Given up when it had been answered.
+    (
+        "a>bono>sprout>bono>b INVITE, a>bono CANCEL/1-CANCEL, b>bono>sprout>bono>a 200, bono>a 200/1-CANCEL, \
+         bono>sprout>bono>b CANCEL/1-CANCEL, b>bono>sprout>bono 481/1-CANCEL, a>bono>sprout>bono>b ACK/1-ACK",
+        "-",
+    ),
+    // Accepted again and again: acknowledged, and not.
+    ("a>bono>b INVITE, b>bono>a 200, b>bono>a 200, a>bono>b ACK/1-ACK", "-"),
+    ("a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 200, b>bono>sprout>bono>a 200", "a does not acknowledge"),
     // The caller gives up; or nobody did, and it is said all the same.
     (
         "a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 180, a>bono CANCEL/1-CANCEL, bono>a 200/1-CANCEL, \
@@ -231,7 +279,7 @@ const ENDINGS: [(&str, &str); 44] = [
     ("a>bono INVITE, bono>a 100, bono>sprout INVITE", "sprout is silent to bono"),
     ("a>bono>sprout>bono INVITE, bono>sprout>bono>a 100", "bono is silent to sprout"),
     ("a>bono>sprout>bono>b INVITE, bono>a 100, sprout>bono 100", "b is silent to bono"),
-    ("a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 180", "-"),
+    ("a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 180", "b rings"),
     ("a>bono>sprout>bono>b MESSAGE/1-MESSAGE", "b is silent to bono"),
     // A timeout is that of the furthest who kept silent, not of who stopped waiting.
     ("a>bono INVITE, bono>a 100, bono>sprout INVITE, bono>a 408", "sprout is silent to bono"),
@@ -241,14 +289,43 @@ const ENDINGS: [(&str, &str); 44] = [
     (
         "a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 180, sprout>bono>a 408, sprout>bono>b CANCEL/1-CANCEL, \
          b>bono>sprout 200/1-CANCEL, b>bono>sprout 487",
-        "b is silent to bono",
+        "b rings",
+    ),
+    // As it is given up first.
+    (
+        "a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 180, sprout>bono>b CANCEL/1-CANCEL, b>bono>sprout 200/1-CANCEL, \
+         b>bono>sprout 487, sprout>bono>a 408",
+        "b rings",
+    ),
+    (
+        "a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 180, sprout>bono>b CANCEL/1-CANCEL, b>bono>sprout 200/1-CANCEL, \
+         b>bono>sprout 487, sprout>bono>a 480",
+        "b rings",
     ),
     ("a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 408", "b made 408"),
     ("a>bono REGISTER/1-REGISTER, bono>a 408/1-REGISTER", "bono made 408"),
     // It is tried again.
     ("a>bono REGISTER/1-REGISTER, bono>a 423/1-REGISTER, a>bono REGISTER/2-REGISTER, bono>a 200/2-REGISTER", "-"),
     ("a>bono INVITE, bono>a 503, a>bono>sprout INVITE/2-INVITE, sprout>bono>a 486/2-INVITE", "bono made 503"),
+    // Two calls with one Call-ID.
+    ("a>bono>b INVITE, b>bono>a 486, c>bono>d INVITE @c, d>bono>c 200 @c", "b made 486"),
+    ("a>bono>b INVITE, b>bono>a 486, c>bono>d INVITE @c, d>bono>c 404 @c", "b made 486, d made 404"),
     // What comes later in a call that stood.
+    (
+        "a>bono>b INVITE, b>bono>a 200, a>bono>b ACK/1-ACK, a>bono>b INVITE/2-INVITE, b>bono>a 488/2-INVITE, \
+         a>bono>b BYE/3-BYE, b>bono>a 200/3-BYE",
+        "b made 488",
+    ),
+    (
+        "a>bono>b INVITE, b>bono>a 200, a>bono>b INVITE/2-INVITE, b>bono>a 491/2-INVITE, a>bono>b INVITE/3-INVITE, \
+         b>bono>a 200/3-INVITE",
+        "-",
+    ),
+    // Both hang up.
+    (
+        "a>bono>b INVITE, b>bono>a 200, a>bono>b BYE/2-BYE, b>bono>a 481/2-BYE, b>bono>a BYE/7-BYE, a>bono>b 200/7-BYE",
+        "-",
+    ),
     (
         "a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 200, a>bono>sprout>bono>b BYE/3-BYE, b>bono>sprout>bono>a 481/3-BYE",
         "b made 481",
@@ -267,7 +344,10 @@ fn each_ending_has_its_verdict_live_and_saved_whatever_clocks_say() {
             let known = |host: &str| {
                 PROGRAMS.iter().find(|(_, address, _)| *address == host).map(|(name, ..)| (*name).to_owned())
             };
+            let list = listed(&live);
             let live = ladder(&live, known);
+            // The list says no else.
+            assert_eq!(list, (live.calls(), live.failures().len()), "{case}: {rows}");
             assert_eq!(verdict(&live), expected, "{case}: {rows}\n{}", live.text(None));
             is_in_order(&live, &planted, rows);
             // Saved files do not tell whose an address is, and are read in any order.

@@ -1,8 +1,9 @@
 //! Who broke a call: read from where answers were made, not from where they were logged first.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{Ladder, LadderHop};
+use crate::log::ending::{Broken, Ending, Told};
 use crate::text::Printable;
 
 /// How a request came to nothing.
@@ -10,11 +11,17 @@ use crate::text::Printable;
 pub enum CallFailure<'l> {
     /// Somebody refused it: the answer as it left whoever made it.
     Refused(&'l LadderHop),
+    /// Who asked was challenged, and did not try again: the challenge as it came there.
+    Challenged(&'l LadderHop),
     /// Nobody answered it: the request at the last place that it is known to have been sent to.
     Unanswered(&'l LadderHop),
+    /// It rang there, or something else was said but no final answer.
+    Rang(&'l LadderHop),
+    /// It was accepted again and again, and that was never acknowledged: the answer as it came to who should have done so.
+    Unacknowledged(&'l LadderHop),
 }
 
-/// A request on its way, with its answers: the messages of one Call-ID and CSeq (RFC 3261 §17).
+/// A request on its way, with its answers: the messages of one side of a call and one CSeq (RFC 3261 §17).
 struct Transaction<'l> {
     hops: Vec<&'l LadderHop>,
 }
@@ -24,39 +31,23 @@ impl<'l> Transaction<'l> {
         self.hops.iter().copied().filter(|h| h.status.is_none())
     }
 
-    /// The final answers.
-    fn finals(&self) -> impl Iterator<Item = &'l LadderHop> {
-        self.hops.iter().copied().filter(|h| h.status >= Some(200))
-    }
-
-    fn first(&self) -> Option<&'l LadderHop> {
-        self.hops.first().copied()
-    }
-
-    fn method(&self) -> &'l str {
-        self.first().and_then(|h| h.cseq.split_ascii_whitespace().nth(1)).unwrap_or_default()
-    }
-
-    /// Where it began, as far as these logs go back.
-    fn origin(&self) -> Option<&'l Printable> {
-        self.requests().next().map(|h| &h.from)
-    }
-
-    /// What whoever began it was told in the end. Where it began is not known without a request: then what was told last.
+    /// What whoever asked was told in the end.
     fn outcome(&self) -> Option<&'l LadderHop> {
-        let told = |h: &&'l LadderHop| self.origin().is_none_or(|origin| h.to == *origin);
+        let depth = self.hops.iter().map(|h| h.depth).min()?;
+        let finals = || self.hops.iter().copied().filter(|h| h.status >= Some(200) && h.depth == depth);
         // Of two phones one may answer and another refuse later.
-        self.finals().filter(told).find(|h| h.status < Some(300)).or_else(|| self.finals().filter(told).last())
+        finals().find(|h| h.status < Some(300)).or_else(|| finals().next_back())
     }
 
     /// The answer as it left whoever made it: followed back through those who handed it on, of which one may have done so
-    /// twice (bono stands on both sides of sprout).
+    /// twice (bono stands on both sides of sprout), and of which the next makes 500 of a 503 (RFC 3261 §16.7).
     fn made(&self, outcome: &'l LadderHop) -> &'l LadderHop {
         let mut made = outcome;
         let is_outcome = |hop: &&LadderHop| std::ptr::eq(*hop, outcome);
         let before = self.hops.iter().copied().rev().skip_while(|hop| !is_outcome(hop)).skip(1);
         for hop in before {
-            if hop.status == made.status && hop.to == made.from {
+            let is_same = hop.status == made.status || (made.status, hop.status) == (Some(500), Some(503));
+            if is_same && hop.to == made.from {
                 made = hop;
             }
         }
@@ -69,10 +60,12 @@ impl<'l> Transaction<'l> {
         self.hops.iter().copied().filter(|h| h.status.is_some()).filter(is_answer)
     }
 
-    /// The furthest request below a column that had no final answer when `outcome` was sent.
+    /// The furthest request below a column that had no final answer when `outcome` was sent. That it was given up (487)
+    /// is none: whoever stopped waiting asked for that.
     fn furthest(&self, from: &Printable, outcome: Option<&LadderHop>) -> Option<&'l LadderHop> {
         let in_time = self.hops.iter().copied().take_while(|hop| !outcome.is_some_and(|o| std::ptr::eq(*hop, o)));
-        let finals = in_time.filter(|h| h.status >= Some(200)).map(|h| (&h.to, &h.from, &h.branch));
+        let is_final = |h: &&LadderHop| h.status >= Some(200) && h.status != Some(487);
+        let finals = in_time.filter(is_final).map(|h| (&h.to, &h.from, &h.branch));
         let answered: HashSet<_> = finals.collect();
         let (mut found, mut at) = (None, from);
         // Each comes after what it was sent for.
@@ -83,70 +76,122 @@ impl<'l> Transaction<'l> {
         }
         found
     }
+
+    /// That nobody answered a request in the end. Who only tries (100) is as good as silent.
+    fn silence(&self, request: &'l LadderHop) -> CallFailure<'l> {
+        let mut answers = self.answers(request);
+        if answers.any(|h| h.status > Some(100) && h.status < Some(200)) {
+            CallFailure::Rang(request)
+        } else {
+            CallFailure::Unanswered(request)
+        }
+    }
+
+    fn failure(&self, how: Broken) -> Option<CallFailure<'l>> {
+        let Some(outcome) = self.outcome() else {
+            let origin = self.requests().min_by_key(|h| h.depth)?;
+            return Some(self.silence(self.furthest(&origin.from, None).unwrap_or(origin)));
+        };
+        let made = self.made(outcome);
+        Some(match how {
+            Broken::Challenged => CallFailure::Challenged(outcome),
+            Broken::Unacknowledged => CallFailure::Unacknowledged(outcome),
+            Broken::Refused | Broken::Unanswered => {
+                let is_given_up = |request: &&LadderHop| self.answers(request).any(|h| h.status == Some(487));
+                let silent = match made.status {
+                    Some(408) => self.furthest(&made.from, Some(made)),
+                    Some(480) => self.furthest(&made.from, Some(made)).filter(is_given_up),
+                    _ => None,
+                };
+                silent.map_or(CallFailure::Refused(made), |request| self.silence(request))
+            }
+        })
+    }
 }
 
-fn is_challenge(status: u16) -> bool {
-    matches!(status, 401 | 407)
+/// The messages of one call.
+struct Conversation<'l> {
+    ending: Ending,
+    transactions: HashMap<(&'l Printable, &'l Printable), Transaction<'l>>,
+}
+
+impl<'l> Conversation<'l> {
+    fn failure(&self) -> Option<CallFailure<'l>> {
+        let (asked, how) = self.ending.broken()?;
+        let number = asked.number.to_string();
+        let is_asked = |hop: &LadderHop| hop.cseq.split_ascii_whitespace().eq([&*number, &*asked.method]);
+        let mut all = self.transactions.iter();
+        let one = all.find(|((tag, _), one)| **tag == asked.tag && one.hops.first().is_some_and(|hop| is_asked(hop)));
+        one.and_then(|(_, one)| one.failure(how))
+    }
+}
+
+impl LadderHop {
+    /// What it tells, as it was logged by whoever sent it and by whoever it came to.
+    fn told(&self) -> impl Iterator<Item = Told<'_>> {
+        let method = self.cseq.split_ascii_whitespace().nth(1).unwrap_or_default();
+        let of = move |is_sent| Told {
+            time: self.time,
+            method: if self.status.is_none() { &self.text } else { method },
+            cseq: &self.cseq,
+            status: self.status,
+            text: &self.text,
+            tags: (&self.tags.0, &self.tags.1),
+            depth: self.depth,
+            has_credentials: self.has_credentials,
+            is_sent,
+        };
+        let is_received = self.received.is_some() && self.function.is_none();
+        self.sent.map(|_| of(true)).into_iter().chain(is_received.then(|| of(false)))
+    }
 }
 
 impl Ladder {
-    /// Each request with its answers, in the order in which they began. What stays inside sprout counts only where nothing
+    /// Each call with its requests, in the order in which they began. What stays inside sprout counts only where nothing
     /// was sent: its functions may answer in another's place.
-    fn transactions(&self) -> Vec<Transaction<'_>> {
+    fn conversations(&self) -> Vec<Conversation<'_>> {
         let is_sent = self.hops.iter().any(|h| h.function.is_none());
-        let mut all: Vec<Transaction<'_>> = Vec::new();
-        let mut places = std::collections::HashMap::new();
+        let mut all: HashMap<&Printable, Vec<Conversation<'_>>> = HashMap::new();
+        let mut order = Vec::new();
         for hop in self.hops.iter().filter(|h| h.function.is_none() || !is_sent) {
-            let place = *places.entry((&hop.call_id, &hop.cseq)).or_insert_with(|| {
-                all.push(Transaction { hops: Vec::new() });
-                all.len() - 1
-            });
-            all[place].hops.push(hop);
+            let calls = all.entry(&hop.call_id).or_default();
+            for told in hop.told() {
+                let place = Ending::find(&calls.iter().map(|call| &call.ending), &told).unwrap_or_else(|| {
+                    order.push((&hop.call_id, calls.len()));
+                    calls.push(Conversation { ending: Ending::new(&told), transactions: HashMap::new() });
+                    calls.len() - 1
+                });
+                let Some(call) = calls.get_mut(place) else { continue };
+                call.ending.take(&told);
+                let one = call.transactions.entry((&hop.tags.0, &hop.cseq));
+                let one = one.or_insert_with(|| Transaction { hops: Vec::new() });
+                if one.hops.last().is_none_or(|last| !std::ptr::eq(*last, hop)) {
+                    one.hops.push(hop);
+                }
+            }
         }
-        // An ACK is not answered.
-        all.retain(|t| t.method() != "ACK");
-        all
+        let mut all: HashMap<_, Vec<_>> =
+            all.into_iter().map(|(id, calls)| (id, calls.into_iter().map(Some).collect())).collect();
+        order.into_iter().filter_map(|(id, n)| all.get_mut(id)?.get_mut(n)?.take()).collect()
     }
 
-    /// How the first request that failed came to nothing; `None` where all went well.
+    /// How many calls, registrations and messages are drawn. Two calls may have one Call-ID.
+    pub fn calls(&self) -> usize {
+        self.conversations().len()
+    }
+
+    /// How the first request of each call that failed came to nothing: the same as
+    /// [`Dialog::broken`](super::super::Dialog::broken) tells, and who broke it.
     ///
-    /// What was challenged, what was tried again and went well, what one of several phones refused while another
-    /// answered, and what the caller gave up are no failures. For a timeout (408) it is the furthest request that nobody
+    /// What was challenged and tried again, what was tried again and went well, what one of several phones refused while
+    /// another answered, and what the caller gave up are no failures. For a timeout (408) it is the furthest request that nobody
     /// answered, and not the one who stopped waiting.
+    pub fn failures(&self) -> Vec<CallFailure<'_>> {
+        self.conversations().iter().filter_map(Conversation::failure).collect()
+    }
+
+    /// The first of them.
     pub fn failure(&self) -> Option<CallFailure<'_>> {
-        let all = self.transactions();
-        let is_same_call = |a: &Transaction<'_>, b: &Transaction<'_>| {
-            a.first().map(|h| &h.call_id) == b.first().map(|h| &h.call_id) && a.origin() == b.origin()
-        };
-        let went_well = |t: &Transaction<'_>| t.outcome().is_some_and(|h| h.status < Some(300));
-        all.iter().enumerate().find_map(|(n, one)| {
-            let mut later = all[n + 1..].iter().filter(|later| is_same_call(one, later));
-            if later.clone().any(|later| later.method() == one.method() && went_well(later)) {
-                return None;
-            }
-            let Some(outcome) = one.outcome() else {
-                let origin = one.origin()?;
-                let request = one.furthest(origin, None)?;
-                // Whoever rings may answer yet; who only tries (100) is as good as silent.
-                let rings = one.answers(request).any(|h| h.status > Some(100));
-                return (!rings).then_some(CallFailure::Unanswered(request));
-            };
-            match outcome.status {
-                Some(..400) | None => None,
-                Some(status) if is_challenge(status) => {
-                    // Who knows no password has not been refused one.
-                    let is_refused =
-                        one.requests().any(|h| h.has_credentials) && !later.any(|l| l.method() == one.method());
-                    is_refused.then(|| CallFailure::Refused(one.made(outcome)))
-                }
-                Some(487) if later.any(|later| later.method() == "CANCEL") => None,
-                Some(408) => {
-                    let made = one.made(outcome);
-                    let silent = one.furthest(&made.from, Some(made));
-                    Some(silent.map_or(CallFailure::Refused(made), CallFailure::Unanswered))
-                }
-                Some(_) => Some(CallFailure::Refused(one.made(outcome))),
-            }
-        })
+        self.failures().into_iter().next()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
+use std::net::Ipv6Addr;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -9,6 +10,7 @@ use memchr::memmem;
 
 use super::lanes::{Columns, Names, short_names};
 use super::{Ladder, LadderHop, LadderNote, Logged, Logging, Traced, branch, causal, may_be_note};
+use crate::log::ending::{depth, has_credentials, tag};
 use crate::log::identity::Identities;
 use crate::log::{Direction, Identity, Record, SipMessage};
 use crate::text::Printable;
@@ -115,7 +117,7 @@ impl Sketch {
 }
 
 fn hop(names: &mut Names, place: usize, logged: Logged<'_>, message: &SipMessage<'_>) -> LadderHop {
-    let peer = String::from_utf8_lossy(message.peer);
+    let peer = in_one_form(&String::from_utf8_lossy(message.peer));
     let own = names.of(logged.lane);
     let address = names.of(&peer);
     let (from, to) = match message.direction {
@@ -132,7 +134,9 @@ fn hop(names: &mut Names, place: usize, logged: Logged<'_>, message: &SipMessage
     let text = names.of(text);
     let mut value = |name: &str| names.of(&message.header(name).unwrap_or_default());
     let (cseq, call_id) = (value("CSeq"), value("Call-ID"));
+    let tags = (names.of(&tag(message.header("From"))), names.of(&tag(message.header("To"))));
     let branch = names.of(branch(&message.header("Via").unwrap_or_default()));
+    let announced = SipMessage::announced_bytes(logged.record.head().text).unwrap_or(message.message.len());
     let at = Logging { time: logged.time, place };
     LadderHop {
         time: logged.time,
@@ -144,11 +148,14 @@ fn hop(names: &mut Names, place: usize, logged: Logged<'_>, message: &SipMessage
         call_id,
         function: (message.direction == Direction::Internal).then(|| address.clone()),
         is_cut: !message.is_whole,
+        length: if message.is_whole { message.message.len() } else { announced },
         transport: names.of(&String::from_utf8_lossy(message.transport)),
         source: (message.direction == Direction::Received).then(|| address.clone()),
         target: (message.direction == Direction::Sent).then_some(address),
         message: None,
         branch,
+        tags,
+        depth: depth(message),
         sent: (message.direction != Direction::Received).then_some(at),
         received: (message.direction != Direction::Sent).then_some(at),
         has_credentials: has_credentials(message),
@@ -157,16 +164,11 @@ fn hop(names: &mut Names, place: usize, logged: Logged<'_>, message: &SipMessage
     }
 }
 
-/// Whether a request answers a challenge. A phone's first REGISTER names its user in the same field, with nothing in the
-/// place of the answer (3GPP TS 24.229 §5.1.1.2).
-fn has_credentials(message: &SipMessage<'_>) -> bool {
-    let is_answer = |value: std::borrow::Cow<'_, str>| {
-        value
-            .split(',')
-            .filter_map(|p| p.split_once("response="))
-            .any(|(_, answer)| !matches!(answer.trim(), "" | "\"\""))
-    };
-    ["Authorization", "Proxy-Authorization"].iter().any(|name| message.headers(name).any(is_answer))
+/// An address and port as they are written elsewhere: pjsip leaves out the brackets around an IPv6 address.
+fn in_one_form(peer: &str) -> String {
+    let v6 =
+        peer.rsplit_once(':').filter(|(host, port)| host.parse::<Ipv6Addr>().is_ok() && port.parse::<u16>().is_ok());
+    v6.map_or_else(|| peer.to_owned(), |(host, port)| format!("[{host}]:{port}"))
 }
 
 /// Whether the peer of bono is a telephone: only its own Via is in what it asks, and bono's is the first below; and what it is
@@ -298,7 +300,7 @@ impl LadderHop {
             (self.to, self.received, self.source) = (other.to, other.received, other.source);
         }
         if self.is_cut && !other.is_cut {
-            self.message = other.message;
+            (self.message, self.length) = (other.message, other.length);
         }
         self.is_cut |= other.is_cut;
     }

@@ -154,6 +154,27 @@ fn the_branch_is_that_of_the_topmost_via() {
     assert_eq!(branch("SIP/2.0/UDP 10.0.0.9, SIP/2.0/UDP 10.0.0.8;branch=z2"), "");
 }
 
+/// A Call-ID is copied from the list, where a tab is a blank.
+#[test]
+fn a_call_id_with_a_tab_is_found_as_it_is_shown() {
+    let drawn = hostile("bono-0", b"SIP/2.0 403 Forbidden", b"tab\tid@h", b"x");
+    assert_eq!((drawn.hops().len(), drawn.hops().first().map(|hop| hop.call_id.as_str())), (3, Some("tab id@h")));
+}
+
+/// pjsip writes no brackets around an IPv6 address: with and without them it is one telephone.
+#[test]
+fn an_address_has_one_form() {
+    let records = [
+        record("RX", "[2001:db8::5]", "INVITE sip:b@ims.example SIP/2.0", "z1"),
+        record("TX", "2001:db8::5", "SIP/2.0 404 Not Found", "z1"),
+    ];
+    let time = "2026-11-23T10:00:00.123Z".parse().unwrap();
+    let logged = records.iter().map(|record| Logged { lane: "bono", time, record });
+    let drawn = Ladder::of(logged, &Traced::Call("c1".to_owned()), |_| None);
+    assert_eq!(drawn.lanes(), ["phone 1", "bono"]);
+    assert_eq!(drawn.whole_name("phone 1").map(Printable::as_str), Some("[2001:db8::5]:5060"));
+}
+
 #[test]
 fn a_subscriber_is_found_in_any_form() {
     let by = |text: &str| ladder(&Traced::Subscriber(text.parse().unwrap())).hops().len();

@@ -1,0 +1,255 @@
+//! How what was asked under one Call-ID ended: the one judgement of which the list and the drawing of a call are made.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+
+use super::{Direction, SipMessage};
+use crate::text::Printable;
+
+/// The most requests of one call that are kept, those that were told of first and last: a registration is refreshed for years.
+const MOST: usize = 32;
+/// How much further than any other hop what stays inside sprout is: its functions may answer in another's place.
+const INSIDE: u16 = 1000;
+
+/// What one message tells.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told<'m> {
+    pub(super) time: Timestamp,
+    /// The method of the request, or of the one that is answered.
+    pub(super) method: &'m str,
+    pub(super) cseq: &'m str,
+    pub(super) status: Option<u16>,
+    /// The status with its reason.
+    pub(super) text: &'m str,
+    /// The tags of who asks and of whom it is for; empty where there is none.
+    pub(super) tags: (&'m str, &'m str),
+    pub(super) depth: u16,
+    pub(super) has_credentials: bool,
+    pub(super) is_sent: bool,
+}
+
+impl Told<'_> {
+    fn number(&self) -> u64 {
+        self.cseq.split_ascii_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0)
+    }
+}
+
+/// How many hops a message is from whoever asks: each writes a Via (RFC 3261 §16.6), and answers have the same.
+pub(super) fn depth(message: &SipMessage<'_>) -> u16 {
+    let vias: usize = message.headers("Via").map(|via| via.split(',').count()).sum();
+    let inside = if message.direction == Direction::Internal { INSIDE } else { 0 };
+    u16::try_from(vias).unwrap_or(u16::MAX).saturating_add(inside)
+}
+
+/// The tag of a From or To field; empty where it has none.
+pub(super) fn tag(field: Option<Cow<'_, str>>) -> String {
+    let field = field.unwrap_or_default();
+    let parameters = field.rsplit_once('>').map_or(&*field, |(_, parameters)| parameters);
+    let named = parameters.split(';').filter_map(|p| p.split_once('='));
+    let mut tags = named.filter(|(name, _)| name.trim().eq_ignore_ascii_case("tag"));
+    tags.next().map(|(_, tag)| tag.trim().to_owned()).unwrap_or_default()
+}
+
+/// Whether a request answers a challenge. A phone's first REGISTER names its user in the same field, with nothing in the
+/// place of the answer (3GPP TS 24.229 §5.1.1.2).
+pub(super) fn has_credentials(message: &SipMessage<'_>) -> bool {
+    let is_answer = |value: Cow<'_, str>| {
+        value
+            .split(',')
+            .filter_map(|p| p.split_once("response="))
+            .any(|(_, answer)| !matches!(answer.trim(), "" | "\"\""))
+    };
+    ["Authorization", "Proxy-Authorization"].iter().any(|name| message.headers(name).any(is_answer))
+}
+
+/// A request, and what whoever asked was told. What others were told on the way counts only where that is not known.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is something that a message told")]
+pub(super) struct Asked {
+    pub(super) method: Printable,
+    /// The tag and the number of who asked.
+    pub(super) tag: Printable,
+    pub(super) number: u64,
+    /// The final answer, with its reason.
+    pub(super) answer: Option<(u16, Printable)>,
+    pub(super) began: Timestamp,
+    pub(super) depth: u16,
+    is_seen: bool,
+    has_credentials: bool,
+    has_ack: bool,
+    is_cancelled: bool,
+    /// The tag of who accepted it, and how often that was logged by who sent it and by who got it.
+    accepted: (Printable, [u8; 2]),
+}
+
+impl Asked {
+    fn is(&self, told: &Told<'_>, method: &str) -> bool {
+        self.number == told.number() && self.tag == *told.tags.0 && self.method == *method
+    }
+
+    pub(super) fn went_well(&self) -> bool {
+        self.answer.as_ref().is_some_and(|(status, _)| *status < 300)
+    }
+
+    fn take(&mut self, told: &Told<'_>) {
+        if told.depth > self.depth {
+            return;
+        }
+        if told.depth < self.depth {
+            (self.depth, self.began, self.answer) = (told.depth, told.time, None);
+            self.accepted = (Printable::default(), [0, 0]);
+        }
+        self.began = self.began.min(told.time);
+        let Some(status) = told.status else {
+            (self.is_seen, self.has_credentials) = (true, self.has_credentials | told.has_credentials);
+            return;
+        };
+        if status < 200 {
+            return;
+        }
+        // Of two phones one may answer and another refuse later.
+        if !self.went_well() {
+            self.answer = Some((status, told.text.into()));
+        }
+        if status < 300 {
+            let (by, times) = &mut self.accepted;
+            if *times == [0, 0] {
+                *by = told.tags.1.into();
+            }
+            if *by == *told.tags.1 {
+                let times = &mut times[usize::from(told.is_sent)];
+                *times = times.saturating_add(1);
+            }
+        }
+    }
+
+    /// Whether it was accepted again and again, and nobody acknowledged that (RFC 3261 §13.3.1.4).
+    fn is_unacknowledged(&self) -> bool {
+        self.method == "INVITE" && !self.has_ack && self.accepted.1.iter().any(|times| *times > 1)
+    }
+}
+
+/// How a request came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    Refused,
+    /// Whoever asked was challenged, and did not try again.
+    Challenged,
+    Unanswered,
+    Unacknowledged,
+}
+
+/// All that was asked in one call, or under one Call-ID outside of any.
+#[derive(Clone, Debug)]
+pub(super) struct Ending {
+    /// The tags of who began it and, until it is known who that was, of the other.
+    tags: (Printable, Printable),
+    is_sure: bool,
+    is_call: bool,
+    asked: Vec<Asked>,
+}
+
+impl Ending {
+    pub(super) fn new(told: &Told<'_>) -> Self {
+        let tags = (told.tags.0.into(), told.tags.1.into());
+        Self { tags, is_sure: false, is_call: false, asked: Vec::new() }
+    }
+
+    /// Which of those with one Call-ID a message is of. Two calls may have the same: they are told apart by the tag of who
+    /// began them (RFC 3261 §12). What is asked outside of calls is not, as a phone that registers again may take another tag.
+    pub(super) fn find<'e>(all: &(impl Iterator<Item = &'e Self> + Clone), told: &Told<'_>) -> Option<usize> {
+        let (from, to) = told.tags;
+        let begins = to.is_empty() && told.status.is_none();
+        let has = |one: &Self, tag: &str| one.tags.0 == *tag && (one.is_call || told.method != "INVITE");
+        all.clone()
+            .position(|one| has(one, from) || (!begins && !to.is_empty() && has(one, to)))
+            .or_else(|| all.clone().position(|one| !one.is_sure && (one.tags.1 == *from || one.tags.0 == *from)))
+            .or_else(|| all.clone().position(|one| !one.is_call && told.method != "INVITE"))
+    }
+
+    pub(super) fn take(&mut self, told: &Told<'_>) {
+        if !self.is_sure && told.tags.1.is_empty() && told.status.is_none() && told.method != "ACK" {
+            (self.tags.0, self.is_sure) = (told.tags.0.into(), true);
+        }
+        self.is_call |= told.method == "INVITE";
+        // Both are part of what they end: neither is answered for itself.
+        let is_part = matches!(told.method, "ACK" | "CANCEL");
+        let method = if is_part { "INVITE" } else { told.method };
+        let known = self.asked.iter().position(|asked| asked.is(told, method));
+        let place = known.unwrap_or_else(|| {
+            if self.asked.len() >= MOST {
+                // The first is what all began with.
+                self.asked.remove(1);
+            }
+            self.asked.push(Asked {
+                method: method.into(),
+                tag: told.tags.0.into(),
+                number: told.number(),
+                answer: None,
+                began: told.time,
+                depth: u16::MAX,
+                is_seen: false,
+                has_credentials: false,
+                has_ack: false,
+                is_cancelled: false,
+                accepted: (Printable::default(), [0, 0]),
+            });
+            self.asked.len() - 1
+        });
+        let Some(asked) = self.asked.get_mut(place) else { return };
+        match told.method {
+            "ACK" => asked.has_ack = true,
+            "CANCEL" => asked.is_cancelled |= told.status.is_none(),
+            _ => asked.take(told),
+        }
+    }
+
+    /// What it began with, as far as its messages go back: the last try of it, or the one that was accepted.
+    pub(super) fn asked_first(&self) -> Option<&Asked> {
+        let told = || self.asked.iter().filter(|asked| asked.depth < u16::MAX);
+        let first = told().min_by_key(|asked| asked.began)?;
+        let tries = || told().filter(|asked| asked.method == first.method && (asked.tag == first.tag || !self.is_call));
+        let accepted = tries().filter(|asked| asked.method == "INVITE" && asked.went_well());
+        accepted
+            .min_by_key(|asked| asked.number)
+            .or_else(|| tries().filter(|asked| asked.answer.is_some()).max_by_key(|asked| asked.number))
+            .or(Some(first))
+    }
+
+    /// Whether who began it gave it up.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.asked_first()
+            .is_some_and(|a| a.is_cancelled && a.answer.as_ref().is_some_and(|(status, _)| *status == 487))
+    }
+
+    /// The first request that came to nothing; `None` where all went well.
+    ///
+    /// What was challenged, what was tried again and went well, what one of several phones refused while another
+    /// answered, and what the caller gave up are no failures; nor is what became of a CANCEL, or of a second BYE.
+    pub(super) fn broken(&self) -> Option<(&Asked, Broken)> {
+        // What is asked of a phone to see whether it is there is not part of the call.
+        let is_part = |asked: &&Asked| asked.depth < u16::MAX && !(self.is_call && asked.method == "OPTIONS");
+        let all = self.asked.iter().filter(is_part);
+        let broken = all.filter_map(|one| {
+            let is_side = |other: &&Asked| !self.is_call || other.tag == one.tag;
+            let alike = || self.asked.iter().filter(|other| other.method == one.method && !std::ptr::eq(*other, one));
+            let mut later = alike().filter(is_side).filter(|other| other.number > one.number);
+            if later.clone().any(Asked::went_well) || (one.method == "BYE" && alike().any(Asked::went_well)) {
+                return None;
+            }
+            let how = match one.answer.as_ref().map(|(status, _)| *status) {
+                None => one.is_seen.then_some(Broken::Unanswered),
+                Some(..300) => one.is_unacknowledged().then_some(Broken::Unacknowledged),
+                Some(300..=399) => None,
+                // Whoever tries again is told then.
+                Some(401 | 407) if later.next().is_some() => None,
+                Some(401 | 407) if !one.has_credentials => Some(Broken::Challenged),
+                Some(487) if one.is_cancelled => None,
+                Some(_) => Some(Broken::Refused),
+            };
+            Some((one, how?))
+        });
+        broken.min_by_key(|(one, _)| one.began)
+    }
+}
