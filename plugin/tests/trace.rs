@@ -187,13 +187,13 @@ fn a_capture_holds_each_message_once_in_frames_with_right_checksums() {
 fn a_capture_holds_messages_that_are_no_single_packet() {
     let dir = tempfile::tempdir().unwrap();
     let invite = "INVITE sip:2@ims SIP/2.0";
-    let (long, longer) = (message(invite, &["a"], &"z".repeat(170_000)), message(invite, &["b"], &"z".repeat(70_000)));
+    let (large, larger) = (message(invite, &["a"], &"z".repeat(170_000)), message(invite, &["b"], &"z".repeat(70_000)));
     let busy = message("SIP/2.0 486 Busy Here", &["a"], "");
     let cut = message(invite, &["c"], "v=0\r\n");
     let head = record(4, "RX", "TCP 192.0.2.7:5060", &cut).replace(&format!("RX {} bytes", cut.len()), "RX 9000 bytes");
     let log = [
-        record(1, "RX", "TCP 192.0.2.7:5060", &long),
-        record(2, "RX", "UDP 2001:db8::5:5060", &longer),
+        record(1, "RX", "TCP 192.0.2.7:5060", &large),
+        record(2, "RX", "UDP 2001:db8::5:5060", &larger),
         record(3, "TX", "TCP 192.0.2.7:5060", &busy),
         head.replace("\n--end msg--\n", "\n"),
     ];
@@ -211,7 +211,7 @@ fn a_capture_holds_messages_that_are_no_single_packet() {
         let sliced = SlicedPacket::from_ip(&whole).unwrap();
         match sliced.transport.unwrap() {
             TransportSlice::Tcp(tcp)
-                if tcp.source_port() == 5060 && tcp.destination_port() == 5060 && stream.len() < long.len() =>
+                if tcp.source_port() == 5060 && tcp.destination_port() == 5060 && stream.len() < large.len() =>
             {
                 assert_eq!(tcp.sequence_number(), next);
                 next += u32::try_from(tcp.payload().len()).unwrap();
@@ -222,7 +222,7 @@ fn a_capture_holds_messages_that_are_no_single_packet() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(stream, long.as_bytes());
+    assert_eq!(stream, large.as_bytes());
     let cut_off = 9000 - seen[2].1.min(9000);
     assert_eq!((seen[0], seen[1], cut_off), (("UDP", 65_000, 0), ("TCP", busy.len(), 0), 0), "{seen:?}");
     assert!(seen[2].2 >= 9000 - cut.len() - 2, "{seen:?}");
