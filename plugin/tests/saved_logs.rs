@@ -1,10 +1,12 @@
 //! Logs that somebody saved, in the forms that tools give them: what `logs` and `trace` make of each.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod ended;
+
 use std::io::Write;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
+use ended::plugin;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
@@ -127,14 +129,6 @@ fn forms() -> Vec<(&'static str, String, Vec<u8>)> {
         ("a mark of UTF-8", of_pod.clone(), [b"\xef\xbb\xbf", &bare[..]].concat()),
         ("CRLF", of_pod, crlf),
     ]
-}
-
-fn plugin(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-clearwater"));
-    command.args(args).current_dir(dir).env_clear().env("HOME", dir).stdin(Stdio::null());
-    let ran = command.output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (ran.status.code(), text(&ran.stdout), text(&ran.stderr))
 }
 
 #[test]

@@ -1,23 +1,17 @@
 //! One call of saved logs: how it is drawn, and what Wireshark gets of it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod ended;
+
 use std::fs::File;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
+use ended::plugin;
 use etherparse::{SlicedPacket, TransportSlice};
 use pcap_file::DataLink;
 use pcap_file::pcapng::{Block, PcapNgReader};
 
 const CALL: &str = "8f3a@10.244.1.7";
-
-fn plugin(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-clearwater"));
-    command.args(args).current_dir(dir).env_clear().env("HOME", dir).stdin(Stdio::null());
-    let ran = command.output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (ran.status.code(), text(&ran.stdout), text(&ran.stderr))
-}
 
 fn message(first: &str, vias: &[&str], body: &str) -> String {
     let vias: String = vias.iter().map(|v| format!("Via: SIP/2.0/TCP x.ims;branch=z9hG4bK{v}\r\n")).collect();

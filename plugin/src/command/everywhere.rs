@@ -54,7 +54,7 @@ pub(super) fn run<T, F, const N: usize>(
     head: [&'static str; N],
     (within, output): (Duration, Option<Format>),
     look: impl Fn(Cluster) -> F,
-    tell: impl Fn(&str, Result<&T, &str>) -> Told<N>,
+    tell: impl Fn(&str, &T) -> Told<N>,
 ) -> Result<u8, CliError>
 where
     T: Serialize,
@@ -76,7 +76,11 @@ where
         });
         Ok(looks.buffered(AT_ONCE).collect::<Vec<_>>().await)
     }))?;
-    let told: Vec<Told<N>> = namespaces.iter().map(|place| tell(&place.namespace, place.result())).collect();
+    let one = |Place { namespace, seen, error }: &Place<T>| match seen {
+        Some(seen) => tell(namespace, seen),
+        None => unseen(namespace, error.as_deref().unwrap_or_default()),
+    };
+    let told: Vec<Told<N>> = namespaces.iter().map(one).collect();
     let code = worst(told.iter().map(|(.., code)| *code));
     if let Some(format) = output {
         context.results().value(format, &Everywhere { v: VERSION, namespaces })?;
@@ -95,10 +99,15 @@ where
     Ok(code)
 }
 
-impl<T> Place<T> {
-    fn result(&self) -> Result<&T, &str> {
-        self.seen.as_ref().ok_or_else(|| self.error.as_deref().unwrap_or_default())
-    }
+/// The line of a namespace of which nothing could be seen: why stands in the last cell.
+fn unseen<const N: usize>(namespace: &str, why: &str) -> Told<N> {
+    let cells = std::array::from_fn(|n| match n {
+        0 => namespace.to_owned(),
+        1 => "unseen".to_owned(),
+        n if n + 1 == N => plain(why),
+        _ => "-".to_owned(),
+    });
+    (cells, WARN, exit::FAILURE)
 }
 
 /// The worst of the exit codes. Where nothing was looked at, nothing is known.
@@ -134,6 +143,9 @@ mod tests {
         ] {
             assert_eq!(worst(codes.iter().copied()), expected, "{codes:?}");
         }
+        let (cells, _, code) = unseen("b", "needs list pods");
+        assert_eq!(cells, ["b", "unseen", "-", "-", "-", "-", "needs list pods"]);
+        assert_eq!(code, exit::FAILURE);
         assert_eq!(first_of(["a\u{1b}", "b", "c"].into_iter()), format!("{} (and 2 more)", plain("a\u{1b}")));
     }
 }

@@ -127,15 +127,7 @@ fn code(seen: &Seen) -> u8 {
 const HEAD_EVERYWHERE: [&str; 7] = ["NAMESPACE", "HEALTH", "RELEASE", "SERVING", "PODS", "RESTARTS", "PROBLEM"];
 
 /// A namespace's line of the table of all.
-fn place(namespace: &str, seen: Result<&Seen, &str>) -> Told<{ HEAD_EVERYWHERE.len() }> {
-    let dash = || "-".to_owned();
-    let seen = match seen {
-        Ok(seen) => seen,
-        Err(why) => {
-            let cells = [namespace.to_owned(), "unseen".to_owned(), dash(), dash(), dash(), dash(), plain(why)];
-            return (cells, WARN, exit::FAILURE);
-        }
-    };
+fn place(namespace: &str, seen: &Seen) -> Told<{ HEAD_EVERYWHERE.len() }> {
     let (style, health) = match (seen.unreached, seen.components.iter().map(|c| c.health).min()) {
         (true, _) if seen.healthy => (WARN, "unseen"),
         (_, Some(health)) => word(health),

@@ -316,7 +316,7 @@ fn asked(target: &str) -> Option<Asked<'_>> {
 
 /// The kind of a resource whose list may be empty here.
 fn kind(asked: &Asked<'_>) -> &'static str {
-    const KINDS: [&str; 24] = [
+    const KINDS: [&str; 26] = [
         "ConfigMap",
         "CronJob",
         "DaemonSet",
@@ -340,11 +340,11 @@ fn kind(asked: &Asked<'_>) -> &'static str {
         "RoleBinding",
         "Secret",
         "Service",
+        "ServiceAccount",
         "StatefulSet",
+        "StorageClass",
     ];
     match asked.resource.as_str() {
-        "serviceaccounts" => "ServiceAccount",
-        "storageclasses" => "StorageClass",
         "pods" if asked.group == "metrics.k8s.io" => "PodMetrics",
         resource => KINDS.into_iter().find(|kind| plural(kind) == resource).unwrap_or("Unknown"),
     }
