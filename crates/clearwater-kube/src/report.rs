@@ -130,8 +130,9 @@ impl Gathered {
     /// same for the same. Names of components, pods and hosts stay.
     pub fn anonymize(&mut self) {
         let mut anonymizer = Anonymizer::default();
-        // A number may be known only by what a later file says.
-        for text in self.files.values() {
+        // A number may be known only by what a later file says, and nobody who is met may stand for another.
+        let names = self.files.keys().chain(&self.lacked).map(String::as_bytes);
+        for text in names.chain(self.files.values().map(Vec::as_slice)) {
             anonymizer.text(text);
         }
         let mut other = |text: &str| String::from_utf8_lossy(&anonymizer.text(text.as_bytes())).into_owned();

@@ -2,16 +2,19 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
 use clearwater::component::Component;
 use regex::bytes::Regex;
 
-/// What stands for the first number. All of them are replaced, so that none of these is anybody's.
+/// What stands for the first number.
 const FIRST_NUMBER: u64 = 9_990_000_001;
 /// A number of fewer digits is one only where something says so, as `sip:` does.
 const SHORTEST: usize = 5;
+/// How many addresses are nobody's: two /16.
+const MOST_OTHERS: u32 = 0x1_FFFF;
 /// No user's name is longer, in bytes (RFC 5321 4.5.3.1.1).
 const LONGEST_USER: usize = 64;
 
@@ -23,10 +26,53 @@ static PART: LazyLock<Option<Regex>> =
 #[derive(Debug, Default)]
 pub(super) struct Anonymizer {
     /// Digits, without a plus sign.
-    numbers: HashMap<Vec<u8>, u64>,
-    users: HashMap<Vec<u8>, usize>,
-    v4: HashMap<Ipv4Addr, u32>,
-    v6: HashMap<Ipv6Addr, u32>,
+    numbers: Others<Vec<u8>>,
+    users: Others<Vec<u8>>,
+    v4: Others<Ipv4Addr>,
+    v6: Others<Ipv6Addr>,
+}
+
+/// One in the place of each, and none that is itself one of those: else a reader could not tell whose it is.
+#[derive(Debug)]
+struct Others<T> {
+    of: HashMap<T, T>,
+    whose: HashMap<T, T>,
+    made: u32,
+}
+
+impl<T> Default for Others<T> {
+    fn default() -> Self {
+        Self { of: HashMap::new(), whose: HashMap::new(), made: 0 }
+    }
+}
+
+impl<T: Clone + Eq + Hash> Others<T> {
+    /// Who stands for `one`, of those that `make` makes of 1, 2 and so on.
+    fn of(&mut self, one: &T, make: impl Fn(u32) -> T) -> T {
+        if let Some(other) = self.of.get(one) {
+            return other.clone();
+        }
+        // Who has stood for somebody until now, and is met, stands for nobody any more.
+        if let Some(evicted) = self.whose.remove(one) {
+            self.give(evicted, one, &make);
+        }
+        self.give(one.clone(), one, &make)
+    }
+
+    fn give(&mut self, one: T, met: &T, make: impl Fn(u32) -> T) -> T {
+        let other = loop {
+            self.made = self.made.saturating_add(1);
+            let other = make(self.made);
+            let is_met = self.of.contains_key(&other) || other == *met;
+            // Whoever has more than can be made has some twice.
+            if !is_met || self.made > MOST_OTHERS {
+                break other;
+            }
+        };
+        self.whose.insert(other.clone(), one.clone());
+        self.of.insert(one, other.clone());
+        other
+    }
 }
 
 fn is_of_word(byte: u8) -> bool {
@@ -103,7 +149,7 @@ impl Anonymizer {
         out.extend_from_slice(&text[..plus]);
         let (digits, behind) = text[plus..].split_at(length);
         if !digits.is_empty() {
-            out.extend_from_slice(self.number(digits).to_string().as_bytes());
+            out.extend_from_slice(&self.number(digits));
         }
         behind
     }
@@ -125,14 +171,16 @@ impl Anonymizer {
                     let dotted: String =
                         part.iter().map(|b| if *b == separator { '.' } else { char::from(*b) }).collect();
                     let address: Option<Ipv4Addr> = dotted.parse().ok();
-                    address.map(|a| self.address(IpAddr::V4(a)).replace('.', &char::from(separator).to_string()))
+                    address.map(|a| {
+                        self.address(IpAddr::V4(a)).replace('.', &char::from(separator).to_string()).into_bytes()
+                    })
                 }
-                None if part.len() >= SHORTEST => self.numbers.get(part).map(ToString::to_string),
+                None if part.len() >= SHORTEST => self.numbers.of.get(part).cloned(),
                 None => None,
             };
             if let Some(other) = other {
                 out.extend_from_slice(&word[at..found.start()]);
-                out.extend_from_slice(other.as_bytes());
+                out.extend_from_slice(&other);
                 at = found.end();
             }
         }
@@ -147,20 +195,17 @@ impl Anonymizer {
         let digits = user.strip_prefix(b"+").unwrap_or(user);
         if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) {
             let plus = &user[..user.len() - digits.len()];
-            return [plus, self.number(digits).to_string().as_bytes()].concat();
+            return [plus, &self.number(digits)].concat();
         }
         let is_component = Component::ALL.iter().any(|c| c.name().as_bytes() == user);
         if is_component {
             return user.to_vec();
         }
-        let next = self.users.len() + 1;
-        let number = *self.users.entry(user.to_vec()).or_insert(next);
-        format!("user-{number}").into_bytes()
+        self.users.of(&user.to_vec(), |n| format!("user-{n}").into_bytes())
     }
 
-    fn number(&mut self, digits: &[u8]) -> u64 {
-        let next = FIRST_NUMBER + self.numbers.len() as u64;
-        *self.numbers.entry(digits.to_vec()).or_insert(next)
+    fn number(&mut self, digits: &[u8]) -> Vec<u8> {
+        self.numbers.of(&digits.to_vec(), |n| (FIRST_NUMBER + u64::from(n) - 1).to_string().into_bytes())
     }
 
     /// An address of those that are for benchmarks (RFC 2544) or documentation (RFC 3849), which are nobody's. What is the
@@ -172,15 +217,10 @@ impl Anonymizer {
         match address {
             IpAddr::V4(address) if address.is_broadcast() => address.to_string(),
             IpAddr::V4(address) => {
-                let next = u32::try_from(self.v4.len()).unwrap_or(u32::MAX).saturating_add(1);
-                let number = *self.v4.entry(address).or_insert(next);
-                // Two /16 of them; whoever has more addresses than that has some twice.
-                Ipv4Addr::from_bits(0xC612_0000 | (number & 0x1_FFFF)).to_string()
+                self.v4.of(&address, |n| Ipv4Addr::from_bits(0xC612_0000 | (n & MOST_OTHERS))).to_string()
             }
             IpAddr::V6(address) => {
-                let next = u32::try_from(self.v6.len()).unwrap_or(u32::MAX).saturating_add(1);
-                let number = *self.v6.entry(address).or_insert(next);
-                Ipv6Addr::from_bits((0x2001_0DB8 << 96) | u128::from(number)).to_string()
+                self.v6.of(&address, |n| Ipv6Addr::from_bits((0x2001_0DB8 << 96) | u128::from(n))).to_string()
             }
         }
     }
@@ -246,6 +286,24 @@ mod tests {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
             let got = anonymized(&texts);
             prop_assert!(!got[0].contains(&number) && !got[1].contains(&number) && !got[2].contains(&address), "{:?}", got);
+        }
+
+        /// Addresses of the range that the others are taken from, and numbers as the others are, may well be met.
+        #[test]
+        fn who_stands_for_somebody_is_nobody_that_was_met(
+            addresses in prop::collection::vec(0..20_u8, 1..12), numbers in prop::collection::vec(0..20_u64, 1..12), users in prop::collection::vec(0..20_u8, 1..12)
+        ) {
+            let addresses = addresses.iter().map(|n| format!("198.18.0.{n}"));
+            let numbers = numbers.iter().map(|n| format!("sip:{}@x", FIRST_NUMBER + n));
+            let texts: Vec<String> = addresses.chain(numbers).chain(users.iter().map(|n| format!("sip:user-{n}@x"))).collect();
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let got = anonymized(&texts);
+            for (other, one) in got.iter().zip(&texts) {
+                prop_assert!(!texts.contains(&other.as_str()), "{:?}", got);
+                let same = |of: &[&str], as_: &str| of.iter().map(|o| *o == as_).collect::<Vec<_>>();
+                let others: Vec<&str> = got.iter().map(String::as_str).collect();
+                prop_assert_eq!(same(&others, other), same(&texts, one));
+            }
         }
 
         #[test]
