@@ -66,6 +66,7 @@ fn python(book: &mut Book<'_>) {
         concat!(
             stamp!(),
             r#"seen=$(cat /var/log/"$1"/"$1"_*.txt | head -n 1); echo "$seen"
+[ -n "$seen" ] || { echo "it has logged nothing yet"; exit 125; }
 grep -Eq "^$stamp [A-Z]+ [a-z_]+[.]py:[0-9]+( [(]thread [^)]+[)])?: " <<< "$seen""#
         )
     );
@@ -90,8 +91,11 @@ fn cpp(book: &mut Book<'_>) {
         book.place,
         concat!(
             stamp!(),
-            r#"seen=$(head -n 3 /var/log/"$1"/"$1"_current.txt); echo "$seen"
-grep -Eq "^$stamp $2(Error|Warning|Status|Info|Verbose|Debug) [^ ]+:[0-9]+: " <<< "$seen""#
+            r#"seen=$(cat /var/log/"$1"/"$1"_2*.txt | tail -n 2000)
+[ -n "$seen" ] || { echo "it has logged nothing yet"; exit 125; }
+begin="^$stamp $2(Error|Warning|Status|Info|Verbose|Debug)"
+grep -E -m 3 "$begin [^ ]+:[0-9]+: " <<< "$seen" && exit 0
+head -n 3 <<< "$seen"; grep -Eq "$begin pjsip: " <<< "$seen" || exit 1; echo "none of its own lines is left"; exit 125"#
         )
     );
     book.seen("log-threads", words, CPP, script.arg(name).arg(thread));
