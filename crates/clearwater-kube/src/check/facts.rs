@@ -12,6 +12,7 @@ use super::inside::Inside;
 use crate::judge::Judged;
 use crate::observe::snapshot::Snapshot;
 use crate::observe::unasked::Unasked;
+use crate::pod::object::own_container;
 
 /// A component as it was judged.
 #[derive(Clone, Debug)]
@@ -59,6 +60,15 @@ impl Facts {
     pub(super) fn unsaid(&self, of: impl Fn(Component) -> bool) -> Option<&str> {
         let mut all = self.inside.values().filter(move |(component, _)| of(*component));
         all.find_map(|(_, said)| said.as_ref().err().map(Unasked::why))
+    }
+
+    /// When the container of a pod was started.
+    pub(super) fn running_since(&self, pod: &str) -> Option<Timestamp> {
+        let (component, pod) = self.all_pods().find(|(_, p)| p.metadata.name.as_deref() == Some(pod))?;
+        let container = own_container(pod.spec.as_ref()?, component)?;
+        let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+        let running = statuses.iter().find(|c| c.name == container.name)?.state.as_ref()?.running.as_ref()?;
+        running.started_at.as_ref().map(|time| time.0)
     }
 
     /// The names of the nodes that carry its pods.

@@ -29,12 +29,44 @@ const TELL: &str = r#"(
   lines shared "$1"
   lines local "$2"
   lines user "$3"
+  cgroup=/sys/fs/cgroup
+  lines memory $cgroup/memory.current
+  word cache inactive_file $cgroup/memory.stat
+  lines memory-limit $cgroup/memory.max
+  word cpu-us usage_usec $cgroup/cpu.stat
+  lines memory $cgroup/memory/memory.usage_in_bytes
+  word cache total_inactive_file $cgroup/memory/memory.stat
+  lines memory-limit $cgroup/memory/memory.limit_in_bytes
+  lines cpu-ns $cgroup/cpuacct/cpuacct.usage
   tail -n 1 "$5" 2>/dev/null | { IFS= read -r line && printf 'numbers %s\n' "$line"; }
   for dir in "${@:6}"; do
     [ ! -d "$dir" ] || df -P "$dir" 2>/dev/null | { read -r head; read -r fs all used free percent rest && printf 'disk %s %s\n' "${percent%\%}" "$dir"; }
   done
   printf 'end\n'
 )"#;
+
+/// What a container has taken, by its control group (Linux Documentation/admin-guide/cgroup-v2.rst, and cgroup-v1/).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Usage {
+    /// Bytes of memory, those of files that nobody reads any more (`inactive_file`) among them.
+    pub(super) memory: Option<u64>,
+    /// How many of these bytes are such files', which a kubelet does not count either.
+    pub(super) cache: u64,
+    /// The most bytes that it may have; `None` where there is no limit.
+    pub(super) limit: Option<u64>,
+    /// Processor time since the container was started.
+    pub(super) cpu: Option<Duration>,
+}
+
+impl Usage {
+    /// The bytes that it cannot do without: the working set, as kubelets count it.
+    pub(super) fn working_set(self) -> Option<u64> {
+        self.memory.map(|all| all.saturating_sub(self.cache))
+    }
+}
+
+/// No machine has more memory: cgroup v1 says a greater number where there is no limit.
+const NO_LIMIT: u64 = 1 << 60;
 
 /// What a container said of itself.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -59,6 +91,8 @@ pub(super) struct Inside {
     pub(super) numbers: Option<String>,
     /// How full the file systems of directories are, in per cent.
     pub(super) full: BTreeMap<String, u8>,
+    /// What its control group counts.
+    pub(super) usage: Usage,
 }
 
 /// Reads the answer. `asked` and `answered` are this machine's time around it. An error says what is no answer.
@@ -91,6 +125,11 @@ fn parse(text: &str, asked: Timestamp, answered: Timestamp) -> Result<Inside, St
                     inside.full.insert(dir.to_owned(), percent);
                 }
             }
+            "memory" => inside.usage.memory = value.parse().ok(),
+            "cache" => inside.usage.cache = value.parse().unwrap_or_default(),
+            "memory-limit" => inside.usage.limit = value.parse().ok().filter(|limit| *limit < NO_LIMIT),
+            "cpu-us" => inside.usage.cpu = value.parse().ok().map(Duration::from_micros),
+            "cpu-ns" => inside.usage.cpu = value.parse().ok().map(Duration::from_nanos),
             "end" => whole = true,
             _ => {}
         }
@@ -128,7 +167,8 @@ mod tests {
 
     const ANSWER: &str = "time 1000\nnofile 20000\nipv6-off 0\nnameserver 10.96.0.10\nrpc \"::0\"\nshared # text\n\
         shared home_domain=ims.svc\nshared signup_key=secret\nlocal public_hostname=10.0.0.1\nuser log_level=5\n\
-        numbers Created 1000 numbers\ndisk 68 /\ndisk 99 /var/lib/a b\nend\n";
+        numbers Created 1000 numbers\ndisk 68 /\ndisk 99 /var/lib/a b\n\
+        memory 34377728\ncache 69632\nmemory-limit 9223372036854771712\ncpu-ns 1157803131\nend\n";
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_second(seconds).unwrap()
@@ -146,6 +186,8 @@ mod tests {
         assert_eq!(inside.user.get("log_level"), Some("5"));
         assert_eq!(inside.numbers.as_deref(), Some("Created 1000 numbers"));
         assert_eq!(inside.full, BTreeMap::from([("/".to_owned(), 68), ("/var/lib/a b".to_owned(), 99)]));
+        let cpu = Some(Duration::from_nanos(1_157_803_131));
+        assert_eq!(inside.usage, Usage { memory: Some(34_377_728), cache: 69_632, limit: None, cpu });
     }
 
     #[test]

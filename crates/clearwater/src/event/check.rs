@@ -166,6 +166,8 @@ checks! {
     Clock = "clock" in Pods,
     /// Room in the containers' file systems.
     Disk = "disk" in Pods,
+    /// What the containers have taken of memory and processors.
+    Usage = "usage" in Pods,
     /// Where etcd keeps the lists of members.
     EtcdData = "etcd-data" in Stores,
     /// The name servers that the daemons ask.

@@ -19,12 +19,28 @@ const MANY_FILES: u64 = 16 * 1024 * 1024;
 const APART_SECONDS: f64 = 4.0;
 const FULL: u8 = 85;
 const TOO_FULL: u8 = 96;
+/// How much of its limit of memory a container may take, in per cent.
+const NEAR_LIMIT: u64 = 90;
 /// The level at which daemons log every step.
 const DEBUG: u32 = 5;
 
 pub(super) fn lines(facts: &Facts) -> Vec<CheckLine> {
-    let rules =
-        [nofile, ipv6, clock, disk, resolver, zone, hostnames, uris, alias, public_address, keys, log_level, numbers];
+    let rules = [
+        nofile,
+        ipv6,
+        clock,
+        disk,
+        usage,
+        resolver,
+        zone,
+        hostnames,
+        uris,
+        alias,
+        public_address,
+        keys,
+        log_level,
+        numbers,
+    ];
     rules.map(|rule| rule(facts)).concat()
 }
 
@@ -112,6 +128,48 @@ fn disk(facts: &Facts) -> Vec<CheckLine> {
             said.wrong(status, &format!("{pod}, {place}"), format!("{full} % are taken"), fix);
         }
     })
+}
+
+/// What the deployment costs, and who is about to be ended for its memory.
+fn usage(facts: &Facts) -> Vec<CheckLine> {
+    let mut sums: BTreeMap<Component, (u64, f64)> = BTreeMap::new();
+    let (mut pods, mut mute) = (0_usize, None);
+    for (pod, component, inside) in facts.said(any) {
+        let (Some(memory), Some(cpu)) = (inside.usage.working_set(), inside.usage.cpu) else {
+            mute = Some(pod);
+            continue;
+        };
+        let ran = facts.running_since(pod).map_or(0.0, |since| facts.at.duration_since(since).as_secs_f64());
+        pods += 1;
+        let sum = sums.entry(component).or_default();
+        sum.0 += memory;
+        sum.1 += if ran >= 1.0 { cpu.as_secs_f64() / ran } else { 0.0 };
+    }
+    let mut each_of: Vec<(Component, (u64, f64))> = sums.into_iter().collect();
+    each_of.sort_by_key(|(_, (memory, _))| std::cmp::Reverse(*memory));
+    let parts: Vec<String> =
+        each_of.iter().map(|(c, (memory, cpu))| format!("{c} {} and {cpu:.2}", mebi(*memory))).collect();
+    let (memory, cpu) = each_of.iter().fold((0, 0.0), |sum, (_, (memory, cpu))| (sum.0 + memory, sum.1 + cpu));
+    let well = format!(
+        "memory {} and {cpu:.2} processors on the average since they started, in {pods} containers: {}",
+        mebi(memory),
+        parts.join(", ")
+    );
+    each(facts, (CheckId::Usage, "what the containers take"), any, &well, |said, pod, _, inside| {
+        if Some(pod) == mute {
+            said.unseen(format!("pod {pod} does not show its control group"));
+        }
+        if let (Some(memory), Some(limit)) = (inside.usage.working_set(), inside.usage.limit)
+            && memory > limit / 100 * NEAR_LIMIT
+        {
+            let detail = format!("{} of {} are taken: it is ended when there is no more", mebi(memory), mebi(limit));
+            said.wrong(CheckStatus::Warning, pod, detail, "raise the component's memory limit");
+        }
+    })
+}
+
+fn mebi(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1024 * 1024))
 }
 
 fn resolver(facts: &Facts) -> Vec<CheckLine> {

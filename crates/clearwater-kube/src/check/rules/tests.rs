@@ -1,6 +1,7 @@
 //! Each problem planted alone, into what a look at a deployment in health saw: just its check finds it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use clearwater::component::{Component, Release, catalogue};
 use clearwater::config::shell::Settings;
@@ -11,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::super::facts::{Facts, Part};
-use super::super::inside::Inside;
+use super::super::inside::{Inside, Usage};
 use super::{before, lines};
 use crate::judge::{About, Judged, Stage};
 use crate::observe::finding::{Finding, Part as Of};
@@ -27,7 +28,7 @@ fn pod(component: Component, n: usize) -> Pod {
     object(json!({"metadata": {"name": name, "uid": name, "labels": {"service": component.name()}},
         "spec": {"nodeName": "one", "containers": [{"name": component.name(), "image": "registry/x:hunter"}]},
         "status": {"phase": "Running", "containerStatuses": [{"name": component.name(), "image": "", "imageID": "",
-            "ready": true, "restartCount": 0, "state": {"running": {}}}]}}))
+            "ready": true, "restartCount": 0, "state": {"running": {"startedAt": "1969-12-31T23:58:20Z"}}}]}}))
 }
 
 fn service(name: &str, component: Component, spec: &Value) -> Service {
@@ -60,6 +61,12 @@ fn said(component: Component, n: usize) -> Inside {
         user: Settings::default(),
         numbers: (component == Component::Ellis).then(|| "Created 1000 numbers, 0 already present".to_owned()),
         full: BTreeMap::from([("/".to_owned(), 68)]),
+        usage: Usage {
+            memory: Some(300 << 20),
+            cache: 100 << 20,
+            limit: Some(400 << 20),
+            cpu: Some(Duration::from_secs(50)),
+        },
     }
 }
 
@@ -130,7 +137,7 @@ fn a_deployment_in_health_has_no_finding() {
 /// (the row of the list of known problems, or 0; the check; how grave; what is planted)
 type Planted = (u8, CheckId, CheckStatus, fn(&mut Facts));
 
-const PLANTED: [Planted; 36] = [
+const PLANTED: [Planted; 37] = [
     (1, CheckId::Hostnames, CheckStatus::Failed, |f| {
         inside(f, "homer-0").shared = settings("cassandra_hostname=cassandra\n");
     }),
@@ -222,6 +229,7 @@ const PLANTED: [Planted; 36] = [
     (0, CheckId::Disk, CheckStatus::Failed, |f| {
         inside(f, "cassandra-0").full.insert("/var/lib/cassandra".to_owned(), 100);
     }),
+    (0, CheckId::Usage, CheckStatus::Warning, |f| inside(f, "sprout-0").usage.memory = Some(480 << 20)),
     (0, CheckId::Leftovers, CheckStatus::Warning, |f| {
         let claim: PersistentVolumeClaim =
             object(json!({"metadata": {"name": "data-etcd-0", "labels": {"service": "etcd"}}}));
@@ -239,6 +247,20 @@ fn each_problem_is_found_by_its_check_and_by_no_other() {
         let said = lines(&facts).into_iter().find(|l| l.status == status).unwrap();
         assert!(!said.detail.is_empty() && said.fix.is_some(), "row {row}: {said:?}");
     }
+}
+
+/// What a deployment costs is asked of the deployment itself.
+#[test]
+fn what_the_containers_take_is_summed() {
+    let said = |facts: &Facts| lines(facts).into_iter().find(|l| l.id == CheckId::Usage).unwrap();
+    let mut facts = health();
+    let asked = facts.inside.len() as u64;
+    inside(&mut facts, "homer-0").usage.memory = Some(301 << 20);
+    let line = said(&facts);
+    let sum = format!("memory {} MiB and {:.2} processors on the average", 200 * asked + 1, 0.5 * asked as f64);
+    assert!(line.detail.starts_with(&sum) && line.detail.contains(": homer 201 MiB and 0.50, "), "{line:?}");
+    inside(&mut facts, "homer-0").usage = Usage::default();
+    assert_eq!((said(&facts).status, said(&facts).detail.contains("pod homer-0")), (CheckStatus::Skipped, true));
 }
 
 /// The page says of each known problem which check finds it; what it names is planted above.
@@ -286,6 +308,7 @@ fn what_could_not_be_seen_is_said_by_the_check_that_needs_it() {
                 CheckId::Nofile,
                 CheckId::Clock,
                 CheckId::Disk,
+                CheckId::Usage,
                 CheckId::Resolver,
                 CheckId::Zone,
                 CheckId::Hostnames,
