@@ -30,6 +30,14 @@ impl ObjectKind {
         self.api_version.split_once('/').map_or("", |(group, _)| group)
     }
 
+    /// The resource with its group, where it has one, as rights name it.
+    pub(crate) fn qualified(self) -> String {
+        match self.group() {
+            "" => self.plural.to_owned(),
+            group => format!("{}.{group}", self.plural),
+        }
+    }
+
     /// As requests name it.
     pub(crate) fn resource(self) -> ApiResource {
         let version = self.api_version.rsplit('/').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! An operation uses none of the others, and no file uses one that uses it: what two of them need stands below them.
+//! An operation uses none of the others: what two of them need stands below them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -22,9 +22,6 @@ const OPERATIONS: [&str; 12] = [
 
 /// Uses that stand: names in DNS are a gate of `up`, and `down` says which of them stay behind.
 const STATED: [(&str, &str); 2] = [("up", "dns"), ("down", "dns")];
-
-/// Circles that stand, each with its reason.
-const STATED_CIRCLES: [&[&str]; 0] = [];
 
 /// Names that two public types of the libraries have, each with its reason.
 const SAME_NAMED: [&str; 0] = [];
@@ -57,13 +54,4 @@ fn no_operation_uses_another_and_nothing_below_uses_one() {
     let found: BTreeSet<_> = between.filter(|(a, b)| a != b && OPERATIONS.contains(&b.as_str())).collect();
     let stated: BTreeSet<_> = STATED.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
     assert_eq!(found, stated);
-}
-
-#[test]
-fn files_use_each_other_in_no_circle() {
-    let layout = layout();
-    let stated: BTreeSet<Vec<String>> =
-        STATED_CIRCLES.iter().map(|c| c.iter().map(|f| (*f).to_owned()).collect()).collect();
-    let found = layout.circles();
-    assert_eq!(found, stated, "\n{}", layout.explain(&found));
 }

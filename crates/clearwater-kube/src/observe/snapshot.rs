@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 
 use crate::backoff::doubling;
 use crate::cluster::{is_forbidden, is_unauthorized, say};
+use crate::kinds;
 use crate::pod::object::{claims, pod_is_ready};
 
 /// The label by which EndpointSlices name their Service (k8s.io/api `discovery/v1/well_known_labels.go`).
@@ -51,16 +52,17 @@ impl Kind {
     pub const ALL: [Self; 6] =
         [Self::Pod, Self::Deployment, Self::StatefulSet, Self::EndpointSlice, Self::Service, Self::Event];
 
-    /// The resource as rights name it.
-    pub const fn resource(self) -> &'static str {
-        match self {
-            Self::Pod => "pods",
-            Self::Deployment => "deployments.apps",
-            Self::StatefulSet => "statefulsets.apps",
-            Self::EndpointSlice => "endpointslices.discovery.k8s.io",
-            Self::Service => "services",
-            Self::Event => "events",
-        }
+    /// The resource as rights name it, such as `deployments.apps`.
+    pub fn resource(self) -> String {
+        let kind = match self {
+            Self::Pod => kinds::POD,
+            Self::Deployment => kinds::DEPLOYMENT,
+            Self::StatefulSet => kinds::STATEFUL_SET,
+            Self::EndpointSlice => kinds::ENDPOINT_SLICE,
+            Self::Service => kinds::SERVICE,
+            Self::Event => kinds::EVENT,
+        };
+        kind.qualified()
     }
 }
 

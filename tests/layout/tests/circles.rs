@@ -1,4 +1,4 @@
-//! The plugin, the developer's commands and the tests' own crates: no file of theirs uses one that uses it.
+//! In no crate does a file use one that uses it: what two of them need stands where both can reach it.
 
 use std::path::Path;
 
@@ -8,6 +8,9 @@ use clearwater_layout::Layout;
 fn files_use_each_other_in_no_circle() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     for root in [
+        "crates/clearwater/src/lib.rs",
+        "crates/clearwater-sip/src/lib.rs",
+        "crates/clearwater-kube/src/lib.rs",
         "plugin/src/lib.rs",
         "crates/xtask/src/main.rs",
         "tests/testbed/src/lib.rs",
