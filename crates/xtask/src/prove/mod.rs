@@ -4,6 +4,7 @@ mod bench_logs;
 mod bench_up;
 mod common;
 mod competitors;
+mod course;
 mod dns_faults;
 mod floor;
 mod fuzz;
@@ -19,6 +20,7 @@ mod round;
 mod scale;
 mod soak_logs;
 mod status_load;
+mod trace;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -48,12 +50,16 @@ pub(crate) enum Proof {
     /// Scales stores with keys and timers in them, kills `scale` at ten random moments, and times it beside kubectl.
     /// Below ten minutes: two moments and fewer keys.
     Scale,
+    /// Brings five deployments up at once on one cluster, and takes one of them away.
+    Course,
     /// Lets a HorizontalPodAutoscaler follow the load on sprout, up and down, and draws it.
     Hpa,
     /// Breaks what `dns-patch` relies on, one thing after another, with a hundred look-ups a second all along.
     DnsFaults,
     /// Looks two hundred times at two healthy deployments while the machine is busy, and at one that is not.
     StatusLoad,
+    /// Reads a log of a million SIP messages, of which it lists the calls, and draws one.
+    Trace,
     /// Asks Go's own rules which proxy each server of the plugin's table is reached by.
     Proxies,
     /// Fuzzes every parser, and command lines with their environments and kubeconfigs; ten minutes in all unless told
@@ -70,9 +76,11 @@ pub(crate) fn run(proof: Proof, minutes: u64, only: Option<&str>, rounds: usize)
         Proof::Kwok1000 => write_page("kwok-1000", &kwok::run()?),
         Proof::Kills => write_page("kills", &kills::run(if minutes < 10 { 2 } else { 10 })?),
         Proof::Scale => write_page("scale", &scale::run(minutes < 10)?),
+        Proof::Course => write_page("course", &course::run()?),
         Proof::Hpa => write_page("hpa", &hpa::run()?),
         Proof::DnsFaults => write_page("dns-faults", &dns_faults::run()?),
         Proof::StatusLoad => write_page("status-load", &status_load::run()?),
+        Proof::Trace => write_page("trace", &trace::run()?),
         Proof::Proxies => write_page("proxies", &proxies::run()?),
         Proof::Fuzz => fuzz(minutes, only),
     }?;
