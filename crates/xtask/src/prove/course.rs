@@ -1,9 +1,10 @@
 //! Several deployments on one cluster, as a course has them: brought up at once, and one taken away.
 
 use std::fmt::Write as _;
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clearwater::order::Policy;
 use clearwater_e2e::{Following, Plugin, cluster, kept_order, stamps};
 use clearwater_testbed::Namespace;
@@ -14,6 +15,8 @@ use crate::steps::say;
 
 const AT_ONCE: usize = 5;
 const COMPONENTS: usize = 11;
+/// How often each is looked at while all stand.
+const LOOKS: usize = 10;
 const LIMIT: Duration = Duration::from_secs(1200);
 
 pub(super) fn run() -> Result<String> {
@@ -43,18 +46,46 @@ pub(super) fn run() -> Result<String> {
         ensure!(pods.len() == COMPONENTS, "{}: {pods:?}", namespace.name());
         let again = plugin.run(&["up", "--yes", "-o", "json"])?.expect(0)?;
         ensure!(again.out.contains("\"outcome\":\"nothingToDo\""), "{}: {}", namespace.name(), again.out);
-        let checks: Value = serde_json::from_str(&plugin.run(&["check", "-o", "json"])?.expect(0)?.out)?;
-        let lines: Vec<&Value> = checks["groups"].as_array().into_iter().flatten().collect();
-        let lines = lines.iter().flat_map(|g| g["checks"].as_array().into_iter().flatten());
-        let usage = lines.clone().find(|l| l["id"] == "usage").context("no usage")?;
-        ensure!(lines.clone().all(|l| l["status"] == "ok"), "{}: {checks}", namespace.name());
+        let checks = check(plugin)?;
+        let usage = lines(&checks).find(|l| l["id"] == "usage").context("no usage")?;
         let (name, cost) = (namespace.name(), usage["detail"].as_str().unwrap_or_default());
         writeln!(page, "| {name} | {}.{} | {cost} |", took / 10, took % 10)?;
     }
+    page.push_str(&no_findings(&plugins)?);
     page.push_str(&one_leaves(&namespaces, &plugins)?);
     drop(plugins);
     namespaces.into_iter().try_for_each(gone)?;
     Ok(page)
+}
+
+fn check(plugin: &Plugin) -> Result<Value> {
+    Ok(serde_json::from_str(&plugin.run(&["check", "-o", "json"])?.expect(0)?.out)?)
+}
+
+/// The lines of what `check -o json` wrote.
+fn lines(checks: &Value) -> impl Iterator<Item = &Value> {
+    let groups = checks["groups"].as_array().into_iter().flatten();
+    groups.flat_map(|g| g["checks"].as_array().into_iter().flatten())
+}
+
+/// Looks at all of them at once, again and again: a deployment in health has no finding.
+fn no_findings(plugins: &[Plugin]) -> Result<String> {
+    say(&format!("==> {} checks", LOOKS * plugins.len()));
+    for round in 0..LOOKS {
+        let looks: Vec<Result<Value>> = thread::scope(|scope| {
+            let looks: Vec<_> = plugins.iter().map(|p| scope.spawn(|| check(p))).collect();
+            looks.into_iter().map(|l| l.join().unwrap_or_else(|_| bail!("a look panicked"))).collect()
+        });
+        for look in looks {
+            let checks = look.with_context(|| format!("round {round}"))?;
+            ensure!(lines(&checks).all(|l| l["status"] == "ok"), "round {round}: {checks}");
+        }
+    }
+    Ok(format!(
+        "\nThen `check` of all {} at once, {LOOKS} times: {} looks at deployments in health, none of which found anything.\n",
+        plugins.len(),
+        LOOKS * plugins.len()
+    ))
 }
 
 /// What `down` of one does to the others, and what `status -A` says of all.

@@ -137,3 +137,52 @@ fn images_agree_and_a_planted_one_differs_by_name() -> Result<()> {
     ensure!(ran.out.contains("/usr/bin/pre-stop is missing") && ran.out.contains("3 claims differ"), "{}", ran.out);
     Ok(())
 }
+
+/// What is planted in containers of a deployment in health: (the row of the list of known problems, or 0; who; what; the
+/// check that finds it). One look has to find all of it, and nothing else.
+const PLANTED: [(u8, &str, &str, &str); 9] = [
+    (1, "homer", "echo 'cassandra_hostname=cassandra' >> /etc/clearwater/shared_config", "hostnames"),
+    (2, "homestead", "echo 'signaling_dns_server=127.0.0.1' >> /etc/clearwater/shared_config", "resolver"),
+    (
+        5,
+        "sprout",
+        "printf '%s=\"sip:s.x:5054;transport=tcp\"\\n' icscf_uri scscf_uri >> /etc/clearwater/shared_config",
+        "uris",
+    ),
+    (7, "ellis", "supervisorctl stop mysql", "programs"),
+    (8, "ellis", "echo OperationalError >> /var/log/create_numbers.log", "numbers"),
+    (17, "bono", "sed -i '/^public_/d' /etc/clearwater/local_config", "public-address"),
+    (20, "ralf", "sed -i 's/^home_domain=.*/home_domain=example.com/' /etc/clearwater/shared_config", "zone"),
+    (0, "ellis", "echo 'ellis_api_key=secret' >> /etc/clearwater/shared_config", "keys"),
+    (0, "bono", "echo 'log_level=5' >> /etc/clearwater/user_settings", "log-level"),
+];
+
+#[test]
+#[ignore = "needs cluster (creates a namespace)"]
+fn known_problems_are_found_in_a_running_deployment() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-check-planted")?;
+    let kubectl = namespace.kubectl();
+    let plugin = Plugin::new(cluster, namespace.name())?;
+    plugin.run_within(PATIENCE, &["up", "--yes"])?.expect(0)?;
+    let health: Value = serde_json::from_str(&plugin.run(&["check", "-o", "json"])?.expect(0)?.out)?;
+    ensure!(ids(&health, "ok").contains("usage"), "{health}");
+    for status in ["failed", "warning", "skipped"] {
+        ensure!(ids(&health, status).is_empty(), "{status}: {health}");
+    }
+    for (_, workload, plant, _) in PLANTED {
+        kubectl.run(["exec", &format!("deployment/{workload}"), "--", "bash", "-c", &format!("{plant}; true")])?;
+    }
+    // Row 29, and what an earlier deployment left.
+    kubectl.run(["delete", "service", "hs"])?;
+    let claim = r#"{"apiVersion":"v1","kind":"PersistentVolumeClaim","metadata":{"name":"data-etcd-7","labels":{"service":"etcd"}},
+        "spec":{"accessModes":["ReadWriteOnce"],"storageClassName":"none","resources":{"requests":{"storage":"1Gi"}}}}"#;
+    kubectl.apply(claim)?;
+    let ran = plugin.run(&["check", "-o", "json"])?.expect(5)?;
+    let checks: Value = serde_json::from_str(&ran.out)?;
+    let mut found: BTreeSet<String> = ids(&checks, "failed");
+    found.extend(ids(&checks, "warning"));
+    let planted = PLANTED.iter().map(|(.., id)| (*id).to_owned()).chain(["turn", "leftovers"].map(str::to_owned));
+    ensure!(found == planted.collect(), "{found:?}\n{}", ran.out);
+    Ok(())
+}
