@@ -31,6 +31,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::FromArgMatches as _;
+use clap::error::ErrorKind;
 
 use cli::Cli;
 use context::Context;
@@ -54,9 +55,7 @@ pub fn main_impl(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     // Before anything else, so that no signal is lost between two waits.
     let listener = Listener::install();
-    // Nothing asked for is asked for help.
-    let help = args.peek().is_none().then(|| OsString::from("-h"));
-    let words = std::iter::once(program).chain(args).chain(help);
+    let words = std::iter::once(program).chain(args);
     let mut tree = tree();
     let matches = tree.try_get_matches_from_mut(words);
     let cli = match matches.and_then(|m| Cli::from_arg_matches(&m).map_err(|e| e.format(&mut tree))) {
@@ -86,10 +85,11 @@ pub fn main_impl(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Help and version, asked for, are results; everything else the parser says is about a wrong command line.
+/// Help and version, asked for, are results; everything else the parser says is about a wrong command line. Who names only
+/// what has commands below it asks for its help.
 fn said_by_the_parser(e: &clap::Error) -> ExitCode {
     let text = e.render();
-    if e.use_stderr() {
+    if e.use_stderr() && e.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         let _ = write!(anstream::stderr(), "{}", text.ansi());
         return exit::USAGE.into();
     }

@@ -176,6 +176,10 @@ fn nothing_asked_for_is_asked_for_help() {
         assert!(out(&run(dir.path(), line)).contains("Usage: kubectl clearwater <COMMAND>"), "{line:?}");
     }
     assert_eq!(run(dir.path(), &["-n", "ims"]).status.code(), Some(2));
+    for group in ["config", "subscriber", "completion"] {
+        let page = out(&run(dir.path(), &[group]));
+        assert!(page.contains(&format!("Usage: kubectl clearwater {group} ")), "{group}: {page}");
+    }
 }
 
 #[test]

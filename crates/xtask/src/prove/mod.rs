@@ -20,6 +20,7 @@ mod round;
 mod scale;
 mod soak_logs;
 mod status_load;
+mod test_kills;
 mod trace;
 
 use std::fmt::Write as _;
@@ -58,6 +59,8 @@ pub(crate) enum Proof {
     DnsFaults,
     /// Looks two hundred times at two healthy deployments while the machine is busy, and at one that is not.
     StatusLoad,
+    /// Kills `test` at ten random moments, and looks what it leaves behind.
+    TestKills,
     /// Reads a log of a million SIP messages, of which it lists the calls, and draws one.
     Trace,
     /// Asks Go's own rules which proxy each server of the plugin's table is reached by.
@@ -80,6 +83,7 @@ pub(crate) fn run(proof: Proof, minutes: u64, only: Option<&str>, rounds: usize)
         Proof::Hpa => write_page("hpa", &hpa::run()?),
         Proof::DnsFaults => write_page("dns-faults", &dns_faults::run()?),
         Proof::StatusLoad => write_page("status-load", &status_load::run()?),
+        Proof::TestKills => write_page("test-kills", &test_kills::run()?),
         Proof::Trace => write_page("trace", &trace::run()?),
         Proof::Proxies => write_page("proxies", &proxies::run()?),
         Proof::Fuzz => fuzz(minutes, only),
