@@ -1,7 +1,7 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
-use anstream::{AutoStream, StripStream};
+use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use clearwater::text::printable;
@@ -67,7 +67,8 @@ impl Results {
     }
 }
 
-/// Standard error: what is said beside the result. Nobody has to listen, so failures to write are let go.
+/// Standard error: what is said beside the result. Nobody has to listen, so failures to write are let go. It may quote what
+/// others wrote: what a terminal would obey is shown.
 #[derive(Debug)]
 pub(crate) struct Talk(AutoStream<io::Stderr>);
 
@@ -97,19 +98,12 @@ impl Talk {
 
     /// Says something as it is.
     pub(crate) fn line(&mut self, text: impl Display) {
-        let _ = writeln!(self.0, "{}", plain(&text.to_string()));
+        let _ = writeln!(self.0, "{}", printable(&text.to_string()));
     }
 
     fn tagged(&mut self, style: Style, word: &str, text: impl Display) {
         for line in text.to_string().lines() {
-            let _ = writeln!(self.0, "{style}{word}:{style:#} {}", plain(line));
+            let _ = writeln!(self.0, "{style}{word}:{style:#} {}", printable(line));
         }
     }
-}
-
-/// The text without escape sequences, and with what else a terminal would obey shown: it may quote what others wrote.
-fn plain(text: &str) -> String {
-    let mut stripped = StripStream::new(Vec::new());
-    let _ = stripped.write_all(text.as_bytes());
-    printable(&String::from_utf8_lossy(&stripped.into_inner())).into_owned()
 }

@@ -197,8 +197,11 @@ fn every_namespace_that_holds_a_deployment_is_told() {
 /// That no connection into a pod is to be had says nothing of the pod.
 #[test]
 fn a_server_that_opens_no_connection_into_a_pod() {
-    const MANNERS: [&Manners; 8] = [
+    const MANNERS: [&Manners; 11] = [
         &Manners::HangingUp,
+        &Manners::Mute,
+        &Manners::Gushing,
+        &Manners::Trickling,
         &Manners::Silent,
         &Manners::Throttling,
         &Manners::Broken,
@@ -217,7 +220,7 @@ fn a_server_that_opens_no_connection_into_a_pod() {
 /// What one check could not look at is not passed over, where nothing but looking was asked for.
 #[test]
 fn a_server_that_fails_at_one_kind() {
-    const ROWS: [(&str, &Manners, &str); 21] = [
+    const ROWS: [(&str, &Manners, &str); 22] = [
         ("horizontalpodautoscalers", &Manners::Broken, "scale bono 2 --dry-run"),
         ("poddisruptionbudgets", &Manners::Broken, "scale bono 0 --dry-run"),
         ("configmaps", &Manners::Broken, "scale bono 2 --dry-run"),
@@ -237,11 +240,12 @@ fn a_server_that_fails_at_one_kind() {
         ("horizontalpodautoscalers", &Manners::Other, "scale bono 2 --dry-run"),
         ("horizontalpodautoscalers", &Manners::Other, "autoscale --list"),
         ("deployments", &Manners::Other, "down --yes"),
+        ("kube-system/services", &Manners::Broken, "down --yes"),
         ("pods", &Manners::Other, "subscriber list"),
         ("deployments", &Manners::Broken, "scale bono 2 --dry-run"),
     ];
     for (resource, manners, line) in ROWS {
-        let standing = if line.starts_with("up") { Vec::new() } else { deployment() };
+        let standing = if line.starts_with("up") || line.starts_with("down") { Vec::new() } else { deployment() };
         let server = Server::with(Manners::But(resource, manners), standing);
         let why: &[&str] = match manners {
             Manners::Hollow => &["no object of Kubernetes", "the API server tells none"],
@@ -285,4 +289,30 @@ fn silence_is_broken_by_a_word() {
     let said = plugin_within(dir.path(), "autoscale --list", "7s").output().unwrap();
     let said = String::from_utf8_lossy(&said.stderr);
     assert!(said.contains("waiting for the API server: GET /apis/apps/v1/namespaces/ims/"), "{said}");
+}
+
+/// The time that was given is for the look as well, and what is seen meanwhile is told while it is waited.
+#[test]
+fn a_look_at_etcd_takes_no_longer_than_the_whole_may() {
+    let mut objects = deployment();
+    objects.extend([pod("etcd"), pod("chronos"), replicas("chronos")]);
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::with(Manners::But("pods/portforward", &Manners::Broken), objects);
+    server.kubeconfig(&dir.path().join("kubeconfig"), None);
+    let began = Instant::now();
+    let said = plugin_within(dir.path(), "scale chronos 2 --dry-run --timeout 7s", "40s").output().unwrap();
+    let (code, said) = (said.status.code(), String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned());
+    assert!(code == Some(1) && began.elapsed() < Duration::from_secs(20), "{code:?} {:?} {said}", began.elapsed());
+    let told = said.lines().find(|l| l.contains("waiting for what etcd says of the members"));
+    assert!(told.is_some_and(|told| told.contains("etcdserver: no leader")), "{said}");
+}
+
+/// Each try of a request is short, and so is the answer of a connection that is closed at once; all of them are not.
+#[test]
+fn the_silence_of_several_tries_is_broken_by_a_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::with(Manners::But("pods/portforward", &Manners::HangingUp), vec![pod("ellis")]);
+    server.kubeconfig(&dir.path().join("kubeconfig"), None);
+    let (code, said) = run(dir.path(), "subscriber list");
+    assert!(code == Some(1) && said.contains("waiting for ellis: GET /"), "{code:?} {said}");
 }

@@ -224,7 +224,7 @@ fn a_token_that_runs_out_in_the_middle() {
                             break;
                         }
                         // `check` tells of each thing the first reason alone.
-                        let told = ["Unauthorized", "did not let it be asked", "could not be made"]
+                        let told = ["Unauthorized", "not everything could be looked at", "could not be made"]
                             .iter()
                             .any(|words| said.contains(words));
                         // Whose own time is short may have ended for that before it was refused.

@@ -241,3 +241,17 @@ fn names_of_files_and_of_records_are_printable() {
     assert!(!is_harmful(&out) && !is_harmful(&err), "{out:?} {err:?}");
     assert!(out.contains(r"p\u{202e}") && out.contains(r"x\u{1b}[2J\n\u{202e}.txt"), "{out}");
 }
+
+/// What never ends is refused by its name, before anything of it is read.
+#[cfg(unix)]
+#[test]
+fn a_device_is_no_log() {
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/dev/zero", dir.path().join("sprout.log")).unwrap();
+    for device in ["/dev/zero", "/dev/null", "sprout.log"] {
+        for command in ["logs", "trace"] {
+            let (code, _, said) = plugin(dir.path(), &[command, "--from", device]);
+            assert!(code != Some(0) && said.contains(device) && said.contains("it is a device and no file"), "{said}");
+        }
+    }
+}

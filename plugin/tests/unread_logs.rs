@@ -20,6 +20,8 @@ enum Answer {
     Hang,
     /// A line that never ends.
     Endless,
+    /// The same, as fast as it is taken.
+    Flood,
     /// A watch in which nothing happens, and which ends after a second.
     Watch,
 }
@@ -98,6 +100,12 @@ fn serve(stream: TcpStream, answers: &Answers) -> std::io::Result<()> {
                 loop {
                     out.write_all(&[b'a'; 4096])?;
                     std::thread::sleep(Duration::from_millis(10));
+                }
+            }
+            Answer::Flood => {
+                out.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n2026-11-28T10:00:00.000000001Z ")?;
+                loop {
+                    out.write_all(&[b'a'; 1 << 16])?;
                 }
             }
             Answer::Watch => {
@@ -224,4 +232,17 @@ fn what_is_not_followed_ends_and_names_what_could_not_be_read() {
         ),
     ];
     check(ROWS, 90);
+}
+
+/// Nobody waits for the end of a line that is longer than any can be, and least of all what others wrote.
+#[test]
+fn a_flood_holds_nobody_back() {
+    const ROWS: &[Row] = &[(
+        "logs --no-follow --source stdout",
+        "etcd-0/log?",
+        Answer::Flood,
+        Some(1),
+        &["hello", "could not be read: etcd-0 › etcd stdout", "one line without end"],
+    )];
+    check(ROWS, 20);
 }

@@ -5,9 +5,10 @@
 //! deadline. A log that is read to its end may be of any length: it is handed on as it comes, and each piece of it has the
 //! deadline.
 
+use std::collections::HashMap;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use kube::client::Body;
 use kube::client::retry::RetryPolicy;
 use serde::Deserialize;
 use thiserror::Error;
-use tokio::time::{Instant, Sleep, interval_at, sleep, timeout_at};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
 use tower::BoxError;
 use tower::retry::Policy;
 
@@ -149,6 +150,12 @@ fn again(last: Option<StatusCode>) -> String {
 /// After how long it is said what is waited for; it is said again after twice as long.
 const SOON: Duration = Duration::from_secs(5);
 
+/// What is asked again so soon after it came to nothing is still waited for. No pause between tries is longer.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// What came to nothing: when a word of it is due, and when its last try ended.
+type Tries = HashMap<String, (Instant, Instant)>;
+
 /// How long one request may take where nothing else is said.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -165,6 +172,7 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct RequestPolicy {
     timeout: Duration,
     tell: Arc<dyn Fn(&str) + Send + Sync>,
+    tries: Arc<Mutex<Tries>>,
 }
 
 impl std::fmt::Debug for RequestPolicy {
@@ -183,11 +191,11 @@ impl RequestPolicy {
     /// Each request within a time: to the end of its answer or, of what lasts (a watch, a log that is followed, a connection
     /// into a pod), to the beginning. Of a log that is read to its end each piece has that time.
     pub fn new(timeout: Duration) -> Self {
-        Self { timeout, tell: Arc::new(|_| ()) }
+        Self { timeout, tell: Arc::new(|_| ()), tries: Arc::default() }
     }
 
-    /// The same, and what is waited for longer than 5 s is told, and again every 10 s: a request as `the API server: GET
-    /// /api/v1/pods`, and what was asked inside of pods as `pod ellis-0, port 80: GET /`.
+    /// The same, and what is waited for longer than 5 s, in one try or in several, is told, and again every 10 s: a request
+    /// as `the API server: GET /api/v1/pods`, and what was asked inside of pods as `pod ellis-0, port 80: GET /`.
     #[must_use]
     pub fn telling(self, tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self { tell: Arc::new(tell), ..self }
@@ -200,12 +208,54 @@ impl RequestPolicy {
 
     /// Waits, and every now and then says what for.
     pub(crate) async fn awaited<T>(&self, what: &str, waiting: impl Future<Output = T>) -> T {
+        self.telling_from(&mut (Instant::now() + SOON), || what.to_owned(), waiting).await
+    }
+
+    /// The same of what is told by how far it has come.
+    pub(crate) async fn awaited_as<T>(&self, what: impl Fn() -> String, waiting: impl Future<Output = T>) -> T {
+        self.telling_from(&mut (Instant::now() + SOON), what, waiting).await
+    }
+
+    /// The same of one of several tries: the time that counts is the time since the first of them.
+    pub(crate) async fn tried<T>(
+        &self,
+        what: &str,
+        trying: impl Future<Output = T>,
+        is_good: impl FnOnce(&T) -> bool,
+    ) -> T {
+        let before = self.tries().get(what).filter(|(_, ended)| ended.elapsed() < AGAIN).map(|(due, _)| *due);
+        let mut due = before.unwrap_or_else(|| Instant::now() + SOON);
+        let done = self.telling_from(&mut due, || what.to_owned(), trying).await;
+        let mut tries = self.tries();
+        if is_good(&done) {
+            tries.remove(what);
+        } else {
+            tries.retain(|_, (_, ended)| ended.elapsed() < AGAIN);
+            tries.insert(what.to_owned(), (due, Instant::now()));
+        }
+        done
+    }
+
+    fn tries(&self) -> std::sync::MutexGuard<'_, Tries> {
+        self.tries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn telling_from<T>(
+        &self,
+        due: &mut Instant,
+        what: impl Fn() -> String,
+        waiting: impl Future<Output = T>,
+    ) -> T {
         let mut waiting = pin!(waiting);
-        let mut waits = interval_at(Instant::now() + SOON, SOON * 2);
         loop {
             tokio::select! {
+                // A word that is due is told, however soon the try ends.
+                biased;
+                () = sleep_until(*due) => {
+                    (self.tell)(&what());
+                    *due = Instant::now() + SOON * 2;
+                }
                 done = &mut waiting => return done,
-                _ = waits.tick() => (self.tell)(what),
             }
         }
     }
@@ -219,7 +269,10 @@ pub(crate) fn within(client: Client, policy: &RequestPolicy) -> Client {
         let (client, policy) = (client.clone(), policy.clone());
         async move {
             let what = format!("the API server: {} {}", request.method(), request.uri().path());
-            policy.awaited(&what, answered(client, request, policy.timeout)).await
+            let answering = answered(client, request, policy.timeout);
+            let is_good =
+                |answer: &Result<Response<_>, _>| answer.as_ref().is_ok_and(|a| !a.status().is_server_error());
+            policy.tried(&what, answering, is_good).await
         }
     });
     Client::new(service, namespace)
@@ -447,6 +500,32 @@ mod tests {
             maps.get(name).await.unwrap_err();
             let what = format!("the API server: GET /api/v1/namespaces/ims/configmaps/{name}");
             assert_eq!(*told.lock().unwrap(), [5, 15, 25].map(|at| (what.clone(), at)), "{name}");
+        }
+    }
+
+    /// However short each of them is.
+    #[tokio::test(start_paused = true)]
+    async fn the_silence_of_several_tries_is_one_silence() {
+        let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let (hears, began) = (told.clone(), Instant::now());
+        let policy = RequestPolicy::new(Duration::from_secs(2))
+            .telling(move |_| hears.lock().unwrap().push(began.elapsed().as_secs()));
+        let maps: Api<ConfigMap> = Api::default_namespaced(within(server(), &policy));
+        for _ in 0..9 {
+            maps.get("hangs").await.unwrap_err();
+        }
+        assert_eq!(*told.lock().unwrap(), [5, 15]);
+        // What was asked long ago is not waited for.
+        sleep(AGAIN).await;
+        maps.get("hangs").await.unwrap_err();
+        assert_eq!(told.lock().unwrap().len(), 2);
+        // Neither is what was answered.
+        for good in [true, true, true, false, true] {
+            policy.tried("etcd", sleep(Duration::from_secs(4)), |()| good).await;
+            assert_eq!(told.lock().unwrap().len(), 2, "{good}");
+            if !good {
+                told.lock().unwrap().pop();
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! program's fields, and what other manifests made is left alone.
 
 mod find;
+mod notice;
 mod pods;
 mod take;
 
@@ -16,7 +17,7 @@ use clearwater::event::{
     Whose,
 };
 use clearwater::order::{Graph, Need, Presence, Subscribers};
-use clearwater::remedy::{Advice, NamesDeed, Permission, Remedied, Remedy};
+use clearwater::remedy::{Advice, Permission, Remedied, Remedy};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use thiserror::Error;
@@ -25,6 +26,7 @@ use tokio::time::{Instant, sleep_until};
 use tower::BoxError;
 
 use self::find::{Deletion, Found, Others, find, others};
+use self::notice::{names_unseen, notices};
 use self::take::{Removal, Removed, delete_namespace, take};
 use crate::cluster::{Cluster, FailedAt};
 use crate::dns;
@@ -227,52 +229,6 @@ impl Order {
     }
 }
 
-/// What is worth knowing of what was found, beside what will be done.
-fn notices(
-    cluster: &Cluster,
-    options: &DownOptions,
-    found: &Found,
-    names: Result<Option<String>, String>,
-) -> Vec<Advice> {
-    let namespace = &cluster.namespace;
-    let mut said = Vec::new();
-    match names {
-        Ok(Some(object)) => said.push(Advice::new(
-            format!("names of this deployment stand in {object} and stay there"),
-            Remedy::from(NamesDeed::Remove(namespace.clone())).then(", now or later"),
-        )),
-        Ok(None) => {}
-        Err(why) => said.push(Advice::new(
-            format!("whether names of this deployment stand in the cluster's DNS could not be looked at: {why}"),
-            Remedy::from(NamesDeed::Remove(namespace.clone())).then(", now or later"),
-        )),
-    }
-    if options.delete_namespace {
-        return said;
-    }
-    let adopted: Vec<String> =
-        found.deletion.iter().filter(|d| d.whose == Whose::Adopted).map(Deletion::object).collect();
-    if !adopted.is_empty() {
-        said.push(Advice::from(format!(
-            "stood before this program wrote to it, and stays: {}. What only this program wrote is taken out; a value that \
-             it was made to write over does not come back",
-            adopted.join(", ")
-        )));
-    }
-    if !found.strangers.is_empty() {
-        let all = found.strangers.join(", ");
-        said.push(format!("has this program's labels and was not made by it, so it stays as it is: {all}").into());
-    }
-    if !found.claims.is_empty() {
-        let all = found.claims.join(" ");
-        said.push(Advice::new(
-            format!("claims that no StatefulSet of this program made stay: {all}"),
-            format!("kubectl delete pvc -n {namespace} {all}, if they are not needed"),
-        ));
-    }
-    said
-}
-
 /// Tells what will be done, and waits for a "yes" where one is asked for. Yields what was found in the namespace beside it;
 /// `None` where there is nothing to do.
 async fn agreed(
@@ -342,15 +298,19 @@ async fn work(
     {
         return Err(DownError::Stranded { goes, stay: stays });
     }
-    for text in notices(cluster, options, &found, names) {
+    for text in notices(cluster, options, &found, &names) {
         emitter.emit(EventKind::Notice { text }).await;
     }
     let tasks: &[Task] = if options.delete_namespace { &[Task::Down, Task::DeleteNamespace] } else { &[Task::Down] };
     let rights = rights::check(cluster, tasks, &found.rights(options)).await;
     checks::tell(rights, "removed", emitter).await.map_err(|(outcome, advice)| DownError::Unfit(outcome, advice))?;
+    // Where something of this deployment may remain unseen, not all of it is known to be gone.
+    let ended = |outcome, text: String| match &names {
+        Err(why) => (Outcome::CouldNotLook, names_unseen(&cluster.namespace, why).after(&format!("{text}; "))),
+        Ok(_) => (outcome, text.into()),
+    };
     let Some(told) = agreed(cluster, options, &found, emitter, steering).await? else {
-        let text = format!("nothing to remove in namespace {}", cluster.namespace);
-        return Ok((Outcome::NothingToDo, text.into()));
+        return Ok(ended(Outcome::NothingToDo, format!("nothing to remove in namespace {}", cluster.namespace)));
     };
     let until = emitter.began() + options.timeout;
 
@@ -379,7 +339,7 @@ async fn work(
         if given == 0 || options.delete_namespace { String::new() } else { format!(", {given} of them given back") };
     let text = format!("{} objects removed from namespace {}{given}", stats.writes, cluster.namespace);
     if kept.is_empty() {
-        Ok((Outcome::Done, text.into()))
+        Ok(ended(Outcome::Done, text))
     } else {
         Ok((Outcome::Failed, format!("{text}; {}", kept.join("; ")).into()))
     }

@@ -117,6 +117,7 @@ pub(crate) async fn missing(client: &Client, namespace: &str, task: Task, scope:
 
 /// The same of the rules of a task in the namespace, and of connections into pods besides where those are not for all
 /// that it does.
+#[cfg(feature = "sip")]
 pub(crate) async fn missing_with_exec(client: &Client, namespace: &str, task: Task) -> Vec<String> {
     let own = task.rules().filter(|r| r.scope == Scope::Namespace);
     missing_of(client, namespace, own.chain(table::RUN_INSIDE)).await

@@ -95,7 +95,7 @@ pub struct Status {
     pub healthy: bool,
     /// Whether something had not answered when the time was up.
     pub partial: bool,
-    /// Whether the API server did not let a pod be asked: what is wrong there is not known.
+    /// Whether something could not be asked, or nothing of it was heard: what is wrong there is not known.
     #[serde(default)]
     pub unreached: bool,
     /// How often was looked: once where all is well at the first look; what is wrong is looked at once more.

@@ -233,7 +233,7 @@ fn table(seen: &Seen, screen: usize) -> String {
     }
     if seen.unreached {
         let _ =
-            writeln!(text, "{WARN}not everything could be looked at: the API server did not let it be asked{WARN:#}");
+            writeln!(text, "{WARN}not everything could be looked at: what could not be asked is told above{WARN:#}");
     }
     if seen.partial {
         let _ = writeln!(text, "{WARN}not everything answered in time: --timeout gives it longer{WARN:#}");

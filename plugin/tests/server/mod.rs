@@ -39,6 +39,10 @@ pub(crate) enum Manners {
     HangingUp,
     /// A connection is opened, and nothing is ever said over it.
     Mute,
+    /// A connection is opened, and over it comes what nobody asked for, as fast as it is taken.
+    Gushing,
+    /// The same, and a byte at a time.
+    Trickling,
     /// Answered, in a cluster in which everything may be done. Watches stay open.
     Answering,
     /// The same, but for one resource, with its subresource: nothing may be done to it.
@@ -171,13 +175,13 @@ fn serve(stream: TcpStream, manners: Manners, objects: &[Value], requests: &Mute
         let failed = |code: u16, reason: &str| refused(code, reason, reason);
         let manners = match manners {
             Manners::Expiring(after) if before >= after => Manners::Unauthorized,
-            Manners::But(resource, its) if asked(target).is_some_and(|a| a.resource == resource) => *its,
+            Manners::But(resource, its) if asked(target).is_some_and(|a| a.is(resource)) => *its,
             Manners::But(..) => Manners::Answering,
             other => other,
         };
         let (code, answer) = match manners {
             Manners::Silent | Manners::Dripping | Manners::Flooding => return endless(manners, &mut lines, &mut out),
-            Manners::HangingUp | Manners::Mute => {
+            Manners::HangingUp | Manners::Mute | Manners::Gushing | Manners::Trickling => {
                 write!(
                     out,
                     "HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -185,8 +189,13 @@ fn serve(stream: TcpStream, manners: Manners, objects: &[Value], requests: &Mute
                     offer.protocol,
                     derive_accept_key(offer.key.as_bytes())
                 )?;
-                if manners == Manners::Mute {
-                    std::io::copy(&mut lines, &mut std::io::sink())?;
+                match manners {
+                    Manners::Mute => {
+                        std::io::copy(&mut lines, &mut std::io::sink())?;
+                    }
+                    Manners::Gushing => said_for_ever(&mut out, 1000, Duration::ZERO)?,
+                    Manners::Trickling => said_for_ever(&mut out, 1, Duration::from_millis(20))?,
+                    _ => {}
                 }
                 return Ok(());
             }
@@ -268,6 +277,18 @@ fn endless(manners: Manners, lines: &mut impl Read, out: &mut TcpStream) -> std:
     }
 }
 
+/// Bytes of standard output (channel 1), so many a message (RFC 6455 §5.2: one binary frame, not masked).
+fn said_for_ever(out: &mut TcpStream, bytes: u16, pause: Duration) -> std::io::Result<()> {
+    let mut frame = vec![0x82, 126];
+    frame.extend((bytes + 1).to_be_bytes());
+    frame.push(1);
+    frame.extend(std::iter::repeat_n(b'x', bytes.into()));
+    loop {
+        out.write_all(&frame)?;
+        std::thread::sleep(pause);
+    }
+}
+
 /// What a path names.
 struct Asked<'a> {
     namespace: &'a str,
@@ -278,6 +299,11 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
+    /// Whether it is this resource, which may be named with the namespace before it.
+    fn is(&self, resource: &str) -> bool {
+        self.resource == resource || format!("{}/{}", self.namespace, self.resource) == resource
+    }
+
     /// The API server's own words.
     fn refusal(&self, verb: &str) -> String {
         let Self { namespace, group, resource, .. } = self;

@@ -45,6 +45,9 @@ const QUIET_RESUMED: Duration = Duration::from_secs(2);
 const SILENT: Duration = Duration::from_secs(120);
 /// How long opening a stream may take.
 const OPENING: Duration = Duration::from_secs(15);
+/// No line is longer, in bytes: a kubelet keeps 10 MiB of a container's log in one file (`containerLogMaxSize`), where nobody
+/// chose otherwise.
+const LONGEST: usize = 64 << 20;
 /// How many reads to the end have to miss the last line before it counts as rolled away: the API server ends a read
 /// whose kubelet went away as if it were whole (kubernetes `StreamObject` does not look at the error of its copying).
 const CHECKS: u8 = 2;
@@ -66,6 +69,8 @@ enum End {
     Refused(String),
     /// It broke.
     Broken(String),
+    /// It gives one line without end.
+    Endless,
     /// It was silent for too long.
     Silent,
     /// It was resumed, and is silent: the last line did not come again.
@@ -134,7 +139,8 @@ impl Output {
                 feed.unread(format!("cannot be read: {why}")).await?;
                 break;
             }
-            if patience.is_over() {
+            // Another reading would not come further.
+            if matches!(end, End::Endless) || patience.is_over() {
                 feed.unread(format!("given up: {}", end.why())).await?;
                 break;
             }
@@ -221,13 +227,13 @@ impl Output {
         let follow = of == Next::Follow && self.follow;
         let silent = if of == Next::Check || !follow { OPENING } else { SILENT };
         let mut lines = Lines::default();
-        // Since when a line has been coming that has no end yet.
-        let mut open: Option<Instant> = None;
+        // Since when a line has been coming that has no end yet, and how much of it came.
+        let mut open: Option<(Instant, usize)> = None;
         let mut idle = Duration::ZERO;
         let mut turns = 0;
         loop {
-            if open.is_some_and(|since| since.elapsed() >= GIVE_UP) && !follow {
-                return Ok(End::Broken("it gives one line without end".to_owned()));
+            if open.is_some_and(|(since, length)| since.elapsed() >= GIVE_UP || length > LONGEST) && !follow {
+                return Ok(End::Endless);
             }
             let is_repeating = resume.is_repeating();
             let quiet = if is_repeating { QUIET_RESUMED } else { QUIET };
@@ -304,7 +310,7 @@ impl Output {
             }
             stream.consume_unpin(taken);
             if lines.is_open() {
-                open.get_or_insert_with(Instant::now);
+                open.get_or_insert_with(|| (Instant::now(), 0)).1 += taken;
             }
         }
     }
@@ -370,6 +376,7 @@ impl End {
     fn why(&self) -> &str {
         match self {
             Self::Closed(why) | Self::Refused(why) | Self::Broken(why) => why,
+            Self::Endless => "it gives one line without end",
             Self::Silent | Self::Doubtful => "it is silent",
             Self::Eof => "it ends before its end",
         }

@@ -71,6 +71,12 @@ pub(crate) async fn read(
     }
 }
 
+/// What etcd says of its own health, as it says it.
+pub(crate) async fn health(cluster: &Cluster, pod: &str, within: Duration) -> Result<String, AskError> {
+    let asking = async { Ok(open(cluster, pod).await?.get("/health", ANSWER).await?.1) };
+    timeout(within, asking).await.unwrap_or_else(|_| Err(AskError::Deadline { pod: pod.to_owned(), within }))
+}
+
 const NO_POD: &str = "no etcd pod is ready to be asked";
 
 fn path(key: &str) -> String {

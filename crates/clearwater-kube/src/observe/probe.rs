@@ -94,6 +94,8 @@ pub struct Prober {
     shell: Option<Shell>,
     forward: Option<Forward>,
     asked: u64,
+    /// Whether anything in the pod ever answered.
+    heard: bool,
     /// Connections opened so far.
     pub connections: u32,
     /// Seconds that a question in the pod waits for the next line of its answer.
@@ -114,6 +116,7 @@ impl Prober {
             shell: None,
             forward: None,
             asked: 0,
+            heard: false,
             connections: 0,
             patience: PATIENCE_LONGEST,
             names_from: None,
@@ -151,6 +154,7 @@ impl Prober {
             self.connections += 1;
             Shell::open(&self.pods, &self.target.pod, &self.target.container, OPEN).await?
         };
+        self.heard = true;
         let output = shell.run(script, within).await?;
         self.shell = Some(shell);
         Ok(output)
@@ -165,6 +169,7 @@ impl Prober {
             }
         };
         let answer = forward.get(path, ANSWER).await?;
+        self.heard = true;
         self.forward = Some(forward);
         Ok(answer)
     }
@@ -181,6 +186,8 @@ impl Prober {
         let mut report = self.report(depth);
         let whole = timeout_at(until, self.look_into(depth, &mut report)).await.is_ok();
         if !whole {
+            // A word that did not come says no more of the pod than a connection that was not opened.
+            report.unreached |= !self.heard;
             report.wrong(Part::Reach, "the pod did not answer in time");
         }
         (report, whole)

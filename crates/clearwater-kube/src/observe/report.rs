@@ -21,7 +21,7 @@ pub struct Report {
     pub log: Option<LogExcerpt>,
     /// Checks that could not be made, each with what it needs.
     pub unchecked: Vec<String>,
-    /// Whether the pod could not be asked, and that was the API server's doing and not the pod's.
+    /// Whether nothing was heard out of the pod though it was asked: that says nothing of the pod itself.
     pub unreached: bool,
     /// What the API server said where it did not know who asks.
     pub(crate) unauthorized: Option<String>,

@@ -17,6 +17,7 @@ mod tunnel;
 
 pub use forward::Forward;
 pub(crate) use open::{Duplex, EXEC, OPEN, exec, forward};
+pub(crate) use question::etcd_health;
 pub use question::{Verdict, judge, script};
 pub use script::{Nul, Script};
 pub(crate) use shell::refusal;
@@ -86,6 +87,15 @@ pub enum AskError {
         /// What was seen.
         source: BoxError,
     },
+    /// A connection into the pod was opened, and what came over it, if anything, was no word of the program that was started
+    /// there. That says nothing of the pod.
+    #[error("pod {pod}: what was started in it is not heard: {}", say(.source.as_ref()))]
+    Unheard {
+        /// The pod.
+        pod: String,
+        /// What was seen.
+        source: BoxError,
+    },
     /// The pod was asked, and what it should reach took no connection.
     #[error("pod {pod} has no way to {to}: {why}")]
     NoWay {
@@ -112,9 +122,9 @@ impl AskError {
         matches!(self, Self::Forbidden { .. } | Self::NoShell { .. })
     }
 
-    /// Whether the pod was never asked: no connection into it was to be had.
+    /// Whether nothing of the pod was seen: no connection into it was to be had, or none over which anything in it spoke.
     pub const fn is_of_the_way(&self) -> bool {
-        matches!(self, Self::Unreached { .. } | Self::NotOpened { .. })
+        matches!(self, Self::Unreached { .. } | Self::NotOpened { .. } | Self::Unheard { .. })
     }
 
     /// Whether the API server does not know who asks. No later attempt will be better.
@@ -130,6 +140,19 @@ impl AskError {
     pub(crate) fn cut_off(pod: &str) -> Self {
         let source = "the connection into it was ended at once, and nobody said why".into();
         Self::Unreached { pod: pod.to_owned(), source }
+    }
+
+    /// A connection over which no program in the pod spoke.
+    pub(crate) fn unheard(pod: &str, source: impl Into<BoxError>) -> Self {
+        Self::Unheard { pod: pod.to_owned(), source: source.into() }
+    }
+
+    /// What was seen, without the pod, where that is known apart.
+    fn into_source(self) -> BoxError {
+        match self {
+            Self::Unreached { source, .. } | Self::Unheard { source, .. } | Self::Broken { source, .. } => source,
+            other => other.into(),
+        }
     }
 
     fn at_port(pod: &str, port: u16, source: impl Into<BoxError>) -> Self {

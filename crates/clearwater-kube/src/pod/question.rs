@@ -149,9 +149,7 @@ pub fn judge(asks: &Asks, answer: &str) -> Verdict {
             Verdict::Bad(format!("memcached version on port {port}: {seen}"))
         }
         Asks::EtcdHealth(port) => {
-            // etcd 2 and 3 write the value as a string, later ones may not.
-            let compact: String = answer.chars().filter(|c| !c.is_whitespace()).collect();
-            if compact.contains(r#""health":"true""#) || compact.contains(r#""health":true"#) {
+            if etcd_health(answer) == Some(true) {
                 Verdict::Good
             } else {
                 Verdict::Bad(format!("/health on port {port}: it answered {first:?}"))
@@ -166,6 +164,14 @@ pub fn judge(asks: &Asks, answer: &str) -> Verdict {
             }
         }
     }
+}
+
+/// Whether etcd says that it is in health; `None` where the answer does not tell. etcd 2 and 3 write the value as a string,
+/// later ones may not.
+pub(crate) fn etcd_health(answer: &str) -> Option<bool> {
+    let answer: serde_json::Value = serde_json::from_str(answer.trim()).ok()?;
+    let health = &answer["health"];
+    health.as_bool().or_else(|| health.as_str()?.parse().ok())
 }
 
 /// Of several addresses in one setting chronos reads none, and asks 127.0.0.1 instead (cpp-common

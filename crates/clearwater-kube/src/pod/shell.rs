@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::{AskError, Script, exec};
 use crate::cluster::FailedAt;
+use crate::deadline::no_answer;
 use crate::judge::said::Said;
 
 /// A bash in a container, kept open for one question after the other.
@@ -71,7 +72,7 @@ impl Shell {
         shell.process = Some(process);
         match shell.run(&Script::new(":"), within).await {
             Ok(_) => Ok(shell),
-            Err(error @ (AskError::Deadline { .. } | AskError::Forbidden { .. })) => Err(error),
+            Err(AskError::Deadline { .. }) => Err(AskError::unheard(pod, no_answer(within))),
             // The kubelet says of each program that it started how it ended.
             Err(error) => {
                 let _ = timeout(LAST_WORD, shell.end.reached()).await;
@@ -81,7 +82,8 @@ impl Shell {
                         AskError::cut_off(pod)
                     }
                     End::Told(said) => said.and_then(|said| refused(pod, container, *said)).unwrap_or(error),
-                    End::Untold | End::Awaited(_) => error,
+                    // It answers with more than it was asked for, or with what is no answer.
+                    End::Untold | End::Awaited(_) => AskError::unheard(pod, error.into_source()),
                 })
             }
         }

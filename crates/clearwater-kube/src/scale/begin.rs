@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::execute::Context;
 use super::situation::replicas;
@@ -37,7 +37,10 @@ pub(super) async fn steps(
 ) -> Result<Scaling, End> {
     let mut seen = Observation::new(cluster.clock_skew().await);
     let mut observer = Observer::begin(cluster);
-    see(cluster, &mut seen, &mut observer).await?;
+    // No look takes longer than the whole may.
+    let until = emitter.began() + options.timeout;
+    let within = || cluster.policy.timeout().min(until.saturating_duration_since(Instant::now()));
+    see(cluster, &mut seen, &mut observer, within()).await?;
 
     let release = options.deployment.as_ref().map_or_else(|| subject::release(&seen.snapshot), Deployment::release);
     let (names, zone_unread) = names(cluster, release).await;
@@ -71,8 +74,8 @@ pub(super) async fn steps(
     let (out, told) = mpsc::unbounded_channel();
     let mut observing = JoinSet::new();
     observing.spawn(keep(observer, seen.clone(), targets.clone(), bump, out.clone()));
-    let looking = first_look(&seen, &targets, news.clone(), cluster.policy.timeout());
-    cluster.policy.awaited("what etcd says of the members", looking).await;
+    let looking = first_look(&seen, &targets, news.clone(), within());
+    cluster.policy.awaited_as(|| awaited(&seen, &targets), looking).await;
 
     let (mut plans, mut unread) = (Vec::new(), Vec::new());
     for target in &targets {
@@ -108,7 +111,7 @@ pub(super) async fn steps(
 }
 
 /// Waits until all of the namespace was seen.
-async fn see(cluster: &Cluster, seen: &mut Observation, observer: &mut Observer) -> Result<(), End> {
+async fn see(cluster: &Cluster, seen: &mut Observation, observer: &mut Observer, within: Duration) -> Result<(), End> {
     let mut trouble = None;
     let complete = async {
         // Who is refused is told so by a request; a watch only tries again.
@@ -127,7 +130,6 @@ async fn see(cluster: &Cluster, seen: &mut Observation, observer: &mut Observer)
         }
         Ok(())
     };
-    let within = cluster.policy.timeout();
     let looking = cluster.policy.awaited("what stands in the namespace", timeout(within, complete));
     let Ok(looked) = looking.await else {
         let why = trouble.map_or_else(|| no_api_answer(within), |text| format!("cannot look: {text}"));
@@ -159,6 +161,13 @@ async fn first_look(
         }
     };
     let _ = timeout(at_most, clear).await;
+}
+
+/// What is waited for until the members are clear, with what etcd answered instead.
+fn awaited(seen: &Mutex<Observation>, targets: &[ScaleTarget]) -> String {
+    let what = "what etcd says of the members";
+    let trouble = look(seen, |seen| targets.iter().find_map(|t| t.list_trouble(seen)).map(str::to_owned));
+    trouble.map_or_else(|| what.to_owned(), |trouble| format!("{what}; so far: {trouble}"))
 }
 
 /// A component's plan, or why there is none: it is refused, or its members could not be looked at.

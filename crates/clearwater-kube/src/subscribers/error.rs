@@ -198,7 +198,7 @@ impl Remedied for SubscriberError {
 /// A pod's trouble without the client's own nesting.
 fn of_pod(error: &AskError) -> String {
     match error {
-        AskError::Broken { pod, source } | AskError::Unreached { pod, source } => {
+        AskError::Broken { pod, source } | AskError::Unreached { pod, source } | AskError::Unheard { pod, source } => {
             format!("pod {pod}: {}", say(source.as_ref()))
         }
         other => other.to_string(),

@@ -230,7 +230,7 @@ impl Wire {
 
     async fn once(&self, question: &ProvisioningRequest, began: Instant) -> Result<ProvisioningAnswer, Try> {
         let what = format!("{}: {}", self.component, question.told());
-        self.cluster.policy.awaited(&what, Box::pin(self.tried(question, began))).await
+        self.cluster.policy.tried(&what, Box::pin(self.tried(question, began)), Result::is_ok).await
     }
 
     async fn tried(&self, question: &ProvisioningRequest, began: Instant) -> Result<ProvisioningAnswer, Try> {

@@ -5,6 +5,9 @@ mod reader;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::fs::Metadata;
+#[cfg(unix)]
+use std::io::IsTerminal;
 use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
@@ -33,6 +36,10 @@ pub(crate) fn each_of_path(
     if kind.is_dir() {
         find(path, &mut members, context, unread)?;
     } else {
+        if is_device(&kind) {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "it is a device and no file: it may never end");
+            return Err(CliError::Read { path: path.to_owned(), source });
+        }
         let own = Member::all_of(path).map_err(|source| CliError::Read { path: path.to_owned(), source })?;
         members.extend(own);
     }
@@ -40,6 +47,21 @@ pub(crate) fn each_of_path(
         return Err(CliError::Read { path: path.to_owned(), source: io::Error::other("there is no log in it") });
     }
     each_of_members(members, context, unread, take)
+}
+
+/// Whether something is a device, and none that somebody writes to this program by: its standard input may be a terminal.
+#[cfg(unix)]
+fn is_device(kind: &Metadata) -> bool {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+    let is_device = kind.file_type().is_char_device() || kind.file_type().is_block_device();
+    let is_input = |input: Metadata| io::stdin().is_terminal() && input.rdev() == kind.rdev();
+    is_device && !std::fs::metadata("/dev/stdin").is_ok_and(is_input)
+}
+
+#[cfg(not(unix))]
+fn is_device(_: &Metadata) -> bool {
+    false
 }
 
 /// The same of logs in memory, each by the path that tells whose it is.

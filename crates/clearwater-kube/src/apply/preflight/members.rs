@@ -18,6 +18,7 @@ use crate::observe::snapshot::component_of;
 use crate::observe::{MembersSeen, etcd, members};
 use crate::owner;
 use crate::pod::object::{addresses, pod_is_ready, ready_since};
+use crate::pod::{AskError, etcd_health};
 
 /// The longest that looking into etcd may take.
 const ETCD: Duration = Duration::from_secs(4);
@@ -98,6 +99,24 @@ fn lists(lists: &[(Vec<ReadyMember>, MembersSeen)]) -> Vec<CheckLine> {
     lines
 }
 
+/// What there is to say of etcd's own word of its health.
+fn health(answer: &Result<String, AskError>) -> Option<CheckLine> {
+    let title = "etcd is in health";
+    let Ok(answer) = answer else {
+        // Its lists are asked for over the same way, and tell the same.
+        return None;
+    };
+    let (status, detail) = match etcd_health(answer) {
+        Some(true) => return None,
+        Some(false) => (CheckStatus::Warning, "it says that it is not: no member can join or leave now".to_owned()),
+        None => {
+            let begin: String = answer.chars().take(80).collect();
+            (CheckStatus::Unseen, format!("its /health does not tell: it answered {begin:?}"))
+        }
+    };
+    Some(line(CheckId::Etcd, title, status, detail))
+}
+
 /// Whether etcd still knows the stores that run, and tells nothing that no cluster manager wrote. One that came back
 /// empty would let new members form a second cluster.
 pub(super) async fn check(cluster: &Cluster, scope: &Scope, standing: &LiveState) -> Vec<CheckLine> {
@@ -114,13 +133,27 @@ pub(super) async fn check(cluster: &Cluster, scope: &Scope, standing: &LiveState
         return Vec::new();
     };
     let (keys, ready): (Vec<_>, Vec<_>) = stores.into_iter().unzip();
-    let read = etcd::read(cluster, Some(&etcd), &keys, ETCD).await;
-    lists(&ready.into_iter().zip(read).collect::<Vec<_>>())
+    let (read, own) = tokio::join!(etcd::read(cluster, Some(&etcd), &keys, ETCD), etcd::health(cluster, &etcd, ETCD));
+    let mut lines = lists(&ready.into_iter().zip(read).collect::<Vec<_>>());
+    lines.extend(health(&own));
+    lines
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_that_does_not_tell_of_health_is_no_health() {
+        let said = |answer: &str| health(&Ok(answer.to_owned())).map(|line| line.status);
+        for good in [r#"{"health": "true"}"#, "{\"health\":true,\"reason\":\"\"}\n"] {
+            assert_eq!(said(good), None, "{good}");
+        }
+        assert_eq!(said(r#"{"health": "false"}"#), Some(CheckStatus::Warning));
+        for other in ["{}", "", "<html>", r#"{"health": "well"}"#, r#"["health"]"#] {
+            assert_eq!(said(other), Some(CheckStatus::Unseen), "{other}");
+        }
+    }
 
     #[test]
     fn what_etcd_tells_of_the_stores_is_judged() {
