@@ -166,7 +166,12 @@ impl Report {
         context.talk().line(format!("{count} in it; secrets are left out, {named}: look through it first"));
         let of_pods = |name: &str| name.starts_with("logs/") || name.starts_with("inside/");
         if gathered.lacked.iter().any(|name| of_pods(name)) && !gathered.files.keys().any(|name| of_pods(name)) {
-            context.talk().error("nothing that the pods say could be had: the report holds objects alone");
+            context.talk().error("nothing that the pods say could be had: neither their logs nor what is inside of them is in the report");
+            return Ok(exit::FAILURE);
+        }
+        if !gathered.files.keys().any(|name| name.starts_with("objects/pods/")) {
+            let text = format!("there is no pod in namespace {namespace}: the report holds nothing of a deployment");
+            context.talk().error(text);
             return Ok(exit::FAILURE);
         }
         if gathered.failed {

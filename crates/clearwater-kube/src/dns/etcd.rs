@@ -333,7 +333,7 @@ impl Block<'_> {
 async fn inner(cluster: &Cluster, endpoint: &str) -> String {
     let Ok(uri) = endpoint.parse::<http::Uri>() else { return endpoint.to_owned() };
     let host = uri.host().unwrap_or_default();
-    match service_of(cluster, host).await {
+    match service_of(cluster, host).await.ok().flatten() {
         Some(service) => match service.spec.and_then(|s| s.cluster_ip).filter(|ip| ip != "None") {
             Some(ip) => endpoint.replacen(host, &ip, 1),
             None => endpoint.to_owned(),

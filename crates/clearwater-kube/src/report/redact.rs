@@ -11,16 +11,18 @@ const REDACTED: &str = "(redacted)";
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Settings that hold a secret, by their names; the value ends with the word. A name may follow the `\n` of a text in which
-/// line ends are escaped.
+/// line ends are escaped, and be a flag with its value behind a blank.
 static SETTING: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    let names = r"(?:signup_key|turn_workaround|ellis_api_key|ellis_cookie_key|[a-z0-9_-]*(?:password|passwd|secret)[a-z0-9_-]*)";
-    Regex::new(&format!(r#"(?i-u)({names}["']?\s*[=:]\s*)("[^"\n]*"|'[^'\n]*'|(?:[^\s,;&\\"']|\\[^n\s])+)"#)).ok()
+    let names = r"(?:signup_key|turn_workaround|ellis_api_key|ellis_cookie_key|\b(?:pwd|pass)\b|[a-z0-9_-]*(?:api[_-]?key|private[_-]?key|access[_-]?key|token|passphrase|password|passwd|secret)[a-z0-9_-]*)";
+    let value = r#"("[^"\n]*"|'[^'\n]*'|(?:[^\s,;&\\"']|\\[^n\s])+)"#;
+    Regex::new(&format!(r#"(?i-u)({names}["']?\s*[=:]\s*|--{names}\s+){value}"#)).ok()
 });
-/// What a digest (RFC 3261 §22.4) or a header proves who somebody is with.
+/// What a digest (RFC 3261 §22.4), a header, a URL (RFC 3986 §3.2.1) or a key file (RFC 7468) proves who somebody is with.
 static PROOF: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(
-        r#"(?i-u)\b((?:response|cnonce)=)"[^"\n]*"|\b((?:NGV-API-Key|Cookie|Set-Cookie|X-Auth-Token)\s*:\s*)[^\r\n]+"#,
-    )
+    let header = "(?:NGV-API-Key|Cookie|Set-Cookie|X-Auth-Token)";
+    Regex::new(&format!(
+        r#"(?i-u)\b((?:response|cnonce)=)"[^"\n]*"|\b({header}\s*:\s*)[^\r\n]+|\b((?:Bearer|Basic)\s+)[a-z0-9._~+/=-]{{4,}}|(\b[a-z][a-z0-9+.-]*://[^\s/:@"']*:)[^\s/@"']+@|(-----BEGIN [A-Z ]*PRIVATE KEY-----)(?s:.)*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)"#
+    ))
     .ok()
 });
 
@@ -29,10 +31,18 @@ pub(super) fn text(text: &[u8]) -> Vec<u8> {
     // A pattern that is wrong must not let anything through.
     let (Some(setting), Some(proof)) = (&*SETTING, &*PROOF) else { return REDACTED.into() };
     let kept = |found: &Captures<'_>| {
-        let name = found.get(1).or_else(|| found.get(2)).map_or(&b""[..], |m| m.as_bytes());
-        [name, REDACTED.as_bytes()].concat()
+        let name = found.iter().skip(1).flatten().next().map_or(&b""[..], |m| m.as_bytes());
+        let end: &[u8] = if name.ends_with(b":") && found[0].ends_with(b"@") { b"@" } else { b"" };
+        [name, REDACTED.as_bytes(), end].concat()
     };
-    let once = setting.replace_all(text, kept);
+    let once = setting.replace_all(text, |found: &Captures<'_>| {
+        let value = &found[2];
+        // What is no text is no secret: `automountServiceAccountToken: false`.
+        if matches!(value, b"true" | b"false" | b"null") || value.starts_with(b"{") || value.starts_with(b"[") {
+            return found[0].to_vec();
+        }
+        kept(found)
+    });
     proof.replace_all(&once, kept).into_owned()
 }
 
@@ -105,6 +115,20 @@ mod tests {
                 "Digest username=\"a\", response=(redacted), qop=auth",
             ),
             ("NGV-API-Key: hush\r\nHost: ellis", "NGV-API-Key: (redacted)\r\nHost: ellis"),
+            ("Authorization: Bearer hush.hush-1", "Authorization: Bearer (redacted)"),
+            (
+                "api_key=hush pwd=hush pass: hush API_TOKEN=hush",
+                "api_key=(redacted) pwd=(redacted) pass: (redacted) API_TOKEN=(redacted)",
+            ),
+            ("mysql --password hush -u root", "mysql --password (redacted) -u root"),
+            (r#"{"private_key":"hush"}"#, r#"{"private_key":(redacted)}"#),
+            ("postgres://bob:hush@db:5432/x", "postgres://bob:(redacted)@db:5432/x"),
+            (
+                "-----BEGIN RSA PRIVATE KEY-----\nhush\nhush\n-----END RSA PRIVATE KEY-----\nrest",
+                "-----BEGIN RSA PRIVATE KEY-----(redacted)\nrest",
+            ),
+            ("automountServiceAccountToken: false", "automountServiceAccountToken: false"),
+            ("compass: north, sip:bob@ims:5060", "compass: north, sip:bob@ims:5060"),
             ("nothing of that kind", "nothing of that kind"),
         ] {
             assert_eq!(shown(text), expected);

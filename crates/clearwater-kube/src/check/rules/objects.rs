@@ -122,6 +122,9 @@ fn revision(facts: &Facts) -> Vec<CheckLine> {
         let detail = format!("{} of its pods run an older one", part.judged.pending);
         said.wrong(CheckStatus::Warning, part.component.name(), detail, Permission::ReplaceStores);
     }
+    if let Some(why) = no_workloads(facts) {
+        said.unseen(why);
+    }
     said.lines("")
 }
 
@@ -131,6 +134,13 @@ pub(super) fn services(facts: &Facts) -> impl Iterator<Item = (&str, Component, 
         let selected = service.spec.as_ref()?.selector.as_ref()?.get(SERVICE_LABEL)?;
         Some((name.as_str(), selected.parse().ok()?, service))
     })
+}
+
+/// Why the workloads could not be seen.
+pub(super) fn no_workloads(facts: &Facts) -> Option<String> {
+    let kinds = [Kind::Deployment, Kind::StatefulSet];
+    let denied = kinds.into_iter().find(|kind| facts.snapshot.denied.contains(kind))?;
+    Some(format!("needs list {}", denied.resource()))
 }
 
 /// Why Services could not be seen.

@@ -4,9 +4,11 @@ use clearwater::component::{Component, entry};
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::remedy::{NamesDeed, Remedy};
 use clearwater::text::counted;
+use k8s_openapi::api::core::v1::Service;
 
 use super::super::facts::{Facts, Part};
 use super::Said;
+use super::objects::{no_services, no_workloads, services};
 use crate::judge::About;
 use crate::observe::finding::Part as Of;
 
@@ -22,14 +24,15 @@ const fn check(about: &About) -> CheckId {
     }
 }
 
-/// Which check one that could not be made belongs to, by its first word.
-fn unmade(what: &str) -> CheckId {
+/// Which checks one that could not be made belongs to, by its first word.
+fn unmade(what: &str) -> &'static [CheckId] {
     match what.split([':', ' ']).next() {
-        Some("programs") => CheckId::Programs,
-        Some("name") => CheckId::Names,
-        Some("members") => CheckId::Members,
-        Some("endpoints") => CheckId::Workloads,
-        _ => CheckId::Answers,
+        // It is supervisord that says of the programs whether they run.
+        Some("programs") => &[CheckId::Supervisor, CheckId::Programs],
+        Some("name") => &[CheckId::Names],
+        Some("members") => &[CheckId::Members],
+        Some("endpoints") => &[CheckId::Workloads],
+        _ => &[CheckId::Answers],
     }
 }
 
@@ -83,8 +86,30 @@ fn take(said: &mut Said, part: &Part) {
         };
         said.wrong(CheckStatus::Failed, &about, problem.text.clone(), fix(id, part.component));
     }
-    for what in part.judged.unchecked.iter().filter(|what| unmade(what) == id) {
+    for what in part.judged.unchecked.iter().filter(|what| unmade(what).contains(&id)) {
         said.unseen(what.clone());
+    }
+    if id == CheckId::Programs
+        && let Some(mute) = part.judged.problems.iter().find(|p| check(&p.about) == CheckId::Supervisor)
+    {
+        said.unseen(format!("supervisord does not say: {}", mute.text));
+    }
+}
+
+/// What the workloads are to be, where that may not be seen, and Services that nobody is led by any more.
+fn workloads(said: &mut Said, facts: &Facts) {
+    if let Some(why) = no_workloads(facts) {
+        said.unseen(why);
+    }
+    if no_services(facts).is_some() {
+        return;
+    }
+    for component in facts.parts.iter().map(|part| part.component) {
+        let leads = |(name, of, _): (&str, Component, &Service)| of == component && !name.is_empty();
+        if !facts.snapshot.services.contains_key(component.name()) && !services(facts).any(leads) {
+            let detail = "no Service leads to its pods: nobody finds them";
+            said.wrong(CheckStatus::Failed, component.name(), detail, Remedy::BringUp);
+        }
     }
 }
 
@@ -116,6 +141,9 @@ pub(super) fn lines(facts: &Facts) -> Vec<CheckLine> {
     for (id, title) in checks {
         let mut said = Said::new(id, title);
         facts.parts.iter().for_each(|part| take(&mut said, part));
+        if id == CheckId::Workloads {
+            workloads(&mut said, facts);
+        }
         lines.extend(said.lines(well(id, facts)));
     }
     lines

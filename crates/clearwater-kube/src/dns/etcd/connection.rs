@@ -17,12 +17,15 @@ use tokio::time::timeout;
 use tower::BoxError;
 
 use super::super::{DnsError, EtcdAccess};
-use crate::cluster::{Cluster, FailedAt, list_all};
+use crate::cluster::{Cluster, FailedAt, is_forbidden, list_all};
 use crate::deadline::{limit, no_answer};
+use crate::observe::cluster_dns::ClusterDns;
 use crate::observe::etcd::CLIENT_PORT;
 use crate::pod::object::pod_is_ready;
 use crate::pod::{Duplex, OPEN, forward};
 
+/// The domain of a cluster where nothing else was chosen.
+const CLUSTER_DOMAIN: &str = "cluster.local";
 /// The longest that etcd may take to be reached, and to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -30,28 +33,56 @@ pub(super) fn failed(source: impl Into<BoxError>) -> DnsError {
     DnsError::unable(DnsBackend::Etcd, source)
 }
 
-/// The Service behind a host: by its name, or by its virtual address.
-pub(super) async fn service_of(cluster: &Cluster, host: &str) -> Option<Service> {
-    let mut labels = host.trim_end_matches('.').split('.');
-    let (name, namespace, svc) = (labels.next()?, labels.next(), labels.next());
-    if let (Some(namespace), Some("svc")) = (namespace, svc) {
+/// The Service behind a host: by its name, or by its virtual address. What this user may not see is none. An error where it
+/// could not be seen: whether the host is the cluster's is not known then.
+pub(super) async fn service_of(cluster: &Cluster, host: &str) -> Result<Option<Service>, kube::Error> {
+    let labels: Vec<&str> = host.trim_end_matches('.').split('.').collect();
+    if let [name, namespace, "svc", domain @ ..] = labels.as_slice() {
+        if !is_of_cluster(cluster, &domain.join(".")).await {
+            return Ok(None);
+        }
         let api: Api<Service> = Api::namespaced(cluster.client.clone(), namespace);
-        return api.get_opt(name).await.ok()?;
+        return visible(api.get_opt(name).await).map(Option::flatten);
     }
-    host.parse::<std::net::IpAddr>().ok()?;
-    let found = |all: Vec<Service>| {
-        all.into_iter().find(|s| s.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()) == Some(host))
-    };
+    if host.parse::<std::net::IpAddr>().is_err() {
+        return Ok(None);
+    }
     let all: Api<Service> = Api::all(cluster.client.clone());
-    match list_all(&all, &ListParams::default()).await {
-        Ok(all) => found(all),
-        Err(_) => found(list_all(&cluster.api::<Service>(), &ListParams::default()).await.ok()?),
+    let listed = match visible(list_all(&all, &ListParams::default()).await)? {
+        Some(all) => Some(all),
+        None => visible(list_all(&cluster.api::<Service>(), &ListParams::default()).await)?,
+    };
+    let is_its = |s: &Service| s.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()) == Some(host);
+    Ok(listed.into_iter().flatten().find(is_its))
+}
+
+/// What a request brought; `None` where this user may not ask.
+fn visible<T>(answer: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
+    match answer {
+        Ok(seen) => Ok(Some(seen)),
+        Err(error) if is_forbidden(&error) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
-/// Opens a stream to etcd: forwarded where its host is the cluster's, else over the network.
-async fn stream(cluster: &Cluster, host: &str, port: u16) -> Result<Box<dyn Duplex>, BoxError> {
-    if let Some(service) = service_of(cluster, host).await {
+/// Whether names of Services end with a domain here: somebody else's `etcd.ims.svc.example.com` is not the cluster's.
+async fn is_of_cluster(cluster: &Cluster, domain: &str) -> bool {
+    if domain.is_empty() || domain == CLUSTER_DOMAIN {
+        return true;
+    }
+    let dns = ClusterDns::look(&cluster.client).await.ok();
+    let corefile = dns.and_then(|dns| dns.file?.corefile().ok());
+    corefile.is_some_and(|corefile| corefile.kubernetes_domains().iter().any(|served| served == domain))
+}
+
+/// Opens a stream to etcd: forwarded where its host is a Service of the cluster, else over the network.
+async fn stream(
+    cluster: &Cluster,
+    service: Option<Service>,
+    host: &str,
+    port: u16,
+) -> Result<Box<dyn Duplex>, BoxError> {
+    if let Some(service) = service {
         let namespace = service.namespace().unwrap_or_default();
         let spec = service.spec.unwrap_or_default();
         let selector: Vec<String> = spec.selector.iter().flatten().map(|(k, v)| format!("{k}={v}")).collect();
@@ -114,8 +145,10 @@ pub(super) async fn connect(cluster: &Cluster, endpoint: &str, access: &EtcdAcce
     let host = uri.host().ok_or_else(|| failed(format!("etcd at {endpoint}: it names no host")))?.to_owned();
     let port = uri.port_u16().unwrap_or(CLIENT_PORT);
     let is_exposed = uri.scheme_str() != Some("https") && access.user.is_some() && !access.plain_password;
-    // To a Service of the cluster it goes through the API server.
-    if is_exposed && service_of(cluster, &host).await.is_none() {
+    // To a Service of the cluster it goes through the API server. Looked up once: what decides on the password decides on the way.
+    let service = service_of(cluster, &host).await;
+    let service = service.map_err(|e| failed(FailedAt::new(format!("looking for the Service behind {host}"), e)))?;
+    if is_exposed && service.is_none() {
         return Err(DnsError::backend(
             DnsBackend::Etcd,
             format!("etcd at {endpoint}: the password would go over the network for everybody on the way to read"),
@@ -130,7 +163,7 @@ pub(super) async fn connect(cluster: &Cluster, endpoint: &str, access: &EtcdAcce
     };
     // Opened by hand first: a failure here is told as it is.
     let opening = async {
-        let stream = stream(cluster, &host, port).await?;
+        let stream = stream(cluster, service, &host, port).await?;
         let Some(config) = config else { return Ok(stream) };
         let name = ServerName::try_from(host.clone())?;
         let stream = tokio_rustls::TlsConnector::from(config).connect(name, stream).await?;
@@ -178,6 +211,14 @@ mod tests {
         let said = |refused: Result<Client, DnsError>| refused.err().unwrap().advice().to_string();
         let refused = said(connect(&cluster, "http://127.0.0.1:1", &access).await);
         assert!(refused.contains("password") && !refused.contains("secret"), "{refused}");
+        // Only the first labels are a Service's: the password is not for whoever has the domain behind them.
+        let elsewhere = "http://etcd.ims.svc.example.com:1";
+        let (cluster, _) = fake_api::cluster(|request| {
+            let is_service = request.uri().path().ends_with("/services/etcd");
+            is_service.then(|| serde_json::json!({"kind": "Service", "apiVersion": "v1", "metadata": {"name": "etcd"}}))
+        });
+        let refused = said(connect(&cluster, elsewhere, &access).await);
+        assert!(refused.contains("password would"), "{refused}");
         let allowed = EtcdAccess { plain_password: true, ..access };
         let reached = said(connect(&cluster, "http://127.0.0.1:1", &allowed).await);
         assert!(!reached.contains("password would"), "{reached}");
