@@ -237,6 +237,9 @@ impl Logs {
     /// What was saved, or comes by standard input.
     fn saved(&self, reading: &mut Reading, context: &mut Context) -> Result<u8, CliError> {
         let mut unread = Unread::default();
+        if !self.only_log_lines {
+            self.selection.warn_of_pods_only(context);
+        }
         let mut clock = self.around.as_deref().filter(|around| Span::is_clock(around));
         let mut print = |entry: &LogEntry, context: &mut Context| {
             if entry.time != Timestamp::UNIX_EPOCH
@@ -244,7 +247,8 @@ impl Logs {
             {
                 reading.span = Span::around(clock, self.within, &self.timezone, Some(entry.time))?;
             }
-            if self.stdin || self.selection.has(&self.components, &entry.source.component) {
+            let is_wanted = self.stdin || self.selection.has(&self.components, &entry.source.component);
+            if is_wanted && self.selection.has_pod(&entry.source.pod) {
                 reading.write(entry, context)?;
             }
             Ok(())

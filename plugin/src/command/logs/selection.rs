@@ -160,21 +160,37 @@ impl Selection {
 
     /// Whether a record of what was saved is wanted, as far as that tells: by its time, its component and its pod.
     pub(in crate::command) fn has_saved(&self, entry: &LogEntry, since: Option<Timestamp>) -> bool {
-        let pod = &entry.source.pod;
         since.is_none_or(|since| entry.time >= since)
             && self.has(&[], &entry.source.component)
-            && self.pod.as_ref().is_none_or(|wanted| wanted.is_match(pod))
+            && self.has_pod(&entry.source.pod)
+    }
+
+    /// Whether a pod is one that was asked for, by its name.
+    pub(super) fn has_pod(&self, pod: &str) -> bool {
+        self.pod.as_ref().is_none_or(|wanted| wanted.is_match(pod))
             && !self.exclude_pod.iter().any(|unwanted| unwanted.is_match(pod))
     }
 
+    /// Says which flags were given that pick nothing of what was saved.
+    pub(in crate::command) fn warn_of_pods_only(&self, context: &mut Context) {
+        let flags = self.of_pods_only();
+        if !flags.is_empty() {
+            let flags = flags.join(", ");
+            context.talk().warning(format!("{flags} picks pods of a cluster, and nothing of what was saved"));
+        }
+    }
+
     /// The flags that were given and that nothing of what was saved can tell.
-    pub(in crate::command) fn of_pods_only(&self) -> Vec<&'static str> {
+    fn of_pods_only(&self) -> Vec<&'static str> {
         let given = [
             ("--selector", !self.selector.is_empty()),
             ("--field-selector", !self.field_selector.is_empty()),
             ("--node", self.node.is_some()),
             ("--container", self.container.is_some()),
             ("--exclude-container", !self.exclude_container.is_empty()),
+            ("--container-state", self.container_state != [RunState::All]),
+            ("--source", self.source != Choice::default()),
+            ("--all-namespaces", self.all_namespaces),
             ("--condition", self.condition.is_some()),
             ("--tail", self.tail >= 0),
             ("--previous", self.previous),
