@@ -71,9 +71,8 @@ pub(in crate::command) struct Selection {
     /// Nothing older than this time (RFC 3339)
     #[arg(long, value_name = "TIME")]
     since_time: Option<Timestamp>,
-    /// At most so many lines of the past of each source; -1 for all of them. Lines are counted as kubectl does: of a message
-    /// of several the first that is shown may be one from its middle
-    #[arg(long, value_name = "LINES", default_value_t = -1, allow_negative_numbers = true,
+    /// At most so many records of the past of each source, of one line or many; -1 for all of them
+    #[arg(long, value_name = "RECORDS", default_value_t = -1, allow_negative_numbers = true,
           value_parser = clap::value_parser!(i64).range(-1..))]
     tail: i64,
     /// The containers before the present ones as well
