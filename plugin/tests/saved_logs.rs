@@ -158,14 +158,14 @@ fn thousands_of_files_are_read_by_a_process_that_may_have_few_open() {
     let line = |n: usize, second: u32| format!("23-11-2026 10:00:{second:02}.{:03} UTC Error a.cpp:1: {n}\n", n % 1000);
     let mut archive = tar::Builder::new(Vec::new());
     std::fs::create_dir(dir.path().join("saved")).unwrap();
-    for n in 0..1200 {
+    for n in 0..1200_usize {
         // Each lasts as long as all others.
         let text = line(n, 1) + &line(n, 2);
         let mut header = tar::Header::new_ustar();
         header.set_size(text.len() as u64);
         header.set_mode(0o644);
         archive.append_data(&mut header, format!("bono-{n}.log"), text.as_bytes()).unwrap();
-        let packed = n % 3 == 0;
+        let packed = n.is_multiple_of(3);
         let name = format!("saved/bono-{n}.log{}", if packed { ".gz" } else { "" });
         std::fs::write(dir.path().join(name), if packed { gzipped(text.as_bytes()) } else { text.into_bytes() })
             .unwrap();

@@ -415,7 +415,7 @@ mod tests {
             let past = Timestamp::now() - SECOND * 1000;
             for n in 0..400_u32 {
                 feed.line(Some(past + SignedDuration::from_secs(n.into())), format!("past {n}\n  more\n").as_bytes());
-                if feed.is_full() || n % 7 == 0 {
+                if feed.is_full() || n.is_multiple_of(7) {
                     feed.send(false).await.unwrap();
                 }
             }
@@ -432,7 +432,7 @@ mod tests {
                 records.extend(items.into_iter().filter_map(|(_, item)| of(item)));
             }
             let (later, past): (Vec<_>, Vec<_>) = records.iter().partition(|r| r.bytes().starts_with(b"later"));
-            let wanted = tail.map_or(400, |tail| tail.min(400)) as usize;
+            let wanted = usize::try_from(tail.map_or(400, |tail| tail.min(400))).unwrap();
             assert_eq!((past.len(), later.len()), (wanted, if ends { 0 } else { 2 }), "{tail:?}");
             assert!(wanted == 0 || past.last().unwrap().bytes().starts_with(b"past 399"));
         }

@@ -24,7 +24,7 @@ use crate::backoff::{self, Backoff};
 use crate::cluster::{is_unauthorized, say};
 use crate::pod::{exec, refusal};
 use open_file::OpenFile;
-use talk::{Block, Chatter, PartialLine, is_plain, matches, numbered, numbers};
+use talk::{Block, Chatter, PartialLine, clock, is_plain, matches, numbered, numbers};
 
 /// What runs inside the container: a bash that reads a few lines itself, and hands on more of them as they are.
 const FOLLOWER: &str = include_str!("follower.sh");
@@ -399,9 +399,10 @@ impl Follower {
                 }
             }
             b'H' => {
-                let text = std::str::from_utf8(line).ok().and_then(|t| t.trim_end().strip_prefix("H "));
-                if let Some(ahead) = text.and_then(|t| t.parse().ok()) {
-                    open.values_mut().for_each(|file| file.feed.clock_is(SignedDuration::from_secs(ahead)));
+                if let Some(ahead) = clock(line) {
+                    for file in open.values_mut() {
+                        file.feed.clock_is(ahead);
+                    }
                 }
             }
             b'S' => self.left_out(line).await?,

@@ -7,20 +7,20 @@ shopt -s nullglob
 # A process started by exec outlives a connection that is cut, and one that writes to it blocks: the pump writes, and what
 # it starts, and this one ends them all when it is no longer spoken to.
 #
-# Bash takes half a second of the processor for a megabyte of lines. So it reads a few lines itself, which costs less than a
+# Bash takes a third of a second of the processor for a megabyte of lines. So it reads a few lines itself, which costs less than a
 # process, and where there are more, hands the file on as it is: "B number count end", and count bytes, up to the byte end
 # of the file.
 pump() {
-  local since=$1 tail=$2 me=$BASHPID first=1 scanned=-1 next=0 bulk=0 few=1000 clock=
+  local since=$1 tail=$2 me=$BASHPID first=1 scanned=-1 next=0 bulk=0 clock=
   shift 2
   # By name: the number, or "done"; where it was left, as inode:offset:lines; that it was told to be left out.
   local -A known=() left=() told=()
   # By number.
-  local -a path=() fd=() part=() heard=() swap=() goal=()
+  local -a path=() fd=() part=() heard=() swap=() goal=() few=()
   local -a patterns=() folders=()
   local a p g f i n line rest busy quiet=0 d many=0 word
   if type -P head >/dev/null && type -P stat >/dev/null; then
-    bulk=1 few=24
+    bulk=1
   fi
   for a; do
     case $a in
@@ -54,9 +54,12 @@ pump() {
   }
   # Sends as bytes what was begun of a line, and then what the file holds by now, or the next piece of that.
   block() {
-    local f=${fd[$1]} rest=$2 word at end=0 n
+    local f=${fd[$1]} rest=$2 word at end=0 n size=0
     read -r word at 2>/dev/null <"/proc/$me/fdinfo/$f"
-    ((goal[$1] > at)) || read -r goal["$1"] < <(stat -L -c %s "/proc/$me/fd/$f" 2>/dev/null)
+    if ((goal[$1] <= at)); then
+      read -r size < <(stat -L -c %s "/proc/$me/fd/$f" 2>/dev/null)
+      goal[$1]=$size
+    fi
     n=$((goal[$1] - at))
     ((n < 0)) && n=0
     if ((n > piece)); then
@@ -64,6 +67,8 @@ pump() {
     else
       goal[$1]=0
     fi
+    # Two processes cost as much as some hundred lines: a file that has more each time is not read by lines before.
+    few[$1]=$((n > (few[$1] < some ? 12288 : 4096) ? 4 : some))
     printf 'B %s %s %s\n%s' "$1" "$((n + ${#rest}))" "$((at + n))" "$rest"
     ((n)) || return
     head -c "$n" <&"$f" 2>/dev/null
@@ -133,8 +138,8 @@ pump() {
       while ((skip-- > 0)) && IFS= read -r -u "$f" line; do :; done
       read -r word start 2>/dev/null <"/proc/$me/fdinfo/$f"
     fi
-    path[next]=$p fd[next]=$f part[next]= heard[next]=$SECONDS swap[next]=0 goal[next]=0
-    # Of a few lines less.
+    path[next]=$p fd[next]=$f part[next]= heard[next]=$SECONDS swap[next]=0 goal[next]=0 few[next]=$some
+    # Of a few lines it is not.
     ((bulk && size - start > 8192)) && goal[next]=$size
     known[$p]=$next
     printf 'O %s %s %s %s\n' "$next" "$inode" "$start" "$p"
@@ -146,7 +151,7 @@ pump() {
     exec {f}<&-
     printf 'C %s\n' "$1"
     known[$p]=$2
-    unset "path[$1]" "fd[$1]" "part[$1]" "heard[$1]" "swap[$1]" "goal[$1]"
+    unset "path[$1]" "fd[$1]" "part[$1]" "heard[$1]" "swap[$1]" "goal[$1]" "few[$1]"
   }
   scan() {
     for g in "${patterns[@]}"; do
@@ -193,7 +198,7 @@ pump() {
         continue
       fi
       # A line without end neither fills the memory of the container nor keeps the others and the H waiting.
-      while ((n++ < few)) && IFS= read -r -n 65536 -u "$f" line; do
+      while ((n++ < few[i])) && IFS= read -r -n 65536 -u "$f" line; do
         if ((${#line} == 65536)); then
           ((${#rest} < longest)) && rest+=$line
           continue
@@ -201,7 +206,7 @@ pump() {
         printf '%s %s\n' "$i" "$rest$line"
         rest=
       done
-      if ((n > few)); then
+      if ((n > few[i])); then
         busy=1 heard[i]=$SECONDS
         if ((bulk)); then
           block "$i" "$rest"
@@ -260,6 +265,8 @@ once=$1
 shift
 # More of a line than whoever reads it keeps, and as much as is sent at once.
 longest=1048576 piece=1048576
+# How many lines are read before something else has its turn.
+some=250
 # When a line was written: the daemons' lines, and those of Python, supervisord and Cassandra.
 of_daemon='^([0-9]{2})-([0-9]{2})-([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2})[.]'
 of_others='^([A-Z]+ +\[[^]]*\] )?([0-9]{4})-([0-9]{2})-([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})[,.]'

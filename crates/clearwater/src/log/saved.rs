@@ -203,13 +203,14 @@ fn stern(line: &[u8], namespaces: bool) -> Option<SavedLine<'_>> {
     let (pod, rest) = word(rest)?;
     let (container, rest) = word(rest)?;
     let is_component = |name: &str| Component::ALL.iter().any(|c| c.name() == name);
-    match component_of(pod) {
+    let is_other = match component_of(pod) {
         // A sentence may begin with a component's name.
-        Some(component) if pod == component.name() && component_of(container).is_none() => return None,
-        Some(_) => {}
+        Some(component) => pod == component.name() && component_of(container).is_none(),
         // A pod may have a name of somebody's own: then its container tells. It may be a pod itself, behind a namespace.
-        None if !is_component(container) || word(rest).is_some_and(|(next, _)| is_component(next)) => return None,
-        None => {}
+        None => !is_component(container) || word(rest).is_some_and(|(next, _)| is_component(next)),
+    };
+    if is_other {
+        return None;
     }
     let (text, is_late) = match rest.strip_prefix(b"(late) ") {
         Some(text) => (text, true),

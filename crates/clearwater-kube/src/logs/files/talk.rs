@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use clearwater::log::LONGEST_LINE;
+use jiff::SignedDuration;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
 /// What a follower says beside lines of files is a few words each second, and a word for each file and each thousand
@@ -139,6 +140,12 @@ pub(super) fn numbered(line: &[u8]) -> Option<(u64, &[u8])> {
 pub(super) fn numbers<const N: usize>(line: &[u8]) -> [Option<u64>; N] {
     let mut words = line.trim_ascii_end().split(|b| *b == b' ').skip(1);
     std::array::from_fn(|_| std::str::from_utf8(words.next()?).ok()?.parse().ok())
+}
+
+/// How far the follower's clock is ahead, as `H seconds` tells it.
+pub(super) fn clock(line: &[u8]) -> Option<SignedDuration> {
+    let text = std::str::from_utf8(line).ok()?.trim_end().strip_prefix("H ")?;
+    text.parse().ok().map(SignedDuration::from_secs)
 }
 
 /// Whether a file's name has only characters that mean nothing to a shell, a terminal or this protocol.

@@ -98,15 +98,13 @@ impl Spool {
         let mut out = Tail { spool: &spool, end: &mut end };
         let mut taken = io::copy(&mut member.take(*room + 1), &mut out).map(|_| ());
         let copied = end - at;
-        match room.checked_sub(copied) {
-            Some(rest) => *room = rest,
-            None => {
-                let most = MOST >> 30;
-                let error = format!("it holds more than {most} GiB: unpack it, and name the directory");
-                let _ = spool.set_len(at);
-                return (None, Err(io::Error::new(io::ErrorKind::FileTooLarge, error)));
-            }
-        }
+        let Some(rest) = room.checked_sub(copied) else {
+            let most = MOST >> 30;
+            let error = format!("it holds more than {most} GiB: unpack it, and name the directory");
+            let _ = spool.set_len(at);
+            return (None, Err(io::Error::new(io::ErrorKind::FileTooLarge, error)));
+        };
+        *room = rest;
         self.end = end;
         if taken.is_ok() && length.is_some_and(|length| copied < length) {
             taken = Err(io::ErrorKind::UnexpectedEof.into());
@@ -359,7 +357,7 @@ mod tests {
     fn a_file_that_does_not_stay_open_is_read_whole_and_only_while_it_is_the_same() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.log");
-        let text: Vec<u8> = (0..5 * PIECE).map(|n| b'a' + (n / PIECE) as u8).collect();
+        let text: Vec<u8> = (b'a'..=b'e').flat_map(|letter| [letter; PIECE]).collect();
         std::fs::write(&path, &text).unwrap();
         let handles = Handles::default();
         let held: Vec<_> = (0..MOST_OPEN).map(|_| Pieces::new(&path, &handles).unwrap()).collect();
