@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn why_nothing_was_written_is_said() {
-        let seen = |opened, came, records| ReadingSummary { opened, came, records, ..ReadingSummary::default() };
+        let seen = |opened, came, records| ReadingSummary { records, opened, came, ..ReadingSummary::default() };
         assert!(seen(0, 0, 0).emptiness().unwrap().contains("no container"));
         assert!(seen(2, 0, 0).emptiness().unwrap().contains("holds nothing"));
         assert!(seen(2, 5, 0).emptiness().unwrap().starts_with("5 records came, and none"));

@@ -337,7 +337,7 @@ fn a_picture_is_not_as_wide_as_its_longest_line() {
     let long = line(&format!("23-11-2026 10:00:00.123 UTC Error a.cpp:9: {}", "long ".repeat(400)));
     let records = [("bono", &invite), ("bono", &long)];
     let logged = records.map(|(lane, record)| Logged { lane, component: "", time, record });
-    let svg = Ladder::of(logged.into_iter(), &Traced::Call("c1".to_owned()), |_| None).svg();
+    let svg = Ladder::of(logged, &Traced::Call("c1".to_owned()), |_| None).svg();
     let width: usize = svg.split("width=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap();
     assert!(width < 1500, "{width}");
     assert!(
