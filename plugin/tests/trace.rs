@@ -120,6 +120,85 @@ fn one_call_is_drawn_as_it_is_asked_for() {
     }
 }
 
+/// In few letters it is legible, or it is not drawn and that says how many it takes.
+#[test]
+fn a_narrow_drawing_is_legible_or_says_how_wide_it_must_be() {
+    let dir = tempfile::tempdir().unwrap();
+    save(dir.path());
+    let trace = |args: &[&str]| plugin(dir.path(), &[&["trace", "--from", "saved", CALL], args].concat());
+    let (code, out, err) = trace(&["--width", "40"]);
+    assert!(
+        code == Some(2) && out.is_empty() && err.contains("4 columns cannot be drawn in fewer than 54"),
+        "{out}{err}"
+    );
+    let (code, out, err) = trace(&["--width", "54"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.lines().all(|line| line.chars().count() <= 54), "{out}");
+    assert!(out.contains("ERROR: sip:2@ims is new"), "{out}");
+    let (code, out, err) = trace(&["--width", "44", "--pod", "bono"]);
+    assert!(code == Some(0) || err.contains("fewer than 54"), "{out}{err}");
+}
+
+/// Two of one component under names that somebody gave them, saved in the ways in which such names are kept.
+#[test]
+fn two_pods_with_names_of_ones_own_are_two_columns() {
+    for form in ["directories", "stern"] {
+        let dir = tempfile::tempdir().unwrap();
+        save(dir.path());
+        let bono = std::fs::read_to_string(dir.path().join("saved/bono-8664965f7d-br5z2.log")).unwrap();
+        std::fs::remove_file(dir.path().join("saved/bono-8664965f7d-br5z2.log")).unwrap();
+        let records: Vec<&str> = bono.split_inclusive("--end msg--\n").collect();
+        // What the caller's bono does, and the answerer's.
+        let of = |places: [usize; 4]| places.map(|n| records[n]).concat();
+        let pods = [("edge-a", of([0, 1, 6, 7])), ("edge-b", of([2, 3, 4, 5]).replace("10.244.1.4", "10.244.1.9"))];
+        let mut all = String::new();
+        for (pod, text) in &pods {
+            if form == "directories" {
+                std::fs::create_dir(dir.path().join("saved").join(pod)).unwrap();
+                std::fs::write(dir.path().join("saved").join(pod).join("bono_current.txt"), text).unwrap();
+            }
+            all.extend(text.split_inclusive('\n').map(|line| format!("{pod} bono {line}")));
+        }
+        if form == "stern" {
+            std::fs::write(dir.path().join("saved/all.log"), all).unwrap();
+        }
+        let (code, out, err) = plugin(dir.path(), &["trace", "--from", "saved", CALL]);
+        let head: Vec<_> = out.lines().next().unwrap().split("  ").map(str::trim).filter(|n| !n.is_empty()).collect();
+        assert_eq!(
+            (code, head),
+            (Some(0), vec!["phone 1", "edge-a", "sprout", "edge-b", "phone 2"]),
+            "{form}: {out}{err}"
+        );
+    }
+}
+
+#[test]
+fn days_are_told_where_there_are_several() {
+    let dir = tempfile::tempdir().unwrap();
+    save(dir.path());
+    let path = dir.path().join("saved/bono-8664965f7d-br5z2.log");
+    let list = || plugin(dir.path(), &["trace", "--from", "saved"]).1;
+    let drawn = |format: &str| plugin(dir.path(), &["trace", "--from", "saved", CALL, "--format", format]).1;
+    assert!(!list().contains("2026-11-23") && !drawn("text").contains("2026-11-23"), "{}", list());
+    let log = std::fs::read_to_string(&path).unwrap();
+    let later =
+        message("MESSAGE sip:2@ims SIP/2.0", &["z"], "").replace(CALL, "other").replace("1 INVITE", "1 MESSAGE");
+    let later = record(100, "RX", "UDP 192.0.2.7:5060", &later).replace("23-11-2026", "24-11-2026");
+    std::fs::write(&path, log.clone() + &later).unwrap();
+    assert!(list().contains("2026-11-23 10:00:00.001") && list().contains("2026-11-24 10:00:00.100"), "{}", list());
+    assert!(!drawn("text").contains("2026-11-23"));
+    // A call that lasts until the next day.
+    let bye = message("BYE sip:2@ims SIP/2.0", &["y"], "").replace("1 INVITE", "2 BYE");
+    let bye = record(100, "RX", "UDP 192.0.2.7:5060", &bye).replace("23-11-2026", "24-11-2026");
+    std::fs::write(&path, log + &bye).unwrap();
+    let text = drawn("text");
+    let days: Vec<&str> = text.lines().filter(|line| line.starts_with("2026-")).collect();
+    assert!(days.len() == 2 && days[0].starts_with("2026-11-23") && days[1].starts_with("2026-11-24"), "{text}");
+    assert!(days[0].matches('│').count() == 4, "{text}");
+    assert!(drawn("mermaid").contains("Note over p0,p3: 2026-11-24\n"));
+    assert_eq!(drawn("svg").matches(">2026-11-2").count(), 2);
+}
+
 #[test]
 fn a_capture_holds_each_message_once_in_frames_with_right_checksums() {
     let dir = tempfile::tempdir().unwrap();

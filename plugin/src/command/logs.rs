@@ -141,6 +141,9 @@ struct Accepted {
 /// What is written is shown at the latest after this time.
 const HELD_BACK: Duration = Duration::from_millis(8);
 
+/// How long nothing is said of that there is nothing to read.
+const WAITS: Duration = Duration::from_secs(3);
+
 impl Logs {
     fn look(&self) -> format::Look {
         // A directory is read again, with --from.
@@ -181,6 +184,8 @@ impl Logs {
                 let wait = Duration::try_from(to.duration_since(Timestamp::now())).unwrap_or_default();
                 Instant::now() + wait + self.selection.window + Duration::from_secs(1)
             });
+            // When it is said that nothing is there to read.
+            let mut waiting = (follow && !self.only_log_lines).then(|| Instant::now() + WAITS);
             // When what was written and not shown has to be shown.
             let mut held: Option<Instant> = None;
             let code = loop {
@@ -198,6 +203,13 @@ impl Logs {
                     tokio::select! {
                         said = stream.next() => said,
                         () = until(held) => continue,
+                        () = until(waiting) => {
+                            waiting = None;
+                            if reading.seen.opened == 0 {
+                                context.talk().note("no container is there to read; waiting for one");
+                            }
+                            continue;
+                        }
                         () = until(deadline) => break exit::OK,
                         reason = signals.next() => break code(reason),
                     }
@@ -208,35 +220,49 @@ impl Logs {
                 }
             };
             reading.out.flush(context)?;
-            let seen = &reading.seen;
-            if !self.only_log_lines {
-                context.talk().note(format!(
-                    "{} lines in {} records of {} sources; {} late; {} gaps",
-                    seen.lines,
-                    seen.records,
-                    seen.sources.len(),
-                    seen.late,
-                    seen.gaps
-                ));
-            }
-            if code == exit::OK
-                && let Some(error) = seen.unread.error()
-            {
-                return Err(error);
-            }
-            if seen.sources.is_empty() && !follow && code == exit::OK {
-                if let Some(error) = seen.unread.nothing() {
-                    return Err(error);
-                }
-                context.talk().warning("no container was found to read; see kubectl clearwater status");
+            self.summary(&reading.seen, context);
+            if code == exit::OK {
+                self.judge(&reading.seen, follow, context)?;
             }
             Ok(code)
         })
     }
 
+    /// Says what was seen.
+    fn summary(&self, seen: &ReadingSummary, context: &mut Context) {
+        if self.only_log_lines {
+            return;
+        }
+        let (lines, records, sources) = (seen.lines, seen.records, seen.sources.len());
+        context.talk().note(format!(
+            "{lines} lines in {records} records of {sources} sources; {} late; {} gaps",
+            seen.late, seen.gaps
+        ));
+    }
+
+    /// Says why nothing came, where that is no failure.
+    fn judge(&self, seen: &ReadingSummary, follow: bool, context: &mut Context) -> Result<(), CliError> {
+        if let Some(error) = seen.unread.error() {
+            return Err(error);
+        }
+        let Some(why) = seen.emptiness().filter(|_| !follow) else { return Ok(()) };
+        if seen.came == 0
+            && let Some(error) = seen.unread.nothing()
+        {
+            return Err(error);
+        }
+        if !self.only_log_lines {
+            context.talk().warning(why);
+        }
+        Ok(())
+    }
+
     /// What was saved, or comes by standard input.
     fn saved(&self, reading: &mut Reading, context: &mut Context) -> Result<u8, CliError> {
         let mut unread = Unread::default();
+        if !self.only_log_lines {
+            self.selection.warn_of_pods_only(context);
+        }
         let mut clock = self.around.as_deref().filter(|around| Span::is_clock(around));
         let mut print = |entry: &LogEntry, context: &mut Context| {
             if entry.time != Timestamp::UNIX_EPOCH
@@ -244,7 +270,8 @@ impl Logs {
             {
                 reading.span = Span::around(clock, self.within, &self.timezone, Some(entry.time))?;
             }
-            if self.stdin || self.selection.has(&self.components, &entry.source.component) {
+            let is_wanted = self.stdin || self.selection.has(&self.components, &entry.source.component);
+            if is_wanted && self.selection.has_pod(&entry.source.pod) {
                 reading.write(entry, context)?;
             }
             Ok(())

@@ -12,7 +12,7 @@ use kube::api::LogParams;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use super::feed::{Feed, ReceiverClosed, WHOLE, WHOLE_MESSAGE};
+use super::feed::{Feed, ReceiverClosed, WHOLE, WHOLE_MESSAGE, lines_of};
 use super::patience::{GIVE_UP, Patience, Reminder};
 use super::{PAUSES, REMINDERS, look};
 use crate::backoff;
@@ -194,7 +194,7 @@ impl Output {
             previous,
             timestamps: true,
             since_time: since.or(self.since),
-            tail_lines: if since.is_none() { self.tail } else { None },
+            tail_lines: self.tail.filter(|_| since.is_none()).map(lines_of),
             ..LogParams::default()
         };
         let permit = self.opening.acquire().await;

@@ -38,6 +38,14 @@ pub(super) const WHOLE_MESSAGE: Duration = Duration::from_secs(2);
 const BEHIND: SignedDuration = SignedDuration::from_secs(2);
 const BEHIND_FOR: SignedDuration = SignedDuration::from_secs(10);
 
+/// How many lines are asked for where so many of the last records are wanted: a SIP message has some thirty.
+pub(super) fn lines_of(records: i64) -> i64 {
+    records.saturating_mul(64)
+}
+
+/// No more of the past, in bytes, is held to leave out all but the last records of it.
+const MOST_HELD: usize = 64 * 1024 * 1024;
+
 /// One source's way to the hub: lines become records, and wait while too many of them are held.
 pub(super) struct Feed {
     key: Key,
@@ -53,6 +61,10 @@ pub(super) struct Feed {
     /// How far the cluster's clock is ahead of this machine's.
     skew: SignedDuration,
     skew_said: bool,
+    /// How many records of the past are wanted, until it has been brought.
+    tail: Option<usize>,
+    /// How far the clock of who writes is ahead of the API server's, where that is told.
+    ahead: Option<SignedDuration>,
     lag: Lag,
     pub(super) caught_up: bool,
 }
@@ -102,9 +114,16 @@ impl Feed {
             batch_bytes: 0,
             skew,
             skew_said: false,
+            tail: None,
+            ahead: None,
             lag: Lag::default(),
             caught_up: false,
         }
+    }
+
+    /// The same, of whose past no more than the last so many records are wanted.
+    pub(super) fn with_tail(self, records: Option<i64>) -> Self {
+        Self { tail: records.map(|n| usize::try_from(n).unwrap_or(usize::MAX)), ..self }
     }
 
     /// What time it is in the cluster.
@@ -162,7 +181,20 @@ impl Feed {
 
     /// Whether what was taken should be sent before more is taken.
     pub(super) fn is_full(&self) -> bool {
-        self.batch_bytes >= ROOM as usize / 2
+        match self.tail {
+            Some(records) => {
+                self.batch.len() > records.saturating_mul(2).saturating_add(64) || self.batch_bytes > MOST_HELD
+            }
+            None => self.batch_bytes >= ROOM as usize / 2,
+        }
+    }
+
+    /// Leaves out all but so many of the last records, with the one that is open.
+    fn leave_out(&mut self, records: usize) {
+        let kept = records.saturating_sub(usize::from(self.assembler.is_open()));
+        self.batch.drain(..self.batch.len().saturating_sub(kept));
+        let bytes = |item: &Item| if let Item::Record(record) = item { record.bytes().len() } else { 0 };
+        self.batch_bytes = self.batch.iter().map(|(_, item)| bytes(item)).sum();
     }
 
     /// Sends what was taken, once there is room for it.
@@ -170,8 +202,26 @@ impl Feed {
     /// A stream that carries several sources must not wait for room before it has brought the past of all of them: the
     /// merge lets nothing go until it knows that nothing older comes, and what it waits for would be behind what waits.
     pub(super) async fn send(&mut self, wait_for_room: bool) -> Result<(), ReceiverClosed> {
+        if let Some(records) = self.tail {
+            let is_much = self.is_full();
+            if is_much {
+                self.leave_out(records);
+            }
+            let last = self.batch.last().map(|(time, _)| self.now().duration_since(*time));
+            if last.is_none_or(|lag| lag >= RECENT) && self.batch_bytes <= MOST_HELD {
+                return Ok(());
+            }
+            self.leave_out(records);
+            self.tail = None;
+        }
+        let lag = self.hand_on(wait_for_room).await?;
+        if lag.is_some_and(|lag| lag < RECENT) { self.caught_up().await } else { Ok(()) }
+    }
+
+    /// Yields how late the last record came.
+    async fn hand_on(&mut self, wait_for_room: bool) -> Result<Option<SignedDuration>, ReceiverClosed> {
         if self.batch.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let bytes = u32::try_from(self.batch_bytes).unwrap_or(ROOM).clamp(1, ROOM);
         let room = if wait_for_room { Some(self.room_for(bytes).await?) } else { None };
@@ -182,7 +232,16 @@ impl Feed {
         let lag = items.last().map_or(SignedDuration::ZERO, |(time, _)| now.duration_since(*time));
         self.place(&mut items, now, lag).await?;
         self.updates.send(Update::Items(self.key, items, room)).await.map_err(|_| ReceiverClosed)?;
-        if lag < RECENT { self.caught_up().await } else { Ok(()) }
+        Ok(Some(lag))
+    }
+
+    /// Hands on the last records of the past, where no more of it is wanted.
+    async fn past(&mut self) -> Result<(), ReceiverClosed> {
+        if let Some(records) = self.tail.take() {
+            self.leave_out(records);
+            self.hand_on(false).await?;
+        }
+        Ok(())
     }
 
     async fn room_for(&self, bytes: u32) -> Result<OwnedSemaphorePermit, ReceiverClosed> {
@@ -205,7 +264,10 @@ impl Feed {
     ) -> Result<(), ReceiverClosed> {
         // What waited to be read may be old for another reason.
         let waited = std::mem::take(&mut self.lag.waited);
-        let is_behind = self.caught_up && self.lag.is_of_clock(now, lag, waited);
+        let is_behind = match self.ahead {
+            Some(ahead) => ahead <= -BEHIND,
+            None => self.caught_up && self.lag.is_of_clock(now, lag, waited),
+        };
         let latest = now.checked_add(AHEAD).unwrap_or(now);
         let earliest = now.checked_sub(BEHIND).unwrap_or(now);
         let mut wrong = None;
@@ -217,13 +279,18 @@ impl Feed {
         }
         let Some(wrong) = wrong.filter(|_| !self.skew_said) else { return Ok(()) };
         self.skew_said = true;
-        let by = wrong.duration_since(now).as_secs();
+        let by = self.ahead.filter(|_| is_behind).unwrap_or_else(|| wrong.duration_since(now)).as_secs();
         let way = if by < 0 { "behind" } else { "ahead of" };
         self.trouble(format!(
             "its clock is {} s {way} the API server's; its lines are placed where they were read",
-            by.abs()
+            by.unsigned_abs()
         ))
         .await
+    }
+
+    /// Takes in how far the clock of who writes is ahead of the API server's. How late lines come tells nothing any more.
+    pub(super) fn clock_is(&mut self, ahead: SignedDuration) {
+        self.ahead = Some(ahead);
     }
 
     /// Says that nothing waits to be read.
@@ -236,6 +303,7 @@ impl Feed {
         if self.caught_up {
             return Ok(());
         }
+        self.past().await?;
         (self.caught_up, self.was_present) = (true, true);
         self.updates.send(Update::CaughtUp(self.key)).await.map_err(|_| ReceiverClosed)
     }
@@ -266,6 +334,7 @@ impl Feed {
     /// Sends the rest and says that nothing more comes.
     pub(super) async fn close(mut self, wait_for_room: bool) -> Result<(), ReceiverClosed> {
         self.flush_record();
+        self.past().await?;
         self.send(wait_for_room).await?;
         self.updates.send(Update::Closed(self.key)).await.map_err(|_| ReceiverClosed)
     }
@@ -333,6 +402,69 @@ mod tests {
         }
         drop(held);
         assert_eq!(spare.available_permits(), ROOM as usize);
+    }
+
+    #[tokio::test]
+    async fn of_the_past_so_many_records_come_and_all_that_is_written_later() {
+        const SECOND: SignedDuration = SignedDuration::from_secs(1);
+        for (tail, ends) in [(Some(3), false), (Some(0), true), (None, false), (Some(500), true)] {
+            let (updates, mut news) = mpsc::channel(1024);
+            let spare = Arc::new(Semaphore::new(SPARE));
+            let feed = Feed::new(0, updates, spare, LogGrammar::Plain, SignedDuration::ZERO);
+            let mut feed = feed.with_tail(tail);
+            let past = Timestamp::now() - SECOND * 1000;
+            for n in 0..400_u32 {
+                feed.line(Some(past + SignedDuration::from_secs(n.into())), format!("past {n}\n  more\n").as_bytes());
+                if feed.is_full() || n.is_multiple_of(7) {
+                    feed.send(false).await.unwrap();
+                }
+            }
+            if !ends {
+                feed.caught_up().await.unwrap();
+                feed.line(Some(Timestamp::now() - SECOND), b"later 1\n");
+                feed.line(Some(Timestamp::now() - SECOND), b"later 2\n");
+            }
+            feed.close(false).await.unwrap();
+            let mut records = Vec::new();
+            while let Some(update) = news.recv().await {
+                let Update::Items(_, items, _) = update else { continue };
+                let of = |item| if let Item::Record(record) = item { Some(record) } else { None };
+                records.extend(items.into_iter().filter_map(|(_, item)| of(item)));
+            }
+            let (later, past): (Vec<_>, Vec<_>) = records.iter().partition(|r| r.bytes().starts_with(b"later"));
+            let wanted = usize::try_from(tail.map_or(400, |tail| tail.min(400))).unwrap();
+            assert_eq!((past.len(), later.len()), (wanted, if ends { 0 } else { 2 }), "{tail:?}");
+            assert!(wanted == 0 || past.last().unwrap().bytes().starts_with(b"past 399"));
+        }
+    }
+
+    #[tokio::test]
+    async fn lines_that_come_late_are_not_of_a_wrong_clock_and_one_that_is_told_is() {
+        for (ahead, placed, said) in [(0, false, 0), (1, false, 0), (-5, true, 1)] {
+            let (updates, mut news) = mpsc::channel(64);
+            let spare = Arc::new(Semaphore::new(SPARE));
+            let mut feed = Feed::new(0, updates, spare, LogGrammar::Plain, SignedDuration::ZERO);
+            feed.clock_is(SignedDuration::from_secs(ahead));
+            feed.caught_up().await.unwrap();
+            // For so long every line has come late.
+            feed.lag.since = Some(Timestamp::now() - SignedDuration::from_secs(60));
+            let written = Timestamp::now() - SignedDuration::from_secs(5);
+            for _ in 0..2 {
+                feed.waits();
+                feed.line(Some(written), b"x\n");
+                feed.send(true).await.unwrap();
+            }
+            drop(feed);
+            let (mut told, mut times) = (0, Vec::new());
+            while let Some(update) = news.recv().await {
+                match update {
+                    Update::Trouble(_, text) => told += usize::from(text.contains("its clock is 5 s behind")),
+                    Update::Items(_, items, _) => times.extend(items.iter().map(|(time, _)| *time)),
+                    _ => {}
+                }
+            }
+            assert_eq!((times.iter().all(|time| *time != written), told), (placed, said), "{ahead}");
+        }
     }
 
     #[tokio::test]

@@ -1,3 +1,4 @@
+mod open_file;
 mod talk;
 
 use std::collections::{HashMap, HashSet};
@@ -5,26 +6,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use clearwater::log::{Gap, Line, LogGrammar};
+use clearwater::log::{Gap, LogGrammar};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::AttachParams;
-use tokio::io::{AsyncRead, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::container::{run_of, statuses};
-use super::feed::{Feed, ReceiverClosed, WHOLE};
+use super::feed::{Feed, ReceiverClosed, WHOLE, lines_of};
 use super::hub::{Key, Update};
 use super::patience::{GIVE_UP, Patience, Reminder};
 use super::{LogOrigin, LogSource, PAUSES, REMINDERS, look};
 use crate::backoff::{self, Backoff};
 use crate::cluster::{is_unauthorized, say};
 use crate::pod::{exec, refusal};
-use talk::{Chatter, PartialLine};
+use open_file::OpenFile;
+use talk::{Block, Chatter, PartialLine, clock, is_plain, matches, numbered, numbers};
 
-/// What runs inside the container: a bash that reads files without starting a process for any line.
+/// What runs inside the container: a bash that reads a few lines itself, and hands on more of them as they are.
 const FOLLOWER: &str = include_str!("follower.sh");
 
 /// The follower ends when it is not spoken to for eight seconds.
@@ -36,6 +38,9 @@ const OPENING: Duration = Duration::from_secs(15);
 /// The past of one container's files is held until all of it has come, in bytes of their lines: only then is it known
 /// which line is the oldest. More than this is not read.
 const MOST_PAST: usize = 512 * 1024 * 1024;
+
+/// Why nothing more is read where the follower is none.
+const FLOOD: &str = "what the container runs as bash floods its output";
 
 /// How many files that are not read are named.
 const MOST_LEFT_OUT: usize = 64;
@@ -73,37 +78,17 @@ pub(super) struct Follower {
     pub(super) past: usize,
 }
 
-/// A file, over all followers.
-struct OpenFile {
-    feed: Feed,
-    grammar: LogGrammar,
-    inode: u64,
-    /// Up to which byte it was read, as a follower told it last: what it sends does not tell, because bash leaves NUL
-    /// bytes out of a line.
-    offset: u64,
-    /// How many lines came since.
-    lines: u64,
-    /// The time of the last line that had one, whether it was wanted or not.
-    read_to: Option<Timestamp>,
-    /// Since when nothing more of it waits to be read.
-    idle_since: Option<Instant>,
-    /// Its number in the present follower.
-    id: Option<u64>,
-}
-
-impl OpenFile {
-    /// Takes a line; gives how many bytes of it are wanted.
-    fn line(&mut self, text: &[u8], since: Option<Timestamp>) -> usize {
-        self.lines += 1;
-        self.idle_since = None;
-        let time = Line::parse(self.grammar, text).time;
-        self.read_to = time.or(self.read_to);
-        let is_wanted = since.is_none_or(|s| self.read_to.is_none_or(|t| t >= s));
-        if is_wanted {
-            self.feed.line(time, text);
-        }
-        if is_wanted { text.len() } else { 0 }
-    }
+/// What is known of one follower while it is listened to.
+struct Listening {
+    /// The files by their numbers.
+    names: HashMap<u64, String>,
+    /// What is sent as bytes just now.
+    block: Block,
+    chatter: Chatter,
+    /// When something of a file came last.
+    heard: Instant,
+    /// Whether the follower has said that it read all there was, so that what is open may be whole.
+    at_end: bool,
 }
 
 enum End {
@@ -160,7 +145,7 @@ impl Follower {
                 self.trouble(format!("its files cannot be read {time}, trying on: {why}")).await?;
             }
             for file in open.values_mut() {
-                file.id = None;
+                (file.id, file.part) = (None, PartialLine::default());
                 file.feed.behind().await?;
             }
             backoff::pause(&mut pauses).await;
@@ -219,7 +204,7 @@ impl Follower {
 
     fn arguments(&self, open: &HashMap<String, OpenFile>, first: bool) -> Vec<String> {
         let since = self.since.map_or(0, Timestamp::as_second);
-        let tail = self.tail.filter(|_| first).unwrap_or(-1);
+        let tail = self.tail.filter(|_| first).map_or(-1, lines_of);
         let once = if self.follow { "0" } else { "1" };
         let mut all: Vec<String> = ["bash", "-c", FOLLOWER, "follow-logs", once].map(str::to_owned).into();
         all.extend([since.to_string(), tail.to_string()]);
@@ -235,12 +220,8 @@ impl Follower {
         first: bool,
         patience: &mut Patience,
     ) -> Result<End, ReceiverClosed> {
-        let params = AttachParams::default()
-            .container(&self.source.container)
-            .stdin(true)
-            .stdout(true)
-            .stderr(false)
-            .max_stdout_buf_size(64 * 1024);
+        let params = AttachParams::default().container(&self.source.container).stdin(true).stdout(true).stderr(false);
+        let params = params.max_stdout_buf_size(64 * 1024);
         let pod = &self.source.pod;
         let permit = self.opening.acquire().await;
         patience.asks();
@@ -256,11 +237,15 @@ impl Follower {
         let (Some(mut stdin), Some(stdout)) = (process.stdin(), process.stdout()) else {
             return Ok(End::Broken("the exec connection has no streams".to_owned()));
         };
+        let skew = self.skew;
         let speak = async move {
             let mut tick = tokio::time::interval(HEARTBEAT);
             loop {
                 tick.tick().await;
-                if stdin.write_all(b"\n").await.is_err() || stdin.flush().await.is_err() {
+                // By this the follower tells how far its own clock is from the API server's.
+                let now = Timestamp::now().checked_add(skew).unwrap_or(Timestamp::MAX);
+                let word = format!("{}\n", now.as_second());
+                if stdin.write_all(word.as_bytes()).await.is_err() || stdin.flush().await.is_err() {
                     // The other side ends the reading.
                     std::future::pending::<()>().await;
                 }
@@ -290,28 +275,25 @@ impl Follower {
         reached: &mut bool,
     ) -> Result<End, ReceiverClosed> {
         let mut stdout = BufReader::with_capacity(64 * 1024, stdout);
-        let mut names: HashMap<u64, String> = HashMap::new();
         let mut part = PartialLine::default();
-        let mut chatter = Chatter::new(self.follow);
+        let mut now = Listening {
+            names: HashMap::new(),
+            block: Block::default(),
+            chatter: Chatter::new(self.follow),
+            heard: Instant::now(),
+            at_end: false,
+        };
         let mut idle = Duration::ZERO;
-        let mut heard = Instant::now();
-        // Whether the follower has said that it read all there was, so that what is open may be whole.
-        let mut at_end = false;
         loop {
             if stdout.buffer().is_empty() {
-                let now = Instant::now();
-                for file in open.values_mut() {
-                    let since = *file.idle_since.get_or_insert(now);
-                    if at_end {
-                        file.feed.close_whole(now.duration_since(since));
-                    }
-                    file.feed.send(*reached).await?;
-                    file.feed.waits();
-                }
+                self.pause(open, now.at_end, *reached).await?;
             }
-            let pending = at_end && open.values().any(|f| f.feed.is_open());
+            let pending = now.at_end && open.values().any(|f| f.feed.is_open());
             let wait = if pending { WHOLE } else { DEAD };
-            match timeout(wait, part.read(&mut stdout)).await {
+            let hear = async {
+                if now.block.left > 0 { Ok(!stdout.fill_buf().await?.is_empty()) } else { part.read(&mut stdout).await }
+            };
+            match timeout(wait, hear).await {
                 Err(_) => {
                     idle += wait;
                     if idle >= DEAD {
@@ -326,61 +308,135 @@ impl Follower {
                 }
                 Ok(Ok(true)) => idle = Duration::ZERO,
             }
-            let line = part.take();
-            if let Some((id, text)) = numbered(line)
-                && let Some(file) = names.get(&id).and_then(|p| open.get_mut(p))
-            {
-                (at_end, heard) = (false, Instant::now());
-                let taken = file.line(text, self.since);
-                self.past = if *reached { 0 } else { self.past + taken };
-                if self.past > MOST_PAST {
-                    let most = MOST_PAST >> 20;
-                    return Ok(End::Unread(format!("their past is longer than {most} MiB; ask for less of it")));
-                }
-                if file.feed.is_full() {
-                    file.feed.send(*reached).await?;
-                }
-                continue;
-            }
-            if chatter.is_too_much(line.len()) {
-                return Ok(End::Unread("what the container runs as bash floods its output".to_owned()));
-            }
-            if !self.follow && heard.elapsed() > GIVE_UP {
-                return Ok(End::Broken(format!("no line of its files came within {} s", GIVE_UP.as_secs())));
-            }
-            match line[0] {
-                b'O' => {
-                    if let Some(path) = self.opened(line, open).await? {
-                        names.insert(path.0, path.1);
-                    }
-                }
-                b'P' => {
-                    let [id, at] = numbers(line);
-                    if let (Some(id), Some(at)) = (id, at)
-                        && let Some(file) = names.get(&id).and_then(|p| open.get_mut(p))
-                    {
-                        (file.offset, file.lines) = (at, 0);
-                    }
-                }
-                b'S' => self.left_out(line).await?,
-                b'C' => {
-                    let [id] = numbers(line);
-                    if let Some(file) = id.and_then(|i| names.remove(&i)).and_then(|p| open.remove(&p)) {
-                        file.feed.close(*reached).await?;
-                    }
-                }
-                b'E' if *reached => at_end = true,
-                b'E' => {
-                    (*reached, at_end) = (true, true);
-                    for file in open.values_mut() {
-                        file.feed.send(*reached).await?;
-                        file.feed.caught_up().await?;
-                    }
-                    self.updates.send(Update::CaughtUp(self.key)).await.map_err(|_| ReceiverClosed)?;
-                }
-                _ => {}
+            let end = if now.block.left > 0 {
+                let before = now.block.left;
+                let end = self.bytes(stdout.buffer(), open, &mut now, *reached).await?;
+                stdout.consume(usize::try_from(before - now.block.left).unwrap_or_default());
+                end
+            } else {
+                self.word(part.take(), open, &mut now, reached).await?
+            };
+            if let Some(end) = end {
+                return Ok(end);
             }
         }
+    }
+
+    /// Sends what came, where nothing more is at hand.
+    async fn pause(
+        &self,
+        open: &mut HashMap<String, OpenFile>,
+        at_end: bool,
+        reached: bool,
+    ) -> Result<(), ReceiverClosed> {
+        let now = Instant::now();
+        for file in open.values_mut() {
+            let since = *file.idle_since.get_or_insert(now);
+            if at_end {
+                file.feed.close_whole(now.duration_since(since));
+            }
+            file.feed.send(reached).await?;
+            file.feed.waits();
+        }
+        Ok(())
+    }
+
+    /// Takes what came of a block.
+    async fn bytes(
+        &mut self,
+        bytes: &[u8],
+        open: &mut HashMap<String, OpenFile>,
+        now: &mut Listening,
+        reached: bool,
+    ) -> Result<Option<End>, ReceiverClosed> {
+        let at = now.block.at();
+        let bytes = now.block.take(bytes);
+        let Some(file) = now.names.get(&now.block.id).and_then(|p| open.get_mut(p)) else {
+            return Ok(now.chatter.is_too_much(bytes.len()).then(|| End::Unread(FLOOD.to_owned())));
+        };
+        (now.at_end, now.heard) = (false, Instant::now());
+        let taken = file.bytes(at, bytes, self.since);
+        self.taken(file, taken, reached).await
+    }
+
+    /// Takes a line that the follower said.
+    async fn word(
+        &mut self,
+        line: &[u8],
+        open: &mut HashMap<String, OpenFile>,
+        now: &mut Listening,
+        reached: &mut bool,
+    ) -> Result<Option<End>, ReceiverClosed> {
+        if let Some((id, text)) = numbered(line)
+            && let Some(file) = now.names.get(&id).and_then(|p| open.get_mut(p))
+        {
+            (now.at_end, now.heard) = (false, Instant::now());
+            let taken = file.whole(text, self.since);
+            return self.taken(file, taken, *reached).await;
+        }
+        if now.chatter.is_too_much(line.len()) {
+            return Ok(Some(End::Unread(FLOOD.to_owned())));
+        }
+        if !self.follow && now.heard.elapsed() > GIVE_UP {
+            return Ok(Some(End::Broken(format!("no line of its files came within {} s", GIVE_UP.as_secs()))));
+        }
+        match line[0] {
+            b'O' => {
+                if let Some((id, path)) = self.opened(line, open, *reached).await? {
+                    now.names.insert(id, path);
+                }
+            }
+            b'B' => {
+                if let [Some(id), Some(left), Some(end)] = numbers(line) {
+                    now.block = Block { id, left, end };
+                }
+            }
+            b'P' => {
+                if let [Some(id), Some(at)] = numbers(line)
+                    && let Some(file) = now.names.get(&id).and_then(|p| open.get_mut(p))
+                {
+                    (file.offset, file.lines) = (at, 0);
+                }
+            }
+            b'H' => {
+                if let Some(ahead) = clock(line) {
+                    for file in open.values_mut() {
+                        file.feed.clock_is(ahead);
+                    }
+                }
+            }
+            b'S' => self.left_out(line).await?,
+            b'C' => {
+                let [id] = numbers(line);
+                if let Some(file) = id.and_then(|i| now.names.remove(&i)).and_then(|p| open.remove(&p)) {
+                    file.feed.close(*reached).await?;
+                }
+            }
+            b'E' if *reached => now.at_end = true,
+            b'E' => {
+                (*reached, now.at_end) = (true, true);
+                for file in open.values_mut() {
+                    file.feed.send(*reached).await?;
+                    file.feed.caught_up().await?;
+                }
+                self.updates.send(Update::CaughtUp(self.key)).await.map_err(|_| ReceiverClosed)?;
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    /// Takes in how much of the past came; gives why no more is read, where it is too much.
+    async fn taken(&mut self, file: &mut OpenFile, bytes: usize, reached: bool) -> Result<Option<End>, ReceiverClosed> {
+        self.past = if reached { 0 } else { self.past + bytes };
+        if self.past > MOST_PAST {
+            let most = MOST_PAST >> 20;
+            return Ok(Some(End::Unread(format!("their past is longer than {most} MiB; ask for less of it"))));
+        }
+        if file.feed.is_full() {
+            file.feed.send(reached).await?;
+        }
+        Ok(None)
     }
 
     /// Takes `S why name`, once for each: the name is quoted as a shell would read it.
@@ -409,6 +465,7 @@ impl Follower {
         &self,
         line: &[u8],
         open: &mut HashMap<String, OpenFile>,
+        reached: bool,
     ) -> Result<Option<(u64, String)>, ReceiverClosed> {
         let [Some(id), Some(inode), Some(offset)] = numbers(line) else { return Ok(None) };
         let path = line.trim_ascii_end().splitn(5, |b| *b == b' ').nth(4).and_then(|p| std::str::from_utf8(p).ok());
@@ -422,52 +479,20 @@ impl Follower {
                 file.feed.gap(Gap { after, before: None });
             }
             (file.id, file.inode, file.offset, file.lines) = (Some(id), inode, offset, 0);
+            file.part = PartialLine::default();
             return Ok(Some((id, path)));
         }
         let key = self.keys.fetch_add(1, Ordering::Relaxed);
         let source = LogSource { origin: LogOrigin::File(path.clone()), ..(*self.source).clone() };
         self.updates.send(Update::Opened(key, Arc::new(source))).await.map_err(|_| ReceiverClosed)?;
         let feed = Feed::new(key, self.updates.clone(), self.spare.clone(), grammar, self.skew);
-        let (lines, read_to, idle_since, id_now) = (0, None, None, Some(id));
-        open.insert(path.clone(), OpenFile { feed, grammar, inode, offset, lines, read_to, idle_since, id: id_now });
+        let mut feed = feed.with_tail(self.tail.filter(|_| !reached));
+        // Until the follower says otherwise: what it reads may be late for other reasons.
+        feed.clock_is(SignedDuration::ZERO);
+        let (lines, part, read_to, idle_since, id_now) = (0, PartialLine::default(), None, None, Some(id));
+        let file = OpenFile { feed, grammar, inode, offset, lines, part, read_to, idle_since, id: id_now };
+        open.insert(path.clone(), file);
         Ok(Some((id, path)))
-    }
-}
-
-/// Splits `number text`.
-fn numbered(line: &[u8]) -> Option<(u64, &[u8])> {
-    let space = memchr::memchr(b' ', line)?;
-    let id = std::str::from_utf8(&line[..space]).ok()?.parse().ok()?;
-    Some((id, &line[space + 1..]))
-}
-
-/// The numbers that follow the letter of a line of the protocol.
-fn numbers<const N: usize>(line: &[u8]) -> [Option<u64>; N] {
-    let mut words = line.trim_ascii_end().split(|b| *b == b' ').skip(1);
-    std::array::from_fn(|_| std::str::from_utf8(words.next()?).ok()?.parse().ok())
-}
-
-/// Whether a file's name has only characters that mean nothing to a shell, a terminal or this protocol.
-fn is_plain(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or_default();
-    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:+-".contains(&b))
-}
-
-/// Whether a path is one that the pattern stands for.
-fn matches(pattern: &str, path: &str) -> bool {
-    let mut rest = path;
-    let mut pieces = pattern.split('*');
-    let Some(head) = pieces.next().and_then(|p| rest.strip_prefix(p)) else { return false };
-    rest = head;
-    let mut last = None;
-    for piece in pieces {
-        let Some(at) = rest.find(piece) else { return false };
-        rest = &rest[at + piece.len()..];
-        last = Some(piece);
-    }
-    match last {
-        None => rest.is_empty(),
-        Some(piece) => rest.is_empty() || piece.is_empty() || path.ends_with(piece),
     }
 }
 

@@ -132,7 +132,7 @@ pub struct Options {
     pub follow: bool,
     /// Nothing that was written before.
     pub since: Option<Timestamp>,
-    /// At most so many lines of the past of each source.
+    /// At most so many records of the past of each source.
     pub tail: Option<i64>,
     /// The containers before the present ones as well.
     pub previous: bool,

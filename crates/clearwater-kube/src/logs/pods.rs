@@ -170,6 +170,7 @@ impl PodsReader {
             match job {
                 Job::Output(output, key, grammar) => {
                     let feed = Feed::new(key, self.updates.clone(), self.spare.clone(), grammar, self.skew);
+                    let feed = feed.with_tail(output.tail);
                     self.tasks.spawn(async move { drop(output.run(feed).await) });
                 }
                 Job::Files(follower) => {

@@ -207,6 +207,8 @@ const AROUND: SignedDuration = SignedDuration::from_millis(200);
 pub struct Logged<'a> {
     /// Its column.
     pub lane: &'a str,
+    /// The component that it is of; empty where the column's name is all that is known.
+    pub component: &'a str,
     /// When.
     pub time: Timestamp,
     /// What.

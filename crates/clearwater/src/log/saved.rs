@@ -201,10 +201,15 @@ fn word(text: &[u8]) -> Option<(&str, &[u8])> {
 fn stern(line: &[u8], namespaces: bool) -> Option<SavedLine<'_>> {
     let (namespace, rest) = if namespaces { word(line)? } else { ("", line) };
     let (pod, rest) = word(rest)?;
-    let component = component_of(pod)?;
     let (container, rest) = word(rest)?;
-    // A sentence may begin with a component's name.
-    if pod == component.name() && component_of(container).is_none() {
+    let is_component = |name: &str| Component::ALL.iter().any(|c| c.name() == name);
+    let is_other = match component_of(pod) {
+        // A sentence may begin with a component's name.
+        Some(component) => pod == component.name() && component_of(container).is_none(),
+        // A pod may have a name of somebody's own: then its container tells. It may be a pod itself, behind a namespace.
+        None => !is_component(container) || word(rest).is_some_and(|(next, _)| is_component(next)),
+    };
+    if is_other {
         return None;
     }
     let (text, is_late) = match rest.strip_prefix(b"(late) ") {
@@ -325,6 +330,9 @@ mod tests {
             (format!("{pod} sprout {LINE}\n"), SavedForm::Stern { namespaces: false, stamped: false }, pod),
             (format!("{pod} sprout {stamp} {LINE}\n"), SavedForm::Stern { namespaces: false, stamped: true }, pod),
             (format!("ims {pod} sprout {LINE}\n"), SavedForm::Stern { namespaces: true, stamped: false }, pod),
+            (format!("edge-a bono {LINE}\n"), SavedForm::Stern { namespaces: false, stamped: false }, "edge-a"),
+            (format!("ims edge-a bono {LINE}\n"), SavedForm::Stern { namespaces: true, stamped: false }, "edge-a"),
+            (format!("ims bono bono {LINE}\n"), SavedForm::Stern { namespaces: true, stamped: false }, "bono"),
             (format!("{stamp} stderr F {LINE}\n"), SavedForm::Cri, ""),
             (format!("sprout_1    | {LINE}\n"), SavedForm::Compose { stamped: false }, "sprout_1"),
             (format!("cw-sprout-1  | {stamp} {LINE}\n"), SavedForm::Compose { stamped: true }, "cw-sprout-1"),

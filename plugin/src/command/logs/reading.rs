@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::sync::Arc;
 
+use clearwater::text::counted;
 use clearwater_kube::logs::{LogEntry, LogSource, Said};
 
 use super::by_source::BySource;
@@ -21,6 +22,9 @@ pub(super) struct ReadingSummary {
     pub(super) lines: u64,
     pub(super) late: u64,
     pub(super) gaps: u64,
+    /// How many sources were opened, and how many records came of them, whether they were wanted or not.
+    pub(super) opened: u64,
+    pub(super) came: u64,
     /// What was asked for and could not be read.
     pub(super) unread: Unread,
     /// Those that a record came of, by name.
@@ -30,6 +34,19 @@ pub(super) struct ReadingSummary {
 }
 
 impl ReadingSummary {
+    /// Why nothing was written, where that is so.
+    pub(super) fn emptiness(&self) -> Option<String> {
+        match (self.opened, self.came, self.records) {
+            (0, ..) => Some("no container was found to read; see kubectl clearwater status".to_owned()),
+            (_, 0, _) => Some("what was read holds nothing that was written in that time".to_owned()),
+            (_, came, 0) => {
+                let came = counted(usize::try_from(came).unwrap_or(usize::MAX), "record");
+                Some(format!("{came} came, and none is one that was asked for"))
+            }
+            _ => None,
+        }
+    }
+
     fn source(&mut self, source: &Arc<LogSource>) {
         self.known.get(source, |source| {
             self.sources.insert(format::name(source));
@@ -65,6 +82,8 @@ impl Reading {
     /// Takes what was said; tells whether something was written.
     pub(super) fn take(&mut self, said: Said, talks: bool, context: &mut Context) -> Result<bool, CliError> {
         let shows = talks && std::io::stderr().is_terminal();
+        self.seen.opened += u64::from(matches!(said, Said::Opened(_)));
+        self.seen.came += u64::from(matches!(said, Said::Record(_)));
         match said {
             Said::Record(entry) => {
                 self.seen.source(&entry.source);
@@ -121,5 +140,19 @@ impl Out {
             Self::Results => Ok(context.results().flush()?),
             Self::Folder(folder) => folder.flush(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_nothing_was_written_is_said() {
+        let seen = |opened, came, records| ReadingSummary { records, opened, came, ..ReadingSummary::default() };
+        assert!(seen(0, 0, 0).emptiness().unwrap().contains("no container"));
+        assert!(seen(2, 0, 0).emptiness().unwrap().contains("holds nothing"));
+        assert!(seen(2, 5, 0).emptiness().unwrap().starts_with("5 records came, and none"));
+        assert!(seen(2, 5, 1).emptiness().is_none());
     }
 }

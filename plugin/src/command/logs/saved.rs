@@ -13,15 +13,15 @@ use std::path::{Path, PathBuf};
 
 use clearwater::log::Lines;
 use clearwater::text::counted;
-use clearwater_kube::logs::{LogEntry, LogOrigin};
+use clearwater_kube::logs::{LogEntry, LogOrigin, LogSource};
 use jiff::Timestamp;
 
 use crate::context::Context;
 use crate::error::CliError;
 
 use super::Unread;
-use member::{Member, ROOM};
-use reader::{SavedReader, of_path, unnamed};
+use member::{Found, Handles, Member, ROOM, Spool, plainly};
+use reader::{SavedReader, of_paths, unnamed};
 
 /// Hands on every record of a file or of a directory with all below it, in time order. What cannot be read is named, and the
 /// rest goes on.
@@ -31,22 +31,27 @@ pub(crate) fn each_of_path(
     unread: &mut Unread,
     take: impl FnMut(&LogEntry, &mut Context) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
-    let mut members = Vec::new();
+    let mut logs = Logs::default();
     let kind = path.metadata().map_err(|source| CliError::Read { path: path.to_owned(), source })?;
     if kind.is_dir() {
-        find(path, &mut members, context, unread)?;
+        logs.find(path, context, unread)?;
     } else {
         if is_device(&kind) {
             let source = io::Error::new(io::ErrorKind::InvalidInput, "it is a device and no file: it may never end");
             return Err(CliError::Read { path: path.to_owned(), source });
         }
-        let own = Member::all_of(path).map_err(|source| CliError::Read { path: path.to_owned(), source })?;
-        members.extend(own);
+        let mut found = Found::of(path, &mut logs.spool);
+        if found.members.is_empty()
+            && let Some(source) = found.error.take()
+        {
+            return Err(CliError::Read { path: path.to_owned(), source });
+        }
+        logs.take(path, found, context, unread);
     }
-    if members.is_empty() {
+    if logs.members.is_empty() {
         return Err(CliError::Read { path: path.to_owned(), source: io::Error::other("there is no log in it") });
     }
-    each_of_members(members, context, unread, take)
+    each_of_members(logs.members, context, unread, take)
 }
 
 /// Whether something is a device, and none that somebody writes to this program by: its standard input may be a terminal.
@@ -71,7 +76,8 @@ pub(crate) fn each_of_texts<'a>(
     unread: &mut Unread,
     take: impl FnMut(&LogEntry, &mut Context) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
-    let members = texts.map(|(name, text)| Member::taken(name.into(), text)).collect::<Result<_, _>>()?;
+    let mut spool = Spool::default();
+    let members = texts.map(|(name, text)| Member::taken(name.into(), text, &mut spool)).collect::<Result<_, _>>()?;
     each_of_members(members, context, unread, take)
 }
 
@@ -81,11 +87,14 @@ fn each_of_members(
     unread: &mut Unread,
     mut take: impl FnMut(&LogEntry, &mut Context) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
-    let mut logs: Vec<Log> = members.into_iter().map(|member| Log { member, open: None }).collect();
+    let sources = of_paths(members.iter().map(|member| member.name.as_path()));
+    let logs = members.into_iter().zip(sources);
+    let mut logs: Vec<Log> = logs.map(|(member, source)| Log { member, source, open: None }).collect();
+    let handles = Handles::default();
     let mut turns = BinaryHeap::new();
     for (index, log) in logs.iter().enumerate() {
         // Of many files few are open at once: the others are only asked where they begin.
-        match OpenMember::new(&log.member).and_then(|mut log| log.next()) {
+        match OpenMember::new(log, &handles).and_then(|mut log| log.next()) {
             Ok(Some(first)) => turns.push(Reverse((first.time, index))),
             Ok(None) => {}
             Err(error) => unread.file(&log.member.name, &error, context),
@@ -93,23 +102,20 @@ fn each_of_members(
     }
     let all = logs.len();
     while let Some(Reverse((time, index))) = turns.pop() {
-        match logs[index].turn() {
-            Ok((now, next)) => {
-                if let Some(Err(error)) = now.map(|entry| take(&entry, context)) {
-                    if matches!(error, CliError::Ended(_)) {
-                        // Those that wait for their turn, and this one.
-                        context.talk().warning(stopped(all - turns.len() - 1, all));
-                    }
-                    return Err(error);
-                }
-                match next {
-                    // The order within a log is its own.
-                    Some(next) => turns.push(Reverse((next.max(time), index))),
-                    None => logs[index].close(context, unread),
-                }
+        let (now, next) = logs[index].turn(&handles);
+        if let Some(Err(error)) = now.map(|entry| take(&entry, context)) {
+            if matches!(error, CliError::Ended(_)) {
+                // Those that wait for their turn, and this one.
+                context.talk().warning(stopped(all - turns.len() - 1, all));
             }
+            return Err(error);
+        }
+        match next {
+            // The order within a log is its own.
+            Ok(Some(next)) => turns.push(Reverse((next.max(time), index))),
+            Ok(None) => logs[index].close(context, unread),
             Err(error) => {
-                unread.file(&logs[index].member.name, &error, context);
+                unread.part(&logs[index].member.name, &error, context);
                 logs[index].close(context, unread);
             }
         }
@@ -167,44 +173,73 @@ pub(crate) fn each_of_stdin(
     }
 }
 
-/// The logs of a directory and those below it.
-fn find(dir: &Path, members: &mut Vec<Member>, context: &mut Context, unread: &mut Unread) -> Result<(), CliError> {
-    let fail = |source| CliError::Read { path: dir.to_owned(), source };
-    let mut paths: Vec<_> =
-        std::fs::read_dir(dir).map_err(fail)?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>().map_err(fail)?;
-    paths.sort_by_cached_key(|path| by_age(path));
-    for path in paths {
-        let found = match path.symlink_metadata().map(|meta| meta.file_type()) {
-            Ok(kind) if kind.is_dir() => {
-                if let Err(CliError::Read { path, source }) = find(&path, members, context, unread) {
-                    unread.file(&path, &source, context);
+/// The logs that are found.
+#[derive(Default)]
+struct Logs {
+    members: Vec<Member>,
+    spool: Spool,
+}
+
+/// How many of an archive's links are named.
+const MOST_LINKS: usize = 5;
+
+impl Logs {
+    /// Finds those of a directory and those below it.
+    fn find(&mut self, dir: &Path, context: &mut Context, unread: &mut Unread) -> Result<(), CliError> {
+        let fail = |source| CliError::Read { path: dir.to_owned(), source };
+        let entries = std::fs::read_dir(dir).map_err(fail)?;
+        let mut paths: Vec<_> = entries.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>().map_err(fail)?;
+        paths.sort_by_cached_key(|path| by_age(path));
+        for path in paths {
+            match path.symlink_metadata().map(|meta| meta.file_type()) {
+                Ok(kind) if kind.is_dir() => {
+                    if let Err(CliError::Read { path, source }) = self.find(&path, context, unread) {
+                        unread.file(&path, &source, context);
+                    }
                 }
-                continue;
+                Ok(kind) if kind.is_file() => {
+                    let found = Found::of(&path, &mut self.spool);
+                    self.take(&path, found, context, unread);
+                }
+                // What it leads to is read under its own name, or lies elsewhere.
+                Ok(kind) if kind.is_symlink() => {
+                    context.talk().warning(format!("{}: not read: a link, which is not followed", path.display()));
+                }
+                // It may never end.
+                Ok(_) => context.talk().warning(format!("{}: not read: no file", path.display())),
+                Err(error) => unread.file(&path, &error, context),
             }
-            Ok(kind) if kind.is_file() => Member::all_of(&path),
-            // What it leads to is read under its own name, or lies elsewhere.
-            Ok(kind) if kind.is_symlink() => {
-                context.talk().warning(format!("{}: not read: a link, which is not followed", path.display()));
-                continue;
-            }
-            // It may never end.
-            Ok(_) => {
-                context.talk().warning(format!("{}: not read: no file", path.display()));
-                continue;
-            }
-            Err(error) => Err(error),
-        };
-        match found {
-            Ok(found) => members.extend(found),
-            Err(error) => unread.file(&path, &error, context),
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Takes what is in a file, and says what of it is not read.
+    fn take(&mut self, path: &Path, found: Found, context: &mut Context, unread: &mut Unread) {
+        match &found.error {
+            Some(error) if found.members.is_empty() => unread.file(path, error, context),
+            Some(error) => unread.part(path, error, context),
+            None => {}
+        }
+        let links = &found.passed_over;
+        if !links.is_empty() {
+            let named: Vec<_> = links.iter().take(MOST_LINKS).map(|link| link.display().to_string()).collect();
+            let more = if links.len() > MOST_LINKS { ", …" } else { "" };
+            context.talk().warning(format!(
+                "{}: not read: {}, links in it or no files, which are not followed: {}{more}",
+                path.display(),
+                counted(links.len(), "member"),
+                named.join(", ")
+            ));
+        }
+        self.members.extend(found.members);
+    }
 }
 
 /// A log, opened when its turn comes.
 struct Log {
     member: Member,
+    /// What its name tells of who wrote it.
+    source: LogSource,
     open: Option<(Box<OpenMember>, Option<LogEntry>)>,
 }
 
@@ -215,20 +250,29 @@ struct OpenMember {
     reader: SavedReader,
     out: VecDeque<LogEntry>,
     has_ended: bool,
+    /// Why no more of it can be read: told when all that came before has been handed out.
+    error: Option<io::Error>,
 }
 
 impl Log {
     /// Yields the record whose turn it is, and when the next one was written.
-    fn turn(&mut self) -> io::Result<(Option<LogEntry>, Option<Timestamp>)> {
+    fn turn(&mut self, handles: &Handles) -> (Option<LogEntry>, io::Result<Option<Timestamp>>) {
         if self.open.is_none() {
-            let mut open = Box::new(OpenMember::new(&self.member)?);
-            let first = open.next()?;
-            self.open = Some((open, first));
+            let begun = OpenMember::new(self, handles).and_then(|mut open| open.next().map(|first| (open, first)));
+            match begun {
+                Ok((open, first)) => self.open = Some((Box::new(open), first)),
+                Err(error) => return (None, Err(error)),
+            }
         }
-        let Some((open, next)) = &mut self.open else { return Ok((None, None)) };
+        let Some((open, next)) = &mut self.open else { return (None, Ok(None)) };
         let now = next.take();
-        *next = open.next()?;
-        Ok((now, next.as_ref().map(|entry| entry.time)))
+        match open.next() {
+            Ok(following) => {
+                *next = following;
+                (now, Ok(next.as_ref().map(|entry| entry.time)))
+            }
+            Err(error) => (now, Err(error)),
+        }
     }
 
     /// Nothing more of it is held. Where nothing of it was understood, that is said.
@@ -239,10 +283,10 @@ impl Log {
 }
 
 impl OpenMember {
-    fn new(member: &Member) -> io::Result<Self> {
-        let mut input = member.open()?;
-        let reader = SavedReader::new(of_path(&member.name), input.fill_buf()?);
-        Ok(Self { input, lines: Lines::default(), reader, out: VecDeque::new(), has_ended: false })
+    fn new(log: &Log, handles: &Handles) -> io::Result<Self> {
+        let mut input = log.member.open(handles)?;
+        let reader = SavedReader::new(log.source.clone(), input.fill_buf().map_err(plainly)?);
+        Ok(Self { input, lines: Lines::default(), reader, out: VecDeque::new(), has_ended: false, error: None })
     }
 
     fn next(&mut self) -> io::Result<Option<LogEntry>> {
@@ -250,7 +294,10 @@ impl OpenMember {
             let chunk = match self.input.fill_buf() {
                 Ok(chunk) => chunk,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
+                Err(error) => {
+                    self.error = Some(plainly(error));
+                    &[]
+                }
             };
             let (length, mut rest) = (chunk.len(), chunk);
             if length == 0 {
@@ -265,7 +312,10 @@ impl OpenMember {
             }
             self.input.consume(length);
         }
-        Ok(self.out.pop_front())
+        match self.out.pop_front() {
+            Some(entry) => Ok(Some(entry)),
+            None => self.error.take().map_or(Ok(None), Err),
+        }
     }
 }
 

@@ -71,9 +71,8 @@ pub(in crate::command) struct Selection {
     /// Nothing older than this time (RFC 3339)
     #[arg(long, value_name = "TIME")]
     since_time: Option<Timestamp>,
-    /// At most so many lines of the past of each source; -1 for all of them. Lines are counted as kubectl does: of a message
-    /// of several the first that is shown may be one from its middle
-    #[arg(long, value_name = "LINES", default_value_t = -1, allow_negative_numbers = true,
+    /// At most so many records of the past of each source, of one line or many; -1 for all of them
+    #[arg(long, value_name = "RECORDS", default_value_t = -1, allow_negative_numbers = true,
           value_parser = clap::value_parser!(i64).range(-1..))]
     tail: i64,
     /// The containers before the present ones as well
@@ -160,21 +159,37 @@ impl Selection {
 
     /// Whether a record of what was saved is wanted, as far as that tells: by its time, its component and its pod.
     pub(in crate::command) fn has_saved(&self, entry: &LogEntry, since: Option<Timestamp>) -> bool {
-        let pod = &entry.source.pod;
         since.is_none_or(|since| entry.time >= since)
             && self.has(&[], &entry.source.component)
-            && self.pod.as_ref().is_none_or(|wanted| wanted.is_match(pod))
+            && self.has_pod(&entry.source.pod)
+    }
+
+    /// Whether a pod is one that was asked for, by its name.
+    pub(super) fn has_pod(&self, pod: &str) -> bool {
+        self.pod.as_ref().is_none_or(|wanted| wanted.is_match(pod))
             && !self.exclude_pod.iter().any(|unwanted| unwanted.is_match(pod))
     }
 
+    /// Says which flags were given that pick nothing of what was saved.
+    pub(in crate::command) fn warn_of_pods_only(&self, context: &mut Context) {
+        let flags = self.of_pods_only();
+        if !flags.is_empty() {
+            let flags = flags.join(", ");
+            context.talk().warning(format!("{flags} picks pods of a cluster, and nothing of what was saved"));
+        }
+    }
+
     /// The flags that were given and that nothing of what was saved can tell.
-    pub(in crate::command) fn of_pods_only(&self) -> Vec<&'static str> {
+    fn of_pods_only(&self) -> Vec<&'static str> {
         let given = [
             ("--selector", !self.selector.is_empty()),
             ("--field-selector", !self.field_selector.is_empty()),
             ("--node", self.node.is_some()),
             ("--container", self.container.is_some()),
             ("--exclude-container", !self.exclude_container.is_empty()),
+            ("--container-state", self.container_state != [RunState::All]),
+            ("--source", self.source != Choice::default()),
+            ("--all-namespaces", self.all_namespaces),
             ("--condition", self.condition.is_some()),
             ("--tail", self.tail >= 0),
             ("--previous", self.previous),

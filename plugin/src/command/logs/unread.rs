@@ -53,6 +53,15 @@ impl Unread {
         self.sources.insert(name);
     }
 
+    /// What was saved and cannot be read to its end.
+    pub(super) fn part(&mut self, path: &Path, why: &io::Error, context: &mut Context) {
+        let name = path.display().to_string();
+        if !self.quiet {
+            context.talk().warning(format!("{name}: read in part only: {why}"));
+        }
+        self.sources.insert(name);
+    }
+
     /// Takes in how many of a log's lines were in a form that is known. Where none was, what was looked for may be in it.
     pub(in crate::command) fn understood(&mut self, path: &Path, lines: u64, known: u64, context: &mut Context) {
         if known > 0 || lines == 0 {

@@ -38,7 +38,12 @@ pub(crate) fn failed_ladders(
     each_of_texts(logs(), context, &mut Unread::quiet(), |entry, _| {
         let message = SipMessage::of(&entry.record);
         for sketch in &mut sketches {
-            let logged = Logged { lane: lane(entry), time: entry.time, record: &entry.record };
+            let logged = Logged {
+                lane: lane(entry),
+                component: &entry.source.component,
+                time: entry.time,
+                record: &entry.record,
+            };
             sketch.take(logged, message.as_ref());
         }
         Ok(())

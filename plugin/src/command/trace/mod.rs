@@ -154,6 +154,7 @@ impl Trace {
             Drawing::Text => {
                 let terminal = console::Term::stdout().size_checked().filter(|_| std::io::stdout().is_terminal());
                 let width = self.width.or(terminal.map(|(_, columns)| columns)).map(usize::from);
+                self.has_room(ladder, width, context)?;
                 ladder.text_lines(width, |line| context.results().text(line))?;
             }
             Drawing::Mermaid => context.results().text(&ladder.mermaid())?,
@@ -166,6 +167,21 @@ impl Trace {
         if self.format == Drawing::Text && !legend.is_empty() {
             context.talk().note(legend.join(", "));
         }
+        Ok(())
+    }
+
+    /// Says where the columns do not go into the width: in one that was asked for nothing is drawn that nobody can read.
+    fn has_room(&self, ladder: &Ladder, width: Option<usize>, context: &mut Context) -> Result<(), CliError> {
+        let least = ladder.least_width();
+        let Some(width) = width.filter(|width| *width < least) else { return Ok(()) };
+        let columns = counted(ladder.lanes().len(), "column");
+        if self.width.is_some() {
+            return Err(CliError::Usage(format!(
+                "--width {width}: {columns} cannot be drawn in fewer than {least} letters: --width {least}, or --notes off \
+                 where some have notes only"
+            )));
+        }
+        context.talk().warning(format!("{columns} need {least} letters a line, and the terminal has {width}"));
         Ok(())
     }
 
@@ -186,11 +202,8 @@ impl Trace {
             None if is_saved && !self.selection.has_saved(entry, since) => Ok(()),
             None => take(entry, context),
         };
-        let unheeded = if is_saved { self.selection.of_pods_only() } else { Vec::new() };
-        if !unheeded.is_empty() {
-            context
-                .talk()
-                .warning(format!("{} picks pods of a cluster, and nothing of what was saved", unheeded.join(", ")));
+        if is_saved {
+            self.selection.warn_of_pods_only(context);
         }
         let read = if self.stdin {
             each_of_stdin(|said| said.map_or(Ok(()), |entry| take(&entry, context)))
@@ -387,7 +400,8 @@ impl Sieve {
                 self.lanes.insert(entry.source.address.clone(), lane(entry).to_owned());
             }
         }
-        let logged = Logged { lane: lane(entry), time: entry.time, record: &entry.record };
+        let logged =
+            Logged { lane: lane(entry), component: &entry.source.component, time: entry.time, record: &entry.record };
         self.sketch.take(logged, message.as_ref());
     }
 

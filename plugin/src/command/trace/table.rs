@@ -8,6 +8,8 @@ use clap::Args;
 use clearwater::log::{BrokenRequest, Dialog, DialogOutcome, Dialogs, Identity, SipMessage, Traced};
 use clearwater::text::{Printable, counted};
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -185,9 +187,11 @@ impl Row {
         }
     }
 
-    fn cells(dialog: &Dialog) -> [String; 8] {
+    /// With the date where a list has several.
+    fn cells(dialog: &Dialog, has_date: bool) -> [String; 8] {
+        let form = if has_date { "%Y-%m-%d %H:%M:%S%.3f" } else { "%H:%M:%S%.3f" };
         [
-            dialog.began.strftime("%H:%M:%S%.3f").to_string(),
+            dialog.began.strftime(form).to_string(),
             ending(dialog),
             dialog.from.to_string(),
             dialog.to.to_string(),
@@ -207,6 +211,11 @@ fn style(outcome: DialogOutcome) -> Style {
         DialogOutcome::Failed | DialogOutcome::Unanswered => AnsiColor::Red.on_default(),
         DialogOutcome::Cancelled => Style::new(),
     }
+}
+
+/// The day on which it began, in UTC as its time.
+fn day(dialog: &Dialog) -> Date {
+    dialog.began.to_zoned(TimeZone::UTC).date()
 }
 
 pub(super) fn is_failed(outcome: DialogOutcome) -> bool {
@@ -231,6 +240,7 @@ impl Trace {
             context.results().flush()?;
         }
         let says = self.output != Some(Output::Json);
+        let mut first_day = None;
         let stopped = self.each(context, says, &mut unread, |entry, context| {
             let message = SipMessage::of(&entry.record);
             writers.take(&entry.source.component, &entry.record, message.is_some());
@@ -238,7 +248,8 @@ impl Trace {
             let Some(dialog) = dialogs.take(entry.time, &message) else { return Ok(()) };
             let now = dialog.outcome();
             if follow && (!only_failed || is_failed(now)) {
-                let table = Table::new(HEAD, vec![Row::cells(dialog)], usize::MAX).least(LIVE);
+                let has_date = *first_day.get_or_insert(day(dialog)) != day(dialog);
+                let table = Table::new(HEAD, vec![Row::cells(dialog, has_date)], usize::MAX).least(LIVE);
                 let line = table.row(0, style(now));
                 context.results().styled(&format!("{line}\n"))?;
                 context.results().flush()?;
@@ -274,7 +285,9 @@ impl Trace {
             }
             _ => {
                 // A Call-ID is copied from the screen: no line is cut.
-                let table = Table::new(HEAD, all.iter().map(Row::cells).collect(), usize::MAX);
+                let has_date = all.iter().any(|dialog| day(dialog) != day(&all[0]));
+                let rows = all.iter().map(|dialog| Row::cells(dialog, has_date)).collect();
+                let table = Table::new(HEAD, rows, usize::MAX);
                 context.results().text(&format!("{}\n", table.head()))?;
                 for (n, dialog) in all.iter().enumerate() {
                     context.results().styled(&format!("{}\n", table.row(n, style(dialog.outcome()))))?;

@@ -48,10 +48,41 @@ async fn next(lines: &mut (impl AsyncBufReadExt + Unpin)) -> String {
         let mut line = Vec::new();
         timeout(Duration::from_secs(10), lines.read_until(b'\n', &mut line)).await.expect("a line in time").unwrap();
         let line = String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned();
-        if !matches!(line.as_str(), "H" | "E") && !line.starts_with("P ") {
+        if !matches!(line.as_str(), "H " | "E") && !line.starts_with("P ") {
             return line;
         }
     }
+}
+
+/// What a follower said, with the lines of its blocks in the form in which it says single ones. A line without an end is left
+/// out.
+fn decoded(mut said: &[u8]) -> Vec<u8> {
+    let (mut out, mut parts) = (Vec::new(), HashMap::<u64, Vec<u8>>::new());
+    while let Some(end) = memchr::memchr(b'\n', said) {
+        let (line, rest) = said.split_at(end + 1);
+        said = rest;
+        let (id, bytes) = match (line[0], numbers::<3>(line), numbered(line)) {
+            (b'B', [Some(id), Some(count), _], _) => {
+                let (bytes, rest) = said.split_at(said.len().min(usize::try_from(count).unwrap()));
+                said = rest;
+                (id, bytes)
+            }
+            (_, _, Some((id, text))) => (id, text),
+            _ => {
+                out.extend_from_slice(line);
+                continue;
+            }
+        };
+        for byte in bytes.iter().filter(|b| **b != 0) {
+            let part = parts.entry(id).or_default();
+            part.push(*byte);
+            if *byte == b'\n' {
+                out.extend_from_slice(&[format!("{id} ").as_bytes(), part].concat());
+                part.clear();
+            }
+        }
+    }
+    out
 }
 
 fn append(path: &Path, text: &[u8]) {
@@ -131,18 +162,148 @@ async fn a_reader_to_the_end_that_nobody_speaks_to_any_more_ends_in_time() {
 }
 
 #[tokio::test]
-async fn a_line_without_end_is_cut_in_the_container_and_the_next_one_is_whole() {
+async fn a_line_without_end_is_cut_and_the_next_one_is_whole() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s.txt");
     // One that is as long as a piece, one that never seems to end, and one behind it.
     append(&path, &[&b"a".repeat(65536)[..], b"\n", &b"b".repeat(5 << 20), b"\nlast\n"].concat());
-    let said = output(local(&["1", "0", "-1", &path.display().to_string()]), 20).await;
-    let of_file = said.split(|b| *b == b'\n').filter_map(|line| line.strip_prefix(b"0 "));
-    let told: Vec<(u8, usize)> = of_file.map(|line| (line[0], line.len())).collect();
-    assert_eq!(told, [(b'a', 65536), (b'b', 1 << 20), (b'l', 4)]);
-    let length = std::fs::metadata(&path).unwrap().len();
-    let text = String::from_utf8_lossy(&said).into_owned();
-    assert!(text.ends_with(&format!("P 0 {length}\nE\n")), "{}", &text[text.len() - 60..]);
+    let pattern = path.display().to_string();
+    let said = output(local(&["1", "0", "-1", &pattern]), 20).await;
+    let (mut reader, mut news) = reader(&pattern);
+    assert!(matches!(reader.listen(&said[..], &mut HashMap::new(), &mut false).await, Ok(End::Over)));
+    let mut lines = Vec::new();
+    while let Ok(update) = news.try_recv() {
+        if let Update::Items(_, items, _) = update {
+            lines.extend(items.into_iter().filter_map(|(_, i)| if let Item::Record(r) = i { Some(r) } else { None }));
+        }
+    }
+    let told: Vec<(u8, usize)> = lines.iter().map(|r| (r.bytes()[0], r.bytes().len())).collect();
+    let mark = format!(" [cut here: {} more bytes]\n", (5 << 20) - LONGEST_LINE);
+    assert_eq!(told, [(b'a', 65537), (b'b', LONGEST_LINE + mark.len()), (b'l', 5)]);
+    assert!(lines[1].bytes().ends_with(mark.as_bytes()));
+}
+
+/// A line that is written in many pieces while the file is followed takes no more room in the container.
+#[tokio::test]
+async fn what_is_written_while_it_is_followed_is_whole_however_it_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.txt");
+    append(&path, b"");
+    let pattern = path.display().to_string();
+    let mut child = local(&["0", "0", "-1", &pattern]);
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut written = Vec::new();
+    let read = tokio::spawn(async move {
+        let mut said = Vec::new();
+        while memchr::memmem::find(&said, b"the end\n").is_none() {
+            let mut piece = vec![0; 1 << 16];
+            let read = timeout(Duration::from_secs(5), tokio::io::AsyncReadExt::read(&mut stdout, &mut piece)).await;
+            let read = read.expect("something in time").unwrap();
+            assert!(read > 0, "it ended");
+            said.extend_from_slice(&piece[..read]);
+        }
+        said
+    });
+    for n in 0..30_usize {
+        // Few lines, many, parts of lines, and long ones.
+        let text = match n % 5 {
+            0 => format!("few {n}\n").into_bytes(),
+            1 => format!("many {n}\n").repeat(500).into_bytes(),
+            2 => format!("begun {n} ").into_bytes(),
+            3 => vec![b'x'; 70_000],
+            _ => b"\n".to_vec(),
+        };
+        append(&path, &text);
+        written.extend(text);
+        tokio::time::sleep(Duration::from_millis(70)).await;
+        stdin.write_all(b"\n").await.unwrap();
+    }
+    append(&path, b"the end\n");
+    written.extend(b"the end\n");
+    let said = read.await.unwrap();
+    // Many lines at once came as bytes.
+    let blocks = said.split(|b| *b == b'\n').filter(|line| line.starts_with(b"B 0 ")).map(numbers::<3>);
+    assert!(blocks.filter(|[_, count, _]| count.is_some_and(|count| count > 1000)).count() > 2);
+    let lines = log_lines(&decoded(&said));
+    let whole: Vec<Vec<u8>> = written.split_inclusive(|b| *b == b'\n').map(|l| l[..l.len() - 1].to_vec()).collect();
+    assert!(lines == whole, "{} lines, not {}", lines.len(), whole.len());
+}
+
+#[tokio::test]
+async fn what_is_older_is_passed_over_without_being_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.txt");
+    let begin = Timestamp::from_second(1_795_000_000).unwrap();
+    for form in [
+        "%d-%m-%Y %H:%M:%S.000 UTC Status a.cpp:1:",
+        "%Y-%m-%d %H:%M:%S,000 INFO",
+        "INFO  [main] %Y-%m-%d %H:%M:%S,000",
+        "",
+    ] {
+        let line = |n: i64| {
+            let time = begin + SignedDuration::from_secs(n);
+            // Lines without a time between, and what looks like one that is not.
+            format!("{} line {n}\n  01-01-2031 00:00:00.000 part\nrest {}\n", time.strftime(form), "z".repeat(200))
+        };
+        let text: String = (0..10_000).map(line).collect();
+        std::fs::write(&path, &text).unwrap();
+        for second in [0, 1, 4_321, 9_999, 20_000] {
+            let since = (begin + SignedDuration::from_secs(second)).as_second().to_string();
+            std::fs::File::options()
+                .write(true)
+                .open(&path)
+                .unwrap()
+                .set_modified(std::time::SystemTime::now() + Duration::from_secs(1 << 30))
+                .unwrap();
+            let said = output(local(&["1", &since, "-1", &path.display().to_string()]), 10).await;
+            let lines = log_lines(&decoded(&said));
+            let least = (10_000 - second).max(0) * 3;
+            let read = i64::try_from(lines.len()).unwrap();
+            assert!(read >= least && lines.last().unwrap().starts_with(b"rest"), "{form:?}, {second}: {read} lines");
+            assert!(form.is_empty() || read < least + 6_000, "{form:?}, {second}: {read} lines");
+            // It begins with a line that tells its time.
+            assert!(String::from_utf8_lossy(&lines[0]).contains("line"), "{form:?}, {second}");
+        }
+    }
+}
+
+/// What is killed with the follower: a process of its own that hands on bytes, and waits for a reader.
+#[tokio::test]
+async fn nothing_is_left_of_a_follower_that_nobody_reads() {
+    for once in ["0", "1"] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s.txt");
+        append(&path, &b"a line of some length that fills the pipe\n".repeat(100_000));
+        let mut child = local(&[once, "0", "-1", &path.display().to_string()]);
+        let (_stdin, _stdout) = (child.stdin.take(), child.stdout.take());
+        assert!(timeout(Duration::from_secs(12), child.wait()).await.is_ok());
+        let has_it_open = |process: &Path| {
+            let files = std::fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+            files.filter_map(|file| std::fs::read_link(file.path()).ok()).any(|file| file == path)
+        };
+        let left = || {
+            let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+            processes.filter(|process| has_it_open(process)).count()
+        };
+        for _ in 0..50 {
+            if left() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        assert_eq!(left(), 0, "once: {once}");
+    }
+}
+
+/// How far its clock is from that of who speaks to it is told with its marks.
+#[tokio::test]
+async fn its_clock_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = local(&["0", "0", "-1", &dir.path().join("s.txt").display().to_string()]);
+    let (mut stdin, mut out) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+    stdin.write_all(b"a[$(id)]\n").await.unwrap();
+    stdin.write_all(format!("{}\n", Timestamp::now().as_second() + 100).as_bytes()).await.unwrap();
+    let told = next(&mut out).await;
+    assert!(matches!(told.as_str(), "H -100" | "H -101" | "H -99"), "{told}");
 }
 
 /// What any user of a container may make in a log folder.
@@ -206,7 +367,7 @@ async fn names_are_never_commands_nor_lines_and_nothing_but_regular_files_is_ope
             let again = usize::from(once == "0");
             assert_eq!((of("O "), of("0 plain"), of("1 again")), (1 + again, 1, again), "{text}");
             assert_eq!(of("C "), again, "{text}");
-            let known = ["S name ", "S kind ", "O ", "H", "E", "P ", "C ", "0 plain", "1 again"];
+            let known = ["S name ", "S kind ", "O ", "H ", "E", "P ", "C ", "0 plain", "1 again"];
             assert!(text.lines().all(|l| known.iter().any(|k| l.starts_with(k))), "{text}");
             assert!(!text.contains("hostile") && !text.contains('\u{1b}'), "{text}");
         }
@@ -300,18 +461,18 @@ async fn no_line_is_lost_or_doubled_wherever_a_file_with_nul_bytes_is_cut() {
     let mut whole: Vec<Vec<u8>> = (0..1005).map(|n| format!("line {n}").into_bytes()).collect();
     whole.extend([b"begun and ended".to_vec(), b"last".to_vec()]);
 
-    let ends: Vec<usize> = (0..said.len()).filter(|n| said[*n] == b'\n').map(|n| n + 1).collect();
-    let all = ends.len();
-    let tried = (0..6).chain([500, 998, 999]).chain(1000..1006).chain(all - 8..all);
+    // At the ends of lines and between them.
+    let all = said.len();
+    let tried = (0..40).chain((40..all).step_by(797)).chain(all - 60..=all);
     for cut in tried {
-        let before = &said[..ends[cut]];
+        let before = &said[..cut];
         let (mut reader, _news) = reader(&pattern);
         let mut open = HashMap::new();
         let end = reader.listen(before, &mut open, &mut false).await;
         assert!(matches!(end, Ok(End::Broken(_) | End::Over)));
         let after = run_with(&reader.arguments(&open, open.is_empty())).await;
-        let lines: Vec<Vec<u8>> = log_lines(before).into_iter().chain(log_lines(&after)).collect();
-        assert!(lines == whole, "cut after {cut} lines of {all}: {} lines, not {}", lines.len(), whole.len());
+        let lines: Vec<Vec<u8>> = log_lines(&decoded(before)).into_iter().chain(log_lines(&decoded(&after))).collect();
+        assert!(lines == whole, "cut after {cut} bytes of {all}: {} lines, not {}", lines.len(), whole.len());
     }
 }
 

@@ -5,6 +5,10 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
 use super::{Ladder, LadderHop, LadderNote, Step};
 use crate::log::Level;
 use crate::svg::{self, Element, Picture};
@@ -25,6 +29,8 @@ const BAR: char = '│';
 const LONGEST_NAME: usize = 80;
 /// The least width of a column: an arrow with a status still goes into it.
 const LEAST_COLUMN: usize = 10;
+/// How many letters of a note say something.
+const FEW_WORDS: usize = 40;
 /// What stands before the columns: the time.
 const TIME: usize = 14;
 
@@ -92,12 +98,28 @@ impl<'l> Columns<'l> {
                 arrow(line, hop, high - low - 1, b > a);
                 line.push_str(self.part(high, self.letters()).trim_end());
             }
-            Step::Note(note) => {
-                let at = self.at(&note.lane);
-                line.push_str(self.part(0, at));
-                let _ = write!(line, "● {}", cut(note.words().trim_end(), self.room.saturating_sub(at + 2)));
-            }
+            Step::Note(note) => self.note(note, line),
         }
+    }
+}
+
+impl Columns<'_> {
+    /// Writes a note: to the right of its column, or to the left where only that has room for a few words.
+    fn note(&self, note: &LadderNote, line: &mut String) {
+        let at = self.at(&note.lane);
+        let (left, right) = (at.saturating_sub(1), self.room.saturating_sub(at + 2));
+        let words = note.words();
+        let words = words.trim_end();
+        let is_left = right < left.min(FEW_WORDS) && words.chars().count() > right;
+        if !is_left {
+            line.push_str(self.part(0, at));
+            let _ = write!(line, "● {}", cut(words, right));
+            return;
+        }
+        let words = cut(words, left);
+        line.push_str(self.part(0, left - words.chars().count()));
+        let _ = write!(line, "{words} ●");
+        line.push_str(self.part(at + 1, self.letters()).trim_end());
     }
 }
 
@@ -123,8 +145,39 @@ fn places(lanes: &[Printable]) -> HashMap<&str, usize> {
     lanes.iter().enumerate().map(|(n, lane)| (lane.as_str(), n)).collect()
 }
 
+/// Tells where a day begins, in a ladder of several.
+struct Days {
+    are_told: bool,
+    last: Option<Date>,
+}
+
+impl Days {
+    /// The day of this time, where it is another than that of the time before.
+    fn begun(&mut self, time: Timestamp) -> Option<String> {
+        let day = self.are_told.then(|| day(time)).filter(|day| self.last != Some(*day));
+        self.last = day.or(self.last);
+        day.map(|day| day.to_string())
+    }
+}
+
+fn day(time: Timestamp) -> Date {
+    time.to_zoned(TimeZone::UTC).date()
+}
+
 impl Ladder {
-    /// As text, in lines of so many letters where that is asked for.
+    /// Its days are told where there are several.
+    fn days(&self) -> Days {
+        let mut all = self.steps().map(|step| day(step.time()));
+        let first = all.next();
+        Days { are_told: all.any(|day| Some(day) != first), last: None }
+    }
+
+    /// How many letters a line of its text needs at least; in fewer it is not drawn.
+    pub fn least_width(&self) -> usize {
+        TIME + self.lanes.len() * LEAST_COLUMN
+    }
+
+    /// As text, in lines of so many letters where that is asked for, but no fewer than [`least_width`](Self::least_width).
     pub fn text(&self, width: Option<usize>) -> String {
         let mut out = String::new();
         let Ok(()) = self.text_lines(width, |line| {
@@ -148,8 +201,14 @@ impl Ladder {
         line.truncate(line.trim_end().len());
         line.push('\n');
         write(&line)?;
+        let mut days = self.days();
         for step in self.steps() {
             line.clear();
+            if let Some(day) = days.begun(step.time()) {
+                let _ = writeln!(line, "{day:TIME$}{}", columns.blank.trim_end());
+                write(&line)?;
+                line.clear();
+            }
             let _ = write!(line, "{}  ", step.time().strftime("%H:%M:%S%.3f"));
             columns.step(&step, &mut line);
             line.push('\n');
@@ -163,9 +222,10 @@ impl Ladder {
     /// # Errors
     /// That of `write`.
     pub fn message_lines<E>(&self, mut write: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+        let form = if self.days().are_told { "%Y-%m-%d %H:%M:%S%.3f" } else { "%H:%M:%S%.3f" };
         for hop in &self.hops {
             let Some(message) = &hop.message else { continue };
-            let time = hop.time.strftime("%H:%M:%S%.3f");
+            let time = hop.time.strftime(form);
             let to = if hop.function.is_some() { "inside" } else { hop.to.as_str() };
             write(&format!("\n{time}  {} → {to}: {}\n", hop.from, hop.label()))?;
             for line in message.split_inclusive(|b| *b == b'\n') {
@@ -184,7 +244,12 @@ impl Ladder {
         }
         let places = places(&self.lanes);
         let number = |lane: &Printable| places.get(lane.as_str()).copied().unwrap_or(0);
+        let mut days = self.days();
         for step in self.steps() {
+            if let Some(day) = days.begun(step.time()) {
+                let over = if self.lanes.len() > 1 { format!("p0,p{}", self.lanes.len() - 1) } else { "p0".to_owned() };
+                let _ = writeln!(out, "  Note over {over}: {day}");
+            }
             let _ = match step {
                 Step::Hop(hop) => {
                     let arrow = if hop.status.is_some() { "-->>" } else { "->>" };
@@ -205,8 +270,10 @@ impl Ladder {
         let columns = self.lanes.len() * COLUMN + TIME_COLUMN;
         // What is written beside a column and has room on no side of it makes the picture wider.
         let needed = self.steps().map(|step| match step {
-            Step::Note(note) => beside((x(&note.lane), NOTE_GAP), &note.words(), columns),
-            Step::Hop(hop) if hop.from == hop.to => beside((x(&hop.from), LOOP_GAP), &hop.label(), columns),
+            Step::Note(note) => beside((x(&note.lane), NOTE_GAP), &cut(&note.words(), MOST_WORDS), columns),
+            Step::Hop(hop) if hop.from == hop.to => {
+                beside((x(&hop.from), LOOP_GAP), &cut(&hop.label(), MOST_WORDS), columns)
+            }
             Step::Hop(_) => Beside { x: 0, anchor: "start", end: 0 },
         });
         let wide = needed.map(|b| b.end).max().unwrap_or(0).max(columns);
@@ -223,18 +290,24 @@ impl Ladder {
             out.line([name.with(&svg::title(self.whole_name(lane).unwrap_or(lane)))]);
             out.line([svg::line(x, 34, x, high - 10).set("class", "lane")]);
         }
+        let mut days = self.days();
         for (n, step) in self.steps().enumerate() {
             let y = n * ROW + 64;
+            if let Some(day) = days.begun(step.time()) {
+                out.line([svg::text(8, y - 13, &day).set("class", "time")]);
+            }
             let time = step.time().strftime("%H:%M:%S%.3f").to_string();
             out.line([svg::text(8, y, &time).set("class", "time")]);
             match step {
                 Step::Note(note) => {
                     let x = x(&note.lane);
                     let class = if note.is_grave() { "grave" } else { "note" };
-                    let at = beside((x, NOTE_GAP), &note.words(), columns);
+                    let (words, whole) = (note.words(), svg::title(&note.words()));
+                    let words = cut(&words, MOST_WORDS);
+                    let at = beside((x, NOTE_GAP), &words, columns);
                     out.line([Element::new("circle").set("cx", x).set("cy", y).set("r", 4).set("class", class)]);
-                    let words = svg::text(at.x, y + 4, &note.words()).set("text-anchor", at.anchor);
-                    out.line([words.set("class", class)]);
+                    let words = svg::text(at.x, y + 4, &words).set("text-anchor", at.anchor).set("class", class);
+                    out.line([words.with(&whole)]);
                 }
                 Step::Hop(hop) => svg_arrow(&mut out, hop, (x(&hop.from), x(&hop.to)), y, columns),
             }
@@ -243,6 +316,8 @@ impl Ladder {
     }
 }
 
+/// How many letters of what is written beside a column a picture shows; a title has the rest.
+const MOST_WORDS: usize = 100;
 /// How far columns stand from each other, and rows.
 const COLUMN: usize = 200;
 const ROW: usize = 34;
@@ -302,7 +377,7 @@ struct Beside {
 
 /// To the right of a column where it has room there, else to the left where it does not reach the times, else to the right
 /// all the same.
-fn beside((x, gap): (usize, usize), text: &Printable, columns: usize) -> Beside {
+fn beside((x, gap): (usize, usize), text: &str, columns: usize) -> Beside {
     let length = text.chars().count() * LETTER;
     let right = x + gap + length;
     if right > columns && x >= TIME_COLUMN + NOTE_GAP + length {
@@ -317,10 +392,11 @@ fn svg_arrow(out: &mut Picture, hop: &LadderHop, (from, to): (usize, usize), y: 
     let class = if hop.status.is_some_and(|s| s >= 400 && !matches!(s, 401 | 407)) { "failed" } else { "message" };
     let label = hop.label();
     let (arrow, words, anchor) = if from == to {
-        let at = beside((from, LOOP_GAP), &label, columns);
+        let words = cut(&label, MOST_WORDS);
+        let at = beside((from, LOOP_GAP), &words, columns);
         (
             Element::new("path").set("d", format_args!("M{from} {} h36 v12 h-36", y - 8)),
-            svg::text(at.x, y + 2, &label),
+            svg::text(at.x, y + 2, &words),
             at.anchor,
         )
     } else {

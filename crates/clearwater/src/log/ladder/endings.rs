@@ -124,7 +124,7 @@ fn logs(planted: &[Planted<'_>], case: usize) -> Vec<Vec<(&'static str, Timestam
 }
 
 fn ladder(records: &[(&'static str, Timestamp, Record)], lane_of: impl Fn(&str) -> Option<String>) -> Ladder {
-    let logged = records.iter().map(|(lane, time, record)| Logged { lane, time: *time, record });
+    let logged = records.iter().map(|(lane, time, record)| Logged { lane, component: "", time: *time, record });
     Ladder::of(logged, &Traced::Call("c1@192.0.2.1".to_owned()), lane_of)
 }
 

@@ -103,13 +103,13 @@ impl<'n, F: Fn(&str) -> Option<String>> Columns<'n, F> {
 fn phones(hops: &[LadderHop]) -> HashSet<Printable> {
     let mut all: HashMap<&Printable, bool> = HashMap::new();
     for hop in hops.iter().filter(|hop| hop.is_peer_unknown) {
-        let (own, peer) = match (hop.sent, hop.received) {
-            (Some(_), None) => (&hop.from, &hop.to),
-            (None, Some(_)) => (&hop.to, &hop.from),
+        let peer = match (hop.sent, hop.received) {
+            (Some(_), None) => &hop.to,
+            (None, Some(_)) => &hop.from,
             _ => continue,
         };
         if let Some(is_phone) = hop.is_of_phone {
-            *all.entry(peer).or_insert(true) &= is_phone && own.starts_with("bono");
+            *all.entry(peer).or_insert(true) &= is_phone;
         }
     }
     all.into_iter().filter(|(_, is_phone)| *is_phone).map(|(peer, _)| peer.clone()).collect()

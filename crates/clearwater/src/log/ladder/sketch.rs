@@ -10,6 +10,7 @@ use memchr::memmem;
 
 use super::lanes::{Columns, Names, short_names};
 use super::{Ladder, LadderHop, LadderNote, Logged, Logging, Traced, branch, causal, may_be_note};
+use crate::component::Component;
 use crate::log::ending::{depth, has_credentials, tag};
 use crate::log::identity::Identities;
 use crate::log::{Direction, Identity, Record, SipMessage};
@@ -119,6 +120,8 @@ impl Sketch {
 fn hop(names: &mut Names, place: usize, logged: Logged<'_>, message: &SipMessage<'_>) -> LadderHop {
     let peer = in_one_form(&String::from_utf8_lossy(message.peer));
     let own = names.of(logged.lane);
+    let program = if logged.component.is_empty() { logged.lane } else { logged.component };
+    let is_bono = program.starts_with(Component::Bono.name());
     let address = names.of(&peer);
     let (from, to) = match message.direction {
         Direction::Sent => (own, address.clone()),
@@ -159,7 +162,7 @@ fn hop(names: &mut Names, place: usize, logged: Logged<'_>, message: &SipMessage
         sent: (message.direction != Direction::Received).then_some(at),
         received: (message.direction != Direction::Sent).then_some(at),
         has_credentials: has_credentials(message),
-        is_of_phone: is_of_phone(message),
+        is_of_phone: is_of_phone(message).map(|is_phone| is_phone && is_bono),
         is_peer_unknown: false,
     }
 }
@@ -171,7 +174,7 @@ fn in_one_form(peer: &str) -> String {
     v6.map_or_else(|| peer.to_owned(), |(host, port)| format!("[{host}]:{port}"))
 }
 
-/// Whether the peer of bono is a telephone: only its own Via is in what it asks, and bono's is the first below; and what it is
+/// Whether the peer of a bono is a telephone: only its own Via is in what it asks, and bono's is the first below; and what it is
 /// asked has no further way to go. An answer from it tells nothing.
 fn is_of_phone(message: &SipMessage<'_>) -> Option<bool> {
     let is_answer = message.status().is_some();

@@ -54,7 +54,7 @@ fn ladder_where(subject: &Traced, lane_of: impl Fn(&str) -> Option<String>) -> L
     let notes = lines.iter().map(|record| ("homestead", record));
     let records =
         records.iter().take(3).map(|(l, r)| (*l, r)).chain(notes).chain(records.iter().skip(3).map(|(l, r)| (*l, r)));
-    Ladder::of(records.map(|(lane, record)| Logged { lane, time, record }), subject, lane_of)
+    Ladder::of(records.map(|(lane, record)| Logged { lane, component: "", time, record }), subject, lane_of)
 }
 
 /// Files that were saved line by line do not tell whose an address is.
@@ -123,7 +123,7 @@ fn what_sprout_hands_to_itself_is_an_arrow_to_itself() {
         record("TX", "10.0.0.1", "SIP/2.0 404 Not Found", "z2"),
     ];
     let time = "2026-11-23T10:00:00.123Z".parse().unwrap();
-    let logged = records.iter().map(|record| Logged { lane: "sprout", time, record });
+    let logged = records.iter().map(|record| Logged { lane: "sprout", component: "", time, record });
     let drawn = Ladder::of(logged, &Traced::Call("c1".to_owned()), |_| Some("bono".to_owned()));
     assert_eq!(drawn.lanes(), ["bono", "sprout"]);
     let hops: Vec<_> = drawn.hops().iter().map(|h| (&*h.from, &*h.to, h.label().to_string())).collect();
@@ -169,7 +169,7 @@ fn an_address_has_one_form() {
         record("TX", "2001:db8::5", "SIP/2.0 404 Not Found", "z1"),
     ];
     let time = "2026-11-23T10:00:00.123Z".parse().unwrap();
-    let logged = records.iter().map(|record| Logged { lane: "bono", time, record });
+    let logged = records.iter().map(|record| Logged { lane: "bono", component: "", time, record });
     let drawn = Ladder::of(logged, &Traced::Call("c1".to_owned()), |_| None);
     assert_eq!(drawn.lanes(), ["phone 1", "bono"]);
     assert_eq!(drawn.whole_name("phone 1").map(Printable::as_str), Some("[2001:db8::5]:5060"));
@@ -206,7 +206,7 @@ fn hostile(lane: &str, first: &[u8], call: &[u8], note_bytes: &[u8]) -> Ladder {
     text.extend_from_slice(b"\n--end msg--\n");
     let inside = Record::new(LogGrammar::Cpp, text);
     let time = "2026-11-23T10:00:00.123Z".parse().unwrap();
-    let logged = [&message, &note, &inside, &message].map(|record| Logged { lane, time, record });
+    let logged = [&message, &note, &inside, &message].map(|record| Logged { lane, component: "", time, record });
     Ladder::of(logged, &Traced::Call(id), |_| Some(lane.chars().rev().collect()))
 }
 
@@ -282,14 +282,14 @@ fn thousands_of_peers_and_programs_share_columns() {
         })
         .collect();
     let time = "2026-11-23T10:00:00.123Z".parse().unwrap();
-    let logged = records.iter().map(|(lane, record)| Logged { lane, time, record });
+    let logged = records.iter().map(|(lane, record)| Logged { lane, component: "", time, record });
     let drawn = Ladder::of(logged, &Traced::Call("c1".to_owned()), |_| None);
     assert_eq!((drawn.hops().len(), drawn.lanes().len()), (3000, 92));
     assert!(drawn.lanes().contains(&"further peers".into()) && drawn.lanes().contains(&"further programs".into()));
     let text = drawn.text(None);
     assert!(text.lines().all(|line| line.chars().count() <= 14 + 92 * 24));
     let longest = "x".repeat(100_000);
-    let time = [&longest].map(|lane| Logged { lane, time, record: &records[0].1 });
+    let time = [&longest].map(|lane| Logged { lane, component: "", time, record: &records[0].1 });
     let drawn = Ladder::of(time, &Traced::Call("c1".to_owned()), |_| None);
     assert!(drawn.text(None).len() < 2000, "{}", drawn.text(None).len());
 }
@@ -306,7 +306,7 @@ fn a_message_that_never_ends_is_cut_and_nothing_of_the_rest_is_kept() {
     let mut take = |record: Option<Record>| {
         let Some(record) = record else { return };
         longest = longest.max(record.bytes().len());
-        sketch.take(Logged { lane: "bono", time, record: &record }, SipMessage::of(&record).as_ref());
+        sketch.take(Logged { lane: "bono", component: "", time, record: &record }, SipMessage::of(&record).as_ref());
     };
     for line in
         head.split_inclusive('\n').chain(std::iter::repeat_n("Traced: c1 and a header field without end\r\n", 100_000))
@@ -327,4 +327,21 @@ fn a_line_is_kept_in_memory_of_its_own_and_no_longer_than_a_daemon_writes() {
     let kept = long.compact();
     assert_eq!(kept.bytes().len(), 8192);
     assert_eq!(kept.head(), long.head());
+}
+
+/// A line may have a thousand letters: a picture shows the first, and the rest is its title.
+#[test]
+fn a_picture_is_not_as_wide_as_its_longest_line() {
+    let time = "2026-11-23T10:00:00.123Z".parse().unwrap();
+    let invite = record("RX", "192.0.2.1", "INVITE sip:b@ims.example SIP/2.0", "z1");
+    let long = line(&format!("23-11-2026 10:00:00.123 UTC Error a.cpp:9: {}", "long ".repeat(400)));
+    let records = [("bono", &invite), ("bono", &long)];
+    let logged = records.map(|(lane, record)| Logged { lane, component: "", time, record });
+    let svg = Ladder::of(logged, &Traced::Call("c1".to_owned()), |_| None).svg();
+    let width: usize = svg.split("width=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap();
+    assert!(width < 1500, "{width}");
+    assert!(
+        svg.contains(&"long ".repeat(390)) && svg.contains("long …") | svg.contains("lon…") | svg.contains("lo…"),
+        "{svg}"
+    );
 }

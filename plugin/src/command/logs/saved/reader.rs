@@ -1,6 +1,6 @@
 //! Lines that somebody saved, as records of those who wrote them.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -115,7 +115,7 @@ impl SavedReader {
     /// Adds what is still open.
     pub(super) fn finish(&mut self, out: &mut VecDeque<LogEntry>) {
         for stream in self.streams.values_mut() {
-            stream.finish(out);
+            self.known += u64::from(stream.finish(out));
         }
     }
 
@@ -155,14 +155,15 @@ impl Stream {
         done.is_some_and(|record| self.entry(record, stamp, late, out))
     }
 
-    fn finish(&mut self, out: &mut VecDeque<LogEntry>) {
+    /// Tells likewise.
+    fn finish(&mut self, out: &mut VecDeque<LogEntry>) -> bool {
+        let mut is_known = false;
         if !self.part.is_empty() {
             let rest = SavedLine { time: self.stamp, ..SavedLine::default() };
-            self.take(&rest, out);
+            is_known = self.take(&rest, out);
         }
-        if let Some(record) = self.assembler.finish() {
-            self.entry(record, self.stamp, self.is_late, out);
-        }
+        let rest = self.assembler.finish();
+        rest.is_some_and(|record| self.entry(record, self.stamp, self.is_late, out)) || is_known
     }
 
     fn entry(&mut self, record: Record, stamp: Option<Timestamp>, late: bool, out: &mut VecDeque<LogEntry>) -> bool {
@@ -190,8 +191,57 @@ fn named(base: &LogSource, line: &SavedLine<'_>) -> LogSource {
     }
 }
 
+/// What the names of logs tell of who wrote them. Where a name tells no more than the component, logs that lie apart are of
+/// several pods, called by what tells their directories apart.
+pub(super) fn of_paths<'p>(paths: impl Iterator<Item = &'p Path> + Clone) -> Vec<LogSource> {
+    let mut all: Vec<LogSource> = paths.clone().map(of_path).collect();
+    let homes: Vec<Vec<&str>> = paths.map(home).collect();
+    let mut by_component: BTreeMap<String, BTreeSet<&[&str]>> = BTreeMap::new();
+    let is_nameless = |source: &LogSource| !source.component.is_empty() && source.pod == source.component;
+    for (source, home) in all.iter().zip(&homes).filter(|(source, _)| is_nameless(source)) {
+        by_component.entry(source.component.clone()).or_default().insert(home);
+    }
+    let own = |component: &str, home: &[&str]| {
+        let of_component = by_component.get(component)?;
+        let (first, last) = (of_component.first()?, of_component.last()?);
+        // They are sorted: what these two share all do.
+        let shared = first.iter().zip(*last).take_while(|(a, b)| a == b).count();
+        home.get(shared).map(|name| (*name).to_owned())
+    };
+    let mut users: HashMap<String, BTreeSet<&str>> = HashMap::new();
+    for (component, homes) in &by_component {
+        for name in homes.iter().filter_map(|home| own(component, home)) {
+            users.entry(name).or_default().insert(component);
+        }
+    }
+    for (source, home) in all.iter_mut().zip(&homes).filter(|(source, _)| is_nameless(source)) {
+        if let Some(name) = own(&source.component, home) {
+            let is_shared = users.get(&name).is_some_and(|users| users.len() > 1);
+            let name = if is_shared { format!("{name}/{}", source.component) } else { name };
+            source.pod = shown(&name);
+        }
+    }
+    all
+}
+
+/// The directory of a pod's logs, without what every pod has inside: `/var/log/bono`.
+fn home(path: &Path) -> Vec<&str> {
+    let parent = path.parent().unwrap_or(Path::new(""));
+    let mut names: Vec<&str> = parent.iter().filter_map(|name| name.to_str()).collect();
+    if let Some(root) = names.windows(2).position(|pair| pair == ["var", "log"]) {
+        names.truncate(root);
+    }
+    let is_inside = |name: &&str| {
+        matches!(*name, "log" | "logs" | "supervisor") || Component::ALL.iter().any(|c| c.name() == *name)
+    };
+    while names.last().is_some_and(is_inside) {
+        names.pop();
+    }
+    names
+}
+
 /// What the name of a log tells of who wrote it. Anybody may have made it.
-pub(super) fn of_path(path: &Path) -> LogSource {
+fn of_path(path: &Path) -> LogSource {
     let names: Vec<&str> = path.iter().filter_map(|p| p.to_str()).collect();
     let pod = names.iter().find_map(|name| pod(name));
     let component = match pod {
@@ -314,5 +364,26 @@ mod tests {
         assert_eq!(of("t/homestead-prov-0/a.txt"), two("homestead-prov", "homestead-prov-0"));
         assert_eq!(of("bono-calls/sprout_20261123T100000Z.txt"), two("sprout", "sprout"));
         assert_eq!(of("x/y.log"), two("", "x/y.log"));
+    }
+    #[test]
+    fn pods_with_names_of_ones_own_are_told_apart_by_their_directories() {
+        let pods = |paths: &[&str]| -> Vec<String> {
+            of_paths(paths.iter().map(Path::new)).into_iter().map(|source| source.pod).collect()
+        };
+        let rows: [(&[&str], &[&str]); 6] = [
+            (&["n/edge-a/bono_1.txt", "n/edge-a/bono_2.txt", "n/edge-b/bono_1.txt"], &["edge-a", "edge-a", "edge-b"]),
+            (&["n/edge-a/var/log/bono/bono_1.txt", "n/edge-b/var/log/bono/bono_1.txt"], &["edge-a", "edge-b"]),
+            (&["r.zip/logs/edge-a/bono/now.log", "r.zip/logs/edge-b/bono/now.log"], &["edge-a", "edge-b"]),
+            // One pod, whose logs lie in several directories.
+            (&["n/var/log/bono/bono_1.txt", "n/var/log/supervisor/bono.log", "n/bono.log"], &["bono"; 3]),
+            (&["n/bono.log", "n/edge-b/bono.log", "n/sprout.log"], &["bono", "edge-b", "sprout"]),
+            (
+                &["a/bono.log", "b/bono.log", "a/sprout.log", "b/sprout.log", "b/bono-0.log"],
+                &["a/bono", "b/bono", "a/sprout", "b/sprout", "bono-0"],
+            ),
+        ];
+        for (paths, expected) in rows {
+            assert_eq!(pods(paths), expected);
+        }
     }
 }
