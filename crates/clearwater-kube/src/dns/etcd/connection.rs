@@ -205,7 +205,8 @@ mod tests {
     /// Nothing listens there: who comes so far would have sent it.
     #[tokio::test]
     async fn a_password_goes_over_no_open_network_unless_that_is_allowed() {
-        let (cluster, _) = fake_api::cluster(|_| None);
+        let (cluster, _) =
+            fake_api::cluster(|path| path.ends_with("/services").then(|| serde_json::json!({"items": []})));
         let user = Some(("root".to_owned(), "secret".to_owned()));
         let access = EtcdAccess { user, ..EtcdAccess::default() };
         let said = |refused: Result<Client, DnsError>| refused.err().unwrap().advice().to_string();
@@ -213,9 +214,8 @@ mod tests {
         assert!(refused.contains("password") && !refused.contains("secret"), "{refused}");
         // Only the first labels are a Service's: the password is not for whoever has the domain behind them.
         let elsewhere = "http://etcd.ims.svc.example.com:1";
-        let (cluster, _) = fake_api::cluster(|request| {
-            let is_service = request.uri().path().ends_with("/services/etcd");
-            is_service.then(|| serde_json::json!({"kind": "Service", "apiVersion": "v1", "metadata": {"name": "etcd"}}))
+        let (cluster, _) = fake_api::cluster(|path| {
+            path.ends_with("/services/etcd").then(|| serde_json::json!({"metadata": {"name": "etcd"}}))
         });
         let refused = said(connect(&cluster, elsewhere, &access).await);
         assert!(refused.contains("password would"), "{refused}");
