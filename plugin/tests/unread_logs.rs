@@ -105,7 +105,7 @@ fn serve(stream: TcpStream, answers: &Answers) -> std::io::Result<()> {
             Answer::Flood => {
                 out.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n2026-11-28T10:00:00.000000001Z ")?;
                 loop {
-                    out.write_all(&[b'a'; 1 << 16])?;
+                    out.write_all(&vec![b'a'; 1 << 16])?;
                 }
             }
             Answer::Watch => {

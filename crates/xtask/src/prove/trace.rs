@@ -87,6 +87,7 @@ fn write_log(path: &Path) -> Result<()> {
     Ok(out.flush()?)
 }
 
+#[derive(Clone, Copy)]
 struct Message<'a> {
     call: u32,
     /// Hundredths of a second since midnight.

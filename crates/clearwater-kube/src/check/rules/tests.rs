@@ -258,10 +258,10 @@ fn each_problem_is_found_by_its_check_and_by_no_other() {
 fn what_the_containers_take_is_summed() {
     let said = |facts: &Facts| lines(facts).into_iter().find(|l| l.id == CheckId::Usage).unwrap();
     let mut facts = health();
-    let asked = facts.inside.len() as u64;
+    let asked = u32::try_from(facts.inside.len()).unwrap();
     inside(&mut facts, "homer-0").usage.memory = Some(301 << 20);
     let line = said(&facts);
-    let sum = format!("memory {} MiB and {:.2} processors on the average", 200 * asked + 1, 0.5 * asked as f64);
+    let sum = format!("memory {} MiB and {:.2} processors on the average", 200 * asked + 1, 0.5 * f64::from(asked));
     assert!(line.detail.starts_with(&sum) && line.detail.contains(": homer 201 MiB and 0.50, "), "{line:?}");
     inside(&mut facts, "homer-0").usage = Usage::default();
     assert_eq!((said(&facts).status, said(&facts).detail.contains("pod homer-0")), (CheckStatus::Skipped, true));

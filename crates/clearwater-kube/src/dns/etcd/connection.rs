@@ -70,7 +70,7 @@ async fn is_of_cluster(cluster: &Cluster, domain: &str) -> bool {
     if domain.is_empty() || domain == CLUSTER_DOMAIN {
         return true;
     }
-    let dns = ClusterDns::look(&cluster.client).await.ok();
+    let dns = Box::pin(ClusterDns::look(&cluster.client)).await.ok();
     let corefile = dns.and_then(|dns| dns.file?.corefile().ok());
     corefile.is_some_and(|corefile| corefile.kubernetes_domains().iter().any(|served| served == domain))
 }
@@ -78,21 +78,19 @@ async fn is_of_cluster(cluster: &Cluster, domain: &str) -> bool {
 /// Opens a stream to etcd: forwarded where its host is a Service of the cluster, else over the network.
 async fn stream(
     cluster: &Cluster,
-    service: Option<Service>,
+    service: Option<Box<Service>>,
     host: &str,
     port: u16,
 ) -> Result<Box<dyn Duplex>, BoxError> {
     if let Some(service) = service {
         let namespace = service.namespace().unwrap_or_default();
-        let spec = service.spec.unwrap_or_default();
+        let (name, spec) = (service.name_any(), service.spec.unwrap_or_default());
         let selector: Vec<String> = spec.selector.iter().flatten().map(|(k, v)| format!("{k}={v}")).collect();
         let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &namespace);
         let params = ListParams::default().labels(&selector.join(","));
         let pods = list_all(&api, &params).await?;
         let pod = pods.iter().find(|p| pod_is_ready(p));
-        let pod = pod.ok_or_else(|| {
-            format!("no pod behind service {namespace}/{} is ready", service.metadata.name.unwrap_or_default())
-        })?;
+        let pod = pod.ok_or_else(|| format!("no pod behind service {namespace}/{name} is ready"))?;
         let target =
             spec.ports.iter().flatten().find(|p| p.port == i32::from(port)).and_then(|p| p.target_port.clone());
         let target = match target {
@@ -146,7 +144,7 @@ pub(super) async fn connect(cluster: &Cluster, endpoint: &str, access: &EtcdAcce
     let port = uri.port_u16().unwrap_or(CLIENT_PORT);
     let is_exposed = uri.scheme_str() != Some("https") && access.user.is_some() && !access.plain_password;
     // To a Service of the cluster it goes through the API server. Looked up once: what decides on the password decides on the way.
-    let service = service_of(cluster, &host).await;
+    let service = Box::pin(service_of(cluster, &host)).await.map(|service| service.map(Box::new));
     let service = service.map_err(|e| failed(FailedAt::new(format!("looking for the Service behind {host}"), e)))?;
     if is_exposed && service.is_none() {
         return Err(DnsError::backend(
@@ -169,7 +167,7 @@ pub(super) async fn connect(cluster: &Cluster, endpoint: &str, access: &EtcdAcce
         let stream = tokio_rustls::TlsConnector::from(config).connect(name, stream).await?;
         Ok::<Box<dyn Duplex>, BoxError>(Box::new(stream))
     };
-    let opened = timeout(PATIENCE, opening).await;
+    let opened = timeout(PATIENCE, Box::pin(opening)).await;
     let opened = opened
         .map_err(|_| unreachable(format!("not reached within {}", limit(PATIENCE)).into()))?
         .map_err(unreachable)?;
