@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::execute::Context;
 use super::situation::replicas;
@@ -40,7 +40,7 @@ pub(super) async fn steps(
     // No look takes longer than the whole may.
     let until = emitter.began() + options.timeout;
     let within = || cluster.policy.timeout().min(until.saturating_duration_since(Instant::now()));
-    see(cluster, &mut seen, &mut observer, within()).await?;
+    see(cluster, &mut seen, &mut observer, until).await?;
 
     let release = options.deployment.as_ref().map_or_else(|| subject::release(&seen.snapshot), Deployment::release);
     let (names, zone_unread) = names(cluster, release).await;
@@ -110,9 +110,13 @@ pub(super) async fn steps(
     Ok(Scaling { targets, plans, context, cancel, told, _observing: observing })
 }
 
+/// Who was given less time was not asked in earnest.
+const TOO_SOON: Duration = Duration::from_secs(1);
+
 /// Waits until all of the namespace was seen.
-async fn see(cluster: &Cluster, seen: &mut Observation, observer: &mut Observer, within: Duration) -> Result<(), End> {
-    let mut trouble = None;
+async fn see(cluster: &Cluster, seen: &mut Observation, observer: &mut Observer, until: Instant) -> Result<(), End> {
+    let (mut trouble, began) = (None, Instant::now());
+    let until = until.min(began + cluster.policy.timeout());
     let complete = async {
         // Who is refused is told so by a request; a watch only tries again.
         match cluster.api::<Pod>().list(&ListParams::default().limit(1)).await {
@@ -130,9 +134,12 @@ async fn see(cluster: &Cluster, seen: &mut Observation, observer: &mut Observer,
         }
         Ok(())
     };
-    let looking = cluster.policy.awaited("what stands in the namespace", timeout(within, complete));
+    let looking = cluster.policy.awaited("what stands in the namespace", timeout_at(until, complete));
     let Ok(looked) = looking.await else {
-        let why = trouble.map_or_else(|| no_api_answer(within), |text| format!("cannot look: {text}"));
+        // The whole may have had its time before the first answer came.
+        let waited = began.elapsed();
+        let why = if waited < TOO_SOON { "cannot look: the time is up".to_owned() } else { no_api_answer(waited) };
+        let why = trouble.map_or(why, |text| format!("cannot look: {text}"));
         return Err((Outcome::CouldNotLook, why.into()));
     };
     looked?;

@@ -149,12 +149,12 @@ const PLANTED: [(u8, &str, &str, &str); 9] = [
         "printf '%s=\"sip:s.x:5054;transport=tcp\"\\n' icscf_uri scscf_uri >> /etc/clearwater/shared_config",
         "uris",
     ),
-    (7, "ellis", "supervisorctl stop mysql", "programs"),
+    (7, "ellis", "supervisorctl stop clearwater-group:mysql", "programs"),
     (8, "ellis", "echo OperationalError >> /var/log/create_numbers.log", "numbers"),
     (17, "bono", "sed -i '/^public_/d' /etc/clearwater/local_config", "public-address"),
     (20, "ralf", "sed -i 's/^home_domain=.*/home_domain=example.com/' /etc/clearwater/shared_config", "zone"),
     (0, "ellis", "echo 'ellis_api_key=secret' >> /etc/clearwater/shared_config", "keys"),
-    (0, "bono", "echo 'log_level=5' >> /etc/clearwater/user_settings", "log-level"),
+    (0, "ralf", "echo 'log_level=5' >> /etc/clearwater/shared_config", "log-level"),
 ];
 
 #[test]
@@ -175,7 +175,7 @@ fn known_problems_are_found_in_a_running_deployment() -> Result<()> {
     }
     // Row 29, and what an earlier deployment left.
     kubectl.run(["delete", "service", "hs"])?;
-    let claim = r#"{"apiVersion":"v1","kind":"PersistentVolumeClaim","metadata":{"name":"data-etcd-7","labels":{"service":"etcd"}},
+    let claim = r#"{"apiVersion":"v1","kind":"PersistentVolumeClaim","metadata":{"name":"data-homer-0","labels":{"service":"homer"}},
         "spec":{"accessModes":["ReadWriteOnce"],"storageClassName":"none","resources":{"requests":{"storage":"1Gi"}}}}"#;
     kubectl.apply(claim)?;
     let ran = plugin.run(&["check", "-o", "json"])?.expect(5)?;
