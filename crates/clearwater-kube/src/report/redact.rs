@@ -120,7 +120,7 @@ mod tests {
                 "api_key=hush pwd=hush pass: hush API_TOKEN=hush",
                 "api_key=(redacted) pwd=(redacted) pass: (redacted) API_TOKEN=(redacted)",
             ),
-            ("mysql --password hush -u root", "mysql --password (redacted) -u root"),
+            ("mysql --db-password hush -u root", "mysql --db-password (redacted) -u root"),
             (r#"{"private_key":"hush"}"#, r#"{"private_key":(redacted)}"#),
             ("postgres://bob:hush@db:5432/x", "postgres://bob:(redacted)@db:5432/x"),
             (
