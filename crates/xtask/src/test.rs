@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use clap::Args;
 use clearwater_testbed::layout::NAME_VARIABLE;
 use clearwater_testbed::{Local, Options as ClusterOptions};
@@ -44,6 +44,9 @@ const AGAIN: [&str; 2] = ["once more", "a last time"];
 /// How long a run may take; CI gives up at 90 minutes.
 const DEADLINE: Duration = Duration::from_secs(70 * 60);
 
+/// What a run from nothing writes to the disk, in MB: what is built, the images, the nodes' own files.
+const NEEDED: u64 = 16_000;
+
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Name of the cluster. One that runs already is used and left running.
@@ -61,6 +64,7 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let mut steps = Steps::within(DEADLINE);
+    warn_of_a_full_disk()?;
     if !options.no_check {
         check::all(&mut steps)?;
     }
@@ -71,6 +75,18 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     steps.summary();
     done.map(|()| ExitCode::SUCCESS)
+}
+
+/// A disk that fills in the middle is told by kubelets that evict pods, and by nothing that names it.
+fn warn_of_a_full_disk() -> anyhow::Result<()> {
+    let disk = rustix::fs::statvfs(".").context("cannot ask how much of the disk is free")?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize) / 1_000_000;
+    if free < NEEDED {
+        say(&format!(
+            "warning: {free} MB of this disk are free, and a run from nothing takes {NEEDED}: `cargo clean` frees what was built"
+        ));
+    }
+    Ok(())
 }
 
 fn on_cluster(options: &Options, steps: &mut Steps) -> anyhow::Result<()> {

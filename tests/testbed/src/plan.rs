@@ -239,7 +239,8 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
             "clusterDNS": [DNS_ADDRESS],
             "clusterDomain": CLUSTER_DOMAIN,
             "containerRuntimeEndpoint": format!("unix://{}", text(self.containerd_socket(node))),
-            "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
+            // By amount: a percentage of a large disk, most of it taken by others, would empty the nodes of their images.
+            "evictionHard": {"memory.available": "100Mi", "nodefs.available": "64Mi", "imagefs.available": "64Mi"},
             "failCgroupV1": false,
             "failSwapOn": false,
             // Images are not in a registry: one that is collected is gone.
