@@ -1,6 +1,6 @@
 //! Files that people name: read whole, and not for ever.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -8,6 +8,18 @@ use crate::error::CliError;
 
 /// What no file that is meant is as long as.
 pub(crate) const LARGEST: u64 = 16 << 20;
+
+/// Whether what was found is a device: one may never end.
+#[cfg(unix)]
+pub(crate) fn is_device(found: &Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    found.file_type().is_char_device() || found.file_type().is_block_device()
+}
+
+#[cfg(not(unix))]
+pub(crate) fn is_device(_: &Metadata) -> bool {
+    false
+}
 
 /// All of a reader; longer than `limit` is an error.
 pub(crate) fn all(reader: impl Read, limit: u64) -> io::Result<Vec<u8>> {

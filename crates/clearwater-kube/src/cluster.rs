@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tower::BoxError;
 
-use crate::deadline::{self, NoObject, RequestPolicy};
+use crate::deadline::answer::NoObject;
+use crate::deadline::{self, RequestPolicy};
 use crate::kinds::ObjectKind;
 
 /// The field manager of every write (server-side apply).
@@ -224,6 +225,15 @@ pub(crate) fn code_of(error: &(dyn Error + 'static)) -> Option<u16> {
 /// Whether the user may not do what was asked.
 pub(crate) fn is_forbidden(error: &(dyn Error + 'static)) -> bool {
     code_of(error) == Some(403)
+}
+
+/// What a request brought; `None` where this user may not ask.
+pub(crate) fn visible<T>(answer: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
+    match answer {
+        Ok(seen) => Ok(Some(seen)),
+        Err(error) if is_forbidden(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether the API server does not know who asks. No later attempt will be better.

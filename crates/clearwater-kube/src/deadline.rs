@@ -5,39 +5,35 @@
 //! deadline. A log that is read to its end may be of any length: it is handed on as it comes, and each piece of it has the
 //! deadline.
 
+pub(crate) mod answer;
+mod body;
+
 use std::collections::HashMap;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::header::UPGRADE;
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Limited};
-use hyper::body::{Bytes, Frame, SizeHint};
+use hyper::body::Bytes;
 use kube::Client;
 use kube::client::Body;
 use kube::client::retry::RetryPolicy;
-use serde::Deserialize;
 use thiserror::Error;
-use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tower::BoxError;
 use tower::retry::Policy;
 
-use crate::kinds::ObjectKind;
+use self::answer::{NoObject, not_asked_for};
+use self::body::{Events, Paced};
 
 /// An answer longer than this is not one of those that are asked for: lists come page by page, objects are a few kilobytes
 /// each, and none is longer than 8 MiB (etcd takes requests of 1.5 MiB where nobody chose otherwise, and 8 MiB is the most
 /// that is advised).
 const LONGEST: usize = 16 << 20;
-/// What must come of a log within the deadline, in bytes, where it does not end before: less is a server that drips.
-const PIECE: usize = 4096;
-/// The most that is counted as waiting for what was there when it was asked for: it may have come long before, while whoever
-/// reads did not ask.
-const UNASKED: Duration = Duration::from_secs(1);
-
 /// The API server did not answer in time.
 #[derive(Debug, Error)]
 #[error("{}{}", no_api_answer(*.within), again(*.last))]
@@ -45,83 +41,6 @@ struct Late {
     within: Duration,
     /// What it said instead of an answer: that it is to be asked again.
     last: Option<StatusCode>,
-}
-
-/// What was answered is not what was asked for, though it could be read as that: whatever answered, it is no API server, and
-/// no later answer will be better.
-#[derive(Debug, Error)]
-#[error("what answered {request} is {seen}: is this the API server?")]
-pub(crate) struct NoObject {
-    request: String,
-    seen: String,
-}
-
-/// What every object of Kubernetes says of itself, lists and the API's own among them.
-#[derive(Deserialize)]
-struct ObjectHead {
-    #[serde(default)]
-    kind: String,
-    #[serde(default)]
-    metadata: NameOf,
-}
-
-#[derive(Default, Deserialize)]
-struct NameOf {
-    #[serde(default)]
-    name: String,
-}
-
-/// What of the API's objects a path names.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Addressed<'a> {
-    pub(crate) group: &'a str,
-    pub(crate) plural: &'a str,
-    /// One of them; none where all are meant.
-    pub(crate) name: Option<&'a str>,
-}
-
-impl<'a> Addressed<'a> {
-    /// `None` for subresources, and for what a kubelet answers by a proxy.
-    pub(crate) fn of(path: &'a str) -> Option<Self> {
-        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-        let (group, below) = match &parts[..] {
-            ["api", _, below @ ..] => ("", below),
-            ["apis", group, _, below @ ..] => (*group, below),
-            _ => return None,
-        };
-        match below {
-            ["namespaces", _, plural] | [plural] => Some(Self { group, plural, name: None }),
-            ["namespaces", _, plural, name] | [plural, name] => Some(Self { group, plural, name: Some(name) }),
-            _ => None,
-        }
-    }
-}
-
-/// What is wrong with JSON that answers a request for objects; what is no JSON is told elsewhere.
-fn not_asked_for(method: &Method, path: &str, body: &[u8]) -> Option<String> {
-    let head: ObjectHead = serde_json::from_slice(body).ok()?;
-    let (kind, named) = (head.kind, head.metadata.name);
-    if kind.is_empty() {
-        return Some("no object of Kubernetes (it has no kind)".to_owned());
-    }
-    let asked = Addressed::of(path)?;
-    // What is deleted may be answered with a Status, and what is made has got its kind from here.
-    if method == Method::DELETE || method == Method::POST {
-        return None;
-    }
-    let known = ObjectKind::of_resource(asked.group, asked.plural).map(|kind| kind.name);
-    match asked.name {
-        // Where no more is asked for, an object is told by its metadata alone.
-        None => {
-            let is_it = known.is_none_or(|known| kind.strip_suffix("List") == Some(known));
-            let is_list = kind == "PartialObjectMetadataList" || kind.ends_with("List") && is_it;
-            (!is_list).then(|| format!("a {kind} and no list of {}", asked.plural))
-        }
-        Some(name) => {
-            let is_it = known.is_none_or(|known| kind == known) || kind == "PartialObjectMetadata";
-            (!is_it || named != name).then(|| format!("the {kind} {named:?} and not {}/{name}", asked.plural))
-        }
-    }
 }
 
 /// Nothing came of whom was asked, in the time that was given.
@@ -292,7 +211,7 @@ async fn answered(
     let response = timeout_at(until, asked(client, request, &last)).await.map_err(late)??;
     let (head, body) = response.into_parts();
     let body = if is_watch {
-        Events { body, came: 0 }.boxed_unsync()
+        Events::new(body).boxed_unsync()
     } else if is_stream {
         body.map_err(Into::into).boxed_unsync()
     } else if is_log && head.status.is_success() {
@@ -324,95 +243,6 @@ async fn asked(client: Client, mut request: Request<Body>, last: &AtomicU16) -> 
     }
 }
 
-/// An answer that is handed on as it comes, each [`PIECE`] of it within a time. Nothing of it is kept, and no time runs while
-/// nobody asks for more.
-struct Paced {
-    body: Body,
-    time: Duration,
-    /// How long the present piece has been waited for, up to `since`.
-    waited: Duration,
-    /// Since when more is waited for.
-    since: Option<Instant>,
-    /// How much of the present piece came.
-    came: usize,
-    alarm: Pin<Box<Sleep>>,
-}
-
-impl Paced {
-    fn new(body: Body, time: Duration) -> Self {
-        Self { body, time, waited: Duration::ZERO, since: None, came: 0, alarm: Box::pin(sleep(time)) }
-    }
-
-    fn took(&mut self, bytes: usize) {
-        let waited = self.since.take().map_or(Duration::ZERO, |since| since.elapsed().min(UNASKED));
-        self.waited += waited;
-        self.came += bytes;
-        if self.came >= PIECE {
-            (self.came, self.waited) = (0, Duration::ZERO);
-        }
-    }
-}
-
-impl hyper::body::Body for Paced {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if let Poll::Ready(next) = Pin::new(&mut self.body).poll_frame(cx) {
-            if let Some(Ok(frame)) = &next {
-                self.took(frame.data_ref().map_or(0, Bytes::len));
-            }
-            return Poll::Ready(next.map(|frame| frame.map_err(Into::into)));
-        }
-        let since = *self.since.get_or_insert_with(Instant::now);
-        let until = since + self.time.saturating_sub(self.waited);
-        if self.alarm.deadline() != until {
-            self.alarm.as_mut().reset(until);
-        }
-        ready!(self.alarm.as_mut().poll(cx));
-        Poll::Ready(Some(Err(Late { within: self.time, last: None }.into())))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// What is watched: one line an event, each of a length that an object can have.
-struct Events {
-    body: Body,
-    /// How much of the present line came.
-    came: usize,
-}
-
-impl hyper::body::Body for Events {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let next = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(data) = next.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
-            self.came = data.iter().rev().position(|b| *b == b'\n').unwrap_or(self.came + data.len());
-            if self.came > LONGEST {
-                return Poll::Ready(Some(Err(format!("an event of more than {LONGEST} bytes").into())));
-            }
-        }
-        Poll::Ready(next.map(|frame| frame.map_err(Into::into)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 /// Whether what is asked for is watched.
 fn is_watch(request: &Request<Body>) -> bool {
     has(request, &["watch=true", "watch=1"])
@@ -440,9 +270,11 @@ mod tests {
 
     use futures::{AsyncBufReadExt as _, AsyncReadExt as _, FutureExt as _, stream};
     use http_body_util::StreamBody;
+    use hyper::body::Frame;
     use k8s_openapi::api::core::v1::{ConfigMap, Pod};
     use kube::api::{ListParams, LogParams, WatchParams};
     use kube::{Api, Error};
+    use tokio::time::sleep;
 
     use super::*;
     use crate::cluster::say;
@@ -635,50 +467,6 @@ mod tests {
         let (all, end) = read(logs(usize::MAX, 10, Duration::from_secs(1)), Duration::ZERO).await;
         assert!(end.unwrap_err().contains(late));
         assert!((290..=310).contains(&all), "{all}");
-    }
-
-    #[test]
-    fn what_a_path_names_is_known() {
-        let named = |group, plural, name| Some(Addressed { group, plural, name });
-        for (path, expected) in [
-            ("/api/v1/namespaces", named("", "namespaces", None)),
-            ("/api/v1/namespaces/ims", named("", "namespaces", Some("ims"))),
-            ("/api/v1/namespaces/ims/pods", named("", "pods", None)),
-            ("/api/v1/namespaces/ims/pods/bono-0", named("", "pods", Some("bono-0"))),
-            ("/api/v1/namespaces/ims/pods/bono-0/log", None),
-            ("/apis/apps/v1/namespaces/ims/deployments/bono/scale", None),
-            ("/apis/storage.k8s.io/v1/storageclasses", named("storage.k8s.io", "storageclasses", None)),
-            ("/api/v1/nodes/n1/proxy/configz", None),
-            ("/apis/apps/v1", None),
-            ("/api", None),
-        ] {
-            assert_eq!(Addressed::of(path), expected, "{path}");
-        }
-    }
-
-    #[test]
-    fn an_answer_is_of_the_kind_that_was_asked_for() {
-        let seen = |method: Method, path: &str, body: &str| not_asked_for(&method, path, body.as_bytes());
-        let pods = "/api/v1/namespaces/ims/pods";
-        for kind in ["SecretList", "Status", "Pod", "PodMetricsList"] {
-            let body = format!("{{\"kind\": \"{kind}\", \"items\": []}}");
-            assert_eq!(seen(Method::GET, pods, &body), Some(format!("a {kind} and no list of pods")));
-        }
-        for kind in ["PodList", "PartialObjectMetadataList"] {
-            assert_eq!(seen(Method::GET, pods, &format!("{{\"kind\": \"{kind}\"}}")), None);
-        }
-        let metrics = "/apis/metrics.k8s.io/v1beta1/namespaces/ims/pods";
-        assert_eq!(seen(Method::GET, metrics, "{\"kind\": \"PodMetricsList\"}"), None);
-        let one = "/api/v1/namespaces/ims/services/bono";
-        for method in [Method::GET, Method::PATCH] {
-            for other in
-                [r#"{"kind":"Secret","metadata":{"name":"bono"}}"#, r#"{"kind":"Service","metadata":{"name":"zzz"}}"#]
-            {
-                assert!(seen(method.clone(), one, other).is_some(), "{other}");
-            }
-            assert_eq!(seen(method, one, r#"{"kind":"Service","metadata":{"name":"bono"}}"#), None);
-        }
-        assert_eq!(seen(Method::DELETE, one, r#"{"kind":"Status"}"#), None);
     }
 
     #[test]

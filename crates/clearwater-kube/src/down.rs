@@ -28,7 +28,7 @@ use tower::BoxError;
 use self::find::{Deletion, Found, Others, find, others};
 use self::notice::{names_unseen, notices};
 use self::take::{Removal, Removed, delete_namespace, take};
-use crate::cluster::{Cluster, FailedAt};
+use crate::cluster::{Cluster, FailedAt, visible};
 use crate::dns;
 use crate::rights::{self, Task, grant};
 use crate::run::{Declined, Emitter, Run, Steering, checks, start, unless_cancelled};
@@ -152,11 +152,9 @@ async fn run(cluster: Cluster, options: DownOptions, mut emitter: Emitter, mut s
 /// Whether the namespace is there; `None` where the user may not look.
 async fn namespace_stands(cluster: &Cluster) -> Result<Option<bool>, DownError> {
     let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
-    match namespaces.get_opt(&cluster.namespace).await {
-        Ok(found) => Ok(Some(found.is_some())),
-        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
-        Err(error) => Err(DownError::broken("reading the namespace", error)),
-    }
+    let found = visible(namespaces.get_opt(&cluster.namespace).await);
+    let found = found.map_err(|error| DownError::broken("reading the namespace", error))?;
+    Ok(found.map(|found| found.is_some()))
 }
 
 /// The order in which components go, and what each waits for.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
-use crate::deadline::Addressed;
+use crate::deadline::answer::Addressed;
 use crate::kinds::ObjectKind;
 
 /// What was asked, as `METHOD path`.

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use crate::bounded::LARGEST;
+use crate::bounded::{LARGEST, is_device};
 use crate::error::CliError;
 
 /// What reading comes to; `None` where it does not end in time. Nobody waits any more for what is still read then.
@@ -43,15 +43,4 @@ pub(super) fn is_file(key: impl Fn() -> String, path: &Path, limit: Duration) ->
         Some(Ok(length)) if length > LARGEST => Err(no(&format!("is longer than {LARGEST} bytes"))),
         Some(_) => Ok(()),
     }
-}
-
-#[cfg(unix)]
-fn is_device(found: &std::fs::Metadata) -> bool {
-    use std::os::unix::fs::FileTypeExt;
-    found.file_type().is_char_device() || found.file_type().is_block_device()
-}
-
-#[cfg(not(unix))]
-fn is_device(_: &std::fs::Metadata) -> bool {
-    false
 }

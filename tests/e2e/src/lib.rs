@@ -3,6 +3,7 @@
 mod follow;
 mod hoard;
 mod limited;
+mod made;
 mod order;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use clearwater_testbed::{Cluster, Kubectl};
 pub use follow::{Following, Memory};
 pub use hoard::{Hoard, addresses};
 pub use limited::Limited;
+pub use made::{TEST_LINES, check_lines, lines_of, relays_in};
 pub use order::kept_order;
 use serde_json::Value;
 

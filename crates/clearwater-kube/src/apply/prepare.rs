@@ -22,7 +22,7 @@ use thiserror::Error;
 
 use crate::apply::name_servers::NameServers;
 use crate::apply::{self, ApplyError, Planned};
-use crate::cluster::{Cluster, FailedAt, is_forbidden, list_all};
+use crate::cluster::{Cluster, FailedAt, is_forbidden, list_all, visible};
 use crate::observe::{Subject, Workload};
 use crate::rights::grant;
 
@@ -96,24 +96,12 @@ impl LiveState {
         );
         let leaving = |n: &Namespace| n.metadata.deletion_timestamp.is_some();
         let terminating = namespace.as_ref().is_ok_and(|found| found.as_ref().is_some_and(leaving));
-        let namespace = match namespace {
-            Ok(found) => Some(found.is_some()),
-            // Who may not read the namespace itself may still work in it.
-            Err(kube::Error::Api(status)) if status.is_forbidden() => None,
-            Err(error) => return Err(fail("reading the namespace")(error)),
-        };
-        let keys = match keys {
-            Ok(found) => Some(found.is_some()),
-            // It matters only where the keys are kept there.
-            Err(kube::Error::Api(status)) if status.is_forbidden() => None,
-            Err(error) => return Err(fail("reading the keys' secret")(error)),
-        };
-        let classes = match classes {
-            Ok(classes) => Some(classes),
-            // Whether there is a default one is then left to whoever makes the volume.
-            Err(error) if is_forbidden(&error) => None,
-            Err(error) => return Err(fail("listing storageclasses")(error)),
-        };
+        // Who may not read the namespace itself may still work in it.
+        let namespace = visible(namespace).map_err(fail("reading the namespace"))?.map(|found| found.is_some());
+        // It matters only where the keys are kept there.
+        let keys = visible(keys).map_err(fail("reading the keys' secret"))?.map(|found| found.is_some());
+        // Whether there is a default one is then left to whoever makes the volume.
+        let classes = visible(classes).map_err(fail("listing storageclasses"))?;
         let classes =
             classes.map(|list| list.iter().any(|c| c.annotations().get(DEFAULT_CLASS).is_some_and(|v| v == "true")));
         Ok(Self {

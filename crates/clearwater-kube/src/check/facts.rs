@@ -12,7 +12,7 @@ use super::inside::Inside;
 use crate::judge::Judged;
 use crate::observe::snapshot::Snapshot;
 use crate::observe::unasked::Unasked;
-use crate::pod::object::own_container;
+use crate::pod::object::{own_container, running_since};
 
 /// A component as it was judged.
 #[derive(Clone, Debug)]
@@ -67,8 +67,7 @@ impl Facts {
         let (component, pod) = self.all_pods().find(|(_, p)| p.metadata.name.as_deref() == Some(pod))?;
         let container = own_container(pod.spec.as_ref()?, component)?;
         let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-        let running = statuses.iter().find(|c| c.name == container.name)?.state.as_ref()?.running.as_ref()?;
-        running.started_at.as_ref().map(|time| time.0)
+        running_since(statuses.iter().find(|c| c.name == container.name)?)
     }
 
     /// The names of the nodes that carry its pods.

@@ -176,7 +176,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
         DnsAction::Put => Some(records_to_put(cluster, deployment, &mut plan).await?),
         DnsAction::Remove => None,
     };
-    let mut client = connect(cluster, &endpoint, &options.etcd).await?;
+    let mut client = Box::pin(connect(cluster, &endpoint, &options.etcd)).await?;
     let before = read(&mut client, &endpoint, &prefix).await?;
     let after = match &zone {
         Some(zone) => wanted(options, zone, &root)?,
@@ -451,7 +451,7 @@ pub(super) async fn carry_out(
         return proving.await;
     }
     let object = plan.object.clone().unwrap_or_else(|| format!("the keys below {}", edit.prefix));
-    let client = unless_cancelled(cancel, connect(cluster, &edit.endpoint, &edit.access)).await?;
+    let client = unless_cancelled(cancel, Box::pin(connect(cluster, &edit.endpoint, &edit.access))).await?;
     transact(&KeysChange { cluster, edit, object, client }, steps, cancel, proving).await
 }
 

@@ -46,6 +46,11 @@ pub(super) fn lines_of(records: i64) -> i64 {
 /// No more of the past, in bytes, is held to leave out all but the last records of it.
 const MOST_HELD: usize = 64 * 1024 * 1024;
 
+/// What time it is in a cluster whose clock is so far ahead of this machine's.
+pub(super) fn now(skew: SignedDuration) -> Timestamp {
+    Timestamp::now().checked_add(skew).unwrap_or(Timestamp::MAX)
+}
+
 /// One source's way to the hub: lines become records, and wait while too many of them are held.
 pub(super) struct Feed {
     key: Key,
@@ -128,7 +133,7 @@ impl Feed {
 
     /// What time it is in the cluster.
     pub(super) fn now(&self) -> Timestamp {
-        Timestamp::now().checked_add(self.skew).unwrap_or(Timestamp::MAX)
+        now(self.skew)
     }
 
     /// When the last line was written.
@@ -203,8 +208,7 @@ impl Feed {
     /// merge lets nothing go until it knows that nothing older comes, and what it waits for would be behind what waits.
     pub(super) async fn send(&mut self, wait_for_room: bool) -> Result<(), ReceiverClosed> {
         if let Some(records) = self.tail {
-            let is_much = self.is_full();
-            if is_much {
+            if self.is_full() {
                 self.leave_out(records);
             }
             let last = self.batch.last().map(|(time, _)| self.now().duration_since(*time));

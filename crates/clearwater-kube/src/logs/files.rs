@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::container::{run_of, statuses};
-use super::feed::{Feed, ReceiverClosed, WHOLE, lines_of};
+use super::feed::{self, Feed, ReceiverClosed, WHOLE, lines_of};
 use super::hub::{Key, Update};
 use super::patience::{GIVE_UP, Patience, Reminder};
 use super::{LogOrigin, LogSource, PAUSES, REMINDERS, look};
@@ -243,8 +243,7 @@ impl Follower {
             loop {
                 tick.tick().await;
                 // By this the follower tells how far its own clock is from the API server's.
-                let now = Timestamp::now().checked_add(skew).unwrap_or(Timestamp::MAX);
-                let word = format!("{}\n", now.as_second());
+                let word = format!("{}\n", feed::now(skew).as_second());
                 if stdin.write_all(word.as_bytes()).await.is_err() || stdin.flush().await.is_err() {
                     // The other side ends the reading.
                     std::future::pending::<()>().await;
@@ -478,8 +477,7 @@ impl Follower {
             {
                 file.feed.gap(Gap { after, before: None });
             }
-            (file.id, file.inode, file.offset, file.lines) = (Some(id), inode, offset, 0);
-            file.part = PartialLine::default();
+            file.begin(id, inode, offset);
             return Ok(Some((id, path)));
         }
         let key = self.keys.fetch_add(1, Ordering::Relaxed);
@@ -489,8 +487,8 @@ impl Follower {
         let mut feed = feed.with_tail(self.tail.filter(|_| !reached));
         // Until the follower says otherwise: what it reads may be late for other reasons.
         feed.clock_is(SignedDuration::ZERO);
-        let (lines, part, read_to, idle_since, id_now) = (0, PartialLine::default(), None, None, Some(id));
-        let file = OpenFile { feed, grammar, inode, offset, lines, part, read_to, idle_since, id: id_now };
+        let mut file = OpenFile::new(feed, grammar);
+        file.begin(id, inode, offset);
         open.insert(path.clone(), file);
         Ok(Some((id, path)))
     }

@@ -19,6 +19,11 @@ pub(crate) fn containers(pod: &Pod) -> impl Iterator<Item = (&ContainerStatus, b
     init.chain(main)
 }
 
+/// When a container that runs was started, on its node's clock.
+pub(crate) fn running_since(container: &ContainerStatus) -> Option<Timestamp> {
+    container.state.as_ref()?.running.as_ref()?.started_at.as_ref().map(|t| t.0)
+}
+
 /// The names of the claims that a pod mounts.
 pub(crate) fn claims(pod: &Pod) -> impl Iterator<Item = &str> {
     let volumes = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());

@@ -39,8 +39,8 @@ pub(super) async fn steps(
     let mut observer = Observer::begin(cluster);
     // No look takes longer than the whole may.
     let until = emitter.began() + options.timeout;
-    let within = || cluster.policy.timeout().min(until.saturating_duration_since(Instant::now()));
-    see(cluster, &mut seen, &mut observer, until).await?;
+    let deadline = || until.min(Instant::now() + cluster.policy.timeout());
+    see(cluster, &mut seen, &mut observer, deadline()).await?;
 
     let release = options.deployment.as_ref().map_or_else(|| subject::release(&seen.snapshot), Deployment::release);
     let (names, zone_unread) = names(cluster, release).await;
@@ -74,7 +74,7 @@ pub(super) async fn steps(
     let (out, told) = mpsc::unbounded_channel();
     let mut observing = JoinSet::new();
     observing.spawn(keep(observer, seen.clone(), targets.clone(), bump, out.clone()));
-    let looking = first_look(&seen, &targets, news.clone(), within());
+    let looking = first_look(&seen, &targets, news.clone(), deadline());
     cluster.policy.awaited_as(|| awaited(&seen, &targets), looking).await;
 
     let (mut plans, mut unread) = (Vec::new(), Vec::new());
@@ -116,7 +116,6 @@ const TOO_SOON: Duration = Duration::from_secs(1);
 /// Waits until all of the namespace was seen.
 async fn see(cluster: &Cluster, seen: &mut Observation, observer: &mut Observer, until: Instant) -> Result<(), End> {
     let (mut trouble, began) = (None, Instant::now());
-    let until = until.min(began + cluster.policy.timeout());
     let complete = async {
         // Who is refused is told so by a request; a watch only tries again.
         match cluster.api::<Pod>().list(&ListParams::default().limit(1)).await {
@@ -151,7 +150,7 @@ async fn first_look(
     seen: &Mutex<Observation>,
     targets: &[ScaleTarget],
     mut news: watch::Receiver<u64>,
-    at_most: Duration,
+    until: Instant,
 ) {
     let clear = async {
         loop {
@@ -167,7 +166,7 @@ async fn first_look(
             let _ = timeout(Duration::from_millis(250), news.changed()).await;
         }
     };
-    let _ = timeout(at_most, clear).await;
+    let _ = timeout_at(until, clear).await;
 }
 
 /// What is waited for until the members are clear, with what etcd answered instead.

@@ -12,7 +12,7 @@ use secrecy::SecretString;
 
 use super::{Provisioning, ProvisioningWay, SubscriberError, is_end};
 use crate::backoff::{before, doubling, unless_lasting};
-use crate::pod::object::containers;
+use crate::pod::object::{containers, running_since};
 
 /// The numbers that Ellis' pool begins with, and how many it has (clearwater-docker `ellis/create_numbers.sh`). Where there
 /// is no Ellis, numbers that nobody chose are taken from the same.
@@ -39,9 +39,8 @@ pub(super) fn new_password() -> Result<SecretString, SubscriberError> {
 
 /// For how long yet an empty pool of this pod may be one that is being filled.
 pub(super) fn filling(pod: &Pod, now: Timestamp) -> Duration {
-    let started =
-        containers(pod).filter_map(|(c, _)| c.state.as_ref()?.running.as_ref()?.started_at.as_ref().map(|t| t.0));
-    let left = started.max().map(|started| FILLS - now.duration_since(started));
+    let started = containers(pod).filter_map(|(c, _)| running_since(c)).max();
+    let left = started.map(|started| FILLS - now.duration_since(started));
     left.and_then(|left| left.min(FILLS).try_into().ok()).unwrap_or_default()
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clearwater::order::Policy;
-use clearwater_e2e::{Following, Plugin, Ran, cluster, kept_order, stamps};
+use clearwater_e2e::{Following, Plugin, Ran, check_lines, cluster, kept_order, stamps};
 use clearwater_testbed::Namespace;
 use serde_json::Value;
 
@@ -52,7 +52,7 @@ pub(super) fn run() -> Result<String> {
         let again = plugin.run(&["up", "--yes", "-f", file, "-o", "json"])?.expect(0)?;
         ensure!(again.out.contains("\"outcome\":\"nothingToDo\""), "{}: {}", namespace.name(), again.out);
         let checks = check(plugin)?;
-        let usage = lines(&checks).find(|l| l["id"] == "usage").context("no usage")?;
+        let usage = check_lines(&checks).find(|l| l["id"] == "usage").context("no usage")?;
         let (name, cost) = (namespace.name(), usage["detail"].as_str().unwrap_or_default());
         writeln!(page, "| {name} | {}.{} | {cost} |", took / 10, took % 10)?;
     }
@@ -65,12 +65,6 @@ pub(super) fn run() -> Result<String> {
 
 fn check(plugin: &Plugin) -> Result<Value> {
     Ok(serde_json::from_str(&plugin.run(&["check", "-o", "json"])?.expect(0)?.out)?)
-}
-
-/// The lines of what `check -o json` wrote.
-fn lines(checks: &Value) -> impl Iterator<Item = &Value> {
-    let groups = checks["groups"].as_array().into_iter().flatten();
-    groups.flat_map(|g| g["checks"].as_array().into_iter().flatten())
 }
 
 /// Looks at all of them at once, again and again: a deployment in health has no finding.
@@ -87,7 +81,7 @@ fn no_findings(plugins: &[Plugin]) -> Result<String> {
             let ran = look?;
             ensure!([0, 1].contains(&ran.code), "round {round}: {}", ran.said());
             let checks: Value = serde_json::from_str(&ran.out).with_context(|| ran.said())?;
-            let found = lines(&checks).find(|l| l["status"] == "failed" || l["status"] == "warning");
+            let found = check_lines(&checks).find(|l| l["status"] == "failed" || l["status"] == "warning");
             ensure!(found.is_none(), "round {round}: {found:?}");
             late += usize::from(ran.code == 1);
         }

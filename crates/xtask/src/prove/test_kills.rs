@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use clearwater_e2e::{Plugin, cluster};
+use clearwater_e2e::{Plugin, TEST_LINES, cluster, lines_of, relays_in};
 use clearwater_testbed::{Attempt, Kubectl, wait_for};
 
 use super::common::{gone, now};
@@ -16,8 +16,6 @@ const LIMIT: Duration = Duration::from_secs(900);
 const KILLS: u32 = 10;
 /// Within how many milliseconds it is killed.
 const WITHIN: u64 = 12_000;
-/// What the private identities of its lines begin with.
-const OWN: &str = "kubectl-clearwater-test.";
 /// Lines are in use for five minutes, and are left alone for one more.
 const OVER: Duration = Duration::from_secs(6 * 60 + 15);
 /// How long a relay in a pod may outlive the connection that it was started by.
@@ -49,13 +47,13 @@ pub(super) fn run() -> Result<String> {
             Ok(if left == 0 { Attempt::Done(()) } else { Attempt::not_yet(format!("{left} processes")) })
         })?;
         let ended = dead.elapsed().as_secs_f64();
-        writeln!(page, "| {:.1} | {} | {ended:.1} |", moment.as_secs_f64(), lines(&plugin)?)?;
+        writeln!(page, "| {:.1} | {} | {ended:.1} |", moment.as_secs_f64(), lines_of(&plugin, TEST_LINES)?)?;
     }
-    let (left, last) = (lines(&plugin)?, Instant::now());
+    let (left, last) = (lines_of(&plugin, TEST_LINES)?, Instant::now());
     say(&format!("==> {left} lines are left; waiting until their time is over"));
     thread::sleep(OVER.saturating_sub(last.elapsed()));
     let next = plugin.run_within(LIMIT, &["test", "--only", "options,register", "--transport", "tcp"])?.expect(0)?;
-    ensure!(lines(&plugin)? == 0, "{} lines are left\n{}", lines(&plugin)?, next.said());
+    ensure!(lines_of(&plugin, TEST_LINES)? == 0, "{} lines are left\n{}", lines_of(&plugin, TEST_LINES)?, next.said());
     let after = objects(kubectl)?;
     ensure!(before == after, "objects: {before} before, {after} after");
     let word = next.err.lines().find(|l| l.contains("left behind")).context("it says nothing of what was left")?;
@@ -68,21 +66,12 @@ pub(super) fn run() -> Result<String> {
     Ok(page)
 }
 
-/// How many lines of any `test` there are.
-fn lines(plugin: &Plugin) -> Result<usize> {
-    let list = ["subscriber", "list", "--through", "homestead-prov", "--private-prefix", OWN];
-    Ok(plugin.run(&list)?.expect(0)?.out.matches("sip:").count())
-}
-
 /// How many relays run in any container.
 fn relays(kubectl: &Kubectl) -> Result<usize> {
-    let count = "cat /proc/[0-9]*/cmdline | grep -ac struct[.]pack; true";
-    let mut sum = 0;
-    for workload in ["ellis", "homestead-prov", "homer", "homestead", "ralf", "sprout", "bono"] {
-        let said = kubectl.run(["exec", &format!("deploy/{workload}"), "--", "bash", "-c", count])?;
-        sum += said.trim().parse::<usize>().with_context(|| format!("{workload}: {said}"))?;
-    }
-    Ok(sum)
+    ["ellis", "homestead-prov", "homer", "homestead", "ralf", "sprout", "bono"]
+        .iter()
+        .map(|workload| relays_in(kubectl, &format!("deploy/{workload}")))
+        .sum()
 }
 
 /// The objects of the namespace, without events and what the cluster writes by itself.

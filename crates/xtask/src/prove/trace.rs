@@ -75,12 +75,9 @@ fn write_log(path: &Path) -> Result<()> {
             .chain(["ACK sip:6505550001@ims.example SIP/2.0"])
             .enumerate()
         {
-            let is_response = line.starts_with("SIP/");
             for sent in [false, true] {
-                // A request comes from the phone, a response from sprout.
-                let peer = usize::from(sent != is_response);
                 let at = (call * 8) + u32::try_from(step)? * 2 + u32::from(sent);
-                write_message(&mut out, Message { call, at, line, sent, is_response, peer, peers: &peers })?;
+                write_message(&mut out, Message { call, at, line, sent, peers: &peers })?;
             }
         }
     }
@@ -94,14 +91,15 @@ struct Message<'a> {
     at: u32,
     line: &'a str,
     sent: bool,
-    is_response: bool,
-    /// Which of the peers it is received from or sent to: the phone, or sprout.
-    peer: usize,
+    /// The phone, and sprout.
     peers: &'a [String; 2],
 }
 
 fn write_message(out: &mut impl std::io::Write, message: Message<'_>) -> Result<()> {
-    let Message { call, at, line, sent, is_response, peer, peers } = message;
+    let Message { call, at, line, sent, peers } = message;
+    let is_response = line.starts_with("SIP/");
+    // A request comes from the phone, a response from sprout.
+    let peer = usize::from(sent != is_response);
     let method = if line.starts_with("ACK") { "ACK" } else { "INVITE" };
     let via = if peer == 0 { peers[0].as_str() } else { BONO };
     let tag = if is_response || method == "ACK" { format!(";tag=b{call}") } else { String::new() };

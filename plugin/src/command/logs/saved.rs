@@ -16,6 +16,7 @@ use clearwater::text::counted;
 use clearwater_kube::logs::{LogEntry, LogOrigin, LogSource};
 use jiff::Timestamp;
 
+use crate::bounded::is_device;
 use crate::context::Context;
 use crate::error::CliError;
 
@@ -36,7 +37,7 @@ pub(crate) fn each_of_path(
     if kind.is_dir() {
         logs.find(path, context, unread)?;
     } else {
-        if is_device(&kind) {
+        if is_device(&kind) && !is_own_terminal(&kind) {
             let source = io::Error::new(io::ErrorKind::InvalidInput, "it is a device and no file: it may never end");
             return Err(CliError::Read { path: path.to_owned(), source });
         }
@@ -54,18 +55,15 @@ pub(crate) fn each_of_path(
     each_of_members(logs.members, context, unread, take)
 }
 
-/// Whether something is a device, and none that somebody writes to this program by: its standard input may be a terminal.
+/// Whether it is the terminal that somebody writes to this program by.
 #[cfg(unix)]
-fn is_device(kind: &Metadata) -> bool {
-    use std::os::unix::fs::{FileTypeExt, MetadataExt};
-
-    let is_device = kind.file_type().is_char_device() || kind.file_type().is_block_device();
-    let is_input = |input: Metadata| io::stdin().is_terminal() && input.rdev() == kind.rdev();
-    is_device && !std::fs::metadata("/dev/stdin").is_ok_and(is_input)
+fn is_own_terminal(kind: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    io::stdin().is_terminal() && std::fs::metadata("/dev/stdin").is_ok_and(|input| input.rdev() == kind.rdev())
 }
 
 #[cfg(not(unix))]
-fn is_device(_: &Metadata) -> bool {
+fn is_own_terminal(_: &Metadata) -> bool {
     false
 }
 

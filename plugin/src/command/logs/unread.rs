@@ -1,8 +1,8 @@
 //! What was asked for and could not be read: said when it happens, and named at the end.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::path::Path;
+use std::{fmt, io};
 
 use clearwater::text::Printable;
 use clearwater_kube::logs::LogSource;
@@ -46,18 +46,18 @@ impl Unread {
 
     /// What was saved and cannot be read.
     pub(super) fn file(&mut self, path: &Path, why: &io::Error, context: &mut Context) {
-        let name = path.display().to_string();
-        if !self.quiet {
-            context.talk().warning(format!("{name}: not read: {why}"));
-        }
-        self.sources.insert(name);
+        self.saved(path, format_args!("not read: {why}"), context);
     }
 
     /// What was saved and cannot be read to its end.
     pub(super) fn part(&mut self, path: &Path, why: &io::Error, context: &mut Context) {
+        self.saved(path, format_args!("read in part only: {why}"), context);
+    }
+
+    fn saved(&mut self, path: &Path, what: fmt::Arguments<'_>, context: &mut Context) {
         let name = path.display().to_string();
         if !self.quiet {
-            context.talk().warning(format!("{name}: read in part only: {why}"));
+            context.talk().warning(format!("{name}: {what}"));
         }
         self.sources.insert(name);
     }

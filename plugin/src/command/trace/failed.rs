@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use clearwater::log::{Dialog, Dialogs, Logged, SipMessage, Sketch, Traced};
+use clearwater::log::{Dialog, Dialogs, SipMessage, Sketch, Traced};
 use clearwater::text::printable;
 
-use super::lane;
+use super::logged;
 use super::table::is_failed;
 use crate::command::logs::{Unread, each_of_texts};
 use crate::context::Context;
@@ -38,13 +38,7 @@ pub(crate) fn failed_ladders(
     each_of_texts(logs(), context, &mut Unread::quiet(), |entry, _| {
         let message = SipMessage::of(&entry.record);
         for sketch in &mut sketches {
-            let logged = Logged {
-                lane: lane(entry),
-                component: &entry.source.component,
-                time: entry.time,
-                record: &entry.record,
-            };
-            sketch.take(logged, message.as_ref());
+            sketch.take(logged(entry), message.as_ref());
         }
         Ok(())
     })?;

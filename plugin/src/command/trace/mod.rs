@@ -400,9 +400,7 @@ impl Sieve {
                 self.lanes.insert(entry.source.address.clone(), lane(entry).to_owned());
             }
         }
-        let logged =
-            Logged { lane: lane(entry), component: &entry.source.component, time: entry.time, record: &entry.record };
-        self.sketch.take(logged, message.as_ref());
+        self.sketch.take(logged(entry), message.as_ref());
     }
 
     /// The ladder, and the columns of addresses.
@@ -415,6 +413,11 @@ impl Sieve {
 /// The column of a record: its pod.
 fn lane(entry: &LogEntry) -> &str {
     if entry.source.pod.is_empty() { &entry.source.component } else { &entry.source.pod }
+}
+
+/// A record, for who draws it.
+fn logged(entry: &LogEntry) -> Logged<'_> {
+    Logged { lane: lane(entry), component: &entry.source.component, time: entry.time, record: &entry.record }
 }
 
 /// A Call-ID or a subscriber: any text that is not blank.

@@ -3,7 +3,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use clearwater_e2e::{Plugin, cluster};
+use clearwater_e2e::{Plugin, check_lines, cluster};
 use clearwater_testbed::Kubectl;
 use serde_json::Value;
 
@@ -11,9 +11,7 @@ use crate::PATIENCE;
 
 /// The ids of the lines that end so, of what `check -o json` wrote.
 fn ids(checks: &Value, status: &str) -> BTreeSet<String> {
-    let groups = checks["groups"].as_array().into_iter().flatten();
-    let lines = groups.flat_map(|g| g["checks"].as_array().into_iter().flatten());
-    lines.filter(|l| l["status"] == status).filter_map(|l| Some(l["id"].as_str()?.to_owned())).collect()
+    check_lines(checks).filter(|l| l["status"] == status).filter_map(|l| Some(l["id"].as_str()?.to_owned())).collect()
 }
 
 /// Faults are planted into a deployment in health: `check` finds them by their ids, and so does who has only the report.

@@ -133,12 +133,9 @@ fn disk(facts: &Facts) -> Vec<CheckLine> {
 /// What the deployment costs, and who is about to be ended for its memory.
 fn usage(facts: &Facts) -> Vec<CheckLine> {
     let mut sums: BTreeMap<Component, (u64, f64)> = BTreeMap::new();
-    let (mut pods, mut mute) = (0_usize, None);
+    let mut pods = 0_usize;
     for (pod, component, inside) in facts.said(any) {
-        let (Some(memory), Some(cpu)) = (inside.usage.working_set(), inside.usage.cpu) else {
-            mute = Some(pod);
-            continue;
-        };
+        let (Some(memory), Some(cpu)) = (inside.usage.working_set(), inside.usage.cpu) else { continue };
         let ran = facts.running_since(pod).map_or(0.0, |since| facts.at.duration_since(since).as_secs_f64());
         pods += 1;
         let sum = sums.entry(component).or_default();
@@ -156,7 +153,7 @@ fn usage(facts: &Facts) -> Vec<CheckLine> {
         parts.join(", ")
     );
     each(facts, (CheckId::Usage, "what the containers take"), any, &well, |said, pod, _, inside| {
-        if Some(pod) == mute {
+        if inside.usage.memory.is_none() || inside.usage.cpu.is_none() {
             said.unseen(format!("pod {pod} does not show its control group"));
         }
         if let (Some(memory), Some(limit)) = (inside.usage.working_set(), inside.usage.limit)

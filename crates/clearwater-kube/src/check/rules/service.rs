@@ -4,7 +4,6 @@ use clearwater::component::{Component, entry};
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::remedy::{NamesDeed, Remedy};
 use clearwater::text::counted;
-use k8s_openapi::api::core::v1::Service;
 
 use super::super::facts::{Facts, Part};
 use super::Said;
@@ -105,8 +104,8 @@ fn workloads(said: &mut Said, facts: &Facts) {
         return;
     }
     for component in facts.parts.iter().map(|part| part.component) {
-        let leads = |(name, of, _): (&str, Component, &Service)| of == component && !name.is_empty();
-        if !facts.snapshot.services.contains_key(component.name()) && !services(facts).any(leads) {
+        let leads = services(facts).any(|(_, of, _)| of == component);
+        if !leads && !facts.snapshot.services.contains_key(component.name()) {
             let detail = "no Service leads to its pods: nobody finds them";
             said.wrong(CheckStatus::Failed, component.name(), detail, Remedy::BringUp);
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use clearwater::config::DnsBackend;
+use clearwater::config::{CLUSTER_DOMAIN, DnsBackend};
 use clearwater::remedy::{NamesDeed, Permission, Remedy};
 use etcd_client::{Channel, Client, ConnectOptions};
 use hyper_util::rt::TokioIo;
@@ -17,15 +17,13 @@ use tokio::time::timeout;
 use tower::BoxError;
 
 use super::super::{DnsError, EtcdAccess};
-use crate::cluster::{Cluster, FailedAt, is_forbidden, list_all};
+use crate::cluster::{Cluster, FailedAt, list_all, visible};
 use crate::deadline::{limit, no_answer};
 use crate::observe::cluster_dns::ClusterDns;
 use crate::observe::etcd::CLIENT_PORT;
 use crate::pod::object::pod_is_ready;
 use crate::pod::{Duplex, OPEN, forward};
 
-/// The domain of a cluster where nothing else was chosen.
-const CLUSTER_DOMAIN: &str = "cluster.local";
 /// The longest that etcd may take to be reached, and to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -56,15 +54,6 @@ pub(super) async fn service_of(cluster: &Cluster, host: &str) -> Result<Option<S
     Ok(listed.into_iter().flatten().find(is_its))
 }
 
-/// What a request brought; `None` where this user may not ask.
-fn visible<T>(answer: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
-    match answer {
-        Ok(seen) => Ok(Some(seen)),
-        Err(error) if is_forbidden(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 /// Whether names of Services end with a domain here: somebody else's `etcd.ims.svc.example.com` is not the cluster's.
 async fn is_of_cluster(cluster: &Cluster, domain: &str) -> bool {
     if domain.is_empty() || domain == CLUSTER_DOMAIN {
@@ -78,7 +67,7 @@ async fn is_of_cluster(cluster: &Cluster, domain: &str) -> bool {
 /// Opens a stream to etcd: forwarded where its host is a Service of the cluster, else over the network.
 async fn stream(
     cluster: &Cluster,
-    service: Option<Box<Service>>,
+    service: Option<Service>,
     host: &str,
     port: u16,
 ) -> Result<Box<dyn Duplex>, BoxError> {
@@ -144,7 +133,7 @@ pub(super) async fn connect(cluster: &Cluster, endpoint: &str, access: &EtcdAcce
     let port = uri.port_u16().unwrap_or(CLIENT_PORT);
     let is_exposed = uri.scheme_str() != Some("https") && access.user.is_some() && !access.plain_password;
     // To a Service of the cluster it goes through the API server. Looked up once: what decides on the password decides on the way.
-    let service = Box::pin(service_of(cluster, &host)).await.map(|service| service.map(Box::new));
+    let service = service_of(cluster, &host).await;
     let service = service.map_err(|e| failed(FailedAt::new(format!("looking for the Service behind {host}"), e)))?;
     if is_exposed && service.is_none() {
         return Err(DnsError::backend(
@@ -167,7 +156,7 @@ pub(super) async fn connect(cluster: &Cluster, endpoint: &str, access: &EtcdAcce
         let stream = tokio_rustls::TlsConnector::from(config).connect(name, stream).await?;
         Ok::<Box<dyn Duplex>, BoxError>(Box::new(stream))
     };
-    let opened = timeout(PATIENCE, Box::pin(opening)).await;
+    let opened = timeout(PATIENCE, opening).await;
     let opened = opened
         .map_err(|_| unreachable(format!("not reached within {}", limit(PATIENCE)).into()))?
         .map_err(unreachable)?;

@@ -29,6 +29,18 @@ pub(super) struct OpenFile {
 }
 
 impl OpenFile {
+    /// A file of which nothing came yet.
+    pub(super) fn new(feed: Feed, grammar: LogGrammar) -> Self {
+        let part = PartialLine::default();
+        Self { feed, grammar, inode: 0, offset: 0, lines: 0, part, read_to: None, idle_since: None, id: None }
+    }
+
+    /// A follower has opened it, and reads on from this byte.
+    pub(super) fn begin(&mut self, id: u64, inode: u64, offset: u64) {
+        (self.id, self.inode, self.offset, self.lines) = (Some(id), inode, offset, 0);
+        self.part = PartialLine::default();
+    }
+
     /// Takes a line; gives how many bytes of it are wanted.
     fn line(&mut self, text: &[u8], since: Option<Timestamp>) -> usize {
         self.lines += 1;

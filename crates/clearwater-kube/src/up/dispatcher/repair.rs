@@ -22,7 +22,7 @@ use crate::judge::{self, Stuck};
 use crate::observe::probe::{ProbeTarget, Prober};
 use crate::observe::{MembersSeen, members};
 use crate::pod::Script;
-use crate::pod::object::{addresses, pod_name};
+use crate::pod::object::{addresses, pod_name, running_since};
 use crate::run::{GRACE, unless_cancelled};
 
 /// The longest that `cw-mark_node_failed` may take: it waits for the others' consent.
@@ -171,7 +171,7 @@ fn loss_of_replacing(entry: &Entry, pods: &[&Pod]) -> Option<String> {
 /// When a pod's containers began to run, the last of them.
 fn began(pod: &Pod) -> Option<Timestamp> {
     let statuses = pod.status.iter().flat_map(|s| s.container_statuses.iter().flatten());
-    statuses.filter_map(|c| c.state.as_ref()?.running.as_ref()?.started_at.as_ref().map(|t| t.0)).max()
+    statuses.filter_map(running_since).max()
 }
 
 impl Dispatcher {

@@ -1,8 +1,7 @@
 //! The logs in what somebody saved: files, packed or not, and the members of archives.
 
 use std::fs::{File, Metadata};
-use std::io::{self, BufRead, BufReader, Read};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -122,7 +121,9 @@ struct Tail<'s> {
 
 impl io::Write for Tail<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.spool.write_at(bytes, *self.end)?;
+        let mut spool = self.spool;
+        spool.seek(SeekFrom::Start(*self.end))?;
+        let written = spool.write(bytes)?;
         *self.end += written as u64;
         Ok(written)
     }
@@ -247,7 +248,10 @@ struct Part {
 impl Read for Part {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         let most = usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(room.len());
-        let read = self.spool.read_at(&mut room[..most], self.at)?;
+        let mut spool = self.spool.as_ref();
+        // Others read other parts of it meanwhile.
+        spool.seek(SeekFrom::Start(self.at))?;
+        let read = spool.read(&mut room[..most])?;
         self.at += read as u64;
         Ok(read)
     }
@@ -257,13 +261,20 @@ impl Read for Part {
 struct Pieces {
     path: PathBuf,
     at: u64,
-    /// The file's device and inode: what has its name later may be another.
+    /// The file's device and inode, where they are told: what has its name later may be another.
     which: (u64, u64),
     held: Option<(File, Handles)>,
 }
 
+#[cfg(unix)]
 fn which(metadata: &Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
     (metadata.dev(), metadata.ino())
+}
+
+#[cfg(not(unix))]
+fn which(_: &Metadata) -> (u64, u64) {
+    (0, 0)
 }
 
 impl Pieces {
@@ -280,11 +291,12 @@ impl Read for Pieces {
         let read = if let Some((file, _)) = &mut self.held {
             file.read(room)?
         } else {
-            let file = File::open(&self.path)?;
+            let mut file = File::open(&self.path)?;
             if which(&file.metadata()?) != self.which {
                 return Err(io::Error::other("another file was given its name while it was read"));
             }
-            file.read_at(room, self.at)?
+            file.seek(SeekFrom::Start(self.at))?;
+            file.read(room)?
         };
         self.at += read as u64;
         Ok(read)

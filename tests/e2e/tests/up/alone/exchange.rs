@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use clearwater_e2e::{Limited, Plugin, Ran, cluster};
+use clearwater_e2e::{Limited, Plugin, Ran, TEST_LINES, cluster, lines_of, relays_in};
 use clearwater_testbed::{Attempt, Kubectl, wait_for};
 use serde_json::Value;
 
@@ -64,37 +64,23 @@ fn test_tells_health_from_trouble() -> Result<()> {
     ensure!(refused.code != 0 && refused.said().contains("given away"), "{}", refused.said());
 
     leftovers(&plugin)?;
-    let tunnels = || {
-        let said = kubectl.run([
-            "exec",
-            "deploy/ellis",
-            "--",
-            "bash",
-            "-c",
-            "cat /proc/[0-9]*/cmdline | grep -ac struct[.]pack; true",
-        ])?;
-        Ok::<_, anyhow::Error>(said.trim().to_owned())
-    };
-    until("the tunnels of the killed run to end", Duration::from_secs(45), || Ok(tunnels()? == "0"))?;
+    until("the tunnels of the killed run to end", Duration::from_secs(45), || {
+        Ok(relays_in(kubectl, "deploy/ellis")? == 0)
+    })?;
 
     faults(&plugin, kubectl, &junit)?;
     stopped(&plugin, kubectl)
 }
 
-/// What the private identities of every run's lines begin with.
-const OWN: &str = "kubectl-clearwater-test.";
-/// And of a run whose lines are in use no more.
+/// What the private identities begin with of a run whose lines are in use no more.
 const OVER: &str = "kubectl-clearwater-test.1000000000.0123abcd";
 
 /// Runs at once and one after another, of which one is killed.
 fn leftovers(plugin: &Plugin) -> Result<()> {
     // What one that is killed leaves behind is left alone as long as it may be somebody's, and goes when its time is over.
-    let lines = |of: &str| {
-        let list = plugin.run(&["subscriber", "list", "--through", "homestead-prov", "--private-prefix", of])?;
-        Ok::<_, anyhow::Error>(list.out.matches("sip:").count())
-    };
+    let lines = |of: &str| lines_of(plugin, of);
     let mut killed = plugin.spawn(&["test", "--repeat", "1000", "-o", "json"])?;
-    until("lines of the run that will be killed", Duration::from_secs(30), || Ok(lines(OWN)? >= 2))?;
+    until("lines of the run that will be killed", Duration::from_secs(30), || Ok(lines(TEST_LINES)? >= 2))?;
     // Two at once.
     plugin.run(&["test", "--only", "register,call-busy", "--transport", "tcp", "--parallel", "2"])?.expect(0)?;
     killed.kill()?;
@@ -104,7 +90,7 @@ fn leftovers(plugin: &Plugin) -> Result<()> {
     plugin.run(&old)?.expect(0)?;
     let next = plugin.run(&["test", "--only", "options", "--transport", "tcp"])?.expect(0)?;
     ensure!(next.err.contains("1 lines that earlier runs left behind"), "{}", next.err);
-    ensure!(lines(&prefix)? == 0 && lines(OWN)? == 2, "{} and {}", lines(&prefix)?, lines(OWN)?);
+    ensure!(lines(&prefix)? == 0 && lines(TEST_LINES)? == 2, "{} and {}", lines(&prefix)?, lines(TEST_LINES)?);
 
     // Calls at a rate.
     let ran = plugin.run(&["test", "--load", "5/s", "--for", "4s", "--failures", "50%", "-o", "json"])?.expect(0)?;
