@@ -7,7 +7,7 @@ use clearwater::manifest::ManifestError;
 use clearwater::order::OrderError;
 use clearwater::remedy::{Remedied, Remedy};
 use clearwater::yaml::YamlError;
-use clearwater_kube::dns::{ClusterDnsError, DnsError};
+use clearwater_kube::dns::DnsError;
 use clearwater_kube::subscribers::SubscriberError;
 use thiserror::Error;
 
@@ -115,15 +115,13 @@ impl CliError {
             Self::Refused(_) => exit::REFUSED,
             Self::Ended(reason) => signal::code(*reason),
             Self::Subscriber(error) => match **error {
-                SubscriberError::Right { .. }
-                | SubscriberError::NoProvisioning { .. }
+                SubscriberError::NoProvisioning { .. }
                 | SubscriberError::NotReady { .. }
                 | SubscriberError::Keys { .. } => exit::FAILED_EARLY,
                 SubscriberError::Identity(_) => exit::USAGE,
                 _ => exit::FAILURE,
             },
             Self::Dns(error) => match **error {
-                DnsError::Cluster(ClusterDnsError::Right { .. }) => exit::FAILED_EARLY,
                 DnsError::Closed { .. }
                 | DnsError::Unwell { .. }
                 | DnsError::NoReload { .. }

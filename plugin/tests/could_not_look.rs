@@ -96,6 +96,12 @@ fn table_of(server: &Server, commands: &[&str], words: &[&str]) {
 }
 
 #[test]
+fn a_server_that_lets_nobody_do_anything() {
+    let looking: Vec<&str> = COMMANDS.into_iter().filter(|line| !line.ends_with("--yes")).collect();
+    table_of(&Server::start(Manners::Refusing), &looking, &[]);
+}
+
+#[test]
 fn a_server_that_hangs() {
     table(&Server::start(Manners::Silent));
 }
@@ -214,6 +220,14 @@ fn a_server_that_opens_no_connection_into_a_pod() {
         let server = Server::with(Manners::But("pods/exec", manners), deployment());
         let commands = ["status", "check --only programs,answers", "check --images", "report"];
         table_of(&server, &commands, &["not everything", "not in it", "could not be looked at"]);
+    }
+    let server = Server::with(Manners::But("pods/exec", &Manners::Broken), deployment());
+    let dir = tempfile::tempdir().unwrap();
+    server.kubeconfig(&dir.path().join("kubeconfig"), None);
+    let (_, said) = run(dir.path(), "status");
+    for component in ["bono", "sprout"] {
+        let health = said.lines().find_map(|line| line.strip_prefix(component)?.split_whitespace().next());
+        assert_eq!(health, Some("unseen"), "{said}");
     }
 }
 

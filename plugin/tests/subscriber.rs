@@ -21,21 +21,21 @@ fn run(dir: &Path, line: &str) -> (Option<i32>, String, String) {
 #[test]
 fn what_is_missing_is_named_and_nothing_is_written() {
     let dir = tempfile::tempdir().unwrap();
-    // (what the server does, what is said)
+    // (what the server does, the exit code, what is said)
     let rows = [
-        (Manners::Answering, "namespace ims: neither ellis nor homestead-prov runs there"),
-        (Manners::Refusing, "needs the right to list pods"),
+        (Manners::Answering, 4, "namespace ims: neither ellis nor homestead-prov runs there"),
+        (Manners::Refusing, 1, "needs the right to list pods"),
     ];
-    for (manners, words) in rows {
+    for (manners, wanted, words) in rows {
         let server = Server::start(manners);
         server.kubeconfig(&dir.path().join("kubeconfig"), None);
         for line in ["list", "create --count 2", "create 1..9", "password 1", "delete --all --yes", "export", "show 1"]
         {
             let (code, out, err) = run(dir.path(), &format!("subscriber {line}"));
-            assert!(code == Some(4) && out.is_empty() && err.contains(words), "{line}: {code:?}\n{out}\n{err}");
+            assert!(code == Some(wanted) && out.is_empty() && err.contains(words), "{line}: {code:?}\n{out}\n{err}");
         }
         let (code, _, err) = run(dir.path(), "subscriber list --through homestead-prov");
-        assert_eq!(code, Some(4), "{err}");
+        assert_eq!(code, Some(wanted), "{err}");
         assert!(server.requests().iter().all(|r| r.starts_with("GET ")), "{:?}", server.requests());
     }
     let server = Server::start(Manners::Refusing);
@@ -43,7 +43,7 @@ fn what_is_missing_is_named_and_nothing_is_written() {
     for line in ["ellis --show url", "ellis --no-open"] {
         let (code, out, err) = run(dir.path(), line);
         assert!(
-            code == Some(4) && out.is_empty() && err.contains("needs the right to"),
+            code == Some(1) && out.is_empty() && err.contains("needs the right to"),
             "{line}: {code:?}\n{out}\n{err}"
         );
     }

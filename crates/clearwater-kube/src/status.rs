@@ -62,6 +62,8 @@ pub enum Health {
     Starting,
     /// Its pods are ready, and it does not answer for itself.
     Unwell,
+    /// Its pods are ready, and no way to ask them was to be had: how it does is not known.
+    Unseen,
     /// It serves.
     Serving,
 }
@@ -307,8 +309,12 @@ fn component_status(subject: &Subject, mut judged: Judged, seen: &Observation, a
             judged.problems.insert(place, Finding::new(About::Pods, cause));
         }
     }
+    let health = match Health::from(judged.stage) {
+        Health::Unwell if judge::is_unseen(subject, &judged, seen) => Health::Unseen,
+        health if judged.problems.is_empty() => health,
+        health => health.min(Health::Unwell),
+    };
     let problems: Vec<String> = judged.problems.into_iter().map(|p| p.text).collect();
-    let health = if problems.is_empty() { judged.stage.into() } else { Health::from(judged.stage).min(Health::Unwell) };
     // Pods without a controller, or with one that may not be seen, are as many as there are.
     let (ready, wanted) = if subject.workloads.is_empty() {
         let ready = pods.iter().filter(|p| pod_is_ready(p)).count();

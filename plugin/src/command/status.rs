@@ -156,6 +156,7 @@ fn word(health: Health) -> (Style, &'static str) {
         Health::Stalled => (BAD, "stalled"),
         Health::Starting => (WARN, "starting"),
         Health::Unwell => (BAD, "unwell"),
+        Health::Unseen => (WARN, "unseen"),
         Health::Serving => (GOOD, "serving"),
     }
 }

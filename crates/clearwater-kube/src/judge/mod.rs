@@ -8,4 +8,4 @@ pub(crate) mod said;
 mod service;
 
 pub use service::{About, Judged, Stage, Stuck, component, pods, stuck};
-pub(crate) use service::{is_unreached, standing};
+pub(crate) use service::{is_unreached, is_unseen, standing};

@@ -250,6 +250,21 @@ pub(crate) fn is_unreached(subject: &Subject, seen: &Observation) -> bool {
         || matches!(seen.members(subject.component()), Some(MembersSeen::Unreached(_)))
 }
 
+/// Whether all that is wrong is that no way into a pod of the component, or to etcd for its members, was to be had: how it
+/// does is not known.
+pub(crate) fn is_unseen(subject: &Subject, judged: &Judged, seen: &Observation) -> bool {
+    let mute = |name: &str| {
+        let pod = pods(subject, seen).into_iter().find(|pod| pod_name(pod) == name);
+        pod.and_then(|pod| seen.reports.get(pod.metadata.uid.as_ref()?)).is_some_and(|report| report.unreached)
+    };
+    judged.stage == Stage::Settling
+        && judged.problems.iter().all(|problem| match &problem.about {
+            About::Pod(name, Part::Reach) => mute(name),
+            About::Members => matches!(seen.members(subject.component()), Some(MembersSeen::Unreached(_))),
+            _ => false,
+        })
+}
+
 fn answers(subject: &Subject, seen: &Observation, judged: &mut Judged) -> (Stage, Vec<Finding<About>>) {
     let pods = pods(subject, seen);
     let mut problems = Vec::new();
