@@ -57,8 +57,8 @@ pub enum AutoscaleError {
         namespace: String,
     },
     /// Nothing measures pods.
-    #[error("the cluster measures no pods ({0}), so an autoscaler would do nothing")]
-    NoMetrics(String),
+    #[error("the cluster measures no pods (API metrics.k8s.io: {}), so an autoscaler would do nothing", say(.0))]
+    NoMetrics(#[source] kube::Error),
     /// The API server could not be asked, or refuses.
     #[error(transparent)]
     Api(FailedAt),
@@ -259,10 +259,11 @@ async fn metrics(cluster: &Cluster, component: Component) -> Result<Option<Strin
         Err(kube::Error::Api(status)) if status.is_forbidden() => {
             Ok(Some("skipped: whether pods are measured (needs list pods.metrics.k8s.io)".to_owned()))
         }
-        Err(kube::Error::Api(status)) if status.code == 404 => {
-            Err(AutoscaleError::NoMetrics("there is no API metrics.k8s.io".to_owned()))
+        // There is no such API, or nobody behind it.
+        Err(error @ kube::Error::Api(_)) if matches!(&error, kube::Error::Api(status) if matches!(status.code, 404 | 503)) => {
+            Err(AutoscaleError::NoMetrics(error))
         }
-        Err(error) => Err(AutoscaleError::NoMetrics(say(&error))),
+        Err(error) => Err(AutoscaleError::api("asking for metrics")(error)),
     }
 }
 

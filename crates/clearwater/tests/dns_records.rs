@@ -300,8 +300,6 @@ fn a_diff_reads_as_lines_that_go_and_come() {
         diff.to_string(),
         "- a.x. 30 IN A 10.0.0.2\n+ a.x. 30 IN A 10.0.0.9\n- b.x. 30 IN A 10.0.0.3\n+ c.x. 60 IN CNAME a.x.\n"
     );
-    assert_eq!(diff.conflicts(&before).count(), 0);
-    assert_eq!(diff.conflicts(&after).count(), 3, "somebody was there first");
     assert_eq!(ZoneDiff::between(&after, &after).to_string(), "");
 }
 
@@ -377,7 +375,6 @@ proptest! {
     fn zone_algebra(a in arbitrary_zone(), b in arbitrary_zone()) {
         let diff = ZoneDiff::between(&a, &b);
         prop_assert_eq!(diff.apply(&a), b.clone());
-        prop_assert_eq!(diff.conflicts(&a).count(), 0);
         prop_assert_eq!(diff.is_empty(), a == b);
         prop_assert_eq!(diff.to_string().is_empty(), a == b);
         prop_assert_eq!(diff.apply(&b), b.clone(), "a second time changes nothing");

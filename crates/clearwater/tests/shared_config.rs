@@ -181,7 +181,8 @@ fn assert_sourced(files: &Generated, expected: &[(&str, &str)]) {
 /// Keys in the order in which they first stand.
 fn order(text: &str) -> Vec<String> {
     let mut keys = Vec::new();
-    for (key, _) in Settings::parse(text).unwrap().assignments() {
+    for line in Settings::parse(text).unwrap().to_string().lines() {
+        let (key, _) = line.split_once('=').unwrap();
         if !keys.iter().any(|k| k == key) {
             keys.push(key.to_owned());
         }

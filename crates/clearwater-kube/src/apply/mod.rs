@@ -22,7 +22,7 @@ use tower::BoxError;
 use crate::backoff::{before, doubling, unless_lasting};
 use crate::cluster::{CONNECTION, Cluster, FIELD_MANAGER, FailedAt, is_passing};
 use crate::judge::policy::policy;
-use crate::judge::said::Said;
+use crate::judge::said::Meaning;
 use crate::owner;
 
 /// How many objects are asked about at the same time.
@@ -155,7 +155,7 @@ impl Remedied for ApplyError {
                 ")".into(),
             ]),
             Self::Refused { message, .. }
-                if message.contains("immutable") || message.contains("Forbidden: updates to") =>
+                if Meaning::Immutable.is_in(message) =>
             {
                 Remedy::from(
                     "this field cannot be changed on a workload that stands: put the old value back, or take the component \
@@ -166,7 +166,7 @@ impl Remedied for ApplyError {
                 "change what the message names in the deployment file",
                 "have whoever keeps the policy that it names except this namespace from it",
             ]),
-            Self::Refused { message, .. } if message.contains("not in the valid range") => Remedy::from(
+            Self::Refused { message, .. } if Meaning::NodePortRange.is_in(message) => Remedy::from(
                 "these node ports lie outside the cluster's range: start the API server with \
                  --service-node-port-range=3000-32767, or choose another bono.exposure",
             ),
@@ -204,7 +204,7 @@ pub(crate) fn refusal(object: &str, error: kube::Error) -> ApplyError {
             object: object.to_owned(),
             message: status.message.clone(),
             forbidden: status.is_forbidden()
-                && Said::of(&status.message) != Some(Said::QuotaExceeded)
+                && !Meaning::QuotaExceeded.is_in(&status.message)
                 && policy(&status.message).is_none(),
         },
         _ => ApplyError::Unreachable(FailedAt::new(object, error)),

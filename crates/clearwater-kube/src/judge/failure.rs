@@ -14,7 +14,7 @@ use kube::ResourceExt;
 
 use super::policy::{policy, refusal_fix};
 use super::pull::{Pull, pull};
-use super::said::Said;
+use super::said::Meaning;
 use crate::observe::exits::{Exit, Exits};
 use crate::observe::snapshot::event_time;
 use crate::observe::{Observation, Subject};
@@ -87,7 +87,7 @@ impl Failure {
     #[must_use]
     pub(crate) fn told_by(mut self, evidence: &Evidence) -> Self {
         let telling =
-            evidence.logs.iter().flat_map(|l| &l.lines).find(|l| Said::of(l) == Some(Said::WrongArchitecture));
+            evidence.logs.iter().flat_map(|l| &l.lines).find(|l| Meaning::WrongArchitecture.is_in(l));
         if self.kind == FailureKind::CrashLoop
             && let Some(line) = telling
         {
@@ -175,7 +175,7 @@ fn pod_failure(rollout: &RolloutContext<'_>, pod: &Pod) -> Option<Failure> {
         let ended = status.state.as_ref().and_then(|s| s.terminated.as_ref()).or(ended);
         if let Some(ended) = ended {
             let message = ended.message.as_deref().unwrap_or_default();
-            if Said::of(message) == Some(Said::WrongArchitecture) {
+            if Meaning::WrongArchitecture.is_in(message) {
                 let head = format!("{object}, container {}: exec format error", status.name);
                 return Some(failure(
                     FailureKind::WrongArchitecture,
@@ -236,7 +236,7 @@ fn container_failure(
                         && e.reason.as_deref() == Some("Failed")
                         && e.message
                             .as_deref()
-                            .is_some_and(|m| m.contains("Failed to pull image") && m.contains(image.as_str()))
+                            .is_some_and(|m| Meaning::PullFailed.is_in(m) && m.contains(image.as_str()))
                 })
             {
                 words = event.message.clone().unwrap_or_default();
@@ -277,7 +277,7 @@ fn container_failure(
                 Pull::Transient => None,
             }
         }
-        "CreateContainerConfigError" if !message.contains("timed out waiting for the condition") => Some((
+        "CreateContainerConfigError" if !Meaning::NotSynced.is_in(message) => Some((
             FailureKind::Config,
             message.to_owned(),
             Remedy::any([
@@ -286,12 +286,12 @@ fn container_failure(
             ]),
         )),
         "RunContainerError" | "CreateContainerError" | "StartError"
-            if Said::of(message) == Some(Said::WrongArchitecture) =>
+            if Meaning::WrongArchitecture.is_in(message) =>
         {
             Some((FailureKind::WrongArchitecture, message.to_owned(), architecture_fix(component)))
         }
         "RunContainerError" | "CreateContainerError" | "StartError"
-            if Said::of(message) == Some(Said::NoProgram) || message.contains("no command specified") =>
+            if Meaning::NoProgram.is_in(message) || Meaning::NoCommand.is_in(message) =>
         {
             Some((
                 FailureKind::Config,
@@ -367,10 +367,9 @@ fn unschedulable(rollout: &RolloutContext<'_>, pod: &Pod) -> Option<Failure> {
         .creation_timestamp
         .as_ref()
         .map(|t| t.0))?;
-    let flapping = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "no nodes available"];
-    let grace = if flapping.iter().any(|f| message.contains(f)) {
+    let grace = if Meaning::NodeFlaps.is_in(&message) {
         rollout.grace.flapping
-    } else if message.contains("unbound immediate PersistentVolumeClaims") {
+    } else if Meaning::UnboundClaim.is_in(&message) {
         rollout.grace.volume
     } else {
         rollout.grace.unschedulable
@@ -443,7 +442,7 @@ fn awaited_driver(message: &str) -> Option<&str> {
 fn volume_failure(rollout: &RolloutContext<'_>, pod: &Pod) -> Option<Failure> {
     let (claim, event) = awaited_volume(rollout, pod)?;
     let message = event.message.clone().unwrap_or_default();
-    let no_class = message.contains("storageclass") && message.contains("not found");
+    let no_class = Meaning::NoStorageClass.is_in(&message) && Meaning::NoObject.is_in(&message);
     let grace = if no_class { rollout.grace.mount } else { rollout.grace.volume };
     let created = pod.metadata.creation_timestamp.as_ref().map(|t| t.0)?;
     let waited = Duration::try_from(rollout.now.duration_since(created.max(rollout.since))).unwrap_or_default();
@@ -492,7 +491,7 @@ fn mount_failure(rollout: &RolloutContext<'_>, pod: &Pod) -> Option<Failure> {
     let event = newest(rollout, |e| {
         e.involved_object.name.as_deref() == name
             && e.reason.as_deref() == Some("FailedMount")
-            && e.message.as_deref().is_some_and(|m| m.contains("not found") || m.contains("non-existent"))
+            && e.message.as_deref().is_some_and(|m| Meaning::NoObject.is_in(m))
     })?;
     let created = pod.metadata.creation_timestamp.as_ref().map(|t| t.0)?;
     let waited = Duration::try_from(rollout.now.duration_since(created.max(rollout.since))).unwrap_or_default();
@@ -522,48 +521,25 @@ fn create_failure(rollout: &RolloutContext<'_>) -> Option<Failure> {
         return None;
     }
     let message = event.message.clone().unwrap_or_default();
-    let text = message.to_lowercase();
-    let lasting = [
-        "exceeded quota",
-        "violates podsecurity",
-        "denied the request",
-        "is invalid",
-        "invalid value",
-        "must specify",
-        "maximum",
-        "minimum",
-        "forbidden: unable to validate",
-        "denied request:",
-        "unable to validate against any security context constraint",
-        "no priorityclass with name",
-    ];
-    let passing = [
-        "error looking up service account",
-        "timeout",
-        "connection refused",
-        "etcdserver",
-        "try again",
-        "failed calling webhook",
-        "object has been modified",
-        "status unknown for quota",
-    ];
-    if passing.iter().any(|p| text.contains(p)) || !lasting.iter().any(|l| text.contains(l)) {
+    if Meaning::RefusedForNow.is_in(&message) || !Meaning::RefusedForGood.is_in(&message) {
         return None;
     }
-    let fix = match Said::of(&message) {
-        Some(Said::QuotaExceeded) => Remedy::any([
+    let fix = if Meaning::QuotaExceeded.is_in(&message) {
+        Remedy::any([
             "raise the quota".to_owned(),
             format!("lower components.{}.resources and replicas in the deployment file", rollout.component),
-        ]),
-        Some(Said::PodSecurity) => Remedy::any([
+        ])
+    } else if Meaning::PodSecurity.is_in(&message) {
+        Remedy::any([
             "put the namespace on a policy that allows these pods (label pod-security.kubernetes.io/enforce)",
             "take out of the deployment file what the message names",
-        ]),
-        _ => refusal_fix(
+        ])
+    } else {
+        refusal_fix(
             rollout.component.name(),
             &event.involved_object.namespace.clone().unwrap_or_default(),
             &message,
-        ),
+        )
     };
     let by = policy(&message).map_or_else(String::new, |policy| format!(" by {policy}"));
     Some(Failure {
@@ -615,7 +591,7 @@ pub fn cause(rollout: &RolloutContext<'_>) -> Option<Cause> {
                 "ContainerCreating" | "PodInitializing" | "" => {}
                 "ErrImagePull" | "ImagePullBackOff" => {
                     let event = newest(rollout, |e| {
-                        mine(e) && e.message.as_deref().is_some_and(|m| m.contains("Failed to pull image"))
+                        mine(e) && e.message.as_deref().is_some_and(|m| Meaning::PullFailed.is_in(m))
                     });
                     let words = event.and_then(|e| e.message.as_deref()).unwrap_or(message);
                     return cause(shorten(&format!("{reason} {}: {}", container.image, last_words(words))), true);

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::{AskError, Script, exec};
 use crate::cluster::FailedAt;
 use crate::deadline::no_answer;
-use crate::judge::said::Said;
+use crate::judge::said::Meaning;
 
 /// A bash in a container, kept open for one question after the other.
 ///
@@ -197,7 +197,7 @@ pub(crate) async fn refusal(
 fn refused(pod: &str, container: &str, said: Status) -> Option<AskError> {
     let is_internal = said.reason.as_deref() == Some("InternalError");
     let message = said.message.filter(|m| !m.is_empty())?;
-    let missing = Said::of(&message) == Some(Said::NoProgram) || message.contains("no such file");
+    let missing = Meaning::NoProgram.is_in(&message) || Meaning::NoFile.is_in(&message);
     Some(if missing {
         AskError::NoShell { pod: pod.to_owned(), container: container.to_owned(), message }
     } else if is_internal && !message.contains("container") {

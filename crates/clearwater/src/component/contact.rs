@@ -80,7 +80,8 @@ pub fn asked_ports(release: Release, from: Component, to: Component) -> impl Ite
     })
 }
 
-/// Where it was read on which ports `from` asks `to`, if it is narrower than all that components ask.
+/// Where it was read on which ports `from` asks `to`, if it is narrower than all that components ask: for whoever doubts a
+/// policy.
 pub fn narrowed_by(from: Component, to: Component) -> Option<Source> {
     NARROWED.iter().find(|n| n.to == to && (n.from.is_empty() || n.from.contains(&from))).map(|n| n.source)
 }

@@ -237,11 +237,6 @@ impl Settings {
         self.0.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
     }
 
-    /// The assignments in the order of the file, repeated ones too.
-    pub fn assignments(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(k, v)| (k.as_str(), v.as_str()))
-    }
-
     /// These settings followed by others, as one file sourced after another.
     #[must_use]
     pub fn then(mut self, other: Self) -> Self {

@@ -266,17 +266,6 @@ impl ZoneDiff {
         Zone(sets)
     }
 
-    /// The names and types at which a zone is not as it was when the diff was made: somebody else changed it since.
-    pub fn conflicts<'a>(&'a self, zone: &'a Zone) -> impl Iterator<Item = (&'a Name, RecordType)> {
-        self.0.iter().filter_map(|(key, change)| {
-            let expected = match change {
-                RecordChange::Added(_) => None,
-                RecordChange::Removed(set) | RecordChange::Changed { before: set, .. } => Some(set),
-            };
-            (zone.0.get(key) != expected).then_some((&key.0, key.1))
-        })
-    }
-
     /// Every change, in the order of the names.
     pub fn changes(&self) -> impl Iterator<Item = (&Name, RecordType, &RecordChange)> {
         self.0.iter().map(|((name, record_type), change)| (name, *record_type, change))

@@ -503,11 +503,6 @@ impl EventKind {
         matches!(self, Self::Progress { .. })
     }
 
-    /// Whether a run begins with this kind.
-    pub const fn is_first(&self) -> bool {
-        matches!(self, Self::RunStarted { .. })
-    }
-
     /// Whether a run ends with this kind.
     pub const fn is_last(&self) -> bool {
         matches!(self, Self::RunFinished { .. })

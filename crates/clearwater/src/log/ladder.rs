@@ -60,7 +60,8 @@ struct Logging {
     place: usize,
 }
 
-/// A SIP message that went from one party to another.
+/// A SIP message that went from one party to another. It has a field for whatever a message is drawn, searched, joined or
+/// judged by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LadderHop {
     /// When it was sent by its sender's log; where that does not have it, when it came.

@@ -20,14 +20,11 @@ use crate::apply::{ApplyError, refusal};
 use crate::backoff::{before, doubling, unless_lasting};
 use crate::cluster::{Cluster, FIELD_MANAGER, is_passing_status, say};
 use crate::judge::policy::refusal_fix;
-use crate::judge::said::Said;
+use crate::judge::said::Meaning;
 
 const TITLE: &str = "pods as admission takes them";
 /// How long a new namespace's service account is waited for.
 const ACCOUNT: Duration = Duration::from_secs(5);
-/// What admission says while it is not there (kubernetes `plugin/pkg/admission/serviceaccount`).
-const NO_ACCOUNT: &str = "error looking up service account";
-
 /// One pod of a workload, with an empty volume for each claim that a StatefulSet would make.
 fn sample(object: &Object) -> Option<Pod> {
     let mut pod = object.sample_pod()?;
@@ -66,7 +63,7 @@ pub(crate) async fn check(
 
 /// Whether it is admission's own answer: a webhook is asked about every pod, and does not answer.
 fn is_of_a_webhook(status: &Status) -> bool {
-    status.message.contains("failed calling webhook")
+    Meaning::WebhookFailed.is_in(&status.message)
 }
 
 /// Asks about one pod. In a namespace that was just made the service account comes in a moment, and admission looks for
@@ -76,7 +73,7 @@ async fn asked(pods: &Api<Pod>, params: &PostParams, pod: &Pod) -> Result<Pod, k
     loop {
         let Err(error) = pods.create(params, pod).await else { return Ok(pod.clone()) };
         let no_account =
-            |e: &kube::Error| matches!(e, kube::Error::Api(s) if s.message.to_lowercase().contains(NO_ACCOUNT));
+            |e: &kube::Error| matches!(e, kube::Error::Api(s) if Meaning::NoAccount.is_in(&s.message));
         unless_lasting(error, no_account, &mut pauses).await?;
     }
 }
@@ -114,21 +111,23 @@ pub(crate) async fn ask(cluster: &Cluster, samples: Vec<(String, Pod)>) -> Resul
                 continue;
             }
         };
-        if status.is_forbidden() && status.message.contains("cannot create resource \"pods\"") {
+        if status.is_forbidden() && Meaning::MayMakeNoPods.is_in(&status.message) {
             return Ok(vec![line(CheckId::Admission, TITLE, CheckStatus::Skipped, "needs create pods")]);
         }
         // The sum is judged by its own line; a quota that is full for one pod is told here all the same.
-        if status.message.to_lowercase().contains(NO_ACCOUNT) {
+        if Meaning::NoAccount.is_in(&status.message) {
             continue;
         }
-        let fix = match Said::of(&status.message) {
-            Some(Said::PodSecurity) => format!(
+        let fix = if Meaning::PodSecurity.is_in(&status.message) {
+            format!(
                 "kubectl label namespace {} {ENFORCE_LABEL}={level} --overwrite (or take out of the deployment file what \
                  the message names)",
                 cluster.namespace
-            ),
-            Some(Said::QuotaExceeded) => format!("raise the quota, or lower components.{name}.resources"),
-            _ => refusal_fix(&name, &cluster.namespace, &status.message).to_string(),
+            )
+        } else if Meaning::QuotaExceeded.is_in(&status.message) {
+            format!("raise the quota, or lower components.{name}.resources")
+        } else {
+            refusal_fix(&name, &cluster.namespace, &status.message).to_string()
         };
         refused.entry(fix).or_insert_with(|| (Vec::new(), status.message.clone())).0.push(name);
     }
