@@ -225,7 +225,7 @@ mod tests {
         for path in std::fs::read_dir(of).unwrap().map(|e| e.unwrap().path()) {
             if path.is_dir() {
                 sources(&path, found);
-            } else if path.extension().is_some_and(|e| e == "rs" || e == "yaml") {
+            } else if path.extension().is_some_and(|e| ["rs", "yaml", "sh"].iter().any(|known| e == *known)) {
                 found.push(path);
             }
         }

@@ -28,7 +28,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tower::BoxError;
 
-use self::facts::{Facts, Part};
+use self::facts::{Facts, JudgedComponent};
 use self::inside::{Inside, ask};
 use self::settle::{is_bad, is_open, settled};
 use crate::apply::checks::{line, with_fix};
@@ -37,13 +37,11 @@ use crate::apply::prepare::{ApplyPlan, LiveState, PrepareError, Scope};
 use crate::cluster::{Cluster, list_all, say};
 use crate::deadline::no_answer;
 use crate::judge;
+use crate::observe::look::{BACK_OFF, left};
 use crate::observe::snapshot::Snapshot;
 use crate::observe::subject::{Subjects, with_programs, zone_line};
 use crate::observe::unasked::Unasked;
 use crate::observe::{CouldNotLook, Subject, look};
-
-/// Before something is looked at again. Also the least time that another look is worth.
-const BACK_OFF: Duration = Duration::from_millis(500);
 
 /// The version of the format of [`Checks`].
 pub const VERSION: u32 = 1;
@@ -164,10 +162,6 @@ pub async fn check(cluster: &Cluster, options: &CheckOptions) -> Result<Checks, 
     Ok(Checks::new(cluster, options, at, looks, settled(&before, now, &why)))
 }
 
-fn left(until: Instant) -> Duration {
-    until.saturating_duration_since(Instant::now())
-}
-
 /// The namespace's or the cluster's objects of a kind, or why they are not seen.
 async fn list<K>(api: Api<K>, right: &str, within: Duration) -> Result<Vec<K>, String>
 where
@@ -184,7 +178,7 @@ where
 /// One look.
 async fn glance(cluster: &Cluster, options: &CheckOptions, within: Duration) -> Result<Vec<CheckLine>, CouldNotLook> {
     let until = Instant::now() + within;
-    let snapshot = look::snapshot(cluster, within.mul_f32(0.6)).await?;
+    let snapshot = look::first(cluster, within).await?;
     let Subjects { release, names, zone_unread, all: subjects } =
         Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await;
     if subjects.is_empty() {
@@ -221,7 +215,7 @@ async fn glance(cluster: &Cluster, options: &CheckOptions, within: Duration) -> 
     let mut lines = vec![version.unwrap_or_else(late)];
     lines.extend(domain);
     lines.extend(zone_unread.as_ref().map(zone_line));
-    let parts = subjects.iter().map(|subject| Part {
+    let parts = subjects.iter().map(|subject| JudgedComponent {
         component: subject.component(),
         judged: judge::standing(subject, &seen),
         unreached: judge::is_unreached(subject, &seen),

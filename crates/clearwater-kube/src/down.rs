@@ -35,7 +35,7 @@ use crate::run::{Declined, Emitter, Run, Steering, checks, start, unless_cancell
 
 /// What `down` is to do.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
 pub struct DownOptions {
     /// Only these components; all where it is empty.
     pub only: Vec<Component>,

@@ -181,7 +181,7 @@ impl WaySource for Bonos {
     async fn open(&self, transport: Transport) -> Result<Opened, NoWay> {
         if let Via::Address(proxy) = self.via {
             let way = Way { transport, proxy, tunnel: None };
-            return Ok(Opened { way, through: proxy.to_string(), keeper: Box::new(()) });
+            return Ok(Opened { way, through: proxy.to_string(), way_held: Box::new(()) });
         }
         let protocol = match transport {
             Transport::Tcp => TunnelProtocol::Tcp,
@@ -189,16 +189,16 @@ impl WaySource for Bonos {
         };
         let (tunnel, bono) = self.dig(protocol).await?;
         let way = Way { transport, proxy: bono.address, tunnel: Some(ends(&tunnel)) };
-        Ok(Opened { way, through: bono.pod, keeper: Box::new(tunnel) })
+        Ok(Opened { way, through: bono.pod, way_held: Box::new(tunnel) })
     }
 
     async fn open_media(&self) -> Result<OpenedMedia, NoWay> {
         if let Via::Address(proxy) = self.via {
-            return Ok(OpenedMedia { way: MediaWay::Direct(proxy), keeper: Box::new(()) });
+            return Ok(OpenedMedia { way: MediaWay::Direct(proxy), way_held: Box::new(()) });
         }
         let (mut tunnel, _) = self.dig(TunnelProtocol::Aimed).await?;
         let aim = tunnel.aim().ok_or_else(|| NoWay::Unknown("the relay of media cannot be aimed".to_owned()))?;
-        Ok(OpenedMedia { way: MediaWay::Relayed { ends: ends(&tunnel), aim }, keeper: Box::new(tunnel) })
+        Ok(OpenedMedia { way: MediaWay::Relayed { ends: ends(&tunnel), aim }, way_held: Box::new(tunnel) })
     }
 }
 

@@ -28,15 +28,13 @@ use crate::cluster::Cluster;
 use crate::judge::failure::{self, RolloutContext};
 use crate::judge::{self, About, Judged, Stage};
 use crate::observe::finding::Finding;
+use crate::observe::look::{BACK_OFF, left};
 use crate::observe::report::{Report, Tally};
 use crate::observe::snapshot::Snapshot;
 use crate::observe::subject::Subjects;
 use crate::observe::unasked::Unasked;
 use crate::observe::{CouldNotLook, Exits, MembersSeen, Observation, Subject, look};
 use crate::pod::object::{own_container, pod_is_ready};
-
-/// Before something is looked at again. Also the least time that another look is worth.
-const BACK_OFF: Duration = Duration::from_millis(500);
 
 /// The version of the format of [`Status`].
 pub const VERSION: u32 = 1;
@@ -182,8 +180,7 @@ pub fn schema() -> serde_json::Value {
 pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status, CouldNotLook> {
     let at = Timestamp::now();
     let until = Instant::now() + options.timeout;
-    // A part of the time is kept for the pods.
-    let snapshot = look::snapshot(cluster, options.timeout.mul_f32(0.6)).await?;
+    let snapshot = look::first(cluster, options.timeout).await?;
     let Subjects { release, zone_unread, all: subjects, .. } =
         Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await;
 
@@ -265,10 +262,6 @@ impl Glance {
     fn is_late(&self, subject: &Subject) -> bool {
         judge::pods(subject, &self.seen).iter().filter_map(|p| p.uid()).any(|uid| self.late.contains(&uid))
     }
-}
-
-fn left(until: Instant) -> Duration {
-    until.saturating_duration_since(Instant::now())
 }
 
 fn notes(cluster: &Cluster, snapshot: &Snapshot, zone: Option<&Unasked>, nothing: bool) -> Vec<String> {

@@ -99,7 +99,7 @@ const AT_ONCE: usize = 8;
 struct Ready {
     phone: Phone,
     at: Instant,
-    _keeper: Box<dyn Send + Sync>,
+    _way_held: Box<dyn Send + Sync>,
 }
 
 impl Ready {
@@ -111,7 +111,7 @@ impl Ready {
         if reply.code() != 200 {
             return Err(failed(reply.to_string()));
         }
-        Ok(Self { phone, at: Instant::now(), _keeper: opened.keeper })
+        Ok(Self { phone, at: Instant::now(), _way_held: opened.way_held })
     }
 
     async fn renewed(&mut self, within: Duration) -> Result<(), String> {

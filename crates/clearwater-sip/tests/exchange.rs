@@ -99,11 +99,11 @@ struct Ways {
 impl WaySource for Ways {
     async fn open(&self, transport: Transport) -> Result<Opened, NoWay> {
         let way = Way { transport, proxy: self.proxy, tunnel: None };
-        Ok(Opened { way, through: "exchange".to_owned(), keeper: Box::new(()) })
+        Ok(Opened { way, through: "exchange".to_owned(), way_held: Box::new(()) })
     }
 
     async fn open_media(&self) -> Result<OpenedMedia, NoWay> {
-        Ok(OpenedMedia { way: relay(self.fault).await, keeper: Box::new(()) })
+        Ok(OpenedMedia { way: relay(self.fault).await, way_held: Box::new(()) })
     }
 }
 

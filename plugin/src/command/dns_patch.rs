@@ -3,6 +3,7 @@ mod report;
 mod steps;
 mod words;
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use clap::builder::PossibleValue;
@@ -83,22 +84,34 @@ pub(crate) struct DnsPatch {
 }
 
 /// What is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Output {
-    Json,
-    Yaml,
-    Zone,
-    Corefile,
-    EtcdV3,
-    EtcdV2,
+    Value(Format),
+    Text(Form),
 }
 
 impl Output {
     fn format(self) -> Option<Format> {
         match self {
-            Self::Json => Some(Format::Json),
-            Self::Yaml => Some(Format::Yaml),
-            _ => None,
+            Self::Value(format) => Some(format),
+            Self::Text(_) => None,
+        }
+    }
+}
+
+impl ValueEnum for Output {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<Vec<Output>> = LazyLock::new(|| {
+            let values = Format::value_variants().iter().copied().map(Output::Value);
+            values.chain(Form::ALL.map(Output::Text)).collect()
+        });
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Self::Value(format) => format.to_possible_value(),
+            Self::Text(form) => Some(PossibleValue::new(form.name())),
         }
     }
 }
@@ -162,24 +175,10 @@ impl DnsPatch {
     }
 
     async fn print(&self, context: &mut Context, cluster: &Cluster, options: &DnsOptions) -> Result<u8, CliError> {
-        let form = match self.output.unwrap_or(Output::Zone) {
-            Output::Zone => Form::Zone,
-            Output::Corefile => Form::Corefile,
-            Output::EtcdV3 => Form::EtcdV3,
-            Output::EtcdV2 => Form::EtcdV2,
-            Output::Json => {
-                let zone = zone(cluster, options).await?;
-                context.results().value(Format::Json, &zone)?;
-                return Ok(exit::OK);
-            }
-            Output::Yaml => {
-                let zone = zone(cluster, options).await?;
-                context.results().value(Format::Yaml, &zone)?;
-                return Ok(exit::OK);
-            }
-        };
-        let text = print(cluster, options, form).await?;
-        context.results().text(&text)?;
+        match self.output.unwrap_or(Output::Text(Form::Zone)) {
+            Output::Text(form) => context.results().text(&print(cluster, options, form).await?)?,
+            Output::Value(format) => context.results().value(format, &zone(cluster, options).await?)?,
+        }
         Ok(exit::OK)
     }
 

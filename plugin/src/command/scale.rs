@@ -89,7 +89,7 @@ impl Scale {
         // The steps are the result of a dry run, and told once.
         let mut reporter = WithoutSteps { inner: choose(self.output), quiet: self.dry_run && self.output.is_none() };
         let ask = |all: &[Change]| {
-            let marked: Vec<&str> = all.iter().filter_map(|c| c.object.strip_prefix("member/")).collect();
+            let marked: Vec<&str> = all.iter().filter_map(Change::member).collect();
             let marking = if marked.is_empty() {
                 String::new()
             } else {

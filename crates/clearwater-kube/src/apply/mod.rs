@@ -154,14 +154,10 @@ impl Remedied for ApplyError {
                 Remedy::DryRun,
                 ")".into(),
             ]),
-            Self::Refused { message, .. }
-                if Meaning::Immutable.is_in(message) =>
-            {
-                Remedy::from(
-                    "this field cannot be changed on a workload that stands: put the old value back, or take the component \
+            Self::Refused { message, .. } if Meaning::Immutable.is_in(message) => Remedy::from(
+                "this field cannot be changed on a workload that stands: put the old value back, or take the component \
                      down first",
-                )
-            }
+            ),
             Self::Refused { message, .. } if policy(message).is_some() => Remedy::any([
                 "change what the message names in the deployment file",
                 "have whoever keeps the policy that it names except this namespace from it",

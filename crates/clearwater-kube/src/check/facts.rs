@@ -16,7 +16,7 @@ use crate::pod::object::{own_container, running_since};
 
 /// A component as it was judged.
 #[derive(Clone, Debug)]
-pub(super) struct Part {
+pub(super) struct JudgedComponent {
     pub(super) component: Component,
     pub(super) judged: Judged,
     /// Whether the API server did not let one of its pods be asked.
@@ -30,7 +30,7 @@ pub(super) struct Facts {
     /// When it was.
     pub(super) at: Timestamp,
     pub(super) snapshot: Snapshot,
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<JudgedComponent>,
     /// What containers say of themselves, by pod; those without a shell are left out.
     pub(super) inside: BTreeMap<String, (Component, Result<Inside, Unasked>)>,
     pub(super) nodes: Result<Vec<Node>, String>,

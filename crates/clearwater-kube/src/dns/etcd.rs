@@ -27,7 +27,9 @@ use super::file_plan::{finishing, patience, rights, wait};
 use super::kept::KeptFile;
 use super::names::{from_inside, last_written, prove_within, sprout_address};
 use super::transaction::{Target, Unanswered, transact};
-use super::{DnsAction, DnsError, DnsOptions, DnsPlan, EtcdAccess, Proof, Work, file, millis, tell, unless_cancelled};
+use super::{
+    DnsAction, DnsEdit, DnsError, DnsOptions, DnsPlan, EtcdAccess, Proof, file, millis, tell, unless_cancelled,
+};
 use crate::cluster::Cluster;
 use crate::observe::cluster_dns::ClusterDns;
 use crate::rights::Task;
@@ -213,7 +215,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
     plan.diff = edit.diff();
     plan.means.timeout = plan.means.timeout.or(plan.wait.as_ref().map(|(most, _)| (*most * 2).max(CACHED)));
     plan.means.cluster_dns = Some(cluster_dns);
-    plan.means.work = Work::Keys(Box::new(edit));
+    plan.means.work = DnsEdit::Keys(Box::new(edit));
     Ok(plan)
 }
 

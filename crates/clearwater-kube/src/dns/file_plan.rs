@@ -6,7 +6,7 @@ use std::time::Duration;
 use clearwater::component::Component;
 use clearwater::config::DnsBackend;
 use clearwater::dns::answer::{Expectation, Wanted, expectations};
-use clearwater::dns::corefile::{Corefile, Owner};
+use clearwater::dns::corefile::{Corefile, Owner, owned_lines};
 use clearwater::dns::ownership::{ManagedBy, Place, WriteTarget, managed_by, write_target};
 use clearwater::dns::{Name, RecordType, Rules, client_rules, rules};
 use clearwater::remedy::{Advice, NamesDeed, Remedy};
@@ -15,7 +15,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::file::FileEdit;
 use super::kept::{KeptFile, Left};
-use super::{DnsAction, DnsError, DnsOptions, DnsPlan, Work, names, slices};
+use super::{DnsAction, DnsEdit, DnsError, DnsOptions, DnsPlan, names, slices};
 use crate::cluster::Cluster;
 use crate::observe::cluster_dns::{ClusterDns, File, config_map, has_node_local};
 use crate::owner;
@@ -220,7 +220,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
     plan.means.timeout = plan.means.timeout.or(plan.wait.as_ref().map(|(most, _)| (*most * 2).max(SHORTEST)));
     plan.kept = Some(kept);
     plan.write_target = Some(found);
-    plan.means.work = Work::File(Box::new(edit));
+    plan.means.work = DnsEdit::File(Box::new(edit));
     plan.means.cluster_dns = Some(cluster_dns);
     Ok(plan)
 }
@@ -276,16 +276,14 @@ fn gone(texts: &[String], rules: &Rules, owner: &Owner, now: &str, by_others: bo
 
 /// The names that the owner's lines give in another's place.
 fn rewritten(text: &str, owner: &Owner) -> Vec<Name> {
-    let mark = owner.to_string();
-    let lines = text.lines().filter_map(|l| l.trim().strip_suffix(&mark)?.trim().strip_prefix("rewrite name exact "));
+    let lines = owned_lines(text, owner).filter_map(|line| line.strip_prefix("rewrite name exact "));
     lines.filter_map(|line| line.split_whitespace().next()?.trim_end_matches('.').parse().ok()).collect()
 }
 
 /// What must be gone once the owner's lines are: the records that they gave. A rewritten name may be given by pods as
 /// well.
 fn stood(text: &str, owner: &Owner) -> Vec<Expectation> {
-    let mark = owner.to_string();
-    let lines = text.lines().filter_map(|l| l.trim().strip_suffix(&mark)?.trim().strip_prefix("template IN "));
+    let lines = owned_lines(text, owner).filter_map(|line| line.strip_prefix("template IN "));
     lines
         .filter_map(|line| {
             let mut words = line.split_whitespace();

@@ -60,7 +60,7 @@ pub enum DnsAction {
 
 /// What is to be done, for which deployment.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
 pub struct DnsOptions {
     /// The deployment.
     pub deployment: Deployment,
@@ -153,7 +153,7 @@ pub struct DnsPlan {
 /// How a plan is carried out.
 #[derive(Clone, Debug)]
 pub(crate) struct Means {
-    pub(crate) work: Work,
+    pub(crate) work: DnsEdit,
     /// What an earlier run has left, where its work is to be finished.
     pub(crate) finishing: Option<kept::Left>,
     /// How long it may take until what stands is answered, where nothing is to be written.
@@ -166,7 +166,7 @@ pub(crate) struct Means {
 
 /// What a plan writes.
 #[derive(Clone, Debug)]
-pub(crate) enum Work {
+pub(crate) enum DnsEdit {
     /// Nothing: the names are given by other means, and are asked for only.
     Nothing,
     /// A key of a ConfigMap that CoreDNS reads.
@@ -187,11 +187,11 @@ impl DnsPlan {
     /// Whether something would be written.
     pub fn is_change(&self) -> bool {
         match &self.means.work {
-            Work::Nothing => false,
-            Work::File(edit) => edit.is_change(),
-            Work::Slices(edit) => edit.is_change(),
+            DnsEdit::Nothing => false,
+            DnsEdit::File(edit) => edit.is_change(),
+            DnsEdit::Slices(edit) => edit.is_change(),
             #[cfg(feature = "etcd")]
-            Work::Keys(edit) => edit.is_change(),
+            DnsEdit::Keys(edit) => edit.is_change(),
         }
     }
 
@@ -295,11 +295,11 @@ pub(crate) async fn carry_out(
 ) -> Result<Proof, DnsError> {
     let work = Box::pin(async {
         match &plan.means.work {
-            Work::Nothing => names::prove(cluster, plan, steps).await,
-            Work::File(edit) => Box::pin(file::carry_out(cluster, plan, edit, steps, cancel)).await,
-            Work::Slices(edit) => slices::carry_out(cluster, plan, edit, steps, cancel).await,
+            DnsEdit::Nothing => names::prove(cluster, plan, steps).await,
+            DnsEdit::File(edit) => Box::pin(file::carry_out(cluster, plan, edit, steps, cancel)).await,
+            DnsEdit::Slices(edit) => slices::carry_out(cluster, plan, edit, steps, cancel).await,
             #[cfg(feature = "etcd")]
-            Work::Keys(edit) => Box::pin(etcd::carry_out(cluster, plan, edit, steps, cancel)).await,
+            DnsEdit::Keys(edit) => Box::pin(etcd::carry_out(cluster, plan, edit, steps, cancel)).await,
         }
     });
     if plan.is_change() {

@@ -6,7 +6,7 @@ use clearwater::dns::answer::{Expectation, Wanted};
 use clearwater::dns::{Facts, RecordData, RecordType, choose, sub_domains};
 use clearwater::remedy::{Advice, NamesDeed, Remedied as _, Remedy};
 
-use super::{DnsAction, DnsError, DnsOptions, DnsPlan, Means, Work, file_plan, names, slices};
+use super::{DnsAction, DnsEdit, DnsError, DnsOptions, DnsPlan, Means, file_plan, names, slices};
 use crate::cluster::Cluster;
 use crate::observe::cluster_dns::ClusterDns;
 use crate::rights::{Scope, Task, missing};
@@ -69,7 +69,7 @@ pub(super) fn blank(options: &DnsOptions, backend: DnsBackend, because: String) 
         wait: None,
         questions: Vec::new(),
         means: Means {
-            work: Work::Nothing,
+            work: DnsEdit::Nothing,
             finishing: None,
             patience: names::SOON,
             cluster_dns: None,

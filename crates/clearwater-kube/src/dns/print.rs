@@ -4,6 +4,7 @@ use clearwater::component::{Component, Release};
 use clearwater::config::DnsBackend;
 use clearwater::dns::corefile::Owner;
 use clearwater::dns::{Zone, client_records, records, skydns};
+use clearwater::named;
 use clearwater::remedy::Remedy;
 
 use super::file_plan::all_rules;
@@ -23,6 +24,16 @@ pub enum Form {
     EtcdV3,
     /// Commands for etcd v2, which the SkyDNS of 2016 reads.
     EtcdV2,
+}
+
+named! {
+    /// The name by which people choose it.
+    Form {
+        Zone = "zone",
+        Corefile = "corefile",
+        EtcdV3 = "etcd-v3",
+        EtcdV2 = "etcd-v2",
+    }
 }
 
 /// Writes the records of a deployment as a text, with the addresses that its pods and Services have now.

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::names::{OwnPod, from_inside, pods_of, prove_within};
 use super::transaction::{Target, Unanswered, transact};
-use super::{ClusterDnsError, DnsAction, DnsError, DnsOptions, DnsPlan, Proof, Work, tell, unless_cancelled};
+use super::{ClusterDnsError, DnsAction, DnsEdit, DnsError, DnsOptions, DnsPlan, Proof, tell, unless_cancelled};
 use crate::backoff::{before, unless_lasting};
 use crate::cluster::{Cluster, FIELD_MANAGER};
 use crate::observe::cluster_dns::{ClusterDns, within};
@@ -206,7 +206,7 @@ pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions, mut plan: DnsP
         ));
     }
     plan.diff = edit.diff();
-    plan.means.work = Work::Slices(Box::new(edit));
+    plan.means.work = DnsEdit::Slices(Box::new(edit));
     plan.means.cluster_dns = ClusterDns::look(&cluster.client)
         .await
         .map_err(|e| plan.notes.push(e.advice().after("the DNS servers themselves cannot be asked: ")))

@@ -30,7 +30,7 @@ const LOOK: Duration = Duration::from_secs(8);
 /// A server that has read our change answers rightly within this.
 const SETTLE: Duration = Duration::from_secs(4);
 /// So many rounds in a row without the usual answers to unrelated names are too many.
-const DEAF: u32 = 4;
+const MOST_ODD_ROUNDS: u32 = 4;
 /// A server that does not become ready again within this is taken to be broken.
 const UNREADY: Duration = Duration::from_secs(30);
 /// Where nothing says how long to wait.
@@ -72,7 +72,7 @@ struct One {
     before: Option<Reloads>,
     reloaded: Option<Instant>,
     proof: Option<ServerProof>,
-    receiver_closed: u32,
+    odd_rounds: u32,
     unready: Option<Instant>,
     /// Whether it started after the change.
     fresh: bool,
@@ -108,7 +108,7 @@ impl One {
             before: None,
             reloaded: None,
             proof: None,
-            receiver_closed: 0,
+            odd_rounds: 0,
             unready: None,
             fresh: false,
             state: "not asked yet".to_owned(),
@@ -155,13 +155,13 @@ impl One {
             }
             return match self.usual(&unrelated[..unrelated.len().min(1)]).await {
                 Ok(()) => {
-                    self.receiver_closed = 0;
+                    self.odd_rounds = 0;
                     if late {
                         return self.as_it_stands(questions, unrelated, began).await;
                     }
                     ServerLook::Waiting(NOT_READ.to_owned())
                 }
-                Err(why) => self.deafer(&why),
+                Err(why) => self.odd_round(&why),
             };
         }
         let since = self.reloaded.unwrap_or(began);
@@ -211,9 +211,9 @@ impl One {
         }
     }
 
-    fn deafer(&mut self, why: &str) -> ServerLook {
-        self.receiver_closed += 1;
-        if self.receiver_closed >= DEAF {
+    fn odd_round(&mut self, why: &str) -> ServerLook {
+        self.odd_rounds += 1;
+        if self.odd_rounds >= MOST_ODD_ROUNDS {
             ServerLook::Failed(format!("DNS pod {} stopped answering as before: {why}", self.pod.name))
         } else {
             ServerLook::Waiting(why.to_owned())
@@ -337,7 +337,7 @@ impl Watch {
                 // One that takes connections and says nothing must not keep the others waiting.
                 let seen = match timeout(LOOK, one.look(pods, questions, unrelated, began, late)).await {
                     Ok(seen) => seen,
-                    Err(_) => one.deafer(&no_answer(LOOK)),
+                    Err(_) => one.odd_round(&no_answer(LOOK)),
                 };
                 (one, seen)
             });

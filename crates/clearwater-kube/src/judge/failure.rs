@@ -86,8 +86,7 @@ impl Failure {
     /// The failure as the logs tell it: they may tell more than the status did.
     #[must_use]
     pub(crate) fn told_by(mut self, evidence: &Evidence) -> Self {
-        let telling =
-            evidence.logs.iter().flat_map(|l| &l.lines).find(|l| Meaning::WrongArchitecture.is_in(l));
+        let telling = evidence.logs.iter().flat_map(|l| &l.lines).find(|l| Meaning::WrongArchitecture.is_in(l));
         if self.kind == FailureKind::CrashLoop
             && let Some(line) = telling
         {
@@ -285,9 +284,7 @@ fn container_failure(
                 "take the reference to it out of the deployment file",
             ]),
         )),
-        "RunContainerError" | "CreateContainerError" | "StartError"
-            if Meaning::WrongArchitecture.is_in(message) =>
-        {
+        "RunContainerError" | "CreateContainerError" | "StartError" if Meaning::WrongArchitecture.is_in(message) => {
             Some((FailureKind::WrongArchitecture, message.to_owned(), architecture_fix(component)))
         }
         "RunContainerError" | "CreateContainerError" | "StartError"
@@ -535,11 +532,7 @@ fn create_failure(rollout: &RolloutContext<'_>) -> Option<Failure> {
             "take out of the deployment file what the message names",
         ])
     } else {
-        refusal_fix(
-            rollout.component.name(),
-            &event.involved_object.namespace.clone().unwrap_or_default(),
-            &message,
-        )
+        refusal_fix(rollout.component.name(), &event.involved_object.namespace.clone().unwrap_or_default(), &message)
     };
     let by = policy(&message).map_or_else(String::new, |policy| format!(" by {policy}"));
     Some(Failure {

@@ -6,14 +6,14 @@ use clearwater::remedy::Remedy;
 
 /// A policy that refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Policy<'a> {
+pub(crate) struct AdmissionPolicy<'a> {
     /// What enforces it, as people call it.
     pub(crate) kind: &'static str,
     /// Its name, where the sentence has one.
     pub(crate) name: Option<&'a str>,
 }
 
-impl fmt::Display for Policy<'_> {
+impl fmt::Display for AdmissionPolicy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind)?;
         self.name.map_or(Ok(()), |name| write!(f, " {name}"))
@@ -26,8 +26,8 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
 }
 
 /// The policy that a refusal names.
-pub(crate) fn policy(message: &str) -> Option<Policy<'_>> {
-    let of = |kind, name| Some(Policy { kind, name });
+pub(crate) fn policy(message: &str) -> Option<AdmissionPolicy<'_>> {
+    let of = |kind, name| Some(AdmissionPolicy { kind, name });
     // apiserver `pkg/admission/plugin/policy/validating/dispatcher.go`
     if message.contains("ValidatingAdmissionPolicy '") && message.contains("denied request:") {
         return of("ValidatingAdmissionPolicy", between(message, "ValidatingAdmissionPolicy '", "'"));
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn the_policy_is_named() {
         for (message, kind, name) in REFUSALS {
-            assert_eq!(policy(message), Some(Policy { kind, name }), "{message}");
+            assert_eq!(policy(message), Some(AdmissionPolicy { kind, name }), "{message}");
             let fix = refusal_fix("sprout", "ims", message).to_string();
             assert!(fix.contains(name.unwrap_or("oc adm policy add-scc-to-user anyuid -z default -n ims")), "{fix}");
         }

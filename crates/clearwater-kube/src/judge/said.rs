@@ -84,7 +84,9 @@ impl Meaning {
             Self::NoObject => &["not found", "non-existent"],
             Self::NoStorageClass => &["storageclass"],
             Self::UnboundClaim => &["unbound immediate persistentvolumeclaims"],
-            Self::NodeFlaps => &["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "no nodes available"],
+            Self::NodeFlaps => {
+                &["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "no nodes available"]
+            }
             Self::NoProgram => &["executable file not found"],
             Self::NoCommand => &["no command specified"],
             Self::NoFile => &["no such file"],

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kube::runtime::watcher::ExponentialBackoff;
 use tokio::time::Instant;
+
+use crate::backoff;
 
 /// What is read to its end and not followed is given up when it failed for so long and nothing of it came.
 pub(super) const GIVE_UP: Duration = Duration::from_secs(30);
@@ -43,21 +46,19 @@ const FAILURES: u32 = 3;
 const APART: Duration = Duration::from_secs(300);
 
 /// Breaks the silence of a trouble that goes on: tells when it is time to say once more what is awaited, and since when.
-#[derive(Debug)]
 pub(super) struct Reminder {
     /// The pause before the second word, and the longest: each is twice as long as the one before.
     pauses: (Duration, Duration),
     awaited: Option<Awaited>,
 }
 
-#[derive(Debug)]
 struct Awaited {
     since: Instant,
     at: Timestamp,
     last: Instant,
     failures: u32,
     next: Instant,
-    pause: Duration,
+    pauses: ExponentialBackoff,
     said: bool,
 }
 
@@ -69,14 +70,14 @@ impl Reminder {
     /// Something is awaited from now on, if it was not before.
     pub(super) fn awaits(&mut self) {
         let now = Instant::now();
-        let pause = self.pauses.0;
+        let (first, longest) = self.pauses;
         self.awaited.get_or_insert_with(|| Awaited {
             since: now,
             at: Timestamp::now(),
             last: now,
             failures: 0,
             next: now + FIRST,
-            pause,
+            pauses: backoff::doubling(first, longest),
             said: false,
         });
     }
@@ -101,8 +102,7 @@ impl Reminder {
         if now < awaited.next {
             return None;
         }
-        awaited.next = now + awaited.pause;
-        awaited.pause = (awaited.pause * 2).min(self.pauses.1);
+        awaited.next = now + awaited.pauses.next().unwrap_or_default();
         awaited.said = true;
         let at = awaited.at.strftime("%H:%M:%SZ");
         let seconds = (now - awaited.since).as_secs();

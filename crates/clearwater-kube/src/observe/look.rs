@@ -42,6 +42,19 @@ impl CouldNotLook {
     }
 }
 
+/// Before something is looked at again. Also the least time that another look is worth.
+pub(crate) const BACK_OFF: Duration = Duration::from_millis(500);
+
+/// How much time is left.
+pub(crate) fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now())
+}
+
+/// What stands in the namespace, within the part of a look's time that leaves the rest to the pods.
+pub(crate) async fn first(cluster: &Cluster, within: Duration) -> Result<Snapshot, CouldNotLook> {
+    snapshot(cluster, within.mul_f32(0.6)).await
+}
+
 /// The part of a look's time that one question may take.
 const PATIENCE: f32 = 0.6;
 

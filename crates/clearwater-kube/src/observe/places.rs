@@ -13,17 +13,19 @@ use kube::{Api, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::time::timeout;
+use tower::BoxError;
 
 use crate::cluster::{Cluster, is_forbidden, list_all, say};
+use crate::deadline::no_answer;
 
 /// The namespaces that hold a deployment are not known.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("cannot look for {kind} in all namespaces: {why}")]
+#[derive(Debug, Error)]
+#[error("cannot look for {kind} in all namespaces: {}", say(.source.as_ref()))]
 pub struct PlacesUnseen {
     /// What was to be listed, in the plural.
     pub kind: String,
     /// What was seen, or the right that is missing.
-    pub why: String,
+    pub source: BoxError,
 }
 
 /// What others have too: a namespace with nothing more holds no Clearwater.
@@ -51,13 +53,13 @@ where
     let selector = format!("{SERVICE_LABEL} in ({})", own.collect::<Vec<_>>().join(","));
     let kind = K::plural(&K::DynamicType::default()).into_owned();
     let api: Api<K> = Api::all(cluster.client.clone());
-    let why = match timeout(within, list_all(&api, &ListParams::default().labels(&selector))).await {
+    let source = match timeout(within, list_all(&api, &ListParams::default().labels(&selector))).await {
         Ok(Ok(all)) => return Ok(all.iter().filter_map(K::namespace).collect()),
-        Ok(Err(error)) if is_forbidden(&error) => format!("needs list {kind} in all namespaces"),
-        Ok(Err(error)) => say(&error),
-        Err(_) => format!("no answer within {} s", within.as_secs_f32().round()),
+        Ok(Err(error)) if is_forbidden(&error) => format!("needs list {kind} in all namespaces").into(),
+        Ok(Err(error)) => error.into(),
+        Err(_) => no_answer(within).into(),
     };
-    Err(PlacesUnseen { kind, why })
+    Err(PlacesUnseen { kind, source })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use clearwater::component::{Asks, Entry, LogFile, SUPERVISOR_LOGS};
+use clearwater::component::{Asks, Entry, LogFile, SUPERVISOR_LOGS, SUPERVISOR_SOCKET};
 use clearwater::event::LogExcerpt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt};
@@ -282,7 +282,8 @@ impl Prober {
     }
 
     async fn ask_supervisord(&mut self) -> Result<Result<Vec<supervisor::ProgramState>, String>, AskError> {
-        let request = Script::new("printf %s \"$1\" | nc -w 5 -U /var/run/supervisor.sock").arg(supervisor::request());
+        let request =
+            Script::new("printf %s \"$1\" | nc -w 5 -U \"$2\"").arg(supervisor::request()).arg(SUPERVISOR_SOCKET);
         let over_socket = self.run(&request).await?;
         let unreadable = match supervisor::parse_answer(&over_socket.text) {
             Ok(seen) => return Ok(Ok(seen)),

@@ -47,7 +47,7 @@ impl Drop for Tunnel {
 }
 
 /// The first Python of the container runs the program. supervisord is one, so each of Clearwater's images has one.
-const LAUNCH: &str = r#"for p in python3 python2 python python2.7; do command -v "$p" >/dev/null && exec "$p" -u -c "$@"; done; echo "no: it has no Python"; exit 127"#;
+const LAUNCH: &str = r#"for p in python3 python2 python python2.7; do command -v "$p" >/dev/null && exec "$p" -u -c "$@"; done; echo no-python; exit 127"#;
 
 /// Speaks Python 2.7 and 3. Both ways a frame is its length, two bytes, and so many bytes. An empty one from outside says
 /// that somebody is still there; of what is aimed later the first other one is the address and the port. The first line
@@ -109,8 +109,8 @@ while time.time() - heard < 30:
                     sys.exit(0)
 "#;
 
-/// The end of what is said where there is none.
-const NO_PYTHON: &str = "has no Python";
+/// What is said where there is none.
+const NO_PYTHON: &str = "no-python";
 
 /// How often this side says that it is still there.
 const STILL_HERE: Duration = Duration::from_secs(10);
@@ -151,10 +151,11 @@ impl Tunnel {
             let read = (&mut stdout).take(FIRST_LINE).read_line(&mut first).await;
             read.map_err(|e| AskError::broken(pod, e))?;
             let Some(far) = address(&first) else {
-                // Without Python nobody was asked.
-                let said = first.trim().strip_prefix("no: ").map(str::to_owned);
-                return Err(match said {
-                    Some(why) if why.ends_with(NO_PYTHON) => AskError::broken(pod, why),
+                if first.trim() == NO_PYTHON {
+                    // Nobody was asked.
+                    return Err(AskError::broken(pod, "it has no Python"));
+                }
+                return Err(match first.trim().strip_prefix("no: ").map(str::to_owned) {
                     Some(why) => AskError::NoWay { pod: pod.to_owned(), to, why },
                     None => refusal(pod, container, status)
                         .await

@@ -280,12 +280,6 @@ fn changes(seen: &Observation, target: &ScaleTarget, plan: &ScalePlan) -> Vec<Ch
             diff: if same { String::new() } else { format!("-  replicas: {live}\n+  replicas: {}\n", target.to) },
         }
     });
-    let marked = plan.marks_failed().iter().map(|member| Change {
-        object: format!("member/{member}"),
-        component: component.clone(),
-        operation: Operation::Change,
-        whose: Whose::Ours,
-        diff: String::new(),
-    });
+    let marked = plan.marks_failed().iter().map(|member| Change::of_member(member, component.clone()));
     counts.chain(marked).collect()
 }

@@ -25,7 +25,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, sleep_until};
 pub(super) use self::begin::run;
 use self::early::Early;
 use self::fail::Gathered;
-use self::open::{Late, Names};
+use self::open::{Late, NamesGate};
 use self::unit::{Applied, Phase, Stated, Units};
 use super::UpOptions;
 use crate::cluster::Cluster;
@@ -80,7 +80,7 @@ struct Dispatcher {
     repairs: repair::Repairs,
     /// A component whose objects name addresses that are awaited.
     late: Option<Late>,
-    names: Option<Names>,
+    names: Option<NamesGate>,
     /// Why nothing new is begun any more, and since when.
     cancelled: Option<(CancelReason, Instant)>,
     failed_at: Option<Instant>,
@@ -109,7 +109,7 @@ enum Happened {
 }
 
 /// What there is to say about the names; never, where there are none to be put in.
-async fn news_of_names(names: &mut Option<Names>) -> Option<String> {
+async fn news_of_names(names: &mut Option<NamesGate>) -> Option<String> {
     match names {
         Some(names) => names.said.recv().await,
         None => std::future::pending().await,

@@ -16,7 +16,7 @@ use crate::run::{Run, start};
 
 /// What `up` is to do.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
 pub struct UpOptions {
     /// The deployment.
     pub deployment: Deployment,

@@ -45,7 +45,7 @@ pub struct Opened {
     /// Whose it is, in a word: the pod, or the address.
     pub through: String,
     /// Closes the way when it goes.
-    pub keeper: Box<dyn Send + Sync>,
+    pub way_held: Box<dyn Send + Sync>,
 }
 
 /// A way for media, and what must be held as long as it is used.
@@ -53,7 +53,7 @@ pub struct OpenedMedia {
     /// The way.
     pub way: MediaWay,
     /// Closes the way when it goes.
-    pub keeper: Box<dyn Send + Sync>,
+    pub way_held: Box<dyn Send + Sync>,
 }
 
 /// How long things may take.
@@ -67,7 +67,7 @@ pub struct CaseTimes {
 
 /// What is tried.
 pub struct Case {
-    /// Its name, for a person and for `--only`.
+    /// Its name, for people, and by which it is chosen.
     pub id: &'static str,
     /// What it shows when it passes.
     pub shows: &'static str,
@@ -153,7 +153,7 @@ const LONGEST: Duration = Duration::from_secs(80);
 struct PhoneLeft {
     transcript: Transcript,
     through: String,
-    _keeper: Box<dyn Send + Sync>,
+    _way_held: Box<dyn Send + Sync>,
 }
 
 /// What a case is given.
@@ -261,8 +261,8 @@ impl Bench<'_> {
         })?;
         let phone = Phone::open(account, opened.way).await;
         let phone = phone.map_err(|e| EarlyEnd::failed("connecting", "a connection to bono", e.to_string()))?;
-        let Opened { through, keeper, .. } = opened;
-        self.held.lock().push(PhoneLeft { transcript: phone.transcript().clone(), through, _keeper: keeper });
+        let Opened { through, way_held, .. } = opened;
+        self.held.lock().push(PhoneLeft { transcript: phone.transcript().clone(), through, _way_held: way_held });
         Ok(phone)
     }
 
@@ -271,7 +271,7 @@ impl Bench<'_> {
         let opened = self.reach.open_media().await.map_err(not_tried)?;
         let socket = MediaSocket::open(kind, opened.way).await;
         let socket = socket.map_err(|e| EarlyEnd::NotTried(format!("a socket for {kind}: {e}")))?;
-        Ok((socket, opened.keeper))
+        Ok((socket, opened.way_held))
     }
 
     /// A phone that is registered. The first of a line takes back what others left: a phone that went away without a word

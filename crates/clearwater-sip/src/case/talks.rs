@@ -31,14 +31,14 @@ const MOST_LOST: f64 = 5.0;
 /// A phone's sockets, one a kind, and what keeps their ways open.
 struct Ears {
     sockets: Vec<MediaSocket>,
-    _keepers: Vec<Box<dyn Send + Sync>>,
+    _ways_held: Vec<Box<dyn Send + Sync>>,
 }
 
 impl Ears {
     async fn open(bench: &Bench<'_>, kinds: &[MediaKind]) -> Result<Self, EarlyEnd> {
         let opened = try_join_all(kinds.iter().map(|kind| bench.media_socket(*kind))).await?;
-        let (sockets, keepers) = opened.into_iter().unzip();
-        Ok(Self { sockets, _keepers: keepers })
+        let (sockets, ways_held) = opened.into_iter().unzip();
+        Ok(Self { sockets, _ways_held: ways_held })
     }
 
     fn description(&self) -> String {
@@ -50,7 +50,7 @@ impl Ears {
 /// Sends what a phone's sockets have to say to where the other wants it, and tells what each heard: how many packets of
 /// its kind it sent itself, and what came.
 async fn said(ears: Ears, call: &Call, lasting: Duration) -> Result<Vec<(MediaKind, crate::MediaHeard)>, EarlyEnd> {
-    let Ears { sockets, _keepers } = ears;
+    let Ears { sockets, _ways_held } = ears;
     let saying = sockets.into_iter().map(|socket| async move {
         let kind = socket.kind();
         let peer = done("media", "where it is wanted", wanted_at(call.remote_media(), kind))?;

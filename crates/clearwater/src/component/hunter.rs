@@ -73,6 +73,13 @@ const MEMCACHED_PLUGIN: &str = "clearwater-etcd-plugins clearwater_memcached/mem
 /// 120 s fit one leave of a quiet cluster and no more; the script itself waits up to 1200 s.
 pub(super) const LEAVE_GRACE_SECONDS: u32 = 300;
 
+/// Takes a member out of its store before its container goes.
+const PRE_STOP: PreStop = PreStop {
+    command: &["/bin/bash", "-c", "/usr/bin/pre-stop"],
+    grace_seconds: LEAVE_GRACE_SECONDS,
+    source: Source("clearwater-docker base/pre-stop, kubernetes/templates/astaire-depl.tmpl, chronos-depl.tmpl"),
+};
+
 pub(super) const MEMCACHED_CLUSTERING: Clustering = Clustering {
     store: Store::Memcached,
     etcd_key: "/clearwater/site1/node_type_memcached/clustering/memcached",
@@ -167,11 +174,7 @@ pub(super) const ASTAIRE: Entry = Entry {
                  takes the last copy with it",
         source: Source("clearwater-docker README.md; clearwater-readthedocs docs/Clearwater_Elastic_Scaling.md"),
     },
-    pre_stop: Some(PreStop {
-        command: &["/bin/bash", "-c", "/usr/bin/pre-stop"],
-        grace_seconds: LEAVE_GRACE_SECONDS,
-        source: Source("clearwater-docker base/pre-stop, kubernetes/templates/astaire-depl.tmpl"),
-    }),
+    pre_stop: Some(PRE_STOP),
     slowest_start_seconds: 90,
     source: Source(ASTAIRE_TEMPLATE),
 };
@@ -334,11 +337,7 @@ pub(super) const CHRONOS: Entry = Entry {
                  takes the last copy with it",
         source: Source("clearwater-docker README.md; clearwater-readthedocs docs/Clearwater_Elastic_Scaling.md"),
     },
-    pre_stop: Some(PreStop {
-        command: &["/bin/bash", "-c", "/usr/bin/pre-stop"],
-        grace_seconds: LEAVE_GRACE_SECONDS,
-        source: Source("clearwater-docker base/pre-stop, kubernetes/templates/chronos-depl.tmpl"),
-    }),
+    pre_stop: Some(PRE_STOP),
     slowest_start_seconds: 90,
     source: Source(CHRONOS_TEMPLATE),
 };

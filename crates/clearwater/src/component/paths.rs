@@ -20,6 +20,9 @@ pub const CASSANDRA_SETTINGS: &str = "/etc/cassandra/cassandra.yaml";
 /// What puts numbers into Ellis' pool says here how far it came (clearwater-docker `ellis/create_numbers.sh`).
 pub const NUMBERS_LOG: &str = "/var/log/create_numbers.log";
 
+/// Where supervisord is asked by XML-RPC (clearwater-docker `base/supervisord.conf`).
+pub const SUPERVISOR_SOCKET: &str = "/var/run/supervisor.sock";
+
 /// Where supervisord writes its own log and what its programs print (clearwater-docker `base/Dockerfile`).
 pub const SUPERVISOR_LOGS: &str = supervisor!("");
 

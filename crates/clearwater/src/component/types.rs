@@ -47,7 +47,7 @@ pub enum Role {
 }
 
 named! {
-    /// The name used on the command line, as in `--role s-cscf`.
+    /// The name by which people choose it, as `s-cscf`.
     Role, "role" {
         PCscf = "p-cscf",
         ICscf = "i-cscf",

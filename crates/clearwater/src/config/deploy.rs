@@ -35,7 +35,7 @@ impl Deployment {
 }
 
 /// The warnings among the findings, in the order of the file.
-fn warnings(findings: Vec<check::Finding>) -> Vec<Problem> {
+fn warnings(findings: Vec<check::Fault>) -> Vec<Problem> {
     let mut warnings: Vec<Problem> = findings.into_iter().map(|f| f.problem).filter(|p| !p.is_error()).collect();
     sort(&mut warnings);
     warnings

@@ -16,14 +16,14 @@ use crate::yaml::{self, Kind, Node, Position};
 /// A value of the file or of a flag, and where it was written.
 #[derive(Clone)]
 struct Item {
-    what: What,
+    what: Content,
     place: Location,
     /// A scalar as it was written, where that stands on one line.
     written: Option<String>,
 }
 
 #[derive(Clone)]
-enum What {
+enum Content {
     Null,
     Bool(bool),
     Integer(i128),
@@ -45,13 +45,13 @@ impl Item {
         let at = place(node.at);
         let written = node.written(text).map(str::to_owned);
         let what = match node.kind {
-            Kind::Null => What::Null,
-            Kind::Bool(b) => What::Bool(b),
-            Kind::Integer(i) => What::Integer(i),
-            Kind::Float(_) => What::Float,
-            Kind::Text(s) => What::Text(s),
-            Kind::List(items) => What::List(items.into_iter().map(|n| Self::of(n, text, place)).collect()),
-            Kind::Map(entries) => What::Map(
+            Kind::Null => Content::Null,
+            Kind::Bool(b) => Content::Bool(b),
+            Kind::Integer(i) => Content::Integer(i),
+            Kind::Float(_) => Content::Float,
+            Kind::Text(s) => Content::Text(s),
+            Kind::List(items) => Content::List(items.into_iter().map(|n| Self::of(n, text, place)).collect()),
+            Kind::Map(entries) => Content::Map(
                 entries
                     .into_iter()
                     .map(|(key, value)| WrittenKey {
@@ -73,12 +73,12 @@ impl Item {
     fn seen(&self) -> String {
         let written = || self.written.clone().unwrap_or_default();
         match &self.what {
-            What::Null => "nothing".to_owned(),
-            What::Bool(_) => format!("the truth value {}", written()),
-            What::Integer(_) | What::Float => format!("the number {}", written()),
-            What::Text(s) => format!("the text {}", quoted(s)),
-            What::List(_) => "a list".to_owned(),
-            What::Map(_) => "a mapping".to_owned(),
+            Content::Null => "nothing".to_owned(),
+            Content::Bool(_) => format!("the truth value {}", written()),
+            Content::Integer(_) | Content::Float => format!("the number {}", written()),
+            Content::Text(s) => format!("the text {}", quoted(s)),
+            Content::List(_) => "a list".to_owned(),
+            Content::Map(_) => "a mapping".to_owned(),
         }
     }
 }
@@ -86,7 +86,7 @@ impl Item {
 impl DeploymentFile {
     /// Reads and checks a deployment file. `name` stands in front of what is wrong: `clearwater.yaml:3:10: …`.
     ///
-    /// What needs the namespace is checked by [`DeploymentFile::deploy`].
+    /// Content needs the namespace is checked by [`DeploymentFile::deploy`].
     ///
     /// ```
     /// use clearwater::config::DeploymentFile;
@@ -109,7 +109,7 @@ impl DeploymentFile {
         if let Some(file) = &file {
             let found = check::file(file);
             let damaged = &reader.damaged;
-            let sound = |p: &check::Finding| !p.about.iter().any(|path| damaged.iter().any(|d| d.touches(path)));
+            let sound = |p: &check::Fault| !p.about.iter().any(|path| damaged.iter().any(|d| d.touches(path)));
             reader.problems.extend(found.into_iter().filter(sound).map(|f| f.problem).filter(Problem::is_error));
         }
         match (ConfigErrors::unless_empty(reader.problems), file) {
@@ -139,7 +139,7 @@ impl FileReader {
             Ok(node) => Item::of(node, text, &place),
             Err(e) => {
                 self.report(ProblemKind::Syntax, place(e.place), &KeyPath::default(), e.message);
-                Item { what: What::Null, place: place(None), written: None }
+                Item { what: Content::Null, place: place(None), written: None }
             }
         };
         let unread = !self.problems.is_empty();
@@ -149,8 +149,8 @@ impl FileReader {
         if unread {
             return None;
         }
-        if matches!(root.what, What::Null) {
-            root.what = What::Map(Vec::new());
+        if matches!(root.what, Content::Null) {
+            root.what = Content::Map(Vec::new());
         }
         let value = self.value(schema(), &root, &KeyPath::default())?;
         match serde_json::from_value::<DeploymentFile>(value) {
@@ -181,30 +181,30 @@ impl FileReader {
             }
         };
         let mut value = Item::of(node, set.value(), &|_| place.clone());
-        if !matches!(value.what, What::List(_) | What::Map(_)) {
+        if !matches!(value.what, Content::List(_) | Content::Map(_)) {
             value.written = Some(set.value().to_owned());
         }
         let mut at = root;
         for step in set.path().steps() {
             at = match step {
                 Step::Key(key) => {
-                    if !matches!(at.what, What::Map(_)) {
-                        *at = Item { what: What::Map(Vec::new()), place: place.clone(), written: None };
+                    if !matches!(at.what, Content::Map(_)) {
+                        *at = Item { what: Content::Map(Vec::new()), place: place.clone(), written: None };
                     }
-                    let What::Map(entries) = &mut at.what else { return };
+                    let Content::Map(entries) = &mut at.what else { return };
                     let found = entries.iter().position(|e| e.key == *key).unwrap_or(entries.len());
                     if found == entries.len() {
-                        let value = Item { what: What::Null, place: place.clone(), written: None };
+                        let value = Item { what: Content::Null, place: place.clone(), written: None };
                         entries.push(WrittenKey { key: key.clone(), place: place.clone(), value });
                     }
                     &mut entries[found].value
                 }
                 Step::Index(index) => {
-                    if matches!(at.what, What::Null) {
-                        *at = Item { what: What::List(Vec::new()), place: place.clone(), written: None };
+                    if matches!(at.what, Content::Null) {
+                        *at = Item { what: Content::List(Vec::new()), place: place.clone(), written: None };
                     }
                     let seen = at.seen();
-                    let What::List(items) = &mut at.what else {
+                    let Content::List(items) = &mut at.what else {
                         let message = format!("wants a list to put element {index} into, found {seen}");
                         return self.report(ProblemKind::WrongType, place, set.path(), message);
                     };
@@ -213,7 +213,7 @@ impl FileReader {
                         return self.report(ProblemKind::WrongValue, place, set.path(), message);
                     }
                     if *index == items.len() {
-                        items.push(Item { what: What::Null, place: place.clone(), written: None });
+                        items.push(Item { what: Content::Null, place: place.clone(), written: None });
                     }
                     &mut items[*index]
                 }
@@ -226,7 +226,7 @@ impl FileReader {
     fn value(&mut self, schema: &Value, item: &Item, path: &KeyPath) -> Option<Value> {
         self.places.insert(path.clone(), item.place.clone());
         let schema = resolve(schema);
-        if schema.get("x-secret").is_some() && !matches!(item.what, What::Map(_)) {
+        if schema.get("x-secret").is_some() && !matches!(item.what, Content::Map(_)) {
             let message = "wants a reference to a Secret, so that it never stands in this file: put it into a Secret \
                            of the namespace and write {secret: NAME, key: KEY}";
             self.report(ProblemKind::WrongType, item.place.clone(), path, message.to_owned());
@@ -241,7 +241,7 @@ impl FileReader {
         let structured = |s: &Value| s.get("properties").is_some();
         let real: Vec<&Value> =
             alternatives.iter().copied().filter(|s| s.get("type") != Some(&json!("null"))).collect();
-        if matches!(item.what, What::Null) && real.len() < alternatives.len() {
+        if matches!(item.what, Content::Null) && real.len() < alternatives.len() {
             return Some(Value::Null);
         }
         // An alternative that is itself a choice: an optional enumeration.
@@ -250,7 +250,7 @@ impl FileReader {
         {
             return self.value(only, item, path);
         }
-        if matches!(item.what, What::Map(_))
+        if matches!(item.what, Content::Map(_))
             && let Some(mapping) = real.iter().find(|s| structured(s))
         {
             return self.typed(mapping, item, path);
@@ -268,8 +268,8 @@ impl FileReader {
         let place = item.place.clone();
         let forms = forms.join(", ");
         match &item.what {
-            What::Text(s) if known.contains(&s.as_str()) => Some(json!(s)),
-            What::Text(s) => {
+            Content::Text(s) if known.contains(&s.as_str()) => Some(json!(s)),
+            Content::Text(s) => {
                 let message = match nearest(s, known.iter().copied()) {
                     Some(near) => format!("unknown value {}, did you mean {near:?}? known: {forms}", quoted(s)),
                     None => format!("unknown value {}; known: {forms}", quoted(s)),
@@ -288,7 +288,7 @@ impl FileReader {
     fn typed(&mut self, schema: &Value, item: &Item, path: &KeyPath) -> Option<Value> {
         if let Some(known) = schema.get("enum").and_then(Value::as_array) {
             let known: Vec<&str> = known.iter().filter_map(Value::as_str).collect();
-            if !matches!(item.what, What::Null) {
+            if !matches!(item.what, Content::Null) {
                 let forms: Vec<String> = known.iter().map(|k| (*k).to_owned()).collect();
                 return self.choice(&known, &forms, item, path);
             }
@@ -301,23 +301,23 @@ impl FileReader {
         let takes = |kind: &str| kinds.contains(&kind);
         let written = || item.written.clone().unwrap_or_default();
         let flag = matches!(item.place, Location::Flag(_));
-        let scalar = !matches!(item.what, What::List(_) | What::Map(_) | What::Null);
+        let scalar = !matches!(item.what, Content::List(_) | Content::Map(_) | Content::Null);
         match &item.what {
-            What::Null if takes("null") => Some(Value::Null),
-            What::Bool(b) if takes("boolean") && !takes("string") => Some(json!(b)),
-            What::Integer(i) if takes("integer") => self.integer(schema, *i, item, path),
-            What::Float if takes("integer") && digits(&written()) => {
+            Content::Null if takes("null") => Some(Value::Null),
+            Content::Bool(b) if takes("boolean") && !takes("string") => Some(json!(b)),
+            Content::Integer(i) if takes("integer") => self.integer(schema, *i, item, path),
+            Content::Float if takes("integer") && digits(&written()) => {
                 self.out_of_range(schema, item, path);
                 None
             }
-            What::Text(s) if takes("string") => self.text(schema, s, item, path),
+            Content::Text(s) if takes("string") => self.text(schema, s, item, path),
             // A flag's value has no quotes of its own: the shell has taken them.
-            _ if scalar && takes("string") && (flag || (takes("number") && !matches!(item.what, What::Bool(_)))) => {
+            _ if scalar && takes("string") && (flag || (takes("number") && !matches!(item.what, Content::Bool(_)))) => {
                 self.text(schema, &written(), item, path)
             }
-            What::Bool(_) if takes("string") && takes("boolean") => Some(json!(written())),
-            What::List(items) if takes("array") => Some(self.list(schema, items, path)),
-            What::Map(entries) if takes("object") => self.mapping(schema, entries, item, path),
+            Content::Bool(_) if takes("string") && takes("boolean") => Some(json!(written())),
+            Content::List(items) if takes("array") => Some(self.list(schema, items, path)),
+            Content::Map(entries) if takes("object") => self.mapping(schema, entries, item, path),
             _ => {
                 let message = format!("{}; found {}{}", wanted(schema, &kinds), item.seen(), fix(&kinds, item));
                 self.report(ProblemKind::WrongType, item.place.clone(), path, message);
@@ -370,7 +370,7 @@ impl FileReader {
             }
             seen.push(entry);
             let Some(schema) = self.entry_schema(schema, entry, path) else { continue };
-            if matches!(entry.value.what, What::Null) && !required.contains(&entry.key.as_str()) {
+            if matches!(entry.value.what, Content::Null) && !required.contains(&entry.key.as_str()) {
                 continue;
             }
             if let Some(value) = self.value(schema, &entry.value, &below) {
@@ -419,7 +419,7 @@ impl FileReader {
             (None, None) => format!("unknown key; known here: {}", known.join(", ")),
         };
         self.report(ProblemKind::UnknownKey, entry.place.clone(), &path.key(&entry.key), message);
-        // What was meant is not known either.
+        // Content was meant is not known either.
         self.damaged.extend(near.map(|near| path.key(near)));
         None
     }
@@ -484,16 +484,16 @@ fn wanted(schema: &Value, kinds: &[&str]) -> String {
 fn fix(kinds: &[&str], item: &Item) -> String {
     let written = item.written.as_deref().unwrap_or_default();
     match &item.what {
-        What::Bool(_) | What::Integer(_) | What::Float if kinds.contains(&"string") => {
+        Content::Bool(_) | Content::Integer(_) | Content::Float if kinds.contains(&"string") => {
             format!("; put it in quotes: {written:?}")
         }
-        What::Text(s) if kinds.contains(&"integer") && s.parse::<i64>().is_ok() => {
+        Content::Text(s) if kinds.contains(&"integer") && s.parse::<i64>().is_ok() => {
             format!("; take the quotes off: {s}")
         }
-        What::Text(s) if kinds.contains(&"boolean") && matches!(s.as_str(), "true" | "false" | "yes" | "no") => {
+        Content::Text(s) if kinds.contains(&"boolean") && matches!(s.as_str(), "true" | "false" | "yes" | "no") => {
             format!("; take the quotes off: {s}")
         }
-        What::Text(s) if kinds.contains(&"array") => format!("; write it as a list of one: [{s}]"),
+        Content::Text(s) if kinds.contains(&"array") => format!("; write it as a list of one: [{s}]"),
         _ => String::new(),
     }
 }

@@ -29,7 +29,7 @@ named! {
 type Reasoned<T> = (T, &'static str);
 
 /// What is recommended for one component.
-struct Advice {
+struct SizeAdvice {
     replicas: Reasoned<u32>,
     /// The request.
     cpu: Reasoned<&'static str>,
@@ -43,8 +43,8 @@ const SHARE: &str = "unmeasured; a share for when others want the processors, to
 const BUSY: &str = "unmeasured; enough that an autoscaler, which measures against it, does not grow an idle component";
 
 impl Size {
-    fn advice(self, component: Component) -> Advice {
-        Advice { replicas: self.replicas(component), cpu: self.cpu(component), memory: self.memory(component) }
+    fn advice(self, component: Component) -> SizeAdvice {
+        SizeAdvice { replicas: self.replicas(component), cpu: self.cpu(component), memory: self.memory(component) }
     }
 
     fn replicas(self, component: Component) -> Reasoned<u32> {
@@ -121,7 +121,7 @@ pub(super) fn components(release: Release, size: Size) -> String {
          restart them.\ncomponents:\n"
     );
     for entry in catalogue(release) {
-        let Advice { replicas, cpu, memory } = size.advice(entry.component);
+        let SizeAdvice { replicas, cpu, memory } = size.advice(entry.component);
         let (request, limit) = memory.0;
         let _ = write!(
             text,

@@ -20,7 +20,7 @@ use thiserror::Error;
 
 use super::Name;
 
-pub use edit::{EditError, Owner, without_owned};
+pub use edit::{EditError, Owner, owned_lines, without_owned};
 
 /// A Corefile: its text, and where its server blocks and directives stand in it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -81,6 +81,32 @@ pub struct Change {
     pub diff: String,
 }
 
+impl Change {
+    /// A store's member that is marked as failed in etcd, which is no object of the API server's.
+    pub fn of_member(member: impl std::fmt::Display, component: Option<String>) -> Self {
+        Self {
+            object: format!("{MEMBER}{member}"),
+            component,
+            operation: Operation::Change,
+            whose: Whose::Ours,
+            diff: String::new(),
+        }
+    }
+
+    /// The member's address, where it is one that is marked as failed.
+    ///
+    /// ```
+    /// use clearwater::event::Change;
+    ///
+    /// assert_eq!(Change::of_member("10.0.0.9", None).member(), Some("10.0.0.9"));
+    /// ```
+    pub fn member(&self) -> Option<&str> {
+        self.object.strip_prefix(MEMBER)
+    }
+}
+
+const MEMBER: &str = "member/";
+
 /// A change that was accepted and waits, because carrying it out would replace a store's pods.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -258,7 +284,7 @@ pub enum EventKind {
         command: Command,
         /// The namespace.
         namespace: String,
-        /// The policy whose gates are kept, as `--order` names it.
+        /// The policy whose gates are kept, by its name.
         order: String,
         /// Every component of the run, in listing order.
         components: Vec<PlannedComponent>,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Durations {
-    /// From the begin of the run until its gates were open.
+    /// From the start of the run until its gates were open.
     pub waiting: u64,
     /// Applying its objects.
     pub applying: u64,
@@ -18,7 +18,7 @@ pub struct Durations {
 }
 
 impl Durations {
-    /// From the begin of the run until the component served.
+    /// From the start of the run until the component served.
     pub fn total(&self) -> u64 {
         self.waiting + self.own()
     }

@@ -102,7 +102,7 @@ pub struct LadderHop {
     received: Option<Logging>,
     /// Whether it answers a challenge, or says that it could.
     has_credentials: bool,
-    /// Whether the other party is a telephone, as far as the message tells.
+    /// Whether the other party is a phone, as far as the message tells.
     is_of_phone: Option<bool>,
     /// Whether nothing but the address is known of the other party.
     is_peer_unknown: bool,
@@ -222,7 +222,7 @@ impl Ladder {
         &self.lanes
     }
 
-    /// The whole name of a column, where the column has a shorter one: a pod's, or the address of a telephone.
+    /// The whole name of a column, where the column has a shorter one: a pod's, or the address of a phone.
     pub fn whole_name(&self, lane: &str) -> Option<&Printable> {
         self.legend.iter().find(|(short, _)| *short == *lane).map(|(_, whole)| whole)
     }

@@ -1,4 +1,4 @@
-//! The first phone: a pod that tries to get a number and to register it, from the begin of a run.
+//! The first phone: a pod that tries to get a number and to register it, from the start of a run.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};

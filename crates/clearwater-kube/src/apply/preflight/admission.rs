@@ -72,8 +72,7 @@ async fn asked(pods: &Api<Pod>, params: &PostParams, pod: &Pod) -> Result<Pod, k
     let mut pauses = before(Instant::now() + ACCOUNT, doubling(Duration::from_millis(50), Duration::from_millis(500)));
     loop {
         let Err(error) = pods.create(params, pod).await else { return Ok(pod.clone()) };
-        let no_account =
-            |e: &kube::Error| matches!(e, kube::Error::Api(s) if Meaning::NoAccount.is_in(&s.message));
+        let no_account = |e: &kube::Error| matches!(e, kube::Error::Api(s) if Meaning::NoAccount.is_in(&s.message));
         unless_lasting(error, no_account, &mut pauses).await?;
     }
 }

@@ -5,21 +5,21 @@ use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::remedy::{NamesDeed, Remedy};
 use clearwater::text::counted;
 
-use super::super::facts::{Facts, Part};
+use super::super::facts::{Facts, JudgedComponent};
 use super::Said;
 use super::objects::{no_services, no_workloads, services};
 use crate::judge::About;
-use crate::observe::finding::Part as Of;
+use crate::observe::finding::Part;
 
 /// Which check a problem belongs to.
 const fn check(about: &About) -> CheckId {
     match about {
         About::Pods => CheckId::Workloads,
         About::Members => CheckId::Members,
-        About::Pod(_, Of::Programs) => CheckId::Supervisor,
-        About::Pod(_, Of::Program(_)) => CheckId::Programs,
-        About::Pod(_, Of::Name(_)) => CheckId::Names,
-        About::Pod(_, Of::Question(_) | Of::Reach | Of::NotAsked) => CheckId::Answers,
+        About::Pod(_, Part::Programs) => CheckId::Supervisor,
+        About::Pod(_, Part::Program(_)) => CheckId::Programs,
+        About::Pod(_, Part::Name(_)) => CheckId::Names,
+        About::Pod(_, Part::Question(_) | Part::Reach | Part::NotAsked) => CheckId::Answers,
     }
 }
 
@@ -67,7 +67,7 @@ fn fix(id: CheckId, component: Component) -> Remedy {
     }
 }
 
-fn take(said: &mut Said, part: &Part) {
+fn take(said: &mut Said, part: &JudgedComponent) {
     let id = said.id;
     let mut problems = part.judged.problems.iter().filter(|p| check(&p.about) == id).peekable();
     if part.unreached && problems.peek().is_some() {
@@ -77,9 +77,9 @@ fn take(said: &mut Said, part: &Part) {
     }
     for problem in problems {
         let about = match &problem.about {
-            About::Pod(pod, Of::Program(program)) => format!("{pod}, {program}"),
-            About::Pod(pod, Of::Question(n)) => format!("{pod}, question {}", n + 1),
-            About::Pod(pod, Of::Name(asked)) => format!("{pod}, {asked}"),
+            About::Pod(pod, Part::Program(program)) => format!("{pod}, {program}"),
+            About::Pod(pod, Part::Question(n)) => format!("{pod}, question {}", n + 1),
+            About::Pod(pod, Part::Name(asked)) => format!("{pod}, {asked}"),
             About::Pod(pod, _) => pod.clone(),
             About::Pods | About::Members => part.component.name().to_owned(),
         };

@@ -11,11 +11,11 @@ use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Service};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::super::facts::{Facts, Part};
+use super::super::facts::{Facts, JudgedComponent};
 use super::super::inside::{Inside, Usage};
 use super::{before, lines};
 use crate::judge::{About, Judged, Stage};
-use crate::observe::finding::{Finding, Part as Of};
+use crate::observe::finding::{Finding, Part};
 use crate::observe::snapshot::{Kind, Snapshot, Update, WatchEvent};
 use crate::observe::unasked::Unasked;
 
@@ -81,7 +81,10 @@ fn health() -> Facts {
     Facts {
         release: Release::Hunter,
         at: Timestamp::UNIX_EPOCH,
-        parts: components.iter().map(|c| Part { component: *c, judged: judged.clone(), unreached: false }).collect(),
+        parts: components
+            .iter()
+            .map(|c| JudgedComponent { component: *c, judged: judged.clone(), unreached: false })
+            .collect(),
         inside: components
             .iter()
             .filter(|c| **c != Component::Etcd)
@@ -113,7 +116,7 @@ fn is_wrong(facts: &mut Facts, component: Component, about: About) {
     part(facts, component).problems.push(Finding::new(about, "what was seen"));
 }
 
-fn of_pod(part: Of) -> About {
+fn of_pod(part: Part) -> About {
     About::Pod("x-0".to_owned(), part)
 }
 
@@ -148,7 +151,7 @@ const PLANTED: [Planted; 38] = [
         inside(f, "sprout-0").shared = settings("signaling_dns_server=192.0.2.7\n");
     }),
     (3, CheckId::Names, CheckStatus::Failed, |f| {
-        is_wrong(f, Component::Sprout, of_pod(Of::Name("scscf.sprout".to_owned())));
+        is_wrong(f, Component::Sprout, of_pod(Part::Name("scscf.sprout".to_owned())));
     }),
     (4, CheckId::Alias, CheckStatus::Warning, |f| {
         let vip = service("sprout", Component::Sprout, &json!({"clusterIP": "10.96.1.1"}));
@@ -157,15 +160,15 @@ const PLANTED: [Planted; 38] = [
     (5, CheckId::Uris, CheckStatus::Failed, |f| {
         inside(f, "sprout-0").shared = settings("scscf_uri=sip:s.x:5052\nicscf_uri='sip:s.x:5052;transport=tcp'\n");
     }),
-    (6, CheckId::Supervisor, CheckStatus::Failed, |f| is_wrong(f, Component::Homer, of_pod(Of::Programs))),
+    (6, CheckId::Supervisor, CheckStatus::Failed, |f| is_wrong(f, Component::Homer, of_pod(Part::Programs))),
     (6, CheckId::Kernel, CheckStatus::Warning, |f| f.nodes = Ok(vec![node("one", "3.10.0-1160.el7", "True")])),
     (7, CheckId::Programs, CheckStatus::Failed, |f| {
-        is_wrong(f, Component::Ellis, of_pod(Of::Program("mysql".to_owned())));
+        is_wrong(f, Component::Ellis, of_pod(Part::Program("mysql".to_owned())));
     }),
     (8, CheckId::Numbers, CheckStatus::Warning, |f| {
         inside(f, "ellis-0").numbers = Some("OperationalError: (2002, \"Can't connect\")".to_owned());
     }),
-    (10, CheckId::Answers, CheckStatus::Failed, |f| is_wrong(f, Component::HomesteadProv, of_pod(Of::Question(0)))),
+    (10, CheckId::Answers, CheckStatus::Failed, |f| is_wrong(f, Component::HomesteadProv, of_pod(Part::Question(0)))),
     (11, CheckId::Restarts, CheckStatus::Warning, |f| {
         add(
             f,
@@ -211,7 +214,7 @@ const PLANTED: [Planted; 38] = [
         );
     }),
     (26, CheckId::Programs, CheckStatus::Failed, |f| {
-        is_wrong(f, Component::Homestead, of_pod(Of::Program("homestead".to_owned())));
+        is_wrong(f, Component::Homestead, of_pod(Part::Program("homestead".to_owned())));
     }),
     (28, CheckId::EtcdData, CheckStatus::Warning, |f| {
         let second = serde_json::to_value(pod(Component::Etcd, 1)).unwrap();
@@ -293,7 +296,7 @@ fn what_could_not_be_seen_is_said_by_the_check_that_needs_it() {
         // Who cannot say which programs run is wrong itself.
         (
             |f| {
-                is_wrong(f, Component::Homer, of_pod(Of::Programs));
+                is_wrong(f, Component::Homer, of_pod(Part::Programs));
                 part(f, Component::Homer).unchecked.push("programs: the socket is gone".to_owned());
             },
             &[CheckId::Supervisor, CheckId::Programs],
@@ -312,7 +315,7 @@ fn what_could_not_be_seen_is_said_by_the_check_that_needs_it() {
         ),
         (
             |f| {
-                is_wrong(f, Component::Homer, of_pod(Of::Reach));
+                is_wrong(f, Component::Homer, of_pod(Part::Reach));
                 f.parts.iter_mut().for_each(|p| p.unreached = true);
             },
             &[CheckId::Answers],

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::super::UpOptions;
 use super::early::{self, Early};
-use super::open::{Late, Names};
+use super::open::{Late, NamesGate};
 use super::unit::{Applied, Unit, Units};
 use super::{Context, Dispatcher, Writing, repair};
 use crate::apply::checks::heed;
@@ -324,7 +324,7 @@ async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, steering:
         gatherers: JoinSet::new(),
         repairs: repair::Repairs::default(),
         late,
-        names: gate(&options, &scope).map(|gate| Names::begin(gate, &cluster)),
+        names: gate(&options, &scope).map(|gate| NamesGate::begin(gate, &cluster)),
         cancelled: None,
         failed_at: None,
         trouble: None,

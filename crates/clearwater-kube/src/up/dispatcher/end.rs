@@ -8,7 +8,7 @@ use clearwater::text::seconds;
 use kube::ResourceExt;
 
 use super::Dispatcher;
-use super::open::Names;
+use super::open::NamesGate;
 use super::unit::{Phase, Stated, Unit};
 use crate::pod::object::pod_name;
 use crate::run::{GRACE, evidence, millis};
@@ -47,7 +47,7 @@ impl Dispatcher {
     /// cluster's DNS, which is everybody's, is never left unproved.
     fn has_stopped(&self) -> bool {
         let late = self.cancelled.is_some_and(|(_, at)| at.elapsed() >= GRACE);
-        (self.is_quiet() || late) && !self.names.as_ref().is_some_and(Names::is_at_work)
+        (self.is_quiet() || late) && !self.names.as_ref().is_some_and(NamesGate::is_at_work)
     }
 
     /// Whether nothing is being written.

@@ -34,7 +34,7 @@ pub(super) struct Late {
 }
 
 /// The names that Bono asks for, put into DNS while the others come up.
-pub(super) struct Names {
+pub(super) struct NamesGate {
     pub(super) gate: Gate,
     /// The work that is under way.
     pub(super) early: Option<JoinHandle<Result<(), ApplyError>>>,
@@ -45,7 +45,7 @@ pub(super) struct Names {
     pub(super) cancel: CancellationToken,
 }
 
-impl Names {
+impl NamesGate {
     pub(super) fn begin(gate: Gate, cluster: &Cluster) -> Self {
         let (say, said) = mpsc::unbounded_channel();
         let mut names = Self { gate, early: None, under_way: None, say, said, cancel: CancellationToken::new() };

@@ -13,13 +13,13 @@ use super::problem::{KeyPath, Problem, ProblemKind, quoted};
 use super::{Deployment, DeploymentFile};
 
 /// A problem, and the values it was concluded from: where one of them could not be read, nothing is concluded.
-pub(super) struct Finding {
+pub(super) struct Fault {
     pub(super) problem: Problem,
     pub(super) about: Vec<KeyPath>,
 }
 
 /// What is wrong with a file on whatever namespace it is put.
-pub(super) fn file(file: &DeploymentFile) -> Vec<Finding> {
+pub(super) fn file(file: &DeploymentFile) -> Vec<Fault> {
     let mut check = Check { file, found: Vec::new() };
     names::check(&mut check);
     images::check(&mut check);
@@ -31,14 +31,14 @@ pub(super) fn file(file: &DeploymentFile) -> Vec<Finding> {
 }
 
 /// What is wrong with a file on this namespace.
-pub(super) fn deployment(deployment: &Deployment) -> Vec<Finding> {
+pub(super) fn deployment(deployment: &Deployment) -> Vec<Fault> {
     let mut check = Check { file: deployment.file(), found: Vec::new() };
     names::check_namespace(&mut check, deployment);
     check.found
 }
 
 /// What the containers' own scripts would make of a deployment that is sound otherwise.
-pub(super) fn environment(deployment: &Deployment) -> Vec<Finding> {
+pub(super) fn environment(deployment: &Deployment) -> Vec<Fault> {
     let mut check = Check { file: deployment.file(), found: Vec::new() };
     settings::check_environment(&mut check, deployment);
     check.found
@@ -46,7 +46,7 @@ pub(super) fn environment(deployment: &Deployment) -> Vec<Finding> {
 
 struct Check<'a> {
     file: &'a DeploymentFile,
-    found: Vec<Finding>,
+    found: Vec<Fault>,
 }
 
 impl Check<'_> {
@@ -69,7 +69,7 @@ impl Check<'_> {
         // What is missing stands nowhere: what it is missing for does.
         let places = &self.file.places;
         let place = about.iter().find_map(|path| places.at(path)).or_else(|| places.of(&key)).cloned();
-        self.found.push(Finding { problem: Problem { kind, place, key, message }, about: about.to_vec() });
+        self.found.push(Fault { problem: Problem { kind, place, key, message }, about: about.to_vec() });
     }
 
     /// Says so where a value has not the form that `of` wants.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use super::{Check, Finding, form, path};
+use super::{Check, Fault, form, path};
 use crate::component::{Component, Release};
 use crate::config::problem::{KeyPath, Problem, ProblemKind};
 use crate::config::{Deployment, DnsBackend};
@@ -52,7 +52,7 @@ pub(super) fn check_namespace(check: &mut Check<'_>, deployment: &Deployment) {
         let message = format!("the namespace {:?} {why}", deployment.namespace());
         // It was written elsewhere: on the command line, in a kubeconfig, or in a program.
         let problem = Problem { kind: ProblemKind::WrongValue, place: None, key: KeyPath::default(), message };
-        check.found.push(Finding { problem, about: Vec::new() });
+        check.found.push(Fault { problem, about: Vec::new() });
         return;
     }
     let (zone, domain) = (deployment.zone(), deployment.cluster_domain().to_owned());

@@ -98,6 +98,14 @@ pub fn without_owned(text: &str, owner: &Owner) -> String {
     without(text, |line| owner.part_of(line))
 }
 
+/// An owner's lines without its mark, in the order of the text.
+pub fn owned_lines<'a>(text: &'a str, owner: &Owner) -> impl Iterator<Item = &'a str> {
+    text.lines().filter_map(move |line| match owner.part_of(line) {
+        LineRole::Own(head) => Some(head.trim()),
+        LineRole::Break(_) | LineRole::Other => None,
+    })
+}
+
 /// How a text ends its lines.
 fn line_end(text: &str) -> &'static str {
     if text.contains("\r\n") { "\r\n" } else { "\n" }

@@ -4,7 +4,7 @@ use super::{LadderHop, LadderNote, Logging};
 use crate::text::Printable;
 
 /// What one column logged: that it sent or received a message, or a line between.
-struct Event<'l> {
+struct Mark<'l> {
     lane: &'l Printable,
     logged: Logging,
     /// Which of the messages, or behind them which of the notes.
@@ -12,19 +12,19 @@ struct Event<'l> {
     is_sent: bool,
 }
 
-fn events<'l>(hops: &'l [LadderHop], notes: &'l [LadderNote]) -> Vec<Event<'l>> {
+fn events<'l>(hops: &'l [LadderHop], notes: &'l [LadderNote]) -> Vec<Mark<'l>> {
     let mut all = Vec::with_capacity(2 * hops.len() + notes.len());
     for (step, hop) in hops.iter().enumerate() {
         if let Some(logged) = hop.sent {
-            all.push(Event { lane: &hop.from, logged, step, is_sent: true });
+            all.push(Mark { lane: &hop.from, logged, step, is_sent: true });
         }
         // What comes back to its sender stands where it was sent.
         if let Some(logged) = hop.received.filter(|_| hop.sent.is_none() || hop.from != hop.to) {
-            all.push(Event { lane: &hop.to, logged, step, is_sent: false });
+            all.push(Mark { lane: &hop.to, logged, step, is_sent: false });
         }
     }
     for (n, note) in notes.iter().enumerate() {
-        all.push(Event { lane: &note.lane, logged: note.logged, step: hops.len() + n, is_sent: true });
+        all.push(Mark { lane: &note.lane, logged: note.logged, step: hops.len() + n, is_sent: true });
     }
     all.sort_unstable_by(|a, b| (a.lane, a.logged).cmp(&(b.lane, b.logged)));
     all
@@ -44,21 +44,21 @@ fn order(hops: &[LadderHop], notes: &[LadderNote]) -> Vec<usize> {
     for event in &events {
         hidden[event.step] += 1;
     }
-    let mut columns: Vec<&[Event<'_>]> = events.chunk_by(|a, b| a.lane == b.lane).collect();
+    let mut columns: Vec<&[Mark<'_>]> = events.chunk_by(|a, b| a.lane == b.lane).collect();
     for head in columns.iter().filter_map(|column| column.first()) {
         hidden[head.step] -= 1;
     }
     let mut is_drawn = vec![false; steps];
     let mut order = Vec::with_capacity(steps);
     loop {
-        let rank = |event: &Event<'_>| match (hidden[event.step], event.is_sent) {
+        let rank = |event: &Mark<'_>| match (hidden[event.step], event.is_sent) {
             (0, _) => 0,
             (_, true) => 1,
             // Received before it was sent: the logs are not of one call.
             (_, false) => 2,
         };
         // Of one moment: what is asked, what is logged of it, what is answered.
-        let kind = |event: &Event<'_>| hops.get(event.step).map_or(1, |hop| if hop.status.is_none() { 0 } else { 2 });
+        let kind = |event: &Mark<'_>| hops.get(event.step).map_or(1, |hop| if hop.status.is_none() { 0 } else { 2 });
         let heads = columns.iter().enumerate().filter_map(|(n, column)| Some((n, column.first()?)));
         let Some((_, next)) = heads.min_by_key(|(n, event)| (rank(event), event.logged.time, kind(event), *n)) else {
             break;

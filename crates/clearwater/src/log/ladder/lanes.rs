@@ -43,7 +43,7 @@ pub(super) struct Columns<'n, F> {
     names: &'n mut Names,
     peers: HashSet<Printable>,
     programs: HashSet<Printable>,
-    /// The telephones by their addresses, in the order in which they appear.
+    /// The phones by their addresses, in the order in which they appear.
     phones: HashMap<Printable, Printable>,
 }
 
@@ -71,7 +71,7 @@ impl<'n, F: Fn(&str) -> Option<String>> Columns<'n, F> {
         fitting(&mut self.programs, lane, MOST_PROGRAMS, self.names, FURTHER_PROGRAMS)
     }
 
-    /// Names the peers that are left: telephones by their number, of which several may stand behind one address, and others by
+    /// Names the peers that are left: phones by their number, of which several may stand behind one address, and others by
     /// the program that other messages tell for their address, or else by that.
     pub(super) fn name_peers(&mut self, hops: &mut [LadderHop], legend: &mut Vec<(Printable, Printable)>) {
         let (phones, programs) = (phones(hops), programs(hops));
@@ -99,7 +99,7 @@ impl<'n, F: Fn(&str) -> Option<String>> Columns<'n, F> {
     }
 }
 
-/// The addresses of telephones: those that bono speaks with as with one, and never as with a server.
+/// The addresses of phones: those that bono speaks with as with one, and never as with a server.
 fn phones(hops: &[LadderHop]) -> HashSet<Printable> {
     let mut all: HashMap<&Printable, bool> = HashMap::new();
     for hop in hops.iter().filter(|hop| hop.is_peer_unknown) {

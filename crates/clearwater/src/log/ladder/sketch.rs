@@ -174,7 +174,7 @@ fn in_one_form(peer: &str) -> String {
     v6.map_or_else(|| peer.to_owned(), |(host, port)| format!("[{host}]:{port}"))
 }
 
-/// Whether the peer of a bono is a telephone: only its own Via is in what it asks, and bono's is the first below; and what it is
+/// Whether the peer of a bono is a phone: only its own Via is in what it asks, and bono's is the first below; and what it is
 /// asked has no further way to go. An answer from it tells nothing.
 fn is_of_phone(message: &SipMessage<'_>) -> Option<bool> {
     let is_answer = message.status().is_some();

@@ -161,7 +161,7 @@ fn a_call_id_with_a_tab_is_found_as_it_is_shown() {
     assert_eq!((drawn.hops().len(), drawn.hops().first().map(|hop| hop.call_id.as_str())), (3, Some("tab id@h")));
 }
 
-/// pjsip writes no brackets around an IPv6 address: with and without them it is one telephone.
+/// pjsip writes no brackets around an IPv6 address: with and without them it is one phone.
 #[test]
 fn an_address_has_one_form() {
     let records = [
