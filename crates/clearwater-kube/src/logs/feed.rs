@@ -63,29 +63,30 @@ pub(super) struct Feed {
     last: Option<Timestamp>,
     batch: Vec<(Timestamp, Item)>,
     batch_bytes: usize,
-    /// How far the cluster's clock is ahead of this machine's.
-    skew: SignedDuration,
-    skew_said: bool,
+    clock: Clock,
     /// How many records of the past are wanted, until it has been brought.
     tail: Option<usize>,
-    /// How far the clock of who writes is ahead of the API server's, where that is told.
-    ahead: Option<SignedDuration>,
-    lag: Lag,
     pub(super) caught_up: bool,
 }
 
-/// Tells a clock that is behind from lines that come late once.
+/// The clocks of the cluster and of who writes. Tells one that is behind from lines that come late once.
 #[derive(Debug, Default)]
-struct Lag {
+struct Clock {
+    /// How far the cluster's clock is ahead of this machine's.
+    skew: SignedDuration,
+    /// How far the clock of who writes is ahead of the API server's, where that is told.
+    ahead: Option<SignedDuration>,
+    /// Whether it was said that it is wrong.
+    is_said: bool,
     /// Since when every line came [`BEHIND`] after it was written.
     since: Option<Timestamp>,
     /// Whether nothing waited to be read before the present batch.
     waited: bool,
 }
 
-impl Lag {
+impl Clock {
     /// Takes how late lines came, where the reader was waiting for them; tells whether their clock is behind.
-    fn is_of_clock(&mut self, now: Timestamp, lag: SignedDuration, waited: bool) -> bool {
+    fn is_behind(&mut self, now: Timestamp, lag: SignedDuration, waited: bool) -> bool {
         if waited {
             self.since = if lag < BEHIND { None } else { self.since.or(Some(now)) };
         }
@@ -117,11 +118,8 @@ impl Feed {
             last: None,
             batch: Vec::new(),
             batch_bytes: 0,
-            skew,
-            skew_said: false,
+            clock: Clock { skew, ..Clock::default() },
             tail: None,
-            ahead: None,
-            lag: Lag::default(),
             caught_up: false,
         }
     }
@@ -133,7 +131,7 @@ impl Feed {
 
     /// What time it is in the cluster.
     pub(super) fn now(&self) -> Timestamp {
-        now(self.skew)
+        now(self.clock.skew)
     }
 
     /// When the last line was written.
@@ -267,10 +265,10 @@ impl Feed {
         lag: SignedDuration,
     ) -> Result<(), ReceiverClosed> {
         // What waited to be read may be old for another reason.
-        let waited = std::mem::take(&mut self.lag.waited);
-        let is_behind = match self.ahead {
+        let waited = std::mem::take(&mut self.clock.waited);
+        let is_behind = match self.clock.ahead {
             Some(ahead) => ahead <= -BEHIND,
-            None => self.caught_up && self.lag.is_of_clock(now, lag, waited),
+            None => self.caught_up && self.clock.is_behind(now, lag, waited),
         };
         let latest = now.checked_add(AHEAD).unwrap_or(now);
         let earliest = now.checked_sub(BEHIND).unwrap_or(now);
@@ -281,9 +279,9 @@ impl Feed {
                 *time = now;
             }
         }
-        let Some(wrong) = wrong.filter(|_| !self.skew_said) else { return Ok(()) };
-        self.skew_said = true;
-        let by = self.ahead.filter(|_| is_behind).unwrap_or_else(|| wrong.duration_since(now)).as_secs();
+        let Some(wrong) = wrong.filter(|_| !self.clock.is_said) else { return Ok(()) };
+        self.clock.is_said = true;
+        let by = self.clock.ahead.filter(|_| is_behind).unwrap_or_else(|| wrong.duration_since(now)).as_secs();
         let way = if by < 0 { "behind" } else { "ahead of" };
         self.trouble(format!(
             "its clock is {} s {way} the API server's; its lines are placed where they were read",
@@ -294,12 +292,12 @@ impl Feed {
 
     /// Takes in how far the clock of who writes is ahead of the API server's. How late lines come tells nothing any more.
     pub(super) fn clock_is(&mut self, ahead: SignedDuration) {
-        self.ahead = Some(ahead);
+        self.clock.ahead = Some(ahead);
     }
 
     /// Says that nothing waits to be read.
     pub(super) fn waits(&mut self) {
-        self.lag.waited = true;
+        self.clock.waited = true;
     }
 
     /// Says that the present is reached.
@@ -352,13 +350,13 @@ mod tests {
     fn a_clock_is_behind_when_every_line_is_late_for_long() {
         let at = |s: i64| Timestamp::from_second(s).unwrap();
         let (late, not) = (SignedDuration::from_secs(5), SignedDuration::from_millis(20));
-        let mut lag = Lag::default();
-        assert!(!lag.is_of_clock(at(0), late, true) && !lag.is_of_clock(at(9), late, true));
-        assert!(lag.is_of_clock(at(10), late, true));
-        assert!(!lag.is_of_clock(at(11), not, true), "one line in time");
-        assert!(!lag.is_of_clock(at(12), late, true) && !lag.is_of_clock(at(20), not, true));
+        let mut clock = Clock::default();
+        assert!(!clock.is_behind(at(0), late, true) && !clock.is_behind(at(9), late, true));
+        assert!(clock.is_behind(at(10), late, true));
+        assert!(!clock.is_behind(at(11), not, true), "one line in time");
+        assert!(!clock.is_behind(at(12), late, true) && !clock.is_behind(at(20), not, true));
         // What the reader was too slow for says nothing of clocks.
-        assert!(!lag.is_of_clock(at(21), late, false) && !lag.is_of_clock(at(40), late, false));
+        assert!(!clock.is_behind(at(21), late, false) && !clock.is_behind(at(40), late, false));
     }
 
     #[tokio::test]
@@ -451,7 +449,7 @@ mod tests {
             feed.clock_is(SignedDuration::from_secs(ahead));
             feed.caught_up().await.unwrap();
             // For so long every line has come late.
-            feed.lag.since = Some(Timestamp::now() - SignedDuration::from_secs(60));
+            feed.clock.since = Some(Timestamp::now() - SignedDuration::from_secs(60));
             let written = Timestamp::now() - SignedDuration::from_secs(5);
             for _ in 0..2 {
                 feed.waits();

@@ -52,7 +52,7 @@ pub(super) struct Files {
     pub(super) grammar: LogGrammar,
 }
 
-/// The files of one container.
+/// The files of one container: where they are, what of them is wanted, and what all sources share, handed to each.
 pub(super) struct Follower {
     pub(super) pods: Api<Pod>,
     pub(super) source: Arc<LogSource>,
