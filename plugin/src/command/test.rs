@@ -158,13 +158,13 @@ fn via(word: &str) -> Result<Via, CliError> {
 
 impl From<ExerciseError> for CliError {
     fn from(error: ExerciseError) -> Self {
-        let rights =
-            |error| Self::Unready(format!("{error}; `kubectl clearwater rbac test` writes the Role that is needed"));
         match error {
             ExerciseError::NoBono { .. } => {
                 Self::Unready(format!("{error}; see `kubectl clearwater status`, and bring it up first"))
             }
-            error if error.is_of_rights() => rights(error),
+            error if error.is_of_rights() => {
+                Self::Connection(format!("{error}; `kubectl clearwater rbac test` writes the Role that is needed"))
+            }
             error => Self::Connection(error.to_string()),
         }
     }

@@ -21,8 +21,8 @@ pub enum ApiVersion {
 
 /// The deployment file `clearwater.yaml`.
 ///
-/// Every key but `apiVersion` has a default, so the smallest file is that one line. A field is a key of the file's first level,
-/// as many as these are.
+/// Every key but `apiVersion` has a default, so the smallest file is that one line.
+// A field is a key of the file's first level, as many as these are.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeploymentFile {
