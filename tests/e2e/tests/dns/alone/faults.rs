@@ -134,7 +134,7 @@ fn what_stands_in_the_way_is_told_and_nothing_is_written() -> Result<()> {
 
     // No right to kube-system.
     let user = namespace.user("limited", &Rights::Admin)?;
-    let limited = put(&Plugin::as_user(&user, namespace.name())?, &[])?.expect(4)?;
+    let limited = put(&Plugin::as_user(&user, namespace.name())?, &[])?.expect(1)?;
     ensure!(limited.err.contains("in kube-system"), "the right is not named:\n{}", limited.err);
 
     let before = format!("clearwater-dns-before.{}", namespace.name());
