@@ -96,8 +96,10 @@ mod tests {
     use super::*;
     use crate::log::{Ladder, LogGrammar};
 
+    type Row = (&'static str, Timestamp, Record);
+
     /// What was logged of a call at this second, by bono or by sprout; or a line that names it, or nobody.
-    fn record(second: usize, call: &str, kind: usize) -> (&'static str, Timestamp, Record) {
+    fn record(second: usize, call: &str, kind: usize) -> Row {
         let time: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
         let head = format!("23-11-2026 10:00:{second:02}.000 UTC");
         let message = |first: &str, way: &str, peer: &str| {
@@ -136,7 +138,7 @@ mod tests {
         text
     }
 
-    fn logged((lane, time, record): &(&'static str, Timestamp, Record)) -> Logged<'_> {
+    fn logged((lane, time, record): &Row) -> Logged<'_> {
         Logged { lane, component: lane, time: *time, record }
     }
 

@@ -3,7 +3,7 @@
 use ratatui::layout::{Rect, Size};
 
 use super::flow::Flow;
-use super::text::wrapped;
+use super::text::worded;
 
 /// From how many columns on a message stands beside the drawing and not below it.
 const WIDE: u16 = 100;
@@ -37,7 +37,7 @@ impl Areas {
     }
 
     pub(super) fn of_flow(size: Size, flow: &Flow) -> Self {
-        let lines = flow.words().iter().map(|words| wrapped(words, size.width.into()).len()).sum::<usize>();
+        let lines = flow.words().iter().map(|words| worded(words, size.width.into()).len()).sum::<usize>();
         let lines = u16::try_from(lines).unwrap_or(u16::MAX).clamp(1, MOST_WORDS);
         let mut areas = Self::stacked(size, 1, if size.height >= HIGH { lines } else { 1 });
         let (all, share) = (areas.body, flow.share());

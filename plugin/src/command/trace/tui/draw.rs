@@ -12,7 +12,7 @@ use super::areas::Areas;
 use super::flow::Flow;
 use super::list::List;
 use super::state::{State, View};
-use super::text::{Page, cut, fitted, wrapped};
+use super::text::{Page, cut, fitted, worded, wrapped};
 
 /// The bars above and below, and the line that is looked at.
 const BAR: Style = Style::new().add_modifier(Modifier::REVERSED);
@@ -112,7 +112,7 @@ impl Painter<'_, '_> {
         } else {
             vec![state.notice.clone()]
         };
-        let lines: Vec<_> = words.iter().flat_map(|words| wrapped(words, columns)).collect();
+        let lines: Vec<_> = words.iter().flat_map(|words| worded(words, columns)).collect();
         let height = usize::from(area.height);
         for (row, line) in lines.iter().take(height).enumerate() {
             let is_cut = row + 1 == height && lines.len() > height;
@@ -176,9 +176,8 @@ impl Painter<'_, '_> {
             let style = match step {
                 _ if is_at => BAR,
                 Some(LadderStep::Note(_)) if step.is_some_and(|step| flow.is_grave(step)) => Color::Red.into(),
-                Some(LadderStep::Note(_)) => DIM,
+                Some(LadderStep::Note(_)) | None => DIM,
                 Some(LadderStep::Hop(_)) => step.and_then(|step| flow.status(step)).map_or(BOLD, of_status),
-                None => DIM,
             };
             let text = if is_at { fitted(&text, areas.body.width.into()) } else { text };
             self.line(Line::styled(text, style), areas.body, row);
@@ -228,9 +227,9 @@ fn wrapped_end(text: &str, columns: usize) -> String {
 
 /// The column of marks.
 const MARK: usize = 2;
-/// How wide the columns are at least, and which of them take what is left. Those that have no room are left out.
+/// How wide the columns are at least, and which of them take how many parts of what is left. Those that have no room are left out.
 const LEAST: [usize; 8] = [12, 16, 14, 14, 8, 6, 9, 12];
-const GROWS: [bool; 8] = [false, true, true, true, false, false, false, true];
+const GROWS: [usize; 8] = [0, 1, 2, 2, 0, 0, 0, 1];
 /// How wide the first is with the date.
 const WITH_DATE: usize = 23;
 
@@ -244,10 +243,10 @@ fn widths(columns: usize, has_days: bool) -> Vec<usize> {
     };
     let mut widths: Vec<usize> = least.take_while(fits).collect();
     let taken = MARK + widths.iter().map(|width| width + 1).sum::<usize>();
-    let growing = GROWS.iter().take(widths.len()).filter(|grows| **grows).count();
-    let more = columns.saturating_sub(taken).checked_div(growing).unwrap_or(0);
-    for (width, _) in widths.iter_mut().zip(GROWS).filter(|(_, grows)| *grows) {
-        *width += more;
+    let parts = GROWS.iter().take(widths.len()).sum();
+    let part = columns.saturating_sub(taken).checked_div(parts).unwrap_or(0);
+    for (width, parts) in widths.iter_mut().zip(GROWS) {
+        *width += part * parts;
     }
     // The last takes what cannot be shared.
     let taken = MARK + widths.iter().map(|width| width + 1).sum::<usize>();

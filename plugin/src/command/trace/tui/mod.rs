@@ -162,7 +162,10 @@ impl Desk {
             while event::poll(wait)? {
                 let action = match event::read()? {
                     Event::Key(key) => Key::of(key).and_then(|key| self.take(Input::Key(key))),
-                    Event::Resize(width, height) => self.take(Input::Size(Size::new(width, height))),
+                    Event::Resize(width, height) => {
+                        screen.refresh()?;
+                        self.take(Input::Size(Size::new(width, height)))
+                    }
                     _ => None,
                 };
                 match action {

@@ -8,7 +8,9 @@ use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::execute;
-use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+use ratatui::crossterm::terminal::{
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
 use ratatui::layout::Size;
 
 use super::draw::draw;
@@ -33,8 +35,7 @@ impl Screen {
             }));
             signal::before_the_end(give_back);
         });
-        let open = take().and_then(|()| Terminal::new(CrosstermBackend::new(stdout())));
-        open.map(Self).inspect_err(|_| give_back())
+        take().and_then(|()| terminal()).map(Self).inspect_err(|_| give_back())
     }
 
     pub(super) fn size(&self) -> io::Result<Size> {
@@ -45,9 +46,11 @@ impl Screen {
         self.0.draw(|frame| draw(state, frame)).map(|_| ())
     }
 
-    /// Draws all of it anew the next time.
+    /// Draws all of it anew the next time. [`Terminal::clear`] asks where the cursor is, which not every terminal answers.
     pub(super) fn refresh(&mut self) -> io::Result<()> {
-        self.0.clear()
+        execute!(stdout(), Clear(ClearType::All))?;
+        self.0 = terminal()?;
+        Ok(())
     }
 
     /// Gives the terminal back and stops, until somebody goes on.
@@ -63,6 +66,10 @@ impl Drop for Screen {
     fn drop(&mut self) {
         give_back();
     }
+}
+
+fn terminal() -> io::Result<Terminal<CrosstermBackend<Stdout>>> {
+    Terminal::new(CrosstermBackend::new(stdout()))
 }
 
 fn take() -> io::Result<()> {

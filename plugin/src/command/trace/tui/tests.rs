@@ -317,7 +317,7 @@ fn happens() -> impl Strategy<Value = Happens> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
     #[test]
     fn whatever_is_pressed_and_whatever_comes_every_place_is_there(all in prop::collection::vec(happens(), 0..60)) {
         let mut hand = Hand::new(&logs(), (80, 24));

@@ -23,6 +23,25 @@ pub(super) fn wrapped(line: &str, columns: usize) -> Vec<&str> {
     parts
 }
 
+/// The same, parted between words where there are any.
+pub(super) fn worded(mut line: &str, columns: usize) -> Vec<&str> {
+    let mut parts = Vec::new();
+    loop {
+        let first = wrapped(line, columns).first().map_or(0, |first| first.len());
+        let (part, rest) = line.split_at(first);
+        if rest.is_empty() {
+            parts.push(line);
+            return parts;
+        }
+        let end = if rest.starts_with(' ') { first } else { part.rfind(' ').map_or(first, |blank| blank + 1) };
+        parts.push(line[..end].trim_end());
+        line = line[end..].trim_start();
+        if line.is_empty() {
+            return parts;
+        }
+    }
+}
+
 /// The text, or as much of it as goes into so many columns, with a mark that it was cut.
 pub(super) fn cut(text: &str, columns: usize) -> String {
     if text.chars().map(width).sum::<usize>() <= columns {
@@ -108,6 +127,9 @@ mod tests {
         assert_eq!(wrapped("日本語", 4), ["日本", "語"]);
         assert_eq!(wrapped("日本", 1), ["日", "本"]);
         assert_eq!((wrapped("", 4), wrapped("ab", 0)), (vec![""], vec!["a", "b"]));
+        assert_eq!(worded("it failed at once", 9), ["it failed", "at once"]);
+        assert_eq!(worded("abcdef gh", 4), ["abcd", "ef", "gh"]);
+        assert_eq!((worded("", 4), worded("ab", 0)), (vec![""], vec!["a", "b"]));
         assert_eq!((cut("abcdef", 4), cut("abcd", 4), cut("日本語", 4)), ("abc…".into(), "abcd".into(), "日…".into()));
         assert_eq!(
             (fitted("ab", 4), fitted("日本語", 4), fitted("ab", 0)),
@@ -121,6 +143,9 @@ mod tests {
             let parts = wrapped(&line, columns);
             prop_assert_eq!(parts.concat(), line.clone());
             let wide = |text: &str| text.chars().map(width).sum::<usize>();
+            let words = worded(&line, columns).concat();
+            let solid = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+            prop_assert_eq!(solid(&words), solid(&line));
             prop_assert!(parts.iter().all(|part| wide(part) <= columns || part.chars().filter(|c| width(*c) > 0).count() <= 1));
             prop_assert!(wide(&cut(&line, columns)) <= columns && wide(&fitted(&line, columns)) == columns);
         }
