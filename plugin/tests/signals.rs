@@ -293,6 +293,26 @@ fn the_interactive_view_gives_the_terminal_back() {
     }
 }
 
+/// Neither a cluster that says nothing nor one that says much holds who looks around in calls.
+#[test]
+fn a_live_view_ends_as_promptly() {
+    let dir = tempfile::tempdir().unwrap();
+    for manners in [Manners::Silent, Manners::Answering, Manners::Dripping] {
+        let server = Server::start(manners);
+        server.kubeconfig(&dir.path().join("kubeconfig"), Some("ims"));
+        let program = env!("CARGO_BIN_EXE_kubectl-clearwater");
+        let command = format!("stty rows 24 columns 80; exec {program} trace --tui --follow");
+        let mut tui = OnTerminal::shell(dir.path(), &command);
+        server.await_request(|_| true);
+        tui.until("reading");
+        tui.press(b"\x03");
+        let shown = tui.shown.clone();
+        let (ended, took) = end(tui.child, "trace --tui --follow");
+        let shown = String::from_utf8_lossy(&shown.lock().unwrap()).into_owned();
+        assert!(ended == Some(130) && took < PROMPT, "{manners:?}: exit {ended:?} after {took:?}\n{shown}");
+    }
+}
+
 /// What has not been read is never told to be none.
 #[test]
 fn a_trace_of_saved_logs_that_is_ended_says_how_far_it_came() {

@@ -186,6 +186,18 @@ fn the_screens_as_they_are_seen() {
     insta::assert_snapshot!("help_80x24", hand.screen());
 }
 
+/// What docs/trace.md shows is what is seen.
+#[test]
+fn the_picture_in_the_docs_is_a_screen() {
+    let docs = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/trace.md")).unwrap();
+    let picture = docs.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let mut hand = Hand::ready((110, 16));
+    hand.press(&[Key::Down, Key::Enter]);
+    let lines =
+        hand.screen().lines().map(|line| format!("{}\n", line.trim_end_matches("  <").trim_end())).collect::<String>();
+    assert_eq!(picture, lines, "{lines}");
+}
+
 #[test]
 fn keys_do_what_sngreps_do() {
     let mut hand = Hand::ready((80, 24));
