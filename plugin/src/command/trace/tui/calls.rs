@@ -44,7 +44,7 @@ impl Calls {
         };
         let Some(call_id) = message.call_id() else { return };
         self.dialogs.take(entry.time, message);
-        // Polls are in no dialog.
+        // Polls are in no dialog, and of a subscriber only what names it is kept: there is room for a longer time then.
         if self.dialogs.of_call(&call_id).next().is_some() {
             self.store.take(logged(entry), Some(message));
             self.touched.insert(call_id.into_owned());
