@@ -8,6 +8,7 @@ mod proxy;
 mod token_file;
 
 use std::path::PathBuf;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use clap::Args;
@@ -15,6 +16,7 @@ use clearwater_kube::{Cluster, REQUEST_TIMEOUT, RequestPolicy};
 
 use crate::duration::{LONGEST, duration};
 use crate::error::CliError;
+use crate::output::Word;
 
 pub(crate) use namespace::Namespace;
 
@@ -84,6 +86,9 @@ pub(crate) struct Connection {
     /// How long to wait for one answer of the API server, as in 30s, 2m [default: 30s]; 0 waits without end
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration, hide_short_help = true)]
     request_timeout: Option<Duration>,
+    /// Who hears what is waited for, where that is not said on standard error.
+    #[arg(skip)]
+    words: Option<Sender<Word>>,
 }
 
 /// What goes to the API server in a header: it takes no control characters.
@@ -97,10 +102,22 @@ fn sendable(text: &str) -> Result<String, String> {
 impl Connection {
     /// A namespace of the cluster, each request within the time that was asked for.
     pub(crate) async fn cluster(&self, namespace: impl Into<String>) -> Result<Cluster, CliError> {
-        let policy = RequestPolicy::new(self.deadline()).telling(|what| {
-            crate::reporter::line(&mut anstream::stderr(), &format!("waiting for {what}"));
+        let words = self.words.clone();
+        let policy = RequestPolicy::new(self.deadline()).telling(move |what| {
+            let said = format!("waiting for {what}");
+            match &words {
+                Some(words) => {
+                    let _ = words.send(Word::note(&said));
+                }
+                None => crate::reporter::line(&mut anstream::stderr(), &said),
+            }
         });
         Ok(Cluster::with_requests(self.client().await?, namespace, &policy))
+    }
+
+    /// The same, of which another hears what is waited for.
+    pub(crate) fn heard_by(self, words: Sender<Word>) -> Self {
+        Self { words: Some(words), ..self }
     }
 
     /// How long one request may take.

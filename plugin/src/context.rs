@@ -1,7 +1,8 @@
 use std::io;
+use std::sync::mpsc::Sender;
 
 use crate::connection::{Connection, Namespace};
-use crate::output::{Results, Talk};
+use crate::output::{Results, Talk, Word};
 use crate::signal::{Listener, Signals};
 
 /// What every command is given: where to write, and how a cluster would be reached.
@@ -16,6 +17,15 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(connection: Connection, listener: Listener) -> Self {
         Self { connection, results: Results::new(), talk: Talk::new(), listener }
+    }
+
+    /// Another one, for what goes on while the terminal is in use: what it says is heard by whoever uses it, and its work ends
+    /// when the listener beside it is told of a signal.
+    pub(crate) fn aside(&self, words: Sender<Word>) -> (Self, Listener) {
+        let listener = Listener::silent();
+        let talk = Talk::heard_by(words.clone());
+        let connection = self.connection.clone().heard_by(words);
+        (Self { connection, results: Results::new(), talk, listener: listener.clone() }, listener)
     }
 
     /// kubectl's connection flags.

@@ -1,5 +1,6 @@
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{self, Write};
+use std::sync::mpsc::Sender;
 
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
@@ -70,7 +71,55 @@ impl Results {
 /// Standard error: what is said beside the result. Nobody has to listen, so failures to write are let go. It may quote what
 /// others wrote: what a terminal would obey is shown.
 #[derive(Debug)]
-pub(crate) struct Talk(AutoStream<io::Stderr>);
+pub(crate) struct Talk(Ear);
+
+/// Who hears what is said.
+#[derive(Debug)]
+enum Ear {
+    Stderr(AutoStream<io::Stderr>),
+    /// Whoever has the terminal, and says it where and when there is room.
+    Other(Sender<Word>),
+}
+
+/// A line that is said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Word {
+    /// What it is, where it is more than a line.
+    tag: Option<(Style, &'static str)>,
+    /// The line, of characters that are only seen.
+    text: String,
+}
+
+impl Word {
+    /// A line as it is.
+    fn line(text: &str) -> Self {
+        Self { tag: None, text: printable(text).into_owned() }
+    }
+
+    /// What is worth knowing.
+    pub(crate) fn note(text: &str) -> Self {
+        Self { tag: Some((NOTE, "note")), text: printable(text).into_owned() }
+    }
+
+    /// Whether it is no more than a line: no note, warning or error.
+    pub(crate) fn is_line(&self) -> bool {
+        self.tag.is_none()
+    }
+
+    /// Without colours.
+    pub(crate) fn plain(&self) -> String {
+        self.tag.map_or_else(|| self.text.clone(), |(_, tag)| format!("{tag}: {}", self.text))
+    }
+}
+
+impl Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.tag {
+            Some((style, tag)) => write!(f, "{style}{tag}:{style:#} {}", self.text),
+            None => f.write_str(&self.text),
+        }
+    }
+}
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
@@ -78,7 +127,12 @@ const NOTE: Style = AnsiColor::Cyan.on_default().bold();
 
 impl Talk {
     pub(crate) fn new() -> Self {
-        Self(anstream::stderr())
+        Self(Ear::Stderr(anstream::stderr()))
+    }
+
+    /// One that is heard by whoever has the terminal.
+    pub(crate) fn heard_by(other: Sender<Word>) -> Self {
+        Self(Ear::Other(other))
     }
 
     /// Says why there is no result.
@@ -98,12 +152,24 @@ impl Talk {
 
     /// Says something as it is.
     pub(crate) fn line(&mut self, text: impl Display) {
-        let _ = writeln!(self.0, "{}", printable(&text.to_string()));
+        self.say(Word::line(&text.to_string()));
     }
 
-    fn tagged(&mut self, style: Style, word: &str, text: impl Display) {
+    /// Says a line.
+    pub(crate) fn say(&mut self, word: Word) {
+        match &mut self.0 {
+            Ear::Stderr(out) => {
+                let _ = writeln!(out, "{word}");
+            }
+            Ear::Other(other) => {
+                let _ = other.send(word);
+            }
+        }
+    }
+
+    fn tagged(&mut self, style: Style, tag: &'static str, text: impl Display) {
         for line in text.to_string().lines() {
-            let _ = writeln!(self.0, "{style}{word}:{style:#} {}", printable(line));
+            self.say(Word { tag: Some((style, tag)), text: printable(line).into_owned() });
         }
     }
 }

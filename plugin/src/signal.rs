@@ -1,8 +1,8 @@
 //! The signals that end a run: one listener hears them for the process's whole life. The one place that knows of
 //! operating systems.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use clearwater::event::CancelReason;
@@ -57,9 +57,14 @@ impl Listener {
         Signals { came: self.came.subscribe(), delivered: self.delivered.clone(), alive: self.alive.clone() }
     }
 
+    /// Tells all that take signals from it that this one came.
+    pub(crate) fn tell(&self, reason: CancelReason) {
+        self.came.send_replace(Some(reason));
+    }
+
     async fn listen(&self, mut sources: Sources) {
         let first = sources.next().await;
-        self.came.send_replace(Some(first));
+        self.tell(first);
         if self.came.receiver_count() == 0 {
             end(first);
         }
@@ -75,8 +80,52 @@ impl Listener {
 
 #[expect(clippy::exit, reason = "what the other threads are stuck in cannot be ended otherwise")]
 fn end(reason: CancelReason) {
+    if let Some(deed) = LAST_DEED.get() {
+        // It may be stuck in what they are stuck in.
+        let (done, is_done) = std::sync::mpsc::channel();
+        let doing = std::thread::Builder::new().spawn(move || {
+            deed();
+            let _ = done.send(());
+        });
+        if doing.is_ok() {
+            let _ = is_done.recv_timeout(SIGN);
+        }
+    }
     // Nothing is said: the terminal may be what they are stuck in.
     std::process::exit(code(reason).into())
+}
+
+/// What is put right before the process is ended from here.
+static LAST_DEED: OnceLock<fn()> = OnceLock::new();
+
+/// Has something put right where a signal ends the process that nobody takes in time.
+pub(crate) fn before_the_end(deed: fn()) {
+    let _ = LAST_DEED.set(deed);
+}
+
+/// Hears SIGTSTP, which stops the process no more: whoever hears it does, when the terminal has been put right.
+#[derive(Debug)]
+pub(crate) struct Stops(Arc<AtomicBool>);
+
+impl Stops {
+    /// Begins to listen, until the process ends.
+    pub(crate) fn listen() -> Self {
+        let came = Arc::default();
+        #[cfg(unix)]
+        let _ = signal_hook::flag::register(signal_hook::consts::SIGTSTP, Arc::clone(&came));
+        Self(came)
+    }
+
+    /// Whether it came since this was asked last.
+    pub(crate) fn came(&self) -> bool {
+        self.0.swap(false, Ordering::SeqCst)
+    }
+}
+
+/// Stops the process until it is told to go on.
+pub(crate) fn stop() {
+    #[cfg(unix)]
+    let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGTSTP);
 }
 
 /// The exit code of a run that a signal ended.

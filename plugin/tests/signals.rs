@@ -157,9 +157,12 @@ struct OnTerminal {
 
 impl OnTerminal {
     fn start(dir: &Path, line: &str) -> Self {
-        let program = env!("CARGO_BIN_EXE_kubectl-clearwater");
+        Self::shell(dir, &format!("exec {} {line}", env!("CARGO_BIN_EXE_kubectl-clearwater")))
+    }
+
+    fn shell(dir: &Path, command: &str) -> Self {
         let mut child = Command::new("script")
-            .args(["--quiet", "--return", "--command", &format!("exec {program} {line}"), "/dev/null"])
+            .args(["--quiet", "--return", "--command", command, "/dev/null"])
             .current_dir(dir)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -239,6 +242,75 @@ fn a_yes_without_ctrl_c_is_one() {
     up.press(b"\x03");
     let (ended, took) = end(up.child, "up");
     assert!(ended == Some(130) && took < PROMPT, "exit {ended:?} after {took:?}");
+}
+
+/// However it ends, the terminal is as it was; and so it is while it is stopped.
+#[test]
+fn the_interactive_view_gives_the_terminal_back() {
+    const LEFT: &str = "\u{1b}[?1049l";
+    const TAKEN: &str = "\u{1b}[?1049h";
+    let dir = tempfile::tempdir().unwrap();
+    let text = "OPTIONX sip:2@ims SIP/2.0\r\nFrom: <sip:1@ims>;tag=a\r\nTo: <sip:2@ims>\r\nCall-ID: c1@x\r\nCSeq: 1 OPTIONX\r\n\r\n";
+    let log = format!(
+        "23-11-2026 10:00:00.000 UTC Verbose a.cpp:8: RX {} bytes Request msg OPTIONX/cseq=1 (rdata0x1) from TCP \
+         192.0.2.7:5060:\n--start msg--\n\n{text}\n--end msg--\n",
+        text.len()
+    );
+    std::fs::write(dir.path().join("bono.log"), log).unwrap();
+    let program = env!("CARGO_BIN_EXE_kubectl-clearwater");
+    let command = format!(
+        "stty rows 24 columns 80; stty -g > before; sh -c 'echo $$ > pid; exec {program} trace --tui --from bono.log'; code=$?; \
+         stty -g > after; exit $code"
+    );
+    let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+    let kill =
+        |signal: &str| assert!(Command::new("kill").args([signal, read("pid").trim()]).status().unwrap().success());
+    for (way, code) in [("q", 0), ("\u{3}", 130), ("-INT", 130), ("-TERM", 143), ("-HUP", 143), ("\u{1a}", 0)] {
+        let mut tui = OnTerminal::shell(dir.path(), &command);
+        tui.until("OPTIONX");
+        match way {
+            "\u{1a}" => {
+                tui.press(way.as_bytes());
+                tui.until(LEFT);
+                let until = Instant::now() + Duration::from_secs(30);
+                while tui.shown().matches(TAKEN).count() < 2 {
+                    assert!(Instant::now() < until, "{}", tui.shown());
+                    std::thread::sleep(Duration::from_millis(50));
+                    // It may come before it has stopped.
+                    kill("-CONT");
+                }
+                tui.press(b"q");
+            }
+            signal if signal.starts_with('-') => kill(signal),
+            key => tui.press(key.as_bytes()),
+        }
+        let shown = tui.shown.clone();
+        let (ended, took) = end(tui.child, way);
+        let shown = String::from_utf8_lossy(&shown.lock().unwrap()).into_owned();
+        assert!(ended == Some(code) && took < PROMPT, "{way:?}: exit {ended:?} after {took:?}\n{shown}");
+        assert_eq!(shown.matches(LEFT).count(), shown.matches(TAKEN).count(), "{way:?}: {shown:?}");
+        assert_eq!(read("after"), read("before"), "{way:?}");
+    }
+}
+
+/// Neither a cluster that says nothing nor one that says much holds who looks around in calls.
+#[test]
+fn a_live_view_ends_as_promptly() {
+    let dir = tempfile::tempdir().unwrap();
+    for manners in [Manners::Silent, Manners::Answering, Manners::Dripping] {
+        let server = Server::start(manners);
+        server.kubeconfig(&dir.path().join("kubeconfig"), Some("ims"));
+        let program = env!("CARGO_BIN_EXE_kubectl-clearwater");
+        let command = format!("stty rows 24 columns 80; exec {program} trace --tui --follow");
+        let mut tui = OnTerminal::shell(dir.path(), &command);
+        server.await_request(|_| true);
+        tui.until("reading");
+        tui.press(b"\x03");
+        let shown = tui.shown.clone();
+        let (ended, took) = end(tui.child, "trace --tui --follow");
+        let shown = String::from_utf8_lossy(&shown.lock().unwrap()).into_owned();
+        assert!(ended == Some(130) && took < PROMPT, "{manners:?}: exit {ended:?} after {took:?}\n{shown}");
+    }
 }
 
 /// What has not been read is never told to be none.

@@ -114,6 +114,9 @@ fn one_call_is_drawn_as_it_is_asked_for() {
         (["trace", "--from", "saved", "-o", "call.pcapng"], "lists what there is"),
         (["trace", "--from", "saved", CALL, "-ojson"], "are of the list"),
         (["trace", "--from", "saved", CALL, "-ocall.pcap"], "ends with .pcapng"),
+        (["trace", "--from", "saved", "--failed", "--tui"], "--tui draws on a terminal"),
+        (["trace", "--from", "saved", "--tui", "-ojson"], "cannot be used with"),
+        (["trace", "--from", "saved", CALL, "--tui"], "cannot be used with"),
     ] {
         let (code, _, err) = plugin(dir.path(), &args);
         assert!(code == Some(2) && err.contains(said), "{args:?}: {err}");

@@ -200,6 +200,13 @@ impl Dialogs {
         is_new.then_some(&*dialog)
     }
 
+    /// The dialogs of a Call-ID as they are by now, each with its place among them, which stays. Those that do not name the
+    /// subject are left out.
+    pub fn of_call(&self, call_id: &str) -> impl Iterator<Item = (usize, &Dialog)> {
+        let all = self.all.get(call_id).into_iter().flatten().enumerate();
+        all.filter(|(_, dialog)| dialog.is_of_subject)
+    }
+
     /// How many messages were left out, because there were more dialogs than are kept.
     pub fn left_out(&self) -> u64 {
         self.left_out
@@ -343,6 +350,18 @@ mod tests {
         }
         let polls = dialogs(&[("OPTIONS", "1 OPTIONS"), ("200", "1 OPTIONS")], None);
         assert_eq!((polls.polls(), polls.finish().len()), (1, 0));
+    }
+
+    #[test]
+    fn a_call_can_be_looked_at_while_messages_come() {
+        let mut all = dialogs(&[("INVITE", "1 INVITE"), ("180", "1 INVITE")], None);
+        let outcome =
+            |all: &Dialogs| all.of_call("c1").map(|(place, d)| (place, d.messages, d.outcome())).collect::<Vec<_>>();
+        assert_eq!(outcome(&all), [(0, 2, DialogOutcome::Unanswered)]);
+        let busy = record("SIP/2.0 486 Busy Here", "1 INVITE", "c1");
+        all.take("2026-11-23T10:00:09Z".parse().unwrap(), &SipMessage::of(&busy).unwrap());
+        assert_eq!(outcome(&all), [(0, 3, DialogOutcome::Failed)]);
+        assert_eq!(all.of_call("c2").count() + dialogs(&[("INVITE", "1 INVITE")], Some("3")).of_call("c1").count(), 0);
     }
 
     #[test]

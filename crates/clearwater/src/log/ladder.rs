@@ -3,8 +3,9 @@ mod draw;
 mod failure;
 mod lanes;
 mod sketch;
+mod store;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
 
 use bytes::Bytes;
@@ -12,16 +13,20 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Identity, Level, Record, SipMessage};
 use crate::names::named;
-use crate::text::Printable;
+use crate::text::{Printable, printable};
 
+pub use draw::{LadderLine, LadderStep};
 pub use failure::CallFailure;
 pub use sketch::Sketch;
+pub use store::CallStore;
 
 /// What a [`Ladder`] is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Traced {
     /// One dialogue or transaction, by its Call-ID.
     Call(String),
+    /// Several of them.
+    Calls(BTreeSet<String>),
     /// Everything that names a subscriber.
     Subscriber(Identity),
 }
@@ -31,18 +36,25 @@ impl Traced {
     pub fn is_in(&self, record: &[u8]) -> bool {
         match self {
             Self::Call(id) => memchr::memmem::find(record, id.as_bytes()).is_some(),
+            Self::Calls(ids) => ids.iter().any(|id| memchr::memmem::find(record, id.as_bytes()).is_some()),
             Self::Subscriber(identity) => identity.is_mentioned_in(record),
         }
     }
 
-    /// The same, or not known before the header is read: a Call-ID is compared as it is shown, and may stand there otherwise.
+    /// The same, or not known before the header is read: a Call-ID is compared as it is shown, and may stand there otherwise;
+    /// and of many, one header is read sooner than each is looked for.
     fn may_be_in(&self, record: &[u8]) -> bool {
-        matches!(self, Self::Call(id) if id.contains(['\\', ' '])) || self.is_in(record)
+        match self {
+            Self::Call(id) if id.contains(['\\', ' ']) => true,
+            Self::Calls(_) => true,
+            Self::Call(_) | Self::Subscriber(_) => self.is_in(record),
+        }
     }
 
     pub(super) fn has(&self, message: &SipMessage<'_>) -> bool {
         match self {
             Self::Call(id) => message.call_id().is_some_and(|c| c == id.as_str()),
+            Self::Calls(ids) => message.call_id().is_some_and(|c| ids.contains(&*c)),
             Self::Subscriber(identity) => {
                 ["From", "To", "P-Asserted-Identity", "P-Preferred-Identity"]
                     .iter()
@@ -110,7 +122,7 @@ pub struct LadderHop {
 
 impl LadderHop {
     /// What is written at its arrow: of an answer, what it answers as well.
-    fn label(&self) -> Printable {
+    pub fn label(&self) -> Printable {
         let mut label = self.text.to_string();
         if let (Some(_), Some(method)) = (self.status, self.cseq.split_ascii_whitespace().nth(1)) {
             let _ = write!(label, " ({method})");
@@ -122,6 +134,13 @@ impl LadderHop {
             label.push_str(" [cut]");
         }
         label.into()
+    }
+
+    /// The lines of the message, where it was kept ([`Sketch::with_messages`]), each as it may be shown.
+    pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
+        let message = self.message.as_deref().unwrap_or_default();
+        let lines = message.split_inclusive(|b| *b == b'\n');
+        lines.map(|line| printable(&String::from_utf8_lossy(line.trim_ascii_end())).into_owned())
     }
 }
 

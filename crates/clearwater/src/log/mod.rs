@@ -41,7 +41,9 @@ pub use assemble::Assembler;
 pub use dialogs::{BrokenRequest, Dialog, DialogOutcome, Dialogs};
 pub use guess::guess_grammar;
 pub use identity::{Identity, InvalidIdentity};
-pub use ladder::{CallFailure, Ladder, LadderHop, LadderNote, LadderNotes, Logged, Sketch, Traced};
+pub use ladder::{
+    CallFailure, CallStore, Ladder, LadderHop, LadderLine, LadderNote, LadderNotes, LadderStep, Logged, Sketch, Traced,
+};
 pub use line::{Level, Line, UnknownLevel};
 pub use lines::{LONGEST_LINE, Lines};
 pub use merge::{Merge, Released, SourceId, Waits};

@@ -62,6 +62,11 @@ impl Record {
         Self { head_len: self.head_len.min(bytes.len()), bytes, ..*self }
     }
 
+    /// The same in memory of its own, and all of it.
+    pub(super) fn copied(&self) -> Self {
+        Self { bytes: Bytes::copy_from_slice(&self.bytes), ..*self }
+    }
+
     /// What follows the first line: the rest of a message or of a trace. Empty for a record of one line.
     pub fn tail(&self) -> &[u8] {
         &self.bytes[self.head_len..]

@@ -3,6 +3,7 @@
 mod capture;
 mod failed;
 mod table;
+mod tui;
 pub(crate) use failed::failed_ladders;
 #[cfg(test)]
 pub(crate) use table::Report;
@@ -53,6 +54,7 @@ enum Drawing {
 #[command(after_help = "Examples:
   kubectl clearwater trace -n ims --since 10m --failed
   kubectl clearwater trace -n ims --follow --subscriber 6505550000
+  kubectl clearwater trace -n ims --follow --tui      to look around in
   kubectl clearwater trace -n ims 1-69@10.244.1.4     one of them, drawn
   kubectl clearwater trace -n ims 1-69@10.244.1.4 -o call.pcapng
   kubectl clearwater trace --from night 6505550000 --format svg > night.svg")]
@@ -97,6 +99,7 @@ impl Trace {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
         match self.subject.clone() {
             Some(subject) => self.draw(&subject, context),
+            None if self.list.tui => tui::run(self, context),
             None => self.tabulate(context),
         }
     }
@@ -373,11 +376,32 @@ impl Writers {
 #[derive(Debug)]
 struct Sieve {
     sketch: Sketch,
-    /// The columns of addresses.
-    lanes: BTreeMap<String, String>,
+    lanes: Lanes,
+    writers: Writers,
+}
+
+/// The columns of addresses.
+#[derive(Debug, Default)]
+struct Lanes {
+    all: BTreeMap<String, String>,
     /// The source of the last record.
     last: Option<Arc<LogSource>>,
-    writers: Writers,
+}
+
+impl Lanes {
+    /// Takes in where a record came from.
+    fn take(&mut self, entry: &LogEntry) {
+        if !self.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &entry.source)) {
+            self.last = Some(entry.source.clone());
+            if !entry.source.address.is_empty() {
+                self.all.insert(entry.source.address.clone(), lane(entry).to_owned());
+            }
+        }
+    }
+
+    fn of(&self, host: &str) -> Option<String> {
+        self.all.get(host).cloned()
+    }
 }
 
 impl Sieve {
@@ -387,26 +411,21 @@ impl Sieve {
         let subscriber = Identity::of_header(subject).map(Traced::Subscriber);
         let sketch = Sketch::new(Some(call).into_iter().chain(subscriber));
         let sketch = if keeps_messages { sketch.with_messages() } else { sketch };
-        Self { sketch, lanes: BTreeMap::new(), last: None, writers: Writers::default() }
+        Self { sketch, lanes: Lanes::default(), writers: Writers::default() }
     }
 
     /// Takes a record; no more of it needs to be kept.
     fn take(&mut self, entry: &LogEntry) {
         let message = SipMessage::of(&entry.record);
         self.writers.take(&entry.source.component, &entry.record, message.is_some());
-        if !self.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &entry.source)) {
-            self.last = Some(entry.source.clone());
-            if !entry.source.address.is_empty() {
-                self.lanes.insert(entry.source.address.clone(), lane(entry).to_owned());
-            }
-        }
+        self.lanes.take(entry);
         self.sketch.take(logged(entry), message.as_ref());
     }
 
     /// The ladder, and the columns of addresses.
     fn finish(self) -> (Ladder, BTreeMap<String, String>) {
-        let ladder = self.sketch.finish(|host| self.lanes.get(host).cloned());
-        (ladder, self.lanes)
+        let ladder = self.sketch.finish(|host| self.lanes.of(host));
+        (ladder, self.lanes.all)
     }
 }
 

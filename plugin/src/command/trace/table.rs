@@ -32,13 +32,16 @@ const LIVE: [usize; 8] = [12, 22, 28, 28, 8, 7, 9, 0];
 pub(super) struct ListArgs {
     /// Of the list: only what failed or has no answer
     #[arg(long, conflicts_with = "subject")]
-    failed: bool,
+    pub(super) failed: bool,
     /// Of the list: only what names this subscriber. (--user is the kubeconfig's)
     #[arg(long, value_name = "SUBSCRIBER", conflicts_with = "subject", value_parser = subscriber)]
-    subscriber: Option<Identity>,
+    pub(super) subscriber: Option<Identity>,
     /// Go on, and list each as its outcome comes. Without a letter: -f is the deployment file
     #[arg(long, conflicts_with_all = ["subject", "stdin", "from", "output"])]
     pub(super) follow: bool,
+    /// Look around in the list on the terminal, with the keys of sngrep: dialogs, drawings, messages in full. F1 shows the keys
+    #[arg(long, conflicts_with_all = ["subject", "stdin", "output"])]
+    pub(super) tui: bool,
 }
 
 /// What is written, and where to.
@@ -151,7 +154,7 @@ fn reason((status, text): (u16, &Printable)) -> String {
 }
 
 /// How it ended, in a few words: what it began with, and what came to nothing afterwards.
-fn ending(dialog: &Dialog) -> String {
+pub(super) fn ending(dialog: &Dialog) -> String {
     let begun = match (dialog.answered(), dialog.outcome()) {
         (Some((_, text)), DialogOutcome::Cancelled) => format!("{text} (cancelled)"),
         (Some((_, text)), _) => text.to_string(),
@@ -187,25 +190,26 @@ impl Row {
         }
     }
 
-    /// With the date where a list has several.
-    fn cells(dialog: &Dialog, has_date: bool) -> [String; 8] {
-        let form = if has_date { "%Y-%m-%d %H:%M:%S%.3f" } else { "%H:%M:%S%.3f" };
-        [
-            dialog.began.strftime(form).to_string(),
-            ending(dialog),
-            dialog.from.to_string(),
-            dialog.to.to_string(),
-            dialog.method.to_string(),
-            dialog.messages.to_string(),
-            format!("{:.3} s", dialog.duration().as_secs_f64()),
-            dialog.call_id.to_string(),
-        ]
-    }
 }
 
-const HEAD: [&str; 8] = ["BEGAN", "ENDING", "FROM", "TO", "METHOD", "LOGGED", "DURATION", "CALL-ID"];
+/// What stands in the columns: with the date where a list has several.
+pub(super) fn cells(dialog: &Dialog, has_date: bool) -> [String; 8] {
+    let form = if has_date { "%Y-%m-%d %H:%M:%S%.3f" } else { "%H:%M:%S%.3f" };
+    [
+        dialog.began.strftime(form).to_string(),
+        ending(dialog),
+        dialog.from.to_string(),
+        dialog.to.to_string(),
+        dialog.method.to_string(),
+        dialog.messages.to_string(),
+        format!("{:.3} s", dialog.duration().as_secs_f64()),
+        dialog.call_id.to_string(),
+    ]
+}
 
-fn style(outcome: DialogOutcome) -> Style {
+pub(super) const HEAD: [&str; 8] = ["BEGAN", "ENDING", "FROM", "TO", "METHOD", "LOGGED", "DURATION", "CALL-ID"];
+
+pub(super) fn style(outcome: DialogOutcome) -> Style {
     match outcome {
         DialogOutcome::Succeeded => AnsiColor::Green.on_default(),
         DialogOutcome::Failed | DialogOutcome::Unanswered => AnsiColor::Red.on_default(),
@@ -214,7 +218,7 @@ fn style(outcome: DialogOutcome) -> Style {
 }
 
 /// The day on which it began, in UTC as its time.
-fn day(dialog: &Dialog) -> Date {
+pub(super) fn day(dialog: &Dialog) -> Date {
     dialog.began.to_zoned(TimeZone::UTC).date()
 }
 
@@ -249,7 +253,7 @@ impl Trace {
             let now = dialog.outcome();
             if follow && (!only_failed || is_failed(now)) {
                 let has_date = *first_day.get_or_insert(day(dialog)) != day(dialog);
-                let table = Table::new(HEAD, vec![Row::cells(dialog, has_date)], usize::MAX).least(LIVE);
+                let table = Table::new(HEAD, vec![cells(dialog, has_date)], usize::MAX).least(LIVE);
                 let line = table.row(0, style(now));
                 context.results().styled(&format!("{line}\n"))?;
                 context.results().flush()?;
@@ -286,7 +290,7 @@ impl Trace {
             _ => {
                 // A Call-ID is copied from the screen: no line is cut.
                 let has_date = all.iter().any(|dialog| day(dialog) != day(&all[0]));
-                let rows = all.iter().map(|dialog| Row::cells(dialog, has_date)).collect();
+                let rows = all.iter().map(|dialog| cells(dialog, has_date)).collect();
                 let table = Table::new(HEAD, rows, usize::MAX);
                 context.results().text(&format!("{}\n", table.head()))?;
                 for (n, dialog) in all.iter().enumerate() {

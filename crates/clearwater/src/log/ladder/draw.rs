@@ -12,7 +12,25 @@ use jiff::tz::TimeZone;
 use super::{Ladder, LadderHop, LadderNote, Step};
 use crate::log::Level;
 use crate::svg::{self, Element, Picture};
-use crate::text::{Printable, printable};
+use crate::text::Printable;
+
+/// A line of a ladder's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LadderLine {
+    /// The line, without its end.
+    pub text: String,
+    /// What it shows; nothing where it has the names of the columns, or begins a day.
+    pub step: Option<LadderStep>,
+}
+
+/// What a line of a ladder shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LadderStep {
+    /// A message, by its place in [`Ladder::hops`].
+    Hop(usize),
+    /// What was logged between messages, by its place in [`Ladder::notes`].
+    Note(usize),
+}
 
 /// The columns of a text: each line begins as the same one, in which an arrow or a note takes the place of a part.
 struct Columns<'l> {
@@ -192,6 +210,27 @@ impl Ladder {
     /// # Errors
     /// That of `write`.
     pub fn text_lines<E>(&self, width: Option<usize>, mut write: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+        self.each_line(width, |line, _| {
+            line.push('\n');
+            write(line.as_str())
+        })
+    }
+
+    /// The same as a list, without line ends and each with what it shows. The first has the names of the columns.
+    pub fn lines(&self, width: Option<usize>) -> Vec<LadderLine> {
+        let mut lines = Vec::with_capacity(self.hops.len() + self.notes.len() + 1);
+        let Ok(()) = self.each_line(width, |line, step| {
+            lines.push(LadderLine { text: line.clone(), step });
+            Ok::<_, Infallible>(())
+        });
+        lines
+    }
+
+    fn each_line<E>(
+        &self,
+        width: Option<usize>,
+        mut write: impl FnMut(&mut String, Option<LadderStep>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let columns = Columns::new(&self.lanes, width);
         let mut line = " ".repeat(TIME);
         for lane in &self.lanes {
@@ -199,20 +238,23 @@ impl Ladder {
             let _ = write!(line, "{name:^width$}", width = columns.width);
         }
         line.truncate(line.trim_end().len());
-        line.push('\n');
-        write(&line)?;
+        write(&mut line, None)?;
         let mut days = self.days();
+        let (mut hops, mut notes) = (0.., 0..);
         for step in self.steps() {
             line.clear();
             if let Some(day) = days.begun(step.time()) {
-                let _ = writeln!(line, "{day:TIME$}{}", columns.blank.trim_end());
-                write(&line)?;
+                let _ = write!(line, "{day:TIME$}{}", columns.blank.trim_end());
+                write(&mut line, None)?;
                 line.clear();
             }
             let _ = write!(line, "{}  ", step.time().strftime("%H:%M:%S%.3f"));
             columns.step(&step, &mut line);
-            line.push('\n');
-            write(&line)?;
+            let step = match step {
+                Step::Hop(_) => hops.next().map(LadderStep::Hop),
+                Step::Note(_) => notes.next().map(LadderStep::Note),
+            };
+            write(&mut line, step)?;
         }
         Ok(())
     }
@@ -224,13 +266,14 @@ impl Ladder {
     pub fn message_lines<E>(&self, mut write: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
         let form = if self.days().are_told { "%Y-%m-%d %H:%M:%S%.3f" } else { "%H:%M:%S%.3f" };
         for hop in &self.hops {
-            let Some(message) = &hop.message else { continue };
+            if hop.message.is_none() {
+                continue;
+            }
             let time = hop.time.strftime(form);
             let to = if hop.function.is_some() { "inside" } else { hop.to.as_str() };
             write(&format!("\n{time}  {} → {to}: {}\n", hop.from, hop.label()))?;
-            for line in message.split_inclusive(|b| *b == b'\n') {
-                let line = format!("    {}", printable(&String::from_utf8_lossy(line.trim_ascii_end())));
-                write(&format!("{}\n", line.trim_end()))?;
+            for line in hop.lines() {
+                write(&format!("{}\n", format!("    {line}").trim_end()))?;
             }
         }
         Ok(())
@@ -337,7 +380,7 @@ line,path{stroke:#f0f6fc}line.lane{stroke:#656c76}marker path{fill:#9198a1;strok
 
 impl LadderNote {
     /// The line, with its level where that is grave.
-    fn words(&self) -> Printable {
+    pub fn words(&self) -> Printable {
         match self.level {
             Some(level) if level <= Level::Warning => format!("{}: {}", level.name().to_uppercase(), self.text).into(),
             _ => self.text.clone(),

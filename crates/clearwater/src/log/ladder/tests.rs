@@ -100,6 +100,22 @@ fn a_message_that_both_ends_log_is_drawn_once() {
     assert!(drawn.svg().contains("404 Not Found") && drawn.svg().contains("ERROR: no answer"));
 }
 
+/// Whoever shows the text line by line knows what each line shows.
+#[test]
+fn each_line_of_a_text_says_what_it_shows() {
+    let drawn = ladder(&Traced::Call("c1".to_owned()));
+    let lines = drawn.lines(Some(100));
+    assert_eq!(lines.iter().map(|line| format!("{}\n", line.text)).collect::<String>(), drawn.text(Some(100)));
+    assert_eq!((lines[0].step, lines.len()), (None, 1 + drawn.hops().len() + drawn.notes().len()));
+    for line in &lines[1..] {
+        let shown = match line.step.unwrap() {
+            LadderStep::Hop(n) => drawn.hops()[n].text.to_string(),
+            LadderStep::Note(n) => drawn.notes()[n].text.to_string(),
+        };
+        assert!(line.text.contains(&shown), "{shown}: {}", line.text);
+    }
+}
+
 fn inside(way: &str, function: &str, first: &str) -> Record {
     let body = format!("{first}\r\nVia: SIP/2.0/TCP 10.0.0.9;branch=z2\r\nCall-ID: c1\r\nCSeq: 1 INVITE\r\n\r\n");
     Record::new(
