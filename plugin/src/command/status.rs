@@ -58,7 +58,7 @@ const EVERY: Duration = Duration::from_secs(2);
 impl Status {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
         if let Some(path) = &self.from {
-            let mut seen: Seen = super::report::read(path, "status.json")?;
+            let mut seen: Seen = super::reported::read(path, "status.json")?;
             seen.clean();
             context.talk().note(format!("as it was at {}", seen.at));
             match self.output {
