@@ -38,7 +38,7 @@ use crate::cluster::{Cluster, list_all, say};
 use crate::deadline::no_answer;
 use crate::judge;
 use crate::observe::snapshot::Snapshot;
-use crate::observe::subject::{Subjects, with_programs, zone_line};
+use crate::observe::subject::{Subjects, take_foreign, with_programs, zone_line};
 use crate::observe::unasked::Unasked;
 use crate::observe::{CouldNotLook, Subject, look};
 
@@ -184,7 +184,8 @@ where
 /// One look.
 async fn glance(cluster: &Cluster, options: &CheckOptions, within: Duration) -> Result<Vec<CheckLine>, CouldNotLook> {
     let until = Instant::now() + within;
-    let snapshot = look::snapshot(cluster, within.mul_f32(0.6)).await?;
+    let mut snapshot = look::snapshot(cluster, within.mul_f32(0.6)).await?;
+    let foreign = take_foreign(&mut snapshot);
     let Subjects { release, names, zone_unread, all: subjects } =
         Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await;
     if subjects.is_empty() {
@@ -221,6 +222,7 @@ async fn glance(cluster: &Cluster, options: &CheckOptions, within: Duration) -> 
     let mut lines = vec![version.unwrap_or_else(late)];
     lines.extend(domain);
     lines.extend(zone_unread.as_ref().map(zone_line));
+    lines.extend(foreign_line(&foreign));
     let parts = subjects.iter().map(|subject| Part {
         component: subject.component(),
         judged: judge::standing(subject, &seen),
@@ -230,6 +232,15 @@ async fn glance(cluster: &Cluster, options: &CheckOptions, within: Duration) -> 
     let facts =
         Facts { release, at: seen.now(), parts, inside, nodes, claims, cluster: lines, snapshot: seen.snapshot };
     Ok(rules::lines(&facts))
+}
+
+/// Pods of somebody else, to which our Services lead all the same.
+fn foreign_line(foreign: &[(Component, String)]) -> Option<CheckLine> {
+    let named: Vec<String> = foreign.iter().map(|(component, pod)| format!("pod/{pod} as {component}")).collect();
+    let detail = format!("{}: not judged, though Services lead to them as to ours", named.join(", "));
+    let seen = line(CheckId::Foreign, "what somebody else has under the same labels", CheckStatus::Warning, detail);
+    (!foreign.is_empty())
+        .then(|| with_fix(seen, "remove them, or give them another label in the place of service: NAME"))
 }
 
 type Answers = BTreeMap<String, (Component, Result<Inside, Unasked>)>;
