@@ -290,6 +290,7 @@ async fn before(cluster: &Cluster, options: &CheckOptions) -> Result<Vec<CheckLi
                 Box::pin(preflight::check(cluster, &deployment, true, &options.skip, &scope, &live, &work)).await;
             let mut lines = checked.map_err(|e| failed(e.into()))?;
             lines.extend(unplanned);
+            lines.extend(preflight::room::check(cluster, &work).await);
             lines
         }
         Err(PrepareError::Unseen(error)) => return Err(failed(error.into())),
