@@ -1,7 +1,7 @@
 //! Advice in the words of this command line: the libraries name deeds, and here alone each becomes a command or a flag.
 
 use clearwater::event::{CheckLine, Command, Event};
-use clearwater::remedy::{Advice, NamesDeed, Permission, Remedied, Remedy};
+use clearwater::remedy::{Advice, NamesDeed, Permission, Remedied, Remedy, StoppedProgram};
 
 /// An error with what works, as it is printed.
 pub(crate) fn said<E: Remedied + ?Sized>(error: &E) -> String {
@@ -57,6 +57,10 @@ fn word(remedy: &Remedy) -> Option<String> {
         }
         Remedy::RemoveAutoscaler(component) => {
             return Some(format!("remove it with kubectl clearwater autoscale {component} --remove"));
+        }
+        Remedy::StartProgram(stopped) => {
+            let StoppedProgram { pod, program } = &**stopped;
+            return Some(format!("somebody stopped it: kubectl exec {pod} -- supervisorctl start {program}"));
         }
         Remedy::Status => "kubectl clearwater status",
         Remedy::ChooseNamespace => "choose another namespace with -n",
@@ -186,6 +190,10 @@ mod tests {
             Remedy::Scale { component, to: None },
             Remedy::Autoscale(component),
             Remedy::RemoveAutoscaler(component),
+            Remedy::StartProgram(Box::new(StoppedProgram {
+                pod: "homer-0".to_owned(),
+                program: "group:homer".to_owned(),
+            })),
             Remedy::Status,
             Remedy::ChooseNamespace,
             Remedy::NameFile,

@@ -8,9 +8,11 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Read, Write};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use clearwater::text::printable;
 use http::HeaderValue;
 use kube::config::{ExecConfig, ExecInteractiveMode};
 
@@ -20,7 +22,13 @@ pub(crate) const WORD: &str = "__credential";
 /// A credential is a token or a certificate with its key, some kilobytes.
 const LONGEST: u64 = 1 << 20;
 /// What is handed on of what a plugin says beside its credential.
-const SAID: u64 = 64 << 10;
+const SAID: usize = 64 << 10;
+/// What is kept of its end, in bytes; how many lines of that are told in an error, and how many letters of each.
+const TAIL: usize = 4 << 10;
+const LINES: usize = 3;
+const LETTERS: usize = 200;
+/// How long what a plugin has started may say something more once it has failed.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 /// How long a plugin may be silent before it is told what is awaited.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is looked whether the plugin has ended, or whoever waits for it.
@@ -41,19 +49,70 @@ pub(crate) fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let limit = args.next().and_then(|l| l.to_str()?.parse().ok()).map(Duration::from_millis);
     let Some(command) = args.next() else { return ExitCode::FAILURE };
     let name = command.to_string_lossy().into_owned();
-    match within_bounds(Command::new(command).args(args), &name, limit) {
+    let heard = Heard::default();
+    match within_bounds(Command::new(command).args(args), &name, limit, &heard) {
         Ok(credential) => match std::io::stdout().write_all(&credential) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         },
         Err(why) => {
-            let _ = writeln!(std::io::stderr(), "the credential plugin {name:?} {why}");
+            // Whoever reads this takes the last line.
+            let said = heard.last_lines().map(|lines| format!("; it said: {lines}")).unwrap_or_default();
+            let _ = writeln!(std::io::stderr(), "the credential plugin {name:?} {why}{said}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn within_bounds(command: &mut Command, name: &str, limit: Option<Duration>) -> Result<Vec<u8>, String> {
+/// What a plugin says beside its credential.
+#[derive(Debug, Default)]
+struct Heard {
+    tail: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Heard {
+    /// Hands on the beginning and keeps the end. All of it is read: a plugin that only talks much goes on.
+    fn listen(&self, mut said: impl Read + Send + 'static) {
+        let tail = Arc::clone(&self.tail);
+        thread::spawn(move || {
+            let (mut left, mut piece) = (SAID, [0; 4096]);
+            while let Ok(read @ 1..) = said.read(&mut piece) {
+                let shown = read.min(left);
+                left -= shown;
+                let _ = std::io::stderr().write_all(&piece[..shown]);
+                let Ok(mut tail) = tail.lock() else { return };
+                tail.extend_from_slice(&piece[..read]);
+                let before = tail.len().saturating_sub(TAIL);
+                tail.drain(..before);
+            }
+        });
+    }
+
+    /// Its last lines in one.
+    fn last_lines(&self) -> Option<String> {
+        let began = Instant::now();
+        // Who listens holds it as long as anything may be said.
+        while Arc::strong_count(&self.tail) > 1 && began.elapsed() < LAST_WORDS {
+            thread::sleep(Duration::from_millis(5));
+        }
+        last_lines(&self.tail.lock().ok()?)
+    }
+}
+
+/// The last lines of a text in one, as they may be shown.
+fn last_lines(said: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(said);
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let shown = |line: &&str| {
+        let end = line.char_indices().nth(LETTERS).map(|(at, _)| at);
+        let cut = if end.is_some() { "…" } else { "" };
+        format!("{}{cut}", printable(&line[..end.unwrap_or(line.len())]))
+    };
+    let last: Vec<String> = lines[lines.len().saturating_sub(LINES)..].iter().map(shown).collect();
+    (!last.is_empty()).then(|| last.join(" / "))
+}
+
+fn within_bounds(command: &mut Command, name: &str, limit: Option<Duration>, heard: &Heard) -> Result<Vec<u8>, String> {
     let at_terminal = std::io::stderr().is_terminal();
     let stderr = if at_terminal { Stdio::inherit() } else { Stdio::piped() };
     // One that may ask somebody has to stay in the terminal's own group.
@@ -61,12 +120,8 @@ fn within_bounds(command: &mut Command, name: &str, limit: Option<Duration>) -> 
     let child = command.stdout(Stdio::piped()).stderr(stderr).spawn();
     let child = child.map_err(|e| format!("cannot be started: {e}"))?;
     let mut child = Killed { child, with_its_own: apart };
-    if let Some(mut said) = child.child.stderr.take() {
-        thread::spawn(move || {
-            let _ = std::io::copy(&mut said.by_ref().take(SAID), &mut std::io::stderr());
-            // What is said beyond is read all the same: a plugin that only talks much goes on.
-            std::io::copy(&mut said, &mut std::io::sink())
-        });
+    if let Some(said) = child.child.stderr.take() {
+        heard.listen(said);
     }
     let (send, read) = mpsc::channel();
     if let Some(out) = child.child.stdout.take() {
@@ -170,5 +225,18 @@ impl Drop for Killed {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_told_in_one_that_is_short_and_harmless() {
+        assert_eq!(last_lines(b"\n \n"), None);
+        assert_eq!(last_lines(b"one\ntwo\n\n three\r\nfo\x1b[2Jur").unwrap(), r"two / three / fo\u{1b}[2Jur");
+        let long = last_lines("é".repeat(5000).as_bytes()).unwrap();
+        assert_eq!(long, format!("{}…", "é".repeat(LETTERS)));
     }
 }

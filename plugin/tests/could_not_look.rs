@@ -150,7 +150,9 @@ fn pod(component: &str) -> Value {
     let status = json!({"name": component, "containerID": "c://1", "image": "", "imageID": "", "ready": true,
         "restartCount": 0, "state": {"running": {}}});
     json!({"apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": format!("{component}-0"), "namespace": "ims", "uid": component, "labels": {"service": component}},
+        "metadata": {"name": format!("{component}-0"), "namespace": "ims", "uid": component, "labels": {"service": component},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("{component}-5f6"),
+                "uid": "set", "controller": true}]},
         "spec": {"containers": [{"name": component}]},
         "status": {"phase": "Running", "podIP": "10.0.0.9", "podIPs": [{"ip": "10.0.0.9"}],
             "conditions": [{"type": "Ready", "status": "True"}], "containerStatuses": [status]}})

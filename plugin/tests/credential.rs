@@ -48,7 +48,9 @@ fn a_plugin_that_hangs_floods_or_gives_nonsense_is_named() {
         ("exec yes", "wrote more than 1048576 bytes"),
         ("yes >&2", "gave no credential within 2 s"),
         ("echo '{'", "wrote no ExecCredential"),
-        ("echo mine >&2; exit 3", "failed: exit status: 3"),
+        ("echo mine >&2; exit 3", "failed: exit status: 3; it said: mine;"),
+        (r"printf 'log in\n\033[2Jfirst\n' >&2; exit 3", r"exit status: 3; it said: log in / \u{1b}[2Jfirst;"),
+        ("echo slow >&2; exec sleep 1000", "gave no credential within 2 s; it said: slow;"),
         (&credential("a\nb"), "no HTTP header can carry"),
         // A credential that can be used leads to the server.
         (&credential("good"), "refused"),

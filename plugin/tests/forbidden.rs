@@ -204,6 +204,22 @@ fn one_kind_after_the_other() {
     insta::assert_snapshot!(table);
 }
 
+/// What may not be read for want of one right is one line.
+#[test]
+fn a_report_goes_to_standard_output_and_says_few_words() {
+    let home = tempfile::tempdir().unwrap();
+    Server::with(Manners::Forbidding("pods/exec"), deployment(home.path()))
+        .kubeconfig(&home.path().join("kubeconfig"), None);
+    let mut report = plugin(home.path(), "report --timeout 20s -n ims --request-timeout 2s --to -");
+    let out = report.output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    let archive = zip::ZipArchive::new(std::io::Cursor::new(&out.stdout)).unwrap();
+    assert!(archive.file_names().any(|name| name == "report.json"), "{said}");
+    assert!(!home.path().join("-").exists());
+    let told: Vec<&str> = said.lines().filter(|line| line.contains("pods/exec")).collect();
+    assert!(told.len() == 1 && told[0].contains(" parts that need get and create pods/exec, as "), "{said}");
+}
+
 /// Each command, with the token good for a few more requests each time, until it makes no more.
 #[test]
 fn a_token_that_runs_out_in_the_middle() {

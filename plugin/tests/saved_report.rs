@@ -62,3 +62,69 @@ fn what_is_no_report_is_named_as_such_and_takes_no_room() {
         assert!(code == Some(1) && told.contains(said), "{file}: {code:?} {told}");
     }
 }
+
+/// A message as a daemon logs it, at a second.
+fn logged(second: u32, way: &str, peer: &str, first: &str, vias: &[&str]) -> String {
+    let vias: String = vias.iter().map(|via| format!("Via: SIP/2.0/TCP x.ims;branch=z9hG4bK{via}\r\n")).collect();
+    let message = format!(
+        "{first}\r\n{vias}From: <sip:1@ims>;tag=a\r\nTo: <sip:2@ims>\r\nCall-ID: c-{second}@ims\r\nCSeq: 1 INVITE\r\n\r\n"
+    );
+    let message = message.replace(&format!("c-{second}@"), &format!("c-{}@", second / 10));
+    let side = if way == "RX" { "from" } else { "to" };
+    format!(
+        "23-11-2026 10:00:{second:02}.000 UTC Verbose common_sip_processing.cpp:87: {way} {} bytes Request msg \
+         INVITE/cseq=1 (rdata0x1) {side} TCP {peer}:\n--start msg--\n\n{message}\n--end msg--\n",
+        message.len()
+    )
+}
+
+#[test]
+fn what_began_before_a_reports_logs_were_cut_is_drawn_and_not_judged() {
+    let (invite, busy) = ("INVITE sip:2@ims SIP/2.0", "SIP/2.0 486 Busy Here");
+    let (phone, bono, sprout) = ("192.0.2.7:5060", "10.244.1.4:5058", "10.244.1.5:5054");
+    // Call 1 is answered well at once, call 3 is refused.
+    let of_bono = |call: u32| {
+        let asked = [logged(call, "RX", phone, invite, &["a"]), logged(call + 1, "TX", sprout, invite, &["b", "a"])];
+        if call < 30 {
+            return asked.concat();
+        }
+        asked.concat()
+            + &logged(call + 3, "RX", sprout, busy, &["b", "a"])
+            + &logged(call + 4, "TX", phone, busy, &["a"])
+    };
+    let of_sprout = |call: u32| {
+        logged(call + 2, "RX", bono, invite, &["b", "a"]) + &logged(call + 3, "TX", bono, busy, &["b", "a"])
+    };
+    let logs =
+        [("logs/bono-0/bono/now.log", of_bono(10) + &of_bono(30)), ("logs/sprout-0/sprout/now.log", of_sprout(30))];
+    let dir = tempfile::tempdir().unwrap();
+    let report = |contents: Value| {
+        let contents = contents.to_string();
+        let logs = logs.iter().map(|(name, text)| (*name, text.as_bytes()));
+        let files: Vec<_> = logs.chain([("report.json", contents.as_bytes())]).collect();
+        zip(&dir.path().join("r.zip"), &files);
+    };
+    let ended = |line: &str| run(dir.path(), &format!("trace --from r.zip {line}")).1;
+
+    report(json!({"v": 1, "cut": {}}));
+    assert!(
+        ended("--failed").contains("no answer") && ended("c-1@ims").contains("it failed at"),
+        "{}",
+        ended("c-1@ims")
+    );
+
+    report(json!({"v": 1, "cut": {"logs/sprout-0/sprout/now.log": "2026-11-23T10:00:20Z"}}));
+    let list = ended("");
+    let row = |call: &str| list.lines().find(|line| line.contains(call)).unwrap_or_default().to_owned();
+    assert!(
+        row("c-1@ims").contains("beginning not in the report") && row("c-3@ims").contains("486 Busy Here"),
+        "{list}"
+    );
+    let drawn = ended("c-1@ims");
+    assert!(drawn.contains("INVITE") && drawn.contains("beginning not in the report"), "{drawn}");
+    assert!(!drawn.contains("it failed at") && ended("c-3@ims").contains("it failed at"), "{drawn}");
+
+    // Of a store's log no call is told.
+    report(json!({"v": 1, "cut": {"logs/astaire-0/astaire/now.log": "2026-11-23T10:00:20Z"}}));
+    assert!(ended("c-1@ims").contains("it failed at"), "{}", ended("c-1@ims"));
+}

@@ -39,7 +39,7 @@ use crate::deadline::no_answer;
 use crate::judge;
 use crate::observe::look::{BACK_OFF, left};
 use crate::observe::snapshot::Snapshot;
-use crate::observe::subject::{Subjects, with_programs, zone_line};
+use crate::observe::subject::{Subjects, take_foreign, with_programs, zone_line};
 use crate::observe::unasked::Unasked;
 use crate::observe::{CouldNotLook, Subject, look};
 
@@ -178,7 +178,8 @@ where
 /// One look.
 async fn glance(cluster: &Cluster, options: &CheckOptions, within: Duration) -> Result<Vec<CheckLine>, CouldNotLook> {
     let until = Instant::now() + within;
-    let snapshot = look::first(cluster, within).await?;
+    let mut snapshot = look::first(cluster, within).await?;
+    let foreign = take_foreign(&mut snapshot);
     let Subjects { release, names, zone_unread, all: subjects } =
         Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await;
     if subjects.is_empty() {
@@ -215,6 +216,7 @@ async fn glance(cluster: &Cluster, options: &CheckOptions, within: Duration) -> 
     let mut lines = vec![version.unwrap_or_else(late)];
     lines.extend(domain);
     lines.extend(zone_unread.as_ref().map(zone_line));
+    lines.extend(foreign_line(&foreign));
     let parts = subjects.iter().map(|subject| JudgedComponent {
         component: subject.component(),
         judged: judge::standing(subject, &seen),
@@ -224,6 +226,15 @@ async fn glance(cluster: &Cluster, options: &CheckOptions, within: Duration) -> 
     let facts =
         Facts { release, at: seen.now(), parts, inside, nodes, claims, cluster: lines, snapshot: seen.snapshot };
     Ok(rules::lines(&facts))
+}
+
+/// Pods of somebody else, to which our Services lead all the same.
+fn foreign_line(foreign: &[(Component, String)]) -> Option<CheckLine> {
+    let named: Vec<String> = foreign.iter().map(|(component, pod)| format!("pod/{pod} as {component}")).collect();
+    let detail = format!("{}: not judged, though Services lead to them as to ours", named.join(", "));
+    let seen = line(CheckId::Foreign, "what somebody else has under the same labels", CheckStatus::Warning, detail);
+    (!foreign.is_empty())
+        .then(|| with_fix(seen, "remove them, or give them another label in the place of service: NAME"))
 }
 
 type Answers = BTreeMap<String, (Component, Result<Inside, Unasked>)>;
@@ -273,6 +284,7 @@ async fn before(cluster: &Cluster, options: &CheckOptions) -> Result<Vec<CheckLi
                 Box::pin(preflight::check(cluster, &deployment, true, &options.skip, &scope, &live, &work)).await;
             let mut lines = checked.map_err(|e| failed(e.into()))?;
             lines.extend(unplanned);
+            lines.extend(preflight::room::check(cluster, &work).await);
             lines
         }
         Err(PrepareError::Unseen(error)) => return Err(failed(error.into())),

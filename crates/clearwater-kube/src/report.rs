@@ -2,6 +2,8 @@
 //! as files. Nothing is written to the cluster, secrets are left out, and what could not be had is listed.
 
 mod anonymize;
+mod messages;
+mod persons;
 mod redact;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +11,9 @@ use std::time::Duration;
 
 use clearwater::component::{Entry, LogFile, SETTINGS_FILES};
 use clearwater::config::Deployment;
+use clearwater::log::Assembler;
 use futures::{AsyncReadExt as _, StreamExt as _};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DynamicObject, ListParams, LogParams};
 use kube::{Api, ResourceExt};
@@ -64,13 +68,16 @@ const RESOLVER_FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 /// What the container's own resolver answers for names.
 const NAMES: &str =
     r#"for n in "$@"; do printf '== %s\n' "$n"; timeout 2 getent ahosts "$n." || printf 'no answer (%s)\n' "$?"; done"#;
-/// The end of the newest file of a pattern in a directory: bytes, directory, pattern.
+/// The end of the newest file of a pattern in a directory: bytes, directory, pattern. The first line says whether there are
+/// older ones.
 const LOG: &str = r#"(
-  IFS= newest=
+  IFS= newest= others=alone
   for f in "$2"/$3; do
-    if [ -f "$f" ] && [ -s "$f" ] && { [ -z "$newest" ] || [ "$f" -nt "$newest" ]; }; then newest=$f; fi
+    [ -f "$f" ] && [ -s "$f" ] || continue
+    [ -z "$newest" ] || others=newest
+    if [ -z "$newest" ] || [ "$f" -nt "$newest" ]; then newest=$f; fi
   done
-  [ -z "$newest" ] || tail -c "$1" "$newest"
+  [ -z "$newest" ] || { printf '%s\n' "$others"; tail -c "$1" "$newest"; }
 )"#;
 
 /// What to gather, and for how long.
@@ -89,6 +96,8 @@ pub struct ReportOptions {
 pub struct Gathered {
     /// Files by path. Every part of a path is a plain name.
     pub files: BTreeMap<String, Vec<u8>>,
+    /// The logs of which only the end was taken, each with the time before which lines of it may be missing.
+    pub cut: BTreeMap<String, Timestamp>,
     /// What could not be had, each with what it needs or what was seen.
     pub lacked: BTreeSet<String>,
     /// Whether some of that should have been possible: neither a right was missing, nor is it not there.
@@ -106,6 +115,19 @@ impl Gathered {
     fn put(&mut self, path: &[&str], text: &[u8]) {
         let path: Vec<String> = path.iter().map(|part| plain(part)).collect();
         self.files.insert(path.join("/"), redact::text(text));
+    }
+
+    /// Takes in a log, of which no more than its last bytes are kept; `is_cut` says that it was longer before.
+    fn put_log(&mut self, path: &[&str], text: &[u8], limit: u64, is_cut: bool) {
+        let begin = text.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
+        let text = &text[begin..];
+        if is_cut || begin > 0 {
+            let path: Vec<String> = path.iter().map(|part| plain(part)).collect();
+            // Where nothing that is left tells a time, all may be missing.
+            self.cut.insert(path.join("/"), first_time(text).unwrap_or_else(Timestamp::now));
+        }
+        let path: Vec<String> = path.iter().map(|part| plain(part)).collect();
+        self.files.insert(path.join("/"), messages::changed(text, redact::text));
     }
 
     /// Takes in what was not asked for, or is not there, and why.
@@ -131,15 +153,22 @@ impl Gathered {
     pub fn anonymize(&mut self) {
         let mut anonymizer = Anonymizer::default();
         // A number may be known only by what a later file says, and nobody who is met may stand for another.
-        let names = self.files.keys().chain(&self.lacked).map(String::as_bytes);
-        for text in names.chain(self.files.values().map(Vec::as_slice)) {
-            anonymizer.text(text);
+        let names = self.files.keys().chain(self.cut.keys()).chain(&self.lacked).map(String::as_bytes);
+        names.for_each(|name| drop(anonymizer.text(name)));
+        let change = |anonymizer: &mut Anonymizer, name: &str, text: &[u8]| {
+            let is_log = name.starts_with("logs/");
+            if is_log { messages::changed(text, |text| anonymizer.text(text)) } else { anonymizer.text(text) }
+        };
+        for (name, text) in &self.files {
+            change(&mut anonymizer, name, text);
         }
         let mut other = |text: &str| String::from_utf8_lossy(&anonymizer.text(text.as_bytes())).into_owned();
         self.lacked = self.lacked.iter().map(|text| other(text)).collect();
+        self.cut = self.cut.iter().map(|(name, time)| (other(name), *time)).collect();
         let names: Vec<String> = self.files.keys().map(|name| other(name)).collect();
-        let files = std::mem::take(&mut self.files).into_values();
-        self.files = names.into_iter().zip(files.map(|text| anonymizer.text(&text))).collect();
+        let files = std::mem::take(&mut self.files).into_iter();
+        let files = files.map(|(name, text)| change(&mut anonymizer, &name, &text));
+        self.files = names.into_iter().zip(files).collect();
     }
 
     /// Takes in why a request brought nothing.
@@ -155,6 +184,7 @@ impl Gathered {
     fn join(mut self, other: Self) -> Self {
         self.failed |= other.failed;
         self.lacked.extend(other.lacked);
+        self.cut.extend(other.cut);
         let mut room = LARGEST.saturating_sub(self.files.values().map(Vec::len).sum());
         for (name, text) in other.files {
             if text.len() <= room {
@@ -162,6 +192,9 @@ impl Gathered {
                 self.files.insert(name, text);
             } else {
                 self.lack(&name, "the report would be too large: a smaller limit for each log leaves room");
+                if name.starts_with("logs/") {
+                    self.cut.insert(name, Timestamp::now());
+                }
             }
         }
         self
@@ -226,7 +259,9 @@ async fn of_pod(
             match timeout_at(until, output(cluster, &name, &container.name, previous, limit)).await {
                 Err(_) => gathered.miss(&what, "no answer in time"),
                 Ok(Err(error)) => gathered.refused(&what, "get pods/log", &error),
-                Ok(Ok(text)) => gathered.put(&["logs", &name, &container.name, file], &text),
+                Ok(Ok((text, is_cut))) => {
+                    gathered.put_log(&["logs", &name, &container.name, file], &text, limit, is_cut);
+                }
             }
         }
     }
@@ -237,14 +272,22 @@ async fn of_pod(
     gathered
 }
 
-/// The last bytes of what a container wrote.
+/// The first time that a log tells, which may begin within a line.
+fn first_time(text: &[u8]) -> Option<Timestamp> {
+    let mut assembler = Assembler::mixed();
+    let mut lines = text.split_inclusive(|b| *b == b'\n').skip(1);
+    let first = lines.find_map(|line| assembler.push(line).and_then(|record| record.head().time));
+    first.or_else(|| assembler.finish()?.head().time)
+}
+
+/// The last bytes of what a container wrote, at least as many as are wanted, and whether there may be more before them.
 async fn output(
     cluster: &Cluster,
     pod: &str,
     container: &str,
     previous: bool,
     limit: u64,
-) -> Result<Vec<u8>, kube::Error> {
+) -> Result<(Vec<u8>, bool), kube::Error> {
     // The API cuts by bytes from the beginning of what it sends: lines bring it near the end, and the rest is cut here.
     let lines = i64::try_from(limit / 40).unwrap_or(i64::MAX).max(1);
     let params =
@@ -252,17 +295,21 @@ async fn output(
     let mut stream = Box::pin(cluster.api::<Pod>().log_stream(pod, &params).await?);
     let keep = usize::try_from(limit).unwrap_or(usize::MAX);
     let (mut kept, mut piece) = (Vec::new(), vec![0; 64 * 1024]);
+    let (mut seen, mut is_cut) = (0, false);
     loop {
         let read = stream.read(&mut piece).await.map_err(|e| kube::Error::Service(e.into()))?;
         if read == 0 {
             break;
         }
+        seen += memchr::memchr_iter(b'\n', &piece[..read]).count();
         kept.extend_from_slice(&piece[..read]);
         if kept.len() > keep.saturating_mul(2) {
             kept.drain(..kept.len() - keep);
+            is_cut = true;
         }
     }
-    Ok(kept.split_off(kept.len().saturating_sub(keep)))
+    // All lines that were asked for may be all that there are: that cannot be told.
+    Ok((kept, is_cut || i64::try_from(seen).is_ok_and(|seen| seen >= lines)))
 }
 
 /// What a container says of itself, and the ends of its files.
@@ -292,7 +339,8 @@ async fn inside(
     let log = |file: &LogFile| {
         let named =
             format!("{}-{}", file.directory.rsplit('/').next().unwrap_or_default(), file.pattern.replace('*', ""));
-        ("logs", named, Script::new(LOG).arg(bytes).arg(file.directory).arg(file.pattern))
+        // One more tells whether there are more.
+        ("logs", named, Script::new(LOG).arg(bytes + 1).arg(file.directory).arg(file.pattern))
     };
     let mut questions = vec![
         ("inside", "programs.txt".to_owned(), Script::new(PROGRAMS)),
@@ -308,6 +356,10 @@ async fn inside(
     for (folder, file, script) in questions {
         match timeout(until.saturating_duration_since(Instant::now()), shell.run(&script, ANSWER * 4)).await {
             Ok(Ok(output)) if output.text.is_empty() => {}
+            Ok(Ok(output)) if folder == "logs" => {
+                let (others, text) = output.text.split_once('\n').unwrap_or_default();
+                gathered.put_log(&[folder, pod, &file], text.as_bytes(), bytes, others != "alone");
+            }
             Ok(Ok(output)) => gathered.put(&[folder, pod, &file], output.text.as_bytes()),
             Ok(Err(error)) => {
                 gathered.without(&format!("{what}/{file}"), &Unasked::from(error));
@@ -356,6 +408,78 @@ mod tests {
         let all = of("a", LARGEST - 5).join(of("b", 6)).join(of("c", 5)).join(of("d", 1));
         assert_eq!(all.files.keys().collect::<Vec<_>>(), ["a", "c"]);
         assert!(all.lacked.iter().map(|l| &l[..2]).eq(["b:", "d:"]), "{:?}", all.lacked);
+    }
+
+    #[test]
+    fn of_a_log_that_is_cut_the_first_time_that_is_left_is_told() {
+        let line = |second: u64| format!("24-11-2026 10:00:{second:02}.178 UTC Info a.cpp:1: line\n");
+        let log: String = (10..20).map(line).collect();
+        let length = u64::try_from(line(10).len()).unwrap();
+        let mut gathered = Gathered::default();
+        gathered.put_log(&["logs", "whole"], log.as_bytes(), length * 10, false);
+        gathered.put_log(&["logs", "newest"], log.as_bytes(), length * 10, true);
+        // Within the line of second 17.
+        gathered.put_log(&["logs", "cut"], log.as_bytes(), length * 3 - 5, false);
+        gathered.put_log(&["logs", "little"], log.as_bytes(), 5, false);
+        let at = |name: &str| gathered.cut.get(name).map(|time| time.strftime("%S").to_string());
+        assert_eq!(at("logs/whole"), None);
+        assert_eq!(at("logs/newest").unwrap(), "11");
+        assert_eq!(at("logs/cut").unwrap(), "18");
+        assert!(
+            gathered.cut["logs/little"] > "2026-11-24T10:00:20Z".parse().unwrap()
+                || Timestamp::now() < "2026-11-24T10:00:20Z".parse().unwrap()
+        );
+        assert_eq!(gathered.files["logs/cut"].len() as u64, length * 3 - 5);
+        gathered.cut = BTreeMap::from([("logs/ip-10-1-2-3".to_owned(), Timestamp::UNIX_EPOCH)]);
+        gathered.anonymize();
+        assert_eq!(gathered.cut.keys().collect::<Vec<_>>(), ["logs/ip-198-18-0-1"]);
+    }
+
+    #[test]
+    fn a_message_that_loses_a_secret_hides_no_other() {
+        let message = |call: &str| {
+            let message = format!(
+                "REGISTER sip:ims SIP/2.0\r\nCall-ID: {call}\r\nAuthorization: Digest username=\"a\", response=\"{}\"\r\n\r\n",
+                "0123456789abcdef".repeat(2)
+            );
+            format!(
+                "24-11-2026 10:00:00.178 UTC Verbose common_sip_processing.cpp:87: RX {} bytes Request msg \
+                 REGISTER/cseq=1 (rdata0x1) from TCP 10.244.1.7:40000:\n--start msg--\n\n{message}\n--end msg--\n",
+                message.len()
+            )
+        };
+        let log = message("one") + &message("two") + &message("three");
+        let mut gathered = Gathered::default();
+        gathered.put_log(&["logs", "bono"], log.as_bytes(), 1 << 20, false);
+        let calls = |text: &[u8]| -> Vec<String> {
+            let mut assembler = Assembler::mixed();
+            let lines = text.split_inclusive(|b| *b == b'\n');
+            let mut records: Vec<_> = lines.filter_map(|line| assembler.push(line)).collect();
+            records.extend(assembler.finish());
+            let messages = records.iter().filter_map(clearwater::log::SipMessage::of);
+            messages.map(|message| message.call_id().unwrap().into_owned()).collect()
+        };
+        assert_eq!(calls(&gathered.files["logs/bono"]), ["one", "two", "three"]);
+        assert!(!String::from_utf8_lossy(&gathered.files["logs/bono"]).contains("89abcdef"));
+        gathered.anonymize();
+        assert_eq!(calls(&gathered.files["logs/bono"]), ["one", "two", "three"]);
+    }
+
+    #[test]
+    fn of_a_containers_files_the_newest_is_taken_and_others_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let said = |bytes: &str| {
+            let mut bash = std::process::Command::new("bash");
+            let output = bash.args(["-c", LOG, "bash", bytes]).arg(dir.path()).arg("*.txt").output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        assert_eq!(said("4"), "");
+        std::fs::write(dir.path().join("b.txt"), "second").unwrap();
+        assert_eq!(said("4"), "alone\ncond");
+        std::fs::write(dir.path().join("a.txt"), "first").unwrap();
+        let old = std::fs::File::options().write(true).open(dir.path().join("a.txt")).unwrap();
+        old.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(said("9"), "newest\nsecond");
     }
 
     #[test]

@@ -31,7 +31,7 @@ use crate::observe::finding::Finding;
 use crate::observe::look::{BACK_OFF, left};
 use crate::observe::report::{Report, Tally};
 use crate::observe::snapshot::Snapshot;
-use crate::observe::subject::Subjects;
+use crate::observe::subject::{Subjects, take_foreign};
 use crate::observe::unasked::Unasked;
 use crate::observe::{CouldNotLook, Exits, MembersSeen, Observation, Subject, look};
 use crate::pod::object::{own_container, pod_is_ready};
@@ -180,7 +180,8 @@ pub fn schema() -> serde_json::Value {
 pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status, CouldNotLook> {
     let at = Timestamp::now();
     let until = Instant::now() + options.timeout;
-    let snapshot = look::first(cluster, options.timeout).await?;
+    let mut snapshot = look::first(cluster, options.timeout).await?;
+    let mut foreign = take_foreign(&mut snapshot);
     let Subjects { release, zone_unread, all: subjects, .. } =
         Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await;
 
@@ -202,7 +203,13 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
     while !open.is_empty() && left(until) > BACK_OFF {
         sleep(BACK_OFF).await;
         looks += 1;
-        let again = look::snapshot(cluster, left(until) / 2).await.unwrap_or_else(|_| last.seen.snapshot.clone());
+        let again = match look::snapshot(cluster, left(until) / 2).await {
+            Ok(mut again) => {
+                foreign = take_foreign(&mut again);
+                again
+            }
+            Err(_) => last.seen.snapshot.clone(),
+        };
         let next = Glance::at(cluster, again, open.iter().map(|(subject, _)| *subject).collect(), until).await;
         open = open
             .into_iter()
@@ -237,7 +244,7 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
         looks,
         unreached: matches!(zone_unread, Some(Unasked::Failed(_)))
             || subjects.iter().any(|subject| judge::is_unreached(subject, &last.seen)),
-        notes: notes(cluster, &last.seen.snapshot, zone_unread.as_ref(), components.is_empty()),
+        notes: notes(cluster, &last.seen.snapshot, zone_unread.as_ref(), &foreign, components.is_empty()),
         components,
     };
     // It quotes what others wrote: names of members and of files, lines of logs, messages of the API.
@@ -264,7 +271,13 @@ impl Glance {
     }
 }
 
-fn notes(cluster: &Cluster, snapshot: &Snapshot, zone: Option<&Unasked>, nothing: bool) -> Vec<String> {
+fn notes(
+    cluster: &Cluster,
+    snapshot: &Snapshot,
+    zone: Option<&Unasked>,
+    foreign: &[(Component, String)],
+    nothing: bool,
+) -> Vec<String> {
     let mut notes: Vec<String> = snapshot
         .denied
         .iter()
@@ -275,6 +288,9 @@ fn notes(cluster: &Cluster, snapshot: &Snapshot, zone: Option<&Unasked>, nothing
         Unasked::Failed(why) => format!("names as the containers look them up: configmap/{ENV_VARS}: {why}"),
     }));
     notes.extend(etcd_note(snapshot));
+    notes.extend(foreign.iter().map(|(component, pod)| {
+        format!("pod {pod} carries the label of {component} and is of none of its workloads: it is not judged")
+    }));
     if nothing {
         notes.push(format!(
             "there is no Clearwater in namespace {}: no workload carries the label service: NAME",

@@ -72,6 +72,8 @@ pub enum Remedy {
     RemoveAutoscaler(Component),
     /// Look at the state of the whole deployment.
     Status,
+    /// Have supervisord start a program that somebody stopped.
+    StartProgram(Box<StoppedProgram>),
     /// Name another namespace.
     ChooseNamespace,
     /// Name the deployment file.
@@ -82,6 +84,15 @@ pub enum Remedy {
     Allow(Permission),
     /// Do something about names in DNS.
     Names(NamesDeed),
+}
+
+/// A program that somebody stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoppedProgram {
+    /// The pod.
+    pub pod: String,
+    /// The program, with its group.
+    pub program: String,
 }
 
 /// What a run does only when it is told to.
@@ -194,6 +205,10 @@ impl Remedy {
             Self::Scale { component, to: None } => return format!("scale {component}"),
             Self::Autoscale(component) => return format!("change the bounds of {component}'s autoscaler"),
             Self::RemoveAutoscaler(component) => return format!("remove {component}'s autoscaler"),
+            Self::StartProgram(stopped) => {
+                let StoppedProgram { pod, program } = &**stopped;
+                return format!("somebody stopped it: have supervisord in pod {pod} start {program}");
+            }
             Self::Status => "look at the deployment's status",
             Self::ChooseNamespace => "choose another namespace",
             Self::NameFile => "name the deployment file",
@@ -303,6 +318,10 @@ impl Clean for Remedy {
             // Names of Kubernetes hold nothing that has to be made printable, but who knows where one was read.
             Self::Names(NamesDeed::Put { namespace, .. }) => namespace.clean(),
             Self::Names(NamesDeed::Remove(namespace)) => namespace.clean(),
+            Self::StartProgram(stopped) => {
+                stopped.pod.clean();
+                stopped.program.clean();
+            }
             _ => {}
         }
     }

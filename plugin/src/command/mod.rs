@@ -17,6 +17,7 @@ mod options;
 mod rbac;
 mod render;
 mod report;
+mod reported;
 mod scale;
 mod status;
 mod subscriber;

@@ -1,11 +1,11 @@
-mod saved;
-
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
-use std::io::{Cursor, Write as _};
+use std::io::{Cursor, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use clearwater::config::Deployment;
 use clearwater::text::{counted, printable};
 use clearwater_kube::check::{CheckOptions, check};
 use clearwater_kube::contract::{ContractOptions, contract};
@@ -16,8 +16,7 @@ use serde::Serialize;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-pub(super) use saved::read;
-
+use super::reported::last_cut;
 use super::trace::failed_ladders;
 use crate::advice;
 use crate::arguments::FileArgs;
@@ -43,14 +42,14 @@ pub(crate) struct Report {
     /// The deployment file to compare with. Default: clearwater.yaml where that exists, else what is there tells
     #[arg(short, long, visible_alias = "file", value_name = "FILE")]
     filename: Option<PathBuf>,
-    /// Where to write it; nothing is written over. Default: clearwater-NAMESPACE-TIME.zip
+    /// Where to write it, - for standard output; nothing is written over. Default: clearwater-NAMESPACE-TIME.zip
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
     /// How much of the end of each log is taken
     #[arg(long, value_name = "BYTES", value_parser = bytes, default_value = "512Ki")]
     limit: u64,
-    /// Put others in the place of subscribers' numbers and names and of addresses, the same for the same in all files. Names of
-    /// components, pods and hosts stay
+    /// Put others in the place of subscribers' numbers, identities and names and of addresses, the same for the same in all
+    /// files. Names of components, pods and hosts stay
     #[arg(long)]
     anonymize: bool,
     /// How long the whole may take
@@ -78,64 +77,25 @@ struct Contents<'a> {
     anonymized: bool,
     /// What could not be had, each with what it needs.
     lacked: Vec<String>,
+    /// The logs of which only the end is in it, each with the time before which lines of it may be missing. No call that began
+    /// before is judged.
+    cut: &'a BTreeMap<String, Timestamp>,
     files: Vec<&'a str>,
 }
 
 impl Report {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
-        let file = FileArgs::named(self.filename);
+        let is_piped = self.to.as_deref() == Some(Path::new("-"));
+        if is_piped && std::io::stdout().is_terminal() {
+            let text =
+                "--to - writes a zip to standard output, which is a terminal here: lead it to a file or a program";
+            return Err(CliError::Usage(text.to_owned()));
+        }
+        let file = FileArgs::named(self.filename.clone());
         let (deployment, namespace) = file.deployment_or_namespace(context, true)?;
         let at = Timestamp::now();
-        let to = self
-            .to
-            .unwrap_or_else(|| PathBuf::from(format!("clearwater-{namespace}-{}.zip", at.strftime("%Y%m%dT%H%M%SZ"))));
         let signals = context.signals();
-        let mut gathered = block_on(unless_ended(&signals, async {
-            let cluster = context.connection().cluster(namespace.clone()).await?;
-            let options = ReportOptions { deployment: deployment.clone(), limit: self.limit, timeout: self.timeout };
-            let within = self.timeout.min(Duration::from_secs(20));
-            let checks = CheckOptions {
-                deployment: deployment.clone(),
-                before: false,
-                only: Vec::new(),
-                skip: Vec::new(),
-                timeout: within,
-            };
-            let claims = ContractOptions { deployment: deployment.clone(), timeout: self.timeout };
-            let state = StatusOptions { deployment, timeout: within };
-            let (gathered, checks, images, state) = futures::join!(
-                gather(&cluster, &options),
-                check(&cluster, &checks),
-                contract(&cluster, &claims),
-                status(&cluster, &state)
-            );
-            let mut gathered = gathered.map_err(|error| CliError::Connection(error.to_string()))?;
-            match checks {
-                Ok(mut checks) => {
-                    advice::word_lines(checks.groups.iter_mut().flat_map(|g| &mut g.checks));
-                    let unseen = checks.groups.iter().flat_map(|g| &g.checks);
-                    let unseen = unseen.filter(|line| !line.status.is_known());
-                    unseen.for_each(|line| gathered.lack(&format!("check.json: {}", line.title), &line.detail));
-                    put(&mut gathered, "check.json", &checks)?;
-                }
-                Err(error) => gathered.miss("check.json", &error.to_string()),
-            }
-            match images {
-                Ok(images) => {
-                    images.unseen().for_each(|(name, why)| gathered.lack(&format!("check-images.json: {name}"), why));
-                    put(&mut gathered, "check-images.json", &images)?;
-                }
-                Err(error) => gathered.miss("check-images.json", &error.to_string()),
-            }
-            match state {
-                Ok(state) => {
-                    gathered.failed |= state.unreached;
-                    put(&mut gathered, "status.json", &state)?;
-                }
-                Err(error) => gathered.miss("status.json", &error.to_string()),
-            }
-            Ok(gathered)
-        }))?;
+        let mut gathered = block_on(unless_ended(&signals, self.gather(context, &namespace, deployment)))?;
         draw(&mut gathered, context)?;
         if self.anonymize {
             gathered.anonymize();
@@ -147,18 +107,90 @@ impl Report {
             plugin: env!("CARGO_PKG_VERSION"),
             anonymized: self.anonymize,
             lacked: gathered.lacked.iter().cloned().collect(),
+            cut: &gathered.cut,
             files: gathered.files.keys().map(String::as_str).collect(),
         };
         let contents = serde_json::to_vec_pretty(&contents)?;
         gathered.files.insert("report.json".to_owned(), contents);
-        write(&to, &zipped(&gathered)?)?;
-        for lacked in &gathered.lacked {
+        let zip = zipped(&gathered)?;
+        if is_piped {
+            context.results().bytes(&zip)?;
+            context.results().flush()?;
+        } else {
+            let named = || PathBuf::from(format!("clearwater-{namespace}-{}.zip", at.strftime("%Y%m%dT%H%M%SZ")));
+            let to = self.to.clone().unwrap_or_else(named);
+            write(&to, &zip)?;
+            let shown = printable(&to.display().to_string()).into_owned();
+            context.results().text(&format!("{shown}\n"))?;
+        }
+        Ok(self.tell(&gathered, &namespace, context))
+    }
+
+    /// Asks for all of it at once.
+    async fn gather(
+        &self,
+        context: &mut Context,
+        namespace: &str,
+        deployment: Option<Deployment>,
+    ) -> Result<Gathered, CliError> {
+        let cluster = context.connection().cluster(namespace.to_owned()).await?;
+        let options = ReportOptions { deployment: deployment.clone(), limit: self.limit, timeout: self.timeout };
+        let within = self.timeout.min(Duration::from_secs(20));
+        let checks = CheckOptions {
+            deployment: deployment.clone(),
+            before: false,
+            only: Vec::new(),
+            skip: Vec::new(),
+            timeout: within,
+        };
+        let claims = ContractOptions { deployment: deployment.clone(), timeout: self.timeout };
+        let state = StatusOptions { deployment, timeout: within };
+        let (gathered, checks, images, state) = futures::join!(
+            gather(&cluster, &options),
+            check(&cluster, &checks),
+            contract(&cluster, &claims),
+            status(&cluster, &state)
+        );
+        let mut gathered = gathered.map_err(|error| CliError::Connection(error.to_string()))?;
+        match checks {
+            Ok(mut checks) => {
+                advice::word_lines(checks.groups.iter_mut().flat_map(|g| &mut g.checks));
+                let unseen = checks.groups.iter().flat_map(|g| &g.checks);
+                let unseen = unseen.filter(|line| !line.status.is_known());
+                unseen.for_each(|line| gathered.lack(&format!("check.json: {}", line.title), &line.detail));
+                put(&mut gathered, "check.json", &checks)?;
+            }
+            Err(error) => gathered.miss("check.json", &error.to_string()),
+        }
+        match images {
+            Ok(images) => {
+                images.unseen().for_each(|(name, why)| gathered.lack(&format!("check-images.json: {name}"), why));
+                put(&mut gathered, "check-images.json", &images)?;
+            }
+            Err(error) => gathered.miss("check-images.json", &error.to_string()),
+        }
+        match state {
+            Ok(state) => {
+                gathered.failed |= state.unreached;
+                put(&mut gathered, "status.json", &state)?;
+            }
+            Err(error) => gathered.miss("status.json", &error.to_string()),
+        }
+        Ok(gathered)
+    }
+
+    /// Says what is in it and what is not. Yields the exit code.
+    fn tell(&self, gathered: &Gathered, namespace: &str, context: &mut Context) -> u8 {
+        for lacked in folded(&gathered.lacked) {
             context.talk().note(format!("not in it: {lacked}"));
         }
-        let shown = printable(&to.display().to_string()).into_owned();
-        context.results().text(&format!("{shown}\n"))?;
+        if !gathered.cut.is_empty() {
+            let of = counted(gathered.cut.len(), "log");
+            let calls = last_cut(&gathered.cut).map(|time| format!("; calls that began before {time} are not judged"));
+            context.talk().note(format!("of {of} only the end is in it (--limit){}", calls.unwrap_or_default()));
+        }
         let named = if self.anonymize {
-            "numbers, users and addresses are others, but names of hosts and pods are not"
+            "numbers, names, users and addresses are others, but names of hosts and pods are not"
         } else {
             "but logs name subscribers and addresses"
         };
@@ -167,26 +199,46 @@ impl Report {
         let of_pods = |name: &str| name.starts_with("logs/") || name.starts_with("inside/");
         if gathered.lacked.iter().any(|name| of_pods(name)) && !gathered.files.keys().any(|name| of_pods(name)) {
             context.talk().error("nothing that the pods say could be had: neither their logs nor what is inside of them is in the report");
-            return Ok(exit::FAILURE);
+            return exit::FAILURE;
         }
         if !gathered.files.keys().any(|name| name.starts_with("objects/pods/")) {
             let text = format!("there is no pod in namespace {namespace}: the report holds nothing of a deployment");
             context.talk().error(text);
-            return Ok(exit::FAILURE);
+            return exit::FAILURE;
         }
         if gathered.failed {
             context.talk().error("not everything could be looked at that this user may see: the report is not whole");
-            return Ok(exit::FAILURE);
+            return exit::FAILURE;
         }
-        Ok(exit::OK)
+        exit::OK
     }
+}
+
+/// What is lacking, in few lines: all that lacks for one right is one.
+fn folded(lacked: &BTreeSet<String>) -> Vec<String> {
+    let mut by_right: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut others = Vec::new();
+    for line in lacked {
+        match line.rsplit_once(": needs ") {
+            Some((what, right)) => by_right.entry(right).or_default().push(what),
+            None => others.push(line.clone()),
+        }
+    }
+    let rights = by_right.into_iter().map(|(right, all)| match all.as_slice() {
+        [one] => format!("{one}: needs {right}"),
+        all => format!("{} that need {right}, as {}", counted(all.len(), "part"), all[0]),
+    });
+    rights.chain(others).collect()
 }
 
 /// Draws what failed.
 fn draw(gathered: &mut Gathered, context: &mut Context) -> Result<(), CliError> {
-    let (ladders, count) = failed_ladders(&gathered.files, context)?;
+    let (ladders, count) = failed_ladders(&gathered.files, last_cut(&gathered.cut), context)?;
     if count > ladders.len() {
-        let why = format!("{count} calls, registrations and messages failed, and the last {} are drawn", ladders.len());
+        let why = format!(
+            "{count} calls, registrations and messages failed or are not whole, and the last {} are drawn",
+            ladders.len()
+        );
         gathered.lack("ladders", &why);
     }
     let named = ladders.into_iter().enumerate();
@@ -211,10 +263,14 @@ fn zipped(gathered: &Gathered) -> Result<Vec<u8>, CliError> {
     Ok(zip.finish().map_err(failed)?.into_inner())
 }
 
-/// Writes a new file, and leaves none that is half.
+/// Writes a new file that nobody else may read, and leaves none that is half.
 fn write(to: &Path, bytes: &[u8]) -> Result<(), CliError> {
     let failed = |source| CliError::Write { path: to.to_owned(), source };
-    let mut file = OpenOptions::new().write(true).create_new(true).open(to).map_err(failed)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(to).map_err(failed)?;
     file.write_all(bytes).map_err(|source| {
         let _ = std::fs::remove_file(to);
         failed(source)
@@ -250,6 +306,26 @@ mod tests {
         write(&to, b"one").unwrap();
         assert!(write(&to, b"two").is_err());
         assert_eq!(std::fs::read(&to).unwrap(), b"one");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_else_may_read_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        write(&dir.path().join("r.zip"), b"one").unwrap();
+        assert_eq!(dir.path().join("r.zip").metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_lacks_for_one_right_is_one_line() {
+        let lacked =
+            ["a: needs get x", "b: c: needs get x", "d: needs list y", "e: no answer in time", "f: no answer in time"];
+        let said = folded(&lacked.map(str::to_owned).into());
+        assert_eq!(
+            said,
+            ["2 parts that need get x, as a", "d: needs list y", "e: no answer in time", "f: no answer in time"]
+        );
     }
 
     #[test]

@@ -58,7 +58,7 @@ const EVERY: Duration = Duration::from_secs(2);
 impl Status {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
         if let Some(path) = &self.from {
-            let mut seen: Seen = super::report::read(path, "status.json")?;
+            let mut seen: Seen = super::reported::read(path, "status.json")?;
             seen.clean();
             context.talk().note(format!("as it was at {}", seen.at));
             match self.output {
@@ -137,7 +137,9 @@ fn place(namespace: &str, seen: &Seen) -> Told<{ HEAD_EVERYWHERE.len() }> {
     let (ready, wanted) = seen.components.iter().fold((0, 0), |(r, w), c| (r + c.ready, w + c.wanted));
     let restarts: u32 = seen.components.iter().flat_map(|c| &c.pods).map(|p| p.restarts).sum();
     let problems = seen.components.iter().flat_map(|c| c.problems.iter().map(move |p| format!("{}: {p}", c.component)));
-    let problems: Vec<String> = problems.chain(seen.notes.iter().map(ToString::to_string)).collect();
+    // A note tells what is worth knowing where nothing is wrong.
+    let notes = seen.notes.iter().filter(|_| seen.components.is_empty() || seen.unreached).cloned();
+    let problems: Vec<String> = problems.chain(notes).collect();
     let cells = [
         namespace.to_owned(),
         health.to_owned(),
@@ -240,4 +242,29 @@ fn table(seen: &Seen, screen: usize) -> String {
         let _ = writeln!(text, "{WARN}not everything answered in time: --timeout gives it longer{WARN:#}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_note_is_no_problem_of_a_namespace() {
+        let of = |components: serde_json::Value, unreached: bool| -> Seen {
+            serde_json::from_value(
+                json!({"v": 1, "namespace": "ims", "release": "hunter", "at": "2026-11-23T10:00:00Z",
+                "healthy": true, "partial": false, "unreached": unreached, "looks": 1, "notes": ["worth knowing"],
+                "components": components}),
+            )
+            .unwrap()
+        };
+        let bono = json!([{"component": "bono", "roles": [], "health": "serving", "image": "x", "ready": 1, "wanted": 1,
+            "pods": [], "members": {}, "problems": [], "unchecked": [], "pending": 0}]);
+        let problem = |seen: &Seen| place("ims", seen).0[6].clone();
+        assert_eq!(problem(&of(bono.clone(), false)), "");
+        assert_eq!(problem(&of(bono, true)), "worth knowing");
+        assert_eq!(problem(&of(json!([]), false)), "worth knowing");
+    }
 }

@@ -5,6 +5,7 @@ mod members;
 mod nodes;
 pub(crate) mod quota;
 mod rights;
+pub(crate) mod room;
 mod secrets;
 
 use std::collections::BTreeSet;

@@ -137,7 +137,8 @@ fn pods_lack(text: String) -> Finding<About> {
 }
 
 fn of_pod(name: &str, problem: &Finding<Part>) -> Finding<About> {
-    Finding::new(About::Pod(name.to_owned(), problem.about.clone()), problem.text.clone())
+    let about = About::Pod(name.to_owned(), problem.about.clone());
+    Finding { about, text: problem.text.clone(), is_stopped: problem.is_stopped }
 }
 
 fn pod_name(pod: &Pod) -> &str {

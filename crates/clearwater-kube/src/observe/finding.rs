@@ -37,11 +37,13 @@ pub struct Finding<A> {
     pub about: A,
     /// One line that says it.
     pub text: String,
+    /// Whether it is a program that somebody stopped: nothing else needs to be wrong with it.
+    pub is_stopped: bool,
 }
 
 impl<A> Finding<A> {
     /// A problem.
     pub fn new(about: A, text: impl Into<String>) -> Self {
-        Self { about, text: text.into() }
+        Self { about, text: text.into(), is_stopped: false }
     }
 }

@@ -265,8 +265,11 @@ impl Prober {
         report.programs_well = expected.len() - report.troubles.len();
         // What will not recover by itself first: it is the cause of the rest.
         report.troubles.sort_by_key(|t| (!t.is_fatal(), t.state != Some(supervisor::State::Backoff)));
-        let troubles = report.troubles.iter();
-        report.problems.extend(troubles.map(|t| Finding::new(Part::Program(t.program.clone()), t.text.clone())));
+        let of = |t: &supervisor::Trouble| Finding {
+            is_stopped: t.is_stopped,
+            ..Finding::new(Part::Program(t.program.clone()), t.text.clone())
+        };
+        report.problems.extend(report.troubles.iter().map(of));
     }
 
     /// Whether what the member got when it joined is missing. `None` also where nobody may look.

@@ -120,6 +120,7 @@ mod tests {
             state: Some(State::Starting),
             text: "program clearwater-group:sprout is STARTING".to_owned(),
             stopped_at: None,
+            is_stopped: false,
             is_first_start: first,
         };
         let mut report = Report {

@@ -171,6 +171,49 @@ pub(crate) fn all_workloads(snapshot: &Snapshot) -> impl Iterator<Item = (Compon
     deployments.chain(sets)
 }
 
+/// Whether a pod is of one of these workloads, as its owner says.
+fn is_of(pod: &Pod, workloads: &[Workload]) -> bool {
+    let owners = pod.metadata.owner_references.iter().flatten();
+    owners.filter(|owner| owner.controller == Some(true)).any(|owner| {
+        // A ReplicaSet's name is that of its Deployment with a hash.
+        let name = match owner.kind.as_str() {
+            "ReplicaSet" => owner.name.rsplit_once('-').map_or("", |(deployment, _)| deployment),
+            _ => owner.name.as_str(),
+        };
+        workloads.iter().any(|workload| workload.name == name)
+    })
+}
+
+/// Takes out pods, with their endpoints, that carry a component's label and are of none of its workloads: somebody else made
+/// them, and they are not judged. Yields each with its component. A component of bare pods, as the article has them, is what
+/// it is; and where workloads may not be seen nobody knows.
+pub(crate) fn take_foreign(snapshot: &mut Snapshot) -> Vec<(Component, String)> {
+    if snapshot.denied.contains(&Kind::Deployment) || snapshot.denied.contains(&Kind::StatefulSet) {
+        return Vec::new();
+    }
+    let mut of: BTreeMap<Component, Vec<Workload>> = BTreeMap::new();
+    for (component, workload) in all_workloads(snapshot) {
+        of.entry(component).or_default().push(workload);
+    }
+    let mut foreign = Vec::new();
+    snapshot.pods.retain(|_, pod| {
+        let Some((component, workloads)) = component_of(pod).and_then(|c| Some((c, of.get(&c)?))) else { return true };
+        let is_ours = is_of(pod, workloads);
+        if !is_ours {
+            foreign.push((component, pod.metadata.name.clone().unwrap_or_default()));
+        }
+        is_ours
+    });
+    let is_foreign = |name: &str| foreign.iter().any(|(_, pod)| pod == name);
+    for slice in snapshot.slices.values_mut() {
+        slice
+            .endpoints
+            .retain(|e| !e.target_ref.as_ref().and_then(|target| target.name.as_deref()).is_some_and(is_foreign));
+    }
+    foreign.sort();
+    foreign
+}
+
 /// What is to be judged in a namespace.
 pub(crate) struct Subjects {
     pub(crate) release: Release,
@@ -256,4 +299,55 @@ pub(crate) async fn names(cluster: &Cluster, release: Release) -> Result<Option<
     };
     let zone = map.and_then(|map| map.data?.remove("ZONE")).filter(|z| !z.is_empty());
     Ok(zone.map(|zone| Names::standing(release, &cluster.namespace, &zone)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::snapshot::{Update, WatchEvent};
+    use super::*;
+
+    #[test]
+    fn pods_of_somebody_else_are_taken_out_with_their_endpoints() {
+        let workload = |name: &str| {
+            json!({"metadata": {"name": name}, "spec": {"selector": {}, "serviceName": "",
+                "template": {"metadata": {"labels": {"service": name}}}}})
+        };
+        let pod = |name: &str, component: &str, owner: Value| json!({"metadata": {"name": name, "uid": name, "labels": {"service": component}, "ownerReferences": owner}});
+        let owner = |kind: &str, name: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": name, "controller": true}]);
+        let pods = [
+            pod("sprout-5f6-x", "sprout", owner("ReplicaSet", "sprout-5f6")),
+            pod("cassandra-0", "cassandra", owner("StatefulSet", "cassandra")),
+            pod("mine", "sprout", json!([])),
+            pod("job-x", "sprout", owner("Job", "job")),
+            pod("other-5f6-x", "sprout", owner("ReplicaSet", "other-5f6")),
+            // The article's, without any workload.
+            pod("etcd", "etcd", json!([])),
+            pod("nobody", "database", json!([])),
+        ];
+        let endpoints: Vec<Value> = ["sprout-5f6-x", "mine"]
+            .iter()
+            .map(|name| json!({"addresses": ["10.0.0.1"], "targetRef": {"kind": "Pod", "name": name}}))
+            .collect();
+        let of = |value: &Value| serde_json::from_value(value.clone()).unwrap();
+        let mut snapshot = Snapshot::default();
+        snapshot.absorb(WatchEvent::Deployment(Update::All(vec![of(&workload("sprout"))])));
+        let set = serde_json::from_value(workload("cassandra")).unwrap();
+        snapshot.absorb(WatchEvent::StatefulSet(Update::All(vec![set])));
+        let pods = pods.iter().map(|pod| serde_json::from_value(pod.clone()).unwrap()).collect();
+        snapshot.absorb(WatchEvent::Pod(Update::All(pods)));
+        let slice = json!({"metadata": {"name": "sprout"}, "addressType": "IPv4", "endpoints": endpoints});
+        snapshot.absorb(WatchEvent::EndpointSlice(Update::All(vec![serde_json::from_value(slice).unwrap()])));
+
+        let mut blind = snapshot.clone();
+        blind.denied.insert(Kind::StatefulSet);
+        assert_eq!(take_foreign(&mut blind), []);
+
+        let foreign = take_foreign(&mut snapshot);
+        let sprout = |name: &str| (Component::Sprout, name.to_owned());
+        assert_eq!(foreign, [sprout("job-x"), sprout("mine"), sprout("other-5f6-x")]);
+        assert_eq!(snapshot.pods.keys().collect::<Vec<_>>(), ["cassandra-0", "etcd", "nobody", "sprout-5f6-x"]);
+        assert_eq!(snapshot.slices["sprout"].endpoints.len(), 1);
+    }
 }

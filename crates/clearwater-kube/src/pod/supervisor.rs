@@ -80,6 +80,9 @@ pub enum Unreadable {
     Fault(String),
 }
 
+/// What it says of a program that nobody has started (supervisor `supervisor/rpcinterface.py`).
+const NEVER_STARTED: &str = "Not started";
+
 /// The HTTP request that asks supervisord for the state of every program. HTTP/1.0, so that supervisord closes the
 /// connection after its answer.
 pub fn request() -> String {
@@ -166,6 +169,8 @@ pub struct Trouble {
     pub text: String,
     /// When it last stopped, in seconds since 1970.
     pub stopped_at: Option<i64>,
+    /// Whether it ran and somebody stopped it: supervisord itself stops none.
+    pub is_stopped: bool,
     /// Whether it was started a moment ago and has never ended before, as far as can be told. A program that ends again
     /// and again is starting now and then too, and has.
     pub is_first_start: bool,
@@ -221,6 +226,7 @@ pub fn judge(expected: &[Program], seen: &[ProgramState]) -> Vec<Trouble> {
             state: found.map(|f| f.state),
             text,
             stopped_at: found.and_then(|f| f.stopped_at),
+            is_stopped: found.is_some_and(|f| f.state == State::Stopped && f.description.trim() != NEVER_STARTED),
             is_first_start: found
                 .is_some_and(|f| f.state == State::Starting && f.stopped_at.is_none() && f.now.is_some()),
         });
@@ -318,6 +324,20 @@ mod tests {
         let texts: Vec<_> = judge(&[chain, own], &seen("STOPPED")).into_iter().map(|t| t.text).collect();
         assert_eq!(texts[0], "program clearwater-infrastructure has not come to its end yet");
         assert_eq!(texts.len(), 2);
+    }
+
+    #[test]
+    fn who_was_stopped_is_told_from_who_never_ran() {
+        let own = [expected("homestead", Some("clearwater-group"), ProgramHealth::Running)];
+        let is_stopped = |said: &str| {
+            judge(&own, &parse_supervisorctl(&format!("clearwater-group:homestead {said}\n")))[0].is_stopped
+        };
+        assert!(is_stopped("STOPPED Nov 29 07:00 PM"));
+        assert!(
+            !is_stopped("STOPPED Not started")
+                && !is_stopped("FATAL Exited too quickly")
+                && !is_stopped("EXITED Nov 29 07:00 PM")
+        );
     }
 
     #[test]

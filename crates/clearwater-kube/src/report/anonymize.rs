@@ -1,7 +1,7 @@
-//! Numbers, users and addresses under other names, the same for the same in all texts. Pure.
+//! Numbers, users, names and addresses under other names, the same for the same in all texts. Pure.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
@@ -9,14 +9,27 @@ use std::sync::LazyLock;
 use clearwater::component::Component;
 use regex::bytes::Regex;
 
+use super::persons::{self, What};
+
 /// What stands for the first number.
 const FIRST_NUMBER: u64 = 9_990_000_001;
 /// A number of fewer digits is one only where something says so, as `sip:` does.
 const SHORTEST: usize = 5;
+/// A number of fewer digits is not known by itself where it is written in groups, or without what is before its area code.
+const SHORTEST_WRITTEN: usize = 7;
+/// The most digits before an area code (E.164).
+const LONGEST_COUNTRY: usize = 3;
 /// How many addresses are nobody's: two /16.
 const MOST_OTHERS: u32 = 0x1_FFFF;
-/// No user's name is longer, in bytes (RFC 5321 4.5.3.1.1).
-const LONGEST_USER: usize = 64;
+/// What is shorter is not known by itself.
+const SHORTEST_WORD: usize = 3;
+/// What stands for the users and the names.
+const USER: &str = "user-";
+/// What means nobody wherever it stands alone: words of SIP, of the daemons' log lines, and protocols.
+const RESERVED: &str = "ACK BYE CANCEL INFO INVITE MESSAGE NOTIFY OPTIONS PRACK PUBLISH REFER REGISTER SUBSCRIBE UPDATE SIP UDP \
+                        TCP TLS SCTP HTTP SDP RTP AVP IP4 IP6 UTC From Contact Via Route Path Allow Accept Require Supported \
+                        Subject Reason Event Expires Digest Basic Bearer Error Warning Status Info Verbose Debug Request \
+                        Response Routing Content Message User Agent sip sips tel phone bytes msg from";
 
 /// Inside of a word: an address with dots or dashes (as in names of nodes), or digits that may be a number.
 static PART: LazyLock<Option<Regex>> =
@@ -27,7 +40,14 @@ static PART: LazyLock<Option<Regex>> =
 pub(super) struct Anonymizer {
     /// Digits, without a plus sign.
     numbers: Others<Vec<u8>>,
-    users: Others<Vec<u8>>,
+    /// Numbers by what is left of them without what is before the area code.
+    tails: HashMap<Vec<u8>, Vec<u8>>,
+    /// Users and names: somebody may be called as an identity is.
+    people: Others<Vec<u8>>,
+    /// Those that are known wherever they stand alone, in words with one blank between.
+    sure: HashSet<Vec<u8>>,
+    /// The first words of these, and how many words the longest has.
+    first_words: HashMap<Vec<u8>, usize>,
     v4: Others<Ipv4Addr>,
     v6: Others<Ipv6Addr>,
 }
@@ -37,12 +57,14 @@ pub(super) struct Anonymizer {
 struct Others<T> {
     of: HashMap<T, T>,
     whose: HashMap<T, T>,
+    /// Those that are met and stand for nobody, nor has anybody to stand for them.
+    met: HashSet<T>,
     made: u32,
 }
 
 impl<T> Default for Others<T> {
     fn default() -> Self {
-        Self { of: HashMap::new(), whose: HashMap::new(), made: 0 }
+        Self { of: HashMap::new(), whose: HashMap::new(), met: HashSet::new(), made: 0 }
     }
 }
 
@@ -52,18 +74,25 @@ impl<T: Clone + Eq + Hash> Others<T> {
         if let Some(other) = self.of.get(one) {
             return other.clone();
         }
-        // Who has stood for somebody until now, and is met, stands for nobody any more.
+        self.meet(one, &make);
+        self.give(one.clone(), one, &make)
+    }
+
+    /// Takes in that `one` is somebody: who has stood for another until now, and is met, stands for nobody any more.
+    fn meet(&mut self, one: &T, make: impl Fn(u32) -> T) {
         if let Some(evicted) = self.whose.remove(one) {
             self.give(evicted, one, &make);
         }
-        self.give(one.clone(), one, &make)
+        if !self.met.contains(one) {
+            self.met.insert(one.clone());
+        }
     }
 
     fn give(&mut self, one: T, met: &T, make: impl Fn(u32) -> T) -> T {
         let other = loop {
             self.made = self.made.saturating_add(1);
             let other = make(self.made);
-            let is_met = self.of.contains_key(&other) || other == *met;
+            let is_met = self.met.contains(&other) || other == *met;
             // Whoever has more than can be made has some twice.
             if !is_met || self.made > MOST_OTHERS {
                 break other;
@@ -79,56 +108,83 @@ fn is_of_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"+._-:~!*'".contains(&byte)
 }
 
+/// How long the word is that begins here, of those that names are made of.
+fn name_word(text: &[u8]) -> usize {
+    let is_part = |b: &&u8| b.is_ascii_alphanumeric() || **b >= 0x80 || b"._-".contains(b);
+    let length = text.iter().take_while(is_part).count();
+    text[..length].iter().rposition(|b| !b".-".contains(b)).map_or(0, |last| last + 1)
+}
+
+/// Whether what stands before this names a value: a key, a parameter.
+fn is_key(behind: &[u8]) -> bool {
+    let unescaped = &behind[behind.iter().take_while(|b| **b == b'\\').count()..];
+    let Some(behind) = unescaped.strip_prefix(b"\"") else { return behind.starts_with(b"=") };
+    behind.trim_ascii_start().starts_with(b":")
+}
+
+/// The number `n` of those that stand for users.
+fn user(n: u32) -> Vec<u8> {
+    format!("{USER}{n}").into_bytes()
+}
+
+/// The number `n` of those that stand for numbers.
+fn number(n: u32) -> Vec<u8> {
+    (FIRST_NUMBER + u64::from(n) - 1).to_string().into_bytes()
+}
+
 impl Anonymizer {
-    /// A text under other names. Numbers are known by what says that they are some (`sip:`, `tel:`, what stands before an
-    /// `@`); elsewhere only those are replaced that are known by then: every text is read once before any is kept.
+    /// A text under other names. Persons are known by what stands around them, and those that are known by then wherever they
+    /// stand: every text is read once before any is kept.
     pub(super) fn text(&mut self, text: &[u8]) -> Vec<u8> {
+        // A pattern that is wrong must not let anything through.
+        let Some(persons) = persons::of(text) else { return b"(anonymized)".into() };
         let mut out = Vec::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(first) = rest.first() {
-            if !is_of_word(*first) {
-                out.push(*first);
-                rest = &rest[1..];
-                // An escaped line end (JSON), and what a URI escapes (RFC 3986 2.1), are no part of the word behind it.
-                if *first == b'\\' && rest.first().is_some_and(|b| b"nrt".contains(b)) {
-                    out.push(rest[0]);
-                    rest = &rest[1..];
-                } else if *first == b'%' && rest.len() >= 2 && rest[..2].iter().all(u8::is_ascii_hexdigit) {
-                    out.extend_from_slice(&rest[..2]);
-                    let is_scheme = out[out.len().saturating_sub(6)..].eq_ignore_ascii_case(b"tel%3a");
-                    rest = &rest[2..];
-                    if is_scheme {
-                        rest = self.number_at(rest, &mut out);
-                    }
-                }
-                continue;
-            }
-            let end = rest.iter().position(|b| !is_of_word(*b)).unwrap_or(rest.len());
-            let (word, behind) = rest.split_at(end);
-            let is_before_at =
-                behind.starts_with(b"@") && !behind.starts_with(b"@sha256") || behind.starts_with(b"%40");
-            self.word(word, is_before_at, &mut out);
-            rest = behind;
+        let mut at = 0;
+        for person in persons {
+            self.between(&text[at..person.at.start], &mut out);
+            let written = &text[person.at.clone()];
+            let other = match person.what {
+                What::Number => self.number(&persons::digits(written)),
+                What::User { is_sure } => self.user(written, is_sure),
+                What::Name { is_sure } => self.name(written, is_sure),
+            };
+            out.extend_from_slice(&other);
+            at = person.at.end;
         }
+        self.between(&text[at..], &mut out);
         out
     }
 
-    fn word(&mut self, word: &[u8], is_before_at: bool, out: &mut Vec<u8>) {
-        if is_before_at {
-            let at = word.iter().rposition(|b| *b == b':').map_or(0, |at| at + 1);
-            let (before, user) = word.split_at(at);
-            if !user.is_empty() && user.len() <= LONGEST_USER {
-                self.word(before, false, out);
-                out.extend_from_slice(&self.user(user));
-                return;
+    /// What stands between those places: addresses, and who is known.
+    fn between(&mut self, text: &[u8], out: &mut Vec<u8>) {
+        let (mut rest, mut is_begin) = (text, true);
+        while let Some(first) = rest.first() {
+            if is_begin && let Some((length, other)) = self.known(rest) {
+                out.extend_from_slice(&other);
+                (rest, is_begin) = (&rest[length..], false);
+                continue;
             }
+            if !is_of_word(*first) {
+                // An escaped line end (JSON), and what a URI escapes (RFC 3986 2.1), are no part of the word behind it.
+                let length = match rest {
+                    [b'\\', b'n' | b'r' | b't', ..] => 2,
+                    [b'%', a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => 3,
+                    _ => 1,
+                };
+                out.extend_from_slice(&rest[..length]);
+                (rest, is_begin) = (&rest[length..], *first < 0x80);
+                continue;
+            }
+            let end = rest.iter().position(|b| !is_of_word(*b)).unwrap_or(rest.len());
+            let mut begins = (1..end).filter(|at| b":~!*'+".contains(&rest[at - 1]));
+            let other = begins.find(|at| self.known(&rest[*at..]).is_some());
+            let (word, behind) = rest.split_at(other.unwrap_or(end));
+            self.word(word, out);
+            (rest, is_begin) = (behind, other.is_some());
         }
-        if word.len() > 4 && word[..4].eq_ignore_ascii_case(b"tel:") {
-            out.extend_from_slice(&word[..4]);
-            let rest = self.number_at(&word[4..], out);
-            out.extend_from_slice(rest);
-            return;
-        }
+    }
+
+    fn word(&mut self, word: &[u8], out: &mut Vec<u8>) {
         let bare = word.strip_suffix(b".").or(word.strip_suffix(b":")).unwrap_or(word);
         for whole in [word, bare] {
             if memchr::memchr_iter(b':', whole).count() >= 2
@@ -142,16 +198,52 @@ impl Anonymizer {
         out.extend_from_slice(&self.parts(word));
     }
 
-    /// Digits that are a number because of what stands before them; yields what is behind.
-    fn number_at<'t>(&mut self, text: &'t [u8], out: &mut Vec<u8>) -> &'t [u8] {
-        let plus = usize::from(text.starts_with(b"+"));
-        let length = text[plus..].iter().take_while(|b| b.is_ascii_digit()).count();
-        out.extend_from_slice(&text[..plus]);
-        let (digits, behind) = text[plus..].split_at(length);
-        if !digits.is_empty() {
-            out.extend_from_slice(&self.number(digits));
+    /// Who is known by what stands here, with its length.
+    fn known(&mut self, text: &[u8]) -> Option<(usize, Vec<u8>)> {
+        if text.first().is_some_and(|b| b.is_ascii_digit() || *b == b'(') && !self.numbers.of.is_empty() {
+            let known = |end: usize| {
+                let written = &text[..end];
+                let digits = persons::digits(written);
+                let is_cut = text.get(end).is_some_and(u8::is_ascii_alphanumeric)
+                    || written.starts_with(b"(") && !written.contains(&b')');
+                // Digits alone may be part of an address.
+                if is_cut || digits.len() < SHORTEST_WRITTEN || digits.len() == end {
+                    return None;
+                }
+                Some((end, self.known_number(&digits)?))
+            };
+            if let Some(found) = persons::groups(text, true).into_iter().rev().find_map(known) {
+                return Some(found);
+            }
         }
-        behind
+        let end = name_word(text);
+        let first = &text[..end];
+        let number = first.strip_prefix(USER.as_bytes());
+        if number.is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit)) {
+            self.people.meet(&first.to_vec(), user);
+        }
+        let most = *self.first_words.get(first)?;
+        let mut ends = vec![end];
+        while ends.len() < most
+            && let Some(last) = ends.last().copied()
+            && text.get(last) == Some(&b' ')
+        {
+            match name_word(&text[last + 1..]) {
+                0 => break,
+                length => ends.push(last + 1 + length),
+            }
+        }
+        let is_known = |end: &usize| self.sure.contains(&text[..*end]) && !is_key(&text[*end..]);
+        let end = ends.into_iter().rev().find(is_known)?;
+        Some((end, self.people.of(&text[..end].to_vec(), user)))
+    }
+
+    /// Who stands for a number that is known, with or without what is before its area code.
+    fn known_number(&self, digits: &[u8]) -> Option<Vec<u8>> {
+        let of = &self.numbers.of;
+        let tail = |digits: &[u8]| self.tails.get(digits).and_then(|whole| of.get(whole));
+        let other = of.get(digits).or_else(|| tail(digits)).or_else(|| tail(digits.strip_prefix(b"0")?));
+        other.cloned()
     }
 
     /// Addresses, and numbers that are known, in a word.
@@ -175,7 +267,14 @@ impl Anonymizer {
                         self.address(IpAddr::V4(a)).replace('.', &char::from(separator).to_string()).into_bytes()
                     })
                 }
-                None if part.len() >= SHORTEST => self.numbers.of.get(part).cloned(),
+                None if part.len() >= SHORTEST => {
+                    let other = self.known_number(part);
+                    // Who is named stands for nobody.
+                    if other.is_none() && part.starts_with(b"999") {
+                        self.numbers.meet(&part.to_vec(), number);
+                    }
+                    other
+                }
                 None => None,
             };
             if let Some(other) = other {
@@ -191,21 +290,81 @@ impl Anonymizer {
         Cow::Owned(out)
     }
 
-    fn user(&mut self, user: &[u8]) -> Vec<u8> {
-        let digits = user.strip_prefix(b"+").unwrap_or(user);
-        if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) {
-            let plus = &user[..user.len() - digits.len()];
-            return [plus, &self.number(digits)].concat();
+    /// Who stands for the user part of an identity.
+    fn user(&mut self, written: &[u8], is_sure: bool) -> Vec<u8> {
+        let (plus, bare) = written.split_at(usize::from(written.starts_with(b"+")));
+        // Whom digits in groups name is not sure before an `@`: they may be a Call-ID's.
+        if persons::is_number(bare)
+            && let Some(other) = self.numbers.of.get(&persons::digits(bare))
+        {
+            return [plus, other].concat();
         }
-        let is_component = Component::ALL.iter().any(|c| c.name().as_bytes() == user);
-        if is_component {
-            return user.to_vec();
+        // A password is behind a colon (RFC 3261 §19.1.1).
+        let one = written.split(|b| *b == b':').next().filter(|one| !one.is_empty()).unwrap_or(written);
+        if Component::ALL.iter().any(|c| c.name().as_bytes() == one) {
+            return written.to_vec();
         }
-        self.users.of(&user.to_vec(), |n| format!("user-{n}").into_bytes())
+        if is_sure {
+            self.learn(one);
+        }
+        self.people.of(&one.to_vec(), user)
+    }
+
+    /// Who stands for somebody's name.
+    fn name(&mut self, written: &[u8], is_sure: bool) -> Vec<u8> {
+        // The same name in JSON has escapes.
+        let plain: Vec<u8> = written.iter().filter(|b| **b != b'\\').copied().collect();
+        let words: Vec<&[u8]> = plain.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
+        let name = words.join(&b' ');
+        let is_component = Component::ALL.iter().any(|c| c.name().as_bytes() == name);
+        if name.is_empty() || is_component || name.eq_ignore_ascii_case(b"anonymous") {
+            return written.to_vec();
+        }
+        let (plus, bare) = name.split_at(usize::from(name.starts_with(b"+")));
+        if persons::is_number(bare) {
+            return [plus, &self.number(&persons::digits(bare))].concat();
+        }
+        // An address in the place of a name.
+        if words.len() == 1 && name.contains(&b'@') {
+            return self.text(written);
+        }
+        if is_sure {
+            self.learn(&name);
+            // A part of a name is known by its first letter.
+            let is_of_word = |b: &u8| b.is_ascii_alphanumeric() || *b >= 0x80 || b"_-".contains(b);
+            let parts = name.split(|b| !is_of_word(b));
+            let is_name = |part: &&[u8]| part.first().is_some_and(|b| b.is_ascii_uppercase() || *b >= 0x80);
+            parts.filter(is_name).for_each(|part| self.learn(part));
+        }
+        self.people.of(&name, user)
+    }
+
+    /// Takes in who is known wherever this stands alone.
+    fn learn(&mut self, name: &[u8]) {
+        let is_nobody = |word: &[u8]| {
+            RESERVED.split(' ').any(|reserved| reserved.as_bytes() == word)
+                || Component::ALL.iter().any(|c| c.name().as_bytes() == word)
+        };
+        let words: Vec<&[u8]> = name.split(|b| *b == b' ').collect();
+        let is_plain = words.iter().all(|word| !word.is_empty() && name_word(word) == word.len());
+        let has_letter = name.iter().any(|b| b.is_ascii_alphabetic() || *b >= 0x80);
+        if name.len() < SHORTEST_WORD || !is_plain || !has_letter || is_nobody(name) || self.sure.contains(name) {
+            return;
+        }
+        self.sure.insert(name.to_vec());
+        let most = self.first_words.entry(words[0].to_vec()).or_default();
+        *most = words.len().max(*most);
+        self.people.of(&name.to_vec(), user);
     }
 
     fn number(&mut self, digits: &[u8]) -> Vec<u8> {
-        self.numbers.of(&digits.to_vec(), |n| (FIRST_NUMBER + u64::from(n) - 1).to_string().into_bytes())
+        if !self.numbers.of.contains_key(digits) {
+            for country in 1..=LONGEST_COUNTRY {
+                let tail = digits.get(country..).filter(|tail| tail.len() > SHORTEST_WRITTEN);
+                self.tails.extend(tail.map(|tail| (tail.to_vec(), digits.to_vec())));
+            }
+        }
+        self.numbers.of(&digits.to_vec(), number)
     }
 
     /// An address of those that are for benchmarks (RFC 2544) or documentation (RFC 3849), which are nobody's. What is the
@@ -228,6 +387,7 @@ impl Anonymizer {
 
 #[cfg(test)]
 mod tests {
+    use clearwater::log::{Assembler, Dialog, DialogOutcome, Dialogs, Identity, LogGrammar, SipMessage};
     use proptest::prelude::*;
 
     use super::*;
@@ -235,10 +395,12 @@ mod tests {
     /// Every text read once, then all of them under other names.
     fn anonymized(texts: &[&str]) -> Vec<String> {
         let mut anonymizer = Anonymizer::default();
-        for text in texts {
-            anonymizer.text(text.as_bytes());
-        }
-        texts.iter().map(|text| String::from_utf8(anonymizer.text(text.as_bytes())).unwrap()).collect()
+        let mut all = || -> Vec<String> {
+            let change = |text: &&str| super::super::messages::changed(text.as_bytes(), |text| anonymizer.text(text));
+            texts.iter().map(change).map(|text| String::from_utf8(text).unwrap()).collect()
+        };
+        all();
+        all()
     }
 
     #[test]
@@ -272,6 +434,139 @@ mod tests {
             "{\"resourceVersion\": \"123456\", \"startTime\": \"2026-11-27T10:00:00Z\"}",
         ] {
             assert_eq!(anonymized(&[text]), [text]);
+        }
+    }
+
+    #[test]
+    fn a_person_is_the_same_in_every_form() {
+        let texts = [
+            "From: \"Alice Smith\" <sip:alice@ims>;tag=a\r\nTo: Bob Jones <tel:+1-510-555-0101>\r\nContact: \"\" <sip:alice@[fd00::1]>",
+            "\"+1 (510) 555-0101\" <sip:+15105550101@ims> called (510) 555-0101 or 15105550101, 0510.555.0101 and +1 510 555 0101",
+            r#"{"log": "From: \"Alice Smith\" <sip:alice@ims>\r\nf: Bob Jones <sip:x@ims>\n", "a": "<sip:alice@ims>"}"#,
+            "Authorization: Digest username=\"001010123456789\", realm=\"alice.example\"; Alice Smith, alice and Bob: no alice=1",
+            "<PublicIdentity><Identity>sip:alice@ims</Identity></PublicIdentity><PrivateID>001010123456789@ims</PrivateID>",
+        ];
+        let got = anonymized(&texts);
+        assert_eq!(
+            got,
+            [
+                "From: \"user-1\" <sip:user-4@ims>;tag=a\r\nTo: user-5 <tel:+9990000001>\r\nContact: \"\" <sip:user-4@[2001:db8::1]>",
+                "\"+9990000001\" <sip:+9990000001@ims> called 9990000001 or 9990000001, 9990000001 and +9990000001",
+                r#"{"log": "From: \"user-1\" <sip:user-4@ims>\r\nf: user-5 <sip:user-8@ims>\n", "a": "<sip:user-4@ims>"}"#,
+                "Authorization: Digest username=\"9990000002\", realm=\"alice.example\"; user-1, user-4 and user-6: no alice=1",
+                "<PublicIdentity><Identity>sip:user-4@ims</Identity></PublicIdentity><PrivateID>9990000002@ims</PrivateID>",
+            ]
+        );
+    }
+
+    #[test]
+    fn nobody_is_recognised_in_what_peers_and_stores_write() {
+        // (text, what may not be left of it)
+        let rows: [(&str, &[&str]); 20] = [
+            ("From: Alice <sip:a1@x>", &["Alice"]),
+            ("f:Alice B. Smith<sip:a1@x>", &["Alice", "Smith"]),
+            ("From:\r\n Alice\r\n <sip:a1@x>", &["Alice"]),
+            ("From: \"Alice \\\"Al\\\" Smith\"<sip:a1@x>", &["Alice", "Al\\", "Smith"]),
+            ("From: \"Alice\\\\\" <sip:a1@x>", &["Alice"]),
+            ("P-Asserted-Identity: <sip:b@x>;a=b, Alice <tel:+1(650)5550101>", &["Alice", "650", "0101"]),
+            ("From: \u{c9}milie <sip:a1@x>\nI \u{c9}milie", &["milie"]),
+            ("&quot;Alice&quot; &lt;sip:a1@x&gt;", &["Alice"]),
+            ("Subject: lunch with Alice\r\n", &["lunch", "Alice"]),
+            ("o=alice 1 1 IN IP4 10.0.0.1\r\n", &["alice"]),
+            (r"\r\n\r\nv=0\r\no=alice 1 1 IN IP4 10.0.0.1\r\n", &["alice"]),
+            ("sip:alice:hush@x sip:+1-650-555-0101;phone-context=x.org@y", &["alice", "hush", "650", "0101"]),
+            ("/impu/sip%3A%2B16505550101%40x /impi/alice%40x", &["650555", "alice"]),
+            (r#"{"private_id": "00101012345", "msisdn":"16505550101"}"#, &["0101012", "650555"]),
+            (r#"{"private_ids": ["alice", "bobby"], "displayName": "Carol Lee"}"#, &["alice", "bobby", "Carol", "Lee"]),
+            (r#"{\"sip_username\": \"alice\", \"formatted_number\": \"(650) 555-0101\"}"#, &["alice", "650", "0101"]),
+            ("impi=alice, impu: bobby imsi=001010123456789", &["alice", "bobby", "10123456"]),
+            ("<display-name xml:lang=\"en\">Alice Smith</display-name>", &["Alice", "Smith"]),
+            (r"\u003cPrivateID\u003e001010123456789\u003c/PrivateID\u003e", &["10123456"]),
+            ("username*=UTF-8''alice%40x, urn:gsma:imei:90420156-025763-0", &["alice", "025763"]),
+        ];
+        for (text, hidden) in rows {
+            let got = anonymized(&[text]);
+            assert!(hidden.iter().all(|hidden| !got[0].contains(hidden)), "{text}: {}", got[0]);
+        }
+    }
+
+    #[test]
+    fn what_is_called_as_one_of_the_others_stays_another() {
+        let texts = ["user-1 and 9990000001 at 198.18.0.1", "sip:alice@x sip:6505550001@x 10.0.0.1"];
+        let got = anonymized(&texts);
+        assert_eq!(got[0], "user-1 and 9990000001 at 198.18.0.2");
+        assert_eq!(got[1], "sip:user-2@x sip:9990000002@x 198.18.0.3");
+    }
+
+    /// A call and its answer as sprout logs them.
+    fn logged(headers: &str) -> String {
+        ["RX|Request|from|INVITE sip:c@ims SIP/2.0", "TX|Response|to|SIP/2.0 404 Not Found"]
+            .map(|line| {
+                let [way, what, side, first] = line.splitn(4, '|').collect::<Vec<_>>().try_into().unwrap();
+                let message = format!("{first}\r\n{headers}CSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n");
+                format!(
+                    "23-11-2026 10:00:00.000 UTC Verbose common_sip_processing.cpp:87: {way} {} bytes {what} msg \
+                     INVITE/cseq=1 (rdata0x1) {side} TCP 10.244.1.7:40000:\n--start msg--\n\n{message}\n--end msg--\n",
+                    message.len()
+                )
+            })
+            .concat()
+    }
+
+    /// What a log's messages tell: of each its Call-ID, who asks and whom; and how each dialog ended.
+    fn told(log: &str) -> (Vec<[String; 3]>, Vec<DialogOutcome>) {
+        let mut assembler = Assembler::new(LogGrammar::Cpp);
+        let lines = log.as_bytes().split_inclusive(|b| *b == b'\n');
+        let mut records: Vec<_> = lines.filter_map(|line| assembler.push(line)).collect();
+        records.extend(assembler.finish());
+        let mut dialogs = Dialogs::new(None);
+        let mut messages = Vec::new();
+        for message in records.iter().filter_map(SipMessage::of) {
+            dialogs.take("2026-11-23T10:00:00Z".parse().unwrap(), &message);
+            let named = |field: &str| Identity::of_header(&message.header(field).unwrap()).unwrap().to_string();
+            messages.push([message.call_id().unwrap().into_owned(), named("From"), named("To")]);
+        }
+        (messages, dialogs.finish().iter().map(Dialog::outcome).collect())
+    }
+
+    proptest! {
+        /// Names are of letters that no other word here has.
+        #[test]
+        fn of_messages_nothing_recognisable_remains_and_they_are_read_as_before(
+            name in "[QXZ][qxz]{3,8}( [QXZ][qxz]{3,8}){0,2}", token in "[QXZ][qxz]{3,8}( [QXZ][qxz]{3,8})?",
+            user in "[qxz]{4,9}(\\.[qxz]{2,5})?", number in "[1-9][0-9]{10}", imsi in "[1-9][0-9]{14}", call in "[a-f0-9-]{6,12}",
+            separators in prop::collection::vec(prop::sample::select(vec!["", "-", ".", "-(", ")", ") "]), 3), other in "[qxz]{4,9}"
+        ) {
+            let groups = [&number[..1], &number[1..4], &number[4..7], &number[7..]];
+            let written: String = groups.iter().zip(separators.iter().copied().chain([""])).flat_map(|(group, between)| [*group, between]).collect();
+            let in_uri = written.replace(' ', "");
+            let headers = format!(
+                "Via: SIP/2.0/TCP 10.244.1.7:40000;branch=z9hG4bK1\r\nFrom: \"{name}\" <sip:{user}@ims>;tag=a\r\nTo: {token} <tel:+{in_uri}>\r\n\
+                 Call-ID: {call}@10.244.1.7\r\nContact: <sip:{user}@10.244.1.7:5060;transport=tcp>\r\n\
+                 P-Asserted-Identity: <sip:{other}@ims>, \"{token}\" <sip:+{number}@ims;user=phone>\r\n\
+                 Authorization: Digest username=\"{imsi}\", realm=\"ims\", uri=\"sip:ims\"\r\n"
+            );
+            let log = logged(&headers);
+            let json = serde_json::to_string(&serde_json::json!({"log": log, "private_id": imsi, "display_name": name})).unwrap();
+            let xml = format!("<PublicIdentity><Identity>sip:{user}@ims</Identity></PublicIdentity><PrivateID>{imsi}</PrivateID>");
+            let said = format!("{name} ({user}) calls +{written}, {imsi}\n");
+            let texts = [said.as_str(), &log, &json, &xml];
+            let got = anonymized(&texts);
+            let all = got.concat();
+            let digits: String = all.chars().filter(char::is_ascii_digit).collect();
+            let words = name.split(' ').chain(token.split(' ')).chain([user.as_str(), &other]);
+            for word in words {
+                prop_assert!(!all.contains(word), "{word}: {all}");
+            }
+            prop_assert!(!digits.contains(&number) && !digits.contains(&imsi), "{all}");
+            prop_assert!(serde_json::from_str::<serde_json::Value>(&got[2]).is_ok(), "{}", got[2]);
+            let ((before, outcomes), (after, others)) = (told(&log), told(&got[1]));
+            prop_assert_eq!((outcomes, before.len()), (others, 2));
+            prop_assert_eq!(&after[0], &after[1]);
+            prop_assert_eq!(after.len(), 2);
+            // Who is called by a number is that number wherever it stands, however it is written.
+            prop_assert!(got[0].contains(&format!("+{}", after[0][2])), "{all}");
+            prop_assert!(got[1].contains(&format!("sip:+{}@ims;user=phone", after[0][2])), "{all}");
         }
     }
 

@@ -13,7 +13,7 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Settings that hold a secret, by their names; the value ends with the word. A name may follow the `\n` of a text in which
 /// line ends are escaped, and be a flag with its value behind a blank.
 static SETTING: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    let names = r"(?:signup_key|turn_workaround|ellis_api_key|ellis_cookie_key|\b(?:pwd|pass)\b|[a-z0-9_-]*(?:api[_-]?key|private[_-]?key|access[_-]?key|token|passphrase|password|passwd|secret)[a-z0-9_-]*)";
+    let names = r"(?:signup_key|turn_workaround|ellis_api_key|ellis_cookie_key|digest_?ha1|\bha1\b|\b(?:pwd|pass)\b|[a-z0-9_-]*(?:api[_-]?key|private[_-]?key|access[_-]?key|token|passphrase|password|passwd|secret)[a-z0-9_-]*)";
     let value = r#"("[^"\n]*"|'[^'\n]*'|(?:[^\s,;&\\"']|\\[^n\s])+)"#;
     Regex::new(&format!(r#"(?i-u)({names}["']?\s*[=:]\s*|--{names}\s+){value}"#)).ok()
 });
@@ -121,6 +121,7 @@ mod tests {
                 "api_key=(redacted) pwd=(redacted) pass: (redacted) API_TOKEN=(redacted)",
             ),
             ("mysql --db-password hush -u root", "mysql --db-password (redacted) -u root"),
+            (r#"{"digest_ha1": "hush", "sha1": "x"}"#, r#"{"digest_ha1": (redacted), "sha1": "x"}"#),
             (r#"{"private_key":"hush"}"#, r#"{"private_key":(redacted)}"#),
             ("postgres://bob:hush@db:5432/x", "postgres://bob:(redacted)@db:5432/x"),
             (

@@ -191,6 +191,10 @@ const UP: &[AccessRule] = &[
         .or_without("whether its class of storage is there"),
     rule(GET, "", &["nodes/proxy"]).cluster().or_without("how many name servers pods get"),
     NODES,
+    rule(LIST, "", &["pods"])
+        .cluster()
+        .only_if("it is looked whether all of it would fit, and nothing is written")
+        .or_without("room on the nodes"),
 ];
 
 const STATUS: &[AccessRule] = &[

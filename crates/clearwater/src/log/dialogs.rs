@@ -23,6 +23,8 @@ pub enum DialogOutcome {
     Cancelled,
     /// No final answer to it, or to something within it, is in these logs.
     Unanswered,
+    /// It did not go well as far as these logs tell, and they may lack some of it: they were cut ([`Dialogs::cut`]).
+    Cut,
 }
 
 named!(
@@ -32,6 +34,7 @@ named!(
         Failed = "failed",
         Cancelled = "cancelled",
         Unanswered = "unanswered",
+        Cut = "cut",
     }
 );
 
@@ -68,6 +71,7 @@ pub struct Dialog {
     /// How many times one of its messages was logged: twice at most for each hop.
     pub messages: u64,
     ending: Ending,
+    cut: Option<Timestamp>,
     /// The last outcome that was more than that something has no answer yet.
     settled: DialogOutcome,
     is_of_subject: bool,
@@ -84,8 +88,9 @@ impl Dialog {
     }
 
     /// The first request of it that came to nothing: the same that [`Ladder::failures`](super::Ladder::failures) tells more of.
+    /// `None` where that is not known, because the logs were cut.
     pub fn broken(&self) -> Option<BrokenRequest<'_>> {
-        let (asked, how) = self.ending.broken()?;
+        let (asked, how) = self.ending.broken().filter(|(asked, _)| !self.ending.may_lack(asked, self.cut))?;
         Some(BrokenRequest {
             method: &asked.method,
             cseq: asked.number,
@@ -98,6 +103,7 @@ impl Dialog {
     /// How it ended.
     pub fn outcome(&self) -> DialogOutcome {
         match self.ending.broken() {
+            Some((asked, _)) if self.ending.may_lack(asked, self.cut) => DialogOutcome::Cut,
             Some((_, Broken::Unanswered)) => DialogOutcome::Unanswered,
             Some(_) => DialogOutcome::Failed,
             None if self.ending.is_cancelled() => DialogOutcome::Cancelled,
@@ -115,6 +121,7 @@ impl Dialog {
 #[derive(Debug)]
 pub struct Dialogs {
     subject: Option<Traced>,
+    cut: Option<Timestamp>,
     most: usize,
     /// By their Call-IDs.
     all: HashMap<String, Vec<Dialog>>,
@@ -126,7 +133,13 @@ pub struct Dialogs {
 impl Dialogs {
     /// All, or those that name the subject in any message.
     pub fn new(subject: Option<Traced>) -> Self {
-        Self { subject, most: MOST, all: HashMap::new(), count: 0, left_out: 0, polls: 0 }
+        Self { subject, cut: None, most: MOST, all: HashMap::new(), count: 0, left_out: 0, polls: 0 }
+    }
+
+    /// The same, of logs that were cut and hold all only from then on.
+    #[must_use]
+    pub fn cut(self, cut: Option<Timestamp>) -> Self {
+        Self { cut, ..self }
     }
 
     /// Takes a message, and gives its dialog where it has an outcome that it did not have before; that something has no answer
@@ -173,6 +186,7 @@ impl Dialogs {
                 to: named("To"),
                 messages: 0,
                 ending: Ending::new(&told),
+                cut: self.cut,
                 settled: DialogOutcome::Unanswered,
                 is_of_subject: false,
             });

@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Direction, SipMessage};
 use crate::text::Printable;
 
 /// The most requests of one call that are kept, those that were told of first and last: a registration is refreshed for years.
 const MOST: usize = 32;
+/// How far the clocks of two programs may be apart, for what began when logs were cut.
+const CLOCKS: SignedDuration = SignedDuration::from_secs(1);
 /// How much further than any other hop what stays inside sprout is: its functions may answer in another's place.
 const INSIDE: u16 = 1000;
 
@@ -75,6 +77,9 @@ pub(super) struct Asked {
     pub(super) answer: Option<(u16, Printable)>,
     pub(super) began: Timestamp,
     pub(super) depth: u16,
+    /// When the first of all its messages was logged, and whether it is itself among them.
+    first: Timestamp,
+    is_told: bool,
     is_seen: bool,
     has_credentials: bool,
     has_ack: bool,
@@ -147,13 +152,15 @@ pub(super) struct Ending {
     tags: (Printable, Printable),
     is_sure: bool,
     is_call: bool,
+    /// When its first message was logged.
+    began: Timestamp,
     asked: Vec<Asked>,
 }
 
 impl Ending {
     pub(super) fn new(told: &Told<'_>) -> Self {
         let tags = (told.tags.0.into(), told.tags.1.into());
-        Self { tags, is_sure: false, is_call: false, asked: Vec::new() }
+        Self { tags, is_sure: false, is_call: false, began: told.time, asked: Vec::new() }
     }
 
     /// Which of those with one Call-ID a message is of. Two calls may have the same: they are told apart by the tag of who
@@ -173,6 +180,7 @@ impl Ending {
             (self.tags.0, self.is_sure) = (told.tags.0.into(), true);
         }
         self.is_call |= told.method == "INVITE";
+        self.began = self.began.min(told.time);
         // Both are part of what they end: neither is answered for itself.
         let is_part = matches!(told.method, "ACK" | "CANCEL");
         let method = if is_part { "INVITE" } else { told.method };
@@ -189,6 +197,8 @@ impl Ending {
                 answer: None,
                 began: told.time,
                 depth: u16::MAX,
+                first: told.time,
+                is_told: false,
                 is_seen: false,
                 has_credentials: false,
                 has_ack: false,
@@ -198,6 +208,8 @@ impl Ending {
             self.asked.len() - 1
         });
         let Some(asked) = self.asked.get_mut(place) else { return };
+        asked.first = asked.first.min(told.time);
+        asked.is_told |= told.status.is_none();
         match told.method {
             "ACK" => asked.has_ack = true,
             "CANCEL" => asked.is_cancelled |= told.status.is_none(),
@@ -221,6 +233,13 @@ impl Ending {
     pub(super) fn is_cancelled(&self) -> bool {
         self.asked_first()
             .is_some_and(|a| a.is_cancelled && a.answer.as_ref().is_some_and(|(status, _)| *status == 487))
+    }
+
+    /// Whether something of it may be in what was cut off logs, that hold all from then on: its call began before, or what it
+    /// began with is not there.
+    pub(super) fn may_lack(&self, asked: &Asked, cut: Option<Timestamp>) -> bool {
+        let (began, has_begin) = if self.is_call { (self.began, self.is_sure) } else { (asked.first, asked.is_told) };
+        cut.is_some_and(|cut| !has_begin || began.duration_since(cut) <= CLOCKS)
     }
 
     /// The first request that came to nothing; `None` where all went well.

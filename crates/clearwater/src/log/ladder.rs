@@ -197,6 +197,8 @@ pub struct Ladder {
     notes: Vec<LadderNote>,
     /// The columns whose names are short, with their whole names.
     legend: Vec<(Printable, Printable)>,
+    /// Up to when the logs were cut.
+    cut: Option<Timestamp>,
 }
 
 /// Whether a line that is no SIP message may stand between messages: what says more than level info does not.
@@ -284,7 +286,7 @@ impl Ladder {
         });
         let notes: Vec<_> = notes.collect();
         let legend = self.legend.clone();
-        let mut seen = Self { lanes: Vec::new(), hops, notes, legend };
+        let mut seen = Self { lanes: Vec::new(), hops, notes, legend, cut: self.cut };
         seen.find_lanes();
         seen
     }

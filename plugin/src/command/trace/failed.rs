@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use clearwater::log::{Dialog, Dialogs, SipMessage, Sketch, Traced};
+use clearwater::log::{Dialog, DialogOutcome, Dialogs, SipMessage, Sketch, Traced};
 use clearwater::text::printable;
+use jiff::Timestamp;
 
-use super::logged;
 use super::table::is_failed;
+use super::{NOT_WHOLE, logged};
 use crate::command::logs::{Unread, each_of_texts};
 use crate::context::Context;
 use crate::error::CliError;
@@ -15,13 +16,14 @@ use crate::error::CliError;
 const MOST: usize = 20;
 
 /// The ladders of the last calls, registrations and messages that failed or have no answer, each below a line that names it;
-/// and how many there were. The texts are logs, by paths that tell whose.
+/// and how many there were. The texts are logs, by paths that tell whose; those that were cut hold all from `cut` on.
 pub(crate) fn failed_ladders(
     texts: &BTreeMap<String, Vec<u8>>,
+    cut: Option<Timestamp>,
     context: &mut Context,
 ) -> Result<(Vec<String>, usize), CliError> {
     let logs = || texts.iter().filter(|(name, _)| name.starts_with("logs/")).map(|(name, text)| (&**name, &**text));
-    let mut dialogs = Dialogs::new(None);
+    let mut dialogs = Dialogs::new(None).cut(cut);
     each_of_texts(logs(), context, &mut Unread::quiet(), |entry, _| {
         if let Some(message) = SipMessage::of(&entry.record) {
             dialogs.take(entry.time, &message);
@@ -44,8 +46,11 @@ pub(crate) fn failed_ladders(
     })?;
     let ladders = drawn.iter().zip(sketches).map(|(dialog, sketch)| {
         let (method, from, to, call) = (&dialog.method, &dialog.from, &dialog.to, &dialog.call_id);
-        let head =
-            format!("{} {method} from {from} to {to}, Call-ID {call}: {}", dialog.began, dialog.outcome().name());
+        let outcome = match dialog.outcome() {
+            DialogOutcome::Cut => NOT_WHOLE,
+            outcome => outcome.name(),
+        };
+        let head = format!("{} {method} from {from} to {to}, Call-ID {call}: {outcome}", dialog.began);
         format!("{}\n\n{}", printable(&head), sketch.finish(|_| None).text(None))
     });
     Ok((ladders.collect(), failed.len()))
@@ -84,13 +89,13 @@ mod tests {
             ("logs/sprout-0/nothing.log".to_owned(), b"nothing that is known\n".to_vec()),
         ]);
         let mut context = Context::new(Connection::default(), Listener::silent());
-        let (ladders, count) = failed_ladders(&files, &mut context).unwrap();
+        let (ladders, count) = failed_ladders(&files, None, &mut context).unwrap();
         assert_eq!((ladders.len(), count), (MOST, 30));
         for (ladder, n) in ladders.iter().zip(10..) {
             let head = ladder.lines().next().unwrap();
             assert!(head.contains(&format!("Call-ID bad-{n}@x: failed")) && head.contains("to 2@ims"), "{head}");
             assert!(ladder.contains("404 Not Found") && ladder.contains("sprout-0"), "{ladder}");
         }
-        assert_eq!(failed_ladders(&BTreeMap::new(), &mut context).unwrap(), (Vec::new(), 0));
+        assert_eq!(failed_ladders(&BTreeMap::new(), None, &mut context).unwrap(), (Vec::new(), 0));
     }
 }

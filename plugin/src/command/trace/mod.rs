@@ -22,6 +22,7 @@ use clearwater::log::{
 };
 use clearwater::text::{Printable, counted};
 use clearwater_kube::logs::{LogEntry, LogSource, Said};
+use jiff::Timestamp;
 
 use table::Output;
 
@@ -33,6 +34,8 @@ use crate::exit;
 use crate::runtime::{block_on, unless_ended};
 use crate::signal::code;
 
+/// What is said of a call in the place of a verdict where a report's logs were cut.
+const NOT_WHOLE: &str = "beginning not in the report";
 /// No more verdicts are told, of what a subscriber did.
 const MOST_VERDICTS: usize = 5;
 
@@ -109,7 +112,7 @@ impl Trace {
             return Err(CliError::Usage("`-o table` and `-o json` are of the list, which has no Call-ID; of one call there is --format, and -o FILE.pcapng".to_owned()));
         }
         let keeps = self.messages || self.output.is_some();
-        let mut sieve = Sieve::new(subject, keeps);
+        let mut sieve = Sieve::new(subject, keeps, self.cut());
         let mut unread = Unread::default();
         let stopped = self.each(context, true, &mut unread, |entry, _| {
             sieve.take(entry);
@@ -149,6 +152,11 @@ impl Trace {
             context.talk().note(format!("{calls} calls have this Call-ID: whoever began them gave each another tag"));
         }
         unread.error().map_or(Ok(exit::OK), Err)
+    }
+
+    /// Up to when logs were cut that are read from a report.
+    fn cut(&self) -> Option<Timestamp> {
+        self.from.as_deref().and_then(super::reported::cut)
     }
 
     /// Writes a drawing.
@@ -306,6 +314,7 @@ fn verdict(ladder: &Ladder, failure: CallFailure<'_>) -> String {
             hop.text,
             whose(hop)
         ),
+        CallFailure::Cut(hop) => format!("{NOT_WHOLE}: how it ended is not judged {}", whose(hop)),
     }
 }
 
@@ -405,11 +414,11 @@ impl Lanes {
 }
 
 impl Sieve {
-    fn new(subject: &str, keeps_messages: bool) -> Self {
+    fn new(subject: &str, keeps_messages: bool, cut: Option<Timestamp>) -> Self {
         // The Call-ID is tried first: it may look like user@host.
         let call = Traced::Call(subject.to_owned());
         let subscriber = Identity::of_header(subject).map(Traced::Subscriber);
-        let sketch = Sketch::new(Some(call).into_iter().chain(subscriber));
+        let sketch = Sketch::new(Some(call).into_iter().chain(subscriber)).cut(cut);
         let sketch = if keeps_messages { sketch.with_messages() } else { sketch };
         Self { sketch, lanes: Lanes::default(), writers: Writers::default() }
     }

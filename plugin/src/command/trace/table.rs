@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Trace, Writers};
+use super::{NOT_WHOLE, Trace, Writers};
 use crate::command::logs::Unread;
 use crate::context::Context;
 use crate::error::CliError;
@@ -109,7 +109,7 @@ struct Row {
     from: String,
     /// Whom it was for.
     to: String,
-    /// How it ended: succeeded, failed, cancelled or unanswered.
+    /// How it ended: succeeded, failed, cancelled, unanswered, or cut where a report's logs were cut and may lack some of it.
     outcome: &'static str,
     /// The final answer to what it began with.
     status: Option<u16>,
@@ -156,6 +156,7 @@ fn reason((status, text): (u16, &Printable)) -> String {
 /// How it ended, in a few words: what it began with, and what came to nothing afterwards.
 pub(super) fn ending(dialog: &Dialog) -> String {
     let begun = match (dialog.answered(), dialog.outcome()) {
+        (_, DialogOutcome::Cut) => return NOT_WHOLE.to_owned(),
         (Some((_, text)), DialogOutcome::Cancelled) => format!("{text} (cancelled)"),
         (Some((_, text)), _) => text.to_string(),
         (None, DialogOutcome::Unanswered) => "no answer".to_owned(),
@@ -189,7 +190,6 @@ impl Row {
             messages: dialog.messages,
         }
     }
-
 }
 
 /// What stands in the columns: with the date where a list has several.
@@ -213,7 +213,7 @@ pub(super) fn style(outcome: DialogOutcome) -> Style {
     match outcome {
         DialogOutcome::Succeeded => AnsiColor::Green.on_default(),
         DialogOutcome::Failed | DialogOutcome::Unanswered => AnsiColor::Red.on_default(),
-        DialogOutcome::Cancelled => Style::new(),
+        DialogOutcome::Cancelled | DialogOutcome::Cut => Style::new(),
     }
 }
 
@@ -222,8 +222,9 @@ pub(super) fn day(dialog: &Dialog) -> Date {
     dialog.began.to_zoned(TimeZone::UTC).date()
 }
 
+/// Whether it did not go well as far as the logs tell.
 pub(super) fn is_failed(outcome: DialogOutcome) -> bool {
-    matches!(outcome, DialogOutcome::Failed | DialogOutcome::Unanswered)
+    matches!(outcome, DialogOutcome::Failed | DialogOutcome::Unanswered | DialogOutcome::Cut)
 }
 
 impl Trace {
@@ -236,7 +237,7 @@ impl Trace {
             )));
         }
         let (mut writers, mut unread) = (Writers::default(), Unread::default());
-        let mut dialogs = Dialogs::new(self.list.subscriber.clone().map(Traced::Subscriber));
+        let mut dialogs = Dialogs::new(self.list.subscriber.clone().map(Traced::Subscriber)).cut(self.cut());
         let (follow, only_failed) = (self.list.follow, self.list.failed);
         if follow {
             let head = Table::new(HEAD, Vec::new(), usize::MAX).least(LIVE).head();

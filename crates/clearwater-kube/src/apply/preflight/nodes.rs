@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clearwater::event::{CheckId, CheckLine, CheckStatus, Operation};
-use k8s_openapi::api::core::v1::{Node, Taint, Toleration};
+use k8s_openapi::api::core::v1::{Node, PodSpec, Taint, Toleration};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
@@ -15,22 +15,29 @@ const TITLE: &str = "nodes that fit";
 
 /// What pods ask of a node.
 #[derive(Clone, Debug, PartialEq)]
-struct Wants {
+pub(super) struct Wants {
     selector: BTreeMap<String, String>,
     tolerations: Vec<Toleration>,
 }
 
 impl Wants {
+    pub(super) fn of(spec: &PodSpec) -> Self {
+        Self {
+            selector: spec.node_selector.clone().unwrap_or_default(),
+            tolerations: spec.tolerations.clone().unwrap_or_default(),
+        }
+    }
+
     fn labels(&self) -> String {
         self.selector.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",")
     }
 
-    fn has_labels(&self, node: &Node) -> bool {
+    pub(super) fn has_labels(&self, node: &Node) -> bool {
         self.selector.iter().all(|(k, v)| node.labels().get(k) == Some(v))
     }
 
     /// The first taint that keeps the pods off the node.
-    fn kept_off<'n>(&self, node: &'n Node) -> Option<&'n Taint> {
+    pub(super) fn kept_off<'n>(&self, node: &'n Node) -> Option<&'n Taint> {
         let taints = node.spec.iter().flat_map(|s| s.taints.iter().flatten());
         let mut taints = taints.filter(|t| matches!(t.effect.as_str(), "NoSchedule" | "NoExecute"));
         // These say what the node's own conditions do, and pass with them.
@@ -48,7 +55,7 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
         && (exists || text(&toleration.value) == text(&taint.value))
 }
 
-fn is_ready(node: &Node) -> bool {
+pub(super) fn is_ready(node: &Node) -> bool {
     let conditions = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
     conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
 }
@@ -58,10 +65,7 @@ pub(super) async fn check(cluster: &Cluster, work: &ApplyPlan) -> Vec<CheckLine>
     let mut groups: Vec<(Wants, Vec<String>)> = Vec::new();
     for planned in work.all().filter(|p| p.operation != Operation::Keep) {
         if let Some(spec) = planned.item.object.pod_template().and_then(|t| t.spec.as_ref()) {
-            let wants = Wants {
-                selector: spec.node_selector.clone().unwrap_or_default(),
-                tolerations: spec.tolerations.clone().unwrap_or_default(),
-            };
+            let wants = Wants::of(spec);
             let name = planned.item.owner.name().to_owned();
             match groups.iter_mut().find(|(w, _)| *w == wants) {
                 Some((_, names)) => names.push(name),

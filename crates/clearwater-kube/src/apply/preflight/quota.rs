@@ -33,16 +33,21 @@ pub(crate) fn demand(spec: &PodSpec) -> BTreeMap<String, f64> {
     sum
 }
 
-/// What making these objects takes in all. A changed Deployment rolls with one pod more than it has.
+/// How many pods making an object takes. A changed Deployment rolls with one pod more than it has.
+pub(super) fn pods_made(one: &Planned) -> i32 {
+    match (one.operation, &one.item.object) {
+        (Operation::Create, object) => object.replicas().map_or(0, |r| r.max(0)),
+        (Operation::Change, Object::Deployment(_)) => 1,
+        _ => 0,
+    }
+}
+
+/// What making these objects takes in all.
 fn total_demand<'p>(planned: impl Iterator<Item = &'p Planned>) -> BTreeMap<String, f64> {
     let mut sum: BTreeMap<String, f64> = BTreeMap::new();
     for one in planned {
         let object = &one.item.object;
-        let pods = match (one.operation, object) {
-            (Operation::Create, _) => object.replicas().map_or(0, |r| r.max(0)),
-            (Operation::Change, Object::Deployment(_)) => 1,
-            _ => 0,
-        };
+        let pods = pods_made(one);
         if let Some(spec) = object.pod_template().and_then(|t: &PodTemplateSpec| t.spec.as_ref()) {
             for (name, n) in demand(spec) {
                 *sum.entry(name).or_default() += n * f64::from(pods);
@@ -137,7 +142,7 @@ pub(crate) async fn against(cluster: &Cluster, wanted: &BTreeMap<String, f64>, f
     lines
 }
 
-fn short(n: f64) -> String {
+pub(super) fn short(n: f64) -> String {
     const MI: f64 = 1024.0 * 1024.0;
     if n >= MI {
         format!("{:.0}Mi", n / MI)

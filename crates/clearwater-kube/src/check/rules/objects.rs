@@ -64,12 +64,16 @@ fn version(kernel: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
+/// A node's kernel, where overlay file systems of its age break what Clearwater does on them.
+pub(super) fn old_kernel(node: &Node) -> Option<&str> {
+    let kernel = &*node.status.as_ref()?.node_info.as_ref()?.kernel_version;
+    version(kernel).is_some_and(|v| v < (4, 0)).then_some(kernel)
+}
+
 fn kernel(facts: &Facts) -> Vec<CheckLine> {
     let mut said = Said::new(CheckId::Kernel, "kernels of the nodes");
     for node in facts.nodes().unwrap_or_else(|why| said.nothing(why)) {
-        let info = node.status.as_ref().and_then(|s| s.node_info.as_ref());
-        let Some(kernel) = info.map(|i| i.kernel_version.as_str()) else { continue };
-        if version(kernel).is_some_and(|v| v < (4, 0)) {
+        if let Some(kernel) = old_kernel(node) {
             let detail = format!(
                 "{kernel}: on overlay file systems of kernels before 4, supervisord's socket and Cassandra's start break"
             );

@@ -2,14 +2,14 @@
 
 use clearwater::component::{Component, entry};
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
-use clearwater::remedy::{NamesDeed, Remedy};
+use clearwater::remedy::{NamesDeed, Remedy, StoppedProgram};
 use clearwater::text::counted;
 
 use super::super::facts::{Facts, JudgedComponent};
 use super::Said;
-use super::objects::{no_services, no_workloads, services};
+use super::objects::{no_services, no_workloads, old_kernel, services};
 use crate::judge::About;
-use crate::observe::finding::Part;
+use crate::observe::finding::{Finding, Part};
 
 /// Which check a problem belongs to.
 const fn check(about: &About) -> CheckId {
@@ -35,7 +35,15 @@ fn unmade(what: &str) -> &'static [CheckId] {
     }
 }
 
-fn fix(id: CheckId, component: Component) -> Remedy {
+/// Whether a pod's node has a kernel whose overlay file systems break supervisord's socket.
+fn has_old_kernel(facts: &Facts, pod: &str) -> bool {
+    let found = facts.all_pods().find(|(_, p)| p.metadata.name.as_deref() == Some(pod));
+    let node = found.and_then(|(_, pod)| pod.spec.as_ref()?.node_name.as_deref());
+    let nodes = facts.nodes.as_deref().unwrap_or_default();
+    nodes.iter().any(|n| n.metadata.name.as_deref() == node && old_kernel(n).is_some())
+}
+
+fn fix(id: CheckId, component: Component, problem: &Finding<About>, facts: &Facts) -> Remedy {
     let told_by = |words: &str| Remedy::sentence([words.into(), Remedy::Status]);
     match id {
         CheckId::Workloads => {
@@ -47,11 +55,20 @@ fn fix(id: CheckId, component: Component) -> Remedy {
             Remedy::BringUp,
             " asks before it marks one as failed".into(),
         ]),
+        CheckId::Supervisor if !matches!(&problem.about, About::Pod(pod, _) if has_old_kernel(facts, pod)) => {
+            told_by("see what its container says: ")
+        }
         CheckId::Supervisor => {
             "supervisord's socket does not work on overlay file systems of kernels before 4: take nodes \
             with a newer kernel and overlay2"
                 .into()
         }
+        CheckId::Programs if problem.is_stopped => match &problem.about {
+            About::Pod(pod, Part::Program(program)) => {
+                Remedy::StartProgram(Box::new(StoppedProgram { pod: pod.clone(), program: program.clone() }))
+            }
+            _ => told_by("see what its container says: "),
+        },
         CheckId::Programs => told_by("see the last lines of its log: "),
         CheckId::Names => NamesDeed::Explain.into(),
         _ => match component {
@@ -67,7 +84,7 @@ fn fix(id: CheckId, component: Component) -> Remedy {
     }
 }
 
-fn take(said: &mut Said, part: &JudgedComponent) {
+fn take(said: &mut Said, part: &JudgedComponent, facts: &Facts) {
     let id = said.id;
     let mut problems = part.judged.problems.iter().filter(|p| check(&p.about) == id).peekable();
     if part.unreached && problems.peek().is_some() {
@@ -83,7 +100,7 @@ fn take(said: &mut Said, part: &JudgedComponent) {
             About::Pod(pod, _) => pod.clone(),
             About::Pods | About::Members => part.component.name().to_owned(),
         };
-        said.wrong(CheckStatus::Failed, &about, problem.text.clone(), fix(id, part.component));
+        said.wrong(CheckStatus::Failed, &about, problem.text.clone(), fix(id, part.component, problem, facts));
     }
     for what in part.judged.unchecked.iter().filter(|what| unmade(what).contains(&id)) {
         said.unseen(what.clone());
@@ -139,7 +156,7 @@ pub(super) fn lines(facts: &Facts) -> Vec<CheckLine> {
     let mut lines = Vec::new();
     for (id, title) in checks {
         let mut said = Said::new(id, title);
-        facts.parts.iter().for_each(|part| take(&mut said, part));
+        facts.parts.iter().for_each(|part| take(&mut said, part, facts));
         if id == CheckId::Workloads {
             workloads(&mut said, facts);
         }

@@ -256,6 +256,30 @@ fn each_problem_is_found_by_its_check_and_by_no_other() {
     }
 }
 
+/// What is told to do is of use where it is told.
+#[test]
+fn advice_is_of_what_is_seen() {
+    use clearwater::remedy::{Remedy, StoppedProgram};
+
+    let advice =
+        |facts: &Facts| lines(facts).into_iter().find(|l| l.status == CheckStatus::Failed).unwrap().fix.unwrap();
+    let mut facts = health();
+    is_wrong(&mut facts, Component::Homer, About::Pod("homer-0".to_owned(), Part::Programs));
+    assert!(!advice(&facts).to_string().contains("kernel"), "{}", advice(&facts));
+    facts.nodes = Err("needs list nodes".to_owned());
+    assert!(!advice(&facts).to_string().contains("kernel"), "{}", advice(&facts));
+    facts.nodes = Ok(vec![node("one", "3.13.0-74-generic", "True")]);
+    assert!(advice(&facts).to_string().contains("a newer kernel"), "{}", advice(&facts));
+
+    let mut facts = health();
+    let about = About::Pod("homestead-0".to_owned(), Part::Program("group:homestead".to_owned()));
+    is_wrong(&mut facts, Component::Homestead, about);
+    assert!(advice(&facts).to_string().contains("the last lines of its log"));
+    part(&mut facts, Component::Homestead).problems[0].is_stopped = true;
+    let stopped = StoppedProgram { pod: "homestead-0".to_owned(), program: "group:homestead".to_owned() };
+    assert_eq!(advice(&facts), Remedy::StartProgram(Box::new(stopped)));
+}
+
 /// What a deployment costs is asked of the deployment itself.
 #[test]
 fn what_the_containers_take_is_summed() {

@@ -146,6 +146,7 @@ fn verdict(ladder: &Ladder) -> String {
         CallFailure::Unanswered(hop) => format!("{} is silent to {}", party(&hop.to), party(&hop.from)),
         CallFailure::Rang(hop) => format!("{} rings", party(&hop.to)),
         CallFailure::Unacknowledged(hop) => format!("{} does not acknowledge", party(&hop.to)),
+        CallFailure::Cut(_) => "cut".to_owned(),
     };
     let all: Vec<_> = ladder.failures().into_iter().map(failure).collect();
     if all.is_empty() { "-".to_owned() } else { all.join(", ") }
@@ -473,4 +474,51 @@ fn nothing_overlaps_in_a_picture_and_it_suits_dark_pages() {
             }
         }
     }
+}
+
+/// Of logs that were cut nothing is said to have failed that did not: whatever was cut off which of them, each call that has a
+/// verdict has the one that the whole logs give it, and what has none is not known or went well.
+#[test]
+fn what_logs_lack_that_were_cut_is_nobodys_failure() {
+    let begin: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
+    let step = SignedDuration::from_secs(10);
+    let mut judged = 0;
+    for (rows, expected) in ENDINGS {
+        let planted = planted(rows);
+        // Ten seconds between two messages, so that clocks agree.
+        let whole: Vec<Vec<_>> = logs(&planted, 0)
+            .into_iter()
+            .map(|log| {
+                let at =
+                    |time: Timestamp| begin + step * i32::try_from(time.duration_since(begin).as_millis()).unwrap();
+                log.into_iter().map(|(lane, time, record)| (lane, at(time), record)).collect()
+            })
+            .collect();
+        for (log, keep) in [(0, 1), (0, 2), (0, 4), (1, 1), (1, 2), (1, 3), (0, 0), (1, 0)] {
+            let mut cut = whole.clone();
+            let from = cut[log].len().saturating_sub(keep);
+            let kept: Vec<_> = cut[log].split_off(from);
+            if cut[log].is_empty() {
+                continue;
+            }
+            let until = kept.first().map_or(begin + step * 100, |(_, time, _)| *time);
+            cut[log] = kept;
+            let records = cut.concat();
+            let mut sketch = Sketch::new([Traced::Call("c1@192.0.2.1".to_owned())]).cut(Some(until));
+            let mut dialogs = Dialogs::new(None).cut(Some(until));
+            for (lane, time, record) in &records {
+                let message = SipMessage::of(record).unwrap();
+                sketch.take(Logged { lane, component: "", time: *time, record }, Some(&message));
+                dialogs.take(*time, &message);
+            }
+            let drawn = verdict(&sketch.finish(|_| None));
+            let told: Vec<_> = drawn.split(", ").filter(|told| !matches!(*told, "cut" | "-")).collect();
+            assert!(told.iter().all(|told| expected.contains(told)), "{log} {keep}: {rows}: {drawn}");
+            judged += told.len();
+            let failed = |one: &Dialog| matches!(one.outcome(), DialogOutcome::Failed | DialogOutcome::Unanswered);
+            assert_eq!(dialogs.finish().iter().filter(|one| failed(one)).count(), told.len(), "{log} {keep}: {rows}");
+        }
+    }
+    // What began after it is judged.
+    assert!(judged > 0);
 }

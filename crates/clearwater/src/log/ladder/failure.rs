@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use jiff::Timestamp;
+
 use super::{Ladder, LadderHop};
 use crate::log::ending::{Broken, Ending, Told};
 use crate::text::Printable;
@@ -19,6 +21,9 @@ pub enum CallFailure<'l> {
     Rang(&'l LadderHop),
     /// It was accepted again and again, and that was never acknowledged: the answer as it came to who should have done so.
     Unacknowledged(&'l LadderHop),
+    /// It may be none: the logs were cut ([`Sketch::cut`](super::Sketch::cut)), and may lack some of it. The first message of
+    /// what came to nothing that they have.
+    Cut(&'l LadderHop),
 }
 
 /// A request on its way, with its answers: the messages of one side of a call and one CSeq (RFC 3261 §17).
@@ -116,13 +121,17 @@ struct Conversation<'l> {
 }
 
 impl<'l> Conversation<'l> {
-    fn failure(&self) -> Option<CallFailure<'l>> {
+    fn failure(&self, cut: Option<Timestamp>) -> Option<CallFailure<'l>> {
         let (asked, how) = self.ending.broken()?;
         let number = asked.number.to_string();
         let is_asked = |hop: &LadderHop| hop.cseq.split_ascii_whitespace().eq([&*number, &*asked.method]);
         let mut all = self.transactions.iter();
         let one = all.find(|((tag, _), one)| **tag == asked.tag && one.hops.first().is_some_and(|hop| is_asked(hop)));
-        one.and_then(|(_, one)| one.failure(how))
+        let (_, one) = one?;
+        if self.ending.may_lack(asked, cut) {
+            return one.hops.first().map(|hop| CallFailure::Cut(hop));
+        }
+        one.failure(how)
     }
 }
 
@@ -187,7 +196,7 @@ impl Ladder {
     /// another answered, and what the caller gave up are no failures. For a timeout (408) it is the furthest request that nobody
     /// answered, and not the one who stopped waiting.
     pub fn failures(&self) -> Vec<CallFailure<'_>> {
-        self.conversations().iter().filter_map(Conversation::failure).collect()
+        self.conversations().iter().filter_map(|one| one.failure(self.cut)).collect()
     }
 
     /// The first of them.

@@ -40,6 +40,7 @@ pub struct Sketch {
     names: Names,
     place: usize,
     keeps_messages: bool,
+    cut: Option<Timestamp>,
 }
 
 impl Sketch {
@@ -47,13 +48,19 @@ impl Sketch {
     pub fn new(subjects: impl IntoIterator<Item = Traced>) -> Self {
         let drawn = |subject| Drawn { subject, hops: Vec::new(), parties: HashSet::new() };
         let all = subjects.into_iter().map(drawn).collect();
-        Self { all, lines: Vec::new(), names: Names::default(), place: 0, keeps_messages: false }
+        Self { all, lines: Vec::new(), names: Names::default(), place: 0, keeps_messages: false, cut: None }
     }
 
     /// The same, which keeps the whole of each message that is drawn, and not a few words of it.
     #[must_use]
     pub fn with_messages(self) -> Self {
         Self { keeps_messages: true, ..self }
+    }
+
+    /// The same, of logs that were cut and hold all only from then on.
+    #[must_use]
+    pub fn cut(self, cut: Option<Timestamp>) -> Self {
+        Self { cut, ..self }
     }
 
     /// Takes a record, with the message that it is.
@@ -95,7 +102,7 @@ impl Sketch {
     /// The ladder of the first subject that has messages, or else of the last. `lane_of` names the column that an address
     /// (without its port) belongs to, where it is known; other peers are columns of their own.
     pub fn finish(self, lane_of: impl Fn(&str) -> Option<String>) -> Ladder {
-        let Self { all, mut lines, mut names, .. } = self;
+        let Self { all, mut lines, mut names, cut, .. } = self;
         let last = all.len().saturating_sub(1);
         let chosen = all.into_iter().enumerate().find(|(n, drawn)| *n == last || !drawn.hops.is_empty());
         let Some((_, Drawn { subject, mut hops, parties })) = chosen else { return Ladder::default() };
@@ -109,7 +116,7 @@ impl Sketch {
         let parties = Identities::new(parties.into_iter().collect());
         let notes = notes(&lines, &hops, &subject, &parties, |lane| columns.program(lane));
         let (hops, notes) = causal::arrange(hops, notes);
-        let mut ladder = Ladder { hops, notes, ..Ladder::default() };
+        let mut ladder = Ladder { hops, notes, cut, ..Ladder::default() };
         columns.name_peers(&mut ladder.hops, &mut ladder.legend);
         ladder.shorten();
         ladder.find_lanes();

@@ -1,0 +1,268 @@
+//! Whether what would be made fits onto the nodes, by what its pods request.
+
+use clearwater::event::{CheckId, CheckLine, CheckStatus};
+use clearwater::remedy::Remedy;
+use clearwater::text::counted;
+use k8s_openapi::api::core::v1::{Container, Node, Pod, PodSpec};
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+
+use super::super::checks::{line, unseen, with_fix};
+use super::super::prepare::ApplyPlan;
+use super::nodes::{Wants, is_ready};
+use super::quota::{pods_made, short};
+use crate::cluster::{Cluster, list_all};
+
+const TITLE: &str = "room on the nodes for all of it";
+
+/// Processors and bytes of memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Size {
+    cpu: f64,
+    memory: f64,
+}
+
+impl Size {
+    fn by(of: impl Fn(&str) -> f64) -> Self {
+        Self { cpu: of("cpu"), memory: of("memory") }
+    }
+
+    fn plus(self, other: Self, times: f64) -> Self {
+        Self { cpu: self.cpu + other.cpu * times, memory: self.memory + other.memory * times }
+    }
+
+    /// Whether it goes into a room of this size. Sums of quantities are not exact.
+    fn fits(self, room: Self) -> bool {
+        self.cpu <= room.cpu + 1e-9 && self.memory <= room.memory + 1.0
+    }
+}
+
+/// Pods of one template that would be made.
+#[derive(Clone, Debug)]
+struct Wanted {
+    component: String,
+    spec: PodSpec,
+    count: u32,
+}
+
+/// What a node has left.
+#[derive(Clone, Copy, Debug)]
+struct Left<'n> {
+    node: &'n Node,
+    size: Size,
+    pods: f64,
+}
+
+/// What a pod requests (kubernetes `component-helpers/resource`, `PodRequests`): a container with a limit alone requests that, and
+/// what runs before its containers runs alone.
+fn request(spec: &PodSpec, of: &str) -> f64 {
+    let quantity = |c: &Container| {
+        let resources = c.resources.as_ref()?;
+        let named = |map: &Option<std::collections::BTreeMap<String, _>>| map.as_ref()?.get(of).cloned();
+        let asked: k8s_openapi::apimachinery::pkg::api::resource::Quantity =
+            named(&resources.requests).or_else(|| named(&resources.limits))?;
+        clearwater::quantity::parse(&asked.0)
+    };
+    let before = || spec.init_containers.iter().flatten();
+    let stays = |c: &&Container| c.restart_policy.as_deref() == Some("Always");
+    let beside: f64 = before().filter(stays).filter_map(quantity).sum();
+    let together: f64 = spec.containers.iter().filter_map(quantity).sum();
+    let first = before().filter(|c| !stays(c)).filter_map(quantity).fold(0.0, f64::max);
+    let overhead = spec.overhead.as_ref().and_then(|o| clearwater::quantity::parse(&o.get(of)?.0)).unwrap_or(0.0);
+    together.max(first) + beside + overhead
+}
+
+fn size(spec: &PodSpec) -> Size {
+    Size::by(|of| request(spec, of))
+}
+
+/// What nodes that run pods have left. One that does not say what it has, has nothing.
+fn left<'n>(nodes: &'n [Node], pods: &[Pod]) -> Vec<Left<'n>> {
+    let usable = nodes.iter().filter(|n| n.spec.as_ref().is_none_or(|s| s.unschedulable != Some(true)) && is_ready(n));
+    let of = |node: &'n Node| {
+        let has = |what: &str| {
+            let allocatable = node.status.as_ref().and_then(|s| s.allocatable.as_ref()?.get(what));
+            allocatable.and_then(|q| clearwater::quantity::parse(&q.0)).unwrap_or(0.0)
+        };
+        let name = node.name_any();
+        let runs = |pod: &&Pod| {
+            let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
+            let here = pod.spec.as_ref().and_then(|s| s.node_name.as_deref()) == Some(name.as_str());
+            here && !matches!(phase, Some("Succeeded" | "Failed"))
+        };
+        let none = Left { node, size: Size::by(has), pods: has("pods") };
+        pods.iter().filter(runs).filter_map(|pod| pod.spec.as_ref()).fold(none, |left, spec| Left {
+            size: left.size.plus(size(spec), -1.0),
+            pods: left.pods - 1.0,
+            ..left
+        })
+    };
+    usable.map(of).collect()
+}
+
+/// Compares what is wanted with what is left: all together, and then one by one, the largest first. That finds no place where
+/// another order might, so that what it does not find is a warning; where the sum is more than there is, nothing helps.
+fn judge(wanted: &[Wanted], nodes: &[Node], pods: &[Pod]) -> CheckLine {
+    let mut left = left(nodes, pods);
+    let count: u32 = wanted.iter().map(|one| one.count).sum();
+    let sum = wanted.iter().fold(Size::default(), |sum, one| sum.plus(size(&one.spec), f64::from(one.count)));
+    let may_run = |spec: &PodSpec, left: &Left<'_>| {
+        let wants = Wants::of(spec);
+        wants.has_labels(left.node) && wants.kept_off(left.node).is_none()
+    };
+    let takes = |left: &&Left<'_>| wanted.iter().any(|one| may_run(&one.spec, left));
+    // What a node has too little of is no room on another.
+    let room = |left: &Left<'_>| Size { cpu: left.size.cpu.max(0.0), memory: left.size.memory.max(0.0) };
+    let free = left.iter().filter(takes).fold(Size::default(), |free, one| free.plus(room(one), 1.0));
+    let places: f64 = left.iter().filter(takes).map(|one| one.pods.max(0.0)).sum();
+    let detail = format!(
+        "{} request {} processors and {} of memory; {} and {} are free, and places for {places:.0}",
+        counted(usize::try_from(count).unwrap_or(usize::MAX), "pod"),
+        short(sum.cpu),
+        short(sum.memory),
+        short(free.cpu),
+        short(free.memory)
+    );
+    let fix = Remedy::any(["add a node", "make room", "lower components.NAME.resources in the deployment file"]);
+    if !sum.fits(free) || f64::from(count) > places {
+        return with_fix(line(CheckId::Nodes, TITLE, CheckStatus::Failed, detail), fix);
+    }
+    let mut by_size: Vec<(&Wanted, Size)> = wanted.iter().map(|one| (one, size(&one.spec))).collect();
+    by_size.sort_by(|(_, a), (_, b)| b.cpu.total_cmp(&a.cpu).then(b.memory.total_cmp(&a.memory)));
+    for (one, each) in by_size {
+        for _ in 0..one.count {
+            let places = left.iter_mut().filter(|l| l.pods >= 1.0 && each.fits(l.size) && may_run(&one.spec, l));
+            let Some(place) = places.max_by(|a, b| a.size.cpu.total_cmp(&b.size.cpu)) else {
+                let detail = format!("{detail}; no node was found that takes all of {}", one.component);
+                return with_fix(line(CheckId::Nodes, TITLE, CheckStatus::Warning, detail), fix);
+            };
+            place.size = place.size.plus(each, -1.0);
+            place.pods -= 1.0;
+        }
+    }
+    line(CheckId::Nodes, TITLE, CheckStatus::Ok, detail)
+}
+
+/// Whether the nodes have room for everything that would be made.
+pub(crate) async fn check(cluster: &Cluster, work: &ApplyPlan) -> Vec<CheckLine> {
+    let of = |planned: &super::super::Planned| {
+        let count = u32::try_from(pods_made(planned)).ok().filter(|count| *count > 0)?;
+        let spec = planned.item.object.pod_template()?.spec.clone()?;
+        Some(Wanted { component: planned.item.owner.name().to_owned(), spec, count })
+    };
+    let wanted: Vec<Wanted> = work.all().filter_map(of).collect();
+    if wanted.is_empty() {
+        return Vec::new();
+    }
+    let (nodes, pods): (Api<Node>, Api<Pod>) = (Api::all(cluster.client.clone()), Api::all(cluster.client.clone()));
+    let all = ListParams::default();
+    match futures::join!(list_all(&nodes, &all), list_all(&pods, &all)) {
+        (Ok(nodes), Ok(pods)) => vec![judge(&wanted, &nodes, &pods)],
+        (Err(error), _) => vec![unseen(CheckId::Nodes, TITLE, "list nodes", &error)],
+        (_, Err(error)) => vec![unseen(CheckId::Nodes, TITLE, "list pods in all namespaces", &error)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn node(name: &str, milli: u32, mebi: u32, pods: u32, taints: &Value) -> Node {
+        serde_json::from_value(json!({"metadata": {"name": name}, "spec": {"taints": taints},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}], "allocatable":
+                {"cpu": format!("{milli}m"), "memory": format!("{mebi}Mi"), "pods": pods.to_string()}}}))
+        .unwrap()
+    }
+
+    fn spec(milli: u32, mebi: u32) -> Value {
+        json!({"containers": [{"name": "a", "resources": {"requests": {"cpu": format!("{milli}m"), "memory": format!("{mebi}Mi")}}}]})
+    }
+
+    fn wanted(count: u32, milli: u32, mebi: u32) -> Wanted {
+        Wanted { component: "sprout".to_owned(), spec: serde_json::from_value(spec(milli, mebi)).unwrap(), count }
+    }
+
+    fn pod(node: &str, phase: &str, milli: u32, mebi: u32) -> Pod {
+        let mut spec = spec(milli, mebi);
+        spec["nodeName"] = node.into();
+        serde_json::from_value(json!({"metadata": {"name": "x"}, "spec": spec, "status": {"phase": phase}})).unwrap()
+    }
+
+    #[test]
+    fn what_is_requested_is_compared_with_what_is_left() {
+        use CheckStatus::{Failed, Ok, Warning};
+        let two = [node("a", 1000, 1000, 10, &json!([])), node("b", 1000, 1000, 10, &json!([]))];
+        let taken =
+            [pod("a", "Running", 600, 100), pod("a", "Succeeded", 1000, 1000), pod("elsewhere", "Running", 900, 900)];
+        for (asked, pods, status) in [
+            (wanted(4, 500, 500), &[][..], Ok),
+            (wanted(5, 500, 100), &[], Failed),
+            (wanted(3, 100, 700), &[], Failed),
+            (wanted(2, 500, 100), &taken, Ok),
+            (wanted(3, 500, 100), &taken, Failed),
+            // Together there is room, and on no node of its own.
+            (wanted(1, 1200, 100), &taken[1..], Warning),
+            (wanted(20, 1, 1), &[], Ok),
+            (wanted(21, 1, 1), &[], Failed),
+        ] {
+            let line = judge(std::slice::from_ref(&asked), &two, pods);
+            assert_eq!(line.status, status, "{asked:?}: {line:?}");
+        }
+        let line = judge(&[wanted(3, 500, 100)], &two, &taken);
+        assert_eq!(
+            line.detail,
+            "3 pods request 1500m processors and 300Mi of memory; 1400m and 1900Mi are free, and places for 19"
+        );
+        // Where nobody may run is no room.
+        let tainted = [node("a", 4000, 4000, 10, &json!([{"key": "team", "effect": "NoSchedule"}]))];
+        assert_eq!(judge(&[wanted(1, 100, 100)], &tainted, &[]).status, Failed);
+    }
+
+    #[test]
+    fn a_pod_requests_what_the_scheduler_counts() {
+        let of = |value: Value| request(&serde_json::from_value(value).unwrap(), "cpu");
+        let cpu = |kind: &str, cpu: &str| json!({"name": "a", "resources": {kind: {"cpu": cpu}}});
+        let stays = json!({"name": "b", "restartPolicy": "Always", "resources": {"requests": {"cpu": "1"}}});
+        assert!((of(json!({"containers": [cpu("limits", "2"), cpu("requests", "500m")]})) - 2.5).abs() < 1e-9);
+        assert!(
+            (of(json!({"containers": [cpu("requests", "1")], "initContainers": [cpu("requests", "3")]})) - 3.0).abs()
+                < 1e-9
+        );
+        assert!(
+            (of(json!({"containers": [cpu("requests", "1")], "initContainers": [stays], "overhead": {"cpu": "1"}}))
+                - 3.0)
+                .abs()
+                < 1e-9
+        );
+        assert!(of(json!({"containers": [{"name": "a"}]})).abs() < 1e-9);
+    }
+
+    proptest! {
+        /// Whatever is asked: where it is said to fit, no sum is more than what is left.
+        #[test]
+        fn nothing_fits_that_is_more_than_there_is(
+            asked in prop::collection::vec((1..4_u32, 0..2000_u32, 0..2000_u32), 1..5),
+            nodes in prop::collection::vec((0..4000_u32, 0..4000_u32, 0..8_u32), 0..4),
+            taken in prop::collection::vec((0..4_usize, 0..1500_u32, 0..1500_u32), 0..5),
+        ) {
+            let name = |n: usize| format!("node-{n}");
+            let all: Vec<Node> = nodes.iter().enumerate().map(|(n, (cpu, memory, pods))| node(&name(n), *cpu, *memory, *pods, &json!([]))).collect();
+            let pods: Vec<Pod> = taken.iter().map(|(n, cpu, memory)| pod(&name(*n), "Running", *cpu, *memory)).collect();
+            let wants: Vec<Wanted> = asked.iter().map(|(count, cpu, memory)| wanted(*count, *cpu, *memory)).collect();
+            let line = judge(&wants, &all, &pods);
+            let left = |of: fn(&(u32, u32, u32)) -> u32, used: fn(&(usize, u32, u32)) -> u32| -> i64 {
+                let each = nodes.iter().enumerate().map(|(n, node)| {
+                    i64::from(of(node)) - taken.iter().filter(|t| t.0 == n).map(|t| i64::from(used(t))).sum::<i64>()
+                });
+                each.map(|left| left.max(0)).sum()
+            };
+            let sum = |of: fn(&(u32, u32, u32)) -> u32| asked.iter().map(|one| i64::from(one.0 * of(one))).sum::<i64>();
+            let fits = sum(|a| a.1) <= left(|n| n.0, |t| t.1) && sum(|a| a.2) <= left(|n| n.1, |t| t.2) && sum(|_| 1) <= left(|n| n.2, |_| 1);
+            prop_assert!(fits || line.status == CheckStatus::Failed, "{line:?}");
+            prop_assert!(!fits || line.status != CheckStatus::Failed, "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What a report holds, where there is no cluster.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::Path;
+
+use clearwater::component::Component;
+use clearwater::log::component_of;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+use crate::bounded::{LARGEST, all};
+use crate::error::CliError;
+
+/// Reads one of a report's files. Anybody may have made it: it is bounded, and its texts are not yet printable.
+pub(super) fn read<T: DeserializeOwned>(path: &Path, name: &str) -> Result<T, CliError> {
+    let failed = |source| CliError::Read { path: path.to_owned(), source };
+    let wrong = |why: String| failed(io::Error::new(io::ErrorKind::InvalidData, why));
+    let file = File::open(path).map_err(failed)?;
+    let none = "it is no report: `kubectl clearwater report` writes one";
+    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|error| wrong(format!("{none} ({error})")))?;
+    let entry = archive.by_name(name).map_err(|error| match error {
+        ZipError::FileNotFound => {
+            wrong(format!("there is no {name} in it: report.json says what the report lacks, and why"))
+        }
+        other => wrong(format!("{name}: {other}")),
+    })?;
+    let text = all(entry, LARGEST).map_err(|error| wrong(format!("{name}: {error}")))?;
+    serde_json::from_slice(&text).map_err(|error| wrong(format!("{name} is not what this version writes: {error}")))
+}
+
+/// What a report says of the logs in it.
+#[derive(Debug, Default, Deserialize)]
+struct Logs {
+    #[serde(default)]
+    cut: BTreeMap<String, Timestamp>,
+}
+
+/// From when on all that there was is in a report's logs of those who log SIP messages, where some of them were cut. The path is
+/// that of a report, of a directory that it was unpacked in, or of anything else that is read as logs.
+pub(super) fn cut(path: &Path) -> Option<Timestamp> {
+    let name = "report.json";
+    let logs: Logs = if path.is_dir() {
+        let file = File::open(path.join(name)).ok()?;
+        serde_json::from_slice(&all(file, LARGEST).ok()?).ok()?
+    } else {
+        read(path, name).ok()?
+    };
+    last_cut(&logs.cut)
+}
+
+/// The same of what a report says.
+pub(super) fn last_cut(cut: &BTreeMap<String, Timestamp>) -> Option<Timestamp> {
+    let logs_calls = |name: &str| {
+        let pod = name.split('/').nth(1).unwrap_or_default();
+        component_of(pod).is_none_or(|component| matches!(component, Component::Bono | Component::Sprout))
+    };
+    cut.iter().filter(|(name, _)| logs_calls(name)).map(|(_, time)| *time).max()
+}
