@@ -73,7 +73,8 @@ impl Remedied for AutoscaleError {
             Self::NoRequest { component } => Remedy::sentence([
                 format!("components.{component}.resources.requests.cpu in the deployment file, ").into(),
                 Remedy::BringUp,
-                ", then autoscale again".into(),
+                ", and ".into(),
+                Remedy::Again,
             ]),
             Self::Owned { autoscaler, namespace, .. } => {
                 format!("kubectl delete horizontalpodautoscaler {autoscaler} -n {namespace}, then again").into()

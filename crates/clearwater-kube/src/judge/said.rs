@@ -1,5 +1,6 @@
 //! What sentences of the API server, of controllers, kubelets and container runtimes say, where something is decided by it.
-//! Each sentence is known here and nowhere else, but for the names of whose policy refuses ([`super::policy`]).
+//! Two kinds of sentences have tables of their own: what a registry or a runtime says of a pull ([`super::pull`]), and which
+//! policy refuses and what it is called ([`super::policy`]).
 
 /// What a sentence says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,9 @@ pub(crate) enum Meaning {
     NoCommand,
     /// A file is missing (ENOENT, as runc says it).
     NoFile,
+    /// It is said of a container, and so by its kubelet: the API server's own errors name none (kubernetes
+    /// `apimachinery/pkg/util/proxy/streamtranslator.go`).
+    OfContainer,
     /// The program is made for another processor (ENOEXEC, as runc and shells say it).
     WrongArchitecture,
 }
@@ -90,6 +94,7 @@ impl Meaning {
             Self::NoProgram => &["executable file not found"],
             Self::NoCommand => &["no command specified"],
             Self::NoFile => &["no such file"],
+            Self::OfContainer => &["container"],
             Self::WrongArchitecture => &["exec format error"],
         }
     }
@@ -122,7 +127,7 @@ mod tests {
             ("spec: Forbidden: updates to statefulset spec for fields other than", Meaning::Immutable),
         ] {
             assert!(meaning.is_in(message), "{message}");
-            assert!(!meaning.is_in("container not there"), "{meaning:?}");
+            assert!(!meaning.is_in("pod not there"), "{meaning:?}");
         }
     }
 }

@@ -200,7 +200,7 @@ fn refused(pod: &str, container: &str, said: Status) -> Option<AskError> {
     let missing = Meaning::NoProgram.is_in(&message) || Meaning::NoFile.is_in(&message);
     Some(if missing {
         AskError::NoShell { pod: pod.to_owned(), container: container.to_owned(), message }
-    } else if is_internal && !message.contains("container") {
+    } else if is_internal && !Meaning::OfContainer.is_in(&message) {
         AskError::Unreached { pod: pod.to_owned(), source: message.into() }
     } else {
         AskError::broken(pod, message)

@@ -21,7 +21,7 @@ const WIDEST_GAP: usize = 3;
 
 /// What is somebody's. It is sure where it cannot be anything else; then it is somebody's wherever it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum PersonKind {
     /// A telephone number, an IMSI or an IMEI as it is written, without its plus sign.
     Number,
     /// The user part of an identity, public or private.
@@ -34,7 +34,7 @@ pub(super) enum What {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Person {
     pub(super) at: Range<usize>,
-    pub(super) what: What,
+    pub(super) kind: PersonKind,
 }
 
 struct Patterns {
@@ -176,9 +176,9 @@ fn identity(text: &[u8], at: Range<usize>, is_sure: bool) -> Option<Person> {
     // What says more of a number is no part of it.
     let length = whole.iter().position(|b| b";%".contains(b)).unwrap_or(whole.len());
     if is_number(&whole[..length]) && (is_sure || whole.iter().all(u8::is_ascii_digit)) {
-        return Some(Person { at: start..start + length, what: What::Number });
+        return Some(Person { at: start..start + length, kind: PersonKind::Number });
     }
-    (!at.is_empty()).then_some(Person { at, what: What::User { is_sure } })
+    (!at.is_empty()).then_some(Person { at, kind: PersonKind::User { is_sure } })
 }
 
 fn uris(patterns: &Patterns, text: &[u8], all: &mut Vec<Person>) {
@@ -211,7 +211,7 @@ fn uris(patterns: &Patterns, text: &[u8], all: &mut Vec<Person>) {
         let length = text[start..].iter().take_while(|b| b.is_ascii_digit()).count();
         let is_host = text.get(start + length).is_some_and(|b| b.is_ascii_alphanumeric() || b".-_".contains(b));
         if length >= 5 && !is_host {
-            all.push(Person { at: start..start + length, what: What::Number });
+            all.push(Person { at: start..start + length, kind: PersonKind::Number });
         }
     }
 }
@@ -220,13 +220,13 @@ fn numbers(patterns: &Patterns, text: &[u8], all: &mut Vec<Person>) {
     for tel in patterns.tel.find_iter(text).filter(|found| begins(text, found.start())) {
         let start = tel.end() + plus_at(&text[tel.end()..]);
         let end = groups(&text[start..], tel.as_bytes().ends_with(b" ")).last().copied();
-        all.extend(end.map(|end| Person { at: start..start + end, what: What::Number }));
+        all.extend(end.map(|end| Person { at: start..start + end, kind: PersonKind::Number }));
     }
     for plus in patterns.plus.find_iter(text).filter(|found| begins(text, found.start())) {
         let start = plus.start() + 1;
         let Some(end) = groups(&text[start..], true).last().map(|end| start + end) else { continue };
         if digits(&text[start..end]).len() >= FEWEST_DIGITS {
-            all.push(Person { at: start..end, what: What::Number });
+            all.push(Person { at: start..end, kind: PersonKind::Number });
         }
     }
 }
@@ -257,7 +257,7 @@ fn names(patterns: &Patterns, text: &[u8], all: &mut Vec<Person>) {
         all.extend(quoted(text, from, bracket.start()).or_else(|| unquoted(patterns, text, from, bracket.start())));
     }
     let words = patterns.words.captures_iter(text).filter_map(|found| found.get(1));
-    all.extend(words.map(|found| Person { at: found.range(), what: What::Name { is_sure: false } }));
+    all.extend(words.map(|found| Person { at: found.range(), kind: PersonKind::Name { is_sure: false } }));
 }
 
 /// How many bytes of blanks, folded lines among them, are at the end.
@@ -303,7 +303,7 @@ fn quoted(text: &[u8], from: usize, bracket: usize) -> Option<Person> {
     if name.is_empty() || gap == 0 && is_other {
         return None;
     }
-    Some(Person { at: from + begin..from + end, what: What::Name { is_sure: true } })
+    Some(Person { at: from + begin..from + end, kind: PersonKind::Name { is_sure: true } })
 }
 
 /// A name of tokens: all that stands between the header field's colon, or the comma behind another address, and this one.
@@ -325,7 +325,7 @@ fn unquoted(patterns: &Patterns, text: &[u8], from: usize, bracket: usize) -> Op
     // A quote that is left is that of a text that holds all of it.
     let begin = begin + value[begin..].iter().take_while(|b| b" \t\r\n\\\"'".contains(b)).count();
     let at = from + field.end();
-    (begin < end).then_some(Person { at: at + begin..at + end, what: What::Name { is_sure: true } })
+    (begin < end).then_some(Person { at: at + begin..at + end, kind: PersonKind::Name { is_sure: true } })
 }
 
 /// What keys and elements name as somebody's.
@@ -400,12 +400,12 @@ fn named(text: &[u8], at: Range<usize>, is_name: bool, is_sure: bool) -> Option<
         return None;
     }
     if is_name {
-        return Some(Person { at, what: What::Name { is_sure } });
+        return Some(Person { at, kind: PersonKind::Name { is_sure } });
     }
     let user = (0..value.len()).find(|n| is_before_at(&value[*n..])).unwrap_or(value.len());
     let start = at.start + plus_at(value);
     if start < at.start + user && is_number(&text[start..at.start + user]) {
-        return Some(Person { at: start..at.start + user, what: What::Number });
+        return Some(Person { at: start..at.start + user, kind: PersonKind::Number });
     }
-    (user > 0).then_some(Person { at: at.start..at.start + user, what: What::User { is_sure } })
+    (user > 0).then_some(Person { at: at.start..at.start + user, kind: PersonKind::User { is_sure } })
 }

@@ -201,8 +201,8 @@ impl Painter<'_, '_> {
         };
         let Some((title, lines)) = flow.message() else { return };
         let columns = usize::from(inner.width);
-        let title = wrapped(&title, columns).into_iter().map(|part| Line::styled(part.to_owned(), BOLD));
-        let lines = lines.iter().flat_map(|line| wrapped(line, columns)).map(|part| Line::raw(part.to_owned()));
+        let title = worded(&title, columns).into_iter().map(|part| Line::styled(part.to_owned(), BOLD));
+        let lines = lines.iter().flat_map(|line| worded(line, columns)).map(|part| Line::raw(part.to_owned()));
         let all: Vec<_> = title.chain(lines).collect();
         let (height, count) = (usize::from(inner.height), all.len());
         for (row, line) in all.into_iter().take(height).enumerate() {
@@ -222,7 +222,7 @@ impl Painter<'_, '_> {
 /// The end of a text, as much as goes into so many columns.
 fn wrapped_end(text: &str, columns: usize) -> String {
     let backwards: String = text.chars().rev().collect();
-    wrapped(&backwards, columns).first().map(|end| end.chars().rev().collect()).unwrap_or_default()
+    wrapped(&backwards, columns).first().map_or_else(String::new, |end| end.chars().rev().collect())
 }
 
 /// The column of marks.

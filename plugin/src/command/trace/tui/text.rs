@@ -9,31 +9,44 @@ fn width(c: char) -> usize {
     c.width().unwrap_or(0)
 }
 
+/// How many bytes of a line go into so many columns: one character at least.
+fn fitting(line: &str, columns: usize) -> usize {
+    let mut used = 0;
+    for (at, c) in line.char_indices() {
+        used += width(c);
+        if used > columns && at > 0 {
+            return at;
+        }
+    }
+    line.len()
+}
+
 /// A line in parts that go into so many columns; at least one.
 pub(super) fn wrapped(line: &str, columns: usize) -> Vec<&str> {
-    let (mut parts, mut begin, mut used) = (Vec::new(), 0, 0);
-    for (at, c) in line.char_indices() {
-        if used + width(c) > columns && at > begin {
-            parts.push(&line[begin..at]);
-            (begin, used) = (at, 0);
+    let (mut parts, mut rest) = (Vec::new(), line);
+    loop {
+        let (part, after) = rest.split_at(fitting(rest, columns));
+        parts.push(part);
+        if after.is_empty() {
+            return parts;
         }
-        used += width(c);
+        rest = after;
     }
-    parts.push(&line[begin..]);
-    parts
 }
 
 /// The same, parted between words where there are any.
 pub(super) fn worded(mut line: &str, columns: usize) -> Vec<&str> {
     let mut parts = Vec::new();
     loop {
-        let first = wrapped(line, columns).first().map_or(0, |first| first.len());
+        let first = fitting(line, columns);
         let (part, rest) = line.split_at(first);
         if rest.is_empty() {
             parts.push(line);
             return parts;
         }
-        let end = if rest.starts_with(' ') { first } else { part.rfind(' ').map_or(first, |blank| blank + 1) };
+        // What stands before the first word is no place to part it.
+        let between = part.rfind(' ').filter(|blank| !part[..*blank].trim_start().is_empty());
+        let end = if rest.starts_with(' ') { first } else { between.map_or(first, |blank| blank + 1) };
         parts.push(line[..end].trim_end());
         line = line[end..].trim_start();
         if line.is_empty() {
@@ -85,7 +98,7 @@ impl Page {
     pub(super) fn settle(&mut self, columns: usize, height: usize) {
         if self.columns != columns {
             self.columns = columns;
-            self.rows = self.lines.iter().flat_map(|line| wrapped(line, columns)).map(str::to_owned).collect();
+            self.rows = self.lines.iter().flat_map(|line| worded(line, columns)).map(str::to_owned).collect();
         }
         self.height = height;
         self.top = self.top.min(self.places() - 1);
@@ -129,6 +142,7 @@ mod tests {
         assert_eq!((wrapped("", 4), wrapped("ab", 0)), (vec![""], vec!["a", "b"]));
         assert_eq!(worded("it failed at once", 9), ["it failed", "at once"]);
         assert_eq!(worded("abcdef gh", 4), ["abcd", "ef", "gh"]);
+        assert_eq!(worded("  abcdef", 4), ["  ab", "cdef"]);
         assert_eq!((worded("", 4), worded("ab", 0)), (vec![""], vec!["a", "b"]));
         assert_eq!((cut("abcdef", 4), cut("abcd", 4), cut("日本語", 4)), ("abc…".into(), "abcd".into(), "日…".into()));
         assert_eq!(

@@ -1,0 +1,159 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const WINDOW: Duration = Duration::from_millis(200);
+const HOLD: Duration = Duration::from_secs(5);
+
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millisecond(millis).unwrap()
+}
+
+fn live() -> Merge<&'static str> {
+    Merge::new(Waits { window: WINDOW, max_hold: Some(HOLD) })
+}
+
+fn pop_all<T>(merge: &mut Merge<T>, now: Instant) -> Vec<(T, bool)> {
+    std::iter::from_fn(|| merge.pop(now)).map(|r| (r.item, r.late)).collect()
+}
+
+#[test]
+fn items_wait_for_the_window_and_come_in_order() {
+    let (mut merge, now) = (live(), Instant::now());
+    let (a, b) = (merge.open(now), merge.open(now));
+    merge.caught_up(a);
+    merge.caught_up(b);
+    merge.push(a, at(20), "second", now);
+    merge.push(b, at(10), "first", now);
+    assert_eq!(merge.next_at(now), Some(now + WINDOW));
+    assert!(pop_all(&mut merge, now).is_empty());
+    assert_eq!(pop_all(&mut merge, now + WINDOW), [("first", false), ("second", false)]);
+    merge.push(b, at(15), "late", now + WINDOW);
+    assert_eq!(pop_all(&mut merge, now + WINDOW), [("late", true)]);
+}
+
+#[test]
+fn a_source_that_resumes_holds_the_others_but_not_for_ever() {
+    let (mut merge, now) = (live(), Instant::now());
+    let (a, b) = (merge.open(now), merge.open(now));
+    merge.caught_up(a);
+    merge.caught_up(b);
+    merge.push(b, at(1), "old", now);
+    assert_eq!(pop_all(&mut merge, now + WINDOW), [("old", false)]);
+    merge.behind(b, None, now);
+    merge.push(a, at(20), "new", now);
+    assert!(pop_all(&mut merge, now + Duration::from_secs(4)).is_empty());
+    assert_eq!(merge.next_at(now), Some(now + HOLD));
+    merge.push(b, at(10), "resumed", now + Duration::from_secs(4));
+    assert_eq!(pop_all(&mut merge, now + Duration::from_secs(5)), [("resumed", false)]);
+    assert_eq!(pop_all(&mut merge, now + Duration::from_secs(9)), [("new", false)]);
+}
+
+#[test]
+fn a_silent_source_that_loses_its_stream_again_and_again_holds_nobody() {
+    let (mut merge, now) = (live(), Instant::now());
+    let (a, silent) = (merge.open(now), merge.open(now));
+    merge.caught_up(a);
+    merge.push(silent, at(1), "its last", now);
+    merge.caught_up(silent);
+    assert_eq!(pop_all(&mut merge, now + WINDOW), [("its last", false)]);
+    merge.behind(silent, Some(at(30)), now);
+    merge.push(a, at(20), "before it was lost", now);
+    merge.push(a, at(40), "after", now);
+    assert_eq!(pop_all(&mut merge, now + WINDOW), [("before it was lost", false)]);
+    // Cut once more before it has caught up: the time it may hold the others goes on.
+    merge.behind(silent, Some(at(31)), now + Duration::from_secs(3));
+    assert_eq!(pop_all(&mut merge, now + HOLD), [("after", false)]);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Push(usize, i64),
+    Wait(u64),
+    Behind(usize, Option<i64>),
+    CaughtUp(usize),
+    Close(usize),
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..4_usize, 0..2000_i64).prop_map(|(s, t)| Step::Push(s, t)),
+        3 => (0..500_u64).prop_map(Step::Wait),
+        1 => (0..4_usize, proptest::option::of(0..2000_i64)).prop_map(|(s, t)| Step::Behind(s, t)),
+        1 => (0..4_usize).prop_map(Step::CaughtUp),
+        1 => (0..4_usize).prop_map(Step::Close),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn unmarked_items_are_sorted_and_nothing_is_lost_or_invented(
+        steps in proptest::collection::vec(any_step(), 0..120),
+    ) {
+        let mut now = Instant::now();
+        let mut merge = Merge::new(Waits { window: WINDOW, max_hold: Some(HOLD) });
+        let mut sources: Vec<_> = (0..4).map(|_| merge.open(now)).collect();
+        let (mut given, mut got) = (Vec::new(), Vec::new());
+        for (n, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Push(s, t) => {
+                    merge.push(sources[s], at(t), n, now);
+                    given.push(n);
+                }
+                Step::Wait(ms) => now += Duration::from_millis(ms),
+                Step::Behind(s, t) => merge.behind(sources[s], t.map(at), now),
+                Step::CaughtUp(s) => merge.caught_up(sources[s]),
+                Step::Close(s) => {
+                    merge.close(sources[s]);
+                    sources[s] = merge.open(now);
+                }
+            }
+            while let Some(r) = merge.pop(now) {
+                got.push(r);
+            }
+        }
+        // Whatever is still held goes within the longest wait.
+        now += HOLD + WINDOW;
+        while let Some(r) = merge.pop(now) {
+            got.push(r);
+        }
+        prop_assert!(merge.is_empty());
+        let unmarked: Vec<_> = got.iter().filter(|r| !r.late).map(|r| r.time).collect();
+        prop_assert!(unmarked.is_sorted());
+        let mut items: Vec<_> = got.iter().map(|r| r.item).collect();
+        items.sort_unstable();
+        prop_assert_eq!(items, given);
+    }
+
+    #[test]
+    fn the_past_of_ordered_sources_comes_out_in_exact_order_and_never_blocks(
+        mut logs in proptest::collection::vec(proptest::collection::vec(0..500_i64, 0..40), 1..5),
+        turns in proptest::collection::vec(0..5_usize, 0..200),
+    ) {
+        let now = Instant::now();
+        let mut merge = Merge::new(Waits { window: WINDOW, max_hold: None });
+        let ids: Vec<_> = logs.iter().map(|_| merge.open(now)).collect();
+        for log in &mut logs {
+            log.sort_unstable();
+        }
+        let all: usize = logs.iter().map(Vec::len).sum();
+        let mut queues: Vec<_> = logs.into_iter().map(Vec::into_iter).collect();
+        let mut got = Vec::new();
+        for turn in turns {
+            let Some(queue) = queues.get_mut(turn) else { continue };
+            match queue.next() {
+                Some(t) => merge.push(ids[turn], at(t), (), now),
+                None => merge.close(ids[turn]),
+            }
+            got.extend(std::iter::from_fn(|| merge.pop(now)));
+        }
+        for (queue, id) in queues.into_iter().zip(ids) {
+            queue.for_each(|t| merge.push(id, at(t), (), now));
+            merge.close(id);
+        }
+        got.extend(std::iter::from_fn(|| merge.pop(now + WINDOW)));
+        prop_assert_eq!(got.len(), all);
+        prop_assert!(got.iter().all(|r| !r.late));
+        prop_assert!(got.iter().map(|r| r.time).is_sorted());
+    }
+}
