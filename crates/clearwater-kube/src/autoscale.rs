@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::cluster::{Cluster, FIELD_MANAGER, FailedAt, list_all, say};
+use crate::cluster::{Cluster, FIELD_MANAGER, FailedAt, code_of, is_forbidden, list_all, say};
 use crate::observe::snapshot::{Snapshot, Update, WatchEvent};
 use crate::observe::subject;
 use crate::owner::{self, ORIGIN_ANNOTATION};
@@ -248,23 +248,23 @@ async fn metrics(cluster: &Cluster, component: Component) -> Result<Option<Strin
         "/apis/metrics.k8s.io/v1beta1/namespaces/{}/pods?labelSelector=service%3D{component}",
         cluster.namespace
     );
-    let request = http::Request::get(path)
-        .body(Vec::new())
-        .map_err(|e| AutoscaleError::api("asking for metrics")(kube::Error::HttpError(e)))?;
+    let failed = AutoscaleError::api("asking for metrics");
+    let request = match http::Request::get(path).body(Vec::new()) {
+        Ok(request) => request,
+        Err(error) => return Err(failed(kube::Error::HttpError(error))),
+    };
     match cluster.client.request::<List>(request).await {
         Ok(list) if list.items.is_empty() => Ok(Some(format!(
             "no pod of {component} has been measured yet: the autoscaler waits for the first measurement, about a minute \
              after a pod has started"
         ))),
         Ok(_) => Ok(None),
-        Err(kube::Error::Api(status)) if status.is_forbidden() => {
+        Err(error) if is_forbidden(&error) => {
             Ok(Some("skipped: whether pods are measured (needs list pods.metrics.k8s.io)".to_owned()))
         }
         // There is no such API, or nobody behind it.
-        Err(error @ kube::Error::Api(_)) if matches!(&error, kube::Error::Api(status) if matches!(status.code, 404 | 503)) => {
-            Err(AutoscaleError::NoMetrics(error))
-        }
-        Err(error) => Err(AutoscaleError::api("asking for metrics")(error)),
+        Err(error) if matches!(code_of(&error), Some(404 | 503)) => Err(AutoscaleError::NoMetrics(error)),
+        Err(error) => Err(failed(error)),
     }
 }
 

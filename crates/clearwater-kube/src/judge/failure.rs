@@ -518,7 +518,10 @@ fn create_failure(rollout: &RolloutContext<'_>) -> Option<Failure> {
         return None;
     }
     let message = event.message.clone().unwrap_or_default();
-    if Meaning::RefusedForNow.is_in(&message) || !Meaning::RefusedForGood.is_in(&message) {
+    let any = |meanings: [Meaning; 3]| meanings.into_iter().any(|meaning| meaning.is_in(&message));
+    if any([Meaning::NoAccount, Meaning::WebhookFailed, Meaning::RefusedForNow])
+        || !any([Meaning::QuotaExceeded, Meaning::PodSecurity, Meaning::RefusedForGood])
+    {
         return None;
     }
     let fix = if Meaning::QuotaExceeded.is_in(&message) {

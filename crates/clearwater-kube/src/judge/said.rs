@@ -19,9 +19,9 @@ pub(crate) enum Meaning {
     Immutable,
     /// A node port that this cluster does not give (kubernetes `registry/core/service/portallocator/allocator.go`).
     NodePortRange,
-    /// A pod was refused for what will be otherwise in a moment.
+    /// A pod was refused for what will be otherwise in a moment, and is nothing else of these.
     RefusedForNow,
-    /// A pod was refused for what will not be otherwise by itself.
+    /// A pod was refused for what will not be otherwise by itself, and is nothing else of these.
     RefusedForGood,
     /// An image was not pulled (kubernetes `pkg/kubelet/images/image_manager.go`).
     PullFailed,
@@ -60,18 +60,14 @@ impl Meaning {
             Self::Immutable => &["immutable", "forbidden: updates to"],
             Self::NodePortRange => &["not in the valid range"],
             Self::RefusedForNow => &[
-                "error looking up service account",
                 "timeout",
                 "connection refused",
                 "etcdserver",
                 "try again",
-                "failed calling webhook",
                 "object has been modified",
                 "status unknown for quota",
             ],
             Self::RefusedForGood => &[
-                "exceeded quota",
-                "violates podsecurity",
                 "denied the request",
                 "is invalid",
                 "invalid value",
@@ -128,6 +124,7 @@ mod tests {
         ] {
             assert!(meaning.is_in(message), "{message}");
             assert!(!meaning.is_in("pod not there"), "{meaning:?}");
+            assert!(!meaning.is_in("container not found"), "{meaning:?}");
         }
     }
 }

@@ -9,7 +9,6 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume};
 use kube::api::PostParams;
-use kube::core::Status;
 use kube::{Api, ResourceExt};
 use tokio::time::Instant;
 
@@ -25,6 +24,7 @@ use crate::judge::said::Meaning;
 const TITLE: &str = "pods as admission takes them";
 /// How long a new namespace's service account is waited for.
 const ACCOUNT: Duration = Duration::from_secs(5);
+
 /// One pod of a workload, with an empty volume for each claim that a StatefulSet would make.
 fn sample(object: &Object) -> Option<Pod> {
     let mut pod = object.sample_pod()?;
@@ -59,11 +59,6 @@ pub(crate) async fn check(
         return Ok(vec![line(CheckId::Admission, TITLE, CheckStatus::Skipped, "asked once the namespace exists")]);
     }
     ask(cluster, samples).await
-}
-
-/// Whether it is admission's own answer: a webhook is asked about every pod, and does not answer.
-fn is_of_a_webhook(status: &Status) -> bool {
-    Meaning::WebhookFailed.is_in(&status.message)
 }
 
 /// Asks about one pod. In a namespace that was just made the service account comes in a moment, and admission looks for
@@ -104,7 +99,12 @@ pub(crate) async fn ask(cluster: &Cluster, samples: Vec<(String, Pod)>) -> Resul
             kube::Error::Api(status) if status.code == 401 => {
                 return Err(refusal(&format!("pod of {name} (a dry run)"), kube::Error::Api(status)));
             }
-            kube::Error::Api(status) if !is_passing_status(&status) || is_of_a_webhook(&status) => status,
+            // A webhook that does not answer is admission's own answer: it is asked about every pod.
+            kube::Error::Api(status)
+                if !is_passing_status(&status) || Meaning::WebhookFailed.is_in(&status.message) =>
+            {
+                status
+            }
             error => {
                 unseen.get_or_insert_with(|| (Vec::new(), say(&error))).0.push(name);
                 continue;

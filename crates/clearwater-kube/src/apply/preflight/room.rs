@@ -58,9 +58,7 @@ struct Left<'n> {
 fn request(spec: &PodSpec, of: &str) -> f64 {
     let quantity = |c: &Container| {
         let resources = c.resources.as_ref()?;
-        let named = |map: &Option<std::collections::BTreeMap<String, _>>| map.as_ref()?.get(of).cloned();
-        let asked: k8s_openapi::apimachinery::pkg::api::resource::Quantity =
-            named(&resources.requests).or_else(|| named(&resources.limits))?;
+        let asked = resources.requests.iter().chain(&resources.limits).find_map(|map| map.get(of))?;
         clearwater::quantity::parse(&asked.0)
     };
     let before = || spec.init_containers.iter().flatten();

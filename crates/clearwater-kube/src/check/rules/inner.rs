@@ -153,7 +153,7 @@ fn usage(facts: &Facts) -> Vec<CheckLine> {
         parts.join(", ")
     );
     each(facts, (CheckId::Usage, "what the containers take"), any, &well, |said, pod, _, inside| {
-        if inside.usage.memory.is_none() || inside.usage.cpu.is_none() {
+        if inside.usage.working_set().is_none() || inside.usage.cpu.is_none() {
             said.unseen(format!("pod {pod} does not show its control group"));
         }
         if let (Some(memory), Some(limit)) = (inside.usage.working_set(), inside.usage.limit)
