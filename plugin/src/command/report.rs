@@ -21,7 +21,7 @@ use super::trace::failed_ladders;
 use crate::advice;
 use crate::arguments::FileArgs;
 use crate::context::Context;
-use crate::duration::duration;
+use crate::duration::limit;
 use crate::error::CliError;
 use crate::exit;
 use crate::runtime::{block_on, unless_ended};
@@ -53,7 +53,7 @@ pub(crate) struct Report {
     #[arg(long)]
     anonymize: bool,
     /// How long the whole may take
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s")]
+    #[arg(long, value_name = "DURATION", value_parser = limit, default_value = "60s")]
     timeout: Duration,
 }
 

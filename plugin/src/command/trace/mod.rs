@@ -225,7 +225,8 @@ impl Trace {
             let namespace = self.selection.namespace(&self.place, context, says)?;
             let (mut opened, mut closed) = (0, 0);
             let read = block_on(unless_ended(&signals, async {
-                let mut stream = self.selection.read(context, namespace, &[], self.list.follow, since).await?;
+                let cluster = context.connection().cluster(namespace).await?;
+                let mut stream = self.selection.read(cluster, &[], self.list.follow, since);
                 while let Some(said) = stream.next().await {
                     match said {
                         Said::Record(entry) => take(&entry, context)?,
