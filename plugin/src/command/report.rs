@@ -96,7 +96,7 @@ impl Report {
         let at = Timestamp::now();
         let signals = context.signals();
         let mut gathered = block_on(unless_ended(&signals, self.gather(context, &namespace, deployment)))?;
-        draw(&mut gathered, context)?;
+        draw(&mut gathered, at, context)?;
         if self.anonymize {
             gathered.anonymize();
         }
@@ -232,8 +232,8 @@ fn folded(lacked: &BTreeSet<String>) -> Vec<String> {
 }
 
 /// Draws what failed.
-fn draw(gathered: &mut Gathered, context: &mut Context) -> Result<(), CliError> {
-    let (ladders, count) = failed_ladders(&gathered.files, last_cut(&gathered.cut), context)?;
+fn draw(gathered: &mut Gathered, at: Timestamp, context: &mut Context) -> Result<(), CliError> {
+    let (ladders, count) = failed_ladders(&gathered.files, (last_cut(&gathered.cut), at), context)?;
     if count > ladders.len() {
         let why = format!(
             "{count} calls, registrations and messages failed or are not whole, and the last {} are drawn",
