@@ -177,6 +177,15 @@ pub(crate) async fn check(cluster: &Cluster, tasks: &[Task], writes: &BTreeSet<R
     lines
 }
 
+/// The same, with all that a task may write there whatever is planned.
+pub(crate) async fn check_all(cluster: &Cluster, task: Task) -> Vec<CheckLine> {
+    let needed = |rule: &&AccessRule| {
+        rule.without.is_none() && rule.scope == Scope::Namespace && matches!(rule.when, When::Always)
+    };
+    let writes = task.rules().filter(needed).flat_map(AccessRule::rights).collect();
+    check(cluster, &[task], &writes).await
+}
+
 /// The rights to ask for in the namespace, each with what the task goes without where it is missing: what lets it look,
 /// what it writes this time, and what nothing but this tells of.
 fn asked(tasks: &[Task], writes: &BTreeSet<Right>, minor: Option<u32>) -> BTreeMap<Right, Option<&'static str>> {

@@ -29,6 +29,7 @@ use crate::cluster::Cluster;
 use crate::dns::Gate;
 use crate::observe::observer::Observer;
 use crate::observe::{MembersSeen, Observation};
+use crate::rights::{self, Task};
 use crate::run::checks::{self, Unseen};
 use crate::run::{Declined, Emitter, GRACE, Steering, unless_cancelled};
 
@@ -179,6 +180,12 @@ async fn checked(
                 fix: error.remedy(),
             };
             emitter.emit(EventKind::Checked { line }).await;
+            // Who lacks this right lacks others, mostly: all are told at once.
+            if matches!(error, PrepareError::Keys { .. }) {
+                for line in rights::check_all(cluster, Task::Up).await {
+                    emitter.emit(EventKind::Checked { line }).await;
+                }
+            }
             return Err(Stop::unwritten(Outcome::PreflightFailed, error.advice().after("nothing was written: ")));
         }
     };
