@@ -18,7 +18,7 @@ pump() {
   # By number.
   local -a path=() fd=() part=() heard=() swap=() goal=() few=()
   local -a patterns=() folders=()
-  local a p g f i n line rest busy quiet=0 d many=0 word
+  local a p g f i n line rest busy quiet=0 d many=0 word when size
   if type -P head >/dev/null && type -P stat >/dev/null; then
     bulk=1
   fi
@@ -113,6 +113,7 @@ pump() {
     done
     ((low > start)) && start=$low
   }
+  # Opens a file, from where it was left, from a byte, or from where what is wanted of it begins.
   begin() {
     local p=$1 have inode size start=0 skip=0 word
     # Opening what is no regular file could wait for ever.
@@ -132,7 +133,13 @@ pump() {
       start=$((size - $(tail -n "$tail" "/proc/$me/fd/$f" 2>/dev/null | wc -c)))
     fi
     ((start < 0)) && start=0
-    [[ ! $have ]] && ((first && since > 0)) && seek "$f" "$size"
+    if [[ ! $have ]] && ((first && since > 0)); then
+      if [[ ${2-} ]]; then
+        start=$2
+      else
+        seek "$f" "$size"
+      fi
+    fi
     ((start > 0)) && dd bs=1 skip="$start" count=0 <&"$f" >/dev/null 2>&1
     if ((skip > 0)); then
       while ((skip-- > 0)) && IFS= read -r -u "$f" line; do :; done
@@ -172,8 +179,13 @@ pump() {
           continue
         elif [[ ! -f $p ]]; then
           omit kind "$p"
-        elif ((first && since > 0)) && (($(stat -L -c %Y "$p" 2>/dev/null || echo 0) < since)); then
-          known[$p]=done
+        elif ((first && since > 0)) && read -r when size < <(stat -L -c '%Y %s' "$p" 2>/dev/null) && ((when < since)); then
+          # All of it is too old. What rolls by the hour is not written to again later; anything else may be.
+          if ((once)) || { [[ $p == *[0-9]T[0-9]*Z* ]] && ((since - when > 4000)); }; then
+            known[$p]=done
+          else
+            begin "$p" "$size"
+          fi
         else
           begin "$p"
         fi

@@ -139,6 +139,52 @@ async fn files_are_followed_over_rolls_and_renames_and_from_where_they_were_left
     std::fs::remove_dir_all(&dir).unwrap();
 }
 
+/// A daemon that has said nothing for longer than was asked for may say something at any time; the file of an hour that is
+/// long over is not written to again.
+#[tokio::test]
+async fn what_was_quiet_for_longer_than_is_wanted_is_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let now = std::time::SystemTime::now();
+    let file = |name: &str, age: u64| {
+        let path = dir.path().join(name);
+        append(&path, b"old\n");
+        let file = std::fs::File::options().append(true).open(&path).unwrap();
+        file.set_modified(now - Duration::from_secs(age)).unwrap();
+        path
+    };
+    let (hour, log, over) =
+        (file("s_20261123T100000Z.txt", 60), file("d.log", 9000), file("s_20261123T060000Z.txt", 9000));
+    let since = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() - 5;
+    let pattern = format!("{}/*", dir.path().display());
+    for once in ["0", "1"] {
+        let mut child = local(&[once, &since.to_string(), "-1", &pattern]);
+        if once == "1" {
+            let said = String::from_utf8_lossy(&output(child, 5).await).into_owned();
+            assert!(!said.contains("O ") && !said.contains("old"), "{said}");
+            continue;
+        }
+        let stdin = child.stdin.take().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        assert!(next(&mut out).await.ends_with("/d.log"));
+        assert!(next(&mut out).await.ends_with("/s_20261123T100000Z.txt"));
+        append(&over, b"never\n");
+        append(&log, b"new\n");
+        assert_eq!(next(&mut out).await, "0 new");
+        append(&hour, b"newer\n");
+        assert_eq!(next(&mut out).await, "1 newer");
+        drop(stdin);
+        assert!(timeout(Duration::from_secs(9), child.wait()).await.is_ok());
+        for path in [&hour, &log, &over] {
+            std::fs::File::options()
+                .append(true)
+                .open(path)
+                .unwrap()
+                .set_modified(now - Duration::from_secs(9000))
+                .unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_follower_whose_output_nobody_reads_ends_in_time() {
     let path = std::env::temp_dir().join(format!("clearwater-follower-full-{}", std::process::id()));
