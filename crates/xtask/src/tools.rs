@@ -114,10 +114,8 @@ fn unpacked(name: &str, packages: &[&str], programs: &[&str]) -> anyhow::Result<
     for program in programs {
         let folder = if work.join("usr/sbin").join(program).exists() { "usr/sbin" } else { "usr/bin" };
         let libraries = format!("{0}/usr/lib/x86_64-linux-gnu:{0}/usr/lib/x86_64-linux-gnu/{program}", root.display());
-        let script = format!(
-            "#!/bin/sh\nLD_LIBRARY_PATH={libraries} exec {}/{folder}/{program} \"$@\"\n",
-            root.display()
-        );
+        let script =
+            format!("#!/bin/sh\nLD_LIBRARY_PATH={libraries} exec {}/{folder}/{program} \"$@\"\n", root.display());
         let path = work.join("bin").join(program);
         fs::write(&path, script)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;

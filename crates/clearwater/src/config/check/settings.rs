@@ -125,8 +125,7 @@ fn email(check: &mut Check<'_>) {
 /// sound otherwise.
 pub(super) fn check_environment(check: &mut Check<'_>, deployment: &Deployment) {
     let message = match environment(deployment, &BTreeMap::new()) {
-        // Virtual addresses are known on the cluster; whoever renders without one says so.
-        Ok(_) | Err(SettingsError::MissingClusterIp { .. }) => return,
+        Ok(_) => return,
         Err(e) => e,
     };
     let key = match &message {
