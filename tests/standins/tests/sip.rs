@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use kit::sip::{Exchange, Phone, Proxy, Wire, code, header, headers, modules, reply};
+use kit::sip::{Exchange, NO_SCSCF, Phone, Proxy, Wire, code, header, headers, modules, reply};
 use kit::{Bed, until};
 
 fn ready() -> bool {
@@ -224,6 +224,7 @@ fn the_codes_are_those_of_the_real_ones() -> Result<()> {
         ("status", 404, 403),
         ("status", 503, 480),
         ("status", 504, 480),
+        ("status", NO_SCSCF, 600),
         ("av", 503, 504),
         ("av", 504, 504),
         ("av", 404, 403),
@@ -242,6 +243,7 @@ fn the_codes_are_those_of_the_real_ones() -> Result<()> {
         ("location", 404, 404),
         ("location", 503, 480),
         ("location", 500, 480),
+        ("location", NO_SCSCF, 600),
         ("call", 503, 504),
         ("call", 504, 504),
         ("call", 500, 404),
@@ -258,6 +260,64 @@ fn the_codes_are_those_of_the_real_ones() -> Result<()> {
     exchange.lose_store()?;
     let lost = code(&Phone::open("bert", &exchange.bono)?.register(300)?);
     ensure!(lost == 500, "REGISTER without store: {lost}\n{}", exchange.said());
+    Ok(())
+}
+
+#[test]
+fn what_is_absent_is_refused_and_not_passed_over() -> Result<()> {
+    if !ready() {
+        return Ok(());
+    }
+    let exchange = Exchange::start()?;
+    let (mut anna, mut bert) = (exchange.phone("anna")?, exchange.phone("bert")?);
+    for (method, called, more, wanted) in [
+        ("SUBSCRIBE", "sip:anna@zone", "Event: reg", 489),
+        ("MESSAGE", "sip:bert@zone;gr=urn:uuid:0", "X-None: 1", 480),
+        ("MESSAGE", "sip:bert@zone;gr", "X-None: 1", 480),
+        ("MESSAGE", "sip:bert@zone", "Accept-Contact: *;video;require;explicit", 480),
+        ("MESSAGE", "sip:bert@zone", "Reject-Contact: *;audio", 480),
+    ] {
+        let request = anna.fresh(method, called, "absent", &[more]);
+        let seen = anna.wire.ask(&request)?;
+        ensure!(seen == wanted, "{method} {called}, {more}: {seen}\n{}", exchange.said());
+    }
+    ensure!(bert.wire.hear(Duration::from_millis(100))?.is_none(), "bert was sent something");
+    Ok(())
+}
+
+#[test]
+fn a_number_with_two_phones_rings_both_and_a_provisional_answer_is_acknowledged() -> Result<()> {
+    if !ready() {
+        return Ok(());
+    }
+    let exchange = Exchange::start()?;
+    let mut anna = exchange.phone("anna")?;
+    let (mut one, mut two) = (exchange.phone("bert")?, exchange.phone("bert")?);
+    let invite = anna.fresh("INVITE", "sip:bert@zone", "fork", &["Supported: 100rel"]);
+    anna.wire.say(&invite)?;
+    let (first, second) = (one.wire.next()?, two.wire.next()?);
+    two.wire.say(&reply(&second, "180 Ringing", &[]))?;
+    ensure!(code(&anna.wire.next()?) == 180);
+    let contact = format!("Contact: {}", one.contact);
+    one.wire.say(&reply(&first, "183 Session Progress", &[&contact, "Require: 100rel", "RSeq: 1"]))?;
+    let early = anna.wire.next()?;
+    ensure!(code(&early) == 183, "{early}");
+    let there = [routes(&early, true), vec!["RAck: 1 1 INVITE".to_owned()]].concat();
+    let there: Vec<&str> = there.iter().map(String::as_str).collect();
+    let prack =
+        anna.request("PRACK", "sip:bert@192.0.2.1:7;transport=tcp", "fork", "<sip:bert@zone>;tag=there", &there);
+    anna.wire.say(&prack)?;
+    let heard = one.wire.next().with_context(|| exchange.said())?;
+    ensure!(heard.starts_with("PRACK ") && header(&heard, "RAck") == Some("1 1 INVITE"), "{heard}");
+    one.wire.say(&reply(&heard, "200 OK", &[]))?;
+    ensure!(code(&anna.wire.next()?) == 200);
+    // One is taken up, the other is told.
+    one.wire.say(&reply(&first, "200 OK", &[&contact]))?;
+    ensure!(code(&anna.wire.next()?) == 200);
+    let cancelled = two.wire.next()?;
+    ensure!(cancelled.starts_with("CANCEL "), "{cancelled}");
+    two.wire.say(&reply(&cancelled, "200 OK", &[]))?;
+    two.wire.say(&reply(&second, "487 Request Terminated", &[]))?;
     Ok(())
 }
 

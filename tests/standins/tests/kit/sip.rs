@@ -305,6 +305,9 @@ fn ha1(user: &str) -> String {
     md5(&format!("{user}@zone:zone:{user}"))
 }
 
+/// An answer of homestead's that leaves the S-CSCF open, for capabilities that none has.
+pub(crate) const NO_SCSCF: u16 = 600;
+
 /// A homestead that knows everybody but `nobody`, and answers what it is told to.
 #[derive(Clone)]
 pub(crate) struct Homestead {
@@ -361,6 +364,9 @@ impl Homestead {
             _ => "call",
         };
         let told = self.codes.lock().unwrap_or_else(PoisonError::into_inner).get(what).copied().unwrap_or(200);
+        if told == NO_SCSCF {
+            return (200, "{\"result-code\":2001,\"mandatory-capabilities\":[1]}".to_owned());
+        }
         if told != 200 {
             return (told, String::new());
         }
