@@ -2,10 +2,12 @@
 
 mod kit;
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use clearwater_sip::case::{CaseTimes, NoWay, Opened, OpenedMedia, TestVerdict, WaySource, all};
+use clearwater_sip::{Account, MediaWay, Transport, Way};
 use kit::sip::{Exchange, NO_SCSCF, Phone, Proxy, Wire, code, header, headers, modules, reply};
 use kit::{Bed, until};
 
@@ -318,6 +320,48 @@ fn a_number_with_two_phones_rings_both_and_a_provisional_answer_is_acknowledged(
     ensure!(cancelled.starts_with("CANCEL "), "{cancelled}");
     two.wire.say(&reply(&cancelled, "200 OK", &[]))?;
     two.wire.say(&reply(&second, "487 Request Terminated", &[]))?;
+    Ok(())
+}
+
+/// Ways to one bono.
+struct Ways(SocketAddr);
+
+#[async_trait::async_trait]
+impl WaySource for Ways {
+    async fn open(&self, transport: Transport) -> Result<Opened, NoWay> {
+        let way = Way { transport, proxy: self.0, tunnel: None };
+        Ok(Opened { way, through: "bono".to_owned(), way_held: Box::new(()) })
+    }
+
+    async fn open_media(&self) -> Result<OpenedMedia, NoWay> {
+        Ok(OpenedMedia { way: MediaWay::Direct(self.0), way_held: Box::new(()) })
+    }
+}
+
+#[test]
+fn every_case_of_the_product_passes() -> Result<()> {
+    if !ready() {
+        return Ok(());
+    }
+    let exchange = Exchange::start()?;
+    let ways = Ways(exchange.bono.at(5060));
+    let account = |number: &str| {
+        let identity = format!("{number}@zone");
+        Account::new(&format!("sip:{identity}"), &identity, number)
+    };
+    let accounts = [account("1999000001")?, account("1999000002")?];
+    let times = CaseTimes { answer: Duration::from_secs(8), talk: Duration::from_millis(400) };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut wrong = Vec::new();
+    for transport in [Transport::Tcp, Transport::Udp] {
+        for case in all() {
+            let outcome = runtime.block_on(case.attempt(&ways, &accounts, transport, times));
+            if outcome.verdict != TestVerdict::Passed {
+                wrong.push(format!("{} over {transport}: {:?}", case.id, outcome.verdict));
+            }
+        }
+    }
+    ensure!(wrong.is_empty(), "{wrong:#?}\n{}", exchange.said());
     Ok(())
 }
 

@@ -308,7 +308,7 @@ fn ha1(user: &str) -> String {
 /// An answer of homestead's that leaves the S-CSCF open, for capabilities that none has.
 pub(crate) const NO_SCSCF: u16 = 600;
 
-/// A homestead that knows everybody but `nobody`, and answers what it is told to.
+/// A homestead that knows everybody but `nobody` and 1999999999, and answers what it is told to.
 #[derive(Clone)]
 pub(crate) struct Homestead {
     /// What is asked for (`status`, `av`, `location`, `reg`, `call`, `dereg`) => the code.
@@ -375,7 +375,7 @@ impl Homestead {
         let asked = asked.split('?').next().unwrap_or_default();
         let aliases = self.aliases.lock().unwrap_or_else(PoisonError::into_inner);
         let owner = aliases.iter().find(|(_, identity)| identity == asked).map(|(user, _)| format!("sip:{user}@zone"));
-        if asked.contains("nobody") || (asked.starts_with("tel:") && owner.is_none()) {
+        if asked.contains("nobody") || asked.contains("1999999999") || (asked.starts_with("tel:") && owner.is_none()) {
             return (404, String::new());
         }
         let user = owner.as_deref().unwrap_or(asked).trim_start_matches("sip:").trim_end_matches("@zone").to_owned();
