@@ -38,6 +38,7 @@ pub fn suspect_of(method: &str, code: u16) -> Option<Suspect> {
         ),
         (_, 600) => suspect("sprout", "there is no S-CSCF to choose: scscf_uri or s-cscf.json"),
         (_, 305) => suspect("bono", "it is about to leave"),
+        (_, 430) => suspect("bono", "it has lost the connection to the called phone, which has to register again"),
         ("REGISTER", 403) => {
             suspect("homestead", "it does not know the subscriber, or sprout finds no address for homestead")
         }

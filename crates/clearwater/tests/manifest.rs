@@ -717,8 +717,6 @@ fn errors_say_what_to_do() {
         "the node ports 30080 lie outside the cluster's range 31000-31999. What works: choose ports inside it; or choose another \
          exposure"
     );
-    let missing = error(&format!("{CLASSIC}services: clusterIP\ndns: {{backend: coredns}}\n"), &nothing);
-    assert!(missing.starts_with("clusterIPs.sprout: the Service's virtual address is needed"), "{missing}");
     assert_eq!(
         "low-high".parse::<PortRange>().unwrap_err().to_string(),
         "\"low-high\" is not a port range: write FIRST-LAST, as in 3000-32767"

@@ -47,15 +47,24 @@ impl Tool {
 }
 
 /// The servers that the stand-ins' own tests run, as Debian packages with what they need beyond a bare system.
-const SERVERS: [&str; 3] = ["etcd-server=3.4.*", "memcached=1.6.*", "libevent-2.1-7=2.1.*"];
+const SERVERS: [&str; 8] = [
+    "etcd-server=3.4.*",
+    "kamailio=5.6.*",
+    "kamailio-json-modules=5.6.*",
+    "kamailio-utils-modules=5.6.*",
+    "libcurl4=7.88.*",
+    "libevent-2.1-7=2.1.*",
+    "libjson-c5=0.16-*",
+    "memcached=1.6.*",
+];
 
 /// The compiler of protocol buffers that the backend etcd is built with, and the definitions that it brings.
 const PROTOC: [&str; 4] =
     ["protobuf-compiler=3.21.*", "libprotobuf-dev=3.21.*", "libprotoc32=3.21.*", "libprotobuf32=3.21.*"];
 
-/// A folder that holds `etcd` and `memcached`, or `None` on a system without apt.
+/// A folder that holds `etcd`, `kamailio` and `memcached`, or `None` on a system without apt.
 pub(crate) fn servers() -> anyhow::Result<Option<PathBuf>> {
-    unpacked("debian-servers-1", &SERVERS, &["etcd", "memcached"])
+    unpacked("debian-servers-2", &SERVERS, &["etcd", "kamailio", "memcached"])
 }
 
 /// `protoc`: the machine's own, else Debian's. `None` where there is neither.
@@ -103,10 +112,10 @@ fn unpacked(name: &str, packages: &[&str], programs: &[&str]) -> anyhow::Result<
         }
     }
     for program in programs {
-        let script = format!(
-            "#!/bin/sh\nLD_LIBRARY_PATH={0}/usr/lib/x86_64-linux-gnu exec {0}/usr/bin/{program} \"$@\"\n",
-            root.display()
-        );
+        let folder = if work.join("usr/sbin").join(program).exists() { "usr/sbin" } else { "usr/bin" };
+        let libraries = format!("{0}/usr/lib/x86_64-linux-gnu:{0}/usr/lib/x86_64-linux-gnu/{program}", root.display());
+        let script =
+            format!("#!/bin/sh\nLD_LIBRARY_PATH={libraries} exec {}/{folder}/{program} \"$@\"\n", root.display());
         let path = work.join("bin").join(program);
         fs::write(&path, script)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;

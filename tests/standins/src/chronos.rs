@@ -84,7 +84,7 @@ pub(crate) async fn run() -> Result<Exit> {
         me,
         view: Mutex::new(load_view(me)),
         timers: Mutex::default(),
-        ares: Ares::with_servers(name_servers(&conf()), family(me)),
+        ares: Ares::with_servers(name_servers(&conf()), family(me)).within(Duration::from_millis(200)),
         changed: Notify::new(),
         lag: place::knob("STANDIN_CHRONOS_LAG_MS", 2000),
     });

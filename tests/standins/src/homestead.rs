@@ -17,6 +17,7 @@ use crate::log::{Grammar, Log, accesses, log};
 use crate::net::dns::Ares;
 use crate::net::http::{self, Answer, Ask, Method};
 use crate::place::{self, Settings};
+use crate::prov;
 
 struct Homestead {
     /// `None` with an HSS.
@@ -135,7 +136,8 @@ impl Homestead {
             Ok(answer) => answer,
             Err(trouble) => {
                 log!(Warning, "homestead_handlers.cpp:410", "Cache query failed: {trouble}");
-                Answer::code(504)
+                // Without a Diameter peer it cannot even ask.
+                Answer::code(if self.cache.is_some() { 504 } else { 503 })
             }
         }
     }
@@ -178,6 +180,12 @@ impl Homestead {
     }
 
     fn server(&self) -> Answer {
+        if place::fault("homestead.no-scscf") {
+            return Answer::json(
+                200,
+                &json!({"result-code": 2001, "mandatory-capabilities": [1], "optional-capabilities": []}),
+            );
+        }
         Answer::json(200, &json!({"result-code": 2001, "scscf": self.server_name}))
     }
 
@@ -193,7 +201,9 @@ impl Homestead {
         let Some(row) = self.cache()?.get("impu", impu).await? else {
             return Ok(Answer::code(404));
         };
-        let key = format!("impu\\\\{impu}");
+        let subscription = row["ims_subscription_xml"].as_str().unwrap_or("<IMSSubscription/>");
+        // An implicit registration set is registered together, under the first identity of it.
+        let key = format!("impu\\\\{}", prov::element(subscription, "Identity").unwrap_or(impu));
         let stored = match self.impu_store.get(&key).await {
             Ok(stored) => stored,
             Err(err) => {
@@ -223,7 +233,6 @@ impl Homestead {
             }
             wanted.clone_into(&mut state);
         }
-        let subscription = row["ims_subscription_xml"].as_str().unwrap_or("<IMSSubscription/>");
         Ok(Answer::xml(
             200,
             format!(

@@ -12,7 +12,7 @@ use crate::place::Settings;
 
 const RECYCLE: Duration = Duration::from_secs(600);
 const RETRY: Duration = Duration::from_secs(1);
-const CONNECT: Duration = Duration::from_secs(3);
+const CONNECT: Duration = Duration::from_secs(2);
 
 /// Keeps the connection for ever.
 pub(crate) fn keep(settings: &Settings, target: &str) {

@@ -108,7 +108,8 @@ impl Sprout {
             (&Method::POST, ["authentication-timeout"]) => self.challenge_timeout(&ask.body).await,
             (&Method::DELETE, ["registrations", ..]) => self.deregister(&ask.body).await,
             (_, ["standin", "hs", ..]) => self.homestead_for_kamailio(ask).await,
-            (&Method::GET, ["standin", "bindings", impu]) => self.bindings(impu).await,
+            (&Method::GET, ["standin", "served", impu]) => self.served(impu).await,
+            (&Method::POST, ["standin", "flow-failed", impu]) => self.flow_failed(impu, &ask.text()).await,
             (&Method::POST, ["standin", "register"]) => self.register(&ask.text()).await,
             (_, ["ping" | "timers" | "authentication-timeout" | "registrations" | "standin", ..]) => Answer::code(405),
             _ => Answer::code(404),
@@ -172,14 +173,39 @@ impl Sprout {
         bail!("bindings of {impu} changed ten times while being written")
     }
 
-    async fn bindings(&self, impu: &str) -> Answer {
-        match self.load(impu).await {
-            Ok((aor, _)) => {
-                let list: Vec<Value> = aor.bindings.iter().map(|b| json!({"uri": b.uri, "path": b.path})).collect();
-                Answer::json(200, &json!({"n": list.len(), "b": list}))
-            }
+    /// Where a user of a request is registered, after homestead has told his profile; 404 or 504 without that. What the
+    /// store does not tell is nobody (sprout `scscfsproutlet.cpp`).
+    async fn served(&self, impu: &str) -> Answer {
+        let data = self.reg_data(impu, "call").await;
+        match data.status {
+            200 => {}
+            503 | 504 => return Answer::code(504),
+            _ => return Answer::code(404),
+        }
+        let aor = match self.load(&default_of(&data.body_text(), impu)).await {
+            Ok((aor, _)) => aor,
             Err(err) => {
                 log!(Error, "astaire_aor_store.cpp:140", "Reading bindings of {impu}: {err:#}");
+                Aor::default()
+            }
+        };
+        let list: Vec<Value> = aor.bindings.iter().map(|b| json!({"uri": b.uri, "path": b.path})).collect();
+        Answer::json(200, &json!({"n": list.len(), "b": list}))
+    }
+
+    /// bono has lost the flow of a binding.
+    async fn flow_failed(&self, impu: &str, uri: &str) -> Answer {
+        let data = self.reg_data(impu, "call").await;
+        let of = default_of(&data.body_text(), impu);
+        match self.change(&of, |aor| aor.bindings.retain(|b| b.uri != uri)).await {
+            Ok(aor) => {
+                if aor.bindings.is_empty() {
+                    self.reg_data(&of, "dereg-timeout").await;
+                }
+                Answer::code(200)
+            }
+            Err(err) => {
+                log!(Error, "subscriber_data_manager.cpp:300", "Removing a binding of {impu}: {err:#}");
                 Answer::code(500)
             }
         }
@@ -258,9 +284,13 @@ impl Sprout {
         let data = self.reg_data(impu, "reg").await;
         match data.status {
             200 => {}
-            503 | 504 => return reply(504, "Server Timeout", ""),
-            _ => return reply(403, "Forbidden", ""),
+            403 | 503 | 504 => return reply(504, "Server Timeout", ""),
+            404 => return reply(403, "Forbidden", ""),
+            _ => return reply(500, "Server Internal Error", ""),
         }
+        // All of an implicit registration set are registered together, under the first that is named.
+        let data = data.body_text();
+        let impu = &default_of(&data, impu);
         let seconds = get("expires").parse().unwrap_or(self.max_expires).min(self.max_expires);
         let contact = get("contact");
         let fresh = Binding {
@@ -295,7 +325,7 @@ impl Sprout {
             self.reg_data(impu, "dereg-user").await;
         }
         self.bill(get("call_id"));
-        reply(200, "OK", &headers(&aor, &data.body_text(), impu))
+        reply(200, "OK", &headers(&aor, &data, impu))
     }
 
     async fn reg_data(&self, impu: &str, kind: &str) -> Answer {
@@ -421,15 +451,22 @@ fn headers(aor: &Aor, reg_data: &str, impu: &str) -> String {
         let left = binding.expires_at.saturating_sub(now).div_ceil(1000);
         let _ = write!(out, "Contact: <{}>;expires={left}\r\n", binding.uri);
     }
-    let mut associated: Vec<String> = reg_data
-        .split("<Identity>")
-        .skip(1)
-        .filter_map(|rest| rest.split_once("</Identity>"))
-        .map(|(uri, _)| format!("<{}>", uri.trim()))
-        .collect();
-    if associated.is_empty() {
-        associated.push(format!("<{impu}>"));
+    let mut associated = identities(reg_data).peekable();
+    if associated.peek().is_none() {
+        let _ = write!(out, "P-Associated-URI: <{impu}>\r\n");
     }
-    let _ = write!(out, "P-Associated-URI: {}\r\n", associated.join(", "));
+    for uri in associated {
+        let _ = write!(out, "P-Associated-URI: <{uri}>\r\n");
+    }
     out
+}
+
+/// The public identities of a user's profile: those of his implicit registration set.
+fn identities(reg_data: &str) -> impl Iterator<Item = &str> {
+    reg_data.split("<Identity>").skip(1).filter_map(|rest| rest.split_once("</Identity>")).map(|(uri, _)| uri.trim())
+}
+
+/// The identity that bindings are kept under: the first of the set that this one is of.
+fn default_of(reg_data: &str, impu: &str) -> String {
+    identities(reg_data).next().unwrap_or(impu).to_owned()
 }

@@ -207,7 +207,7 @@ fn daemons_with_an_http_port_write_access_logs() -> Result<()> {
     let mut sprout = bed.node(11, "sprout")?;
     sprout.start_until(&["sprout-http"], sprout.at(9888))?;
     http("POST", sprout.at(9888), "/timers", "nonsense")?;
-    http("GET", sprout.at(9888), "/standin/bindings/a", "")?;
+    http("GET", sprout.at(9888), "/standin/served/a", "")?;
     let read = |node: &Node, folder: &str| -> Result<Vec<String>> {
         let log = std::fs::read_to_string(node.path("/var/log").join(folder).join("access_current.txt"))?;
         log.lines().map(|l| l.get(28..).map(str::to_owned).context("no time")).collect()

@@ -252,7 +252,7 @@ impl Phone {
         let _ = writeln!(
             script,
             "echo \"$PWD\" > /tmp/dialled\n\
-             sed 's/pause milliseconds=\"300\"/pause milliseconds=\"{}\"/' $S/call.xml > long.xml\n\
+             over call; sed 's/pause milliseconds=\"300\"/pause milliseconds=\"{}\"/' call.xml > long.xml\n\
              ((ring long 300 -p 5072 -inf caller.csv -sf long.xml -trace_msg -message_file long.msg); echo $? > long.code) \
              > /dev/null 2>&1 < /dev/null &\n\
              for i in $(seq 100); do grep -qs '^ACK ' long.msg && break; [ -e long.code ] && break; sleep 0.1; done\n\
@@ -290,8 +290,8 @@ impl Phone {
         let mut script = prologue(bono, from, to, transport);
         let _ = writeln!(
             script,
-            "echo \"$PWD\" > /tmp/loaded\n\
-             ((ring load 300 -p 5074 -inf caller.csv -sf $S/call.xml -r {rate} -l 100 -m {} -trace_stat -stf load.stat -fd 1) \
+            "echo \"$PWD\" > /tmp/loaded; over call\n\
+             ((ring load 300 -p 5074 -inf caller.csv -sf call.xml -r {rate} -l 100 -m {} -trace_stat -stf load.stat -fd 1) \
              ; echo $? > load.code) > /dev/null 2>&1 < /dev/null &\n\
              for i in $(seq 100); do [ -s load.stat ] && exit 0; sleep 0.1; done\n\
              cat load.err load.out; exit 1",
@@ -328,7 +328,8 @@ pub struct Calls {
 }
 
 /// Bash functions for the steps: `answer` starts the called side, `caller STEP` runs one of the calling side, `hang_up`
-/// ends the called side.
+/// ends the called side. bono lets send who registered over the same flow: of TCP that is the connection, so each step
+/// registers first over its own, by the scenario that `over STEP` writes; of UDP it is the port.
 fn prologue(bono: &str, from: &Subscriber, to: &Subscriber, transport: Transport) -> String {
     format!(
         "cd \"$(mktemp -d)\"\n\
@@ -355,7 +356,14 @@ fn prologue(bono: &str, from: &Subscriber, to: &Subscriber, transport: Transport
            until registered || ! kill -0 $callee 2> /dev/null || [ $waited -ge 100 ]; do sleep 0.1; waited=$((waited + 1)); done\n\
            if registered; then show callee 0; else kill $callee; wait $callee; show callee $?; fi 2> /dev/null\n\
          }}\n\
-         caller() {{ (ring $1 300 -p 5070 -inf caller.csv -sf $S/$1.xml); show $1 $?; }}\n\
+         over() {{\n\
+           {{ sed 's,</scenario>,,; s,^Call-ID: ,&over///,' $S/register.xml; sed '1,/^<scenario/d' $S/$1.xml; }} > $1.xml\n\
+         }}\n\
+         caller() {{\n\
+           local scenario=$S/$1.xml\n\
+           [ {transport} != t1 ] || [ $1 = register ] || {{ over $1; scenario=$1.xml; }}\n\
+           (ring $1 300 -p 5070 -inf caller.csv -sf $scenario); show $1 $?\n\
+         }}\n\
          hang_up() {{ kill $callee; wait $callee; }} 2> /dev/null\n",
         caller_line = from.line(to),
         callee_line = to.line(from),

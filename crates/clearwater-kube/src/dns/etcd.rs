@@ -111,8 +111,8 @@ async fn records_to_put(cluster: &Cluster, deployment: &Deployment, plan: &mut D
     if !unlisted.is_empty() {
         let unlisted = unlisted.join(",");
         let reason = format!(
-            "all names lead to {unlisted}, which the file's own sharedConfig.local_alias_list does not name: requests go \
-             round until they end in 483"
+            "all names lead to {unlisted}, which the file's own sharedConfig.local_alias_list does not name: a request \
+             that carries the address itself in Route goes round until it ends in 483"
         );
         let works = format!("remove it, so that it is written for you, or add {unlisted}; then ");
         plan.notes.push(Advice::new(reason, Remedy::BringUp.after(works)));

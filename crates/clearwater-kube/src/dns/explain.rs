@@ -2,7 +2,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use clearwater::component::{Component, Release};
-use clearwater::config::{Deployment, SPROUT_ADDRESS};
+use clearwater::config::shell::Settings;
+use clearwater::config::{Deployment, HostSetting, SPROUT_ADDRESS};
 use clearwater::dns::answer::{Answer, Code};
 use clearwater::dns::{GivenBy, Name, NeededName, RecordData, RecordType, Resolver, needs};
 use clearwater::remedy::{Advice, NamesDeed, Remedied as _};
@@ -158,29 +159,29 @@ pub async fn explain(cluster: &Cluster, deployment: &Deployment) -> Result<Expla
         }
         Err(error) => explained.unasked.push(error.advice().after("the DNS servers themselves: ")),
     }
-    let mut aliases: Vec<IpAddr> = Vec::new();
+    let mut routes = RouteAddresses::default();
     for component in [Component::Sprout, Component::Bono] {
         if !deployment.has(component) {
             continue;
         }
         match Inside::open(cluster, deployment, component).await {
             Ok(mut opened) => {
-                resolver(&mut opened, cluster_dns.as_ref().ok(), &mut explained, &mut aliases).await;
+                resolver(&mut opened, cluster_dns.as_ref().ok(), &mut explained, &mut routes).await;
                 parties.push(Party::inside(opened));
             }
             Err(why) => explained.leave_out(why.of(component.name())),
         }
     }
     let mut foreign = virtual_addresses(cluster).await;
-    foreign.retain(|ip| !aliases.contains(ip));
+    foreign.retain(|ip| routes.go_round(ip));
     let sprout: Name = deployment.names().sprout().parse()?;
     let mut id = 0;
     for need in needs(deployment)? {
         let (mut explanation, leads_to) = one(deployment, &need, &mut parties, &mut id, &mut explained).await?;
         if let Some(ip) = foreign.iter().find(|ip| leads_to.contains(ip) && need.name.is_within(&sprout)) {
             explanation.symptoms.push(format!(
-                "{ip} is a Service's virtual address and not in local_alias_list: sprout sends requests for it to itself \
-                 until their hops are used up (483 Too many hops)"
+                "{ip} is a Service's virtual address, which stands in the settings' own URIs and not in local_alias_list: sprout \
+                 sends requests that carry it in Route to itself until their hops are used up (483 Too many hops)"
             ));
         }
         explained.names.push(explanation);
@@ -207,7 +208,35 @@ pub async fn explain(cluster: &Cluster, deployment: &Deployment) -> Result<Expla
     Ok(explained)
 }
 
-/// Services' virtual addresses, which sprout takes for its own only where `local_alias_list` names them.
+/// Addresses in settings of the containers that come into Routes, and those that sprout takes for its own. A name in a
+/// Route is served whatever it leads to.
+#[derive(Default)]
+struct RouteAddresses {
+    written: Vec<IpAddr>,
+    own: Vec<IpAddr>,
+}
+
+impl RouteAddresses {
+    fn take(&mut self, settings: &Settings) {
+        let address = |text: &str| text.trim().trim_matches(['[', ']']).parse::<IpAddr>().ok();
+        let own = settings.get("local_alias_list").unwrap_or_default();
+        self.own.extend(own.split(',').filter_map(address));
+        for key in ["upstream_hostname", "sprout_hostname"].into_iter().chain(HostSetting::Uri.keys()) {
+            let value = settings.get(key).unwrap_or_default();
+            let value =
+                value.split_once(':').filter(|(scheme, _)| scheme.starts_with("sip")).map_or(value, |(_, rest)| rest);
+            let host = value.split(';').next().unwrap_or_default();
+            self.written.extend(address(host).or_else(|| address(host.rsplit_once(':')?.0)));
+        }
+    }
+
+    /// Whether a request with this address in Route goes round in sprout.
+    fn go_round(&self, ip: &IpAddr) -> bool {
+        self.written.contains(ip) && !self.own.contains(ip)
+    }
+}
+
+/// The virtual addresses of sprout's Services.
 async fn virtual_addresses(cluster: &Cluster) -> Vec<IpAddr> {
     let mut all = Vec::new();
     for service in [Component::Sprout.name(), SPROUT_ADDRESS] {
@@ -221,7 +250,7 @@ async fn resolver(
     inside: &mut Inside,
     cluster_dns: Option<&ClusterDns>,
     explained: &mut Explained,
-    aliases: &mut Vec<IpAddr>,
+    routes: &mut RouteAddresses,
 ) {
     let component = inside.component;
     let settings = match settings(inside).await {
@@ -231,8 +260,7 @@ async fn resolver(
             return;
         }
     };
-    let own_names = settings.get("local_alias_list").unwrap_or_default();
-    aliases.extend(own_names.split(',').filter_map(|a| a.trim().parse::<IpAddr>().ok()));
+    routes.take(&settings);
     let own: Vec<String> = inside.servers.iter().map(ToString::to_string).collect();
     let asked = settings.get("signaling_dns_server").unwrap_or_default();
     let same = asked.split([',', ' ']).filter(|s| !s.is_empty()).eq(own.iter().map(String::as_str));
@@ -358,6 +386,24 @@ mod tests {
         let said = reason(party.ask(1, &name, RecordType::A).await.unwrap().unwrap_err());
         assert!(said.contains("coredns-1") && said.contains("asked nothing more"), "{said}");
         assert!(party.ask(2, &name, RecordType::A).await.is_none());
+    }
+
+    #[test]
+    fn an_address_goes_round_only_where_it_stands_in_a_route_itself() {
+        let goes_round = |text: &str| {
+            let mut routes = RouteAddresses::default();
+            routes.take(&Settings::parse(text).unwrap());
+            routes.go_round(&"10.96.0.77".parse().unwrap())
+        };
+        assert!(!goes_round("upstream_hostname=sprout.ims\nscscf_uri=\"sip:sprout.ims:5054;transport=tcp\"\n"));
+        for written in [
+            "upstream_hostname=10.96.0.77",
+            "icscf_uri=\"sip:10.96.0.77:5052;transport=tcp\"",
+            "bgcf_uri=sip:10.96.0.77",
+        ] {
+            assert!(goes_round(written), "{written}");
+            assert!(!goes_round(&format!("{written}\nlocal_alias_list=10.96.0.1,10.96.0.77")), "{written}");
+        }
     }
 
     #[test]

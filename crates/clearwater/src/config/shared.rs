@@ -75,16 +75,6 @@ pub enum SettingsError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// A virtual address that must be known.
-    #[error(
-        "clusterIPs.{component}: the Service's virtual address is needed, because SIP messages that carry it end in \
-         483 Too Many Hops unless sprout knows it as its own; apply the Services first and put their addresses under \
-         clusterIPs, or use services: headless and another dns.backend than etcd"
-    )]
-    MissingClusterIp {
-        /// The component.
-        component: Component,
-    },
     /// The images' generator cannot take the value.
     #[error(transparent)]
     Generator(#[from] GeneratorError),
@@ -184,10 +174,9 @@ pub fn settings(
         Some(addresses) => addresses.as_slice(),
         None => deployment.cluster_ips(Component::Sprout),
     };
-    if deployment.sprout_alias().is_some() {
-        if addresses.is_empty() {
-            return Err(SettingsError::MissingClusterIp { component: Component::Sprout });
-        }
+    // Bono puts names into Route, so an address that is not known here is missed by nobody; one that somebody's own
+    // settings put there would go round without this.
+    if deployment.sprout_alias().is_some() && !addresses.is_empty() {
         let list: Vec<_> = addresses.iter().map(ToString::to_string).collect();
         wanted.set("local_alias_list", list.join(","));
     }

@@ -65,7 +65,8 @@ impl Deployment {
 
     /// The Service with the one virtual address that names lead to in place of sprout's pods, where there is one.
     ///
-    /// sprout must know that address as its own (`local_alias_list`), or requests for it go round until they end in 483.
+    /// Requests come through by the names. One that carries the address itself in Route goes round until it ends in 483,
+    /// unless sprout knows it as its own (`local_alias_list`).
     pub fn sprout_alias(&self) -> Option<&'static str> {
         if self.file().services == ServiceKind::ClusterIp {
             Some(Component::Sprout.name())

@@ -196,7 +196,7 @@ pub fn needs(deployment: &Deployment) -> Result<Vec<NeededName>, InvalidName> {
             Component::Astaire,
             &[Sprout, Homestead, Ralf],
             "registrations, authentication challenges, homestead's cache and billing sessions",
-            "REGISTER is answered 500 or 504",
+            "REGISTER is answered 500",
             "cpp-common src/astaire_resolver.cpp",
         )?;
     }
@@ -220,7 +220,7 @@ pub fn needs(deployment: &Deployment) -> Result<Vec<NeededName>, InvalidName> {
         Homestead,
         &[Sprout],
         "subscribers and their authentication vectors",
-        "REGISTER is answered 403, calls 404 or 480",
+        "REGISTER is answered 403, calls 404",
         "sprout src/hssconnection.cpp",
     )?;
     list.component(
@@ -247,8 +247,16 @@ pub fn needs(deployment: &Deployment) -> Result<Vec<NeededName>, InvalidName> {
     list.component(
         Sprout,
         if classic { &[Chronos, Homestead] } else { &[Bono, Sprout, Chronos, Homestead] },
-        "Bono's upstream, sprout's own URIs, and the timers and de-registrations that call back on port 9888",
-        "clients see 503 or 408, timers fail",
+        if classic {
+            "the timers and de-registrations that call back on port 9888"
+        } else {
+            "Bono's upstream, sprout's own URIs, and the timers and de-registrations that call back on port 9888"
+        },
+        if classic {
+            "timers fail: registrations do not expire in time"
+        } else {
+            "Bono answers 408 to every REGISTER and call, timers fail"
+        },
         "sprout debian/bono.init.d, sprout-base.root/etc/init.d/sprout; homestead debian/homestead.init.d",
     )?;
     sub_domains(&mut list)?;
@@ -264,7 +272,7 @@ pub fn needs(deployment: &Deployment) -> Result<Vec<NeededName>, InvalidName> {
             given_by: GivenBy::Elsewhere,
             optional: false,
             why: "the home subscriber server",
-            without: "REGISTER is answered 480 or 504",
+            without: "REGISTER is answered 480",
             source: "homestead src/main.cpp; cpp-common src/diameterresolver.cpp",
         });
     }
@@ -302,12 +310,16 @@ fn sub_domains(list: &mut NeedsList<'_>) -> Result<(), InvalidName> {
         let (why, without) = match cscf {
             Cscf::Scscf => (
                 "Bono's upstream and the URI of the S-CSCF, which clients get as Service-Route",
-                "clients see 503 (\"no route\"), in-dialog requests fail",
+                "Bono answers 408 to every REGISTER; where it has another upstream, REGISTER is answered 200 and calls 408",
             ),
-            Cscf::Icscf => {
-                ("the URI of the I-CSCF, where calls to a subscriber enter", "calls are answered 503 or 408")
-            }
-            Cscf::Bgcf => ("the URI of the BGCF, where calls leave for other networks", "calls to other networks fail"),
+            Cscf::Icscf => (
+                "the URI of the I-CSCF, where calls to a subscriber enter",
+                "nothing is seen where one sprout is I-CSCF and S-CSCF: it hands requests on inside, and nobody asks",
+            ),
+            Cscf::Bgcf => (
+                "the URI of the BGCF, where calls leave for other networks",
+                "nothing is seen where one sprout is BGCF and S-CSCF: it hands requests on inside, and nobody asks",
+            ),
         };
         let askers = match cscf {
             Cscf::Scscf => vec![daemon(Sprout), daemon(Bono)],

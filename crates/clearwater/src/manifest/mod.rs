@@ -32,11 +32,12 @@
 //!
 //! # Addresses that must be known first
 //!
-//! Two deployments need addresses that exist only once their Services do: one whose Services have virtual addresses,
-//! because sprout must know its own as its own, and one whose Bonos wait for their load balancers. [`services_first`]
-//! says which Services those are; apply what [`services`] gives, read the addresses ([`balance`]), put them into
-//! [`Inputs`], then [`render`]. Without them [`render`] says which are missing; [`provisional`] puts something in their
-//! place for a dry run.
+//! Two deployments name addresses that exist only once their Services do: one whose Bonos wait for their load balancers,
+//! and one whose Services have virtual addresses, which sprout is told so that it takes them for its own where one stands
+//! in a Route. [`services_first`] says which Services those are; apply what [`services`] gives, read the addresses
+//! ([`balance`]), put them into [`Inputs`], then [`render`]. Of Bonos' addresses [`render`] says which are missing, and
+//! without sprout's it leaves `local_alias_list` out, which only addresses in Routes need; [`provisional`] puts something
+//! in their place for a dry run.
 //!
 //! # Counts
 //!

@@ -19,7 +19,7 @@ use crate::place::Settings;
 
 /// Time for all servers together (cpp-common default `dns_timeout`).
 const BUDGET: Duration = Duration::from_millis(600);
-/// How long old records live on after an answer that is neither success nor NXDOMAIN.
+/// How long an answer that is neither success nor NXDOMAIN counts: old records live on, and without them nothing is found.
 const GRACE: Duration = Duration::from_secs(30);
 /// Longest time a negative answer is kept, and its time when it carries no SOA.
 const NEGATIVE_CAP: u32 = 300;
@@ -42,6 +42,7 @@ enum Outcome {
 pub(crate) struct Ares {
     servers: Vec<SocketAddr>,
     kind: RecordType,
+    budget: Duration,
     cache: Mutex<HashMap<String, Entry>>,
     bad: Mutex<HashMap<SocketAddr, Instant>>,
     turn: AtomicUsize,
@@ -59,7 +60,19 @@ impl Ares {
 
     /// Asks these servers for this kind of record.
     pub(crate) fn with_servers(servers: Vec<SocketAddr>, kind: RecordType) -> Self {
-        Self { servers, kind, cache: Mutex::default(), bad: Mutex::default(), turn: AtomicUsize::new(0) }
+        Self {
+            servers,
+            kind,
+            budget: BUDGET,
+            cache: Mutex::default(),
+            bad: Mutex::default(),
+            turn: AtomicUsize::new(0),
+        }
+    }
+
+    /// With another time for all servers together.
+    pub(crate) fn within(self, budget: Duration) -> Self {
+        Self { budget, ..self }
     }
 
     /// The addresses of a `host` or `host:port`, load shared, those that failed lately last.
@@ -95,14 +108,10 @@ impl Ares {
             Outcome::Absent(ttl) => (Vec::new(), "Domain name not found", Duration::from_secs(ttl.into())),
             Outcome::Failed(reason) => {
                 let old = cache.remove(host).map(|e| e.addresses).unwrap_or_default();
-                // A failure without old records is not kept: the next question asks again.
-                let keep = if old.is_empty() { Duration::ZERO } else { GRACE };
-                (old, reason, keep)
+                (old, reason, GRACE)
             }
         };
-        if !ttl.is_zero() {
-            cache.insert(host.to_owned(), Entry { addresses: addresses.clone(), until: Instant::now() + ttl, reason });
-        }
+        cache.insert(host.to_owned(), Entry { addresses: addresses.clone(), until: Instant::now() + ttl, reason });
         answer(host, addresses, reason)
     }
 
@@ -122,7 +131,7 @@ impl Ares {
         let Ok(wire) = message.to_vec() else {
             return Outcome::Failed("Misformatted domain name");
         };
-        let share = BUDGET / u32::try_from(self.servers.len().max(1)).unwrap_or(1);
+        let share = self.budget / u32::try_from(self.servers.len().max(1)).unwrap_or(1);
         let mut last = "Could not contact DNS servers";
         for server in &self.servers {
             match tokio::time::timeout(share, exchange(*server, &wire, message.metadata.id)).await {
@@ -191,14 +200,16 @@ fn read_reply(reply: &Message) -> Outcome {
                 .authorities
                 .iter()
                 .find_map(|r| match &r.data {
-                    RData::SOA(soa) => Some(soa.minimum.min(r.ttl)),
+                    RData::SOA(_) => Some(r.ttl),
                     _ => None,
                 })
                 .unwrap_or(NEGATIVE_CAP);
             return Outcome::Absent(ttl.min(NEGATIVE_CAP));
         }
-        ResponseCode::ServFail => return Outcome::Failed("DNS server returned general failure"),
-        ResponseCode::Refused => return Outcome::Failed("DNS server refused query"),
+        // c-ares passes over a server that says so, as over one that is not there.
+        ResponseCode::ServFail | ResponseCode::Refused | ResponseCode::NotImp => {
+            return Outcome::Failed("Could not contact DNS servers");
+        }
         _ => return Outcome::Failed("Misformatted DNS reply"),
     }
     let mut ttl = u32::MAX;
@@ -219,6 +230,11 @@ fn read_reply(reply: &Message) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use hickory_proto::rr::Record;
+    use hickory_proto::rr::rdata::SOA;
+
     use super::*;
 
     #[test]
@@ -230,28 +246,79 @@ mod tests {
         assert_eq!(split_port("::1", 7), ("::1".to_owned(), 7));
     }
 
-    #[tokio::test]
-    async fn nxdomain_is_named_and_a_dead_server_too() -> Result<()> {
+    /// A name server that answers with this, and counts how often it was asked.
+    async fn server(answer: impl Fn(&mut Message) + Send + 'static) -> Result<(SocketAddr, Arc<AtomicUsize>)> {
         let socket = UdpSocket::bind("127.0.0.1:0").await?;
-        let server = socket.local_addr()?;
+        let address = socket.local_addr()?;
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
         tokio::spawn(async move {
             let mut buffer = [0u8; 512];
             while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
-                let Ok(mut message) = Message::from_vec(&buffer[..length]) else {
+                let Ok(message) = Message::from_vec(&buffer[..length]) else {
                     continue;
                 };
+                count.fetch_add(1, Ordering::Relaxed);
                 assert!(message.queries[0].name().to_ascii() == "sprout.");
-                message = message.into_response();
-                message.metadata.response_code = ResponseCode::NXDomain;
+                let mut message = message.into_response();
+                answer(&mut message);
                 let _ = socket.send_to(&message.to_vec().unwrap_or_default(), from).await;
             }
         });
-        let ares = Ares::with_servers(vec![server], RecordType::A);
-        let err = ares.resolve("sprout").await.unwrap_err().to_string();
-        assert_eq!(err, "Failed to retrieve record for sprout: Domain name not found");
+        Ok((address, asked))
+    }
+
+    async fn refusal(ares: &Ares) -> String {
+        ares.resolve("sprout").await.unwrap_err().to_string()
+    }
+
+    #[tokio::test]
+    async fn nxdomain_is_named_and_a_dead_server_too() -> Result<()> {
+        let (address, _) = server(|m| m.metadata.response_code = ResponseCode::NXDomain).await?;
+        let ares = Ares::with_servers(vec![address], RecordType::A);
+        assert_eq!(refusal(&ares).await, "Failed to retrieve record for sprout: Domain name not found");
         let nobody = Ares::with_servers(vec!["127.0.0.1:1".parse()?], RecordType::A);
-        let err = nobody.resolve("sprout").await.unwrap_err().to_string();
-        assert_eq!(err, "Failed to retrieve record for sprout: Could not contact DNS servers");
+        assert_eq!(refusal(&nobody).await, "Failed to retrieve record for sprout: Could not contact DNS servers");
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_failed_question_is_not_asked_again_for_half_a_minute() -> Result<()> {
+        let (address, asked) = server(|m| m.metadata.response_code = ResponseCode::ServFail).await?;
+        let ares = Ares::with_servers(vec![address], RecordType::A);
+        for _ in 0..3 {
+            assert_eq!(refusal(&ares).await, "Failed to retrieve record for sprout: Could not contact DNS servers");
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        let cache = ares.cache.lock().unwrap();
+        let left = cache["sprout"].until - Instant::now();
+        assert!(left > Duration::from_secs(29) && left <= GRACE, "{left:?}");
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn that_a_name_is_missing_is_kept_for_the_soa_records_own_time() -> Result<()> {
+        let (address, _) = server(|message| {
+            message.metadata.response_code = ResponseCode::NXDomain;
+            let soa = SOA::new(Name::root(), Name::root(), 1, 1, 1, 1, 5);
+            message.add_authority(Record::from_rdata(Name::root(), 90, RData::SOA(soa)));
+        })
+        .await?;
+        let ares = Ares::with_servers(vec![address], RecordType::A);
+        refusal(&ares).await;
+        let left = ares.cache.lock().unwrap()["sprout"].until - Instant::now();
+        assert!(left > Duration::from_secs(89) && left <= Duration::from_secs(90), "{left:?}");
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_silent_costs_the_time_that_is_allowed() -> Result<()> {
+        let silent = UdpSocket::bind("127.0.0.1:0").await?;
+        let ares = Ares::with_servers(vec![silent.local_addr()?], RecordType::A).within(Duration::from_millis(200));
+        let began = Instant::now();
+        let said = refusal(&ares).await;
+        assert_eq!(said, "Failed to retrieve record for sprout: Timeout while contacting DNS servers");
+        assert!((200..450).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
         Ok(())
     }
 }

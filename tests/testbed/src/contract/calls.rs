@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
-use super::{Book, Site};
+use super::{Book, Seen, Site};
 
 /// Bash functions for SIP over TCP with what every image has.
 pub(super) const SIP: &str = r#"
@@ -86,6 +86,70 @@ pub(super) fn sip(book: &mut Book, site: &Site) {
             ),
         )
     });
+}
+
+/// A request over a connection of its own: to whom, at which port, and what is said.
+struct Single {
+    component: &'static str,
+    port: u16,
+    method: &'static str,
+    /// `DOMAIN` in it is the home domain.
+    uri: &'static str,
+    /// A header more, as bash quotes it.
+    more: &'static str,
+}
+
+impl Single {
+    const fn to(component: &'static str, port: u16, method: &'static str, uri: &'static str) -> Self {
+        Self { component, port, method, uri, more: "" }
+    }
+
+    /// Whether this is the answer.
+    fn gets(&self, site: &Site, code: u16) -> Seen {
+        let Self { component, port, method, more, .. } = self;
+        let domain = site.setting(component, "home_domain")?;
+        let uri = self.uri.replace("DOMAIN", &domain);
+        site.holds(
+            component,
+            &format!(
+                "{SIP}\nopen $ip {port}; say '{method} {uri} SIP/2.0' \"Via: SIP/2.0/TCP $ip;branch=z9hG4bK-4$RANDOM$RANDOM\" \
+                 'Max-Forwards: 70' 'To: <sip:6505550000@{domain}>' 'From: <sip:a@{domain}>;tag=1' \"Call-ID: $RANDOM$RANDOM\" \
+                 'CSeq: 1 {method}' {more} 'Content-Length: 0'; hear; echo \"$answer\"; [ \"$status\" = {code} ]"
+            ),
+        )
+    }
+}
+
+/// What bono and sprout know transactions, phones and numbers by.
+pub(super) fn flows(book: &mut Book, site: &Site) {
+    const PROXY: &str = "sprout src/basicproxy.cpp";
+    const EDGE: &str = "sprout src/bono.cpp";
+    for (component, port, source) in [("bono", 5060, EDGE), ("sprout", 5054, PROXY)] {
+        book.fact("cancel-stray", component, "answers 481 to a CANCEL of nothing", source, || {
+            Single::to(component, port, "CANCEL", "sip:6505550000@DOMAIN").gets(site, 481)
+        });
+    }
+    book.fact("flow-stranger", "bono", "lets nobody send who is not registered through it: 403", EDGE, || {
+        Single::to("bono", 5060, "MESSAGE", "sip:6505550000@DOMAIN").gets(site, 403)
+    });
+    book.fact("flow-failed", "bono", "answers 430 to a request for a flow that it never had", EDGE, || {
+        let more = "\"Route: <sip:nobody@$ip:5058;transport=TCP;lr>\"";
+        Single { more, ..Single::to("bono", 5058, "MESSAGE", "sip:6505550000@192.0.2.1") }.gets(site, 430)
+    });
+    book.fact("register-trusted", "bono", "answers 405 to a REGISTER from within", EDGE, || {
+        Single::to("bono", 5058, "REGISTER", "sip:DOMAIN").gets(site, 405)
+    });
+    let numbers = "sprout src/icscfsproutlet.cpp";
+    book.fact("tel-without-enum", "sprout", "answers 404 to a number that nobody has", numbers, || {
+        Single::to("sprout", 5052, "MESSAGE", "tel:+16505550000").gets(site, 404)
+    });
+    book.fact(
+        "quoted-parameter",
+        "sprout",
+        "reads a quoted parameter: 404, nobody has it",
+        "pjsip sip_parser.c",
+        || Single::to("sprout", 5052, "MESSAGE", "sip:6505550000@DOMAIN;x=\"a\"").gets(site, 404),
+    );
 }
 
 pub(super) fn provisioning(book: &mut Book, site: &Site) {
@@ -208,17 +272,6 @@ fn registering(book: &mut Book, site: &Site, line: &Line) {
             &format!(
                 "{SIP}\nopen $ip 5060; register $ip 5060 {domain} {uri} 'Expires: 60'; c=$(credentials {impi} wrong sip:{domain}); \
                  register $ip 5060 {domain} {uri} 'Expires: 60' \"$c\"; [ \"$status\" = 403 ]"
-            ),
-        )
-    });
-    book.claim("bono", "lets nobody send who is not registered through it: 403", "sprout src/bono.cpp", || {
-        let domain = site.setting("bono", "home_domain")?;
-        site.holds(
-            "bono",
-            &format!(
-                "{SIP}\nopen $ip 5060; say 'MESSAGE sip:6505550000@{domain} SIP/2.0' \"Via: SIP/2.0/TCP $ip;branch=z9hG4bK-2$RANDOM\" \
-                 'Max-Forwards: 70' 'To: <sip:6505550000@{domain}>' 'From: <sip:stranger@{domain}>;tag=1' \"Call-ID: $RANDOM\" \
-                 'CSeq: 1 MESSAGE' 'Content-Length: 0'; hear; [ \"$status\" = 403 ]"
             ),
         )
     });

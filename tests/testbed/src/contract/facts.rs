@@ -44,9 +44,8 @@ const fn read(id: &'static str, words: &'static str, kept: Kept) -> Fact {
     Fact { id, words, known: Known::Read, kept }
 }
 
-const DNS: Kept = Kept::Not("it takes a name server that fails on purpose, which a deployment of somebody's has not");
-const FAULTS: Kept =
-    Kept::Not("it takes a homestead, store or timer that answers wrongly, which would harm the deployment");
+/// It takes a homestead or store that answers wrongly, which would harm a deployment.
+const CODES: Kept = Kept::Test("tests/standins/tests/sip.rs::the_codes_are_those_of_the_real_ones");
 const LEAVES: Kept = Kept::Not("members would have to leave or die, which costs the deployment data");
 
 /// Every fact.
@@ -101,7 +100,11 @@ pub const FACTS: &[Fact] = &[
     seen("mark-unlisted", "to mark an address that is not listed is no work and no fault", Kept::Deployment),
     seen("members", "a map of members means the same state to the manager and to the model of it", Kept::Files),
     seen("route-name", "sprout serves a Route with its name, which is what bono puts there", Kept::Deployment),
-    seen("names-missing", "with only some of the CSCFs' names in DNS some requests succeed", DNS),
+    seen(
+        "names-missing",
+        "with bono's upstream in DNS and not the S-CSCF that it names, REGISTER gets 200 and calls 408",
+        Kept::Test("tests/standins/tests/sip.rs::without_an_upstream_bono_answers_408_at_once"),
+    ),
     seen(
         "upstream-missing",
         "bono without its upstream's name answers 408 and logs an error each second",
@@ -109,10 +112,49 @@ pub const FACTS: &[Fact] = &[
     ),
     seen("register-unknown", "a REGISTER of an unknown user gets 403", Kept::Deployment),
     seen("register-no-homestead", "a REGISTER gets 403 where homestead's name does not resolve", Kept::Deployment),
-    seen("register-answers", "other answers of homestead, the store and the timer to a REGISTER", FAULTS),
+    seen("register-answers", "other answers of homestead, the store and the timer to a REGISTER", CODES),
     seen("invite-unknown", "an INVITE to an unknown number gets 404 from the I-CSCF", Kept::Deployment),
-    seen("invite-answers", "other answers of homestead to an INVITE", FAULTS),
-    seen("dns-memory", "a failed look-up is remembered, and chronos asks for 200 ms", DNS),
+    seen("invite-answers", "other answers of homestead to an INVITE", CODES),
+    read("cancel-stray", "a CANCEL whose transaction is not there gets 481", Kept::Deployment),
+    read("flow-stranger", "whoever did not register over the same flow may not send: 403", Kept::Deployment),
+    read("flow-failed", "bono answers 430 to a request for a flow that it does not have", Kept::Deployment),
+    read("register-trusted", "bono takes no REGISTER from within the trust domain: 405", Kept::Deployment),
+    read(
+        "flow-dialog",
+        "within a call requests go over the flow, wherever they are addressed to",
+        Kept::Test(
+            "tests/standins/tests/sip.rs::within_a_call_requests_go_over_the_flow_wherever_they_are_addressed_to",
+        ),
+    ),
+    read(
+        "asserted",
+        "bono asserts the flow's identity, or the preferred one that its registration covers",
+        Kept::Test("tests/standins/tests/sip.rs::who_may_send_is_told_by_the_flow_and_asserted_by_bono"),
+    ),
+    read("tel-without-enum", "without ENUM a tel: URI that the HSS does not know gets 404", Kept::Deployment),
+    read("quoted-parameter", "a URI whose parameter is quoted is read", Kept::Deployment),
+    read(
+        "identity-set",
+        "an implicit registration set is registered together",
+        Kept::Test(
+            "tests/standins/tests/sip.rs::a_set_of_identities_registers_together_and_numbers_are_none_without_enum",
+        ),
+    ),
+    read(
+        "timer-f",
+        "a hop that is silent costs the 32 s of timer F, and ends in 408",
+        Kept::Test("tests/standins/tests/sip.rs::an_upstream_that_is_silent_costs_the_whole_of_timer_f"),
+    ),
+    seen(
+        "dns-memory",
+        "a failed look-up is remembered for 30 s, and chronos asks for 200 ms",
+        Kept::Test("tests/standins/src/net/dns.rs::a_failed_question_is_not_asked_again_for_half_a_minute"),
+    ),
+    seen(
+        "dns-negative",
+        "that a name is missing is remembered for the time of the SOA record",
+        Kept::Test("tests/standins/src/net/dns.rs::that_a_name_is_missing_is_kept_for_the_soa_records_own_time"),
+    ),
     seen(
         "rogers",
         "rogers does not speak memcached's text protocol, and ends without its settings (with 3, which the init script hides)",
@@ -126,7 +168,7 @@ pub const FACTS: &[Fact] = &[
     seen(
         "homestead-no-hss",
         "homestead that is told of an HSS answers 503 while there is none",
-        Kept::Not("no stand-in plays an HSS, and a deployment that has one must not lose it"),
+        Kept::Test("tests/standins/tests/subscribers.rs::homestead_starts_only_with_store_name_and_keyspace"),
     ),
     read("ellis-code", "Ellis refuses an account with a wrong sign-up code with 403", Kept::Deployment),
     read(

@@ -56,6 +56,7 @@ pub(super) fn put(book: &mut Book, site: &Site) {
         },
     );
     calls::sip(book, site);
+    calls::flows(book, site);
     calls::provisioning(book, site);
 }
 

@@ -201,8 +201,8 @@ fn cluster_ips(check: &mut Check<'_>) {
     if file.services == ServiceKind::ClusterIp && file.release != Release::Classic {
         check.refuse(
             &[services.clone(), release],
-            "clusterIP works with `release: classic` only: hunter's names resolve to pods, and a virtual address in \
-             a SIP route sends the request round until it ends in 483; remove it, so that Services are headless",
+            "clusterIP works with `release: classic` only: hunter's programs share load, and pass over pods that are gone, by \
+             the pods' own addresses, of which a virtual address shows none; remove it, so that Services are headless",
         );
     }
     if file.services == ServiceKind::ClusterIp && file.dns.backend == DnsBackend::Pods {

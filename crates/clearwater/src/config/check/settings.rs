@@ -124,11 +124,7 @@ fn email(check: &mut Check<'_>) {
 /// What the images' own scripts would not carry into the containers unchanged. Asked last, of a deployment that is
 /// sound otherwise.
 pub(super) fn check_environment(check: &mut Check<'_>, deployment: &Deployment) {
-    let message = match environment(deployment, &BTreeMap::new()) {
-        // Virtual addresses are known on the cluster; whoever renders without one says so.
-        Ok(_) | Err(SettingsError::MissingClusterIp { .. }) => return,
-        Err(e) => e,
-    };
+    let Err(message) = environment(deployment, &BTreeMap::new()) else { return };
     let key = match &message {
         SettingsError::Generator(GeneratorError::Unsafe { variable: "ZONE", .. }) => path("zone"),
         SettingsError::Generator(GeneratorError::Unsafe { variable: "HSS", .. }) => path("hss.hostname"),

@@ -177,7 +177,7 @@ fn is_in_order(ladder: &Ladder, planted: &[Planted<'_>], rows: &str) {
 }
 
 /// (how it went, who broke it)
-const ENDINGS: [(&str, &str); 58] = [
+const ENDINGS: [(&str, &str); 63] = [
     // Well.
     (
         "a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 180, b>bono>sprout>bono>a 200, a>bono>sprout>bono>b ACK/1-ACK, \
@@ -222,6 +222,11 @@ const ENDINGS: [(&str, &str); 58] = [
     ("a>bono>sprout MESSAGE/1-MESSAGE, sprout>bono>a 480/1-MESSAGE", "sprout made 480"),
     ("a>bono INVITE, bono>a 403", "bono made 403"),
     ("a>bono INVITE, bono>a 100, bono>a 503", "bono made 503"),
+    ("a>bono INVITE, bono>a 408", "bono made 408"),
+    ("a>bono INVITE, bono>a 100, bono>a 408", "bono made 408"),
+    ("a>bono REGISTER/1-REGISTER, bono>a 408/1-REGISTER", "bono made 408"),
+    ("a>bono>sprout INVITE, sprout>bono 430, bono>a 430", "sprout made 430"),
+    ("a>bono>sprout>bono INVITE, bono>sprout>bono>a 430", "bono made 430"),
     // Max-Forwards runs out, here and there.
     ("a>bono>sprout INVITE, sprout>bono>a 483", "sprout made 483"),
     ("a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 483", "b made 483"),
