@@ -1,6 +1,7 @@
 use std::error::Error;
 use std::time::Duration;
 
+use clearwater::config::{ConfigErrors, Deployment, DeploymentFile};
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Preconditions};
 use kube::core::{GroupVersionKind, Status};
@@ -49,6 +50,28 @@ impl Cluster {
     pub fn with_requests(client: Client, namespace: impl Into<String>, policy: &RequestPolicy) -> Self {
         let client = deadline::within(client, policy);
         Self { client, namespace: namespace.into(), policy: policy.clone() }
+    }
+
+    /// Puts a deployment file on this namespace and checks it as a whole.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it: see [`DeploymentFile::deploy`].
+    pub fn deploy(&self, file: &DeploymentFile) -> Result<Deployment, ConfigErrors> {
+        file.deploy(&self.namespace)
+    }
+
+    /// Whether a deployment is of this namespace. What is about another one would look here and write there.
+    ///
+    /// # Errors
+    /// A text that names both.
+    pub(crate) fn is_of(&self, deployment: &Deployment) -> Result<(), String> {
+        if deployment.namespace() == self.namespace {
+            return Ok(());
+        }
+        let (here, there) = (&self.namespace, deployment.namespace());
+        Err(format!(
+            "the cluster's namespace is {here} and the deployment's is {there}: Cluster::deploy takes one for both"
+        ))
     }
 
     /// Another namespace of the same cluster, reached in the same way.

@@ -223,21 +223,18 @@ impl Selection {
         follow: bool,
         since: Option<Timestamp>,
     ) -> Result<Stream, CliError> {
-        Ok(read(
-            context.connection().cluster(namespace).await?,
-            Options {
-                all_namespaces: self.all_namespaces,
-                labels: self.selector.clone(),
-                fields: self.field_selector.clone(),
-                select: self.select(components),
-                choice: self.source,
-                follow,
-                since,
-                tail: (self.tail >= 0).then_some(self.tail),
-                previous: self.previous,
-                window: self.window,
-                max_hold: self.max_hold,
-            },
-        ))
+        let mut options = Options::new()
+            .labels(self.selector.as_str())
+            .fields(self.field_selector.as_str())
+            .select(self.select(components))
+            .choice(self.source)
+            .window(self.window)
+            .max_hold(self.max_hold);
+        options.all_namespaces = self.all_namespaces;
+        options.follow = follow;
+        options.since = since;
+        options.tail = (self.tail >= 0).then_some(self.tail);
+        options.previous = self.previous;
+        Ok(read(&context.connection().cluster(namespace).await?, options))
     }
 }
