@@ -102,8 +102,14 @@ fn sendable(text: &str) -> Result<String, String> {
 impl Connection {
     /// A namespace of the cluster, each request within the time that was asked for.
     pub(crate) async fn cluster(&self, namespace: impl Into<String>) -> Result<Cluster, CliError> {
+        let policy = RequestPolicy::new(self.deadline()).telling(self.teller());
+        Ok(Cluster::with_requests(self.client().await?, namespace, &policy))
+    }
+
+    /// Tells what is waited for.
+    fn teller(&self) -> impl Fn(&str) + Send + Sync + 'static {
         let words = self.words.clone();
-        let policy = RequestPolicy::new(self.deadline()).telling(move |what| {
+        move |what| {
             let said = format!("waiting for {what}");
             match &words {
                 Some(words) => {
@@ -111,8 +117,7 @@ impl Connection {
                 }
                 None => crate::reporter::line(&mut anstream::stderr(), &said),
             }
-        });
-        Ok(Cluster::with_requests(self.client().await?, namespace, &policy))
+        }
     }
 
     /// The same, of which another hears what is waited for.

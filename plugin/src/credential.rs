@@ -44,6 +44,24 @@ pub(crate) fn guard(exec: &mut ExecConfig, limit: Duration) {
     exec.command = Some(own.to_string_lossy().into_owned());
 }
 
+/// Tells what is awaited every now and then until what this yields is dropped. Without a terminal the guard's own word is
+/// kept by kube, which shows it to nobody.
+pub(crate) fn awaited(exec: Option<&ExecConfig>, tell: impl Fn(&str) + Send + 'static) -> Option<mpsc::Sender<()>> {
+    let name = exec?.args.as_ref()?.get(2)?.clone();
+    if std::io::stderr().is_terminal() {
+        return None;
+    }
+    let (wait, waited) = mpsc::channel();
+    thread::spawn(move || {
+        let mut patience = PATIENCE;
+        while waited.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            tell(&format!("the credential plugin {name:?}"));
+            patience = PATIENCE * 2;
+        }
+    });
+    Some(wait)
+}
+
 /// Runs the plugin: the limit in milliseconds, its name and its arguments.
 pub(crate) fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let limit = args.next().and_then(|l| l.to_str()?.parse().ok()).map(Duration::from_millis);

@@ -21,6 +21,14 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// How long something may take. None at all leaves nothing to be done, whatever it is.
+pub(crate) fn limit(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err(format!("{text:?} leaves no time; write one like 30s, 2m or 1m30s")),
+        limit => Ok(limit),
+    }
+}
+
 /// Milliseconds as people say them.
 pub(crate) fn time(ms: u64) -> String {
     clearwater::text::seconds(Duration::from_millis(ms))
@@ -57,6 +65,14 @@ mod tests {
         for text in ["", "-1", "-5s", "soon", "P1D", "1 s 2", "18446744073709551615", "99999999999999999999", "876001h"]
         {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_may_take_no_time_is_not_done() {
+        assert_eq!(limit("1ms"), Ok(Duration::from_millis(1)));
+        for text in ["0", "0s", "0ms"] {
+            assert!(limit(text).unwrap_err().contains("leaves no time"), "{text}");
         }
     }
 }

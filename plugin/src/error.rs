@@ -104,6 +104,12 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Config(_) | Self::Manifest(_) | Self::Order(_) => exit::USAGE,
+            // What was named is not there, or is no file: the command line is wrong.
+            Self::Read { source, .. }
+                if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) =>
+            {
+                exit::USAGE
+            }
             Self::Read { .. }
             | Self::Write { .. }
             | Self::Output(_)

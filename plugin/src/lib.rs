@@ -78,7 +78,7 @@ pub fn main_impl(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match context.finish() {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe && code == exit::OK => {
-            context.talk().error(&e);
+            context.talk().error(CliError::Output(e));
             exit::FAILURE.into()
         }
         _ => code.into(),
@@ -94,7 +94,10 @@ fn said_by_the_parser(e: &clap::Error) -> ExitCode {
         return exit::USAGE.into();
     }
     match write!(anstream::stdout(), "{}", text.ansi()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => exit::FAILURE.into(),
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(anstream::stderr(), "error: {}", CliError::Output(e));
+            exit::FAILURE.into()
+        }
         _ => exit::OK.into(),
     }
 }

@@ -472,9 +472,29 @@ fn a_broken_pipe_is_success() {
 fn a_full_disk_is_no_success() {
     let dir = scratch();
     let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") else { return };
-    let output = plugin(dir.path(), &["version"]).stdout(full).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).starts_with("error: "), "{}", text(&output.stderr));
+    for args in [&["version"][..], &["render"], &["--help"]] {
+        let output = plugin(dir.path(), args).stdout(full.try_clone().unwrap()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        let said = text(&output.stderr);
+        assert!(said.lines().last().is_some_and(|l| l.starts_with("error: standard output: ")), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn what_is_named_and_is_not_there_is_a_wrong_command_line() {
+    let dir = scratch();
+    std::fs::write(dir.path().join("kubeconfig"), "apiVersion: v1\nkind: Config\ncontexts:\n- name: lab\n").unwrap();
+    for (args, said) in [
+        (&["up", "-f", "nope.yaml"][..], "error: nope.yaml: cannot be read: No such file or directory"),
+        (&["render", "-f", "."], "error: .: cannot be read: "),
+        (&["status", "--from", "nope.zip"], "error: nope.zip: cannot be read: "),
+        (&["status", "--kubeconfig", "nope"], "error: the kubeconfig cannot be read: "),
+        (&["status", "--context", "nope"], "error: the kubeconfig has no context \"nope\"; it has: lab"),
+    ] {
+        let output = run(dir.path(), args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(said), "{args:?}: {}", text(&output.stderr));
+    }
 }
 
 #[test]

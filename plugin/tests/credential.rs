@@ -67,6 +67,16 @@ fn a_plugin_that_hangs_floods_or_gives_nonsense_is_named() {
     }
 }
 
+#[test]
+fn a_plugin_that_takes_its_time_is_told_without_a_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    kubeconfig(dir.path(), "exec sleep 1000");
+    let output = plugin(dir.path(), "7s").output().unwrap();
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(said.matches("waiting for the credential plugin \"sh\"").count(), 1, "{said}");
+}
+
 /// The numbers that a script writes into a file, once all are there.
 fn pids(file: &Path, count: usize) -> Vec<String> {
     let began = Instant::now();

@@ -151,6 +151,27 @@ fn logs_and_trace_read_what_tools_save() {
     }
 }
 
+/// As a shell puts it in a file's place: `--from <(zcat night.gz)`.
+#[cfg(unix)]
+#[test]
+fn what_comes_through_a_pipe_is_read_once() {
+    let expected = log().replace('\r', "");
+    for (form, _, bytes) in forms() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let is_zip = bytes.starts_with(b"PK");
+        let writer = std::thread::spawn(move || std::fs::write(pipe, bytes));
+        let (code, out, err) = plugin(dir.path(), &["logs", "--from", "pipe", "-o", "raw"]);
+        let _ = writer.join().unwrap();
+        if is_zip {
+            assert!(code == Some(1) && err.contains("save it to a file"), "{form}: {code:?} {err}");
+        } else {
+            assert_eq!((code, out.replace('\r', "")), (Some(0), expected.clone()), "{form}: {err}");
+        }
+    }
+}
+
 /// A process of a login may often have 1024 files open, and one of macOS 256.
 #[test]
 fn thousands_of_files_are_read_by_a_process_that_may_have_few_open() {

@@ -59,7 +59,9 @@ fn what_is_no_report_is_named_as_such_and_takes_no_room() {
         ("none.zip", "none.zip"),
     ] {
         let (code, told) = run(dir.path(), &format!("status --from {file}"));
-        assert!(code == Some(1) && told.contains(said), "{file}: {code:?} {told}");
+        // What is not there was never meant.
+        let right = if file == "none.zip" { 2 } else { 1 };
+        assert!(code == Some(right) && told.contains(said), "{file}: {code:?} {told}");
     }
 }
 

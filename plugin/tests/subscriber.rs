@@ -86,6 +86,6 @@ fn a_wrong_command_line_asks_nobody() {
         assert!(code == Some(2) && out.is_empty() && !err.is_empty(), "{line}: {code:?}\n{out}\n{err}");
     }
     let (code, _, err) = run(dir.path(), "subscriber import missing.json");
-    assert!(code == Some(1) && err.contains("missing.json"), "{code:?} {err}");
+    assert!(code == Some(2) && err.contains("missing.json"), "{code:?} {err}");
     assert_eq!(server.requests(), Vec::<String>::new());
 }

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use clearwater::config::{ConfigErrors, Deployment, DeploymentFile};
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Preconditions};
 use kube::core::{GroupVersionKind, Status};
 use kube::runtime::watcher;
@@ -28,6 +29,8 @@ pub(crate) fn only(uid: Option<String>) -> DeleteParams {
 pub struct Cluster {
     /// The client, whose requests all have a deadline.
     pub client: Client,
+    /// The client without a deadline.
+    bare: Client,
     /// The namespace.
     pub namespace: String,
     /// How long one request may take, one that is put to a pod over the API server among them, and who hears of waiting.
@@ -48,8 +51,16 @@ impl Cluster {
 
     /// The same, whose requests follow another policy.
     pub fn with_requests(client: Client, namespace: impl Into<String>, policy: &RequestPolicy) -> Self {
-        let client = deadline::within(client, policy);
-        Self { client, namespace: namespace.into(), policy: policy.clone() }
+        let bare = client;
+        let client = deadline::within(bare.clone(), policy);
+        Self { client, bare, namespace: namespace.into(), policy: policy.clone() }
+    }
+
+    /// The same for what may take no longer than this in all: a request that comes to nothing by then says what the API
+    /// server said instead, which a clock around it cannot.
+    pub(crate) fn within(&self, limit: Duration) -> Self {
+        let policy = self.policy.clone().no_longer_than(limit);
+        Self::with_requests(self.bare.clone(), self.namespace.clone(), &policy)
     }
 
     /// Puts a deployment file on this namespace and checks it as a whole.
@@ -99,6 +110,19 @@ impl Cluster {
     /// An interface to the namespace's objects of a kind.
     pub(crate) fn of_kind(&self, kind: ObjectKind) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), &self.namespace, &kind.resource())
+    }
+
+    /// Whether the namespace is there; `None` where this user may not look. A list of what is in a namespace that does
+    /// not exist is empty, so that nothing else tells the two apart.
+    ///
+    /// # Errors
+    ///
+    /// The API server gave no answer, or one that is none.
+    pub async fn namespace_exists(&self) -> Result<Option<bool>, FailedAt> {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let found = visible(namespaces.get_opt(&self.namespace).await);
+        let found = found.map_err(|error| FailedAt::new(format!("reading namespace {}", self.namespace), error))?;
+        Ok(found.map(|found| found.is_some()))
     }
 
     /// How far the API server's clock is ahead of this machine's. Zero where it does not say.

@@ -120,6 +120,11 @@ impl RequestPolicy {
         Self { tell: Arc::new(tell), ..self }
     }
 
+    /// The same, and no request takes longer than this.
+    pub(crate) fn no_longer_than(self, limit: Duration) -> Self {
+        Self { timeout: self.timeout.min(limit), ..self }
+    }
+
     /// How long one request may take.
     pub fn timeout(&self) -> Duration {
         self.timeout

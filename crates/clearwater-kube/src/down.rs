@@ -28,8 +28,7 @@ use clearwater::event::{
 };
 use clearwater::order::{Graph, Need, Presence, Subscribers};
 use clearwater::remedy::{Advice, Permission, Remedied, Remedy};
-use k8s_openapi::api::core::v1::Namespace;
-use kube::Api;
+use clearwater::text::counted;
 use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -39,7 +38,7 @@ use self::find::{Deletion, Found, Others, find, others};
 use self::notice::{names_unseen, notices};
 pub use self::options::DownOptions;
 use self::take::{Removal, Removed, delete_namespace, take};
-use crate::cluster::{Cluster, FailedAt, visible};
+use crate::cluster::{Cluster, FailedAt};
 use crate::dns;
 use crate::rights::{self, Task, grant};
 use crate::run::{Declined, Emitter, Run, Steering, cancelled_as, checks, start, unless_cancelled};
@@ -143,10 +142,7 @@ async fn run(cluster: Cluster, options: DownOptions, mut emitter: Emitter, mut s
 
 /// Whether the namespace is there; `None` where the user may not look.
 async fn namespace_stands(cluster: &Cluster) -> Result<Option<bool>, DownError> {
-    let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
-    let found = visible(namespaces.get_opt(&cluster.namespace).await);
-    let found = found.map_err(|error| DownError::broken("reading the namespace", error))?;
-    Ok(found.map(|found| found.is_some()))
+    cluster.namespace_exists().await.map_err(DownError::Broken)
 }
 
 /// The order in which components go, and what each waits for.
@@ -300,7 +296,11 @@ async fn work(
         Ok(_) => (outcome, text.into()),
     };
     let Some(told) = agreed(cluster, options, &found, emitter, steering).await? else {
-        return Ok(ended(Outcome::NothingToDo, format!("nothing to remove in namespace {}", cluster.namespace)));
+        let text = match namespace_stands(cluster).await? {
+            Some(false) => format!("nothing to remove: there is no namespace {}", cluster.namespace),
+            _ => format!("nothing to remove in namespace {}", cluster.namespace),
+        };
+        return Ok(ended(Outcome::NothingToDo, text));
     };
     let until = emitter.began() + options.timeout;
 
@@ -327,7 +327,7 @@ async fn work(
     let given = found.deletion.iter().filter(|d| d.whose == Whose::Adopted).count();
     let given =
         if given == 0 || options.delete_namespace { String::new() } else { format!(", {given} of them given back") };
-    let text = format!("{} objects removed from namespace {}{given}", stats.writes, cluster.namespace);
+    let text = format!("{} removed from namespace {}{given}", counted(stats.writes, "object"), cluster.namespace);
     if kept.is_empty() {
         Ok(ended(Outcome::Done, text))
     } else {

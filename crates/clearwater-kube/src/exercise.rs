@@ -6,11 +6,21 @@
 //! address they take for their own, and requests within a call for such a phone go astray.
 //!
 //! ```no_run
-//! # async fn example(cluster: clearwater_kube::Cluster) -> Result<(), Box<dyn std::error::Error>> {
-//! use clearwater_kube::exercise::{Bonos, Via};
+//! # async fn example(
+//! #     cluster: clearwater_kube::Cluster,
+//! #     lines: &dyn clearwater_kube::exercise::LineSource,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//!
+//! use clearwater_kube::clearwater_sip::Transport;
+//! use clearwater_kube::clearwater_sip::case::{self, CaseTimes};
+//! use clearwater_kube::exercise::{Bonos, ExercisePlan, Via, exercise};
 //!
 //! let bonos = Bonos::find(&cluster, Via::Pod).await?;
-//! println!("{bonos:?}");
+//! let cases: Vec<_> = case::all().collect();
+//! let times = CaseTimes { answer: Duration::from_secs(5), talk: Duration::from_secs(1) };
+//! let plan = ExercisePlan { cases: &cases, transports: &[Transport::Tcp], times, at_once: 1 };
+//! exercise(&bonos, lines, &plan, |outcome| println!("{}: {:?}", outcome.id, outcome.verdict)).await;
 //! # Ok(()) }
 //! ```
 

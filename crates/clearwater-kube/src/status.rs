@@ -21,7 +21,7 @@ mod settle;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use clearwater::component::{Component, Entry, Release};
+use clearwater::component::{Component, Entry, Release, entry};
 use clearwater::config::Deployment;
 use clearwater::event::LogExcerpt;
 use clearwater::manifest::ENV_VARS;
@@ -32,7 +32,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use self::settle::{Settled, settle};
 use crate::cluster::Cluster;
@@ -279,6 +279,7 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
     }
 
     let components: Vec<ComponentStatus> = settled.into_values().collect();
+    let absent = absence(cluster, options, release, &components, until).await;
     let mut seen = Status {
         v: VERSION,
         namespace: cluster.namespace.clone(),
@@ -289,12 +290,43 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
         looks,
         unreached: matches!(zone_unread, Some(Unasked::Failed(_)))
             || subjects.iter().any(|subject| judge::is_unreached(subject, &last.seen)),
-        notes: notes(cluster, &last.seen.snapshot, zone_unread.as_ref(), &foreign, components.is_empty()),
+        notes: notes(&last.seen.snapshot, zone_unread.as_ref(), &foreign, absent),
         components,
     };
     // It quotes what others wrote: names of members and of files, lines of logs, messages of the API.
     seen.clean();
     Ok(seen)
+}
+
+/// What a whole deployment has and this namespace does not, where no deployment file says what should be there: an `up`
+/// that was interrupted leaves a part behind, in which everything serves.
+async fn absence(
+    cluster: &Cluster,
+    options: &StatusOptions,
+    release: Release,
+    there: &[ComponentStatus],
+    until: Instant,
+) -> Option<String> {
+    let namespace = &cluster.namespace;
+    if there.is_empty() {
+        return Some(match timeout(left(until), cluster.namespace_exists()).await {
+            Ok(Ok(Some(false))) => format!("there is no namespace {namespace}"),
+            _ => {
+                format!("there is no Clearwater in namespace {namespace}: no workload carries the label service: NAME")
+            }
+        });
+    }
+    if options.deployment.is_some() {
+        return None;
+    }
+    let stands = |component: Component| there.iter().any(|c| c.component == component);
+    let missing: Vec<&str> = Component::ALL
+        .into_iter()
+        .filter(|c| entry(release, *c).is_some() && !stands(*c))
+        .map(Component::name)
+        .collect();
+    let missing = missing.join(", ");
+    (!missing.is_empty()).then(|| format!("what stands is judged; of release {release}, these do not: {missing}"))
 }
 
 /// One look, over connections of its own.
@@ -317,11 +349,10 @@ impl Glance {
 }
 
 fn notes(
-    cluster: &Cluster,
     snapshot: &Snapshot,
     zone: Option<&Unasked>,
     foreign: &[(Component, String)],
-    nothing: bool,
+    absent: Option<String>,
 ) -> Vec<String> {
     let mut notes: Vec<String> = snapshot
         .denied
@@ -336,12 +367,7 @@ fn notes(
     notes.extend(foreign.iter().map(|(component, pod)| {
         format!("pod {pod} carries the label of {component} and is of none of its workloads: it is not judged")
     }));
-    if nothing {
-        notes.push(format!(
-            "there is no Clearwater in namespace {}: no workload carries the label service: NAME",
-            cluster.namespace
-        ));
-    }
+    notes.extend(absent);
     notes
 }
 

@@ -13,7 +13,7 @@ use clearwater_kube::clearwater::event::{CancelReason, Outcome};
 use clearwater_kube::clearwater::log::Traced;
 use clearwater_kube::clearwater::scale::{Refusal, Target};
 use clearwater_kube::dns::{DnsError, DnsOptions, patch};
-use clearwater_kube::logs::{Options, Said, read, trace};
+use clearwater_kube::logs::{Choice, LogOrigin, Options, Said, read, trace};
 use clearwater_kube::scale::{ScaleOptions, scale};
 use clearwater_kube::status::{StatusOptions, status};
 use clearwater_kube::up::{UpOptions, up};
@@ -134,4 +134,27 @@ async fn a_call_is_traced_by_one_call() {
     let cluster = Cluster::new(kube::Client::new(refusing, "ims"), "ims");
     let error = trace(&cluster, Traced::Call("8f3a@192.0.2.7".to_owned())).await.unwrap_err();
     assert!(error.to_string().starts_with("the logs of namespace ims: "), "{error}");
+}
+
+#[tokio::test]
+async fn whoever_follows_files_is_no_file_without_a_name() {
+    let service = tower::service_fn(|request: Request<Body>| async move {
+        let pods = serde_json::json!({"kind": "PodList", "metadata": {"resourceVersion": "1"}, "items": [{
+            "metadata": {"name": "sprout-0", "namespace": "ims", "uid": "u", "labels": {"service": "sprout"}},
+            "spec": {"nodeName": "n", "containers": [{"name": "sprout", "image": "clearwater-sprout:hunter"}]},
+            "status": {"phase": "Running", "podIP": "10.0.0.7", "containerStatuses": [{
+                "name": "sprout", "image": "i", "imageID": "i", "ready": true, "restartCount": 0, "containerID": "c://1",
+                "state": {"running": {"startedAt": "2026-11-22T10:00:00Z"}},
+            }]},
+        }]});
+        let refused = serde_json::json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden",
+            "message": "pods/exec is forbidden", "code": 403});
+        let (code, body) = if request.uri().path().ends_with("/pods") { (200, pods) } else { (403, refused) };
+        Ok::<_, Infallible>(Response::builder().status(code).body(Body::from(body.to_string().into_bytes())).unwrap())
+    });
+    let cluster = Cluster::new(kube::Client::new(service, "ims"), "ims");
+    let said: Vec<Said> = read(&cluster, Options::of([Component::Sprout]).choice(Choice::Files)).collect().await;
+    let opened =
+        said.iter().find_map(|s| if let Said::Opened(source) = s { Some(source.origin.clone()) } else { None });
+    assert_eq!(opened, Some(LogOrigin::Files), "{said:?}");
 }

@@ -74,13 +74,14 @@ impl UnknownName {
 ///
 /// assert_eq!(nearest("sprot", ["bono", "sprout"]), Some("sprout"));
 /// assert_eq!(nearest("kamailio", ["bono", "sprout"]), None);
+/// assert_eq!(nearest("foo", ["bono", "sprout"]), None, "half of it is another word");
 /// ```
 pub fn nearest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let found_lower = found.to_lowercase();
     candidates
         .into_iter()
         .map(|c| (strsim::damerau_levenshtein(&found_lower, &c.to_lowercase()), c))
-        .filter(|(distance, c)| *distance <= 1 + c.len() / 4)
+        .filter(|(distance, c)| *distance <= 1 + c.len().min(found.len()) / 4)
         .min()
         .map(|(_, c)| c)
 }

@@ -122,6 +122,14 @@ impl Autoscale {
 
     async fn listed(&self, context: &mut Context, cluster: &Cluster) -> Result<u8, CliError> {
         let seen = list(cluster).await.map_err(wrong)?;
+        let exists = if seen.autoscalers.is_empty() {
+            cluster.namespace_exists().await.map_err(|error| CliError::Connection(error.to_string()))?
+        } else {
+            None
+        };
+        if exists == Some(false) {
+            context.talk().note(format!("there is no namespace {}", cluster.namespace));
+        }
         match self.output {
             Some(format) => context.results().value(format, &seen)?,
             None => context.results().styled(&table(&seen))?,

@@ -15,7 +15,7 @@ use super::everywhere::{self, Told, first_of};
 use crate::advice;
 use crate::arguments::{FileArgs, one_of};
 use crate::context::Context;
-use crate::duration::duration;
+use crate::duration::limit;
 use crate::error::CliError;
 use crate::exit;
 use crate::output::Format;
@@ -60,7 +60,7 @@ pub(crate) struct Check {
     #[arg(short = 'A', long, conflicts_with_all = ["filename", "before", "images"])]
     all_namespaces: bool,
     /// How long the whole may take (with -A in each namespace); with --images 60s where nothing is said
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "20s", default_value_if("images", "true", "60s"))]
+    #[arg(long, value_name = "DURATION", value_parser = limit, default_value = "20s", default_value_if("images", "true", "60s"))]
     timeout: Duration,
     /// A format for programs
     #[arg(short, long, value_enum)]

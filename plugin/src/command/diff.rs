@@ -1,5 +1,5 @@
 use clap::Args;
-use clearwater::event::{EventKind, Operation};
+use clearwater::event::{Change, EventKind, Operation};
 use clearwater_kube::up::{UpOptions, up};
 
 use super::up::Scope;
@@ -51,6 +51,10 @@ impl Diff {
         let Some(all) = planned.filter(|_| code == exit::OK) else { return Ok(code) };
         if self.output.is_none() {
             context.results().styled(&changes(all))?;
+            let makes = |c: &&Change| c.operation == Operation::Create && c.object.starts_with("namespace/");
+            if let Some(new) = all.iter().find(makes) {
+                context.talk().note(format!("{}: up makes it with --create-namespace only", new.object));
+            }
         }
         let differs = all.iter().any(|c| c.operation != Operation::Keep);
         Ok(if differs { exit::PENDING } else { exit::OK })

@@ -17,7 +17,7 @@ use crate::advice;
 use crate::arguments::{FileArgs, one_of};
 use crate::context::Context;
 use crate::drive::{ConsentQuestion, drive};
-use crate::duration::duration;
+use crate::duration::limit;
 use crate::error::CliError;
 use crate::exit;
 use crate::output::Format;
@@ -67,7 +67,7 @@ pub(crate) struct DnsPatch {
     #[arg(long)]
     restart_dns: bool,
     /// How long CoreDNS may take to read its file again. Default: twice as long as it should take
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = limit, conflicts_with_all = ["check", "explain"])]
     timeout: Option<Duration>,
     /// Go on without asking
     #[arg(short, long)]

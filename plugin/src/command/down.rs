@@ -10,7 +10,7 @@ use clearwater_kube::down::{DownOptions, down, losses};
 use crate::arguments::PlaceArgs;
 use crate::context::Context;
 use crate::drive::{ConsentQuestion, drive};
-use crate::duration::duration;
+use crate::duration::limit;
 use crate::error::CliError;
 use crate::reporter::{BAD, EventFormat, changes, choose};
 use crate::runtime::block_on;
@@ -45,7 +45,7 @@ pub(crate) struct Down {
     #[arg(long, requires_all = ["delete_namespace", "yes"])]
     foreign: bool,
     /// How long the whole may take
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "15m")]
+    #[arg(long, value_name = "DURATION", value_parser = limit, default_value = "15m")]
     timeout: Duration,
     /// Go on without asking
     #[arg(short, long)]

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use clearwater::component::Component;
+use clearwater::text::counted;
 use clearwater_kube::logs::LogEntry;
 use jiff::Timestamp;
 
@@ -22,7 +23,7 @@ use crate::context::Context;
 use crate::duration::duration;
 use crate::error::CliError;
 use crate::exit;
-use crate::runtime::block_on_two;
+use crate::runtime::{block_on_two, unless_ended};
 use crate::signal::code;
 
 use folder::Folder;
@@ -179,7 +180,8 @@ impl Logs {
         let namespace = self.selection.namespace(&place, context, !self.only_log_lines)?;
         let signals = context.signals();
         block_on_two(async {
-            let mut stream = self.selection.read(context, namespace, &self.components, follow, span.from).await?;
+            let cluster = context.connection().cluster(namespace).await?;
+            let mut stream = self.selection.read(&cluster, &self.components, follow, span.from);
             let deadline = ends.map(|to| {
                 let wait = Duration::try_from(to.duration_since(Timestamp::now())).unwrap_or_default();
                 Instant::now() + wait + self.selection.window + Duration::from_secs(1)
@@ -206,7 +208,9 @@ impl Logs {
                         () = until(waiting) => {
                             waiting = None;
                             if reading.seen.opened == 0 {
-                                context.talk().note("no container is there to read; waiting for one");
+                                let why = unless_ended(&signals, async { Ok(self.selection.no_place(&cluster).await) });
+                                let why = why.await?.unwrap_or_else(|| "no container is there to read".to_owned());
+                                context.talk().note(format!("{why}; waiting for one"));
                             }
                             continue;
                         }
@@ -221,6 +225,12 @@ impl Logs {
             };
             reading.out.flush(context)?;
             self.summary(&reading.seen, context);
+            if code == exit::OK && !follow && reading.seen.opened == 0 && reading.seen.unread.nothing().is_none() {
+                let no_place = unless_ended(&signals, async { Ok(self.selection.no_place(&cluster).await) }).await?;
+                if let Some(why) = no_place {
+                    return Err(CliError::Connection(why));
+                }
+            }
             if code == exit::OK {
                 self.judge(&reading.seen, follow, context)?;
             }
@@ -233,10 +243,13 @@ impl Logs {
         if self.only_log_lines {
             return;
         }
-        let (lines, records, sources) = (seen.lines, seen.records, seen.sources.len());
         context.talk().note(format!(
-            "{lines} lines in {records} records of {sources} sources; {} late; {} gaps",
-            seen.late, seen.gaps
+            "{} in {} of {}; {} late; {}",
+            counted(seen.lines, "line"),
+            counted(seen.records, "record"),
+            counted(seen.sources.len(), "source"),
+            seen.late,
+            counted(seen.gaps, "gap")
         ));
     }
 

@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clearwater::manifest::{self, Inputs, NamespaceObject, kustomize};
+use clearwater::text::counted;
 
 use crate::arguments::FileArgs;
 use crate::context::Context;
@@ -53,7 +54,7 @@ impl Render {
                 let dir = dir.display();
                 context
                     .talk()
-                    .note(format!("{} files are written; to apply them: kubectl apply -k {dir}", files.len()));
+                    .note(format!("written: {}; to apply: kubectl apply -k {dir}", counted(files.len(), "file")));
             }
             (None, Format::Yaml) => context.results().text(&manifest.to_yaml()?)?,
             (None, format @ Format::Json) => context.results().value(format, &manifest.to_json()?)?,

@@ -21,7 +21,7 @@ use super::trace::failed_ladders;
 use crate::advice;
 use crate::arguments::FileArgs;
 use crate::context::Context;
-use crate::duration::duration;
+use crate::duration::limit;
 use crate::error::CliError;
 use crate::exit;
 use crate::runtime::{block_on, unless_ended};
@@ -53,7 +53,7 @@ pub(crate) struct Report {
     #[arg(long)]
     anonymize: bool,
     /// How long the whole may take
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s")]
+    #[arg(long, value_name = "DURATION", value_parser = limit, default_value = "60s")]
     timeout: Duration,
 }
 
@@ -96,7 +96,7 @@ impl Report {
         let at = Timestamp::now();
         let signals = context.signals();
         let mut gathered = block_on(unless_ended(&signals, self.gather(context, &namespace, deployment)))?;
-        draw(&mut gathered, context)?;
+        draw(&mut gathered, at, context)?;
         if self.anonymize {
             gathered.anonymize();
         }
@@ -230,8 +230,8 @@ fn folded(lacked: &BTreeSet<String>) -> Vec<String> {
 }
 
 /// Draws what failed.
-fn draw(gathered: &mut Gathered, context: &mut Context) -> Result<(), CliError> {
-    let (ladders, count) = failed_ladders(&gathered.files, last_cut(&gathered.cut), context)?;
+fn draw(gathered: &mut Gathered, at: Timestamp, context: &mut Context) -> Result<(), CliError> {
+    let (ladders, count) = failed_ladders(&gathered.files, (last_cut(&gathered.cut), at), context)?;
     if count > ladders.len() {
         let why = format!(
             "{count} calls, registrations and messages failed or are not whole, and the last {} are drawn",

@@ -35,22 +35,32 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path, name: &str) -> Result<T, Cl
 
 /// What a report says of the logs in it.
 #[derive(Debug, Default, Deserialize)]
-struct Logs {
+pub(super) struct ReportedLogs {
+    /// When it was begun to gather them.
+    #[serde(default)]
+    pub(super) at: Option<Timestamp>,
     #[serde(default)]
     cut: BTreeMap<String, Timestamp>,
 }
 
-/// From when on all that there was is in a report's logs of those who log SIP messages, where some of them were cut. The path is
-/// that of a report, of a directory that it was unpacked in, or of anything else that is read as logs.
-pub(super) fn cut(path: &Path) -> Option<Timestamp> {
-    let name = "report.json";
-    let logs: Logs = if path.is_dir() {
-        let file = File::open(path.join(name)).ok()?;
-        serde_json::from_slice(&all(file, LARGEST).ok()?).ok()?
-    } else {
-        read(path, name).ok()?
-    };
-    last_cut(&logs.cut)
+impl ReportedLogs {
+    /// The path is that of a report, of a directory that it was unpacked in, or of anything else that is read as logs: of that
+    /// nothing is said.
+    pub(super) fn of(path: &Path) -> Self {
+        let name = "report.json";
+        let said = if path.is_dir() {
+            let file = File::open(path.join(name)).ok().and_then(|file| all(file, LARGEST).ok());
+            file.and_then(|text| serde_json::from_slice(&text).ok())
+        } else {
+            read(path, name).ok()
+        };
+        said.unwrap_or_default()
+    }
+
+    /// From when on all that there was is in the logs of those who log SIP messages, where some of them were cut.
+    pub(super) fn cut(&self) -> Option<Timestamp> {
+        last_cut(&self.cut)
+    }
 }
 
 /// The same of what a report says.

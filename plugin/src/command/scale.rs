@@ -10,7 +10,7 @@ use clearwater_kube::scale::{ScaleOptions, scale};
 use crate::arguments::FileArgs;
 use crate::context::Context;
 use crate::drive::{ConsentQuestion, drive};
-use crate::duration::duration;
+use crate::duration::limit;
 use crate::error::CliError;
 use crate::reporter::{EventFormat, Reporter, choose, text};
 use crate::runtime::block_on;
@@ -41,7 +41,7 @@ pub(crate) struct Scale {
     #[arg(long)]
     mark_failed: bool,
     /// How long the whole may take
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30m")]
+    #[arg(long, value_name = "DURATION", value_parser = limit, default_value = "30m")]
     timeout: Duration,
     /// Go on without asking
     #[arg(short, long)]

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::everywhere::{self, Told, first_of};
 use crate::arguments::FileArgs;
 use crate::context::Context;
-use crate::duration::{age, duration};
+use crate::duration::{age, limit};
 use crate::error::CliError;
 use crate::exit;
 use crate::output::Format;
@@ -36,7 +36,7 @@ pub(crate) struct Status {
     #[arg(short, long, visible_alias = "file", value_name = "FILE")]
     filename: Option<PathBuf>,
     /// How long one look may take
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
+    #[arg(long, value_name = "DURATION", value_parser = limit, default_value = "10s")]
     timeout: Duration,
     /// Look again every two seconds, until interrupted
     #[arg(short, long)]

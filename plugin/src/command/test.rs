@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use clearwater::component::{Component, port};
+use clearwater::text::counted;
 use clearwater_kube::exercise::{Bonos, ExerciseError, ExercisePlan, Via, exercise};
 use clearwater_sip::Transport;
 use clearwater_sip::case::{Case, CaseTimes, all, chosen};
@@ -15,7 +16,7 @@ use clearwater_sip::load::LoadPlan;
 
 use crate::arguments::PlaceArgs;
 use crate::context::Context;
-use crate::duration::{duration, time};
+use crate::duration::{duration, limit, time};
 use crate::error::CliError;
 use crate::exit;
 use crate::output::Format;
@@ -63,7 +64,7 @@ pub(crate) struct Test {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     repeat: u32,
     /// How long one answer may take
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
+    #[arg(long, value_name = "DURATION", value_parser = limit, default_value = "10s")]
     timeout: Duration,
     /// How long media flows in the cases call-voice and call-video
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "1s")]
@@ -312,7 +313,7 @@ impl Test {
         let done = unless_ended(signals, async {
             let left = lines.sweep().await?;
             if left > 0 {
-                context.talk().note(format!("{left} lines that earlier runs left behind were taken away"));
+                context.talk().note(format!("taken away: {} that earlier runs left behind", counted(left, "line")));
             }
             match work {
                 Work::Load { plan, report } => report.run(&bonos, &lines, &plan).await,

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::arguments::{FileArgs, one_of};
 use crate::context::Context;
 use crate::drive::{ConsentQuestion, drive};
-use crate::duration::duration;
+use crate::duration::limit;
 use crate::error::CliError;
 use crate::exit;
 use crate::reporter::{EventFormat, changes, choose};
@@ -70,7 +70,7 @@ pub(crate) struct Up {
     #[command(flatten)]
     scope: Scope,
     /// How long the whole may take
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "15m")]
+    #[arg(long, value_name = "DURATION", value_parser = limit, default_value = "15m")]
     timeout: Duration,
     /// Go on without asking
     #[arg(short, long)]

@@ -108,6 +108,7 @@ impl Connection {
         config.default_retry = false;
         let server = config.cluster_url.clone();
         let token = token_file(&mut config.auth_info)?;
+        let _awaited = credential::awaited(config.auth_info.exec.as_ref(), self.teller());
         let made = ClientBuilder::try_from(config).map(|builder| match token {
             None => builder.build(),
             Some(file) => builder

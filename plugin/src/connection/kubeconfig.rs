@@ -28,7 +28,9 @@ impl Connection {
             Some(Err(why)) => why,
             None => format!("it does not end within {} s", limit.as_secs()),
         };
-        Err(CliError::Connection(format!("the kubeconfig cannot be read: {why}; name another with --kubeconfig")))
+        let text = format!("the kubeconfig cannot be read: {why}; name another with --kubeconfig");
+        let named_in_vain = self.kubeconfig.as_ref().is_some_and(|path| path.try_exists().is_ok_and(|exists| !exists));
+        Err(if named_in_vain { CliError::Usage(text) } else { CliError::Connection(text) })
     }
 
     /// What the kubeconfig says, with its cluster's own proxy. kube's reader would refuse what `NO_PROXY` may hold.
@@ -161,7 +163,7 @@ fn kubeconfig_at(path: &Path) -> Result<Kubeconfig, String> {
 pub(super) fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> CliError {
     let known: Vec<&str> = known.collect();
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-    CliError::Connection(format!("the kubeconfig has no {what} {name:?}; it has: {known}"))
+    CliError::Usage(format!("the kubeconfig has no {what} {name:?}; it has: {known}"))
 }
 
 /// A kubeconfig of two contexts, for tests.

@@ -165,7 +165,7 @@ fn dns_step(step: &DnsStep) -> Option<String> {
 pub(crate) fn line(what: &EventKind) -> Option<String> {
     Some(match what {
         EventKind::RunStarted { namespace, components, .. } => {
-            format!("{} components, namespace {namespace}", components.len())
+            format!("{}, namespace {namespace}", counted(components.len(), "component"))
         }
         EventKind::Checked { line } => check(line),
         EventKind::Planned { changes, .. } => count(changes),

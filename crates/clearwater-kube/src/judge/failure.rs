@@ -8,6 +8,7 @@ use std::time::Duration;
 use clearwater::component::Component;
 use clearwater::event::{Evidence, FailureKind};
 use clearwater::remedy::Remedy;
+use clearwater::text::counted;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use kube::ResourceExt;
@@ -596,7 +597,7 @@ pub fn cause(rollout: &RolloutContext<'_>) -> Option<Cause> {
                     let last = container.last_state.as_ref().and_then(|s| s.terminated.as_ref());
                     let code = last.map_or_else(String::new, |t| format!(", last exit code {}", t.exit_code));
                     return cause(
-                        format!("{kind} {} crashed {} times{code}", container.name, container.restart_count),
+                        format!("{kind} {} crashed {}{code}", container.name, counted(container.restart_count, "time")),
                         false,
                     );
                 }

@@ -100,7 +100,7 @@ impl<'a, S> Begun<'a, S> {
 pub fn of(snapshot: &Snapshot, workload: &Workload) -> Rollout {
     match workload.kind {
         WorkloadKind::Deployment => deployment(snapshot.deployments.get(&workload.name)),
-        WorkloadKind::StatefulSet => stateful_set(snapshot.stateful_sets.get(&workload.name)),
+        WorkloadKind::StatefulSet => stateful_set(snapshot.stateful_sets.get(&workload.name), snapshot.pods.values()),
     }
 }
 
@@ -146,8 +146,12 @@ pub fn deployment(object: Option<&Deployment>) -> Rollout {
     Rollout::Complete { ready, pending: 0 }
 }
 
-/// Judges a StatefulSet. A revision that only `OnDelete` holds back is counted as pending.
-pub(crate) fn stateful_set(object: Option<&StatefulSet>) -> Rollout {
+/// Judges a StatefulSet. Pods of an older revision that only `OnDelete` holds back are pending.
+///
+/// They are counted by their own revision: the status' `updatedReplicas` leaves out a pod that is being deleted, where
+/// `replicas` and `readyReplicas` count it (`updateStatus` in Kubernetes'
+/// `pkg/controller/statefulset/stateful_set_control.go`), so that their difference takes every such pod for an old one.
+pub(crate) fn stateful_set<'a>(object: Option<&StatefulSet>, pods_there: impl IntoIterator<Item = &'a Pod>) -> Rollout {
     let Some(object) = object else { return Rollout::Absent };
     let spec = held::<StatefulSetSpec>(&object.spec);
     let strategy = spec.and_then(|s| s.update_strategy.as_ref());
@@ -170,13 +174,19 @@ pub(crate) fn stateful_set(object: Option<&StatefulSet>) -> Rollout {
     if total < wanted || ready < wanted {
         return going(format!("{ready} of {} ready", pods(wanted)));
     }
-    let updated = count(status.updated_replicas);
-    if on_delete {
-        // A new StatefulSet has no updateRevision for a moment; then nothing is pending yet. currentRevision tells nothing
-        // here: with OnDelete it stays the first one for ever, and a template that returns to that makes them equal.
-        let pending = if status.update_revision.is_some() { total.saturating_sub(updated) } else { 0 };
-        return Rollout::Complete { ready, pending };
+    let (leaving, staying): (Vec<&Pod>, Vec<&Pod>) = pods_there
+        .into_iter()
+        .filter(|pod| is_of(object, pod))
+        .partition(|pod| pod.metadata.deletion_timestamp.is_some());
+    if !leaving.is_empty() {
+        let leaving = u32::try_from(leaving.len()).unwrap_or(u32::MAX);
+        return going(format!("{} being deleted", pods(leaving)));
     }
+    if on_delete {
+        let older = staying.iter().filter(|pod| revision(object, None, pod) == Some(Revision::Older)).count();
+        return Rollout::Complete { ready, pending: u32::try_from(older).unwrap_or(u32::MAX) };
+    }
+    let updated = count(status.updated_replicas);
     if updated < wanted.saturating_sub(partition) {
         return going(format!("{} of {} of the new revision", pods(updated), wanted));
     }
@@ -208,6 +218,12 @@ pub(crate) fn ready_endpoints<'a>(slices: impl IntoIterator<Item = &'a EndpointS
     u32::try_from(targets.len()).unwrap_or(u32::MAX)
 }
 
+/// Whether a StatefulSet's controller made this pod.
+fn is_of(set: &StatefulSet, pod: &Pod) -> bool {
+    let owner = pod.metadata.owner_references.iter().flatten().find(|o| o.controller == Some(true));
+    owner.is_some_and(|owner| Some(&owner.uid) == set.metadata.uid.as_ref())
+}
+
 /// Of which revision of its StatefulSet a pod is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revision {
@@ -222,8 +238,7 @@ pub enum Revision {
 /// Of which revision a StatefulSet's pod is; `None` where it is not the set's. `least` is the generation that the set
 /// must have, because somebody has just given it that.
 pub fn revision(set: &StatefulSet, least: Option<i64>, pod: &Pod) -> Option<Revision> {
-    let owner = pod.metadata.owner_references.iter().flatten().find(|o| o.controller == Some(true))?;
-    if Some(&owner.uid) != set.metadata.uid.as_ref() {
+    if !is_of(set, pod) {
         return None;
     }
     let generation = set.metadata.generation;
@@ -318,9 +333,27 @@ mod tests {
         );
     }
 
+    /// A StatefulSet with these pods: their revision, and whether they are being deleted.
+    fn store_of(strategy: &str, replicas: i32, status: &Value, pods: &[(&str, bool)]) -> Rollout {
+        let set = sts(json!({"metadata": {"uid": "s", "generation": 2}, "spec": {"replicas": replicas, "selector": {},
+            "serviceName": "x", "template": {}, "updateStrategy": {"type": strategy}}, "status": status}));
+        let pods: Vec<Pod> = pods.iter().map(|(revision, leaving)| pod("s", revision, *leaving)).collect();
+        stateful_set(Some(&set), &pods)
+    }
+
     fn store(strategy: &str, replicas: i32, status: &Value) -> Rollout {
-        stateful_set(Some(&sts(json!({"metadata": {"generation": 2}, "spec": {"replicas": replicas, "selector": {},
-            "serviceName": "x", "template": {}, "updateStrategy": {"type": strategy}}, "status": status}))))
+        store_of(strategy, replicas, status, &[])
+    }
+
+    fn pod(owner: &str, hash: &str, leaving: bool) -> Pod {
+        let mut pod: Pod = serde_json::from_value(json!({"metadata": {"labels": {"controller-revision-hash": hash},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "x", "uid": owner,
+                "controller": true}]}}))
+        .unwrap();
+        if leaving {
+            pod.metadata.deletion_timestamp = Some(serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
+        }
+        pod
     }
 
     #[test]
@@ -337,14 +370,35 @@ mod tests {
     fn a_pod_of_an_older_revision_is_pending() {
         let status = json!({"observedGeneration": 2, "replicas": 3, "readyReplicas": 3, "updatedReplicas": 1,
             "currentRevision": "a", "updateRevision": "b"});
-        assert_eq!(store("OnDelete", 3, &status), Rollout::Complete { ready: 3, pending: 2 });
-        assert!(!store("RollingUpdate", 3, &status).is_complete());
+        let pods = [("a", false), ("a", false), ("b", false)];
+        assert_eq!(store_of("OnDelete", 3, &status, &pods), Rollout::Complete { ready: 3, pending: 2 });
+        assert!(!store_of("RollingUpdate", 3, &status, &pods).is_complete());
         // The template is the first one again, which currentRevision never ceased to be; the pods are of another.
         let returned = json!({"observedGeneration": 2, "replicas": 2, "readyReplicas": 2, "currentRevision": "a",
             "updateRevision": "a"});
-        assert_eq!(store("OnDelete", 2, &returned), Rollout::Complete { ready: 2, pending: 2 });
+        let pods = [("b", false), ("b", false)];
+        assert_eq!(store_of("OnDelete", 2, &returned, &pods), Rollout::Complete { ready: 2, pending: 2 });
         let new = json!({"observedGeneration": 2, "replicas": 2, "readyReplicas": 2});
-        assert_eq!(store("OnDelete", 2, &new), Rollout::Complete { ready: 2, pending: 0 });
+        assert_eq!(store_of("OnDelete", 2, &new, &pods), Rollout::Complete { ready: 2, pending: 0 });
+    }
+
+    /// As the API server showed it for 30 s after `kubectl delete pod cassandra-1`.
+    #[test]
+    fn a_pod_that_is_being_deleted_is_not_of_an_older_revision() {
+        let status = json!({"observedGeneration": 2, "replicas": 2, "readyReplicas": 2, "updatedReplicas": 1,
+            "currentRevision": "a", "updateRevision": "a"});
+        for strategy in ["OnDelete", "RollingUpdate"] {
+            let Rollout::Progressing { ready: 2, wanted: 2, cause } =
+                store_of(strategy, 2, &status, &[("a", false), ("a", true)])
+            else {
+                panic!("{strategy}");
+            };
+            assert_eq!(cause, "1 pod being deleted");
+        }
+        let whole = json!({"observedGeneration": 2, "replicas": 2, "readyReplicas": 2, "updatedReplicas": 2,
+            "currentRevision": "a", "updateRevision": "a"});
+        let pods = [("a", false), ("a", false)];
+        assert_eq!(store_of("OnDelete", 2, &whole, &pods), Rollout::Complete { ready: 2, pending: 0 });
     }
 
     #[test]
@@ -373,19 +427,13 @@ mod tests {
             sts(json!({"metadata": {"uid": "s", "generation": 3}, "spec": {"selector": {}, "serviceName": "x",
                 "template": {}}, "status": {"replicas": 1, "observedGeneration": observed, "updateRevision": update}}))
         };
-        let pod = |owner: &str, hash: Value| -> Pod {
-            serde_json::from_value(json!({"metadata": {"labels": {"controller-revision-hash": hash},
-                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "x", "uid": owner,
-                    "controller": true}]}}))
-            .unwrap()
-        };
-        let old = pod("s", json!("a"));
+        let old = pod("s", "a", false);
         assert_eq!(revision(&set(3, "b"), Some(3), &old), Some(Revision::Older));
         assert_eq!(revision(&set(3, "a"), None, &old), Some(Revision::Latest));
         assert_eq!(revision(&set(2, "b"), None, &old), Some(Revision::Unknown), "its status is old");
         assert_eq!(revision(&set(3, "b"), Some(4), &old), Some(Revision::Unknown), "the watch is behind");
         assert_eq!(revision(&set(3, ""), None, &old), Some(Revision::Unknown));
-        assert_eq!(revision(&set(3, "b"), None, &pod("other", json!("a"))), None);
+        assert_eq!(revision(&set(3, "b"), None, &pod("other", "a", false)), None);
         assert_eq!(revision(&set(3, "b"), None, &Pod::default()), None);
     }
 }

@@ -67,13 +67,15 @@ const PATIENCE: f32 = 0.6;
 /// What stands in the namespace.
 pub(crate) async fn snapshot(cluster: &Cluster, within: Duration) -> Result<Snapshot, CouldNotLook> {
     let mut snapshot = Snapshot::default();
+    // A little less for each request, so that it is the request that tells what came of it.
+    let asked = &cluster.within(within.mul_f32(0.9));
     let looking = futures::future::join_all([
-        list(cluster, Kind::Pod, WatchEvent::Pod).boxed(),
-        list(cluster, Kind::Deployment, WatchEvent::Deployment).boxed(),
-        list(cluster, Kind::StatefulSet, WatchEvent::StatefulSet).boxed(),
-        list(cluster, Kind::EndpointSlice, WatchEvent::EndpointSlice).boxed(),
-        list(cluster, Kind::Service, WatchEvent::Service).boxed(),
-        list(cluster, Kind::Event, WatchEvent::Event).boxed(),
+        list(asked, Kind::Pod, WatchEvent::Pod).boxed(),
+        list(asked, Kind::Deployment, WatchEvent::Deployment).boxed(),
+        list(asked, Kind::StatefulSet, WatchEvent::StatefulSet).boxed(),
+        list(asked, Kind::EndpointSlice, WatchEvent::EndpointSlice).boxed(),
+        list(asked, Kind::Service, WatchEvent::Service).boxed(),
+        list(asked, Kind::Event, WatchEvent::Event).boxed(),
     ]);
     let news = timeout(within, looking).await.map_err(|_| CouldNotLook::late(cluster, within))?;
     for one in news {
@@ -135,4 +137,27 @@ pub(crate) async fn look(
         seen.reports.insert(report.uid.clone(), report);
     }
     (seen, late)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http::{Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_quotes_a_server_that_asks_for_patience() {
+        let service = tower::service_fn(|_: Request<Body>| async {
+            Ok::<_, Infallible>(Response::builder().status(429).header("Retry-After", "1").body(Body::empty()).unwrap())
+        });
+        let cluster = Cluster::new(Client::new(service, "ims"), "ims");
+        let began = Instant::now();
+        let error = first(&cluster, Duration::from_secs(10)).await.unwrap_err();
+        assert!(error.to_string().contains("it said 429 Too Many Requests"), "{error}");
+        assert!(began.elapsed() <= Duration::from_secs(6), "{:?}", began.elapsed());
+    }
 }

@@ -166,6 +166,9 @@ const LAST_LINES: AccessRule = rule(GET, "", &["pods/log"]).or_without("last lin
 const ADMISSION: AccessRule = rule(CREATE, "", &["pods"]).or_unchecked("pods as admission takes them (a dry run)");
 const QUOTAS: AccessRule = rule(LIST, "", &["resourcequotas"]).or_unchecked("quotas");
 const NODES: AccessRule = rule(LIST, "", &["nodes"]).cluster().or_without("room on the nodes");
+const NAMESPACE: AccessRule = rule(GET, "", &["namespaces"]).cluster().or_unchecked("whether the namespace is there");
+/// What is not there looks like what is empty.
+const NAMESPACE_OF_NOTHING: AccessRule = NAMESPACE.only_if("nothing is found in it");
 const DOMAIN: &str = "the cluster's own domain";
 
 /// How the cluster's DNS is found, with the file that it reads.
@@ -184,7 +187,7 @@ const UP: &[AccessRule] = &[
     ADMISSION,
     QUOTAS,
     LAST_LINES,
-    rule(GET, "", &["namespaces"]).cluster().or_unchecked("whether the namespace is there"),
+    NAMESPACE,
     rule(LIST, "storage.k8s.io", &["storageclasses"])
         .cluster()
         .only_if("etcd has a volume")
@@ -205,6 +208,7 @@ const STATUS: &[AccessRule] = &[
     rule(WATCH, DISCOVERY, &["endpointslices"]).or_without("endpoints behind the Services"),
     rule(GET, "", &["configmaps"]).or_unchecked("the zone, where it is not Kubernetes' own"),
     LAST_LINES,
+    NAMESPACE_OF_NOTHING,
 ];
 
 const CHECK: &[AccessRule] = &[
@@ -241,6 +245,7 @@ const AUTOSCALE: &[AccessRule] = &[
     rule(LIST, APPS, &["deployments", "statefulsets"]),
     rule(&["list", "create", "patch", "delete"], AUTOSCALING, &["horizontalpodautoscalers"]),
     rule(LIST, "metrics.k8s.io", &["pods"]).or_without("whether there are metrics to scale by"),
+    NAMESPACE_OF_NOTHING,
 ];
 
 const LEFT_BY_OTHERS: &str = "names that stay in the cluster's DNS";
@@ -262,6 +267,7 @@ const DOWN: &[AccessRule] = &[
     rule(PATCH, AUTOSCALING, &["horizontalpodautoscalers"]).only_if("they stood before"),
     rule(GET, DISCOVERY, &["endpointslices"]).or_without(LEFT_BY_OTHERS),
     rule(LIST, APPS, &["daemonsets"]).cluster_dns().or_without("whether NodeLocal DNSCache runs"),
+    NAMESPACE_OF_NOTHING,
 ];
 
 const DELETE_NAMESPACE: &[AccessRule] = &[
@@ -275,7 +281,7 @@ const DELETE_NAMESPACE: &[AccessRule] = &[
 /// What may not be listed counts as being there, so that nothing of others goes unseen.
 const COUNTS_AS_THERE: &str = "what others have there: it counts as being there";
 
-const LOGS: &[AccessRule] = &[rule(WATCH, "", &["pods"]), rule(GET, "", &["pods/log"])];
+const LOGS: &[AccessRule] = &[rule(WATCH, "", &["pods"]), rule(GET, "", &["pods/log"]), NAMESPACE_OF_NOTHING];
 const READ_INSIDE: &[AccessRule] = &connect(EXEC, Scope::Namespace, Some("files inside the containers"));
 
 /// Ellis and homestead-prov are asked over forwarded ports.

@@ -19,6 +19,7 @@ use kube::{Api, ResourceExt};
 use super::target::ScaleTarget;
 use crate::apply::ApplyError;
 use crate::apply::checks::{line, unseen, with_fix};
+use crate::apply::preflight::room::{self, Unplaced, Wanted};
 use crate::apply::preflight::{admission, quota};
 use crate::cluster::{Cluster, list_all};
 use crate::observe::Workload;
@@ -72,18 +73,18 @@ pub(super) async fn check(
     let samples = growth.iter().map(|g| (g.component.name().to_owned(), sample(g))).collect();
     let quota_fix = Remedy::any(["raise the quota", "scale something else down first"]);
     let writes = writes(targets, changes);
-    let (rights, admission, quotas, nodes) = futures::join!(
+    let (rights, admission, quotas, room) = futures::join!(
         rights::check(cluster, &[Task::Scale], &writes),
         admission::ask(cluster, samples),
         quota::against(cluster, &wanted, &quota_fix),
-        room(cluster, growth),
+        nodes(cluster, growth),
     );
     let mut lines = rights;
     lines.extend(admission?);
     if !growth.is_empty() {
         lines.extend(quotas);
     }
-    lines.extend(nodes);
+    lines.extend(room);
     Ok(lines)
 }
 
@@ -207,102 +208,28 @@ pub(super) async fn budgets(cluster: &Cluster, snapshot: &Snapshot, targets: &[S
     lines
 }
 
-/// What a node has left.
-#[derive(Clone, Debug, PartialEq)]
-struct Left {
-    node: String,
-    cpu: f64,
-    memory: f64,
-    pods: f64,
-}
-
-/// What the containers of a pod request.
-fn request(spec: &PodSpec, of: &str) -> f64 {
-    let sum = |containers: &mut dyn Iterator<Item = &k8s_openapi::api::core::v1::Container>| -> f64 {
-        containers
-            .filter_map(|c| clearwater::quantity::parse(&c.resources.as_ref()?.requests.as_ref()?.get(of)?.0))
-            .sum()
-    };
-    sum(&mut spec.containers.iter())
-}
-
-/// Whether a pod of this template may run on the node at all, whatever room there is.
-fn may_run(spec: &PodSpec, node: &Node) -> bool {
-    let node_spec = node.spec.as_ref();
-    if node_spec.is_some_and(|s| s.unschedulable == Some(true)) {
-        return false;
-    }
-    let mut conditions = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
-    if !conditions.any(|c| c.type_ == "Ready" && c.status == "True") {
-        return false;
-    }
-    let tolerated = |taint: &k8s_openapi::api::core::v1::Taint| {
-        spec.tolerations.iter().flatten().any(|t| {
-            let key = t.key.as_ref().is_none_or(|k| *k == taint.key);
-            let value = t.operator.as_deref() == Some("Exists") || t.value == taint.value;
-            let effect = t.effect.as_ref().is_none_or(|e| *e == taint.effect);
-            key && value && effect
-        })
-    };
-    let taints = node_spec.and_then(|s| s.taints.as_ref());
-    if !taints.into_iter().flatten().filter(|t| t.effect != "PreferNoSchedule").all(tolerated) {
-        return false;
-    }
-    let labels = node.labels();
-    spec.node_selector.iter().flatten().all(|(k, v)| labels.get(k) == Some(v))
-}
-
-/// Puts the pods onto nodes one by one, as the scheduler would by requests alone. Yields what does not fit, by how many.
-fn place(growth: &[Growth], nodes: &[Node], left: &mut [Left]) -> Vec<(Component, u32, u32)> {
-    let mut without = Vec::new();
-    for one in growth {
-        let Some(spec) = &one.template.spec else { continue };
-        let (cpu, memory) = (request(spec, "cpu"), request(spec, "memory"));
-        let mut missing = 0;
-        for placed in 0..one.more {
-            let place = left
-                .iter_mut()
-                .zip(nodes)
-                .filter(|(l, n)| may_run(spec, n) && l.cpu >= cpu - 1e-9 && l.memory >= memory && l.pods >= 1.0)
-                .max_by(|(a, _), (b, _)| a.cpu.total_cmp(&b.cpu));
-            let Some((l, _)) = place else {
-                // Room only becomes less.
-                missing = one.more - placed;
-                break;
-            };
-            l.cpu -= cpu;
-            l.memory -= memory;
-            l.pods -= 1.0;
-        }
-        if missing > 0 {
-            without.push((one.component, missing, one.more));
-        }
-    }
-    without
-}
-
 /// Whether nodes have room for the new pods' requests.
-async fn room(cluster: &Cluster, growth: &[Growth]) -> Vec<CheckLine> {
+async fn nodes(cluster: &Cluster, growth: &[Growth]) -> Vec<CheckLine> {
     let title = "room on the nodes";
     if growth.is_empty() {
         return Vec::new();
     }
-    let nodes: Api<Node> = Api::all(cluster.client.clone());
-    let pods: Api<Pod> = Api::all(cluster.client.clone());
-    let all = ListParams::default();
-    let (nodes, pods) = futures::join!(list_all(&nodes, &all), list_all(&pods, &all));
-    let (nodes, pods) = match (nodes, pods) {
-        (Ok(nodes), Ok(pods)) => (nodes, pods),
-        (Err(error), _) | (_, Err(error)) => {
-            return vec![unseen(CheckId::Nodes, title, "list nodes, and list pods in all namespaces", &error)];
-        }
+    let (nodes, pods) = match room::seen(cluster, title).await {
+        Ok(seen) => seen,
+        Err(line) => return vec![line],
     };
-    let mut left: Vec<Left> = nodes.iter().map(|n| left_on(n, &pods)).collect();
-    let lines: Vec<CheckLine> = place(growth, &nodes, &mut left)
+    let wanted: Vec<Wanted> = growth
+        .iter()
+        .filter_map(|one| {
+            let spec = one.template.spec.clone()?;
+            Some(Wanted { component: one.component.name().to_owned(), spec, count: one.more })
+        })
+        .collect();
+    let lines: Vec<CheckLine> = room::place(&wanted, &mut room::left(&nodes, &pods))
         .into_iter()
-        .map(|(component, missing, of)| {
+        .map(|Unplaced { component, count, of }| {
             let detail =
-                format!("{missing} of {of} new pods of {component} find no node that they may run on with room left");
+                format!("{count} of {of} new pods of {component} find no node that they may run on with room left");
             let seen = line(CheckId::Nodes, title, CheckStatus::Failed, detail);
             with_fix(
                 seen,
@@ -316,78 +243,17 @@ async fn room(cluster: &Cluster, growth: &[Growth]) -> Vec<CheckLine> {
     if lines.is_empty() { vec![line(CheckId::Nodes, title, CheckStatus::Ok, "")] } else { lines }
 }
 
-fn left_on(node: &Node, pods: &[Pod]) -> Left {
-    let name = node.name_any();
-    let has = |what: &str| {
-        let allocatable = node.status.as_ref().and_then(|s| s.allocatable.as_ref()?.get(what));
-        allocatable.and_then(|q| clearwater::quantity::parse(&q.0)).unwrap_or(f64::MAX)
-    };
-    let mut left = Left { cpu: has("cpu"), memory: has("memory"), pods: has("pods"), node: name };
-    for pod in pods {
-        let ended = matches!(pod.status.as_ref().and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"));
-        let Some(spec) = pod.spec.as_ref().filter(|s| s.node_name.as_ref() == Some(&left.node) && !ended) else {
-            continue;
-        };
-        left.cpu -= request(spec, "cpu");
-        left.memory -= request(spec, "memory");
-        left.pods -= 1.0;
-    }
-    left
-}
-
 /// How many nodes can run a pod of this template.
 pub(super) async fn nodes_for(cluster: &Cluster, spec: &PodSpec) -> Option<u32> {
     let nodes: Api<Node> = Api::all(cluster.client.clone());
     let nodes = list_all(&nodes, &ListParams::default()).await.ok()?;
-    u32::try_from(nodes.iter().filter(|n| may_run(spec, n)).count()).ok()
+    u32::try_from(nodes.iter().filter(|n| room::may_run(spec, n)).count()).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::{Value, json};
-
-    #[expect(clippy::needless_pass_by_value, reason = "json! makes values")]
-    fn node(name: &str, spec: Value, cpu: &str) -> Node {
-        serde_json::from_value(json!({"metadata": {"name": name, "labels": {"zone": name}}, "spec": spec, "status": {
-            "allocatable": {"cpu": cpu, "memory": "1Gi", "pods": "10"},
-            "conditions": [{"type": "Ready", "status": "True"}]}}))
-        .unwrap()
-    }
-
-    fn grows(more: u32, spec: &Value) -> Growth {
-        let template: PodTemplateSpec = serde_json::from_value(json!({"spec": spec})).unwrap();
-        Growth { component: Component::Sprout, more, template, claims: Vec::new() }
-    }
-
-    #[test]
-    fn pods_are_placed_by_what_they_request() {
-        let nodes = [node("a", json!({}), "1"), node("b", json!({"unschedulable": true}), "8")];
-        let running: Pod = serde_json::from_value(json!({"metadata": {"name": "x"}, "spec": {"nodeName": "a",
-            "containers": [{"name": "x", "resources": {"requests": {"cpu": "500m"}}}]}}))
-        .unwrap();
-        let spec = json!({"containers": [{"name": "sprout", "resources": {"requests": {"cpu": "250m"}}}]});
-        let left = || nodes.iter().map(|n| left_on(n, std::slice::from_ref(&running))).collect::<Vec<_>>();
-        assert_eq!(place(&[grows(2, &spec)], &nodes, &mut left()), []);
-        assert_eq!(place(&[grows(3, &spec)], &nodes, &mut left()), [(Component::Sprout, 1, 3)]);
-        // Counted at once, however many there are.
-        let most = u32::MAX;
-        assert_eq!(place(&[grows(most, &spec)], &nodes, &mut left()), [(Component::Sprout, most - 2, most)]);
-        let elsewhere = json!({"nodeSelector": {"zone": "c"}, "containers": []});
-        assert_eq!(place(&[grows(1, &elsewhere)], &nodes, &mut left()), [(Component::Sprout, 1, 1)]);
-    }
-
-    #[test]
-    fn taints_are_minded() {
-        let tainted = node("a", json!({"taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}]}), "1");
-        let spec = |tolerations: Value| -> PodSpec {
-            serde_json::from_value(json!({"containers": [], "tolerations": tolerations})).unwrap()
-        };
-        assert!(!may_run(&spec(json!([])), &tainted));
-        assert!(may_run(&spec(json!([{"operator": "Exists"}])), &tainted));
-        assert!(may_run(&spec(json!([{"key": "k", "value": "v"}])), &tainted));
-        assert!(!may_run(&spec(json!([{"key": "k", "value": "w"}])), &tainted));
-    }
 
     #[test]
     fn the_owner_is_found_by_kind_and_name() {

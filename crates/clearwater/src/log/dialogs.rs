@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::ending::{Asked, Broken, Ending, Told, depth, has_credentials, tag};
+use super::ending::{Asked, Broken, Cover, Ending, Lack, Told, depth, has_credentials, tag};
 use super::{Direction, Identity, SipMessage, Traced};
 use crate::names::named;
 use crate::text::Printable;
@@ -23,6 +23,8 @@ pub enum DialogOutcome {
     Cancelled,
     /// No final answer to it, or to something within it, is in these logs.
     Unanswered,
+    /// The same, and whoever asked still waited for it when the logs were taken ([`Dialogs::taken`]).
+    Proceeding,
     /// It did not go well as far as these logs tell, and they may lack some of it: they were cut ([`Dialogs::cut`]).
     Cut,
 }
@@ -34,6 +36,7 @@ named!(
         Failed = "failed",
         Cancelled = "cancelled",
         Unanswered = "unanswered",
+        Proceeding = "proceeding",
         Cut = "cut",
     }
 );
@@ -71,7 +74,7 @@ pub struct Dialog {
     /// How many times one of its messages was logged: twice at most for each hop.
     pub messages: u64,
     ending: Ending,
-    cut: Option<Timestamp>,
+    cover: Cover,
     /// The last outcome that was more than that something has no answer yet.
     settled: DialogOutcome,
     is_of_subject: bool,
@@ -88,9 +91,10 @@ impl Dialog {
     }
 
     /// The first request of it that came to nothing: the same that [`Ladder::failures`](super::Ladder::failures) tells more of.
-    /// `None` where that is not known, because the logs were cut.
+    /// `None` where that is not known, because the logs were cut, or were taken before.
     pub fn broken(&self) -> Option<BrokenRequest<'_>> {
-        let (asked, how) = self.ending.broken().filter(|(asked, _)| !self.ending.may_lack(asked, self.cut))?;
+        let is_known = |(asked, how): &(&Asked, Broken)| self.ending.lacks(asked, *how, self.cover).is_none();
+        let (asked, how) = self.ending.broken().filter(is_known)?;
         Some(BrokenRequest {
             method: &asked.method,
             cseq: asked.number,
@@ -102,12 +106,14 @@ impl Dialog {
 
     /// How it ended.
     pub fn outcome(&self) -> DialogOutcome {
-        match self.ending.broken() {
-            Some((asked, _)) if self.ending.may_lack(asked, self.cut) => DialogOutcome::Cut,
-            Some((_, Broken::Unanswered)) => DialogOutcome::Unanswered,
-            Some(_) => DialogOutcome::Failed,
-            None if self.ending.is_cancelled() => DialogOutcome::Cancelled,
-            None => DialogOutcome::Succeeded,
+        let Some((asked, how)) = self.ending.broken() else {
+            return if self.ending.is_cancelled() { DialogOutcome::Cancelled } else { DialogOutcome::Succeeded };
+        };
+        match (self.ending.lacks(asked, how, self.cover), how) {
+            (Some(Lack::Beginning), _) => DialogOutcome::Cut,
+            (Some(Lack::Answer), _) => DialogOutcome::Proceeding,
+            (None, Broken::Unanswered) => DialogOutcome::Unanswered,
+            (None, _) => DialogOutcome::Failed,
         }
     }
 
@@ -121,7 +127,9 @@ impl Dialog {
 #[derive(Debug)]
 pub struct Dialogs {
     subject: Option<Traced>,
-    cut: Option<Timestamp>,
+    cover: Cover,
+    /// When the last message of all was logged.
+    latest: Timestamp,
     most: usize,
     /// By their Call-IDs.
     all: HashMap<String, Vec<Dialog>>,
@@ -133,13 +141,21 @@ pub struct Dialogs {
 impl Dialogs {
     /// All, or those that name the subject in any message.
     pub fn new(subject: Option<Traced>) -> Self {
-        Self { subject, cut: None, most: MOST, all: HashMap::new(), count: 0, left_out: 0, polls: 0 }
+        let (cover, latest) = (Cover::default(), Timestamp::MIN);
+        Self { subject, cover, latest, most: MOST, all: HashMap::new(), count: 0, left_out: 0, polls: 0 }
     }
 
     /// The same, of logs that were cut and hold all only from then on.
     #[must_use]
     pub fn cut(self, cut: Option<Timestamp>) -> Self {
-        Self { cut, ..self }
+        Self { cover: Cover { cut, ..self.cover }, ..self }
+    }
+
+    /// The same, of logs that were taken at that moment or later, while more was to come: what had waited for its answer for less
+    /// than RFC 3261 lets it is not unanswered.
+    #[must_use]
+    pub fn taken(self, taken: Option<Timestamp>) -> Self {
+        Self { cover: Cover { taken, ..self.cover }, ..self }
     }
 
     /// Takes a message, and gives its dialog where it has an outcome that it did not have before; that something has no answer
@@ -186,7 +202,7 @@ impl Dialogs {
                 to: named("To"),
                 messages: 0,
                 ending: Ending::new(&told),
-                cut: self.cut,
+                cover: Cover { taken: None, ..self.cover },
                 settled: DialogOutcome::Unanswered,
                 is_of_subject: false,
             });
@@ -199,6 +215,7 @@ impl Dialogs {
             (dialog.began, dialog.method) = (time, method.as_ref().into());
             (dialog.from, dialog.to) = (named("From"), named("To"));
         }
+        self.latest = self.latest.max(time);
         dialog.ended = dialog.ended.max(time);
         dialog.messages += 1;
         dialog.is_of_subject |= self.subject.as_ref().is_none_or(|subject| subject.has(message));
@@ -234,6 +251,10 @@ impl Dialogs {
     /// The dialogs, in the order in which they began.
     pub fn finish(self) -> Vec<Dialog> {
         let mut all: Vec<Dialog> = self.all.into_values().flatten().filter(|d| d.is_of_subject).collect();
+        let taken = self.cover.taken.map(|taken| taken.max(self.latest));
+        for dialog in &mut all {
+            dialog.cover.taken = taken;
+        }
         all.sort_unstable_by(|a, b| (a.began, &a.call_id).cmp(&(b.began, &b.call_id)));
         all
     }
@@ -416,6 +437,28 @@ mod tests {
             for one in all.finish() {
                 prop_assert!(!one.call_id.contains(crate::text::is_harmful) && !one.method.contains(crate::text::is_harmful));
             }
+        }
+    }
+
+    #[test]
+    fn what_is_still_waited_for_when_logs_are_taken_has_not_come_to_nothing() {
+        use DialogOutcome::{Failed, Proceeding, Unanswered};
+        let ringing: &[_] = &[("INVITE", "1 INVITE"), ("180", "1 INVITE")];
+        // Its last message is a second after its first.
+        for (rows, seconds, outcome) in [
+            (ringing, 0, Proceeding),
+            (ringing, 180, Proceeding),
+            (ringing, 181, Unanswered),
+            (&[("INVITE", "1 INVITE"), ("200", "1 INVITE"), ("BYE", "2 BYE")], 33, Proceeding),
+            (&[("INVITE", "1 INVITE"), ("200", "1 INVITE"), ("BYE", "2 BYE")], 34, Unanswered),
+            (&[("MESSAGE", "1 MESSAGE")], 31, Proceeding),
+            (&[("MESSAGE", "1 MESSAGE")], 32, Unanswered),
+            (&[("INVITE", "1 INVITE"), ("486", "1 INVITE")], 0, Failed),
+        ] {
+            let taken = "2026-11-23T10:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(seconds);
+            let all = dialogs(rows, None).taken(Some(taken)).finish();
+            assert_eq!(all[0].outcome(), outcome, "{rows:?} after {seconds} s");
+            assert_eq!(all[0].broken().is_some(), outcome != Proceeding, "{rows:?} after {seconds} s");
         }
     }
 }

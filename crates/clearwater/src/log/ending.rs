@@ -11,6 +11,10 @@ use crate::text::Printable;
 const MOST: usize = 32;
 /// How far the clocks of two programs may be apart, for what began when logs were cut.
 const CLOCKS: SignedDuration = SignedDuration::from_secs(1);
+/// How long whoever asked waits for an answer at the most: to an INVITE that was told to ring as long as a proxy lets it (timer
+/// C, RFC 3261 §16.6), to anything else as long as a transaction lasts (timer F, §17.1.2.2).
+const LONGEST_RINGING: SignedDuration = SignedDuration::from_secs(180);
+const LONGEST_SILENCE: SignedDuration = SignedDuration::from_secs(32);
 /// How much further than any other hop what stays inside sprout is: its functions may answer in another's place.
 const INSIDE: u16 = 1000;
 
@@ -77,8 +81,9 @@ pub(super) struct Asked {
     pub(super) answer: Option<(u16, Printable)>,
     pub(super) began: Timestamp,
     pub(super) depth: u16,
-    /// When the first of all its messages was logged, and whether it is itself among them.
+    /// When the first and the last of all its messages were logged, and whether it is itself among them.
     first: Timestamp,
+    last: Timestamp,
     is_told: bool,
     is_seen: bool,
     has_credentials: bool,
@@ -145,6 +150,22 @@ pub(super) enum Broken {
     Unacknowledged,
 }
 
+/// What is known of the time that logs cover.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Cover {
+    /// They were cut, and hold all only from then on.
+    pub(super) cut: Option<Timestamp>,
+    /// They were taken then, while more was to come.
+    pub(super) taken: Option<Timestamp>,
+}
+
+/// What logs may lack of a request that came to nothing as far as they tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lack {
+    Beginning,
+    Answer,
+}
+
 /// All that was asked in one call, or under one Call-ID outside of any.
 #[derive(Clone, Debug)]
 pub(super) struct Ending {
@@ -198,6 +219,7 @@ impl Ending {
                 began: told.time,
                 depth: u16::MAX,
                 first: told.time,
+                last: told.time,
                 is_told: false,
                 is_seen: false,
                 has_credentials: false,
@@ -208,7 +230,7 @@ impl Ending {
             self.asked.len() - 1
         });
         let Some(asked) = self.asked.get_mut(place) else { return };
-        asked.first = asked.first.min(told.time);
+        (asked.first, asked.last) = (asked.first.min(told.time), asked.last.max(told.time));
         asked.is_told |= told.status.is_none();
         match told.method {
             "ACK" => asked.has_ack = true,
@@ -235,11 +257,16 @@ impl Ending {
             .is_some_and(|a| a.is_cancelled && a.answer.as_ref().is_some_and(|(status, _)| *status == 487))
     }
 
-    /// Whether something of it may be in what was cut off logs, that hold all from then on: its call began before, or what it
-    /// began with is not there.
-    pub(super) fn may_lack(&self, asked: &Asked, cut: Option<Timestamp>) -> bool {
+    /// What of it may be missing in logs of a cover: its beginning, where they were cut and its call began before, or what it
+    /// began with is not there; or the answer, where whoever asked still waited for it when they were taken.
+    pub(super) fn lacks(&self, asked: &Asked, how: Broken, cover: Cover) -> Option<Lack> {
         let (began, has_begin) = if self.is_call { (self.began, self.is_sure) } else { (asked.first, asked.is_told) };
-        cut.is_some_and(|cut| !has_begin || began.duration_since(cut) <= CLOCKS)
+        if cover.cut.is_some_and(|cut| !has_begin || began.duration_since(cut) <= CLOCKS) {
+            return Some(Lack::Beginning);
+        }
+        let patience = if asked.method == "INVITE" { LONGEST_RINGING } else { LONGEST_SILENCE };
+        let waits = |taken: Timestamp| how == Broken::Unanswered && taken.duration_since(asked.last) < patience;
+        cover.taken.is_some_and(waits).then_some(Lack::Answer)
     }
 
     /// The first request that came to nothing; `None` where all went well.

@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
+use super::ending::Cover;
 use super::{Identity, Level, Record, SipMessage};
 use crate::names::named;
 use crate::text::{Printable, printable};
@@ -197,8 +198,8 @@ pub struct Ladder {
     notes: Vec<LadderNote>,
     /// The columns whose names are short, with their whole names.
     legend: Vec<(Printable, Printable)>,
-    /// Up to when the logs were cut.
-    cut: Option<Timestamp>,
+    /// What is known of the time that the logs cover.
+    cover: Cover,
 }
 
 /// Whether a line that is no SIP message may stand between messages: what says more than level info does not.
@@ -286,7 +287,7 @@ impl Ladder {
         });
         let notes: Vec<_> = notes.collect();
         let legend = self.legend.clone();
-        let mut seen = Self { lanes: Vec::new(), hops, notes, legend, cut: self.cut };
+        let mut seen = Self { lanes: Vec::new(), hops, notes, legend, cover: self.cover };
         seen.find_lanes();
         seen
     }

@@ -6,6 +6,7 @@ use super::member::{Members, MembersError, Violation, list};
 use crate::component::{Component, Release, Store};
 use crate::config::BonoExposure;
 use crate::remedy::{Permission, Remedied, Remedy};
+use crate::text::counted;
 
 /// Why a component is not scaled. The text names the reason, [`Remedied::remedy`] the way that works.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -22,7 +23,7 @@ pub enum Refusal {
         known: Vec<Component>,
     },
     /// The component always has one member.
-    #[error("{component} cannot be scaled to {to} members: {reason}")]
+    #[error("{component} cannot be scaled to {}: {reason}", counted(*.to, "member"))]
     OneMember {
         /// The component.
         component: Component,
@@ -32,7 +33,7 @@ pub enum Refusal {
         reason: &'static str,
     },
     /// The store never shrinks.
-    #[error("{component} cannot be scaled down from {from} to {to} members: {reason}")]
+    #[error("{component} cannot be scaled down from {from} to {}: {reason}", counted(*.to, "member"))]
     NeverDown {
         /// The component.
         component: Component,
@@ -53,8 +54,8 @@ pub enum Refusal {
     },
     /// The store's pods would go without leaving their cluster.
     #[error(
-        "{component} cannot be scaled down from {from} to {to} members: its workload has no preStop hook, so a pod that \
-         stops stays on the list of members and the others wait for it for ever"
+        "{component} cannot be scaled down from {from} to {}: its workload has no preStop hook, so a pod that stops stays \
+         on the list of members and the others wait for it for ever", counted(*.to, "member")
     )]
     NoPreStop {
         /// The component.
@@ -66,8 +67,8 @@ pub enum Refusal {
     },
     /// There are not enough addresses for as many bonos.
     #[error(
-        "bono cannot have {to} members: each needs an address of its own that leads to it on port 5060, and for \
-         exposure {} the deployment file gives {}", exposure(*.by), given(*.have)
+        "bono cannot have {}: each needs an address of its own that leads to it on port 5060, and for exposure {} the \
+         deployment file gives {}", counted(*.to, "member"), exposure(*.by), given(*.have)
     )]
     TooFewAddresses {
         /// How many members were wanted.
@@ -79,7 +80,8 @@ pub enum Refusal {
     },
     /// There are not enough nodes for as many bonos.
     #[error(
-        "bono cannot have {to} members: with exposure hostPort each needs a node of its own, and {nodes} can take one"
+        "bono cannot have {}: with exposure hostPort each needs a node of its own, and {nodes} can take one",
+        counted(*.to, "member")
     )]
     TooFewNodes {
         /// How many members were wanted.

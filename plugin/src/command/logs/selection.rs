@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, ValueEnum};
 use clearwater::component::{Component, Release, Role, UnknownName, playing};
 use clearwater::manifest::SERVICE_LABEL;
+use clearwater_kube::Cluster;
 use clearwater_kube::logs::{Candidate, Choice, LogEntry, Logs as Stream, Options, Select, read};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
@@ -214,15 +215,20 @@ impl Selection {
         place.namespace(context, says && !self.all_namespaces)
     }
 
+    /// Why there is nothing to read, where it is that there is no such namespace.
+    pub(super) async fn no_place(&self, cluster: &Cluster) -> Option<String> {
+        let absent = !self.all_namespaces && matches!(cluster.namespace_exists().await, Ok(Some(false)));
+        absent.then(|| format!("there is no namespace {}", cluster.namespace))
+    }
+
     /// Begins to read. Must be called inside the runtime.
-    pub(in crate::command) async fn read(
+    pub(in crate::command) fn read(
         &self,
-        context: &Context,
-        namespace: String,
+        cluster: &Cluster,
         components: &[Component],
         follow: bool,
         since: Option<Timestamp>,
-    ) -> Result<Stream, CliError> {
+    ) -> Stream {
         let mut options = Options::new()
             .labels(self.selector.as_str())
             .fields(self.field_selector.as_str())
@@ -235,6 +241,6 @@ impl Selection {
         options.since = since;
         options.tail = (self.tail >= 0).then_some(self.tail);
         options.previous = self.previous;
-        Ok(read(&context.connection().cluster(namespace).await?, options))
+        read(cluster, options)
     }
 }

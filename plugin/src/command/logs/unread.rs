@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::{fmt, io};
 
-use clearwater::text::Printable;
+use clearwater::text::{Printable, counted};
 use clearwater_kube::logs::LogSource;
 
 use super::format;
@@ -72,8 +72,9 @@ impl Unread {
             return;
         }
         context.talk().warning(format!(
-            "{}: none of its {lines} lines is in a form that is known; they stand as they are, without a time",
-            path.display()
+            "{}: none of its {} is in a form that is known; they stand as they are, without a time",
+            path.display(),
+            counted(lines, "line")
         ));
     }
 

@@ -16,14 +16,15 @@ use crate::error::CliError;
 const MOST: usize = 20;
 
 /// The ladders of the last calls, registrations and messages that failed or have no answer, each below a line that names it;
-/// and how many there were. The texts are logs, by paths that tell whose; those that were cut hold all from `cut` on.
+/// and how many there were. The texts are logs, by paths that tell whose; those that were cut hold all from `cut` on, and
+/// they were taken at `taken` or later.
 pub(crate) fn failed_ladders(
     texts: &BTreeMap<String, Vec<u8>>,
-    cut: Option<Timestamp>,
+    (cut, taken): (Option<Timestamp>, Timestamp),
     context: &mut Context,
 ) -> Result<(Vec<String>, usize), CliError> {
     let logs = || texts.iter().filter(|(name, _)| name.starts_with("logs/")).map(|(name, text)| (&**name, &**text));
-    let mut dialogs = Dialogs::new(None).cut(cut);
+    let mut dialogs = Dialogs::new(None).cut(cut).taken(Some(taken));
     each_of_texts(logs(), context, &mut Unread::quiet(), |entry, _| {
         if let Some(message) = SipMessage::of(&entry.record) {
             dialogs.take(entry.time, &message);
@@ -89,13 +90,13 @@ mod tests {
             ("logs/sprout-0/nothing.log".to_owned(), b"nothing that is known\n".to_vec()),
         ]);
         let mut context = Context::new(Connection::default(), Listener::silent());
-        let (ladders, count) = failed_ladders(&files, None, &mut context).unwrap();
+        let (ladders, count) = failed_ladders(&files, (None, Timestamp::MAX), &mut context).unwrap();
         assert_eq!((ladders.len(), count), (MOST, 30));
         for (ladder, n) in ladders.iter().zip(10..) {
             let head = ladder.lines().next().unwrap();
             assert!(head.contains(&format!("Call-ID bad-{n}@x: failed")) && head.contains("to 2@ims"), "{head}");
             assert!(ladder.contains("404 Not Found") && ladder.contains("sprout-0"), "{ladder}");
         }
-        assert_eq!(failed_ladders(&BTreeMap::new(), None, &mut context).unwrap(), (Vec::new(), 0));
+        assert_eq!(failed_ladders(&BTreeMap::new(), (None, Timestamp::MAX), &mut context).unwrap(), (Vec::new(), 0));
     }
 }

@@ -27,6 +27,7 @@ use jiff::Timestamp;
 use table::Output;
 
 use super::logs::{Selection, Unread, each_of_path, each_of_stdin, stopped};
+use super::reported::ReportedLogs;
 use crate::arguments::PlaceArgs;
 use crate::context::Context;
 use crate::error::CliError;
@@ -120,7 +121,7 @@ impl Trace {
         })?;
         sieve.writers.advise(context);
         let messages = sieve.writers.messages;
-        let (ladder, addresses) = sieve.finish();
+        let (ladder, addresses) = sieve.finish(self.taken());
         if ladder.hops().is_empty() && ladder.notes().is_empty() {
             if let Some(reason) = stopped {
                 return Ok(code(reason));
@@ -156,7 +157,15 @@ impl Trace {
 
     /// Up to when logs were cut that are read from a report.
     fn cut(&self) -> Option<Timestamp> {
-        self.from.as_deref().and_then(super::reported::cut)
+        self.from.as_deref().and_then(|path| ReportedLogs::of(path).cut())
+    }
+
+    /// When the logs were taken that have been read, where more was to come: a report's then, and a cluster's now.
+    fn taken(&self) -> Option<Timestamp> {
+        match &self.from {
+            Some(path) => ReportedLogs::of(path).at,
+            None => (!self.stdin).then(Timestamp::now),
+        }
     }
 
     /// Writes a drawing.
@@ -225,7 +234,8 @@ impl Trace {
             let namespace = self.selection.namespace(&self.place, context, says)?;
             let (mut opened, mut closed) = (0, 0);
             let read = block_on(unless_ended(&signals, async {
-                let mut stream = self.selection.read(context, namespace, &[], self.list.follow, since).await?;
+                let cluster = context.connection().cluster(namespace).await?;
+                let mut stream = self.selection.read(&cluster, &[], self.list.follow, since);
                 while let Some(said) = stream.next().await {
                     match said {
                         Said::Record(entry) => take(&entry, context)?,
@@ -432,8 +442,8 @@ impl Sieve {
     }
 
     /// The ladder, and the columns of addresses.
-    fn finish(self) -> (Ladder, BTreeMap<String, String>) {
-        let ladder = self.sketch.finish(|host| self.lanes.of(host));
+    fn finish(self, taken: Option<Timestamp>) -> (Ladder, BTreeMap<String, String>) {
+        let ladder = self.sketch.taken(taken).finish(|host| self.lanes.of(host));
         (ladder, self.lanes.all)
     }
 }

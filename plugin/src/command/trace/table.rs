@@ -109,7 +109,8 @@ struct Row {
     from: String,
     /// Whom it was for.
     to: String,
-    /// How it ended: succeeded, failed, cancelled, unanswered, or cut where a report's logs were cut and may lack some of it.
+    /// How it ended: succeeded, failed, cancelled, unanswered, proceeding where whoever asked still waited for
+    /// an answer when the logs were taken, or cut where a report's logs were cut and may lack some of it.
     outcome: &'static str,
     /// The final answer to what it began with.
     status: Option<u16>,
@@ -160,6 +161,7 @@ pub(super) fn ending(dialog: &Dialog) -> String {
         (Some((_, text)), DialogOutcome::Cancelled) => format!("{text} (cancelled)"),
         (Some((_, text)), _) => text.to_string(),
         (None, DialogOutcome::Unanswered) => "no answer".to_owned(),
+        (None, DialogOutcome::Proceeding) => "no answer yet".to_owned(),
         // These logs have no more of it than an ACK.
         (None, _) => "not known".to_owned(),
     };
@@ -213,7 +215,7 @@ pub(super) fn style(outcome: DialogOutcome) -> Style {
     match outcome {
         DialogOutcome::Succeeded => AnsiColor::Green.on_default(),
         DialogOutcome::Failed | DialogOutcome::Unanswered => AnsiColor::Red.on_default(),
-        DialogOutcome::Cancelled | DialogOutcome::Cut => Style::new(),
+        DialogOutcome::Cancelled | DialogOutcome::Cut | DialogOutcome::Proceeding => Style::new(),
     }
 }
 
@@ -269,7 +271,7 @@ impl Trace {
                 counted(usize::try_from(left_out).unwrap_or(usize::MAX), "message")
             ));
         }
-        let all = dialogs.finish();
+        let all = dialogs.taken(self.taken()).finish();
         let count = all.len();
         let all: Vec<Dialog> = all.into_iter().filter(|d| !only_failed || is_failed(d.outcome())).collect();
         match self.output {

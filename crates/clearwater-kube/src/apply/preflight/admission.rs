@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clearwater::event::{CheckId, CheckLine, CheckStatus, Operation};
 use clearwater::manifest::{ENFORCE_LABEL, Object, PodSecurity, held};
+use clearwater::text::counted;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use k8s_openapi::api::apps::v1::StatefulSetSpec;
@@ -143,7 +144,7 @@ pub(crate) async fn ask(cluster: &Cluster, samples: Vec<(String, Pod)>) -> Resul
         lines.push(line(CheckId::Admission, format!("{TITLE}: {}", names.join(", ")), CheckStatus::Unseen, why));
     }
     if lines.is_empty() {
-        lines.push(line(CheckId::Admission, TITLE, CheckStatus::Ok, format!("{count} dry runs")));
+        lines.push(line(CheckId::Admission, TITLE, CheckStatus::Ok, counted(count, "dry run")));
     }
     Ok(lines)
 }

@@ -39,15 +39,24 @@ impl Size {
 
 /// Pods of one template that would be made.
 #[derive(Clone, Debug)]
-struct Wanted {
-    component: String,
-    spec: PodSpec,
-    count: u32,
+pub(crate) struct Wanted {
+    pub(crate) component: String,
+    pub(crate) spec: PodSpec,
+    pub(crate) count: u32,
+}
+
+/// Pods of one template for which no place was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unplaced {
+    pub(crate) component: String,
+    pub(crate) count: u32,
+    /// How many would be made.
+    pub(crate) of: u32,
 }
 
 /// What a node has left.
 #[derive(Clone, Copy, Debug)]
-struct Left<'n> {
+pub(crate) struct Left<'n> {
     node: &'n Node,
     size: Size,
     pods: f64,
@@ -74,9 +83,20 @@ fn size(spec: &PodSpec) -> Size {
     Size::by(|of| request(spec, of))
 }
 
+/// Whether a node takes pods at all.
+fn is_usable(node: &Node) -> bool {
+    node.spec.as_ref().is_none_or(|s| s.unschedulable != Some(true)) && is_ready(node)
+}
+
+/// Whether a pod of this template may run on the node, whatever room there is.
+pub(crate) fn may_run(spec: &PodSpec, node: &Node) -> bool {
+    let wants = Wants::of(spec);
+    is_usable(node) && wants.has_labels(node) && wants.kept_off(node).is_none()
+}
+
 /// What nodes that run pods have left. One that does not say what it has, has nothing.
-fn left<'n>(nodes: &'n [Node], pods: &[Pod]) -> Vec<Left<'n>> {
-    let usable = nodes.iter().filter(|n| n.spec.as_ref().is_none_or(|s| s.unschedulable != Some(true)) && is_ready(n));
+pub(crate) fn left<'n>(nodes: &'n [Node], pods: &[Pod]) -> Vec<Left<'n>> {
+    let usable = nodes.iter().filter(|node| is_usable(node));
     let of = |node: &'n Node| {
         let has = |what: &str| {
             let allocatable = node.status.as_ref().and_then(|s| s.allocatable.as_ref()?.get(what));
@@ -98,17 +118,46 @@ fn left<'n>(nodes: &'n [Node], pods: &[Pod]) -> Vec<Left<'n>> {
     usable.map(of).collect()
 }
 
+/// Puts the pods onto nodes one by one, the largest first, by what they request alone. Yields what finds no place; another
+/// order might find one.
+pub(crate) fn place(wanted: &[Wanted], left: &mut [Left<'_>]) -> Vec<Unplaced> {
+    let mut by_size: Vec<(&Wanted, Size)> = wanted.iter().map(|one| (one, size(&one.spec))).collect();
+    by_size.sort_by(|(_, a), (_, b)| b.cpu.total_cmp(&a.cpu).then(b.memory.total_cmp(&a.memory)));
+    let mut without = Vec::new();
+    for (one, each) in by_size {
+        for placed in 0..one.count {
+            let places = left.iter_mut().filter(|l| l.pods >= 1.0 && each.fits(l.size) && may_run(&one.spec, l.node));
+            let Some(place) = places.max_by(|a, b| a.size.cpu.total_cmp(&b.size.cpu)) else {
+                // Room only becomes less.
+                let count = one.count - placed;
+                without.push(Unplaced { component: one.component.clone(), count, of: one.count });
+                break;
+            };
+            place.size = place.size.plus(each, -1.0);
+            place.pods -= 1.0;
+        }
+    }
+    without
+}
+
+/// The nodes, and the pods that run on them; an error is the line that says what could not be seen.
+pub(crate) async fn seen(cluster: &Cluster, title: &str) -> Result<(Vec<Node>, Vec<Pod>), CheckLine> {
+    let (nodes, pods): (Api<Node>, Api<Pod>) = (Api::all(cluster.client.clone()), Api::all(cluster.client.clone()));
+    let all = ListParams::default();
+    match futures::join!(list_all(&nodes, &all), list_all(&pods, &all)) {
+        (Ok(nodes), Ok(pods)) => Ok((nodes, pods)),
+        (Err(error), _) => Err(unseen(CheckId::Nodes, title, "list nodes", &error)),
+        (_, Err(error)) => Err(unseen(CheckId::Nodes, title, "list pods in all namespaces", &error)),
+    }
+}
+
 /// Compares what is wanted with what is left: all together, and then one by one, the largest first. That finds no place where
 /// another order might, so that what it does not find is a warning; where the sum is more than there is, nothing helps.
 fn judge(wanted: &[Wanted], nodes: &[Node], pods: &[Pod]) -> CheckLine {
     let mut left = left(nodes, pods);
     let count: u32 = wanted.iter().map(|one| one.count).sum();
     let sum = wanted.iter().fold(Size::default(), |sum, one| sum.plus(size(&one.spec), f64::from(one.count)));
-    let may_run = |spec: &PodSpec, left: &Left<'_>| {
-        let wants = Wants::of(spec);
-        wants.has_labels(left.node) && wants.kept_off(left.node).is_none()
-    };
-    let takes = |left: &&Left<'_>| wanted.iter().any(|one| may_run(&one.spec, left));
+    let takes = |left: &&Left<'_>| wanted.iter().any(|one| may_run(&one.spec, left.node));
     // What a node has too little of is no room on another.
     let room = |left: &Left<'_>| Size { cpu: left.size.cpu.max(0.0), memory: left.size.memory.max(0.0) };
     let free = left.iter().filter(takes).fold(Size::default(), |free, one| free.plus(room(one), 1.0));
@@ -125,18 +174,9 @@ fn judge(wanted: &[Wanted], nodes: &[Node], pods: &[Pod]) -> CheckLine {
     if !sum.fits(free) || f64::from(count) > places {
         return with_fix(line(CheckId::Nodes, TITLE, CheckStatus::Failed, detail), fix);
     }
-    let mut by_size: Vec<(&Wanted, Size)> = wanted.iter().map(|one| (one, size(&one.spec))).collect();
-    by_size.sort_by(|(_, a), (_, b)| b.cpu.total_cmp(&a.cpu).then(b.memory.total_cmp(&a.memory)));
-    for (one, each) in by_size {
-        for _ in 0..one.count {
-            let places = left.iter_mut().filter(|l| l.pods >= 1.0 && each.fits(l.size) && may_run(&one.spec, l));
-            let Some(place) = places.max_by(|a, b| a.size.cpu.total_cmp(&b.size.cpu)) else {
-                let detail = format!("{detail}; no node was found that takes all of {}", one.component);
-                return with_fix(line(CheckId::Nodes, TITLE, CheckStatus::Warning, detail), fix);
-            };
-            place.size = place.size.plus(each, -1.0);
-            place.pods -= 1.0;
-        }
+    if let Some(one) = place(wanted, &mut left).first() {
+        let detail = format!("{detail}; no node was found that takes all of {}", one.component);
+        return with_fix(line(CheckId::Nodes, TITLE, CheckStatus::Warning, detail), fix);
     }
     line(CheckId::Nodes, TITLE, CheckStatus::Ok, detail)
 }
@@ -152,12 +192,9 @@ pub(crate) async fn check(cluster: &Cluster, work: &ApplyPlan) -> Vec<CheckLine>
     if wanted.is_empty() {
         return Vec::new();
     }
-    let (nodes, pods): (Api<Node>, Api<Pod>) = (Api::all(cluster.client.clone()), Api::all(cluster.client.clone()));
-    let all = ListParams::default();
-    match futures::join!(list_all(&nodes, &all), list_all(&pods, &all)) {
-        (Ok(nodes), Ok(pods)) => vec![judge(&wanted, &nodes, &pods)],
-        (Err(error), _) => vec![unseen(CheckId::Nodes, TITLE, "list nodes", &error)],
-        (_, Err(error)) => vec![unseen(CheckId::Nodes, TITLE, "list pods in all namespaces", &error)],
+    match seen(cluster, TITLE).await {
+        Ok((nodes, pods)) => vec![judge(&wanted, &nodes, &pods)],
+        Err(line) => vec![line],
     }
 }
 
@@ -217,6 +254,42 @@ mod tests {
         // Where nobody may run is no room.
         let tainted = [node("a", 4000, 4000, 10, &json!([{"key": "team", "effect": "NoSchedule"}]))];
         assert_eq!(judge(&[wanted(1, 100, 100)], &tainted, &[]).status, Failed);
+    }
+
+    #[test]
+    fn pods_are_placed_by_what_they_request() {
+        let nodes = [node("a", 1000, 1000, 10, &json!([])), node("b", 200, 1000, 10, &json!([]))];
+        let running = [pod("a", "Running", 500, 0)];
+        let place = |count: u32| place(&[wanted(count, 250, 0)], &mut left(&nodes, &running));
+        assert_eq!(place(2), []);
+        let unplaced = |count, of| Unplaced { component: "sprout".to_owned(), count, of };
+        assert_eq!(place(3), [unplaced(1, 3)]);
+        // Counted at once, however many there are.
+        assert_eq!(place(u32::MAX), [unplaced(u32::MAX - 2, u32::MAX)]);
+    }
+
+    #[test]
+    fn a_pod_runs_where_selector_taints_and_node_allow_it() {
+        let runs = |pod: Value, change: Value| {
+            let mut node = json!({"metadata": {"name": "a", "labels": {"zone": "a"}}, "spec": {},
+                "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+            for (key, value) in change.as_object().unwrap() {
+                node[key] = value.clone();
+            }
+            let mut spec = json!({"containers": []});
+            for (key, value) in pod.as_object().unwrap() {
+                spec[key] = value.clone();
+            }
+            may_run(&serde_json::from_value(spec).unwrap(), &serde_json::from_value(node).unwrap())
+        };
+        let tainted = json!({"spec": {"taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}]}});
+        assert!(runs(json!({}), json!({})));
+        assert!(!runs(json!({}), json!({"spec": {"unschedulable": true}})));
+        assert!(!runs(json!({}), json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}})));
+        assert!(!runs(json!({"nodeSelector": {"zone": "b"}}), json!({})));
+        assert!(!runs(json!({}), tainted.clone()));
+        assert!(runs(json!({"tolerations": [{"key": "k", "value": "v"}]}), tainted.clone()));
+        assert!(!runs(json!({"tolerations": [{"key": "k", "value": "w"}]}), tainted));
     }
 
     #[test]

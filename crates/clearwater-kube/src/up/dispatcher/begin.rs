@@ -10,6 +10,7 @@ use clearwater::event::{
     CancelReason, CheckId, CheckLine, CheckStatus, Command, EventKind, Operation, Outcome, RunStats,
 };
 use clearwater::remedy::{Advice, Remedied, Remedy};
+use clearwater::text::counted;
 use jiff::SignedDuration;
 use kube::api::DynamicObject;
 use tokio::sync::mpsc;
@@ -51,9 +52,10 @@ impl Stop {
         emitter.emit(EventKind::CancelRequested { reason }).await;
         let summary = match writes {
             0 => "interrupted, nothing was written".into(),
-            n => {
-                Advice::new(format!("stopped before the first component, after {n} objects"), Remedy::GoOn(Command::Up))
-            }
+            n => Advice::new(
+                format!("stopped before the first component, after {}", counted(n, "object")),
+                Remedy::GoOn(Command::Up),
+            ),
         };
         Self { outcome: cancelled_as(reason), summary, writes, error: None }
     }
@@ -235,7 +237,7 @@ async fn agreed(
         return Ok(());
     };
     let (outcome, summary) = declined.end("written", unseen, emitter).await;
-    let would = format!("{to_write} objects would be written; ");
+    let would = format!("{} would be written; ", counted(u64::try_from(to_write).unwrap_or(u64::MAX), "object"));
     let summary = if declined == Declined::DryRun { summary.after(&would) } else { summary };
     Err(Stop::unwritten(outcome, summary))
 }

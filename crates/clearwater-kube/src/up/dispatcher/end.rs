@@ -91,8 +91,9 @@ impl Dispatcher {
                 events,
                 logs: report.and_then(|r| r.log.clone()).into_iter().collect(),
             };
-            let causes =
-                vec![format!("not serving after {} s", self.context.options.timeout.as_secs()), unit.cause.clone()];
+            let mut causes = vec![format!("not serving after {}", seconds(self.context.options.timeout))];
+            // Where the time was up before anything was seen, there is no more to say.
+            causes.extend(Some(unit.cause.clone()).filter(|cause| !cause.is_empty()));
             let what = EventKind::Failed {
                 component: component.name().to_owned(),
                 failure: FailureKind::Deadline,
@@ -105,7 +106,10 @@ impl Dispatcher {
         }
         for component in self.units.components() {
             if self.units[component].phase == Phase::Waiting {
-                let because = format!("the time was up: {}", self.units[component].cause);
+                let because = match self.units[component].cause.as_str() {
+                    "" => "the time was up".to_owned(),
+                    cause => format!("the time was up: {cause}"),
+                };
                 let component = self.units[component].name().to_owned();
                 self.emitter.emit(EventKind::Skipped { component, because }).await;
             }
@@ -166,14 +170,15 @@ impl Dispatcher {
             .chain(self.repairs.refused())
             .collect();
         let all = self.units.len();
+        let serve = serving(stats.serving, all);
         let took = seconds(self.emitter.began().elapsed());
         let summary: Advice = match outcome {
-            Outcome::NothingToDo => format!("nothing to change: all {all} components serve ({took})").into(),
+            Outcome::NothingToDo => format!("nothing to change: {serve} ({took})").into(),
             Outcome::Done | Outcome::ChangesPending => {
                 let waiting = if pending.is_empty() { "" } else { "; changes wait" };
-                format!("{} of {all} components serve ({took}){waiting}", stats.serving).into()
+                format!("{serve} ({took}){waiting}").into()
             }
-            Outcome::NotReady => format!("not ready after {took}: {} of {all} components serve", stats.serving).into(),
+            Outcome::NotReady => format!("not ready after {took}: {serve}").into(),
             Outcome::Refused if self.repairs.is_refused() => {
                 "refused: what is broken was not repaired, because data would be lost".into()
             }
@@ -185,18 +190,39 @@ impl Dispatcher {
                 ),
                 Remedy::GoOn(Command::Up).after("see that nobody else brings this namespace up, then "),
             ),
-            Outcome::Failed => {
-                format!("failed: {} of {all} components serve, {} cannot", stats.serving, stats.failed).into()
-            }
+            Outcome::Failed => format!("failed: {serve}, {} cannot", stats.failed).into(),
             Outcome::CouldNotLook => {
                 Advice::new(self.seen.snapshot.unseen().unwrap_or_default(), Remedy::GoOn(Command::Up))
             }
-            _ => Advice::new(
-                format!("stopped: {} of {all} components serve, what was begun stands", stats.serving),
-                Remedy::GoOn(Command::Up),
-            ),
+            _ => Advice::new(format!("stopped: {serve}, what was begun stands"), Remedy::GoOn(Command::Up)),
         };
         let critical_path = self.critical_path();
         self.emitter.emit(EventKind::RunFinished { outcome, summary, stats, critical_path, pending }).await;
+    }
+}
+
+/// How many of a run's components serve, as a clause.
+fn serving(serving: u32, all: usize) -> String {
+    match all {
+        1 if serving == 1 => "the component serves".to_owned(),
+        1 => "the component does not serve".to_owned(),
+        _ => format!("{serving} of {all} components serve"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::serving;
+
+    #[test]
+    fn what_serves_is_a_clause() {
+        for (n, all, text) in [
+            (11, 11, "11 of 11 components serve"),
+            (3, 11, "3 of 11 components serve"),
+            (1, 1, "the component serves"),
+            (0, 1, "the component does not serve"),
+        ] {
+            assert_eq!(serving(n, all), text);
+        }
     }
 }

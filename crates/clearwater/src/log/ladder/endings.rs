@@ -522,3 +522,36 @@ fn what_logs_lack_that_were_cut_is_nobodys_failure() {
     // What began after it is judged.
     assert!(judged > 0);
 }
+
+/// A request that whoever asked still waits for when the logs are taken is nobody's failure, in the list as in the drawing; all
+/// others have the verdict that they have anyway.
+#[test]
+fn what_is_still_waited_for_is_nobodys_failure() {
+    let mut spared = 0;
+    for (rows, expected) in ENDINGS {
+        let records = logs(&planted(rows), 0).concat();
+        let latest = records.iter().map(|(_, time, _)| *time).max().unwrap();
+        let told_at = |after: SignedDuration| {
+            let mut sketch = Sketch::new([Traced::Call("c1@192.0.2.1".to_owned())]).taken(Some(latest + after));
+            let mut dialogs = Dialogs::new(None).taken(Some(latest + after));
+            for (lane, time, record) in &records {
+                let message = SipMessage::of(record).unwrap();
+                sketch.take(Logged { lane, component: "", time: *time, record }, Some(&message));
+                dialogs.take(*time, &message);
+            }
+            let drawn = verdict(&sketch.finish(|_| None));
+            let failed = |one: &Dialog| matches!(one.outcome(), DialogOutcome::Failed | DialogOutcome::Unanswered);
+            let listed = dialogs.finish().iter().filter(|one| failed(one)).count();
+            let told = drawn.split(", ").filter(|told| *told != "-").count();
+            assert_eq!(told, listed, "{rows}, after {after}: {drawn}");
+            drawn
+        };
+        assert_eq!(told_at(SignedDuration::from_secs(181)), *expected, "{rows}");
+        let now = told_at(SignedDuration::ZERO);
+        let (told, all) =
+            (now.split(", ").filter(|t| *t != "-").count(), expected.split(", ").filter(|t| *t != "-").count());
+        assert!(now.split(", ").all(|told| told == "-" || expected.contains(told)), "{rows}: {now}, not {expected}");
+        spared += all - told;
+    }
+    assert!(spared > 0);
+}

@@ -2,10 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use jiff::Timestamp;
-
 use super::{Ladder, LadderHop};
-use crate::log::ending::{Broken, Ending, Told};
+use crate::log::ending::{Broken, Cover, Ending, Lack, Told};
 use crate::text::Printable;
 
 /// How a request came to nothing.
@@ -121,17 +119,18 @@ struct Conversation<'l> {
 }
 
 impl<'l> Conversation<'l> {
-    fn failure(&self, cut: Option<Timestamp>) -> Option<CallFailure<'l>> {
+    fn failure(&self, cover: Cover) -> Option<CallFailure<'l>> {
         let (asked, how) = self.ending.broken()?;
         let number = asked.number.to_string();
         let is_asked = |hop: &LadderHop| hop.cseq.split_ascii_whitespace().eq([&*number, &*asked.method]);
         let mut all = self.transactions.iter();
         let one = all.find(|((tag, _), one)| **tag == asked.tag && one.hops.first().is_some_and(|hop| is_asked(hop)));
         let (_, one) = one?;
-        if self.ending.may_lack(asked, cut) {
-            return one.hops.first().map(|hop| CallFailure::Cut(hop));
+        match self.ending.lacks(asked, how, cover) {
+            Some(Lack::Beginning) => one.hops.first().map(|hop| CallFailure::Cut(hop)),
+            Some(Lack::Answer) => None,
+            None => one.failure(how),
         }
-        one.failure(how)
     }
 }
 
@@ -193,10 +192,10 @@ impl Ladder {
     /// [`Dialog::broken`](super::super::Dialog::broken) tells, and who broke it.
     ///
     /// What was challenged and tried again, what was tried again and went well, what one of several phones refused while
-    /// another answered, and what the caller gave up are no failures. For a timeout (408) it is the furthest request that nobody
+    /// another answered, what the caller gave up, and what was still waited for when the logs were taken ([`Sketch::taken`](super::Sketch::taken)) are no failures. For a timeout (408) it is the furthest request that nobody
     /// answered, and not the one who stopped waiting.
     pub fn failures(&self) -> Vec<CallFailure<'_>> {
-        self.conversations().iter().filter_map(|one| one.failure(self.cut)).collect()
+        self.conversations().iter().filter_map(|one| one.failure(self.cover)).collect()
     }
 
     /// The first of them.

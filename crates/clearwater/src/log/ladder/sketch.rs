@@ -11,7 +11,7 @@ use memchr::memmem;
 use super::lanes::{Columns, Names, short_names};
 use super::{Ladder, LadderHop, LadderNote, Logged, Logging, Traced, branch, causal, may_be_note};
 use crate::component::Component;
-use crate::log::ending::{depth, has_credentials, tag};
+use crate::log::ending::{Cover, depth, has_credentials, tag};
 use crate::log::identity::Identities;
 use crate::log::{Direction, Identity, Record, SipMessage};
 use crate::text::Printable;
@@ -40,7 +40,7 @@ pub struct Sketch {
     names: Names,
     place: usize,
     keeps_messages: bool,
-    cut: Option<Timestamp>,
+    cover: Cover,
 }
 
 impl Sketch {
@@ -48,7 +48,14 @@ impl Sketch {
     pub fn new(subjects: impl IntoIterator<Item = Traced>) -> Self {
         let drawn = |subject| Drawn { subject, hops: Vec::new(), parties: HashSet::new() };
         let all = subjects.into_iter().map(drawn).collect();
-        Self { all, lines: Vec::new(), names: Names::default(), place: 0, keeps_messages: false, cut: None }
+        Self {
+            all,
+            lines: Vec::new(),
+            names: Names::default(),
+            place: 0,
+            keeps_messages: false,
+            cover: Cover::default(),
+        }
     }
 
     /// The same, which keeps the whole of each message that is drawn, and not a few words of it.
@@ -60,7 +67,14 @@ impl Sketch {
     /// The same, of logs that were cut and hold all only from then on.
     #[must_use]
     pub fn cut(self, cut: Option<Timestamp>) -> Self {
-        Self { cut, ..self }
+        Self { cover: Cover { cut, ..self.cover }, ..self }
+    }
+
+    /// The same, of logs that were taken at that moment or later, while more was to come: what had waited for its answer for less
+    /// than RFC 3261 lets it is not unanswered.
+    #[must_use]
+    pub fn taken(self, taken: Option<Timestamp>) -> Self {
+        Self { cover: Cover { taken, ..self.cover }, ..self }
     }
 
     /// Takes a record, with the message that it is.
@@ -102,7 +116,7 @@ impl Sketch {
     /// The ladder of the first subject that has messages, or else of the last. `lane_of` names the column that an address
     /// (without its port) belongs to, where it is known; other peers are columns of their own.
     pub fn finish(self, lane_of: impl Fn(&str) -> Option<String>) -> Ladder {
-        let Self { all, mut lines, mut names, cut, .. } = self;
+        let Self { all, mut lines, mut names, mut cover, .. } = self;
         let last = all.len().saturating_sub(1);
         let chosen = all.into_iter().enumerate().find(|(n, drawn)| *n == last || !drawn.hops.is_empty());
         let Some((_, Drawn { subject, mut hops, parties })) = chosen else { return Ladder::default() };
@@ -116,7 +130,9 @@ impl Sketch {
         let parties = Identities::new(parties.into_iter().collect());
         let notes = notes(&lines, &hops, &subject, &parties, |lane| columns.program(lane));
         let (hops, notes) = causal::arrange(hops, notes);
-        let mut ladder = Ladder { hops, notes, cut, ..Ladder::default() };
+        let latest = hops.iter().map(|hop| hop.time).max();
+        cover.taken = cover.taken.max(cover.taken.and(latest));
+        let mut ladder = Ladder { hops, notes, cover, ..Ladder::default() };
         columns.name_peers(&mut ladder.hops, &mut ladder.legend);
         ladder.shorten();
         ladder.find_lanes();

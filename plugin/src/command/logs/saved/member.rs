@@ -142,7 +142,9 @@ impl Found {
     }
 
     fn look(&mut self, path: &Path, spool: &mut Spool) -> io::Result<()> {
-        let mut input = unpacked(Box::new(BufReader::with_capacity(ROOM, File::open(path)?)))?;
+        let file = File::open(path)?;
+        let is_file = file.metadata()?.is_file();
+        let mut input = unpacked(Box::new(BufReader::with_capacity(ROOM, file)))?;
         let first = match input.fill_buf() {
             Ok(first) => first,
             // What came before is found out when it is read.
@@ -150,13 +152,21 @@ impl Found {
             Err(error) => return Err(error),
         };
         if first.starts_with(ZIP) {
+            if !is_file {
+                let why = "it is a zip that comes through a pipe, and its end is read first: save it to a file";
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+            }
             return self.look_into_zip(path, spool);
         }
+        let mut room = MOST;
         if first.get(TAR.0..).is_none_or(|rest| !rest.starts_with(TAR.1)) {
+            if !is_file {
+                // What comes through a pipe comes once.
+                return self.take(spool.take(path.to_owned(), input, None, &mut room));
+            }
             self.members.push(Member { name: path.to_owned(), data: Data::File });
             return Ok(());
         }
-        let mut room = MOST;
         for entry in tar::Archive::new(input).entries()? {
             let entry = entry?;
             let (kind, length) = (entry.header().entry_type(), entry.size());

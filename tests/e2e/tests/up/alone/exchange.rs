@@ -89,7 +89,7 @@ fn leftovers(plugin: &Plugin) -> Result<()> {
     let old = ["subscriber", "create", "1999000007", "--account", &account, "--private-prefix", &prefix];
     plugin.run(&old)?.expect(0)?;
     let next = plugin.run(&["test", "--only", "options", "--transport", "tcp"])?.expect(0)?;
-    ensure!(next.err.contains("1 lines that earlier runs left behind"), "{}", next.err);
+    ensure!(next.err.contains("1 line that earlier runs left behind"), "{}", next.err);
     ensure!(lines(&prefix)? == 0 && lines(TEST_LINES)? == 2, "{} and {}", lines(&prefix)?, lines(TEST_LINES)?);
 
     // Calls at a rate.
