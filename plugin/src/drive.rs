@@ -1,5 +1,7 @@
 //! Runs a run: events to the reporter, signals and answers to the engine, the outcome to an exit code.
 
+use std::io;
+
 use clearwater::event::{CancelReason, Change, Event, EventKind, Operation, Outcome, Repair};
 use clearwater_kube::run::Run;
 
@@ -54,7 +56,7 @@ pub(crate) async fn drive<T>(
     let mut broken = None;
     loop {
         let event = tokio::select! {
-            event = run.events.recv() => event,
+            event = run.next() => event,
             reason = signals.next(), if ended.reason.is_none() => {
                 ended.reason = Some(reason);
                 run.handle.cancel(reason);
@@ -80,12 +82,12 @@ pub(crate) async fn drive<T>(
                 run.handle.answer(go_on);
             }
         }
-        if let EventKind::Asked { repair } = &event.what
+        if let EventKind::Asked { id, repair, .. } = &event.what
             && question.is_some()
         {
             reporter.rest();
             if let Ok(agreed) = agreed(repair, signals).await {
-                run.handle.consent(agreed);
+                run.handle.consent(*id, agreed);
             }
         }
         if let EventKind::RunFinished { outcome, .. } = &event.what {
@@ -98,7 +100,7 @@ pub(crate) async fn drive<T>(
     if let Some(error) = broken {
         return Err(error);
     }
-    let value = run.ended.await.map_err(|error| CliError::Runtime(error.into()))?;
+    let value = run.finished().await.map_err(|error| CliError::Runtime(io::Error::other(error)))?.value;
     let Ended { outcome, reason, events, value: () } = ended;
     Ok(Ended { outcome, reason, events, value })
 }
@@ -143,17 +145,9 @@ mod tests {
             Ok::<_, Infallible>(http::Response::new(Body::empty()))
         });
         let cluster = Cluster::new(kube::Client::new(service, "ims"), "ims");
-        let options = DownOptions {
-            only: Vec::new(),
-            now: false,
-            keep_config: false,
-            delete_namespace: false,
-            foreign: false,
-            timeout: Duration::from_secs(5),
-            ask: false,
-        };
+        let options = DownOptions::new().timeout(Duration::from_secs(5));
         let signals = Listener::silent().signals();
-        let error = drive(down(cluster, options), &mut Silent, None, &signals).await.unwrap_err();
+        let error = drive(down(&cluster, options), &mut Silent, None, &signals).await.unwrap_err();
         assert_eq!(error.exit_code(), exit::FAILURE);
         assert!(error.to_string().contains("panicked"), "{error}");
     }

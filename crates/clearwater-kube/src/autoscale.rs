@@ -1,12 +1,28 @@
 //! HorizontalPodAutoscalers for what may shrink at any moment: written, listed and removed.
+//!
+//! ```no_run
+//! # async fn example(cluster: clearwater_kube::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+//! use clearwater_kube::autoscale::{autoscale, list};
+//! use clearwater_kube::clearwater::component::Component;
+//! use clearwater_kube::clearwater::manifest::Elasticity;
+//!
+//! let bounds = Elasticity { min: 1, max: 5, cpu_percent: 60, up_window_seconds: 0, down_window_seconds: 300 };
+//! autoscale(&cluster, None, Component::Sprout, &bounds, false).await?;
+//! for one in list(&cluster).await?.autoscalers {
+//!     println!("{}: {} of {} to {}", one.name, one.current, one.min, one.max);
+//! }
+//! # Ok(()) }
+//! ```
 
 use clearwater::component::{Component, Release};
 use clearwater::event::Whose;
-use clearwater::manifest::{COMPONENT_LABEL, Elasticity, ElasticityError, MANAGED_BY, MANAGED_BY_LABEL, WorkloadKind};
+use clearwater::manifest::{
+    COMPONENT_LABEL, Elasticity, ElasticityError, MANAGED_BY, MANAGED_BY_LABEL, WorkloadKind, held,
+};
 use clearwater::remedy::{Remedied, Remedy};
 use clearwater::scale::{Refusal, check_autoscale};
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, StatefulSet};
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec};
 use k8s_openapi::api::core::v1::Container;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
@@ -174,13 +190,18 @@ fn is_ours(autoscaler: &HorizontalPodAutoscaler) -> bool {
 }
 
 fn is_of(autoscaler: &HorizontalPodAutoscaler, kind: WorkloadKind, name: &str) -> bool {
-    autoscaler.spec.as_ref().is_some_and(|s| s.scale_target_ref.kind == kind.name() && s.scale_target_ref.name == name)
+    held::<HorizontalPodAutoscalerSpec>(&autoscaler.spec)
+        .is_some_and(|s| s.scale_target_ref.kind == kind.name() && s.scale_target_ref.name == name)
 }
 
 /// Writes an autoscaler for each workload of a component, so that sprout's two of the classic release each have one.
 ///
 /// Everything is looked at first: the rules, the container's CPU request, other autoscalers, and whether anything
 /// measures pods. `dry_run` has the API server check what would be written.
+///
+/// # Errors
+/// What may not shrink at any moment, what is not there, bounds that make no sense, somebody else's autoscaler, or what
+/// the API server answered.
 pub async fn autoscale(
     cluster: &Cluster,
     release: Option<Release>,
@@ -269,6 +290,9 @@ async fn metrics(cluster: &Cluster, component: Component) -> Result<Option<Strin
 }
 
 /// The autoscalers that own workloads of components, whoever made them.
+///
+/// # Errors
+/// Where the workloads or the autoscalers could not be listed.
 pub async fn list(cluster: &Cluster) -> Result<Autoscalers, AutoscaleError> {
     let snapshot = snapshot(cluster).await?;
     let all = autoscalers(cluster).await?;
@@ -283,7 +307,7 @@ pub async fn list(cluster: &Cluster) -> Result<Autoscalers, AutoscaleError> {
 
 fn seen(component: Component, autoscaler: &HorizontalPodAutoscaler) -> ListedAutoscaler {
     let count = |n: Option<i32>| n.and_then(|n| u32::try_from(n).ok());
-    let spec = autoscaler.spec.as_ref();
+    let spec = held::<HorizontalPodAutoscalerSpec>(&autoscaler.spec);
     let status = autoscaler.status.as_ref();
     let target = spec.and_then(|s| {
         s.metrics.iter().flatten().find_map(|m| {
@@ -322,6 +346,9 @@ fn seen(component: Component, autoscaler: &HorizontalPodAutoscaler) -> ListedAut
 
 /// Removes the autoscalers of a component that this program made. Yields their names; the number of members stays as it
 /// is.
+///
+/// # Errors
+/// Where they could not be listed, are somebody else's, or could not be removed.
 pub async fn remove(cluster: &Cluster, component: Component) -> Result<Vec<String>, AutoscaleError> {
     let snapshot = snapshot(cluster).await?;
     let all = autoscalers(cluster).await?;
@@ -338,7 +365,9 @@ pub async fn remove(cluster: &Cluster, component: Component) -> Result<Vec<Strin
         .collect();
     if let Some(foreign) = owned.iter().find(|a| !is_ours(a)) {
         return Err(AutoscaleError::Owned {
-            workload: foreign.spec.as_ref().map(|s| s.scale_target_ref.name.clone()).unwrap_or_default(),
+            workload: held::<HorizontalPodAutoscalerSpec>(&foreign.spec)
+                .map(|s| s.scale_target_ref.name.clone())
+                .unwrap_or_default(),
             autoscaler: foreign.name_any(),
             namespace: cluster.namespace.clone(),
         });

@@ -2,6 +2,16 @@
 //! and what to do.
 //!
 //! What is unwell has been seen twice. What could not be looked at is a line of its own, and is never taken for well.
+//!
+//! ```no_run
+//! # async fn example(cluster: clearwater_kube::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+//! use clearwater_kube::check::{CheckOptions, check};
+//!
+//! for line in check(&cluster, &CheckOptions::new()).await?.lines() {
+//!     println!("{} {:?}: {} {}", line.id, line.status, line.title, line.detail);
+//! }
+//! # Ok(()) }
+//! ```
 
 mod facts;
 mod inside;
@@ -42,12 +52,22 @@ use crate::observe::snapshot::Snapshot;
 use crate::observe::subject::{Subjects, take_foreign, with_programs, zone_line};
 use crate::observe::unasked::Unasked;
 use crate::observe::{CouldNotLook, Subject, look};
+use crate::options::setters;
 
 /// The version of the format of [`Checks`].
 pub const VERSION: u32 = 1;
 
 /// What to look at, and for how long.
+///
+/// ```
+/// use clearwater::event::CheckId;
+/// use clearwater_kube::check::CheckOptions;
+///
+/// let options = CheckOptions::new().only([CheckId::Kernel, CheckId::Clock]).before();
+/// assert!(options.before);
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct CheckOptions {
     /// The deployment as it should be; without it, what is there is judged, and before there is one the default is.
     pub deployment: Option<Deployment>,
@@ -61,7 +81,31 @@ pub struct CheckOptions {
     pub timeout: Duration,
 }
 
+impl Default for CheckOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+setters! { CheckOptions {
+    /// The deployment as it should be.
+    some deployment: Deployment,
+    /// Nothing of a deployment is there yet.
+    flag before,
+    /// These checks alone.
+    each only: CheckId,
+    /// Not these.
+    each skip: CheckId,
+    /// How long the whole may take.
+    value timeout: Duration,
+} }
+
 impl CheckOptions {
+    /// Every check of what is there, within 20 seconds.
+    pub fn new() -> Self {
+        Self { deployment: None, before: false, only: Vec::new(), skip: Vec::new(), timeout: Duration::from_secs(20) }
+    }
+
     fn wants(&self, id: CheckId) -> bool {
         (self.only.is_empty() || self.only.contains(&id)) && !self.skip.contains(&id)
     }
@@ -131,8 +175,12 @@ impl Checks {
 }
 
 /// Looks, and again where something is unwell, until the same was seen twice or the time is up.
+///
+/// # Errors
+/// Where nothing of the namespace could be seen; what else could not be looked at is a line.
 pub async fn check(cluster: &Cluster, options: &CheckOptions) -> Result<Checks, CouldNotLook> {
     let at = Timestamp::now();
+    CouldNotLook::unless_of(cluster, options.deployment.as_ref())?;
     let until = Instant::now() + options.timeout;
     if options.before {
         let lines = match timeout(options.timeout, before(cluster, options).boxed()).await {

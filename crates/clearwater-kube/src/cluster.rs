@@ -1,6 +1,7 @@
 use std::error::Error;
 use std::time::Duration;
 
+use clearwater::config::{ConfigErrors, Deployment, DeploymentFile};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Preconditions};
@@ -60,6 +61,28 @@ impl Cluster {
     pub(crate) fn within(&self, limit: Duration) -> Self {
         let policy = self.policy.clone().no_longer_than(limit);
         Self::with_requests(self.bare.clone(), self.namespace.clone(), &policy)
+    }
+
+    /// Puts a deployment file on this namespace and checks it as a whole.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it: see [`DeploymentFile::deploy`].
+    pub fn deploy(&self, file: &DeploymentFile) -> Result<Deployment, ConfigErrors> {
+        file.deploy(&self.namespace)
+    }
+
+    /// Whether a deployment is of this namespace. What is about another one would look here and write there.
+    ///
+    /// # Errors
+    /// A text that names both.
+    pub(crate) fn is_of(&self, deployment: &Deployment) -> Result<(), String> {
+        if deployment.namespace() == self.namespace {
+            return Ok(());
+        }
+        let (here, there) = (&self.namespace, deployment.namespace());
+        Err(format!(
+            "the cluster's namespace is {here} and the deployment's is {there}: Cluster::deploy takes one for both"
+        ))
     }
 
     /// Another namespace of the same cluster, reached in the same way.

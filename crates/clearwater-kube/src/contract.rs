@@ -2,6 +2,15 @@
 //!
 //! One pod of each image is asked, over one shell; nothing is written there. What differs has been seen twice. What could
 //! not be looked at is never taken for what agrees.
+//!
+//! ```no_run
+//! # async fn example(cluster: clearwater_kube::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+//! use clearwater_kube::contract::{ContractOptions, contract};
+//!
+//! let asked = contract(&cluster, &ContractOptions::new()).await?;
+//! println!("{} claims, agrees: {}", asked.claims().count(), asked.agrees);
+//! # Ok(()) }
+//! ```
 
 mod claims;
 
@@ -24,6 +33,7 @@ use crate::cluster::Cluster;
 use crate::observe::snapshot::Snapshot;
 use crate::observe::subject::{Subjects, with_programs};
 use crate::observe::{CouldNotLook, Subject, look};
+use crate::options::setters;
 use crate::pod::object::pod_is_ready;
 use crate::pod::{AskError, OPEN, Script, Shell};
 
@@ -36,12 +46,33 @@ const ANSWER: Duration = Duration::from_secs(25);
 
 /// Who is asked, and for how long.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ContractOptions {
     /// The deployment as it should be; without it, what is there tells.
     pub deployment: Option<Deployment>,
     /// How long the whole may take.
     pub timeout: Duration,
 }
+
+impl ContractOptions {
+    /// Whoever is there, within a minute.
+    pub fn new() -> Self {
+        Self { deployment: None, timeout: Duration::from_secs(60) }
+    }
+}
+
+impl Default for ContractOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+setters! { ContractOptions {
+    /// The deployment as it should be.
+    some deployment: Deployment,
+    /// How long the whole may take.
+    value timeout: Duration,
+} }
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -181,8 +212,12 @@ fn asked(release: Release, subjects: &[Subject], snapshot: &Snapshot) -> Vec<Ask
 }
 
 /// Puts every claim to the pods.
+///
+/// # Errors
+/// Where nothing of the namespace could be seen; what a pod could not be asked is a claim that could not be looked at.
 pub async fn contract(cluster: &Cluster, options: &ContractOptions) -> Result<ContractReport, CouldNotLook> {
     let at = Timestamp::now();
+    CouldNotLook::unless_of(cluster, options.deployment.as_ref())?;
     let until = Instant::now() + options.timeout;
     let snapshot = look::snapshot(cluster, options.timeout / 2).await?;
     let Subjects { release, all, .. } = Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await;
@@ -361,7 +396,7 @@ mod tests {
                 "items": [pod("a", "one\u{1b}[2J", true)]})),
             _ => Some(json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": []})),
         });
-        let options = ContractOptions { deployment: None, timeout: Duration::from_secs(5) };
+        let options = ContractOptions::new().timeout(Duration::from_secs(5));
         let report = contract(&cluster, &options).await.unwrap();
         assert!(report.agrees && !report.complete && report.claims().count() > 15, "{report:?}");
         assert!(report.claims().all(|c| matches!(c.agreement, Agreement::CouldNotLook { .. })), "{report:?}");

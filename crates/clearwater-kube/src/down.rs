@@ -2,9 +2,19 @@
 //!
 //! Only what this program made is removed (see [`owner`](crate::owner)). What stood before is given back without this
 //! program's fields, and what other manifests made is left alone.
+//!
+//! ```no_run
+//! # async fn example(cluster: clearwater_kube::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+//! use clearwater_kube::down::{DownOptions, down};
+//!
+//! let end = down(&cluster, DownOptions::new().delete_namespace()).finished().await?;
+//! println!("{:?}: {}", end.outcome, end.summary);
+//! # Ok(()) }
+//! ```
 
 mod find;
 mod notice;
+mod options;
 mod pods;
 mod take;
 
@@ -26,31 +36,12 @@ use tower::BoxError;
 
 use self::find::{Deletion, Found, Others, find, others};
 use self::notice::{names_unseen, notices};
+pub use self::options::DownOptions;
 use self::take::{Removal, Removed, delete_namespace, take};
 use crate::cluster::{Cluster, FailedAt};
 use crate::dns;
 use crate::rights::{self, Task, grant};
-use crate::run::{Declined, Emitter, Run, Steering, checks, start, unless_cancelled};
-
-/// What `down` is to do.
-#[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
-pub struct DownOptions {
-    /// Only these components; all where it is empty.
-    pub only: Vec<Component>,
-    /// Whether pods are removed at once, without their pre-stop hooks.
-    pub now: bool,
-    /// Whether the configuration and the keys are kept.
-    pub keep_config: bool,
-    /// Whether the namespace is removed too.
-    pub delete_namespace: bool,
-    /// Whether the namespace is removed, without asking, where others have something in it.
-    pub foreign: bool,
-    /// How long the whole may take, without the time that a question stands open.
-    pub timeout: Duration,
-    /// Whether the run waits after [`Planned`](EventKind::Planned) until it is told to go on, where something would be done.
-    pub ask: bool,
-}
+use crate::run::{Declined, Emitter, Run, Steering, cancelled_as, checks, start, unless_cancelled};
 
 #[derive(Debug, Error)]
 enum DownError {
@@ -116,8 +107,9 @@ pub fn losses(release: Release, component: Component) -> Vec<&'static str> {
     entry(release, component).map(|e| e.data.iter().map(|d: &Data| d.what).collect()).unwrap_or_default()
 }
 
-/// Takes a deployment down.
-pub fn down(cluster: Cluster, options: DownOptions) -> Run {
+/// Takes a deployment down. Must be called inside of a tokio runtime: see [`Run`].
+pub fn down(cluster: &Cluster, options: DownOptions) -> Run {
+    let cluster = cluster.clone();
     start(move |emitter, steering| run(cluster, options, emitter, steering))
 }
 
@@ -142,7 +134,7 @@ async fn run(cluster: Cluster, options: DownOptions, mut emitter: Emitter, mut s
         ) => (Outcome::Refused, error.advice()),
         Err(error @ DownError::Cancelled(reason)) => {
             emitter.emit(EventKind::CancelRequested { reason }).await;
-            (Outcome::Cancelled, error.advice())
+            (cancelled_as(reason), error.advice())
         }
     };
     emitter.finish(outcome, summary, stats).await;

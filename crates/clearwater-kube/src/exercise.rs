@@ -4,6 +4,25 @@
 //! lead. So a phone speaks through a [`Tunnel`] in another pod of the deployment, or to an address as any phone outside
 //! would, which tries the exposure too. The pods of bono and sprout themselves are no place for a phone: what has their
 //! address they take for their own, and requests within a call for such a phone go astray.
+//!
+//! ```no_run
+//! # async fn example(
+//! #     cluster: clearwater_kube::Cluster,
+//! #     lines: &dyn clearwater_kube::exercise::LineSource,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//!
+//! use clearwater_kube::clearwater_sip::Transport;
+//! use clearwater_kube::clearwater_sip::case::{self, CaseTimes};
+//! use clearwater_kube::exercise::{Bonos, ExercisePlan, Via, exercise};
+//!
+//! let bonos = Bonos::find(&cluster, Via::Pod).await?;
+//! let cases: Vec<_> = case::all().collect();
+//! let times = CaseTimes { answer: Duration::from_secs(5), talk: Duration::from_secs(1) };
+//! let plan = ExercisePlan { cases: &cases, transports: &[Transport::Tcp], times, at_once: 1 };
+//! exercise(&bonos, lines, &plan, |outcome| println!("{}: {:?}", outcome.id, outcome.verdict)).await;
+//! # Ok(()) }
+//! ```
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -111,6 +130,9 @@ struct Bono {
 impl Bonos {
     /// Finds the bonos that are ready, and where phones may stand; with an address neither is needed. Before that it asks
     /// for every right that an exercise takes, lines included: without them nothing is begun.
+    ///
+    /// # Errors
+    /// A right that is missing, no bono that is ready, no pod to stand in, or pods that could not be listed.
     pub async fn find(cluster: &Cluster, via: Via) -> Result<Self, ExerciseError> {
         let (client, namespace) = (&cluster.client, &cluster.namespace);
         let missing = match via {

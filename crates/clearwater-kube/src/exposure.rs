@@ -1,5 +1,17 @@
 //! Where phones reach bono, which is their P-CSCF: at its pod, its node, or an address that leads to it, as the deployment
 //! file says.
+//!
+//! ```no_run
+//! # async fn example(cluster: clearwater_kube::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+//! use clearwater_kube::clearwater::config::DeploymentFile;
+//! use clearwater_kube::exposure::bono_addresses;
+//!
+//! let deployment = cluster.deploy(&DeploymentFile::default())?;
+//! for proxy in bono_addresses(&cluster, &deployment).await? {
+//!     println!("outbound proxy {proxy}");
+//! }
+//! # Ok(()) }
+//! ```
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

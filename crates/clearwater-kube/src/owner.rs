@@ -1,6 +1,17 @@
 //! Whose an object is: a mark that is set when this program makes one, and the API server's own record of who wrote what.
 //!
 //! Labels say nothing of that: `up` gives them to whatever it writes to, and anybody may write them into a manifest.
+//!
+//! ```no_run
+//! # async fn example(cluster: clearwater_kube::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+//! use clearwater_kube::k8s_openapi::api::apps::v1::Deployment;
+//! use clearwater_kube::kube::ResourceExt;
+//! use clearwater_kube::owner::{CREATED, ORIGIN_ANNOTATION};
+//!
+//! let sprout = cluster.api::<Deployment>().get("sprout").await?;
+//! println!("made by up: {}", sprout.annotations().get(ORIGIN_ANNOTATION).is_some_and(|by| by == CREATED));
+//! # Ok(()) }
+//! ```
 
 use clearwater::event::Whose;
 use clearwater::manifest::{MANAGED_BY, MANAGED_BY_LABEL};
@@ -33,7 +44,7 @@ pub(crate) fn has_our_label(meta: &ObjectMeta) -> bool {
 pub(crate) fn mark(whose: Whose) -> &'static str {
     match whose {
         Whose::Ours => CREATED,
-        Whose::Adopted | Whose::Foreign => ADOPTED,
+        _ => ADOPTED,
     }
 }
 
@@ -61,7 +72,7 @@ pub(crate) fn whose(meta: &ObjectMeta) -> Whose {
 pub(crate) fn whose_then(before: Option<&ObjectMeta>) -> Whose {
     match before.map(whose) {
         None | Some(Whose::Ours) => Whose::Ours,
-        Some(Whose::Adopted | Whose::Foreign) => Whose::Adopted,
+        Some(_) => Whose::Adopted,
     }
 }
 

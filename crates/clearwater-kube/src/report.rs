@@ -1,5 +1,17 @@
 //! What somebody else needs to find a fault who has no way to the cluster: objects, events, logs and what containers say,
 //! as files. Nothing is written to the cluster, secrets are left out, and what could not be had is listed.
+//!
+//! ```no_run
+//! # async fn example(cluster: clearwater_kube::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+//! use clearwater_kube::report::{ReportOptions, gather};
+//!
+//! let mut gathered = gather(&cluster, &ReportOptions::new()).await?;
+//! gathered.anonymize();
+//! for (path, bytes) in &gathered.files {
+//!     println!("{path}: {} bytes", bytes.len());
+//! }
+//! # Ok(()) }
+//! ```
 
 mod anonymize;
 mod messages;
@@ -25,6 +37,7 @@ use crate::kinds::{self, ObjectKind};
 use crate::observe::subject::{Subjects, with_programs};
 use crate::observe::unasked::Unasked;
 use crate::observe::{CouldNotLook, Subject, look};
+use crate::options::setters;
 use crate::pod::object::containers;
 use crate::pod::{OPEN, Script, Shell};
 
@@ -82,6 +95,7 @@ const LOG: &str = r#"(
 
 /// What to gather, and for how long.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ReportOptions {
     /// The deployment as it should be; without it, what is there tells.
     pub deployment: Option<Deployment>,
@@ -90,6 +104,28 @@ pub struct ReportOptions {
     /// How long the whole may take. What has not come by then is listed as lacking.
     pub timeout: Duration,
 }
+
+impl ReportOptions {
+    /// The last 512 KiB of each log, within a minute.
+    pub fn new() -> Self {
+        Self { deployment: None, limit: 512 << 10, timeout: Duration::from_secs(60) }
+    }
+}
+
+impl Default for ReportOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+setters! { ReportOptions {
+    /// The deployment as it should be.
+    some deployment: Deployment,
+    /// The last bytes of each log that are taken.
+    value limit: u64,
+    /// How long the whole may take.
+    value timeout: Duration,
+} }
 
 /// What was gathered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -202,7 +238,11 @@ impl Gathered {
 }
 
 /// Gathers everything that can be had in the time.
+///
+/// # Errors
+/// Where nothing of the namespace could be seen; what else could not be had is listed.
 pub async fn gather(cluster: &Cluster, options: &ReportOptions) -> Result<Gathered, CouldNotLook> {
+    CouldNotLook::unless_of(cluster, options.deployment.as_ref())?;
     let until = Instant::now() + options.timeout;
     let snapshot = look::snapshot(cluster, options.timeout / 2).await?;
     let subjects = Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await.all;

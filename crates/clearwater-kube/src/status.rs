@@ -3,6 +3,17 @@
 //! rights.
 //!
 //! A deployment is found by upstream's labels (`service: NAME`), so one that other manifests made is judged as well.
+//!
+//! ```no_run
+//! # async fn example(cluster: clearwater_kube::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+//! use clearwater_kube::status::{StatusOptions, status};
+//!
+//! let seen = status(&cluster, &StatusOptions::new()).await?;
+//! for one in &seen.components {
+//!     println!("{}: {:?} {}", one.component, one.health, one.problems.join("; "));
+//! }
+//! # Ok(()) }
+//! ```
 
 mod clean;
 mod settle;
@@ -34,19 +45,49 @@ use crate::observe::snapshot::Snapshot;
 use crate::observe::subject::{Subjects, take_foreign};
 use crate::observe::unasked::Unasked;
 use crate::observe::{CouldNotLook, Exits, MembersSeen, Observation, Subject, look};
+use crate::options::setters;
 use crate::pod::object::{own_container, pod_is_ready};
 
 /// The version of the format of [`Status`].
 pub const VERSION: u32 = 1;
 
 /// What to look at, and for how long.
+///
+/// ```
+/// use std::time::Duration;
+/// use clearwater_kube::status::StatusOptions;
+///
+/// let options = StatusOptions::new().timeout(Duration::from_secs(5));
+/// assert!(options.deployment.is_none());
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct StatusOptions {
     /// The deployment as it should be; without it, what is there is judged.
     pub deployment: Option<Deployment>,
     /// How long the whole may take. What has not answered by then is told so.
     pub timeout: Duration,
 }
+
+impl StatusOptions {
+    /// What is there, within ten seconds.
+    pub fn new() -> Self {
+        Self { deployment: None, timeout: Duration::from_secs(10) }
+    }
+}
+
+impl Default for StatusOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+setters! { StatusOptions {
+    /// The deployment as it should be.
+    some deployment: Deployment,
+    /// How long the whole may take.
+    value timeout: Duration,
+} }
 
 /// How far a component is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -177,8 +218,12 @@ pub fn schema() -> serde_json::Value {
 
 /// Looks, and where something is wrong looks at that once more before it is said: an answer that is lost once is not a
 /// component that is unwell.
+///
+/// # Errors
+/// Where nothing of the namespace could be seen; what else could not be asked is told with its component.
 pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status, CouldNotLook> {
     let at = Timestamp::now();
+    CouldNotLook::unless_of(cluster, options.deployment.as_ref())?;
     let until = Instant::now() + options.timeout;
     let mut snapshot = look::first(cluster, options.timeout).await?;
     let mut foreign = take_foreign(&mut snapshot);

@@ -43,3 +43,8 @@ use reply::uri_of;
 pub use suspect::{Suspect, suspect_of};
 pub use transcript::{Heading, Transcript, TranscriptEntry, together};
 pub use way::{Ends, Way};
+
+/// What README.md shows.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -18,7 +18,17 @@
 //! * [`event`]: what happens during a run, as types that a program can read without a cluster client.
 //! * [`svg`]: pictures, element by element.
 //! * [`text`]: what others wrote, made safe to show.
+//! * [`yaml`]: YAML as kubectl reads it.
+//!
+//! # Features
+//!
+//! * `manifest` (default): Kubernetes objects, as types of [`k8s_openapi`]. Which version of Kubernetes these are of is
+//!   chosen by the program that embeds this: it names k8s-openapi with one of its features, such as `latest`.
+//! * `schema` (default): implementations of schemars' `JsonSchema`, and the schema of [`event`]s.
+//!
+//! Without them the graph, names in DNS, the deployment file, logs and events remain, and k8s-openapi is not built.
 #![forbid(unsafe_code)]
+#![warn(clippy::missing_errors_doc)]
 
 pub mod component;
 pub mod config;
@@ -26,6 +36,7 @@ pub mod dns;
 pub mod event;
 mod labels;
 pub mod log;
+#[cfg(feature = "manifest")]
 pub mod manifest;
 mod names;
 pub mod order;
@@ -36,3 +47,11 @@ pub mod subscriber;
 pub mod svg;
 pub mod text;
 pub mod yaml;
+
+#[cfg(feature = "manifest")]
+pub use k8s_openapi;
+
+/// What README.md shows.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -3,11 +3,12 @@
 use thiserror::Error;
 
 /// Gives an enum `ALL`, `name` and `Display`; and `FromStr` with [`UnknownName`] where
-/// the kind of the thing is said. For the crates of this workspace alone: no promise is made of it.
+/// the kind of the thing is said. What stands after a semicolon has a name and is none of them: what a newer version wrote.
+/// For the crates of this workspace alone: no promise is made of it.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! named {
-    ($(#[$doc:meta])* $type:ident { $($variant:ident = $name:literal),+ $(,)? }) => {
+    ($(#[$doc:meta])* $type:ident { $($variant:ident = $name:literal),+ $(,)? $(; $unknown:ident = $said:literal)? }) => {
         impl $type {
             /// All of them, in listing order.
             pub const ALL: [Self; [$($name),+].len()] = [$(Self::$variant),+];
@@ -15,7 +16,8 @@ macro_rules! named {
             $(#[$doc])*
             pub const fn name(self) -> &'static str {
                 match self {
-                    $(Self::$variant => $name),+
+                    $(Self::$variant => $name,)+
+                    $(Self::$unknown => $said,)?
                 }
             }
         }
@@ -26,8 +28,10 @@ macro_rules! named {
             }
         }
     };
-    ($(#[$doc:meta])* $type:ident, $what:literal { $($variant:ident = $name:literal),+ $(,)? }) => {
-        $crate::named!($(#[$doc])* $type { $($variant = $name),+ });
+    ($(#[$doc:meta])* $type:ident, $what:literal {
+        $($variant:ident = $name:literal),+ $(,)? $(; $unknown:ident = $said:literal)?
+    }) => {
+        $crate::named!($(#[$doc])* $type { $($variant = $name),+ $(; $unknown = $said)? });
 
         impl std::str::FromStr for $type {
             type Err = $crate::component::UnknownName;

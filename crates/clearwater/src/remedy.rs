@@ -25,6 +25,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
+#[cfg(feature = "schema")]
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -417,6 +418,7 @@ pub trait Remedied: std::error::Error {
     }
 }
 
+#[cfg(feature = "schema")]
 macro_rules! schema_of_a_text {
     ($($type:ty: $name:literal),*) => {$(
         impl JsonSchema for $type {
@@ -435,4 +437,5 @@ macro_rules! schema_of_a_text {
     )*};
 }
 
+#[cfg(feature = "schema")]
 schema_of_a_text!(Remedy: "Remedy", Advice: "Advice");

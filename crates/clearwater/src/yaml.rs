@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -33,7 +34,8 @@ pub struct YamlError {
 }
 
 /// A position in a text. Both figures count from 1, columns in characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Position {
     /// The line.
     pub line: u32,
@@ -108,12 +110,18 @@ fn within_size(text: &str) -> Result<(), YamlError> {
 }
 
 /// Reads a text of one document.
+///
+/// # Errors
+/// What is not YAML of that shape, or larger than the limits.
 pub fn read_one<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
     within_size(text)?;
     Ok(serde_saphyr::from_str_with_options(text, options(MAX_DEPTH))?)
 }
 
 /// Writes one document, with a newline at its end and without a document marker.
+///
+/// # Errors
+/// A text that YAML cannot hold.
 pub fn write_one<T: Serialize + ?Sized>(value: &T) -> Result<String, YamlError> {
     let failed = |e: &dyn fmt::Display| YamlError { message: format!("cannot be written: {e}"), place: None };
     // kubectl refuses a block scalar whose first line begins with a tab, so texts with such a string are written with
@@ -140,6 +148,9 @@ fn to_string<T: Serialize + ?Sized>(
 }
 
 /// Writes documents one after the other, each after a `---` line but the first.
+///
+/// # Errors
+/// A text that YAML cannot hold.
 pub fn write_many<T: Serialize>(values: &[T]) -> Result<String, YamlError> {
     let documents = values.iter().map(write_one).collect::<Result<Vec<_>, _>>()?;
     Ok(documents.join("---\n"))

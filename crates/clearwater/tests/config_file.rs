@@ -462,3 +462,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_file_that_was_built_in_code_is_checked_as_one_that_was_read() {
+    let sprout = ComponentOverrides { replicas: Some(0), log_level: Some(6), ..ComponentOverrides::default() };
+    let components = [(Component::Sprout, sprout)].into();
+    let file = DeploymentFile { log_level: Some(9), components, ..DeploymentFile::default() };
+    let errors = file.deploy("ims").unwrap_err().to_string();
+    for wrong in [
+        "logLevel: 9 is out of range; allowed: 0 to 5",
+        "components.sprout.replicas: 0 is out of range; allowed: 1 to 1000",
+        "components.sprout.logLevel: 6 is out of range; allowed: 0 to 5",
+    ] {
+        assert!(errors.contains(wrong), "{errors}");
+    }
+    let read: DeploymentFile = serde_json::from_str(r#"{"apiVersion": "clearwater/v1", "logLevel": 9}"#).unwrap();
+    assert!(read.deploy("ims").is_err());
+}

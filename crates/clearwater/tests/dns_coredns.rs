@@ -124,7 +124,7 @@ fn corefile_lines_are_answered_as_the_records_say() {
             services.insert(name.clone(), ttl, data.clone());
         }
     }
-    fs::write(dir.path().join("zone"), services.loadable(&"svc.cluster.local".parse().unwrap())).unwrap();
+    fs::write(dir.path().join("zone"), services.loadable(&"svc.cluster.local".parse().unwrap(), 1)).unwrap();
     let mut all = rules(&d).unwrap();
     all.merge(client_rules(&d).unwrap().unwrap());
     let port = free_port();

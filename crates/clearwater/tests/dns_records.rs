@@ -408,7 +408,8 @@ proptest! {
             return Ok(());
         }
         let origin = HickoryName::from_ascii("x.").unwrap();
-        let text = zone.loadable(&name("x"));
+        let text = zone.loadable(&name("x"), 7);
+        prop_assert_eq!(text.parse::<Zone>().unwrap(), zone.clone());
         let parser = hickory_proto::serialize::txt::Parser::new(&text, None, Some(origin));
         let (_, sets) = parser.parse().unwrap_or_else(|e| panic!("{e}\n{text}"));
         let mut found = BTreeSet::new();

@@ -1,10 +1,10 @@
 //! The programs in `examples/` say what they said before.
 
-#[path = "../../../examples/shared_config.rs"]
+#[path = "../examples/shared_config.rs"]
 mod shared_config;
-#[path = "../../../examples/start_plan.rs"]
+#[path = "../examples/start_plan.rs"]
 mod start_plan;
-#[path = "../../../examples/zone_file.rs"]
+#[path = "../examples/zone_file.rs"]
 mod zone_file;
 
 #[test]

@@ -5,11 +5,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::build::Features;
+use crate::embed;
 use crate::steps::{Step, Steps};
 use crate::tools::{CARGO_DENY, servers};
 
 /// The crates whose documentation is a product.
-const DOCUMENTED: [&str; 6] = ["-p", "clearwater", "-p", "clearwater-kube", "-p", "kubectl-clearwater"];
+const DOCUMENTED: [&str; 8] =
+    ["-p", "clearwater", "-p", "clearwater-kube", "-p", "clearwater-sip", "-p", "kubectl-clearwater"];
 
 /// Runs the checks.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
@@ -39,6 +41,7 @@ pub(crate) fn all(steps: &mut Steps) -> anyhow::Result<()> {
         test = test.env("PATH", path);
     }
     steps.run([test])?;
+    embed::check(steps)?;
     let deny = CARGO_DENY.program()?;
     steps.run([Step::new("lint", deny, &["--log-level", "error", "check", "bans", "licenses", "sources"])])
 }

@@ -5,6 +5,7 @@ mod check;
 mod cluster;
 mod contract;
 mod demo;
+mod embed;
 mod prove;
 mod standins;
 mod steps;

@@ -74,13 +74,7 @@ fn ids() -> impl clap::builder::TypedValueParser<Value = CheckId> {
 impl Check {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
         if self.all_namespaces {
-            let options = CheckOptions {
-                deployment: None,
-                before: false,
-                only: self.only,
-                skip: self.skip,
-                timeout: self.timeout,
-            };
+            let options = CheckOptions::new().only(self.only).skip(self.skip).timeout(self.timeout);
             let look = |cluster| async {
                 let cluster = cluster;
                 let mut seen = check(&cluster, &options).await.map_err(|error| error.to_string())?;
@@ -92,15 +86,13 @@ impl Check {
         let file = FileArgs::named(self.filename);
         let (deployment, namespace) = file.deployment_or_namespace(context, self.output.is_none())?;
         if self.images {
-            return images::run(
-                context,
-                namespace,
-                &ContractOptions { deployment, timeout: self.timeout },
-                self.output,
-            );
+            let mut options = ContractOptions::new().timeout(self.timeout);
+            options.deployment = deployment;
+            return images::run(context, namespace, &options, self.output);
         }
-        let options =
-            CheckOptions { deployment, before: self.before, only: self.only, skip: self.skip, timeout: self.timeout };
+        let mut options = CheckOptions::new().only(self.only).skip(self.skip).timeout(self.timeout);
+        options.deployment = deployment;
+        options.before = self.before;
         let signals = context.signals();
         let mut seen = block_on(unless_ended(&signals, async {
             let cluster = context.connection().cluster(namespace).await?;
@@ -156,6 +148,7 @@ fn row(line: &CheckLine) -> String {
         CheckStatus::Skipped | CheckStatus::Unseen => (WARN, "unseen"),
         CheckStatus::Warning => (WARN, "warning"),
         CheckStatus::Failed | CheckStatus::Refused => (BAD, "failed"),
+        _ => (WARN, "unknown"),
     };
     let mut text = format!("  {style}{mark:<8}{style:#} {DIM}{:<15}{DIM:#} {}", line.id, plain(&line.title));
     if !line.detail.is_empty() {

@@ -32,18 +32,16 @@ impl Diff {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
         let deployment = self.file.deployment(context, self.output.is_none())?;
         let namespace = deployment.namespace().to_owned();
-        let options = UpOptions {
-            policy: self.scope.order,
-            only: self.scope.only,
-            skip: self.scope.skip,
-            dry_run: true,
-            create_namespace: true,
-            ..UpOptions::new(deployment)
-        };
+        let options = UpOptions::new(deployment)
+            .policy(self.scope.order)
+            .only(self.scope.only)
+            .skip(self.scope.skip)
+            .dry_run()
+            .create_namespace();
         let mut reporter = choose(self.output);
         let signals = context.signals();
         let ended = block_on(async {
-            drive(up(context.connection().cluster(namespace).await?, options), reporter.as_mut(), None, &signals).await
+            drive(up(&context.connection().cluster(namespace).await?, options), reporter.as_mut(), None, &signals).await
         })?;
         let code = ended.code();
         let planned = ended.events.iter().find_map(|e| match &e.what {

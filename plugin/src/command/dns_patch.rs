@@ -128,17 +128,15 @@ impl DnsPatch {
             ));
         }
         let deployment = self.file.deployment(context, self.output.and_then(Output::format).is_none())?;
-        let options = DnsOptions {
-            backend: Some(self.backend),
-            action: if self.remove { DnsAction::Remove } else { DnsAction::Put },
-            clients: self.clients,
-            restart: self.restart_dns,
-            timeout: self.timeout,
-            etcd: self.etcd.access()?,
-            dry_run: self.dry_run,
-            ask: !self.yes && !self.dry_run,
-            ..DnsOptions::new(deployment.clone())
-        };
+        let mut options = DnsOptions::new(deployment.clone())
+            .backend(self.backend)
+            .action(if self.remove { DnsAction::Remove } else { DnsAction::Put })
+            .etcd(self.etcd.access()?);
+        options.clients = self.clients;
+        options.restart = self.restart_dns;
+        options.timeout = self.timeout;
+        options.dry_run = self.dry_run;
+        options.ask = !self.yes && !self.dry_run;
         let signals = context.signals();
         block_on(async {
             let cluster = context.connection().cluster(deployment.namespace()).await?;
@@ -187,7 +185,7 @@ impl DnsPatch {
             Some(_) => CliError::Connection(advice::said(&error)),
             None => error.into(),
         };
-        let plan = plan(cluster, &DnsOptions { restart: true, ..options.clone() }).await.map_err(could_not_look)?;
+        let plan = plan(cluster, &options.clone().restart()).await.map_err(could_not_look)?;
         let findings = check(cluster, &options.deployment, &plan).await.map_err(could_not_look)?;
         let (outcome, code) = match (findings.problems.is_empty(), findings.unasked.is_empty()) {
             (false, _) => (PatchOutcome::Stale, exit::PENDING),
@@ -217,7 +215,7 @@ impl DnsPatch {
         let ask = |all: &[Change]| format!("Write {}? [y/N] ", all.first().map_or("it", |c| c.object.as_str()));
         let question = options.ask.then_some(ConsentQuestion { ask: &ask, yes: "y" });
         let mut steps = Steps { quiet: options.dry_run };
-        let ended = drive(patch(cluster, options), &mut steps, question, signals).await?;
+        let ended = drive(patch(&cluster, options), &mut steps, question, signals).await?;
         let Patched { plan, proof } = match ended.value {
             Ok(patched) => patched,
             Err(error @ DnsError::Interrupted { .. }) => {

@@ -58,21 +58,18 @@ pub(crate) struct Down {
 impl Down {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
         let namespace = self.place.namespace(context, self.output.is_none())?;
-        let options = DownOptions {
-            only: self.only.clone(),
-            now: self.now,
-            keep_config: self.keep_config,
-            delete_namespace: self.delete_namespace,
-            foreign: self.foreign,
-            timeout: self.timeout,
-            ask: !self.yes,
-        };
+        let mut options = DownOptions::new().only(self.only.clone()).timeout(self.timeout);
+        options.now = self.now;
+        options.keep_config = self.keep_config;
+        options.delete_namespace = self.delete_namespace;
+        options.foreign = self.foreign;
+        options.ask = !self.yes;
         let mut reporter = choose(self.output);
         let ask = |all: &[Change]| warning(all, &namespace, self.now);
         let question = options.ask.then_some(ConsentQuestion { ask: &ask, yes: &namespace });
         let signals = context.signals();
         let ended = block_on(async {
-            let run = down(context.connection().cluster(namespace.clone()).await?, options);
+            let run = down(&context.connection().cluster(namespace.clone()).await?, options);
             drive(run, reporter.as_mut(), question, &signals).await
         })?;
         Ok(ended.code())

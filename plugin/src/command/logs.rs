@@ -181,7 +181,7 @@ impl Logs {
         let signals = context.signals();
         block_on_two(async {
             let cluster = context.connection().cluster(namespace).await?;
-            let mut stream = self.selection.read(cluster.clone(), &self.components, follow, span.from);
+            let mut stream = self.selection.read(&cluster, &self.components, follow, span.from);
             let deadline = ends.map(|to| {
                 let wait = Duration::try_from(to.duration_since(Timestamp::now())).unwrap_or_default();
                 Instant::now() + wait + self.selection.window + Duration::from_secs(1)

@@ -134,17 +134,15 @@ impl Report {
         deployment: Option<Deployment>,
     ) -> Result<Gathered, CliError> {
         let cluster = context.connection().cluster(namespace.to_owned()).await?;
-        let options = ReportOptions { deployment: deployment.clone(), limit: self.limit, timeout: self.timeout };
+        let mut options = ReportOptions::new().limit(self.limit).timeout(self.timeout);
+        options.deployment.clone_from(&deployment);
         let within = self.timeout.min(Duration::from_secs(20));
-        let checks = CheckOptions {
-            deployment: deployment.clone(),
-            before: false,
-            only: Vec::new(),
-            skip: Vec::new(),
-            timeout: within,
-        };
-        let claims = ContractOptions { deployment: deployment.clone(), timeout: self.timeout };
-        let state = StatusOptions { deployment, timeout: within };
+        let mut checks = CheckOptions::new().timeout(within);
+        checks.deployment.clone_from(&deployment);
+        let mut claims = ContractOptions::new().timeout(self.timeout);
+        claims.deployment.clone_from(&deployment);
+        let mut state = StatusOptions::new().timeout(within);
+        state.deployment = deployment;
         let (gathered, checks, images, state) = futures::join!(
             gather(&cluster, &options),
             check(&cluster, &checks),

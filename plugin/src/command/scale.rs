@@ -78,14 +78,11 @@ impl Scale {
                 ));
             }
         }
-        let options = ScaleOptions {
-            targets,
-            deployment,
-            timeout: self.timeout,
-            dry_run: self.dry_run,
-            mark_failed: self.mark_failed,
-            ask: !self.yes && !self.dry_run,
-        };
+        let mut options = ScaleOptions::new(targets).timeout(self.timeout);
+        options.deployment = deployment;
+        options.dry_run = self.dry_run;
+        options.mark_failed = self.mark_failed;
+        options.ask = !self.yes && !self.dry_run;
         // The steps are the result of a dry run, and told once.
         let mut reporter = WithoutSteps { inner: choose(self.output), quiet: self.dry_run && self.output.is_none() };
         let ask = |all: &[Change]| {
@@ -100,7 +97,7 @@ impl Scale {
         let question = options.ask.then_some(ConsentQuestion { ask: &ask, yes: "y" });
         let signals = context.signals();
         let ended = block_on(async {
-            drive(scale(context.connection().cluster(namespace).await?, options), &mut reporter, question, &signals)
+            drive(scale(&context.connection().cluster(namespace).await?, options), &mut reporter, question, &signals)
                 .await
         })?;
         if reporter.quiet {

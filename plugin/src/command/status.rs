@@ -70,14 +70,15 @@ impl Status {
         if self.all_namespaces {
             let timeout = self.timeout;
             let look = |cluster| async move {
-                let options = StatusOptions { deployment: None, timeout };
+                let options = StatusOptions::new().timeout(timeout);
                 status(&cluster, &options).await.map_err(|error| error.to_string())
             };
             return everywhere::run(context, HEAD_EVERYWHERE, (timeout, self.output), look, place);
         }
         let file = FileArgs::named(self.filename.clone());
         let (deployment, namespace) = file.deployment_or_namespace(context, self.output.is_none())?;
-        let options = StatusOptions { deployment, timeout: self.timeout };
+        let mut options = StatusOptions::new().timeout(self.timeout);
+        options.deployment = deployment;
         let signals = context.signals();
         block_on(unless_ended(&signals, async {
             let cluster = context.connection().cluster(namespace).await?;

@@ -105,20 +105,18 @@ pub(crate) struct Up {
 impl Up {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
         let deployment = self.file.deployment(context, self.output.is_none())?;
-        let options = UpOptions {
-            policy: self.scope.order,
-            only: self.scope.only.clone(),
-            skip: self.scope.skip.clone(),
-            skip_checks: self.skip_check.clone(),
-            timeout: self.timeout,
-            create_namespace: self.create_namespace,
-            dry_run: self.dry_run,
-            force_conflicts: self.force_conflicts,
-            replace_stores: self.replace_stores,
-            accept_loss: self.accept_loss,
-            ask: !self.yes && !self.dry_run,
-            ..UpOptions::new(deployment.clone())
-        };
+        let mut options = UpOptions::new(deployment.clone())
+            .policy(self.scope.order)
+            .only(self.scope.only.clone())
+            .skip(self.scope.skip.clone())
+            .skip_checks(self.skip_check.clone())
+            .timeout(self.timeout);
+        options.create_namespace = self.create_namespace;
+        options.dry_run = self.dry_run;
+        options.force_conflicts = self.force_conflicts;
+        options.replace_stores = self.replace_stores;
+        options.accept_loss = self.accept_loss;
+        options.ask = !self.yes && !self.dry_run;
         let mut reporter = choose(self.output);
         let ask = |all: &[clearwater::event::Change]| {
             let fresh = all.iter().all(|c| c.operation == Operation::Create);
@@ -129,7 +127,7 @@ impl Up {
         let signals = context.signals();
         let ended = block_on(async {
             let cluster = context.connection().cluster(deployment.namespace()).await?;
-            let ended = drive(up(cluster.clone(), options), reporter.as_mut(), question, &signals).await?;
+            let ended = drive(up(&cluster, options), reporter.as_mut(), question, &signals).await?;
             let serves = matches!(ended.outcome, Outcome::Done | Outcome::NothingToDo | Outcome::ChangesPending);
             if self.output.is_none() && serves && self.scope.only.is_empty() {
                 let looked = timeout(LOOK, bono_addresses(&cluster, &deployment)).await;

@@ -35,6 +35,7 @@ pub(super) fn check(line: &CheckLine) -> String {
         CheckStatus::Warning => (WARN, "warning"),
         CheckStatus::Failed => (BAD, "failed"),
         CheckStatus::Refused => (BAD, "refused"),
+        _ => (WARN, "unknown"),
     };
     let detail = if line.detail.is_empty() { String::new() } else { format!(": {}", plain(&line.detail)) };
     let mut text = format!("  {style}{mark:<8}{style:#} {}{detail}", line.title);
@@ -54,11 +55,12 @@ pub(crate) fn changes(changes: &[Change]) -> String {
             Operation::Delete => (BAD, "delete"),
             Operation::Restore => (WARN, "give back"),
             Operation::Keep => continue,
+            _ => (WARN, "unknown"),
         };
         let whose = match change.whose {
-            Whose::Ours => "",
             Whose::Adopted => " (stood before up)",
             Whose::Foreign => " (not of this deployment)",
+            _ => "",
         };
         let _ = writeln!(text, "{style}{word}{style:#} {}{whose}", change.object);
         for line in change.diff.lines() {
@@ -212,7 +214,7 @@ pub(crate) fn line(what: &EventKind) -> Option<String> {
                 repair.component, repair.object, repair.action, repair.because
             )
         }
-        EventKind::Asked { repair } => {
+        EventKind::Asked { repair, .. } => {
             format!(
                 "{BAD}{}: broken, and repairing it costs data{BAD:#}: {}: {}, because {}",
                 repair.component,

@@ -1,4 +1,22 @@
 //! What applying a deployment would do to each object, and doing it: server-side apply with one field manager.
+//!
+//! ```no_run
+//! # async fn example(cluster: clearwater_kube::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use clearwater_kube::apply::{apply, plan};
+//! use clearwater_kube::clearwater::config::DeploymentFile;
+//! use clearwater_kube::clearwater::manifest::{Inputs, render};
+//!
+//! let deployment = cluster.deploy(&DeploymentFile::default())?;
+//! let manifest = render(&deployment, &Inputs::default())?;
+//! let until = tokio::time::Instant::now() + Duration::from_secs(60);
+//! for planned in plan(&cluster, manifest.items(), true, false).await {
+//!     let planned = planned?;
+//!     println!("{}: {:?}\n{}", planned.name(), planned.operation, planned.diff);
+//!     apply(&cluster, &planned, false, until).await?;
+//! }
+//! # Ok(()) }
+//! ```
 
 pub(crate) mod checks;
 mod name_servers;
@@ -341,6 +359,9 @@ pub(crate) async fn apply_now(cluster: &Cluster, object: &Object) -> Result<(), 
 
 /// Carries a plan for one object out, and yields the object as it was written, or `None` where there was nothing to
 /// write. Trouble that may pass is borne until the deadline.
+///
+/// # Errors
+/// Who owns a field in another way, what the API server refuses, or that it could not be asked by `until`.
 pub async fn apply(
     cluster: &Cluster,
     planned: &Planned,

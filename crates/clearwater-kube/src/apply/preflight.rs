@@ -14,8 +14,9 @@ use clearwater::component::Component;
 use clearwater::config::Deployment;
 use clearwater::dns::corefile::Corefile;
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
-use clearwater::manifest::{self, MANAGED_BY, MANAGED_BY_LABEL, PodSecurity, SERVICE_LABEL};
+use clearwater::manifest::{self, MANAGED_BY, MANAGED_BY_LABEL, PodSecurity, SERVICE_LABEL, held};
 use clearwater::remedy::{Permission, Remedy};
+use k8s_openapi::api::apps::v1::{DeploymentSpec, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{Namespace, Pod, PodTemplateSpec};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, ResourceExt};
@@ -132,12 +133,16 @@ fn foreign_workloads(scope: &Scope, standing: &LiveState) -> BTreeSet<String> {
     let deployments = standing
         .deployments
         .iter()
-        .filter(|(_, o)| taken(o.spec.as_ref().map(|s| &s.template)) && !owner::has_our_label(&o.metadata))
+        .filter(|(_, o)| {
+            taken(held::<DeploymentSpec>(&o.spec).map(|s| &s.template)) && !owner::has_our_label(&o.metadata)
+        })
         .map(|(name, _)| format!("deployment/{name}"));
     let sets = standing
         .stateful_sets
         .iter()
-        .filter(|(_, o)| taken(o.spec.as_ref().map(|s| &s.template)) && !owner::has_our_label(&o.metadata))
+        .filter(|(_, o)| {
+            taken(held::<StatefulSetSpec>(&o.spec).map(|s| &s.template)) && !owner::has_our_label(&o.metadata)
+        })
         .map(|(name, _)| format!("statefulset/{name}"));
     // Taking its selector over would point whoever uses it at our pods.
     let services = standing

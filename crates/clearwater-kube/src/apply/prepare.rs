@@ -7,13 +7,13 @@ use clearwater::component::{Component, Rule};
 use clearwater::config::{Deployment, KeyPolicy, Keys};
 use clearwater::event::{Change, CheckId, CheckLine, CheckStatus, PlannedComponent, PlannedGate};
 use clearwater::manifest::{
-    self, Balance, Inputs, Item, ItemOwner, KEYS_SECRET, ManifestError, PodSecurity, ServicesFirst, balance,
+    self, Balance, Inputs, Item, ItemOwner, KEYS_SECRET, ManifestError, PodSecurity, ServicesFirst, balance, held,
     provisional, services_first, workloads,
 };
 use clearwater::order::{Graph, NAMES, OrderError, Policy, StartPlan};
 use clearwater::remedy::{Advice, Remedied, Remedy};
 use futures::FutureExt;
-use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, StatefulSet};
+use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, DeploymentSpec, StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{Namespace, Secret, Service};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::ListParams;
@@ -119,13 +119,16 @@ impl LiveState {
     /// The count that a workload of this name has.
     fn replicas(&self, name: &str) -> Option<u32> {
         let of = |replicas: Option<i32>| u32::try_from(replicas.unwrap_or(1)).unwrap_or(0);
-        let deployment = self.deployments.get(name).and_then(|d| d.spec.as_ref()).map(|s| of(s.replicas));
-        deployment.or_else(|| self.stateful_sets.get(name).and_then(|d| d.spec.as_ref()).map(|s| of(s.replicas)))
+        let deployment =
+            self.deployments.get(name).and_then(|d| held::<DeploymentSpec>(&d.spec)).map(|s| of(s.replicas));
+        deployment.or_else(|| {
+            self.stateful_sets.get(name).and_then(|d| held::<StatefulSetSpec>(&d.spec)).map(|s| of(s.replicas))
+        })
     }
 
     /// The one name server that chronos' pods are to have, where those of the cluster get several.
     pub(crate) fn chronos_name_server(&self) -> Option<IpAddr> {
-        let chronos = self.stateful_sets.get(Component::Chronos.name()).and_then(|s| s.spec.as_ref());
+        let chronos = self.stateful_sets.get(Component::Chronos.name()).and_then(|s| held::<StatefulSetSpec>(&s.spec));
         self.name_servers.for_chronos(chronos.and_then(|s| s.template.spec.as_ref()))
     }
 
@@ -153,7 +156,7 @@ impl LiveState {
 
     /// What rendering needs to know of the cluster.
     pub(crate) fn inputs(&self, deployment: &Deployment) -> Result<Inputs, PrepareError> {
-        let etcd = self.stateful_sets.get(Component::Etcd.name()).and_then(|s| s.spec.as_ref());
+        let etcd = self.stateful_sets.get(Component::Etcd.name()).and_then(|s| held::<StatefulSetSpec>(&s.spec));
         let mut inputs = Inputs {
             chronos_name_server: self.chronos_name_server(),
             // The claims of a StatefulSet that stands cannot be changed any more.
@@ -234,6 +237,11 @@ impl Scope {
         }
         if !skip.is_empty() {
             let selection = graph.skip(skip.iter().map(|c| c.name()))?;
+            if let Some(gone) = only.iter().find(|c| !selection.graph.contains(c.name())) {
+                let along = selection.along.iter().find(|a| a.node == gone.name());
+                let needs = along.map(|a| a.with.clone());
+                return Err(OrderError::LeftOut { node: gone.name().to_owned(), needs });
+            }
             for along in selection.along {
                 reasons.insert(along.node.clone(), format!("{} is skipped, and it needs it", along.with));
             }

@@ -31,6 +31,9 @@ pub struct Findings {
 
 /// Compares what stands with what must stand: the file or object, the answer of every DNS server, and the names that
 /// the running containers' settings really ask for. Writes nothing.
+///
+/// # Errors
+/// Where neither what is wanted nor what stands could be seen.
 pub async fn check(cluster: &Cluster, deployment: &Deployment, plan: &DnsPlan) -> Result<Findings, DnsError> {
     let mut findings = Findings::default();
     if let Some(object) = plan.object.as_ref().filter(|_| plan.is_change()) {

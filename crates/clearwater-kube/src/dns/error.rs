@@ -13,6 +13,12 @@ use crate::observe::cluster_dns::{BY_PODS, ClusterDnsError};
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DnsError {
+    /// The deployment is of another namespace than the one that was to be looked at.
+    #[error("{message}")]
+    Elsewhere {
+        /// Both of them.
+        message: String,
+    },
     /// The cluster's DNS cannot be seen, or not be changed by this user.
     #[error(transparent)]
     Cluster(#[from] ClusterDnsError),
@@ -203,7 +209,8 @@ impl Remedied for DnsError {
             Self::NoReload { .. } => Permission::RestartDns.into(),
             Self::Corefile { .. } => "repair it first".into(),
             Self::Moved { .. } => Remedy::Again.after("look at it, then "),
-            Self::Edit { .. }
+            Self::Elsewhere { .. }
+            | Self::Edit { .. }
             | Self::TakenBack { .. }
             | Self::NotConfirmed
             | Self::Interrupted { .. }

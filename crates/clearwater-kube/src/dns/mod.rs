@@ -3,6 +3,19 @@
 //! [`plan`] looks and writes nothing. [`patch`] is the run that carries a plan out: what was there before is kept, the change
 //! is written with the version that was read, every DNS server is asked for every name, and where one of them does not
 //! answer as it must the change is taken back. A run that was killed in between is finished by the next one.
+//!
+//! ```no_run
+//! # async fn example(cluster: clearwater_kube::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+//! use clearwater_kube::clearwater::config::DeploymentFile;
+//! use clearwater_kube::dns::{DnsOptions, patch, plan};
+//!
+//! let options = DnsOptions::new(cluster.deploy(&DeploymentFile::default())?);
+//! let wanted = plan(&cluster, &options).await?;
+//! println!("backend {}: {}\n{}", wanted.backend_name(), wanted.because, wanted.diff);
+//! let patched = patch(&cluster, options).finished().await?.value?;
+//! println!("{} servers answer as they must", patched.proof.map_or(0, |p| p.servers.len()));
+//! # Ok(()) }
+//! ```
 
 mod check;
 mod error;
@@ -38,6 +51,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::Cluster;
 use crate::deadline::no_answer;
 use crate::observe::cluster_dns::ClusterDns;
+use crate::options::setters;
 use crate::run::millis;
 
 pub use crate::observe::cluster_dns::ClusterDnsError;
@@ -60,6 +74,7 @@ pub enum DnsAction {
 
 /// What is to be done, for which deployment.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 #[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
 pub struct DnsOptions {
     /// The deployment.
@@ -121,6 +136,25 @@ impl DnsOptions {
         }
     }
 }
+
+setters! { DnsOptions {
+    /// By this backend, whatever the deployment file says.
+    some backend: DnsBackend,
+    /// Put in or take out.
+    value action: DnsAction,
+    /// Lets SIP clients that know the home domain only find Bono too.
+    flag clients,
+    /// Lets CoreDNS' pods be replaced where it would not read its file again by itself.
+    flag restart,
+    /// How long CoreDNS may take to read its file again.
+    some timeout: Duration,
+    /// How etcd is reached.
+    value etcd: EtcdAccess,
+    /// Stops before the first write.
+    flag dry_run,
+    /// Waits after [`Planned`](clearwater::event::EventKind::Planned) until it is told to go on.
+    flag ask,
+} }
 
 /// What will be done.
 #[derive(Clone, Debug)]
@@ -261,6 +295,9 @@ pub struct Proof {
 }
 
 /// Looks at the cluster and says what would be done. Writes nothing.
+///
+/// # Errors
+/// Where the cluster's DNS could not be seen, may not be changed, or is not to be.
 pub async fn plan(cluster: &Cluster, options: &DnsOptions) -> Result<DnsPlan, DnsError> {
     plan::plan(cluster, options).await
 }

@@ -37,7 +37,8 @@ fn outcome(error: &DnsError) -> Outcome {
     match error {
         DnsError::Interrupted { .. } => Outcome::Cancelled,
         DnsError::Cluster(ClusterDnsError::Right { .. }) => Outcome::PreflightFailed,
-        DnsError::Closed { .. }
+        DnsError::Elsewhere { .. }
+        | DnsError::Closed { .. }
         | DnsError::Unwell { .. }
         | DnsError::NoReload { .. }
         | DnsError::NotConfirmed
@@ -48,7 +49,10 @@ fn outcome(error: &DnsError) -> Outcome {
 }
 
 /// Puts names into DNS, or takes them out, and proves it: see the [module](super).
-pub fn patch(cluster: Cluster, options: DnsOptions) -> Run<Result<Patched, DnsError>> {
+///
+/// Must be called inside of a tokio runtime: see [`Run`].
+pub fn patch(cluster: &Cluster, options: DnsOptions) -> Run<Result<Patched, DnsError>> {
+    let cluster = cluster.clone();
     start(move |emitter, steering| run(cluster, options, emitter, steering))
 }
 
@@ -159,6 +163,8 @@ async fn carried_out(
                 emitter.emit(EventKind::CancelRequested { reason }).await;
                 cancel.cancel();
             }
+            // Nobody reads any more: what is not proved is taken back, and that is seen through.
+            () = emitter.closed(), if !cancel.is_cancelled() => cancel.cancel(),
             done = &mut working => break done,
         }
         if emitter.receiver_closed {

@@ -13,6 +13,7 @@ use crate::rights::{Scope, Task, missing};
 
 pub(super) async fn plan(cluster: &Cluster, options: &DnsOptions) -> Result<DnsPlan, DnsError> {
     let deployment = &options.deployment;
+    cluster.is_of(deployment).map_err(|message| DnsError::Elsewhere { message })?;
     let asked = options.backend.filter(|b| *b != DnsBackend::Auto);
     if options.action == DnsAction::Remove && asked.is_none() {
         return removal(cluster, options).await;

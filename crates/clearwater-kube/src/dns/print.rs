@@ -37,6 +37,9 @@ named! {
 }
 
 /// Writes the records of a deployment as a text, with the addresses that its pods and Services have now.
+///
+/// # Errors
+/// Where pods or Services could not be seen, or give no name.
 pub async fn print(cluster: &Cluster, options: &DnsOptions, form: Form) -> Result<String, DnsError> {
     match form {
         Form::Zone => Ok(zone(cluster, options).await?.to_string()),
@@ -53,6 +56,9 @@ pub async fn print(cluster: &Cluster, options: &DnsOptions, form: Form) -> Resul
 
 /// The records of a deployment as DNS elsewhere has to have them, with the addresses that its pods and Services have
 /// now.
+///
+/// # Errors
+/// Where pods or Services could not be seen, or give no name.
 pub async fn zone(cluster: &Cluster, options: &DnsOptions) -> Result<Zone, DnsError> {
     let targets = targets(cluster, &options.deployment).await?;
     let mut zone = records(&options.deployment, DnsBackend::Print, &targets)?;

@@ -83,6 +83,7 @@ fn bare(slice: Option<&EndpointSlice>) -> Option<EndpointSlice> {
 }
 
 /// The slice that gives every ready pod of sprout each of the names.
+#[allow(clippy::useless_conversion, reason = "some versions of Kubernetes' types may leave the endpoints out")]
 fn slice(subs: &[SubDomain], pods: &[IpAddr], service: &Service) -> EndpointSlice {
     let ports = service.spec.iter().flat_map(|s| s.ports.iter().flatten());
     let ports = ports.map(|p| EndpointPort {
@@ -105,7 +106,7 @@ fn slice(subs: &[SubDomain], pods: &[IpAddr], service: &Service) -> EndpointSlic
     let v6 = pods.iter().any(IpAddr::is_ipv6);
     EndpointSlice {
         address_type: if v6 { "IPv6" } else { "IPv4" }.to_owned(),
-        endpoints: endpoints.collect(),
+        endpoints: endpoints.collect::<Vec<_>>().into(),
         metadata: ObjectMeta {
             name: Some(NAME.to_owned()),
             labels: Some(

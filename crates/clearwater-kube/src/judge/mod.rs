@@ -1,4 +1,18 @@
 //! What is seen, judged: whether a rollout is complete or fails, and whether a component serves. Pure.
+//!
+//! ```
+//! use clearwater_kube::judge::rollout::{Rollout, deployment};
+//! use clearwater_kube::k8s_openapi::api::apps::v1::Deployment;
+//!
+//! // Of any Deployment, whoever made it.
+//! assert_eq!(deployment(None), Rollout::Absent);
+//! let just_made: Deployment = serde_json::from_value(serde_json::json!({
+//!     "metadata": {"name": "media-server", "generation": 1},
+//!     "spec": {"replicas": 1, "selector": {}, "template": {}},
+//! }))?;
+//! assert!(!deployment(Some(&just_made)).is_complete());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod failure;
 pub(crate) mod policy;

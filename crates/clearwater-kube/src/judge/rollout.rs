@@ -4,11 +4,11 @@
 //! a StatefulSet with `updateStrategy: OnDelete` always current; here its counts are checked, and a pod on an older
 //! revision is *pending*, not unready. And a status written for an older generation is never believed.
 
-use clearwater::manifest::WorkloadKind;
+use clearwater::manifest::{WorkloadKind, held};
 use clearwater::text::counted;
-use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::observe::Workload;
@@ -107,7 +107,7 @@ pub fn of(snapshot: &Snapshot, workload: &Workload) -> Rollout {
 /// Judges a Deployment.
 pub fn deployment(object: Option<&Deployment>) -> Rollout {
     let Some(object) = object else { return Rollout::Absent };
-    let replicas = object.spec.as_ref().and_then(|s| s.replicas);
+    let replicas = held::<DeploymentSpec>(&object.spec).and_then(|s| s.replicas);
     let begun =
         Begun::new(&object.metadata, replicas, object.status.as_ref(), |s| (s.ready_replicas, s.observed_generation));
     let begun = match begun {
@@ -116,7 +116,8 @@ pub fn deployment(object: Option<&Deployment>) -> Rollout {
     };
     let going = |cause: String| begun.going(cause);
     let Begun { status, ready, wanted } = begun;
-    let condition = |kind: &str| status.conditions.iter().flatten().find(|c| c.type_ == kind);
+    let condition =
+        |kind: &str| status.conditions.iter().flatten().find(|c| held::<String>(&c.type_).is_some_and(|t| t == kind));
     if let Some(c) = condition("Progressing").filter(|c| c.reason.as_deref() == Some("ProgressDeadlineExceeded")) {
         return Rollout::Stalled {
             cause: c.message.clone().unwrap_or_else(|| "progress deadline exceeded".to_owned()),
@@ -139,7 +140,7 @@ pub fn deployment(object: Option<&Deployment>) -> Rollout {
     if available < wanted {
         return going(format!("{available} of {} available", pods(wanted)));
     }
-    if wanted > 0 && condition("Available").is_some_and(|c| c.status != "True") {
+    if wanted > 0 && condition("Available").is_some_and(|c| held::<String>(&c.status).is_none_or(|s| s != "True")) {
         return going("not available yet".to_owned());
     }
     Rollout::Complete { ready, pending: 0 }
@@ -152,7 +153,7 @@ pub fn deployment(object: Option<&Deployment>) -> Rollout {
 /// `pkg/controller/statefulset/stateful_set_control.go`), so that their difference takes every such pod for an old one.
 pub(crate) fn stateful_set<'a>(object: Option<&StatefulSet>, pods_there: impl IntoIterator<Item = &'a Pod>) -> Rollout {
     let Some(object) = object else { return Rollout::Absent };
-    let spec = object.spec.as_ref();
+    let spec = held::<StatefulSetSpec>(&object.spec);
     let strategy = spec.and_then(|s| s.update_strategy.as_ref());
     let on_delete = strategy.and_then(|u| u.type_.as_deref()) == Some("OnDelete");
     let partition =
@@ -200,7 +201,8 @@ pub(crate) fn stateful_set<'a>(object: Option<&StatefulSet>, pods_there: impl In
 pub(crate) fn ready_endpoints<'a>(slices: impl IntoIterator<Item = &'a EndpointSlice>) -> u32 {
     let mut targets: Vec<&str> = slices
         .into_iter()
-        .flat_map(|s| &s.endpoints)
+        .filter_map(|s| held::<Vec<Endpoint>>(&s.endpoints))
+        .flatten()
         .filter(|e| {
             // `ready` absent means "unknown", which consumers read as ready (EndpointConditions in
             // k8s.io/api/discovery/v1/types.go).

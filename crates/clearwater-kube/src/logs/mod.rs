@@ -6,6 +6,20 @@
 //!
 //! The records of all sources pass through a [`Merge`](clearwater::log::Merge). What is read and not yet let go is
 //! bounded for each source, so that a slow reader slows the sources down and nothing grows.
+//!
+//! ```no_run
+//! # async fn example(cluster: clearwater_kube::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+//! use clearwater_kube::clearwater::component::Component::{Bono, Sprout};
+//! use clearwater_kube::logs::{Options, Said, read};
+//!
+//! let mut logs = read(&cluster, Options::of([Sprout, Bono]).follow());
+//! while let Some(said) = logs.next().await {
+//!     if let Said::Record(entry) = said {
+//!         println!("{} {}: {}", entry.time, entry.source.pod, String::from_utf8_lossy(entry.record.bytes()));
+//!     }
+//! }
+//! # Ok(()) }
+//! ```
 
 mod container;
 mod feed;
@@ -13,14 +27,22 @@ mod files;
 mod hub;
 mod patience;
 mod pods;
+mod trace;
+
+pub use trace::{TracedCall, trace};
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use clearwater::component::Component;
 use clearwater::log::{Gap, Record};
+use clearwater::manifest::SERVICE_LABEL;
 use clearwater::named;
 use clearwater::text::Printable;
+use futures::Stream;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -29,6 +51,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::cluster::is_forbidden;
+use crate::options::setters;
 use crate::{Cluster, RequestPolicy};
 
 /// The pauses between words about one source that cannot be read.
@@ -62,6 +85,7 @@ pub struct LogSource {
 
 /// What of a container a source is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum LogOrigin {
     /// What it writes to standard output and standard error.
     Output,
@@ -69,6 +93,8 @@ pub enum LogOrigin {
     Previous,
     /// A file inside it, by its path.
     File(String),
+    /// Its files, where it is not about one of them: whoever follows them in the container comes and goes.
+    Files,
 }
 
 /// Which sources are read.
@@ -116,7 +142,16 @@ pub struct Candidate<'a> {
 pub type Select = Arc<dyn Fn(&Candidate<'_>) -> bool + Send + Sync>;
 
 /// What is read, and how.
+///
+/// ```
+/// use clearwater::component::Component::{Bono, Sprout};
+/// use clearwater_kube::logs::Options;
+///
+/// let options = Options::of([Sprout, Bono]).follow();
+/// assert_eq!((options.labels.as_str(), options.follow), ("service in (sprout,bono)", true));
+/// ```
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Options {
     /// The pods of every namespace, not only of the cluster's.
     pub all_namespaces: bool,
@@ -141,6 +176,62 @@ pub struct Options {
     /// How long a source that resumes may hold back all others.
     pub max_hold: Duration,
 }
+
+impl Options {
+    /// Every container of every pod of the namespace, from its beginning to the present.
+    pub fn new() -> Self {
+        Self {
+            all_namespaces: false,
+            labels: String::new(),
+            fields: String::new(),
+            select: Arc::new(|_| true),
+            choice: Choice::default(),
+            follow: false,
+            since: None,
+            tail: None,
+            previous: false,
+            window: Duration::from_millis(300),
+            max_hold: Duration::from_secs(5),
+        }
+    }
+
+    /// The pods of these components.
+    pub fn of(components: impl IntoIterator<Item = Component>) -> Self {
+        let names: Vec<&str> = components.into_iter().map(Component::name).collect();
+        Self { labels: format!("{SERVICE_LABEL} in ({})", names.join(",")), ..Self::new() }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+setters! { Options {
+    /// The pods of every namespace, not only of the cluster's.
+    flag all_namespaces,
+    /// The pods that a label selector names.
+    value labels: String,
+    /// The pods that a field selector names.
+    value fields: String,
+    /// These containers alone.
+    value select: Select,
+    /// These sources of them.
+    value choice: Choice,
+    /// Goes on when the present is reached.
+    flag follow,
+    /// Nothing that was written before.
+    some since: Timestamp,
+    /// At most so many records of the past of each source.
+    some tail: i64,
+    /// The containers before the present ones as well.
+    flag previous,
+    /// Holds records so long for others that were written before them.
+    value window: Duration,
+    /// Lets a source that resumes hold back all others for no longer than that.
+    value max_hold: Duration,
+} }
 
 /// What [`read`] says.
 #[derive(Clone, Debug)]
@@ -210,6 +301,23 @@ impl Logs {
     }
 }
 
+/// The same as [`Logs::next`], but for the word of what is waited for ([`RequestPolicy::telling`]).
+impl Stream for Logs {
+    type Item = Said;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Said>> {
+        loop {
+            if let Some(said) = self.batch.next() {
+                return Poll::Ready(Some(said));
+            }
+            match std::task::ready!(self.said.poll_recv(cx)) {
+                Some(batch) => self.batch = batch.into_iter(),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
 /// A pod as it is now. Who may only list pods may look too.
 async fn look(pods: &Api<Pod>, name: &str) -> kube::Result<Option<Pod>> {
     match pods.get_opt(name).await {
@@ -222,7 +330,8 @@ async fn look(pods: &Api<Pod>, name: &str) -> kube::Result<Option<Pod>> {
 }
 
 /// Reads the logs of pods. Must be called inside a tokio runtime.
-pub fn read(cluster: Cluster, options: Options) -> Logs {
+pub fn read(cluster: &Cluster, options: Options) -> Logs {
+    let cluster = cluster.clone();
     let (out, said) = mpsc::channel(8);
     let (updates, news) = mpsc::channel(256);
     let mut tasks = JoinSet::new();

@@ -233,7 +233,7 @@ impl PodsReader {
             jobs.push(Job::Output(output(false), key, grammar));
         }
         if wants_files {
-            let key = self.announce(LogSource { origin: LogOrigin::File(String::new()), ..source.clone() }).await?;
+            let key = self.announce(LogSource { origin: LogOrigin::Files, ..source.clone() }).await?;
             jobs.push(Job::Files(Follower {
                 pods,
                 source: Arc::new(source),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use clearwater::config::Deployment;
 use futures::FutureExt;
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::ListParams;
@@ -34,6 +35,11 @@ pub struct CouldNotLook {
 impl CouldNotLook {
     pub(crate) fn at(cluster: &Cluster, source: impl Into<BoxError>) -> Self {
         Self { namespace: cluster.namespace.clone(), source: source.into() }
+    }
+
+    /// Looks nowhere where a deployment is of another namespace.
+    pub(crate) fn unless_of(cluster: &Cluster, deployment: Option<&Deployment>) -> Result<(), Self> {
+        deployment.map_or(Ok(()), |d| cluster.is_of(d)).map_err(|why| Self::at(cluster, why))
     }
 
     /// One that gave no answer in time.

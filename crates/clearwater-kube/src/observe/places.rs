@@ -32,6 +32,9 @@ pub struct PlacesUnseen {
 const OF_OTHERS: [Component; 3] = [Component::Etcd, Component::Memcached, Component::Cassandra];
 
 /// The namespaces in which a pod or a workload is labelled as a component that only Clearwater has, by name.
+///
+/// # Errors
+/// Where the pods of the cluster's node could not be seen.
 pub async fn places(cluster: &Cluster, within: Duration) -> Result<Vec<String>, PlacesUnseen> {
     let (pods, deployments, sets) = futures::join!(
         of::<Pod>(cluster, within),

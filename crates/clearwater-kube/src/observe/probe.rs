@@ -142,6 +142,9 @@ impl Prober {
     }
 
     /// Runs a script in the pod's shell, which is opened where it is not.
+    ///
+    /// # Errors
+    /// Why the pod could not be asked.
     pub async fn run(&mut self, script: &Script) -> Result<Output, AskError> {
         self.run_for(script, ANSWER).await
     }

@@ -7,8 +7,10 @@ use clearwater::component::{Component, Entry, Release, entry};
 use clearwater::config::Deployment;
 use clearwater::dns::Names;
 use clearwater::event::{CheckId, CheckLine};
-use clearwater::manifest::{self, ENV_VARS, WorkloadKind, WorkloadRef};
+use clearwater::manifest::{self, ENV_VARS, WorkloadKind, WorkloadRef, held};
+use k8s_openapi::api::apps::v1::{DeploymentSpec, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, PodTemplateSpec};
+use k8s_openapi::api::discovery::v1::Endpoint;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use tokio::time::timeout;
 
@@ -115,12 +117,12 @@ impl Snapshot {
         Some(match workload.kind {
             WorkloadKind::Deployment => {
                 let object = self.deployments.get(&workload.name)?;
-                let spec = object.spec.as_ref().map(|s| (s.replicas, &s.selector, &s.template));
+                let spec = held::<DeploymentSpec>(&object.spec).map(|s| (s.replicas, &s.selector, &s.template));
                 WorkloadView::new(&object.metadata, spec, object.status.as_ref().and_then(|s| s.observed_generation))
             }
             WorkloadKind::StatefulSet => {
                 let object = self.stateful_sets.get(&workload.name)?;
-                let spec = object.spec.as_ref().map(|s| (s.replicas, &s.selector, &s.template));
+                let spec = held::<StatefulSetSpec>(&object.spec).map(|s| (s.replicas, &s.selector, &s.template));
                 WorkloadView::new(&object.metadata, spec, object.status.as_ref().and_then(|s| s.observed_generation))
             }
         })
@@ -138,7 +140,7 @@ impl Snapshot {
         if self.denied.contains(&Kind::EndpointSlice) {
             return true;
         }
-        self.slices_of(service).flat_map(|s| &s.endpoints).any(|e| {
+        self.slices_of(service).filter_map(|s| held::<Vec<Endpoint>>(&s.endpoints)).flatten().any(|e| {
             let ready = e.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true);
             ready && e.target_ref.as_ref().is_some_and(|t| t.name == pod.metadata.name)
         })
@@ -160,14 +162,12 @@ pub(crate) fn all_workloads(snapshot: &Snapshot) -> impl Iterator<Item = (Compon
     let named = |kind, name: &String, template: Option<&PodTemplateSpec>| {
         Some((component_by(template?.metadata.as_ref()?)?, Workload { kind, name: name.clone() }))
     };
-    let deployments = snapshot
-        .deployments
-        .iter()
-        .filter_map(move |(name, o)| named(WorkloadKind::Deployment, name, o.spec.as_ref().map(|s| &s.template)));
-    let sets = snapshot
-        .stateful_sets
-        .iter()
-        .filter_map(move |(name, o)| named(WorkloadKind::StatefulSet, name, o.spec.as_ref().map(|s| &s.template)));
+    let deployments = snapshot.deployments.iter().filter_map(move |(name, o)| {
+        named(WorkloadKind::Deployment, name, held::<DeploymentSpec>(&o.spec).map(|s| &s.template))
+    });
+    let sets = snapshot.stateful_sets.iter().filter_map(move |(name, o)| {
+        named(WorkloadKind::StatefulSet, name, held::<StatefulSetSpec>(&o.spec).map(|s| &s.template))
+    });
     deployments.chain(sets)
 }
 
@@ -206,9 +206,8 @@ pub(crate) fn take_foreign(snapshot: &mut Snapshot) -> Vec<(Component, String)> 
     });
     let is_foreign = |name: &str| foreign.iter().any(|(_, pod)| pod == name);
     for slice in snapshot.slices.values_mut() {
-        slice
-            .endpoints
-            .retain(|e| !e.target_ref.as_ref().and_then(|target| target.name.as_deref()).is_some_and(is_foreign));
+        let Some(endpoints) = Option::<&mut Vec<Endpoint>>::from(&mut slice.endpoints) else { continue };
+        endpoints.retain(|e| !e.target_ref.as_ref().and_then(|target| target.name.as_deref()).is_some_and(is_foreign));
     }
     foreign.sort();
     foreign

@@ -43,6 +43,9 @@ impl Drop for Forward {
 
 impl Forward {
     /// Opens a connection, within the deadline.
+    ///
+    /// # Errors
+    /// Why the port could not be forwarded.
     pub async fn open(pods: &Api<Pod>, pod: &str, port: u16, within: Duration) -> Result<Self, AskError> {
         let (forwarder, stream) = forward(pods, pod, port, within).await?;
         let opening = async {
@@ -79,6 +82,9 @@ impl Forward {
     }
 
     /// Asks `GET path`. Yields the HTTP status and the body. After an error the connection must be dropped.
+    ///
+    /// # Errors
+    /// Why the pod could not be asked; an answer that is no success is none.
     pub async fn get(&mut self, path: &str, within: Duration) -> Result<(u16, String), AskError> {
         let request = Request::get(path).body(Bytes::new()).map_err(|e| AskError::at_port(&self.pod, self.port, e))?;
         let answer = self.ask(request, within).await?;
@@ -86,6 +92,9 @@ impl Forward {
     }
 
     /// Puts a request whose URI is a path, and reads the answer to its end. After an error the connection must be dropped.
+    ///
+    /// # Errors
+    /// Why the pod could not be asked; an answer that is no success is none.
     pub async fn ask(&mut self, request: Request<Bytes>, within: Duration) -> Result<Response<Bytes>, AskError> {
         let answer = timeout(within, self.exchange(request)).await;
         match answer {

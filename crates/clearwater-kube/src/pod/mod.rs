@@ -4,6 +4,18 @@
 //! address, does not reach (clearwater-docker `base/liveness.sh` probes the pod address for the same reason). They are
 //! asked by a `bash` in the container, which opens the connections itself (`/dev/tcp`), so that a question costs no
 //! process. etcd's image has no bash; it listens on every address and is asked through a forwarded port.
+//!
+//! ```no_run
+//! # async fn example(cluster: clearwater_kube::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use clearwater_kube::pod::{Script, Shell};
+//!
+//! let within = Duration::from_secs(5);
+//! let mut shell = Shell::open(&cluster.api(), "sprout-0", "sprout", within).await?;
+//! let said = shell.run(&Script::new("cat \"$1\"").arg("/etc/clearwater/shared_config"), within).await?;
+//! println!("{}", said.text);
+//! # Ok(()) }
+//! ```
 
 pub(crate) mod dns;
 mod forward;

@@ -48,6 +48,9 @@ impl Script {
     }
 
     /// One line for bash that does it.
+    ///
+    /// # Errors
+    /// An argument that holds a NUL, which no shell can be given.
     pub fn line(&self) -> Result<String, Nul> {
         let mut line = "set --".to_owned();
         for argument in &self.args {

@@ -60,6 +60,9 @@ const LOOP: &str = r#"export LC_ALL=C; _asked=0; IFS= read -r -t 90 _mark || exi
 
 impl Shell {
     /// Opens a shell in a container, within the deadline.
+    ///
+    /// # Errors
+    /// Why there is no shell: a right, a container without bash, or a way that is broken.
     pub async fn open(pods: &Api<Pod>, pod: &str, container: &str, within: Duration) -> Result<Self, AskError> {
         let params = AttachParams::default().container(container).stdin(true).stdout(true).stderr(false);
         let mut process = exec(pods, pod, ["bash", "-c", LOOP], &params, within).await?;
@@ -108,6 +111,9 @@ impl Shell {
     }
 
     /// Runs a script. After an error the shell is of no more use and must be dropped.
+    ///
+    /// # Errors
+    /// No answer within that time, or a connection that broke. The shell is of no use afterwards.
     pub async fn run(&mut self, script: &Script, within: Duration) -> Result<Output, AskError> {
         let pod = self.pod.clone();
         let line = script.line().map_err(|source| AskError::Unsayable { pod: pod.clone(), source })?;

@@ -124,6 +124,9 @@ const FIRST_LINE: u64 = 1024;
 impl Tunnel {
     /// Opens a way to an address that the pod reaches, its own for example, within the deadline. What is aimed later
     /// leaves from that of the pod's addresses which leads there.
+    ///
+    /// # Errors
+    /// Why there is none: a right, a container without what it takes, or a way that is broken.
     pub async fn open(
         pods: &Api<Pod>,
         pod: &str,

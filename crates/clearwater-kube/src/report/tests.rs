@@ -12,7 +12,7 @@ async fn what_may_not_be_seen_is_listed() {
         Some("env-vars") => None,
         _ => Some(json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": []})),
     });
-    let options = ReportOptions { deployment: None, limit: 1000, timeout: Duration::from_secs(20) };
+    let options = ReportOptions::new().limit(1000_u64).timeout(Duration::from_secs(20));
     let gathered = gather(&cluster, &options).await.unwrap();
     let lacked: Vec<&str> = gathered.lacked.iter().map(String::as_str).collect();
     assert_eq!(lacked, ["nodes: needs list nodes", "secrets: needs list secrets"]);

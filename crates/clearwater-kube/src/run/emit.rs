@@ -4,6 +4,7 @@ use clearwater::event::{Event, EventKind, Outcome, RunStats};
 use clearwater::remedy::Advice;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
 /// Numbers events and sends them.
@@ -25,6 +26,11 @@ impl Emitter {
         self.began
     }
 
+    /// Waits until the reader has gone.
+    pub(crate) async fn closed(&self) {
+        self.out.closed().await;
+    }
+
     /// Leaves time out of the run's: that of a person who was asked.
     pub(crate) fn leave_out(&mut self, time: Duration) {
         self.began += time;
@@ -43,7 +49,7 @@ impl Emitter {
         self.seq += 1;
         if droppable {
             // A reader that is busy does without.
-            let _ = self.out.try_send(event);
+            self.receiver_closed |= matches!(self.out.try_send(event), Err(TrySendError::Closed(_)));
         } else if self.out.send(event).await.is_err() {
             self.receiver_closed = true;
         }

@@ -34,6 +34,7 @@ pub(super) async fn steps(
     options: &ScaleOptions,
     emitter: &mut Emitter,
     steering: &mut Steering,
+    refusals: &mut Vec<Refusal>,
 ) -> Result<Scaling, End> {
     let mut seen = Observation::new(cluster.clock_skew().await);
     let mut observer = Observer::begin(cluster);
@@ -65,7 +66,10 @@ pub(super) async fn steps(
                 targets.push(target);
             }
             Err(Unfit::Absent(advice)) => return Err((Outcome::CouldNotLook, advice)),
-            Err(Unfit::Refused(advice)) => refused.push(advice),
+            Err(Unfit::Refused(advice, refusal)) => {
+                refused.push(advice);
+                refusals.extend(refusal.map(|refusal| *refusal));
+            }
         }
     }
 
@@ -81,8 +85,12 @@ pub(super) async fn steps(
     for target in &targets {
         match look(&seen, |seen| planned(seen, target)) {
             Ok(plan) => plans.push(plan),
-            Err((Outcome::CouldNotLook, advice)) => unread.push(advice),
-            Err((_, advice)) => refused.push(advice),
+            Err(refusal) => {
+                let unknown = matches!(refusal, Refusal::MembersUnknown { .. });
+                let advice = look(&seen, |seen| said(seen, target, &refusal));
+                if unknown { &mut unread } else { &mut refused }.push(advice);
+                refusals.push(refusal);
+            }
         }
     }
     if refused.is_empty() && !unread.is_empty() {
@@ -177,15 +185,17 @@ fn awaited(seen: &Mutex<Observation>, targets: &[ScaleTarget]) -> String {
 }
 
 /// A component's plan, or why there is none: it is refused, or its members could not be looked at.
-fn planned(seen: &Observation, target: &ScaleTarget) -> Result<ScalePlan, End> {
-    let planned = target.situation(seen).plan().and_then(|plan| leaves_well(seen, target).map(|()| plan));
-    planned.map_err(|refusal| match &refusal {
-        Refusal::MembersUnknown { .. } => {
-            let why = target.list_trouble(seen).map_or(String::new(), |why| format!(" ({why})"));
-            (Outcome::CouldNotLook, Advice { remedy: refusal.remedy(), ..Advice::from(format!("{refusal}{why}")) })
-        }
-        _ => (Outcome::Refused, refusal.advice()),
-    })
+fn planned(seen: &Observation, target: &ScaleTarget) -> Result<ScalePlan, Refusal> {
+    target.situation(seen).plan().and_then(|plan| leaves_well(seen, target).map(|()| plan))
+}
+
+/// A refusal in words; where members could not be looked at, with why.
+fn said(seen: &Observation, target: &ScaleTarget, refusal: &Refusal) -> Advice {
+    if !matches!(refusal, Refusal::MembersUnknown { .. }) {
+        return refusal.advice();
+    }
+    let why = target.list_trouble(seen).map_or(String::new(), |why| format!(" ({why})"));
+    Advice { remedy: refusal.remedy(), ..Advice::from(format!("{refusal}{why}")) }
 }
 
 /// Tells the plans, and every line of the checks. Yields whether anything is to be changed.

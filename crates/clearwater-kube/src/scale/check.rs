@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clearwater::component::Component;
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
-use clearwater::manifest::WorkloadKind;
+use clearwater::manifest::{WorkloadKind, held};
 use clearwater::remedy::Remedy;
 use clearwater::scale::Autoscaler;
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::apps::v1::StatefulSetSpec;
+use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec};
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Node, Pod, PodSpec, PodTemplateSpec, Volume};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -43,7 +44,7 @@ pub(super) fn growth(snapshot: &Snapshot, targets: &[ScaleTarget]) -> Vec<Growth
             let more = target.to.saturating_sub(live.replicas);
             let Some(template) = live.template.filter(|_| more > 0) else { continue };
             let set = snapshot.stateful_sets.get(&workload.name).filter(|_| workload.kind == WorkloadKind::StatefulSet);
-            let claims = set.and_then(|s| s.spec.as_ref()?.volume_claim_templates.as_ref());
+            let claims = set.and_then(|s| held::<StatefulSetSpec>(&s.spec)?.volume_claim_templates.as_ref());
             all.push(Growth {
                 component: target.component(),
                 more,
@@ -136,10 +137,10 @@ pub(super) async fn autoscalers(cluster: &Cluster) -> Result<Vec<HorizontalPodAu
 /// The autoscaler that owns one of these workloads.
 pub(super) fn owner(autoscalers: &[HorizontalPodAutoscaler], workloads: &[Workload]) -> Option<Autoscaler> {
     let found = autoscalers.iter().find(|a| {
-        let target = a.spec.as_ref().map(|s| &s.scale_target_ref);
+        let target = held::<HorizontalPodAutoscalerSpec>(&a.spec).map(|s| &s.scale_target_ref);
         target.is_some_and(|t| workloads.iter().any(|w| w.kind.name() == t.kind && w.name == t.name))
     })?;
-    let spec = found.spec.as_ref()?;
+    let spec = held::<HorizontalPodAutoscalerSpec>(&found.spec)?;
     let count = |n: i32| u32::try_from(n).unwrap_or(0);
     Some(Autoscaler { name: found.name_any(), min: spec.min_replicas.map_or(1, count), max: count(spec.max_replicas) })
 }

@@ -9,7 +9,7 @@ use super::execute::{Executed, Stop};
 use super::watch::look;
 use super::{End, Scaling};
 use crate::judge::failure::Failure;
-use crate::run::{Emitter, evidence};
+use crate::run::{Emitter, cancelled_as, evidence};
 
 impl Scaling {
     /// What the components' ends make together.
@@ -53,7 +53,7 @@ impl Scaling {
                     said.push(format!("{name}: the time was up").into());
                     Outcome::NotReady
                 }
-                Stop::Cancelled => Outcome::Cancelled,
+                Stop::Cancelled => reason.map_or(Outcome::Cancelled, cancelled_as),
                 Stop::Failing(failure) => {
                     let target = self.targets.iter().find(|t| t.component() == executed.component);
                     let events = target

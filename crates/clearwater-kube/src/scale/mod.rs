@@ -3,6 +3,20 @@
 //!
 //! The plans and the rules are [`clearwater::scale`]'s; this module sees, writes and waits. Components that are scaled
 //! together go on at the same time, each by its own plan: the invariant is about the members of one store.
+//!
+//! ```no_run
+//! # async fn example(cluster: clearwater_kube::Cluster) -> Result<(), Box<dyn std::error::Error>> {
+//! use clearwater_kube::clearwater::component::Component;
+//! use clearwater_kube::clearwater::scale::Target;
+//! use clearwater_kube::scale::{ScaleOptions, scale};
+//!
+//! let end = scale(&cluster, ScaleOptions::new([(Component::Sprout, Target::Absolute(3))])).finished().await?;
+//! println!("{:?}: {}", end.outcome, end.summary);
+//! for refusal in end.value {
+//!     println!("refused: {refusal}");
+//! }
+//! # Ok(()) }
+//! ```
 
 mod begin;
 mod check;
@@ -20,7 +34,7 @@ use clearwater::component::Component;
 use clearwater::config::Deployment;
 use clearwater::event::{CancelReason, Command, EventKind, Outcome, PlannedComponent, RunStats};
 use clearwater::remedy::Advice;
-use clearwater::scale::{ScalePlan, Target};
+use clearwater::scale::{Refusal, ScalePlan, Target};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
@@ -28,10 +42,21 @@ use tokio::time::sleep_until;
 use self::execute::{Context, Executed, execute};
 use self::target::ScaleTarget;
 use crate::cluster::Cluster;
-use crate::run::{Emitter, Run, Steering, cancelled, start, unless_cancelled};
+use crate::options::setters;
+use crate::run::{Emitter, Run, Steering, cancelled, cancelled_as, start, unless_cancelled};
 
 /// What `scale` is to do.
+///
+/// ```
+/// use clearwater::component::Component;
+/// use clearwater::scale::Target;
+/// use clearwater_kube::scale::ScaleOptions;
+///
+/// let options = ScaleOptions::new([(Component::Sprout, Target::Absolute(3))]).dry_run();
+/// assert_eq!(options.targets.len(), 1);
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ScaleOptions {
     /// The components with how many members are wanted; each at most once.
     pub targets: Vec<(Component, Target)>,
@@ -48,8 +73,37 @@ pub struct ScaleOptions {
     pub ask: bool,
 }
 
-/// Scales components.
-pub fn scale(cluster: Cluster, options: ScaleOptions) -> Run {
+impl ScaleOptions {
+    /// So many members of these components, within half an hour.
+    pub fn new(targets: impl IntoIterator<Item = (Component, Target)>) -> Self {
+        Self {
+            targets: targets.into_iter().collect(),
+            deployment: None,
+            timeout: Duration::from_secs(30 * 60),
+            dry_run: false,
+            mark_failed: false,
+            ask: false,
+        }
+    }
+}
+
+setters! { ScaleOptions {
+    /// The deployment as its file says it.
+    some deployment: Deployment,
+    /// How long the whole may take, without the time that a question stands open.
+    value timeout: Duration,
+    /// Stops before the first step.
+    flag dry_run,
+    /// Lets members of stores that have no pod any more be marked as failed.
+    flag mark_failed,
+    /// Waits after [`Planned`](EventKind::Planned) until it is told to go on.
+    flag ask,
+} }
+
+/// Scales components, and yields what was refused by the rules of scaling; the summary says it in words. Must be called
+/// inside of a tokio runtime: see [`Run`].
+pub fn scale(cluster: &Cluster, options: ScaleOptions) -> Run<Vec<Refusal>> {
+    let cluster = cluster.clone();
     start(move |emitter, steering| run(cluster, options, emitter, steering))
 }
 
@@ -68,7 +122,7 @@ struct Scaling {
     _observing: JoinSet<()>,
 }
 
-async fn run(cluster: Cluster, options: ScaleOptions, mut emitter: Emitter, mut steering: Steering) {
+async fn run(cluster: Cluster, options: ScaleOptions, mut emitter: Emitter, mut steering: Steering) -> Vec<Refusal> {
     let components =
         options.targets.iter().map(|(c, _)| PlannedComponent { component: c.name().to_owned(), gates: Vec::new() });
     emitter
@@ -80,8 +134,11 @@ async fn run(cluster: Cluster, options: ScaleOptions, mut emitter: Emitter, mut 
         })
         .await;
     let mut stats = RunStats::default();
-    let (outcome, summary) = Box::pin(work(&cluster, &options, &mut emitter, &mut steering, &mut stats)).await;
+    let mut refusals = Vec::new();
+    let work = work(&cluster, &options, &mut emitter, &mut steering, &mut stats, &mut refusals);
+    let (outcome, summary) = Box::pin(work).await;
     emitter.finish(outcome, summary, stats).await;
+    refusals
 }
 
 async fn work(
@@ -90,16 +147,20 @@ async fn work(
     emitter: &mut Emitter,
     steering: &mut Steering,
     stats: &mut RunStats,
+    refusals: &mut Vec<Refusal>,
 ) -> End {
+    if let Some(Err(why)) = options.deployment.as_ref().map(|d| cluster.is_of(d)) {
+        return (Outcome::Refused, why.into());
+    }
     let cancel = steering.cancel.clone();
-    let steps = Box::pin(begin::steps(cluster, options, emitter, steering));
+    let steps = Box::pin(begin::steps(cluster, options, emitter, steering, refusals));
     let begun = unless_cancelled(&cancel, Duration::ZERO, steps).await;
     let mut scaling = match begun {
         Ok(Ok(scaling)) => scaling,
         Ok(Err(end)) => return end,
         Err(reason) => {
             emitter.emit(EventKind::CancelRequested { reason }).await;
-            return (Outcome::Cancelled, "interrupted, nothing was changed".into());
+            return (cancelled_as(reason), "interrupted, nothing was changed".into());
         }
     };
     match scaling.carry_out(emitter, steering).await {

@@ -54,7 +54,8 @@ pub(super) async fn names(cluster: &Cluster, release: Release) -> (Names, Option
 /// Why a component cannot even be looked at.
 pub(super) enum Unfit {
     Absent(Advice),
-    Refused(Advice),
+    /// What was refused, where a rule of scaling says so, with the text.
+    Refused(Advice, Option<Box<Refusal>>),
 }
 
 /// What is to be scaled, as it stands.
@@ -68,7 +69,8 @@ pub(super) fn target(
 ) -> Result<ScaleTarget, Unfit> {
     let Some(entry) = entry(release, component) else {
         let known = catalogue(release).iter().map(|e| e.component).collect();
-        return Err(Unfit::Refused(Refusal::NotInRelease { component, release, known }.advice()));
+        let refusal = Refusal::NotInRelease { component, release, known };
+        return Err(Unfit::Refused(refusal.advice(), Some(Box::new(refusal))));
     };
     let workloads = subject::workloads(snapshot, component);
     if workloads.is_empty() {
@@ -76,7 +78,8 @@ pub(super) fn target(
         return Err(Unfit::Absent(Advice::new(format!("there is no {component} in this namespace"), works)));
     }
     let most = workloads.iter().filter_map(|w| snapshot.workload(w)).map(|w| w.replicas).max().unwrap_or(0);
-    let to = target.resolve(most).map_err(|e: InvalidTarget| Unfit::Refused(format!("{component}: {e}").into()))?;
+    let to =
+        target.resolve(most).map_err(|e: InvalidTarget| Unfit::Refused(format!("{component}: {e}").into(), None))?;
     let reach = match &options.deployment {
         Some(deployment) => Reach::of(deployment),
         None if component == Component::Bono => reach(snapshot, &workloads),

@@ -100,6 +100,9 @@ impl EllisClient {
     }
 
     /// Makes an account (`POST /accounts/`). Says whether it is new: one of that e-mail address may be there.
+    ///
+    /// # Errors
+    /// Where Ellis could not be asked, or refused the sign-up code.
     pub async fn sign_up(
         &self,
         email: &str,
@@ -126,6 +129,9 @@ impl EllisClient {
     }
 
     /// The numbers of an account, without passwords. An account that is not there has none.
+    ///
+    /// # Errors
+    /// Where Ellis could not be asked, or gave no list.
     pub async fn numbers(&self, email: &str) -> Result<Vec<Subscriber>, SubscriberError> {
         let answer = self.ask(ProvisioningRequest::get(format!("{}/numbers/", account(email)))).await?;
         match answer.status() {
@@ -136,6 +142,9 @@ impl EllisClient {
     }
 
     /// Gives an account a number from the pool, with a new private identity and its password.
+    ///
+    /// # Errors
+    /// Where Ellis could not be asked, has no number left, or refused.
     pub async fn create(&self, email: &str) -> Result<Subscriber, SubscriberError> {
         let question =
             ProvisioningRequest::new(Method::POST, format!("{}/numbers/", account(email))).body(FORM, "pstn=false");
@@ -170,6 +179,9 @@ impl EllisClient {
     }
 
     /// Gives a number a new password, which Ellis chooses.
+    ///
+    /// # Errors
+    /// Where Ellis could not be asked, or does not know the number.
     pub async fn new_password(&self, email: &str, identity: &PublicIdentity) -> Result<SecretString, SubscriberError> {
         // Whoever asks twice gets a newer one.
         let path = format!("{}/password", number(email, identity));
@@ -182,6 +194,9 @@ impl EllisClient {
     }
 
     /// Takes a number from its account and gives it back to the pool. Says whether it was there.
+    ///
+    /// # Errors
+    /// Where Ellis could not be asked, or refused.
     pub async fn delete(&self, email: &str, identity: &PublicIdentity) -> Result<bool, SubscriberError> {
         let answer =
             self.ask(ProvisioningRequest::new(Method::DELETE, format!("{}/", number(email, identity)))).await?;
@@ -189,6 +204,9 @@ impl EllisClient {
     }
 
     /// Removes an account with all its numbers. Says whether it was there.
+    ///
+    /// # Errors
+    /// Where Ellis could not be asked, or refused.
     pub async fn delete_account(&self, email: &str) -> Result<bool, SubscriberError> {
         gone(&self.ask(ProvisioningRequest::new(Method::DELETE, format!("{}/", account(email)))).await?)
     }

@@ -142,6 +142,9 @@ async fn prov_pods(cluster: &Cluster) -> Result<Option<(Component, Vec<Pod>)>, S
 }
 
 /// The keys of a deployment's Ellis, from where its pods take them.
+///
+/// # Errors
+/// Where the keys could not be read.
 pub async fn ellis_keys(cluster: &Cluster) -> Result<EllisKeys, SubscriberError> {
     let all = pods(cluster, Component::Ellis).await?;
     let Some(pod) = all.iter().find(|p| pod_is_ready(p)).or(all.first()) else {
@@ -219,6 +222,9 @@ impl Provisioning {
     }
 
     /// The public identity of a number.
+    ///
+    /// # Errors
+    /// A text that is neither a number nor an identity of the home domain.
     pub fn identity(&self, number: &str) -> Result<PublicIdentity, SubscriberError> {
         Ok(PublicIdentity::of(number, &self.home_domain)?)
     }
@@ -256,6 +262,9 @@ impl Provisioning {
     }
 
     /// The account's lines, in the order of their identities, without passwords.
+    ///
+    /// # Errors
+    /// Where whoever is asked could not be, or gave no list.
     pub async fn list(&self) -> Result<Vec<Subscriber>, SubscriberError> {
         let mut all = match &self.way {
             ProvisioningWay::Ellis { ellis, .. } => ellis.numbers(&self.options.account).await?,
@@ -279,6 +288,9 @@ impl Provisioning {
     }
 
     /// One of the account's lines, without its password. `None` where there is none of that identity.
+    ///
+    /// # Errors
+    /// Where homestead-prov could not be asked.
     pub async fn show(&self, identity: &PublicIdentity) -> Result<Option<Subscriber>, SubscriberError> {
         match &self.way {
             ProvisioningWay::Ellis { ellis, .. } => {
@@ -293,11 +305,17 @@ impl Provisioning {
     }
 
     /// The password of a line; `None` where only its digest is kept.
+    ///
+    /// # Errors
+    /// Where homestead-prov could not be asked.
     pub async fn password(&self, line: &Subscriber) -> Result<Option<SecretString>, SubscriberError> {
         self.behind()?.password(&line.private_identity).await
     }
 
     /// Gives a line this password, or a new one where none is given. The old one is worth nothing from then on.
+    ///
+    /// # Errors
+    /// Where whoever is asked could not be, or does not know the subscriber.
     pub async fn set_password(
         &self,
         line: &Subscriber,
@@ -316,6 +334,9 @@ impl Provisioning {
     }
 
     /// Deletes one of the account's lines. Says whether it was there.
+    ///
+    /// # Errors
+    /// Where whoever is asked could not be, or refused.
     pub async fn delete(&self, identity: &PublicIdentity) -> Result<bool, SubscriberError> {
         match &self.way {
             ProvisioningWay::Ellis { ellis, .. } => ellis.delete(&self.options.account, identity).await,
@@ -340,6 +361,9 @@ impl Provisioning {
 
     /// Removes the account at Ellis with all its lines and, at homestead-prov, all lines of the prefix: those too that an
     /// Ellis which was replaced does not know any more. Says how many lines there were.
+    ///
+    /// # Errors
+    /// Where Ellis could not be asked, or refused.
     pub async fn delete_account(&self) -> Result<usize, SubscriberError> {
         let all = self.list().await?;
         let identities = all.iter().map(|s| s.public_identity.clone());

@@ -145,6 +145,9 @@ impl ProvClient {
 
     /// All public identities of the deployment, in one answer: without a part of the ring that is asked for by itself, the
     /// program pauses for a second after each of 256.
+    ///
+    /// # Errors
+    /// Where homestead-prov could not be asked, or answered with something else.
     pub async fn public_identities(&self) -> Result<Vec<PublicIdentity>, SubscriberError> {
         let answer =
             self.done(ProvisioningRequest::get("/public/?excludeuuids=true&chunk-proportion=1"), "/public/").await?;
@@ -164,6 +167,9 @@ impl ProvClient {
     }
 
     /// The password of a private identity. `None` where only its digest is kept.
+    ///
+    /// # Errors
+    /// Where homestead-prov could not be asked, or answered with something else.
     pub async fn password(&self, private_identity: &str) -> Result<Option<SecretString>, SubscriberError> {
         let Some(answer) = self.found(private(private_identity)).await? else {
             return Err(SubscriberError::Missing { identity: private_identity.to_owned(), account: None });
@@ -206,6 +212,9 @@ impl ProvClient {
     /// Makes a subscriber with both identities, in the order in which Ellis' own tools do it (ellis
     /// `src/metaswitch/ellis/prov_tools`). What an earlier try left half done is completed; where this one fails, what it
     /// made is taken back.
+    ///
+    /// # Errors
+    /// Where homestead-prov could not be asked, or refused a part of it.
     pub async fn create(
         &self,
         identity: &PublicIdentity,
@@ -260,6 +269,9 @@ impl ProvClient {
     }
 
     /// Removes a public identity, and its private ones where nothing else is theirs. Says whether it was there.
+    ///
+    /// # Errors
+    /// Where homestead-prov could not be asked, or refused.
     pub async fn delete(&self, identity: &PublicIdentity) -> Result<bool, SubscriberError> {
         let of = segment(identity.as_str());
         let Some(answer) = self.found(format!("/public/{of}/service_profile")).await? else { return Ok(false) };
@@ -283,6 +295,9 @@ impl ProvClient {
     }
 
     /// A subscriber by its public identity, without its password.
+    ///
+    /// # Errors
+    /// Where homestead-prov could not be asked, or answered with something else.
     pub async fn show(&self, identity: &PublicIdentity) -> Result<Option<Subscriber>, SubscriberError> {
         let Some(private_ids) = self.private_identities(identity).await? else { return Ok(None) };
         let own = || identity.private_identity().to_owned();

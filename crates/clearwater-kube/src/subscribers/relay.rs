@@ -63,12 +63,18 @@ struct Carrier {
 
 impl Relay {
     /// Listens on 127.0.0.1, on a port that is free where 0 is given.
+    ///
+    /// # Errors
+    /// Where the port cannot be taken on this machine.
     pub async fn listen(cluster: &Cluster, component: Component, port: u16, local: u16) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, local)).await?;
         Ok(Self { listener, carrier: Carrier { cluster: cluster.clone(), component, port, told: Arc::default() } })
     }
 
     /// Where it listens.
+    ///
+    /// # Errors
+    /// What the system says of its own socket.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }

@@ -10,6 +10,7 @@ mod repair;
 mod unit;
 mod unstarted;
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use clearwater::component::Component;
 use clearwater::event::{CancelReason, EventKind, Outcome};
 use clearwater::order::Schedule;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, sleep_until};
@@ -31,11 +32,11 @@ use super::UpOptions;
 use crate::cluster::Cluster;
 use crate::judge::failure::{self, RolloutContext};
 use crate::judge::{self, Judged, Stage};
-use crate::observe::Observation;
 use crate::observe::observation::Observed;
 use crate::observe::observer::{Observer, Wanted};
 use crate::observe::snapshot::WatchEvent;
-use crate::run::{Emitter, Steering, cancelled, millis};
+use crate::observe::{Observation, Workload};
+use crate::run::{Consent, Emitter, Steering, cancelled, millis};
 
 /// How often graces, deadlines and changed causes are looked at where no news comes.
 const TICK: Duration = Duration::from_millis(250);
@@ -59,6 +60,8 @@ struct Writing {
     appliers: JoinSet<Applied>,
     early: Early,
     writes: u32,
+    /// The templates of workloads as this run wrote them.
+    templates: BTreeMap<Workload, PodTemplateSpec>,
 }
 
 /// A watch that is broken: since when, and whether that was told.
@@ -100,7 +103,7 @@ enum Happened {
     Gathered(Gathered),
     Repaired(repair::Ended),
     /// The user answered a question about data.
-    Consent(bool),
+    Consent(Consent),
     /// There is something to say about the names.
     Said(String),
     Tick,
@@ -113,18 +116,6 @@ async fn news_of_names(names: &mut Option<NamesGate>) -> Option<String> {
     match names {
         Some(names) => names.said.recv().await,
         None => std::future::pending().await,
-    }
-}
-
-/// The next answer to a question about data; never, where nobody is left who could give one.
-async fn consented(consent: &mut watch::Receiver<Option<bool>>) -> bool {
-    loop {
-        if consent.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        if let Some(agreed) = *consent.borrow_and_update() {
-            return agreed;
-        }
     }
 }
 
@@ -151,15 +142,15 @@ impl Dispatcher {
     }
 
     async fn next(&mut self, tick: &mut Interval, steering: &mut Steering) -> Happened {
-        let (writing, repairs) = (&mut self.writing, &mut self.repairs);
-        let asks = repairs.asks();
+        let writing = &mut self.writing;
+        let repair::Repairs { tasks: repairs, consents, .. } = &mut self.repairs;
         tokio::select! {
             Some(observed) = self.observer.next() => Happened::Observed(observed),
             Some(Ok(applied)) = writing.appliers.join_next() => Happened::Applied(applied),
             Some(Ok(early)) = writing.early.tasks.join_next() => Happened::AppliedEarly(early),
             Some(Ok(gathered)) = self.gatherers.join_next() => Happened::Gathered(gathered),
-            Some(Ok(ended)) = repairs.tasks.join_next() => Happened::Repaired(ended),
-            agreed = consented(&mut steering.consent), if asks => Happened::Consent(agreed),
+            Some(Ok(ended)) = repairs.join_next() => Happened::Repaired(ended),
+            Some(consent) = consents.recv() => Happened::Consent(consent),
             Some(text) = news_of_names(&mut self.names) => Happened::Said(text),
             _ = tick.tick() => Happened::Tick,
             () = sleep_until(self.context.until) => Happened::TimeIsUp,
@@ -179,7 +170,7 @@ impl Dispatcher {
             Happened::AppliedEarly(early) => self.take_early(early).await,
             Happened::Gathered(gathered) => self.take_gathered(gathered).await,
             Happened::Repaired(ended) => self.repairs.take(ended),
-            Happened::Consent(agreed) => self.repairs.take_consent(agreed),
+            Happened::Consent(consent) => self.repairs.take_consent(consent),
             Happened::Said(text) => self.emitter.emit(EventKind::Notice { text: text.into() }).await,
             Happened::Tick => {
                 if self.progress_at.elapsed() >= SAY_EVERY {
@@ -242,6 +233,7 @@ impl Dispatcher {
     async fn take_applied(&mut self, mut applied: Applied) {
         self.writing.writes += applied.created + applied.changed;
         self.seen.generations.extend(std::mem::take(&mut applied.generations));
+        self.writing.templates.extend(std::mem::take(&mut applied.templates));
         match &applied.error {
             Some(error) => self.fail_to_apply(applied.component, error).await,
             None => self.applied(applied.component, &applied).await,

@@ -1,6 +1,7 @@
 //! From a file to a deployment: what a file is checked for as a whole, with a namespace and without.
 
 use super::problem::sort;
+use super::read::values;
 use super::{ConfigErrors, Deployment, DeploymentFile, Problem, check};
 
 impl DeploymentFile {
@@ -12,7 +13,11 @@ impl DeploymentFile {
     /// let deployment = DeploymentFile::default().deploy("ims").unwrap();
     /// assert_eq!(deployment.zone(), "ims.svc.cluster.local");
     /// ```
+    ///
+    /// # Errors
+    /// Everything that is wrong, each value's range among it: a file that was built in code is checked as one that was read.
     pub fn deploy(&self, namespace: &str) -> Result<Deployment, ConfigErrors> {
+        ConfigErrors::unless_empty(values(self))?;
         let deployment = Deployment::new_unchecked(self.clone(), namespace.to_owned());
         let findings = check::file(self).into_iter().chain(check::deployment(&deployment));
         ConfigErrors::unless_empty(findings.map(|f| f.problem).filter(Problem::is_error).collect())?;

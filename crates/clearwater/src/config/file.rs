@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,8 @@ use crate::names::named;
 use crate::yaml;
 
 /// The version of the deployment file's format.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub enum ApiVersion {
     /// The first format.
     #[default]
@@ -23,7 +25,8 @@ pub enum ApiVersion {
 ///
 /// Every key but `apiVersion` has a default, so the smallest file is that one line.
 // A field is a key of the file's first level, as many as these are.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeploymentFile {
     /// The format: `clearwater/v1`.
@@ -61,24 +64,24 @@ pub struct DeploymentFile {
     /// The virtual addresses of Services that exist already, by component; only with `services: clusterIP`
     /// or `dns: {backend: etcd}`, and only for an offline rendering: `up` looks for itself.
     #[serde(default, rename = "clusterIPs", skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "mapping::by_component::<Vec<IpAddr>>")]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "mapping::by_component::<Vec<IpAddr>>"))]
     pub cluster_ips: BTreeMap<Component, Vec<IpAddr>>,
     /// How names that Kubernetes cannot give are put into DNS.
     #[serde(default, skip_serializing_if = "Dns::is_default")]
     pub dns: Dns,
     /// Settings by component.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "mapping::by_component::<ComponentOverrides>")]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "mapping::by_component::<ComponentOverrides>"))]
     pub components: BTreeMap<Component, ComponentOverrides>,
     /// The daemons' log level, 0 (errors only) to 5 (debug). SIP messages are logged from 4. Upstream's default: 2. What
     /// holds no data is restarted for a changed level; a store takes it when its pod is next made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 5))]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 5)))]
     pub log_level: Option<u8>,
     /// Further `shared_config` settings, appended in key order after the generated ones, which they override. Those
     /// that other keys of this file write are refused.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "mapping::text_of_scalars")]
-    #[schemars(schema_with = "mapping::scalars")]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "mapping::scalars"))]
     pub shared_config: BTreeMap<String, String>,
     /// The mail server that Ellis sends password recovery mails through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,6 +119,9 @@ pub struct DeploymentFile {
 
 impl DeploymentFile {
     /// The file as YAML, keys with their defaults left out. Reading it again gives the same file.
+    ///
+    /// # Errors
+    /// A text that YAML cannot hold.
     pub fn to_yaml(&self) -> Result<String, yaml::YamlError> {
         yaml::write_one(self)
     }
@@ -138,7 +144,8 @@ macro_rules! is_default {
 is_default!(Images, Bono, Ellis, ServiceKind, Dns, KeyPolicy, Tailer, EtcdStorage);
 
 /// Where images come from: `REGISTRY/PREFIXcomponent:TAG`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Images {
     /// The registry and path. Default for hunter: `docker.io/ollivier`. There is none for classic.
@@ -159,7 +166,7 @@ pub struct Images {
     /// The digest that each component's image must have, as `sha256:…`. It is put behind the tag; a registry that has
     /// other bytes under the tag no longer matters.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "mapping::by_component::<String>")]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "mapping::by_component::<String>"))]
     pub digests: BTreeMap<Component, String>,
     /// Names of Secrets of type `kubernetes.io/dockerconfigjson` in the namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -167,7 +174,8 @@ pub struct Images {
 }
 
 /// When the kubelet pulls an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub enum PullPolicy {
     /// At every start.
     Always,
@@ -178,7 +186,8 @@ pub enum PullPolicy {
 }
 
 /// An external home subscriber server, reached over Diameter Cx.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Hss {
     /// Its host name: a full name or an address; one without a dot is a name in the zone.
@@ -189,7 +198,8 @@ pub struct Hss {
 }
 
 /// How Bono is reached by subscribers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Bono {
     /// The way in.
@@ -212,7 +222,8 @@ pub struct Bono {
 }
 
 /// The way in to Bono.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum BonoExposure {
     /// The pod's own address, through a headless Service.
@@ -227,7 +238,8 @@ pub enum BonoExposure {
 }
 
 /// How many Services a load-balanced Bono gets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum BonoService {
     /// One for TCP and UDP.
@@ -239,7 +251,8 @@ pub enum BonoService {
 is_default!(BonoService);
 
 /// How Ellis is reached by browsers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Ellis {
     /// The way in.
@@ -254,7 +267,8 @@ pub struct Ellis {
 }
 
 /// The way in to Ellis.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum EllisExposure {
     /// None beyond the headless Service: `kubectl port-forward`.
@@ -269,7 +283,8 @@ pub enum EllisExposure {
 }
 
 /// The Ingress in front of Ellis.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Ingress {
     /// The host name that browsers use.
@@ -283,7 +298,8 @@ pub struct Ingress {
 }
 
 /// How Services answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub enum ServiceKind {
     /// DNS answers with the pods' addresses.
     #[default]
@@ -295,7 +311,8 @@ pub enum ServiceKind {
 }
 
 /// How names that Kubernetes cannot give are put into DNS.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Dns {
     /// The backend. `auto` is `pods` for classic, and nothing for hunter, which needs none.
@@ -304,7 +321,8 @@ pub struct Dns {
 }
 
 /// A way of putting names into DNS.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum DnsBackend {
@@ -336,12 +354,13 @@ named! {
 }
 
 /// Settings of one component.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ComponentOverrides {
     /// How many pods it is created with. Afterwards the count belongs to `scale` or to an autoscaler.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1000))]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 1000)))]
     pub replicas: Option<u32>,
     /// The whole image reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -363,7 +382,7 @@ pub struct ComponentOverrides {
     pub annotations: BTreeMap<String, String>,
     /// The log level of this component's daemons, in place of the file's `logLevel`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 5))]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 5)))]
     pub log_level: Option<u8>,
     /// What the component's containers may do, in place of the file's `securityContext`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -373,26 +392,28 @@ pub struct ComponentOverrides {
     pub pod_security_context: Option<PodSecurityContext>,
     /// Further environment variables of the component's container.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "mapping::text_of_scalars")]
-    #[schemars(schema_with = "mapping::scalars")]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "mapping::scalars"))]
     pub env: BTreeMap<String, String>,
 }
 
 /// Requests and limits, as Kubernetes quantities ("250m", "512Mi").
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Resources {
     /// What the scheduler reserves.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "mapping::text_of_scalars")]
-    #[schemars(schema_with = "mapping::quantities")]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "mapping::quantities"))]
     pub requests: BTreeMap<String, String>,
     /// What the container may not exceed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "mapping::text_of_scalars")]
-    #[schemars(schema_with = "mapping::quantities")]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "mapping::quantities"))]
     pub limits: BTreeMap<String, String>,
 }
 
 /// A toleration, as in a pod.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Toleration {
     /// The taint's key; without it every key, with operator `Exists`.
@@ -400,14 +421,14 @@ pub struct Toleration {
     pub key: Option<String>,
     /// `Exists` or `Equal`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("enum" = ["Exists", "Equal", null]))]
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["Exists", "Equal", null])))]
     pub operator: Option<String>,
     /// The taint's value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     /// The taint's effect. Without it every effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("enum" = ["NoSchedule", "PreferNoSchedule", "NoExecute", null]))]
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["NoSchedule", "PreferNoSchedule", "NoExecute", null])))]
     pub effect: Option<String>,
     /// How long a `NoExecute` taint is tolerated, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -415,7 +436,8 @@ pub struct Toleration {
 }
 
 /// The mail server that Ellis sends through.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Email {
     /// The server, as HOST or HOST:PORT: `smtp_smarthost`.
@@ -425,7 +447,7 @@ pub struct Email {
     pub username: Option<String>,
     /// The password, by reference, because it never stands in this file: `smtp_password`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-secret" = true))]
+    #[cfg_attr(feature = "schema", schemars(extend("x-secret" = true)))]
     pub password: Option<SecretKey>,
     /// The sender of mails: `email_recovery_sender`. Default: clearwater@HOMEDOMAIN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -433,7 +455,8 @@ pub struct Email {
 }
 
 /// One key of a Secret in the deployment's namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretKey {
     /// The Secret's name.
@@ -443,7 +466,8 @@ pub struct SecretKey {
 }
 
 /// The keys that protect sign-up and Ellis: `signup_key`, `turn_workaround`, `ellis_api_key`, `ellis_cookie_key`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum KeyPolicy {
     /// Made at random when the deployment is created, kept in a Secret.
@@ -456,7 +480,8 @@ pub enum KeyPolicy {
 }
 
 /// Whether a sidecar prints the current log file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Tailer {
     /// No sidecar.
@@ -467,7 +492,8 @@ pub enum Tailer {
 }
 
 /// Where etcd keeps its data.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EtcdStorage {
     /// Whether a PersistentVolumeClaim is made. Default: where the cluster has a default StorageClass; offline: no.

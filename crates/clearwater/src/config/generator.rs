@@ -73,6 +73,9 @@ pub struct Generated {
 
 impl Generated {
     /// The settings that daemons see: shared, then local ones, as `/etc/clearwater/config` sources them.
+    ///
+    /// # Errors
+    /// A line that is more than a setting: what only a shell could tell.
     pub fn settings(&self) -> Result<Settings, NotPlain> {
         let shared = self.shared_config.as_deref().map(Settings::parse).transpose()?.unwrap_or_default();
         Ok(shared.then(Settings::parse(&self.local_config)?))
@@ -196,6 +199,9 @@ pub(super) fn etcd_proxy() -> String {
 }
 
 /// What the container's files will hold in the given environment.
+///
+/// # Errors
+/// What the generator itself would stop at.
 pub fn generate(release: Release, env: &Environment) -> Result<Generated, GeneratorError> {
     let hunter = release != Release::Classic;
     let set = |value: &Option<String>| value.clone().filter(|v| !v.is_empty());

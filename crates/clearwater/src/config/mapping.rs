@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(feature = "schema")]
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+#[cfg(feature = "schema")]
 use crate::component::Component;
 
 /// A mapping whose keys are components.
+#[cfg(feature = "schema")]
 pub(super) fn by_component<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     let value = generator.subschema_for::<T>();
     let key = generator.subschema_for::<Component>();
@@ -16,11 +19,13 @@ pub(super) fn by_component<T: JsonSchema>(generator: &mut SchemaGenerator) -> Sc
 }
 
 /// A mapping whose values are text, where numbers and truth values are taken as they are written.
+#[cfg(feature = "schema")]
 pub(super) fn scalars(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "additionalProperties": { "type": ["string", "number", "boolean"] } })
 }
 
 /// A mapping of resource names to quantities, which may be written as numbers.
+#[cfg(feature = "schema")]
 pub(super) fn quantities(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "additionalProperties": { "type": ["string", "number"] } })
 }

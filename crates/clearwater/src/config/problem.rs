@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -92,9 +93,10 @@ impl Serialize for KeyPath {
 }
 
 /// Where a value was written.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
-#[schemars(rename = "Place")]
+#[cfg_attr(feature = "schema", schemars(rename = "Place"))]
 #[non_exhaustive]
 pub enum Location {
     /// In a text.
@@ -147,7 +149,8 @@ impl Places {
 }
 
 /// What kind of problem was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ProblemKind {
@@ -170,14 +173,15 @@ pub enum ProblemKind {
 }
 
 /// One thing that is wrong with a deployment file: where, with which key, what was seen and what to do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Problem {
     /// What kind of problem it is.
     pub kind: ProblemKind,
     /// Where it was written, where that is known.
     pub place: Option<Location>,
     /// The key.
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub key: KeyPath,
     /// What was seen, and what to do next.
     pub message: String,

@@ -1,6 +1,9 @@
 //! Reads a deployment file and finds everything that is wrong with its single values, by walking it beside the JSON
 //! Schema. Derived deserializers stop at the first fault and do not know where a value was written.
 
+mod built;
+mod words;
+
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -12,6 +15,9 @@ use super::schema::schema;
 use super::{check, set::Set};
 use crate::names::nearest;
 use crate::yaml::{self, Kind, Node, Position};
+
+pub(super) use built::values;
+use words::{clause, digits, fix, wanted};
 
 /// A value of the file or of a flag, and where it was written.
 #[derive(Clone)]
@@ -98,11 +104,17 @@ impl DeploymentFile {
     ///      known: headless, hostPort, nodePort, loadBalancer"
     /// );
     /// ```
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its line, column and key.
     pub fn parse(text: &str, name: &str) -> Result<Self, ConfigErrors> {
         Self::parse_with(text, name, &[])
     }
 
     /// Reads and checks a deployment file with values from the command line put over it, in their order.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its line, column and key, or the flag it was given by.
     pub fn parse_with(text: &str, name: &str, sets: &[Set]) -> Result<Self, ConfigErrors> {
         let mut reader = FileReader::default();
         let file = reader.read(text, name, sets);
@@ -452,48 +464,4 @@ fn elsewhere(key: &str) -> Option<&'static str> {
 fn bounds(schema: &Value) -> (i64, i64) {
     let bound = |key: &str| schema.get(key).and_then(Value::as_i64);
     (bound("minimum").unwrap_or(i64::MIN), bound("maximum").unwrap_or(i64::MAX))
-}
-
-fn digits(text: &str) -> bool {
-    text.chars().all(|c| c.is_ascii_digit() || matches!(c, '-' | '+' | '_'))
-}
-
-/// A schema's description as the end of a sentence.
-fn clause(schema: &Value) -> String {
-    let text = schema.get("description").and_then(Value::as_str).unwrap_or_default().trim_end_matches('.');
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
-}
-
-fn wanted(schema: &Value, kinds: &[&str]) -> String {
-    let wants = match kinds.iter().find(|k| **k != "null") {
-        Some(&"string") => "a text".to_owned(),
-        Some(&"integer") => "a whole number".to_owned(),
-        Some(&"number") => "a number".to_owned(),
-        Some(&"boolean") => "true or false".to_owned(),
-        Some(&"array") => "a list".to_owned(),
-        Some(&"object") => {
-            let keys: Vec<&str> = properties(schema).map(|(k, _)| k).collect();
-            if keys.is_empty() { "a mapping".to_owned() } else { format!("a mapping of {}", keys.join(", ")) }
-        }
-        _ => "something else".to_owned(),
-    };
-    format!("wants {wants}")
-}
-
-fn fix(kinds: &[&str], item: &Item) -> String {
-    let written = item.written.as_deref().unwrap_or_default();
-    match &item.what {
-        Content::Bool(_) | Content::Integer(_) | Content::Float if kinds.contains(&"string") => {
-            format!("; put it in quotes: {written:?}")
-        }
-        Content::Text(s) if kinds.contains(&"integer") && s.parse::<i64>().is_ok() => {
-            format!("; take the quotes off: {s}")
-        }
-        Content::Text(s) if kinds.contains(&"boolean") && matches!(s.as_str(), "true" | "false" | "yes" | "no") => {
-            format!("; take the quotes off: {s}")
-        }
-        Content::Text(s) if kinds.contains(&"array") => format!("; write it as a list of one: [{s}]"),
-        _ => String::new(),
-    }
 }

@@ -1,25 +1,35 @@
 use std::sync::LazyLock;
 
-use schemars::Schema;
-use schemars::generate::SchemaSettings;
-use schemars::transform::RecursiveTransform;
-use serde_json::{Value, json};
+#[cfg(feature = "schema")]
+use schemars::{Schema, generate::SchemaSettings, transform::RecursiveTransform};
+use serde_json::Value;
+#[cfg(feature = "schema")]
+use serde_json::json;
 
+#[cfg(feature = "schema")]
 use super::DeploymentFile;
 
 /// Where the schema is published.
+#[cfg(feature = "schema")]
 const ID: &str =
     "https://github.com/kubectl-clearwater/kubectl-clearwater/raw/main/crates/clearwater/schema/clearwater.v1.json";
 
+#[cfg(feature = "schema")]
 static SCHEMA: LazyLock<Value> = LazyLock::new(generate);
+/// As it was generated: a test holds it against the types.
+#[cfg(not(feature = "schema"))]
+static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../../schema/clearwater.v1.json")).expect("it is what the generator wrote")
+});
 
-/// The JSON Schema (draft 2020-12) of the deployment file, generated from [`DeploymentFile`].
+/// The JSON Schema (draft 2020-12) of the deployment file, generated from [`DeploymentFile`](super::DeploymentFile).
 ///
 /// What a single value may be is said here and nowhere else: the reader checks files against this same schema.
 pub fn schema() -> &'static Value {
     &SCHEMA
 }
 
+#[cfg(feature = "schema")]
 fn generate() -> Value {
     let schema = SchemaSettings::draft2020_12()
         .with_transform(RecursiveTransform(prose))
@@ -34,6 +44,7 @@ fn generate() -> Value {
     schema
 }
 
+#[cfg(feature = "schema")]
 /// Takes the source's line breaks out of descriptions.
 fn prose(schema: &mut Schema) {
     if let Some(Value::String(text)) = schema.get_mut("description") {
@@ -42,6 +53,7 @@ fn prose(schema: &mut Schema) {
     }
 }
 
+#[cfg(feature = "schema")]
 /// Allows null for every key that may be left out: a key whose value is commented out says nothing.
 fn nullable(schema: &mut Schema) {
     let required = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();

@@ -1,7 +1,9 @@
 //! What containers and pods may do: the parts of Kubernetes' security contexts that a deployment file can hold.
 
+#[cfg(feature = "schema")]
 use std::borrow::Cow;
 
+#[cfg(feature = "schema")]
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -68,6 +70,7 @@ impl<'de> Deserialize<'de> for SecurityContext {
     }
 }
 
+#[cfg(feature = "schema")]
 impl JsonSchema for SecurityContext {
     fn schema_name() -> Cow<'static, str> {
         "SecurityContext".into()
@@ -94,7 +97,8 @@ impl JsonSchema for SecurityContext {
 }
 
 /// Kubernetes' `securityContext` of a container, less what concerns Windows.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ContainerSecurity {
     /// Whether a process may gain more than its parent has.
@@ -108,7 +112,7 @@ pub struct ContainerSecurity {
     pub privileged: Option<bool>,
     /// How `/proc` is mounted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("enum" = ["Default", "Unmasked", null]))]
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["Default", "Unmasked", null])))]
     pub proc_mount: Option<String>,
     /// Whether the image's file system cannot be written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -131,7 +135,8 @@ pub struct ContainerSecurity {
 }
 
 /// Kubernetes' `securityContext` of a pod, less what concerns Windows.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PodSecurityContext {
     /// The group that owns the pod's volumes.
@@ -139,7 +144,7 @@ pub struct PodSecurityContext {
     pub fs_group: Option<i64>,
     /// When the owner of volumes is changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("enum" = ["Always", "OnRootMismatch", null]))]
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["Always", "OnRootMismatch", null])))]
     pub fs_group_change_policy: Option<String>,
     /// The group that runs its containers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -171,7 +176,8 @@ impl PodSecurityContext {
 }
 
 /// Linux capabilities, without `CAP_`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Capabilities {
     /// Those that it gets.
@@ -183,7 +189,8 @@ pub struct Capabilities {
 }
 
 /// An SELinux label.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SeLinuxOptions {
     /// The level.
@@ -201,7 +208,8 @@ pub struct SeLinuxOptions {
 }
 
 /// Which system calls may be made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SeccompProfile {
     /// Whose profile it is.
@@ -213,7 +221,8 @@ pub struct SeccompProfile {
 }
 
 /// Whose seccomp profile it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub enum SeccompType {
     /// The container runtime's own.
     RuntimeDefault,
@@ -233,7 +242,8 @@ named! {
 }
 
 /// A kernel parameter of a pod.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Sysctl {
     /// Its name.
@@ -243,7 +253,8 @@ pub struct Sysctl {
 }
 
 /// Which NetworkPolicy objects are rendered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum NetworkPolicies {
     /// None: whoever reaches the pods' network reaches every port.

@@ -117,6 +117,9 @@ const LONGEST: usize = 100_000;
 /// What the configuration of every container must come to, in the order in which it is written.
 ///
 /// `cluster_ips` are the virtual addresses of Services that stand; they win over those in the deployment file.
+///
+/// # Errors
+/// A value that the images' scripts would not carry into the containers unchanged.
 pub fn settings(
     deployment: &Deployment,
     cluster_ips: &BTreeMap<Component, Vec<IpAddr>>,
@@ -210,6 +213,9 @@ impl Wanted {
 ///
 /// The result is put through [`generate`] before it is returned: what the generator would lose or change is an error,
 /// never a surprise.
+///
+/// # Errors
+/// A value that the images' scripts would not carry into the containers unchanged.
 pub fn environment(
     deployment: &Deployment,
     cluster_ips: &BTreeMap<Component, Vec<IpAddr>>,
@@ -302,6 +308,9 @@ fn verify(
 /// The text of both files in a pod of the deployment that is given every secret.
 ///
 /// `secrets` holds the values of the variables that come from Secrets, as [`secret_values`] makes them.
+///
+/// # Errors
+/// A value that the images' scripts would not carry into the containers unchanged.
 pub fn rendered(
     deployment: &Deployment,
     cluster_ips: &BTreeMap<Component, Vec<IpAddr>>,
@@ -325,6 +334,9 @@ pub fn secret_values(keys: &Keys, smtp_password: Option<&str>) -> BTreeMap<Strin
 
 /// Whether a Secret's value survives the way into the containers' files. The classic release takes any one line of
 /// text; for hunter the error says which characters are allowed.
+///
+/// # Errors
+/// What the images' scripts would make something else of.
 pub fn check_secret_value(release: Release, secret: &str, key: &str, value: &str) -> Result<(), SettingsError> {
     match Unfit::of(release, value.as_bytes()) {
         None => Ok(()),

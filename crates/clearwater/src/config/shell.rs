@@ -59,6 +59,9 @@ fn is_bare(c: char) -> bool {
 
 /// What bash writes for `echo -e $text`: words split at blanks, options eaten, escapes done, a newline at the end. A
 /// glob is refused.
+///
+/// # Errors
+/// What a shell would make of it that is not told by the text alone.
 pub fn echo_unquoted(text: &str) -> Result<String, EchoError> {
     if text.contains('\0') {
         return Err(EchoError::Nul);
@@ -217,6 +220,9 @@ pub struct NotPlain {
 impl Settings {
     /// Reads a file without running anything in it: comments, blank lines and assignments of literal values, bare or
     /// quoted. Anything that a shell would expand or run is an error.
+    ///
+    /// # Errors
+    /// A line that is more than a setting: what only a shell could tell.
     pub fn parse(text: &str) -> Result<Self, NotPlain> {
         let mut reader = ShellReader { chars: text.chars().peekable(), line: 1, column: 1 };
         let mut settings = Vec::new();

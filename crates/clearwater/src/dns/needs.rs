@@ -177,6 +177,9 @@ impl NeedsList<'_> {
 /// assert!(needs(&hunter)?.iter().all(|n| n.given_by == GivenBy::Service || n.optional));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # Errors
+/// A zone or namespace of which no name can be made.
 pub fn needs(deployment: &Deployment) -> Result<Vec<NeededName>, InvalidName> {
     use Component::{Bono, Cassandra, Chronos, Ellis, Homer, Homestead, HomesteadProv, Ralf, Sprout};
     let mut list = NeedsList { deployment, names: deployment.names(), needs: Vec::new() };

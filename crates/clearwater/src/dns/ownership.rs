@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+#[cfg(feature = "manifest")]
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 
@@ -84,6 +85,7 @@ pub struct ManagedBy {
 /// metadata.labels.get_or_insert_default().insert("addonmanager.kubernetes.io/mode".into(), "Reconcile".into());
 /// assert!(managed_by(&metadata).restores);
 /// ```
+#[cfg(feature = "manifest")]
 pub fn managed_by(metadata: &ObjectMeta) -> ManagedBy {
     let found = |by, restores, shown_by: String| ManagedBy { by, restores, shown_by };
     let label = |key: &str| metadata.labels.as_ref().and_then(|l| l.get(key)).map(String::as_str);

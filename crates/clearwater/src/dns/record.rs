@@ -94,6 +94,9 @@ impl RecordData {
     }
 
     /// Reads the form that zone files have.
+    ///
+    /// # Errors
+    /// What is no data of that type.
     pub fn parse(record_type: RecordType, text: &str) -> Result<Self, InvalidData> {
         let fail = |why: String| InvalidData { record_type, text: text.trim().to_owned(), why };
         let words = words(text).map_err(&fail)?;

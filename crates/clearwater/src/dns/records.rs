@@ -89,6 +89,9 @@ pub enum RecordsError {
 /// assert!(zone.to_string().contains("icscf.sprout.ims.svc.cluster.local. 30 IN A 10.1.2.3\n"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # Errors
+/// A name that cannot be made, or a component without an address.
 pub fn records(deployment: &Deployment, backend: DnsBackend, targets: &Targets) -> Result<Zone, RecordsError> {
     let names = deployment.names().for_backend(backend);
     let backend = names.backend();
@@ -130,6 +133,9 @@ pub fn records(deployment: &Deployment, backend: DnsBackend, targets: &Targets) 
 
 /// What SIP clients that are told nothing but the home domain look for (RFC 3263 §4): NAPTR, SRV and addresses that
 /// lead to Bono. Clearwater itself asks for none of them.
+///
+/// # Errors
+/// A name that cannot be made, or no address of Bono.
 pub fn client_records(deployment: &Deployment, targets: &Targets) -> Result<Zone, RecordsError> {
     let names = deployment.names();
     let home: Name = names.home_domain().parse()?;
@@ -225,6 +231,9 @@ pub struct SubDomain {
 
 /// The sub-domains that a deployment's configuration names: none for hunter. They are the host names that endpoints
 /// must have with [`DnsBackend::Endpoints`] and that pods have with [`DnsBackend::Pods`].
+///
+/// # Errors
+/// A zone of which no name can be made.
 pub fn sub_domains(deployment: &Deployment, backend: DnsBackend) -> Result<Vec<SubDomain>, InvalidName> {
     sub_domains_of(deployment, &deployment.names().for_backend(backend))
 }
@@ -259,6 +268,9 @@ pub struct Rules {
 }
 
 /// The rules by which CoreDNS gives a deployment's names. Empty for hunter in the namespace's own zone.
+///
+/// # Errors
+/// A zone of which no name can be made.
 pub fn rules(deployment: &Deployment) -> Result<Rules, InvalidName> {
     let names = deployment.names().for_backend(DnsBackend::Coredns);
     let mut rules = Rules::default();
@@ -280,6 +292,9 @@ pub fn rules(deployment: &Deployment) -> Result<Rules, InvalidName> {
 ///
 /// `None` where the home domain is not the namespace's own: inside the cluster its answers would hide those that
 /// everybody else gets.
+///
+/// # Errors
+/// A home domain of which no name can be made.
 pub fn client_rules(deployment: &Deployment) -> Result<Option<Rules>, InvalidName> {
     let names = deployment.names();
     let home: Name = names.home_domain().parse()?;
@@ -320,6 +335,9 @@ impl Rules {
     /// );
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// # Errors
+    /// A record that no line of a Corefile can give.
     pub fn corefile_lines(&self) -> Result<Vec<String>, RecordsError> {
         let mut lines = Vec::new();
         for (name, target) in &self.aliases {

@@ -96,6 +96,9 @@ enum Host {
 /// The keys that make SkyDNS answer as the zone says, in order.
 ///
 /// `owned` are the subtrees that others write, such as `svc.cluster.local`, which a Service sync owns.
+///
+/// # Errors
+/// A record that SkyDNS cannot hold.
 pub fn keys(zone: &Zone, owned: &[Name]) -> Result<Vec<Key>, SkyDnsError> {
     if let Some((name, subtree)) =
         zone.names().find_map(|name| owned.iter().find(|o| name.is_within(o)).map(|subtree| (name, subtree)))

@@ -144,9 +144,20 @@ impl Zone {
 
     /// The zone as a file that a name server can load for `origin`: with the SOA and NS records that one needs. They
     /// name `localhost`, which needs no address in the zone; whoever delegates the zone puts in the server's own name.
-    pub fn loadable(&self, origin: &Name) -> String {
+    /// Secondary servers and reloads go by `serial`: it grows with each change (RFC 1982), as seconds since 1970 do.
+    ///
+    /// ```
+    /// use clearwater::dns::Zone;
+    ///
+    /// let zone: Zone = "sprout.ims. 30 IN A 10.0.0.7\n".parse()?;
+    /// let file = zone.loadable(&"ims".parse()?, 1_700_000_000);
+    /// assert!(file.starts_with("ims. 30 IN SOA localhost. hostmaster.ims. 1700000000 "));
+    /// assert_eq!(file.parse::<Zone>()?, zone);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn loadable(&self, origin: &Name, serial: u32) -> String {
         format!(
-            "{origin}. 30 IN SOA localhost. hostmaster.{origin}. 1 7200 1800 86400 30\n{origin}. 30 IN NS \
+            "{origin}. 30 IN SOA localhost. hostmaster.{origin}. {serial} 7200 1800 86400 30\n{origin}. 30 IN NS \
              localhost.\n{self}"
         )
     }
@@ -166,8 +177,8 @@ fn line(name: &Name, ttl: u32, data: &RecordData) -> String {
 impl FromStr for Zone {
     type Err = ZoneFileError;
 
-    /// Reads what [`Zone`]'s `Display` writes: absolute names, a lifetime, class IN, one record a line; comments and
-    /// blank lines are passed over. Directives and records over several lines are errors.
+    /// Reads what [`Zone`]'s `Display` and [`Zone::loadable`] write: absolute names, a lifetime, class IN, one record a
+    /// line; comments, blank lines and the records of the zone itself (SOA, NS) are passed over. Directives and records over several lines are errors.
     fn from_str(text: &str) -> Result<Self, ZoneFileError> {
         let mut zone = Self::new();
         for (i, line) in text.lines().enumerate() {
@@ -186,6 +197,9 @@ impl FromStr for Zone {
             let ttl: u32 = ttl.parse().map_err(|_| fail(format!("{ttl:?} is not a number of seconds")))?;
             if class != "IN" {
                 return Err(fail(format!("the class is {class:?}; only IN is read")));
+            }
+            if ["SOA", "NS"].contains(&record_type.as_str()) {
+                continue;
             }
             let Some(record_type) = RecordType::ALL.into_iter().find(|t| t.name() == record_type) else {
                 return Err(fail(format!("{record_type:?} is not a type that is read here")));

@@ -1,5 +1,6 @@
 //! What is looked at, before a first write and on demand: one list of ids for all.
 
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,8 +8,10 @@ use crate::names::named;
 use crate::remedy::Remedy;
 
 /// How a check ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub enum CheckStatus {
     /// Looked, and it is well.
     Ok,
@@ -23,6 +26,9 @@ pub enum CheckStatus {
     Failed,
     /// Looked, and nothing will be written, because it would harm what is there.
     Refused,
+    /// One that this version of the format does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 impl CheckStatus {
@@ -34,12 +40,13 @@ impl CheckStatus {
     /// assert!(CheckStatus::Failed.is_known() && !CheckStatus::Unseen.is_known());
     /// ```
     pub const fn is_known(self) -> bool {
-        !matches!(self, Self::Skipped | Self::Unseen)
+        !matches!(self, Self::Skipped | Self::Unseen | Self::Unknown)
     }
 }
 
 /// What a check is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum CheckGroup {
@@ -57,6 +64,9 @@ pub enum CheckGroup {
     Names,
     /// What the containers are configured with.
     Configuration,
+    /// A group that this version of the format does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 named! {
@@ -68,7 +78,8 @@ named! {
         Pods = "pods",
         Stores = "stores",
         Names = "names",
-        Configuration = "configuration",
+        Configuration = "configuration";
+        Unknown = "unknown"
     }
 }
 
@@ -76,23 +87,28 @@ named! {
 macro_rules! checks {
     ($($(#[$doc:meta])* $id:ident = $name:literal in $group:ident),+ $(,)?) => {
         /// What a check looks at: a name that stays the same between versions.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(JsonSchema))]
         #[serde(rename_all = "kebab-case")]
         #[non_exhaustive]
         pub enum CheckId {
-            $($(#[$doc])* $id),+
+            $($(#[$doc])* $id,)+
+            /// A check that this version of the format does not know.
+            #[serde(other)]
+            Unknown,
         }
 
         named! {
             /// The name, as JSON has it.
-            CheckId, "check" { $($id = $name),+ }
+            CheckId, "check" { $($id = $name),+; Unknown = "unknown" }
         }
 
         impl CheckId {
             /// What it is about.
             pub const fn group(self) -> CheckGroup {
                 match self {
-                    $(Self::$id => CheckGroup::$group),+
+                    $(Self::$id => CheckGroup::$group,)+
+                    Self::Unknown => CheckGroup::Unknown,
                 }
             }
         }
@@ -191,7 +207,8 @@ checks! {
 }
 
 /// One line of what was looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct CheckLine {
     /// What was looked at.

@@ -1,5 +1,7 @@
 //! Every text of an event is made printable. Each field is named, so that the compiler tells of one that is added.
 
+use serde_json::{Map, Value};
+
 use super::check::{CheckId, CheckLine, CheckStatus};
 use super::command::Command;
 use super::dns::DnsStep;
@@ -36,7 +38,6 @@ macro_rules! every_kind {
             fn clean(&mut self) {
                 match self {
                     $(Self::$kind { $($field),* } => { $($field.clean();)* })*
-                    Self::Unknown => {}
                 }
             }
         }
@@ -71,6 +72,30 @@ all_of! {
     PlannedStep { step, expected_seconds, deadline_seconds }
 }
 
+impl Clean for Value {
+    fn clean(&mut self) {
+        match self {
+            Self::String(text) => text.clean(),
+            Self::Array(all) => all.iter_mut().for_each(Clean::clean),
+            Self::Object(all) => all.clean(),
+            Self::Null | Self::Bool(_) | Self::Number(_) => {}
+        }
+    }
+}
+
+impl Clean for Map<String, Value> {
+    fn clean(&mut self) {
+        *self = std::mem::take(self)
+            .into_iter()
+            .map(|(mut key, mut value)| {
+                key.clean();
+                value.clean();
+                (key, value)
+            })
+            .collect();
+    }
+}
+
 impl Clean for Change {
     fn clean(&mut self) {
         let Self { object, component, operation: _, whose: _, diff } = self;
@@ -91,6 +116,7 @@ every_kind! {
         Verified { pod, questions, after }
         Forgotten { object }
         TakingBack { because }
+        Unknown {}
     }
 }
 
@@ -110,7 +136,7 @@ every_kind! {
         Failed { component, failure, causes, fix, evidence }
         Skipped { component, because }
         Repaired { repair }
-        Asked { repair }
+        Asked { id, loses, repair }
         Removing { component, cause }
         Removed { component, objects, took }
         StepsPlanned { component, from, to, steps, notices }
@@ -124,5 +150,6 @@ every_kind! {
         Progress { component, took, cause }
         CancelRequested { reason }
         RunFinished { outcome, summary, stats, critical_path, pending }
+        Unknown { kind, payload }
     }
 }

@@ -1,13 +1,16 @@
 use std::collections::BTreeMap;
 
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
 
 use super::{CheckLine, Command, DnsStep, Durations, Hop, RunStats};
 use crate::remedy::{Advice, Remedy, Words};
 
 /// A component that a run is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PlannedComponent {
     /// The component's name.
@@ -17,7 +20,8 @@ pub struct PlannedComponent {
 }
 
 /// One gate of a planned component.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PlannedGate {
     /// The component that must serve first.
@@ -27,8 +31,10 @@ pub struct PlannedGate {
 }
 
 /// What is done to an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub enum Operation {
     /// It is not there and will be made.
     Create,
@@ -40,11 +46,16 @@ pub enum Operation {
     Delete,
     /// It stood before this program wrote to it, and is given back: only what this program wrote is taken out.
     Restore,
+    /// An operation that this version of the format does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Whose an object is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub enum Whose {
     /// This program made it, or makes it.
     #[default]
@@ -53,6 +64,9 @@ pub enum Whose {
     Adopted,
     /// Somebody else's altogether.
     Foreign,
+    /// One that this version of the format does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 impl Whose {
@@ -63,7 +77,8 @@ impl Whose {
 }
 
 /// One object of a plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
     /// The object, as `kind/name`, lower case, as kubectl writes it.
@@ -108,7 +123,8 @@ impl Change {
 const MEMBER: &str = "member/";
 
 /// A change that was accepted and waits, because carrying it out would replace a store's pods.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Pending {
     /// The component.
@@ -120,7 +136,8 @@ pub struct Pending {
 }
 
 /// What a component waits for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Awaited {
     /// The component that does not serve yet.
@@ -130,7 +147,8 @@ pub struct Awaited {
 }
 
 /// Why a component failed before the deadline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum FailureKind {
@@ -162,7 +180,8 @@ pub enum FailureKind {
 }
 
 /// The last lines of a log.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct LogExcerpt {
     /// Where they were read: `pod POD, container CONTAINER (previous)` or `pod POD, FILE`.
@@ -172,7 +191,8 @@ pub struct LogExcerpt {
 }
 
 /// What was seen of a failure. Nothing of it is touched by the run that reports it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Evidence {
     /// The object that shows it, as `kind/name`.
@@ -186,17 +206,23 @@ pub struct Evidence {
 }
 
 /// What a repair costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub enum Cost {
     /// Nothing that anybody stored is lost.
     Nothing,
     /// Data is lost; it is done only when the user agreed.
     Data,
+    /// A cost that this version of the format does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A repair.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Repair {
     /// The component.
@@ -212,12 +238,15 @@ pub struct Repair {
 }
 
 /// Why a run is cancelled. Later variants outrank earlier ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum CancelReason {
-    /// A component failed; what does not depend on it is left to finish.
+    /// A component failed: the run ends as failed.
     Failure,
+    /// The program that embeds the run decided so.
+    Program,
     /// The time was up.
     Deadline,
     /// Nobody reads the events any more.
@@ -232,7 +261,8 @@ pub enum CancelReason {
 }
 
 /// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Outcome {
@@ -262,7 +292,8 @@ pub enum Outcome {
 }
 
 /// One step of a plan to scale a component.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PlannedStep {
     /// What is done or awaited, as a person would say it.
@@ -274,8 +305,9 @@ pub struct PlannedStep {
 }
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase", remote = "Self")]
 #[non_exhaustive]
 pub enum EventKind {
     /// The run begins. The first event of every run, sent once.
@@ -399,8 +431,15 @@ pub enum EventKind {
         #[serde(rename = "mending")]
         repair: Repair,
     },
-    /// Something broken could be repaired, and it would cost data: the run waits to be told whether to.
+    /// Something broken could be repaired, and it would cost data: the run waits to be told whether to. Sent only where
+    /// somebody is asked.
     Asked {
+        /// The question's number within the run, by which it is answered.
+        #[serde(default)]
+        id: u64,
+        /// What would be lost, in plain words.
+        #[serde(default)]
+        loses: Vec<String>,
         /// What would be done.
         #[serde(rename = "mending")]
         repair: Repair,
@@ -518,9 +557,69 @@ pub enum EventKind {
         /// Changes that wait.
         pending: Vec<Pending>,
     },
-    /// A kind that this version of the format does not know.
-    #[serde(other)]
-    Unknown,
+    /// A kind that this version of the format does not know. It is written again as it was read.
+    #[serde(skip)]
+    Unknown {
+        /// Its name.
+        kind: String,
+        /// What it tells.
+        payload: Map<String, Value>,
+    },
+}
+
+/// Every kind that is known, by its name.
+pub(super) const KINDS: [&str; 28] = [
+    "runStarted",
+    "checked",
+    "planned",
+    "waiting",
+    "applying",
+    "applied",
+    "pulling",
+    "starting",
+    "settling",
+    "serving",
+    "unsteady",
+    "failed",
+    "skipped",
+    "mended",
+    "asked",
+    "removing",
+    "removed",
+    "stepsPlanned",
+    "stepBegun",
+    "stepEnded",
+    "rolledOut",
+    "membersChanged",
+    "scaled",
+    "dns",
+    "notice",
+    "progress",
+    "cancelRequested",
+    "runFinished",
+];
+
+impl Serialize for EventKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self::Unknown { kind, payload } = self else { return Self::serialize(self, serializer) };
+        let mut all = payload.clone();
+        all.insert("kind".to_owned(), kind.as_str().into());
+        all.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for EventKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut all = Map::deserialize(deserializer)?;
+        match all.get("kind").and_then(Value::as_str) {
+            Some(kind) if !KINDS.contains(&kind) => {
+                let kind = kind.to_owned();
+                all.remove("kind");
+                Ok(Self::Unknown { kind, payload: all })
+            }
+            _ => Self::deserialize(Value::Object(all)).map_err(serde::de::Error::custom),
+        }
+    }
 }
 
 impl EventKind {
@@ -574,7 +673,7 @@ impl EventKind {
             | Self::MembersChanged { component, .. }
             | Self::Scaled { component, .. }
             | Self::Progress { component, .. } => Some(component),
-            Self::Repaired { repair } | Self::Asked { repair } => Some(&repair.component),
+            Self::Repaired { repair } | Self::Asked { repair, .. } => Some(&repair.component),
             _ => None,
         }
     }

@@ -63,9 +63,33 @@ fn json_names_are_camel_case_and_the_kind_is_a_tag() {
 fn an_old_reader_survives_a_new_writer() {
     let line = r#"{"v":1,"seq":9,"at":"2026-11-22T10:00:00Z","elapsed":1,"later":true,
         "what":{"kind":"somethingNew","component":"sprout","more":{"a":[1]}}}"#;
-    assert_eq!(serde_json::from_str::<Event>(line).unwrap().what, EventKind::Unknown);
+    let event = serde_json::from_str::<Event>(line).unwrap();
+    let EventKind::Unknown { kind, payload } = &event.what else { panic!("{event:?}") };
+    assert_eq!((kind.as_str(), &payload["more"]), ("somethingNew", &serde_json::json!({"a": [1]})));
+    let again = serde_json::to_value(&event).unwrap();
+    assert_eq!(again["what"], serde_json::from_str::<serde_json::Value>(line).unwrap()["what"]);
+    assert_eq!(serde_json::from_str::<Cost>(r#""somethingNew""#).unwrap(), Cost::Unknown);
+    assert_eq!(serde_json::from_str::<CheckStatus>(r#""somethingNew""#).unwrap(), CheckStatus::Unknown);
+    assert_eq!(serde_json::from_str::<CheckId>(r#""somethingNew""#).unwrap(), CheckId::Unknown);
+    assert_eq!(serde_json::from_str::<Operation>(r#""somethingNew""#).unwrap(), Operation::Unknown);
+    assert_eq!(serde_json::from_str::<Whose>(r#""somethingNew""#).unwrap(), Whose::Unknown);
+    assert!(!CheckId::ALL.contains(&CheckId::Unknown) && "unknown".parse::<CheckId>().is_err());
     assert_eq!(serde_json::from_str::<FailureKind>(r#""somethingNew""#).unwrap(), FailureKind::Unknown);
     assert_eq!(serde_json::from_str::<Outcome>(r#""somethingNew""#).unwrap(), Outcome::Unknown);
+}
+
+#[test]
+fn another_version_is_refused() {
+    let line = r#"{"v":2,"seq":0,"at":"2026-11-22T10:00:00Z","elapsed":1,"what":{"kind":"notice","text":"a"}}"#;
+    let error = serde_json::from_str::<Event>(line).unwrap_err().to_string();
+    assert!(error.starts_with("this is version 2 of the format of events, and version 1 is known here"), "{error}");
+}
+
+#[test]
+fn a_kind_that_is_known_and_not_whole_says_what_it_lacks() {
+    let line = r#"{"kind":"skipped","component":"ellis"}"#;
+    let error = serde_json::from_str::<EventKind>(line).unwrap_err().to_string();
+    assert!(error.contains("missing field `because`"), "{error}");
 }
 
 #[test]
@@ -76,7 +100,11 @@ fn cancel_reasons_are_ordered() {
 
 #[test]
 fn the_schema_names_every_kind() {
-    let schema = schema().to_string();
+    let value = schema();
+    let schema = value.to_string();
+    let kinds = value["$defs"]["EventKind"]["oneOf"].as_array().unwrap();
+    let kinds: Vec<_> = kinds.iter().filter_map(|k| k["properties"]["kind"]["const"].as_str()).collect();
+    assert_eq!(kinds, super::kind::KINDS);
     for kind in ["runStarted", "checked", "planned", "waiting", "serving", "failed", "progress", "runFinished"] {
         assert!(schema.contains(&format!("\"const\":\"{kind}\"")), "{kind} is missing: {schema}");
     }
@@ -135,7 +163,7 @@ fn no_text_of_an_event_holds_what_a_terminal_obeys() {
             }],
         },
         EventKind::Repaired { repair: repair.clone() },
-        EventKind::Asked { repair },
+        EventKind::Asked { id: 1, loses: vec![bad()], repair },
         EventKind::StepsPlanned {
             component: bad(),
             from: 1,

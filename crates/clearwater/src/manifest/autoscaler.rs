@@ -52,6 +52,9 @@ const LONGEST_WINDOW: u32 = 3600;
 
 impl Elasticity {
     /// Says what makes no sense.
+    ///
+    /// # Errors
+    /// The first of the bounds that makes no sense.
     pub fn check(&self) -> Result<(), ElasticityError> {
         if self.min == 0 {
             return Err(ElasticityError::NoMinimum);
@@ -96,7 +99,7 @@ impl Elasticity {
                 labels: Some(labels).filter(|l| !l.is_empty()),
                 ..ObjectMeta::default()
             },
-            spec: Some(HorizontalPodAutoscalerSpec {
+            spec: HorizontalPodAutoscalerSpec {
                 scale_target_ref: CrossVersionObjectReference {
                     api_version: Some("apps/v1".to_owned()),
                     kind: kind.name().to_owned(),
@@ -121,7 +124,8 @@ impl Elasticity {
                     scale_up: Some(window(self.up_window_seconds)),
                     scale_down: Some(window(self.down_window_seconds)),
                 }),
-            }),
+            }
+            .into(),
             ..HorizontalPodAutoscaler::default()
         }
     }

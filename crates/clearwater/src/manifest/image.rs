@@ -3,6 +3,9 @@ use crate::component::{Component, Release, entry};
 
 /// The image of a component: the file's whole reference where it gives one, else `REGISTRY/PREFIXcomponent:TAG`, with
 /// the registry's host replaced where the file names a mirror; and with the digest, where the file gives one.
+///
+/// # Errors
+/// A component that the release does not have.
 pub fn image(d: &Deployment, component: Component) -> Result<String, ManifestError> {
     let reference = reference(d, component)?;
     Ok(match d.file().images.digests.get(&component) {

@@ -18,12 +18,18 @@ pub enum NamespaceObject {
 
 impl Manifest {
     /// The objects as one YAML text, a document each.
+    ///
+    /// # Errors
+    /// A text that YAML cannot hold.
     pub fn to_yaml(&self) -> Result<String, YamlError> {
         let objects: Vec<&Object> = self.objects().collect();
         yaml::write_many(&objects)
     }
 
     /// The objects as one JSON value: a v1 List.
+    ///
+    /// # Errors
+    /// What serde says.
     pub fn to_json(&self) -> Result<serde_json::Value, serde_json::Error> {
         let items = self.objects().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?;
         Ok(serde_json::json!({"apiVersion": "v1", "kind": "List", "items": items}))
@@ -32,6 +38,9 @@ impl Manifest {
 
 /// The objects as the files of a kustomize base, by file name: `kustomization.yaml`, `shared.yaml` and one file for each
 /// component.
+///
+/// # Errors
+/// A text that YAML cannot hold.
 pub fn kustomize(
     d: &Deployment,
     manifest: &Manifest,

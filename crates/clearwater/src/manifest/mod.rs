@@ -79,7 +79,7 @@ pub use image::image;
 pub use inputs::Inputs;
 pub use layout::{NamespaceObject, kustomize};
 pub use meta::{MANAGED_BY, PART_OF};
-pub use object::{Item, ItemOwner, Lifecycle, Manifest, Note, Object, Replicas};
+pub use object::{Item, ItemOwner, Lifecycle, Manifest, Note, Object, Replicas, held};
 pub use pod::CONFIG_HASH_ANNOTATION;
 pub use pod_security::{ENFORCE_LABEL, PodSecurity, namespace};
 pub use render::{render, services};

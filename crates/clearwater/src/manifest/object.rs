@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, StatefulSet};
+use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, DeploymentSpec, StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodSpec, PodTemplateSpec, Secret, Service};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -8,6 +8,19 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Serialize, Serializer};
 
 use crate::component::Component;
+
+/// A field that some versions of Kubernetes' types hold always and others may leave out.
+///
+/// ```
+/// use clearwater::manifest::held;
+/// use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
+///
+/// let replicas = |d: &Deployment| held::<DeploymentSpec>(&d.spec).and_then(|s| s.replicas);
+/// assert_eq!(replicas(&Deployment::default()), None);
+/// ```
+pub fn held<'a, T>(field: impl Into<Option<&'a T>>) -> Option<&'a T> {
+    field.into()
+}
 
 /// Whom an object belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -135,8 +148,8 @@ impl Object {
     /// The pod template of a workload.
     pub fn pod_template(&self) -> Option<&PodTemplateSpec> {
         match self {
-            Self::Deployment(o) => o.spec.as_ref().map(|s| &s.template),
-            Self::StatefulSet(o) => o.spec.as_ref().map(|s| &s.template),
+            Self::Deployment(o) => held::<DeploymentSpec>(&o.spec).map(|s| &s.template),
+            Self::StatefulSet(o) => held::<StatefulSetSpec>(&o.spec).map(|s| &s.template),
             _ => None,
         }
     }
@@ -156,8 +169,8 @@ impl Object {
     /// The count of a workload.
     pub fn replicas(&self) -> Option<i32> {
         match self {
-            Self::Deployment(o) => o.spec.as_ref().and_then(|s| s.replicas),
-            Self::StatefulSet(o) => o.spec.as_ref().and_then(|s| s.replicas),
+            Self::Deployment(o) => held::<DeploymentSpec>(&o.spec).and_then(|s| s.replicas),
+            Self::StatefulSet(o) => held::<StatefulSetSpec>(&o.spec).and_then(|s| s.replicas),
             _ => None,
         }
     }

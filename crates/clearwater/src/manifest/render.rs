@@ -10,6 +10,9 @@ use crate::config::shared::{ContainerEnvironment, KEYS_SECRET, environment};
 use crate::config::{DnsBackend, KeyPolicy};
 
 /// Renders the objects of a deployment.
+///
+/// # Errors
+/// An address that is not known yet, or what the images cannot be given.
 pub fn render(d: &Deployment, inputs: &Inputs) -> Result<Manifest, ManifestError> {
     check(d)?;
     let environment = environment(d, &inputs.cluster_ips)?;
@@ -44,6 +47,9 @@ fn fits(item: &Item) -> Result<(), ManifestError> {
 }
 
 /// Renders the Services alone. They need no address, and give those that [`render`] may ask for.
+///
+/// # Errors
+/// What the images cannot be given.
 pub fn services(d: &Deployment, inputs: &Inputs) -> Result<Manifest, ManifestError> {
     check(d)?;
     let mut notes = Vec::new();

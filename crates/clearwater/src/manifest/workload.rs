@@ -94,13 +94,14 @@ pub(super) fn workload(
     let object: Object = match workload.kind {
         WorkloadKind::Deployment => DeploymentObject {
             metadata,
-            spec: Some(DeploymentSpec {
+            spec: DeploymentSpec {
                 replicas: count,
                 selector,
                 template,
                 strategy: strategy(d, component),
                 ..DeploymentSpec::default()
-            }),
+            }
+            .into(),
             ..DeploymentObject::default()
         }
         .into(),
@@ -112,7 +113,7 @@ pub(super) fn workload(
             let update = if component.is_store() { "OnDelete" } else { "RollingUpdate" };
             StatefulSet {
                 metadata,
-                spec: Some(StatefulSetSpec {
+                spec: StatefulSetSpec {
                     replicas: count,
                     selector,
                     template,
@@ -124,7 +125,8 @@ pub(super) fn workload(
                     }),
                     volume_claim_templates: claims,
                     ..StatefulSetSpec::default()
-                }),
+                }
+                .into(),
                 ..StatefulSet::default()
             }
             .into()

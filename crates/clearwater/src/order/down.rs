@@ -33,6 +33,9 @@ impl Graph {
     /// assert_eq!(down.gates("etcd").collect::<Vec<_>>(), ["astaire", "cassandra", "chronos"]);
     /// # Ok::<(), clearwater::order::OrderError>(())
     /// ```
+    ///
+    /// # Errors
+    /// The cycle of those that would each have to go before the next.
     pub fn plan_down(&self) -> Result<StartPlan, OrderError> {
         Ok(StartPlan::new(self, None, outlasts)?.reversed())
     }

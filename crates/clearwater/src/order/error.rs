@@ -14,6 +14,14 @@ pub enum OrderError {
         /// The nearest name that a node has, where one is near enough to be a likely slip.
         nearest: Option<String>,
     },
+    /// What was asked for is to be left out as well, or needs what is.
+    #[error("{node} was asked for, and {}", .needs.as_ref().map_or_else(|| "is to be left out".to_owned(), |n| format!("it needs {n}, which is to be left out")))]
+    LeftOut {
+        /// What was asked for.
+        node: String,
+        /// What of its needs is to be left out; none where it is itself.
+        needs: Option<String>,
+    },
     /// Edges that gate form a cycle.
     #[error(transparent)]
     Cycle(#[from] Cycle),

@@ -186,6 +186,9 @@ impl Graph {
     /// Says that `from` depends on `to`. Both must have been added: a name that is not known is a slip.
     ///
     /// The same two nodes may be joined by several edges, each with its own evidence.
+    ///
+    /// # Errors
+    /// A name that no node has.
     pub fn depend(&mut self, from: &str, to: &str, link: Link) -> Result<&mut Self, OrderError> {
         let (from, to) = (self.index(from)?, self.index(to)?);
         self.edges.push(EdgeData { from, to, link });

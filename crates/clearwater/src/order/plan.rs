@@ -62,6 +62,9 @@ pub struct StartPlan {
 
 impl Graph {
     /// Orders the graph by the edges that gate under a policy.
+    ///
+    /// # Errors
+    /// The cycle of edges that gate.
     pub fn plan(&self, policy: Policy) -> Result<StartPlan, OrderError> {
         StartPlan::new(self, Some(policy), |e| policy.gates(e))
     }

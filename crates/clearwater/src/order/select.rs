@@ -51,6 +51,9 @@ impl Graph {
     /// );
     /// # Ok::<(), clearwater::order::OrderError>(())
     /// ```
+    ///
+    /// # Errors
+    /// A name that no node has.
     pub fn only<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Result<Selection, OrderError> {
         let (kept, along) = self.closure(names, true)?;
         Ok(Selection { graph: self.part(|n| kept[n]), along })
@@ -68,6 +71,9 @@ impl Graph {
     /// assert_eq!(part.along[0].node, "ellis");
     /// # Ok::<(), clearwater::order::OrderError>(())
     /// ```
+    ///
+    /// # Errors
+    /// A name that no node has.
     pub fn skip<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Result<Selection, OrderError> {
         let (gone, along) = self.closure(names, false)?;
         Ok(Selection { graph: self.part(|n| !gone[n]), along })

@@ -195,6 +195,9 @@ impl MembersError {
 impl Members {
     /// Reads the value of a store's key. Nothing but white space, which etcd has before the first member, is an empty
     /// list.
+    ///
+    /// # Errors
+    /// What is no list of members.
     pub fn parse(value: &str) -> Result<Self, MembersError> {
         if value.trim().is_empty() {
             return Ok(Self::default());
@@ -309,6 +312,9 @@ impl Members {
     /// assert_eq!(members.check(&[two[0]]), Ok(()));
     /// # Ok::<(), clearwater::scale::MembersError>(())
     /// ```
+    ///
+    /// # Errors
+    /// The state that endangers data.
     pub fn check(&self, dead: &[IpAddr]) -> Result<(), Violation> {
         let which = |is: fn(MemberState) -> bool| -> Vec<IpAddr> {
             self.iter().filter(|&(a, s)| is(s) && !dead.contains(&a)).map(|(a, _)| a).collect()

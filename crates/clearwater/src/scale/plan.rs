@@ -109,6 +109,9 @@ impl Situation {
     ///
     /// The plan begins with what an interrupted run left behind, so that running it again goes on from there; where
     /// everything is as it should be it has no step.
+    ///
+    /// # Errors
+    /// The rule that forbids it.
     pub fn plan(&self) -> Result<ScalePlan, Refusal> {
         let entry = entry(self.release, self.component).ok_or_else(|| Refusal::NotInRelease {
             component: self.component,
@@ -356,6 +359,9 @@ impl Situation {
 /// assert!(check_autoscale(Release::Hunter, Component::Sprout).is_ok());
 /// assert!(check_autoscale(Release::Hunter, Component::Chronos).is_err());
 /// ```
+///
+/// # Errors
+/// The rule that forbids it.
 pub fn check_autoscale(release: Release, component: Component) -> Result<(), Refusal> {
     let entry = entry(release, component).ok_or_else(|| Refusal::NotInRelease {
         component,

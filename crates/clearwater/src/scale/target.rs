@@ -53,6 +53,9 @@ pub enum InvalidTarget {
 
 impl Target {
     /// How many members that makes, where there are `current`.
+    ///
+    /// # Errors
+    /// A count below zero, or one that no count is known to.
     pub fn resolve(self, current: u32) -> Result<u32, InvalidTarget> {
         let too_many = InvalidTarget::TooMany { target: self, current };
         let wanted = match self {

@@ -22,6 +22,9 @@ pub struct PublicIdentity(String);
 
 impl PublicIdentity {
     /// The identity of a number, or of a whole identity as it stands, in a home domain.
+    ///
+    /// # Errors
+    /// A text that is no identity of the domain.
     pub fn of(number: &str, domain: &str) -> Result<Self, InvalidPublicIdentity> {
         if number.contains(':') {
             return number.parse();

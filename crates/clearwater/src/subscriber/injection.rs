@@ -35,6 +35,9 @@ pub enum InjectionError {
 }
 
 /// Lines as an injection file. A line whose password is not known has an empty keyword: it can be called, and not register.
+///
+/// # Errors
+/// An identity that sipp's file cannot hold.
 pub fn injection(lines: &[Subscriber]) -> Result<String, InjectionError> {
     let mut text = format!("{HEAD}\n");
     for (n, line) in lines.iter().enumerate() {
@@ -56,6 +59,9 @@ fn keyword(line: &Subscriber, password: &SecretString) -> Result<String, Injecti
 }
 
 /// The lines of an injection file; what it says of calls is left out.
+///
+/// # Errors
+/// The first line that is none of such a file.
 pub fn read_injection(text: &str) -> Result<Vec<Subscriber>, InjectionError> {
     let mut found = Vec::new();
     let mut reader = csv::ReaderBuilder::new();

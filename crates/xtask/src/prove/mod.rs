@@ -16,6 +16,7 @@ mod kwok;
 mod measured;
 mod proxies;
 mod register;
+mod release;
 mod round;
 mod scale;
 mod soak_logs;
@@ -63,6 +64,9 @@ pub(crate) enum Proof {
     TestKills,
     /// Reads a log of a million SIP messages, of which it lists the calls, and draws one.
     Trace,
+    /// Builds, documents and tests each crate as it is published, alone in an empty folder, with every version of
+    /// Kubernetes' types. In parts (--only): programs, docs, tests, versions.
+    Release,
     /// Asks Go's own rules which proxy each server of the plugin's table is reached by.
     Proxies,
     /// Fuzzes every parser, and command lines with their environments and kubeconfigs; ten minutes in all unless told
@@ -85,10 +89,17 @@ pub(crate) fn run(proof: Proof, minutes: u64, only: Option<&str>, rounds: usize)
         Proof::StatusLoad => write_page("status-load", &status_load::run()?),
         Proof::TestKills => write_page("test-kills", &test_kills::run()?),
         Proof::Trace => write_page("trace", &trace::run()?),
+        Proof::Release => release(only),
         Proof::Proxies => write_page("proxies", &proxies::run()?),
         Proof::Fuzz => fuzz(minutes, only),
     }?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A page is written of the whole alone.
+fn release(only: Option<&str>) -> anyhow::Result<()> {
+    let page = release::run(only)?;
+    if only.is_some() { Ok(()) } else { write_page("release", &page) }
 }
 
 fn fuzz(minutes: u64, only: Option<&str>) -> anyhow::Result<()> {

@@ -60,6 +60,7 @@ fn origin(source: &LogSource) -> &str {
         LogOrigin::Output => "stdout",
         LogOrigin::Previous => "previous",
         LogOrigin::File(path) => path,
+        _ => "",
     }
 }
 

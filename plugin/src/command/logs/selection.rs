@@ -224,26 +224,23 @@ impl Selection {
     /// Begins to read. Must be called inside the runtime.
     pub(in crate::command) fn read(
         &self,
-        cluster: Cluster,
+        cluster: &Cluster,
         components: &[Component],
         follow: bool,
         since: Option<Timestamp>,
     ) -> Stream {
-        read(
-            cluster,
-            Options {
-                all_namespaces: self.all_namespaces,
-                labels: self.selector.clone(),
-                fields: self.field_selector.clone(),
-                select: self.select(components),
-                choice: self.source,
-                follow,
-                since,
-                tail: (self.tail >= 0).then_some(self.tail),
-                previous: self.previous,
-                window: self.window,
-                max_hold: self.max_hold,
-            },
-        )
+        let mut options = Options::new()
+            .labels(self.selector.as_str())
+            .fields(self.field_selector.as_str())
+            .select(self.select(components))
+            .choice(self.source)
+            .window(self.window)
+            .max_hold(self.max_hold);
+        options.all_namespaces = self.all_namespaces;
+        options.follow = follow;
+        options.since = since;
+        options.tail = (self.tail >= 0).then_some(self.tail);
+        options.previous = self.previous;
+        read(cluster, options)
     }
 }

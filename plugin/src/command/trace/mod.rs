@@ -235,7 +235,7 @@ impl Trace {
             let (mut opened, mut closed) = (0, 0);
             let read = block_on(unless_ended(&signals, async {
                 let cluster = context.connection().cluster(namespace).await?;
-                let mut stream = self.selection.read(cluster, &[], self.list.follow, since);
+                let mut stream = self.selection.read(&cluster, &[], self.list.follow, since);
                 while let Some(said) = stream.next().await {
                     match said {
                         Said::Record(entry) => take(&entry, context)?,

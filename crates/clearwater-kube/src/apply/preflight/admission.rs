@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clearwater::event::{CheckId, CheckLine, CheckStatus, Operation};
-use clearwater::manifest::{ENFORCE_LABEL, Object, PodSecurity};
+use clearwater::manifest::{ENFORCE_LABEL, Object, PodSecurity, held};
 use clearwater::text::counted;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
+use k8s_openapi::api::apps::v1::StatefulSetSpec;
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume};
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};
@@ -32,7 +33,8 @@ fn sample(object: &Object) -> Option<Pod> {
     if let Object::StatefulSet(set) = object
         && let Some(spec) = pod.spec.as_mut()
     {
-        let claims = set.spec.iter().flat_map(|s| s.volume_claim_templates.iter().flatten());
+        let claims =
+            held::<StatefulSetSpec>(&set.spec).into_iter().flat_map(|s| s.volume_claim_templates.iter().flatten());
         spec.volumes.get_or_insert_default().extend(claims.map(|claim| Volume {
             name: claim.name_any(),
             empty_dir: Some(EmptyDirVolumeSource::default()),

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use clearwater::event::{CheckId, CheckLine, CheckStatus, Operation};
-use clearwater::manifest::Object;
+use clearwater::manifest::{Object, held};
 use clearwater::remedy::Remedy;
+use k8s_openapi::api::apps::v1::StatefulSetSpec;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PodSpec, PodTemplateSpec, ResourceQuota};
 use kube::ResourceExt;
 use kube::api::ListParams;
@@ -56,7 +57,9 @@ fn total_demand<'p>(planned: impl Iterator<Item = &'p Planned>) -> BTreeMap<Stri
         if let Object::StatefulSet(set) = object
             && one.operation == Operation::Create
         {
-            for claim in set.spec.iter().flat_map(|s| s.volume_claim_templates.iter().flatten()) {
+            for claim in
+                held::<StatefulSetSpec>(&set.spec).into_iter().flat_map(|s| s.volume_claim_templates.iter().flatten())
+            {
                 claim_demand(claim, f64::from(pods), &mut sum);
             }
         }

@@ -297,7 +297,12 @@ fn what_the_containers_take_is_summed() {
 /// The page says of each known problem which check finds it; what it names is planted above.
 #[test]
 fn the_page_names_what_is_planted() {
-    let page = include_str!("../../../../../docs/check.md");
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    if !docs.exists() {
+        // The crate stands alone, without the repository.
+        return;
+    }
+    let page = std::fs::read_to_string(docs.join("check.md")).unwrap();
     for (row, id, ..) in PLANTED.iter().filter(|p| p.0 > 0) {
         let told = page.lines().find(|l| l.starts_with(&format!("| {row} |"))).unwrap_or_default();
         assert!(told.contains(&format!("`{id}`")), "row {row} does not name {id}: {told}");

@@ -13,6 +13,7 @@ use clearwater::remedy::{Advice, Remedied, Remedy};
 use clearwater::text::counted;
 use jiff::SignedDuration;
 use kube::api::DynamicObject;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -31,18 +32,20 @@ use crate::observe::observer::Observer;
 use crate::observe::{MembersSeen, Observation};
 use crate::rights::{self, Task};
 use crate::run::checks::{self, Unseen};
-use crate::run::{Declined, Emitter, GRACE, Steering, unless_cancelled};
+use crate::run::{Declined, Emitter, GRACE, Steering, cancelled_as, unless_cancelled};
 
 /// Why a run ends before a component is begun.
 struct Stop {
     outcome: Outcome,
     summary: Advice,
     writes: u32,
+    /// What all components share that could not be written.
+    error: Option<ApplyError>,
 }
 
 impl Stop {
     fn unwritten(outcome: Outcome, summary: impl Into<Advice>) -> Self {
-        Self { outcome, summary: summary.into(), writes: 0 }
+        Self { outcome, summary: summary.into(), writes: 0, error: None }
     }
 
     /// The user's wish, told as such.
@@ -55,7 +58,7 @@ impl Stop {
                 Remedy::GoOn(Command::Up),
             ),
         };
-        Self { outcome: Outcome::Cancelled, summary, writes }
+        Self { outcome: cancelled_as(reason), summary, writes, error: None }
     }
 }
 
@@ -68,12 +71,21 @@ struct Ready {
     writes: u32,
 }
 
-pub(in super::super) async fn run(cluster: Cluster, options: UpOptions, mut emitter: Emitter, mut steering: Steering) {
+pub(in super::super) async fn run(
+    cluster: Cluster,
+    options: UpOptions,
+    mut emitter: Emitter,
+    mut steering: Steering,
+) -> Option<ApplyError> {
     match Box::pin(steps(&cluster, &options, &mut emitter, &mut steering)).await {
-        Ok(ready) => Box::pin(begin(cluster, options, emitter, steering, ready)).await,
-        Err(Stop { outcome, summary, writes }) => {
+        Ok(ready) => {
+            Box::pin(begin(cluster, options, emitter, steering, ready)).await;
+            None
+        }
+        Err(Stop { outcome, summary, writes, error }) => {
             let stats = RunStats { writes, ..RunStats::default() };
             emitter.finish(outcome, summary, stats).await;
+            error
         }
     }
 }
@@ -95,6 +107,7 @@ async fn steps(
             .unwrap_or_default(),
     };
     emitter.emit(started).await;
+    cluster.is_of(&options.deployment).map_err(|why| Stop::unwritten(Outcome::Refused, why))?;
     let scope = scope.map_err(|error| Stop::unwritten(Outcome::Refused, error.to_string()))?;
     for (component, because) in &scope.left_out {
         emitter.emit(EventKind::Skipped { component: component.name().to_owned(), because: because.clone() }).await;
@@ -121,7 +134,7 @@ async fn steps(
         Ok(Err(error)) => {
             let outcome =
                 if matches!(error, ApplyError::Unauthorized { .. }) { Outcome::CouldNotLook } else { Outcome::Failed };
-            return Err(Stop { outcome, summary: error.advice(), writes });
+            return Err(Stop { outcome, summary: error.advice(), writes, error: Some(error) });
         }
         Err(reason) => return Err(Stop::cancelled(reason, writes, emitter).await),
     }
@@ -247,7 +260,7 @@ async fn made(
     let stop = |error: ApplyError, writes| {
         let outcome =
             if matches!(error, ApplyError::Unauthorized { .. }) { Outcome::CouldNotLook } else { Outcome::Failed };
-        Stop { outcome, summary: error.advice(), writes }
+        Stop { outcome, summary: error.advice(), writes, error: Some(error) }
     };
     preflight::create_namespace(cluster, work.pod_security).await.map_err(|error| stop(error, *writes))?;
     *writes += 1;
@@ -255,7 +268,7 @@ async fn made(
     let mut lines = asked.map_err(|error| stop(error, *writes))?;
     heed(&mut lines, &options.skip_checks);
     let told = checks::tell(lines, "written but the namespace", emitter).await;
-    told.map(drop).map_err(|(outcome, summary)| Stop { outcome, summary, writes: *writes })
+    told.map(drop).map_err(|(outcome, summary)| Stop { outcome, summary, writes: *writes, error: None })
 }
 
 /// Services whose addresses the rest names, and what all components share.
@@ -288,7 +301,7 @@ async fn write_shared(
 }
 
 /// Begins to watch and to write, and goes on in the loop.
-async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, steering: Steering, ready: Ready) {
+async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, mut steering: Steering, ready: Ready) {
     let Ready { scope, work, skew, until, writes } = ready;
     let late = Late {
         inputs: work.inputs,
@@ -329,9 +342,10 @@ async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, steering:
             appliers: JoinSet::new(),
             early: Early::begin(&cluster, first, options.force_conflicts, until),
             writes,
+            templates: BTreeMap::new(),
         },
         gatherers: JoinSet::new(),
-        repairs: repair::Repairs::default(),
+        repairs: repair::Repairs::hearing(std::mem::replace(&mut steering.consent, mpsc::unbounded_channel().1)),
         late,
         names: gate(&options, &scope).map(|gate| NamesGate::begin(gate, &cluster)),
         cancelled: None,

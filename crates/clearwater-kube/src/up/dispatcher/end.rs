@@ -9,17 +9,17 @@ use kube::ResourceExt;
 
 use super::Dispatcher;
 use super::open::NamesGate;
-use super::unit::{Phase, Stated, Unit};
+use super::unit::{Phase, Stated, Unit, overwritten};
 use crate::pod::object::pod_name;
-use crate::run::{GRACE, evidence, millis};
+use crate::run::{GRACE, cancelled_as, evidence, millis};
 
 /// After the first failure, others have so long to show too.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 impl Dispatcher {
     pub(super) fn ended(&self) -> Option<Outcome> {
-        if self.cancelled.is_some() {
-            return self.has_stopped().then_some(Outcome::Cancelled);
+        if let Some((reason, _)) = self.cancelled {
+            return self.has_stopped().then_some(cancelled_as(reason));
         }
         if self.seen.snapshot.unseen().is_some() {
             return Some(Outcome::CouldNotLook);
@@ -34,6 +34,9 @@ impl Dispatcher {
         if self.units.iter().any(|u| u.phase != Phase::Serving || u.unsteady) {
             return None;
         }
+        if !self.overwritten().is_empty() {
+            return Some(Outcome::Failed);
+        }
         Some(if self.units.iter().any(|u| u.pending > 0) {
             Outcome::ChangesPending
         } else if self.writing.writes == 0 && self.repairs.begun.is_empty() {
@@ -41,6 +44,11 @@ impl Dispatcher {
         } else {
             Outcome::Done
         })
+    }
+
+    /// What somebody else has written over since this run wrote it: another run in the same namespace, mostly.
+    fn overwritten(&self) -> Vec<String> {
+        overwritten(&self.seen.snapshot, &self.writing.templates)
     }
 
     /// Whether a cancelled run may end: nothing is being written, or what is on its way has had its time. A change of the
@@ -175,6 +183,13 @@ impl Dispatcher {
                 "refused: what is broken was not repaired, because data would be lost".into()
             }
             Outcome::Refused => "refused: stores' pods were not replaced, because data would be lost".into(),
+            Outcome::Failed if stats.failed == 0 && !self.overwritten().is_empty() => Advice::new(
+                format!(
+                    "failed: somebody else has changed {} since this run wrote it: what stands is not what was asked for",
+                    self.overwritten().join(", ")
+                ),
+                Remedy::GoOn(Command::Up).after("see that nobody else brings this namespace up, then "),
+            ),
             Outcome::Failed => format!("failed: {serve}, {} cannot", stats.failed).into(),
             Outcome::CouldNotLook => {
                 Advice::new(self.seen.snapshot.unseen().unwrap_or_default(), Remedy::GoOn(Command::Up))

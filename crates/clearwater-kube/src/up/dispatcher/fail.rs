@@ -1,5 +1,7 @@
 //! What cannot succeed any more: how it is found, shown, and what it takes along.
 
+use std::collections::BTreeSet;
+
 use clearwater::component::{Asks, Component};
 use clearwater::event::{EventKind, Evidence, FailureKind, LogExcerpt};
 use clearwater::remedy::{Permission, Remedied, Remedy};
@@ -20,6 +22,16 @@ use crate::run::evidence;
 /// The margin, in seconds, within which a program that was given up is held to have failed before what it needs was
 /// there.
 const FATAL_MARGIN: i64 = 3;
+/// A program that ended so often since everything it needs serves will do so again, however often supervisord tries it:
+/// some are tried twenty times, each a second later than the one before.
+const ENDS: usize = 5;
+
+/// How often a program ended since everything it needs was there for a while; `None` where that does not mean yet that it
+/// always will.
+fn keeps_ending(ends: &BTreeSet<i64>, since: Timestamp) -> Option<usize> {
+    let count = ends.range(since.as_second() + FATAL_MARGIN + 1..).count();
+    (count >= ENDS).then_some(count)
+}
 
 /// A failure and what shows it.
 pub(super) struct Gathered {
@@ -63,6 +75,7 @@ impl Dispatcher {
         if self.units[component].failing {
             return;
         }
+        self.note_ends(component);
         let history = self.repair_unstarted(component).await;
         let needs_served_since = self.needs_served_since(component);
         let mut pods = self.seen.snapshot.pods_of(component);
@@ -89,6 +102,17 @@ impl Dispatcher {
         });
     }
 
+    /// Takes note of when programs that are not well ended.
+    fn note_ends(&mut self, component: Component) {
+        for pod in self.seen.snapshot.pods_of(component) {
+            let Some(uid) = pod.uid() else { continue };
+            let troubles = self.seen.reports.get(&uid).into_iter().flat_map(|r| &r.troubles);
+            for (program, at) in troubles.filter_map(|t| Some((&t.program, t.stopped_at?))) {
+                self.repairs.ends.entry((uid.clone(), program.clone())).or_default().insert(at);
+            }
+        }
+    }
+
     fn fatal(
         &self,
         component: Component,
@@ -99,14 +123,23 @@ impl Dispatcher {
         for pod in pods {
             let uid = pod.uid().unwrap_or_default();
             let Some(report) = self.seen.reports.get(&uid) else { continue };
-            for trouble in report.troubles.iter().filter(|t| t.is_fatal()) {
+            for trouble in &report.troubles {
+                let ends = self.repairs.ends.get(&(uid.clone(), trouble.program.clone()));
+                let ended = ends.and_then(|ends| keeps_ending(ends, since)).filter(|_| !trouble.is_fatal());
+                if !trouble.is_fatal() && ended.is_none() {
+                    continue;
+                }
                 let failed = trouble.stopped_at.unwrap_or(i64::MAX);
                 let begun = self.repairs.begun.get(&(uid.clone(), trouble.program.clone()));
                 let lasting = match begun {
                     Some(at) => failed > at.as_second(),
                     None => failed > since.as_second() + FATAL_MARGIN,
                 };
-                if lasting {
+                if lasting || ended.is_some() {
+                    let text = match ended {
+                        Some(times) => format!("{}, and it ended {times} times in a row", trouble.text),
+                        None => trouble.text.clone(),
+                    };
                     let after = if begun.is_some() { " again, after it was restarted" } else { "" };
                     let failure = Failure {
                         component,
@@ -115,7 +148,7 @@ impl Dispatcher {
                         container: None,
                         reason: trouble.program.clone(),
                         causes: vec![
-                            format!("{}: {}{after}", pod_name(pod), trouble.text),
+                            format!("{}: {text}{after}", pod_name(pod)),
                             format!("everything that {component} needs was serving when it failed"),
                         ],
                         fix: "see the last lines of the program's log".into(),
@@ -214,5 +247,22 @@ impl Dispatcher {
                 self.emitter.emit(EventKind::Skipped { component: lost.to_string(), because }).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_ends_at_each_start_has_failed_before_supervisord_says_so() {
+        let since = Timestamp::from_second(1000).expect("it is a time");
+        // Before everything it needs was there for a while it may well have ended.
+        let mut ends: BTreeSet<i64> = (990..=1003).collect();
+        assert_eq!(keeps_ending(&ends, since), None);
+        ends.extend([1005, 1008, 1012, 1017]);
+        assert_eq!(keeps_ending(&ends, since), None);
+        ends.insert(1023);
+        assert_eq!(keeps_ending(&ends, since), Some(5));
     }
 }

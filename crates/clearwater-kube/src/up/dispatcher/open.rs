@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clearwater::component::Component;
 use clearwater::event::{Awaited, EventKind};
-use clearwater::manifest::{Balanced, Inputs};
+use clearwater::manifest::{Balanced, Inputs, held};
+use k8s_openapi::api::discovery::v1::Endpoint;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
@@ -152,7 +153,11 @@ impl Dispatcher {
             return None;
         }
         let service = etcd.part.subject.service.as_deref()?;
-        let has_address = self.seen.snapshot.slices_of(service).any(|s| !s.endpoints.is_empty());
+        let has_address = self
+            .seen
+            .snapshot
+            .slices_of(service)
+            .any(|s| held::<Vec<Endpoint>>(&s.endpoints).is_some_and(|e| !e.is_empty()));
         (!has_address).then(|| "etcd has no address yet, and its name would be remembered as missing".to_owned())
     }
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use clearwater::component::{Component, Entry, LOOKS_UP_ONCE, Program};
 use clearwater::event::{Cost, EventKind, Pending, Repair};
-use clearwater::remedy::Permission;
+use clearwater::remedy::{Advice, Permission};
 use clearwater::scale::MemberState;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::DeleteParams;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -23,7 +24,7 @@ use crate::observe::probe::{ProbeTarget, Prober};
 use crate::observe::{MembersSeen, members};
 use crate::pod::Script;
 use crate::pod::object::{addresses, pod_name, running_since};
-use crate::run::{GRACE, unless_cancelled};
+use crate::run::{Consent, GRACE, unless_cancelled};
 
 /// The longest that `cw-mark_node_failed` may take: it waits for the others' consent.
 const MARK_FAILED: Duration = Duration::from_secs(180);
@@ -41,7 +42,6 @@ type Key = (String, String);
 pub(super) type Ended = (Key, bool);
 
 /// What has been repaired, and what is to be asked first.
-#[derive(Default)]
 pub(super) struct Repairs {
     /// Repairs under way; each tells which it was and whether it failed.
     pub(super) tasks: JoinSet<Ended>,
@@ -53,10 +53,14 @@ pub(super) struct Repairs {
     running: BTreeSet<Key>,
     /// Pods of stores that were removed to be made anew, by uid.
     pub(super) replaced: BTreeSet<String>,
+    /// When programs that are not well ended, in seconds since 1970 on their container's clock.
+    pub(super) ends: BTreeMap<Key, BTreeSet<i64>>,
     /// Why stores' pods were not replaced although that was asked for.
     pub(super) refusals: BTreeMap<Component, String>,
-    /// A repair that costs data.
-    costly: Option<Costly>,
+    /// Repairs that cost data, each a question of its own, by the uid of the pod; a question's number is its place.
+    costly: Vec<(String, Costly)>,
+    /// Answers to these questions.
+    pub(super) consents: mpsc::UnboundedReceiver<Consent>,
 }
 
 struct Costly {
@@ -66,7 +70,45 @@ struct Costly {
     agreed: Option<bool>,
 }
 
+/// Whether a repair that costs data may be begun.
+#[derive(Debug, PartialEq, Eq)]
+enum Allowed {
+    Yes,
+    /// It may not, or not yet.
+    No,
+    /// Nobody knows of it yet: the question of this number is to be put, or what was refused told.
+    Ask(u64),
+    Refuse,
+}
+
 impl Repairs {
+    pub(super) fn hearing(consents: mpsc::UnboundedReceiver<Consent>) -> Self {
+        Self {
+            tasks: JoinSet::new(),
+            begun: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            running: BTreeSet::new(),
+            replaced: BTreeSet::new(),
+            ends: BTreeMap::new(),
+            refusals: BTreeMap::new(),
+            costly: Vec::new(),
+            consents,
+        }
+    }
+
+    /// Whether a pod may be repaired although that costs data: an answer is to one repair, and one that came before the
+    /// question was put is none. `asks` says whether somebody is there to be asked.
+    fn allowed(&mut self, uid: &str, repair: &Repair, component: Component, asks: bool) -> Allowed {
+        if let Some((_, costly)) = self.costly.iter().find(|(of, _)| of == uid) {
+            return if costly.agreed == Some(true) { Allowed::Yes } else { Allowed::No };
+        }
+        while self.consents.try_recv().is_ok() {}
+        let question = self.costly.len() as u64;
+        let agreed = (!asks).then_some(false);
+        self.costly.push((uid.to_owned(), Costly { component, repair: repair.clone(), agreed }));
+        if asks { Allowed::Ask(question) } else { Allowed::Refuse }
+    }
+
     /// Takes note of how a repair ended. Whether it helped is seen by other means.
     pub(super) fn take(&mut self, (key, failed): Ended) {
         self.running.remove(&key);
@@ -77,27 +119,24 @@ impl Repairs {
         }
     }
 
-    /// Whether a question about data is open.
-    pub(super) fn asks(&self) -> bool {
-        self.costly.as_ref().is_some_and(|c| c.agreed.is_none())
-    }
-
-    /// Takes the answer to it.
-    pub(super) fn take_consent(&mut self, agreed: bool) {
-        if let Some(costly) = &mut self.costly {
+    /// Takes an answer to a question that is open.
+    pub(super) fn take_consent(&mut self, Consent { question, agreed }: Consent) {
+        let place = usize::try_from(question).ok();
+        if let Some((_, costly)) = place.and_then(|n| self.costly.get_mut(n))
+            && costly.agreed.is_none()
+        {
             costly.agreed = Some(agreed);
         }
     }
 
     /// Whether a repair was refused because it would cost data.
     pub(super) fn is_refused(&self) -> bool {
-        self.costly.as_ref().is_some_and(|c| c.agreed == Some(false))
+        self.costly.iter().any(|(_, c)| c.agreed == Some(false))
     }
 
-    /// The repair that was refused.
-    pub(super) fn refused(&self) -> Option<Pending> {
-        let costly = self.costly.as_ref().filter(|c| c.agreed == Some(false))?;
-        Some(Pending {
+    /// The repairs that were refused.
+    pub(super) fn refused(&self) -> impl Iterator<Item = Pending> {
+        self.costly.iter().filter(|(_, c)| c.agreed == Some(false)).map(|(_, costly)| Pending {
             component: costly.component.name().to_owned(),
             what: format!("{} is {}: {}", costly.repair.object, costly.repair.action, costly.repair.because),
             command: Permission::LoseData.into(),
@@ -364,14 +403,20 @@ impl Dispatcher {
         let Some(stuck) = stuck else { return };
         let repair = unsticking(entry, &stuck);
         if repair.cost == Cost::Data && !self.context.options.accept_loss {
-            match self.repairs.costly.as_ref().map(|c| c.agreed) {
-                Some(Some(true)) => {}
-                Some(_) => return,
-                None => {
-                    let agreed = (!self.context.options.ask).then_some(false);
-                    self.repairs.costly = Some(Costly { component, repair: repair.clone(), agreed });
-                    self.emitter.emit(EventKind::Asked { repair }).await;
-                    return;
+            match self.repairs.allowed(&stuck.uid, &repair, component, self.context.options.ask) {
+                Allowed::Yes => {}
+                Allowed::No => return,
+                Allowed::Ask(id) => {
+                    let loses = entry.data.iter().map(|d| d.what.to_owned()).collect();
+                    return self.emitter.emit(EventKind::Asked { id, loses, repair }).await;
+                }
+                Allowed::Refuse => {
+                    let Repair { component, object, action, because, .. } = repair;
+                    let text = format!(
+                        "{component}: broken, and repairing it costs data: {object}: {action}, because {because}"
+                    );
+                    let text = Advice::new(text, Permission::LoseData);
+                    return self.emitter.emit(EventKind::Notice { text }).await;
                 }
             }
         }
@@ -406,70 +451,4 @@ impl Dispatcher {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clearwater::component::{CASSANDRA_SETTINGS, Release, entry};
-
-    fn stuck(others: usize, holds_data: bool) -> Repair {
-        let stuck = Stuck {
-            uid: "u".into(),
-            pod: "cassandra-0".into(),
-            address: "10.0.0.7".parse().unwrap(),
-            store: "Cassandra",
-            file: CASSANDRA_SETTINGS,
-            holds_data,
-            others,
-        };
-        unsticking(entry(Release::Hunter, Component::Cassandra).unwrap(), &stuck)
-    }
-
-    #[test]
-    fn only_the_last_copy_costs_data() {
-        let alone = stuck(0, true);
-        assert_eq!(alone.cost, Cost::Data);
-        assert!(alone.because.contains("subscribers") && alone.because.contains("would be lost"), "{alone:?}");
-        assert_eq!(stuck(0, false).cost, Cost::Nothing);
-        assert!(stuck(0, false).because.contains("went with the container"), "{:?}", stuck(0, false));
-        assert_eq!(stuck(2, true).cost, Cost::Nothing);
-        assert!(stuck(2, true).because.contains("10.0.0.7"));
-    }
-
-    /// Every dead member is marked at once, and one that dies later does not wait for those that are being marked: they
-    /// wait for it.
-    #[tokio::test(start_paused = true)]
-    async fn dead_members_of_a_store_are_marked_together() {
-        let ips = |last: &[u8]| last.iter().map(|n| IpAddr::from([10, 0, 0, *n])).collect::<Vec<_>>();
-        let mut state = Repairs::default();
-        let chronos = Component::Chronos;
-        assert_eq!(state.to_mark(chronos, ips(&[1, 2, 3])), ips(&[1, 2, 3]));
-        for address in ips(&[1, 2, 3]) {
-            let key = marking(chronos, address);
-            state.begun.insert(key.clone(), Timestamp::UNIX_EPOCH);
-            state.running.insert(key);
-        }
-        assert_eq!(state.to_mark(chronos, ips(&[1, 2, 3, 4])), ips(&[4]));
-        // One that failed is tried again after a pause, and never while it runs.
-        state.take((marking(chronos, ips(&[1])[0]), true));
-        assert!(state.to_mark(chronos, ips(&[1])).is_empty());
-        tokio::time::advance(AGAIN_AFTER).await;
-        assert_eq!(state.to_mark(chronos, ips(&[1, 2, 3])), ips(&[1]));
-        state.running.insert(marking(chronos, ips(&[1])[0]));
-        assert!(state.to_mark(chronos, ips(&[1, 2, 3])).is_empty());
-    }
-
-    #[test]
-    fn what_fails_is_tried_again_after_a_pause_and_not_for_ever() {
-        let mut state = Repairs::default();
-        let key = ("cassandra".to_owned(), "10.0.0.7".to_owned());
-        assert!(state.is_due(&key));
-        state.begun.insert(key.clone(), Timestamp::UNIX_EPOCH);
-        assert!(!state.is_due(&key));
-        state.take((key.clone(), true));
-        assert!(!state.is_due(&key));
-        state.failed.insert(key.clone(), (TRIES - 1, Instant::now()));
-        assert!(state.is_due(&key));
-        state.take((key.clone(), true));
-        state.failed.insert(key.clone(), (TRIES, Instant::now()));
-        assert!(!state.is_due(&key));
-    }
-}
+mod tests;

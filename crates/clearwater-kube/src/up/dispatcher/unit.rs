@@ -5,12 +5,17 @@ use std::ops::{Index, IndexMut};
 
 use clearwater::component::Component;
 use clearwater::event::{Durations, Operation};
+use clearwater::manifest::{Object, WorkloadKind};
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use kube::api::DynamicObject;
 use tokio::time::Instant;
 
 use super::SAY_EVERY;
 use crate::apply::prepare::ComponentPlan;
 use crate::apply::{self, ApplyError, Planned};
 use crate::cluster::Cluster;
+use crate::observe::Workload;
+use crate::observe::snapshot::Snapshot;
 use crate::run::millis;
 
 /// The components of a run, in the order of the catalogue.
@@ -187,6 +192,26 @@ impl Unit {
     }
 }
 
+/// The template of a workload as the API server gave it back.
+fn template(object: &Object, written: &DynamicObject) -> Option<(Workload, PodTemplateSpec)> {
+    let kind = match object {
+        Object::Deployment(_) => WorkloadKind::Deployment,
+        Object::StatefulSet(_) => WorkloadKind::StatefulSet,
+        _ => return None,
+    };
+    let template = serde_json::from_value(written.data.pointer("/spec/template")?.clone()).ok()?;
+    Some((Workload { kind, name: object.name().to_owned() }, template))
+}
+
+/// The workloads whose pods are to be made in another way than this run wrote, as kubectl names them.
+pub(super) fn overwritten(snapshot: &Snapshot, templates: &BTreeMap<Workload, PodTemplateSpec>) -> Vec<String> {
+    let other = |(workload, written): (&Workload, &PodTemplateSpec)| {
+        let live = snapshot.workload(workload)?.template?;
+        (live != written).then(|| format!("{}/{}", workload.kind.name().to_lowercase(), workload.name))
+    };
+    templates.iter().filter_map(other).collect()
+}
+
 /// What was written for a component.
 pub(super) struct Applied {
     pub(super) component: Component,
@@ -195,12 +220,14 @@ pub(super) struct Applied {
     pub(super) kept: u32,
     /// The generation of each workload that was written.
     pub(super) generations: Vec<(String, i64)>,
+    /// The template of each workload that was written, as it stood then.
+    pub(super) templates: Vec<(Workload, PodTemplateSpec)>,
     pub(super) error: Option<ApplyError>,
 }
 
 impl Applied {
     pub(super) fn of(component: Component) -> Self {
-        Self { component, created: 0, changed: 0, kept: 0, generations: Vec::new(), error: None }
+        Self { component, created: 0, changed: 0, kept: 0, generations: Vec::new(), templates: Vec::new(), error: None }
     }
 
     /// Writes an object. Yields whether more may be written.
@@ -217,9 +244,44 @@ impl Applied {
                 {
                     self.generations.push((planned.item.object.name().to_owned(), generation));
                 }
+                self.templates.extend(template(&planned.item.object, &written));
             }
             Err(error) => self.error = Some(error),
         }
         self.error.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::observe::snapshot::{Update, WatchEvent};
+
+    #[test]
+    fn what_another_run_has_written_over_is_seen() {
+        let written = |image: &str| {
+            let spec =
+                json!({"selector": {}, "template": {"spec": {"containers": [{"name": "sprout", "image": image}]}}});
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "sprout", "generation": 4},
+                "spec": spec})
+        };
+        let live = |image: &str, replicas: i32| {
+            let mut object = written(image);
+            object["spec"]["replicas"] = replicas.into();
+            let mut snapshot = Snapshot::default();
+            let all = vec![serde_json::from_value(object).unwrap()];
+            snapshot.absorb(WatchEvent::Deployment(Update::All(all)));
+            snapshot
+        };
+        let object: Object =
+            serde_json::from_value::<k8s_openapi::api::apps::v1::Deployment>(written("a")).unwrap().into();
+        let ours = template(&object, &serde_json::from_value(written("a")).unwrap()).unwrap();
+        let templates = BTreeMap::from([ours]);
+        // An autoscaler changes the count, which is nobody's but its own.
+        assert!(overwritten(&live("a", 3), &templates).is_empty());
+        assert_eq!(overwritten(&live("b", 1), &templates), ["deployment/sprout"]);
+        assert!(overwritten(&Snapshot::default(), &templates).is_empty());
     }
 }

@@ -78,6 +78,9 @@ impl Graph {
     /// );
     /// # Ok::<(), clearwater::order::OrderError>(())
     /// ```
+    ///
+    /// # Errors
+    /// The cycle of edges that gate, where there is no plan to draw.
     pub fn draw(&self, drawing: Drawing, policy: Policy, detail: Detail) -> Result<String, OrderError> {
         let plan = self.plan(policy)?;
         let (mut gating, mut loose) = (Pairs::new(), Pairs::new());

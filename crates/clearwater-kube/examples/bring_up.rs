@@ -17,12 +17,12 @@ use clearwater_kube::up::{UpOptions, up};
 pub(crate) fn options(namespace: &str) -> Result<UpOptions, Box<dyn Error>> {
     let file = DeploymentFile::parse("apiVersion: clearwater/v1\nlogLevel: 3\n", "built-in")?;
     let deployment = file.deploy(namespace)?;
-    Ok(UpOptions { only: vec![Component::Sprout], create_namespace: true, ..UpOptions::new(deployment) })
+    Ok(UpOptions::new(deployment).only([Component::Sprout]).create_namespace())
 }
 
 /// Follows a run to its end, and yields how it ended. A component that fails ends it: the handle cancels the rest.
-pub(crate) async fn follow(mut run: Run, out: &mut impl Write) -> Result<Option<Outcome>, Box<dyn Error>> {
-    while let Some(Event { elapsed, what, .. }) = run.events.recv().await {
+pub(crate) async fn follow<T>(mut run: Run<T>, out: &mut impl Write) -> Result<Outcome, Box<dyn Error>> {
+    while let Some(Event { elapsed, what, .. }) = run.next().await {
         match what {
             EventKind::Checked { line } => writeln!(out, "{:?}: {} {}", line.status, line.title, line.detail)?,
             EventKind::Waiting { component, cause, .. } | EventKind::Starting { component, cause, .. } => {
@@ -33,26 +33,24 @@ pub(crate) async fn follow(mut run: Run, out: &mut impl Write) -> Result<Option<
             }
             EventKind::Failed { component, causes, fix, .. } => {
                 writeln!(out, "{elapsed:>7} ms {component} failed: {}; {fix}", causes.join(": "))?;
-                run.handle.cancel(CancelReason::Failure);
-            }
-            EventKind::RunFinished { outcome, summary, .. } => {
-                writeln!(out, "{elapsed:>7} ms {summary}")?;
-                return Ok(Some(outcome));
+                run.cancel(CancelReason::Failure);
             }
             // Kinds may be added: a program goes on without those that it does not know.
             _ => {}
         }
     }
-    Ok(None)
+    let end = run.finished().await?;
+    writeln!(out, "{}", end.summary)?;
+    Ok(end.outcome)
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let namespace = std::env::args().nth(1).ok_or("which namespace?")?;
     let cluster = Cluster::new(kube::Client::try_default().await?, namespace.as_str());
-    let run = up(cluster, options(&namespace)?);
+    let run = up(&cluster, options(&namespace)?);
     match follow(run, &mut std::io::stdout()).await? {
-        Some(Outcome::Done | Outcome::NothingToDo) => Ok(()),
+        Outcome::Done | Outcome::NothingToDo => Ok(()),
         other => Err(format!("it ended with {other:?}").into()),
     }
 }

@@ -20,7 +20,7 @@ pub(crate) fn zone_file(zone: &str) -> Result<String, Box<dyn Error>> {
     }
     let mut wanted = records(&deployment, DnsBackend::Print, &targets)?;
     wanted.merge(client_records(&deployment, &targets)?);
-    Ok(wanted.loadable(&deployment.zone().parse()?))
+    Ok(wanted.loadable(&deployment.zone().parse()?, 1))
 }
 
 #[allow(dead_code, clippy::print_stdout)]
