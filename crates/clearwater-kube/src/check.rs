@@ -38,7 +38,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tower::BoxError;
 
-use self::facts::{Facts, JudgedComponent};
+use self::facts::{Facts, JudgedComponent, unheard};
 use self::inside::{Inside, ask};
 use self::settle::{is_bad, is_open, settled};
 use crate::apply::checks::{line, with_fix};
@@ -269,6 +269,7 @@ async fn glance(cluster: &Cluster, options: &CheckOptions, within: Duration) -> 
         component: subject.component(),
         judged: judge::standing(subject, &seen),
         unreached: judge::is_unreached(subject, &seen),
+        unheard: unheard(subject, &seen),
     });
     let parts = parts.collect();
     let facts =

@@ -31,7 +31,7 @@ use tokio::time::{Instant, timeout};
 pub use self::claims::{Agreement, Claim, Known, PodPlace, claims};
 use crate::cluster::Cluster;
 use crate::observe::snapshot::Snapshot;
-use crate::observe::subject::{Subjects, with_programs};
+use crate::observe::subject::{Subjects, take_foreign, with_programs};
 use crate::observe::{CouldNotLook, Subject, look};
 use crate::options::setters;
 use crate::pod::object::pod_is_ready;
@@ -219,7 +219,9 @@ pub async fn contract(cluster: &Cluster, options: &ContractOptions) -> Result<Co
     let at = Timestamp::now();
     CouldNotLook::unless_of(cluster, options.deployment.as_ref())?;
     let until = Instant::now() + options.timeout;
-    let snapshot = look::snapshot(cluster, options.timeout / 2).await?;
+    let mut snapshot = look::snapshot(cluster, options.timeout / 2).await?;
+    // Whose they are not, nothing was promised of.
+    take_foreign(&mut snapshot);
     let Subjects { release, all, .. } = Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await;
     let images = futures::stream::iter(asked(release, &all, &snapshot))
         .map(|asked| of_image(cluster, asked, until))

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 
 use clearwater::component::{Component, Release};
-use clearwater::event::CheckLine;
+use clearwater::event::{CheckId, CheckLine};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 
 use super::inside::Inside;
-use crate::judge::Judged;
+use crate::judge::{self, Judged};
+use crate::observe::finding::Part;
 use crate::observe::snapshot::Snapshot;
 use crate::observe::unasked::Unasked;
+use crate::observe::{Observation, Subject};
 use crate::pod::object::{own_container, running_since};
 
 /// A component as it was judged.
@@ -21,6 +23,29 @@ pub(super) struct JudgedComponent {
     pub(super) judged: Judged,
     /// Whether the API server did not let one of its pods be asked.
     pub(super) unreached: bool,
+    /// What was not heard of its pods because the way into one of them broke before it was asked for, with why.
+    pub(super) unheard: BTreeMap<CheckId, String>,
+}
+
+/// What a way that broke left unasked of a pod: each of these would be well by what was heard.
+pub(super) fn unheard(subject: &Subject, seen: &Observation) -> BTreeMap<CheckId, String> {
+    let mut unheard = BTreeMap::new();
+    for pod in judge::pods(subject, seen) {
+        let report = pod.metadata.uid.as_ref().and_then(|uid| seen.reports.get(uid));
+        let broke = report.and_then(|r| Some((r, r.problems.iter().find(|p| p.about == Part::Reach)?)));
+        let Some((report, why)) = broke else { continue };
+        let text = format!("{}: {}", pod.metadata.name.as_deref().unwrap_or("?"), why.text);
+        let says_nothing = |of: fn(&Part) -> bool| !report.problems.iter().any(|p| of(&p.about));
+        let no_programs = report.programs_well == 0 && says_nothing(|a| matches!(a, Part::Programs | Part::Program(_)));
+        if no_programs && !subject.entry.programs.is_empty() {
+            unheard.insert(CheckId::Supervisor, text.clone());
+            unheard.insert(CheckId::Programs, text.clone());
+        }
+        if report.names.put == 0 {
+            unheard.insert(CheckId::Names, text);
+        }
+    }
+    unheard
 }
 
 /// What one look saw. An error of a part says why it could not be seen.

@@ -129,6 +129,11 @@ pub(crate) fn standing(subject: &Subject, seen: &Observation) -> Judged {
         judged.problems.push(pods_lack("a pod without a controller is not ready".to_owned()));
         judged.stage = judged.stage.min(Stage::Settling);
     }
+    // All that is asked for is there, and nobody answers.
+    if judged.stage == Stage::Serving && !subject.workloads.is_empty() && judged.wanted == 0 {
+        judged.problems.push(pods_lack("it is scaled to 0: nothing of it runs".to_owned()));
+        judged.stage = Stage::Settling;
+    }
     judged
 }
 

@@ -46,7 +46,8 @@ struct Patterns {
     bracket: Regex,
     /// Header fields with such addresses.
     header: Regex,
-    /// Header fields that are somebody's words (RFC 3261 §20.25, §20.36).
+    /// Header fields that are somebody's words (RFC 3261 §20.25, §20.36), or tell of somebody's device or where it is (§20.41,
+    /// RFC 7315 §4.4).
     words: Regex,
     /// Keys of JSON, parameters and attributes, up to their values.
     key: Regex,
@@ -61,7 +62,7 @@ struct Patterns {
 impl Patterns {
     fn new() -> Result<Self, regex::Error> {
         let fields = "From|To|Contact|Reply-To|Referred-By|Refer-To|Remote-Party-ID|Diversion|History-Info|P-[a-z-]+";
-        let identities = "user[_-]?name|impi|impu|imsi|msisdn|imei(?:sv)?|(?:private|public)[_-]?(?:id|identity|identities|user[_-]?identity)s?|(?:formatted|phone)[_-]?number|telephone";
+        let identities = "user[_-]?name|impi|impu|imsi|msisdn|imei(?:sv)?|(?:private|public)[_-]?(?:id|identity|identities|user[_-]?identity)s?|(?:formatted|phone)[_-]?number|telephone|machineID|systemUUID|bootID";
         let names = "(?:full|display|given|family|first|last)[_-]?name";
         let element = "(PublicIdentity|PrivateID|PrivateIdentity|Identity|UserName|IMPI|IMPU|IMSI|MSISDN)|(display-?name|display-text|given-?name|family-?name)|note|subject";
         Ok(Self {
@@ -69,7 +70,9 @@ impl Patterns {
             tel: Regex::new("(?i-u)tel(?::|%3A) ?")?,
             bracket: Regex::new(r"(?i-u)(?:<|&lt;|\\u003c)(?:sips?|tel|im|pres|mailto|urn|https?):")?,
             header: Regex::new(&format!(r#"(?i-u)(?:{fields})(?:\\*["'])?[ \t]*:|(?m:^|\\n)[ftmrb][ \t]*:"#))?,
-            words: Regex::new(r"(?im-u)(?:^|\\n)(?:Subject|Organization)[ \t]*:[ \t]*([^\r\n\\]+)")?,
+            words: Regex::new(
+                r"(?im-u)(?:^|\\n)(?:Subject|Organization|User-Agent|P-Access-Network-Info)[ \t]*:[ \t]*([^\r\n\\]+)",
+            )?,
             key: Regex::new(&format!(
                 r#"(?i-u)(?:({identities})|({names}))(?:\*|\\*["'])?[ \t]*[:=][ \t]*(?:UTF-8'[^'\s]*')?"#
             ))?,

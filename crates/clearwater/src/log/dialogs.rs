@@ -159,7 +159,7 @@ impl Dialogs {
     }
 
     /// Takes a message, and gives its dialog where it has an outcome that it did not have before; that something has no answer
-    /// yet is none. OPTIONS are counted and not kept: bono and sprout ask themselves every few seconds whether they answer
+    /// yet, or was challenged, is none. OPTIONS are counted and not kept: bono and sprout ask themselves every few seconds whether they answer
     /// (clearwater-infrastructure `poll-sip`).
     pub fn take(&mut self, time: Timestamp, message: &SipMessage<'_>) -> Option<&Dialog> {
         let (call_id, method) = (message.call_id()?, message.method()?);
@@ -224,7 +224,8 @@ impl Dialogs {
             return None;
         }
         let outcome = dialog.outcome();
-        let is_new = outcome != DialogOutcome::Unanswered && outcome != dialog.settled;
+        let may_pass = dialog.ending.broken().is_some_and(|(_, how)| how.may_pass());
+        let is_new = !may_pass && outcome != dialog.settled;
         if is_new {
             dialog.settled = outcome;
         }

@@ -150,6 +150,13 @@ pub(super) enum Broken {
     Unacknowledged,
 }
 
+impl Broken {
+    /// Whether it is none as soon as something more comes: an answer, or the same request with credentials.
+    pub(super) const fn may_pass(self) -> bool {
+        matches!(self, Self::Unanswered | Self::Challenged)
+    }
+}
+
 /// What is known of the time that logs cover.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cover {
@@ -258,14 +265,15 @@ impl Ending {
     }
 
     /// What of it may be missing in logs of a cover: its beginning, where they were cut and its call began before, or what it
-    /// began with is not there; or the answer, where whoever asked still waited for it when they were taken.
+    /// began with is not there; or the answer, or what answers a challenge, where that was still waited for when they were taken.
     pub(super) fn lacks(&self, asked: &Asked, how: Broken, cover: Cover) -> Option<Lack> {
         let (began, has_begin) = if self.is_call { (self.began, self.is_sure) } else { (asked.first, asked.is_told) };
         if cover.cut.is_some_and(|cut| !has_begin || began.duration_since(cut) <= CLOCKS) {
             return Some(Lack::Beginning);
         }
         let patience = if asked.method == "INVITE" { LONGEST_RINGING } else { LONGEST_SILENCE };
-        let waits = |taken: Timestamp| how == Broken::Unanswered && taken.duration_since(asked.last) < patience;
+        let patience = if how == Broken::Challenged { LONGEST_SILENCE } else { patience };
+        let waits = |taken: Timestamp| how.may_pass() && taken.duration_since(asked.last) < patience;
         cover.taken.is_some_and(waits).then_some(Lack::Answer)
     }
 

@@ -216,7 +216,7 @@ impl Selection {
     }
 
     /// Why there is nothing to read, where it is that there is no such namespace.
-    pub(super) async fn no_place(&self, cluster: &Cluster) -> Option<String> {
+    pub(in crate::command) async fn no_place(&self, cluster: &Cluster) -> Option<String> {
         let absent = !self.all_namespaces && matches!(cluster.namespace_exists().await, Ok(Some(false)));
         absent.then(|| format!("there is no namespace {}", cluster.namespace))
     }

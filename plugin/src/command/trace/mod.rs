@@ -246,7 +246,9 @@ impl Trace {
                         Said::Gap(..) => {}
                     }
                 }
-                Ok(())
+                let is_told = opened > 0 || unread.nothing().is_some();
+                let no_place = if is_told { None } else { self.selection.no_place(&cluster).await };
+                no_place.map_or(Ok(()), |why| Err(CliError::Connection(why)))
             }));
             // Who follows ends it so.
             if matches!(read, Err(CliError::Ended(_))) && !self.list.follow {

@@ -102,6 +102,9 @@ fn take(said: &mut Said, part: &JudgedComponent, facts: &Facts) {
         };
         said.wrong(CheckStatus::Failed, &about, problem.text.clone(), fix(id, part.component, problem, facts));
     }
+    if let Some(why) = part.unheard.get(&id) {
+        said.unseen(why.clone());
+    }
     for what in part.judged.unchecked.iter().filter(|what| unmade(what).contains(&id)) {
         said.unseen(what.clone());
     }
@@ -112,10 +115,26 @@ fn take(said: &mut Said, part: &JudgedComponent, facts: &Facts) {
     }
 }
 
+/// Whether no call goes through without it: billing, provisioning, service settings and self-care are aside.
+const fn is_for_calls(component: Component) -> bool {
+    !matches!(component, Component::Ralf | Component::HomesteadProv | Component::Homer | Component::Ellis)
+}
+
 /// What the workloads are to be, where that may not be seen, and Services that nobody is led by any more.
 fn workloads(said: &mut Said, facts: &Facts) {
     if let Some(why) = no_workloads(facts) {
         said.unseen(why);
+    }
+    // An `up` that was interrupted, or a `down` of a part, leaves something behind in which all is well.
+    let stands = |component: &Component| facts.parts.iter().any(|part| part.component == *component);
+    let missing: Vec<&str> = Component::ALL
+        .into_iter()
+        .filter(|c| is_for_calls(*c) && entry(facts.release, *c).is_some() && !stands(c))
+        .map(Component::name)
+        .collect();
+    if !missing.is_empty() && !facts.parts.is_empty() {
+        let detail = format!("calls need what does not stand: {}", missing.join(", "));
+        said.wrong(CheckStatus::Warning, "a part of an exchange", detail, Remedy::BringUp);
     }
     if no_services(facts).is_some() {
         return;

@@ -83,7 +83,12 @@ fn health() -> Facts {
         at: Timestamp::UNIX_EPOCH,
         parts: components
             .iter()
-            .map(|c| JudgedComponent { component: *c, judged: judged.clone(), unreached: false })
+            .map(|c| JudgedComponent {
+                component: *c,
+                judged: judged.clone(),
+                unreached: false,
+                unheard: BTreeMap::new(),
+            })
             .collect(),
         inside: components
             .iter()
@@ -315,7 +320,7 @@ fn the_page_names_what_is_planted() {
 #[test]
 fn what_could_not_be_seen_is_said_by_the_check_that_needs_it() {
     #[expect(clippy::type_complexity, reason = "a table")]
-    let cannot: [(fn(&mut Facts), &[CheckId]); 8] = [
+    let cannot: [(fn(&mut Facts), &[CheckId]); 9] = [
         (
             |f| {
                 f.snapshot.denied.insert(Kind::StatefulSet);
@@ -348,6 +353,13 @@ fn what_could_not_be_seen_is_said_by_the_check_that_needs_it() {
                 f.parts.iter_mut().for_each(|p| p.unreached = true);
             },
             &[CheckId::Answers],
+        ),
+        (
+            |f| {
+                let all = [CheckId::Supervisor, CheckId::Programs, CheckId::Names];
+                f.parts[3].unheard = all.map(|id| (id, "the way is broken".to_owned())).into();
+            },
+            &[CheckId::Supervisor, CheckId::Programs, CheckId::Names],
         ),
         (
             |f| {
@@ -386,4 +398,16 @@ fn before_a_deployment_only_the_cluster_is_judged() {
     facts.nodes = Ok(vec![node("spare", "6.1.0", "False")]);
     let status = before(&facts).into_iter().find(|l| l.id == CheckId::Nodes).unwrap().status;
     assert_eq!(status, CheckStatus::Warning, "a node that carries nothing is no reason to fail");
+}
+
+#[test]
+fn a_part_of_an_exchange_is_no_exchange() {
+    let mut facts = health();
+    facts.parts.retain(|part| !matches!(part.component, Component::Ellis | Component::Ralf));
+    assert_eq!(found(&facts), [], "calls go through without these");
+    facts.parts.retain(|part| matches!(part.component, Component::Etcd | Component::Chronos));
+    let seen = lines(&facts);
+    let line = seen.iter().find(|l| l.status == CheckStatus::Warning).unwrap();
+    assert_eq!(line.id, CheckId::Workloads);
+    assert!(line.detail.contains("does not stand: astaire, cassandra, homestead, sprout, bono"), "{}", line.detail);
 }

@@ -16,6 +16,8 @@ const MOST: usize = 256 << 20;
 #[derive(Debug)]
 pub(super) struct Calls {
     dialogs: Dialogs,
+    /// Up to when logs were cut that are read from a report.
+    cut: Option<Timestamp>,
     store: CallStore,
     lanes: Lanes,
     /// The Call-IDs of which something came since they were asked for.
@@ -25,9 +27,10 @@ pub(super) struct Calls {
 
 impl Calls {
     /// Of all calls, or of those of a subscriber.
-    pub(super) fn new(subscriber: Option<Identity>) -> Self {
+    pub(super) fn new(subscriber: Option<Identity>, cut: Option<Timestamp>) -> Self {
         Self {
-            dialogs: Dialogs::new(subscriber.map(Traced::Subscriber)),
+            dialogs: Dialogs::new(subscriber.map(Traced::Subscriber)).cut(cut),
+            cut,
             store: CallStore::new(MOST),
             lanes: Lanes::default(),
             touched: HashSet::new(),
@@ -71,7 +74,7 @@ impl Calls {
 
     /// The drawing of calls, by their Call-IDs.
     pub(super) fn ladder(&self, calls: &BTreeSet<String>) -> Ladder {
-        self.store.sketch(calls).finish(|host| self.lanes.of(host))
+        self.store.sketch(calls).cut(self.cut).finish(|host| self.lanes.of(host))
     }
 
     /// The columns of addresses.

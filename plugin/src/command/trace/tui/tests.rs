@@ -80,7 +80,7 @@ fn logs() -> BTreeMap<String, Vec<u8>> {
 }
 
 fn calls(logs: &BTreeMap<String, Vec<u8>>) -> Calls {
-    let mut calls = Calls::new(None);
+    let mut calls = Calls::new(None, None);
     let texts = logs.iter().map(|(name, text)| (&**name, &**text));
     let mut context = Context::new(Connection::default(), Listener::silent());
     each_of_texts(texts, &mut context, &mut Unread::quiet(), |entry, _| {
