@@ -334,3 +334,29 @@ fn answers(subject: &Subject, seen: &Observation, judged: &mut Judged) -> (Stage
     judged.unchecked.dedup();
     (if problems.is_empty() { Stage::Serving } else { Stage::Settling }, problems)
 }
+
+#[cfg(test)]
+mod tests {
+    use clearwater::component::{Component, Release, entry};
+    use clearwater::manifest::WorkloadKind;
+    use serde_json::json;
+
+    use super::*;
+    use crate::observe::Workload;
+    use crate::observe::snapshot::Snapshot;
+
+    #[test]
+    fn what_is_scaled_to_nothing_does_not_serve() {
+        let deployment = serde_json::from_value(json!({"metadata": {"name": "homer", "generation": 1},
+            "spec": {"replicas": 0, "selector": {}, "template": {}},
+            "status": {"observedGeneration": 1, "conditions": [{"type": "Available", "status": "True"}]}}))
+        .unwrap();
+        let snapshot = Snapshot { deployments: [("homer".to_owned(), deployment)].into(), ..Snapshot::default() };
+        let workload = Workload { kind: WorkloadKind::Deployment, name: "homer".to_owned() };
+        let homer = entry(Release::Hunter, Component::Homer).unwrap();
+        let subject = Subject::standing(homer, vec![workload], &snapshot);
+        let judged = standing(&subject, &Observation::of(snapshot));
+        assert_eq!(judged.stage, Stage::Settling);
+        assert_eq!(judged.cause(), "it is scaled to 0: nothing of it runs");
+    }
+}

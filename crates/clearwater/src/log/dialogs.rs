@@ -455,11 +455,46 @@ mod tests {
             (&[("MESSAGE", "1 MESSAGE")], 31, Proceeding),
             (&[("MESSAGE", "1 MESSAGE")], 32, Unanswered),
             (&[("INVITE", "1 INVITE"), ("486", "1 INVITE")], 0, Failed),
+            // Whoever is challenged tries again.
+            (&[("REGISTER", "1 REGISTER"), ("401", "1 REGISTER")], 32, Proceeding),
+            (&[("REGISTER", "1 REGISTER"), ("401", "1 REGISTER")], 33, Failed),
         ] {
             let taken = "2026-11-23T10:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(seconds);
             let all = dialogs(rows, None).taken(Some(taken)).finish();
             assert_eq!(all[0].outcome(), outcome, "{rows:?} after {seconds} s");
             assert_eq!(all[0].broken().is_some(), outcome != Proceeding, "{rows:?} after {seconds} s");
         }
+    }
+
+    #[test]
+    fn a_challenge_is_told_live_by_what_it_came_to() {
+        let told = |rows: &[(&str, &str)]| {
+            let mut all = Dialogs::new(None);
+            let mut told = Vec::new();
+            for (n, (first, cseq)) in rows.iter().enumerate() {
+                let line = match first.parse::<u16>() {
+                    Ok(_) => format!("SIP/2.0 {first} Some Reason"),
+                    Err(_) => format!("{first} sip:2@a.b SIP/2.0"),
+                };
+                let record = record(&line, cseq, "c1");
+                let at = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(i64::try_from(n).unwrap());
+                let outcome = all.take(at, &SipMessage::of(&record).unwrap()).map(Dialog::outcome);
+                told.extend(outcome);
+            }
+            told
+        };
+        let twice = [
+            ("REGISTER", "1 REGISTER"),
+            ("401", "1 REGISTER"),
+            ("REGISTER", "2 REGISTER"),
+            ("200", "2 REGISTER"),
+            ("REGISTER", "3 REGISTER"),
+            ("401", "3 REGISTER"),
+            ("REGISTER", "4 REGISTER"),
+            ("200", "4 REGISTER"),
+        ];
+        assert_eq!(told(&twice), [DialogOutcome::Succeeded]);
+        let refused = [&twice[..3], &[("403", "2 REGISTER")]].concat();
+        assert_eq!(told(&refused), [DialogOutcome::Failed]);
     }
 }
