@@ -59,8 +59,10 @@ fn word(remedy: &Remedy) -> Option<String> {
             return Some(format!("remove it with kubectl clearwater autoscale {component} --remove"));
         }
         Remedy::StartProgram(stopped) => {
-            let StoppedProgram { pod, program } = &**stopped;
-            return Some(format!("somebody stopped it: kubectl exec {pod} -- supervisorctl start {program}"));
+            let StoppedProgram { namespace, pod, program } = &**stopped;
+            return Some(format!(
+                "somebody stopped it: kubectl exec -n {namespace} {pod} -- supervisorctl start {program}"
+            ));
         }
         Remedy::Status => "kubectl clearwater status",
         Remedy::ChooseNamespace => "choose another namespace with -n",
@@ -191,6 +193,7 @@ mod tests {
             Remedy::Autoscale(component),
             Remedy::RemoveAutoscaler(component),
             Remedy::StartProgram(Box::new(StoppedProgram {
+                namespace: "ims".to_owned(),
                 pod: "homer-0".to_owned(),
                 program: "group:homer".to_owned(),
             })),

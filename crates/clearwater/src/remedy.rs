@@ -90,6 +90,8 @@ pub enum Remedy {
 /// A program that somebody stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoppedProgram {
+    /// The pod's namespace.
+    pub namespace: String,
     /// The pod.
     pub pod: String,
     /// The program, with its group.
@@ -207,8 +209,8 @@ impl Remedy {
             Self::Autoscale(component) => return format!("change the bounds of {component}'s autoscaler"),
             Self::RemoveAutoscaler(component) => return format!("remove {component}'s autoscaler"),
             Self::StartProgram(stopped) => {
-                let StoppedProgram { pod, program } = &**stopped;
-                return format!("somebody stopped it: have supervisord in pod {pod} start {program}");
+                let StoppedProgram { namespace, pod, program } = &**stopped;
+                return format!("somebody stopped it: have supervisord in pod {pod} of {namespace} start {program}");
             }
             Self::Status => "look at the deployment's status",
             Self::ChooseNamespace => "choose another namespace",

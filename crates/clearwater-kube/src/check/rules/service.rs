@@ -4,6 +4,7 @@ use clearwater::component::{Component, entry};
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::remedy::{NamesDeed, Remedy, StoppedProgram};
 use clearwater::text::counted;
+use k8s_openapi::api::core::v1::Pod;
 
 use super::super::facts::{Facts, JudgedComponent};
 use super::Said;
@@ -45,6 +46,9 @@ fn has_old_kernel(facts: &Facts, pod: &str) -> bool {
 
 fn fix(id: CheckId, component: Component, problem: &Finding<About>, facts: &Facts) -> Remedy {
     let told_by = |words: &str| Remedy::sentence([words.into(), Remedy::Status]);
+    let is_well = |other: Component| {
+        facts.parts.iter().any(|part| part.component == other && part.judged.problems.is_empty() && !part.unreached)
+    };
     match id {
         CheckId::Workloads => {
             let why = told_by("see why: ");
@@ -65,20 +69,25 @@ fn fix(id: CheckId, component: Component, problem: &Finding<About>, facts: &Fact
         }
         CheckId::Programs if problem.is_stopped => match &problem.about {
             About::Pod(pod, Part::Program(program)) => {
-                Remedy::StartProgram(Box::new(StoppedProgram { pod: pod.clone(), program: program.clone() }))
+                let is_it = |p: &&Pod| p.metadata.name.as_ref() == Some(pod);
+                let found = facts.all_pods().map(|(_, p)| p).find(is_it);
+                let namespace = found.and_then(|p| p.metadata.namespace.clone()).unwrap_or_default();
+                Remedy::StartProgram(Box::new(StoppedProgram { namespace, pod: pod.clone(), program: program.clone() }))
             }
             _ => told_by("see what its container says: "),
         },
         CheckId::Programs => told_by("see the last lines of its log: "),
         CheckId::Names => NamesDeed::Explain.into(),
         _ => match component {
-            Component::Homestead | Component::HomesteadProv | Component::Homer => {
+            Component::Homestead | Component::HomesteadProv | Component::Homer if !is_well(Component::Cassandra) => {
                 "it stands on Cassandra: put that right first".into()
             }
             Component::Cassandra => {
                 "9160 never opens where rpc_address is ::0 and IPv6 is off, or while it cannot join".into()
             }
-            Component::Ellis => "it stands on homestead-prov and homer: put these right first".into(),
+            Component::Ellis if !is_well(Component::HomesteadProv) || !is_well(Component::Homer) => {
+                "it stands on homestead-prov and homer: put these right first".into()
+            }
             _ => told_by("see what it stands on: "),
         },
     }

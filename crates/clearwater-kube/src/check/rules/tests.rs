@@ -25,7 +25,7 @@ fn object<T: DeserializeOwned>(value: Value) -> T {
 
 fn pod(component: Component, n: usize) -> Pod {
     let name = format!("{component}-{n}");
-    object(json!({"metadata": {"name": name, "uid": name, "labels": {"service": component.name()}},
+    object(json!({"metadata": {"name": name, "namespace": "ims", "uid": name, "labels": {"service": component.name()}},
         "spec": {"nodeName": "one", "containers": [{"name": component.name(), "image": "registry/x:hunter"}]},
         "status": {"phase": "Running", "containerStatuses": [{"name": component.name(), "image": "", "imageID": "",
             "ready": true, "restartCount": 0, "state": {"running": {"startedAt": "1969-12-31T23:58:20Z"}}}]}}))
@@ -281,7 +281,11 @@ fn advice_is_of_what_is_seen() {
     is_wrong(&mut facts, Component::Homestead, about);
     assert!(advice(&facts).to_string().contains("the last lines of its log"));
     part(&mut facts, Component::Homestead).problems[0].is_stopped = true;
-    let stopped = StoppedProgram { pod: "homestead-0".to_owned(), program: "group:homestead".to_owned() };
+    let stopped = StoppedProgram {
+        namespace: "ims".to_owned(),
+        pod: "homestead-0".to_owned(),
+        program: "group:homestead".to_owned(),
+    };
     assert_eq!(advice(&facts), Remedy::StartProgram(Box::new(stopped)));
 }
 
