@@ -39,7 +39,7 @@ use crate::observe::unasked::Unasked;
 use crate::observe::{CouldNotLook, Subject, look};
 use crate::options::setters;
 use crate::pod::object::containers;
-use crate::pod::{OPEN, Script, Shell};
+use crate::pod::{AskError, OPEN, Script, Shell};
 
 /// How many pods are asked at the same time.
 const AT_ONCE: usize = 8;
@@ -81,17 +81,20 @@ const RESOLVER_FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 /// What the container's own resolver answers for names.
 const NAMES: &str =
     r#"for n in "$@"; do printf '== %s\n' "$n"; timeout 2 getent ahosts "$n." || printf 'no answer (%s)\n' "$?"; done"#;
-/// The end of the newest file of a pattern in a directory: bytes, directory, pattern. The first line says whether there are
-/// older ones.
-const LOG: &str = r#"(
+/// The newest file of a directory that fits a pattern: whether there are older ones, its length and its path. One that two names
+/// lead to is one.
+const NEWEST: &str = r#"(
   IFS= newest= others=alone
-  for f in "$2"/$3; do
+  for f in "$1"/$2; do
     [ -f "$f" ] && [ -s "$f" ] || continue
+    [ -n "$newest" ] && [ "$f" -ef "$newest" ] && continue
     [ -z "$newest" ] || others=newest
     if [ -z "$newest" ] || [ "$f" -nt "$newest" ]; then newest=$f; fi
   done
-  [ -z "$newest" ] || { printf '%s\n' "$others"; tail -c "$1" "$newest"; }
+  [ -z "$newest" ] || printf '%s %s %s' "$others" "$(wc -c < "$newest")" "$newest"
 )"#;
+/// Bytes of a file: its path, the first of them, counted from 1, and how many.
+const PIECE: &str = r#"tail -c "+$2" "$1" | head -c "$3""#;
 
 /// What to gather, and for how long.
 #[derive(Clone, Debug)]
@@ -375,32 +378,43 @@ async fn inside(
             return gathered;
         }
     };
-    let bytes = limit.min(LARGEST_ANSWER);
-    let log = |file: &LogFile| {
-        let named =
-            format!("{}-{}", file.directory.rsplit('/').next().unwrap_or_default(), file.pattern.replace('*', ""));
-        // One more tells whether there are more.
-        ("logs", named, Script::new(LOG).arg(bytes + 1).arg(file.directory).arg(file.pattern))
-    };
     let mut questions = vec![
-        ("inside", "programs.txt".to_owned(), Script::new(PROGRAMS)),
-        (
-            "inside",
-            "configuration.txt".to_owned(),
-            Script::new(CONFIGURATION).args(SETTINGS_FILES).args(RESOLVER_FILES),
-        ),
+        Question::Text("programs.txt", Script::new(PROGRAMS)),
+        Question::Text("configuration.txt", Script::new(CONFIGURATION).args(SETTINGS_FILES).args(RESOLVER_FILES)),
     ];
-    questions.extend(entry.logs.iter().map(log));
+    questions.extend(entry.logs.iter().map(Question::Log));
     // Last, because it takes longest where nothing answers, and a shell that was late is not asked again.
-    questions.push(("inside", "names.txt".to_owned(), Script::new(NAMES).args(asked)));
-    for (folder, file, script) in questions {
-        match timeout(until.saturating_duration_since(Instant::now()), shell.run(&script, ANSWER * 4)).await {
-            Ok(Ok(output)) if output.text.is_empty() => {}
-            Ok(Ok(output)) if folder == "logs" => {
-                let (others, text) = output.text.split_once('\n').unwrap_or_default();
-                gathered.put_log(&[folder, pod, &file], text.as_bytes(), bytes, others != "alone");
+    questions.push(Question::Text("names.txt", Script::new(NAMES).args(asked)));
+    for question in questions {
+        let left = until.saturating_duration_since(Instant::now());
+        let (file, answered) = match question {
+            Question::Text(file, script) => {
+                let answered = timeout(left, shell.run(&script, ANSWER * 4)).await;
+                let put = answered.map(|answered| {
+                    answered.map(|output| {
+                        if !output.text.is_empty() {
+                            gathered.put(&["inside", pod, file], output.text.as_bytes());
+                        }
+                    })
+                });
+                (file.to_owned(), put)
             }
-            Ok(Ok(output)) => gathered.put(&[folder, pod, &file], output.text.as_bytes()),
+            Question::Log(log) => {
+                let named = log.directory.rsplit('/').next().unwrap_or_default();
+                let named = format!("{named}-{}", log.pattern.replace('*', ""));
+                let answered = timeout(left, end_of(&mut shell, log, limit)).await;
+                let put = answered.map(|answered| {
+                    answered.map(|found| {
+                        if let Some((text, is_cut)) = found {
+                            gathered.put_log(&["logs", pod, &named], &text, limit, is_cut);
+                        }
+                    })
+                });
+                (named, put)
+            }
+        };
+        match answered {
+            Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 gathered.without(&format!("{what}/{file}"), &Unasked::from(error));
                 break;
@@ -412,6 +426,38 @@ async fn inside(
         }
     }
     gathered
+}
+
+/// What a container is asked for.
+enum Question<'q> {
+    /// What a script says, by the file's name in the report.
+    Text(&'static str, Script),
+    /// The end of a log.
+    Log(&'q LogFile),
+}
+
+/// The end of the newest of a program's files, and whether there is more before it; `None` where there is no file.
+async fn end_of(shell: &mut Shell, file: &LogFile, limit: u64) -> Result<Option<(Vec<u8>, bool)>, AskError> {
+    let found = shell.run(&Script::new(NEWEST).arg(file.directory).arg(file.pattern), ANSWER).await?;
+    let mut words = found.text.trim_end_matches('\n').splitn(3, ' ');
+    let (Some(others), Some(Ok(size)), Some(path)) = (words.next(), words.next().map(str::parse::<u64>), words.next())
+    else {
+        return Ok(None);
+    };
+    let mut at = size.saturating_sub(limit);
+    let is_cut = at > 0 || others != "alone";
+    let mut text = Vec::new();
+    // An answer has a most: what is longer comes in several.
+    while at < size {
+        let count = (size - at).min(LARGEST_ANSWER);
+        let piece = shell.run(&Script::new(PIECE).arg(path).arg(at + 1).arg(count), ANSWER * 4).await?;
+        if piece.text.is_empty() {
+            break;
+        }
+        text.extend_from_slice(piece.text.as_bytes());
+        at += count;
+    }
+    Ok(Some((text, is_cut)))
 }
 
 #[cfg(test)]

@@ -90,18 +90,25 @@ fn a_message_that_loses_a_secret_hides_no_other() {
 #[test]
 fn of_a_containers_files_the_newest_is_taken_and_others_are_told() {
     let dir = tempfile::tempdir().unwrap();
-    let said = |bytes: &str| {
+    let bash = |script: &str, arguments: &[&str]| {
         let mut bash = std::process::Command::new("bash");
-        let output = bash.args(["-c", LOG, "bash", bytes]).arg(dir.path()).arg("*.txt").output().unwrap();
+        let output = bash.args(["-c", script, "bash"]).args(arguments).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
-    assert_eq!(said("4"), "");
+    let path = dir.path().to_str().unwrap();
+    let newest = || bash(NEWEST, &[path, "*.txt"]);
+    assert_eq!(newest(), "");
     std::fs::write(dir.path().join("b.txt"), "second").unwrap();
-    assert_eq!(said("4"), "alone\ncond");
+    assert_eq!(newest(), format!("alone 6 {path}/b.txt"));
+    // As daemons have it that name the newest once more.
+    std::os::unix::fs::symlink("b.txt", dir.path().join("current.txt")).unwrap();
+    assert_eq!(newest(), format!("alone 6 {path}/b.txt"));
     std::fs::write(dir.path().join("a.txt"), "first").unwrap();
     let old = std::fs::File::options().write(true).open(dir.path().join("a.txt")).unwrap();
     old.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
-    assert_eq!(said("9"), "newest\nsecond");
+    assert_eq!(newest(), format!("newest 6 {path}/b.txt"));
+    assert_eq!(bash(PIECE, &[&format!("{path}/b.txt"), "3", "3"]), "con");
+    assert_eq!(bash(PIECE, &[&format!("{path}/b.txt"), "3", "9"]), "cond");
 }
 
 #[test]
