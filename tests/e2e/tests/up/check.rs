@@ -35,7 +35,8 @@ fn planted_faults_are_found_on_the_cluster_and_in_its_report() -> Result<()> {
     let checks: Value = serde_json::from_str(&ran.out)?;
     let (failed, warned) = (ids(&checks, "failed"), ids(&checks, "warning"));
     ensure!(failed.contains("programs") && failed.contains("zone"), "{failed:?}\n{}", ran.out);
-    ensure!(warned.is_empty(), "{warned:?}\n{}", ran.out);
+    // Three components are no exchange.
+    ensure!(warned.iter().eq(["workloads"]), "{warned:?}\n{}", ran.out);
     ensure!(checks["looks"].as_u64() >= Some(2), "{}", ran.out);
     plugin.run(&["check", "--only=clock,disk,images"])?.expect(0)?;
 
