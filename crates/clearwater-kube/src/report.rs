@@ -29,7 +29,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DynamicObject, ListParams, LogParams};
 use kube::{Api, ResourceExt};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use self::anonymize::Anonymizer;
 use crate::cluster::{Cluster, code_of, list_all, say};
@@ -386,34 +386,9 @@ async fn inside(
     // Last, because it takes longest where nothing answers, and a shell that was late is not asked again.
     questions.push(Question::Text("names.txt", Script::new(NAMES).args(asked)));
     for question in questions {
-        let left = until.saturating_duration_since(Instant::now());
-        let (file, answered) = match question {
-            Question::Text(file, script) => {
-                let answered = timeout(left, shell.run(&script, ANSWER * 4)).await;
-                let put = answered.map(|answered| {
-                    answered.map(|output| {
-                        if !output.text.is_empty() {
-                            gathered.put(&["inside", pod, file], output.text.as_bytes());
-                        }
-                    })
-                });
-                (file.to_owned(), put)
-            }
-            Question::Log(log) => {
-                let named = log.directory.rsplit('/').next().unwrap_or_default();
-                let named = format!("{named}-{}", log.pattern.replace('*', ""));
-                let answered = timeout(left, end_of(&mut shell, log, limit)).await;
-                let put = answered.map(|answered| {
-                    answered.map(|found| {
-                        if let Some((text, is_cut)) = found {
-                            gathered.put_log(&["logs", pod, &named], &text, limit, is_cut);
-                        }
-                    })
-                });
-                (named, put)
-            }
-        };
-        match answered {
+        let file = question.file();
+        let answering = question.put(&mut shell, &mut gathered, pod, limit);
+        match timeout_at(until, answering).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 gathered.without(&format!("{what}/{file}"), &Unasked::from(error));
@@ -434,6 +409,37 @@ enum Question<'q> {
     Text(&'static str, Script),
     /// The end of a log.
     Log(&'q LogFile),
+}
+
+impl Question<'_> {
+    /// The name of its file in the report.
+    fn file(&self) -> String {
+        match self {
+            Self::Text(file, _) => (*file).to_owned(),
+            Self::Log(log) => {
+                let folder = log.directory.rsplit('/').next().unwrap_or_default();
+                format!("{folder}-{}", log.pattern.replace('*', ""))
+            }
+        }
+    }
+
+    /// Asks, and takes in what is answered.
+    async fn put(&self, shell: &mut Shell, gathered: &mut Gathered, pod: &str, limit: u64) -> Result<(), AskError> {
+        match self {
+            Self::Text(file, script) => {
+                let output = shell.run(script, ANSWER * 4).await?;
+                if !output.text.is_empty() {
+                    gathered.put(&["inside", pod, file], output.text.as_bytes());
+                }
+            }
+            Self::Log(log) => {
+                if let Some((text, is_cut)) = end_of(shell, log, limit).await? {
+                    gathered.put_log(&["logs", pod, &self.file()], &text, limit, is_cut);
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The end of the newest of a program's files, and whether there is more before it; `None` where there is no file.

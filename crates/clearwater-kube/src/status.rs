@@ -21,7 +21,7 @@ mod settle;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use clearwater::component::{Component, Entry, Release, entry};
+use clearwater::component::{Component, Entry, Release, catalogue};
 use clearwater::config::Deployment;
 use clearwater::event::LogExcerpt;
 use clearwater::manifest::ENV_VARS;
@@ -319,12 +319,9 @@ async fn absence(
     if options.deployment.is_some() {
         return None;
     }
-    let stands = |component: Component| there.iter().any(|c| c.component == component);
-    let missing: Vec<&str> = Component::ALL
-        .into_iter()
-        .filter(|c| entry(release, *c).is_some() && !stands(*c))
-        .map(Component::name)
-        .collect();
+    let stands = |component: &Component| there.iter().any(|c| c.component == *component);
+    let components = catalogue(release).iter().map(|e| e.component);
+    let missing: Vec<&str> = components.filter(|c| !stands(c)).map(Component::name).collect();
     let missing = missing.join(", ");
     (!missing.is_empty()).then(|| format!("what stands is judged; of release {release}, these do not: {missing}"))
 }

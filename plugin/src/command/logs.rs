@@ -182,6 +182,7 @@ impl Logs {
         block_on_two(async {
             let cluster = context.connection().cluster(namespace).await?;
             let mut stream = self.selection.read(&cluster, &self.components, follow, span.from);
+            let no_place = || unless_ended(&signals, async { Ok(self.selection.no_place(&cluster).await) });
             let deadline = ends.map(|to| {
                 let wait = Duration::try_from(to.duration_since(Timestamp::now())).unwrap_or_default();
                 Instant::now() + wait + self.selection.window + Duration::from_secs(1)
@@ -208,8 +209,7 @@ impl Logs {
                         () = until(waiting) => {
                             waiting = None;
                             if reading.seen.opened == 0 {
-                                let why = unless_ended(&signals, async { Ok(self.selection.no_place(&cluster).await) });
-                                let why = why.await?.unwrap_or_else(|| "no container is there to read".to_owned());
+                                let why = no_place().await?.unwrap_or_else(|| "no container is there to read".to_owned());
                                 context.talk().note(format!("{why}; waiting for one"));
                             }
                             continue;
@@ -225,11 +225,12 @@ impl Logs {
             };
             reading.out.flush(context)?;
             self.summary(&reading.seen, context);
-            if code == exit::OK && !follow && reading.seen.opened == 0 && reading.seen.unread.nothing().is_none() {
-                let no_place = unless_ended(&signals, async { Ok(self.selection.no_place(&cluster).await) }).await?;
-                if let Some(why) = no_place {
-                    return Err(CliError::Connection(why));
-                }
+            let is_told = follow || reading.seen.opened > 0 || reading.seen.unread.nothing().is_some();
+            if code == exit::OK
+                && !is_told
+                && let Some(why) = no_place().await?
+            {
+                return Err(CliError::Connection(why));
             }
             if code == exit::OK {
                 self.judge(&reading.seen, follow, context)?;

@@ -75,6 +75,11 @@ impl Facts {
         self.parts.iter().flat_map(|p| self.pods(p.component).into_iter().map(|pod| (p.component, pod)))
     }
 
+    /// A pod by its name.
+    pub(super) fn pod(&self, name: &str) -> Option<&Pod> {
+        self.all_pods().map(|(_, pod)| pod).find(|pod| pod.metadata.name.as_deref() == Some(name))
+    }
+
     /// What containers of a component said, by pod.
     pub(super) fn said(&self, of: impl Fn(Component) -> bool) -> impl Iterator<Item = (&str, Component, &Inside)> {
         let all = self.inside.iter().filter(move |(_, (component, _))| of(*component));

@@ -20,13 +20,14 @@ use crate::cluster::{Cluster, is_forbidden, is_unauthorized, say};
 use crate::observe::Workload;
 use crate::observe::snapshot::component_of;
 use crate::owner;
+use crate::pod::object::controller_of;
 
 /// Workloads that are not of this deployment, or were adopted: their pods stay.
 pub(super) type Theirs = BTreeSet<Workload>;
 
 /// The workload that a pod is of, by the controller that made it.
 fn workload_of<K: Resource>(pod: &K) -> Option<Workload> {
-    let owner = pod.meta().owner_references.iter().flatten().find(|o| o.controller == Some(true))?;
+    let owner = controller_of(pod)?;
     let (kind, name) = match owner.kind.as_str() {
         "StatefulSet" => (WorkloadKind::StatefulSet, owner.name.as_str()),
         // A Deployment's ReplicaSets have its name and a hash.

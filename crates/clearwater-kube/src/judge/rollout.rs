@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::observe::Workload;
 use crate::observe::snapshot::Snapshot;
+use crate::pod::object::controller_of;
 
 /// How far a workload is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -220,8 +221,7 @@ pub(crate) fn ready_endpoints<'a>(slices: impl IntoIterator<Item = &'a EndpointS
 
 /// Whether a StatefulSet's controller made this pod.
 fn is_of(set: &StatefulSet, pod: &Pod) -> bool {
-    let owner = pod.metadata.owner_references.iter().flatten().find(|o| o.controller == Some(true));
-    owner.is_some_and(|owner| Some(&owner.uid) == set.metadata.uid.as_ref())
+    controller_of(pod).is_some_and(|owner| Some(&owner.uid) == set.metadata.uid.as_ref())
 }
 
 /// Of which revision of its StatefulSet a pod is.

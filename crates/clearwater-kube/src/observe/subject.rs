@@ -18,7 +18,7 @@ use super::snapshot::{Kind, Snapshot, component_by, component_of};
 use super::unasked::Unasked;
 use crate::cluster::{Cluster, say};
 use crate::deadline::no_answer;
-use crate::pod::object::{own_container, pod_is_ready};
+use crate::pod::object::{controller_of, own_container, pod_is_ready};
 
 /// The longest that reading the zone may take.
 const ZONE: Duration = Duration::from_secs(2);
@@ -173,8 +173,7 @@ pub(crate) fn all_workloads(snapshot: &Snapshot) -> impl Iterator<Item = (Compon
 
 /// Whether a pod is of one of these workloads, as its owner says.
 fn is_of(pod: &Pod, workloads: &[Workload]) -> bool {
-    let owners = pod.metadata.owner_references.iter().flatten();
-    owners.filter(|owner| owner.controller == Some(true)).any(|owner| {
+    controller_of(pod).is_some_and(|owner| {
         // A ReplicaSet's name is that of its Deployment with a hash.
         let name = match owner.kind.as_str() {
             "ReplicaSet" => owner.name.rsplit_once('-').map_or("", |(deployment, _)| deployment),

@@ -5,10 +5,17 @@ use std::net::IpAddr;
 use clearwater::component::Component;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStatus, Pod, PodSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::Resource;
 
 /// The object as kubectl names it.
 pub fn pod_name(pod: &Pod) -> String {
     format!("pod/{}", pod.metadata.name.as_deref().unwrap_or("?"))
+}
+
+/// The controller that made an object.
+pub(crate) fn controller_of<K: Resource>(object: &K) -> Option<&OwnerReference> {
+    object.meta().owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
 }
 
 /// Every container of a pod, init containers first, with whether it is one.

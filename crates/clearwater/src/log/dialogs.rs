@@ -106,7 +106,11 @@ impl Dialog {
 
     /// How it ended.
     pub fn outcome(&self) -> DialogOutcome {
-        let Some((asked, how)) = self.ending.broken() else {
+        self.outcome_of(self.ending.broken())
+    }
+
+    fn outcome_of(&self, broken: Option<(&Asked, Broken)>) -> DialogOutcome {
+        let Some((asked, how)) = broken else {
             return if self.ending.is_cancelled() { DialogOutcome::Cancelled } else { DialogOutcome::Succeeded };
         };
         match (self.ending.lacks(asked, how, self.cover), how) {
@@ -128,8 +132,6 @@ impl Dialog {
 pub struct Dialogs {
     subject: Option<Traced>,
     cover: Cover,
-    /// When the last message of all was logged.
-    latest: Timestamp,
     most: usize,
     /// By their Call-IDs.
     all: HashMap<String, Vec<Dialog>>,
@@ -141,8 +143,7 @@ pub struct Dialogs {
 impl Dialogs {
     /// All, or those that name the subject in any message.
     pub fn new(subject: Option<Traced>) -> Self {
-        let (cover, latest) = (Cover::default(), Timestamp::MIN);
-        Self { subject, cover, latest, most: MOST, all: HashMap::new(), count: 0, left_out: 0, polls: 0 }
+        Self { subject, cover: Cover::default(), most: MOST, all: HashMap::new(), count: 0, left_out: 0, polls: 0 }
     }
 
     /// The same, of logs that were cut and hold all only from then on.
@@ -215,7 +216,6 @@ impl Dialogs {
             (dialog.began, dialog.method) = (time, method.as_ref().into());
             (dialog.from, dialog.to) = (named("From"), named("To"));
         }
-        self.latest = self.latest.max(time);
         dialog.ended = dialog.ended.max(time);
         dialog.messages += 1;
         dialog.is_of_subject |= self.subject.as_ref().is_none_or(|subject| subject.has(message));
@@ -223,9 +223,9 @@ impl Dialogs {
         if told.status < Some(200) || !dialog.is_of_subject {
             return None;
         }
-        let outcome = dialog.outcome();
-        let may_pass = dialog.ending.broken().is_some_and(|(_, how)| how.may_pass());
-        let is_new = !may_pass && outcome != dialog.settled;
+        let broken = dialog.ending.broken();
+        let outcome = dialog.outcome_of(broken);
+        let is_new = !broken.is_some_and(|(_, how)| how.may_pass()) && outcome != dialog.settled;
         if is_new {
             dialog.settled = outcome;
         }
@@ -251,11 +251,9 @@ impl Dialogs {
 
     /// The dialogs, in the order in which they began.
     pub fn finish(self) -> Vec<Dialog> {
-        let mut all: Vec<Dialog> = self.all.into_values().flatten().filter(|d| d.is_of_subject).collect();
-        let taken = self.cover.taken.map(|taken| taken.max(self.latest));
-        for dialog in &mut all {
-            dialog.cover.taken = taken;
-        }
+        let cover = self.cover.reaching(self.all.values().flatten().map(|dialog| dialog.ended).max());
+        let all = self.all.into_values().flatten().filter(|dialog| dialog.is_of_subject);
+        let mut all: Vec<Dialog> = all.map(|dialog| Dialog { cover, ..dialog }).collect();
         all.sort_unstable_by(|a, b| (a.began, &a.call_id).cmp(&(b.began, &b.call_id)));
         all
     }

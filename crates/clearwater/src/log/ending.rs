@@ -166,6 +166,13 @@ pub(super) struct Cover {
     pub(super) taken: Option<Timestamp>,
 }
 
+impl Cover {
+    /// The same of logs that hold something of this time: they were not taken before.
+    pub(super) fn reaching(self, latest: Option<Timestamp>) -> Self {
+        Self { taken: self.taken.map(|taken| latest.map_or(taken, |latest| taken.max(latest))), ..self }
+    }
+}
+
 /// What logs may lack of a request that came to nothing as far as they tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lack {

@@ -113,7 +113,8 @@ impl Trace {
             return Err(CliError::Usage("`-o table` and `-o json` are of the list, which has no Call-ID; of one call there is --format, and -o FILE.pcapng".to_owned()));
         }
         let keeps = self.messages || self.output.is_some();
-        let mut sieve = Sieve::new(subject, keeps, self.cut());
+        let reported = self.reported();
+        let mut sieve = Sieve::new(subject, keeps, reported.cut());
         let mut unread = Unread::default();
         let stopped = self.each(context, true, &mut unread, |entry, _| {
             sieve.take(entry);
@@ -121,7 +122,7 @@ impl Trace {
         })?;
         sieve.writers.advise(context);
         let messages = sieve.writers.messages;
-        let (ladder, addresses) = sieve.finish(self.taken());
+        let (ladder, addresses) = sieve.finish(self.taken(&reported));
         if ladder.hops().is_empty() && ladder.notes().is_empty() {
             if let Some(reason) = stopped {
                 return Ok(code(reason));
@@ -155,17 +156,15 @@ impl Trace {
         unread.error().map_or(Ok(exit::OK), Err)
     }
 
-    /// Up to when logs were cut that are read from a report.
-    fn cut(&self) -> Option<Timestamp> {
-        self.from.as_deref().and_then(|path| ReportedLogs::of(path).cut())
+    /// What a report says of the logs that are read from it; nothing of others.
+    fn reported(&self) -> ReportedLogs {
+        self.from.as_deref().map(ReportedLogs::of).unwrap_or_default()
     }
 
     /// When the logs were taken that have been read, where more was to come: a report's then, and a cluster's now.
-    fn taken(&self) -> Option<Timestamp> {
-        match &self.from {
-            Some(path) => ReportedLogs::of(path).at,
-            None => (!self.stdin).then(Timestamp::now),
-        }
+    fn taken(&self, reported: &ReportedLogs) -> Option<Timestamp> {
+        let is_saved = self.stdin || self.from.is_some();
+        if is_saved { reported.at } else { Some(Timestamp::now()) }
     }
 
     /// Writes a drawing.

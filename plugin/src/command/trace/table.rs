@@ -239,7 +239,8 @@ impl Trace {
             )));
         }
         let (mut writers, mut unread) = (Writers::default(), Unread::default());
-        let mut dialogs = Dialogs::new(self.list.subscriber.clone().map(Traced::Subscriber)).cut(self.cut());
+        let reported = self.reported();
+        let mut dialogs = Dialogs::new(self.list.subscriber.clone().map(Traced::Subscriber)).cut(reported.cut());
         let (follow, only_failed) = (self.list.follow, self.list.failed);
         if follow {
             let head = Table::new(HEAD, Vec::new(), usize::MAX).least(LIVE).head();
@@ -271,7 +272,7 @@ impl Trace {
                 counted(usize::try_from(left_out).unwrap_or(usize::MAX), "message")
             ));
         }
-        let all = dialogs.taken(self.taken()).finish();
+        let all = dialogs.taken(self.taken(&reported)).finish();
         let count = all.len();
         let all: Vec<Dialog> = all.into_iter().filter(|d| !only_failed || is_failed(d.outcome())).collect();
         match self.output {

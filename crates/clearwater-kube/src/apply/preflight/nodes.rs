@@ -32,12 +32,17 @@ impl Wants {
         self.selector.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",")
     }
 
-    pub(super) fn has_labels(&self, node: &Node) -> bool {
+    fn has_labels(&self, node: &Node) -> bool {
         self.selector.iter().all(|(k, v)| node.labels().get(k) == Some(v))
     }
 
+    /// Whether selector and taints let the pods run on the node.
+    pub(super) fn fit(&self, node: &Node) -> bool {
+        self.has_labels(node) && self.kept_off(node).is_none()
+    }
+
     /// The first taint that keeps the pods off the node.
-    pub(super) fn kept_off<'n>(&self, node: &'n Node) -> Option<&'n Taint> {
+    fn kept_off<'n>(&self, node: &'n Node) -> Option<&'n Taint> {
         let taints = node.spec.iter().flat_map(|s| s.taints.iter().flatten());
         let mut taints = taints.filter(|t| matches!(t.effect.as_str(), "NoSchedule" | "NoExecute"));
         // These say what the node's own conditions do, and pass with them.
@@ -55,7 +60,17 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
         && (exists || text(&toleration.value) == text(&taint.value))
 }
 
-pub(super) fn is_ready(node: &Node) -> bool {
+/// Whether pods may be put onto a node, once it is ready.
+fn is_open(node: &Node) -> bool {
+    node.spec.as_ref().is_none_or(|s| s.unschedulable != Some(true))
+}
+
+/// Whether a node takes pods.
+pub(super) fn is_usable(node: &Node) -> bool {
+    is_open(node) && is_ready(node)
+}
+
+fn is_ready(node: &Node) -> bool {
     let conditions = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
     conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
 }
@@ -84,17 +99,15 @@ pub(super) async fn check(cluster: &Cluster, work: &ApplyPlan) -> Vec<CheckLine>
 }
 
 fn judge(groups: &[(Wants, Vec<String>)], nodes: &[Node]) -> Vec<CheckLine> {
-    let open: Vec<&Node> =
-        nodes.iter().filter(|n| n.spec.as_ref().is_none_or(|s| s.unschedulable != Some(true))).collect();
+    let open: Vec<&Node> = nodes.iter().filter(|n| is_open(n)).collect();
     let usable: Vec<&Node> = open.iter().copied().filter(|n| is_ready(n)).collect();
     let mut lines = Vec::new();
     for (wants, components) in groups {
-        let fits = |n: &&&Node| wants.has_labels(n) && wants.kept_off(n).is_none();
-        if usable.iter().any(|n| fits(&n)) {
+        if usable.iter().any(|n| wants.fit(n)) {
             continue;
         }
         let (wanted, need) = (wants.labels(), format!("which {} need", components.join(", ")));
-        if let Some(away) = open.iter().find(fits) {
+        if let Some(away) = open.iter().find(|n| wants.fit(n)) {
             // It may come back: the run waits for it.
             let detail = format!("node {} has {wanted}, {need}, and is not ready now", away.name_any());
             let seen = line(CheckId::Nodes, TITLE, CheckStatus::Warning, detail);
@@ -121,8 +134,7 @@ fn judge(groups: &[(Wants, Vec<String>)], nodes: &[Node]) -> Vec<CheckLine> {
         lines.push(with_fix(line(CheckId::Nodes, TITLE, CheckStatus::Failed, detail), fix));
     }
     if lines.is_empty() {
-        let fits = |n: &&Node| groups.iter().any(|(w, _)| w.has_labels(n) && w.kept_off(n).is_none());
-        let able = usable.into_iter().filter(fits).count();
+        let able = usable.into_iter().filter(|n| groups.iter().any(|(wants, _)| wants.fit(n))).count();
         lines.push(line(CheckId::Nodes, TITLE, CheckStatus::Ok, format!("{able} of {} can take pods", nodes.len())));
     }
     lines

@@ -9,7 +9,7 @@ use kube::{Api, ResourceExt};
 
 use super::super::checks::{line, unseen, with_fix};
 use super::super::prepare::ApplyPlan;
-use super::nodes::{Wants, is_ready};
+use super::nodes::{Wants, is_usable};
 use super::quota::{pods_made, short};
 use crate::cluster::{Cluster, list_all};
 
@@ -83,15 +83,9 @@ fn size(spec: &PodSpec) -> Size {
     Size::by(|of| request(spec, of))
 }
 
-/// Whether a node takes pods at all.
-fn is_usable(node: &Node) -> bool {
-    node.spec.as_ref().is_none_or(|s| s.unschedulable != Some(true)) && is_ready(node)
-}
-
 /// Whether a pod of this template may run on the node, whatever room there is.
 pub(crate) fn may_run(spec: &PodSpec, node: &Node) -> bool {
-    let wants = Wants::of(spec);
-    is_usable(node) && wants.has_labels(node) && wants.kept_off(node).is_none()
+    is_usable(node) && Wants::of(spec).fit(node)
 }
 
 /// What nodes that run pods have left. One that does not say what it has, has nothing.

@@ -1,10 +1,9 @@
 //! Whether the components serve: what their pods, their programs and the stores' lists say.
 
-use clearwater::component::{Component, entry};
+use clearwater::component::{Component, catalogue, entry};
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::remedy::{NamesDeed, Remedy, StoppedProgram};
 use clearwater::text::counted;
-use k8s_openapi::api::core::v1::Pod;
 
 use super::super::facts::{Facts, JudgedComponent};
 use super::Said;
@@ -38,8 +37,7 @@ fn unmade(what: &str) -> &'static [CheckId] {
 
 /// Whether a pod's node has a kernel whose overlay file systems break supervisord's socket.
 fn has_old_kernel(facts: &Facts, pod: &str) -> bool {
-    let found = facts.all_pods().find(|(_, p)| p.metadata.name.as_deref() == Some(pod));
-    let node = found.and_then(|(_, pod)| pod.spec.as_ref()?.node_name.as_deref());
+    let node = facts.pod(pod).and_then(|pod| pod.spec.as_ref()?.node_name.as_deref());
     let nodes = facts.nodes.as_deref().unwrap_or_default();
     nodes.iter().any(|n| n.metadata.name.as_deref() == node && old_kernel(n).is_some())
 }
@@ -69,9 +67,7 @@ fn fix(id: CheckId, component: Component, problem: &Finding<About>, facts: &Fact
         }
         CheckId::Programs if problem.is_stopped => match &problem.about {
             About::Pod(pod, Part::Program(program)) => {
-                let is_it = |p: &&Pod| p.metadata.name.as_ref() == Some(pod);
-                let found = facts.all_pods().map(|(_, p)| p).find(is_it);
-                let namespace = found.and_then(|p| p.metadata.namespace.clone()).unwrap_or_default();
+                let namespace = facts.pod(pod).and_then(|p| p.metadata.namespace.clone()).unwrap_or_default();
                 Remedy::StartProgram(Box::new(StoppedProgram { namespace, pod: pod.clone(), program: program.clone() }))
             }
             _ => told_by("see what its container says: "),
@@ -136,11 +132,8 @@ fn workloads(said: &mut Said, facts: &Facts) {
     }
     // An `up` that was interrupted, or a `down` of a part, leaves something behind in which all is well.
     let stands = |component: &Component| facts.parts.iter().any(|part| part.component == *component);
-    let missing: Vec<&str> = Component::ALL
-        .into_iter()
-        .filter(|c| is_for_calls(*c) && entry(facts.release, *c).is_some() && !stands(c))
-        .map(Component::name)
-        .collect();
+    let components = catalogue(facts.release).iter().map(|e| e.component);
+    let missing: Vec<&str> = components.filter(|c| is_for_calls(*c) && !stands(c)).map(Component::name).collect();
     if !missing.is_empty() && !facts.parts.is_empty() {
         let detail = format!("calls need what does not stand: {}", missing.join(", "));
         said.wrong(CheckStatus::Warning, "a part of an exchange", detail, Remedy::BringUp);

@@ -244,7 +244,7 @@ async fn agreed(
         return Ok(());
     };
     let (outcome, summary) = declined.end("written", unseen, emitter).await;
-    let would = format!("{} would be written; ", counted(u64::try_from(to_write).unwrap_or(u64::MAX), "object"));
+    let would = format!("{} would be written; ", counted(to_write, "object"));
     let summary = if declined == Declined::DryRun { summary.after(&would) } else { summary };
     Err(Stop::unwritten(outcome, summary))
 }

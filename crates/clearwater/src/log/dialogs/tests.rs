@@ -17,17 +17,22 @@ fn record(first: &str, cseq: &str, call: &str) -> Record {
     )
 }
 
-/// The dialogs of rows `message / CSeq`, a second each; a number at the begin is a status.
-fn dialogs(rows: &[(&str, &str)], subject: Option<&str>) -> Dialogs {
+/// The messages of rows `message / CSeq`, a second each; a number at the begin is a status.
+fn messages<'r>(rows: &'r [(&str, &str)]) -> impl Iterator<Item = (Timestamp, Record)> + 'r {
     let begin: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
-    let mut all = Dialogs::new(subject.map(|s| Traced::Subscriber(s.parse().unwrap())));
-    for (n, (first, cseq)) in rows.iter().enumerate() {
+    rows.iter().enumerate().map(move |(n, (first, cseq))| {
         let line = match first.parse::<u16>() {
             Ok(_) => format!("SIP/2.0 {first} Some Reason"),
             Err(_) => format!("{first} sip:2@a.b SIP/2.0"),
         };
-        let record = record(&line, cseq, "c1");
-        all.take(begin + std::time::Duration::from_secs(n as u64), &SipMessage::of(&record).unwrap());
+        (begin + std::time::Duration::from_secs(n as u64), record(&line, cseq, "c1"))
+    })
+}
+
+fn dialogs(rows: &[(&str, &str)], subject: Option<&str>) -> Dialogs {
+    let mut all = Dialogs::new(subject.map(|s| Traced::Subscriber(s.parse().unwrap())));
+    for (time, record) in messages(rows) {
+        all.take(time, &SipMessage::of(&record).unwrap());
     }
     all
 }
@@ -205,18 +210,10 @@ fn what_is_still_waited_for_when_logs_are_taken_has_not_come_to_nothing() {
 fn a_challenge_is_told_live_by_what_it_came_to() {
     let told = |rows: &[(&str, &str)]| {
         let mut all = Dialogs::new(None);
-        let mut told = Vec::new();
-        for (n, (first, cseq)) in rows.iter().enumerate() {
-            let line = match first.parse::<u16>() {
-                Ok(_) => format!("SIP/2.0 {first} Some Reason"),
-                Err(_) => format!("{first} sip:2@a.b SIP/2.0"),
-            };
-            let record = record(&line, cseq, "c1");
-            let at = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(i64::try_from(n).unwrap());
-            let outcome = all.take(at, &SipMessage::of(&record).unwrap()).map(Dialog::outcome);
-            told.extend(outcome);
-        }
-        told
+        let take = |(time, record): (Timestamp, Record)| {
+            all.take(time, &SipMessage::of(&record).unwrap()).map(Dialog::outcome)
+        };
+        messages(rows).filter_map(take).collect::<Vec<_>>()
     };
     let twice = [
         ("REGISTER", "1 REGISTER"),

@@ -116,7 +116,7 @@ impl Sketch {
     /// The ladder of the first subject that has messages, or else of the last. `lane_of` names the column that an address
     /// (without its port) belongs to, where it is known; other peers are columns of their own.
     pub fn finish(self, lane_of: impl Fn(&str) -> Option<String>) -> Ladder {
-        let Self { all, mut lines, mut names, mut cover, .. } = self;
+        let Self { all, mut lines, mut names, cover, .. } = self;
         let last = all.len().saturating_sub(1);
         let chosen = all.into_iter().enumerate().find(|(n, drawn)| *n == last || !drawn.hops.is_empty());
         let Some((_, Drawn { subject, mut hops, parties })) = chosen else { return Ladder::default() };
@@ -130,8 +130,7 @@ impl Sketch {
         let parties = Identities::new(parties.into_iter().collect());
         let notes = notes(&lines, &hops, &subject, &parties, |lane| columns.program(lane));
         let (hops, notes) = causal::arrange(hops, notes);
-        let latest = hops.iter().map(|hop| hop.time).max();
-        cover.taken = cover.taken.max(cover.taken.and(latest));
+        let cover = cover.reaching(hops.iter().map(|hop| hop.time).max());
         let mut ladder = Ladder { hops, notes, cover, ..Ladder::default() };
         columns.name_peers(&mut ladder.hops, &mut ladder.legend);
         ladder.shorten();

@@ -64,7 +64,7 @@ pub(super) fn run(trace: Trace, context: &mut Context) -> Result<u8, CliError> {
     let (saving, _) = context.aside(words);
     let place = trace.from.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
     let state = State::new(&place, trace.list.failed);
-    let calls = Arc::new(Mutex::new(Calls::new(trace.list.subscriber.clone(), trace.cut())));
+    let calls = Arc::new(Mutex::new(Calls::new(trace.list.subscriber.clone(), trace.reported().cut())));
     let (done, ended) = channel();
     let own = calls.clone();
     let work = move || {
