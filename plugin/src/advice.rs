@@ -1,7 +1,35 @@
 //! Advice in the words of this command line: the libraries name deeds, and here alone each becomes a command or a flag.
 
+use std::sync::{PoisonError, RwLock};
+
 use clearwater::event::{CheckLine, Command, Event};
 use clearwater::remedy::{Advice, NamesDeed, Permission, Remedied, Remedy, StoppedProgram};
+
+/// The flags that lead to the place that a command line is about, each after a blank.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) cluster: String,
+    pub(crate) namespace: String,
+}
+
+static PLACE: RwLock<Place> = RwLock::new(Place { cluster: String::new(), namespace: String::new() });
+
+/// Has every command that is advised from now on lead to the same place.
+pub(crate) fn lead_to(place: Place) {
+    *PLACE.write().unwrap_or_else(PoisonError::into_inner) = place;
+}
+
+/// A command of this program, as it can be typed: to the place that the command line is about.
+pub(crate) fn command(words: &str) -> String {
+    let place = PLACE.read().unwrap_or_else(PoisonError::into_inner);
+    format!("kubectl clearwater {words}{}{}", place.namespace, place.cluster)
+}
+
+/// The same to a namespace that is known.
+fn command_in(words: &str, namespace: &str) -> String {
+    let place = PLACE.read().unwrap_or_else(PoisonError::into_inner);
+    format!("kubectl clearwater {words} -n {namespace}{}", place.cluster)
+}
 
 /// An error with what works, as it is printed.
 pub(crate) fn said<E: Remedied + ?Sized>(error: &E) -> String {
@@ -33,8 +61,8 @@ pub(crate) fn word_lines<'a>(lines: impl IntoIterator<Item = &'a mut CheckLine>)
 /// What this command line calls a deed; `None` where it has nothing to add to the libraries' words.
 fn word(remedy: &Remedy) -> Option<String> {
     let text = match remedy {
-        Remedy::BringUp => "kubectl clearwater up",
-        Remedy::DryRun => "kubectl clearwater up --dry-run",
+        Remedy::BringUp => return Some(command("up")),
+        Remedy::DryRun => return Some(command("up --dry-run")),
         Remedy::Again => "run the command again",
         Remedy::GoOn(Command::Up) => "run up again to go on",
         Remedy::GoOn(Command::Down) => "run down again to go on",
@@ -42,29 +70,30 @@ fn word(remedy: &Remedy) -> Option<String> {
         Remedy::GoOn(Command::DnsPatch) => "run the same command again to finish",
         Remedy::WaitLonger => "run up again to go on waiting, with a longer --timeout where it is only slow",
         Remedy::TakeDown(components) => match components.as_slice() {
-            [] => "kubectl clearwater down",
+            [] => return Some(command("down")),
             some => {
                 let names: Vec<&str> = some.iter().map(|c| c.name()).collect();
-                return Some(format!("kubectl clearwater down --only {}", names.join(",")));
+                return Some(command(&format!("down --only {}", names.join(","))));
             }
         },
         Remedy::Scale { component, to } => {
             let to = to.map_or_else(String::new, |n| format!(" {n}"));
-            return Some(format!("kubectl clearwater scale {component}{to}"));
+            return Some(command(&format!("scale {component}{to}")));
         }
         Remedy::Autoscale(component) => {
-            return Some(format!("change its bounds with kubectl clearwater autoscale {component} --min N --max M"));
+            let autoscale = command(&format!("autoscale {component} --min N --max M"));
+            return Some(format!("change its bounds with {autoscale}"));
         }
         Remedy::RemoveAutoscaler(component) => {
-            return Some(format!("remove it with kubectl clearwater autoscale {component} --remove"));
+            return Some(format!("remove it with {}", command(&format!("autoscale {component} --remove"))));
         }
         Remedy::StartProgram(stopped) => {
             let StoppedProgram { namespace, pod, program } = &**stopped;
-            return Some(format!(
-                "somebody stopped it: kubectl exec -n {namespace} {pod} -- supervisorctl start {program}"
-            ));
+            let place = PLACE.read().unwrap_or_else(PoisonError::into_inner);
+            let start = format!("kubectl exec -n {namespace} {pod}{} -- supervisorctl start {program}", place.cluster);
+            return Some(format!("somebody stopped it: {start}"));
         }
-        Remedy::Status => "kubectl clearwater status",
+        Remedy::Status => return Some(command("status")),
         Remedy::ChooseNamespace => "choose another namespace with -n",
         Remedy::NameFile => "name it with -f",
         Remedy::Skip => "leave components out with --skip",
@@ -79,8 +108,8 @@ fn allow(permission: &Permission) -> Option<String> {
     let text = match permission {
         Permission::CreateNamespace => "add --create-namespace",
         Permission::ForceConflicts => "take it over with --force-conflicts",
-        Permission::ReplaceStores => "kubectl clearwater up --replace-stores",
-        Permission::LoseData => "kubectl clearwater up --accept-loss",
+        Permission::ReplaceStores => return Some(command("up --replace-stores")),
+        Permission::LoseData => return Some(command("up --accept-loss")),
         Permission::MarkFailed(_) => return Some(format!("{permission}, when asked or with --mark-failed")),
         Permission::RemoveAtOnce => "say --now",
         Permission::RemoveForeign => {
@@ -99,13 +128,15 @@ fn allow(permission: &Permission) -> Option<String> {
 fn names(deed: &NamesDeed) -> Option<String> {
     let text = match deed {
         NamesDeed::Put { namespace, backend } => {
-            let namespace = namespace.as_ref().map_or_else(String::new, |n| format!(" -n {n}"));
             let backend = backend.map_or_else(String::new, |b| format!(" --backend {}", b.name()));
-            return Some(format!("kubectl clearwater dns-patch{namespace}{backend}"));
+            let put = format!("dns-patch{backend}");
+            return Some(namespace.as_ref().map_or_else(|| command(&put), |n| command_in(&put, n)));
         }
-        NamesDeed::Remove(namespace) => return Some(format!("kubectl clearwater dns-patch --remove -n {namespace}")),
-        NamesDeed::Check => "kubectl clearwater dns-patch --check",
-        NamesDeed::Explain => "kubectl clearwater dns-patch --explain, which shows what each server answers",
+        NamesDeed::Remove(namespace) => return Some(command_in("dns-patch --remove", namespace)),
+        NamesDeed::Check => return Some(command("dns-patch --check")),
+        NamesDeed::Explain => {
+            return Some(format!("{}, which shows what each server answers", command("dns-patch --explain")));
+        }
         NamesDeed::Choose(backend) => return Some(format!("add --backend {}", backend.name())),
         NamesDeed::Print => "print the records with --backend print",
         NamesDeed::OfferClients => "add --clients, which lets them find Bono, too",
@@ -277,6 +308,29 @@ mod tests {
             found.extend(slips(&std::fs::read_to_string(path).unwrap(), &file, &flags, &commands));
         }
         assert!(found.is_empty(), "a remedy says this without our flags and commands:\n{}", found.join("\n"));
+    }
+
+    /// Whoever types what is advised is to come to the same place.
+    #[test]
+    fn commands_are_advised_with_the_place_that_they_are_for() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut all = Vec::new();
+        sources(&source, &mut all);
+        // What is written once and read elsewhere, for whatever place that may be, and what the parser says.
+        let general =
+            ["init.rs", "completion.rs", "reported.rs", "schema.rs", "timeline.rs", "cli.rs", "up.rs", "scale.rs"];
+        let mut found = Vec::new();
+        for path in all.iter().filter(|path| !path.ends_with("advice.rs")) {
+            let text = std::fs::read_to_string(path).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let is_help = |line: &str| line.starts_with("  kubectl clearwater") || line.contains("after_help");
+            let lines =
+                code.lines().filter(|line| is_code(line) && line.contains("kubectl clearwater") && !is_help(line));
+            if !general.iter().any(|name| path.ends_with(name)) {
+                found.extend(lines.map(|line| format!("{}: {}", path.display(), line.trim())));
+            }
+        }
+        assert!(found.is_empty(), "advice::command says where it leads to:\n{}", found.join("\n"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! kubectl's connection flags, which kubectl itself does not hand to plugins, and the cluster that they lead to.
 
+mod certificate;
 mod client;
 mod credential_file;
 mod kubeconfig;
@@ -7,13 +8,16 @@ mod namespace;
 mod proxy;
 mod token_file;
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use clap::Args;
+use clearwater::config::shell::quote;
 use clearwater_kube::{Cluster, REQUEST_TIMEOUT, RequestPolicy};
 
+use crate::advice::Place;
 use crate::duration::{LONGEST, duration};
 use crate::error::CliError;
 use crate::output::Word;
@@ -106,6 +110,20 @@ impl Connection {
         Ok(Cluster::with_requests(self.client().await?, namespace, &policy))
     }
 
+    /// The flags that led to the cluster and the namespace, as they are typed again; those that say who asks are left out,
+    /// which may be secret.
+    pub(crate) fn place(&self) -> Place {
+        let flag =
+            |flag: &str, value: Option<&str>| value.map_or_else(String::new, |v| format!(" {flag} {}", typed(v)));
+        let kubeconfig = self.kubeconfig.as_ref().map(|path| path.display().to_string());
+        let cluster = [
+            flag("--context", self.context.as_deref()),
+            flag("--kubeconfig", kubeconfig.as_deref()),
+            flag("--cluster", self.cluster.as_deref()),
+        ];
+        Place { namespace: flag("-n", self.namespace.as_deref()), cluster: cluster.concat() }
+    }
+
     /// Tells what is waited for.
     fn teller(&self) -> impl Fn(&str) + Send + Sync + 'static {
         let words = self.words.clone();
@@ -135,6 +153,12 @@ impl Connection {
     }
 }
 
+/// A word as it is typed into a shell.
+fn typed(word: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@,=+".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) { word.into() } else { quote(word).into() }
+}
+
 /// An error with its causes, each said once.
 fn causes(error: &dyn std::error::Error) -> String {
     // Some draw the place below their first line.
@@ -149,4 +173,27 @@ fn causes(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_advised_leads_to_the_same_place_and_tells_no_secret() {
+        let connection = Connection {
+            namespace: Some("ims".to_owned()),
+            context: Some("the lab's".to_owned()),
+            kubeconfig: Some("/tmp/a b".into()),
+            token: Some("secret".to_owned()),
+            ..Connection::default()
+        };
+        let place = connection.place();
+        assert_eq!(place.namespace, " -n ims");
+        let echo = format!("printf '%s\\n'{}", place.cluster);
+        let words = std::process::Command::new("sh").args(["-c", &echo]).output().unwrap().stdout;
+        assert_eq!(String::from_utf8(words).unwrap(), "--context\nthe lab's\n--kubeconfig\n/tmp/a b\n");
+        let nothing = Connection::default().place();
+        assert_eq!((nothing.namespace, nothing.cluster), (String::new(), String::new()));
+    }
 }

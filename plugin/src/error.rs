@@ -8,6 +8,7 @@ use clearwater::order::OrderError;
 use clearwater::remedy::{Remedied, Remedy};
 use clearwater::yaml::YamlError;
 use clearwater_kube::dns::DnsError;
+use clearwater_kube::observe::CouldNotLook;
 use clearwater_kube::subscribers::SubscriberError;
 use thiserror::Error;
 
@@ -79,6 +80,14 @@ pub(crate) enum CliError {
 impl From<DnsError> for CliError {
     fn from(error: DnsError) -> Self {
         Self::Dns(Box::new(error))
+    }
+}
+
+impl From<CouldNotLook> for CliError {
+    /// Whoever looks has `--timeout`.
+    fn from(error: CouldNotLook) -> Self {
+        let more = if error.is_late() { "; --timeout gives it longer" } else { "" };
+        Self::Connection(format!("{error}{more}"))
     }
 }
 

@@ -63,6 +63,7 @@ pub fn main_impl(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(e) => return said_by_the_parser(&e),
     };
     let Cli { command, connection } = cli;
+    advice::lead_to(connection.place());
     let mut context = Context::new(connection, listener);
     let code = match command.run(&mut context) {
         Ok(code) => code,

@@ -92,10 +92,14 @@ fn deployment(dir: &Path) -> Vec<Value> {
                 "started": true, "restartCount": 0, "state": {"running": {"startedAt": "2026-11-28T00:00:00Z"}}})
             })
             .collect();
+        let (owner, owner_name) = match object["kind"].as_str() {
+            Some("Deployment") => ("ReplicaSet", format!("{name}-5f6c9d7b8")),
+            _ => ("StatefulSet", name.to_owned()),
+        };
         pods.push(json!({"apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": format!("{name}-0"), "namespace": "ims", "uid": format!("pod-{n}"), "resourceVersion": "1",
                 "labels": template["metadata"]["labels"],
-                "ownerReferences": [{"apiVersion": "apps/v1", "kind": object["kind"], "name": name, "controller": true,
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": owner, "name": owner_name, "controller": true,
                     "uid": object["metadata"]["uid"]}]},
             "spec": template["spec"],
             "status": {"phase": "Running", "podIP": format!("10.0.0.{n}"), "podIPs": [{"ip": format!("10.0.0.{n}")}],

@@ -41,7 +41,7 @@ use crate::judge::{self, About, Judged, Stage};
 use crate::observe::finding::Finding;
 use crate::observe::look::{BACK_OFF, left};
 use crate::observe::report::{Report, Tally};
-use crate::observe::snapshot::Snapshot;
+use crate::observe::snapshot::{Kind, Snapshot};
 use crate::observe::subject::{Subjects, take_foreign};
 use crate::observe::unasked::Unasked;
 use crate::observe::{CouldNotLook, Exits, MembersSeen, Observation, Subject, look};
@@ -101,7 +101,8 @@ pub enum Health {
     Starting,
     /// Its pods are ready, and it does not answer for itself.
     Unwell,
-    /// Its pods are ready, and no way to ask them was to be had: how it does is not known.
+    /// Its pods are ready, and not all that tells how it does could be asked, for want of a way to it or of a right:
+    /// whether it serves is not known.
     Unseen,
     /// It serves.
     Serving,
@@ -122,6 +123,7 @@ impl From<Stage> for Health {
 /// A deployment as it was seen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the format, and they do not exclude each other")]
 pub struct Status {
     /// The version of the format: [`VERSION`].
     pub v: u32,
@@ -139,6 +141,10 @@ pub struct Status {
     /// Whether something could not be asked, or nothing of it was heard: what is wrong there is not known.
     #[serde(default)]
     pub unreached: bool,
+    /// Whether everything was looked at that tells how the deployment does; else a right is missing, which is told with
+    /// its component or in the notes, or nothing was heard.
+    #[serde(default = "whole")]
+    pub complete: bool,
     /// How often was looked: once where all is well at the first look; what is wrong is looked at once more.
     #[serde(default)]
     pub looks: u32,
@@ -146,6 +152,11 @@ pub struct Status {
     pub components: Vec<ComponentStatus>,
     /// What is worth knowing of the whole.
     pub notes: Vec<String>,
+}
+
+/// Looks of before this was told were taken for whole.
+const fn whole() -> bool {
+    true
 }
 
 /// A component as it was seen.
@@ -279,6 +290,11 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
     }
 
     let components: Vec<ComponentStatus> = settled.into_values().collect();
+    let unreached = matches!(zone_unread, Some(Unasked::Failed(_)))
+        || subjects.iter().any(|subject| judge::is_unreached(subject, &last.seen));
+    // Without its events a look misses reasons, and nothing that is wrong.
+    let denied = last.seen.snapshot.denied.iter().any(|kind| *kind != Kind::Event);
+    let unseen = components.iter().any(|c| c.health == Health::Unseen || !c.unchecked.is_empty());
     let absent = absence(cluster, options, release, &components, until).await;
     let mut seen = Status {
         v: VERSION,
@@ -288,8 +304,8 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
         healthy: !components.is_empty() && components.iter().all(|c| c.health == Health::Serving),
         partial,
         looks,
-        unreached: matches!(zone_unread, Some(Unasked::Failed(_)))
-            || subjects.iter().any(|subject| judge::is_unreached(subject, &last.seen)),
+        unreached,
+        complete: !(unreached || denied || unseen || zone_unread.is_some()),
         notes: notes(&last.seen.snapshot, zone_unread.as_ref(), &foreign, absent),
         components,
     };
@@ -388,6 +404,7 @@ fn component_status(subject: &Subject, mut judged: Judged, seen: &Observation, a
     }
     let health = match Health::from(judged.stage) {
         Health::Unwell if judge::is_unseen(subject, &judged, seen) => Health::Unseen,
+        Health::Serving if judged.problems.is_empty() && !judged.unchecked.is_empty() => Health::Unseen,
         health if judged.problems.is_empty() => health,
         health => health.min(Health::Unwell),
     };

@@ -96,7 +96,7 @@ impl Check {
         let signals = context.signals();
         let mut seen = block_on(unless_ended(&signals, async {
             let cluster = context.connection().cluster(namespace).await?;
-            check(&cluster, &options).await.map_err(|error| CliError::Connection(error.to_string()))
+            Ok(check(&cluster, &options).await?)
         }))?;
         advice::word_lines(seen.groups.iter_mut().flat_map(|g| &mut g.checks));
         match self.output {

@@ -1,5 +1,5 @@
 use clap::Args;
-use clap::builder::PossibleValue;
+use clap::builder::{NonEmptyStringValueParser, PossibleValue};
 use clearwater_kube::rights::{Grantee, Task, roles};
 
 use crate::arguments::{PlaceArgs, one_of};
@@ -36,13 +36,13 @@ pub(crate) struct Rbac {
 #[group(required = true, multiple = false)]
 struct SubjectArgs {
     /// The user who is to do it
-    #[arg(id = "for-user", long = "for-user", value_name = "NAME")]
+    #[arg(id = "for-user", long = "for-user", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     user: Option<String>,
     /// The group that is to do it
-    #[arg(id = "for-group", long = "for-group", value_name = "NAME")]
+    #[arg(id = "for-group", long = "for-group", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     group: Option<String>,
     /// The service account that is to do it, of this namespace or of the one before the colon
-    #[arg(id = "for-service-account", long = "for-service-account", value_name = "[NAMESPACE:]NAME")]
+    #[arg(id = "for-service-account", long = "for-service-account", value_name = "[NAMESPACE:]NAME", value_parser = account)]
     service_account: Option<String>,
 }
 
@@ -57,6 +57,17 @@ impl SubjectArgs {
         let account = self.service_account.unwrap_or_default();
         let (namespace, name) = account.split_once(':').unwrap_or((namespace, &account));
         Grantee::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+}
+
+/// The name of a service account, after a namespace and a colon or alone.
+fn account(text: &str) -> Result<String, String> {
+    let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    let is_name = |name: &str| !name.is_empty() && name.chars().all(is_inner);
+    if text.split(':').count() <= 2 && text.split(':').all(is_name) {
+        Ok(text.to_owned())
+    } else {
+        Err("it is no name of a service account, as deployer or ci:deployer".to_owned())
     }
 }
 
@@ -76,5 +87,20 @@ impl Rbac {
             }
         }
         Ok(exit::OK)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_account_has_a_name() {
+        for good in ["deployer", "ci:deployer", "ci:system.deployer-2"] {
+            assert_eq!(account(good).as_deref(), Ok(good));
+        }
+        for bad in ["", ":", "ci:", ":deployer", "a:b:c", "Deployer", "a b"] {
+            assert!(account(bad).is_err(), "{bad:?}");
+        }
     }
 }

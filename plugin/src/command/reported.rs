@@ -67,7 +67,7 @@ impl ReportedLogs {
 pub(super) fn last_cut(cut: &BTreeMap<String, Timestamp>) -> Option<Timestamp> {
     let logs_calls = |name: &str| {
         let pod = name.split('/').nth(1).unwrap_or_default();
-        component_of(pod).is_none_or(|component| matches!(component, Component::Bono | Component::Sprout))
+        component_of(pod).is_none_or(Component::speaks_sip)
     };
     cut.iter().filter(|(name, _)| logs_calls(name)).map(|(_, time)| *time).max()
 }

@@ -11,6 +11,7 @@ use clearwater_kube::status::{ComponentStatus, Health, PodStatus, Status as Seen
 use jiff::Timestamp;
 
 use super::everywhere::{self, Told, first_of};
+use crate::advice::command;
 use crate::arguments::FileArgs;
 use crate::context::Context;
 use crate::duration::{age, limit};
@@ -92,7 +93,7 @@ impl Status {
                         tokio::time::sleep(EVERY).await;
                         continue;
                     }
-                    Err(error) => return Err(CliError::Connection(error.to_string())),
+                    Err(error) => return Err(error.into()),
                 };
                 looked = true;
                 if let Some(format) = self.output {
@@ -118,10 +119,12 @@ impl Status {
 }
 
 fn code(seen: &Seen) -> u8 {
-    match (seen.healthy, seen.unreached) {
-        (_, true) => exit::FAILURE,
-        (true, false) => exit::OK,
-        (false, false) => exit::UNHEALTHY,
+    let is_wrong = seen.components.is_empty() || seen.components.iter().any(|c| c.health < Health::Unseen);
+    match () {
+        () if seen.unreached => exit::FAILURE,
+        () if is_wrong => exit::UNHEALTHY,
+        () if seen.complete && seen.healthy => exit::OK,
+        () => exit::FAILURE,
     }
 }
 
@@ -129,7 +132,7 @@ const HEAD_EVERYWHERE: [&str; 7] = ["NAMESPACE", "HEALTH", "RELEASE", "SERVING",
 
 /// A namespace's line of the table of all.
 fn place(namespace: &str, seen: &Seen) -> Told<{ HEAD_EVERYWHERE.len() }> {
-    let (style, health) = match (seen.unreached, seen.components.iter().map(|c| c.health).min()) {
+    let (style, health) = match (!seen.complete, seen.components.iter().map(|c| c.health).min()) {
         (true, _) if seen.healthy => (WARN, "unseen"),
         (_, Some(health)) => word(health),
         (_, None) => (BAD, "absent"),
@@ -139,7 +142,7 @@ fn place(namespace: &str, seen: &Seen) -> Told<{ HEAD_EVERYWHERE.len() }> {
     let restarts: u32 = seen.components.iter().flat_map(|c| &c.pods).map(|p| p.restarts).sum();
     let problems = seen.components.iter().flat_map(|c| c.problems.iter().map(move |p| format!("{}: {p}", c.component)));
     // A note tells what is worth knowing where nothing is wrong.
-    let notes = seen.notes.iter().filter(|_| seen.components.is_empty() || seen.unreached).cloned();
+    let notes = seen.notes.iter().filter(|_| seen.components.is_empty() || !seen.complete).cloned();
     let problems: Vec<String> = problems.chain(notes).collect();
     let cells = [
         namespace.to_owned(),
@@ -226,16 +229,16 @@ fn table(seen: &Seen, screen: usize) -> String {
         if c.pending > 0 {
             let _ = writeln!(
                 text,
-                "  {WARN}pending: {} of its pods run the old revision; kubectl clearwater up --replace-stores renews \
-                 them{WARN:#}",
-                c.pending
+                "  {WARN}pending: {} of its pods run the old revision; {} renews them{WARN:#}",
+                c.pending,
+                command("up --replace-stores")
             );
         }
     }
     for note in &seen.notes {
         let _ = writeln!(text, "{DIM}{}{DIM:#}", plain(note));
     }
-    if seen.unreached {
+    if !seen.complete {
         let _ =
             writeln!(text, "{WARN}not everything could be looked at: what could not be asked is told above{WARN:#}");
     }
@@ -251,21 +254,42 @@ mod tests {
 
     use super::*;
 
+    fn seen(components: &serde_json::Value, complete: bool) -> Seen {
+        serde_json::from_value(json!({"v": 1, "namespace": "ims", "release": "hunter", "at": "2026-11-23T10:00:00Z",
+            "healthy": true, "partial": false, "complete": complete, "looks": 1, "notes": ["worth knowing"],
+            "components": components}))
+        .unwrap()
+    }
+
+    fn bono(health: &str) -> serde_json::Value {
+        json!([{"component": "bono", "roles": [], "health": health, "image": "x", "ready": 1, "wanted": 1,
+            "pods": [], "members": {}, "problems": [], "unchecked": [], "pending": 0}])
+    }
+
     #[test]
     fn a_note_is_no_problem_of_a_namespace() {
-        let of = |components: serde_json::Value, unreached: bool| -> Seen {
-            serde_json::from_value(
-                json!({"v": 1, "namespace": "ims", "release": "hunter", "at": "2026-11-23T10:00:00Z",
-                "healthy": true, "partial": false, "unreached": unreached, "looks": 1, "notes": ["worth knowing"],
-                "components": components}),
-            )
-            .unwrap()
-        };
-        let bono = json!([{"component": "bono", "roles": [], "health": "serving", "image": "x", "ready": 1, "wanted": 1,
-            "pods": [], "members": {}, "problems": [], "unchecked": [], "pending": 0}]);
         let problem = |seen: &Seen| place("ims", seen).0[6].clone();
-        assert_eq!(problem(&of(bono.clone(), false)), "");
-        assert_eq!(problem(&of(bono, true)), "worth knowing");
-        assert_eq!(problem(&of(json!([]), false)), "worth knowing");
+        assert_eq!(problem(&seen(&bono("serving"), true)), "");
+        assert_eq!(problem(&seen(&bono("serving"), false)), "worth knowing");
+        assert_eq!(problem(&seen(&json!([]), true)), "worth knowing");
+    }
+
+    #[test]
+    fn what_could_not_be_looked_at_is_never_well_and_hides_nothing_that_is_wrong() {
+        let code_of = |health: &str, complete: bool, unreached: bool| {
+            let healthy = health == "serving";
+            code(&Seen { healthy, unreached, ..seen(&bono(health), complete) })
+        };
+        for (health, complete, unreached, expected) in [
+            ("serving", true, false, exit::OK),
+            ("serving", false, false, exit::FAILURE),
+            ("unseen", false, false, exit::FAILURE),
+            ("unwell", true, false, exit::UNHEALTHY),
+            ("unwell", false, false, exit::UNHEALTHY),
+            ("unwell", false, true, exit::FAILURE),
+        ] {
+            assert_eq!(code_of(health, complete, unreached), expected, "{health}, {complete}, {unreached}");
+        }
+        assert_eq!(code(&seen(&json!([]), true)), exit::UNHEALTHY);
     }
 }

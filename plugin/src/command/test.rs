@@ -14,6 +14,7 @@ use clearwater_sip::Transport;
 use clearwater_sip::case::{Case, CaseTimes, all, chosen};
 use clearwater_sip::load::LoadPlan;
 
+use crate::advice::command;
 use crate::arguments::PlaceArgs;
 use crate::context::Context;
 use crate::duration::{duration, limit, time};
@@ -161,11 +162,12 @@ impl From<ExerciseError> for CliError {
     fn from(error: ExerciseError) -> Self {
         match error {
             ExerciseError::NoBono { .. } => {
-                Self::Unready(format!("{error}; see `kubectl clearwater status`, and bring it up first"))
+                Self::Unready(format!("{error}; see `{}`, and bring it up first", command("status")))
             }
-            error if error.is_of_rights() => {
-                Self::Connection(format!("{error}; `kubectl clearwater rbac test` writes the Role that is needed"))
-            }
+            error if error.is_of_rights() => Self::Connection(format!(
+                "{error}; `{}` writes the Role that is needed",
+                command("rbac test --for-user NAME")
+            )),
             error => Self::Connection(error.to_string()),
         }
     }

@@ -1,5 +1,6 @@
 //! From the flags over what the kubeconfig says to a client.
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,12 +10,13 @@ use kube::Config;
 use kube::client::{AuthError, Body, ClientBuilder};
 use kube::config::AuthInfo;
 use secrecy::{ExposeSecret, SecretString};
-use tower::util::MapRequestLayer;
+use tower::BoxError;
+use tower::util::{MapErrLayer, MapRequestLayer};
 
 use super::credential_file::is_file;
 use super::kubeconfig::{ClusterAccess, way};
 use super::token_file::TokenFile;
-use super::{Connection, causes, proxy};
+use super::{Connection, causes, certificate, proxy};
 use crate::credential;
 use crate::error::CliError;
 
@@ -109,9 +111,14 @@ impl Connection {
         let server = config.cluster_url.clone();
         let token = token_file(&mut config.auth_info)?;
         let _awaited = credential::awaited(config.auth_info.exec.as_ref(), self.teller());
+        let unanswered = MapErrLayer::new({
+            let server = address(&server);
+            move |source| Unanswered::unless_of_credentials(&server, source)
+        });
         let made = ClientBuilder::try_from(config).map(|builder| match token {
-            None => builder.build(),
+            None => builder.with_layer(&unanswered).build(),
             Some(file) => builder
+                .with_layer(&unanswered)
                 .with_layer(&MapRequestLayer::new(move |mut request: http::Request<Body>| {
                     request.headers_mut().insert(AUTHORIZATION, file.header());
                     request
@@ -125,10 +132,9 @@ impl Connection {
                 let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("the credential plugin failed");
                 return CliError::Connection(format!("{last}; check the kubeconfig's user"));
             }
-            CliError::Connection(format!(
-                "no client can be made for {server}: {}; check the kubeconfig's user",
-                causes(&e)
-            ))
+            let why =
+                certificate::of_user(&e).unwrap_or_else(|| format!("{}; check the kubeconfig's user", causes(&e)));
+            CliError::Connection(format!("no client can be made for {server}: {why}"))
         })
     }
 
@@ -193,6 +199,37 @@ fn token_file(auth: &mut AuthInfo) -> Result<Option<Arc<TokenFile>>, CliError> {
     Ok(Some(Arc::new(file)))
 }
 
+/// No answer came of the API server, or only a part of one.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer from the API server at {server} ({hint})")]
+struct Unanswered {
+    server: String,
+    hint: String,
+    source: BoxError,
+}
+
+impl Unanswered {
+    /// The error with the server that it is of; one of the credentials, for which nothing was asked yet, as it is.
+    fn unless_of_credentials(server: &str, source: BoxError) -> BoxError {
+        let mut next: Option<&(dyn Error + 'static)> = Some(source.as_ref());
+        while let Some(error) = next {
+            if error.is::<AuthError>() || error.is::<kube::Error>() {
+                return source;
+            }
+            next = error.source();
+        }
+        let hint = certificate::at_server(source.as_ref());
+        let hint = hint.unwrap_or_else(|| "is it up, and is that its address?".to_owned());
+        Self { server: server.to_owned(), hint, source }.into()
+    }
+}
+
+/// The address of a server, without who asks.
+fn address(server: &http::Uri) -> String {
+    let port = server.port().map_or_else(String::new, |port| format!(":{port}"));
+    format!("{}://{}{port}", server.scheme_str().unwrap_or("https"), server.host().unwrap_or_default())
+}
+
 fn uri(server: &str) -> Result<http::Uri, CliError> {
     let full = if server.contains("://") { server.to_owned() } else { format!("https://{server}") };
     full.parse().map_err(|e| CliError::Usage(format!("--server {server:?} is not a URL: {e}")))
@@ -217,6 +254,23 @@ mod tests {
         let connection = Connection { kubeconfig: Some(path), ..Connection::default() };
         let made = runtime::block_on(async { connection.client().await.map(|c| c.default_namespace().to_owned()) });
         assert_eq!(made.unwrap(), "ims");
+    }
+
+    #[test]
+    fn an_answer_that_does_not_come_names_the_server() {
+        let closed = {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.local_addr().unwrap()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config");
+        std::fs::write(&path, SAMPLE).unwrap();
+        let server = Some(format!("http://ann:secret@{closed}/api"));
+        let connection = Connection { kubeconfig: Some(path), server, ..Connection::default() };
+        let asked = runtime::block_on(async { Ok(connection.client().await?.apiserver_version().await.unwrap_err()) });
+        let said = causes(&asked.unwrap());
+        let server = format!("no answer from the API server at http://{closed} (is it up");
+        assert!(said.contains(&server) && said.contains("refused") && !said.contains("secret"), "{said}");
     }
 
     fn connect(flags: &str) -> Result<Config, String> {

@@ -1,11 +1,12 @@
 //! What a container says of itself: clocks, limits, room, and the configuration that its daemons read. One script, whose
 //! answer is parsed here and nowhere else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clearwater::component::{CASSANDRA_SETTINGS, Entry, NUMBERS_LOG, SETTINGS_FILES};
 use clearwater::config::shell::Settings;
+use clearwater::dns::questions;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -44,6 +45,14 @@ const TELL: &str = r#"(
   done
   printf 'end\n'
 )"#;
+
+/// Asks for every name at once, and tells of those that are not found: `missing`, a blank, the name. A dot at the end keeps
+/// search domains out, which Clearwater's own resolver knows nothing of.
+const ASK_NAMES: &str = r#"
+  for name; do getent ahosts "$name." >/dev/null 2>&1 || printf 'missing %s\n' "$name" & done
+  wait
+  printf 'end\n'
+"#;
 
 /// What a container has taken, by its control group (Linux Documentation/admin-guide/cgroup-v2.rst, and cgroup-v1/).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,6 +96,8 @@ pub(super) struct Inside {
     pub(super) local: Settings,
     /// `user_settings`.
     pub(super) user: Settings,
+    /// Hosts that its settings name, by key, and that are not found from inside of it.
+    pub(super) missing: Vec<(String, String)>,
     /// The last line of the log of the script that makes Ellis' numbers.
     pub(super) numbers: Option<String>,
     /// How full the file systems of directories are, in per cent.
@@ -149,6 +160,14 @@ fn tell<'d>(directories: impl IntoIterator<Item = &'d str>) -> Script {
     Script::new(TELL).args(SETTINGS_FILES).arg(CASSANDRA_SETTINGS).arg(NUMBERS_LOG).args(directories)
 }
 
+/// The hosts of which a container's settings make a daemon ask for addresses, by key.
+fn hosts(inside: &Inside) -> Vec<(String, String)> {
+    let settings = inside.shared.clone().then(inside.local.clone());
+    // One without a domain is told as such.
+    let asked = questions(&settings).into_iter().filter(|q| q.is_for_addresses() && q.name.labels().nth(1).is_some());
+    asked.map(|question| (question.setting, question.name.to_string())).collect()
+}
+
 /// Asks one container.
 pub(super) async fn ask(pods: &Api<Pod>, pod: &str, container: &str, entry: &Entry) -> Result<Inside, Unasked> {
     let mut shell = Shell::open(pods, pod, container, OPEN).await?;
@@ -156,7 +175,17 @@ pub(super) async fn ask(pods: &Api<Pod>, pod: &str, container: &str, entry: &Ent
     let script = tell(["/"].into_iter().chain(data));
     let asked = Timestamp::now();
     let output = shell.run(&script, ANSWER).await?;
-    parse(&output.text, asked, Timestamp::now()).map_err(|why| Unasked::failed(format!("pod {pod}: {why}")))
+    let told = parse(&output.text, asked, Timestamp::now());
+    let mut inside = told.map_err(|why| Unasked::failed(format!("pod {pod}: {why}")))?;
+    let hosts = hosts(&inside);
+    let names: BTreeSet<&String> = hosts.iter().map(|(_, name)| name).collect();
+    let answer = shell.run(&Script::new(ASK_NAMES).args(names), ANSWER).await?.text;
+    if !answer.lines().any(|line| line == "end") {
+        return Err(Unasked::failed(format!("pod {pod}: the names that its settings hold: the answer has no end")));
+    }
+    let missing: BTreeSet<&str> = answer.lines().filter_map(|line| line.strip_prefix("missing ")).collect();
+    inside.missing = hosts.iter().filter(|(_, name)| missing.contains(name.as_str())).cloned().collect();
+    Ok(inside)
 }
 
 #[cfg(test)]

@@ -20,26 +20,13 @@ use crate::cluster::{Cluster, is_forbidden, is_unauthorized, say};
 use crate::observe::Workload;
 use crate::observe::snapshot::component_of;
 use crate::owner;
-use crate::pod::object::controller_of;
 
 /// Workloads that are not of this deployment, or were adopted: their pods stay.
 pub(super) type Theirs = BTreeSet<Workload>;
 
-/// The workload that a pod is of, by the controller that made it.
-fn workload_of<K: Resource>(pod: &K) -> Option<Workload> {
-    let owner = controller_of(pod)?;
-    let (kind, name) = match owner.kind.as_str() {
-        "StatefulSet" => (WorkloadKind::StatefulSet, owner.name.as_str()),
-        // A Deployment's ReplicaSets have its name and a hash.
-        "ReplicaSet" => (WorkloadKind::Deployment, owner.name.rsplit_once('-')?.0),
-        _ => return None,
-    };
-    Some(Workload { kind, name: name.to_owned() })
-}
-
 /// The component of a pod that a workload of this deployment made, whether or not that still stands.
 pub(super) fn pod_of_ours<K: Resource>(pod: &K, theirs: &Theirs) -> Option<Component> {
-    let workload = workload_of(pod)?;
+    let workload = Workload::of(pod)?;
     component_of(pod).filter(|_| !theirs.contains(&workload))
 }
 

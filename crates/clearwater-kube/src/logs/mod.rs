@@ -83,6 +83,15 @@ pub struct LogSource {
     pub origin: LogOrigin,
 }
 
+impl LogSource {
+    /// The address from which the source's component speaks SIP; none where it has none yet. What speaks SIP in the pod of a
+    /// component that does not is somebody else, such as a test's phone.
+    pub fn sip_address(&self) -> Option<&str> {
+        let is_silent = self.component.parse::<Component>().is_ok_and(|component| !component.speaks_sip());
+        Some(self.address.as_str()).filter(|address| !address.is_empty() && !is_silent)
+    }
+}
+
 /// What of a container a source is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -339,4 +348,37 @@ pub fn read(cluster: &Cluster, options: Options) -> Logs {
     let policy = (!options.follow).then(|| cluster.policy.clone());
     tasks.spawn(pods::run(cluster, options, updates));
     Logs { said, batch: Vec::new().into_iter(), policy, _tasks: tasks }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_phone_in_a_pod_of_ellis_is_not_ellis() {
+        let at = |component: &str, address: &str| {
+            let source = LogSource {
+                component: component.to_owned(),
+                namespace: String::new(),
+                pod: String::new(),
+                node: String::new(),
+                address: address.to_owned(),
+                container: String::new(),
+                labels: BTreeMap::new(),
+                annotations: BTreeMap::new(),
+                origin: LogOrigin::Output,
+            };
+            source.sip_address().map(str::to_owned)
+        };
+        for (component, address, expected) in [
+            ("bono", "10.0.0.1", Some("10.0.0.1")),
+            ("sprout", "10.0.0.1", Some("10.0.0.1")),
+            ("my-edge-proxy", "10.0.0.1", Some("10.0.0.1")),
+            ("", "10.0.0.1", Some("10.0.0.1")),
+            ("bono", "", None),
+            ("ellis", "10.0.0.1", None),
+        ] {
+            assert_eq!(at(component, address).as_deref(), expected, "{component} {address}");
+        }
+    }
 }

@@ -44,8 +44,8 @@ pub async fn trace(cluster: &Cluster, subject: Traced) -> Result<TracedCall, Fai
     let mut unread = Vec::new();
     while let Some(said) = logs.next().await {
         match said {
-            Said::Opened(source) if !source.address.is_empty() => {
-                lanes.insert(source.address.clone(), source.pod.clone());
+            Said::Opened(source) => {
+                lanes.extend(source.sip_address().map(|address| (address.to_owned(), source.pod.clone())));
             }
             Said::Record(entry) => {
                 let (lane, component) = (entry.source.pod.as_str(), entry.source.component.as_str());
@@ -58,7 +58,7 @@ pub async fn trace(cluster: &Cluster, subject: Traced) -> Result<TracedCall, Fai
             Said::Unread(Some(source), why) => {
                 unread.push(Printable::from(format!("{} › {}: {why}", source.pod, source.container).as_str()));
             }
-            Said::Opened(_) | Said::Closed(_) | Said::Gap(..) | Said::Trouble(..) => {}
+            Said::Closed(_) | Said::Gap(..) | Said::Trouble(..) => {}
         }
     }
     Ok(TracedCall { ladder: sketch.finish(|host| lanes.get(host).cloned()), unread })

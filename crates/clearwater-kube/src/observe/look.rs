@@ -20,7 +20,7 @@ use super::probe::{Depth, ProbeTarget, Prober};
 use super::snapshot::{Kind, Snapshot, Update, WatchEvent};
 use super::subject::Subject;
 use crate::cluster::{Cluster, FailedAt, list_all, say};
-use crate::deadline::no_api_answer;
+use crate::deadline::Late;
 
 /// Nothing of a namespace could be seen: the API server cannot be asked, or shows no pods to this user.
 #[derive(Debug, Error)]
@@ -44,7 +44,13 @@ impl CouldNotLook {
 
     /// One that gave no answer in time.
     pub(crate) fn late(cluster: &Cluster, within: Duration) -> Self {
-        Self::at(cluster, no_api_answer(within))
+        Self::at(cluster, Late::within(within))
+    }
+
+    /// Whether no answer came in the time that was given: with more of it one may come.
+    pub fn is_late(&self) -> bool {
+        let source: &(dyn std::error::Error + 'static) = self.source.as_ref();
+        std::iter::successors(Some(source), |error| error.source()).any(<dyn std::error::Error + 'static>::is::<Late>)
     }
 }
 

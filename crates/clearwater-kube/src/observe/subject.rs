@@ -12,6 +12,7 @@ use k8s_openapi::api::apps::v1::{DeploymentSpec, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, PodTemplateSpec};
 use k8s_openapi::api::discovery::v1::Endpoint;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use kube::Resource;
 use tokio::time::timeout;
 
 use super::snapshot::{Kind, Snapshot, component_by, component_of};
@@ -35,6 +36,20 @@ pub struct Workload {
 impl From<&WorkloadRef> for Workload {
     fn from(workload: &WorkloadRef) -> Self {
         Self { kind: workload.kind, name: workload.name.to_owned() }
+    }
+}
+
+impl Workload {
+    /// The workload that a pod is of, by the controller that made it.
+    pub(crate) fn of<K: Resource>(pod: &K) -> Option<Self> {
+        let owner = controller_of(pod)?;
+        let (kind, name) = match owner.kind.as_str() {
+            "StatefulSet" => (WorkloadKind::StatefulSet, owner.name.as_str()),
+            // A Deployment's ReplicaSets have its name and a hash.
+            "ReplicaSet" => (WorkloadKind::Deployment, owner.name.rsplit_once('-')?.0),
+            _ => return None,
+        };
+        Some(Self { kind, name: name.to_owned() })
     }
 }
 
@@ -171,18 +186,6 @@ pub(crate) fn all_workloads(snapshot: &Snapshot) -> impl Iterator<Item = (Compon
     deployments.chain(sets)
 }
 
-/// Whether a pod is of one of these workloads, as its owner says.
-fn is_of(pod: &Pod, workloads: &[Workload]) -> bool {
-    controller_of(pod).is_some_and(|owner| {
-        // A ReplicaSet's name is that of its Deployment with a hash.
-        let name = match owner.kind.as_str() {
-            "ReplicaSet" => owner.name.rsplit_once('-').map_or("", |(deployment, _)| deployment),
-            _ => owner.name.as_str(),
-        };
-        workloads.iter().any(|workload| workload.name == name)
-    })
-}
-
 /// Takes out pods, with their endpoints, that carry a component's label and are of none of its workloads: somebody else made
 /// them, and they are not judged. Yields each with its component. A component of bare pods, as the article has them, is what
 /// it is; and where workloads may not be seen nobody knows.
@@ -197,7 +200,7 @@ pub(crate) fn take_foreign(snapshot: &mut Snapshot) -> Vec<(Component, String)> 
     let mut foreign = Vec::new();
     snapshot.pods.retain(|_, pod| {
         let Some((component, workloads)) = component_of(pod).and_then(|c| Some((c, of.get(&c)?))) else { return true };
-        let is_ours = is_of(pod, workloads);
+        let is_ours = Workload::of(pod).is_some_and(|workload| workloads.contains(&workload));
         if !is_ours {
             foreign.push((component, pod.metadata.name.clone().unwrap_or_default()));
         }

@@ -14,6 +14,7 @@ impl Clean for Status {
             healthy: _,
             partial: _,
             unreached: _,
+            complete: _,
             looks: _,
             components,
             notes,
@@ -82,6 +83,7 @@ mod tests {
             healthy: true,
             partial: false,
             unreached: false,
+            complete: true,
             looks: 1,
             components: vec![ComponentStatus {
                 component: Component::Homer,

@@ -61,6 +61,11 @@ impl Component {
     pub const fn is_store(self) -> bool {
         matches!(self, Self::Etcd | Self::Astaire | Self::Memcached | Self::Cassandra | Self::Chronos)
     }
+
+    /// Whether the component takes and sends SIP messages.
+    pub const fn speaks_sip(self) -> bool {
+        matches!(self, Self::Sprout | Self::Bono)
+    }
 }
 
 /// A release of Clearwater: a set of images that belong together.

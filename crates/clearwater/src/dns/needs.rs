@@ -428,6 +428,13 @@ pub struct Question {
     pub setting: String,
 }
 
+impl Question {
+    /// Whether it asks for addresses, and for nothing that leads to them.
+    pub fn is_for_addresses(&self) -> bool {
+        self.types == ADDRESS
+    }
+}
+
 /// What the settings of a running container make it ask DNS for, in the order of the names.
 ///
 /// SIP URIs follow RFC 3263: with a port only addresses are asked for; without one, SRV for the transport; without a

@@ -84,8 +84,8 @@ fn kustomization(d: &Deployment, files: &[String]) -> String {
             "#\n\
              # The keys that protect sign-up, Ellis' API and its cookies are upstream's public default, \"secret\": fit for a\n\
              # laboratory and for upstream's live tests, not for a network that others reach. Keys of your own:\n\
-             # bringing the deployment up with kubectl-clearwater, which makes them, or `keys: {secret: NAME}` in the file\n\
-             # that is rendered.\n"
+             # `keys: random` in the file that is rendered, which has them made when the deployment is brought up, or\n\
+             # `keys: {secret: NAME}`.\n"
         }
         KeyPolicy::Random => {
             "#\n\

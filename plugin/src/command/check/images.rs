@@ -21,7 +21,7 @@ pub(super) fn run(
     let signals = context.signals();
     let seen = block_on(unless_ended(&signals, async {
         let cluster = context.connection().cluster(namespace).await?;
-        contract(&cluster, options).await.map_err(|error| CliError::Connection(error.to_string()))
+        Ok(contract(&cluster, options).await?)
     }))?;
     match output {
         Some(format) => context.results().value(format, &seen)?,

@@ -6,6 +6,7 @@ use clearwater_kube::dns::{DnsAction, Explained, SeenAnswer, ServerProof};
 
 use super::report::{PatchOutcome, Report};
 use crate::advice;
+use crate::advice::command;
 use crate::reporter::{BAD, DIM, GOOD, WARN, plain};
 
 pub(super) fn coloured(diff: &str) -> String {
@@ -70,7 +71,8 @@ pub(super) fn text(report: &Report) -> String {
     if let Some(kept) = report.kept.as_ref().filter(|_| report.action == DnsAction::Put) {
         let _ = writeln!(
             text,
-            "what was there before: {kept}; to take the names out again: kubectl clearwater dns-patch --remove"
+            "what was there before: {kept}; to take the names out again: {}",
+            command("dns-patch --remove")
         );
     }
     let (style, word) = match (report.outcome, report.action) {
@@ -82,7 +84,9 @@ pub(super) fn text(report: &Report) -> String {
         (PatchOutcome::DryRun, _) => (WARN, "nothing was written (--dry-run)"),
         (PatchOutcome::Right, _) => (GOOD, "everything is as it must be"),
         (PatchOutcome::Unknown, _) => (WARN, "what was asked is as it must be; not everybody could be asked"),
-        (PatchOutcome::Stale, _) => (BAD, "something is missing or stale: kubectl clearwater dns-patch puts it right"),
+        (PatchOutcome::Stale, _) => {
+            (BAD, &*format!("something is missing or stale: {} puts it right", command("dns-patch")))
+        }
     };
     let _ = writeln!(text, "{style}{word}{style:#}");
     text

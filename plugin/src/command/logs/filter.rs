@@ -42,18 +42,24 @@ pub(crate) struct Filter {
 
 impl FilterArgs {
     pub(super) fn build(&self) -> Result<Filter, CliError> {
-        let wrong = |flag: &str, e: &regex::Error| CliError::Usage(format!("{flag}: not a regular expression: {e}"));
+        // The crate draws the place below the pattern, in lines of its own, and says what is wrong there in the last.
+        let wrong = |flag: &str, pattern: &str, e: &regex::Error| {
+            let drawn = e.to_string();
+            let last = drawn.lines().last().unwrap_or_default();
+            let why = last.strip_prefix("error: ").unwrap_or(last);
+            CliError::Usage(format!("{flag} {pattern:?}: not a regular expression: {why}"))
+        };
         // One expression of all patterns: its literal parts are searched for at once.
         let any = |flag: &str, patterns: &[&String]| {
             for pattern in patterns {
-                Regex::new(pattern).map_err(|e| wrong(flag, &e))?;
+                Regex::new(pattern).map_err(|e| wrong(flag, pattern, &e))?;
             }
             // Longer matches first, as stern colours them.
             let mut patterns: Vec<&str> = patterns.iter().map(|p| p.as_str()).collect();
             patterns.sort_by_key(|p| std::cmp::Reverse(p.len()));
             let all: Vec<String> = patterns.iter().map(|p| format!("(?:{p})")).collect();
             let all = Some(all.join("|")).filter(|all| !all.is_empty());
-            all.map(|all| Regex::new(&all)).transpose().map_err(|e| wrong(flag, &e))
+            all.map(|all| Regex::new(&all).map_err(|e| wrong(flag, &all, &e))).transpose()
         };
         let include = any("--include", &self.include.iter().collect::<Vec<_>>())?;
         let exclude = any("--exclude", &self.exclude.iter().collect::<Vec<_>>())?;

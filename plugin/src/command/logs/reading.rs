@@ -12,6 +12,7 @@ use super::folder::Folder;
 use super::span::Span;
 use super::unread::Unread;
 use super::{Filter, Printer, format};
+use crate::advice::command;
 use crate::context::Context;
 use crate::error::CliError;
 
@@ -37,7 +38,7 @@ impl ReadingSummary {
     /// Why nothing was written, where that is so.
     pub(super) fn emptiness(&self) -> Option<String> {
         match (self.opened, self.came, self.records) {
-            (0, ..) => Some("no container was found to read; see kubectl clearwater status".to_owned()),
+            (0, ..) => Some(format!("no container was found to read; see {}", command("status"))),
             (_, 0, _) => Some("what was read holds nothing that was written in that time".to_owned()),
             (_, came, 0) => {
                 let came = counted(usize::try_from(came).unwrap_or(usize::MAX), "record");

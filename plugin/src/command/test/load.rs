@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::lines::Lines;
 use super::report::millis;
+use crate::advice::command;
 use crate::duration::time;
 use crate::error::CliError;
 use crate::reporter::{BAD, GOOD, line, plain};
@@ -201,8 +202,9 @@ impl LoadReport {
             NoLoad::NoWay(NoWay::Refused { through, why }) => CliError::Connection(format!("{through}: {why}")),
             NoLoad::NoWay(NoWay::Unknown(why)) => CliError::Connection(why),
             NoLoad::Register(seen) => CliError::Unready(format!(
-                "a phone that calls cannot be registered, {}; `kubectl clearwater test` says where it goes wrong",
-                plain(&seen)
+                "a phone that calls cannot be registered, {}; `{}` says where it goes wrong",
+                plain(&seen),
+                command("test")
             )),
         })?;
         self.take(&tally, began.elapsed());

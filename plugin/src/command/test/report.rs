@@ -11,6 +11,7 @@ use quick_xml::events::{BytesDecl, BytesText, Event as XmlEvent};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
+use crate::advice::command;
 use crate::error::CliError;
 use crate::reporter::{BAD, DIM, GOOD, WARN, plain};
 
@@ -209,7 +210,7 @@ impl Tried {
             let _ = writeln!(text, "  {:>7} ms  {} {arrow} {}", message.millis, message.phone, message.line);
         }
         if let Some(last) = self.messages.last() {
-            let _ = writeln!(text, "  kubectl clearwater trace {}", last.call_id);
+            let _ = writeln!(text, "  {}", command(&format!("trace {}", last.call_id)));
         }
         text
     }

@@ -7,7 +7,7 @@ use clearwater::text::printable;
 use jiff::Timestamp;
 
 use super::table::is_failed;
-use super::{NOT_WHOLE, logged};
+use super::{NOT_WHOLE, logged, verdicts};
 use crate::command::logs::{Unread, each_of_texts};
 use crate::context::Context;
 use crate::error::CliError;
@@ -36,7 +36,7 @@ pub(crate) fn failed_ladders(
     if drawn.is_empty() {
         return Ok((Vec::new(), 0));
     }
-    let of = |dialog: &Dialog| Sketch::new([Traced::Call(dialog.call_id.to_string())]);
+    let of = |dialog: &Dialog| Sketch::new([Traced::Call(dialog.call_id.to_string())]).cut(cut).taken(Some(taken));
     let mut sketches: Vec<Sketch> = drawn.iter().map(of).collect();
     each_of_texts(logs(), context, &mut Unread::quiet(), |entry, _| {
         let message = SipMessage::of(&entry.record);
@@ -52,7 +52,9 @@ pub(crate) fn failed_ladders(
             outcome => outcome.name(),
         };
         let head = format!("{} {method} from {from} to {to}, Call-ID {call}: {outcome}", dialog.began);
-        format!("{}\n\n{}", printable(&head), sketch.finish(|_| None).text(None))
+        let ladder = sketch.finish(|_| None);
+        let verdicts = verdicts(&ladder).into_iter().map(|text| format!("\n{text}\n")).collect::<String>();
+        format!("{}\n\n{}{verdicts}", printable(&head), ladder.text(None))
     });
     Ok((ladders.collect(), failed.len()))
 }
@@ -96,6 +98,7 @@ mod tests {
             let head = ladder.lines().next().unwrap();
             assert!(head.contains(&format!("Call-ID bad-{n}@x: failed")) && head.contains("to 2@ims"), "{head}");
             assert!(ladder.contains("404 Not Found") && ladder.contains("sprout-0"), "{ladder}");
+            assert!(ladder.contains("it failed at sprout-0, which answered \"404 Not Found\""), "{ladder}");
         }
         assert_eq!(failed_ladders(&BTreeMap::new(), (None, Timestamp::MAX), &mut context).unwrap(), (Vec::new(), 0));
     }

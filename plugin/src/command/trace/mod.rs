@@ -28,6 +28,7 @@ use table::Output;
 
 use super::logs::{Selection, Unread, each_of_path, each_of_stdin, stopped};
 use super::reported::ReportedLogs;
+use crate::advice::command;
 use crate::arguments::PlaceArgs;
 use crate::context::Context;
 use crate::error::CliError;
@@ -128,8 +129,8 @@ impl Trace {
                 return Ok(code(reason));
             }
             context.talk().warning(format!(
-                "none of {messages} SIP messages names {subject:?}, and no other line does; `kubectl clearwater trace` \
-                 without it lists what there is"
+                "none of {messages} SIP messages names {subject:?}, and no other line does; `{}` without it lists what there is",
+                command("trace")
             ));
             return unread.nothing().map_or(Ok(exit::FAILURE), Err);
         }
@@ -142,12 +143,8 @@ impl Trace {
             // What has not been read may tell otherwise.
             return Ok(code(reason));
         }
-        let failures = ladder.failures();
-        for failure in failures.iter().take(MOST_VERDICTS) {
-            context.talk().note(verdict(&ladder, *failure));
-        }
-        if failures.len() > MOST_VERDICTS {
-            context.talk().note(format!("{} more failed", failures.len() - MOST_VERDICTS));
+        for text in verdicts(&ladder) {
+            context.talk().note(text);
         }
         let calls = ladder.calls();
         if calls > 1 && ladder.hops().iter().all(|hop| hop.call_id == *subject) {
@@ -291,6 +288,14 @@ fn write_capture(
     Ok(())
 }
 
+/// Who broke the calls of a ladder, a sentence each, and how many more there are.
+fn verdicts(ladder: &Ladder) -> Vec<String> {
+    let failures = ladder.failures();
+    let told = failures.iter().take(MOST_VERDICTS).map(|failure| verdict(ladder, *failure));
+    let more = failures.len().saturating_sub(MOST_VERDICTS);
+    told.chain((more > 0).then(|| format!("{more} more failed"))).collect()
+}
+
 /// Who broke a call, in a sentence.
 fn verdict(ladder: &Ladder, failure: CallFailure<'_>) -> String {
     let named = |lane: &Printable| {
@@ -385,9 +390,10 @@ impl Writers {
         }
         context.talk().warning(format!(
             "no SIP message of {} is in these logs: it writes them from log level {SIP_LEVEL} on; set {} in the deployment file \
-             and run `kubectl clearwater up`, which restarts no other pods",
+             and run `{}`, which restarts no other pods",
             quiet.join(" and "),
-            quiet.iter().map(|c| format!("`components.{c}.logLevel: {SIP_LEVEL}`")).collect::<Vec<_>>().join(" and ")
+            quiet.iter().map(|c| format!("`components.{c}.logLevel: {SIP_LEVEL}`")).collect::<Vec<_>>().join(" and "),
+            command("up")
         ));
     }
 }
@@ -413,9 +419,8 @@ impl Lanes {
     fn take(&mut self, entry: &LogEntry) {
         if !self.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &entry.source)) {
             self.last = Some(entry.source.clone());
-            if !entry.source.address.is_empty() {
-                self.all.insert(entry.source.address.clone(), lane(entry).to_owned());
-            }
+            let address = entry.source.sip_address();
+            self.all.extend(address.map(|address| (address.to_owned(), lane(entry).to_owned())));
         }
     }
 

@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{NOT_WHOLE, Trace, Writers};
+use crate::advice::command;
 use crate::command::logs::Unread;
 use crate::context::Context;
 use crate::error::CliError;
@@ -234,8 +235,9 @@ impl Trace {
     pub(super) fn tabulate(self, context: &mut Context) -> Result<u8, CliError> {
         if let Some(Output::Capture(path)) = &self.output {
             return Err(CliError::Usage(format!(
-                "{} would hold the messages of one call or subscriber: name it; `kubectl clearwater trace` lists what there is",
-                path.display()
+                "{} would hold the messages of one call or subscriber: name it; `{}` lists what there is",
+                path.display(),
+                command("trace")
             )));
         }
         let (mut writers, mut unread) = (Writers::default(), Unread::default());
@@ -300,7 +302,7 @@ impl Trace {
                 for (n, dialog) in all.iter().enumerate() {
                     context.results().styled(&format!("{}\n", table.row(n, style(dialog.outcome()))))?;
                 }
-                context.talk().note("`kubectl clearwater trace CALL-ID` draws one of them");
+                context.talk().note(format!("`{}` draws one of them", command("trace CALL-ID")));
             }
         }
         if let Some(reason) = stopped {

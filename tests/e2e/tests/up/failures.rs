@@ -126,6 +126,17 @@ fn a_required_program_given_up() -> Result<()> {
     fails(ran, "programFatal", "homer", &["nginx", "FATAL"], Duration::from_secs(90))
 }
 
+fn a_program_that_somebody_stopped() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-stopped")?;
+    let plugin = Plugin::new(cluster, namespace.name())?;
+    up(&plugin, &["--only", "homer"])?.expect(0)?;
+    let program = "clearwater-group:homer";
+    namespace.kubectl().run(["exec", "deployment/homer", "--", "supervisorctl", "stop", program])?;
+    let ran = up(&plugin, &["--only", "homer"])?;
+    fails(ran, "programFatal", "homer", &[program, "STOPPED", "supervisorctl start"], Duration::from_secs(90))
+}
+
 /// A program for another processor, in an image that says it is for this one: what somebody gets who pushed the wrong
 /// build.
 fn a_program_for_another_processor() -> Result<()> {
@@ -173,7 +184,7 @@ type Case = fn() -> Result<()>;
 #[test]
 #[ignore = "needs cluster (creates namespaces)"]
 fn rollouts_that_cannot_succeed_end_early_and_say_why() -> Result<()> {
-    let cases: [(&str, Case); 8] = [
+    let cases: [(&str, Case); 9] = [
         ("an image that does not exist", an_image_that_does_not_exist),
         ("a key that is missing", a_key_that_is_missing),
         ("a quota that comes later", a_quota_that_comes_later),
@@ -182,6 +193,7 @@ fn rollouts_that_cannot_succeed_end_early_and_say_why() -> Result<()> {
         ("a program for another processor", a_program_for_another_processor),
         ("an init container that ends again and again", an_init_container_that_ends_again_and_again),
         ("a required program given up", a_required_program_given_up),
+        ("a program that somebody stopped", a_program_that_somebody_stopped),
     ];
     let wrong: Vec<String> = std::thread::scope(|scope| {
         let runs = cases.map(|(name, case)| (name, scope.spawn(case)));

@@ -1,7 +1,9 @@
 //! Whether the components serve: what their pods, their programs and the stores' lists say.
 
 use clearwater::component::{Component, catalogue, entry};
+use clearwater::config::HostSetting;
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
+use clearwater::order::{Graph, Subscribers};
 use clearwater::remedy::{NamesDeed, Remedy, StoppedProgram};
 use clearwater::text::counted;
 
@@ -150,6 +152,27 @@ fn workloads(said: &mut Said, facts: &Facts) {
     }
 }
 
+/// The names that containers' own settings hold, of components that stand and that they connect to.
+fn configured_names(said: &mut Said, facts: &Facts) {
+    let graph = Graph::clearwater(facts.release, Subscribers::BuiltIn);
+    let stands = |component: Component| facts.parts.iter().any(|part| part.component == component);
+    let connects = |from: Component, to: Component| {
+        // Its functions find each other by URIs.
+        from == to || graph.edges().any(|e| e.from == from.name() && e.to == to.name() && e.is_hard())
+    };
+    for (pod, from, inside) in facts.said(|_| true) {
+        for (key, name) in &inside.missing {
+            if HostSetting::component(key).is_some_and(|to| stands(to) && connects(from, to)) {
+                let detail = format!("{key} names {name}, which is not found from inside of it");
+                said.wrong(CheckStatus::Failed, &format!("{pod}, {key}"), detail, NamesDeed::Explain);
+            }
+        }
+    }
+    if let Some(why) = facts.unsaid(|_| true) {
+        said.unseen(why);
+    }
+}
+
 fn well(id: CheckId, facts: &Facts) -> String {
     match id {
         CheckId::Workloads => {
@@ -180,6 +203,9 @@ pub(super) fn lines(facts: &Facts) -> Vec<CheckLine> {
         facts.parts.iter().for_each(|part| take(&mut said, part, facts));
         if id == CheckId::Workloads {
             workloads(&mut said, facts);
+        }
+        if id == CheckId::Names {
+            configured_names(&mut said, facts);
         }
         lines.extend(said.lines(well(id, facts)));
     }

@@ -59,6 +59,7 @@ fn said(component: Component, n: usize) -> Inside {
         shared: settings(&format!("{SHARED}{unread}")),
         local: settings(&format!("public_hostname=10.0.{n}.1\n")),
         user: Settings::default(),
+        missing: Vec::new(),
         numbers: (component == Component::Ellis).then(|| "Created 1000 numbers, 0 already present".to_owned()),
         full: BTreeMap::from([("/".to_owned(), 68)]),
         usage: Usage {
@@ -145,7 +146,7 @@ fn a_deployment_in_health_has_no_finding() {
 /// (the row of the list of known problems, or 0; the check; how grave; what is planted)
 type Planted = (u8, CheckId, CheckStatus, fn(&mut Facts));
 
-const PLANTED: [Planted; 38] = [
+const PLANTED: [Planted; 39] = [
     (1, CheckId::Hostnames, CheckStatus::Failed, |f| {
         inside(f, "homer-0").shared = settings("cassandra_hostname=cassandra\n");
     }),
@@ -157,6 +158,9 @@ const PLANTED: [Planted; 38] = [
     }),
     (3, CheckId::Names, CheckStatus::Failed, |f| {
         is_wrong(f, Component::Sprout, of_pod(Part::Name("scscf.sprout".to_owned())));
+    }),
+    (3, CheckId::Names, CheckStatus::Failed, |f| {
+        inside(f, "bono-0").missing = vec![("upstream_hostname".to_owned(), "icscf.sprout.x".to_owned())];
     }),
     (4, CheckId::Alias, CheckStatus::Warning, |f| {
         let vip = service("sprout", Component::Sprout, &json!({"clusterIP": "10.96.1.1"}));
@@ -371,6 +375,7 @@ fn what_could_not_be_seen_is_said_by_the_check_that_needs_it() {
                 f.inside.insert("ellis-0".to_owned(), (Component::Ellis, Err(mute)));
             },
             &[
+                CheckId::Names,
                 CheckId::Nofile,
                 CheckId::Clock,
                 CheckId::Disk,

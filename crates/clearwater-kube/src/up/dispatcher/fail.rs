@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use clearwater::component::{Asks, Component};
 use clearwater::event::{EventKind, Evidence, FailureKind, LogExcerpt};
-use clearwater::remedy::{Permission, Remedied, Remedy};
+use clearwater::remedy::{Permission, Remedied, Remedy, StoppedProgram};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -17,11 +17,14 @@ use crate::judge::failure::{self, Failure};
 use crate::observe::MembersSeen;
 use crate::observe::finding::Part;
 use crate::pod::object::{pod_name, ready_since};
+use crate::pod::supervisor::Trouble;
 use crate::run::evidence;
 
 /// The margin, in seconds, within which a program that was given up is held to have failed before what it needs was
 /// there.
 const FATAL_MARGIN: i64 = 3;
+/// How long, in seconds, a program that somebody stopped may be on its way back: what restarts it does both.
+const STOPPED_FOR: i64 = 30;
 /// A program that ended so often since everything it needs serves will do so again, however often supervisord tries it:
 /// some are tried twenty times, each a second later than the one before.
 const ENDS: usize = 5;
@@ -124,6 +127,9 @@ impl Dispatcher {
             let uid = pod.uid().unwrap_or_default();
             let Some(report) = self.seen.reports.get(&uid) else { continue };
             for trouble in &report.troubles {
+                if let Some(failure) = self.stopped(component, pod, trouble) {
+                    return Some((failure, report.log.clone()));
+                }
                 let ends = self.repairs.ends.get(&(uid.clone(), trouble.program.clone()));
                 let ended = ends.and_then(|ends| keeps_ending(ends, since)).filter(|_| !trouble.is_fatal());
                 if !trouble.is_fatal() && ended.is_none() {
@@ -158,6 +164,29 @@ impl Dispatcher {
             }
         }
         None
+    }
+
+    /// A program that somebody stopped, and did not start again for a while: waiting helps as little as with one that
+    /// supervisord has given up. What restarts programs stops them for a moment.
+    fn stopped(&self, component: Component, pod: &Pod, trouble: &Trouble) -> Option<Failure> {
+        let at = trouble.stopped_at.filter(|_| trouble.is_stopped)?;
+        let for_long = self.seen.now().as_second() - at >= STOPPED_FOR;
+        for_long.then(|| Failure {
+            component,
+            kind: FailureKind::ProgramFatal,
+            object: pod_name(pod),
+            container: None,
+            reason: trouble.program.clone(),
+            causes: vec![
+                format!("{}: {}", pod_name(pod), trouble.text),
+                "supervisord itself stops no program".to_owned(),
+            ],
+            fix: Remedy::StartProgram(Box::new(StoppedProgram {
+                namespace: self.context.cluster.namespace.clone(),
+                pod: pod.name_any(),
+                program: trouble.program.clone(),
+            })),
+        })
     }
 
     /// A pod whose name servers its program cannot read. It read them when it started, and will not again.

@@ -7,7 +7,7 @@ use clearwater::log::{Ladder, LadderLine, LadderNote, LadderNotes, LadderStep};
 use clearwater::text::counted;
 use jiff::Timestamp;
 
-use super::super::{MOST_VERDICTS, verdict};
+use super::super::verdicts;
 use super::key::{Cursor, Key};
 use super::text::Page;
 
@@ -63,11 +63,7 @@ impl Flow {
 
     /// Takes what is known by now.
     pub(super) fn set(&mut self, ladder: Ladder) {
-        let failures = ladder.failures();
-        self.verdicts = failures.iter().take(MOST_VERDICTS).map(|failure| verdict(&ladder, *failure)).collect();
-        if failures.len() > MOST_VERDICTS {
-            self.verdicts.push(format!("{} more failed", failures.len() - MOST_VERDICTS));
-        }
+        self.verdicts = verdicts(&ladder);
         self.whole = ladder;
         self.look();
     }

@@ -27,6 +27,7 @@ use ratatui::crossterm::event::{self, Event};
 use ratatui::layout::Size;
 
 use super::{Trace, Unread, Writers, write_capture};
+use crate::advice::command;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit;
@@ -262,7 +263,8 @@ impl Desk {
     fn lost(&self, calls: &BTreeSet<String>) -> Option<String> {
         let time = self.calls.lock().given_up(calls)?;
         Some(format!(
-            "what was logged before {time} is not kept, there is too much of it: `kubectl clearwater trace CALL-ID` reads it again"
+            "what was logged before {time} is not kept, there is too much of it: `{}` reads it again",
+            command("trace CALL-ID")
         ))
     }
 

@@ -12,6 +12,7 @@ use super::flow::Flow;
 use super::key::Key;
 use super::list::{DialogNews, List};
 use super::text::Page;
+use crate::advice::command;
 
 /// The name that a capture has where none is typed.
 const CAPTURE: &str = "call.pcapng";
@@ -207,8 +208,7 @@ impl State {
 
     fn show(&mut self, calls: BTreeSet<String>, ladder: Ladder, purpose: Purpose) {
         if ladder.hops().is_empty() {
-            "its messages are no longer kept: `kubectl clearwater trace CALL-ID` reads them again"
-                .clone_into(&mut self.notice);
+            self.notice = format!("its messages are no longer kept: `{}` reads them again", command("trace CALL-ID"));
             return;
         }
         let flow = Flow::new(calls, ladder);
