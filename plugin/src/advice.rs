@@ -26,9 +26,14 @@ pub(crate) fn command(words: &str) -> String {
 }
 
 /// The same to a namespace that is known.
-fn command_in(words: &str, namespace: &str) -> String {
+pub(crate) fn command_in(words: &str, namespace: &str) -> String {
+    kubectl(&format!("clearwater {words}"), namespace)
+}
+
+/// A command of kubectl's to the same cluster.
+pub(crate) fn kubectl(words: &str, namespace: &str) -> String {
     let place = PLACE.read().unwrap_or_else(PoisonError::into_inner);
-    format!("kubectl clearwater {words} -n {namespace}{}", place.cluster)
+    format!("kubectl {words} -n {namespace}{}", place.cluster)
 }
 
 /// An error with what works, as it is printed.
@@ -89,9 +94,8 @@ fn word(remedy: &Remedy) -> Option<String> {
         }
         Remedy::StartProgram(stopped) => {
             let StoppedProgram { namespace, pod, program } = &**stopped;
-            let place = PLACE.read().unwrap_or_else(PoisonError::into_inner);
-            let start = format!("kubectl exec -n {namespace} {pod}{} -- supervisorctl start {program}", place.cluster);
-            return Some(format!("somebody stopped it: {start}"));
+            let start = kubectl(&format!("exec {pod}"), namespace);
+            return Some(format!("somebody stopped it: {start} -- supervisorctl start {program}"));
         }
         Remedy::Status => return Some(command("status")),
         Remedy::ChooseNamespace => "choose another namespace with -n",
@@ -317,8 +321,7 @@ mod tests {
         let mut all = Vec::new();
         sources(&source, &mut all);
         // What is written once and read elsewhere, for whatever place that may be, and what the parser says.
-        let general =
-            ["init.rs", "completion.rs", "reported.rs", "schema.rs", "timeline.rs", "cli.rs", "up.rs", "scale.rs"];
+        let general = ["init.rs", "completion.rs", "reported.rs", "schema.rs", "timeline.rs", "cli.rs", "scale.rs"];
         let mut found = Vec::new();
         for path in all.iter().filter(|path| !path.ends_with("advice.rs")) {
             let text = std::fs::read_to_string(path).unwrap();

@@ -13,6 +13,7 @@ use clearwater_kube::exposure::bono_addresses;
 use clearwater_kube::up::{UpOptions, up};
 use tokio::time::timeout;
 
+use crate::advice::{command_in, kubectl};
 use crate::arguments::{FileArgs, one_of};
 use crate::context::Context;
 use crate::drive::{ConsentQuestion, drive};
@@ -165,13 +166,12 @@ fn how_to_go_on(deployment: &Deployment, proxies: &[SocketAddr]) -> String {
                 let _ = writeln!(text, "  http://{}/", ingress.host);
             }
             (EllisExposure::NodePort | EllisExposure::LoadBalancer, _) => {
-                let _ = writeln!(text, "  kubectl get services -n {ns} -l service=ellis   shows its address and port");
+                let services = kubectl("get services -l service=ellis", ns);
+                let _ = writeln!(text, "  {services}   shows its address and port");
             }
             _ => {
-                let _ = writeln!(
-                    text,
-                    "  kubectl port-forward -n {ns} deployment/ellis 8080:80   then http://localhost:8080/"
-                );
+                let forward = kubectl("port-forward deployment/ellis 8080:80", ns);
+                let _ = writeln!(text, "  {forward}   then http://localhost:8080/");
             }
         }
         let key = match &file.keys {
@@ -184,10 +184,8 @@ fn how_to_go_on(deployment: &Deployment, proxies: &[SocketAddr]) -> String {
     if deployment.has(Component::Bono) {
         text.push_str(&softphone(deployment, proxies));
     }
-    let _ = writeln!(
-        text,
-        "\nNext:\n  kubectl clearwater status -n {ns}\n  kubectl clearwater logs -n {ns}\n  kubectl clearwater down -n {ns}"
-    );
+    let [status, logs, down] = ["status", "logs", "down"].map(|command| command_in(command, ns));
+    let _ = writeln!(text, "\nNext:\n  {status}\n  {logs}\n  {down}");
     text
 }
 
@@ -197,11 +195,13 @@ fn softphone(deployment: &Deployment, proxies: &[SocketAddr]) -> String {
     let domain = deployment.home_domain();
     let proxy = match (proxies, deployment.file().bono.exposure) {
         ([], BonoExposure::Headless) => {
-            format!("the address of bono (kubectl get pods -n {ns} -l service=bono -o wide)")
+            format!("the address of bono ({})", kubectl("get pods -l service=bono -o wide", ns))
         }
-        ([], BonoExposure::HostPort) => format!("the node of bono (kubectl get pods -n {ns} -l service=bono -o wide)"),
+        ([], BonoExposure::HostPort) => {
+            format!("the node of bono ({})", kubectl("get pods -l service=bono -o wide", ns))
+        }
         ([], BonoExposure::NodePort | BonoExposure::LoadBalancer) => {
-            format!("the address of the Service bono-0 (kubectl get services -n {ns} -l service=bono)")
+            format!("the address of the Service bono-0 ({})", kubectl("get services -l service=bono", ns))
         }
         (proxies, _) => proxies.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "),
     };
@@ -223,5 +223,5 @@ fn softphone(deployment: &Deployment, proxies: &[SocketAddr]) -> String {
 }
 
 fn secret(namespace: &str, name: &str) -> String {
-    format!("kubectl get secret -n {namespace} {name} -o jsonpath='{{.data.signup_key}}' | base64 -d")
+    format!("{} | base64 -d", kubectl(&format!("get secret {name} -o jsonpath='{{.data.signup_key}}'"), namespace))
 }

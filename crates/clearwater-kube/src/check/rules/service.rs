@@ -163,7 +163,7 @@ fn configured_names(said: &mut Said, facts: &Facts) {
     for (pod, from, inside) in facts.said(|_| true) {
         for (key, name) in &inside.missing {
             if HostSetting::component(key).is_some_and(|to| stands(to) && connects(from, to)) {
-                let detail = format!("{key} names {name}, which is not found from inside of it");
+                let detail = format!("{name}, which it names, is not found from inside of the pod");
                 said.wrong(CheckStatus::Failed, &format!("{pod}, {key}"), detail, NamesDeed::Explain);
             }
         }
