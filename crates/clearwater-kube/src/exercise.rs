@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clearwater::component::Component;
-use clearwater_sip::case::{Case, CaseOutcome, CaseTimes, NoWay, Opened, OpenedMedia, WaySource};
+use clearwater_sip::case::{Case, CaseOutcome, CaseTimes, NoWay, Opened, OpenedMedia, ServiceSource, WaySource};
 use clearwater_sip::{Account, Ends, MediaWay, Transport, Way};
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
@@ -228,9 +228,9 @@ fn ends(tunnel: &Tunnel) -> Ends {
     Ends { near: tunnel.near(), far: tunnel.far() }
 }
 
-/// Where the lines come from that cases are tried with.
+/// Where the lines come from that cases are tried with, and who keeps their services.
 #[async_trait::async_trait]
-pub trait LineSource: Send + Sync {
+pub trait LineSource: ServiceSource {
     /// The lines of a lane, for the next case: others than those of any other lane. Why there are none, in one line.
     async fn lines(&self, lane: usize) -> Result<Vec<Account>, String>;
 }
@@ -267,7 +267,7 @@ pub async fn exercise(
                 }
                 let lane = free.lock().pop().unwrap_or_default();
                 let outcome = match lines.lines(lane).await {
-                    Ok(accounts) => case.attempt(bonos, &accounts, *transport, plan.times).await,
+                    Ok(accounts) => case.attempt(bonos, lines, &accounts, *transport, plan.times).await,
                     Err(why) => case.not_tried(*transport, why),
                 };
                 free.lock().push(lane);

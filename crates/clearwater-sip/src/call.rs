@@ -7,7 +7,6 @@ use bytes::Bytes;
 use ezk_sip_core::transaction::{ClientInvTsx, ServerInvTsx, consts};
 use ezk_sip_core::{IncomingRequest, Request};
 use ezk_sip_types::header::typed::{Contact, FromTo, Routing, Via};
-use ezk_sip_types::print::AppendCtx;
 use ezk_sip_types::uri::SipUri;
 use ezk_sip_types::{Method, Name, StatusCode};
 use tokio::sync::mpsc;
@@ -17,7 +16,7 @@ use crate::SipError;
 use crate::leg::{Leg, token};
 use crate::line::{Line, Received};
 use crate::phone::Phone;
-use crate::reply::Reply;
+use crate::reply::{Reply, written};
 use crate::transcript::Heading;
 
 const SDP: &str = "application/sdp";
@@ -404,10 +403,6 @@ impl Dialog {
             self.line.answer(&mut received, 405).await?;
         }
     }
-}
-
-fn written(header: &FromTo) -> String {
-    header.default_print_ctx().to_string()
 }
 
 fn written_with(header: &FromTo, tag: &str) -> String {

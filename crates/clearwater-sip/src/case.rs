@@ -4,13 +4,19 @@ mod bench;
 mod calls;
 mod messages;
 mod registration;
+mod services;
+mod subscriptions;
 mod talks;
 
-pub use bench::{Case, CaseFailure, CaseOutcome, CaseTimes, NoWay, Opened, OpenedMedia, TestVerdict, WaySource};
+pub use bench::{
+    Case, CaseFailure, CaseOutcome, CaseTimes, NoServices, NoWay, Opened, OpenedMedia, ServiceSource, TestVerdict,
+    WaySource,
+};
 
 /// All cases, in the order they are tried: what the later need comes first.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    registration::CASES.iter().chain(messages::CASES).chain(calls::CASES).chain(talks::CASES)
+    let spoken = calls::CASES.iter().chain(talks::CASES).chain(services::CASES);
+    registration::CASES.iter().chain(subscriptions::CASES).chain(messages::CASES).chain(spoken)
 }
 
 /// The cases that are meant, and those of the words that mean none. A word is an id, or the beginning of one that ends

@@ -88,7 +88,8 @@ impl Line {
             .map_err(SipError::protocol)?;
         builder.set_dns_resolver(resolver);
         builder.add_layer(Ear { calls: Arc::clone(&calls), others, transcript: transcript.clone() });
-        for method in [Method::INVITE, Method::ACK, Method::BYE, Method::CANCEL, Method::OPTIONS, Method::MESSAGE] {
+        let allowed = [Method::INVITE, Method::ACK, Method::BYE, Method::CANCEL, Method::OPTIONS, Method::MESSAGE];
+        for method in allowed.into_iter().chain([Method::NOTIFY]) {
             builder.add_allow(method);
         }
         let next = way.tunnel.map_or(way.proxy, |tunnel| tunnel.near);

@@ -70,3 +70,8 @@ impl Reply {
 pub(crate) fn uri_of(header: &FromTo) -> String {
     header.uri.uri.default_print_ctx().to_string()
 }
+
+/// A From or To as text, with its tag.
+pub(crate) fn written(header: &FromTo) -> String {
+    header.default_print_ctx().to_string()
+}

@@ -51,6 +51,11 @@ pub fn suspect_of(method: &str, code: u16) -> Option<Suspect> {
             suspect("homestead", "it cannot say where the called phone is, or no binding of it is in astaire")
         }
         ("INVITE" | "MESSAGE", 504) => suspect("homestead", "it does not answer in time during the call"),
+        ("INVITE", 603) => suspect("homer", "the services that it keeps of a line bar the call"),
+        ("SUBSCRIBE", 480) => suspect("homestead", "it does not know the line as registered"),
+        ("SUBSCRIBE", 489) => suspect("sprout", "it keeps no subscriptions to registrations"),
+        ("SUBSCRIBE", 500) => suspect("astaire", "the subscription cannot be stored"),
+        ("SUBSCRIBE", 504) => suspect("homestead", "it does not answer in time"),
         ("INVITE" | "MESSAGE", 500) => suspect("astaire", "bindings cannot be read"),
         _ => return None,
     })

@@ -4,7 +4,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clearwater_sip::case::{Case, CaseOutcome, CaseTimes, NoWay, Opened, OpenedMedia, TestVerdict, WaySource, all};
+use clearwater_sip::case::{
+    Case, CaseOutcome, CaseTimes, NoServices, NoWay, Opened, OpenedMedia, ServiceSource, TestVerdict, WaySource, all,
+};
 use clearwater_sip::load::{LoadPlan, NoLoad, load};
 use clearwater_sip::{Account, Ends, MediaKind, MediaWay, Transport, Way};
 use tokio::net::UdpSocket;
@@ -107,6 +109,16 @@ impl WaySource for Ways {
     }
 }
 
+/// Keeps nobody's services.
+struct Nobody;
+
+#[async_trait::async_trait]
+impl ServiceSource for Nobody {
+    async fn put(&self, line: &Account, _: Option<&str>) -> Result<(), NoServices> {
+        Err(NoServices::Absent(format!("nobody keeps those of {}", line.number)))
+    }
+}
+
 async fn ways(fault: Fault) -> Ways {
     Ways { proxy: exchange(fault).await, fault }
 }
@@ -122,7 +134,14 @@ fn accounts() -> Vec<Account> {
 async fn attempt(id: &str, fault: Fault) -> CaseOutcome {
     let case: &Case = all().find(|c| c.id == id).unwrap();
     let times = CaseTimes { answer: Duration::from_secs(3), talk: Duration::from_millis(400) };
-    case.attempt(&ways(fault).await, &accounts(), Transport::Udp, times).await
+    case.attempt(&ways(fault).await, &Nobody, &accounts(), Transport::Udp, times).await
+}
+
+#[tokio::test]
+async fn a_case_of_services_is_skipped_where_nobody_keeps_any() {
+    let outcome = attempt("barring-outgoing", Fault::None).await;
+    assert_eq!(outcome.verdict, TestVerdict::Skipped("nobody keeps those of 1".to_owned()));
+    assert!(outcome.messages.is_empty() && !outcome.is_silence());
 }
 
 #[tokio::test]

@@ -238,9 +238,9 @@ impl Test {
         let (signals, began, mut tried) = (context.signals(), Instant::now(), Vec::new());
         let work = Work::Cases { cases, transports, tried: &mut tried };
         let done = block_on(self.attempt(context, &signals, namespace.clone(), via, work));
-        let [passed, failed, not_tried] = counts(&tried);
+        let [passed, failed, not_tried, skipped] = counts(&tried);
         let error = done.as_ref().err().map(ToString::to_string);
-        let all_passed = error.is_none() && passed == tried.len();
+        let all_passed = error.is_none() && passed + skipped == tried.len();
         let report =
             Report { v: 1, namespace, passed: all_passed, millis: millis(began.elapsed()), error, cases: tried };
         let written = self.junit.as_deref().map_or(Ok(()), |path| write_junit(path, &report));
@@ -254,7 +254,8 @@ impl Test {
             } else {
                 GOOD
             };
-            let rest = if not_tried > 0 { format!(", {not_tried} not tried") } else { String::new() };
+            let some = |count: usize, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
+            let rest = some(not_tried, "not tried") + &some(skipped, "skipped");
             let took = time(report.millis);
             told(context, &format!("{style}{passed} passed, {failed} failed{rest}{style:#}, in {took}\n"))?;
         }

@@ -3,6 +3,7 @@
 //! They keep the outside of the real programs (ports, codes, names, files, states, failures)
 //! and nothing of their inside. `README.md` beside this crate lists each of them.
 
+mod aor;
 mod astaire;
 mod astaire_client;
 mod cassandra;
@@ -15,7 +16,9 @@ mod hep;
 mod homestead;
 mod log;
 mod logpipe;
+mod mmtel;
 mod net;
+mod notify;
 mod place;
 mod poll;
 mod pool;
@@ -23,10 +26,12 @@ mod prov;
 mod ralf;
 mod ring;
 mod rogers;
+mod simservs;
 mod sip_log;
 mod sprout_http;
 mod stamp;
 mod store;
+mod users;
 
 use std::io::Write as _;
 use std::net::IpAddr;

@@ -2,7 +2,7 @@
 //! sproutlet to sproutlet inside one sprout (`src/sproutletproxy.cpp`).
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::hep::Mirrored;
 
@@ -41,6 +41,9 @@ impl SipLog {
 
     /// The calls that a message makes: what goes back through sproutlets is said before it leaves.
     pub(crate) fn message(&mut self, message: &Mirrored) -> Vec<Call> {
+        if self.is_inside(message) {
+            return Vec::new();
+        }
         let (text, what) = (message.text.as_str(), describe(&message.text));
         let (size, mark) = (text.len(), mark(text));
         if self.received(message) {
@@ -63,6 +66,15 @@ impl SipLog {
         let way = self.ways.iter_mut().find(|w| w.call_id == call_id && w.cseq == cseq)?;
         way.sproutlets.push(sproutlet.to_owned());
         Some(routing(&way.text, "downstream", sproutlet))
+    }
+
+    /// A NOTIFY is sprout's own: how it comes to the proxy that sends it is nothing on the wire.
+    fn is_inside(&self, message: &Mirrored) -> bool {
+        let own = |place: SocketAddr| self.own == Some(place.ip());
+        let ends = [message.from, message.to];
+        ends.iter().all(|end| own(*end))
+            && ends.iter().any(|end| !self.ports.contains(&end.port()))
+            && header(&message.text, "CSeq", "CSeq").ends_with(" NOTIFY")
     }
 
     fn received(&self, message: &Mirrored) -> bool {
@@ -171,6 +183,16 @@ mod tests {
         let left = log.message(&mirrored("10.0.0.2:5052", "10.0.0.2:5054", &request("REGISTER")));
         let entered = log.message(&mirrored("10.0.0.2:41000", "10.0.0.2:5054", &request("REGISTER")));
         assert!(left[0].text.starts_with("TX ") && entered[0].text.starts_with("RX "), "{left:?} {entered:?}");
+    }
+
+    #[test]
+    fn what_sprout_sends_by_itself_is_said_when_it_leaves() {
+        let mut log = sprout();
+        let notify = "NOTIFY sip:a SIP/2.0\r\nCall-ID: c@x\r\nCSeq: 2 NOTIFY\r\n\r\n";
+        let answer = "SIP/2.0 200 OK\r\nCall-ID: c@x\r\nCSeq: 2 NOTIFY\r\n\r\n";
+        assert!(log.message(&mirrored("10.0.0.2:41000", "10.0.0.2:5054", notify)).is_empty());
+        assert!(log.message(&mirrored("10.0.0.2:5054", "10.0.0.2:41000", answer)).is_empty());
+        assert!(log.message(&mirrored("10.0.0.2:41001", "10.0.0.1:5058", notify))[0].text.starts_with("TX "));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! sprout's HTTP side: 9888 for chronos and homestead, and under `/standin` what Kamailio's
-//! I-CSCF and S-CSCF ask: homestead by c-ares, challenges and bindings in the store, so that
-//! any sprout answers any request of any user.
+//! I-CSCF and S-CSCF ask: homestead by c-ares, challenges, bindings and subscriptions in the store, so that
+//! any sprout answers any request of any user; and MMTEL's services, which homer keeps.
 
 #![allow(clippy::similar_names, reason = "IMPI and IMPU are the domain's own names")]
 
@@ -9,40 +9,26 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Serialize};
+use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::Exit;
+use crate::aor::{Aor, Binding, Subscription, Trigger, default_of, identities};
 use crate::astaire_client::StoreClient;
 use crate::digest;
 use crate::log::{Grammar, Log, accesses, log};
+use crate::mmtel::Mmtel;
 use crate::net::dns::Ares;
 use crate::net::http::{self, Answer, Ask, Method, Request};
-use crate::net::memcached::Wrote;
 use crate::place::{self, Settings};
 use crate::ralf::send;
+use crate::simservs::Offered;
+use crate::users::Users;
 
 /// Seconds a challenge may be answered in.
 const CHALLENGE_S: u32 = 40;
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Binding {
-    uri: String,
-    path: String,
-    /// Milliseconds since 1970.
-    expires_at: u64,
-    call_id: String,
-    cseq: String,
-    impi: String,
-}
-
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Aor {
-    bindings: Vec<Binding>,
-    /// chronos' name of the expiry timer.
-    timer: Option<String>,
-}
+/// Seconds that a subscription lasts where nothing else is said (RFC 3680 §4.4).
+const DEFAULT_SUBSCRIPTION_S: u64 = 3761;
 
 struct Sprout {
     ares: Arc<Ares>,
@@ -50,6 +36,8 @@ struct Sprout {
     homestead: String,
     chronos: String,
     ralf: String,
+    mmtel: Mmtel,
+    users: Users,
     own_name: String,
     server_name: String,
     max_expires: u64,
@@ -61,13 +49,16 @@ pub(crate) async fn run() -> Result<Exit> {
     crate::log::init(Log::new("sprout", "sprout", Grammar::Cpp, settings.log_level()));
     let ares = Arc::new(Ares::new(&settings));
     let own_name = settings.get("sprout_hostname").to_owned();
+    let server_name = settings.get_or("scscf_uri", &format!("sip:scscf.{own_name};transport=TCP")).to_owned();
     let sprout = Arc::new(Sprout {
         store: StoreClient::new(ares.clone(), settings.get("sprout_registration_store")),
-        ares,
         homestead: settings.get("hs_hostname").to_owned(),
         chronos: settings.get("chronos_hostname").to_owned(),
         ralf: settings.get("ralf_hostname").to_owned(),
-        server_name: settings.get_or("scscf_uri", &format!("sip:scscf.{own_name};transport=TCP")).to_owned(),
+        mmtel: Mmtel::new(ares.clone(), &settings),
+        users: Users::new(ares.clone(), &settings, &server_name)?,
+        server_name,
+        ares,
         own_name,
         max_expires: settings.get("reg_max_expires").parse().unwrap_or(300),
     });
@@ -87,12 +78,14 @@ pub(crate) async fn run() -> Result<Exit> {
     Ok(Exit(0))
 }
 
-fn key_of(impu: &str) -> String {
-    format!("reg\\\\{impu}")
-}
-
 fn nonce_key(impi: &str, nonce: &str) -> String {
     format!("av\\\\{impi}\\{nonce}")
+}
+
+/// Lines `name: value` of Kamailio's, which writes what is not there as `<null>`.
+fn lines(text: &str) -> BTreeMap<&str, &str> {
+    let all = text.lines().filter_map(|l| l.split_once(':')).map(|(k, v)| (k.trim(), v.trim()));
+    all.filter(|(_, v)| *v != "<null>").collect()
 }
 
 /// A SIP status and reason with extra header lines, for Kamailio to send.
@@ -108,7 +101,8 @@ impl Sprout {
             (&Method::POST, ["authentication-timeout"]) => self.challenge_timeout(&ask.body).await,
             (&Method::DELETE, ["registrations", ..]) => self.deregister(&ask.body).await,
             (_, ["standin", "hs", ..]) => self.homestead_for_kamailio(ask).await,
-            (&Method::GET, ["standin", "served", impu]) => self.served(impu).await,
+            (&Method::GET, ["standin", "served", impu]) => self.served(impu, ask).await,
+            (&Method::POST, ["standin", "subscribe"]) => self.subscribe(&ask.text()).await,
             (&Method::POST, ["standin", "flow-failed", impu]) => self.flow_failed(impu, &ask.text()).await,
             (&Method::POST, ["standin", "register"]) => self.register(&ask.text()).await,
             (_, ["ping" | "timers" | "authentication-timeout" | "registrations" | "standin", ..]) => Answer::code(405),
@@ -119,8 +113,8 @@ impl Sprout {
     /// The management socket: `/impu/<impu>/bindings`.
     async fn managed(&self, ask: &Ask) -> Answer {
         match (&ask.method, ask.segments().as_slice()) {
-            (&Method::GET, ["impu", impu, "bindings"]) => match self.load(impu).await {
-                Ok((aor, _)) if !aor.bindings.is_empty() => Answer::json(200, &json!({"bindings": aor.bindings})),
+            (&Method::GET, ["impu", impu, "bindings"]) => match self.users.load(impu).await {
+                Ok(aor) if !aor.bindings.is_empty() => Answer::json(200, &json!({"bindings": aor.bindings})),
                 Ok(_) => Answer::code(404),
                 Err(_) => Answer::code(500),
             },
@@ -147,57 +141,76 @@ impl Sprout {
         self.homestead(Request::new(ask.method.clone(), path).body(ask.body.clone())).await
     }
 
-    /// Reads a user's bindings with the store's token; those past their time are left out.
-    async fn load(&self, impu: &str) -> Result<(Aor, Option<u64>)> {
-        let Some(item) = self.store.get(&key_of(impu)).await? else {
-            return Ok((Aor::default(), None));
-        };
-        let mut aor: Aor = serde_json::from_slice(&item.data).context("bindings in the store")?;
-        let now = place::now_ms();
-        aor.bindings.retain(|b| b.expires_at > now);
-        Ok((aor, Some(item.cas)))
-    }
-
-    /// Changes a user's bindings; others may change them at the same time.
-    async fn change(&self, impu: &str, change: impl Fn(&mut Aor)) -> Result<Aor> {
-        for _ in 0..10 {
-            let (mut aor, token) = self.load(impu).await?;
-            change(&mut aor);
-            let data = serde_json::to_vec(&aor)?;
-            let last = aor.bindings.iter().map(|b| b.expires_at).max().unwrap_or(0);
-            let life = u32::try_from(last.saturating_sub(place::now_ms()) / 1000 + 10)?;
-            if self.store.put(&key_of(impu), &data, life, token).await? == Wrote::Done {
-                return Ok(aor);
-            }
-        }
-        bail!("bindings of {impu} changed ten times while being written")
-    }
-
     /// Where a user of a request is registered, after homestead has told his profile; 404 or 504 without that. What the
-    /// store does not tell is nobody (sprout `scscfsproutlet.cpp`).
-    async fn served(&self, impu: &str) -> Answer {
+    /// store does not tell is nobody (sprout `scscfsproutlet.cpp`). `case`, which is `orig` or `term`, asks for what his
+    /// services make of a call too.
+    async fn served(&self, impu: &str, ask: &Ask) -> Answer {
         let data = self.reg_data(impu, "call").await;
         match data.status {
             200 => {}
             503 | 504 => return Answer::code(504),
             _ => return Answer::code(404),
         }
-        let aor = match self.load(&default_of(&data.body_text(), impu)).await {
-            Ok((aor, _)) => aor,
+        let data = data.body_text();
+        let aor = match self.users.load(&default_of(&data, impu)).await {
+            Ok(aor) => aor,
             Err(err) => {
                 log!(Error, "astaire_aor_store.cpp:140", "Reading bindings of {impu}: {err:#}");
                 Aor::default()
             }
         };
         let list: Vec<Value> = aor.bindings.iter().map(|b| json!({"uri": b.uri, "path": b.path})).collect();
-        Answer::json(200, &json!({"n": list.len(), "b": list}))
+        let mut answer = json!({"n": list.len(), "b": list});
+        let part = |name: &str| ask.param(name).unwrap_or_default();
+        let services = match part("case").as_str() {
+            "orig" => self.mmtel.services(impu, &data).await.originating(&part("dialled")),
+            "term" => {
+                let media = part("media");
+                let offered = Offered { audio: media.contains("audio"), video: media.contains("video") };
+                self.mmtel.services(impu, &data).await.terminating(&part("dialled"), offered)
+            }
+            _ => return Answer::json(200, &answer),
+        };
+        answer["services"] = services;
+        Answer::json(200, &answer)
+    }
+
+    /// A SUBSCRIBE to a registration, as lines `name: value` (sprout `subscriptionsproutlet.cpp`).
+    async fn subscribe(&self, text: &str) -> Answer {
+        let given = lines(text);
+        let get = |name: &str| given.get(name).copied().unwrap_or_default();
+        let data = self.homestead(Request::get(format!("/impu/{}/reg-data", http::encode(get("impu"))))).await;
+        let profile = data.body_text();
+        match data.status {
+            200 if profile.contains("<RegistrationState>REGISTERED<") => {}
+            200 => return reply(480, "Temporarily Unavailable", ""),
+            404 => return reply(403, "Forbidden", ""),
+            500 => return reply(500, "Server Internal Error", ""),
+            _ => return reply(504, "Server Timeout", ""),
+        }
+        let seconds = get("expires").parse().unwrap_or(DEFAULT_SUBSCRIPTION_S).min(self.max_expires);
+        let asked = Subscription::of(get, place::now_ms() + seconds * 1000);
+        let impu = default_of(&profile, get("impu"));
+        let set: Vec<String> = identities(&profile).map(str::to_owned).collect();
+        match self.users.subscribe(&impu, &asked, &set).await {
+            Ok(aor) => {
+                self.keep_timer(&impu, &aor).await;
+                let mut answer = json!({"status": 200, "reason": "OK", "headers": format!("Expires: {seconds}\r\n")});
+                answer["tag"] = asked.id.into();
+                Answer::json(200, &answer)
+            }
+            Err(err) => {
+                log!(Error, "subscriptionsproutlet.cpp:420", "Writing a subscription to {impu}: {err:#}");
+                reply(500, "Server Internal Error", "")
+            }
+        }
     }
 
     /// bono has lost the flow of a binding.
     async fn flow_failed(&self, impu: &str, uri: &str) -> Answer {
         let data = self.reg_data(impu, "call").await;
         let of = default_of(&data.body_text(), impu);
-        match self.change(&of, |aor| aor.bindings.retain(|b| b.uri != uri)).await {
+        match self.users.change(&of, Trigger::Timeout, |aor| aor.bindings.retain(|b| b.uri != uri)).await {
             Ok(aor) => {
                 if aor.bindings.is_empty() {
                     self.reg_data(&of, "dereg-timeout").await;
@@ -213,12 +226,7 @@ impl Sprout {
 
     /// A whole REGISTER, as lines `name: value`: authentication first, then the bindings.
     async fn register(&self, text: &str) -> Answer {
-        let given: BTreeMap<&str, &str> = text
-            .lines()
-            .filter_map(|l| l.split_once(':'))
-            .map(|(k, v)| (k.trim(), v.trim()))
-            .filter(|(_, v)| *v != "<null>")
-            .collect();
+        let given = lines(text);
         let get = |name: &str| given.get(name).copied().unwrap_or_default();
         let (impi, impu, realm) = (get("impi"), get("impu"), get("realm"));
         let credentials = digest::parameters(get("authorization"));
@@ -301,14 +309,19 @@ impl Sprout {
             cseq: get("cseq").to_owned(),
             impi: impi.to_owned(),
         };
+        let set: Vec<String> = identities(&data).map(str::to_owned).collect();
         let changed = self
-            .change(impu, |aor| match contact {
-                "" => {}
-                "*" => aor.bindings.clear(),
-                _ => {
-                    aor.bindings.retain(|b| b.uri != contact);
-                    if seconds > 0 {
-                        aor.bindings.push(fresh.clone());
+            .users
+            .change(impu, Trigger::User, |aor| {
+                aor.identities.clone_from(&set);
+                match contact {
+                    "" => {}
+                    "*" => aor.bindings.clear(),
+                    _ => {
+                        aor.bindings.retain(|b| b.uri != contact);
+                        if seconds > 0 {
+                            aor.bindings.push(fresh.clone());
+                        }
                     }
                 }
             })
@@ -334,16 +347,16 @@ impl Sprout {
         self.homestead(Request::new(Method::PUT, path).json(&body)).await
     }
 
-    /// Has chronos wake some sprout when the first binding expires.
+    /// Has chronos wake some sprout when the first binding or subscription expires.
     async fn keep_timer(&self, impu: &str, aor: &Aor) {
-        let Some(first) = aor.bindings.iter().map(|b| b.expires_at).min() else {
+        let Some(first) = aor.first_expiry() else {
             return;
         };
         let seconds = first.saturating_sub(place::now_ms()) / 1000 + 1;
         let opaque = json!({"aor_id": impu}).to_string();
         let made = self.start_timer(aor.timer.as_deref(), seconds, "timers", &opaque).await;
         if made.is_some() && made != aor.timer {
-            let stored = self.change(impu, |aor| aor.timer.clone_from(&made)).await;
+            let stored = self.users.change(impu, Trigger::Timeout, |aor| aor.timer.clone_from(&made)).await;
             if let Err(err) = stored {
                 log!(Warning, "registrarsproutlet.cpp:700", "Timer of {impu} not kept: {err:#}");
             }
@@ -394,7 +407,7 @@ impl Sprout {
         let Some(impu) = body["aor_id"].as_str() else {
             return Answer::code(400);
         };
-        match self.change(impu, |_| {}).await {
+        match self.users.change(impu, Trigger::Timeout, |_| {}).await {
             Ok(aor) if aor.bindings.is_empty() => self.remove(impu, "dereg-timeout").await,
             Ok(aor) => {
                 self.keep_timer(impu, &Aor { timer: None, ..aor }).await;
@@ -434,7 +447,8 @@ impl Sprout {
     }
 
     async fn remove(&self, impu: &str, why: &str) -> Answer {
-        if let Err(err) = self.store.delete(&key_of(impu)).await {
+        let trigger = if why == "dereg-admin" { Trigger::Admin } else { Trigger::Timeout };
+        if let Err(err) = self.users.remove(impu, trigger).await {
             log!(Error, "handlers.cpp:180", "Removing {impu}: {err:#}");
             return Answer::code(500);
         }
@@ -459,14 +473,4 @@ fn headers(aor: &Aor, reg_data: &str, impu: &str) -> String {
         let _ = write!(out, "P-Associated-URI: <{uri}>\r\n");
     }
     out
-}
-
-/// The public identities of a user's profile: those of his implicit registration set.
-fn identities(reg_data: &str) -> impl Iterator<Item = &str> {
-    reg_data.split("<Identity>").skip(1).filter_map(|rest| rest.split_once("</Identity>")).map(|(uri, _)| uri.trim())
-}
-
-/// The identity that bindings are kept under: the first of the set that this one is of.
-fn default_of(reg_data: &str, impu: &str) -> String {
-    identities(reg_data).next().unwrap_or(impu).to_owned()
 }

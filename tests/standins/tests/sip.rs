@@ -6,9 +6,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use clearwater_sip::case::{CaseTimes, NoWay, Opened, OpenedMedia, TestVerdict, WaySource, all};
+use clearwater_sip::case::{
+    CaseTimes, NoServices, NoWay, Opened, OpenedMedia, ServiceSource, TestVerdict, WaySource, all,
+};
 use clearwater_sip::{Account, MediaWay, Transport, Way};
-use kit::sip::{Exchange, NO_SCSCF, Phone, Proxy, Wire, code, header, headers, modules, reply};
+use kit::back_ends::{Homer, NO_SCSCF};
+use kit::sip::{Exchange, Phone, Proxy, Wire, code, header, headers, modules, reply};
 use kit::{Bed, until};
 
 fn ready() -> bool {
@@ -273,7 +276,6 @@ fn what_is_absent_is_refused_and_not_passed_over() -> Result<()> {
     let exchange = Exchange::start()?;
     let (mut anna, mut bert) = (exchange.phone("anna")?, exchange.phone("bert")?);
     for (method, called, more, wanted) in [
-        ("SUBSCRIBE", "sip:anna@zone", "Event: reg", 489),
         ("MESSAGE", "sip:bert@zone;gr=urn:uuid:0", "X-None: 1", 480),
         ("MESSAGE", "sip:bert@zone;gr", "X-None: 1", 480),
         ("MESSAGE", "sip:bert@zone", "Accept-Contact: *;video;require;explicit", 480),
@@ -338,6 +340,22 @@ impl WaySource for Ways {
     }
 }
 
+/// A homer, or one that nobody asks, as where there is no MMTEL.
+struct Services {
+    homer: Homer,
+    heeded: bool,
+}
+
+#[async_trait::async_trait]
+impl ServiceSource for Services {
+    async fn put(&self, line: &Account, document: Option<&str>) -> Result<(), NoServices> {
+        if self.heeded {
+            self.homer.put(&line.public_identity, document);
+        }
+        Ok(())
+    }
+}
+
 #[test]
 fn every_case_of_the_product_passes() -> Result<()> {
     if !ready() {
@@ -349,19 +367,27 @@ fn every_case_of_the_product_passes() -> Result<()> {
         let identity = format!("{number}@zone");
         Account::new(&format!("sip:{identity}"), &identity, number)
     };
-    let accounts = [account("1999000001")?, account("1999000002")?];
+    let accounts = [account("1999000001")?, account("1999000002")?, account("1999000003")?];
+    let mut services = Services { homer: exchange.homer.clone(), heeded: true };
     let times = CaseTimes { answer: Duration::from_secs(8), talk: Duration::from_millis(400) };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut wrong = Vec::new();
     for transport in [Transport::Tcp, Transport::Udp] {
         for case in all() {
-            let outcome = runtime.block_on(case.attempt(&ways, &accounts, transport, times));
+            let outcome = runtime.block_on(case.attempt(&ways, &services, &accounts, transport, times));
             if outcome.verdict != TestVerdict::Passed {
                 wrong.push(format!("{} over {transport}: {:?}", case.id, outcome.verdict));
             }
         }
     }
     ensure!(wrong.is_empty(), "{wrong:#?}\n{}", exchange.said());
+    // And none of services where these are not heeded.
+    services.heeded = false;
+    let times = CaseTimes { answer: Duration::from_millis(500), ..times };
+    for case in all().filter(|case| case.id.starts_with("barring") || case.id.starts_with("diversion")) {
+        let outcome = runtime.block_on(case.attempt(&ways, &services, &accounts, Transport::Tcp, times));
+        ensure!(matches!(outcome.verdict, TestVerdict::Failed(_)), "{}: {:?}", case.id, outcome.verdict);
+    }
     Ok(())
 }
 

@@ -24,6 +24,7 @@
 mod create;
 mod ellis;
 mod error;
+mod homer;
 mod keys;
 mod prov;
 mod relay;
@@ -43,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use ellis::EllisClient;
 pub use error::SubscriberError;
+pub use homer::HomerClient;
 pub use keys::EllisKeys;
 pub use prov::ProvClient;
 pub use relay::{Relay, RelayEvent};

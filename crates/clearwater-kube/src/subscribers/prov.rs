@@ -10,11 +10,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::error::SubscriberError;
-use super::wire::{JSON, ProvisioningAnswer, ProvisioningRequest, Wire, segment};
+use super::wire::{JSON, ProvisioningAnswer, ProvisioningRequest, Wire, XML, segment};
 use crate::cluster::Cluster;
 
 pub(super) const PORT: u16 = port(Component::HomesteadProv, "http");
-const XML: &str = "application/xml";
 
 /// A client of a deployment's homestead-prov. Requests share kept connections and may be put at the same time.
 pub struct ProvClient {

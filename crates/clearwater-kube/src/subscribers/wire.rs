@@ -36,6 +36,8 @@ const NO_NUMBERS: &str = "No available numbers";
 
 /// What Ellis and homestead-prov are told most things in.
 pub(super) const JSON: &str = "application/json";
+/// And documents in.
+pub(super) const XML: &str = "application/xml";
 
 /// What may stand in a segment of a path as it is (RFC 3986 §2.3).
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

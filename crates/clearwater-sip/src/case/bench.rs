@@ -24,6 +24,23 @@ pub trait WaySource: Send + Sync {
     async fn open_media(&self) -> Result<OpenedMedia, NoWay>;
 }
 
+/// Who keeps the telephony services of lines.
+#[async_trait::async_trait]
+pub trait ServiceSource: Send + Sync {
+    /// Puts a line's document of services (3GPP TS 24.623, `simservs`) in the place of the one that is there; without one,
+    /// takes that away.
+    async fn put(&self, line: &Account, document: Option<&str>) -> Result<(), NoServices>;
+}
+
+/// Why a line's services could not be set, in one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoServices {
+    /// The deployment has none.
+    Absent(String),
+    /// It has, and it went wrong.
+    Failed(String),
+}
+
 /// Why there is no way for a phone, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoWay {
@@ -113,6 +130,8 @@ pub enum TestVerdict {
     Failed(CaseFailure),
     /// It could not be tried: there was no way to the proxy. That says nothing of the exchange.
     NotTried(String),
+    /// It makes no sense here: what it tries is no part of the deployment.
+    Skipped(String),
 }
 
 /// What became of a case.
@@ -138,6 +157,7 @@ pub struct CaseOutcome {
 pub(super) enum EarlyEnd {
     Failed(CaseFailure),
     NotTried(String),
+    Skipped(String),
 }
 
 impl EarlyEnd {
@@ -159,6 +179,9 @@ struct PhoneLeft {
 /// What a case is given.
 pub(super) struct Bench<'a> {
     reach: &'a dyn WaySource,
+    services: &'a dyn ServiceSource,
+    /// The lines whose services are set.
+    served: Mutex<BTreeSet<usize>>,
     accounts: &'a [Account],
     transport: Transport,
     /// How long one answer may take.
@@ -172,13 +195,14 @@ pub(super) struct Bench<'a> {
 }
 
 impl Case {
-    /// Tries it with these lines.
+    /// Tries it with these lines. Those whose services it sets have none afterwards.
     ///
     /// # Panics
     /// Where there are fewer lines than [`lines`](Self::lines).
     pub async fn attempt(
         &self,
         reach: &dyn WaySource,
+        services: &dyn ServiceSource,
         accounts: &[Account],
         transport: Transport,
         times: CaseTimes,
@@ -186,6 +210,8 @@ impl Case {
         assert!(accounts.len() >= self.lines, "{} takes {} lines", self.id, self.lines);
         let bench = Bench {
             reach,
+            services,
+            served: Mutex::default(),
             accounts,
             transport,
             patience: times.answer,
@@ -200,7 +226,9 @@ impl Case {
             Ok(()) => TestVerdict::Passed,
             Err(EarlyEnd::Failed(failure)) => TestVerdict::Failed(failure),
             Err(EarlyEnd::NotTried(why)) => TestVerdict::NotTried(why),
+            Err(EarlyEnd::Skipped(why)) => TestVerdict::Skipped(why),
         };
+        bench.unserve().await;
         let took = began.elapsed();
         let held = bench.held.into_inner();
         let transcripts: Vec<Transcript> = held.iter().map(|h| h.transcript.clone()).collect();
@@ -264,6 +292,24 @@ impl Bench<'_> {
         let Opened { through, way_held, .. } = opened;
         self.held.lock().push(PhoneLeft { transcript: phone.transcript().clone(), through, _way_held: way_held });
         Ok(phone)
+    }
+
+    /// Sets a line's services.
+    pub(super) async fn serve(&self, line: usize, document: &str) -> Result<(), EarlyEnd> {
+        self.served.lock().insert(line);
+        self.services.put(&self.accounts[line], Some(document)).await.map_err(|no| match no {
+            NoServices::Absent(why) => EarlyEnd::Skipped(why),
+            NoServices::Failed(why) => EarlyEnd::NotTried(why),
+        })
+    }
+
+    /// Takes the services away that were set: the line is tried with other cases.
+    async fn unserve(&self) {
+        let served = std::mem::take(&mut *self.served.lock());
+        for line in served {
+            // A case that needs others sets them.
+            let _ = self.services.put(&self.accounts[line], None).await;
+        }
     }
 
     /// A socket for a phone's media, and what keeps its way open.

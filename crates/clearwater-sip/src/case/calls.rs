@@ -67,8 +67,8 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// Addresses of RFC 5737, which carry nothing: here only the description of media travels.
-const OFFERED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 40_000);
-const ANSWERED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), 40_002);
+pub(super) const OFFERED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 40_000);
+pub(super) const ANSWERED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), 40_002);
 
 fn offer(version: u32, direction: &str) -> String {
     description(&[(MediaKind::Audio, OFFERED)], version, direction)
@@ -184,7 +184,13 @@ async fn cancel(bench: &Bench<'_>) -> Result<(), EarlyEnd> {
 }
 
 /// A call that is not taken, and its answer.
-async fn answered_with(bench: &Bench<'_>, from: &Phone, to: &str, step: &str, code: u16) -> Result<(), EarlyEnd> {
+pub(super) async fn answered_with(
+    bench: &Bench<'_>,
+    from: &Phone,
+    to: &str,
+    step: &str,
+    code: u16,
+) -> Result<(), EarlyEnd> {
     let mut invitation = done(step, "a way out", from.invite(to, &offer(1, "sendrecv")).await)?;
     is(step, "INVITE", code, invitation.outcome(bench.patience).await).map(drop)
 }

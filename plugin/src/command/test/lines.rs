@@ -10,8 +10,9 @@ use std::time::Duration;
 use clearwater::subscriber::PublicIdentity;
 use clearwater_kube::Cluster;
 use clearwater_kube::exercise::LineSource;
-use clearwater_kube::subscribers::{Provisioning, ProvisioningOptions, SubscriberError};
+use clearwater_kube::subscribers::{HomerClient, Provisioning, ProvisioningOptions, SubscriberError};
 use clearwater_sip::Account;
+use clearwater_sip::case::{NoServices, ServiceSource};
 use futures::future::join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -127,13 +128,17 @@ pub(super) struct Lines {
     lanes: Vec<tokio::sync::Mutex<Option<Lane>>>,
     /// How many a lane has.
     each: usize,
+    /// Who keeps their services, once one was asked for; nobody where there is no homer.
+    homer: tokio::sync::OnceCell<Option<HomerClient>>,
 }
 
 impl Lines {
     /// Lines for so many lanes, of so many each. None is made yet.
     pub(super) async fn new(cluster: &Cluster, at_once: usize, each: usize) -> Self {
         let lanes = (0..at_once).map(|_| tokio::sync::Mutex::default()).collect();
-        Self { cluster: cluster.clone(), skew: cluster.clock_skew().await, held: Mutex::default(), lanes, each }
+        let skew = cluster.clock_skew().await;
+        let (cluster, held, homer) = (cluster.clone(), Mutex::default(), tokio::sync::OnceCell::new());
+        Self { cluster, skew, held, lanes, each, homer }
     }
 
     fn now(&self) -> Timestamp {
@@ -231,6 +236,23 @@ impl Lines {
     pub(super) async fn take_away(&self) -> Result<(), SubscriberError> {
         let all = self.held.lock().clone();
         join_all(all.iter().map(|held| held.take_away())).await.into_iter().collect()
+    }
+}
+
+#[async_trait::async_trait]
+impl ServiceSource for Lines {
+    async fn put(&self, line: &Account, document: Option<&str>) -> Result<(), NoServices> {
+        let failed = |e: SubscriberError| NoServices::Failed(e.to_string());
+        let Some(homer) = self.homer.get_or_try_init(|| HomerClient::find(&self.cluster)).await.map_err(failed)? else {
+            let namespace = &self.cluster.namespace;
+            return Err(NoServices::Absent(format!("no homer runs in namespace {namespace}, which keeps services")));
+        };
+        let identity: PublicIdentity = line.public_identity.parse().map_err(|e| failed(SubscriberError::from(e)))?;
+        match document {
+            Some(document) => homer.put_services(&identity, document).await,
+            None => homer.delete_services(&identity).await,
+        }
+        .map_err(failed)
     }
 }
 

@@ -23,7 +23,7 @@ pub(in crate::command) struct Report {
     pub(super) v: u32,
     /// The namespace.
     pub(super) namespace: String,
-    /// Whether everything was tried and every case passed.
+    /// Whether everything was tried and every case passed, those aside that make no sense here.
     pub(super) passed: bool,
     /// How long it all took, in milliseconds.
     pub(super) millis: u64,
@@ -61,13 +61,14 @@ pub(super) struct Tried {
     messages: Vec<Message>,
 }
 
-/// How a case ended: `notTried` where there was no way to bono.
+/// How a case ended: `notTried` where there was no way to bono, `skipped` where what it tries is no part of the deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Ended {
     Passed,
     Failed,
     NotTried,
+    Skipped,
 }
 
 /// Why a case did not pass.
@@ -145,9 +146,10 @@ fn direction<S: Serializer>(heading: &Heading, serializer: S) -> Result<S::Ok, S
     })
 }
 
-/// How many passed, failed, and were not tried.
-pub(super) fn counts(tried: &[Tried]) -> [usize; 3] {
-    [Ended::Passed, Ended::Failed, Ended::NotTried].map(|ended| tried.iter().filter(|t| t.verdict == ended).count())
+/// How many passed, failed, were not tried, and were skipped.
+pub(super) fn counts(tried: &[Tried]) -> [usize; 4] {
+    [Ended::Passed, Ended::Failed, Ended::NotTried, Ended::Skipped]
+        .map(|ended| tried.iter().filter(|t| t.verdict == ended).count())
 }
 
 pub(super) fn millis(time: Duration) -> u64 {
@@ -169,6 +171,10 @@ impl Tried {
                 let (step, wanted) = ("the way to bono".to_owned(), String::new());
                 (Ended::NotTried, Some(Failed { step, wanted, seen: plain(&why), component: None, reason: None }))
             }
+            TestVerdict::Skipped(why) => {
+                let (step, wanted) = ("the line's services".to_owned(), String::new());
+                (Ended::Skipped, Some(Failed { step, wanted, seen: plain(&why), component: None, reason: None }))
+            }
         };
         let messages = if failure.is_some() { messages.iter().map(Message::of).collect() } else { Vec::new() };
         let (transport, millis) = (transport.to_string(), millis(took));
@@ -182,6 +188,7 @@ impl Tried {
             Ended::Passed => (GOOD, "ok"),
             Ended::Failed => (BAD, "FAILED"),
             Ended::NotTried => (WARN, "not tried"),
+            Ended::Skipped => (DIM, "skipped"),
         };
         let through = self.through.join(", ");
         let mut text = format!(
@@ -228,8 +235,8 @@ impl Message {
     }
 }
 
-/// Writes the form that CI servers read: a test suite with its test cases, where `failure` is a case that failed and
-/// `error` one that could not be tried.
+/// Writes the form that CI servers read: a test suite with its test cases, where `failure` is a case that failed, `error`
+/// one that could not be tried, and `skipped` one that makes no sense here.
 pub(super) fn write_junit(path: &Path, report: &Report) -> Result<(), CliError> {
     let failed = |source| CliError::Write { path: path.to_owned(), source };
     std::fs::write(path, junit(report).map_err(failed)?).map_err(failed)
@@ -238,9 +245,10 @@ pub(super) fn write_junit(path: &Path, report: &Report) -> Result<(), CliError> 
 fn junit(report: &Report) -> std::io::Result<Vec<u8>> {
     let Report { namespace, cases: tried, error, .. } = report;
     let seconds = |millis: u64| format!("{:.3}", Duration::from_millis(millis).as_secs_f64());
-    let [_, failures, errors] = counts(tried);
+    let [_, failures, errors, skipped] = counts(tried);
     let early = usize::from(error.is_some());
-    let [tests, failures, errors] = [tried.len() + early, failures, errors + early].map(|count| count.to_string());
+    let [tests, failures, errors, skipped] =
+        [tried.len() + early, failures, errors + early, skipped].map(|count| count.to_string());
     let time = seconds(report.millis);
     let rounds = tried.iter().map(|one| one.round).max().unwrap_or(1);
     let mut xml = Writer::new_with_indent(Vec::new(), b' ', 2);
@@ -250,6 +258,7 @@ fn junit(report: &Report) -> std::io::Result<Vec<u8>> {
         ("tests", &tests),
         ("failures", &failures),
         ("errors", &errors),
+        ("skipped", &skipped),
         ("time", &time),
     ]);
     suite.write_inner_content(|xml| {
@@ -266,7 +275,11 @@ fn junit(report: &Report) -> std::io::Result<Vec<u8>> {
                 case.write_empty()?;
                 continue;
             };
-            let kind = if one.verdict == Ended::Failed { "failure" } else { "error" };
+            let kind = match one.verdict {
+                Ended::Failed => "failure",
+                Ended::Skipped => "skipped",
+                Ended::Passed | Ended::NotTried => "error",
+            };
             let message = format!("{}: {}", why.step, why.seen);
             let text = anstream::adapter::strip_str(&one.text()).to_string();
             case.write_inner_content(|xml| {
@@ -333,7 +346,13 @@ mod tests {
             media: vec![media],
             ..outcome.clone()
         };
-        let tried = [passed, outcome].map(|outcome| Tried::of(outcome, 1));
+        let skipped = CaseOutcome {
+            id: "diversion",
+            verdict: TestVerdict::Skipped("no homer runs in namespace ims, which keeps services".to_owned()),
+            messages: Vec::new(),
+            ..outcome.clone()
+        };
+        let tried = [passed, outcome, skipped].map(|outcome| Tried::of(outcome, 1));
         let text = tried.each_ref().map(|t| anstream::adapter::strip_str(&t.text()).to_string()).concat();
         insta::assert_snapshot!("tried", text);
         let mut report = Report {
@@ -350,7 +369,7 @@ mod tests {
         report.error = Some("interrupted".to_owned());
         report.cases[1].round = 2;
         let xml = xml(&report);
-        assert!(xml.contains(r#"tests="3" failures="1" errors="1""#), "{xml}");
+        assert!(xml.contains(r#"tests="4" failures="1" errors="1" skipped="1""#), "{xml}");
         assert!(xml.contains("ims.tcp.round-1") && xml.contains("ims.tcp.round-2"), "{xml}");
         assert!(xml.contains(r#"<error message="interrupted"/>"#), "{xml}");
     }

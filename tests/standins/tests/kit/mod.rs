@@ -1,5 +1,6 @@
 //! Runs stand-ins outside containers: one folder and one loopback address each.
 #![allow(dead_code, reason = "each test file uses a part of the kit")]
+pub(crate) mod back_ends;
 pub(crate) mod sip;
 
 use std::collections::BTreeMap;

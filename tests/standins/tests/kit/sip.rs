@@ -1,19 +1,16 @@
-//! bono and sprout as the images start them, phones that say what they are told to, and a homestead that answers so.
-#![allow(clippy::similar_names, reason = "IMPI and IMPU are the domain's own names")]
+//! bono and sprout as the images start them, and phones that say what they are told to.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use md5::{Digest as _, Md5};
 
+use super::back_ends::{Homer, Homestead, ha1, md5};
 use super::{Bed, Node, open, until};
 
 const DEBIAN: &str = "usr/lib/x86_64-linux-gnu/kamailio/modules/";
@@ -228,6 +225,14 @@ pub(crate) fn reply(request: &str, status: &str, more: &[&str]) -> String {
     out + "Content-Length: 0\r\n\r\n"
 }
 
+/// The ACK of an answer that is no 2xx.
+pub(crate) fn ack(invite: &str) -> String {
+    let head = invite.split("\r\n\r\n").next().unwrap_or_default();
+    let lines = head.lines().filter(|l| !l.starts_with("Content-"));
+    let text = lines.collect::<Vec<_>>().join("\r\n").replacen("INVITE ", "ACK ", 1).replace(" INVITE", " ACK");
+    format!("{text}\r\nContent-Length: 0\r\n\r\n")
+}
+
 /// A subscriber's device: its connection to a bono, and who it says it is.
 pub(crate) struct Phone {
     pub(crate) wire: Wire,
@@ -267,6 +272,12 @@ impl Phone {
         self.request(method, to, call, &format!("<{to}>"), more)
     }
 
+    /// A call to another subscriber, with a session description.
+    pub(crate) fn invite(&mut self, to: &str, call: &str, media: &str) -> String {
+        let head = self.fresh("INVITE", to, call, &["Content-Type: application/sdp"]);
+        head.replace("Content-Length: 0\r\n\r\n", &format!("Content-Length: {}\r\n\r\n{media}", media.len()))
+    }
+
     /// Registers, with the digest of the challenge where there is one: the last answer.
     pub(crate) fn register(&mut self, expires: u32) -> Result<String> {
         let own = format!("<sip:{}@zone>", self.user);
@@ -293,133 +304,11 @@ impl Phone {
     }
 }
 
-pub(crate) fn md5(text: &str) -> String {
-    let mut out = String::new();
-    for byte in Md5::digest(text.as_bytes()) {
-        let _ = write!(out, "{byte:02x}");
-    }
-    out
-}
-
-fn ha1(user: &str) -> String {
-    md5(&format!("{user}@zone:zone:{user}"))
-}
-
-/// An answer of homestead's that leaves the S-CSCF open, for capabilities that none has.
-pub(crate) const NO_SCSCF: u16 = 600;
-
-/// A homestead that knows everybody but `nobody` and 1999999999, and answers what it is told to.
-#[derive(Clone)]
-pub(crate) struct Homestead {
-    /// What is asked for (`status`, `av`, `location`, `reg`, `call`, `dereg`) => the code.
-    codes: Arc<Mutex<BTreeMap<&'static str, u16>>>,
-    /// The identities that each user has beside his own.
-    aliases: Arc<Mutex<Vec<(String, String)>>>,
-}
-
-impl Homestead {
-    pub(crate) fn start(ip: Ipv4Addr) -> Result<Self> {
-        let listener = TcpListener::bind((ip, 8888))?;
-        let homestead = Self { codes: Arc::default(), aliases: Arc::default() };
-        let other = homestead.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let homestead = other.clone();
-                std::thread::spawn(move || homestead.serve(stream));
-            }
-        });
-        Ok(homestead)
-    }
-
-    /// What it answers from now on when this is asked for; 200 undoes that.
-    pub(crate) fn answers(&self, asked: &'static str, code: u16) {
-        self.codes.lock().unwrap_or_else(PoisonError::into_inner).insert(asked, code);
-    }
-
-    /// Another identity in `user`'s implicit registration set.
-    pub(crate) fn alias(&self, user: &str, identity: &str) {
-        let pair = (user.to_owned(), identity.to_owned());
-        self.aliases.lock().unwrap_or_else(PoisonError::into_inner).push(pair);
-    }
-
-    fn serve(&self, stream: TcpStream) {
-        let Ok(mut writer) = stream.try_clone() else { return };
-        let mut reader = BufReader::new(stream);
-        while let Ok(Some((path, body))) = read_request(&mut reader) {
-            let (status, body) = self.answer(&path, &body);
-            let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-            if writer.write_all(answer.as_bytes()).is_err() {
-                return;
-            }
-        }
-    }
-
-    fn answer(&self, path: &str, body: &str) -> (u16, String) {
-        let what = match path {
-            p if p.contains("/registration-status") => "status",
-            p if p.contains("/av") => "av",
-            p if p.contains("/location") => "location",
-            _ if body.contains("dereg") => "dereg",
-            _ if body.contains("\"reg\"") => "reg",
-            _ => "call",
-        };
-        let told = self.codes.lock().unwrap_or_else(PoisonError::into_inner).get(what).copied().unwrap_or(200);
-        if told == NO_SCSCF {
-            return (200, "{\"result-code\":2001,\"mandatory-capabilities\":[1]}".to_owned());
-        }
-        if told != 200 {
-            return (told, String::new());
-        }
-        let asked = path.split('/').nth(2).unwrap_or_default();
-        let asked = percent_encoding::percent_decode_str(asked).decode_utf8_lossy();
-        let asked = asked.split('?').next().unwrap_or_default();
-        let aliases = self.aliases.lock().unwrap_or_else(PoisonError::into_inner);
-        let owner = aliases.iter().find(|(_, identity)| identity == asked).map(|(user, _)| format!("sip:{user}@zone"));
-        if asked.contains("nobody") || asked.contains("1999999999") || (asked.starts_with("tel:") && owner.is_none()) {
-            return (404, String::new());
-        }
-        let user = owner.as_deref().unwrap_or(asked).trim_start_matches("sip:").trim_end_matches("@zone").to_owned();
-        match what {
-            "av" => (200, format!("{{\"digest\":{{\"ha1\":\"{}\",\"realm\":\"zone\",\"qop\":\"auth\"}}}}", ha1(&user))),
-            "status" | "location" => {
-                (200, "{\"result-code\":2001,\"scscf\":\"sip:sprout.zone:5054;transport=tcp\"}".to_owned())
-            }
-            _ => {
-                let mut set = format!("<Identity>sip:{user}@zone</Identity>");
-                for (_, identity) in aliases.iter().filter(|(of, _)| *of == user) {
-                    let _ = write!(set, "<Identity>{identity}</Identity>");
-                }
-                (200, format!("<ClearwaterRegData>{set}</ClearwaterRegData>"))
-            }
-        }
-    }
-}
-
-fn read_request(reader: &mut BufReader<TcpStream>) -> Result<Option<(String, String)>> {
-    let mut line = String::new();
-    if reader.read_line(&mut line)? == 0 {
-        return Ok(None);
-    }
-    let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        ensure!(reader.read_line(&mut line)? > 0, "cut off");
-        match line.trim().split_once(':') {
-            None => break,
-            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => length = value.trim().parse()?,
-            Some(_) => {}
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
-    Ok(Some((path, String::from_utf8(body)?)))
-}
-
-/// bono and sprout with a store and a homestead, and nothing else.
+/// bono and sprout with a store, a homestead and a homer, and nothing else.
 pub(crate) struct Exchange {
     pub(crate) bono: Node,
     pub(crate) homestead: Homestead,
+    pub(crate) homer: Homer,
     pub(crate) sprout: Node,
     store: Node,
     proxies: Vec<Proxy>,
@@ -431,14 +320,17 @@ impl Exchange {
         let mut bed = Bed::new()?;
         bed.shared.insert("sprout_registration_store".to_owned(), format!("{}:11211", bed.ip(40)));
         bed.shared.insert("hs_hostname".to_owned(), format!("{}:8888", bed.ip(10)));
+        bed.shared.insert("xdms_hostname".to_owned(), format!("{}:7888", bed.ip(20)));
         bed.shared.insert("ralf_hostname".to_owned(), String::new());
+        let own = format!("sip:{}:5054;transport=tcp", bed.ip(50));
+        bed.shared.insert("scscf_uri".to_owned(), format!("\"{own}\""));
         let homestead = Homestead::start(bed.ip(10))?;
+        let homer = Homer::start(bed.ip(20))?;
         let mut store = bed.node(40, "node_type_memcached")?;
         store.memcached()?;
         let mut sprout = bed.node(50, "sprout")?;
         sprout.start_until(&["sprout-http"], sprout.at(9888))?;
         let bono = bed.node(60, "bono")?;
-        let own = format!("sip:{}:5054;transport=tcp", sprout.ip);
         let role = Proxy::start("sprout", &sprout, &[5052, 5053, 5054], &[("scscf_uri", &own)])?;
         let edge = Proxy::start(
             "bono",
@@ -446,7 +338,7 @@ impl Exchange {
             &[5058, 5060],
             &[("upstream_hostname", &sprout.ip.to_string()), ("upstream_port", "5052")],
         )?;
-        Ok(Self { bono, homestead, sprout, store, proxies: vec![role, edge], _bed: bed })
+        Ok(Self { bono, homestead, homer, sprout, store, proxies: vec![role, edge], _bed: bed })
     }
 
     /// A phone that is registered.

@@ -196,6 +196,8 @@ pub(super) fn provisioning(book: &mut Book, site: &Site) {
     let line = Line::of(&number);
     profile(book, site, &line);
     registering(book, site, &line);
+    services(book, site, &line);
+    subscribing(book, site, &line);
     book.claim("ellis", "takes the number back: 200", ELLIS, || {
         line.made()?;
         Ok(ellis(&format!("-X DELETE http://127.0.0.1/accounts/{account}/numbers/{}/", line.uri), 200)?.0)
@@ -272,6 +274,92 @@ fn registering(book: &mut Book, site: &Site, line: &Line) {
             &format!(
                 "{SIP}\nopen $ip 5060; register $ip 5060 {domain} {uri} 'Expires: 60'; c=$(credentials {impi} wrong sip:{domain}); \
                  register $ip 5060 {domain} {uri} 'Expires: 60' \"$c\"; [ \"$status\" = 403 ]"
+            ),
+        )
+    });
+}
+
+/// What MMTEL makes of the services that homer keeps of the line, which is not registered.
+fn services(book: &mut Book, site: &Site, line: &Line) {
+    const MMTEL: &str = "sprout src/mmtel.cpp";
+    let uri = &line.uri;
+    let part = |name: &str, rules: &str| format!("<{name} active=\"true\">{rules}</{name}>");
+    let deny = "<cp:ruleset><cp:rule id=\"r\"><cp:conditions/><cp:actions><allow>false</allow></cp:actions></cp:rule></cp:ruleset>";
+    let away = "<NoReplyTimer>20</NoReplyTimer><cp:ruleset><cp:rule id=\"r\"><cp:conditions><not-registered/></cp:conditions>\
+                <cp:actions><forward-to><target>sip:nobody@nowhere.invalid</target></forward-to></cp:actions></cp:rule></cp:ruleset>";
+    let own = "Route: <sip:$ip:5054;transport=TCP;lr;orig>";
+    for (fact, words, document, route, code) in [
+        (
+            "mmtel-outgoing",
+            "refuses a call of a line whose outgoing calls are barred: 603",
+            part("outgoing-communication-barring", deny),
+            own,
+            603,
+        ),
+        (
+            "mmtel-incoming",
+            "refuses a call to a line whose incoming calls are barred: 603",
+            part("incoming-communication-barring", deny),
+            "X-None: 1",
+            603,
+        ),
+        (
+            "mmtel-diversion",
+            "says 181 to a call that it diverts, of a line that is not registered",
+            part("communication-diversion", away),
+            "X-None: 1",
+            181,
+        ),
+    ] {
+        book.fact(fact, "sprout", words, MMTEL, || {
+            line.made()?;
+            let put = format!(
+                "curl -s -m 5 -o /dev/null -w '%{{http_code}}' -X PUT --data-binary '<simservs \
+                 xmlns=\"http://uri.etsi.org/ngn/params/xml/simservs/xcap\" xmlns:cp=\"urn:ietf:params:xml:ns:common-policy\">{document}</simservs>' \
+                 http://127.0.0.1:7888/org.etsi.ngn.simservs/users/{uri}/simservs.xml"
+            );
+            if let Some(seen) = site.holds("homer", &format!("seen=$({put}); echo $seen; [ $seen = 200 ]"))? {
+                return Ok(Some(format!("homer does not take the document: {seen}")));
+            }
+            // To itself it calls and is called.
+            site.holds(
+                "sprout",
+                &format!(
+                    "{SIP}\nopen $ip 5054; say 'INVITE {uri} SIP/2.0' \"Via: SIP/2.0/TCP $ip;branch=z9hG4bK-5$RANDOM$RANDOM\" \
+                     'Max-Forwards: 70' 'To: <{uri}>' 'From: <{uri}>;tag=1' \"Call-ID: $RANDOM$RANDOM\" 'CSeq: 1 INVITE' \
+                     \"Contact: <sip:a@$ip>\" 'P-Asserted-Identity: <{uri}>' \"{route}\" 'Content-Length: 0'; hear; echo \"$answer\"; \
+                     [ \"$status\" = {code} ]"
+                ),
+            )
+        });
+    }
+}
+
+/// What sprout tells of registrations.
+fn subscribing(book: &mut Book, site: &Site, line: &Line) {
+    const SUBSCRIPTIONS: &str = "sprout src/subscriptionsproutlet.cpp";
+    let Line { uri, impi, password } = line;
+    let more = "'Event: reg' \"Contact: <sip:a@$ip>\"";
+    book.fact(
+        "reg-event-unknown",
+        "sprout",
+        "answers 403 to a SUBSCRIBE to the registration of nobody",
+        SUBSCRIPTIONS,
+        || Single { more, ..Single::to("sprout", 5054, "SUBSCRIBE", "sip:6505550000@DOMAIN") }.gets(site, 403),
+    );
+    book.fact("reg-event", "bono", "carries a SUBSCRIBE to a registration, and the NOTIFY of its state", SUBSCRIPTIONS, || {
+        line.made()?;
+        let domain = site.setting("bono", "home_domain")?;
+        site.holds(
+            "bono",
+            &format!(
+                "{SIP}\nopen $ip 5060; register $ip 5060 {domain} {uri} 'Expires: 60'; c=$(credentials {impi} {password} sip:{domain}); \
+                 register $ip 5060 {domain} {uri} 'Expires: 60' \"$c\"; [ \"$status\" = 200 ] || exit 1; \
+                 say 'SUBSCRIBE {uri} SIP/2.0' \"Via: SIP/2.0/TCP $ip:5999;rport;branch=z9hG4bK-6$RANDOM$RANDOM\" 'Max-Forwards: 70' \
+                 'To: <{uri}>' 'From: <{uri}>;tag=7' \"Call-ID: sub-$$\" 'CSeq: 1 SUBSCRIBE' 'Event: reg' 'Expires: 20' \
+                 \"Contact: <sip:contract@$ip:5999;transport=tcp>\" 'Content-Length: 0'; seen=$(timeout 3 cat <&3); echo \"$seen\"; \
+                 grep -q '^SIP/2.0 200' <<< \"$seen\" && grep -q '^NOTIFY ' <<< \"$seen\" && \
+                 grep -qi '^Subscription-State: *active' <<< \"$seen\" && grep -q 'state=\"full\"' <<< \"$seen\""
             ),
         )
     });

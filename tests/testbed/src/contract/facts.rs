@@ -140,6 +140,21 @@ pub const FACTS: &[Fact] = &[
             "tests/standins/tests/sip.rs::a_set_of_identities_registers_together_and_numbers_are_none_without_enum",
         ),
     ),
+    read("mmtel-outgoing", "a call of a line whose outgoing calls are barred gets 603 from MMTEL", Kept::Deployment),
+    read("mmtel-incoming", "a call to a line whose incoming calls are barred gets 603 from MMTEL", Kept::Deployment),
+    read("mmtel-diversion", "a call that MMTEL diverts is answered 181, and goes on", Kept::Deployment),
+    read(
+        "mmtel-reasons",
+        "MMTEL diverts by what the called phone answers, and by how long it rings",
+        Kept::Test("tests/standins/tests/services.rs::a_call_is_diverted_always_or_when_the_phone_is_busy_off_or_lost"),
+    ),
+    read("reg-event", "a subscription to a registration is answered, and its full state told", Kept::Deployment),
+    read("reg-event-unknown", "a subscription to the registration of nobody gets 403", Kept::Deployment),
+    read(
+        "reg-event-changes",
+        "who has subscribed is told of each change of the registration, and of its end",
+        Kept::Test("tests/standins/tests/services.rs::who_subscribes_to_a_registration_is_told_of_it_until_it_ends"),
+    ),
     read(
         "timer-f",
         "a hop that is silent costs the 32 s of timer F, and ends in 408",

@@ -177,7 +177,7 @@ fn is_in_order(ladder: &Ladder, planted: &[Planted<'_>], rows: &str) {
 }
 
 /// (how it went, who broke it)
-const ENDINGS: [(&str, &str); 63] = [
+const ENDINGS: [(&str, &str); 67] = [
     // Well.
     (
         "a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 180, b>bono>sprout>bono>a 200, a>bono>sprout>bono>b ACK/1-ACK, \
@@ -227,6 +227,24 @@ const ENDINGS: [(&str, &str); 63] = [
     ("a>bono REGISTER/1-REGISTER, bono>a 408/1-REGISTER", "bono made 408"),
     ("a>bono>sprout INVITE, sprout>bono 430, bono>a 430", "sprout made 430"),
     ("a>bono>sprout>bono INVITE, bono>sprout>bono>a 430", "bono made 430"),
+    // Barred, and diverted: the busy phone's answer is not the call's, nor is the silent one's.
+    ("a>bono>sprout INVITE, sprout>bono>a 100, sprout>bono>a 603", "sprout made 603"),
+    (
+        "a>bono>sprout INVITE, sprout>bono>b INVITE 1, b>bono>sprout 486 1, sprout>bono>a 181, sprout>bono>c INVITE 2, \
+         c>bono>sprout 200 2, sprout>bono>a 200, a>bono>sprout ACK/1-ACK, sprout>bono>c ACK/1-ACK",
+        "-",
+    ),
+    (
+        "a>bono>sprout INVITE, sprout>bono>b INVITE 1, b>bono>sprout 180 1, sprout>bono>a 180, \
+         sprout>bono>b CANCEL/1-CANCEL 1, b>bono>sprout 200/1-CANCEL 1, sprout>bono>a 181, sprout>bono>c INVITE 2, \
+         b>bono>sprout 487 1, c>bono>sprout 200 2, sprout>bono>a 200, a>bono>sprout ACK/1-ACK, sprout>bono>c ACK/1-ACK",
+        "-",
+    ),
+    (
+        "a>bono>sprout INVITE, sprout>bono>b INVITE 1, b>bono>sprout 486 1, sprout>bono>a 181, sprout>bono>c INVITE 2, \
+         c>bono>sprout 480 2, sprout>bono>a 480",
+        "c made 480",
+    ),
     // Max-Forwards runs out, here and there.
     ("a>bono>sprout INVITE, sprout>bono>a 483", "sprout made 483"),
     ("a>bono>sprout>bono>b INVITE, b>bono>sprout>bono>a 483", "b made 483"),

@@ -43,13 +43,13 @@ fn test_tells_health_from_trouble() -> Result<()> {
         seen = report(&ran)?;
         Ok(ran.code == 0)
     })?;
-    ensure!(seen["passed"] == true && cases(&seen).count() == 33, "{seen:#}");
+    ensure!(seen["passed"] == true && cases(&seen).count() == 51, "{seen:#}");
     limited.asked_for_what_the_table_names()?;
     let through: BTreeSet<&str> =
         cases(&seen).flat_map(|c| c["through"].as_array().into_iter().flatten()).filter_map(Value::as_str).collect();
     ensure!(through.len() == 2, "through {through:?}");
     let xml = std::fs::read_to_string(&junit)?;
-    ensure!(xml.contains("failures=\"0\"") && xml.matches("<testcase").count() == 33, "{xml}");
+    ensure!(xml.contains("failures=\"0\"") && xml.matches("<testcase").count() == 51, "{xml}");
 
     // From outside, where nobody listens.
     let ran = plugin.run(&["test", "--via", "127.0.0.1:1", "--transport", "tcp", "-o", "json"])?.expect(8)?;
@@ -80,7 +80,7 @@ fn leftovers(plugin: &Plugin) -> Result<()> {
     // What one that is killed leaves behind is left alone as long as it may be somebody's, and goes when its time is over.
     let lines = |of: &str| lines_of(plugin, of);
     let mut killed = plugin.spawn(&["test", "--repeat", "1000", "-o", "json"])?;
-    until("lines of the run that will be killed", Duration::from_secs(30), || Ok(lines(TEST_LINES)? >= 2))?;
+    until("lines of the run that will be killed", Duration::from_secs(30), || Ok(lines(TEST_LINES)? >= 3))?;
     // Two at once.
     plugin.run(&["test", "--only", "register,call-busy", "--transport", "tcp", "--parallel", "2"])?.expect(0)?;
     killed.kill()?;
@@ -90,7 +90,7 @@ fn leftovers(plugin: &Plugin) -> Result<()> {
     plugin.run(&old)?.expect(0)?;
     let next = plugin.run(&["test", "--only", "options", "--transport", "tcp"])?.expect(0)?;
     ensure!(next.err.contains("1 line that earlier runs left behind"), "{}", next.err);
-    ensure!(lines(&prefix)? == 0 && lines(TEST_LINES)? == 2, "{} and {}", lines(&prefix)?, lines(TEST_LINES)?);
+    ensure!(lines(&prefix)? == 0 && lines(TEST_LINES)? == 3, "{} and {}", lines(&prefix)?, lines(TEST_LINES)?);
 
     // Calls at a rate.
     let ran = plugin.run(&["test", "--load", "5/s", "--for", "4s", "--failures", "50%", "-o", "json"])?.expect(0)?;
