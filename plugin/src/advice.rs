@@ -73,6 +73,7 @@ fn word(remedy: &Remedy) -> Option<String> {
         Remedy::GoOn(Command::Down) => "run down again to go on",
         Remedy::GoOn(Command::Scale) => "run the same scale again to go on",
         Remedy::GoOn(Command::DnsPatch) => "run the same command again to finish",
+        Remedy::GoOn(Command::Backup | Command::Restore) => "run the same command again to go on",
         Remedy::WaitLonger => "run up again to go on waiting, with a longer --timeout where it is only slow",
         Remedy::TakeDown(components) => match components.as_slice() {
             [] => return Some(command("down")),
@@ -124,6 +125,7 @@ fn allow(permission: &Permission) -> Option<String> {
         }
         Permission::PlainPassword => "say --etcd-plain-password",
         Permission::SkipCheck(id) => return Some(format!("say --skip-check {id}")),
+        Permission::ReplaceKept => "add --replace, which puts what was kept in their place",
         _ => return None,
     };
     Some(text.to_owned())
@@ -203,6 +205,7 @@ mod tests {
             Permission::RestartDns,
             Permission::PlainPassword,
             Permission::SkipCheck("domain"),
+            Permission::ReplaceKept,
         ];
         let names = [
             NamesDeed::Put { namespace: Some("ims".to_owned()), backend: Some(DnsBackend::Coredns) },
@@ -237,7 +240,10 @@ mod tests {
             Remedy::NameFile,
             Remedy::Skip,
         ];
-        all.extend([Command::Up, Command::Down, Command::Scale, Command::DnsPatch].map(Remedy::GoOn));
+        all.extend(
+            [Command::Up, Command::Down, Command::Scale, Command::DnsPatch, Command::Backup, Command::Restore]
+                .map(Remedy::GoOn),
+        );
         all.extend(permissions.map(Remedy::from));
         all.extend(names.map(Remedy::from));
         all

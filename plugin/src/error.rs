@@ -7,6 +7,7 @@ use clearwater::manifest::ManifestError;
 use clearwater::order::OrderError;
 use clearwater::remedy::{Remedied, Remedy};
 use clearwater::yaml::YamlError;
+use clearwater_kube::backup::BackupError;
 use clearwater_kube::dns::DnsError;
 use clearwater_kube::observe::CouldNotLook;
 use clearwater_kube::subscribers::SubscriberError;
@@ -69,6 +70,17 @@ pub(crate) enum CliError {
     /// Something about subscribers that could not be done.
     #[error(transparent)]
     Subscriber(Box<SubscriberError>),
+    /// A backup that was not made, or not put back.
+    #[error(transparent)]
+    Backup(Box<BackupError>),
+    /// An archive that is no backup that can be put back.
+    #[error("{}: {reason}; nothing was written", .path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Something that is not done because it could do harm.
     #[error("{0}")]
     Refused(String),
@@ -97,12 +109,22 @@ impl From<SubscriberError> for CliError {
     }
 }
 
+impl From<BackupError> for CliError {
+    fn from(error: BackupError) -> Self {
+        match error {
+            BackupError::Subscriber(error) => error.into(),
+            other => Self::Backup(Box::new(other)),
+        }
+    }
+}
+
 impl Remedied for CliError {
     fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::Manifest(error) => error.remedy(),
             Self::Dns(error) => error.remedy(),
             Self::Subscriber(error) => error.remedy(),
+            Self::Backup(error) => error.remedy(),
             _ => None,
         }
     }
@@ -112,7 +134,7 @@ impl CliError {
     /// The code that the process ends with.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Config(_) | Self::Manifest(_) | Self::Order(_) => exit::USAGE,
+            Self::Usage(_) | Self::Config(_) | Self::Manifest(_) | Self::Order(_) | Self::Archive { .. } => exit::USAGE,
             // What was named is not there, or is no file: the command line is wrong.
             Self::Read { source, .. }
                 if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) =>
@@ -129,6 +151,11 @@ impl CliError {
             Self::Unready(_) => exit::FAILED_EARLY,
             Self::Refused(_) => exit::REFUSED,
             Self::Ended(reason) => signal::code(*reason),
+            Self::Backup(error) => match **error {
+                BackupError::HomeDomain { .. } | BackupError::NotConfirmed => exit::REFUSED,
+                BackupError::Cancelled { reason, .. } => signal::code(reason),
+                _ => exit::FAILURE,
+            },
             Self::Subscriber(error) => match **error {
                 SubscriberError::NoProvisioning { .. }
                 | SubscriberError::NotReady { .. }

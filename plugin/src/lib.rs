@@ -25,6 +25,7 @@ mod runtime;
 mod signal;
 mod table;
 mod timeline;
+mod zipped;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -115,6 +115,8 @@ fn help_pages() {
         "rbac -h",
         "subscriber -h",
         "subscriber create -h",
+        "backup -h",
+        "restore -h",
         "completion -h",
         "completion install -h",
         "version -h",

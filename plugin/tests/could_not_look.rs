@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use server::{Manners, Server};
 
 /// The commands that have to look, and cannot say anything good without.
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 26] = [
     "up --yes",
     "up --dry-run",
     "diff",
@@ -38,6 +38,7 @@ const COMMANDS: [&str; 25] = [
     "subscriber create 6505550000",
     "ellis --show url",
     "ellis --show code",
+    "backup",
 ];
 
 /// Each request is given so long.

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use server::{Manners, Server};
 
 /// Every command that goes to a namespace, with the flag by which it takes a deployment file.
-const COMMANDS: [(&str, &str); 12] = [
+const COMMANDS: [(&str, &str); 13] = [
     ("up --yes", "-f"),
     ("diff", "-f"),
     ("status", "-f"),
@@ -21,6 +21,7 @@ const COMMANDS: [(&str, &str); 12] = [
     ("logs", "--file"),
     ("trace 6505550000", "-f"),
     ("autoscale --list", "-f"),
+    ("backup", "-f"),
     ("autoscale sprout --max 3", "-f"),
     ("dns-patch --set release=classic --set images.registry=r --set images.tag=1 --backend print", "-f"),
 ];

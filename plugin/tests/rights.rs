@@ -22,6 +22,7 @@ fn commands(task: Task) -> &'static str {
         Task::DeleteNamespace => "`down --delete-namespace`",
         Task::Logs => "`logs`, `trace`",
         Task::Subscribers => "`subscriber`",
+        Task::Backup => "`backup`, `restore`",
         Task::Ellis => "`ellis`",
         Task::Test => "`test`",
         Task::DnsCoredns => "`dns-patch`, backend coredns",

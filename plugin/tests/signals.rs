@@ -49,7 +49,7 @@ fn end(mut child: Child, what: &str) -> (Option<i32>, Duration) {
 const SIGNALS: [(&str, i32); 2] = [("-INT", 130), ("-TERM", 143)];
 
 /// Every command that asks a cluster.
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 25] = [
     "up --yes",
     "up --dry-run",
     "diff",
@@ -74,6 +74,7 @@ const COMMANDS: [&str; 24] = [
     "subscriber delete --all --yes",
     "ellis --show url",
     "ellis --show code",
+    "backup",
 ];
 
 fn no_api_server_holds_a_command(manners: Manners) {

@@ -32,6 +32,7 @@
 pub mod apply;
 pub mod autoscale;
 mod backoff;
+pub mod backup;
 pub mod check;
 mod cluster;
 pub mod contract;

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use clearwater_layout::Layout;
 
-const OPERATIONS: [&str; 12] = [
+const OPERATIONS: [&str; 13] = [
     "autoscale",
+    "backup",
     "check",
     "contract",
     "dns",
@@ -20,8 +21,9 @@ const OPERATIONS: [&str; 12] = [
     "up",
 ];
 
-/// Uses that stand: names in DNS are a gate of `up`, and `down` says which of them stay behind.
-const STATED: [(&str, &str); 2] = [("up", "dns"), ("down", "dns")];
+/// Uses that stand: names in DNS are a gate of `up`, and `down` says which of them stay behind; `backup` asks those who
+/// keep subscribers by the clients of `subscribers`.
+const STATED: [(&str, &str); 3] = [("up", "dns"), ("down", "dns"), ("backup", "subscribers")];
 
 /// Names that two public types of the libraries have, each with its reason.
 const SAME_NAMED: [&str; 0] = [];

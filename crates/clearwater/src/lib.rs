@@ -5,6 +5,7 @@
 //! about them as data and pure functions: nothing here opens a socket or a file, reads a clock or the environment, or
 //! prints.
 //!
+//! * [`backup`]: what a deployment's services tell of its subscribers, as an archive, compared, and put back.
 //! * [`component`]: the catalogue of both releases: roles, images, ports, programs, logs, health, scaling rules.
 //! * [`order`]: the ordering graph, its policies, plans, critical path and drawings.
 //! * [`config`]: the deployment file and the `shared_config` and `local_config` that containers will hold.
@@ -30,6 +31,7 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::missing_errors_doc)]
 
+pub mod backup;
 pub mod component;
 pub mod config;
 pub mod dns;

@@ -122,6 +122,8 @@ pub enum Permission {
     PlainPassword,
     /// Go on past a check before the first write, by its id.
     SkipCheck(&'static str),
+    /// Put what was kept in the place of what differs.
+    ReplaceKept,
 }
 
 /// What can be done about names in DNS.
@@ -247,6 +249,7 @@ impl fmt::Display for Permission {
             Self::RestartDns => "allow the pods of the cluster's DNS to be replaced",
             Self::PlainPassword => "allow the password to be read on the way",
             Self::SkipCheck(id) => return write!(f, "have the check {id} skipped"),
+            Self::ReplaceKept => "have what was kept put in their place",
         })
     }
 }

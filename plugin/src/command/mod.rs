@@ -1,6 +1,7 @@
 //! One module a command. Each has its arguments and a `run` that says how it ended.
 
 mod autoscale;
+mod backup;
 mod check;
 mod completion;
 mod config;
@@ -58,6 +59,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Subscriber(Box<subscriber::Subscriber>),
     Ellis(ellis::Ellis),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     Logs(Box<logs::Logs>),
     Trace(Box<trace::Trace>),
     Rbac(rbac::Rbac),
@@ -89,6 +92,8 @@ impl Command {
             Self::DnsPatch(command) => command.run(context),
             Self::Subscriber(command) => command.run(context),
             Self::Ellis(command) => command.run(context),
+            Self::Backup(command) => command.run(context),
+            Self::Restore(command) => command.run(context),
             Self::Logs(command) => command.run(context),
             Self::Trace(command) => command.run(context),
             Self::Rbac(command) => command.run(context),

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
-use std::io::{Cursor, IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,8 +13,6 @@ use clearwater_kube::report::{Gathered, ReportOptions, gather};
 use clearwater_kube::status::{StatusOptions, status};
 use jiff::Timestamp;
 use serde::Serialize;
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipWriter};
 
 use super::reported::last_cut;
 use super::trace::failed_ladders;
@@ -25,6 +23,7 @@ use crate::duration::limit;
 use crate::error::CliError;
 use crate::exit;
 use crate::runtime::{block_on, unless_ended};
+use crate::zipped::zipped;
 
 /// Write a zip for a bug report: objects, events, logs, programs, members, names, checks, ladders of what failed
 ///
@@ -112,7 +111,7 @@ impl Report {
         };
         let contents = serde_json::to_vec_pretty(&contents)?;
         gathered.files.insert("report.json".to_owned(), contents);
-        let zip = zipped(&gathered)?;
+        let zip = zipped(&gathered.files)?;
         if is_piped {
             context.results().bytes(&zip)?;
             context.results().flush()?;
@@ -249,18 +248,6 @@ fn put<T: Serialize>(gathered: &mut Gathered, name: &str, value: &T) -> Result<(
     Ok(())
 }
 
-/// The files as a zip, the same bytes for the same files.
-fn zipped(gathered: &Gathered) -> Result<Vec<u8>, CliError> {
-    let failed = |error: zip::result::ZipError| CliError::Output(std::io::Error::other(error));
-    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
-    for (path, bytes) in &gathered.files {
-        zip.start_file(path.as_str(), options).map_err(failed)?;
-        zip.write_all(bytes)?;
-    }
-    Ok(zip.finish().map_err(failed)?.into_inner())
-}
-
 /// Writes a new file that nobody else may read, and leaves none that is half.
 fn write(to: &Path, bytes: &[u8]) -> Result<(), CliError> {
     let failed = |source| CliError::Write { path: to.to_owned(), source };
@@ -277,25 +264,7 @@ fn write(to: &Path, bytes: &[u8]) -> Result<(), CliError> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read as _;
-
     use super::*;
-
-    #[test]
-    fn what_was_gathered_is_read_back() {
-        let mut gathered = Gathered::default();
-        gathered.files.insert("a/b.log".to_owned(), [0, 159, 146, 150].repeat(1000));
-        gathered.files.insert("report.json".to_owned(), b"{}".to_vec());
-        let bytes = zipped(&gathered).unwrap();
-        assert_eq!(bytes, zipped(&gathered).unwrap());
-        let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
-        for (path, expected) in &gathered.files {
-            let mut read = Vec::new();
-            archive.by_name(path).unwrap().read_to_end(&mut read).unwrap();
-            assert_eq!(&read, expected);
-        }
-        assert_eq!(archive.len(), gathered.files.len());
-    }
 
     #[test]
     fn nothing_is_written_over() {

@@ -4,12 +4,13 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
 use super::everywhere::Everywhere;
-use super::{config, dns_patch, graph, subscriber, trace, version};
+use super::{backup, config, dns_patch, graph, subscriber, trace, version};
 
 fn generate() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let outputs = [
         ("autoscale --list", generator.subschema_for::<clearwater_kube::autoscale::Autoscalers>()),
+        ("backup", generator.subschema_for::<backup::Kept>()),
         ("check", generator.subschema_for::<clearwater_kube::check::Checks>()),
         ("check --images", generator.subschema_for::<clearwater_kube::contract::ContractReport>()),
         ("check --all-namespaces", generator.subschema_for::<Everywhere<clearwater_kube::check::Checks>>()),
@@ -19,6 +20,7 @@ fn generate() -> Value {
         ("dns-patch", generator.subschema_for::<dns_patch::Report>()),
         ("dns-patch --explain", generator.subschema_for::<dns_patch::ExplainReport>()),
         ("down", generator.subschema_for::<clearwater::event::Event>()),
+        ("restore", generator.subschema_for::<backup::PutBack>()),
         ("scale", generator.subschema_for::<clearwater::event::Event>()),
         ("test", generator.subschema_for::<super::test::Report>()),
         ("test --load", generator.subschema_for::<super::test::LoadReport>()),

@@ -240,14 +240,14 @@ impl Ellis {
         }
         let _turn = self.turn.lock().await;
         let tables = load()?;
-        let contacts: Vec<Value> = tables
-            .numbers
-            .iter()
-            .filter(|(_, n)| n.gab_listed)
-            .map(|(uri, n)| {
-                let name = tables.users.get(&n.owner).map(|u| u.full_name.as_str());
-                json!({"full_name": name, "numbers": [uri]})
-            })
+        let mut listed: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (uri, number) in tables.numbers.iter().filter(|(_, n)| n.gab_listed) {
+            listed.entry(&number.owner).or_default().push(uri);
+        }
+        let contacts: Vec<Value> = listed
+            .into_iter()
+            .filter_map(|(email, numbers)| Some((email, &tables.users.get(email)?.full_name, numbers)))
+            .map(|(email, name, numbers)| json!({"full_name": name, "email": email, "numbers": numbers}))
             .collect();
         Ok(Answer::json(200, &json!({"contacts": contacts})))
     }

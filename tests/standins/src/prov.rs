@@ -272,12 +272,6 @@ impl Prov {
                 let ids: Vec<&String> = found.public_ids.keys().collect();
                 return Ok(Answer::json(200, &json!({"public_ids": ids})));
             }
-            (&Method::GET, ["public_ids", impu]) => {
-                return Ok(found
-                    .public_ids
-                    .get(*impu)
-                    .map_or_else(|| Answer::code(404), |xml| Answer::xml(200, xml.clone())));
-            }
             (&Method::PUT, ["public_ids", impu]) => {
                 let xml = ask.text();
                 match element(&xml, "Identity") {
@@ -313,6 +307,8 @@ impl Prov {
                     return Ok(Answer::code(204));
                 }
             }
+            // Also for GET of a public identity, where the page says GET and means DELETE (crest
+            // `handlers/service_profile.py`, SPPublicIDHandler).
             _ => return Ok(Answer::code(405)),
         }
         self.put("irs", id, &set).await?;
@@ -328,7 +324,9 @@ impl Prov {
             return Ok(Answer::code(405));
         }
         let [impu, inner @ ..] = rest else {
-            let all: Vec<String> = self.tables.all("public").await?.into_keys().collect();
+            // Objects, with or without `excludeuuids` (crest `handlers/public.py`, AllPublicIDsHandler).
+            let named = |(id, row): (String, Value)| json!({"public_id": id, "irs": row["set"], "sp": row["profile"]});
+            let all: Vec<Value> = self.tables.all("public").await?.into_iter().map(named).collect();
             return Ok(Answer::json(200, &json!({"public_ids": all})));
         };
         let Some(row) = self.row::<Public>("public", impu).await? else {

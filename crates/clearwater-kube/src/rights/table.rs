@@ -27,6 +27,8 @@ pub enum Task {
     Logs,
     /// Make, list and delete subscribers.
     Subscribers,
+    /// Keep what the services tell of subscribers, and put it back.
+    Backup,
     /// Reach Ellis' pages.
     Ellis,
     /// Try whether calls go through.
@@ -357,6 +359,7 @@ named! {
         DeleteNamespace = "delete-namespace",
         Logs = "logs",
         Subscribers = "subscriber",
+        Backup = "backup",
         Ellis = "ellis",
         Test = "test",
         DnsCoredns = "dns-coredns",
@@ -382,7 +385,7 @@ impl Task {
             Self::Down => &[DOWN, FIND_NAMES],
             Self::DeleteNamespace => &[DELETE_NAMESPACE],
             Self::Logs => &[LOGS, READ_INSIDE],
-            Self::Subscribers => &[OWN_PODS, REACH, READ_KEYS],
+            Self::Subscribers | Self::Backup => &[OWN_PODS, REACH, READ_KEYS],
             Self::Ellis => &[OWN_PODS, REACH, SHOW_CODE],
             Self::Test => &[OWN_PODS, REACH, READ_KEYS, STAND],
             Self::DnsCoredns => &[FIND_DNS, WATCH_DNS, ASK_DNS, DNS_FILE, OWN_PODS, ASK_INSIDE],

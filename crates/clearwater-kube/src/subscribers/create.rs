@@ -25,7 +25,7 @@ const FILLS: SignedDuration = SignedDuration::from_secs(60);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
 
 /// A password of 16 letters and digits: 92 bits, and nothing that a phone's keyboard or a file would spoil.
-pub(super) fn new_password() -> Result<SecretString, SubscriberError> {
+pub(crate) fn new_password() -> Result<SecretString, SubscriberError> {
     // Without those that are taken for one another.
     const LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
     let mut text = String::new();

@@ -1,11 +1,14 @@
 //! Ellis' REST interface (ellis `docs/api.md`, `src/metaswitch/ellis/api`).
 
+use std::collections::BTreeMap;
+
+use clearwater::backup::EllisNumber;
 use clearwater::component::{Component, port};
 use clearwater::subscriber::{PublicIdentity, Subscriber};
 use http::{HeaderValue, Method};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::error::SubscriberError;
 use super::wire::{JSON, ProvisioningAnswer, ProvisioningRequest, Wire, segment};
@@ -48,6 +51,40 @@ struct Numbers {
 #[derive(Deserialize)]
 struct Password {
     sip_password: SecretString,
+}
+
+/// A number as its account has it: MySQL gives its flags as numbers, and others may say `true`.
+#[derive(Deserialize)]
+struct OwnNumber {
+    sip_uri: String,
+    #[serde(default)]
+    gab_listed: Value,
+    #[serde(default)]
+    pstn: Value,
+}
+
+#[derive(Deserialize)]
+struct OwnNumbers {
+    numbers: Vec<OwnNumber>,
+}
+
+fn is_set(flag: &Value) -> bool {
+    flag.as_bool().unwrap_or_else(|| flag.as_u64().is_some_and(|n| n > 0))
+}
+
+/// Somebody whom the address book shows (ellis `src/metaswitch/ellis/data/numbers.py`, get_listed_numbers).
+#[derive(Debug, Deserialize)]
+pub(crate) struct Contact {
+    /// The account.
+    pub(crate) email: String,
+    /// The owner's name.
+    #[serde(default)]
+    pub(crate) full_name: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Contacts {
+    contacts: Vec<Contact>,
 }
 
 impl Number {
@@ -137,6 +174,42 @@ impl EllisClient {
         match answer.status() {
             200 => answer.read::<Numbers>()?.numbers.into_iter().map(Number::subscriber).collect(),
             404 => Ok(Vec::new()),
+            _ => Err(answer.refused()),
+        }
+    }
+
+    /// Those whom the address book shows. Nothing of Ellis' lists accounts that have no listed number.
+    pub(crate) async fn contacts(&self) -> Result<Vec<Contact>, SubscriberError> {
+        let answer = self.ask(ProvisioningRequest::get("/gab/")).await?;
+        if answer.is_good() { Ok(answer.read::<Contacts>()?.contacts) } else { Err(answer.refused()) }
+    }
+
+    /// The numbers of an account with their flags; `None` where there is no such account.
+    pub(crate) async fn owned(&self, email: &str) -> Result<Option<BTreeMap<String, EllisNumber>>, SubscriberError> {
+        let answer = self.ask(ProvisioningRequest::get(format!("{}/numbers/", account(email)))).await?;
+        match answer.status() {
+            200 => {
+                let number =
+                    |n: OwnNumber| (n.sip_uri, EllisNumber { listed: is_set(&n.gab_listed), pstn: is_set(&n.pstn) });
+                Ok(Some(answer.read::<OwnNumbers>()?.numbers.into_iter().map(number).collect()))
+            }
+            404 => Ok(None),
+            _ => Err(answer.refused()),
+        }
+    }
+
+    /// Lets the address book show a number, or not.
+    pub(crate) async fn list_number(
+        &self,
+        email: &str,
+        identity: &PublicIdentity,
+        listed: bool,
+    ) -> Result<(), SubscriberError> {
+        let path = format!("{}/listed/{}", number(email, identity), u8::from(listed));
+        let answer = self.ask(ProvisioningRequest::new(Method::PUT, path)).await?;
+        match answer.status() {
+            404 => Err(missing(identity.as_str(), email)),
+            _ if answer.is_good() => Ok(()),
             _ => Err(answer.refused()),
         }
     }
@@ -258,6 +331,15 @@ mod tests {
         assert!(!format!("{made:?}").contains("kept-quiet"));
         let bad = r#"{"sip_uri": "x"}"#;
         assert!(serde_json::from_str::<Number>(bad).unwrap().subscriber().is_err());
+    }
+
+    #[test]
+    fn flags_are_read_as_mysql_and_as_others_write_them() {
+        let body = r#"{"numbers": [{"sip_uri": "sip:1@a.b", "gab_listed": 1, "pstn": false},
+            {"sip_uri": "sip:2@a.b", "gab_listed": 0, "pstn": 1}, {"sip_uri": "sip:3@a.b", "gab_listed": true}]}"#;
+        let read: OwnNumbers = serde_json::from_str(body).unwrap();
+        let flags: Vec<_> = read.numbers.iter().map(|n| (is_set(&n.gab_listed), is_set(&n.pstn))).collect();
+        assert_eq!(flags, [(true, false), (false, true), (true, false)]);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! homer's REST interface (crest `docs/homer_api.md`).
 
 use clearwater::component::{Component, port};
-use clearwater::subscriber::PublicIdentity;
 use http::Method;
 
 use super::error::SubscriberError;
@@ -10,8 +9,9 @@ use crate::cluster::Cluster;
 
 const PORT: u16 = port(Component::Homer, "http");
 
-/// A client of a deployment's homer, which keeps subscribers' telephony services. Requests share kept connections and may be
-/// put at the same time.
+/// A client of a deployment's homer, which keeps subscribers' telephony services by their public identities, each a whole URI.
+/// It has no list: who has a document is found by the identities that homestead-prov lists. Requests share kept connections and
+/// may be put at the same time.
 pub struct HomerClient {
     wire: Wire,
 }
@@ -22,8 +22,8 @@ impl std::fmt::Debug for HomerClient {
     }
 }
 
-fn path(identity: &PublicIdentity) -> String {
-    format!("/org.etsi.ngn.simservs/users/{}/simservs.xml", segment(identity.as_str()))
+fn path(identity: &str) -> String {
+    format!("/org.etsi.ngn.simservs/users/{}/simservs.xml", segment(identity))
 }
 
 impl HomerClient {
@@ -33,14 +33,32 @@ impl HomerClient {
     /// Where the pods could not be listed.
     pub async fn find(cluster: &Cluster) -> Result<Option<Self>, SubscriberError> {
         let found = pods(cluster, Component::Homer).await?;
-        Ok((!found.is_empty()).then(|| Self { wire: Wire::new(cluster, Component::Homer, PORT) }))
+        Ok((!found.is_empty()).then(|| Self::new(cluster)))
     }
 
-    /// Puts a document of services (3GPP TS 24.623, `simservs`) in the place of the one that is there.
+    /// A client of one that is known to be there. Nothing is opened yet.
+    pub(super) fn new(cluster: &Cluster) -> Self {
+        Self { wire: Wire::new(cluster, Component::Homer, PORT) }
+    }
+
+    /// The document of a public identity's services (3GPP TS 24.623, `simservs`); `None` where there is none.
+    ///
+    /// # Errors
+    /// Where homer could not be asked, or refused.
+    pub async fn services(&self, identity: &str) -> Result<Option<String>, SubscriberError> {
+        let answer = self.wire.ask(&ProvisioningRequest::get(path(identity))).await?;
+        match answer.status() {
+            404 => Ok(None),
+            _ if answer.is_good() => Ok(Some(answer.text())),
+            _ => Err(answer.refused()),
+        }
+    }
+
+    /// Puts a document of services in the place of the one that is there.
     ///
     /// # Errors
     /// Where homer could not be asked, or refused the document.
-    pub async fn put_services(&self, identity: &PublicIdentity, document: &str) -> Result<(), SubscriberError> {
+    pub async fn put_services(&self, identity: &str, document: &str) -> Result<(), SubscriberError> {
         let question = ProvisioningRequest::new(Method::PUT, path(identity)).body(XML, document.to_owned());
         let answer = self.wire.ask(&question).await?;
         if answer.is_good() { Ok(()) } else { Err(answer.refused()) }
@@ -50,7 +68,7 @@ impl HomerClient {
     ///
     /// # Errors
     /// Where homer could not be asked, or refused.
-    pub async fn delete_services(&self, identity: &PublicIdentity) -> Result<(), SubscriberError> {
+    pub async fn delete_services(&self, identity: &str) -> Result<(), SubscriberError> {
         let answer = self.wire.ask(&ProvisioningRequest::new(Method::DELETE, path(identity))).await?;
         if answer.is_good() || answer.status() == 404 { Ok(()) } else { Err(answer.refused()) }
     }
@@ -63,8 +81,7 @@ mod tests {
 
     #[test]
     fn a_document_is_found_by_the_whole_identity() {
-        let identity = PublicIdentity::of("650", "a.b").unwrap();
-        assert_eq!(path(&identity), "/org.etsi.ngn.simservs/users/sip%3A650%40a.b/simservs.xml");
+        assert_eq!(path("sip:650@a.b"), "/org.etsi.ngn.simservs/users/sip%3A650%40a.b/simservs.xml");
     }
 
     #[tokio::test]

@@ -28,6 +28,7 @@ mod homer;
 mod keys;
 mod prov;
 mod relay;
+mod stores;
 mod wire;
 
 use std::future::{Future, ready};
@@ -49,11 +50,15 @@ pub use keys::EllisKeys;
 pub use prov::ProvClient;
 pub use relay::{Relay, RelayEvent};
 
+pub(crate) use prov::Document;
+pub(crate) use stores::{Ellis, Stores};
+
 use crate::cluster::Cluster;
 use crate::pod::object::{own_container, pod_is_ready};
-use create::{filling, new_password};
+use create::filling;
+pub(crate) use create::new_password;
 use keys::Given;
-use wire::pods;
+pub(crate) use wire::pods;
 
 /// How many are made at the same time where nothing else is said: Ellis and homestead-prov have a process a CPU each.
 pub const AT_ONCE: usize = 4;

@@ -1,5 +1,9 @@
 //! homestead-prov's REST interface (crest `docs/homestead_prov_api.md`).
 
+mod whole;
+
+pub(crate) use whole::Document;
+
 use clearwater::component::{Component, port};
 use clearwater::subscriber::{PublicIdentity, Subscriber};
 use clearwater::text::xml_escaped;
@@ -148,9 +152,7 @@ impl ProvClient {
     /// # Errors
     /// Where homestead-prov could not be asked, or answered with something else.
     pub async fn public_identities(&self) -> Result<Vec<PublicIdentity>, SubscriberError> {
-        let answer =
-            self.done(ProvisioningRequest::get("/public/?excludeuuids=true&chunk-proportion=1"), "/public/").await?;
-        let all = answer.read::<PublicIds>()?.public_ids.into_iter().map(PublicId::text);
+        let all = self.all_identities().await?.into_iter();
         // What others wrote there and is no identity is no line either.
         Ok(all.filter_map(|text| text.parse().ok()).collect())
     }
@@ -194,7 +196,8 @@ impl ProvClient {
         Ok(Some(answer.read::<Sets>()?.associated_implicit_registration_sets))
     }
 
-    async fn public_of_set(&self, id: &str) -> Result<Vec<String>, SubscriberError> {
+    /// The public identities of a set.
+    pub(crate) async fn public_of_set(&self, id: &str) -> Result<Vec<String>, SubscriberError> {
         let Some(answer) = self.found(format!("{}/public_ids", set(id))).await? else { return Ok(Vec::new()) };
         Ok(answer.read::<PublicIds>()?.public_ids.into_iter().map(PublicId::text).collect())
     }

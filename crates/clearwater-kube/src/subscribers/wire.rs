@@ -48,7 +48,7 @@ pub(super) fn segment(text: &str) -> String {
 }
 
 /// The pods of a component that have not ended, in the order of their names.
-pub(super) async fn pods(cluster: &Cluster, component: Component) -> Result<Vec<Pod>, SubscriberError> {
+pub(crate) async fn pods(cluster: &Cluster, component: Component) -> Result<Vec<Pod>, SubscriberError> {
     let labelled = ListParams::default().labels(&format!("{SERVICE_LABEL}={component}"));
     let all = list_all(&cluster.api::<Pod>(), &labelled).await;
     let all = all.map_err(|e| SubscriberError::of_api(format!("pods of {component}"), "list pods", e))?;
@@ -128,6 +128,11 @@ impl ProvisioningAnswer {
 
     pub(super) fn body(&self) -> &[u8] {
         self.inner.body()
+    }
+
+    /// The body as a text.
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(self.inner.body()).into_owned()
     }
 
     pub(super) fn words(&self) -> String {

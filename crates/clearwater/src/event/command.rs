@@ -16,6 +16,10 @@ pub enum Command {
     Scale,
     /// `dns-patch`.
     DnsPatch,
+    /// `backup`.
+    Backup,
+    /// `restore`.
+    Restore,
     /// A command that this version of the format does not know.
     #[serde(other)]
     Unknown,

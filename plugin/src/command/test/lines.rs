@@ -249,8 +249,8 @@ impl ServiceSource for Lines {
         };
         let identity: PublicIdentity = line.public_identity.parse().map_err(|e| failed(SubscriberError::from(e)))?;
         match document {
-            Some(document) => homer.put_services(&identity, document).await,
-            None => homer.delete_services(&identity).await,
+            Some(document) => homer.put_services(identity.as_str(), document).await,
+            None => homer.delete_services(identity.as_str()).await,
         }
         .map_err(failed)
     }

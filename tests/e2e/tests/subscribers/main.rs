@@ -1,4 +1,6 @@
-//! `subscriber` and `ellis` as a user types them, on the real cluster.
+//! `subscriber`, `ellis`, `backup` and `restore` as a user types them, on the real cluster.
+
+mod kept;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
@@ -18,8 +20,9 @@ const RANGE: &str = "6505550100..6505550119";
 const FILE: &str = "apiVersion: clearwater/v1\ncomponents:\n";
 const NAMES: [&str; 5] = ["etcd", "cassandra", "homestead-prov", "homer", "ellis"];
 
-fn file() -> Result<String> {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("subscribers-{}.yaml", std::process::id()));
+/// The deployment file, by a name that no other test of this program writes.
+fn file(name: &str) -> Result<String> {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.yaml", std::process::id()));
     let small = NAMES.map(|name| format!("  {name}: {{resources: {{requests: {{cpu: 20m, memory: 32Mi}}}}}}\n"));
     std::fs::write(&path, format!("{FILE}{}", small.concat()))?;
     Ok(path.to_string_lossy().into_owned())
@@ -46,7 +49,9 @@ fn lines_through_ellis_and_homestead_prov() -> Result<()> {
     let none = plugin.run(&["subscriber", "list"])?.expect(4)?;
     ensure!(none.err.contains("neither ellis nor homestead-prov runs there"), "{}", none.err);
 
-    plugin.run_within(PATIENCE, &["up", "--yes", "--only", &NAMES.join(","), "-f", &file()?])?.expect(0)?;
+    plugin
+        .run_within(PATIENCE, &["up", "--yes", "--only", &NAMES.join(","), "-f", &file("subscribers")?])?
+        .expect(0)?;
     twenty_lines(&plugin)?;
     resumed(&plugin)?;
     imported(&plugin)?;

@@ -1,0 +1,124 @@
+//! `backup` and `restore`: what the services tell of subscribers, kept in a file and put back.
+
+mod archive;
+mod report;
+mod restore;
+mod steps;
+
+use std::io::{self, IsTerminal as _};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clearwater_kube::backup::{BackupOptions, backup};
+use jiff::Timestamp;
+
+use self::steps::Steps;
+use crate::arguments::{PlaceArgs, USUAL};
+use crate::bounded::{self, LARGEST};
+use crate::context::Context;
+use crate::drive::drive;
+use crate::error::CliError;
+use crate::exit;
+use crate::output::Format;
+use crate::runtime::block_on;
+
+pub(super) use report::Kept;
+#[cfg(test)]
+pub(super) use report::PutBack;
+pub(crate) use restore::Restore;
+
+/// The most that are asked about at the same time: each takes a connection of its own.
+const MOST_AT_ONCE: i64 = 32;
+
+/// Keep what the services tell of subscribers in a file: identities, digests, services, and whose numbers are
+///
+/// homestead-prov, homer and Ellis are asked by their own interfaces, over forwarded ports, and nothing is written. The file
+/// holds digests, and passwords where they are kept as text: whoever has it can be any of the subscribers. It is made
+/// readable to its owner alone; `--to -` leads it into a program that encrypts. Keys of the deployment are not in it. What
+/// could not be had is in its manifest, and said.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  kubectl clearwater backup -n ims
+  kubectl clearwater backup --to /var/backups/ims
+  kubectl clearwater backup --to - | age -r age1… > ims.zip.age")]
+pub(crate) struct Backup {
+    /// The deployment file, which is kept with the rest. Default: clearwater.yaml where that exists
+    #[arg(short, long, visible_alias = "file", value_name = "FILE")]
+    filename: Option<PathBuf>,
+    /// The file to write, or a directory to write it into, or - for standard output; nothing is written over. Default:
+    /// clearwater-backup-NAMESPACE-TIME.zip
+    #[arg(long, value_name = "FILE|DIR")]
+    to: Option<PathBuf>,
+    /// An account of Ellis that its address book does not show. May be given more than once
+    #[arg(long, value_name = "EMAIL")]
+    account: Vec<String>,
+    /// How many are asked about at the same time
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=MOST_AT_ONCE))]
+    at_once: u16,
+    /// The format of what is said of the file
+    #[arg(short, long, value_enum)]
+    output: Option<Format>,
+}
+
+impl Backup {
+    pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
+        let is_piped = self.to.as_deref() == Some(Path::new("-"));
+        if is_piped && io::stdout().is_terminal() {
+            let text =
+                "--to - writes a zip to standard output, which is a terminal here: lead it to a file or a program";
+            return Err(CliError::Usage(text.to_owned()));
+        }
+        if is_piped && self.output.is_some() {
+            return Err(CliError::Usage("--to - and --output both write to standard output".to_owned()));
+        }
+        if let Some(path) = self.to.as_ref().filter(|path| !is_piped && path.exists() && !path.is_dir()) {
+            // Said before everything is read.
+            return Err(CliError::Write { path: path.clone(), source: io::ErrorKind::AlreadyExists.into() });
+        }
+        let namespace = PlaceArgs::named(self.filename.clone()).namespace(context, self.output.is_none())?;
+        let mut options = BackupOptions::new().at_once(self.at_once);
+        options.accounts.clone_from(&self.account);
+        options.deployment = self.deployment()?;
+        let signals = context.signals();
+        let kept = block_on(async {
+            let cluster = context.connection().cluster(namespace.clone()).await?;
+            let ended = drive(backup(&cluster, options), &mut Steps::default(), None, &signals).await?;
+            Ok(ended.value?)
+        })?;
+        let bytes = archive::packed(&kept)?;
+        if is_piped {
+            context.results().bytes(&bytes)?;
+            context.results().flush()?;
+            return Ok(exit::OK);
+        }
+        let path = self.place(&namespace, kept.at);
+        archive::write(&path, &bytes)?;
+        let report = Kept::new(namespace, &path, kept.manifest());
+        match self.output {
+            Some(format) => context.results().value(format, &report)?,
+            None => context.results().text(&format!("{}\n", report.file))?,
+        }
+        let text = "it holds digests and passwords, with which anybody can be these subscribers: keep it where nobody else reads";
+        context.talk().note(text);
+        Ok(exit::OK)
+    }
+
+    /// The text of the deployment file, where there is one. Standard input was read for the namespace.
+    fn deployment(&self) -> Result<Option<String>, CliError> {
+        match self.filename.as_deref() {
+            Some(path) if path == Path::new("-") => Ok(None),
+            Some(path) => bounded::text(path, LARGEST).map(Some),
+            None if Path::new(USUAL).exists() => bounded::text(Path::new(USUAL), LARGEST).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn place(&self, namespace: &str, at: Timestamp) -> PathBuf {
+        let name = format!("clearwater-backup-{namespace}-{}.zip", at.strftime("%Y%m%dT%H%M%SZ"));
+        match &self.to {
+            None => name.into(),
+            Some(path) if path.is_dir() => path.join(name),
+            Some(path) => path.clone(),
+        }
+    }
+}

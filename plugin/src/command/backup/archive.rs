@@ -1,0 +1,102 @@
+//! The file of a backup.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use clearwater::backup::Backup;
+
+use crate::bounded;
+use crate::error::CliError;
+use crate::zipped::{unzipped, zipped};
+
+/// The longest file that is read, and what its parts may be together: a million subscribers.
+const LONGEST: u64 = 4 << 30;
+
+/// A backup as a file's bytes.
+pub(super) fn packed(backup: &Backup) -> Result<Vec<u8>, CliError> {
+    Ok(zipped(&backup.parts())?)
+}
+
+/// Writes a new file that nobody else may read. Where that fails, there is none.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    let failed = |source| CliError::Write { path: path.to_owned(), source };
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600));
+    let mut file = builder.prefix(".clearwater-backup-").tempfile_in(folder).map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+    file.persist_noclobber(path).map_err(|e| failed(e.error)).map(drop)
+}
+
+/// Reads a backup, and checks that it is what was written; - reads standard input.
+pub(super) fn read(path: &Path) -> Result<Backup, CliError> {
+    let is_stdin = path == Path::new("-");
+    let named = if is_stdin { PathBuf::from("standard input") } else { path.to_owned() };
+    let bytes = if is_stdin {
+        bounded::all(io::stdin().lock(), LONGEST)
+    } else {
+        File::open(path).and_then(|file| bounded::all(file, LONGEST))
+    };
+    let bytes = bytes.map_err(|source| CliError::Read { path: named.clone(), source })?;
+    let wrong = |reason: String| CliError::Archive { path: named.clone(), reason };
+    let parts = unzipped(&bytes, LONGEST).map_err(wrong)?;
+    Backup::of_parts(&parts).map_err(|error| wrong(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backup() -> Backup {
+        Backup { namespace: "ims".to_owned(), ..Backup::default() }
+    }
+
+    #[test]
+    fn a_file_is_read_again_and_nothing_is_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("b.zip");
+        let bytes = packed(&backup()).unwrap();
+        write(&path, &bytes).unwrap();
+        assert_eq!(read(&path).unwrap(), backup());
+        assert!(write(&path, b"other").is_err());
+        assert_eq!((std::fs::read(&path).unwrap(), dir.path().read_dir().unwrap().count()), (bytes, 1));
+        assert!(write(&dir.path().join("none/b.zip"), b"").unwrap_err().to_string().contains("none/b.zip"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_else_may_read_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("b.zip");
+        write(&path, b"").unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_torn_file_and_a_foreign_one_are_refused_with_what_is_wrong() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = |bytes: &[u8]| {
+            let path = dir.path().join("b.zip");
+            std::fs::write(&path, bytes).unwrap();
+            let error = read(&path).unwrap_err();
+            assert_eq!(error.exit_code(), crate::exit::USAGE);
+            error.to_string()
+        };
+        let bytes = packed(&backup()).unwrap();
+        for end in [0, 1, bytes.len() / 2, bytes.len() - 1] {
+            let text = told(&bytes[..end]);
+            assert!(
+                text.contains("b.zip: it is no whole zip archive: ") && text.ends_with("nothing was written"),
+                "{text}"
+            );
+        }
+        let other = zipped(&[("a.txt".to_owned(), b"a".to_vec())].into()).unwrap();
+        assert!(told(&other).contains("it is no backup of a Clearwater deployment: it has no manifest.json"));
+        let mut parts = backup().parts();
+        parts.insert("simservs.json".to_owned(), b"{}".to_vec());
+        assert!(told(&zipped(&parts).unwrap()).contains("simservs.json was altered: it has 2 bytes"));
+    }
+}
