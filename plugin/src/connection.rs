@@ -50,10 +50,10 @@ pub(crate) struct Connection {
     #[arg(long = "as", global = true, value_name = "USER", value_parser = sendable, hide_short_help = true)]
     impersonate: Option<String>,
     /// A group to impersonate. May be given more than once
-    #[arg(long, global = true, value_name = "GROUP", value_parser = sendable, hide_short_help = true)]
+    #[arg(long, global = true, value_name = "GROUP", value_parser = sendable, requires = "impersonate", hide_short_help = true)]
     as_group: Vec<String>,
     /// The UID to impersonate
-    #[arg(long, global = true, value_name = "UID", value_parser = sendable, hide_short_help = true)]
+    #[arg(long, global = true, value_name = "UID", value_parser = sendable, requires = "impersonate", hide_short_help = true)]
     as_uid: Option<String>,
     /// The API server's URL
     #[arg(short, long, global = true, value_name = "URL", hide_short_help = true)]

@@ -187,11 +187,12 @@ impl DnsPatch {
         };
         let plan = plan(cluster, &options.clone().restart()).await.map_err(could_not_look)?;
         let findings = check(cluster, &options.deployment, &plan).await.map_err(could_not_look)?;
-        let (outcome, code) = match (findings.problems.is_empty(), findings.unasked.is_empty()) {
-            (false, _) => (PatchOutcome::Stale, exit::PENDING),
-            (true, true) => (PatchOutcome::Right, exit::OK),
-            (true, false) => (PatchOutcome::Unknown, exit::FAILURE),
-        };
+        let (outcome, code) =
+            match (findings.problems.is_empty(), findings.unasked.is_empty() && findings.skipped.is_empty()) {
+                (false, _) => (PatchOutcome::Stale, exit::PENDING),
+                (true, true) => (PatchOutcome::Right, exit::OK),
+                (true, false) => (PatchOutcome::Unknown, exit::FAILURE),
+            };
         let mut notes = advice::texts(&plan.notes);
         notes.extend(findings.skipped.iter().map(|s| format!("skipped: {s}")));
         notes.extend(findings.unasked.iter().map(|s| format!("could not be asked: {s}")));

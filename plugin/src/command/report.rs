@@ -204,7 +204,9 @@ impl Report {
             return exit::FAILURE;
         }
         if gathered.failed {
-            context.talk().error("not everything could be looked at that this user may see: the report is not whole");
+            context
+                .talk()
+                .error("not everything answered that was asked: the report is not whole (--timeout gives it longer)");
             return exit::FAILURE;
         }
         exit::OK

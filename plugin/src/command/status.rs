@@ -120,11 +120,10 @@ impl Status {
 
 fn code(seen: &Seen) -> u8 {
     let is_wrong = seen.components.is_empty() || seen.components.iter().any(|c| c.health < Health::Unseen);
-    match () {
-        () if seen.unreached => exit::FAILURE,
-        () if is_wrong => exit::UNHEALTHY,
-        () if seen.complete && seen.healthy => exit::OK,
-        () => exit::FAILURE,
+    match (is_wrong, seen.complete && seen.healthy && !seen.unreached) {
+        (true, _) => exit::UNHEALTHY,
+        (false, true) => exit::OK,
+        (false, false) => exit::FAILURE,
     }
 }
 
@@ -132,7 +131,7 @@ const HEAD_EVERYWHERE: [&str; 7] = ["NAMESPACE", "HEALTH", "RELEASE", "SERVING",
 
 /// A namespace's line of the table of all.
 fn place(namespace: &str, seen: &Seen) -> Told<{ HEAD_EVERYWHERE.len() }> {
-    let (style, health) = match (!seen.complete, seen.components.iter().map(|c| c.health).min()) {
+    let (style, health) = match (!seen.complete || seen.unreached, seen.components.iter().map(|c| c.health).min()) {
         (true, _) if seen.healthy => (WARN, "unseen"),
         (_, Some(health)) => word(health),
         (_, None) => (BAD, "absent"),
@@ -286,7 +285,7 @@ mod tests {
             ("unseen", false, false, exit::FAILURE),
             ("unwell", true, false, exit::UNHEALTHY),
             ("unwell", false, false, exit::UNHEALTHY),
-            ("unwell", false, true, exit::FAILURE),
+            ("unwell", false, true, exit::UNHEALTHY),
         ] {
             assert_eq!(code_of(health, complete, unreached), expected, "{health}, {complete}, {unreached}");
         }

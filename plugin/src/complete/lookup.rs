@@ -170,10 +170,11 @@ fn told(words: &[OsString]) -> Option<Told> {
     while let Some(word) = words.next() {
         let name = word.split_once('=').map_or(word, |(name, _)| name);
         if let Some((_, is_lone)) = flags.iter().find(|(flag, _)| flag == name) {
+            // One whose value is what is being typed leads nowhere yet.
+            let value = if name == word && !is_lone { words.next().map(Some) } else { Some(None) };
+            let Some(value) = value else { continue };
             meant.push(word);
-            if name == word && !is_lone {
-                meant.extend(words.next());
-            }
+            meant.extend(value);
         } else if flags.iter().any(|(flag, _)| flag.len() == 2 && word.starts_with(flag.as_str())) {
             meant.push(word);
         }
@@ -195,6 +196,8 @@ mod tests {
         assert_eq!(namespace("up --yes --namespace=ims --only etcd").as_deref(), Some("ims"));
         assert_eq!(namespace("up"), None);
         assert_eq!(told("trace --from night --failed").from, Some("night".into()));
+        assert_eq!(namespace("status --context lab -n").as_deref(), None);
+        assert_eq!(told("status -s http://192.0.2.1 -n").connection.place().namespace, "");
         assert_eq!(told("up --file x.yaml").filename, Some("x.yaml".into()));
     }
 }

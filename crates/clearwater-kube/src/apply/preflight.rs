@@ -7,6 +7,7 @@ pub(crate) mod quota;
 mod rights;
 pub(crate) mod room;
 mod secrets;
+mod standing;
 
 use std::collections::BTreeSet;
 
@@ -58,6 +59,7 @@ pub(crate) async fn check(
     let mut lines = vec![version, namespace(cluster, create_namespace, standing)];
     lines.extend(rights);
     lines.extend(foreign);
+    lines.extend(standing::check(deployment.release(), scope, standing));
     heed(&mut lines, skipped);
     if lines.iter().any(|l| l.status == CheckStatus::Refused) {
         // Whatever else there is to say would be about somebody else's objects.

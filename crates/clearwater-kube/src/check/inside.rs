@@ -82,6 +82,8 @@ const NO_LIMIT: u64 = 1 << 60;
 pub(super) struct Inside {
     /// How far its clock is ahead of ours, in seconds.
     pub(super) ahead: Option<f64>,
+    /// By how much that may be wrong: nobody knows when in between the answer was made.
+    pub(super) unsure: f64,
     /// Files that its first process may open; `None` where it may open any number.
     pub(super) nofile: Option<u64>,
     /// Whether IPv6 is off on its loopback; `None` where its kernel has none.
@@ -116,9 +118,9 @@ fn parse(text: &str, asked: Timestamp, answered: Timestamp) -> Result<Inside, St
         match key {
             "time" => {
                 // It is cut to whole seconds: half a second more is as near as it can be known.
-                let middle = f64::midpoint(asked.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64(), {
-                    answered.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64()
-                });
+                let seconds = |time: Timestamp| time.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64();
+                let middle = f64::midpoint(seconds(asked), seconds(answered));
+                inside.unsure = (seconds(answered) - seconds(asked)).abs() / 2.0 + 0.5;
                 inside.ahead = value.parse::<u32>().ok().map(|seconds| f64::from(seconds) + 0.5 - middle);
             }
             "nofile" => inside.nofile = value.parse().ok(),

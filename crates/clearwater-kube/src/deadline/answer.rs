@@ -56,9 +56,13 @@ impl<'a> Addressed<'a> {
     }
 }
 
-/// What is wrong with JSON that answers a request for objects; what is no JSON is told elsewhere.
+/// What is wrong with what answers a request for objects.
 pub(super) fn not_asked_for(method: &Method, path: &str, body: &[u8]) -> Option<String> {
-    let head: ObjectHead = serde_json::from_slice(body).ok()?;
+    let Ok(head) = serde_json::from_slice::<ObjectHead>(body) else {
+        let is_page = body.trim_ascii_start().starts_with(b"<");
+        let seen = if is_page { "a page for a browser" } else { "no object of Kubernetes (it is no JSON of one)" };
+        return Addressed::of(path).map(|_| seen.to_owned());
+    };
     let (kind, named) = (head.kind, head.metadata.name);
     if kind.is_empty() {
         return Some("no object of Kubernetes (it has no kind)".to_owned());
@@ -117,6 +121,8 @@ mod tests {
         for kind in ["PodList", "PartialObjectMetadataList"] {
             assert_eq!(seen(Method::GET, pods, &format!("{{\"kind\": \"{kind}\"}}")), None);
         }
+        assert_eq!(seen(Method::GET, pods, "\n<html>Sign in</html>").as_deref(), Some("a page for a browser"));
+        assert!(seen(Method::GET, pods, "null").is_some() && seen(Method::GET, pods, "{\"kind\":").is_some());
         let metrics = "/apis/metrics.k8s.io/v1beta1/namespaces/ims/pods";
         assert_eq!(seen(Method::GET, metrics, "{\"kind\": \"PodMetricsList\"}"), None);
         let one = "/api/v1/namespaces/ims/services/bono";

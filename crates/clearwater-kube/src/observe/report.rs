@@ -75,14 +75,15 @@ impl Report {
         }
     }
 
-    /// Takes in why a question was not answered: a fault of the pod's, or of the way to it.
+    /// Takes in why a question was not answered. One that broke off or took too long says nothing of the pod: what is asked
+    /// inside of it has times of its own, and tells when these are over.
     pub(super) fn failed(&mut self, about: Part, error: &AskError) {
-        self.unreached |= error.is_of_the_way();
+        let is_unheard = error.is_of_the_way() || matches!(error, AskError::Broken { .. } | AskError::Deadline { .. });
+        self.unreached |= is_unheard;
         if error.is_unauthorized() {
             self.unauthorized = Some(error.to_string());
         }
-        let of_the_way = error.is_of_the_way() || matches!(error, AskError::Broken { .. });
-        self.wrong(if of_the_way { Part::Reach } else { about }, error.to_string());
+        self.wrong(if is_unheard { Part::Reach } else { about }, error.to_string());
     }
 
     /// Takes in how a question was answered: an error inside is what is wrong.

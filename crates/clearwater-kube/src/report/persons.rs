@@ -47,7 +47,7 @@ struct Patterns {
     /// Header fields with such addresses.
     header: Regex,
     /// Header fields that are somebody's words (RFC 3261 §20.25, §20.36), or tell of somebody's device or where it is (§20.41,
-    /// RFC 7315 §4.4).
+    /// RFC 7315 §4.4), or lead to somebody's picture (§20.9); what a session is called (RFC 8866 §5.3, §5.4).
     words: Regex,
     /// Keys of JSON, parameters and attributes, up to their values.
     key: Regex,
@@ -57,6 +57,8 @@ struct Patterns {
     origin: Regex,
     /// E.164 with its plus sign.
     plus: Regex,
+    /// What names a device (RFC 5626 §4.1), or one of its calls where no `@` does (RFC 3261 §20.8).
+    device: Regex,
 }
 
 impl Patterns {
@@ -71,7 +73,7 @@ impl Patterns {
             bracket: Regex::new(r"(?i-u)(?:<|&lt;|\\u003c)(?:sips?|tel|im|pres|mailto|urn|https?):")?,
             header: Regex::new(&format!(r#"(?i-u)(?:{fields})(?:\\*["'])?[ \t]*:|(?m:^|\\n)[ftmrb][ \t]*:"#))?,
             words: Regex::new(
-                r"(?im-u)(?:^|\\n)(?:Subject|Organization|User-Agent|P-Access-Network-Info)[ \t]*:[ \t]*([^\r\n\\]+)",
+                r"(?im-u)(?:^|\\n)(?:(?:Subject|Organization|User-Agent|P-Access-Network-Info|User-to-User|Call-Info|Alert-Info)[ \t]*:[ \t]*|[si]=)([^\s\\][^\r\n\\]+)",
             )?,
             key: Regex::new(&format!(
                 r#"(?i-u)(?:({identities})|({names}))(?:\*|\\*["'])?[ \t]*[:=][ \t]*(?:UTF-8'[^'\s]*')?"#
@@ -81,6 +83,9 @@ impl Patterns {
             ))?,
             origin: Regex::new(r"(?-u)o=([^\s\\]+) [0-9]+ [0-9]+ IN IP[46] ")?,
             plus: Regex::new(r"(?-u)\+\(?[0-9]")?,
+            device: Regex::new(
+                r"(?im-u)urn:uuid:([0-9a-f-]{8,64})|(?:^|\\n)(?:Call-ID|i)[ \t]*:[ \t]*([^\s@\\]{8,64})[ \t]*(?:\r?$|\\)",
+            )?,
         })
     }
 }
@@ -261,6 +266,8 @@ fn names(patterns: &Patterns, text: &[u8], all: &mut Vec<Person>) {
     }
     let words = patterns.words.captures_iter(text).filter_map(|found| found.get(1));
     all.extend(words.map(|found| Person { at: found.range(), kind: PersonKind::Name { is_sure: false } }));
+    let devices = patterns.device.captures_iter(text).filter_map(|found| found.get(1).or_else(|| found.get(2)));
+    all.extend(devices.map(|found| Person { at: found.range(), kind: PersonKind::User { is_sure: true } }));
 }
 
 /// How many bytes of blanks, folded lines among them, are at the end.

@@ -105,15 +105,16 @@ fn ipv6(facts: &Facts) -> Vec<CheckLine> {
 
 fn clock(facts: &Facts) -> Vec<CheckLine> {
     // What is between two pods cancels how far our own clock is off.
-    let ahead: Vec<(&str, f64)> = facts.said(any).filter_map(|(pod, _, i)| Some((pod, i.ahead?))).collect();
-    let last = ahead.iter().max_by(|a, b| a.1.total_cmp(&b.1));
-    let first = ahead.iter().min_by(|a, b| a.1.total_cmp(&b.1));
-    let mut told = false;
+    let told = || facts.said(any).filter_map(|(pod, _, inside)| Some((pod, inside.ahead?, inside.unsure)));
+    // What is sure: the least that one is ahead, and the most that the other may be.
+    let last = told().map(|(pod, ahead, unsure)| (pod, ahead - unsure)).max_by(|a, b| a.1.total_cmp(&b.1));
+    let first = told().map(|(pod, ahead, unsure)| (pod, ahead + unsure)).min_by(|a, b| a.1.total_cmp(&b.1));
+    let mut said_once = false;
     each(facts, (CheckId::Clock, "clocks of the nodes agree"), any, "", |said, _, _, _| {
         let (Some((late, behind)), Some((early, before))) = (first, last) else { return };
         let apart = before - behind;
-        if apart > APART_SECONDS && !told {
-            told = true;
+        if apart > APART_SECONDS && !said_once {
+            said_once = true;
             let detail = format!("{early} is {apart:.0} s ahead of {late}: timers, tokens and logs disagree");
             said.wrong(CheckStatus::Warning, "", detail, "let all nodes keep time by NTP");
         }

@@ -164,7 +164,8 @@ fn configured_names(said: &mut Said, facts: &Facts) {
         for (key, name) in &inside.missing {
             if HostSetting::component(key).is_some_and(|to| stands(to) && connects(from, to)) {
                 let detail = format!("{name}, which it names, is not found from inside of the pod");
-                said.wrong(CheckStatus::Failed, &format!("{pod}, {key}"), detail, NamesDeed::Explain);
+                let fix = "correct it in shared_config, or delete the pod: one that starts writes it anew";
+                said.wrong(CheckStatus::Failed, &format!("{pod}, {key}"), detail, fix);
             }
         }
     }

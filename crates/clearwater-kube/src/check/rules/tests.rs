@@ -52,6 +52,7 @@ fn said(component: Component, n: usize) -> Inside {
     let unread = if matches!(component, Component::Bono | Component::Ellis) { "" } else { UNREAD };
     Inside {
         ahead: Some(0.3),
+        unsure: 0.6,
         nofile: Some(20_000),
         ipv6_off: Some(false),
         name_servers: vec!["10.96.0.10".to_owned()],

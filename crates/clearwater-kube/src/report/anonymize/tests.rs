@@ -73,7 +73,7 @@ fn a_person_is_the_same_in_every_form() {
 #[test]
 fn nobody_is_recognised_in_what_peers_and_stores_write() {
     // (text, what may not be left of it)
-    let rows: [(&str, &[&str]); 20] = [
+    let rows: [(&str, &[&str]); 26] = [
         ("From: Alice <sip:a1@x>", &["Alice"]),
         ("f:Alice B. Smith<sip:a1@x>", &["Alice", "Smith"]),
         ("From:\r\n Alice\r\n <sip:a1@x>", &["Alice"]),
@@ -93,6 +93,12 @@ fn nobody_is_recognised_in_what_peers_and_stores_write() {
         ("impi=alice, impu: bobby imsi=001010123456789", &["alice", "bobby", "10123456"]),
         ("<display-name xml:lang=\"en\">Alice Smith</display-name>", &["Alice", "Smith"]),
         (r"\u003cPrivateID\u003e001010123456789\u003c/PrivateID\u003e", &["10123456"]),
+        ("Contact: <sip:a1@x>;+sip.instance=\"<urn:uuid:deadbeef-1234-5678-9abc-aabbccddeeff>\"", &["aabbccddeeff"]),
+        ("Call-ID: regone-annemarie-pc.example\r\nCSeq: 1 INVITE\r\n", &["annemarie"]),
+        (r"\r\ni: w1-35209900176148\r\n", &["9900176148"]),
+        ("v=0\r\ns=Kasimirs call\r\ni=with Otto\r\n", &["Kasimir", "Otto"]),
+        ("Call-Info: <http://example.org/theodora.jpg>;purpose=icon\r\n", &["theodora"]),
+        ("User-to-User: 4f74746f6b6172;encoding=hex\r\n", &["4f74746f"]),
         ("username*=UTF-8''alice%40x, urn:gsma:imei:90420156-025763-0", &["alice", "025763"]),
     ];
     for (text, hidden) in rows {
