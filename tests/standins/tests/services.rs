@@ -343,8 +343,7 @@ fn a_subscription_ends_by_its_time_and_a_registration_that_ends_is_told() -> Res
         return Ok(());
     }
     let exchange = Exchange::start()?;
-    let (mut anna, bert) = (exchange.phone("anna")?, exchange.phone("bert")?);
-    let mut bert = bert;
+    let (mut anna, mut bert) = (exchange.phone("anna")?, exchange.phone("bert")?);
     // Of another's registration, whose last binding goes.
     let subscribe = anna.fresh("SUBSCRIBE", "sip:bert@zone", "of-bert", &["Event: reg"]);
     anna.wire.say(&subscribe)?;
@@ -368,10 +367,7 @@ fn a_subscription_ends_by_its_time_and_a_registration_that_ends_is_told() -> Res
     let notify = notified(&exchange, &mut anna)?;
     ensure!(header(&notify, "Subscription-State") == Some("terminated;reason=timeout"), "{notify}");
     // A binding whose time is over.
-    let mut bert = {
-        drop(bert);
-        Phone::open("bert", &exchange.bono)?
-    };
+    bert = Phone::open("bert", &exchange.bono)?;
     ensure!(code(&bert.register(2)?) == 200);
     let subscribe = anna.fresh("SUBSCRIBE", "sip:bert@zone", "of-bert-2", &["Event: reg"]);
     anna.wire.say(&subscribe)?;

@@ -177,11 +177,11 @@ async fn not_taken(bench: &Bench<'_>, called: &mut Phone, reason: Reason) -> Res
 }
 
 async fn diverted(bench: &Bench<'_>, reason: Reason) -> Result<(), EarlyEnd> {
-    let mut from = bench.registered(0).await?;
-    let (mut called, mut taking) = (bench.registered(1).await?, bench.registered(2).await?);
-    let target = taking.account().public_identity.clone();
+    let target = &bench.account(2).public_identity;
     let actions = format!("<forward-to><target>{target}</target></forward-to>");
     bench.serve(1, &document(Some(&rule(reason.condition(), &actions)), None, None)).await?;
+    let mut from = bench.registered(0).await?;
+    let (mut called, mut taking) = (bench.registered(1).await?, bench.registered(2).await?);
     if matches!(reason, Reason::Off) {
         is("REGISTER for 0 s", "REGISTER", 200, called.register(0, bench.patience).await)?;
     }

@@ -176,7 +176,8 @@ impl Tried {
                 (Ended::Skipped, Some(Failed { step, wanted, seen: plain(&why), component: None, reason: None }))
             }
         };
-        let messages = if failure.is_some() { messages.iter().map(Message::of).collect() } else { Vec::new() };
+        let is_told = matches!(word, Ended::Failed | Ended::NotTried);
+        let messages = if is_told { messages.iter().map(Message::of).collect() } else { Vec::new() };
         let (transport, millis) = (transport.to_string(), millis(took));
         let media = media.into_iter().map(Media::from).collect();
         Self { round, id, transport, verdict: word, millis, through, media, failure, messages }

@@ -139,6 +139,15 @@ pub(super) fn flows(book: &mut Book, site: &Site) {
     book.fact("register-trusted", "bono", "answers 405 to a REGISTER from within", EDGE, || {
         Single::to("bono", 5058, "REGISTER", "sip:DOMAIN").gets(site, 405)
     });
+    let more = "'Event: reg' \"Contact: <sip:a@$ip>\"";
+    let subscriptions = "sprout src/subscriptionsproutlet.cpp, src/hss_sip_mapping.cpp";
+    book.fact(
+        "reg-event-unknown",
+        "sprout",
+        "answers 403 to a SUBSCRIBE to nobody's registration",
+        subscriptions,
+        || Single { more, ..Single::to("sprout", 5054, "SUBSCRIBE", "sip:6505550000@DOMAIN") }.gets(site, 403),
+    );
     let numbers = "sprout src/icscfsproutlet.cpp";
     book.fact("tel-without-enum", "sprout", "answers 404 to a number that nobody has", numbers, || {
         Single::to("sprout", 5052, "MESSAGE", "tel:+16505550000").gets(site, 404)
@@ -339,14 +348,6 @@ fn services(book: &mut Book, site: &Site, line: &Line) {
 fn subscribing(book: &mut Book, site: &Site, line: &Line) {
     const SUBSCRIPTIONS: &str = "sprout src/subscriptionsproutlet.cpp";
     let Line { uri, impi, password } = line;
-    let more = "'Event: reg' \"Contact: <sip:a@$ip>\"";
-    book.fact(
-        "reg-event-unknown",
-        "sprout",
-        "answers 403 to a SUBSCRIBE to the registration of nobody",
-        SUBSCRIPTIONS,
-        || Single { more, ..Single::to("sprout", 5054, "SUBSCRIBE", "sip:6505550000@DOMAIN") }.gets(site, 403),
-    );
     book.fact("reg-event", "bono", "carries a SUBSCRIBE to a registration, and the NOTIFY of its state", SUBSCRIPTIONS, || {
         line.made()?;
         let domain = site.setting("bono", "home_domain")?;
@@ -358,7 +359,7 @@ fn subscribing(book: &mut Book, site: &Site, line: &Line) {
                  say 'SUBSCRIBE {uri} SIP/2.0' \"Via: SIP/2.0/TCP $ip:5999;rport;branch=z9hG4bK-6$RANDOM$RANDOM\" 'Max-Forwards: 70' \
                  'To: <{uri}>' 'From: <{uri}>;tag=7' \"Call-ID: sub-$$\" 'CSeq: 1 SUBSCRIBE' 'Event: reg' 'Expires: 20' \
                  \"Contact: <sip:contract@$ip:5999;transport=tcp>\" 'Content-Length: 0'; seen=$(timeout 3 cat <&3); echo \"$seen\"; \
-                 grep -q '^SIP/2.0 200' <<< \"$seen\" && grep -q '^NOTIFY ' <<< \"$seen\" && \
+                 grep -q 'SIP/2.0 200' <<< \"$seen\" && grep -q '^NOTIFY ' <<< \"$seen\" && \
                  grep -qi '^Subscription-State: *active' <<< \"$seen\" && grep -q 'state=\"full\"' <<< \"$seen\""
             ),
         )
