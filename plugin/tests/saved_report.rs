@@ -41,7 +41,7 @@ fn the_status_of_a_report_is_shown_with_its_exit_code() {
         assert!(said.contains("5060 is closed") != healthy && !said.contains('\u{1b}'), "{said}");
     }
     let (code, said) = run(dir.path(), "status --from r.zip -o json");
-    assert!(code == Some(1) && said.contains("\"component\": \"bono\""), "{said}");
+    assert!(code == Some(5) && said.contains("\"component\": \"bono\""), "{said}");
 }
 
 #[test]

@@ -256,8 +256,8 @@ pub(crate) fn is_unreached(subject: &Subject, seen: &Observation) -> bool {
         || matches!(seen.members(subject.component()), Some(MembersSeen::Unreached(_)))
 }
 
-/// Whether all that is wrong is that no way into a pod of the component, or to etcd for its members, was to be had: how it
-/// does is not known.
+/// Whether all that is wrong is that no way into a pod of the component, or to etcd for its members, was to be had, or no
+/// time for it: how it does is not known.
 pub(crate) fn is_unseen(subject: &Subject, judged: &Judged, seen: &Observation) -> bool {
     let mute = |name: &str| {
         let pod = pods(subject, seen).into_iter().find(|pod| pod_name(pod) == name);
@@ -266,7 +266,8 @@ pub(crate) fn is_unseen(subject: &Subject, judged: &Judged, seen: &Observation) 
     judged.stage == Stage::Settling
         && judged.problems.iter().all(|problem| match &problem.about {
             About::Pod(name, Part::Reach) => mute(name),
-            About::Members => matches!(seen.members(subject.component()), Some(MembersSeen::Unreached(_))),
+            About::Pod(_, Part::NotAsked) => true,
+            About::Members => matches!(seen.members(subject.component()), None | Some(MembersSeen::Unreached(_))),
             _ => false,
         })
 }

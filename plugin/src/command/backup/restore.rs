@@ -25,7 +25,7 @@ const SHOWN: usize = 20;
 /// is not in the file is left alone. Exit code 7 says that something was left as it is.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  kubectl clearwater restore clearwater-backup-ims-20260101T000000Z.zip -n ims --dry-run
+  kubectl clearwater restore ims.zip -n ims --dry-run
   kubectl clearwater restore ims.zip --replace --yes
   age -d -i key.txt ims.zip.age | kubectl clearwater restore - --yes")]
 pub(crate) struct Restore {
