@@ -44,7 +44,7 @@ pub fn suspect_of(method: &str, code: u16) -> Option<Suspect> {
         }
         ("REGISTER", 480) => suspect("homestead", "it answers that it cannot: its Cassandra, or its HSS"),
         ("REGISTER", 500) => suspect("astaire", "the challenge or the binding cannot be stored"),
-        ("REGISTER", 504) => suspect("homestead", "it does not answer in time"),
+        ("REGISTER" | "SUBSCRIBE", 504) => suspect("homestead", "it does not answer in time"),
         ("INVITE" | "MESSAGE", 403) => suspect("bono", "it does not know the phone as registered through it"),
         ("INVITE" | "MESSAGE", 404) => suspect("homestead", "it does not know the called number"),
         ("INVITE" | "MESSAGE", 480) => {
@@ -55,7 +55,6 @@ pub fn suspect_of(method: &str, code: u16) -> Option<Suspect> {
         ("SUBSCRIBE", 480) => suspect("homestead", "it does not know the line as registered"),
         ("SUBSCRIBE", 489) => suspect("sprout", "it keeps no subscriptions to registrations"),
         ("SUBSCRIBE", 500) => suspect("astaire", "the subscription cannot be stored"),
-        ("SUBSCRIBE", 504) => suspect("homestead", "it does not answer in time"),
         ("INVITE" | "MESSAGE", 500) => suspect("astaire", "bindings cannot be read"),
         _ => return None,
     })

@@ -53,24 +53,24 @@ fn refused(exchange: &Exchange, from: &mut Phone, to: &str, call: &str) -> Resul
 }
 
 /// Takes a call that has come to a phone, and sees that the caller hears of it.
-fn taken(exchange: &Exchange, caller: &mut Phone, called: &mut Phone) -> Result<String> {
-    let invite = called.wire.next().with_context(|| exchange.said())?;
+fn taken(exchange: &Exchange, caller: &mut Phone, phone: &mut Phone) -> Result<String> {
+    let invite = phone.wire.next().with_context(|| exchange.said())?;
     ensure!(invite.starts_with("INVITE "), "{invite}\n{}", exchange.said());
-    let contact = format!("Contact: {}", called.contact);
-    called.wire.say(&reply(&invite, "180 Ringing", &[]))?;
+    let contact = format!("Contact: {}", phone.contact);
+    phone.wire.say(&reply(&invite, "180 Ringing", &[]))?;
     ensure!(code(&caller.wire.next()?) == 180, "{}", exchange.said());
-    called.wire.say(&reply(&invite, "200 OK", &[&contact]))?;
+    phone.wire.say(&reply(&invite, "200 OK", &[&contact]))?;
     let answer = caller.wire.next()?;
     ensure!(code(&answer) == 200, "{answer}\n{}", exchange.said());
     let mut routes: Vec<String> = headers(&answer, "Record-Route").map(|route| format!("Route: {route}")).collect();
     routes.reverse();
     let routes: Vec<&str> = routes.iter().map(String::as_str).collect();
-    let target = called.contact.trim_matches(['<', '>']).to_owned();
+    let target = phone.contact.trim_matches(['<', '>']).to_owned();
     let call = header(&answer, "Call-ID").context("a Call-ID")?.to_owned();
     let to = header(&answer, "To").context("a To")?.to_owned();
     let acknowledged = caller.request("ACK", &target, &call, &to, &routes);
     caller.wire.say(&acknowledged)?;
-    let heard = called.wire.next().with_context(|| exchange.said())?;
+    let heard = phone.wire.next().with_context(|| exchange.said())?;
     ensure!(heard.starts_with("ACK "), "{heard}");
     Ok(invite)
 }

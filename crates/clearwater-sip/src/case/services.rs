@@ -181,11 +181,11 @@ async fn diverted(bench: &Bench<'_>, reason: Reason) -> Result<(), EarlyEnd> {
     let actions = format!("<forward-to><target>{target}</target></forward-to>");
     bench.serve(1, &document(Some(&rule(reason.condition(), &actions)), None, None)).await?;
     let mut from = bench.registered(0).await?;
-    let (mut called, mut taking) = (bench.registered(1).await?, bench.registered(2).await?);
+    let (mut rung, mut taking) = (bench.registered(1).await?, bench.registered(2).await?);
     if matches!(reason, Reason::Off) {
-        is("REGISTER for 0 s", "REGISTER", 200, called.register(0, bench.patience).await)?;
+        is("REGISTER for 0 s", "REGISTER", 200, rung.register(0, bench.patience).await)?;
     }
-    let recipient = called.account().public_identity.clone();
+    let recipient = rung.account().public_identity.clone();
     let longest = bench.patience + std::time::Duration::from_secs(RINGS.into());
     let offered = description(&[(MediaKind::Audio, OFFERED)], 1, "sendrecv");
     let answered = description(&[(MediaKind::Audio, ANSWERED)], 1, "sendrecv");
@@ -209,12 +209,12 @@ async fn diverted(bench: &Bench<'_>, reason: Reason) -> Result<(), EarlyEnd> {
         done("200 OK", "ACK", ringing.answer(&answered, bench.patience).await)
     };
     let (caller, first, other): (Result<Call, EarlyEnd>, _, Result<Call, EarlyEnd>) =
-        tokio::join!(caller, not_taken(bench, &mut called, reason), other);
+        tokio::join!(caller, not_taken(bench, &mut rung, reason), other);
     let caller = caller?;
     first?;
     over(bench, caller, other?).await?;
     if !matches!(reason, Reason::Off) {
-        bench.leave([&mut called]).await;
+        bench.leave([&mut rung]).await;
     }
     bench.leave([&mut from, &mut taking]).await;
     Ok(())
