@@ -122,10 +122,13 @@ fn turned(value: &serde_json::Value) -> String {
 
 #[test]
 fn the_order_of_a_files_keys_changes_no_byte() {
+    assert_eq!(
+        turned(&serde_json::json!({"a": 1, "b": [{"c": "x", "d": 2}]})),
+        r#"{"b": [{"d": 2, "c": "x"}], "a": 1}"#
+    );
     for case in all() {
         let text = format!("apiVersion: clearwater/v1\n{}", case.file);
         let turned = turned(&clearwater::yaml::read_one(&text).unwrap());
-        assert!(turned.ends_with("\"apiVersion\": \"clearwater/v1\"}"), "{turned}");
         let deployment = DeploymentFile::parse(&turned, "clearwater.yaml").unwrap().deploy(NAMESPACE).unwrap();
         let manifest = render(&deployment, &(case.inputs)()).unwrap();
         assert_eq!(whole(&manifest), whole(&case.manifest(NAMESPACE)), "{}", case.name);

@@ -39,7 +39,7 @@ pub fn programs(features: &Features) -> Step<'static> {
 
 /// The package of the stand-ins' program, built alike by every command: another build would make other images.
 pub fn standin() -> Step<'static> {
-    Step::new("images", "cargo", &["build", "--release", "--package", "clearwater-standins"])
+    Step::new("build", "cargo", &["build", "--release", "--package", "clearwater-standins"])
         .named("build the program of the stand-ins")
 }
 
