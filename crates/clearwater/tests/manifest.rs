@@ -106,35 +106,6 @@ fn golden() {
     }
 }
 
-/// The same file with the keys of each mapping the other way round.
-fn turned(value: &serde_json::Value) -> String {
-    use serde_json::Value;
-    match value {
-        Value::Object(keys) => {
-            let keys: Vec<_> =
-                keys.iter().rev().map(|(k, v)| format!("{}: {}", Value::from(k.as_str()), turned(v))).collect();
-            format!("{{{}}}", keys.join(", "))
-        }
-        Value::Array(items) => format!("[{}]", items.iter().map(turned).collect::<Vec<_>>().join(", ")),
-        plain => plain.to_string(),
-    }
-}
-
-#[test]
-fn the_order_of_a_files_keys_changes_no_byte() {
-    assert_eq!(
-        turned(&serde_json::json!({"a": 1, "b": [{"c": "x", "d": 2}]})),
-        r#"{"b": [{"d": 2, "c": "x"}], "a": 1}"#
-    );
-    for case in all() {
-        let text = format!("apiVersion: clearwater/v1\n{}", case.file);
-        let turned = turned(&clearwater::yaml::read_one(&text).unwrap());
-        let deployment = DeploymentFile::parse(&turned, "clearwater.yaml").unwrap().deploy(NAMESPACE).unwrap();
-        let manifest = render(&deployment, &(case.inputs)()).unwrap();
-        assert_eq!(whole(&manifest), whole(&case.manifest(NAMESPACE)), "{}", case.name);
-    }
-}
-
 fn again<T: serde::Serialize + serde::de::DeserializeOwned>(object: &T) -> T {
     let json = serde_json::to_value(object).unwrap();
     let from_json: T = serde_json::from_value(json.clone()).unwrap();
