@@ -158,7 +158,11 @@ fn flags_are_put_over_the_file() {
 #[test]
 fn a_flag_can_repair_a_file() {
     let text = "apiVersion: clearwater/v1\nrelease: classic\n";
-    parse_with(text, &["images.registry=registry.example.com/ims", "images.tag=2016"]).unwrap();
+    let alone = parse_with(text, &[]).unwrap_err();
+    assert!(alone.contains("images.registry: missing") && alone.contains("images.tag: missing"), "{alone}");
+    let file = parse_with(text, &["images.registry=registry.example.com/ims", "images.tag=2016"]).unwrap();
+    assert_eq!((file.release, file.images.tag.as_deref()), (Release::Classic, Some("2016")));
+    assert_eq!(file.images.registry.as_deref(), Some("registry.example.com/ims"));
 }
 
 #[test]

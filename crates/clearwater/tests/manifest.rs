@@ -106,30 +106,6 @@ fn golden() {
     }
 }
 
-/// Writes every case as one YAML file into a directory, and the pods of its workloads as another, for a dry run on a
-/// cluster.
-#[test]
-#[ignore = "writes files: CLEARWATER_DUMP=DIRECTORY CLEARWATER_NAMESPACE=NAME cargo test --test manifest -- --ignored"]
-fn dump() {
-    let directory = std::env::var("CLEARWATER_DUMP").unwrap();
-    let namespace = std::env::var("CLEARWATER_NAMESPACE").unwrap();
-    for case in all() {
-        let manifest = case.manifest(&namespace);
-        std::fs::write(format!("{directory}/{}.yaml", case.name), manifest.to_yaml().unwrap()).unwrap();
-        let pods: Vec<_> = manifest.objects().filter_map(Object::sample_pod).collect();
-        let pods = clearwater::yaml::write_many(&pods).unwrap();
-        std::fs::write(format!("{directory}/{}.pods.yaml", case.name), pods).unwrap();
-    }
-}
-
-#[test]
-fn rendering_twice_gives_the_same_bytes() {
-    for case in all() {
-        let text = || case.manifest(NAMESPACE).to_yaml().unwrap();
-        assert_eq!(text(), text(), "{}", case.name);
-    }
-}
-
 fn again<T: serde::Serialize + serde::de::DeserializeOwned>(object: &T) -> T {
     let json = serde_json::to_value(object).unwrap();
     let from_json: T = serde_json::from_value(json.clone()).unwrap();

@@ -677,7 +677,10 @@ proptest! {
                     }
                 }
                 prop_assert_eq!(replicas, to);
-                prop_assert!(!plan.to_string().is_empty());
+                // The text has a line for each step, and says so where there is none.
+                let text = plan.to_string();
+                prop_assert_eq!(text.lines().filter(|l| l.contains(" (about ")).count(), plan.steps.len(), "{}", text);
+                prop_assert_eq!(text.contains("nothing to do"), plan.is_empty(), "{}", text);
             }
             Err(refusal) => prop_assert!(refusal.advice().to_string().contains("What works: "), "{}", refusal),
         }

@@ -14,29 +14,29 @@ use crate::workspace::{root, target};
 const PLUGIN: &str = "kubectl-clearwater";
 
 /// How the plugin is built.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Options {
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Options {
     /// Optimised, as it is shipped.
     #[arg(long)]
     release: bool,
 }
 
 /// Builds the plugin with all its features.
-pub(crate) fn build(options: &Options) -> anyhow::Result<ExitCode> {
+pub fn build(options: &Options) -> anyhow::Result<ExitCode> {
     let built = built(if options.release { "release" } else { "dev" })?;
     say(&built.display().to_string());
     Ok(ExitCode::SUCCESS)
 }
 
 /// Builds the plugin as it is shipped, into `target/dist`.
-pub(crate) fn dist() -> anyhow::Result<ExitCode> {
+pub fn dist() -> anyhow::Result<ExitCode> {
     let built = built("dist")?;
     say(&built.display().to_string());
     Ok(ExitCode::SUCCESS)
 }
 
 /// Installs the plugin as it is shipped where `cargo install` would.
-pub(crate) fn install() -> anyhow::Result<ExitCode> {
+pub fn install() -> anyhow::Result<ExitCode> {
     let built = built("dist")?;
     let home = env::var_os("CARGO_INSTALL_ROOT")
         .or_else(|| env::var_os("CARGO_HOME"))
@@ -55,13 +55,14 @@ pub(crate) fn install() -> anyhow::Result<ExitCode> {
 }
 
 /// The features that can be built here: all of them where there is a protoc.
-pub(crate) struct Features {
+#[derive(Debug)]
+pub struct Features {
     protoc: Option<PathBuf>,
 }
 
 impl Features {
     /// Looks for protoc, and brings it where that can be done.
-    pub(crate) fn found() -> anyhow::Result<Self> {
+    pub fn found() -> anyhow::Result<Self> {
         let protoc = protoc()?;
         if protoc.is_none() {
             say("protoc is missing and there is no apt to get it with: built without the backend etcd of dns-patch; \
@@ -71,12 +72,12 @@ impl Features {
     }
 
     /// Whether the backend etcd can be built.
-    pub(crate) const fn etcd(&self) -> bool {
+    pub const fn etcd(&self) -> bool {
         self.protoc.is_some()
     }
 
     /// cargo with these arguments, the first of which is its subcommand, and with the features.
-    pub(crate) fn cargo(&self, args: &[&str]) -> Command {
+    pub fn cargo(&self, args: &[&str]) -> Command {
         let mut cargo = Command::new("cargo");
         cargo.args(self.arguments(args));
         if let Some(protoc) = &self.protoc {
@@ -86,7 +87,7 @@ impl Features {
     }
 
     /// The same as a step of a run.
-    pub(crate) fn step(&self, group: &'static str, args: &[&str]) -> Step {
+    pub fn step(&self, group: &'static str, args: &[&str]) -> Step<'static> {
         let step = Step::new(group, "cargo", &self.arguments(args));
         match &self.protoc {
             Some(protoc) => step.env("PROTOC", protoc),
@@ -104,7 +105,7 @@ impl Features {
 ///
 /// For development it is built as part of the workspace, as the tests are: by itself it would choose other features of its
 /// dependencies and build them anew. What is shipped has no more than it needs.
-pub(crate) fn built(profile: &str) -> anyhow::Result<PathBuf> {
+pub fn built(profile: &str) -> anyhow::Result<PathBuf> {
     let which: &[&str] = if profile == "dev" { &["--workspace", "--bin", PLUGIN] } else { &["--package", PLUGIN] };
     let mut cargo = Features::found()?.cargo(&[&["build", "--profile", profile], which].concat());
     cargo.current_dir(root());

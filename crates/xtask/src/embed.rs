@@ -8,13 +8,13 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use tempfile::TempDir;
 
-use crate::steps::{Step, Steps};
+use crate::steps::Step;
 use crate::workspace::{root, target};
 
 /// What is published, each after what it needs.
-pub(crate) const LIBRARIES: [&str; 3] = ["clearwater", "clearwater-sip", "clearwater-kube"];
+pub const LIBRARIES: [&str; 3] = ["clearwater", "clearwater-sip", "clearwater-kube"];
 /// Libraries choose no version of Kubernetes; the workspace's own configuration chooses one for them.
-pub(crate) const VERSION: &str = "K8S_OPENAPI_ENABLED_VERSION";
+pub const VERSION: &str = "K8S_OPENAPI_ENABLED_VERSION";
 
 /// What is left of the model without its default features.
 const LEAN: [&str; 2] = [
@@ -34,26 +34,34 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 ];
 
 /// The crates, unpacked, and programs that use them.
-pub(crate) struct Outside {
+#[derive(Debug)]
+pub struct Outside {
     folder: TempDir,
 }
 
 impl Outside {
-    /// Packs the crates and writes the programs.
+    /// An empty folder.
     ///
     /// # Errors
-    /// The crate that cannot be packed, or the block that README lacks.
-    pub(crate) fn new() -> anyhow::Result<Self> {
-        let outside = Self { folder: tempfile::tempdir()? };
-        let mut package = Command::new("cargo");
-        package.args(["package", "--quiet", "--allow-dirty", "--no-verify", "--target-dir"]).arg(built());
+    /// One that cannot be made.
+    pub fn new() -> anyhow::Result<Self> {
+        Ok(Self { folder: tempfile::tempdir()? })
+    }
+
+    /// The steps that pack the crates and write the programs.
+    pub fn pack(&self) -> [Step<'_>; 2] {
+        let built = built().display().to_string();
+        let mut package = vec!["package", "--allow-dirty", "--no-verify", "--target-dir", &built];
         for name in LIBRARIES {
-            package.args(["--package", name]);
+            package.extend(["--package", name]);
         }
-        let done = package.current_dir(root()).status().context("cannot start cargo")?;
-        ensure!(done.success(), "the crates cannot be packed");
+        let package = Step::new("embed", "cargo", &package).within(root()).named("pack the crates");
+        [package, Step::call("embed", "unpack them, and write README's programs", |_| self.unpack())]
+    }
+
+    fn unpack(&self) -> anyhow::Result<()> {
         for name in LIBRARIES {
-            let to = outside.folder.path().join(name);
+            let to = self.folder.path().join(name);
             fs::create_dir(&to)?;
             let packed = built().join("package").join(format!("{name}-{}.crate", env!("CARGO_PKG_VERSION")));
             let mut tar = Command::new("tar");
@@ -68,17 +76,17 @@ impl Outside {
         let blocks: Vec<[String; 2]> =
             blocks(section, "toml").into_iter().zip(blocks(section, "rust")).map(Into::into).collect();
         let [model, cluster] = &blocks[..] else { anyhow::bail!("README has {} programs to embed", blocks.len()) };
-        outside.program("model", model)?;
-        outside.program("cluster", cluster)?;
-        outside.program("lean", &LEAN.map(str::to_owned))?;
+        self.program("model", model)?;
+        self.program("cluster", cluster)?;
+        self.program("lean", &LEAN.map(str::to_owned))?;
         let patches: String = LIBRARIES.iter().map(|name| format!("{name} = {{ path = \"../{name}\" }}\n")).collect();
         let workspace = format!(
             "[workspace]\nresolver = \"3\"\nmembers = [\"model\", \"cluster\", \"lean\"]\n\n[patch.crates-io]\n{patches}"
         );
-        fs::write(outside.programs().join("Cargo.toml"), workspace)?;
+        fs::write(self.programs().join("Cargo.toml"), workspace)?;
         // The versions that everything else is tested with.
-        fs::copy(root().join("Cargo.lock"), outside.programs().join("Cargo.lock"))?;
-        Ok(outside)
+        fs::copy(root().join("Cargo.lock"), self.programs().join("Cargo.lock"))?;
+        Ok(())
     }
 
     fn programs(&self) -> PathBuf {
@@ -86,7 +94,7 @@ impl Outside {
     }
 
     /// Where a crate was unpacked.
-    pub(crate) fn unpacked(&self, name: &str) -> PathBuf {
+    pub fn unpacked(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -101,12 +109,12 @@ impl Outside {
     }
 
     /// cargo among the programs.
-    pub(crate) fn cargo(&self, args: &[&str]) -> Step {
+    pub fn cargo(&self, args: &[&str]) -> Step<'static> {
         alone(args, &self.programs())
     }
 
     /// Lets the programs know no version of Kubernetes by themselves: it is then told by [`VERSION`].
-    pub(crate) fn without_version(&self) -> anyhow::Result<()> {
+    pub fn without_version(&self) -> anyhow::Result<()> {
         for name in ["model", "cluster"] {
             let manifest = self.programs().join(name).join("Cargo.toml");
             let text = fs::read_to_string(&manifest)?;
@@ -117,7 +125,7 @@ impl Outside {
 }
 
 /// cargo in a folder of its own, with nothing of the workspace's configuration.
-pub(crate) fn alone(args: &[&str], folder: &Path) -> Step {
+pub fn alone(args: &[&str], folder: &Path) -> Step<'static> {
     Step::new("embed", "cargo", args).within(folder).without(VERSION).env("CARGO_TARGET_DIR", built())
 }
 
@@ -133,14 +141,14 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
 
 /// README's programs are built from the packed crates with the newest version of Kubernetes' types; the oldest is what the
 /// workspace itself is built with.
-pub(crate) fn check(steps: &mut Steps) -> anyhow::Result<()> {
-    steps.run(programs(&Outside::new()?))
+pub fn check(outside: &Outside) -> impl Iterator<Item = Step<'_>> {
+    outside.pack().into_iter().chain(programs(outside))
 }
 
 /// The programs, built, and run where they need no cluster.
-pub(crate) fn programs(outside: &Outside) -> [Step; 3] {
+pub fn programs(outside: &Outside) -> [Step<'static>; 3] {
     [["run", "lean"], ["run", "model"], ["check", "cluster"]]
-        .map(|[deed, name]| outside.cargo(&[deed, "--quiet", "--package", name]))
+        .map(|[deed, name]| outside.cargo(&[deed, "--package", name]))
 }
 
 #[cfg(test)]

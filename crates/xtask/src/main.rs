@@ -1,22 +1,12 @@
 //! The commands of those who build kubectl-clearwater: `cargo xtask --help`.
 
-mod build;
-mod check;
-mod cluster;
-mod contract;
-mod demo;
-mod embed;
-mod prove;
-mod standins;
-mod steps;
-mod test;
-mod tools;
-mod workspace;
-
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Args, Parser};
+use xtask::bed::{self, PROOF, TESTBED};
+use xtask::{build, check, demo, test};
 
 /// The commands of those who build kubectl-clearwater.
 #[derive(Debug, Parser)]
@@ -35,27 +25,25 @@ enum Command {
     /// A cluster with Clearwater up on it, ready to play with. Needs root.
     Demo(demo::Options),
     /// A long or lifelike run, by hand; writes its figures to docs/proof.
-    Prove {
-        /// The proof.
-        name: prove::Proof,
-        /// How many minutes it may take, for proofs that have no end of their own.
-        #[arg(long, default_value_t = 10)]
-        minutes: u64,
-        /// Only the parts whose name contains this, for proofs that have parts.
-        #[arg(long)]
-        only: Option<String>,
-        /// Rounds of each measurement, for proofs that take medians.
-        #[arg(long, default_value_t = 5)]
-        rounds: usize,
-    },
+    #[command(disable_help_flag = true)]
+    Prove(Rest),
     /// Start, stop and look at the test cluster.
-    #[command(subcommand)]
-    Cluster(cluster::Command),
+    #[command(disable_help_flag = true)]
+    Cluster(Rest),
     /// Build and import the images that play Clearwater in tests.
-    #[command(subcommand)]
-    Standins(standins::Command),
+    #[command(disable_help_flag = true)]
+    Standins(Rest),
     /// Ask a deployment whether its images are as the product takes them to be; exit code 1 when a claim differs.
-    Contract(contract::Options),
+    #[command(disable_help_flag = true)]
+    Contract(Rest),
+}
+
+/// What a program of the equipment reads by itself.
+#[derive(Debug, Args)]
+struct Rest {
+    /// Its own arguments; --help says which.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
 }
 
 fn main() -> ExitCode {
@@ -66,10 +54,10 @@ fn main() -> ExitCode {
         Command::Dist => build::dist(),
         Command::Install => build::install(),
         Command::Demo(options) => demo::run(&options),
-        Command::Prove { name, minutes, only, rounds } => prove::run(name, minutes, only.as_deref(), rounds),
-        Command::Cluster(command) => command.run(),
-        Command::Contract(options) => contract::run(&options),
-        Command::Standins(command) => command.run(),
+        Command::Prove(rest) => bed::pass(PROOF, &[], &rest.arguments),
+        Command::Cluster(rest) => bed::pass(TESTBED, &["cluster"], &rest.arguments),
+        Command::Standins(rest) => bed::pass(TESTBED, &["standins"], &rest.arguments),
+        Command::Contract(rest) => bed::pass(TESTBED, &["contract"], &rest.arguments),
     };
     result.unwrap_or_else(|error| {
         let gone = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;

@@ -1,83 +1,187 @@
-//! Runs commands one after another, says how long each took, and stops at a deadline naming what was left.
+//! Runs what a command is made of one after another, shows how far it is, says how long each took, and stops at a
+//! deadline naming what was left.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
+use std::fmt;
+use std::io::{BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
-/// A command of a run.
-pub(crate) struct Step {
+pub use crate::display::say;
+use crate::display::{Display, Stream};
+
+/// What is over so soon that a quiet run says nothing of it.
+const SOON: Duration = Duration::from_secs(5);
+
+/// One step of a run.
+pub struct Step<'a> {
     group: &'static str,
     name: String,
-    command: Command,
+    deed: Deed<'a>,
 }
 
-impl Step {
+enum Deed<'a> {
+    Command(Command),
+    /// A program that shows by itself what it does.
+    Shown(Command),
+    Call(Box<Call<'a>>),
+}
+
+/// What is done here.
+type Call<'a> = dyn FnOnce(&Display) -> Result<()> + 'a;
+
+impl fmt::Debug for Step<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.group, self.name)
+    }
+}
+
+impl<'a> Step<'a> {
     /// A step that runs `program` with `args` in the workspace.
-    pub(crate) fn new(group: &'static str, program: impl AsRef<Path>, args: &[&str]) -> Self {
+    pub fn new(group: &'static str, program: impl AsRef<Path>, args: &[&str]) -> Self {
         let mut command = Command::new(program.as_ref());
         command.args(args);
         let file = program.as_ref().file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-        Self { group, name: format!("{file} {}", args.join(" ")), command }
+        Self { group, name: format!("{file} {}", args.join(" ")), deed: Deed::Command(command) }
+    }
+
+    /// A step that is done here.
+    pub fn call(group: &'static str, name: &str, deed: impl FnOnce(&Display) -> Result<()> + 'a) -> Self {
+        Self { group, name: name.to_owned(), deed: Deed::Call(Box::new(deed)) }
+    }
+
+    /// The same under a name that says more than the command.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
+    /// The same of a program that shows by itself what it does, and is given the terminal.
+    #[must_use]
+    pub fn shown(mut self) -> Self {
+        if let Deed::Command(command) = self.deed {
+            self.deed = Deed::Shown(command);
+        }
+        self
     }
 
     /// The same in a folder.
-    pub(crate) fn within(mut self, folder: &Path) -> Self {
-        self.command.current_dir(folder);
-        self
+    #[must_use]
+    pub fn within(self, folder: &Path) -> Self {
+        self.with(|command| _ = command.current_dir(folder))
     }
 
     /// The same without an environment variable.
-    pub(crate) fn without(mut self, key: &str) -> Self {
-        self.command.env_remove(key);
-        self
+    #[must_use]
+    pub fn without(self, key: &str) -> Self {
+        self.with(|command| _ = command.env_remove(key))
     }
 
     /// The same, with an environment variable.
-    pub(crate) fn env(mut self, key: &str, value: impl AsRef<OsStr>) -> Self {
-        self.command.env(key, value);
+    #[must_use]
+    pub fn env(self, key: &str, value: impl AsRef<OsStr>) -> Self {
+        self.with(|command| _ = command.env(key, value))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Command)) -> Self {
+        if let Deed::Command(command) | Deed::Shown(command) = &mut self.deed {
+            change(command);
+        }
         self
     }
 }
 
 /// What a run has spent so far.
-pub(crate) struct Steps {
+#[derive(Debug)]
+pub struct Steps {
     started: Instant,
     deadline: Duration,
     spent: Vec<(&'static str, Duration)>,
+    done: usize,
+    of: usize,
+    quiet: bool,
 }
 
 impl Steps {
     /// A run that may take `deadline` in all.
-    pub(crate) fn within(deadline: Duration) -> Self {
-        Self { started: Instant::now(), deadline, spent: Vec::new() }
+    pub fn within(deadline: Duration) -> Self {
+        Self { started: Instant::now(), deadline, spent: Vec::new(), done: 0, of: 0, quiet: false }
+    }
+
+    /// The same, which says nothing of a step that is soon over.
+    #[must_use]
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self
+    }
+
+    /// Counts steps that are to come, so that each knows which of how many it is.
+    pub fn expect(&mut self, steps: usize) {
+        self.of += steps;
     }
 
     /// Runs the steps in order.
     ///
     /// # Errors
     /// The first step that fails, or the steps that were left when the deadline came.
-    pub(crate) fn run(&mut self, steps: impl IntoIterator<Item = Step>) -> anyhow::Result<()> {
+    pub fn run<'a>(&mut self, steps: impl IntoIterator<Item = Step<'a>>) -> Result<()> {
         let mut steps = steps.into_iter();
-        while let Some(mut step) = steps.next() {
-            say(&format!("==> {}", step.name));
-            let began = Instant::now();
-            let mut child = step.command.spawn().with_context(|| format!("cannot start `{}`", step.name))?;
-            let status = self.wait(&mut child)?;
-            self.note(step.group, began.elapsed());
-            match status {
-                Some(true) => {}
-                Some(false) => bail!("`{}` failed", step.name),
-                None => {
-                    let left: Vec<_> = std::iter::once(step.name).chain(steps.map(|s| s.name)).collect();
-                    bail!("stopped after {} minutes; left undone: {}", self.deadline.as_secs() / 60, left.join("; "));
-                }
+        while let Some(step) = steps.next() {
+            let name = step.name.clone();
+            if !self.step(step)? {
+                let left: Vec<_> = std::iter::once(name).chain(steps.map(|s| s.name)).collect();
+                bail!("stopped after {} minutes; left undone: {}", self.deadline.as_secs() / 60, left.join("; "));
             }
         }
         Ok(())
+    }
+
+    /// Whether it was done before the deadline.
+    fn step(&mut self, step: Step<'_>) -> Result<bool> {
+        let title = self.title(&step.name);
+        let cannot = || format!("cannot start `{}`", step.name);
+        let (took, well) = match step.deed {
+            Deed::Call(call) => {
+                let display = Display::of(&title);
+                call(&display)?;
+                (display.end(), Some(true))
+            }
+            Deed::Shown(mut command) => {
+                let display = Display::beside(&title);
+                let well = self.wait(&mut command.spawn().with_context(cannot)?)?;
+                (display.end(), well)
+            }
+            Deed::Command(command) => {
+                let display = Arc::new(Display::of(&title));
+                let mut running = Running::start(command, &display).with_context(cannot)?;
+                let well = self.wait(&mut running.child)?;
+                if well.is_some() {
+                    running.read();
+                }
+                (display.end(), well)
+            }
+        };
+        self.note(step.group, took);
+        ensure!(well != Some(false), "`{}` failed after {} s", step.name, took.as_secs());
+        if well.is_some() && !(self.quiet && took < SOON) {
+            say(&done(&title, took));
+        }
+        Ok(well.is_some())
+    }
+
+    fn title(&mut self, name: &str) -> String {
+        self.done += 1;
+        if self.quiet {
+            return name.to_owned();
+        }
+        self.of = self.of.max(self.done);
+        format!("[{}/{}] {name}", self.done, self.of)
     }
 
     /// Runs steps of `cargo test` side by side to their ends, what they print passed on, and gives the names of the tests
@@ -85,41 +189,36 @@ impl Steps {
     ///
     /// # Errors
     /// A failure that no test explains, and the deadline.
-    pub(crate) fn tests(&mut self, steps: impl IntoIterator<Item = Step>) -> anyhow::Result<Vec<String>> {
-        let began = Instant::now();
+    pub fn tests<'a>(&mut self, name: &str, steps: impl IntoIterator<Item = Step<'a>>) -> Result<Vec<String>> {
+        let title = self.title(name);
+        let display = Arc::new(Display::of(&title));
         let mut running = Vec::new();
-        for mut step in steps {
-            say(&format!("==> {}", step.name));
-            let mut child =
-                step.command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start `{}`", step.name))?;
-            let output = child.stdout.take().context("no standard output")?;
-            let reader = std::thread::spawn(move || {
-                let mut failed = Failed::default();
-                for line in BufReader::new(output).lines().map_while(Result::ok) {
-                    show(&line);
-                    failed.read(&line);
-                }
-                failed.names
-            });
-            running.push((step, child, reader));
+        let mut group = "tests";
+        for step in steps {
+            let Deed::Command(command) = step.deed else { bail!("`{}` is no command", step.name) };
+            display.pass(Stream::Err, &format!("==> {}", step.name));
+            let started = Running::start(command, &display).with_context(|| format!("cannot start `{}`", step.name))?;
+            group = step.group;
+            running.push((step.name, started));
         }
-        let group = running.first().map_or("tests", |(step, ..)| step.group);
         let (mut failed, mut undone) = (Vec::new(), Vec::new());
         let mut ended = Vec::new();
-        for (step, mut child, reader) in running {
-            ended.push((self.wait(&mut child)?, step, reader));
+        for (name, mut started) in running {
+            ended.push((self.wait(&mut started.child)?, name, started));
         }
-        self.note(group, began.elapsed());
-        for (status, step, reader) in ended {
+        for (status, name, started) in ended {
             if status.is_none() {
                 // What it started may still hold its output open.
-                undone.push(step.name);
+                undone.push(name);
                 continue;
             }
-            let names = reader.join().map_err(|_| anyhow!("nobody reads what `{}` prints", step.name))?;
-            ensure!(status == Some(true) || !names.is_empty(), "`{}` failed", step.name);
+            let names = started.read();
+            ensure!(status == Some(true) || !names.is_empty(), "`{name}` failed");
             failed.extend(names);
         }
+        let took = display.end();
+        self.note(group, took);
+        say(&done(&title, took));
         ensure!(
             undone.is_empty(),
             "stopped after {} minutes; left undone: {}",
@@ -130,7 +229,7 @@ impl Steps {
     }
 
     /// Adds time spent in a group by other means than a step.
-    pub(crate) fn note(&mut self, group: &'static str, spent: Duration) {
+    pub fn note(&mut self, group: &'static str, spent: Duration) {
         match self.spent.iter_mut().find(|(g, _)| *g == group) {
             Some((_, sum)) => *sum += spent,
             None => self.spent.push((group, spent)),
@@ -138,7 +237,7 @@ impl Steps {
     }
 
     /// Prints what each group has taken.
-    pub(crate) fn summary(&self) {
+    pub fn summary(&self) {
         let total = self.started.elapsed().as_secs();
         for (group, spent) in &self.spent {
             say(&format!("{group:<12} {:>5} s", spent.as_secs()));
@@ -147,8 +246,8 @@ impl Steps {
     }
 
     /// Whether the process ended well; `None` when the deadline came first and it was stopped.
-    fn wait(&self, child: &mut Child) -> anyhow::Result<Option<bool>> {
-        // std has no wait with a timeout; asking twice a second costs nothing beside what is waited for.
+    fn wait(&self, child: &mut Child) -> Result<Option<bool>> {
+        // std has no wait with a timeout; asking ten times a second costs nothing beside what is waited for.
         loop {
             if let Some(status) = child.try_wait()? {
                 return Ok(Some(status.success()));
@@ -158,8 +257,73 @@ impl Steps {
                 child.wait()?;
                 return Ok(None);
             }
-            std::thread::sleep(Duration::from_millis(100));
+            thread::sleep(Duration::from_millis(100));
         }
+    }
+}
+
+fn done(title: &str, took: Duration) -> String {
+    format!("{title}: {:.1} s", took.as_secs_f64())
+}
+
+/// How long the output of a program that has ended is waited for: what it started may hold it open for ever.
+const REST: Duration = Duration::from_secs(5);
+
+/// A program whose output is read, to show how far it is.
+struct Running {
+    child: Child,
+    failed: Arc<Mutex<Failed>>,
+    ends: mpsc::Receiver<()>,
+}
+
+impl Running {
+    fn start(mut command: Command, display: &Arc<Display>) -> Result<Self> {
+        // cargo draws its bar for us, too, when it is told how wide.
+        command.env("CARGO_TERM_PROGRESS_WHEN", "always").env("CARGO_TERM_PROGRESS_WIDTH", "100");
+        if std::env::var_os("CARGO_TERM_COLOR").is_none() && display.is_on_a_terminal() {
+            command.env("CARGO_TERM_COLOR", "always");
+        }
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let (out, err) = (child.stdout.take().context("no output")?, child.stderr.take().context("no errors")?);
+        let (end, ends) = mpsc::channel();
+        let failed = Arc::new(Mutex::new(Failed::default()));
+        let (shown, seen, ended) = (Arc::clone(display), Arc::clone(&failed), end.clone());
+        thread::spawn(move || {
+            pieces(out, |piece| {
+                shown.read(Stream::Out, piece);
+                seen.lock().unwrap_or_else(PoisonError::into_inner).read(piece);
+            });
+            let _ = ended.send(());
+        });
+        let shown = Arc::clone(display);
+        thread::spawn(move || {
+            pieces(err, |piece| shown.read(Stream::Err, piece));
+            let _ = end.send(());
+        });
+        Ok(Self { child, failed, ends })
+    }
+
+    /// The tests that failed, when all that it printed was read.
+    fn read(self) -> Vec<String> {
+        for _ in [Stream::Out, Stream::Err] {
+            let _ = self.ends.recv_timeout(REST);
+        }
+        std::mem::take(&mut self.failed.lock().unwrap_or_else(PoisonError::into_inner).names)
+    }
+}
+
+/// Reads lines, and what is drawn over by what comes next.
+fn pieces(from: impl Read, mut take: impl FnMut(&str)) {
+    let mut piece = Vec::new();
+    for byte in BufReader::new(from).bytes().map_while(std::io::Result::ok) {
+        match byte {
+            b'\r' if piece.is_empty() => {}
+            b'\n' | b'\r' => take(&String::from_utf8_lossy(&std::mem::take(&mut piece))),
+            byte => piece.push(byte),
+        }
+    }
+    if !piece.is_empty() {
+        take(&String::from_utf8_lossy(&piece));
     }
 }
 
@@ -186,26 +350,64 @@ impl Failed {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "what a test prints is passed on")]
-fn show(line: &str) {
-    println!("{line}");
-}
-
-#[expect(clippy::print_stderr, reason = "xtask talks to the developer")]
-pub(crate) fn say(text: &str) {
-    eprintln!("{text}");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn failed_tests_are_read_from_what_libtest_prints() {
-        let text = "running 3 tests\n.F.\nfailures:\n\n---- up::one stdout ----\nError: x\n    at here\n\n\nfailures:\n    \
+        let text = "running 3 tests\ntest x ... FAILED\nfailures:\n\n---- up::one stdout ----\nError: x\n    at here\n\n\nfailures:\n    \
                     up::one\n    up::two\n\ntest result: FAILED. 1 passed; 2 failed\n    no-name\n";
         let mut failed = Failed::default();
         text.lines().for_each(|line| failed.read(line));
         assert_eq!(failed.names, ["up::one", "up::two"]);
+    }
+
+    #[test]
+    fn what_a_program_leaves_running_holds_nothing_up() {
+        let mut steps = Steps::within(Duration::from_secs(60));
+        let began = Instant::now();
+        steps.run([Step::new("a", "sh", &["-c", "sleep 30 & exit 0"])]).unwrap();
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn what_is_drawn_over_is_a_piece_as_a_line_is() {
+        let mut seen = Vec::new();
+        pieces(&b"one\n 1/2\r 2/2\r\r\nlast"[..], |piece| seen.push(piece.to_owned()));
+        assert_eq!(seen, ["one", " 1/2", " 2/2", "", "last"]);
+    }
+
+    #[test]
+    fn steps_are_counted_and_the_first_that_fails_ends_the_run() {
+        let mut steps = Steps::within(Duration::from_secs(60));
+        steps.expect(3);
+        let mut ran = false;
+        let sh = |script: &str| Step::new("a", "sh", &["-c", script]);
+        steps.run([sh("exit 0")]).unwrap();
+        assert_eq!(steps.title("two"), "[2/3] two");
+        let more = Step::call("a", "more", |_| {
+            ran = true;
+            Ok(())
+        });
+        let error = steps.run([sh("exit 1"), more]).unwrap_err();
+        assert!(error.to_string().starts_with("`sh -c exit 1` failed"), "{error}");
+        assert!(!ran);
+    }
+
+    #[test]
+    fn a_deadline_names_what_was_left() {
+        let mut steps = Steps::within(Duration::ZERO);
+        let error = steps.run([Step::new("a", "sleep", &["5"]), Step::new("a", "true", &[])]).unwrap_err();
+        assert_eq!(error.to_string(), "stopped after 0 minutes; left undone: sleep 5; true ");
+    }
+
+    #[test]
+    fn tests_that_failed_are_named_and_a_failure_without_one_is_an_error() {
+        let mut steps = Steps::within(Duration::from_secs(60));
+        let sh = |script: &str| Step::new("a", "sh", &["-c", script]);
+        let failing = "printf 'failures:\\n    up::one\\n'; exit 101";
+        assert_eq!(steps.tests("tests", [sh("true"), sh(failing)]).unwrap(), ["up::one"]);
+        assert!(steps.tests("tests", [sh("exit 101")]).is_err());
     }
 }

@@ -1,17 +1,16 @@
 //! `cargo xtask test`: what CI runs.
 
-use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use clearwater_testbed::layout::NAME_VARIABLE;
-use clearwater_testbed::{Local, Options as ClusterOptions};
 
+use crate::bed::{NAME_VARIABLE, TESTBED, program, programs, standin};
 use crate::build::Features;
 use crate::check;
-use crate::standins;
-use crate::steps::{Steps, say};
+use crate::embed::Outside;
+use crate::steps::{Step, Steps, say};
 use crate::tools::phone;
 
 /// The programs of tests that need a cluster. cargo runs the programs of a group one after the other, and at the end of
@@ -47,8 +46,9 @@ const DEADLINE: Duration = Duration::from_secs(70 * 60);
 /// What a run from nothing writes to the disk, in MB: what is built, the images, the nodes' own files.
 const NEEDED: u64 = 16_000;
 
+/// What is tested, and where.
 #[derive(Debug, Args)]
-pub(crate) struct Options {
+pub struct Options {
     /// Name of the cluster. One that runs already is used and left running.
     #[arg(long, env = NAME_VARIABLE, default_value = "ci")]
     name: String,
@@ -62,19 +62,50 @@ pub(crate) struct Options {
     filter: Option<String>,
 }
 
-pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+/// Runs the checks and the tests.
+///
+/// # Errors
+/// What failed each time, and the deadline.
+pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let mut steps = Steps::within(DEADLINE);
     warn_of_a_full_disk()?;
-    if !options.no_check {
-        check::all(&mut steps)?;
-    }
-    let stood = Local::open(&options.name).is_ok_and(|local| local.status().is_healthy());
-    let done = on_cluster(options, &mut steps);
+    let features = Features::found()?;
+    let outside = Outside::new()?;
+    let checks = if options.no_check { Vec::new() } else { check::all(&features, &outside)? };
+    let prepared = prepared(&features, &options.name);
+    // The tests: side by side, and one by one; and the cluster's end.
+    let tests = if options.filter.is_some() { 1 } else { 2 };
+    steps.expect(checks.len() + prepared.len() + 1 + tests + usize::from(!options.keep));
+    steps.run(checks)?;
+    steps.run([programs(&features)])?;
+    let stood = stands(&options.name);
+    let done = steps.run(prepared).and_then(|()| on_cluster(options, &features, &mut steps));
     if !options.keep && !stood {
-        timed(&mut steps, "cluster", || Local::down(&options.name, false, &say))?;
+        steps.run([bed("cluster", &["cluster", "down", "--name", &options.name]).named("take the cluster down")])?;
     }
     steps.summary();
     done.map(|()| ExitCode::SUCCESS)
+}
+
+/// A step that is the test bed's program with these words.
+fn bed(group: &'static str, words: &[&str]) -> Step<'static> {
+    Step::new(group, program(TESTBED), words)
+}
+
+fn stands(cluster: &str) -> bool {
+    let status = Command::new(program(TESTBED)).args(["cluster", "status", "--name", cluster]).output();
+    status.is_ok_and(|o| o.status.success())
+}
+
+/// What the tests need: a cluster with the images, and their own programs, before they run side by side, or one would wait
+/// for the other's build.
+fn prepared(features: &Features, cluster: &str) -> Vec<Step<'static>> {
+    vec![
+        standin(),
+        bed("cluster", &["cluster", "up", "--name", cluster]).named("a cluster"),
+        bed("images", &["standins", "import", "--name", cluster]).named("give it the images"),
+        features.step("build", &["test", "--workspace", "--no-run"]).named("build the tests"),
+    ]
 }
 
 /// A disk that fills in the middle is told by kubelets that evict pods, and by nothing that names it.
@@ -89,16 +120,11 @@ fn warn_of_a_full_disk() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn on_cluster(options: &Options, steps: &mut Steps) -> anyhow::Result<()> {
-    timed(steps, "cluster", || Local::up(&options.name, ClusterOptions::default(), &say).map(drop))?;
-    timed(steps, "images", || standins::import(&options.name))?;
-    // The whole workspace each time: a part of it would choose other features of its dependencies and build them anew.
-    let features = Features::found()?;
-    steps.run([features.step("build", &["build", "--quiet", "--workspace", "--bin", "kubectl-clearwater"])])?;
+fn on_cluster(options: &Options, features: &Features, steps: &mut Steps) -> anyhow::Result<()> {
     let phone = phone()?;
-    let tests_of = |programs: &[&str], group, threads: &str, which: &[&str]| {
-        let mut args = vec!["test", "--quiet", "--no-fail-fast", "--workspace"];
-        args.extend(programs.iter().flat_map(|program| ["--test", program]));
+    let tests_of = |of: &[&str], group, threads: &str, which: &[&str]| {
+        let mut args = vec!["test", "--no-fail-fast", "--workspace"];
+        args.extend(of.iter().flat_map(|program| ["--test", program]));
         args.extend(["--", "--ignored"]);
         args.extend(["--test-threads", threads]);
         args.extend(which);
@@ -114,16 +140,16 @@ fn on_cluster(options: &Options, steps: &mut Steps) -> anyhow::Result<()> {
         return steps.run([tests("end to end", "1", &[filter])]);
     }
     let others = ["--skip", ALONE, "--skip", BY_HAND, "--skip", OF_PROOFS];
-    // Built before the groups run side by side, or one would wait for the other's build.
-    steps.run([features.step("build", &["test", "--quiet", "--workspace", "--no-run"])])?;
-    let mut failed = steps.tests(GROUPS.map(|programs| tests_of(programs, "together", TOGETHER, &others)))?;
+    let groups = GROUPS.map(|programs| tests_of(programs, "together", TOGETHER, &others));
+    let mut failed = steps.tests("end to end, side by side", groups)?;
     let mut alone = vec!["--skip", BY_HAND, "--skip", OF_PROOFS];
     if !features.etcd() {
         alone.extend(["--skip", OF_ETCD]);
     }
     alone.push(ALONE);
     let (own, shared): (Vec<_>, Vec<_>) = all.iter().copied().partition(|program| *program == OWN_CLUSTER);
-    failed.extend(steps.tests([own, shared].map(|programs| tests_of(&programs, "alone", "1", &alone)))?);
+    let parts = [own, shared].map(|programs| tests_of(&programs, "alone", "1", &alone));
+    failed.extend(steps.tests("end to end, what disturbs the cluster", parts)?);
     // A machine of two cores may be too slow for a deadline when others use it; what fails by itself, and again, is wrong.
     for group in AGAIN {
         if failed.is_empty() {
@@ -131,15 +157,8 @@ fn on_cluster(options: &Options, steps: &mut Steps) -> anyhow::Result<()> {
         }
         say(&format!("failed, and tried {group} one by one: {}", failed.join(", ")));
         let again: Vec<&str> = std::iter::once("--exact").chain(failed.iter().map(String::as_str)).collect();
-        failed = steps.tests([tests(group, "1", &again)])?;
+        failed = steps.tests(group, [tests(group, "1", &again)])?;
     }
     ensure!(failed.is_empty(), "failed each time: {}", failed.join(", "));
     Ok(())
-}
-
-fn timed<T>(steps: &mut Steps, group: &'static str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
-    let began = Instant::now();
-    let done = work();
-    steps.note(group, began.elapsed());
-    done
 }

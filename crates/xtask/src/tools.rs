@@ -7,19 +7,23 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 
+use crate::display::Display;
+use crate::steps::Step;
+
 /// A cargo tool of a fixed version.
-pub(crate) struct Tool {
+#[derive(Clone, Copy, Debug)]
+pub struct Tool {
     /// The crate, which is also the program.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// The version.
-    pub(crate) version: &'static str,
+    pub version: &'static str,
 }
 
 /// Licences, sources and bans of dependencies.
-pub(crate) const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
+pub const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
 
 /// Where things are kept that are costly to make: `$XDG_CACHE_HOME/kubectl-clearwater`.
-pub(crate) fn cache_dir() -> anyhow::Result<PathBuf> {
+pub fn cache_dir() -> anyhow::Result<PathBuf> {
     let base = match std::env::var_os("XDG_CACHE_HOME") {
         Some(dir) => PathBuf::from(dir),
         None => {
@@ -30,19 +34,24 @@ pub(crate) fn cache_dir() -> anyhow::Result<PathBuf> {
 }
 
 impl Tool {
-    /// The program, installed first where it is missing.
-    pub(crate) fn program(&self) -> anyhow::Result<PathBuf> {
-        let root = cache_dir()?.join("tools").join(format!("{}-{}", self.name, self.version));
-        let program = root.join("bin").join(self.name);
-        if !program.exists() {
-            let done = Command::new("cargo")
-                .args(["install", self.name, "--version", self.version, "--locked", "--root"])
-                .arg(&root)
-                .status()
-                .context("cannot start cargo")?;
-            ensure!(done.success(), "cannot install {} {}", self.name, self.version);
+    fn root(&self) -> anyhow::Result<PathBuf> {
+        Ok(cache_dir()?.join("tools").join(format!("{}-{}", self.name, self.version)))
+    }
+
+    /// Where the program is once it is installed.
+    pub fn program(&self) -> anyhow::Result<PathBuf> {
+        Ok(self.root()?.join("bin").join(self.name))
+    }
+
+    /// The step that installs it, where it is missing.
+    pub fn missing(&self, group: &'static str) -> anyhow::Result<Option<Step<'static>>> {
+        if self.program()?.exists() {
+            return Ok(None);
         }
-        Ok(program)
+        let root = self.root()?;
+        let root = root.to_str().context("the cache has a name that is no text")?;
+        let install = ["install", self.name, "--version", self.version, "--locked", "--root", root];
+        Ok(Some(Step::new(group, "cargo", &install).named(&format!("install {} {}", self.name, self.version))))
     }
 }
 
@@ -63,12 +72,12 @@ const PROTOC: [&str; 4] =
     ["protobuf-compiler=3.21.*", "libprotobuf-dev=3.21.*", "libprotoc32=3.21.*", "libprotobuf32=3.21.*"];
 
 /// A folder that holds `etcd`, `kamailio` and `memcached`, or `None` on a system without apt.
-pub(crate) fn servers() -> anyhow::Result<Option<PathBuf>> {
+pub fn servers() -> anyhow::Result<Option<PathBuf>> {
     unpacked("debian-servers-2", &SERVERS, &["etcd", "kamailio", "memcached"])
 }
 
 /// `protoc`: the machine's own, else Debian's. `None` where there is neither.
-pub(crate) fn protoc() -> anyhow::Result<Option<PathBuf>> {
+pub fn protoc() -> anyhow::Result<Option<PathBuf>> {
     if Command::new("protoc").arg("--version").output().is_ok_and(|o| o.status.success()) {
         return Ok(Some("protoc".into()));
     }
@@ -79,7 +88,7 @@ pub(crate) fn protoc() -> anyhow::Result<Option<PathBuf>> {
 const PHONE: [&str; 3] = ["baresip-core=1.0.*", "libre0=1.1.*", "librem0=0.6.*"];
 
 /// `baresip`, or `None` on a system without apt.
-pub(crate) fn phone() -> anyhow::Result<Option<PathBuf>> {
+pub fn phone() -> anyhow::Result<Option<PathBuf>> {
     Ok(unpacked("debian-phone-1", &PHONE, &["baresip"])?.map(|bin| bin.join("baresip")))
 }
 
@@ -95,6 +104,7 @@ fn unpacked(name: &str, packages: &[&str], programs: &[&str]) -> anyhow::Result<
     if Command::new("apt-get").arg("--version").output().is_err() {
         return Ok(None);
     }
+    let _shown = Display::of(&format!("fetch {} from Debian", programs.join(", ")));
     let work = root.with_extension("new");
     if work.exists() {
         fs::remove_dir_all(&work)?;

@@ -9,7 +9,7 @@ use clearwater_layout::Layout;
 
 /// The folders that have a map. The model's names its files where no folder holds them.
 const MAPPED: &str = "crates/clearwater/src crates/clearwater-sip/src crates/clearwater-kube/src plugin/src crates/xtask/src \
-     tests/testbed/src tests/standins/src tests/e2e/src";
+     tests/testbed/src tests/proof/src tests/standins/src tests/e2e/src";
 
 /// What a map names, and its lists: items between arrows.
 #[derive(Default)]

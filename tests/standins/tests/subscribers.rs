@@ -165,82 +165,173 @@ fn registers(sprouts: &[Node], homestead: &mut Node, status: &str, ha1: &str) ->
     Ok(())
 }
 
+/// An account's numbers at Ellis.
+const NUMBERS: &str = "/accounts/a%40b.c/numbers/";
+/// The first of them, as a part of a path.
+const FIRST: &str = "sip%3A6505550000%40zone";
+
+/// Ellis with an account that has a session.
+struct Ellis {
+    node: Node,
+    cookie: String,
+}
+
+impl Ellis {
+    fn start(bed: &mut Bed) -> Result<Self> {
+        bed.shared.insert("cassandra_hostname".to_owned(), bed.ip(20).to_string());
+        bed.shared.insert("hs_provisioning_hostname".to_owned(), format!("{}:8889", bed.ip(30)));
+        bed.shared.insert("xdms_hostname".to_owned(), format!("{}:7888", bed.ip(31)));
+        bed.dns.set("homestead.zone", &[bed.ip(10)]);
+        bed.dns.set("astaire.zone", &[bed.ip(40)]);
+        let mut node = bed.node(32, "ellis")?;
+        node.start(&["ellis"])?;
+        node.start_until(&["nginx-front", "ellis"], node.at(80))?;
+        until("Ellis", || Ok(http("GET", node.at(80), "/ping", "")?.body == "OK"))?;
+        until("the one ping", || Ok(node.log("ellis").contains("Failed to ping Homestead at http://")))?;
+        let cookie = signed_in(&node)?;
+        Ok(Self { node, cookie })
+    }
+
+    /// Asks with the session.
+    fn ask(&self, method: &str, path: &str) -> Result<kit::Reply> {
+        http_with(method, self.node.at(80), path, "", &[("Cookie", &self.cookie)], Duration::from_secs(10))
+    }
+
+    fn has_numbers(&self) -> Result<()> {
+        std::fs::create_dir_all(self.node.path("/var/lib/mysql/ellis"))?;
+        Ok(std::fs::write(self.node.path("/var/lib/mysql/ellis/numbers"), "")?)
+    }
+}
+
+/// homestead-prov with its front and without Cassandra.
+fn waiting_prov(bed: &Bed) -> Result<Node> {
+    let mut prov = bed.node(30, "homestead-prov")?;
+    prov.start_until(&["nginx-front", "homestead-prov"], prov.at(8889))?;
+    ensure!(http("GET", prov.at(8889), "/ping", "")?.status == 502, "the front answers alone");
+    prov.start(&["homestead-prov"])?;
+    until("the program behind the front", || Ok(prov.path("/tmp/.homestead-prov-sock-0").exists()))?;
+    Ok(prov)
+}
+
 #[test]
-fn a_subscriber_is_provisioned_through_ellis_and_registers() -> Result<()> {
+fn ellis_gives_no_number_without_numbers_and_without_who_keeps_them() -> Result<()> {
     if !kit::ready() {
         return Ok(());
     }
     let mut bed = Bed::new()?;
     bed.start_etcd()?;
-    let (one, two) = (bed.ip(20).to_string(), bed.ip(40));
-    bed.shared.insert("cassandra_hostname".to_owned(), one);
-    bed.shared.insert("hs_provisioning_hostname".to_owned(), format!("{}:8889", bed.ip(30)));
-    bed.shared.insert("xdms_hostname".to_owned(), format!("{}:7888", bed.ip(31)));
-    bed.dns.set("homestead.zone", &[bed.ip(10)]);
-    bed.dns.set("astaire.zone", &[two]);
-
-    let mut ellis = bed.node(32, "ellis")?;
-    ellis.start(&["ellis"])?;
-    ellis.start_until(&["nginx-front", "ellis"], ellis.at(80))?;
-    until("Ellis", || Ok(http("GET", ellis.at(80), "/ping", "")?.body == "OK"))?;
-    until("the one ping", || Ok(ellis.log("ellis").contains("Failed to ping Homestead at http://")))?;
-    let cookie = signed_in(&ellis)?;
-    let numbers = "/accounts/a%40b.c/numbers/";
-    let mine = |method: &str, path: &str, body: &str| {
-        http_with(method, ellis.at(80), path, body, &[("Cookie", &cookie)], Duration::from_secs(10))
-    };
-    ensure!(http("GET", ellis.at(80), numbers, "")?.status == 403);
-    let none = mine("POST", numbers, "")?;
+    let ellis = Ellis::start(&mut bed)?;
+    ensure!(http("GET", ellis.node.at(80), NUMBERS, "")?.status == 403, "without a session");
+    let none = ellis.ask("POST", NUMBERS)?;
     ensure!(none.status == 503 && none.body.contains("No available numbers"), "{}", none.body);
-    std::fs::create_dir_all(ellis.path("/var/lib/mysql/ellis"))?;
-    std::fs::write(ellis.path("/var/lib/mysql/ellis/numbers"), "")?;
+    ellis.has_numbers()?;
     // Nobody behind it.
-    ensure!(mine("POST", numbers, "")?.status == 502);
-    ensure!(ellis.log("ellis").contains("Failed to update all the backends"));
+    ensure!(ellis.ask("POST", NUMBERS)?.status == 502);
+    ensure!(ellis.node.log("ellis").contains("Failed to update all the backends"));
+    let _prov = waiting_prov(&bed)?;
+    ensure!(ellis.ask("POST", NUMBERS)?.status == 502, "homestead-prov has no Cassandra");
+    Ok(())
+}
 
-    let mut prov = bed.node(30, "homestead-prov")?;
-    prov.start_until(&["nginx-front", "homestead-prov"], prov.at(8889))?;
-    ensure!(http("GET", prov.at(8889), "/ping", "")?.status == 502, "the front answers alone");
+#[test]
+fn homestead_prov_hangs_without_cassandra_and_ends_without_its_name() -> Result<()> {
+    if !kit::ready() {
+        return Ok(());
+    }
+    let mut bed = Bed::new()?;
+    bed.start_etcd()?;
+    bed.shared.insert("cassandra_hostname".to_owned(), bed.ip(20).to_string());
+    bed.dns.set("astaire.zone", &[bed.ip(40)]);
     let mut no_name = bed.node(33, "homestead-prov")?;
     std::fs::write(no_name.path("/etc/clearwater/user_settings"), "cassandra_hostname=no-such-name.invalid\n")?;
     no_name.start(&["homestead-prov"])?;
     ensure!(no_name.ended("homestead-prov")? == 1);
-    prov.start(&["homestead-prov"])?;
-    until("the program behind the front", || Ok(prov.path("/tmp/.homestead-prov-sock-0").exists()))?;
+    let prov = waiting_prov(&bed)?;
     let hung = http_with("GET", prov.at(8889), "/ping", "", &[], Duration::from_millis(700));
     ensure!(hung.is_err(), "ping must hang without Cassandra: {hung:?}");
-    ensure!(mine("POST", numbers, "")?.status == 502);
+    let _stores = (cassandra(&bed, 20)?, astaire(&bed, 40)?);
+    until("ping", || Ok(http("GET", prov.at(8889), "/ping", "")?.body == "OK"))
+}
 
-    let _cassandra = cassandra(&bed, 20)?;
-    let _astaire = astaire(&bed, 40)?;
-    until("ping", || Ok(http("GET", prov.at(8889), "/ping", "")?.body == "OK"))?;
-    let mut homer = bed.node(31, "homer")?;
-    homer.start(&["homer"])?;
-    homer.start_until(&["nginx-front", "homer"], homer.at(7888))?;
-    until("homer", || Ok(http("GET", homer.at(7888), "/ping", "")?.body == "OK"))?;
+/// Ellis with all that a number is kept by.
+struct Provisioning {
+    ellis: Ellis,
+    prov: Node,
+    homer: Node,
+    _stores: (Node, Node),
+}
 
-    let made = mine("POST", numbers, "")?;
-    ensure!(made.status == 201, "{} {}", made.status, made.body);
-    let line = made.json();
-    ensure!(line["sip_uri"] == "sip:6505550000@zone" && line["formatted_number"] == "(650) 555-0000", "{line}");
-    let password = line["sip_password"].as_str().context("password")?.to_owned();
-    ensure!(mine("POST", numbers, "")?.json()["number"] == "6505550001");
-    ensure!(mine("GET", numbers, "")?.json()["numbers"].as_array().is_some_and(|n| n.len() == 2));
-    let ifcs = mine("GET", "/accounts/a%40b.c/numbers/sip%3A6505550000%40zone/ifcs", "")?;
+impl Provisioning {
+    fn start(bed: &mut Bed) -> Result<Self> {
+        let ellis = Ellis::start(bed)?;
+        ellis.has_numbers()?;
+        let stores = (cassandra(bed, 20)?, astaire(bed, 40)?);
+        let prov = waiting_prov(bed)?;
+        until("ping", || Ok(http("GET", prov.at(8889), "/ping", "")?.body == "OK"))?;
+        let mut homer = bed.node(31, "homer")?;
+        homer.start(&["homer"])?;
+        homer.start_until(&["nginx-front", "homer"], homer.at(7888))?;
+        until("homer", || Ok(http("GET", homer.at(7888), "/ping", "")?.body == "OK"))?;
+        Ok(Self { ellis, prov, homer, _stores: stores })
+    }
+
+    /// Makes the first number: its password.
+    fn first(&self) -> Result<String> {
+        let made = self.ellis.ask("POST", NUMBERS)?;
+        ensure!(made.status == 201, "{} {}", made.status, made.body);
+        let line = made.json();
+        ensure!(line["sip_uri"] == "sip:6505550000@zone" && line["formatted_number"] == "(650) 555-0000", "{line}");
+        Ok(line["sip_password"].as_str().context("password")?.to_owned())
+    }
+}
+
+#[test]
+fn a_number_is_kept_by_all_backends_and_by_none_when_one_fails() -> Result<()> {
+    if !kit::ready() {
+        return Ok(());
+    }
+    let mut bed = Bed::new()?;
+    bed.start_etcd()?;
+    let mut all = Provisioning::start(&mut bed)?;
+    all.first()?;
+    ensure!(all.ellis.ask("POST", NUMBERS)?.json()["number"] == "6505550001");
+    ensure!(all.ellis.ask("GET", NUMBERS)?.json()["numbers"].as_array().is_some_and(|n| n.len() == 2));
+    let ifcs = all.ellis.ask("GET", &format!("{NUMBERS}{FIRST}/ifcs"))?;
     ensure!(ifcs.body.contains("sip:mmtel.zone"), "{} {}", ifcs.status, ifcs.body);
-    ensure!(mine("GET", "/accounts/a%40b.c/numbers/sip%3A6505550000%40zone/simservs", "")?.body.contains("<simservs"));
-    let bad = http("PUT", homer.at(7888), "/org.etsi.ngn.simservs/users/sip%3Aa/simservs.xml", "nonsense")?;
+    ensure!(all.ellis.ask("GET", &format!("{NUMBERS}{FIRST}/simservs"))?.body.contains("<simservs"));
+    let bad = http("PUT", all.homer.at(7888), "/org.etsi.ngn.simservs/users/sip%3Aa/simservs.xml", "nonsense")?;
     ensure!(bad.status == 400);
-    let found = http("GET", prov.at(8889), "/public/sip%3A6505550000%40zone/service_profile", "")?;
+    let found = http("GET", all.prov.at(8889), &format!("/public/{FIRST}/service_profile"), "")?;
     ensure!(found.status == 303 && found.header("location").is_some_and(|l| l.starts_with("/irs/")));
 
+    let private = "/private/6505550000%40zone";
+    ensure!(http("GET", all.prov.at(8889), private, "")?.status == 200);
+    let gone = all.ellis.ask("DELETE", &format!("{NUMBERS}{FIRST}/"))?;
+    ensure!(gone.status == 200, "{}", gone.body);
+    ensure!(http("GET", all.prov.at(8889), private, "")?.status == 404);
+    all.homer.kill("homer")?;
+    let failed = all.ellis.ask("POST", NUMBERS)?;
+    ensure!(failed.status == 502, "{}", failed.body);
+    ensure!(http("GET", all.prov.at(8889), private, "")?.status == 404, "backed out");
+    Ok(())
+}
+
+#[test]
+fn a_provisioned_subscriber_registers_at_any_sprout() -> Result<()> {
+    if !kit::ready() {
+        return Ok(());
+    }
+    let mut bed = Bed::new()?;
+    bed.start_etcd()?;
+    let all = Provisioning::start(&mut bed)?;
+    let password = all.first()?;
     let mut homestead = bed.node(10, "homestead")?;
     homestead.start_until(&["homestead"], homestead.at(8888))?;
     let digest = http("GET", homestead.at(8888), "/impi/6505550000%40zone/digest", "")?;
     let ha1 = md5_hex(&format!("6505550000@zone:zone:{password}"));
     ensure!(digest.json()["digest_ha1"] == ha1.as_str(), "{}", digest.body);
-    let status = "/impi/6505550000%40zone/registration-status?impu=sip%3A6505550000%40zone";
-    ensure!(http("GET", homestead.at(8888), status, "")?.json()["scscf"] == "sip:sprout.zone:5054;transport=tcp");
+    let status = format!("/impi/6505550000%40zone/registration-status?impu={FIRST}");
+    ensure!(http("GET", homestead.at(8888), &status, "")?.json()["scscf"] == "sip:sprout.zone:5054;transport=tcp");
     ensure!(http("GET", homestead.at(8888), "/impu/sip%3Anobody%40zone/location", "")?.status == 404);
 
     let mut sprouts = Vec::new();
@@ -249,16 +340,7 @@ fn a_subscriber_is_provisioned_through_ellis_and_registers() -> Result<()> {
         sprout.start_until(&["sprout-http"], sprout.at(9888))?;
         sprouts.push(sprout);
     }
-    registers(&sprouts, &mut homestead, status, &ha1)?;
-
-    let gone = mine("DELETE", "/accounts/a%40b.c/numbers/sip%3A6505550000%40zone/", "")?;
-    ensure!(gone.status == 200, "{}", gone.body);
-    ensure!(http("GET", prov.at(8889), "/private/6505550000%40zone", "")?.status == 404);
-    homer.kill("homer")?;
-    let failed = mine("POST", numbers, "")?;
-    ensure!(failed.status == 502, "{}", failed.body);
-    ensure!(http("GET", prov.at(8889), "/private/6505550000%40zone", "")?.status == 404, "backed out");
-    Ok(())
+    registers(&sprouts, &mut homestead, &status, &ha1)
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{BufReader, BufWriter, Write};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -12,9 +12,6 @@ use anyhow::{Context, Result, ensure};
 use crate::host::{Attempt, output, wait_for};
 use crate::image::Archive;
 use crate::layout::Layout;
-
-/// Smaller blobs are sent whether the store has them or not.
-const WORTH_SKIPPING: u64 = 1 << 20;
 
 /// `ctr` in the name space that the kubelet's images are in.
 pub(crate) fn ctr(socket: &Path) -> Command {
@@ -36,7 +33,7 @@ pub(crate) fn await_answer(socket: &Path, limit: Duration) -> Result<()> {
     })
 }
 
-/// Imports the archive's images unless the node has them; layers that the node has are not sent again.
+/// Imports those of the archive's images that the node lacks, by their digests; layers that the node has are not sent again.
 pub(crate) fn import(socket: &Path, archive: &Archive) -> Result<()> {
     let listed = output(ctr(socket).args(["images", "list"]))?;
     let present = |name: &str, digest: &str| {
@@ -45,18 +42,21 @@ pub(crate) fn import(socket: &Path, archive: &Archive) -> Result<()> {
             words.next() == Some(name) && words.any(|word| word == digest)
         })
     };
-    if archive.images.iter().all(|(name, digest)| present(name, digest)) {
+    let mut missing = archive.clone();
+    missing.images.retain(|(name, digest)| !present(name, digest));
+    if missing.images.is_empty() {
         return Ok(());
     }
     let blobs = output(ctr(socket).args(["content", "list", "--quiet"]))?;
     let blobs: BTreeSet<&str> = blobs.lines().filter_map(|line| line.strip_prefix("sha256:")).collect();
-    if blobs.is_empty() || send(socket, archive, &blobs).is_err() {
-        send(socket, archive, &BTreeSet::new()).with_context(|| format!("cannot import {}", archive.path.display()))?;
+    if blobs.is_empty() || send(socket, &missing, &blobs).is_err() {
+        send(socket, &missing, &BTreeSet::new())
+            .with_context(|| format!("cannot import {}", archive.path.display()))?;
     }
     Ok(())
 }
 
-fn send(socket: &Path, archive: &Archive, skip: &BTreeSet<&str>) -> Result<()> {
+fn send(socket: &Path, archive: &Archive, known: &BTreeSet<&str>) -> Result<()> {
     let mut child = ctr(socket)
         .args(["images", "import", "-"])
         .stdin(Stdio::piped())
@@ -64,22 +64,11 @@ fn send(socket: &Path, archive: &Archive, skip: &BTreeSet<&str>) -> Result<()> {
         .stderr(Stdio::piped())
         .spawn()
         .context("cannot run ctr")?;
-    let file = File::open(&archive.path).with_context(|| format!("cannot open {}", archive.path.display()))?;
-    let copied = child.stdin.take().context("ctr has no standard input").and_then(|input| {
-        let mut builder = tar::Builder::new(BufWriter::with_capacity(1 << 20, input));
-        for entry in tar::Archive::new(BufReader::with_capacity(1 << 20, file)).entries()? {
-            let entry = entry?;
-            let name = entry.path()?.display().to_string();
-            let known = name.strip_prefix("blobs/sha256/").is_some_and(|digest| skip.contains(digest));
-            if known && entry.size() > WORTH_SKIPPING {
-                continue;
-            }
-            let mut header = entry.header().clone();
-            builder.append_data(&mut header, &name, entry)?;
-        }
-        builder.into_inner()?.flush()?;
-        Ok(())
-    });
+    let copied = child
+        .stdin
+        .take()
+        .context("ctr has no standard input")
+        .and_then(|input| archive.copy(BufWriter::with_capacity(1 << 20, input), known));
     let ended = child.wait_with_output().context("cannot wait for ctr")?;
     ensure!(
         ended.status.success(),

@@ -28,6 +28,9 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
+/// Smaller blobs are copied whether the reader knows them or not.
+const WORTH_SKIPPING: u64 = 1 << 20;
+
 /// The search path containers get when an image names none.
 pub const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -225,19 +228,77 @@ impl Archive {
             let mut text = String::new();
             entry.read_to_string(&mut text)?;
             let index: Value = serde_json::from_str(&text)?;
-            let images = index["manifests"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(|manifest| {
-                    let name = manifest["annotations"]["io.containerd.image.name"].as_str()?;
-                    Some((name.to_owned(), manifest["digest"].as_str()?.to_owned()))
-                })
-                .collect();
+            let images = index["manifests"].as_array().into_iter().flatten().filter_map(image_of).collect();
             return Ok(Self { path, images });
         }
         anyhow::bail!("{} has no index.json: not an OCI archive", path.display())
     }
+
+    /// The same archive with those of its images alone whose names are given.
+    #[must_use]
+    pub fn only(mut self, names: &[String]) -> Self {
+        self.images.retain(|(name, _)| names.contains(name));
+        self
+    }
+
+    /// Writes an archive of [`Self::images`] and no others, without large blobs that the reader knows.
+    pub(crate) fn copy(&self, to: impl Write, known: &BTreeSet<&str>) -> Result<()> {
+        let needed = self.needed()?;
+        let mut builder = Builder::new(to);
+        let mut archive = self.tar()?;
+        for entry in archive.entries_with_seek()? {
+            let mut entry = entry?;
+            let name = entry.path()?.display().to_string();
+            if name == "index.json" {
+                let mut index: Value = serde_json::from_reader(&mut entry)?;
+                let manifests = index["manifests"].as_array_mut().context("an index without manifests")?;
+                manifests.retain(|manifest| self.images.iter().any(|image| image_of(manifest).as_ref() == Some(image)));
+                put(&mut builder, &name, index.to_string().as_bytes())?;
+                continue;
+            }
+            let digest = name.strip_prefix("blobs/sha256/");
+            let skipped = |d: &str| !needed.contains(d) || (known.contains(d) && entry.size() > WORTH_SKIPPING);
+            if digest.is_some_and(skipped) {
+                continue;
+            }
+            let mut header = entry.header().clone();
+            builder.append_data(&mut header, &name, entry)?;
+        }
+        builder.into_inner()?.flush()?;
+        Ok(())
+    }
+
+    /// Digests of all blobs of the images.
+    fn needed(&self) -> Result<BTreeSet<String>> {
+        let hex = |digest: &str| digest.trim_start_matches("sha256:").to_owned();
+        let mut needed: BTreeSet<String> = self.images.iter().map(|(_, digest)| hex(digest)).collect();
+        let mut unread = needed.clone();
+        for entry in self.tar()?.entries_with_seek()? {
+            let entry = entry?;
+            let name = entry.path()?.display().to_string();
+            if name.strip_prefix("blobs/sha256/").is_some_and(|digest| unread.remove(digest)) {
+                let manifest: Value = serde_json::from_reader(entry)?;
+                let layers = manifest["layers"].as_array().into_iter().flatten();
+                let blobs = layers.chain([&manifest["config"]]);
+                needed.extend(blobs.filter_map(|blob| blob["digest"].as_str()).map(hex));
+            }
+            if unread.is_empty() {
+                return Ok(needed);
+            }
+        }
+        anyhow::bail!("{} lacks manifests of its index: {unread:?}", self.path.display())
+    }
+
+    fn tar(&self) -> Result<tar::Archive<BufReader<File>>> {
+        let file = File::open(&self.path).with_context(|| format!("cannot open {}", self.path.display()))?;
+        Ok(tar::Archive::new(BufReader::with_capacity(1 << 20, file)))
+    }
+}
+
+/// An image's name and the digest of its manifest, as an index tells them.
+fn image_of(manifest: &Value) -> Option<(String, String)> {
+    let name = manifest["annotations"]["io.containerd.image.name"].as_str()?;
+    Some((name.to_owned(), manifest["digest"].as_str()?.to_owned()))
 }
 
 /// Writes `images` into one OCI archive at `to`; a layer that several images have is written once.
@@ -405,104 +466,4 @@ impl<W: Write> Write for Hashing<W> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entries() -> Vec<Entry> {
-        vec![
-            Entry::bytes("etc/app/config", 0o644, "a = 1\n"),
-            Entry::directory("var/log/app", 0o755),
-            Entry::symlink("etc/app/current", "config"),
-        ]
-    }
-
-    #[test]
-    fn equal_entries_give_equal_layers_and_the_digest_is_that_of_the_file() {
-        let store = tempfile::tempdir().unwrap();
-        let one = Layer::from_entries(store.path(), &entries()).unwrap();
-        let two = Layer::from_entries(store.path(), &entries()).unwrap();
-        assert_eq!(one, two);
-        assert_eq!(Layer::from_tar(one.path()).unwrap(), one);
-        assert_eq!(hex_digest(&fs::read(one.path()).unwrap()), one.digest());
-    }
-
-    #[test]
-    fn a_layer_names_parents_once_and_keeps_modes() {
-        let store = tempfile::tempdir().unwrap();
-        let layer = Layer::from_entries(store.path(), &entries()).unwrap();
-        let mut archive = tar::Archive::new(File::open(layer.path()).unwrap());
-        let names: Vec<_> = archive
-            .entries()
-            .unwrap()
-            .map(|entry| {
-                let entry = entry.unwrap();
-                format!("{} {:o}", entry.path().unwrap().display(), entry.header().mode().unwrap())
-            })
-            .collect();
-        assert_eq!(
-            names,
-            [
-                "etc/ 755",
-                "etc/app/ 755",
-                "etc/app/config 644",
-                "var/ 755",
-                "var/log/ 755",
-                "var/log/app/ 755",
-                "etc/app/current 777"
-            ]
-        );
-    }
-
-    #[test]
-    fn a_path_that_leaves_the_layer_is_refused() {
-        let store = tempfile::tempdir().unwrap();
-        let error = Layer::from_entries(store.path(), &[Entry::bytes("../x", 0o644, "")]).unwrap_err();
-        assert!(format!("{error:#}").contains("not a path inside a layer"), "{error:#}");
-    }
-
-    #[test]
-    fn an_archive_holds_a_shared_layer_once_and_every_digest_is_true() {
-        let store = tempfile::tempdir().unwrap();
-        let shared = Layer::from_entries(store.path(), &entries()).unwrap();
-        let own = Layer::from_entries(store.path(), &[Entry::bytes("own", 0o644, "x")]).unwrap();
-        let mut one = Image::new("localhost/one:1", vec![shared.clone()]);
-        one.entrypoint = vec!["/one".into()];
-        let two = Image::new("localhost/two:1", vec![shared, own]);
-        let archive = write_archive(&[one, two], store.path().join("a.tar")).unwrap();
-
-        let mut layers = 0;
-        let mut names = BTreeSet::new();
-        for entry in tar::Archive::new(File::open(&archive.path).unwrap()).entries().unwrap() {
-            let mut entry = entry.unwrap();
-            let name = entry.path().unwrap().display().to_string();
-            let mut content = Vec::new();
-            entry.read_to_end(&mut content).unwrap();
-            if let Some(digest) = name.strip_prefix("blobs/sha256/") {
-                assert_eq!(hex_digest(&content), digest);
-                layers += usize::from(!content.starts_with(b"{"));
-            }
-            assert!(names.insert(name), "written twice");
-        }
-        assert_eq!(layers, 2);
-        assert_eq!(archive.images[0].0, "localhost/one:1");
-        for (_, digest) in &archive.images {
-            assert!(names.contains(&format!("blobs/sha256/{}", digest.trim_start_matches("sha256:"))));
-        }
-        assert_eq!(Archive::open(&archive.path).unwrap().images, archive.images);
-    }
-
-    #[test]
-    fn the_manifest_of_a_known_image_never_changes() {
-        let layer = Layer { path: "x".into(), digest: "00".repeat(32), size: 10 };
-        let mut image = Image::new("localhost/known:1", vec![layer]);
-        image.entrypoint = vec!["/run".into()];
-        image.env = vec!["ZONE=example.com".into()];
-        let config = String::from_utf8(image.config()).unwrap();
-        let expected = format!(
-            r#"{{"architecture":"{}","config":{{"Entrypoint":["/run"],"Env":["{DEFAULT_PATH}","ZONE=example.com"]}},"os":"linux","rootfs":{{"diff_ids":["sha256:{}"],"type":"layers"}}}}"#,
-            architecture(),
-            "00".repeat(32),
-        );
-        assert_eq!(config, expected);
-    }
-}
+mod tests;

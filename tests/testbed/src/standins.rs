@@ -25,6 +25,7 @@ use std::io::{BufReader, BufWriter, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -115,6 +116,13 @@ pub fn references(images: &Path) -> Result<Vec<String>> {
     Ok(references)
 }
 
+/// Names of the images that `up` starts where no file says otherwise.
+pub fn of_the_default(images: &Path) -> Result<Vec<String>> {
+    let recipe = Recipe::read(images)?;
+    let hunter = recipe.releases.get("hunter").context("the recipe has no release hunter")?;
+    Ok(hunter.components.iter().map(|(name, component)| hunter.reference_of(name, component)).collect())
+}
+
 impl Release {
     fn reference_of(&self, name: &str, component: &Component) -> String {
         component.reference.clone().unwrap_or_else(|| self.reference.replace("{component}", name))
@@ -127,10 +135,15 @@ pub fn build(inputs: &Inputs) -> Result<Archive> {
     let store = inputs.cache.join("standins");
     fs::create_dir_all(&store).with_context(|| format!("cannot create {}", store.display()))?;
 
-    let base = debian(&store, "base", &recipe.base.suite, &recipe.base.packages)?;
     let mut more = recipe.base.packages.clone();
     more.extend(recipe.tools.packages.iter().cloned());
-    let tools = debian(&store, "tools", &recipe.base.suite, &more)?;
+    // Side by side: each waits for its packages most of the time.
+    let (base, tools) = thread::scope(|scope| {
+        let base = scope.spawn(|| debian(&store, "base", &recipe.base.suite, &recipe.base.packages));
+        let tools = debian(&store, "tools", &recipe.base.suite, &more);
+        (base.join(), tools)
+    });
+    let (base, tools) = (base.map_err(|_| anyhow::anyhow!("making the base panicked"))??, tools?);
 
     let mut hash = Sha256::new();
     for part in [&base, &tools] {
@@ -321,6 +334,8 @@ fn debian(store: &Path, name: &str, suite: &str, packages: &[String]) -> Result<
 }
 
 fn install_if_missing(package: &str) -> Result<()> {
+    static ONE_BY_ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE_BY_ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let found = Command::new(package).arg("--version").output().is_ok();
     if found {
         return Ok(());
@@ -423,77 +438,4 @@ fn remove_older(store: &Path, newest: &Path, images: &[Image]) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn images() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../standins/images")
-    }
-
-    #[test]
-    fn the_recipe_names_an_image_for_every_component() {
-        let references = references(&images()).unwrap();
-        assert_eq!(references.len(), 2 * (11 + 10) + 1);
-        for wanted in [
-            "docker.io/ollivier/clearwater-homestead-prov:hunter",
-            "docker.io/ollivier/clearwater-homestead-prov:hunter-lifelike",
-            "quay.io/coreos/etcd:v3.2.32",
-            "localhost/clearwater-classic/memcached:2016",
-            "localhost/clearwater-tools:1",
-        ] {
-            assert!(references.iter().any(|r| r == wanted), "{wanted} is missing");
-        }
-    }
-
-    #[test]
-    fn every_layer_of_the_recipe_has_files() {
-        let recipe = Recipe::read(&images()).unwrap();
-        let layers = Layers { images: &images(), store: tempfile::tempdir().unwrap().path().join("layers") };
-        for release in recipe.releases.values() {
-            for component in release.components.values() {
-                for folder in &component.layers {
-                    layers.of_tree(folder).unwrap();
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn start_scripts_are_executable() {
-        for path in files_below(&images()).unwrap() {
-            let text = fs::read(&path).unwrap();
-            if !text.starts_with(b"#!/") {
-                continue;
-            }
-            let mode = fs::metadata(&path).unwrap().permissions().mode();
-            assert_ne!(mode & 0o111, 0, "{} is not executable", path.display());
-        }
-    }
-
-    #[test]
-    fn a_difference_holds_what_is_new_or_changed() {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, files: &[(&str, &str)]| {
-            let path = folder.path().join(name);
-            let mut builder = tar::Builder::new(File::create(&path).unwrap());
-            for (file, content) in files {
-                let mut header = tar::Header::new_gnu();
-                header.set_mode(0o644);
-                header.set_size(content.len() as u64);
-                builder.append_data(&mut header, file, content.as_bytes()).unwrap();
-            }
-            builder.finish().unwrap();
-            path
-        };
-        let lower = write("lower.tar", &[("same", "1"), ("changed", "1")]);
-        let upper = write("upper.tar", &[("same", "1"), ("changed", "2"), ("new", "3")]);
-        let to = folder.path().join("difference.tar");
-        write_difference(&lower, &upper, &to).unwrap();
-        let names: Vec<String> = tar::Archive::new(File::open(&to).unwrap())
-            .entries()
-            .unwrap()
-            .map(|e| e.unwrap().path().unwrap().to_string_lossy().into_owned())
-            .collect();
-        assert_eq!(names, ["changed", "new"]);
-    }
-}
+mod tests;

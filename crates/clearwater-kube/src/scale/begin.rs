@@ -65,7 +65,7 @@ pub(super) async fn steps(
                 }
                 targets.push(target);
             }
-            Err(Unfit::Absent(advice)) => return Err((Outcome::CouldNotLook, advice)),
+            Err(Unfit::Absent(advice)) => return Err((Outcome::NotFound, advice)),
             Err(Unfit::Refused(advice, refusal)) => {
                 refused.push(advice);
                 refusals.extend(refusal.map(|refusal| *refusal));

@@ -10,7 +10,6 @@ mod repair;
 mod unit;
 mod unstarted;
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use clearwater::component::Component;
 use clearwater::event::{CancelReason, EventKind, Outcome};
 use clearwater::order::Schedule;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
+use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, sleep_until};
@@ -27,15 +26,15 @@ pub(super) use self::begin::run;
 use self::early::Early;
 use self::fail::Gathered;
 use self::open::{Late, NamesGate};
-use self::unit::{Applied, Phase, Stated, Units};
+use self::unit::{Applied, Phase, Stated, Units, Written};
 use super::UpOptions;
 use crate::cluster::Cluster;
 use crate::judge::failure::{self, RolloutContext};
 use crate::judge::{self, Judged, Stage};
+use crate::observe::Observation;
 use crate::observe::observation::Observed;
 use crate::observe::observer::{Observer, Wanted};
 use crate::observe::snapshot::WatchEvent;
-use crate::observe::{Observation, Workload};
 use crate::run::{Consent, Emitter, Steering, cancelled, millis};
 
 /// How often graces, deadlines and changed causes are looked at where no news comes.
@@ -60,8 +59,8 @@ struct Writing {
     appliers: JoinSet<Applied>,
     early: Early,
     writes: u32,
-    /// The templates of workloads as this run wrote them.
-    templates: BTreeMap<Workload, PodTemplateSpec>,
+    /// What others could write over.
+    written: Written,
 }
 
 /// A watch that is broken: since when, and whether that was told.
@@ -233,15 +232,16 @@ impl Dispatcher {
     async fn take_applied(&mut self, mut applied: Applied) {
         self.writing.writes += applied.created + applied.changed;
         self.seen.generations.extend(std::mem::take(&mut applied.generations));
-        self.writing.templates.extend(std::mem::take(&mut applied.templates));
+        self.writing.written.extend(std::mem::take(&mut applied.written));
         match &applied.error {
             Some(error) => self.fail_to_apply(applied.component, error).await,
             None => self.applied(applied.component, &applied).await,
         }
     }
 
-    async fn take_early(&mut self, early: Applied) {
+    async fn take_early(&mut self, mut early: Applied) {
         self.writing.writes += early.created + early.changed;
+        self.writing.written.extend(std::mem::take(&mut early.written));
         let component = early.component;
         if let Some(error) = &early.error {
             return self.fail_to_apply(component, error).await;

@@ -286,6 +286,8 @@ pub enum Outcome {
     Cancelled,
     /// The cluster could not be asked.
     CouldNotLook,
+    /// The cluster was asked, and what the run is about is not there.
+    NotFound,
     /// An outcome that this version of the format does not know.
     #[serde(other)]
     Unknown,

@@ -149,8 +149,14 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_read_or_refused(text in "\\PC{0,80}") {
-            let _ = read_injection(&text);
+        fn any_line_is_read_or_refused_by_its_number(text in prop_oneof![
+            "\\PC{0,80}",
+            "sip:[0-9]{1,3}@[a-z.]{1,5};(\\[authentication (username=\\PC{0,9} )?(password=\\PC{0,9})?\\])?;\\PC{0,9}",
+        ]) {
+            match read_injection(&text) {
+                Ok(lines) => prop_assert!(lines.len() <= 1, "{:?}", lines),
+                Err(refused) => prop_assert!(refused.to_string().starts_with("line 1: "), "{}", refused),
+            }
         }
     }
 }

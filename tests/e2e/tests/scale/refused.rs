@@ -3,7 +3,7 @@ use clearwater_e2e::{Plugin, Ran, cluster};
 use clearwater_testbed::{Cluster, Kubectl, NamespaceOptions};
 use serde_json::json;
 
-use crate::{PATIENCE, file};
+use crate::{PATIENCE, file, outcome};
 
 fn refused(plugin: &Plugin, args: &[&str], code: i32, words: &[&str]) -> Result<Ran> {
     let ran = plugin.run_within(PATIENCE, args)?.expect(code)?;
@@ -35,6 +35,8 @@ fn what_would_not_work_is_refused_before_the_first_step() -> Result<()> {
     refused(&plugin, &["scale", "homer", "2"], 6, &["--yes"])?;
     refused(&plugin, &["scale", "homer", "9", y], 4, &["quota"])?;
     refused(&plugin, &["scale", "sprout", "2", y], 1, &["there is no sprout in this namespace"])?;
+    let absent = plugin.run(&["scale", "sprout", "2", y, "-o", "json"])?.expect(1)?;
+    ensure!(outcome(&absent)? == "notFound", "{}", absent.out);
     refused(&plugin, &["scale", "homer", "two"], 2, &["is not a number of members"])?;
     refused(&plugin, &["scale", "homer=1", "homer=2"], 2, &["named twice"])?;
     refused(&plugin, &["autoscale", "chronos", "--max", "3"], 6, &["cannot be autoscaled", "step by step"])?;

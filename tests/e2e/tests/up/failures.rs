@@ -137,6 +137,17 @@ fn a_program_that_somebody_stopped() -> Result<()> {
     fails(ran, "programFatal", "homer", &[program, "STOPPED", "supervisorctl start"], Duration::from_secs(90))
 }
 
+/// supervisord tries this one five thousand times, each a second later than the one before.
+fn a_program_that_ends_at_each_start() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-ends")?;
+    let plugin = Plugin::new(cluster, namespace.name())?;
+    up(&plugin, &["--only", "cassandra,astaire"])?.expect(0)?;
+    let path = file("components: {homestead: {env: {STANDIN_FAULT: homestead.exit}}}\n")?;
+    let ran = up(&plugin, &["--only", "homestead", "-f", &path])?;
+    fails(ran, "programFatal", "homestead", &["times in a row", "needs was serving"], Duration::from_secs(120))
+}
+
 /// A program for another processor, in an image that says it is for this one: what somebody gets who pushed the wrong
 /// build.
 fn a_program_for_another_processor() -> Result<()> {
@@ -184,7 +195,7 @@ type Case = fn() -> Result<()>;
 #[test]
 #[ignore = "needs cluster (creates namespaces)"]
 fn rollouts_that_cannot_succeed_end_early_and_say_why() -> Result<()> {
-    let cases: [(&str, Case); 9] = [
+    let cases: [(&str, Case); 10] = [
         ("an image that does not exist", an_image_that_does_not_exist),
         ("a key that is missing", a_key_that_is_missing),
         ("a quota that comes later", a_quota_that_comes_later),
@@ -194,6 +205,7 @@ fn rollouts_that_cannot_succeed_end_early_and_say_why() -> Result<()> {
         ("an init container that ends again and again", an_init_container_that_ends_again_and_again),
         ("a required program given up", a_required_program_given_up),
         ("a program that somebody stopped", a_program_that_somebody_stopped),
+        ("a program that ends at each start", a_program_that_ends_at_each_start),
     ];
     let wrong: Vec<String> = std::thread::scope(|scope| {
         let runs = cases.map(|(name, case)| (name, scope.spawn(case)));

@@ -219,8 +219,9 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read(text in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_are_read_and_known_persons_keep_their_names(text in prop::collection::vec(any::<u8>(), 0..200)) {
         let mut anonymizer = Anonymizer::default();
         anonymizer.text(&text);
+        prop_assert_eq!(anonymizer.text(&text), anonymizer.text(&text));
     }
 }

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::super::UpOptions;
 use super::early::{self, Early};
 use super::open::{Late, NamesGate};
-use super::unit::{Applied, Unit, Units};
+use super::unit::{Applied, Unit, Units, Written};
 use super::{Context, Dispatcher, Writing, repair};
 use crate::apply::checks::heed;
 use crate::apply::preflight;
@@ -342,7 +342,7 @@ async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, mut steer
             appliers: JoinSet::new(),
             early: Early::begin(&cluster, first, options.force_conflicts, until),
             writes,
-            templates: BTreeMap::new(),
+            written: Written::default(),
         },
         gatherers: JoinSet::new(),
         repairs: repair::Repairs::hearing(std::mem::replace(&mut steering.consent, mpsc::unbounded_channel().1)),

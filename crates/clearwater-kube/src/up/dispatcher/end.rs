@@ -9,7 +9,7 @@ use kube::ResourceExt;
 
 use super::Dispatcher;
 use super::open::NamesGate;
-use super::unit::{Phase, Stated, Unit, overwritten};
+use super::unit::{Phase, Stated, Unit};
 use crate::pod::object::pod_name;
 use crate::run::{GRACE, cancelled_as, evidence, millis};
 
@@ -48,7 +48,7 @@ impl Dispatcher {
 
     /// What somebody else has written over since this run wrote it: another run in the same namespace, mostly.
     fn overwritten(&self) -> Vec<String> {
-        overwritten(&self.seen.snapshot, &self.writing.templates)
+        self.writing.written.over(&self.seen.snapshot)
     }
 
     /// Whether a cancelled run may end: nothing is being written, or what is on its way has had its time. A change of the

@@ -8,6 +8,7 @@ use clearwater::event::{Durations, Operation};
 use clearwater::manifest::{Object, WorkloadKind};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use kube::api::DynamicObject;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::SAY_EVERY;
@@ -192,24 +193,66 @@ impl Unit {
     }
 }
 
-/// The template of a workload as the API server gave it back.
-fn template(object: &Object, written: &DynamicObject) -> Option<(Workload, PodTemplateSpec)> {
-    let kind = match object {
-        Object::Deployment(_) => WorkloadKind::Deployment,
-        Object::StatefulSet(_) => WorkloadKind::StatefulSet,
-        _ => return None,
-    };
-    let template = serde_json::from_value(written.data.pointer("/spec/template")?.clone()).ok()?;
-    Some((Workload { kind, name: object.name().to_owned() }, template))
+/// What a run wrote that another could write over.
+#[derive(Default)]
+pub(super) struct Written {
+    /// The templates of workloads, as the API server gave them back.
+    templates: BTreeMap<Workload, PodTemplateSpec>,
+    /// What Services were to be, and the version that this made.
+    services: BTreeMap<String, (Value, u64)>,
 }
 
-/// The workloads whose pods are to be made in another way than this run wrote, as kubectl names them.
-pub(super) fn overwritten(snapshot: &Snapshot, templates: &BTreeMap<Workload, PodTemplateSpec>) -> Vec<String> {
-    let other = |(workload, written): (&Workload, &PodTemplateSpec)| {
-        let live = snapshot.workload(workload)?.template?;
-        (live != written).then(|| format!("{}/{}", workload.kind.name().to_lowercase(), workload.name))
-    };
-    templates.iter().filter_map(other).collect()
+impl Written {
+    fn take(&mut self, object: &Object, written: &DynamicObject) {
+        let kind = match object {
+            Object::Deployment(_) => WorkloadKind::Deployment,
+            Object::StatefulSet(_) => WorkloadKind::StatefulSet,
+            Object::Service(service) => {
+                let version = written.metadata.resource_version.as_deref().and_then(|v| v.parse().ok());
+                let sent = serde_json::to_value(&service.spec).ok().zip(version);
+                self.services.extend(sent.map(|sent| (object.name().to_owned(), sent)));
+                return;
+            }
+            _ => return,
+        };
+        let template = written.data.pointer("/spec/template").and_then(|t| serde_json::from_value(t.clone()).ok());
+        self.templates.extend(template.map(|t| (Workload { kind, name: object.name().to_owned() }, t)));
+    }
+
+    pub(super) fn extend(&mut self, other: Self) {
+        self.templates.extend(other.templates);
+        self.services.extend(other.services);
+    }
+
+    /// The workloads whose pods are to be made in another way than this run wrote, and the Services that lead elsewhere, as
+    /// kubectl names them. What configures pods is in their templates, by its hash.
+    pub(super) fn over(&self, snapshot: &Snapshot) -> Vec<String> {
+        let workloads = self.templates.iter().filter_map(|(workload, written)| {
+            let live = snapshot.workload(workload)?.template?;
+            (live != written).then(|| format!("{}/{}", workload.kind.name().to_lowercase(), workload.name))
+        });
+        let services = self.services.iter().filter_map(|(name, (sent, version))| {
+            let live = snapshot.services.get(name)?;
+            // The watch may not have told of this run's own write yet.
+            let newer = live.metadata.resource_version.as_deref()?.parse::<u64>().ok()? > *version;
+            (newer && !covers(&serde_json::to_value(&live.spec).ok()?, sent)).then(|| format!("service/{name}"))
+        });
+        workloads.chain(services).collect()
+    }
+}
+
+/// Whether all that was sent stands; the API server and controllers fill in more.
+fn covers(live: &Value, sent: &Value) -> bool {
+    match (live, sent) {
+        (_, Value::Null) => true,
+        (Value::Object(live), Value::Object(sent)) => {
+            sent.iter().all(|(key, sent)| covers(live.get(key).unwrap_or(&Value::Null), sent))
+        }
+        (Value::Array(live), Value::Array(sent)) => {
+            live.len() == sent.len() && live.iter().zip(sent).all(|(live, sent)| covers(live, sent))
+        }
+        _ => live == sent,
+    }
 }
 
 /// What was written for a component.
@@ -220,14 +263,22 @@ pub(super) struct Applied {
     pub(super) kept: u32,
     /// The generation of each workload that was written.
     pub(super) generations: Vec<(String, i64)>,
-    /// The template of each workload that was written, as it stood then.
-    pub(super) templates: Vec<(Workload, PodTemplateSpec)>,
+    /// What others could write over.
+    pub(super) written: Written,
     pub(super) error: Option<ApplyError>,
 }
 
 impl Applied {
     pub(super) fn of(component: Component) -> Self {
-        Self { component, created: 0, changed: 0, kept: 0, generations: Vec::new(), templates: Vec::new(), error: None }
+        Self {
+            component,
+            created: 0,
+            changed: 0,
+            kept: 0,
+            generations: Vec::new(),
+            written: Written::default(),
+            error: None,
+        }
     }
 
     /// Writes an object. Yields whether more may be written.
@@ -244,7 +295,7 @@ impl Applied {
                 {
                     self.generations.push((planned.item.object.name().to_owned(), generation));
                 }
-                self.templates.extend(template(&planned.item.object, &written));
+                self.written.take(&planned.item.object, &written);
             }
             Err(error) => self.error = Some(error),
         }
@@ -277,11 +328,41 @@ mod tests {
         };
         let object: Object =
             serde_json::from_value::<k8s_openapi::api::apps::v1::Deployment>(written("a")).unwrap().into();
-        let ours = template(&object, &serde_json::from_value(written("a")).unwrap()).unwrap();
-        let templates = BTreeMap::from([ours]);
+        let mut ours = Written::default();
+        ours.take(&object, &serde_json::from_value(written("a")).unwrap());
         // An autoscaler changes the count, which is nobody's but its own.
-        assert!(overwritten(&live("a", 3), &templates).is_empty());
-        assert_eq!(overwritten(&live("b", 1), &templates), ["deployment/sprout"]);
-        assert!(overwritten(&Snapshot::default(), &templates).is_empty());
+        assert!(ours.over(&live("a", 3)).is_empty());
+        assert_eq!(ours.over(&live("b", 1)), ["deployment/sprout"]);
+        assert!(ours.over(&Snapshot::default()).is_empty());
+    }
+
+    #[test]
+    fn a_service_that_leads_elsewhere_is_seen_and_what_is_filled_in_is_not() {
+        let sent = json!({"clusterIP": "None", "selector": {"service": "homer"}, "ports": [{"port": 7888}]});
+        let service = |version: &str, spec: &serde_json::Value| {
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "homer", "resourceVersion": version},
+                "spec": spec})
+        };
+        let object: Object =
+            serde_json::from_value::<k8s_openapi::api::core::v1::Service>(service("7", &sent)).unwrap().into();
+        let mut ours = Written::default();
+        ours.take(&object, &serde_json::from_value(service("7", &sent)).unwrap());
+        let over = |version: &str, change: &dyn Fn(&mut serde_json::Value)| {
+            let mut spec = sent.clone();
+            change(&mut spec);
+            let mut snapshot = Snapshot::default();
+            let all = vec![serde_json::from_value(service(version, &spec)).unwrap()];
+            snapshot.absorb(WatchEvent::Service(Update::All(all)));
+            ours.over(&snapshot)
+        };
+        let filled: &dyn Fn(&mut serde_json::Value) = &|spec| {
+            spec["ipFamilies"] = json!(["IPv4"]);
+            spec["ports"][0]["protocol"] = "TCP".into();
+        };
+        let elsewhere: &dyn Fn(&mut serde_json::Value) = &|spec| spec["selector"]["service"] = "other".into();
+        assert!(over("9", filled).is_empty());
+        assert_eq!(over("9", elsewhere), ["service/homer"]);
+        assert_eq!(over("9", &|spec| spec["ports"] = json!([])), ["service/homer"]);
+        assert!(over("6", elsewhere).is_empty(), "as it stood before this run wrote it");
     }
 }

@@ -13,13 +13,13 @@ use clearwater_e2e::{Plugin, Stamps, cluster, stamps};
 use clearwater_testbed::{ApiProxy, Fault, Rule};
 use serde::{Deserialize, Serialize};
 
-use super::common::{gone, now, shipped};
-use super::competitors;
-use super::floor::{self, Floor};
-use super::register::{First, error_lines};
-use super::round::{Round, median};
-use crate::steps::say;
-use crate::workspace::root;
+use crate::common::{gone, now, shipped};
+use crate::competitors;
+use crate::floor::{self, Floor};
+use crate::register::{First, error_lines};
+use crate::round::{Round, median};
+use xtask::steps::say;
+use xtask::workspace::root;
 
 const LIMIT: Duration = Duration::from_secs(600);
 
@@ -163,11 +163,11 @@ impl Kept {
 }
 
 /// What of it is to be run.
-pub(super) struct Parts<'a> {
+pub(crate) struct Parts<'a> {
     /// Only rows whose `IMAGES WAY` contains this, or the floor or the plant by that name; all where there is none.
-    pub(super) only: Option<&'a str>,
+    pub(crate) only: Option<&'a str>,
     /// Rounds a row.
-    pub(super) rounds: usize,
+    pub(crate) rounds: usize,
 }
 
 const TAGS: [&str; 2] = ["hunter", "hunter-lifelike"];
@@ -176,7 +176,7 @@ const POLICIES: [Policy; 3] = [Policy::Dependency, Policy::Earliest, Policy::Art
 const FLOOR_PODS: u64 = 20;
 
 /// Runs it, or parts of it, and yields the page of all that is known of this commit.
-pub(super) fn run(parts: &Parts<'_>, commit: &str) -> Result<String> {
+pub(crate) fn run(parts: &Parts<'_>, commit: &str) -> Result<String> {
     let program = shipped()?;
     let local = cluster().local()?;
     let wanted = |name: &str| parts.only.is_none_or(|only| name.contains(only));

@@ -7,15 +7,15 @@ use anyhow::{Context, Result, ensure};
 use clearwater_testbed::layout::cache_directory;
 
 /// stern's module, pinned.
-pub(super) const STERN: &str = "github.com/stern/stern@v1.34.0";
+pub(crate) const STERN: &str = "github.com/stern/stern@v1.34.0";
 /// KWOK's module, pinned.
-pub(super) const KWOK: &str = "sigs.k8s.io/kwok/cmd/kwok@v0.8.0";
+pub(crate) const KWOK: &str = "sigs.k8s.io/kwok/cmd/kwok@v0.8.0";
 
 /// The same, for what it has beside its program.
-pub(super) const KWOK_MODULE: &str = "sigs.k8s.io/kwok@v0.8.0";
+pub(crate) const KWOK_MODULE: &str = "sigs.k8s.io/kwok@v0.8.0";
 
 /// Where the source of a module lies, which is fetched where it is missing.
-pub(super) fn source(module: &str) -> Result<PathBuf> {
+pub(crate) fn source(module: &str) -> Result<PathBuf> {
     let out = Command::new("go").args(["mod", "download", "-json", module]).output().context("cannot start go")?;
     ensure!(out.status.success(), "`go mod download {module}` failed");
     let said: serde_json::Value = serde_json::from_slice(&out.stdout)?;
@@ -23,7 +23,7 @@ pub(super) fn source(module: &str) -> Result<PathBuf> {
 }
 
 /// The program of a module with its version, built where it is missing.
-pub(super) fn program(module: &str) -> Result<PathBuf> {
+pub(crate) fn program(module: &str) -> Result<PathBuf> {
     let (path, version) = module.split_once('@').context("a module has a version")?;
     let name = path.rsplit('/').next().unwrap_or(path);
     let directory = cache_directory()?.join(format!("{name}-{version}"));

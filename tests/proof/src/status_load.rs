@@ -9,8 +9,8 @@ use anyhow::{Context, Result, ensure};
 use clearwater_e2e::{Plugin, Ran, cluster};
 use serde_json::Value;
 
-use super::common::gone;
-use crate::steps::say;
+use crate::common::gone;
+use xtask::steps::say;
 
 const LIMIT: Duration = Duration::from_secs(900);
 /// Looks at each of the two deployments.
@@ -77,7 +77,7 @@ fn row(page: &mut String, what: &str, right: i32, looks: &[Look]) -> Result<()> 
     Ok(())
 }
 
-pub(super) fn run() -> Result<String> {
+pub(crate) fn run() -> Result<String> {
     let cluster = cluster();
     let spaces = [cluster.namespace("status-a")?, cluster.namespace("status-b")?];
     let plugins = [Plugin::new(cluster, spaces[0].name())?, Plugin::new(cluster, spaces[1].name())?];

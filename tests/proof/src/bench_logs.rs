@@ -12,11 +12,11 @@ use clearwater_e2e::cluster;
 use clearwater_testbed::sip::TOOLS_IMAGE;
 use clearwater_testbed::{Attempt, Kubectl, wait_for};
 
-use super::common::{now, shipped};
-use super::go;
-use super::measured::{self, Took};
-use crate::steps::say;
-use crate::workspace::root;
+use crate::common::{now, shipped};
+use crate::go;
+use crate::measured::{self, Took};
+use xtask::steps::say;
+use xtask::workspace::root;
 
 const PODS: u64 = 4;
 const LINES: u64 = 250_000;
@@ -355,7 +355,7 @@ impl Bench<'_> {
 }
 
 /// Runs it.
-pub(super) fn run() -> Result<String> {
+pub(crate) fn run() -> Result<String> {
     let program = shipped()?;
     let stern = go::program(go::STERN)?;
     let unknown = unknown_flags(&stern)?;

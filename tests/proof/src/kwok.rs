@@ -13,9 +13,9 @@ use clearwater_e2e::cluster;
 use clearwater_testbed::{Attempt, Local, wait_for};
 use serde_json::json;
 
-use super::common::shipped;
-use super::{go, measured};
-use crate::steps::say;
+use crate::common::shipped;
+use crate::{go, measured};
+use xtask::steps::say;
 
 const PODS: usize = 1000;
 const NODES: usize = 10;
@@ -173,7 +173,7 @@ fn row(page: &mut String, tool: &str, rounds: &[Round], wanted: bool) -> Result<
 }
 
 /// Runs it.
-pub(super) fn run() -> Result<String> {
+pub(crate) fn run() -> Result<String> {
     let program = shipped()?;
     let stern = go::program(go::STERN)?;
     let local = cluster().local()?;

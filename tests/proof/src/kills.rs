@@ -7,17 +7,17 @@ use anyhow::{Result, ensure};
 use clearwater::order::Policy;
 use clearwater_e2e::{Plugin, cluster, kept_order, stamps};
 
-use super::common::{gone, now};
-use crate::steps::say;
+use crate::common::{gone, now};
+use xtask::steps::say;
 
 const LIMIT: Duration = Duration::from_secs(600);
 const COMPONENTS: usize = 11;
 
 /// xorshift64: enough to have no pattern, and a seed in the page repeats a run.
-pub(super) struct Dice(pub(super) u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    pub(super) fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -25,7 +25,7 @@ impl Dice {
     }
 }
 
-pub(super) fn run(moments: u32) -> Result<String> {
+pub(crate) fn run(moments: u32) -> Result<String> {
     let seed = now()? | 1;
     let mut dice = Dice(seed);
     let cluster = cluster();

@@ -4,12 +4,12 @@ use std::process::Stdio;
 
 use anyhow::{Context, ensure};
 
-use crate::build::Features;
-use crate::steps::say;
-use crate::workspace::root;
+use xtask::build::Features;
+use xtask::steps::say;
+use xtask::workspace::root;
 
 /// Runs rows for so many minutes, from a seed that never changes; a row that goes wrong is an error that shows it.
-pub(super) fn run(minutes: u64) -> anyhow::Result<String> {
+pub(crate) fn run(minutes: u64) -> anyhow::Result<String> {
     say(&format!("==> running hostile command lines for {minutes} minutes"));
     let test = ["test", "--workspace", "--test", "hostile", "--", "--ignored", "--nocapture"];
     let out = Features::found()?

@@ -1,4 +1,4 @@
-//! `cargo xtask prove NAME`: long and lifelike runs, by hand; each writes its figures to docs/proof/NAME.md.
+//! The program behind `cargo xtask prove NAME`: long and lifelike runs, by hand; each writes its figures to docs/proof/NAME.md.
 
 mod bench_logs;
 mod bench_up;
@@ -29,13 +29,30 @@ use std::fs;
 use std::process::{Command, ExitCode};
 
 use anyhow::Context;
-use clap::ValueEnum;
+use clap::{Parser, ValueEnum};
+use xtask::steps::say;
+use xtask::workspace::root;
 
-use crate::workspace::root;
+/// A long or lifelike run, by hand; writes its figures to docs/proof.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask prove", bin_name = "cargo xtask prove")]
+struct Options {
+    /// The proof.
+    name: Proof,
+    /// How many minutes it may take, for proofs that have no end of their own.
+    #[arg(long, default_value_t = 10)]
+    minutes: u64,
+    /// Only the parts whose name contains this, for proofs that have parts.
+    #[arg(long)]
+    only: Option<String>,
+    /// Rounds of each measurement, for proofs that take medians.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+}
 
 /// A proof.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Proof {
+enum Proof {
     /// Times `up` against its own critical path, and beside other ways to deploy. What was measured of the same commit
     /// is kept, so it can be run in parts (--only).
     BenchUp,
@@ -74,9 +91,20 @@ pub(crate) enum Proof {
     Fuzz,
 }
 
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Runs a proof and writes its page.
-pub(crate) fn run(proof: Proof, minutes: u64, only: Option<&str>, rounds: usize) -> anyhow::Result<ExitCode> {
-    match proof {
+fn run(options: &Options) -> anyhow::Result<()> {
+    let (minutes, only, rounds) = (options.minutes, options.only.as_deref(), options.rounds);
+    match options.name {
         Proof::BenchUp => write_page("bench-up", &bench_up::run(&bench_up::Parts { only, rounds }, &head()?)?),
         Proof::BenchLogs => write_page("bench-logs", &bench_logs::run()?),
         Proof::SoakLogs => write_page("soak-logs", &soak_logs::run(minutes.clamp(1, 5))?),
@@ -92,8 +120,7 @@ pub(crate) fn run(proof: Proof, minutes: u64, only: Option<&str>, rounds: usize)
         Proof::Release => release(only),
         Proof::Proxies => write_page("proxies", &proxies::run()?),
         Proof::Fuzz => fuzz(minutes, only),
-    }?;
-    Ok(ExitCode::SUCCESS)
+    }
 }
 
 /// A page is written of the whole alone.
@@ -160,4 +187,16 @@ fn machine() -> anyhow::Result<String> {
         fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
         field("/etc/os-release", "PRETTY_NAME")?,
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use clearwater_testbed::layout;
+    use xtask::bed;
+
+    /// xtask knows the test bed by its command line alone.
+    #[test]
+    fn a_cluster_is_named_alike_by_the_test_bed_and_by_xtask() {
+        assert_eq!((bed::NAME_VARIABLE, bed::DEFAULT_NAME), (layout::NAME_VARIABLE, layout::DEFAULT_NAME));
+    }
 }

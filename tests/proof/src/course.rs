@@ -10,8 +10,8 @@ use clearwater_e2e::{Following, Plugin, Ran, check_lines, cluster, kept_order, s
 use clearwater_testbed::Namespace;
 use serde_json::Value;
 
-use super::common::gone;
-use crate::steps::say;
+use crate::common::gone;
+use xtask::steps::say;
 
 const AT_ONCE: usize = 5;
 const COMPONENTS: usize = 11;
@@ -19,7 +19,7 @@ const COMPONENTS: usize = 11;
 const LOOKS: usize = 10;
 const LIMIT: Duration = Duration::from_secs(1200);
 
-pub(super) fn run() -> Result<String> {
+pub(crate) fn run() -> Result<String> {
     let cluster = cluster();
     let namespaces: Vec<Namespace<'_>> =
         (1..=AT_ONCE).map(|n| cluster.namespace(&format!("e2e-course-{n}"))).collect::<Result<_>>()?;

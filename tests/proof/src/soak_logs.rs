@@ -18,9 +18,9 @@ use clearwater_testbed::{Attempt, Fault, Kubectl, Local, NODES, Part, Rule, wait
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::common::shipped;
-use super::{go, measured};
-use crate::steps::say;
+use crate::common::shipped;
+use crate::{go, measured};
+use xtask::steps::say;
 
 const PODS: u32 = 20;
 const RATE: u32 = 200;
@@ -413,7 +413,7 @@ impl Soak<'_> {
 }
 
 /// Runs it.
-pub(super) fn run(minutes: u64) -> Result<String> {
+pub(crate) fn run(minutes: u64) -> Result<String> {
     let program = shipped()?;
     let stern_program = go::program(go::STERN)?;
     let cluster = cluster();

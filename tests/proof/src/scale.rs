@@ -9,9 +9,9 @@ use clearwater_e2e::{Hoard, Plugin, Ran, addresses, cluster};
 use clearwater_testbed::sip::{Calls, Phone, Transport};
 use clearwater_testbed::{Attempt, Kubectl, wait_for};
 
-use super::common::{gone, now};
-use super::kills::Dice;
-use crate::steps::say;
+use crate::common::{gone, now};
+use crate::kills::Dice;
+use xtask::steps::say;
 
 const LIMIT: Duration = Duration::from_secs(600);
 
@@ -25,7 +25,7 @@ struct Size {
     rollouts: u32,
 }
 
-pub(super) fn run(short: bool) -> Result<String> {
+pub(crate) fn run(short: bool) -> Result<String> {
     let size = if short {
         Size { keys: 1000, timers: 100, due: 240, kills: 2, rollouts: 5 }
     } else {

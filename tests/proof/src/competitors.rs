@@ -10,34 +10,34 @@ use anyhow::{Context, Result, ensure};
 use clearwater_e2e::{Plugin, cluster};
 use clearwater_testbed::{Kubectl, Namespace};
 
-use super::common::{gone, now};
-use super::register::{First, error_lines};
-use super::round::Round;
-use crate::workspace::root;
+use crate::common::{gone, now};
+use crate::register::{First, error_lines};
+use crate::round::Round;
+use xtask::workspace::root;
 
 /// helm's module, pinned.
 const HELM: &str = "helm.sh/helm/v4/cmd/helm@v4.0.0";
 
 /// A way to deploy.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Way {
+pub(crate) enum Way {
     /// Manifests whose init containers wait for names and ports, as functest's do.
     InitContainers,
     /// `helm install --wait` of a chart with the plugin's own manifests.
     Helm,
 }
 
-pub(super) const ALL: [Way; 2] = [Way::InitContainers, Way::Helm];
+pub(crate) const ALL: [Way; 2] = [Way::InitContainers, Way::Helm];
 
 impl Way {
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::InitContainers => "init containers",
             Self::Helm => "helm 4 `--wait`",
         }
     }
 
-    pub(super) fn round(self, tag: &str) -> Result<Round> {
+    pub(crate) fn round(self, tag: &str) -> Result<Round> {
         let helm = match self {
             Self::Helm => Some(helm()?),
             Self::InitContainers => None,
@@ -132,5 +132,5 @@ fn chart(namespace: &Namespace<'_>, tag: &str) -> Result<Folder> {
 /// helm of the pinned version, built where it is missing.
 fn helm() -> Result<PathBuf> {
     ensure!(env::var_os("CLEARWATER_NO_HELM").is_none(), "not measured: CLEARWATER_NO_HELM is set");
-    super::go::program(HELM)
+    crate::go::program(HELM)
 }

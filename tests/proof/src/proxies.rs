@@ -6,13 +6,13 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clearwater_testbed::layout::cache_directory;
 
-use crate::workspace::root;
+use xtask::workspace::root;
 
 /// The module whose rules kubectl obeys, pinned.
 const MODULE: &str = "module proxies\n\ngo 1.25\n\nrequire golang.org/x/net v0.43.0\n";
 const PROGRAM: &str = include_str!("proxies.go");
 
-pub(super) fn run() -> Result<String> {
+pub(crate) fn run() -> Result<String> {
     let directory = cache_directory()?.join("proxies");
     fs::create_dir_all(&directory)?;
     fs::write(directory.join("go.mod"), MODULE)?;

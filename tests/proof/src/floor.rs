@@ -9,25 +9,25 @@ use clearwater_testbed::{Attempt, Local, Namespace, wait_for};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::common::now;
+use crate::common::now;
 
 /// Of one hop, in microseconds.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
-pub(super) struct Floor {
+pub(crate) struct Floor {
     /// From the apply that creates it to its PID 1.
-    pub(super) start: u64,
+    pub(crate) start: u64,
     /// From the open port to the endpoint in the slice.
-    pub(super) seen: u64,
+    pub(crate) seen: u64,
 }
 
 impl Floor {
-    pub(super) fn hop(&self) -> Duration {
+    pub(crate) fn hop(&self) -> Duration {
         Duration::from_micros(self.start + self.seen)
     }
 }
 
 /// The mean of `count` pods.
-pub(super) fn measure(local: &Local, namespace: &Namespace<'_>, count: u64) -> Result<Floor> {
+pub(crate) fn measure(local: &Local, namespace: &Namespace<'_>, count: u64) -> Result<Floor> {
     let mut sum = Floor::default();
     for i in 0..count {
         // 0 to 2 s without a pattern, and the same in every run: golden ratio, so the phases of the probe are met evenly.

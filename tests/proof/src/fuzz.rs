@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
 
-use crate::steps::say;
-use crate::workspace::root;
+use xtask::steps::say;
+use xtask::workspace::root;
 
 /// What cargo-fuzz passes too, less the address sanitizer, which needs a nightly compiler; the model forbids unsafe code.
 const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
@@ -19,7 +19,7 @@ const TRIPLE: &str =
     if cfg!(target_arch = "aarch64") { "aarch64-unknown-linux-gnu" } else { "x86_64-unknown-linux-gnu" };
 
 /// Fuzzes each target for its share of `minutes`; a crash is an error that names its input.
-pub(super) fn run(minutes: u64) -> anyhow::Result<String> {
+pub(crate) fn run(minutes: u64) -> anyhow::Result<String> {
     let dir = root().join("tests/fuzz");
     let built = Command::new("cargo")
         .args(["build", "--release", "--target", TRIPLE])

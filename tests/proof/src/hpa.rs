@@ -11,9 +11,9 @@ use clearwater_testbed::sip::{Phone, Subscriber};
 use clearwater_testbed::{Kubectl, Local};
 use serde_json::Value;
 
-use super::common::gone;
-use crate::steps::say;
-use crate::workspace::root;
+use crate::common::gone;
+use xtask::steps::say;
+use xtask::workspace::root;
 
 const LIMIT: Duration = Duration::from_secs(600);
 /// How long the load lasts at most.
@@ -29,7 +29,7 @@ struct Sample {
     percent: Option<u32>,
 }
 
-pub(super) fn run() -> Result<String> {
+pub(crate) fn run() -> Result<String> {
     let cluster = cluster();
     let local = cluster.local()?;
     local.metrics_server(&say)?;

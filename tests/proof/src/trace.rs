@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::measured;
-use crate::build::built;
-use crate::steps::say;
+use crate::measured;
+use xtask::build::built;
+use xtask::steps::say;
 
 const CALLS: u32 = 125_000;
 /// Phones that the calls come from, each with an address of its own.
@@ -23,7 +23,7 @@ const MOST_MEMORY_MIB: u64 = 500;
 const BONO: &str = "10.244.1.4:5058";
 const SPROUT: &str = "10.244.1.9:5054";
 
-pub(super) fn run() -> Result<String> {
+pub(crate) fn run() -> Result<String> {
     let plugin = built("release")?;
     let dir = tempfile::tempdir()?;
     let log = dir.path().join("bono_current.txt");

@@ -8,9 +8,9 @@ use anyhow::{Context, Result, ensure};
 use clearwater_e2e::{Plugin, TEST_LINES, cluster, lines_of, relays_in};
 use clearwater_testbed::{Attempt, Kubectl, wait_for};
 
-use super::common::{gone, now};
-use super::kills::Dice;
-use crate::steps::say;
+use crate::common::{gone, now};
+use crate::kills::Dice;
+use xtask::steps::say;
 
 const LIMIT: Duration = Duration::from_secs(900);
 const KILLS: u32 = 10;
@@ -21,7 +21,7 @@ const OVER: Duration = Duration::from_secs(6 * 60 + 15);
 /// How long a relay in a pod may outlive the connection that it was started by.
 const RELAY: Duration = Duration::from_secs(45);
 
-pub(super) fn run() -> Result<String> {
+pub(crate) fn run() -> Result<String> {
     let seed = now()? | 1;
     let mut dice = Dice(seed);
     let cluster = cluster();

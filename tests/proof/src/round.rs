@@ -6,23 +6,23 @@ use serde::{Deserialize, Serialize};
 
 /// One way to deploy, once.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-pub(super) struct Round {
+pub(crate) struct Round {
     /// From the command to its end.
-    pub(super) wall: Duration,
+    pub(crate) wall: Duration,
     /// What the components needed themselves, by the gates of the policy; none for those who have none.
-    pub(super) path: Option<Duration>,
+    pub(crate) path: Option<Duration>,
     /// From the command to the first registered phone.
-    pub(super) register: Duration,
+    pub(crate) register: Duration,
     /// Errors in the components' logs.
-    pub(super) errors: u64,
+    pub(crate) errors: u64,
     /// The most memory that `up` held, in kilobytes; zero for other ways.
-    pub(super) resident: u64,
+    pub(crate) resident: u64,
     /// A second `up`: until it knew that nothing is to be changed, and in all.
-    pub(super) again: Option<(Duration, Duration)>,
+    pub(crate) again: Option<(Duration, Duration)>,
 }
 
 /// The middle one of what rounds have.
-pub(super) fn median(rounds: &[Round], of: impl Fn(&Round) -> Option<Duration>) -> Option<Duration> {
+pub(crate) fn median(rounds: &[Round], of: impl Fn(&Round) -> Option<Duration>) -> Option<Duration> {
     let mut all: Vec<Duration> = rounds.iter().filter_map(of).collect();
     all.sort();
     all.get(all.len() / 2).copied()

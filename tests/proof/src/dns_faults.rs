@@ -8,9 +8,9 @@ use clearwater_e2e::{PLUGIN_VARIABLE, cluster};
 use clearwater_testbed::{Attempt, Kubectl, wait_for};
 use serde_json::{Value, json};
 
-use crate::build::{Features, built};
-use crate::steps::say;
-use crate::workspace::root;
+use xtask::build::{Features, built};
+use xtask::steps::say;
+use xtask::workspace::root;
 
 /// The cases, whether the fault is DNS itself, and what they break.
 const CASES: [(&str, bool, &str); 8] = [
@@ -92,7 +92,7 @@ fn seen(kubectl: &Kubectl) -> Result<Value> {
     serde_json::from_str(&text).with_context(|| text)
 }
 
-pub(super) fn run() -> Result<String> {
+pub(crate) fn run() -> Result<String> {
     let cluster = cluster();
     let namespace = cluster.namespace("prove-dns")?;
     let kubectl = namespace.kubectl();

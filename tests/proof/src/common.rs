@@ -9,15 +9,15 @@ use clearwater_e2e::cluster;
 use clearwater_testbed::Namespace;
 
 /// The build that is measured: the shipped one.
-pub(super) fn shipped() -> Result<PathBuf> {
+pub(crate) fn shipped() -> Result<PathBuf> {
     if let Some(named) = env::var_os(clearwater_e2e::PLUGIN_VARIABLE) {
         return Ok(named.into());
     }
-    crate::build::built("dist")
+    xtask::build::built("dist")
 }
 
 /// Pods on their way out would slow down the next round.
-pub(super) fn gone(namespace: Namespace<'_>) -> Result<()> {
+pub(crate) fn gone(namespace: Namespace<'_>) -> Result<()> {
     // Their controllers first, or pods made anew meanwhile take their whole grace period to go.
     namespace.kubectl().run(["delete", "deployments,replicasets,statefulsets", "--all", "--cascade=orphan"])?;
     namespace.kubectl().run(["delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false"])?;
@@ -27,6 +27,6 @@ pub(super) fn gone(namespace: Namespace<'_>) -> Result<()> {
 }
 
 /// Microseconds since 1970.
-pub(super) fn now() -> Result<u64> {
+pub(crate) fn now() -> Result<u64> {
     Ok(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros())?)
 }

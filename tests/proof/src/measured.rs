@@ -10,20 +10,20 @@ use anyhow::{Context, Result, bail, ensure};
 
 /// What a finished process took.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Took {
+pub(crate) struct Took {
     /// Processor time, in user mode and in the kernel, in seconds.
-    pub(super) cpu: f64,
+    pub(crate) cpu: f64,
     /// The most memory at once, in KiB.
-    pub(super) memory: u64,
+    pub(crate) memory: u64,
     /// Wall time.
-    pub(super) wall: Duration,
+    pub(crate) wall: Duration,
 }
 
 /// The kernel's clock ticks a second, for user space, on every architecture that Kubernetes runs on.
 const TICKS: f64 = 100.0;
 
 /// Runs a command to its end, at most `limit`. Its output is the caller's.
-pub(super) fn run(command: &mut Command, limit: Duration) -> Result<Took> {
+pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Took> {
     let began = Instant::now();
     let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
     let mut memory = 0;
@@ -45,14 +45,14 @@ pub(super) fn run(command: &mut Command, limit: Duration) -> Result<Took> {
 }
 
 /// The most memory that a running process has had at once, in KiB; 0 where it is not told any more.
-pub(super) fn peak(child: &Child) -> u64 {
+pub(crate) fn peak(child: &Child) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or_default();
     line.trim().trim_end_matches(" kB").parse().unwrap_or_default()
 }
 
 /// Processor time of a process so far, in seconds.
-pub(super) fn cpu(child: &Child) -> Result<f64> {
+pub(crate) fn cpu(child: &Child) -> Result<f64> {
     Ok(fields(child)?.1)
 }
 
@@ -72,7 +72,7 @@ fn fields(child: &Child) -> Result<(String, f64)> {
 }
 
 /// How often a command writes to its standard output, counted by strace.
-pub(super) fn writes(program: &Path, arguments: &[String], environment: (&str, &Path)) -> Result<u64> {
+pub(crate) fn writes(program: &Path, arguments: &[String], environment: (&str, &Path)) -> Result<u64> {
     let trace = std::env::temp_dir().join(format!("clearwater-writes-{}", std::process::id()));
     let ran = Command::new("strace")
         .args(["-f", "-e", "trace=write,writev", "-o"])

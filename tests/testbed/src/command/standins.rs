@@ -2,16 +2,14 @@
 
 use std::env;
 use std::io::{self, Write};
-use std::path::PathBuf;
-use std::process::{Command as Process, ExitCode};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use clap::{Args, Subcommand};
 use clearwater_testbed::image::Archive;
 use clearwater_testbed::layout::{DEFAULT_NAME, Layout, NAME_VARIABLE, cache_directory};
 use clearwater_testbed::standins::{self, Inputs};
-
-use crate::workspace::{root, target};
 
 /// What to do with the stand-in images.
 #[derive(Debug, Subcommand)]
@@ -25,6 +23,9 @@ pub(crate) enum Command {
         /// Name of the cluster.
         #[arg(long, env = NAME_VARIABLE, default_value = DEFAULT_NAME)]
         name: String,
+        /// Import the images alone that `up` starts where no file says otherwise.
+        #[arg(long)]
+        default_only: bool,
     },
     /// Print the names of the images.
     List,
@@ -33,7 +34,7 @@ pub(crate) enum Command {
 /// Where the `standin` program comes from.
 #[derive(Debug, Args)]
 pub(crate) struct Source {
-    /// Take this program instead of building the workspace's.
+    /// Take this program instead of the workspace's, which `cargo build --release --package clearwater-standins` makes.
     #[arg(long)]
     program: Option<PathBuf>,
 }
@@ -45,9 +46,13 @@ impl Command {
                 let archive = source.build()?;
                 show(&archive.path.display().to_string())?;
             }
-            Self::Import { source, name } => {
-                let images = source.import(&name)?;
-                show(&format!("{images} images are on both nodes"))?;
+            Self::Import { source, name, default_only } => {
+                let mut archive = source.build()?;
+                if default_only {
+                    archive = archive.only(&standins::of_the_default(&images())?);
+                }
+                standins::import(&Layout::new(&name)?, &archive)?;
+                show(&format!("{} images are on both nodes", archive.images.len()))?;
             }
             Self::List => {
                 for reference in standins::references(&images())? {
@@ -59,40 +64,21 @@ impl Command {
     }
 }
 
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
 fn images() -> PathBuf {
     root().join("tests/standins/images")
 }
 
-/// Builds the images and imports them into both nodes of the cluster `name`.
-pub(crate) fn import(name: &str) -> Result<()> {
-    Source { program: None }.import(name).map(drop)
-}
-
 impl Source {
-    fn import(&self, name: &str) -> Result<usize> {
-        let archive = self.build()?;
-        standins::import(&Layout::new(name)?, &archive)?;
-        Ok(archive.images.len())
-    }
-
-    fn build(&self) -> Result<Archive> {
-        let program = match &self.program {
-            Some(program) => program.clone(),
-            None => build_program()?,
-        };
+    fn build(self) -> Result<Archive> {
+        let program = self.program.unwrap_or_else(|| {
+            env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from).join("release/standin")
+        });
         standins::build(&Inputs { images: images(), program, cache: cache_directory()? })
     }
-}
-
-fn build_program() -> Result<PathBuf> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Process::new(cargo)
-        .args(["build", "--release", "--quiet", "--package", "clearwater-standins"])
-        .current_dir(root())
-        .status()
-        .context("cannot run cargo")?;
-    ensure!(status.success(), "cargo build --release --package clearwater-standins failed ({status})");
-    Ok(target().join("release/standin"))
 }
 
 fn show(text: &str) -> Result<()> {

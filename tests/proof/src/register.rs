@@ -37,14 +37,14 @@ date +%s%6N
 ///
 /// It neither tries nor looks names up before: that would take the machine from what is measured, and plant negative
 /// answers in the cluster's DNS that the components themselves then meet.
-pub(super) struct First {
+pub(crate) struct First {
     watch: Child,
     done: Option<JoinHandle<Result<u64>>>,
 }
 
 impl First {
     /// Starts the phone's pod, and watches. The pod is there before the clock of the run starts.
-    pub(super) fn start(kubectl: &Kubectl) -> Result<Self> {
+    pub(crate) fn start(kubectl: &Kubectl) -> Result<Self> {
         Phone::start(kubectl)?;
         let line = "{.metadata.labels.kubernetes\\.io/service-name}={.endpoints[*].conditions.ready} {.endpoints[*].addresses[0]}{\"\\n\"}";
         let mut watch = kubectl
@@ -78,7 +78,7 @@ impl First {
     }
 
     /// When it was registered, in microseconds since 1970.
-    pub(super) fn registered(mut self) -> Result<u64> {
+    pub(crate) fn registered(mut self) -> Result<u64> {
         let done = self.done.take().context("it was asked already")?;
         done.join().map_err(|_| anyhow!("the phone's thread panicked"))?
     }
@@ -97,7 +97,7 @@ fn register(kubectl: &Kubectl, ellis: &str, bono: &str) -> Result<u64> {
 }
 
 /// ERROR lines in the log files of every container.
-pub(super) fn error_lines(kubectl: &Kubectl) -> Result<u64> {
+pub(crate) fn error_lines(kubectl: &Kubectl) -> Result<u64> {
     let pods = kubectl.run(["get", "pods", "--selector=service", "--output=name"])?;
     let mut sum = 0;
     for pod in pods.lines() {
