@@ -6,6 +6,8 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clearwater_testbed::layout::cache_directory;
 
+/// helm's module, pinned.
+pub(super) const HELM: &str = "helm.sh/helm/v4/cmd/helm@v4.0.0";
 /// stern's module, pinned.
 pub(super) const STERN: &str = "github.com/stern/stern@v1.34.0";
 /// KWOK's module, pinned.

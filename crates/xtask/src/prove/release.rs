@@ -1,9 +1,10 @@
 //! What is published, as others get it: every version of Kubernetes' types is compiled, and each crate, unpacked in an
-//! empty folder, is documented under docs.rs' conditions and tested alone.
+//! empty folder, is documented under docs.rs' conditions and tested alone; charts are put to Helm.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use super::validators;
 use crate::embed::{LIBRARIES, Outside, VERSION, alone, programs};
 use crate::steps::Steps;
 
@@ -12,11 +13,19 @@ const MINORS: [u32; 5] = [33, 34, 35, 36, 37];
 
 pub(super) fn run(only: Option<&str>) -> anyhow::Result<String> {
     let wanted = |part: &str| only.is_none_or(|only| part.contains(only));
-    let outside = Outside::new()?;
     let mut steps = Steps::within(Duration::from_secs(60 * 60));
     let mut page = "| what | seconds |\n|---|---|\n".to_owned();
     let mut row = |what: &str, began: Instant| writeln!(page, "| {what} | {} |", began.elapsed().as_secs());
 
+    if wanted("helm") {
+        let began = Instant::now();
+        validators::helm()?;
+        row("charts pass helm lint, and helm template writes what render writes", began)?;
+    }
+    if only.is_some_and(|only| "helm".contains(only)) {
+        return Ok(page);
+    }
+    let outside = Outside::new()?;
     if wanted("programs") {
         let began = Instant::now();
         steps.run(programs(&outside))?;
