@@ -8,6 +8,8 @@ use clearwater_testbed::layout::cache_directory;
 
 /// helm's module, pinned.
 pub(super) const HELM: &str = "helm.sh/helm/v4/cmd/helm@v4.0.0";
+/// Prometheus' tool for rules and metrics, pinned.
+pub(super) const PROMTOOL: &str = "github.com/prometheus/prometheus/cmd/promtool@v0.308.0";
 /// stern's module, pinned.
 pub(super) const STERN: &str = "github.com/stern/stern@v1.34.0";
 /// KWOK's module, pinned.

@@ -1,5 +1,6 @@
 //! What is published, as others get it: every version of Kubernetes' types is compiled, and each crate, unpacked in an
-//! empty folder, is documented under docs.rs' conditions and tested alone; charts are put to Helm.
+//! empty folder, is documented under docs.rs' conditions and tested alone; charts are put to Helm, alerts and metrics to
+//! promtool.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -22,7 +23,12 @@ pub(super) fn run(only: Option<&str>) -> anyhow::Result<String> {
         validators::helm()?;
         row("charts pass helm lint, and helm template writes what render writes", began)?;
     }
-    if only.is_some_and(|only| "helm".contains(only)) {
+    if wanted("promtool") {
+        let began = Instant::now();
+        validators::promtool()?;
+        row("promtool takes the alerts and the metrics, and the alerts fire when they should", began)?;
+    }
+    if only.is_some_and(|only| ["helm", "promtool"].iter().any(|part| part.contains(only))) {
         return Ok(page);
     }
     let outside = Outside::new()?;

@@ -1,8 +1,9 @@
-//! What others read of ours, put to their own programs: charts to Helm.
+//! What others read of ours, put to their own programs: charts to Helm, rules and metrics to Prometheus.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use clearwater::yaml;
@@ -10,6 +11,7 @@ use serde_json::Value;
 
 use super::go;
 use crate::build;
+use crate::workspace::root;
 
 /// Deployment files whose charts are tried: the defaults, and what a template could stumble over.
 const FILES: [&str; 3] = [
@@ -44,6 +46,22 @@ pub(super) fn helm() -> Result<()> {
             "a value that there is not is taken"
         );
     }
+    Ok(())
+}
+
+/// The alerts are rules that fire when they should, and what `status --metrics` tells is what Prometheus reads.
+pub(super) fn promtool() -> Result<()> {
+    const METRICS: &str =
+        "crates/clearwater-kube/src/status/metrics/snapshots/clearwater_kube__status__metrics__tests__metrics.snap";
+    let promtool = go::program(go::PROMTOOL)?;
+    let path = |name: &str| root().join(name).to_string_lossy().into_owned();
+    said(&promtool, &["check", "rules", "--lint=all", "--lint-fatal", &path("docs/alerts.yaml")])?;
+    said(&promtool, &["test", "rules", &path("tests/alerts.test.yaml")])?;
+    let golden = std::fs::read_to_string(root().join(METRICS))?;
+    let metrics = golden.splitn(3, "---\n").nth(2).context("a golden file has a head")?;
+    let mut child = Command::new(&promtool).args(["check", "metrics"]).stdin(Stdio::piped()).spawn()?;
+    child.stdin.take().context("a pipe")?.write_all(format!("{}\n", metrics.trim_end()).as_bytes())?;
+    ensure!(child.wait()?.success(), "promtool check metrics");
     Ok(())
 }
 
