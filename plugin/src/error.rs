@@ -61,6 +61,9 @@ pub(crate) enum CliError {
     /// No runtime for asynchronous work.
     #[error("the threads that the command needs cannot be started: {0}; raise the limit on processes")]
     Runtime(io::Error),
+    /// No keys could be made.
+    #[error("no random numbers for the keys: {0}")]
+    Random(String),
     /// Something that could not work on the cluster as it is.
     #[error("{0}")]
     Unready(String),
@@ -147,6 +150,7 @@ impl CliError {
             | Self::Yaml(_)
             | Self::Json(_)
             | Self::Connection(_)
+            | Self::Random(_)
             | Self::Runtime(_) => exit::FAILURE,
             Self::Unready(_) => exit::FAILED_EARLY,
             Self::Refused(_) => exit::REFUSED,

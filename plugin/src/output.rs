@@ -63,6 +63,15 @@ impl Results {
         self.text(&text)
     }
 
+    /// Writes one of many values, as they come: JSON a line, YAML after a mark.
+    pub(crate) fn one_of_many<T: Serialize>(&mut self, format: Format, value: &T) -> Result<(), CliError> {
+        let text = match format {
+            Format::Yaml => format!("---\n{}", clearwater::yaml::write_one(value)?),
+            Format::Json => serde_json::to_string(value)? + "\n",
+        };
+        self.text(&text)
+    }
+
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
     }

@@ -442,11 +442,58 @@ fn render_writes_a_base_and_names_images() {
     let base = dir.path().join("base/ims");
     let kustomization = std::fs::read_to_string(base.join("kustomization.yaml")).unwrap();
     assert!(kustomization.contains("- bono.yaml\n") && base.join("bono.yaml").exists());
+    assert!(kustomization.contains("- namespace.yaml\n") && base.join("namespace.yaml").exists());
     let images = out(&run(dir.path(), &["render", "--list-images", "--set", "images.mirror=mirror.example.com:5000"]));
     assert!(images.lines().all(|l| l.starts_with("mirror.example.com:5000/")), "{images}");
     assert_eq!(images.lines().count(), 11);
     let json: serde_json::Value = serde_json::from_str(&out(&run(dir.path(), &["render", "-o", "json"]))).unwrap();
     assert_eq!(json["kind"], "List");
+}
+
+#[test]
+fn keys_of_a_directory_are_made_once_and_are_their_owners_alone() {
+    let dir = scratch();
+    let render = |args: &[&str]| run(dir.path(), &[&["render", "-n", "ims", "--dir", "d"], args].concat());
+    let read = |name: &str| std::fs::read_to_string(dir.path().join("d").join(name)).unwrap();
+    let first = render(&["--keys", "generate"]);
+    assert!(text(&first.stderr).contains("seal them before they are committed"), "{}", text(&first.stderr));
+    let keys = read("keys.yaml");
+    assert!(keys.contains("kind: Secret\n") && read("kustomization.yaml").contains("- keys.yaml\n"), "{keys}");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = dir.path().join("d/keys.yaml").metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    let again = render(&["--keys", "generate"]);
+    assert!(text(&again.stderr).contains("exists and is left as it is"), "{}", text(&again.stderr));
+    assert_eq!(read("keys.yaml"), keys);
+    std::fs::remove_file(dir.path().join("d/keys.yaml")).unwrap();
+    let store = render(&["--keys", "external-secret:vault", "--without-namespace"]);
+    assert!(!text(&store.stderr).contains("clearwater-keys"), "{}", text(&store.stderr));
+    assert!(read("keys.yaml").contains("kind: ExternalSecret\n") && read("bono.yaml").contains("clearwater-keys"));
+    assert!(!read("kustomization.yaml").contains("namespace.yaml"));
+    out(&render(&["--keys", "secret:mine"]));
+    assert!(read("bono.yaml").contains("name: mine\n") && !read("kustomization.yaml").contains("keys.yaml"));
+}
+
+/// What other tools apply lies where they look for it.
+#[test]
+fn render_writes_for_argo_flux_and_helm() {
+    let dir = scratch();
+    std::fs::create_dir(dir.path().join(".git")).unwrap();
+    out(&run(dir.path(), &["render", "-n", "ims", "--dir", "apps/ims", "--flux"]));
+    let flux = std::fs::read_to_string(dir.path().join("apps/ims/flux.yaml")).unwrap();
+    assert!(
+        flux.contains("path: ./apps/ims/wave-1\n") && dir.path().join("apps/ims/wave-1/etcd.yaml").exists(),
+        "{flux}"
+    );
+    let argo = out(&run(dir.path(), &["render", "-n", "ims", "--argo"]));
+    assert!(argo.contains("argocd.argoproj.io/sync-wave: \"2\"\n"), "{argo}");
+    out(&run(dir.path(), &["render", "-n", "ims", "--dir", "chart", "--helm", "--default-storage-class"]));
+    assert!(dir.path().join("chart/Chart.yaml").exists());
+    let etcd = std::fs::read_to_string(dir.path().join("chart/templates/etcd.yaml")).unwrap();
+    assert!(etcd.contains("volumeClaimTemplates:\n"), "{etcd}");
 }
 
 #[test]

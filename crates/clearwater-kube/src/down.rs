@@ -237,6 +237,7 @@ async fn agreed(
             operation: Operation::Delete,
             whose: Whose::Ours,
             diff: String::new(),
+            restarts: 0,
         });
     }
     let nothing = changes.iter().all(|c| c.operation == Operation::Keep);

@@ -16,6 +16,9 @@
 //! ```
 
 mod clean;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod same;
 mod settle;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +37,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
 
+#[cfg(feature = "metrics")]
+pub use self::metrics::metrics;
 use self::settle::{Settled, settle};
 use crate::cluster::Cluster;
 use crate::judge::failure::{self, RolloutContext};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use clearwater::config::DeploymentFile;
-use clearwater::manifest::{Inputs, Manifest, NamespaceObject, kustomize, render};
+use clearwater::manifest::{Bundle, Inputs, Manifest, render};
 
 const SOURCE: &str = "clearwater.yaml";
 
@@ -18,7 +18,7 @@ fn rendered() -> (Manifest, BTreeMap<String, String>) {
     let file = DeploymentFile::parse(&text, SOURCE).unwrap();
     let d = file.deploy(file.namespace.as_deref().unwrap()).unwrap();
     let manifest = render(&d, &Inputs::default()).unwrap();
-    let files = kustomize(&d, &manifest, NamespaceObject::Included).unwrap();
+    let files = Bundle::new(&d, &manifest).with_namespace().kustomize().unwrap();
     (manifest, files)
 }
 

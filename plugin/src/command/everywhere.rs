@@ -37,31 +37,27 @@ pub(crate) struct Everywhere<T> {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Place<T> {
     /// The namespace.
-    namespace: String,
+    pub(super) namespace: String,
     /// What was seen; none where nothing could be looked at.
-    seen: Option<T>,
+    pub(super) seen: Option<T>,
     /// Why nothing could be looked at.
-    error: Option<String>,
+    pub(super) error: Option<String>,
 }
 
 /// How what was seen is told: the cells of its line, the namespace first, the style of the second, and the exit code.
 pub(super) type Told<const N: usize> = ([String; N], Style, u8);
 
-/// Looks everywhere and tells what was seen, in one table or in a format for programs. The exit code is the worst of all:
-/// what is unwell before what could not be looked at.
-pub(super) fn run<T, F, const N: usize>(
-    context: &mut Context,
-    head: [&'static str; N],
-    (within, output): (Duration, Option<Format>),
+/// Looks everywhere.
+pub(super) fn look<T, F>(
+    context: &Context,
+    within: Duration,
     look: impl Fn(Cluster) -> F,
-    tell: impl Fn(&str, &T) -> Told<N>,
-) -> Result<u8, CliError>
+) -> Result<Vec<Place<T>>, CliError>
 where
-    T: Serialize,
     F: Future<Output = Result<T, String>>,
 {
     let signals = context.signals();
-    let namespaces = block_on(unless_ended(&signals, async {
+    block_on(unless_ended(&signals, async {
         let cluster = context.connection().cluster("default".to_owned()).await?;
         let all = places(&cluster, within).await.map_err(|error| CliError::Connection(error.to_string()))?;
         let looks = futures::stream::iter(all).map(|namespace| {
@@ -75,7 +71,23 @@ where
             }
         });
         Ok(looks.buffered(AT_ONCE).collect::<Vec<_>>().await)
-    }))?;
+    }))
+}
+
+/// Looks everywhere and tells what was seen, in one table or in a format for programs. The exit code is the worst of all:
+/// what is unwell before what could not be looked at.
+pub(super) fn run<T, F, const N: usize>(
+    context: &mut Context,
+    head: [&'static str; N],
+    (within, output): (Duration, Option<Format>),
+    each: impl Fn(Cluster) -> F,
+    tell: impl Fn(&str, &T) -> Told<N>,
+) -> Result<u8, CliError>
+where
+    T: Serialize,
+    F: Future<Output = Result<T, String>>,
+{
+    let namespaces = look(context, within, each)?;
     let one = |Place { namespace, seen, error }: &Place<T>| match seen {
         Some(seen) => tell(namespace, seen),
         None => unseen(namespace, error.as_deref().unwrap_or_default()),

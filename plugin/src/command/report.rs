@@ -118,7 +118,7 @@ impl Report {
         } else {
             let named = || PathBuf::from(format!("clearwater-{namespace}-{}.zip", at.strftime("%Y%m%dT%H%M%SZ")));
             let to = self.to.clone().unwrap_or_else(named);
-            write(&to, &zip)?;
+            write_private(&to, &zip)?;
             let shown = printable(&to.display().to_string()).into_owned();
             context.results().text(&format!("{shown}\n"))?;
         }
@@ -251,7 +251,7 @@ fn put<T: Serialize>(gathered: &mut Gathered, name: &str, value: &T) -> Result<(
 }
 
 /// Writes a new file that nobody else may read, and leaves none that is half.
-fn write(to: &Path, bytes: &[u8]) -> Result<(), CliError> {
+pub(super) fn write_private(to: &Path, bytes: &[u8]) -> Result<(), CliError> {
     let failed = |source| CliError::Write { path: to.to_owned(), source };
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -272,8 +272,8 @@ mod tests {
     fn nothing_is_written_over() {
         let dir = tempfile::tempdir().unwrap();
         let to = dir.path().join("r.zip");
-        write(&to, b"one").unwrap();
-        assert!(write(&to, b"two").is_err());
+        write_private(&to, b"one").unwrap();
+        assert!(write_private(&to, b"two").is_err());
         assert_eq!(std::fs::read(&to).unwrap(), b"one");
     }
 
@@ -282,7 +282,7 @@ mod tests {
     fn nobody_else_may_read_it() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
-        write(&dir.path().join("r.zip"), b"one").unwrap();
+        write_private(&dir.path().join("r.zip"), b"one").unwrap();
         assert_eq!(dir.path().join("r.zip").metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }
 

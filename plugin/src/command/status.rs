@@ -7,7 +7,7 @@ use anstyle::Style;
 use clap::Args;
 use clearwater::scale::MemberState;
 use clearwater::text::Clean as _;
-use clearwater_kube::status::{ComponentStatus, Health, PodStatus, Status as Seen, StatusOptions, status};
+use clearwater_kube::status::{ComponentStatus, Health, PodStatus, Status as Seen, StatusOptions, metrics, status};
 use jiff::Timestamp;
 
 use super::everywhere::{self, Told, first_of};
@@ -29,7 +29,8 @@ use crate::table::{Table, screen};
 #[command(after_help = "Examples:
   kubectl clearwater status -n ims
   kubectl clearwater status --watch
-  kubectl clearwater status -A
+  kubectl clearwater status --watch -o json           a line whenever something changes
+  kubectl clearwater status -A --metrics              for Prometheus
   kubectl clearwater status --from night.zip
   kubectl clearwater status -f clearwater.yaml -o json")]
 pub(crate) struct Status {
@@ -39,9 +40,12 @@ pub(crate) struct Status {
     /// How long one look may take
     #[arg(long, value_name = "DURATION", value_parser = limit, default_value = "10s")]
     timeout: Duration,
-    /// Look again every two seconds, until interrupted
+    /// Look again every two seconds, until interrupted; with -o, tell changes alone
     #[arg(short, long)]
     watch: bool,
+    /// Write metrics in Prometheus' text format; the exit code is 0 whatever they say
+    #[arg(long, conflicts_with_all = ["watch", "output"])]
+    metrics: bool,
     /// Show what a report holds, a zip that `report` wrote, instead of looking at a cluster
     #[arg(long, value_name = "FILE", conflicts_with_all = ["filename", "watch", "timeout", "all_namespaces"])]
     from: Option<PathBuf>,
@@ -63,6 +67,7 @@ impl Status {
             seen.clean();
             context.talk().note(format!("as it was at {}", seen.at));
             match self.output {
+                _ if self.metrics => return told(context, &[(&seen.namespace, Some(&seen))]),
                 Some(format) => context.results().value(format, &seen)?,
                 None => context.results().styled(&table(&seen, screen()))?,
             }
@@ -74,30 +79,44 @@ impl Status {
                 let options = StatusOptions::new().timeout(timeout);
                 status(&cluster, &options).await.map_err(|error| error.to_string())
             };
+            if self.metrics {
+                let places = everywhere::look(context, timeout, look)?;
+                let looks: Vec<_> = places.iter().map(|p| (p.namespace.as_str(), p.seen.as_ref())).collect();
+                for (place, why) in places.iter().filter_map(|p| Some((p, p.error.as_ref()?))) {
+                    context.talk().warning(format!("{}: {why}", place.namespace));
+                }
+                return told(context, &looks);
+            }
             return everywhere::run(context, HEAD_EVERYWHERE, (timeout, self.output), look, place);
         }
         let file = FileArgs::named(self.filename.clone());
-        let (deployment, namespace) = file.deployment_or_namespace(context, self.output.is_none())?;
+        let (deployment, namespace) = file.deployment_or_namespace(context, self.output.is_none() && !self.metrics)?;
         let mut options = StatusOptions::new().timeout(self.timeout);
         options.deployment = deployment;
         let signals = context.signals();
         block_on(unless_ended(&signals, async {
             let cluster = context.connection().cluster(namespace).await?;
-            let mut looked = false;
+            let mut before: Option<Seen> = None;
             loop {
                 let seen = match status(&cluster, &options).await {
                     Ok(seen) => seen,
                     // What is watched may be seen again.
-                    Err(error) if looked => {
+                    Err(error) if before.is_some() => {
                         context.talk().warning(error);
                         tokio::time::sleep(EVERY).await;
                         continue;
                     }
                     Err(error) => return Err(error.into()),
                 };
-                looked = true;
-                if let Some(format) = self.output {
+                if self.metrics {
+                    return told(context, &[(&seen.namespace, Some(&seen))]);
+                }
+                if let Some(format) = self.output.filter(|_| !self.watch) {
                     context.results().value(format, &seen)?;
+                } else if let Some(format) = self.output {
+                    if before.as_ref().is_none_or(|before| !before.tells_the_same(&seen)) {
+                        context.results().one_of_many(format, &seen)?;
+                    }
                 } else {
                     let shown = table(&seen, screen());
                     if self.watch && std::io::stdout().is_terminal() {
@@ -112,10 +131,21 @@ impl Status {
                     return Ok(code(&seen));
                 }
                 context.results().flush()?;
+                before = Some(seen);
                 tokio::time::sleep(EVERY).await;
             }
         }))
     }
+}
+
+/// What was seen, as metrics: they say how it is, and the exit code whether something was looked at.
+fn told(context: &mut Context, looks: &[(&str, Option<&Seen>)]) -> Result<u8, CliError> {
+    if !looks.iter().any(|(_, seen)| seen.is_some()) {
+        context.talk().error("nothing was looked at: no namespace holds a deployment that could be");
+        return Ok(exit::FAILURE);
+    }
+    context.results().text(&metrics(looks))?;
+    Ok(exit::OK)
 }
 
 fn code(seen: &Seen) -> u8 {

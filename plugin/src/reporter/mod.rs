@@ -13,7 +13,7 @@ use clearwater::event::Event;
 
 use crate::error::CliError;
 
-pub(crate) use words::{BAD, DIM, GOOD, WARN, changes, line as text, plain};
+pub(crate) use words::{BAD, DIM, GOOD, WARN, changes, changes_in_full, line as text, plain, summary, waiting};
 
 /// A format for the events of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

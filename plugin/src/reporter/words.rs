@@ -45,34 +45,57 @@ pub(super) fn check(line: &CheckLine) -> String {
     text
 }
 
-/// What would be written, object by object, with differences.
+/// What would be written, object by object, with differences. What is new is named, and not shown.
 pub(crate) fn changes(changes: &[Change]) -> String {
-    let mut text = String::new();
-    for change in changes {
-        let (style, word) = match change.operation {
-            Operation::Create => (GOOD, "create"),
-            Operation::Change => (WARN, "change"),
-            Operation::Delete => (BAD, "delete"),
-            Operation::Restore => (WARN, "give back"),
-            Operation::Keep => continue,
-            _ => (WARN, "unknown"),
+    changes.iter().map(|c| one_change(c, c.operation != Operation::Create)).collect()
+}
+
+/// The same, with what is new in full.
+pub(crate) fn changes_in_full(changes: &[Change]) -> String {
+    changes.iter().map(|c| one_change(c, true)).collect()
+}
+
+fn one_change(change: &Change, with_difference: bool) -> String {
+    let (style, word) = match change.operation {
+        Operation::Create => (GOOD, "create"),
+        Operation::Change => (WARN, "change"),
+        Operation::Delete => (BAD, "delete"),
+        Operation::Restore => (WARN, "give back"),
+        Operation::Keep => return String::new(),
+        _ => (WARN, "unknown"),
+    };
+    let whose = match change.whose {
+        Whose::Adopted => " (stood before up)",
+        Whose::Foreign => " (not of this deployment)",
+        _ => "",
+    };
+    let mut text = format!("{style}{word}{style:#} {}{whose}\n", change.object);
+    for line in change.diff.lines().filter(|_| with_difference) {
+        let style = match line.as_bytes().first() {
+            Some(b'+') => GOOD,
+            Some(b'-') => BAD,
+            _ => DIM,
         };
-        let whose = match change.whose {
-            Whose::Adopted => " (stood before up)",
-            Whose::Foreign => " (not of this deployment)",
-            _ => "",
-        };
-        let _ = writeln!(text, "{style}{word}{style:#} {}{whose}", change.object);
-        for line in change.diff.lines() {
-            let style = match line.as_bytes().first() {
-                Some(b'+') => GOOD,
-                Some(b'-') => BAD,
-                _ => DIM,
-            };
-            let _ = writeln!(text, "    {style}{}{style:#}", plain(line));
-        }
+        let _ = writeln!(text, "    {style}{}{style:#}", plain(line));
     }
     text
+}
+
+/// What a plan comes to: counts of objects, pods that restart for it, and changes that wait, with what would be lost.
+pub(crate) fn summary(changes: &[Change], pending: &[Pending]) -> String {
+    let mut text = count(changes) + "\n";
+    for change in changes.iter().filter(|c| c.restarts > 0) {
+        let _ = writeln!(text, "{WARN}restart{WARN:#} {} of {}", counted(change.restarts, "pod"), change.object);
+    }
+    text + &waiting(pending)
+}
+
+/// Changes that wait, a line each.
+pub(crate) fn waiting(pending: &[Pending]) -> String {
+    let line = |p: &Pending| {
+        format!("{WARN}wait{WARN:#} {}: {}; {}\n", p.component, plain(&p.what), plain(&p.command.to_string()))
+    };
+    pending.iter().map(line).collect()
 }
 
 /// How many objects a plan creates, changes, removes and keeps.

@@ -1,4 +1,4 @@
-//! docs/security.md names what there is.
+//! Pages of docs/ name what there is.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are outside test functions")]
 
 use std::path::Path;
@@ -32,5 +32,36 @@ fn the_security_page_names_tests_and_files_that_are_there() {
     }
     for file in words.iter().filter(|w| w.starts_with("crates/") || w.starts_with("tests/")) {
         assert!(root.join(file).exists(), "docs/security.md names {file}, which is not there");
+    }
+}
+
+/// Every alert has its chapter where it leads to, and judges by metrics that there are.
+#[test]
+fn alerts_lead_to_chapters_and_judge_by_metrics_that_there_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let (page, rules) = (read("docs/observability.md"), read("docs/alerts.yaml"));
+    let told = read(
+        "crates/clearwater-kube/src/status/metrics/snapshots/clearwater_kube__status__metrics__tests__metrics.snap",
+    );
+    let alerts: Vec<&str> = rules.lines().filter_map(|l| l.split_once("- alert: ")).map(|(_, name)| name).collect();
+    assert_eq!(alerts.len(), 5);
+    for alert in alerts {
+        assert!(page.contains(&format!("\n### {alert}\n")), "{alert} has no chapter");
+        assert!(rules.contains(&format!("/docs/observability.md#{}\n", alert.to_lowercase())), "{alert} leads nowhere");
+    }
+    let is_name = |c: char| c == '_' || c.is_ascii_lowercase();
+    let names: Vec<&str> = rules.split(|c| !is_name(c)).filter(|w| w.starts_with("clearwater_")).collect();
+    assert!(names.len() >= 7, "{names:?}");
+    for name in names {
+        assert!(told.contains(&format!("# TYPE {name} gauge\n")), "docs/alerts.yaml names {name}, which is not told");
+    }
+    for line in told.lines().filter_map(|l| l.strip_prefix("# TYPE ")) {
+        let name = line.trim_end_matches(" gauge");
+        let last = name.rsplit('_').next().unwrap();
+        assert!(
+            page.contains(&format!("`{name}`")) || page.contains(&format!("`…_{last}`")),
+            "{name} is not in the page"
+        );
     }
 }

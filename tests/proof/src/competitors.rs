@@ -15,9 +15,6 @@ use crate::register::{First, error_lines};
 use crate::round::Round;
 use xtask::workspace::root;
 
-/// helm's module, pinned.
-const HELM: &str = "helm.sh/helm/v4/cmd/helm@v4.0.0";
-
 /// A way to deploy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Way {
@@ -122,15 +119,13 @@ fn chart(namespace: &Namespace<'_>, tag: &str) -> Result<Folder> {
     let folder = Folder::new("chart")?;
     let plugin = Plugin::new(cluster(), namespace.name())?;
     let tag = format!("images.tag={tag}");
-    let rendered = plugin.run(&["render", "--set", "keys=upstream", "--set", &tag])?.expect(0)?;
-    fs::create_dir_all(folder.path().join("templates"))?;
-    fs::write(folder.path().join("Chart.yaml"), "apiVersion: v2\nname: clearwater\nversion: 0.1.0\n")?;
-    fs::write(folder.path().join("templates/all.yaml"), rendered.out)?;
+    let dir = folder.path().to_string_lossy();
+    plugin.run(&["render", "--dir", &dir, "--helm", "--set", "keys=upstream", "--set", &tag])?.expect(0)?;
     Ok(folder)
 }
 
 /// helm of the pinned version, built where it is missing.
 fn helm() -> Result<PathBuf> {
     ensure!(env::var_os("CLEARWATER_NO_HELM").is_none(), "not measured: CLEARWATER_NO_HELM is set");
-    crate::go::program(HELM)
+    crate::go::program(crate::go::HELM)
 }

@@ -6,6 +6,10 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clearwater_testbed::layout::cache_directory;
 
+/// helm's module, pinned.
+pub(crate) const HELM: &str = "helm.sh/helm/v4/cmd/helm@v4.0.0";
+/// Prometheus' tool for rules and metrics, pinned.
+pub(crate) const PROMTOOL: &str = "github.com/prometheus/prometheus/cmd/promtool@v0.308.0";
 /// stern's module, pinned.
 pub(crate) const STERN: &str = "github.com/stern/stern@v1.34.0";
 /// KWOK's module, pinned.

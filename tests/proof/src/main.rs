@@ -23,6 +23,7 @@ mod soak_logs;
 mod status_load;
 mod test_kills;
 mod trace;
+mod validators;
 
 use std::fmt::Write as _;
 use std::fs;

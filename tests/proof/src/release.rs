@@ -1,5 +1,6 @@
 //! What is published, as others get it: every version of Kubernetes' types is compiled, and each crate, unpacked in an
-//! empty folder, is documented under docs.rs' conditions and tested alone.
+//! empty folder, is documented under docs.rs' conditions and tested alone; charts are put to Helm, alerts and metrics to
+//! promtool.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -11,6 +12,8 @@ use serde_json::Value;
 use xtask::embed::{LIBRARIES, Outside, VERSION, alone, programs};
 use xtask::steps::Steps;
 
+use crate::validators;
+
 /// How docs.rs differs from other places: what is built may ask whether it is there, and there is no network.
 const CONDITIONS: [(&str, &str); 3] =
     [("DOCS_RS", "1"), ("CARGO_NET_OFFLINE", "true"), ("RUSTDOCFLAGS", "-D warnings --cfg docsrs")];
@@ -20,12 +23,25 @@ const MINORS: [u32; 5] = [33, 34, 35, 36, 37];
 
 pub(crate) fn run(only: Option<&str>) -> anyhow::Result<String> {
     let wanted = |part: &str| only.is_none_or(|only| part.contains(only));
-    let outside = Outside::new()?;
     let mut steps = Steps::within(Duration::from_secs(60 * 60));
-    steps.run(outside.pack())?;
     let mut page = "| what | seconds |\n|---|---|\n".to_owned();
     let mut row = |what: &str, began: Instant| writeln!(page, "| {what} | {} |", began.elapsed().as_secs());
 
+    if wanted("helm") {
+        let began = Instant::now();
+        validators::helm()?;
+        row("charts pass helm lint, and helm template writes what render writes", began)?;
+    }
+    if wanted("promtool") {
+        let began = Instant::now();
+        validators::promtool()?;
+        row("promtool takes the alerts and the metrics, and the alerts fire when they should", began)?;
+    }
+    if only.is_some_and(|only| ["helm", "promtool"].iter().any(|part| part.contains(only))) {
+        return Ok(page);
+    }
+    let outside = Outside::new()?;
+    steps.run(outside.pack())?;
     let nightly = Command::new("cargo").args(["+nightly", "--version"]).output().is_ok_and(|o| o.status.success());
     let (toolchain, by) = if nightly {
         (vec!["+nightly".to_owned()], "by nightly Rust")

@@ -19,6 +19,8 @@
 //! ```
 
 pub(crate) mod checks;
+mod difference;
+mod keys;
 mod name_servers;
 pub(crate) mod preflight;
 pub(crate) mod prepare;
@@ -43,6 +45,10 @@ use crate::judge::policy::policy;
 use crate::judge::said::Meaning;
 use crate::owner;
 
+use self::difference::{difference, replaced, whole};
+pub use difference::Replaced;
+pub use keys::random_keys;
+
 /// How many objects are asked about at the same time.
 const AT_ONCE: usize = 8;
 /// The pauses before a write is tried again.
@@ -55,8 +61,10 @@ pub struct Planned {
     pub item: Item,
     /// What applying it would do.
     pub operation: Operation,
-    /// The difference as a unified diff of YAML; empty where there is none.
+    /// The difference as a unified diff of YAML, of an object that is to be made all of it; empty where there is none.
     pub diff: String,
+    /// The pods that run something else for it.
+    pub replaced: Replaced,
     /// Whose the object is. What stood before this program wrote to it is adopted: `down` gives it back.
     pub whose: Whose,
     /// The object as it is written, with the mark that says whose it is.
@@ -66,11 +74,15 @@ pub struct Planned {
 }
 
 impl Planned {
-    fn new(item: Item, live: Option<&DynamicObject>, operation: Operation, diff: String) -> Self {
+    fn new(item: Item, live: Option<&DynamicObject>, operation: Operation) -> Self {
         let whose = owner::whose_then(live.map(|l| &l.metadata));
         let body = body(&item.object, whose, live);
         let version = live.and_then(|l| l.metadata.resource_version.clone());
-        Self { item, operation, diff, whose, body, version }
+        let diff = match operation {
+            Operation::Create => whole(&item.object, &body),
+            _ => String::new(),
+        };
+        Self { item, operation, diff, replaced: Replaced::default(), whose, body, version }
     }
 
     /// The object as kubectl names it.
@@ -82,7 +94,8 @@ impl Planned {
     pub(crate) async fn again(&self, cluster: &Cluster, item: Item, force: bool) -> Result<Self, ApplyError> {
         if self.operation == Operation::Create {
             let body = body(&item.object, self.whose, None);
-            return Ok(Self { item, body, ..self.clone() });
+            let diff = whole(&item.object, &body);
+            return Ok(Self { item, body, diff, ..self.clone() });
         }
         plan_one(cluster, item, force).await
     }
@@ -251,7 +264,7 @@ pub async fn plan(
                 if namespace_exists {
                     plan_one(cluster, item, force).await
                 } else {
-                    Ok(Planned::new(item, None, Operation::Create, String::new()))
+                    Ok(Planned::new(item, None, Operation::Create))
                 }
             }
             .boxed()
@@ -266,13 +279,14 @@ async fn plan_one(cluster: &Cluster, item: Item, force: bool) -> Result<Planned,
     let api = cluster.dynamic(object.api_version(), object.kind());
     let live = standing(cluster, object).await?;
     if live.is_some() && item.lifecycle == Lifecycle::CreatedOnce {
-        return Ok(Planned::new(item, live.as_ref(), Operation::Keep, String::new()));
+        return Ok(Planned::new(item, live.as_ref(), Operation::Keep));
     }
-    let mut planned = Planned::new(item, live.as_ref(), Operation::Create, String::new());
+    let mut planned = Planned::new(item, live.as_ref(), Operation::Create);
     let (params, patch) = (params(force, true), Patch::Apply(&planned.body));
     let dry = api.patch(planned.item.object.name(), &params, &patch).await.map_err(|e| refusal(&name, e))?;
     if let Some(live) = live {
         planned.diff = difference(&planned.item.object, &live, &dry);
+        planned.replaced = replaced(&live, &dry);
         planned.operation = if planned.diff.is_empty() { Operation::Keep } else { Operation::Change };
     }
     Ok(planned)
@@ -295,57 +309,6 @@ fn sent(body: &Value, version: Option<&str>, replicas: Option<i64>) -> Value {
         body["spec"]["replicas"] = replicas.into();
     }
     body
-}
-
-/// The object without what only the API server writes.
-fn bare(object: &DynamicObject) -> Value {
-    let mut value = serde_json::to_value(object).unwrap_or_default();
-    if let Some(map) = value.as_object_mut() {
-        map.remove("status");
-    }
-    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
-        for field in ["managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink"] {
-            metadata.remove(field);
-        }
-    }
-    value
-}
-
-/// The difference between two states of an object, as a unified diff of YAML. A Secret's values are hidden: only that
-/// they differ is shown.
-fn difference(object: &Object, live: &DynamicObject, wanted: &DynamicObject) -> String {
-    let (mut old, mut new) = (bare(live), bare(wanted));
-    if old == new {
-        return String::new();
-    }
-    if let Object::Secret(_) = object {
-        hide(&mut old, &mut new);
-    }
-    let name = name(object);
-    let text = |v: &Value| clearwater::yaml::write_one(v).unwrap_or_else(|_| v.to_string());
-    let (old, new) = (text(&old), text(&new));
-    similar::TextDiff::from_lines(&old, &new)
-        .unified_diff()
-        .context_radius(2)
-        .header(&format!("{name} (live)"), &format!("{name} (after)"))
-        .to_string()
-}
-
-fn hide(old: &mut Value, new: &mut Value) {
-    for field in ["data", "stringData"] {
-        let keys: Vec<String> =
-            [&*old, &*new].iter().filter_map(|v| v.get(field)?.as_object()).flat_map(|m| m.keys().cloned()).collect();
-        for key in keys {
-            let same = old.get(field).and_then(|m| m.get(&key)) == new.get(field).and_then(|m| m.get(&key));
-            for (value, text) in
-                [(&mut *old, "(hidden)"), (&mut *new, if same { "(hidden)" } else { "(hidden, differs)" })]
-            {
-                if let Some(slot) = value.get_mut(field).and_then(|m| m.get_mut(&key)) {
-                    *slot = text.into();
-                }
-            }
-        }
-    }
 }
 
 /// Applies one object at once, with the mark that says whose it is: what is written without a plan before it.
@@ -440,40 +403,4 @@ async fn attempt(
 
 fn is_conflict_of_managers(status: &Status) -> bool {
     status.details.as_ref().is_some_and(|d| d.causes.iter().any(|c| c.reason == "FieldManagerConflict"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn object(value: Value) -> DynamicObject {
-        serde_json::from_value(value).unwrap()
-    }
-
-    #[test]
-    fn what_the_server_writes_is_no_difference() {
-        let live = object(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "uid": "1",
-            "resourceVersion": "5", "managedFields": [{"manager": "x"}]}, "data": {"a": "1"}}));
-        let dry = object(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "uid": "1",
-            "resourceVersion": "6", "managedFields": [{"manager": "y"}]}, "data": {"a": "1"}}));
-        assert_eq!(difference(&Object::ConfigMap(Box::default()), &live, &dry), "");
-    }
-
-    #[test]
-    fn a_difference_is_shown_as_yaml_and_secrets_are_hidden() {
-        let of = |kind: &str, value: &str| {
-            object(
-                json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "c"}, "data": {"a": value, "b": "same"}}),
-            )
-        };
-        let shown = difference(
-            &Object::ConfigMap(Box::default()),
-            &of("ConfigMap", "old-value"),
-            &of("ConfigMap", "new-value"),
-        );
-        assert!(shown.contains("-  a: old-value\n+  a: new-value"), "{shown}");
-        let shown = difference(&Object::Secret(Box::default()), &of("Secret", "b2xk"), &of("Secret", "bmV3"));
-        assert!(shown.contains("differs") && !shown.contains("b2xk") && !shown.contains("bmV3"), "{shown}");
-    }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use clearwater::component::{Component, Rule};
-use clearwater::config::{Deployment, KeyPolicy, Keys};
+use clearwater::config::{Deployment, KeyPolicy};
 use clearwater::event::{Change, CheckId, CheckLine, CheckStatus, PlannedComponent, PlannedGate};
 use clearwater::manifest::{
     self, Balance, Inputs, Item, ItemOwner, KEYS_SECRET, ManifestError, PodSecurity, ServicesFirst, balance, held,
@@ -20,6 +20,7 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use thiserror::Error;
 
+use crate::apply::keys::random_keys;
 use crate::apply::name_servers::NameServers;
 use crate::apply::{self, ApplyError, Planned};
 use crate::cluster::{Cluster, FailedAt, is_forbidden, list_all, visible};
@@ -190,18 +191,6 @@ impl LiveState {
         }
         Ok(inputs)
     }
-}
-
-fn random_keys() -> Result<Keys, PrepareError> {
-    let key = || {
-        let mut bytes = [0u8; 16];
-        getrandom::fill(&mut bytes)?;
-        Ok::<_, PrepareError>(bytes.iter().fold(String::new(), |mut text, b| {
-            let _ = std::fmt::Write::write_fmt(&mut text, format_args!("{b:02x}"));
-            text
-        }))
-    };
-    Ok(Keys { signup_key: key()?, turn_workaround: key()?, ellis_api_key: key()?, ellis_cookie_key: key()? })
 }
 
 /// One component of a run.
@@ -426,6 +415,7 @@ impl ApplyPlan {
                 operation: planned.operation,
                 whose: planned.whose,
                 diff: planned.diff.clone(),
+                restarts: planned.replaced.at_once,
             })
             .collect()
     }
@@ -443,3 +433,6 @@ pub(crate) async fn plan_late(
     let items: Vec<Item> = manifest.of(ItemOwner::Component(component)).cloned().collect();
     apply::plan(cluster, &items, true, force).await.into_iter().collect()
 }
+
+#[cfg(test)]
+mod tests;

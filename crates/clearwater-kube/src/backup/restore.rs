@@ -125,6 +125,7 @@ fn changes(units: &[&RestoreUnit], accounts: &[String]) -> Vec<Change> {
         operation,
         whose: Whose::Ours,
         diff,
+        restarts: 0,
     };
     let accounts =
         accounts.iter().map(|a| change(format!("account/{a}"), Component::Ellis, Operation::Create, String::new()));

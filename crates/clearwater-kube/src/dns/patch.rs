@@ -140,6 +140,7 @@ fn changes(plan: &DnsPlan) -> Vec<Change> {
         operation: Operation::Change,
         whose: Whose::Ours,
         diff: plan.diff.clone(),
+        restarts: 0,
     };
     object.map(change).collect()
 }

@@ -111,6 +111,7 @@ impl Deletion {
             operation,
             whose: self.whose,
             diff: String::new(),
+            restarts: 0,
         }
     }
 }
@@ -170,6 +171,7 @@ impl Found {
             operation: Operation::Delete,
             whose: Whose::Ours,
             diff: String::new(),
+            restarts: 0,
         });
         objects.chain(pods).collect()
     }
@@ -328,6 +330,7 @@ impl Others {
             operation: Operation::Delete,
             whose: Whose::Foreign,
             diff: String::new(),
+            restarts: 0,
         })
     }
 }

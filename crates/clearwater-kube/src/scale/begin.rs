@@ -288,6 +288,7 @@ fn changes(seen: &Observation, target: &ScaleTarget, plan: &ScalePlan) -> Vec<Ch
             operation: if same { Operation::Keep } else { Operation::Change },
             whose: Whose::Ours,
             diff: if same { String::new() } else { format!("-  replicas: {live}\n+  replicas: {}\n", target.to) },
+            restarts: 0,
         }
     });
     let marked = plan.marks_failed().iter().map(|member| Change::of_member(member, component.clone()));

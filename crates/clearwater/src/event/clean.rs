@@ -98,7 +98,7 @@ impl Clean for Map<String, Value> {
 
 impl Clean for Change {
     fn clean(&mut self) {
-        let Self { object, component, operation: _, whose: _, diff } = self;
+        let Self { object, component, operation: _, whose: _, diff, restarts: _ } = self;
         object.clean();
         component.clean();
         clean_lines(diff);

@@ -91,9 +91,18 @@ pub struct Change {
     /// Whose it is; left out where this program made it.
     #[serde(default, skip_serializing_if = "Whose::is_ours")]
     pub whose: Whose,
-    /// The difference as a unified diff of YAML, values of Secrets hidden. Empty where there is none.
+    /// The difference as a unified diff of YAML, values of Secrets hidden; of an object that `up` makes, all of it. Empty
+    /// where there is none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub diff: String,
+    /// Pods that are replaced at once for it; left out where there are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restarts: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl Change {
@@ -105,6 +114,7 @@ impl Change {
             operation: Operation::Change,
             whose: Whose::Ours,
             diff: String::new(),
+            restarts: 0,
         }
     }
 

@@ -142,6 +142,7 @@ fn no_text_of_an_event_holds_what_a_terminal_obeys() {
                 operation: Operation::Change,
                 whose: Whose::default(),
                 diff: "+\u{1b}[2Jb\u{202e}\u{9b}".to_owned(),
+                restarts: 1,
             }],
             pending: pending(),
         },

@@ -44,6 +44,11 @@
 //! The file's count of pods is for a workload that does not stand yet. Hand the counts that stand to
 //! [`Inputs::live_replicas`]; [`Item::replicas`] says for each workload which of the two it was rendered with.
 //!
+//! # Without this program
+//!
+//! [`Bundle`] makes directories of a manifest: a kustomize base, one that Flux applies wave by wave, a Helm chart.
+//! [`Manifest::with_sync_waves`] gives the objects the annotations by which Argo CD keeps the same order.
+//!
 //! # Secrets
 //!
 //! Keys and passwords reach containers through references to Secrets. The one Secret that is rendered, with keys made by
@@ -51,11 +56,13 @@
 
 mod autoscaler;
 mod bono;
+mod chart;
 mod ellis;
 mod error;
 mod etcd;
 mod extras;
 mod first;
+mod gitops;
 mod image;
 mod inputs;
 mod layout;
@@ -77,7 +84,7 @@ pub use error::ManifestError;
 pub use first::{Balance, Balanced, Given, ServicesFirst, balance, given, provisional, services_first};
 pub use image::image;
 pub use inputs::Inputs;
-pub use layout::{NamespaceObject, kustomize};
+pub use layout::{Bundle, Files, KEYS_FILE};
 pub use meta::{MANAGED_BY, PART_OF};
 pub use object::{Item, ItemOwner, Lifecycle, Manifest, Note, Object, Replicas, held};
 pub use pod::CONFIG_HASH_ANNOTATION;

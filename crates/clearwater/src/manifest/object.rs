@@ -22,6 +22,11 @@ pub fn held<'a, T>(field: impl Into<Option<&'a T>>) -> Option<&'a T> {
     field.into()
 }
 
+/// The same, to be written to.
+fn held_mut<'a, T>(field: impl Into<Option<&'a mut T>>) -> Option<&'a mut T> {
+    field.into()
+}
+
 /// Whom an object belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ItemOwner {
@@ -177,6 +182,19 @@ impl Object {
 
     pub(super) fn pod_spec(&self) -> Option<&PodSpec> {
         self.pod_template().and_then(|t| t.spec.as_ref())
+    }
+
+    pub(super) fn pod_spec_mut(&mut self) -> Option<&mut PodSpec> {
+        let template = match self {
+            Self::Deployment(o) => held_mut::<DeploymentSpec>(&mut o.spec).map(|s| &mut s.template),
+            Self::StatefulSet(o) => held_mut::<StatefulSetSpec>(&mut o.spec).map(|s| &mut s.template),
+            _ => None,
+        };
+        template.and_then(|t| t.spec.as_mut())
+    }
+
+    pub(super) fn metadata_mut(&mut self) -> &mut ObjectMeta {
+        each!(self, o => &mut o.metadata)
     }
 }
 

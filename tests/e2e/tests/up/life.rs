@@ -51,6 +51,19 @@ fn up_then_again_then_calls_then_trouble_then_down() -> Result<()> {
     ensure!(times.iter().any(|t| t.1 < 3000), "the plan of a second up takes {times:?}");
 
     plugin.run(&["status"])?.expect(0)?;
+    let metrics = plugin.run(&["status", "--metrics"])?.expect(0)?.out;
+    for line in [
+        format!(
+            "clearwater_component_health{{namespace=\"{}\",component=\"sprout\",health=\"serving\"}} 1\n",
+            namespace.name()
+        ),
+        format!(
+            "clearwater_store_members{{namespace=\"{}\",component=\"chronos\",state=\"normal\"}} 1\n",
+            namespace.name()
+        ),
+    ] {
+        ensure!(metrics.contains(&line), "{metrics}");
+    }
     an_answer_that_is_lost_once(&plugin, kubectl)?;
 
     let phone = Phone::start(kubectl)?;

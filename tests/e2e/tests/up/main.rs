@@ -5,6 +5,7 @@ mod check;
 mod down;
 mod edits;
 mod failures;
+mod gitops;
 mod interrupted;
 mod life;
 mod name_servers;

@@ -170,12 +170,8 @@ mod tests {
         let yaml = "apiVersion: clearwater/v1\netcdStorage: {storageClass: fast, size: 2Gi}\n";
         let deployment = DeploymentFile::parse(yaml, "clearwater.yaml").unwrap().deploy("ims").unwrap();
         let manifest = render(&deployment, &Inputs::default()).unwrap();
-        let planned: Vec<Planned> = manifest
-            .items()
-            .iter()
-            .cloned()
-            .map(|item| Planned::new(item, None, Operation::Create, String::new()))
-            .collect();
+        let planned: Vec<Planned> =
+            manifest.items().iter().cloned().map(|item| Planned::new(item, None, Operation::Create)).collect();
         let wanted = total_demand(planned.iter());
         for (name, limit, used, fits) in [
             ("persistentvolumeclaims", "1", "0", true),

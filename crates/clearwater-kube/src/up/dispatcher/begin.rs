@@ -24,7 +24,7 @@ use super::unit::{Applied, Unit, Units, Written};
 use super::{Context, Dispatcher, Writing, repair};
 use crate::apply::checks::heed;
 use crate::apply::preflight;
-use crate::apply::prepare::{ApplyPlan, LiveState, PrepareError, Scope};
+use crate::apply::prepare::{ApplyPlan, ComponentPlan, LiveState, PrepareError, Scope};
 use crate::apply::{self, ApplyError};
 use crate::cluster::Cluster;
 use crate::dns::Gate;
@@ -236,7 +236,12 @@ async fn agreed(
 ) -> Result<(), Stop> {
     let changes = work.changes();
     let to_write = changes.iter().filter(|c| c.operation != Operation::Keep).count();
-    emitter.emit(EventKind::Planned { changes, pending: Vec::new() }).await;
+    let waiting = |part: &ComponentPlan| {
+        let entry = part.subject.entry;
+        repair::waiting(entry, work.of.get(&entry.component).map_or(&[], Vec::as_slice), options.replace_stores)
+    };
+    let pending = scope.parts.iter().filter_map(waiting).collect();
+    emitter.emit(EventKind::Planned { changes, pending }).await;
     for text in standing.other_counts(&options.deployment, scope) {
         emitter.emit(EventKind::Notice { text }).await;
     }

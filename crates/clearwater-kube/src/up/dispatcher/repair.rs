@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use clearwater::component::{Component, Entry, LOOKS_UP_ONCE, Program};
 use clearwater::event::{Cost, EventKind, Pending, Repair};
-use clearwater::remedy::{Advice, Permission};
+use clearwater::manifest::{Object, held};
+use clearwater::remedy::{Advice, Permission, Remedy};
 use clearwater::scale::MemberState;
 use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::StatefulSetSpec;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::DeleteParams;
@@ -18,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Dispatcher;
+use crate::apply::Planned;
 use crate::cluster::say;
 use crate::judge::{self, Stuck};
 use crate::observe::probe::{ProbeTarget, Prober};
@@ -197,14 +200,44 @@ fn loss_of_replacing(entry: &Entry, pods: &[&Pod]) -> Option<String> {
         let volumes = p.spec.iter().flat_map(|s| s.volumes.iter().flatten());
         volumes.into_iter().any(|v| v.persistent_volume_claim.is_some())
     });
+    loss(entry, pods.len(), claims)
+}
+
+/// The same of so many members, whose data is on claims or in their pods.
+fn loss(entry: &Entry, members: usize, claims: bool) -> Option<String> {
     let data: Vec<&str> = entry.data.iter().map(|d| d.what).collect();
     let why = match entry.component {
         Component::Etcd if claims => return None,
         Component::Cassandra => "a member that goes stays in the ring, and the new one cannot join".to_owned(),
-        _ if entry.pre_stop.is_some() && pods.len() >= 2 => return None,
+        _ if entry.pre_stop.is_some() && members >= 2 => return None,
         _ => format!("there is no second member that holds {}", data.join(", ")),
     };
     Some(format!("replacing its pods would lose {}: {why}", data.join(", ")))
+}
+
+/// What a plan changes of a store and this run will not carry out, because that takes new pods.
+pub(super) fn waiting(entry: &Entry, planned: &[Planned], replaces: bool) -> Option<Pending> {
+    let members: u32 = planned.iter().map(|p| p.replaced.on_demand).sum();
+    if members == 0 {
+        return None;
+    }
+    let claims = planned.iter().any(|p| match &p.item.object {
+        Object::StatefulSet(set) => held::<StatefulSetSpec>(&set.spec)
+            .is_some_and(|s| s.volume_claim_templates.iter().flatten().next().is_some()),
+        _ => false,
+    });
+    let loss = loss(entry, usize::try_from(members).unwrap_or(usize::MAX), claims);
+    if replaces && loss.is_none() {
+        return None;
+    }
+    let because = loss.as_ref().map_or_else(String::new, |loss| format!(" ({loss})"));
+    let command = if loss.is_some() {
+        Remedy::sentence([Remedy::TakeDown(vec![entry.component]), ", then ".into(), Remedy::BringUp])
+    } else {
+        Permission::ReplaceStores.into()
+    };
+    let what = format!("{members} of its pods would go on running the old revision{because}");
+    Some(Pending { component: entry.component.name().to_owned(), what, command })
 }
 
 /// When a pod's containers began to run, the last of them.
