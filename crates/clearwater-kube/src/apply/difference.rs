@@ -46,7 +46,7 @@ pub(super) fn whole(object: &Object, body: &Value) -> String {
         hide(&mut new.clone(), &mut new);
     }
     let header = ("/dev/null".to_owned(), format!("{} (after)", name(object)));
-    similar::TextDiff::from_lines("", &text(&new)).unified_diff().header(&header.0, &header.1).to_string()
+    similar::TextDiff::from_lines("", text(&new)).unified_diff().header(&header.0, &header.1).to_string()
 }
 
 fn text(value: &Value) -> String {

@@ -95,7 +95,7 @@ impl Planned {
         if self.operation == Operation::Create {
             let body = body(&item.object, self.whose, None);
             let diff = whole(&item.object, &body);
-            return Ok(Self { item, body, diff, ..self.clone() });
+            return Ok(Self { item, diff, body, ..self.clone() });
         }
         plan_one(cluster, item, force).await
     }
