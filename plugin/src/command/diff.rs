@@ -21,8 +21,8 @@ const FAILED: u8 = 2;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   kubectl clearwater diff -f clearwater.yaml -n ims
-  kubectl clearwater diff --summary                   what restarts, what waits, what would be lost
-  kubectl clearwater diff --exit-code kubectl > /dev/null || echo \"it has drifted\"
+  kubectl clearwater diff --summary
+  kubectl clearwater diff --exit-code kubectl
   kubectl clearwater diff --only sprout -o json")]
 pub(crate) struct Diff {
     #[command(flatten)]

@@ -22,8 +22,8 @@ use crate::output::Format;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   kubectl clearwater render -f clearwater.yaml
-  kubectl clearwater render --dir base/ims -n ims --keys generate     what kubectl apply -k takes
-  kubectl clearwater render --dir apps/ims -n ims --keys external-secret:vault --argo
+  kubectl clearwater render --dir base/ims -n ims --keys generate
+  kubectl clearwater render --dir apps --keys external-secret:vault --argo
   kubectl clearwater render --dir chart -n ims --keys secret:my-keys --helm
   kubectl clearwater render --list-images > images.txt")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]

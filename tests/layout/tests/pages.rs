@@ -42,7 +42,7 @@ fn alerts_lead_to_chapters_and_judge_by_metrics_that_there_are() {
     let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
     let (page, rules) = (read("docs/observability.md"), read("docs/alerts.yaml"));
     let told = read(
-        "crates/clearwater-kube/src/status/metrics/snapshots/clearwater_kube__status__metrics__tests__metrics.snap",
+        "crates/clearwater-kube/src/status/metrics/snapshots/clearwater_kube__status__metrics__tests__what_was_seen_is_told_whole_and_in_order.snap",
     );
     let alerts: Vec<&str> = rules.lines().filter_map(|l| l.split_once("- alert: ")).map(|(_, name)| name).collect();
     assert_eq!(alerts.len(), 5);

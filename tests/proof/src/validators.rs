@@ -51,8 +51,7 @@ pub(crate) fn helm() -> Result<()> {
 
 /// The alerts are rules that fire when they should, and what `status --metrics` tells is what Prometheus reads.
 pub(crate) fn promtool() -> Result<()> {
-    const METRICS: &str =
-        "crates/clearwater-kube/src/status/metrics/snapshots/clearwater_kube__status__metrics__tests__metrics.snap";
+    const METRICS: &str = "crates/clearwater-kube/src/status/metrics/snapshots/clearwater_kube__status__metrics__tests__what_was_seen_is_told_whole_and_in_order.snap";
     let promtool = go::program(go::PROMTOOL)?;
     let path = |name: &str| root().join(name).to_string_lossy().into_owned();
     said(&promtool, &["check", "rules", "--lint=all", "--lint-fatal", &path("docs/alerts.yaml")])?;
