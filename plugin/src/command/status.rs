@@ -29,7 +29,7 @@ use crate::table::{Table, screen};
 #[command(after_help = "Examples:
   kubectl clearwater status -n ims
   kubectl clearwater status --watch
-  kubectl clearwater status --watch -o json           a line whenever something changes
+  kubectl clearwater status --watch -o json           a line for each change
   kubectl clearwater status -A --metrics              for Prometheus
   kubectl clearwater status --from night.zip
   kubectl clearwater status -f clearwater.yaml -o json")]

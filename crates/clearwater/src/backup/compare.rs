@@ -103,7 +103,7 @@ impl fmt::Display for ComparedItem {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
-pub struct Tally {
+pub struct ItemCounts {
     /// As they were kept.
     pub equal: usize,
     /// Not there, or not whole.
@@ -128,8 +128,8 @@ impl Comparison {
     }
 
     /// How many of each kind stand how.
-    pub fn tally(&self) -> BTreeMap<ItemKind, Tally> {
-        let mut all: BTreeMap<ItemKind, Tally> = ItemKind::ALL.map(|kind| (kind, Tally::default())).into();
+    pub fn tally(&self) -> BTreeMap<ItemKind, ItemCounts> {
+        let mut all: BTreeMap<ItemKind, ItemCounts> = ItemKind::ALL.map(|kind| (kind, ItemCounts::default())).into();
         for item in &self.items {
             let of = all.entry(item.kind).or_default();
             match item.state {

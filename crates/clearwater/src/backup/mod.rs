@@ -25,7 +25,7 @@ mod mend;
 mod work;
 
 pub use archive::{Backup, BackupManifest, BackupPart, InvalidBackup, MANIFEST};
-pub use compare::{ComparedItem, Comparison, ItemKind, ItemState, Tally, compare};
+pub use compare::{ComparedItem, Comparison, ItemCounts, ItemKind, ItemState, compare};
 pub use holdings::{
     BackupCounts, Confidential, EllisAccount, EllisNumber, Holdings, PrivateRecord, RegistrationSet, ServiceProfile,
 };

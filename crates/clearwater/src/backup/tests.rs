@@ -238,7 +238,7 @@ proptest! {
         let compared = compare(&kept, &standing);
         let counts = kept.counts();
         let tally = compared.tally();
-        let of = |kind| { let t: Tally = tally[&kind]; t.equal + t.missing + t.different };
+        let of = |kind| { let t: ItemCounts = tally[&kind]; t.equal + t.missing + t.different };
         prop_assert_eq!(of(ItemKind::PrivateIdentity), counts.private_identities);
         prop_assert_eq!(of(ItemKind::RegistrationSet), counts.registration_sets);
         prop_assert_eq!(of(ItemKind::Simservs), counts.simservs);

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use clearwater::backup::{Backup, BackupCounts, BackupManifest, ComparedItem, Comparison, ItemKind, ItemState, Tally};
+use clearwater::backup::{
+    Backup, BackupCounts, BackupManifest, ComparedItem, Comparison, ItemCounts, ItemKind, ItemState,
+};
 use clearwater::event::Outcome;
 use clearwater::text::printable;
 use clearwater_kube::backup::Restored;
@@ -56,10 +58,10 @@ pub(crate) struct PutBack {
     /// How many registration sets were put back.
     done: usize,
     /// How what stood compared with the backup.
-    before: BTreeMap<ItemKind, Tally>,
+    before: BTreeMap<ItemKind, ItemCounts>,
     /// How what stands compares with it; left out where nothing was written.
     #[serde(skip_serializing_if = "Option::is_none")]
-    after: Option<BTreeMap<ItemKind, Tally>>,
+    after: Option<BTreeMap<ItemKind, ItemCounts>>,
     /// What was not as it was kept.
     differences: Vec<ComparedItem>,
     /// What was left as it is, each with why.
@@ -88,13 +90,13 @@ impl PutBack {
     /// The same for people: what stands now, kind by kind.
     pub(super) fn table(&self) -> String {
         let now = self.after.as_ref().unwrap_or(&self.before);
-        let row = |(kind, tally): (&ItemKind, &Tally)| {
-            let Tally { equal, missing, different, beyond } = tally;
+        let row = |(kind, tally): (&ItemKind, &ItemCounts)| {
+            let ItemCounts { equal, missing, different, beyond } = tally;
             let counts = [equal, missing, different, beyond].map(ToString::to_string);
             let [equal, missing, different, beyond] = counts;
             [kind.words().to_owned(), equal, missing, different, beyond]
         };
-        let rows: Vec<_> = now.iter().filter(|(_, tally)| **tally != Tally::default()).map(row).collect();
+        let rows: Vec<_> = now.iter().filter(|(_, tally)| **tally != ItemCounts::default()).map(row).collect();
         let count = rows.len();
         let table = Table::new(["WHAT", "AS KEPT", "MISSING", "OTHERWISE", "NOT IN THE BACKUP"], rows, screen());
         let lines = (0..count).map(|n| table.row(n, anstyle::Style::new()));
