@@ -181,7 +181,8 @@ fn known_problems_are_found_in_a_running_deployment() -> Result<()> {
     let checks: Value = serde_json::from_str(&ran.out)?;
     let mut found: BTreeSet<String> = ids(&checks, "failed");
     found.extend(ids(&checks, "warning"));
-    let planted = PLANTED.iter().map(|(.., id)| (*id).to_owned()).chain(["turn", "leftovers"].map(str::to_owned));
+    let planted =
+        PLANTED.iter().map(|(.., id)| (*id).to_owned()).chain(["turn", "leftovers", "names"].map(str::to_owned));
     ensure!(found == planted.collect(), "{found:?}\n{}", ran.out);
     Ok(())
 }
