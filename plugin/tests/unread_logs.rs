@@ -179,9 +179,21 @@ fn check(rows: &'static [Row], within: u64) {
 fn who_may_not_look_ends_and_whoever_may_hears_what_is_awaited() {
     const FOLLOWED: &str = "logs --source stdout";
     const ROWS: &[Row] = &[
-        (FOLLOWED, "/pods?", UNAUTHORIZED, Some(1), &["cannot be watched: who are you"]),
+        (
+            FOLLOWED,
+            "/pods?",
+            UNAUTHORIZED,
+            Some(1),
+            &["cannot be watched: the API server does not know who asks (401 who are you)"],
+        ),
         (FOLLOWED, "/pods?", FORBIDDEN, Some(1), &["cannot be watched: pods is forbidden: for a reason"]),
-        (FOLLOWED, "watch=true", UNAUTHORIZED, Some(1), &["cannot be watched: who are you"]),
+        (
+            FOLLOWED,
+            "watch=true",
+            UNAUTHORIZED,
+            Some(1),
+            &["cannot be watched: the API server does not know who asks (401 who are you)"],
+        ),
         (FOLLOWED, "watch=true", FORBIDDEN, Some(1), &["cannot be watched: pods is forbidden"]),
         (FOLLOWED, "/log?", UNAUTHORIZED, Some(1), &["who are you"]),
         (FOLLOWED, "/log?", FORBIDDEN, None, &["etcd-0 › etcd stdout: cannot be read: pods is forbidden"]),
@@ -189,7 +201,13 @@ fn who_may_not_look_ends_and_whoever_may_hears_what_is_awaited() {
         (FOLLOWED, "watch=true", BROKEN, None, &["hello", "the pods of ims are awaited since", "no leader"]),
         (FOLLOWED, "/pods?", Answer::Hang, None, &["the pods of ims are awaited since"]),
         (FOLLOWED, "watch=true", Answer::Hang, None, &["hello", "the pods of ims are awaited since", "within 4 s"]),
-        ("logs --no-follow", "/pods?", UNAUTHORIZED, Some(1), &["cannot be listed: who are you"]),
+        (
+            "logs --no-follow",
+            "/pods?",
+            UNAUTHORIZED,
+            Some(1),
+            &["cannot be listed: the API server does not know who asks (401 who are you)"],
+        ),
         ("trace x", "/pods?", BROKEN, Some(1), &["cannot be listed: etcdserver: no leader"]),
     ];
     check(ROWS, 25);

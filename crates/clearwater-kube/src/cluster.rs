@@ -196,14 +196,14 @@ pub(crate) fn say(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// What a server says to somebody whom it does not know.
-const NO_CREDENTIALS: &str =
-    "the API server does not know who asks (401 Unauthorized): the token or certificate is not valid, or no longer";
+/// Why a server does not know somebody.
+const NO_CREDENTIALS: &str = "the token or certificate is not valid, or no longer";
 
 fn words(error: &(dyn Error + 'static)) -> String {
     let api = |status: &Status| {
         if status.code == 401 {
-            return NO_CREDENTIALS.to_owned();
+            let said = Some(status.message.as_str()).filter(|m| !m.is_empty()).unwrap_or("Unauthorized");
+            return format!("the API server does not know who asks (401 {said}): {NO_CREDENTIALS}");
         }
         if status.message.is_empty() {
             format!("the API server answered {} {}", status.code, status.reason)

@@ -37,23 +37,20 @@ fn keys(kubectl: &Kubectl) -> Result<()> {
 #[ignore = "needs cluster (creates namespaces)"]
 fn a_directory_holds_what_up_applies_and_converges_without_it() -> Result<()> {
     let cluster = cluster();
-    let path = small_file("keys: {secret: mine}\n")?;
-    // The claim of one that `up` made has its mark, and no claim of a StatefulSet can be changed.
-    let without_volume = small_file("keys: {secret: mine}\netcdStorage: {persistent: false}\n")?;
+    // `up` puts its mark into the template of a volume claim, too, and no such template can be changed.
+    let path = small_file("keys: {secret: mine}\netcdStorage: {persistent: false}\n")?;
     let folder = tempfile::tempdir()?;
-    let render_of = |plugin: &Plugin, path: &str, dir: &Path| {
+    let render = |plugin: &Plugin, dir: &Path| {
         let dir = dir.to_string_lossy();
-        plugin.run(&["render", "-f", path, "--dir", &dir, "--default-storage-class", "--without-namespace"])?.expect(0)
+        plugin.run(&["render", "-f", &path, "--dir", &dir, "--default-storage-class", "--without-namespace"])?.expect(0)
     };
-
-    let render = |plugin: &Plugin, dir: &Path| render_of(plugin, &path, dir);
 
     let up_first = cluster.namespace("e2e-up-render")?;
     let plugin = Plugin::new(cluster, up_first.name())?;
     let dir = folder.path().join("up");
-    render_of(&plugin, &without_volume, &dir)?;
+    render(&plugin, &dir)?;
     keys(up_first.kubectl())?;
-    plugin.run(&["up", "--yes", "-f", &without_volume])?.expect(0)?;
+    plugin.run(&["up", "--yes", "-f", &path])?.expect(0)?;
     same(up_first.kubectl(), &dir).context("what up wrote is not what is rendered")?;
     drop(up_first);
 
