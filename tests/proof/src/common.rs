@@ -1,12 +1,14 @@
 //! What several proofs need.
 
 use std::env;
+use std::io::{BufRead as _, BufReader, Lines};
 use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clearwater_e2e::cluster;
-use clearwater_testbed::Namespace;
+use clearwater_testbed::{Kubectl, Namespace};
 
 /// The build that is measured: the shipped one.
 pub(crate) fn shipped() -> Result<PathBuf> {
@@ -29,4 +31,22 @@ pub(crate) fn gone(namespace: Namespace<'_>) -> Result<()> {
 /// Microseconds since 1970.
 pub(crate) fn now() -> Result<u64> {
     Ok(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros())?)
+}
+
+/// What kubectl sees of EndpointSlices as they change, a line each by this template.
+pub(crate) fn endpoints(
+    kubectl: &Kubectl,
+    line: &str,
+    more: &[&str],
+) -> Result<(Child, Lines<BufReader<ChildStdout>>)> {
+    let output = format!("--output=jsonpath={line}");
+    let mut watch = kubectl
+        .command(["get", "endpointslices", "--watch", &output].into_iter().chain(more.iter().copied()))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("cannot start kubectl")?;
+    let lines = BufReader::new(watch.stdout.take().context("no standard output")?).lines();
+    Ok((watch, lines))
 }

@@ -1,7 +1,5 @@
 //! What a cluster takes for one component whatever is done: measured with a pod that does nothing but open a port.
 
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -9,7 +7,7 @@ use clearwater_testbed::{Attempt, Local, Namespace, wait_for};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::common::now;
+use crate::common::{endpoints, now};
 
 /// Of one hop, in microseconds.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
@@ -59,20 +57,8 @@ fn once(local: &Local, namespace: &Namespace<'_>, i: u64, delay: u64) -> Result<
                         "startupProbe": probe(1), "readinessProbe": probe(2)}]}}}},
     ]});
     let selector = format!("--selector=kubernetes.io/service-name={name}");
-    let mut watch = kubectl
-        .command([
-            "get",
-            "endpointslices",
-            &selector,
-            "--watch",
-            "--output=jsonpath={.endpoints[*].conditions.ready}{\"\\n\"}",
-        ])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .context("cannot start kubectl")?;
-    let lines = BufReader::new(watch.stdout.take().context("no standard output")?).lines();
+    let line = "{.endpoints[*].conditions.ready}{\"\\n\"}";
+    let (mut watch, lines) = endpoints(kubectl, line, &[&selector])?;
     let (ready_out, ready) = std::sync::mpsc::channel();
     let reader = std::thread::spawn(move || {
         for line in lines.map_while(Result::ok) {

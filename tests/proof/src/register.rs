@@ -1,13 +1,14 @@
 //! The first phone: a pod that tries to get a number and to register it, from the start of a run.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, anyhow};
 use clearwater_testbed::Kubectl;
 use clearwater_testbed::sip::Phone;
+
+use crate::common::endpoints;
 
 /// Asks Ellis for a number until it gives one, then registers it until that succeeds; prints when that was.
 const SCRIPT: &str = r#"
@@ -47,14 +48,7 @@ impl First {
     pub(crate) fn start(kubectl: &Kubectl) -> Result<Self> {
         Phone::start(kubectl)?;
         let line = "{.metadata.labels.kubernetes\\.io/service-name}={.endpoints[*].conditions.ready} {.endpoints[*].addresses[0]}{\"\\n\"}";
-        let mut watch = kubectl
-            .command(["get", "endpointslices", "--watch", &format!("--output=jsonpath={line}")])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("cannot start kubectl")?;
-        let lines = BufReader::new(watch.stdout.take().context("no standard output")?).lines();
+        let (watch, lines) = endpoints(kubectl, line, &[])?;
         let kubectl = kubectl.clone();
         let done = std::thread::spawn(move || {
             let mut seen: BTreeMap<String, String> = BTreeMap::new();

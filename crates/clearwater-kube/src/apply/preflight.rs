@@ -15,10 +15,9 @@ use clearwater::component::Component;
 use clearwater::config::Deployment;
 use clearwater::dns::corefile::Corefile;
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
-use clearwater::manifest::{self, MANAGED_BY, MANAGED_BY_LABEL, PodSecurity, SERVICE_LABEL, held};
+use clearwater::manifest::{self, MANAGED_BY, MANAGED_BY_LABEL, PodSecurity, SERVICE_LABEL};
 use clearwater::remedy::{Permission, Remedy};
-use k8s_openapi::api::apps::v1::{DeploymentSpec, StatefulSetSpec};
-use k8s_openapi::api::core::v1::{Namespace, Pod, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, ResourceExt};
 
@@ -127,25 +126,8 @@ fn namespace(cluster: &Cluster, create: bool, standing: &LiveState) -> CheckLine
 }
 
 fn foreign_workloads(scope: &Scope, standing: &LiveState) -> BTreeSet<String> {
-    let taken = |template: Option<&PodTemplateSpec>| {
-        let labels = template.and_then(|t| t.metadata.as_ref()?.labels.as_ref());
-        let component = labels.and_then(|l| l.get(SERVICE_LABEL)?.parse::<Component>().ok());
-        component.is_some_and(|c| scope.has(c))
-    };
-    let deployments = standing
-        .deployments
-        .iter()
-        .filter(|(_, o)| {
-            taken(held::<DeploymentSpec>(&o.spec).map(|s| &s.template)) && !owner::has_our_label(&o.metadata)
-        })
-        .map(|(name, _)| format!("deployment/{name}"));
-    let sets = standing
-        .stateful_sets
-        .iter()
-        .filter(|(_, o)| {
-            taken(held::<StatefulSetSpec>(&o.spec).map(|s| &s.template)) && !owner::has_our_label(&o.metadata)
-        })
-        .map(|(name, _)| format!("statefulset/{name}"));
+    let workloads = standing.workloads().filter(|w| scope.has(w.component) && !owner::has_our_label(w.metadata));
+    let workloads = workloads.map(|w| w.workload.to_string());
     // Taking its selector over would point whoever uses it at our pods.
     let services = standing
         .services
@@ -156,7 +138,7 @@ fn foreign_workloads(scope: &Scope, standing: &LiveState) -> BTreeSet<String> {
             !owner::has_our_label(&o.metadata) && selected != Some(*name)
         })
         .map(|(name, _)| format!("service/{name}"));
-    deployments.chain(sets).chain(services).collect()
+    workloads.chain(services).collect()
 }
 
 /// Workloads that carry the labels by which components are found and that something else made.

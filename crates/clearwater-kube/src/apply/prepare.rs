@@ -7,15 +7,16 @@ use clearwater::component::{Component, Rule};
 use clearwater::config::{Deployment, KeyPolicy};
 use clearwater::event::{Change, CheckId, CheckLine, CheckStatus, PlannedComponent, PlannedGate};
 use clearwater::manifest::{
-    self, Balance, Inputs, Item, ItemOwner, KEYS_SECRET, ManifestError, PodSecurity, ServicesFirst, balance, held,
-    provisional, services_first, workloads,
+    self, Balance, Inputs, Item, ItemOwner, KEYS_SECRET, ManifestError, PodSecurity, SERVICE_LABEL, ServicesFirst,
+    WorkloadKind, balance, held, provisional, services_first, workloads,
 };
 use clearwater::order::{Graph, NAMES, OrderError, Policy, StartPlan};
 use clearwater::remedy::{Advice, Remedied, Remedy};
 use futures::FutureExt;
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, DeploymentSpec, StatefulSet, StatefulSetSpec};
-use k8s_openapi::api::core::v1::{Namespace, Secret, Service};
+use k8s_openapi::api::core::v1::{Namespace, PodTemplateSpec, Secret, Service};
 use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use thiserror::Error;
@@ -78,7 +79,35 @@ pub(crate) struct LiveState {
     pub(crate) name_servers: NameServers,
 }
 
+/// A workload that stands, with the component that its pods' label names.
+pub(crate) struct LiveWorkload<'a> {
+    pub(crate) component: Component,
+    pub(crate) workload: Workload,
+    pub(crate) metadata: &'a ObjectMeta,
+    /// How many pods it is to have, where it says so.
+    pub(crate) replicas: Option<i32>,
+}
+
 impl LiveState {
+    /// The workloads whose pods carry a component's label, whoever made them.
+    pub(crate) fn workloads(&self) -> impl Iterator<Item = LiveWorkload<'_>> {
+        let of = |kind, name: &String, metadata, template: Option<&PodTemplateSpec>, replicas| {
+            let component = template?.metadata.as_ref()?.labels.as_ref()?.get(SERVICE_LABEL)?.parse().ok()?;
+            Some(LiveWorkload { component, workload: Workload { kind, name: name.clone() }, metadata, replicas })
+        };
+        let deployments = self.deployments.iter().filter_map(move |(name, o)| {
+            let spec = held::<DeploymentSpec>(&o.spec);
+            let (template, replicas) = (spec.map(|s| &s.template), spec.and_then(|s| s.replicas));
+            of(WorkloadKind::Deployment, name, &o.metadata, template, replicas)
+        });
+        let sets = self.stateful_sets.iter().filter_map(move |(name, o)| {
+            let spec = held::<StatefulSetSpec>(&o.spec);
+            let (template, replicas) = (spec.map(|s| &s.template), spec.and_then(|s| s.replicas));
+            of(WorkloadKind::StatefulSet, name, &o.metadata, template, replicas)
+        });
+        deployments.chain(sets)
+    }
+
     pub(crate) async fn look(cluster: &Cluster) -> Result<Self, PrepareError> {
         let fail = |what| {
             let namespace = cluster.namespace.clone();

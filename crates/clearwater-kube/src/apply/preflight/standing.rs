@@ -4,11 +4,7 @@ use std::collections::BTreeSet;
 
 use clearwater::component::{Component, Release, entry};
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
-use clearwater::manifest::{SERVICE_LABEL, held};
 use clearwater::remedy::Remedy;
-use k8s_openapi::api::apps::v1::{DeploymentSpec, StatefulSetSpec};
-use k8s_openapi::api::core::v1::PodTemplateSpec;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::super::checks::{line, with_fix};
 use super::super::prepare::{LiveState, Scope};
@@ -16,44 +12,29 @@ use crate::owner;
 
 /// Lines of what is in the way; none where nothing is.
 pub(super) fn check(release: Release, scope: &Scope, standing: &LiveState) -> Vec<CheckLine> {
-    let ours: Vec<(Component, Option<i32>)> = workloads(standing).collect();
+    let ours = || standing.workloads().filter(|w| owner::has_our_label(w.metadata));
     let other: BTreeSet<Component> =
-        ours.iter().map(|(component, _)| *component).filter(|c| entry(release, *c).is_none()).collect();
-    let zero = ours.iter().filter(|(component, replicas)| *replicas == Some(0) && scope.has(*component));
-    let mut lines: Vec<CheckLine> = zero
-        .map(|(component, _)| {
+        ours().map(|w| w.component).filter(|component| entry(release, *component).is_none()).collect();
+    let mut lines: Vec<CheckLine> = ours()
+        .filter(|w| w.replicas == Some(0) && scope.has(w.component))
+        .map(|w| {
+            let component = w.component;
             let title = format!("replicas of {component}");
             let detail = "it is scaled to 0, which stays as somebody set it: nothing of it would run";
-            let scale = Remedy::Scale { component: *component, to: Some(1) };
+            let scale = Remedy::Scale { component, to: Some(1) };
             with_fix(line(CheckId::Workloads, title, CheckStatus::Failed, detail), Remedy::any([scale, Remedy::Skip]))
         })
         .collect();
     if !other.is_empty() {
         let names: Vec<&str> = other.iter().map(|c| c.name()).collect();
-        let detail =
-            format!("{} stand here, and release {release} has none of it: two releases do not mix", names.join(", "));
+        let detail = format!(
+            "there is {} here, and release {release} has none of it: two releases do not mix",
+            names.join(", ")
+        );
         let fix = Remedy::any([Remedy::NameFile, Remedy::TakeDown(other.into_iter().collect())]);
         lines.push(with_fix(line(CheckId::Images, "the release of what stands", CheckStatus::Refused, detail), fix));
     }
     lines
-}
-
-/// Our workloads, with the replicas that they are to have.
-fn workloads(standing: &LiveState) -> impl Iterator<Item = (Component, Option<i32>)> {
-    let of = |metadata: &ObjectMeta, template: Option<&PodTemplateSpec>, replicas: Option<i32>| {
-        let labels = template.and_then(|t| t.metadata.as_ref()?.labels.as_ref());
-        let component = labels.and_then(|l| l.get(SERVICE_LABEL)?.parse::<Component>().ok());
-        component.filter(|_| owner::has_our_label(metadata)).map(|component| (component, replicas))
-    };
-    let deployments = standing.deployments.values().filter_map(move |o| {
-        let spec = held::<DeploymentSpec>(&o.spec);
-        of(&o.metadata, spec.map(|s| &s.template), spec.and_then(|s| s.replicas))
-    });
-    let sets = standing.stateful_sets.values().filter_map(move |o| {
-        let spec = held::<StatefulSetSpec>(&o.spec);
-        of(&o.metadata, spec.map(|s| &s.template), spec.and_then(|s| s.replicas))
-    });
-    deployments.chain(sets)
 }
 
 #[cfg(test)]

@@ -57,6 +57,19 @@ fn wrong_members(component: Component, seen: &MembersSeen) -> Option<Failure> {
     })
 }
 
+/// A program of a pod that will not run by itself.
+fn program_failed(component: Component, pod: &Pod, trouble: &Trouble, text: &str, why: String, fix: Remedy) -> Failure {
+    Failure {
+        component,
+        kind: FailureKind::ProgramFatal,
+        object: pod_name(pod),
+        container: None,
+        reason: trouble.program.clone(),
+        causes: vec![format!("{}: {text}", pod_name(pod)), why],
+        fix,
+    }
+}
+
 impl Dispatcher {
     /// Since when, on the API server's clock, everything the component needs serves; `None` while something does not.
     fn needs_served_since(&self, component: Component) -> Option<Timestamp> {
@@ -147,18 +160,9 @@ impl Dispatcher {
                         None => trouble.text.clone(),
                     };
                     let after = if begun.is_some() { " again, after it was restarted" } else { "" };
-                    let failure = Failure {
-                        component,
-                        kind: FailureKind::ProgramFatal,
-                        object: pod_name(pod),
-                        container: None,
-                        reason: trouble.program.clone(),
-                        causes: vec![
-                            format!("{}: {text}{after}", pod_name(pod)),
-                            format!("everything that {component} needs was serving when it failed"),
-                        ],
-                        fix: "see the last lines of the program's log".into(),
-                    };
+                    let why = format!("everything that {component} needs was serving when it failed");
+                    let fix = "see the last lines of the program's log".into();
+                    let failure = program_failed(component, pod, trouble, &format!("{text}{after}"), why, fix);
                     return Some((failure, report.log.clone()));
                 }
             }
@@ -171,21 +175,14 @@ impl Dispatcher {
     fn stopped(&self, component: Component, pod: &Pod, trouble: &Trouble) -> Option<Failure> {
         let at = trouble.stopped_at.filter(|_| trouble.is_stopped)?;
         let for_long = self.seen.now().as_second() - at >= STOPPED_FOR;
-        for_long.then(|| Failure {
-            component,
-            kind: FailureKind::ProgramFatal,
-            object: pod_name(pod),
-            container: None,
-            reason: trouble.program.clone(),
-            causes: vec![
-                format!("{}: {}", pod_name(pod), trouble.text),
-                "supervisord itself stops no program".to_owned(),
-            ],
-            fix: Remedy::StartProgram(Box::new(StoppedProgram {
+        for_long.then(|| {
+            let why = "supervisord itself stops no program".to_owned();
+            let fix = Remedy::StartProgram(Box::new(StoppedProgram {
                 namespace: self.context.cluster.namespace.clone(),
                 pod: pod.name_any(),
                 program: trouble.program.clone(),
-            })),
+            }));
+            program_failed(component, pod, trouble, &trouble.text, why, fix)
         })
     }
 
