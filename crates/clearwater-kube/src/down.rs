@@ -443,5 +443,5 @@ async fn wait(
         .collect();
     let cause = awaited.first().map(|a| format!("{} {}", a.component, a.state)).unwrap_or_default();
     told.insert(component, strays);
-    emitter.emit(EventKind::Waiting { component: component.name().to_owned(), awaited, cause }).await;
+    emitter.emit(EventKind::Waiting { component: component.name().to_owned(), awaited, cause, held: None }).await;
 }

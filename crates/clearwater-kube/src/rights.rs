@@ -123,6 +123,11 @@ pub(crate) async fn missing_with_exec(client: &Client, namespace: &str, task: Ta
     missing_of(client, namespace, own.chain(table::RUN_INSIDE)).await
 }
 
+/// Whether the user may run programs in the namespace's pods.
+pub(crate) async fn may_run_inside(client: &Client, namespace: &str) -> bool {
+    missing_of(client, namespace, table::RUN_INSIDE.iter()).await.is_empty()
+}
+
 async fn missing_of(client: &Client, namespace: &str, rules: impl Iterator<Item = &AccessRule>) -> Vec<String> {
     let minor = minor(client).await;
     let needed: BTreeSet<Right> =

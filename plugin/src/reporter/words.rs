@@ -192,12 +192,13 @@ pub(crate) fn line(what: &EventKind) -> Option<String> {
         }
         EventKind::Checked { line } => check(line),
         EventKind::Planned { changes, .. } => count(changes),
-        EventKind::Waiting { component, awaited, cause } if awaited.is_empty() => {
+        EventKind::Waiting { component, awaited, cause, .. } if awaited.is_empty() => {
             format!("{component}: {}", plain(cause))
         }
-        EventKind::Waiting { component, awaited, .. } => {
+        EventKind::Waiting { component, awaited, held, .. } => {
             let names: Vec<&str> = awaited.iter().map(|a| a.component.as_str()).collect();
-            format!("{component}: waiting for {}", names.join(", "))
+            let held = held.as_ref().map_or_else(String::new, |held| format!("; held: {}", plain(held)));
+            format!("{component}: waiting for {}{held}", names.join(", "))
         }
         EventKind::Applying { component, objects } => format!("{component}: applying {}", counted(*objects, "object")),
         EventKind::Applied { component, created, changed, kept } => match (created, changed) {

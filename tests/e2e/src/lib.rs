@@ -184,7 +184,7 @@ impl Plugin {
 /// What a stand-in says of its own start, in microseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamps {
-    /// PID 1 began.
+    /// Its own programs began, as far as it has any beside PID 1.
     pub start: u64,
     /// Its own answer was right for the first time; for a store, its member was `normal` too.
     pub serving: u64,
@@ -204,7 +204,9 @@ pub fn stamps(kubectl: &Kubectl) -> Result<BTreeMap<String, Stamps>> {
         all.insert(
             service.to_owned(),
             Stamps {
-                start: stamp("pid1_start_us").with_context(|| format!("{name}: {text}"))?,
+                start: stamp("pid1_start_us")
+                    .max(stamp("group_start_us"))
+                    .with_context(|| format!("{name}: {text}"))?,
                 serving: stamp("normal_us").max(stamp("first_serve_us")).with_context(|| format!("{name}: {text}"))?,
             },
         );

@@ -18,12 +18,6 @@ pub(crate) struct Floor {
     pub(crate) seen: u64,
 }
 
-impl Floor {
-    pub(crate) fn hop(&self) -> Duration {
-        Duration::from_micros(self.start + self.seen)
-    }
-}
-
 /// The mean of `count` pods.
 pub(crate) fn measure(local: &Local, namespace: &Namespace<'_>, count: u64) -> Result<Floor> {
     let mut sum = Floor::default();

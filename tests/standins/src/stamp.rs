@@ -72,6 +72,10 @@ pub(crate) async fn run(options: Options) -> Result<Exit> {
         "pid1_start_source": source,
         "first_serve_us": first_serve,
     });
+    // etcd has no group.
+    if let Ok(text) = std::fs::read_to_string(place::path("/run/standin/group_start_us")) {
+        stamps["group_start_us"] = json!(text.trim().parse::<u64>().unwrap_or(0));
+    }
     write(&stamps)?;
     if is_store {
         while !normal.exists() {

@@ -2,7 +2,7 @@
 
 pub(crate) mod admission;
 mod members;
-mod nodes;
+pub(crate) mod nodes;
 pub(crate) mod quota;
 mod rights;
 pub(crate) mod room;

@@ -7,14 +7,14 @@ use clearwater::component::{Component, Rule};
 use clearwater::config::{Deployment, KeyPolicy};
 use clearwater::event::{Change, CheckId, CheckLine, CheckStatus, PlannedComponent, PlannedGate};
 use clearwater::manifest::{
-    self, Balance, Inputs, Item, ItemOwner, KEYS_SECRET, ManifestError, PodSecurity, SERVICE_LABEL, ServicesFirst,
-    WorkloadKind, balance, held, provisional, services_first, workloads,
+    self, Balance, HOLD, Inputs, Item, ItemOwner, KEYS_SECRET, ManifestError, PodSecurity, SERVICE_LABEL, ServicesFirst,
+    WorkloadKind, balance, held, held_by, provisional, services_first, workloads,
 };
 use clearwater::order::{Graph, NAMES, OrderError, Policy, StartPlan};
 use clearwater::remedy::{Advice, Remedied, Remedy};
 use futures::FutureExt;
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, DeploymentSpec, StatefulSet, StatefulSetSpec};
-use k8s_openapi::api::core::v1::{Namespace, PodTemplateSpec, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PodTemplateSpec, Secret, Service};
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
@@ -76,6 +76,8 @@ pub(crate) struct LiveState {
     /// Whether the keys' Secret stands; `None` where it may not be read.
     pub(crate) keys: Option<bool>,
     pub(crate) default_storage_class: Option<bool>,
+    /// Components that an earlier run holds, and until when, in seconds since 1970.
+    pub(crate) held: BTreeMap<Component, i64>,
     pub(crate) name_servers: NameServers,
 }
 
@@ -115,12 +117,13 @@ impl LiveState {
         };
         let all = ListParams::default();
         let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
-        let (namespace, deployments, stateful_sets, services, keys, classes, name_servers) = futures::join!(
+        let (namespace, deployments, stateful_sets, services, keys, hold, classes, name_servers) = futures::join!(
             async { namespaces.get_opt(&cluster.namespace).await },
             async { list_all(&cluster.api::<DeploymentObject>(), &all).await.map_err(fail("listing deployments")) },
             async { list_all(&cluster.api::<StatefulSet>(), &all).await.map_err(fail("listing statefulsets")) },
             async { list_all(&cluster.api::<Service>(), &all).await.map_err(fail("listing services")) },
             async { cluster.api::<Secret>().get_opt(KEYS_SECRET).await },
+            async { cluster.api::<ConfigMap>().get_opt(HOLD).await },
             async { list_all(&Api::<StorageClass>::all(cluster.client.clone()), &all).await },
             NameServers::look(&cluster.client).boxed(),
         );
@@ -130,6 +133,7 @@ impl LiveState {
         let namespace = visible(namespace).map_err(fail("reading the namespace"))?.map(|found| found.is_some());
         // It matters only where the keys are kept there.
         let keys = visible(keys).map_err(fail("reading the keys' secret"))?.map(|found| found.is_some());
+        let hold = visible(hold).map_err(fail("reading what is held"))?.flatten();
         // Whether there is a default one is then left to whoever makes the volume.
         let classes = visible(classes).map_err(fail("listing storageclasses"))?;
         let classes =
@@ -142,6 +146,7 @@ impl LiveState {
             services: services?.into_iter().map(|o| (o.name_any(), o)).collect(),
             keys,
             default_storage_class: classes,
+            held: hold.as_ref().map(held_by).unwrap_or_default(),
             name_servers,
         })
     }

@@ -12,12 +12,12 @@ use super::observation::{Observation, Observed};
 use super::probe::ProbeTarget;
 use super::snapshot::{WatchEvent, watch as watch_namespace};
 use super::subject::Subject;
-use super::watch_pod::{ProbeResult, watch_pod};
+use super::watch_pod::{ProbeResult, Turn, watch_pod};
 use crate::cluster::Cluster;
 
 /// A pod that is asked.
 struct Asked {
-    ready: watch::Sender<bool>,
+    turn: watch::Sender<Turn>,
     abort: AbortHandle,
 }
 
@@ -27,6 +27,17 @@ pub(crate) struct Wanted<'a> {
     pub(crate) subject: &'a Subject,
     /// Whether its store's list of members is of interest now.
     pub(crate) members: bool,
+    /// Whether its pods hold their programs.
+    pub(crate) held: Held,
+}
+
+/// Whether a component's pods hold their programs until they are let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Held {
+    Never,
+    Now,
+    /// They did, and are to be let go where they were not.
+    Once,
 }
 
 /// Looks at a namespace until it is dropped. What is observed is taken with [`Self::next`]; who is asked is said by
@@ -86,25 +97,30 @@ impl Observer {
             return;
         }
         let mut alive = Vec::new();
-        for Wanted { subject, .. } in wanted {
+        for Wanted { subject, held, .. } in wanted {
             for pod in seen.snapshot.pods_of(subject.component()) {
                 let uid = pod.uid().unwrap_or_default();
-                let ready = seen.snapshot.may_be_asked(subject, pod);
+                let turn = match held {
+                    Held::Now => Turn::Held,
+                    _ if seen.snapshot.may_be_asked(subject, pod) => Turn::Ready,
+                    _ => Turn::Unready,
+                };
                 alive.push(uid.clone());
                 if let Some(one) = self.asked.get(&uid) {
-                    let changed = one.ready.send_if_modified(|r| std::mem::replace(r, ready) != ready);
+                    let changed = one.turn.send_if_modified(|t| std::mem::replace(t, turn) != turn);
                     if changed
-                        && !ready
+                        && turn != Turn::Ready
                         && let Some(report) = seen.reports.get_mut(&uid)
                     {
                         // What it said while it was ready does not hold any more.
                         report.full = false;
                     }
                 } else if let Some(target) = ProbeTarget::of(subject, pod) {
-                    let (sender, receiver) = watch::channel(ready);
-                    let task = watch_pod(self.cluster.clone(), target, receiver, self.looks.0.clone());
+                    let (sender, receiver) = watch::channel(turn);
+                    let holds = *held != Held::Never;
+                    let task = watch_pod(self.cluster.clone(), target, receiver, holds, self.looks.0.clone());
                     let abort = self.tasks.spawn(task);
-                    self.asked.insert(uid, Asked { ready: sender, abort });
+                    self.asked.insert(uid, Asked { turn: sender, abort });
                 }
             }
         }
@@ -127,7 +143,7 @@ impl Observer {
     }
 
     fn follow_lists(&mut self, wanted: &[Wanted<'_>]) {
-        for Wanted { subject, members } in wanted {
+        for Wanted { subject, members, .. } in wanted {
             let Some(clustering) = &subject.entry.clustering else { continue };
             let component = subject.component();
             if !members {

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use clearwater::manifest::{LET_GO, WAKE};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::probe::{Depth, PATIENCE_FIRST, PATIENCE_LONGEST, ProbeTarget, Prober};
 use super::report::Report;
-use crate::backoff::{Backoff, doubling};
+use crate::backoff::{Backoff, before, doubling, unless_lasting};
 use crate::cluster::Cluster;
+use crate::pod::Script;
 
 /// A pod that is not ready is left alone for so long before its programs are looked at.
 const UNREADY_FIRST: Duration = Duration::from_secs(3);
@@ -24,6 +26,25 @@ const NAMES_AFTER: Duration = Duration::from_millis(250);
 /// The pauses after bad answers.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
+/// A connection into a held pod is used this often, because it ends when nobody does.
+const KEEP_EVERY: Duration = Duration::from_secs(45);
+/// For so long it is tried to let a pod's programs go. By then its kubelet does.
+const LET_GO_WITHIN: Duration = Duration::from_secs(60);
+
+/// Lets the programs of a container go: by a file, and by a word to who may wait already.
+const LET_GO_NOW: &str = r#": > "$1"; if [ -p "$2" ]; then exec 9<> "$2"; printf '\n' >&9; exec 9>&-; fi"#;
+
+/// What a pod can be asked now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Nothing: its programs are held.
+    Held,
+    /// What its programs do.
+    Unready,
+    /// Everything.
+    Ready,
+}
+
 /// What a prober saw.
 #[derive(Debug)]
 pub(crate) struct ProbeResult {
@@ -33,12 +54,37 @@ pub(crate) struct ProbeResult {
     pub(crate) connections: u32,
 }
 
+/// Waits for the turn of a pod whose programs are held, with a connection into it that is open by then, and lets them go.
+/// Yields whether anybody listens still.
+async fn let_go(prober: &mut Prober, turn: &mut watch::Receiver<Turn>) -> bool {
+    prober.open().await;
+    while *turn.borrow_and_update() == Turn::Held {
+        tokio::select! {
+            changed = turn.changed() => if changed.is_err() { return false },
+            () = tokio::time::sleep(KEEP_EVERY) => {
+                // What fails is opened anew.
+                let _ = prober.run(&Script::new(":")).await;
+            }
+        }
+    }
+    let script = Script::new(LET_GO_NOW).arg(LET_GO).arg(WAKE);
+    let mut pauses = before(Instant::now() + LET_GO_WITHIN, doubling(PAUSES.0, PAUSES.1));
+    while let Err(error) = prober.run(&script).await {
+        if unless_lasting(error, |error| !error.is_lasting(), &mut pauses).await.is_err() {
+            break;
+        }
+    }
+    true
+}
+
 /// Asks a pod until nobody listens any more: its programs while it is not ready, everything from the moment it is, with
-/// pauses of 100 ms doubling to 1 s until all is well, and now and then from then on.
+/// pauses of 100 ms doubling to 1 s until all is well, and now and then from then on. One that `holds` its programs is first
+/// let go when its turn has come.
 pub(crate) async fn watch_pod(
     cluster: Cluster,
     target: ProbeTarget,
-    mut ready: watch::Receiver<bool>,
+    mut turn: watch::Receiver<Turn>,
+    holds: bool,
     out: mpsc::Sender<ProbeResult>,
 ) {
     let mut prober = Prober::new(&cluster, target);
@@ -46,10 +92,13 @@ pub(crate) async fn watch_pod(
     let mut pauses = doubling(PAUSES.0, PAUSES.1);
     let mut unready_for = UNREADY_FIRST;
     let mut told = 0;
-    let mut opened = false;
+    if holds && !let_go(&mut prober, &mut turn).await {
+        return;
+    }
+    let mut opened = holds;
     let mut was_ready = false;
     loop {
-        let is_ready = *ready.borrow_and_update();
+        let is_ready = *turn.borrow_and_update() == Turn::Ready;
         if is_ready != was_ready {
             was_ready = is_ready;
             prober.names_from = is_ready.then(|| Instant::now() + NAMES_AFTER);
@@ -57,7 +106,7 @@ pub(crate) async fn watch_pod(
         if !is_ready {
             let next = if opened { unready_for } else { OPEN_AFTER };
             tokio::select! {
-                changed = ready.changed() => if changed.is_err() { return } else { continue },
+                changed = turn.changed() => if changed.is_err() { return } else { continue },
                 () = tokio::time::sleep(next) => {}
             }
             if !opened {
@@ -85,7 +134,7 @@ pub(crate) async fn watch_pod(
         }
         let wait = if good { STEADY_EVERY } else { pauses.next().unwrap_or(PAUSES.1) };
         tokio::select! {
-            changed = ready.changed() => if changed.is_err() { return },
+            changed = turn.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(wait) => {}
         }
     }

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::target::ScaleTarget;
 use crate::observe::Observation;
-use crate::observe::observer::{Observer, Wanted};
+use crate::observe::observer::{Held, Observer, Wanted};
 
 /// What all who scale look at.
 pub(super) type Shared = Arc<Mutex<Observation>>;
@@ -25,7 +25,8 @@ pub(super) async fn keep(
     bump: watch::Sender<u64>,
     out: mpsc::UnboundedSender<EventKind>,
 ) {
-    let wanted: Vec<Wanted<'_>> = targets.iter().map(|t| Wanted { subject: &t.subject, members: true }).collect();
+    let wanted: Vec<Wanted<'_>> =
+        targets.iter().map(|t| Wanted { subject: &t.subject, members: true, held: Held::Never }).collect();
     loop {
         look(&seen, |seen| observer.ask(seen, &wanted));
         let Some(news) = observer.next().await else { return };

@@ -5,6 +5,7 @@ mod begin;
 mod early;
 mod end;
 mod fail;
+mod hold;
 mod open;
 mod repair;
 mod unit;
@@ -25,15 +26,16 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, sleep_until};
 pub(super) use self::begin::run;
 use self::early::Early;
 use self::fail::Gathered;
+use self::hold::Holds;
 use self::open::{Late, NamesGate};
-use self::unit::{Applied, Phase, Stated, Units, Written};
+use self::unit::{Applied, Hold, Phase, Stated, Units, Written};
 use super::UpOptions;
 use crate::cluster::Cluster;
 use crate::judge::failure::{self, RolloutContext};
 use crate::judge::{self, Judged, Stage};
 use crate::observe::Observation;
 use crate::observe::observation::Observed;
-use crate::observe::observer::{Observer, Wanted};
+use crate::observe::observer::{Held, Observer, Wanted};
 use crate::observe::snapshot::WatchEvent;
 use crate::run::{Consent, Emitter, Steering, cancelled, millis};
 
@@ -63,6 +65,15 @@ struct Writing {
     written: Written,
 }
 
+impl Writing {
+    /// Takes note of what was written for a component.
+    fn note(&mut self, applied: &mut Applied, seen: &mut Observation) {
+        self.writes += applied.created + applied.changed;
+        seen.generations.extend(std::mem::take(&mut applied.generations));
+        self.written.extend(std::mem::take(&mut applied.written));
+    }
+}
+
 /// A watch that is broken: since when, and whether that was told.
 #[derive(Clone, Copy)]
 struct BrokenWatch {
@@ -78,6 +89,7 @@ struct Dispatcher {
     units: Units,
     schedule: Schedule,
     writing: Writing,
+    holds: Holds,
     gatherers: JoinSet<Gathered>,
     repairs: repair::Repairs,
     /// A component whose objects name addresses that are awaited.
@@ -96,6 +108,8 @@ enum Happened {
     Observed(Observed),
     /// A component's objects were written, or not.
     Applied(Applied),
+    /// A component was made before its gates open.
+    Made(Applied),
     /// What is beside a component's workloads was.
     AppliedEarly(Applied),
     /// What shows a failure was gathered.
@@ -146,6 +160,7 @@ impl Dispatcher {
         tokio::select! {
             Some(observed) = self.observer.next() => Happened::Observed(observed),
             Some(Ok(applied)) = writing.appliers.join_next() => Happened::Applied(applied),
+            Some(Ok(made)) = self.holds.makers.join_next() => Happened::Made(made),
             Some(Ok(early)) = writing.early.tasks.join_next() => Happened::AppliedEarly(early),
             Some(Ok(gathered)) = self.gatherers.join_next() => Happened::Gathered(gathered),
             Some(Ok(ended)) = repairs.join_next() => Happened::Repaired(ended),
@@ -166,12 +181,14 @@ impl Dispatcher {
                 }
             }
             Happened::Applied(applied) => self.take_applied(applied).await,
+            Happened::Made(made) => self.take_made(made).await,
             Happened::AppliedEarly(early) => self.take_early(early).await,
             Happened::Gathered(gathered) => self.take_gathered(gathered).await,
             Happened::Repaired(ended) => self.repairs.take(ended),
             Happened::Consent(consent) => self.repairs.take_consent(consent),
             Happened::Said(text) => self.emitter.emit(EventKind::Notice { text: text.into() }).await,
             Happened::Tick => {
+                self.renew_holds();
                 if self.progress_at.elapsed() >= SAY_EVERY {
                     self.progress_at = Instant::now();
                     self.tell_progress().await;
@@ -230,9 +247,7 @@ impl Dispatcher {
     }
 
     async fn take_applied(&mut self, mut applied: Applied) {
-        self.writing.writes += applied.created + applied.changed;
-        self.seen.generations.extend(std::mem::take(&mut applied.generations));
-        self.writing.written.extend(std::mem::take(&mut applied.written));
+        self.writing.note(&mut applied, &mut self.seen);
         match &applied.error {
             Some(error) => self.fail_to_apply(applied.component, error).await,
             None => self.applied(applied.component, &applied).await,
@@ -254,7 +269,11 @@ impl Dispatcher {
         let unit = &mut self.units[component];
         unit.applied = Some(Instant::now());
         unit.phase = Phase::Rolling;
-        let sum = |of: fn(&Applied) -> u32| of(own) + unit.early.as_ref().map_or(0, of);
+        if unit.hold == Hold::Making {
+            unit.hold = Hold::LetGo;
+        }
+        let before = [&unit.early, &unit.made];
+        let sum = |of: fn(&Applied) -> u32| of(own) + before.iter().copied().flatten().map(of).sum::<u32>();
         let what = EventKind::Applied {
             component: unit.name().to_owned(),
             created: sum(|a| a.created),
@@ -296,7 +315,13 @@ impl Dispatcher {
                     })
                 };
                 let open = unit.phase != Phase::Serving || unit.unsteady;
-                Wanted { subject, members: open && answers() }
+                let held = match unit.hold {
+                    _ if unit.starts_alone => Held::Never,
+                    Hold::No => Held::Never,
+                    Hold::Wanted | Hold::Making | Hold::Held => Held::Now,
+                    Hold::LetGo => Held::Once,
+                };
+                Wanted { subject, members: open && answers(), held }
             })
             .collect();
         observer.ask(seen, &wanted);

@@ -17,6 +17,7 @@
 
 mod address;
 mod dispatcher;
+mod images;
 
 use std::time::Duration;
 

@@ -92,6 +92,9 @@ pub struct DeploymentFile {
     /// A sidecar that prints the current log file, as upstream's manifests have.
     #[serde(default, skip_serializing_if = "Tailer::is_default")]
     pub tailer: Tailer,
+    /// How containers are started.
+    #[serde(default, skip_serializing_if = "Start::is_default")]
+    pub start: Start,
     /// Where etcd keeps its data.
     #[serde(default, skip_serializing_if = "EtcdStorage::is_default")]
     pub etcd_storage: EtcdStorage,
@@ -141,7 +144,7 @@ macro_rules! is_default {
         }
     )*};
 }
-is_default!(Images, Bono, Ellis, ServiceKind, Dns, KeyPolicy, Tailer, EtcdStorage);
+is_default!(Images, Bono, Ellis, ServiceKind, Dns, KeyPolicy, Tailer, Start, EtcdStorage);
 
 /// Where images come from: `REGISTRY/PREFIXcomponent:TAG`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -489,6 +492,29 @@ pub enum Tailer {
     None,
     /// A sidecar from the component's own image.
     Sidecar,
+}
+
+/// How containers are started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Start {
+    /// Whether pods are made so that `up` can hold their programs: it then makes all pods at once, and lets each one's
+    /// programs go when what they need serves. Without it a pod is made no sooner than that. Default: true.
+    #[serde(default = "Start::holds")]
+    pub hold: bool,
+}
+
+impl Start {
+    const fn holds() -> bool {
+        true
+    }
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Self { hold: Self::holds() }
+    }
 }
 
 /// Where etcd keeps its data.

@@ -37,7 +37,7 @@ pub(crate) use exposure::{bono_node_port, listed_ports};
 pub use file::{
     ApiVersion, Bono, BonoExposure, BonoService, ComponentOverrides, DeploymentFile, Dns, DnsBackend, Ellis,
     EllisExposure, Email, EtcdStorage, Hss, Images, Ingress, KeyPolicy, PullPolicy, Resources, SecretKey, ServiceKind,
-    Tailer, Toleration,
+    Start, Tailer, Toleration,
 };
 pub use host_setting::HostSetting;
 pub use level::LevelFile;

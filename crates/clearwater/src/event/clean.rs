@@ -125,7 +125,7 @@ every_kind! {
         RunStarted { command, namespace, order, components }
         Checked { line }
         Planned { changes, pending }
-        Waiting { component, awaited, cause }
+        Waiting { component, awaited, cause, held }
         Applying { component, objects }
         Applied { component, created, changed, kept }
         Pulling { component, pod, cause }

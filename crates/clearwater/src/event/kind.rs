@@ -354,6 +354,9 @@ pub enum EventKind {
         awaited: Vec<Awaited>,
         /// The live cause, in one line.
         cause: String,
+        /// How far its pods are, where they stand already and hold their programs until it may be started.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        held: Option<String>,
     },
     /// A component's gates are open and its objects are being applied.
     Applying {

@@ -22,6 +22,7 @@ fn an_event_survives_json() {
             component: "cassandra".into(),
             awaited: vec![Awaited { component: "etcd".into(), state: "starting".into() }],
             cause: "etcd: 0 of 1 pods ready".into(),
+            held: Some("its image is there".into()),
         },
         EventKind::Failed {
             component: "sprout".into(),
@@ -150,6 +151,7 @@ fn no_text_of_an_event_holds_what_a_terminal_obeys() {
             component: bad(),
             awaited: vec![Awaited { component: bad(), state: bad() }],
             cause: bad(),
+            held: Some(bad()),
         },
         EventKind::Failed {
             component: bad(),

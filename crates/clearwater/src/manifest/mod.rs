@@ -49,6 +49,11 @@
 //! [`Bundle`] makes directories of a manifest: a kustomize base, one that Flux applies wave by wave, a Helm chart.
 //! [`Manifest::with_sync_waves`] gives the objects the annotations by which Argo CD keeps the same order.
 //!
+//! # Held programs
+//!
+//! Pods are made so that their programs can be held until what they need serves ([`fn@hold`]): who brings a deployment up
+//! makes all pods at once, and lets the programs of each go in their turn. Pods that nobody holds start at once.
+//!
 //! # Secrets
 //!
 //! Keys and passwords reach containers through references to Secrets. The one Secret that is rendered, with keys made by
@@ -63,6 +68,7 @@ mod etcd;
 mod extras;
 mod first;
 mod gitops;
+mod hold;
 mod image;
 mod inputs;
 mod layout;
@@ -82,6 +88,7 @@ pub use crate::labels::{COMPONENT_LABEL, MANAGED_BY_LABEL, PART_OF_LABEL, SERVIC
 pub use autoscaler::{Elasticity, ElasticityError};
 pub use error::ManifestError;
 pub use first::{Balance, Balanced, Given, ServicesFirst, balance, given, provisional, services_first};
+pub use hold::{HOLD, LET_GO, START, WAKE, held_by, hold, is_holdable, starts_alone};
 pub use image::image;
 pub use inputs::Inputs;
 pub use layout::{Bundle, Files, KEYS_FILE};

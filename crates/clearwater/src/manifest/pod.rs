@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::extras::Extras;
+use super::hold::{holdable, is_holdable};
 use super::meta::{label_selector, pod_labels, selector};
 use super::probe::probes;
 use super::security::{self, Which};
@@ -43,6 +44,7 @@ pub(super) fn template(
     let reads_env_vars = !entry.env.is_empty();
     let extras = if reads_env_vars { auto_config(environment, extras) } else { extras };
     let extras = log_level(d, entry, extras);
+    let extras = if is_holdable(d, entry) { holdable(entry, extras) } else { extras };
     let image = image(d, component)?;
     let overrides = d.file().components.get(&component);
     let images = &d.file().images;
@@ -57,7 +59,7 @@ pub(super) fn template(
     let mut mounts = extras.mounts;
     mounts.extend(logs);
 
-    let probes = probes(entry);
+    let probes = probes(entry, is_holdable(d, entry));
     let (command, args) = if extras.starters.is_empty() {
         (extras.command, extras.args)
     } else {

@@ -1,6 +1,7 @@
 use k8s_openapi::api::core::v1::{HTTPGetAction, Probe, TCPSocketAction};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use super::hold;
 use crate::component::{Component, Entry};
 
 /// What a probe asks. Nothing is ever run in the container: starting a process there costs more than the answer.
@@ -27,7 +28,7 @@ pub(super) struct Probes {
 ///   poll takes for life (clearwater-infrastructure `poll-http`) and the kubelet would take for death.
 /// * homestead-prov is ready when its `/ping` has read from Cassandra (crest `api/ping.py`), and alive when nginx
 ///   accepts connections: restarting it does not bring Cassandra back.
-pub(super) fn probes(entry: &Entry) -> Probes {
+pub(super) fn probes(entry: &Entry, holdable: bool) -> Probes {
     let port = |name: &str| entry.port(name).map(|p| p.number);
     let tcp = |name: &str| port(name).map(Ask::Tcp);
     let http = |name: &str, path| port(name).map(|number| Ask::Http(number, path));
@@ -48,6 +49,7 @@ pub(super) fn probes(entry: &Entry) -> Probes {
         Component::Cassandra => CASSANDRA_BUDGET_SECONDS,
         _ => (3 * entry.slowest_start_seconds).max(LEAST_BUDGET_SECONDS),
     };
+    let budget = budget + if holdable { hold::LONGEST_SECONDS } else { 0 };
     Probes {
         startup: ready.map(|ask| probe(ask, 1, i32::try_from(budget).unwrap_or(i32::MAX))),
         readiness: ready

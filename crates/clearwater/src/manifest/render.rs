@@ -4,7 +4,7 @@ use super::object::Manifest;
 use super::pod::template;
 use super::policy::Policies;
 use super::workload::{WorkloadRef, budget, workload, workloads};
-use super::{Deployment, Inputs, Item, ManifestError, Note, Object, bono, ellis, etcd, service, shared};
+use super::{Deployment, Inputs, Item, ManifestError, Note, Object, bono, ellis, etcd, hold, service, shared};
 use crate::component::{Component, Entry, Release};
 use crate::config::shared::{ContainerEnvironment, KEYS_SECRET, environment};
 use crate::config::{DnsBackend, KeyPolicy};
@@ -18,6 +18,7 @@ pub fn render(d: &Deployment, inputs: &Inputs) -> Result<Manifest, ManifestError
     let environment = environment(d, &inputs.cluster_ips)?;
     let mut notes = Vec::new();
     let mut items = shared::items(d, inputs, &environment);
+    items.extend(hold::item(d));
     if d.file().keys == KeyPolicy::Random && inputs.keys.is_none() {
         notes.push(Note {
             about: format!("Secret/{KEYS_SECRET}"),

@@ -97,6 +97,7 @@ mod graph;
 mod plan;
 mod policy;
 mod select;
+mod urgency;
 
 pub use clearwater::{NAMES, Subscribers, before_sprout, names_gate};
 pub use down::Presence;

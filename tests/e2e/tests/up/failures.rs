@@ -87,7 +87,14 @@ fn a_key_that_is_missing() -> Result<()> {
 fn a_quota_that_comes_later() -> Result<()> {
     let cluster = cluster();
     let namespace = cluster.namespace("e2e-quota")?;
-    let mut run = Plugin::new(cluster, namespace.name())?.follow(&["up", "--yes", "--only", "cassandra"])?;
+    let mut run = Plugin::new(cluster, namespace.name())?.follow(&[
+        "up",
+        "--yes",
+        "--only",
+        "cassandra",
+        "--set",
+        "start.hold=false",
+    ])?;
     run.until(PATIENCE, |e| is(e, "applying", "etcd"))?;
     namespace.kubectl().run(["create", "quota", "late", "--hard=pods=1"])?;
     let ran = run.finish(PATIENCE)?.0;

@@ -6,6 +6,7 @@ mod down;
 mod edits;
 mod failures;
 mod gitops;
+mod held;
 mod interrupted;
 mod life;
 mod name_servers;

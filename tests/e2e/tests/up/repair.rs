@@ -35,7 +35,8 @@ fn uid(kubectl: &Kubectl, pod: &str) -> Result<String> {
 fn given_up(plugin: &Plugin, kubectl: &Kubectl) -> Result<()> {
     let rendered = plugin.run(&["render", "--set", "keys=upstream", "-o", "json"])?.expect(0)?;
     let all: Value = serde_json::from_str(&rendered.out)?;
-    let early: BTreeSet<&str> = BTreeSet::from(["homestead-prov", "env-vars", "clearwater-log-levels"]);
+    let early: BTreeSet<&str> =
+        BTreeSet::from(["homestead-prov", "env-vars", "clearwater-log-levels", "clearwater-start"]);
     let items: Vec<&Value> = all["items"]
         .as_array()
         .context("a list of objects")?

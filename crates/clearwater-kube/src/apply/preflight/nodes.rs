@@ -15,13 +15,13 @@ const TITLE: &str = "nodes that fit";
 
 /// What pods ask of a node.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Wants {
+pub(crate) struct Wants {
     selector: BTreeMap<String, String>,
     tolerations: Vec<Toleration>,
 }
 
 impl Wants {
-    pub(super) fn of(spec: &PodSpec) -> Self {
+    pub(crate) fn of(spec: &PodSpec) -> Self {
         Self {
             selector: spec.node_selector.clone().unwrap_or_default(),
             tolerations: spec.tolerations.clone().unwrap_or_default(),
@@ -37,7 +37,7 @@ impl Wants {
     }
 
     /// Whether selector and taints let the pods run on the node.
-    pub(super) fn fit(&self, node: &Node) -> bool {
+    pub(crate) fn fit(&self, node: &Node) -> bool {
         self.has_labels(node) && self.kept_off(node).is_none()
     }
 
@@ -66,7 +66,7 @@ fn is_open(node: &Node) -> bool {
 }
 
 /// Whether a node takes pods.
-pub(super) fn is_usable(node: &Node) -> bool {
+pub(crate) fn is_usable(node: &Node) -> bool {
     is_open(node) && is_ready(node)
 }
 

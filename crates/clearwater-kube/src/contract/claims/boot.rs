@@ -35,6 +35,17 @@ done
         ),
     );
     book.read(
+        "group-start",
+        "ends its boot chain with supervisorctl, found by its name where /usr/local/sbin comes first",
+        "clearwater-docker base/clearwater-infrastructure.supervisord.conf",
+        look!(
+            place,
+            r#"seen=$(cat /etc/supervisor/conf.d/*.conf | sed -n '/^\[program:clearwater-infrastructure\]/,/^\[group/s/^command=//p')
+echo "$seen"; grep -Eq '(^|[^/[:alnum:]])supervisorctl start clearwater-group:\*' <<< "$seen" || exit 1
+path=$(tr '\0' '\n' < /proc/1/environ | sed -n 's/^PATH=//p'); echo "$path"; [[ $path == /usr/local/sbin:* ]]"#
+        ),
+    );
+    book.read(
         "xml-rpc",
         "answers XML-RPC on the supervisor's unix socket",
         "supervisor docs/api.rst; Debian supervisord.conf",

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::super::UpOptions;
 use super::early::{self, Early};
+use super::hold::{self, Holding, Holds};
 use super::open::{Late, NamesGate};
 use super::unit::{Applied, Unit, Units, Written};
 use super::{Context, Dispatcher, Writing, repair};
@@ -66,6 +67,7 @@ impl Stop {
 struct Ready {
     scope: Scope,
     work: ApplyPlan,
+    holding: Holding,
     skew: SignedDuration,
     until: Instant,
     writes: u32,
@@ -138,12 +140,21 @@ async fn steps(
         }
         Err(reason) => return Err(Stop::cancelled(reason, writes, emitter).await),
     }
+    let holding = Holding::begin(cluster, &options.deployment, &scope, &standing, &work, skew, until);
+    let holding = match unless_cancelled(&cancel, GRACE, Box::pin(holding)).await {
+        Ok((holding, None)) => holding,
+        Ok((holding, Some(text))) => {
+            emitter.emit(EventKind::Notice { text }).await;
+            holding
+        }
+        Err(reason) => return Err(Stop::cancelled(reason, writes, emitter).await),
+    };
     if !work.first.is_empty() {
         let names: Vec<String> = work.first.iter().map(apply::Planned::name).collect();
         let text = Advice::from(format!("stands first, because its address is needed: {}", names.join(", ")));
         emitter.emit(EventKind::Notice { text }).await;
     }
-    Ok(Ready { scope, work, skew, until, writes })
+    Ok(Ready { scope, work, holding, skew, until, writes })
 }
 
 /// The names in DNS that Bono waits for.
@@ -307,7 +318,7 @@ async fn write_shared(
 
 /// Begins to watch and to write, and goes on in the loop.
 async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, mut steering: Steering, ready: Ready) {
-    let Ready { scope, work, skew, until, writes } = ready;
+    let Ready { scope, work, holding, skew, until, writes } = ready;
     let late = Late {
         inputs: work.inputs,
         balanced: work.services_first.balanced,
@@ -332,7 +343,12 @@ async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, mut steer
             first.push((component, beside));
             None
         };
-        units.push(Unit::new(part.clone(), own, written, emitter.began()));
+        let mut unit = Unit::new(part.clone(), own, written, emitter.began());
+        if holding.early.contains(&component) {
+            unit.hold = hold::at_first(&unit.planned);
+            unit.starts_alone = hold::starts_alone(part.subject.entry, scope.plan.policy());
+        }
+        units.push(unit);
     }
     let mut seen = Observation::new(skew);
     if !scope.has(Component::Etcd) {
@@ -349,6 +365,7 @@ async fn begin(cluster: Cluster, options: UpOptions, emitter: Emitter, mut steer
             writes,
             written: Written::default(),
         },
+        holds: Holds::begin(holding, &scope),
         gatherers: JoinSet::new(),
         repairs: repair::Repairs::hearing(std::mem::replace(&mut steering.consent, mpsc::unbounded_channel().1)),
         late,

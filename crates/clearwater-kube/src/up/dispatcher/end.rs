@@ -60,7 +60,8 @@ impl Dispatcher {
 
     /// Whether nothing is being written.
     fn is_quiet(&self) -> bool {
-        self.writing.appliers.is_empty() && self.writing.early.tasks.is_empty()
+        let writing = &self.writing;
+        writing.appliers.is_empty() && writing.early.tasks.is_empty() && self.holds.makers.is_empty()
     }
 
     /// The time is up: every component that does not serve says what kept it.
@@ -195,6 +196,10 @@ impl Dispatcher {
                 Advice::new(self.seen.snapshot.unseen().unwrap_or_default(), Remedy::GoOn(Command::Up))
             }
             _ => Advice::new(format!("stopped: {serve}, what was begun stands"), Remedy::GoOn(Command::Up)),
+        };
+        let summary = match self.still_held().filter(|_| outcome != Outcome::CouldNotLook) {
+            Some(held) => Advice { reason: format!("{}; {held}", summary.reason), ..summary },
+            None => summary,
         };
         let critical_path = self.critical_path();
         self.emitter.emit(EventKind::RunFinished { outcome, summary, stats, critical_path, pending }).await;

@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use clearwater::component::Component;
 use clearwater::event::{Awaited, EventKind};
-use clearwater::manifest::{Balanced, Inputs, held};
-use k8s_openapi::api::discovery::v1::Endpoint;
+use clearwater::manifest::{Balanced, Inputs};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::super::address::{Addresses, addresses};
-use super::unit::{Applied, Phase, Stated};
+use super::unit::{Applied, Hold, Phase, Stated};
 use super::{Dispatcher, early};
 use crate::apply::ApplyError;
 use crate::apply::prepare::plan_late;
@@ -104,10 +103,24 @@ impl Dispatcher {
                 }
                 return;
             }
-            if self.cancelled.is_none() && self.failed_at.is_none() && self.units[component].early.is_some() {
+            if !self.may_pull(component) {
+                let cause = "images that are needed sooner are pulled first".to_owned();
+                return self.tell_waiting(component, Stated::AwaitingPulls, cause).await;
+            }
+            let unit = &self.units[component];
+            let is_making = unit.hold == Hold::Making;
+            if self.cancelled.is_none() && self.failed_at.is_none() && unit.early.is_some() && !is_making {
                 self.open(component).await;
             }
             return;
+        }
+        self.make_early(component);
+        let held = self.held_so_far(component);
+        if held.is_some() {
+            self.tell_unheld(component).await;
+        }
+        if self.units[component].hold == Hold::Held {
+            self.look_for_failure(component).await;
         }
         let awaited: Vec<Awaited> = waiting
             .iter()
@@ -116,15 +129,15 @@ impl Dispatcher {
             .collect();
         let cause = awaited.first().map(|a| format!("{} {}", a.component, a.state)).unwrap_or_default();
         let names: Vec<&str> = awaited.iter().map(|a| a.component.as_str()).collect();
-        // The gates' own lines tell their causes; this one only changes when a gate opens.
-        let key = names.join(" ");
+        // The gates' own lines tell their causes; this one only changes when a gate opens, or its own pods get on.
+        let key = format!("{} {}", names.join(" "), held.as_deref().unwrap_or_default());
         let unit = &mut self.units[component];
         unit.cause.clone_from(&cause);
         if unit.has_stated(Stated::Waiting, &key) {
             return;
         }
         unit.state(Stated::Waiting, key);
-        self.emitter.emit(EventKind::Waiting { component: name.to_owned(), awaited, cause }).await;
+        self.emitter.emit(EventKind::Waiting { component: name.to_owned(), awaited, cause, held }).await;
     }
 
     /// How far the addresses are that a component's objects name; `None` where they name none.
@@ -152,13 +165,8 @@ impl Dispatcher {
         if !comes || !in_time || self.seen.snapshot.denied.contains(&Kind::EndpointSlice) {
             return None;
         }
-        let service = etcd.part.subject.service.as_deref()?;
-        let has_address = self
-            .seen
-            .snapshot
-            .slices_of(service)
-            .any(|s| held::<Vec<Endpoint>>(&s.endpoints).is_some_and(|e| !e.is_empty()));
-        (!has_address).then(|| "etcd has no address yet, and its name would be remembered as missing".to_owned())
+        (!self.etcd_has_address())
+            .then(|| "etcd has no address yet, and its name would be remembered as missing".to_owned())
     }
 
     async fn tell_waiting(&mut self, component: Component, stated: Stated, cause: String) {
@@ -169,7 +177,7 @@ impl Dispatcher {
         }
         unit.state(stated, cause.clone());
         let component = unit.name().to_owned();
-        self.emitter.emit(EventKind::Waiting { component, awaited: Vec::new(), cause }).await;
+        self.emitter.emit(EventKind::Waiting { component, awaited: Vec::new(), cause, held: None }).await;
     }
 
     async fn open(&mut self, component: Component) {
@@ -188,14 +196,21 @@ impl Dispatcher {
         unit.opened = Some(now);
         unit.opened_by = opened_by;
         let to_write = early::to_write(&unit.planned);
+        let hold = std::mem::replace(&mut unit.hold, Hold::No);
         let names = self.names.as_mut().filter(|_| component == Component::Bono).map(|n| n.work(&self.context.cluster));
         let is_late = self.late.as_ref().is_some_and(|l| l.component == component);
-        if to_write == 0 && !is_late && names.is_none() {
+        if to_write == 0 && !is_late && names.is_none() && hold == Hold::No {
             let kept = u32::try_from(unit.planned.len()).unwrap_or(u32::MAX);
             return self.applied(component, &Applied { kept, ..Applied::of(component) }).await;
         }
         unit.phase = Phase::Applying;
         let planned = std::mem::take(&mut unit.planned);
+        let holds = (hold != Hold::No).then(|| self.holds.map.clone());
+        let made = unit.made.as_ref().map_or(0, |made| made.created + made.changed);
+        if hold == Hold::Held {
+            // Names that it asks for are put in first.
+            unit.hold = if names.is_some() { Hold::Making } else { Hold::LetGo };
+        }
         let cluster = self.context.cluster.clone();
         let late = self.late.as_ref().filter(|l| l.component == component).map(|late| {
             let inputs = Inputs { bono_addresses: late.addresses.clone(), ..late.inputs.clone() };
@@ -205,6 +220,12 @@ impl Dispatcher {
             let mut applied = Applied::of(component);
             if let Some(names) = names
                 && let Ok(Err(error)) = names.await
+            {
+                applied.error = Some(error);
+                return applied;
+            }
+            if let Some(holds) = holds
+                && let Err(error) = holds.let_go(component, until).await
             {
                 applied.error = Some(error);
                 return applied;
@@ -226,7 +247,7 @@ impl Dispatcher {
             }
             applied
         });
-        let objects = u32::try_from(to_write).unwrap_or(u32::MAX);
+        let objects = made + u32::try_from(to_write).unwrap_or(u32::MAX);
         self.emitter.emit(EventKind::Applying { component: name.to_owned(), objects }).await;
     }
 }

@@ -74,6 +74,8 @@ pub(super) enum Stated {
     AwaitingAddress,
     /// It waits for a name that would be remembered as missing.
     AwaitingName,
+    /// It waits for images that are needed sooner.
+    AwaitingPulls,
     Pulling,
     Starting,
     Settling,
@@ -90,12 +92,33 @@ pub(super) enum Phase {
     Skipped,
 }
 
+/// Whether a component is made before its gates open, and how far that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// It is made when its gates open.
+    No,
+    /// It is to be made, and its programs are to be held.
+    Wanted,
+    /// It is being made.
+    Making,
+    /// Its pods are there or come, and hold their programs.
+    Held,
+    /// Its programs were let go.
+    LetGo,
+}
+
 pub(super) struct Unit {
     pub(super) part: ComponentPlan,
     /// What is written when the gates open.
     pub(super) planned: Vec<Planned>,
     /// What was written before; `None` while that is under way.
     pub(super) early: Option<Applied>,
+    /// Whether it is made before its gates open.
+    pub(super) hold: Hold,
+    /// What was written for it then.
+    pub(super) made: Option<Applied>,
+    /// Whether its programs are not held where it is made early.
+    pub(super) starts_alone: bool,
     pub(super) phase: Phase,
     /// Whether it served and does not any more.
     pub(super) unsteady: bool,
@@ -120,6 +143,9 @@ impl Unit {
             part,
             planned,
             early,
+            hold: Hold::No,
+            made: None,
+            starts_alone: false,
             phase: Phase::Waiting,
             unsteady: false,
             opened: None,

@@ -1,0 +1,124 @@
+//! Which components' images the nodes lack, so that pulls are begun in the order in which they are needed. Pure but for
+//! the look.
+
+use std::collections::BTreeSet;
+
+use clearwater::component::Component;
+use clearwater::event::Operation;
+use clearwater::manifest::ItemOwner;
+use k8s_openapi::api::core::v1::{Node, PodSpec};
+use kube::Api;
+use kube::api::ListParams;
+
+use crate::apply::preflight::nodes::{Wants, is_usable};
+use crate::apply::prepare::ApplyPlan;
+use crate::cluster::{Cluster, list_all};
+
+/// A kubelet names no more images than so many, the largest ones (kubernetes `pkg/kubelet/apis/config/v1beta1/defaults.go`,
+/// `nodeStatusMaxImages`): of a node with as many it is not known what else is there.
+const NAMED: usize = 50;
+
+/// The components that are to be made and of which a node that may get a pod lacks an image. None where nodes may not be
+/// looked at: what is not known to be missing is taken to be there.
+pub(super) async fn lacking(cluster: &Cluster, work: &ApplyPlan) -> BTreeSet<Component> {
+    let made: Vec<(Component, &PodSpec)> = work
+        .all()
+        .filter(|p| p.operation == Operation::Create)
+        .filter_map(|p| {
+            let ItemOwner::Component(component) = p.item.owner else { return None };
+            Some((component, p.item.object.pod_template()?.spec.as_ref()?))
+        })
+        .collect();
+    if made.is_empty() {
+        return BTreeSet::new();
+    }
+    let nodes: Api<Node> = Api::all(cluster.client.clone());
+    let nodes = list_all(&nodes, &ListParams::default()).await.unwrap_or_default();
+    made.into_iter().filter(|(_, spec)| is_lacking(spec, &nodes)).map(|(component, _)| component).collect()
+}
+
+/// Whether a node that may get such a pod lacks one of its images.
+fn is_lacking(spec: &PodSpec, nodes: &[Node]) -> bool {
+    let wants = Wants::of(spec);
+    let lacks = |node: &Node| {
+        let images = node.status.iter().flat_map(|s| s.images.iter().flatten());
+        let named: Vec<&String> = images.clone().flat_map(|i| i.names.iter().flatten()).collect();
+        let is_there = |image: &String| named.iter().any(|name| is_same(name, image));
+        images.count() < NAMED && !spec.containers.iter().filter_map(|c| c.image.as_ref()).all(is_there)
+    };
+    nodes.iter().filter(|node| is_usable(node) && wants.fit(node)).any(lacks)
+}
+
+/// Whether a name that a node gives an image is this reference, which need not be whole.
+fn is_same(name: &str, reference: &str) -> bool {
+    // With a digest the tag says nothing (and the node's own name for it has none).
+    let reference = match reference.split_once('@') {
+        Some((tagged, digest)) => format!("{}@{digest}", untagged(tagged)),
+        None if untagged(reference) == reference => format!("{reference}:latest"),
+        None => reference.to_owned(),
+    };
+    let rest = name.strip_suffix(reference.as_str());
+    rest.is_some_and(|prefix| matches!(prefix, "" | "docker.io/" | "docker.io/library/"))
+}
+
+/// A reference without its tag.
+fn untagged(reference: &str) -> &str {
+    match reference.rsplit_once(':') {
+        Some((before, tag)) if !tag.contains('/') => before,
+        _ => reference,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn node(name: &str, images: &[&str], extra: &Value) -> Node {
+        let images: Vec<Value> = images.iter().map(|i| json!({"names": [i], "sizeBytes": 1})).collect();
+        let mut node = json!({"metadata": {"name": name}, "spec": {}, "status": {"images": images,
+            "conditions": [{"type": "Ready", "status": "True"}]}});
+        node["spec"] = extra.clone();
+        serde_json::from_value(node).unwrap()
+    }
+
+    fn pod(image: &str) -> PodSpec {
+        serde_json::from_value(json!({"containers": [{"name": "c", "image": image}]})).unwrap()
+    }
+
+    #[test]
+    fn an_image_is_there_where_each_node_that_may_need_it_has_it() {
+        let (own, none) = ("docker.io/ollivier/clearwater-sprout:hunter", json!({}));
+        let both = [node("a", &[own], &none), node("b", &[own], &none)];
+        assert!(!is_lacking(&pod(own), &both) && !is_lacking(&pod("ollivier/clearwater-sprout:hunter"), &both));
+        assert!(is_lacking(&pod("ollivier/clearwater-bono:hunter"), &both));
+        let one = [node("a", &[own], &none), node("b", &[], &none)];
+        assert!(is_lacking(&pod(own), &one));
+        let kept_off = json!({"taints": [{"key": "own", "effect": "NoSchedule"}]});
+        assert!(!is_lacking(&pod(own), &[node("a", &[own], &none), node("control", &[], &kept_off)]));
+        assert!(!is_lacking(&pod(own), &[]), "where nothing is known of nodes nothing is missing");
+    }
+
+    #[test]
+    fn a_node_with_many_images_does_not_name_them_all() {
+        let many: Vec<String> = (0..NAMED).map(|n| format!("example.com/{n}:1")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let image = pod("example.com/other:1");
+        assert!(!is_lacking(&image, &[node("a", &many, &json!({}))]));
+        assert!(is_lacking(&image, &[node("a", &many[1..], &json!({}))]));
+    }
+
+    #[test]
+    fn references_are_completed() {
+        for (name, reference, same) in [
+            ("docker.io/library/busybox:latest", "busybox", true),
+            ("localhost:5000/a/b:1", "localhost:5000/a/b:1", true),
+            ("localhost:5000/a/b:latest", "localhost:5000/a/b", true),
+            ("quay.io/a/b@sha256:0", "quay.io/a/b:1@sha256:0", true),
+            ("quay.io/a/b:1", "quay.io/a/b:2", false),
+            ("example.com/a/b:1", "a/b:1", false),
+        ] {
+            assert_eq!(is_same(name, reference), same, "{name} {reference}");
+        }
+    }
+}
