@@ -9,7 +9,7 @@ use clearwater::config::{
     BonoExposure, BonoService, Capabilities, ComponentOverrides, ConfigErrors, ContainerSecurity, DeploymentFile,
     DnsBackend, EllisExposure, Email, EtcdStorage, Hss, Ingress, KeyPolicy, NetworkPolicies, PodSecurityContext,
     ProblemKind, PullPolicy, Resources, SeLinuxOptions, SeccompProfile, SeccompType, SecretKey, SecurityContext,
-    ServiceKind, Set, Size, Tailer, Toleration, schema, starter,
+    ServiceKind, Set, Size, Start, Tailer, Toleration, schema, starter,
 };
 use clearwater::yaml;
 use proptest::prelude::*;
@@ -422,6 +422,7 @@ prop_compose! {
         }).filter(|_| pick(2) == 1);
         file.keys = [KeyPolicy::Random, KeyPolicy::Upstream, KeyPolicy::Secret(secret.clone())][pick(3)].clone();
         file.tailer = [Tailer::None, Tailer::Sidecar][pick(2)];
+        file.start = Start { hold: pick(2) == 0 };
         file.etcd_storage = EtcdStorage { persistent: [None, Some(true), Some(false)][pick(3)], storage_class: None, size: Some(key) };
         file.labels = labels;
         file.annotations = annotations;

@@ -74,17 +74,17 @@ const fn from_joining(component: Component) -> Option<&'static str> {
 }
 
 /// What is said of a component that is held: until when, the file without which its programs would end at once, and those
-/// of them that need not wait.
-fn told(entry: &Entry, until: i64) -> String {
-    let alone = entry.programs.iter().filter(|program| asks_nobody(entry.component, program));
+/// of them that need not wait, unless all are to.
+fn told(entry: &Entry, until: i64, all: bool) -> String {
+    let alone = entry.programs.iter().filter(|program| !all && asks_nobody(entry.component, program));
     let words = [until.to_string(), from_joining(entry.component).unwrap_or("-").to_owned()];
     let words: Vec<String> = words.into_iter().chain(alone.map(Program::full_name)).collect();
     format!("{}\n", words.join(" "))
 }
 
-/// The ConfigMap that holds these components until then.
-pub fn hold(d: &Deployment, until: &BTreeMap<Component, i64>) -> Object {
-    let of = |entry: &Entry| Some((entry.component.name().to_owned(), told(entry, *until.get(&entry.component)?)));
+/// The ConfigMap that holds these components until then: `all` of their programs, or those that ask others when they start.
+pub fn hold(d: &Deployment, until: &BTreeMap<Component, i64>, all: bool) -> Object {
+    let of = |entry: &Entry| Some((entry.component.name().to_owned(), told(entry, *until.get(&entry.component)?, all)));
     let data = d.components().filter_map(of).collect();
     let metadata = metadata(d, ItemOwner::Shared, None, HOLD);
     ConfigMap { metadata, data: Some(data), ..ConfigMap::default() }.into()

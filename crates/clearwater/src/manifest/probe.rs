@@ -47,9 +47,11 @@ pub(super) fn probes(entry: &Entry, holdable: bool) -> Probes {
     };
     let budget = match entry.component {
         Component::Cassandra => CASSANDRA_BUDGET_SECONDS,
-        _ => (3 * entry.slowest_start_seconds).max(LEAST_BUDGET_SECONDS),
+        _ => {
+            let waits = if holdable { hold::LONGEST_SECONDS } else { 0 };
+            (3 * entry.slowest_start_seconds).max(LEAST_BUDGET_SECONDS) + waits
+        }
     };
-    let budget = budget + if holdable { hold::LONGEST_SECONDS } else { 0 };
     Probes {
         startup: ready.map(|ask| probe(ask, 1, i32::try_from(budget).unwrap_or(i32::MAX))),
         readiness: ready

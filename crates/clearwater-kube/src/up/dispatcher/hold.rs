@@ -42,6 +42,8 @@ pub(super) struct HoldMap {
     cluster: Cluster,
     deployment: Arc<Deployment>,
     held: Arc<Mutex<BTreeSet<Component>>>,
+    /// Whether programs that ask nobody are held too.
+    all: bool,
     /// How far the API server's clock is ahead.
     skew: SignedDuration,
 }
@@ -51,10 +53,12 @@ impl HoldMap {
         cluster: &Cluster,
         deployment: &Deployment,
         held: impl IntoIterator<Item = Component>,
+        policy: Option<Policy>,
         skew: SignedDuration,
     ) -> Self {
         let held = Arc::new(Mutex::new(held.into_iter().collect()));
-        Self { cluster: cluster.clone(), deployment: Arc::new(deployment.clone()), held, skew }
+        let all = !lets_start_alone(policy);
+        Self { cluster: cluster.clone(), deployment: Arc::new(deployment.clone()), held, all, skew }
     }
 
     /// Writes what is held, from now on for as long as that lasts by itself. Trouble that may pass is borne.
@@ -74,7 +78,8 @@ impl HoldMap {
         }
         let now = Timestamp::now();
         let ends = now.saturating_add(self.skew + HOLD_FOR).unwrap_or(now).as_second();
-        let object = manifest::hold(&self.deployment, &held.iter().map(|component| (*component, ends)).collect());
+        let object =
+            manifest::hold(&self.deployment, &held.iter().map(|component| (*component, ends)).collect(), self.all);
         let mut pauses = before(until, doubling(PAUSES.0, PAUSES.1));
         while let Err(error) = apply::apply_now(&self.cluster, &object).await {
             let may_pass = |error: &ApplyError| matches!(error, ApplyError::Unreachable(_));
@@ -149,7 +154,7 @@ impl Holding {
         }
         let entries = scope.parts.iter().map(|part| part.subject.entry);
         let held = entries.filter(|e| early.contains(&e.component) && !starts_alone(e, scope.plan.policy()));
-        let map = HoldMap::new(cluster, deployment, held.map(|entry| entry.component), skew);
+        let map = HoldMap::new(cluster, deployment, held.map(|entry| entry.component), scope.plan.policy(), skew);
         let mut why = None;
         if !early.is_empty()
             && let Err(error) = map.write(until).await
@@ -197,9 +202,14 @@ fn wanted(
         .collect()
 }
 
-/// Whether no program of a component is held. The article's sequence is one of starts, whatever they ask.
+/// Whether programs that ask nobody are not held. The article's sequence is one of starts, whatever they ask.
+fn lets_start_alone(policy: Option<Policy>) -> bool {
+    policy != Some(Policy::Article)
+}
+
+/// Whether no program of a component is held.
 pub(super) fn starts_alone(entry: &Entry, policy: Option<Policy>) -> bool {
-    policy != Some(Policy::Article) && manifest::starts_alone(entry)
+    lets_start_alone(policy) && manifest::starts_alone(entry)
 }
 
 /// Whether every image of a pod is there: all of its containers run, or ran.

@@ -127,7 +127,7 @@ fn programs_that_ask_nobody_do_not_wait() {
 #[test]
 fn what_is_held_is_read_as_it_was_written() {
     let until = BTreeMap::from([(Component::Homestead, 1_764_475_200), (Component::HomesteadProv, 1_764_475_201)]);
-    let Object::ConfigMap(mut map) = hold(&deployment(""), &until) else { panic!() };
+    let Object::ConfigMap(mut map) = hold(&deployment(""), &until, false) else { panic!() };
     assert_eq!(held_by(&map), until);
     map.data.get_or_insert_default().insert("nobody".to_owned(), "soon".to_owned());
     assert_eq!(held_by(&map), until);
@@ -136,10 +136,12 @@ fn what_is_held_is_read_as_it_was_written() {
 #[test]
 fn of_a_component_is_told_what_its_programs_may_do_without_waiting() {
     let d = deployment("");
-    let words = |component| told(d.components().find(|entry| entry.component == component).unwrap(), 7);
+    let words = |component| told(d.components().find(|entry| entry.component == component).unwrap(), 7, false);
     assert_eq!(words(Component::Homer), "7 -\n");
     assert_eq!(words(Component::Cassandra), "7 /etc/cassandra/cassandra.yaml\n");
     assert_eq!(words(Component::Ellis), "7 - clearwater-group:mysql\n");
+    let ellis = d.components().find(|entry| entry.component == Component::Ellis).unwrap();
+    assert_eq!(told(ellis, 7, true), "7 -\n");
     let alone: Vec<Component> = d.components().filter(|e| starts_alone(e)).map(|entry| entry.component).collect();
     assert_eq!(alone, [Component::Etcd, Component::Sprout]);
 }
