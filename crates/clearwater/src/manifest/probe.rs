@@ -45,12 +45,10 @@ pub(super) fn probes(entry: &Entry, holdable: bool) -> Probes {
         // Sprout's HTTP stack is started after its SIP stack (sprout src/main.cpp).
         _ => (tcp("http"), tcp("http")),
     };
+    let waits = if holdable { hold::LONGEST_SECONDS } else { 0 };
     let budget = match entry.component {
         Component::Cassandra => CASSANDRA_BUDGET_SECONDS,
-        _ => {
-            let waits = if holdable { hold::LONGEST_SECONDS } else { 0 };
-            (3 * entry.slowest_start_seconds).max(LEAST_BUDGET_SECONDS) + waits
-        }
+        _ => (3 * entry.slowest_start_seconds).max(LEAST_BUDGET_SECONDS) + waits,
     };
     Probes {
         startup: ready.map(|ask| probe(ask, 1, i32::try_from(budget).unwrap_or(i32::MAX))),
