@@ -41,7 +41,7 @@ done
         look!(
             place,
             r#"seen=$(cat /etc/supervisor/conf.d/*.conf | sed -n '/^\[program:clearwater-infrastructure\]/,/^\[group/s/^command=//p')
-echo "$seen"; grep -Eq '(^|[^/[:alnum:]])supervisorctl start clearwater-group:\*' <<< "$seen" || exit 1
+echo "$seen"; grep -Eq '(^|[^/[:alnum:]])supervisorctl[[:space:]]+start[[:space:]]+clearwater-group:\*' <<< "$seen" || exit 1
 path=$(tr '\0' '\n' < /proc/1/environ | sed -n 's/^PATH=//p'); echo "$path"; [[ $path == /usr/local/sbin:* ]]"#
         ),
     );
