@@ -41,7 +41,9 @@ fn critical_path(policy: Policy, seen: &BTreeMap<String, Stamps>, floor: Floor) 
     ensure!(seen.len() == plan.len(), "stamps of {:?}", seen.keys());
     Ok(plan
         .critical_path(|name| {
-            let own = seen.get(name).map_or(0, |s| s.serving.saturating_sub(s.start));
+            // What asks nobody begins before its gates open: what counts is what it needed after that.
+            let gates = plan.gates(name).filter_map(|gate| seen.get(gate)).map(|s| s.serving).max().unwrap_or(0);
+            let own = seen.get(name).map_or(0, |s| s.serving.saturating_sub(s.start.max(gates)));
             // Pods are there before their turn comes, but for etcd's, which all the others wait for.
             Duration::from_micros(own + floor.seen + if name == "etcd" { floor.start } else { 0 })
         })

@@ -7,8 +7,8 @@ use clearwater::component::{Component, Rule};
 use clearwater::config::{Deployment, KeyPolicy};
 use clearwater::event::{Change, CheckId, CheckLine, CheckStatus, PlannedComponent, PlannedGate};
 use clearwater::manifest::{
-    self, Balance, HOLD, Inputs, Item, ItemOwner, KEYS_SECRET, ManifestError, PodSecurity, SERVICE_LABEL, ServicesFirst,
-    WorkloadKind, balance, held, held_by, provisional, services_first, workloads,
+    self, Balance, HOLD, Inputs, Item, ItemOwner, KEYS_SECRET, ManifestError, PodSecurity, SERVICE_LABEL,
+    ServicesFirst, WorkloadKind, balance, held, held_by, provisional, services_first, workloads,
 };
 use clearwater::order::{Graph, NAMES, OrderError, Policy, StartPlan};
 use clearwater::remedy::{Advice, Remedied, Remedy};

@@ -7,6 +7,7 @@
 //! starts as it always does.
 
 use std::collections::BTreeMap;
+use std::iter;
 
 use k8s_openapi::api::core::v1::{ConfigMap, ConfigMapVolumeSource, KeyToPath, Volume, VolumeMount};
 
@@ -34,6 +35,7 @@ pub const WAKE: &str = "/tmp/clearwater-hold.wake";
 const KEY: &str = "supervisorctl";
 /// Where a container's shell looks first.
 const IN_FRONT: &str = "/usr/local/sbin/supervisorctl";
+/// Has one folder, of the component's name, by which the text knows where it is.
 const FOLDER: &str = "/opt/clearwater/hold";
 const FILE: &str = "until";
 
@@ -65,20 +67,13 @@ fn asks_nobody(component: Component, program: &Program) -> bool {
 }
 
 /// What a component's own programs cannot start without, and get when it has joined its cluster.
-const fn from_joining(component: Component) -> Option<&'static str> {
-    match component {
-        Component::Astaire => Some(CLUSTER_SETTINGS),
-        Component::Cassandra => Some(CASSANDRA_SETTINGS),
-        _ => None,
-    }
-}
+const FROM_JOINING: [(Component, &str); 2] =
+    [(Component::Astaire, CLUSTER_SETTINGS), (Component::Cassandra, CASSANDRA_SETTINGS)];
 
-/// What is said of a component that is held: until when, the file without which its programs would end at once, and those
-/// of them that need not wait, unless all are to.
+/// What is said of a component that is held: until when, and those of its programs that need not wait, unless all are to.
 fn told(entry: &Entry, until: i64, all: bool) -> String {
     let alone = entry.programs.iter().filter(|program| !all && asks_nobody(entry.component, program));
-    let words = [until.to_string(), from_joining(entry.component).unwrap_or("-").to_owned()];
-    let words: Vec<String> = words.into_iter().chain(alone.map(Program::full_name)).collect();
+    let words: Vec<String> = iter::once(until.to_string()).chain(alone.map(Program::full_name)).collect();
     format!("{}\n", words.join(" "))
 }
 
@@ -109,7 +104,7 @@ pub(super) fn holdable(entry: &Entry, mut extras: Extras) -> Extras {
     extras.volumes.push(Volume { name: HOLD.to_owned(), config_map: Some(source), ..Volume::default() });
     extras.mounts.push(VolumeMount {
         name: HOLD.to_owned(),
-        mount_path: FOLDER.to_owned(),
+        mount_path: format!("{FOLDER}/{}", entry.component),
         read_only: Some(true),
         ..VolumeMount::default()
     });
@@ -120,17 +115,24 @@ pub(super) fn holdable(entry: &Entry, mut extras: Extras) -> Extras {
     extras
 }
 
-/// bash alone, and no process while it waits: a dozen of these wait beside what is to serve first.
+/// bash alone, and no process while it waits: a dozen of these wait beside what is to serve first. What a member gets when it
+/// joins is awaited by each pod, held or not: without it the programs would end at once, and be started ever later.
 fn script() -> String {
     let group = Program::GROUP;
+    let files: String =
+        FROM_JOINING.iter().map(|(component, file)| format!("{component}) file={file} ;;\n  ")).collect();
     format!(
         "#!/bin/bash\n\
          # The last step of this container's start waits here while the deployment is being brought up and what it needs\n\
-         # does not serve yet; every other call goes straight through.\n\
+         # does not serve yet, or a member has not joined; every other call goes straight through.\n\
+         folder=({FOLDER}/*)\n\
+         case ${{folder##*/}} in\n  \
+           {files}*) file=/ ;;\n\
+         esac\n\
          told() {{\n  \
            local now\n  \
            ends=\n  \
-           {{ read -r ends file alone < {FOLDER}/{FILE}; }} 2> /dev/null\n  \
+           {{ read -r ends alone < \"$folder/{FILE}\"; }} 2> /dev/null\n  \
            [[ $ends =~ ^[0-9]+$ ]] && printf -v now '%(%s)T' -1 && (( now < ends ))\n\
          }}\n\
          held() {{\n  \
@@ -139,13 +141,12 @@ fn script() -> String {
          rest() {{\n  \
            if [ -p {WAKE} ]; then read -r -t \"$1\" -u 3; else sleep 1; fi\n\
          }}\n\
-         if [ \"$*\" = \"start {group}:*\" ] && told; then\n  \
+         if [ \"$*\" = \"start {group}:*\" ] && {{ held || [ ! -e $file ]; }}; then\n  \
            {{ [ -p {WAKE} ] || mkfifo {WAKE}; }} 2> /dev/null && exec 3<> {WAKE}\n  \
-           if [ -n \"$alone\" ] && held; then {SUPERVISORCTL} start $alone > /dev/null & fi\n  \
+           if held && [ -n \"$alone\" ]; then {SUPERVISORCTL} start $alone > /dev/null & fi\n  \
            while held; do rest 1; done\n  \
-           # What a member gets when it joins: without it the programs would end at once, and be started ever later.\n  \
            since=$SECONDS\n  \
-           until [ \"$file\" = - ] || [ -e \"$file\" ] || (( SECONDS - since > {JOINS_WITHIN_SECONDS} )); do rest 0.1; done\n\
+           until [ -e $file ] || (( SECONDS - since > {JOINS_WITHIN_SECONDS} )); do rest 0.1; done\n\
          fi\n\
          exec {SUPERVISORCTL} \"$@\"\n"
     )

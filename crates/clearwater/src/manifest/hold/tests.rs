@@ -14,7 +14,13 @@ fn deployment(text: &str) -> Deployment {
 /// The text as it would run in a container whose files are in this folder.
 fn script_in(folder: &Path) -> String {
     let at = |name: &str| folder.join(name).display().to_string();
-    let of = [(LET_GO, at("let-go")), (WAKE, at("wake")), (FOLDER, at("hold")), (SUPERVISORCTL, at("real"))];
+    let of = [
+        (LET_GO, at("let-go")),
+        (WAKE, at("wake")),
+        (FOLDER, at("hold")),
+        (SUPERVISORCTL, at("real")),
+        (CASSANDRA_SETTINGS, at("yaml")),
+    ];
     of.iter().fold(script(), |text, (path, own)| text.replace(path, own))
 }
 
@@ -24,22 +30,22 @@ fn now() -> u64 {
 
 /// Runs it, does something while it runs, and yields what the real program was given and how long that took.
 fn ran(until: Option<u64>, args: &[&str], meanwhile: impl FnOnce(&Path)) -> (String, Duration) {
-    ran_with(until, None, "", args, meanwhile)
+    ran_with(Component::Homestead, until, "", args, meanwhile)
 }
 
-/// The same of a container that gets this file when it has joined, and of whose programs some need not wait.
+/// The same of a component's container, of whose programs some need not wait.
 fn ran_with(
+    component: Component,
     until: Option<u64>,
-    file: Option<&str>,
     alone: &str,
     args: &[&str],
     meanwhile: impl FnOnce(&Path),
 ) -> (String, Duration) {
     let folder = tempfile::tempdir().unwrap();
-    fs::create_dir(folder.path().join("hold")).unwrap();
+    let hold = folder.path().join("hold").join(component.name());
+    fs::create_dir_all(&hold).unwrap();
     if let Some(until) = until {
-        let file = file.map_or("-".to_owned(), |name| folder.path().join(name).display().to_string());
-        fs::write(folder.path().join("hold").join(FILE), format!("{until} {file} {alone}\n")).unwrap();
+        fs::write(hold.join(FILE), format!("{until} {alone}\n")).unwrap();
     }
     let real = folder.path().join("real");
     let said = folder.path().join("said");
@@ -88,7 +94,7 @@ fn what_is_held_waits_until_it_is_let_go_and_is_then_there_at_once() {
 fn it_goes_by_itself_when_its_key_or_its_time_has_gone() {
     let (_, took) = ran(Some(now() + 60), &START_ALL, |folder| {
         std::thread::sleep(LONG);
-        fs::remove_file(folder.join("hold").join(FILE)).unwrap();
+        fs::remove_file(folder.join("hold/homestead").join(FILE)).unwrap();
     });
     assert!(took >= LONG && took < Duration::from_secs(3), "{took:?}");
     let (_, took) = ran(Some(now() + 2), &START_ALL, |_| ());
@@ -96,9 +102,9 @@ fn it_goes_by_itself_when_its_key_or_its_time_has_gone() {
 }
 
 #[test]
-fn a_member_starts_its_programs_when_it_has_joined_whenever_it_was_let_go() {
-    for pause in [Duration::ZERO, LONG] {
-        let (said, took) = ran_with(Some(now() + 60), Some("yaml"), "", &START_ALL, |folder| {
+fn a_member_starts_its_programs_when_it_has_joined_held_or_not() {
+    for (pause, until) in [(Duration::ZERO, Some(now() + 60)), (LONG, Some(now() + 60)), (LONG, None)] {
+        let (said, took) = ran_with(Component::Cassandra, until, "", &START_ALL, |folder| {
             std::thread::sleep(pause);
             fs::write(folder.join("let-go"), "").unwrap();
             std::thread::sleep(Duration::from_millis(1500));
@@ -112,7 +118,7 @@ fn a_member_starts_its_programs_when_it_has_joined_whenever_it_was_let_go() {
 #[test]
 fn programs_that_ask_nobody_do_not_wait() {
     let alone = "clearwater-group:mysql";
-    let (_, took) = ran_with(Some(now() + 60), None, alone, &START_ALL, |folder| {
+    let (_, took) = ran_with(Component::Ellis, Some(now() + 60), alone, &START_ALL, |folder| {
         let said = folder.join("said");
         let began = Instant::now();
         while !said.exists() && began.elapsed() < Duration::from_secs(5) {
@@ -137,11 +143,10 @@ fn what_is_held_is_read_as_it_was_written() {
 fn of_a_component_is_told_what_its_programs_may_do_without_waiting() {
     let d = deployment("");
     let words = |component| told(d.components().find(|entry| entry.component == component).unwrap(), 7, false);
-    assert_eq!(words(Component::Homer), "7 -\n");
-    assert_eq!(words(Component::Cassandra), "7 /etc/cassandra/cassandra.yaml\n");
-    assert_eq!(words(Component::Ellis), "7 - clearwater-group:mysql\n");
+    assert_eq!(words(Component::Homer), "7\n");
+    assert_eq!(words(Component::Ellis), "7 clearwater-group:mysql\n");
     let ellis = d.components().find(|entry| entry.component == Component::Ellis).unwrap();
-    assert_eq!(told(ellis, 7, true), "7 -\n");
+    assert_eq!(told(ellis, 7, true), "7\n");
     let alone: Vec<Component> = d.components().filter(|e| starts_alone(e)).map(|entry| entry.component).collect();
     assert_eq!(alone, [Component::Etcd, Component::Sprout]);
 }
