@@ -13,6 +13,7 @@ use clearwater_e2e::{Plugin, Stamps, cluster, stamps};
 use clearwater_testbed::{ApiProxy, Fault, Rule};
 use serde::{Deserialize, Serialize};
 
+use crate::absent::{Images, LINE};
 use crate::common::{gone, now, shipped};
 use crate::competitors;
 use crate::floor::{self, Floor};
@@ -36,16 +37,17 @@ fn again(plugin: &Plugin, args: &[&str]) -> Result<(Duration, Duration)> {
     Ok((Duration::from_millis(planned["elapsed"].as_u64().context("no time")?), ran.took))
 }
 
-fn critical_path(policy: Policy, seen: &BTreeMap<String, Stamps>, floor: Floor) -> Result<Duration> {
-    let plan = Graph::clearwater(Release::Hunter, Subscribers::BuiltIn).plan(policy)?;
+fn critical_path(up: Up, seen: &BTreeMap<String, Stamps>, floor: Floor) -> Result<Duration> {
+    let plan = Graph::clearwater(Release::Hunter, Subscribers::BuiltIn).plan(up.policy)?;
     ensure!(seen.len() == plan.len(), "stamps of {:?}", seen.keys());
     Ok(plan
         .critical_path(|name| {
             // What asks nobody begins before its gates open: what counts is what it needed after that.
             let gates = plan.gates(name).filter_map(|gate| seen.get(gate)).map(|s| s.serving).max().unwrap_or(0);
             let own = seen.get(name).map_or(0, |s| s.serving.saturating_sub(s.start.max(gates)));
-            // Pods are there before their turn comes, but for etcd's, which all the others wait for.
-            Duration::from_micros(own + floor.seen + if name == "etcd" { floor.start } else { 0 })
+            // Held pods are there before their turn comes, but for etcd's, which all the others wait for.
+            let start = if name == "etcd" || !up.hold { floor.start } else { 0 };
+            Duration::from_micros(own + floor.seen + start)
         })
         .total)
 }
@@ -55,13 +57,20 @@ fn critical_path(policy: Policy, seen: &BTreeMap<String, Stamps>, floor: Floor) 
 const PLANTS: [(&str, &str); 2] = [("each component", "[a-z-]+"), ("Cassandra alone", "cassandra")];
 const PLANTED_DELAY: Duration = Duration::from_secs(2);
 
-fn round(
+/// `up` by a policy; with what needs no neighbour made at once, or each component when its turn has come.
+#[derive(Clone, Copy, Debug)]
+struct Up {
     policy: Policy,
-    tag: &str,
-    floor: Floor,
-    program: &Path,
-    plant: Option<(&mut ApiProxy, &str)>,
-) -> Result<Round> {
+    hold: bool,
+}
+
+impl Up {
+    fn name(self) -> String {
+        format!("`up --order {}`{}", self.policy.name(), if self.hold { "" } else { ", not held" })
+    }
+}
+
+fn round(up: Up, images: &Images, floor: Floor, program: &Path, plant: Option<(&mut ApiProxy, &str)>) -> Result<Round> {
     let cluster = cluster();
     let namespace = cluster.namespace("e2e-bench")?;
     let kubectl = namespace.kubectl();
@@ -79,27 +88,35 @@ fn round(
     let plugin = plugin.with_program(program);
     let phone = if planted { None } else { Some(First::start(kubectl)?) };
     let began = now()?;
-    let tag = format!("images.tag={tag}");
-    let args = ["up", "--yes", "--order", policy.name(), "--set", "keys=upstream", "--set", &tag];
-    let (up, memory) = plugin.follow(&args)?.finish(LIMIT)?;
-    let up = up.expect(0)?;
+    let hold = format!("start.hold={}", up.hold);
+    let settings = images.settings();
+    let mut args = vec!["up", "--yes", "--order", up.policy.name(), "--set", &hold];
+    args.extend(settings.iter().map(String::as_str));
+    let (ran, memory) = plugin.follow(&args)?.finish(LIMIT)?;
+    let ran = ran.expect(0)?;
     let register = match phone {
         Some(phone) => Duration::from_micros(phone.registered()?.saturating_sub(began)),
         None => Duration::ZERO,
     };
-    let path = critical_path(policy, &stamps(kubectl)?, floor)?;
+    // Where images are brought, the chain is one of pulls as well.
+    let path = match images {
+        Images::There(_) => Some(critical_path(up, &stamps(kubectl)?, floor)?),
+        Images::Absent(_) => None,
+    };
+    let transfer = images.transfer(kubectl)?;
     let errors = error_lines(kubectl)?;
     let again = if planted { None } else { Some(again(&plugin, &args)?) };
     gone(namespace)?;
-    Ok(Round { wall: up.took, path: Some(path), register, errors, resident: memory.resident, again })
+    Ok(Round { wall: ran.took, path, transfer, register, errors, resident: memory.resident, again })
 }
 
 fn seconds(span: Option<Duration>) -> String {
     span.map_or_else(|| "-".to_owned(), |s| format!("{:.2}", s.as_secs_f64()))
 }
 
-fn row(page: &mut String, images: &str, way: &str, rounds: &[Round]) -> Result<()> {
+fn line(page: &mut String, row: &Row, rounds: &[Round]) -> Result<()> {
     let wall = median(rounds, |r| Some(r.wall)).context("no round")?;
+    let worst = rounds.iter().map(|r| r.wall).max();
     let path = median(rounds, |r| r.path);
     let verdict = match path {
         Some(path) if wall <= allowed(path) => "yes",
@@ -109,11 +126,16 @@ fn row(page: &mut String, images: &str, way: &str, rounds: &[Round]) -> Result<(
     let errors: Vec<String> = rounds.iter().map(|r| r.errors.to_string()).collect();
     writeln!(
         page,
-        "| {images} | {way} | {} | {} | {} | {} | {verdict} | {} | {} | {} / {} |",
+        "| {} | {} | {} | {} | {} | {} | {} | {} | {verdict} | {} | {} | {} | {} / {} |",
+        row.tag,
+        row.place,
+        row.way,
         rounds.len(),
         seconds(Some(wall)),
+        seconds(worst),
         seconds(path),
         seconds(path.map(allowed)),
+        seconds(median(rounds, |r| r.transfer)),
         seconds(median(rounds, |r| (!r.register.is_zero()).then_some(r.register))),
         errors.join(" "),
         seconds(median(rounds, |r| r.again.map(|a| a.0))),
@@ -122,11 +144,63 @@ fn row(page: &mut String, images: &str, way: &str, rounds: &[Round]) -> Result<(
     Ok(())
 }
 
-/// A row of the page: images and a way to deploy them.
+/// A row of the page: images, whether the nodes have them, and a way to deploy them.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 struct Row {
     tag: String,
+    place: String,
     way: String,
+}
+
+/// Whether the nodes have the images, and how their kubelets pull those that they lack.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    There,
+    Absent,
+    /// One image after another, as kubelets do where nobody says otherwise.
+    AbsentOneByOne,
+}
+
+impl Place {
+    const ALL: [Self; 3] = [Self::There, Self::Absent, Self::AbsentOneByOne];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::There => "there",
+            Self::Absent => "absent",
+            Self::AbsentOneByOne => "absent, one by one",
+        }
+    }
+
+    fn images(self, tag: &str) -> Result<Images> {
+        if self == Self::There { Ok(Images::There(tag.to_owned())) } else { Images::absent(tag) }
+    }
+}
+
+/// A way to deploy.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Up(Up),
+    Beside(competitors::Way),
+}
+
+impl Way {
+    fn name(self) -> String {
+        match self {
+            Self::Up(up) => up.name(),
+            Self::Beside(way) => way.name().to_owned(),
+        }
+    }
+
+    fn all() -> Vec<Self> {
+        let mut all = vec![
+            Self::Up(Up { policy: Policy::Dependency, hold: true }),
+            Self::Up(Up { policy: Policy::Dependency, hold: false }),
+        ];
+        all.extend([Policy::Earliest, Policy::Article].map(|policy| Self::Up(Up { policy, hold: true })));
+        all.extend(competitors::ALL.map(Self::Beside));
+        all
+    }
 }
 
 /// What has been measured so far. It is kept beside the build, so that a run may be taken in parts of a few minutes, each
@@ -167,14 +241,13 @@ impl Kept {
 
 /// What of it is to be run.
 pub(crate) struct Parts<'a> {
-    /// Only rows whose `IMAGES WAY` contains this, or the floor or the plant by that name; all where there is none.
+    /// Only rows whose `IMAGES PLACE WAY` contains this, or the floor or the plant by that name; all where there is none.
     pub(crate) only: Option<&'a str>,
     /// Rounds a row.
     pub(crate) rounds: usize,
 }
 
 const TAGS: [&str; 2] = ["hunter", "hunter-lifelike"];
-const POLICIES: [Policy; 3] = [Policy::Dependency, Policy::Earliest, Policy::Article];
 /// How many pods the floor is the mean of.
 const FLOOR_PODS: u64 = 20;
 
@@ -191,21 +264,28 @@ pub(crate) fn run(parts: &Parts<'_>, commit: &str) -> Result<String> {
         kept.save()?;
     }
     let floor = kept.floor.map(|(floor, _)| floor).unwrap_or_default();
-    for tag in TAGS {
-        for policy in POLICIES {
-            let row = Row { tag: tag.to_owned(), way: policy.name().to_owned() };
-            measure(&mut kept, &row, parts, &wanted, || round(policy, tag, floor, &program, None))?;
+    for (row, place, way) in rows() {
+        if !wanted(&format!("{} {} {}", row.tag, row.place, row.way.replace('`', ""))) {
+            continue;
         }
-        for way in competitors::ALL {
-            let row = Row { tag: tag.to_owned(), way: way.name().to_owned() };
-            measure(&mut kept, &row, parts, &wanted, || way.round(tag))?;
+        let _pulls = (place == Place::AbsentOneByOne).then(|| local.pull_one_by_one()).transpose()?;
+        for i in kept.of(&row).len()..parts.rounds {
+            say(&format!("==> {}, {}, {}, round {}", row.tag, row.place, row.way, i + 1));
+            let images = place.images(&row.tag)?;
+            let measured = match way {
+                Way::Up(up) => round(up, &images, floor, &program, None)?,
+                Way::Beside(way) => way.round(&images)?,
+            };
+            kept.rounds.push((row.clone(), measured));
+            kept.save()?;
         }
     }
     if wanted("plant") {
+        let (up, images) = (Up { policy: Policy::Dependency, hold: false }, Images::There("hunter".to_owned()));
         for (place, components) in PLANTS {
             say(&format!("==> a planted delay of 2 s: {place}"));
             let mut proxy = local.api_proxy()?;
-            let planted = round(Policy::Dependency, "hunter", floor, &program, Some((&mut proxy, components)))?;
+            let planted = round(up, &images, floor, &program, Some((&mut proxy, components)))?;
             kept.planted.insert(place.to_owned(), planted);
             kept.save()?;
         }
@@ -213,23 +293,22 @@ pub(crate) fn run(parts: &Parts<'_>, commit: &str) -> Result<String> {
     page(&kept, fs::metadata(&program).with_context(|| format!("cannot read {}", program.display()))?.len())
 }
 
-/// Fills a row up to the rounds that are wanted.
-fn measure(
-    kept: &mut Kept,
-    row: &Row,
-    parts: &Parts<'_>,
-    wanted: &dyn Fn(&str) -> bool,
-    mut once: impl FnMut() -> Result<Round>,
-) -> Result<()> {
-    if !wanted(&format!("{} {}", row.tag, row.way)) {
-        return Ok(());
+/// Every row of the page.
+fn rows() -> Vec<(Row, Place, Way)> {
+    let mut rows = Vec::new();
+    for tag in TAGS {
+        for place in Place::ALL {
+            for way in Way::all() {
+                // The other policies differ by their gates alone.
+                let other = matches!(way, Way::Up(up) if up.policy != Policy::Dependency);
+                if place == Place::There || !other {
+                    let row = Row { tag: tag.to_owned(), place: place.name().to_owned(), way: way.name() };
+                    rows.push((row, place, way));
+                }
+            }
+        }
     }
-    for i in kept.of(row).len()..parts.rounds {
-        say(&format!("==> {}, {}, round {}", row.tag, row.way, i + 1));
-        kept.rounds.push((row.clone(), once()?));
-        kept.save()?;
-    }
-    Ok(())
+    rows
 }
 
 fn page(kept: &Kept, size: u64) -> Result<String> {
@@ -240,28 +319,26 @@ fn page(kept: &Kept, size: u64) -> Result<String> {
          each hop {:.2} s from the open port to the endpoint (mean of {pods} pods that open a port after 0 to 2 s, under the same probes). *Allowed* is 1.10 × \
          path + 1 s. *REGISTER* is the time to the first registered phone, which asks Ellis for its number \
          first. *Errors* are the ERROR lines in the components' logs, round by round. *Second `up`* is the time to \
-         knowing that nothing is to be changed, and to its end, with the judgement in depth. Images are on the nodes. \
-         `hunter` are the quick stand-ins; `hunter-lifelike` take their time as the real images do.\n\n",
+         knowing that nothing is to be changed, and to its end, with the judgement in depth. `hunter` are the quick \
+         stand-ins; `hunter-lifelike` take their time as the real images do. Where images are absent, each is made larger by \
+         150 MiB that all share and 48 of its own (Cassandra's 107), new ones each round, behind a line of {} MB/s that both \
+         nodes share; *transfer* is what that line needed for what the pods brought to their nodes; kubelets pull side by \
+         side, or one by one.\n\n",
         Duration::from_micros(floor.start).as_secs_f64(),
         Duration::from_micros(floor.seen).as_secs_f64(),
+        LINE / 1_000_000,
     );
-    page.push_str("| images | way | rounds | wall | path | allowed | within | REGISTER | errors | second `up` |\n");
-    page.push_str("|---|---|---|---|---|---|---|---|---|---|\n");
-    let ways: Vec<String> = POLICIES
-        .iter()
-        .map(|p| p.name().to_owned())
-        .chain(competitors::ALL.iter().map(|way| way.name().to_owned()))
-        .collect();
-    for tag in TAGS {
-        for way in &ways {
-            let rounds = kept.of(&Row { tag: tag.to_owned(), way: way.clone() });
-            if rounds.is_empty() {
-                writeln!(page, "| {tag} | {way} | not measured | | | | | | | |")?;
-                continue;
-            }
-            let shown = if rounds[0].path.is_some() { format!("`up --order {way}`") } else { way.clone() };
-            row(&mut page, tag, &shown, &rounds)?;
+    page.push_str(
+        "| images | on the nodes | way | rounds | wall | worst | path | allowed | within | transfer | REGISTER | errors | \
+         second `up` |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for (row, ..) in rows() {
+        let rounds = kept.of(&row);
+        if rounds.is_empty() {
+            writeln!(page, "| {} | {} | {} | not measured | | | | | | | | | |", row.tag, row.place, row.way)?;
+            continue;
         }
+        line(&mut page, &row, &rounds)?;
     }
     for (place, planted) in &kept.planted {
         let path = planted.path.context("no path")?;

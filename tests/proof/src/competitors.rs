@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use clearwater_e2e::{Plugin, cluster};
 use clearwater_testbed::{Kubectl, Namespace};
 
+use crate::absent::Images;
 use crate::common::{gone, now};
 use crate::register::{First, error_lines};
 use crate::round::Round;
@@ -34,7 +35,7 @@ impl Way {
         }
     }
 
-    pub(crate) fn round(self, tag: &str) -> Result<Round> {
+    pub(crate) fn round(self, images: &Images) -> Result<Round> {
         let helm = match self {
             Self::Helm => Some(helm()?),
             Self::InitContainers => None,
@@ -42,8 +43,8 @@ impl Way {
         let namespace = cluster().namespace("e2e-beside")?;
         let kubectl = namespace.kubectl().clone();
         let prepared = match self {
-            Self::InitContainers => overlay(tag)?,
-            Self::Helm => chart(&namespace, tag)?,
+            Self::InitContainers => overlay(images)?,
+            Self::Helm => chart(&namespace, images)?,
         };
         let phone = First::start(&kubectl)?;
         let (began, clock) = (now()?, Instant::now());
@@ -54,8 +55,9 @@ impl Way {
         let wall = clock.elapsed();
         let register = Duration::from_micros(phone.registered()?.saturating_sub(began));
         let errors = error_lines(&kubectl)?;
+        let transfer = images.transfer(&kubectl)?;
         gone(namespace)?;
-        Ok(Round { wall, path: None, register, errors, resident: 0, again: None })
+        Ok(Round { wall, path: None, transfer, register, errors, resident: 0, again: None })
     }
 }
 
@@ -98,29 +100,34 @@ impl Drop for Folder {
     }
 }
 
-fn overlay(tag: &str) -> Result<Folder> {
+fn overlay(images: &Images) -> Result<Folder> {
     let folder = Folder::new("overlay")?;
-    let mut images = String::new();
+    let (tag, host) = (images.tag(), images.mirror());
+    let (own, etcd) = (host.unwrap_or("docker.io"), host.unwrap_or("quay.io"));
+    let mut lines = format!("  - {{name: quay.io/coreos/etcd, newName: {etcd}/coreos/etcd}}\n");
     for name in
         ["astaire", "cassandra", "chronos", "homestead", "homestead-prov", "homer", "ralf", "sprout", "bono", "ellis"]
     {
-        writeln!(images, "  - {{name: docker.io/ollivier/clearwater-{name}, newTag: {tag}}}")?;
+        let image = format!("ollivier/clearwater-{name}");
+        writeln!(lines, "  - {{name: docker.io/{image}, newName: {own}/{image}, newTag: {tag}}}")?;
     }
     let text = format!(
         "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n  - \
-         ../../../tests/standins/apply/hunter\nimages:\n{images}"
+         ../../../tests/standins/apply/hunter\nimages:\n{lines}"
     );
     fs::write(folder.path().join("kustomization.yaml"), text)?;
     Ok(folder)
 }
 
 /// The plugin's own manifests as a chart: the same objects and probes, started all at once.
-fn chart(namespace: &Namespace<'_>, tag: &str) -> Result<Folder> {
+fn chart(namespace: &Namespace<'_>, images: &Images) -> Result<Folder> {
     let folder = Folder::new("chart")?;
     let plugin = Plugin::new(cluster(), namespace.name())?;
-    let tag = format!("images.tag={tag}");
     let dir = folder.path().to_string_lossy();
-    plugin.run(&["render", "--dir", &dir, "--helm", "--set", "keys=upstream", "--set", &tag])?.expect(0)?;
+    let settings = images.settings();
+    let mut args = vec!["render", "--dir", &dir, "--helm"];
+    args.extend(settings.iter().map(String::as_str));
+    plugin.run(&args)?.expect(0)?;
     Ok(folder)
 }
 

@@ -1,5 +1,6 @@
 //! The program behind `cargo xtask prove NAME`: long and lifelike runs, by hand; each writes its figures to docs/proof/NAME.md.
 
+mod absent;
 mod bench_logs;
 mod bench_up;
 mod common;

@@ -11,6 +11,8 @@ pub(crate) struct Round {
     pub(crate) wall: Duration,
     /// What the components needed themselves, by the gates of the policy; none for those who have none.
     pub(crate) path: Option<Duration>,
+    /// What the line between the registry and nodes that hold no image needed at the least; none where they hold them.
+    pub(crate) transfer: Option<Duration>,
     /// From the command to the first registered phone.
     pub(crate) register: Duration,
     /// Errors in the components' logs.

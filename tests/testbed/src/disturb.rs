@@ -254,6 +254,27 @@ impl Local {
         })
     }
 
+    /// Writes images that the nodes have, by their full names, into an archive.
+    pub fn export(&self, images: &[String], to: impl Into<PathBuf>) -> Result<Archive> {
+        let to = to.into();
+        let socket = self.plan.containerd_socket(NODES[0]);
+        output(containerd::ctr(&socket).args(["images", "export"]).arg(&to).args(images))?;
+        Archive::open(to)
+    }
+
+    /// Takes images away from the nodes whose names begin with this.
+    pub fn forget_images(&self, prefix: &str) -> Result<()> {
+        for node in NODES {
+            let socket = self.plan.containerd_socket(node);
+            let listed = output(containerd::ctr(&socket).args(["images", "list", "--quiet"]))?;
+            let names: Vec<&str> = listed.lines().filter(|name| name.starts_with(prefix)).collect();
+            if !names.is_empty() {
+                output(containerd::ctr(&socket).args(["images", "remove", "--sync"]).args(&names))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Starts a proxy before the API server.
     pub fn api_proxy(&self) -> Result<ApiProxy> {
         ApiProxy::start(self)
@@ -280,16 +301,28 @@ impl Local {
     ///
     /// Restarts the kubelets; pods go on running.
     pub fn keep_logs(&self, size: &str) -> Result<Broken<'_>> {
+        self.kubelets("the size of container logs", "containerLogMaxSize", size)
+    }
+
+    /// Lets each kubelet pull one image after another, which is Kubernetes' default, until the guard is dropped.
+    ///
+    /// Restarts the kubelets; pods go on running.
+    pub fn pull_one_by_one(&self) -> Result<Broken<'_>> {
+        self.kubelets("pulls one by one", "serializeImagePulls", true)
+    }
+
+    /// Sets a field of the kubelets' configuration.
+    fn kubelets(&self, what: &str, field: &str, value: impl Into<serde_json::Value>) -> Result<Broken<'_>> {
         let files: Vec<_> = NODES.iter().map(|node| self.layout().etc().join(format!("kubelet-{node}.yaml"))).collect();
-        let mut before = Vec::new();
+        let (mut before, value) = (Vec::new(), value.into());
         for file in &files {
             let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
             let mut config: serde_json::Value = serde_json::from_str(&text)?;
-            config["containerLogMaxSize"] = size.into();
+            config[field] = value.clone();
             fs::write(file, config.to_string())?;
             before.push(text);
         }
-        let guard = Broken::new("the size of container logs", move || {
+        let guard = Broken::new(what, move || {
             for (file, text) in files.iter().zip(&before) {
                 fs::write(file, text)?;
             }

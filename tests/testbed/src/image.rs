@@ -14,6 +14,8 @@
 //! # Ok(()) }
 //! ```
 
+mod larger;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -305,7 +307,19 @@ fn image_of(manifest: &Value) -> Option<(String, String)> {
 ///
 /// The file appears under its name only when it is complete.
 pub fn write_archive(images: &[Image], to: impl Into<PathBuf>) -> Result<Archive> {
-    let path = to.into();
+    let described: Vec<(String, Vec<u8>, Vec<u8>)> = images
+        .iter()
+        .map(|image| {
+            let config = image.config();
+            (image.reference.clone(), image.manifest(&config), config)
+        })
+        .collect();
+    let layers: Vec<Layer> = images.iter().flat_map(|image| image.layers.clone()).collect();
+    write(to.into(), &described, &layers)
+}
+
+/// Writes an archive of images by name, each with its manifest and its config, and of these layers, each once.
+fn write(path: PathBuf, images: &[(String, Vec<u8>, Vec<u8>)], layers: &[Layer]) -> Result<Archive> {
     ensure!(!images.is_empty(), "no images given for the archive {}", path.display());
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
@@ -316,24 +330,22 @@ pub fn write_archive(images: &[Image], to: impl Into<PathBuf>) -> Result<Archive
 
     let mut manifests = Vec::new();
     let mut entries = Vec::new();
-    let mut blobs: Vec<(String, Vec<u8>)> = Vec::new();
-    for image in images {
-        let config = image.config();
-        let manifest = image.manifest(&config);
-        let digest = sha256(&hex_digest(&manifest));
+    let mut blobs: Vec<(String, &[u8])> = Vec::new();
+    for (reference, manifest, config) in images {
+        let digest = sha256(&hex_digest(manifest));
         entries.push(json!({
             "mediaType": MANIFEST,
             "digest": digest,
             "size": manifest.len(),
             "platform": {"architecture": architecture(), "os": "linux"},
             "annotations": {
-                "io.containerd.image.name": image.reference,
-                "org.opencontainers.image.ref.name": image.reference,
+                "io.containerd.image.name": reference,
+                "org.opencontainers.image.ref.name": reference,
             },
         }));
-        manifests.push((image.reference.clone(), digest));
-        blobs.push((hex_digest(&config), config));
-        blobs.push((hex_digest(&manifest), manifest));
+        manifests.push((reference.clone(), digest));
+        blobs.push((hex_digest(config), config));
+        blobs.push((hex_digest(manifest), manifest));
     }
     let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
     put(&mut builder, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
@@ -345,7 +357,7 @@ pub fn write_archive(images: &[Image], to: impl Into<PathBuf>) -> Result<Archive
             put(&mut builder, &format!("blobs/sha256/{digest}"), content)?;
         }
     }
-    for layer in images.iter().flat_map(|image| &image.layers) {
+    for layer in layers {
         if !written.insert(layer.digest.clone()) {
             continue;
         }

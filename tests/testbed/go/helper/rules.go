@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // rule says which requests are to go wrong, and how. The first one that fits a
@@ -37,7 +39,7 @@ type rule struct {
 	//	hang     never answer
 	//	gone     410: on a watch as its first event, else as the answer
 	//	cut      answer, and close the connection after Milliseconds
-	//	slow     answer with BytesPerSecond
+	//	slow     answer with BytesPerSecond, all such answers together
 	Action         string `json:"action"`
 	Milliseconds   int    `json:"milliseconds"`
 	Status         int    `json:"status"`
@@ -45,6 +47,7 @@ type rule struct {
 	BytesPerSecond int    `json:"bytes_per_second"`
 
 	path, userAgent *regexp.Regexp
+	pace            *rate.Limiter
 	seen            int
 }
 
@@ -117,6 +120,8 @@ func parse(line []byte) ([]*rule, error) {
 		if each.userAgent, err = regexp.Compile(each.UserAgent); err != nil {
 			return nil, err
 		}
+		pace := max(each.BytesPerSecond, 1)
+		each.pace = rate.NewLimiter(rate.Limit(pace), max(pace/10, 1))
 		switch each.Action {
 		case "delay", "status", "reset", "hang", "gone", "cut", "slow":
 		default:
@@ -191,7 +196,7 @@ func (f *faults) around(next http.Handler) http.Handler {
 				panic(http.ErrAbortHandler)
 			}
 		case "slow":
-			next.ServeHTTP(&slowWriter{response, request.Context(), max(chosen.BytesPerSecond, 1)}, request)
+			next.ServeHTTP(&slowWriter{response, request.Context(), chosen.pace}, request)
 		}
 	})
 }
@@ -241,11 +246,11 @@ func reset(response http.ResponseWriter) {
 	_ = inner.Close()
 }
 
-// slowWriter passes a body on at a fixed pace.
+// slowWriter passes a body on at the pace of a line that it shares.
 type slowWriter struct {
 	http.ResponseWriter
 	ctx  context.Context
-	pace int
+	pace *rate.Limiter
 }
 
 // Unwrap lets http.ResponseController reach what is below.
@@ -254,18 +259,16 @@ func (w *slowWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *slowWriter) Write(bytes []byte) (int, error) {
 	written := 0
 	for written < len(bytes) {
-		end := min(written+max(w.pace/10, 1), len(bytes))
+		end := min(written+w.pace.Burst(), len(bytes))
+		if err := w.pace.WaitN(w.ctx, end-written); err != nil {
+			return written, err
+		}
 		count, err := w.ResponseWriter.Write(bytes[written:end])
 		written += count
 		if err != nil {
 			return written, err
 		}
 		_ = http.NewResponseController(w.ResponseWriter).Flush()
-		select {
-		case <-time.After(time.Duration(count) * time.Second / time.Duration(w.pace)):
-		case <-w.ctx.Done():
-			return written, w.ctx.Err()
-		}
 	}
 	return written, nil
 }

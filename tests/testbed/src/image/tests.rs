@@ -131,3 +131,27 @@ fn the_manifest_of_a_known_image_never_changes() {
     );
     assert_eq!(config, expected);
 }
+
+#[test]
+fn a_larger_image_has_further_layers_and_keeps_how_it_starts() {
+    let store = tempfile::tempdir().unwrap();
+    let own = Layer::from_entries(store.path(), &entries()).unwrap();
+    let mut image = Image::new("example.com/one:1", vec![own.clone()]);
+    image.entrypoint = vec!["/usr/bin/run".into()];
+    let there = write_archive(&[image], store.path().join("there.tar")).unwrap();
+    let more = Layer::from_entries(store.path(), &[Entry::bytes("noise", 0o644, "x")]).unwrap();
+    let larger = there.larger(store.path().join("larger.tar"), &|_| vec![more.clone()]).unwrap();
+    assert_eq!(larger.images[0].0, "example.com/one:1");
+    assert_ne!(larger.images[0].1, there.images[0].1);
+    let described = larger.descriptions().unwrap();
+    let manifest = &described[larger.images[0].1.trim_start_matches("sha256:")];
+    let digests: Vec<_> =
+        manifest["layers"].as_array().unwrap().iter().map(|l| l["digest"].as_str().unwrap()).collect();
+    assert_eq!(digests, [sha256(own.digest()), sha256(more.digest())]);
+    let config = &described[manifest["config"]["digest"].as_str().unwrap().trim_start_matches("sha256:")];
+    assert_eq!(
+        config["rootfs"]["diff_ids"],
+        manifest["layers"].as_array().unwrap().iter().map(|l| l["digest"].clone()).collect::<Value>()
+    );
+    assert_eq!(config["config"]["Entrypoint"], json!(["/usr/bin/run"]));
+}
