@@ -13,7 +13,7 @@ use clearwater_testbed::{Kubectl, Namespace};
 use crate::absent::Images;
 use crate::common::{gone, now};
 use crate::register::{First, error_lines};
-use crate::round::Round;
+use crate::round::{Round, busy};
 use xtask::workspace::root;
 
 /// A way to deploy.
@@ -47,17 +47,18 @@ impl Way {
             Self::Helm => chart(&namespace, images)?,
         };
         let phone = First::start(&kubectl)?;
-        let (began, clock) = (now()?, Instant::now());
+        let (began, clock, busy_before) = (now()?, Instant::now(), busy()?);
         match helm {
             None => applied(&kubectl, prepared.path())?,
             Some(helm) => installed(&helm, &namespace, prepared.path())?,
         }
         let wall = clock.elapsed();
+        let busy = busy()?.saturating_sub(busy_before);
         let register = Duration::from_micros(phone.registered()?.saturating_sub(began));
         let errors = error_lines(&kubectl)?;
         let transfer = images.transfer(&kubectl)?;
         gone(namespace)?;
-        Ok(Round { wall, path: None, transfer, register, errors, resident: 0, again: None })
+        Ok(Round { wall, path: None, transfer, busy, register, errors, resident: 0, again: None })
     }
 }
 

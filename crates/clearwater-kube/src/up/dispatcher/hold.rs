@@ -119,7 +119,7 @@ impl Holds {
         }
     }
 
-    /// Components whose images are awaited before this one's pull may begin.
+    /// Components that lack images and are needed sooner than this one.
     fn before(&self, component: Component) -> impl Iterator<Item = Component> {
         let more_urgent = self.urgency.iter().take_while(move |c| **c != component).copied();
         more_urgent.filter(|c| self.lacking.contains(c))
@@ -212,6 +212,12 @@ pub(super) fn starts_alone(entry: &Entry, policy: Option<Policy>) -> bool {
     lets_start_alone(policy) && manifest::starts_alone(entry)
 }
 
+/// Whether images may be pulled while those of these, which are needed sooner, are awaited. Under one pull the next pod's
+/// place and sandbox are made, so that the line is never idle; nothing is pulled beside etcd's, for which all wait.
+fn may_follow(mut awaited: impl Iterator<Item = Component>) -> bool {
+    awaited.next().is_none_or(|first| first != Component::Etcd && awaited.next().is_none())
+}
+
 /// Whether every image of a pod is there: all of its containers run, or ran.
 fn is_pulled(pod: &Pod) -> bool {
     let begun = |s: &k8s_openapi::api::core::v1::ContainerState| s.running.is_some() || s.terminated.is_some();
@@ -220,9 +226,10 @@ fn is_pulled(pod: &Pod) -> bool {
 }
 
 impl Dispatcher {
-    /// Whether a component's images may be pulled now: what is needed sooner has its own.
+    /// Whether a component's images may be pulled now.
     pub(super) fn may_pull(&self, component: Component) -> bool {
-        !self.holds.lacking.contains(&component) || self.holds.before(component).all(|other| self.has_pulled(other))
+        !self.holds.lacking.contains(&component)
+            || may_follow(self.holds.before(component).filter(|other| !self.has_pulled(*other)))
     }
 
     /// Whether a component's images are there, or are not to be waited for.
@@ -339,6 +346,16 @@ pub(super) fn at_first(planned: &[Planned]) -> Hold {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn one_pull_goes_on_under_another_but_not_under_etcds() {
+        use Component::{Astaire, Cassandra, Etcd};
+        for (awaited, may) in
+            [(vec![], true), (vec![Etcd], false), (vec![Cassandra], true), (vec![Cassandra, Astaire], false)]
+        {
+            assert_eq!(may_follow(awaited.iter().copied()), may, "{awaited:?}");
+        }
+    }
 
     #[test]
     fn a_pod_whose_containers_run_or_ran_has_its_images() {
