@@ -15,8 +15,11 @@ use crate::apply::prepare::ApplyPlan;
 use crate::cluster::{Cluster, list_all};
 
 /// A kubelet names no more images than so many, the largest ones (kubernetes `pkg/kubelet/apis/config/v1beta1/defaults.go`,
-/// `nodeStatusMaxImages`): of a node with as many it is not known what else is there.
+/// `nodeStatusMaxImages`): a node that names as many may have others, smaller than the smallest named.
 const NAMED: usize = 50;
+/// What is smaller is brought so soon that it does not matter whether it is there, in bytes. The images of Clearwater are
+/// larger by far.
+const SMALL: i64 = 100_000_000;
 
 /// The components that are to be made and of which a node that may get a pod lacks an image. None where nodes may not be
 /// looked at: what is not known to be missing is taken to be there.
@@ -44,7 +47,9 @@ fn is_lacking(spec: &PodSpec, nodes: &[Node]) -> bool {
         let images = node.status.iter().flat_map(|s| s.images.iter().flatten());
         let named: Vec<&String> = images.clone().flat_map(|i| i.names.iter().flatten()).collect();
         let is_there = |image: &String| named.iter().any(|name| is_same(name, image));
-        images.count() < NAMED && !spec.containers.iter().filter_map(|c| c.image.as_ref()).all(is_there)
+        let smallest = images.clone().filter_map(|i| i.size_bytes).min().unwrap_or_default();
+        let names_all = images.count() < NAMED || smallest < SMALL;
+        names_all && !spec.containers.iter().filter_map(|c| c.image.as_ref()).all(is_there)
     };
     nodes.iter().filter(|node| is_usable(node) && wants.fit(node)).any(lacks)
 }
@@ -75,7 +80,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn node(name: &str, images: &[&str], extra: &Value) -> Node {
-        let images: Vec<Value> = images.iter().map(|i| json!({"names": [i], "sizeBytes": 1})).collect();
+        let images: Vec<Value> = images.iter().map(|i| json!({"names": [i], "sizeBytes": 2 * SMALL})).collect();
         let mut node = json!({"metadata": {"name": name}, "spec": {}, "status": {"images": images,
             "conditions": [{"type": "Ready", "status": "True"}]}});
         node["spec"] = extra.clone();
@@ -106,6 +111,9 @@ mod tests {
         let image = pod("example.com/other:1");
         assert!(!is_lacking(&image, &[node("a", &many, &json!({}))]));
         assert!(is_lacking(&image, &[node("a", &many[1..], &json!({}))]));
+        let mut with_a_small_one = node("a", &many, &json!({}));
+        with_a_small_one.status.as_mut().unwrap().images.as_mut().unwrap()[7].size_bytes = Some(SMALL - 1);
+        assert!(is_lacking(&image, &[with_a_small_one]), "all that is larger is named");
     }
 
     #[test]
