@@ -59,6 +59,9 @@ pub enum AutoscaleError {
     NoRequest {
         /// The component.
         component: Component,
+        /// The workload of something else's making that must request it, as kubectl names it with its container; `None`
+        /// where it is this program's own.
+        foreign: Option<ForeignContainer>,
     },
     /// Somebody else's autoscaler has the same workload.
     #[error(
@@ -80,13 +83,30 @@ pub enum AutoscaleError {
     Api(FailedAt),
 }
 
+/// A container of a workload that something else made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignContainer {
+    /// The workload, as `kind/name`.
+    pub workload: String,
+    /// The container.
+    pub container: String,
+    /// The namespace.
+    pub namespace: String,
+}
+
 impl Remedied for AutoscaleError {
     fn remedy(&self) -> Option<Remedy> {
         Some(match self {
             Self::Refused(refusal) => return refusal.remedy(),
             Self::Bounds(_) | Self::Api(_) => return None,
             Self::Absent(..) => Remedy::any([Remedy::BringUp, Remedy::ChooseNamespace]),
-            Self::NoRequest { component } => Remedy::sentence([
+            // What brought it there would take it for a deployment of its own, and refuse.
+            Self::NoRequest { foreign: Some(ForeignContainer { workload, container, namespace }), .. } => format!(
+                "kubectl set resources -n {namespace} {workload} -c {container} --requests=cpu=100m (what made it should \
+                 say so, too), then again"
+            )
+            .into(),
+            Self::NoRequest { component, foreign: None } => Remedy::sentence([
                 format!("components.{component}.resources.requests.cpu in the deployment file, ").into(),
                 Remedy::BringUp,
                 ", and ".into(),
@@ -223,8 +243,15 @@ pub async fn autoscale(
     for workload in &workloads {
         let Some(live) = snapshot.workload(workload) else { continue };
         let Some(template) = live.template else { continue };
-        let container = template.spec.as_ref().and_then(|s| own_container(s, component)).filter(|c| requests_cpu(c));
-        let container = container.ok_or(AutoscaleError::NoRequest { component })?;
+        let own = template.spec.as_ref().and_then(|s| own_container(s, component));
+        let container = own.filter(|c| requests_cpu(c)).ok_or_else(|| AutoscaleError::NoRequest {
+            component,
+            foreign: own.filter(|_| !owner::has_our_label(live.metadata)).map(|container| ForeignContainer {
+                workload: workload.to_string(),
+                container: container.name.clone(),
+                namespace: cluster.namespace.clone(),
+            }),
+        })?;
         let foreign = standing
             .iter()
             .find(|a| is_of(a, workload.kind, &workload.name) && !(is_ours(a) && a.name_any() == workload.name));
@@ -398,6 +425,26 @@ mod tests {
         assert!(requests_cpu(&container(&json!({"limits": {"cpu": "1"}}))));
         assert!(!requests_cpu(&container(&json!({"requests": {"memory": "1Gi"}}))));
         assert!(!requests_cpu(&container(&Value::Null)));
+    }
+
+    /// `up` refuses where another tool's deployment stands: its owner is told what he can do.
+    #[tokio::test]
+    async fn what_requests_no_cpu_is_sent_where_it_can_be_mended() {
+        let bounds = Elasticity { min: 1, max: 3, cpu_percent: 60, up_window_seconds: 0, down_window_seconds: 300 };
+        for (labels, advised) in [
+            (json!({}), "kubectl set resources -n ims deployment/sprout -c sprout --requests=cpu=100m"),
+            (json!({MANAGED_BY_LABEL: MANAGED_BY}), "components.sprout.resources.requests.cpu in the deployment file"),
+        ] {
+            let sprout = json!({"metadata": {"name": "sprout", "labels": labels}, "spec": {"selector": {}, "template":
+                {"metadata": {"labels": {"service": "sprout"}}, "spec": {"containers": [{"name": "sprout"}]}}}});
+            let (cluster, _) = crate::fake_api::cluster(move |path| {
+                let items = if path.ends_with("/deployments") { json!([sprout]) } else { json!([]) };
+                Some(json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}))
+            });
+            let error = autoscale(&cluster, None, Component::Sprout, &bounds, true).await.unwrap_err();
+            let fix = error.remedy().unwrap().to_string();
+            assert!(fix.contains(advised), "{fix}");
+        }
     }
 
     #[test]

@@ -39,7 +39,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tower::BoxError;
 
 use self::facts::{Facts, JudgedComponent, unheard};
-use self::inside::{Inside, ask};
+use self::inside::{Inside, ask, host_ports};
 use self::settle::{is_bad, is_open, settled};
 use crate::apply::checks::{line, with_fix};
 use crate::apply::preflight;
@@ -258,7 +258,7 @@ async fn glance(cluster: &Cluster, options: &CheckOptions, within: Duration) -> 
         list::<Node>(Api::all(cluster.client.clone()), "list nodes", rest),
         list::<PersistentVolumeClaim>(cluster.api(), "list persistentvolumeclaims", rest),
         look::look(cluster, snapshot.clone(), &asked, until),
-        inside(cluster, &subjects, snapshot.pods.values(), rest),
+        inside(cluster, &subjects, &snapshot, rest),
     );
     let late = |_| line(CheckId::Version, "Kubernetes version", CheckStatus::Unseen, "no answer in time");
     let mut lines = vec![version.unwrap_or_else(late)];
@@ -289,22 +289,20 @@ fn foreign_line(foreign: &[(Component, String)]) -> Option<CheckLine> {
 type Answers = BTreeMap<String, (Component, Result<Inside, Unasked>)>;
 
 /// What the containers that run say of themselves.
-async fn inside(
-    cluster: &Cluster,
-    subjects: &[Subject],
-    pods: impl Iterator<Item = &Pod>,
-    within: Duration,
-) -> Answers {
+async fn inside(cluster: &Cluster, subjects: &[Subject], snapshot: &Snapshot, within: Duration) -> Answers {
     let mut asked = JoinSet::new();
     let mut answers = Answers::new();
-    for pod in pods {
+    // One container tries them for all; not bono's own, which would ask itself.
+    let mut ports = host_ports(snapshot.pods_of(Component::Bono));
+    for pod in snapshot.pods.values() {
         let stays = pod.metadata.deletion_timestamp.is_none();
         let Some((subject, own)) = with_programs(subjects, pod).filter(|_| stays) else { continue };
         let (name, container, entry, api) = (pod.name_any(), own.name.clone(), subject.entry, cluster.api::<Pod>());
         let late = Unasked::failed(format!("pod {name}: no answer in time"));
         answers.insert(name.clone(), (entry.component, Err(late)));
+        let ports = if entry.component == Component::Bono { Vec::new() } else { std::mem::take(&mut ports) };
         asked.spawn(async move {
-            let said = timeout(within, ask(&api, &name, &container, entry)).await.ok();
+            let said = timeout(within, ask(&api, &name, &container, entry, ports)).await.ok();
             (name, entry.component, said)
         });
     }

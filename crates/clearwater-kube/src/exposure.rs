@@ -74,6 +74,7 @@ fn addresses(deployment: &Deployment, pods: &[Pod], services: &BTreeMap<String, 
             BonoExposure::HostPort => node(pod),
             BonoExposure::NodePort => written(pod).or_else(|| node(pod)),
             BonoExposure::LoadBalancer => written(pod).or_else(|| balanced(pod)),
+            BonoExposure::ExternalIps => written(pod),
         }
     };
     let mut all: Vec<SocketAddr> =
@@ -126,6 +127,10 @@ mod tests {
             ),
             ("{exposure: loadBalancer}", &["203.0.113.5:5060", "[2001:db8::6]:5060"]),
             ("{exposure: loadBalancer, service: perProtocol}", &["203.0.113.7:5060"]),
+            (
+                "{exposure: externalIPs, addresses: [198.51.100.1, 2001:db8::9]}",
+                &["198.51.100.1:5060", "[2001:db8::9]:5060"],
+            ),
             ("{exposure: loadBalancer, addresses: [198.51.100.1]}", &["198.51.100.1:5060", "[2001:db8::6]:5060"]),
         ] {
             let all: Vec<String> =

@@ -24,7 +24,7 @@ mod settle;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use clearwater::component::{Component, Entry, Release, catalogue};
+use clearwater::component::{Component, Release, catalogue};
 use clearwater::config::Deployment;
 use clearwater::event::LogExcerpt;
 use clearwater::manifest::ENV_VARS;
@@ -429,7 +429,7 @@ fn component_status(subject: &Subject, mut judged: Judged, seen: &Observation, a
         image: own.and_then(|c| c.image.clone()).unwrap_or_default(),
         ready,
         wanted,
-        pods: pods.iter().map(|p| pod_status(subject.entry, p, &seen.reports)).collect(),
+        pods: pods.iter().map(|p| pod_status(p, &seen.reports)).collect(),
         members: seen
             .members(component)
             .and_then(MembersSeen::members)
@@ -444,18 +444,17 @@ fn component_status(subject: &Subject, mut judged: Judged, seen: &Observation, a
     }
 }
 
-fn pod_status(entry: &Entry, pod: &Pod, reports: &BTreeMap<String, Report>) -> PodStatus {
+fn pod_status(pod: &Pod, reports: &BTreeMap<String, Report>) -> PodStatus {
     let status = pod.status.as_ref();
     let restarts = status
         .iter()
         .flat_map(|s| s.container_statuses.iter().flatten())
         .map(|c| u32::try_from(c.restart_count).unwrap_or(0))
         .sum();
-    let all = entry.programs.len();
     let asked = reports.get(&pod.uid().unwrap_or_default());
     let programs = asked
-        .filter(|r| all > 0 && (r.programs_well > 0 || !r.troubles.is_empty()))
-        .map(|r| (u32::try_from(r.programs_well).unwrap_or(0), u32::try_from(all).unwrap_or(0)));
+        .filter(|r| r.programs > 0 && (r.programs_well > 0 || !r.troubles.is_empty()))
+        .map(|r| (u32::try_from(r.programs_well).unwrap_or(0), u32::try_from(r.programs).unwrap_or(0)));
     let tally = |of: fn(&Report) -> Tally| asked.map(of).filter(|t| t.put > 0).map(|t| (t.well, t.put));
     PodStatus {
         answers: tally(|r| r.answers),

@@ -67,6 +67,7 @@ fn scale(c: &mut Criterion) {
             addresses: vec![address(i)],
             ready_for: Some(Duration::from_secs(600)),
             terminating: false,
+            ends_within: None,
         })
         .collect();
     situation.members = MemberList::Read((0..100).map(|i| (address(i), MemberState::Normal)).collect());

@@ -7,9 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use clearwater::component::{Component, Release, catalogue};
 use clearwater::config::{
     BonoExposure, BonoService, Capabilities, ComponentOverrides, ConfigErrors, ContainerSecurity, DeploymentFile,
-    DnsBackend, EllisExposure, Email, EtcdStorage, Hss, Ingress, KeyPolicy, NetworkPolicies, PodSecurityContext,
-    ProblemKind, PullPolicy, Resources, SeLinuxOptions, SeccompProfile, SeccompType, SecretKey, SecurityContext,
-    ServiceKind, Set, Size, Start, Tailer, Toleration, schema, starter,
+    DnsBackend, EllisExposure, Email, EtcdStorage, Hss, Ingress, IpFamily, KeyPolicy, NetworkPolicies,
+    PodSecurityContext, ProblemKind, PullPolicy, Resources, SeLinuxOptions, SeccompProfile, SeccompType, SecretKey,
+    SecurityContext, ServiceKind, Set, Size, Start, Tailer, Toleration, schema, starter,
 };
 use clearwater::yaml;
 use proptest::prelude::*;
@@ -397,9 +397,12 @@ prop_compose! {
         file.network_policy = [NetworkPolicies::None, NetworkPolicies::Isolate][pick(2)];
         file.images.pull_policy = [None, Some(PullPolicy::Always), Some(PullPolicy::IfNotPresent)][pick(3)];
         file.bono.exposure = [
-            BonoExposure::Headless, BonoExposure::HostPort, BonoExposure::NodePort, BonoExposure::LoadBalancer
-        ][pick(4)];
+            BonoExposure::Headless, BonoExposure::HostPort, BonoExposure::NodePort, BonoExposure::LoadBalancer,
+            BonoExposure::ExternalIps
+        ][pick(5)];
         file.bono.addresses = addresses;
+        file.bono.annotations.clone_from(&annotations);
+        file.ip_families = [&[][..], &[IpFamily::IPv4], &[IpFamily::IPv6, IpFamily::IPv4]][pick(3)].to_vec();
         file.bono.node_addresses = node_addresses;
         file.bono.service = [BonoService::Combined, BonoService::PerProtocol][pick(2)];
         file.ellis.exposure = [

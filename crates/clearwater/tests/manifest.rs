@@ -758,3 +758,68 @@ fn a_config_map_that_the_api_server_would_refuse_is_not_rendered() {
     let error = of(1 << 20).unwrap_err();
     assert!(matches!(error, ManifestError::TooLarge { size, .. } if size > 1 << 20), "{error}");
 }
+
+#[test]
+fn each_bonos_services_have_what_their_controllers_read() {
+    let services = |bono: &str| -> BTreeMap<String, Service> {
+        let text = format!("apiVersion: clearwater/v1\nbono: {bono}\ncomponents: {{bono: {{replicas: 2}}}}\n");
+        let deployment = DeploymentFile::parse(&text, "clearwater.yaml").unwrap().deploy(NAMESPACE).unwrap();
+        let manifest = render(&deployment, &Inputs::default()).unwrap();
+        let all = manifest.objects().filter_map(|o| if let Object::Service(s) = o { Some(*s.clone()) } else { None });
+        all.map(|s| (s.metadata.name.clone().unwrap(), s)).filter(|(name, _)| name.starts_with("bono-")).collect()
+    };
+    let annotation =
+        |service: &Service, key: &str| service.metadata.annotations.as_ref().and_then(|a| a.get(key)).cloned();
+    let shared = services("{exposure: loadBalancer, service: perProtocol, addresses: [192.0.2.1, 192.0.2.2]}");
+    for prefix in ["metallb.io", "metallb.universe.tf"] {
+        let key = format!("{prefix}/allow-shared-ip");
+        assert_eq!(annotation(&shared["bono-1-udp"], &key).as_deref(), Some("bono-1"), "{key}");
+    }
+    let told = services(
+        "{exposure: loadBalancer, addresses: [192.0.2.1, 192.0.2.2], annotations: {metallb.io/loadBalancerIPs: 192.0.2.7, \
+         example.com/host: 'bono-{number}.example.com'}}",
+    );
+    assert_eq!(annotation(&told["bono-1"], "example.com/host").as_deref(), Some("bono-1.example.com"));
+    assert_eq!(told["bono-1"].spec.as_ref().unwrap().load_balancer_ip, None);
+    let external = services("{exposure: externalIPs, addresses: [192.0.2.1, '2001:db8::2']}");
+    let spec = external["bono-1"].spec.as_ref().unwrap();
+    assert_eq!(spec.external_ips.as_deref(), Some(&["2001:db8::2".to_owned()][..]));
+    assert_eq!((spec.type_.as_deref(), spec.external_traffic_policy.as_deref()), (None, Some("Local")));
+    assert_eq!(spec.selector.as_ref().unwrap()["statefulset.kubernetes.io/pod-name"], "bono-1");
+    assert!(spec.ports.iter().flatten().any(|p| p.port == 5060 && p.node_port.is_none()));
+}
+
+#[test]
+fn families_are_rendered_where_they_are_asked_for() {
+    let of = |more: &str| {
+        let text = format!("apiVersion: clearwater/v1\nellis: {{exposure: nodePort}}\n{more}");
+        let deployment = DeploymentFile::parse(&text, "clearwater.yaml").unwrap().deploy(NAMESPACE).unwrap();
+        render(&deployment, &Inputs::default()).unwrap()
+    };
+    for (more, families, policy, any) in [
+        ("", None, None, "0.0.0.0"),
+        ("ipFamilies: [IPv4]\n", Some(vec!["IPv4"]), Some("SingleStack"), "0.0.0.0"),
+        ("ipFamilies: [IPv6]\n", Some(vec!["IPv6"]), Some("SingleStack"), "[::]"),
+        ("ipFamilies: [IPv4, IPv6]\n", Some(vec!["IPv4", "IPv6"]), Some("RequireDualStack"), "[::]"),
+    ] {
+        let manifest = of(more);
+        let mut count = 0;
+        for object in manifest.objects() {
+            let Object::Service(service) = object else { continue };
+            let spec = service.spec.as_ref().unwrap();
+            let seen = spec.ip_families.as_ref().map(|all| all.iter().map(String::as_str).collect::<Vec<_>>());
+            assert_eq!(
+                (seen, spec.ip_family_policy.as_deref()),
+                (families.clone(), policy),
+                "{more} {}",
+                object.name()
+            );
+            count += 1;
+        }
+        assert!(count > 10, "{count}");
+        let etcd = manifest.find("StatefulSet", "etcd").and_then(Object::pod_template).unwrap();
+        let args = etcd.spec.as_ref().unwrap().containers[0].args.as_ref().unwrap().join(" ");
+        assert!(args.contains(&format!("--listen-peer-urls=http://{any}:2380")), "{args}");
+        assert!(args.contains(&format!("--listen-client-urls=http://{any}:2379,http://{any}:4001")), "{args}");
+    }
+}

@@ -315,7 +315,7 @@ proptest! {
     fn the_graph_and_nothing_else_is_admitted(
         classic in any::<bool>(),
         hss in any::<bool>(),
-        exposure in 0..4_usize,
+        exposure in 0..5_usize,
         ellis in 0..3_usize,
         replicas in 1..4_u32,
         tailer in any::<bool>(),
@@ -327,6 +327,7 @@ proptest! {
         let exposures = [
             "", "bono: {exposure: hostPort}\n", "bono: {exposure: loadBalancer}\n",
             "bono: {exposure: nodePort, addresses: [192.0.2.1]}\n",
+            "bono: {exposure: externalIPs, addresses: [192.0.2.1]}\n",
         ];
         file.push_str(exposures[exposure]);
         if !hss { file.push_str(["", "ellis: {exposure: nodePort}\n", "ellis: {exposure: loadBalancer}\n"][ellis]); }

@@ -25,6 +25,7 @@ fn pod(component: Component, ordinal: u32) -> PodState {
         addresses: vec![address(ordinal)],
         ready_for: Some(Duration::from_secs(600)),
         terminating: false,
+        ends_within: None,
     }
 }
 
@@ -39,9 +40,13 @@ fn short(plan: &ScalePlan) -> String {
         }
         ScaleAction::AwaitNormal { members } => format!("normal {members}"),
         ScaleAction::Join { from, to } => format!("JOIN {from}→{to}"),
-        ScaleAction::Leave { pod, members } => format!("LEAVE {pod} →{members}"),
+        ScaleAction::Leave { pod, members } => format!("LEAVE {} →{members}", pod.as_deref().unwrap_or("one")),
         ScaleAction::AwaitLeft { pod, member } => {
-            format!("left {pod}{}", member.map_or_else(String::new, |m| format!(" ({m})")))
+            format!(
+                "left {}{}",
+                pod.as_deref().unwrap_or("one"),
+                member.map_or_else(String::new, |m| format!(" ({m})"))
+            )
         }
         ScaleAction::AwaitEnded { pod } => format!("ended {pod}"),
         ScaleAction::Publish { from, to } => format!("PUBLISH {from}..{to}"),
@@ -152,6 +157,7 @@ fn reaches() -> Vec<(String, Reach)> {
         ("hostPort", BonoExposure::HostPort),
         ("nodePort", BonoExposure::NodePort),
         ("loadBalancer", BonoExposure::LoadBalancer),
+        ("externalIPs", BonoExposure::ExternalIps),
     ] {
         for addresses in [0, 2] {
             all.push((format!("{name} {addresses} addresses"), Reach { exposure, addresses, nodes: None }));
@@ -204,6 +210,43 @@ fn plans_as_a_dry_run_shows_them() {
     show(&bono(1, 3, BonoExposure::LoadBalancer, 0));
     show(&bono(2, 1, BonoExposure::NodePort, 2));
     insta::assert_snapshot!(text);
+}
+
+/// As in functest's chart: Deployments, with a container beside the component's own that nothing tells to end.
+#[test]
+fn no_pod_of_a_deployment_is_named_before_it_is_known() {
+    let mut situation = Situation::new(Release::Hunter, Component::Chronos, 2, 1);
+    situation.numbered = false;
+    situation.grace_seconds = Some(120);
+    situation.lingering = vec!["tailer".to_owned()];
+    situation.members = MemberList::Read(Members::parse(r#"{"10.1.0.0": "normal", "10.1.0.1": "normal"}"#).unwrap());
+    let named = |n: u32, name: &str| PodState { name: name.to_owned(), ..pod(Component::Chronos, n) };
+    situation.pods = vec![named(0, "chronos-7d9-x"), named(1, "chronos-7d9-y")];
+    let shown = situation.plan().unwrap().to_string();
+    assert!(!shown.contains("chronos-1"), "{shown}");
+    for line in [
+        "1. stop one pod of chronos, which leaves first (about 1 s)",
+        "2. wait until it is off the list of members (about 50 s)",
+        "note: chronos is a Deployment: Kubernetes chooses which pod stops, one at a time",
+        "note: nothing tells tailer in its pods to end: a pod that has left the list stands on until its time to stop is over, \
+         for 120 s at most",
+    ] {
+        assert!(shown.contains(line), "{line}\n{shown}");
+    }
+    // It is told to stop: its name and its time are known.
+    situation.from = 1;
+    situation.pods[1].terminating = true;
+    situation.pods[1].ends_within = Some(Duration::from_secs(100));
+    let plan = situation.plan().unwrap();
+    assert_eq!(plan.describe(&plan.steps[0].action), "wait until chronos-7d9-y (10.1.0.1) is off the list of members");
+    assert_eq!(plan.steps[0].deadline_seconds, 150);
+    // It is off the list, and stands on.
+    situation.members = MemberList::Read(Members::parse(r#"{"10.1.0.0": "normal"}"#).unwrap());
+    let plan = situation.plan().unwrap();
+    assert_eq!(short(&plan), "ended chronos-7d9-y  [100 s]");
+    assert_eq!(plan.steps[0].expected_seconds, 100);
+    situation.pods.pop();
+    assert!(situation.plan().unwrap().is_empty());
 }
 
 #[test]
@@ -475,6 +518,7 @@ impl Cluster {
                 addresses: vec![a],
                 ready_for: n.was_listed.then_some(Duration::from_secs(600)),
                 terminating: n.terminating,
+                ends_within: None,
             })
             .collect();
         situation
@@ -499,9 +543,9 @@ impl Cluster {
             }
             ScaleAction::AwaitNormal { members } => self.members().all_normal(*members as usize),
             ScaleAction::AwaitLeft { pod, member: Some(m) } => {
-                !self.list.contains_key(m) && !self.nodes.iter().any(|(a, n)| a == m && n.name == *pod)
+                !self.list.contains_key(m) && !self.nodes.iter().any(|(a, n)| a == m && Some(&n.name) == pod.as_ref())
             }
-            ScaleAction::AwaitLeft { pod, member: None } | ScaleAction::AwaitEnded { pod } => {
+            ScaleAction::AwaitLeft { pod: Some(pod), member: None } | ScaleAction::AwaitEnded { pod } => {
                 !self.nodes.values().any(|n| n.name == *pod)
             }
             other => panic!("a store's plan has the step {other:?}"),

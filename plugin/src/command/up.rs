@@ -200,7 +200,7 @@ fn softphone(deployment: &Deployment, proxies: &[SocketAddr]) -> String {
         ([], BonoExposure::HostPort) => {
             format!("the node of bono ({})", kubectl("get pods -l service=bono -o wide", ns))
         }
-        ([], BonoExposure::NodePort | BonoExposure::LoadBalancer) => {
+        ([], BonoExposure::NodePort | BonoExposure::LoadBalancer | BonoExposure::ExternalIps) => {
             format!("the address of the Service bono-0 ({})", kubectl("get services -l service=bono", ns))
         }
         (proxies, _) => proxies.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "),

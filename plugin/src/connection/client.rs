@@ -26,18 +26,10 @@ impl Connection {
         let (mut config, own_proxy) = match way(self.read_kubeconfig()?, self.server.as_deref()) {
             Ok(ClusterAccess::Kubeconfig(kubeconfig)) => self.config_of(*kubeconfig)?,
             Ok(ClusterAccess::Server(server)) => (Config::new(uri(server)?), None),
-            Ok(ClusterAccess::Pod) => (
-                Config::incluster().map_err(|e| {
-                    let list = std::env::var("KUBECONFIG").ok().filter(|list| !list.is_empty());
-                    let list = list.map_or_else(String::new, |list| format!(" (KUBECONFIG is {list:?})"));
-                    CliError::Connection(format!(
-                        "no cluster is known: there is no kubeconfig{list}, and this is no pod ({}); name one with \
-                         --kubeconfig or --server",
-                        causes(&e)
-                    ))
-                })?,
-                None,
-            ),
+            Ok(ClusterAccess::Pod) => {
+                let list = std::env::var("KUBECONFIG").ok().filter(|list| !list.is_empty());
+                (own_cluster(Config::incluster().map_err(|e| causes(&e)), list.as_deref())?, None)
+            }
             // Another cluster than the one that was meant would be reached, were it taken for none.
             Err(why) => {
                 let variable = std::env::var("KUBECONFIG").ok().filter(|list| !list.is_empty());
@@ -186,6 +178,25 @@ impl Connection {
     }
 }
 
+/// A pod's own cluster, where nobody meant another: a list of kubeconfigs of which none exists did.
+fn own_cluster(found: Result<Config, String>, list: Option<&str>) -> Result<Config, CliError> {
+    let text = match (found, list) {
+        (Ok(config), None) => return Ok(config),
+        (Ok(_), Some(list)) => format!(
+            "no kubeconfig of KUBECONFIG ({list}) exists, and the account of this pod may be for another cluster than the one \
+             that is meant; unset KUBECONFIG to use it, or name a file with --kubeconfig"
+        ),
+        (Err(why), list) => {
+            let list = list.map_or_else(String::new, |list| format!(" (KUBECONFIG is {list:?})"));
+            format!(
+                "no cluster is known: there is no kubeconfig{list}, and this is no pod ({why}); name one with --kubeconfig or \
+                 --server"
+            )
+        }
+    };
+    Err(CliError::Connection(text))
+}
+
 /// Takes over what kube would do with a file that holds a token: it leaves line ends in it.
 fn token_file(auth: &mut AuthInfo) -> Result<Option<Arc<TokenFile>>, CliError> {
     if auth.token.is_some() || auth.username.is_some() && auth.password.is_some() {
@@ -254,6 +265,17 @@ mod tests {
         let connection = Connection { kubeconfig: Some(path), ..Connection::default() };
         let made = runtime::block_on(async { connection.client().await.map(|c| c.default_namespace().to_owned()) });
         assert_eq!(made.unwrap(), "ims");
+    }
+
+    #[test]
+    fn a_pods_own_cluster_is_not_taken_for_one_that_is_named_and_not_there() {
+        let here = || Ok(Config::new("https://10.96.0.1".parse().unwrap()));
+        assert_eq!(own_cluster(here(), None).unwrap().cluster_url.host(), Some("10.96.0.1"));
+        let said = |found, list| own_cluster(found, list).map(|_| ()).unwrap_err().to_string();
+        let named = said(here(), Some("/etc/a:/etc/b"));
+        assert!(named.contains("(/etc/a:/etc/b) exists") && named.contains("unset KUBECONFIG"), "{named}");
+        let nowhere = said(Err("no token".to_owned()), Some("/etc/a"));
+        assert!(nowhere.contains("KUBECONFIG is \"/etc/a\"") && nowhere.contains("no token"), "{nowhere}");
     }
 
     #[test]

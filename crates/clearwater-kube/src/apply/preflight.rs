@@ -1,6 +1,8 @@
 //! What is looked at before the first write: one line each, with its fix. What cannot be asked is skipped, not failed.
 
 pub(crate) mod admission;
+mod balancer;
+mod families;
 mod members;
 pub(crate) mod nodes;
 pub(crate) mod quota;
@@ -44,7 +46,7 @@ pub(crate) async fn check(
     standing: &LiveState,
     work: &ApplyPlan,
 ) -> Result<Vec<CheckLine>, ApplyError> {
-    let (version, rights, secrets, pods, quotas, foreign, nodes, domain, etcd) = futures::join!(
+    let (version, rights, secrets, pods, quotas, foreign, nodes, balancer, domain, etcd) = futures::join!(
         version(cluster),
         rights::check(cluster, create_namespace, standing, work),
         secrets::check(cluster, deployment.release(), work),
@@ -52,6 +54,7 @@ pub(crate) async fn check(
         quota::check(cluster, standing, work),
         foreign(cluster, scope, standing),
         nodes::check(cluster, work),
+        balancer::check(cluster, work),
         domain(cluster, deployment.cluster_domain()),
         members::check(cluster, scope, standing),
     );
@@ -68,6 +71,7 @@ pub(crate) async fn check(
     lines.extend(pods?);
     lines.extend(quotas);
     lines.extend(nodes);
+    lines.extend(balancer);
     lines.push(domain);
     if scope.parts.iter().any(|p| p.subject.entry.component == Component::Chronos) {
         lines.push(standing.name_servers.line(standing.chronos_name_server()));

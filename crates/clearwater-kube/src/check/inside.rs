@@ -2,16 +2,19 @@
 //! answer is parsed here and nowhere else.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use clearwater::component::{CASSANDRA_SETTINGS, Entry, NUMBERS_LOG, SETTINGS_FILES};
+use clearwater::component::{CASSANDRA_SETTINGS, Component, Entry, NUMBERS_LOG, SETTINGS_FILES};
 use clearwater::config::shell::Settings;
 use clearwater::dns::questions;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
+use kube::{Api, ResourceExt};
 
+use crate::exposure::SIP;
 use crate::observe::unasked::Unasked;
+use crate::pod::object::{own_container, pod_is_ready};
 use crate::pod::{OPEN, Script, Shell};
 
 /// The longest that the answer may take.
@@ -47,12 +50,60 @@ const TELL: &str = r#"(
 )"#;
 
 /// Asks for every name at once, and tells of those that are not found: `missing`, a blank, the name. A dot at the end keeps
-/// search domains out, which Clearwater's own resolver knows nothing of.
+/// search domains out, which Clearwater's own resolver knows nothing of. What asks through the pod's `resolv.conf` puts them
+/// behind a name with fewer dots than its `ndots` first: of a name that leads elsewhere that way it tells `astray`, the name,
+/// where to, and the search domain, where one is seen to lead there.
 const ASK_NAMES: &str = r#"
-  for name; do getent ahosts "$name." >/dev/null 2>&1 || printf 'missing %s\n' "$name" & done
+  addresses() { "${@:2}" getent ahosts "$1" 2>/dev/null | while read -r address rest; do printf '%s\n' "$address"; done; }
+  leads() { case $'\n'"$1"$'\n' in *$'\n'"$2"$'\n'*) ;; *) return 1 ;; esac; }
+  look() {
+    local own address domain
+    own=$(addresses "$1.")
+    [ -n "$own" ] || { printf 'missing %s\n' "$1"; return; }
+    for address in $(addresses "$1" timeout 2); do
+      leads "$own" "$address" && continue
+      while read -r key rest; do
+        [ "$key" = search ] || continue
+        for domain in $rest; do
+          leads "$(addresses "$1.${domain%.}." timeout 2)" "$address" && { printf 'astray %s %s %s\n' "$1" "$address" "$domain"; return; }
+        done
+      done </etc/resolv.conf
+      printf 'astray %s %s\n' "$1" "$address"
+      return
+    done
+  }
+  for name; do look "$name" & done
   wait
   printf 'end\n'
 "#;
+
+/// Tries to connect to each address by TCP, all at once, and tells of those that take it: `open`, the address, the port. The
+/// arguments are addresses and ports in turn.
+const REACH: &str = r#"
+  reach() { timeout 3 bash -c '{ :; } 3<>"/dev/tcp/$1/$2"' - "$1" "$2" 2>/dev/null && printf 'open %s %s\n' "$1" "$2"; }
+  while [ $# -gt 1 ]; do reach "$1" "$2" & shift 2; done
+  wait
+  printf 'end\n'
+"#;
+
+/// A port of a node that should lead to a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct HostPort {
+    pub(super) pod: String,
+    pub(super) at: SocketAddr,
+}
+
+/// The ports by which phones reach bonos at their nodes.
+pub(super) fn host_ports<'p>(bonos: impl IntoIterator<Item = &'p Pod>) -> Vec<HostPort> {
+    let of = |pod: &Pod| {
+        let own = own_container(pod.spec.as_ref()?, Component::Bono)?;
+        let mut ports = own.ports.iter().flatten().filter(|p| p.container_port == i32::from(SIP));
+        let taken = ports.find(|p| p.protocol.as_deref().unwrap_or("TCP") == "TCP")?.host_port?;
+        let node = pod.status.as_ref()?.host_ip.as_ref()?.parse().ok()?;
+        Some(HostPort { pod: pod.name_any(), at: SocketAddr::new(node, u16::try_from(taken).ok()?) })
+    };
+    bonos.into_iter().filter(|pod| pod_is_ready(pod)).filter_map(of).collect()
+}
 
 /// What a container has taken, by its control group (Linux Documentation/admin-guide/cgroup-v2.rst, and cgroup-v1/).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,12 +151,34 @@ pub(super) struct Inside {
     pub(super) user: Settings,
     /// Hosts that its settings name, by key, and that are not found from inside of it.
     pub(super) missing: Vec<(String, String)>,
+    /// Hosts that its settings name, and that lead elsewhere where search domains are put behind them.
+    pub(super) astray: Vec<Astray>,
+    /// Ports of nodes that it was to try, and that nothing answers at.
+    pub(super) closed: Vec<HostPort>,
     /// The last line of the log of the script that makes Ellis' numbers.
     pub(super) numbers: Option<String>,
     /// How full the file systems of directories are, in per cent.
     pub(super) full: BTreeMap<String, u8>,
     /// What its control group counts.
     pub(super) usage: Usage,
+}
+
+/// A full name that leads to somebody else where the pod's `resolv.conf` is followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Astray {
+    pub(super) name: String,
+    /// Where it leads to.
+    pub(super) address: String,
+    /// The search domain that leads there, where one was seen to.
+    pub(super) domain: Option<String>,
+}
+
+impl Astray {
+    /// One of a line's words.
+    fn read(line: &str) -> Option<Self> {
+        let mut words = line.strip_prefix("astray ")?.split(' ').map(str::to_owned);
+        Some(Self { name: words.next()?, address: words.next()?, domain: words.next() })
+    }
 }
 
 /// Reads the answer. `asked` and `answered` are this machine's time around it. An error says what is no answer.
@@ -170,8 +243,14 @@ fn hosts(inside: &Inside) -> Vec<(String, String)> {
     asked.map(|question| (question.setting, question.name.to_string())).collect()
 }
 
-/// Asks one container.
-pub(super) async fn ask(pods: &Api<Pod>, pod: &str, container: &str, entry: &Entry) -> Result<Inside, Unasked> {
+/// Asks one container, and has it try ports of nodes.
+pub(super) async fn ask(
+    pods: &Api<Pod>,
+    pod: &str,
+    container: &str,
+    entry: &Entry,
+    ports: Vec<HostPort>,
+) -> Result<Inside, Unasked> {
     let mut shell = Shell::open(pods, pod, container, OPEN).await?;
     let data = entry.clustering.as_ref().and_then(|c| c.from_joining.as_ref()).map(|j| j.data);
     let script = tell(["/"].into_iter().chain(data));
@@ -186,7 +265,17 @@ pub(super) async fn ask(pods: &Api<Pod>, pod: &str, container: &str, entry: &Ent
         return Err(Unasked::failed(format!("pod {pod}: the names that its settings hold: the answer has no end")));
     }
     let missing: BTreeSet<&str> = answer.lines().filter_map(|line| line.strip_prefix("missing ")).collect();
+    inside.astray = answer.lines().filter_map(Astray::read).collect();
     inside.missing = hosts.iter().filter(|(_, name)| missing.contains(name.as_str())).cloned().collect();
+    if !ports.is_empty() {
+        let words = ports.iter().flat_map(|p| [p.at.ip().to_string(), p.at.port().to_string()]);
+        let answer = shell.run(&Script::new(REACH).args(words), ANSWER).await?.text;
+        if !answer.lines().any(|line| line == "end") {
+            return Err(Unasked::failed(format!("pod {pod}: ports of the nodes: the answer has no end")));
+        }
+        inside.closed = ports;
+        inside.closed.retain(|p| !answer.lines().any(|l| l == format!("open {} {}", p.at.ip(), p.at.port())));
+    }
     Ok(inside)
 }
 
@@ -236,6 +325,66 @@ mod tests {
         let inside = parse(&String::from_utf8(output.stdout).unwrap(), asked, Timestamp::now()).unwrap();
         assert!(inside.ahead.unwrap().abs() < 2.0, "{inside:?}");
         assert!(inside.full.contains_key("/") && inside.full.len() == 1, "{inside:?}");
+    }
+
+    /// The script on this machine's own bash.
+    #[test]
+    fn ports_are_tried() {
+        let open = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = open.local_addr().unwrap().port();
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let script = Script::new(REACH).args([
+            "127.0.0.1".to_owned(),
+            port.to_string(),
+            "127.0.0.1".to_owned(),
+            closed.to_string(),
+        ]);
+        let output = std::process::Command::new("bash").args(["-c", &script.line().unwrap()]).output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("open 127.0.0.1 {port}\nend\n"));
+    }
+
+    #[test]
+    fn host_ports_are_those_of_bonos_that_are_ready() {
+        let pod = |ports: serde_json::Value, ready: &str| -> Pod {
+            serde_json::from_value(serde_json::json!({"metadata": {"name": "bono-x"},
+                "spec": {"containers": [{"name": "bono", "ports": ports}]},
+                "status": {"hostIP": "192.0.2.7", "conditions": [{"type": "Ready", "status": ready}]}}))
+            .unwrap()
+        };
+        let sip = |host: serde_json::Value| {
+            serde_json::json!([{"containerPort": 5062}, {"containerPort": 5060, "protocol": "UDP",
+            "hostPort": host}, {"containerPort": 5060, "hostPort": host}])
+        };
+        let found = host_ports([&pod(sip(5060.into()), "True")]);
+        assert_eq!(found, [HostPort { pod: "bono-x".to_owned(), at: "192.0.2.7:5060".parse().unwrap() }]);
+        assert!(host_ports([&pod(sip(5060.into()), "False"), &pod(sip(serde_json::Value::Null), "True")]).is_empty());
+    }
+
+    /// The script on this machine's own bash, with a `getent` that knows what a wildcard in a search domain makes of names.
+    #[test]
+    fn names_are_asked_for_both_ways() {
+        let folder = tempfile::tempdir().unwrap();
+        let getent = folder.path().join("getent");
+        let script = "#!/bin/sh\ncase $2 in\n\
+            well.ims.|well.ims) printf '10.0.0.1 STREAM x\\n10.0.0.1 DGRAM\\n10.0.0.2 STREAM\\n' ;;\n\
+            wild.ims.) echo '10.0.0.3 STREAM x' ;;\n\
+            wild.ims) echo '198.51.100.7 STREAM x' ;;\n\
+            slow.ims.) echo '10.0.0.4 STREAM x' ;;\n\
+            *) exit 2 ;;\nesac\n";
+        std::fs::write(&getent, script).unwrap();
+        std::fs::set_permissions(&getent, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let names = Script::new(ASK_NAMES).args(["well.ims", "wild.ims", "slow.ims", "gone.ims"]);
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        let bash = std::process::Command::new("bash").args(["-c", &names.line().unwrap()]).env("PATH", path).output();
+        let answer = String::from_utf8(bash.unwrap().stdout).unwrap();
+        let mut lines: Vec<&str> = answer.lines().collect();
+        assert_eq!(lines.pop(), Some("end"));
+        lines.sort_unstable();
+        assert_eq!(lines, ["astray wild.ims 198.51.100.7", "missing gone.ims"]);
+        let domain = Some("corp.example".to_owned());
+        let astray = Astray { name: "a.b".to_owned(), address: "::1".to_owned(), domain };
+        assert_eq!(Astray::read("astray a.b ::1 corp.example"), Some(astray));
+        assert_eq!(Astray::read("missing a.b"), None);
     }
 
     proptest! {

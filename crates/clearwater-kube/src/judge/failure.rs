@@ -412,22 +412,39 @@ fn awaited_volume<'a>(rollout: &RolloutContext<'a>, pod: &Pod) -> Option<(&'a st
         return None;
     }
     let words = ["ProvisioningFailed", "ExternalProvisioning", "Provisioning", "ProvisioningSucceeded"];
-    let claims: Vec<&str> = claims(pod).collect();
-    let last = newest(rollout, |e| {
-        e.involved_object.kind.as_deref() == Some("PersistentVolumeClaim")
-            && e.involved_object.name.as_deref().is_some_and(|n| claims.contains(&n))
-            && e.reason.as_deref().is_some_and(|r| words.contains(&r))
-    })?;
+    let last = claims(pod)
+        .filter_map(|claim| {
+            let standing = standing_claim(rollout, claim);
+            newest(rollout, |e| {
+                is_of_claim(e, claim)
+                    && (standing.is_none() || e.involved_object.uid.as_deref() == standing)
+                    && e.reason.as_deref().is_some_and(|r| words.contains(&r))
+            })
+        })
+        .max_by_key(|e| event_time(e))?;
     // A driver that has begun says so once; those who wait for it repeat that they do.
     let name = last.involved_object.name.as_deref()?;
     let begun = newest(rollout, |e| {
-        e.involved_object.name.as_deref() == Some(name) && e.reason.as_deref() == Some("Provisioning")
+        is_of_claim(e, name)
+            && e.involved_object.uid == last.involved_object.uid
+            && e.reason.as_deref() == Some("Provisioning")
     });
     match last.reason.as_deref()? {
         "ProvisioningFailed" => Some((name, last)),
         "ExternalProvisioning" if begun.is_none() => Some((name, last)),
         _ => None,
     }
+}
+
+fn is_of_claim(event: &Event, claim: &str) -> bool {
+    let object = &event.involved_object;
+    object.kind.as_deref() == Some("PersistentVolumeClaim") && object.name.as_deref() == Some(claim)
+}
+
+/// The uid of the claim of this name that stands: that of the last word about it, whatever it says, because nothing more is
+/// said of one that was removed. Claims are told of as soon as they are made.
+fn standing_claim<'a>(rollout: &RolloutContext<'a>, claim: &str) -> Option<&'a str> {
+    newest(rollout, |e| is_of_claim(e, claim))?.involved_object.uid.as_deref()
 }
 
 /// The driver that a claim's event says is awaited.

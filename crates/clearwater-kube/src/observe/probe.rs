@@ -265,7 +265,8 @@ impl Prober {
             }
         };
         report.troubles = supervisor::judge(expected, &seen);
-        report.programs_well = expected.len() - report.troubles.len();
+        report.programs = supervisor::count(expected, &seen);
+        report.programs_well = report.programs.saturating_sub(report.troubles.len());
         // What will not recover by itself first: it is the cause of the rest.
         report.troubles.sort_by_key(|t| (!t.is_fatal(), t.state != Some(supervisor::State::Backoff)));
         let of = |t: &supervisor::Trouble| Finding {

@@ -25,7 +25,9 @@ pub struct Report {
     pub unreached: bool,
     /// What the API server said where it did not know who asks.
     pub(crate) unauthorized: Option<String>,
-    /// The programs that are as they should be.
+    /// The programs that are to run in it, or to have run.
+    pub programs: usize,
+    /// Those of them that are as they should be.
     pub programs_well: usize,
     /// Health questions.
     pub answers: Tally,

@@ -193,6 +193,18 @@ impl Trouble {
     }
 }
 
+/// A program among those that supervisord knows.
+fn known<'s>(program: &Program, seen: &'s [ProgramState]) -> Option<&'s ProgramState> {
+    let found = seen.iter().find(|s| s.name == program.name && program.group.is_none_or(|g| g == s.group));
+    found.or_else(|| seen.iter().find(|s| s.name == program.name))
+}
+
+/// How many of these programs a container is to have: those that not every image has count where they are there.
+pub(crate) fn count(expected: &[Program], seen: &[ProgramState]) -> usize {
+    let is_optional = |program: &&Program| program.health == ProgramHealth::RunningWhereKnown;
+    expected.iter().filter(|program| !is_optional(program) || known(program, seen).is_some()).count()
+}
+
 /// Compares what supervisord says with what the catalogue calls healthy.
 ///
 /// A program that is to come to its end and has not yet is no trouble by itself: the last step of the boot chain starts
@@ -201,13 +213,13 @@ impl Trouble {
 pub fn judge(expected: &[Program], seen: &[ProgramState]) -> Vec<Trouble> {
     let mut troubles = Vec::new();
     for program in expected {
-        let found = seen.iter().find(|s| s.name == program.name && program.group.is_none_or(|g| g == s.group));
-        let found = found.or_else(|| seen.iter().find(|s| s.name == program.name));
+        let found = known(program, seen);
         let healthy = match (program.health, found.map(|f| f.state)) {
             (ProgramHealth::Any, _)
-            | (ProgramHealth::Running, Some(State::Running))
+            | (ProgramHealth::Running | ProgramHealth::RunningWhereKnown, Some(State::Running))
+            | (ProgramHealth::RunningWhereKnown, None)
             | (ProgramHealth::Exited, Some(State::Exited)) => true,
-            (ProgramHealth::Running | ProgramHealth::Exited, _) => false,
+            (ProgramHealth::Running | ProgramHealth::RunningWhereKnown | ProgramHealth::Exited, _) => false,
         };
         if healthy {
             continue;
@@ -309,6 +321,25 @@ mod tests {
                 "program clearwater-group:nginx is not known to supervisord",
             ]
         );
+    }
+
+    #[test]
+    fn an_image_without_socket_factories_is_judged_by_what_it_has() {
+        let own = expected("homestead", Some("clearwater-group"), ProgramHealth::Running);
+        let factory = expected("socket-factory-sig", None, ProgramHealth::RunningWhereKnown);
+        let seen = |more: &str| parse_supervisorctl(&format!("clearwater-group:homestead RUNNING pid 7\n{more}"));
+        let troubles = |more: &str| judge(&[own, factory], &seen(more)).len();
+        assert_eq!((troubles(""), count(&[own, factory], &seen(""))), (0, 1));
+        assert_eq!(
+            (
+                troubles("socket-factory-sig RUNNING pid 8\n"),
+                count(&[own, factory], &seen("socket-factory-sig RUNNING pid 8\n"))
+            ),
+            (0, 2)
+        );
+        assert_eq!(troubles("socket-factory-sig FATAL Exited too quickly\n"), 1);
+        let without = parse_supervisorctl("socket-factory-sig RUNNING pid 8\n");
+        assert_eq!(judge(&[own, factory], &without).len(), 1);
     }
 
     #[test]

@@ -188,6 +188,13 @@ const UP: &[AccessRule] = &[
     rule(DELETE, "", &["pods"]).or_without("repair of members and pods that stand in the way"),
     ADMISSION,
     QUOTAS,
+    rule(LIST, "", &["persistentvolumeclaims"])
+        .only_if("a quota has no room")
+        .or_without("claims that stand already: they count as if they were to be made"),
+    rule(LIST, "", &["pods"])
+        .cluster_dns()
+        .only_if("Bono waits for load balancers")
+        .or_without("whether these wait for Bono"),
     LAST_LINES,
     NAMESPACE,
     rule(LIST, "storage.k8s.io", &["storageclasses"])

@@ -146,13 +146,20 @@ impl Execution {
     }
 
     async fn work(&mut self) -> Result<(), Stop> {
+        // Whatever the plan was: as many pods as wanted, each serving, and none on its way out.
         if self.target.subject.entry.clustering.is_some() {
-            self.store().await?;
+            loop {
+                self.store().await?;
+                self.served().await?;
+                // What went last may not have left the list: done is what is seen when it is gone.
+                if self.plan().await?.is_empty() {
+                    break;
+                }
+            }
         } else {
             self.stateless().await?;
+            self.served().await?;
         }
-        // Whatever the plan was: as many pods as wanted, each serving, and none on its way out.
-        self.served().await?;
         self.end_step();
         self.budgets().await;
         Ok(())
@@ -195,7 +202,8 @@ impl Execution {
     fn cause(&self) -> String {
         self.look(|seen, target| {
             let live = failure::cause(&target.rollout(seen)).map(|c| c.text);
-            live.unwrap_or_else(|| judge::component(&target.subject, seen).cause().to_owned())
+            let cause = live.unwrap_or_else(|| judge::component(&target.subject, seen).cause().to_owned());
+            if cause.is_empty() { target.stopping(seen) } else { cause }
         })
     }
 
@@ -412,7 +420,8 @@ impl Execution {
     /// Waits until the component serves with as many pods as are wanted.
     async fn served(&mut self) -> Result<(), Stop> {
         let patience = Duration::from_secs(3 * u64::from(self.target.subject.entry.slowest_start_seconds));
-        let grace = self.target.subject.entry.pre_stop.map_or(60, |p| u64::from(p.grace_seconds));
+        let known = self.target.subject.entry.pre_stop.map_or(60, |p| u64::from(p.grace_seconds));
+        let grace = self.look(|seen, target| target.situation(seen).grace_seconds).map_or(known, |s| u64::from(s) + 30);
         let deadline = Instant::now() + patience.max(Duration::from_secs(grace));
         self.gone(deadline, "waiting for pods to end").await?;
         self.served_within(deadline, "waiting until it serves").await

@@ -9,7 +9,7 @@ use clearwater::config::SPROUT_ADDRESS;
 use clearwater::manifest::WorkloadKind;
 use clearwater::scale::{MemberList, PodState, Situation};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use kube::ResourceExt;
 
 use super::target::ScaleTarget;
@@ -17,7 +17,7 @@ use crate::judge::failure::RolloutContext;
 use crate::judge::rollout;
 use crate::observe::snapshot::Snapshot;
 use crate::observe::{MembersSeen, Observation, Workload};
-use crate::pod::object::{addresses, has_ended, pod_is_ready, ready_since};
+use crate::pod::object::{addresses, has_ended, own_container, pod_is_ready, ready_since};
 
 /// The count that a workload is set to.
 pub(super) fn replicas(snapshot: &Snapshot, workload: &Workload) -> Option<u32> {
@@ -71,8 +71,34 @@ impl ScaleTarget {
             reach: self.reach,
             autoscaler: self.autoscaler.clone(),
             workloads: u32::try_from(self.subject.workloads.len()).unwrap_or(1),
+            numbered: self.subject.workloads.iter().all(|w| w.kind == WorkloadKind::StatefulSet),
+            grace_seconds: self.template(seen).and_then(|s| u32::try_from(s.termination_grace_period_seconds?).ok()),
+            lingering: self.template(seen).map(|s| lingering(s, self.component())).unwrap_or_default(),
             ..Situation::new(self.release, self.component(), self.from(seen), self.to)
         }
+    }
+
+    /// What its pods are made from.
+    fn template<'a>(&self, seen: &'a Observation) -> Option<&'a PodSpec> {
+        self.subject.workloads.iter().find_map(|w| seen.snapshot.workload(w)?.template?.spec.as_ref())
+    }
+
+    /// Why it takes as long as it does where all is well but that pods stop; empty where none does.
+    pub(super) fn stopping(&self, seen: &Observation) -> String {
+        let leaving = self.pods(seen).into_iter().filter(|p| p.metadata.deletion_timestamp.is_some());
+        let said = leaving.map(|pod| {
+            let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or_default();
+            let statuses = pod.status.iter().flat_map(|s| s.container_statuses.iter().flatten());
+            let running = statuses.filter(|c| c.state.as_ref().is_some_and(|s| s.running.is_some()));
+            let running: Vec<&str> = running.map(|c| c.name.as_str()).collect();
+            let still = if running.is_empty() {
+                String::new()
+            } else {
+                format!(", with {} in it still running", running.join(", "))
+            };
+            format!("{} stops{still}: {grace} s in all are given to it", pod.name_any())
+        });
+        said.collect::<Vec<_>>().join("; ")
     }
 
     /// The component's pods that have not ended, those on their way out included, by name.
@@ -95,10 +121,11 @@ impl ScaleTarget {
     /// Whether what is seen can be planned with; otherwise what is unclear. `expected` are the counts that this run has
     /// set: before the watch tells of them, a plan would be made for what was.
     pub(super) fn clear(&self, seen: &Observation, expected: &BTreeMap<String, u32>) -> Result<(), String> {
+        let is_store = self.subject.entry.clustering.is_some();
         for workload in &self.subject.workloads {
-            settled(&seen.snapshot, workload, expected.get(&workload.name).copied())?;
+            settled(&seen.snapshot, workload, expected.get(&workload.name).copied(), is_store)?;
         }
-        if self.subject.entry.clustering.is_none() {
+        if !is_store {
             return Ok(());
         }
         if seen.members(self.component()).is_none() {
@@ -128,8 +155,30 @@ impl ScaleTarget {
     }
 }
 
+/// The containers beside the component's own that run a shell or a `tail` and neither trap the signal to end nor have a hook: as
+/// a container's first process these do not heed it.
+fn lingering(spec: &PodSpec, component: Component) -> Vec<String> {
+    let own = own_container(spec, component).map(|c| c.name.as_str());
+    let is_deaf = |c: &&Container| {
+        let words = || c.command.iter().chain(&c.args).flatten();
+        let program = words().next().map_or("", |first| first.rsplit('/').next().unwrap_or(first));
+        let hooked = c.lifecycle.as_ref().is_some_and(|l| l.pre_stop.is_some());
+        let traps = words().any(|word| word.contains("trap "));
+        matches!(program, "sh" | "bash" | "ash" | "dash" | "tail" | "sleep") && !hooked && !traps
+    };
+    let beside = spec.containers.iter().filter(|c| Some(c.name.as_str()) != own).filter(is_deaf);
+    beside.map(|c| c.name.clone()).collect()
+}
+
+/// Whether a pod is one of a Deployment's, by the ReplicaSet that controls it.
+fn is_of_deployment(pod: &Pod, name: &str) -> bool {
+    let owners = pod.metadata.owner_references.iter().flatten();
+    let mut sets = owners.filter(|o| o.kind == "ReplicaSet").filter_map(|o| o.name.rsplit_once('-'));
+    sets.any(|(of, _)| of == name)
+}
+
 /// Whether a workload's controller has seen the count that it is set to and has begun what follows from it.
-fn settled(snapshot: &Snapshot, workload: &Workload, expected: Option<u32>) -> Result<(), String> {
+fn settled(snapshot: &Snapshot, workload: &Workload, expected: Option<u32>, is_store: bool) -> Result<(), String> {
     let name = &workload.name;
     let Some(live) = snapshot.workload(workload) else {
         return Err(format!("there is no {workload} any more"));
@@ -141,16 +190,20 @@ fn settled(snapshot: &Snapshot, workload: &Workload, expected: Option<u32>) -> R
     if live.observed_generation < live.metadata.generation {
         return Err(format!("the controller of {name} has not seen the last change yet"));
     }
-    if workload.kind == WorkloadKind::StatefulSet {
-        let prefix = format!("{name}-");
-        let staying = snapshot
-            .pods
-            .values()
-            .filter(|p| p.metadata.deletion_timestamp.is_none())
-            .filter(|p| p.name_any().strip_prefix(&prefix).is_some_and(|n| n.parse::<u32>().is_ok()));
-        if staying.count() > replicas as usize {
-            return Err(format!("the controller of {name} has not told its last pod to stop yet"));
-        }
+    let prefix = format!("{name}-");
+    let staying =
+        snapshot.pods.values().filter(|p| p.metadata.deletion_timestamp.is_none() && !has_ended(p)).filter(|p| {
+            match workload.kind {
+                WorkloadKind::StatefulSet => {
+                    p.name_any().strip_prefix(&prefix).is_some_and(|n| n.parse::<u32>().is_ok())
+                }
+                // One that is rolled out has more than it is set to for a while, which matters to no list of members.
+                WorkloadKind::Deployment => is_store && is_of_deployment(p, name),
+            }
+        });
+    if staying.count() > replicas as usize {
+        let which = if workload.kind == WorkloadKind::StatefulSet { "its last" } else { "a" };
+        return Err(format!("the controller of {name} has not told {which} pod to stop yet"));
     }
     Ok(())
 }
@@ -162,6 +215,12 @@ fn member(pod: &Pod, now: Timestamp) -> PodState {
         addresses: addresses(pod),
         ready_for: pod_is_ready(pod).then(|| since.unwrap_or_default()),
         terminating: pod.metadata.deletion_timestamp.is_some(),
+        // It is the moment by which it is to be gone.
+        ends_within: pod
+            .metadata
+            .deletion_timestamp
+            .as_ref()
+            .map(|t| Duration::try_from(t.0.duration_since(now)).unwrap_or_default()),
     }
 }
 
@@ -257,6 +316,50 @@ mod tests {
         assert_eq!(of(2).clear(&seen, &none), Ok(()));
         let plan = of(2).situation(&seen).plan().unwrap();
         assert_eq!(plan.marks_failed(), ["10.0.0.9".parse::<IpAddr>().unwrap()]);
+    }
+
+    /// functest's chart: a Deployment whose pods have a container that prints the log.
+    #[test]
+    fn pods_of_a_deployment_are_seen_as_they_are() {
+        let mut seen = Observation::default();
+        let template = json!({"metadata": {"labels": {"service": "chronos"}}, "spec": {"terminationGracePeriodSeconds": 120,
+            "containers": [{"name": "chronos", "lifecycle": {"preStop": {}}}, {"name": "tailer", "command": ["tail", "-F", "x"]},
+            {"name": "ours", "command": ["/bin/sh", "-c", "trap 'exit 0' TERM; tail -F x & wait"]}, {"name": "istio-proxy"}]}});
+        let deployment: Deployment = serde_json::from_value(json!({"metadata": {"name": "chronos", "generation": 2},
+            "spec": {"replicas": 1, "selector": {}, "template": template}, "status": {"observedGeneration": 2}}))
+        .unwrap();
+        seen.take(Observed::Watch(WatchEvent::Deployment(Update::All(vec![deployment]))));
+        let owned = |name: &str, address: &str, gone: Value| {
+            let mut pod = serde_json::to_value(pod(name, address, &gone)).unwrap();
+            pod["metadata"]["ownerReferences"] =
+                json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "chronos-7d9", "uid": "r"}]);
+            pod["metadata"]["deletionGracePeriodSeconds"] = if gone.is_null() { Value::Null } else { json!(120) };
+            pod["status"]["containerStatuses"] = json!([{"name": "tailer", "image": "", "imageID": "", "ready": true,
+                "restartCount": 0, "state": {"running": {}}}]);
+            serde_json::from_value::<Pod>(pod).unwrap()
+        };
+        let two = |gone: Value| {
+            vec![owned("chronos-7d9-x", "10.0.0.1", Value::Null), owned("chronos-7d9-y", "10.0.0.2", gone)]
+        };
+        let normal = |list: &str| MembersSeen::Read(Members::parse(list).unwrap());
+        seen.take(Observed::Watch(WatchEvent::Pod(Update::All(two(Value::Null)))));
+        seen.take_members(Component::Chronos, normal(r#"{"10.0.0.1": "normal", "10.0.0.2": "normal"}"#));
+        let one = target(Component::Chronos, &[(WorkloadKind::Deployment, "chronos")], 1);
+        let why = one.clear(&seen, &BTreeMap::new()).unwrap_err();
+        assert!(why.contains("has not told a pod to stop yet"), "{why}");
+        seen.take(Observed::Watch(WatchEvent::Pod(Update::All(two(json!("2026-01-01T00:00:00Z"))))));
+        assert_eq!(one.clear(&seen, &BTreeMap::new()), Ok(()));
+        let situation = one.situation(&seen);
+        assert_eq!((situation.numbered, situation.grace_seconds), (false, Some(120)));
+        assert_eq!(situation.lingering, ["tailer"]);
+        assert_eq!(
+            one.stopping(&seen),
+            "chronos-7d9-y stops, with tailer in it still running: 120 s in all are given to it"
+        );
+        // It is off the list: not done before it is gone.
+        seen.take_members(Component::Chronos, normal(r#"{"10.0.0.1": "normal"}"#));
+        let plan = one.situation(&seen).plan().unwrap();
+        assert_eq!(plan.describe(&plan.steps[0].action), "wait until chronos-7d9-y has ended");
     }
 
     #[test]

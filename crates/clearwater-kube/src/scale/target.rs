@@ -113,6 +113,12 @@ fn reach(snapshot: &Snapshot, workloads: &[Workload]) -> Reach {
     if is_set && !ports.is_empty() {
         return Reach { exposure: BonoExposure::NodePort, addresses: count(ports.len()), nodes: None };
     }
+    let external =
+        services().filter(|(name, s)| own(name) && s.external_ips.as_ref().is_some_and(|ips| !ips.is_empty()));
+    let external = external.count();
+    if is_set && external > 0 {
+        return Reach { exposure: BonoExposure::ExternalIps, addresses: count(external), nodes: None };
+    }
     if spec.containers.iter().flat_map(|c| c.ports.iter().flatten()).any(|p| p.host_port.is_some()) {
         return Reach { exposure: BonoExposure::HostPort, addresses: 0, nodes: None };
     }

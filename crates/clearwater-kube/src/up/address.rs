@@ -1,13 +1,15 @@
-//! The addresses that load balancers give Bono, as its gate. Pure.
+//! The addresses that load balancers give Bono, as its gate, and who may still be sent to one that goes. Pure.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use clearwater::component::Component;
-use clearwater::event::FailureKind;
+use clearwater::config::{BonoExposure, Deployment};
+use clearwater::event::{Change, FailureKind};
 use clearwater::manifest::{Balance, Balanced, balance};
 use clearwater::remedy::Remedy;
+use clearwater::scale::STALE_DATAGRAMS;
 use k8s_openapi::api::core::v1::{Event, Service};
 
 use crate::judge::failure::Failure;
@@ -105,9 +107,18 @@ pub(super) fn addresses(
     ))
 }
 
+/// What is to be known where these changes replace a bono behind a Service of its own.
+pub(super) fn stale_datagrams(deployment: &Deployment, changes: &[Change]) -> Option<&'static str> {
+    let replaces = |c: &Change| c.component.as_deref() == Some(Component::Bono.name()) && c.restarts > 0;
+    let is_behind_service = !matches!(deployment.file().bono.exposure, BonoExposure::Headless | BonoExposure::HostPort);
+    (is_behind_service && changes.iter().any(replaces)).then_some(STALE_DATAGRAMS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clearwater::config::DeploymentFile;
+    use clearwater::event::{Operation, Whose};
     use serde_json::{Value, json};
 
     fn look(ingress: &Value, events: &[&Event], waited: u64) -> Addresses {
@@ -117,6 +128,34 @@ mod tests {
         .unwrap();
         let bono = [Balanced { pod: "bono-0".into(), services: vec!["bono-0".into()] }];
         addresses(&bono, &BTreeMap::from([("bono-0".to_owned(), service)]), events, Duration::from_secs(waited))
+    }
+
+    #[test]
+    fn who_is_replaced_behind_a_service_may_still_be_sent_datagrams() {
+        let change = |component: &str, restarts| Change {
+            object: format!("statefulset/{component}"),
+            component: Some(component.to_owned()),
+            operation: Operation::Change,
+            whose: Whose::Ours,
+            diff: String::new(),
+            restarts,
+        };
+        for (exposure, component, restarts, told) in [
+            ("nodePort", "bono", 1, true),
+            ("loadBalancer", "bono", 1, true),
+            ("nodePort", "bono", 0, false),
+            ("nodePort", "sprout", 1, false),
+            ("hostPort", "bono", 1, false),
+        ] {
+            let text = format!("apiVersion: clearwater/v1\nbono: {{exposure: {exposure}}}\n");
+            let deployment = DeploymentFile::parse(&text, "clearwater.yaml").unwrap().deploy("ims").unwrap();
+            let said = stale_datagrams(&deployment, &[change(component, restarts)]);
+            assert_eq!(
+                said.is_some_and(|s| s.contains("conntrack -D -p udp")),
+                told,
+                "{exposure} {component} {restarts}"
+            );
+        }
     }
 
     #[test]

@@ -144,7 +144,7 @@ pub(super) const SOCKET_FACTORY_MGMT: Program = program(
     None,
     StartsWith::Supervisord,
     DEFAULT_RETRIES,
-    ProgramHealth::Running,
+    ProgramHealth::RunningWhereKnown,
     "clearwater-docker base/socket-factory.supervisord.conf",
 );
 
@@ -154,7 +154,7 @@ pub(super) const SOCKET_FACTORY_SIG: Program = program(
     None,
     StartsWith::Supervisord,
     DEFAULT_RETRIES,
-    ProgramHealth::Running,
+    ProgramHealth::RunningWhereKnown,
     "clearwater-docker base/socket-factory.supervisord.conf",
 );
 

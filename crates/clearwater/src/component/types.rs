@@ -151,6 +151,8 @@ pub enum StartsWith {
 pub enum ProgramHealth {
     /// RUNNING, and the component does not serve without it.
     Running,
+    /// RUNNING where supervisord knows it. Older images of the release have no such program, and serve without.
+    RunningWhereKnown,
     /// EXITED: a one-shot that has done its work. RUNNING while it works.
     Exited,
     /// Any state: the program says nothing about the component's health.

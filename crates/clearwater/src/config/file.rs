@@ -61,6 +61,10 @@ pub struct DeploymentFile {
     /// How Services answer: with the pods' addresses (`headless`) or with one virtual address (`clusterIP`, classic).
     #[serde(default, skip_serializing_if = "ServiceKind::is_default")]
     pub services: ServiceKind,
+    /// The address families of every Service: one, or both with the one that comes first. Default: the cluster's own. Upstream's
+    /// images run on IPv4.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ip_families: Vec<IpFamily>,
     /// The virtual addresses of Services that exist already, by component; only with `services: clusterIP`
     /// or `dns: {backend: etcd}`, and only for an offline rendering: `up` looks for itself.
     #[serde(default, rename = "clusterIPs", skip_serializing_if = "BTreeMap::is_empty")]
@@ -208,8 +212,8 @@ pub struct Bono {
     /// The way in.
     #[serde(default)]
     pub exposure: BonoExposure,
-    /// Addresses that reach exactly one Bono each on port 5060: pod N takes address N. For `nodePort` and
-    /// `loadBalancer`.
+    /// Addresses that reach exactly one Bono each on port 5060: pod N takes address N. For `nodePort`, `loadBalancer` and
+    /// `externalIPs`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,
     /// For `hostPort`: the public address of each node, by node name. Without it the node's own address is used.
@@ -218,6 +222,10 @@ pub struct Bono {
     /// For `loadBalancer`: one Service for both protocols, or one for TCP and one for UDP.
     #[serde(default, skip_serializing_if = "BonoService::is_default")]
     pub service: BonoService,
+    /// Annotations of each Bono's own Services, for `nodePort`, `loadBalancer` and `externalIPs`: what a load balancer's
+    /// controller or external-dns reads. `{number}` in a value stands for the pod's number, from 0.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
     /// For `nodePort`, Bono's or Ellis': the API server's `--service-node-port-range`, such as 3000-32767. Without it
     /// the range is not known; the usual one is 30000-32767.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -238,6 +246,10 @@ pub enum BonoExposure {
     NodePort,
     /// A load balancer a pod.
     LoadBalancer,
+    /// An address of a node a pod, by its Service's `externalIPs`: what a packet needs is that it comes to the node that
+    /// runs the pod. It takes no load balancer and no port of a node.
+    #[serde(rename = "externalIPs")]
+    ExternalIps,
 }
 
 /// How many Services a load-balanced Bono gets.
@@ -311,6 +323,24 @@ pub enum ServiceKind {
     /// DNS answers with one virtual address.
     #[serde(rename = "clusterIP")]
     ClusterIp,
+}
+
+/// An address family, by the name that Services have for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+pub enum IpFamily {
+    /// IPv4.
+    IPv4,
+    /// IPv6.
+    IPv6,
+}
+
+named! {
+    /// The name that Services have for it.
+    IpFamily {
+        IPv4 = "IPv4",
+        IPv6 = "IPv6",
+    }
 }
 
 /// How names that Kubernetes cannot give are put into DNS.

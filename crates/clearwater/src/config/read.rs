@@ -101,7 +101,7 @@ impl DeploymentFile {
     /// assert_eq!(
     ///     errors.unwrap_err().to_string(),
     ///     "clearwater.yaml:2:18: bono.exposure: unknown value \"nodeport\", did you mean \"nodePort\"? \
-    ///      known: headless, hostPort, nodePort, loadBalancer"
+    ///      known: headless, hostPort, nodePort, loadBalancer, externalIPs"
     /// );
     /// ```
     ///

@@ -24,7 +24,8 @@ const OWNER: ItemOwner = ItemOwner::Component(Component::Bono);
 
 /// Whether each Bono has an address and Services of its own, for which its name must last.
 pub(super) fn has_identity(d: &Deployment) -> bool {
-    matches!(d.file().bono.exposure, BonoExposure::NodePort | BonoExposure::LoadBalancer)
+    use BonoExposure::{ExternalIps, LoadBalancer, NodePort};
+    matches!(d.file().bono.exposure, NodePort | LoadBalancer | ExternalIps)
 }
 
 /// The addresses by ordinal: those that were seen on the cluster, else the file's.
@@ -74,6 +75,16 @@ pub(super) fn services(
             Ok((0..count).map(|ordinal| node_ports(d, inputs, &clients, ordinal, notes)).collect())
         }
         BonoExposure::LoadBalancer => Ok((0..count).flat_map(|ordinal| load_balancers(d, &clients, ordinal)).collect()),
+        BonoExposure::ExternalIps => {
+            notes.push(Note {
+                about: format!("Service/{}", pod_name(0)),
+                text:
+                    "the node that runs the pod must be the one that gets what is sent to its address; an API server \
+                       that refuses external IPs (DenyServiceExternalIPs) takes no such Service"
+                        .to_owned(),
+            });
+            Ok((0..count).map(|ordinal| external_ips(d, inputs, &clients, ordinal)).collect())
+        }
     }
 }
 
@@ -140,8 +151,17 @@ fn node_ports(d: &Deployment, inputs: &Inputs, ports: &[&PortUse], ordinal: u32,
     )
 }
 
+fn external_ips(d: &Deployment, inputs: &Inputs, ports: &[&PortUse], ordinal: u32) -> Item {
+    let address = usize::try_from(ordinal).ok().and_then(|n| addresses(d, inputs).get(n));
+    let ports = ports.iter().map(|p| service_port(p)).collect();
+    let external_ips = address.map(|address| vec![address.to_string()]);
+    of_pod(d, ordinal, &pod_name(ordinal), ServiceSpec { external_ips, ports: Some(ports), ..ServiceSpec::default() })
+}
+
 fn load_balancers(d: &Deployment, ports: &[&PortUse], ordinal: u32) -> Vec<Item> {
-    let address = usize::try_from(ordinal).ok().and_then(|n| d.file().bono.addresses.get(n));
+    // MetalLB takes no Service that names its address twice (metallb `controller/service.go`).
+    let is_told = d.file().bono.annotations.keys().any(|key| key.ends_with("/loadBalancerIPs"));
+    let address = usize::try_from(ordinal).ok().and_then(|n| d.file().bono.addresses.get(n)).filter(|_| !is_told);
     let make = |name: &str, protocol: Option<Protocol>| {
         let ports = ports
             .iter()
@@ -170,26 +190,40 @@ fn load_balancers(d: &Deployment, ports: &[&PortUse], ordinal: u32) -> Vec<Item>
     }
 }
 
-/// Lets Services have one address together. `MetalLB` asks for it to be said; others take no notice.
+/// The annotation by which `MetalLB` is told which Services may have one address together, with its prefix since 0.14.9 and the
+/// one before (its release notes). Others take no notice.
+const SHARED_ADDRESS: [&str; 2] = ["metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip"];
+
+/// Lets Services have one address together.
 fn sharing(mut item: Item, key: &str) -> Item {
     if let Object::Service(service) = &mut item.object {
         let annotations = service.metadata.annotations.get_or_insert_default();
-        annotations.insert("metallb.io/allow-shared-ip".to_owned(), key.to_owned());
+        for name in SHARED_ADDRESS {
+            // What the file says of it is meant so.
+            annotations.entry(name.to_owned()).or_insert_with(|| key.to_owned());
+        }
     }
     item
 }
+
+/// What stands for the pod's number in an annotation.
+const NUMBER: &str = "{number}";
 
 /// A Service for exactly one pod. Traffic stays on the node it arrived at, so that Bono sees the subscriber's own
 /// address: it is what later requests to that subscriber are sent to.
 fn of_pod(d: &Deployment, ordinal: u32, name: &str, spec: ServiceSpec) -> Item {
     let mut selector = selector(Component::Bono, None);
     selector.insert("statefulset.kubernetes.io/pod-name".to_owned(), pod_name(ordinal));
-    service(
-        d,
-        Component::Bono,
-        name,
-        ServiceSpec { selector: Some(selector), external_traffic_policy: Some("Local".to_owned()), ..spec },
-    )
+    let spec = ServiceSpec { selector: Some(selector), external_traffic_policy: Some("Local".to_owned()), ..spec };
+    let mut item = service(d, Component::Bono, name, spec);
+    let own = &d.file().bono.annotations;
+    if let Object::Service(service) = &mut item.object
+        && !own.is_empty()
+    {
+        let annotations = service.metadata.annotations.get_or_insert_default();
+        annotations.extend(own.iter().map(|(key, value)| (key.clone(), value.replace(NUMBER, &ordinal.to_string()))));
+    }
+    item
 }
 
 /// What Bono's pods have beyond what all have, and the ConfigMap that they mount.
@@ -207,7 +241,7 @@ pub(super) fn extras(d: &Deployment, inputs: &Inputs) -> (Extras, Option<Item>) 
             let (extras, item) = started(d, "NODE_NAME", "spec.nodeName", script.clone(), vec![script]);
             (Extras { host_ports: true, affinity: Some(on_nodes(bono.node_addresses.keys())), ..extras }, Some(item))
         }
-        BonoExposure::NodePort | BonoExposure::LoadBalancer => {
+        BonoExposure::NodePort | BonoExposure::LoadBalancer | BonoExposure::ExternalIps => {
             let table: Vec<_> = (0..).map(pod_name).zip(addresses(d, inputs).iter().copied()).collect();
             let script = start_script("POD_NAME", &table, "bono.addresses");
             // Only the first address: with all of them a further Bono would restart those that stand, and drop their

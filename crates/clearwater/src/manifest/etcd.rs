@@ -10,11 +10,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::extras::Extras;
 use super::{Deployment, Inputs};
 use crate::component::{Component, Release, port};
+use crate::config::IpFamily;
 use crate::config::generator::ETCD_MEMBER as MEMBER;
 
 const CLIENT: u16 = port(Component::Etcd, "etcd-client");
 const PEER: u16 = port(Component::Etcd, "etcd-server");
 const LEGACY: u16 = port(Component::Etcd, "etcd-legacy");
+
+/// Every address of the pod, of both families, and those of IPv4 alone, as a URL has them (Go `net`, `Listen`).
+const ANY: &str = "[::]";
+const ANY_IPV4: &str = "0.0.0.0";
 
 const DATA: &str = "data";
 const DATA_PATH: &str = "/var/lib/etcd";
@@ -33,7 +38,8 @@ pub(super) fn extras(d: &Deployment, inputs: &Inputs) -> Extras {
         let source = EmptyDirVolumeSource::default();
         vec![Volume { name: DATA.to_owned(), empty_dir: Some(source), ..Volume::default() }]
     };
-    let args = args(&host);
+    let any = if d.file().ip_families.contains(&IpFamily::IPv6) { ANY } else { ANY_IPV4 };
+    let args = args(&host, any);
     // The images of 2016 have the binary elsewhere, and as their entry point.
     let command = (d.release() != Release::Classic).then(|| vec!["/usr/local/bin/etcd".to_owned()]);
     Extras {
@@ -52,16 +58,16 @@ pub(super) fn extras(d: &Deployment, inputs: &Inputs) -> Extras {
 
 /// Advertises names: a proxy remembers what a member advertises, and the address of a replaced pod would be a dead one
 /// (etcd `etcdmain/etcd.go`, startProxy).
-fn args(host: &str) -> Vec<String> {
+fn args(host: &str, any: &str) -> Vec<String> {
     let peer = format!("http://{host}:{PEER}");
     vec![
         format!("--name={MEMBER}"),
         // Below the mount point: a new volume can hold a lost+found, which etcd would stumble over.
         format!("--data-dir={DATA_PATH}/{MEMBER}"),
         format!("--advertise-client-urls=http://{host}:{CLIENT}"),
-        format!("--listen-client-urls=http://0.0.0.0:{CLIENT},http://0.0.0.0:{LEGACY}"),
+        format!("--listen-client-urls=http://{any}:{CLIENT},http://{any}:{LEGACY}"),
         format!("--initial-advertise-peer-urls={peer}"),
-        format!("--listen-peer-urls=http://0.0.0.0:{PEER}"),
+        format!("--listen-peer-urls=http://{any}:{PEER}"),
         format!("--initial-cluster={MEMBER}={peer}"),
         "--initial-cluster-state=new".to_owned(),
     ]

@@ -49,7 +49,19 @@ fn spec(d: &Deployment, ports: Vec<ServicePort>) -> ServiceSpec {
 
 /// A Service over all pods of a component, unless `spec` has a selector of its own.
 pub(super) fn service(d: &Deployment, component: Component, name: &str, spec: ServiceSpec) -> Item {
-    let spec = ServiceSpec { selector: spec.selector.or_else(|| Some(selector(component, None))), ..spec };
+    let families = &d.file().ip_families;
+    // The cluster refuses what it has not: better so than names that lead to the other family.
+    let policy = match families.len() {
+        0 => None,
+        1 => Some("SingleStack"),
+        _ => Some("RequireDualStack"),
+    };
+    let spec = ServiceSpec {
+        selector: spec.selector.or_else(|| Some(selector(component, None))),
+        ip_families: policy.map(|_| families.iter().map(|family| family.name().to_owned()).collect()),
+        ip_family_policy: policy.map(str::to_owned),
+        ..spec
+    };
     let object = Service {
         metadata: metadata(d, ItemOwner::Component(component), None, name),
         spec: Some(spec),

@@ -27,6 +27,7 @@
 //!         addresses: vec![a.parse().unwrap()],
 //!         ready_for: Some(std::time::Duration::from_secs(600)),
 //!         terminating: false,
+//!         ends_within: None,
 //!     })
 //!     .collect();
 //! let members = Members::parse(r#"{"10.1.0.4": "normal", "10.1.0.5": "normal"}"#)?;
@@ -64,7 +65,7 @@ mod step;
 mod target;
 
 pub use member::{ClusterState, MemberState, Members, MembersError, UnknownState, Violation};
-pub use plan::{Autoscaler, MemberList, PodState, Reach, Situation, check_autoscale};
+pub use plan::{Autoscaler, MemberList, PodState, Reach, STALE_DATAGRAMS, Situation, check_autoscale};
 pub use refusal::{Refusal, Unsound};
 pub use step::{ScaleAction, ScalePlan, ScaleStep};
 pub use target::{InvalidTarget, Target};

@@ -7,6 +7,14 @@ use super::step::{ScaleAction, ScalePlan, ScaleStep};
 use crate::component::{Clustering, Component, Entry, Release, Rule, Store, catalogue, entry};
 use crate::config::{BonoExposure, Deployment};
 
+/// What is to be known where a bono behind a Service of its own goes: the kernel keeps leading a flow of datagrams to where its
+/// first one went, as long as one comes every 30 s, or 120 s where some went both ways (Linux
+/// Documentation/networking/nf_conntrack-sysctl.rst), and kube-proxy does not always have it forget
+/// (kubernetes/kubernetes#113250, #125467).
+pub const STALE_DATAGRAMS: &str = "a device that sends by UDP without a pause of 30 to 120 s may go on being led to a bono that \
+    is gone: a node's kernel remembers where a flow went (conntrack -D -p udp --dport PORT on the node, with the node port or 5060, \
+    has it forget)";
+
 /// A pod of the component that is scaled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodState {
@@ -18,6 +26,8 @@ pub struct PodState {
     pub ready_for: Option<Duration>,
     /// Whether it was told to stop.
     pub terminating: bool,
+    /// How much of the time is left that it was given to stop, where it was told to.
+    pub ends_within: Option<Duration>,
 }
 
 /// The list of members of the component's store, as far as it could be had.
@@ -87,6 +97,13 @@ pub struct Situation {
     pub autoscaler: Option<Autoscaler>,
     /// How many workloads the component has: each is set to the same number of members.
     pub workloads: u32,
+    /// Whether its pods are numbered and the last goes first, as those of a StatefulSet; of a Deployment's Kubernetes
+    /// chooses one.
+    pub numbered: bool,
+    /// How many seconds its pods are given to stop; `None` where it is not known.
+    pub grace_seconds: Option<u32>,
+    /// Containers of its pods beside the component's own that nothing tells to end: they may use all of that time.
+    pub lingering: Vec<String>,
 }
 
 impl Situation {
@@ -102,6 +119,9 @@ impl Situation {
             reach: Reach::default(),
             autoscaler: None,
             workloads: 1,
+            numbered: true,
+            grace_seconds: None,
+            lingering: Vec::new(),
         }
     }
 
@@ -194,8 +214,9 @@ impl Situation {
         if from == to {
             return self.plan_rest(entry, plan);
         }
+        let exposure = self.reach.exposure;
         let own_services = component == Component::Bono
-            && matches!(self.reach.exposure, BonoExposure::NodePort | BonoExposure::LoadBalancer);
+            && matches!(exposure, BonoExposure::NodePort | BonoExposure::LoadBalancer | BonoExposure::ExternalIps);
         if own_services && to > from {
             plan.push(ScaleAction::Publish { from, to }, 1, 30);
             if self.reach.exposure == BonoExposure::LoadBalancer && self.reach.addresses == 0 {
@@ -218,6 +239,9 @@ impl Situation {
                  from device to device, but cannot be changed or ended properly until then"
                     .to_owned(),
             );
+        }
+        if to < from && own_services {
+            plan.notices.push(STALE_DATAGRAMS.to_owned());
         }
         if to == 0 {
             plan.notices.push(format!("without any {component}, nothing that needs it works"));
@@ -249,7 +273,7 @@ impl Situation {
                 return Err(Refusal::MembersUnreadable { component, error: error.clone(), key });
             }
         };
-        let times = Times::of(entry, clustering);
+        let times = Times::of(entry, clustering, self.grace_seconds);
         self.check_absent(members)?;
         let addresses: Vec<_> = self.pods.iter().flat_map(|p| p.addresses.iter().copied()).collect();
         let stale: Vec<_> = members.stale(&addresses).into_iter().map(|(a, _)| a).collect();
@@ -265,7 +289,8 @@ impl Situation {
             let Some(member) = pod.addresses.iter().copied().find(|&a| members.state(a).is_some()) else { continue };
             let pod = pod.name.clone();
             if entry.pre_stop.is_some() {
-                plan.push(ScaleAction::AwaitLeft { pod, member: Some(member) }, times.leave, times.leave_deadline);
+                let left = ScaleAction::AwaitLeft { pod: Some(pod), member: Some(member) };
+                plan.push(left, times.leave, times.leave_deadline);
             } else {
                 // Nothing makes it leave: once it has ended it is one of the dead.
                 plan.push(ScaleAction::AwaitEnded { pod }, 30, 120);
@@ -303,11 +328,13 @@ impl Situation {
             }
         }
         for ordinal in (to..from).rev() {
-            let pod = format!("{component}-{ordinal}");
+            let pod = self.numbered.then(|| format!("{component}-{ordinal}"));
             plan.push(ScaleAction::Leave { pod: pod.clone(), members: ordinal }, 1, 30);
             plan.push(ScaleAction::AwaitLeft { pod, member: None }, times.leave, times.leave_deadline);
             plan.push(ScaleAction::AwaitNormal { members: ordinal }, 5, times.join_deadline(1));
         }
+        self.await_ends(plan);
+        self.say_of_stopping(plan);
         if to < clustering.replication_factor && to < from {
             let data: Vec<_> = entry.data.iter().map(|d| d.what).collect();
             plan.notices
@@ -321,6 +348,37 @@ impl Situation {
             );
         }
         Ok(())
+    }
+
+    /// What has left the list stands on where something in its pod is not told to end: done is what is gone.
+    fn await_ends(&self, plan: &mut ScalePlan) {
+        if !plan.steps.is_empty() || self.lingering.is_empty() {
+            return;
+        }
+        for pod in self.pods.iter().filter(|p| p.terminating) {
+            let Some(left) = pod.ends_within else { continue };
+            plan.push(ScaleAction::AwaitEnded { pod: pod.name.clone() }, left.as_secs(), left.as_secs() + 60);
+        }
+    }
+
+    /// What is to be known of how pods of a store stop.
+    fn say_of_stopping(&self, plan: &mut ScalePlan) {
+        let &Self { component, from, to, .. } = self;
+        if to >= from {
+            return;
+        }
+        if !self.numbered {
+            plan.notices
+                .push(format!("{component} is a Deployment: Kubernetes chooses which pod stops, one at a time"));
+        }
+        if !self.lingering.is_empty() {
+            let within = self.grace_seconds.map_or_else(String::new, |s| format!(", for {s} s at most"));
+            plan.notices.push(format!(
+                "nothing tells {} in its pods to end: a pod that has left the list stands on until its time to stop is \
+                 over{within}",
+                self.lingering.join(", ")
+            ));
+        }
     }
 
     /// Refuses where pods that have long been ready are not on the list.
@@ -394,13 +452,15 @@ struct Times {
 }
 
 impl Times {
-    fn of(entry: &Entry, clustering: &Clustering) -> Self {
+    /// `grace` is the pods' own, where it is known.
+    fn of(entry: &Entry, clustering: &Clustering, grace: Option<u32>) -> Self {
+        let grace = entry.pre_stop.map(|p| u64::from(grace.unwrap_or(p.grace_seconds)));
         Self {
             // 30 s of delay, the start before and the acknowledgements after; Cassandra streams data besides.
             join_one: if clustering.store == Store::Cassandra { 180 } else { 60 },
             join_one_deadline: 3 * u64::from(entry.slowest_start_seconds),
             leave: 50,
-            leave_deadline: entry.pre_stop.map_or(300, |p| u64::from(p.grace_seconds)) + 30,
+            leave_deadline: grace.unwrap_or(300) + 30,
             mark: 45,
         }
     }

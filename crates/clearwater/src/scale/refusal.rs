@@ -210,8 +210,12 @@ impl Remedied for Refusal {
                 Remedy::TakeDown(Vec::new()).then(", which takes the whole deployment down"),
             ]),
             Self::NoPreStop { component, .. } => Remedy::any([
-                Remedy::BringUp.then(format!(", whose {component} leaves before it stops")),
-                "give the workload the hook of clearwater-docker's manifests".into(),
+                Remedy::from(
+                    "give its container the hook of clearwater-docker's manifests (preStop: exec: command: [/bin/bash, -c, /usr/bin/pre-stop])",
+                ),
+                Remedy::BringUp.then(format!(
+                    ", whose {component} leaves before it stops; what another tool made it leaves alone"
+                )),
             ]),
             Self::TooFewAddresses { by, .. } => Remedy::any(more_addresses(*by)),
             Self::TooFewNodes { .. } => Remedy::any(["add nodes", "exposure headless, nodePort or loadBalancer"]),
@@ -264,6 +268,7 @@ fn exposure(by: BonoExposure) -> &'static str {
         BonoExposure::HostPort => "hostPort",
         BonoExposure::NodePort => "nodePort",
         BonoExposure::LoadBalancer => "loadBalancer",
+        BonoExposure::ExternalIps => "externalIPs",
     }
 }
 

@@ -36,22 +36,25 @@ pub enum ScaleAction {
         /// How many there will be.
         to: u32,
     },
-    /// Set the workload's replicas so that its last pod leaves.
+    /// Set the workload's replicas so that one pod leaves: the last of a StatefulSet, of a Deployment whichever Kubernetes
+    /// chooses.
     Leave {
-        /// The pod that leaves.
-        pod: String,
+        /// The pod that leaves, where that is known before.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pod: Option<String>,
         /// How many remain: what the replicas are set to.
         members: u32,
     },
     /// Wait until the pod's member is off the list.
     AwaitLeft {
-        /// The pod.
-        pod: String,
+        /// The pod, where it is known before its turn comes.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pod: Option<String>,
         /// Its address on the list; `None` where it is not known before its turn comes.
         #[serde(skip_serializing_if = "Option::is_none")]
         member: Option<IpAddr>,
     },
-    /// Wait until the pod, which was told to stop and does not leave by itself, has ended.
+    /// Wait until the pod, which was told to stop, has ended.
     AwaitEnded {
         /// The pod.
         pod: String,
@@ -216,11 +219,14 @@ impl ScalePlan {
             }
             ScaleAction::Join { from, to } if one(*from, *to) => write!(f, "start {}, which joins", pods(*from, *to)),
             ScaleAction::Join { from, to } => write!(f, "start {}, which join together", pods(*from, *to)),
-            ScaleAction::Leave { pod, .. } => write!(f, "stop {pod}, which leaves first"),
-            ScaleAction::AwaitLeft { pod, member: Some(member) } => {
-                write!(f, "wait until {pod} ({member}) is off the list of members")
+            ScaleAction::Leave { pod: Some(pod), .. } => write!(f, "stop {pod}, which leaves first"),
+            ScaleAction::Leave { pod: None, .. } => write!(f, "stop one pod of {c}, which leaves first"),
+            ScaleAction::AwaitLeft { pod, member } => {
+                f.write_str("wait until ")?;
+                f.write_str(pod.as_deref().unwrap_or("it"))?;
+                member.map_or(Ok(()), |member| write!(f, " ({member})"))?;
+                f.write_str(" is off the list of members")
             }
-            ScaleAction::AwaitLeft { pod, member: None } => write!(f, "wait until {pod} is off the list of members"),
             ScaleAction::AwaitEnded { pod } => write!(f, "wait until {pod} has ended"),
             ScaleAction::Publish { from, to } => write!(f, "make a Service for {}", pods(*from, *to)),
             ScaleAction::AwaitAddresses { from, to } => write!(f, "wait for an address for {}", pods(*from, *to)),

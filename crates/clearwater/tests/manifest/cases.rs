@@ -86,6 +86,11 @@ pub(crate) const VARIANTS: &[Case] = &[
         file: "bono: {exposure: loadBalancer}\n",
         inputs: awaited_addresses,
     },
+    case(
+        "hunter-bono-external-ips",
+        "bono: {exposure: externalIPs, addresses: [192.0.2.1], annotations: {example.com/name: 'bono-{number}'}}\n",
+    ),
+    case("hunter-ip-families", "ipFamilies: [IPv6]\nimages: {registry: registry.example.com/ipv6}\n"),
     case("hunter-ellis-node-port", "ellis: {exposure: nodePort, nodePort: 30080}\n"),
     case("hunter-ellis-load-balancer", "ellis: {exposure: loadBalancer}\n"),
     case(

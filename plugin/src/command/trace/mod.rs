@@ -16,6 +16,7 @@ use std::sync::Arc;
 use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use clearwater::component::Component;
+use clearwater::config::LevelFile;
 use clearwater::event::CancelReason;
 use clearwater::log::{
     CallFailure, Identity, Ladder, LadderHop, LadderNotes, Logged, Record, SipMessage, Sketch, Traced,
@@ -390,10 +391,13 @@ impl Writers {
         }
         context.talk().warning(format!(
             "no SIP message of {} is in these logs: it writes them from log level {SIP_LEVEL} on; set {} in the deployment file \
-             and run `{}`, which restarts no other pods",
+             and run `{}`, which restarts no other pods; what another tool deployed takes log_level={SIP_LEVEL} in {} \
+             of its container, and `supervisorctl restart clearwater-group:{}` there",
             quiet.join(" and "),
             quiet.iter().map(|c| format!("`components.{c}.logLevel: {SIP_LEVEL}`")).collect::<Vec<_>>().join(" and "),
-            command("up")
+            command("up"),
+            LevelFile::UserSettings.path(),
+            quiet[0]
         ));
     }
 }

@@ -2,6 +2,7 @@
 
 mod calls;
 mod classic;
+mod deployments;
 mod exposed;
 mod refused;
 mod stores;

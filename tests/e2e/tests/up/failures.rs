@@ -8,7 +8,7 @@ use clearwater_testbed::layout::cache_directory;
 use clearwater_testbed::sip::TOOLS_IMAGE;
 use clearwater_testbed::{Fault, Kubectl, Rule};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{PATIENCE, file, is, kinds};
 
@@ -116,6 +116,35 @@ fn no_node_that_fits() -> Result<()> {
     Ok(())
 }
 
+/// What makes nodes on demand says so by an event of the pod: such a pod is waited for, here in vain.
+fn a_node_that_is_promised() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("e2e-promised")?;
+    let path = file("components: {etcd: {nodeSelector: {clearwater.test/none: here}}}\n")?;
+    let args = ["up", "--yes", "--only", "etcd", "--skip-check", "nodes", "--timeout", "50s", "-f", &path];
+    let mut run = Plugin::new(cluster, namespace.name())?.follow(&args)?;
+    let waits = |e: &Value, words: &str| is(e, "starting", "etcd") && e["cause"].to_string().contains(words);
+    run.until(PATIENCE, |e| waits(e, "not scheduled"))?;
+    for (reason, message) in [
+        ("TriggeredScaleUp", "pod triggered scale-up: [{ng-1 1->2 (max: 5)}]"),
+        ("Nominated", "Pod should schedule on: nodeclaim/default-x7k2p"),
+    ] {
+        let pod: Value = namespace.kubectl().json(["get", "pod", "etcd-0"])?;
+        let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let event = json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": reason.to_lowercase()},
+            "involvedObject": {"apiVersion": "v1", "kind": "Pod", "name": "etcd-0", "namespace": namespace.name(),
+                "uid": pod["metadata"]["uid"]},
+            "reason": reason, "message": message, "type": "Normal", "count": 1, "firstTimestamp": now, "lastTimestamp": now});
+        namespace.kubectl().apply(&event.to_string())?;
+        run.until(PATIENCE, |e| waits(e, &format!("waits for a new node: {message}")))?;
+        // Times are told in whole seconds.
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    // Without a promise it would have failed after 30 s.
+    run.finish(PATIENCE)?.0.expect(3)?;
+    Ok(())
+}
+
 fn a_program_that_ends_at_once() -> Result<()> {
     let cluster = cluster();
     let namespace = cluster.namespace("e2e-crash")?;
@@ -203,11 +232,12 @@ type Case = fn() -> Result<()>;
 #[test]
 #[ignore = "needs cluster (creates namespaces)"]
 fn rollouts_that_cannot_succeed_end_early_and_say_why() -> Result<()> {
-    let cases: [(&str, Case); 10] = [
+    let cases: [(&str, Case); 11] = [
         ("an image that does not exist", an_image_that_does_not_exist),
         ("a key that is missing", a_key_that_is_missing),
         ("a quota that comes later", a_quota_that_comes_later),
         ("no node that fits", no_node_that_fits),
+        ("a node that is promised", a_node_that_is_promised),
         ("a program that ends at once", a_program_that_ends_at_once),
         ("a program for another processor", a_program_for_another_processor),
         ("an init container that ends again and again", an_init_container_that_ends_again_and_again),

@@ -9,6 +9,7 @@ use kube::{Api, ResourceExt};
 
 use super::super::checks::{line, unseen, with_fix};
 use super::super::prepare::ApplyPlan;
+use super::families;
 use crate::cluster::{Cluster, list_all};
 
 const TITLE: &str = "nodes that fit";
@@ -93,7 +94,7 @@ pub(super) async fn check(cluster: &Cluster, work: &ApplyPlan) -> Vec<CheckLine>
     }
     let nodes: Api<Node> = Api::all(cluster.client.clone());
     match list_all(&nodes, &ListParams::default()).await {
-        Ok(nodes) => judge(&groups, &nodes),
+        Ok(nodes) => judge(&groups, &nodes).into_iter().chain(families::judge(&nodes)).collect(),
         Err(error) => vec![unseen(CheckId::Nodes, TITLE, "list nodes", &error)],
     }
 }

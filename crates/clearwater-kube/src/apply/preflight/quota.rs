@@ -1,6 +1,6 @@
 //! Whether the quotas have room.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clearwater::event::{CheckId, CheckLine, CheckStatus, Operation};
 use clearwater::manifest::{Object, held};
@@ -43,8 +43,8 @@ pub(super) fn pods_made(one: &Planned) -> i32 {
     }
 }
 
-/// What making these objects takes in all.
-fn total_demand<'p>(planned: impl Iterator<Item = &'p Planned>) -> BTreeMap<String, f64> {
+/// What making these objects takes in all. Claims that stand already, by these names, are taken as they are.
+fn total_demand<'p>(planned: impl Iterator<Item = &'p Planned>, standing: &BTreeSet<String>) -> BTreeMap<String, f64> {
     let mut sum: BTreeMap<String, f64> = BTreeMap::new();
     for one in planned {
         let object = &one.item.object;
@@ -60,7 +60,8 @@ fn total_demand<'p>(planned: impl Iterator<Item = &'p Planned>) -> BTreeMap<Stri
             for claim in
                 held::<StatefulSetSpec>(&set.spec).into_iter().flat_map(|s| s.volume_claim_templates.iter().flatten())
             {
-                claim_demand(claim, f64::from(pods), &mut sum);
+                let made = (0..pods).filter(|n| !standing.contains(&claim_name(claim, object.name(), *n))).count();
+                claim_demand(claim, f64::from(u32::try_from(made).unwrap_or(u32::MAX)), &mut sum);
             }
         }
         if one.operation == Operation::Create
@@ -78,7 +79,12 @@ fn total_demand<'p>(planned: impl Iterator<Item = &'p Planned>) -> BTreeMap<Stri
     sum
 }
 
-/// What so many claims take. Those that stand already from an earlier deployment are counted, too.
+/// The claim of one pod of a StatefulSet (kubernetes `pkg/controller/statefulset/stateful_set_utils.go`).
+fn claim_name(template: &PersistentVolumeClaim, set: &str, ordinal: i32) -> String {
+    format!("{}-{set}-{ordinal}", template.name_any())
+}
+
+/// What so many claims take.
 fn claim_demand(claim: &PersistentVolumeClaim, count: f64, sum: &mut BTreeMap<String, f64>) {
     let Some(spec) = &claim.spec else { return };
     let size = spec.resources.as_ref().and_then(|r| r.requests.as_ref()?.get("storage"));
@@ -101,7 +107,20 @@ pub(super) async fn check(cluster: &Cluster, standing: &LiveState, work: &ApplyP
         "lower components.NAME.resources in the deployment file".into(),
         Remedy::Skip,
     ]);
-    against(cluster, &total_demand(work.all()), &fix).await
+    let wanted = total_demand(work.all(), &BTreeSet::new());
+    let lines = against(cluster, &wanted, &fix).await;
+    let asks_for_claims = wanted.contains_key("persistentvolumeclaims");
+    if !asks_for_claims || !lines.iter().any(|line| line.status == CheckStatus::Failed) {
+        return lines;
+    }
+    // Those that an earlier deployment left are in what is used already. Who may not see them is told what they would take.
+    match list_all(&cluster.api::<PersistentVolumeClaim>(), &ListParams::default()).await {
+        Ok(claims) => {
+            let standing = claims.iter().map(ResourceExt::name_any).collect();
+            against(cluster, &total_demand(work.all(), &standing), &fix).await
+        }
+        Err(_) => lines,
+    }
 }
 
 /// Compares what will be taken of each thing that a quota can count with what the quotas have left.
@@ -172,7 +191,26 @@ mod tests {
         let manifest = render(&deployment, &Inputs::default()).unwrap();
         let planned: Vec<Planned> =
             manifest.items().iter().cloned().map(|item| Planned::new(item, None, Operation::Create)).collect();
-        let wanted = total_demand(planned.iter());
+        let wanted = total_demand(planned.iter(), &BTreeSet::new());
+        let standing = BTreeSet::from(["data-etcd-0".to_owned(), "data-etcd-1".to_owned()]);
+        let beside_standing = total_demand(planned.iter(), &standing);
+        assert!((wanted["persistentvolumeclaims"] - 1.0).abs() < 1e-9);
+        assert!(beside_standing.get("persistentvolumeclaims").is_none_or(|n| n.abs() < 1e-9));
+        // A quota that is full with the claim that an earlier deployment left has room for it.
+        let work = ApplyPlan { shared: planned.clone(), ..ApplyPlan::default() };
+        let live = LiveState { namespace: Some(true), ..LiveState::default() };
+        for (left, status) in [("data-etcd-0", CheckStatus::Ok), ("data-other-0", CheckStatus::Failed)] {
+            let (cluster, _) = fake_api::cluster(move |path| {
+                let items = match path.rsplit('/').next() {
+                    Some("persistentvolumeclaims") => json!([{"metadata": {"name": left}}]),
+                    _ => json!([{"metadata": {"name": "q"}, "status": {"hard": {"persistentvolumeclaims": "1"},
+                        "used": {"persistentvolumeclaims": "1"}}}]),
+                };
+                Some(json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}))
+            });
+            let lines = check(&cluster, &live, &work).await;
+            assert_eq!(lines[0].status, status, "{left}: {lines:?}");
+        }
         for (name, limit, used, fits) in [
             ("persistentvolumeclaims", "1", "0", true),
             ("persistentvolumeclaims", "1", "1", false),

@@ -37,6 +37,7 @@ pub(super) fn lines(facts: &Facts) -> Vec<CheckLine> {
         uris,
         alias,
         public_address,
+        host_ports,
         keys,
         log_level,
         numbers,
@@ -282,6 +283,23 @@ fn public_address(facts: &Facts) -> Vec<CheckLine> {
             }
         }
     })
+}
+
+/// Ports of nodes that lead to no bono: a network without the plugin for them takes the pods all the same.
+fn host_ports(facts: &Facts) -> Vec<CheckLine> {
+    let mut said = Said::new(CheckId::PublicAddress, "each bono gives an address of its own");
+    for (asker, _, inside) in facts.said(any) {
+        for closed in &inside.closed {
+            let detail = format!("nothing takes a connection at {}, the port of its node, from pod {asker}", closed.at);
+            let fix = Remedy::any([
+                "see that the network plugin serves host ports (CNI's portmap) and that no firewall of the node is before it",
+                "another bono.exposure",
+            ]);
+            said.wrong(CheckStatus::Warning, &closed.pod, detail, fix);
+        }
+    }
+    // That all is well is told by the rule of addresses.
+    said.bad
 }
 
 fn keys(facts: &Facts) -> Vec<CheckLine> {

@@ -1,5 +1,7 @@
 //! Whether the components serve: what their pods, their programs and the stores' lists say.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use clearwater::component::{Component, catalogue, entry};
 use clearwater::config::HostSetting;
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
@@ -174,6 +176,34 @@ fn configured_names(said: &mut Said, facts: &Facts) {
     }
 }
 
+/// Names that lead elsewhere where search domains are put behind them: a wildcard in a domain of the nodes answers for
+/// whatever stands before it.
+fn astray_names(said: &mut Said, facts: &Facts) {
+    let mut seen: BTreeMap<&str, (&str, &str, BTreeSet<&str>)> = BTreeMap::new();
+    for (pod, _, inside) in facts.said(|_| true) {
+        for astray in &inside.astray {
+            let domain = astray.domain.as_deref().unwrap_or("a search domain of the pods");
+            let (.., names) = seen.entry(domain).or_insert((pod, &astray.address, BTreeSet::new()));
+            names.insert(&astray.name);
+        }
+    }
+    for (domain, (pod, address, names)) in seen {
+        let names: Vec<&str> = names.into_iter().collect();
+        let detail = format!(
+            "it answers for {}, which lead to {address} where what asks follows the pod's resolv.conf (nginx, Python, Java): \
+             seen in pod {pod}",
+            names.join(", ")
+        );
+        let fix = Remedy::any([
+            format!(
+                "take {domain} out of the search list of the nodes (the kubelets' resolvConf), and delete the pods"
+            ),
+            "take the wildcard record out of that domain".to_owned(),
+        ]);
+        said.wrong(CheckStatus::Failed, domain, detail, fix);
+    }
+}
+
 fn well(id: CheckId, facts: &Facts) -> String {
     match id {
         CheckId::Workloads => {
@@ -207,6 +237,7 @@ pub(super) fn lines(facts: &Facts) -> Vec<CheckLine> {
         }
         if id == CheckId::Names {
             configured_names(&mut said, facts);
+            astray_names(&mut said, facts);
         }
         lines.extend(said.lines(well(id, facts)));
     }

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::super::facts::{Facts, JudgedComponent};
-use super::super::inside::{Inside, Usage};
+use super::super::inside::{Astray, HostPort, Inside, Usage};
 use super::{before, lines};
 use crate::judge::{About, Judged, Stage};
 use crate::observe::finding::{Finding, Part};
@@ -61,6 +61,8 @@ fn said(component: Component, n: usize) -> Inside {
         local: settings(&format!("public_hostname=10.0.{n}.1\n")),
         user: Settings::default(),
         missing: Vec::new(),
+        astray: Vec::new(),
+        closed: Vec::new(),
         numbers: (component == Component::Ellis).then(|| "Created 1000 numbers, 0 already present".to_owned()),
         full: BTreeMap::from([("/".to_owned(), 68)]),
         usage: Usage {
@@ -147,7 +149,7 @@ fn a_deployment_in_health_has_no_finding() {
 /// (the row of the list of known problems, or 0; the check; how grave; what is planted)
 type Planted = (u8, CheckId, CheckStatus, fn(&mut Facts));
 
-const PLANTED: [Planted; 39] = [
+const PLANTED: [Planted; 41] = [
     (1, CheckId::Hostnames, CheckStatus::Failed, |f| {
         inside(f, "homer-0").shared = settings("cassandra_hostname=cassandra\n");
     }),
@@ -162,6 +164,17 @@ const PLANTED: [Planted; 39] = [
     }),
     (3, CheckId::Names, CheckStatus::Failed, |f| {
         inside(f, "bono-0").missing = vec![("upstream_hostname".to_owned(), "icscf.sprout.x".to_owned())];
+    }),
+    (0, CheckId::Names, CheckStatus::Failed, |f| {
+        inside(f, "ellis-0").astray = vec![Astray {
+            name: "homestead-prov.ims.svc.cluster.local".to_owned(),
+            address: "198.51.100.7".to_owned(),
+            domain: Some("corp.example".to_owned()),
+        }];
+    }),
+    (0, CheckId::PublicAddress, CheckStatus::Warning, |f| {
+        let at = "192.0.2.7:5060".parse().unwrap();
+        inside(f, "sprout-0").closed = vec![HostPort { pod: "bono-0".to_owned(), at }];
     }),
     (4, CheckId::Alias, CheckStatus::Warning, |f| {
         let vip = service("sprout", Component::Sprout, &json!({"clusterIP": "10.96.1.1"}));

@@ -61,7 +61,9 @@ nc -z -w 2 127.0.0.1 "$1" || { echo "nothing on 127.0.0.1:$1"; exit 1; }"#
     if let Some(port) = pinged(component) {
         // What nginx stands before is asked on the loopback.
         let everywhere = listens(component, book.classic).contains(&(port, true));
-        let host = if everywhere { "127.0.0.1" } else { &place.address };
+        // A URL has an address of IPv6 in brackets.
+        let own = if place.address.contains(':') { format!("[{}]", place.address) } else { place.address.clone() };
+        let host = if everywhere { "127.0.0.1".to_owned() } else { own };
         let script = look!(place, r#"seen=$(curl -s -m 5 "http://$1/ping"); echo "$seen"; [ "$seen" = OK ]"#);
         let source = "crest api/ping.py; cpp-common httpstack_utils";
         book.read("ping", "answers /ping with exactly OK", source, script.arg(format_args!("{host}:{port}")));

@@ -306,6 +306,18 @@ fn a_volume_that_nobody_makes() {
     let other =
         event("PersistentVolumeClaim", "data-etcd-1", "ProvisioningFailed", "storageclass \"x\" not found", 8, 1);
     assert_eq!(rollout(&[&old, &other], 500).0, None);
+    // Of one that was removed while this run waited: its name is the next one's, and its uid is not.
+    let with_uid = |mut event: Event, uid: &str| {
+        event.involved_object.uid = Some(uid.to_owned());
+        event
+    };
+    let removed = with_uid(claim("ProvisioningFailed", "storageclass.storage.k8s.io \"fast\" not found", 20), "first");
+    assert!(rollout(&[&removed], 60).0.is_some());
+    let anew = with_uid(claim("WaitForFirstConsumer", "waiting for first consumer to be created", 30), "second");
+    assert_eq!(rollout(&[&removed, &anew], 60), (None, Some("creating its container".to_owned())));
+    let fails = with_uid(claim("ProvisioningFailed", "storageclass.storage.k8s.io \"slow\" not found", 40), "second");
+    let failure = rollout(&[&removed, &anew, &fails], 60).0.unwrap();
+    assert!(failure.causes[1].contains("\"slow\""), "{failure:?}");
 }
 
 #[test]

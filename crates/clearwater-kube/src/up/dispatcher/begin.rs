@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::super::UpOptions;
+use super::super::address::stale_datagrams;
 use super::early::{self, Early};
 use super::hold::{self, Holding, Holds};
 use super::open::{Late, NamesGate};
@@ -246,6 +247,7 @@ async fn agreed(
     steering: &mut Steering,
 ) -> Result<(), Stop> {
     let changes = work.changes();
+    let stale = stale_datagrams(&options.deployment, &changes);
     let to_write = changes.iter().filter(|c| c.operation != Operation::Keep).count();
     let waiting = |part: &ComponentPlan| {
         let entry = part.subject.entry;
@@ -253,7 +255,8 @@ async fn agreed(
     };
     let pending = scope.parts.iter().filter_map(waiting).collect();
     emitter.emit(EventKind::Planned { changes, pending }).await;
-    for text in standing.other_counts(&options.deployment, scope) {
+    let counts = standing.other_counts(&options.deployment, scope);
+    for text in stale.map(Advice::from).into_iter().chain(counts) {
         emitter.emit(EventKind::Notice { text }).await;
     }
     let Err(declined) = steering.agreed(options.dry_run, options.ask && to_write > 0, emitter).await else {

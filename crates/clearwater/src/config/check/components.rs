@@ -222,7 +222,7 @@ fn labels(check: &mut Check<'_>, key: &KeyPath, labels: &BTreeMap<String, String
     }
 }
 
-fn annotations(check: &mut Check<'_>, key: &KeyPath, annotations: &BTreeMap<String, String>) {
+pub(super) fn annotations(check: &mut Check<'_>, key: &KeyPath, annotations: &BTreeMap<String, String>) {
     const MOST: usize = 256 * 1024;
     for name in annotations.keys() {
         check.form(&key.key(name), name, form::qualified_name);

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::components::annotations;
 use super::{Check, form, path};
 use crate::component::{AskedBy, Component, Release, entry};
 use crate::config::{
-    BonoExposure, BonoService, DnsBackend, EllisExposure, PortRange, ServiceKind, bono_node_port, listed_ports,
+    BonoExposure, BonoService, DnsBackend, EllisExposure, IpFamily, PortRange, ServiceKind, bono_node_port,
+    listed_ports,
 };
 use crate::text::counted;
 
@@ -15,6 +17,7 @@ pub(super) fn check(check: &mut Check<'_>) {
     node_ports(check);
     ellis(check);
     cluster_ips(check);
+    families(check);
 }
 
 fn replicas(check: &Check<'_>, component: Component) -> usize {
@@ -25,7 +28,8 @@ fn replicas(check: &Check<'_>, component: Component) -> usize {
 fn bono(check: &mut Check<'_>) {
     let bono = &check.file.bono;
     let (exposure, addresses) = (path("bono.exposure"), path("bono.addresses"));
-    let by_address = matches!(bono.exposure, BonoExposure::NodePort | BonoExposure::LoadBalancer);
+    let by_address =
+        matches!(bono.exposure, BonoExposure::NodePort | BonoExposure::LoadBalancer | BonoExposure::ExternalIps);
     let count = replicas(check, Component::Bono);
     if !bono.addresses.is_empty() && bono.exposure == BonoExposure::HostPort {
         check.refuse(
@@ -37,15 +41,23 @@ fn bono(check: &mut Check<'_>) {
         check.refuse(
             &[addresses.clone(), exposure.clone()],
             "not used with `exposure: headless`, where Bono's address is its pod's: remove it, or write `exposure: \
-             nodePort` or `exposure: loadBalancer`",
+             nodePort`, `loadBalancer` or `externalIPs`",
         );
     }
+    if !bono.annotations.is_empty() && !by_address {
+        check.refuse(
+            &[path("bono.annotations"), exposure.clone()],
+            "only used with `exposure: nodePort`, `loadBalancer` or `externalIPs`, where each Bono has Services of its own: \
+             remove it, or change the exposure",
+        );
+    }
+    annotations(check, &path("bono.annotations"), &bono.annotations);
     let needed = match bono.exposure {
         // One Bono alone can take the address of its node.
         BonoExposure::NodePort if bono.addresses.is_empty() && count <= 1 => 0,
         // Balancers that give addresses by themselves are waited for.
         BonoExposure::LoadBalancer if bono.addresses.is_empty() => 0,
-        BonoExposure::NodePort | BonoExposure::LoadBalancer => count,
+        BonoExposure::NodePort | BonoExposure::LoadBalancer | BonoExposure::ExternalIps => count,
         BonoExposure::Headless | BonoExposure::HostPort => 0,
     };
     if bono.addresses.len() < needed {
@@ -192,6 +204,24 @@ fn ellis(check: &mut Check<'_>) {
     }
     if let Some(secret) = &ingress.tls_secret {
         check.form(&path("ellis.ingress.tlsSecret"), secret, form::object_name);
+    }
+}
+
+fn families(check: &mut Check<'_>) {
+    let (key, families) = (path("ipFamilies"), &check.file.ip_families);
+    if families.len() > 2 || matches!(families[..], [a, b] if a == b) {
+        check.wrong(
+            &key,
+            "a Service has one address family, or each of both once: write one of [IPv4], [IPv6], [IPv4, IPv6]",
+        );
+    }
+    let images = &check.file.images;
+    if families.first() == Some(&IpFamily::IPv6) && images.registry.is_none() && images.mirror.is_none() {
+        check.warn(
+            &[key, path("images.registry")],
+            "upstream's images run on IPv4: their etcd proxy listens on 0.0.0.0:4000 and is waited for at the pod's own \
+             address (clearwater-etcd's init script), so that with an IPv6 address no store joins",
+        );
     }
 }
 
