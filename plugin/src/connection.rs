@@ -125,7 +125,7 @@ impl Connection {
     }
 
     /// Tells what is waited for.
-    fn teller(&self) -> impl Fn(&str) + Send + Sync + 'static {
+    pub(crate) fn teller(&self) -> impl Fn(&str) + Send + Sync + 'static {
         let words = self.words.clone();
         move |what| {
             let said = format!("waiting for {what}");

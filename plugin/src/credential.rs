@@ -16,6 +16,8 @@ use clearwater::text::printable;
 use http::HeaderValue;
 use kube::config::{ExecConfig, ExecInteractiveMode};
 
+use crate::awaited::{self, Awaited, PATIENCE, Written};
+
 /// The first word of the command line that kube gets; no command of ours.
 pub(crate) const WORD: &str = "__credential";
 
@@ -29,71 +31,76 @@ const LINES: usize = 3;
 const LETTERS: usize = 200;
 /// How long what a plugin has started may say something more once it has failed.
 const LAST_WORDS: Duration = Duration::from_millis(200);
-/// How long a plugin may be silent before it is told what is awaited.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is looked whether the plugin has ended, or whoever waits for it.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// Whether what a plugin says is seen by people as it comes; else kube keeps it, and shows it to nobody.
+const SEEN: &str = "seen";
+const KEPT: &str = "kept";
 
 /// Puts this program before the plugin. One that may ask somebody has no deadline as long as there is a terminal.
 pub(crate) fn guard(exec: &mut ExecConfig, limit: Duration) {
     let (Ok(own), Some(command)) = (std::env::current_exe(), exec.command.take()) else { return };
     let asks = exec.interactive_mode != Some(ExecInteractiveMode::Never) && std::io::stdin().is_terminal();
     let limit = if asks { String::new() } else { limit.as_millis().to_string() };
-    let words = [WORD.to_owned(), limit, command];
+    // kube gives its own standard error to a plugin that may ask somebody, and to no other.
+    let heard = if exec.interactive_mode == Some(ExecInteractiveMode::Never) { KEPT } else { SEEN };
+    let words = [WORD.to_owned(), limit, heard.to_owned(), command];
     exec.args = Some(words.into_iter().chain(exec.args.take().unwrap_or_default()).collect());
     exec.command = Some(own.to_string_lossy().into_owned());
 }
 
 /// Tells what is awaited every now and then until what this yields is dropped. Without a terminal the guard's own word is
 /// kept by kube, which shows it to nobody.
-pub(crate) fn awaited(exec: Option<&ExecConfig>, tell: impl Fn(&str) + Send + 'static) -> Option<mpsc::Sender<()>> {
-    let name = exec?.args.as_ref()?.get(2)?.clone();
-    if std::io::stderr().is_terminal() {
-        return None;
-    }
-    let (wait, waited) = mpsc::channel();
-    thread::spawn(move || {
-        let mut patience = PATIENCE;
-        while waited.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
-            tell(&format!("the credential plugin {name:?}"));
-            patience = PATIENCE * 2;
-        }
-    });
-    Some(wait)
+pub(crate) fn awaited(exec: Option<&ExecConfig>, tell: impl Fn(&str) + Send + 'static) -> Option<Awaited> {
+    let name = exec?.args.as_ref()?.get(3)?.clone();
+    let is_silent = !std::io::stderr().is_terminal();
+    is_silent.then(|| awaited::awaited(Written::default(), move || tell(&format!("the credential plugin {name:?}"))))
 }
 
-/// Runs the plugin: the limit in milliseconds, its name and its arguments.
+/// Runs the plugin: the limit in milliseconds, who hears it, its name and its arguments. Standard output has the credential, or
+/// why there is none.
 pub(crate) fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let limit = args.next().and_then(|l| l.to_str()?.parse().ok()).map(Duration::from_millis);
+    let is_seen = args.next().is_some_and(|heard| heard == SEEN);
     let Some(command) = args.next() else { return ExitCode::FAILURE };
     let name = command.to_string_lossy().into_owned();
-    let heard = Heard::default();
+    let heard = Heard { is_seen, ..Heard::default() };
     match within_bounds(Command::new(command).args(args), &name, limit, &heard) {
         Ok(credential) => match std::io::stdout().write_all(&credential) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         },
         Err(why) => {
-            // Whoever reads this takes the last line.
-            let said = heard.last_lines().map(|lines| format!("; it said: {lines}")).unwrap_or_default();
-            let _ = writeln!(std::io::stderr(), "the credential plugin {name:?} {why}{said}");
+            // What was seen as it came is not said again.
+            let lines = heard.last_lines().filter(|_| !is_seen);
+            let said = lines.map(|lines| format!("; it said: {lines}")).unwrap_or_default();
+            let _ = writeln!(std::io::stdout(), "the credential plugin {name:?} {why}{said}");
             ExitCode::FAILURE
         }
     }
 }
 
+/// Why there is no credential, as [`run`] said it by its standard output.
+pub(crate) fn why(out: &[u8]) -> String {
+    let said = String::from_utf8_lossy(out);
+    said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("the credential plugin failed").to_owned()
+}
+
 /// What a plugin says beside its credential.
 #[derive(Debug, Default)]
 struct Heard {
+    /// Whether people see it as it comes.
+    is_seen: bool,
     tail: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Heard {
-    /// Hands on the beginning and keeps the end. All of it is read: a plugin that only talks much goes on.
+    /// Hands on the beginning to whoever sees it, and keeps the end. All of it is read: a plugin that only talks much goes on.
     fn listen(&self, mut said: impl Read + Send + 'static) {
-        let tail = Arc::clone(&self.tail);
+        let (tail, is_seen) = (Arc::clone(&self.tail), self.is_seen);
         thread::spawn(move || {
-            let (mut left, mut piece) = (SAID, [0; 4096]);
+            let (mut left, mut piece) = (if is_seen { SAID } else { 0 }, [0; 4096]);
             while let Ok(read @ 1..) = said.read(&mut piece) {
                 let shown = read.min(left);
                 left -= shown;

@@ -140,7 +140,10 @@ impl CliError {
             Self::Usage(_) | Self::Config(_) | Self::Manifest(_) | Self::Order(_) | Self::Archive { .. } => exit::USAGE,
             // What was named is not there, or is no file: the command line is wrong.
             Self::Read { source, .. }
-                if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) =>
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory
+                ) =>
             {
                 exit::USAGE
             }

@@ -7,6 +7,7 @@
 
 mod advice;
 mod arguments;
+mod awaited;
 mod bounded;
 mod cli;
 mod command;

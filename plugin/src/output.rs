@@ -1,5 +1,6 @@
 use std::fmt::{self, Display};
 use std::io::{self, Write};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 
 use anstream::AutoStream;
@@ -8,6 +9,7 @@ use clap::ValueEnum;
 use clearwater::text::printable;
 use serde::Serialize;
 
+use crate::awaited::Written;
 use crate::error::CliError;
 
 /// A format that programs read.
@@ -20,23 +22,29 @@ pub(crate) enum Format {
 
 /// Standard output: results, and nothing else. What is written is kept until [`Results::flush`] or a large amount.
 #[derive(Debug)]
-pub(crate) struct Results(io::BufWriter<io::Stdout>);
+pub(crate) struct Results(io::BufWriter<io::Stdout>, Written);
 
 /// What is written at once, in bytes.
 const LARGE: usize = 64 * 1024;
 
 impl Results {
     pub(crate) fn new() -> Self {
-        Self(io::BufWriter::with_capacity(LARGE, io::stdout()))
+        Self(io::BufWriter::with_capacity(LARGE, io::stdout()), Written::default())
+    }
+
+    /// How much was written so far.
+    pub(crate) fn written(&self) -> Written {
+        self.1.clone()
     }
 
     /// Writes text as it is.
     pub(crate) fn text(&mut self, text: &str) -> Result<(), CliError> {
-        Ok(self.0.write_all(text.as_bytes())?)
+        self.bytes(text.as_bytes())
     }
 
     /// Writes bytes as they are.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        self.1.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok(self.0.write_all(bytes)?)
     }
 

@@ -533,8 +533,23 @@ fn a_full_disk_is_no_success() {
 fn what_is_named_and_is_not_there_is_a_wrong_command_line() {
     let dir = scratch();
     std::fs::write(dir.path().join("kubeconfig"), "apiVersion: v1\nkind: Config\ncontexts:\n- name: lab\n").unwrap();
+    let wrong = [
+        ("utf16.yaml", b"\xff\xfea\0".to_vec()),
+        ("latin1.yaml", b"a: \xe4".to_vec()),
+        ("long.yaml", vec![b' '; 17 << 20]),
+    ];
+    for (name, bytes) in wrong {
+        std::fs::write(dir.path().join(name), bytes).unwrap();
+    }
     for (args, said) in [
-        (&["up", "-f", "nope.yaml"][..], "error: nope.yaml: cannot be read: No such file or directory"),
+        // A file that holds no text is as wrong as one whose text is.
+        (&["config", "check", "-f", "utf16.yaml"][..], "error: utf16.yaml: cannot be read: it is UTF-16"),
+        (&["config", "check", "-f", "latin1.yaml", "-o", "json"], "error: latin1.yaml: cannot be read: it is no UTF-8"),
+        (&["config", "check", "-f", "long.yaml"], "error: long.yaml: cannot be read: it is longer than"),
+        (&["config", "check", "-f", "nope.yaml"], "error: nope.yaml: cannot be read: No such file or directory"),
+        (&["config", "check", "-f", "latin1.yaml/x"], "error: latin1.yaml/x: cannot be read: "),
+        (&["config", "check", "-f", "."], "error: .: cannot be read: "),
+        (&["up", "-f", "nope.yaml"], "error: nope.yaml: cannot be read: No such file or directory"),
         (&["render", "-f", "."], "error: .: cannot be read: "),
         (&["status", "--from", "nope.zip"], "error: nope.zip: cannot be read: "),
         (&["status", "--kubeconfig", "nope"], "error: the kubeconfig cannot be read: "),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use server::{Manners, Server};
 
 /// The commands that have to look, and cannot say anything good without.
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 27] = [
     "up --yes",
     "up --dry-run",
     "diff",
@@ -33,6 +33,7 @@ const COMMANDS: [&str; 26] = [
     "dns-patch --explain",
     "dns-patch --check",
     "dns-patch --yes",
+    "dns-patch --dry-run",
     "dns-patch --check --backend pods",
     "subscriber list",
     "subscriber create 6505550000",
@@ -192,7 +193,8 @@ fn every_namespace_that_holds_a_deployment_is_told() {
     for line in ["status -A", "check -A"] {
         let (code, said) = run(dir.path(), line);
         let places: Vec<&str> = said.lines().filter_map(|l| l.split_whitespace().next()).collect();
-        assert_eq!(places, ["NAMESPACE", "ims", "one", "two"], "{code:?} {said}");
+        // What is said beside the result says for which namespaces it is.
+        assert_eq!(places, ["NAMESPACE", "ims", "one", "two", "all"], "{code:?} {said}");
     }
     let (code, said) = run(dir.path(), "check -A --only zone,workloads -o json");
     let told: Value = serde_json::from_str(&said).unwrap();
@@ -201,6 +203,103 @@ fn every_namespace_that_holds_a_deployment_is_told() {
     server.kubeconfig(&dir.path().join("kubeconfig"), None);
     let (code, said) = run(dir.path(), "status -A");
     assert!(code == Some(1) && said.contains("needs list statefulsets in all namespaces"), "{code:?} {said}");
+}
+
+/// The time that was given is for all requests together, however many of them hang, one after the other.
+#[test]
+fn a_command_ends_when_its_time_is_up() {
+    const REVIEWS: &str = "selfsubjectaccessreviews";
+    /// (what hangs, what is asked, how it ends, what is named)
+    const ROWS: [(Option<&str>, &str, i32, &str); 11] = [
+        (None, "up --yes", 1, "no answer from the API server within"),
+        (None, "up --dry-run", 1, "no answer from the API server within"),
+        (None, "down --yes", 1, "no answer from the API server within"),
+        (None, "scale bono 2 --yes", 1, "no answer from the API server"),
+        (None, "status", 1, "no answer from the API server within"),
+        (None, "check", 1, "no answer from the API server within"),
+        // One thing that hangs hides nothing of the others.
+        (
+            Some("resourcequotas"),
+            "check --before",
+            1,
+            "quotas against the sum of what will be made: no answer from the API server",
+        ),
+        (Some(REVIEWS), "up --yes", 3, "the time was up before anything was written: rights in the namespace"),
+        (Some("resourcequotas"), "up --yes", 3, "the time was up before anything was written: quotas"),
+        (Some(REVIEWS), "up --dry-run", 1, "rights in the namespace: no answer from the API server"),
+        (Some(REVIEWS), "scale bono 2 --dry-run", 1, "rights in the namespace: no answer from the API server"),
+    ];
+    std::thread::scope(|scope| {
+        for (what, line, expected, named) in ROWS {
+            scope.spawn(move || {
+                let dir = tempfile::tempdir().unwrap();
+                let manners = what.map_or(Manners::Silent, |what| Manners::But(what, &Manners::Silent));
+                let nothing = line.starts_with("up") || line.ends_with("--before");
+                let standing = if nothing { Vec::new() } else { deployment() };
+                Server::with(manners, standing).kubeconfig(&dir.path().join("kubeconfig"), None);
+                let began = Instant::now();
+                let out = plugin_within(dir.path(), &format!("{line} --timeout 3s"), "30s").output().unwrap();
+                let took = began.elapsed();
+                let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
+                let case = format!("{what:?} {line}: {:?} after {took:?}\n{said}", out.status.code());
+                assert!(out.status.code() == Some(expected) && said.contains(named), "{case}");
+                // One request alone would take 30 s; the machine may be busy.
+                assert!(took > Duration::from_millis(2500) && took < Duration::from_secs(10), "{case}");
+            });
+        }
+    });
+}
+
+/// What is not there looks like what is empty, and is told as that, by each command with the code that README gives it.
+#[test]
+fn a_namespace_that_does_not_exist() {
+    const ROWS: [(&str, i32); 21] = [
+        ("up --yes", 4),
+        ("up --dry-run", 4),
+        ("status", 5),
+        ("check", 5),
+        ("down --yes", 0),
+        ("check --images", 1),
+        ("report", 1),
+        ("scale bono 2 --yes", 1),
+        ("autoscale --list", 1),
+        ("autoscale sprout --max 3", 1),
+        ("logs --no-follow", 1),
+        ("trace", 1),
+        ("trace someone", 1),
+        ("test --only register", 1),
+        ("subscriber list", 1),
+        ("subscriber create 6505550000", 1),
+        ("ellis --show url", 1),
+        ("ellis --show code", 1),
+        ("backup", 1),
+        ("dns-patch --check", 1),
+        ("dns-patch --explain", 1),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    Server::start(Manners::But("namespaces", &Manners::Nothing)).kubeconfig(&dir.path().join("kubeconfig"), None);
+    let mut wrong = Vec::new();
+    for (line, expected) in ROWS {
+        let (code, said) = run(dir.path(), line);
+        let named = ["up", "scale", "autoscale sprout", "check --images", "report", "dns-patch"];
+        let is_named = said.contains("there is no namespace ims") || named.iter().any(|word| line.starts_with(word));
+        if code != Some(expected) || !is_named {
+            wrong.push(format!("{line}: {code:?}\n{said}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Nothing is said of logs that nobody could read, but why.
+#[test]
+fn a_trace_of_nothing_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    Server::start(Manners::Unauthorized).kubeconfig(&dir.path().join("kubeconfig"), None);
+    for line in ["trace", "trace someone"] {
+        let (code, said) = run(dir.path(), line);
+        assert!(code == Some(1) && said.contains("401"), "{line}: {said}");
+        assert!(!said.contains("no call, registration") && !said.contains("none of 0"), "{line}: {said}");
+    }
 }
 
 /// That no connection into a pod is to be had says nothing of the pod.

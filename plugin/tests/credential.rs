@@ -67,6 +67,24 @@ fn a_plugin_that_hangs_floods_or_gives_nonsense_is_named() {
     }
 }
 
+/// Where people see it as it comes, and where kube keeps it.
+#[test]
+fn what_a_plugin_says_is_shown_once() {
+    for mode in ["Never", "IfAvailable"] {
+        let dir = tempfile::tempdir().unwrap();
+        kubeconfig(dir.path(), "echo 'log in first' >&2; exit 3");
+        let path = dir.path().join("kubeconfig");
+        let text = std::fs::read_to_string(&path)
+            .unwrap()
+            .replace("interactiveMode: Never", &format!("interactiveMode: {mode}"));
+        std::fs::write(&path, text).unwrap();
+        let output = plugin(dir.path(), "2s").output().unwrap();
+        let said = said(&output);
+        assert_eq!((output.status.code(), said.matches("log in first").count()), (Some(1), 1), "{mode}: {said}");
+        assert_eq!(said.matches("failed: exit status: 3").count(), 1, "{mode}: {said}");
+    }
+}
+
 #[test]
 fn a_plugin_that_takes_its_time_is_told_without_a_terminal() {
     let dir = tempfile::tempdir().unwrap();

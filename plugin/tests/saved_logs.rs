@@ -172,6 +172,30 @@ fn what_comes_through_a_pipe_is_read_once() {
     }
 }
 
+/// Whoever writes into a pipe may take its time: it is said what is waited for.
+#[cfg(unix)]
+#[test]
+fn the_silence_of_a_pipe_is_broken_by_a_word() {
+    std::thread::scope(|scope| {
+        for args in [&["logs", "--from", "pipe"][..], &["trace", "--from", "pipe"]] {
+            scope.spawn(move || {
+                let dir = tempfile::tempdir().unwrap();
+                let pipe = dir.path().join("pipe");
+                assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+                let writer = std::thread::spawn(move || {
+                    let mut pipe = std::fs::File::options().write(true).open(pipe).unwrap();
+                    std::thread::sleep(std::time::Duration::from_millis(6500));
+                    pipe.write_all(log().as_bytes())
+                });
+                let (code, out, err) = plugin(dir.path(), args);
+                writer.join().unwrap().unwrap();
+                assert!(code == Some(0) && !out.is_empty(), "{args:?}: {code:?} {err}");
+                assert_eq!(err.matches("waiting for pipe to be read").count(), 1, "{args:?}: {err}");
+            });
+        }
+    });
+}
+
 /// A process of a login may often have 1024 files open, and one of macOS 256.
 #[test]
 fn thousands_of_files_are_read_by_a_process_that_may_have_few_open() {

@@ -45,6 +45,50 @@ fn the_status_of_a_report_is_shown_with_its_exit_code() {
 }
 
 #[test]
+fn the_checks_of_a_report_are_shown_with_their_exit_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let line = |status: &str, title: &str| json!({"id": "names", "title": title, "status": status, "detail": "NXDOMAIN\u{1b}[2J", "fix": "dns-patch --explain"});
+    for (statuses, healthy, complete, expected) in [
+        (&["ok"][..], true, true, 0),
+        (&["ok", "skipped"], true, false, 1),
+        (&["failed", "failed", "warning"], false, true, 5),
+    ] {
+        let lines: Vec<Value> = statuses.iter().zip(["a", "b", "c"]).map(|(s, title)| line(s, title)).collect();
+        let checks = json!({"v": 1, "namespace": "ims", "at": "2026-11-23T10:00:00Z", "before": false, "healthy": healthy,
+            "complete": complete, "looks": 2, "groups": [{"group": "names", "checks": lines}]});
+        zip(&dir.path().join("r.zip"), &[("check.json", checks.to_string().as_bytes())]);
+        let (code, said) = run(dir.path(), "check --from r.zip");
+        assert_eq!(code, Some(expected), "{said}");
+        assert!(said.contains("as it was at 2026-11-23T10:00:00Z") && !said.contains('\u{1b}'), "{said}");
+        // What is the same for all of them is said once.
+        let told = usize::from(expected == 5);
+        assert_eq!(said.matches("fix: dns-patch --explain").count(), told, "{said}");
+    }
+    let (code, said) = run(dir.path(), "check --from r.zip -o json");
+    assert!(code == Some(5) && said.contains("\"healthy\": false"), "{said}");
+    let (code, said) = run(dir.path(), "check --from r.zip --images");
+    assert!(code == Some(1) && said.contains("there is no check-images.json in it"), "{said}");
+    let claims = json!({"v": 1, "namespace": "ims", "at": "2026-11-23T10:00:00Z", "agrees": false, "complete": true,
+        "images": [{"component": "bono", "image": "bono:1", "pod": "bono-0", "ready": true, "claims": [{"id": "programs",
+            "about": "bono", "claim": "has exactly its programs", "source": "x", "known": "read", "verdict": "differs",
+            "seen": "bono FATAL\u{1b}[2J"}]}]});
+    zip(&dir.path().join("r.zip"), &[("check-images.json", claims.to_string().as_bytes())]);
+    let (code, said) = run(dir.path(), "check --images --from r.zip");
+    assert!(code == Some(5) && said.contains("1 claim differs") && !said.contains('\u{1b}'), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_report_is_a_file_and_no_pipe_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(Command::new("mkfifo").arg(dir.path().join("pipe")).status().unwrap().success());
+    for line in ["status --from pipe", "check --from pipe", "check --images --from pipe"] {
+        let (code, said) = run(dir.path(), line);
+        assert!(code == Some(1) && said.contains("pipe: cannot be read: it is no file"), "{line}: {code:?} {said}");
+    }
+}
+
+#[test]
 fn what_is_no_report_is_named_as_such_and_takes_no_room() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("text.zip"), "no zip").unwrap();

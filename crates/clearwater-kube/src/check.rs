@@ -24,7 +24,7 @@ use std::time::Duration;
 use clearwater::component::Component;
 use clearwater::config::Deployment;
 use clearwater::event::{CheckGroup, CheckId, CheckLine, CheckStatus};
-use clearwater::remedy::{Remedied as _, Remedy};
+use clearwater::remedy::{Permission, Remedied as _, Remedy};
 use clearwater::text::Clean;
 use futures::FutureExt;
 use jiff::Timestamp;
@@ -35,7 +35,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tower::BoxError;
 
 use self::facts::{Facts, JudgedComponent, unheard};
@@ -44,7 +44,7 @@ use self::settle::{is_bad, is_open, settled};
 use crate::apply::checks::{line, with_fix};
 use crate::apply::preflight;
 use crate::apply::prepare::{ApplyPlan, LiveState, PrepareError, Scope};
-use crate::cluster::{Cluster, list_all, say};
+use crate::cluster::{Cluster, list_all, no_namespace, say};
 use crate::deadline::no_answer;
 use crate::judge;
 use crate::observe::look::{BACK_OFF, left};
@@ -114,6 +114,7 @@ impl CheckOptions {
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the format, and they do not exclude each other")]
 pub struct Checks {
     /// The version of the format: [`VERSION`].
     pub v: u32,
@@ -128,6 +129,9 @@ pub struct Checks {
     pub healthy: bool,
     /// Whether everything could be looked at that was asked for.
     pub complete: bool,
+    /// Whether something had not answered, or could not be seen twice, when the time was up: with more of it more is known.
+    #[serde(default)]
+    pub partial: bool,
     /// How often was looked.
     pub looks: u32,
     /// The checks, group by group.
@@ -150,11 +154,10 @@ impl Checks {
         self.groups.iter().flat_map(|g| &g.checks)
     }
 
-    fn new(cluster: &Cluster, options: &CheckOptions, at: Timestamp, looks: u32, mut lines: Vec<CheckLine>) -> Self {
+    fn new(cluster: &Cluster, options: &CheckOptions, at: Timestamp, looks: u32, last: Glance) -> Self {
+        let Glance { mut lines, late: partial } = last;
         lines.retain(|l| options.wants(l.id));
-        for line in &mut lines {
-            line.clean();
-        }
+        lines.iter_mut().for_each(Clean::clean);
         let healthy = !lines.iter().any(is_bad);
         let complete = !lines.is_empty() && lines.iter().all(|l| l.status.is_known());
         let mut groups: BTreeMap<CheckGroup, Vec<CheckLine>> = BTreeMap::new();
@@ -168,9 +171,17 @@ impl Checks {
             before: options.before,
             healthy,
             complete,
+            partial,
             looks,
             groups: groups.into_iter().map(|(group, checks)| CheckedGroup { group, checks }).collect(),
         }
+    }
+}
+
+impl Clean for Checks {
+    fn clean(&mut self) {
+        self.namespace.clean();
+        self.groups.iter_mut().flat_map(|g| &mut g.checks).for_each(Clean::clean);
     }
 }
 
@@ -182,32 +193,46 @@ pub async fn check(cluster: &Cluster, options: &CheckOptions) -> Result<Checks, 
     let at = Timestamp::now();
     CouldNotLook::unless_of(cluster, options.deployment.as_ref())?;
     let until = Instant::now() + options.timeout;
+    // What is asked one thing after the other is over by then as a whole, and what hangs hides nothing of the rest.
+    let cluster = &cluster.before(until);
     if options.before {
-        let lines = match timeout(options.timeout, before(cluster, options).boxed()).await {
+        let lines = match timeout_at(until + BACK_OFF, before(cluster, options).boxed()).await {
             Ok(lines) => lines?,
             Err(_) => return Err(CouldNotLook::late(cluster, options.timeout)),
         };
-        return Ok(Checks::new(cluster, options, at, 1, lines));
+        return Ok(Checks::new(cluster, options, at, 1, Glance { lines, late: until <= Instant::now() }));
     }
-    // Half of the time is kept for a second look.
+    // Half of what the objects leave is kept for a second look.
     let mut before = Vec::new();
-    let mut now = Box::pin(glance(cluster, options, left(until) / 2)).await?;
+    let mut now = Box::pin(glance(cluster, options, until, 2)).await?;
     let mut looks = 1;
     let mut why = "there was no time to look again".to_owned();
     let wanted =
         |lines: &[CheckLine]| -> Vec<CheckLine> { lines.iter().filter(|l| options.wants(l.id)).cloned().collect() };
-    while is_open(&before, &wanted(&now)) && left(until) > BACK_OFF {
+    // Who was late in half of the time may come in all of it.
+    while (now.late || is_open(&before, &wanted(&now.lines))) && left(until) > BACK_OFF {
         sleep(BACK_OFF).await;
-        match Box::pin(glance(cluster, options, left(until))).await {
-            Ok(again) => before = std::mem::replace(&mut now, again),
+        match Box::pin(glance(cluster, options, until, 1)).await {
+            Ok(again) => before = std::mem::replace(&mut now, again).lines,
             Err(error) => {
                 why = format!("it could not be looked again ({})", say(error.source.as_ref()));
+                now.late |= error.is_late();
                 break;
             }
         }
         looks += 1;
     }
-    Ok(Checks::new(cluster, options, at, looks, settled(&before, now, &why)))
+    let late = now.late || left(until) <= BACK_OFF && is_open(&before, &wanted(&now.lines));
+    let lines = settled(&before, now.lines, &why);
+    Ok(Checks::new(cluster, options, at, looks, Glance { lines, late }))
+}
+
+/// What one look saw.
+#[derive(Debug)]
+struct Glance {
+    lines: Vec<CheckLine>,
+    /// Whether its time was up before all had answered.
+    late: bool,
 }
 
 /// The namespace's or the cluster's objects of a kind, or why they are not seen.
@@ -223,18 +248,21 @@ where
     }
 }
 
-/// One look.
-async fn glance(cluster: &Cluster, options: &CheckOptions, within: Duration) -> Result<Vec<CheckLine>, CouldNotLook> {
-    let until = Instant::now() + within;
-    let mut snapshot = look::first(cluster, within).await?;
+/// One look. Listing objects may take all of the time, and asking the pods one of so many `shares` of what is left.
+async fn glance(
+    cluster: &Cluster,
+    options: &CheckOptions,
+    until: Instant,
+    shares: u32,
+) -> Result<Glance, CouldNotLook> {
+    let mut snapshot = look::snapshot(cluster, left(until)).await?;
+    let until = Instant::now() + left(until) / shares;
+    let cluster = &cluster.before(until);
     let foreign = take_foreign(&mut snapshot);
     let Subjects { release, names, zone_unread, all: subjects } =
         Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await;
     if subjects.is_empty() {
-        let detail = "there is no Clearwater here: no workload carries the label service: NAME";
-        let title = format!("a deployment in namespace {}", cluster.namespace);
-        let nothing = line(CheckId::Workloads, title, CheckStatus::Failed, detail);
-        return Ok(vec![with_fix(nothing, Remedy::BringUp)]);
+        return Ok(Glance { lines: vec![nothing(cluster).await], late: false });
     }
     let domain = match (&options.deployment, &names) {
         (Some(deployment), _) => Some(deployment.cluster_domain().to_owned()),
@@ -265,16 +293,33 @@ async fn glance(cluster: &Cluster, options: &CheckOptions, within: Duration) -> 
     lines.extend(domain);
     lines.extend(zone_unread.as_ref().map(zone_line));
     lines.extend(foreign_line(&foreign));
-    let parts = subjects.iter().map(|subject| JudgedComponent {
-        component: subject.component(),
-        judged: judge::standing(subject, &seen),
-        unreached: judge::is_unreached(subject, &seen),
-        unheard: unheard(subject, &seen),
+    let parts = subjects.iter().map(|subject| {
+        let mut judged = judge::standing(subject, &seen);
+        let fix = judge::with_cause(subject, &mut judged, &seen, seen.now());
+        JudgedComponent {
+            component: subject.component(),
+            judged,
+            fix,
+            unreached: judge::is_unreached(subject, &seen),
+            unheard: unheard(subject, &seen),
+        }
     });
     let parts = parts.collect();
     let facts =
         Facts { release, at: seen.now(), parts, inside, nodes, claims, cluster: lines, snapshot: seen.snapshot };
-    Ok(rules::lines(&facts))
+    Ok(Glance { lines: rules::lines(&facts), late: until <= Instant::now() })
+}
+
+/// The one line of a namespace in which no deployment stands. What is not there looks like what is empty.
+async fn nothing(cluster: &Cluster) -> CheckLine {
+    let title = format!("a deployment in namespace {}", cluster.namespace);
+    let of = |detail: String| line(CheckId::Workloads, title, CheckStatus::Failed, detail);
+    if matches!(cluster.namespace_exists().await, Ok(Some(false))) {
+        let make = Remedy::sentence([Remedy::BringUp, ", and there ".into(), Permission::CreateNamespace.into()]);
+        let none = of(no_namespace(&cluster.namespace));
+        return with_fix(none, Remedy::any([Remedy::ChooseNamespace, make]));
+    }
+    with_fix(of("there is no Clearwater here: no workload carries the label service: NAME".to_owned()), Remedy::BringUp)
 }
 
 /// Pods of somebody else, to which our Services lead all the same.

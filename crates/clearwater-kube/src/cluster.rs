@@ -56,10 +56,10 @@ impl Cluster {
         Self { client, bare, namespace: namespace.into(), policy: policy.clone() }
     }
 
-    /// The same for what may take no longer than this in all: a request that comes to nothing by then says what the API
-    /// server said instead, which a clock around it cannot.
-    pub(crate) fn within(&self, limit: Duration) -> Self {
-        let policy = self.policy.clone().no_longer_than(limit);
+    /// The same for what must be over by then as a whole, however many requests it takes one after the other: a request that
+    /// comes to nothing by then says what it was and what the API server said instead, which a clock around it cannot.
+    pub(crate) fn before(&self, until: Instant) -> Self {
+        let policy = self.policy.clone().before(until);
         Self::with_requests(self.bare.clone(), self.namespace.clone(), &policy)
     }
 
@@ -138,6 +138,11 @@ impl Cluster {
         // The header is cut to whole seconds: less than two are no skew.
         if skew.abs() < SignedDuration::from_secs(2) { SignedDuration::ZERO } else { skew }
     }
+}
+
+/// Said of a namespace that is not there.
+pub(crate) fn no_namespace(name: &str) -> String {
+    format!("there is no namespace {name}")
 }
 
 /// So many objects are asked for at once: an answer stays small however large the cluster is.

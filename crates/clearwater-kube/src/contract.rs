@@ -167,6 +167,7 @@ impl Clean for AskedImage {
             *text = printable(text).into_owned();
         }
         for claim in &mut self.claims {
+            [&mut claim.id, &mut claim.claim, &mut claim.source].into_iter().for_each(Clean::clean);
             if let Agreement::Differs { seen: text } | Agreement::CouldNotLook { why: text } = &mut claim.agreement {
                 let lines: Vec<_> = text.lines().map(printable).collect();
                 *text = lines.join("\n");
@@ -219,7 +220,8 @@ pub async fn contract(cluster: &Cluster, options: &ContractOptions) -> Result<Co
     let at = Timestamp::now();
     CouldNotLook::unless_of(cluster, options.deployment.as_ref())?;
     let until = Instant::now() + options.timeout;
-    let mut snapshot = look::snapshot(cluster, options.timeout / 2).await?;
+    let cluster = &cluster.before(until);
+    let mut snapshot = look::snapshot(cluster, options.timeout).await?;
     // Whose they are not, nothing was promised of.
     take_foreign(&mut snapshot);
     let Subjects { release, all, .. } = Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await;

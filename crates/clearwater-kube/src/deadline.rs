@@ -102,6 +102,8 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct RequestPolicy {
     timeout: Duration,
+    /// When all requests together must be over.
+    until: Option<Instant>,
     tell: Arc<dyn Fn(&str) + Send + Sync>,
     tries: Arc<Mutex<Tries>>,
 }
@@ -122,7 +124,7 @@ impl RequestPolicy {
     /// Each request within a time: to the end of its answer or, of what lasts (a watch, a log that is followed, a connection
     /// into a pod), to the beginning. Of a log that is read to its end each piece has that time.
     pub fn new(timeout: Duration) -> Self {
-        Self { timeout, tell: Arc::new(|_| ()), tries: Arc::default() }
+        Self { timeout, until: None, tell: Arc::new(|_| ()), tries: Arc::default() }
     }
 
     /// The same, and what is waited for longer than 5 s, in one try or in several, is told, and again every 10 s: a request
@@ -132,14 +134,15 @@ impl RequestPolicy {
         Self { tell: Arc::new(tell), ..self }
     }
 
-    /// The same, and no request takes longer than this.
-    pub(crate) fn no_longer_than(self, limit: Duration) -> Self {
-        Self { timeout: self.timeout.min(limit), ..self }
+    /// The same, and no request takes longer than until then.
+    pub(crate) fn before(self, until: Instant) -> Self {
+        let until = Some(self.until.map_or(until, |own| own.min(until)));
+        Self { until, ..self }
     }
 
-    /// How long one request may take.
+    /// How long one request may take that is begun now.
     pub fn timeout(&self) -> Duration {
-        self.timeout
+        self.until.map_or(self.timeout, |until| self.timeout.min(until.saturating_duration_since(Instant::now())))
     }
 
     /// Waits, and every now and then says what for.
@@ -205,7 +208,7 @@ pub(crate) fn within(client: Client, policy: &RequestPolicy) -> Client {
         let (client, policy) = (client.clone(), policy.clone());
         async move {
             let what = format!("the API server: {} {}", request.method(), request.uri().path());
-            let answering = answered(client, request, policy.timeout);
+            let answering = answered(client, request, policy.timeout());
             let is_good =
                 |answer: &Result<Response<_>, _>| answer.as_ref().is_ok_and(|a| !a.status().is_server_error());
             policy.tried(&what, answering, is_good).await

@@ -38,7 +38,7 @@ use self::find::{Deletion, Found, Others, find, others};
 use self::notice::{names_unseen, notices};
 pub use self::options::DownOptions;
 use self::take::{Removal, Removed, delete_namespace, take};
-use crate::cluster::{Cluster, FailedAt};
+use crate::cluster::{Cluster, FailedAt, no_namespace};
 use crate::dns;
 use crate::rights::{self, Task, grant};
 use crate::run::{Declined, Emitter, Run, Steering, cancelled_as, checks, start, unless_cancelled};
@@ -122,7 +122,13 @@ async fn run(cluster: Cluster, options: DownOptions, mut emitter: Emitter, mut s
         Ok(end) => end,
         Err(error @ (DownError::Unseen(_) | DownError::Right { .. })) => (Outcome::CouldNotLook, error.advice()),
         Err(error @ DownError::Broken(_)) => {
-            (if stats.writes == 0 { Outcome::CouldNotLook } else { Outcome::Failed }, error.advice())
+            let is_over = emitter.began() + options.timeout <= Instant::now();
+            let outcome = match stats.writes {
+                0 => Outcome::CouldNotLook,
+                _ if is_over => Outcome::NotReady,
+                _ => Outcome::Failed,
+            };
+            (outcome, error.advice())
         }
         Err(DownError::Unfit(outcome, advice)) => (outcome, advice),
         Err(error @ DownError::Late(_)) => (Outcome::NotReady, error.advice()),
@@ -264,12 +270,14 @@ async fn work(
     steering: &mut Steering,
     stats: &mut RunStats,
 ) -> Result<(Outcome, Advice), DownError> {
+    // What is asked one thing after the other is over by then as a whole.
+    let asked = &cluster.before(emitter.began() + options.timeout);
     let names = async {
         // They all lead to sprout.
         let meant = options.only.is_empty() || options.only.contains(&Component::Sprout);
-        if meant { dns::standing(cluster).await } else { Ok(None) }
+        if meant { dns::standing(asked).await } else { Ok(None) }
     };
-    let (found, names) = tokio::join!(find(cluster, options), names);
+    let (found, names) = tokio::join!(find(asked, options), names);
     let found = found?;
     let order = Order::of(&found)?;
     emitter
@@ -289,21 +297,23 @@ async fn work(
         emitter.emit(EventKind::Notice { text }).await;
     }
     let tasks: &[Task] = if options.delete_namespace { &[Task::Down, Task::DeleteNamespace] } else { &[Task::Down] };
-    let rights = rights::check(cluster, tasks, &found.rights(options)).await;
+    let rights = rights::check(asked, tasks, &found.rights(options)).await;
     checks::tell(rights, "removed", emitter).await.map_err(|(outcome, advice)| DownError::Unfit(outcome, advice))?;
     // Where something of this deployment may remain unseen, not all of it is known to be gone.
     let ended = |outcome, text: String| match &names {
         Err(why) => (Outcome::CouldNotLook, names_unseen(&cluster.namespace, why).after(&format!("{text}; "))),
         Ok(_) => (outcome, text.into()),
     };
-    let Some(told) = agreed(cluster, options, &found, emitter, steering).await? else {
-        let text = match namespace_stands(cluster).await? {
-            Some(false) => format!("nothing to remove: there is no namespace {}", cluster.namespace),
+    let Some(told) = agreed(asked, options, &found, emitter, steering).await? else {
+        let text = match namespace_stands(asked).await? {
+            Some(false) => format!("nothing to remove: {}", no_namespace(&cluster.namespace)),
             _ => format!("nothing to remove in namespace {}", cluster.namespace),
         };
         return Ok(ended(Outcome::NothingToDo, text));
     };
+    // The time of the question was not the run's.
     let until = emitter.began() + options.timeout;
+    let cluster = &cluster.before(until);
 
     let mut kept = remove_components(cluster, options, &found, &order, until, emitter, steering, stats).await?;
     for deletion in found.deletion.iter().filter(|d| d.component.is_none()) {

@@ -38,7 +38,7 @@ use parking_lot::Mutex;
 use thiserror::Error;
 
 use crate::Cluster;
-use crate::cluster::{FailedAt, is_forbidden, list_all};
+use crate::cluster::{FailedAt, is_forbidden, list_all, no_namespace};
 use crate::exposure::SIP;
 use crate::observe::snapshot::{component_of, ready};
 use crate::pod::object::own_container;
@@ -77,6 +77,12 @@ pub enum ExerciseError {
         /// How many pods of bono there are.
         pods: usize,
     },
+    /// There is not even the namespace.
+    #[error("{}", no_namespace(.namespace))]
+    NoNamespace {
+        /// The namespace.
+        namespace: String,
+    },
     /// There is no pod that a phone could stand in.
     #[error("no pod in {namespace} is ready that a phone could stand in: {}", names())]
     NoStand {
@@ -91,7 +97,7 @@ impl ExerciseError {
         match self {
             Self::Rights { .. } => true,
             Self::List(failed) => is_forbidden(failed.source.as_ref()),
-            Self::NoBono { .. } | Self::NoStand { .. } => false,
+            Self::NoBono { .. } | Self::NoNamespace { .. } | Self::NoStand { .. } => false,
         }
     }
 }
@@ -160,7 +166,11 @@ impl Bonos {
         self.ways.store(count, Ordering::Relaxed);
         let Some(bono) = bonos.into_iter().nth(turn.checked_rem(count).unwrap_or_default()) else {
             let pods = all.iter().filter(|p| component_of(*p) == Some(Component::Bono)).count();
-            return Err(ExerciseError::NoBono { namespace: namespace(), pods });
+            // What is not there looks like what is empty.
+            return Err(match self.cluster.namespace_exists().await {
+                Ok(Some(false)) if pods == 0 => ExerciseError::NoNamespace { namespace: namespace() },
+                _ => ExerciseError::NoBono { namespace: namespace(), pods },
+            });
         };
         let stand = STANDS.into_iter().find_map(|c| ready(&all, c).find_map(|pod| stand(pod, c)));
         Ok((stand.ok_or_else(|| ExerciseError::NoStand { namespace: namespace() })?, bono))

@@ -247,7 +247,8 @@ impl Gathered {
 pub async fn gather(cluster: &Cluster, options: &ReportOptions) -> Result<Gathered, CouldNotLook> {
     CouldNotLook::unless_of(cluster, options.deployment.as_ref())?;
     let until = Instant::now() + options.timeout;
-    let snapshot = look::snapshot(cluster, options.timeout / 2).await?;
+    let cluster = &cluster.before(until);
+    let snapshot = look::snapshot(cluster, options.timeout).await?;
     let subjects = Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await.all;
     let listed = futures::future::join_all(KINDS.map(|kind| take(cluster.of_kind(kind), kind, until)));
     // Every name is asked for from each pod: who does not find it tells as much as what is answered.

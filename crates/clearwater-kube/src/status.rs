@@ -40,16 +40,14 @@ use tokio::time::{Instant, sleep, timeout};
 #[cfg(feature = "metrics")]
 pub use self::metrics::metrics;
 use self::settle::{Settled, settle};
-use crate::cluster::Cluster;
-use crate::judge::failure::{self, RolloutContext};
-use crate::judge::{self, About, Judged, Stage};
-use crate::observe::finding::Finding;
+use crate::cluster::{Cluster, no_namespace};
+use crate::judge::{self, Judged, Stage};
 use crate::observe::look::{BACK_OFF, left};
 use crate::observe::report::{Report, Tally};
 use crate::observe::snapshot::{Kind, Snapshot};
 use crate::observe::subject::{Subjects, take_foreign};
 use crate::observe::unasked::Unasked;
-use crate::observe::{CouldNotLook, Exits, MembersSeen, Observation, Subject, look};
+use crate::observe::{CouldNotLook, MembersSeen, Observation, Subject, look};
 use crate::options::setters;
 use crate::pod::object::{own_container, pod_is_ready};
 
@@ -241,7 +239,9 @@ pub async fn status(cluster: &Cluster, options: &StatusOptions) -> Result<Status
     let at = Timestamp::now();
     CouldNotLook::unless_of(cluster, options.deployment.as_ref())?;
     let until = Instant::now() + options.timeout;
-    let mut snapshot = look::first(cluster, options.timeout).await?;
+    // What is asked one thing after the other is over by then as a whole.
+    let cluster = &cluster.before(until);
+    let mut snapshot = look::snapshot(cluster, options.timeout).await?;
     let mut foreign = take_foreign(&mut snapshot);
     let Subjects { release, zone_unread, all: subjects, .. } =
         Subjects::of(cluster, &snapshot, options.deployment.as_ref()).await;
@@ -331,7 +331,7 @@ async fn absence(
     let namespace = &cluster.namespace;
     if there.is_empty() {
         return Some(match timeout(left(until), cluster.namespace_exists()).await {
-            Ok(Ok(Some(false))) => format!("there is no namespace {namespace}"),
+            Ok(Ok(Some(false))) => no_namespace(namespace),
             _ => {
                 format!("there is no Clearwater in namespace {namespace}: no workload carries the label service: NAME")
             }
@@ -392,21 +392,7 @@ fn notes(
 fn component_status(subject: &Subject, mut judged: Judged, seen: &Observation, at: Timestamp) -> ComponentStatus {
     let component = subject.component();
     let pods = judge::pods(subject, seen);
-    if judged.stage < Stage::Settling {
-        let mut exits = Exits::default();
-        for pod in &pods {
-            exits.observe(pod);
-        }
-        let rollout = RolloutContext { exits: &exits, now: at, ..RolloutContext::of(seen, subject, pods.clone()) };
-        let failure = failure::judge(&rollout).map(|d| d.causes.join(": "));
-        let cause = failure.or_else(|| failure::cause(&rollout).map(|c| c.text));
-        // What a program says of itself comes before what Kubernetes sees from outside.
-        let stuck = judge::stuck(subject, seen).len();
-        let place = stuck + judged.problems.iter().skip(stuck).take_while(|p| p.about.is_program()).count();
-        if let Some(cause) = cause.filter(|c| !judged.problems.iter().any(|p| p.text == *c)) {
-            judged.problems.insert(place, Finding::new(About::Pods, cause));
-        }
-    }
+    judge::with_cause(subject, &mut judged, seen, at);
     let health = match Health::from(judged.stage) {
         Health::Unwell if judge::is_unseen(subject, &judged, seen) => Health::Unseen,
         Health::Serving if judged.problems.is_empty() && !judged.unchecked.is_empty() => Health::Unseen,

@@ -37,6 +37,19 @@ fn set(text: &str) -> Result<Set, InvalidSet> {
     text.parse::<Set>().map(|set| set.given_by("--set"))
 }
 
+/// The text of a deployment file. One that holds no text is wrong, as one whose text is; one that may not be read could not be
+/// looked at.
+fn text(path: &Path) -> Result<String, CliError> {
+    bounded::text(path, LARGEST).map_err(|error| match &error {
+        CliError::Read { source, .. }
+            if matches!(source.kind(), io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge) =>
+        {
+            CliError::Usage(error.to_string())
+        }
+        _ => error,
+    })
+}
+
 impl PlaceArgs {
     /// A file that is named, or the usual one.
     pub(crate) fn named(filename: Option<PathBuf>) -> Self {
@@ -66,9 +79,9 @@ impl FileArgs {
             Some(path) => {
                 let name =
                     if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
-                (bounded::text(path, LARGEST)?, name)
+                (text(path)?, name)
             }
-            None => match bounded::text(Path::new(USUAL), LARGEST) {
+            None => match text(Path::new(USUAL)) {
                 Ok(text) => (text, USUAL.to_owned()),
                 Err(CliError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                     ("apiVersion: clearwater/v1\n".to_owned(), "the default deployment".to_owned())

@@ -127,12 +127,13 @@ impl Autoscale {
         } else {
             None
         };
-        if exists == Some(false) {
-            context.talk().note(format!("there is no namespace {}", cluster.namespace));
-        }
         match self.output {
             Some(format) => context.results().value(format, &seen)?,
+            None if exists == Some(false) => {}
             None => context.results().styled(&table(&seen))?,
+        }
+        if exists == Some(false) {
+            return Err(CliError::Connection(format!("there is no namespace {}", cluster.namespace)));
         }
         Ok(exit::OK)
     }

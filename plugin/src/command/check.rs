@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::PossibleValue;
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
-use clearwater::text::counted;
+use clearwater::text::{Clean as _, counted};
 use clearwater_kube::check::{CheckOptions, Checks, check};
 use clearwater_kube::contract::ContractOptions;
 
@@ -37,7 +37,8 @@ const PAGE: &str = "https://github.com/kubectl-clearwater/kubectl-clearwater/blo
   kubectl clearwater check --before -f clearwater.yaml
   kubectl clearwater check --only programs,disk -o json
   kubectl clearwater check --images
-  kubectl clearwater check -A --skip disk"
+  kubectl clearwater check -A --skip disk
+  kubectl clearwater check --from night.zip"
 )]
 pub(crate) struct Check {
     /// The deployment file to compare with. Default: clearwater.yaml where that exists, else what is there is judged
@@ -56,6 +57,10 @@ pub(crate) struct Check {
     /// forms of logs, ports, answers. Nothing is written there. 5 says that one differs, twice
     #[arg(long, conflicts_with_all = ["before", "only", "skip"])]
     images: bool,
+    /// Show what a report holds, a zip that `report` wrote, instead of looking at a cluster; with --images what the pods answered
+    /// to the claims
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["filename", "before", "only", "skip", "timeout", "all_namespaces"])]
+    from: Option<PathBuf>,
     /// Every namespace that holds a deployment, a line each; the exit code is the worst of all
     #[arg(short = 'A', long, conflicts_with_all = ["filename", "before", "images"])]
     all_namespaces: bool,
@@ -73,6 +78,15 @@ fn ids() -> impl clap::builder::TypedValueParser<Value = CheckId> {
 
 impl Check {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
+        if let Some(path) = &self.from {
+            if self.images {
+                return images::reported(context, path, self.output);
+            }
+            let mut seen: Checks = super::reported::read(path, "check.json")?;
+            seen.clean();
+            context.talk().note(format!("as it was at {}", seen.at));
+            return tell(context, &seen, self.output);
+        }
         if self.all_namespaces {
             let options = CheckOptions::new().only(self.only).skip(self.skip).timeout(self.timeout);
             let look = |cluster| async {
@@ -99,12 +113,16 @@ impl Check {
             Ok(check(&cluster, &options).await?)
         }))?;
         advice::word_lines(seen.groups.iter_mut().flat_map(|g| &mut g.checks));
-        match self.output {
-            Some(format) => context.results().value(format, &seen)?,
-            None => context.results().styled(&text(&seen))?,
-        }
-        Ok(code(seen.healthy, seen.complete))
+        tell(context, &seen, self.output)
     }
+}
+
+fn tell(context: &mut Context, seen: &Checks, output: Option<Format>) -> Result<u8, CliError> {
+    match output {
+        Some(format) => context.results().value(format, seen)?,
+        None => context.results().styled(&text(seen))?,
+    }
+    Ok(code(seen.healthy, seen.complete))
 }
 
 /// Whether nothing is unwell of what was looked at, and whether everything was.
@@ -142,7 +160,8 @@ fn place(namespace: &str, seen: &Checks) -> Told<{ HEAD_EVERYWHERE.len() }> {
     (cells, style, code)
 }
 
-fn row(line: &CheckLine) -> String {
+/// A line, with what to do about it and where that stands, unless the line before it said the same.
+fn row(line: &CheckLine, before: Option<&CheckLine>) -> String {
     let (style, mark) = match line.status {
         CheckStatus::Ok => (GOOD, "ok"),
         CheckStatus::Skipped | CheckStatus::Unseen => (WARN, "unseen"),
@@ -155,10 +174,12 @@ fn row(line: &CheckLine) -> String {
         let _ = write!(text, ": {}", plain(&line.detail));
     }
     text.push('\n');
-    if let Some(fix) = line.fix.as_ref().filter(|_| line.status >= CheckStatus::Warning) {
+    let told = before.filter(|b| b.id == line.id && b.status > CheckStatus::Ok);
+    let said = told.filter(|b| b.status >= CheckStatus::Warning).and_then(|b| b.fix.as_ref());
+    if let Some(fix) = line.fix.as_ref().filter(|fix| line.status >= CheckStatus::Warning && said != Some(fix)) {
         let _ = writeln!(text, "           fix: {}", plain(&fix.to_string()));
     }
-    if line.status > CheckStatus::Ok {
+    if line.status > CheckStatus::Ok && told.is_none() {
         let _ = writeln!(text, "           {DIM}see {PAGE}#{}{DIM:#}", line.id);
     }
     text
@@ -168,7 +189,10 @@ fn text(seen: &Checks) -> String {
     let mut text = String::new();
     for group in &seen.groups {
         let _ = writeln!(text, "{}", group.group);
-        group.checks.iter().for_each(|line| text.push_str(&row(line)));
+        for (n, line) in group.checks.iter().enumerate() {
+            let before = n.checked_sub(1).and_then(|n| group.checks.get(n));
+            text.push_str(&row(line, before));
+        }
     }
     let count = |status: fn(CheckStatus) -> bool| seen.lines().filter(|l| status(l.status)).count();
     let warnings = count(|s| s == CheckStatus::Warning);
@@ -191,6 +215,9 @@ fn text(seen: &Checks) -> String {
             counted(unseen, "check")
         ),
     };
+    if seen.partial {
+        let _ = writeln!(text, "{WARN}not everything answered in time: --timeout gives it longer{WARN:#}");
+    }
     text
 }
 
@@ -220,6 +247,7 @@ mod tests {
             before: false,
             healthy: !statuses.iter().any(|s| *s > CheckStatus::Warning),
             complete: !statuses.is_empty() && !statuses.contains(&CheckStatus::Skipped),
+            partial: false,
             looks: 1,
             groups: vec![CheckedGroup { group: CheckGroup::Pods, checks }],
         }

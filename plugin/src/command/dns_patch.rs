@@ -219,7 +219,7 @@ impl DnsPatch {
         let question = options.ask.then_some(ConsentQuestion { ask: &ask, yes: "y" });
         let mut steps = Steps { quiet: options.dry_run };
         let ended = drive(patch(&cluster, options), &mut steps, question, signals).await?;
-        let Patched { plan, proof } = match ended.value {
+        let patched = match ended.value {
             Ok(patched) => patched,
             Err(error @ DnsError::Interrupted { .. }) => {
                 context.talk().error(advice::said(&error));
@@ -227,14 +227,18 @@ impl DnsPatch {
             }
             Err(error) => return Err(error.into()),
         };
+        let unasked: Vec<String> = patched.unasked().collect();
+        let Patched { plan, proof, servers, .. } = patched;
         let pending = plan.is_change() || plan.finishing().is_some();
         let outcome = match (&proof, plan.finishing()) {
+            (None, _) if !unasked.is_empty() => PatchOutcome::Unasked,
             (None, _) if pending => PatchOutcome::DryRun,
             (Some(_), Some(_)) => PatchOutcome::Finished,
             (Some(_), None) if pending => PatchOutcome::Written,
             _ => PatchOutcome::Unchanged,
         };
-        let mut report = Report::of(&plan, outcome);
+        let mut report = Report { servers, ..Report::of(&plan, outcome) };
+        report.notes.extend(unasked.iter().map(|s| format!("could not be asked: {s}")));
         if let Some(proof) = proof {
             if self.output.is_none() {
                 // Told already.
@@ -244,7 +248,7 @@ impl DnsPatch {
             (report.servers, report.kept) = (proof.servers, proof.kept);
         }
         self.finish(context, &report)?;
-        Ok(exit::OK)
+        Ok(if unasked.is_empty() { exit::OK } else { exit::FAILURE })
     }
 
     fn finish(&self, context: &mut Context, report: &Report) -> Result<(), CliError> {

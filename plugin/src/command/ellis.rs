@@ -48,7 +48,7 @@ enum Show {
 
 impl Ellis {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
-        let namespace = self.place.namespace(context, self.show.is_none())?;
+        let namespace = self.place.namespace(context, true)?;
         let signals = context.signals();
         block_on(unless_ended(&signals, async {
             let cluster = context.connection().cluster(namespace).await?;

@@ -87,6 +87,9 @@ where
     T: Serialize,
     F: Future<Output = Result<T, String>>,
 {
+    if output.is_none() {
+        context.talk().line("all namespaces");
+    }
     let namespaces = look(context, within, each)?;
     let one = |Place { namespace, seen, error }: &Place<T>| match seen {
         Some(seen) => tell(namespace, seen),

@@ -20,6 +20,10 @@ use crate::error::CliError;
 pub(super) fn read<T: DeserializeOwned>(path: &Path, name: &str) -> Result<T, CliError> {
     let failed = |source| CliError::Read { path: path.to_owned(), source };
     let wrong = |why: String| failed(io::Error::new(io::ErrorKind::InvalidData, why));
+    // One that comes through a pipe comes once, and its end is read first; it is not waited for, either.
+    if !path.metadata().map_err(failed)?.is_file() {
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "it is no file: a report is one")));
+    }
     let file = File::open(path).map_err(failed)?;
     let none = "it is no report: `kubectl clearwater report` writes one";
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|error| wrong(format!("{none} ({error})")))?;

@@ -49,6 +49,11 @@ pub(super) fn at_server(error: &(dyn Error + 'static)) -> Option<String> {
         ) => "the server refuses the client certificate of the kubeconfig's user: take the kubeconfig of this cluster as it \
               is now"
             .to_owned(),
+        // Who has no certificate whose kind we say that we know gives none.
+        rustls::Error::AlertReceived(AlertDescription::HandshakeFailure) => format!(
+            "the server has no kind of certificate, key or cipher in common with this program ({KNOWN}; P-521 is not): give the \
+             API server another certificate (`microk8s refresh-certs --cert server.crt`)"
+        ),
         _ => return None,
     };
     Some(text)
@@ -133,6 +138,8 @@ mod tests {
             (unfit(other(webpki::Error::UnsupportedCertVersion)), "X.509 version 1"),
             (rustls::Error::AlertReceived(AlertDescription::CertificateExpired), "kubeconfig's user expired"),
             (rustls::Error::AlertReceived(AlertDescription::BadCertificate), "refuses the client certificate"),
+            // OpenSSL and Go with a certificate of P-521.
+            (rustls::Error::AlertReceived(AlertDescription::HandshakeFailure), "P-521"),
         ] {
             let said = at(error.clone()).unwrap_or_default();
             assert!(said.contains(words), "{error}: {said}");

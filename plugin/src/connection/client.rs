@@ -120,9 +120,7 @@ impl Connection {
         made.map_err(|e| {
             // What our guard of the credential plugin says names it, and kube would show its own call of it.
             if let kube::Error::Auth(AuthError::AuthExecRun { out, .. }) = &e {
-                let said = String::from_utf8_lossy(&out.stderr);
-                let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("the credential plugin failed");
-                return CliError::Connection(format!("{last}; check the kubeconfig's user"));
+                return CliError::Connection(of_plugin(&out.stdout));
             }
             let why =
                 certificate::of_user(&e).unwrap_or_else(|| format!("{}; check the kubeconfig's user", causes(&e)));
@@ -210,6 +208,11 @@ fn token_file(auth: &mut AuthInfo) -> Result<Option<Arc<TokenFile>>, CliError> {
     Ok(Some(Arc::new(file)))
 }
 
+/// Why a credential plugin gave no credential.
+fn of_plugin(out: &[u8]) -> String {
+    format!("{}; check the kubeconfig's user", credential::why(out))
+}
+
 /// No answer came of the API server, or only a part of one.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer from the API server at {server} ({hint})")]
@@ -220,14 +223,20 @@ struct Unanswered {
 }
 
 impl Unanswered {
-    /// The error with the server that it is of; one of the credentials, for which nothing was asked yet, as it is.
+    /// The error with the server that it is of; one of the credentials, for which nothing was asked yet, as it is, and one of
+    /// their plugin in its own words: kube would show its call of it.
     fn unless_of_credentials(server: &str, source: BoxError) -> BoxError {
         let mut next: Option<&(dyn Error + 'static)> = Some(source.as_ref());
+        let mut is_of_credentials = false;
         while let Some(error) = next {
-            if error.is::<AuthError>() || error.is::<kube::Error>() {
-                return source;
+            if let Some(AuthError::AuthExecRun { out, .. }) = error.downcast_ref() {
+                return of_plugin(&out.stdout).into();
             }
+            is_of_credentials |= error.is::<AuthError>() || error.is::<kube::Error>();
             next = error.source();
+        }
+        if is_of_credentials {
+            return source;
         }
         let hint = certificate::at_server(source.as_ref());
         let hint = hint.unwrap_or_else(|| "is it up, and is that its address?".to_owned());

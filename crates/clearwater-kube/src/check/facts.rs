@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use clearwater::component::{Component, Release};
 use clearwater::event::{CheckId, CheckLine};
+use clearwater::remedy::Remedy;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
@@ -21,6 +22,8 @@ use crate::pod::object::{own_container, running_since};
 pub(super) struct JudgedComponent {
     pub(super) component: Component,
     pub(super) judged: Judged,
+    /// What to do about pods that do not come, where waiting cannot help.
+    pub(super) fix: Option<Remedy>,
     /// Whether the API server did not let one of its pods be asked.
     pub(super) unreached: bool,
     /// What was not heard of its pods because the way into one of them broke before it was asked for, with why.
@@ -86,10 +89,10 @@ impl Facts {
         all.filter_map(|(pod, (component, said))| Some((pod.as_str(), *component, said.as_ref().ok()?)))
     }
 
-    /// Why not all containers of these components said anything; `None` where all did.
-    pub(super) fn unsaid(&self, of: impl Fn(Component) -> bool) -> Option<&str> {
-        let mut all = self.inside.values().filter(move |(component, _)| of(*component));
-        all.find_map(|(_, said)| said.as_ref().err().map(Unasked::why))
+    /// Why containers of these components said nothing.
+    pub(super) fn unsaid(&self, of: impl Fn(Component) -> bool) -> impl Iterator<Item = &str> {
+        let all = self.inside.values().filter(move |(component, _)| of(*component));
+        all.filter_map(|(_, said)| said.as_ref().err().map(Unasked::why))
     }
 
     /// When the container of a pod was started.

@@ -37,12 +37,13 @@ struct Said {
     id: CheckId,
     title: &'static str,
     bad: Vec<CheckLine>,
-    unseen: Option<String>,
+    /// Why what could not be looked at was not, each once.
+    unseen: Vec<String>,
 }
 
 impl Said {
     fn new(id: CheckId, title: &'static str) -> Self {
-        Self { id, title, bad: Vec::new(), unseen: None }
+        Self { id, title, bad: Vec::new(), unseen: Vec::new() }
     }
 
     /// Something is wrong with a thing, which is named in the title so that it is known again.
@@ -51,9 +52,12 @@ impl Said {
         self.bad.push(with_fix(line(self.id, title, status, detail), fix));
     }
 
-    /// Something could not be seen. The first reason is told.
+    /// Something could not be seen.
     fn unseen(&mut self, why: impl Into<String>) {
-        self.unseen.get_or_insert_with(|| why.into());
+        let why = why.into();
+        if !self.unseen.contains(&why) {
+            self.unseen.push(why);
+        }
     }
 
     /// The same in the place of what would have been looked through.
@@ -65,8 +69,9 @@ impl Said {
     /// The lines: what is wrong, one that not all was seen, or one that all is well.
     fn lines(self, well: impl Into<String>) -> Vec<CheckLine> {
         let mut lines = self.bad;
-        if let Some(why) = self.unseen {
-            lines.push(line(self.id, self.title, CheckStatus::Skipped, why));
+        if let [first, others @ ..] = self.unseen.as_slice() {
+            let more = if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
+            lines.push(line(self.id, self.title, CheckStatus::Skipped, format!("{first}{more}")));
         } else if lines.is_empty() {
             lines.push(line(self.id, self.title, CheckStatus::Ok, well));
         }

@@ -44,6 +44,22 @@ async fn who_hangs_or_drips_is_given_up_in_time() {
     assert!(matches!(maps.list(&ListParams::default()).await, Err(Error::Service(_))));
 }
 
+/// However many there are of them.
+#[tokio::test(start_paused = true)]
+async fn requests_one_after_the_other_are_over_by_then() {
+    let until = Instant::now() + Duration::from_secs(47);
+    let policy = RequestPolicy::new(TIME).before(until).before(until + TIME);
+    let maps: Api<ConfigMap> = Api::default_namespaced(within(server(), &policy));
+    let mut said = Vec::new();
+    for _ in 0..3 {
+        said.push(say(&maps.get("hangs").await.unwrap_err()));
+    }
+    assert_eq!(Instant::now(), until);
+    assert!(said[0].contains("within 30 s") && said[1].contains("within 17 s"), "{said:?}");
+    assert!(said[2].contains("the time was up before there could be an answer"), "{said:?}");
+    assert_eq!(policy.timeout(), Duration::ZERO);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_that_asks_for_patience_is_quoted() {
     let service = tower::service_fn(|_: Request<Body>| async {

@@ -8,7 +8,8 @@ use clearwater::remedy::{Advice, Remedied as _};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{ClusterDnsError, DnsError, DnsOptions, DnsPlan, Proof, UNWRITTEN, carry_out, plan};
+use super::names::ask_servers;
+use super::{ClusterDnsError, DnsError, DnsOptions, DnsPlan, Proof, ServerProof, UNWRITTEN, carry_out, plan};
 use crate::cluster::Cluster;
 use crate::run::{Declined, Emitter, Run, Steering, cancelled, start, unless_cancelled};
 
@@ -19,11 +20,21 @@ pub struct Patched {
     pub plan: DnsPlan,
     /// How it was proved; `None` where the run was only to look.
     pub proof: Option<Proof>,
+    /// What the servers answer that would have to prove it, where the run was only to look.
+    pub servers: Vec<ServerProof>,
 }
 
 impl Patched {
+    /// The servers that could not be asked, each with why: nobody knows whether the change could be proved.
+    pub fn unasked(&self) -> impl Iterator<Item = String> {
+        let mute = self.servers.iter().filter(|server| server.answers.is_empty() && !server.problems.is_empty());
+        mute.map(|server| format!("DNS pod {}: {}", server.server, server.problems.join("; ")))
+    }
+
     fn outcome(&self) -> (Outcome, &'static str) {
-        if self.proof.is_none() {
+        if self.unasked().next().is_some() {
+            (Outcome::CouldNotLook, "nothing was written, and not every server could be asked")
+        } else if self.proof.is_none() {
             (Outcome::DryRun, UNWRITTEN)
         } else if self.plan.is_change() || self.plan.finishing().is_some() {
             (Outcome::Done, "every server answers as it must")
@@ -98,12 +109,19 @@ async fn work(
     emitter.emit(EventKind::Planned { changes: changes(&plan), pending: Vec::new() }).await;
     match steering.agreed(options.dry_run, options.ask && plan.is_change(), emitter).await {
         Ok(()) => {}
-        Err(Declined::DryRun) => return Ok(Patched { plan, proof: None }),
+        Err(Declined::DryRun) => {
+            // Those that would be asked are asked now: who cannot be asked proves nothing.
+            let asking = Box::pin(ask_servers(cluster, &plan, Duration::ZERO));
+            return match unless_cancelled(&steering.cancel, Duration::ZERO, asking).await {
+                Ok(servers) => Ok(Patched { servers: servers?, plan, proof: None }),
+                Err(reason) => Err(unwritten(reason, emitter).await),
+            };
+        }
         Err(Declined::NotConfirmed) => return Err(DnsError::NotConfirmed),
         Err(Declined::Cancelled(reason)) => return Err(unwritten(reason, emitter).await),
     }
     let proof = Some(carried_out(cluster, &plan, emitter, steering).await?);
-    Ok(Patched { plan, proof })
+    Ok(Patched { plan, proof, servers: Vec::new() })
 }
 
 /// The user's wish, told as such.

@@ -184,6 +184,7 @@ pub(super) async fn delete_namespace(
             emitter.emit(EventKind::Notice { text: format!("what still holds the namespace: {holds}").into() }).await;
             told.clone_from(&holds);
         }
+        backoff::pause(&mut pauses).await;
         if Instant::now() >= until {
             let holds = if told.is_empty() { "nothing that it names".to_owned() } else { told };
             return Err(DownError::Late(format!(
@@ -191,7 +192,6 @@ pub(super) async fn delete_namespace(
                 cluster.namespace
             )));
         }
-        backoff::pause(&mut pauses).await;
     }
 }
 

@@ -608,7 +608,8 @@ pub fn cause(rollout: &RolloutContext<'_>) -> Option<Cause> {
                         mine(e) && e.message.as_deref().is_some_and(|m| Meaning::PullFailed.is_in(m))
                     });
                     let words = event.and_then(|e| e.message.as_deref()).unwrap_or(message);
-                    return cause(shorten(&format!("{reason} {}: {}", container.image, last_words(words))), true);
+                    let seen = shorten(&format!("{reason} {}: {}", container.image, last_words(words)));
+                    return cause(format!("{seen}{PULLED_FROM_ELSEWHERE}"), true);
                 }
                 "CrashLoopBackOff" => {
                     let last = container.last_state.as_ref().and_then(|s| s.terminated.as_ref());
@@ -659,6 +660,10 @@ pub fn cause(rollout: &RolloutContext<'_>) -> Option<Cause> {
     let refused = newest(rollout, |e| e.reason.as_deref() == Some("FailedCreate"))?;
     Some(Cause { pod: None, text: shorten(refused.message.as_deref().unwrap_or_default()), pulling: false })
 }
+
+/// What helps where a registry stays out of reach, or lets nobody have more.
+const PULLED_FROM_ELSEWHERE: &str = "; it is tried again: images.mirror in the deployment file names another registry, \
+                                     images.pullSecrets who asks";
 
 fn is_unbound(pod: &Pod) -> bool {
     pod.spec.as_ref().is_none_or(|s| s.node_name.is_none())

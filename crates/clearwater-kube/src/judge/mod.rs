@@ -20,6 +20,8 @@ pub mod pull;
 pub mod rollout;
 pub(crate) mod said;
 mod service;
+mod told;
 
 pub use service::{About, Judged, Stage, Stuck, component, pods, stuck};
 pub(crate) use service::{is_unreached, is_unseen, standing};
+pub(crate) use told::with_cause;

@@ -318,6 +318,9 @@ const ASK_SERVERS: &[AccessRule] = &connect(FORWARD, Scope::ClusterDns, Some(ANS
 const ASK_DNS: &[AccessRule] = &connect(FORWARD, Scope::ClusterDns, None);
 const WATCH_DNS: &[AccessRule] = &[rule(WATCH, "", &["pods"]).cluster_dns()];
 
+/// The pods of who knows subscribers.
+const FIND_SERVICES: &[AccessRule] = &[rule(LIST, "", &["pods"]), NAMESPACE_OF_NOTHING];
+
 const OWN_PODS: &[AccessRule] = &[rule(LIST, "", &["pods"])];
 const ASK_INSIDE: &[AccessRule] = &connect(EXEC, Scope::Namespace, Some("names as the containers look them up"));
 
@@ -392,9 +395,9 @@ impl Task {
             Self::Down => &[DOWN, FIND_NAMES],
             Self::DeleteNamespace => &[DELETE_NAMESPACE],
             Self::Logs => &[LOGS, READ_INSIDE],
-            Self::Subscribers | Self::Backup => &[OWN_PODS, REACH, READ_KEYS],
-            Self::Ellis => &[OWN_PODS, REACH, SHOW_CODE],
-            Self::Test => &[OWN_PODS, REACH, READ_KEYS, STAND],
+            Self::Subscribers | Self::Backup => &[FIND_SERVICES, REACH, READ_KEYS],
+            Self::Ellis => &[FIND_SERVICES, REACH, SHOW_CODE],
+            Self::Test => &[FIND_SERVICES, REACH, READ_KEYS, STAND],
             Self::DnsCoredns => &[FIND_DNS, WATCH_DNS, ASK_DNS, DNS_FILE, OWN_PODS, ASK_INSIDE],
             Self::DnsEndpoints => &[DNS_ENDPOINTS, RUN_INSIDE, FIND_SERVERS, ASK_SERVERS, OWN_PODS],
             Self::DnsEtcd => &[FIND_DNS, WATCH_DNS, ASK_DNS, DNS_FILE, DNS_ETCD, OWN_PODS, ASK_INSIDE],

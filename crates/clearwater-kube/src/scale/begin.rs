@@ -36,17 +36,19 @@ pub(super) async fn steps(
     steering: &mut Steering,
     refusals: &mut Vec<Refusal>,
 ) -> Result<Scaling, End> {
-    let mut seen = Observation::new(cluster.clock_skew().await);
-    let mut observer = Observer::begin(cluster);
-    // No look takes longer than the whole may.
+    // No look takes longer than the whole may, and neither do several, one after the other.
     let until = emitter.began() + options.timeout;
+    let (asked, mut observer) = (&cluster.before(until), Observer::begin(cluster));
+    let (skew, reached) = tokio::join!(asked.clock_skew(), reach(asked));
+    reached?;
+    let mut seen = Observation::new(skew);
     let deadline = || until.min(Instant::now() + cluster.policy.timeout());
-    see(cluster, &mut seen, &mut observer, deadline()).await?;
+    see(asked, &mut seen, &mut observer, deadline()).await?;
 
     let release = options.deployment.as_ref().map_or_else(|| subject::release(&seen.snapshot), Deployment::release);
-    let (names, zone_unread) = names(cluster, release).await;
+    let (names, zone_unread) = names(asked, release).await;
     let mut unseen: Vec<CheckLine> = zone_unread.as_ref().map(zone_line).into_iter().collect();
-    let autoscalers = check::autoscalers(cluster).await.unwrap_or_else(|line| {
+    let autoscalers = check::autoscalers(asked).await.unwrap_or_else(|line| {
         unseen.push(line);
         Vec::new()
     });
@@ -61,7 +63,7 @@ pub(super) async fn steps(
                     && let Some(spec) =
                         workloads.first().and_then(|w| seen.snapshot.workload(w)?.template?.spec.clone())
                 {
-                    target.reach.nodes = check::nodes_for(cluster, &spec).await;
+                    target.reach.nodes = check::nodes_for(asked, &spec).await;
                 }
                 targets.push(target);
             }
@@ -100,7 +102,7 @@ pub(super) async fn steps(
     if !refused.is_empty() {
         return Err((Outcome::Refused, Advice::lines(refused)));
     }
-    let (writes, unseen) = checked(cluster, &seen, &targets, &plans, unseen, emitter).await?;
+    let (writes, unseen) = checked(asked, &seen, &targets, &plans, unseen, emitter).await?;
     let consent = agreed(options, &plans, writes, unseen, emitter, steering).await?;
 
     let (cancel, cancelled) = watch::channel(None);
@@ -121,16 +123,19 @@ pub(super) async fn steps(
 /// Who was given less time was not asked in earnest.
 const TOO_SOON: Duration = Duration::from_secs(1);
 
+/// Who is refused is told so by a request; a watch only tries again.
+async fn reach(cluster: &Cluster) -> Result<(), End> {
+    match cluster.api::<Pod>().list(&ListParams::default().limit(1)).await {
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(()),
+        Err(error) => Err((Outcome::CouldNotLook, format!("cannot look: {}", say(&error)).into())),
+        Ok(_) => Ok(()),
+    }
+}
+
 /// Waits until all of the namespace was seen.
 async fn see(cluster: &Cluster, seen: &mut Observation, observer: &mut Observer, until: Instant) -> Result<(), End> {
     let (mut trouble, began) = (None, Instant::now());
     let complete = async {
-        // Who is refused is told so by a request; a watch only tries again.
-        match cluster.api::<Pod>().list(&ListParams::default().limit(1)).await {
-            Err(kube::Error::Api(status)) if status.is_forbidden() => {}
-            Err(error) => return Err((Outcome::CouldNotLook, format!("cannot look: {}", say(&error)).into())),
-            Ok(_) => {}
-        }
         while !seen.snapshot.is_complete() && seen.snapshot.unauthorized.is_none() {
             let Some(one) = observer.next().await else { break };
             if let Observed::Watch(WatchEvent::Trouble(_, text)) = &one {
@@ -139,17 +144,15 @@ async fn see(cluster: &Cluster, seen: &mut Observation, observer: &mut Observer,
             }
             seen.take(one);
         }
-        Ok(())
     };
     let looking = cluster.policy.awaited("what stands in the namespace", timeout_at(until, complete));
-    let Ok(looked) = looking.await else {
+    if looking.await.is_err() {
         // The whole may have had its time before the first answer came.
         let waited = began.elapsed();
         let why = if waited < TOO_SOON { "cannot look: the time is up".to_owned() } else { no_api_answer(waited) };
         let why = trouble.map_or(why, |text| format!("cannot look: {text}"));
         return Err((Outcome::CouldNotLook, why.into()));
-    };
-    looked?;
+    }
     seen.snapshot.unseen().map_or(Ok(()), |why| Err((Outcome::CouldNotLook, why.into())))
 }
 

@@ -76,7 +76,7 @@ pub(super) async fn check(
     let (rights, admission, quotas, room) = futures::join!(
         rights::check(cluster, &[Task::Scale], &writes),
         admission::ask(cluster, samples),
-        quota::against(cluster, &wanted, &quota_fix),
+        quota::against(cluster, &wanted, |_| quota_fix.clone()),
         nodes(cluster, growth),
     );
     let mut lines = rights;

@@ -5,7 +5,7 @@ use clearwater::text::printable;
 use thiserror::Error;
 use tower::BoxError;
 
-use crate::cluster::{CONNECTION, FailedAt, is_forbidden, say};
+use crate::cluster::{CONNECTION, Cluster, FailedAt, is_forbidden, no_namespace, say};
 use crate::pod::AskError;
 
 /// Why nothing could be done about subscribers. What works in its place is its [`remedy`](Remedied::remedy).
@@ -19,6 +19,12 @@ pub enum SubscriberError {
         namespace: String,
         /// The one that was asked for, where one was.
         wanted: Option<Component>,
+    },
+    /// There is not even the namespace.
+    #[error("{}", no_namespace(.namespace))]
+    NoNamespace {
+        /// The namespace.
+        namespace: String,
     },
     /// It is there, but no pod of it can be asked.
     #[error("{component}: none of its pods in namespace {namespace} is ready")]
@@ -164,6 +170,15 @@ impl SubscriberError {
         }
     }
 
+    /// Nothing that knows subscribers was found. What is not there looks like what is empty.
+    pub(super) async fn nothing(cluster: &Cluster, wanted: Option<Component>) -> Self {
+        let namespace = cluster.namespace.clone();
+        match cluster.namespace_exists().await {
+            Ok(Some(false)) => Self::NoNamespace { namespace },
+            _ => Self::NoProvisioning { namespace, wanted },
+        }
+    }
+
     pub(super) fn ask(component: Component, source: AskError) -> Self {
         Self::Ask { component, source }
     }
@@ -176,6 +191,7 @@ impl Remedied for SubscriberError {
                 Remedy::ChooseNamespace,
                 Remedy::BringUp.then("; with an HSS, subscribers are made there"),
             ]),
+            Self::NoNamespace { .. } => Remedy::ChooseNamespace,
             Self::NoProvisioning { wanted: Some(_), .. } => Remedy::any([Remedy::ChooseNamespace, Remedy::BringUp]),
             Self::NotReady { .. } | Self::Ask { source: AskError::Broken { .. } | AskError::Deadline { .. }, .. } => {
                 Remedy::Status

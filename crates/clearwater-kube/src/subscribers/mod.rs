@@ -155,8 +155,7 @@ async fn prov_pods(cluster: &Cluster) -> Result<Option<(Component, Vec<Pod>)>, S
 pub async fn ellis_keys(cluster: &Cluster) -> Result<EllisKeys, SubscriberError> {
     let all = pods(cluster, Component::Ellis).await?;
     let Some(pod) = all.iter().find(|p| pod_is_ready(p)).or(all.first()) else {
-        let (namespace, wanted) = (cluster.namespace.clone(), Some(Component::Ellis));
-        return Err(SubscriberError::NoProvisioning { namespace, wanted });
+        return Err(SubscriberError::nothing(cluster, Some(Component::Ellis)).await);
     };
     Given::read(cluster, Component::Ellis, pod).await?.keys().await
 }
@@ -166,7 +165,7 @@ impl Provisioning {
     /// account is made before something is.
     ///
     /// # Errors
-    /// [`SubscriberError::NoProvisioning`] where neither stands, [`SubscriberError::NotReady`] where none of its pods is
+    /// [`SubscriberError::NoProvisioning`] or [`SubscriberError::NoNamespace`] where neither stands, [`SubscriberError::NotReady`] where none of its pods is
     /// ready, and what went wrong with reading the keys.
     pub async fn open(cluster: &Cluster, options: ProvisioningOptions) -> Result<Self, SubscriberError> {
         let namespace = || cluster.namespace.clone();
@@ -178,7 +177,7 @@ impl Provisioning {
         let (component, of) = match (&prov, options.through) {
             _ if !ellis.is_empty() => (Component::Ellis, &ellis),
             (Some((component, of)), None | Some(Component::HomesteadProv)) => (*component, of),
-            (_, wanted) => return Err(SubscriberError::NoProvisioning { namespace: namespace(), wanted }),
+            (_, wanted) => return Err(SubscriberError::nothing(cluster, wanted).await),
         };
         let Some(pod) = of.iter().find(|p| pod_is_ready(p)) else {
             return Err(SubscriberError::NotReady { component, namespace: namespace() });

@@ -40,8 +40,7 @@ impl Stores {
     /// Where an HSS has the subscribers, nothing of them is in the deployment.
     pub(crate) async fn open(cluster: &Cluster) -> Result<Self, SubscriberError> {
         let Some((component, of)) = prov_pods(cluster).await? else {
-            let (namespace, wanted) = (cluster.namespace.clone(), Some(Component::HomesteadProv));
-            return Err(SubscriberError::NoProvisioning { namespace, wanted });
+            return Err(SubscriberError::nothing(cluster, Some(Component::HomesteadProv)).await);
         };
         let pod = ready(component, &of, cluster)?;
         let home_domain = Given::read(cluster, component, &pod).await?.home_domain;

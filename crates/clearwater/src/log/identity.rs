@@ -54,11 +54,10 @@ impl Identity {
     /// Whether what stands at this place, which is the user part, is a word of its own with no other domain behind it.
     fn stands_at(&self, text: &[u8], at: usize) -> bool {
         let of_word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-        // In paths, a colon is written as %3A.
-        let before = text[..at]
-            .strip_suffix(b"%3A")
-            .or_else(|| text[..at].strip_suffix(b"%3a"))
-            .map_or_else(|| text[..at].last().copied(), |_| Some(b':'));
+        // In paths, a colon is written as %3A and a plus as %2B.
+        let is_escaped =
+            |escape: &[u8]| text[..at].last_chunk::<3>().is_some_and(|last| last.eq_ignore_ascii_case(escape));
+        let before = text[..at].last().copied().filter(|_| !is_escaped(b"%3A") && !is_escaped(b"%2B"));
         let after = &text[at + self.user.len()..];
         let whole = !before.is_some_and(of_word) && !after.first().copied().is_some_and(of_word);
         let domain_agrees = match (&self.domain, after.strip_prefix(b"@").or_else(|| after.strip_prefix(b"%40"))) {
@@ -115,6 +114,10 @@ impl FromStr for Identity {
             None => (bare, None),
         };
         let user = user.split(':').next().unwrap_or(user);
+        // A plus as paths and some phones write it (RFC 3261 §19.1.2).
+        let plain =
+            user.get(..3).filter(|escape| escape.eq_ignore_ascii_case("%2B")).map(|_| format!("+{}", &user[3..]));
+        let user = plain.as_deref().unwrap_or(user);
         // What makes a number easy to read is no part of it (RFC 3966 §3).
         let is_global =
             user.starts_with('+') || text.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("tel:"));
@@ -156,6 +159,8 @@ mod tests {
             assert!(id.is_mentioned_in(b"To: <sip:6505550001@ims.example>"), "{form}");
             assert!(id.is_mentioned_in(b"GET /impi/6505550001%40ims.example/digest"), "{form}");
             assert!(id.is_mentioned_in(b"GET /impu/sip%3A6505550001%40ims.example/reg-data"), "{form}");
+            assert!(id.is_mentioned_in(b"GET /impu/sip%3A%2B6505550001%40ims.example/reg-data"), "{form}");
+            assert!(id.is_mentioned_in(b"GET /impu/tel%3a%2b6505550001/reg-data"), "{form}");
             assert!(!id.is_mentioned_in(b"sip:16505550001@ims.example"), "{form}");
         }
         let with_domain: Identity = "1@a.example".parse().expect("an identity");
@@ -174,6 +179,8 @@ mod tests {
             ("<tel:+16505550001;phone-context=ims.example>;tag=1", "16505550001"),
             ("tel:+1-650-555-0001", "16505550001"),
             ("+1(650)555.0001", "16505550001"),
+            ("%2B16505550001", "16505550001"),
+            ("<sip:%2b16505550001@ims.example;user=phone>;tag=1", "16505550001@ims.example"),
             ("6505550001", "6505550001"),
             ("SIPS:bob.smith@ims.example:5061", "bob.smith@ims.example"),
             ("bob.smith", "bob.smith"),

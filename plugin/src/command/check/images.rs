@@ -1,8 +1,9 @@
 //! `check --images`: are the images as this program takes them to be?
 
 use std::fmt::Write as _;
+use std::path::Path;
 
-use clearwater::text::counted;
+use clearwater::text::{Clean as _, counted};
 use clearwater_kube::contract::{Agreement, AskedClaim, AskedImage, ContractOptions, ContractReport, Known, contract};
 
 use super::code;
@@ -23,9 +24,21 @@ pub(super) fn run(
         let cluster = context.connection().cluster(namespace).await?;
         Ok(contract(&cluster, options).await?)
     }))?;
+    tell(context, &seen, output)
+}
+
+/// The same of what a report holds.
+pub(super) fn reported(context: &mut Context, path: &Path, output: Option<Format>) -> Result<u8, CliError> {
+    let mut seen: ContractReport = super::super::reported::read(path, "check-images.json")?;
+    seen.images.clean();
+    context.talk().note(format!("as it was at {}", seen.at));
+    tell(context, &seen, output)
+}
+
+fn tell(context: &mut Context, seen: &ContractReport, output: Option<Format>) -> Result<u8, CliError> {
     match output {
-        Some(format) => context.results().value(format, &seen)?,
-        None => context.results().styled(&text(&seen))?,
+        Some(format) => context.results().value(format, seen)?,
+        None => context.results().styled(&text(seen))?,
     }
     Ok(code(seen.agrees, seen.complete))
 }

@@ -59,6 +59,8 @@ pub(crate) enum PatchOutcome {
     Finished,
     /// It would be written.
     DryRun,
+    /// Nothing was written, and not every server could be asked that would have to prove it.
+    Unasked,
     /// Looked, and all is as it must be.
     Right,
     /// Looked, and nothing is wrong that could be seen; not everybody could be asked.

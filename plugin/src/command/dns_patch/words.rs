@@ -28,8 +28,9 @@ pub(super) fn coloured(diff: &str) -> String {
 
 pub(super) fn text(report: &Report) -> String {
     let mut text = String::new();
+    let is_dry = matches!(report.outcome, PatchOutcome::DryRun | PatchOutcome::Unasked);
     match report.outcome {
-        PatchOutcome::DryRun => {
+        PatchOutcome::DryRun | PatchOutcome::Unasked => {
             let _ = writeln!(text, "backend {}: {}", report.backend, plain(&report.because));
             if let Some(manager) = &report.managed_by {
                 let _ = writeln!(text, "the file is kept by {}", plain(manager));
@@ -43,7 +44,8 @@ pub(super) fn text(report: &Report) -> String {
         | PatchOutcome::Unknown
         | PatchOutcome::Stale => {}
     }
-    for (i, server) in report.servers.iter().enumerate() {
+    // What is answered before anything was written tells a person nothing that the difference does not.
+    for (i, server) in report.servers.iter().enumerate().filter(|_| !is_dry) {
         let same = |other: &ServerProof| other.by == server.by && other.answers == server.answers;
         if server.answers.is_empty() || report.servers[..i].iter().any(same) {
             continue;
@@ -62,7 +64,7 @@ pub(super) fn text(report: &Report) -> String {
         let _ = writeln!(text, "{DIM}{}{DIM:#}", plain(note));
     }
     let dangling = report.servers.iter().flat_map(|s| &s.answers).any(|a| a.is_missing);
-    if dangling && report.action == DnsAction::Put && report.outcome != PatchOutcome::Stale {
+    if dangling && report.action == DnsAction::Put && report.outcome != PatchOutcome::Stale && !is_dry {
         let _ = writeln!(
             text,
             "{WARN}no pod of sprout stands behind the names yet: they lead to it as soon as one is ready{WARN:#}"
@@ -82,6 +84,9 @@ pub(super) fn text(report: &Report) -> String {
         (PatchOutcome::Unchanged, DnsAction::Remove) => (GOOD, "nothing to take out"),
         (PatchOutcome::Unchanged, DnsAction::Put) => (GOOD, "nothing to change"),
         (PatchOutcome::DryRun, _) => (WARN, "nothing was written (--dry-run)"),
+        (PatchOutcome::Unasked, _) => {
+            (WARN, "nothing was written, and whether it could be proved is not known: not everybody could be asked")
+        }
         (PatchOutcome::Right, _) => (GOOD, "everything is as it must be"),
         (PatchOutcome::Unknown, _) => (WARN, "what was asked is as it must be; not everybody could be asked"),
         (PatchOutcome::Stale, _) => {

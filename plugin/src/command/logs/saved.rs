@@ -16,6 +16,7 @@ use clearwater::text::counted;
 use clearwater_kube::logs::{LogEntry, LogOrigin, LogSource};
 use jiff::Timestamp;
 
+use crate::awaited::awaited;
 use crate::bounded::is_device;
 use crate::context::Context;
 use crate::error::CliError;
@@ -32,6 +33,8 @@ pub(crate) fn each_of_path(
     unread: &mut Unread,
     take: impl FnMut(&LogEntry, &mut Context) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
+    let (told, tell) = (path.display().to_string(), context.connection().teller());
+    let _awaited = awaited(context.results().written(), move || tell(&format!("{told} to be read")));
     let mut logs = Logs::default();
     let kind = path.metadata().map_err(|source| CliError::Read { path: path.to_owned(), source })?;
     if kind.is_dir() {

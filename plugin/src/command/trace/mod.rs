@@ -129,6 +129,10 @@ impl Trace {
             if let Some(reason) = stopped {
                 return Ok(code(reason));
             }
+            // Of nothing that was read there is nothing to say, but why.
+            if let Some(error) = unread.nothing().filter(|_| messages == 0) {
+                return Err(error);
+            }
             context.talk().warning(format!(
                 "none of {messages} SIP messages names {subject:?}, and no other line does; `{}` without it lists what there is",
                 command("trace")

@@ -284,6 +284,8 @@ impl Trace {
                 context.results().value(Format::Json, &report)?;
             }
             _ if all.is_empty() && stopped.is_some() => {}
+            // Of nothing that was read there is nothing to say, but why.
+            _ if count == 0 && unread.nothing().is_some() => {}
             _ if all.is_empty() => {
                 let of = if only_failed {
                     format!("none of {} failed", counted(count, "dialog"))

@@ -133,7 +133,9 @@ pub(super) async fn check(cluster: &Cluster, scope: &Scope, standing: &LiveState
         return Vec::new();
     };
     let (keys, ready): (Vec<_>, Vec<_>) = stores.into_iter().unzip();
-    let (read, own) = tokio::join!(etcd::read(cluster, Some(&etcd), &keys, ETCD), etcd::health(cluster, &etcd, ETCD));
+    let within = ETCD.min(cluster.policy.timeout());
+    let (read, own) =
+        tokio::join!(etcd::read(cluster, Some(&etcd), &keys, within), etcd::health(cluster, &etcd, within));
     let mut lines = lists(&ready.into_iter().zip(read).collect::<Vec<_>>());
     lines.extend(health(&own));
     lines

@@ -12,7 +12,7 @@ use super::super::prepare::ApplyPlan;
 use super::families;
 use crate::cluster::{Cluster, list_all};
 
-const TITLE: &str = "nodes that fit";
+const TITLE: &str = "nodes by selectors and taints";
 
 /// What pods ask of a node.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,7 +136,12 @@ fn judge(groups: &[(Wants, Vec<String>)], nodes: &[Node]) -> Vec<CheckLine> {
     }
     if lines.is_empty() {
         let able = usable.into_iter().filter(|n| groups.iter().any(|(wants, _)| wants.fit(n))).count();
-        lines.push(line(CheckId::Nodes, TITLE, CheckStatus::Ok, format!("{able} of {} can take pods", nodes.len())));
+        lines.push(line(
+            CheckId::Nodes,
+            TITLE,
+            CheckStatus::Ok,
+            format!("{able} of {} may take the pods, whatever room they have", nodes.len()),
+        ));
     }
     lines
 }
@@ -185,7 +190,11 @@ mod tests {
             (json!([{"operator": "Exists"}]), 2),
         ] {
             let lines = judge(&wants(tolerations.clone()), &three);
-            assert_eq!(lines[0].detail, format!("{count} of 3 can take pods"), "{tolerations}");
+            assert_eq!(
+                lines[0].detail,
+                format!("{count} of 3 may take the pods, whatever room they have"),
+                "{tolerations}"
+            );
         }
         for tolerations in [
             json!([{"key": "team", "value": "cpu"}]),
@@ -193,7 +202,7 @@ mod tests {
         ] {
             assert_eq!(judge(&wants(tolerations), &three)[0].status, CheckStatus::Failed);
         }
-        assert_eq!(judge(&wants(json!([])), &[soft])[0].detail, "1 of 1 can take pods");
+        assert_eq!(judge(&wants(json!([])), &[soft])[0].detail, "1 of 1 may take the pods, whatever room they have");
         assert_eq!(judge(&wants(json!([{"operator": "Exists"}])), &three[2..])[0].status, CheckStatus::Failed);
     }
 }

@@ -102,13 +102,8 @@ pub(super) async fn check(cluster: &Cluster, standing: &LiveState, work: &ApplyP
     if standing.namespace == Some(false) {
         return Vec::new();
     }
-    let fix = Remedy::any([
-        "raise the quota".into(),
-        "lower components.NAME.resources in the deployment file".into(),
-        Remedy::Skip,
-    ]);
     let wanted = total_demand(work.all(), &BTreeSet::new());
-    let lines = against(cluster, &wanted, &fix).await;
+    let lines = against(cluster, &wanted, fix).await;
     let asks_for_claims = wanted.contains_key("persistentvolumeclaims");
     if !asks_for_claims || !lines.iter().any(|line| line.status == CheckStatus::Failed) {
         return lines;
@@ -117,14 +112,32 @@ pub(super) async fn check(cluster: &Cluster, standing: &LiveState, work: &ApplyP
     match list_all(&cluster.api::<PersistentVolumeClaim>(), &ListParams::default()).await {
         Ok(claims) => {
             let standing = claims.iter().map(ResourceExt::name_any).collect();
-            against(cluster, &total_demand(work.all(), &standing), &fix).await
+            against(cluster, &total_demand(work.all(), &standing), fix).await
         }
         Err(_) => lines,
     }
 }
 
+/// What makes room for a thing that a quota counts.
+fn fix(name: &str) -> Remedy {
+    let less = if name.ends_with("requests.storage") {
+        "etcdStorage.size"
+    } else if name.starts_with("requests.") || name.starts_with("limits.") || matches!(name, "cpu" | "memory") {
+        "components.NAME.resources"
+    } else if matches!(name, "pods" | "count/pods") {
+        "components.NAME.replicas"
+    } else {
+        return Remedy::any(["raise the quota".into(), Remedy::Skip]);
+    };
+    Remedy::any(["raise the quota".into(), format!("lower {less} in the deployment file").into(), Remedy::Skip])
+}
+
 /// Compares what will be taken of each thing that a quota can count with what the quotas have left.
-pub(crate) async fn against(cluster: &Cluster, wanted: &BTreeMap<String, f64>, fix: &Remedy) -> Vec<CheckLine> {
+pub(crate) async fn against(
+    cluster: &Cluster,
+    wanted: &BTreeMap<String, f64>,
+    fix: impl Fn(&str) -> Remedy,
+) -> Vec<CheckLine> {
     let title = "quotas against the sum of what will be made";
     let quotas = match list_all(&cluster.api::<ResourceQuota>(), &ListParams::default()).await {
         Ok(quotas) => quotas,
@@ -150,7 +163,7 @@ pub(crate) async fn against(cluster: &Cluster, wanted: &BTreeMap<String, f64>, f
                 let detail =
                     format!("{name}: {} is needed, {} of {} are left", short(need), short(limit_n - used_n), limit.0);
                 let seen = line(CheckId::Quota, format!("quota {}", quota.name_any()), CheckStatus::Failed, detail);
-                lines.push(with_fix(seen, fix.clone()));
+                lines.push(with_fix(seen, fix(name)));
             }
         }
     }
@@ -223,9 +236,24 @@ mod tests {
             let quota = json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": [
                 {"metadata": {"name": "q"}, "status": {"hard": {name: limit}, "used": {name: used}}}]});
             let (cluster, _) = fake_api::cluster(move |_| Some(quota.clone()));
-            let lines = against(&cluster, &wanted, &Remedy::Skip).await;
+            let lines = against(&cluster, &wanted, fix).await;
             let status = if fits { CheckStatus::Ok } else { CheckStatus::Failed };
             assert_eq!(lines[0].status, status, "{name} {limit} {used}: {lines:?}");
         }
+    }
+
+    #[test]
+    fn what_makes_room_is_of_what_is_counted() {
+        for (name, words) in [
+            ("pods", "lower components.NAME.replicas"),
+            ("count/pods", "lower components.NAME.replicas"),
+            ("requests.memory", "lower components.NAME.resources"),
+            ("cpu", "lower components.NAME.resources"),
+            ("fast.storageclass.storage.k8s.io/requests.storage", "lower etcdStorage.size"),
+        ] {
+            let said = fix(name).to_string();
+            assert!(said.starts_with("raise the quota; or ") && said.contains(words), "{name}: {said}");
+        }
+        assert!(!fix("services").to_string().contains("lower"), "{}", fix("services"));
     }
 }

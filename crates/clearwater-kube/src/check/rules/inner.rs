@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clearwater::component::Component;
+use clearwater::component::{Component, entry};
 use clearwater::config::{HostSetting, Keys};
 use clearwater::event::{CheckId, CheckLine, CheckStatus};
 use clearwater::remedy::Remedy;
@@ -53,16 +53,19 @@ fn each(
     well: &str,
     mut judge: impl FnMut(&mut Said, &str, Component, &Inside),
 ) -> Vec<CheckLine> {
-    if !facts.inside.values().any(|(component, _)| of(*component)) {
-        return Vec::new();
-    }
     let mut said = Said::new(id, title);
+    if !facts.inside.values().any(|(component, _)| of(*component)) {
+        // What stands and was not looked at is not passed over.
+        let has_programs = |c: Component| entry(facts.release, c).is_some_and(|e| !e.programs.is_empty());
+        let mut stands = facts.parts.iter().map(|part| part.component).filter(|c| of(*c) && has_programs(*c));
+        let Some(component) = stands.next() else { return Vec::new() };
+        said.unseen(format!("no container of {component} runs that could be asked"));
+        return said.lines(well);
+    }
     for (pod, component, inside) in facts.said(of) {
         judge(&mut said, pod, component, inside);
     }
-    if let Some(why) = facts.unsaid(of) {
-        said.unseen(why);
-    }
+    facts.unsaid(of).for_each(|why| said.unseen(why));
     said.lines(well)
 }
 

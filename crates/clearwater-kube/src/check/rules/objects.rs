@@ -154,7 +154,7 @@ pub(super) fn no_services(facts: &Facts) -> Option<String> {
 
 fn load_balancer(facts: &Facts) -> Vec<CheckLine> {
     let mut said = Said::new(CheckId::LoadBalancer, "load balancers give addresses");
-    said.unseen = no_services(facts);
+    said.unseen.extend(no_services(facts));
     let mut count = 0;
     for (name, _, service) in services(facts) {
         let Some(spec) = service.spec.as_ref().filter(|s| s.type_.as_deref() == Some("LoadBalancer")) else { continue };
@@ -217,8 +217,8 @@ fn turn(facts: &Facts) -> Vec<CheckLine> {
         return Vec::new();
     }
     let mut said = Said::new(CheckId::Turn, "restund finds TURN's credentials");
-    said.unseen = no_services(facts);
-    if said.unseen.is_none() && !facts.snapshot.services.contains_key(TURN_ALIAS) {
+    said.unseen.extend(no_services(facts));
+    if said.unseen.is_empty() && !facts.snapshot.services.contains_key(TURN_ALIAS) {
         let detail =
             "it asks hs.ZONE, whatever homestead is called, and there is no Service hs: it gives nobody a relay";
         let by_hand = "make a Service hs that selects homestead, port 8888".into();

@@ -14,6 +14,7 @@ use super::Said;
 use super::objects::{no_services, no_workloads, old_kernel, services};
 use crate::judge::About;
 use crate::observe::finding::{Finding, Part};
+use crate::observe::snapshot::Kind;
 
 /// Which check a problem belongs to.
 const fn check(about: &About) -> CheckId {
@@ -46,12 +47,13 @@ fn has_old_kernel(facts: &Facts, pod: &str) -> bool {
     nodes.iter().any(|n| n.metadata.name.as_deref() == node && old_kernel(n).is_some())
 }
 
-fn fix(id: CheckId, component: Component, problem: &Finding<About>, facts: &Facts) -> Remedy {
+fn fix(id: CheckId, part: &JudgedComponent, problem: &Finding<About>, facts: &Facts) -> Remedy {
     let told_by = |words: &str| Remedy::sentence([words.into(), Remedy::Status]);
     let is_well = |other: Component| {
         facts.parts.iter().any(|part| part.component == other && part.judged.problems.is_empty() && !part.unreached)
     };
     match id {
+        CheckId::Workloads if part.fix.is_some() => part.fix.clone().unwrap_or(Remedy::Status),
         CheckId::Workloads => {
             let why = told_by("see why: ");
             Remedy::any([why, Remedy::BringUp.then(", which says why and repairs what it can")])
@@ -59,7 +61,7 @@ fn fix(id: CheckId, component: Component, problem: &Finding<About>, facts: &Fact
         CheckId::Members => Remedy::sentence([
             "a member that went without leaving keeps others from joining: ".into(),
             Remedy::BringUp,
-            " asks before it marks one as failed".into(),
+            " marks each that no pod stands behind as failed, and says so".into(),
         ]),
         CheckId::Supervisor if !matches!(&problem.about, About::Pod(pod, _) if has_old_kernel(facts, pod)) => {
             told_by("see what its container says: ")
@@ -78,7 +80,7 @@ fn fix(id: CheckId, component: Component, problem: &Finding<About>, facts: &Fact
         },
         CheckId::Programs => told_by("see the last lines of its log: "),
         CheckId::Names => NamesDeed::Explain.into(),
-        _ => match component {
+        _ => match part.component {
             Component::Homestead | Component::HomesteadProv | Component::Homer if !is_well(Component::Cassandra) => {
                 "it stands on Cassandra: put that right first".into()
             }
@@ -95,13 +97,13 @@ fn fix(id: CheckId, component: Component, problem: &Finding<About>, facts: &Fact
 
 fn take(said: &mut Said, part: &JudgedComponent, facts: &Facts) {
     let id = said.id;
-    let mut problems = part.judged.problems.iter().filter(|p| check(&p.about) == id).peekable();
-    if part.unreached && problems.peek().is_some() {
-        // The API server did not let the question through: that says nothing of the pod.
-        let texts: Vec<&str> = problems.map(|p| p.text.as_str()).collect();
-        return said.unseen(texts.join("; "));
-    }
-    for problem in problems {
+    for problem in part.judged.problems.iter().filter(|p| check(&p.about) == id) {
+        // The API server did not let the question through: that says nothing of the pod, and hides nothing of the others.
+        let is_mute = matches!(problem.about, About::Members | About::Pod(_, Part::Reach | Part::NotAsked));
+        if part.unreached && is_mute {
+            said.unseen(problem.text.clone());
+            continue;
+        }
         let about = match &problem.about {
             About::Pod(pod, Part::Program(program)) => format!("{pod}, {program}"),
             About::Pod(pod, Part::Question(n)) => format!("{pod}, question {}", n + 1),
@@ -109,7 +111,7 @@ fn take(said: &mut Said, part: &JudgedComponent, facts: &Facts) {
             About::Pod(pod, _) => pod.clone(),
             About::Pods | About::Members => part.component.name().to_owned(),
         };
-        said.wrong(CheckStatus::Failed, &about, problem.text.clone(), fix(id, part.component, problem, facts));
+        said.wrong(CheckStatus::Failed, &about, problem.text.clone(), fix(id, part, problem, facts));
     }
     if let Some(why) = part.unheard.get(&id) {
         said.unseen(why.clone());
@@ -133,6 +135,9 @@ const fn is_for_calls(component: Component) -> bool {
 fn workloads(said: &mut Said, facts: &Facts) {
     if let Some(why) = no_workloads(facts) {
         said.unseen(why);
+    }
+    if facts.snapshot.denied.contains(&Kind::Event) {
+        said.unseen("why pods wait and what was refused: needs list events");
     }
     // An `up` that was interrupted, or a `down` of a part, leaves something behind in which all is well.
     let stands = |component: &Component| facts.parts.iter().any(|part| part.component == *component);
@@ -171,9 +176,7 @@ fn configured_names(said: &mut Said, facts: &Facts) {
             }
         }
     }
-    if let Some(why) = facts.unsaid(|_| true) {
-        said.unseen(why);
-    }
+    facts.unsaid(|_| true).for_each(|why| said.unseen(why));
 }
 
 /// Names that lead elsewhere where search domains are put behind them: a wildcard in a domain of the nodes answers for

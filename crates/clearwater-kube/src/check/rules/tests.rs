@@ -90,6 +90,7 @@ fn health() -> Facts {
             .map(|c| JudgedComponent {
                 component: *c,
                 judged: judged.clone(),
+                fix: None,
                 unreached: false,
                 unheard: BTreeMap::new(),
             })
@@ -342,12 +343,25 @@ fn the_page_names_what_is_planted() {
 #[test]
 fn what_could_not_be_seen_is_said_by_the_check_that_needs_it() {
     #[expect(clippy::type_complexity, reason = "a table")]
-    let cannot: [(fn(&mut Facts), &[CheckId]); 9] = [
+    let cannot: [(fn(&mut Facts), &[CheckId]); 11] = [
         (
             |f| {
                 f.snapshot.denied.insert(Kind::StatefulSet);
             },
             &[CheckId::Workloads, CheckId::Revision],
+        ),
+        (
+            |f| {
+                f.snapshot.denied.insert(Kind::Event);
+            },
+            &[CheckId::Workloads],
+        ),
+        // What stands and does not run could not be asked.
+        (
+            |f| {
+                f.inside.remove("ellis-0");
+            },
+            &[CheckId::Numbers],
         ),
         // Who cannot say which programs run is wrong itself.
         (
@@ -409,6 +423,45 @@ fn what_could_not_be_seen_is_said_by_the_check_that_needs_it() {
         let seen: BTreeSet<_> = found(&facts).into_iter().filter(|(_, status)| !status.is_known()).collect();
         assert_eq!(seen, ids.iter().map(|id| (*id, CheckStatus::Skipped)).collect());
     }
+}
+
+/// That one pod could not be asked says nothing of another that was.
+#[test]
+fn what_is_unseen_hides_nothing_that_was_seen() {
+    let mut facts = health();
+    is_wrong(&mut facts, Component::Homer, About::Pod("homer-0".to_owned(), Part::Reach));
+    is_wrong(&mut facts, Component::Homer, About::Pod("homer-1".to_owned(), Part::Program("homer".to_owned())));
+    is_wrong(&mut facts, Component::Homer, About::Pod("homer-1".to_owned(), Part::Question(0)));
+    facts.parts.iter_mut().filter(|p| p.component == Component::Homer).for_each(|p| p.unreached = true);
+    let failed = |id| (id, CheckStatus::Failed);
+    let (programs, answers) = (failed(CheckId::Programs), failed(CheckId::Answers));
+    assert_eq!(found(&facts), [programs, answers, (CheckId::Answers, CheckStatus::Skipped)]);
+}
+
+/// Each reason counts, and is told once.
+#[test]
+fn several_reasons_are_counted() {
+    let mut facts = health();
+    let late = |pod: &str| Err(Unasked::failed(format!("pod {pod}: no answer in time")));
+    for (pod, component) in [("bono-0", Component::Bono), ("ellis-0", Component::Ellis), ("homer-0", Component::Homer)]
+    {
+        facts.inside.insert(pod.to_owned(), (component, late(pod)));
+    }
+    let said = lines(&facts).into_iter().find(|l| l.id == CheckId::Disk).unwrap();
+    assert_eq!(said.detail, "pod bono-0: no answer in time (and 2 more)");
+}
+
+#[test]
+fn what_to_do_about_a_pod_that_cannot_come_is_said_where_it_is_seen() {
+    let mut facts = health();
+    is_wrong(&mut facts, Component::Bono, About::Pods);
+    facts
+        .parts
+        .iter_mut()
+        .filter(|p| p.component == Component::Bono)
+        .for_each(|p| p.fix = Some("push the image".into()));
+    let line = lines(&facts).into_iter().find(|l| l.status == CheckStatus::Failed).unwrap();
+    assert_eq!((line.id, line.fix), (CheckId::Workloads, Some("push the image".into())));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use clearwater::event::{
 };
 use clearwater::remedy::{Advice, Remedied, Remedy};
 use clearwater::text::counted;
+use futures::FutureExt;
 use jiff::SignedDuration;
 use kube::api::DynamicObject;
 use tokio::sync::mpsc;
@@ -48,6 +49,23 @@ struct Stop {
 impl Stop {
     fn unwritten(outcome: Outcome, summary: impl Into<Advice>) -> Self {
         Self { outcome, summary: summary.into(), writes: 0, error: None }
+    }
+
+    /// What was to be written could not be.
+    fn broken(error: ApplyError, writes: u32, until: Instant) -> Self {
+        let outcome = match &error {
+            ApplyError::Unauthorized { .. } => Outcome::CouldNotLook,
+            ApplyError::Unreachable(_) if until <= Instant::now() => Outcome::NotReady,
+            _ => Outcome::Failed,
+        };
+        Self { outcome, summary: error.advice(), writes, error: Some(error) }
+    }
+
+    /// The time was up before the first write, and perhaps for what could not be looked at.
+    fn late(unseen: Unseen) -> Self {
+        let waited = unseen.map_or_else(String::new, |what| format!(": {what}"));
+        let reason = format!("the time was up before anything was written{waited}");
+        Self::unwritten(Outcome::NotReady, Advice::new(reason, Remedy::WaitLonger))
     }
 
     /// The user's wish, told as such.
@@ -123,9 +141,10 @@ async fn steps(
     };
 
     let until = emitter.began() + options.timeout;
+    let cluster = &cluster.before(until);
     let mut writes = 0;
     if standing.namespace == Some(false) {
-        let made = Box::pin(made(cluster, options, &work, emitter, &mut writes));
+        let made = Box::pin(made(cluster, options, &work, until, emitter, &mut writes));
         match unless_cancelled(&cancel, GRACE, made).await {
             Ok(made) => made?,
             Err(reason) => return Err(Stop::cancelled(reason, writes, emitter).await),
@@ -134,11 +153,7 @@ async fn steps(
     let shared = write_shared(cluster, options, &mut work, until, &mut writes);
     match unless_cancelled(&cancel, GRACE, shared).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            let outcome =
-                if matches!(error, ApplyError::Unauthorized { .. }) { Outcome::CouldNotLook } else { Outcome::Failed };
-            return Err(Stop { outcome, summary: error.advice(), writes, error: Some(error) });
-        }
+        Ok(Err(error)) => return Err(Stop::broken(error, writes, until)),
         Err(reason) => return Err(Stop::cancelled(reason, writes, emitter).await),
     }
     let holding = Holding::begin(cluster, &options.deployment, &scope, &standing, &work, skew, until);
@@ -171,10 +186,15 @@ async fn looked(
     emitter: &mut Emitter,
     steering: &mut Steering,
 ) -> Result<(SignedDuration, LiveState, ApplyPlan), Stop> {
-    let skew = cluster.clock_skew().await;
-    let live = LiveState::look(cluster).await;
+    // What is asked one thing after the other is over by then as a whole. The time of the question at the end is not the run's.
+    let until = emitter.began() + options.timeout;
+    let cluster = &cluster.before(until);
+    let (skew, live) = futures::join!(cluster.clock_skew(), LiveState::look(cluster).boxed());
     let standing = live.map_err(|error| unseen(&error))?;
     let (work, unseen) = Box::pin(checked(cluster, options, scope, &standing, emitter)).await?;
+    if until <= Instant::now() && !options.dry_run {
+        return Err(Stop::late(unseen));
+    }
     agreed(options, scope, &standing, &work, unseen, emitter, steering).await?;
     Ok((skew, standing, work))
 }
@@ -273,18 +293,15 @@ async fn made(
     cluster: &Cluster,
     options: &UpOptions,
     work: &ApplyPlan,
+    until: Instant,
     emitter: &mut Emitter,
     writes: &mut u32,
 ) -> Result<(), Stop> {
-    let stop = |error: ApplyError, writes| {
-        let outcome =
-            if matches!(error, ApplyError::Unauthorized { .. }) { Outcome::CouldNotLook } else { Outcome::Failed };
-        Stop { outcome, summary: error.advice(), writes, error: Some(error) }
-    };
-    preflight::create_namespace(cluster, work.pod_security).await.map_err(|error| stop(error, *writes))?;
+    let created = preflight::create_namespace(cluster, work.pod_security).await;
+    created.map_err(|error| Stop::broken(error, *writes, until))?;
     *writes += 1;
     let asked = preflight::admission::check(cluster, Some(true), work).await;
-    let mut lines = asked.map_err(|error| stop(error, *writes))?;
+    let mut lines = asked.map_err(|error| Stop::broken(error, *writes, until))?;
     heed(&mut lines, &options.skip_checks);
     let told = checks::tell(lines, "written but the namespace", emitter).await;
     told.map(drop).map_err(|(outcome, summary)| Stop { outcome, summary, writes: *writes, error: None })

@@ -1,0 +1,91 @@
+//! Why what stands is no further: what Kubernetes and the registries say of it, beside what the component itself shows.
+
+use clearwater::remedy::Remedy;
+use jiff::Timestamp;
+
+use super::failure::{self, RolloutContext};
+use super::service::{self, About, Judged, Stage};
+use crate::observe::finding::Finding;
+use crate::observe::{Exits, Observation, Subject};
+
+/// Puts why a component's pods do not come among its problems, and yields what to do about that where waiting cannot help.
+/// One look has seen no exits but those that its pods still tell.
+pub(crate) fn with_cause(subject: &Subject, judged: &mut Judged, seen: &Observation, at: Timestamp) -> Option<Remedy> {
+    if judged.stage >= Stage::Settling {
+        return None;
+    }
+    let pods = service::pods(subject, seen);
+    let mut exits = Exits::default();
+    for pod in &pods {
+        exits.observe(pod);
+    }
+    let rollout = RolloutContext { exits: &exits, now: at, ..RolloutContext::of(seen, subject, pods) };
+    let failure = failure::judge(&rollout);
+    let (cause, fix) = match failure {
+        Some(failure) => (Some(failure.causes.join(": ")), Some(failure.fix)),
+        None => (failure::cause(&rollout).map(|c| c.text), None),
+    };
+    // What a program says of itself comes before what Kubernetes sees from outside.
+    let stuck = service::stuck(subject, seen).len();
+    let place = stuck + judged.problems.iter().skip(stuck).take_while(|p| p.about.is_program()).count();
+    if let Some(cause) = cause.filter(|c| !judged.problems.iter().any(|p| p.text == *c)) {
+        judged.problems.insert(place, Finding::new(About::Pods, cause));
+    }
+    fix
+}
+
+#[cfg(test)]
+mod tests {
+    use clearwater::component::{Component, Release, entry};
+    use clearwater::manifest::WorkloadKind;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::observe::Workload;
+    use crate::observe::snapshot::{Snapshot, Update, WatchEvent};
+
+    /// A rollout of bono whose new pod waits, while the old one serves.
+    fn rolling(reason: &str, message: &str) -> (Subject, Observation) {
+        let pod = |name: &str, ready: bool, state: Value| {
+            let status = json!({"name": "bono", "image": "r.example/bono:2", "imageID": "", "ready": ready,
+                "restartCount": 0, "state": state});
+            serde_json::from_value(json!({"metadata": {"name": name, "uid": name, "labels": {"service": "bono"}},
+                "spec": {"nodeName": "one", "containers": [{"name": "bono", "image": "r.example/bono:2"}]},
+                "status": {"phase": if ready { "Running" } else { "Pending" }, "containerStatuses": [status],
+                    "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]}}))
+            .unwrap()
+        };
+        let old = pod("bono-1-a", true, json!({"running": {}}));
+        let new = pod("bono-2-b", false, json!({"waiting": {"reason": reason, "message": message}}));
+        let deployment = serde_json::from_value(json!({"metadata": {"name": "bono", "generation": 2},
+            "spec": {"replicas": 1, "selector": {}, "template": {}},
+            "status": {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1, "readyReplicas": 1,
+                "availableReplicas": 1}}))
+        .unwrap();
+        let mut snapshot = Snapshot::default();
+        snapshot.absorb(WatchEvent::Pod(Update::All(vec![old, new])));
+        snapshot.absorb(WatchEvent::Deployment(Update::All(vec![deployment])));
+        let subject = Subject {
+            entry: entry(Release::Hunter, Component::Bono).unwrap(),
+            workloads: vec![Workload { kind: WorkloadKind::Deployment, name: "bono".to_owned() }],
+            service: None,
+            names: Vec::new(),
+        };
+        (subject, Observation::of(snapshot))
+    }
+
+    #[test]
+    fn a_new_image_that_cannot_be_pulled_is_told_beside_what_still_serves() {
+        for (message, told, fix) in [
+            ("manifest unknown", "manifest unknown", Some("r.example/bono:2 does not exist")),
+            ("dial tcp 192.0.2.1:443: i/o timeout", "images.mirror in the deployment file", None),
+        ] {
+            let (subject, seen) = rolling("ImagePullBackOff", message);
+            let mut judged = service::standing(&subject, &seen);
+            let remedy = with_cause(&subject, &mut judged, &seen, seen.now()).map(|r| r.to_string());
+            assert!(judged.cause().contains(told) && judged.cause().contains("ImagePullBackOff"), "{judged:?}");
+            assert_eq!(remedy.is_some(), fix.is_some(), "{remedy:?}");
+            assert!(fix.is_none_or(|fix| remedy.is_some_and(|r| r.contains(fix))));
+        }
+    }
+}
