@@ -31,6 +31,7 @@
 //! Programs, ports and logs that an image may have besides are left out where nothing depends on them. So whoever looks
 //! into a container should mind the programs that are listed, and leave the others alone.
 
+mod alone;
 mod capability;
 mod catalogue;
 mod classic;
@@ -41,6 +42,7 @@ mod id;
 mod paths;
 mod types;
 
+pub use alone::{ASKS_NOBODY, AsksNobody};
 pub use capability::{CapabilityUse, capabilities};
 pub use catalogue::{catalogue, entry, playing, port};
 pub use contact::{CONTACTS, Contact, TURN_RELAY_PORTS, asked_ports, narrowed_by};
@@ -48,9 +50,9 @@ pub use id::{Component, Release};
 pub use paths::{CASSANDRA_SETTINGS, NUMBERS_LOG, PROGRAM_LOGS, SETTINGS_FILES, SUPERVISOR_LOGS, SUPERVISOR_SOCKET};
 pub(crate) use paths::{CLUSTER_SETTINGS, SUPERVISORCTL, USER_SETTINGS};
 pub use types::{
-    ASKS_NOBODY, AskedBy, Asks, AsksNobody, Clustering, Data, Entry, EnvVar, FromJoining, HealthQuestion,
-    LOOKS_UP_ONCE, Lifetime, LogFile, LogGrammar, LooksUpOnce, PortUse, PreStop, Program, ProgramHealth, Protocol,
-    Role, Rule, Scaling, Source, StartsWith, Store,
+    AskedBy, Asks, Clustering, Data, Entry, EnvVar, FromJoining, HealthQuestion, LOOKS_UP_ONCE, Lifetime, LogFile,
+    LogGrammar, LooksUpOnce, PortUse, PreStop, Program, ProgramHealth, Protocol, Role, Rule, Scaling, Source,
+    StartsWith, Store,
 };
 
 pub use crate::names::{UnknownName, nearest};
