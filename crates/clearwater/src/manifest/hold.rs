@@ -93,7 +93,7 @@ pub fn held_by(map: &ConfigMap) -> BTreeMap<Component, i64> {
 
 /// Lets a component's containers be held.
 pub(super) fn holdable(entry: &Entry, mut extras: Extras) -> Extras {
-    let own = KeyToPath { key: entry.component.name().to_owned(), path: FILE.to_owned(), mode: None };
+    let own = KeyToPath { key: entry.component.name().to_owned(), path: FILE.to_owned(), ..KeyToPath::default() };
     // Optional, the key too: what is not there holds nothing, and the template is the same whether it is there or not.
     let source = ConfigMapVolumeSource {
         name: HOLD.to_owned(),
