@@ -310,11 +310,11 @@ async fn glance(
     Ok(Glance { lines: rules::lines(&facts), late: until <= Instant::now() })
 }
 
-/// The one line of a namespace in which no deployment stands. What is not there looks like what is empty.
+/// The one line of a namespace in which no deployment stands.
 async fn nothing(cluster: &Cluster) -> CheckLine {
     let title = format!("a deployment in namespace {}", cluster.namespace);
     let of = |detail: String| line(CheckId::Workloads, title, CheckStatus::Failed, detail);
-    if matches!(cluster.namespace_exists().await, Ok(Some(false))) {
+    if cluster.lacks_namespace().await {
         let make = Remedy::sentence([Remedy::BringUp, ", and there ".into(), Permission::CreateNamespace.into()]);
         let none = of(no_namespace(&cluster.namespace));
         return with_fix(none, Remedy::any([Remedy::ChooseNamespace, make]));

@@ -125,6 +125,12 @@ impl Cluster {
         Ok(found.map(|found| found.is_some()))
     }
 
+    /// Whether the namespace is seen not to be there, where nothing of it was found: what is not there looks like what is
+    /// empty.
+    pub(crate) async fn lacks_namespace(&self) -> bool {
+        matches!(self.namespace_exists().await, Ok(Some(false)))
+    }
+
     /// How far the API server's clock is ahead of this machine's. Zero where it does not say.
     pub async fn clock_skew(&self) -> SignedDuration {
         let Ok(request) = http::Request::get("/version").body(kube::client::Body::empty()) else {

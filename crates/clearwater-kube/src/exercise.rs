@@ -166,11 +166,10 @@ impl Bonos {
         self.ways.store(count, Ordering::Relaxed);
         let Some(bono) = bonos.into_iter().nth(turn.checked_rem(count).unwrap_or_default()) else {
             let pods = all.iter().filter(|p| component_of(*p) == Some(Component::Bono)).count();
-            // What is not there looks like what is empty.
-            return Err(match self.cluster.namespace_exists().await {
-                Ok(Some(false)) if pods == 0 => ExerciseError::NoNamespace { namespace: namespace() },
-                _ => ExerciseError::NoBono { namespace: namespace(), pods },
-            });
+            if pods == 0 && self.cluster.lacks_namespace().await {
+                return Err(ExerciseError::NoNamespace { namespace: namespace() });
+            }
+            return Err(ExerciseError::NoBono { namespace: namespace(), pods });
         };
         let stand = STANDS.into_iter().find_map(|c| ready(&all, c).find_map(|pod| stand(pod, c)));
         Ok((stand.ok_or_else(|| ExerciseError::NoStand { namespace: namespace() })?, bono))

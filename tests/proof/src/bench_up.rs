@@ -17,8 +17,9 @@ use crate::absent::{Images, LINE};
 use crate::common::{gone, now, shipped};
 use crate::competitors;
 use crate::floor::{self, Floor};
+use crate::measured::busy;
 use crate::register::{First, error_lines};
-use crate::round::{Round, busy, median};
+use crate::round::{Round, median};
 use xtask::steps::say;
 use xtask::workspace::root;
 

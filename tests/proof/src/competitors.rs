@@ -12,8 +12,9 @@ use clearwater_testbed::{Kubectl, Namespace};
 
 use crate::absent::Images;
 use crate::common::{gone, now};
+use crate::measured::busy;
 use crate::register::{First, error_lines};
-use crate::round::{Round, busy};
+use crate::round::Round;
 use xtask::workspace::root;
 
 /// A way to deploy.

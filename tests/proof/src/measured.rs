@@ -1,4 +1,4 @@
-//! What a process took, read from /proc.
+//! What a process took, and the machine as a whole, read from /proc.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,7 @@ pub(crate) struct Took {
 }
 
 /// The kernel's clock ticks a second, for user space, on every architecture that Kubernetes runs on.
-const TICKS: f64 = 100.0;
+const TICKS: u32 = 100;
 
 /// Runs a command to its end, at most `limit`. Its output is the caller's.
 pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Took> {
@@ -68,7 +68,19 @@ fn fields(child: &Child) -> Result<(String, f64)> {
     let rest = stat.rsplit_once(')').context("no name in stat")?.1;
     let fields: Vec<&str> = rest.split_whitespace().collect();
     let tick = |n: usize| fields.get(n).and_then(|f| f.parse::<f64>().ok()).context("a field of stat");
-    Ok((fields.first().copied().unwrap_or_default().to_owned(), (tick(11)? + tick(12)?) / TICKS))
+    Ok((fields.first().copied().unwrap_or_default().to_owned(), (tick(11)? + tick(12)?) / f64::from(TICKS)))
+}
+
+/// How long the machine's processors were busy since it was started, shared among them (proc_stat(5)).
+pub(crate) fn busy() -> Result<Duration> {
+    let text = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
+    let processors = text.lines().filter(|l| l.starts_with("cpu")).count().saturating_sub(1).max(1);
+    let all = text.lines().next().context("/proc/stat is empty")?;
+    let fields: Vec<u64> = all.split_whitespace().skip(1).map_while(|field| field.parse().ok()).collect();
+    // user, nice, system, idle, iowait, irq, softirq, steal; then guests, who are in the first two already.
+    let idle = [3, 4].iter().filter_map(|at| fields.get(*at)).sum::<u64>();
+    let ticks = fields.iter().take(8).sum::<u64>().saturating_sub(idle);
+    Ok(Duration::from_secs(ticks) / TICKS / u32::try_from(processors)?)
 }
 
 /// How often a command writes to its standard output, counted by strace.

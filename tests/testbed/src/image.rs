@@ -91,6 +91,11 @@ impl Layer {
         self.size
     }
 
+    /// What a manifest says of it.
+    fn descriptor(&self) -> Value {
+        json!({"mediaType": LAYER, "digest": sha256(&self.digest), "size": self.size})
+    }
+
     /// Where the tar file is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -191,11 +196,7 @@ impl Image {
     }
 
     fn manifest(&self, config: &[u8]) -> Vec<u8> {
-        let layers: Vec<_> = self
-            .layers
-            .iter()
-            .map(|layer| json!({"mediaType": LAYER, "digest": sha256(&layer.digest), "size": layer.size}))
-            .collect();
+        let layers: Vec<_> = self.layers.iter().map(Layer::descriptor).collect();
         json!({
             "schemaVersion": 2,
             "mediaType": MANIFEST,

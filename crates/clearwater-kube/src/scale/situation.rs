@@ -170,13 +170,6 @@ fn lingering(spec: &PodSpec, component: Component) -> Vec<String> {
     beside.map(|c| c.name.clone()).collect()
 }
 
-/// Whether a pod is one of a Deployment's, by the ReplicaSet that controls it.
-fn is_of_deployment(pod: &Pod, name: &str) -> bool {
-    let owners = pod.metadata.owner_references.iter().flatten();
-    let mut sets = owners.filter(|o| o.kind == "ReplicaSet").filter_map(|o| o.name.rsplit_once('-'));
-    sets.any(|(of, _)| of == name)
-}
-
 /// Whether a workload's controller has seen the count that it is set to and has begun what follows from it.
 fn settled(snapshot: &Snapshot, workload: &Workload, expected: Option<u32>, is_store: bool) -> Result<(), String> {
     let name = &workload.name;
@@ -198,7 +191,7 @@ fn settled(snapshot: &Snapshot, workload: &Workload, expected: Option<u32>, is_s
                     p.name_any().strip_prefix(&prefix).is_some_and(|n| n.parse::<u32>().is_ok())
                 }
                 // One that is rolled out has more than it is set to for a while, which matters to no list of members.
-                WorkloadKind::Deployment => is_store && is_of_deployment(p, name),
+                WorkloadKind::Deployment => is_store && Workload::of(*p).as_ref() == Some(workload),
             }
         });
     if staying.count() > replicas as usize {
@@ -331,8 +324,8 @@ mod tests {
         seen.take(Observed::Watch(WatchEvent::Deployment(Update::All(vec![deployment]))));
         let owned = |name: &str, address: &str, gone: Value| {
             let mut pod = serde_json::to_value(pod(name, address, &gone)).unwrap();
-            pod["metadata"]["ownerReferences"] =
-                json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "chronos-7d9", "uid": "r"}]);
+            pod["metadata"]["ownerReferences"] = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "chronos-7d9", "uid": "r",
+                    "controller": true}]);
             pod["metadata"]["deletionGracePeriodSeconds"] = if gone.is_null() { Value::Null } else { json!(120) };
             pod["status"]["containerStatuses"] = json!([{"name": "tailer", "image": "", "imageID": "", "ready": true,
                 "restartCount": 0, "state": {"running": {}}}]);

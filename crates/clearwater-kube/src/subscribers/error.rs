@@ -170,12 +170,13 @@ impl SubscriberError {
         }
     }
 
-    /// Nothing that knows subscribers was found. What is not there looks like what is empty.
+    /// Nothing that knows subscribers was found.
     pub(super) async fn nothing(cluster: &Cluster, wanted: Option<Component>) -> Self {
         let namespace = cluster.namespace.clone();
-        match cluster.namespace_exists().await {
-            Ok(Some(false)) => Self::NoNamespace { namespace },
-            _ => Self::NoProvisioning { namespace, wanted },
+        if cluster.lacks_namespace().await {
+            Self::NoNamespace { namespace }
+        } else {
+            Self::NoProvisioning { namespace, wanted }
         }
     }
 

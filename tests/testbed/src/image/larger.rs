@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Archive, LAYER, Layer, hex_digest, sha256, write};
+use super::{Archive, Layer, hex_digest, sha256, write};
 
 impl Archive {
     /// The same images with further layers on top, by name; without the blobs that stand in this archive.
@@ -16,28 +16,20 @@ impl Archive {
         let old = self.descriptions()?;
         let (mut manifests, mut layers) = (Vec::new(), Vec::new());
         for (name, digest) in &self.images {
+            let more = more(name);
             let mut manifest = description(&old, digest)?;
             let mut config = description(&old, manifest["config"]["digest"].as_str().unwrap_or_default())?;
-            let list = |of: &mut Value, pointer| -> Result<()> {
-                let list = of
-                    .pointer_mut(pointer)
-                    .and_then(Value::as_array_mut)
-                    .with_context(|| format!("{name}: no {pointer}"))?;
-                list.extend(more(name).iter().map(|layer| match pointer {
-                    "/layers" => json!({"mediaType": LAYER, "digest": sha256(layer.digest()), "size": layer.size()}),
-                    _ => sha256(layer.digest()).into(),
-                }));
-                Ok(())
-            };
-            list(&mut config, "/rootfs/diff_ids")?;
-            list(&mut manifest, "/layers")?;
+            let ids = config["rootfs"]["diff_ids"].as_array_mut().with_context(|| format!("{name}: no diff_ids"))?;
+            ids.extend(more.iter().map(|layer| Value::from(sha256(layer.digest()))));
+            let descriptors = manifest["layers"].as_array_mut().with_context(|| format!("{name}: no layers"))?;
+            descriptors.extend(more.iter().map(Layer::descriptor));
             // What says how each layer came to be has to have one for each, or none at all.
             config.as_object_mut().context("a config that is no object")?.remove("history");
             let config = config.to_string().into_bytes();
             manifest["config"]["digest"] = sha256(&hex_digest(&config)).into();
             manifest["config"]["size"] = config.len().into();
             manifests.push((name.clone(), manifest.to_string().into_bytes(), config));
-            layers.extend(more(name));
+            layers.extend(more);
         }
         write(to.into(), &manifests, &layers)
     }

@@ -267,11 +267,7 @@ impl Dispatcher {
         let planned = std::mem::take(&mut unit.planned);
         self.holds.makers.spawn(async move {
             let mut applied = Applied::of(component);
-            for planned in planned {
-                if !applied.write(&cluster, &planned, force, until).await {
-                    break;
-                }
-            }
+            applied.write_all(&cluster, &planned, force, until).await;
             applied
         });
     }

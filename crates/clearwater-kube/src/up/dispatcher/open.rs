@@ -240,11 +240,7 @@ impl Dispatcher {
                     }
                 },
             };
-            for planned in planned {
-                if !applied.write(&cluster, &planned, force, until).await {
-                    break;
-                }
-            }
+            applied.write_all(&cluster, &planned, force, until).await;
             applied
         });
         let objects = made + u32::try_from(to_write).unwrap_or(u32::MAX);

@@ -327,6 +327,15 @@ impl Applied {
         }
         self.error.is_none()
     }
+
+    /// Writes objects, one after the other, as far as they can be.
+    pub(super) async fn write_all(&mut self, cluster: &Cluster, planned: &[Planned], force: bool, until: Instant) {
+        for planned in planned {
+            if !self.write(cluster, planned, force, until).await {
+                break;
+            }
+        }
+    }
 }
 
 #[cfg(test)]
