@@ -411,7 +411,7 @@ impl Execution {
     async fn gone(&mut self, deadline: Instant, text: &str) -> Result<(), Stop> {
         let expected = self.expected.clone();
         let gone = move |seen: &Observation, target: &ScaleTarget| {
-            let few = target.pods(seen).len() <= target.wanted_pods();
+            let few = target.shown(seen) <= target.wanted_pods();
             Ok((few && target.clear(seen, &expected).is_ok()).then_some(()))
         };
         self.until(deadline, gone, text).await

@@ -110,6 +110,13 @@ impl ScaleTarget {
         pods
     }
 
+    /// How many pods `kubectl get pods` shows that run or are on their way out. One of the latter may have ended a moment
+    /// before its object goes.
+    pub(super) fn shown(&self, seen: &Observation) -> usize {
+        let ended = seen.snapshot.leaving_of(self.component()).into_iter().filter(|p| has_ended(p));
+        self.pods(seen).len() + ended.count()
+    }
+
     /// Why its store's list of members cannot be read.
     pub(super) fn list_trouble<'a>(&self, seen: &'a Observation) -> Option<&'a str> {
         match seen.members(self.component())? {
@@ -349,6 +356,11 @@ mod tests {
             one.stopping(&seen),
             "chronos-7d9-y stops, with tailer in it still running: 120 s in all are given to it"
         );
+        let mut ended = two(json!("2026-01-01T00:00:00Z"));
+        ended[1].status.get_or_insert_default().phase = Some("Failed".to_owned());
+        let mut later = seen.clone();
+        later.take(Observed::Watch(WatchEvent::Pod(Update::All(ended))));
+        assert_eq!((one.pods(&later).len(), one.shown(&later)), (1, 2));
         // It is off the list: not done before it is gone.
         seen.take_members(Component::Chronos, normal(r#"{"10.0.0.1": "normal"}"#));
         let plan = one.situation(&seen).plan().unwrap();
