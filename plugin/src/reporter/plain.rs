@@ -61,22 +61,16 @@ impl Times {
         }
         let mut rows: Vec<(&String, &Durations)> = self.0.iter().collect();
         rows.sort_by_key(|(_, d)| d.total());
-        let head = ["component", "waiting", "applying", "pulling", "starting", "settling", "served at"];
-        let mut table = vec![format!(
-            "{:<15}{:>10}{:>10}{:>10}{:>10}{:>10}{:>11}",
-            head[0], head[1], head[2], head[3], head[4], head[5], head[6]
-        )];
+        let head = ["waiting", "making", "pulling", "held", "starting", "settling", "served at"];
+        let line = |name: &str, cells: [String; 7]| {
+            let cells: Vec<String> = cells.iter().map(|cell| format!("{cell:>9}")).collect();
+            format!("{name:<15}{}", cells.concat())
+        };
+        let mut table = vec![line("component", head.map(str::to_owned))];
         for (name, d) in rows {
-            let t = time;
-            table.push(format!(
-                "{name:<15}{:>10}{:>10}{:>10}{:>10}{:>10}{:>11}",
-                t(d.waiting),
-                t(d.applying),
-                t(d.pulling),
-                t(d.starting),
-                t(d.settling),
-                t(d.total())
-            ));
+            let [waiting, held] = [d.waiting.saturating_sub(d.early.total()), d.early.held];
+            let [making, pulling] = [d.early.making + d.applying, d.early.pulling + d.pulling];
+            table.push(line(name, [waiting, making, pulling, held, d.starting, d.settling, d.total()].map(time)));
         }
         table
     }

@@ -90,7 +90,10 @@ fn round(up: Up, images: &Images, floor: Floor, program: &Path, plant: Option<(&
     let settings = images.settings();
     let mut args = vec!["up", "--yes", "--order", up.policy.name(), "--set", &hold];
     args.extend(settings.iter().map(String::as_str));
-    let (ran, memory) = plugin.follow(&args)?.finish(LIMIT)?;
+    // Where its time went, of the last round, to be looked at.
+    let timeline = root().join(format!("target/prove/bench-up-{}-{}.svg", up.policy.name(), up.hold));
+    let timeline = ["--timeline", timeline.to_str().context("a path that is no text")?];
+    let (ran, memory) = plugin.follow(&[&args[..], &timeline].concat())?.finish(LIMIT)?;
     let busy = busy()?.saturating_sub(busy_before);
     let ran = ran.expect(0)?;
     let register = match phone {

@@ -245,6 +245,9 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
             "failSwapOn": false,
             // Images are not in a registry: one that is collected is gone.
             "imageGCHighThresholdPercent": 100,
+            // As a node has it that was made for one purpose: all that it holds is named. This one holds every test's images,
+            // more than the fifty that are named by default, and could not tell which of a deployment's it lacks.
+            "nodeStatusMaxImages": -1,
             "podLogsDir": data.join("pods"),
             "resolvConf": self.etc("resolv.conf"),
             "serializeImagePulls": false,

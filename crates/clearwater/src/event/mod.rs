@@ -43,7 +43,7 @@ pub use kind::{
     Awaited, CancelReason, Change, Cost, EventKind, Evidence, FailureKind, LogExcerpt, Operation, Outcome, Pending,
     PlannedComponent, PlannedGate, PlannedStep, Repair, Whose,
 };
-pub use stats::{Durations, Hop, RunStats};
+pub use stats::{Durations, Early, Hop, RunStats};
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

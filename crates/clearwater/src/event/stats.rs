@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 pub struct Durations {
     /// From the start of the run until its gates were open.
     pub waiting: u64,
+    /// What was done for it in that time.
+    #[serde(default, skip_serializing_if = "Early::is_empty")]
+    pub early: Early,
     /// Applying its objects.
     pub applying: u64,
     /// From the applied objects until the last of its images was there. Zero where no pull was seen.
@@ -28,6 +31,32 @@ impl Durations {
     /// What the component itself took: everything but waiting.
     pub fn own(&self) -> u64 {
         self.applying + self.pulling + self.starting + self.settling
+    }
+}
+
+/// What became of a component while it waited, where it was made before its gates opened; in milliseconds, parts of
+/// [`Durations::waiting`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", default)]
+pub struct Early {
+    /// Making its objects and pods. Ends with the first pull that was seen.
+    pub making: u64,
+    /// Bringing its images to the nodes. Zero where no pull was seen.
+    pub pulling: u64,
+    /// From the pods with all their images until its gates opened, their programs being held.
+    pub held: u64,
+}
+
+impl Early {
+    /// Whether nothing was done early.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.making + self.pulling + self.held
     }
 }
 

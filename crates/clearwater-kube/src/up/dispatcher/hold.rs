@@ -264,6 +264,7 @@ impl Dispatcher {
             (self.context.cluster.clone(), self.context.until, self.context.options.force_conflicts);
         let unit = &mut self.units[component];
         unit.hold = Hold::Making;
+        unit.before.made = Some(Instant::now());
         let planned = std::mem::take(&mut unit.planned);
         self.holds.makers.spawn(async move {
             let mut applied = Applied::of(component);
@@ -283,17 +284,22 @@ impl Dispatcher {
         unit.made = Some(made);
     }
 
-    /// How far a component is whose programs are held, in a few words.
-    pub(super) fn held_so_far(&self, component: Component) -> Option<String> {
-        if self.units[component].hold != Hold::Held || self.units[component].starts_alone {
+    /// How far a component is that was made before its gates opened, in a few words where its programs are held.
+    pub(super) fn held_so_far(&mut self, component: Component) -> Option<String> {
+        if self.units[component].hold != Hold::Held {
             return None;
         }
         let pods = self.seen.snapshot.pods_of(component);
-        if !pods.is_empty() && pods.iter().all(|pod| is_pulled(pod)) {
-            return Some("its image is there".to_owned());
+        let there = !pods.is_empty() && pods.iter().all(|pod| is_pulled(pod));
+        let live = if there { None } else { failure::cause(&self.rollout(component, pods, None)) };
+        let unit = &mut self.units[component];
+        if there {
+            unit.before.there.get_or_insert_with(Instant::now);
+        } else if live.as_ref().is_some_and(|live| live.pulling) {
+            unit.before.pulling.get_or_insert_with(Instant::now);
         }
-        let live = failure::cause(&self.rollout(component, pods, None));
-        Some(live.map_or_else(|| "its pods are being made".to_owned(), |live| live.text))
+        let text = if there { "its image is there" } else { "its pods are being made" };
+        (!unit.starts_alone).then(|| live.map_or_else(|| text.to_owned(), |live| live.text))
     }
 
     /// Says of a component that is ready although its programs were to be held: its image starts in another way.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::{Index, IndexMut};
 
 use clearwater::component::Component;
-use clearwater::event::{Durations, Operation};
+use clearwater::event::{Durations, Early, Operation};
 use clearwater::manifest::{Object, WorkloadKind};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use kube::api::DynamicObject;
@@ -107,6 +107,28 @@ pub(super) enum Hold {
     LetGo,
 }
 
+/// When what is done for a component before its gates open was done.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Before {
+    /// Its objects were begun to be written.
+    pub(super) made: Option<Instant>,
+    /// A pull of its images was seen first.
+    pub(super) pulling: Option<Instant>,
+    /// Its images were all there.
+    pub(super) there: Option<Instant>,
+}
+
+impl Before {
+    /// The parts of the time until its gates opened.
+    fn parts(self, opened: Option<Instant>) -> Early {
+        let (Some(made), Some(opened)) = (self.made, opened) else { return Early::default() };
+        let span = |from: Instant, to: Instant| millis(to.saturating_duration_since(from));
+        let there = self.there.unwrap_or(opened).min(opened);
+        let pulling = self.pulling.unwrap_or(there).min(there);
+        Early { making: span(made, pulling), pulling: span(pulling, there), held: span(there, opened) }
+    }
+}
+
 pub(super) struct Unit {
     pub(super) part: ComponentPlan,
     /// What is written when the gates open.
@@ -117,6 +139,7 @@ pub(super) struct Unit {
     pub(super) hold: Hold,
     /// What was written for it then.
     pub(super) made: Option<Applied>,
+    pub(super) before: Before,
     /// Whether its programs are not held where it is made early.
     pub(super) starts_alone: bool,
     pub(super) phase: Phase,
@@ -145,6 +168,7 @@ impl Unit {
             early,
             hold: Hold::No,
             made: None,
+            before: Before::default(),
             starts_alone: false,
             phase: Phase::Waiting,
             unsteady: false,
@@ -198,6 +222,7 @@ impl Unit {
         let ready = self.ready.max(pulled);
         Durations {
             waiting: span(Some(began), self.opened),
+            early: self.before.parts(self.opened),
             applying: span(self.opened, self.applied),
             pulling: span(self.applied, pulled),
             starting: span(pulled, ready),
@@ -340,6 +365,8 @@ impl Applied {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::*;
@@ -399,5 +426,22 @@ mod tests {
         assert_eq!(over("9", elsewhere), ["service/homer"]);
         assert_eq!(over("9", &|spec| spec["ports"] = json!([])), ["service/homer"]);
         assert!(over("6", elsewhere).is_empty(), "as it stood before this run wrote it");
+    }
+
+    #[test]
+    fn what_is_done_before_the_gates_open_is_told_in_parts() {
+        let began = Instant::now();
+        let at = |ms: u64| Some(began + Duration::from_millis(ms));
+        for (before, opened, [making, pulling, held]) in [
+            (Before::default(), at(90), [0, 0, 0]),
+            (Before { made: at(10), pulling: at(15), there: at(40) }, None, [0, 0, 0]),
+            (Before { made: at(10), pulling: None, there: at(40) }, at(90), [30, 0, 50]),
+            (Before { made: at(10), pulling: at(15), there: at(40) }, at(90), [5, 25, 50]),
+            (Before { made: at(10), pulling: at(15), there: None }, at(90), [5, 75, 0]),
+            (Before { made: at(10), pulling: None, there: None }, at(90), [80, 0, 0]),
+            (Before { made: at(10), pulling: at(15), there: at(95) }, at(90), [5, 75, 0]),
+        ] {
+            assert_eq!(before.parts(opened), Early { making, pulling, held }, "{before:?}");
+        }
     }
 }
