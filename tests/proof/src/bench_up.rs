@@ -149,6 +149,13 @@ struct Row {
     way: String,
 }
 
+impl Row {
+    /// As `--only` names it.
+    fn text(&self) -> String {
+        format!("{} {} {}", self.tag, self.place, self.way.replace('`', ""))
+    }
+}
+
 /// Whether the nodes have the images, and how their kubelets pull those that they lack.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Place {
@@ -238,7 +245,7 @@ impl Kept {
 
 /// What of it is to be run.
 pub(crate) struct Parts<'a> {
-    /// Only rows whose `IMAGES PLACE WAY` contains this, or the floor or the plant by that name; all where there is none.
+    /// Only the row of this `IMAGES PLACE WAY`, or else those whose contains this, or the floor or the plant by that name; all where there is none.
     pub(crate) only: Option<&'a str>,
     /// Rounds a row.
     pub(crate) rounds: usize,
@@ -252,7 +259,11 @@ const FLOOR_PODS: u64 = 20;
 pub(crate) fn run(parts: &Parts<'_>, commit: &str) -> Result<String> {
     let program = shipped()?;
     let local = cluster().local()?;
-    let wanted = |name: &str| parts.only.is_none_or(|only| name.contains(only));
+    let names: Vec<String> = rows().iter().map(|(row, ..)| row.text()).collect();
+    let wanted = |name: &str| {
+        let names = &names;
+        parts.only.is_none_or(|only| name == only || name.contains(only) && !names.iter().any(|name| name == only))
+    };
     let mut kept = Kept::load(commit);
     if kept.floor.is_none() || parts.only.is_some_and(|only| only == "floor") {
         say(&format!("==> the floor, {FLOOR_PODS} pods"));
@@ -262,7 +273,7 @@ pub(crate) fn run(parts: &Parts<'_>, commit: &str) -> Result<String> {
     }
     let floor = kept.floor.map(|(floor, _)| floor).unwrap_or_default();
     for (row, place, way) in rows() {
-        if !wanted(&format!("{} {} {}", row.tag, row.place, row.way.replace('`', ""))) {
+        if !wanted(&row.text()) {
             continue;
         }
         let _pulls = (place == Place::AbsentOneByOne).then(|| local.pull_one_by_one()).transpose()?;
