@@ -3,6 +3,7 @@
 //! Everything here gives back a guard that repairs it when it is dropped, so that a test that fails leaves the cluster as
 //! it was.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
@@ -262,12 +263,12 @@ impl Local {
         Archive::open(to)
     }
 
-    /// Takes images away from the nodes whose names begin with this.
+    /// Takes images away from the nodes whose names begin with this, and what their layers took on the disk.
     pub fn forget_images(&self, prefix: &str) -> Result<()> {
         for node in NODES {
             let socket = self.plan.containerd_socket(node);
-            let listed = output(containerd::ctr(&socket).args(["images", "list", "--quiet"]))?;
-            let names: Vec<&str> = listed.lines().filter(|name| name.starts_with(prefix)).collect();
+            let listed = output(containerd::ctr(&socket).args(["images", "list"]))?;
+            let names = names_of(&listed, prefix);
             if !names.is_empty() {
                 output(containerd::ctr(&socket).args(["images", "remove", "--sync"]).args(&names))?;
             }
@@ -348,5 +349,41 @@ impl Local {
         let kubectl = self.kubectl().in_namespace("kube-system");
         kubectl.run(["rollout", "restart", "deployment/coredns"])?;
         kubectl.run(["rollout", "status", "deployment/coredns", "--timeout=120s"]).map(drop)
+    }
+}
+/// Of a list of images the names that begin with this, and the names by which the kubelet's own look-ups keep the same images: their
+/// layers go with the last name.
+fn names_of<'a>(listed: &'a str, prefix: &str) -> Vec<&'a str> {
+    let rows = || {
+        listed.lines().skip(1).filter_map(|row| {
+            let mut columns = row.split_whitespace();
+            Some((columns.next()?, columns.nth(1)?))
+        })
+    };
+    let is_own = |name: &str| name.starts_with(prefix);
+    let gone: BTreeSet<&str> = rows().filter(|(name, _)| is_own(name)).map(|(_, digest)| digest).collect();
+    let is_id = |name: &str| name.starts_with("sha256:");
+    let kept: BTreeSet<&str> =
+        rows().filter(|(name, _)| !is_own(name) && !is_id(name)).map(|(_, digest)| digest).collect();
+    let goes =
+        |name: &str, digest: &str| is_own(name) || is_id(name) && gone.contains(digest) && !kept.contains(digest);
+    rows().filter(|(name, digest)| goes(name, digest)).map(|(name, _)| name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_forgotten_by_all_of_its_names() {
+        let listed = "REF TYPE DIGEST SIZE PLATFORMS LABELS\n\
+                      reg:1/a:1 t sha256:aa 1.0 MiB linux/amd64 -\n\
+                      reg:1/b:1 t sha256:bb 1.0 MiB linux/amd64 -\n\
+                      sha256:0a t sha256:aa 1.0 MiB linux/amd64 -\n\
+                      sha256:0b t sha256:bb 1.0 MiB linux/amd64 -\n\
+                      other/b:1 t sha256:bb 1.0 MiB linux/amd64 -\n\
+                      sha256:0c t sha256:cc 1.0 MiB linux/amd64 -\n";
+        assert_eq!(names_of(listed, "reg:1/"), ["reg:1/a:1", "reg:1/b:1", "sha256:0a"]);
+        assert!(names_of(listed, "reg:2/").is_empty());
     }
 }
