@@ -319,3 +319,14 @@ fn what_is_no_call_is_said_and_no_advice_is_given_that_is_followed() {
         assert_eq!((err.contains("logLevel: 4"), err.contains("log level is 5")), (advises, !advises), "{err}");
     }
 }
+
+#[test]
+fn the_level_is_changed_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    for with in
+        [&["8f3a@10.244.1.7"][..], &["--failed"], &["--from", "x"], &["--since", "1m"], &["--disable"], &["--stdin"]]
+    {
+        let (code, _, err) = plugin(dir.path(), &[&["trace", "--enable"], with].concat());
+        assert!(code == Some(2) && err.contains("cannot be used with"), "{with:?}: {code:?} {err}");
+    }
+}

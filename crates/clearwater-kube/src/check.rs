@@ -374,7 +374,7 @@ async fn before(cluster: &Cluster, options: &CheckOptions) -> Result<Vec<CheckLi
         Ok((work, unplanned)) => {
             let checked =
                 Box::pin(preflight::check(cluster, &deployment, true, &options.skip, &scope, &live, &work)).await;
-            let mut lines = checked.map_err(|e| failed(e.into()))?;
+            let (mut lines, _) = checked.map_err(|e| failed(e.into()))?;
             lines.extend(unplanned);
             lines.extend(preflight::room::check(cluster, &work).await);
             lines

@@ -56,9 +56,14 @@ impl PlaceArgs {
         Self { filename }
     }
 
+    /// The same, where more is read of the file.
+    pub(crate) fn file(&self) -> FileArgs {
+        FileArgs::named(self.filename.clone())
+    }
+
     /// The namespace, which is the command's first line where `says`.
     pub(crate) fn namespace(&self, context: &mut Context, says: bool) -> Result<String, CliError> {
-        FileArgs::named(self.filename.clone()).namespace(context, says)
+        self.file().namespace(context, says)
     }
 }
 
@@ -66,6 +71,13 @@ impl FileArgs {
     /// A file that is named, or the usual one.
     pub(crate) fn named(filename: Option<PathBuf>) -> Self {
         Self { filename, set: Vec::new() }
+    }
+
+    /// The same with a value put over the file's.
+    #[must_use]
+    pub(crate) fn over(mut self, set: Set) -> Self {
+        self.set.push(set);
+        self
     }
 
     /// Whether a file is named, or the usual one exists.

@@ -26,6 +26,8 @@ use crate::timeline;
 
 /// How long is looked for bono's addresses once all serves.
 const LOOK: Duration = Duration::from_secs(5);
+/// How long a run may take where nobody says otherwise.
+const TIMEOUT: Duration = Duration::from_mins(15);
 
 /// Which components are meant, and in which order.
 #[derive(Clone, Debug, Args)]
@@ -104,6 +106,24 @@ pub(crate) struct Up {
 }
 
 impl Up {
+    /// Of these components and what they need, with nothing else asked for.
+    pub(crate) fn only(file: FileArgs, only: Vec<Component>, yes: bool) -> Self {
+        Self {
+            file,
+            scope: Scope { only, skip: Vec::new(), order: Policy::default() },
+            timeout: TIMEOUT,
+            yes,
+            create_namespace: false,
+            skip_check: Vec::new(),
+            dry_run: false,
+            replace_stores: false,
+            accept_loss: false,
+            force_conflicts: false,
+            output: None,
+            timeline: None,
+        }
+    }
+
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
         let deployment = self.file.deployment(context, self.output.is_none())?;
         let mut options = UpOptions::new(deployment.clone())

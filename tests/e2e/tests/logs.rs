@@ -1,5 +1,6 @@
 //! `logs` and `trace` on the real cluster.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -171,6 +172,52 @@ fn one_call_is_traced_through_bono_and_sprout() -> Result<()> {
         drawn.out,
         trace.out
     );
+    plugin.run(&["down", "--yes", "--now"])?.expect(0)?;
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs cluster (creates a namespace)"]
+fn messages_are_written_for_a_while() -> Result<()> {
+    let cluster = cluster();
+    let namespace = cluster.namespace("l1-logs-while")?;
+    let plugin = Plugin::new(cluster, namespace.name())?;
+    let pods = || -> Result<BTreeMap<String, String>> {
+        let all =
+            namespace.kubectl().json(["get", "pods", "--field-selector=status.phase=Running", "--selector=service"])?;
+        let all = all["items"].as_array().cloned().unwrap_or_default();
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        Ok(all.iter().map(|p| (text(&p["metadata"]["uid"]), text(&p["metadata"]["labels"]["service"]))).collect())
+    };
+    let made = |before: &BTreeMap<String, String>| -> Result<BTreeSet<String>> {
+        Ok(pods()?.into_iter().filter(|(uid, _)| !before.contains_key(uid)).map(|(_, service)| service).collect())
+    };
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(&file, "apiVersion: clearwater/v1\nkeys: upstream\n")?;
+    let named = ["-f", file.path().to_str().context("a path")?];
+    let run = |args: &[&str]| plugin.run(&[args, &named].concat());
+    run(&["up", "--yes"])?.expect(0)?;
+    let phone = Phone::start(namespace.kubectl())?;
+    let users = phone.provision("ellis", 2)?;
+    phone.exercise("bono", &users[0], &users[1], Transport::Tcp)?.check()?;
+    let silent = run(&["trace"])?;
+    ensure!(silent.err.contains("trace --enable"), "{}", silent.said());
+
+    let before = pods()?;
+    let asked = run(&["trace", "--enable"])?;
+    ensure!(asked.code != 0 && made(&before)?.is_empty(), "nobody agreed to it: {}", asked.said());
+    let enabled = run(&["trace", "--enable", "--yes"])?.expect(0)?;
+    ensure!(enabled.err.contains("trace --disable"), "{}", enabled.said());
+    ensure!(made(&before)? == BTreeSet::from(["bono".to_owned(), "sprout".to_owned()]), "{:?}", made(&before)?);
+    phone.exercise("bono", &users[0], &users[1], Transport::Tcp)?.check()?;
+    let listed = run(&["trace"])?.expect(0)?;
+    ensure!(listed.out.contains("INVITE"), "{}", listed.said());
+
+    let before = pods()?;
+    run(&["trace", "--disable", "--yes"])?.expect(0)?;
+    ensure!(made(&before)? == BTreeSet::from(["bono".to_owned(), "sprout".to_owned()]), "{:?}", made(&before)?);
+    run(&["up", "--yes"])?.expect(0)?;
+    ensure!(made(&before)?.len() == 2, "that was all that differed: {:?}", made(&before)?);
     plugin.run(&["down", "--yes", "--now"])?.expect(0)?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 pub(crate) mod admission;
 mod balancer;
 mod families;
+mod images;
 mod members;
 pub(crate) mod nodes;
 pub(crate) mod quota;
@@ -16,10 +17,10 @@ use std::collections::BTreeSet;
 use clearwater::component::Component;
 use clearwater::config::Deployment;
 use clearwater::dns::corefile::Corefile;
-use clearwater::event::{CheckId, CheckLine, CheckStatus};
+use clearwater::event::{CheckId, CheckLine, CheckStatus, Operation};
 use clearwater::manifest::{self, MANAGED_BY, MANAGED_BY_LABEL, PodSecurity, SERVICE_LABEL};
 use clearwater::remedy::{Permission, Remedy};
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, ResourceExt};
 
@@ -36,7 +37,7 @@ const OLDEST_MINOR: u32 = 28;
 /// How many questions are asked at the same time.
 const AT_ONCE: usize = 8;
 
-/// Looks at everything, and yields a line for each. An error is that of an API server which does not know who asks.
+/// Looks at everything, and yields a line for each, and the components of which nodes lack images. An error is that of an API server which does not know who asks.
 pub(crate) async fn check(
     cluster: &Cluster,
     deployment: &Deployment,
@@ -45,16 +46,15 @@ pub(crate) async fn check(
     scope: &Scope,
     standing: &LiveState,
     work: &ApplyPlan,
-) -> Result<Vec<CheckLine>, ApplyError> {
-    let (version, rights, secrets, pods, quotas, foreign, nodes, balancer, domain, etcd) = futures::join!(
+) -> Result<(Vec<CheckLine>, BTreeSet<Component>), ApplyError> {
+    let (version, rights, secrets, pods, quotas, foreign, (nodes, lacking), domain, etcd) = futures::join!(
         version(cluster),
         rights::check(cluster, create_namespace, standing, work),
         secrets::check(cluster, deployment.release(), work),
         admission::check(cluster, standing.namespace, work),
         quota::check(cluster, standing, work),
         foreign(cluster, scope, standing),
-        nodes::check(cluster, work),
-        balancer::check(cluster, work),
+        on_nodes(cluster, work),
         domain(cluster, deployment.cluster_domain()),
         members::check(cluster, scope, standing),
     );
@@ -65,19 +65,18 @@ pub(crate) async fn check(
     heed(&mut lines, skipped);
     if lines.iter().any(|l| l.status == CheckStatus::Refused) {
         // Whatever else there is to say would be about somebody else's objects.
-        return Ok(lines);
+        return Ok((lines, lacking));
     }
     lines.extend(secrets);
     lines.extend(pods?);
     lines.extend(quotas);
     lines.extend(nodes);
-    lines.extend(balancer);
     lines.push(domain);
     if scope.parts.iter().any(|p| p.subject.entry.component == Component::Chronos) {
         lines.push(standing.name_servers.line(standing.chronos_name_server()));
     }
     lines.extend(etcd);
-    Ok(lines)
+    Ok((lines, lacking))
 }
 
 pub(crate) async fn version(cluster: &Cluster) -> CheckLine {
@@ -127,6 +126,22 @@ fn namespace(cluster: &Cluster, create: bool, standing: &LiveState) -> CheckLine
         ),
         None => line(CheckId::Namespace, title, CheckStatus::Skipped, "needs get namespaces"),
     }
+}
+
+/// What there is to say of the nodes, and of which components they lack images. They are asked for once, and only where pods
+/// or addresses are to come to them.
+async fn on_nodes(cluster: &Cluster, work: &ApplyPlan) -> (Vec<CheckLine>, BTreeSet<Component>) {
+    let changes = work.all().any(|p| p.operation != Operation::Keep && p.item.object.pod_template().is_some());
+    if !changes && work.services_first.balanced.is_empty() {
+        return (Vec::new(), BTreeSet::new());
+    }
+    let listed = list_all(&Api::<Node>::all(cluster.client.clone()), &ListParams::default()).await;
+    let nodes = listed.as_deref().unwrap_or_default();
+    let lacking = images::lacking(work, nodes);
+    let mut lines = nodes::check(work, &listed);
+    lines.extend(images::line(work, &lacking, nodes));
+    lines.extend(balancer::check(cluster, work, nodes).await);
+    (lines, lacking)
 }
 
 fn foreign_workloads(scope: &Scope, standing: &LiveState) -> BTreeSet<String> {

@@ -351,6 +351,8 @@ pub(crate) struct ApplyPlan {
     pub(crate) pod_security: PodSecurity,
     /// Objects of the deployment as a whole.
     pub(crate) shared: Vec<Planned>,
+    /// The components of which nodes lack images.
+    pub(crate) lacking: BTreeSet<Component>,
     /// Objects of each component.
     pub(crate) of: BTreeMap<Component, Vec<Planned>>,
 }

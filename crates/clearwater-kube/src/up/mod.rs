@@ -17,7 +17,6 @@
 
 mod address;
 mod dispatcher;
-mod images;
 
 use std::time::Duration;
 

@@ -2,6 +2,7 @@
 
 mod capture;
 mod failed;
+mod level;
 mod table;
 mod tui;
 pub(crate) use failed::failed_ladders;
@@ -25,6 +26,7 @@ use clearwater::text::{Printable, counted};
 use clearwater_kube::logs::{LogEntry, LogSource, Said};
 use jiff::Timestamp;
 
+use level::{LevelArgs, SIP_LEVEL, WRITERS};
 use table::Output;
 
 use super::logs::{Selection, Unread, each_of_path, each_of_stdin, stopped};
@@ -58,6 +60,7 @@ enum Drawing {
 /// said. Bono and sprout write SIP messages from log level 4 on. What is still in the pods is read, or logs that were saved.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
+  kubectl clearwater trace -n ims --enable            let messages be written
   kubectl clearwater trace -n ims --since 10m --failed
   kubectl clearwater trace -n ims --follow --subscriber 6505550000
   kubectl clearwater trace -n ims --follow --tui      to look around in
@@ -74,6 +77,8 @@ pub(crate) struct Trace {
     selection: Selection,
     #[command(flatten)]
     place: PlaceArgs,
+    #[command(flatten)]
+    level: LevelArgs,
     /// How it is drawn: text, mermaid or svg
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t, requires = "subject")]
     format: Drawing,
@@ -103,6 +108,9 @@ pub(crate) struct Trace {
 
 impl Trace {
     pub(crate) fn run(self, context: &mut Context) -> Result<u8, CliError> {
+        if self.level.is_asked() {
+            return self.level.run(&self.place, context);
+        }
         match self.subject.clone() {
             Some(subject) => self.draw(&subject, context),
             None if self.list.tui => tui::run(self, context),
@@ -355,9 +363,6 @@ struct Writer {
     level: Option<u8>,
 }
 
-/// The level from which on SIP messages are written.
-const SIP_LEVEL: u8 = 4;
-
 /// The log level that a line of a daemon tells (cpp-common `src/log.cpp`, sprout `src/main.cpp`).
 fn told_level(record: &Record) -> Option<u8> {
     let text = record.head().text;
@@ -369,7 +374,7 @@ fn told_level(record: &Record) -> Option<u8> {
 impl Writers {
     fn take(&mut self, component: &str, record: &Record, is_message: bool) {
         self.messages += u64::from(is_message);
-        let writers = [Component::Bono, Component::Sprout].map(Component::name);
+        let writers = WRITERS.map(Component::name);
         if let Some(name) = writers.into_iter().find(|name| *name == component) {
             let writer = self.all.entry(name).or_default();
             writer.has_message |= is_message;
@@ -394,10 +399,11 @@ impl Writers {
             return;
         }
         context.talk().warning(format!(
-            "no SIP message of {} is in these logs: it writes them from log level {SIP_LEVEL} on; set {} in the deployment file \
-             and run `{}`, which restarts no other pods; what another tool deployed takes log_level={SIP_LEVEL} in {} \
+            "no SIP message of {} is in these logs: it writes them from log level {SIP_LEVEL} on: `{}` for a while, or set {} in the \
+             deployment file and run `{}`, which restarts no other pods; what another tool deployed takes log_level={SIP_LEVEL} in {} \
              of its container, and `supervisorctl restart clearwater-group:{}` there",
             quiet.join(" and "),
+            command("trace --enable"),
             quiet.iter().map(|c| format!("`components.{c}.logLevel: {SIP_LEVEL}`")).collect::<Vec<_>>().join(" and "),
             command("up"),
             LevelFile::UserSettings.path(),

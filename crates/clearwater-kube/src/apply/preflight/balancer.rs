@@ -18,19 +18,15 @@ const SERVICE_LB_NAMESPACE: &str = "kube-system";
 const K3S: &str = "+k3s";
 
 /// A line where k3s' ServiceLB is seen, or may be there.
-pub(super) async fn check(cluster: &Cluster, work: &ApplyPlan) -> Option<CheckLine> {
+pub(super) async fn check(cluster: &Cluster, work: &ApplyPlan, nodes: &[Node]) -> Option<CheckLine> {
     let count = work.services_first.balanced.len();
     if count == 0 {
         return None;
     }
-    let (nodes, pods) = (
-        Api::<Node>::all(cluster.client.clone()),
-        Api::<Pod>::namespaced(cluster.client.clone(), SERVICE_LB_NAMESPACE),
-    );
-    let (all, carriers) = (ListParams::default(), ListParams::default().labels(SERVICE_LB));
-    let (nodes, carriers) = futures::join!(list_all(&nodes, &all), list_all(&pods, &carriers));
+    let pods = Api::<Pod>::namespaced(cluster.client.clone(), SERVICE_LB_NAMESPACE);
+    let carriers = list_all(&pods, &ListParams::default().labels(SERVICE_LB)).await;
     // Who may see neither is told nothing: its run waits, with what the Service's events say.
-    judge(count, &nodes.unwrap_or_default(), &carriers.unwrap_or_default())
+    judge(count, nodes, &carriers.unwrap_or_default())
 }
 
 fn judge(bonos: usize, nodes: &[Node], carriers: &[Pod]) -> Option<CheckLine> {

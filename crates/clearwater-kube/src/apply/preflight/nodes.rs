@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 
 use clearwater::event::{CheckId, CheckLine, CheckStatus, Operation};
 use k8s_openapi::api::core::v1::{Node, PodSpec, Taint, Toleration};
-use kube::api::ListParams;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 
 use super::super::checks::{line, unseen, with_fix};
 use super::super::prepare::ApplyPlan;
 use super::families;
-use crate::cluster::{Cluster, list_all};
 
 const TITLE: &str = "nodes by selectors and taints";
 
@@ -76,8 +74,8 @@ fn is_ready(node: &Node) -> bool {
     conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
-/// Whether there are nodes that the pods' selectors mean and whose taints they tolerate.
-pub(super) async fn check(cluster: &Cluster, work: &ApplyPlan) -> Vec<CheckLine> {
+/// The components of which pods are to be made or made anew, by what they ask of a node.
+fn groups(work: &ApplyPlan) -> Vec<(Wants, Vec<String>)> {
     let mut groups: Vec<(Wants, Vec<String>)> = Vec::new();
     for planned in work.all().filter(|p| p.operation != Operation::Keep) {
         if let Some(spec) = planned.item.object.pod_template().and_then(|t| t.spec.as_ref()) {
@@ -89,13 +87,16 @@ pub(super) async fn check(cluster: &Cluster, work: &ApplyPlan) -> Vec<CheckLine>
             }
         }
     }
-    if groups.is_empty() {
-        return Vec::new();
-    }
-    let nodes: Api<Node> = Api::all(cluster.client.clone());
-    match list_all(&nodes, &ListParams::default()).await {
-        Ok(nodes) => judge(&groups, &nodes).into_iter().chain(families::judge(&nodes)).collect(),
-        Err(error) => vec![unseen(CheckId::Nodes, TITLE, "list nodes", &error)],
+    groups
+}
+
+/// Whether there are nodes that the pods' selectors mean and whose taints they tolerate.
+pub(super) fn check(work: &ApplyPlan, nodes: &Result<Vec<Node>, kube::Error>) -> Vec<CheckLine> {
+    let groups = groups(work);
+    match nodes {
+        _ if groups.is_empty() => Vec::new(),
+        Ok(nodes) => judge(&groups, nodes).into_iter().chain(families::judge(nodes)).collect(),
+        Err(error) => vec![unseen(CheckId::Nodes, TITLE, "list nodes", error)],
     }
 }
 

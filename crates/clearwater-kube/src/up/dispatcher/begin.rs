@@ -213,7 +213,7 @@ async fn checked(
     emitter: &mut Emitter,
 ) -> Result<(ApplyPlan, Unseen), Stop> {
     let planned = ApplyPlan::plan(cluster, &options.deployment, scope, standing, options.force_conflicts).await;
-    let (work, unplanned) = match planned {
+    let (mut work, unplanned) = match planned {
         Ok(planned) => planned,
         Err(PrepareError::Unseen(error)) => return Err(unseen(&error)),
         Err(error) => {
@@ -234,7 +234,7 @@ async fn checked(
             return Err(Stop::unwritten(Outcome::PreflightFailed, error.advice().after("nothing was written: ")));
         }
     };
-    let mut lines = Box::pin(preflight::check(
+    let (mut lines, lacking) = Box::pin(preflight::check(
         cluster,
         &options.deployment,
         options.create_namespace,
@@ -245,6 +245,7 @@ async fn checked(
     ))
     .await
     .map_err(|error| unseen(&error))?;
+    work.lacking = lacking;
     if let Some(names) = gate(options, scope) {
         lines.push(names.preflight(cluster).await);
     }

@@ -17,7 +17,6 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::super::images;
 use super::Dispatcher;
 use super::unit::{Applied, Hold, Phase, Unit};
 use crate::apply::prepare::{ApplyPlan, LiveState, Scope};
@@ -148,8 +147,8 @@ impl Holding {
     ) -> (Self, Option<Advice>) {
         let now = Timestamp::now().saturating_add(skew).unwrap_or_default();
         let mut early = wanted(deployment, scope, standing, work, now);
-        let (lacking, may_let_go) = tokio::join!(images::lacking(cluster, work), may_let_go(cluster, &early));
-        if !may_let_go {
+        let lacking = work.lacking.clone();
+        if !may_let_go(cluster, &early).await {
             early.clear();
         }
         let entries = scope.parts.iter().map(|part| part.subject.entry);
