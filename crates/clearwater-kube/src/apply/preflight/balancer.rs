@@ -96,7 +96,7 @@ mod tests {
     #[tokio::test]
     async fn it_is_looked_for_where_bono_waits_for_an_address() {
         let (cluster, asked) = crate::fake_api::cluster(|_| None);
-        assert_eq!(check(&cluster, &ApplyPlan::default()).await, None);
+        assert_eq!(check(&cluster, &ApplyPlan::default(), &[]).await, None);
         assert!(asked.all().is_empty());
     }
 }

@@ -78,8 +78,8 @@ fn is_lacking(spec: &PodSpec, nodes: &[Node]) -> bool {
     let wants = Wants::of(spec);
     let lacks = |node: &Node| {
         let images = held(node);
-        let named: Vec<&String> = images.clone().flat_map(|i| i.names.iter().flatten()).collect();
-        let is_there = |image: &String| named.iter().any(|name| is_same(name, image));
+        let names: Vec<&String> = images.clone().flat_map(|i| i.names.iter().flatten()).collect();
+        let is_there = |image: &String| names.iter().any(|name| is_same(name, image));
         let smallest = images.clone().filter_map(|i| i.size_bytes).min().unwrap_or_default();
         let names_all = images.count() < NAMED || smallest < SMALL;
         names_all && !named(spec).all(is_there)
