@@ -166,7 +166,7 @@ mod tests {
             (node("a", &all, &json!({})), node("b", &all[..2], &json!({})), node("c", &[], &json!({})));
         for (nodes, told) in [
             (&[full.clone()][..], Some("every node names them all")),
-            (&[empty.clone()], Some("11 of 11 to be brought, of sizes that no node tells")),
+            (from_ref(&empty), Some("11 of 11 to be brought, of sizes that no node tells")),
             (
                 &[two.clone(), empty],
                 Some("11 of 11 to be brought, 400 MB at most for the 2 images that another node has"),
