@@ -61,12 +61,12 @@ impl Times {
         }
         let mut rows: Vec<(&String, &Durations)> = self.0.iter().collect();
         rows.sort_by_key(|(_, d)| d.total());
-        let head = ["waiting", "making", "pulling", "held", "starting", "settling", "served at"];
+        let titles = ["waiting", "making", "pulling", "held", "starting", "settling", "served at"];
         let line = |name: &str, cells: [String; 7]| {
             let cells: Vec<String> = cells.iter().map(|cell| format!("{cell:>9}")).collect();
             format!("{name:<15}{}", cells.concat())
         };
-        let mut table = vec![line("component", head.map(str::to_owned))];
+        let mut table = vec![line("component", titles.map(str::to_owned))];
         for (name, d) in rows {
             let [waiting, held] = [d.waiting.saturating_sub(d.early.total()), d.early.held];
             let [making, pulling] = [d.early.making + d.applying, d.early.pulling + d.pulling];

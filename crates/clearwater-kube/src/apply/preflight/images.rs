@@ -109,6 +109,8 @@ fn untagged(reference: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use clearwater::config::DeploymentFile;
     use clearwater::manifest::{Inputs, render};
     use serde_json::{Value, json};
@@ -168,7 +170,7 @@ mod tests {
             (&[full.clone()][..], Some("every node names them all")),
             (from_ref(&empty), Some("11 of 11 to be brought, of sizes that no node tells")),
             (
-                &[two.clone(), empty],
+                &[two.clone(), empty.clone()],
                 Some("11 of 11 to be brought, 400 MB at most for the 2 images that another node has"),
             ),
             (&[two, full], Some("9 of 11 to be brought, 1800 MB at most for the 9 images that another node has")),
