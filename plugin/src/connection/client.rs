@@ -8,7 +8,7 @@ use http::HeaderValue;
 use http::header::{AUTHORIZATION, USER_AGENT};
 use kube::Config;
 use kube::client::{AuthError, Body, ClientBuilder};
-use kube::config::AuthInfo;
+use kube::config::{AuthInfo, Kubeconfig};
 use secrecy::{ExposeSecret, SecretString};
 use tower::BoxError;
 use tower::util::{MapErrLayer, MapRequestLayer};
@@ -25,8 +25,12 @@ impl Connection {
     fn config(&self) -> Result<Config, CliError> {
         let (mut config, own_proxy) = match way(self.read_kubeconfig()?, self.server.as_deref()) {
             Ok(ClusterAccess::Kubeconfig(kubeconfig)) => self.config_of(*kubeconfig)?,
-            Ok(ClusterAccess::Server(server)) => (Config::new(uri(server)?), None),
+            Ok(ClusterAccess::Server(server)) => {
+                self.has_named(&Kubeconfig::default())?;
+                (Config::new(uri(server)?), None)
+            }
             Ok(ClusterAccess::Pod) => {
+                self.has_named(&Kubeconfig::default())?;
                 let list = std::env::var("KUBECONFIG").ok().filter(|list| !list.is_empty());
                 (own_cluster(Config::incluster().map_err(|e| causes(&e)), list.as_deref())?, None)
             }
@@ -74,10 +78,7 @@ impl Connection {
             config.cluster_url = uri(&config.cluster_url.to_string())?;
         }
         config.proxy_url = proxy::proxy(&config.cluster_url, own_proxy.as_deref(), |name| std::env::var(name).ok())
-            .map_err(|why| {
-                let key = if own_proxy.is_some() { "proxy-url of the kubeconfig's cluster" } else { "the proxy" };
-                CliError::Connection(format!("{key}: {why}; correct it"))
-            })?;
+            .map_err(|why| CliError::Connection(format!("{why}; correct it")))?;
         self.check_files(&config)?;
         if let Some(exec) = &mut config.auth_info.exec {
             credential::guard(exec, self.deadline());
@@ -285,6 +286,16 @@ mod tests {
         assert!(named.contains("(/etc/a:/etc/b) exists") && named.contains("unset KUBECONFIG"), "{named}");
         let nowhere = said(Err("no token".to_owned()), Some("/etc/a"));
         assert!(nowhere.contains("KUBECONFIG is \"/etc/a\"") && nowhere.contains("no token"), "{nowhere}");
+        // Nor for what the flags name of a kubeconfig where there is none.
+        let named = || Some("prod".to_owned());
+        for (what, connection) in [
+            ("context", Connection { context: named(), ..Connection::default() }),
+            ("cluster", Connection { cluster: named(), ..Connection::default() }),
+            ("user", Connection { user: named(), ..Connection::default() }),
+        ] {
+            let said = connection.has_named(&Kubeconfig::default()).unwrap_err().to_string();
+            assert_eq!(said, format!("the kubeconfig has no {what} \"prod\"; it has: none"));
+        }
     }
 
     #[test]

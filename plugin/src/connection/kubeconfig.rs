@@ -33,15 +33,21 @@ impl Connection {
         Err(if named_in_vain { CliError::Usage(text) } else { CliError::Connection(text) })
     }
 
-    /// What the kubeconfig says, with its cluster's own proxy. kube's reader would refuse what `NO_PROXY` may hold.
-    pub(super) fn config_of(&self, kubeconfig: Kubeconfig) -> Result<(Config, Option<String>), CliError> {
+    /// Whether a kubeconfig has what the flags name of it. Where there is none, it has nothing: another cluster than the one that
+    /// was meant would be reached, were they passed over.
+    pub(super) fn has_named(&self, kubeconfig: &Kubeconfig) -> Result<(), CliError> {
         let named = |what, name: &Option<String>, known: Vec<&str>| match name {
             Some(name) if !known.contains(&name.as_str()) => Err(unknown(what, name, known.into_iter())),
             _ => Ok(()),
         };
         named("context", &self.context, kubeconfig.contexts.iter().map(|c| c.name.as_str()).collect())?;
         named("cluster", &self.cluster, kubeconfig.clusters.iter().map(|c| c.name.as_str()).collect())?;
-        named("user", &self.user, kubeconfig.auth_infos.iter().map(|c| c.name.as_str()).collect())?;
+        named("user", &self.user, kubeconfig.auth_infos.iter().map(|c| c.name.as_str()).collect())
+    }
+
+    /// What the kubeconfig says, with its cluster's own proxy. kube's reader would refuse what `NO_PROXY` may hold.
+    pub(super) fn config_of(&self, kubeconfig: Kubeconfig) -> Result<(Config, Option<String>), CliError> {
+        self.has_named(&kubeconfig)?;
         for cluster in &kubeconfig.clusters {
             let path = cluster.cluster.as_ref().and_then(|c| c.certificate_authority.as_ref());
             let key = || format!("certificate-authority of the kubeconfig's cluster {:?}", cluster.name);

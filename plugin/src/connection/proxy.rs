@@ -15,22 +15,36 @@ pub(super) fn proxy(
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Option<Uri>, String> {
     if let Some(own) = own.filter(|own| !own.is_empty()) {
-        let uri = own.parse().ok().and_then(usable);
-        return uri.map(Some).ok_or_else(|| format!("{own:?} is no URL of http, https or socks5"));
+        return address(own).map(Some).ok_or_else(|| no_address("proxy-url of the kubeconfig's cluster", own));
     }
     let any = |upper: &str| {
-        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
-        set(upper).or_else(|| set(&upper.to_lowercase()))
+        let set = |name: String| variable(&name).filter(|value| !value.is_empty()).map(|value| (name, value));
+        set(upper.to_owned()).or_else(|| set(upper.to_lowercase()))
     };
     let is_plain = server.scheme() == Some(&Scheme::HTTP);
-    let Some(named) = any(if is_plain { "HTTP_PROXY" } else { "HTTPS_PROXY" }) else { return Ok(None) };
-    let full = if named.contains("://") { named } else { format!("http://{named}") };
-    // What is no address is taken for none, as Go does.
-    let Ok(uri) = full.parse::<Uri>() else { return Ok(None) };
-    if !Target::of(server).is_proxied(&any("NO_PROXY").unwrap_or_default()) {
+    let Some((name, named)) = any(if is_plain { "HTTP_PROXY" } else { "HTTPS_PROXY" }) else { return Ok(None) };
+    if !Target::of(server).is_proxied(&any("NO_PROXY").map(|(_, list)| list).unwrap_or_default()) {
         return Ok(None);
     }
-    usable(uri).map(Some).ok_or_else(|| format!("{full:?} is no URL of http, https or socks5"))
+    let full = if named.contains("://") { named } else { format!("http://{named}") };
+    address(&full).map(Some).ok_or_else(|| no_address(&name, &full))
+}
+
+/// A proxy's address. What is none is an error and never passed over: the way without it may lead nowhere, or elsewhere.
+fn address(text: &str) -> Option<Uri> {
+    text.parse().ok().and_then(usable)
+}
+
+/// Why something is no proxy's address, without what may be a password in it.
+fn no_address(whose: &str, text: &str) -> String {
+    let (scheme, rest) = text.split_once("://").map_or(("", text), |(scheme, rest)| (scheme, rest));
+    let shown = rest.rsplit_once('@').map_or_else(|| text.to_owned(), |(_, host)| format!("{scheme}://…@{host}"));
+    let hint = if shown == text {
+        ""
+    } else {
+        "; letters of a name or password other than A to Z, 0 to 9 and -._~ are written as %xx"
+    };
+    format!("{whose} is {shown:?}, which is no URL of http, https or socks5{hint}")
 }
 
 /// The proxy's address as the client takes it. Go asks every SOCKS proxy for names, so that both words mean one thing.
@@ -150,6 +164,20 @@ mod tests {
         assert_eq!(of("socks5h://proxy").unwrap(), Some("socks5://proxy:1080/".parse().unwrap()));
         for wrong in ["proxy:3128", "ftp://proxy", "http://"] {
             assert!(of(wrong).unwrap_err().contains("is no URL of http, https or socks5"), "{wrong}");
+        }
+        for wrong in
+            ["http://CORP\\bob:pw s3cret@proxy:1", "ftp://bob:s3cret@proxy:3128", "'http://bob:s3cret@proxy:1'"]
+        {
+            let variable = |name: &str| (name == "HTTPS_PROXY").then(|| wrong.to_owned());
+            let said = proxy(&"https://192.0.2.1:6443".parse().unwrap(), None, variable).unwrap_err();
+            assert!(
+                said.starts_with("HTTPS_PROXY is ") && said.contains("@proxy:") && !said.contains("cret"),
+                "{said}"
+            );
+            assert!(
+                proxy(&"https://127.0.0.1:6443".parse().unwrap(), None, variable).unwrap().is_none(),
+                "loopback needs none"
+            );
         }
         assert_eq!(of("").unwrap(), None, "an empty one names none");
     }
