@@ -28,6 +28,7 @@ use super::prepare::{ApplyPlan, LiveState, Scope};
 use crate::apply::checks::{heed, line, unseen, with_fix};
 use crate::apply::{ApplyError, refusal};
 use crate::cluster::{Cluster, FIELD_MANAGER, list_all, minor_of};
+use crate::observe::Workload;
 use crate::observe::cluster_dns::{ClusterDns, ClusterDnsError};
 use crate::observe::snapshot::component_of;
 use crate::owner;
@@ -147,6 +148,9 @@ async fn on_nodes(cluster: &Cluster, work: &ApplyPlan) -> (Vec<CheckLine>, BTree
 fn foreign_workloads(scope: &Scope, standing: &LiveState) -> BTreeSet<String> {
     let workloads = standing.workloads().filter(|w| scope.has(w.component) && !owner::has_our_label(w.metadata));
     let workloads = workloads.map(|w| w.workload.to_string());
+    // Its selector cannot be changed, and its pods are not ours.
+    let named = scope.parts.iter().flat_map(|part| &part.subject.workloads);
+    let named = named.filter(|w| standing.metadata_of(w).is_some_and(|metadata| !owner::has_our_label(metadata)));
     // Taking its selector over would point whoever uses it at our pods.
     let services = standing
         .services
@@ -157,7 +161,7 @@ fn foreign_workloads(scope: &Scope, standing: &LiveState) -> BTreeSet<String> {
             !owner::has_our_label(&o.metadata) && selected != Some(*name)
         })
         .map(|(name, _)| format!("service/{name}"));
-    workloads.chain(services).collect()
+    workloads.chain(named.map(ToString::to_string)).chain(services).collect()
 }
 
 /// Workloads that carry the labels by which components are found and that something else made.
@@ -277,6 +281,15 @@ mod tests {
             let standing = LiveState { services, ..LiveState::default() };
             let found = foreign_workloads(&scope, &standing);
             assert_eq!(found.contains("service/etcd"), foreign, "{name} {selector}: {found:?}");
+        }
+        // Nor a workload under a component's name, whatever its pods are labelled with.
+        for (labels, foreign) in
+            [(serde_json::json!({"app": "sprout"}), true), (serde_json::json!({MANAGED_BY_LABEL: MANAGED_BY}), false)]
+        {
+            let object = serde_json::json!({"metadata": {"name": "sprout", "labels": labels}});
+            let deployments = [("sprout".to_owned(), serde_json::from_value(object).unwrap())].into();
+            let found = foreign_workloads(&scope, &LiveState { deployments, ..LiveState::default() });
+            assert_eq!(found.contains("deployment/sprout"), foreign, "{found:?}");
         }
     }
 

@@ -110,6 +110,14 @@ impl LiveState {
         deployments.chain(sets)
     }
 
+    /// A workload that stands, whoever made it and whatever its labels are.
+    pub(crate) fn metadata_of(&self, workload: &Workload) -> Option<&ObjectMeta> {
+        match workload.kind {
+            WorkloadKind::Deployment => self.deployments.get(&workload.name).map(|o| &o.metadata),
+            WorkloadKind::StatefulSet => self.stateful_sets.get(&workload.name).map(|o| &o.metadata),
+        }
+    }
+
     pub(crate) async fn look(cluster: &Cluster) -> Result<Self, PrepareError> {
         let fail = |what| {
             let namespace = cluster.namespace.clone();
