@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use clearwater::event::{CheckId, CheckLine, CheckStatus, Operation};
+use clearwater::remedy::{Permission, Remedy};
 use k8s_openapi::api::core::v1::{Node, PodSpec, Taint, Toleration};
 use kube::ResourceExt;
 
@@ -10,6 +11,8 @@ use super::super::checks::{line, unseen, with_fix};
 use super::super::prepare::ApplyPlan;
 use super::families;
 
+/// The labels by which a node says what programs it runs.
+const MACHINE: [&str; 2] = ["kubernetes.io/arch", "kubernetes.io/os"];
 const TITLE: &str = "nodes by selectors and taints";
 
 /// What pods ask of a node.
@@ -125,15 +128,35 @@ fn judge(groups: &[(Wants, Vec<String>)], nodes: &[Node]) -> Vec<CheckLine> {
                 format!("{} ({}{value}:{})", n.name_any(), t.key, t.effect)
             })
             .collect();
-        let (detail, fix) = if tainted.is_empty() {
-            let fix = "the public images are built for amd64: add such a node, or set components.NAME.nodeSelector and \
-                       images for the nodes there are";
-            (format!("no ready node has {wanted}, {need}"), fix)
-        } else {
-            let fix = "set components.NAME.tolerations, take the taint away, or add a node";
+        let cordoned: Vec<String> =
+            nodes.iter().filter(|n| !is_open(n) && wants.fit(n)).map(ResourceExt::name_any).collect();
+        let (detail, fix) = if !tainted.is_empty() {
+            let fix = "set components.NAME.tolerations, take the taint away, or add a node".to_owned();
             (format!("every node that has {wanted}, {need}, is tainted: {}", tainted.join(", ")), fix)
+        } else if !cordoned.is_empty() {
+            let fix = format!("kubectl uncordon {}", cordoned.join(" "));
+            (format!("every node that has {wanted}, {need}, is cordoned: {}", cordoned.join(", ")), fix)
+        } else {
+            let lacks_machine = !usable.iter().any(|n| {
+                wants.selector.iter().all(|(k, v)| !MACHINE.contains(&k.as_str()) || n.labels().get(k) == Some(v))
+            });
+            let fix = if lacks_machine {
+                "the public images are built for Linux on amd64: add such a node, or set components.NAME.nodeSelector and \
+                 images for the nodes there are"
+            } else {
+                "set components.NAME.nodeSelector to labels that a node has, or give a node these"
+            };
+            (format!("no ready node has {wanted}, {need}"), fix.to_owned())
         };
-        lines.push(with_fix(line(CheckId::Nodes, TITLE, CheckStatus::Failed, detail), fix));
+        // What brings nodes is not to be seen before a pod waits for one; the run then waits with it.
+        let brought = Remedy::sentence([
+            "where an autoscaler brings such nodes ".into(),
+            Permission::SkipCheck(CheckId::Nodes.name()).into(),
+        ]);
+        lines.push(with_fix(
+            line(CheckId::Nodes, TITLE, CheckStatus::Failed, detail),
+            Remedy::any([fix.into(), brought]),
+        ));
     }
     if lines.is_empty() {
         let able = usable.into_iter().filter(|n| groups.iter().any(|(wants, _)| wants.fit(n))).count();
@@ -166,6 +189,36 @@ mod tests {
         let labels = [("kubernetes.io/arch", "amd64"), ("kubernetes.io/os", "linux")];
         let selector = labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
         vec![(Wants { selector, tolerations: serde_json::from_value(tolerations).unwrap() }, vec!["sprout".to_owned()])]
+    }
+
+    #[test]
+    fn why_no_node_fits_is_told_as_it_is() {
+        let mut away = node("away", "linux", &json!([]));
+        away.spec.as_mut().unwrap().unschedulable = Some(true);
+        let windows = node("w", "windows", &json!([]));
+        let mut special = wants(json!([]));
+        special[0].0.selector.insert("pool".to_owned(), "voice".to_owned());
+        let plain = node("n", "linux", &json!([]));
+        for (groups, node, detail, fix) in [
+            (wants(json!([])), away, "is cordoned: away", "kubectl uncordon away"),
+            (
+                wants(json!([])),
+                windows,
+                "no ready node has kubernetes.io/arch=amd64,kubernetes.io/os=linux",
+                "built for Linux on amd64",
+            ),
+            (
+                special,
+                plain,
+                "no ready node has kubernetes.io/arch=amd64,kubernetes.io/os=linux,pool=voice",
+                "nodeSelector to labels",
+            ),
+        ] {
+            let [line] = &judge(&groups, &[node])[..] else { panic!("one line") };
+            let said = line.fix.to_string();
+            assert!(line.detail.contains(detail) && said.contains(fix), "{line:?}");
+            assert!(said.contains("autoscaler") && line.status == CheckStatus::Failed, "{said}");
+        }
     }
 
     #[test]
