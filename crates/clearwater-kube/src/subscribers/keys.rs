@@ -34,12 +34,43 @@ pub struct EllisKeys {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum VariableSource {
     Text(String),
-    Map { map: String, key: String },
-    Secret { secret: String, key: String },
+    /// What the pod says of itself, in which nothing refers to another variable.
+    Own(String),
+    Map {
+        map: String,
+        key: String,
+    },
+    Secret {
+        secret: String,
+        key: String,
+    },
 }
 
-/// The variables of a container, in their order, and the ConfigMaps that all of the data is taken from.
-fn sources(container: &Container) -> (Vec<(String, VariableSource)>, Vec<String>) {
+/// What a pod says of itself, by the path that a `fieldRef` names (kubernetes `pkg/fieldpath/fieldpath.go`); `None` for what is
+/// not needed here.
+fn own_field(pod: &Pod, path: &str) -> Option<String> {
+    let (metadata, spec, status) = (&pod.metadata, pod.spec.as_ref(), pod.status.as_ref());
+    match path {
+        "metadata.namespace" => metadata.namespace.clone(),
+        "metadata.name" => metadata.name.clone(),
+        "status.podIP" => status?.pod_ip.clone(),
+        "status.hostIP" => status?.host_ip.clone(),
+        "spec.nodeName" => spec?.node_name.clone(),
+        "spec.serviceAccountName" => spec?.service_account_name.clone(),
+        _ => {
+            let (map, key) = path.strip_suffix("']")?.split_once("['")?;
+            let all = match map {
+                "metadata.labels" => metadata.labels.as_ref()?,
+                "metadata.annotations" => metadata.annotations.as_ref()?,
+                _ => return None,
+            };
+            all.get(key).cloned()
+        }
+    }
+}
+
+/// The variables of a pod's container, in their order, and the ConfigMaps that all of the data is taken from.
+fn sources(pod: &Pod, container: &Container) -> (Vec<(String, VariableSource)>, Vec<String>) {
     let mut variables = Vec::new();
     for variable in container.env.iter().flatten() {
         let from = variable.value_from.as_ref();
@@ -48,8 +79,11 @@ fn sources(container: &Container) -> (Vec<(String, VariableSource)>, Vec<String>
         let source = match (map, secret) {
             (Some(r), _) => VariableSource::Map { map: r.name.clone(), key: r.key.clone() },
             (_, Some(r)) => VariableSource::Secret { secret: r.name.clone(), key: r.key.clone() },
-            // What a pod says of itself is no key.
-            _ if from.is_some() => continue,
+            _ if from.is_some() => {
+                let path = from.and_then(|f| f.field_ref.as_ref()).map(|r| r.field_path.as_str());
+                let Some(text) = path.and_then(|path| own_field(pod, path)) else { continue };
+                VariableSource::Own(text)
+            }
             _ => VariableSource::Text(variable.value.clone().unwrap_or_default()),
         };
         variables.push((variable.name.clone(), source));
@@ -89,6 +123,7 @@ fn plain(
     for (name, source) in variables {
         let value = match source {
             VariableSource::Text(text) => Some(expanded(text, &known)),
+            VariableSource::Own(text) => Some(text.clone()),
             VariableSource::Map { map, key } => maps.get(map).and_then(|m| m.get(key)).cloned(),
             VariableSource::Secret { .. } => None,
         };
@@ -131,7 +166,7 @@ impl Given {
     pub(super) async fn read(cluster: &Cluster, component: Component, pod: &Pod) -> Result<Self, SubscriberError> {
         let spec = pod.spec.clone().unwrap_or_default();
         let own = own_container(&spec, component).cloned().unwrap_or_default();
-        let (variables, whole) = sources(&own);
+        let (variables, whole) = sources(pod, &own);
         let mut maps = BTreeMap::new();
         let named = variables.iter().filter_map(|(_, s)| match s {
             VariableSource::Map { map, .. } => Some(map),
@@ -168,7 +203,9 @@ impl Given {
                 let value = secret_value(&self.cluster, secret, key).await?;
                 Ok((value, format!("key {key} of Secret/{secret}")))
             }
-            Some(VariableSource::Text(text)) => Ok((text.as_str().into(), "the pod's own environment".to_owned())),
+            Some(VariableSource::Text(text) | VariableSource::Own(text)) => {
+                Ok((text.as_str().into(), "the pod's own environment".to_owned()))
+            }
             _ => {
                 let upstream = Keys::upstream();
                 let default = upstream.settings().get(setting).copied().unwrap_or_default().to_owned();
@@ -291,6 +328,28 @@ mod tests {
         let settings = settings(&data);
         assert_eq!(settings.get("signup_key"), Some("topsecret"));
         assert_eq!(settings.get("home_domain"), Some("example.org"));
+    }
+
+    #[test]
+    fn a_zone_that_is_made_of_the_pods_own_namespace_is_known() {
+        let own = |path: &str| json!({"fieldRef": {"fieldPath": path}});
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "ellis-x", "namespace": "ims", "labels": {"a/b": "label"}},
+            "spec": {"containers": [{"name": "ellis", "env": [
+                {"name": "MY_NAMESPACE", "valueFrom": own("metadata.namespace")},
+                {"name": "LABEL", "valueFrom": own("metadata.labels['a/b']")},
+                {"name": "UNKNOWN", "valueFrom": own("metadata.uid")},
+                {"name": ZONE, "value": "$(MY_NAMESPACE).svc.cluster.local"},
+            ]}]},
+            "status": {"podIP": "10.244.1.9"},
+        }))
+        .unwrap();
+        let (variables, whole) = sources(&pod, &pod.spec.as_ref().unwrap().containers[0]);
+        let known = plain(&variables, &whole, &BTreeMap::new());
+        assert_eq!(known.get(ZONE).map(String::as_str), Some("ims.svc.cluster.local"));
+        assert_eq!((known.get("LABEL").map(String::as_str), known.get("UNKNOWN")), (Some("label"), None));
+        assert_eq!(settings(&known).get("home_domain"), Some("ims.svc.cluster.local"));
+        assert_eq!(own_field(&pod, "status.podIP").as_deref(), Some("10.244.1.9"));
     }
 
     #[test]

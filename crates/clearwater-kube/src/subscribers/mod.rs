@@ -184,6 +184,14 @@ impl Provisioning {
         };
         let given = Given::read(cluster, component, pod).await?;
         let home_domain = options.home_domain.clone().unwrap_or_else(|| given.home_domain.clone());
+        if home_domain.is_empty() {
+            return Err(SubscriberError::Keys {
+                what: format!("pod/{}", pod.metadata.name.as_deref().unwrap_or_default()),
+                message:
+                    "its environment tells no home domain: neither ZONE nor home_domain in ADDITIONAL_SHARED_CONFIG"
+                        .to_owned(),
+            });
+        }
         let way = if component == Component::Ellis {
             let keys = given.keys().await?;
             let ellis = Box::new(EllisClient::new(cluster).with_api_key(&keys.api_key));
