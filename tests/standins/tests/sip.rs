@@ -200,6 +200,23 @@ fn a_set_of_identities_registers_together_and_numbers_are_none_without_enum() ->
 }
 
 #[test]
+fn a_number_with_a_plus_is_registered_and_called() -> Result<()> {
+    if !ready() {
+        return Ok(());
+    }
+    let exchange = Exchange::start()?;
+    let mut anna = exchange.phone("anna")?;
+    let mut far = Phone::open("+16505550009", &exchange.bono)?;
+    let answer = far.register(300)?;
+    ensure!(code(&answer) == 200, "{answer}\n{}", exchange.said());
+    let message = anna.request("MESSAGE", "sip:+16505550009@zone", "m", "<sip:+16505550009@zone>", &[]);
+    anna.wire.say(&message)?;
+    let heard = far.wire.next().with_context(|| exchange.said())?;
+    ensure!(heard.starts_with("MESSAGE sip:+16505550009@192.0.2.1:"), "{heard}");
+    Ok(())
+}
+
+#[test]
 fn a_contact_with_a_quoted_parameter_is_registered_and_reached() -> Result<()> {
     if !ready() {
         return Ok(());

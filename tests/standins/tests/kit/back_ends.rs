@@ -89,6 +89,10 @@ impl Homestead {
         if told != 200 {
             return (told, String::new());
         }
+        // In a query a plus is a blank.
+        if path.split_once("?impu=").is_some_and(|(_, impu)| impu.contains('+')) {
+            return (404, String::new());
+        }
         let asked = path.split('/').nth(2).unwrap_or_default();
         let asked = percent_encoding::percent_decode_str(asked).decode_utf8_lossy();
         let asked = asked.split('?').next().unwrap_or_default();
