@@ -179,7 +179,7 @@ fn a_set_of_identities_registers_together_and_numbers_are_none_without_enum() ->
     let answer = bert.register(300)?;
     let associated: Vec<&str> = headers(&answer, "P-Associated-URI").collect();
     ensure!(associated == ["<sip:bert@zone>", "<sip:bert.work@zone>", "<tel:+16505550001>"], "{answer}");
-    for called in ["sip:bert.work@zone", "tel:+16505550001", "sip:bert@zone;user=phone", "sip:bert@zone;x=\"a\""] {
+    for called in ["sip:bert.work@zone", "tel:+16505550001", "sip:bert@zone;user=phone", "sip:bert@zone;x=\"a\"", "sip:bert@zone;x=\"a;gr=y\""] {
         let message = anna.request("MESSAGE", called, "m", "<sip:bert@zone>", &[]);
         anna.wire.say(&message)?;
         let heard = bert.wire.next().with_context(|| format!("{called}\n{}", exchange.said()))?;
