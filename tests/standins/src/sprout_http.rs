@@ -185,7 +185,7 @@ impl Sprout {
             200 if profile.contains("<RegistrationState>REGISTERED<") => {}
             200 => return reply(480, "Temporarily Unavailable", ""),
             404 => return reply(403, "Forbidden", ""),
-            500 => return reply(500, "Server Internal Error", ""),
+            500 => return reply(500, "Internal Server Error", ""),
             _ => return reply(504, "Server Timeout", ""),
         }
         let seconds = get("expires").parse().unwrap_or(DEFAULT_SUBSCRIPTION_S).min(self.max_expires);
@@ -201,7 +201,7 @@ impl Sprout {
             }
             Err(err) => {
                 log!(Error, "subscriptionsproutlet.cpp:420", "Writing a subscription to {impu}: {err:#}");
-                reply(500, "Server Internal Error", "")
+                reply(500, "Internal Server Error", "")
             }
         }
     }
@@ -238,7 +238,7 @@ impl Sprout {
             Ok(stored) => stored,
             Err(err) => {
                 log!(Error, "impistore.cpp:300", "Reading the challenge of {impi}: {err:#}");
-                return reply(500, "Server Internal Error", "");
+                return reply(500, "Internal Server Error", "");
             }
         };
         let Some(stored) = stored else {
@@ -272,7 +272,7 @@ impl Sprout {
         let nonce: String = place::uuid().replace('-', "").chars().take(16).collect();
         if let Err(err) = self.store.set(&nonce_key(impi, &nonce), ha1.as_bytes(), CHALLENGE_S).await {
             log!(Error, "impistore.cpp:250", "Writing the challenge of {impi}: {err:#}");
-            return reply(500, "Server Internal Error", "");
+            return reply(500, "Internal Server Error", "");
         }
         let opaque = json!({"impi": impi, "nonce": nonce}).to_string();
         self.start_timer(None, 30, "authentication-timeout", &opaque).await;
@@ -294,13 +294,17 @@ impl Sprout {
             200 => {}
             403 | 503 | 504 => return reply(504, "Server Timeout", ""),
             404 => return reply(403, "Forbidden", ""),
-            _ => return reply(500, "Server Internal Error", ""),
+            _ => return reply(500, "Internal Server Error", ""),
         }
         // All of an implicit registration set are registered together, under the first that is named.
         let data = data.body_text();
         let impu = &default_of(&data, impu);
         let seconds = get("expires").parse().unwrap_or(self.max_expires).min(self.max_expires);
         let contact = get("contact");
+        // RFC 3261 §10.3, step 6.
+        if contact == "*" && seconds > 0 {
+            return reply(400, "Bad Request", "");
+        }
         let fresh = Binding {
             uri: contact.to_owned(),
             path: get("path").to_owned(),
@@ -330,7 +334,7 @@ impl Sprout {
             Ok(aor) => aor,
             Err(err) => {
                 log!(Error, "registrarsproutlet.cpp:650", "Writing bindings of {impu}: {err:#}");
-                return reply(500, "Server Internal Error", "");
+                return reply(500, "Internal Server Error", "");
             }
         };
         self.keep_timer(impu, &aor).await;

@@ -179,7 +179,13 @@ fn a_set_of_identities_registers_together_and_numbers_are_none_without_enum() ->
     let answer = bert.register(300)?;
     let associated: Vec<&str> = headers(&answer, "P-Associated-URI").collect();
     ensure!(associated == ["<sip:bert@zone>", "<sip:bert.work@zone>", "<tel:+16505550001>"], "{answer}");
-    for called in ["sip:bert.work@zone", "tel:+16505550001", "sip:bert@zone;user=phone", "sip:bert@zone;x=\"a\"", "sip:bert@zone;x=\"a;gr=y\""] {
+    for called in [
+        "sip:bert.work@zone",
+        "tel:+16505550001",
+        "sip:bert@zone;user=phone",
+        "sip:bert@zone;x=\"a\"",
+        "sip:bert@zone;x=\"a;gr=y\"",
+    ] {
         let message = anna.request("MESSAGE", called, "m", "<sip:bert@zone>", &[]);
         anna.wire.say(&message)?;
         let heard = bert.wire.next().with_context(|| format!("{called}\n{}", exchange.said()))?;
@@ -196,6 +202,25 @@ fn a_set_of_identities_registers_together_and_numbers_are_none_without_enum() ->
         let ack = invite.replace("INVITE sip", "ACK sip").replace("INVITE tel", "ACK tel").replace(" INVITE", " ACK");
         anna.wire.say(&ack)?;
     }
+    Ok(())
+}
+
+#[test]
+fn bindings_are_asked_for_without_a_contact_and_taken_away_by_a_star() -> Result<()> {
+    if !ready() {
+        return Ok(());
+    }
+    let exchange = Exchange::start()?;
+    let mut bert = exchange.phone("bert")?;
+    let own = bert.contact.clone();
+    bert.contact = String::new();
+    let asked = bert.register(300)?;
+    let told: Vec<&str> = headers(&asked, "Contact").collect();
+    ensure!(code(&asked) == 200 && told.len() == 1 && told[0].starts_with(&own), "{own}: {asked}");
+    bert.contact = "*".to_owned();
+    ensure!(code(&bert.register(10)?) == 400, "{}", exchange.said());
+    let gone = bert.register(0)?;
+    ensure!(code(&gone) == 200 && headers(&gone, "Contact").next().is_none(), "{gone}");
     Ok(())
 }
 

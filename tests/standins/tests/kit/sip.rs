@@ -256,10 +256,10 @@ impl Phone {
         self.cseq += 1;
         let cseq = self.cseq;
         let user = &self.user;
+        let contact = if self.contact.is_empty() { String::new() } else { format!("Contact: {}\r\n", self.contact) };
         let mut out = format!(
             "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/TCP 192.0.2.1:9;rport;branch=z9hG4bK-{call}-{user}-{cseq}\r\nMax-Forwards: 70\r\n\
-             From: <sip:{user}@zone>;tag=here\r\nTo: {to}\r\nCall-ID: {call}\r\nCSeq: {cseq} {method}\r\nContact: {}\r\n",
-            self.contact
+             From: <sip:{user}@zone>;tag=here\r\nTo: {to}\r\nCall-ID: {call}\r\nCSeq: {cseq} {method}\r\n{contact}"
         );
         for line in more {
             let _ = write!(out, "{line}\r\n");
